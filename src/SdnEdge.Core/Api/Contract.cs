@@ -1,0 +1,197 @@
+using System.Text.Json;
+using System.Text.Json.Serialization;
+
+namespace SdnEdge.Core.Api;
+
+/// <summary>JSON settings shared by server, client, CLI and reports: camelCase names, enums as kebab-case words.</summary>
+public static class ApiJson
+{
+    /// <summary>The settings. Do not change them after first use.</summary>
+    public static readonly JsonSerializerOptions Options = Make(indented: false);
+
+    /// <summary>The same, indented for people.</summary>
+    public static readonly JsonSerializerOptions Indented = Make(indented: true);
+
+    private static JsonSerializerOptions Make(bool indented) => new(JsonSerializerDefaults.Web)
+    {
+        WriteIndented = indented,
+        DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull,
+        Converters = { new JsonStringEnumConverter(JsonNamingPolicy.KebabCaseLower) },
+    };
+}
+
+/// <summary>RFC 9457 problem details.</summary>
+/// <param name="Type">URI reference that names the kind of problem, e.g. <c>/problems/stale-epoch</c>.</param>
+/// <param name="Title">Short summary, the same for each problem of this type.</param>
+/// <param name="Status">HTTP status.</param>
+/// <param name="Detail">What was wrong here and what would be right.</param>
+/// <param name="Errors">All errors at once, where there are several.</param>
+public sealed record Problem(string Type, string Title, int Status, string Detail, IReadOnlyList<ProblemError>? Errors = null);
+
+/// <summary>One of several errors: where it is and what would be right.</summary>
+public sealed record ProblemError(string Pointer, string Detail);
+
+/// <summary>What the MMS says to a PE about a migration.</summary>
+public enum SignalKind
+{
+    /// <summary>Source: tunnel up and probed, redirect group armed. Target: tunnel accepted, hold armed.</summary>
+    Prepare,
+    /// <summary>Source: traffic of the group goes into the tunnel. One store.</summary>
+    Switch,
+    /// <summary>Target: what was held is sent, in order, then all traffic passes.</summary>
+    Release,
+    /// <summary>Target: advertise the prefixes with the higher LOCAL_PREF.</summary>
+    Advertise,
+    /// <summary>Source: withdraw the prefixes.</summary>
+    Withdraw,
+    /// <summary>Both: take tunnel, group and hold away.</summary>
+    Teardown,
+    /// <summary>Both: back to the state before prepare, as far as the state allows.</summary>
+    Abort,
+}
+
+/// <summary>Which end of the move this PE is.</summary>
+public enum MigrationRole
+{
+    /// <summary>PE_a: where the server is before the move.</summary>
+    Source,
+    /// <summary>PE_b: where the server is after the move.</summary>
+    Target,
+}
+
+/// <summary>What a full hold does with a packet.</summary>
+public enum HoldOverflowPolicy
+{
+    /// <summary>The arriving packet is dropped.</summary>
+    DropNewest,
+    /// <summary>The oldest held packets make room.</summary>
+    DropOldest,
+}
+
+/// <summary>Caps of the hold at the egress PE.</summary>
+/// <param name="MaxBytes">Most bytes held; default 64 MiB.</param>
+/// <param name="MaxPackets">Most packets held; default 262144.</param>
+/// <param name="MaxMilliseconds">Longest time a packet is held; older ones are dropped and counted. Default 10000.</param>
+/// <param name="Overflow">What to do when a cap is reached.</param>
+/// <param name="ReleasePacketsPerSecond">Pace of the release, so that the server's queue is not flooded; 0 = as fast as possible. Default 100000.</param>
+/// <param name="Disabled">True: the target does not hold; what arrives is forwarded at once (and lost while no server answers).</param>
+public sealed record HoldOptions(
+    long MaxBytes = 64L << 20, int MaxPackets = 262_144, int MaxMilliseconds = 10_000,
+    HoldOverflowPolicy Overflow = HoldOverflowPolicy.DropNewest, int ReleasePacketsPerSecond = 100_000, bool Disabled = false);
+
+/// <summary>One of the moving prefixes, and where its server lives on the PE that has it.</summary>
+/// <param name="Prefix">e.g. <c>10.1.1.10/32</c>.</param>
+/// <param name="Port">The attachment port on this PE (source: where it is now; target: where it will be).</param>
+/// <param name="NextHop">The server or CE address on that port; null when the prefix is a host on the port's own subnet.</param>
+public sealed record MovingPrefix(string Prefix, string Port, string? NextHop = null);
+
+/// <summary>Body of <c>POST /v1/migrations/{id}/prepare</c>. The other signals need only <see cref="Epoch"/>.</summary>
+/// <param name="Epoch">Fencing number: a signal with an epoch lower than the highest seen for this migration's prefixes is refused.</param>
+/// <param name="Role">Which end this PE is (prepare only).</param>
+/// <param name="Vrf">VRF of the prefixes (prepare only).</param>
+/// <param name="Prefixes">The moving prefixes (prepare only).</param>
+/// <param name="Peer">Loopback address of the other PE, the tunnel's far end (prepare only).</param>
+/// <param name="TunnelKey">GRE key of the migration tunnel (prepare only).</param>
+/// <param name="Hold">Caps of the hold (prepare at the target only; null = defaults).</param>
+/// <param name="LocalPref">LOCAL_PREF to advertise with (advertise only; null = 200).</param>
+public sealed record SignalRequest(
+    long Epoch, MigrationRole? Role = null, string? Vrf = null, IReadOnlyList<MovingPrefix>? Prefixes = null,
+    string? Peer = null, uint? TunnelKey = null, HoldOptions? Hold = null, uint? LocalPref = null);
+
+/// <summary>Answer to a signal, given after every worker has passed a batch boundary.</summary>
+/// <param name="Migration">Migration id.</param>
+/// <param name="Signal">The signal answered.</param>
+/// <param name="State">State of the migration on this PE now.</param>
+/// <param name="Epoch">Epoch in force.</param>
+/// <param name="Repeated">True when the signal had taken effect before and nothing was done now.</param>
+/// <param name="TookEffectAtNs">CLOCK_MONOTONIC, nanoseconds: when the change was stored.</param>
+/// <param name="AcknowledgedAtNs">CLOCK_MONOTONIC, nanoseconds: when the last worker had passed a batch boundary.</param>
+/// <param name="StoreNs">Switch and release: nanoseconds the store itself took.</param>
+public sealed record SignalReply(
+    string Migration, SignalKind Signal, PeMigrationState State, long Epoch, bool Repeated,
+    long TookEffectAtNs, long AcknowledgedAtNs, long? StoreNs = null);
+
+/// <summary>State of a migration on one PE.</summary>
+public enum PeMigrationState
+{
+    /// <summary>Nothing prepared.</summary>
+    Idle,
+    /// <summary>Source: armed, tunnel up. Target: hold armed.</summary>
+    Prepared,
+    /// <summary>Source: traffic goes into the tunnel.</summary>
+    Switched,
+    /// <summary>Source: prefixes withdrawn, tunnel still there for stragglers.</summary>
+    Withdrawn,
+    /// <summary>Target: hold released, server local.</summary>
+    Released,
+    /// <summary>Target: prefixes advertised.</summary>
+    Advertised,
+    /// <summary>Tunnel, group and hold are gone; the move is complete on this PE.</summary>
+    TornDown,
+    /// <summary>Aborted, back to the state before prepare.</summary>
+    Aborted,
+}
+
+/// <summary><c>GET /v1/migrations/{id}</c>.</summary>
+/// <param name="Id">Migration id chosen by the MMS.</param>
+/// <param name="Role">This PE's end.</param>
+/// <param name="State">State here.</param>
+/// <param name="Epoch">Epoch in force.</param>
+/// <param name="Vrf">VRF of the prefixes.</param>
+/// <param name="Prefixes">The moving prefixes.</param>
+/// <param name="Peer">The other PE.</param>
+/// <param name="Tunnel">Tunnel name.</param>
+/// <param name="TunnelUp">True when the last full-size probe through the tunnel came back.</param>
+/// <param name="Hold">Counters of the hold (target).</param>
+/// <param name="Group">Counters of the redirect group.</param>
+public sealed record MigrationInfo(
+    string Id, MigrationRole Role, PeMigrationState State, long Epoch, string Vrf, IReadOnlyList<MovingPrefix> Prefixes,
+    string Peer, string Tunnel, bool TunnelUp, HoldInfo? Hold, RedirectGroupInfo? Group);
+
+/// <summary>Counters of a hold.</summary>
+public sealed record HoldInfo(
+    string State, long PacketsHeldTotal, long PacketsHeldNow, long BytesHeldNow, long PeakBytes, long PeakPackets,
+    long Released, long DroppedNewest, long DroppedOldest, long Expired);
+
+/// <summary>A redirect group and its counters. Stale packets: forwarded the old way after the switch was acknowledged.</summary>
+public sealed record RedirectGroupInfo(
+    string Name, string Vrf, int Prefixes, string Active, long NativePackets, long TunnelPackets, long StalePackets,
+    long? FirstTunnelPacketAtNs);
+
+/// <summary>A port and its counters.</summary>
+public sealed record PortInfo(
+    string Name, string Kind, string Device, string Vrf, string Mac, int Mtu, bool Up, IReadOnlyList<string> Addresses,
+    long RxPackets, long RxBytes, long TxPackets, long TxBytes, long Drops);
+
+/// <summary>A VRF.</summary>
+public sealed record VrfInfo(string Name, uint? Key, int RoutesV4, int RoutesV6);
+
+/// <summary>A route in the RIB: one line for each source that offers the prefix.</summary>
+public sealed record RouteInfo(
+    string Vrf, string Prefix, string Source, bool Best, string? NextHop, string? Port, uint? LocalPref, string? Peer,
+    string? AsPath, string? WhyNot, long InstalledAtNs);
+
+/// <summary>What the FIB does with a prefix.</summary>
+public sealed record FibInfo(string Vrf, string Prefix, string Action, string? NextHop, string? Port, string? Mac, string? Group);
+
+/// <summary>A neighbour known by ARP or ND.</summary>
+public sealed record NeighborInfo(string Port, string Address, string? Mac, string State, long AgeSeconds);
+
+/// <summary>A tunnel, its health and its counters.</summary>
+public sealed record TunnelInfo(
+    string Name, string Kind, string Local, string Remote, uint? Key, string Vrf, int Mtu, bool Up, long TxPackets, long TxBytes,
+    long RxPackets, long RxBytes, long ProbesSent, long ProbesReceived, double? RttMilliseconds, long? LastPacketAtNs);
+
+/// <summary>A BGP peer.</summary>
+public sealed record BgpPeerInfo(
+    string Address, uint PeerAs, string State, long UptimeSeconds, int PrefixesReceived, int PrefixesSent, long MessagesIn,
+    long MessagesOut, string? LastError, IReadOnlyList<string> Capabilities);
+
+/// <summary>A server-sent event on <c>GET /v1/events</c>. Kinds: port, neighbor, route, tunnel, bgp, migration.</summary>
+public sealed record EventRecord(long Sequence, long AtNs, string Kind, string Subject, string Change, string? Detail = null);
+
+/// <summary>Drops by reason: <c>GET /v1/drops</c>.</summary>
+public sealed record DropInfo(string Reason, long Packets);
+
+/// <summary><c>GET /v1/node</c>.</summary>
+public sealed record NodeInfo(string Name, string RouterId, uint As, string Version, int ProcessId, long StartedAtNs, bool Ready);
