@@ -99,7 +99,8 @@ run_tests() {
     echo "== $name"
     dotnet test "$project" -c Release --no-build --nologo -v quiet ${filter:+--filter "$filter"} \
       --logger "trx;LogFileName=$name.trx" --logger "console;verbosity=minimal" --results-directory "$results" \
-      --blame-hang-timeout 5m || code=1
+      --blame-hang-timeout 5m 2>&1 \
+      | { grep -vE '^(Test run for|A total of|Data collector|Results File|$)' || true; } || code=1
   done
   # The sums come from the result files, so that a project that crashed before reporting is a failure, not a silence.
   local passed=0 failed=0 skipped=0

@@ -29,7 +29,11 @@ public sealed class ArchitectureTests
                 .ToArray());
 
         Assert.Equal(Allowed.Keys.Order(StringComparer.Ordinal), actual.Keys.Order(StringComparer.Ordinal));
-        foreach ((string project, string[] references) in actual) Assert.Equal((project, Allowed[project]), (project, references));
+        foreach ((string project, string[] references) in actual)
+        {
+            Assert.True(references.SequenceEqual(Allowed[project]),
+                $"{project} may reference [{string.Join(", ", Allowed[project])}] and references [{string.Join(", ", references)}].");
+        }
     }
 
     [Fact]
