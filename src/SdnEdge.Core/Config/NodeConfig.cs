@@ -1,0 +1,201 @@
+using SdnEdge.Core.Wire;
+
+namespace SdnEdge.Core.Config;
+
+/// <summary>The whole configuration of a PE, valid as a whole: <see cref="NodeConfigLoader"/> gives nothing else.</summary>
+public sealed record NodeConfig
+{
+    /// <summary>Name of the VRF that always exists.</summary>
+    public const string DefaultVrf = "default";
+
+    /// <summary>Node name: letters, digits, dash, dot.</summary>
+    public required string Name { get; init; }
+
+    /// <summary>BGP identifier (RFC 6286): a non-zero IPv4 address.</summary>
+    public required IpAddress RouterId { get; init; }
+
+    /// <summary>Autonomous system, 1 to 4294967295.</summary>
+    public required uint As { get; init; }
+
+    /// <summary>The PE's own addresses, the ends of tunnels and BGP sessions; at least one.</summary>
+    public IReadOnlyList<IpAddress> Loopbacks { get; init; } = [];
+
+    /// <summary>Worker threads, 1 to 64.</summary>
+    public int Workers { get; init; } = 1;
+
+    /// <summary>The TAP through which the kernel's own TCP reaches the data plane; null = none (no BGP then).</summary>
+    public HostConfig? Host { get; init; }
+
+    /// <summary>Ports.</summary>
+    public IReadOnlyList<PortConfig> Ports { get; init; } = [];
+
+    /// <summary>VRFs; <see cref="DefaultVrf"/> is always among them.</summary>
+    public IReadOnlyList<VrfConfig> Vrfs { get; init; } = [new VrfConfig(DefaultVrf, null)];
+
+    /// <summary>Static routes.</summary>
+    public IReadOnlyList<StaticRouteConfig> Static { get; init; } = [];
+
+    /// <summary>Tunnels that stand for good; a migration makes its own.</summary>
+    public IReadOnlyList<TunnelConfig> Tunnels { get; init; } = [];
+
+    /// <summary>BGP.</summary>
+    public BgpConfig Bgp { get; init; } = new();
+
+    /// <summary>Where the control API listens.</summary>
+    public ApiConfig Api { get; init; } = new();
+
+    /// <summary>Telemetry export.</summary>
+    public TelemetryConfig Telemetry { get; init; } = new();
+}
+
+/// <summary>The host port.</summary>
+/// <param name="Device">TAP device made in the PE's own namespace; at most 15 characters.</param>
+/// <param name="Mtu">MTU of the host port, 1280 to 9216.</param>
+public sealed record HostConfig(string Device, int Mtu = 1500);
+
+/// <summary>A port.</summary>
+/// <param name="Name">Name in routes, counters and the API; unique.</param>
+/// <param name="Device">Kernel device; at most 15 characters, unique.</param>
+/// <param name="Mtu">Largest IP packet, 1280 to 9216.</param>
+/// <param name="Vrf">VRF of the port.</param>
+/// <param name="Mac">MAC address; null = what the device has.</param>
+public sealed record PortConfig(string Name, string Device, int Mtu = 1500, string Vrf = NodeConfig.DefaultVrf, MacAddress? Mac = null)
+{
+    /// <summary>The PE's addresses on this port with their lengths.</summary>
+    public IReadOnlyList<InterfaceAddress> Addresses { get; init; } = [];
+}
+
+/// <summary>An address on a port with the length of its subnet.</summary>
+public readonly record struct InterfaceAddress(IpAddress Address, int Length)
+{
+    /// <summary>The subnet.</summary>
+    public IpPrefix Subnet => new(Address, Length);
+
+    /// <summary>Text as <c>10.1.1.1/24</c>.</summary>
+    public override string ToString() => $"{Address}/{Length}";
+}
+
+/// <summary>A VRF.</summary>
+/// <param name="Name">Name; unique.</param>
+/// <param name="Key">GRE key by which tunnels name this VRF; null = none.</param>
+public sealed record VrfConfig(string Name, uint? Key);
+
+/// <summary>A static route: exactly one of next hop, port (a host on the port's own link), tunnel or discard.</summary>
+public sealed record StaticRouteConfig(string Vrf, IpPrefix Prefix, IpAddress? Via, string? Port, string? Tunnel, bool Discard);
+
+/// <summary>How a tunnel wraps packets.</summary>
+public enum TunnelEncapsulation
+{
+    /// <summary>IP protocol 47 (RFC 2784, 2890, 7676).</summary>
+    Gre,
+    /// <summary>UDP port 4754 (RFC 8086).</summary>
+    GreInUdp,
+}
+
+/// <summary>What a tunnel does with DSCP (RFC 2983).</summary>
+public enum DscpMode
+{
+    /// <summary>Copied out and back in.</summary>
+    Uniform,
+    /// <summary>The inner value is left alone; the outer one is fixed.</summary>
+    Pipe,
+}
+
+/// <summary>What a tunnel's ingress does with ECN (RFC 6040 4.1).</summary>
+public enum EcnMode
+{
+    /// <summary>Normal mode: the inner field is copied out.</summary>
+    Normal,
+    /// <summary>Compatibility mode: the outer field is Not-ECT.</summary>
+    Compatibility,
+}
+
+/// <summary>A tunnel that stands for good.</summary>
+public sealed record TunnelConfig(string Name, IpAddress Local, IpAddress Remote)
+{
+    /// <summary>GRE key (RFC 2890); null = no key field.</summary>
+    public uint? Key { get; init; }
+
+    /// <summary>VRF of what comes out.</summary>
+    public string Vrf { get; init; } = NodeConfig.DefaultVrf;
+
+    /// <summary>GRE or GRE-in-UDP.</summary>
+    public TunnelEncapsulation Encapsulation { get; init; } = TunnelEncapsulation.Gre;
+
+    /// <summary>TTL or hop limit of the outer header, 1 to 255.</summary>
+    public int Ttl { get; init; } = 255;
+
+    /// <summary>DSCP handling.</summary>
+    public DscpMode Dscp { get; init; } = DscpMode.Uniform;
+
+    /// <summary>ECN handling.</summary>
+    public EcnMode Ecn { get; init; } = EcnMode.Normal;
+
+    /// <summary>Largest inner IP packet; null = what the path to the far end allows.</summary>
+    public int? Mtu { get; init; }
+
+    /// <summary>Clamp the MSS of TCP SYNs to the tunnel's MTU.</summary>
+    public bool MssClamp { get; init; }
+
+    /// <summary>GRE checksum.</summary>
+    public bool Checksum { get; init; }
+
+    /// <summary>GRE sequence numbers.</summary>
+    public bool Sequence { get; init; }
+}
+
+/// <summary>What BGP offers to its peers.</summary>
+[Flags]
+public enum AdvertiseSources
+{
+    /// <summary>Nothing.</summary>
+    None = 0,
+    /// <summary>Subnets of ports.</summary>
+    Connected = 1,
+    /// <summary>Static routes.</summary>
+    Static = 2,
+}
+
+/// <summary>BGP.</summary>
+public sealed record BgpConfig
+{
+    /// <summary>TCP port to listen on and to connect to.</summary>
+    public const int DefaultPort = 179;
+
+    /// <summary>Peers.</summary>
+    public IReadOnlyList<BgpPeerConfig> Peers { get; init; } = [];
+
+    /// <summary>Sources that are advertised.</summary>
+    public AdvertiseSources Advertise { get; init; } = AdvertiseSources.None;
+
+    /// <summary>LOCAL_PREF of what this PE originates.</summary>
+    public uint LocalPref { get; init; } = 100;
+
+    /// <summary>TCP port to listen on, 1 to 65535.</summary>
+    public int Port { get; init; } = DefaultPort;
+}
+
+/// <summary>A BGP peer.</summary>
+/// <param name="Address">Peer address.</param>
+/// <param name="As">Peer AS; the same as ours = iBGP.</param>
+/// <param name="HoldTimeSeconds">Hold time offered, 0 or 3 to 65535 (RFC 4271 4.2).</param>
+/// <param name="Passive">True: wait for the peer to connect.</param>
+/// <param name="Port">TCP port of the peer.</param>
+public sealed record BgpPeerConfig(IpAddress Address, uint As, int HoldTimeSeconds = 90, bool Passive = false, int Port = BgpConfig.DefaultPort);
+
+/// <summary>Where the control API listens. The unix socket is the default; TCP only with mutual TLS.</summary>
+/// <param name="Unix">Path of the unix socket, mode 0600; null = none.</param>
+/// <param name="Tcp">TCP with mutual TLS; null = none.</param>
+public sealed record ApiConfig(string? Unix = null, ApiTcpConfig? Tcp = null);
+
+/// <summary>The API over TCP with mutual TLS.</summary>
+/// <param name="Address">Address to listen on.</param>
+/// <param name="Port">TCP port.</param>
+/// <param name="Certificate">PEM file of the server's certificate.</param>
+/// <param name="Key">PEM file of its private key.</param>
+/// <param name="ClientCa">PEM file of the CA that signs the clients' certificates.</param>
+public sealed record ApiTcpConfig(IpAddress Address, int Port, string Certificate, string Key, string ClientCa);
+
+/// <summary>Telemetry export.</summary>
+/// <param name="Otlp">OTLP endpoint; null = none. Metrics are at /metrics in any case.</param>
+public sealed record TelemetryConfig(Uri? Otlp = null);
