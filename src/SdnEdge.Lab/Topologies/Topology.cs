@@ -1,0 +1,154 @@
+using SdnEdge.Core.Wire;
+
+namespace SdnEdge.Lab.Topologies;
+
+/// <summary>What runs in a node's namespace.</summary>
+public enum NodeKind
+{
+    /// <summary>A SdnEdge PE router: <c>sdnedge pe</c> with one TAP for each link.</summary>
+    SdnEdgePe,
+
+    /// <summary>The emulated provider core: a learning switch whose links have delay, jitter, loss and rate.</summary>
+    SdnEdgeWan,
+
+    /// <summary>A host or router made of what the kernel has; <c>exec</c> lines configure it.</summary>
+    Linux,
+
+    /// <summary>A virtual server: one namespace with a leg in each site, one leg live at a time.</summary>
+    Server,
+
+    /// <summary>Debian's FRR: zebra and bgpd with the startup-config.</summary>
+    Frr,
+
+    /// <summary>Debian's BIRD 2 with the startup-config.</summary>
+    Bird,
+
+    /// <summary>A learning switch of the kernel: a site's data-centre network.</summary>
+    Bridge,
+}
+
+/// <summary>A node of the topology, with defaults and kinds merged in.</summary>
+/// <param name="Name">Name, unique in the topology.</param>
+/// <param name="Kind">What runs there.</param>
+/// <param name="StartupConfig">Full path of the configuration; null where the kind needs none.</param>
+/// <param name="Exec">Commands run in the namespace once its links are there, in order: defaults, kind, node.</param>
+/// <param name="Env">Environment of everything the lab starts in this node.</param>
+/// <param name="Labels">Labels; those that begin with <c>sdnedge.</c> mean something here.</param>
+/// <param name="Line">Line in the file.</param>
+public sealed record LabNode(
+    string Name, NodeKind Kind, string? StartupConfig, IReadOnlyList<string> Exec, IReadOnlyDictionary<string, string> Env,
+    IReadOnlyDictionary<string, string> Labels, int Line)
+{
+    /// <summary>What a server is, from its labels; null for other kinds.</summary>
+    public ServerSpec? Server { get; init; }
+
+    /// <summary>Seed of a WAN node's randomness (label <c>sdnedge.seed</c>, default 1).</summary>
+    public ulong Seed { get; init; } = 1;
+}
+
+/// <summary>What the stand-in server is.</summary>
+/// <param name="Mac">MAC address of its <c>eth0</c> (label <c>sdnedge.mac</c>).</param>
+/// <param name="Addresses">Interface addresses, e.g. 10.1.1.10/24 (label <c>sdnedge.addresses</c>, separated by commas).</param>
+/// <param name="Gateways">Default gateways, at most one of each family (label <c>sdnedge.gateways</c>).</param>
+/// <param name="HomeSite">Site it starts at (label <c>sdnedge.site</c>; default: that of the first leg).</param>
+public sealed record ServerSpec(MacAddress Mac, IReadOnlyList<InterfaceAddress> Addresses, IReadOnlyList<IpAddress> Gateways, string? HomeSite);
+
+/// <summary>An address on an interface, host bits kept.</summary>
+public readonly record struct InterfaceAddress(IpAddress Address, int Length)
+{
+    /// <summary>Text as <c>address/length</c>.</summary>
+    public override string ToString() => $"{Address}/{Length}";
+}
+
+/// <summary>One end of a link.</summary>
+/// <param name="Node">Node name.</param>
+/// <param name="Interface">Interface name in that node.</param>
+public sealed record LinkEnd(string Node, string Interface)
+{
+    /// <summary>Text as <c>node:interface</c>.</summary>
+    public override string ToString() => $"{Node}:{Interface}";
+}
+
+/// <summary>A link between two interfaces.</summary>
+/// <param name="A">First end.</param>
+/// <param name="B">Second end.</param>
+/// <param name="Mtu">MTU of both ends, bytes.</param>
+/// <param name="ToWan">What frames meet on the way into the WAN node; null when neither end is one.</param>
+/// <param name="FromWan">The same, on the way out of it.</param>
+/// <param name="Labels">Labels.</param>
+/// <param name="Line">Line in the file.</param>
+public sealed record LabLink(
+    LinkEnd A, LinkEnd B, int Mtu, Impairment? ToWan, Impairment? FromWan, IReadOnlyDictionary<string, string> Labels, int Line)
+{
+    /// <summary>The end at a node, or null.</summary>
+    public LinkEnd? EndAt(string node) => A.Node == node ? A : B.Node == node ? B : null;
+
+    /// <summary>The end that is not at this node.</summary>
+    public LinkEnd FarEnd(string node) => A.Node == node ? B : A;
+}
+
+/// <summary>What one direction of a WAN link does to frames.</summary>
+/// <param name="DelayNs">Time each frame takes, nanoseconds.</param>
+/// <param name="JitterNs">The delay varies evenly by up to this much either way, nanoseconds.</param>
+/// <param name="Loss">Share of frames lost, 0 to 1.</param>
+/// <param name="RateBitsPerSecond">Line rate; 0 = no limit.</param>
+/// <param name="QueueBytes">Most bytes on the way or waiting; what does not fit is dropped and counted.</param>
+/// <param name="KeepOrder">True: jitter never lets a frame pass another.</param>
+public sealed record Impairment(
+    long DelayNs = 0, long JitterNs = 0, double Loss = 0, long RateBitsPerSecond = 0, int QueueBytes = Impairment.DefaultQueueBytes,
+    bool KeepOrder = true)
+{
+    /// <summary>16 MiB: 37 ms at 3.5 Gbit/s.</summary>
+    public const int DefaultQueueBytes = 16 << 20;
+}
+
+/// <summary>A lab: what its file says, checked.</summary>
+/// <param name="Name">Lab name; namespaces are called <c>clab-NAME-NODE</c>.</param>
+/// <param name="File">Full path of the file.</param>
+/// <param name="Nodes">Nodes in the file's order.</param>
+/// <param name="Links">Links in the file's order.</param>
+public sealed record LabTopology(string Name, string File, IReadOnlyList<LabNode> Nodes, IReadOnlyList<LabLink> Links)
+{
+    /// <summary>The node of that name, or null.</summary>
+    public LabNode? Find(string node) => Nodes.FirstOrDefault(n => n.Name == node);
+
+    /// <summary>The links of a node, in the file's order.</summary>
+    public IEnumerable<LabLink> LinksOf(string node) => Links.Where(l => l.EndAt(node) is not null);
+
+    /// <summary>The namespace of a node.</summary>
+    public string NamespaceOf(string node) => $"clab-{Name}-{node}";
+
+    /// <summary>
+    /// The same lab with another round-trip time between PEs: a packet passes two WAN links on its way and two on its way back,
+    /// so each direction of each link gets a quarter.
+    /// </summary>
+    public LabTopology WithRtt(double milliseconds)
+    {
+        long delay = (long)(milliseconds * 1e6 / 4);
+        return this with
+        {
+            Links = [.. Links.Select(l => l.ToWan is null ? l : l with
+            {
+                ToWan = l.ToWan with { DelayNs = delay },
+                FromWan = l.FromWan! with { DelayNs = delay },
+            })],
+        };
+    }
+}
+
+/// <summary>One thing wrong in a topology file.</summary>
+/// <param name="File">The file.</param>
+/// <param name="Line">Line, from 1.</param>
+/// <param name="Message">What is wrong and what would be right.</param>
+public sealed record TopologyError(string File, int Line, string Message)
+{
+    /// <summary>Text as <c>file:line: message</c>.</summary>
+    public override string ToString() => $"{File}:{Line}: {Message}";
+}
+
+/// <summary>A topology file cannot be used: all that is wrong with it, at once.</summary>
+public sealed class TopologyException(IReadOnlyList<TopologyError> errors) : Exception(string.Join(Environment.NewLine, errors))
+{
+    /// <summary>The errors, by line.</summary>
+    public IReadOnlyList<TopologyError> Errors { get; } = errors;
+}

@@ -1,0 +1,18 @@
+namespace SdnEdge.Lab.Tests;
+
+/// <summary>Files of the repository that tests use.</summary>
+internal static class LabFiles
+{
+    /// <summary>The Figure 1 lab.</summary>
+    public static string Figure1 { get; } = Path.Combine(Root(), "topologies", "figure1.clab.yml");
+
+    private static string Root()
+    {
+        for (DirectoryInfo? at = new(AppContext.BaseDirectory); at is not null; at = at.Parent)
+        {
+            if (File.Exists(Path.Combine(at.FullName, "SdnEdge.sln"))) return at.FullName;
+        }
+
+        throw new InvalidOperationException("the tests must run inside the repository");
+    }
+}

@@ -1,0 +1,143 @@
+using SdnEdge.Lab.Topologies;
+using Xunit;
+
+namespace SdnEdge.Lab.Tests;
+
+/// <summary>Topology files: what they mean, and what is said about a wrong one.</summary>
+public sealed class LabTopologyTests
+{
+    [Fact]
+    public void Figure1_has_the_nodes_sites_and_ingresses_of_the_paper()
+    {
+        LabTopology lab = TopologyLoader.Load(LabFiles.Figure1);
+
+        Assert.Equal("figure1", lab.Name);
+        Assert.Equal(["pe-a", "pe-b", "pe-c", "pe-d", "pe-e"], lab.Nodes.Where(n => n.Kind == NodeKind.SdnEdgePe).Select(n => n.Name));
+        Assert.Equal(
+            [new LabSite("dc-a", "leg-a", "pe-a", "eth2", "dc"), new LabSite("dc-b", "leg-b", "pe-b", "eth2", "dc")],
+            Sites.Of(lab, "vs"));
+        Assert.Equal([("client-c", "pe-c"), ("client-d", "pe-d"), ("client-e", "pe-e")], Sites.Ingresses(lab).Select(i => (i.Name, i.Pe)));
+        Assert.Equal(["10.2.3.10/24", "fd00:2:3::10/64"], Sites.Ingresses(lab)[0].Addresses.Select(a => a.ToString()));
+        Assert.All(lab.LinksOf("wan"), l => Assert.Equal((1600, 10_000_000L, 10_000_000L), (l.Mtu, l.ToWan!.DelayNs, l.FromWan!.DelayNs)));
+    }
+
+    [Fact]
+    public void A_round_trip_time_is_shared_by_the_four_link_passages_it_takes()
+    {
+        LabTopology lab = TopologyLoader.Load(LabFiles.Figure1).WithRtt(150);
+        Assert.All(lab.LinksOf("wan"), l => Assert.Equal((37_500_000L, 37_500_000L), (l.ToWan!.DelayNs, l.FromWan!.DelayNs)));
+        Assert.Null(lab.LinksOf("vs").First().ToWan);
+    }
+
+    [Fact]
+    public void Node_settings_override_kinds_and_kinds_override_defaults()
+    {
+        LabTopology lab = Parse("""
+            name: x
+            topology:
+              defaults: { kind: linux, env: { A: default, B: default }, exec: [one] }
+              kinds:
+                linux: { env: { B: kind, C: kind }, exec: [two], image: ignored }
+              nodes:
+                a: { env: { C: node }, exec: ["three __clabNodeName__"] }
+            """);
+        LabNode a = lab.Find("a")!;
+        Assert.Equal(["one", "two", "three a"], a.Exec);
+        Assert.Equal(["A=default", "B=kind", "C=node"], a.Env.Select(e => $"{e.Key}={e.Value}").Order());
+    }
+
+    [Fact]
+    public void Link_vars_apply_both_ways_and_one_way_when_said()
+    {
+        LabTopology lab = Parse("""
+            name: x
+            topology:
+              nodes:
+                a: { kind: linux }
+                w: { kind: sdnedge-wan, labels: { sdnedge.seed: "7" } }
+              links:
+                - endpoints: ["a:eth1", "w:eth1"]
+                  vars: { delay: 2.5ms, jitter: 100us, loss: 0.5%, rate: 10mbit, queue: 256KiB, from-wan: { delay: 1s, order: free } }
+            """);
+        Assert.Equal(new Impairment(2_500_000, 100_000, 0.005, 10_000_000, 256 << 10), lab.Links[0].ToWan);
+        Assert.Equal(new Impairment(1_000_000_000, 100_000, 0.005, 10_000_000, 256 << 10, KeepOrder: false), lab.Links[0].FromWan);
+        Assert.Equal(7UL, lab.Find("w")!.Seed);
+    }
+
+    [Fact]
+    public void The_extended_form_of_a_link_is_read()
+    {
+        LabTopology lab = Parse("""
+            name: x
+            topology:
+              nodes: { a: { kind: linux }, b: { kind: linux } }
+              links:
+                - type: veth
+                  endpoints:
+                    - { node: a, interface: eth1 }
+                    - { node: b, interface: eth9 }
+            """);
+        Assert.Equal((new LinkEnd("a", "eth1"), new LinkEnd("b", "eth9"), 1500), (lab.Links[0].A, lab.Links[0].B, lab.Links[0].Mtu));
+    }
+
+    [Fact]
+    public void All_errors_are_told_at_once_each_with_its_line()
+    {
+        TopologyException e = Assert.Throws<TopologyException>(() => Parse("""
+            name: bad name
+            topology:
+              nodes:
+                a: { kind: router }
+                b: { kind: sdnedge-pe }
+                c: { kind: linux, exce: [ls] }
+                s: { kind: server, labels: { sdnedge.mac: "01:00:00:00:00:01" } }
+              links:
+                - endpoints: ["a:eth1", "zz:eth1"]
+                - endpoints: ["a:eth1", "b:an-interface-name"]
+                - endpoints: ["c:eth1"]
+                - endpoints: ["c:eth2", "a:eth2"]
+                  mtu: 68
+                  vars: { delay: 10ms }
+            """));
+        Assert.Equal([1, 4, 5, 6, 7, 7, 7, 9, 10, 10, 11, 12, 14], e.Errors.Select(x => x.Line));
+        string text = e.Message;
+        foreach (string part in (string[])["lab.yml:4: there is no kind 'router'; one of sdnedge-pe", "'exce'", "needs 'startup-config'",
+            "no unicast MAC", "sdnedge.addresses", "no node 'zz'; nodes are a, b, c, s", "taken by the link in line 9", "at most 11 characters",
+            "two ends", "mtu '68'", "kind sdnedge-wan at one end"])
+            Assert.Contains(part, text, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("delay: 10", "with its unit")]
+    [InlineData("delay: -1ms", "from 0 to 60s")]
+    [InlineData("loss: 0.1", "share with its sign")]
+    [InlineData("loss: 101%", "0% to 100%")]
+    [InlineData("rate: fast", "rate with its unit")]
+    [InlineData("queue: 10KiB", "128KiB")]
+    [InlineData("speed: 1", "known: delay")]
+    public void A_wrong_var_is_told_with_what_would_be_right(string var, string says)
+    {
+        TopologyException e = Assert.Throws<TopologyException>(() => Parse($$"""
+            name: x
+            topology:
+              nodes: { a: { kind: linux }, w: { kind: sdnedge-wan } }
+              links:
+                - { endpoints: ["a:eth1", "w:eth1"], vars: { {{var}} } }
+            """));
+        TopologyError error = Assert.Single(e.Errors);
+        Assert.Equal(5, error.Line);
+        Assert.Contains(says, error.Message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("")]
+    [InlineData("just a text")]
+    [InlineData("name: [")]
+    [InlineData("name: x\ntopology: { nodes: [a, b], links: { } }")]
+    [InlineData("name: { }\ntopology: 5")]
+    [InlineData("? [a]\n: b")]
+    public void No_text_does_worse_than_a_topology_exception(string text)
+        => Assert.NotEmpty(Assert.Throws<TopologyException>(() => Parse(text)).Errors);
+
+    private static LabTopology Parse(string text) => TopologyLoader.Parse(text, "/nowhere/lab.yml");
+}
