@@ -1,0 +1,237 @@
+using System.Runtime.InteropServices;
+using SdnEdge.Core.Forwarding;
+using SdnEdge.Core.Wire;
+
+namespace SdnEdge.Linux;
+
+/// <summary>How a TAP is set up. What is null is left as the device has it.</summary>
+public sealed record TapOptions
+{
+    /// <summary>Packets the kernel queues towards us before it drops. The kernel's own 500 lose bursts.</summary>
+    public int QueueLength { get; init; } = 10_000;
+
+    /// <summary>Largest packet without its Ethernet header, 68 to 65521 bytes.</summary>
+    public int? Mtu { get; init; }
+
+    /// <summary>MAC address of the kernel's end of the device (not that of the router's port, which is the data plane's matter).</summary>
+    public MacAddress? Mac { get; init; }
+
+    /// <summary>Offloads asked for; the port falls back to fewer where the kernel has fewer.</summary>
+    public TapOffloads Offloads { get; init; } = TapOffloads.All;
+
+    /// <summary>
+    /// Keeps the kernel's own IPv6 (router solicitations, duplicate detection) off the device. Wanted where the device is
+    /// only the router's end of a wire, not where the kernel is a host on it.
+    /// </summary>
+    public bool DisableKernelIpv6 { get; init; }
+
+    /// <summary>Brings the device up.</summary>
+    public bool BringUp { get; init; } = true;
+}
+
+/// <summary>
+/// A TAP device as a port: frames that the kernel sends to the device are received here, frames transmitted here are what
+/// the device receives. Superpackets and partial checksums pass both ways (struct virtio_net_hdr).
+/// <list type="number">
+/// <item>Receive reads header and frame in one call: the header lands in the headroom, just before the frame.</item>
+/// <item>Transmit writes the header into the headroom, so that one write sends both; without headroom, writev.</item>
+/// </list>
+/// A write is atomic for a frame, so any number of workers may transmit at once.
+/// </summary>
+public sealed unsafe class TapPort : IFdPort
+{
+    // Asked for in this order until the kernel agrees.
+    private static readonly TapOffloads[] Fallbacks =
+    [
+        TapOffloads.All,
+        TapOffloads.Checksum | TapOffloads.Tso4 | TapOffloads.Tso6 | TapOffloads.TsoEcn,
+        TapOffloads.Checksum | TapOffloads.Tso4 | TapOffloads.Tso6,
+        TapOffloads.Checksum,
+        TapOffloads.None,
+    ];
+
+    private int _fd;
+    private volatile bool _gone;
+
+    private TapPort(string name, string device, int fd, TapOffloads offloads)
+    {
+        Name = name;
+        Device = device;
+        _fd = fd;
+        Offloads = offloads;
+    }
+
+    /// <inheritdoc/>
+    public string Name { get; }
+
+    /// <summary>Name of the device, as it was when opened.</summary>
+    public string Device { get; }
+
+    /// <summary>Offloads the kernel agreed to.</summary>
+    public TapOffloads Offloads { get; }
+
+    /// <inheritdoc/>
+    public bool SegmentsForUs { get; init; } = true;
+
+    /// <inheritdoc/>
+    public int Fd => _fd;
+
+    /// <inheritdoc/>
+    public bool IsGone => _gone;
+
+    /// <inheritdoc/>
+    public PortCounters Counters { get; } = new();
+
+    /// <summary>
+    /// Creates the TAP <paramref name="device"/> in the calling thread's namespace, or attaches to it when it is there and
+    /// nobody else has it. A device created here goes away with the port.
+    /// </summary>
+    /// <param name="name">The port's name.</param>
+    /// <param name="device">The device's name; one that ends in %d lets the kernel number it.</param>
+    /// <param name="options">How to set it up; null for the defaults.</param>
+    /// <exception cref="LinuxException">The kernel refused.</exception>
+    public static TapPort Open(string name, string device, TapOptions? options = null)
+    {
+        options ??= new TapOptions();
+        int fd = Libc.Open(IfTun.Device, Libc.O_RDWR | Libc.O_NONBLOCK | Libc.O_CLOEXEC);
+        if (fd < 0) throw LinuxException.Last($"open {IfTun.Device} for TAP device {device}");
+        try
+        {
+            var request = new Libc.IfReq(device) { Flags = IfTun.IFF_TAP | IfTun.IFF_NO_PI | IfTun.IFF_VNET_HDR };
+            if (Libc.Ioctl(fd, IfTun.TUNSETIFF, &request) < 0) throw LinuxException.Last($"create or attach to TAP device {device}");
+            string real = Marshal.PtrToStringUTF8((nint)request.Name)!;
+
+            int headerSize = VnetHeader.Size;
+            if (Libc.Ioctl(fd, IfTun.TUNSETVNETHDRSZ, &headerSize) < 0) throw LinuxException.Last($"set the virtio header size of TAP device {real}");
+            TapOffloads offloads = SetOffloads(fd, options.Offloads);
+            NetDevice.SetQueueLength(real, options.QueueLength);
+            if (options.Mtu is { } mtu) NetDevice.SetMtu(real, mtu);
+            if (options.Mac is { } mac) NetDevice.SetMac(real, mac);
+            if (options.DisableKernelIpv6) NetDevice.DisableIpv6(real);
+            if (options.BringUp) NetDevice.SetUp(real);
+            return new TapPort(name, real, fd, offloads);
+        }
+        catch
+        {
+            Libc.Close(fd);
+            throw;
+        }
+    }
+
+    /// <inheritdoc/>
+    public int Receive(PacketBatch batch)
+    {
+        const int limit = VnetHeader.Size + PacketBatch.MaxFrameBytes;
+        int count = 0;
+        long bytes = 0;
+        while (count < PacketBatch.Capacity)
+        {
+            byte* buffer = batch.FrameBuffer(count) - VnetHeader.Size;
+            nint got = Libc.Read(_fd, buffer, limit);
+            if (got < 0)
+            {
+                int error = Marshal.GetLastPInvokeError();
+                if (error is Errno.EAGAIN) break;
+                if (error is Errno.EINTR) continue;
+                Counters.ReceiveFailed();
+                if (error is Errno.EBADFD or Errno.EBADF) _gone = true;
+                break;
+            }
+
+            // A frame that fills the buffer to the last byte was cut: the kernel does not say so otherwise.
+            if (got is <= VnetHeader.Size or limit)
+            {
+                Counters.ReceiveTruncated();
+                continue;
+            }
+
+            int length = (int)got - VnetHeader.Size;
+            batch.Reset(count++, length).Vnet = *(VnetHeader*)buffer;
+            bytes += length;
+        }
+
+        batch.Count = count;
+        if (count > 0) Counters.Received(count, bytes);
+        return count;
+    }
+
+    /// <inheritdoc/>
+    public int Transmit(ReadOnlySpan<Packet> packets)
+    {
+        int taken = 0;
+        long bytes = 0;
+        for (int i = 0; i < packets.Length; i++)
+        {
+            ref readonly Packet packet = ref packets[i];
+            nint sent;
+            if (packet.Headroom >= VnetHeader.Size)
+            {
+                byte* start = packet.Data - VnetHeader.Size;
+                *(VnetHeader*)start = packet.Vnet;
+                sent = Libc.Write(_fd, start, VnetHeader.Size + packet.Length);
+            }
+            else
+            {
+                sent = WriteInTwo(in packet);
+            }
+
+            if (sent >= 0)
+            {
+                taken++;
+                bytes += packet.Length;
+                continue;
+            }
+
+            int error = Marshal.GetLastPInvokeError();
+            if (error is Errno.EINTR)
+            {
+                i--;
+                continue;
+            }
+
+            if (error is Errno.EAGAIN or Errno.ENOBUFS)
+            {
+                Counters.TransmitBusy(1);
+                continue;
+            }
+
+            // A device that is down or gone takes none of the rest either; a frame the kernel finds bad says nothing about the next.
+            bool whole = error is Errno.EIO or Errno.EBADFD or Errno.EBADF;
+            Counters.TransmitFailed(whole ? packets.Length - i : 1);
+            if (error is Errno.EBADFD or Errno.EBADF) _gone = true;
+            if (whole) break;
+        }
+
+        if (taken > 0) Counters.Transmitted(taken, bytes);
+        return taken;
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        int fd = Interlocked.Exchange(ref _fd, -1);
+        if (fd >= 0) Libc.Close(fd);
+        _gone = true;
+    }
+
+    private nint WriteInTwo(ref readonly Packet packet)
+    {
+        VnetHeader header = packet.Vnet;
+        Libc.IoVector* vectors = stackalloc Libc.IoVector[2];
+        vectors[0] = new Libc.IoVector { Base = &header, Length = VnetHeader.Size };
+        vectors[1] = new Libc.IoVector { Base = packet.Data, Length = packet.Length };
+        return Libc.WriteV(_fd, vectors, 2);
+    }
+
+    private static TapOffloads SetOffloads(int fd, TapOffloads wanted)
+    {
+        foreach (TapOffloads step in Fallbacks)
+        {
+            TapOffloads offloads = step & wanted;
+            if ((offloads & TapOffloads.Checksum) == 0) offloads = TapOffloads.None;
+            if (Libc.Ioctl(fd, IfTun.TUNSETOFFLOAD, (nint)offloads) == 0) return offloads;
+        }
+
+        return TapOffloads.None;
+    }
+}
