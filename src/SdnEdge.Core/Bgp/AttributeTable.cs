@@ -1,0 +1,70 @@
+namespace SdnEdge.Core.Bgp;
+
+/// <summary>
+/// Each distinct set of path attributes once. Looking up costs no allocation when the set is known. Sets that no route uses
+/// any more go away with the garbage collector: the table holds them weakly and sweeps itself as it grows.
+/// Not thread-safe.
+/// </summary>
+public sealed class AttributeTable
+{
+    private const int FirstSweep = 4096;
+
+    private int[] _buckets = new int[64];
+    private Entry[] _entries = new Entry[64];
+    private int _count;
+    private int _sweepAt = FirstSweep;
+
+    /// <summary>Sets in the table, those the collector has taken since the last sweep included.</summary>
+    public int Count => _count;
+
+    /// <summary>The set with these canonical bytes (see <see cref="PathAttributes"/>; made with an <see cref="AttributeBuilder"/>).</summary>
+    public PathAttributes Intern(ReadOnlySpan<byte> canonical)
+    {
+        int hash = PathAttributes.Hash(canonical);
+        for (int i = _buckets[hash & (_buckets.Length - 1)] - 1; i >= 0; i = _entries[i].Next)
+        {
+            if (_entries[i].Hash == hash && _entries[i].Set.TryGetTarget(out PathAttributes? known) && known.Wire.SequenceEqual(canonical)) return known;
+        }
+
+        if (_count == _sweepAt) Sweep();
+        if (_count == _entries.Length) Rebuild(_entries.Length * 2);
+        var made = new PathAttributes(canonical.ToArray());
+        ref int bucket = ref _buckets[hash & (_buckets.Length - 1)];
+        _entries[_count] = new Entry { Hash = hash, Next = bucket - 1, Set = new WeakReference<PathAttributes>(made) };
+        bucket = ++_count;
+        return made;
+    }
+
+    private void Sweep()
+    {
+        int kept = 0;
+        for (int i = 0; i < _count; i++)
+        {
+            if (_entries[i].Set.TryGetTarget(out _)) _entries[kept++] = _entries[i];
+        }
+
+        Array.Clear(_entries, kept, _count - kept);
+        _count = kept;
+        Rebuild(_entries.Length);
+        _sweepAt = Math.Max(FirstSweep, kept * 2);
+    }
+
+    private void Rebuild(int size)
+    {
+        Array.Resize(ref _entries, size);
+        _buckets = new int[size];
+        for (int i = 0; i < _count; i++)
+        {
+            ref int bucket = ref _buckets[_entries[i].Hash & (size - 1)];
+            _entries[i].Next = bucket - 1;
+            bucket = i + 1;
+        }
+    }
+
+    private struct Entry
+    {
+        public int Hash;
+        public int Next;
+        public WeakReference<PathAttributes> Set;
+    }
+}

@@ -1,0 +1,150 @@
+namespace SdnEdge.Core.Bgp;
+
+/// <summary>Sizes and well-known numbers of BGP-4 (RFC 4271).</summary>
+public static class BgpLimits
+{
+    /// <summary>Bytes of the message header (4.1): 16 of marker, 2 of length, 1 of type.</summary>
+    public const int HeaderSize = 19;
+
+    /// <summary>Largest message (4.1).</summary>
+    public const int MaxMessage = 4096;
+
+    /// <summary>Well-known TCP port.</summary>
+    public const int Port = 179;
+
+    /// <summary>AS_TRANS (RFC 6793): stands for a 4-octet AS where only two octets fit.</summary>
+    public const ushort AsTrans = 23456;
+}
+
+/// <summary>Message types (RFC 4271 4.1, RFC 2918).</summary>
+public enum BgpMessageType : byte
+{
+    /// <summary>OPEN.</summary>
+    Open = 1,
+
+    /// <summary>UPDATE.</summary>
+    Update = 2,
+
+    /// <summary>NOTIFICATION.</summary>
+    Notification = 3,
+
+    /// <summary>KEEPALIVE.</summary>
+    Keepalive = 4,
+
+    /// <summary>ROUTE-REFRESH.</summary>
+    RouteRefresh = 5,
+}
+
+/// <summary>Values of ORIGIN (RFC 4271 5.1.1), best first.</summary>
+public enum BgpOrigin : byte
+{
+    /// <summary>IGP.</summary>
+    Igp = 0,
+
+    /// <summary>EGP.</summary>
+    Egp = 1,
+
+    /// <summary>INCOMPLETE.</summary>
+    Incomplete = 2,
+}
+
+/// <summary>Path attribute type codes that this speaker knows.</summary>
+public static class AttributeCode
+{
+    /// <summary>ORIGIN.</summary>
+    public const byte Origin = 1;
+
+    /// <summary>AS_PATH.</summary>
+    public const byte AsPath = 2;
+
+    /// <summary>NEXT_HOP.</summary>
+    public const byte NextHop = 3;
+
+    /// <summary>MULTI_EXIT_DISC.</summary>
+    public const byte Med = 4;
+
+    /// <summary>LOCAL_PREF.</summary>
+    public const byte LocalPref = 5;
+
+    /// <summary>ATOMIC_AGGREGATE.</summary>
+    public const byte AtomicAggregate = 6;
+
+    /// <summary>AGGREGATOR.</summary>
+    public const byte Aggregator = 7;
+
+    /// <summary>COMMUNITIES (RFC 1997).</summary>
+    public const byte Communities = 8;
+
+    /// <summary>ORIGINATOR_ID (RFC 4456).</summary>
+    public const byte OriginatorId = 9;
+
+    /// <summary>CLUSTER_LIST (RFC 4456).</summary>
+    public const byte ClusterList = 10;
+
+    /// <summary>MP_REACH_NLRI (RFC 4760).</summary>
+    public const byte MpReach = 14;
+
+    /// <summary>MP_UNREACH_NLRI (RFC 4760).</summary>
+    public const byte MpUnreach = 15;
+
+    /// <summary>EXTENDED COMMUNITIES (RFC 4360).</summary>
+    public const byte ExtendedCommunities = 16;
+
+    /// <summary>AS4_PATH (RFC 6793).</summary>
+    public const byte As4Path = 17;
+
+    /// <summary>AS4_AGGREGATOR (RFC 6793).</summary>
+    public const byte As4Aggregator = 18;
+
+    /// <summary>LARGE_COMMUNITY (RFC 8092).</summary>
+    public const byte LargeCommunities = 32;
+}
+
+/// <summary>Attribute flags (RFC 4271 4.3).</summary>
+public static class AttributeFlags
+{
+    /// <summary>Optional (else well-known).</summary>
+    public const byte Optional = 0x80;
+
+    /// <summary>Transitive.</summary>
+    public const byte Transitive = 0x40;
+
+    /// <summary>Partial: some router on the way did not know it.</summary>
+    public const byte Partial = 0x20;
+
+    /// <summary>The length has two octets.</summary>
+    public const byte ExtendedLength = 0x10;
+}
+
+/// <summary>AS_PATH segment types (RFC 4271 4.3, RFC 5065).</summary>
+public static class AsSegment
+{
+    /// <summary>AS_SET.</summary>
+    public const byte Set = 1;
+
+    /// <summary>AS_SEQUENCE.</summary>
+    public const byte Sequence = 2;
+
+    /// <summary>AS_CONFED_SEQUENCE.</summary>
+    public const byte ConfedSequence = 3;
+
+    /// <summary>AS_CONFED_SET.</summary>
+    public const byte ConfedSet = 4;
+}
+
+/// <summary>Address families that sessions carry (AFI, with SAFI 1).</summary>
+[Flags]
+public enum BgpFamilies : byte
+{
+    /// <summary>None.</summary>
+    None = 0,
+
+    /// <summary>IPv4 unicast.</summary>
+    V4 = 1,
+
+    /// <summary>IPv6 unicast.</summary>
+    V6 = 2,
+
+    /// <summary>Both.</summary>
+    Both = V4 | V6,
+}

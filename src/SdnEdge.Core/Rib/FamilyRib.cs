@@ -1,0 +1,245 @@
+using SdnEdge.Core.Bgp;
+using SdnEdge.Core.Wire;
+
+namespace SdnEdge.Core.Rib;
+
+/// <summary>The routes of one family in one VRF, and their best ones. <see cref="LocRib"/> holds one for each family.</summary>
+internal interface IFamilyRib
+{
+    int Prefixes { get; }
+
+    bool Offer(IpPrefix prefix, RouteOrigin origin, NextHop hop, PathAttributes? attributes, long now);
+
+    bool Withdraw(IpPrefix prefix, RouteOrigin origin, long now);
+
+    int WithdrawAll(RouteOrigin origin, bool staleOnly, long now);
+
+    int MarkStale(RouteOrigin origin);
+
+    void ReselectUsersOf(NextHop hop, long now);
+
+    (NextHop? Hop, IpPrefix Prefix) Cover(IpAddress address, NextHop asking, bool byDefault);
+
+    RouteView? Best(IpPrefix prefix);
+
+    void Explain(IpPrefix prefix, List<RouteView> into);
+
+    void CopyPrefixes(List<IpPrefix> into);
+
+    IEnumerable<RouteView> BestRoutes();
+}
+
+/// <inheritdoc cref="IFamilyRib"/>
+internal sealed class FamilyRib<TKey>(LocRib owner) : IFamilyRib
+    where TKey : struct, IPrefixKey<TKey>
+{
+    private readonly PathTable<TKey> _paths = new();
+    private Candidate[] _candidates = new Candidate[4];
+
+    public int Prefixes => _paths.Prefixes;
+
+    public bool Offer(IpPrefix prefix, RouteOrigin origin, NextHop hop, PathAttributes? attributes, long now)
+    {
+        TKey key = TKey.From(prefix);
+        int index = _paths.Find(key, origin);
+        if (index < 0)
+        {
+            index = _paths.Add(key, origin, hop, attributes);
+            hop.Users++;
+            origin.Prefixes++;
+            Reselect(key, index, now);
+            return true;
+        }
+
+        ref RoutePath<TKey> path = ref _paths[index];
+        path.Flags &= ~PathFlags.Stale;
+        if (ReferenceEquals(path.Hop, hop) && Equals(path.Attributes, attributes)) return false;
+        NextHop before = path.Hop;
+        hop.Users++;
+        path.Hop = hop;
+        path.Attributes = attributes;
+        Reselect(key, index, now);
+        owner.Hops.Release(before);
+        return true;
+    }
+
+    public bool Withdraw(IpPrefix prefix, RouteOrigin origin, long now)
+    {
+        int index = _paths.Find(TKey.From(prefix), origin);
+        if (index < 0) return false;
+        RemoveAt(index, now);
+        return true;
+    }
+
+    public int WithdrawAll(RouteOrigin origin, bool staleOnly, long now)
+    {
+        int removed = 0;
+        for (int i = 0; i < _paths.Slots; i++)
+        {
+            ref RoutePath<TKey> path = ref _paths[i];
+            if (!ReferenceEquals(path.Origin, origin) || (staleOnly && (path.Flags & PathFlags.Stale) == 0)) continue;
+            RemoveAt(i, now);
+            removed++;
+        }
+
+        return removed;
+    }
+
+    public int MarkStale(RouteOrigin origin)
+    {
+        int marked = 0;
+        for (int i = 0; i < _paths.Slots; i++)
+        {
+            ref RoutePath<TKey> path = ref _paths[i];
+            if (!ReferenceEquals(path.Origin, origin)) continue;
+            path.Flags |= PathFlags.Stale;
+            marked++;
+        }
+
+        return marked;
+    }
+
+    /// <summary>A next hop became usable or unusable: decide again for each prefix that has a route with it. A walk over all routes, no list a next hop.</summary>
+    public void ReselectUsersOf(NextHop hop, long now)
+    {
+        for (int i = 0; i < _paths.Slots; i++)
+        {
+            ref RoutePath<TKey> path = ref _paths[i];
+            if (path.Origin is not null && ReferenceEquals(path.Hop, hop)) Reselect(path.Key, -1, now);
+        }
+    }
+
+    /// <summary>
+    /// The longest route that tells where an address is. Routes of BGP do not count (a BGP next hop is found by connected and
+    /// static routes), and neither does one whose own next hop rests on the asking one: that would be a circle.
+    /// </summary>
+    public (NextHop? Hop, IpPrefix Prefix) Cover(IpAddress address, NextHop asking, bool byDefault)
+    {
+        for (int length = address.BitLength; length >= (byDefault ? 0 : 1); length--)
+        {
+            if (!_paths.HasLength(length)) continue;
+            TKey key = TKey.Covering(address, length);
+            int index = BestIndex(key, PathFlags.Best);
+            if (index < 0) continue;
+            ref RoutePath<TKey> path = ref _paths[index];
+            if (path.Origin!.Source == RouteSource.Bgp || path.Hop.RestsOn(asking)) continue;
+            return (path.Hop, key.ToPrefix());
+        }
+
+        return default;
+    }
+
+    public RouteView? Best(IpPrefix prefix)
+    {
+        int index = BestIndex(TKey.From(prefix), PathFlags.Best);
+        return index < 0 ? null : View(index, RejectReason.None);
+    }
+
+    public void Explain(IpPrefix prefix, List<RouteView> into)
+    {
+        TKey key = TKey.From(prefix);
+        Span<Candidate> natives = Gather(key, redirects: false);
+        BestPath.Select(natives);
+        foreach (ref readonly Candidate route in natives) into.Add(View(route.Index, route.Lost));
+        Span<Candidate> redirects = Gather(key, redirects: true);
+        BestPath.Select(redirects);
+        foreach (ref readonly Candidate route in redirects) into.Add(View(route.Index, route.Lost));
+    }
+
+    public void CopyPrefixes(List<IpPrefix> into)
+    {
+        foreach (TKey key in _paths.Keys) into.Add(key.ToPrefix());
+    }
+
+    public IEnumerable<RouteView> BestRoutes()
+    {
+        for (int i = 0; i < _paths.Slots; i++)
+        {
+            if ((_paths[i].Flags & PathFlags.Best) != 0) yield return View(i, RejectReason.None);
+        }
+    }
+
+    private void RemoveAt(int index, long now)
+    {
+        RoutePath<TKey> gone = _paths[index];
+        _paths.Remove(index);
+        gone.Origin!.Prefixes--;
+        if ((gone.Flags & (PathFlags.Best | PathFlags.Redirect)) != 0) Reselect(gone.Key, -1, now, gone.Origin, removed: true);
+        owner.Hops.Release(gone.Hop);
+    }
+
+    /// <summary>Decides again for one prefix and records what changed. <paramref name="touched"/> is the route whose content changed, or -1.</summary>
+    private void Reselect(TKey key, int touched, long now, RouteOrigin? goneOrigin = null, bool removed = false)
+    {
+        bool native = Choose(key, PathFlags.Best, redirects: false, touched, now, out int best, out RouteOrigin? before);
+        bool redirect = Choose(key, PathFlags.Redirect, redirects: true, touched, now, out int over, out _);
+        if (!native && !redirect && !removed) return;
+
+        RouteOrigin? after = best < 0 ? null : _paths[best].Origin;
+        IpPrefix prefix = key.ToPrefix();
+        owner.Changed(new RibChange(
+            owner.Vrf, prefix, best < 0 ? null : _paths[best].Hop, over < 0 ? null : _paths[over].Hop, after,
+            best < 0 ? null : _paths[best].Attributes, ChangedHop: null));
+
+        // Next hops are resolved by routes other than BGP's: only these can change a resolution.
+        before ??= goneOrigin;
+        if (Resolves(before) || Resolves(after)) owner.Hops.CoverChanged(prefix);
+    }
+
+    private static bool Resolves(RouteOrigin? origin) => origin is not null && origin.Source is not (RouteSource.Bgp or RouteSource.Redirect);
+
+    /// <summary>Moves the flag to the best route. True when another one is best now, or the best one's content changed.</summary>
+    private bool Choose(TKey key, PathFlags flag, bool redirects, int touched, long now, out int best, out RouteOrigin? beforeOrigin)
+    {
+        int before = BestIndex(key, flag);
+        beforeOrigin = before < 0 ? null : _paths[before].Origin;
+        Span<Candidate> routes = Gather(key, redirects);
+        int position = BestPath.Select(routes);
+        best = position < 0 ? -1 : routes[position].Index;
+        if (best == before && (best < 0 || best != touched)) return false;
+        if (before >= 0)
+        {
+            _paths[before].Flags &= ~flag;
+            _paths[before].SinceNs = 0;
+        }
+
+        if (best >= 0)
+        {
+            _paths[best].Flags |= flag;
+            _paths[best].SinceNs = now;
+        }
+
+        return true;
+    }
+
+    private Span<Candidate> Gather(TKey key, bool redirects)
+    {
+        int count = 0;
+        for (int i = _paths.Head(key); i >= 0; i = _paths[i].Next)
+        {
+            ref RoutePath<TKey> path = ref _paths[i];
+            if (path.Origin!.Source == RouteSource.Redirect != redirects) continue;
+            if (count == _candidates.Length) Array.Resize(ref _candidates, count * 2);
+            _candidates[count++] = new Candidate { Origin = path.Origin, Hop = path.Hop, Attributes = path.Attributes, Index = i };
+        }
+
+        return _candidates.AsSpan(0, count);
+    }
+
+    private int BestIndex(TKey key, PathFlags flag)
+    {
+        for (int i = _paths.Head(key); i >= 0; i = _paths[i].Next)
+        {
+            if ((_paths[i].Flags & flag) != 0) return i;
+        }
+
+        return -1;
+    }
+
+    private RouteView View(int index, RejectReason why)
+    {
+        ref RoutePath<TKey> path = ref _paths[index];
+        bool best = (path.Flags & (PathFlags.Best | PathFlags.Redirect)) != 0;
+        return new RouteView(path.Key.ToPrefix(), path.Origin!, path.Hop, path.Attributes, best, why, best ? path.SinceNs : 0);
+    }
+}

@@ -1,0 +1,152 @@
+using SdnEdge.Core.Bgp;
+using SdnEdge.Core.Wire;
+
+namespace SdnEdge.Core.Rib;
+
+/// <summary>
+/// The routes of one VRF from all sources, the best of each prefix, and the changes the FIB has to follow.
+/// It is Adj-RIB-In and Loc-RIB in one: the routes of a BGP peer are those its <see cref="RouteOrigin"/> offers.
+/// Not thread-safe: the control loop is its single writer and reader.
+/// </summary>
+public sealed class LocRib
+{
+    private readonly IFamilyRib _v4;
+    private readonly IFamilyRib _v6;
+    private readonly List<RibChange> _changes = [];
+
+    /// <summary>Makes an empty table.</summary>
+    /// <param name="vrf">Name of the VRF.</param>
+    /// <param name="resolveByDefault">True: a default route may resolve a next hop. False (usual): a next hop that only the default route covers counts as unreachable.</param>
+    public LocRib(string vrf, bool resolveByDefault = false)
+    {
+        Vrf = vrf;
+        ResolveByDefault = resolveByDefault;
+        Hops = new NextHopTable(this);
+        _v4 = new FamilyRib<Key4>(this);
+        _v6 = new FamilyRib<Key6>(this);
+    }
+
+    /// <summary>Name of the VRF.</summary>
+    public string Vrf { get; }
+
+    /// <summary>Whether a default route may resolve a next hop.</summary>
+    public bool ResolveByDefault { get; }
+
+    /// <summary>Number of prefixes with at least one route, IPv4.</summary>
+    public int PrefixesV4 => _v4.Prefixes;
+
+    /// <summary>Number of prefixes with at least one route, IPv6.</summary>
+    public int PrefixesV6 => _v6.Prefixes;
+
+    /// <summary>The next hops in use.</summary>
+    public IReadOnlyCollection<NextHop> NextHops => Hops.All;
+
+    /// <summary>Next hops left unresolved because their resolution went in circles.</summary>
+    public long UnsettledNextHops => Hops.Unsettled;
+
+    internal NextHopTable Hops { get; }
+
+    /// <summary>
+    /// An origin offers a prefix; an earlier offer of the same origin is replaced.
+    /// </summary>
+    /// <param name="origin">Who offers.</param>
+    /// <param name="prefix">What.</param>
+    /// <param name="hop">Where to.</param>
+    /// <param name="attributes">BGP attributes (BGP only).</param>
+    /// <param name="now">CLOCK_MONOTONIC, nanoseconds.</param>
+    /// <returns>False when exactly this was offered already.</returns>
+    public bool Offer(RouteOrigin origin, IpPrefix prefix, HopSpec hop, PathAttributes? attributes, long now)
+    {
+        bool changed = Of(prefix.Family).Offer(prefix, origin, Hops.Intern(hop), attributes, now);
+        Hops.Drain(now);
+        return changed;
+    }
+
+    /// <summary>An origin takes its offer back. False when there was none.</summary>
+    public bool Withdraw(RouteOrigin origin, IpPrefix prefix, long now)
+    {
+        bool changed = Of(prefix.Family).Withdraw(prefix, origin, now);
+        Hops.Drain(now);
+        return changed;
+    }
+
+    /// <summary>Takes back all an origin offers. Returns how many routes that were.</summary>
+    public int WithdrawAll(RouteOrigin origin, long now) => Sweep(origin, staleOnly: false, now);
+
+    /// <summary>Marks all routes of an origin as stale (its peer restarts, RFC 4724). They stay in use; a new offer clears the mark.</summary>
+    public int MarkStale(RouteOrigin origin) => _v4.MarkStale(origin) + _v6.MarkStale(origin);
+
+    /// <summary>Takes away the routes of an origin that are still marked stale. Returns how many.</summary>
+    public int WithdrawStale(RouteOrigin origin, long now) => Sweep(origin, staleOnly: true, now);
+
+    /// <summary>Moves the changes since the last call, in order, to the end of a list.</summary>
+    public void TakeChanges(List<RibChange> into)
+    {
+        into.AddRange(_changes);
+        _changes.Clear();
+        if (_changes.Capacity > 65536) _changes.Capacity = 1024;
+    }
+
+    /// <summary>The best route to exactly this prefix, redirects aside; null when there is none.</summary>
+    public RouteView? Best(IpPrefix prefix) => Of(prefix.Family).Best(prefix);
+
+    /// <summary>All routes to exactly this prefix, each with the reason why it is not the best one.</summary>
+    public IReadOnlyList<RouteView> Explain(IpPrefix prefix)
+    {
+        var routes = new List<RouteView>();
+        Of(prefix.Family).Explain(prefix, routes);
+        return routes;
+    }
+
+    /// <summary>All routes of all prefixes, sorted by prefix, best first.</summary>
+    public IReadOnlyList<RouteView> All()
+    {
+        var prefixes = new List<IpPrefix>(PrefixesV4 + PrefixesV6);
+        _v4.CopyPrefixes(prefixes);
+        _v6.CopyPrefixes(prefixes);
+        prefixes.Sort();
+        var routes = new List<RouteView>(prefixes.Count);
+        foreach (IpPrefix prefix in prefixes)
+        {
+            int first = routes.Count;
+            Of(prefix.Family).Explain(prefix, routes);
+            routes.Sort(first, routes.Count - first, ByBest.Instance);
+        }
+
+        return routes;
+    }
+
+    /// <summary>The best route of every prefix, in no order. Do not change the table while walking.</summary>
+    public IEnumerable<RouteView> BestRoutes() => _v4.BestRoutes().Concat(_v6.BestRoutes());
+
+    internal void Changed(in RibChange change) => _changes.Add(change);
+
+    internal void ReselectUsersOf(NextHop hop, long now)
+    {
+        // An IPv6 prefix may have an IPv4 next hop (RFC 8950 the other way round): both families are walked.
+        _v4.ReselectUsersOf(hop, now);
+        _v6.ReselectUsersOf(hop, now);
+    }
+
+    internal (NextHop? Hop, IpPrefix Prefix) Cover(IpAddress address, NextHop asking) => Of(address.Family).Cover(address, asking, ResolveByDefault);
+
+    private int Sweep(RouteOrigin origin, bool staleOnly, long now)
+    {
+        int removed = _v4.WithdrawAll(origin, staleOnly, now) + _v6.WithdrawAll(origin, staleOnly, now);
+        Hops.Drain(now);
+        return removed;
+    }
+
+    private IFamilyRib Of(IpFamily family) => family == IpFamily.V4 ? _v4 : _v6;
+
+    private sealed class ByBest : IComparer<RouteView>
+    {
+        public static readonly ByBest Instance = new();
+
+        public int Compare(RouteView a, RouteView b)
+        {
+            int byBest = b.Best.CompareTo(a.Best);
+            return byBest != 0 ? byBest : a.WhyNot.CompareTo(b.WhyNot);
+        }
+    }
+}

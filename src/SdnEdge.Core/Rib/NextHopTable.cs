@@ -1,0 +1,119 @@
+using SdnEdge.Core.Wire;
+
+namespace SdnEdge.Core.Rib;
+
+/// <summary>
+/// The next hops of one VRF, each once, and their resolution.
+/// When the route that covers a next hop changes:
+/// 1. every next hop inside the changed prefix is queued;
+/// 2. each queued one is resolved again; where the answer differs, one <see cref="RibChange"/> says so,
+///    and next hops that rest on it are queued too;
+/// 3. where usable turned unusable or back, the best routes that use it are chosen again.
+/// </summary>
+internal sealed class NextHopTable(LocRib owner)
+{
+    // A next hop that has not settled after so many rounds flaps by configuration; it is left unresolved and counted.
+    private const int MaxRounds = 64;
+
+    private readonly Dictionary<HopSpec, NextHop> _hops = [];
+    private readonly HashSet<NextHop> _recursive = [];
+    private readonly Queue<NextHop> _queue = new();
+    private bool _draining;
+
+    public int Count => _hops.Count;
+
+    /// <summary>Next hops left unresolved because resolving them never settled.</summary>
+    public long Unsettled { get; private set; }
+
+    public IReadOnlyCollection<NextHop> All => _hops.Values;
+
+    public NextHop Intern(HopSpec spec)
+    {
+        if (_hops.TryGetValue(spec, out NextHop? hop)) return hop;
+        hop = new NextHop(spec);
+        _hops.Add(spec, hop);
+        if (spec.IsRecursive) _recursive.Add(hop);
+        Resolve(hop);
+        return hop;
+    }
+
+    public void Release(NextHop hop)
+    {
+        if (--hop.Users > 0) return;
+        _hops.Remove(hop.Spec);
+        _recursive.Remove(hop);
+    }
+
+    public void CoverChanged(IpPrefix prefix)
+    {
+        foreach (NextHop hop in _recursive)
+        {
+            if (prefix.Contains(hop.Spec.Address)) Queue(hop);
+        }
+    }
+
+    /// <summary>Settles all queued next hops.</summary>
+    public void Drain(long now)
+    {
+        if (_draining) return;
+        _draining = true;
+        int bound = MaxRounds * (_recursive.Count + 1);
+        while (_queue.TryDequeue(out NextHop? hop))
+        {
+            hop.Queued = false;
+            ResolvedHop before = hop.Resolved;
+            if (bound-- > 0)
+            {
+                Resolve(hop);
+            }
+            else
+            {
+                Unsettled++;
+                hop.Resolved = default;
+                hop.Parent = null;
+                if (bound < -_recursive.Count) _queue.Clear();
+            }
+
+            if (hop.Resolved == before) continue;
+            owner.Changed(new RibChange(owner.Vrf, default, null, null, null, null, hop));
+            foreach (NextHop other in _recursive)
+            {
+                if (ReferenceEquals(other.Parent, hop)) Queue(other);
+            }
+
+            if (hop.Resolved.IsUsable != before.IsUsable) owner.ReselectUsersOf(hop, now);
+        }
+
+        _draining = false;
+    }
+
+    private void Queue(NextHop hop)
+    {
+        if (hop.Queued) return;
+        hop.Queued = true;
+        _queue.Enqueue(hop);
+    }
+
+    private void Resolve(NextHop hop)
+    {
+        HopSpec spec = hop.Spec;
+        if (!spec.IsRecursive)
+        {
+            hop.Resolved = new ResolvedHop(spec.Kind, spec.Port, spec.Address);
+            return;
+        }
+
+        hop.Parent = null;
+        (NextHop? cover, IpPrefix prefix) = owner.Cover(spec.Address, hop);
+        hop.Parent = cover;
+        hop.ResolvedThrough = cover is null ? null : prefix;
+        hop.Resolved = cover?.Resolved switch
+        {
+            { Kind: HopKind.Connected } on => new ResolvedHop(HopKind.Via, on.Port, spec.Address),
+            { Kind: HopKind.Via or HopKind.Blackhole } same => same,
+
+            // A next hop that is this router itself cannot carry traffic anywhere.
+            _ => default,
+        };
+    }
+}
