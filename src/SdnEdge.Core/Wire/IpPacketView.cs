@@ -1,0 +1,71 @@
+namespace SdnEdge.Core.Wire;
+
+/// <summary>
+/// Checked view of an IP packet of either version, down to the upper layer. After <see cref="TryParse"/> returned true no
+/// getter throws.
+/// </summary>
+public readonly ref struct IpPacketView
+{
+    /// <summary>IPv4 or IPv6.</summary>
+    public IpFamily Family { get; private init; }
+
+    /// <summary>Source address.</summary>
+    public IpAddress Source { get; private init; }
+
+    /// <summary>Destination address.</summary>
+    public IpAddress Destination { get; private init; }
+
+    /// <summary>Upper-layer protocol, after IPv6 extension headers.</summary>
+    public byte Protocol { get; private init; }
+
+    /// <summary>TTL or hop limit.</summary>
+    public byte HopLimit { get; private init; }
+
+    /// <summary>DSCP and ECN.</summary>
+    public byte TrafficClass { get; private init; }
+
+    /// <summary>True for a part of a larger datagram.</summary>
+    public bool IsFragment { get; private init; }
+
+    /// <summary>True for a part that is not the first, so that <see cref="Payload"/> has no upper-layer header.</summary>
+    public bool IsLaterFragment { get; private init; }
+
+    /// <summary>Upper-layer header and data.</summary>
+    public ReadOnlySpan<byte> Payload { get; private init; }
+
+    /// <summary>The whole packet without link-layer padding.</summary>
+    public ReadOnlySpan<byte> Bytes { get; private init; }
+
+    /// <summary>ICMP for IPv4, ICMPv6 for IPv6.</summary>
+    public bool IsIcmp => Protocol == (Family == IpFamily.V4 ? IpProtocol.Icmp : IpProtocol.Icmpv6);
+
+    /// <summary>Sum of the pseudo header for <see cref="Payload"/>.</summary>
+    public uint PseudoSum => Checksum.Pseudo(Source, Destination, Protocol, Payload.Length);
+
+    /// <summary>False when the header of IPv4 or IPv6, or an extension header, does not fit. The IPv4 checksum is not looked at.</summary>
+    public static bool TryParse(ReadOnlySpan<byte> bytes, out IpPacketView view)
+    {
+        view = default;
+        if (Ipv4View.TryParse(bytes, out Ipv4View v4))
+        {
+            view = new IpPacketView
+            {
+                Family = IpFamily.V4, Source = v4.Source, Destination = v4.Destination, Protocol = v4.Protocol, HopLimit = v4.Ttl,
+                TrafficClass = v4.TrafficClass, IsFragment = v4.IsFragment, IsLaterFragment = v4.FragmentOffset != 0,
+                Payload = v4.Payload, Bytes = v4.Bytes,
+            };
+            return true;
+        }
+
+        if (!Ipv6View.TryParse(bytes, out Ipv6View v6)) return false;
+        Ipv6ExtensionWalk walk = new(v6);
+        if (!walk.ToUpperLayer()) return false;
+        view = new IpPacketView
+        {
+            Family = IpFamily.V6, Source = v6.Source, Destination = v6.Destination, Protocol = walk.Protocol, HopLimit = v6.HopLimit,
+            TrafficClass = v6.TrafficClass, IsFragment = walk.IsFragment, IsLaterFragment = walk.FragmentOffset != 0,
+            Payload = walk.Rest, Bytes = v6.Bytes,
+        };
+        return true;
+    }
+}
