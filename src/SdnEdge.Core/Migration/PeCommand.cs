@@ -1,0 +1,126 @@
+using SdnEdge.Core.Api;
+
+namespace SdnEdge.Core.Migration;
+
+/// <summary>
+/// What the control loop of a PE must do for a migration. Commands of one step are carried out in order; whatever takes
+/// memory or a decision away (Remove...) waits for a grace period after the stores before it. The reply to the signal
+/// waits for the grace period after the last.
+/// </summary>
+public abstract record PeCommand;
+
+/// <summary>Both, at prepare: a tunnel to <paramref name="Peer"/> exists, is accepted from there, and is probed with full-size packets.</summary>
+public sealed record CreateTunnel(string Tunnel, string Vrf, string Peer, uint Key) : PeCommand;
+
+/// <summary>Source, at prepare: the prefixes' leaves point at the group, which is native still; its decision "into the tunnel" is ready.</summary>
+public sealed record ArmGroup(string Group, string Vrf, IReadOnlyList<MovingPrefix> Prefixes, string Tunnel) : PeCommand;
+
+/// <summary>Target, at prepare: the prefixes' leaves point at the group, which holds what comes out of the tunnel; all else stays native.</summary>
+public sealed record ArmHold(string Group, string Vrf, IReadOnlyList<MovingPrefix> Prefixes, string Tunnel, HoldOptions Hold) : PeCommand;
+
+/// <summary>Source, at switch: the group's packets go into the tunnel. One store.</summary>
+public sealed record SwitchToTunnel(string Group) : PeCommand;
+
+/// <summary>Source, at abort: the group is native again. One store.</summary>
+public sealed record SwitchBack(string Group) : PeCommand;
+
+/// <summary>Target, at release: all for the prefixes goes to their attachment ports, behind what is held, in order. Answer with <see cref="HoldDrained"/>.</summary>
+public sealed record ReleaseHold(string Group) : PeCommand;
+
+/// <summary>
+/// Target, at abort: what is held leaves by the native route, towards the source, where the server stays; each packet that
+/// cannot is counted as dropped. Answer with <see cref="HoldDrained"/>, at once when nothing was held.
+/// </summary>
+public sealed record ReturnHold(string Group) : PeCommand;
+
+/// <summary>
+/// Target, at advertise: the prefixes are routes of this PE by their ports and next hops, preferred over BGP, and are
+/// advertised with this LOCAL_PREF. They stay after teardown: the server lives here now.
+/// </summary>
+public sealed record AdvertisePrefixes(string Vrf, IReadOnlyList<MovingPrefix> Prefixes, uint LocalPref) : PeCommand;
+
+/// <summary>
+/// Source, at withdraw: this PE's own routes to the prefixes, whoever offered them here (configuration or an earlier move),
+/// are neither advertised nor used any more, so that BGP's take their place. They stay so after teardown.
+/// </summary>
+public sealed record WithdrawPrefixes(string Vrf, IReadOnlyList<MovingPrefix> Prefixes) : PeCommand;
+
+/// <summary>Both: the prefixes' leaves no longer point at the group, and the group and its hold are gone.</summary>
+public sealed record RemoveGroup(string Group, string Vrf, IReadOnlyList<MovingPrefix> Prefixes) : PeCommand;
+
+/// <summary>Both: the tunnel is neither used nor accepted, and gone.</summary>
+public sealed record RemoveTunnel(string Tunnel) : PeCommand;
+
+/// <summary>What the control loop tells the machine about a migration's parts.</summary>
+public abstract record PeResult;
+
+/// <summary>The tunnel's full-size probe came back, or no longer does.</summary>
+public sealed record TunnelHealth(bool Up) : PeResult;
+
+/// <summary>The hold has sent all it had.</summary>
+public sealed record HoldDrained : PeResult;
+
+/// <summary>A command of prepare could not be carried out; what was done must be undone. The migration is forgotten.</summary>
+public sealed record PrepareFailed : PeResult;
+
+/// <summary>Why a signal was refused.</summary>
+public enum PeRefusalReason
+{
+    /// <summary>Something needed is not in the request (400).</summary>
+    BadRequest,
+    /// <summary>No such migration on this PE (404).</summary>
+    Unknown,
+    /// <summary>A higher epoch was seen (409).</summary>
+    StaleEpoch,
+    /// <summary>The state or the role does not allow it (409).</summary>
+    WrongState,
+    /// <summary>The request contradicts what is there (409).</summary>
+    Conflict,
+    /// <summary>Switch: the tunnel's probe has not come back (409).</summary>
+    TunnelNotUp,
+    /// <summary>Teardown at the target: the hold is not empty yet (409).</summary>
+    HoldNotDrained,
+}
+
+/// <summary>A refusal: nothing was changed but, at most, the highest epoch seen.</summary>
+/// <param name="Reason">The kind.</param>
+/// <param name="Detail">What was wrong and what would be right.</param>
+/// <param name="Errors">All errors at once, for <see cref="PeRefusalReason.BadRequest"/>.</param>
+public sealed record PeRefusal(PeRefusalReason Reason, string Detail, IReadOnlyList<ProblemError>? Errors = null);
+
+/// <summary>What follows from a signal or a result.</summary>
+/// <param name="Migration">The migration after the step; null when there is none.</param>
+/// <param name="Commands">To be carried out now, in order.</param>
+/// <param name="Repeated">True when the signal had taken effect before; no commands.</param>
+/// <param name="Earlier">With <paramref name="Repeated"/>: the reply given then, where <see cref="PeMigrationFsm.Remember"/> was told of it.</param>
+/// <param name="Refusal">Why nothing is done; null when the signal was accepted.</param>
+public sealed record PeStep(
+    PeMigration? Migration, IReadOnlyList<PeCommand> Commands, bool Repeated = false, SignalReply? Earlier = null, PeRefusal? Refusal = null);
+
+/// <summary>A migration as this PE knows it. A snapshot.</summary>
+/// <param name="Id">Chosen by the MMS.</param>
+/// <param name="Role">This PE's end.</param>
+/// <param name="State">State here.</param>
+/// <param name="Epoch">Highest epoch seen.</param>
+/// <param name="Vrf">VRF of the prefixes.</param>
+/// <param name="Prefixes">The moving prefixes.</param>
+/// <param name="Peer">The other PE's loopback.</param>
+/// <param name="TunnelKey">GRE key.</param>
+/// <param name="Hold">Caps of the hold.</param>
+/// <param name="LocalPref">LOCAL_PREF of the advertisement, once advertised.</param>
+/// <param name="TunnelUp">Last <see cref="TunnelHealth"/>.</param>
+/// <param name="Drained">True when the hold is empty for good (source: always).</param>
+/// <param name="ChangedAtNs">When the state was last changed.</param>
+public sealed record PeMigration(
+    string Id, MigrationRole Role, PeMigrationState State, long Epoch, string Vrf, IReadOnlyList<MovingPrefix> Prefixes,
+    string Peer, uint TunnelKey, HoldOptions Hold, uint? LocalPref, bool TunnelUp, bool Drained, long ChangedAtNs)
+{
+    /// <summary>Name of its tunnel.</summary>
+    public string Tunnel => "mig-" + Id;
+
+    /// <summary>Name of its redirect group.</summary>
+    public string Group => Id;
+
+    /// <summary>True when no signal can change it any more.</summary>
+    public bool Finished => State is PeMigrationState.TornDown or PeMigrationState.Aborted;
+}
