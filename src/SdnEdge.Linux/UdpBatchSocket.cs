@@ -110,6 +110,9 @@ public sealed unsafe class UdpBatchSocket : IDisposable
     /// <summary>Datagrams the kernel did not take for sending.</summary>
     public long SendErrors { get; private set; }
 
+    /// <summary>errno of the last datagram the kernel did not take; 0 = none yet.</summary>
+    public int LastSendError { get; private set; }
+
     /// <summary>ICMP errors that came back for what was sent (port unreachable and the like).</summary>
     public long IcmpErrors { get; private set; }
 
@@ -217,6 +220,7 @@ public sealed unsafe class UdpBatchSocket : IDisposable
             }
 
             SendErrors++;
+            LastSendError = error;
             next++;
             retries = 0;
         }

@@ -1,11 +1,11 @@
 namespace SdnEdge.Lab.Probes;
 
-/// <summary>One flow's way out: a UDP socket bound to its own source port and connected to the receiver.</summary>
+/// <summary>One flow's way out: a UDP socket with its own source port.</summary>
 public interface IProbeTransmitter : IDisposable
 {
     /// <summary>
-    /// Sends <paramref name="count"/> payloads that lie back to back in <paramref name="payloads"/>.
-    /// Returns how many the kernel took; fewer than asked means that <see cref="LastError"/> says why.
+    /// Sends <paramref name="count"/> payloads that lie back to back in <paramref name="payloads"/>, up to the first one the
+    /// kernel refuses. Returns how many it took; fewer than asked means that <see cref="LastError"/> says why.
     /// </summary>
     int Send(ReadOnlySpan<byte> payloads, int payloadSize, int count);
 
@@ -13,20 +13,21 @@ public interface IProbeTransmitter : IDisposable
     int LastError { get; }
 }
 
-/// <summary>What came with a received payload.</summary>
-/// <param name="Length">Bytes of payload.</param>
-/// <param name="ArrivalNs">When the kernel took it in, CLOCK_MONOTONIC nanoseconds.</param>
-public readonly record struct ReceivedPayload(int Length, long ArrivalNs);
-
-/// <summary>The receiver's socket.</summary>
+/// <summary>The receiver's sockets.</summary>
 public interface IProbeListener : IDisposable
 {
     /// <summary>
-    /// Waits up to <paramref name="timeoutMilliseconds"/> and takes as many payloads as are there, one each
-    /// <paramref name="slotSize"/> bytes of <paramref name="buffer"/>. Returns how many; 0 = none came.
+    /// Waits up to <paramref name="timeoutMilliseconds"/> and takes what is there. Returns how many payloads; 0 = none came.
+    /// They are valid until the next call.
     /// </summary>
-    int Receive(Span<byte> buffer, int slotSize, Span<ReceivedPayload> received, int timeoutMilliseconds);
+    int Receive(int timeoutMilliseconds);
 
-    /// <summary>Packets the kernel dropped because this socket's own buffer was full. Above 0 the run says nothing about the network.</summary>
+    /// <summary>A payload of the last <see cref="Receive"/>.</summary>
+    ReadOnlySpan<byte> Payload(int index);
+
+    /// <summary>When the kernel took it in, CLOCK_MONOTONIC nanoseconds.</summary>
+    long ArrivalNs(int index);
+
+    /// <summary>Packets the kernel dropped because these sockets' own buffers were full. Above 0 the run says nothing about the network.</summary>
     long ReadOwnDrops();
 }

@@ -25,7 +25,7 @@ namespace SdnEdge.Lab.Probes;
 /// </code>
 /// The tail check sits in the last four bytes, so a packet cut short or joined wrongly after segmentation is seen.
 /// </summary>
-public struct ProbePayload
+public record struct ProbePayload
 {
     /// <summary>Smallest legal payload in bytes.</summary>
     public const int MinSize = 32;

@@ -11,8 +11,6 @@ namespace SdnEdge.Lab.Probes;
 /// </summary>
 public sealed class ProbeReceiver
 {
-    private const int Batch = 64;
-    private const int SlotSize = 9000;
     private const int WaitMilliseconds = 20;
 
     private readonly uint run;
@@ -52,19 +50,17 @@ public sealed class ProbeReceiver
     /// <param name="boundNs">Longest time to drain.</param>
     public ReceiveResult Run(long durationNs, long quietNs, long boundNs)
     {
-        byte[] buffer = GC.AllocateUninitializedArray<byte>(Batch * SlotSize, pinned: true);
-        var received = new ReceivedPayload[Batch];
         long now = clock();
         long end = durationNs == 0 ? long.MaxValue : now + durationNs;
         long lastArrival = now;
         long stoppedAt = 0;
         while (true)
         {
-            int count = listener.Receive(buffer, SlotSize, received, WaitMilliseconds);
+            int count = listener.Receive(WaitMilliseconds);
             now = clock();
             for (int i = 0; i < count; i++)
             {
-                Take(buffer.AsSpan(i * SlotSize, Math.Min(received[i].Length, SlotSize)), received[i].ArrivalNs);
+                Take(listener.Payload(i), listener.ArrivalNs(i));
             }
 
             if (count > 0)

@@ -73,6 +73,9 @@ public sealed class ProbeSender
         }
     }
 
+    /// <summary>Where each packet sent is noted; null = nowhere.</summary>
+    public RecordLog? Log => log;
+
     /// <summary>Makes <see cref="Run"/> return after the tick at hand. May be called from any thread.</summary>
     public void Stop() => stop = true;
 

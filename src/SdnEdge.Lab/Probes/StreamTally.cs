@@ -99,7 +99,8 @@ public sealed class StreamTally
             MaxGapEndedNs = arrivalNs;
         }
 
-        lastArrivalNs = arrivalNs;
+        // IPv4 and IPv6 are read from two sockets, so arrivals may be told a little out of their order in time.
+        lastArrivalNs = Math.Max(lastArrivalNs, arrivalNs);
 
         // 2. Have we a place for it, and did we see it before?
         uint word = sequence >> 6;

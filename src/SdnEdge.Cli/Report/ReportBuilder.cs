@@ -1,0 +1,182 @@
+namespace SdnEdge.Cli.Report;
+
+/// <summary>
+/// Makes the report of the facts:
+///   1. analyse each stream from its two logs,
+///   2. find when each ingress took the direct way,
+///   3. add up the ledger by stage,
+///   4. judge (<see cref="ExitRule"/>).
+/// Pure.
+/// </summary>
+internal static class ReportBuilder
+{
+    /// <summary>The direct way must be at least this much faster than the tunnel to be told apart by delay alone.</summary>
+    private const long DistinctNs = 2_000_000;
+
+    /// <summary>Analyses every stream of the run, forward ones first.</summary>
+    public static RunAnalysis Analyse(RunFacts facts)
+    {
+        StreamAnalysis[] forward = [.. facts.Forward.Select(s => StreamAnalysis.Of(s.Stream, s.Sent, s.Received))];
+        StreamAnalysis[] reverse = [.. facts.Reverse.Select(s => StreamAnalysis.Of(s.Stream, s.Sent, s.Received))];
+        StreamAnalysis[] all = [.. forward.Concat(reverse).Where(a => a.Sent > 0)];
+        long origin = all.Length == 0 ? 0 : all.Min(a => a.FirstSentNs);
+        long end = all.Length == 0 ? 0 : all.Max(a => a.LastSentNs);
+        return new RunAnalysis(facts, forward, reverse, origin, end);
+    }
+
+    /// <summary>The report.</summary>
+    public static DemoReport Build(RunAnalysis run)
+    {
+        RunFacts facts = run.Facts;
+        MoveFacts move = facts.Move;
+        double ms(long ns) => Math.Round((ns - run.OriginNs) / 1e6, 3);
+        var report = new DemoReport
+        {
+            Scenario = "planned-switchover",
+            Passed = false,
+            Failures = [],
+            Parameters = facts.Parameters with { MeasuredBlackoutMs = Since(move.PausedNs, move.ResumedNs) },
+            Probe = new ProbeReport(
+                facts.ForwardPacketsPerSecond, facts.ReversePacketsPerSecond,
+                facts.Forward.Concat(facts.Reverse).Sum(s => s.Sender?.Flows ?? 0),
+                facts.Forward.Select(s => s.Sender?.SizeBytes ?? 0).FirstOrDefault(),
+                Math.Round((run.EndNs - run.OriginNs) / 1e9, 3),
+                facts.Invalid.Count == 0, facts.Invalid.Count == 0 ? null : string.Join("; ", facts.Invalid)),
+            Ingress = [.. facts.Forward.Zip(run.Forward, (s, a) => Forward(s, a, move))],
+            Reverse = [.. facts.Reverse.Zip(run.Reverse, (s, a) => Backward(s, a, move))],
+            Tcp = facts.Tcp is { } t
+                ? new TcpReport(t.Bytes, t.Resets, Math.Round(t.MaxStallMs, 3), t.WrongBytes, t.Retransmits, t.LastError)
+                : new TcpReport(0, 0, 0, 0, 0, "the TCP probe gave no result"),
+            Stages = [.. move.Stages.Select(s => new StageReport(s.Name, ms(s.StartNs), ms(s.EndNs)))],
+            Switch = new SwitchReport(
+                move.Prefixes, move.StoreNs, Since(move.SwitchSignalNs, move.FirstTunnelPacketNs), move.StalePackets, move.StaleAtServerLeg,
+                Since(move.SwitchSignalNs, move.SwitchAcknowledgedNs)),
+            Hold = new HoldReport(move.PacketsHeld, move.HoldPeakBytes, move.HoldOverflow, move.HoldPeakPackets, move.HoldReleased),
+            Tunnel = new TunnelReport(move.TunnelPackets, move.TunnelTornDown, move.TunnelName),
+            Residue = facts.Residue,
+            Ledger = Ledger(run),
+        };
+        IReadOnlyList<string> failures = ExitRule.Judge(report, move.Succeeded ? null : move.Error ?? "the migration did not finish");
+        return report with { Passed = failures.Count == 0, Failures = failures };
+    }
+
+    private static StreamReport Forward(StreamFacts s, StreamAnalysis a, MoveFacts move)
+    {
+        DelayReport delay = Delays(a, move);
+        return Common(s, a, move, delay) with
+        {
+            DirectPathAfterMs = DirectAfterMs(s, a, move),
+            FibAfterMs = Since(move.AdvertiseSignalNs, s.FibInstalledAtNs),
+        };
+    }
+
+    private static StreamReport Backward(StreamFacts s, StreamAnalysis a, MoveFacts move)
+    {
+        double? first = move.ResumedNs is { } resumed && a.FirstArrivalSentAfter(resumed) is { } arrival
+            ? Math.Round((arrival - resumed) / 1e6, 3)
+            : null;
+        return Common(s, a, move, Delays(a, move)) with { DirectPathAfterMs = first };
+    }
+
+    private static StreamReport Common(StreamFacts s, StreamAnalysis a, MoveFacts move, DelayReport delay) => new()
+    {
+        Name = s.Pe,
+        Client = s.Client,
+        Sent = a.Sent,
+        Received = a.Received,
+        Lost = a.Lost,
+        Duplicated = a.Duplicated,
+        Reordered = a.Reordered,
+        ReorderedSwitchToRelease = move.SwitchEffectNs is { } from ? a.ReorderedBetween(from, move.AdvertiseSignalNs ?? long.MaxValue) : a.Reordered,
+        MaxGapMs = Math.Round(a.MaxGapNs / 1e6, 3),
+        DirectPathAfterMs = null,
+        FibAfterMs = null,
+        SendErrors = s.Sender?.Errors ?? 0,
+        Delay = delay,
+    };
+
+    /// <summary>
+    /// When the ingress's first packet took the direct way. The receiver tells by the delay: no packet can come through the
+    /// tunnel faster than the tunnel is. Where both ways are equally long, the FIB's own time stands in.
+    /// </summary>
+    private static double? DirectAfterMs(StreamFacts s, StreamAnalysis a, MoveFacts move)
+    {
+        if (move.AdvertiseSignalNs is not { } advertised)
+        {
+            return null;
+        }
+
+        if (TunnelDelayNs(a, move) is { } tunnel && DirectDelayNs(a, move) is { } direct && tunnel - direct >= DistinctNs)
+        {
+            return Since(advertised, a.FirstFasterThan(advertised, direct + ((tunnel - direct) / 2)));
+        }
+
+        return Since(advertised, s.FibInstalledAtNs);
+    }
+
+    private static DelayReport Delays(StreamAnalysis a, MoveFacts move)
+    {
+        double? toMs(long? ns) => ns is { } v ? Math.Round(v / 1e6, 3) : null;
+        List<long> all = a.Delays(long.MinValue, long.MaxValue);
+        return new DelayReport(
+            toMs(Median(a.Delays(long.MinValue, move.SwitchSignalNs ?? long.MaxValue))),
+            toMs(TunnelDelayNs(a, move)), toMs(DirectDelayNs(a, move)), all.Count == 0 ? null : toMs(all.Max()));
+    }
+
+    /// <summary>Shortest delay after the switch and up to the advertise signal: held packets only had longer ones.</summary>
+    internal static long? TunnelDelayNs(StreamAnalysis a, MoveFacts move)
+    {
+        if (move.SwitchAcknowledgedNs is not { } from || move.AdvertiseSignalNs is not { } to)
+        {
+            return null;
+        }
+
+        List<long> delays = a.Delays(from, to);
+        return delays.Count == 0 ? null : delays.Min();
+    }
+
+    private static long? DirectDelayNs(StreamAnalysis a, MoveFacts move) =>
+        move.WithdrawNs is { } from ? Median(a.Delays(from, long.MaxValue)) : null;
+
+    private static IReadOnlyList<LedgerRow> Ledger(RunAnalysis run)
+    {
+        MoveFacts move = run.Facts.Move;
+        long[] starts = [.. move.Stages.Select(s => s.StartNs), .. move.Stages.TakeLast(1).Select(s => s.EndNs)];
+        string[] names = ["before", .. move.Stages.Select(s => s.Name), .. move.Stages.Count > 0 ? ["after"] : Array.Empty<string>()];
+        LedgerTally[] forward = [.. names.Select(_ => new LedgerTally())];
+        LedgerTally[] reverse = [.. names.Select(_ => new LedgerTally())];
+        foreach (StreamAnalysis a in run.Forward)
+        {
+            // Held: it would have been at PE_b's server before the release, had it not been kept.
+            long release = move.ReleaseEffectNs ?? long.MaxValue;
+            long? way = TunnelDelayNs(a, move);
+            bool held(long send, long arrival) => run.Facts.Parameters.Hold && way is { } w && arrival >= release
+                && send >= (move.SwitchEffectNs ?? long.MaxValue) && send + w < release;
+            a.AddTo(forward, starts, held);
+        }
+
+        foreach (StreamAnalysis a in run.Reverse)
+        {
+            a.AddTo(reverse, starts, static (_, _) => false);
+        }
+
+        return [.. names.Select((name, i) => new LedgerRow(name, forward[i].ToCounts(), reverse[i].ToCounts()))];
+    }
+
+    private static long? Median(List<long> values)
+    {
+        if (values.Count == 0)
+        {
+            return null;
+        }
+
+        values.Sort();
+        return values[values.Count / 2];
+    }
+
+    private static double? Since(long? from, long? to) => from is { } f && to is { } t ? Math.Round((t - f) / 1e6, 3) : null;
+}
+
+/// <summary>The facts and every stream's analysis. <see cref="OriginNs"/>: the first packet of all; time 0 of the report.</summary>
+internal sealed record RunAnalysis(
+    RunFacts Facts, IReadOnlyList<StreamAnalysis> Forward, IReadOnlyList<StreamAnalysis> Reverse, long OriginNs, long EndNs);
