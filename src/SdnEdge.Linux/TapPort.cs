@@ -25,6 +25,11 @@ public sealed record TapOptions
     /// </summary>
     public bool DisableKernelIpv6 { get; init; }
 
+    /// <summary>
+    /// Whether the kernel may be trusted to cut superpackets; null asks <see cref="SegmentationSelfTest"/>.
+    /// </summary>
+    public bool? SegmentsForUs { get; init; }
+
     /// <summary>Brings the device up.</summary>
     public bool BringUp { get; init; } = true;
 }
@@ -71,7 +76,7 @@ public sealed unsafe class TapPort : IFdPort
     public TapOffloads Offloads { get; }
 
     /// <inheritdoc/>
-    public bool SegmentsForUs { get; init; } = true;
+    public bool SegmentsForUs { get; private init; }
 
     /// <inheritdoc/>
     public int Fd => _fd;
@@ -109,7 +114,7 @@ public sealed unsafe class TapPort : IFdPort
             if (options.Mac is { } mac) NetDevice.SetMac(real, mac);
             if (options.DisableKernelIpv6) NetDevice.DisableIpv6(real);
             if (options.BringUp) NetDevice.SetUp(real);
-            return new TapPort(name, real, fd, offloads);
+            return new TapPort(name, real, fd, offloads) { SegmentsForUs = options.SegmentsForUs ?? SegmentationSelfTest.Result.Passed };
         }
         catch
         {

@@ -16,20 +16,24 @@ internal static class Frames
         return frame;
     }
 
-    /// <summary>Waits at most two seconds for the port to be readable and receives; for at least <paramref name="atLeast"/> frames that come in one go.</summary>
-    public static int ReceiveSome(IFdPort port, PacketBatch batch, int atLeast)
+    /// <summary>Receives what comes within two seconds and must be <paramref name="count"/> frames in one go.</summary>
+    public static int ReceiveSome(IFdPort port, PacketBatch batch, int count)
     {
-        using var epoll = new Epoll();
-        epoll.Add(port.Fd, EpollEvents.In, 1);
+        int got = ReceiveAny(port, batch);
+        return got == count ? got : throw new InvalidOperationException($"{got} frames came in one go, {count} were wanted");
+    }
+
+    /// <summary>Waits at most two seconds for the port to be readable and receives; 0 when nothing came.</summary>
+    public static int ReceiveAny(IFdPort port, PacketBatch batch)
+    {
         long deadline = Monotonic.Now + 2_000_000_000;
-        do
+        for (long left = 2_000_000_000; left > 0; left = deadline - Monotonic.Now)
         {
-            epoll.Wait(Math.Max(0, deadline - Monotonic.Now));
+            if (!Libc.WaitReadable(port.Fd, left)) continue;
             int count = port.Receive(batch);
-            if (count >= atLeast) return count;
-            if (count > 0) throw new InvalidOperationException($"{count} frames came in one go, {atLeast} were wanted");
+            if (count > 0) return count;
         }
-        while (Monotonic.Now < deadline);
+
         return 0;
     }
 }
