@@ -1,0 +1,294 @@
+using SdnEdge.Core.Api;
+using SdnEdge.Core.Fib;
+using SdnEdge.Core.Wire;
+
+namespace SdnEdge.Core.Forwarding;
+
+/// <summary>Where a hold is in its life.</summary>
+public enum HoldState
+{
+    /// <summary>Keeps what comes.</summary>
+    Armed,
+    /// <summary>Sends what it has, oldest first; what comes now queues behind that.</summary>
+    Releasing,
+    /// <summary>Empty; what still comes by an old decision is forwarded at once.</summary>
+    Released,
+}
+
+/// <summary>Which way held packets leave.</summary>
+public enum HoldExit
+{
+    /// <summary>To the leaf's attached hop: the server is here now.</summary>
+    Attached,
+    /// <summary>To the leaf's native hop: the move was given up.</summary>
+    Native,
+}
+
+/// <summary>
+/// The bounded buffer at the egress PE that keeps packets, in order, while the virtual server is between two sites.
+/// <list type="number">
+/// <item>Armed: workers put packets in (<see cref="Enqueue"/>), as layer 3 packets with their offload state. Caps on bytes,
+/// packets and time; what does not fit is dropped by policy and counted.</item>
+/// <item>Releasing: one worker takes them out, paced, and sends them; what comes meanwhile queues behind.</item>
+/// <item>When the last one has been sent, the state becomes Released inside the lock, and the redirect group's decision
+/// advances to "deliver" by one store. A worker that still holds the old decision is told to deliver by itself.</item>
+/// </list>
+/// Guarantees: a packet that went in earlier leaves earlier, and before any packet that is delivered directly; each packet
+/// that went in is released, dropped by policy, expired, or still there, and counted as exactly one of these. The lock is
+/// held for one copy at most. No clock, no allocation per packet on the managed heap.
+/// </summary>
+public sealed class Hold : IDisposable
+{
+    private const int ChunkBytes = 1 << 20;
+    private const long NsPerSecond = 1_000_000_000;
+
+    private readonly Lock _lock = new();
+    private readonly PacketRing _ring;
+    private readonly HoldOptions _options;
+    private readonly long _maxNs;
+    private volatile HoldState _state;
+    private HoldExit _exit;
+    private RedirectGroup? _group;
+    private GroupDecision? _from, _to;
+    private long _heldTotal, _released, _droppedNewest, _droppedOldest, _expired, _peakBytes, _peakPackets;
+    private long _arrivalsSinceTake, _lastTakeNs, _blockedUntilNs;
+    private double _credit;
+    private bool _disposed;
+
+    /// <summary>Makes an armed, empty hold.</summary>
+    /// <param name="name">Name, usually the migration's id.</param>
+    /// <param name="vrf">VRF in which held packets are looked up again when they leave.</param>
+    /// <param name="options">Caps, policy and pace.</param>
+    /// <param name="drainWorker">The worker that drains it (0 to workers-1).</param>
+    public Hold(string name, Vrf vrf, HoldOptions options, int drainWorker = 0)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(options.MaxBytes, 1);
+        ArgumentOutOfRangeException.ThrowIfLessThan(options.MaxPackets, 1);
+        ArgumentOutOfRangeException.ThrowIfLessThan(options.MaxMilliseconds, 1);
+        ArgumentOutOfRangeException.ThrowIfNegative(options.ReleasePacketsPerSecond);
+        (Name, Vrf, _options, DrainWorker) = (name, vrf, options, drainWorker);
+        _maxNs = options.MaxMilliseconds * 1_000_000L;
+        _ring = new PacketRing(ChunkBytes, options.MaxBytes, options.MaxPackets);
+    }
+
+    /// <summary>Name of the hold.</summary>
+    public string Name { get; }
+
+    /// <summary>VRF of the held packets.</summary>
+    public Vrf Vrf { get; }
+
+    /// <summary>The worker whose <see cref="Forwarder.Poll"/> drains it.</summary>
+    public int DrainWorker { get; }
+
+    /// <summary>State now.</summary>
+    public HoldState State => _state;
+
+    /// <summary>Which way packets leave once it is releasing or released.</summary>
+    public HoldExit Exit => _exit;
+
+    /// <summary>Counters, all taken at one moment.</summary>
+    public HoldInfo Info
+    {
+        get
+        {
+            lock (_lock)
+            {
+                return new HoldInfo(_state.ToString().ToLowerInvariant(), _heldTotal, _ring.Count, _ring.Bytes, _peakBytes, _peakPackets,
+                    _released, _droppedNewest, _droppedOldest, _expired);
+            }
+        }
+    }
+
+    /// <summary>What became of a packet offered to the hold.</summary>
+    public enum Result
+    {
+        /// <summary>It is kept.</summary>
+        Held,
+        /// <summary>It was dropped (drop-newest, or larger than the hold).</summary>
+        Overflow,
+        /// <summary>The hold is released: the caller forwards the packet itself, by <see cref="Exit"/>.</summary>
+        Deliver,
+    }
+
+    /// <summary>
+    /// Offers a packet (Data at its IP header). <paramref name="evicted"/> and <paramref name="expired"/> say how many older
+    /// packets went away for it, so that the caller can count them as drops.
+    /// </summary>
+    public Result Enqueue(in Packet packet, long now, out int evicted, out int expired)
+    {
+        evicted = 0;
+        lock (_lock)
+        {
+            expired = 0;
+            if (_state == HoldState.Released) return Result.Deliver;
+            if (_disposed || packet.Length > _options.MaxBytes)
+            {
+                _droppedNewest++;
+                return Result.Overflow;
+            }
+
+            if (!_ring.HasRoomFor(packet.Length))
+            {
+                expired = ExpireOld(now);
+                if (_options.Overflow == HoldOverflowPolicy.DropOldest)
+                {
+                    while (!_ring.HasRoomFor(packet.Length))
+                    {
+                        _ring.Drop();
+                        _droppedOldest++;
+                        evicted++;
+                    }
+                }
+            }
+
+            if (!_ring.TryPush(packet, now))
+            {
+                _droppedNewest++;
+                return Result.Overflow;
+            }
+
+            _heldTotal++;
+            _arrivalsSinceTake++;
+            if (_ring.Bytes > _peakBytes) _peakBytes = _ring.Bytes;
+            if (_ring.Count > _peakPackets) _peakPackets = _ring.Count;
+            return Result.Held;
+        }
+    }
+
+    /// <summary>Starts to drain. Repeating it changes nothing but the exit.</summary>
+    public void BeginRelease(HoldExit exit)
+    {
+        lock (_lock)
+        {
+            _exit = exit;
+            if (_state == HoldState.Armed) _state = HoldState.Releasing;
+        }
+    }
+
+    /// <summary>Drops what is older than the time cap. Returns how many packets.</summary>
+    public int Expire(long now)
+    {
+        lock (_lock) return ExpireOld(now);
+    }
+
+    /// <summary>Gives the native memory back; what is still held is lost, uncounted. No worker may still have a decision that names it.</summary>
+    public void Dispose()
+    {
+        lock (_lock)
+        {
+            if (_disposed) return;
+            _disposed = true;
+            _ring.Dispose();
+        }
+    }
+
+    // The group's decision that is in force while draining, and its successor.
+    internal void WhenDrained(RedirectGroup group, GroupDecision from, GroupDecision to)
+    {
+        lock (_lock) (_group, _from, _to) = (group, from, to);
+    }
+
+    // How many packets the pace allows now: the configured rate plus whatever arrived since the last time, so that the hold
+    // empties at that rate whatever the load.
+    internal int Budget(long now)
+    {
+        lock (_lock)
+        {
+            if (_state != HoldState.Releasing) return 0;
+            if (_options.ReleasePacketsPerSecond == 0) return int.MaxValue;
+            if (_lastTakeNs != 0)
+            {
+                double earned = (double)(now - _lastTakeNs) * _options.ReleasePacketsPerSecond / NsPerSecond;
+                // At most 10 ms worth at once: a late worker must not flood the server's queue.
+                _credit = Math.Min(_credit + Math.Max(0, earned), Math.Max(64, _options.ReleasePacketsPerSecond / 100.0));
+            }
+            else
+            {
+                _credit = 32;
+            }
+
+            _lastTakeNs = now;
+            _credit += _arrivalsSinceTake;
+            _arrivalsSinceTake = 0;
+            return (int)_credit;
+        }
+    }
+
+    // The destination of the oldest packet; false when there is none.
+    internal bool TryPeek(out IpAddress destination)
+    {
+        lock (_lock)
+        {
+            destination = default;
+            if (_state != HoldState.Releasing || _ring.Count == 0) return false;
+            ReadOnlySpan<byte> ip = _ring.Oldest;
+            destination = ip[0] >> 4 == 4 ? IpAddress.Read(IpFamily.V4, ip[16..20]) : IpAddress.Read(IpFamily.V6, ip[24..40]);
+            return true;
+        }
+    }
+
+    internal bool TryTake(PacketBatch destination)
+    {
+        lock (_lock)
+        {
+            if (_state != HoldState.Releasing || !_ring.TryPop(destination)) return false;
+            _released++;
+            _credit -= 1;
+            _blockedUntilNs = 0;
+            return true;
+        }
+    }
+
+    // The drainer cannot send the oldest packet yet (its next hop is not resolved).
+    internal void Block(long untilNs)
+    {
+        lock (_lock) _blockedUntilNs = untilNs;
+    }
+
+    // The drainer has transmitted all it took. If nothing came meanwhile the hold is done, and the group goes on to deliver:
+    // inside the lock, so that whoever comes later finds Released.
+    internal bool TryFinish()
+    {
+        lock (_lock)
+        {
+            if (_state != HoldState.Releasing || _ring.Count > 0) return false;
+            _state = HoldState.Released;
+            _group?.Advance(_from!, _to!);
+            return true;
+        }
+    }
+
+    internal long NextDeadline
+    {
+        get
+        {
+            lock (_lock)
+            {
+                switch (_state)
+                {
+                    case HoldState.Armed:
+                        return _ring.Count == 0 ? long.MaxValue : _ring.OldestNs + _maxNs;
+                    case HoldState.Releasing:
+                        if (_blockedUntilNs != 0) return _blockedUntilNs;
+                        if (_options.ReleasePacketsPerSecond == 0 || _credit >= 1 || _ring.Count == 0 || _lastTakeNs == 0) return 0;
+                        return _lastTakeNs + (Math.Min(_ring.Count, 32) * NsPerSecond / _options.ReleasePacketsPerSecond);
+                    default:
+                        return long.MaxValue;
+                }
+            }
+        }
+    }
+
+    private int ExpireOld(long now)
+    {
+        int count = 0;
+        while (_ring.Count > 0 && now - _ring.OldestNs >= _maxNs)
+        {
+            _ring.Drop();
+            count++;
+        }
+
+        _expired += count;
+        return count;
+    }
+}
