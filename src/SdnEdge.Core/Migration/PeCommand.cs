@@ -86,7 +86,28 @@ public enum PeRefusalReason
 /// <param name="Reason">The kind.</param>
 /// <param name="Detail">What was wrong and what would be right.</param>
 /// <param name="Errors">All errors at once, for <see cref="PeRefusalReason.BadRequest"/>.</param>
-public sealed record PeRefusal(PeRefusalReason Reason, string Detail, IReadOnlyList<ProblemError>? Errors = null);
+public sealed record PeRefusal(PeRefusalReason Reason, string Detail, IReadOnlyList<ProblemError>? Errors = null)
+{
+    /// <summary>HTTP status of the answer.</summary>
+    public int Status => Reason switch
+    {
+        PeRefusalReason.BadRequest => 400,
+        PeRefusalReason.Unknown => 404,
+        _ => 409,
+    };
+
+    /// <summary>RFC 9457 problem type. A client may switch on it; <see cref="MoveFsm"/> does.</summary>
+    public string Type => "/problems/" + Reason switch
+    {
+        PeRefusalReason.BadRequest => "bad-request",
+        PeRefusalReason.Unknown => "not-found",
+        PeRefusalReason.StaleEpoch => "stale-epoch",
+        PeRefusalReason.WrongState => "wrong-state",
+        PeRefusalReason.TunnelNotUp => "tunnel-not-up",
+        PeRefusalReason.HoldNotDrained => "hold-not-drained",
+        _ => "conflict",
+    };
+}
 
 /// <summary>What follows from a signal or a result.</summary>
 /// <param name="Migration">The migration after the step; null when there is none.</param>

@@ -1,0 +1,340 @@
+using FsCheck.Xunit;
+using SdnEdge.Core.Api;
+using SdnEdge.Core.Migration;
+using Xunit;
+
+namespace SdnEdge.Core.Tests.Migration;
+
+/// <summary>The move against two real PE machines and a server, in a world that may lose messages and fail.</summary>
+public class MoveFsmTests
+{
+    [Fact]
+    public void A_move_goes_through_its_stages_in_order()
+    {
+        var world = new World();
+        world.Run();
+        Assert.Equal(MoveOutcome.Moved, world.Fsm.Outcome);
+        Assert.Null(world.Fsm.Failure);
+        Assert.Equal(
+            ["prepare-target", "prepare-source", "tunnel-up", "switch", "pause", "blackout", "resume", "release", "advertise", "direct-path", "withdraw", "drain", "teardown-source", "teardown-target"],
+            world.Fsm.Timeline.Select(s => s.Name));
+        for (int i = 1; i < world.Fsm.Timeline.Count; i++) Assert.Equal(world.Fsm.Timeline[i - 1].EndNs, world.Fsm.Timeline[i].StartNs);
+        Assert.Equal(["pe-c", "pe-d"], world.Fsm.DirectAt.Keys.Order());
+        Assert.Equal(
+            ["pe-b Prepare", "pe-a Prepare", "pe-a Switch", "pause", "resume dc-b", "pe-b Release", "pe-b Advertise", "pe-a Withdraw", "pe-a Teardown", "pe-b Teardown"],
+            world.Effects);
+        StageRecord blackout = world.Fsm.Timeline.Single(s => s.Name == "blackout");
+        Assert.InRange(blackout.EndNs - blackout.StartNs, 300_000_000, 320_000_000);
+        Assert.Equal(long.MaxValue, world.Fsm.NextDeadline);
+    }
+
+    [Fact]
+    public void The_source_withdraws_only_when_every_ingress_has_the_direct_path()
+    {
+        var world = new World { IngressDirectAfterMs = { ["pe-d"] = 5_000 } };
+        world.Run();
+        Assert.Equal(MoveOutcome.Moved, world.Fsm.Outcome);
+        StageRecord direct = world.Fsm.Timeline.Single(s => s.Name == "direct-path");
+        Assert.True(direct.EndNs - direct.StartNs >= 4_900_000_000);
+        Assert.True(world.Fsm.DirectAt["pe-c"] < world.Fsm.DirectAt["pe-d"]);
+    }
+
+    [Fact]
+    public void The_tunnel_stays_until_it_has_been_quiet()
+    {
+        var world = new World { TunnelBusyForMs = 2_000 };
+        world.Run();
+        Assert.Equal(MoveOutcome.Moved, world.Fsm.Outcome);
+        StageRecord drain = world.Fsm.Timeline.Single(s => s.Name == "drain");
+        Assert.True(drain.EndNs - drain.StartNs >= 500_000_000);
+        Assert.True(drain.EndNs >= world.LastTunnelPacketNs + 500_000_000);
+    }
+
+    [Fact]
+    public void A_tunnel_that_never_goes_quiet_delays_the_end_only_so_long()
+    {
+        var world = new World { TunnelBusyForMs = 1_000_000 };
+        world.Run();
+        Assert.Equal(MoveOutcome.Moved, world.Fsm.Outcome);
+        StageRecord drain = world.Fsm.Timeline.Single(s => s.Name == "drain");
+        Assert.InRange(drain.EndNs - drain.StartNs, 10_000_000_000, 10_100_000_000);
+    }
+
+    [Fact]
+    public void An_ingress_that_never_gets_the_direct_path_leaves_the_tunnel_in_place()
+    {
+        var world = new World { IngressDirectAfterMs = { ["pe-c"] = long.MaxValue } };
+        world.Run();
+        Assert.Equal(MoveOutcome.Incomplete, world.Fsm.Outcome);
+        Assert.Contains("pe-c", world.Fsm.Failure, StringComparison.Ordinal);
+        Assert.DoesNotContain("pe-d", world.Fsm.Failure, StringComparison.Ordinal);
+        Assert.Equal(PeMigrationState.Switched, world.Source.Find("m1")!.State);
+        Assert.Equal("dc-b", world.Site);
+    }
+
+    [Fact]
+    public void A_tunnel_that_does_not_come_up_undoes_both_ends_and_never_touches_the_server()
+    {
+        var world = new World { TunnelWorks = false };
+        world.Run();
+        Assert.Equal(MoveOutcome.RolledBack, world.Fsm.Outcome);
+        Assert.Contains("no full-size probe", world.Fsm.Failure, StringComparison.Ordinal);
+        Assert.Equal(["pe-b Prepare", "pe-a Prepare", "pe-a Abort", "pe-b Abort"], world.Effects);
+    }
+
+    [Fact]
+    public void A_server_that_cannot_resume_at_the_target_comes_back_before_anything_is_switched_back()
+    {
+        var world = new World { ResumeFailsAt = "dc-b" };
+        world.Run();
+        Assert.Equal(MoveOutcome.RolledBack, world.Fsm.Outcome);
+        Assert.Equal(["pe-b Prepare", "pe-a Prepare", "pe-a Switch", "pause", "resume dc-a", "pe-a Abort", "pe-b Abort"], world.Effects);
+        Assert.Contains("server vs", world.Fsm.Failure, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_resume_that_worked_but_said_it_failed_goes_forward()
+    {
+        var world = new World { ResumeWorksButSaysNo = true };
+        world.Run();
+        Assert.Equal(MoveOutcome.Moved, world.Fsm.Outcome);
+        Assert.Equal("dc-b", world.Site);
+    }
+
+    [Theory]
+    [InlineData(MoveStage.TunnelUp)]
+    [InlineData(MoveStage.Switch)]
+    [InlineData(MoveStage.Pause)]
+    [InlineData(MoveStage.Blackout)]
+    public void Giving_up_before_the_pivot_restores_everything(MoveStage when)
+    {
+        var world = new World { GiveUpIn = when };
+        world.Run();
+        Assert.Equal(MoveOutcome.RolledBack, world.Fsm.Outcome);
+        Assert.Equal("ctrl-C", world.Fsm.Failure);
+        Assert.Equal("dc-a", world.Site);
+        Assert.Equal(PeMigrationState.Aborted, world.Source.Find("m1")!.State);
+        Assert.Equal(PeMigrationState.Aborted, world.Target.Find("m1")!.State);
+    }
+
+    [Theory]
+    [InlineData(MoveStage.Release)]
+    [InlineData(MoveStage.DirectPath)]
+    [InlineData(MoveStage.Drain)]
+    public void Giving_up_after_the_pivot_is_not_heeded(MoveStage when)
+    {
+        var world = new World { GiveUpIn = when };
+        world.Run();
+        Assert.Equal(MoveOutcome.Moved, world.Fsm.Outcome);
+    }
+
+    [Fact]
+    public void A_manager_that_is_fenced_stops_where_it_is()
+    {
+        var world = new World();
+        world.BeforeStage = stage =>
+        {
+            if (stage == MoveStage.TunnelUp) world.Source.Signal("m1", SignalKind.Teardown, new SignalRequest(9), 1);
+        };
+        world.Run();
+        Assert.Equal(MoveOutcome.Fenced, world.Fsm.Outcome);
+        Assert.Contains("epoch 3 is older than 9", world.Fsm.Failure, StringComparison.Ordinal);
+        Assert.Equal("dc-a", world.Site);
+        Assert.Equal(PeMigrationState.Prepared, world.Source.Find("m1")!.State);
+    }
+
+    [Property(MaxTest = 400)]
+    public void Whatever_is_lost_or_fails_a_move_ends_moved_or_rolled_back_and_never_sends_to_a_server_that_is_not_there(int seed)
+    {
+        var random = new Random(seed);
+        var world = new World
+        {
+            Random = random,
+            LossPercent = random.Next(40),
+            ServerFailPercent = random.Next(40),
+            TunnelWorks = random.Next(5) > 0,
+            GiveUpIn = random.Next(3) == 0 ? (MoveStage)random.Next((int)MoveStage.Ended) : MoveStage.Ended,
+        };
+        world.Run();
+        switch (world.Fsm.Outcome)
+        {
+            case MoveOutcome.Moved:
+                Assert.Equal("dc-b", world.Site);
+                Assert.Equal(PeMigrationState.TornDown, world.Source.Find("m1")!.State);
+                Assert.Equal(PeMigrationState.TornDown, world.Target.Find("m1")!.State);
+                break;
+            case MoveOutcome.RolledBack:
+                Assert.Equal("dc-a", world.Site);
+                Assert.True((world.Source.Find("m1")?.State ?? PeMigrationState.Aborted) == PeMigrationState.Aborted);
+                Assert.True((world.Target.Find("m1")?.State ?? PeMigrationState.Aborted) == PeMigrationState.Aborted);
+                break;
+            default:
+                // Only when something stayed lost for a whole time limit; then it must say so.
+                Assert.NotNull(world.Fsm.Failure);
+                break;
+        }
+    }
+
+    [Property(MaxTest = 200)]
+    public void With_moderate_losses_every_move_succeeds(int seed)
+    {
+        var world = new World { Random = new Random(seed), LossPercent = 20 };
+        world.Run();
+        Assert.True(world.Fsm.Outcome == MoveOutcome.Moved, world.Fsm.Failure);
+    }
+
+    /// <summary>Two PE machines, a server and a network of signals, in virtual time that advances by odd steps.</summary>
+    private sealed class World
+    {
+        private const long Ms = 1_000_000;
+        private readonly Queue<(MoveInput Input, long At)> _inputs = new();
+        private long _now = 12_345;
+        private long _advertisedAt = -1;
+        private long _switchedAt = -1;
+        private bool _gaveUp;
+
+        public World()
+        {
+            MovingPrefix[] prefixes = [new("10.1.1.10/32", "dc")];
+            Fsm = new MoveFsm(new MovePlan("m1", 3, "vs", "default", new MoveEnd("pe-a", "dc-a", "10.255.0.1", prefixes),
+                new MoveEnd("pe-b", "dc-b", "10.255.0.2", prefixes), ["pe-c", "pe-d"], 1, 200, new HoldOptions(), 300, new MoveTimeouts()));
+        }
+
+        public MoveFsm Fsm { get; }
+        public PeMigrationFsm Source { get; } = new();
+        public PeMigrationFsm Target { get; } = new();
+        public string? Site { get; private set; } = "dc-a";
+        public List<string> Effects { get; } = [];
+        public long LastTunnelPacketNs { get; private set; }
+
+        public Random Random { get; init; } = new(1);
+        public int LossPercent { get; init; }
+        public int ServerFailPercent { get; init; }
+        public bool TunnelWorks { get; init; } = true;
+        public long TunnelBusyForMs { get; init; }
+        public string? ResumeFailsAt { get; init; }
+        public bool ResumeWorksButSaysNo { get; init; }
+        public MoveStage GiveUpIn { get; init; } = MoveStage.Ended;
+        public Action<MoveStage>? BeforeStage { get; set; }
+        public Dictionary<string, long> IngressDirectAfterMs { get; } = [];
+
+        public void Run()
+        {
+            Do(Fsm.Step(new Begin(), _now));
+            MoveStage last = MoveStage.NotStarted;
+            for (int steps = 0; Fsm.Outcome is null; steps++)
+            {
+                Assert.True(steps < 200_000, $"no end; stuck in {Fsm.Stage}");
+                if (Fsm.Stage != last)
+                {
+                    last = Fsm.Stage;
+                    BeforeStage?.Invoke(last);
+                }
+
+                if (Fsm.Stage == GiveUpIn && !_gaveUp)
+                {
+                    _gaveUp = true;
+                    Do(Fsm.Step(new GiveUp("ctrl-C"), _now));
+                    continue;
+                }
+
+                long deadline = Fsm.NextDeadline;
+                if (_inputs.TryPeek(out (MoveInput Input, long At) next) && next.At <= deadline)
+                {
+                    _inputs.Dequeue();
+                    _now = Math.Max(_now, next.At);
+                    Do(Fsm.Step(next.Input, _now));
+                }
+                else
+                {
+                    Assert.True(deadline != long.MaxValue, $"nothing will ever happen in {Fsm.Stage}");
+                    _now = Math.Max(_now, deadline) + 7;
+                    Do(Fsm.Step(new DeadlineReached(), _now));
+                }
+            }
+        }
+
+        private void Do(IReadOnlyList<MoveCommand> commands)
+        {
+            foreach (MoveCommand command in commands)
+            {
+                MoveInput input = Answer(command);
+                _inputs.Enqueue((input, _now + (1 + Random.Next(5)) * Ms + 13));
+            }
+        }
+
+        private bool Lost() => Random.Next(100) < LossPercent;
+
+        private MoveInput Answer(MoveCommand command)
+        {
+            switch (command)
+            {
+                case SendSignal send:
+                    return Signal(send);
+                case LookAtMigration look:
+                    return new MigrationSeen(look.Pe, Lost() ? null : Info(look.Pe));
+                case LookAtIngress look:
+                    return new IngressSeen(look.Pe, !Lost() && _advertisedAt >= 0
+                        && (_now - _advertisedAt) / Ms >= IngressDirectAfterMs.GetValueOrDefault(look.Pe, 80));
+                case PauseServer:
+                    if (Random.Next(100) < ServerFailPercent) return new ServerFailed("no answer");
+                    Effects.Add("pause");
+                    Site = null;
+                    return new ServerPaused();
+                case ResumeServer resume:
+                    bool fails = Random.Next(100) < ServerFailPercent;
+                    if (resume.Site == ResumeFailsAt || (fails && Random.Next(2) == 0)) return new ServerFailed("out of memory");
+                    Effects.Add("resume " + resume.Site);
+                    Site = resume.Site;
+                    return fails || (ResumeWorksButSaysNo && resume.Site == "dc-b") ? new ServerFailed("connection closed") : new ServerResumed(resume.Site);
+                case LocateServer:
+                    return Random.Next(100) < ServerFailPercent ? new ServerFailed("no answer") : new ServerLocated(Site);
+                default:
+                    throw new InvalidOperationException(command.ToString());
+            }
+        }
+
+        private MoveInput Signal(SendSignal send)
+        {
+            if (Lost()) return new SignalLost(send.Pe, send.Signal, "connection refused");
+            PeMigrationFsm pe = send.Pe == "pe-a" ? Source : Target;
+            PeStep step = pe.Signal("m1", send.Signal, send.Request, _now);
+            foreach (PeCommand effect in step.Commands)
+            {
+                // What the order of the move is for.
+                if (effect is SwitchBack) Assert.Equal("dc-a", Site);
+                if (effect is ReleaseHold) Assert.Equal("dc-b", Site);
+                if (effect is ReturnHold) Assert.Equal("dc-a", Site);
+                if (effect is WithdrawPrefixes) Assert.Equal(PeMigrationState.Advertised, Target.Find("m1")!.State);
+                if (effect is RemoveTunnel && send is { Pe: "pe-b", Signal: SignalKind.Teardown }) Assert.Equal(PeMigrationState.TornDown, Source.Find("m1")!.State);
+                if (effect is SwitchToTunnel) Assert.Equal(PeMigrationState.Prepared, Target.Find("m1")!.State);
+                if (effect is AdvertisePrefixes) _advertisedAt = _now;
+                if (effect is SwitchToTunnel) _switchedAt = _now;
+                if (effect is ReleaseHold or ReturnHold) pe.Result("m1", new HoldDrained(), _now);
+            }
+
+            if (step.Commands.Count > 0) Effects.Add($"{send.Pe} {send.Signal}");
+            if (TunnelWorks && Source.Find("m1") is not null && Target.Find("m1") is not null)
+            {
+                Source.Result("m1", new TunnelHealth(true), _now);
+                Target.Result("m1", new TunnelHealth(true), _now);
+            }
+
+            if (Lost()) return new SignalLost(send.Pe, send.Signal, "timed out");
+            return step.Refusal is { } refusal
+                ? new SignalRefused(send.Pe, send.Signal, refusal.Type, refusal.Detail)
+                : new SignalTaken(send.Pe, new SignalReply("m1", send.Signal, step.Migration!.State, step.Migration.Epoch, step.Repeated, _now, _now));
+        }
+
+        private MigrationInfo? Info(string pe)
+        {
+            if ((pe == "pe-a" ? Source : Target).Find("m1") is not { } m) return null;
+            long busyUntil = _switchedAt + (Math.Max(TunnelBusyForMs, 450) * Ms);
+            LastTunnelPacketNs = Math.Min(_now, busyUntil);
+            long packets = _switchedAt < 0 ? 0 : (LastTunnelPacketNs - _switchedAt) / 1000;
+            return new MigrationInfo("m1", m.Role, m.State, m.Epoch, m.Vrf, m.Prefixes, m.Peer, m.Tunnel, m.TunnelUp,
+                m.Role == MigrationRole.Source ? null : new HoldInfo("released", 9, 0, 0, 9, 9, 9, 0, 0, 0),
+                new RedirectGroupInfo("m1", "default", 1, "tunnel", 0, packets, 0, null));
+        }
+    }
+}
