@@ -26,6 +26,10 @@ internal static unsafe partial class Libc
         [FieldOffset(16)]
         public int Value;
 
+        /// <summary>Pointer to arguments, for calls that take more than a value.</summary>
+        [FieldOffset(16)]
+        public void* Pointer;
+
         /// <summary>Address family of the union's sockaddr; the bytes of the address follow at <see cref="HardwareAddress"/>.</summary>
         [FieldOffset(16)]
         public ushort Family;
@@ -45,7 +49,7 @@ internal static unsafe partial class Libc
 /// Settings of a network device of the calling thread's namespace, by ioctl. Each call throws <see cref="LinuxException"/>
 /// with the device's name when the kernel refuses.
 /// </summary>
-public static unsafe class NetDevice
+public static unsafe partial class NetDevice
 {
     /// <summary>Throws when <paramref name="device"/> cannot be a device's name: 1 to 15 printable ASCII characters without space, slash or colon.</summary>
     public static void CheckName(string device)

@@ -1,0 +1,250 @@
+using System.Text;
+using System.Text.Json;
+using System.Text.RegularExpressions;
+using SdnEdge.Core.Api;
+using SdnEdge.Core.Wire;
+using SdnEdge.Lab.Topologies;
+using SdnEdge.Lab.Wan;
+
+namespace SdnEdge.Lab.Running;
+
+/// <summary>A long-running process of a node.</summary>
+/// <param name="Node">The node.</param>
+/// <param name="Name">What it is, for messages: <c>pe</c>, <c>wan</c>, <c>echo</c>, <c>zebra</c>, <c>bgpd</c>, <c>bird</c>.</param>
+/// <param name="Argv">Program and arguments.</param>
+internal sealed record PlannedProcess(string Node, string Name, IReadOnlyList<string> Argv);
+
+/// <summary>What deploy does for one node.</summary>
+/// <param name="Node">The node.</param>
+/// <param name="Namespace">Its namespace.</param>
+/// <param name="Log">Its log file.</param>
+/// <param name="Script">Shell script run inside the namespace once the links are there.</param>
+/// <param name="Files">Files written to the state folder first: path and text.</param>
+/// <param name="Processes">Processes started after the script, in order.</param>
+internal sealed record PlannedNode(
+    LabNode Node, string Namespace, string Log, string Script, IReadOnlyList<(string Path, string Text)> Files, IReadOnlyList<PlannedProcess> Processes);
+
+/// <summary>
+/// All that deploy will do, as data: the same topology gives the same plan. Namespaces and links in one batch of <c>ip</c>,
+/// then for each node one script inside its namespace, so that a deploy costs a few dozen processes.
+/// </summary>
+/// <param name="Topology">What is deployed.</param>
+/// <param name="RootBatch">Lines for <c>ip -batch</c>, outside: namespaces, and links between them.</param>
+/// <param name="Nodes">The nodes, WAN nodes first, as others wait for them.</param>
+internal sealed partial record LabPlan(LabTopology Topology, string RootBatch, IReadOnlyList<PlannedNode> Nodes)
+{
+    // Long enough for what a PE leaves unread while another process has its core: about half a second at 20 kpps.
+    private const int TapQueueLength = 16384;
+
+    // Interface indexes are unique across the lab. Else both ends of a veth pair can have the same index in their two
+    // namespaces, and the kernel then takes up to a second to notice the carrier.
+    private const int FirstIndex = 1000;
+
+    /// <summary>Makes the plan.</summary>
+    /// <param name="lab">What to deploy.</param>
+    /// <param name="folder">State folder: configurations, sockets and logs go there.</param>
+    /// <param name="self">How to start this program: the executable, or dotnet and its assembly.</param>
+    /// <param name="cores">Cores of the machine.</param>
+    public static LabPlan For(LabTopology lab, string folder, IReadOnlyList<string> self, int cores)
+    {
+        var batch = new StringBuilder();
+        foreach (LabNode node in lab.Nodes) batch.Append($"netns add {lab.NamespaceOf(node.Name)}\n");
+        int index = FirstIndex;
+        foreach (LabLink link in lab.Links)
+        {
+            batch.Append($"link add name {link.A.Interface} index {index++} mtu {link.Mtu} netns {lab.NamespaceOf(link.A.Node)} type veth ");
+            batch.Append($"peer name {link.B.Interface} index {index++} mtu {link.Mtu} netns {lab.NamespaceOf(link.B.Node)}\n");
+        }
+
+        IEnumerable<PlannedNode> nodes = lab.Nodes
+            .OrderBy(n => n.Kind switch { NodeKind.SdnEdgeWan => 0, NodeKind.SdnEdgePe => 1, NodeKind.Server => 2, _ => 3 })
+            .Select(n => PlanNode(lab, n, folder, self, cores));
+        return new LabPlan(lab, batch.ToString(), [.. nodes]);
+    }
+
+    private static PlannedNode PlanNode(LabTopology lab, LabNode node, string folder, IReadOnlyList<string> self, int cores)
+    {
+        string log = Path.Combine(folder, node.Name + ".log");
+        (string Interface, int Mtu, int Link)[] ends =
+            [.. lab.Links.Index().Where(l => l.Item.EndAt(node.Name) is not null).Select(l => (l.Item.EndAt(node.Name)!.Interface, l.Item.Mtu, l.Index))];
+        var files = new List<(string, string)>();
+        var processes = new List<PlannedProcess>();
+        var sysctl = new StringBuilder();
+        var ip = new StringBuilder("link set lo up\n");
+        var later = new StringBuilder();
+        Kernel("ipv4/conf/all/rp_filter", "0");
+        Kernel("ipv4/conf/default/rp_filter", "0");
+        Kernel("ipv6/conf/default/accept_dad", "0");
+        Kernel("ipv6/conf/default/accept_ra", "0");
+        switch (node.Kind)
+        {
+            case NodeKind.SdnEdgePe: PlanPe(); break;
+            case NodeKind.SdnEdgeWan: PlanWan(); break;
+            case NodeKind.Server: PlanServer(); break;
+            case NodeKind.Bridge: PlanBridge(); break;
+            case NodeKind.Frr: PlanHost(); PlanFrr(); break;
+            case NodeKind.Bird: PlanHost(); PlanBird(); break;
+            default: PlanHost(); break;
+        }
+
+        AppendExec(ip, later, node.Exec);
+        // One core takes what a device receives. Else a sender that moves to another core leaves frames in two backlogs,
+        // and the later ones can come first.
+        foreach ((string name, _, int link) in ends)
+        {
+            foreach (string device in node.Kind == NodeKind.SdnEdgePe ? [name, "tap-" + name] : (string[])[name])
+                later.Insert(0, $"for q in /sys/class/net/{device}/queues/rx-*/rps_cpus; do echo {1UL << (link % Math.Min(cores, 64)):x} >$q; done\n");
+        }
+
+        string script = $"set -e\nexec >>{Quote(log)} 2>&1 </dev/null\ncd /proc/sys/net\n{sysctl}ip -batch - <<'END'\n{ip}END\ncd /\n{later}";
+        return new PlannedNode(node, lab.NamespaceOf(node.Name), log, script, files, processes);
+
+        void Kernel(string key, string value) => sysctl.Append($"echo {value} >{key}\n");
+
+        void NoIpv6(params ReadOnlySpan<string> devices)
+        {
+            foreach (string device in devices) Kernel($"ipv6/conf/{device}/disable_ipv6", "1");
+        }
+
+        void PlanHost()
+        {
+            foreach ((string name, _, _) in ends)
+            {
+                Kernel($"ipv4/conf/{name}/rp_filter", "0");
+                Kernel($"ipv6/conf/{name}/accept_dad", "0");
+                Kernel($"ipv6/conf/{name}/accept_ra", "0");
+                ip.Append($"link set {name} up\n");
+            }
+        }
+
+        // eth1 (to the neighbour) - br-eth1 - tap-eth1 (the PE's port). A bridge of two ports that neither learns nor speaks.
+        void PlanPe()
+        {
+            NoIpv6("default");
+            foreach ((string name, int mtu, _) in ends)
+            {
+                NoIpv6(name);
+                ip.Append($"tuntap add dev tap-{name} mode tap vnet_hdr\n");
+                ip.Append($"link add br-{name} type bridge stp_state 0 ageing_time 0 mcast_snooping 0\n");
+                ip.Append($"link set tap-{name} txqueuelen {TapQueueLength} mtu {mtu} master br-{name} up\n");
+                ip.Append($"link set {name} master br-{name} up\n");
+                ip.Append($"link set br-{name} mtu {mtu} up\n");
+            }
+
+            later.Append("echo 0 >/proc/sys/net/ipv6/conf/default/disable_ipv6\n");
+            string config = Path.Combine(folder, node.Name + ".yaml");
+            files.Add((config, WithApiSocket(File.ReadAllText(node.StartupConfig!), Path.Combine(folder, node.Name + ".sock"))));
+            processes.Add(new PlannedProcess(node.Name, "pe", [.. self, "pe", "--config", config]));
+        }
+
+        void PlanWan()
+        {
+            foreach ((string name, _, _) in ends)
+            {
+                NoIpv6(name);
+                ip.Append($"link set {name} up\n");
+            }
+
+            string config = Path.Combine(folder, node.Name + ".json");
+            files.Add((config, JsonSerializer.Serialize(
+                new WanConfig(node.Name, node.Seed, Path.Combine(folder, node.Name + ".sock"),
+                    [.. lab.LinksOf(node.Name).Select(l => new WanLinkConfig(l.EndAt(node.Name)!.Interface, l.FarEnd(node.Name).Node, l.ToWan!, l.FromWan!))]),
+                ApiJson.Indented)));
+            processes.Add(new PlannedProcess(node.Name, "wan", [.. self, "lab", "node", "wan", "--config", config]));
+        }
+
+        void PlanBridge()
+        {
+            NoIpv6("default");
+            ip.Append("link add br0 type bridge stp_state 0 mcast_snooping 0\n");
+            foreach ((string name, _, _) in ends)
+            {
+                NoIpv6(name);
+                ip.Append($"link set {name} master br0 up\n");
+            }
+
+            ip.Append("link set br0 up\n");
+        }
+
+        // eth0 is a bridge that keeps addresses, routes and neighbours wherever the server lives; stub0 keeps its carrier.
+        // A leg is live when it is a port of eth0. All legs stay up, so no carrier ever changes at the sites; a leg that is
+        // not live neither answers ARP nor has IPv6.
+        void PlanServer()
+        {
+            ServerSpec server = node.Server!;
+            string home = server.HomeSite is null ? ends[0].Interface : Sites.Of(lab, node.Name).First(s => s.Name == server.HomeSite).Leg;
+            NoIpv6("default");
+            foreach ((string name, _, _) in ends)
+            {
+                NoIpv6(name);
+                ip.Append($"link set {name} arp off up\n");
+            }
+
+            ip.Append("link add stub0 type veth peer name stub1\nlink set stub1 up\n");
+            ip.Append($"link add eth0 type bridge stp_state 0 mcast_snooping 0\nlink set eth0 address {server.Mac}\n");
+            ip.Append("link set stub0 master eth0 up\nlink set stub0 type bridge_slave learning off flood off mcast_flood off bcast_flood off\n");
+            ip.Append($"link set {home} master eth0\n");
+            // While the server is between two sites the kernel, which a paused guest would not have, asks for its gateway in
+            // vain: let it ask long enough.
+            later.Append("echo 0 >/proc/sys/net/ipv6/conf/eth0/disable_ipv6\n");
+            later.Append("echo 60 >/proc/sys/net/ipv4/neigh/eth0/ucast_solicit\necho 60 >/proc/sys/net/ipv6/neigh/eth0/ucast_solicit\n");
+            later.Append("ip -batch - <<'END'\nlink set eth0 up\n");
+            foreach (InterfaceAddress address in server.Addresses) later.Append($"address add {address} dev eth0{(address.Address.IsV6 ? " nodad" : "")}\n");
+            foreach (IpAddress gateway in server.Gateways) later.Append($"{(gateway.IsV6 ? "-6 " : "")}route add default via {gateway} dev eth0\n");
+            later.Append("END\n");
+            processes.Add(new PlannedProcess(node.Name, "echo", [.. self, "lab", "node", "echo"]));
+        }
+
+        void PlanFrr()
+        {
+            string own = Path.Combine(folder, node.Name + ".frr");
+            later.Append($"mkdir -p {Quote(own)}\n");
+            files.Add((Path.Combine(folder, node.Name + ".frr.conf"), File.ReadAllText(node.StartupConfig!)));
+            foreach (string daemon in (string[])["zebra", "bgpd"])
+            {
+                processes.Add(new PlannedProcess(node.Name, daemon,
+                    ["/usr/lib/frr/" + daemon, "-f", "/dev/null", "-u", "root", "-g", "root", "-z", $"{own}/zserv.api",
+                     "-i", $"{own}/{daemon}.pid", "--vty_socket", own, "-A", "127.0.0.1", "--log", "stdout"]));
+            }
+        }
+
+        void PlanBird() => processes.Add(new PlannedProcess(node.Name, "bird",
+            ["/usr/sbin/bird", "-f", "-c", node.StartupConfig!, "-s", Path.Combine(folder, node.Name + ".ctl"), "-P", Path.Combine(folder, node.Name + ".pid")]));
+    }
+
+    // Plain lines of ip go into the batch as long as no other line has come: one process for all.
+    private static void AppendExec(StringBuilder ip, StringBuilder later, IReadOnlyList<string> lines)
+    {
+        bool batch = later.Length == 0;
+        foreach (string line in lines)
+        {
+            // A batch takes no options before the command; an address tells its family by itself.
+            Match plain = PlainIpLine().Match(line);
+            batch &= plain.Success;
+            if (batch) ip.Append(plain.Groups["command"].Value).Append('\n');
+            else later.Append(line).Append('\n');
+        }
+    }
+
+    /// <summary>The text of a PE's configuration with its API socket in the lab's own folder; lines keep their numbers.</summary>
+    internal static string WithApiSocket(string config, string socket)
+    {
+        string[] lines = config.Split('\n');
+        for (int i = 0; i < lines.Length; i++)
+        {
+            int key = lines[i].IndexOf("unix:", StringComparison.Ordinal);
+            if (key < 0 || lines[i].AsSpan(0, key).Trim(" {").Length > 0 && !lines[i].TrimStart().StartsWith("api:", StringComparison.Ordinal)) continue;
+            int from = key + "unix:".Length;
+            int end = lines[i].AsSpan(from).IndexOfAny(",}#");
+            string rest = end < 0 ? "" : " " + lines[i][(from + end)..];
+            lines[i] = $"{lines[i][..from]} {socket}{rest}";
+        }
+
+        return string.Join('\n', lines);
+    }
+
+    [GeneratedRegex(@"^ip\s+((?<command>(link|route|neigh)\s[\w\s.:/-]+)|(-[46]\s+)?(?<command>(a|addr|address)\s[\w\s.:/-]+)|-[46]\s+(?<command>(r|route)\s[\w\s.:/-]*\bvia\s[\w\s.:/-]+))$")]
+    private static partial Regex PlainIpLine();
+
+    private static string Quote(string text) => "'" + text.Replace("'", "'\\''", StringComparison.Ordinal) + "'";
+}

@@ -1,0 +1,194 @@
+using System.Collections.Concurrent;
+using System.Diagnostics;
+using System.Globalization;
+using SdnEdge.Lab.Topologies;
+using SdnEdge.Linux;
+
+namespace SdnEdge.Lab.Running;
+
+/// <summary>
+/// Deploys and destroys labs. Deploy: 1 read and check the topology; 2 refuse what cannot work; 3 write down what will be
+/// made; 4 make namespaces and links in one batch; 5 set up each node and start its processes; 6 wait until each is ready.
+/// Whatever goes wrong after 3, and a cancelled deploy too, is undone. Destroy works from what was written down.
+/// </summary>
+public static class LabRunner
+{
+    /// <summary>Deploys a topology file and waits until the lab is ready.</summary>
+    /// <param name="topologyFile">The file.</param>
+    /// <param name="options">How; null for the defaults.</param>
+    /// <param name="cancel">Cancels the deploy; what was made is taken away.</param>
+    /// <exception cref="TopologyException">The file is wrong.</exception>
+    /// <exception cref="LabException">The lab cannot be deployed; nothing is left of it.</exception>
+    public static async Task<RunningLab> DeployAsync(string topologyFile, LabOptions? options, CancellationToken cancel)
+    {
+        options ??= new LabOptions();
+        LabTopology lab = TopologyLoader.Load(topologyFile);
+        if (options.Name is { } name) lab = lab with { Name = name };
+        if (options.RttMs is { } rtt) lab = rtt is >= 0 and <= 60_000 ? lab.WithRtt(rtt) : throw new LabException($"a round-trip time of {rtt} ms cannot be; give 0 to 60000.");
+        if (LabOptions.WhyNot is { } lacking) throw new LabException(lacking);
+
+        string folder = options.Folder(lab.Name);
+        using FileStream claim = Claim(options.StateRoot, lab.Name);
+        await MakeWayAsync(lab, folder, options, cancel);
+
+        Directory.CreateDirectory(folder);
+        var state = new LabState(lab.Name, lab.File, options.RttMs, Ready: false,
+            [.. lab.Nodes.Select(n => new LabNamespace(n.Name, lab.NamespaceOf(n.Name), null))], []);
+        state.Write(folder);
+        try
+        {
+            LabPlan plan = LabPlan.For(lab, folder, options.FindSelf(), Environment.ProcessorCount);
+            options.Progress?.Invoke($"making {lab.Nodes.Count} namespaces and {lab.Links.Count} links");
+            await Netns.BatchAsync(plan.RootBatch, force: false, cancel);
+            state = state with { Namespaces = [.. state.Namespaces.Select(n => n with { Id = Netns.IdOf(n.Name) })] };
+            state.Write(folder);
+
+            options.Progress?.Invoke("starting the nodes");
+            var started = new ConcurrentQueue<(PlannedNode Node, LabProcess Record, Process Process)>();
+            var writing = new Lock();
+            await Parallel.ForEachAsync(plan.Nodes, new ParallelOptions { MaxDegreeOfParallelism = 4, CancellationToken = cancel }, async (node, stop) =>
+            {
+                await SetUpAsync(node, stop);
+                foreach (PlannedProcess planned in node.Processes)
+                {
+                    Process process = Netns.StartDaemon(node.Namespace, planned.Argv, node.Node.Env, node.Log);
+                    ProcessStat? stat = ProcessStat.Read(process.Id);
+                    var record = new LabProcess(node.Node.Name, planned.Name, process.Id, stat?.StartTicks ?? 0);
+                    started.Enqueue((node, record, process));
+                    lock (writing)
+                    {
+                        state = state with { Processes = [.. state.Processes, record] };
+                        state.Write(folder);
+                    }
+                }
+            });
+
+            await Readiness.WaitAsync(plan, folder, [.. started], options, cancel);
+            state = state with { Ready = true };
+            state.Write(folder);
+            return new RunningLab(lab, folder, options.StateRoot);
+        }
+        catch (Exception e)
+        {
+            // The reason and the logs' last words first: destroy takes the logs away.
+            string tails = e is OperationCanceledException ? "" : Readiness.LogTails(lab, folder);
+            await TakeDownAsync(state, folder, keepLogs: false);
+            if (e is LabException) throw new LabException(e.Message + tails);
+            throw;
+        }
+    }
+
+    /// <summary>Destroys a lab, running or half made.</summary>
+    /// <param name="name">The lab's name.</param>
+    /// <param name="stateRoot">Where states are kept; null = the default.</param>
+    /// <param name="keepLogs">Leaves the logs in the lab's folder.</param>
+    /// <returns>False when there is no such lab.</returns>
+    public static async Task<bool> DestroyAsync(string name, string? stateRoot = null, bool keepLogs = false)
+    {
+        string root = stateRoot ?? LabState.DefaultRoot, folder = Path.Combine(root, name);
+        if (LabState.Read(folder) is null) return false;
+        using FileStream claim = Claim(root, name);
+        if (LabState.Read(folder) is not { } state) return false;
+        await TakeDownAsync(state, folder, keepLogs);
+        return true;
+    }
+
+    private static async Task MakeWayAsync(LabTopology lab, string folder, LabOptions options, CancellationToken cancel)
+    {
+        cancel.ThrowIfCancellationRequested();
+        if (LabState.Read(folder) is { } old)
+        {
+            if (!options.Reconfigure)
+            {
+                throw new LabException(old.Ready
+                    ? $"lab {lab.Name} is running already; 'sdnedge lab destroy --name {lab.Name}' ends it, 'deploy --reconfigure' replaces it."
+                    : $"an interrupted deploy of lab {lab.Name} is still there; 'sdnedge lab destroy --name {lab.Name}' takes it away, 'deploy --reconfigure' replaces it.");
+            }
+
+            options.Progress?.Invoke($"taking down the lab {lab.Name} that is there");
+            await TakeDownAsync(old, folder, keepLogs: false);
+        }
+
+        string[] strangers = [.. lab.Nodes.Select(n => lab.NamespaceOf(n.Name)).Where(Namespaces.Exists)];
+        if (strangers.Length > 0)
+        {
+            throw new LabException($"these namespaces exist, and no lab of {options.StateRoot} made them: {string.Join(", ", strangers)}. " +
+                $"If nobody needs them: {string.Join("; ", strangers.Select(s => $"ip netns del {s}"))}.");
+        }
+    }
+
+    private static async Task SetUpAsync(PlannedNode node, CancellationToken cancel)
+    {
+        foreach ((string path, string text) in node.Files) await File.WriteAllTextAsync(path, text, cancel);
+        ProcessStartInfo script = Netns.Command(node.Namespace, ["sh"], node.Node.Env);
+        (int code, string error) = await Netns.RunAsync(script, node.Script, cancel);
+        if (code != 0) throw new LabException($"node {node.Node.Name} could not be set up (exit code {code}). {error.Trim()}");
+    }
+
+    // One deploy or destroy of a lab at a time; the kernel lets go of the claim when its holder ends, however it ends.
+    private static FileStream Claim(string root, string lab)
+    {
+        Directory.CreateDirectory(root);
+        try
+        {
+            return new FileStream(Path.Combine(root, lab + ".lock"), FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None, 1, FileOptions.DeleteOnClose);
+        }
+        catch (IOException)
+        {
+            throw new LabException($"another deploy or destroy of lab {lab} is at work; wait until it has ended.");
+        }
+    }
+
+    /// <summary>
+    /// 1 end the processes the lab started, if they are still the same, and whatever else lives in its namespaces (a
+    /// namespace lives as long as a process in it); 2 delete the namespaces, if they are still the same; 3 delete the files.
+    /// </summary>
+    private static async Task TakeDownAsync(LabState state, string folder, bool keepLogs)
+    {
+        LabNamespace[] ours = [.. state.Namespaces.Where(n => Namespaces.Exists(n.Name) && (n.Id is null || Netns.IdOf(n.Name) is not { } id || id == n.Id))];
+        HashSet<string> ids = [.. ours.Select(n => n.Id ?? Netns.IdOf(n.Name)).OfType<string>()];
+        await EndAsync(ProcessSignal.Terminate, TimeSpan.FromSeconds(1));
+        if (!await EndAsync(ProcessSignal.Kill, TimeSpan.FromSeconds(5)))
+            throw new LabException($"some processes of lab {state.Name} do not end: {string.Join(", ", Living().Select(p => p.ProcessId.ToString(CultureInfo.InvariantCulture)))}.");
+
+        if (ours.Length > 0) await Netns.BatchAsync(string.Concat(ours.Select(n => $"netns del {n.Name}\n")), force: true, CancellationToken.None);
+        LabNamespace[] left = [.. ours.Where(n => Namespaces.Exists(n.Name))];
+        if (left.Length > 0) throw new LabException($"these namespaces of lab {state.Name} cannot be deleted: {string.Join(", ", left.Select(n => n.Name))}.");
+
+        if (!Directory.Exists(folder)) return;
+        if (keepLogs)
+        {
+            foreach (string entry in Directory.GetFileSystemEntries(folder).Where(f => !f.EndsWith(".log", StringComparison.Ordinal)))
+            {
+                if (Directory.Exists(entry)) Directory.Delete(entry, recursive: true);
+                else File.Delete(entry);
+            }
+        }
+        else
+        {
+            Directory.Delete(folder, recursive: true);
+        }
+
+        IEnumerable<ProcessStat> Living() => Netns.ProcessesIn(ids)
+            .Concat(state.Processes.Where(p => p.IsAlive).Select(p => ProcessStat.Read(p.ProcessId)).OfType<ProcessStat>())
+            .DistinctBy(p => p.ProcessId);
+
+        async Task<bool> EndAsync(ProcessSignal signal, TimeSpan limit)
+        {
+            var told = new HashSet<int>();
+            return await Netns.UntilAsync(() =>
+            {
+                bool any = false;
+                foreach (ProcessStat process in Living())
+                {
+                    any = true;
+                    if (!told.Add(process.ProcessId)) continue;
+                    Signals.Send(process.ProcessId, signal);
+                    if (signal != ProcessSignal.Kill) Signals.Send(process.ProcessId, ProcessSignal.Continue);   // a paused server hears nothing
+                }
+
+                return !any;
+            }, limit, CancellationToken.None);
+        }
+    }
+}

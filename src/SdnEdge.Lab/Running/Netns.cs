@@ -1,0 +1,105 @@
+using System.Diagnostics;
+using System.Globalization;
+using SdnEdge.Linux;
+
+namespace SdnEdge.Lab.Running;
+
+/// <summary>Something in the lab could not be done: what, where, and what would help.</summary>
+public sealed class LabException(string message) : Exception(message);
+
+/// <summary>Processes and namespaces, by the <c>ip</c> command and /proc.</summary>
+internal static class Netns
+{
+    /// <summary>How to start a program inside a namespace: <c>ip netns exec</c> becomes the program, so the process number is its own.</summary>
+    public static ProcessStartInfo Command(string ns, IReadOnlyList<string> argv, IReadOnlyDictionary<string, string>? env = null)
+    {
+        var start = new ProcessStartInfo("ip") { UseShellExecute = false };
+        foreach (string word in (IEnumerable<string>)["netns", "exec", ns, .. argv]) start.ArgumentList.Add(word);
+        foreach ((string key, string value) in env ?? new Dictionary<string, string>()) start.Environment[key] = value;
+        return start;
+    }
+
+    /// <summary>Starts a daemon in a namespace: a session of its own, nothing on its input, all output into a log.</summary>
+    public static Process StartDaemon(string ns, IReadOnlyList<string> argv, IReadOnlyDictionary<string, string> env, string log)
+    {
+        var start = new ProcessStartInfo("setsid") { UseShellExecute = false };
+        string[] words = ["ip", "netns", "exec", ns, "sh", "-c", "log=$1; shift; exec \"$@\" >>\"$log\" 2>&1 </dev/null", "sh", log, .. argv];
+        foreach (string word in words) start.ArgumentList.Add(word);
+        foreach ((string key, string value) in env) start.Environment[key] = value;
+        return Process.Start(start) ?? throw new LabException($"cannot start {argv[0]}.");
+    }
+
+    /// <summary>Runs lines of <c>ip -batch</c>; an error names the line.</summary>
+    public static async Task BatchAsync(string lines, bool force, CancellationToken cancel)
+    {
+        (int code, string error) = await RunAsync(new ProcessStartInfo("ip") { ArgumentList = { force ? "-force" : "-batch", force ? "-batch" : "-", force ? "-" : "" } }, lines, cancel);
+        if (code != 0 && !force) throw new LabException($"ip -batch failed: {error.Trim()}");
+    }
+
+    /// <summary>Runs a command to its end, with text on its input. Returns its exit code and what it wrote to its error output.</summary>
+    public static async Task<(int Code, string Error)> RunAsync(ProcessStartInfo start, string input, CancellationToken cancel)
+    {
+        start.UseShellExecute = false;
+        start.RedirectStandardInput = true;
+        start.RedirectStandardError = true;
+        for (int i = start.ArgumentList.Count - 1; i >= 0; i--)
+        {
+            if (start.ArgumentList[i].Length == 0) start.ArgumentList.RemoveAt(i);
+        }
+
+        using Process process = Process.Start(start) ?? throw new LabException($"cannot start {start.FileName}.");
+        await process.StandardInput.WriteAsync(input.AsMemory(), cancel);
+        process.StandardInput.Close();
+        string error = await process.StandardError.ReadToEndAsync(cancel);
+        await process.WaitForExitAsync(cancel);
+        return (process.ExitCode, error);
+    }
+
+    /// <summary>The kernel's name of a namespace, <c>net:[inode]</c>; null when there is none of that name.</summary>
+    public static string? IdOf(string ns)
+    {
+        if (!Namespaces.Exists(ns)) return null;
+        try
+        {
+            return Namespaces.Run(ns, () => new FileInfo("/proc/thread-self/ns/net").LinkTarget);
+        }
+        catch (LinuxException)
+        {
+            return null;   // a name left behind by an interrupted 'ip netns add': a file, but no namespace
+        }
+    }
+
+    /// <summary>The processes in any of these namespaces (<c>net:[inode]</c>).</summary>
+    public static List<ProcessStat> ProcessesIn(IReadOnlySet<string> ids)
+    {
+        var found = new List<ProcessStat>();
+        foreach (string folder in Directory.EnumerateDirectories("/proc"))
+        {
+            if (!int.TryParse(Path.GetFileName(folder.AsSpan()), NumberStyles.None, CultureInfo.InvariantCulture, out int pid) || pid == Environment.ProcessId) continue;
+            try
+            {
+                if (new FileInfo($"{folder}/ns/net").LinkTarget is { } id && ids.Contains(id) && ProcessStat.Read(pid) is { IsAlive: true } stat) found.Add(stat);
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+            {
+                // It ended while we looked.
+            }
+        }
+
+        return found;
+    }
+
+    /// <summary>Waits until a condition holds: 10 times in quick succession, then every 10 ms.</summary>
+    /// <returns>False when it did not in time.</returns>
+    public static async Task<bool> UntilAsync(Func<bool> condition, TimeSpan limit, CancellationToken cancel)
+    {
+        long end = Monotonic.Now + (long)(limit.TotalMilliseconds * 1e6);
+        for (int round = 0; !condition(); round++)
+        {
+            if (Monotonic.Now > end) return false;
+            await Task.Delay(round < 10 ? 1 : 10, cancel);
+        }
+
+        return true;
+    }
+}

@@ -1,0 +1,112 @@
+using System.Diagnostics;
+using System.Net;
+using System.Net.Sockets;
+using SdnEdge.Core.Api;
+using SdnEdge.Core.Wire;
+using SdnEdge.Lab.Topologies;
+using SdnEdge.Lab.Wan;
+using SdnEdge.Linux;
+
+namespace SdnEdge.Lab.Running;
+
+/// <summary>Waits until a lab's nodes do what they are there for: conditions, no sleeps of a guessed length.</summary>
+internal static class Readiness
+{
+    private const int TailLines = 12;
+
+    public static async Task WaitAsync(
+        LabPlan plan, string folder, IReadOnlyList<(PlannedNode Node, LabProcess Record, Process Process)> started, LabOptions options, CancellationToken cancel)
+    {
+        LabTopology lab = plan.Topology;
+        long end = Monotonic.Now + (long)(options.ReadyTimeout.TotalMilliseconds * 1e6);
+        foreach (PlannedNode node in plan.Nodes)
+        {
+            string name = node.Node.Name;
+            switch (node.Node.Kind)
+            {
+                case NodeKind.SdnEdgeWan:
+                    await UntilAsync($"{name} to forward", async () => await WanClient.TryReadAsync(Path.Combine(folder, name + ".sock"), cancel) is not null);
+                    break;
+                case NodeKind.SdnEdgePe:
+                    await UntilAsync($"{name} to be ready", async () => (await Api(name).TryGetAsync<NodeInfo>("/v1/node", cancel))?.Ready == true);
+                    break;
+                case NodeKind.Server:
+                    await UntilAsync($"{name} to answer on port 7", () => Task.FromResult(Namespaces.Run(node.Namespace, EchoAnswers)));
+                    break;
+                case NodeKind.Frr:
+                    await FrrNode.ConfigureAsync(node, folder, what => UntilAsync(what.What, what.Condition), cancel);
+                    break;
+                case NodeKind.Bird:
+                    await UntilAsync($"{name} to listen", () => Task.FromResult(File.Exists(Path.Combine(folder, name + ".ctl"))));
+                    break;
+            }
+        }
+
+        await RoutesAsync();
+
+        PeApi Api(string node) => new(Path.Combine(folder, node + ".sock"));
+
+        // Sessions up, and each PE knows the way to each server.
+        async Task RoutesAsync()
+        {
+            string[] pes = [.. lab.Nodes.Where(n => n.Kind == NodeKind.SdnEdgePe).Select(n => n.Name)];
+            if (pes.Length == 0) return;
+            options.Progress?.Invoke("waiting for BGP sessions and routes");
+            IpPrefix[] servers = [.. lab.Nodes.Where(n => n.Server is not null).SelectMany(n => n.Server!.Addresses).Select(a => IpPrefix.Host(a.Address))];
+            foreach (string pe in pes)
+            {
+                await UntilAsync($"{pe}'s BGP sessions", async () =>
+                    await Api(pe).TryGetAsync<List<BgpPeerInfo>>("/v1/bgp/peers", cancel) is { } peers
+                    && peers.All(p => string.Equals(p.State, "established", StringComparison.OrdinalIgnoreCase)));
+                foreach (IpPrefix server in servers)
+                {
+                    await UntilAsync($"{pe} to have a route to {server}", async () =>
+                        await Api(pe).TryGetAsync<List<RouteInfo>>("/v1/routes", cancel) is { } routes
+                        && routes.Any(r => r.Best && IpPrefix.TryParse(r.Prefix, out IpPrefix prefix) && prefix == server));
+                }
+            }
+        }
+
+        async Task UntilAsync(string what, Func<Task<bool>> condition)
+        {
+            for (int round = 0; !await condition(); round++)
+            {
+                foreach ((_, LabProcess record, Process process) in started)
+                {
+                    if (process.HasExited) throw new LabException($"{record.Name} of node {record.Node} ended with exit code {process.ExitCode}, while waiting for {what}.");
+                }
+
+                if (Monotonic.Now > end) throw new LabException($"waited {options.ReadyTimeout.TotalSeconds:0} s in vain for {what}.");
+                await Task.Delay(round < 20 ? 5 : 25, cancel);
+            }
+        }
+    }
+
+    /// <summary>The last lines of each node's log that has any.</summary>
+    public static string LogTails(LabTopology lab, string folder)
+    {
+        var tails = new List<string>();
+        foreach (LabNode node in lab.Nodes)
+        {
+            string log = Path.Combine(folder, node.Name + ".log");
+            string[] lines = File.Exists(log) ? File.ReadAllLines(log) : [];
+            if (lines.Length > 0) tails.Add($"{node.Name}.log:\n  {string.Join("\n  ", lines.TakeLast(TailLines))}");
+        }
+
+        return tails.Count == 0 ? "" : "\n" + string.Join('\n', tails);
+    }
+
+    private static bool EchoAnswers()
+    {
+        using var socket = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+        try
+        {
+            socket.Connect(new IPEndPoint(IPAddress.Loopback, 7));
+            return true;
+        }
+        catch (SocketException)
+        {
+            return false;
+        }
+    }
+}

@@ -1,0 +1,80 @@
+using System.Globalization;
+using System.Runtime.InteropServices;
+
+namespace SdnEdge.Linux;
+
+internal static unsafe partial class Libc
+{
+    [LibraryImport(Library, EntryPoint = "kill", SetLastError = true)]
+    public static partial int Kill(int pid, int signal);
+
+    [LibraryImport(Library, EntryPoint = "prctl", SetLastError = true)]
+    public static partial int ProcessControl(int option, nuint value, nuint unused3, nuint unused4, nuint unused5);
+}
+
+/// <summary>Signals to processes, by their Linux numbers.</summary>
+public enum ProcessSignal
+{
+    /// <summary>Ends at once.</summary>
+    Kill = 9,
+
+    /// <summary>Asks to end.</summary>
+    Terminate = 15,
+
+    /// <summary>Continues what <see cref="Stop"/> stopped.</summary>
+    Continue = 18,
+
+    /// <summary>Stops until <see cref="Continue"/>.</summary>
+    Stop = 19,
+}
+
+/// <summary>What /proc/PID/stat says of a process.</summary>
+/// <param name="ProcessId">Its number.</param>
+/// <param name="State">R, S, D, T (stopped), Z (ended, not yet reaped) ...</param>
+/// <param name="StartTicks">When it started, in clock ticks since boot: with the number it names one process for ever.</param>
+public readonly record struct ProcessStat(int ProcessId, char State, long StartTicks)
+{
+    /// <summary>Reads it; null when there is no such process.</summary>
+    public static ProcessStat? Read(int processId)
+    {
+        string text;
+        try
+        {
+            text = File.ReadAllText(string.Create(CultureInfo.InvariantCulture, $"/proc/{processId}/stat"));
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return null;
+        }
+
+        // The name in parentheses may hold anything, so fields count from the last one: state is 3, starttime 22 (proc(5)).
+        int name = text.LastIndexOf(')');
+        string[] fields = name < 0 ? [] : text[(name + 1)..].Split(' ', StringSplitOptions.RemoveEmptyEntries);
+        return fields.Length > 19 && long.TryParse(fields[19], out long start) ? new ProcessStat(processId, fields[0][0], start) : null;
+    }
+
+    /// <summary>True while it runs or is stopped; false once it has ended.</summary>
+    public bool IsAlive => State is not ('Z' or 'X');
+
+    /// <summary>True while it is stopped by a signal (or a tracer).</summary>
+    public bool IsStopped => State is 'T' or 't';
+}
+
+/// <summary>Sends signals.</summary>
+public static class Signals
+{
+    private const int PR_SET_TIMERSLACK = 29;
+
+    /// <summary>Sends a signal; false when there is no such process any more.</summary>
+    /// <exception cref="LinuxException">The kernel refused for another reason.</exception>
+    public static bool Send(int processId, ProcessSignal signal)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(processId, 2);   // 0, 1 and negative numbers mean groups, init, everything
+        if (Libc.Kill(processId, (int)signal) == 0) return true;
+        const int ESRCH = 3;
+        return Marshal.GetLastPInvokeError() == ESRCH ? false : throw LinuxException.Last($"send signal {signal} to process {processId}");
+    }
+
+    /// <summary>Lets the calling thread's timed waits end within a microsecond of their time instead of the usual 50.</summary>
+    public static void WakePrecisely() => _ = Libc.ProcessControl(PR_SET_TIMERSLACK, 1, 0, 0, 0);
+}

@@ -1,0 +1,139 @@
+using System.Diagnostics;
+using SdnEdge.Lab.Running;
+using SdnEdge.Linux;
+using SdnEdge.Testing;
+using Xunit;
+
+namespace SdnEdge.Lab.Tests;
+
+/// <summary>Deploy and destroy for real: what is there, what is refused, and that nothing is left.</summary>
+public sealed class LabDeployTests
+{
+    private const string TwoHosts = """
+        name: LABNAME
+        topology:
+          nodes:
+            a: { kind: linux, env: { COLOUR: blue }, exec: [ip address add 10.9.0.1/24 dev eth1, "sysctl -q -w net.ipv4.ip_forward=1"] }
+            b: { kind: linux, exec: [ip address add 10.9.0.2/24 dev eth1] }
+            w: { kind: sdnedge-wan }
+          links:
+            - { endpoints: ["a:eth1", "w:eth1"], mtu: 1600, vars: { delay: 5ms } }
+            - { endpoints: ["b:eth1", "w:eth2"], mtu: 1600, vars: { delay: 5ms } }
+        """;
+
+    [RootFact]
+    public async Task A_lab_is_deployed_used_and_destroyed_twice_and_leaves_nothing()
+    {
+        await using var instance = LabInstance.Of(TwoHosts);
+        for (int round = 0; round < 2; round++)
+        {
+            RunningLab lab = await instance.DeployAsync();
+            Assert.Contains(" 0% packet loss", await LabInstance.RunAsync(lab, "a", "ping", "-c", "2", "-i", "0.1", "-W", "2", "10.9.0.2"), StringComparison.Ordinal);
+            Assert.Equal("1", (await LabInstance.RunAsync(lab, "a", "cat", "/proc/sys/net/ipv4/ip_forward")).Trim());
+            Assert.Equal("blue", (await LabInstance.RunAsync(lab, "a", "sh", "-c", "echo $COLOUR")).Trim());
+            Assert.Equal(lab.Folder, RunningLab.Attach(instance.Name, instance.StateRoot).Folder);
+            LabReport report = (await LabInspector.InspectAsync(instance.Name, instance.StateRoot, CancellationToken.None))!;
+            Assert.All(report.Nodes, n => Assert.Equal("up", n.State));
+            await lab.DestroyAsync();
+            Assert.Empty(instance.Residue());
+        }
+    }
+
+    [RootFact]
+    public async Task A_second_deploy_is_refused_with_a_sentence_and_reconfigure_replaces()
+    {
+        await using var instance = LabInstance.Of(TwoHosts);
+        await instance.DeployAsync();
+        string before = Netns.IdOf(instance.Namespace("a"))!;
+
+        LabException refused = await Assert.ThrowsAsync<LabException>(() => instance.DeployAsync());
+        Assert.Contains("is running already", refused.Message, StringComparison.Ordinal);
+        Assert.Equal(before, Netns.IdOf(instance.Namespace("a")));
+
+        RunningLab lab = await instance.DeployAsync(instance.Options with { Reconfigure = true });
+        Assert.True(lab.State.Ready);
+        Assert.Contains(" 0% packet loss", await LabInstance.RunAsync(lab, "a", "ping", "-c", "1", "-W", "2", "10.9.0.2"), StringComparison.Ordinal);
+    }
+
+    [RootFact]
+    public async Task A_deploy_that_fails_says_why_and_leaves_nothing()
+    {
+        await using var instance = LabInstance.Of(TwoHosts.Replace("10.9.0.2/24", "10.9.0.2/99", StringComparison.Ordinal));
+        LabException e = await Assert.ThrowsAsync<LabException>(() => instance.DeployAsync());
+        Assert.Contains("node b could not be set up", e.Message, StringComparison.Ordinal);
+        Assert.Contains("10.9.0.2/99", e.Message, StringComparison.Ordinal);
+        Assert.Empty(instance.Residue());
+    }
+
+    [RootFact]
+    public async Task A_cancelled_deploy_leaves_nothing()
+    {
+        await using var instance = LabInstance.Of(TwoHosts);
+        using var cancel = new CancellationTokenSource();
+        var options = instance.Options with { Progress = line => { if (line.StartsWith("starting", StringComparison.Ordinal)) cancel.Cancel(); } };
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => LabRunner.DeployAsync(instance.File, options, cancel.Token));
+        Assert.Empty(instance.Residue());
+    }
+
+    [RootFact]
+    public async Task A_namespace_of_somebody_else_is_neither_used_nor_deleted()
+    {
+        await using var instance = LabInstance.Of(TwoHosts);
+        string strange = instance.Namespace("b");
+        await Netns.BatchAsync($"netns add {strange}\n", force: false, CancellationToken.None);
+        try
+        {
+            LabException e = await Assert.ThrowsAsync<LabException>(() => instance.DeployAsync(instance.Options with { Reconfigure = true }));
+            Assert.Contains($"ip netns del {strange}", e.Message, StringComparison.Ordinal);
+            Assert.True(Namespaces.Exists(strange));
+            Assert.False(Namespaces.Exists(instance.Namespace("a")));
+        }
+        finally
+        {
+            await Netns.BatchAsync($"netns del {strange}\n", force: false, CancellationToken.None);
+        }
+    }
+
+    [RootFact]
+    public async Task Destroy_finds_everything_after_the_deployer_was_killed()
+    {
+        await using var instance = LabInstance.Of(TwoHosts);
+        IReadOnlyList<string> self = RunningLab.Self;
+        var start = new ProcessStartInfo(self[0], [.. self.Skip(1), "lab", "deploy", "-t", instance.File, "--state-dir", instance.StateRoot]) { RedirectStandardError = true, RedirectStandardOutput = true, UseShellExecute = false };
+        using Process deployer = Process.Start(start)!;
+        bool begun = await Netns.UntilAsync(() => Namespaces.Exists(instance.Namespace("w")) || deployer.HasExited, TimeSpan.FromSeconds(20), CancellationToken.None);
+        Assert.True(begun && !deployer.HasExited, "the deployer got as far as its namespaces");
+        Signals.Send(deployer.Id, ProcessSignal.Kill);
+        await deployer.WaitForExitAsync();
+
+        Assert.NotEmpty(instance.Residue());
+        Assert.True(await LabRunner.DestroyAsync(instance.Name, instance.StateRoot));
+        Assert.Empty(instance.Residue());
+        Assert.False(await LabRunner.DestroyAsync(instance.Name, instance.StateRoot));
+    }
+
+    [RootFact]
+    public async Task Destroy_ends_what_it_started_and_what_lives_in_its_namespaces_and_nothing_else()
+    {
+        await using var instance = LabInstance.Of(TwoHosts);
+        RunningLab lab = await instance.DeployAsync();
+        LabProcess wan = Assert.Single(lab.State.Processes);
+        Signals.Send(wan.ProcessId, ProcessSignal.Kill);
+        using Process guest = lab.Start("a", ["sleep", "1000"]);
+        using Process bystander = Process.Start("sleep", "1000");
+        try
+        {
+            // A recorded number that now is another process: the start time tells.
+            LabState state = lab.State;
+            (state with { Processes = [.. state.Processes, new LabProcess("a", "old", bystander.Id, 1)] }).Write(lab.Folder);
+            await lab.DestroyAsync();
+            Assert.Empty(instance.Residue());
+            Assert.True(guest.WaitForExit(5000));
+            Assert.False(bystander.HasExited);
+        }
+        finally
+        {
+            bystander.Kill();
+        }
+    }
+}

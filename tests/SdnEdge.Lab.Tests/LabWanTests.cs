@@ -1,0 +1,200 @@
+using System.Globalization;
+using System.Text.RegularExpressions;
+using SdnEdge.Core.Forwarding;
+using SdnEdge.Core.Wire;
+using SdnEdge.Lab.Running;
+using SdnEdge.Lab.Topologies;
+using SdnEdge.Lab.Wan;
+using SdnEdge.Testing;
+using Xunit;
+
+namespace SdnEdge.Lab.Tests;
+
+/// <summary>The emulated WAN: its model alone, its ring alone, and a real one between two hosts.</summary>
+public sealed partial class LabWanTests
+{
+    private const long Ms = 1_000_000;
+
+    [Fact]
+    public void The_same_seed_loses_the_same_frames_and_another_seed_loses_others()
+    {
+        var impairment = new Impairment(Loss: 0.1);
+        bool[] first = Fates(1), again = Fates(1), other = Fates(2);
+        Assert.Equal(first, again);
+        Assert.NotEqual(first, other);
+        Assert.InRange(first.Count(lost => lost), 850, 1150);
+
+        bool[] Fates(ulong seed)
+        {
+            var model = new LinkModel(impairment, seed);
+            return [.. Enumerable.Range(0, 10_000).Select(i => !model.Admit(i, 100, out _))];
+        }
+    }
+
+    [Fact]
+    public void Jitter_keeps_the_order_by_default_and_its_bounds_always()
+    {
+        foreach (bool keep in (bool[])[true, false])
+        {
+            var model = new LinkModel(new Impairment(DelayNs: 10 * Ms, JitterNs: 4 * Ms, KeepOrder: keep), 3);
+            long last = 0, passed = 0, least = long.MaxValue, most = 0;
+            for (long at = 0; at < 1000 * Ms; at += Ms / 10)
+            {
+                Assert.True(model.Admit(at, 100, out long due));
+                if (due < last) passed++;
+                last = due;
+                least = Math.Min(least, due - at);
+                most = Math.Max(most, due - at);
+            }
+
+            Assert.InRange(least, 6 * Ms, 14 * Ms);
+            Assert.InRange(most, 13 * Ms, 14 * Ms);
+            Assert.Equal(keep, passed == 0);
+        }
+    }
+
+    [Fact]
+    public void Frames_wait_for_a_line_of_limited_rate()
+    {
+        var model = new LinkModel(new Impairment(DelayNs: Ms, RateBitsPerSecond: 8_000_000), 1);
+        long[] dues = [.. Enumerable.Range(0, 3).Select(_ => model.Admit(0, 1000, out long due) ? due : -1)];
+        Assert.Equal([2 * Ms, 3 * Ms, 4 * Ms], dues);
+        Assert.True(model.Admit(100 * Ms, 1000, out long later));
+        Assert.Equal(102 * Ms, later);
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public unsafe void A_delay_line_gives_every_frame_back_whole_in_due_order_and_counts_what_does_not_fit(bool keepOrder)
+    {
+        // Sizes that never fill the ring evenly, so that it wraps at every possible place; a queue model beside it knows the truth.
+        var impairment = new Impairment(DelayNs: 5 * Ms, JitterNs: 3 * Ms, QueueBytes: 1 << 17, KeepOrder: keepOrder);
+        using var line = new DelayLine(impairment, 9);
+        using var batch = new PacketBatch();
+        var model = new LinkModel(impairment, 9);
+        var expected = new PriorityQueue<(int Number, int Length), (long Due, int Number)>();
+        var packets = new Packet[PacketBatch.Capacity];
+        long[] dues = new long[PacketBatch.Capacity];
+        var random = new Random(1);
+        int number = 0, full = 0, got = 0;
+        for (long now = 0; now < 2000 * Ms; now += random.Next(1, (int)Ms))
+        {
+            for (int n = random.Next(0, 6); n > 0; n--)
+            {
+                batch.Count = 0;
+                byte[] frame = new byte[random.Next(14, random.Next(4) == 0 ? 20_000 : 1600)];
+                Array.Fill(frame, (byte)number);
+                Assert.True(batch.TryAdd(frame, new VnetHeader { GsoSize = (ushort)number }));
+                long before = line.QueueFull;
+                line.Enter(batch[0], now);
+                if (line.QueueFull > before) full++;
+                else if (model.Admit(now, frame.Length, out long due)) expected.Enqueue((number, frame.Length), (due, number));
+                number++;
+            }
+
+            int count;
+            while ((count = line.Take(now, packets, dues)) > 0)
+            {
+                for (int i = 0; i < count; i++)
+                {
+                    Assert.True(expected.TryDequeue(out (int Number, int Length) frame, out (long Due, int Number) due));
+                    Assert.True(due.Due <= now);
+                    Assert.Equal((due.Due, frame.Length, (ushort)frame.Number), (dues[i], packets[i].Length, packets[i].Vnet.GsoSize));
+                    Assert.False(packets[i].Span.ContainsAnyExcept((byte)frame.Number));
+                    got++;
+                }
+
+                line.Release();
+            }
+
+            Assert.False(expected.TryPeek(out _, out (long Due, int) next) && next.Due <= now, "a due frame stayed");
+            Assert.Equal(expected.Count == 0 ? long.MaxValue : next.Due, line.NextDue);
+        }
+
+        Assert.True(full > 0 && got > 1000, $"{full} did not fit, {got} came through");
+        Assert.Equal(full, line.QueueFull);
+        Assert.InRange(line.PeakBytes, 1 << 16, 1 << 17);
+    }
+
+    [Fact]
+    public void An_address_table_follows_a_station_and_stays_bounded()
+    {
+        var table = new MacTable();
+        var station = MacAddress.Parse("02:00:00:00:01:10");
+        Assert.Equal(-1, table.Lookup(station));
+        table.Learn(station, 1);
+        table.Learn(station, 2);
+        Assert.Equal(2, table.Lookup(station));
+        table.Learn(MacAddress.Broadcast, 1);
+        Assert.Equal(-1, table.Lookup(MacAddress.Broadcast));
+        for (ulong i = 1; i < 100_000; i++) table.Learn(new MacAddress(0x0600_0000_0000 + i), 3);
+        Assert.True(table.Count < 16_384);
+        Assert.Equal(2, table.Lookup(station));
+    }
+
+    [RootFact]
+    public async Task Two_hosts_see_the_round_trip_time_asked_for_lose_nothing_and_keep_order()
+    {
+        await using var instance = LabInstance.Of(Hosts("delay: 1ms, jitter: 1ms"));
+        RunningLab lab = await instance.DeployAsync(instance.Options with { RttMs = 20 });
+        string ping = await LabInstance.RunAsync(lab, "a", "ping", "-c", "20", "-i", "0.05", "-W", "2", "10.9.0.2");
+        Assert.Contains(" 0% packet loss", ping, StringComparison.Ordinal);
+        double least = double.Parse(PingTimes().Match(ping).Groups["min"].Value, CultureInfo.InvariantCulture);
+        Assert.InRange(least, 16, 24);   // 4 passages of 5 ms, each up to 1 ms of jitter, and a busy machine
+
+        // Each reply in its turn: jitter of 1 ms, requests 0.2 ms apart.
+        string flood = await LabInstance.RunAsync(lab, "a", "ping", "-c", "500", "-i", "0.0002", "-W", "2", "10.9.0.2");
+        int[] order = [.. Sequence().Matches(flood).Select(m => int.Parse(m.Groups["n"].Value, CultureInfo.InvariantCulture))];
+        Assert.Equal(Enumerable.Range(1, 500), order);
+
+        WanStats wan = (await lab.WanAsync("w", CancellationToken.None))!;
+        Assert.All(wan.Links, l => Assert.Equal((0, 0, 0, 0), (l.ToWan.Lost, l.ToWan.QueueFull, l.FromWan.Refused, l.KernelDrops)));
+    }
+
+    [RootFact]
+    public async Task A_lossy_link_loses_its_share_and_counts_it()
+    {
+        await using var instance = LabInstance.Of(Hosts("delay: 0ms, from-wan: { loss: 30% }"));
+        RunningLab lab = await instance.DeployAsync();
+        await LabInstance.RunAsync(lab, "a", "sh", "-c", "ping -c 300 -i 0.002 -W 1 10.9.0.2 || true");
+        WanStats wan = (await lab.WanAsync("w", CancellationToken.None))!;
+        WanDirectionStats toB = wan.Links[1].FromWan;
+        Assert.InRange(toB.Lost, toB.Frames * 20 / 100, toB.Frames * 40 / 100);
+        Assert.Equal(toB.Frames, toB.Lost + toB.Sent);
+    }
+
+    [RootFact]
+    public async Task Superpackets_cross_whole_and_a_tcp_stream_is_unhurt()
+    {
+        await using var instance = LabInstance.Of(Hosts("delay: 2ms"));
+        RunningLab lab = await instance.DeployAsync();
+        using System.Diagnostics.Process server = lab.Start("b", ["iperf3", "-s", "-1"], redirect: true);
+        Assert.True(await Netns.UntilAsync(() => Listening(lab, "b", 5201), TimeSpan.FromSeconds(5), CancellationToken.None));
+        string report = await LabInstance.RunAsync(lab, "a", "iperf3", "-c", "10.9.0.2", "-n", "20M", "-J");
+        Assert.Contains("\"retransmits\":\t0", report, StringComparison.Ordinal);
+        WanDirectionStats sent = (await lab.WanAsync("w", CancellationToken.None))!.Links[0].ToWan;
+        Assert.True(sent.Bytes / sent.Frames > 3000, $"{sent.Bytes} bytes in {sent.Frames} frames: larger than the MTU on average");
+    }
+
+    private static bool Listening(RunningLab lab, string node, int port) => Linux.Namespaces.Run(lab.NamespaceOf(node), () =>
+        File.ReadLines("/proc/thread-self/net/tcp6").Concat(File.ReadLines("/proc/thread-self/net/tcp")).Any(l => l.Contains($":{port:X4} 0000", StringComparison.Ordinal)));
+
+    private static string Hosts(string vars) => $$"""
+        name: LABNAME
+        topology:
+          nodes:
+            a: { kind: linux, exec: [ip address add 10.9.0.1/24 dev eth1] }
+            b: { kind: linux, exec: [ip address add 10.9.0.2/24 dev eth1] }
+            w: { kind: sdnedge-wan }
+          links:
+            - { endpoints: ["a:eth1", "w:eth1"], mtu: 1600, vars: { {{vars}} } }
+            - { endpoints: ["b:eth1", "w:eth2"], mtu: 1600, vars: { {{vars}} } }
+        """;
+
+    [GeneratedRegex("= (?<min>[0-9.]+)/")]
+    private static partial Regex PingTimes();
+
+    [GeneratedRegex("icmp_seq=(?<n>[0-9]+) ")]
+    private static partial Regex Sequence();
+}
