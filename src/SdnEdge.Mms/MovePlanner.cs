@@ -1,0 +1,86 @@
+using SdnEdge.Core.Api;
+using SdnEdge.Core.Migration;
+using SdnEdge.Core.Wire;
+
+namespace SdnEdge.Mms;
+
+/// <summary>What a user asks for; the planner finds out the rest.</summary>
+/// <param name="Server">The server.</param>
+/// <param name="Vrf">VRF of its prefixes.</param>
+/// <param name="Prefixes">Its prefixes.</param>
+/// <param name="SourcePe">PE that serves it now.</param>
+/// <param name="SourceSite">Site where it is.</param>
+/// <param name="SourcePort">Port of that PE towards the site.</param>
+/// <param name="TargetPe">PE that will serve it.</param>
+/// <param name="TargetSite">Site where it goes.</param>
+/// <param name="TargetPort">Port of that PE towards the site.</param>
+/// <param name="Ingress">PEs that must have the direct path; empty = none is waited for.</param>
+/// <param name="Hold">Caps of the hold; null = defaults.</param>
+/// <param name="BlackoutMs">Least time between pause and resume.</param>
+/// <param name="Timeouts">Bounds; null = defaults.</param>
+public sealed record MoveRequest(
+    string Server, string Vrf, IReadOnlyList<string> Prefixes, string SourcePe, string SourceSite, string SourcePort,
+    string TargetPe, string TargetSite, string TargetPort, IReadOnlyList<string> Ingress, HoldOptions? Hold = null,
+    int BlackoutMs = 300, MoveTimeouts? Timeouts = null);
+
+/// <summary>
+/// Makes a plan from a request: loopbacks, a fresh migration id, an epoch and a LOCAL_PREF higher than any in use, a free tunnel key.
+/// </summary>
+public static class MovePlanner
+{
+    /// <summary>Asks both PEs and plans.</summary>
+    /// <param name="request">What to do.</param>
+    /// <param name="pes">Clients of the PEs, by name.</param>
+    /// <param name="wallClock">For the id, and as a floor for the epoch: managers that share no journal still count upwards.</param>
+    /// <param name="cancel">Ends it.</param>
+    /// <exception cref="PeUnreachableException">A PE does not answer.</exception>
+    public static async Task<MovePlan> PlanAsync(
+        MoveRequest request, IReadOnlyDictionary<string, PeClient> pes, DateTimeOffset wallClock, CancellationToken cancel = default)
+    {
+        ArgumentNullException.ThrowIfNull(request);
+        PeClient source = pes[request.SourcePe], target = pes[request.TargetPe];
+        NodeInfo sourceNode = await source.NodeAsync(cancel), targetNode = await target.NodeAsync(cancel);
+        MigrationInfo[] known = [.. await source.MigrationsAsync(cancel), .. await target.MigrationsAsync(cancel)];
+        if (known.FirstOrDefault(m => m.State is not (PeMigrationState.TornDown or PeMigrationState.Aborted)
+            && m.Vrf == request.Vrf && m.Prefixes.Any(p => request.Prefixes.Contains(p.Prefix))) is { } busy)
+        {
+            throw new InvalidOperationException($"{string.Join(", ", request.Prefixes)} is part of migration '{busy.Id}', which is not finished "
+                + $"({busy.State.ToString().ToLowerInvariant()} at its {busy.Role.ToString().ToLowerInvariant()}); end it with 'sdnedge migrate signal abort {busy.Id}', or teardown");
+        }
+
+        long epoch = Math.Max(wallClock.ToUnixTimeMilliseconds(), known.Select(m => m.Epoch + 1).DefaultIfEmpty(1).Max());
+        return new MovePlan(
+            $"{request.Server}-{wallClock.ToUniversalTime():yyyyMMddTHHmmssfff}", epoch, request.Server, request.Vrf,
+            new MoveEnd(request.SourcePe, request.SourceSite, sourceNode.RouterId, [.. request.Prefixes.Select(p => new MovingPrefix(p, request.SourcePort))]),
+            new MoveEnd(request.TargetPe, request.TargetSite, targetNode.RouterId, [.. request.Prefixes.Select(p => new MovingPrefix(p, request.TargetPort))]),
+            request.Ingress, FreeKey(epoch, await source.TunnelsAsync(cancel), await target.TunnelsAsync(cancel)),
+            await LocalPrefAsync([source, target], request, cancel), request.Hold ?? new HoldOptions(), request.BlackoutMs, request.Timeouts ?? new MoveTimeouts());
+    }
+
+    // Higher than what anybody advertises with now, so that the way there and back again both win. The target has what the
+    // source advertises, the source what all others do.
+    private static async Task<uint> LocalPrefAsync(PeClient[] ends, MoveRequest request, CancellationToken cancel)
+    {
+        uint highest = 100;
+        foreach (PeClient pe in ends)
+        {
+            foreach (string prefix in request.Prefixes.Take(16))
+            {
+                IReadOnlyList<RouteInfo> routes = await pe.RoutesAsync(request.Vrf, prefix, cancel);
+                highest = routes.Where(r => r.Prefix == prefix && r.LocalPref is not null).Select(r => r.LocalPref!.Value).Append(highest).Max();
+            }
+        }
+
+        return highest > uint.MaxValue - 100
+            ? throw new InvalidOperationException($"LOCAL_PREF {highest} of {string.Join(", ", request.Prefixes)} leaves no room for a higher one")
+            : highest + 100;
+    }
+
+    private static uint FreeKey(long epoch, params IReadOnlyList<TunnelInfo>[] tunnels)
+    {
+        HashSet<uint> used = [.. tunnels.SelectMany(t => t).Select(t => t.Key ?? 0)];
+        uint key = (uint)epoch & 0x7FFF_FFFF | 0x4000_0000;
+        while (used.Contains(key)) key++;
+        return key;
+    }
+}
