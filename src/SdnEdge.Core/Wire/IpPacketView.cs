@@ -46,26 +46,41 @@ public readonly ref struct IpPacketView
     public static bool TryParse(ReadOnlySpan<byte> bytes, out IpPacketView view)
     {
         view = default;
-        if (Ipv4View.TryParse(bytes, out Ipv4View v4))
-        {
-            view = new IpPacketView
-            {
-                Family = IpFamily.V4, Source = v4.Source, Destination = v4.Destination, Protocol = v4.Protocol, HopLimit = v4.Ttl,
-                TrafficClass = v4.TrafficClass, IsFragment = v4.IsFragment, IsLaterFragment = v4.FragmentOffset != 0,
-                Payload = v4.Payload, Bytes = v4.Bytes,
-            };
-            return true;
-        }
+        if (Ipv4View.TryParse(bytes, out Ipv4View v4)) view = Of(v4);
+        else if (!Ipv6View.TryParse(bytes, out Ipv6View v6) || !TryOf(v6, out view)) return false;
+        return true;
+    }
 
-        if (!Ipv6View.TryParse(bytes, out Ipv6View v6)) return false;
+    /// <summary>
+    /// As <see cref="TryParse"/> for a packet that may be cut short, as quoted in an ICMP error. The payload is what is there;
+    /// with a cut IPv6 extension header <see cref="Protocol"/> is that header's number.
+    /// </summary>
+    public static bool TryParseQuoted(ReadOnlySpan<byte> bytes, out IpPacketView view)
+    {
+        view = default;
+        if (Ipv4View.TryParseQuoted(bytes, out Ipv4View v4)) view = Of(v4);
+        else if (Ipv6View.TryParseQuoted(bytes, out Ipv6View v6)) TryOf(v6, out view);
+        else return false;
+        return true;
+    }
+
+    private static IpPacketView Of(Ipv4View v4) => new()
+    {
+        Family = IpFamily.V4, Source = v4.Source, Destination = v4.Destination, Protocol = v4.Protocol, HopLimit = v4.Ttl,
+        TrafficClass = v4.TrafficClass, IsFragment = v4.IsFragment, IsLaterFragment = v4.FragmentOffset != 0,
+        Payload = v4.Payload, Bytes = v4.Bytes,
+    };
+
+    private static bool TryOf(Ipv6View v6, out IpPacketView view)
+    {
         Ipv6ExtensionWalk walk = new(v6);
-        if (!walk.ToUpperLayer()) return false;
+        bool sound = walk.ToUpperLayer();
         view = new IpPacketView
         {
             Family = IpFamily.V6, Source = v6.Source, Destination = v6.Destination, Protocol = walk.Protocol, HopLimit = v6.HopLimit,
             TrafficClass = v6.TrafficClass, IsFragment = walk.IsFragment, IsLaterFragment = walk.FragmentOffset != 0,
             Payload = walk.Rest, Bytes = v6.Bytes,
         };
-        return true;
+        return sound;
     }
 }

@@ -85,7 +85,7 @@ public readonly ref struct Ipv4View
     /// <summary>Bytes of header and options, 20 to 60.</summary>
     public int HeaderLength => (_bytes[0] & 0xF) * 4;
 
-    /// <summary>Bytes of header and payload.</summary>
+    /// <summary>Bytes of header and payload that are there.</summary>
     public int TotalLength => _bytes.Length;
 
     /// <summary>DSCP and ECN.</summary>
@@ -145,6 +145,21 @@ public readonly ref struct Ipv4View
         int total = BinaryPrimitives.ReadUInt16BigEndian(bytes[2..]);
         if (header < Ipv4Header.Size || total < header || total > bytes.Length) return false;
         view = new Ipv4View(bytes[..total]);
+        return true;
+    }
+
+    /// <summary>
+    /// As <see cref="TryParse"/> for a packet that may be cut short behind its header, as quoted in an ICMP error:
+    /// <see cref="TotalLength"/> and <see cref="Payload"/> are then what is there.
+    /// </summary>
+    public static bool TryParseQuoted(ReadOnlySpan<byte> bytes, out Ipv4View view)
+    {
+        view = default;
+        if (bytes.Length < Ipv4Header.Size || bytes[0] >> 4 != 4) return false;
+        int header = (bytes[0] & 0xF) * 4;
+        int total = BinaryPrimitives.ReadUInt16BigEndian(bytes[2..]);
+        if (header < Ipv4Header.Size || total < header || header > bytes.Length) return false;
+        view = new Ipv4View(bytes[..Math.Min(total, bytes.Length)]);
         return true;
     }
 }

@@ -96,6 +96,16 @@ public readonly ref struct Ipv6View
         view = new Ipv6View(bytes[..total]);
         return true;
     }
+
+    /// <summary>As <see cref="TryParse"/> for a packet that may be cut short behind its fixed header, as quoted in an ICMP error.</summary>
+    public static bool TryParseQuoted(ReadOnlySpan<byte> bytes, out Ipv6View view)
+    {
+        view = default;
+        if (bytes.Length < Ipv6Header.Size || bytes[0] >> 4 != 6) return false;
+        int total = Ipv6Header.Size + BinaryPrimitives.ReadUInt16BigEndian(bytes[4..]);
+        view = new Ipv6View(bytes[..Math.Min(total, bytes.Length)]);
+        return true;
+    }
 }
 
 /// <summary>The legal values of a fragment header (RFC 8200 4.5).</summary>
