@@ -20,7 +20,7 @@ namespace SdnEdge.Core.Forwarding;
 /// to one port leave in the order in which their packets came in.
 /// Not thread safe: one worker owns it. Any number of forwarders share a <see cref="DataPlane"/>.
 /// </summary>
-public sealed unsafe partial class Forwarder : IDisposable
+public sealed unsafe partial class Forwarder : IBatchProcessor, IDisposable
 {
     private readonly int _worker;
     private readonly DataPlane _plane;

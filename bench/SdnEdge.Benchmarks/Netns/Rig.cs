@@ -1,0 +1,130 @@
+using System.Diagnostics;
+
+namespace SdnEdge.Benchmarks.Netns;
+
+/// <summary>
+/// A namespace of its own with everything that runs in it. Disposing ends each process by its id and removes the
+/// namespace and the working directory.
+/// </summary>
+internal sealed class Rig : IDisposable
+{
+    private readonly List<Process> _processes = [];
+
+    public Rig()
+    {
+        Namespace = $"sdnbench-{Environment.ProcessId}";
+        Folder = Directory.CreateTempSubdirectory("sdnbench-").FullName;
+        Command("ip", ["netns", "add", Namespace]);
+        Inside("ip", "link", "set", "lo", "up");
+    }
+
+    public string Namespace { get; }
+
+    public string Folder { get; }
+
+    /// <summary>Variables for every process inside.</summary>
+    public Dictionary<string, string> Variables { get; } = [];
+
+    /// <summary>Runs a command inside to its end; throws with its words when it fails. Returns its output.</summary>
+    public string Inside(string program, params string[] arguments) =>
+        Command("ip", ["netns", "exec", Namespace, program, .. arguments]);
+
+    /// <summary>Starts a process inside, on a core, that lives until the rig is disposed of.</summary>
+    public Process Start(int core, string program, params string[] arguments)
+    {
+        ProcessStartInfo start = Describe("taskset", ["-c", $"{core}", "ip", "netns", "exec", Namespace, program, .. arguments]);
+        start.RedirectStandardInput = true;
+        Process process = Process.Start(start)!;
+        _processes.Add(process);
+        process.ErrorDataReceived += (_, line) =>
+        {
+            if (!string.IsNullOrWhiteSpace(line.Data)) Console.Error.WriteLine($"{Path.GetFileName(program)}: {line.Data}");
+        };
+        process.BeginErrorReadLine();
+        return process;
+    }
+
+    /// <summary>Reads lines until one is <paramref name="word"/>; throws when the process ends before.</summary>
+    public static void Expect(Process process, string word)
+    {
+        while (process.StandardOutput.ReadLine() is { } line)
+        {
+            if (line == word) return;
+        }
+
+        throw new InvalidOperationException($"{process.StartInfo.ArgumentList[^1]}: the process ended before it was {word}");
+    }
+
+    /// <summary>Compiles a C source into the rig's folder and returns the program's path.</summary>
+    public string Compile(string source)
+    {
+        string program = Path.Combine(Folder, Path.GetFileNameWithoutExtension(source));
+        Command("gcc", ["-O2", "-o", program, source]);
+        return program;
+    }
+
+    /// <summary>Nanoseconds of processor time that each thread of a process has used.</summary>
+    public static Dictionary<string, long> CpuNanoseconds(Process process)
+    {
+        var times = new Dictionary<string, long>();
+        foreach (string task in Directory.GetDirectories($"/proc/{process.Id}/task"))
+        {
+            try
+            {
+                times[Path.GetFileName(task)] = long.Parse(File.ReadAllText(task + "/schedstat").Split(' ')[0]);
+            }
+            catch (IOException)
+            {
+                // A thread that ended meanwhile.
+            }
+        }
+
+        return times;
+    }
+
+    public void Dispose()
+    {
+        foreach (Process process in Enumerable.Reverse(_processes))
+        {
+            try
+            {
+                if (!process.HasExited) process.Kill();
+                process.WaitForExit(5000);
+            }
+            catch (InvalidOperationException)
+            {
+                // Ended by itself.
+            }
+
+            process.Dispose();
+        }
+
+        try
+        {
+            Command("ip", ["netns", "del", Namespace]);
+            Directory.Delete(Folder, recursive: true);
+        }
+        catch (Exception e) when (e is InvalidOperationException or IOException)
+        {
+            Console.Error.WriteLine($"could not clean up: {e.Message}");
+        }
+    }
+
+    private string Command(string program, string[] arguments)
+    {
+        using Process process = Process.Start(Describe(program, arguments))!;
+        Task<string> error = process.StandardError.ReadToEndAsync();
+        string output = process.StandardOutput.ReadToEnd();
+        process.WaitForExit();
+        return process.ExitCode == 0
+            ? output
+            : throw new InvalidOperationException($"{program} {string.Join(' ', arguments)}: {error.Result.Trim()} (exit code {process.ExitCode})");
+    }
+
+    private ProcessStartInfo Describe(string program, string[] arguments)
+    {
+        var start = new ProcessStartInfo(program, arguments) { UseShellExecute = false, RedirectStandardOutput = true, RedirectStandardError = true };
+        foreach ((string name, string value) in Variables) start.Environment[name] = value;
+        return start;
+    }
+}
