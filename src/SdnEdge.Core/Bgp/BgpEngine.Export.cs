@@ -1,0 +1,195 @@
+using SdnEdge.Core.Rib;
+using SdnEdge.Core.Wire;
+
+namespace SdnEdge.Core.Bgp;
+
+/// <summary>
+/// The way out: what each peer is to be told.
+/// 1. Routes of our own, as <see cref="Advertise"/> names them, go to every peer. 2. A best route learnt by eBGP goes to every
+/// other peer. 3. One learnt by iBGP goes to eBGP peers only (RFC 4271 9.2). All of it as the export policy permits.
+/// The next hop is always ourselves.
+/// </summary>
+public sealed partial class BgpEngine
+{
+    private const int TakeAtOnce = 8192;
+
+    private readonly BgpExport _export;
+    private readonly UpdateEncoder _encoder = new();
+    private readonly Dictionary<IpPrefix, PathAttributes> _own = [];
+    private readonly IpPrefix[] _taken = new IpPrefix[TakeAtOnce];
+
+    /// <summary>Prefixes advertised as our own, with their attributes.</summary>
+    public IReadOnlyDictionary<IpPrefix, PathAttributes> Own => _own;
+
+    /// <summary>Advertises a prefix as our own. Repeating it with another LOCAL_PREF replaces it. Sent by the next <see cref="Flush"/>.</summary>
+    /// <param name="prefix">Prefix.</param>
+    /// <param name="localPref">LOCAL_PREF towards iBGP peers.</param>
+    public void Advertise(IpPrefix prefix, uint localPref)
+    {
+        PathAttributes attributes = _export.Own(localPref);
+        _own[prefix] = attributes;
+        Publish(prefix, attributes, from: null);
+    }
+
+    /// <summary>Advertises no longer. False when it was not advertised. Sent by the next <see cref="Flush"/>.</summary>
+    public bool Withdraw(IpPrefix prefix)
+    {
+        if (!_own.Remove(prefix)) return false;
+        RouteView? best = _rib.Best(prefix);
+        bool learnt = best is { Origin.Source: RouteSource.Bgp };
+        Publish(prefix, learnt ? best!.Value.Attributes : null, learnt ? best!.Value.Origin : null);
+        return true;
+    }
+
+    /// <summary>Takes changes of the best routes (from <see cref="LocRib.TakeChanges"/>) to what peers are told.</summary>
+    public void RibChanged(IReadOnlyList<RibChange> changes)
+    {
+        for (int i = 0; i < changes.Count; i++)
+        {
+            RibChange change = changes[i];
+            if (change.ChangedHop is not null || _own.ContainsKey(change.Prefix)) continue;
+            bool learnt = change.Origin is { Source: RouteSource.Bgp };
+            Publish(change.Prefix, learnt ? change.Attributes : null, learnt ? change.Origin : null);
+        }
+    }
+
+    /// <summary>Packs and sends what waits, as far as the peers take it. True when some still waits: call again when <see cref="IBgpWire.Unsent"/> has gone down.</summary>
+    public bool Flush()
+    {
+        bool waits = false;
+        foreach (BgpPeer peer in _peers.Values)
+        {
+            if (!peer.Dirty || peer.State != BgpState.Established) continue;
+            peer.Dirty = !(FlushTable(peer, peer.OutV4, peer.NextHopV4) & FlushTable(peer, peer.OutV6, peer.NextHopV6));
+            waits |= peer.Dirty;
+            if (peer.Dirty || peer.EndOfRibDue == BgpFamilies.None) continue;
+            if ((peer.EndOfRibDue & BgpFamilies.V4) != 0) Send(peer, peer.Fsm.EstablishedSide, UpdateEncoder.EndOfRib(_message, IpFamily.V4));
+            if ((peer.EndOfRibDue & BgpFamilies.V6) != 0) Send(peer, peer.Fsm.EstablishedSide, UpdateEncoder.EndOfRib(_message, IpFamily.V6));
+            peer.EndOfRibDue = BgpFamilies.None;
+        }
+
+        return waits;
+    }
+
+    /// <summary>True when nothing waits.</summary>
+    private bool FlushTable(BgpPeer peer, IAdjRibOut table, IpAddress nextHop)
+    {
+        ConnectionSide side = peer.Fsm.EstablishedSide;
+        while (table.Waiting > 0)
+        {
+            if (_wire.Unsent(peer, side) >= SendWindow) return false;
+            int count = table.Take(_taken, out PathAttributes? attributes);
+            ReadOnlySpan<IpPrefix> prefixes = _taken.AsSpan(0, count);
+            while (prefixes.Length > 0)
+            {
+                int length = attributes is null
+                    ? _encoder.Withdraw(_message, ref prefixes)
+                    : _encoder.Announce(_message, attributes, peer.Negotiated!.FourOctetAs, nextHop, ref prefixes);
+                if (length == 0)
+                {
+                    // Attributes that fill a message leave no room: the peer must not keep an older route instead.
+                    peer.TooLarge += prefixes.Length;
+                    foreach (IpPrefix prefix in prefixes) table.Forget(prefix);
+                    length = _encoder.Withdraw(_message, ref prefixes);
+                    attributes = null;
+                }
+
+                Send(peer, side, length);
+            }
+        }
+
+        return true;
+    }
+
+    /// <summary>A session came up: everything it is to know waits, End-of-RIB behind it.</summary>
+    private void FillOut(BgpPeer peer)
+    {
+        foreach ((IpPrefix prefix, PathAttributes attributes) in _own) Tell(peer, prefix, attributes, from: null);
+        foreach (RouteView route in _rib.BestRoutes())
+        {
+            if (route.Origin.Source == RouteSource.Bgp && !_own.ContainsKey(route.Prefix)) Tell(peer, route.Prefix, route.Attributes, route.Origin);
+        }
+
+        peer.EndOfRibDue = peer.Negotiated!.Families;
+        peer.Dirty = true;
+    }
+
+    private void Publish(IpPrefix prefix, PathAttributes? attributes, RouteOrigin? from)
+    {
+        foreach (BgpPeer peer in _peers.Values)
+        {
+            if (peer.State == BgpState.Established) Tell(peer, prefix, attributes, from);
+        }
+    }
+
+    private void Tell(BgpPeer peer, IpPrefix prefix, PathAttributes? attributes, RouteOrigin? from)
+    {
+        bool v4 = prefix.Family == IpFamily.V4;
+        if ((peer.Negotiated!.Families & (v4 ? BgpFamilies.V4 : BgpFamilies.V6)) == 0) return;
+        bool told = attributes is not null
+            && !(v4 ? peer.NextHopV4 : peer.NextHopV6).IsNone
+            && !ReferenceEquals(from, peer.Origin)
+            && (peer.External || from is null || from.External)
+            && !BgpExport.IsHeldBack(attributes, peer.External)
+            && peer.Export.Permits(prefix);
+        IAdjRibOut table = v4 ? peer.OutV4 : peer.OutV6;
+        table.Set(prefix, told ? _export.For(peer.External, attributes!) : null);
+        peer.Dirty |= table.Waiting > 0;
+    }
+}
+
+/// <summary>Changes attributes on the way out.</summary>
+internal sealed class BgpExport(BgpSpeakerSettings settings, AttributeTable table)
+{
+    private const int CacheLimit = 16384;
+    private const uint NoExport = 0xFFFFFF01;
+    private const uint NoAdvertise = 0xFFFFFF02;
+    private const uint NoExportSubconfed = 0xFFFFFF03;
+
+    private readonly AttributeBuilder _builder = new();
+    private readonly Dictionary<PathAttributes, PathAttributes> _internal = [];
+    private readonly Dictionary<PathAttributes, PathAttributes> _external = [];
+    private readonly byte[] _path = new byte[4 * BgpLimits.MaxMessage];
+
+    /// <summary>Attributes of a route of our own.</summary>
+    public PathAttributes Own(uint localPref) => table.Intern(_builder.Clear().Origin(BgpOrigin.Igp).Path().LocalPref(localPref).Build());
+
+    /// <summary>Well-known communities (RFC 1997).</summary>
+    public static bool IsHeldBack(PathAttributes attributes, bool external)
+    {
+        ReadOnlySpan<byte> communities = attributes.Find(AttributeCode.Communities);
+        for (int i = 0; i < communities.Length / 4; i++)
+        {
+            uint community = AsPath.ReadAs(communities, i, 4);
+            if (community == NoAdvertise || (external && community is NoExport or NoExportSubconfed)) return true;
+        }
+
+        return false;
+    }
+
+    /// <summary>The attributes as a peer is to see them.</summary>
+    public PathAttributes For(bool external, PathAttributes attributes)
+    {
+        Dictionary<PathAttributes, PathAttributes> cache = external ? _external : _internal;
+        if (cache.TryGetValue(attributes, out PathAttributes? known)) return known;
+        if (cache.Count >= CacheLimit) cache.Clear();
+        PathAttributes made = external ? ToExternal(attributes) : ToInternal(attributes);
+        cache.Add(attributes, made);
+        return made;
+    }
+
+    private PathAttributes ToInternal(PathAttributes attributes) => attributes.LocalPref is not null
+        ? attributes
+        : table.Intern(_builder.Load(attributes).LocalPref(BestPath.DefaultLocalPref).Build());
+
+    /// <summary>Our AS in front; what is for inside an AS only is taken out (RFC 4271 5.1.2 - 5.1.5, RFC 4456 8).</summary>
+    private PathAttributes ToExternal(PathAttributes attributes)
+    {
+        int length = AsPath.Prepend(attributes.Find(AttributeCode.AsPath), settings.As, _path);
+        return table.Intern(_builder.Load(attributes)
+            .Set(AttributeFlags.Transitive, AttributeCode.AsPath, _path.AsSpan(0, length))
+            .Remove(AttributeCode.Med).Remove(AttributeCode.LocalPref)
+            .Remove(AttributeCode.OriginatorId).Remove(AttributeCode.ClusterList)
+            .Build());
+    }
+}

@@ -1,0 +1,298 @@
+using SdnEdge.Core.Rib;
+using SdnEdge.Core.Wire;
+
+namespace SdnEdge.Core.Bgp;
+
+/// <summary>
+/// A BGP speaker without sockets, clock or threads: bytes and connection events come in, bytes go out through an
+/// <see cref="IBgpWire"/>, routes go into a <see cref="LocRib"/>.
+/// The way of a route: Received -> framer -> decoder -> loop check -> import policy -> LocRib.Offer -> (best route changes)
+/// RibChanged -> export policy -> Adj-RIB-Out -> Flush -> packed UPDATEs.
+/// Single-threaded: the control loop calls it.
+/// </summary>
+public sealed partial class BgpEngine
+{
+    // As much may wait in one connection before packing pauses: enough to fill a long path, little enough to stay current.
+    private const long SendWindow = 256 * 1024;
+
+    private readonly BgpSpeakerSettings _settings;
+    private readonly LocRib _rib;
+    private readonly IBgpWire _wire;
+    private readonly Random _jitter;
+    private readonly Dictionary<IpAddress, BgpPeer> _peers = [];
+    private readonly List<FsmAction> _actions = [];
+    private readonly byte[] _message = new byte[BgpLimits.MaxMessage];
+
+    /// <summary>Makes a speaker without peers.</summary>
+    public BgpEngine(BgpSpeakerSettings settings, LocRib rib, IBgpWire wire)
+    {
+        _settings = settings;
+        _rib = rib;
+        _wire = wire;
+        _jitter = new Random(settings.Seed);
+        _export = new BgpExport(settings, Attributes);
+    }
+
+    /// <summary>All attribute sets in use.</summary>
+    public AttributeTable Attributes { get; } = new();
+
+    /// <summary>The peers.</summary>
+    public IReadOnlyCollection<BgpPeer> Peers => _peers.Values;
+
+    /// <summary>A session came up or went down; the text says why it went down. Called inside the engine's methods: do not call back.</summary>
+    public event Action<BgpPeer, string?>? SessionChanged;
+
+    /// <summary>When <see cref="Tick"/> is due next; <see cref="long.MaxValue"/>: never.</summary>
+    public long NextDeadline
+    {
+        get
+        {
+            long next = long.MaxValue;
+            foreach (BgpPeer peer in _peers.Values) next = Math.Min(next, peer.Fsm.NextDeadline);
+            return next;
+        }
+    }
+
+    /// <summary>The peer with an address; null when none is configured.</summary>
+    public BgpPeer? Find(IpAddress address) => _peers.GetValueOrDefault(address);
+
+    /// <summary>Adds a peer and starts its session.</summary>
+    /// <exception cref="ArgumentException">A peer with this address is there already.</exception>
+    public BgpPeer AddPeer(BgpPeerSettings settings, long now)
+    {
+        var peer = new BgpPeer(_settings, settings, Attributes, _jitter);
+        if (!_peers.TryAdd(settings.Address, peer)) throw new ArgumentException($"Peer {settings.Address} is configured already.", nameof(settings));
+        Step(peer, new FsmEvent(FsmEventKind.Start), now);
+        return peer;
+    }
+
+    /// <summary>Ends a peer's session (cease) and forgets the peer. False when there is none.</summary>
+    public bool RemovePeer(IpAddress address, long now)
+    {
+        if (!_peers.TryGetValue(address, out BgpPeer? peer)) return false;
+        Step(peer, new FsmEvent(FsmEventKind.Stop), now);
+        return _peers.Remove(address);
+    }
+
+    /// <summary>Ends all sessions (cease: administrative shutdown).</summary>
+    public void Stop(long now)
+    {
+        foreach (BgpPeer peer in _peers.Values) Step(peer, new FsmEvent(FsmEventKind.Stop), now);
+    }
+
+    /// <summary>Whether a connection from this address would be taken now. If not, close it and do not report it.</summary>
+    public bool Accepts(IpAddress from) => _peers.TryGetValue(from, out BgpPeer? peer) && peer.Fsm.AcceptsIncoming;
+
+    /// <summary>A TCP connection is there: the one asked for, or one from the peer (after <see cref="Accepts"/>; it replaces an earlier incoming one).</summary>
+    public void Connected(BgpPeer peer, ConnectionSide side, long now)
+    {
+        peer.Framers[(int)side].Clear();
+        Step(peer, new FsmEvent(FsmEventKind.Connected, side), now);
+    }
+
+    /// <summary>The attempt failed, or the peer closed the connection.</summary>
+    public void Disconnected(BgpPeer peer, ConnectionSide side, long now) => Step(peer, new FsmEvent(FsmEventKind.Disconnected, side), now);
+
+    /// <summary>The peer has not taken a byte for the send hold time (RFC 9687).</summary>
+    public void SendBlocked(BgpPeer peer, ConnectionSide side, long now) => Step(peer, new FsmEvent(FsmEventKind.SendBlocked, side), now);
+
+    /// <summary>Lets time pass: timers of all peers.</summary>
+    public void Tick(long now)
+    {
+        foreach (BgpPeer peer in _peers.Values)
+        {
+            if (peer.Fsm.NextDeadline <= now) Step(peer, new FsmEvent(FsmEventKind.Tick), now);
+        }
+    }
+
+    /// <summary>Bytes came from a peer.</summary>
+    public void Received(BgpPeer peer, ConnectionSide side, ReadOnlySpan<byte> bytes, long now)
+    {
+        MessageFramer framer = peer.Framers[(int)side];
+        while (peer.Fsm.StateOf(side) > BgpState.Connect)
+        {
+            if (framer.TryNext(ref bytes, out ReadOnlySpan<byte> message, out BgpFault fault))
+            {
+                peer.MessagesIn++;
+                Handle(peer, side, message, now);
+                continue;
+            }
+
+            if (fault != BgpFault.None) Fail(peer, side, fault, default, now);
+            return;
+        }
+    }
+
+    private void Handle(BgpPeer peer, ConnectionSide side, ReadOnlySpan<byte> message, long now)
+    {
+        ReadOnlySpan<byte> body = message[BgpLimits.HeaderSize..];
+        bool established = peer.Fsm.StateOf(side) == BgpState.Established;
+        switch ((BgpMessageType)message[18])
+        {
+            case BgpMessageType.Open:
+                BgpFault fault = OpenMessage.Parse(body, out OpenMessage? open);
+                if (fault == BgpFault.None) Step(peer, new FsmEvent(FsmEventKind.Open, side, open), now);
+                else Fail(peer, side, fault, fault == BgpFault.OpenVersion ? new byte[] { 0, 4 } : default, now);
+                break;
+            case BgpMessageType.Keepalive:
+                Step(peer, new FsmEvent(FsmEventKind.Keepalive, side), now);
+                break;
+            case BgpMessageType.Notification:
+                Step(peer, new FsmEvent(FsmEventKind.Notification, side, Notification: new BgpNotification(body[0], body[1])), now);
+                break;
+            default:
+                // In any other state the machine answers it with an error of its own.
+                Step(peer, new FsmEvent(FsmEventKind.Routes, side), now);
+                if (!established)
+                {
+                    peer.Faults.Add(BgpFault.UnexpectedMessage);
+                    break;
+                }
+
+                if (message[18] == (byte)BgpMessageType.Update) HandleUpdate(peer, side, body, now);
+                else HandleRefresh(peer, body);
+                break;
+        }
+    }
+
+    private void HandleUpdate(BgpPeer peer, ConnectionSide side, ReadOnlySpan<byte> body, long now)
+    {
+        Negotiated agreed = peer.Fsm.Negotiated!;
+        var context = new UpdateContext(agreed.FourOctetAs, peer.External, peer.Settings.PeerAs, agreed.Families);
+        UpdateMessage update = peer.Decoder.Decode(body, context);
+        if (update.Action == FaultAction.SessionReset)
+        {
+            // The decoder has counted it.
+            Step(peer, new FsmEvent(FsmEventKind.Fault, side, Fault: update.Fault), now);
+            return;
+        }
+
+        Withdraw(peer, update.Withdrawn, IpFamily.V4, now);
+        if (update.MpWithdrawnFamily != 0) Withdraw(peer, update.MpWithdrawn, update.MpWithdrawnFamily, now);
+        if (update.EndOfRib != 0) peer.EndOfRibReceived |= update.EndOfRib == IpFamily.V4 ? BgpFamilies.V4 : BgpFamilies.V6;
+        bool loop = update.Attributes is { } attributes && IsLoop(peer, attributes);
+        if (update.Attributes is null || loop)
+        {
+            if (loop) peer.Loops++;
+            Withdraw(peer, update.Nlri, IpFamily.V4, now);
+            if (update.MpFamily != 0) Withdraw(peer, update.MpNlri, update.MpFamily, now);
+            return;
+        }
+
+        Offer(peer, update.Nlri, IpFamily.V4, update.NextHop, update.Attributes, now);
+        if (update.MpFamily != 0) Offer(peer, update.MpNlri, update.MpFamily, update.MpNextHop, update.Attributes, now);
+    }
+
+    /// <summary>RFC 4271 9.1.2: our AS in the path; RFC 4456 8: our identifier as originator or in the cluster list.</summary>
+    private bool IsLoop(BgpPeer peer, PathAttributes attributes)
+    {
+        if (AsPath.Contains(attributes.Find(AttributeCode.AsPath), _settings.As)) return true;
+        if (peer.External) return false;
+        if (attributes.OriginatorId == _settings.RouterId) return true;
+        ReadOnlySpan<byte> clusters = attributes.Find(AttributeCode.ClusterList);
+        for (int i = 0; i < clusters.Length / 4; i++)
+        {
+            if (AsPath.ReadAs(clusters, i, 4) == _settings.RouterId) return true;
+        }
+
+        return false;
+    }
+
+    private void Withdraw(BgpPeer peer, ReadOnlySpan<byte> nlri, IpFamily family, long now)
+    {
+        foreach (IpPrefix prefix in new NlriReader(nlri, family)) _rib.Withdraw(peer.Origin, prefix, now);
+    }
+
+    private void Offer(BgpPeer peer, ReadOnlySpan<byte> nlri, IpFamily family, IpAddress nextHop, PathAttributes attributes, long now)
+    {
+        HopSpec hop = HopSpec.Via(nextHop);
+        foreach (IpPrefix prefix in new NlriReader(nlri, family))
+        {
+            if (peer.Import.Permits(prefix))
+            {
+                _rib.Offer(peer.Origin, prefix, hop, attributes, now);
+                continue;
+            }
+
+            // A route that policy let in before may have come again in a form it denies now.
+            peer.Denied++;
+            _rib.Withdraw(peer.Origin, prefix, now);
+        }
+    }
+
+    private static void HandleRefresh(BgpPeer peer, ReadOnlySpan<byte> body)
+    {
+        // | AFI (2) | subtype (1) | SAFI (1) |
+        IAdjRibOut? table = (body[0], body[1], body[2], body[3]) switch
+        {
+            (0, 1, 0, 1) when (peer.Negotiated!.Families & BgpFamilies.V4) != 0 => peer.OutV4,
+            (0, 2, 0, 1) when (peer.Negotiated!.Families & BgpFamilies.V6) != 0 => peer.OutV6,
+            _ => null,
+        };
+        if (table is null)
+        {
+            peer.Faults.Add(BgpFault.RouteRefreshFamily);
+            return;
+        }
+
+        table.Resend();
+        peer.Dirty = true;
+    }
+
+    private void Fail(BgpPeer peer, ConnectionSide side, BgpFault fault, ReadOnlyMemory<byte> data, long now)
+    {
+        peer.Faults.Add(fault);
+        Step(peer, new FsmEvent(FsmEventKind.Fault, side, Fault: fault, Data: data), now);
+    }
+
+    private void Step(BgpPeer peer, in FsmEvent input, long now)
+    {
+        int first = _actions.Count;
+        peer.Fsm.Step(input, now, _actions);
+        for (int i = first; i < _actions.Count; i++) Carry(peer, _actions[i], now);
+        _actions.RemoveRange(first, _actions.Count - first);
+    }
+
+    private void Carry(BgpPeer peer, in FsmAction action, long now)
+    {
+        switch (action.Kind)
+        {
+            case FsmActionKind.Connect:
+                _wire.Connect(peer);
+                break;
+            case FsmActionKind.SendOpen:
+                var open = new OpenMessage(_settings.As, peer.Settings.HoldTimeSeconds, _settings.RouterId, peer.Settings.Families, FourOctetAs: true, RouteRefresh: true);
+                Send(peer, action.Side, open.Write(_message));
+                break;
+            case FsmActionKind.SendKeepalive:
+                Send(peer, action.Side, MessageWriter.Keepalive(_message));
+                break;
+            case FsmActionKind.SendNotification:
+                Send(peer, action.Side, MessageWriter.Notification(_message, action.Notification.Code, action.Notification.Subcode, action.Data.Span));
+                break;
+            case FsmActionKind.Close:
+                _wire.Close(peer, action.Side);
+                peer.Framers[(int)action.Side].Clear();
+                break;
+            case FsmActionKind.Up:
+                peer.Origin.PeerRouterId = peer.Fsm.Negotiated!.PeerRouterId;
+                peer.EndOfRibReceived = BgpFamilies.None;
+                FillOut(peer);
+                SessionChanged?.Invoke(peer, null);
+                break;
+            default:
+                peer.OutV4.Clear();
+                peer.OutV6.Clear();
+                peer.EndOfRibDue = BgpFamilies.None;
+                _rib.WithdrawAll(peer.Origin, now);
+                SessionChanged?.Invoke(peer, action.Reason);
+                break;
+        }
+    }
+
+    private void Send(BgpPeer peer, ConnectionSide side, int length)
+    {
+        peer.MessagesOut++;
+        _wire.Send(peer, side, _message.AsSpan(0, length));
+    }
+}

@@ -1,0 +1,146 @@
+using SdnEdge.Core.Api;
+using SdnEdge.Core.Rib;
+using SdnEdge.Core.Wire;
+
+namespace SdnEdge.Core.Bgp;
+
+/// <summary>
+/// Carries bytes for a <see cref="BgpEngine"/>. Calls never block and never call back into the engine before they return.
+/// </summary>
+public interface IBgpWire
+{
+    /// <summary>Opens a TCP connection to the peer; the result comes as Connected or Disconnected.</summary>
+    void Connect(BgpPeer peer);
+
+    /// <summary>Queues bytes; they are copied.</summary>
+    void Send(BgpPeer peer, ConnectionSide side, ReadOnlySpan<byte> bytes);
+
+    /// <summary>Sends what is queued, as far as the peer takes it within a short bound, then closes. No Disconnected follows.</summary>
+    void Close(BgpPeer peer, ConnectionSide side);
+
+    /// <summary>Bytes queued and not yet taken by TCP.</summary>
+    long Unsent(BgpPeer peer, ConnectionSide side);
+}
+
+/// <summary>One configured peer and all that is known of it. Owned by a <see cref="BgpEngine"/>; read its properties from the control loop only.</summary>
+public sealed class BgpPeer
+{
+    internal BgpPeer(BgpSpeakerSettings local, BgpPeerSettings settings, AttributeTable table, Random jitter)
+    {
+        Settings = settings;
+        External = settings.PeerAs != local.As;
+        Fsm = new SessionFsm(local, settings, jitter);
+        Origin = new RouteOrigin(settings.Address, settings.PeerAs, External);
+        Decoder = new UpdateDecoder(table, Faults);
+        Import = settings.Import ?? (External ? PrefixList.None : PrefixList.All);
+        Export = settings.Export ?? (External ? PrefixList.None : PrefixList.All);
+        NextHopV4 = settings.NextHopV4 ?? local.NextHopV4;
+        NextHopV6 = settings.NextHopV6 ?? local.NextHopV6;
+    }
+
+    /// <summary>Configuration.</summary>
+    public BgpPeerSettings Settings { get; }
+
+    /// <summary>True for eBGP.</summary>
+    public bool External { get; }
+
+    /// <summary>State of the session.</summary>
+    public BgpState State => Fsm.State;
+
+    /// <summary>What was negotiated; null unless established.</summary>
+    public Negotiated? Negotiated => Fsm.Negotiated;
+
+    /// <summary>Why the session or the last attempt ended.</summary>
+    public string? LastError => Fsm.LastError;
+
+    /// <summary>How often the session came up.</summary>
+    public long Transitions => Fsm.Transitions;
+
+    /// <summary>Faults seen in what the peer sent.</summary>
+    public BgpFaultCounters Faults { get; } = new();
+
+    /// <summary>Who the peer's routes are offered by.</summary>
+    public RouteOrigin Origin { get; }
+
+    /// <summary>Messages received.</summary>
+    public long MessagesIn { get; internal set; }
+
+    /// <summary>Messages sent.</summary>
+    public long MessagesOut { get; internal set; }
+
+    /// <summary>Routes received that policy denied.</summary>
+    public long Denied { get; internal set; }
+
+    /// <summary>Routes received that had passed this AS or this router before, and were left aside.</summary>
+    public long Loops { get; internal set; }
+
+    /// <summary>Routes not sent because their attributes leave no room in a message.</summary>
+    public long TooLarge { get; internal set; }
+
+    /// <summary>Prefixes the peer has been told.</summary>
+    public int PrefixesSent => OutV4.Sent + OutV6.Sent;
+
+    /// <summary>Prefixes that still wait to be told.</summary>
+    public int PrefixesWaiting => OutV4.Waiting + OutV6.Waiting;
+
+    /// <summary>Families whose End-of-RIB has come since the session is up.</summary>
+    public BgpFamilies EndOfRibReceived { get; internal set; }
+
+    internal SessionFsm Fsm { get; }
+
+    internal UpdateDecoder Decoder { get; }
+
+    internal PrefixList Import { get; }
+
+    internal PrefixList Export { get; }
+
+    internal IpAddress NextHopV4 { get; }
+
+    internal IpAddress NextHopV6 { get; }
+
+    internal IAdjRibOut OutV4 { get; } = new AdjRibOut<Key4>();
+
+    internal IAdjRibOut OutV6 { get; } = new AdjRibOut<Key6>();
+
+    internal MessageFramer[] Framers { get; } = [new(), new()];
+
+    internal BgpFamilies EndOfRibDue { get; set; }
+
+    internal bool Dirty { get; set; }
+
+    /// <summary>As the API shows it.</summary>
+    /// <param name="now">CLOCK_MONOTONIC, nanoseconds.</param>
+    public BgpPeerInfo ToInfo(long now) => new(
+        Settings.Address.ToString(), Settings.PeerAs, State.ToString(),
+        State == BgpState.Established ? (now - Fsm.UpSince) / 1_000_000_000 : 0,
+        Origin.Prefixes, PrefixesSent, MessagesIn, MessagesOut, LastError, Capabilities());
+
+    private List<string> Capabilities()
+    {
+        var names = new List<string>();
+        foreach (byte code in Fsm.PeerOpen?.CapabilityCodes ?? [])
+        {
+            string name = code switch
+            {
+                1 => "multiprotocol",
+                2 => "route-refresh",
+                5 => "extended-next-hop",
+                6 => "extended-message",
+                9 => "role",
+                64 => "graceful-restart",
+                65 => "four-octet-as",
+                69 => "add-path",
+                70 => "enhanced-route-refresh",
+                71 => "long-lived-graceful-restart",
+                73 => "fqdn",
+                _ => string.Create(System.Globalization.CultureInfo.InvariantCulture, $"capability-{code}"),
+            };
+            if (!names.Contains(name)) names.Add(name);
+        }
+
+        return names;
+    }
+
+    /// <summary>The peer's address.</summary>
+    public override string ToString() => Settings.Address.ToString();
+}

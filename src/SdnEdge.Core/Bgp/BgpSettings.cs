@@ -1,0 +1,82 @@
+using SdnEdge.Core.Wire;
+
+namespace SdnEdge.Core.Bgp;
+
+/// <summary>One rule of a prefix list: prefixes inside <paramref name="Prefix"/> whose length lies between two bounds.</summary>
+/// <param name="Prefix">Covering prefix.</param>
+/// <param name="MinLength">Least length; null: that of the prefix.</param>
+/// <param name="MaxLength">Greatest length; null: the minimum, so that only one length matches.</param>
+/// <param name="Permit">False denies what matches.</param>
+public sealed record PrefixRule(IpPrefix Prefix, int? MinLength = null, int? MaxLength = null, bool Permit = true)
+{
+    /// <summary>Whether a prefix matches.</summary>
+    public bool Matches(IpPrefix prefix) => Prefix.Contains(prefix)
+        && prefix.Length >= (MinLength ?? Prefix.Length) && prefix.Length <= (MaxLength ?? MinLength ?? Prefix.Length);
+}
+
+/// <summary>A prefix list: the first rule that matches decides; what no rule matches is denied.</summary>
+public sealed record PrefixList(IReadOnlyList<PrefixRule> Rules)
+{
+    /// <summary>Permits every prefix.</summary>
+    public static readonly PrefixList All = new([
+        new PrefixRule(new IpPrefix(IpAddress.FromV4(0), 0), 0, 32), new PrefixRule(new IpPrefix(IpAddress.FromV6(0), 0), 0, 128)]);
+
+    /// <summary>Permits no prefix.</summary>
+    public static readonly PrefixList None = new([]);
+
+    /// <summary>Whether the list permits a prefix.</summary>
+    public bool Permits(IpPrefix prefix)
+    {
+        if (ReferenceEquals(this, All)) return true;
+        foreach (PrefixRule rule in Rules)
+        {
+            if (rule.Matches(prefix)) return rule.Permit;
+        }
+
+        return false;
+    }
+}
+
+/// <summary>What all sessions of a speaker share.</summary>
+/// <param name="As">Our AS, not 0.</param>
+/// <param name="RouterId">Our BGP identifier, not 0.</param>
+/// <param name="NextHopV4">Our address for IPv4 routes sent to iBGP peers: the loopback. None: no IPv4 routes are sent.</param>
+/// <param name="NextHopV6">Our address for IPv6 routes sent to iBGP peers. None: no IPv6 routes are sent.</param>
+/// <param name="Seed">Seed of the jitter.</param>
+public sealed record BgpSpeakerSettings(uint As, uint RouterId, IpAddress NextHopV4, IpAddress NextHopV6, int Seed = 0);
+
+/// <summary>A configured peer.</summary>
+/// <param name="Address">The peer's address.</param>
+/// <param name="PeerAs">The peer's AS; equal to ours means iBGP.</param>
+public sealed record BgpPeerSettings(IpAddress Address, uint PeerAs)
+{
+    /// <summary>Hold time offered, seconds: 0 (none) or 3 to 65535. Keepalives are sent at a third of what is negotiated.</summary>
+    public ushort HoldTimeSeconds { get; init; } = 9;
+
+    /// <summary>True: wait for the peer to connect.</summary>
+    public bool Passive { get; init; }
+
+    /// <summary>TCP port of the peer.</summary>
+    public int Port { get; init; } = BgpLimits.Port;
+
+    /// <summary>Families offered.</summary>
+    public BgpFamilies Families { get; init; } = BgpFamilies.Both;
+
+    /// <summary>ConnectRetryTime, milliseconds, before jitter.</summary>
+    public int ConnectRetryMilliseconds { get; init; } = 2000;
+
+    /// <summary>First wait after a session that ended by a fault, milliseconds; doubles with each fault up to 64 times (DampPeerOscillations).</summary>
+    public int IdleHoldMilliseconds { get; init; } = 1000;
+
+    /// <summary>Next hop for IPv4 routes sent to this peer; null: that of the speaker.</summary>
+    public IpAddress? NextHopV4 { get; init; }
+
+    /// <summary>Next hop for IPv6 routes sent to this peer; null: that of the speaker.</summary>
+    public IpAddress? NextHopV6 { get; init; }
+
+    /// <summary>What is accepted; null: all from iBGP, nothing from eBGP (RFC 8212).</summary>
+    public PrefixList? Import { get; init; }
+
+    /// <summary>What is sent; null: all to iBGP, nothing to eBGP (RFC 8212).</summary>
+    public PrefixList? Export { get; init; }
+}

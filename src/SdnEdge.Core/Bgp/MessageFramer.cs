@@ -1,0 +1,83 @@
+using System.Buffers.Binary;
+
+namespace SdnEdge.Core.Bgp;
+
+/// <summary>
+/// Cuts the byte stream of a session into messages (RFC 4271 4.1).
+/// <code>
+/// | marker: 16 x 0xff | length (2), header included | type (1) | body |
+/// </code>
+/// A message that lies whole in one read is handed out in place; only a torn one is copied. After a fault the stream has
+/// no meaning any more: close the connection. Never holds more than one message.
+/// </summary>
+public sealed class MessageFramer
+{
+    private readonly byte[] _torn = new byte[BgpLimits.MaxMessage];
+    private int _have;
+
+    /// <summary>True while the first part of a message waits for its rest.</summary>
+    public bool HasTorn => _have > 0;
+
+    /// <summary>Takes the next whole message off the front of what was read.</summary>
+    /// <param name="input">Bytes read; what was used is taken off.</param>
+    /// <param name="message">The message with its header; valid until the next call.</param>
+    /// <param name="fault">Set when the header is wrong; the result is false then.</param>
+    /// <returns>False when more bytes are needed or a fault was found.</returns>
+    public bool TryNext(ref ReadOnlySpan<byte> input, out ReadOnlySpan<byte> message, out BgpFault fault)
+    {
+        message = default;
+        fault = BgpFault.None;
+        if (_have == 0 && input.Length >= BgpLimits.HeaderSize)
+        {
+            fault = CheckHeader(input, out int whole);
+            if (fault != BgpFault.None) return false;
+            if (input.Length >= whole)
+            {
+                message = input[..whole];
+                input = input[whole..];
+                return true;
+            }
+        }
+
+        if (!Fill(ref input, BgpLimits.HeaderSize)) return false;
+        fault = CheckHeader(_torn, out int length);
+        if (fault != BgpFault.None || !Fill(ref input, length)) return false;
+        message = _torn.AsSpan(0, length);
+        _have = 0;
+        return true;
+    }
+
+    /// <summary>Forgets a torn message.</summary>
+    public void Clear() => _have = 0;
+
+    /// <summary>Checks marker, length and type. At least 19 bytes must be there.</summary>
+    public static BgpFault CheckHeader(ReadOnlySpan<byte> header, out int length)
+    {
+        length = BinaryPrimitives.ReadUInt16BigEndian(header[16..]);
+        if (header[..16].ContainsAnyExcept((byte)0xFF)) return BgpFault.HeaderMarker;
+        if (length is < BgpLimits.HeaderSize or > BgpLimits.MaxMessage) return BgpFault.HeaderLength;
+        return (BgpMessageType)header[18] switch
+        {
+            BgpMessageType.Open when length < 29 => BgpFault.HeaderLength,
+            BgpMessageType.Update when length < 23 => BgpFault.HeaderLength,
+            BgpMessageType.Notification when length < 21 => BgpFault.NotificationLength,
+            BgpMessageType.Keepalive when length != 19 => BgpFault.HeaderLength,
+            BgpMessageType.RouteRefresh when length != 23 => BgpFault.RouteRefreshLength,
+            < BgpMessageType.Open or > BgpMessageType.RouteRefresh => BgpFault.HeaderType,
+            _ => BgpFault.None,
+        };
+    }
+
+    private bool Fill(ref ReadOnlySpan<byte> input, int until)
+    {
+        int take = Math.Min(until - _have, input.Length);
+        if (take > 0)
+        {
+            input[..take].CopyTo(_torn.AsSpan(_have));
+            input = input[take..];
+            _have += take;
+        }
+
+        return _have >= until;
+    }
+}

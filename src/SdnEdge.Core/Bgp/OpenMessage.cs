@@ -1,0 +1,149 @@
+using System.Buffers.Binary;
+
+namespace SdnEdge.Core.Bgp;
+
+/// <summary>
+/// OPEN (RFC 4271 4.2) with its capabilities (RFC 5492).
+/// <code>
+/// | version = 4 (1) | my AS (2) | hold time (2) | identifier (4) | length (1) | parameters ... |
+/// parameter 2: | code (1) | length (1) | value | ...        (lengths of two octets: RFC 9072)
+/// </code>
+/// </summary>
+/// <param name="As">AS of the sender; from the 4-octet capability where it is there.</param>
+/// <param name="HoldTimeSeconds">0, or 3 to 65535.</param>
+/// <param name="RouterId">BGP identifier, not 0.</param>
+/// <param name="Families">Families offered; IPv4 unicast when no multiprotocol capability is there at all.</param>
+/// <param name="FourOctetAs">RFC 6793.</param>
+/// <param name="RouteRefresh">RFC 2918.</param>
+public sealed record OpenMessage(uint As, ushort HoldTimeSeconds, uint RouterId, BgpFamilies Families, bool FourOctetAs, bool RouteRefresh)
+{
+    private const byte CapabilityMultiprotocol = 1;
+    private const byte CapabilityRouteRefresh = 2;
+    private const byte CapabilityFourOctetAs = 65;
+    private const byte ParameterCapabilities = 2;
+    private const byte ParameterExtended = 255;
+
+    /// <summary>Codes of all capabilities the sender named, known to us or not, in order.</summary>
+    public IReadOnlyList<byte> CapabilityCodes { get; init; } = [];
+
+    /// <summary>Parses the body (what follows the header).</summary>
+    /// <returns><see cref="BgpFault.None"/> and the message, or the fault.</returns>
+    public static BgpFault Parse(ReadOnlySpan<byte> body, out OpenMessage? open)
+    {
+        open = null;
+        if (body.Length < 10) return BgpFault.OpenMalformed;
+        if (body[0] != 4) return BgpFault.OpenVersion;
+        uint autonomousSystem = BinaryPrimitives.ReadUInt16BigEndian(body[1..]);
+        ushort holdTime = BinaryPrimitives.ReadUInt16BigEndian(body[3..]);
+        uint routerId = BinaryPrimitives.ReadUInt32BigEndian(body[5..]);
+
+        ReadOnlySpan<byte> parameters = body[10..];
+        bool extended = body[9] == 255 && parameters.Length >= 3 && parameters[0] == ParameterExtended;
+        int length = extended ? BinaryPrimitives.ReadUInt16BigEndian(parameters[1..]) : body[9];
+        if (extended) parameters = parameters[3..];
+        if (parameters.Length != length) return BgpFault.OpenMalformed;
+
+        var found = new Found { As = autonomousSystem };
+        int header = extended ? 3 : 2;
+        while (parameters.Length > 0)
+        {
+            if (parameters.Length < header) return BgpFault.OpenMalformed;
+            int size = extended ? BinaryPrimitives.ReadUInt16BigEndian(parameters[1..]) : parameters[1];
+            if (parameters.Length < header + size) return BgpFault.OpenMalformed;
+            if (parameters[0] != ParameterCapabilities) return BgpFault.OpenParameter;
+            if (!ReadCapabilities(parameters.Slice(header, size), ref found)) return BgpFault.OpenMalformed;
+            parameters = parameters[(header + size)..];
+        }
+
+        if (found.As == 0) return BgpFault.OpenPeerAs;
+        if (routerId == 0) return BgpFault.OpenIdentifier;
+        if (holdTime is 1 or 2) return BgpFault.OpenHoldTime;
+        open = new OpenMessage(
+            found.As, holdTime, routerId, found.Multiprotocol ? found.Families : BgpFamilies.V4, found.FourOctetAs, found.RouteRefresh)
+        { CapabilityCodes = found.Codes ?? [] };
+        return BgpFault.None;
+    }
+
+    /// <summary>Writes the whole message, header included; returns its size (at most 64 bytes).</summary>
+    public int Write(Span<byte> into)
+    {
+        Span<byte> body = into[BgpLimits.HeaderSize..];
+        body[0] = 4;
+        BinaryPrimitives.WriteUInt16BigEndian(body[1..], As > ushort.MaxValue ? BgpLimits.AsTrans : (ushort)As);
+        BinaryPrimitives.WriteUInt16BigEndian(body[3..], HoldTimeSeconds);
+        BinaryPrimitives.WriteUInt32BigEndian(body[5..], RouterId);
+        int at = 12;
+        if ((Families & BgpFamilies.V4) != 0) at += Capability(body[at..], CapabilityMultiprotocol, [0, 1, 0, 1]);
+        if ((Families & BgpFamilies.V6) != 0) at += Capability(body[at..], CapabilityMultiprotocol, [0, 2, 0, 1]);
+        if (RouteRefresh) at += Capability(body[at..], CapabilityRouteRefresh, []);
+        if (FourOctetAs)
+        {
+            Span<byte> value = stackalloc byte[4];
+            BinaryPrimitives.WriteUInt32BigEndian(value, As);
+            at += Capability(body[at..], CapabilityFourOctetAs, value);
+        }
+
+        // All capabilities in one parameter, as RFC 5492 4 prefers.
+        body[9] = (byte)(at - 10);
+        body[10] = ParameterCapabilities;
+        body[11] = (byte)(at - 12);
+        if (at == 12)
+        {
+            body[9] = 0;
+            at = 10;
+        }
+
+        return MessageWriter.Header(into, BgpMessageType.Open, BgpLimits.HeaderSize + at);
+    }
+
+    private static int Capability(Span<byte> into, byte code, ReadOnlySpan<byte> value)
+    {
+        into[0] = code;
+        into[1] = (byte)value.Length;
+        value.CopyTo(into[2..]);
+        return 2 + value.Length;
+    }
+
+    private static bool ReadCapabilities(ReadOnlySpan<byte> capabilities, ref Found found)
+    {
+        while (capabilities.Length > 0)
+        {
+            if (capabilities.Length < 2 || capabilities.Length < 2 + capabilities[1]) return false;
+            ReadOnlySpan<byte> value = capabilities.Slice(2, capabilities[1]);
+            (found.Codes ??= []).Add(capabilities[0]);
+            switch (capabilities[0])
+            {
+                case CapabilityMultiprotocol when value.Length == 4:
+                    found.Multiprotocol = true;
+                    if (value is [0, 1, _, 1]) found.Families |= BgpFamilies.V4;
+                    if (value is [0, 2, _, 1]) found.Families |= BgpFamilies.V6;
+                    break;
+                case CapabilityFourOctetAs when value.Length == 4:
+                    found.FourOctetAs = true;
+                    found.As = BinaryPrimitives.ReadUInt32BigEndian(value);
+                    break;
+                case CapabilityRouteRefresh when value.Length == 0:
+                    found.RouteRefresh = true;
+                    break;
+                case CapabilityMultiprotocol or CapabilityFourOctetAs or CapabilityRouteRefresh:
+                    return false;
+                default:
+                    break;
+            }
+
+            capabilities = capabilities[(2 + value.Length)..];
+        }
+
+        return true;
+    }
+
+    private struct Found
+    {
+        public uint As;
+        public bool Multiprotocol;
+        public BgpFamilies Families;
+        public bool FourOctetAs;
+        public bool RouteRefresh;
+        public List<byte>? Codes;
+    }
+}

@@ -1,0 +1,483 @@
+namespace SdnEdge.Core.Bgp;
+
+/// <summary>States of RFC 4271 8.2.2, as the peer as a whole shows them.</summary>
+public enum BgpState : byte
+{
+    /// <summary>Stopped, or waiting after a fault; connections are refused.</summary>
+    Idle,
+
+    /// <summary>A connection attempt is under way.</summary>
+    Connect,
+
+    /// <summary>Waiting for the peer to connect, or for the next attempt.</summary>
+    Active,
+
+    /// <summary>OPEN sent.</summary>
+    OpenSent,
+
+    /// <summary>OPEN received and accepted; waiting for KEEPALIVE.</summary>
+    OpenConfirm,
+
+    /// <summary>Routes flow.</summary>
+    Established,
+}
+
+/// <summary>Who opened a TCP connection. A peer has at most one of each kind.</summary>
+public enum ConnectionSide : byte
+{
+    /// <summary>We did.</summary>
+    Outgoing,
+
+    /// <summary>The peer did.</summary>
+    Incoming,
+}
+
+/// <summary>What happens to a session.</summary>
+public enum FsmEventKind : byte
+{
+    /// <summary>The operator wants the session.</summary>
+    Start,
+
+    /// <summary>The operator does not want it any more.</summary>
+    Stop,
+
+    /// <summary>A TCP connection of <see cref="FsmEvent.Side"/> is there.</summary>
+    Connected,
+
+    /// <summary>The attempt failed, or the connection is gone.</summary>
+    Disconnected,
+
+    /// <summary>OPEN came.</summary>
+    Open,
+
+    /// <summary>KEEPALIVE came.</summary>
+    Keepalive,
+
+    /// <summary>UPDATE or ROUTE-REFRESH came, and was not so wrong as to reset the session.</summary>
+    Routes,
+
+    /// <summary>NOTIFICATION came.</summary>
+    Notification,
+
+    /// <summary>What came is wrong: <see cref="FsmEvent.Fault"/>.</summary>
+    Fault,
+
+    /// <summary>The peer has not read for the send hold time (RFC 9687).</summary>
+    SendBlocked,
+
+    /// <summary>Time has passed.</summary>
+    Tick,
+}
+
+/// <summary>An input of the state machine.</summary>
+public readonly record struct FsmEvent(
+    FsmEventKind Kind, ConnectionSide Side = default, OpenMessage? Open = null, BgpFault Fault = default,
+    BgpNotification Notification = default, ReadOnlyMemory<byte> Data = default);
+
+/// <summary>What the driver has to do.</summary>
+public enum FsmActionKind : byte
+{
+    /// <summary>Open a TCP connection to the peer.</summary>
+    Connect,
+
+    /// <summary>Send OPEN.</summary>
+    SendOpen,
+
+    /// <summary>Send KEEPALIVE.</summary>
+    SendKeepalive,
+
+    /// <summary>Send NOTIFICATION; a Close follows.</summary>
+    SendNotification,
+
+    /// <summary>Close the connection, or give up the attempt. No <see cref="FsmEventKind.Disconnected"/> is expected for it.</summary>
+    Close,
+
+    /// <summary>The session is up on this connection: see <see cref="SessionFsm.Negotiated"/>.</summary>
+    Up,
+
+    /// <summary>The session is down: its routes are gone. <see cref="FsmAction.Reason"/> says why.</summary>
+    Down,
+}
+
+/// <summary>An output of the state machine, to be carried out in order.</summary>
+public readonly record struct FsmAction(
+    FsmActionKind Kind, ConnectionSide Side = default, BgpNotification Notification = default, ReadOnlyMemory<byte> Data = default, string? Reason = null);
+
+/// <summary>What both ends have agreed on.</summary>
+/// <param name="HoldTimeSeconds">Hold time; 0: none.</param>
+/// <param name="Families">Families in use.</param>
+/// <param name="FourOctetAs">AS numbers have four octets.</param>
+/// <param name="RouteRefresh">The peer answers ROUTE-REFRESH.</param>
+/// <param name="PeerRouterId">The peer's identifier.</param>
+public sealed record Negotiated(int HoldTimeSeconds, BgpFamilies Families, bool FourOctetAs, bool RouteRefresh, uint PeerRouterId);
+
+/// <summary>
+/// The session state machine of RFC 4271 8, for one peer with its two possible connections. Pure: it gets events and the
+/// time, and returns actions.
+/// 1. Start: connect (or wait, when passive). 2. A connection: send OPEN. 3. OPEN: check it, resolve a collision (6.8),
+/// send KEEPALIVE. 4. KEEPALIVE: established; the other connection goes. 5. Anything wrong: NOTIFICATION, close, wait.
+/// </summary>
+public sealed class SessionFsm
+{
+    private const long Millisecond = 1_000_000;
+    private const long Second = 1000 * Millisecond;
+
+    // "A hold timer of 4 minutes is suggested" until the hold time is negotiated (8.2.2).
+    private const long OpenHold = 240 * Second;
+
+    // A session that has lasted so long has not flapped.
+    private const long StableAfter = 60 * Second;
+    private const int MaxDoublings = 6;
+    private const string Collision = "collision";
+
+    private readonly BgpSpeakerSettings _local;
+    private readonly BgpPeerSettings _peer;
+    private readonly Random _jitter;
+    private readonly Connection[] _connections = [new(), new()];
+    private bool _started;
+    private long _connectAt = long.MaxValue;
+    private long _idleUntil = long.MaxValue;
+    private long _upSince;
+    private int _faults;
+
+    /// <summary>Makes a stopped machine.</summary>
+    /// <param name="local">Our side.</param>
+    /// <param name="peer">The peer.</param>
+    /// <param name="jitter">Source of jitter, seeded by the caller.</param>
+    public SessionFsm(BgpSpeakerSettings local, BgpPeerSettings peer, Random jitter)
+    {
+        _local = local;
+        _peer = peer;
+        _jitter = jitter;
+    }
+
+    /// <summary>State of the peer: that of the connection which has come furthest.</summary>
+    public BgpState State
+    {
+        get
+        {
+            BgpState furthest = (BgpState)Math.Max((int)_connections[0].State, (int)_connections[1].State);
+            if (furthest != BgpState.Idle) return furthest;
+            return _started && _idleUntil == long.MaxValue ? BgpState.Active : BgpState.Idle;
+        }
+    }
+
+    /// <summary>What was agreed on; null unless established.</summary>
+    public Negotiated? Negotiated { get; private set; }
+
+    /// <summary>The peer's OPEN; null unless established.</summary>
+    public OpenMessage? PeerOpen { get; private set; }
+
+    /// <summary>The connection of the established session.</summary>
+    public ConnectionSide EstablishedSide { get; private set; }
+
+    /// <summary>When the session came up; meaningful while established.</summary>
+    public long UpSince => _upSince;
+
+    /// <summary>Number of times the session came up.</summary>
+    public long Transitions { get; private set; }
+
+    /// <summary>When <see cref="FsmEventKind.Tick"/> is due next; <see cref="long.MaxValue"/>: never.</summary>
+    public long NextDeadline
+    {
+        get
+        {
+            long next = Math.Min(_connectAt, _idleUntil);
+            foreach (Connection c in _connections) next = Math.Min(next, Math.Min(c.HoldAt, c.KeepaliveAt));
+            return next;
+        }
+    }
+
+    /// <summary>
+    /// Whether a connection the peer opens now is taken; if not, close it and do not tell the machine. A newer one replaces
+    /// one that has not come past OPEN, for the peer may have restarted; one beside an established session loses (6.8).
+    /// </summary>
+    public bool AcceptsIncoming => State is not (BgpState.Idle or BgpState.Established)
+        && _connections[(int)ConnectionSide.Incoming].State is BgpState.Idle or BgpState.OpenSent;
+
+    /// <summary>Why the last connection ended or failed; null when none has.</summary>
+    public string? LastError { get; private set; }
+
+    /// <summary>State of one connection, <see cref="BgpState.Idle"/> when there is none.</summary>
+    public BgpState StateOf(ConnectionSide side) => _connections[(int)side].State;
+
+    /// <summary>Takes one event and appends what is to be done.</summary>
+    public void Step(in FsmEvent input, long now, List<FsmAction> actions)
+    {
+        switch (input.Kind)
+        {
+            case FsmEventKind.Start when !_started:
+                _started = true;
+                Begin(now, actions);
+                break;
+            case FsmEventKind.Stop when _started:
+                StopAll(now, actions);
+                break;
+            case FsmEventKind.Connected:
+                OnConnected(input.Side, now, actions);
+                break;
+            case FsmEventKind.Tick:
+                OnTick(now, actions);
+                break;
+            case FsmEventKind.Start or FsmEventKind.Stop:
+                break;
+            default:
+                if (_connections[(int)input.Side].State == BgpState.Idle) break;
+                OnConnectionEvent(input, now, actions);
+                break;
+        }
+    }
+
+    private void OnConnectionEvent(in FsmEvent input, long now, List<FsmAction> actions)
+    {
+        ConnectionSide side = input.Side;
+        Connection connection = _connections[(int)side];
+        switch (input.Kind)
+        {
+            case FsmEventKind.Disconnected:
+                bool wasOpen = connection.State > BgpState.Connect;
+                Drop(side, wasOpen ? "connection closed" : "connection refused", close: false, fault: false, now, actions);
+                break;
+            case FsmEventKind.Open when connection.State == BgpState.OpenSent:
+                OnOpen(side, input.Open!, now, actions);
+                break;
+            case FsmEventKind.Keepalive when connection.State == BgpState.OpenConfirm:
+                Establish(side, now, actions);
+                break;
+            case FsmEventKind.Keepalive or FsmEventKind.Routes when connection.State == BgpState.Established:
+                Heard(connection, now);
+                break;
+            case FsmEventKind.Notification:
+                // An OPEN error means that the configurations do not match: do not hammer.
+                Drop(side, $"received {input.Notification}", close: true, fault: input.Notification.Code == 2, now, actions);
+                break;
+            case FsmEventKind.Fault:
+                (byte code, byte subcode) = BgpFaults.NotificationOf(input.Fault);
+                Fail(side, new BgpNotification(code, subcode), input.Data, now, actions);
+                break;
+            case FsmEventKind.SendBlocked:
+                Fail(side, BgpNotification.SendHoldTimerExpired, default, now, actions);
+                break;
+            default:
+                // RFC 6608: the subcode names the state.
+                Fail(side, new BgpNotification(5, (byte)(connection.State - BgpState.OpenSent + 1)), default, now, actions);
+                break;
+        }
+    }
+
+    private void Begin(long now, List<FsmAction> actions)
+    {
+        _idleUntil = long.MaxValue;
+        if (_peer.Passive) return;
+        _connectAt = now + Jittered(_peer.ConnectRetryMilliseconds * Millisecond);
+        if (_connections[(int)ConnectionSide.Outgoing].State != BgpState.Idle) return;
+        _connections[(int)ConnectionSide.Outgoing].State = BgpState.Connect;
+        actions.Add(new FsmAction(FsmActionKind.Connect));
+    }
+
+    private void StopAll(long now, List<FsmAction> actions)
+    {
+        _started = false;
+        foreach (ConnectionSide side in (ReadOnlySpan<ConnectionSide>)[ConnectionSide.Outgoing, ConnectionSide.Incoming])
+        {
+            BgpState state = _connections[(int)side].State;
+            if (state == BgpState.Idle) continue;
+            if (state > BgpState.Connect) actions.Add(new FsmAction(FsmActionKind.SendNotification, side, BgpNotification.Shutdown));
+            Drop(side, "stopped", close: true, fault: false, now, actions);
+        }
+
+        _connectAt = long.MaxValue;
+        _idleUntil = long.MaxValue;
+        _faults = 0;
+    }
+
+    private void OnConnected(ConnectionSide side, long now, List<FsmAction> actions)
+    {
+        Connection connection = _connections[(int)side];
+        if (side == ConnectionSide.Outgoing && connection.State != BgpState.Connect)
+        {
+            actions.Add(new FsmAction(FsmActionKind.Close, side));
+            return;
+        }
+
+        if (side == ConnectionSide.Incoming && !AcceptsIncoming) return;
+        if (side == ConnectionSide.Outgoing) _connectAt = long.MaxValue;
+        connection.Reset();
+        connection.State = BgpState.OpenSent;
+        connection.HoldAt = now + OpenHold;
+        actions.Add(new FsmAction(FsmActionKind.SendOpen, side));
+    }
+
+    private void OnOpen(ConnectionSide side, OpenMessage open, long now, List<FsmAction> actions)
+    {
+        if (open.As != _peer.PeerAs)
+        {
+            Fail(side, new BgpNotification(2, 2), default, now, actions);
+            return;
+        }
+
+        // RFC 6286: identifiers must differ inside an AS only.
+        if (open.RouterId == _local.RouterId && open.As == _local.As)
+        {
+            Fail(side, new BgpNotification(2, 3), default, now, actions);
+            return;
+        }
+
+        if ((open.Families & _peer.Families) == 0)
+        {
+            Fail(side, new BgpNotification(2, 7), default, now, actions);
+            return;
+        }
+
+        if (LosesCollision(side, open))
+        {
+            actions.Add(new FsmAction(FsmActionKind.SendNotification, side, BgpNotification.Collision));
+            Drop(side, Collision, close: true, fault: false, now, actions);
+            return;
+        }
+
+        ConnectionSide other = Other(side);
+        if (_connections[(int)other].State == BgpState.OpenConfirm)
+        {
+            actions.Add(new FsmAction(FsmActionKind.SendNotification, other, BgpNotification.Collision));
+            Drop(other, Collision, close: true, fault: false, now, actions);
+        }
+
+        Connection connection = _connections[(int)side];
+        connection.Open = open;
+        connection.State = BgpState.OpenConfirm;
+        connection.HoldSeconds = Math.Min(open.HoldTimeSeconds, _peer.HoldTimeSeconds);
+        Heard(connection, now);
+        connection.KeepaliveAt = NextKeepalive(connection, now);
+        actions.Add(new FsmAction(FsmActionKind.SendKeepalive, side));
+    }
+
+    /// <summary>RFC 4271 6.8: the connection opened by the side with the higher identifier stays (the AS decides between equal ones, RFC 6286).</summary>
+    private bool LosesCollision(ConnectionSide side, OpenMessage open)
+    {
+        BgpState other = _connections[(int)Other(side)].State;
+        if (other == BgpState.Established) return true;
+        if (other != BgpState.OpenConfirm) return false;
+        bool oursWins = _local.RouterId != open.RouterId ? _local.RouterId > open.RouterId : _local.As > open.As;
+        return side == ConnectionSide.Outgoing ? !oursWins : oursWins;
+    }
+
+    private void Establish(ConnectionSide side, long now, List<FsmAction> actions)
+    {
+        Connection connection = _connections[(int)side];
+        ConnectionSide other = Other(side);
+        BgpState otherState = _connections[(int)other].State;
+        if (otherState > BgpState.Connect) actions.Add(new FsmAction(FsmActionKind.SendNotification, other, BgpNotification.Collision));
+        if (otherState != BgpState.Idle)
+        {
+            actions.Add(new FsmAction(FsmActionKind.Close, other));
+            _connections[(int)other].Reset();
+        }
+
+        OpenMessage open = connection.Open!;
+        connection.State = BgpState.Established;
+        Heard(connection, now);
+        _connectAt = long.MaxValue;
+        _upSince = now;
+        Transitions++;
+        EstablishedSide = side;
+        PeerOpen = open;
+        Negotiated = new Negotiated(connection.HoldSeconds, open.Families & _peer.Families, open.FourOctetAs, open.RouteRefresh, open.RouterId);
+        actions.Add(new FsmAction(FsmActionKind.Up, side));
+    }
+
+    private void OnTick(long now, List<FsmAction> actions)
+    {
+        if (now >= _idleUntil) Begin(now, actions);
+        if (now >= _connectAt && _started)
+        {
+            Connection outgoing = _connections[(int)ConnectionSide.Outgoing];
+            if (outgoing.State == BgpState.Connect)
+            {
+                actions.Add(new FsmAction(FsmActionKind.Close));
+                outgoing.Reset();
+            }
+
+            _connectAt = long.MaxValue;
+            if (outgoing.State == BgpState.Idle) Begin(now, actions);
+        }
+
+        foreach (ConnectionSide side in (ReadOnlySpan<ConnectionSide>)[ConnectionSide.Outgoing, ConnectionSide.Incoming])
+        {
+            Connection connection = _connections[(int)side];
+            if (now >= connection.HoldAt)
+            {
+                actions.Add(new FsmAction(FsmActionKind.SendNotification, side, BgpNotification.HoldTimerExpired));
+                Drop(side, "hold timer expired", close: true, fault: false, now, actions);
+            }
+            else if (now >= connection.KeepaliveAt)
+            {
+                connection.KeepaliveAt = NextKeepalive(connection, now);
+                actions.Add(new FsmAction(FsmActionKind.SendKeepalive, side));
+            }
+        }
+    }
+
+    private void Fail(ConnectionSide side, BgpNotification notification, ReadOnlyMemory<byte> data, long now, List<FsmAction> actions)
+    {
+        if (_connections[(int)side].State > BgpState.Connect) actions.Add(new FsmAction(FsmActionKind.SendNotification, side, notification, data));
+        Drop(side, $"sent {notification}", close: true, fault: true, now, actions);
+    }
+
+    /// <summary>Ends one connection; when it was the last one, sees to the next attempt.</summary>
+    private void Drop(ConnectionSide side, string reason, bool close, bool fault, long now, List<FsmAction> actions)
+    {
+        Connection connection = _connections[(int)side];
+        bool established = connection.State == BgpState.Established;
+        connection.Reset();
+        if (close) actions.Add(new FsmAction(FsmActionKind.Close, side, Reason: reason));
+        if (established)
+        {
+            if (now - _upSince >= StableAfter) _faults = 0;
+            Negotiated = null;
+            PeerOpen = null;
+        }
+
+        if (reason != Collision) LastError = reason;
+        if (established) actions.Add(new FsmAction(FsmActionKind.Down, side, Reason: reason));
+        if (!_started || _connections[(int)Other(side)].State != BgpState.Idle) return;
+        if (fault)
+        {
+            _idleUntil = now + (Jittered(_peer.IdleHoldMilliseconds * Millisecond) << Math.Min(_faults, MaxDoublings));
+            _faults++;
+            _connectAt = long.MaxValue;
+            return;
+        }
+
+        if (!_peer.Passive && _connectAt == long.MaxValue) _connectAt = now + Jittered(_peer.ConnectRetryMilliseconds * Millisecond);
+    }
+
+    private static void Heard(Connection connection, long now) =>
+        connection.HoldAt = connection.HoldSeconds == 0 ? long.MaxValue : now + (connection.HoldSeconds * Second);
+
+    private long NextKeepalive(Connection connection, long now) =>
+        connection.HoldSeconds == 0 ? long.MaxValue : now + Jittered(connection.HoldSeconds * Second / 3);
+
+    /// <summary>RFC 4271 10: a factor of 0.75 to 1.0, evenly spread.</summary>
+    private long Jittered(long nanoseconds) => (long)(nanoseconds * (0.75 + (_jitter.NextDouble() * 0.25)));
+
+    private static ConnectionSide Other(ConnectionSide side) => side == ConnectionSide.Outgoing ? ConnectionSide.Incoming : ConnectionSide.Outgoing;
+
+    private sealed class Connection
+    {
+        public BgpState State;
+        public OpenMessage? Open;
+        public int HoldSeconds;
+        public long HoldAt = long.MaxValue;
+        public long KeepaliveAt = long.MaxValue;
+
+        public void Reset()
+        {
+            State = BgpState.Idle;
+            Open = null;
+            HoldSeconds = 0;
+            HoldAt = long.MaxValue;
+            KeepaliveAt = long.MaxValue;
+        }
+    }
+}

@@ -1,0 +1,278 @@
+using System.Net;
+using System.Net.Sockets;
+using System.Threading.Channels;
+using SdnEdge.Core.Bgp;
+using SdnEdge.Core.Rib;
+using SdnEdge.Core.Wire;
+
+namespace SdnEdge.Router.Bgp;
+
+/// <summary>Where a speaker listens and connects from.</summary>
+/// <param name="LocalAddresses">Our addresses, usually the loopbacks: each is listened on, and the one of the peer's family is connected from.</param>
+/// <param name="Port">TCP port to listen on.</param>
+public sealed record BgpTransportOptions(IReadOnlyList<IpAddress> LocalAddresses, int Port = BgpLimits.Port)
+{
+    /// <summary>A peer that takes no byte for so long, while some wait, is reset (RFC 9687).</summary>
+    public TimeSpan SendHold { get; init; } = TimeSpan.FromSeconds(20);
+
+    /// <summary>Makes the TCP sockets; null: ordinary ones. Lets a test put them into a network namespace.</summary>
+    public Func<AddressFamily, Socket>? SocketFactory { get; init; }
+}
+
+/// <summary>
+/// The BGP speaker of a PE: a <see cref="BgpEngine"/> and its TCP connections. All public methods are for the control loop's
+/// thread only. What the network brings waits in a channel until <see cref="Poll"/>; <c>wake</c> says, from any thread, that
+/// there is something. The loop's turn:
+/// <code>
+/// speaker.Poll(now);                // input, timers
+/// rib.TakeChanges(changes);         // what that did to the best routes
+/// speaker.RibChanged(changes);      // learnt routes go on to other peers
+/// publish(changes);                 // FIB
+/// speaker.Flush();                  // UPDATEs out
+/// </code>
+/// </summary>
+public sealed class BgpSpeaker : IBgpWire, IDisposable
+{
+    private const int InputsAtOnce = 64;
+
+    // SOL_IP / IP_FREEBIND and SOL_IPV6 / IPV6_FREEBIND of linux/in.h and in6.h: the loopback may get its address after we start.
+    private const int SolIp = 0;
+    private const int IpFreebind = 15;
+    private const int SolIpv6 = 41;
+    private const int Ipv6Freebind = 78;
+
+    private readonly BgpTransportOptions _options;
+    private readonly Action _wake;
+    private readonly Channel<BgpInput> _inputs = Channel.CreateUnbounded<BgpInput>(new UnboundedChannelOptions { SingleReader = true });
+    private readonly Dictionary<(BgpPeer, ConnectionSide), BgpConnection> _connections = [];
+    private readonly List<Socket> _listeners = [];
+    private readonly List<BgpConnection> _scratch = [];
+    private readonly CancellationTokenSource _stop = new();
+    private readonly long _sendHoldNs;
+    private bool _disposed;
+
+    /// <summary>Makes a speaker; nothing is opened before <see cref="Start"/>.</summary>
+    /// <param name="settings">AS, identifier, next hops.</param>
+    /// <param name="rib">Where learnt routes go.</param>
+    /// <param name="options">Addresses and port.</param>
+    /// <param name="wake">Called from any thread when <see cref="Poll"/> has something to do. Must not block.</param>
+    public BgpSpeaker(BgpSpeakerSettings settings, LocRib rib, BgpTransportOptions options, Action wake)
+    {
+        _options = options;
+        _wake = wake;
+        _sendHoldNs = (long)options.SendHold.TotalMilliseconds * 1_000_000;
+        Engine = new BgpEngine(settings, rib, this);
+    }
+
+    /// <summary>The protocol without sockets: peers, their state and counters.</summary>
+    public BgpEngine Engine { get; }
+
+    /// <summary>Connections refused because their source is no peer, or its session needs none.</summary>
+    public long Refused { get; private set; }
+
+    /// <summary>When <see cref="Poll"/> is due next, even if nothing wakes the loop; CLOCK_MONOTONIC nanoseconds.</summary>
+    public long NextDeadline
+    {
+        get
+        {
+            long next = Engine.NextDeadline;
+            foreach (BgpConnection connection in _connections.Values)
+            {
+                if (connection.Unsent > 0) next = Math.Min(next, connection.LastProgress.AtNs + _sendHoldNs);
+            }
+
+            return next;
+        }
+    }
+
+    /// <summary>Opens the listeners. Add peers afterwards.</summary>
+    /// <exception cref="SocketException">An address cannot be listened on, e.g. because another speaker has the port.</exception>
+    public void Start()
+    {
+        foreach (IpAddress address in _options.LocalAddresses)
+        {
+            Socket listener = MakeSocket(address);
+            listener.SetSocketOption(SocketOptionLevel.Socket, SocketOptionName.ReuseAddress, true);
+            listener.Bind(new IPEndPoint(address.ToIPAddress(), _options.Port));
+            listener.Listen(64);
+            _listeners.Add(listener);
+            _ = Task.Run(() => AcceptAsync(listener));
+        }
+    }
+
+    /// <summary>Adds a peer; connecting begins at once.</summary>
+    /// <exception cref="ArgumentException">The peer exists.</exception>
+    public BgpPeer AddPeer(BgpPeerSettings settings, long now) => Engine.AddPeer(settings, now);
+
+    /// <summary>Ends a peer's session and forgets it. False when there is none.</summary>
+    public bool RemovePeer(IpAddress address, long now) => Engine.RemovePeer(address, now);
+
+    /// <summary>Advertises a prefix of our own with a LOCAL_PREF; repeating it changes the LOCAL_PREF. Goes out with the next <see cref="Flush"/>.</summary>
+    public void Advertise(IpPrefix prefix, uint localPref) => Engine.Advertise(prefix, localPref);
+
+    /// <summary>Stops advertising a prefix. False when it was not advertised. Goes out with the next <see cref="Flush"/>.</summary>
+    public bool Withdraw(IpPrefix prefix) => Engine.Withdraw(prefix);
+
+    /// <summary>Hands on what changed in the RIB; see the class for the order.</summary>
+    public void RibChanged(IReadOnlyList<RibChange> changes) => Engine.RibChanged(changes);
+
+    /// <summary>Takes in what the network brought, up to a bound, and lets timers run.</summary>
+    public void Poll(long now)
+    {
+        for (int i = 0; i < InputsAtOnce; i++)
+        {
+            if (!_inputs.Reader.TryRead(out BgpInput input)) break;
+            Take(input, now);
+            if (i == InputsAtOnce - 1) _wake();
+        }
+
+        Engine.Tick(now);
+        CheckProgress(now);
+        Kick();
+    }
+
+    /// <summary>Sends what is to be told to peers, as far as they read; a wake follows when they have read more.</summary>
+    public void Flush()
+    {
+        Engine.Flush();
+        Kick();
+    }
+
+    /// <summary>Ends all sessions with a cease, and closes everything.</summary>
+    public void Dispose()
+    {
+        if (_disposed) return;
+        _disposed = true;
+        _stop.Cancel();
+        foreach (Socket listener in _listeners) listener.Dispose();
+        Engine.Stop(0);
+        foreach (BgpConnection connection in _connections.Values) connection.Close();
+        _connections.Clear();
+        _inputs.Writer.TryComplete();
+        while (_inputs.Reader.TryRead(out BgpInput input)) input.Socket?.Dispose();
+        _stop.Dispose();
+    }
+
+    void IBgpWire.Connect(BgpPeer peer)
+    {
+        IpAddress to = peer.Settings.Address;
+        IpAddress from = _options.LocalAddresses.FirstOrDefault(a => a.Family == to.Family);
+        var connection = new BgpConnection(peer, ConnectionSide.Outgoing, _inputs.Writer, _wake);
+        _connections[(peer, ConnectionSide.Outgoing)] = connection;
+        EndPoint? source = from.IsNone ? null : new IPEndPoint(from.ToIPAddress(), 0);
+        _ = connection.ConnectAsync(() => MakeSocket(to), source, new IPEndPoint(to.ToIPAddress(), peer.Settings.Port));
+    }
+
+    void IBgpWire.Send(BgpPeer peer, ConnectionSide side, ReadOnlySpan<byte> bytes)
+    {
+        if (_connections.TryGetValue((peer, side), out BgpConnection? connection)) connection.Append(bytes);
+    }
+
+    void IBgpWire.Close(BgpPeer peer, ConnectionSide side)
+    {
+        if (_connections.Remove((peer, side), out BgpConnection? connection)) connection.Close();
+    }
+
+    long IBgpWire.Unsent(BgpPeer peer, ConnectionSide side) =>
+        _connections.TryGetValue((peer, side), out BgpConnection? connection) ? connection.Unsent : 0;
+
+    private void Take(in BgpInput input, long now)
+    {
+        if (input.Kind == BgpInputKind.Accepted)
+        {
+            TakeAccepted(input.Socket!, now);
+            return;
+        }
+
+        // What an earlier connection of this peer still had to say is of no interest.
+        BgpConnection connection = input.Connection!;
+        bool current = _connections.TryGetValue((connection.Peer, connection.Side), out BgpConnection? known) && ReferenceEquals(known, connection);
+        switch (input.Kind)
+        {
+            case BgpInputKind.Bytes:
+                if (current) Engine.Received(connection.Peer, connection.Side, input.Buffer.AsSpan(0, input.Count), now);
+                connection.Release(input.Buffer!);
+                break;
+            case BgpInputKind.Connected when current:
+                connection.LastProgress = (0, now);
+                connection.Run();
+                Engine.Connected(connection.Peer, connection.Side, now);
+                break;
+            case BgpInputKind.ConnectFailed or BgpInputKind.Closed when current:
+                _connections.Remove((connection.Peer, connection.Side));
+                connection.Close();
+                Engine.Disconnected(connection.Peer, connection.Side, now);
+                break;
+            default:
+                break;
+        }
+    }
+
+    private void TakeAccepted(Socket socket, long now)
+    {
+        IpAddress from = socket.RemoteEndPoint is IPEndPoint end ? IpAddress.From(end.Address) : default;
+        BgpPeer? peer = Engine.Find(from);
+        if (peer is null || !Engine.Accepts(from))
+        {
+            Refused++;
+            socket.Dispose();
+            return;
+        }
+
+        if (_connections.Remove((peer, ConnectionSide.Incoming), out BgpConnection? older)) older.Close();
+        var connection = new BgpConnection(peer, ConnectionSide.Incoming, _inputs.Writer, _wake) { LastProgress = (0, now) };
+        connection.Adopt(socket);
+        _connections[(peer, ConnectionSide.Incoming)] = connection;
+        connection.Run();
+        Engine.Connected(peer, ConnectionSide.Incoming, now);
+    }
+
+    private void Kick()
+    {
+        foreach (BgpConnection connection in _connections.Values) connection.Kick();
+    }
+
+    private void CheckProgress(long now)
+    {
+        _scratch.Clear();
+        foreach (BgpConnection connection in _connections.Values)
+        {
+            (long taken, long since) = connection.LastProgress;
+            if (connection.Unsent == 0 || connection.Taken != taken) connection.LastProgress = (connection.Taken, now);
+            else if (now - since >= _sendHoldNs) _scratch.Add(connection);
+        }
+
+        foreach (BgpConnection connection in _scratch) Engine.SendBlocked(connection.Peer, connection.Side, now);
+    }
+
+    private async Task AcceptAsync(Socket listener)
+    {
+        while (!_stop.IsCancellationRequested)
+        {
+            try
+            {
+                Socket socket = await listener.AcceptAsync(_stop.Token).ConfigureAwait(false);
+                if (!_inputs.Writer.TryWrite(new BgpInput(BgpInputKind.Accepted, Socket: socket))) socket.Dispose();
+                _wake();
+            }
+            catch (Exception e) when (e is OperationCanceledException or ObjectDisposedException)
+            {
+                return;
+            }
+            catch (SocketException)
+            {
+                // A connection that was gone before it was accepted, or no descriptors left: the listener lives on.
+                await Task.Delay(10, CancellationToken.None).ConfigureAwait(false);
+            }
+        }
+    }
+
+    private Socket MakeSocket(IpAddress address)
+    {
+        AddressFamily family = address.IsV4 ? AddressFamily.InterNetwork : AddressFamily.InterNetworkV6;
+        Socket socket = _options.SocketFactory?.Invoke(family) ?? new Socket(family, SocketType.Stream, ProtocolType.Tcp);
+        Span<byte> one = [1, 0, 0, 0];
+        socket.SetRawSocketOption(address.IsV4 ? SolIp : SolIpv6, address.IsV4 ? IpFreebind : Ipv6Freebind, one);
+        return socket;
+    }
+}
