@@ -10,4 +10,6 @@ var root = new RootCommand("sdnedge: a provider-edge router that moves running s
     LabCommand.Create(),
     DemoCommand.Create(),
 };
-return await root.Parse(args).InvokeAsync();
+
+// Ctrl-C cancels; what a command then takes back (a lab, a move) may need longer than the default of two seconds.
+return await root.Parse(args).InvokeAsync(new InvocationConfiguration { ProcessTerminationTimeout = TimeSpan.FromMinutes(2) });
