@@ -15,6 +15,9 @@ internal static unsafe partial class Libc
 /// <summary>Signals to processes, by their Linux numbers.</summary>
 public enum ProcessSignal
 {
+    /// <summary>What Ctrl-C sends.</summary>
+    Interrupt = 2,
+
     /// <summary>Ends at once.</summary>
     Kill = 9,
 

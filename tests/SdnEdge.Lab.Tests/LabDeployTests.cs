@@ -98,18 +98,21 @@ public sealed class LabDeployTests
     public async Task Destroy_finds_everything_after_the_deployer_was_killed()
     {
         await using var instance = LabInstance.Of(TwoHosts);
-        IReadOnlyList<string> self = RunningLab.Self;
-        var start = new ProcessStartInfo(self[0], [.. self.Skip(1), "lab", "deploy", "-t", instance.File, "--state-dir", instance.StateRoot]) { RedirectStandardError = true, RedirectStandardOutput = true, UseShellExecute = false };
-        using Process deployer = Process.Start(start)!;
-        bool begun = await Netns.UntilAsync(() => Namespaces.Exists(instance.Namespace("w")) || deployer.HasExited, TimeSpan.FromSeconds(20), CancellationToken.None);
-        Assert.True(begun && !deployer.HasExited, "the deployer got as far as its namespaces");
-        Signals.Send(deployer.Id, ProcessSignal.Kill);
-        await deployer.WaitForExitAsync();
+        await DeployAndSignalAsync(instance, ProcessSignal.Kill);
 
         Assert.NotEmpty(instance.Residue());
         Assert.True(await LabRunner.DestroyAsync(instance.Name, instance.StateRoot));
         Assert.Empty(instance.Residue());
         Assert.False(await LabRunner.DestroyAsync(instance.Name, instance.StateRoot));
+    }
+
+    [RootFact]
+    public async Task Ctrl_c_during_a_deploy_leaves_nothing()
+    {
+        await using var instance = LabInstance.Of(TwoHosts);
+        int exitCode = await DeployAndSignalAsync(instance, ProcessSignal.Interrupt);
+        Assert.NotEqual(0, exitCode);
+        Assert.Empty(instance.Residue());
     }
 
     [RootFact]
@@ -135,5 +138,18 @@ public sealed class LabDeployTests
         {
             bystander.Kill();
         }
+    }
+
+    // Runs the command itself and sends it a signal once its namespaces are there. Returns its exit code.
+    private static async Task<int> DeployAndSignalAsync(LabInstance instance, ProcessSignal signal)
+    {
+        IReadOnlyList<string> self = RunningLab.Self;
+        var start = new ProcessStartInfo(self[0], [.. self.Skip(1), "lab", "deploy", "-t", instance.File, "--state-dir", instance.StateRoot]) { RedirectStandardError = true, RedirectStandardOutput = true, UseShellExecute = false };
+        using Process deployer = Process.Start(start)!;
+        bool begun = await Netns.UntilAsync(() => Namespaces.Exists(instance.Namespace("w")) || deployer.HasExited, TimeSpan.FromSeconds(20), CancellationToken.None);
+        Assert.True(begun && !deployer.HasExited, "the deployer got as far as its namespaces");
+        Signals.Send(deployer.Id, signal);
+        await deployer.WaitForExitAsync();
+        return deployer.ExitCode;
     }
 }

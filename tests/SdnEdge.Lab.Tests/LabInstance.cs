@@ -13,7 +13,9 @@ internal sealed class LabInstance : IAsyncDisposable
     private LabInstance(string topology)
     {
         Name = string.Create(CultureInfo.InvariantCulture, $"t{Environment.ProcessId}-{Interlocked.Increment(ref s_count)}");
-        Root = Directory.CreateTempSubdirectory("sdnedge-").FullName;
+        // Not the temporary folder's own kind, which only root may enter: FRR's daemons are another user.
+        Root = Path.Combine(Path.GetTempPath(), $"sdnedge-{Name}");
+        Directory.CreateDirectory(Root);
         File = Path.Combine(Root, "lab.clab.yml");
         System.IO.File.WriteAllText(File, topology.Replace("LABNAME", Name, StringComparison.Ordinal));
         StateRoot = Path.Combine(Root, "state");

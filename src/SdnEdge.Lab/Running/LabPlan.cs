@@ -150,7 +150,8 @@ internal sealed partial record LabPlan(LabTopology Topology, string RootBatch, I
                 new WanConfig(node.Name, node.Seed, Path.Combine(folder, node.Name + ".sock"),
                     [.. lab.LinksOf(node.Name).Select(l => new WanLinkConfig(l.EndAt(node.Name)!.Interface, l.FarEnd(node.Name).Node, l.ToWan!, l.FromWan!))]),
                 ApiJson.Indented)));
-            processes.Add(new PlannedProcess(node.Name, "wan", [.. self, "lab", "node", "wan", "--config", config]));
+            // The network must not be slower because the hosts on this machine are busy.
+            processes.Add(new PlannedProcess(node.Name, "wan", ["nice", "-n", "-10", .. self, "lab", "node", "wan", "--config", config]));
         }
 
         void PlanBridge()
@@ -190,7 +191,7 @@ internal sealed partial record LabPlan(LabTopology Topology, string RootBatch, I
             later.Append("echo 60 >/proc/sys/net/ipv4/neigh/eth0/ucast_solicit\necho 60 >/proc/sys/net/ipv6/neigh/eth0/ucast_solicit\n");
             later.Append("ip -batch - <<'END'\nlink set eth0 up\n");
             foreach (InterfaceAddress address in server.Addresses) later.Append($"address add {address} dev eth0{(address.Address.IsV6 ? " nodad" : "")}\n");
-            foreach (IpAddress gateway in server.Gateways) later.Append($"{(gateway.IsV6 ? "-6 " : "")}route add default via {gateway} dev eth0\n");
+            foreach (IpAddress gateway in server.Gateways) later.Append($"route add default via {gateway} dev eth0\n");
             later.Append("END\n");
             processes.Add(new PlannedProcess(node.Name, "echo", [.. self, "lab", "node", "echo"]));
         }
@@ -198,12 +199,12 @@ internal sealed partial record LabPlan(LabTopology Topology, string RootBatch, I
         void PlanFrr()
         {
             string own = Path.Combine(folder, node.Name + ".frr");
-            later.Append($"mkdir -p {Quote(own)}\n");
+            later.Append($"install -d -o frr -g frrvty {Quote(own)}\n");   // the daemons are that user, whatever starts them
             files.Add((Path.Combine(folder, node.Name + ".frr.conf"), File.ReadAllText(node.StartupConfig!)));
             foreach (string daemon in (string[])["zebra", "bgpd"])
             {
                 processes.Add(new PlannedProcess(node.Name, daemon,
-                    ["/usr/lib/frr/" + daemon, "-f", "/dev/null", "-u", "root", "-g", "root", "-z", $"{own}/zserv.api",
+                    ["/usr/lib/frr/" + daemon, "-f", "/dev/null", "-z", $"{own}/zserv.api",
                      "-i", $"{own}/{daemon}.pid", "--vty_socket", own, "-A", "127.0.0.1", "--log", "stdout"]));
             }
         }

@@ -61,7 +61,7 @@ internal static class Readiness
                 foreach (IpPrefix server in servers)
                 {
                     await UntilAsync($"{pe} to have a route to {server}", async () =>
-                        await Api(pe).TryGetAsync<List<RouteInfo>>("/v1/routes", cancel) is { } routes
+                        await Api(pe).TryGetAsync<List<RouteInfo>>($"/v1/routes?prefix={Uri.EscapeDataString(server.ToString())}", cancel) is { } routes
                         && routes.Any(r => r.Best && IpPrefix.TryParse(r.Prefix, out IpPrefix prefix) && prefix == server));
                 }
             }

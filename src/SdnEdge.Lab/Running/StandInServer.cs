@@ -17,6 +17,10 @@ public sealed class StandInServer : IServerDriver
 {
     private static readonly TimeSpan s_limit = TimeSpan.FromSeconds(5);
 
+    // A leg that brings nothing for so long has nothing more on its way. Where traffic never ends, nobody waits for it.
+    private const long QuietNs = 3_000_000;
+    private static readonly TimeSpan s_quietLimit = TimeSpan.FromMilliseconds(50);
+
     private readonly string _name;
     private readonly string _namespace;
     private readonly ServerSpec _spec;
@@ -50,7 +54,10 @@ public sealed class StandInServer : IServerDriver
         }, s_limit, cancel);
         if (!stopped) throw new LabException($"server {_name} does not stop within {s_limit.TotalSeconds} s.");
 
-        // What it sent is out already: a send ends only when the frame is at the other end of the leg.
+        // What it sent is out already: a send ends only when the frame is at the other end of the leg. What the site was
+        // still bringing comes in first, into the sockets of the frozen processes.
+        if (LiveSite() is { } site)
+            await Netns.UntilAsync(QuietLeg(site.Leg), s_quietLimit, cancel);
         await SetLiveAsync(null, cancel);
     }
 
@@ -95,6 +102,25 @@ public sealed class StandInServer : IServerDriver
 
     // A leg is live when it is a port of eth0: then the kernel shows it below the bridge.
     private LabSite? LiveSite() => Namespaces.Run(_namespace, () => _sites.FirstOrDefault(s => NetDevice.IsPortOf(s.Leg, "eth0")));
+
+    private Func<bool> QuietLeg(string leg)
+    {
+        long since = Monotonic.Now, seen = Received();
+        return () =>
+        {
+            long now = Monotonic.Now, received = Received();
+            if (received == seen) return now - since >= QuietNs;
+            (since, seen) = (now, received);
+            return false;
+        };
+
+        // "leg-a: BYTES PACKETS ...": received packets, of the namespace of the thread that reads.
+        long Received() => Namespaces.Run(_namespace, () =>
+        {
+            string line = File.ReadLines("/proc/thread-self/net/dev").First(l => l.TrimStart().StartsWith(leg + ":", StringComparison.Ordinal));
+            return long.Parse(line[(line.IndexOf(':') + 1)..].Split(' ', StringSplitOptions.RemoveEmptyEntries)[1], System.Globalization.CultureInfo.InvariantCulture);
+        });
+    }
 
     private Task SetLiveAsync(LabSite? site, CancellationToken cancel)
     {
