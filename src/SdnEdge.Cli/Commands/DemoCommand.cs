@@ -1,8 +1,113 @@
 using System.CommandLine;
+using SdnEdge.Cli.Demo;
+using SdnEdge.Cli.Report;
+using SdnEdge.Lab.Running;
+using SdnEdge.Lab.Topologies;
+using SdnEdge.Mms;
+using Spectre.Console;
 
 namespace SdnEdge.Cli.Commands;
 
+/// <summary><c>sdnedge demo</c>: the Figure 1 lab, traffic from every ingress, one planned switchover, a report and a verdict.</summary>
 internal static class DemoCommand
 {
-    public static Command Create() => new("demo", "TODO");
+    private static readonly TimeSpan Limit = TimeSpan.FromSeconds(85);
+
+    public static Command Create()
+    {
+        var folder = new Option<DirectoryInfo>("--out") { Description = "Folder for report.json and report.html.", DefaultValueFactory = _ => new DirectoryInfo("demo-report") };
+        var rate = new Option<long>("--rate") { Description = "Packets per second towards the server, all ingresses together, and as many back.", DefaultValueFactory = _ => 20_000 };
+        var blackout = new Option<int>("--blackout") { Description = "Milliseconds in which the server is at neither site.", DefaultValueFactory = _ => 300 };
+        var rtt = new Option<double?>("--rtt") { Description = "Round-trip time between two PEs, milliseconds. Default: as the topology says (40)." };
+        var noHold = new Option<bool>("--no-hold") { Description = "Without the hold at the target PE: shows what is lost then." };
+        var keep = new Option<bool>("--keep") { Description = "Leaves the lab running afterwards." };
+        var topology = new Option<string?>("--topology", "-t") { Description = "Topology file. Default: topologies/figure1.clab.yml." };
+        var name = new Option<string?>("--name", "-n") { Description = "Name of the lab. Default: the topology's." };
+        var command = new Command("demo",
+            """
+            Moves a virtual server from data centre A to data centre B under traffic and shows that nothing is lost.
+
+            Exit code 0 only when: no packet lost, duplicated, stale or dropped by the hold; no TCP reset; order kept from the
+            switch through the release; every ingress on the direct path; the tunnel torn down; nothing left over.
+            1: a condition failed. 2: the run could not be made.
+            """)
+        {
+            folder, rate, blackout, rtt, noHold, keep, topology, name,
+        };
+        command.SetAction(async (parse, cancel) =>
+        {
+            if (Topologies.Find(parse.GetValue(topology)) is not { } file)
+            {
+                return Fail("no topology file; give --topology FILE, e.g. --topology topologies/figure1.clab.yml");
+            }
+
+            if (parse.GetValue(rate) is < 3 or > 500_000 || parse.GetValue(blackout) is < 0 or > 9_000)
+            {
+                return Fail("--rate is 3 to 500000 packets per second, --blackout 0 to 9000 milliseconds (the hold keeps no packet longer than 10 s)");
+            }
+
+            using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancel);
+            limit.CancelAfter(Limit);
+            var view = new DemoView(AnsiConsole.Console);
+            try
+            {
+                DemoReport report = await new DemoRun(new DemoOptions
+                {
+                    Topology = file,
+                    Out = parse.GetValue(folder)!,
+                    LabName = parse.GetValue(name),
+                    Rate = parse.GetValue(rate),
+                    BlackoutMs = parse.GetValue(blackout),
+                    RttMs = parse.GetValue(rtt),
+                    Hold = !parse.GetValue(noHold),
+                    Keep = parse.GetValue(keep),
+                }, view).RunAsync(limit.Token);
+                view.Show(report, parse.GetValue(folder)!);
+                return report.Passed ? 0 : 1;
+            }
+            catch (OperationCanceledException)
+            {
+                return Fail(cancel.IsCancellationRequested ? "interrupted; the lab is gone" : $"not done within {Limit.TotalSeconds:0} s; given up");
+            }
+            catch (Exception e) when (e is LabException or TopologyException or ProbeException or PeUnreachableException or PeProblemException or InvalidOperationException)
+            {
+                return Fail(e.Message);
+            }
+        });
+        return command;
+    }
+
+    private static int Fail(string why)
+    {
+        Console.Error.WriteLine($"sdnedge demo: {why}");
+        return 2;
+    }
+
+    private static class Topologies
+    {
+        private const string Default = "topologies/figure1.clab.yml";
+
+        /// <summary>The file given, or the default one in the working folder or in one above the program.</summary>
+        public static string? Find(string? given)
+        {
+            if (given is not null)
+            {
+                return given;
+            }
+
+            foreach (string start in new[] { Directory.GetCurrentDirectory(), AppContext.BaseDirectory })
+            {
+                for (DirectoryInfo? folder = new(start); folder is not null; folder = folder.Parent)
+                {
+                    string file = Path.Combine(folder.FullName, Default);
+                    if (File.Exists(file))
+                    {
+                        return file;
+                    }
+                }
+            }
+
+            return null;
+        }
+    }
 }

@@ -40,7 +40,7 @@ internal static class HtmlReport
         long lost = report.Ingress.Concat(report.Reverse).Sum(s => s.Lost);
         ParametersReport p = report.Parameters;
         page.Append("<header>\n<p class=\"kicker\">SdnEdge · planned switchover · ").Append(Svg.Escape(p.Topology)).Append("</p>\n<h1>")
-            .Append($"The running server <b>{Svg.Escape(p.Server)}</b> moved from {Svg.Escape(p.From)} to {Svg.Escape(p.To)}: ")
+            .Append($"The running server <b>{Svg.Escape(p.Server)}</b> moved from <span class=\"whole\">{Svg.Escape(p.From)}</span> to <span class=\"whole\">{Svg.Escape(p.To)}</span>: ")
             .Append($"<span class=\"{(lost == 0 ? "good" : "bad")}\">{lost:N0} of {sent:N0} packets lost</span></h1>\n")
             .Append($"<p class=\"lede\"><span class=\"badge {(report.Passed ? "pass" : "fail")}\">{(report.Passed ? "passed" : "failed")}</span> ")
             .Append($"{report.Ingress.Count} ingress PEs, {report.Probe.PacketsPerSecond:N0} packets/s towards the server and {report.Probe.ReversePacketsPerSecond:N0} back, ")

@@ -9,14 +9,14 @@ internal static class HtmlStyle
           --page: #f6f7f9; --card: #ffffff; --ink: #14181f; --soft: #5a6472; --faint: #e3e7ec; --line: #c9d0d8;
           --accent: #2563c9; --accent-soft: #2563c955; --back: #7d5bc4; --back-soft: #7d5bc455;
           --good: #14804a; --bad: #c9302c; --amber: #c77700;
-          --a: #2563c912; --b: #e08a0026; --c: #14804a1c; --dark: #14181f22;
+          --a: #2563c912; --b: #e08a0026; --c: #14804a1c; --dark: #14181f14;
         }
         @media (prefers-color-scheme: dark) {
           :root {
             --page: #0f1216; --card: #171b21; --ink: #e8ecf1; --soft: #98a3b1; --faint: #262c34; --line: #3a434e;
             --accent: #6ea8ff; --accent-soft: #6ea8ff55; --back: #b79bf2; --back-soft: #b79bf255;
             --good: #4cc38a; --bad: #ff6b66; --amber: #ffb347;
-            --a: #6ea8ff14; --b: #ffb34726; --c: #4cc38a1c; --dark: #00000066;
+            --a: #6ea8ff14; --b: #ffb34726; --c: #4cc38a1c; --dark: #ffffff12;
           }
         }
         * { box-sizing: border-box; }
@@ -24,7 +24,7 @@ internal static class HtmlStyle
         main { max-width: 1180px; margin: 0 auto; padding: 36px 24px 60px; }
         .kicker { margin: 0 0 6px; color: var(--soft); font-size: 13px; letter-spacing: .04em; }
         h1 { margin: 0 0 12px; font-size: 32px; line-height: 1.2; font-weight: 600; letter-spacing: -.01em; text-wrap: balance; }
-        h1 b { font-weight: 600; }
+        h1 b { font-weight: 600; } .whole { white-space: nowrap; }
         h2 { margin: 0 0 12px; font-size: 16px; font-weight: 600; }
         .lede { margin: 0; color: var(--soft); font-size: 16px; }
         .good { color: var(--good); } .bad { color: var(--bad); font-weight: 600; } .none { color: var(--soft); }
@@ -52,7 +52,7 @@ internal static class HtmlStyle
         svg { display: block; width: 100%; height: auto; font-family: inherit; }
         svg text { fill: var(--soft); font-size: 11px; font-variant-numeric: tabular-nums; }
         .phase-a { fill: var(--a); } .phase-b { fill: var(--b); } .phase-c { fill: var(--c); } .blackout { fill: var(--dark); }
-        svg .phase-name { fill: var(--ink); font-size: 12px; font-weight: 600; }
+        svg .blackout-name { fill: var(--amber); font-weight: 600; } svg .phase-name { fill: var(--ink); font-size: 12px; font-weight: 600; }
         .stage { fill: var(--ink); } svg .stage-name { fill: var(--ink); font-size: 12px; }
         .lane { fill: none; } .grid { stroke: var(--line); stroke-width: .6; opacity: .7; } .axis { stroke: var(--line); }
         svg .lane-name { fill: var(--ink); font-size: 12.5px; font-weight: 600; } svg .lane-good { fill: var(--good); font-weight: 600; font-size: 12px; }

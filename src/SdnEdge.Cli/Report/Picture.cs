@@ -16,6 +16,7 @@ internal static class Picture
     private const double PlotWidth = Width - Left - Right;
     private const int StageRow = 19;
     private const int LaneHeight = 92;
+    private const int ReverseLaneHeight = 58;
     private const int LaneGap = 14;
     private const int Bins = 480;
     private const long MarginNs = 500_000_000;
@@ -39,9 +40,8 @@ internal static class Picture
         // 2. Heights.
         const int header = 40;
         int stagesHeight = move.Stages.Count * StageRow;
-        int lanes = run.Forward.Count + run.Reverse.Count;
-        double lanesTop = header + stagesHeight + 34;
-        double height = lanesTop + (lanes * (LaneHeight + LaneGap)) + 58;
+        double lanesTop = header + stagesHeight + 40;
+        double height = lanesTop + (run.Forward.Count * (LaneHeight + LaneGap)) + (run.Reverse.Count * (ReverseLaneHeight + LaneGap)) + 48;
         double bottom = height - 44;
         var svg = new Svg(Width, height, "Stages of the migration and the one-way delay of every packet, by stream");
 
@@ -52,12 +52,13 @@ internal static class Picture
         // 4. Lanes with one scale for all, so that they can be compared.
         double top = lanesTop;
         double maxMs = NiceCeiling(report.Ingress.Concat(report.Reverse).Select(s => s.Delay.MaxMs ?? 0).DefaultIfEmpty(1).Max());
-        svg.Text(Left, top - 12, "one-way delay of every packet, by the time it was sent (ms)", "axis-title");
+        svg.Text(Left + 4, top - 10, "one-way delay of every packet by the time it was sent, ms (lost packets: red)", "axis-title");
         foreach (((StreamAnalysis a, StreamReport s), bool isForward) in run.Forward.Zip(report.Ingress).Select(p => (p, true))
             .Concat(run.Reverse.Zip(report.Reverse).Select(p => (p, false))))
         {
-            Lane(svg, a, s, isForward, move, x, from, to, top, maxMs);
-            top += LaneHeight + LaneGap;
+            int lane = isForward ? LaneHeight : ReverseLaneHeight;
+            Lane(svg, a, s, isForward, move, x, from, to, top, lane, maxMs);
+            top += lane + LaneGap;
         }
 
         TimeAxis(svg, run.OriginNs, x, from, to, bottom);
@@ -91,6 +92,7 @@ internal static class Picture
         if (move.PausedNs is { } paused && move.ResumedNs is { } resumed)
         {
             svg.Rect(x(paused), top + 20, x(resumed) - x(paused), bottom - top - 20, "blackout", $"server at neither site for {(resumed - paused) / 1e6:F0} ms");
+            svg.Text(x(paused) + 6, top + 34, x(resumed) - x(paused) > 150 ? "server at neither site" : "", "blackout-name");
         }
     }
 
@@ -116,35 +118,35 @@ internal static class Picture
     }
 
     private static void Lane(
-        Svg svg, StreamAnalysis a, StreamReport s, bool isForward, MoveFacts move, Func<long, double> x, long from, long to, double top, double maxMs)
+        Svg svg, StreamAnalysis a, StreamReport s, bool isForward, MoveFacts move, Func<long, double> x, long from, long to, double top, int laneHeight, double maxMs)
     {
-        double y(double ms) => top + LaneHeight - (Math.Clamp(ms / maxMs, 0, 1) * LaneHeight);
-        svg.Rect(Left, top, PlotWidth, LaneHeight, "lane");
+        double y(double ms) => top + laneHeight - (Math.Clamp(ms / maxMs, 0, 1) * laneHeight);
+        svg.Rect(Left, top, PlotWidth, laneHeight, "lane");
         foreach (double tick in new[] { 0, maxMs / 2, maxMs })
         {
             svg.Line(Left, y(tick), Left + PlotWidth, y(tick), "grid");
             svg.Text(Left - 6, y(tick) + (tick == 0 ? 0 : tick == maxMs ? 9 : 4), N(tick), "tick", "end");
         }
 
-        svg.Text(6, top + 20, isForward ? $"{s.Client} →" : $"→ {s.Client}", "lane-name");
-        svg.Text(6, top + 36, isForward ? $"by {s.Name}" : "from server", "lane-sub");
-        svg.Text(6, top + 56, s.Lost == 0 ? "0 lost" : $"{s.Lost:N0} lost", s.Lost == 0 ? "lane-good" : "lane-bad");
-        svg.Text(6, top + 71, $"of {s.Sent:N0}", "lane-sub");
+        svg.Text(6, top + 13, isForward ? $"{s.Client} →" : $"→ {s.Client}", "lane-name");
+        svg.Text(6, top + 28, isForward ? $"by {s.Name}" : "from server", "lane-sub");
+        svg.Text(6, top + 45, s.Lost == 0 ? "0 lost" : $"{s.Lost:N0} lost", s.Lost == 0 ? "lane-good" : "lane-bad");
+        svg.Text(6, top + 59, $"of {s.Sent:N0}", "lane-sub");
 
         long bin = Math.Max((to - from) / Bins, 1);
         PictureBin[] bins = a.Bins(from, bin, Bins);
         DelayBand(svg, bins, from, bin, x, y, isForward ? "band" : "band-reverse");
         foreach ((PictureBin b, int i) in bins.Select((b, i) => (b, i)).Where(p => p.b.Lost > 0))
         {
-            double h = Math.Max(LaneHeight * b.Lost / (double)b.Sent, 3);
-            svg.Rect(x(from + (i * bin)), top + LaneHeight - h, PlotWidth / Bins, h, "lost", $"{b.Lost} of {b.Sent} packets lost");
+            double h = Math.Max(laneHeight * b.Lost / (double)b.Sent, 3);
+            svg.Rect(x(from + (i * bin)), top + laneHeight - h, PlotWidth / Bins, h, "lost", $"{b.Lost} of {b.Sent} packets lost");
         }
 
         // The moment this ingress took the direct way.
         if (isForward && move.AdvertiseSignalNs is { } advertised && s.DirectPathAfterMs is { } after)
         {
             double at = x(advertised + (long)(after * 1e6));
-            svg.Line(at, top, at, top + LaneHeight, "direct");
+            svg.Line(at, top, at, top + laneHeight, "direct");
             svg.Text(at + 4, top + 12, $"direct path {after:F0} ms after advertise", "note");
         }
     }

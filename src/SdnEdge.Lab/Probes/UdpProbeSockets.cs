@@ -54,15 +54,21 @@ public sealed class UdpProbeListener : IProbeListener
     private readonly UdpBatchSocket v4;
     private readonly UdpBatchSocket v6;
     private readonly ushort port;
+    private readonly FileStream[] counters;
     private readonly ReceivedSlot[] slots = new ReceivedSlot[2 * UdpBatchSocket.Capacity];
 
-    /// <summary>Binds in this process's namespace.</summary>
-    public UdpProbeListener(ushort port)
+    /// <summary>Binds in the calling thread's namespace.</summary>
+    /// <param name="port">UDP port.</param>
+    /// <param name="bufferBytes">Room for what is not read yet, for each family, with the kernel's overhead.</param>
+    public UdpProbeListener(ushort port, int bufferBytes = BufferBytes)
     {
         this.port = port;
-        var options = new UdpBatchOptions { MaxPayloadBytes = MaxPayloadBytes, ReceiveBufferBytes = BufferBytes, SendBufferBytes = 64 << 10 };
+        var options = new UdpBatchOptions { MaxPayloadBytes = MaxPayloadBytes, ReceiveBufferBytes = bufferBytes, SendBufferBytes = 64 << 10 };
         v4 = UdpBatchSocket.Open(new UdpEndpoint(IpAddress.Parse("0.0.0.0"), port), options);
         v6 = UdpBatchSocket.Open(new UdpEndpoint(IpAddress.Parse("::"), port), options);
+
+        // Opened here, so that they tell of the namespace the sockets are in, whichever thread reads them later.
+        counters = [File.OpenRead("/proc/thread-self/net/udp"), File.OpenRead("/proc/thread-self/net/udp6")];
     }
 
     /// <inheritdoc/>
@@ -104,13 +110,15 @@ public sealed class UdpProbeListener : IProbeListener
 
     /// <inheritdoc/>
     /// <remarks>From /proc/net/udp and udp6: the count that comes with a packet (SO_RXQ_OVFL) misses what was dropped after the last one.</remarks>
-    public long ReadOwnDrops() => Math.Max(v4.KernelDrops + v6.KernelDrops, ProcDrops("/proc/self/net/udp") + ProcDrops("/proc/self/net/udp6"));
+    public long ReadOwnDrops() => Math.Max(v4.KernelDrops + v6.KernelDrops, counters.Sum(ProcDrops));
 
-    private long ProcDrops(string path)
+    private long ProcDrops(FileStream file)
     {
         long drops = 0;
         string suffix = ":" + port.ToString("X4", CultureInfo.InvariantCulture);
-        foreach (string line in File.ReadLines(path).Skip(1))
+        file.Seek(0, SeekOrigin.Begin);
+        using var reader = new StreamReader(file, leaveOpen: true);
+        while (reader.ReadLine() is { } line)
         {
             string[] fields = line.Split(' ', StringSplitOptions.RemoveEmptyEntries);
             if (fields.Length > 12 && fields[1].EndsWith(suffix, StringComparison.Ordinal))
@@ -127,6 +135,7 @@ public sealed class UdpProbeListener : IProbeListener
     {
         v4.Dispose();
         v6.Dispose();
+        Array.ForEach(counters, file => file.Dispose());
     }
 
     private struct ReceivedSlot

@@ -1,0 +1,24 @@
+namespace SdnEdge.Cli.Demo;
+
+/// <summary>What the demo is to do.</summary>
+internal sealed record DemoOptions
+{
+    public required string Topology { get; init; }
+    public required DirectoryInfo Out { get; init; }
+
+    /// <summary>Name of the lab; null = the topology's.</summary>
+    public string? LabName { get; init; }
+
+    /// <summary>Packets per second towards the server over all ingresses; the same again on the way back.</summary>
+    public long Rate { get; init; } = 20_000;
+
+    public int BlackoutMs { get; init; } = 300;
+
+    /// <summary>Round-trip time between two PEs; null = as the topology says.</summary>
+    public double? RttMs { get; init; }
+
+    public bool Hold { get; init; } = true;
+
+    /// <summary>Leaves the lab running.</summary>
+    public bool Keep { get; init; }
+}

@@ -1,0 +1,107 @@
+using System.Diagnostics;
+using SdnEdge.Cli.Report;
+using SdnEdge.Core.Migration;
+using SdnEdge.Mms;
+using Spectre.Console;
+
+namespace SdnEdge.Cli.Demo;
+
+/// <summary>What the demo shows: a line for each step as it happens, then the timeline, the streams and the verdict.</summary>
+internal sealed class DemoView(IAnsiConsole console)
+{
+    private readonly long begin = Stopwatch.GetTimestamp();
+    private readonly Lock gate = new();
+
+    /// <summary>A step of the run.</summary>
+    public void Say(string text) => Line(text, "grey");
+
+    /// <summary>News of the migration.</summary>
+    public void Stage(MoveProgress progress) => Line(
+        progress.Text, progress.Stage is MoveStage.Ended ? "green bold" : progress.Stage is MoveStage.Pause or MoveStage.Blackout ? "yellow" : "blue");
+
+    private void Line(string text, string style)
+    {
+        lock (gate)
+        {
+            console.MarkupLine($"[grey]{Stopwatch.GetElapsedTime(begin).TotalSeconds,7:0.000} s[/]  [{style}]{Markup.Escape(text)}[/]");
+        }
+    }
+
+    /// <summary>The result of the run.</summary>
+    public void Show(DemoReport report, DirectoryInfo folder)
+    {
+        console.WriteLine();
+        ShowStages(report);
+        ShowStreams(report);
+        ShowFigures(report);
+        console.WriteLine();
+        foreach (string failure in report.Failures)
+        {
+            console.MarkupLine($"[red]failed:[/] {Markup.Escape(failure)}");
+        }
+
+        long sent = report.Ingress.Concat(report.Reverse).Sum(s => s.Sent);
+        long lost = report.Ingress.Concat(report.Reverse).Sum(s => s.Lost);
+        console.MarkupLine(report.Passed
+            ? $"[green bold]passed:[/] {Markup.Escape(report.Parameters.Server)} moved from {Markup.Escape(report.Parameters.From)} to {Markup.Escape(report.Parameters.To)}; {lost:N0} of {sent:N0} packets lost"
+            : $"[red bold]not passed:[/] {lost:N0} of {sent:N0} packets lost");
+        console.MarkupLine($"[grey]report:[/] {Markup.Escape(Path.Combine(folder.FullName, "report.html"))}");
+    }
+
+    private void ShowStages(DemoReport report)
+    {
+        if (report.Stages.Count == 0)
+        {
+            return;
+        }
+
+        const int width = 48;
+        double from = report.Stages[0].StartMs;
+        double span = Math.Max(report.Stages[^1].EndMs - from, 1);
+        Table table = new Table().Border(TableBorder.Minimal)
+            .AddColumn("stage").AddColumn(new TableColumn("start ms").RightAligned()).AddColumn(new TableColumn("took ms").RightAligned()).AddColumn("");
+        foreach (StageReport stage in report.Stages)
+        {
+            int left = (int)((stage.StartMs - from) / span * width);
+            int bar = Math.Clamp((int)Math.Round((stage.EndMs - stage.StartMs) / span * width), 1, width - Math.Min(left, width - 1));
+            string color = stage.Name is "pause" or "blackout" or "resume" ? "yellow" : "blue";
+            table.AddRow(Markup.Escape(stage.Name), $"{stage.StartMs - from:0.0}", $"{stage.EndMs - stage.StartMs:0.0}", $"{new string(' ', left)}[{color}]{new string('█', bar)}[/]");
+        }
+
+        console.Write(table);
+    }
+
+    private void ShowStreams(DemoReport report)
+    {
+        Table table = new Table().Border(TableBorder.Minimal).AddColumn("stream");
+        foreach (string column in new[] { "sent", "received", "lost", "dup", "reordered", "(to release)", "gap ms", "before ms", "tunnel ms", "direct ms", "max ms", "direct after ms" })
+        {
+            table.AddColumn(new TableColumn(column).RightAligned());
+        }
+
+        static string zero(long n) => n == 0 ? "[green]0[/]" : $"[red]{n:N0}[/]";
+        static string ms(double? v) => v is { } d ? $"{d:0.0}" : "-";
+        foreach ((StreamReport s, string name) in report.Ingress.Select(s => (s, $"{s.Client} > server")).Concat(report.Reverse.Select(s => (s, $"server > {s.Client}"))))
+        {
+            table.AddRow(
+                Markup.Escape(name), $"{s.Sent:N0}", $"{s.Received:N0}", zero(s.Lost), zero(s.Duplicated), $"{s.Reordered:N0}", zero(s.ReorderedSwitchToRelease),
+                $"{s.MaxGapMs:0.0}", ms(s.Delay.BeforeMs), ms(s.Delay.TunnelMs), ms(s.Delay.DirectMs), ms(s.Delay.MaxMs), ms(s.DirectPathAfterMs));
+        }
+
+        console.Write(table);
+    }
+
+    private void ShowFigures(DemoReport report)
+    {
+        SwitchReport s = report.Switch;
+        var grid = new Grid().AddColumn().AddColumn();
+        void row(string name, string value) => grid.AddRow($"[grey]{name}[/]", Markup.Escape(value));
+        row("switch", $"{s.Prefixes} prefixes, store {s.StoreNanoseconds?.ToString("N0") ?? "-"} ns, signal to first packet {s.SignalToFirstMs?.ToString("0.###") ?? "-"} ms, to acknowledgement {s.SignalToAcknowledgedMs?.ToString("0.###") ?? "-"} ms, stale {s.StalePackets} (at the old leg {s.StaleAtServerLeg?.ToString() ?? "-"})");
+        row("hold", $"{report.Hold.PacketsHeld:N0} packets held, peak {report.Hold.PeakPackets:N0} packets, {report.Hold.PeakBytes / 1024.0:N0} KiB; overflow {report.Hold.Overflow:N0}");
+        row("tunnel", $"{report.Tunnel.Packets:N0} packets; {(report.Tunnel.TornDown ? "torn down" : "not torn down")}");
+        row("tcp", $"{report.Tcp.Bytes:N0} bytes checked, {report.Tcp.Resets} resets, longest stall {report.Tcp.MaxStallMs:0} ms");
+        row("left over", report.Residue.Count == 0 ? "nothing" : string.Join(", ", report.Residue));
+        row("blackout", $"{report.Parameters.MeasuredBlackoutMs?.ToString("0.0") ?? "-"} ms");
+        console.Write(grid);
+    }
+}
