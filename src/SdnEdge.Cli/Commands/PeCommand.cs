@@ -1,8 +1,117 @@
 using System.CommandLine;
+using System.Runtime.InteropServices;
+using SdnEdge.Core.Config;
+using SdnEdge.Linux;
+using SdnEdge.Router;
+using SdnEdge.Router.Api;
 
 namespace SdnEdge.Cli.Commands;
 
+/// <summary><c>sdnedge pe</c>: one provider-edge router, in the foreground.</summary>
 internal static class PeCommand
 {
-    public static Command Create() => new("pe", "TODO");
+    private const int ExitOk = 0, ExitFailed = 1, ExitBadConfig = 2;
+
+    public static Command Create()
+    {
+        var config = new Option<string>("--config", "-c") { Description = "Configuration file (YAML).", Required = true, HelpName = "FILE" };
+        var check = new Option<bool>("--check") { Description = "Read the file, report every error with its line, and end. Needs no rights." };
+        var command = new Command("pe",
+            """
+            Runs a provider-edge router in the foreground: ports, routes, tunnels, BGP and the control API of its configuration file.
+
+              sdnedge pe --config pe-a.yaml --check     what is wrong in the file, all of it at once
+              sdnedge pe --config pe-a.yaml             run it; it says "ready" once it forwards
+              kill -HUP PID                             read the file again and apply the difference
+              kill -TERM PID                            stop
+              sdnedge show ports --api /run/sdnedge/pe-a.sock
+
+            It needs root (or CAP_NET_ADMIN) for its TAP devices. Exit code: 0 stopped, 1 could not run, 2 the file is wrong.
+            """)
+        {
+            config, check,
+        };
+        command.SetAction(async (parse, cancel) => await RunAsync(parse.GetValue(config)!, parse.GetValue(check), cancel));
+        return command;
+    }
+
+    private static async Task<int> RunAsync(string file, bool checkOnly, CancellationToken cancel)
+    {
+        ConfigResult result = Read(file);
+        if (result.Config is not { } config)
+        {
+            foreach (ConfigError error in result.Errors) Console.Error.WriteLine(error);
+            Console.Error.WriteLine($"{file}: {result.Errors.Count} error{(result.Errors.Count == 1 ? "" : "s")}; nothing was started.");
+            return ExitBadConfig;
+        }
+
+        if (checkOnly)
+        {
+            Console.WriteLine($"{file}: good. {config.Name}: {config.Ports.Count} ports, {config.Vrfs.Count} VRFs, {config.Static.Count} static routes, {config.Tunnels.Count} tunnels, {config.Bgp.Peers.Count} BGP peers.");
+            return ExitOk;
+        }
+
+        // Signals are taken before anything is started, so that one that comes early still stops cleanly.
+        using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancel);
+        using PosixSignalRegistration term = PosixSignalRegistration.Create(PosixSignal.SIGTERM, Stop);
+        using PosixSignalRegistration interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, Stop);
+        using var reload = new SemaphoreSlim(0);
+        using PosixSignalRegistration hangup = PosixSignalRegistration.Create(PosixSignal.SIGHUP, context =>
+        {
+            context.Cancel = true;
+            reload.Release();
+        });
+        try
+        {
+            await using PeRouter pe = await PeRouter.StartAsync(config, new PeRouterOptions { ReadConfig = () => Read(file) });
+            Console.WriteLine($"{config.Name}: ready, pid {Environment.ProcessId}{(config.Api.Unix is { } socket ? $", API on {socket}" : "")}");
+            while (true)
+            {
+                await reload.WaitAsync(stop.Token);
+                await ReloadAsync(pe, file);
+            }
+        }
+        catch (OperationCanceledException) when (stop.IsCancellationRequested)
+        {
+            Console.WriteLine($"{config.Name}: stopped");
+            return ExitOk;
+        }
+        catch (Exception e) when (e is IOException or LinuxException or System.Net.Sockets.SocketException or UnauthorizedAccessException)
+        {
+            Console.Error.WriteLine($"{config.Name}: {e.Message}{(Environment.IsPrivilegedProcess ? "" : " (a PE needs root, or CAP_NET_ADMIN, for its TAP devices)")}");
+            return ExitFailed;
+        }
+
+        void Stop(PosixSignalContext context)
+        {
+            context.Cancel = true;
+            stop.Cancel();
+        }
+    }
+
+    private static async Task ReloadAsync(PeRouter pe, string file)
+    {
+        try
+        {
+            IReadOnlyList<string> changes = (await pe.ReloadAsync()).Changes;
+            Console.WriteLine(changes.Count == 0 ? $"{file}: no change" : $"{file}: reloaded\n  {string.Join("\n  ", changes)}");
+        }
+        catch (ProblemException e)
+        {
+            Console.Error.WriteLine($"{file}: {e.Problem.Detail}");
+            foreach (Core.Api.ProblemError error in e.Problem.Errors ?? []) Console.Error.WriteLine($"  {error.Pointer}: {error.Detail}");
+        }
+    }
+
+    private static ConfigResult Read(string file)
+    {
+        try
+        {
+            return NodeConfigLoader.Load(File.ReadAllText(file), file);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return new ConfigResult(null, [new ConfigError(file, 1, 1, "", $"cannot be read: {e.Message}")]);
+        }
+    }
 }

@@ -58,7 +58,7 @@ public sealed record HostConfig(string Device, int Mtu = 1500);
 /// <param name="Device">Kernel device; at most 15 characters, unique.</param>
 /// <param name="Mtu">Largest IP packet, 1280 to 9216.</param>
 /// <param name="Vrf">VRF of the port.</param>
-/// <param name="Mac">MAC address; null = what the device has.</param>
+/// <param name="Mac">The router's MAC address; null = one derived from node and port name, the same at each start.</param>
 public sealed record PortConfig(string Name, string Device, int Mtu = 1500, string Vrf = NodeConfig.DefaultVrf, MacAddress? Mac = null)
 {
     /// <summary>The PE's addresses on this port with their lengths.</summary>
@@ -181,7 +181,10 @@ public sealed record BgpConfig
 /// <param name="HoldTimeSeconds">Hold time offered, 0 or 3 to 65535 (RFC 4271 4.2).</param>
 /// <param name="Passive">True: wait for the peer to connect.</param>
 /// <param name="Port">TCP port of the peer.</param>
-public sealed record BgpPeerConfig(IpAddress Address, uint As, int HoldTimeSeconds = 90, bool Passive = false, int Port = BgpConfig.DefaultPort);
+/// <param name="Import">True: its routes are taken. Null: from iBGP all, from eBGP none (RFC 8212).</param>
+/// <param name="Export">True: routes are told to it. Null: to iBGP all, to eBGP none (RFC 8212).</param>
+public sealed record BgpPeerConfig(
+    IpAddress Address, uint As, int HoldTimeSeconds = 90, bool Passive = false, int Port = BgpConfig.DefaultPort, bool? Import = null, bool? Export = null);
 
 /// <summary>Where the control API listens. The unix socket is the default; TCP only with mutual TLS.</summary>
 /// <param name="Unix">Path of the unix socket, mode 0600; null = none.</param>

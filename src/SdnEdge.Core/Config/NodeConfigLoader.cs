@@ -232,7 +232,8 @@ public static class NodeConfigLoader
             uint peerAs = (uint)item.Number("as", 1, uint.MaxValue, 0, required: true);
             long holdTime = item.Number("holdTime", 0, 65535, 90);
             if (holdTime is 1 or 2) item.Error("holdTime", $"{holdTime} s is not allowed (RFC 4271 4.2); write 0 for never, or 3 and more");
-            var peer = new BgpPeerConfig(address, peerAs, (int)holdTime, item.Flag("passive", false), (int)item.Number("port", 1, 65535, BgpConfig.DefaultPort));
+            var peer = new BgpPeerConfig(address, peerAs, (int)holdTime, item.Flag("passive", false), (int)item.Number("port", 1, 65535, BgpConfig.DefaultPort),
+                ReadPolicy(item, "import"), ReadPolicy(item, "export"));
             item.Finish();
             peers.Add(peer);
             places[peer] = item;
@@ -256,6 +257,8 @@ public static class NodeConfigLoader
         bgp.Finish();
         return config;
     }
+
+    private static bool? ReadPolicy(MapReader item, string key) => item.Has(key) ? item.Choice(key, true, ("all", true), ("none", false)) : null;
 
     private static ApiConfig ReadApi(MapReader node)
     {

@@ -1,0 +1,123 @@
+using System.Text.Json;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Mvc;
+using Microsoft.AspNetCore.Routing;
+using SdnEdge.Core.Api;
+using SdnEdge.Core.Wire;
+using SdnEdge.Router.Telemetry;
+
+namespace SdnEdge.Router.Api;
+
+/// <summary>The resources of the API, one line each.</summary>
+internal static class Endpoints
+{
+    private static readonly TimeSpan EventHeartbeat = TimeSpan.FromSeconds(15);
+
+    public static void Map(WebApplication app, IPeControl pe, ConnectionChecks checks, CancellationToken stopping)
+    {
+        app.MapOpenApi("/openapi/{documentName}.json");
+        RouteGroupBuilder v1 = app.MapGroup("/v1");
+        v1.MapGet("/node", () => pe.NodeAsync()).Says("The node").WithTags("show");
+        v1.MapGet("/ports", () => pe.PortsAsync()).Says("Ports and their counters").WithTags("show");
+        v1.MapGet("/vrfs", () => pe.VrfsAsync()).Says("VRFs").WithTags("show");
+        v1.MapGet("/routes", (string? vrf, string? prefix, int? limit) => pe.RoutesAsync(Query(vrf, prefix, limit)))
+            .Says("RIB: one line for each source that offers a prefix; prefix = that prefix and what lies inside it").WithTags("show");
+        v1.MapGet("/fib", (string? vrf, string? prefix, int? limit) => pe.FibAsync(Query(vrf, prefix, limit)))
+            .Says("FIB: what the data plane does with each prefix").WithTags("show");
+        v1.MapGet("/fib/lookup", (string? vrf, string address) => pe.LookupAsync(vrf ?? "default", address))
+            .Says("FIB: what the data plane does with one address now").WithTags("show");
+        v1.MapGet("/neighbors", () => pe.NeighborsAsync()).Says("Neighbours learnt by ARP and ND").WithTags("show");
+        v1.MapGet("/tunnels", () => pe.TunnelsAsync()).Says("Tunnels, their health and counters").WithTags("show");
+        v1.MapGet("/bgp/peers", () => pe.BgpPeersAsync()).Says("BGP peers").WithTags("show");
+        v1.MapGet("/groups", () => pe.GroupsAsync()).Says("Redirect groups").WithTags("show");
+        v1.MapGet("/drops", () => pe.DropsAsync()).Says("Dropped packets by reason").WithTags("show");
+        v1.MapGet("/migrations", () => pe.MigrationsAsync()).Says("Migrations").WithTags("migrations");
+        v1.MapGet("/migrations/{id}", async (string id) => (await pe.MigrationsAsync()).FirstOrDefault(m => m.Id == id)
+            ?? throw new ProblemException(Problems.NotFound($"there is no migration '{id}' on this PE; prepare makes one")))
+            .Says("One migration").WithTags("migrations").ProducesProblem(404);
+
+        foreach (SignalKind kind in Enum.GetValues<SignalKind>())
+        {
+            string verb = JsonNamingPolicy.KebabCaseLower.ConvertName(kind.ToString());
+            v1.MapPost("/migrations/{id}/" + verb, ([FromRoute] string id, [FromBody] SignalRequest request, CancellationToken cancel) => SignalAsync(pe, id, kind, request, cancel))
+                .Says(Meaning(kind)).WithTags("migrations").WithName(verb)
+                .ProducesProblem(400).ProducesProblem(409).ProducesProblem(504);
+        }
+
+        v1.MapPost("/config/reload", () => pe.ReloadAsync()).Says("Reads the configuration file again and applies the difference, or nothing").WithTags("config").ProducesProblem(422);
+        v1.MapGet("/events", (Delegate)((HttpContext context) => StreamAsync(context, pe.Events, stopping)))
+            .Says("Server-sent events: EventRecord as data, its sequence as id; Last-Event-ID resumes").WithTags("events")
+            .Produces<EventRecord>(200, "text/event-stream");
+        app.MapGet("/metrics", async () => Results.Text(PrometheusText.Write([.. await pe.MetricsAsync(), .. ApiMetrics(checks)]), PrometheusText.ContentType))
+            .Says("Metrics in the Prometheus text format").WithTags("telemetry").Produces<string>(200, "text/plain");
+    }
+
+    private static RouteHandlerBuilder Says(this RouteHandlerBuilder endpoint, string summary) => endpoint.WithSummary(summary);
+
+    private static async Task<SignalReply> SignalAsync(IPeControl pe, string id, SignalKind kind, SignalRequest request, CancellationToken cancel)
+    {
+        IReadOnlyList<ProblemError> errors = SignalChecks.Check(id, kind, request);
+        if (errors.Count > 0) throw new ProblemException(Problems.BadRequest($"{kind.ToString().ToLowerInvariant()} needs {errors.Count} thing{(errors.Count == 1 ? "" : "s")} put right", errors));
+        return await pe.SignalAsync(id, kind, request, cancel);
+    }
+
+    private static string Meaning(SignalKind kind) => kind switch
+    {
+        SignalKind.Prepare => "Source: tunnel up and probed, redirect group armed. Target: tunnel accepted, hold armed",
+        SignalKind.Switch => "Source: traffic of the group goes into the tunnel; one store",
+        SignalKind.Release => "Target: what was held is sent, in order, then all traffic passes",
+        SignalKind.Advertise => "Target: advertise the prefixes with the higher LOCAL_PREF",
+        SignalKind.Withdraw => "Source: withdraw the prefixes",
+        SignalKind.Teardown => "Both: take tunnel, group and hold away",
+        _ => "Both: back to the state before prepare, as far as the state allows",
+    };
+
+    private static RouteQuery Query(string? vrf, string? prefix, int? limit)
+    {
+        var errors = new List<ProblemError>();
+        if (prefix is not null && !IpPrefix.TryParse(prefix, out _)) errors.Add(new ProblemError("prefix", $"'{prefix}' is not a prefix; write it as 10.0.0.0/8, with no host bits set"));
+        if (limit is < 1 or > RouteQuery.MaxLimit) errors.Add(new ProblemError("limit", $"{limit} is out of range; 1 to {RouteQuery.MaxLimit}"));
+        if (errors.Count > 0) throw new ProblemException(Problems.BadRequest("the query is wrong", errors));
+        return new RouteQuery(vrf, prefix, limit ?? RouteQuery.DefaultLimit);
+    }
+
+    private static IEnumerable<MetricFamily> ApiMetrics(ConnectionChecks checks) =>
+    [
+        new("sdnedge_api_connections_refused_total", "API connections refused by their credentials.", MetricKind.Counter,
+            [new(checks.RefusedUsers, ("check", "user")), new(checks.RefusedCertificates, ("check", "certificate"))]),
+    ];
+
+    // Without Last-Event-ID the stream starts with what happens from now on; with it (0 = from the oldest kept) it resumes.
+    private static async Task StreamAsync(HttpContext context, EventLog events, CancellationToken stopping)
+    {
+        long place = events.Newest;
+        if (context.Request.Headers.TryGetValue("Last-Event-ID", out Microsoft.Extensions.Primitives.StringValues value) && !long.TryParse(value.ToString(), out place))
+            throw new ProblemException(Problems.BadRequest($"Last-Event-ID '{value}' is not a number; send the id of the last event you have, or 0 for all that are kept"));
+        context.Response.ContentType = "text/event-stream";
+        context.Response.Headers.CacheControl = "no-store";
+        using var end = CancellationTokenSource.CreateLinkedTokenSource(context.RequestAborted, stopping);
+        try
+        {
+            await context.Response.WriteAsync(": events of this PE\n\n", end.Token);
+            while (!end.IsCancellationRequested)
+            {
+                IReadOnlyList<EventRecord> list = events.After(place, out long missed);
+                if (missed > 0) await context.Response.WriteAsync($"event: missed\ndata: {{\"missed\":{missed}}}\n\n", end.Token);
+                foreach (EventRecord record in list)
+                {
+                    await context.Response.WriteAsync($"id: {record.Sequence}\nevent: {record.Kind}\ndata: {JsonSerializer.Serialize(record, ApiJson.Options)}\n\n", end.Token);
+                    place = record.Sequence;
+                }
+
+                await context.Response.Body.FlushAsync(end.Token);
+                Task more = events.WaitAsync(place, end.Token);
+                if (await Task.WhenAny(more, Task.Delay(EventHeartbeat, end.Token)) != more) await context.Response.WriteAsync(": still here\n\n", end.Token);
+            }
+        }
+        catch (OperationCanceledException)
+        {
+            // The client or the PE ended the stream.
+        }
+    }
+}

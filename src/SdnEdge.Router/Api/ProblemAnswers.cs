@@ -1,0 +1,56 @@
+using System.Text.Json;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Http;
+using SdnEdge.Core.Api;
+
+namespace SdnEdge.Router.Api;
+
+/// <summary>Turns every failure into an RFC 9457 answer: exceptions, unreadable JSON, and bare statuses such as 404 and 405.</summary>
+internal static class ProblemAnswers
+{
+    public const string ContentType = "application/problem+json";
+
+    public static void Use(WebApplication app) => app.Use(async (context, next) =>
+    {
+        try
+        {
+            await next(context);
+            if (context.Response is { HasStarted: false, StatusCode: >= 400, ContentLength: null, ContentType: null })
+                await WriteAsync(context, Problems.OfStatus(context.Response.StatusCode, context.Request.Method, context.Request.Path));
+        }
+        catch (ProblemException e) when (!context.Response.HasStarted)
+        {
+            await WriteAsync(context, e.Problem);
+        }
+        catch (BadHttpRequestException e) when (!context.Response.HasStarted)
+        {
+            await WriteAsync(context, Unreadable(e));
+        }
+        catch (OperationCanceledException) when (context.RequestAborted.IsCancellationRequested)
+        {
+            // The client went away; nobody reads an answer.
+        }
+        catch (Exception e) when (!context.Response.HasStarted)
+        {
+            await WriteAsync(context, Problems.Internal($"{e.GetType().Name}: {e.Message}"));
+        }
+    });
+
+    public static Task WriteAsync(HttpContext context, Problem problem)
+    {
+        context.Response.Clear();
+        context.Response.StatusCode = problem.Status;
+        return context.Response.WriteAsJsonAsync(problem, ApiJson.Options, ContentType, context.RequestAborted);
+    }
+
+    private static Problem Unreadable(BadHttpRequestException e)
+    {
+        if (e.StatusCode == StatusCodes.Status415UnsupportedMediaType) return Problems.OfStatus(415, "", "");
+        if (e.StatusCode == StatusCodes.Status413PayloadTooLarge) return new Problem("/problems/too-large", "The body is too large", 413, "a body holds at most 256 MiB");
+        if (e.InnerException is not JsonException json) return Problems.BadRequest(e.Message);
+        string where = json.LineNumber is { } line ? $" at line {line + 1}, byte {json.BytePositionInLine}" : "";
+        string pointer = (json.Path ?? "$").Replace("$", "", StringComparison.Ordinal).Replace('.', '/').Replace("[", "/", StringComparison.Ordinal).Replace("]", "", StringComparison.Ordinal);
+        string message = json.Message.Split(" Path: ", 2)[0];
+        return Problems.BadRequest($"the body is not the JSON this endpoint takes{where}; GET /openapi/v1.json has its schema", [new ProblemError(pointer, message)]);
+    }
+}

@@ -1,0 +1,148 @@
+using SdnEdge.Core.Api;
+using SdnEdge.Core.Bgp;
+using SdnEdge.Core.Config;
+using SdnEdge.Core.Rib;
+using SdnEdge.Core.Wire;
+using SdnEdge.Router.Bgp;
+
+namespace SdnEdge.Router.Control;
+
+/// <summary>
+/// BGP of this PE: the speaker of the default VRF, and what of our own routes it tells. A prefix is told while its best route
+/// is of a source that the configuration names, or was brought here by a migration; never the way to a peer itself, which
+/// belongs to the core. Without peers there is no speaker. Runs on the control loop.
+/// </summary>
+internal sealed class BgpDriver(PeState state, ControlLoop loop) : ITimed, IWorkSource, IDisposable
+{
+    private readonly Dictionary<IpPrefix, uint> _localPref = [];
+    private readonly HashSet<IpPrefix> _told = [];
+    private BgpSpeaker? _speaker;
+    private BgpConfig _config = new();
+    private int _signalled;
+
+    public long NextDeadline => _speaker?.NextDeadline ?? long.MaxValue;
+
+    public bool HasWork => Volatile.Read(ref _signalled) != 0;
+
+    /// <summary>Starts with the configured peers.</summary>
+    public void Start(BgpConfig config)
+    {
+        _config = config;
+        foreach (BgpPeerConfig peer in config.Peers) AddPeer(peer);
+        SetExport(config);
+    }
+
+    public void AddPeer(BgpPeerConfig peer)
+    {
+        BgpSpeaker speaker = Speaker();
+        speaker.AddPeer(
+            new BgpPeerSettings(peer.Address, peer.As)
+            {
+                HoldTimeSeconds = (ushort)peer.HoldTimeSeconds,
+                Passive = peer.Passive,
+                Port = peer.Port,
+                Import = Policy(peer.Import),
+                Export = Policy(peer.Export),
+            },
+            loop.Now);
+        SetExport(_config);
+    }
+
+    public void RemovePeer(IpAddress address)
+    {
+        if (_speaker?.RemovePeer(address, loop.Now) == true) state.Events.Add(loop.Now, "bgp", address.ToString(), "removed");
+    }
+
+    /// <summary>What is told changes: sources or LOCAL_PREF.</summary>
+    public void SetExport(BgpConfig config)
+    {
+        _config = config;
+        if (_speaker is null) return;
+        foreach (RouteView route in state.Default.Rib.BestRoutes().ToArray()) Tell(route.Prefix, route.Origin);
+        _speaker.Flush();
+    }
+
+    /// <summary>Sets, or with null forgets, the LOCAL_PREF with which a prefix is told.</summary>
+    public void SetLocalPref(string vrf, IpPrefix prefix, uint? localPref)
+    {
+        if (vrf != NodeConfig.DefaultVrf) return;
+        if (localPref is { } value) _localPref[prefix] = value;
+        else _localPref.Remove(prefix);
+        if (_told.Contains(prefix)) _speaker!.Advertise(prefix, LocalPrefOf(prefix));
+    }
+
+    /// <summary>The LOCAL_PREF with which a prefix is told; null when it is not told.</summary>
+    public uint? Told(string vrf, IpPrefix prefix) => vrf == NodeConfig.DefaultVrf && _told.Contains(prefix) ? LocalPrefOf(prefix) : null;
+
+    /// <summary>Best routes have changed, and the FIB has followed.</summary>
+    public void RoutesChanged(IReadOnlyList<RibChange> changes, long now)
+    {
+        if (_speaker is null || changes[0].Vrf != NodeConfig.DefaultVrf) return;
+        _speaker.RibChanged(changes);
+        foreach (RibChange change in changes)
+        {
+            if (change.ChangedHop is null) Tell(change.Prefix, change.Native is null ? null : change.Origin);
+        }
+    }
+
+    /// <summary>At the end of a round: what is to be told goes out.</summary>
+    public void Flush() => _speaker?.Flush();
+
+    public IReadOnlyList<BgpPeerInfo> Peers(long now) => [.. _speaker?.Engine.Peers.Select(p => p.ToInfo(now)) ?? []];
+
+    public void Poll(long now) => _speaker?.Poll(now);
+
+    public void Drain(long now)
+    {
+        Volatile.Write(ref _signalled, 0);
+        _speaker?.Poll(now);
+    }
+
+    public void Dispose() => _speaker?.Dispose();
+
+    private void Tell(IpPrefix prefix, RouteOrigin? origin)
+    {
+        bool tell = origin?.Source switch
+        {
+            RouteSource.Migration => true,
+            RouteSource.Connected => (_config.Advertise & AdvertiseSources.Connected) != 0,
+            RouteSource.Static => (_config.Advertise & AdvertiseSources.Static) != 0 && !IsPeer(prefix),
+            _ => false,
+        };
+        if (tell)
+        {
+            _told.Add(prefix);
+            _speaker!.Advertise(prefix, LocalPrefOf(prefix));
+        }
+        else if (_told.Remove(prefix))
+        {
+            _speaker!.Withdraw(prefix);
+        }
+    }
+
+    private uint LocalPrefOf(IpPrefix prefix) => _localPref.TryGetValue(prefix, out uint value) ? value : _config.LocalPref;
+
+    private bool IsPeer(IpPrefix prefix) => prefix.Length == prefix.Address.BitLength && _speaker!.Engine.Find(prefix.Address) is not null;
+
+    // Null leaves the default of RFC 8212.
+    private static PrefixList? Policy(bool? all) => all is { } yes ? (yes ? PrefixList.All : PrefixList.None) : null;
+
+    private BgpSpeaker Speaker()
+    {
+        if (_speaker is not null) return _speaker;
+        NodeConfig node = state.Config;
+        var settings = new BgpSpeakerSettings(node.As, node.RouterId.V4,
+            node.Loopbacks.FirstOrDefault(l => l.IsV4), node.Loopbacks.FirstOrDefault(l => l.IsV6), (int)node.RouterId.V4);
+        _speaker = new BgpSpeaker(settings, state.Default.Rib, new BgpTransportOptions(node.Loopbacks, node.Bgp.Port), Wake);
+        _speaker.Engine.SessionChanged += (peer, reason) =>
+            state.Events.Add(loop.Now, "bgp", peer.Settings.Address.ToString(), reason is null ? "established" : "down", reason);
+        _speaker.Start();
+        return _speaker;
+    }
+
+    private void Wake()
+    {
+        Volatile.Write(ref _signalled, 1);
+        loop.Wake();
+    }
+}

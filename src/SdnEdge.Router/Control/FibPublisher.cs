@@ -1,0 +1,174 @@
+using SdnEdge.Core.Fib;
+using SdnEdge.Core.Forwarding;
+using SdnEdge.Core.Rib;
+using SdnEdge.Core.Wire;
+
+namespace SdnEdge.Router.Control;
+
+/// <summary>What the publisher needs to know about the rest of the PE.</summary>
+internal interface IFibNames
+{
+    /// <summary>A port by name; null when it is not there.</summary>
+    PortEntry? Port(string name);
+
+    /// <summary>A tunnel by name; null when it is not there.</summary>
+    Tunnel? Tunnel(string name);
+
+    /// <summary>A redirect group by name; null when it is not there.</summary>
+    RedirectGroup? Group(string name);
+}
+
+/// <summary>
+/// Carries the changes of a VRF's RIB into its FIB.
+/// <list type="number">
+/// <item>A next hop that resolves otherwise: one store into its slot; every prefix that uses it follows.</item>
+/// <item>A prefix with another best route: its leaf is looked up by (next hop, group, attached hop) or made, and the prefix is
+/// set to it. Prefixes with the same three share a leaf.</item>
+/// <item>What no prefix names any more is kept until <see cref="Reclaim"/>, after a grace period.</item>
+/// </list>
+/// </summary>
+internal sealed class FibPublisher(Vrf vrf, IFibNames names)
+{
+    /// <summary>Prefix of the port name by which a static route names a tunnel; no port can be called so.</summary>
+    public const string TunnelPort = "tunnel:";
+
+    private static readonly HopSlot NoHop = new(ForwardingDecision.Unreachable);
+
+    private readonly Dictionary<LeafKey, Entry> _leaves = [];
+    private readonly Dictionary<uint, Entry> _byIndex = [];
+    private readonly Dictionary<IpPrefix, ForwardingDecision> _attached = [];
+    private readonly Dictionary<PortEntry, ForwardingDecision> _connected = [];
+    private readonly List<uint> _retired = [];
+
+    /// <summary>True when something waits for <see cref="Reclaim"/>.</summary>
+    public bool HasRetired { get; private set; }
+
+    /// <summary>Says where a moving prefix is, or will be, attached. Takes effect with the prefix's next change.</summary>
+    public void Attach(IpPrefix prefix, ForwardingDecision hop) => _attached[prefix] = hop;
+
+    /// <summary>Forgets where a prefix was attached.</summary>
+    public void Detach(IpPrefix prefix) => _attached.Remove(prefix);
+
+    /// <summary>The shared decision "on this port's own subnet".</summary>
+    public ForwardingDecision Connected(PortEntry port)
+    {
+        if (!_connected.TryGetValue(port, out ForwardingDecision? decision)) _connected[port] = decision = ForwardingDecision.Connected(port);
+        return decision;
+    }
+
+    /// <summary>Applies one change.</summary>
+    public void Apply(in RibChange change)
+    {
+        if (change.ChangedHop is { } hop)
+        {
+            if (hop.Tag is HopSlot slot) slot.Current = Decide(hop);
+            return;
+        }
+
+        uint before = IndexOf(change.Prefix);
+        RedirectGroup? group = change.Redirect?.Spec.GroupName is { } name ? names.Group(name) : null;
+        if (change.Native is null && group is null)
+        {
+            if (before == 0) return;
+            vrf.Remove(change.Prefix);
+            HasRetired = true;
+            Drop(before);
+            return;
+        }
+
+        var key = new LeafKey(change.Native is { } native ? SlotOf(native) : NoHop, group,
+            group is null ? null : _attached.GetValueOrDefault(change.Prefix));
+        if (!_leaves.TryGetValue(key, out Entry? entry))
+        {
+            var leaf = new FibLeaf(key.Hop, group) { AttachedHop = key.Attached };
+            entry = new Entry(key, vrf.AddLeaf(leaf));
+            _leaves.Add(key, entry);
+            _byIndex.Add(entry.Index, entry);
+        }
+
+        if (entry.Index == before) return;
+        entry.Prefixes++;
+        vrf.Set(change.Prefix, entry.Index);
+        HasRetired = true;
+        if (before != 0) Drop(before);
+    }
+
+    /// <summary>Computes every next hop again: a port or tunnel that it names has come or gone.</summary>
+    public void RefreshHops(IEnumerable<NextHop> hops)
+    {
+        _connected.Clear();
+        foreach (NextHop hop in hops)
+        {
+            if (hop.Tag is HopSlot slot) slot.Current = Decide(hop);
+        }
+    }
+
+    /// <summary>Frees what was taken out before the last grace period. Call it with no change since that began.</summary>
+    public void Reclaim()
+    {
+        foreach (uint index in _retired) vrf.FreeLeaf(index);
+        _retired.Clear();
+        vrf.V4.Reclaim();
+        vrf.V6.Reclaim();
+        HasRetired = false;
+    }
+
+    /// <summary>The leaf of exactly this prefix; null when the FIB does not have it.</summary>
+    public FibLeaf? LeafOf(IpPrefix prefix) => vrf.Leaf(IndexOf(prefix));
+
+    private uint IndexOf(IpPrefix prefix)
+    {
+        uint index;
+        bool there = prefix.Family == IpFamily.V4
+            ? vrf.V4.TryGetExact(prefix.Address.V4, prefix.Length, out index)
+            : vrf.V6.TryGetExact(prefix.Address.Bits, prefix.Length, out index);
+        return there ? index : 0;
+    }
+
+    private void Drop(uint index)
+    {
+        if (!_byIndex.TryGetValue(index, out Entry? entry) || --entry.Prefixes > 0) return;
+        _leaves.Remove(entry.Key);
+        _byIndex.Remove(index);
+        _retired.Add(index);
+    }
+
+    private HopSlot SlotOf(NextHop hop)
+    {
+        if (hop.Tag is HopSlot slot) return slot;
+        slot = new HopSlot(Decide(hop));
+        hop.Tag = slot;
+        return slot;
+    }
+
+    private ForwardingDecision Decide(NextHop hop)
+    {
+        ResolvedHop to = hop.Resolved;
+        switch (to.Kind)
+        {
+            case HopKind.Local: return ForwardingDecision.Local;
+            case HopKind.Blackhole: return ForwardingDecision.Blackhole;
+            case HopKind.Connected or HopKind.Via when to.Port is { } name:
+                if (name.StartsWith(TunnelPort, StringComparison.Ordinal))
+                    return names.Tunnel(name[TunnelPort.Length..]) is { } tunnel ? ForwardingDecision.Through(tunnel) : ForwardingDecision.Drop(DropReason.TunnelDown);
+                if (names.Port(name) is not { } port) return ForwardingDecision.Drop(DropReason.PortDown);
+                if (to.Kind == HopKind.Connected) return Connected(port);
+                IpAddress remote = hop.Spec.IsRecursive && hop.Spec.Address != to.Address ? hop.Spec.Address : default;
+                return port.Neighbors.GetOrAdd(to.Address) is { } adjacency
+                    ? ForwardingDecision.Via(adjacency, remote)
+                    : ForwardingDecision.Drop(DropReason.NeighborQueueFull);
+            default: return ForwardingDecision.Unreachable;
+        }
+    }
+
+    private readonly record struct LeafKey(HopSlot Hop, RedirectGroup? Group, ForwardingDecision? Attached);
+
+    private sealed class Entry(LeafKey key, uint index)
+    {
+        public LeafKey Key { get; } = key;
+
+        public uint Index { get; } = index;
+
+        public int Prefixes { get; set; }
+    }
+}

@@ -1,0 +1,196 @@
+using System.Diagnostics;
+using SdnEdge.Core.Api;
+using SdnEdge.Core.Fib;
+using SdnEdge.Core.Forwarding;
+using SdnEdge.Core.Migration;
+using SdnEdge.Core.Rib;
+using SdnEdge.Core.Wire;
+
+namespace SdnEdge.Router.Control;
+
+/// <summary>
+/// What each <see cref="PeCommand"/> does to the tables. A redirect is a route source over all others: taking it away restores
+/// what they say, so nothing is remembered twice. Runs on the control loop.
+/// </summary>
+/// <param name="state">The tables.</param>
+/// <param name="tunnels">Tunnels and their probes.</param>
+/// <param name="resolve">Starts ARP or ND for a neighbour at once.</param>
+/// <param name="setLocalPref">Sets (or with null forgets) the LOCAL_PREF with which BGP advertises a prefix.</param>
+/// <param name="loop">The loop.</param>
+internal sealed class MigrationActions(
+    PeState state, TunnelKeeper tunnels, Action<Adjacency> resolve, Action<string, IpPrefix, uint?> setLocalPref, ControlLoop loop)
+{
+    // A move of more prefixes than this lets ARP and ND ask for the rest when packets come.
+    private const int MaxResolvedAhead = 1024;
+
+    private readonly Dictionary<string, Armed> _armed = [];
+
+    /// <summary>The hold of a migration; null when it has none.</summary>
+    public Hold? HoldOf(string group) => _armed.GetValueOrDefault(group)?.Hold;
+
+    /// <summary>Counters of a group; null when it is gone.</summary>
+    public RedirectGroupInfo? GroupInfo(string group) => _armed.TryGetValue(group, out Armed? armed) ? Info(armed) : null;
+
+    /// <summary>All groups.</summary>
+    public IReadOnlyList<RedirectGroupInfo> GroupInfos() => [.. _armed.Values.Select(Info)];
+
+    /// <summary>The grace period after a change of the group is over.</summary>
+    public void MarkAcknowledged(string group)
+    {
+        if (_armed.TryGetValue(group, out Armed? armed)) armed.Group.MarkAcknowledged();
+    }
+
+    /// <summary>Carries a command out. Returns the nanoseconds its store took, where it is one store.</summary>
+    public long Carry(PeCommand command)
+    {
+        switch (command)
+        {
+            case CreateTunnel c:
+                tunnels.AddForMigration(c.Tunnel, c.Vrf, IpAddress.Parse(c.Peer), c.Key);
+                return 0;
+            case ArmGroup c:
+                Arm(c.Group, c.Vrf, c.Prefixes, c.Tunnel, null).Group.Arm(ForwardingDecision.Through(state.Tunnels[c.Tunnel]));
+                return 0;
+            case ArmHold c:
+                ArmHold(c);
+                return 0;
+            case SwitchToTunnel c:
+                return Timed(_armed[c.Group].Group.Switch);
+            case SwitchBack c:
+                return Timed(_armed[c.Group].Group.SwitchBack);
+            case ReleaseHold c:
+                return Release(_armed[c.Group]);
+            case ReturnHold c:
+                _armed[c.Group].Hold?.BeginRelease(HoldExit.Native);
+                state.Workers.PollAll();
+                return 0;
+            case AdvertisePrefixes c:
+                Advertise(c);
+                return 0;
+            case WithdrawPrefixes c:
+                Withdraw(c);
+                return 0;
+            case RemoveGroup c:
+                Remove(c);
+                return 0;
+            case RemoveTunnel c:
+                tunnels.Remove(c.Tunnel);
+                return 0;
+            default:
+                throw new InvalidOperationException($"unknown command {command.GetType().Name}");
+        }
+    }
+
+    private static long Timed(Action store)
+    {
+        long start = Stopwatch.GetTimestamp();
+        store();
+        return (long)((Stopwatch.GetTimestamp() - start) * (1e9 / Stopwatch.Frequency));
+    }
+
+    // 1. the group, native; 2. the prefixes' leaves point at it.
+    private Armed Arm(string name, string vrfName, IReadOnlyList<MovingPrefix> prefixes, string tunnel, Hold? hold)
+    {
+        var group = new RedirectGroup(name, vrfName, state.Plane.Workers);
+        var armed = new Armed(group, hold, prefixes, new RouteOrigin(RouteSource.Redirect, $"migration {name}"));
+        _armed.Add(name, armed);
+        state.Groups.Add(name, group);
+        VrfState vrf = state.Vrfs[vrfName];
+        HopSpec hop = HopSpec.Group(name);
+        long now = loop.Now;
+        int mtu = 0;
+        foreach (MovingPrefix moving in prefixes)
+        {
+            IpPrefix prefix = IpPrefix.Parse(moving.Prefix);
+            PortEntry port = state.Ports[moving.Port].Entry;
+            mtu = Math.Max(mtu, port.Mtu);
+            vrf.Publisher.Attach(prefix, Attachment(vrf, port, moving));
+            vrf.Rib.Offer(armed.Origin, prefix, hop, null, now);
+        }
+
+        state.Publish(now);
+        tunnels.ProbeWith(tunnel, mtu);
+        return armed;
+    }
+
+    private void ArmHold(ArmHold c)
+    {
+        Hold? hold = c.Hold.Disabled ? null : new Hold(c.Group, state.Vrfs[c.Vrf].Table, c.Hold);
+        if (hold is not null) state.Plane.AddHold(hold);
+        Armed armed = Arm(c.Group, c.Vrf, c.Prefixes, c.Tunnel, hold);
+        if (hold is not null) armed.Group.ArmHold(hold);
+        else armed.Group.Release(null);
+    }
+
+    private long Release(Armed armed)
+    {
+        // Ask for the server before anything is sent to it, so that the answer is under way while the store is made.
+        VrfState vrf = state.Vrfs[armed.Group.Vrf];
+        foreach (MovingPrefix moving in armed.Prefixes.Take(MaxResolvedAhead))
+        {
+            IpPrefix prefix = IpPrefix.Parse(moving.Prefix);
+            PortEntry port = state.Ports[moving.Port].Entry;
+            if (moving.NextHop is null && prefix.Length != prefix.Address.BitLength) continue;
+            IpAddress neighbor = moving.NextHop is { } hop ? IpAddress.Parse(hop) : prefix.Address;
+            if (port.Neighbors.GetOrAdd(neighbor) is { } adjacency) resolve(adjacency);
+        }
+
+        long took = armed.Hold is { } hold ? Timed(() => armed.Group.Release(hold)) : 0;
+        state.Workers.PollAll();
+        return took;
+    }
+
+    private void Advertise(AdvertisePrefixes c)
+    {
+        VrfState vrf = state.Vrfs[c.Vrf];
+        foreach (MovingPrefix moving in c.Prefixes)
+        {
+            IpPrefix prefix = IpPrefix.Parse(moving.Prefix);
+            setLocalPref(c.Vrf, prefix, c.LocalPref);
+            state.Restore(c.Vrf, prefix);
+            HopSpec hop = moving.NextHop is { } next ? HopSpec.Via(IpAddress.Parse(next), moving.Port) : HopSpec.Connected(moving.Port);
+            vrf.Rib.Offer(state.Migrated, prefix, hop, null, loop.Now);
+        }
+
+        state.Publish(loop.Now);
+    }
+
+    private void Withdraw(WithdrawPrefixes c)
+    {
+        foreach (MovingPrefix moving in c.Prefixes)
+        {
+            IpPrefix prefix = IpPrefix.Parse(moving.Prefix);
+            state.Suppress(c.Vrf, prefix);
+            setLocalPref(c.Vrf, prefix, null);
+        }
+
+        state.Publish(loop.Now);
+    }
+
+    // The leaves leave the group, then nobody uses its hold.
+    private void Remove(RemoveGroup c)
+    {
+        if (!_armed.Remove(c.Group, out Armed? armed)) return;
+        VrfState vrf = state.Vrfs[c.Vrf];
+        vrf.Rib.WithdrawAll(armed.Origin, loop.Now);
+        state.Publish(loop.Now);
+        foreach (MovingPrefix moving in c.Prefixes) vrf.Publisher.Detach(IpPrefix.Parse(moving.Prefix));
+        state.Groups.Remove(c.Group);
+        if (armed.Hold is not { } hold) return;
+        state.Plane.RemoveHold(hold);
+        state.Workers.Grace();
+        hold.Dispose();
+    }
+
+    private static ForwardingDecision Attachment(VrfState vrf, PortEntry port, MovingPrefix moving)
+    {
+        if (moving.NextHop is not { } hop) return vrf.Publisher.Connected(port);
+        return port.Neighbors.GetOrAdd(IpAddress.Parse(hop)) is { } adjacency ? ForwardingDecision.Via(adjacency) : ForwardingDecision.Unreachable;
+    }
+
+    private static RedirectGroupInfo Info(Armed armed) => new(
+        armed.Group.Name, armed.Group.Vrf, armed.Prefixes.Count, armed.Group.Active.Name, armed.Group.NativePackets, armed.Group.TunnelPackets,
+        armed.Group.StalePackets, armed.Group.FirstTunnelPacketAtNs);
+
+    private sealed record Armed(RedirectGroup Group, Hold? Hold, IReadOnlyList<MovingPrefix> Prefixes, RouteOrigin Origin);
+}

@@ -1,0 +1,305 @@
+using SdnEdge.Core.Config;
+using SdnEdge.Core.Fib;
+using SdnEdge.Core.Forwarding;
+using SdnEdge.Core.Rib;
+using SdnEdge.Core.Wire;
+using SdnEdge.Linux;
+using SdnEdge.Router.Telemetry;
+
+namespace SdnEdge.Router.Control;
+
+/// <summary>A VRF with its routes and its forwarding table.</summary>
+internal sealed record VrfState(VrfConfig Config, Vrf Table, LocRib Rib, FibPublisher Publisher);
+
+/// <summary>A port with its device.</summary>
+internal sealed record PortState(PortConfig Config, PortEntry Entry, IFdPort Device, int Worker);
+
+/// <summary>
+/// Everything the control loop owns: ports, VRFs, routes, and the workers that use them. All methods run on the loop's thread
+/// (or before it starts). A change of routes takes effect in the FIB with <see cref="Publish"/>, at the end of the round.
+/// </summary>
+internal sealed class PeState : IFibNames, ITimed, IDisposable
+{
+    private const long ReclaimEveryNs = 50_000_000;
+    private const int RouteEventsARound = 16;
+
+    private readonly ControlLoop _loop;
+    private readonly Func<PortConfig, IFdPort> _open;
+    private readonly List<RibChange> _changes = [];
+    private readonly Dictionary<string, VrfState> _vrfs = [];
+    private readonly Dictionary<string, PortState> _ports = [];
+    private readonly HashSet<(string Vrf, IpPrefix Prefix)> _suppressed = [];
+    private long _lastReclaim;
+    private bool _graceFailed;
+
+    public PeState(NodeConfig config, ControlLoop loop, EventLog events, Func<PortConfig, IFdPort> open, PuntRing.PuntHandler punted)
+    {
+        (Config, _loop, Events, _open) = (config, loop, events, open);
+        Plane = new DataPlane(config.Workers);
+        Workers = new WorkerPool(Plane, loop, punted, PortLost);
+    }
+
+    /// <summary>The configuration in force.</summary>
+    public NodeConfig Config { get; set; }
+
+    public EventLog Events { get; }
+
+    public DataPlane Plane { get; }
+
+    public WorkerPool Workers { get; }
+
+    /// <summary>The router's own addresses.</summary>
+    public RouteOrigin Local { get; } = new(RouteSource.Local, "local");
+
+    /// <summary>Subnets of ports.</summary>
+    public RouteOrigin Connected { get; } = new(RouteSource.Connected, "connected");
+
+    /// <summary>Static routes.</summary>
+    public RouteOrigin Static { get; } = new(RouteSource.Static, "static");
+
+    /// <summary>Servers that a migration brought here.</summary>
+    public RouteOrigin Migrated { get; } = new(RouteSource.Migration, "migration");
+
+    public IReadOnlyDictionary<string, VrfState> Vrfs => _vrfs;
+
+    public IReadOnlyDictionary<string, PortState> Ports => _ports;
+
+    /// <summary>The host port; null when there is none.</summary>
+    public PortState? HostPort { get; private set; }
+
+    public Dictionary<string, Tunnel> Tunnels { get; } = [];
+
+    public Dictionary<string, RedirectGroup> Groups { get; } = [];
+
+    /// <summary>Told about RIB changes after the FIB has followed: BGP.</summary>
+    public Action<IReadOnlyList<RibChange>, long>? RoutesChanged { get; set; }
+
+    /// <summary>Told about a port that is about to go: neighbours on it are forgotten.</summary>
+    public Action<PortEntry>? PortGone { get; set; }
+
+    public VrfState Default => _vrfs[NodeConfig.DefaultVrf];
+
+    public long NextDeadline => !_graceFailed && _vrfs.Values.Any(v => v.Publisher.HasRetired) ? _lastReclaim + ReclaimEveryNs : long.MaxValue;
+
+    public PortEntry? Port(string name) => _ports.TryGetValue(name, out PortState? port) ? port.Entry : null;
+
+    public Tunnel? Tunnel(string name) => Tunnels.GetValueOrDefault(name);
+
+    public RedirectGroup? Group(string name) => Groups.GetValueOrDefault(name);
+
+    public PortState? PortByIndex(int index) => _ports.Values.FirstOrDefault(p => p.Entry.Index == index)
+        ?? (HostPort?.Entry.Index == index ? HostPort : null);
+
+    public VrfState? VrfByIndex(int index) => _vrfs.Values.FirstOrDefault(v => v.Table.Index == index);
+
+    public void AddVrf(VrfConfig config)
+    {
+        Vrf table = Plane.AddVrf(config.Name, config.Key);
+        var state = new VrfState(config, table, new LocRib(config.Name), new FibPublisher(table, this));
+        _vrfs.Add(config.Name, state);
+
+        // In every VRF, so that a probe that comes out of a tunnel finds the router.
+        foreach (IpAddress loopback in Config.Loopbacks) state.Rib.Offer(Local, new IpPrefix(loopback, loopback.BitLength), HopSpec.Local, null, _loop.Now);
+    }
+
+    public void RemoveVrf(string name)
+    {
+        VrfState state = _vrfs[name];
+        _vrfs.Remove(name);
+        Plane.RemoveVrf(state.Table);
+        Workers.Grace();
+        state.Table.Dispose();
+    }
+
+    public void AddPort(PortConfig config)
+    {
+        IFdPort device = _open(config);
+        VrfState vrf = _vrfs[config.Vrf];
+        var options = new PortOptions(config.Name, config.Mac ?? OwnMac(config.Name), config.Mtu) { Addresses = [.. config.Addresses.Select(a => new PortAddress(a.Address, a.Length))] };
+        PortEntry entry = Plane.AddPort(options, device, vrf.Table);
+        int worker = Workers.Attach(entry.Index, device);
+        _ports.Add(config.Name, new PortState(config, entry, device, worker));
+        OfferAddresses(config);
+        RefreshHops();
+        Events.Add(_loop.Now, "port", config.Name, "added", $"device {config.Device}, MTU {config.Mtu}");
+    }
+
+    public void AddHostPort(HostConfig config, IFdPort device, MacAddress kernel)
+    {
+        var options = new PortOptions("host", OwnMac("host"), config.Mtu) { IsHost = true };
+        PortEntry entry = Plane.AddPort(options, device, Default.Table);
+        int worker = Workers.Attach(entry.Index, device);
+        Adjacency host = entry.Neighbors.GetOrAdd(Config.Loopbacks[0])!;
+        host.Resolve(kernel, NeighborState.Permanent);
+        Plane.Host = host;
+        HostPort = new PortState(new PortConfig("host", config.Device, config.Mtu), entry, device, worker);
+    }
+
+    public void RemovePort(string name)
+    {
+        PortState port = _ports[name];
+        Workers.Detach(port.Worker, port.Entry.Index);
+        WithdrawAddresses(port.Config);
+        _ports.Remove(name);
+        RefreshHops();
+        Publish(_loop.Now);
+        PortGone?.Invoke(port.Entry);
+        Plane.RemovePort(port.Entry);
+        Workers.Grace();
+        port.Device.Dispose();
+        Events.Add(_loop.Now, "port", name, "removed");
+    }
+
+    /// <summary>Addresses or MTU change under traffic.</summary>
+    public void ChangePort(PortConfig old, PortConfig next)
+    {
+        PortState port = _ports[old.Name];
+        WithdrawAddresses(old);
+        port.Entry.Mtu = next.Mtu;
+        port.Entry.Addresses = [.. next.Addresses.Select(a => new PortAddress(a.Address, a.Length))];
+        _ports[old.Name] = port with { Config = next };
+        OfferAddresses(next);
+        Events.Add(_loop.Now, "port", next.Name, "changed");
+    }
+
+    public void OfferStatic(StaticRouteConfig route)
+    {
+        if (_suppressed.Contains((route.Vrf, route.Prefix))) return;
+        HopSpec hop = route.Discard ? HopSpec.Blackhole
+            : route.Tunnel is { } tunnel ? HopSpec.Connected(FibPublisher.TunnelPort + tunnel)
+            : route.Via is { } via ? (route.Port is { } through ? HopSpec.Via(via, through) : HopSpec.Via(via))
+            : HopSpec.Connected(route.Port!);
+        _vrfs[route.Vrf].Rib.Offer(Static, route.Prefix, hop, null, _loop.Now);
+    }
+
+    public void WithdrawStatic(StaticRouteConfig route)
+    {
+        _suppressed.Remove((route.Vrf, route.Prefix));
+        _vrfs[route.Vrf].Rib.Withdraw(Static, route.Prefix, _loop.Now);
+    }
+
+    /// <summary>Takes this PE's own routes to a prefix out of use, whoever offered them, until <see cref="Restore"/>.</summary>
+    public void Suppress(string vrf, IpPrefix prefix)
+    {
+        _suppressed.Add((vrf, prefix));
+        LocRib rib = _vrfs[vrf].Rib;
+        foreach (RouteOrigin origin in (ReadOnlySpan<RouteOrigin>)[Static, Migrated, Connected]) rib.Withdraw(origin, prefix, _loop.Now);
+    }
+
+    /// <summary>Lets configured routes to a prefix be used again.</summary>
+    public void Restore(string vrf, IpPrefix prefix)
+    {
+        if (!_suppressed.Remove((vrf, prefix))) return;
+        foreach (StaticRouteConfig route in Config.Static)
+        {
+            if (route.Vrf == vrf && route.Prefix == prefix) OfferStatic(route);
+        }
+
+        foreach (PortConfig port in Config.Ports)
+        {
+            if (port.Vrf == vrf && port.Addresses.Any(a => a.Subnet == prefix)) OfferAddresses(port);
+        }
+    }
+
+    /// <summary>Computes every next hop again: a port, tunnel or group that one names has come or gone.</summary>
+    public void RefreshHops()
+    {
+        foreach (VrfState vrf in _vrfs.Values) vrf.Publisher.RefreshHops(vrf.Rib.NextHops);
+    }
+
+    /// <summary>Carries what has changed in the RIBs into the FIBs and tells BGP.</summary>
+    public void Publish(long now)
+    {
+        foreach (VrfState vrf in _vrfs.Values)
+        {
+            vrf.Rib.TakeChanges(_changes);
+            if (_changes.Count == 0) continue;
+            foreach (RibChange change in _changes) vrf.Publisher.Apply(change);
+            Report(vrf, now);
+            RoutesChanged?.Invoke(_changes, now);
+            _changes.Clear();
+        }
+    }
+
+    /// <summary>Frees what was taken out of the tables, after a grace period.</summary>
+    public void Poll(long now)
+    {
+        _lastReclaim = now;
+        try
+        {
+            Workers.Grace();
+        }
+        catch (TimeoutException)
+        {
+            // A stuck worker may still read what we would free: keep it all from now on, and say so.
+            _graceFailed = true;
+            throw;
+        }
+
+        foreach (VrfState vrf in _vrfs.Values) vrf.Publisher.Reclaim();
+    }
+
+    public void Dispose()
+    {
+        Workers.Dispose();
+        foreach (PortState port in _ports.Values) port.Device.Dispose();
+        HostPort?.Device.Dispose();
+        foreach (Hold hold in Plane.Holds) hold.Dispose();
+        foreach (VrfState vrf in _vrfs.Values) vrf.Table.Dispose();
+    }
+
+    private void OfferAddresses(PortConfig port)
+    {
+        LocRib rib = _vrfs[port.Vrf].Rib;
+        foreach (InterfaceAddress address in port.Addresses)
+        {
+            rib.Offer(Local, new IpPrefix(address.Address, address.Address.BitLength), HopSpec.Local, null, _loop.Now);
+            if (address.Length < address.Address.BitLength && !_suppressed.Contains((port.Vrf, address.Subnet)))
+                rib.Offer(Connected, address.Subnet, HopSpec.Connected(port.Name), null, _loop.Now);
+        }
+    }
+
+    private void WithdrawAddresses(PortConfig port)
+    {
+        LocRib rib = _vrfs[port.Vrf].Rib;
+        foreach (InterfaceAddress address in port.Addresses)
+        {
+            rib.Withdraw(Local, new IpPrefix(address.Address, address.Address.BitLength), _loop.Now);
+            rib.Withdraw(Connected, address.Subnet, _loop.Now);
+        }
+    }
+
+    // The same at each start, and never that of the kernel's end of the device.
+    public MacAddress OwnMac(string port)
+    {
+        ulong hash = 14695981039346656037;
+        foreach (char c in $"{Config.Name}/{port}") hash = (hash ^ c) * 1099511628211;
+        return new MacAddress(0x0200_0000_0000 | (hash >> 24 & 0xFF_FFFF_FFFF));
+    }
+
+    private void PortLost(int index)
+    {
+        if (PortByIndex(index) is not { } port) return;
+        port.Entry.Up = false;
+        Events.Add(_loop.Now, "port", port.Config.Name, "down", $"device {port.Config.Device} is gone");
+    }
+
+    private void Report(VrfState vrf, long now)
+    {
+        int told = 0;
+        foreach (RibChange change in _changes)
+        {
+            if (change.ChangedHop is { } hop)
+            {
+                Events.Add(now, "route", hop.Spec.ToString(), "next-hop", hop.Resolved.ToString());
+                continue;
+            }
+
+            if (++told > RouteEventsARound) continue;
+            Events.Add(now, "route", change.Prefix.ToString(), change.Native is null && change.Redirect is null ? "removed" : "installed",
+                $"vrf {vrf.Config.Name}: {change.Native?.Resolved.ToString() ?? "no route"}{(change.Redirect is { } redirect ? $", under group {redirect.Spec.GroupName}" : "")} ({change.Origin?.Name ?? "none"})");
+        }
+
+        if (told > RouteEventsARound) Events.Add(now, "route", vrf.Config.Name, "more", $"{told - RouteEventsARound} more prefixes changed");
+    }
+}

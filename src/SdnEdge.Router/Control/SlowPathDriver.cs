@@ -1,0 +1,144 @@
+using SdnEdge.Core.Config;
+using SdnEdge.Core.Fib;
+using SdnEdge.Core.Forwarding;
+using SdnEdge.Core.Rib;
+using SdnEdge.Core.Wire;
+
+namespace SdnEdge.Router.Control;
+
+/// <summary>
+/// Runs <see cref="SlowPath"/>: gives it what workers punt and the time, and does what it says. It knows neighbours; the data
+/// plane's <see cref="Adjacency"/> follows it.
+/// </summary>
+internal sealed class SlowPathDriver : ITimed
+{
+    private readonly SlowPath _slow = new();
+    private readonly SlowPathActions _actions = new();
+    private readonly PeState _state;
+    private readonly ControlLoop _loop;
+    private readonly ReadOnlySpanAction _probeReply;
+
+    public SlowPathDriver(PeState state, ControlLoop loop, ReadOnlySpanAction probeReply)
+    {
+        (_state, _loop, _probeReply) = (state, loop, probeReply);
+        state.PortGone = port => Do(a => _slow.RemovePort(port.Index, a));
+    }
+
+    public long NextDeadline => _slow.NextDeadline;
+
+    /// <summary>What the slow path knows about neighbours.</summary>
+    public IEnumerable<NeighborSnapshot> Neighbors => _slow.Neighbors;
+
+    /// <summary>Counters for metrics.</summary>
+    public long Count(SlowPathVerdict verdict) => _slow.Count(verdict);
+
+    /// <summary>A punted packet.</summary>
+    public void Punted(in PuntInfo info, ReadOnlySpan<byte> frame, long now)
+    {
+        if (info.Reason == PuntReason.TunnelProbeReply)
+        {
+            if (info.L3Offset < frame.Length) _probeReply(frame[info.L3Offset..], now);
+            return;
+        }
+
+        _slow.Handle(info, frame, now, _actions);
+        CarryOut(now);
+    }
+
+    /// <summary>A port is there, or its addresses changed.</summary>
+    public void SetPort(PortState port)
+    {
+        PortEntry entry = port.Entry;
+        Do(a => _slow.SetPort(
+            new SlowPathPort(entry.Index, entry.Vrf.Index, entry.Mac)
+            {
+                Addresses = [.. entry.Addresses.Select(x => (x.Address, x.PrefixLength))],
+                LinkLocal = entry.LinkLocal,
+                AnswersForAll = entry.IsHost,
+            },
+            a));
+        _slow.SetLoopbacks(entry.Vrf.Index, _state.Config.Loopbacks);
+        if (!entry.IsHost) Do(a => _slow.Announce(entry.Index, a));
+    }
+
+    /// <summary>Asks for a neighbour now, whatever was known before.</summary>
+    public void Resolve(Adjacency adjacency)
+    {
+        if (adjacency.State == NeighborState.Failed) adjacency.Fail(NeighborState.Incomplete);
+        Do(a => _slow.Resolve(adjacency.Port.Index, adjacency.Address, _loop.Now, a, force: true));
+    }
+
+    public void Poll(long now) => Do(a => _slow.Poll(now, a));
+
+    private void Do(Action<SlowPathActions> call)
+    {
+        call(_actions);
+        CarryOut(_loop.Now);
+    }
+
+    private void CarryOut(long now)
+    {
+        foreach (ref readonly SlowPathAction action in _actions.Items)
+        {
+            switch (action.Kind)
+            {
+                case SlowPathActionKind.SendFrame:
+                    _state.Workers.Transmit(action.Port, _actions.Bytes(action).ToArray());
+                    break;
+                case SlowPathActionKind.Originate:
+                    _state.Workers.Originate(action.Vrf, _actions.Bytes(action).ToArray());
+                    break;
+                case SlowPathActionKind.NeighborChanged:
+                    Follow(action, now);
+                    break;
+                case SlowPathActionKind.PathMtu:
+                    _state.Events.Add(now, "neighbor", action.Address.ToString(), "path-mtu", $"{action.Mtu} bytes");
+                    break;
+            }
+        }
+
+        _actions.Clear();
+    }
+
+    private void Follow(in SlowPathAction action, long now)
+    {
+        if (_state.PortByIndex(action.Port) is not { } port || port.Entry.Neighbors.GetOrAdd(action.Address) is not { } adjacency) return;
+        NeighborState before = adjacency.State;
+        MacAddress? known = adjacency.Mac;
+        if (action.Mac is { } mac)
+        {
+            if (adjacency.Resolve(mac, action.State)) _state.Workers.Flush(adjacency);
+        }
+        else if (action.State == NeighborState.Failed)
+        {
+            if (adjacency.Fail()) _state.Workers.Flush(adjacency);
+        }
+        else
+        {
+            adjacency.Fail(action.State);
+            if (adjacency.WaitingPackets == 0 && !IsNextHop(port, adjacency)) port.Entry.Neighbors.Remove(adjacency);
+        }
+
+        // Reachable, stale and probe come and go with every idle spell; a person wants to know about the rest.
+        bool worthTelling = action.Mac != known || (action.State == NeighborState.Failed) != (before == NeighborState.Failed);
+        if (worthTelling) _state.Events.Add(now, "neighbor", $"{action.Address}%{port.Config.Name}", action.State.ToString().ToLowerInvariant(), action.Mac?.ToString());
+    }
+
+    // A next hop's adjacency is named by decisions: it stays the one object for its address.
+    private bool IsNextHop(PortState port, Adjacency adjacency)
+    {
+        if (_state.Groups.Count > 0) return true;
+        foreach (VrfState vrf in _state.Vrfs.Values)
+        {
+            foreach (NextHop hop in vrf.Rib.NextHops)
+            {
+                if (hop.Resolved.Address == adjacency.Address && hop.Resolved.Port == port.Config.Name) return true;
+            }
+        }
+
+        return false;
+    }
+}
+
+/// <summary>Takes a packet that is valid during the call only.</summary>
+internal delegate void ReadOnlySpanAction(ReadOnlySpan<byte> packet, long now);

@@ -1,0 +1,143 @@
+using SdnEdge.Core.Config;
+using SdnEdge.Core.Forwarding;
+using SdnEdge.Core.Wire;
+
+namespace SdnEdge.Router.Control;
+
+/// <summary>
+/// Tunnels and their probes. A migration's tunnel is down until a full-size probe has come back; a configured one starts up
+/// and follows its probe once the far end has answered one, because not every far end does.
+/// </summary>
+internal sealed class TunnelKeeper(PeState state, ControlLoop loop) : ITimed
+{
+    private readonly Dictionary<string, Kept> _kept = [];
+    private uint _nextTag = 1;
+
+    /// <summary>Told when a tunnel goes up or down.</summary>
+    public event Action<string, bool>? HealthChanged;
+
+    public long NextDeadline
+    {
+        get
+        {
+            long next = long.MaxValue;
+            foreach (Kept kept in _kept.Values) next = Math.Min(next, kept.Probe?.NextDeadline ?? long.MaxValue);
+            return next;
+        }
+    }
+
+    /// <summary>All tunnels with their probes, by name.</summary>
+    public IEnumerable<(Tunnel Tunnel, TunnelProbe? Probe)> All => _kept.Values.Select(k => (k.Tunnel, k.Probe));
+
+    /// <summary>Adds a configured tunnel.</summary>
+    public void Add(TunnelConfig config)
+    {
+        var options = new TunnelOptions(config.Name, config.Local, config.Remote, config.Key)
+        {
+            Encapsulation = config.Encapsulation == Core.Config.TunnelEncapsulation.Gre ? Core.Forwarding.TunnelEncapsulation.Gre : Core.Forwarding.TunnelEncapsulation.GreInUdp,
+            Mtu = config.Mtu ?? 0,
+            Ttl = (byte)config.Ttl,
+            Dscp = config.Dscp == DscpMode.Uniform ? DscpModel.Uniform : DscpModel.Pipe,
+            Ecn = config.Ecn == EcnMode.Normal,
+            MssClamp = config.MssClamp,
+            Checksum = config.Checksum,
+            Sequence = config.Sequence,
+        };
+        Kept kept = Add(options, config.Vrf);
+        kept.Tunnel.Up = true;
+        ProbeWith(config.Name, MtuOf(kept.Tunnel));
+        state.RefreshHops();
+    }
+
+    /// <summary>Adds a migration's tunnel: accepted from now on, up once probed.</summary>
+    public void AddForMigration(string name, string vrf, IpAddress peer, uint key)
+    {
+        IpAddress local = state.Config.Loopbacks.First(l => l.Family == peer.Family);
+        Add(new TunnelOptions(name, local, peer, key) { IsRedirect = true }, vrf);
+    }
+
+    /// <summary>Probes a tunnel with packets of this size from now on.</summary>
+    public void ProbeWith(string name, int packetBytes)
+    {
+        Kept kept = _kept[name];
+        TunnelOptions options = kept.Tunnel.Options;
+        int size = Math.Clamp(packetBytes, TunnelProbe.LeastBytes, 65535);
+        kept.Probe = new TunnelProbe(new TunnelProbeOptions(options.Local, options.Remote, size, state.Plane.ProbeIdentifier, _nextTag++));
+    }
+
+    /// <summary>Takes a tunnel away: neither used nor accepted any more.</summary>
+    public void Remove(string name)
+    {
+        if (!_kept.Remove(name, out Kept? kept)) return;
+        state.Tunnels.Remove(name);
+        state.RefreshHops();
+        state.Plane.RemoveTunnel(kept.Tunnel);
+        state.Workers.Grace();
+        state.Events.Add(loop.Now, "tunnel", name, "removed");
+    }
+
+    /// <summary>A reply to a probe, of whichever tunnel.</summary>
+    public void OnReply(ReadOnlySpan<byte> packet, long now)
+    {
+        foreach (Kept kept in _kept.Values)
+        {
+            if (kept.Probe is null || !kept.Probe.OnReply(packet, now)) continue;
+            Follow(kept, now);
+            return;
+        }
+    }
+
+    public void Poll(long now)
+    {
+        foreach (Kept kept in _kept.Values.ToArray())
+        {
+            if (kept.Probe is not { } probe || probe.NextDeadline > now) continue;
+            if (probe.Poll(now)) state.Workers.Probe(kept.Tunnel, probe.Packet.ToArray());
+            Follow(kept, now);
+        }
+    }
+
+    /// <summary>Why a tunnel is not up, for people.</summary>
+    public string WhyDown(string name)
+    {
+        if (!_kept.TryGetValue(name, out Kept? kept)) return "it is gone";
+        TunnelOptions options = kept.Tunnel.Options;
+        int mtu = MtuOf(kept.Tunnel), size = kept.Probe?.Options.PacketBytes ?? 0;
+        if (kept.Tunnel.Underlay.Lookup(options.Remote) is null) return $"there is no route to {options.Remote}";
+        return mtu < size
+            ? $"the way to {options.Remote} leaves {mtu} bytes inside the tunnel and the servers' port has an MTU of {size}; raise the core ports' MTU to {size + kept.Tunnel.HeaderBytes} or more"
+            : $"{kept.Probe?.Sent ?? 0} probes of {size} bytes to {options.Remote} (key {options.Key}) got no answer; is the target prepared, with the same key?";
+    }
+
+    private Kept Add(TunnelOptions options, string vrf)
+    {
+        Tunnel tunnel = state.Plane.AddTunnel(options, state.Vrfs[vrf].Table, state.Default.Table);
+        var kept = new Kept(tunnel);
+        _kept.Add(options.Name, kept);
+        state.Tunnels.Add(options.Name, tunnel);
+        state.Events.Add(loop.Now, "tunnel", options.Name, "added", $"to {options.Remote}, key {options.Key?.ToString() ?? "none"}");
+        return kept;
+    }
+
+    private static int MtuOf(Tunnel tunnel)
+        => tunnel.EffectiveMtu(tunnel.Underlay.Lookup(tunnel.Options.Remote)?.Hop.Current.Port?.Mtu ?? NodeConfigLoader.MinMtu + tunnel.HeaderBytes);
+
+    private void Follow(Kept kept, long now)
+    {
+        bool up = kept.Probe!.IsUp;
+        kept.HasAnswered |= up;
+        if (up == kept.Tunnel.Up || (!up && !kept.HasAnswered && !kept.Tunnel.Options.IsRedirect)) return;
+        kept.Tunnel.Up = up;
+        state.Events.Add(now, "tunnel", kept.Tunnel.Name, up ? "up" : "down", up ? $"round trip {kept.Probe.LastRttNs / 1e6:0.###} ms" : "probes are not answered");
+        HealthChanged?.Invoke(kept.Tunnel.Name, up);
+    }
+
+    private sealed class Kept(Tunnel tunnel)
+    {
+        public Tunnel Tunnel { get; } = tunnel;
+
+        public TunnelProbe? Probe { get; set; }
+
+        public bool HasAnswered { get; set; }
+    }
+}

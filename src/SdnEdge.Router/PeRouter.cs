@@ -1,0 +1,202 @@
+using System.Reflection;
+using SdnEdge.Core.Api;
+using SdnEdge.Core.Config;
+using SdnEdge.Core.Forwarding;
+using SdnEdge.Core.Wire;
+using SdnEdge.Linux;
+using SdnEdge.Router.Api;
+using SdnEdge.Router.Control;
+using SdnEdge.Router.Telemetry;
+
+namespace SdnEdge.Router;
+
+/// <summary>The host port's device, and the kernel's MAC address on it.</summary>
+/// <param name="Device">The device.</param>
+/// <param name="Kernel">MAC address of the kernel's end.</param>
+public sealed record HostDevice(IFdPort Device, MacAddress Kernel);
+
+/// <summary>What a PE is made with. The defaults are the real machine; tests put in their own.</summary>
+public sealed record PeRouterOptions
+{
+    /// <summary>Opens the device of a port; null: a TAP.</summary>
+    public Func<PortConfig, IFdPort>? OpenPort { get; init; }
+
+    /// <summary>Opens the host port and configures the kernel behind it; null: a TAP, configured with <c>ip</c>.</summary>
+    public Func<NodeConfig, MacAddress, HostDevice>? OpenHost { get; init; }
+
+    /// <summary>Reads the configuration again for a reload; null: reload is refused.</summary>
+    public Func<ConfigResult>? ReadConfig { get; init; }
+
+    /// <summary>The clock.</summary>
+    public TimeProvider Time { get; init; } = TimeProvider.System;
+}
+
+/// <summary>
+/// A PE. Start: 1. VRFs, 2. host port, 3. ports, tunnels and routes, 4. workers and control loop, 5. BGP, 6. the API. Stop is
+/// the same backwards.
+/// </summary>
+public sealed class PeRouter : IPeControl, IAsyncDisposable
+{
+    private readonly ControlLoop _loop;
+    private readonly PeState _state;
+    private readonly SlowPathDriver _slowPath;
+    private readonly TunnelKeeper _tunnels;
+    private readonly BgpDriver _bgp;
+    private readonly MigrationActions _actions;
+    private readonly MigrationRunner _migrations;
+    private readonly ConfigApplier _config;
+    private readonly PeView _view;
+    private readonly PeMetrics _metrics;
+    private readonly PeRouterOptions _options;
+    private readonly long _startedAt;
+    private MeterBridge? _meters;
+    private HttpApi? _api;
+    private bool _hostConfigured;
+    private volatile bool _ready;
+
+    private PeRouter(NodeConfig config, PeRouterOptions options)
+    {
+        _options = options;
+        _loop = new ControlLoop(options.Time);
+        _startedAt = _loop.Now;
+        _loop.Faulted = e => Events.Add(_loop.Now, "fault", config.Name, e.GetType().Name, e.ToString());
+        _state = new PeState(config, _loop, Events, options.OpenPort ?? OpenTap, (in PuntInfo info, ReadOnlySpan<byte> frame, long now) => _slowPath!.Punted(info, frame, now));
+        _tunnels = new TunnelKeeper(_state, _loop);
+        _slowPath = new SlowPathDriver(_state, _loop, _tunnels.OnReply);
+        _bgp = new BgpDriver(_state, _loop);
+        _state.RoutesChanged = _bgp.RoutesChanged;
+        _actions = new MigrationActions(_state, _tunnels, _slowPath.Resolve, _bgp.SetLocalPref, _loop);
+        _migrations = new MigrationRunner(_state, _tunnels, _actions, _loop);
+        _config = new ConfigApplier(_state, _tunnels, _slowPath, _bgp, _loop);
+        _view = new PeView(_state, _tunnels, _slowPath, _bgp, _loop);
+        _metrics = new PeMetrics(_state, _view, _actions, _bgp, _migrations, _slowPath, _loop);
+        _loop.Add(_state);
+        _loop.Add(_slowPath);
+        _loop.Add(_tunnels);
+        _loop.Add(_migrations);
+        _loop.Add((ITimed)_bgp);
+        _loop.Add((IWorkSource)_bgp);
+        _loop.AfterRound = now =>
+        {
+            _state.Publish(now);
+            _bgp.Flush();
+        };
+    }
+
+    /// <inheritdoc/>
+    public EventLog Events { get; } = new();
+
+    /// <summary>Starts a PE. When this returns it forwards, and its API answers.</summary>
+    /// <exception cref="IOException">A device or socket could not be made; the message says which and why.</exception>
+    /// <exception cref="LinuxException">The kernel refused.</exception>
+    public static async Task<PeRouter> StartAsync(NodeConfig config, PeRouterOptions options)
+    {
+        var pe = new PeRouter(config, options);
+        try
+        {
+            // The loop does not run yet: this thread is the single writer.
+            pe._config.ApplyAll(config);
+            pe.StartHost(config);
+            pe._state.Workers.Start();
+            pe._loop.Start();
+            await pe._loop.RunAsync(() => pe._bgp.Start(config.Bgp));
+            if (config.Telemetry.Otlp is not null) pe._meters = new MeterBridge(() => pe.MetricsAsync().GetAwaiter().GetResult());
+            pe._ready = true;
+            if (config.Api.Unix is not null || config.Api.Tcp is not null) pe._api = await HttpApi.StartAsync(config.Api, pe, config.Telemetry);
+            return pe;
+        }
+        catch
+        {
+            await pe.DisposeAsync();
+            throw;
+        }
+    }
+
+    /// <inheritdoc/>
+    public Task<NodeInfo> NodeAsync() => _loop.RunAsync(() => new NodeInfo(
+        _state.Config.Name, _state.Config.RouterId.ToString(), _state.Config.As,
+        typeof(PeRouter).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion.Split('+')[0] ?? "0",
+        Environment.ProcessId, _startedAt, _ready));
+
+    /// <inheritdoc/>
+    public Task<IReadOnlyList<PortInfo>> PortsAsync() => _loop.RunAsync(_view.Ports);
+
+    /// <inheritdoc/>
+    public Task<IReadOnlyList<VrfInfo>> VrfsAsync() => _loop.RunAsync(_view.Vrfs);
+
+    /// <inheritdoc/>
+    public Task<IReadOnlyList<RouteInfo>> RoutesAsync(RouteQuery query) => _loop.RunAsync(() => _view.Routes(query));
+
+    /// <inheritdoc/>
+    public Task<IReadOnlyList<FibInfo>> FibAsync(RouteQuery query) => _loop.RunAsync(() => _view.Fib(query));
+
+    /// <inheritdoc/>
+    public Task<FibInfo> LookupAsync(string vrf, string address) => _loop.RunAsync(() => _view.Lookup(vrf, address));
+
+    /// <inheritdoc/>
+    public Task<IReadOnlyList<NeighborInfo>> NeighborsAsync() => _loop.RunAsync(_view.Neighbors);
+
+    /// <inheritdoc/>
+    public Task<IReadOnlyList<TunnelInfo>> TunnelsAsync() => _loop.RunAsync(_view.Tunnels);
+
+    /// <inheritdoc/>
+    public Task<IReadOnlyList<BgpPeerInfo>> BgpPeersAsync() => _loop.RunAsync(() => _bgp.Peers(_loop.Now));
+
+    /// <inheritdoc/>
+    public Task<IReadOnlyList<RedirectGroupInfo>> GroupsAsync() => _loop.RunAsync(_actions.GroupInfos);
+
+    /// <inheritdoc/>
+    public Task<IReadOnlyList<DropInfo>> DropsAsync() => _loop.RunAsync(_view.Drops);
+
+    /// <inheritdoc/>
+    public Task<IReadOnlyList<MigrationInfo>> MigrationsAsync() => _loop.RunAsync(_migrations.Infos);
+
+    /// <inheritdoc/>
+    public async Task<SignalReply> SignalAsync(string id, SignalKind kind, SignalRequest request, CancellationToken cancel)
+        => await (await _loop.RunAsync(() => _migrations.Signal(id, kind, request))).WaitAsync(cancel);
+
+    /// <inheritdoc/>
+    public async Task<ReloadReply> ReloadAsync()
+    {
+        if (_options.ReadConfig is not { } read) throw new ProblemException(Problems.Conflict("this PE was not started from a file"));
+        ConfigResult result = read();
+        if (result.Config is not { } next)
+            throw new ProblemException(Problems.BadConfig("the file is wrong; nothing was applied", [.. result.Errors.Select(e => new ProblemError($"{e.File}:{e.Line}:{e.Column}: {e.Field}", e.Message))]));
+        return await _loop.RunAsync(() => _config.Apply(next));
+    }
+
+    /// <inheritdoc/>
+    public Task<IReadOnlyList<MetricFamily>> MetricsAsync() => _loop.RunAsync(_metrics.Collect);
+
+    /// <inheritdoc/>
+    public async ValueTask DisposeAsync()
+    {
+        _ready = false;
+        if (_api is not null) await _api.DisposeAsync();
+        _meters?.Dispose();
+        _loop.Dispose();
+        _bgp.Dispose();
+        _state.Dispose();
+        if (_hostConfigured) HostNetwork.Undo(_state.Config.Loopbacks);
+    }
+
+    // The data plane is one end of the wire, the kernel's side of the device only the other: it must not speak for itself.
+    private static IFdPort OpenTap(PortConfig config) => TapPort.Open(config.Name, config.Device, new TapOptions { Mtu = config.Mtu, DisableKernelIpv6 = true });
+
+    private void StartHost(NodeConfig config)
+    {
+        if (config.Host is not { } host) return;
+        HostDevice device = (_options.OpenHost ?? OpenHostTap)(config, _state.OwnMac("host"));
+        _state.AddHostPort(host, device.Device, device.Kernel);
+        _slowPath.SetPort(_state.HostPort!);
+    }
+
+    private HostDevice OpenHostTap(NodeConfig config, MacAddress gateway)
+    {
+        HostConfig host = config.Host!;
+        TapPort tap = TapPort.Open("host", host.Device, new TapOptions { Mtu = host.Mtu });
+        _hostConfigured = true;
+        HostNetwork.Configure(host.Device, host.Mtu, gateway, config.Loopbacks);
+        return new HostDevice(tap, HostNetwork.MacOf(host.Device));
+    }
+}
