@@ -93,6 +93,32 @@ public sealed partial class SlowPath
         return Tally(SlowPathVerdict.Answered);
     }
 
+    /// <summary>
+    /// Keeps asking for a neighbour, once a second, until it is there; it never counts as failed. For a server that is about to
+    /// arrive on the port: the moment it speaks up (a gratuitous ARP or unsolicited advertisement is enough) it is known.
+    /// </summary>
+    /// <param name="port">Port on which it will appear.</param>
+    /// <param name="address">Its address.</param>
+    /// <param name="now">Nanoseconds.</param>
+    /// <param name="actions">Where what is to be done is appended.</param>
+    public SlowPathVerdict Watch(int port, IpAddress address, long now, SlowPathActions actions)
+    {
+        SlowPathVerdict verdict = Resolve(port, address, now, actions);
+        if (_neighbors.TryGetValue((port, address), out Neighbor? neighbor))
+        {
+            neighbor.IsWatched = true;
+            if (neighbor.State == NeighborState.Failed) verdict = Resolve(port, address, now, actions, force: true);
+        }
+
+        return verdict;
+    }
+
+    /// <summary>Ends <see cref="Watch"/>: from now on the neighbour ages and fails as any other.</summary>
+    public void Unwatch(int port, IpAddress address)
+    {
+        if (_neighbors.TryGetValue((port, address), out Neighbor? neighbor)) neighbor.IsWatched = false;
+    }
+
     /// <summary>Does what is due: repeats solicitations, probes what has aged, gives up on who does not answer.</summary>
     public void Poll(long now, SlowPathActions actions)
     {
@@ -101,7 +127,7 @@ public sealed partial class SlowPath
             DropOutdatedDeadlines();
             if (!_deadlines.TryPeek(out Neighbor? neighbor, out long deadline) || deadline > now) return;
             _deadlines.Dequeue();
-            neighbor.Deadline = long.MaxValue;
+            neighbor.Deadline = neighbor.QueuedAt = long.MaxValue;
             if (_ports.TryGetValue(neighbor.Port, out SlowPathPort? port)) Advance(port, neighbor, now, actions);
         }
     }
@@ -126,8 +152,8 @@ public sealed partial class SlowPath
     {
         switch (neighbor.State)
         {
-            case NeighborState.Incomplete when neighbor.Attempts <= _options.Retries:
-                neighbor.Attempts++;
+            case NeighborState.Incomplete when neighbor.Attempts <= _options.Retries || neighbor.IsWatched:
+                neighbor.Attempts = Math.Min(neighbor.Attempts, _options.Retries) + 1;
                 Solicit(port, neighbor, unicast: false, actions);
                 Schedule(neighbor, now + _options.RetryNs);
                 break;
@@ -139,6 +165,12 @@ public sealed partial class SlowPath
                 // The last one goes to all: whoever has the address now may be at another MAC address.
                 Solicit(port, neighbor, unicast: neighbor.Attempts < _options.Retries, actions);
                 Schedule(neighbor, now + _options.RetryNs);
+                break;
+            case NeighborState.Probe when neighbor.IsWatched:
+                SetState(neighbor, NeighborState.Incomplete);
+                neighbor.Mac = null;
+                actions.NeighborChanged(neighbor.Port, neighbor.Address, null, NeighborState.Incomplete);
+                Schedule(neighbor, now + _options.FirstRetryNs);
                 break;
             case NeighborState.Incomplete or NeighborState.Probe:
                 SetState(neighbor, NeighborState.Failed);
@@ -249,16 +281,27 @@ public sealed partial class SlowPath
         }
     }
 
+    // A neighbour takes a new place in the queue only when it is due earlier than where it stands; when it is due later it moves
+    // as it comes to the front. So confirming it again and again, however often, does not make the queue grow.
     private void Schedule(Neighbor neighbor, long deadline)
     {
         neighbor.Deadline = deadline;
+        if (deadline >= neighbor.QueuedAt) return;
+        neighbor.QueuedAt = deadline;
         _deadlines.Enqueue(neighbor, deadline);
     }
 
-    // A neighbour is queued anew whenever its deadline changes; older places in the queue no longer match it.
+    // Afterwards the front of the queue, if any, is a neighbour at its deadline.
     private void DropOutdatedDeadlines()
     {
-        while (_deadlines.TryPeek(out Neighbor? neighbor, out long deadline) && neighbor.Deadline != deadline) _deadlines.Dequeue();
+        while (_deadlines.TryPeek(out Neighbor? neighbor, out long place))
+        {
+            if (place == neighbor.Deadline && place == neighbor.QueuedAt) return;
+            _deadlines.Dequeue();
+            if (place != neighbor.QueuedAt) continue; // has moved forward since
+            neighbor.QueuedAt = long.MaxValue;
+            if (neighbor.Deadline != long.MaxValue) Schedule(neighbor, neighbor.Deadline);
+        }
     }
 
     private sealed class Neighbor(int port, IpAddress address)
@@ -274,6 +317,10 @@ public sealed partial class SlowPath
         public int Attempts { get; set; }
 
         public long Deadline { get; set; } = long.MaxValue;
+
+        public long QueuedAt { get; set; } = long.MaxValue;
+
+        public bool IsWatched { get; set; }
 
         public long ConfirmedAt { get; set; }
     }

@@ -8,8 +8,14 @@ namespace SdnEdge.Core.Forwarding;
 /// <param name="Mac">The router's MAC address on it.</param>
 public sealed record SlowPathPort(int Index, int Vrf, MacAddress Mac)
 {
+    private readonly (IpAddress Address, int PrefixLength)[] _addresses = []; // an array: walking it allocates nothing
+
     /// <summary>The router's addresses on the port, each with the prefix length of its subnet.</summary>
-    public IReadOnlyList<(IpAddress Address, int PrefixLength)> Addresses { get; init; } = [];
+    public IReadOnlyList<(IpAddress Address, int PrefixLength)> Addresses
+    {
+        get => _addresses;
+        init => _addresses = [.. value];
+    }
 
     /// <summary>IPv6 link-local address of the port; null = derived from the MAC address (RFC 4291 appendix A).</summary>
     public IpAddress? LinkLocal { get; init; }
@@ -36,7 +42,7 @@ public sealed record SlowPathPort(int Index, int Vrf, MacAddress Mac)
 
     internal bool Owns(IpAddress address)
     {
-        foreach ((IpAddress own, _) in Addresses)
+        foreach ((IpAddress own, _) in _addresses)
         {
             if (own == address) return true;
         }
@@ -48,7 +54,7 @@ public sealed record SlowPathPort(int Index, int Vrf, MacAddress Mac)
     internal bool IsOnLink(IpAddress address)
     {
         if (address.IsV6 && address.IsLinkLocal) return true;
-        foreach ((IpAddress own, int length) in Addresses)
+        foreach ((IpAddress own, int length) in _addresses)
         {
             if (own.Family == address.Family && new IpPrefix(own, length).Contains(address)) return true;
         }
@@ -60,7 +66,7 @@ public sealed record SlowPathPort(int Index, int Vrf, MacAddress Mac)
     internal bool IsDirectedBroadcast(IpAddress address)
     {
         if (!address.IsV4) return false;
-        foreach ((IpAddress own, int length) in Addresses)
+        foreach ((IpAddress own, int length) in _addresses)
         {
             if (!own.IsV4 || length > 30) continue; // /31 and /32 have no broadcast address (RFC 3021)
             uint host = uint.MaxValue >> length;
@@ -74,7 +80,7 @@ public sealed record SlowPathPort(int Index, int Vrf, MacAddress Mac)
     internal IpAddress SourceFor(IpAddress peer)
     {
         IpAddress first = default;
-        foreach ((IpAddress own, int length) in Addresses)
+        foreach ((IpAddress own, int length) in _addresses)
         {
             if (own.Family != peer.Family) continue;
             if (own.IsV6 && own.IsLinkLocal) continue;

@@ -1,6 +1,8 @@
 using SdnEdge.Core.Fib;
 using SdnEdge.Core.Forwarding;
+using SdnEdge.Core.Tests.Wire;
 using SdnEdge.Core.Wire;
+using SdnEdge.Testing;
 using Xunit;
 using static SdnEdge.Core.Tests.Forwarding.SlowPathBench;
 
@@ -260,6 +262,80 @@ public class SlowPathArpTests
         Assert.True(EthernetView.TryParse(frames[0], out EthernetView first) && ArpView.TryParse(first.Payload, out ArpView arp)
             && arp.Packet == new ArpPacket(ArpOperation.Request, DcMac, Gateway, default, Gateway) && first.Destination == MacAddress.Broadcast);
         Assert.Equal(MacAddress.Parse("33:33:00:00:00:01"), MacAddress.Read(frames[1]));
+    }
+
+    // A server is about to arrive: nobody answers for a minute, then it announces itself.
+    [Fact]
+    public void A_watched_neighbour_is_asked_for_once_a_second_never_fails_and_is_known_the_moment_it_speaks_up()
+    {
+        long start = _b.Now;
+        _b.SlowPath.Watch(Dc, Host, _b.Now, _b.Actions);
+        for (; _b.Now < start + (60 * Second); _b.Now += 33_333_331) _b.SlowPath.Poll(_b.Now, _b.Actions);
+        List<(SlowPathAction Action, byte[] Bytes)> actions = _b.Take();
+        Assert.All(actions, a => Assert.Equal(SlowPathActionKind.SendFrame, a.Action.Kind));
+        Assert.InRange(actions.Count, 58, 62);
+
+        _b.Arp(ArpOperation.Request, HostMac, Host, Host);
+        (SlowPathAction known, _) = Assert.Single(_b.Take());
+        Assert.Equal((HostMac, NeighborState.Stale), (known.Mac, known.State));
+
+        // It leaves again without a word: its probes are not answered, and it is waited for anew.
+        while (_b.StateOf(Host) != NeighborState.Incomplete) _b.SlowPath.Poll(_b.Now = _b.SlowPath.NextDeadline, _b.Actions);
+        Assert.Equal((NeighborState.Incomplete, null), (_b.Take()[^1].Action.State, _b.Find(Host)!.Value.Mac));
+        _b.SlowPath.Unwatch(Dc, Host);
+        while (_b.Find(Host) is not null) _b.SlowPath.Poll(_b.Now = _b.SlowPath.NextDeadline, _b.Actions);
+        Assert.Equal(long.MaxValue, _b.SlowPath.NextDeadline);
+    }
+
+    [Fact]
+    public void Watching_a_neighbour_that_has_failed_starts_anew()
+    {
+        _b.SlowPath.Resolve(Dc, Host, _b.Now, _b.Actions);
+        while (_b.StateOf(Host) != NeighborState.Failed) _b.SlowPath.Poll(_b.Now = _b.SlowPath.NextDeadline, _b.Actions);
+        _b.Take();
+        Assert.Equal(SlowPathVerdict.Answered, _b.SlowPath.Watch(Dc, Host, _b.Now, _b.Actions));
+        Assert.Single(_b.TakeFrames(Dc));
+    }
+
+    [Fact]
+    public void Being_confirmed_a_hundred_thousand_times_costs_no_memory()
+    {
+        for (int i = 0; i < 1000; i++, _b.Now += 7) _b.Arp(ArpOperation.Reply, HostMac, Host, Gateway);
+        _b.Actions.Clear();
+        byte[] frame = Frames.Ethernet(EtherType.Arp, Frames.Arp(new ArpPacket(ArpOperation.Reply, HostMac, Host, DcMac, Gateway)));
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        for (int i = 0; i < 100_000; i++, _b.Now += 7) _b.SlowPath.Arp(Dc, frame, 14, _b.Now, _b.Actions);
+        Assert.Equal(0, GC.GetAllocatedBytesForCurrentThread() - before);
+        Assert.InRange(_b.SlowPath.NextDeadline, _b.Now + (15 * Second) - 7, _b.Now + (45 * Second));
+    }
+
+    [Fact]
+    public void Handle_gives_each_punt_to_the_part_that_answers_it()
+    {
+        byte[] packet = Frames.Ip(Host, Client, IpProtocol.Udp, Frames.Udp(Host, Client, 1, 2, Frames.Bytes(30)));
+        byte[] frame = Frames.Ethernet(EtherType.Ipv4, packet, to: DcMac, from: HostMac);
+        (PuntReason Reason, byte Type, byte Code)[] errors =
+            [(PuntReason.TtlExpired, 11, 0), (PuntReason.TooBig, 3, 4), (PuntReason.NoRoute, 3, 0), (PuntReason.Unreachable, 3, 1), (PuntReason.NoListener, 3, 3)];
+        foreach ((PuntReason reason, byte type, byte code) in errors)
+        {
+            PuntInfo info = new() { Reason = reason, Port = Dc, L3Offset = 14, Mtu = 1400 };
+            Assert.Equal(SlowPathVerdict.Answered, _b.SlowPath.Handle(info, frame, _b.Now, _b.Actions));
+            Assert.True(IpPacketView.TryParse(_b.TakeOriginated(), out IpPacketView ip) && IcmpView.TryParse(ip.Payload, out IcmpView icmp)
+                && (icmp.Type, icmp.Code) == (type, code));
+        }
+
+        byte[] arp = Frames.Ethernet(EtherType.Arp, Frames.Arp(new ArpPacket(ArpOperation.Request, HostMac, Host, default, Gateway)));
+        Assert.Equal(SlowPathVerdict.Answered, _b.SlowPath.Handle(new PuntInfo { Reason = PuntReason.Arp, Port = Dc, L3Offset = 14 }, arp, _b.Now, _b.Actions));
+
+        DataPlane plane = new(1);
+        PortEntry port = plane.AddPort(new PortOptions("dc", DcMac, 1500) { Addresses = [new PortAddress(Gateway, 24)] }, new MemoryPort("dc"), plane.AddVrf("default"));
+        SlowPath slow = new();
+        slow.SetPort(SlowPathPort.From(port), _b.Actions);
+        _b.Actions.Clear();
+        PuntInfo needed = new() { Reason = PuntReason.NeighborNeeded, Port = port.Index, Adjacency = port.Neighbors.GetOrAdd(Host) };
+        Assert.Equal(SlowPathVerdict.Answered, slow.Handle(needed, frame, _b.Now, _b.Actions));
+        Assert.Single(_b.TakeFrames(port.Index));
+        Assert.Equal(SlowPathVerdict.Ignored, slow.Handle(new PuntInfo { Reason = PuntReason.TunnelProbeReply }, frame, _b.Now, _b.Actions));
     }
 
     [Fact]
