@@ -132,7 +132,7 @@ public sealed unsafe class TapPort : IFdPort
         while (count < PacketBatch.Capacity)
         {
             byte* buffer = batch.FrameBuffer(count) - VnetHeader.Size;
-            nint got = Libc.Read(_fd, buffer, limit);
+            nint got = Libc.ReadPacket(_fd, buffer, limit);
             if (got < 0)
             {
                 int error = Marshal.GetLastPInvokeError();
@@ -173,7 +173,7 @@ public sealed unsafe class TapPort : IFdPort
             {
                 byte* start = packet.Data - VnetHeader.Size;
                 *(VnetHeader*)start = packet.Vnet;
-                sent = Libc.Write(_fd, start, VnetHeader.Size + packet.Length);
+                sent = Libc.WritePacket(_fd, start, VnetHeader.Size + packet.Length);
             }
             else
             {

@@ -68,6 +68,7 @@ public sealed unsafe partial class Forwarder : IBatchProcessor, IDisposable
         }
         else
         {
+            Prefetch(packets, entry);
             long bytes = 0;
             foreach (ref Packet packet in packets)
             {
