@@ -1,0 +1,165 @@
+using System.Text.Json;
+using SdnEdge.Core.Bgp;
+using SdnEdge.Core.Rib;
+using SdnEdge.Core.Wire;
+using SdnEdge.Testing;
+using Xunit;
+
+namespace SdnEdge.Router.Tests.Bgp;
+
+/// <summary>Real sessions with Debian's FRR, in namespaces of their own.</summary>
+public sealed class FrrTests
+{
+    private const string Configuration = """
+        frr defaults datacenter
+        router bgp 65000
+         bgp router-id 10.255.0.3
+         no bgp network import-check
+         bgp log-neighbor-changes
+         coalesce-time 0
+         neighbor pe peer-group
+         neighbor pe remote-as 65000
+         neighbor pe update-source 10.255.0.3
+         neighbor pe timers 3 9
+         neighbor pe timers connect 1
+         neighbor 10.255.0.1 peer-group pe
+         neighbor 10.255.0.2 peer-group pe
+         address-family ipv4 unicast
+          network 10.2.3.0/24
+         exit-address-family
+         address-family ipv6 unicast
+          neighbor pe activate
+          network fd00:2:3::/64
+         exit-address-family
+        """;
+
+    private static readonly IpPrefix Server4 = IpPrefix.Parse("10.1.1.10/32");
+    private static readonly IpPrefix Server6 = IpPrefix.Parse("fd00:1:1::10/128");
+
+    [RootFact]
+    public void FRR_learns_prefers_the_higher_local_preference_and_sees_the_withdrawal_in_both_families()
+    {
+        using var rig = new PeerRig();
+        SpeakerHost a = rig.AddSpeaker(1);
+        SpeakerHost b = rig.AddSpeaker(2);
+        StartFrr(rig);
+
+        Advertise(a, 100);
+        Best(rig, Server4, "10.255.0.1", 100);
+        Best(rig, Server6, "10.255.0.1", 100);
+
+        Advertise(b, 200);
+        Best(rig, Server4, "10.255.0.2", 200);
+        Best(rig, Server6, "10.255.0.2", 200);
+
+        // PE_a withdraws, as at the end of a migration: only b's routes are left.
+        a.Do(() =>
+        {
+            a.Speaker.Withdraw(Server4);
+            a.Speaker.Withdraw(Server6);
+        });
+        PeerRig.Await(() => Show(rig, Server4), t => Paths(t).Count == 1, "FRR has only b's IPv4 route");
+        PeerRig.Await(() => Show(rig, Server6), t => Paths(t).Count == 1, "FRR has only b's IPv6 route");
+        Best(rig, Server4, "10.255.0.2", 200);
+
+        // And the other way: what FRR announces is here, resolved.
+        foreach (SpeakerHost host in (SpeakerHost[])[a, b])
+        {
+            host.Await(() => host.Rib.Best(IpPrefix.Parse("10.2.3.0/24")) is not null, "the IPv4 route of FRR");
+            host.Await(() => host.Rib.Best(IpPrefix.Parse("fd00:2:3::/64")) is not null, "the IPv6 route of FRR");
+            Assert.Empty(host.Ask(() => host.Speaker.Engine.Peers.Single().Faults.Seen().ToList()));
+            Assert.Equal(BgpState.Established, host.Ask(() => host.Speaker.Engine.Peers.Single().State));
+        }
+
+        RouteView learnt = a.Ask(() => a.Rib.Best(IpPrefix.Parse("10.2.3.0/24"))!.Value);
+        Assert.Equal(PeerRig.Loopback4(3), learnt.Hop.Spec.Address);
+        Assert.Contains("four-octet-as", a.Ask(() => a.Speaker.Engine.Peers.Single().ToInfo(SpeakerHost.Now).Capabilities));
+    }
+
+    [RootFact]
+    public void FRR_gets_everything_again_when_it_asks_for_a_refresh_and_the_session_stays_up()
+    {
+        using var rig = new PeerRig();
+        SpeakerHost a = rig.AddSpeaker(1);
+        StartFrr(rig);
+        Advertise(a, 100);
+        Best(rig, Server4, "10.255.0.1", 100);
+        BgpPeer peer = a.Ask(() => a.Speaker.Engine.Peers.Single());
+        long before = a.Ask(() => peer.MessagesOut);
+
+        Vtysh(rig, "clear bgp ipv4 unicast 10.255.0.1 soft in");
+        a.Await(() => peer.MessagesOut > before + 1, "the routes are sent again");
+        Best(rig, Server4, "10.255.0.1", 100);
+        Assert.Equal(1, a.Ask(() => peer.Transitions));
+    }
+
+    [RootFact]
+    public void A_session_that_FRR_clears_comes_back_with_all_routes()
+    {
+        using var rig = new PeerRig();
+        SpeakerHost a = rig.AddSpeaker(1);
+        StartFrr(rig);
+        Advertise(a, 100);
+        Best(rig, Server4, "10.255.0.1", 100);
+        BgpPeer peer = a.Ask(() => a.Speaker.Engine.Peers.Single());
+
+        Vtysh(rig, "clear bgp 10.255.0.1");
+        a.Await(() => peer.Transitions == 2, "the session is up again");
+        Best(rig, Server4, "10.255.0.1", 100);
+        a.Await(() => a.Rib.Best(IpPrefix.Parse("10.2.3.0/24")) is not null, "FRR's route is back");
+        Assert.Contains("cease", a.Ask(() => peer.LastError), StringComparison.Ordinal);
+    }
+
+    private static void StartFrr(PeerRig rig)
+    {
+        string configuration = Path.Combine(rig.Folder, "bgpd.conf");
+        File.WriteAllText(configuration, Configuration);
+        File.WriteAllText(Path.Combine(rig.Folder, "zebra.conf"), string.Empty);
+        File.WriteAllText(Path.Combine(rig.Folder, "vtysh.conf"), string.Empty);
+        PeerRig.Run("chown", "-R", "frr:frr", rig.Folder);
+        string[] common = ["--vty_socket", rig.Folder, "-z", Path.Combine(rig.Folder, "zserv.api"), "-u", "frr", "-g", "frr"];
+        rig.StartDaemon(["/usr/lib/frr/zebra", "-f", Path.Combine(rig.Folder, "zebra.conf"), "-i", Path.Combine(rig.Folder, "zebra.pid"), .. common]);
+        PeerRig.Await(() => string.Join(' ', Directory.GetFiles(rig.Folder)), t => t.Contains("zserv.api", StringComparison.Ordinal), "zebra is up");
+        rig.StartDaemon(["/usr/lib/frr/bgpd", "-f", configuration, "-i", Path.Combine(rig.Folder, "bgpd.pid"), "-l", "10.255.0.3", .. common]);
+        PeerRig.Await(() => string.Join(' ', Directory.GetFiles(rig.Folder)), t => t.Contains("bgpd.vty", StringComparison.Ordinal), "bgpd is up");
+    }
+
+    private static void Advertise(SpeakerHost host, uint localPref) => host.Do(() =>
+    {
+        host.Speaker.Advertise(Server4, localPref);
+        host.Speaker.Advertise(Server6, localPref);
+    });
+
+    private static void Best(PeerRig rig, IpPrefix prefix, string peer, int localPref) => PeerRig.Await(
+        () => Show(rig, prefix),
+        text => Paths(text).Any(p => p.Best && p.Peer == peer && p.LocalPref == localPref),
+        $"FRR's best route to {prefix} is that of {peer} with LOCAL_PREF {localPref}");
+
+    private static string Show(PeerRig rig, IpPrefix prefix) => Vtysh(rig, $"show bgp {(prefix.Address.IsV4 ? "ipv4" : "ipv6")} unicast {prefix} json");
+
+    private static List<(string Peer, int LocalPref, bool Best)> Paths(string json)
+    {
+        var paths = new List<(string, int, bool)>();
+        int start = json.IndexOf('{', StringComparison.Ordinal);
+        if (start < 0) return paths;
+        try
+        {
+            using JsonDocument document = JsonDocument.Parse(json[start..]);
+            if (!document.RootElement.TryGetProperty("paths", out JsonElement all)) return paths;
+            foreach (JsonElement path in all.EnumerateArray())
+            {
+                bool best = path.TryGetProperty("bestpath", out JsonElement b) && b.TryGetProperty("overall", out JsonElement overall) && overall.GetBoolean();
+                paths.Add((path.GetProperty("peer").GetProperty("peerId").GetString()!, path.GetProperty("locPrf").GetInt32(), best));
+            }
+        }
+        catch (JsonException)
+        {
+            // vtysh was cut short while the daemon starts: ask again.
+        }
+
+        return paths;
+    }
+
+    private static string Vtysh(PeerRig rig, string command) =>
+        PeerRig.TryRun("vtysh", "--vty_socket", rig.Folder, "--config_dir", rig.Folder, "-d", "bgpd", "-c", command).Text;
+}

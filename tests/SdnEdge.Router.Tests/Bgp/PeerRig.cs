@@ -1,0 +1,140 @@
+using System.Diagnostics;
+using SdnEdge.Core.Bgp;
+using SdnEdge.Core.Wire;
+using SdnEdge.Linux;
+using SdnEdge.Router.Bgp;
+using Xunit;
+
+namespace SdnEdge.Router.Tests.Bgp;
+
+/// <summary>
+/// Two network namespaces and a veth between them: our speakers on one side, a router of another make on the other.
+/// <code>
+///   ours: lo 10.255.0.1, 10.255.0.2        theirs: lo 10.255.0.3
+///         fd00:ff::1, fd00:ff::2                   fd00:ff::3
+///         veth 172.16.0.1/24  ------------------  172.16.0.3/24
+/// </code>
+/// Both namespaces, all daemons (by process id) and the folder go away with Dispose.
+/// </summary>
+internal sealed class PeerRig : IDisposable
+{
+    private static int _count;
+
+    private readonly List<Process> _daemons = [];
+    private readonly List<SpeakerHost> _speakers = [];
+
+    public PeerRig()
+    {
+        string id = $"{Environment.ProcessId}-{Interlocked.Increment(ref _count)}";
+        Ours = $"sdnbgp-{id}-a";
+        Theirs = $"sdnbgp-{id}-b";
+        Folder = Directory.CreateTempSubdirectory("sdnbgp").FullName;
+        string[] setup =
+        [
+            $"netns add {Ours}", $"netns add {Theirs}",
+            $"-n {Ours} link add veth0 type veth peer name veth0 netns {Theirs}",
+            .. Side(Ours, "1", ["10.255.0.1", "10.255.0.2"], ["fd00:ff::1", "fd00:ff::2"]),
+            .. Side(Theirs, "3", ["10.255.0.3"], ["fd00:ff::3"]),
+            $"-n {Ours} route add 10.255.0.3 via 172.16.0.3", $"-n {Ours} -6 route add fd00:ff::3 via fd00:16::3",
+            $"-n {Theirs} route add 10.255.0.1 via 172.16.0.1", $"-n {Theirs} route add 10.255.0.2 via 172.16.0.1",
+            $"-n {Theirs} -6 route add fd00:ff::1 via fd00:16::1", $"-n {Theirs} -6 route add fd00:ff::2 via fd00:16::1",
+        ];
+        foreach (string line in setup) Run("ip", line.Split(' '));
+    }
+
+    public string Ours { get; }
+
+    public string Theirs { get; }
+
+    /// <summary>A folder for configuration, sockets and process ids.</summary>
+    public string Folder { get; }
+
+    public static IpAddress Loopback4(int i) => IpAddress.FromV4(0x0AFF_0000u | (uint)i);
+
+    /// <summary>A speaker of ours at 10.255.0.{i}, with the peer at 10.255.0.3.</summary>
+    public SpeakerHost AddSpeaker(int i)
+    {
+        var options = new BgpTransportOptions([Loopback4(i)])
+        {
+            SocketFactory = family => Namespaces.Run(Ours, () => new System.Net.Sockets.Socket(
+                family, System.Net.Sockets.SocketType.Stream, System.Net.Sockets.ProtocolType.Tcp)),
+        };
+        var host = new SpeakerHost(new BgpSpeakerSettings(65000, 0x0AFF_0000u | (uint)i, Loopback4(i), TwoSpeakersTests.Loopback6(i), i), options);
+        _speakers.Add(host);
+        host.Reach(Loopback4(3));
+        host.Reach(TwoSpeakersTests.Loopback6(3));
+        host.AddPeer(new BgpPeerSettings(Loopback4(3), 65000) { ConnectRetryMilliseconds = 500 });
+        return host;
+    }
+
+    /// <summary>Starts a daemon in their namespace; it must stay in the foreground.</summary>
+    public void StartDaemon(params string[] command)
+    {
+        var start = new ProcessStartInfo("ip") { UseShellExecute = false, RedirectStandardOutput = true, RedirectStandardError = true };
+        foreach (string word in (string[])["netns", "exec", Theirs, .. command]) start.ArgumentList.Add(word);
+        Process daemon = Process.Start(start)!;
+        daemon.OutputDataReceived += (_, _) => { };
+        daemon.ErrorDataReceived += (_, _) => { };
+        daemon.BeginOutputReadLine();
+        daemon.BeginErrorReadLine();
+        _daemons.Add(daemon);
+    }
+
+    /// <summary>Runs a command to its end; fails when it does.</summary>
+    public static string Run(string program, params string[] arguments)
+    {
+        (int code, string text) = TryRun(program, arguments);
+        Assert.True(code == 0, $"{program} {string.Join(' ', arguments)}: {text}");
+        return text;
+    }
+
+    public static (int Code, string Text) TryRun(string program, params string[] arguments)
+    {
+        var start = new ProcessStartInfo(program) { UseShellExecute = false, RedirectStandardOutput = true, RedirectStandardError = true };
+        foreach (string word in arguments) start.ArgumentList.Add(word);
+        using Process process = Process.Start(start)!;
+        Task<string> error = process.StandardError.ReadToEndAsync();
+        string output = process.StandardOutput.ReadToEnd();
+        Assert.True(process.WaitForExit(30_000), $"{program} does not end");
+        return (process.ExitCode, output + error.Result);
+    }
+
+    /// <summary>Asks until the answer is right; fails with the last answer when it never is.</summary>
+    public static string Await(Func<string> ask, Func<string, bool> right, string what, int seconds = 40)
+    {
+        var clock = Stopwatch.StartNew();
+        while (true)
+        {
+            string answer = ask();
+            if (right(answer)) return answer;
+            Assert.True(clock.Elapsed.TotalSeconds < seconds, $"not within {seconds} s: {what}; last answer: {answer}");
+            Thread.Sleep(50);
+        }
+    }
+
+    public void Dispose()
+    {
+        foreach (SpeakerHost speaker in _speakers) speaker.Dispose();
+        foreach (Process daemon in _daemons)
+        {
+            // "ip netns exec" has become the daemon: the id is its own.
+            if (!daemon.HasExited) daemon.Kill();
+            daemon.WaitForExit();
+            daemon.Dispose();
+        }
+
+        TryRun("ip", "netns", "del", Ours);
+        TryRun("ip", "netns", "del", Theirs);
+        Directory.Delete(Folder, recursive: true);
+    }
+
+    private static IEnumerable<string> Side(string ns, string last, string[] loopbacks4, string[] loopbacks6)
+    {
+        yield return $"-n {ns} link set lo up";
+        yield return $"-n {ns} link set veth0 up";
+        yield return $"-n {ns} addr add 172.16.0.{last}/24 dev veth0";
+        yield return $"-n {ns} addr add fd00:16::{last}/64 dev veth0 nodad";
+        foreach (string address in loopbacks4) yield return $"-n {ns} addr add {address}/32 dev lo";
+        foreach (string address in loopbacks6) yield return $"-n {ns} addr add {address}/128 dev lo nodad";
+    }
+}
