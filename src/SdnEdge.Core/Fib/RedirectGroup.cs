@@ -19,7 +19,7 @@ public sealed class GroupDecision
         _counters = new PerWorkerCounters(workers, Fields);
     }
 
-    /// <summary>native, tunnel, hold, releasing or deliver.</summary>
+    /// <summary>native, tunnel, hold, releasing, deliver or returning.</summary>
     public string Name { get; }
 
     /// <summary>For packets that came out of a redirect tunnel; null = native.</summary>
@@ -68,7 +68,7 @@ public sealed class GroupDecision
 /// does not depend on the number of prefixes. The control loop is the only writer, but for the step from "releasing" to
 /// "deliver", which the worker that drains the hold takes by a compare-and-swap.
 /// <para>At the source: <see cref="Arm"/>, <see cref="Switch"/>, grace period, <see cref="MarkAcknowledged"/>; back by
-/// <see cref="SwitchBack"/>. At the target: <see cref="ArmHold"/>, <see cref="Release"/>.</para>
+/// <see cref="SwitchBack"/>. At the target: <see cref="ArmHold"/>, then <see cref="Release"/> or <see cref="GiveUp"/>.</para>
 /// </summary>
 public sealed class RedirectGroup
 {
@@ -173,6 +173,18 @@ public sealed class RedirectGroup
         _previous = _active;
         Volatile.Write(ref _active, next);
         hold?.BeginRelease(HoldExit.Attached);
+    }
+
+    /// <summary>
+    /// Target: the move is given up, and the source has switched back already. What is held goes out by the native way, to the
+    /// source, and so does what is still to come out of the tunnel. One store. When the tunnel is quiet, <see cref="SwitchBack"/>.
+    /// </summary>
+    public void GiveUp(Hold hold)
+    {
+        GroupDecision returning = Make("returning", ForwardingDecision.Into(hold), null);
+        _previous = _active;
+        Volatile.Write(ref _active, returning);
+        hold.BeginRelease(HoldExit.Native);
     }
 
     /// <summary>

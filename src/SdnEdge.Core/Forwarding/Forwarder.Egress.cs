@@ -104,13 +104,27 @@ public sealed unsafe partial class Forwarder
 
     private void Enqueue(ref PacketContext c, ref Packet p, PortEntry port)
     {
-        int index = port.WireIndex;
-        if ((uint)index >= (uint)_tx.Length || _tx[index] is not { Port: not null } vector || !port.Up)
+        PortEntry wire = port.Options.Parent ?? port;
+        int index = wire.Index;
+        if ((uint)index >= (uint)_tx.Length || !ReferenceEquals(_tx[index].Port, wire))
+        {
+            // Added in the middle of this batch, or gone.
+            FlushTx();
+            TakePorts(_plane.PortArray);
+            if ((uint)index >= (uint)_tx.Length || !ReferenceEquals(_tx[index].Port, wire))
+            {
+                Drop(ref c, DropReason.PortDown);
+                return;
+            }
+        }
+
+        if (!port.Up)
         {
             Drop(ref c, DropReason.PortDown);
             return;
         }
 
+        TxVector vector = _tx[index];
         if (vector.IsFull) Flush(vector);
         if (!vector.IsDirty)
         {

@@ -272,7 +272,7 @@ public sealed unsafe partial class Forwarder
         if (to.IsMulticast)
         {
             // Neighbour discovery never crosses a router, so its source may be anything a link allows, unspecified too.
-            if (IsNeighborDiscovery(p, c) && c.In is not null && (byte)(source >> 120) != 0xFF) PuntConsumed(ref p, ref c, PuntReason.Nd);
+            if (IsNeighborDiscovery(p, c) && c.In is not null && c.From is null && (byte)(source >> 120) != 0xFF) PuntConsumed(ref p, ref c, PuntReason.Nd);
             else Drop(ref c, DropReason.NotForwardedMulticast);
             return false;
         }

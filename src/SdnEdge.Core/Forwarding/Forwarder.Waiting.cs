@@ -141,6 +141,8 @@ public sealed unsafe partial class Forwarder
                 Drop(ref c, DropReason.HoldOverflow);
                 break;
             default:
+                // The move was given up and the source has switched back: what is still on its way here goes home.
+                if (hold.Exit == HoldExit.Native) c.Redirect = null;
                 Execute(ref p, ref c, leaf, ExitOf(hold, leaf));
                 break;
         }

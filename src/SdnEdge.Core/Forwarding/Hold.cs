@@ -161,7 +161,10 @@ public sealed class Hold : IDisposable
         lock (_lock)
         {
             _exit = exit;
-            if (_state == HoldState.Armed) _state = HoldState.Releasing;
+            if (_state == HoldState.Released) _group?.Advance(_from!, _to!);
+            if (_state != HoldState.Armed) return;
+            _state = HoldState.Releasing;
+            _arrivalsSinceTake = 0;
         }
     }
 

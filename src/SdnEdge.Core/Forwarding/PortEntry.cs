@@ -129,9 +129,6 @@ public sealed class PortEntry
     internal readonly ulong MacOnWire; // first six bytes as they lie in memory
     internal PortEntry?[]? SubInterfaces; // by VLAN; null when there are none
 
-    // The port whose device sends the frame.
-    internal int WireIndex => Options.Parent?.Index ?? Index;
-
     internal L2Rewrite RewriteTo(MacAddress mac) => new(mac, Mac, Options.Vlan);
 
     /// <summary>True when the address is one of the router's on this port.</summary>

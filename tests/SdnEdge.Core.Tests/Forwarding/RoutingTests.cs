@@ -123,11 +123,11 @@ public sealed class RoutingTests : IDisposable
         Frames.Udp(ForwarderRig.Client4, ForwarderRig.Server4, 4000, 7, Frames.Bytes(40)));
 
     // The slow way: parse, change, emit.
-    internal static byte[] Decremented(byte[] ip)
+    internal static byte[] Decremented(byte[] ip, byte[]? options = null)
     {
         Assert.True(Ipv4View.TryParse(ip, out Ipv4View view));
         byte[] next = [.. ip];
-        (view.Header with { Ttl = (byte)(view.Header.Ttl - 1) }).Emit(next, ip.Length - 20);
+        (view.Header with { Ttl = (byte)(view.Header.Ttl - 1) }).Emit(next, ip.Length - view.HeaderLength, options);
         return next;
     }
 }

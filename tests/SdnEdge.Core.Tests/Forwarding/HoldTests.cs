@@ -1,0 +1,165 @@
+using FsCheck.Xunit;
+using SdnEdge.Core.Api;
+using SdnEdge.Core.Fib;
+using SdnEdge.Core.Forwarding;
+using SdnEdge.Core.Tests.Wire;
+using SdnEdge.Core.Wire;
+using Xunit;
+
+namespace SdnEdge.Core.Tests.Forwarding;
+
+/// <summary>The hold alone, against a slow and obvious model.</summary>
+public sealed class HoldTests
+{
+    private const long Ms = 1_000_000;
+
+    [Property(MaxTest = 100)]
+    public void Counts_and_order_are_those_of_the_model(int seed, bool dropOldest)
+    {
+        Random random = new(seed);
+        HoldOptions options = new(
+            MaxBytes: random.Next(200, 5000), MaxPackets: random.Next(1, 40), MaxMilliseconds: random.Next(1, 50),
+            Overflow: dropOldest ? HoldOverflowPolicy.DropOldest : HoldOverflowPolicy.DropNewest, ReleasePacketsPerSecond: 0);
+        using Vrf vrf = new(0, "v");
+        using Hold hold = new("h", vrf, options);
+        using PacketBatch from = new(), to = new();
+        List<(byte[] Bytes, long At)> model = [];
+        long total = 0, newest = 0, oldest = 0, expired = 0, released = 0, now = 1;
+        bool releasing = false;
+
+        for (int step = 0; step < 400; step++)
+        {
+            now += random.Next(0, 3) * Ms;
+            int action = random.Next(10);
+            if (action < 7)
+            {
+                byte[] bytes = Frames.Ip(ForwarderRig.Client4, ForwarderRig.Server4, IpProtocol.Udp, Frames.Bytes(random.Next(0, 400)));
+                from.Count = 0;
+                from.TryAdd(bytes);
+                Hold.Result result = hold.Enqueue(from[0], now, out int evicted, out int gone);
+
+                bool Fits() => model.Count < options.MaxPackets && model.Sum(m => m.Bytes.Length) + bytes.Length <= options.MaxBytes;
+                int modelGone = 0, modelEvicted = 0;
+                if (bytes.Length <= options.MaxBytes && !Fits())
+                {
+                    modelGone = model.RemoveAll(m => now - m.At >= options.MaxMilliseconds * Ms);
+                    while (dropOldest && !Fits())
+                    {
+                        model.RemoveAt(0);
+                        modelEvicted++;
+                    }
+                }
+
+                bool held = Fits();
+                if (held) model.Add((bytes, now));
+                expired += modelGone;
+                oldest += modelEvicted;
+                total += held ? 1 : 0;
+                newest += held ? 0 : 1;
+                Assert.Equal((held ? Hold.Result.Held : Hold.Result.Overflow, modelEvicted, modelGone), (result, evicted, gone));
+            }
+            else if (action < 8)
+            {
+                int modelGone = model.RemoveAll(m => now - m.At >= options.MaxMilliseconds * Ms);
+                expired += modelGone;
+                Assert.Equal(modelGone, hold.Expire(now));
+            }
+            else if (releasing)
+            {
+                to.Count = 0;
+                Assert.Equal(model.Count > 0, hold.TryTake(to));
+                if (model.Count == 0) continue;
+                Assert.Equal(model[0].Bytes, to[0].Span.ToArray());
+                model.RemoveAt(0);
+                released++;
+            }
+            else if (step > 100)
+            {
+                hold.BeginRelease(HoldExit.Attached);
+                releasing = true;
+            }
+
+            HoldInfo info = hold.Info;
+            Assert.Equal((total, released, newest, oldest, expired), (info.PacketsHeldTotal, info.Released, info.DroppedNewest, info.DroppedOldest, info.Expired));
+            Assert.Equal((model.Count, model.Sum(m => m.Bytes.Length)), ((int)info.PacketsHeldNow, (int)info.BytesHeldNow));
+            Assert.True(info.PeakBytes <= options.MaxBytes && info.PeakPackets <= options.MaxPackets);
+        }
+    }
+
+    [Fact]
+    public void Nothing_is_taken_out_while_it_is_armed()
+    {
+        using Vrf vrf = new(0, "v");
+        using Hold hold = new("h", vrf, new HoldOptions());
+        using PacketBatch batch = new();
+        batch.TryAdd(Frames.Ip(ForwarderRig.Client4, ForwarderRig.Server4, 17, []));
+        hold.Enqueue(batch[0], 1, out _, out _);
+        Assert.False(hold.TryTake(batch) || hold.TryFinish() || hold.TryPeek(out _));
+        Assert.Equal(0, hold.Budget(1));
+        Assert.Equal("armed", hold.Info.State);
+    }
+
+    [Fact]
+    public void The_pace_is_the_configured_rate_plus_what_arrives()
+    {
+        using Vrf vrf = new(0, "v");
+        using Hold hold = new("h", vrf, new HoldOptions(ReleasePacketsPerSecond: 10_000));
+        using PacketBatch from = new(), to = new();
+        from.TryAdd(Frames.Ip(ForwarderRig.Client4, ForwarderRig.Server4, 17, []));
+        for (int i = 0; i < 5000; i++) hold.Enqueue(from[0], 1, out _, out _);
+        hold.BeginRelease(HoldExit.Attached);
+
+        long now = 10 * Ms;
+        long taken = Take(hold.Budget(now));
+        Assert.Equal(32, taken);
+        for (int ms = 1; ms <= 100; ms++)
+        {
+            // 3 arrive in each millisecond while 10 may leave: the backlog shrinks by 10 a millisecond all the same.
+            for (int i = 0; i < 3; i++) hold.Enqueue(from[0], now, out _, out _);
+            taken += Take(hold.Budget(now += Ms));
+        }
+
+        Assert.InRange(taken, 32 + 1300 - 1, 32 + 1300 + 1);
+        Assert.InRange(hold.NextDeadline, now, now + (4 * Ms));
+
+        // A long sleep does not earn a flood: at most 10 ms worth.
+        Assert.InRange(hold.Budget(now + (1000 * Ms)), 64, 101);
+
+        long Take(int budget)
+        {
+            int count = 0;
+            for (; count < budget; count++)
+            {
+                to.Count = 0;
+                Assert.True(hold.TryTake(to));
+            }
+
+            return count;
+        }
+    }
+
+    [Fact]
+    public void A_late_packet_finds_it_released_and_is_delivered_by_its_worker()
+    {
+        using Vrf vrf = new(0, "v");
+        using Hold hold = new("h", vrf, new HoldOptions());
+        using PacketBatch batch = new();
+        batch.TryAdd(Frames.Ip(ForwarderRig.Client4, ForwarderRig.Server4, 17, []));
+        hold.BeginRelease(HoldExit.Attached);
+        Assert.Equal(Hold.Result.Held, hold.Enqueue(batch[0], 1, out _, out _));
+        Assert.False(hold.TryFinish());
+        Assert.True(hold.TryTake(batch));
+        Assert.True(hold.TryFinish());
+        Assert.Equal(Hold.Result.Deliver, hold.Enqueue(batch[0], 1, out _, out _));
+        Assert.Equal(long.MaxValue, hold.NextDeadline);
+    }
+
+    [Fact]
+    public void Options_out_of_range_are_refused()
+    {
+        using Vrf vrf = new(0, "v");
+        Assert.Throws<ArgumentOutOfRangeException>(() => new Hold("h", vrf, new HoldOptions(MaxBytes: 0)));
+        Assert.Throws<ArgumentOutOfRangeException>(() => new Hold("h", vrf, new HoldOptions(MaxPackets: 0)));
+        Assert.Throws<ArgumentOutOfRangeException>(() => new Hold("h", vrf, new HoldOptions(MaxMilliseconds: 0)));
+    }
+}

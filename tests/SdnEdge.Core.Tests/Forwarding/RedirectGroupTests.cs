@@ -1,0 +1,102 @@
+using SdnEdge.Core.Fib;
+using SdnEdge.Core.Forwarding;
+using SdnEdge.Core.Tests.Wire;
+using SdnEdge.Core.Wire;
+using Xunit;
+
+namespace SdnEdge.Core.Tests.Forwarding;
+
+/// <summary>The source PE's side: one store moves all prefixes of a group into the tunnel, and back.</summary>
+public sealed class RedirectGroupTests : IDisposable
+{
+    private readonly ForwarderRig _rig = new();
+    private readonly RedirectGroup _group = new("m1", "default", 1);
+    private readonly Tunnel _tunnel;
+
+    public RedirectGroupTests()
+    {
+        _tunnel = _rig.Plane.AddTunnel(TunnelTests.Options() with { Key = 5, IsRedirect = true }, _rig.Vrf, _rig.Vrf);
+        _tunnel.Up = true;
+        HopSlot hop = new(ForwardingDecision.Via(_rig.PeA));
+        uint leaf = _rig.Vrf.AddLeaf(new FibLeaf(hop, _group));
+        for (int i = 0; i < 256; i++) _rig.Vrf.Set(IpPrefix.Parse($"10.1.{i}.0/24"), leaf);
+        _rig.Vrf.Set(IpPrefix.Parse("fd00:1:1::/48"), leaf);
+    }
+
+    public void Dispose() => _rig.Dispose();
+
+    [Fact]
+    public void Arming_changes_nothing_switching_moves_every_prefix_and_switching_back_restores()
+    {
+        Assert.False(SendAll());
+        _group.Arm(ForwardingDecision.Through(_tunnel));
+        Assert.False(SendAll());
+        _group.Switch();
+        Assert.True(SendAll());
+        _group.SwitchBack();
+        Assert.False(SendAll());
+
+        Assert.Equal((3 * 256, 256, 0), (_group.NativePackets, _group.TunnelPackets, _group.StalePackets));
+        Assert.Equal(1_000_000_003, _group.FirstTunnelPacketAtNs);
+        Assert.Equal(256, _tunnel.TxPackets);
+        Assert.Equal(0, _rig.Plane.Ledger.Imbalance);
+    }
+
+    [Fact]
+    public void Switching_without_arming_is_refused()
+    {
+        InvalidOperationException e = Assert.Throws<InvalidOperationException>(_group.Switch);
+        Assert.Contains("call Arm", e.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_packet_that_uses_the_old_decision_after_the_acknowledgement_is_counted_as_stale()
+    {
+        GroupDecision old = _group.Active;
+        _group.Arm(ForwardingDecision.Through(_tunnel));
+        _group.Switch();
+        old.Choose(false, 0, 1); // a worker in mid-batch, before the grace period is over
+        _group.MarkAcknowledged();
+        Assert.Equal(0, _group.StalePackets);
+        Assert.True(SendAll());
+        Assert.Equal(0, _group.StalePackets);
+        old.Choose(false, 0, 2);
+        old.Choose(true, 0, 2);
+        Assert.Equal(2, _group.StalePackets);
+    }
+
+    [Fact]
+    public void Prefixes_outside_the_group_are_not_touched()
+    {
+        _group.Arm(ForwardingDecision.Through(_tunnel));
+        _group.Switch();
+        _rig.Receive(_rig.Site, _rig.FromClient(Packet("10.200.0.1")));
+        Assert.Equal(34 + 20, Assert.Single(_rig.CoreDevice.Sent()).Bytes.Length);
+        Assert.Equal(0, _group.TunnelPackets);
+    }
+
+    [Fact]
+    public void A_leaf_may_join_and_leave_a_group_by_one_store()
+    {
+        FibLeaf leaf = _rig.Route("10.77.0.0/16", ForwardingDecision.Via(_rig.PeA));
+        _group.Arm(ForwardingDecision.Through(_tunnel));
+        _group.Switch();
+        leaf.Group = _group;
+        _rig.Receive(_rig.Site, _rig.FromClient(Packet("10.77.0.1")));
+        leaf.Group = null;
+        _rig.Receive(_rig.Site, _rig.FromClient(Packet("10.77.0.1")));
+        Assert.Equal([54 + 28, 54], _rig.CoreDevice.Sent().Select(f => f.Bytes.Length));
+    }
+
+    // One packet to each prefix; all must take the same way. True: through the tunnel.
+    private bool SendAll()
+    {
+        _rig.Now++;
+        for (int i = 0; i < 256; i++) _rig.Receive(_rig.Site, _rig.FromClient(Packet($"10.1.{i}.9")));
+        bool[] tunnelled = [.. _rig.CoreDevice.Sent().Select(f => f.Bytes[23] == IpProtocol.Gre)];
+        Assert.Equal(256, tunnelled.Length);
+        return Assert.Single(tunnelled.Distinct());
+    }
+
+    private static byte[] Packet(string to) => Frames.Ip(ForwarderRig.Client4, IpAddress.Parse(to), IpProtocol.Udp, Frames.Bytes(20));
+}
