@@ -52,7 +52,11 @@ public sealed unsafe partial class Forwarder
         c.Vrf = c.In!.Vrf;
         c.Stripped = header;
         p.Prepend(-header);
-        if ((p.Vnet.Flags | p.Vnet.GsoType) != 0 && !TakeOffload(ref p, header))
+        if ((p.Vnet.Flags | p.Vnet.GsoType) == 0)
+        {
+            p.Vnet = default; // nothing a device could misread on the way out
+        }
+        else if (!TakeOffload(ref p, header))
         {
             Drop(ref c, DropReason.OffloadInvalid);
             return;

@@ -16,7 +16,7 @@ namespace SdnEdge.Core.Tests.Forwarding;
 /// </summary>
 public sealed class ConservationTests
 {
-    [Property(MaxTest = 60)]
+    [Property(MaxTest = 40)]
     public void Every_packet_is_accounted_for(int seed)
     {
         Random random = new(seed);
@@ -35,7 +35,7 @@ public sealed class ConservationTests
         Assert.Equal(ledger.Received + ledger.Originated + ledger.Split, ledger.Transmitted + ledger.Dropped + ledger.Punted);
     }
 
-    [Property(MaxTest = 60)]
+    [Property(MaxTest = 40)]
     public void What_lies_behind_a_frame_in_memory_does_not_matter(int seed)
     {
         Random one = new(seed), two = new(seed);

@@ -26,7 +26,7 @@ public sealed class ForwardingOracleTests
             bool four = random.Next(2) == 0;
             IpPrefix prefix = four
                 ? new IpPrefix(IpAddress.FromV4(0x0A400000u | ((uint)random.Next() & 0x003F_FFFF)), random.Next(8, 33))
-                : new IpPrefix(IpAddress.FromV6(new UInt128(0x2001_0DB8_0000_0000 | (ulong)random.Next(16), (ulong)random.NextInt64())), random.Next(28, 129));
+                : new IpPrefix(IpAddress.FromV6(new UInt128(0x2001_0DB8_0000_0000UL | (uint)random.Next(16), (ulong)random.NextInt64())), random.Next(28, 129));
             int hop = random.Next(-1, NextHops);
             table.RemoveAll(t => t.Prefix == prefix);
             table.Add((prefix, hop));
