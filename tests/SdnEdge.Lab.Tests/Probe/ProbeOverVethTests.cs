@@ -133,7 +133,7 @@ public sealed class ProbeOverVethTests : IDisposable
 
     private static void Ip(string arguments, bool mayFail = false)
     {
-        using Process process = Process.Start(new ProcessStartInfo("ip", arguments) { RedirectStandardError = true })!;
+        using Process process = Process.Start(new ProcessStartInfo("ip", arguments) { UseShellExecute = false, RedirectStandardError = true })!;
         string error = process.StandardError.ReadToEnd();
         process.WaitForExit();
         Assert.True(mayFail || process.ExitCode == 0, $"ip {arguments}: {error}");
