@@ -1,0 +1,179 @@
+using SdnEdge.Core.Api;
+using SdnEdge.Core.Wire;
+using SdnEdge.Linux;
+using Xunit;
+using static SdnEdge.Router.Tests.Pe.TwoPes;
+
+namespace SdnEdge.Router.Tests.Pe;
+
+/// <summary>A whole move over the API of two PEs in this process, under traffic.</summary>
+public sealed class MoveTests
+{
+    private static readonly MacAddress Gateway = MacAddress.Parse("02:00:00:00:a0:03");
+    private static readonly IpAddress Server = IpAddress.Parse("10.1.1.10");
+
+    [Fact]
+    public async Task A_move_under_traffic_loses_nothing_keeps_order_and_leaves_nothing_over()
+    {
+        await using TwoPes two = await StartAsync();
+        using var traffic = new Traffic(two);
+        await traffic.RunAsync(200);
+
+        SignalReply[] prepared = await Task.WhenAll(
+            SignalAsync(two.ApiB, SignalKind.Prepare, Prepare(MigrationRole.Target)), SignalAsync(two.ApiA, SignalKind.Prepare, Prepare(MigrationRole.Source)));
+        Assert.All(prepared, r => Assert.Equal(PeMigrationState.Prepared, r.State));
+        MigrationInfo source = await GetAsync<MigrationInfo>(two.ApiA, "v1/migrations/m1");
+        Assert.True(source.TunnelUp);
+        await traffic.RunAsync(200);
+
+        SignalReply switched = await SignalAsync(two.ApiA, SignalKind.Switch);
+        Assert.True(switched.StoreNs is >= 0 && switched.AcknowledgedAtNs >= switched.TookEffectAtNs);
+        long atSwitch = traffic.Sent;
+        await traffic.PauseServerAsync();
+        await traffic.RunAsync(500);
+        HoldInfo hold = (await GetAsync<MigrationInfo>(two.ApiB, "v1/migrations/m1")).Hold!;
+        Assert.True(hold.PacketsHeldNow >= 400, $"held {hold.PacketsHeldNow} of the packets sent since {atSwitch}");
+
+        traffic.ResumeServerAtB();
+        SignalReply released = await SignalAsync(two.ApiB, SignalKind.Release);
+        Assert.Equal(PeMigrationState.Released, released.State);
+        await traffic.RunAsync(300);
+        await SignalAsync(two.ApiB, SignalKind.Advertise, new SignalRequest(1, LocalPref: 200));
+        await traffic.RunAsync(100);
+        await SignalAsync(two.ApiA, SignalKind.Withdraw);
+        await traffic.RunAsync(100);
+        await UntilAsync("the hold drains", async () => (await GetAsync<MigrationInfo>(two.ApiB, "v1/migrations/m1")).Hold!.State == "released");
+        RedirectGroupInfo group = Assert.Single(await GetAsync<RedirectGroupInfo[]>(two.ApiA, "v1/groups"));
+        Assert.Equal(0, group.StalePackets);
+        Assert.True(group.TunnelPackets > 0 && group.FirstTunnelPacketAtNs is not null);
+        await SignalAsync(two.ApiA, SignalKind.Teardown);
+        await SignalAsync(two.ApiB, SignalKind.Teardown);
+        await traffic.RunAsync(200);
+
+        await traffic.ArrivesAsync(two);
+        Assert.Equal(Enumerable.Range(0, (int)traffic.Sent).Select(i => (long)i), traffic.Received);
+        Assert.Equal(0, traffic.Missed);
+        foreach (HttpClient api in (HttpClient[])[two.ApiA, two.ApiB])
+        {
+            Assert.Empty(await GetAsync<TunnelInfo[]>(api, "v1/tunnels"));
+            Assert.Empty(await GetAsync<RedirectGroupInfo[]>(api, "v1/groups"));
+            Assert.DoesNotContain("sdnedge_hold_packets{", await api.GetStringAsync("metrics"), StringComparison.Ordinal);
+            Assert.Contains("sdnedge_control_faults_total 0", await api.GetStringAsync("metrics"), StringComparison.Ordinal);
+        }
+
+        // Figure 1(c): pe-a has no route of its own to the server any more, pe-b has.
+        Assert.Equal("via", (await GetAsync<FibInfo>(two.ApiA, "v1/fib/lookup?address=10.1.1.10")).Action);
+        Assert.Equal("connected", (await GetAsync<FibInfo>(two.ApiB, "v1/fib/lookup?address=10.1.1.10")).Action);
+        Assert.Contains(await GetAsync<RouteInfo[]>(two.ApiB, "v1/routes?prefix=10.1.1.10/32"), r => r.Source == "migration" && r.Best);
+    }
+
+    [Fact]
+    public async Task With_the_hold_disabled_the_same_move_loses_the_blackout()
+    {
+        await using TwoPes two = await StartAsync();
+        using var traffic = new Traffic(two);
+        await traffic.RunAsync(50);
+        await SignalAsync(two.ApiB, SignalKind.Prepare, Prepare(MigrationRole.Target, hold: new HoldOptions(Disabled: true)));
+        await SignalAsync(two.ApiA, SignalKind.Prepare, Prepare(MigrationRole.Source));
+        await SignalAsync(two.ApiA, SignalKind.Switch);
+        await traffic.PauseServerAsync();
+        await traffic.RunAsync(1000);
+        traffic.ResumeServerAtB();
+        await SignalAsync(two.ApiB, SignalKind.Release);
+        long afterRelease = traffic.Sent;
+        await traffic.RunAsync(300);
+        await UntilAsync("the server at B hears", () => Task.FromResult(traffic.Received.Any(n => n >= afterRelease)));
+
+        // A few may wait for ARP; most of the blackout is gone for good.
+        Assert.True(traffic.Received.Count() < traffic.Sent - 500, $"sent {traffic.Sent}, received {traffic.Received.Count()}");
+    }
+
+    [Fact]
+    public async Task An_abort_after_the_switch_brings_everything_back_and_what_was_held_returns()
+    {
+        await using TwoPes two = await StartAsync();
+        using var traffic = new Traffic(two);
+        await traffic.RunAsync(50);
+        await Task.WhenAll(
+            SignalAsync(two.ApiB, SignalKind.Prepare, Prepare(MigrationRole.Target)), SignalAsync(two.ApiA, SignalKind.Prepare, Prepare(MigrationRole.Source)));
+        await SignalAsync(two.ApiA, SignalKind.Switch);
+        await traffic.RunAsync(200);
+        await SignalAsync(two.ApiA, SignalKind.Abort);
+        await SignalAsync(two.ApiB, SignalKind.Abort);
+        await traffic.RunAsync(100);
+        await traffic.ArrivesAsync(two);
+        Assert.Equal(traffic.Sent, traffic.Received.Distinct().Count());
+        await UntilAsync("nothing is left over at B", async () => (await GetAsync<RedirectGroupInfo[]>(two.ApiB, "v1/groups")).Length == 0 && (await GetAsync<TunnelInfo[]>(two.ApiB, "v1/tunnels")).Length == 0);
+        Assert.Empty(await GetAsync<RedirectGroupInfo[]>(two.ApiA, "v1/groups"));
+        Assert.Empty(await GetAsync<TunnelInfo[]>(two.ApiA, "v1/tunnels"));
+        Assert.Equal("connected", (await GetAsync<FibInfo>(two.ApiA, "v1/fib/lookup?address=10.1.1.10")).Action);
+    }
+
+    private sealed class Traffic : IDisposable
+    {
+        private readonly TestHost _client, _atA, _atB;
+
+        public Traffic(TwoPes two)
+        {
+            _client = new TestHost(two.Client, "10.2.3.10", "02:00:00:00:0c:10");
+            _atA = new TestHost(two.ServerAtA, "10.1.1.10", "02:00:00:00:01:10");
+            _atB = new TestHost(two.ServerAtB, "10.1.1.10", "02:00:00:00:01:10", live: false);
+        }
+
+        public long Sent { get; private set; }
+
+        public int Missed => _atA.Missed + _atB.Missed;
+
+        public IEnumerable<long> Received => _atA.Received.Concat(_atB.Received);
+
+        /// <summary>Sends so many packets, about ten in a millisecond.</summary>
+        public async Task RunAsync(int packets)
+        {
+            long next = Monotonic.Now;
+            for (int i = 0; i < packets; i++)
+            {
+                _client.Send(Gateway, Server, Sent++);
+                next += 100_000;
+                if (next > Monotonic.Now + 1_000_000) await Task.Delay(1);
+            }
+        }
+
+        /// <summary>The server goes down at A once it has heard what was on its way.</summary>
+        public async Task PauseServerAsync()
+        {
+            int before;
+            do
+            {
+                before = _atA.Received.Length;
+                await Task.Delay(20);
+            }
+            while (_atA.Received.Length != before);
+            _atA.Live = false;
+        }
+
+        /// <summary>Waits until all that was sent has arrived somewhere; says what is missing, and where it was dropped, when it does not.</summary>
+        public async Task ArrivesAsync(TwoPes two)
+        {
+            long end = Monotonic.Now + 10_000_000_000;
+            while (Received.Count() < Sent)
+            {
+                if (Monotonic.Now > end)
+                {
+                    string missing = string.Join(",", Enumerable.Range(0, (int)Sent).Select(i => (long)i).Except(Received).Take(50));
+                    Assert.Fail($"of {Sent} missing: {missing}; dropped at A: {await two.ApiA.GetStringAsync("v1/drops")}, at B: {await two.ApiB.GetStringAsync("v1/drops")}, not live: {Missed}");
+                }
+
+                await Task.Delay(2);
+            }
+        }
+
+        public void ResumeServerAtB() => _atB.Live = true;
+
+        public void Dispose()
+        {
+            _client.Dispose();
+            _atA.Dispose();
+            _atB.Dispose();
+        }
+    }
+}
