@@ -1,9 +1,13 @@
+using SdnEdge.Benchmarks;
 using SdnEdge.Benchmarks.Netns;
+using SdnEdge.Benchmarks.Switchover;
 
 // One command a kind of measurement; each prints its own help.
 (string Name, string What, Func<string[], int> Run)[] commands =
 [
     ("netns", "forwarding from TAP to TAP beside a C loop and Open vSwitch, in packets a second", NetnsCommand.Run),
+    ("switchover", "what switching 1, 1 k, 100 k and 1 M prefixes costs, and what others feel of it", SwitchoverCommand.Run),
+    ("micro", "BenchmarkDotNet: lookups, inserts and memory of a full table; takes BenchmarkDotNet's arguments", MicroCommand.Run),
     ("netns-forward", "the forwarder that netns measures (started by it, inside its namespace)", ForwardCommand.Run),
 ];
 
