@@ -34,10 +34,11 @@ public sealed partial class SlowPath
     /// <summary>Largest ICMP error over IPv6, bytes of IP packet.</summary>
     public const int MaxErrorV6 = Ipv6Header.MinimumMtu;
 
+    private const int LeastMtuV4 = 68; // RFC 791 3.2
     private const byte DefaultTtl = 64;
     private const byte InternetworkControl = 0xC0; // precedence 6 for errors (RFC 1812 4.3.2.5)
 
-    private TokenBucket _unreachables, _tooBigs, _timeExceededs, _echoes;
+    private TokenBucket _unreachables, _tooBigs, _timeExceededs, _pathMtus, _echoes;
     private ushort _identification;
 
     /// <summary>
@@ -59,7 +60,7 @@ public sealed partial class SlowPath
         if (!icmp.ChecksumIsValid(ip.Source, ip.Destination)) return Tally(SlowPathVerdict.BadChecksum);
 
         bool v4 = ip.Family == IpFamily.V4;
-        if (icmp.ReportedMtu(ip.Family) > 0) return Tally(NotePathMtu(ip.Family, icmp, vrf, actions));
+        if (icmp.ReportedMtu(ip.Family) > 0) return Tally(NotePathMtu(ip, icmp, vrf, now, actions));
         if (icmp.Type != (v4 ? Icmpv4Type.EchoRequest : Icmpv6Type.EchoRequest) || icmp.Code != 0) return Tally(SlowPathVerdict.Ignored);
 
         _ports.TryGetValue(port, out SlowPathPort? ingress);
@@ -149,7 +150,7 @@ public sealed partial class SlowPath
         {
             case IcmpErrorKind.TooBig:
                 // Below the least MTU of its family a host would ignore it.
-                return IcmpHeader.TooBig(ip.Family, Math.Max(mtu, v4 ? 68 : Ipv6Header.MinimumMtu));
+                return IcmpHeader.TooBig(ip.Family, Math.Max(mtu, v4 ? LeastMtuV4 : Ipv6Header.MinimumMtu));
             case IcmpErrorKind.TimeExceeded:
                 return IcmpHeader.TimeExceeded(ip.Family);
             case IcmpErrorKind.NoListener when ip.Protocol is IpProtocol.Udp or IpProtocol.Tcp:
@@ -222,10 +223,12 @@ public sealed partial class SlowPath
         return default;
     }
 
-    private static SlowPathVerdict NotePathMtu(IpFamily family, IcmpView icmp, int vrf, SlowPathActions actions)
+    // Believed only when it quotes a packet of the address it was sent to (RFC 5927 4), and not below what every link carries.
+    private SlowPathVerdict NotePathMtu(in IpPacketView ip, IcmpView icmp, int vrf, long now, SlowPathActions actions)
     {
-        if (!IpPacketView.TryParseQuoted(icmp.Body, out IpPacketView quoted) || quoted.Family != family) return SlowPathVerdict.Malformed;
-        actions.PathMtu(vrf, quoted.Destination, icmp.ReportedMtu(family));
+        if (!IpPacketView.TryParseQuoted(icmp.Body, out IpPacketView quoted) || quoted.Source != ip.Destination) return SlowPathVerdict.Malformed;
+        if (!_pathMtus.TryTake(now)) return SlowPathVerdict.RateLimited;
+        actions.PathMtu(vrf, quoted.Destination, Math.Max(icmp.ReportedMtu(ip.Family), ip.Family == IpFamily.V4 ? LeastMtuV4 : Ipv6Header.MinimumMtu));
         return SlowPathVerdict.Noted;
     }
 

@@ -143,7 +143,7 @@ public enum SlowPathVerdict : byte
     Ignored,
     /// <summary>Truncated or contradicts its RFC.</summary>
     Malformed,
-    /// <summary>Neighbour discovery with a hop limit other than 255: it came over a router (RFC 4861 7.1).</summary>
+    /// <summary>Neighbour discovery with a hop limit other than 255, or out of a tunnel: it came over a router (RFC 4861 7.1).</summary>
     BadHopLimit,
     /// <summary>ICMP checksum wrong.</summary>
     BadChecksum,
@@ -193,7 +193,7 @@ public sealed partial class SlowPath
     public SlowPath(SlowPathOptions? options = null)
     {
         _options = options ?? new SlowPathOptions();
-        _unreachables = _tooBigs = _timeExceededs = new TokenBucket(_options.ErrorsPerSecond, _options.ErrorBurst);
+        _unreachables = _tooBigs = _timeExceededs = _pathMtus = new TokenBucket(_options.ErrorsPerSecond, _options.ErrorBurst);
         _echoes = new TokenBucket(_options.EchoesPerSecond, _options.EchoBurst);
     }
 
@@ -226,6 +226,8 @@ public sealed partial class SlowPath
     public SlowPathVerdict Handle(in PuntInfo info, ReadOnlySpan<byte> frame, long now, SlowPathActions actions)
     {
         int l3 = info.L3Offset;
+        // What is true on one link only must have come over that link: hop limit 255 inside a tunnel proves nothing.
+        if (info.Tunnel is not null && info.Reason is (PuntReason.Arp or PuntReason.Nd)) return Tally(SlowPathVerdict.BadHopLimit);
         return info.Reason switch
         {
             PuntReason.Arp => Arp(info.Port, frame, l3, now, actions),

@@ -335,6 +335,9 @@ public class SlowPathArpTests
         PuntInfo needed = new() { Reason = PuntReason.NeighborNeeded, Port = port.Index, Adjacency = port.Neighbors.GetOrAdd(Host) };
         Assert.Equal(SlowPathVerdict.Answered, slow.Handle(needed, frame, _b.Now, _b.Actions));
         Assert.Single(_b.TakeFrames(port.Index));
+        Tunnel tunnel = new(new TunnelOptions("t", Loopback, Client), port.Vrf, port.Vrf, 1);
+        PuntInfo inside = new() { Reason = PuntReason.Nd, Port = Dc, L3Offset = 14, Tunnel = tunnel };
+        Assert.Equal(SlowPathVerdict.BadHopLimit, _b.SlowPath.Handle(inside, frame, _b.Now, _b.Actions));
         Assert.Equal(SlowPathVerdict.Ignored, slow.Handle(new PuntInfo { Reason = PuntReason.TunnelProbeReply }, frame, _b.Now, _b.Actions));
     }
 

@@ -1,3 +1,4 @@
+using FsCheck.Xunit;
 using SdnEdge.Core.Forwarding;
 using SdnEdge.Core.Tests.Wire;
 using SdnEdge.Core.Wire;
@@ -255,6 +256,38 @@ public class SlowPathIcmpTests
         Assert.Equal(SlowPathVerdict.Noted, Local(error));
         (SlowPathAction action, _) = Assert.Single(_b.Take());
         Assert.Equal((SlowPathActionKind.PathMtu, IpAddress.Parse("10.255.0.2"), 1450), (action.Kind, action.Address, action.Mtu));
+    }
+
+    [Fact]
+    public void A_reported_path_MTU_about_a_packet_we_did_not_send_is_not_believed_and_one_too_small_is_raised()
+    {
+        IpAddress router = IpAddress.Parse("172.16.0.9"), peer = IpAddress.Parse("10.255.0.2");
+        byte[] Report(IpAddress quotedSource, int mtu) => Frames.Ip(router, Loopback, IpProtocol.Icmp,
+            Frames.Icmp(IcmpHeader.TooBig(IpFamily.V4, mtu), router, Loopback, Frames.Ip(quotedSource, peer, IpProtocol.Gre, Frames.Bytes(40))));
+        Assert.Equal(SlowPathVerdict.Malformed, Local(Report(Host, 1400)));
+        Assert.Empty(_b.Take());
+        Assert.Equal(SlowPathVerdict.Noted, Local(Report(Loopback, 10)));
+        Assert.Equal(68, Assert.Single(_b.Take()).Action.Mtu);
+    }
+
+    // Two routers that answer one another's errors would never stop.
+    [Property(MaxTest = 1000)]
+    public void An_error_is_always_sound_never_too_long_and_never_begets_an_error(int which, byte kind, int cut, (ushort At, byte Value)[] changes)
+    {
+        IReadOnlyList<byte[]> sound = Frames.OneOfEach();
+        byte[] frame = [.. sound[(int)((uint)which % sound.Count)]];
+        foreach ((ushort at, byte value) in changes) frame[14 + (at % Math.Min(frame.Length - 14, 60))] = value;
+        SlowPathBench b = new();
+        SlowPathVerdict verdict = b.SlowPath.Error((IcmpErrorKind)(kind % 5), Dc, 0, frame.AsSpan(0, frame.Length - (int)((uint)cut % 20)), 14, 1400, b.Now, b.Actions);
+        List<(SlowPathAction Action, byte[] Bytes)> actions = b.Take();
+        Assert.Equal(verdict == SlowPathVerdict.Answered ? 1 : 0, actions.Count);
+        if (actions.Count == 0) return;
+        byte[] error = actions[0].Action.Kind == SlowPathActionKind.Originate ? actions[0].Bytes : actions[0].Bytes[14..];
+        IpPacketView ip = Parse(error, out IcmpView icmp);
+        Assert.InRange(error.Length, 28, ip.Family == IpFamily.V4 ? 576 : 1280);
+        Assert.True(ip.Family == IpFamily.V4 ? Icmpv4Type.IsError(icmp.Type) : Icmpv6Type.IsError(icmp.Type));
+        Assert.False(ip.Destination.IsMulticast || ip.Source.IsMulticast || ip.Source.Bits == 0 || ip.Destination.Bits == 0);
+        for (int again = 0; again < 5; again++) Assert.NotEqual(SlowPathVerdict.Answered, b.Error((IcmpErrorKind)again, error, 1400));
     }
 
     private static byte[] Udp(bool v6, int payload) => v6
