@@ -90,7 +90,7 @@ public class GoldenTests
         PcapFile.Write(path, frames);
         try
         {
-            ProcessStartInfo start = new(TsharkTheoryAttribute.Path!) { RedirectStandardOutput = true, RedirectStandardError = true };
+            ProcessStartInfo start = new(TsharkTheoryAttribute.Path!) { UseShellExecute = false, RedirectStandardOutput = true, RedirectStandardError = true };
             string[] options =
             [
                 "-r", path, "-n", "-T", "fields", "-E", "separator=|", "-E", "occurrence=a", "-E", "aggregator=,", "-d", "udp.port==4754,gre",
