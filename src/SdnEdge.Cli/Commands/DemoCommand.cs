@@ -4,7 +4,6 @@ using SdnEdge.Cli.Report;
 using SdnEdge.Lab.Running;
 using SdnEdge.Lab.Topologies;
 using SdnEdge.Mms;
-using Spectre.Console;
 
 namespace SdnEdge.Cli.Commands;
 
@@ -48,7 +47,7 @@ internal static class DemoCommand
 
             using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancel);
             limit.CancelAfter(Limit);
-            var view = new DemoView(AnsiConsole.Console);
+            var view = new DemoView(DemoView.NewConsole());
             try
             {
                 DemoReport report = await new DemoRun(new DemoOptions

@@ -9,8 +9,23 @@ namespace SdnEdge.Cli.Demo;
 /// <summary>What the demo shows: a line for each step as it happens, then the timeline, the streams and the verdict.</summary>
 internal sealed class DemoView(IAnsiConsole console)
 {
+    private const int PlainWidth = 160;
+
     private readonly long begin = Stopwatch.GetTimestamp();
     private readonly Lock gate = new();
+
+    /// <summary>The terminal; where there is none, plain wide lines without colours.</summary>
+    public static IAnsiConsole NewConsole()
+    {
+        if (!Console.IsOutputRedirected)
+        {
+            return AnsiConsole.Console;
+        }
+
+        IAnsiConsole plain = AnsiConsole.Create(new AnsiConsoleSettings { Ansi = AnsiSupport.No, ColorSystem = ColorSystemSupport.NoColors });
+        plain.Profile.Width = PlainWidth;
+        return plain;
+    }
 
     /// <summary>A step of the run.</summary>
     public void Say(string text) => Line(text, "grey");
