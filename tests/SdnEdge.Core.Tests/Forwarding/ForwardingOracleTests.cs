@@ -89,7 +89,7 @@ public sealed class ForwardingOracleTests
     private static (MacAddress? Mac, DropReason Reason) Expect(byte[] ip, List<(IpPrefix Prefix, int Hop)> table, int mtu)
     {
         bool v4 = Ipv4View.TryParse(ip, out Ipv4View four);
-        Ipv6View.TryParse(ip, out Ipv6View six);
+        _ = Ipv6View.TryParse(ip, out Ipv6View six);
         IpAddress to = v4 ? four.Destination : six.Destination;
         int best = -1, hop = -1;
         bool found = false;
