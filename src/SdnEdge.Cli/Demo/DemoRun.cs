@@ -91,6 +91,8 @@ internal sealed class DemoRun(DemoOptions options, DemoView view)
         PeClient[] ends = [pes[from.Pe!], pes[to.Pe!]];
         PeSnapshot[] before = await Task.WhenAll(ends.Select(pe => PeSnapshot.TakeAsync(pe, cancel)));
 
+        DropCount dropsBefore = await DropCount.TakeAsync(lab, pes, cancel);
+
         view.Say($"starting the probes: {options.Rate:N0} packets/s from {lab.Ingresses.Count} clients to the server, as many back, and a TCP transfer");
         using var fleet = new ProbeFleet(lab, server, addresses, options, logs);
         await fleet.StartAsync(cancel);
@@ -124,6 +126,7 @@ internal sealed class DemoRun(DemoOptions options, DemoView view)
 
         view.Say("stopping the probes");
         FleetResult probes = await fleet.StopAsync(cancel);
+        DropCount drops = await DropCount.TakeAsync(lab, pes, cancel);
         var residue = new List<string>();
         for (int i = 0; i < ends.Length; i++)
         {
@@ -143,6 +146,7 @@ internal sealed class DemoRun(DemoOptions options, DemoView view)
             Tcp = probes.Tcp,
             Move = MoveFactsOf.From(move, staleAtLeg),
             Residue = residue,
+            Drops = drops.Since(dropsBefore),
             Invalid = probes.Invalid,
         });
     }

@@ -116,6 +116,7 @@ internal sealed class DemoView(IAnsiConsole console)
         row("tunnel", $"{report.Tunnel.Packets:N0} packets; {(report.Tunnel.TornDown ? "torn down" : "not torn down")}");
         row("tcp", $"{report.Tcp.Bytes:N0} bytes checked, {report.Tcp.Resets} resets, longest stall {report.Tcp.MaxStallMs:0} ms");
         row("left over", report.Residue.Count == 0 ? "nothing" : string.Join(", ", report.Residue));
+        row("drops", report.Drops.Count == 0 ? "none" : string.Join(", ", report.Drops.Take(8).Select(d => $"{d.Node} {d.What}: {d.Packets:N0}")));
         row("blackout", $"{report.Parameters.MeasuredBlackoutMs?.ToString("0.0") ?? "-"} ms");
         console.Write(grid);
     }

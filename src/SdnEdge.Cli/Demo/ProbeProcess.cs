@@ -26,7 +26,7 @@ internal sealed class ProbeProcess : IDisposable
         Name = name;
         // Small processes that live for seconds: the quick compiler is the better one for them.
         var environment = new Dictionary<string, string>(StringComparer.Ordinal) { ["DOTNET_TieredPGO"] = "0", ["DOTNET_gcServer"] = "0" };
-        process = lab.Start(node, [.. RunningLab.Self, "probe", .. arguments], environment, redirect: true);
+        process = lab.Start(node, [.. RunningLab.Self, "probe", .. arguments], environment, redirect: true, ahead: true);
         process.ErrorDataReceived += (_, e) =>
         {
             if (e.Data is { } line)

@@ -25,6 +25,9 @@ internal sealed record DemoReport
     public required IReadOnlyList<string> Residue { get; init; }
     public required IReadOnlyList<LedgerRow> Ledger { get; init; }
 
+    /// <summary>What the lab's own counters say was dropped during the run, and where. Not only probe packets.</summary>
+    public required IReadOnlyList<DropReport> Drops { get; init; }
+
     /// <summary>JSON settings of the report: camelCase, indented, absent values written as null so that every field is there.</summary>
     public static readonly JsonSerializerOptions Json = new(JsonSerializerDefaults.Web)
     {
@@ -89,6 +92,9 @@ internal sealed record HoldReport(long PacketsHeld, long PeakBytes, long Overflo
 
 /// <summary>The migration tunnel.</summary>
 internal sealed record TunnelReport(long Packets, bool TornDown, string? Name);
+
+/// <summary>Packets dropped at a node, by its own count.</summary>
+internal sealed record DropReport(string Node, string What, long Packets);
 
 /// <summary>What became of the packets sent in one stage, both directions.</summary>
 internal sealed record LedgerRow(string Stage, LedgerCounts Forward, LedgerCounts Reverse);

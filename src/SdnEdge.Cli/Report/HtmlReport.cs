@@ -120,6 +120,7 @@ internal static class HtmlReport
         row("through the tunnel", $"{report.Tunnel.Packets:N0} packets; {(report.Tunnel.TornDown ? "torn down" : "NOT torn down")}");
         row("TCP", $"{report.Tcp.Bytes:N0} bytes sent, echoed and checked; {report.Tcp.Retransmits:N0} segments sent again by the kernel; {report.Tcp.WrongBytes:N0} wrong");
         row("left over on pe-a and pe-b", report.Residue.Count == 0 ? "nothing" : string.Join(", ", report.Residue));
+        row("dropped in the lab, by its own counters", report.Drops.Count == 0 ? "nothing" : string.Join("; ", report.Drops.Take(12).Select(d => $"{d.Node}: {d.What} {d.Packets:N0}")));
         row("probes", report.Probe.Valid ? $"valid: no receiver lost a packet itself; {report.Probe.Seconds:0.0} s" : $"NOT VALID: {report.Probe.WhyInvalid}");
         page.Append("</tbody></table>\n</section>\n");
     }

@@ -55,6 +55,7 @@ internal static class ReportBuilder
             Tunnel = new TunnelReport(move.TunnelPackets, move.TunnelTornDown, move.TunnelName),
             Residue = facts.Residue,
             Ledger = Ledger(run),
+            Drops = facts.Drops,
         };
         IReadOnlyList<string> failures = ExitRule.Judge(report, move.Succeeded ? null : move.Error ?? "the migration did not finish");
         return report with { Passed = failures.Count == 0, Failures = failures };

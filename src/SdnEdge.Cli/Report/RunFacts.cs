@@ -19,6 +19,9 @@ internal sealed record RunFacts
     public required MoveFacts Move { get; init; }
     public required IReadOnlyList<string> Residue { get; init; }
 
+    /// <summary>What the lab's own counters say was dropped.</summary>
+    public IReadOnlyList<DropReport> Drops { get; init; } = [];
+
     /// <summary>Why the run says nothing (a probe died, a receiver lost packets itself ...); empty = it is valid.</summary>
     public required IReadOnlyList<string> Invalid { get; init; }
 }

@@ -68,9 +68,10 @@ public sealed class RunningLab
     /// <param name="argv">Program and arguments.</param>
     /// <param name="env">More environment.</param>
     /// <param name="redirect">True: its input, output and error output are the caller's to read and write.</param>
-    public Process Start(string node, IReadOnlyList<string> argv, IReadOnlyDictionary<string, string>? env = null, bool redirect = false)
+    /// <param name="ahead">True: in a session of its own and before ordinary programs, as the lab's own daemons are.</param>
+    public Process Start(string node, IReadOnlyList<string> argv, IReadOnlyDictionary<string, string>? env = null, bool redirect = false, bool ahead = false)
     {
-        ProcessStartInfo start = Command(node, argv, env);
+        ProcessStartInfo start = Command(node, ahead ? Netns.Ahead(argv) : argv, env);
         start.RedirectStandardInput = start.RedirectStandardOutput = start.RedirectStandardError = redirect;
         return Process.Start(start) ?? throw new LabException($"cannot start {argv[0]} in node {node}.");
     }
