@@ -16,7 +16,7 @@ public sealed record LabOptions
     public string StateRoot { get; init; } = LabState.DefaultRoot;
 
     /// <summary>Longest time from the first process to the last one ready.</summary>
-    public TimeSpan ReadyTimeout { get; init; } = TimeSpan.FromSeconds(30);
+    public TimeSpan ReadyTimeout { get; init; } = TimeSpan.FromSeconds(60);
 
     /// <summary>Told what is being done, one short line at a time.</summary>
     public Action<string>? Progress { get; init; }

@@ -1,0 +1,60 @@
+using System.Globalization;
+using System.Text.RegularExpressions;
+using SdnEdge.Lab.Running;
+using SdnEdge.Lab.Topologies;
+using SdnEdge.Testing;
+using Xunit;
+
+namespace SdnEdge.Lab.Tests;
+
+/// <summary>The Figure 1 lab with its PE routers, under another name so that a running one is left alone.</summary>
+public sealed partial class LabFigure1Tests
+{
+    [RootFact]
+    public async Task Every_client_reaches_the_server_over_the_routers_and_nothing_is_left_afterwards()
+    {
+        await using var instance = LabInstance.Of("name: LABNAME");
+        RunningLab lab = await LabRunner.DeployAsync(LabFiles.Figure1, Options(instance) with { RttMs = 20 }, CancellationToken.None);
+        Assert.Equal(instance.Name, lab.Name);
+        Assert.Equal("dc-a", await lab.Server("vs").LocateAsync("vs", CancellationToken.None));
+        foreach (LabIngress ingress in lab.Ingresses)
+        {
+            foreach (string server in (string[])["10.1.1.10", "fd00:1:1::10"])
+            {
+                string ping = await LabInstance.RunAsync(lab, ingress.Name, "ping", "-c", "3", "-i", "0.1", "-W", "5", server);
+                Assert.Contains(" 0% packet loss", ping, StringComparison.Ordinal);
+                Assert.True(double.Parse(Least().Match(ping).Groups["min"].Value, CultureInfo.InvariantCulture) >= 20, $"the WAN was passed four times: {ping}");
+            }
+
+            // A full-size packet that must not be fragmented.
+            Assert.Contains(" 0% packet loss", await LabInstance.RunAsync(lab, ingress.Name, "ping", "-c", "1", "-M", "do", "-s", "1472", "-W", "5", "10.1.1.10"), StringComparison.Ordinal);
+        }
+
+        Assert.Contains(" 0% packet loss", await LabInstance.RunAsync(lab, "vs", "ping", "-c", "1", "-W", "5", "10.2.5.10"), StringComparison.Ordinal);
+        LabReport report = (await LabInspector.InspectAsync(lab.Name, instance.StateRoot, CancellationToken.None))!;
+        Assert.All(report.Nodes, n => Assert.Equal("up", n.State));
+        Assert.All(Assert.Single(report.Wans).Links, l => Assert.Equal((0L, 0L, 0L), (l.ToWan.QueueFull, l.FromWan.Refused, l.KernelDrops)));
+        await lab.DestroyAsync();
+        Assert.Empty(instance.Residue());
+    }
+
+    [RootFact]
+    public async Task A_router_that_is_killed_shows_in_inspect_and_does_not_hinder_destroy()
+    {
+        await using var instance = LabInstance.Of("name: LABNAME");
+        RunningLab lab = await LabRunner.DeployAsync(LabFiles.Figure1, Options(instance), CancellationToken.None);
+        LabProcess router = lab.State.Processes.Single(p => p.Node == "pe-c");
+        Linux.Signals.Send(router.ProcessId, Linux.ProcessSignal.Kill);
+        Assert.True(await Netns.UntilAsync(() => !router.IsAlive, TimeSpan.FromSeconds(5), CancellationToken.None));
+        LabReport report = (await LabInspector.InspectAsync(lab.Name, instance.StateRoot, CancellationToken.None))!;
+        Assert.Equal("failed", report.Nodes.Single(n => n.Name == "pe-c").State);
+        await lab.Server("vs").PauseAsync("vs", CancellationToken.None);   // a paused server hears no signal to end
+        await lab.DestroyAsync();
+        Assert.Empty(instance.Residue());
+    }
+
+    private static LabOptions Options(LabInstance instance) => instance.Options with { Name = instance.Name, ReadyTimeout = TimeSpan.FromSeconds(120) };
+
+    [GeneratedRegex("= (?<min>[0-9.]+)/")]
+    private static partial Regex Least();
+}
