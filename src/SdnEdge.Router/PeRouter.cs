@@ -97,6 +97,7 @@ public sealed class PeRouter : IPeControl, IAsyncDisposable
             // The loop does not run yet: this thread is the single writer.
             pe._config.ApplyAll(config);
             pe.StartHost(config);
+            MigrationActions.Rehearse(pe._state.Plane.Workers);
             pe._state.Workers.Start();
             pe._loop.Start();
             await pe._loop.RunAsync(() => pe._bgp.Start(config.Bgp));

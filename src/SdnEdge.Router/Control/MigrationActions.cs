@@ -25,6 +25,20 @@ internal sealed class MigrationActions(
 
     private readonly Dictionary<string, Armed> _armed = [];
 
+    /// <summary>
+    /// Switches a group that nobody uses, there and back, so that the code of the one store that traffic waits for is compiled
+    /// and in memory before the first signal. Call once at start.
+    /// </summary>
+    public static void Rehearse(int workers)
+    {
+        var group = new RedirectGroup("rehearsal", "none", workers);
+        group.Arm(ForwardingDecision.Unreachable);
+        Timed(group.Switch);
+        group.MarkAcknowledged();
+        Timed(group.SwitchBack);
+        Timed(() => group.Release(null));
+    }
+
     /// <summary>The hold of a migration; null when it has none.</summary>
     public Hold? HoldOf(string group) => _armed.GetValueOrDefault(group)?.Hold;
 
