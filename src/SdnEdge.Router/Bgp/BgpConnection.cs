@@ -59,8 +59,8 @@ internal sealed class BgpConnection : IDisposable
     /// <summary>Bytes TCP has taken so far.</summary>
     public long Taken => Volatile.Read(ref _taken);
 
-    /// <summary>For the control loop: <see cref="Taken"/> when it looked last, and when that was.</summary>
-    public (long Taken, long AtNs) LastProgress { get; set; }
+    /// <summary>For the control loop: <see cref="Taken"/> when it first found bytes unsent, and when that was; null when all was sent.</summary>
+    public (long Taken, long AtNs)? BlockedSince { get; set; }
 
     /// <summary>Connects and reports how that went; it never throws.</summary>
     public async Task ConnectAsync(Func<Socket> make, System.Net.EndPoint? from, System.Net.EndPoint to)

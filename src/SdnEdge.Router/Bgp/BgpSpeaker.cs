@@ -78,7 +78,7 @@ public sealed class BgpSpeaker : IBgpWire, IDisposable
             long next = Engine.NextDeadline;
             foreach (BgpConnection connection in _connections.Values)
             {
-                if (connection.Unsent > 0) next = Math.Min(next, connection.LastProgress.AtNs + _sendHoldNs);
+                if (connection.Unsent > 0) next = Math.Min(next, connection.BlockedSince is { } since ? since.AtNs + _sendHoldNs : 0);
             }
 
             return next;
@@ -194,7 +194,6 @@ public sealed class BgpSpeaker : IBgpWire, IDisposable
                 connection.Release(input.Buffer!);
                 break;
             case BgpInputKind.Connected when current:
-                connection.LastProgress = (0, now);
                 connection.Run();
                 Engine.Connected(connection.Peer, connection.Side, now);
                 break;
@@ -220,7 +219,7 @@ public sealed class BgpSpeaker : IBgpWire, IDisposable
         }
 
         if (_connections.Remove((peer, ConnectionSide.Incoming), out BgpConnection? older)) older.Close();
-        var connection = new BgpConnection(peer, ConnectionSide.Incoming, _inputs.Writer, _wake) { LastProgress = (0, now) };
+        var connection = new BgpConnection(peer, ConnectionSide.Incoming, _inputs.Writer, _wake);
         connection.Adopt(socket);
         _connections[(peer, ConnectionSide.Incoming)] = connection;
         connection.Run();
@@ -237,9 +236,10 @@ public sealed class BgpSpeaker : IBgpWire, IDisposable
         _scratch.Clear();
         foreach (BgpConnection connection in _connections.Values)
         {
-            (long taken, long since) = connection.LastProgress;
-            if (connection.Unsent == 0 || connection.Taken != taken) connection.LastProgress = (connection.Taken, now);
-            else if (now - since >= _sendHoldNs) _scratch.Add(connection);
+            // The time counts from the look that first found something unsent: an idle loop may not have looked for long.
+            if (connection.Unsent == 0) connection.BlockedSince = null;
+            else if (connection.BlockedSince is not { } since || connection.Taken != since.Taken) connection.BlockedSince = (connection.Taken, now);
+            else if (now - since.AtNs >= _sendHoldNs) _scratch.Add(connection);
         }
 
         foreach (BgpConnection connection in _scratch) Engine.SendBlocked(connection.Peer, connection.Side, now);

@@ -198,8 +198,8 @@ internal sealed class MigrationRunner : ITimed
         PeRefusalReason.Unknown => Problems.NotFound(refusal.Detail),
         PeRefusalReason.StaleEpoch => Problems.StaleEpoch(refusal.Detail),
         PeRefusalReason.WrongState => Problems.WrongState(refusal.Detail),
-        PeRefusalReason.TunnelNotUp => Problems.WrongState(refusal.Detail),
-        PeRefusalReason.HoldNotDrained => Problems.WrongState(refusal.Detail),
+        // Types of their own: a manager that sees them only has to wait.
+        PeRefusalReason.TunnelNotUp or PeRefusalReason.HoldNotDrained => Problems.WrongState(refusal.Detail) with { Type = refusal.Type },
         _ => Problems.Conflict(refusal.Detail),
     };
 

@@ -131,6 +131,31 @@ public sealed class TwoSpeakersTests
     }
 
     [Fact]
+    public void A_session_that_was_idle_for_longer_than_the_send_hold_time_survives_its_next_update()
+    {
+        // Keepalives only every third of 90 s: the loop has nothing to look at meanwhile.
+        int port = FreePort();
+        var sendHold = TimeSpan.FromMilliseconds(300);
+        using SpeakerHost a = Make(1, port, new BgpTransportOptions([Address(1)], port) { SendHold = sendHold });
+        using SpeakerHost b = Make(2, port);
+        BgpPeer toB = Join(a, 2, port);
+        Join(b, 1, port);
+        var prefix = IpPrefix.Parse("192.0.2.0/24");
+        for (int round = 0; round < 3; round++)
+        {
+            uint pref = 100 + (uint)round;
+            a.Await(() => toB.State == BgpState.Established, "the session is up");
+            SpinWait.SpinUntil(static () => false, 3 * sendHold); // idle: nothing wakes the loop
+            a.Do(() => a.Speaker.Advertise(prefix, pref));
+            b.Await(() => b.Rib.PrefixesV4 == 3, "the route arrives");
+            a.Do(() => a.Speaker.Withdraw(prefix));
+            b.Await(() => b.Rib.PrefixesV4 == 2, "the route goes");
+        }
+
+        Assert.DoesNotContain("send hold", a.Ask(() => toB.LastError) ?? "", StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void A_peer_that_stops_reading_is_reset_and_what_waits_for_it_stays_bounded()
     {
         int port = FreePort();
