@@ -8,8 +8,9 @@ public sealed unsafe partial class Forwarder
 {
     private const long AskAgainNs = 1_000_000_000, AskForHoldNs = 100_000_000, BlockedNs = 1_000_000;
 
-    // At most this many packets leave a hold in one go, so that the ports are served in between.
-    private const int MaxDrain = 1024;
+    // At most this many packets leave a hold in one go. In between each port gives one batch: with much more than a batch here,
+    // the ports' queues overflow while a full hold is released.
+    private const int MaxDrain = 2 * PacketBatch.Capacity;
 
     // Neighbours for which this worker queued a packet.
     private readonly Adjacency?[] _waitingFor = new Adjacency?[1024];
