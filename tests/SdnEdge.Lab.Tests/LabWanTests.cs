@@ -117,6 +117,46 @@ public sealed partial class LabWanTests
         Assert.InRange(line.PeakBytes, 1 << 16, 1 << 17);
     }
 
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void A_frame_that_passes_a_delay_line_allocates_nothing(bool keepOrder)
+    {
+        using var line = new DelayLine(new Impairment(DelayNs: Ms, JitterNs: Ms / 2, Loss: 0.01, RateBitsPerSecond: 1_000_000_000, KeepOrder: keepOrder), 1);
+        using var batch = new PacketBatch();
+        var packets = new Packet[PacketBatch.Capacity];
+        long[] dues = new long[PacketBatch.Capacity];
+        Assert.True(batch.TryAdd(new byte[1000]));
+        long passed = Pass(2000);
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        passed += Pass(100_000);
+        long allocated = GC.GetAllocatedBytesForCurrentThread() - before;
+        Assert.Equal(0, allocated);
+        Assert.True(passed > 90_000);
+
+        // The measure can see an allocation.
+        before = GC.GetAllocatedBytesForCurrentThread();
+        GC.KeepAlive(new byte[100]);
+        Assert.True(GC.GetAllocatedBytesForCurrentThread() - before >= 100);
+
+        long Pass(int frames)
+        {
+            long sum = 0;
+            for (int i = 0; i < frames; i++)
+            {
+                line.Enter(batch[0], i * 10_000L);
+                int count;
+                while ((count = line.Take(i * 10_000L, packets, dues)) > 0)
+                {
+                    sum += count;
+                    line.Release();
+                }
+            }
+
+            return sum;
+        }
+    }
+
     [Fact]
     public void An_address_table_follows_a_station_and_stays_bounded()
     {

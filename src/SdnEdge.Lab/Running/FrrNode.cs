@@ -15,7 +15,8 @@ internal static class FrrNode
         foreach (PlannedProcess daemon in node.Processes)
             await until(($"{daemon.Name} of {name}", () => Task.FromResult(File.Exists(Path.Combine(own, daemon.Name + ".vty")))));
 
-        ProcessStartInfo vtysh = Netns.Command(node.Namespace,   // vtysh complains on its output
+        // vtysh complains on its output, not its error output.
+        ProcessStartInfo vtysh = Netns.Command(node.Namespace,
             ["sh", "-c", "exec \"$@\" 1>&2", "sh", "vtysh", "--vty_socket", own, "-f", Path.Combine(folder, name + ".frr.conf")]);
         (int code, string error) = await Netns.RunAsync(vtysh, "", cancel);
         if (code != 0) throw new LabException($"FRR of node {name} does not take {node.Node.StartupConfig}: {error.Trim()}");

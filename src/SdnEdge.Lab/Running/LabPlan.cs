@@ -133,7 +133,15 @@ internal sealed partial record LabPlan(LabTopology Topology, string RootBatch, I
 
             later.Append("echo 0 >/proc/sys/net/ipv6/conf/default/disable_ipv6\n");
             string config = Path.Combine(folder, node.Name + ".yaml");
-            files.Add((config, WithApiSocket(File.ReadAllText(node.StartupConfig!), Path.Combine(folder, node.Name + ".sock"))));
+            try
+            {
+                files.Add((config, WithApiSocket(File.ReadAllText(node.StartupConfig!), Path.Combine(folder, node.Name + ".sock"))));
+            }
+            catch (LabException e)
+            {
+                throw new LabException($"{node.StartupConfig}: {e.Message}");
+            }
+
             processes.Add(new PlannedProcess(node.Name, "pe", [.. self, "pe", "--config", config]));
         }
 
@@ -150,8 +158,7 @@ internal sealed partial record LabPlan(LabTopology Topology, string RootBatch, I
                 new WanConfig(node.Name, node.Seed, Path.Combine(folder, node.Name + ".sock"),
                     [.. lab.LinksOf(node.Name).Select(l => new WanLinkConfig(l.EndAt(node.Name)!.Interface, l.FarEnd(node.Name).Node, l.ToWan!, l.FromWan!))]),
                 ApiJson.Indented)));
-            // The network must not be slower because the hosts on this machine are busy.
-            processes.Add(new PlannedProcess(node.Name, "wan", ["nice", "-n", "-10", .. self, "lab", "node", "wan", "--config", config]));
+            processes.Add(new PlannedProcess(node.Name, "wan", [.. self, "lab", "node", "wan", "--config", config]));
         }
 
         void PlanBridge()
@@ -227,22 +234,24 @@ internal sealed partial record LabPlan(LabTopology Topology, string RootBatch, I
         }
     }
 
-    /// <summary>The text of a PE's configuration with its API socket in the lab's own folder; lines keep their numbers.</summary>
+    /// <summary>
+    /// The text of a PE's configuration with its API socket in the lab's own folder, so that two labs of one file do not
+    /// share sockets; lines keep their numbers.
+    /// </summary>
     internal static string WithApiSocket(string config, string socket)
     {
-        string[] lines = config.Split('\n');
-        for (int i = 0; i < lines.Length; i++)
-        {
-            int key = lines[i].IndexOf("unix:", StringComparison.Ordinal);
-            if (key < 0 || lines[i].AsSpan(0, key).Trim(" {").Length > 0 && !lines[i].TrimStart().StartsWith("api:", StringComparison.Ordinal)) continue;
-            int from = key + "unix:".Length;
-            int end = lines[i].AsSpan(from).IndexOfAny(",}#");
-            string rest = end < 0 ? "" : " " + lines[i][(from + end)..];
-            lines[i] = $"{lines[i][..from]} {socket}{rest}";
-        }
-
-        return string.Join('\n', lines);
+        Match unix = ApiSocket().Match(config);
+        return unix.Success ? string.Concat(config.AsSpan(0, unix.Groups["path"].Index), socket, config.AsSpan(unix.Groups["path"].Index + unix.Groups["path"].Length))
+            : ApiSection().IsMatch(config) ? throw new LabException("the configuration has an 'api' section without 'unix'; the lab asks its routers over a unix socket: add unix: /run/pe.sock.")
+            : $"{config.TrimEnd()}\napi: {{ unix: {socket} }}\n";
     }
+
+    // api: { unix: PATH }  or  api: and, indented below it, unix: PATH.
+    [GeneratedRegex(@"^api:[ \t]*(\{[^}\n]*?\bunix:[ \t]*(?<path>[^\s,}#]+)|(#.*)?\n([ \t]+.*\n|[ \t]*(#.*)?\n)*?[ \t]+unix:[ \t]*(?<path>[^\s#]+))", RegexOptions.Multiline)]
+    private static partial Regex ApiSocket();
+
+    [GeneratedRegex("^api:", RegexOptions.Multiline)]
+    private static partial Regex ApiSection();
 
     [GeneratedRegex(@"^ip\s+((?<command>(link|route|neigh)\s[\w\s.:/-]+)|(-[46]\s+)?(?<command>(a|addr|address)\s[\w\s.:/-]+)|-[46]\s+(?<command>(r|route)\s[\w\s.:/-]*\bvia\s[\w\s.:/-]+))$")]
     private static partial Regex PlainIpLine();
