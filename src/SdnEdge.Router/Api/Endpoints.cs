@@ -35,17 +35,17 @@ internal static class Endpoints
         v1.MapGet("/migrations", () => pe.MigrationsAsync()).Says("Migrations").WithTags("migrations");
         v1.MapGet("/migrations/{id}", async (string id) => (await pe.MigrationsAsync()).FirstOrDefault(m => m.Id == id)
             ?? throw new ProblemException(Problems.NotFound($"there is no migration '{id}' on this PE; prepare makes one")))
-            .Says("One migration").WithTags("migrations").ProducesProblem(404);
+            .Says("One migration").WithTags("migrations").Produces<Problem>(404, ProblemAnswers.ContentType);
 
         foreach (SignalKind kind in Enum.GetValues<SignalKind>())
         {
             string verb = JsonNamingPolicy.KebabCaseLower.ConvertName(kind.ToString());
             v1.MapPost("/migrations/{id}/" + verb, ([FromRoute] string id, [FromBody] SignalRequest request, CancellationToken cancel) => SignalAsync(pe, id, kind, request, cancel))
                 .Says(Meaning(kind)).WithTags("migrations").WithName(verb)
-                .ProducesProblem(400).ProducesProblem(409).ProducesProblem(504);
+                .Produces<Problem>(400, ProblemAnswers.ContentType).Produces<Problem>(409, ProblemAnswers.ContentType).Produces<Problem>(504, ProblemAnswers.ContentType);
         }
 
-        v1.MapPost("/config/reload", () => pe.ReloadAsync()).Says("Reads the configuration file again and applies the difference, or nothing").WithTags("config").ProducesProblem(422);
+        v1.MapPost("/config/reload", () => pe.ReloadAsync()).Says("Reads the configuration file again and applies the difference, or nothing").WithTags("config").Produces<Problem>(422, ProblemAnswers.ContentType);
         v1.MapGet("/events", (Delegate)((HttpContext context) => StreamAsync(context, pe.Events, stopping)))
             .Says("Server-sent events: EventRecord as data, its sequence as id; Last-Event-ID resumes").WithTags("events")
             .Produces<EventRecord>(200, "text/event-stream");

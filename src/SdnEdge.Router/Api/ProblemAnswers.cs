@@ -2,6 +2,7 @@ using System.Text.Json;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
 using SdnEdge.Core.Api;
+using SdnEdge.Core.Config;
 
 namespace SdnEdge.Router.Api;
 
@@ -9,6 +10,9 @@ namespace SdnEdge.Router.Api;
 internal static class ProblemAnswers
 {
     public const string ContentType = "application/problem+json";
+
+    // People read these in a terminal: an apostrophe is an apostrophe there, and nobody embeds them in a page.
+    private static readonly JsonSerializerOptions Json = new(ApiJson.Options) { Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
     public static void Use(WebApplication app) => app.Use(async (context, next) =>
     {
@@ -40,7 +44,7 @@ internal static class ProblemAnswers
     {
         context.Response.Clear();
         context.Response.StatusCode = problem.Status;
-        return context.Response.WriteAsJsonAsync(problem, ApiJson.Options, ContentType, context.RequestAborted);
+        return context.Response.WriteAsJsonAsync(problem, Json, ContentType, context.RequestAborted);
     }
 
     private static Problem Unreadable(BadHttpRequestException e)
@@ -51,6 +55,16 @@ internal static class ProblemAnswers
         string where = json.LineNumber is { } line ? $" at line {line + 1}, byte {json.BytePositionInLine}" : "";
         string pointer = (json.Path ?? "$").Replace("$", "", StringComparison.Ordinal).Replace('.', '/').Replace("[", "/", StringComparison.Ordinal).Replace("]", "", StringComparison.Ordinal);
         string message = json.Message.Split(" Path: ", 2)[0];
+        if (message.Contains("could not be mapped", StringComparison.Ordinal)) message = UnknownMember(pointer);
         return Problems.BadRequest($"the body is not the JSON this endpoint takes{where}; GET /openapi/v1.json has its schema", [new ProblemError(pointer, message)]);
+    }
+
+    // The pointer of an unknown member ends with its name.
+    private static string UnknownMember(string pointer)
+    {
+        string name = pointer[(pointer.LastIndexOf('/') + 1)..];
+        IEnumerable<string> known = new[] { typeof(SignalRequest), typeof(MovingPrefix), typeof(HoldOptions) }
+            .SelectMany(t => t.GetProperties()).Select(p => JsonNamingPolicy.CamelCase.ConvertName(p.Name));
+        return Spelling.Nearest(name, known) is { } nearest ? $"'{name}' is not a known field; did you mean '{nearest}'?" : $"'{name}' is not a known field";
     }
 }

@@ -88,7 +88,7 @@ internal sealed class BgpDriver(PeState state, ControlLoop loop) : ITimed, IWork
     /// <summary>At the end of a round: what is to be told goes out.</summary>
     public void Flush() => _speaker?.Flush();
 
-    public IReadOnlyList<BgpPeerInfo> Peers(long now) => [.. _speaker?.Engine.Peers.Select(p => p.ToInfo(now)) ?? []];
+    public IReadOnlyList<BgpPeerInfo> Peers(long now) => [.. _speaker?.Engine.Peers.Select(p => p.ToInfo(now)).Select(i => i with { State = System.Text.Json.JsonNamingPolicy.KebabCaseLower.ConvertName(i.State) }) ?? []];
 
     public void Poll(long now) => _speaker?.Poll(now);
 

@@ -50,7 +50,7 @@ internal sealed class PeMetrics(PeState state, PeView view, MigrationActions act
             Counter("sdnedge_hold_dropped_packets_total", "Packets that a hold dropped.", Holds(moving).SelectMany(m => new[] { (m.Id, "newest", m.Hold!.DroppedNewest), (m.Id, "oldest", m.Hold.DroppedOldest), (m.Id, "expired", m.Hold.Expired) }),
                 h => h.Item3, h => [("migration", h.Id), ("policy", h.Item2)]),
             Gauge("sdnedge_migrations", "Migrations by role and state.", moving.GroupBy(m => (m.Role, m.State)), g => g.Count(), g => [("role", PeView.Kebab(g.Key.Role)), ("state", PeView.Kebab(g.Key.State))]),
-            Gauge("sdnedge_bgp_peer_up", "1 when the session is established.", peers, p => p.State == "established" ? 1 : 0, p => [("peer", p.Address)]),
+            Gauge("sdnedge_bgp_peer_up", "1 when the session is established.", peers, p => string.Equals(p.State, "established", StringComparison.OrdinalIgnoreCase) ? 1 : 0, p => [("peer", p.Address)]),
             Gauge("sdnedge_bgp_peer_received_prefixes", "Prefixes received from a peer.", peers, p => p.PrefixesReceived, p => [("peer", p.Address)]),
             Gauge("sdnedge_bgp_peer_sent_prefixes", "Prefixes sent to a peer.", peers, p => p.PrefixesSent, p => [("peer", p.Address)]),
             Counter("sdnedge_bgp_messages_received_total", "BGP messages received.", peers, p => p.MessagesIn, p => [("peer", p.Address)]),

@@ -138,17 +138,11 @@ public sealed class MoveTests
             }
         }
 
-        /// <summary>The server goes down at A once it has heard what was on its way.</summary>
-        public async Task PauseServerAsync()
+        /// <summary>The server goes down at A once its wire is empty: after the switch is acknowledged nothing more may come.</summary>
+        public Task PauseServerAsync()
         {
-            int before;
-            do
-            {
-                before = _atA.Received.Length;
-                await Task.Delay(20);
-            }
-            while (_atA.Received.Length != before);
-            _atA.Live = false;
+            _atA.GoesDown = true;
+            return UntilAsync("the server's wire is empty", () => Task.FromResult(!_atA.Live));
         }
 
         /// <summary>Waits until all that was sent has arrived somewhere; says what is missing, and where it was dropped, when it does not.</summary>

@@ -24,6 +24,9 @@ internal sealed class TestHost : IDisposable
     /// <summary>False: it is paused, and hears nothing.</summary>
     public volatile bool Live;
 
+    /// <summary>True: it goes down as soon as its wire is empty.</summary>
+    public volatile bool GoesDown;
+
     /// <summary>Packets that came while it was not live.</summary>
     public int Missed;
 
@@ -73,7 +76,7 @@ internal sealed class TestHost : IDisposable
         {
             if (!_wire.TryTake(out SentFrame frame))
             {
-                Thread.Yield();
+                if (GoesDown) Live = false;
                 Thread.Sleep(0);
                 continue;
             }

@@ -1,0 +1,120 @@
+using SdnEdge.Core.Api;
+using Xunit;
+using static SdnEdge.Router.Tests.Pe.TwoPes;
+
+namespace SdnEdge.Router.Tests.Pe;
+
+/// <summary>Signals over the API: idempotent, fenced by the epoch, refused in the wrong state with what would be right.</summary>
+public sealed class SignalTests
+{
+    [Fact]
+    public async Task Each_signal_repeated_says_so_and_gives_the_time_of_the_first()
+    {
+        await using TwoPes two = await StartAsync();
+        await BothAsync(two);
+        foreach ((HttpClient api, SignalKind kind, PeMigrationState state) in new[]
+        {
+            (two.ApiA, SignalKind.Switch, PeMigrationState.Switched), (two.ApiB, SignalKind.Release, PeMigrationState.Released),
+            (two.ApiB, SignalKind.Advertise, PeMigrationState.Advertised), (two.ApiA, SignalKind.Withdraw, PeMigrationState.Withdrawn),
+        })
+        {
+            SignalReply first = await SignalAsync(api, kind);
+            SignalReply again = await SignalAsync(api, kind);
+            Assert.False(first.Repeated);
+            Assert.True(again.Repeated);
+            Assert.Equal((state, first.TookEffectAtNs, 1L), (again.State, again.TookEffectAtNs, again.Epoch));
+        }
+
+        SignalReply prepared = await SignalAsync(two.ApiA, SignalKind.Prepare, Prepare(MigrationRole.Source));
+        Assert.True(prepared.Repeated);
+        await UntilAsync("the hold drains", async () => (await GetAsync<MigrationInfo>(two.ApiB, "v1/migrations/m1")).Hold!.State == "released");
+        await SignalAsync(two.ApiA, SignalKind.Teardown);
+        Assert.True((await SignalAsync(two.ApiA, SignalKind.Teardown)).Repeated);
+    }
+
+    [Fact]
+    public async Task A_signal_with_an_old_epoch_is_refused()
+    {
+        await using TwoPes two = await StartAsync();
+        await BothAsync(two, epoch: 5);
+        Problem problem = await ProblemAsync(PostAsync(two.ApiA, SignalKind.Switch, new SignalRequest(4)), 409);
+        Assert.Equal("/problems/stale-epoch", problem.Type);
+        Assert.Contains("5", problem.Detail, StringComparison.Ordinal);
+        Assert.Equal("native", Assert.Single(await GetAsync<RedirectGroupInfo[]>(two.ApiA, "v1/groups")).Active);
+        Assert.Equal(PeMigrationState.Switched, (await SignalAsync(two.ApiA, SignalKind.Switch, new SignalRequest(5))).State);
+    }
+
+    [Fact]
+    public async Task A_signal_the_state_does_not_allow_is_refused_and_says_what_would_be()
+    {
+        await using TwoPes two = await StartAsync();
+        Problem unknown = await ProblemAsync(PostAsync(two.ApiA, SignalKind.Switch), 404);
+        Assert.Contains("prepare", unknown.Detail, StringComparison.Ordinal);
+        await BothAsync(two);
+        Problem early = await ProblemAsync(PostAsync(two.ApiA, SignalKind.Withdraw), 409);
+        Assert.Equal("/problems/wrong-state", early.Type);
+        Assert.Contains("switch", early.Detail, StringComparison.Ordinal);
+        Problem wrongRole = await ProblemAsync(PostAsync(two.ApiA, SignalKind.Release), 409);
+        Assert.Contains("target", wrongRole.Detail, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_prepare_that_lacks_things_is_told_all_of_them_at_once()
+    {
+        await using TwoPes two = await StartAsync();
+        Problem empty = await ProblemAsync(PostAsync(two.ApiA, SignalKind.Prepare, new SignalRequest(0)), 400);
+        Assert.Equal(["/epoch", "/role", "/tunnelKey", "/peer", "/prefixes"], empty.Errors!.Select(e => e.Pointer));
+        var request = new SignalRequest(1, MigrationRole.Source, "blue", [new MovingPrefix("10.1.1.10/32", "cd")], "10.255.0.1", 7);
+        Problem names = await ProblemAsync(PostAsync(two.ApiA, SignalKind.Prepare, request), 400);
+        Assert.Equal(["/vrf", "/peer", "/prefixes/0/port"], names.Errors!.Select(e => e.Pointer));
+        Assert.Contains("dc", names.Errors![2].Detail, StringComparison.Ordinal);
+        Assert.Empty(await GetAsync<MigrationInfo[]>(two.ApiA, "v1/migrations"));
+        Assert.Empty(await GetAsync<TunnelInfo[]>(two.ApiA, "v1/tunnels"));
+    }
+
+    [Fact]
+    public async Task A_prepare_whose_tunnel_does_not_carry_full_packets_is_undone_and_says_why()
+    {
+        await using TwoPes two = await StartAsync(coreMtu: 1500);
+        await SignalAsync(two.ApiB, SignalKind.Prepare, Prepare(MigrationRole.Target));
+        Problem problem = await ProblemAsync(PostAsync(two.ApiA, SignalKind.Prepare, Prepare(MigrationRole.Source)), 504);
+        Assert.Contains("MTU", problem.Detail, StringComparison.Ordinal);
+        Assert.Empty(await GetAsync<TunnelInfo[]>(two.ApiA, "v1/tunnels"));
+        Assert.Empty(await GetAsync<RedirectGroupInfo[]>(two.ApiA, "v1/groups"));
+    }
+
+    [Fact]
+    public async Task An_abort_ends_a_prepare_that_still_waits()
+    {
+        await using TwoPes two = await StartAsync();
+        Task<HttpResponseMessage> waiting = PostAsync(two.ApiA, SignalKind.Prepare, Prepare(MigrationRole.Source));
+        await UntilAsync("prepare is under way", async () => (await GetAsync<MigrationInfo[]>(two.ApiA, "v1/migrations")).Length == 1);
+        SignalReply aborted = await SignalAsync(two.ApiA, SignalKind.Abort);
+        Assert.Equal(PeMigrationState.Aborted, aborted.State);
+        await ProblemAsync(waiting, 409);
+        Assert.Empty(await GetAsync<TunnelInfo[]>(two.ApiA, "v1/tunnels"));
+        Assert.Empty(await GetAsync<RedirectGroupInfo[]>(two.ApiA, "v1/groups"));
+    }
+
+    [Fact]
+    public async Task A_second_move_of_the_same_server_works_after_the_first()
+    {
+        await using TwoPes two = await StartAsync();
+        for (int move = 1; move <= 3; move++)
+        {
+            string id = $"m{move}";
+            await Task.WhenAll(
+                SignalAsync(two.ApiB, SignalKind.Prepare, Prepare(MigrationRole.Target, move, key: (uint)move), id),
+                SignalAsync(two.ApiA, SignalKind.Prepare, Prepare(MigrationRole.Source, move, key: (uint)move), id));
+            await SignalAsync(two.ApiA, SignalKind.Switch, new SignalRequest(move), id);
+            await SignalAsync(two.ApiA, SignalKind.Abort, new SignalRequest(move), id);
+            await SignalAsync(two.ApiB, SignalKind.Abort, new SignalRequest(move), id);
+            await UntilAsync("B is clean", async () => (await GetAsync<RedirectGroupInfo[]>(two.ApiB, "v1/groups")).Length == 0);
+        }
+
+        Assert.Equal(3, (await GetAsync<MigrationInfo[]>(two.ApiA, "v1/migrations")).Length);
+    }
+
+    private static Task BothAsync(TwoPes two, long epoch = 1) => Task.WhenAll(
+        SignalAsync(two.ApiB, SignalKind.Prepare, Prepare(MigrationRole.Target, epoch)), SignalAsync(two.ApiA, SignalKind.Prepare, Prepare(MigrationRole.Source, epoch)));
+}
