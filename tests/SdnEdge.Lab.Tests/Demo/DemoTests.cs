@@ -1,0 +1,94 @@
+using System.Diagnostics;
+using System.Text.Json.Nodes;
+using SdnEdge.Linux;
+using SdnEdge.Testing;
+using Xunit;
+
+namespace SdnEdge.Lab.Tests.Demo;
+
+/// <summary>The demo as a user runs it, in a lab of its own name, at a rate that leaves room for the other tests' processes.</summary>
+public sealed class DemoTests : IDisposable
+{
+    private const int Rate = 3000;
+    private static readonly TimeSpan Limit = TimeSpan.FromSeconds(120);
+
+    private readonly string lab = $"demo{Environment.ProcessId}";
+    private readonly DirectoryInfo folder = Directory.CreateTempSubdirectory("sdnedge-test-");
+
+    [RootFact]
+    public void The_switchover_loses_nothing_and_exits_0()
+    {
+        (int code, string output, JsonNode report) = Run();
+        Assert.True(code == 0, output);
+        Assert.True((bool)report["passed"]!);
+        foreach (string way in new[] { "ingress", "reverse" })
+        {
+            Assert.Equal(3, report[way]!.AsArray().Count);
+            foreach (JsonNode? s in report[way]!.AsArray())
+            {
+                Assert.Equal((0, 0, 0), ((long)s!["lost"]!, (long)s["duplicated"]!, (long)s["reorderedSwitchToRelease"]!));
+                Assert.Equal((long)s["sent"]!, (long)s["received"]!);
+                Assert.True((long)s["sent"]! > Rate / 3, "each stream sent for more than a second");
+                Assert.NotNull(s["directPathAfterMs"]);
+            }
+        }
+
+        Assert.True((long)report["hold"]!["packetsHeld"]! > 0);
+        Assert.Equal((long)report["hold"]!["packetsHeld"]!, (long)report["hold"]!["released"]!);
+        Assert.True((long)report["tunnel"]!["packets"]! > 0);
+        Assert.Empty(report["residue"]!.AsArray());
+        Assert.Equal(0, (int)report["tcp"]!["resets"]!);
+        Assert.True((long)report["tcp"]!["bytes"]! > 0);
+        Assert.Contains("packets lost", File.ReadAllText(Path.Combine(folder.FullName, "report.html")), StringComparison.Ordinal);
+        Assert.False(Namespaces.Exists($"clab-{lab}-pe-a"), "the lab is gone");
+    }
+
+    /// <summary>The probe can see loss: without the hold, what comes while the server is at neither site is lost.</summary>
+    [RootFact]
+    public void Without_the_hold_it_loses_about_rate_times_blackout_and_exits_1()
+    {
+        (int code, string output, JsonNode report) = Run("--no-hold", "--blackout", "1000");
+        Assert.True(code == 1, output);
+        long lost = report["ingress"]!.AsArray().Sum(s => (long)s!["lost"]!);
+        double expected = Rate * (double)report["parameters"]!["measuredBlackoutMs"]! / 1000;
+        Assert.InRange(lost, expected * 0.7, expected * 1.3);
+        Assert.Equal(0, report["reverse"]!.AsArray().Sum(s => (long)s!["lost"]!));
+        Assert.Equal(0, (long)report["hold"]!["packetsHeld"]!);
+        Assert.Contains("packets lost", output, StringComparison.Ordinal);
+    }
+
+    private (int Code, string Output, JsonNode Report) Run(params string[] more)
+    {
+        var start = new ProcessStartInfo(Path.Combine(AppContext.BaseDirectory, "sdnedge"))
+        {
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+            UseShellExecute = false,
+        };
+        foreach (string word in (string[])["demo", "--name", lab, "--rate", $"{Rate}", "--out", folder.FullName, .. more])
+        {
+            start.ArgumentList.Add(word);
+        }
+
+        using Process process = Process.Start(start)!;
+        Task<string> error = process.StandardError.ReadToEndAsync();
+        Task<string> output = process.StandardOutput.ReadToEndAsync();
+        Assert.True(process.WaitForExit(Limit), "the demo ends by itself");
+        string text = output.GetAwaiter().GetResult() + error.GetAwaiter().GetResult();
+        string file = Path.Combine(folder.FullName, "report.json");
+        Assert.True(File.Exists(file), text);
+        return (process.ExitCode, text, JsonNode.Parse(File.ReadAllText(file))!);
+    }
+
+    public void Dispose()
+    {
+        using Process destroy = Process.Start(new ProcessStartInfo(Path.Combine(AppContext.BaseDirectory, "sdnedge"), ["lab", "destroy", "--name", lab])
+        {
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+            UseShellExecute = false,
+        })!;
+        destroy.WaitForExit();
+        folder.Delete(recursive: true);
+    }
+}
