@@ -50,6 +50,9 @@ public sealed class BgpPeer
     /// <summary>What was negotiated; null unless established.</summary>
     public Negotiated? Negotiated => Fsm.Negotiated;
 
+    /// <summary>Who opened the connection of the session; null unless established.</summary>
+    public ConnectionSide? OpenedBy => State == BgpState.Established ? Fsm.EstablishedSide : null;
+
     /// <summary>Why the session or the last attempt ended.</summary>
     public string? LastError => Fsm.LastError;
 

@@ -337,7 +337,7 @@ public sealed class SessionFsm
         }
 
         ConnectionSide other = Other(side);
-        if (_connections[(int)other].State == BgpState.OpenConfirm)
+        if (_connections[(int)other].State > BgpState.Connect)
         {
             actions.Add(new FsmAction(FsmActionKind.SendNotification, other, BgpNotification.Collision));
             Drop(other, Collision, close: true, fault: false, now, actions);
@@ -352,12 +352,16 @@ public sealed class SessionFsm
         actions.Add(new FsmAction(FsmActionKind.SendKeepalive, side));
     }
 
-    /// <summary>RFC 4271 6.8: the connection opened by the side with the higher identifier stays (the AS decides between equal ones, RFC 6286).</summary>
+    /// <summary>
+    /// RFC 4271 6.8: the connection opened by the side with the higher identifier stays (the AS decides between equal ones,
+    /// RFC 6286). This OPEN tells the identifier, so a connection still in OpenSent is judged too: left for later, one end could
+    /// be established on the connection that the other end is about to close.
+    /// </summary>
     private bool LosesCollision(ConnectionSide side, OpenMessage open)
     {
         BgpState other = _connections[(int)Other(side)].State;
         if (other == BgpState.Established) return true;
-        if (other != BgpState.OpenConfirm) return false;
+        if (other <= BgpState.Connect) return false;
         bool oursWins = _local.RouterId != open.RouterId ? _local.RouterId > open.RouterId : _local.As > open.As;
         return side == ConnectionSide.Outgoing ? !oursWins : oursWins;
     }

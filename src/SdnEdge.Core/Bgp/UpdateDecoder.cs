@@ -71,7 +71,7 @@ public sealed class UpdateDecoder(AttributeTable table, BgpFaultCounters counter
     private readonly bool[] _seen = new bool[256];
 
     /// <summary>Decodes the body of an UPDATE: at least four bytes, what follows the header.</summary>
-    public UpdateMessage Decode(ReadOnlySpan<byte> body, in UpdateContext context)
+    public UpdateMessage Decode(ReadOnlySpan<byte> body, scoped in UpdateContext context)
     {
         var update = default(UpdateMessage);
 
@@ -139,7 +139,7 @@ public sealed class UpdateDecoder(AttributeTable table, BgpFaultCounters counter
     private static BgpFault Duplicate(byte code) =>
         code is AttributeCode.MpReach or AttributeCode.MpUnreach ? BgpFault.MpDuplicate : BgpFault.AttributeDuplicate;
 
-    private BgpFault Read(ref UpdateMessage update, RawAttribute attribute, in UpdateContext context, ref bool announcesMp)
+    private BgpFault Read(ref UpdateMessage update, RawAttribute attribute, scoped in UpdateContext context, ref bool announcesMp)
     {
         ReadOnlySpan<byte> value = attribute.Value;
         int expected = ExpectedFlags(attribute.Code);
@@ -207,7 +207,7 @@ public sealed class UpdateDecoder(AttributeTable table, BgpFaultCounters counter
     };
 
     /// <summary>Checks one attribute of a known type for itself. A fault that discards leaves the attribute out.</summary>
-    private static BgpFault Check(byte code, ReadOnlySpan<byte> value, in UpdateContext context)
+    private static BgpFault Check(byte code, ReadOnlySpan<byte> value, scoped in UpdateContext context)
     {
         int asSize = context.FourOctetAs ? 4 : 2;
         return code switch
@@ -245,7 +245,7 @@ public sealed class UpdateDecoder(AttributeTable table, BgpFaultCounters counter
         return begins ? BgpFault.None : BgpFault.AsPathFirst;
     }
 
-    private BgpFault ReadMpReach(ref UpdateMessage update, ReadOnlySpan<byte> value, in UpdateContext context, ref bool announcesMp)
+    private BgpFault ReadMpReach(ref UpdateMessage update, ReadOnlySpan<byte> value, scoped in UpdateContext context, ref bool announcesMp)
     {
         // | AFI (2) | SAFI (1) | next hop length (1) | next hop | reserved (1) | NLRI |
         if (value.Length < 5 || value.Length < 5 + value[3]) return BgpFault.MpReachSyntax;
@@ -262,7 +262,7 @@ public sealed class UpdateDecoder(AttributeTable table, BgpFaultCounters counter
         return IsHost(update.MpNextHop) ? BgpFault.None : BgpFault.NextHopValue;
     }
 
-    private static BgpFault ReadMpUnreach(ref UpdateMessage update, ReadOnlySpan<byte> value, in UpdateContext context)
+    private static BgpFault ReadMpUnreach(ref UpdateMessage update, ReadOnlySpan<byte> value, scoped in UpdateContext context)
     {
         // | AFI (2) | SAFI (1) | withdrawn routes |
         if (value.Length < 3) return BgpFault.MpUnreachSyntax;
