@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.Globalization;
 using System.Text.Json;
+using SdnEdge.Cli.Demo;
 using SdnEdge.Core.Api;
 using SdnEdge.Core.Migration;
 using SdnEdge.Lab.Running;
@@ -86,11 +87,12 @@ internal static class MigrateCommand
     private static void Print(MoveResult result)
     {
         long zero = result.Timeline.Count > 0 ? result.Timeline[0].StartNs : 0;
-        Table stages = new Table().Title(Markup.Escape($"migration {result.Plan.Migration}, epoch {result.Plan.Epoch}"))
+        Console.WriteLine($"migration {result.Plan.Migration}, epoch {result.Plan.Epoch}");
+        Table stages = new Table()
             .AddColumn("stage").AddColumn(new TableColumn("start ms").RightAligned()).AddColumn(new TableColumn("ms").RightAligned()).AddColumn("");
         foreach (StageRecord s in result.Timeline)
             stages.AddRow(Markup.Escape(s.Name), $"{(s.StartNs - zero) / 1e6:0.0}", $"{(s.EndNs - s.StartNs) / 1e6:0.0}", Markup.Escape(s.Error ?? ""));
-        AnsiConsole.Write(stages);
+        DemoView.NewConsole().Write(stages);
         if (result.AtSource(SignalKind.Switch) is { } switched)
             Console.WriteLine($"switch     {result.Plan.Source.Prefixes.Count} prefixes, store {switched.Reply.StoreNs} ns, in force on every worker after {(switched.Reply.AcknowledgedAtNs - switched.Reply.TookEffectAtNs) / 1e3:0} us, {result.Source?.Group?.StalePackets ?? 0} stale packets");
         if (result is { PausedNs: { } paused, ResumedNs: { } resumed }) Console.WriteLine($"blackout   {(resumed - paused) / 1e6:0.0} ms");
@@ -187,7 +189,7 @@ internal static class MigrateCommand
             }
 
             if (all.Values.All(l => l.Count == 0)) Console.WriteLine("no migrations.");
-            else AnsiConsole.Write(table);
+            else DemoView.NewConsole().Write(table);
             return 0;
         }));
         return command;

@@ -59,7 +59,7 @@ public sealed class PeMigrationFsm
         PeMigration migration = entry.Migration;
         switch (result)
         {
-            case TunnelHealth health:
+            case TunnelHealth health when !migration.Finished:
                 entry.Migration = migration with { TunnelUp = health.Up };
                 return new PeStep(entry.Migration, []);
 
@@ -121,6 +121,7 @@ public sealed class PeMigrationFsm
         {
             State = next,
             ChangedAtNs = now,
+            TunnelUp = migration.TunnelUp && next is not (PeMigrationState.TornDown or PeMigrationState.Aborted),
             LocalPref = signal == SignalKind.Advertise ? request.LocalPref ?? DefaultLocalPref : migration.LocalPref,
         };
         Accept(entry, migration, signal, now);
