@@ -84,7 +84,7 @@ public sealed partial class LabPlanTests
         }
     }
 
-    private static LabPlan Plan(LabTopology lab) => LabPlan.For(lab, "/state", ["sdnedge"], 2);
+    private static LabPlan Plan(LabTopology lab) => LabPlan.For(lab, "/state", ["sdnedge"]);
 
     [GeneratedRegex("index [0-9]+")]
     private static partial Regex Index();

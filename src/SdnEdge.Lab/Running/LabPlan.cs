@@ -44,8 +44,7 @@ internal sealed partial record LabPlan(LabTopology Topology, string RootBatch, I
     /// <param name="lab">What to deploy.</param>
     /// <param name="folder">State folder: configurations, sockets and logs go there.</param>
     /// <param name="self">How to start this program: the executable, or dotnet and its assembly.</param>
-    /// <param name="cores">Cores of the machine.</param>
-    public static LabPlan For(LabTopology lab, string folder, IReadOnlyList<string> self, int cores)
+    public static LabPlan For(LabTopology lab, string folder, IReadOnlyList<string> self)
     {
         var batch = new StringBuilder();
         foreach (LabNode node in lab.Nodes) batch.Append($"netns add {lab.NamespaceOf(node.Name)}\n");
@@ -58,15 +57,14 @@ internal sealed partial record LabPlan(LabTopology Topology, string RootBatch, I
 
         IEnumerable<PlannedNode> nodes = lab.Nodes
             .OrderBy(n => n.Kind switch { NodeKind.SdnEdgeWan => 0, NodeKind.SdnEdgePe => 1, NodeKind.Server => 2, _ => 3 })
-            .Select(n => PlanNode(lab, n, folder, self, cores));
+            .Select(n => PlanNode(lab, n, folder, self));
         return new LabPlan(lab, batch.ToString(), [.. nodes]);
     }
 
-    private static PlannedNode PlanNode(LabTopology lab, LabNode node, string folder, IReadOnlyList<string> self, int cores)
+    private static PlannedNode PlanNode(LabTopology lab, LabNode node, string folder, IReadOnlyList<string> self)
     {
         string log = Path.Combine(folder, node.Name + ".log");
-        (string Interface, int Mtu, int Link)[] ends =
-            [.. lab.Links.Index().Where(l => l.Item.EndAt(node.Name) is not null).Select(l => (l.Item.EndAt(node.Name)!.Interface, l.Item.Mtu, l.Index))];
+        (string Interface, int Mtu)[] ends = [.. lab.LinksOf(node.Name).Select(l => (l.EndAt(node.Name)!.Interface, l.Mtu))];
         var files = new List<(string, string)>();
         var processes = new List<PlannedProcess>();
         var sysctl = new StringBuilder();
@@ -88,14 +86,6 @@ internal sealed partial record LabPlan(LabTopology Topology, string RootBatch, I
         }
 
         AppendExec(ip, later, node.Exec);
-        // One core takes what a device receives. Else a sender that moves to another core leaves frames in two backlogs,
-        // and the later ones can come first.
-        foreach ((string name, _, int link) in ends)
-        {
-            foreach (string device in node.Kind == NodeKind.SdnEdgePe ? [name, "tap-" + name] : (string[])[name])
-                later.Insert(0, $"for q in /sys/class/net/{device}/queues/rx-*/rps_cpus; do echo {1UL << (link % Math.Min(cores, 64)):x} >$q; done\n");
-        }
-
         string script = $"set -e\nexec >>{Quote(log)} 2>&1 </dev/null\ncd /proc/sys/net\n{sysctl}ip -batch - <<'END'\n{ip}END\ncd /\n{later}";
         return new PlannedNode(node, lab.NamespaceOf(node.Name), log, script, files, processes);
 
@@ -108,7 +98,7 @@ internal sealed partial record LabPlan(LabTopology Topology, string RootBatch, I
 
         void PlanHost()
         {
-            foreach ((string name, _, _) in ends)
+            foreach ((string name, _) in ends)
             {
                 Kernel($"ipv4/conf/{name}/rp_filter", "0");
                 Kernel($"ipv6/conf/{name}/accept_dad", "0");
@@ -121,7 +111,7 @@ internal sealed partial record LabPlan(LabTopology Topology, string RootBatch, I
         void PlanPe()
         {
             NoIpv6("default");
-            foreach ((string name, int mtu, _) in ends)
+            foreach ((string name, int mtu) in ends)
             {
                 NoIpv6(name);
                 ip.Append($"tuntap add dev tap-{name} mode tap vnet_hdr\n");
@@ -147,7 +137,7 @@ internal sealed partial record LabPlan(LabTopology Topology, string RootBatch, I
 
         void PlanWan()
         {
-            foreach ((string name, _, _) in ends)
+            foreach ((string name, _) in ends)
             {
                 NoIpv6(name);
                 ip.Append($"link set {name} up\n");
@@ -165,7 +155,7 @@ internal sealed partial record LabPlan(LabTopology Topology, string RootBatch, I
         {
             NoIpv6("default");
             ip.Append("link add br0 type bridge stp_state 0 mcast_snooping 0\n");
-            foreach ((string name, _, _) in ends)
+            foreach ((string name, _) in ends)
             {
                 NoIpv6(name);
                 ip.Append($"link set {name} master br0 up\n");
@@ -182,7 +172,7 @@ internal sealed partial record LabPlan(LabTopology Topology, string RootBatch, I
             ServerSpec server = node.Server!;
             string home = server.HomeSite is null ? ends[0].Interface : Sites.Of(lab, node.Name).First(s => s.Name == server.HomeSite).Leg;
             NoIpv6("default");
-            foreach ((string name, _, _) in ends)
+            foreach ((string name, _) in ends)
             {
                 NoIpv6(name);
                 ip.Append($"link set {name} arp off up\n");

@@ -37,7 +37,7 @@ public static class LabRunner
         state.Write(folder);
         try
         {
-            LabPlan plan = LabPlan.For(lab, folder, options.FindSelf(), Environment.ProcessorCount);
+            LabPlan plan = LabPlan.For(lab, folder, options.FindSelf());
             options.Progress?.Invoke($"making {lab.Nodes.Count} namespaces and {lab.Links.Count} links");
             await Netns.BatchAsync(plan.RootBatch, force: false, cancel);
             state = state with { Namespaces = [.. state.Namespaces.Select(n => n with { Id = Netns.IdOf(n.Name) })] };
