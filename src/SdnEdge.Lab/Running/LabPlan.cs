@@ -33,8 +33,8 @@ internal sealed record PlannedNode(
 /// <param name="Nodes">The nodes, WAN nodes first, as others wait for them.</param>
 internal sealed partial record LabPlan(LabTopology Topology, string RootBatch, IReadOnlyList<PlannedNode> Nodes)
 {
-    // Long enough for what a PE leaves unread while another process has its core: about half a second at 20 kpps.
-    private const int TapQueueLength = 16384;
+    // Long enough for what a PE leaves unread while another process has its core: a second and a half at 20 kpps.
+    private const int TapQueueLength = 32768;
 
     // Interface indexes are unique across the lab. Else both ends of a veth pair can have the same index in their two
     // namespaces, and the kernel then takes up to a second to notice the carrier.
