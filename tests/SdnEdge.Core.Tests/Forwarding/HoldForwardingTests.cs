@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using System.Diagnostics;
 using SdnEdge.Core.Api;
 using SdnEdge.Core.Fib;
 using SdnEdge.Core.Forwarding;
@@ -143,10 +144,10 @@ public sealed class HoldForwardingTests
     public void With_several_workers_each_flow_keeps_its_order_and_loses_nothing(int workers, int pace)
     {
         const int PerFlow = 6000;
-        using Target t = new(new HoldOptions(ReleasePacketsPerSecond: pace), workers: workers);
+        // Real time, and a time cap that a loaded machine cannot reach: an expired packet would not be one out of order.
+        using Target t = new(new HoldOptions(MaxMilliseconds: 600_000, ReleasePacketsPerSecond: pace), workers: workers);
         using Barrier start = new(workers + 1);
         int running = workers;
-        long clock = t.Rig.Now;
 
         Thread[] threads = [.. Enumerable.Range(0, workers).Select(worker => new Thread(() =>
         {
@@ -156,24 +157,26 @@ public sealed class HoldForwardingTests
             for (int i = 0; i < PerFlow;)
             {
                 for (; batch.Count < 16 && i < PerFlow; i++) batch.TryAdd(t.Wrapped((worker << 16) | i, ForwarderRig.Server4));
-                forwarder.Process(batch, t.Rig.Core.Index, Interlocked.Add(ref clock, 20_000));
-                if (worker == 0) forwarder.Poll(Interlocked.Add(ref clock, 20_000));
+                forwarder.Process(batch, t.Rig.Core.Index, Now());
+                if (worker == 0) forwarder.Poll(Now());
             }
 
             Interlocked.Decrement(ref running);
-            while (worker == 0 && (t.Hold.State != HoldState.Released || Volatile.Read(ref running) > 0)) forwarder.Poll(Interlocked.Add(ref clock, 100_000));
+            while (worker == 0 && (t.Hold.State != HoldState.Released || Volatile.Read(ref running) > 0)) forwarder.Poll(Now());
         }))];
         foreach (Thread thread in threads) thread.Start();
         start.SignalAndWait();
-        SpinWait.SpinUntil(() => t.Hold.Info.PacketsHeldTotal > 500 * workers, 10_000);
+        SpinWait.SpinUntil(() => t.Hold.Info.PacketsHeldTotal > 500 * workers, 30_000);
         t.Group.Release(t.Hold);
-        foreach (Thread thread in threads) Assert.True(thread.Join(30_000));
+        foreach (Thread thread in threads) Assert.True(thread.Join(60_000));
 
         foreach (IGrouping<int, int> flow in t.Delivered().GroupBy(n => n >> 16))
             Assert.Equal(Enumerable.Range(0, PerFlow), flow.Select(n => n & 0xFFFF));
         Assert.Equal((workers * PerFlow, 0L, 0L), ((int)t.Rig.Site.TxPackets, t.Rig.Plane.DropsTotal, t.Rig.Plane.Ledger.Imbalance));
         Assert.True(t.Hold.Info.PacketsHeldTotal > 500);
         Assert.Equal("deliver", t.Group.Active.Name);
+
+        static long Now() => (long)(Stopwatch.GetTimestamp() * (1e9 / Stopwatch.Frequency));
     }
 
     /// <summary>PE b before the move: the server's prefix is native towards PE B of the rig (the source), its port is "site".</summary>
