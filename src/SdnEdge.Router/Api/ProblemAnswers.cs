@@ -34,6 +34,10 @@ internal static class ProblemAnswers
         {
             // The client went away; nobody reads an answer.
         }
+        catch (ObjectDisposedException) when (!context.Response.HasStarted)
+        {
+            await WriteAsync(context, Problems.Unavailable("the PE is stopping; ask again when it runs"));
+        }
         catch (Exception e) when (!context.Response.HasStarted)
         {
             await WriteAsync(context, Problems.Internal($"{e.GetType().Name}: {e.Message}"));

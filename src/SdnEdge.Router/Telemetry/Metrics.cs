@@ -75,7 +75,7 @@ public sealed class MeterBridge : IDisposable
     private readonly Func<IReadOnlyList<MetricFamily>> _collect;
     private readonly Lock _lock = new();
     private IReadOnlyList<MetricFamily> _last = [];
-    private long _lastAt = long.MinValue;
+    private long _lastAt = -1000;
 
     /// <summary>Makes an instrument for each family that <paramref name="collect"/> gives now.</summary>
     public MeterBridge(Func<IReadOnlyList<MetricFamily>> collect)
