@@ -69,15 +69,21 @@ internal sealed class SwitchoverRig : IDisposable
         _worker = new PortWorker(0, _forwarder);
     }
 
-    public double PacketsPerSecond { get; private set; }
+    /// <summary>What the worker forwards, watched for a while.</summary>
+    public double PacketsPerSecond()
+    {
+        long begin = Monotonic.Now, packets = _from.RxPackets;
+        Wait(300);
+        return (_from.RxPackets - packets) * 1e9 / (Monotonic.Now - begin);
+    }
 
     public void Start()
     {
         _worker.Attach(_from.Index, _input);
         _worker.Start();
-        long begin = Monotonic.Now, packets = _from.RxPackets;
+        long packets = _from.RxPackets;
         Wait(500);
-        PacketsPerSecond = (_from.RxPackets - packets) * 1e9 / (Monotonic.Now - begin);
+        if (_from.RxPackets == packets) throw new InvalidOperationException("the worker does not forward");
         if (_plane.DropsTotal > 0) throw new InvalidOperationException($"the rig drops packets: {string.Join(", ", Enum.GetValues<DropReason>().Where(r => _plane.Drops(r) > 0))}");
     }
 
@@ -90,16 +96,14 @@ internal sealed class SwitchoverRig : IDisposable
         long begin = Monotonic.Now, before = _bystanders.Packets;
         Wait(WindowMs / 2);
 
-        long store = 0, stored = 0, signal = 0;
+        // Touched once, as the signal's checks do it: the store is to be timed, not the cache misses of a thread that slept.
+        _ = g?.Active;
+        _ = Monotonic.Now;
+        long signal = 0, start = Monotonic.Now;
+        g?.Switch();
+        long stored = Monotonic.Now, store = stored - start;
         if (g is not null)
         {
-            // Touched once, as the signal's checks do it: the store is to be timed, not the cache misses of a thread that slept.
-            _ = g.Active;
-            _ = Monotonic.Now;
-            long start = Monotonic.Now;
-            g.Switch();
-            stored = Monotonic.Now;
-            store = stored - start;
             GracePeriod.Wait([_worker]);
             g.MarkAcknowledged();
             signal = Monotonic.Now - start;
@@ -108,7 +112,7 @@ internal sealed class SwitchoverRig : IDisposable
         Wait(WindowMs / 2);
         double rate = (_bystanders.Packets - before) * 1e9 / (Monotonic.Now - begin);
         long gap = _bystanders.LongestGapNs;
-        if (g is null) return new Trial(0, 0, 0, gap / 1e3, rate, 0, 0);
+        if (g is null) return new Trial(0, store, 0, gap / 1e3, rate, 0, 0); // store: two readings of the clock
 
         // FirstTunnelPacketAtNs is the earliest of all switches of the group; this switch's is the active decision's. A packet
         // has the time of its batch's begin, so that of the batch in which the store fell lies before it.
