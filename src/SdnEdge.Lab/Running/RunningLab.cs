@@ -87,7 +87,7 @@ public sealed class RunningLab
     public IServerDriver Server(string server)
     {
         IReadOnlyList<LabSite> sites = SitesOf(server);
-        return new StandInServer(server, NamespaceOf(server), Known(server).Server!, sites);
+        return new StandInServer(server, NamespaceOf(server), Known(server).Server!, sites).WarmUp();
     }
 
     /// <summary>The counters of a WAN node; null when it does not answer.</summary>

@@ -34,63 +34,61 @@ public sealed class StandInServer : IServerDriver
         _sites = sites;
     }
 
-    /// <inheritdoc/>
-    public async Task PauseAsync(string server, CancellationToken cancel)
+    /// <summary>
+    /// Goes once through all that pause and resume do, without doing it, so that the blackout does not wait for code to be
+    /// compiled on a busy machine.
+    /// </summary>
+    internal StandInServer WarmUp()
     {
-        Check(server);
-
-        // A process may be starting others while we stop them: look again until all that is there is stopped.
-        HashSet<string> id = Id();
-        bool stopped = await Netns.UntilAsync(() =>
+        Inside(_ =>
         {
-            bool all = true;
-            foreach (ProcessStat process in Netns.ProcessesIn(id).Where(p => !p.IsStopped))
-            {
-                all = false;
-                Signals.Send(process.ProcessId, ProcessSignal.Stop);
-            }
-
-            return all;
-        }, s_limit, cancel);
-        if (!stopped) throw new LabException($"server {_name} does not stop within {s_limit.TotalSeconds} s.");
-
-        // What it sent is out already: a send ends only when the frame is at the other end of the leg. What the site was
-        // still bringing comes in first, into the sockets of the frozen processes.
-        if (LiveSite() is { } site)
-            await Netns.UntilAsync(QuietLeg(site.Leg), s_quietLimit, cancel);
-        await SetLiveAsync(null, cancel);
+            if (LiveSite() is { } site) Until(Quiet(site.Leg), TimeSpan.Zero, CancellationToken.None);
+            Send("lo", 0);
+        }, CancellationToken.None).GetAwaiter().GetResult();
+        return this;
     }
 
     /// <inheritdoc/>
-    public async Task ResumeAsync(string server, string site, CancellationToken cancel)
+    public Task PauseAsync(string server, CancellationToken cancel)
+    {
+        Check(server);
+        return Inside(id =>
+        {
+            Signal(id, ProcessSignal.Stop, p => p.IsStopped, "stop", cancel);
+
+            // What it sent is out already: a send ends only when the frame is at the other end of the leg. What the site was
+            // still bringing comes in first, into the sockets of the frozen processes.
+            if (LiveSite() is { } site) Until(Quiet(site.Leg), s_quietLimit, cancel);
+            SetLive(null);
+        }, cancel);
+    }
+
+    /// <inheritdoc/>
+    public Task ResumeAsync(string server, string site, CancellationToken cancel)
     {
         Check(server);
         LabSite to = _sites.FirstOrDefault(s => s.Name == site)
             ?? throw new LabException($"server {_name} has no leg at '{site}'; it has legs at {string.Join(", ", _sites.Select(s => s.Name))}.");
-        if (LiveSite() != to) await SetLiveAsync(to, cancel);
-        Announce(to);
-        HashSet<string> id = Id();
-        bool running = await Netns.UntilAsync(() =>
+        return Inside(id =>
         {
-            bool all = true;
-            foreach (ProcessStat process in Netns.ProcessesIn(id).Where(p => p.IsStopped))
-            {
-                all = false;
-                Signals.Send(process.ProcessId, ProcessSignal.Continue);
-            }
-
-            return all;
-        }, s_limit, cancel);
-        if (!running) throw new LabException($"server {_name} does not go on within {s_limit.TotalSeconds} s.");
+            SetLive(to);
+            if (Send(to.Leg, _spec.Addresses.Count) < _spec.Addresses.Count) throw new LabException($"server {_name} cannot announce itself at {to.Name} through {to.Leg}.");
+            Signal(id, ProcessSignal.Continue, p => !p.IsStopped, "go on", cancel);
+        }, cancel);
     }
 
     /// <inheritdoc/>
-    public Task<string?> LocateAsync(string server, CancellationToken cancel)
+    public async Task<string?> LocateAsync(string server, CancellationToken cancel)
     {
         Check(server);
-        List<ProcessStat> processes = Netns.ProcessesIn(Id());
-        bool paused = processes.Count > 0 && processes.TrueForAll(p => p.IsStopped);
-        return Task.FromResult(paused ? null : LiveSite()?.Name);
+        string? site = null;
+        await Inside(id =>
+        {
+            List<ProcessStat> processes = Netns.ProcessesIn(id);
+            bool paused = processes.Count > 0 && processes.TrueForAll(p => p.IsStopped);
+            site = paused ? null : LiveSite()?.Name;
+        }, cancel);
+        return site;
     }
 
     private void Check(string server)
@@ -98,12 +96,42 @@ public sealed class StandInServer : IServerDriver
         if (server != _name) throw new LabException($"this drives server {_name}, not {server}.");
     }
 
-    private HashSet<string> Id() => [Netns.IdOf(_namespace) ?? throw new LabException($"namespace {_namespace} of server {_name} is gone.")];
+    // One thread inside the namespace does all of a call: no waiting for the pool in the middle of a blackout.
+    private Task Inside(Action<HashSet<string>> work, CancellationToken cancel)
+    {
+        HashSet<string> id = [Netns.IdOf(_namespace) ?? throw new LabException($"namespace {_namespace} of server {_name} is gone.")];
+        return Task.Factory.StartNew(() => Namespaces.Run(_namespace, () => work(id)), cancel, TaskCreationOptions.LongRunning, TaskScheduler.Default);
+    }
 
-    // A leg is live when it is a port of eth0: then the kernel shows it below the bridge.
-    private LabSite? LiveSite() => Namespaces.Run(_namespace, () => _sites.FirstOrDefault(s => NetDevice.IsPortOf(s.Leg, "eth0")));
+    // A process may be starting others meanwhile: look again until all that is there has heard it.
+    private void Signal(HashSet<string> id, ProcessSignal signal, Predicate<ProcessStat> done, string verb, CancellationToken cancel)
+    {
+        bool all = Until(() =>
+        {
+            List<ProcessStat> waiting = Netns.ProcessesIn(id).FindAll(p => !done(p));
+            foreach (ProcessStat process in waiting) Signals.Send(process.ProcessId, signal);
+            return waiting.Count == 0;
+        }, s_limit, cancel);
+        if (!all) throw new LabException($"server {_name} does not {verb} within {s_limit.TotalSeconds} s.");
+    }
 
-    private Func<bool> QuietLeg(string leg)
+    private static bool Until(Func<bool> condition, TimeSpan limit, CancellationToken cancel)
+    {
+        long end = Monotonic.Now + (long)(limit.TotalMilliseconds * 1e6);
+        while (!condition())
+        {
+            cancel.ThrowIfCancellationRequested();
+            if (Monotonic.Now > end) return false;
+            Thread.Sleep(1);
+        }
+
+        return true;
+    }
+
+    // A leg is live when it is a port of eth0.
+    private LabSite? LiveSite() => _sites.FirstOrDefault(s => NetDevice.IsPortOf(s.Leg, "eth0"));
+
+    private static Func<bool> Quiet(string leg)
     {
         long since = Monotonic.Now, seen = Received();
         return () =>
@@ -115,37 +143,33 @@ public sealed class StandInServer : IServerDriver
         };
 
         // "leg-a: BYTES PACKETS ...": received packets, of the namespace of the thread that reads.
-        long Received() => Namespaces.Run(_namespace, () =>
+        long Received()
         {
             string line = File.ReadLines("/proc/thread-self/net/dev").First(l => l.TrimStart().StartsWith(leg + ":", StringComparison.Ordinal));
             return long.Parse(line[(line.IndexOf(':') + 1)..].Split(' ', StringSplitOptions.RemoveEmptyEntries)[1], System.Globalization.CultureInfo.InvariantCulture);
-        });
+        }
     }
 
-    private Task SetLiveAsync(LabSite? site, CancellationToken cancel)
+    // Never two legs at once: out first.
+    private void SetLive(LabSite? site)
     {
-        cancel.ThrowIfCancellationRequested();
-        Namespaces.Run(_namespace, () =>
+        foreach (LabSite other in _sites)
         {
-            // Never two at once: out first.
-            foreach (LabSite other in _sites)
-            {
-                if (other != site && NetDevice.IsPortOf(other.Leg, "eth0")) NetDevice.RemoveFromBridge("eth0", other.Leg);
-            }
+            if (other != site && NetDevice.IsPortOf(other.Leg, "eth0")) NetDevice.RemoveFromBridge("eth0", other.Leg);
+        }
 
-            if (site is not null && !NetDevice.IsPortOf(site.Leg, "eth0")) NetDevice.AddToBridge("eth0", site.Leg);
-        });
-        return Task.CompletedTask;
+        if (site is not null && !NetDevice.IsPortOf(site.Leg, "eth0")) NetDevice.AddToBridge("eth0", site.Leg);
     }
 
-    private void Announce(LabSite site) => Namespaces.Run(_namespace, () =>
+    // The announcements of the first so many addresses. Returns how many went out.
+    private int Send(string device, int count)
     {
-        using PacketSocket socket = PacketSocket.Open(site.Leg, site.Leg);
+        using PacketSocket socket = PacketSocket.Open(device, device, new PacketSocketOptions { ReceiveBufferBytes = 1 << 16, SendBufferBytes = 1 << 16, Promiscuous = false });
         using var batch = new PacketBatch();
         foreach (InterfaceAddress address in _spec.Addresses)
             batch.TryAdd(address.Address.IsV4 ? GratuitousArp(address.Address) : UnsolicitedAdvertisement(address.Address));
-        if (socket.Transmit(batch.Packets) < batch.Count) throw new LabException($"server {_name} cannot announce itself at {site.Name} through {site.Leg}.");
-    });
+        return socket.Transmit(batch.Packets[..Math.Min(count, batch.Count)]);
+    }
 
     private byte[] GratuitousArp(IpAddress address)
     {
