@@ -237,7 +237,7 @@ internal sealed partial record LabPlan(LabTopology Topology, string RootBatch, I
     }
 
     // api: { unix: PATH }  or  api: and, indented below it, unix: PATH.
-    [GeneratedRegex(@"^api:[ \t]*(\{[^}\n]*?\bunix:[ \t]*(?<path>[^\s,}#]+)|(#.*)?\n([ \t]+.*\n|[ \t]*(#.*)?\n)*?[ \t]+unix:[ \t]*(?<path>[^\s#]+))", RegexOptions.Multiline)]
+    [GeneratedRegex(@"^api:[ \t]*(\{[^}\n]*?\bunix:[ \t]*(?<path>[^\s,}#]+)|(#.*)?\n([ \t]+.*\n|[ \t]*(#.*)?\n)*?[ \t]+unix:[ \t]*(?<path>[^\s#]+))", RegexOptions.Multiline | RegexOptions.ExplicitCapture)]
     private static partial Regex ApiSocket();
 
     [GeneratedRegex("^api:", RegexOptions.Multiline)]
