@@ -9,8 +9,14 @@ internal sealed record DemoOptions
     /// <summary>Name of the lab; null = the topology's.</summary>
     public string? LabName { get; init; }
 
-    /// <summary>Packets per second towards the server over all ingresses; the same again on the way back.</summary>
+    /// <summary>Packets per second towards the server over all ingresses.</summary>
     public long Rate { get; init; } = 20_000;
+
+    /// <summary>
+    /// Packets per second from the server to all clients: a constant share. Each packet passes four processes on its way, and
+    /// all of them live on the two cores that the lab is made for.
+    /// </summary>
+    public long ReverseRate => Math.Max(Rate / 4, 1);
 
     public int BlackoutMs { get; init; } = 300;
 

@@ -93,7 +93,7 @@ internal sealed class DemoRun(DemoOptions options, DemoView view)
 
         DropCount dropsBefore = await DropCount.TakeAsync(lab, pes, cancel);
 
-        view.Say($"starting the probes: {options.Rate:N0} packets/s from {lab.Ingresses.Count} clients to the server, as many back, and a TCP transfer");
+        view.Say($"starting the probes: {options.Rate:N0} packets/s from {lab.Ingresses.Count} clients to the server, {options.ReverseRate:N0} back, and a TCP transfer");
         using var fleet = new ProbeFleet(lab, server, addresses, options, logs);
         await fleet.StartAsync(cancel);
         await Task.Delay(Before, cancel);
@@ -140,7 +140,7 @@ internal sealed class DemoRun(DemoOptions options, DemoView view)
             Parameters = new ParametersReport(
                 lab.Name, server, from.Name, to.Name, options.RttMs ?? RoundTripOf(lab.Topology), options.BlackoutMs, null, options.Hold),
             ForwardPacketsPerSecond = options.Rate,
-            ReversePacketsPerSecond = options.Rate,
+            ReversePacketsPerSecond = options.ReverseRate,
             Forward = forward,
             Reverse = probes.Reverse,
             Tcp = probes.Tcp,

@@ -58,7 +58,7 @@ internal sealed class ProbeFleet : IDisposable
             new ProbeProcess(lab, server, "sender at the server",
                 [
                     "send", .. ingresses.SelectMany((ingress, i) => new[] { "--target", $"{ReverseStreamBase + i + 1}={string.Join(',', ingress.Addresses.Select(a => a.Address))}" }),
-                    "--rate", $"{options.Rate}", "--port", $"{ReversePort}", "--max-catch-up", $"{ServerCatchUpMs}", "--log", LogOf("server", "sent"), .. Shape(), .. common,
+                    "--rate", $"{options.ReverseRate}", "--port", $"{ReversePort}", "--max-catch-up", $"{ServerCatchUpMs}", "--log", LogOf("server", "sent"), .. Shape(), .. common,
                 ]),
             .. ingresses.Select((ingress, i) => new ProbeProcess(lab, ingress.Name, $"sender at {ingress.Name}",
                 [

@@ -243,7 +243,7 @@ internal sealed partial record LabPlan(LabTopology Topology, string RootBatch, I
     [GeneratedRegex("^api:", RegexOptions.Multiline)]
     private static partial Regex ApiSection();
 
-    [GeneratedRegex(@"^ip\s+((?<command>(link|route|neigh)\s[\w\s.:/-]+)|(-[46]\s+)?(?<command>(a|addr|address)\s[\w\s.:/-]+)|-[46]\s+(?<command>(r|route)\s[\w\s.:/-]*\bvia\s[\w\s.:/-]+))$")]
+    [GeneratedRegex(@"^ip\s+((?<command>(link|route|neigh)\s[\w\s.:/-]+)|(-[46]\s+)?(?<command>(a|addr|address)\s[\w\s.:/-]+)|-[46]\s+(?<command>(r|route)\s[\w\s.:/-]*\bvia\s[\w\s.:/-]+))$", RegexOptions.ExplicitCapture)]
     private static partial Regex PlainIpLine();
 
     private static string Quote(string text) => "'" + text.Replace("'", "'\\''", StringComparison.Ordinal) + "'";

@@ -29,6 +29,7 @@ internal sealed class PeState : IFibNames, ITimed, IDisposable
     private readonly Dictionary<string, VrfState> _vrfs = [];
     private readonly Dictionary<string, PortState> _ports = [];
     private readonly HashSet<(string Vrf, IpPrefix Prefix)> _suppressed = [];
+    private readonly HashSet<Adjacency> _nextHops = [], _watched = [];
     private long _lastReclaim;
     private bool _graceFailed;
 
@@ -76,6 +77,15 @@ internal sealed class PeState : IFibNames, ITimed, IDisposable
 
     /// <summary>Told about a port that is about to go: neighbours on it are forgotten.</summary>
     public Action<PortEntry>? PortGone { get; set; }
+
+    /// <summary>
+    /// Told which neighbours are next hops of routes, so that they are known before the first packet needs them; false: not
+    /// possible yet, ask again.
+    /// </summary>
+    public Func<Adjacency, bool>? NextHopWanted { get; set; }
+
+    /// <summary>Told which neighbours are next hops no more.</summary>
+    public Action<Adjacency>? NextHopUnwanted { get; set; }
 
     public VrfState Default => _vrfs[NodeConfig.DefaultVrf];
 
@@ -210,14 +220,44 @@ internal sealed class PeState : IFibNames, ITimed, IDisposable
     /// <summary>Carries what has changed in the RIBs into the FIBs and tells BGP.</summary>
     public void Publish(long now)
     {
+        bool changed = false;
         foreach (VrfState vrf in _vrfs.Values)
         {
             vrf.Rib.TakeChanges(_changes);
             if (_changes.Count == 0) continue;
+            changed = true;
             foreach (RibChange change in _changes) vrf.Publisher.Apply(change);
             Report(vrf, now);
             RoutesChanged?.Invoke(_changes, now);
             _changes.Clear();
+        }
+
+        if (changed) WatchNextHops();
+    }
+
+    // Next hops are solicited when a route names them, not when the first packet comes: over a WAN an answer takes a round
+    // trip, and traffic that moves here all at once fills more than the neighbour's queue in that time.
+    private void WatchNextHops()
+    {
+        _nextHops.Clear();
+        foreach (VrfState vrf in _vrfs.Values)
+        {
+            foreach (NextHop hop in vrf.Rib.NextHops)
+            {
+                if (hop.Resolved is { Kind: HopKind.Via, Port: { } name } to && Port(name) is { } port && port.Neighbors.GetOrAdd(to.Address) is { } adjacency)
+                    _nextHops.Add(adjacency);
+            }
+        }
+
+        _watched.RemoveWhere(adjacency =>
+        {
+            if (_nextHops.Contains(adjacency)) return false;
+            NextHopUnwanted?.Invoke(adjacency);
+            return true;
+        });
+        foreach (Adjacency adjacency in _nextHops)
+        {
+            if (!_watched.Contains(adjacency) && NextHopWanted?.Invoke(adjacency) == true) _watched.Add(adjacency);
         }
     }
 

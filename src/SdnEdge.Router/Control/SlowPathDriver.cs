@@ -21,6 +21,8 @@ internal sealed class SlowPathDriver : ITimed
     public SlowPathDriver(PeState state, ControlLoop loop, ReadOnlySpanAction probeReply)
     {
         (_state, _loop, _probeReply) = (state, loop, probeReply);
+        state.NextHopWanted = Watch;
+        state.NextHopUnwanted = adjacency => _slow.Unwatch(adjacency.Port.Index, adjacency.Address);
         state.PortGone = port => Do(a => _slow.RemovePort(port.Index, a));
     }
 
@@ -66,6 +68,14 @@ internal sealed class SlowPathDriver : ITimed
     {
         if (adjacency.State == NeighborState.Failed) adjacency.Fail(NeighborState.Incomplete);
         Do(a => _slow.Resolve(adjacency.Port.Index, adjacency.Address, _loop.Now, a, force: true));
+    }
+
+    // False when the port is not known here yet.
+    private bool Watch(Adjacency adjacency)
+    {
+        SlowPathVerdict verdict = default;
+        Do(a => verdict = _slow.Watch(adjacency.Port.Index, adjacency.Address, _loop.Now, a));
+        return verdict is not (SlowPathVerdict.UnknownPort or SlowPathVerdict.NoSourceAddress or SlowPathVerdict.TableFull);
     }
 
     public void Poll(long now) => Do(a => _slow.Poll(now, a));
