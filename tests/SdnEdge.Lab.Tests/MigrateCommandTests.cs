@@ -64,6 +64,7 @@ public sealed partial class MigrateCommandTests
         var start = new ProcessStartInfo(self[0],
             [.. self.Skip(1), "migrate", "run", "--lab", lab.Name, "--server", "vs", "--to", to, "--blackout", $"{blackoutMs}", "--state-dir", instance.StateRoot, "-o", "json"])
         {
+            UseShellExecute = false,
             RedirectStandardOutput = true,
             RedirectStandardError = true,
         };
