@@ -23,7 +23,15 @@ internal sealed class MigrationActions(
     // A move of more prefixes than this lets ARP and ND ask for the rest when packets come.
     private const int MaxResolvedAhead = 1024;
 
+    private const int PrefixesARound = 4096;
+
     private readonly Dictionary<string, Armed> _armed = [];
+
+    /// <summary>Told when the last prefix of a group has been armed, if that took more than the first round.</summary>
+    public Action<string>? FullyArmed { get; set; }
+
+    /// <summary>True while prefixes of a group are still to be armed.</summary>
+    public bool IsArming(string group) => _armed.TryGetValue(group, out Armed? armed) && armed.IsArming;
 
     /// <summary>The hold of a migration; null when it has none.</summary>
     public Hold? HoldOf(string group) => _armed.GetValueOrDefault(group)?.Hold;
@@ -116,29 +124,45 @@ internal sealed class MigrationActions(
         return (long)((Stopwatch.GetTimestamp() - start) * (1e9 / Stopwatch.Frequency));
     }
 
-    // 1. the group, native; 2. the prefixes' leaves point at it.
+    // 1. the group, native; 2. the prefixes' leaves point at it, a chunk in each round of the loop, so that it goes on with all
+    // else meanwhile; 3. the tunnel is probed with packets as large as the servers' ports take.
     private Armed Arm(string name, string vrfName, IReadOnlyList<MovingPrefix> prefixes, string tunnel, Hold? hold)
     {
         var group = new RedirectGroup(name, vrfName, state.Plane.Workers);
         var armed = new Armed(group, hold, prefixes, new RouteOrigin(RouteSource.Redirect, $"migration {name}"));
         _armed.Add(name, armed);
         state.Groups.Add(name, group);
-        VrfState vrf = state.Vrfs[vrfName];
-        HopSpec hop = HopSpec.Group(name);
+        Continue(armed, tunnel);
+        return armed;
+    }
+
+    private void Continue(Armed armed, string tunnel)
+    {
+        // Aborted meanwhile: what was offered has been withdrawn.
+        if (!_armed.TryGetValue(armed.Group.Name, out Armed? current) || current != armed) return;
+        VrfState vrf = state.Vrfs[armed.Group.Vrf];
+        HopSpec hop = HopSpec.Group(armed.Group.Name);
         long now = loop.Now;
-        int mtu = 0;
-        foreach (MovingPrefix moving in prefixes)
+        int end = Math.Min(armed.Prefixes.Count, armed.Offered + PrefixesARound);
+        for (; armed.Offered < end; armed.Offered++)
         {
+            MovingPrefix moving = armed.Prefixes[armed.Offered];
             IpPrefix prefix = IpPrefix.Parse(moving.Prefix);
             PortEntry port = state.Ports[moving.Port].Entry;
-            mtu = Math.Max(mtu, port.Mtu);
+            armed.Mtu = Math.Max(armed.Mtu, port.Mtu);
             vrf.Publisher.Attach(prefix, Attachment(vrf, port, moving));
             vrf.Rib.Offer(armed.Origin, prefix, hop, null, now);
         }
 
         state.Publish(now);
-        tunnels.ProbeWith(tunnel, mtu);
-        return armed;
+        if (armed.IsArming)
+        {
+            loop.Post(() => Continue(armed, tunnel));
+            return;
+        }
+
+        tunnels.ProbeWith(tunnel, armed.Mtu);
+        FullyArmed?.Invoke(armed.Group.Name);
     }
 
     private void ArmHold(ArmHold c)
@@ -220,5 +244,20 @@ internal sealed class MigrationActions(
         armed.Group.Name, armed.Group.Vrf, armed.Prefixes.Count, armed.Group.Active.Name, armed.Group.NativePackets, armed.Group.TunnelPackets,
         armed.Group.StalePackets, armed.Group.FirstTunnelPacketAtNs);
 
-    private sealed record Armed(RedirectGroup Group, Hold? Hold, IReadOnlyList<MovingPrefix> Prefixes, RouteOrigin Origin);
+    private sealed class Armed(RedirectGroup group, Hold? hold, IReadOnlyList<MovingPrefix> prefixes, RouteOrigin origin)
+    {
+        public RedirectGroup Group { get; } = group;
+
+        public Hold? Hold { get; } = hold;
+
+        public IReadOnlyList<MovingPrefix> Prefixes { get; } = prefixes;
+
+        public RouteOrigin Origin { get; } = origin;
+
+        public int Offered { get; set; }
+
+        public int Mtu { get; set; }
+
+        public bool IsArming => Offered < Prefixes.Count;
+    }
 }

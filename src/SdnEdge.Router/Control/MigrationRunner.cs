@@ -35,6 +35,7 @@ internal sealed class MigrationRunner : ITimed
     {
         (_state, _tunnels, _actions, _loop) = (state, tunnels, actions, loop);
         tunnels.HealthChanged += OnTunnelHealth;
+        actions.FullyArmed = OnFullyArmed;
     }
 
     public long NextDeadline
@@ -75,9 +76,10 @@ internal sealed class MigrationRunner : ITimed
         }
 
         _state.Events.Add(effect.At, "migration", id, kind.ToString().ToLowerInvariant(), $"{migration.Role.ToString().ToLowerInvariant()}, epoch {migration.Epoch}");
-        if (kind == SignalKind.Prepare && migration.Role == MigrationRole.Source && !migration.TunnelUp)
+        bool arming = kind == SignalKind.Prepare && _actions.IsArming(migration.Group);
+        if (arming || (kind == SignalKind.Prepare && migration.Role == MigrationRole.Source && !migration.TunnelUp))
         {
-            var pending = new Pending(now + (long)PrepareTimeout.TotalNanoseconds, migration.Epoch, effect);
+            var pending = new Pending(arming ? long.MaxValue : _loop.Now + (long)PrepareTimeout.TotalNanoseconds, effect);
             _pending.Add(id, pending);
             return pending.Done.Task;
         }
@@ -172,9 +174,24 @@ internal sealed class MigrationRunner : ITimed
         foreach (PeMigration migration in _fsm.Migrations.Where(m => m.Tunnel == tunnel && !m.Finished).ToArray())
         {
             _fsm.Result(migration.Id, new TunnelHealth(up), _loop.Now);
-            if (up && _pending.Remove(migration.Id, out Pending? pending))
-                pending.Done.SetResult(Reply(migration.Id, SignalKind.Prepare, pending.Effect with { AcknowledgedAt = _loop.Now }));
+            if (up) Complete(migration.Id);
         }
+    }
+
+    // A target answers now; a source waits for its tunnel, which is only probed from now on.
+    private void OnFullyArmed(string id)
+    {
+        if (!_pending.TryGetValue(id, out Pending? pending)) return;
+        pending.Deadline = _loop.Now + (long)PrepareTimeout.TotalNanoseconds;
+        if (_fsm.Find(id) is { Role: MigrationRole.Target } || _fsm.Find(id) is { TunnelUp: true }) Complete(id);
+    }
+
+    private void Complete(string id)
+    {
+        if (_actions.IsArming(id) || !_pending.Remove(id, out Pending? pending)) return;
+        long at = _loop.Now;
+        _state.Workers.Grace();
+        pending.Done.SetResult(Reply(id, SignalKind.Prepare, pending.Effect with { At = at, AcknowledgedAt = _loop.Now }));
     }
 
     // Prepare could not be finished: everything it made goes again.
@@ -190,7 +207,7 @@ internal sealed class MigrationRunner : ITimed
 
     private MigrationInfo Info(PeMigration migration) => new(
         migration.Id, migration.Role, migration.State, migration.Epoch, migration.Vrf, migration.Prefixes, migration.Peer, migration.Tunnel,
-        migration.TunnelUp, _actions.HoldOf(migration.Id)?.Info, _actions.GroupInfo(migration.Group));
+        migration.TunnelUp && _state.Tunnels.ContainsKey(migration.Tunnel), _actions.HoldOf(migration.Id)?.Info, _actions.GroupInfo(migration.Group));
 
     private static Problem Problem(PeRefusal refusal) => refusal.Reason switch
     {
@@ -205,11 +222,9 @@ internal sealed class MigrationRunner : ITimed
 
     private readonly record struct Effect(long At, long AcknowledgedAt, long? StoreNs);
 
-    private sealed class Pending(long deadline, long epoch, Effect effect)
+    private sealed class Pending(long deadline, Effect effect)
     {
-        public long Deadline { get; } = deadline;
-
-        public long Epoch { get; } = epoch;
+        public long Deadline { get; set; } = deadline;
 
         public Effect Effect { get; } = effect;
 
