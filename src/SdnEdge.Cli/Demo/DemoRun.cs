@@ -151,11 +151,12 @@ internal sealed class DemoRun(DemoOptions options, DemoView view)
         });
     }
 
-    /// <summary>When the last of the moving prefixes had its direct route in this ingress's FIB.</summary>
+    /// <summary>When the first and the last of the moving prefixes had their direct routes in this ingress's FIB.</summary>
     private static async Task<StreamFacts> WithFibTimeAsync(
         StreamFacts stream, Dictionary<string, PeClient> pes, MoveResult move, IReadOnlyList<IpAddress> addresses, CancellationToken cancel)
     {
-        long? last = null;
+        long first = long.MaxValue;
+        long last = 0;
         foreach (IpAddress address in addresses)
         {
             RouteInfo? best = (await pes[stream.Pe].RoutesAsync("default", IpPrefix.Host(address).ToString(), cancel))
@@ -166,10 +167,11 @@ internal sealed class DemoRun(DemoOptions options, DemoView view)
                 return stream;
             }
 
-            last = Math.Max(last ?? 0, best!.InstalledAtNs);
+            first = Math.Min(first, best!.InstalledAtNs);
+            last = Math.Max(last, best.InstalledAtNs);
         }
 
-        return stream with { FibInstalledAtNs = last };
+        return stream with { FibFirstAtNs = first, FibLastAtNs = last };
     }
 
     /// <summary>Two WAN links there and the same two back.</summary>

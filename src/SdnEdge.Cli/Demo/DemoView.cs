@@ -70,7 +70,7 @@ internal sealed class DemoView(IAnsiConsole console)
             return;
         }
 
-        const int width = 48;
+        const int width = 36;
         double from = report.Stages[0].StartMs;
         double span = Math.Max(report.Stages[^1].EndMs - from, 1);
         Table table = new Table().Border(TableBorder.Minimal)
@@ -88,22 +88,25 @@ internal sealed class DemoView(IAnsiConsole console)
 
     private void ShowStreams(DemoReport report)
     {
-        Table table = new Table().Border(TableBorder.Minimal).AddColumn("stream");
-        foreach (string column in new[] { "sent", "received", "lost", "dup", "reordered", "(to release)", "gap ms", "before ms", "tunnel ms", "direct ms", "max ms", "direct after ms" })
+        // Narrow enough for a usual terminal. Delays by phase of Figure 1; reordered: all, and from the switch through the release.
+        Table table = new Table().Border(TableBorder.Minimal).AddColumn(new TableColumn("stream").NoWrap());
+        foreach (string column in new[] { "sent", "lost", "dup", "reordered", "gap ms", "delay (a) (b) (c) ms", "max ms", "direct ms" })
         {
-            table.AddColumn(new TableColumn(column).RightAligned());
+            table.AddColumn(new TableColumn(column).RightAligned().NoWrap());
         }
 
         static string zero(long n) => n == 0 ? "[green]0[/]" : $"[red]{n:N0}[/]";
         static string ms(double? v) => v is { } d ? $"{d:0.0}" : "-";
-        foreach ((StreamReport s, string name) in report.Ingress.Select(s => (s, $"{s.Client} > server")).Concat(report.Reverse.Select(s => (s, $"server > {s.Client}"))))
+        foreach ((StreamReport s, string name) in report.Ingress.Select(s => (s, $"{s.Client} >")).Concat(report.Reverse.Select(s => (s, $"> {s.Client}"))))
         {
             table.AddRow(
-                Markup.Escape(name), $"{s.Sent:N0}", $"{s.Received:N0}", zero(s.Lost), zero(s.Duplicated), $"{s.Reordered:N0}", zero(s.ReorderedSwitchToRelease),
-                $"{s.MaxGapMs:0.0}", ms(s.Delay.BeforeMs), ms(s.Delay.TunnelMs), ms(s.Delay.DirectMs), ms(s.Delay.MaxMs), ms(s.DirectPathAfterMs));
+                Markup.Escape(name), $"{s.Sent:N0}", zero(s.Lost), zero(s.Duplicated), $"{s.Reordered:N0}/{zero(s.ReorderedSwitchToRelease)}",
+                $"{s.MaxGapMs:0.0}", $"{ms(s.Delay.BeforeMs)} {ms(s.Delay.TunnelMs)} {ms(s.Delay.DirectMs)}", ms(s.Delay.MaxMs), ms(s.DirectPathAfterMs));
         }
 
         console.Write(table);
+        console.MarkupLine("[grey]reordered: in all / from the switch through the release. direct: from the advertise signal to the first packet on the direct path (back: from the resume).[/]");
+        console.WriteLine();
     }
 
     private void ShowFigures(DemoReport report)

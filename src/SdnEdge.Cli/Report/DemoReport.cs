@@ -56,7 +56,10 @@ internal sealed record StreamReport
     public required long Duplicated { get; init; }
     public required long Reordered { get; init; }
 
-    /// <summary>Reordered packets that arrived from the switch up to the advertise signal, that is through the whole release.</summary>
+    /// <summary>
+    /// Those of the reordered that arrived after the switch and were overtaken by a packet that came the same way as they:
+    /// by the tunnel and the hold, not by the direct path.
+    /// </summary>
     public required long ReorderedSwitchToRelease { get; init; }
 
     public required double MaxGapMs { get; init; }

@@ -19,11 +19,13 @@ internal static class HtmlReport
         foreach ((char phase, string title, string text) in new[]
         {
             ('a', "(a) Before", "Every ingress reaches the server through pe-a."),
-            ('b', "(b) While it moves", "One store at pe-a turns all traffic into the tunnel; pe-b holds it, in order, until the server is there."),
+            ('b', "(b) While it moves", report.Parameters.Hold
+                ? "One store at pe-a turns all traffic into the tunnel; pe-b holds it, in order, until the server is there."
+                : "One store at pe-a turns all traffic into the tunnel. The hold is disabled: what reaches pe-b before the server does is lost."),
             ('c', "(c) After", "pe-b's better route has reached every ingress; the tunnel is gone."),
         })
         {
-            page.Append($"<figure class=\"card\"><figcaption><b>{title}</b><span>{Svg.Escape(text)}</span></figcaption>{PhasePicture.Draw(phase, report.Hold.PacketsHeld)}</figure>\n");
+            page.Append($"<figure class=\"card\"><figcaption><b>{title}</b><span>{Svg.Escape(text)}</span></figcaption>{PhasePicture.Draw(phase, report.Parameters.Hold ? report.Hold.PacketsHeld : null)}</figure>\n");
         }
 
         page.Append("</section>\n<section class=\"card picture\">\n<h2>Stage by stage, packet by packet</h2>\n")
@@ -91,7 +93,7 @@ internal static class HtmlReport
         }
 
         page.Append("</tbody></table></div>\n<p class=\"foot\">Lost = the sender's own count of packets the kernel took, less the different packets the receiver saw. ")
-            .Append("Reordered by RFC 4737, in each flow. Direct path: towards the server from the advertise signal, from the server from its resume.</p>\n</section>\n");
+            .Append("Reordered by RFC 4737, in each flow; from the switch through the release: overtaken by a packet that came the same way, not by the direct path. Direct path: towards the server from the advertise signal, from the server from its resume.</p>\n</section>\n");
     }
 
     private static void Ledger(StringBuilder page, DemoReport report)

@@ -3,7 +3,7 @@ namespace SdnEdge.Cli.Report;
 /// <summary>Figure 1 of the paper in small: where the packets go (a) before, (b) during and (c) after the move. Pure.</summary>
 internal static class PhasePicture
 {
-    public static string Draw(char phase, long held)
+    public static string Draw(char phase, long? held)
     {
         var svg = new Svg(340, 214, phase switch
         {
@@ -29,7 +29,7 @@ internal static class PhasePicture
         {
             svg.Line(a.x + 34, a.y, b.x - 34, b.y, "way-tunnel");
             svg.Text(170, a.y - 9, "tunnel", "fig-note", "middle");
-            svg.Text(b.x - 12, 156, held > 0 ? $"{held:N0} held, then released" : "hold", "fig-note", "end");
+            svg.Text(b.x - 12, 156, held is { } n ? $"{n:N0} held, then released" : "no hold", "fig-note", "end");
         }
 
         foreach ((double x, string name) in ingress.Zip(["pe-c", "pe-d", "pe-e"]))

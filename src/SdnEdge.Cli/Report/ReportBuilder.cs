@@ -13,6 +13,9 @@ internal static class ReportBuilder
     /// <summary>The direct way must be at least this much faster than the tunnel to be told apart by delay alone.</summary>
     private const long DistinctNs = 2_000_000;
 
+    /// <summary>A packet sent this long before the route changed may still meet the new one at the ingress PE.</summary>
+    private const long OnTheWayNs = 1_000_000;
+
     /// <summary>Analyses every stream of the run, forward ones first.</summary>
     public static RunAnalysis Analyse(RunFacts facts)
     {
@@ -63,23 +66,20 @@ internal static class ReportBuilder
 
     private static StreamReport Forward(StreamFacts s, StreamAnalysis a, MoveFacts move)
     {
-        DelayReport delay = Delays(a, move);
-        return Common(s, a, move, delay) with
+        long? direct = DirectAtNs(s, a, move);
+        return Common(s, a, move, direct) with
         {
-            DirectPathAfterMs = DirectAfterMs(s, a, move),
-            FibAfterMs = Since(move.AdvertiseSignalNs, s.FibInstalledAtNs),
+            DirectPathAfterMs = Since(move.AdvertiseSignalNs, direct),
+            FibAfterMs = Since(move.AdvertiseSignalNs, s.FibLastAtNs),
         };
     }
 
-    private static StreamReport Backward(StreamFacts s, StreamAnalysis a, MoveFacts move)
+    private static StreamReport Backward(StreamFacts s, StreamAnalysis a, MoveFacts move) => Common(s, a, move, null) with
     {
-        double? first = move.ResumedNs is { } resumed && a.FirstArrivalSentAfter(resumed) is { } arrival
-            ? Math.Round((arrival - resumed) / 1e6, 3)
-            : null;
-        return Common(s, a, move, Delays(a, move)) with { DirectPathAfterMs = first };
-    }
+        DirectPathAfterMs = Since(move.ResumedNs, move.ResumedNs is { } resumed ? a.FirstArrivalSentAfter(resumed) : null),
+    };
 
-    private static StreamReport Common(StreamFacts s, StreamAnalysis a, MoveFacts move, DelayReport delay) => new()
+    private static StreamReport Common(StreamFacts s, StreamAnalysis a, MoveFacts move, long? directAtNs) => new()
     {
         Name = s.Pe,
         Client = s.Client,
@@ -88,31 +88,30 @@ internal static class ReportBuilder
         Lost = a.Lost,
         Duplicated = a.Duplicated,
         Reordered = a.Reordered,
-        ReorderedSwitchToRelease = move.SwitchEffectNs is { } from ? a.ReorderedBetween(from, move.AdvertiseSignalNs ?? long.MaxValue) : a.Reordered,
+        ReorderedSwitchToRelease = a.ReorderedAmong(directAtNs ?? long.MaxValue, move.SwitchEffectNs ?? long.MinValue),
         MaxGapMs = Math.Round(a.MaxGapNs / 1e6, 3),
         DirectPathAfterMs = null,
         FibAfterMs = null,
         SendErrors = s.Sender?.Errors ?? 0,
-        Delay = delay,
+        Delay = Delays(a, move),
     };
 
     /// <summary>
-    /// When the ingress's first packet took the direct way. The receiver tells by the delay: no packet can come through the
-    /// tunnel faster than the tunnel is. Where both ways are equally long, the FIB's own time stands in.
+    /// When the ingress's first packet took the direct way: not before the first direct route was in its FIB, and told by the
+    /// delay, for no packet can come through the tunnel faster than the tunnel is. Where both ways are equally long, the FIB's
+    /// own time stands in.
     /// </summary>
-    private static double? DirectAfterMs(StreamFacts s, StreamAnalysis a, MoveFacts move)
+    private static long? DirectAtNs(StreamFacts s, StreamAnalysis a, MoveFacts move)
     {
-        if (move.AdvertiseSignalNs is not { } advertised)
+        if (move.AdvertiseSignalNs is not { } advertised || s.FibFirstAtNs is not { } installed)
         {
             return null;
         }
 
-        if (TunnelDelayNs(a, move) is { } tunnel && DirectDelayNs(a, move) is { } direct && tunnel - direct >= DistinctNs)
-        {
-            return Since(advertised, a.FirstFasterThan(advertised, direct + ((tunnel - direct) / 2)));
-        }
-
-        return Since(advertised, s.FibInstalledAtNs);
+        long from = Math.Max(advertised, installed);
+        return TunnelDelayNs(a, move) is { } tunnel && DirectDelayNs(a, move) is { } direct && tunnel - direct >= DistinctNs
+            ? a.FirstFasterThan(from - OnTheWayNs, direct + ((tunnel - direct) / 2))
+            : from;
     }
 
     private static DelayReport Delays(StreamAnalysis a, MoveFacts move)

@@ -13,6 +13,8 @@ internal sealed class StreamAnalysis
     private readonly long[] arrivalNs;
     private readonly ushort[] copies;
     private readonly bool[] reordered;
+    private readonly ushort[] flows;
+    private readonly List<int> order = []; // sequences of first copies, as they arrived
 
     private StreamAnalysis(int sent)
     {
@@ -20,6 +22,7 @@ internal sealed class StreamAnalysis
         arrivalNs = new long[sent];
         copies = new ushort[sent];
         reordered = new bool[sent];
+        flows = new ushort[sent];
     }
 
     /// <summary>Packets sent.</summary>
@@ -70,6 +73,7 @@ internal sealed class StreamAnalysis
             if (r.Stream == stream)
             {
                 analysis.sendNs[r.Sequence] = r.SendNs;
+                analysis.flows[r.Sequence] = r.Flow;
             }
         }
 
@@ -109,6 +113,7 @@ internal sealed class StreamAnalysis
         else
         {
             arrivalNs[r.Sequence] = r.ArrivalNs;
+            order.Add((int)r.Sequence);
             Received++;
             if (r.Sequence < next[r.Flow])
             {
@@ -122,13 +127,29 @@ internal sealed class StreamAnalysis
         }
     }
 
-    /// <summary>Reordered packets that arrived in [from, to).</summary>
-    public long ReorderedBetween(long fromNs, long toNs)
+    /// <summary>
+    /// Packets that arrived at or after <paramref name="arrivedFromNs"/> behind a later one of their flow, looking only at
+    /// packets sent before <paramref name="sentBeforeNs"/>: those sent later cannot be what overtook them.
+    /// </summary>
+    public long ReorderedAmong(long sentBeforeNs, long arrivedFromNs)
     {
+        var next = new Dictionary<ushort, int>();
         long n = 0;
-        for (int i = 0; i < sendNs.Length; i++)
+        foreach (int sequence in order)
         {
-            n += reordered[i] && arrivalNs[i] >= fromNs && arrivalNs[i] < toNs ? 1 : 0;
+            if (sendNs[sequence] >= sentBeforeNs)
+            {
+                continue;
+            }
+
+            if (sequence < next.GetValueOrDefault(flows[sequence]))
+            {
+                n += arrivalNs[sequence] >= arrivedFromNs ? 1 : 0;
+            }
+            else
+            {
+                next[flows[sequence]] = sequence + 1;
+            }
         }
 
         return n;

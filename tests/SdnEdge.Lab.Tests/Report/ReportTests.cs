@@ -64,9 +64,17 @@ public sealed class ReportTests
     {
         DemoReport report = Build(new SyntheticRun().Facts());
         Assert.All(report.Ingress, i => Assert.Equal(50, i.DirectPathAfterMs));
-        Assert.All(report.Ingress, i => Assert.Equal(30, i.FibAfterMs));
+        Assert.All(report.Ingress, i => Assert.Equal(35, i.FibAfterMs));
         Assert.Equal(20, report.Ingress[0].Delay.DirectMs);
         Assert.Equal(40, report.Ingress[0].Delay.TunnelMs);
+    }
+
+    [Fact]
+    public void The_step_to_the_direct_path_may_reorder_and_is_counted_apart()
+    {
+        DemoReport report = Build(new SyntheticRun().Facts());
+        Assert.All(report.Ingress, i => Assert.True(i.Reordered > 0));
+        Assert.All(report.Ingress, i => Assert.Equal(0, i.ReorderedSwitchToRelease));
     }
 
     [Fact]
@@ -124,6 +132,19 @@ public sealed class ReportTests
 
         Assert.Equal(report.Ingress.Sum(s => s.Sent), report.Ledger.Sum(r => r.Forward.Sent));
         Assert.Equal(report.Reverse.Sum(s => s.Sent), report.Ledger.Sum(r => r.Reverse.Sent));
+    }
+
+    [Fact]
+    public void A_packet_overtaken_on_its_own_way_is_told_from_one_overtaken_by_the_direct_path()
+    {
+        // Flow 0: 0 1 2 by the tunnel, 3 by the direct path. 3 overtakes 1 and 2; later 2 comes before 1.
+        ProbeRecord[] sent = [new(10, 0, 0, 0, 1, 0), new(20, 0, 1, 0, 1, 0), new(30, 0, 2, 0, 1, 0), new(40, 0, 3, 0, 1, 0)];
+        ProbeRecord[] received = [new(10, 50, 0, 0, 1, 0), new(40, 60, 3, 0, 1, 0), new(30, 70, 2, 0, 1, 0), new(20, 80, 1, 0, 1, 0)];
+        var analysis = StreamAnalysis.Of(1, sent, received);
+        Assert.Equal(2, analysis.Reordered);
+        Assert.Equal(1, analysis.ReorderedAmong(sentBeforeNs: 40, arrivedFromNs: 0));
+        Assert.Equal(0, analysis.ReorderedAmong(sentBeforeNs: 40, arrivedFromNs: 81));
+        Assert.Equal(2, analysis.ReorderedAmong(sentBeforeNs: long.MaxValue, arrivedFromNs: 0));
     }
 
     [Fact]

@@ -123,7 +123,8 @@ internal sealed class SyntheticRun
         return new StreamFacts(
             $"pe-{client}", $"client-{client}", stream, new SentStream(stream, sent.Count, 0, 0, 16, 128), null, [.. sent], [.. received])
         {
-            FibInstalledAtNs = forward ? Advertise + (30 * Ms) : null,
+            FibFirstAtNs = forward ? Advertise + (30 * Ms) : null,
+            FibLastAtNs = forward ? Advertise + (35 * Ms) : null,
         };
     }
 }
