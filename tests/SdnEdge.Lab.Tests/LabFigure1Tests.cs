@@ -16,6 +16,7 @@ public sealed partial class LabFigure1Tests
         await using var instance = LabInstance.Of("name: LABNAME");
         RunningLab lab = await LabRunner.DeployAsync(LabFiles.Figure1, Options(instance) with { RttMs = 20 }, CancellationToken.None);
         Assert.Equal(instance.Name, lab.Name);
+        long[] refused = await RefusedAsync(lab);   // flooded to links whose far end was not up yet
         Assert.Equal("dc-a", await lab.Server("vs").LocateAsync("vs", CancellationToken.None));
         foreach (LabIngress ingress in lab.Ingresses)
         {
@@ -33,7 +34,8 @@ public sealed partial class LabFigure1Tests
         Assert.Contains(" 0% packet loss", await LabInstance.RunAsync(lab, "vs", "ping", "-c", "1", "-W", "5", "10.2.5.10"), StringComparison.Ordinal);
         LabReport report = (await LabInspector.InspectAsync(lab.Name, instance.StateRoot, CancellationToken.None))!;
         Assert.All(report.Nodes, n => Assert.Equal("up", n.State));
-        Assert.All(Assert.Single(report.Wans).Links, l => Assert.Equal((0L, 0L, 0L), (l.ToWan.QueueFull, l.FromWan.Refused, l.KernelDrops)));
+        Assert.All(Assert.Single(report.Wans).Links, l => Assert.Equal((0L, 0L, 0L), (l.ToWan.QueueFull, l.FromWan.QueueFull, l.KernelDrops)));
+        Assert.Equal(refused, await RefusedAsync(lab));
         await lab.DestroyAsync();
         Assert.Empty(instance.Residue());
     }
@@ -52,6 +54,9 @@ public sealed partial class LabFigure1Tests
         await lab.DestroyAsync();
         Assert.Empty(instance.Residue());
     }
+
+    private static async Task<long[]> RefusedAsync(RunningLab lab)
+        => [.. (await lab.WanAsync("wan", CancellationToken.None))!.Links.Select(l => l.FromWan.Refused)];
 
     private static LabOptions Options(LabInstance instance) => instance.Options with { Name = instance.Name, ReadyTimeout = TimeSpan.FromSeconds(120) };
 
