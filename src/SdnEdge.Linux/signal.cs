@@ -15,6 +15,9 @@ internal static unsafe partial class Libc
 /// <summary>Signals to processes, by their Linux numbers.</summary>
 public enum ProcessSignal
 {
+    /// <summary>Asks a daemon to read its configuration again.</summary>
+    HangUp = 1,
+
     /// <summary>What Ctrl-C sends.</summary>
     Interrupt = 2,
 

@@ -1,0 +1,166 @@
+using System.Diagnostics;
+using System.Globalization;
+using System.Text.Json;
+using SdnEdge.Lab.Running;
+using SdnEdge.Linux;
+using SdnEdge.Testing;
+using Xunit;
+
+namespace SdnEdge.Lab.Tests;
+
+/// <summary><c>sdnedge pe</c> and <c>sdnedge show</c> as programs: what they print, how they end.</summary>
+public sealed class PeCommandTests
+{
+    private const string Good = """
+        name: pe-t
+        routerId: 10.255.0.1
+        as: 65000
+        loopbacks: [10.255.0.1, "fd00:ff::1"]
+        host: { device: host0 }
+        ports:
+          - { name: a, device: tap-a, addresses: [10.1.0.1/24, "fd00:a::1/64"] }
+        static:
+          - { prefix: 10.9.0.0/16, via: 10.1.0.9 }
+        api: { unix: SOCKET }
+
+        """;
+
+    [Fact]
+    public async Task A_wrong_file_gives_every_error_with_its_line_and_nothing_is_started()
+    {
+        using var files = new Files("name: pe-t\nrouterId: x\nas: 65000\nloopbacks: [10.255.0.1]\nports:\n  - { name: a, device: tap-a, mtu: 1 }\nstatik: []\n");
+        foreach (string[] words in (string[][])[["--check"], []])
+        {
+            (int code, string output, string errors) = await RunAsync(["pe", "--config", files.Config, .. words]);
+            Assert.Equal(2, code);
+            Assert.Equal("", output);
+            Assert.Contains($"{files.Config}:2:11: routerId: ", errors, StringComparison.Ordinal);
+            Assert.Contains(":6:36: ports[0].mtu: ", errors, StringComparison.Ordinal);
+            Assert.Contains(":7:1: statik: is not a known field; did you mean 'static'?", errors, StringComparison.Ordinal);
+            Assert.Contains("3 errors; nothing was started", errors, StringComparison.Ordinal);
+        }
+    }
+
+    [Fact]
+    public async Task A_good_file_is_said_to_be_good_and_a_missing_one_to_be_missing()
+    {
+        using var files = new Files(Good);
+        (int code, string output, _) = await RunAsync(["pe", "--config", files.Config, "--check"]);
+        Assert.Equal(0, code);
+        Assert.Contains("good", output, StringComparison.Ordinal);
+        (int missing, _, string errors) = await RunAsync(["pe", "--config", files.Config + ".no"]);
+        Assert.Equal(2, missing);
+        Assert.Contains("cannot be read", errors, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Show_says_what_it_needs()
+    {
+        (int code, _, string errors) = await RunAsync(["show", "ports", "--state-dir", "/nonexistent"]);
+        Assert.Equal(2, code);
+        Assert.Contains("--api", errors, StringComparison.Ordinal);
+        (int dead, _, string noPe) = await RunAsync(["show", "ports", "--api", "/nonexistent/pe.sock"]);
+        Assert.Equal(1, dead);
+        Assert.Contains("/nonexistent/pe.sock", noPe, StringComparison.Ordinal);
+    }
+
+    [RootFact]
+    public async Task A_pe_says_when_it_is_ready_reloads_on_hup_and_stops_cleanly_on_term()
+    {
+        using var files = new Files(Good);
+        using var space = new Namespace();
+        for (int life = 1; life <= 2; life++)
+        {
+            IReadOnlyList<string> self = RunningLab.Self;
+            using Process pe = Start("ip", ["netns", "exec", space.Name, .. self, "pe", "--config", files.Config]);
+            Task<string> errors = pe.StandardError.ReadToEndAsync();
+            Assert.Contains("pe-t: ready", await LineAsync(pe), StringComparison.Ordinal);
+
+            (int code, string json, _) = await RunAsync(["show", "ports", "--api", files.Socket, "-o", "json"]);
+            Assert.Equal(0, code);
+            using JsonDocument ports = JsonDocument.Parse(json);
+            Assert.Equal(["a", "host"], ports.RootElement.EnumerateArray().Select(p => p.GetProperty("name").GetString()));
+            (_, string table, _) = await RunAsync(["show", "routes", "--api", files.Socket, "--prefix", "10.9.0.0/16"]);
+            Assert.Contains("10.1.0.9", table, StringComparison.Ordinal);
+
+            // The kernel is a host behind the data plane: it reaches the PE's own address on a port through the host TAP.
+            using Process ping = Start("ip", ["netns", "exec", space.Name, "ping", "-c", "1", "-W", "10", "-I", "10.255.0.1", "10.1.0.1"]);
+            await ping.WaitForExitAsync();
+            Assert.Equal(0, ping.ExitCode);
+
+            File.WriteAllText(files.Config, files.Text.Replace("10.9.0.0/16", "10.8.0.0/16", StringComparison.Ordinal));
+            Signals.Send(pe.Id, ProcessSignal.HangUp);
+            Assert.Contains("reloaded", await LineAsync(pe), StringComparison.Ordinal);
+            Assert.Contains("- static default 10.9.0.0/16", await LineAsync(pe), StringComparison.Ordinal);
+            Assert.Contains("+ static default 10.8.0.0/16", await LineAsync(pe), StringComparison.Ordinal);
+            File.WriteAllText(files.Config, files.Text);
+
+            Signals.Send(pe.Id, ProcessSignal.Terminate);
+            Assert.Contains("stopped", await LineAsync(pe), StringComparison.Ordinal);
+            await pe.WaitForExitAsync();
+            Assert.Equal(0, pe.ExitCode);
+            Assert.Equal("", await errors);
+            Assert.False(File.Exists(files.Socket));
+        }
+
+        // Nothing is left in the namespace: no device, no rule.
+        (_, string rules, _) = await RunAsync(["-n", space.Name, "rule"], "ip");
+        Assert.DoesNotContain("10.255.0.1", rules, StringComparison.Ordinal);
+        (_, string links, _) = await RunAsync(["-n", space.Name, "-br", "link"], "ip");
+        Assert.DoesNotContain("host0", links, StringComparison.Ordinal);
+    }
+
+    private static async Task<string> LineAsync(Process process) => await process.StandardOutput.ReadLineAsync().WaitAsync(TimeSpan.FromSeconds(60)) ?? "";
+
+    private static async Task<(int Code, string Output, string Errors)> RunAsync(string[] words, string? program = null)
+    {
+        IReadOnlyList<string> self = program is null ? RunningLab.Self : [program];
+        using Process process = Start(self[0], [.. self.Skip(1), .. words]);
+        Task<string> errors = process.StandardError.ReadToEndAsync();
+        string output = await process.StandardOutput.ReadToEndAsync();
+        await process.WaitForExitAsync();
+        return (process.ExitCode, output, await errors);
+    }
+
+    private static Process Start(string program, IReadOnlyList<string> words)
+        => Process.Start(new ProcessStartInfo(program, words) { UseShellExecute = false, RedirectStandardOutput = true, RedirectStandardError = true })!;
+
+    private sealed class Files : IDisposable
+    {
+        private readonly string _folder = Directory.CreateTempSubdirectory("sdnedge-pe-").FullName;
+
+        public Files(string text)
+        {
+            Text = text.Replace("SOCKET", Socket, StringComparison.Ordinal);
+            File.WriteAllText(Config, Text);
+        }
+
+        public string Text { get; }
+
+        public string Config => Path.Combine(_folder, "pe.yaml");
+
+        public string Socket => Path.Combine(_folder, "pe.sock");
+
+        public void Dispose() => Directory.Delete(_folder, recursive: true);
+    }
+
+    private sealed class Namespace : IDisposable
+    {
+        public Namespace()
+        {
+            Name = string.Create(CultureInfo.InvariantCulture, $"sdnedge-pe-{Environment.ProcessId}");
+            Ip("add");
+        }
+
+        public string Name { get; }
+
+        public void Dispose() => Ip("del");
+
+        private void Ip(string verb)
+        {
+            using Process process = Start("ip", ["netns", verb, Name]);
+            process.WaitForExit();
+            Assert.Equal(0, process.ExitCode);
+        }
+    }
+}
