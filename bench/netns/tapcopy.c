@@ -1,12 +1,14 @@
 /*
  * The yardstick: the least a process can do to forward from one TAP to another and encapsulate on the way.
- * One blocking read and one write a packet; an outer Ethernet header and 24 bytes (IPv4 + GRE) go in front.
+ * One read and one write a packet; an outer Ethernet header and 24 bytes (IPv4 + GRE) go in front. The descriptors do
+ * not block, because the kernel has a faster way for a TAP's writes then.
  *
  *   tapcopy IN OUT      runs until it is killed; says "ready" when both devices are there
  */
 #include <fcntl.h>
 #include <linux/if.h>
 #include <linux/if_tun.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -17,7 +19,7 @@ enum { ETHERNET = 14, OUTER = 24 };
 static int open_tap(const char *name)
 {
     struct ifreq request = { .ifr_flags = IFF_TAP | IFF_NO_PI };
-    int fd = open("/dev/net/tun", O_RDWR);
+    int fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK);
     strncpy(request.ifr_name, name, IFNAMSIZ - 1);
     if (fd < 0 || ioctl(fd, TUNSETIFF, &request) < 0) {
         perror(name);
@@ -49,8 +51,11 @@ int main(int argc, char **argv)
     fflush(stdout);
     for (;;) {
         ssize_t got = read(in, buffer + OUTER, sizeof buffer - OUTER);
-        if (got < ETHERNET)
+        if (got < ETHERNET) {
+            struct pollfd wait = { .fd = in, .events = POLLIN };
+            poll(&wait, 1, -1);
             continue;
+        }
         memcpy(buffer, header, sizeof header);
         if (write(out, buffer, got + OUTER) < 0)
             continue;

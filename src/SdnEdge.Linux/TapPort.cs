@@ -30,6 +30,9 @@ public sealed record TapOptions
     /// </summary>
     public bool? SegmentsForUs { get; init; }
 
+    /// <summary>Moves many packets by one system call where the system can (io_uring).</summary>
+    public bool BatchedCalls { get; init; } = true;
+
     /// <summary>Brings the device up.</summary>
     public bool BringUp { get; init; } = true;
 }
@@ -38,12 +41,13 @@ public sealed record TapOptions
 /// A TAP device as a port: frames that the kernel sends to the device are received here, frames transmitted here are what
 /// the device receives. Superpackets and partial checksums pass both ways (struct virtio_net_hdr).
 /// <list type="number">
+/// <item>Few packets go one by one; where many wait, by one call for all of them (<see cref="BatchRing"/>), if the system has that.</item>
 /// <item>Receive reads header and frame in one call: the header lands in the headroom, just before the frame.</item>
 /// <item>Transmit writes the header into the headroom, so that one write sends both; without headroom, writev.</item>
 /// </list>
 /// A write is atomic for a frame, so any number of workers may transmit at once.
 /// </summary>
-public sealed unsafe class TapPort : IFdPort
+public sealed unsafe partial class TapPort : IFdPort
 {
     // Asked for in this order until the kernel agrees.
     private static readonly TapOffloads[] Fallbacks =
@@ -114,7 +118,7 @@ public sealed unsafe class TapPort : IFdPort
             if (options.Mac is { } mac) NetDevice.SetMac(real, mac);
             if (options.DisableKernelIpv6) NetDevice.DisableIpv6(real);
             if (options.BringUp) NetDevice.SetUp(real);
-            return new TapPort(name, real, fd, offloads) { SegmentsForUs = options.SegmentsForUs ?? SegmentationSelfTest.Result.Passed };
+            return new TapPort(name, real, fd, offloads) { SegmentsForUs = options.SegmentsForUs ?? SegmentationSelfTest.Result.Passed, _batched = options.BatchedCalls };
         }
         catch
         {
@@ -124,108 +128,11 @@ public sealed unsafe class TapPort : IFdPort
     }
 
     /// <inheritdoc/>
-    public int Receive(PacketBatch batch)
-    {
-        const int limit = VnetHeader.Size + PacketBatch.MaxFrameBytes;
-        int count = 0;
-        long bytes = 0;
-        while (count < PacketBatch.Capacity)
-        {
-            byte* buffer = batch.FrameBuffer(count) - VnetHeader.Size;
-            nint got = Libc.ReadPacket(_fd, buffer, limit);
-            if (got < 0)
-            {
-                int error = Marshal.GetLastPInvokeError();
-                if (error is Errno.EAGAIN) break;
-                if (error is Errno.EINTR) continue;
-                Counters.ReceiveFailed();
-                if (error is Errno.EBADFD or Errno.EBADF) _gone = true;
-                break;
-            }
-
-            // A frame that fills the buffer to the last byte was cut: the kernel does not say so otherwise.
-            if (got is <= VnetHeader.Size or limit)
-            {
-                Counters.ReceiveTruncated();
-                continue;
-            }
-
-            int length = (int)got - VnetHeader.Size;
-            batch.Reset(count++, length).Vnet = *(VnetHeader*)buffer;
-            bytes += length;
-        }
-
-        batch.Count = count;
-        if (count > 0) Counters.Received(count, bytes);
-        return count;
-    }
-
-    /// <inheritdoc/>
-    public int Transmit(ReadOnlySpan<Packet> packets)
-    {
-        int taken = 0;
-        long bytes = 0;
-        for (int i = 0; i < packets.Length; i++)
-        {
-            ref readonly Packet packet = ref packets[i];
-            nint sent;
-            if (packet.Headroom >= VnetHeader.Size)
-            {
-                byte* start = packet.Data - VnetHeader.Size;
-                *(VnetHeader*)start = packet.Vnet;
-                sent = Libc.WritePacket(_fd, start, VnetHeader.Size + packet.Length);
-            }
-            else
-            {
-                sent = WriteInTwo(in packet);
-            }
-
-            if (sent >= 0)
-            {
-                taken++;
-                bytes += packet.Length;
-                continue;
-            }
-
-            int error = Marshal.GetLastPInvokeError();
-            if (error is Errno.EINTR)
-            {
-                i--;
-                continue;
-            }
-
-            if (error is Errno.EAGAIN or Errno.ENOBUFS)
-            {
-                Counters.TransmitBusy(1);
-                continue;
-            }
-
-            // A device that is down or gone takes none of the rest either; a frame the kernel finds bad says nothing about the next.
-            bool whole = error is Errno.EIO or Errno.EBADFD or Errno.EBADF;
-            Counters.TransmitFailed(whole ? packets.Length - i : 1);
-            if (error is Errno.EBADFD or Errno.EBADF) _gone = true;
-            if (whole) break;
-        }
-
-        if (taken > 0) Counters.Transmitted(taken, bytes);
-        return taken;
-    }
-
-    /// <inheritdoc/>
     public void Dispose()
     {
         int fd = Interlocked.Exchange(ref _fd, -1);
         if (fd >= 0) Libc.Close(fd);
         _gone = true;
-    }
-
-    private nint WriteInTwo(ref readonly Packet packet)
-    {
-        VnetHeader header = packet.Vnet;
-        Libc.IoVector* vectors = stackalloc Libc.IoVector[2];
-        vectors[0] = new Libc.IoVector { Base = &header, Length = VnetHeader.Size };
-        vectors[1] = new Libc.IoVector { Base = packet.Data, Length = packet.Length };
-        return Libc.WriteV(_fd, vectors, 2);
     }
 
     private static TapOffloads SetOffloads(int fd, TapOffloads wanted)

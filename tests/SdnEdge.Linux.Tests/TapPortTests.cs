@@ -47,12 +47,14 @@ public sealed class TapPortTests
     public void A_name_no_device_can_have_is_refused(string device) =>
         Assert.Throws<ArgumentException>(() => TapPort.Open("p", device));
 
-    [RootFact]
-    public void Ten_thousand_frames_wait_without_a_drop()
+    [RootTheory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void Ten_thousand_frames_wait_without_a_drop(bool batched)
     {
         Namespaces.RunInNew(() =>
         {
-            using TapPort tap = TapPort.Open("t", "t0", Quiet);
+            using TapPort tap = TapPort.Open("t", "t0", Quiet with { BatchedCalls = batched });
             using PacketSocket socket = PacketSocket.Open("s", "t0");
             using var batch = new PacketBatch();
             const int frames = 9_984;
@@ -195,6 +197,70 @@ public sealed class TapPortTests
         Assert.True(superpackets > 50, $"only {superpackets} superpackets came");
         client.Dispose();
         server.Dispose();
+    }
+
+    [RootTheory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void A_batch_of_any_size_goes_out_in_order_whatever_headroom_its_frames_have(bool batched)
+    {
+        Namespaces.RunInNew(() =>
+        {
+            using TapPort tap = TapPort.Open("t", "t0", Quiet with { BatchedCalls = batched });
+            using PacketSocket socket = PacketSocket.Open("s", "t0");
+            using var batch = new PacketBatch();
+            using var got = new PacketBatch();
+            var random = new Random(3);
+            for (int size = 1; size <= PacketBatch.Capacity; size++)
+            {
+                batch.Count = 0;
+                for (int i = 0; i < size; i++)
+                {
+                    batch.TryAdd(Frames.Numbered((size * 100) + i));
+                    if (random.Next(8) == 0) batch[i].Headroom = random.Next(VnetHeader.Size);
+                }
+
+                Assert.Equal(size, tap.Transmit(batch.Packets));
+                Assert.Equal(size, Frames.ReceiveSome(socket, got, size));
+                for (int i = 0; i < size; i++) Assert.Equal(Frames.Numbered((size * 100) + i), got[i].Span.ToArray());
+                Assert.Equal(size, socket.Transmit(got.Packets));
+                for (int next = 0; next < size;)
+                {
+                    Assert.NotEqual(0, Frames.ReceiveAny(tap, batch));
+                    foreach (Packet packet in batch.Packets) Assert.Equal(Frames.Numbered((size * 100) + next++), packet.Span.ToArray());
+                }
+            }
+
+            Assert.Equal(tap.Counters.TxBytes, tap.Counters.RxBytes);
+            return 0;
+        });
+    }
+
+    [RootTheory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void Refused_frames_of_a_large_batch_are_counted_one_by_one(bool batched)
+    {
+        Namespaces.RunInNew(() =>
+        {
+            using TapPort tap = TapPort.Open("t", "t0", Quiet with { BatchedCalls = batched });
+            using var batch = new PacketBatch();
+            for (int i = 0; i < PacketBatch.Capacity; i++)
+            {
+                batch.TryAdd(Frames.Numbered(i), i % 4 == 0 ? new VnetHeader { GsoType = 77, GsoSize = 5 } : default);
+            }
+
+            Assert.Equal(48, tap.Transmit(batch.Packets));
+            Assert.Equal(16, tap.Counters.TxErrors);
+            NetDevice.SetDown("t0");
+            Assert.Equal(0, tap.Transmit(batch.Packets));
+            Assert.Equal(16 + 64, tap.Counters.TxErrors);
+            tap.Dispose();
+            Assert.Equal(0, tap.Transmit(batch.Packets));
+            Assert.Equal(0, tap.Receive(batch));
+            Assert.True(tap.IsGone);
+            return 0;
+        });
     }
 
     [RootFact]
