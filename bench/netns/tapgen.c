@@ -3,6 +3,7 @@
  *
  *   tapgen send DEVICE SECONDS FRAMES BYTES   sends the frames of a file, BYTES each, over and over, as fast as it can,
  *                                             and prints how many it offered and how many the device took
+ *   tapgen fill DEVICE COUNT FRAMES BYTES     the same until the device has taken COUNT or its queue is full
  *   tapgen drop DEVICE...                     has the devices drop what they receive as early as the kernel can (XDP),
  *                                             says "ready", prints counts for each
  *                                             line of input, and lets go when its input ends
@@ -39,7 +40,7 @@ static int fail(const char *what)
     return 1;
 }
 
-static int send_frames(const char *device, double seconds, const char *file, size_t bytes)
+static int send_frames(const char *device, double seconds, unsigned long long most, const char *file, size_t bytes)
 {
     struct sockaddr_ll to = { .sll_family = AF_PACKET, .sll_ifindex = if_nametoindex(device), .sll_halen = 6 };
     struct mmsghdr messages[BATCH];
@@ -71,7 +72,7 @@ static int send_frames(const char *device, double seconds, const char *file, siz
         messages[i].msg_hdr.msg_iovlen = 1;
     }
     double start = now(), end = start + seconds;
-    while (now() < end) {
+    while (now() < end && taken < most) {
         for (int i = 0; i < BATCH; i++) {
             vectors[i].iov_base = frames + next * bytes;
             next = next + 1 == count ? 0 : next + 1;
@@ -84,6 +85,8 @@ static int send_frames(const char *device, double seconds, const char *file, siz
                 at += sent;
             } else if (errno == ENOBUFS || errno == EAGAIN) {
                 at++;
+                if (most != ~0ull)
+                    most = taken;
             } else {
                 return fail("sendmmsg");
             }
@@ -186,9 +189,11 @@ static int drop_received(int count, char **devices)
 int main(int argc, char **argv)
 {
     if (argc == 6 && strcmp(argv[1], "send") == 0)
-        return send_frames(argv[2], atof(argv[3]), argv[4], strtoul(argv[5], NULL, 10));
+        return send_frames(argv[2], atof(argv[3]), ~0ull, argv[4], strtoul(argv[5], NULL, 10));
+    if (argc == 6 && strcmp(argv[1], "fill") == 0)
+        return send_frames(argv[2], 60, strtoull(argv[3], NULL, 10), argv[4], strtoul(argv[5], NULL, 10));
     if (argc > 2 && strcmp(argv[1], "drop") == 0)
         return drop_received(argc - 2, argv + 2);
-    fprintf(stderr, "usage: tapgen send DEVICE SECONDS FRAMES BYTES | tapgen drop DEVICE...\n");
+    fprintf(stderr, "usage: tapgen send DEVICE SECONDS FRAMES BYTES | tapgen fill DEVICE COUNT FRAMES BYTES | tapgen drop DEVICE...\n");
     return 2;
 }

@@ -24,7 +24,7 @@ internal static class ForwardCommand
 
         int routes = int.Parse(args[2]);
         bool gre = args[3] == "gre";
-        using TapPort input = TapPort.Open("in", args[0], new TapOptions { DisableKernelIpv6 = true });
+        using TapPort input = TapPort.Open("in", args[0], new TapOptions { DisableKernelIpv6 = true, QueueLength = int.Parse(NetnsCommand.QueueLength) });
         using TapPort output = TapPort.Open("out", args[1], new TapOptions { DisableKernelIpv6 = true });
         var plane = new DataPlane(1);
         Vrf vrf = plane.AddVrf("default");

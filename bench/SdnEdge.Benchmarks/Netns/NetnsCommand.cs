@@ -8,17 +8,21 @@ namespace SdnEdge.Benchmarks.Netns;
 /// Forwarding from TAP to TAP, in one run, interleaved:
 /// <list type="number">
 /// <item>Everything under test is started, each with TAPs of its own, all on one core; all sleep but the one whose turn it is.</item>
-/// <item>In each repetition each gets its turn: the generator, on the other core, floods its input for a while; an XDP program
-/// on its output counts what comes out and drops it.</item>
+/// <item>In each repetition each gets its turn. `--method drain`: its input queue is filled while it stands still, and then it
+/// works that off. `--method flood`: the generator, on the other core, floods its input for a while. An XDP program on its
+/// output counts what comes out and drops it.</item>
 /// <item>Ratios are taken within a repetition, so that what the machine does meanwhile hits both sides; their median counts.</item>
 /// </list>
 /// Where the two cores are not its own, packets a second say what others left over: packets per second of the forwarder's
 /// own processor time are the steadier figure, and both are shown. `--realtime yes` instead has generator and forwarder run
-/// before everything else for the time of a turn (keep --seconds short). The first repetition only warms up (the JIT needs a few seconds of load to be done). Valid only where the generator outran the forwarder: the input queue must have overflowed.
+/// before everything else for the time of a turn (keep --seconds short). The first repetition only warms up (the JIT needs a few seconds of load to be done). A flood is valid only where the generator outran the forwarder: the input queue must have overflowed.
 /// </summary>
 internal static class NetnsCommand
 {
     private static readonly JsonSerializerOptions Json = new() { WriteIndented = true, PropertyNamingPolicy = JsonNamingPolicy.CamelCase };
+
+    /// <summary>Packets that wait before a forwarder: enough for a backlog.</summary>
+    public const string QueueLength = "120000";
 
     private const int ForwarderCore = 0, GeneratorCore = 1;
 
@@ -27,6 +31,7 @@ internal static class NetnsCommand
         var options = new Dictionary<string, string>
         {
             ["--repetitions"] = "7", ["--seconds"] = "1.5", ["--warmup"] = "4", ["--routes"] = "1000000", ["--out"] = "", ["--only"] = "", ["--realtime"] = "no",
+            ["--method"] = "drain", ["--backlog"] = "100000",
         };
         for (int i = 0; i < args.Length; i += 2)
         {
@@ -42,6 +47,7 @@ internal static class NetnsCommand
         int repetitions = int.Parse(options["--repetitions"]);
         double seconds = double.Parse(options["--seconds"], CultureInfo.InvariantCulture);
         bool realtime = options["--realtime"] == "yes";
+        bool drain = options["--method"] == "drain";
         double warmup = double.Parse(options["--warmup"], CultureInfo.InvariantCulture);
         if (Environment.ProcessorCount < 2) Console.Error.WriteLine("only one core: generator and forwarder share it, and the figures say little");
 
@@ -58,13 +64,14 @@ internal static class NetnsCommand
         {
             for (int i = 0; i < contenders.Count; i++)
             {
-                using IDisposable? priority = realtime && repetition > 0 ? new Realtime(contenders[i].Process, sink) : null;
-                Turn turn = Measure(rig, generator, sink, contenders[i], Array.IndexOf(sinks, contenders[i].Output), repetition == 0 ? warmup : seconds, priority is not null);
-                priority?.Dispose();
+                int index = Array.IndexOf(sinks, contenders[i].Output);
+                Turn turn = repetition > 0 && drain
+                    ? Drain(rig, generator, sink, contenders[i], index, options["--backlog"], realtime)
+                    : Flood(rig, generator, sink, contenders[i], index, repetition == 0 ? warmup : seconds, realtime && repetition > 0);
                 if (repetition == 0) continue;
                 if (realtime) Thread.Sleep((int)(seconds * 2000)); // the rest of the machine wants to run too
                 contenders[i].Turns.Add(turn);
-                Console.Error.WriteLine($"{repetition}/{repetitions} {contenders[i].Name,-14} {turn.Rate / 1000,7:F0} kpps, offered {turn.Offered / 1000,7:F0}, {turn.PerCpuSecond / 1000,7:F0} k per CPU second");
+                Console.Error.WriteLine($"{repetition}/{repetitions} {contenders[i].Name,-14} {turn.Rate / 1000,7:F0} kpps, {turn.PerCpuSecond / 1000,7:F0} k per CPU second");
             }
         }
 
@@ -90,7 +97,7 @@ internal static class NetnsCommand
         {
             Process loop = rig.Start(ForwarderCore, rig.Compile(Source("tapcopy.c")), "cin", "cout");
             Rig.Expect(loop, "ready");
-            foreach (string device in new[] { "cin", "cout" }) rig.Inside("ip", "link", "set", device, "up", "txqueuelen", "10000");
+            foreach (string device in new[] { "cin", "cout" }) rig.Inside("ip", "link", "set", device, "up", "txqueuelen", QueueLength);
             yield return new Contender("c-loop", loop, "cin", "cout");
         }
 
@@ -119,8 +126,50 @@ internal static class NetnsCommand
     private static string[] Self() =>
         Path.GetFileNameWithoutExtension(Environment.ProcessPath) == "dotnet" ? [typeof(NetnsCommand).Assembly.Location] : [];
 
-    private static Turn Measure(Rig rig, string generator, Process sink, Contender contender, int index, double seconds, bool realtime)
+    /// <summary>
+    /// How fast a backlog is worked off: the forwarder is stopped, its input queue filled, and it goes on. No generator
+    /// runs meanwhile, so none can be too slow or in the way. The first and the last twentieth are left out.
+    /// </summary>
+    private static Turn Drain(Rig rig, string generator, Process sink, Contender contender, int index, string backlog, bool realtime)
     {
+        long before = Sample.Take(sink, contender, index).Packets;
+        Rig.Signal(contender.Process, "STOP");
+        string filled;
+        try
+        {
+            filled = rig.Inside(generator, "fill", contender.Input, backlog, Path.Combine(rig.Folder, contender.Frames), $"{RouteSet.FrameBytes}");
+        }
+        catch
+        {
+            Rig.Signal(contender.Process, "CONT");
+            throw;
+        }
+
+        using JsonDocument json = JsonDocument.Parse(filled);
+        long count = json.RootElement.GetProperty("taken").GetInt64();
+        using IDisposable? priority = realtime ? new Realtime(contender.Process, sink) : null;
+        Rig.Signal(contender.Process, "CONT");
+        Sample? first = null, last = null;
+        var watch = Stopwatch.StartNew();
+        while (watch.Elapsed < TimeSpan.FromSeconds(20))
+        {
+            Sample sample = Sample.Take(sink, contender, index);
+            long done = sample.Packets - before;
+            if (first is null && done >= count / 20) first = sample;
+            else if (first is not null && done <= count * 19 / 20) last = sample;
+            if (done >= count * 19 / 20) break;
+            Thread.Sleep(1);
+        }
+
+        if (first is null || last is null) throw new InvalidOperationException($"{contender.Name} did not work off {count} packets in {watch.Elapsed.TotalSeconds:F0} s, or faster than it could be watched");
+        double packets = last.Packets - first.Packets;
+        return new Turn(
+            packets / (last.At - first.At), packets / last.CpuSecondsSince(first), 0, count, (last.Bytes - first.Bytes) / packets);
+    }
+
+    private static Turn Flood(Rig rig, string generator, Process sink, Contender contender, int index, double seconds, bool realtime)
+    {
+        using IDisposable? priority = realtime ? new Realtime(contender.Process, sink) : null;
         long droppedBefore = TxDropped(rig, contender.Input);
         string[] place = realtime ? ["chrt", "-f", "5", "taskset"] : ["taskset"];
         using var load = Process.Start(new ProcessStartInfo(place[0],
@@ -157,7 +206,7 @@ internal static class NetnsCommand
     private static void Report(List<Contender> contenders, Dictionary<string, string> options)
     {
         Console.WriteLine();
-        Console.WriteLine($"TAP to TAP, {options["--routes"]} routes, {RouteSet.FrameBytes}-byte frames to 65536 random destinations, forwarders on core {ForwarderCore}, generator on core {GeneratorCore}; median (min .. max) of {options["--repetitions"]}");
+        Console.WriteLine($"TAP to TAP, {options["--routes"]} routes, {RouteSet.FrameBytes}-byte frames to 65536 random destinations, {options["--method"]}; median (min .. max) of {options["--repetitions"]}");
         Console.WriteLine($"{"",-14} {"kpps",-24} {"k per CPU second",-24} {"frame out",-10} {"offered kpps",-13} valid");
         foreach (Contender c in contenders)
         {

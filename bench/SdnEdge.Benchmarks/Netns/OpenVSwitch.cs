@@ -56,7 +56,7 @@ internal sealed class OpenVSwitch
     private void AddTap(string device, int port)
     {
         Set("add-port", "br0", device, "--", "set", "interface", device, "type=tap", $"ofport_request={port}");
-        _rig.Inside("ip", "link", "set", device, "up", "txqueuelen", "10000");
+        _rig.Inside("ip", "link", "set", device, "up", "txqueuelen", NetnsCommand.QueueLength);
     }
 
     private void Set(params string[] arguments) => _rig.Inside("ovs-vsctl", [_database, "--timeout=20", .. arguments]);

@@ -55,6 +55,13 @@ internal sealed class Rig : IDisposable
         throw new InvalidOperationException($"{process.StartInfo.ArgumentList[^1]}: the process ended before it was {word}");
     }
 
+    /// <summary>Sends a signal (STOP, CONT) to a process that was started here.</summary>
+    public static void Signal(Process process, string signal)
+    {
+        using var kill = Process.Start(new ProcessStartInfo("kill", [$"-{signal}", $"{process.Id}"]) { UseShellExecute = false })!;
+        kill.WaitForExit();
+    }
+
     /// <summary>Compiles a C source into the rig's folder and returns the program's path.</summary>
     public string Compile(string source)
     {
