@@ -14,6 +14,9 @@ public sealed unsafe partial class TapPort
     // False once this kernel has shown that it cannot do what the ring asks of a TAP.
     private volatile bool _batched;
 
+    // The number by which rings know the port; -1 when there are more ports than numbers.
+    private readonly int _number = Numbers.Take();
+
     // What the last Receive brought: where many came, many more wait.
     private int _lastBurst;
 
@@ -22,7 +25,7 @@ public sealed unsafe partial class TapPort
     {
         batch.Count = 0;
         long bytes = 0;
-        BatchRing? ring = _batched ? BatchRing.OfThisThread : null;
+        BatchRing? ring = Ring();
         int single = ring is null ? PacketBatch.Capacity : _lastBurst >= PacketBatch.Capacity / 2 ? 0 : RingFrom;
         int slot = 0;
         bool more = true;
@@ -41,7 +44,7 @@ public sealed unsafe partial class TapPort
     /// <inheritdoc/>
     public int Transmit(ReadOnlySpan<Packet> packets)
     {
-        BatchRing? ring = _batched && packets.Length >= RingFrom ? BatchRing.OfThisThread : null;
+        BatchRing? ring = packets.Length >= RingFrom ? Ring() : null;
         int taken = 0;
         long bytes = 0;
         if (ring is null) TransmitSingly(packets, ref taken, ref bytes);
@@ -50,9 +53,12 @@ public sealed unsafe partial class TapPort
         return taken;
     }
 
+    private BatchRing? Ring() =>
+        _batched && _number >= 0 && !_gone && BatchRing.OfThisThread is { } ring && ring.Know(_number, _fd) ? ring : null;
+
     private void ReceiveByRing(BatchRing ring, PacketBatch batch, int from, ref long bytes)
     {
-        for (int slot = from; slot < PacketBatch.Capacity; slot++) ring.Read(_fd, batch.FrameBuffer(slot) - VnetHeader.Size, ReadLimit);
+        for (int slot = from; slot < PacketBatch.Capacity; slot++) ring.Read(_number, batch.FrameBuffer(slot) - VnetHeader.Size, ReadLimit);
         if (!ring.Run())
         {
             _batched = false;
@@ -110,7 +116,7 @@ public sealed unsafe partial class TapPort
             if (i < packets.Length && packets[i].Headroom >= VnetHeader.Size && ring.Count < BatchRing.Capacity)
             {
                 byte* start = PutHeader(in packets[i]);
-                ring.Write(_fd, start, VnetHeader.Size + packets[i].Length);
+                ring.Write(_number, start, VnetHeader.Size + packets[i].Length);
                 continue;
             }
 
@@ -207,5 +213,28 @@ public sealed unsafe partial class TapPort
         vectors[0] = new Libc.IoVector { Base = &header, Length = VnetHeader.Size };
         vectors[1] = new Libc.IoVector { Base = packet.Data, Length = packet.Length };
         return Libc.WriteV(_fd, vectors, 2);
+    }
+
+    /// <summary>Numbers of ports, each given out once at a time.</summary>
+    private static class Numbers
+    {
+        private static readonly Lock Guard = new();
+        private static ulong _taken;
+
+        public static int Take()
+        {
+            lock (Guard)
+            {
+                int number = System.Numerics.BitOperations.TrailingZeroCount(~_taken);
+                if (number >= BatchRing.MaxFiles) return -1;
+                _taken |= 1UL << number;
+                return number;
+            }
+        }
+
+        public static void Return(int number)
+        {
+            lock (Guard) _taken &= ~(1UL << number);
+        }
     }
 }

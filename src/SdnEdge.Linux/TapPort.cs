@@ -127,12 +127,19 @@ public sealed unsafe partial class TapPort : IFdPort
         }
     }
 
-    /// <inheritdoc/>
+    /// <summary>Closes the port; a device that was made for it goes away. No worker may be using it.</summary>
     public void Dispose()
     {
         int fd = Interlocked.Exchange(ref _fd, -1);
-        if (fd >= 0) Libc.Close(fd);
+        if (fd < 0) return;
         _gone = true;
+        if (_number >= 0)
+        {
+            BatchRing.Forget(_number);
+            Numbers.Return(_number);
+        }
+
+        Libc.Close(fd);
     }
 
     private static TapOffloads SetOffloads(int fd, TapOffloads wanted)

@@ -18,14 +18,15 @@ internal static class ForwardCommand
     {
         if (args.Length < 4)
         {
-            Console.Error.WriteLine("usage: bench netns-forward IN OUT ROUTES plain|gre");
+            Console.Error.WriteLine("usage: bench netns-forward IN OUT ROUTES plain|gre|single");
             return 2;
         }
 
         int routes = int.Parse(args[2]);
         bool gre = args[3] == "gre";
-        using TapPort input = TapPort.Open("in", args[0], new TapOptions { DisableKernelIpv6 = true, QueueLength = int.Parse(NetnsCommand.QueueLength) });
-        using TapPort output = TapPort.Open("out", args[1], new TapOptions { DisableKernelIpv6 = true });
+        var options = new TapOptions { DisableKernelIpv6 = true, QueueLength = int.Parse(NetnsCommand.QueueLength), BatchedCalls = args[3] != "single" };
+        using TapPort input = TapPort.Open("in", args[0], options);
+        using TapPort output = TapPort.Open("out", args[1], options);
         var plane = new DataPlane(1);
         Vrf vrf = plane.AddVrf("default");
         PortEntry from = plane.AddPort(new PortOptions("in", RouteSet.RouterMac, 1500) { Addresses = [Address("192.0.2.1")] }, input, vrf);
