@@ -264,6 +264,30 @@ public sealed class TapPortTests
     }
 
     [RootFact]
+    public void A_closed_port_takes_its_device_along_whatever_threads_have_used_it()
+    {
+        Namespaces.RunInNew(() =>
+        {
+            using var batch = new PacketBatch();
+            for (int i = 0; i < PacketBatch.Capacity; i++) batch.TryAdd(Frames.Numbered(i));
+            for (int round = 0; round < 5; round++)
+            {
+                using TapPort tap = TapPort.Open("t", "t0", Quiet);
+                Assert.Equal(PacketBatch.Capacity, tap.Transmit(batch.Packets));
+                var other = new Thread(() => tap.Transmit(batch.Packets));
+                other.Start();
+                other.Join();
+                Assert.Equal(2 * PacketBatch.Capacity, tap.Counters.TxPackets);
+                tap.Dispose();
+                long deadline = Monotonic.Now + 5_000_000_000;
+                while (NetDevice.Exists("t0")) Assert.True(Monotonic.Now < deadline, "the device is still there");
+            }
+
+            return 0;
+        });
+    }
+
+    [RootFact]
     public void Lying_offload_metadata_is_refused_by_the_kernel_and_the_rest_of_the_batch_goes_out()
     {
         Namespaces.RunInNew(() =>
