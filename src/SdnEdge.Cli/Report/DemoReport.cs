@@ -57,8 +57,8 @@ internal sealed record StreamReport
     public required long Reordered { get; init; }
 
     /// <summary>
-    /// Those of the reordered that arrived after the switch and were overtaken by a packet that came the same way as they:
-    /// by the tunnel and the hold, not by the direct path.
+    /// Those of the reordered that arrived after the switch and were overtaken by a packet that arrived before any could have
+    /// come by the direct path: by the old way, the tunnel or the hold.
     /// </summary>
     public required long ReorderedSwitchToRelease { get; init; }
 

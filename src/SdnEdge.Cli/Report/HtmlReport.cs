@@ -93,7 +93,7 @@ internal static class HtmlReport
         }
 
         page.Append("</tbody></table></div>\n<p class=\"foot\">Lost = the sender's own count of packets the kernel took, less the different packets the receiver saw. ")
-            .Append("Reordered by RFC 4737, in each flow; from the switch through the release: overtaken by a packet that came the same way, not by the direct path. Direct path: towards the server from the advertise signal, from the server from its resume.</p>\n</section>\n");
+            .Append("Reordered by RFC 4737, in each flow; from the switch through the release: overtaken before any packet could have come by the direct path. Direct path: towards the server from the advertise signal, from the server from its resume.</p>\n</section>\n");
     }
 
     private static void Ledger(StringBuilder page, DemoReport report)

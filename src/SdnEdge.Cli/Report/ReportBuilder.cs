@@ -67,19 +67,19 @@ internal static class ReportBuilder
     private static StreamReport Forward(StreamFacts s, StreamAnalysis a, MoveFacts move)
     {
         long? direct = DirectAtNs(s, a, move);
-        return Common(s, a, move, direct) with
+        return Common(s, a, move) with
         {
             DirectPathAfterMs = Since(move.AdvertiseSignalNs, direct),
             FibAfterMs = Since(move.AdvertiseSignalNs, s.FibLastAtNs),
         };
     }
 
-    private static StreamReport Backward(StreamFacts s, StreamAnalysis a, MoveFacts move) => Common(s, a, move, null) with
+    private static StreamReport Backward(StreamFacts s, StreamAnalysis a, MoveFacts move) => Common(s, a, move) with
     {
         DirectPathAfterMs = Since(move.ResumedNs, move.ResumedNs is { } resumed ? a.FirstArrivalSentAfter(resumed) : null),
     };
 
-    private static StreamReport Common(StreamFacts s, StreamAnalysis a, MoveFacts move, long? directAtNs) => new()
+    private static StreamReport Common(StreamFacts s, StreamAnalysis a, MoveFacts move) => new()
     {
         Name = s.Pe,
         Client = s.Client,
@@ -88,13 +88,23 @@ internal static class ReportBuilder
         Lost = a.Lost,
         Duplicated = a.Duplicated,
         Reordered = a.Reordered,
-        ReorderedSwitchToRelease = a.ReorderedAmong(directAtNs ?? long.MaxValue, move.SwitchEffectNs ?? long.MinValue),
+        ReorderedSwitchToRelease = a.ReorderedBy(NoneDirectBeforeNs(s, a), move.SwitchEffectNs ?? long.MinValue),
         MaxGapMs = Math.Round(a.MaxGapNs / 1e6, 3),
         DirectPathAfterMs = null,
         FibAfterMs = null,
         SendErrors = s.Sender?.Errors ?? 0,
         Delay = Delays(a, move),
     };
+
+    /// <summary>
+    /// No packet that arrived before this came by the direct path: it left the ingress after the route was there, and needs at
+    /// least the shortest delay seen. What was overtaken earlier was overtaken on its own way.
+    /// </summary>
+    private static long NoneDirectBeforeNs(StreamFacts s, StreamAnalysis a)
+    {
+        List<long> delays = a.Delays(long.MinValue, long.MaxValue);
+        return s.FibFirstAtNs is { } installed && delays.Count > 0 ? installed + Math.Max(delays.Min() - OnTheWayNs, 0) : long.MaxValue;
+    }
 
     /// <summary>
     /// When the ingress's first packet took the direct way: not before the first direct route was in its FIB, and told by the

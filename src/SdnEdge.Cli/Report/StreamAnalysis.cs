@@ -128,25 +128,20 @@ internal sealed class StreamAnalysis
     }
 
     /// <summary>
-    /// Packets that arrived at or after <paramref name="arrivedFromNs"/> behind a later one of their flow, looking only at
-    /// packets sent before <paramref name="sentBeforeNs"/>: those sent later cannot be what overtook them.
+    /// Packets that arrived at or after <paramref name="arrivedFromNs"/> behind a later one of their flow that had arrived
+    /// before <paramref name="overtakenBeforeNs"/>.
     /// </summary>
-    public long ReorderedAmong(long sentBeforeNs, long arrivedFromNs)
+    public long ReorderedBy(long overtakenBeforeNs, long arrivedFromNs)
     {
         var next = new Dictionary<ushort, int>();
         long n = 0;
         foreach (int sequence in order)
         {
-            if (sendNs[sequence] >= sentBeforeNs)
-            {
-                continue;
-            }
-
             if (sequence < next.GetValueOrDefault(flows[sequence]))
             {
                 n += arrivalNs[sequence] >= arrivedFromNs ? 1 : 0;
             }
-            else
+            else if (arrivalNs[sequence] < overtakenBeforeNs)
             {
                 next[flows[sequence]] = sequence + 1;
             }

@@ -137,14 +137,14 @@ public sealed class ReportTests
     [Fact]
     public void A_packet_overtaken_on_its_own_way_is_told_from_one_overtaken_by_the_direct_path()
     {
-        // Flow 0: 0 1 2 by the tunnel, 3 by the direct path. 3 overtakes 1 and 2; later 2 comes before 1.
-        ProbeRecord[] sent = [new(10, 0, 0, 0, 1, 0), new(20, 0, 1, 0, 1, 0), new(30, 0, 2, 0, 1, 0), new(40, 0, 3, 0, 1, 0)];
-        ProbeRecord[] received = [new(10, 50, 0, 0, 1, 0), new(40, 60, 3, 0, 1, 0), new(30, 70, 2, 0, 1, 0), new(20, 80, 1, 0, 1, 0)];
+        // Flow 0: 2 overtakes 1 at 60, on the tunnel; 4 comes by the direct path at 80 and overtakes 3.
+        ProbeRecord[] sent = [.. Enumerable.Range(0, 5).Select(i => new ProbeRecord(10 * (i + 1), 0, (uint)i, 0, 1, 0))];
+        ProbeRecord[] received = [.. new[] { (0, 50), (2, 60), (1, 70), (4, 80), (3, 90) }.Select(p => new ProbeRecord(10 * (p.Item1 + 1), p.Item2, (uint)p.Item1, 0, 1, 0))];
         var analysis = StreamAnalysis.Of(1, sent, received);
         Assert.Equal(2, analysis.Reordered);
-        Assert.Equal(1, analysis.ReorderedAmong(sentBeforeNs: 40, arrivedFromNs: 0));
-        Assert.Equal(0, analysis.ReorderedAmong(sentBeforeNs: 40, arrivedFromNs: 81));
-        Assert.Equal(2, analysis.ReorderedAmong(sentBeforeNs: long.MaxValue, arrivedFromNs: 0));
+        Assert.Equal(1, analysis.ReorderedBy(overtakenBeforeNs: 80, arrivedFromNs: 0));
+        Assert.Equal(0, analysis.ReorderedBy(overtakenBeforeNs: 80, arrivedFromNs: 71));
+        Assert.Equal(2, analysis.ReorderedBy(overtakenBeforeNs: long.MaxValue, arrivedFromNs: 0));
     }
 
     [Fact]
