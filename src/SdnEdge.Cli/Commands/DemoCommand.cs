@@ -35,6 +35,8 @@ internal static class DemoCommand
         };
         command.SetAction(async (parse, cancel) =>
         {
+            // Hands its task back at once: a Ctrl-C before that would end the process without waiting for what must be taken back.
+            await Task.Yield();
             if (Topologies.Find(parse.GetValue(topology)) is not { } file)
             {
                 return Fail("no topology file; give --topology FILE, e.g. --topology topologies/figure1.clab.yml");

@@ -215,6 +215,8 @@ internal static class LabCommand
     {
         try
         {
+            // Hands its task back at once: a Ctrl-C before that would end the process without waiting for what must be taken back.
+            await Task.Yield();
             return await action();
         }
         catch (TopologyException e)

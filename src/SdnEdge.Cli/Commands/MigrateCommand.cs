@@ -226,6 +226,8 @@ internal static class MigrateCommand
     {
         try
         {
+            // Hands its task back at once: a Ctrl-C before that would end the process without waiting for what must be taken back.
+            await Task.Yield();
             return await action();
         }
         catch (Exception e) when (e is PeProblemException or PeUnreachableException or LabException or TopologyException or LinuxException or InvalidOperationException or IOException)

@@ -31,7 +31,12 @@ internal static class PeCommand
         {
             config, check,
         };
-        command.SetAction(async (parse, cancel) => await RunAsync(parse.GetValue(config)!, parse.GetValue(check), cancel));
+        command.SetAction(async (parse, cancel) =>
+        {
+            // Hands its task back at once: a Ctrl-C before that would end the process without waiting for what must be taken back.
+            await Task.Yield();
+            return await RunAsync(parse.GetValue(config)!, parse.GetValue(check), cancel);
+        });
         return command;
     }
 
