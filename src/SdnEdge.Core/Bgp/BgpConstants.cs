@@ -96,6 +96,9 @@ public static class AttributeCode
     /// <summary>AS4_AGGREGATOR (RFC 6793).</summary>
     public const byte As4Aggregator = 18;
 
+    /// <summary>IPv6 address specific EXTENDED COMMUNITIES (RFC 5701).</summary>
+    public const byte Ipv6ExtendedCommunities = 25;
+
     /// <summary>LARGE_COMMUNITY (RFC 8092).</summary>
     public const byte LargeCommunities = 32;
 }

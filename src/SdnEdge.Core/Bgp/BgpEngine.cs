@@ -15,6 +15,9 @@ public sealed partial class BgpEngine
     // As much may wait in one connection before packing pauses: enough to fill a long path, little enough to stay current.
     private const long SendWindow = 256 * 1024;
 
+    // What a NOTIFICATION about an unexpected message carries (RFC 6608 4).
+    private static readonly ReadOnlyMemory<byte>[] Types = [default, new byte[] { 1 }, new byte[] { 2 }, new byte[] { 3 }, new byte[] { 4 }, new byte[] { 5 }];
+
     private readonly BgpSpeakerSettings _settings;
     private readonly LocRib _rib;
     private readonly IBgpWire _wire;
@@ -118,7 +121,7 @@ public sealed partial class BgpEngine
                 continue;
             }
 
-            if (fault != BgpFault.None) Fail(peer, side, fault, default, now);
+            if (fault != BgpFault.None) Fail(peer, side, fault, framer.FaultData, now);
             return;
         }
     }
@@ -131,24 +134,26 @@ public sealed partial class BgpEngine
         {
             case BgpMessageType.Open:
                 BgpFault fault = OpenMessage.Parse(body, out OpenMessage? open);
-                if (fault == BgpFault.None) Step(peer, new FsmEvent(FsmEventKind.Open, side, open), now);
+                if (fault == BgpFault.None) Step(peer, new FsmEvent(FsmEventKind.Open, side, open, Data: Types[1]), now);
                 else Fail(peer, side, fault, fault == BgpFault.OpenVersion ? new byte[] { 0, 4 } : default, now);
                 break;
             case BgpMessageType.Keepalive:
-                Step(peer, new FsmEvent(FsmEventKind.Keepalive, side), now);
+                Step(peer, new FsmEvent(FsmEventKind.Keepalive, side, Data: Types[4]), now);
                 break;
             case BgpMessageType.Notification:
                 Step(peer, new FsmEvent(FsmEventKind.Notification, side, Notification: new BgpNotification(body[0], body[1])), now);
                 break;
             default:
-                // In any other state the machine answers it with an error of its own.
-                Step(peer, new FsmEvent(FsmEventKind.Routes, side), now);
-                if (!established)
+                if (message[18] == (byte)BgpMessageType.RouteRefresh && body.Length != 4 && established)
                 {
-                    peer.Faults.Add(BgpFault.UnexpectedMessage);
+                    // RFC 7313 5 wants the whole message back.
+                    Fail(peer, side, BgpFault.RouteRefreshLength, message.ToArray(), now);
                     break;
                 }
 
+                // In any other state the machine answers it with an error of its own.
+                Step(peer, new FsmEvent(FsmEventKind.Routes, side, Data: Types[message[18]]), now);
+                if (!established) break;
                 if (message[18] == (byte)BgpMessageType.Update) HandleUpdate(peer, side, body, now);
                 else HandleRefresh(peer, body);
                 break;
@@ -158,12 +163,12 @@ public sealed partial class BgpEngine
     private void HandleUpdate(BgpPeer peer, ConnectionSide side, ReadOnlySpan<byte> body, long now)
     {
         Negotiated agreed = peer.Fsm.Negotiated!;
-        var context = new UpdateContext(agreed.FourOctetAs, peer.External, peer.Settings.PeerAs, agreed.Families);
+        var context = new UpdateContext(agreed.FourOctetAs, peer.External, peer.Settings.PeerAs, agreed.Families, _settings.NextHopV4, _settings.NextHopV6);
         UpdateMessage update = peer.Decoder.Decode(body, context);
         if (update.Action == FaultAction.SessionReset)
         {
             // The decoder has counted it.
-            Step(peer, new FsmEvent(FsmEventKind.Fault, side, Fault: update.Fault), now);
+            Step(peer, new FsmEvent(FsmEventKind.Fault, side, Fault: update.Fault, Data: update.FaultData.ToArray()), now);
             return;
         }
 
@@ -268,6 +273,7 @@ public sealed partial class BgpEngine
                 Send(peer, action.Side, MessageWriter.Keepalive(_message));
                 break;
             case FsmActionKind.SendNotification:
+                if (action.Fault != BgpFault.None) peer.Faults.Add(action.Fault);
                 Send(peer, action.Side, MessageWriter.Notification(_message, action.Notification.Code, action.Notification.Subcode, action.Data.Span));
                 break;
             case FsmActionKind.Close:

@@ -53,6 +53,9 @@ public enum BgpFault : byte
     /// <summary>Hold time of 1 or 2 seconds.</summary>
     OpenHoldTime,
 
+    /// <summary>No capability that the session needs: no family in common (RFC 5492 5).</summary>
+    OpenCapability,
+
     // UPDATE framing.
 
     /// <summary>Withdrawn routes or attributes are longer than the message (RFC 4271 6.3).</summary>
@@ -64,10 +67,10 @@ public enum BgpFault : byte
     /// <summary>NLRI that does not parse (RFC 7606 5.3).</summary>
     NlriSyntax,
 
-    /// <summary>MP_REACH_NLRI too short, with a next hop of wrong length, or NLRI that does not parse (RFC 7606 7.11).</summary>
+    /// <summary>MP_REACH_NLRI too short, with wrong flags or a next hop of wrong length, or NLRI that does not parse (RFC 7606 5.3, 7.11).</summary>
     MpReachSyntax,
 
-    /// <summary>MP_UNREACH_NLRI too short, or with routes that do not parse (RFC 7606 7.12).</summary>
+    /// <summary>MP_UNREACH_NLRI too short, with wrong flags, or with routes that do not parse (RFC 7606 5.3).</summary>
     MpUnreachSyntax,
 
     /// <summary>MP_REACH_NLRI or MP_UNREACH_NLRI twice (RFC 7606 3 g).</summary>
@@ -90,6 +93,9 @@ public enum BgpFault : byte
     /// <summary>Optional or transitive flag wrong for the type (RFC 7606 3 c).</summary>
     AttributeFlagBits,
 
+    /// <summary>ATOMIC_AGGREGATE or AGGREGATOR with a wrong flag: dropped, whatever is wrong with them (RFC 7606 3 f).</summary>
+    AggregateFlagBits,
+
     /// <summary>Attribute twice; the first counts (RFC 7606 3 g).</summary>
     AttributeDuplicate,
 
@@ -110,6 +116,9 @@ public enum BgpFault : byte
 
     /// <summary>Next hop that is no unicast address of a host (RFC 4271 6.3).</summary>
     NextHopValue,
+
+    /// <summary>Next hop that is an address of our own (RFC 4271 5.1.3, 6.3).</summary>
+    NextHopOurs,
 
     /// <summary>MULTI_EXIT_DISC of wrong length (RFC 7606 7.4).</summary>
     MedLength,
@@ -132,6 +141,9 @@ public enum BgpFault : byte
     /// <summary>EXTENDED COMMUNITIES of wrong length (RFC 7606 7.14).</summary>
     ExtendedCommunitiesLength,
 
+    /// <summary>IPv6 address specific EXTENDED COMMUNITIES of wrong length (RFC 7606 7.15).</summary>
+    Ipv6ExtendedCommunitiesLength,
+
     /// <summary>LARGE_COMMUNITY of wrong length (RFC 8092 5).</summary>
     LargeCommunitiesLength,
 
@@ -146,6 +158,9 @@ public enum BgpFault : byte
 
     /// <summary>AS4_PATH malformed, or from a peer that speaks 4-octet AS numbers; dropped (RFC 6793 6).</summary>
     As4PathMalformed,
+
+    /// <summary>Confederation segments in AS4_PATH: they are left out of it (RFC 6793 6).</summary>
+    As4PathConfederation,
 
     // Other messages.
 
@@ -172,8 +187,8 @@ public static class BgpFaults
     public static FaultAction ActionOf(BgpFault fault) => fault switch
     {
         BgpFault.None => FaultAction.None,
-        BgpFault.AttributeDuplicate or BgpFault.LocalPrefExternal or BgpFault.AtomicAggregateLength or BgpFault.AggregatorMalformed
-            or BgpFault.ReflectionExternal or BgpFault.As4PathMalformed or BgpFault.FamilyNotNegotiated
+        BgpFault.AggregateFlagBits or BgpFault.AttributeDuplicate or BgpFault.LocalPrefExternal or BgpFault.AtomicAggregateLength or BgpFault.AggregatorMalformed
+            or BgpFault.ReflectionExternal or BgpFault.As4PathMalformed or BgpFault.As4PathConfederation or BgpFault.FamilyNotNegotiated
             or BgpFault.RouteRefreshFamily => FaultAction.AttributeDiscard,
         >= BgpFault.AttributeLengths and <= BgpFault.ClusterListLength => FaultAction.TreatAsWithdraw,
         _ => FaultAction.SessionReset,
@@ -191,6 +206,7 @@ public static class BgpFaults
         BgpFault.OpenIdentifier => (2, 3),
         BgpFault.OpenParameter => (2, 4),
         BgpFault.OpenHoldTime => (2, 6),
+        BgpFault.OpenCapability => (2, 7),
         BgpFault.UnknownWellKnown => (3, 2),
         BgpFault.MpReachSyntax or BgpFault.MpUnreachSyntax => (3, 9),
         BgpFault.NlriSyntax or BgpFault.WithdrawnSyntax => (3, 10),

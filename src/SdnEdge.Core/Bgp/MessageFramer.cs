@@ -18,6 +18,9 @@ public sealed class MessageFramer
     /// <summary>True while the first part of a message waits for its rest.</summary>
     public bool HasTorn => _have > 0;
 
+    /// <summary>What the NOTIFICATION for the last fault carries (RFC 4271 6.1): the length or the type that is wrong.</summary>
+    public ReadOnlyMemory<byte> FaultData { get; private set; }
+
     /// <summary>Takes the next whole message off the front of what was read.</summary>
     /// <param name="input">Bytes read; what was used is taken off.</param>
     /// <param name="message">The message with its header; valid until the next call.</param>
@@ -30,7 +33,7 @@ public sealed class MessageFramer
         if (_have == 0 && input.Length >= BgpLimits.HeaderSize)
         {
             fault = CheckHeader(input, out int whole);
-            if (fault != BgpFault.None) return false;
+            if (fault != BgpFault.None) return Fault(fault, input);
             if (input.Length >= whole)
             {
                 message = input[..whole];
@@ -41,7 +44,8 @@ public sealed class MessageFramer
 
         if (!Fill(ref input, BgpLimits.HeaderSize)) return false;
         fault = CheckHeader(_torn, out int length);
-        if (fault != BgpFault.None || !Fill(ref input, length)) return false;
+        if (fault != BgpFault.None) return Fault(fault, _torn);
+        if (!Fill(ref input, length)) return false;
         message = _torn.AsSpan(0, length);
         _have = 0;
         return true;
@@ -62,10 +66,20 @@ public sealed class MessageFramer
             BgpMessageType.Update when length < 23 => BgpFault.HeaderLength,
             BgpMessageType.Notification when length < 21 => BgpFault.NotificationLength,
             BgpMessageType.Keepalive when length != 19 => BgpFault.HeaderLength,
-            BgpMessageType.RouteRefresh when length != 23 => BgpFault.RouteRefreshLength,
             < BgpMessageType.Open or > BgpMessageType.RouteRefresh => BgpFault.HeaderType,
             _ => BgpFault.None,
         };
+    }
+
+    private bool Fault(BgpFault fault, ReadOnlySpan<byte> header)
+    {
+        FaultData = fault switch
+        {
+            BgpFault.HeaderLength or BgpFault.NotificationLength => header.Slice(16, 2).ToArray(),
+            BgpFault.HeaderType => header.Slice(18, 1).ToArray(),
+            _ => default,
+        };
+        return false;
     }
 
     private bool Fill(ref ReadOnlySpan<byte> input, int until)

@@ -38,7 +38,9 @@ public sealed record OpenMessage(uint As, ushort HoldTimeSeconds, uint RouterId,
         uint routerId = BinaryPrimitives.ReadUInt32BigEndian(body[5..]);
 
         ReadOnlySpan<byte> parameters = body[10..];
-        bool extended = body[9] == 255 && parameters.Length >= 3 && parameters[0] == ParameterExtended;
+        // The type alone tells the extended form: the length octet before it is ignored then, unless it says that nothing follows (RFC 9072 2).
+        bool extended = body[9] != 0 && parameters.Length > 0 && parameters[0] == ParameterExtended;
+        if (extended && parameters.Length < 3) return BgpFault.OpenMalformed;
         int length = extended ? BinaryPrimitives.ReadUInt16BigEndian(parameters[1..]) : body[9];
         if (extended) parameters = parameters[3..];
         if (parameters.Length != length) return BgpFault.OpenMalformed;

@@ -101,7 +101,11 @@ public enum FsmActionKind : byte
 
 /// <summary>An output of the state machine, to be carried out in order.</summary>
 public readonly record struct FsmAction(
-    FsmActionKind Kind, ConnectionSide Side = default, BgpNotification Notification = default, ReadOnlyMemory<byte> Data = default, string? Reason = null);
+    FsmActionKind Kind, ConnectionSide Side = default, BgpNotification Notification = default, ReadOnlyMemory<byte> Data = default, string? Reason = null)
+{
+    /// <summary>With a NOTIFICATION: what the machine itself found wrong, to be counted. None when the caller has counted it.</summary>
+    public BgpFault Fault { get; init; }
+}
 
 /// <summary>What both ends have agreed on.</summary>
 /// <param name="HoldTimeSeconds">Hold time; 0: none.</param>
@@ -259,8 +263,8 @@ public sealed class SessionFsm
                 Fail(side, BgpNotification.SendHoldTimerExpired, default, now, actions);
                 break;
             default:
-                // RFC 6608: the subcode names the state.
-                Fail(side, new BgpNotification(5, (byte)(connection.State - BgpState.OpenSent + 1)), default, now, actions);
+                // RFC 6608: the subcode names the state, the data the message.
+                Fail(side, new BgpNotification(5, (byte)(connection.State - BgpState.OpenSent + 1)), input.Data, now, actions, BgpFault.UnexpectedMessage);
                 break;
         }
     }
@@ -312,20 +316,20 @@ public sealed class SessionFsm
     {
         if (open.As != _peer.PeerAs)
         {
-            Fail(side, new BgpNotification(2, 2), default, now, actions);
+            Fail(side, new BgpNotification(2, 2), default, now, actions, BgpFault.OpenPeerAs);
             return;
         }
 
         // RFC 6286: identifiers must differ inside an AS only.
         if (open.RouterId == _local.RouterId && open.As == _local.As)
         {
-            Fail(side, new BgpNotification(2, 3), default, now, actions);
+            Fail(side, new BgpNotification(2, 3), default, now, actions, BgpFault.OpenIdentifier);
             return;
         }
 
         if ((open.Families & _peer.Families) == 0)
         {
-            Fail(side, new BgpNotification(2, 7), default, now, actions);
+            Fail(side, new BgpNotification(2, 7), default, now, actions, BgpFault.OpenCapability);
             return;
         }
 
@@ -422,9 +426,9 @@ public sealed class SessionFsm
         }
     }
 
-    private void Fail(ConnectionSide side, BgpNotification notification, ReadOnlyMemory<byte> data, long now, List<FsmAction> actions)
+    private void Fail(ConnectionSide side, BgpNotification notification, ReadOnlyMemory<byte> data, long now, List<FsmAction> actions, BgpFault fault = BgpFault.None)
     {
-        if (_connections[(int)side].State > BgpState.Connect) actions.Add(new FsmAction(FsmActionKind.SendNotification, side, notification, data));
+        if (_connections[(int)side].State > BgpState.Connect) actions.Add(new FsmAction(FsmActionKind.SendNotification, side, notification, data) { Fault = fault });
         Drop(side, $"sent {notification}", close: true, fault: true, now, actions);
     }
 

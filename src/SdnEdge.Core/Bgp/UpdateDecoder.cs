@@ -8,7 +8,10 @@ namespace SdnEdge.Core.Bgp;
 /// <param name="External">eBGP.</param>
 /// <param name="PeerAs">AS of the peer.</param>
 /// <param name="Families">Families negotiated.</param>
-public readonly record struct UpdateContext(bool FourOctetAs, bool External, uint PeerAs, BgpFamilies Families);
+/// <param name="OurV4">Our own IPv4 address: no next hop. None: not checked.</param>
+/// <param name="OurV6">Our own IPv6 address: no next hop. None: not checked.</param>
+public readonly record struct UpdateContext(
+    bool FourOctetAs, bool External, uint PeerAs, BgpFamilies Families, IpAddress OurV4 = default, IpAddress OurV6 = default);
 
 /// <summary>
 /// A decoded UPDATE. Spans point into the message. By <see cref="Action"/>: <see cref="FaultAction.SessionReset"/> - nothing
@@ -22,6 +25,9 @@ public ref struct UpdateMessage
 
     /// <summary>The fault behind <see cref="Action"/>.</summary>
     public BgpFault Fault { get; internal set; }
+
+    /// <summary>What the NOTIFICATION of a reset carries: the attribute at fault (RFC 4271 6.3); else empty.</summary>
+    public ReadOnlySpan<byte> FaultData { get; internal set; }
 
     /// <summary>IPv4 routes withdrawn.</summary>
     public ReadOnlySpan<byte> Withdrawn { get; internal set; }
@@ -102,18 +108,28 @@ public sealed class UpdateDecoder(AttributeTable table, BgpFaultCounters counter
         Array.Clear(_seen);
         var reader = new AttributeReader(body.Slice(4 + withdrawn, attributes));
         int count = 0;
-        bool announcesMp = false;
+        bool announcesMp = false, broken = false;
+        ReadOnlySpan<byte> rest = reader.Rest;
         while (reader.MoveNext())
         {
             RawAttribute attribute = reader.Current;
+            ReadOnlySpan<byte> whole = rest[..^reader.Rest.Length];
+            rest = reader.Rest;
             count++;
             BgpFault fault = _seen[attribute.Code] ? Duplicate(attribute.Code) : Read(ref update, attribute, context, ref announcesMp);
             _seen[attribute.Code] = true;
             Note(ref update, fault);
-            if (update.Action == FaultAction.SessionReset) return update;
+            broken |= IsBroken(fault);
+            if (update.Action != FaultAction.SessionReset) continue;
+            if (fault != BgpFault.MpDuplicate) update.FaultData = whole;
+            return update;
         }
 
-        if (reader.Rest.Length > 0) Note(ref update, BgpFault.AttributeLengths);
+        if (reader.Rest.Length > 0)
+        {
+            Note(ref update, BgpFault.AttributeLengths);
+            broken = true;
+        }
 
         // 3. What must be there.
         bool announces = update.Nlri.Length > 0 || update.MpNlri.Length > 0;
@@ -121,7 +137,7 @@ public sealed class UpdateDecoder(AttributeTable table, BgpFaultCounters counter
         if (update.Action == FaultAction.TreatAsWithdraw)
         {
             // Nothing was announced that could be withdrawn: perhaps the routes themselves were lost (RFC 7606 5.2).
-            return announces || announcesMp ? update : Reset(BgpFault.FaultWithoutNlri);
+            return announces || announcesMp || !broken ? update : Reset(BgpFault.FaultWithoutNlri);
         }
 
         if (!announces)
@@ -145,25 +161,34 @@ public sealed class UpdateDecoder(AttributeTable table, BgpFaultCounters counter
         int expected = ExpectedFlags(attribute.Code);
         if (expected < 0) return Unknown(attribute);
 
-        // The routes are read even when the flags are wrong: they are needed to withdraw them.
-        BgpFault fault = attribute.Code switch
+        bool flags = (attribute.Flags & (AttributeFlags.Optional | AttributeFlags.Transitive)) == expected;
+        if (!flags)
         {
-            AttributeCode.MpReach => ReadMpReach(ref update, value, context, ref announcesMp),
-            AttributeCode.MpUnreach => ReadMpUnreach(ref update, value, context),
-            _ => BgpFault.None,
-        };
-        if (fault != BgpFault.None) return fault;
-        if ((attribute.Flags & (AttributeFlags.Optional | AttributeFlags.Transitive)) != expected) return BgpFault.AttributeFlagBits;
+            // Where the routes themselves are in doubt nothing weaker than a reset is sure (RFC 7606 3 j, 5.3).
+            return attribute.Code switch
+            {
+                AttributeCode.MpReach => BgpFault.MpReachSyntax,
+                AttributeCode.MpUnreach => BgpFault.MpUnreachSyntax,
+                AttributeCode.AtomicAggregate or AttributeCode.Aggregator => BgpFault.AggregateFlagBits,
+                _ => BgpFault.AttributeFlagBits,
+            };
+        }
 
-        fault = Check(attribute.Code, value, context);
+        BgpFault fault = Check(attribute.Code, value, context);
         if (fault != BgpFault.None) return fault;
         switch (attribute.Code)
         {
-            case AttributeCode.MpReach or AttributeCode.MpUnreach:
-                return BgpFault.None;
+            case AttributeCode.MpReach:
+                return ReadMpReach(ref update, value, context, ref announcesMp);
+            case AttributeCode.MpUnreach:
+                return ReadMpUnreach(ref update, value, context);
             case AttributeCode.NextHop:
                 update.NextHop = IpAddress.Read(IpFamily.V4, value);
-                return IsHost(update.NextHop) ? BgpFault.None : BgpFault.NextHopValue;
+                return CheckHop(update.NextHop, context.OurV4);
+            case AttributeCode.As4Path:
+                int kept = AsPath.WithoutConfederations(value, _path);
+                if (kept > 0) _builder.Set(Kept(attribute.Flags, expected), attribute.Code, _path.AsSpan(0, kept));
+                return kept == value.Length ? BgpFault.None : BgpFault.As4PathConfederation;
             case AttributeCode.AsPath when !context.FourOctetAs:
                 _builder.Set(AttributeFlags.Transitive, attribute.Code, value);
                 return BgpFault.None;
@@ -202,7 +227,7 @@ public sealed class UpdateDecoder(AttributeTable table, BgpFaultCounters counter
         AttributeCode.Med or AttributeCode.OriginatorId or AttributeCode.ClusterList or AttributeCode.MpReach
             or AttributeCode.MpUnreach => AttributeFlags.Optional,
         AttributeCode.Aggregator or AttributeCode.Communities or AttributeCode.ExtendedCommunities or AttributeCode.As4Path
-            or AttributeCode.As4Aggregator or AttributeCode.LargeCommunities => AttributeFlags.Optional | AttributeFlags.Transitive,
+            or AttributeCode.As4Aggregator or AttributeCode.Ipv6ExtendedCommunities or AttributeCode.LargeCommunities => AttributeFlags.Optional | AttributeFlags.Transitive,
         _ => -1,
     };
 
@@ -224,12 +249,13 @@ public sealed class UpdateDecoder(AttributeTable table, BgpFaultCounters counter
                 ? BgpFault.None : BgpFault.AggregatorMalformed,
             AttributeCode.Communities => IsMultiple(value, 4) ? BgpFault.None : BgpFault.CommunitiesLength,
             AttributeCode.ExtendedCommunities => IsMultiple(value, 8) ? BgpFault.None : BgpFault.ExtendedCommunitiesLength,
+            AttributeCode.Ipv6ExtendedCommunities => IsMultiple(value, 20) ? BgpFault.None : BgpFault.Ipv6ExtendedCommunitiesLength,
             AttributeCode.LargeCommunities => IsMultiple(value, 12) ? BgpFault.None : BgpFault.LargeCommunitiesLength,
             AttributeCode.OriginatorId => context.External ? BgpFault.ReflectionExternal
                 : value.Length == 4 ? BgpFault.None : BgpFault.OriginatorIdLength,
             AttributeCode.ClusterList => context.External ? BgpFault.ReflectionExternal
                 : IsMultiple(value, 4) ? BgpFault.None : BgpFault.ClusterListLength,
-            AttributeCode.As4Path => !context.FourOctetAs && !value.IsEmpty && AsPath.IsWellFormed(value, 4, confederation: false)
+            AttributeCode.As4Path => !context.FourOctetAs && !value.IsEmpty && AsPath.IsWellFormed(value, 4, confederation: true)
                 ? BgpFault.None : BgpFault.As4PathMalformed,
             _ => BgpFault.None,
         };
@@ -259,7 +285,7 @@ public sealed class UpdateDecoder(AttributeTable table, BgpFaultCounters counter
         update.MpFamily = family;
         update.MpNlri = nlri;
         update.MpNextHop = IpAddress.Read(family, value[4..]);
-        return IsHost(update.MpNextHop) ? BgpFault.None : BgpFault.NextHopValue;
+        return CheckHop(update.MpNextHop, family == IpFamily.V4 ? context.OurV4 : context.OurV6);
     }
 
     private static BgpFault ReadMpUnreach(ref UpdateMessage update, ReadOnlySpan<byte> value, scoped in UpdateContext context)
@@ -313,6 +339,12 @@ public sealed class UpdateDecoder(AttributeTable table, BgpFaultCounters counter
     }
 
     private static bool IsMultiple(ReadOnlySpan<byte> value, int of) => value.Length > 0 && value.Length % of == 0;
+
+    private static BgpFault CheckHop(IpAddress hop, IpAddress ours) =>
+        !IsHost(hop) ? BgpFault.NextHopValue : !ours.IsNone && hop == ours ? BgpFault.NextHopOurs : BgpFault.None;
+
+    /// <summary>Whether a fault makes one doubt what the message says. A next hop that parses but cannot be used does not: it costs its routes only (RFC 4271 6.3).</summary>
+    private static bool IsBroken(BgpFault fault) => fault is not (BgpFault.NextHopValue or BgpFault.NextHopOurs) && BgpFaults.ActionOf(fault) == FaultAction.TreatAsWithdraw;
 
     private static bool IsHost(IpAddress address) => address.IsV4
         ? address.V4 >> 24 is not (0 or 127) and not >= 224

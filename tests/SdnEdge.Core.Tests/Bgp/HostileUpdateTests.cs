@@ -186,7 +186,8 @@ public sealed class HostileUpdateTests
             ("C0 11 00", "65001 23456", BgpFault.As4PathMalformed),
             ("C0 11 05 02 01 0000FD", "65001 23456", BgpFault.As4PathMalformed),
             ("C0 11 06 07 01 0000FDEA", "65001 23456", BgpFault.As4PathMalformed),
-            ("C0 11 06 03 01 0000FDEA", "65001 23456", BgpFault.As4PathMalformed)])
+            ("C0 11 0C 03 01 0000FDEA 02 01 FA56EA01", "65001 4200000001", BgpFault.As4PathConfederation),
+            ("C0 11 06 03 01 0000FDEA", "65001 23456", BgpFault.As4PathConfederation)])
         {
             var counters = new BgpFaultCounters();
             UpdateMessage update = new UpdateDecoder(new AttributeTable(), counters).Decode(

@@ -8,7 +8,7 @@ internal static class UpdateBytes
     public const string Origin = "40 01 01 00";
     public const string EmptyPath = "40 02 00";
     public const string Path65001 = "40 02 06 02 01 0000FDE9";
-    public const string NextHop = "40 03 04 0AFF0001";
+    public const string NextHop = "40 03 04 0AFF0002";
     public const string LocalPref = "40 05 04 00000064";
     public const string Nlri = "18 0A0101";
 
