@@ -14,7 +14,7 @@ internal sealed record Golden(string Name, byte[][] Frames, params (string Field
     private static readonly IpAddress LocalA = Ipv6Addresses.LinkLocal(MacA);
 
     /// <summary>All of them.</summary>
-    public static readonly IReadOnlyList<Golden> All = [.. LinkLayer(), .. Network(), .. Transport(), .. Tunnels(), .. Icmp(), .. Discovery(), .. Made()];
+    public static readonly IReadOnlyList<Golden> All = [.. LinkLayer(), .. Network(), .. Transport(), .. Tunnels(), .. Icmp(), .. Discovery(), .. Made(), .. Bfd.BfdGolden.All()];
 
     private static IEnumerable<Golden> LinkLayer()
     {
