@@ -5,6 +5,7 @@ var root = new RootCommand("sdnedge: a provider-edge router that moves running s
 {
     PeCommand.Create(),
     ShowCommand.Create(),
+    BgpCommand.Create(),
     MigrateCommand.Create(),
     ProbeCommand.Create(),
     LabCommand.Create(),

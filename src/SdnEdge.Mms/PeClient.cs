@@ -144,6 +144,11 @@ public sealed class PeClient : IDisposable
     /// <summary>BGP peers.</summary>
     public Task<IReadOnlyList<BgpPeerInfo>> BgpPeersAsync(CancellationToken cancel = default) => GetAsync<IReadOnlyList<BgpPeerInfo>>("v1/bgp/peers", cancel);
 
+    /// <summary>Refreshes, resets or shuts down a BGP session.</summary>
+    public Task<BgpPeerReply> BgpPeerAsync(string peer, BgpPeerAction action, string? text = null, CancellationToken cancel = default)
+        => SendAsync(HttpMethod.Post, $"v1/bgp/peers/{Uri.EscapeDataString(peer)}/{JsonNamingPolicy.KebabCaseLower.ConvertName(action.ToString())}",
+            JsonContent.Create(new BgpPeerRequest(text), options: ApiJson.Options), ReadAsync<BgpPeerReply>, cancel);
+
     /// <summary>Redirect groups.</summary>
     public Task<IReadOnlyList<RedirectGroupInfo>> GroupsAsync(CancellationToken cancel = default) => GetAsync<IReadOnlyList<RedirectGroupInfo>>("v1/groups", cancel);
 

@@ -144,6 +144,9 @@ public sealed class PeRouter : IPeControl, IAsyncDisposable
     public Task<IReadOnlyList<BgpPeerInfo>> BgpPeersAsync() => _loop.RunAsync(() => _bgp.Peers(_loop.Now));
 
     /// <inheritdoc/>
+    public Task<BgpPeerReply> BgpPeerAsync(string peer, BgpPeerAction action, BgpPeerRequest request) => _loop.RunAsync(() => _bgp.Act(peer, action, request));
+
+    /// <inheritdoc/>
     public Task<IReadOnlyList<RedirectGroupInfo>> GroupsAsync() => _loop.RunAsync(_actions.GroupInfos);
 
     /// <inheritdoc/>

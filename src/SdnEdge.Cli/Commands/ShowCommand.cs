@@ -13,13 +13,13 @@ internal static class ShowCommand
 {
     private const int ExitOk = 0, ExitFailed = 1, ExitUsage = 2;
 
-    private static readonly Option<string?> Api = new("--api") { Description = "Socket of the PE's API, e.g. /run/sdnedge/pe-a.sock.", HelpName = "SOCKET" };
-    private static readonly Option<string?> Lab = new("--lab", "-l") { Description = "Name of a running lab; with --node instead of --api.", HelpName = "LAB" };
-    private static readonly Option<string?> Node = new("--node", "-n") { Description = "A PE of the lab.", HelpName = "NODE" };
-    private static readonly Option<string> Output = new("--output", "-o") { Description = "table or json.", DefaultValueFactory = _ => "table" };
+    internal static readonly Option<string?> Api = new("--api") { Description = "Socket of the PE's API, e.g. /run/sdnedge/pe-a.sock.", HelpName = "SOCKET" };
+    internal static readonly Option<string?> Lab = new("--lab", "-l") { Description = "Name of a running lab; with --node instead of --api.", HelpName = "LAB" };
+    internal static readonly Option<string?> Node = new("--node", "-n") { Description = "A PE of the lab.", HelpName = "NODE" };
+    internal static readonly Option<string> Output = new("--output", "-o") { Description = "table or json.", DefaultValueFactory = _ => "table" };
     private static readonly Option<string?> Vrf = new("--vrf") { Description = "Only this VRF.", HelpName = "VRF" };
     private static readonly Option<string?> Prefix = new("--prefix") { Description = "Only this prefix and what lies inside it.", HelpName = "PREFIX" };
-    private static readonly Option<string> StateRoot = new("--state-dir") { Description = "Folder of the labs' states.", DefaultValueFactory = _ => LabState.DefaultRoot };
+    internal static readonly Option<string> StateRoot = new("--state-dir") { Description = "Folder of the labs' states.", DefaultValueFactory = _ => LabState.DefaultRoot };
 
     public static Command Create()
     {
@@ -99,7 +99,7 @@ internal static class ShowCommand
         return command;
     }
 
-    private static async Task<int> GuardAsync(ParseResult parse, Func<PeClient, Task> show)
+    internal static async Task<int> GuardAsync(ParseResult parse, Func<PeClient, Task> show)
     {
         try
         {

@@ -187,6 +187,28 @@ public sealed record BgpPeerInfo(
     string Address, uint PeerAs, string State, long UptimeSeconds, int PrefixesReceived, int PrefixesSent, long MessagesIn,
     long MessagesOut, string? LastError, IReadOnlyList<string> Capabilities);
 
+/// <summary>What an operator does to a BGP session.</summary>
+public enum BgpPeerAction
+{
+    /// <summary>Ask the peer to send all its routes again (RFC 2918); the session stays up.</summary>
+    Refresh,
+    /// <summary>End the session and start it anew; starts one that was shut down or is held down by a limit.</summary>
+    Reset,
+    /// <summary>End the session until it is reset.</summary>
+    Shutdown,
+}
+
+/// <summary>Body of <c>POST /v1/bgp/peers/{address}/reset</c> and <c>.../shutdown</c>; may be left out.</summary>
+/// <param name="Text">Told to the peer's operator (RFC 9003), at most 255 octets of UTF-8.</param>
+public sealed record BgpPeerRequest(string? Text = null);
+
+/// <summary>Answer to an action on a BGP session.</summary>
+/// <param name="Peer">Address of the peer.</param>
+/// <param name="Action">What was done.</param>
+/// <param name="State">State of the session now.</param>
+/// <param name="Detail">What that means.</param>
+public sealed record BgpPeerReply(string Peer, BgpPeerAction Action, string State, string Detail);
+
 /// <summary>A server-sent event on <c>GET /v1/events</c>. Kinds: port, neighbor, route, tunnel, bgp, migration.</summary>
 public sealed record EventRecord(long Sequence, long AtNs, string Kind, string Subject, string Change, string? Detail = null);
 

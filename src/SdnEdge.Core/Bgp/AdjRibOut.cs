@@ -40,6 +40,9 @@ internal sealed class AdjRibOut<TKey> : IAdjRibOut
     private readonly Dictionary<TKey, PathAttributes?> _waiting = [];
     private readonly Dictionary<PathAttributes, Group> _groups = [];
     private readonly Queue<Group> _order = new();
+
+    // What the peer has asked to be told again and has not been told yet: it goes out although it is what was told.
+    private readonly HashSet<TKey> _again = [];
     private Group? _withdrawals;
 
     public int Sent => _sent.Count;
@@ -50,7 +53,7 @@ internal sealed class AdjRibOut<TKey> : IAdjRibOut
     {
         TKey key = TKey.From(prefix);
         PathAttributes? told = _sent.GetValueOrDefault(key);
-        if (ReferenceEquals(told, attributes))
+        if (ReferenceEquals(told, attributes) && !_again.Contains(key))
         {
             _waiting.Remove(key);
             return;
@@ -66,6 +69,7 @@ internal sealed class AdjRibOut<TKey> : IAdjRibOut
     {
         foreach ((TKey key, PathAttributes attributes) in _sent)
         {
+            _again.Add(key);
             if (_waiting.TryAdd(key, attributes)) GroupOf(attributes).Keys.Enqueue(key);
         }
     }
@@ -74,6 +78,7 @@ internal sealed class AdjRibOut<TKey> : IAdjRibOut
     {
         _sent.Clear();
         _waiting.Clear();
+        _again.Clear();
         _groups.Clear();
         _order.Clear();
         _withdrawals = null;
@@ -90,6 +95,7 @@ internal sealed class AdjRibOut<TKey> : IAdjRibOut
                 // A key whose wish has changed since stands in another group too, or waits no more.
                 if (!_waiting.TryGetValue(key, out PathAttributes? wish) || !ReferenceEquals(wish, group.Attributes)) continue;
                 _waiting.Remove(key);
+                _again.Remove(key);
                 if (wish is null) _sent.Remove(key);
                 else _sent[key] = wish;
                 into[count++] = key.ToPrefix();

@@ -1,3 +1,5 @@
+using SdnEdge.Core.Wire;
+
 namespace SdnEdge.Core.Bgp;
 
 /// <summary>Sizes and well-known numbers of BGP-4 (RFC 4271).</summary>
@@ -150,4 +152,16 @@ public enum BgpFamilies : byte
 
     /// <summary>Both.</summary>
     Both = V4 | V6,
+}
+
+/// <summary>Conversions between a family and its flag.</summary>
+internal static class BgpFamiliesExtensions
+{
+    private static readonly IpFamily[] Each = [IpFamily.V4, IpFamily.V6];
+
+    /// <summary>The flag of a family.</summary>
+    public static BgpFamilies Flag(this IpFamily family) => family == IpFamily.V4 ? BgpFamilies.V4 : BgpFamilies.V6;
+
+    /// <summary>The families in a set.</summary>
+    public static IEnumerable<IpFamily> List(this BgpFamilies families) => Each.Where(f => (families & f.Flag()) != 0);
 }

@@ -60,12 +60,9 @@ public sealed partial class BgpEngine
         foreach (BgpPeer peer in _peers.Values)
         {
             if (!peer.Dirty || peer.State != BgpState.Established) continue;
-            peer.Dirty = !(FlushTable(peer, peer.OutV4, peer.NextHopV4) & FlushTable(peer, peer.OutV6, peer.NextHopV6));
+            do peer.Dirty = !(FlushTable(peer, peer.OutV4, peer.NextHopV4) & FlushTable(peer, peer.OutV6, peer.NextHopV6));
+            while (!peer.Dirty && SendEnds(peer));
             waits |= peer.Dirty;
-            if (peer.Dirty || peer.EndOfRibDue == BgpFamilies.None) continue;
-            if ((peer.EndOfRibDue & BgpFamilies.V4) != 0) Send(peer, peer.Fsm.EstablishedSide, UpdateEncoder.EndOfRib(_message, IpFamily.V4));
-            if ((peer.EndOfRibDue & BgpFamilies.V6) != 0) Send(peer, peer.Fsm.EstablishedSide, UpdateEncoder.EndOfRib(_message, IpFamily.V6));
-            peer.EndOfRibDue = BgpFamilies.None;
         }
 
         return waits;

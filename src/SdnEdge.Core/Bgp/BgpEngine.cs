@@ -45,13 +45,16 @@ public sealed partial class BgpEngine
     /// <summary>A session came up or went down; the text says why it went down. Called inside the engine's methods: do not call back.</summary>
     public event Action<BgpPeer, string?>? SessionChanged;
 
+    /// <summary>Something the operator should know of a peer, without a change of its session. Called inside the engine's methods: do not call back.</summary>
+    public event Action<BgpPeer, string>? Warned;
+
     /// <summary>When <see cref="Tick"/> is due next; <see cref="long.MaxValue"/>: never.</summary>
     public long NextDeadline
     {
         get
         {
             long next = long.MaxValue;
-            foreach (BgpPeer peer in _peers.Values) next = Math.Min(next, peer.Fsm.NextDeadline);
+            foreach (BgpPeer peer in _peers.Values) next = Math.Min(next, Math.Min(peer.Fsm.NextDeadline, peer.RefreshUntil));
             return next;
         }
     }
@@ -59,28 +62,61 @@ public sealed partial class BgpEngine
     /// <summary>The peer with an address; null when none is configured.</summary>
     public BgpPeer? Find(IpAddress address) => _peers.GetValueOrDefault(address);
 
-    /// <summary>Adds a peer and starts its session.</summary>
+    /// <summary>Adds a peer and starts its session, unless it is configured as shut down.</summary>
     /// <exception cref="ArgumentException">A peer with this address is there already.</exception>
     public BgpPeer AddPeer(BgpPeerSettings settings, long now)
     {
         var peer = new BgpPeer(_settings, settings, Attributes, _jitter);
         if (!_peers.TryAdd(settings.Address, peer)) throw new ArgumentException($"Peer {settings.Address} is configured already.", nameof(settings));
-        Step(peer, new FsmEvent(FsmEventKind.Start), now);
+        if (!settings.Shutdown) Step(peer, new FsmEvent(FsmEventKind.Start), now);
         return peer;
     }
 
-    /// <summary>Ends a peer's session (cease) and forgets the peer. False when there is none.</summary>
+    /// <summary>Ends a peer's session (cease: peer de-configured) and forgets the peer. False when there is none.</summary>
     public bool RemovePeer(IpAddress address, long now)
     {
         if (!_peers.TryGetValue(address, out BgpPeer? peer)) return false;
-        Step(peer, new FsmEvent(FsmEventKind.Stop), now);
+        Step(peer, new FsmEvent(FsmEventKind.Stop, Notification: BgpNotification.Deconfigured), now);
         return _peers.Remove(address);
     }
 
     /// <summary>Ends all sessions (cease: administrative shutdown).</summary>
-    public void Stop(long now)
+    /// <param name="now">CLOCK_MONOTONIC, nanoseconds.</param>
+    /// <param name="text">Told to the peers' operators (RFC 9003); null: nothing.</param>
+    public void Stop(long now, string? text = null)
     {
-        foreach (BgpPeer peer in _peers.Values) Step(peer, new FsmEvent(FsmEventKind.Stop), now);
+        foreach (BgpPeer peer in _peers.Values) Shutdown(peer, text, now);
+    }
+
+    /// <summary>Ends a peer's session (cease: administrative shutdown) until <see cref="Restart"/>.</summary>
+    /// <param name="peer">The peer.</param>
+    /// <param name="text">Told to the peer's operator (RFC 9003); null: nothing.</param>
+    /// <param name="now">CLOCK_MONOTONIC, nanoseconds.</param>
+    public void Shutdown(BgpPeer peer, string? text, long now) => Step(peer, new FsmEvent(FsmEventKind.Stop, Data: ShutdownText.Write(text)), now);
+
+    /// <summary>Starts a peer's session: one that was shut down, or (cease: administrative reset) one that is up, or one held down by a limit.</summary>
+    /// <param name="peer">The peer.</param>
+    /// <param name="text">Told to the peer's operator (RFC 9003); null: nothing.</param>
+    /// <param name="now">CLOCK_MONOTONIC, nanoseconds.</param>
+    public void Restart(BgpPeer peer, string? text, long now)
+    {
+        Step(peer, new FsmEvent(FsmEventKind.Reset, Data: ShutdownText.Write(text)), now);
+        Step(peer, new FsmEvent(FsmEventKind.Start), now);
+    }
+
+    /// <summary>
+    /// Something that watches the path (BFD) says that a peer cannot be reached: its session goes down at once and its routes
+    /// with it; connecting begins again after the connect retry time. Cease/10 is sent should TCP still work (RFC 9384).
+    /// </summary>
+    /// <param name="address">The peer.</param>
+    /// <param name="reason">Stands in <see cref="BgpPeer.LastError"/>, e.g. "BFD: path down".</param>
+    /// <param name="now">CLOCK_MONOTONIC, nanoseconds.</param>
+    /// <returns>False when there is no such peer.</returns>
+    public bool PathDown(IpAddress address, string reason, long now)
+    {
+        if (!_peers.TryGetValue(address, out BgpPeer? peer)) return false;
+        Step(peer, new FsmEvent(FsmEventKind.PathDown, Reason: reason), now);
+        return true;
     }
 
     /// <summary>Whether a connection from this address would be taken now. If not, close it and do not report it.</summary>
@@ -105,6 +141,7 @@ public sealed partial class BgpEngine
         foreach (BgpPeer peer in _peers.Values)
         {
             if (peer.Fsm.NextDeadline <= now) Step(peer, new FsmEvent(FsmEventKind.Tick), now);
+            if (peer.RefreshUntil <= now) EndRefreshes(peer, now);
         }
     }
 
@@ -141,7 +178,7 @@ public sealed partial class BgpEngine
                 Step(peer, new FsmEvent(FsmEventKind.Keepalive, side, Data: Types[4]), now);
                 break;
             case BgpMessageType.Notification:
-                Step(peer, new FsmEvent(FsmEventKind.Notification, side, Notification: new BgpNotification(body[0], body[1])), now);
+                Step(peer, new FsmEvent(FsmEventKind.Notification, side, Notification: new BgpNotification(body[0], body[1]), Data: body[2..].ToArray()), now);
                 break;
             default:
                 if (message[18] == (byte)BgpMessageType.RouteRefresh && body.Length != 4 && established)
@@ -155,7 +192,7 @@ public sealed partial class BgpEngine
                 Step(peer, new FsmEvent(FsmEventKind.Routes, side, Data: Types[message[18]]), now);
                 if (!established) break;
                 if (message[18] == (byte)BgpMessageType.Update) HandleUpdate(peer, side, body, now);
-                else HandleRefresh(peer, body);
+                else HandleRefresh(peer, side, body, now);
                 break;
         }
     }
@@ -185,7 +222,7 @@ public sealed partial class BgpEngine
         }
 
         Offer(peer, update.Nlri, IpFamily.V4, update.NextHop, update.Attributes, now);
-        if (update.MpFamily != 0) Offer(peer, update.MpNlri, update.MpFamily, update.MpNextHop, update.Attributes, now);
+        if (update.MpFamily != 0 && peer.State == BgpState.Established) Offer(peer, update.MpNlri, update.MpFamily, update.MpNextHop, update.Attributes, now);
     }
 
     /// <summary>RFC 4271 9.1.2: our AS in the path; RFC 4456 8: our identifier as originator or in the cluster list.</summary>
@@ -215,7 +252,7 @@ public sealed partial class BgpEngine
         {
             if (peer.Import.Permits(prefix))
             {
-                _rib.Offer(peer.Origin, prefix, hop, attributes, now);
+                if (_rib.Offer(peer.Origin, prefix, hop, attributes, now) && IsOverLimit(peer, family, now)) return;
                 continue;
             }
 
@@ -223,25 +260,6 @@ public sealed partial class BgpEngine
             peer.Denied++;
             _rib.Withdraw(peer.Origin, prefix, now);
         }
-    }
-
-    private static void HandleRefresh(BgpPeer peer, ReadOnlySpan<byte> body)
-    {
-        // | AFI (2) | subtype (1) | SAFI (1) |
-        IAdjRibOut? table = (body[0], body[1], body[2], body[3]) switch
-        {
-            (0, 1, 0, 1) when (peer.Negotiated!.Families & BgpFamilies.V4) != 0 => peer.OutV4,
-            (0, 2, 0, 1) when (peer.Negotiated!.Families & BgpFamilies.V6) != 0 => peer.OutV6,
-            _ => null,
-        };
-        if (table is null)
-        {
-            peer.Faults.Add(BgpFault.RouteRefreshFamily);
-            return;
-        }
-
-        table.Resend();
-        peer.Dirty = true;
     }
 
     private void Fail(BgpPeer peer, ConnectionSide side, BgpFault fault, ReadOnlyMemory<byte> data, long now)
@@ -266,7 +284,7 @@ public sealed partial class BgpEngine
                 _wire.Connect(peer);
                 break;
             case FsmActionKind.SendOpen:
-                var open = new OpenMessage(_settings.As, peer.Settings.HoldTimeSeconds, _settings.RouterId, peer.Settings.Families, FourOctetAs: true, RouteRefresh: true);
+                var open = new OpenMessage(_settings.As, peer.Settings.HoldTimeSeconds, _settings.RouterId, peer.Settings.Families, FourOctetAs: true, RouteRefresh: true) { EnhancedRefresh = true };
                 Send(peer, action.Side, open.Write(_message));
                 break;
             case FsmActionKind.SendKeepalive:
@@ -283,6 +301,7 @@ public sealed partial class BgpEngine
             case FsmActionKind.Up:
                 peer.Origin.PeerRouterId = peer.Fsm.Negotiated!.PeerRouterId;
                 peer.EndOfRibReceived = BgpFamilies.None;
+                peer.Warned = BgpFamilies.None;
                 FillOut(peer);
                 SessionChanged?.Invoke(peer, null);
                 break;
@@ -290,6 +309,7 @@ public sealed partial class BgpEngine
                 peer.OutV4.Clear();
                 peer.OutV6.Clear();
                 peer.EndOfRibDue = BgpFamilies.None;
+                ClearRefreshes(peer);
                 _rib.WithdrawAll(peer.Origin, now);
                 SessionChanged?.Invoke(peer, action.Reason);
                 break;

@@ -89,6 +89,9 @@ public sealed class BgpPeer
     /// <summary>Families whose End-of-RIB has come since the session is up.</summary>
     public BgpFamilies EndOfRibReceived { get; internal set; }
 
+    /// <summary>Families of which all is being sent to us again (RFC 7313), and which end is awaited.</summary>
+    public BgpFamilies RefreshUnderWay { get; internal set; }
+
     internal SessionFsm Fsm { get; }
 
     internal UpdateDecoder Decoder { get; }
@@ -110,6 +113,20 @@ public sealed class BgpPeer
     internal BgpFamilies EndOfRibDue { get; set; }
 
     internal bool Dirty { get; set; }
+
+    /// <summary>Families whose end of a refresh is to be sent once all is told again.</summary>
+    internal BgpFamilies EndOfRefreshDue { get; set; }
+
+    /// <summary>Families asked for again while the first sending still went on.</summary>
+    internal BgpFamilies RefreshLater { get; set; }
+
+    /// <summary>When a refresh that never ends is given up.</summary>
+    internal long RefreshUntil { get; set; } = long.MaxValue;
+
+    /// <summary>Families over the warning threshold of their limit.</summary>
+    internal BgpFamilies Warned { get; set; }
+
+    internal IAdjRibOut Out(IpFamily family) => family == IpFamily.V4 ? OutV4 : OutV6;
 
     /// <summary>As the API shows it.</summary>
     /// <param name="now">CLOCK_MONOTONIC, nanoseconds.</param>

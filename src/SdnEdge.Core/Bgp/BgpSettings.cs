@@ -45,6 +45,12 @@ public sealed record PrefixList(IReadOnlyList<PrefixRule> Rules)
 /// <param name="Seed">Seed of the jitter.</param>
 public sealed record BgpSpeakerSettings(uint As, uint RouterId, IpAddress NextHopV4, IpAddress NextHopV6, int Seed = 0);
 
+/// <summary>How many prefixes of one family a peer may tell (counted after import policy).</summary>
+/// <param name="Maximum">One more than this ends the session with cease/1.</param>
+/// <param name="WarnPercent">Percentage of it from which on the operator is warned, 1 to 100.</param>
+/// <param name="RestartSeconds">Seconds after which the session starts again; 0: when the operator resets it.</param>
+public sealed record BgpPrefixLimit(int Maximum, int WarnPercent = 75, int RestartSeconds = 0);
+
 /// <summary>A configured peer.</summary>
 /// <param name="Address">The peer's address.</param>
 /// <param name="PeerAs">The peer's AS; equal to ours means iBGP.</param>
@@ -55,6 +61,9 @@ public sealed record BgpPeerSettings(IpAddress Address, uint PeerAs)
 
     /// <summary>True: wait for the peer to connect.</summary>
     public bool Passive { get; init; }
+
+    /// <summary>True: the session is not started until <see cref="BgpEngine.Restart"/>.</summary>
+    public bool Shutdown { get; init; }
 
     /// <summary>TCP port of the peer.</summary>
     public int Port { get; init; } = BgpLimits.Port;
@@ -79,4 +88,19 @@ public sealed record BgpPeerSettings(IpAddress Address, uint PeerAs)
 
     /// <summary>What is sent; null: all to iBGP, nothing to eBGP (RFC 8212).</summary>
     public PrefixList? Export { get; init; }
+
+    /// <summary>Most IPv4 prefixes; null: no limit.</summary>
+    public BgpPrefixLimit? LimitV4 { get; init; }
+
+    /// <summary>Most IPv6 prefixes; null: no limit.</summary>
+    public BgpPrefixLimit? LimitV6 { get; init; }
+
+    /// <summary>TCP-MD5 (RFC 2385); null: none.</summary>
+    public BgpPassword? Password { get; init; }
+
+    /// <summary>GTSM (RFC 5082): the peer is at most so many hops away (1: on the link), 1 to 254; packets from farther are dropped. Null: not used.</summary>
+    public int? TtlSecurityHops { get; init; }
+
+    /// <summary>TTL or hop limit of what is sent, 1 to 255; null: 1 over eBGP, the system's default over iBGP. Without effect with <see cref="TtlSecurityHops"/>.</summary>
+    public int? Ttl { get; init; }
 }

@@ -28,13 +28,29 @@ public static class MessageWriter
     }
 
     /// <summary>ROUTE-REFRESH (RFC 2918) for one family: 23 bytes.</summary>
-    public static int RouteRefresh(Span<byte> into, BgpFamilies family)
+    /// <param name="into">Where to.</param>
+    /// <param name="family">One family.</param>
+    /// <param name="kind">A request, or the mark of the begin or end of one (RFC 7313).</param>
+    public static int RouteRefresh(Span<byte> into, BgpFamilies family, RefreshKind kind = RefreshKind.Request)
     {
         BinaryPrimitives.WriteUInt16BigEndian(into[19..], family == BgpFamilies.V4 ? (ushort)1 : (ushort)2);
-        into[21] = 0;
+        into[21] = (byte)kind;
         into[22] = 1;
         return Header(into, BgpMessageType.RouteRefresh, 23);
     }
+}
+
+/// <summary>Message subtypes of ROUTE-REFRESH (RFC 7313 3.2).</summary>
+public enum RefreshKind : byte
+{
+    /// <summary>Send all of a family again (RFC 2918).</summary>
+    Request = 0,
+
+    /// <summary>What follows is the whole family again (BoRR).</summary>
+    Begin = 1,
+
+    /// <summary>That was the whole family (EoRR).</summary>
+    End = 2,
 }
 
 /// <summary>A NOTIFICATION, in words for people.</summary>
@@ -44,6 +60,15 @@ public readonly record struct BgpNotification(byte Code, byte Subcode)
 {
     /// <summary>Hold timer expired (RFC 4271 6.5).</summary>
     public static readonly BgpNotification HoldTimerExpired = new(4, 0);
+
+    /// <summary>Cease: maximum number of prefixes reached (RFC 4486).</summary>
+    public static readonly BgpNotification PrefixLimit = new(6, 1);
+
+    /// <summary>Cease: administrative reset (RFC 4486).</summary>
+    public static readonly BgpNotification Reset = new(6, 4);
+
+    /// <summary>Cease: BFD down (RFC 9384).</summary>
+    public static readonly BgpNotification BfdDown = new(6, 10);
 
     /// <summary>Cease: administrative shutdown (RFC 4486).</summary>
     public static readonly BgpNotification Shutdown = new(6, 2);
@@ -62,6 +87,11 @@ public readonly record struct BgpNotification(byte Code, byte Subcode)
 
     /// <summary>Code, subcode and their meaning, e.g. "OPEN error: bad peer AS (2/2)".</summary>
     public override string ToString() => $"{Words} ({Code}/{Subcode})";
+
+    /// <summary>The same with what the peer's operator wrote, where there is such a text (RFC 9003).</summary>
+    /// <param name="data">Data of the NOTIFICATION.</param>
+    public string Describe(ReadOnlySpan<byte> data) =>
+        this is { Code: 6, Subcode: 2 or 4 } && ShutdownText.Read(data) is { Length: > 0 } text ? $"{this}: \"{text}\"" : ToString();
 
     private string Words => (Code, Subcode) switch
     {
@@ -101,6 +131,7 @@ public readonly record struct BgpNotification(byte Code, byte Subcode)
         (6, 7) => "cease: connection collision resolution",
         (6, 8) => "cease: out of resources",
         (6, 9) => "cease: hard reset",
+        (6, 10) => "cease: BFD down",
         (6, _) => "cease",
         (7, _) => "ROUTE-REFRESH error",
         (8, _) => "send hold timer expired",

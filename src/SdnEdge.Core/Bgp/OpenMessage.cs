@@ -20,8 +20,12 @@ public sealed record OpenMessage(uint As, ushort HoldTimeSeconds, uint RouterId,
     private const byte CapabilityMultiprotocol = 1;
     private const byte CapabilityRouteRefresh = 2;
     private const byte CapabilityFourOctetAs = 65;
+    private const byte CapabilityEnhancedRefresh = 70;
     private const byte ParameterCapabilities = 2;
     private const byte ParameterExtended = 255;
+
+    /// <summary>RFC 7313: the sender marks where a refresh begins and ends.</summary>
+    public bool EnhancedRefresh { get; init; }
 
     /// <summary>Codes of all capabilities the sender named, known to us or not, in order.</summary>
     public IReadOnlyList<byte> CapabilityCodes { get; init; } = [];
@@ -62,11 +66,14 @@ public sealed record OpenMessage(uint As, ushort HoldTimeSeconds, uint RouterId,
         if (holdTime is 1 or 2) return BgpFault.OpenHoldTime;
         open = new OpenMessage(
             found.As, holdTime, routerId, found.Multiprotocol ? found.Families : BgpFamilies.V4, found.FourOctetAs, found.RouteRefresh)
-        { CapabilityCodes = found.Codes ?? [] };
+        {
+            CapabilityCodes = found.Codes ?? [],
+            EnhancedRefresh = found.EnhancedRefresh,
+        };
         return BgpFault.None;
     }
 
-    /// <summary>Writes the whole message, header included; returns its size (at most 64 bytes).</summary>
+    /// <summary>Writes the whole message, header included; returns its size (at most 128 bytes).</summary>
     public int Write(Span<byte> into)
     {
         Span<byte> body = into[BgpLimits.HeaderSize..];
@@ -84,6 +91,8 @@ public sealed record OpenMessage(uint As, ushort HoldTimeSeconds, uint RouterId,
             BinaryPrimitives.WriteUInt32BigEndian(value, As);
             at += Capability(body[at..], CapabilityFourOctetAs, value);
         }
+
+        if (EnhancedRefresh) at += Capability(body[at..], CapabilityEnhancedRefresh, []);
 
         // All capabilities in one parameter, as RFC 5492 4 prefers.
         body[9] = (byte)(at - 10);
@@ -127,7 +136,10 @@ public sealed record OpenMessage(uint As, ushort HoldTimeSeconds, uint RouterId,
                 case CapabilityRouteRefresh when value.Length == 0:
                     found.RouteRefresh = true;
                     break;
-                case CapabilityMultiprotocol or CapabilityFourOctetAs or CapabilityRouteRefresh:
+                case CapabilityEnhancedRefresh when value.Length == 0:
+                    found.EnhancedRefresh = true;
+                    break;
+                case CapabilityMultiprotocol or CapabilityFourOctetAs or CapabilityRouteRefresh or CapabilityEnhancedRefresh:
                     return false;
                 default:
                     break;
@@ -146,6 +158,7 @@ public sealed record OpenMessage(uint As, ushort HoldTimeSeconds, uint RouterId,
         public BgpFamilies Families;
         public bool FourOctetAs;
         public bool RouteRefresh;
+        public bool EnhancedRefresh;
         public List<byte>? Codes;
     }
 }

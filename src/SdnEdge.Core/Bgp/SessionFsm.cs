@@ -65,14 +65,31 @@ public enum FsmEventKind : byte
     /// <summary>The peer has not read for the send hold time (RFC 9687).</summary>
     SendBlocked,
 
+    /// <summary>Something else (BFD) says that the peer cannot be reached: the session goes at once (RFC 9384).</summary>
+    PathDown,
+
+    /// <summary>The peer told more prefixes than it may: the session goes, and stays down for <see cref="FsmEvent.WaitNs"/>.</summary>
+    PrefixLimit,
+
+    /// <summary>The operator wants the session to start anew (cease: administrative reset).</summary>
+    Reset,
+
     /// <summary>Time has passed.</summary>
     Tick,
 }
 
 /// <summary>An input of the state machine.</summary>
+/// <param name="Kind">What happened.</param>
+/// <param name="Side">The connection it happened on, where there is one.</param>
+/// <param name="Open">The peer's OPEN.</param>
+/// <param name="Fault">What was wrong.</param>
+/// <param name="Notification">The one received; for Stop the one to send (none: administrative shutdown).</param>
+/// <param name="Data">Data of the notification received or to be sent.</param>
+/// <param name="Reason">Why, for people (PathDown, PrefixLimit).</param>
+/// <param name="WaitNs">PrefixLimit: nanoseconds until the session may start again; 0: until the operator resets it.</param>
 public readonly record struct FsmEvent(
     FsmEventKind Kind, ConnectionSide Side = default, OpenMessage? Open = null, BgpFault Fault = default,
-    BgpNotification Notification = default, ReadOnlyMemory<byte> Data = default);
+    BgpNotification Notification = default, ReadOnlyMemory<byte> Data = default, string? Reason = null, long WaitNs = 0);
 
 /// <summary>What the driver has to do.</summary>
 public enum FsmActionKind : byte
@@ -113,7 +130,11 @@ public readonly record struct FsmAction(
 /// <param name="FourOctetAs">AS numbers have four octets.</param>
 /// <param name="RouteRefresh">The peer answers ROUTE-REFRESH.</param>
 /// <param name="PeerRouterId">The peer's identifier.</param>
-public sealed record Negotiated(int HoldTimeSeconds, BgpFamilies Families, bool FourOctetAs, bool RouteRefresh, uint PeerRouterId);
+public sealed record Negotiated(int HoldTimeSeconds, BgpFamilies Families, bool FourOctetAs, bool RouteRefresh, uint PeerRouterId)
+{
+    /// <summary>Both mark where a refresh begins and ends (RFC 7313).</summary>
+    public bool EnhancedRefresh { get; init; }
+}
 
 /// <summary>
 /// The session state machine of RFC 4271 8, for one peer with its two possible connections. Pure: it gets events and the
@@ -143,6 +164,7 @@ public sealed class SessionFsm
     private long _idleUntil = long.MaxValue;
     private long _upSince;
     private int _faults;
+    private bool _held;
 
     /// <summary>Makes a stopped machine.</summary>
     /// <param name="local">Our side.</param>
@@ -162,7 +184,7 @@ public sealed class SessionFsm
         {
             BgpState furthest = (BgpState)Math.Max((int)_connections[0].State, (int)_connections[1].State);
             if (furthest != BgpState.Idle) return furthest;
-            return _started && _idleUntil == long.MaxValue ? BgpState.Active : BgpState.Idle;
+            return _started && !_held && _idleUntil == long.MaxValue ? BgpState.Active : BgpState.Idle;
         }
     }
 
@@ -215,7 +237,13 @@ public sealed class SessionFsm
                 Begin(now, actions);
                 break;
             case FsmEventKind.Stop when _started:
-                StopAll(now, actions);
+                StopAll(input, now, actions);
+                break;
+            case FsmEventKind.Reset when _started:
+                ResetAll(input, now, actions);
+                break;
+            case FsmEventKind.PathDown when _started:
+                EndAll(BgpNotification.BfdDown, default, input.Reason ?? "path down", now, actions);
                 break;
             case FsmEventKind.Connected:
                 OnConnected(input.Side, now, actions);
@@ -223,7 +251,7 @@ public sealed class SessionFsm
             case FsmEventKind.Tick:
                 OnTick(now, actions);
                 break;
-            case FsmEventKind.Start or FsmEventKind.Stop:
+            case FsmEventKind.Start or FsmEventKind.Stop or FsmEventKind.Reset or FsmEventKind.PathDown:
                 break;
             default:
                 if (_connections[(int)input.Side].State == BgpState.Idle) break;
@@ -240,7 +268,7 @@ public sealed class SessionFsm
         {
             case FsmEventKind.Disconnected:
                 bool wasOpen = connection.State > BgpState.Connect;
-                Drop(side, wasOpen ? "connection closed" : "connection refused", close: false, fault: false, now, actions);
+                Drop(side, wasOpen ? "connection closed" : "connection refused", close: false, After.Retry, now, actions);
                 break;
             case FsmEventKind.Open when connection.State == BgpState.OpenSent:
                 OnOpen(side, input.Open!, now, actions);
@@ -252,8 +280,13 @@ public sealed class SessionFsm
                 Heard(connection, now);
                 break;
             case FsmEventKind.Notification:
-                // An OPEN error means that the configurations do not match: do not hammer.
-                Drop(side, $"received {input.Notification}", close: true, fault: input.Notification.Code == 2, now, actions);
+                Drop(side, $"received {input.Notification.Describe(input.Data.Span)}", close: true, Damps(input.Notification) ? After.Damp : After.Retry, now, actions);
+                break;
+            case FsmEventKind.PrefixLimit:
+                if (connection.State != BgpState.Established) break;
+                actions.Add(new FsmAction(FsmActionKind.SendNotification, side, BgpNotification.PrefixLimit, input.Data));
+                Drop(side, input.Reason ?? "too many prefixes", close: true, After.Hold, now, actions);
+                if (input.WaitNs > 0) _idleUntil = now + input.WaitNs;
                 break;
             case FsmEventKind.Fault:
                 (byte code, byte subcode) = BgpFaults.NotificationOf(input.Fault);
@@ -272,6 +305,7 @@ public sealed class SessionFsm
     private void Begin(long now, List<FsmAction> actions)
     {
         _idleUntil = long.MaxValue;
+        _held = false;
         if (_peer.Passive) return;
         _connectAt = now + Jittered(_peer.ConnectRetryMilliseconds * Millisecond);
         if (_connections[(int)ConnectionSide.Outgoing].State != BgpState.Idle) return;
@@ -279,21 +313,39 @@ public sealed class SessionFsm
         actions.Add(new FsmAction(FsmActionKind.Connect));
     }
 
-    private void StopAll(long now, List<FsmAction> actions)
+    private void StopAll(in FsmEvent input, long now, List<FsmAction> actions)
     {
         _started = false;
+        EndAll(input.Notification.Code == 0 ? BgpNotification.Shutdown : input.Notification, input.Data, "stopped", now, actions);
+        _connectAt = long.MaxValue;
+        _idleUntil = long.MaxValue;
+        _held = false;
+        _faults = 0;
+    }
+
+    private void ResetAll(in FsmEvent input, long now, List<FsmAction> actions)
+    {
+        EndAll(BgpNotification.Reset, input.Data, "reset by the operator", now, actions);
+        _faults = 0;
+        if (_held || _idleUntil != long.MaxValue) Begin(now, actions);
+    }
+
+    private void EndAll(BgpNotification notification, ReadOnlyMemory<byte> data, string reason, long now, List<FsmAction> actions)
+    {
         foreach (ConnectionSide side in (ReadOnlySpan<ConnectionSide>)[ConnectionSide.Outgoing, ConnectionSide.Incoming])
         {
             BgpState state = _connections[(int)side].State;
             if (state == BgpState.Idle) continue;
-            if (state > BgpState.Connect) actions.Add(new FsmAction(FsmActionKind.SendNotification, side, BgpNotification.Shutdown));
-            Drop(side, "stopped", close: true, fault: false, now, actions);
+            if (state > BgpState.Connect) actions.Add(new FsmAction(FsmActionKind.SendNotification, side, notification, data));
+            Drop(side, reason, close: true, After.Retry, now, actions);
         }
-
-        _connectAt = long.MaxValue;
-        _idleUntil = long.MaxValue;
-        _faults = 0;
     }
+
+    /// <summary>
+    /// What the peer says will be so again at the next attempt: an OPEN error (the configurations do not match), too many
+    /// prefixes, no resources. Do not hammer it.
+    /// </summary>
+    private static bool Damps(BgpNotification received) => received.Code == 2 || received is { Code: 6, Subcode: 1 or 8 };
 
     private void OnConnected(ConnectionSide side, long now, List<FsmAction> actions)
     {
@@ -336,7 +388,7 @@ public sealed class SessionFsm
         if (LosesCollision(side, open))
         {
             actions.Add(new FsmAction(FsmActionKind.SendNotification, side, BgpNotification.Collision));
-            Drop(side, Collision, close: true, fault: false, now, actions);
+            Drop(side, Collision, close: true, After.Retry, now, actions);
             return;
         }
 
@@ -344,7 +396,7 @@ public sealed class SessionFsm
         if (_connections[(int)other].State > BgpState.Connect)
         {
             actions.Add(new FsmAction(FsmActionKind.SendNotification, other, BgpNotification.Collision));
-            Drop(other, Collision, close: true, fault: false, now, actions);
+            Drop(other, Collision, close: true, After.Retry, now, actions);
         }
 
         Connection connection = _connections[(int)side];
@@ -390,7 +442,10 @@ public sealed class SessionFsm
         Transitions++;
         EstablishedSide = side;
         PeerOpen = open;
-        Negotiated = new Negotiated(connection.HoldSeconds, open.Families & _peer.Families, open.FourOctetAs, open.RouteRefresh, open.RouterId);
+        Negotiated = new Negotiated(connection.HoldSeconds, open.Families & _peer.Families, open.FourOctetAs, open.RouteRefresh, open.RouterId)
+        {
+            EnhancedRefresh = open.EnhancedRefresh,
+        };
         actions.Add(new FsmAction(FsmActionKind.Up, side));
     }
 
@@ -416,7 +471,7 @@ public sealed class SessionFsm
             if (now >= connection.HoldAt)
             {
                 actions.Add(new FsmAction(FsmActionKind.SendNotification, side, BgpNotification.HoldTimerExpired));
-                Drop(side, "hold timer expired", close: true, fault: false, now, actions);
+                Drop(side, "hold timer expired", close: true, After.Retry, now, actions);
             }
             else if (now >= connection.KeepaliveAt)
             {
@@ -429,11 +484,11 @@ public sealed class SessionFsm
     private void Fail(ConnectionSide side, BgpNotification notification, ReadOnlyMemory<byte> data, long now, List<FsmAction> actions, BgpFault fault = BgpFault.None)
     {
         if (_connections[(int)side].State > BgpState.Connect) actions.Add(new FsmAction(FsmActionKind.SendNotification, side, notification, data) { Fault = fault });
-        Drop(side, $"sent {notification}", close: true, fault: true, now, actions);
+        Drop(side, $"sent {notification}", close: true, After.Damp, now, actions);
     }
 
     /// <summary>Ends one connection; when it was the last one, sees to the next attempt.</summary>
-    private void Drop(ConnectionSide side, string reason, bool close, bool fault, long now, List<FsmAction> actions)
+    private void Drop(ConnectionSide side, string reason, bool close, After after, long now, List<FsmAction> actions)
     {
         Connection connection = _connections[(int)side];
         bool established = connection.State == BgpState.Established;
@@ -449,7 +504,14 @@ public sealed class SessionFsm
         if (reason != Collision) LastError = reason;
         if (established) actions.Add(new FsmAction(FsmActionKind.Down, side, Reason: reason));
         if (!_started || _connections[(int)Other(side)].State != BgpState.Idle) return;
-        if (fault)
+        if (after == After.Hold)
+        {
+            _held = true;
+            _connectAt = long.MaxValue;
+            return;
+        }
+
+        if (after == After.Damp)
         {
             _idleUntil = now + (Jittered(_peer.IdleHoldMilliseconds * Millisecond) << Math.Min(_faults, MaxDoublings));
             _faults++;
@@ -470,6 +532,19 @@ public sealed class SessionFsm
     private long Jittered(long nanoseconds) => (long)(nanoseconds * (0.75 + (_jitter.NextDouble() * 0.25)));
 
     private static ConnectionSide Other(ConnectionSide side) => side == ConnectionSide.Outgoing ? ConnectionSide.Incoming : ConnectionSide.Outgoing;
+
+    /// <summary>What follows when the last connection is gone.</summary>
+    private enum After : byte
+    {
+        /// <summary>Connect again after the connect retry time.</summary>
+        Retry,
+
+        /// <summary>Idle for a while, longer with each fault in a row (DampPeerOscillations).</summary>
+        Damp,
+
+        /// <summary>Idle until a set time or the operator.</summary>
+        Hold,
+    }
 
     private sealed class Connection
     {

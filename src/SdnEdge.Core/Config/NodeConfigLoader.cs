@@ -47,11 +47,12 @@ public static class NodeConfigLoader
         string name = ReadName(node, "name", "pe-a");
         IpAddress routerId = node.Address("routerId", required: true, "10.255.0.1");
         if (!routerId.IsNone && (!routerId.IsV4 || routerId.Bits == 0)) node.Error("routerId", $"'{routerId}' cannot be a BGP identifier; write a non-zero IPv4 address such as 10.255.0.1");
+        uint ownAs = (uint)node.Number("as", 1, uint.MaxValue, 0, required: true);
         var config = new NodeConfig
         {
             Name = name,
             RouterId = routerId,
-            As = (uint)node.Number("as", 1, uint.MaxValue, 0, required: true),
+            As = ownAs,
             Loopbacks = ReadLoopbacks(node),
             Workers = (int)node.Number("workers", 1, 64, 1),
             Host = ReadHost(node),
@@ -59,7 +60,7 @@ public static class NodeConfigLoader
             Vrfs = ReadVrfs(node, places),
             Static = ReadStatic(node, places),
             Tunnels = [],
-            Bgp = ReadBgp(node, places),
+            Bgp = BgpConfigReader.Read(node, ownAs, places),
             Api = ReadApi(node),
             Telemetry = ReadTelemetry(node),
         };
@@ -221,44 +222,6 @@ public static class NodeConfigLoader
 
         return list;
     }
-
-    private static BgpConfig ReadBgp(MapReader node, Dictionary<object, MapReader> places)
-    {
-        if (node.Map("bgp") is not { } bgp) return new BgpConfig();
-        var peers = new List<BgpPeerConfig>();
-        foreach (MapReader item in bgp.Maps("peers"))
-        {
-            IpAddress address = item.Address("address", required: true, "10.255.0.2");
-            uint peerAs = (uint)item.Number("as", 1, uint.MaxValue, 0, required: true);
-            long holdTime = item.Number("holdTime", 0, 65535, 90);
-            if (holdTime is 1 or 2) item.Error("holdTime", $"{holdTime} s is not allowed (RFC 4271 4.2); write 0 for never, or 3 and more");
-            var peer = new BgpPeerConfig(address, peerAs, (int)holdTime, item.Flag("passive", false), (int)item.Number("port", 1, 65535, BgpConfig.DefaultPort),
-                ReadPolicy(item, "import"), ReadPolicy(item, "export"));
-            item.Finish();
-            peers.Add(peer);
-            places[peer] = item;
-        }
-
-        AdvertiseSources sources = AdvertiseSources.None;
-        foreach ((YamlText item, string path) in bgp.Texts("advertise"))
-        {
-            if (item.Text == "connected") sources |= AdvertiseSources.Connected;
-            else if (item.Text == "static") sources |= AdvertiseSources.Static;
-            else bgp.Errors.Add(item, path, $"'{item.Text}' is not known; write connected or static{MapReader.DidYouMean(item.Text, ["connected", "static"])}");
-        }
-
-        var config = new BgpConfig
-        {
-            Peers = peers,
-            Advertise = sources,
-            LocalPref = (uint)bgp.Number("localPref", 0, uint.MaxValue, 100),
-            Port = (int)bgp.Number("port", 1, 65535, BgpConfig.DefaultPort),
-        };
-        bgp.Finish();
-        return config;
-    }
-
-    private static bool? ReadPolicy(MapReader item, string key) => item.Has(key) ? item.Choice(key, true, ("all", true), ("none", false)) : null;
 
     private static ApiConfig ReadApi(MapReader node)
     {

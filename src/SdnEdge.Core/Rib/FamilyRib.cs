@@ -46,7 +46,7 @@ internal sealed class FamilyRib<TKey>(LocRib owner) : IFamilyRib
         {
             index = _paths.Add(key, origin, hop, attributes);
             hop.Users++;
-            origin.Prefixes++;
+            origin.Count(TKey.Family, 1);
             Reselect(key, index, now);
             return true;
         }
@@ -163,7 +163,7 @@ internal sealed class FamilyRib<TKey>(LocRib owner) : IFamilyRib
     {
         RoutePath<TKey> gone = _paths[index];
         _paths.Remove(index);
-        gone.Origin!.Prefixes--;
+        gone.Origin!.Count(TKey.Family, -1);
         if ((gone.Flags & (PathFlags.Best | PathFlags.Redirect)) != 0) Reselect(gone.Key, -1, now, gone.Origin, removed: true);
         owner.Hops.Release(gone.Hop);
     }

@@ -76,8 +76,17 @@ public sealed class LocRib
     /// <summary>Marks all routes of an origin as stale (its peer restarts, RFC 4724). They stay in use; a new offer clears the mark.</summary>
     public int MarkStale(RouteOrigin origin) => _v4.MarkStale(origin) + _v6.MarkStale(origin);
 
+    /// <summary>The same for the routes of one family.</summary>
+    public int MarkStale(RouteOrigin origin, IpFamily family) => Of(family).MarkStale(origin);
+
     /// <summary>Takes away the routes of an origin that are still marked stale. Returns how many.</summary>
     public int WithdrawStale(RouteOrigin origin, long now) => Sweep(origin, staleOnly: true, now);
+
+    /// <summary>The same for the routes of one family.</summary>
+    public int WithdrawStale(RouteOrigin origin, IpFamily family, long now) => Sweep(origin, family, staleOnly: true, now);
+
+    /// <summary>Takes back all an origin offers of one family. Returns how many routes that were.</summary>
+    public int WithdrawAll(RouteOrigin origin, IpFamily family, long now) => Sweep(origin, family, staleOnly: false, now);
 
     /// <summary>Moves the changes since the last call, in order, to the end of a list.</summary>
     public void TakeChanges(List<RibChange> into)
@@ -133,6 +142,13 @@ public sealed class LocRib
     private int Sweep(RouteOrigin origin, bool staleOnly, long now)
     {
         int removed = _v4.WithdrawAll(origin, staleOnly, now) + _v6.WithdrawAll(origin, staleOnly, now);
+        Hops.Drain(now);
+        return removed;
+    }
+
+    private int Sweep(RouteOrigin origin, IpFamily family, bool staleOnly, long now)
+    {
+        int removed = Of(family).WithdrawAll(origin, staleOnly, now);
         Hops.Drain(now);
         return removed;
     }

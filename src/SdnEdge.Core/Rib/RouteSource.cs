@@ -76,7 +76,13 @@ public sealed class RouteOrigin
     public uint PeerRouterId { get; set; }
 
     /// <summary>Number of prefixes this origin offers now, in all VRFs.</summary>
-    public int Prefixes { get; internal set; }
+    public int Prefixes => PrefixesV4 + PrefixesV6;
+
+    /// <summary>The IPv4 ones of <see cref="Prefixes"/>.</summary>
+    public int PrefixesV4 { get; internal set; }
+
+    /// <summary>The IPv6 ones of <see cref="Prefixes"/>.</summary>
+    public int PrefixesV6 { get; internal set; }
 
     /// <summary>The usual administrative distances: local 2, migration 3, connected 4, static 5, eBGP 20, iBGP 200.</summary>
     public static byte DefaultPreference(RouteSource source, bool external) => source switch
@@ -88,6 +94,12 @@ public sealed class RouteOrigin
         RouteSource.Static => 5,
         _ => external ? (byte)20 : (byte)200,
     };
+
+    internal void Count(IpFamily family, int change)
+    {
+        if (family == IpFamily.V4) PrefixesV4 += change;
+        else PrefixesV6 += change;
+    }
 
     /// <summary>The name.</summary>
     public override string ToString() => Name;

@@ -30,6 +30,14 @@ internal static class Endpoints
         v1.MapGet("/neighbors", () => pe.NeighborsAsync()).Says("Neighbours learnt by ARP and ND").WithTags("show");
         v1.MapGet("/tunnels", () => pe.TunnelsAsync()).Says("Tunnels, their health and counters").WithTags("show");
         v1.MapGet("/bgp/peers", () => pe.BgpPeersAsync()).Says("BGP peers").WithTags("show");
+        foreach (BgpPeerAction action in Enum.GetValues<BgpPeerAction>())
+        {
+            string verb = JsonNamingPolicy.KebabCaseLower.ConvertName(action.ToString());
+            v1.MapPost("/bgp/peers/{address}/" + verb, ([FromRoute] string address, [FromBody] BgpPeerRequest? request) => pe.BgpPeerAsync(address, action, request ?? new BgpPeerRequest()))
+                .Says(Meaning(action)).WithTags("bgp").WithName("bgp-" + verb)
+                .Produces<Problem>(400, ProblemAnswers.ContentType).Produces<Problem>(404, ProblemAnswers.ContentType).Produces<Problem>(409, ProblemAnswers.ContentType);
+        }
+
         v1.MapGet("/groups", () => pe.GroupsAsync()).Says("Redirect groups").WithTags("show");
         v1.MapGet("/drops", () => pe.DropsAsync()).Says("Dropped packets by reason").WithTags("show");
         v1.MapGet("/migrations", () => pe.MigrationsAsync()).Says("Migrations").WithTags("migrations");
@@ -71,6 +79,13 @@ internal static class Endpoints
         SignalKind.Withdraw => "Source: withdraw the prefixes",
         SignalKind.Teardown => "Both: take tunnel, group and hold away",
         _ => "Both: back to the state before prepare, as far as the state allows",
+    };
+
+    private static string Meaning(BgpPeerAction action) => action switch
+    {
+        BgpPeerAction.Refresh => "Asks a peer to send all its routes again; the session stays up",
+        BgpPeerAction.Reset => "Ends a session and starts it anew; starts one that was shut down or is held down by a limit",
+        _ => "Ends a session until it is reset",
     };
 
     private static RouteQuery Query(string? vrf, string? prefix, int? limit)

@@ -40,6 +40,10 @@ public interface IPeControl
     /// <summary>BGP peers.</summary>
     Task<IReadOnlyList<BgpPeerInfo>> BgpPeersAsync();
 
+    /// <summary>Refreshes, resets or shuts down a BGP session.</summary>
+    /// <exception cref="ProblemException">No such peer, or the session's state does not allow it.</exception>
+    Task<BgpPeerReply> BgpPeerAsync(string peer, BgpPeerAction action, BgpPeerRequest request);
+
     /// <summary>Redirect groups.</summary>
     Task<IReadOnlyList<RedirectGroupInfo>> GroupsAsync();
 

@@ -4,6 +4,7 @@ using System.Threading.Channels;
 using SdnEdge.Core.Bgp;
 using SdnEdge.Core.Rib;
 using SdnEdge.Core.Wire;
+using SdnEdge.Linux;
 
 namespace SdnEdge.Router.Bgp;
 
@@ -35,17 +36,11 @@ public sealed class BgpSpeaker : IBgpWire, IDisposable
 {
     private const int InputsAtOnce = 64;
 
-    // SOL_IP / IP_FREEBIND and SOL_IPV6 / IPV6_FREEBIND of linux/in.h and in6.h: the loopback may get its address after we start.
-    private const int SolIp = 0;
-    private const int IpFreebind = 15;
-    private const int SolIpv6 = 41;
-    private const int Ipv6Freebind = 78;
-
     private readonly BgpTransportOptions _options;
     private readonly Action _wake;
     private readonly Channel<BgpInput> _inputs = Channel.CreateUnbounded<BgpInput>(new UnboundedChannelOptions { SingleReader = true });
     private readonly Dictionary<(BgpPeer, ConnectionSide), BgpConnection> _connections = [];
-    private readonly List<Socket> _listeners = [];
+    private readonly List<(IpAddress Address, Socket Socket)> _listeners = [];
     private readonly List<BgpConnection> _scratch = [];
     private readonly CancellationTokenSource _stop = new();
     private readonly long _sendHoldNs;
@@ -70,6 +65,9 @@ public sealed class BgpSpeaker : IBgpWire, IDisposable
     /// <summary>Connections refused because their source is no peer, or its session needs none.</summary>
     public long Refused { get; private set; }
 
+    /// <summary>A socket option a peer needs was refused by the kernel: its session will not come up. The text says which.</summary>
+    public event Action<IpAddress, string>? TransportFault;
+
     /// <summary>When <see cref="Poll"/> is due next, even if nothing wakes the loop; CLOCK_MONOTONIC nanoseconds.</summary>
     public long NextDeadline
     {
@@ -91,21 +89,43 @@ public sealed class BgpSpeaker : IBgpWire, IDisposable
     {
         foreach (IpAddress address in _options.LocalAddresses)
         {
-            Socket listener = MakeSocket(address);
+            Socket listener = MakeSocket(address.Family);
+
+            // The answer to a SYN goes out before we know the peer's settings; one that uses GTSM takes nothing below 255.
+            BgpSocketOptions.SetTtl(listener, address.Family, 255);
             listener.SetSocketOption(SocketOptionLevel.Socket, SocketOptionName.ReuseAddress, true);
             listener.Bind(new IPEndPoint(address.ToIPAddress(), _options.Port));
             listener.Listen(64);
-            _listeners.Add(listener);
+            _listeners.Add((address, listener));
             _ = Task.Run(() => AcceptAsync(listener));
         }
     }
 
     /// <summary>Adds a peer; connecting begins at once.</summary>
     /// <exception cref="ArgumentException">The peer exists.</exception>
-    public BgpPeer AddPeer(BgpPeerSettings settings, long now) => Engine.AddPeer(settings, now);
+    public BgpPeer AddPeer(BgpPeerSettings settings, long now)
+    {
+        if (settings.Password is not null && Engine.Find(settings.Address) is null) SetListenerKey(settings.Address, settings.Password);
+        return Engine.AddPeer(settings, now);
+    }
 
     /// <summary>Ends a peer's session and forgets it. False when there is none.</summary>
-    public bool RemovePeer(IpAddress address, long now) => Engine.RemovePeer(address, now);
+    public bool RemovePeer(IpAddress address, long now)
+    {
+        BgpPassword? password = Engine.Find(address)?.Settings.Password;
+        bool removed = Engine.RemovePeer(address, now);
+        Kick();
+        if (password is not null) SetListenerKey(address, null);
+        return removed;
+    }
+
+    /// <summary>Says that the path to a peer is down; see <see cref="BgpEngine.PathDown"/>.</summary>
+    public bool PathDown(IpAddress peer, string reason, long now)
+    {
+        bool known = Engine.PathDown(peer, reason, now);
+        Kick();
+        return known;
+    }
 
     /// <summary>Advertises a prefix of our own with a LOCAL_PREF; repeating it changes the LOCAL_PREF. Goes out with the next <see cref="Flush"/>.</summary>
     public void Advertise(IpPrefix prefix, uint localPref) => Engine.Advertise(prefix, localPref);
@@ -144,7 +164,7 @@ public sealed class BgpSpeaker : IBgpWire, IDisposable
         if (_disposed) return;
         _disposed = true;
         _stop.Cancel();
-        foreach (Socket listener in _listeners) listener.Dispose();
+        foreach ((_, Socket listener) in _listeners) listener.Dispose();
         Engine.Stop(0);
         foreach (BgpConnection connection in _connections.Values) connection.Close();
         _connections.Clear();
@@ -160,7 +180,7 @@ public sealed class BgpSpeaker : IBgpWire, IDisposable
         var connection = new BgpConnection(peer, ConnectionSide.Outgoing, _inputs.Writer, _wake);
         _connections[(peer, ConnectionSide.Outgoing)] = connection;
         EndPoint? source = from.IsNone ? null : new IPEndPoint(from.ToIPAddress(), 0);
-        _ = connection.ConnectAsync(() => MakeSocket(to), source, new IPEndPoint(to.ToIPAddress(), peer.Settings.Port));
+        _ = connection.ConnectAsync(() => MakeSocket(peer), source, new IPEndPoint(to.ToIPAddress(), peer.Settings.Port));
     }
 
     void IBgpWire.Send(BgpPeer peer, ConnectionSide side, ReadOnlySpan<byte> bytes)
@@ -221,6 +241,7 @@ public sealed class BgpSpeaker : IBgpWire, IDisposable
         if (_connections.Remove((peer, ConnectionSide.Incoming), out BgpConnection? older)) older.Close();
         var connection = new BgpConnection(peer, ConnectionSide.Incoming, _inputs.Writer, _wake);
         connection.Adopt(socket);
+        Prepare(socket, peer);
         _connections[(peer, ConnectionSide.Incoming)] = connection;
         connection.Run();
         Engine.Connected(peer, ConnectionSide.Incoming, now);
@@ -267,12 +288,63 @@ public sealed class BgpSpeaker : IBgpWire, IDisposable
         }
     }
 
-    private Socket MakeSocket(IpAddress address)
+    private Socket MakeSocket(IpFamily family)
     {
-        AddressFamily family = address.IsV4 ? AddressFamily.InterNetwork : AddressFamily.InterNetworkV6;
-        Socket socket = _options.SocketFactory?.Invoke(family) ?? new Socket(family, SocketType.Stream, ProtocolType.Tcp);
-        Span<byte> one = [1, 0, 0, 0];
-        socket.SetRawSocketOption(address.IsV4 ? SolIp : SolIpv6, address.IsV4 ? IpFreebind : Ipv6Freebind, one);
+        AddressFamily system = family == IpFamily.V4 ? AddressFamily.InterNetwork : AddressFamily.InterNetworkV6;
+        Socket socket = _options.SocketFactory?.Invoke(system) ?? new Socket(system, SocketType.Stream, ProtocolType.Tcp);
+
+        // The loopback may get its address after we start.
+        BgpSocketOptions.SetFreebind(socket, family);
         return socket;
+    }
+
+    private Socket MakeSocket(BgpPeer peer)
+    {
+        Socket socket = MakeSocket(peer.Settings.Address.Family);
+        if (peer.Settings.Password is { } password) Try(peer.Settings.Address, "TCP-MD5", () => BgpSocketOptions.SetMd5Key(socket, peer.Settings.Address, password.Key));
+        Prepare(socket, peer);
+        return socket;
+    }
+
+    /// <summary>TTL and GTSM (RFC 5082), for a connection of either direction.</summary>
+    private void Prepare(Socket socket, BgpPeer peer)
+    {
+        IpAddress to = peer.Settings.Address;
+        Try(to, "the TTL of a session", () =>
+        {
+            if (peer.Settings.TtlSecurityHops is { } hops)
+            {
+                BgpSocketOptions.SetTtl(socket, to.Family, 255);
+                BgpSocketOptions.SetMinimumTtl(socket, to.Family, 256 - hops);
+            }
+            else
+            {
+                BgpSocketOptions.SetTtl(socket, to.Family, peer.Settings.Ttl ?? (peer.External ? 1 : -1));
+            }
+        });
+    }
+
+    private void SetListenerKey(IpAddress peer, BgpPassword? password)
+    {
+        foreach ((IpAddress address, Socket listener) in _listeners)
+        {
+            if (address.Family == peer.Family) Try(peer, "TCP-MD5", () => BgpSocketOptions.SetMd5Key(listener, peer, password is null ? default : password.Key));
+        }
+    }
+
+    private void Try(IpAddress peer, string what, Action set)
+    {
+        try
+        {
+            set();
+        }
+        catch (SocketException e)
+        {
+            TransportFault?.Invoke(peer, $"the kernel refuses {what}: {e.Message}");
+        }
+        catch (ObjectDisposedException)
+        {
+            // The connection is gone already; its reader says so.
+        }
     }
 }

@@ -3,6 +3,7 @@ using SdnEdge.Core.Bgp;
 using SdnEdge.Core.Config;
 using SdnEdge.Core.Rib;
 using SdnEdge.Core.Wire;
+using SdnEdge.Router.Api;
 using SdnEdge.Router.Bgp;
 
 namespace SdnEdge.Router.Control;
@@ -43,6 +44,12 @@ internal sealed class BgpDriver(PeState state, ControlLoop loop) : ITimed, IWork
                 Port = peer.Port,
                 Import = Policy(peer.Import),
                 Export = Policy(peer.Export),
+                LimitV4 = peer.LimitV4,
+                LimitV6 = peer.LimitV6,
+                Password = peer.Password,
+                TtlSecurityHops = peer.TtlSecurity,
+                Ttl = peer.Multihop,
+                Shutdown = peer.Shutdown is not null,
             },
             loop.Now);
         SetExport(_config);
@@ -50,6 +57,9 @@ internal sealed class BgpDriver(PeState state, ControlLoop loop) : ITimed, IWork
 
     public void RemovePeer(IpAddress address)
     {
+        // A reload that shuts a peer down: its operator is told why before the peer is made anew.
+        string? text = state.Config.Bgp.Peers.FirstOrDefault(p => p.Address == address)?.Shutdown;
+        if (text is not null && _speaker?.Engine.Find(address) is { } peer) _speaker.Engine.Shutdown(peer, text, loop.Now);
         if (_speaker?.RemovePeer(address, loop.Now) == true) state.Events.Add(loop.Now, "bgp", address.ToString(), "removed");
     }
 
@@ -88,7 +98,39 @@ internal sealed class BgpDriver(PeState state, ControlLoop loop) : ITimed, IWork
     /// <summary>At the end of a round: what is to be told goes out.</summary>
     public void Flush() => _speaker?.Flush();
 
-    public IReadOnlyList<BgpPeerInfo> Peers(long now) => [.. _speaker?.Engine.Peers.Select(p => p.ToInfo(now)).Select(i => i with { State = System.Text.Json.JsonNamingPolicy.KebabCaseLower.ConvertName(i.State) }) ?? []];
+    public IReadOnlyList<BgpPeerInfo> Peers(long now) => [.. _speaker?.Engine.Peers.Select(p => p.ToInfo(now)).Select(i => i with { State = KebabWord(i.State) }) ?? []];
+
+    /// <summary>Carries out what the operator wants of a session.</summary>
+    public BgpPeerReply Act(string text, BgpPeerAction action, BgpPeerRequest request)
+    {
+        BgpPeer peer = IpAddress.TryParse(text, out IpAddress address) && _speaker?.Engine.Find(address) is { } known ? known
+            : throw new ProblemException(Problems.NotFound($"there is no BGP peer '{text}'; there are {string.Join(", ", state.Config.Bgp.Peers.Select(p => p.Address))}"));
+        if (request.Text is { } words && System.Text.Encoding.UTF8.GetByteCount(words) is > ShutdownText.MaxBytes and int length)
+            throw new ProblemException(Problems.BadRequest($"the text has {length} octets; RFC 9003 carries {ShutdownText.MaxBytes}", [new ProblemError("text", "make it shorter")]));
+        BgpEngine engine = _speaker!.Engine;
+        string detail;
+        switch (action)
+        {
+            case BgpPeerAction.Refresh:
+                BgpFamilies families = engine.RequestRefresh(peer);
+                if (families == BgpFamilies.None)
+                    throw new ProblemException(Problems.WrongState(peer.State == BgpState.Established ? "the peer does not know route refresh (RFC 2918); reset the session instead" : $"the session is {Kebab(peer.State)}; it sends everything when it comes up"));
+                detail = $"asked for {(families == BgpFamilies.Both ? "IPv4 and IPv6" : families == BgpFamilies.V4 ? "IPv4" : "IPv6")}";
+                break;
+            case BgpPeerAction.Reset:
+                engine.Restart(peer, request.Text, loop.Now);
+                detail = "the session starts anew";
+                break;
+            default:
+                engine.Shutdown(peer, request.Text, loop.Now);
+                detail = "the session stays down until it is reset";
+                break;
+        }
+
+        _speaker.Flush();
+        state.Events.Add(loop.Now, "bgp", peer.ToString(), Kebab(action), detail);
+        return new BgpPeerReply(peer.ToString(), action, Kebab(peer.State), detail);
+    }
 
     public void Poll(long now) => _speaker?.Poll(now);
 
@@ -120,6 +162,11 @@ internal sealed class BgpDriver(PeState state, ControlLoop loop) : ITimed, IWork
         }
     }
 
+    private static string Kebab<T>(T value)
+        where T : struct, Enum => KebabWord(value.ToString());
+
+    private static string KebabWord(string word) => System.Text.Json.JsonNamingPolicy.KebabCaseLower.ConvertName(word);
+
     private uint LocalPrefOf(IpPrefix prefix) => _localPref.TryGetValue(prefix, out uint value) ? value : _config.LocalPref;
 
     private bool IsPeer(IpPrefix prefix) => prefix.Length == prefix.Address.BitLength && _speaker!.Engine.Find(prefix.Address) is not null;
@@ -136,6 +183,8 @@ internal sealed class BgpDriver(PeState state, ControlLoop loop) : ITimed, IWork
         _speaker = new BgpSpeaker(settings, state.Default.Rib, new BgpTransportOptions(node.Loopbacks, node.Bgp.Port), Wake);
         _speaker.Engine.SessionChanged += (peer, reason) =>
             state.Events.Add(loop.Now, "bgp", peer.Settings.Address.ToString(), reason is null ? "established" : "down", reason);
+        _speaker.Engine.Warned += (peer, what) => state.Events.Add(loop.Now, "bgp", peer.Settings.Address.ToString(), "warning", what);
+        _speaker.TransportFault += (peer, what) => state.Events.Add(loop.Now, "bgp", peer.ToString(), "warning", what);
         _speaker.Start();
         return _speaker;
     }

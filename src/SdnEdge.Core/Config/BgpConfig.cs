@@ -1,0 +1,65 @@
+using SdnEdge.Core.Bgp;
+using SdnEdge.Core.Wire;
+
+namespace SdnEdge.Core.Config;
+
+/// <summary>What BGP offers to its peers.</summary>
+[Flags]
+public enum AdvertiseSources
+{
+    /// <summary>Nothing.</summary>
+    None = 0,
+    /// <summary>Subnets of ports.</summary>
+    Connected = 1,
+    /// <summary>Static routes.</summary>
+    Static = 2,
+}
+
+/// <summary>BGP.</summary>
+public sealed record BgpConfig
+{
+    /// <summary>TCP port to listen on and to connect to.</summary>
+    public const int DefaultPort = 179;
+
+    /// <summary>Peers.</summary>
+    public IReadOnlyList<BgpPeerConfig> Peers { get; init; } = [];
+
+    /// <summary>Sources that are advertised.</summary>
+    public AdvertiseSources Advertise { get; init; } = AdvertiseSources.None;
+
+    /// <summary>LOCAL_PREF of what this PE originates.</summary>
+    public uint LocalPref { get; init; } = 100;
+
+    /// <summary>TCP port to listen on, 1 to 65535.</summary>
+    public int Port { get; init; } = DefaultPort;
+}
+
+/// <summary>A BGP peer.</summary>
+/// <param name="Address">Peer address.</param>
+/// <param name="As">Peer AS; the same as ours = iBGP.</param>
+/// <param name="HoldTimeSeconds">Hold time offered, 0 or 3 to 65535 (RFC 4271 4.2).</param>
+/// <param name="Passive">True: wait for the peer to connect.</param>
+/// <param name="Port">TCP port of the peer.</param>
+/// <param name="Import">True: its routes are taken. Null: from iBGP all, from eBGP none (RFC 8212).</param>
+/// <param name="Export">True: routes are told to it. Null: to iBGP all, to eBGP none (RFC 8212).</param>
+public sealed record BgpPeerConfig(
+    IpAddress Address, uint As, int HoldTimeSeconds = 90, bool Passive = false, int Port = BgpConfig.DefaultPort, bool? Import = null, bool? Export = null)
+{
+    /// <summary>Most IPv4 prefixes taken; null: no limit.</summary>
+    public BgpPrefixLimit? LimitV4 { get; init; }
+
+    /// <summary>Most IPv6 prefixes taken; null: no limit.</summary>
+    public BgpPrefixLimit? LimitV6 { get; init; }
+
+    /// <summary>TCP-MD5 (RFC 2385); null: none.</summary>
+    public BgpPassword? Password { get; init; }
+
+    /// <summary>GTSM (RFC 5082): the peer is at most so many hops away, 1 to 254; null: not used.</summary>
+    public int? TtlSecurity { get; init; }
+
+    /// <summary>TTL of what is sent, 2 to 255, for an eBGP peer that is not on the link; null: 1 over eBGP.</summary>
+    public int? Multihop { get; init; }
+
+    /// <summary>Not null: the session is shut down, and the text is told to the peer's operator (RFC 9003).</summary>
+    public string? Shutdown { get; init; }
+}

@@ -1,0 +1,101 @@
+using System.Text;
+using SdnEdge.Core.Bgp;
+using SdnEdge.Core.Wire;
+
+namespace SdnEdge.Core.Config;
+
+/// <summary>Reads the <c>bgp:</c> part of a PE's configuration; docs/bgp.md lists its keys.</summary>
+internal static class BgpConfigReader
+{
+    private const int MaxLimit = 100_000_000;
+
+    public static BgpConfig Read(MapReader node, uint ownAs, Dictionary<object, MapReader> places)
+    {
+        if (node.Map("bgp") is not { } bgp) return new BgpConfig();
+        var peers = new List<BgpPeerConfig>();
+        foreach (MapReader item in bgp.Maps("peers"))
+        {
+            BgpPeerConfig peer = ReadPeer(item, ownAs);
+            item.Finish();
+            peers.Add(peer);
+            places[peer] = item;
+        }
+
+        AdvertiseSources sources = AdvertiseSources.None;
+        foreach ((YamlText item, string path) in bgp.Texts("advertise"))
+        {
+            if (item.Text == "connected") sources |= AdvertiseSources.Connected;
+            else if (item.Text == "static") sources |= AdvertiseSources.Static;
+            else bgp.Errors.Add(item, path, $"'{item.Text}' is not known; write connected or static{MapReader.DidYouMean(item.Text, ["connected", "static"])}");
+        }
+
+        var config = new BgpConfig
+        {
+            Peers = peers,
+            Advertise = sources,
+            LocalPref = (uint)bgp.Number("localPref", 0, uint.MaxValue, 100),
+            Port = (int)bgp.Number("port", 1, 65535, BgpConfig.DefaultPort),
+        };
+        bgp.Finish();
+        return config;
+    }
+
+    private static BgpPeerConfig ReadPeer(MapReader item, uint ownAs)
+    {
+        IpAddress address = item.Address("address", required: true, "10.255.0.2");
+        uint peerAs = (uint)item.Number("as", 1, uint.MaxValue, 0, required: true);
+        long holdTime = item.Number("holdTime", 0, 65535, 90);
+        if (holdTime is 1 or 2) item.Error("holdTime", $"{holdTime} s is not allowed (RFC 4271 4.2); write 0 for never, or 3 and more");
+        var peer = new BgpPeerConfig(address, peerAs, (int)holdTime, item.Flag("passive", false), (int)item.Number("port", 1, 65535, BgpConfig.DefaultPort),
+            ReadPolicy(item, "import"), ReadPolicy(item, "export"))
+        {
+            Password = ReadPassword(item),
+            TtlSecurity = (int?)item.OptionalNumber("ttlSecurity", 1, 254),
+            Multihop = (int?)item.OptionalNumber("multihop", 2, 255),
+            Shutdown = ReadShutdown(item),
+        };
+        if (peer.TtlSecurity is not null && peer.Multihop is not null)
+            item.Error("multihop", "cannot stand beside ttlSecurity, which sends with TTL 255; keep ttlSecurity and write the number of hops there");
+        if (peer.Multihop is not null && peerAs == ownAs) item.Error("multihop", "is for eBGP; an iBGP peer may be any number of hops away, so take it out");
+        return ReadLimits(item, peer);
+    }
+
+    private static bool? ReadPolicy(MapReader item, string key) => item.Has(key) ? item.Choice(key, true, ("all", true), ("none", false)) : null;
+
+    private static BgpPassword? ReadPassword(MapReader item)
+    {
+        if (!item.Has("password")) return null;
+        string? text = item.Text("password", example: "\"a shared secret\"");
+        int length = text is null ? 0 : Encoding.UTF8.GetByteCount(text);
+        if (length is > 0 and <= BgpPassword.MaxBytes) return new BgpPassword(text!);
+
+        // Never the text itself: errors are printed and logged.
+        if (text is not null) item.Error("password", $"has {length} octets; write 1 to {BgpPassword.MaxBytes}, the same as at the peer");
+        return null;
+    }
+
+    private static string? ReadShutdown(MapReader item)
+    {
+        if (!item.Has("shutdown")) return null;
+        string? text = item.Text("shutdown", example: "\"maintenance until 6:00\"");
+        if (text is "false" or "no" or "off") return null;
+        if (text is "true" or "yes" or "on") return "";
+        int length = text is null ? 0 : Encoding.UTF8.GetByteCount(text);
+        if (length > ShutdownText.MaxBytes) item.Error("shutdown", $"the text has {length} octets; RFC 9003 carries {ShutdownText.MaxBytes}");
+        return text;
+    }
+
+    private static BgpPeerConfig ReadLimits(MapReader item, BgpPeerConfig peer)
+    {
+        if (item.Map("maxPrefixes") is not { } map) return peer;
+        int warn = (int)map.Number("warning", 1, 100, 75), restart = (int)map.Number("restart", 0, 86_400, 0);
+        int? v4 = (int?)map.OptionalNumber("ipv4", 1, MaxLimit), v6 = (int?)map.OptionalNumber("ipv6", 1, MaxLimit);
+        if (v4 is null && v6 is null && !map.Has("ipv4") && !map.Has("ipv6")) map.Errors.Add(map.Node, map.Path, "limits no family; write ipv4: NUMBER, ipv6: NUMBER or both");
+        map.Finish();
+        return peer with
+        {
+            LimitV4 = v4 is { } most4 ? new BgpPrefixLimit(most4, warn, restart) : null,
+            LimitV6 = v6 is { } most6 ? new BgpPrefixLimit(most6, warn, restart) : null,
+        };
+    }
+}
