@@ -284,7 +284,7 @@ public sealed partial class BgpEngine
                 _wire.Connect(peer);
                 break;
             case FsmActionKind.SendOpen:
-                var open = new OpenMessage(_settings.As, peer.Settings.HoldTimeSeconds, _settings.RouterId, peer.Settings.Families, FourOctetAs: true, RouteRefresh: true) { EnhancedRefresh = true };
+                var open = new OpenMessage(_settings.As, peer.Settings.HoldTimeSeconds, _settings.RouterId, peer.Settings.Families, FourOctetAs: true, RouteRefresh: true) { EnhancedRefresh = true, GracefulRestart = new GracefulRestart(0) };
                 Send(peer, action.Side, open.Write(_message));
                 break;
             case FsmActionKind.SendKeepalive:

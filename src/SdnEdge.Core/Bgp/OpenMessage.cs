@@ -21,11 +21,15 @@ public sealed record OpenMessage(uint As, ushort HoldTimeSeconds, uint RouterId,
     private const byte CapabilityRouteRefresh = 2;
     private const byte CapabilityFourOctetAs = 65;
     private const byte CapabilityEnhancedRefresh = 70;
+    private const byte CapabilityGracefulRestart = 64;
     private const byte ParameterCapabilities = 2;
     private const byte ParameterExtended = 255;
 
     /// <summary>RFC 7313: the sender marks where a refresh begins and ends.</summary>
     public bool EnhancedRefresh { get; init; }
+
+    /// <summary>RFC 4724; null when the capability is not there.</summary>
+    public GracefulRestart? GracefulRestart { get; init; }
 
     /// <summary>Codes of all capabilities the sender named, known to us or not, in order.</summary>
     public IReadOnlyList<byte> CapabilityCodes { get; init; } = [];
@@ -69,6 +73,7 @@ public sealed record OpenMessage(uint As, ushort HoldTimeSeconds, uint RouterId,
         {
             CapabilityCodes = found.Codes ?? [],
             EnhancedRefresh = found.EnhancedRefresh,
+            GracefulRestart = found.GracefulRestart,
         };
         return BgpFault.None;
     }
@@ -93,6 +98,11 @@ public sealed record OpenMessage(uint As, ushort HoldTimeSeconds, uint RouterId,
         }
 
         if (EnhancedRefresh) at += Capability(body[at..], CapabilityEnhancedRefresh, []);
+        if (GracefulRestart is { } restart)
+        {
+            Span<byte> value = stackalloc byte[Bgp.GracefulRestart.MaxSize];
+            at += Capability(body[at..], CapabilityGracefulRestart, value[..restart.Write(value)]);
+        }
 
         // All capabilities in one parameter, as RFC 5492 4 prefers.
         body[9] = (byte)(at - 10);
@@ -139,7 +149,11 @@ public sealed record OpenMessage(uint As, ushort HoldTimeSeconds, uint RouterId,
                 case CapabilityEnhancedRefresh when value.Length == 0:
                     found.EnhancedRefresh = true;
                     break;
-                case CapabilityMultiprotocol or CapabilityFourOctetAs or CapabilityRouteRefresh or CapabilityEnhancedRefresh:
+                case CapabilityGracefulRestart when value.Length >= 2 && value.Length % 4 == 2:
+                    // Several of them: the last one counts (RFC 4724 3).
+                    found.GracefulRestart = Bgp.GracefulRestart.Read(value);
+                    break;
+                case CapabilityMultiprotocol or CapabilityFourOctetAs or CapabilityRouteRefresh or CapabilityEnhancedRefresh or CapabilityGracefulRestart:
                     return false;
                 default:
                     break;
@@ -159,6 +173,7 @@ public sealed record OpenMessage(uint As, ushort HoldTimeSeconds, uint RouterId,
         public bool FourOctetAs;
         public bool RouteRefresh;
         public bool EnhancedRefresh;
+        public GracefulRestart? GracefulRestart;
         public List<byte>? Codes;
     }
 }

@@ -110,10 +110,35 @@ public sealed class FrrTests
         Assert.Contains("cease", a.Ask(() => peer.LastError), StringComparison.Ordinal);
     }
 
-    private static void StartFrr(PeerRig rig)
+    [RootFact]
+    public void FRR_with_a_password_a_shutdown_text_and_a_refresh_of_ours()
+    {
+        using var rig = new PeerRig();
+        SpeakerHost a = rig.AddSpeaker(1, s => s with { Password = new BgpPassword("s3cret") });
+        StartFrr(rig, "\n neighbor pe password s3cret");
+        Advertise(a, 100);
+        Best(rig, Server4, "10.255.0.1", 100);
+        BgpPeer peer = a.Ask(() => a.Speaker.Engine.Peers.Single());
+        a.Await(() => a.Rib.Best(IpPrefix.Parse("10.2.3.0/24")) is not null, "FRR's route");
+
+        // Behind FRR's back its route is lost; our refresh brings it again, and the session stays.
+        a.Do(() => a.Rib.Withdraw(peer.Origin, IpPrefix.Parse("10.2.3.0/24"), SpeakerHost.Now));
+        Assert.Equal(BgpFamilies.Both, a.Ask(() => a.Speaker.Engine.RequestRefresh(peer)));
+        a.Await(() => a.Rib.Best(IpPrefix.Parse("10.2.3.0/24")) is not null, "FRR's route again");
+        Assert.Equal(1, a.Ask(() => peer.Transitions));
+
+        a.Do(() => a.Speaker.Engine.Shutdown(peer, "maintenance until 6:00", SpeakerHost.Now));
+        PeerRig.Await(() => Vtysh(rig, "show bgp neighbors 10.255.0.1"), t => t.Contains("Cease/Administrative Shutdown", StringComparison.Ordinal), "FRR knows that it is a shutdown");
+        a.Do(() => a.Speaker.Engine.Restart(peer, null, SpeakerHost.Now));
+        a.Await(() => peer.Transitions == 2, "the session is back");
+        Vtysh(rig, "configure terminal", "router bgp 65000", "neighbor 10.255.0.1 shutdown message back at noon");
+        a.Await(() => peer.LastError?.Contains("\"back at noon\"", StringComparison.Ordinal) == true, "we show FRR's text");
+    }
+
+    private static void StartFrr(PeerRig rig, string more = "")
     {
         string configuration = Path.Combine(rig.Folder, "bgpd.conf");
-        File.WriteAllText(configuration, Configuration);
+        File.WriteAllText(configuration, Configuration.Replace("\n neighbor pe timers connect 1", "\n neighbor pe timers connect 1" + more, StringComparison.Ordinal));
         File.WriteAllText(Path.Combine(rig.Folder, "zebra.conf"), string.Empty);
         File.WriteAllText(Path.Combine(rig.Folder, "vtysh.conf"), string.Empty);
         PeerRig.Run("chown", "-R", "frr:frr", rig.Folder);
@@ -160,6 +185,6 @@ public sealed class FrrTests
         return paths;
     }
 
-    private static string Vtysh(PeerRig rig, string command) =>
-        PeerRig.TryRun("vtysh", "--vty_socket", rig.Folder, "--config_dir", rig.Folder, "-d", "bgpd", "-c", command).Text;
+    private static string Vtysh(PeerRig rig, params string[] commands) => PeerRig.TryRun(
+        "vtysh", ["--vty_socket", rig.Folder, "--config_dir", rig.Folder, "-d", "bgpd", .. commands.SelectMany(c => (string[])["-c", c])]).Text;
 }

@@ -52,7 +52,7 @@ internal sealed class PeerRig : IDisposable
     public static IpAddress Loopback4(int i) => IpAddress.FromV4(0x0AFF_0000u | (uint)i);
 
     /// <summary>A speaker of ours at 10.255.0.{i}, with the peer at 10.255.0.3.</summary>
-    public SpeakerHost AddSpeaker(int i)
+    public SpeakerHost AddSpeaker(int i, Func<BgpPeerSettings, BgpPeerSettings>? with = null)
     {
         var options = new BgpTransportOptions([Loopback4(i)])
         {
@@ -63,7 +63,8 @@ internal sealed class PeerRig : IDisposable
         _speakers.Add(host);
         host.Reach(Loopback4(3));
         host.Reach(TwoSpeakersTests.Loopback6(3));
-        host.AddPeer(new BgpPeerSettings(Loopback4(3), 65000) { ConnectRetryMilliseconds = 500 });
+        var peer = new BgpPeerSettings(Loopback4(3), 65000) { ConnectRetryMilliseconds = 500 };
+        host.AddPeer(with is null ? peer : with(peer));
         return host;
     }
 

@@ -194,7 +194,7 @@ public sealed class TwoSpeakersTests
         return ((IPEndPoint)probe.LocalEndPoint!).Port;
     }
 
-    private static SpeakerHost Make(int i, int port, BgpTransportOptions? options = null)
+    internal static SpeakerHost Make(int i, int port, BgpTransportOptions? options = null)
     {
         var host = new SpeakerHost(
             new BgpSpeakerSettings(65000, (uint)i, Loopback4(i), Loopback6(i), Seed: i), options ?? new BgpTransportOptions([Address(i)], port));
