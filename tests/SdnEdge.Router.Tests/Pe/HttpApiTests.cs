@@ -67,6 +67,8 @@ public sealed class HttpApiTests
         await ProblemAsync(two.ApiA.GetAsync("v1/fib/lookup"), 400);
         await ProblemAsync(two.ApiA.GetAsync("v1/routes?limit=x"), 400);
         await ProblemAsync(two.ApiA.GetAsync("v1/migrations/none"), 404);
+        Assert.Contains("10.9.9.9", (await ProblemAsync(two.ApiA.PostAsync("v1/bgp/peers/10.9.9.9/refresh", null), 404)).Detail, StringComparison.Ordinal);
+        await ProblemAsync(two.ApiA.PostAsync("v1/bgp/peers/10.9.9.9/shutdown", Json("{\"text\": \"x\"}")), 404);
         await ProblemAsync(two.ApiA.PostAsync("v1/migrations/a%20b/switch", Json("{\"epoch\": 1}")), 400);
     }
 
@@ -101,6 +103,7 @@ public sealed class HttpApiTests
         [
             "/v1/node", "/v1/ports", "/v1/vrfs", "/v1/routes", "/v1/fib", "/v1/fib/lookup", "/v1/neighbors", "/v1/tunnels", "/v1/bgp/peers", "/v1/groups",
             "/v1/drops", "/v1/migrations", "/v1/migrations/{id}", "/v1/config/reload", "/v1/events", "/metrics",
+            .. Enum.GetNames<BgpPeerAction>().Select(n => $"/v1/bgp/peers/{{address}}/{n.ToLowerInvariant()}"),
             .. Enum.GetNames<SignalKind>().Select(n => $"/v1/migrations/{{id}}/{n.ToLowerInvariant()}"),
         ];
         Assert.Equal(expected.Order(StringComparer.Ordinal), paths.EnumerateObject().Select(p => p.Name).Order(StringComparer.Ordinal));
