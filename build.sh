@@ -62,14 +62,14 @@ install_packages() {
   trap - EXIT
   # What a package enables for the next boot is taken back: the user did not ask for a routing daemon on the machine.
   if [ -d /run/systemd/system ]; then
-    for unit in frr bird openvswitch-switch; do
+    for unit in frr bird gobgpd exabgp openbgpd openvswitch-switch; do
       case " ${missing[*]} " in *" $unit "*|*" ${unit}2 "*) systemctl disable --quiet "$unit" 2>/dev/null || true ;; esac
     done
   fi
 }
 
 LAB_PACKAGES=(iproute2 iputils-ping libpcap0.8 procps)
-TEST_PACKAGES=("${LAB_PACKAGES[@]}" tshark tcpdump frr bird2 ethtool jq curl openssl)
+TEST_PACKAGES=("${LAB_PACKAGES[@]}" tshark tcpdump frr bird2 gobgpd exabgp openbgpd ethtool jq curl openssl)
 BENCH_PACKAGES=("${LAB_PACKAGES[@]}" gcc libc6-dev openvswitch-switch ethtool util-linux)
 
 export DOTNET_CLI_TELEMETRY_OPTOUT=1 DOTNET_NOLOGO=1 MSBUILDDISABLENODEREUSE=1

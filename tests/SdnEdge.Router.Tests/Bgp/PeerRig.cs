@@ -10,17 +10,20 @@ namespace SdnEdge.Router.Tests.Bgp;
 /// <summary>
 /// Two network namespaces and a veth between them: our speakers on one side, a router of another make on the other.
 /// <code>
-///   ours: lo 10.255.0.1, 10.255.0.2        theirs: lo 10.255.0.3
-///         fd00:ff::1, fd00:ff::2                   fd00:ff::3
+///   ours: lo 10.255.0.1, .2, .4, .5        theirs: lo 10.255.0.3
+///         fd00:ff::1, ::2, ::4, ::5                fd00:ff::3
 ///         veth 172.16.0.1/24  ------------------  172.16.0.3/24
 /// </code>
 /// Both namespaces, all daemons (by process id) and the folder go away with Dispose.
 /// </summary>
 internal sealed class PeerRig : IDisposable
 {
+    // Loopbacks of our speakers: two PEs, an ingress PE, a router of another AS.
+    private static readonly int[] Mine = [1, 2, 4, 5];
     private static int _count;
 
     private readonly List<Process> _daemons = [];
+    private readonly Queue<string> _said = new();
     private readonly List<SpeakerHost> _speakers = [];
 
     public PeerRig()
@@ -33,11 +36,11 @@ internal sealed class PeerRig : IDisposable
         [
             $"netns add {Ours}", $"netns add {Theirs}",
             $"-n {Ours} link add veth0 type veth peer name veth0 netns {Theirs}",
-            .. Side(Ours, "1", ["10.255.0.1", "10.255.0.2"], ["fd00:ff::1", "fd00:ff::2"]),
+            .. Side(Ours, "1", [.. Mine.Select(i => $"10.255.0.{i}")], [.. Mine.Select(i => $"fd00:ff::{i}")]),
             .. Side(Theirs, "3", ["10.255.0.3"], ["fd00:ff::3"]),
             $"-n {Ours} route add 10.255.0.3 via 172.16.0.3", $"-n {Ours} -6 route add fd00:ff::3 via fd00:16::3",
-            $"-n {Theirs} route add 10.255.0.1 via 172.16.0.1", $"-n {Theirs} route add 10.255.0.2 via 172.16.0.1",
-            $"-n {Theirs} -6 route add fd00:ff::1 via fd00:16::1", $"-n {Theirs} -6 route add fd00:ff::2 via fd00:16::1",
+            .. Mine.Select(i => $"-n {Theirs} route add 10.255.0.{i} via 172.16.0.1"),
+            .. Mine.Select(i => $"-n {Theirs} -6 route add fd00:ff::{i} via fd00:16::1"),
         ];
         foreach (string line in setup) Run("ip", line.Split(' '));
     }
@@ -52,33 +55,50 @@ internal sealed class PeerRig : IDisposable
     public static IpAddress Loopback4(int i) => IpAddress.FromV4(0x0AFF_0000u | (uint)i);
 
     /// <summary>A speaker of ours at 10.255.0.{i}, with the peer at 10.255.0.3.</summary>
-    public SpeakerHost AddSpeaker(int i, Func<BgpPeerSettings, BgpPeerSettings>? with = null)
+    /// <param name="i">Last number of the loopback: 1, 2, 4 or 5.</param>
+    /// <param name="with">Changes the settings of the session.</param>
+    /// <param name="ownAs">AS of this speaker; the peer's is 65000.</param>
+    public SpeakerHost AddSpeaker(int i, Func<BgpPeerSettings, BgpPeerSettings>? with = null, uint ownAs = 65000)
     {
         var options = new BgpTransportOptions([Loopback4(i)])
         {
             SocketFactory = family => Namespaces.Run(Ours, () => new System.Net.Sockets.Socket(
                 family, System.Net.Sockets.SocketType.Stream, System.Net.Sockets.ProtocolType.Tcp)),
         };
-        var host = new SpeakerHost(new BgpSpeakerSettings(65000, 0x0AFF_0000u | (uint)i, Loopback4(i), TwoSpeakersTests.Loopback6(i), i), options);
+        var host = new SpeakerHost(new BgpSpeakerSettings(ownAs, 0x0AFF_0000u | (uint)i, Loopback4(i), TwoSpeakersTests.Loopback6(i), i), options);
         _speakers.Add(host);
         host.Reach(Loopback4(3));
         host.Reach(TwoSpeakersTests.Loopback6(3));
-        var peer = new BgpPeerSettings(Loopback4(3), 65000) { ConnectRetryMilliseconds = 500 };
-        host.AddPeer(with is null ? peer : with(peer));
+        var settings = new BgpPeerSettings(Loopback4(3), 65000) { ConnectRetryMilliseconds = 500 };
+        host.AddPeer(with is null ? settings : with(settings));
         return host;
     }
 
     /// <summary>Starts a daemon in their namespace; it must stay in the foreground.</summary>
-    public void StartDaemon(params string[] command)
+    /// <returns>The daemon's own process.</returns>
+    public Process StartDaemon(params string[] command) => Start(Theirs, command);
+
+    /// <summary>The last lines that the daemons wrote.</summary>
+    public string Said
+    {
+        get
+        {
+            lock (_said) return string.Join('\n', _said);
+        }
+    }
+
+    /// <summary>Starts a program in one of the namespaces; it is ended with the rig at the latest.</summary>
+    public Process Start(string ns, params string[] command)
     {
         var start = new ProcessStartInfo("ip") { UseShellExecute = false, RedirectStandardOutput = true, RedirectStandardError = true };
-        foreach (string word in (string[])["netns", "exec", Theirs, .. command]) start.ArgumentList.Add(word);
+        foreach (string word in (string[])["netns", "exec", ns, .. command]) start.ArgumentList.Add(word);
         Process daemon = Process.Start(start)!;
-        daemon.OutputDataReceived += (_, _) => { };
-        daemon.ErrorDataReceived += (_, _) => { };
+        daemon.OutputDataReceived += (_, line) => Hear(line.Data);
+        daemon.ErrorDataReceived += (_, line) => Hear(line.Data);
         daemon.BeginOutputReadLine();
         daemon.BeginErrorReadLine();
         _daemons.Add(daemon);
+        return daemon;
     }
 
     /// <summary>Runs a command to its end; fails when it does.</summary>
@@ -120,13 +140,29 @@ internal sealed class PeerRig : IDisposable
         {
             // "ip netns exec" has become the daemon: the id is its own.
             if (!daemon.HasExited) daemon.Kill();
-            daemon.WaitForExit();
+        }
+
+        // What a daemon started itself and did not take with it: the namespace is ours alone.
+        foreach (string id in TryRun("ip", "netns", "pids", Theirs).Text.Split('\n', StringSplitOptions.RemoveEmptyEntries)) TryRun("kill", "-KILL", id);
+        foreach (Process daemon in _daemons)
+        {
+            daemon.WaitForExit(5000);
             daemon.Dispose();
         }
 
         TryRun("ip", "netns", "del", Ours);
         TryRun("ip", "netns", "del", Theirs);
         Directory.Delete(Folder, recursive: true);
+    }
+
+    private void Hear(string? line)
+    {
+        if (line is null) return;
+        lock (_said)
+        {
+            _said.Enqueue(line);
+            if (_said.Count > 40) _said.Dequeue();
+        }
     }
 
     private static IEnumerable<string> Side(string ns, string last, string[] loopbacks4, string[] loopbacks6)
