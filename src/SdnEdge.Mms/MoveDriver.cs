@@ -67,7 +67,7 @@ public sealed class MoveDriver
 
         IReadOnlyList<string> residue = await ResidueAsync(plan);
         var result = new MoveResult(plan, fsm.Outcome.Value, fsm.Failure, fsm.Timeline, fsm.DirectAt, _signals, _pausedNs, _resumedNs,
-            _seen.GetValueOrDefault(plan.Source.Pe), _seen.GetValueOrDefault(plan.Target.Pe), residue);
+            _seen.GetValueOrDefault(plan.Source.Pe), _seen.GetValueOrDefault(plan.Target.Pe), residue, fsm.Proof, fsm.ProvedByMarker);
         _journal?.Write(plan.Migration, "end", new { result.Outcome, result.Failure, result.Timeline, result.Residue });
         return result;
     }
@@ -208,10 +208,12 @@ public sealed class MoveDriver
         MoveStage.Resume => $"{plan.Server} becomes live at {plan.Target.Site}",
         MoveStage.Release => $"{plan.Target.Pe} sends what it held, in order",
         MoveStage.Advertise => $"{plan.Target.Pe} advertises with LOCAL_PREF {plan.LocalPref}",
+        MoveStage.DirectPath when plan.Order is not null => $"waiting for the flush markers of {string.Join(", ", plan.Ingress)}",
         MoveStage.DirectPath => $"waiting for the direct path on {string.Join(", ", plan.Ingress)}",
         MoveStage.Withdraw => $"{plan.Source.Pe} withdraws",
         MoveStage.Drain => $"the tunnel drains until it is quiet for {plan.Timeouts.Quiet} ms",
         MoveStage.TeardownSource => $"{plan.Source.Pe} takes tunnel and group away",
+        MoveStage.LastPacket => $"{plan.Target.Pe} waits for the last packet of the tunnel",
         MoveStage.TeardownTarget => $"{plan.Target.Pe} takes tunnel, group and hold away",
         MoveStage.ReturnServer => $"giving up ({fsm.Failure}): {plan.Server} becomes live at {plan.Source.Site} again",
         MoveStage.AbortSource => $"giving up ({fsm.Failure}): {plan.Source.Pe} switches back",

@@ -14,14 +14,17 @@ namespace SdnEdge.Mms;
 /// <param name="TargetPe">PE that will serve it.</param>
 /// <param name="TargetSite">Site where it goes.</param>
 /// <param name="TargetPort">Port of that PE towards the site.</param>
-/// <param name="Ingress">PEs that must have the direct path; empty = none is waited for.</param>
+/// <param name="Ingress">PEs that must have the direct path; empty = none is waited for. The two ends need not be named: their part is their own.</param>
 /// <param name="Hold">Caps of the hold; null = defaults.</param>
 /// <param name="BlackoutMs">Least time between pause and resume.</param>
 /// <param name="Timeouts">Bounds; null = defaults.</param>
+/// <param name="KeepOrder">True: ingress PEs send flush markers, and the target keeps order by them.</param>
+/// <param name="OrderBoundMs">Longest time that packets of an ingress wait at the target for its marker.</param>
+/// <param name="OthersHoldMs">How long packets of PEs that send no markers wait; 0 = they are delivered as they come.</param>
 public sealed record MoveRequest(
     string Server, string Vrf, IReadOnlyList<string> Prefixes, string SourcePe, string SourceSite, string SourcePort,
     string TargetPe, string TargetSite, string TargetPort, IReadOnlyList<string> Ingress, HoldOptions? Hold = null,
-    int BlackoutMs = 300, MoveTimeouts? Timeouts = null);
+    int BlackoutMs = 300, MoveTimeouts? Timeouts = null, bool KeepOrder = true, int OrderBoundMs = 1000, int OthersHoldMs = 0);
 
 /// <summary>
 /// Makes a plan from a request: loopbacks, a fresh migration id, an epoch and a LOCAL_PREF higher than any in use, a free tunnel key.
@@ -53,8 +56,23 @@ public static class MovePlanner
             $"{request.Server}-{wallClock.ToUniversalTime():yyyyMMddTHHmmssfff}", epoch, request.Server, request.Vrf,
             new MoveEnd(request.SourcePe, request.SourceSite, sourceNode.RouterId, [.. request.Prefixes.Select(p => new MovingPrefix(p, request.SourcePort))]),
             new MoveEnd(request.TargetPe, request.TargetSite, targetNode.RouterId, [.. request.Prefixes.Select(p => new MovingPrefix(p, request.TargetPort))]),
-            request.Ingress, FreeKey(epoch, await source.TunnelsAsync(cancel), await target.TunnelsAsync(cancel)),
-            await LocalPrefAsync([source, target], request, cancel), request.Hold ?? new HoldOptions(), request.BlackoutMs, request.Timeouts ?? new MoveTimeouts());
+            [.. request.Ingress.Where(p => p != request.SourcePe && p != request.TargetPe)], FreeKey(epoch, await source.TunnelsAsync(cancel), await target.TunnelsAsync(cancel)),
+            await LocalPrefAsync([source, target], request, cancel), request.Hold ?? new HoldOptions(), request.BlackoutMs, request.Timeouts ?? new MoveTimeouts(),
+            request.KeepOrder && request.Hold is not { Disabled: true } ? await OrderAsync(request, pes, sourceNode, cancel) : null);
+    }
+
+    // The source is an ingress too: of its own clients, and of all who have not moved when its tunnel goes.
+    private static async Task<OrderOptions> OrderAsync(
+        MoveRequest request, IReadOnlyDictionary<string, PeClient> pes, NodeInfo source, CancellationToken cancel)
+    {
+        var ingress = new List<OrderedIngress> { new(request.SourcePe, source.Loopbacks ?? [source.RouterId]) };
+        foreach (string pe in request.Ingress.Where(p => p != request.SourcePe && p != request.TargetPe && pes.ContainsKey(p)).Distinct())
+        {
+            NodeInfo node = await pes[pe].NodeAsync(cancel);
+            ingress.Add(new OrderedIngress(pe, node.Loopbacks ?? [node.RouterId]));
+        }
+
+        return new OrderOptions(ingress, request.OrderBoundMs, request.OthersHoldMs);
     }
 
     // Higher than what anybody advertises with now, so that the way there and back again both win. The target has what the

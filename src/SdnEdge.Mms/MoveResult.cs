@@ -29,10 +29,12 @@ public sealed record SignalRecord(string Pe, SignalKind Signal, long SentNs, lon
 /// <param name="Source">The source's last word on the migration before teardown.</param>
 /// <param name="Target">The target's last word on the migration before teardown.</param>
 /// <param name="Residue">What is left over of it on the two PEs; empty after a clean end.</param>
+/// <param name="Proof">What showed that the tunnel could go.</param>
+/// <param name="ProvedByMarker">Ingress PEs whose flush markers showed that they are on the direct path; of the others their routes did.</param>
 public sealed record MoveResult(
     MovePlan Plan, MoveOutcome Outcome, string? Failure, IReadOnlyList<StageRecord> Timeline, IReadOnlyDictionary<string, long> DirectAt,
     IReadOnlyList<SignalRecord> Signals, long? PausedNs, long? ResumedNs, MigrationInfo? Source, MigrationInfo? Target,
-    IReadOnlyList<string> Residue)
+    IReadOnlyList<string> Residue, TeardownProof Proof = TeardownProof.None, IReadOnlySet<string>? ProvedByMarker = null)
 {
     /// <summary>True when the server moved and nothing is left over.</summary>
     public bool Succeeded => Outcome == MoveOutcome.Moved && Residue.Count == 0;

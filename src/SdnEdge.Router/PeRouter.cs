@@ -42,6 +42,7 @@ public sealed class PeRouter : IPeControl, IAsyncDisposable
     private readonly SlowPathDriver _slowPath;
     private readonly TunnelKeeper _tunnels;
     private readonly BgpDriver _bgp;
+    private readonly MarkerDriver _markers;
     private readonly MigrationActions _actions;
     private readonly MigrationRunner _migrations;
     private readonly ConfigApplier _config;
@@ -65,7 +66,9 @@ public sealed class PeRouter : IPeControl, IAsyncDisposable
         _slowPath = new SlowPathDriver(_state, _loop, _tunnels.OnReply);
         _bgp = new BgpDriver(_state, _loop);
         _state.RoutesChanged = _bgp.RoutesChanged;
-        _actions = new MigrationActions(_state, _tunnels, _slowPath.Resolve, _bgp.SetLocalPref, _loop);
+        _markers = new MarkerDriver(_state, _loop);
+        _actions = new MigrationActions(_state, _tunnels, _slowPath.Resolve, _bgp.SetMoved, _markers, _loop);
+        _slowPath.Markers = _actions.Marker;
         _migrations = new MigrationRunner(_state, _tunnels, _actions, _loop);
         _config = new ConfigApplier(_state, _tunnels, _slowPath, _bgp, _loop);
         _view = new PeView(_state, _tunnels, _slowPath, _bgp, _loop);
@@ -73,6 +76,7 @@ public sealed class PeRouter : IPeControl, IAsyncDisposable
         _loop.Add(_state);
         _loop.Add(_slowPath);
         _loop.Add(_tunnels);
+        _loop.Add(_markers);
         _loop.Add(_migrations);
         _loop.Add((ITimed)_bgp);
         _loop.Add((IWorkSource)_bgp);
@@ -117,7 +121,7 @@ public sealed class PeRouter : IPeControl, IAsyncDisposable
     public Task<NodeInfo> NodeAsync() => _loop.RunAsync(() => new NodeInfo(
         _state.Config.Name, _state.Config.RouterId.ToString(), _state.Config.As,
         typeof(PeRouter).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion.Split('+')[0] ?? "0",
-        Environment.ProcessId, _startedAt, _ready));
+        Environment.ProcessId, _startedAt, _ready, [.. _state.Config.Loopbacks.Select(l => l.ToString())]));
 
     /// <inheritdoc/>
     public Task<IReadOnlyList<PortInfo>> PortsAsync() => _loop.RunAsync(_view.Ports);

@@ -50,12 +50,15 @@ internal static class MigrateCommand
         var server = new Option<string>("--server") { Description = "The server.", DefaultValueFactory = _ => "vs" };
         var to = new Option<string>("--to") { Description = "Site to move to, e.g. dc-b.", Required = true };
         var blackout = new Option<int>("--blackout") { Description = "Milliseconds for which the server is nowhere: the final copy of a real one.", DefaultValueFactory = _ => 300 };
+        var noOrder = new Option<bool>("--no-order") { Description = "Without flush markers: packets may be reordered when ingress PEs go over to the direct path." };
+        var orderBound = new Option<int>("--order-bound") { Description = "Longest time in which packets of an ingress wait for its flush marker, milliseconds.", DefaultValueFactory = _ => 1000 };
+        var othersHold = new Option<int>("--others-hold") { Description = "How long packets of PEs that send no flush markers wait, milliseconds: longer than the old path is longer than the direct one; 0 = they are delivered as they come." };
         var journal = new Option<string?>("--journal") { Description = "File for the journal of intents and results; default: moves.jsonl in the lab's folder." };
         var command = new Command("run",
             "Plans a move and drives it: prepare, switch, blackout, release, advertise, direct path, withdraw, drain, teardown. "
             + "Ctrl-C gives it up while the server is not yet live at its new site. Exit code 0: moved, nothing left over; 1: not moved, all as before; 3: unfinished, see the text.")
         {
-            LabName, server, to, blackout, NoHold, HoldBytes, HoldPackets, HoldMs, HoldRate, HoldPolicy, journal, Output, StateRoot,
+            LabName, server, to, blackout, noOrder, orderBound, othersHold, NoHold, HoldBytes, HoldPackets, HoldMs, HoldRate, HoldPolicy, journal, Output, StateRoot,
         };
         command.SetAction((parse, cancel) => GuardAsync(async () =>
         {
@@ -63,7 +66,12 @@ internal static class MigrateCommand
             if (wait is < 0 or > 600_000) return Fail($"--blackout {wait} is out of range; give 0 to 600000 milliseconds.");
             RunningLab lab = RunningLab.Attach(Which(parse), parse.GetValue(StateRoot));
             string name = parse.GetValue(server)!;
-            MoveRequest request = await LabMoves.RequestAsync(lab, name, parse.GetValue(to)!, wait, Hold(parse), null, cancel);
+            int bound = parse.GetValue(orderBound), others = parse.GetValue(othersHold);
+            if (bound is < 1 or > 60_000 || others is < 0 or > 60_000) return Fail("--order-bound is 1 to 60000 milliseconds, --others-hold 0 to 60000.");
+            MoveRequest request = await LabMoves.RequestAsync(lab, name, parse.GetValue(to)!, wait, Hold(parse), null, cancel) with
+            {
+                KeepOrder = !parse.GetValue(noOrder), OrderBoundMs = bound, OthersHoldMs = others,
+            };
             Dictionary<string, PeClient> pes = LabMoves.Clients(lab, request);
             try
             {
@@ -98,7 +106,9 @@ internal static class MigrateCommand
         if (result is { PausedNs: { } paused, ResumedNs: { } resumed }) Console.WriteLine($"blackout   {(resumed - paused) / 1e6:0.0} ms");
         if (result.Target?.Hold is { } hold)
             Console.WriteLine($"hold       {hold.PacketsHeldTotal} packets held, {hold.Released} released, {hold.DroppedNewest + hold.DroppedOldest + hold.Expired} dropped, peak {hold.PeakBytes} bytes");
-        if (result.Source?.Group is { } group) Console.WriteLine($"tunnel     {group.TunnelPackets} packets, {(result.TunnelTornDown ? "torn down" : "still there")}");
+        if (result.Source?.Group is { } group) Console.WriteLine($"tunnel     {group.TunnelPackets} packets, {(result.TunnelTornDown ? $"torn down (proof: {JsonNamingPolicy.KebabCaseLower.ConvertName(result.Proof.ToString())})" : "still there")}");
+        if (result.Target?.Order is { } order)
+            Console.WriteLine($"order      {order.Gates.Sum(g => g.PacketsHeldTotal)} direct packets waited for flush markers; proved by markers: {(result.ProvedByMarker is { Count: > 0 } proved ? string.Join(", ", proved.Order(StringComparer.Ordinal)) : "nobody")}; {order.Unordered} packets of others passed");
         foreach (string left in result.Residue) Console.WriteLine($"left over  {left}");
         Console.WriteLine(result.Outcome switch
         {

@@ -25,6 +25,9 @@ internal sealed record DemoOptions
 
     public bool Hold { get; init; } = true;
 
+    /// <summary>Flush markers and gates at the target; needs the hold.</summary>
+    public bool Order { get; init; } = true;
+
     /// <summary>Leaves the lab running.</summary>
     public bool Keep { get; init; }
 }

@@ -106,7 +106,7 @@ internal sealed class DemoRun(DemoOptions options, DemoView view)
         {
             var request = new MoveRequest(
                 server, "default", [.. addresses.Select(a => IpPrefix.Host(a).ToString())], from.Pe!, from.Name, from.PePort!, to.Pe!, to.Name, to.PePort!,
-                [.. lab.Ingresses.Select(i => i.Pe)], new HoldOptions(Disabled: !options.Hold), options.BlackoutMs);
+                [.. lab.Ingresses.Select(i => i.Pe)], new HoldOptions(Disabled: !options.Hold), options.BlackoutMs, KeepOrder: options.Order);
             MovePlan plan = await MovePlanner.PlanAsync(request, pes, DateTimeOffset.UtcNow, cancel);
             move = await new MoveDriver(pes, driver).RunAsync(plan, progress =>
             {
@@ -151,10 +151,19 @@ internal sealed class DemoRun(DemoOptions options, DemoView view)
         });
     }
 
-    /// <summary>When the first and the last of the moving prefixes had their direct routes in this ingress's FIB.</summary>
+    /// <summary>
+    /// When the first and the last of the moving prefixes had their direct routes in this ingress's FIB: as its flush markers
+    /// said, else as its RIB says now.
+    /// </summary>
     private static async Task<StreamFacts> WithFibTimeAsync(
         StreamFacts stream, Dictionary<string, PeClient> pes, MoveResult move, IReadOnlyList<IpAddress> addresses, CancellationToken cancel)
     {
+        long[] moved = [.. (move.Target?.Order?.Gates ?? []).Where(g => g.Ingress == stream.Pe && g.MovedAtNs is not null).Select(g => g.MovedAtNs!.Value)];
+        if (moved.Length > 0)
+        {
+            return stream with { FibFirstAtNs = moved.Min(), FibLastAtNs = moved.Max() };
+        }
+
         long first = long.MaxValue;
         long last = 0;
         foreach (IpAddress address in addresses)

@@ -100,12 +100,12 @@ internal sealed class DemoView(IAnsiConsole console)
         foreach ((StreamReport s, string name) in report.Ingress.Select(s => (s, $"{s.Client} >")).Concat(report.Reverse.Select(s => (s, $"> {s.Client}"))))
         {
             table.AddRow(
-                Markup.Escape(name), $"{s.Sent:N0}", zero(s.Lost), zero(s.Duplicated), $"{s.Reordered:N0}/{zero(s.ReorderedSwitchToRelease)}",
+                Markup.Escape(name), $"{s.Sent:N0}", zero(s.Lost), zero(s.Duplicated), s.OrderKept ? zero(s.Reordered) : $"{s.Reordered:N0}/{zero(s.ReorderedSwitchToRelease)}",
                 $"{s.MaxGapMs:0.0}", $"{ms(s.Delay.BeforeMs)} {ms(s.Delay.TunnelMs)} {ms(s.Delay.DirectMs)}", ms(s.Delay.MaxMs), ms(s.DirectPathAfterMs));
         }
 
         console.Write(table);
-        console.MarkupLine("[grey]reordered: in all / from the switch through the release. direct: from the advertise signal to the first packet on the direct path (back: from the resume).[/]");
+        console.MarkupLine("[grey]reordered: where order is not kept by flush markers, in all / from the switch through the release. direct: from the advertise signal to the first packet on the direct path (back: from the resume).[/]");
         console.WriteLine();
     }
 
@@ -116,7 +116,12 @@ internal sealed class DemoView(IAnsiConsole console)
         void row(string name, string value) => grid.AddRow($"[grey]{name}[/]", Markup.Escape(value));
         row("switch", $"{s.Prefixes} prefixes, store {s.StoreNanoseconds?.ToString("N0") ?? "-"} ns, signal to first packet {s.SignalToFirstMs?.ToString("0.###") ?? "-"} ms, to acknowledgement {s.SignalToAcknowledgedMs?.ToString("0.###") ?? "-"} ms, stale {s.StalePackets} (at the old leg {s.StaleAtServerLeg?.ToString() ?? "-"})");
         row("hold", $"{report.Hold.PacketsHeld:N0} packets held, peak {report.Hold.PeakPackets:N0} packets, {report.Hold.PeakBytes / 1024.0:N0} KiB; overflow {report.Hold.Overflow:N0}");
-        row("tunnel", $"{report.Tunnel.Packets:N0} packets; {(report.Tunnel.TornDown ? "torn down" : "not torn down")}");
+        GateReport[] gates = [.. report.Order.Gates.Where(g => g.PacketsKept > 0)];
+        row("order", report.Order.Kept
+            ? $"{gates.Sum(g => g.PacketsKept):N0} direct packets waited for the flush markers of {string.Join(", ", gates.Select(g => g.Ingress).Distinct())}; {report.Order.Unordered:N0} of others passed"
+            : "not kept");
+        row("ingress", string.Join(", ", report.Ingress.Select(s => $"{s.Name} moved {s.FibAfterMs?.ToString("0.0") ?? "-"} ms after advertise")));
+        row("tunnel", $"{report.Tunnel.Packets:N0} packets; {(report.Tunnel.TornDown ? $"torn down, {report.Tunnel.TornDownAfterMs?.ToString("0.0") ?? "-"} ms after the last ingress moved; proof: {report.Tunnel.Proof}" : "not torn down")}");
         row("tcp", $"{report.Tcp.Bytes:N0} bytes checked, {report.Tcp.Resets} resets, longest stall {report.Tcp.MaxStallMs:0} ms");
         row("left over", report.Residue.Count == 0 ? "nothing" : string.Join(", ", report.Residue));
         row("drops", report.Drops.Count == 0 ? "none" : string.Join(", ", report.Drops.Take(8).Select(d => $"{d.Node} {d.What}: {d.Packets:N0}")));

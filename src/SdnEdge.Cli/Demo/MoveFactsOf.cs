@@ -41,6 +41,11 @@ internal static class MoveFactsOf
             TunnelName = result.Source?.Tunnel,
             TunnelPackets = group?.TunnelPackets ?? 0,
             TunnelTornDown = moved && result.TunnelTornDown,
+            TornDownNs = result.AtSource(SignalKind.Teardown) is { } a && result.AtTarget(SignalKind.Teardown) is { } b
+                ? Math.Max(a.Reply.AcknowledgedAtNs, b.Reply.AcknowledgedAtNs) : null,
+            Proof = result.Proof,
+            OrderKeptFor = result.ProvedByMarker ?? new HashSet<string>(),
+            Order = result.Target?.Order,
         };
     }
 }

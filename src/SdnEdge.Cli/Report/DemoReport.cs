@@ -22,6 +22,7 @@ internal sealed record DemoReport
     public required SwitchReport Switch { get; init; }
     public required HoldReport Hold { get; init; }
     public required TunnelReport Tunnel { get; init; }
+    public required OrderReport Order { get; init; }
     public required IReadOnlyList<string> Residue { get; init; }
     public required IReadOnlyList<LedgerRow> Ledger { get; init; }
 
@@ -62,6 +63,9 @@ internal sealed record StreamReport
     /// </summary>
     public required long ReorderedSwitchToRelease { get; init; }
 
+    /// <summary>True when the ingress PE sends flush markers and the target kept order by them: then none may be reordered.</summary>
+    public required bool OrderKept { get; init; }
+
     public required double MaxGapMs { get; init; }
 
     /// <summary>
@@ -93,8 +97,20 @@ internal sealed record SwitchReport(
 /// <summary>The hold at PE_b.</summary>
 internal sealed record HoldReport(long PacketsHeld, long PeakBytes, long Overflow, long PeakPackets, long Released);
 
-/// <summary>The migration tunnel.</summary>
-internal sealed record TunnelReport(long Packets, bool TornDown, string? Name);
+/// <summary>
+/// The migration tunnel. Proof: what showed that it could go (markers, quiet, timer). TornDownAfterMs: from the moment the
+/// last ingress moved to the direct path to that when no PE had the tunnel any more.
+/// </summary>
+internal sealed record TunnelReport(long Packets, bool TornDown, string? Name, string Proof, double? TornDownAfterMs);
+
+/// <summary>How order was kept at the target. Unordered: packets of PEs without a gate, delivered as they came.</summary>
+internal sealed record OrderReport(bool Kept, long Unordered, IReadOnlyList<GateReport> Gates);
+
+/// <summary>
+/// The gate of an ingress PE, for one address family. Times from the advertise signal: when the ingress moved (by its own
+/// clock, which in the lab is everybody's), when its marker was at the target, when the gate opened.
+/// </summary>
+internal sealed record GateReport(string Ingress, string Loopback, string OpenedBy, double? MovedAfterMs, double? MarkerAfterMs, double? OpenedAfterMs, long PacketsKept, long Peak);
 
 /// <summary>Packets dropped at a node, by its own count.</summary>
 internal sealed record DropReport(string Node, string What, long Packets);

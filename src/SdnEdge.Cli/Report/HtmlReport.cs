@@ -89,7 +89,7 @@ internal static class HtmlReport
         foreach ((StreamReport s, bool isForward) in report.Ingress.Select(s => (s, true)).Concat(report.Reverse.Select(s => (s, false))))
         {
             page.Append($"<tr><th>{(isForward ? $"{Svg.Escape(s.Client)} → server" : $"server → {Svg.Escape(s.Client)}")}</th><td>{s.Sent:N0}</td><td>{s.Received:N0}</td>{Zero(s.Lost)}{Zero(s.Duplicated)}")
-                .Append($"<td>{s.Reordered:N0}</td>{Zero(s.ReorderedSwitchToRelease)}<td>{s.MaxGapMs:0.0} ms</td>{Ms(s.Delay.BeforeMs)}{Ms(s.Delay.TunnelMs)}{Ms(s.Delay.DirectMs)}{Ms(s.Delay.MaxMs)}{Ms(s.DirectPathAfterMs)}</tr>\n");
+                .Append($"{(s.OrderKept ? Zero(s.Reordered) : $"<td>{s.Reordered:N0}</td>")}{Zero(s.ReorderedSwitchToRelease)}<td>{s.MaxGapMs:0.0} ms</td>{Ms(s.Delay.BeforeMs)}{Ms(s.Delay.TunnelMs)}{Ms(s.Delay.DirectMs)}{Ms(s.Delay.MaxMs)}{Ms(s.DirectPathAfterMs)}</tr>\n");
         }
 
         page.Append("</tbody></table></div>\n<p class=\"foot\">Lost = the sender's own count of packets the kernel took, less the different packets the receiver saw. ")
@@ -119,7 +119,10 @@ internal static class HtmlReport
         row("signal acknowledged by every worker", report.Switch.SignalToAcknowledgedMs is { } ack ? $"{ack:0.###} ms after it was sent" : "–");
         row("packets at the server's old leg after it had gone", report.Switch.StaleAtServerLeg is { } leg ? $"{leg:N0}" : "not counted");
         row("held, most at once", $"{report.Hold.PeakPackets:N0} packets, {report.Hold.PeakBytes:N0} bytes; {report.Hold.Released:N0} released, {report.Hold.Overflow:N0} dropped");
-        row("through the tunnel", $"{report.Tunnel.Packets:N0} packets; {(report.Tunnel.TornDown ? "torn down" : "NOT torn down")}");
+        row("through the tunnel", $"{report.Tunnel.Packets:N0} packets; {(report.Tunnel.TornDown ? $"torn down, {report.Tunnel.TornDownAfterMs?.ToString("0.0") ?? "–"} ms after the last ingress moved; proof: {report.Tunnel.Proof}" : "NOT torn down")}");
+        foreach (GateReport g in report.Order.Gates.Where(g => g.OpenedAfterMs is not null || g.PacketsKept > 0))
+            row($"gate of {Svg.Escape(g.Ingress)} ({Svg.Escape(g.Loopback)})", $"moved {g.MovedAfterMs?.ToString("0.0") ?? "–"} ms after advertise, marker after {g.MarkerAfterMs?.ToString("0.0") ?? "–"} ms, open after {g.OpenedAfterMs?.ToString("0.0") ?? "–"} ms by {g.OpenedBy}; {g.PacketsKept:N0} packets kept, {g.Peak:N0} at once");
+        row("packets of PEs without a gate", $"{report.Order.Unordered:N0}");
         row("TCP", $"{report.Tcp.Bytes:N0} bytes sent, echoed and checked; {report.Tcp.Retransmits:N0} segments sent again by the kernel; {report.Tcp.WrongBytes:N0} wrong");
         row("left over on pe-a and pe-b", report.Residue.Count == 0 ? "nothing" : string.Join(", ", report.Residue));
         row("dropped in the lab, by its own counters", report.Drops.Count == 0 ? "nothing" : string.Join("; ", report.Drops.Take(12).Select(d => $"{d.Node}: {d.What} {d.Packets:N0}")));

@@ -1,3 +1,5 @@
+using System.Text.Json;
+
 namespace SdnEdge.Cli.Report;
 
 /// <summary>
@@ -55,7 +57,11 @@ internal static class ReportBuilder
                 move.Prefixes, move.StoreNs, Since(move.SwitchSignalNs, move.FirstTunnelPacketNs), move.StalePackets, move.StaleAtServerLeg,
                 Since(move.SwitchSignalNs, move.SwitchAcknowledgedNs)),
             Hold = new HoldReport(move.PacketsHeld, move.HoldPeakBytes, move.HoldOverflow, move.HoldPeakPackets, move.HoldReleased),
-            Tunnel = new TunnelReport(move.TunnelPackets, move.TunnelTornDown, move.TunnelName),
+            Tunnel = new TunnelReport(move.TunnelPackets, move.TunnelTornDown, move.TunnelName, JsonNamingPolicy.KebabCaseLower.ConvertName(move.Proof.ToString()),
+                Since(facts.Forward.Max(s => s.FibLastAtNs), move.TornDownNs)),
+            Order = new OrderReport(move.Order is not null, move.Order?.Unordered ?? 0, [.. (move.Order?.Gates ?? []).Select(g => new GateReport(
+                g.Ingress, g.Loopback, JsonNamingPolicy.KebabCaseLower.ConvertName(g.OpenedBy.ToString()), Since(move.AdvertiseSignalNs, g.MovedAtNs),
+                Since(move.AdvertiseSignalNs, g.MarkerAtNs), Since(move.AdvertiseSignalNs, g.OpenedAtNs), g.PacketsHeldTotal, g.PeakPackets))]),
             Residue = facts.Residue,
             Ledger = Ledger(run),
             Drops = facts.Drops,
@@ -89,6 +95,7 @@ internal static class ReportBuilder
         Duplicated = a.Duplicated,
         Reordered = a.Reordered,
         ReorderedSwitchToRelease = a.ReorderedBy(NoneDirectBeforeNs(s, a), move.SwitchEffectNs ?? long.MinValue),
+        OrderKept = move.OrderKeptFor.Contains(s.Pe),
         MaxGapMs = Math.Round(a.MaxGapNs / 1e6, 3),
         DirectPathAfterMs = null,
         FibAfterMs = null,

@@ -1,3 +1,5 @@
+using SdnEdge.Core.Api;
+using SdnEdge.Core.Migration;
 using SdnEdge.Lab.Probes;
 
 namespace SdnEdge.Cli.Report;
@@ -67,4 +69,16 @@ internal sealed record MoveFacts
     public string? TunnelName { get; init; }
     public long TunnelPackets { get; init; }
     public bool TunnelTornDown { get; init; }
+
+    /// <summary>When the later of the two PEs had taken the tunnel away.</summary>
+    public long? TornDownNs { get; init; }
+
+    /// <summary>What showed that the tunnel could go.</summary>
+    public TeardownProof Proof { get; init; }
+
+    /// <summary>PEs whose packets the target kept in order by flush markers.</summary>
+    public IReadOnlySet<string> OrderKeptFor { get; init; } = new HashSet<string>();
+
+    /// <summary>How the target kept order; null = it was not asked to.</summary>
+    public OrderInfo? Order { get; init; }
 }

@@ -94,9 +94,53 @@ public sealed record MovingPrefix(string Prefix, string Port, string? NextHop = 
 /// <param name="TunnelKey">GRE key of the migration tunnel (prepare only).</param>
 /// <param name="Hold">Caps of the hold (prepare at the target only; null = defaults).</param>
 /// <param name="LocalPref">LOCAL_PREF to advertise with (advertise only; null = 200).</param>
+/// <param name="Order">How order is kept when ingress PEs take the direct path (prepare at the target only; null = it is not).</param>
 public sealed record SignalRequest(
     long Epoch, MigrationRole? Role = null, string? Vrf = null, IReadOnlyList<MovingPrefix>? Prefixes = null,
-    string? Peer = null, uint? TunnelKey = null, HoldOptions? Hold = null, uint? LocalPref = null);
+    string? Peer = null, uint? TunnelKey = null, HoldOptions? Hold = null, uint? LocalPref = null, OrderOptions? Order = null);
+
+/// <summary>
+/// How the target keeps order while ingress PEs go over from the old path (by the source PE and the tunnel) to the direct one.
+/// </summary>
+/// <param name="Ingress">PEs that send flush markers; their clients' packets wait at the target for them.</param>
+/// <param name="BoundMs">Longest time such a packet waits when the marker does not come, 1 to 60000 ms.</param>
+/// <param name="OthersHoldMs">
+/// PEs that send none: 0 = their packets are delivered as they come, reordering accepted and counted; otherwise the first of
+/// each such PE, and what follows, wait so long, 1 to 60000 ms: longer than the old path is longer than the direct one.
+/// </param>
+public sealed record OrderOptions(IReadOnlyList<OrderedIngress> Ingress, int BoundMs = 1000, int OthersHoldMs = 0);
+
+/// <summary>An ingress PE that sends flush markers.</summary>
+/// <param name="Name">Its name, for people.</param>
+/// <param name="Loopbacks">Its loopbacks: the BGP next hops of its clients' prefixes.</param>
+public sealed record OrderedIngress(string Name, IReadOnlyList<string> Loopbacks);
+
+/// <summary>How order was kept: the target's view.</summary>
+/// <param name="Tag">Tag of the move, in its routes and markers.</param>
+/// <param name="Proved">True when every ingress that sends markers has nothing under way on the old path any more.</param>
+/// <param name="Gates">One for each loopback of an ingress.</param>
+/// <param name="Unordered">Packets delivered as they came because their ingress has no gate.</param>
+/// <param name="StrangeMarkers">Markers of another move, or from nobody who has a gate.</param>
+public sealed record OrderInfo(uint Tag, bool Proved, IReadOnlyList<OrderGateInfo> Gates, long Unordered, long StrangeMarkers);
+
+/// <summary>The gate of an ingress.</summary>
+/// <param name="Ingress">Name of the PE.</param>
+/// <param name="Loopback">Its loopback.</param>
+/// <param name="SendsMarkers">False: the gate opens by time alone.</param>
+/// <param name="OpenedBy">Why it is open.</param>
+/// <param name="Expected">Prefixes of the address family that move.</param>
+/// <param name="Moved">Those of which a marker has come.</param>
+/// <param name="Proved">True when that is all of them.</param>
+/// <param name="MovedAtNs">When the ingress moved the last one, by its own CLOCK_MONOTONIC, nanoseconds.</param>
+/// <param name="MarkerAtNs">When its marker came here.</param>
+/// <param name="OpenedAtNs">When the gate opened.</param>
+/// <param name="PacketsHeldTotal">Packets it kept, in all.</param>
+/// <param name="PacketsHeldNow">Packets it keeps.</param>
+/// <param name="PeakPackets">Most packets at once.</param>
+/// <param name="Dropped">Packets that did not fit.</param>
+public sealed record OrderGateInfo(
+    string Ingress, string Loopback, bool SendsMarkers, Migration.GateOpening OpenedBy, uint Expected, uint Moved, bool Proved,
+    long? MovedAtNs, long? MarkerAtNs, long? OpenedAtNs, long PacketsHeldTotal, long PacketsHeldNow, long PeakPackets, long Dropped);
 
 /// <summary>Answer to a signal, given after every worker has passed a batch boundary.</summary>
 /// <param name="Migration">Migration id.</param>
@@ -144,9 +188,10 @@ public enum PeMigrationState
 /// <param name="TunnelUp">True when the last full-size probe through the tunnel came back.</param>
 /// <param name="Hold">Counters of the hold (target).</param>
 /// <param name="Group">Counters of the redirect group.</param>
+/// <param name="Order">How order is kept (target, where asked for).</param>
 public sealed record MigrationInfo(
     string Id, MigrationRole Role, PeMigrationState State, long Epoch, string Vrf, IReadOnlyList<MovingPrefix> Prefixes,
-    string Peer, string Tunnel, bool TunnelUp, HoldInfo? Hold, RedirectGroupInfo? Group);
+    string Peer, string Tunnel, bool TunnelUp, HoldInfo? Hold, RedirectGroupInfo? Group, OrderInfo? Order = null);
 
 /// <summary>Counters of a hold.</summary>
 public sealed record HoldInfo(
@@ -216,4 +261,13 @@ public sealed record EventRecord(long Sequence, long AtNs, string Kind, string S
 public sealed record DropInfo(string Reason, long Packets);
 
 /// <summary><c>GET /v1/node</c>.</summary>
-public sealed record NodeInfo(string Name, string RouterId, uint As, string Version, int ProcessId, long StartedAtNs, bool Ready);
+/// <param name="Name">Name of the PE.</param>
+/// <param name="RouterId">BGP identifier.</param>
+/// <param name="As">Autonomous system.</param>
+/// <param name="Version">Version of the software.</param>
+/// <param name="ProcessId">Process.</param>
+/// <param name="StartedAtNs">CLOCK_MONOTONIC, nanoseconds.</param>
+/// <param name="Ready">True once it forwards.</param>
+/// <param name="Loopbacks">Its loopback addresses.</param>
+public sealed record NodeInfo(
+    string Name, string RouterId, uint As, string Version, int ProcessId, long StartedAtNs, bool Ready, IReadOnlyList<string>? Loopbacks = null);

@@ -24,9 +24,10 @@ public sealed partial class BgpEngine
     /// <summary>Advertises a prefix as our own. Repeating it with another LOCAL_PREF replaces it. Sent by the next <see cref="Flush"/>.</summary>
     /// <param name="prefix">Prefix.</param>
     /// <param name="localPref">LOCAL_PREF towards iBGP peers.</param>
-    public void Advertise(IpPrefix prefix, uint localPref)
+    /// <param name="moveTag">Tag of the move that brought it here (<see cref="Migration.MoveTag"/>); null: none.</param>
+    public void Advertise(IpPrefix prefix, uint localPref, uint? moveTag = null)
     {
-        PathAttributes attributes = _export.Own(localPref);
+        PathAttributes attributes = _export.Own(localPref, moveTag);
         _own[prefix] = attributes;
         Publish(prefix, attributes, from: null);
     }
@@ -149,7 +150,13 @@ internal sealed class BgpExport(BgpSpeakerSettings settings, AttributeTable tabl
     private readonly byte[] _path = new byte[4 * BgpLimits.MaxMessage];
 
     /// <summary>Attributes of a route of our own.</summary>
-    public PathAttributes Own(uint localPref) => table.Intern(_builder.Clear().Origin(BgpOrigin.Igp).Path().LocalPref(localPref).Build());
+    public PathAttributes Own(uint localPref, uint? moveTag)
+    {
+        _builder.Clear().Origin(BgpOrigin.Igp).Path().LocalPref(localPref);
+        if (moveTag is { } tag)
+            _builder.Set(AttributeFlags.Optional | AttributeFlags.Transitive, AttributeCode.ExtendedCommunities, Migration.MoveTag.ToCommunity(tag));
+        return table.Intern(_builder.Build());
+    }
 
     /// <summary>Well-known communities (RFC 1997).</summary>
     public static bool IsHeldBack(PathAttributes attributes, bool external)

@@ -85,6 +85,9 @@ public sealed class PathAttributes : IEquatable<PathAttributes>
                 case AttributeCode.ClusterList:
                     ClusterListLength = value.Length / 4;
                     break;
+                case AttributeCode.ExtendedCommunities:
+                    MoveTag = Migration.MoveTag.Find(value);
+                    break;
                 default:
                     break;
             }
@@ -105,6 +108,9 @@ public sealed class PathAttributes : IEquatable<PathAttributes>
 
     /// <summary>ORIGINATOR_ID; null when absent.</summary>
     public uint? OriginatorId { get; }
+
+    /// <summary>Tag of the migration that brought the prefix where it is, while flush markers are wanted; null when there is none.</summary>
+    public uint? MoveTag { get; }
 
     /// <summary>AS numbers in AS_PATH as the decision counts them: a set is one, confederation segments are none.</summary>
     public int AsPathLength { get; }

@@ -22,6 +22,8 @@ public enum ForwardingKind : byte
     Hold,
     /// <summary>Only in a <see cref="GroupDecision"/>: use the leaf's <see cref="FibLeaf.AttachedHop"/>.</summary>
     Attached,
+    /// <summary>Only in a <see cref="GroupDecision"/>: to the attached hop, but not before the packet's ingress PE is done with the old path.</summary>
+    Ordered,
 }
 
 /// <summary>
@@ -48,6 +50,9 @@ public sealed class ForwardingDecision
     /// <summary>Kind Hold: the hold.</summary>
     public readonly Hold? Hold;
 
+    /// <summary>Kind Ordered: the gates.</summary>
+    public readonly OrderGates? Gates;
+
     /// <summary>
     /// Kind Via: the PE at which the route leaves this network (the BGP next hop), <c>default</c> when there is none. A packet
     /// that came out of a redirect tunnel from that PE is not sent back to it.
@@ -68,8 +73,8 @@ public sealed class ForwardingDecision
 
     private ForwardingDecision(
         ForwardingKind kind, DropReason reason = DropReason.None, PortEntry? port = null, Adjacency? adjacency = null,
-        Tunnel? tunnel = null, Hold? hold = null, IpAddress remotePe = default)
-        => (Kind, Reason, Port, Adjacency, Tunnel, Hold, RemotePe) = (kind, reason, port, adjacency, tunnel, hold, remotePe);
+        Tunnel? tunnel = null, Hold? hold = null, OrderGates? gates = null, IpAddress remotePe = default)
+        => (Kind, Reason, Port, Adjacency, Tunnel, Hold, Gates, RemotePe) = (kind, reason, port, adjacency, tunnel, hold, gates, remotePe);
 
     /// <summary>Drops with a reason of its own.</summary>
     public static ForwardingDecision Drop(DropReason reason) => new(ForwardingKind.Drop, reason: reason);
@@ -86,6 +91,9 @@ public sealed class ForwardingDecision
 
     /// <summary>Into a hold.</summary>
     public static ForwardingDecision Into(Hold hold) => new(ForwardingKind.Hold, hold: hold);
+
+    /// <summary>Through the gate of the packet's ingress PE.</summary>
+    public static ForwardingDecision Ordered(OrderGates gates) => new(ForwardingKind.Ordered, gates: gates);
 
     /// <summary>A short text for people.</summary>
     public override string ToString() => Kind switch

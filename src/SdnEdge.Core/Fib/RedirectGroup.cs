@@ -68,7 +68,7 @@ public sealed class GroupDecision
 /// does not depend on the number of prefixes. The control loop is the only writer, but for the step from "releasing" to
 /// "deliver", which the worker that drains the hold takes by a compare-and-swap.
 /// <para>At the source: <see cref="Arm"/>, <see cref="Switch"/>, grace period, <see cref="MarkAcknowledged"/>; back by
-/// <see cref="SwitchBack"/>. At the target: <see cref="ArmHold"/>, then <see cref="Release"/> or <see cref="GiveUp"/>.</para>
+/// <see cref="SwitchBack"/>. At the target: <see cref="ArmHold"/>, then <see cref="Release"/> and <see cref="Settle"/>, or <see cref="GiveUp"/>.</para>
 /// </summary>
 public sealed class RedirectGroup
 {
@@ -79,6 +79,7 @@ public sealed class RedirectGroup
     private GroupDecision _active;
     private GroupDecision? _armed;
     private GroupDecision? _previous;
+    private OrderGates? _order;
 
     /// <summary>Makes a group that is native: nothing changes for its prefixes.</summary>
     /// <param name="name">Name, usually the migration's id.</param>
@@ -124,6 +125,13 @@ public sealed class RedirectGroup
         }
     }
 
+    /// <summary>Target: gates through which packets go that come by the direct path; flush markers for the group are taken out while it is set. Null: none.</summary>
+    public OrderGates? Order
+    {
+        get => Volatile.Read(ref _order);
+        set => Volatile.Write(ref _order, value);
+    }
+
     /// <summary>Source: makes ready what <see cref="Switch"/> will store. Packets see no change yet.</summary>
     public void Arm(ForwardingDecision forOthers) => _armed = Make("tunnel", null, forOthers);
 
@@ -156,23 +164,33 @@ public sealed class RedirectGroup
 
     /// <summary>
     /// Target: everything for the group goes to the attached hop (<see cref="FibLeaf.AttachedHop"/>): through the hold, behind
-    /// what it has, until it is empty, then directly. One store for the packets; the hold then begins to drain.
+    /// what it has, until it is empty, then directly; what comes by the direct path goes through its gate where the group has
+    /// any (<see cref="Order"/>). One store for the packets; the hold then begins to drain.
     /// <paramref name="hold"/> null: nothing was held, so deliver at once.
     /// </summary>
     public void Release(Hold? hold)
     {
-        GroupDecision deliver = Make("deliver", ForwardingDecision.Attached, ForwardingDecision.Attached);
+        ForwardingDecision? ordered = Order is { } gates ? ForwardingDecision.Ordered(gates) : null;
+        GroupDecision deliver = Make("deliver", ForwardingDecision.Attached, ordered ?? ForwardingDecision.Attached);
         GroupDecision next = deliver;
         if (hold is not null)
         {
             ForwardingDecision into = ForwardingDecision.Into(hold);
-            next = Make("releasing", into, into);
+            next = Make("releasing", into, ordered ?? into);
             hold.WhenDrained(this, next, deliver);
         }
 
         _previous = _active;
         Volatile.Write(ref _active, next);
         hold?.BeginRelease(HoldExit.Attached);
+    }
+
+    /// <summary>Target: everything for the group is delivered as it comes, past hold and gates. One store. What they still have is theirs to send.</summary>
+    public void Settle()
+    {
+        GroupDecision settled = Make("deliver", ForwardingDecision.Attached, ForwardingDecision.Attached);
+        _previous = _active;
+        Volatile.Write(ref _active, settled);
     }
 
     /// <summary>

@@ -149,6 +149,17 @@ public sealed unsafe partial class Forwarder
         }
     }
 
+    // By the direct path, to a server that has moved here. The gate of its ingress PE keeps it while older packets of the same
+    // ingress may still come through the tunnel.
+    private void InOrder(ref Packet p, ref PacketContext c, FibLeaf leaf, OrderGates gates)
+    {
+        IpAddress source = c.IsV6
+            ? IpAddress.FromV6(At.Load128(p.Data + At.V6Source))
+            : IpAddress.FromV4(At.Load32(p.Data + At.V4Source));
+        if (gates.Of(source, _worker) is { } gate) IntoHold(ref p, ref c, leaf, gate.Hold);
+        else Execute(ref p, ref c, leaf, ForwardingDecision.Attached);
+    }
+
     private static ForwardingDecision ExitOf(Hold hold, FibLeaf leaf)
         => hold.Exit == HoldExit.Attached ? leaf.AttachedHop ?? leaf.Hop.Current : leaf.Hop.Current;
 

@@ -133,6 +133,22 @@ public sealed unsafe partial class Forwarder : IBatchProcessor, IDisposable
         FlushTx();
     }
 
+    /// <summary>Sends an IP packet of the router's own to a next hop, whatever the FIB says of its destination: flush markers, down the old path.</summary>
+    public void SendVia(Adjacency adjacency, ReadOnlySpan<byte> ipPacket, long now)
+    {
+        Begin(now);
+        _flow[(int)FlowField.Originated]++;
+        PacketContext c = new() { Own = true, Quiet = true };
+        if (!_source.TryAdd(ipPacket)) Drop(ref c, DropReason.TooBig);
+        else
+        {
+            c.IsV6 = ipPacket[0] >> 4 == 6;
+            ToNeighbor(ref _source[0], ref c, adjacency);
+        }
+
+        FlushTx();
+    }
+
     /// <inheritdoc/>
     public void Dispose()
     {

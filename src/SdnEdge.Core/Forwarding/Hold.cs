@@ -99,6 +99,15 @@ public sealed class Hold : IDisposable
         }
     }
 
+    /// <summary>When the oldest packet in it came; null when it is empty.</summary>
+    public long? OldestNs
+    {
+        get
+        {
+            lock (_lock) return _ring.Count == 0 ? null : _ring.OldestNs;
+        }
+    }
+
     /// <summary>What became of a packet offered to the hold.</summary>
     public enum Result
     {

@@ -13,6 +13,8 @@ public enum PuntReason : byte
     LocalIcmp,
     /// <summary>An echo reply with <see cref="DataPlane.ProbeIdentifier"/>.</summary>
     TunnelProbeReply,
+    /// <summary>A <see cref="Wire.FlushMarker"/> for a prefix whose group keeps order.</summary>
+    FlushMarker,
     /// <summary>TTL or hop limit ran out: answer time exceeded.</summary>
     TtlExpired,
     /// <summary>Larger than <see cref="PuntInfo.Mtu"/>: answer fragmentation needed or packet too big.</summary>
@@ -55,7 +57,7 @@ public readonly struct PuntInfo
     public long AtNs { get; init; }
 
     /// <summary>True when the packet itself is handed over (ARP, ND, ICMP for us); false when it was dropped or waits and this is a notice about it.</summary>
-    public bool IsConsumed => Reason <= PuntReason.TunnelProbeReply;
+    public bool IsConsumed => Reason <= PuntReason.FlushMarker;
 }
 
 /// <summary>Where a worker hands packets to the control loop.</summary>

@@ -10,8 +10,9 @@ namespace SdnEdge.Core.Migration;
 /// full-size probes come back.</item>
 /// <item>Switch at the source; from here on the target holds. Then the server is paused, for at least the blackout, and
 /// resumed at the target: the pivot.</item>
-/// <item>Release, advertise; every ingress takes the direct path; the source withdraws; the tunnel goes quiet; teardown at the
-/// source, then at the target.</item>
+/// <item>Release, advertise; every ingress takes the direct path, which its flush marker at the target proves; the source
+/// withdraws; teardown at the source, whose last packets in the tunnel are markers, too; then at the target. Where there are
+/// no markers, routes and quiet counters stand in, and a timer for those: <see cref="Proof"/> says which it was.</item>
 /// </list>
 /// Failure or <see cref="GiveUp"/> before the pivot goes backwards: the server becomes live at the source again, the source
 /// switches back, the target gives back what it held: in this order, so that nothing is sent to a server that is not there.
@@ -28,6 +29,8 @@ public sealed class MoveFsm
     private readonly Dictionary<string, long> _directAt = new(StringComparer.Ordinal);
     private readonly HashSet<string> _tunnelUpAt = new(StringComparer.Ordinal);
     private readonly HashSet<string> _due = new(StringComparer.Ordinal);
+    private readonly HashSet<string> _byMarker = new(StringComparer.Ordinal);
+    private readonly HashSet<string> _looking = new(StringComparer.Ordinal);
     private long _stageStart;
     private long _stageDeadline = long.MaxValue;
     private long _wake = long.MaxValue;
@@ -38,6 +41,7 @@ public sealed class MoveFsm
     private bool _locating;
     private bool _drained;
     private bool _quiet;
+    private bool _othersSeen;
     private long _quietSince;
     private long _tunnelPackets = -1;
     private string? _residue;
@@ -61,6 +65,12 @@ public sealed class MoveFsm
 
     /// <summary>Stages that have ended, in order.</summary>
     public IReadOnlyList<StageRecord> Timeline => _timeline;
+
+    /// <summary>What showed that the tunnel could go.</summary>
+    public TeardownProof Proof { get; private set; }
+
+    /// <summary>Ingress PEs whose flush markers showed that they are on the direct path.</summary>
+    public IReadOnlySet<string> ProvedByMarker => _byMarker;
 
     /// <summary>When each ingress was first seen on the direct path (CLOCK_MONOTONIC, nanoseconds).</summary>
     public IReadOnlyDictionary<string, long> DirectAt => _directAt;
@@ -124,6 +134,7 @@ public sealed class MoveFsm
             MoveStage.Pause or MoveStage.Resume or MoveStage.ReturnServer => t.Server,
             MoveStage.DirectPath => t.DirectPath,
             MoveStage.Drain => t.Drain,
+            MoveStage.LastPacket => t.LastPacket,
             > MoveStage.Resume and < MoveStage.ReturnServer => t.Forward,
             _ => t.Signal,
         };
@@ -132,13 +143,21 @@ public sealed class MoveFsm
         switch (stage)
         {
             case MoveStage.TunnelUp:
+                _due.UnionWith([_plan.Source.Pe, _plan.Target.Pe]);
+                break;
             case MoveStage.Drain:
+                if (MarkersSuffice && _drained) return Enter(MoveStage.TeardownSource, now);
                 _due.UnionWith([_plan.Source.Pe, _plan.Target.Pe]);
                 _quietSince = now;
                 break;
             case MoveStage.DirectPath:
-                _due.UnionWith(_plan.Ingress);
-                if (_due.Count == 0) return Enter(MoveStage.Withdraw, now);
+                if (_plan.Ingress.Count == 0) return Enter(MoveStage.Withdraw, now);
+                if (_plan.Order is null) _due.UnionWith(_plan.Ingress);
+                else _due.Add(_plan.Target.Pe);
+                break;
+            case MoveStage.LastPacket:
+                if (_plan.Order is null) return Enter(MoveStage.TeardownTarget, now);
+                _due.Add(_plan.Target.Pe);
                 break;
             case MoveStage.Blackout:
                 if (_plan.BlackoutMs <= 0) return Enter(MoveStage.Resume, now);
@@ -164,9 +183,10 @@ public sealed class MoveFsm
         {
             case MoveStage.TunnelUp:
             case MoveStage.Drain:
+            case MoveStage.LastPacket:
                 return TakeDue(pe => new LookAtMigration(pe));
             case MoveStage.DirectPath:
-                return TakeDue(pe => new LookAtIngress(pe));
+                return TakeDue(pe => pe == _plan.Target.Pe ? new LookAtMigration(pe) : new LookAtIngress(pe));
             case MoveStage.Pause:
                 _pauseSent = true;
                 return [new PauseServer()];
@@ -210,14 +230,14 @@ public sealed class MoveFsm
         bool source = Stage == MoveStage.PrepareSource;
         (MoveEnd here, MoveEnd there) = source ? (_plan.Source, _plan.Target) : (_plan.Target, _plan.Source);
         return new SignalRequest(_plan.Epoch, source ? MigrationRole.Source : MigrationRole.Target, _plan.Vrf, here.Prefixes,
-            there.Loopback, _plan.TunnelKey, source ? null : _plan.Hold);
+            there.Loopback, _plan.TunnelKey, source ? null : _plan.Hold, Order: source ? null : _plan.Order);
     }
 
     private bool Expects(string pe, SignalKind kind) => SignalOf(Stage) is { } signal && signal.Pe == pe && signal.Kind == kind;
 
     private IReadOnlyList<MoveCommand> Taken(long now) => Stage switch
     {
-        MoveStage.TeardownTarget => End(MoveOutcome.Moved, now),
+        MoveStage.TeardownTarget => Finish(now),
         MoveStage.AbortSource => Enter(MoveStage.AbortTarget, now),
         MoveStage.AbortTarget => End(_residue is null ? MoveOutcome.RolledBack : MoveOutcome.RollbackIncomplete, now),
         _ => Enter(Stage + 1, now),
@@ -243,11 +263,22 @@ public sealed class MoveFsm
         return Fail(what, now);
     }
 
-    private IReadOnlyList<MoveCommand> Retry(string pe, long now)
+    private IReadOnlyList<MoveCommand> Retry(string pe, long now) => Retry(pe, now, _plan.Timeouts.Poll);
+
+    private IReadOnlyList<MoveCommand> Retry(string pe, long now, int afterMs)
     {
         _due.Add(pe);
-        _wake = Math.Min(_wake, now + (_plan.Timeouts.Poll * Ms));
+        _wake = Math.Min(_wake, now + (afterMs * Ms));
         return [];
+    }
+
+    // No traffic but that of ingress PEs whose markers have come was ever in the tunnel.
+    private bool MarkersSuffice => _plan.Order is not null && !_othersSeen && _byMarker.IsSupersetOf(_plan.Ingress);
+
+    private IReadOnlyList<MoveCommand> Finish(long now)
+    {
+        if (Proof == TeardownProof.None) Proof = _quiet ? TeardownProof.Quiet : TeardownProof.Timer;
+        return End(MoveOutcome.Moved, now);
     }
 
     private IReadOnlyList<MoveCommand> Seen(MigrationSeen seen, long now)
@@ -260,11 +291,19 @@ public sealed class MoveFsm
             return _tunnelUpAt.IsSupersetOf([_plan.Source.Pe, _plan.Target.Pe]) ? Enter(MoveStage.Switch, now) : [];
         }
 
+        if (Stage == MoveStage.DirectPath && seen.Pe == _plan.Target.Pe) return MarkersSeen(seen.Info, now);
+        if (Stage == MoveStage.LastPacket && seen.Pe == _plan.Target.Pe)
+        {
+            if (seen.Info?.Order is not { } order || order.Gates.Any(g => g.Ingress == _plan.Source.Pe && !g.Proved)) return Retry(seen.Pe, now, _plan.Timeouts.PollMarkers);
+            if (MarkersSuffice) Proof = TeardownProof.Markers;
+            return Enter(MoveStage.TeardownTarget, now);
+        }
+
         if (Stage != MoveStage.Drain) return [];
         if (seen.Info is null) return Retry(seen.Pe, now);
         if (seen.Pe == _plan.Target.Pe)
         {
-            _drained = seen.Info.Hold is null or { PacketsHeldNow: 0 };
+            _drained = IsDrained(seen.Info);
         }
         else
         {
@@ -275,7 +314,37 @@ public sealed class MoveFsm
         }
 
         // Both are needed at once: whoever is through is looked at until the other is.
-        return _drained && _quiet ? Enter(MoveStage.TeardownSource, now) : Retry(seen.Pe, now);
+        return _drained && (_quiet || MarkersSuffice) ? Enter(MoveStage.TeardownSource, now) : Retry(seen.Pe, now);
+    }
+
+    // The hold, and the gates of all ingress PEs that have moved; the source's own opens at teardown.
+    private bool IsDrained(MigrationInfo target) => target.Hold is null or { PacketsHeldNow: 0 }
+        && (target.Order?.Gates.All(g => g.PacketsHeldNow == 0 || !_plan.Ingress.Contains(g.Ingress)) ?? true);
+
+    /// <summary>
+    /// 1. An ingress is on the direct path when its markers have come out of the tunnel, for each address family that moves.
+    /// 2. Where none come in time, or it sends none, it is asked for its routes.
+    /// </summary>
+    private IReadOnlyList<MoveCommand> MarkersSeen(MigrationInfo? target, long now)
+    {
+        if (target?.Order is { } order)
+        {
+            _drained = IsDrained(target);
+            _othersSeen |= order.Unordered > 0 || order.Gates.Any(g => !g.SendsMarkers && g.PacketsHeldTotal > 0);
+            foreach (string pe in _plan.Ingress)
+            {
+                OrderGateInfo[] gates = [.. order.Gates.Where(g => g.Ingress == pe)];
+                if (gates.Length == 0 || !gates.All(g => g.Proved)) continue;
+                _byMarker.Add(pe);
+                _directAt.TryAdd(pe, now);
+            }
+        }
+
+        if (_plan.Ingress.All(_directAt.ContainsKey)) return Enter(MoveStage.Withdraw, now);
+        Retry(_plan.Target.Pe, now, _plan.Timeouts.PollMarkers);
+        bool late = now - _stageStart >= _plan.Order!.BoundMs * Ms;
+        string[] ask = [.. _plan.Ingress.Where(pe => !_directAt.ContainsKey(pe) && (late || _plan.Order.Ingress.All(i => i.Name != pe)) && _looking.Add(pe))];
+        return [.. ask.Select(pe => new LookAtIngress(pe))];
     }
 
     private IReadOnlyList<MoveCommand> IngressLooked(IngressSeen seen, long now)
@@ -285,6 +354,8 @@ public sealed class MoveFsm
             if (seen.Detail is not null) Note($"{seen.Pe}: {seen.Detail}");
             return Retry(seen.Pe, now);
         }
+
+        _looking.Remove(seen.Pe);
 
         _directAt.TryAdd(seen.Pe, now);
         return _plan.Ingress.All(_directAt.ContainsKey) ? Enter(MoveStage.Withdraw, now) : [];
@@ -335,7 +406,13 @@ public sealed class MoveFsm
         {
             case MoveStage.Drain:
                 // Traffic that starts at the source PE itself goes on; after teardown its route is BGP's, by the direct path.
-                return _drained ? Enter(MoveStage.TeardownSource, now) : Fail("the hold of the target did not become empty in time", now);
+                if (!_drained) return Fail("the hold of the target did not become empty in time", now);
+                Proof = TeardownProof.Timer;
+                return Enter(MoveStage.TeardownSource, now);
+            case MoveStage.LastPacket:
+                // Lost, all copies of it. The source sends into the tunnel no more, and it has had time to become empty.
+                Proof = TeardownProof.Timer;
+                return Enter(MoveStage.TeardownTarget, now);
             case MoveStage.Resume when _resumeSent:
                 // It may be live at the target: neither way is safe until somebody looks.
                 Failure ??= what;

@@ -18,9 +18,24 @@ public sealed record MoveEnd(string Pe, string Site, string Loopback, IReadOnlyL
 /// <param name="Drain">Most time for the drain; traffic that starts at the source PE itself may never end.</param>
 /// <param name="Forward">For each step after the server is live at the target, retries included.</param>
 /// <param name="Poll">Between two looks at the same thing.</param>
+/// <param name="PollMarkers">Between two looks at the target's gates, while the flush markers are under way.</param>
+/// <param name="LastPacket">For the source's own markers, the last packets in the tunnel.</param>
 public sealed record MoveTimeouts(
     int Signal = 10_000, int TunnelUp = 15_000, int Server = 30_000, int DirectPath = 60_000, int Quiet = 500, int Drain = 10_000,
-    int Forward = 60_000, int Poll = 50);
+    int Forward = 60_000, int Poll = 50, int PollMarkers = 5, int LastPacket = 2_000);
+
+/// <summary>What showed that the tunnel could go.</summary>
+public enum TeardownProof
+{
+    /// <summary>The tunnel was not torn down.</summary>
+    None,
+    /// <summary>Flush markers of every ingress PE, and the source's last one, came out of the tunnel: nothing is behind them.</summary>
+    Markers,
+    /// <summary>Every ingress has the direct route, and no packet entered the tunnel for the quiet time.</summary>
+    Quiet,
+    /// <summary>Neither within its time: a fallback.</summary>
+    Timer,
+}
 
 /// <summary>A planned move of one virtual server.</summary>
 /// <param name="Migration">Fresh id.</param>
@@ -35,9 +50,10 @@ public sealed record MoveTimeouts(
 /// <param name="Hold">Caps of the hold.</param>
 /// <param name="BlackoutMs">Least time between pause and resume; what a real server's final copy would take.</param>
 /// <param name="Timeouts">Bounds.</param>
+/// <param name="Order">How order is kept when ingress PEs take the direct path; null = it is not, and counters have to prove that the tunnel is empty.</param>
 public sealed record MovePlan(
     string Migration, long Epoch, string Server, string Vrf, MoveEnd Source, MoveEnd Target, IReadOnlyList<string> Ingress,
-    uint TunnelKey, uint LocalPref, HoldOptions Hold, int BlackoutMs, MoveTimeouts Timeouts);
+    uint TunnelKey, uint LocalPref, HoldOptions Hold, int BlackoutMs, MoveTimeouts Timeouts, OrderOptions? Order = null);
 
 /// <summary>Where a move is. The values are in the order of a move that succeeds, then those of one that is given up.</summary>
 public enum MoveStage
@@ -66,10 +82,12 @@ public enum MoveStage
     DirectPath,
     /// <summary>The source withdraws.</summary>
     Withdraw,
-    /// <summary>The tunnel goes quiet.</summary>
+    /// <summary>The tunnel goes quiet; passed over when flush markers have proved that it is.</summary>
     Drain,
-    /// <summary>Tunnel and group go at the source.</summary>
+    /// <summary>Tunnel and group go at the source; its last packets in the tunnel are flush markers.</summary>
     TeardownSource,
+    /// <summary>They come out at the target.</summary>
+    LastPacket,
     /// <summary>Tunnel, group and hold go at the target.</summary>
     TeardownTarget,
     /// <summary>Given up: the server becomes live at the source again.</summary>

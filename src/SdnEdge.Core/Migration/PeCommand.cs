@@ -16,7 +16,16 @@ public sealed record CreateTunnel(string Tunnel, string Vrf, string Peer, uint K
 public sealed record ArmGroup(string Group, string Vrf, IReadOnlyList<MovingPrefix> Prefixes, string Tunnel) : PeCommand;
 
 /// <summary>Target, at prepare: the prefixes' leaves point at the group, which holds what comes out of the tunnel; all else stays native.</summary>
-public sealed record ArmHold(string Group, string Vrf, IReadOnlyList<MovingPrefix> Prefixes, string Tunnel, HoldOptions Hold) : PeCommand;
+public sealed record ArmHold(string Group, string Vrf, IReadOnlyList<MovingPrefix> Prefixes, string Tunnel, HoldOptions Hold, OrderSpec? Order = null) : PeCommand;
+
+/// <summary>How the target keeps order: see <see cref="OrderOptions"/>.</summary>
+/// <param name="Tag">Tag of the move.</param>
+/// <param name="SourceLoopback">The source PE, which is an ingress too and sends its markers at teardown.</param>
+/// <param name="Options">What was asked for.</param>
+public sealed record OrderSpec(uint Tag, string SourceLoopback, OrderOptions Options);
+
+/// <summary>Source, at teardown, when the group is native again: the last packets through the tunnel are flush markers.</summary>
+public sealed record FlushTunnel(string Group, string Tunnel, uint Tag) : PeCommand;
 
 /// <summary>Source, at switch: the group's packets go into the tunnel. One store.</summary>
 public sealed record SwitchToTunnel(string Group) : PeCommand;
@@ -35,9 +44,10 @@ public sealed record ReturnHold(string Group) : PeCommand;
 
 /// <summary>
 /// Target, at advertise: the prefixes are routes of this PE by their ports and next hops, preferred over BGP, and are
-/// advertised with this LOCAL_PREF. They stay after teardown: the server lives here now.
+/// advertised with this LOCAL_PREF. They stay after teardown: the server lives here now. With a tag, ingress PEs of ours are
+/// asked for flush markers until the group is removed.
 /// </summary>
-public sealed record AdvertisePrefixes(string Vrf, IReadOnlyList<MovingPrefix> Prefixes, uint LocalPref) : PeCommand;
+public sealed record AdvertisePrefixes(string Group, string Vrf, IReadOnlyList<MovingPrefix> Prefixes, uint LocalPref, uint? Tag = null) : PeCommand;
 
 /// <summary>
 /// Source, at withdraw: this PE's own routes to the prefixes, whoever offered them here (configuration or an earlier move),
@@ -132,10 +142,16 @@ public sealed record PeStep(
 /// <param name="TunnelUp">Last <see cref="TunnelHealth"/>.</param>
 /// <param name="Drained">True when the hold is empty for good (source: always).</param>
 /// <param name="ChangedAtNs">When the state was last changed.</param>
+/// <param name="Order">How order is kept when ingress PEs take the direct path (target).</param>
 public sealed record PeMigration(
     string Id, MigrationRole Role, PeMigrationState State, long Epoch, string Vrf, IReadOnlyList<MovingPrefix> Prefixes,
-    string Peer, uint TunnelKey, HoldOptions Hold, uint? LocalPref, bool TunnelUp, bool Drained, long ChangedAtNs)
+    string Peer, uint TunnelKey, HoldOptions Hold, uint? LocalPref, bool TunnelUp, bool Drained, long ChangedAtNs, OrderOptions? Order = null)
 {
+    /// <summary>
+    /// Tag of the move in its routes and flush markers: both ends and all repetitions find the same. Not a secret.
+    /// </summary>
+    public uint Tag => MoveTag.Of(Id, TunnelKey);
+
     /// <summary>Name of its tunnel.</summary>
     public string Tunnel => "mig-" + Id;
 

@@ -156,7 +156,7 @@ public sealed class PeMigrationFsm
         MigrationRole role = request.Role!.Value;
         HoldOptions hold = request.Hold ?? new HoldOptions();
         var migration = new PeMigration(id, role, PeMigrationState.Prepared, request.Epoch, vrf, request.Prefixes!, request.Peer!,
-            request.TunnelKey!.Value, hold, null, TunnelUp: false, Drained: role == MigrationRole.Source, now);
+            request.TunnelKey!.Value, hold, null, TunnelUp: false, Drained: role == MigrationRole.Source, now, role == MigrationRole.Target ? request.Order : null);
         var entry = new Entry(migration);
         foreach (Entry owner in owners) owner.Successors.Add(entry);
         foreach (IpPrefix prefix in prefixes) _lastOwner[(vrf, prefix)] = entry;
@@ -167,7 +167,8 @@ public sealed class PeMigrationFsm
             new CreateTunnel(migration.Tunnel, vrf, migration.Peer, migration.TunnelKey),
             role == MigrationRole.Source
                 ? new ArmGroup(migration.Group, vrf, migration.Prefixes, migration.Tunnel)
-                : new ArmHold(migration.Group, vrf, migration.Prefixes, migration.Tunnel, hold),
+                : new ArmHold(migration.Group, vrf, migration.Prefixes, migration.Tunnel, hold,
+                    migration.Order is { } order ? new OrderSpec(migration.Tag, migration.Peer, order) : null),
         ]);
     }
 
@@ -187,7 +188,8 @@ public sealed class PeMigrationFsm
         SignalKind.Switch => [new SwitchToTunnel(after.Group)],
         SignalKind.Withdraw => [new WithdrawPrefixes(after.Vrf, after.Prefixes)],
         SignalKind.Release => [new ReleaseHold(after.Group)],
-        SignalKind.Advertise => [new AdvertisePrefixes(after.Vrf, after.Prefixes, after.LocalPref ?? DefaultLocalPref)],
+        SignalKind.Advertise => [new AdvertisePrefixes(after.Group, after.Vrf, after.Prefixes, after.LocalPref ?? DefaultLocalPref, after.Order is null ? null : after.Tag)],
+        SignalKind.Teardown when after.Role == MigrationRole.Source => [new SwitchBack(after.Group), new FlushTunnel(after.Group, after.Tunnel, after.Tag), .. Remove(after)],
         SignalKind.Abort when after.Role == MigrationRole.Target => [new ReturnHold(after.Group)],
         SignalKind.Abort when before.State == PeMigrationState.Switched => [new SwitchBack(after.Group), .. Remove(after)],
         _ => Remove(after),
@@ -196,6 +198,11 @@ public sealed class PeMigrationFsm
     private static IReadOnlyList<PeCommand> Remove(PeMigration migration)
         => [new RemoveGroup(migration.Group, migration.Vrf, migration.Prefixes), new RemoveTunnel(migration.Tunnel)];
 
+    // Records with lists compare by reference.
+    private static bool Same(OrderOptions asked, OrderOptions? known) => known is not null
+        && asked.BoundMs == known.BoundMs && asked.OthersHoldMs == known.OthersHoldMs && asked.Ingress.Count == known.Ingress.Count
+        && asked.Ingress.Zip(known.Ingress).All(p => p.First.Name == p.Second.Name && p.First.Loopbacks.SequenceEqual(p.Second.Loopbacks));
+
     private static IReadOnlyList<ProblemError> Missing(SignalRequest request, out List<IpPrefix> prefixes)
     {
         var errors = new List<ProblemError>();
@@ -203,6 +210,7 @@ public sealed class PeMigrationFsm
         if (request.Role is not (MigrationRole.Source or MigrationRole.Target)) errors.Add(new ProblemError("/role", "is missing; send source or target"));
         if (request.TunnelKey is null) errors.Add(new ProblemError("/tunnelKey", "is missing; send the same unused GRE key to both PEs"));
         if (!IpAddress.TryParse(request.Peer, out _)) errors.Add(new ProblemError("/peer", "is missing or no address; send the other PE's loopback"));
+        if (request.Order is { } order) CheckOrder(order, errors);
         if (request.Prefixes is not { Count: > 0 } list)
         {
             errors.Add(new ProblemError("/prefixes", "is missing or empty; send the moving prefixes with their ports"));
@@ -223,6 +231,27 @@ public sealed class PeMigrationFsm
         return errors;
     }
 
+    private static void CheckOrder(OrderOptions order, List<ProblemError> errors)
+    {
+        if (order.BoundMs is < 1 or > 60_000) errors.Add(new ProblemError("/order/boundMs", $"is {order.BoundMs}; send 1 to 60000 ms"));
+        if (order.OthersHoldMs is < 0 or > 60_000) errors.Add(new ProblemError("/order/othersHoldMs", $"is {order.OthersHoldMs}; send 0 (deliver as they come) to 60000 ms"));
+        if (order.Ingress is null)
+        {
+            errors.Add(new ProblemError("/order/ingress", "is missing; send the ingress PEs that send flush markers, or an empty list"));
+            return;
+        }
+
+        var seen = new HashSet<IpAddress>();
+        for (int i = 0; i < order.Ingress.Count && errors.Count < 100; i++)
+        {
+            foreach (string text in order.Ingress[i].Loopbacks ?? [])
+            {
+                if (!IpAddress.TryParse(text, out IpAddress loopback)) errors.Add(new ProblemError($"/order/ingress/{i}/loopbacks", $"'{text}' is no address"));
+                else if (!seen.Add(loopback)) errors.Add(new ProblemError($"/order/ingress/{i}/loopbacks", $"{loopback} is there twice"));
+            }
+        }
+    }
+
     // Repeating a signal with other parameters is not a repetition.
     private static string? Contradiction(PeMigration migration, SignalKind signal, SignalRequest request)
     {
@@ -234,6 +263,7 @@ public sealed class PeMigrationFsm
             SignalKind.Prepare when request.TunnelKey is { } key && key != migration.TunnelKey => $"tunnel key {key}",
             SignalKind.Prepare when request.Prefixes is { } prefixes && !prefixes.SequenceEqual(migration.Prefixes) => "other prefixes",
             SignalKind.Prepare when request.Hold is { } hold && hold != migration.Hold => "another hold",
+            SignalKind.Prepare when request.Order is { } order && !Same(order, migration.Order) => "another order",
             SignalKind.Advertise when request.LocalPref is { } pref && pref != migration.LocalPref => $"LOCAL_PREF {pref} (it was {migration.LocalPref})",
             _ => null,
         };

@@ -8,6 +8,11 @@ using SdnEdge.Router.Bgp;
 
 namespace SdnEdge.Router.Control;
 
+/// <summary>How a prefix that a migration brought here is told.</summary>
+/// <param name="LocalPref">LOCAL_PREF.</param>
+/// <param name="Tag">Tag of the move while flush markers are wanted; null: none.</param>
+internal readonly record struct MovedRoute(uint LocalPref, uint? Tag);
+
 /// <summary>
 /// BGP of this PE: the speaker of the default VRF, and what of our own routes it tells. A prefix is told while its best route
 /// is of a source that the configuration names, or was brought here by a migration; never the way to a peer itself, which
@@ -15,7 +20,7 @@ namespace SdnEdge.Router.Control;
 /// </summary>
 internal sealed class BgpDriver(PeState state, ControlLoop loop) : ITimed, IWorkSource, IDisposable
 {
-    private readonly Dictionary<IpPrefix, uint> _localPref = [];
+    private readonly Dictionary<IpPrefix, MovedRoute> _moved = [];
     private readonly HashSet<IpPrefix> _told = [];
     private BgpSpeaker? _speaker;
     private BgpConfig _config = new();
@@ -72,13 +77,13 @@ internal sealed class BgpDriver(PeState state, ControlLoop loop) : ITimed, IWork
         _speaker.Flush();
     }
 
-    /// <summary>Sets, or with null forgets, the LOCAL_PREF with which a prefix is told.</summary>
-    public void SetLocalPref(string vrf, IpPrefix prefix, uint? localPref)
+    /// <summary>Sets, or with null forgets, how a moved prefix is told.</summary>
+    public void SetMoved(string vrf, IpPrefix prefix, MovedRoute? moved)
     {
         if (vrf != NodeConfig.DefaultVrf) return;
-        if (localPref is { } value) _localPref[prefix] = value;
-        else _localPref.Remove(prefix);
-        if (_told.Contains(prefix)) _speaker!.Advertise(prefix, LocalPrefOf(prefix));
+        if (moved is { } value) _moved[prefix] = value;
+        else _moved.Remove(prefix);
+        if (_told.Contains(prefix)) Advertise(prefix);
     }
 
     /// <summary>The LOCAL_PREF with which a prefix is told; null when it is not told.</summary>
@@ -154,7 +159,7 @@ internal sealed class BgpDriver(PeState state, ControlLoop loop) : ITimed, IWork
         if (tell)
         {
             _told.Add(prefix);
-            _speaker!.Advertise(prefix, LocalPrefOf(prefix));
+            Advertise(prefix);
         }
         else if (_told.Remove(prefix))
         {
@@ -167,7 +172,9 @@ internal sealed class BgpDriver(PeState state, ControlLoop loop) : ITimed, IWork
 
     private static string KebabWord(string word) => System.Text.Json.JsonNamingPolicy.KebabCaseLower.ConvertName(word);
 
-    private uint LocalPrefOf(IpPrefix prefix) => _localPref.TryGetValue(prefix, out uint value) ? value : _config.LocalPref;
+    private void Advertise(IpPrefix prefix) => _speaker!.Advertise(prefix, LocalPrefOf(prefix), _moved.TryGetValue(prefix, out MovedRoute moved) ? moved.Tag : null);
+
+    private uint LocalPrefOf(IpPrefix prefix) => _moved.TryGetValue(prefix, out MovedRoute moved) ? moved.LocalPref : _config.LocalPref;
 
     private bool IsPeer(IpPrefix prefix) => prefix.Length == prefix.Address.BitLength && _speaker!.Engine.Find(prefix.Address) is not null;
 

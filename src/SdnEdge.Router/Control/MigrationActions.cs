@@ -15,17 +15,24 @@ namespace SdnEdge.Router.Control;
 /// <param name="state">The tables.</param>
 /// <param name="tunnels">Tunnels and their probes.</param>
 /// <param name="resolve">Starts ARP or ND for a neighbour at once.</param>
-/// <param name="setLocalPref">Sets (or with null forgets) the LOCAL_PREF with which BGP advertises a prefix.</param>
+/// <param name="setMoved">Sets (or with null forgets) how BGP advertises a prefix that a migration brought here.</param>
+/// <param name="markers">Flush markers of this PE.</param>
 /// <param name="loop">The loop.</param>
 internal sealed class MigrationActions(
-    PeState state, TunnelKeeper tunnels, Action<Adjacency> resolve, Action<string, IpPrefix, uint?> setLocalPref, ControlLoop loop)
+    PeState state, TunnelKeeper tunnels, Action<Adjacency> resolve, Action<string, IpPrefix, MovedRoute?> setMoved, MarkerDriver markers, ControlLoop loop)
 {
     // A move of more prefixes than this lets ARP and ND ask for the rest when packets come.
     private const int MaxResolvedAhead = 1024;
 
     private const int PrefixesARound = 4096;
 
+    // The source's last marker and copies of it: there is no later time to repeat it.
+    private const int FinalMarkers = 3;
+
     private readonly Dictionary<string, Armed> _armed = [];
+
+    // Of groups that are gone: gates that still send what they kept.
+    private readonly List<OrderedGroup> _leaving = [];
 
     /// <summary>Told when the last prefix of a group has been armed, if that took more than the first round.</summary>
     public Action<string>? FullyArmed { get; set; }
@@ -35,6 +42,37 @@ internal sealed class MigrationActions(
 
     /// <summary>The hold of a migration; null when it has none.</summary>
     public Hold? HoldOf(string group) => _armed.GetValueOrDefault(group)?.Hold;
+
+    /// <summary>How a group keeps order; null when it does not.</summary>
+    public OrderInfo? OrderOf(string group) => _armed.GetValueOrDefault(group)?.Order?.Info;
+
+    /// <summary>True while gates may have something to do.</summary>
+    public bool HasGates => _leaving.Count > 0 || _armed.Values.Any(a => a.Order is not null);
+
+    /// <summary>A flush marker for a group of this PE.</summary>
+    public void Marker(ReadOnlySpan<byte> packet, Tunnel? tunnel, long now)
+    {
+        if (!FlushMarker.TryParse(packet, out FlushMarker marker, out IpAddress from, out IpAddress to)) return;
+        foreach (Armed armed in _armed.Values)
+        {
+            if (armed.Order is not { } order || order.Tag != marker.Tag) continue;
+            order.Marker(from, marker, tunnel is not null && tunnel.Options.IsRedirect, now);
+            state.Events.Add(now, "migration", armed.Group.Name, "flush-marker", $"of {from} for {to}: {marker.Moved} prefixes moved");
+            order.Poll(now);
+        }
+    }
+
+    /// <summary>Opens gates that may be opened, and forgets those that have nothing left.</summary>
+    public void PollGates(long now)
+    {
+        foreach (Armed armed in _armed.Values) armed.Order?.Poll(now);
+        _leaving.RemoveAll(order =>
+        {
+            if (order.IsBusy) return false;
+            order.Dispose();
+            return true;
+        });
+    }
 
     /// <summary>Counters of a group; null when it is gone.</summary>
     public RedirectGroupInfo? GroupInfo(string group) => _armed.TryGetValue(group, out Armed? armed) ? Info(armed) : null;
@@ -77,6 +115,9 @@ internal sealed class MigrationActions(
                 return 0;
             case WithdrawPrefixes c:
                 Withdraw(c);
+                return 0;
+            case FlushTunnel c:
+                Flush(c);
                 return 0;
             case RemoveGroup c:
                 Remove(c);
@@ -172,6 +213,8 @@ internal sealed class MigrationActions(
         Armed armed = Arm(c.Group, c.Vrf, c.Prefixes, c.Tunnel, hold);
         if (hold is not null) armed.Group.ArmHold(hold);
         else armed.Group.Release(null);
+        if (hold is null || c.Order is not { } order) return; // without a hold packets are lost anyway: there is no order to keep
+        armed.Order = new OrderedGroup(state, order, armed.Group, state.Vrfs[c.Vrf], [.. c.Prefixes.Select(p => IpPrefix.Parse(p.Prefix))], hold, c.Hold);
     }
 
     private long Release(Armed armed)
@@ -189,16 +232,39 @@ internal sealed class MigrationActions(
 
         long took = armed.Hold is { } hold ? TimedRelease(armed.Group, hold) : 0;
         state.Workers.PollAll();
+        if (armed.Order is not { } order) return took;
+
+        // Clients attached here took the old path too, to the source PE and back; from now on they are delivered here.
+        state.Workers.Grace();
+        markers.MovedByGroup(order.Tag, vrf, armed.Prefixes.Select(p => IpPrefix.Parse(p.Prefix)));
         return took;
+    }
+
+    // What this PE sent into the tunnel for its own clients, and what came from PEs that had not moved, goes by the FIB now. The
+    // marker is the last packet of the move in the tunnel.
+    private void Flush(FlushTunnel c)
+    {
+        if (!_armed.TryGetValue(c.Group, out Armed? armed) || !state.Tunnels.TryGetValue(c.Tunnel, out Tunnel? tunnel)) return;
+        state.Workers.Grace();
+        long now = loop.Now;
+        foreach (IGrouping<IpFamily, IpPrefix> family in armed.Prefixes.Select(p => IpPrefix.Parse(p.Prefix)).GroupBy(p => p.Family))
+        {
+            if (state.Config.Loopbacks.FirstOrDefault(l => l.Family == family.Key) is not { IsNone: false } from) continue;
+            byte[] packet = new FlushMarker(c.Tag, (uint)family.Count(), now).ToPacket(from, family.First().Address);
+            for (int i = 0; i < FinalMarkers; i++) state.Workers.Probe(tunnel, packet);
+        }
+
+        state.Workers.Grace();
     }
 
     private void Advertise(AdvertisePrefixes c)
     {
         VrfState vrf = state.Vrfs[c.Vrf];
+        if (c.Tag is not null && _armed.TryGetValue(c.Group, out Armed? armed)) armed.Advertised = c;
         foreach (MovingPrefix moving in c.Prefixes)
         {
             IpPrefix prefix = IpPrefix.Parse(moving.Prefix);
-            setLocalPref(c.Vrf, prefix, c.LocalPref);
+            setMoved(c.Vrf, prefix, new MovedRoute(c.LocalPref, c.Tag));
             state.Restore(c.Vrf, prefix);
             HopSpec hop = moving.NextHop is { } next ? HopSpec.Via(IpAddress.Parse(next), moving.Port) : HopSpec.Connected(moving.Port);
             vrf.Rib.Offer(state.Migrated, prefix, hop, null, loop.Now);
@@ -213,7 +279,7 @@ internal sealed class MigrationActions(
         {
             IpPrefix prefix = IpPrefix.Parse(moving.Prefix);
             state.Suppress(c.Vrf, prefix);
-            setLocalPref(c.Vrf, prefix, null);
+            setMoved(c.Vrf, prefix, null);
         }
 
         state.Publish(loop.Now);
@@ -224,6 +290,21 @@ internal sealed class MigrationActions(
     {
         if (!_armed.Remove(c.Group, out Armed? armed)) return;
         VrfState vrf = state.Vrfs[c.Vrf];
+        if (armed.Order is { } order)
+        {
+            // Nothing goes through the gates any more; then what they still have goes out.
+            armed.Group.Settle();
+            state.Workers.Grace();
+            order.Drain();
+            _leaving.Add(order);
+        }
+
+        // Nobody is to send markers for a group that is gone.
+        if (armed.Advertised is { } told)
+        {
+            foreach (MovingPrefix moving in told.Prefixes) setMoved(told.Vrf, IpPrefix.Parse(moving.Prefix), new MovedRoute(told.LocalPref, null));
+        }
+
         vrf.Rib.WithdrawAll(armed.Origin, loop.Now);
         state.Publish(loop.Now);
         foreach (MovingPrefix moving in c.Prefixes) vrf.Publisher.Detach(IpPrefix.Parse(moving.Prefix));
@@ -253,6 +334,12 @@ internal sealed class MigrationActions(
         public IReadOnlyList<MovingPrefix> Prefixes { get; } = prefixes;
 
         public RouteOrigin Origin { get; } = origin;
+
+        /// <summary>How order is kept; null: it is not.</summary>
+        public OrderedGroup? Order { get; set; }
+
+        /// <summary>The advertisement that asked for flush markers; null: none did.</summary>
+        public AdvertisePrefixes? Advertised { get; set; }
 
         public int Offered { get; set; }
 

@@ -42,7 +42,7 @@ internal sealed class MigrationRunner : ITimed
     {
         get
         {
-            long next = _draining.Count > 0 ? _nextDrainCheck : long.MaxValue;
+            long next = _draining.Count > 0 || _actions.HasGates ? _nextDrainCheck : long.MaxValue;
             foreach (Pending pending in _pending.Values) next = Math.Min(next, pending.Deadline);
             return next;
         }
@@ -103,8 +103,9 @@ internal sealed class MigrationRunner : ITimed
                 $"prepare was undone: no full-size probe came back through the tunnel in {PrepareTimeout.TotalSeconds} s: {why}")));
         }
 
-        if (_draining.Count == 0 || now < _nextDrainCheck) return;
+        if ((_draining.Count == 0 && !_actions.HasGates) || now < _nextDrainCheck) return;
         _nextDrainCheck = now + DrainCheckNs;
+        _actions.PollGates(now);
         foreach ((string id, Hold? hold) in _draining.ToArray())
         {
             if (hold is { State: not HoldState.Released }) continue;
@@ -207,7 +208,8 @@ internal sealed class MigrationRunner : ITimed
 
     private MigrationInfo Info(PeMigration migration) => new(
         migration.Id, migration.Role, migration.State, migration.Epoch, migration.Vrf, migration.Prefixes, migration.Peer, migration.Tunnel,
-        migration.TunnelUp && _state.Tunnels.ContainsKey(migration.Tunnel), _actions.HoldOf(migration.Id)?.Info, _actions.GroupInfo(migration.Group));
+        migration.TunnelUp && _state.Tunnels.ContainsKey(migration.Tunnel), _actions.HoldOf(migration.Id)?.Info, _actions.GroupInfo(migration.Group),
+        _actions.OrderOf(migration.Group));
 
     private static Problem Problem(PeRefusal refusal) => refusal.Reason switch
     {

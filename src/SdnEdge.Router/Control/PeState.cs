@@ -72,6 +72,12 @@ internal sealed class PeState : IFibNames, ITimed, IDisposable
 
     public Dictionary<string, RedirectGroup> Groups { get; } = [];
 
+    /// <summary>Told about RIB changes of a VRF before the FIB follows.</summary>
+    public Action<VrfState, IReadOnlyList<RibChange>>? RoutesChanging { get; set; }
+
+    /// <summary>Told when the FIB has followed, before BGP is.</summary>
+    public Action<long>? RoutesFollowed { get; set; }
+
     /// <summary>Told about RIB changes after the FIB has followed: BGP.</summary>
     public Action<IReadOnlyList<RibChange>, long>? RoutesChanged { get; set; }
 
@@ -226,7 +232,9 @@ internal sealed class PeState : IFibNames, ITimed, IDisposable
             vrf.Rib.TakeChanges(_changes);
             if (_changes.Count == 0) continue;
             changed = true;
+            RoutesChanging?.Invoke(vrf, _changes);
             foreach (RibChange change in _changes) vrf.Publisher.Apply(change);
+            RoutesFollowed?.Invoke(now);
             Report(vrf, now);
             RoutesChanged?.Invoke(_changes, now);
             _changes.Clear();

@@ -28,6 +28,9 @@ internal sealed class SlowPathDriver : ITimed
 
     public long NextDeadline => _slow.NextDeadline;
 
+    /// <summary>Takes flush markers, each with the tunnel that it came out of.</summary>
+    public MarkerAction? Markers { get; set; }
+
     /// <summary>What the slow path knows about neighbours.</summary>
     public IEnumerable<NeighborSnapshot> Neighbors => _slow.Neighbors;
 
@@ -37,6 +40,12 @@ internal sealed class SlowPathDriver : ITimed
     /// <summary>A punted packet.</summary>
     public void Punted(in PuntInfo info, ReadOnlySpan<byte> frame, long now)
     {
+        if (info.Reason == PuntReason.FlushMarker)
+        {
+            if (info.L3Offset < frame.Length) Markers?.Invoke(frame[info.L3Offset..], info.Tunnel, now);
+            return;
+        }
+
         if (info.Reason == PuntReason.TunnelProbeReply)
         {
             if (info.L3Offset < frame.Length) _probeReply(frame[info.L3Offset..], now);
@@ -149,6 +158,9 @@ internal sealed class SlowPathDriver : ITimed
         return false;
     }
 }
+
+/// <summary>Takes a flush marker that is valid during the call only.</summary>
+internal delegate void MarkerAction(ReadOnlySpan<byte> packet, Tunnel? tunnel, long now);
 
 /// <summary>Takes a packet that is valid during the call only.</summary>
 internal delegate void ReadOnlySpanAction(ReadOnlySpan<byte> packet, long now);

@@ -56,6 +56,9 @@ internal sealed class WorkerPool : IDisposable
     /// <summary>Sends a probe through a tunnel. The bytes must not change afterwards.</summary>
     public void Probe(Tunnel tunnel, ReadOnlyMemory<byte> packet) => Post(0, (f, now) => f.SendThroughTunnel(tunnel, packet.Span, now));
 
+    /// <summary>Sends an IP packet of the router's own to a next hop, whatever the FIB says. The bytes must not change afterwards.</summary>
+    public void SendVia(Adjacency adjacency, ReadOnlyMemory<byte> packet) => Post(0, (f, now) => f.SendVia(adjacency, packet.Span, now));
+
     /// <summary>Sends (or, when the neighbour failed, drops) what waits for a neighbour, on the worker that may send in order.</summary>
     public void Flush(Adjacency adjacency)
     {

@@ -16,7 +16,7 @@ public class MoveFsmTests
         Assert.Equal(MoveOutcome.Moved, world.Fsm.Outcome);
         Assert.Null(world.Fsm.Failure);
         Assert.Equal(
-            ["prepare-target", "prepare-source", "tunnel-up", "switch", "pause", "blackout", "resume", "release", "advertise", "direct-path", "withdraw", "drain", "teardown-source", "teardown-target"],
+            ["prepare-target", "prepare-source", "tunnel-up", "switch", "pause", "blackout", "resume", "release", "advertise", "direct-path", "withdraw", "drain", "teardown-source", "last-packet", "teardown-target"],
             world.Fsm.Timeline.Select(s => s.Name));
         for (int i = 1; i < world.Fsm.Timeline.Count; i++) Assert.Equal(world.Fsm.Timeline[i - 1].EndNs, world.Fsm.Timeline[i].StartNs);
         Assert.Equal(["pe-c", "pe-d"], world.Fsm.DirectAt.Keys.Order());
@@ -26,6 +26,61 @@ public class MoveFsmTests
         StageRecord blackout = world.Fsm.Timeline.Single(s => s.Name == "blackout");
         Assert.InRange(blackout.EndNs - blackout.StartNs, 300_000_000, 320_000_000);
         Assert.Equal(long.MaxValue, world.Fsm.NextDeadline);
+        Assert.Equal(TeardownProof.Quiet, world.Fsm.Proof);
+    }
+
+    [Fact]
+    public void With_flush_markers_the_tunnel_goes_as_soon_as_the_last_one_is_there()
+    {
+        var world = new World(keepOrder: true) { MarkerAfterMs = { ["pe-c"] = 60, ["pe-d"] = 150 } };
+        world.Run();
+        Assert.Equal((MoveOutcome.Moved, TeardownProof.Markers), (world.Fsm.Outcome, world.Fsm.Proof));
+        Assert.Equal(["pe-c", "pe-d"], world.Fsm.ProvedByMarker.Order());
+        Assert.Equal(0, world.Looks); // nobody had to be asked for routes
+        StageRecord direct = world.Fsm.Timeline.Single(s => s.Name == "direct-path"), drain = world.Fsm.Timeline.Single(s => s.Name == "drain");
+        Assert.InRange(direct.EndNs - direct.StartNs, 130_000_000, 190_000_000);
+        Assert.Equal(drain.StartNs, drain.EndNs);
+        Assert.InRange(world.Fsm.Timeline[^1].EndNs - direct.EndNs, 0, 100_000_000);
+    }
+
+    [Fact]
+    public void An_ingress_whose_markers_are_lost_is_asked_for_its_routes_and_the_tunnel_has_to_be_quiet()
+    {
+        var world = new World(keepOrder: true) { MarkerAfterMs = { ["pe-d"] = long.MaxValue } };
+        world.Run();
+        Assert.Equal((MoveOutcome.Moved, TeardownProof.Quiet), (world.Fsm.Outcome, world.Fsm.Proof));
+        Assert.Equal("pe-c", Assert.Single(world.Fsm.ProvedByMarker));
+        Assert.True(world.Looks > 0);
+        StageRecord drain = world.Fsm.Timeline.Single(s => s.Name == "drain");
+        Assert.True(drain.EndNs - drain.StartNs >= 500_000_000);
+    }
+
+    [Fact]
+    public void An_ingress_that_sends_no_markers_is_asked_for_its_routes_at_once()
+    {
+        var world = new World(keepOrder: true, foreign: "pe-d");
+        world.Run();
+        Assert.Equal((MoveOutcome.Moved, TeardownProof.Quiet), (world.Fsm.Outcome, world.Fsm.Proof));
+        StageRecord direct = world.Fsm.Timeline.Single(s => s.Name == "direct-path");
+        Assert.InRange(direct.EndNs - direct.StartNs, 60_000_000, 250_000_000);
+    }
+
+    [Fact]
+    public void Traffic_of_a_PE_without_a_gate_asks_for_quiet_counters_besides_the_markers()
+    {
+        var world = new World(keepOrder: true) { Unordered = 5 };
+        world.Run();
+        Assert.Equal((MoveOutcome.Moved, TeardownProof.Quiet), (world.Fsm.Outcome, world.Fsm.Proof));
+    }
+
+    [Fact]
+    public void A_last_marker_that_does_not_come_delays_the_end_only_so_long_and_the_proof_says_timer()
+    {
+        var world = new World(keepOrder: true) { LosesLastMarker = true };
+        world.Run();
+        Assert.Equal((MoveOutcome.Moved, TeardownProof.Timer), (world.Fsm.Outcome, world.Fsm.Proof));
+        StageRecord last = world.Fsm.Timeline.Single(s => s.Name == "last-packet");
+        Assert.InRange(last.EndNs - last.StartNs, 2_000_000_000, 2_100_000_000);
     }
 
     [Fact]
@@ -58,6 +113,7 @@ public class MoveFsmTests
         Assert.Equal(MoveOutcome.Moved, world.Fsm.Outcome);
         StageRecord drain = world.Fsm.Timeline.Single(s => s.Name == "drain");
         Assert.InRange(drain.EndNs - drain.StartNs, 10_000_000_000, 10_100_000_000);
+        Assert.Equal(TeardownProof.Timer, world.Fsm.Proof);
     }
 
     [Fact]
@@ -147,10 +203,12 @@ public class MoveFsmTests
     public void Whatever_is_lost_or_fails_a_move_ends_moved_or_rolled_back_and_never_sends_to_a_server_that_is_not_there(int seed)
     {
         var random = new Random(seed);
-        var world = new World
+        var world = new World(keepOrder: random.Next(2) == 0, random.Next(3) == 0 ? "pe-c" : null)
         {
             Random = random,
             LossPercent = random.Next(40),
+            MarkerAfterMs = { ["pe-d"] = random.Next(3) == 0 ? long.MaxValue : random.Next(3000) },
+            LosesLastMarker = random.Next(3) == 0,
             ServerFailPercent = random.Next(40),
             TunnelWorks = random.Next(5) > 0,
             GiveUpIn = random.Next(3) == 0 ? (MoveStage)random.Next((int)MoveStage.Ended) : MoveStage.Ended,
@@ -192,12 +250,17 @@ public class MoveFsmTests
         private long _advertisedAt = -1;
         private long _switchedAt = -1;
         private bool _gaveUp;
+        private readonly string[] _gates = [];
 
-        public World()
+        private long _tornDownAt = -1;
+
+        public World(bool keepOrder = false, string? foreign = null)
         {
             MovingPrefix[] prefixes = [new("10.1.1.10/32", "dc")];
+            if (keepOrder) _gates = [.. new[] { "pe-a", "pe-c", "pe-d" }.Where(p => p != foreign)];
             Fsm = new MoveFsm(new MovePlan("m1", 3, "vs", "default", new MoveEnd("pe-a", "dc-a", "10.255.0.1", prefixes),
-                new MoveEnd("pe-b", "dc-b", "10.255.0.2", prefixes), ["pe-c", "pe-d"], 1, 200, new HoldOptions(), 300, new MoveTimeouts()));
+                new MoveEnd("pe-b", "dc-b", "10.255.0.2", prefixes), ["pe-c", "pe-d"], 1, 200, new HoldOptions(), 300, new MoveTimeouts(),
+                keepOrder ? new OrderOptions([.. _gates.Select(p => new OrderedIngress(p, ["10.255.0." + (p[^1] - 'a' + 1)]))]) : null));
         }
 
         public MoveFsm Fsm { get; }
@@ -217,6 +280,10 @@ public class MoveFsmTests
         public MoveStage GiveUpIn { get; init; } = MoveStage.Ended;
         public Action<MoveStage>? BeforeStage { get; set; }
         public Dictionary<string, long> IngressDirectAfterMs { get; } = [];
+        public Dictionary<string, long> MarkerAfterMs { get; } = [];
+        public bool LosesLastMarker { get; init; }
+        public long Unordered { get; init; }
+        public int Looks { get; private set; }
 
         public void Run()
         {
@@ -274,6 +341,7 @@ public class MoveFsmTests
                 case LookAtMigration look:
                     return new MigrationSeen(look.Pe, Lost() ? null : Info(look.Pe));
                 case LookAtIngress look:
+                    Looks++;
                     return new IngressSeen(look.Pe, !Lost() && _advertisedAt >= 0
                         && (_now - _advertisedAt) / Ms >= IngressDirectAfterMs.GetValueOrDefault(look.Pe, 80));
                 case PauseServer:
@@ -302,7 +370,7 @@ public class MoveFsmTests
             foreach (PeCommand effect in step.Commands)
             {
                 // What the order of the move is for.
-                if (effect is SwitchBack) Assert.Equal("dc-a", Site);
+                if (effect is SwitchBack) Assert.Equal(send.Signal == SignalKind.Abort ? "dc-a" : "dc-b", Site);
                 if (effect is ReleaseHold) Assert.Equal("dc-b", Site);
                 if (effect is ReturnHold) Assert.Equal("dc-a", Site);
                 if (effect is WithdrawPrefixes) Assert.Equal(PeMigrationState.Advertised, Target.Find("m1")!.State);
@@ -310,6 +378,7 @@ public class MoveFsmTests
                 if (effect is SwitchToTunnel) Assert.Equal(PeMigrationState.Prepared, Target.Find("m1")!.State);
                 if (effect is AdvertisePrefixes) _advertisedAt = _now;
                 if (effect is SwitchToTunnel) _switchedAt = _now;
+                if (effect is FlushTunnel) _tornDownAt = _now;
                 if (effect is ReleaseHold or ReturnHold) pe.Result("m1", new HoldDrained(), _now);
             }
 
@@ -334,7 +403,19 @@ public class MoveFsmTests
             long packets = _switchedAt < 0 ? 0 : (LastTunnelPacketNs - _switchedAt) / 1000;
             return new MigrationInfo("m1", m.Role, m.State, m.Epoch, m.Vrf, m.Prefixes, m.Peer, m.Tunnel, m.TunnelUp,
                 m.Role == MigrationRole.Source ? null : new HoldInfo("released", 9, 0, 0, 9, 9, 9, 0, 0, 0),
-                new RedirectGroupInfo("m1", "default", 1, "tunnel", 0, packets, 0, null));
+                new RedirectGroupInfo("m1", "default", 1, "tunnel", 0, packets, 0, null),
+                _gates.Length == 0 || m.Role == MigrationRole.Source ? null : Order());
+        }
+
+        private OrderInfo Order()
+        {
+            OrderGateInfo[] gates = [.. _gates.Select(pe =>
+            {
+                long since = pe == "pe-a" ? (LosesLastMarker ? -1 : _tornDownAt) : _advertisedAt;
+                bool proved = since >= 0 && (_now - since) / Ms >= MarkerAfterMs.GetValueOrDefault(pe, 40);
+                return new OrderGateInfo(pe, "", true, proved ? GateOpening.Marker : GateOpening.Closed, 1, proved ? 1u : 0, proved, null, null, null, 0, 0, 0, 0);
+            })];
+            return new OrderInfo(7, gates.All(g => g.Proved), gates, Unordered, 0);
         }
     }
 }

@@ -75,7 +75,9 @@ public class PeMigrationFsmTests
         fsm.Result(Id, new TunnelHealth(true), 2);
         Assert.Equal<PeCommand>([new SwitchToTunnel(Id)], fsm.Signal(Id, SignalKind.Switch, new SignalRequest(1), 3).Commands);
         Assert.Equal<PeCommand>([new WithdrawPrefixes("default", Prefixes)], fsm.Signal(Id, SignalKind.Withdraw, new SignalRequest(1), 4).Commands);
-        Assert.Equal<PeCommand>([new RemoveGroup(Id, "default", Prefixes), new RemoveTunnel("mig-m1")], fsm.Signal(Id, SignalKind.Teardown, new SignalRequest(1), 5).Commands);
+        Assert.Equal<PeCommand>(
+            [new SwitchBack(Id), new FlushTunnel(Id, "mig-m1", MoveTag.Of(Id, 77)), new RemoveGroup(Id, "default", Prefixes), new RemoveTunnel("mig-m1")],
+            fsm.Signal(Id, SignalKind.Teardown, new SignalRequest(1), 5).Commands);
         Assert.Equal(5, fsm.Find(Id)!.ChangedAtNs);
     }
 
@@ -88,11 +90,35 @@ public class PeMigrationFsmTests
         Assert.Equal<PeCommand>([new CreateTunnel("mig-m1", "default", "10.255.0.2", 77), new ArmHold(Id, "default", Prefixes, "mig-m1", hold)],
             fsm.Signal(Id, SignalKind.Prepare, prepare, 1).Commands);
         Assert.Equal<PeCommand>([new ReleaseHold(Id)], fsm.Signal(Id, SignalKind.Release, new SignalRequest(1), 2).Commands);
-        Assert.Equal<PeCommand>([new AdvertisePrefixes("default", Prefixes, 300)], fsm.Signal(Id, SignalKind.Advertise, new SignalRequest(1, LocalPref: 300), 3).Commands);
+        Assert.Equal<PeCommand>([new AdvertisePrefixes(Id, "default", Prefixes, 300)], fsm.Signal(Id, SignalKind.Advertise, new SignalRequest(1, LocalPref: 300), 3).Commands);
         PeStep early = fsm.Signal(Id, SignalKind.Teardown, new SignalRequest(1), 4);
         Assert.Equal(PeRefusalReason.HoldNotDrained, early.Refusal!.Reason);
         Assert.Empty(fsm.Result(Id, new HoldDrained(), 5).Commands);
         Assert.Equal<PeCommand>([new RemoveGroup(Id, "default", Prefixes), new RemoveTunnel("mig-m1")], fsm.Signal(Id, SignalKind.Teardown, new SignalRequest(1), 6).Commands);
+    }
+
+    [Fact]
+    public void A_target_that_keeps_order_makes_gates_and_asks_for_markers()
+    {
+        var fsm = new PeMigrationFsm();
+        var order = new OrderOptions([new OrderedIngress("pe-c", ["10.255.0.3", "fd00:ff::3"])], BoundMs: 700);
+        SignalRequest prepare = Request(MigrationRole.Target, SignalKind.Prepare, 1) with { Order = order };
+        uint tag = MoveTag.Of(Id, 77);
+        Assert.Contains(new ArmHold(Id, "default", Prefixes, "mig-m1", new HoldOptions(), new OrderSpec(tag, "10.255.0.1", order)) with { },
+            fsm.Signal(Id, SignalKind.Prepare, prepare with { Peer = "10.255.0.1" }, 1).Commands);
+        Assert.Equal(PeRefusalReason.Conflict, fsm.Signal(Id, SignalKind.Prepare, prepare with { Peer = "10.255.0.1", Order = order with { BoundMs = 1 } }, 2).Refusal!.Reason);
+        Assert.True(fsm.Signal(Id, SignalKind.Prepare, prepare with { Peer = "10.255.0.1", Order = new OrderOptions([new OrderedIngress("pe-c", ["10.255.0.3", "fd00:ff::3"])], 700) }, 3).Repeated);
+        fsm.Signal(Id, SignalKind.Release, new SignalRequest(1), 4);
+        Assert.Equal<PeCommand>([new AdvertisePrefixes(Id, "default", Prefixes, 300, tag)], fsm.Signal(Id, SignalKind.Advertise, new SignalRequest(1, LocalPref: 300), 5).Commands);
+    }
+
+    [Fact]
+    public void What_is_wrong_with_an_order_is_said_all_at_once()
+    {
+        var order = new OrderOptions([new OrderedIngress("pe-c", ["10.255.0.3", "nonsense"]), new OrderedIngress("pe-d", ["10.255.0.3"])], BoundMs: 0, OthersHoldMs: 60_001);
+        PeRefusal refusal = new PeMigrationFsm().Signal(Id, SignalKind.Prepare, Request(MigrationRole.Target, SignalKind.Prepare, 1) with { Order = order }, 1).Refusal!;
+        Assert.Equal(PeRefusalReason.BadRequest, refusal.Reason);
+        Assert.Equal(["/order/boundMs", "/order/othersHoldMs", "/order/ingress/0/loopbacks", "/order/ingress/1/loopbacks"], refusal.Errors!.Select(e => e.Pointer));
     }
 
     [Fact]

@@ -26,7 +26,8 @@ public sealed class DemoTests : IDisposable
             Assert.Equal(3, report[way]!.AsArray().Count);
             foreach (JsonNode? s in report[way]!.AsArray())
             {
-                Assert.Equal((0, 0, 0), ((long)s!["lost"]!, (long)s["duplicated"]!, (long)s["reorderedSwitchToRelease"]!));
+                Assert.Equal((0, 0, 0), ((long)s!["lost"]!, (long)s["duplicated"]!, (long)s["reordered"]!));
+                Assert.True((bool)s["orderKept"]!);
                 Assert.Equal((long)s["sent"]!, (long)s["received"]!);
                 Assert.True((long)s["sent"]! > Rate / 3, "each stream sent for more than a second");
                 Assert.NotNull(s["directPathAfterMs"]);
@@ -36,6 +37,11 @@ public sealed class DemoTests : IDisposable
         Assert.True((long)report["hold"]!["packetsHeld"]! > 0);
         Assert.Equal((long)report["hold"]!["packetsHeld"]!, (long)report["hold"]!["released"]!);
         Assert.True((long)report["tunnel"]!["packets"]! > 0);
+        Assert.Equal("markers", (string)report["tunnel"]!["proof"]!);
+        Assert.Equal(0, (long)report["order"]!["unordered"]!);
+        string[] kept = [.. report["order"]!["gates"]!.AsArray().Where(g => (long)g!["packetsKept"]! > 0).Select(g => (string)g!["ingress"]!).Distinct().Order()];
+        Assert.Equal(["pe-c", "pe-d", "pe-e"], kept);
+        foreach (JsonNode? gate in report["order"]!["gates"]!.AsArray()) Assert.Equal("marker", (string)gate!["openedBy"]!);
         Assert.Empty(report["residue"]!.AsArray());
         Assert.Equal(0, (int)report["tcp"]!["resets"]!);
         Assert.True((long)report["tcp"]!["bytes"]! > 0);
@@ -55,6 +61,17 @@ public sealed class DemoTests : IDisposable
         Assert.Equal(0, report["reverse"]!.AsArray().Sum(s => (long)s!["lost"]!));
         Assert.Equal(0, (long)report["hold"]!["packetsHeld"]!);
         Assert.Contains("packets lost", output, StringComparison.Ordinal);
+    }
+
+    /// <summary>The probe can see reordering: without flush markers, direct packets overtake those in the tunnel.</summary>
+    [RootFact]
+    public void Without_flush_markers_packets_are_reordered_at_the_step_to_the_direct_path()
+    {
+        (_, string output, JsonNode report) = Run("--no-order");
+        Assert.True(report["ingress"]!.AsArray().Sum(s => (long)s!["reordered"]!) > 0, output);
+        Assert.All(report["ingress"]!.AsArray(), s => Assert.False((bool)s!["orderKept"]!));
+        Assert.Equal(0, report["ingress"]!.AsArray().Sum(s => (long)s!["lost"]!));
+        Assert.NotEqual("markers", (string)report["tunnel"]!["proof"]!);
     }
 
     private (int Code, string Output, JsonNode Report) Run(params string[] more)

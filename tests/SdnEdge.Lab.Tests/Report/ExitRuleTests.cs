@@ -19,6 +19,8 @@ public sealed class ExitRuleTests
         ["packets duplicated"] = r => r with { Ingress = [r.Ingress[0] with { Duplicated = 1 }] },
         ["server to client-d: 1 of"] = r => r with { Reverse = [r.Reverse[0], r.Reverse[1] with { Lost = 1 }, r.Reverse[2]] },
         ["reordered from the switch"] = r => r with { Ingress = [r.Ingress[0] with { ReorderedSwitchToRelease = 1 }] },
+        ["client-c to server: 1 packets reordered"] = r => r with { Ingress = [r.Ingress[0] with { Reordered = 1, OrderKept = true }] },
+        ["server to client-c: 1 packets reordered"] = r => r with { Reverse = [r.Reverse[0] with { Reordered = 1, OrderKept = true }] },
         ["nothing was sent"] = r => r with { Reverse = [r.Reverse[0] with { Sent = 0 }] },
         ["never took the direct path"] = r => r with { Ingress = [r.Ingress[0] with { DirectPathAfterMs = null }] },
         ["went the old way"] = r => r with { Switch = r.Switch with { StalePackets = 1 } },
@@ -46,6 +48,6 @@ public sealed class ExitRuleTests
         Assert.Equal(["migration: pe-b refused release"], ExitRule.Judge(Good, "pe-b refused release"));
 
     [Fact]
-    public void Reordering_at_the_step_to_the_direct_path_is_counted_and_allowed() =>
+    public void Reordering_at_the_step_to_the_direct_path_is_counted_and_allowed_for_an_ingress_without_flush_markers() =>
         Assert.Empty(ExitRule.Judge(Good with { Ingress = [.. Good.Ingress.Select(i => i with { Reordered = 40 })] }, null));
 }

@@ -1,0 +1,75 @@
+using SdnEdge.Core.Wire;
+
+namespace SdnEdge.Core.Migration;
+
+/// <summary>A marker to send now.</summary>
+/// <param name="Way">The old path, as given to <see cref="FlushMarkers.Moved"/>; null: along the FIB.</param>
+/// <param name="To">An address of the move.</param>
+/// <param name="Marker">What it says.</param>
+public readonly record struct MarkerToSend(object? Way, IpAddress To, FlushMarker Marker);
+
+/// <summary>
+/// The markers of an ingress PE: which to send down which old path, and when again. Pure.
+/// <para>A prefix of a tagged move has got the direct path, and a grace period has passed, so that no packet will take the old
+/// one any more: <see cref="Moved"/>. <see cref="Due"/> then gives the marker at once and its copies a little later, because
+/// a marker may be lost as any packet may.</para>
+/// </summary>
+public sealed class FlushMarkers
+{
+    /// <summary>Most moves remembered; the oldest is forgotten.</summary>
+    public const int MaxMoves = 4096;
+
+    // Copies after the first, nanoseconds behind it.
+    private static readonly long[] Copies = [5_000_000, 20_000_000];
+
+    private readonly Dictionary<(uint Tag, IpFamily Family), Move> _moves = [];
+    private readonly Queue<(uint Tag, IpFamily Family)> _order = new();
+    private readonly List<(long At, MarkerToSend Marker)> _waiting = [];
+
+    /// <summary>Markers given by <see cref="Due"/> so far, copies included.</summary>
+    public long Sent { get; private set; }
+
+    /// <summary>When <see cref="Due"/> has something to give; <see cref="long.MaxValue"/>: never.</summary>
+    public long NextDeadline => _waiting.Count == 0 ? long.MaxValue : _waiting.Min(w => w.At);
+
+    /// <summary>Prefixes of a move have been taken off an old path. Each counts once, however often it is named.</summary>
+    /// <param name="tag">Tag of the move.</param>
+    /// <param name="prefixes">The prefixes, all of one family, not empty.</param>
+    /// <param name="way">The old path, a thing of the driver's; null: there was none.</param>
+    /// <param name="now">CLOCK_MONOTONIC, nanoseconds.</param>
+    public void Moved(uint tag, IReadOnlyList<IpPrefix> prefixes, object? way, long now)
+    {
+        (uint, IpFamily) key = (tag, prefixes[0].Family);
+        if (!_moves.TryGetValue(key, out Move? move))
+        {
+            if (_moves.Count >= MaxMoves) _moves.Remove(_order.Dequeue());
+            _moves.Add(key, move = new Move());
+            _order.Enqueue(key);
+        }
+
+        int before = move.Prefixes.Count;
+        move.Prefixes.UnionWith(prefixes);
+        if (move.Prefixes.Count == before) return;
+        var marker = new FlushMarker(tag, (uint)move.Prefixes.Count, now, way is null ? FlushMarkerFlags.NoOldPath : FlushMarkerFlags.None);
+        var send = new MarkerToSend(way, prefixes[^1].Address, marker);
+        _waiting.Add((now, send));
+        foreach (long later in Copies) _waiting.Add((now + later, send));
+    }
+
+    /// <summary>Appends the markers that are due.</summary>
+    public void Due(long now, List<MarkerToSend> into)
+    {
+        for (int i = 0; i < _waiting.Count; i++)
+        {
+            if (_waiting[i].At > now) continue;
+            into.Add(_waiting[i].Marker);
+            Sent++;
+            _waiting.RemoveAt(i--);
+        }
+    }
+
+    private sealed class Move
+    {
+        public HashSet<IpPrefix> Prefixes { get; } = [];
+    }
+}

@@ -1,0 +1,113 @@
+using SdnEdge.Core.Config;
+using SdnEdge.Core.Fib;
+using SdnEdge.Core.Forwarding;
+using SdnEdge.Core.Migration;
+using SdnEdge.Core.Rib;
+using SdnEdge.Core.Wire;
+
+namespace SdnEdge.Router.Control;
+
+/// <summary>
+/// This PE as an ingress of moving prefixes: behind its last packet on the old path it sends a flush marker. A round:
+/// <list type="number">
+/// <item>Before the FIB follows a change whose new route carries a tag: note the decision that is about to go.</item>
+/// <item>The FIB follows.</item>
+/// <item>Every worker passes a batch boundary: no packet takes the old decision any more.</item>
+/// <item>The marker goes down the old path, and its copies after it.</item>
+/// </list>
+/// Runs on the control loop.
+/// </summary>
+internal sealed class MarkerDriver : ITimed
+{
+    private readonly FlushMarkers _markers = new();
+    private readonly List<Leaving> _leaving = [];
+    private readonly List<MarkerToSend> _due = [];
+    private readonly PeState _state;
+    private readonly ControlLoop _loop;
+
+    public MarkerDriver(PeState state, ControlLoop loop)
+    {
+        (_state, _loop) = (state, loop);
+        state.RoutesChanging = Note;
+        state.RoutesFollowed = Send;
+    }
+
+    public long NextDeadline => _markers.NextDeadline;
+
+    /// <summary>Markers sent, copies included.</summary>
+    public long Sent => _markers.Sent;
+
+    public void Poll(long now) => SendDue(now);
+
+    /// <summary>The prefixes of a move take another path than the FIB's by a redirect group's decision; the grace period is over.</summary>
+    /// <param name="tag">Tag of the move.</param>
+    /// <param name="vrf">VRF of the prefixes.</param>
+    /// <param name="prefixes">The prefixes.</param>
+    public void MovedByGroup(uint tag, VrfState vrf, IEnumerable<IpPrefix> prefixes)
+    {
+        foreach (IpPrefix prefix in prefixes) _leaving.Add(new Leaving(tag, vrf, prefix, vrf.Publisher.LeafOf(prefix)?.Hop.Current));
+        SendFor(_loop.Now);
+    }
+
+    private void Note(VrfState vrf, IReadOnlyList<RibChange> changes)
+    {
+        foreach (RibChange change in changes)
+        {
+            // Under a redirect the route is not what packets take; whoever takes the redirect away sends the markers then.
+            if (change.Attributes?.MoveTag is not { } tag || change.Redirect is not null || change.ChangedHop is not null) continue;
+            FibLeaf? leaf = vrf.Publisher.LeafOf(change.Prefix);
+            if (leaf?.Group is null) _leaving.Add(new Leaving(tag, vrf, change.Prefix, leaf?.Hop.Current));
+        }
+    }
+
+    private void Send(long now)
+    {
+        // A route that was only told anew has not moved anything.
+        _leaving.RemoveAll(l => ReferenceEquals(l.Old, l.Vrf.Publisher.LeafOf(l.Prefix)?.Hop.Current));
+        if (_leaving.Count == 0) return;
+        _state.Workers.Grace();
+        SendFor(now);
+    }
+
+    private void SendFor(long now)
+    {
+        foreach (var group in _leaving.GroupBy(l => (l.Tag, l.Prefix.Family, Way: WayOf(l.Old))))
+            _markers.Moved(group.Key.Tag, [.. group.Select(l => l.Prefix)], group.Key.Way, now);
+        _state.Events.Add(now, "migration", $"tag {_leaving[0].Tag:x8}", "moved", $"{_leaving.Count} prefixes took another path; flush markers follow");
+        _leaving.Clear();
+        SendDue(now);
+    }
+
+    private static object? WayOf(ForwardingDecision? old) => old switch
+    {
+        { Kind: ForwardingKind.Via } => old.Adjacency,
+        { Kind: ForwardingKind.Tunnel } => old.Tunnel,
+        _ => null,
+    };
+
+    private void SendDue(long now)
+    {
+        _due.Clear();
+        _markers.Due(now, _due);
+        foreach (MarkerToSend send in _due)
+        {
+            // Markers are told apart by their sender's loopback.
+            if (_state.Config.Loopbacks.FirstOrDefault(l => l.Family == send.To.Family) is not { IsNone: false } from) continue;
+            byte[] packet = send.Marker.ToPacket(from, send.To);
+            switch (send.Way)
+            {
+                case Adjacency old:
+                    _state.Workers.SendVia(old, packet);
+                    break;
+                case Tunnel old:
+                    _state.Workers.Probe(old, packet);
+                    break;
+                default:
+                    _state.Workers.Originate(_state.Default.Table.Index, packet);
+                    break;
+            }
+        }
+    }
+
+    private readonly record struct Leaving(uint Tag, VrfState Vrf, IpPrefix Prefix, ForwardingDecision? Old);
+}

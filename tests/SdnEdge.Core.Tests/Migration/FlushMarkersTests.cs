@@ -1,0 +1,102 @@
+using FsCheck.Xunit;
+using SdnEdge.Core.Bgp;
+using SdnEdge.Core.Migration;
+using SdnEdge.Core.Wire;
+using Xunit;
+
+namespace SdnEdge.Core.Tests.Migration;
+
+/// <summary>The markers an ingress PE sends, and the tag that asks for them.</summary>
+public class FlushMarkersTests
+{
+    private static readonly object OldPath = new();
+
+    [Fact]
+    public void A_marker_goes_at_once_and_two_copies_follow()
+    {
+        var markers = new FlushMarkers();
+        markers.Moved(7, [IpPrefix.Parse("10.1.1.10/32")], OldPath, 1000);
+        var sent = new List<MarkerToSend>();
+        var times = new List<long>();
+        while (markers.NextDeadline != long.MaxValue)
+        {
+            times.Add(markers.NextDeadline - 1000);
+            markers.Due(markers.NextDeadline, sent);
+        }
+
+        Assert.Equal([0, 5_000_000, 20_000_000], times);
+        Assert.Equal((3L, 3), (markers.Sent, sent.Count));
+        Assert.All(sent, s => Assert.Equal(new MarkerToSend(OldPath, IpAddress.Parse("10.1.1.10"), new FlushMarker(7, 1, 1000)), s));
+    }
+
+    [Fact]
+    public void Each_marker_says_how_many_have_moved_so_far_of_its_family_and_move()
+    {
+        var markers = new FlushMarkers();
+        markers.Moved(7, [IpPrefix.Parse("10.1.1.10/32"), IpPrefix.Parse("10.1.1.11/32")], OldPath, 1);
+        markers.Moved(7, [IpPrefix.Parse("10.1.1.11/32"), IpPrefix.Parse("10.1.2.0/24")], OldPath, 2);
+        markers.Moved(7, [IpPrefix.Parse("fd00::/64")], OldPath, 2);
+        markers.Moved(8, [IpPrefix.Parse("10.1.1.10/32")], null, 2);
+        markers.Moved(7, [IpPrefix.Parse("10.1.1.10/32")], OldPath, 3); // told again: nothing new
+        var sent = new List<MarkerToSend>();
+        markers.Due(3, sent);
+        Assert.Equal([(7u, 2u), (7u, 3u), (7u, 1u), (8u, 1u)], sent.Select(s => (s.Marker.Tag, s.Marker.Moved)));
+        Assert.Equal(FlushMarkerFlags.NoOldPath, sent[3].Marker.Flags);
+    }
+
+    [Fact]
+    public void Memory_is_bounded()
+    {
+        var markers = new FlushMarkers();
+        var sent = new List<MarkerToSend>();
+        for (uint tag = 1; tag <= FlushMarkers.MaxMoves + 1; tag++) markers.Moved(tag, [IpPrefix.Parse("10.1.1.10/32")], OldPath, 0);
+        markers.Due(long.MaxValue - 1, sent);
+        markers.Moved(1, [IpPrefix.Parse("10.1.1.10/32")], OldPath, 0); // forgotten, so it is new
+        Assert.Equal(0, markers.NextDeadline);
+    }
+
+    [Property(MaxTest = 300)]
+    public void A_marker_comes_back_as_it_was_sent_over_either_family(uint tag, uint moved, long at, bool v6, byte flags)
+    {
+        (IpAddress from, IpAddress to) = v6
+            ? (IpAddress.Parse("fd00:ff::3"), IpAddress.Parse("fd00:1:1::10"))
+            : (IpAddress.Parse("10.255.0.3"), IpAddress.Parse("10.1.1.10"));
+        var marker = new FlushMarker(tag, moved, at, (FlushMarkerFlags)flags);
+        Assert.True(FlushMarker.TryParse(marker.ToPacket(from, to), out FlushMarker read, out IpAddress readFrom, out IpAddress readTo));
+        Assert.Equal((marker, from, to), (read, readFrom, readTo));
+    }
+
+    [Property(MaxTest = 300)]
+    public void A_marker_with_a_changed_byte_is_none_or_still_sound(int at, byte value)
+    {
+        byte[] packet = new FlushMarker(7, 1, 99).ToPacket(IpAddress.Parse("fd00:ff::3"), IpAddress.Parse("fd00:1:1::10"));
+        int index = (int)((uint)at % packet.Length);
+        bool inBody = index >= Ipv6Header.Size;
+        if (packet[index] == value) return;
+        packet[index] = value;
+        bool read = FlushMarker.TryParse(packet, out _, out _, out _);
+        if (inBody) Assert.False(read); // the UDP checksum covers it
+    }
+
+    [Property(MaxTest = 300)]
+    public void Any_bytes_are_read_without_harm(byte[] bytes) => Assert.False(FlushMarker.TryParse(bytes, out _, out _, out _));
+
+    [Fact]
+    public void The_tag_travels_in_an_extended_community_among_others()
+    {
+        uint tag = MoveTag.Of("vs-1", 99);
+        Assert.Equal(tag, MoveTag.Of("vs-1", 99));
+        Assert.NotEqual(tag, MoveTag.Of("vs-1", 98));
+        Assert.NotEqual(tag, MoveTag.Of("vs-2", 99));
+        byte[] others = [0, 2, 0xFD, 0xE8, 0, 0, 0, 1];
+        Assert.Equal(tag, MoveTag.Find([.. others, .. MoveTag.ToCommunity(tag), .. others]));
+        Assert.Null(MoveTag.Find(others));
+        Assert.Null(MoveTag.Find(MoveTag.ToCommunity(tag).AsSpan(0, 7)));
+
+        var table = new AttributeTable();
+        var builder = new AttributeBuilder();
+        byte transitive = AttributeFlags.Optional | AttributeFlags.Transitive;
+        PathAttributes route = table.Intern(builder.Clear().Origin(BgpOrigin.Igp).Path().Set(transitive, AttributeCode.ExtendedCommunities, MoveTag.ToCommunity(tag)).Build());
+        Assert.Equal(tag, route.MoveTag);
+    }
+}
