@@ -27,6 +27,9 @@ public sealed record PeRouterOptions
     /// <summary>Reads the configuration again for a reload; null: reload is refused.</summary>
     public Func<ConfigResult>? ReadConfig { get; init; }
 
+    /// <summary>The PE comes back after a crash: its BGP peers are told so (RFC 4724), and told nothing else before they have been heard.</summary>
+    public bool Restarting { get; init; }
+
     /// <summary>The clock.</summary>
     public TimeProvider Time { get; init; } = TimeProvider.System;
 }
@@ -64,7 +67,7 @@ public sealed class PeRouter : IPeControl, IAsyncDisposable
         _state = new PeState(config, _loop, Events, options.OpenPort ?? OpenTap, (in PuntInfo info, ReadOnlySpan<byte> frame, long now) => _slowPath!.Punted(info, frame, now));
         _tunnels = new TunnelKeeper(_state, _loop);
         _slowPath = new SlowPathDriver(_state, _loop, _tunnels.OnReply);
-        _bgp = new BgpDriver(_state, _loop);
+        _bgp = new BgpDriver(_state, _loop, options.Restarting);
         _state.RoutesChanged = _bgp.RoutesChanged;
         _markers = new MarkerDriver(_state, _loop);
         _actions = new MigrationActions(_state, _tunnels, _slowPath.Resolve, _bgp.SetMoved, _markers, _loop);

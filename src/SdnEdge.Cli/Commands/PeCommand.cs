@@ -16,6 +16,7 @@ internal static class PeCommand
     {
         var config = new Option<string>("--config", "-c") { Description = "Configuration file (YAML).", Required = true, HelpName = "FILE" };
         var check = new Option<bool>("--check") { Description = "Read the file, report every error with its line, and end. Needs no rights." };
+        var restarting = new Option<bool>("--restarting") { Description = "The PE comes back after a crash: its BGP peers are told so (graceful restart)." };
         var command = new Command("pe",
             """
             Runs a provider-edge router in the foreground: ports, routes, tunnels, BGP and the control API of its configuration file.
@@ -29,18 +30,18 @@ internal static class PeCommand
             It needs root (or CAP_NET_ADMIN) for its TAP devices. Exit code: 0 stopped, 1 could not run, 2 the file is wrong.
             """)
         {
-            config, check,
+            config, check, restarting,
         };
         command.SetAction(async (parse, cancel) =>
         {
             // Hands its task back at once: a Ctrl-C before that would end the process without waiting for what must be taken back.
             await Task.Yield();
-            return await RunAsync(parse.GetValue(config)!, parse.GetValue(check), cancel);
+            return await RunAsync(parse.GetValue(config)!, parse.GetValue(check), parse.GetValue(restarting), cancel);
         });
         return command;
     }
 
-    private static async Task<int> RunAsync(string file, bool checkOnly, CancellationToken cancel)
+    private static async Task<int> RunAsync(string file, bool checkOnly, bool restarting, CancellationToken cancel)
     {
         ConfigResult result = Read(file);
         if (result.Config is not { } config)
@@ -68,7 +69,7 @@ internal static class PeCommand
         });
         try
         {
-            await using PeRouter pe = await PeRouter.StartAsync(config, new PeRouterOptions { ReadConfig = () => Read(file) });
+            await using PeRouter pe = await PeRouter.StartAsync(config, new PeRouterOptions { ReadConfig = () => Read(file), Restarting = restarting });
             Console.WriteLine($"{config.Name}: ready, pid {Environment.ProcessId}{(config.Api.Unix is { } socket ? $", API on {socket}" : "")}");
             while (true)
             {

@@ -58,6 +58,7 @@ public sealed partial class BgpEngine
     public bool Flush()
     {
         bool waits = false;
+        if (IsRestarting) return false;
         foreach (BgpPeer peer in _peers.Values)
         {
             if (!peer.Dirty || peer.State != BgpState.Established) continue;

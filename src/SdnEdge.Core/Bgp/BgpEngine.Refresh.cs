@@ -57,6 +57,9 @@ public sealed partial class BgpEngine
             case RefreshKind.Request:
                 SendAgain(peer, side, family, enhanced);
                 break;
+            case RefreshKind.Begin when (peer.StaleFamilies & family.Flag()) != 0:
+                // Its first sending after a restart is not over: End-of-RIB will sweep.
+                break;
             case RefreshKind.Begin:
                 _rib.MarkStale(peer.Origin, family);
                 peer.RefreshUnderWay |= family.Flag();

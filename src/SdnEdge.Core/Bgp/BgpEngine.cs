@@ -34,6 +34,7 @@ public sealed partial class BgpEngine
         _wire = wire;
         _jitter = new Random(settings.Seed);
         _export = new BgpExport(settings, Attributes);
+        IsRestarting = settings.Restarting;
     }
 
     /// <summary>All attribute sets in use.</summary>
@@ -53,8 +54,8 @@ public sealed partial class BgpEngine
     {
         get
         {
-            long next = long.MaxValue;
-            foreach (BgpPeer peer in _peers.Values) next = Math.Min(next, Math.Min(peer.Fsm.NextDeadline, peer.RefreshUntil));
+            long next = _deferUntil;
+            foreach (BgpPeer peer in _peers.Values) next = Math.Min(next, Math.Min(peer.Fsm.NextDeadline, peer.NextTimer));
             return next;
         }
     }
@@ -68,6 +69,7 @@ public sealed partial class BgpEngine
     {
         var peer = new BgpPeer(_settings, settings, Attributes, _jitter);
         if (!_peers.TryAdd(settings.Address, peer)) throw new ArgumentException($"Peer {settings.Address} is configured already.", nameof(settings));
+        if (IsRestarting && _deferUntil == long.MaxValue) _deferUntil = now + (_settings.DeferralSeconds * Second);
         if (!settings.Shutdown) Step(peer, new FsmEvent(FsmEventKind.Start), now);
         return peer;
     }
@@ -77,6 +79,7 @@ public sealed partial class BgpEngine
     {
         if (!_peers.TryGetValue(address, out BgpPeer? peer)) return false;
         Step(peer, new FsmEvent(FsmEventKind.Stop, Notification: BgpNotification.Deconfigured), now);
+        DropStale(peer, now);
         return _peers.Remove(address);
     }
 
@@ -92,7 +95,11 @@ public sealed partial class BgpEngine
     /// <param name="peer">The peer.</param>
     /// <param name="text">Told to the peer's operator (RFC 9003); null: nothing.</param>
     /// <param name="now">CLOCK_MONOTONIC, nanoseconds.</param>
-    public void Shutdown(BgpPeer peer, string? text, long now) => Step(peer, new FsmEvent(FsmEventKind.Stop, Data: ShutdownText.Write(text)), now);
+    public void Shutdown(BgpPeer peer, string? text, long now)
+    {
+        Step(peer, new FsmEvent(FsmEventKind.Stop, Data: ShutdownText.Write(text)), now);
+        DropStale(peer, now);
+    }
 
     /// <summary>Starts a peer's session: one that was shut down, or (cease: administrative reset) one that is up, or one held down by a limit.</summary>
     /// <param name="peer">The peer.</param>
@@ -102,6 +109,7 @@ public sealed partial class BgpEngine
     {
         Step(peer, new FsmEvent(FsmEventKind.Reset, Data: ShutdownText.Write(text)), now);
         Step(peer, new FsmEvent(FsmEventKind.Start), now);
+        DropStale(peer, now);
     }
 
     /// <summary>
@@ -116,6 +124,7 @@ public sealed partial class BgpEngine
     {
         if (!_peers.TryGetValue(address, out BgpPeer? peer)) return false;
         Step(peer, new FsmEvent(FsmEventKind.PathDown, Reason: reason), now);
+        DropStale(peer, now);
         return true;
     }
 
@@ -142,7 +151,10 @@ public sealed partial class BgpEngine
         {
             if (peer.Fsm.NextDeadline <= now) Step(peer, new FsmEvent(FsmEventKind.Tick), now);
             if (peer.RefreshUntil <= now) EndRefreshes(peer, now);
+            if (peer.StaleUntil <= now) StaleTimeout(peer, now);
         }
+
+        CheckDeferral(now);
     }
 
     /// <summary>Bytes came from a peer.</summary>
@@ -211,7 +223,7 @@ public sealed partial class BgpEngine
 
         Withdraw(peer, update.Withdrawn, IpFamily.V4, now);
         if (update.MpWithdrawnFamily != 0) Withdraw(peer, update.MpWithdrawn, update.MpWithdrawnFamily, now);
-        if (update.EndOfRib != 0) peer.EndOfRibReceived |= update.EndOfRib == IpFamily.V4 ? BgpFamilies.V4 : BgpFamilies.V6;
+        if (update.EndOfRib != 0) TakeEndOfRib(peer, update.EndOfRib, now);
         bool loop = update.Attributes is { } attributes && IsLoop(peer, attributes);
         if (update.Attributes is null || loop)
         {
@@ -284,7 +296,7 @@ public sealed partial class BgpEngine
                 _wire.Connect(peer);
                 break;
             case FsmActionKind.SendOpen:
-                var open = new OpenMessage(_settings.As, peer.Settings.HoldTimeSeconds, _settings.RouterId, peer.Settings.Families, FourOctetAs: true, RouteRefresh: true) { EnhancedRefresh = true, GracefulRestart = new GracefulRestart(0) };
+                var open = new OpenMessage(_settings.As, peer.Settings.HoldTimeSeconds, _settings.RouterId, peer.Settings.Families, FourOctetAs: true, RouteRefresh: true) { EnhancedRefresh = true, GracefulRestart = RestartCapability(peer) };
                 Send(peer, action.Side, open.Write(_message));
                 break;
             case FsmActionKind.SendKeepalive:
@@ -302,6 +314,7 @@ public sealed partial class BgpEngine
                 peer.Origin.PeerRouterId = peer.Fsm.Negotiated!.PeerRouterId;
                 peer.EndOfRibReceived = BgpFamilies.None;
                 peer.Warned = BgpFamilies.None;
+                ReturnFromRestart(peer, now);
                 FillOut(peer);
                 SessionChanged?.Invoke(peer, null);
                 break;
@@ -310,7 +323,8 @@ public sealed partial class BgpEngine
                 peer.OutV6.Clear();
                 peer.EndOfRibDue = BgpFamilies.None;
                 ClearRefreshes(peer);
-                _rib.WithdrawAll(peer.Origin, now);
+                if (action.Graceful) KeepStale(peer, now);
+                else DropStale(peer, now, all: true);
                 SessionChanged?.Invoke(peer, action.Reason);
                 break;
         }

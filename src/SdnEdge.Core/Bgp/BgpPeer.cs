@@ -92,6 +92,12 @@ public sealed class BgpPeer
     /// <summary>Families of which all is being sent to us again (RFC 7313), and which end is awaited.</summary>
     public BgpFamilies RefreshUnderWay { get; internal set; }
 
+    /// <summary>Families of which routes from before the peer's restart are still kept (RFC 4724).</summary>
+    public BgpFamilies StaleFamilies { get; internal set; }
+
+    /// <summary>Times the peer's routes were kept over the end of its session.</summary>
+    public long GracefulEnds { get; internal set; }
+
     internal SessionFsm Fsm { get; }
 
     internal UpdateDecoder Decoder { get; }
@@ -122,6 +128,15 @@ public sealed class BgpPeer
 
     /// <summary>When a refresh that never ends is given up.</summary>
     internal long RefreshUntil { get; set; } = long.MaxValue;
+
+    /// <summary>What the peer said of its restarts in its last OPEN.</summary>
+    internal GracefulRestart LastRestart { get; set; }
+
+    /// <summary>When stale routes go: while the peer is away, or while its End-of-RIB is awaited.</summary>
+    internal long StaleUntil { get; set; } = long.MaxValue;
+
+    /// <summary>When a timer of the engine is due for this peer.</summary>
+    internal long NextTimer => Math.Min(RefreshUntil, StaleUntil);
 
     /// <summary>Families over the warning threshold of their limit.</summary>
     internal BgpFamilies Warned { get; set; }

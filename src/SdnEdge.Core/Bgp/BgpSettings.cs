@@ -43,7 +43,36 @@ public sealed record PrefixList(IReadOnlyList<PrefixRule> Rules)
 /// <param name="NextHopV4">Our address for IPv4 routes sent to iBGP peers: the loopback. None: no IPv4 routes are sent.</param>
 /// <param name="NextHopV6">Our address for IPv6 routes sent to iBGP peers. None: no IPv6 routes are sent.</param>
 /// <param name="Seed">Seed of the jitter.</param>
-public sealed record BgpSpeakerSettings(uint As, uint RouterId, IpAddress NextHopV4, IpAddress NextHopV6, int Seed = 0);
+public sealed record BgpSpeakerSettings(uint As, uint RouterId, IpAddress NextHopV4, IpAddress NextHopV6, int Seed = 0)
+{
+    /// <summary>The speaker was down and comes back (R in its OPENs): it tells nothing before it has heard all peers, or <see cref="DeferralSeconds"/> have passed (RFC 4724 4.1).</summary>
+    public bool Restarting { get; init; }
+
+    /// <summary>With <see cref="Restarting"/>: families whose forwarding went on meanwhile.</summary>
+    public BgpFamilies ForwardingKept { get; init; }
+
+    /// <summary>How long peers may keep our routes while we restart, 1 to 4095 s.</summary>
+    public int RestartSeconds { get; init; } = 120;
+
+    /// <summary>Longest wait for the End-of-RIB of all peers after a restart, seconds.</summary>
+    public int DeferralSeconds { get; init; } = 60;
+
+    /// <summary>Longest time that stale routes of a peer which is back are kept while its End-of-RIB is awaited, seconds.</summary>
+    public int StaleSeconds { get; init; } = 360;
+}
+
+/// <summary>Graceful restart (RFC 4724) with one peer.</summary>
+public enum RestartMode : byte
+{
+    /// <summary>None: the capability is not sent.</summary>
+    Off,
+
+    /// <summary>The peer's routes stay while it restarts; it is told not to keep ours.</summary>
+    Helper,
+
+    /// <summary>In both directions: our forwarding goes on while this process restarts.</summary>
+    Full,
+}
 
 /// <summary>How many prefixes of one family a peer may tell (counted after import policy).</summary>
 /// <param name="Maximum">One more than this ends the session with cease/1.</param>
@@ -94,6 +123,9 @@ public sealed record BgpPeerSettings(IpAddress Address, uint PeerAs)
 
     /// <summary>Most IPv6 prefixes; null: no limit.</summary>
     public BgpPrefixLimit? LimitV6 { get; init; }
+
+    /// <summary>Graceful restart.</summary>
+    public RestartMode Restart { get; init; } = RestartMode.Helper;
 
     /// <summary>TCP-MD5 (RFC 2385); null: none.</summary>
     public BgpPassword? Password { get; init; }

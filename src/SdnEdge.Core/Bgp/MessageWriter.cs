@@ -67,6 +67,9 @@ public readonly record struct BgpNotification(byte Code, byte Subcode)
     /// <summary>Cease: administrative reset (RFC 4486).</summary>
     public static readonly BgpNotification Reset = new(6, 4);
 
+    /// <summary>Cease: hard reset; its data are the NOTIFICATION it stands for (RFC 8538).</summary>
+    public static readonly BgpNotification HardReset = new(6, 9);
+
     /// <summary>Cease: BFD down (RFC 9384).</summary>
     public static readonly BgpNotification BfdDown = new(6, 10);
 
@@ -91,7 +94,8 @@ public readonly record struct BgpNotification(byte Code, byte Subcode)
     /// <summary>The same with what the peer's operator wrote, where there is such a text (RFC 9003).</summary>
     /// <param name="data">Data of the NOTIFICATION.</param>
     public string Describe(ReadOnlySpan<byte> data) =>
-        this is { Code: 6, Subcode: 2 or 4 } && ShutdownText.Read(data) is { Length: > 0 } text ? $"{this}: \"{text}\"" : ToString();
+        this == HardReset && data.Length >= 2 && data[0] != 6 | data[1] != 9 ? $"{this}: {new BgpNotification(data[0], data[1]).Describe(data[2..])}"
+        : this is { Code: 6, Subcode: 2 or 4 } && ShutdownText.Read(data) is { Length: > 0 } text ? $"{this}: \"{text}\"" : ToString();
 
     private string Words => (Code, Subcode) switch
     {

@@ -120,6 +120,9 @@ public enum FsmActionKind : byte
 public readonly record struct FsmAction(
     FsmActionKind Kind, ConnectionSide Side = default, BgpNotification Notification = default, ReadOnlyMemory<byte> Data = default, string? Reason = null)
 {
+    /// <summary>With Down: the peer is expected back with its forwarding unharmed; its routes may stay (RFC 4724 4.2, RFC 8538 3).</summary>
+    public bool Graceful { get; init; }
+
     /// <summary>With a NOTIFICATION: what the machine itself found wrong, to be counted. None when the caller has counted it.</summary>
     public BgpFault Fault { get; init; }
 }
@@ -134,6 +137,15 @@ public sealed record Negotiated(int HoldTimeSeconds, BgpFamilies Families, bool 
 {
     /// <summary>Both mark where a refresh begins and ends (RFC 7313).</summary>
     public bool EnhancedRefresh { get; init; }
+
+    /// <summary>What the peer says of its restarts (RFC 4724); null: nothing, or we do not help.</summary>
+    public GracefulRestart? PeerRestart { get; init; }
+
+    /// <summary>Both let a NOTIFICATION end a session gracefully (RFC 8538); what must not be graceful is a hard reset.</summary>
+    public bool GracefulNotification { get; init; }
+
+    /// <summary>Families whose routes stay for a while when the session ends.</summary>
+    public BgpFamilies Preserved => PeerRestart?.Families ?? BgpFamilies.None;
 }
 
 /// <summary>
@@ -154,6 +166,10 @@ public sealed class SessionFsm
     private const long StableAfter = 60 * Second;
     private const int MaxDoublings = 6;
     private const string Collision = "collision";
+    private const string Restarted = "the peer has restarted";
+
+    // A connection beside an established session may be the late half of a collision, which the peer closes by itself.
+    private const long SilentFor = Second;
 
     private readonly BgpSpeakerSettings _local;
     private readonly BgpPeerSettings _peer;
@@ -218,8 +234,15 @@ public sealed class SessionFsm
     /// Whether a connection the peer opens now is taken; if not, close it and do not tell the machine. A newer one replaces
     /// one that has not come past OPEN, for the peer may have restarted; one beside an established session loses (6.8).
     /// </summary>
-    public bool AcceptsIncoming => State is not (BgpState.Idle or BgpState.Established)
-        && _connections[(int)ConnectionSide.Incoming].State is BgpState.Idle or BgpState.OpenSent;
+    public bool AcceptsIncoming => State switch
+    {
+        BgpState.Idle => false,
+
+        // A peer that has restarted without its old connection being seen to close comes this way (RFC 4724 4.2).
+        BgpState.Established => Negotiated!.Preserved != BgpFamilies.None
+            && (EstablishedSide == ConnectionSide.Incoming || _connections[(int)ConnectionSide.Incoming].State == BgpState.Idle),
+        _ => _connections[(int)ConnectionSide.Incoming].State is BgpState.Idle or BgpState.OpenSent,
+    };
 
     /// <summary>Why the last connection ended or failed; null when none has.</summary>
     public string? LastError { get; private set; }
@@ -268,10 +291,11 @@ public sealed class SessionFsm
         {
             case FsmEventKind.Disconnected:
                 bool wasOpen = connection.State > BgpState.Connect;
-                Drop(side, wasOpen ? "connection closed" : "connection refused", close: false, After.Retry, now, actions);
+                Drop(side, wasOpen ? "connection closed" : "connection refused", close: false, After.Retry, now, actions, Ending.Silent);
                 break;
             case FsmEventKind.Open when connection.State == BgpState.OpenSent:
-                OnOpen(side, input.Open!, now, actions);
+                if (connection.Silent) OnSilentOpen(side, input.Open!, now, actions);
+                else OnOpen(side, input.Open!, now, actions);
                 break;
             case FsmEventKind.Keepalive when connection.State == BgpState.OpenConfirm:
                 Establish(side, now, actions);
@@ -280,11 +304,12 @@ public sealed class SessionFsm
                 Heard(connection, now);
                 break;
             case FsmEventKind.Notification:
-                Drop(side, $"received {input.Notification.Describe(input.Data.Span)}", close: true, Damps(input.Notification) ? After.Damp : After.Retry, now, actions);
+                Drop(side, $"received {input.Notification.Describe(input.Data.Span)}", close: true, Damps(input.Notification) ? After.Damp : After.Retry, now, actions,
+                    input.Notification == BgpNotification.HardReset ? Ending.Hard : Ending.Soft);
                 break;
             case FsmEventKind.PrefixLimit:
                 if (connection.State != BgpState.Established) break;
-                actions.Add(new FsmAction(FsmActionKind.SendNotification, side, BgpNotification.PrefixLimit, input.Data));
+                SendHard(side, BgpNotification.PrefixLimit, input.Data, actions);
                 Drop(side, input.Reason ?? "too many prefixes", close: true, After.Hold, now, actions);
                 if (input.WaitNs > 0) _idleUntil = now + input.WaitNs;
                 break;
@@ -336,9 +361,21 @@ public sealed class SessionFsm
         {
             BgpState state = _connections[(int)side].State;
             if (state == BgpState.Idle) continue;
-            if (state > BgpState.Connect) actions.Add(new FsmAction(FsmActionKind.SendNotification, side, notification, data));
+            if (state > BgpState.Connect) SendHard(side, notification, data, actions);
             Drop(side, reason, close: true, After.Retry, now, actions);
         }
+    }
+
+    /// <summary>A NOTIFICATION after which the peer keeps none of our routes: in a hard reset where it else would (RFC 8538 3.1).</summary>
+    private void SendHard(ConnectionSide side, BgpNotification notification, ReadOnlyMemory<byte> data, List<FsmAction> actions)
+    {
+        if (_connections[(int)side].State == BgpState.Established && _peer.Restart == RestartMode.Full && Negotiated is { GracefulNotification: true })
+        {
+            data = (byte[])[notification.Code, notification.Subcode, .. data.Span];
+            notification = BgpNotification.HardReset;
+        }
+
+        actions.Add(new FsmAction(FsmActionKind.SendNotification, side, notification, data));
     }
 
     /// <summary>
@@ -358,10 +395,45 @@ public sealed class SessionFsm
 
         if (side == ConnectionSide.Incoming && !AcceptsIncoming) return;
         if (side == ConnectionSide.Outgoing) _connectAt = long.MaxValue;
+
+        // The peer opened the established connection as well: it cannot want both, so the old one is dead.
+        if (connection.State == BgpState.Established) Drop(side, Restarted, close: false, After.Retry, now, actions, Ending.Silent);
         connection.Reset();
         connection.State = BgpState.OpenSent;
+        if (_connections[(int)Other(side)].State == BgpState.Established)
+        {
+            connection.Silent = true;
+            connection.HoldAt = now + SilentFor;
+            return;
+        }
+
+        Speak(side, now, actions);
+    }
+
+    private void Speak(ConnectionSide side, long now, List<FsmAction> actions)
+    {
+        Connection connection = _connections[(int)side];
+        connection.Silent = false;
         connection.HoldAt = now + OpenHold;
         actions.Add(new FsmAction(FsmActionKind.SendOpen, side));
+    }
+
+    /// <summary>
+    /// OPEN on a connection beside the established one. With the restart bit the peer has lost that one. Without, it may be the
+    /// late half of a collision: nothing is said for a while. A peer that then still is there, and answers our OPEN with
+    /// KEEPALIVE, means it.
+    /// </summary>
+    private void OnSilentOpen(ConnectionSide side, OpenMessage open, long now, List<FsmAction> actions)
+    {
+        if (open.GracefulRestart is not { Restarted: true })
+        {
+            _connections[(int)side].Open = open;
+            return;
+        }
+
+        Drop(Other(side), Restarted, close: true, After.Retry, now, actions, Ending.Silent);
+        Speak(side, now, actions);
+        OnOpen(side, open, now, actions);
     }
 
     private void OnOpen(ConnectionSide side, OpenMessage open, long now, List<FsmAction> actions)
@@ -393,7 +465,7 @@ public sealed class SessionFsm
         }
 
         ConnectionSide other = Other(side);
-        if (_connections[(int)other].State > BgpState.Connect)
+        if (_connections[(int)other].State is > BgpState.Connect and < BgpState.Established)
         {
             actions.Add(new FsmAction(FsmActionKind.SendNotification, other, BgpNotification.Collision));
             Drop(other, Collision, close: true, After.Retry, now, actions);
@@ -416,7 +488,7 @@ public sealed class SessionFsm
     private bool LosesCollision(ConnectionSide side, OpenMessage open)
     {
         BgpState other = _connections[(int)Other(side)].State;
-        if (other == BgpState.Established) return true;
+        if (other == BgpState.Established) return Negotiated!.Preserved == BgpFamilies.None;
         if (other <= BgpState.Connect) return false;
         bool oursWins = _local.RouterId != open.RouterId ? _local.RouterId > open.RouterId : _local.As > open.As;
         return side == ConnectionSide.Outgoing ? !oursWins : oursWins;
@@ -427,6 +499,12 @@ public sealed class SessionFsm
         Connection connection = _connections[(int)side];
         ConnectionSide other = Other(side);
         BgpState otherState = _connections[(int)other].State;
+        if (otherState == BgpState.Established)
+        {
+            Drop(other, Restarted, close: true, After.Retry, now, actions, Ending.Silent);
+            otherState = BgpState.Idle;
+        }
+
         if (otherState > BgpState.Connect) actions.Add(new FsmAction(FsmActionKind.SendNotification, other, BgpNotification.Collision));
         if (otherState != BgpState.Idle)
         {
@@ -445,6 +523,8 @@ public sealed class SessionFsm
         Negotiated = new Negotiated(connection.HoldSeconds, open.Families & _peer.Families, open.FourOctetAs, open.RouteRefresh, open.RouterId)
         {
             EnhancedRefresh = open.EnhancedRefresh,
+            PeerRestart = _peer.Restart == RestartMode.Off ? null : open.GracefulRestart,
+            GracefulNotification = _peer.Restart != RestartMode.Off && open.GracefulRestart is { Notification: true },
         };
         actions.Add(new FsmAction(FsmActionKind.Up, side));
     }
@@ -468,10 +548,16 @@ public sealed class SessionFsm
         foreach (ConnectionSide side in (ReadOnlySpan<ConnectionSide>)[ConnectionSide.Outgoing, ConnectionSide.Incoming])
         {
             Connection connection = _connections[(int)side];
-            if (now >= connection.HoldAt)
+            if (now >= connection.HoldAt && connection.Silent)
+            {
+                OpenMessage? open = connection.Open;
+                Speak(side, now, actions);
+                if (open is not null) OnOpen(side, open, now, actions);
+            }
+            else if (now >= connection.HoldAt)
             {
                 actions.Add(new FsmAction(FsmActionKind.SendNotification, side, BgpNotification.HoldTimerExpired));
-                Drop(side, "hold timer expired", close: true, After.Retry, now, actions);
+                Drop(side, "hold timer expired", close: true, After.Retry, now, actions, Ending.Soft);
             }
             else if (now >= connection.KeepaliveAt)
             {
@@ -484,14 +570,16 @@ public sealed class SessionFsm
     private void Fail(ConnectionSide side, BgpNotification notification, ReadOnlyMemory<byte> data, long now, List<FsmAction> actions, BgpFault fault = BgpFault.None)
     {
         if (_connections[(int)side].State > BgpState.Connect) actions.Add(new FsmAction(FsmActionKind.SendNotification, side, notification, data) { Fault = fault });
-        Drop(side, $"sent {notification}", close: true, After.Damp, now, actions);
+        Drop(side, $"sent {notification}", close: true, After.Damp, now, actions, Ending.Soft);
     }
 
     /// <summary>Ends one connection; when it was the last one, sees to the next attempt.</summary>
-    private void Drop(ConnectionSide side, string reason, bool close, After after, long now, List<FsmAction> actions)
+    private void Drop(ConnectionSide side, string reason, bool close, After after, long now, List<FsmAction> actions, Ending ending = Ending.Hard)
     {
         Connection connection = _connections[(int)side];
         bool established = connection.State == BgpState.Established;
+        bool graceful = established && Negotiated!.Preserved != BgpFamilies.None
+            && (ending == Ending.Silent || (ending == Ending.Soft && Negotiated.GracefulNotification));
         connection.Reset();
         if (close) actions.Add(new FsmAction(FsmActionKind.Close, side, Reason: reason));
         if (established)
@@ -502,7 +590,7 @@ public sealed class SessionFsm
         }
 
         if (reason != Collision) LastError = reason;
-        if (established) actions.Add(new FsmAction(FsmActionKind.Down, side, Reason: reason));
+        if (established) actions.Add(new FsmAction(FsmActionKind.Down, side, Reason: reason) { Graceful = graceful });
         if (!_started || _connections[(int)Other(side)].State != BgpState.Idle) return;
         if (after == After.Hold)
         {
@@ -546,9 +634,25 @@ public sealed class SessionFsm
         Hold,
     }
 
+    /// <summary>How a session ends, as far as graceful restart depends on it.</summary>
+    private enum Ending : byte
+    {
+        /// <summary>Its routes go.</summary>
+        Hard,
+
+        /// <summary>With a NOTIFICATION, or because the hold timer expired: graceful where both have agreed so (RFC 8538).</summary>
+        Soft,
+
+        /// <summary>TCP closed without a word: graceful (RFC 4724).</summary>
+        Silent,
+    }
+
     private sealed class Connection
     {
         public BgpState State;
+
+        /// <summary>We have not sent OPEN: an established session is beside it.</summary>
+        public bool Silent;
         public OpenMessage? Open;
         public int HoldSeconds;
         public long HoldAt = long.MaxValue;
@@ -557,6 +661,7 @@ public sealed class SessionFsm
         public void Reset()
         {
             State = BgpState.Idle;
+            Silent = false;
             Open = null;
             HoldSeconds = 0;
             HoldAt = long.MaxValue;

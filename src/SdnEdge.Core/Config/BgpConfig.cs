@@ -32,6 +32,9 @@ public sealed record BgpConfig
 
     /// <summary>TCP port to listen on, 1 to 65535.</summary>
     public int Port { get; init; } = DefaultPort;
+
+    /// <summary>Graceful restart (RFC 4724).</summary>
+    public GracefulRestartConfig GracefulRestart { get; init; } = new();
 }
 
 /// <summary>A BGP peer.</summary>
@@ -63,3 +66,10 @@ public sealed record BgpPeerConfig(
     /// <summary>Not null: the session is shut down, and the text is told to the peer's operator (RFC 9003).</summary>
     public string? Shutdown { get; init; }
 }
+
+/// <summary>Graceful restart (RFC 4724).</summary>
+/// <param name="Mode">With all peers.</param>
+/// <param name="RestartTimeSeconds">How long peers may keep our routes while we restart, 1 to 4095 s.</param>
+/// <param name="StaleTimeSeconds">Longest wait for the End-of-RIB of a peer that is back, 1 to 86400 s.</param>
+/// <param name="DeferralSeconds">Longest wait for the End-of-RIB of all peers after a restart of ours, 1 to 3600 s.</param>
+public sealed record GracefulRestartConfig(RestartMode Mode = RestartMode.Helper, int RestartTimeSeconds = 120, int StaleTimeSeconds = 360, int DeferralSeconds = 60);

@@ -35,8 +35,19 @@ internal static class BgpConfigReader
             Advertise = sources,
             LocalPref = (uint)bgp.Number("localPref", 0, uint.MaxValue, 100),
             Port = (int)bgp.Number("port", 1, 65535, BgpConfig.DefaultPort),
+            GracefulRestart = ReadRestart(bgp),
         };
         bgp.Finish();
+        return config;
+    }
+
+    private static GracefulRestartConfig ReadRestart(MapReader bgp)
+    {
+        if (bgp.Map("gracefulRestart") is not { } map) return new GracefulRestartConfig();
+        var config = new GracefulRestartConfig(
+            map.Choice("mode", RestartMode.Helper, ("off", RestartMode.Off), ("helper", RestartMode.Helper), ("full", RestartMode.Full)),
+            (int)map.Number("restartTime", 1, GracefulRestart.MaxTime, 120), (int)map.Number("staleTime", 1, 86_400, 360), (int)map.Number("deferral", 1, 3600, 60));
+        map.Finish();
         return config;
     }
 

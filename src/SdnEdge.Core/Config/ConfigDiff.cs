@@ -81,6 +81,7 @@ public static class ConfigDiff
         if (old.Api != next.Api) actions.Add(new NeedsRestart("api"));
         if (old.Telemetry != next.Telemetry) actions.Add(new NeedsRestart("telemetry"));
         if (old.Bgp.Port != next.Bgp.Port) actions.Add(new NeedsRestart("bgp.port"));
+        if (old.Bgp.GracefulRestart != next.Bgp.GracefulRestart) actions.Add(new NeedsRestart("bgp.gracefulRestart"));
 
         Changes<BgpPeerConfig, string> peers = Compare(old.Bgp.Peers, next.Bgp.Peers, p => p.Address.ToString(), (a, b) => a == b);
         Changes<StaticRouteConfig, string> routes = Compare(old.Static, next.Static, r => $"{r.Vrf} {r.Prefix}", (a, b) => a == b);

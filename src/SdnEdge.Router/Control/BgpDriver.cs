@@ -18,7 +18,7 @@ internal readonly record struct MovedRoute(uint LocalPref, uint? Tag);
 /// is of a source that the configuration names, or was brought here by a migration; never the way to a peer itself, which
 /// belongs to the core. Without peers there is no speaker. Runs on the control loop.
 /// </summary>
-internal sealed class BgpDriver(PeState state, ControlLoop loop) : ITimed, IWorkSource, IDisposable
+internal sealed class BgpDriver(PeState state, ControlLoop loop, bool restarting = false) : ITimed, IWorkSource, IDisposable
 {
     private readonly Dictionary<IpPrefix, MovedRoute> _moved = [];
     private readonly HashSet<IpPrefix> _told = [];
@@ -55,6 +55,7 @@ internal sealed class BgpDriver(PeState state, ControlLoop loop) : ITimed, IWork
                 TtlSecurityHops = peer.TtlSecurity,
                 Ttl = peer.Multihop,
                 Shutdown = peer.Shutdown is not null,
+                Restart = state.Config.Bgp.GracefulRestart.Mode,
             },
             loop.Now);
         SetExport(_config);
@@ -186,7 +187,13 @@ internal sealed class BgpDriver(PeState state, ControlLoop loop) : ITimed, IWork
         if (_speaker is not null) return _speaker;
         NodeConfig node = state.Config;
         var settings = new BgpSpeakerSettings(node.As, node.RouterId.V4,
-            node.Loopbacks.FirstOrDefault(l => l.IsV4), node.Loopbacks.FirstOrDefault(l => l.IsV6), (int)node.RouterId.V4);
+            node.Loopbacks.FirstOrDefault(l => l.IsV4), node.Loopbacks.FirstOrDefault(l => l.IsV6), (int)node.RouterId.V4)
+        {
+            Restarting = restarting,
+            RestartSeconds = node.Bgp.GracefulRestart.RestartTimeSeconds,
+            DeferralSeconds = node.Bgp.GracefulRestart.DeferralSeconds,
+            StaleSeconds = node.Bgp.GracefulRestart.StaleTimeSeconds,
+        };
         _speaker = new BgpSpeaker(settings, state.Default.Rib, new BgpTransportOptions(node.Loopbacks, node.Bgp.Port), Wake);
         _speaker.Engine.SessionChanged += (peer, reason) =>
             state.Events.Add(loop.Now, "bgp", peer.Settings.Address.ToString(), reason is null ? "established" : "down", reason);

@@ -22,10 +22,11 @@ internal sealed class SimNetwork
     /// <summary>Most bytes delivered of one queue in one round; small values tear messages.</summary>
     public int Chunk { get; set; } = 65536;
 
-    public SimSpeaker Add(int i, uint autonomousSystem = 65000)
+    public SimSpeaker Add(int i, uint autonomousSystem = 65000, Func<BgpSpeakerSettings, BgpSpeakerSettings>? with = null)
     {
         IpAddress address = Address(i);
-        var speaker = new SimSpeaker(this, address, new BgpSpeakerSettings(autonomousSystem, (uint)i, address, Address6(i), Seed: i));
+        var settings = new BgpSpeakerSettings(autonomousSystem, (uint)i, address, Address6(i), Seed: i);
+        var speaker = new SimSpeaker(this, address, with is null ? settings : with(settings));
         _speakers.Add(address, speaker);
         return speaker;
     }
@@ -64,7 +65,24 @@ internal sealed class SimNetwork
         Settle();
     }
 
-    internal void Connect(SimSpeaker from, BgpPeer peer) => _links.Add(new Link(from, _speakers.GetValueOrDefault(peer.Settings.Address)));
+    /// <summary>
+    /// Takes a speaker off the network as if its process had been killed: the others see their connections closed, or with
+    /// <paramref name="silently"/> nothing at all. Another may then come in its place.
+    /// </summary>
+    public void Kill(SimSpeaker speaker, bool silently = false)
+    {
+        _speakers.Remove(speaker.Address);
+        foreach (Link link in _links.Where(l => l.Opener == speaker || l.Acceptor == speaker).ToList())
+        {
+            link.OpenerGone |= link.Opener == speaker;
+            link.AcceptorGone |= link.Acceptor == speaker;
+            if (!silently) link.Closing = true;
+        }
+
+        Settle();
+    }
+
+    internal void Connect(SimSpeaker from, BgpPeer peer) => _links.Add(new Link(from, peer, _speakers.GetValueOrDefault(peer.Settings.Address)));
 
     internal void Send(SimSpeaker from, BgpPeer peer, ConnectionSide side, ReadOnlySpan<byte> bytes)
     {
@@ -149,7 +167,7 @@ internal sealed class SimNetwork
         return true;
     }
 
-    private sealed class Link(SimSpeaker opener, SimSpeaker? acceptor)
+    private sealed class Link(SimSpeaker opener, BgpPeer openerPeer, SimSpeaker? acceptor)
     {
         public SimSpeaker Opener { get; } = opener;
 
@@ -167,7 +185,7 @@ internal sealed class SimNetwork
 
         public bool AcceptorGone { get; set; }
 
-        public BgpPeer OpenerPeer => Opener.Engine.Find(Acceptor!.Address)!;
+        public BgpPeer OpenerPeer { get; } = openerPeer;
 
         public BgpPeer AcceptorPeer => Acceptor!.Engine.Find(Opener.Address)!;
     }

@@ -27,6 +27,8 @@ public sealed class BgpConfigTests
         Assert.Equal(new BgpPassword("s3cret, with: signs"), peer.Password);
         Assert.Equal(2, peer.TtlSecurity);
         Assert.Equal("until 6:00", peer.Shutdown);
+        Assert.Equal(new GracefulRestartConfig(RestartMode.Full, 60, 100, 20),
+            Good("bgp:\n  gracefulRestart: { mode: full, restartTime: 60, staleTime: 100, deferral: 20 }\n").GracefulRestart);
         Assert.Equal(5, Assert.Single(Good("bgp:\n  peers:\n    - { address: 10.255.0.2, as: 65001, multihop: 5, shutdown: false }\n").Peers).Multihop);
     }
 

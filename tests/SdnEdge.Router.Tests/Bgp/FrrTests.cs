@@ -135,17 +135,69 @@ public sealed class FrrTests
         a.Await(() => peer.LastError?.Contains("\"back at noon\"", StringComparison.Ordinal) == true, "we show FRR's text");
     }
 
+    [RootFact]
+    public void FRR_killed_and_started_again_keeps_its_routes_here_and_what_it_lost_goes()
+    {
+        using var rig = new PeerRig();
+        SpeakerHost a = rig.AddSpeaker(1, s => s with { Restart = RestartMode.Full });
+        const string Restart = "\n bgp graceful-restart\n bgp graceful-restart preserve-fw-state\n network 10.2.4.0/24";
+        StartFrr(rig, Restart);
+        IpPrefix kept = IpPrefix.Parse("10.2.3.0/24"), lost = IpPrefix.Parse("10.2.4.0/24");
+        a.Await(() => a.Rib.Best(kept) is not null && a.Rib.Best(lost) is not null, "FRR's routes");
+        BgpPeer peer = a.Ask(() => a.Speaker.Engine.Peers.Single());
+        long since = a.Ask(() => a.Rib.Best(kept)!.Value.InstalledAtNs);
+
+        rig.Kill("bgpd");
+        a.Await(() => peer.State != BgpState.Established, "the session ends");
+        Assert.Equal(BgpFamilies.V4, a.Ask(() => peer.StaleFamilies & BgpFamilies.V4));
+        Assert.NotNull(a.Ask(() => a.Rib.Best(kept)));
+
+        StartBgpd(rig, Restart.Replace("\n network 10.2.4.0/24", "", StringComparison.Ordinal));
+        a.Await(() => peer.State == BgpState.Established && peer.StaleFamilies == BgpFamilies.None, "FRR is back and has told all", 40);
+        Assert.Null(a.Ask(() => a.Rib.Best(lost)));
+        Assert.Equal(since, a.Ask(() => a.Rib.Best(kept)!.Value.InstalledAtNs));
+        Assert.Equal(1, a.Ask(() => peer.GracefulEnds));
+    }
+
+    [RootFact]
+    public void FRR_keeps_our_routes_while_we_are_killed_and_start_again()
+    {
+        using var rig = new PeerRig();
+        var sockets = new List<System.Net.Sockets.Socket>();
+        SpeakerHost a = rig.AddSpeaker(1, s => s with { Restart = RestartMode.Full }, sockets: sockets);
+        StartFrr(rig, "\n bgp graceful-restart\n neighbor pe passive");
+        Advertise(a, 100);
+        Best(rig, Server4, "10.255.0.1", 100);
+        a.Await(() => a.Speaker.Engine.Peers.Single().EndOfRibReceived == BgpFamilies.Both, "FRR's End-of-RIB");
+
+        a.Crash();
+        foreach (System.Net.Sockets.Socket socket in sockets) socket.Close(0);
+        PeerRig.Await(() => Show(rig, Server4), t => t.Contains("\"stale\":true", StringComparison.Ordinal), "FRR marks our route as stale and keeps it");
+
+        SpeakerHost again = rig.AddSpeaker(1, s => s with { Restart = RestartMode.Full }, speaker: s => s with { Restarting = true, ForwardingKept = BgpFamilies.Both });
+        Advertise(again, 100);
+        again.Await(() => !again.Speaker.Engine.IsRestarting, "all peers have been heard");
+        PeerRig.Await(() => Show(rig, Server4), t => !t.Contains("stale", StringComparison.Ordinal) && Paths(t).Count == 1, "the route is fresh again");
+    }
+
     private static void StartFrr(PeerRig rig, string more = "")
     {
-        string configuration = Path.Combine(rig.Folder, "bgpd.conf");
-        File.WriteAllText(configuration, Configuration.Replace("\n neighbor pe timers connect 1", "\n neighbor pe timers connect 1" + more, StringComparison.Ordinal));
         File.WriteAllText(Path.Combine(rig.Folder, "zebra.conf"), string.Empty);
         File.WriteAllText(Path.Combine(rig.Folder, "vtysh.conf"), string.Empty);
         PeerRig.Run("chown", "-R", "frr:frr", rig.Folder);
-        string[] common = ["--vty_socket", rig.Folder, "-z", Path.Combine(rig.Folder, "zserv.api"), "-u", "frr", "-g", "frr"];
-        rig.StartDaemon(["/usr/lib/frr/zebra", "-f", Path.Combine(rig.Folder, "zebra.conf"), "-i", Path.Combine(rig.Folder, "zebra.pid"), .. common]);
+        rig.StartDaemon(["/usr/lib/frr/zebra", "-f", Path.Combine(rig.Folder, "zebra.conf"), "-i", Path.Combine(rig.Folder, "zebra.pid"), .. Common(rig)]);
         PeerRig.Await(() => string.Join(' ', Directory.GetFiles(rig.Folder)), t => t.Contains("zserv.api", StringComparison.Ordinal), "zebra is up");
-        rig.StartDaemon(["/usr/lib/frr/bgpd", "-f", configuration, "-i", Path.Combine(rig.Folder, "bgpd.pid"), "-l", "10.255.0.3", .. common]);
+        StartBgpd(rig, more);
+    }
+
+    private static string[] Common(PeerRig rig) => ["--vty_socket", rig.Folder, "-z", Path.Combine(rig.Folder, "zserv.api"), "-u", "frr", "-g", "frr"];
+
+    private static void StartBgpd(PeerRig rig, string more)
+    {
+        string configuration = Path.Combine(rig.Folder, "bgpd.conf");
+        File.WriteAllText(configuration, Configuration.Replace("\n neighbor pe timers connect 1", "\n neighbor pe timers connect 1" + more, StringComparison.Ordinal));
+        PeerRig.Run("chown", "frr:frr", configuration);
+        rig.StartDaemon(["/usr/lib/frr/bgpd", "-f", configuration, "-i", Path.Combine(rig.Folder, "bgpd.pid"), "-l", "10.255.0.3", .. Common(rig)]);
         PeerRig.Await(() => string.Join(' ', Directory.GetFiles(rig.Folder)), t => t.Contains("bgpd.vty", StringComparison.Ordinal), "bgpd is up");
     }
 

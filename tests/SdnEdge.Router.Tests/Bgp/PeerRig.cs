@@ -58,14 +58,24 @@ internal sealed class PeerRig : IDisposable
     /// <param name="i">Last number of the loopback: 1, 2, 4 or 5.</param>
     /// <param name="with">Changes the settings of the session.</param>
     /// <param name="ownAs">AS of this speaker; the peer's is 65000.</param>
-    public SpeakerHost AddSpeaker(int i, Func<BgpPeerSettings, BgpPeerSettings>? with = null, uint ownAs = 65000)
+    /// <param name="speaker">Changes the settings of the speaker.</param>
+    /// <param name="sockets">Takes every socket made, listeners too.</param>
+    public SpeakerHost AddSpeaker(
+        int i, Func<BgpPeerSettings, BgpPeerSettings>? with = null, uint ownAs = 65000, Func<BgpSpeakerSettings, BgpSpeakerSettings>? speaker = null,
+        List<System.Net.Sockets.Socket>? sockets = null)
     {
         var options = new BgpTransportOptions([Loopback4(i)])
         {
-            SocketFactory = family => Namespaces.Run(Ours, () => new System.Net.Sockets.Socket(
-                family, System.Net.Sockets.SocketType.Stream, System.Net.Sockets.ProtocolType.Tcp)),
+            SocketFactory = family =>
+            {
+                System.Net.Sockets.Socket socket = Namespaces.Run(Ours, () => new System.Net.Sockets.Socket(
+                    family, System.Net.Sockets.SocketType.Stream, System.Net.Sockets.ProtocolType.Tcp));
+                sockets?.Add(socket);
+                return socket;
+            },
         };
-        var host = new SpeakerHost(new BgpSpeakerSettings(ownAs, 0x0AFF_0000u | (uint)i, Loopback4(i), TwoSpeakersTests.Loopback6(i), i), options);
+        var settings = new BgpSpeakerSettings(ownAs, 0x0AFF_0000u | (uint)i, Loopback4(i), TwoSpeakersTests.Loopback6(i), i);
+        var host = new SpeakerHost(speaker is null ? settings : speaker(settings), options);
         _speakers.Add(host);
         host.Reach(Loopback4(3));
         host.Reach(TwoSpeakersTests.Loopback6(3));
@@ -99,6 +109,14 @@ internal sealed class PeerRig : IDisposable
         daemon.BeginErrorReadLine();
         _daemons.Add(daemon);
         return daemon;
+    }
+
+    /// <summary>Kills a daemon (SIGKILL, by its own process id) that runs this program.</summary>
+    public void Kill(string program)
+    {
+        Process daemon = _daemons.Single(d => !d.HasExited && File.ReadAllText($"/proc/{d.Id}/cmdline").Contains(program, StringComparison.Ordinal));
+        daemon.Kill();
+        daemon.WaitForExit();
     }
 
     /// <summary>Runs a command to its end; fails when it does.</summary>

@@ -80,11 +80,17 @@ internal sealed class SpeakerHost : IDisposable
 
     public BgpPeer AddPeer(BgpPeerSettings settings) => Ask(() => Speaker.AddPeer(settings, Now));
 
-    public void Dispose()
+    /// <summary>Stops without a word to anybody, as a killed process would; whoever made the sockets closes them.</summary>
+    public void Crash()
     {
         _stop = true;
         _wake.Set();
         _thread.Join();
+    }
+
+    public void Dispose()
+    {
+        Crash();
         Speaker.Dispose();
         _wake.Dispose();
     }

@@ -1,0 +1,115 @@
+using SdnEdge.Core.Wire;
+
+namespace SdnEdge.Core.Bgp;
+
+/// <summary>
+/// Graceful restart (RFC 4724, RFC 8538).
+/// A peer restarts: 1. its session ends gracefully: routes of the families it named stay and are marked stale, others go;
+/// 2. it is not back within its restart time: they go; 3. it is back: families whose forwarding it did not keep go at once,
+/// the others lose their mark route by route; 4. End-of-RIB, or too long a wait: what is still marked goes. A second restart
+/// in between takes what the first one left.
+/// We restart: OPEN says so, and nothing is told before End-of-RIB has come from every peer that restarts not itself, or the
+/// deferral time is over. Routes are used for forwarding as they come: there is nothing older to keep in the tables.
+/// </summary>
+public sealed partial class BgpEngine
+{
+    private const long Second = 1_000_000_000;
+
+    private long _deferUntil = long.MaxValue;
+
+    /// <summary>True from a start with <see cref="BgpSpeakerSettings.Restarting"/> until all peers have been heard: nothing is told meanwhile.</summary>
+    public bool IsRestarting { get; private set; }
+
+    private GracefulRestart? RestartCapability(BgpPeer peer)
+    {
+        if (peer.Settings.Restart == RestartMode.Off) return null;
+        BgpFamilies families = peer.Settings.Restart == RestartMode.Full ? peer.Settings.Families : BgpFamilies.None;
+
+        // A session that ended without a restart of ours has cost no forwarding.
+        BgpFamilies kept = IsRestarting ? families & _settings.ForwardingKept : families;
+        return new GracefulRestart(families == BgpFamilies.None ? 0 : _settings.RestartSeconds, families, kept, IsRestarting, Notification: true);
+    }
+
+    private void KeepStale(BgpPeer peer, long now)
+    {
+        GracefulRestart restart = peer.LastRestart;
+        peer.GracefulEnds++;
+        foreach (IpFamily family in BgpFamilies.Both.List())
+        {
+            if ((restart.Families & family.Flag()) == 0)
+            {
+                _rib.WithdrawAll(peer.Origin, family, now);
+                continue;
+            }
+
+            if ((peer.StaleFamilies & family.Flag()) != 0) _rib.WithdrawStale(peer.Origin, family, now);
+            _rib.MarkStale(peer.Origin, family);
+        }
+
+        peer.StaleFamilies = restart.Families;
+        peer.StaleUntil = now + (restart.TimeSeconds * Second);
+    }
+
+    /// <summary>Takes the routes of a peer whose session is down for good; <paramref name="all"/>: also when none are marked.</summary>
+    private void DropStale(BgpPeer peer, long now, bool all = false)
+    {
+        bool stale = peer.StaleFamilies != BgpFamilies.None && peer.State != BgpState.Established;
+        if (!all && !stale) return;
+        peer.StaleFamilies = BgpFamilies.None;
+        peer.StaleUntil = long.MaxValue;
+        _rib.WithdrawAll(peer.Origin, now);
+    }
+
+    private void ReturnFromRestart(BgpPeer peer, long now)
+    {
+        Negotiated agreed = peer.Fsm.Negotiated!;
+        peer.LastRestart = agreed.PeerRestart ?? default;
+        BgpFamilies kept = peer.LastRestart.Families & peer.LastRestart.Kept & agreed.Families;
+        foreach (IpFamily family in (peer.StaleFamilies & ~kept).List()) SweepStale(peer, family, now);
+        peer.StaleUntil = peer.StaleFamilies == BgpFamilies.None ? long.MaxValue : now + (_settings.StaleSeconds * Second);
+    }
+
+    private void TakeEndOfRib(BgpPeer peer, IpFamily family, long now)
+    {
+        peer.EndOfRibReceived |= family.Flag();
+        if ((peer.StaleFamilies & family.Flag()) != 0) SweepStale(peer, family, now);
+        CheckDeferral(now);
+    }
+
+    private void StaleTimeout(BgpPeer peer, long now)
+    {
+        Warned?.Invoke(peer, peer.State == BgpState.Established
+            ? "End-of-RIB has not come in time; routes from before the restart are withdrawn"
+            : "not back within its restart time; its routes are withdrawn");
+        foreach (IpFamily family in peer.StaleFamilies.List()) SweepStale(peer, family, now);
+    }
+
+    private void SweepStale(BgpPeer peer, IpFamily family, long now)
+    {
+        _rib.WithdrawStale(peer.Origin, family, now);
+        peer.StaleFamilies &= ~family.Flag();
+        if (peer.StaleFamilies == BgpFamilies.None) peer.StaleUntil = long.MaxValue;
+    }
+
+    private void CheckDeferral(long now)
+    {
+        if (!IsRestarting) return;
+        if (now < _deferUntil)
+        {
+            foreach (BgpPeer peer in _peers.Values)
+            {
+                if (IsAwaited(peer)) return;
+            }
+        }
+
+        IsRestarting = false;
+        _deferUntil = long.MaxValue;
+    }
+
+    private static bool IsAwaited(BgpPeer peer)
+    {
+        if (peer.Settings.Shutdown) return false;
+        if (peer.Negotiated is not { } agreed) return true;
+        return agreed.PeerRestart is { Restarted: false } && (agreed.Families & ~peer.EndOfRibReceived) != 0;
+    }
+}
