@@ -74,8 +74,8 @@ internal sealed class PeerRig : IDisposable
                 return socket;
             },
         };
-        var settings = new BgpSpeakerSettings(ownAs, 0x0AFF_0000u | (uint)i, Loopback4(i), TwoSpeakersTests.Loopback6(i), i);
-        var host = new SpeakerHost(speaker is null ? settings : speaker(settings), options);
+        var ours = new BgpSpeakerSettings(ownAs, 0x0AFF_0000u | (uint)i, Loopback4(i), TwoSpeakersTests.Loopback6(i), i);
+        var host = new SpeakerHost(speaker is null ? ours : speaker(ours), options);
         _speakers.Add(host);
         host.Reach(Loopback4(3));
         host.Reach(TwoSpeakersTests.Loopback6(3));
