@@ -40,6 +40,7 @@ public sealed class MoveFsm
     private bool _sourcePrepareSent;
     private bool _locating;
     private bool _drained;
+    private bool _counted;
     private bool _quiet;
     private bool _othersSeen;
     private long _quietSince;
@@ -146,7 +147,6 @@ public sealed class MoveFsm
                 _due.UnionWith([_plan.Source.Pe, _plan.Target.Pe]);
                 break;
             case MoveStage.Drain:
-                if (MarkersSuffice && _drained) return Enter(MoveStage.TeardownSource, now);
                 _due.UnionWith([_plan.Source.Pe, _plan.Target.Pe]);
                 _quietSince = now;
                 break;
@@ -310,11 +310,12 @@ public sealed class MoveFsm
             // The counter proves it: the same number twice means that nothing came between, also when looks in between were lost.
             long packets = seen.Info.Group?.TunnelPackets ?? 0;
             if (packets != _tunnelPackets) (_tunnelPackets, _quietSince) = (packets, now);
+            _counted = true;
             _quiet = now - _quietSince >= _plan.Timeouts.Quiet * Ms;
         }
 
         // Both are needed at once: whoever is through is looked at until the other is.
-        return _drained && (_quiet || MarkersSuffice) ? Enter(MoveStage.TeardownSource, now) : Retry(seen.Pe, now);
+        return _drained && _counted && (_quiet || MarkersSuffice) ? Enter(MoveStage.TeardownSource, now) : Retry(seen.Pe, now);
     }
 
     // The hold, and the gates of all ingress PEs that have moved; the source's own opens at teardown.

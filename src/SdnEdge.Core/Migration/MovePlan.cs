@@ -82,7 +82,7 @@ public enum MoveStage
     DirectPath,
     /// <summary>The source withdraws.</summary>
     Withdraw,
-    /// <summary>The tunnel goes quiet; passed over when flush markers have proved that it is.</summary>
+    /// <summary>The tunnel goes quiet; one look is enough when flush markers have proved that it is empty.</summary>
     Drain,
     /// <summary>Tunnel and group go at the source; its last packets in the tunnel are flush markers.</summary>
     TeardownSource,
