@@ -84,9 +84,14 @@ build() {
     rm -f "$log"
     fail "the build failed."
   fi
+  # Compiled ahead of time: a PE starts in half the time, and no signal waits for its own compilation.
+  if ! dotnet publish src/SdnEdge.Cli -c Release --no-build -o artifacts/bin -v quiet -nologo >"$log" 2>&1; then
+    cat "$log" >&2
+    rm -f "$log"
+    fail "the ahead-of-time compilation failed."
+  fi
   rm -f "$log"
-  mkdir -p artifacts
-  ln -sfn ../src/SdnEdge.Cli/bin/Release/net10.0/sdnedge artifacts/sdnedge
+  ln -sfn bin/sdnedge artifacts/sdnedge
 }
 
 run_tests() {

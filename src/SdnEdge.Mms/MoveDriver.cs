@@ -211,6 +211,7 @@ public sealed class MoveDriver
         MoveStage.DirectPath when plan.Order is not null => $"waiting for the flush markers of {string.Join(", ", plan.Ingress)}",
         MoveStage.DirectPath => $"waiting for the direct path on {string.Join(", ", plan.Ingress)}",
         MoveStage.Withdraw => $"{plan.Source.Pe} withdraws",
+        MoveStage.Drain when plan.Order is not null => "the tunnel's counters are read once more",
         MoveStage.Drain => $"the tunnel drains until it is quiet for {plan.Timeouts.Quiet} ms",
         MoveStage.TeardownSource => $"{plan.Source.Pe} takes tunnel and group away",
         MoveStage.LastPacket => $"{plan.Target.Pe} waits for the last packet of the tunnel",
