@@ -141,6 +141,9 @@ public sealed partial class BgpEngine
 internal sealed class BgpExport(BgpSpeakerSettings settings, AttributeTable table)
 {
     private const int CacheLimit = 16384;
+
+    // A peer may send sets of 4 KiB, each another one: the cache must not keep many of them alive.
+    private const long CacheBytes = 8 << 20;
     private const uint NoExport = 0xFFFFFF01;
     private const uint NoAdvertise = 0xFFFFFF02;
     private const uint NoExportSubconfed = 0xFFFFFF03;
@@ -149,6 +152,7 @@ internal sealed class BgpExport(BgpSpeakerSettings settings, AttributeTable tabl
     private readonly Dictionary<PathAttributes, PathAttributes> _internal = [];
     private readonly Dictionary<PathAttributes, PathAttributes> _external = [];
     private readonly byte[] _path = new byte[4 * BgpLimits.MaxMessage];
+    private long _cached;
 
     /// <summary>Attributes of a route of our own.</summary>
     public PathAttributes Own(uint localPref, uint? moveTag)
@@ -177,7 +181,14 @@ internal sealed class BgpExport(BgpSpeakerSettings settings, AttributeTable tabl
     {
         Dictionary<PathAttributes, PathAttributes> cache = external ? _external : _internal;
         if (cache.TryGetValue(attributes, out PathAttributes? known)) return known;
-        if (cache.Count >= CacheLimit) cache.Clear();
+        if (cache.Count >= CacheLimit || _cached >= CacheBytes)
+        {
+            _internal.Clear();
+            _external.Clear();
+            _cached = 0;
+        }
+
+        _cached += attributes.Wire.Length;
         PathAttributes made = external ? ToExternal(attributes) : ToInternal(attributes);
         cache.Add(attributes, made);
         return made;
