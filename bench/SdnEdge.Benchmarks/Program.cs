@@ -1,4 +1,5 @@
 using SdnEdge.Benchmarks;
+using SdnEdge.Benchmarks.Hostile;
 using SdnEdge.Benchmarks.Netns;
 using SdnEdge.Benchmarks.Switchover;
 
@@ -8,6 +9,7 @@ using SdnEdge.Benchmarks.Switchover;
     ("netns", "forwarding from TAP to TAP beside a C loop and Open vSwitch, in packets a second", NetnsCommand.Run),
     ("switchover", "what switching 1, 1 k, 100 k and 1 M prefixes costs, and what others feel of it", SwitchoverCommand.Run),
     ("micro", "BenchmarkDotNet: lookups, inserts and memory of a full table; takes BenchmarkDotNet's arguments", MicroCommand.Run),
+    ("fuzz", "mutated BGP messages against the engine, judged by an independent oracle; any failure replays", FuzzCommand.Run),
     ("netns-forward", "the forwarder that netns measures (started by it, inside its namespace)", ForwardCommand.Run),
 ];
 

@@ -51,7 +51,8 @@ public sealed partial class BgpEngine
 
         switch (kind)
         {
-            case RefreshKind.Request when (peer.EndOfRibDue & family.Flag()) != 0:
+            case RefreshKind.Request when ((peer.EndOfRibDue | peer.EndOfRefreshDue) & family.Flag()) != 0:
+                // One after the other: a peer that only asks and never reads must not fill our queue with marks.
                 peer.RefreshLater |= family.Flag();
                 break;
             case RefreshKind.Request:

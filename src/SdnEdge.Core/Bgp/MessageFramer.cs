@@ -12,7 +12,7 @@ namespace SdnEdge.Core.Bgp;
 /// </summary>
 public sealed class MessageFramer
 {
-    private readonly byte[] _torn = new byte[BgpLimits.MaxMessage];
+    private byte[] _torn = [];
     private int _have;
 
     /// <summary>True while the first part of a message waits for its rest.</summary>
@@ -87,6 +87,7 @@ public sealed class MessageFramer
         int take = Math.Min(until - _have, input.Length);
         if (take > 0)
         {
+            if (_torn.Length == 0) _torn = new byte[BgpLimits.MaxMessage];
             input[..take].CopyTo(_torn.AsSpan(_have));
             input = input[take..];
             _have += take;

@@ -68,12 +68,12 @@ public ref struct UpdateMessage
 /// </code>
 /// 1. Frame the three parts. 2. Walk the attributes, each checked for itself; the strongest action wins.
 /// 3. Check that what is mandatory is there. 4. Give the attributes their canonical form and intern them.
-/// No input makes it throw. Not thread-safe.
+/// No input makes it throw. Not thread-safe; decoders of one table share its scratch space.
 /// </summary>
 public sealed class UpdateDecoder(AttributeTable table, BgpFaultCounters counters)
 {
-    private readonly AttributeBuilder _builder = new();
-    private readonly byte[] _path = new byte[4 * BgpLimits.MaxMessage];
+    private readonly AttributeBuilder _builder = table.Builder;
+    private readonly byte[] _path = table.Path;
     private readonly bool[] _seen = new bool[256];
 
     /// <summary>Decodes the body of an UPDATE: at least four bytes, what follows the header.</summary>

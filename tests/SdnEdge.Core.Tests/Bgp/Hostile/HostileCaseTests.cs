@@ -3,6 +3,7 @@ using System.Text;
 using SdnEdge.Core.Bgp;
 using SdnEdge.Core.Wire;
 using SdnEdge.Testing.Bgp;
+using SdnEdge.Testing.Bgp.Fuzz;
 using Xunit;
 
 namespace SdnEdge.Core.Tests.Bgp.Hostile;
@@ -100,6 +101,29 @@ public sealed class HostileCaseTests
         {
             Assert.True(one.Does == BgpFaults.ActionOf(one.Fault), one.Name);
         }
+    }
+
+    [Fact]
+    public void The_oracle_of_the_fuzzer_judges_the_cases_as_the_table_does()
+    {
+        int judged = 0;
+        foreach (HostileCase one in ByName.Values)
+        {
+            foreach (bool external in (bool[])[false, true])
+            {
+                HostileBytes bytes = one.Bytes(external);
+                bool comes = (one.On & (external ? On.External : On.Internal)) != 0 && one.State == BgpState.Established;
+                if (!comes || bytes.Message.Length < 23 || bytes.Message[18] != 2 || bytes.Message.Length != (bytes.Message[16] << 8) + bytes.Message[17]) continue;
+                var oracle = new UpdateOracle(external, one.AsSize, external ? RawSession.ExternalAs : RawSession.OurAs, RawSession.OurAs);
+                UpdateVerdict verdict = oracle.Judge(bytes.Message[19..]);
+                UpdateVerdict expected = one.Does switch { FaultAction.SessionReset => UpdateVerdict.Reset, FaultAction.TreatAsWithdraw => UpdateVerdict.Withdraw, _ => UpdateVerdict.Take };
+                Assert.True(expected == verdict, $"{one.Name}: {verdict}");
+                Assert.True(verdict == UpdateVerdict.Reset || oracle.Clean == (one.Fault == BgpFault.None), one.Name);
+                judged++;
+            }
+        }
+
+        Assert.True(judged > 250, $"{judged}");
     }
 
     [Fact]
