@@ -30,7 +30,9 @@ internal static class FuzzCommand
             }
         }
 
-        var source = new FuzzSource(FuzzCorpus.Made(), seed);
+        string? folder = FuzzCorpus.Folder();
+        if (folder is null) Console.Error.WriteLine("bench fuzz: no pcaps/ above the executable, so only messages made here are mutated; --case numbers mean others");
+        var source = new FuzzSource(folder is null ? FuzzCorpus.Made() : FuzzCorpus.WithCaptured(folder), seed);
         var runner = new FuzzRunner();
         if (given is not null || only >= 0) return Tell(runner, given ?? source.Make(only), given is null ? $"--seed {seed} --case {only}" : "--bytes") ? 0 : 1;
 
@@ -61,7 +63,7 @@ internal static class FuzzCommand
         Console.WriteLine($"UPDATEs taken {taken}, treated as withdrawn {withdrawn}, sessions reset {runner.Resets}, routes told on {toldOn}");
         Console.WriteLine($"slowest case {slowest * 1000.0 / Stopwatch.Frequency:0.0} ms (--case {slowestCase}), memory grown by {grown / 1024} KiB over the last nine tenths");
         Console.WriteLine(failures == 0 ? "no failure" : $"{failures} failures");
-        return failures == 0 && grown < 16 << 20 ? 0 : 1;
+        return failures == 0 && grown < 64 << 20 ? 0 : 1;
 
         bool Take(string name, string value)
         {

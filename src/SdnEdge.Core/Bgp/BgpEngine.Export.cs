@@ -143,7 +143,7 @@ internal sealed class BgpExport(BgpSpeakerSettings settings, AttributeTable tabl
     private const int CacheLimit = 16384;
 
     // A peer may send sets of 4 KiB, each another one: the cache must not keep many of them alive.
-    private const long CacheBytes = 8 << 20;
+    private const long CacheBytes = 4 << 20;
     private const uint NoExport = 0xFFFFFF01;
     private const uint NoAdvertise = 0xFFFFFF02;
     private const uint NoExportSubconfed = 0xFFFFFF03;

@@ -111,9 +111,9 @@ public sealed class HostileCaseTests
         {
             foreach (bool external in (bool[])[false, true])
             {
+                if ((one.On & (external ? On.External : On.Internal)) == 0 || one.State != BgpState.Established) continue;
                 HostileBytes bytes = one.Bytes(external);
-                bool comes = (one.On & (external ? On.External : On.Internal)) != 0 && one.State == BgpState.Established;
-                if (!comes || bytes.Message.Length < 23 || bytes.Message[18] != 2 || bytes.Message.Length != (bytes.Message[16] << 8) + bytes.Message[17]) continue;
+                if (bytes.Message.Length < 23 || bytes.Message[18] != 2 || bytes.Message.Length != (bytes.Message[16] << 8) + bytes.Message[17]) continue;
                 var oracle = new UpdateOracle(external, one.AsSize, external ? RawSession.ExternalAs : RawSession.OurAs, RawSession.OurAs);
                 UpdateVerdict verdict = oracle.Judge(bytes.Message[19..]);
                 UpdateVerdict expected = one.Does switch { FaultAction.SessionReset => UpdateVerdict.Reset, FaultAction.TreatAsWithdraw => UpdateVerdict.Withdraw, _ => UpdateVerdict.Take };

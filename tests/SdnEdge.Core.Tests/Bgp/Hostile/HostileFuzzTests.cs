@@ -15,7 +15,7 @@ public sealed class HostileFuzzTests(ITestOutputHelper output)
     [InlineData(2)]
     public void Fifty_thousand_mutated_cases_are_judged_as_the_oracle_judges_them(int seed)
     {
-        var source = new FuzzSource(FuzzCorpus.Made(), seed);
+        var source = new FuzzSource(FuzzCorpus.WithCaptured(FuzzCorpus.Folder()!), seed);
         var runner = new FuzzRunner();
         for (int i = 0; i < 50_000; i++)
         {
@@ -26,7 +26,7 @@ public sealed class HostileFuzzTests(ITestOutputHelper output)
         }
 
         output.WriteLine($"{runner.Resets} resets, {runner.Updates}");
-        Assert.InRange(runner.Resets, 5_000, 30_000);
+        Assert.InRange(runner.Resets, 5_000, 40_000);
         Assert.InRange(runner.Updates.Taken, 5_000, 100_000);
         Assert.InRange(runner.Updates.Withdrawn, 5_000, 100_000);
         Assert.InRange(runner.Updates.ToldOn, 5_000, 1_000_000);

@@ -1,5 +1,4 @@
 using SdnEdge.Core.Bgp;
-using SdnEdge.Core.Wire;
 
 namespace SdnEdge.Testing.Bgp.Fuzz;
 
@@ -48,21 +47,31 @@ public static class FuzzCorpus
         return list;
     }
 
-    /// <summary>Messages cut out of the byte streams of captured sessions, each once.</summary>
-    public static IReadOnlyList<byte[]> FromStreams(IEnumerable<byte[]> streams)
+    /// <summary>Messages made here, and those of the sessions with real peers recorded in a folder (bgp-*.pcap), each once.</summary>
+    public static IReadOnlyList<byte[]> WithCaptured(string folder)
     {
         var seen = new HashSet<string>(StringComparer.Ordinal);
-        var list = new List<byte[]>();
-        foreach (byte[] stream in streams)
+        var list = new List<byte[]>(Made());
+        foreach (string path in Directory.GetFiles(folder, "bgp-*.pcap").Order(StringComparer.Ordinal))
         {
-            var framer = new MessageFramer();
-            ReadOnlySpan<byte> rest = stream;
-            while (framer.TryNext(ref rest, out ReadOnlySpan<byte> message, out _))
+            foreach (CapturedMessage message in BgpCapture.Messages(path))
             {
-                if (seen.Add(Convert.ToHexString(message))) list.Add(message.ToArray());
+                if (seen.Add(Convert.ToHexString(message.Bytes))) list.Add(message.Bytes);
             }
         }
 
         return list;
+    }
+
+    /// <summary>The folder of captures of this project; null when the program does not run inside its tree.</summary>
+    public static string? Folder()
+    {
+        for (DirectoryInfo? at = new(AppContext.BaseDirectory); at is not null; at = at.Parent)
+        {
+            string pcaps = Path.Combine(at.FullName, "pcaps");
+            if (File.Exists(Path.Combine(at.FullName, "SdnEdge.sln")) && Directory.Exists(pcaps)) return pcaps;
+        }
+
+        return null;
     }
 }
