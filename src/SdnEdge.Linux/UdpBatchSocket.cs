@@ -15,12 +15,13 @@ public readonly unsafe struct UdpDatagram
 {
     private readonly byte* _data;
 
-    internal UdpDatagram(byte* data, int length, UdpEndpoint source, long receivedAt)
+    internal UdpDatagram(byte* data, int length, UdpEndpoint source, long receivedAt, int timeToLive)
     {
         _data = data;
         Length = length;
         Source = source;
         ReceivedAt = receivedAt;
+        TimeToLive = timeToLive;
     }
 
     /// <summary>Bytes of the payload.</summary>
@@ -31,6 +32,9 @@ public readonly unsafe struct UdpDatagram
 
     /// <summary>When the kernel received it, ns of <see cref="Monotonic"/>.</summary>
     public long ReceivedAt { get; }
+
+    /// <summary>TTL or hop limit it arrived with; -1: not asked for.</summary>
+    public int TimeToLive { get; }
 
     /// <summary>The payload.</summary>
     public Span<byte> Payload => new(_data, Length);
@@ -47,6 +51,12 @@ public sealed record UdpBatchOptions
 
     /// <summary>Longest payload received whole, 1 to 65535 bytes; longer ones are counted and left out.</summary>
     public int MaxPayloadBytes { get; init; } = 2048;
+
+    /// <summary>Tell the TTL or hop limit of each datagram.</summary>
+    public bool ReceiveTimeToLive { get; init; }
+
+    /// <summary>Bind also to an address that the machine does not have yet.</summary>
+    public bool FreeBind { get; init; }
 }
 
 /// <summary>
@@ -58,7 +68,7 @@ public sealed unsafe class UdpBatchSocket : IDisposable
     /// <summary>Datagrams in a batch.</summary>
     public const int Capacity = 64;
 
-    private const int ControlBytes = 64;
+    private const int ControlBytes = 128;
 
     private readonly int _maxPayload;
     private readonly Libc.MultiMessage* _receive;
@@ -129,6 +139,13 @@ public sealed unsafe class UdpBatchSocket : IDisposable
         Libc.SetOption(fd, Libc.SOL_SOCKET, Libc.SO_TIMESTAMPNS, 1, $"ask for time stamps on {local}");
         Libc.SetOption(fd, Libc.SOL_SOCKET, Libc.SO_RXQ_OVFL, 1, $"ask for the drop count on {local}");
         if (family == Libc.AF_INET6) Libc.SetOption(fd, Libc.SOL_IPV6, Libc.IPV6_V6ONLY, 1, $"keep IPv4 off {local}");
+        if (options.FreeBind) Libc.SetFreeBind(fd, family, local);
+        if (options.ReceiveTimeToLive)
+        {
+            (int level, int name) = family == Libc.AF_INET ? (Libc.SOL_IP, Libc.IP_RECVTTL) : (Libc.SOL_IPV6, Libc.IPV6_RECVHOPLIMIT);
+            Libc.SetOption(fd, level, name, 1, $"ask for the TTL on {local}");
+        }
+
         Libc.SetBuffer(fd, Libc.SO_RCVBUFFORCE, Libc.SO_RCVBUF, options.ReceiveBufferBytes);
         Libc.SetBuffer(fd, Libc.SO_SNDBUFFORCE, Libc.SO_SNDBUF, options.SendBufferBytes);
 
@@ -169,14 +186,14 @@ public sealed unsafe class UdpBatchSocket : IDisposable
         for (int i = 0; i < got; i++)
         {
             ref Libc.MultiMessage message = ref _receive[i];
-            long receivedAt = ReadControl(ref message.Header);
+            long receivedAt = ReadControl(ref message.Header, out int timeToLive);
             if ((message.Header.Flags & Libc.MSG_TRUNC) != 0)
             {
                 Truncated++;
                 continue;
             }
 
-            _datagrams[count++] = new UdpDatagram((byte*)_vectors[i].Base, (int)message.Length, _addresses[i].Get(), receivedAt);
+            _datagrams[count++] = new UdpDatagram((byte*)_vectors[i].Base, (int)message.Length, _addresses[i].Get(), receivedAt, timeToLive);
         }
 
         return _datagrams.AsSpan(0, count);
@@ -242,13 +259,15 @@ public sealed unsafe class UdpBatchSocket : IDisposable
         NativeMemory.Free(_buffers);
     }
 
-    private long ReadControl(ref Libc.Message message)
+    private long ReadControl(ref Libc.Message message, out int timeToLive)
     {
         long receivedAt = 0;
+        timeToLive = -1;
         for (Libc.ControlHeader* header = Libc.FirstControl(ref message); header != null; header = Libc.NextControl(ref message, header))
         {
-            if (header->Level != Libc.SOL_SOCKET) continue;
             byte* data = (byte*)(header + 1);
+            if ((header->Level, header->Type) is (Libc.SOL_IP, Libc.IP_TTL) or (Libc.SOL_IPV6, Libc.IPV6_HOPLIMIT)) timeToLive = *(int*)data;
+            if (header->Level != Libc.SOL_SOCKET) continue;
             if (header->Type == Libc.SO_TIMESTAMPNS)
             {
                 var time = (Libc.TimeSpec*)data;

@@ -14,6 +14,14 @@ internal static unsafe partial class Libc
 
     [LibraryImport(Library, EntryPoint = "sched_setaffinity", SetLastError = true)]
     public static partial int SchedSetAffinity(int pid, nint size, ulong* mask);
+
+    public const int SCHED_RR = 2, SCHED_RESET_ON_FORK = 0x4000_0000;
+
+    [LibraryImport(Library, EntryPoint = "sched_setscheduler", SetLastError = true)]
+    public static partial int SchedSetScheduler(int pid, int policy, int* priority);
+
+    [LibraryImport(Library, EntryPoint = "setpriority", SetLastError = true)]
+    public static partial int SetPriority(int which, int who, int priority);
 }
 
 /// <summary>
@@ -100,5 +108,28 @@ public static unsafe class Affinity
         if (core is < 0 or > 63) throw new ArgumentOutOfRangeException(nameof(core), core, "a core is 0 to 63");
         ulong mask = 1UL << core;
         if (Libc.SchedSetAffinity(0, sizeof(ulong), &mask) < 0) throw LinuxException.Last($"bind the thread to core {core}");
+    }
+}
+
+/// <summary>How a thread came to run before others.</summary>
+public enum ThreadUrgency
+{
+    /// <summary>It does not: the system did not permit it.</summary>
+    Ordinary,
+    /// <summary>By nice value -20.</summary>
+    Nice,
+    /// <summary>By real-time policy SCHED_RR, at its lowest priority: before every ordinary thread.</summary>
+    RealTime,
+}
+
+/// <summary>Priority of threads.</summary>
+public static unsafe class Urgency
+{
+    /// <summary>Raises the calling thread as far as the system permits, and says how far that was. Only for threads that sleep most of the time.</summary>
+    public static ThreadUrgency Raise()
+    {
+        int lowest = 1;
+        if (Libc.SchedSetScheduler(0, Libc.SCHED_RR | Libc.SCHED_RESET_ON_FORK, &lowest) == 0) return ThreadUrgency.RealTime;
+        return Libc.SetPriority(0, 0, -20) == 0 ? ThreadUrgency.Nice : ThreadUrgency.Ordinary;
     }
 }

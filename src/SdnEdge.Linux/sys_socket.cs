@@ -8,10 +8,11 @@ internal static unsafe partial class Libc
 {
     public const int AF_INET = 2, AF_INET6 = 10, AF_PACKET = 17;
     public const int SOCK_DGRAM = 2, SOCK_RAW = 3, SOCK_NONBLOCK = 0x800, SOCK_CLOEXEC = 0x80000;
-    public const int SOL_SOCKET = 1, SOL_IPV6 = 41, SOL_PACKET = 263;
+    public const int SOL_SOCKET = 1, SOL_IP = 0, SOL_IPV6 = 41, SOL_PACKET = 263;
     public const int SO_REUSEADDR = 2, SO_SNDBUF = 7, SO_RCVBUF = 8, SO_SNDBUFFORCE = 32, SO_RCVBUFFORCE = 33,
         SO_TIMESTAMPNS = 35, SO_RXQ_OVFL = 40, SO_BUSY_POLL = 46;
-    public const int IPV6_V6ONLY = 26;
+    public const int IP_TOS = 1, IP_TTL = 2, IP_RECVTTL = 12, IP_FREEBIND = 15;
+    public const int IPV6_UNICAST_HOPS = 16, IPV6_V6ONLY = 26, IPV6_RECVHOPLIMIT = 51, IPV6_HOPLIMIT = 52, IPV6_TCLASS = 67, IPV6_FREEBIND = 78;
     public const int MSG_DONTWAIT = 0x40, MSG_TRUNC = 0x20;
     public const short POLLIN = 1;
 
@@ -20,6 +21,9 @@ internal static unsafe partial class Libc
 
     [LibraryImport(Library, EntryPoint = "bind", SetLastError = true)]
     public static partial int Bind(int fd, void* address, uint length);
+
+    [LibraryImport(Library, EntryPoint = "sendto", SetLastError = true)]
+    public static partial nint SendTo(int fd, void* buffer, nuint length, int flags, void* address, uint addressLength);
 
     [LibraryImport(Library, EntryPoint = "getsockname", SetLastError = true)]
     public static partial int GetSocketName(int fd, void* address, uint* length);
@@ -49,6 +53,10 @@ internal static unsafe partial class Libc
         Close(fd);
         throw error;
     }
+
+    /// <summary>Lets a socket be bound to an address that the machine does not have yet; on a throw the socket is closed.</summary>
+    public static void SetFreeBind(int fd, int family, UdpEndpoint local) => SetOption(
+        fd, family == AF_INET ? SOL_IP : SOL_IPV6, family == AF_INET ? IP_FREEBIND : IPV6_FREEBIND, 1, $"bind before the address {local} is there");
 
     /// <summary>Sets a buffer's size past the system's limit where we may, else as near as it lets us.</summary>
     public static void SetBuffer(int fd, int forceName, int name, int bytes)

@@ -152,6 +152,9 @@ public sealed class PeClient : IDisposable
     /// <summary>Redirect groups.</summary>
     public Task<IReadOnlyList<RedirectGroupInfo>> GroupsAsync(CancellationToken cancel = default) => GetAsync<IReadOnlyList<RedirectGroupInfo>>("v1/groups", cancel);
 
+    /// <summary>BFD sessions.</summary>
+    public Task<BfdInfo> BfdAsync(CancellationToken cancel = default) => GetAsync<BfdInfo>("v1/bfd", cancel);
+
     /// <summary>Drops by reason.</summary>
     public Task<IReadOnlyList<DropInfo>> DropsAsync(CancellationToken cancel = default) => GetAsync<IReadOnlyList<DropInfo>>("v1/drops", cancel);
 

@@ -46,6 +46,7 @@ public sealed class PeRouter : IPeControl, IAsyncDisposable
     private readonly TunnelKeeper _tunnels;
     private readonly BgpDriver _bgp;
     private readonly MarkerDriver _markers;
+    private readonly BfdDriver _bfd;
     private readonly MigrationActions _actions;
     private readonly MigrationRunner _migrations;
     private readonly ConfigApplier _config;
@@ -55,6 +56,7 @@ public sealed class PeRouter : IPeControl, IAsyncDisposable
     private readonly long _startedAt;
     private MeterBridge? _meters;
     private HttpApi? _api;
+    private readonly HashSet<IpAddress> _hostAddresses = [];
     private bool _hostConfigured;
     private volatile bool _ready;
 
@@ -68,14 +70,15 @@ public sealed class PeRouter : IPeControl, IAsyncDisposable
         _tunnels = new TunnelKeeper(_state, _loop);
         _slowPath = new SlowPathDriver(_state, _loop, _tunnels.OnReply);
         _bgp = new BgpDriver(_state, _loop, options.Restarting);
+        _bfd = new BfdDriver(_state, _bgp, _loop, NeedAddress);
         _state.RoutesChanged = _bgp.RoutesChanged;
         _markers = new MarkerDriver(_state, _loop);
         _actions = new MigrationActions(_state, _tunnels, _slowPath.Resolve, _bgp.SetMoved, _markers, _loop);
         _slowPath.Markers = _actions.Marker;
         _migrations = new MigrationRunner(_state, _tunnels, _actions, _loop);
-        _config = new ConfigApplier(_state, _tunnels, _slowPath, _bgp, _loop);
+        _config = new ConfigApplier(_state, _tunnels, _slowPath, _bgp, _bfd, _loop);
         _view = new PeView(_state, _tunnels, _slowPath, _bgp, _loop);
-        _metrics = new PeMetrics(_state, _view, _actions, _bgp, _migrations, _slowPath, _loop);
+        _metrics = new PeMetrics(_state, _view, _actions, _bgp, _bfd, _migrations, _slowPath, _loop);
         _loop.Add(_state);
         _loop.Add(_slowPath);
         _loop.Add(_tunnels);
@@ -83,6 +86,7 @@ public sealed class PeRouter : IPeControl, IAsyncDisposable
         _loop.Add(_migrations);
         _loop.Add((ITimed)_bgp);
         _loop.Add((IWorkSource)_bgp);
+        _loop.Add(_bfd);
         _loop.AfterRound = now =>
         {
             _state.Publish(now);
@@ -108,6 +112,7 @@ public sealed class PeRouter : IPeControl, IAsyncDisposable
             pe._state.Workers.Start();
             pe._loop.Start();
             await pe._loop.RunAsync(() => pe._bgp.Start(config.Bgp));
+            await pe._loop.RunAsync(() => pe._bfd.Start(config));
             if (config.Telemetry.Otlp is not null) pe._meters = new MeterBridge(() => pe.MetricsAsync().GetAwaiter().GetResult());
             pe._ready = true;
             if (config.Api.Unix is not null || config.Api.Tcp is not null) pe._api = await HttpApi.StartAsync(config.Api, pe, config.Telemetry);
@@ -154,6 +159,9 @@ public sealed class PeRouter : IPeControl, IAsyncDisposable
     public Task<BgpPeerReply> BgpPeerAsync(string peer, BgpPeerAction action, BgpPeerRequest request) => _loop.RunAsync(() => _bgp.Act(peer, action, request));
 
     /// <inheritdoc/>
+    public Task<BfdInfo> BfdAsync() => _loop.RunAsync(() => _bfd.Info(_loop.Now));
+
+    /// <inheritdoc/>
     public Task<IReadOnlyList<RedirectGroupInfo>> GroupsAsync() => _loop.RunAsync(_actions.GroupInfos);
 
     /// <inheritdoc/>
@@ -186,9 +194,10 @@ public sealed class PeRouter : IPeControl, IAsyncDisposable
         if (_api is not null) await _api.DisposeAsync();
         _meters?.Dispose();
         _loop.Dispose();
+        _bfd.Dispose();
         _bgp.Dispose();
         _state.Dispose();
-        if (_hostConfigured) HostNetwork.Undo(_state.Config.Loopbacks);
+        if (_hostConfigured) HostNetwork.Undo([.. _state.Config.Loopbacks, .. _hostAddresses]);
     }
 
     // The data plane is one end of the wire, the kernel's side of the device only the other: it must not speak for itself.
@@ -200,6 +209,13 @@ public sealed class PeRouter : IPeControl, IAsyncDisposable
         HostDevice device = (_options.OpenHost ?? OpenHostTap)(config, _state.OwnMac("host"));
         _state.AddHostPort(host, device.Device, device.Kernel);
         _slowPath.SetPort(_state.HostPort!);
+    }
+
+    // A single hop starts from a port's address, which the kernel does not have by itself.
+    private void NeedAddress(IpAddress address)
+    {
+        if (!_hostConfigured || _state.Config.Host is not { } host || _state.Config.Loopbacks.Contains(address) || !_hostAddresses.Add(address)) return;
+        HostNetwork.AddAddress(host.Device, _state.OwnMac("host"), address);
     }
 
     private HostDevice OpenHostTap(NodeConfig config, MacAddress gateway)

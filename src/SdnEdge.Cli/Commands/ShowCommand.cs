@@ -44,6 +44,7 @@ internal static class ShowCommand
             One("neighbors", "Neighbours known by ARP and ND.", (pe, _, c) => pe.NeighborsAsync(c), v => Table(["port", "address", "mac", "state", "age s"], v.Select(x => new[] { x.Port, x.Address, x.Mac ?? "", x.State, $"{x.AgeSeconds}" }))),
             One("tunnels", "Tunnels, their health and counters.", (pe, _, c) => pe.TunnelsAsync(c), Tunnels),
             One("bgp", "BGP peers.", (pe, _, c) => pe.BgpPeersAsync(c), Bgp),
+            One("bfd", "BFD sessions, and how their thread fares.", (pe, _, c) => pe.BfdAsync(c), Bfd),
             One("migrations", "Migrations this PE knows, with hold and tunnel.", (pe, _, c) => pe.MigrationsAsync(c), Migrations),
             One("groups", "Redirect groups and which decision is in force.", (pe, _, c) => pe.GroupsAsync(c), Groups),
             One("drops", "Dropped packets by reason.", (pe, _, c) => pe.DropsAsync(c), v => Table(["reason", "packets"], v.Select(x => new[] { x.Reason, $"{x.Packets}" }))),
@@ -169,6 +170,23 @@ internal static class ShowCommand
     private static void Bgp(IReadOnlyList<BgpPeerInfo> peers) => Table(
         ["peer", "as", "state", "up s", "received", "sent", "messages in", "out", "last error"],
         peers.Select(p => new[] { p.Address, $"{p.PeerAs}", p.State, $"{p.UptimeSeconds}", $"{p.PrefixesReceived}", $"{p.PrefixesSent}", $"{p.MessagesIn}", $"{p.MessagesOut}", p.LastError ?? "" }));
+
+    private static void Bfd(BfdInfo bfd)
+    {
+        Table(["peer", "local", "hops", "state", "remote", "diagnostic", "s", "tx ms", "detect ms", "received", "sent", "errors", "ups", "downs", "credit ms"],
+            bfd.Sessions.Select(b => new[]
+            {
+                b.Peer, b.Local, b.Multihop ? "many" : "one", b.State, b.RemoteState, b.Diagnostic, $"{b.Seconds}", Milliseconds(b.TransmitIntervalMilliseconds), Milliseconds(b.DetectionMilliseconds),
+                $"{b.PacketsReceived}", $"{b.PacketsSent}", $"{b.SendErrors}", $"{b.Ups}", $"{b.Downs}", Milliseconds(b.CreditMilliseconds),
+            }));
+        Table(["thread", "stalls", "longest ms", "credits", "credit ms", "kernel drops", "faults", "discards"],
+        [
+            [bfd.Urgency, $"{bfd.Stalls}", Milliseconds(bfd.LongestStallMilliseconds), $"{bfd.Credits}", Milliseconds(bfd.CreditMilliseconds), $"{bfd.KernelDrops}", $"{bfd.Faults}",
+                string.Join('\n', bfd.Discards.Select(d => $"{d.Reason} {d.Packets}"))],
+        ]);
+
+        static string Milliseconds(double value) => value.ToString("0.###", CultureInfo.InvariantCulture);
+    }
 
     private static void Migrations(IReadOnlyList<MigrationInfo> migrations) => Table(
         ["migration", "role", "state", "epoch", "prefixes", "peer", "tunnel", "hold", "held", "released", "lost", "group"],

@@ -254,7 +254,30 @@ public sealed record BgpPeerRequest(string? Text = null);
 /// <param name="Detail">What that means.</param>
 public sealed record BgpPeerReply(string Peer, BgpPeerAction Action, string State, string Detail);
 
-/// <summary>A server-sent event on <c>GET /v1/events</c>. Kinds: port, neighbor, route, tunnel, bgp, migration.</summary>
+/// <summary>A BFD session. Intervals and times as in force now; <paramref name="Seconds"/> since the state last changed.</summary>
+public sealed record BfdSessionInfo(
+    string Peer, string Local, bool Multihop, string State, string RemoteState, string Diagnostic, string RemoteDiagnostic, uint LocalDiscriminator,
+    uint RemoteDiscriminator, double TransmitIntervalMilliseconds, double DetectionMilliseconds, int Multiplier, long Seconds, long PacketsReceived,
+    long PacketsSent, long SendErrors, long Ups, long Downs, double CreditMilliseconds);
+
+/// <summary>Control packets discarded for a reason.</summary>
+public sealed record BfdDiscardInfo(string Reason, long Packets);
+
+/// <summary><c>GET /v1/bfd</c>: the sessions and how their thread fares.</summary>
+/// <param name="Sessions">The sessions.</param>
+/// <param name="Urgency">How far the thread's priority could be raised: ordinary, nice, real-time.</param>
+/// <param name="Stalls">Times the thread itself was held up.</param>
+/// <param name="LongestStallMilliseconds">The longest of them.</param>
+/// <param name="Credits">Times a session was spared because of one.</param>
+/// <param name="CreditMilliseconds">Time given so, in all.</param>
+/// <param name="KernelDrops">Packets that the kernel dropped because its queue was full.</param>
+/// <param name="Faults">Exceptions in the thread. Always 0.</param>
+/// <param name="Discards">Discards by reason, reasons without any left out.</param>
+public sealed record BfdInfo(
+    IReadOnlyList<BfdSessionInfo> Sessions, string Urgency, long Stalls, double LongestStallMilliseconds, long Credits, double CreditMilliseconds,
+    long KernelDrops, long Faults, IReadOnlyList<BfdDiscardInfo> Discards);
+
+/// <summary>A server-sent event on <c>GET /v1/events</c>. Kinds: port, neighbor, route, tunnel, bgp, bfd, migration.</summary>
 public sealed record EventRecord(long Sequence, long AtNs, string Kind, string Subject, string Change, string? Detail = null);
 
 /// <summary>Drops by reason: <c>GET /v1/drops</c>.</summary>

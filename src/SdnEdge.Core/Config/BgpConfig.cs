@@ -63,6 +63,9 @@ public sealed record BgpPeerConfig(
     /// <summary>TTL of what is sent, 2 to 255, for an eBGP peer that is not on the link; null: 1 over eBGP.</summary>
     public int? Multihop { get; init; }
 
+    /// <summary>BFD with this peer: when it finds the path down, so is the session. Null: none.</summary>
+    public BfdConfig? Bfd { get; init; }
+
     /// <summary>Not null: the session is shut down, and the text is told to the peer's operator (RFC 9003).</summary>
     public string? Shutdown { get; init; }
 }

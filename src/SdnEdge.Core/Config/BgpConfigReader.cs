@@ -9,13 +9,14 @@ internal static class BgpConfigReader
 {
     private const int MaxLimit = 100_000_000;
 
-    public static BgpConfig Read(MapReader node, uint ownAs, Dictionary<object, MapReader> places)
+    public static BgpConfig Read(MapReader node, NodeConfig soFar, Dictionary<object, MapReader> places)
     {
         if (node.Map("bgp") is not { } bgp) return new BgpConfig();
         var peers = new List<BgpPeerConfig>();
         foreach (MapReader item in bgp.Maps("peers"))
         {
-            BgpPeerConfig peer = ReadPeer(item, ownAs);
+            BgpPeerConfig peer = ReadPeer(item, soFar.As);
+            peer = peer with { Bfd = BfdConfigReader.ReadOfPeer(item, peer.Address, soFar, places) };
             item.Finish();
             peers.Add(peer);
             places[peer] = item;

@@ -17,6 +17,9 @@ public abstract record ConfigAction
         RemoveStatic a => $"- static {a.Route.Vrf} {a.Route.Prefix}",
         AddPeer a => $"+ bgp peer {a.Peer.Address}",
         RemovePeer a => $"- bgp peer {a.Peer.Address}",
+        AddBfd a => $"+ bfd {a.Session.Key}",
+        RemoveBfd a => $"- bfd {a.Session.Key}",
+        ChangeBfd a => $"~ bfd {a.Session.Key}",
         ChangeAdvertise => "~ bgp advertise",
         NeedsRestart a => $"! {a.Field}",
         _ => GetType().Name,
@@ -56,6 +59,15 @@ public sealed record AddPeer(BgpPeerConfig Peer) : ConfigAction;
 /// <summary>A BGP peer is gone or changed.</summary>
 public sealed record RemovePeer(BgpPeerConfig Peer) : ConfigAction;
 
+/// <summary>A new BFD session.</summary>
+public sealed record AddBfd(BfdConfig Session) : ConfigAction;
+
+/// <summary>A BFD session is gone.</summary>
+public sealed record RemoveBfd(BfdConfig Session) : ConfigAction;
+
+/// <summary>A BFD session's interval, multiplier or shutdown changed; it stays up if it was.</summary>
+public sealed record ChangeBfd(BfdConfig Session) : ConfigAction;
+
 /// <summary>What BGP originates changed: sources or LOCAL_PREF.</summary>
 public sealed record ChangeAdvertise(BgpConfig Bgp) : ConfigAction;
 
@@ -83,7 +95,8 @@ public static class ConfigDiff
         if (old.Bgp.Port != next.Bgp.Port) actions.Add(new NeedsRestart("bgp.port"));
         if (old.Bgp.GracefulRestart != next.Bgp.GracefulRestart) actions.Add(new NeedsRestart("bgp.gracefulRestart"));
 
-        Changes<BgpPeerConfig, string> peers = Compare(old.Bgp.Peers, next.Bgp.Peers, p => p.Address.ToString(), (a, b) => a == b);
+        Changes<BgpPeerConfig, string> peers = Compare(old.Bgp.Peers, next.Bgp.Peers, p => p.Address.ToString(), (a, b) => a with { Bfd = null } == (b with { Bfd = null }));
+        Changes<BfdConfig, string> bfd = Compare([.. old.BfdSessions], [.. next.BfdSessions], b => b.Key.ToString(), (a, b) => a == b);
         Changes<StaticRouteConfig, string> routes = Compare(old.Static, next.Static, r => $"{r.Vrf} {r.Prefix}", (a, b) => a == b);
         Changes<TunnelConfig, string> tunnels = Compare(old.Tunnels, next.Tunnels, t => t.Name, (a, b) => a == b);
         Changes<PortConfig, string> ports = Compare(old.Ports, next.Ports, p => p.Name, Same);
@@ -94,6 +107,7 @@ public static class ConfigDiff
         var rewrapped = tunnels.Changed.Select(c => c.New.Name).ToHashSet();
         IReadOnlyList<StaticRouteConfig> carried = [.. next.Static.Where(r => old.Static.Contains(r)
             && ((r.Port is not null && remade.Contains(r.Port)) || (r.Tunnel is not null && rewrapped.Contains(r.Tunnel))))];
+        actions.AddRange(bfd.Gone.Select(b => new RemoveBfd(b)));
         actions.AddRange(peers.Gone.Concat(peers.Changed.Select(c => c.Old)).Select(p => new RemovePeer(p)));
         actions.AddRange(routes.Gone.Concat(carried).Select(r => new RemoveStatic(r)));
         actions.AddRange(tunnels.Gone.Concat(tunnels.Changed.Select(c => c.Old)).Select(t => new RemoveTunnel(t)));
@@ -106,6 +120,8 @@ public static class ConfigDiff
         actions.AddRange(tunnels.New.Concat(tunnels.Changed.Select(c => c.New)).Select(t => new AddTunnel(t)));
         actions.AddRange(routes.New.Concat(routes.Changed.Select(c => c.New)).Concat(carried).Select(r => new AddStatic(r)));
         actions.AddRange(peers.New.Concat(peers.Changed.Select(c => c.New)).Select(p => new AddPeer(p)));
+        actions.AddRange(bfd.New.Select(b => new AddBfd(b)));
+        actions.AddRange(bfd.Changed.Select(c => new ChangeBfd(c.New)));
         if (old.Bgp.Advertise != next.Bgp.Advertise || old.Bgp.LocalPref != next.Bgp.LocalPref) actions.Add(new ChangeAdvertise(next.Bgp));
         return actions;
     }

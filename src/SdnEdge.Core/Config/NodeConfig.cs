@@ -41,6 +41,12 @@ public sealed record NodeConfig
     /// <summary>BGP.</summary>
     public BgpConfig Bgp { get; init; } = new();
 
+    /// <summary>BFD sessions that belong to no BGP peer.</summary>
+    public IReadOnlyList<BfdConfig> Bfd { get; init; } = [];
+
+    /// <summary>All BFD sessions: those of <see cref="Bfd"/> and of BGP peers.</summary>
+    public IEnumerable<BfdConfig> BfdSessions => Bfd.Concat(Bgp.Peers.Select(p => p.Bfd).OfType<BfdConfig>());
+
     /// <summary>Where the control API listens.</summary>
     public ApiConfig Api { get; init; } = new();
 

@@ -40,6 +40,12 @@ internal static class NodeConfigChecks
             if (config.Loopbacks.Contains(peer.Address)) places[peer].Error("address", $"'{peer.Address}' is this node's own loopback; write the peer's");
         }
 
+        Unique([.. config.BfdSessions], b => b.Key.ToString(), "address", "a BFD session with", places, errors);
+        if (config.Bfd.Count > 0 && config.Bgp.Peers.Count == 0 && config.Host is null)
+        {
+            places[Root].Error("host", "is missing: BFD is spoken through the host port; write host: { device: host0 }");
+        }
+
         if (config.Bgp.Peers.Count > 0 && config.Host is null)
         {
             places[Root].Error("host", "is missing: BGP peers are reached through the host port; write host: { device: host0 }");

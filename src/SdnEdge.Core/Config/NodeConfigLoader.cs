@@ -47,12 +47,11 @@ public static class NodeConfigLoader
         string name = ReadName(node, "name", "pe-a");
         IpAddress routerId = node.Address("routerId", required: true, "10.255.0.1");
         if (!routerId.IsNone && (!routerId.IsV4 || routerId.Bits == 0)) node.Error("routerId", $"'{routerId}' cannot be a BGP identifier; write a non-zero IPv4 address such as 10.255.0.1");
-        uint ownAs = (uint)node.Number("as", 1, uint.MaxValue, 0, required: true);
         var config = new NodeConfig
         {
             Name = name,
             RouterId = routerId,
-            As = ownAs,
+            As = (uint)node.Number("as", 1, uint.MaxValue, 0, required: true),
             Loopbacks = ReadLoopbacks(node),
             Workers = (int)node.Number("workers", 1, 64, 1),
             Host = ReadHost(node),
@@ -60,11 +59,10 @@ public static class NodeConfigLoader
             Vrfs = ReadVrfs(node, places),
             Static = ReadStatic(node, places),
             Tunnels = [],
-            Bgp = BgpConfigReader.Read(node, ownAs, places),
             Api = ReadApi(node),
             Telemetry = ReadTelemetry(node),
         };
-        config = config with { Tunnels = ReadTunnels(node, config.Loopbacks, places) };
+        config = config with { Tunnels = ReadTunnels(node, config.Loopbacks, places), Bgp = BgpConfigReader.Read(node, config, places), Bfd = BfdConfigReader.ReadSessions(node, config, places) };
         node.Finish();
         places[NodeConfigChecks.Root] = node;
         return config;

@@ -44,6 +44,9 @@ public interface IPeControl
     /// <exception cref="ProblemException">No such peer, or the session's state does not allow it.</exception>
     Task<BgpPeerReply> BgpPeerAsync(string peer, BgpPeerAction action, BgpPeerRequest request);
 
+    /// <summary>BFD sessions.</summary>
+    Task<BfdInfo> BfdAsync();
+
     /// <summary>Redirect groups.</summary>
     Task<IReadOnlyList<RedirectGroupInfo>> GroupsAsync();
 

@@ -69,6 +69,9 @@ internal sealed class BgpDriver(PeState state, ControlLoop loop, bool restarting
         if (_speaker?.RemovePeer(address, loop.Now) == true) state.Events.Add(loop.Now, "bgp", address.ToString(), "removed");
     }
 
+    /// <summary>BFD found the path to a peer down: its session ends now, not when the hold time is over.</summary>
+    public void PathDown(IpAddress peer, string reason, long now) => _speaker?.PathDown(peer, reason, now);
+
     /// <summary>What is told changes: sources or LOCAL_PREF.</summary>
     public void SetExport(BgpConfig config)
     {

@@ -5,7 +5,7 @@ using SdnEdge.Router.Api;
 namespace SdnEdge.Router.Control;
 
 /// <summary>Applies a configuration: at start all of it, later the difference. Runs on the control loop.</summary>
-internal sealed class ConfigApplier(PeState state, TunnelKeeper tunnels, SlowPathDriver slowPath, BgpDriver bgp, ControlLoop loop)
+internal sealed class ConfigApplier(PeState state, TunnelKeeper tunnels, SlowPathDriver slowPath, BgpDriver bgp, BfdDriver bfd, ControlLoop loop)
 {
     /// <summary>Applies everything; the state is empty.</summary>
     public void ApplyAll(NodeConfig config)
@@ -76,6 +76,15 @@ internal sealed class ConfigApplier(PeState state, TunnelKeeper tunnels, SlowPat
                 break;
             case RemovePeer a:
                 bgp.RemovePeer(a.Peer.Address);
+                break;
+            case AddBfd a:
+                bfd.Add(a.Session);
+                break;
+            case RemoveBfd a:
+                bfd.Remove(a.Session);
+                break;
+            case ChangeBfd a:
+                bfd.Change(a.Session);
                 break;
             case ChangeAdvertise a:
                 bgp.SetExport(a.Bgp);

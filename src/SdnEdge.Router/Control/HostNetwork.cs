@@ -32,17 +32,29 @@ public static class HostNetwork
         Ip("link", "set", "dev", device, "mtu", $"{mtu}", "up");
         foreach (IpAddress address in loopbacks)
         {
+            AddAddress(device, gateway, address);
             string family = address.IsV4 ? "-4" : "-6", gate = (address.IsV4 ? GatewayV4 : GatewayV6).ToString();
             string text = address.ToString();
-            string[] extra = address.IsV4 ? [] : ["nodad"];
-            Ip([family, "address", "replace", $"{text}/{address.BitLength}", "dev", device, .. extra]);
-            Ip(family, "neigh", "replace", gate, "lladdr", gateway.ToString(), "dev", device, "nud", "permanent");
-            Ip(family, "route", "replace", "default", "via", gate, "dev", device, "onlink", "src", text, "table", Table);
-            TryIp(family, "rule", "del", "from", text, "table", Table);
-            Ip(family, "rule", "add", "from", text, "table", Table);
             if (loopbacks.First(l => l.Family == address.Family) == address)
                 Ip(family, "route", "replace", "default", "via", gate, "dev", device, "onlink", "src", text, "metric", LowestRank);
         }
+    }
+
+    /// <summary>
+    /// Gives the kernel an address of the PE: a loopback, or that of a port from which the PE itself speaks. What the kernel
+    /// sends from it goes to the data plane, which forwards it without counting a hop.
+    /// </summary>
+    /// <exception cref="IOException">A command failed; the message has it and its answer.</exception>
+    public static void AddAddress(string device, MacAddress gateway, IpAddress address)
+    {
+        string family = address.IsV4 ? "-4" : "-6", gate = (address.IsV4 ? GatewayV4 : GatewayV6).ToString();
+        string text = address.ToString();
+        string[] extra = address.IsV4 ? [] : ["nodad"];
+        Ip([family, "address", "replace", $"{text}/{address.BitLength}", "dev", device, .. extra]);
+        Ip(family, "neigh", "replace", gate, "lladdr", gateway.ToString(), "dev", device, "nud", "permanent");
+        Ip(family, "route", "replace", "default", "via", gate, "dev", device, "onlink", "src", text, "table", Table);
+        TryIp(family, "rule", "del", "from", text, "table", Table);
+        Ip(family, "rule", "add", "from", text, "table", Table);
     }
 
     /// <summary>Takes the rules away; addresses and routes go with the device.</summary>

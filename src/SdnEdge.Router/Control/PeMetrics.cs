@@ -6,7 +6,7 @@ using SdnEdge.Router.Worker;
 namespace SdnEdge.Router.Control;
 
 /// <summary>The PE's metrics, from the same records and counters that the API shows. Runs on the control loop.</summary>
-internal sealed class PeMetrics(PeState state, PeView view, MigrationActions actions, BgpDriver bgp, MigrationRunner migrations, SlowPathDriver slowPath, ControlLoop loop)
+internal sealed class PeMetrics(PeState state, PeView view, MigrationActions actions, BgpDriver bgp, BfdDriver bfd, MigrationRunner migrations, SlowPathDriver slowPath, ControlLoop loop)
 {
     public IReadOnlyList<MetricFamily> Collect()
     {
@@ -14,6 +14,7 @@ internal sealed class PeMetrics(PeState state, PeView view, MigrationActions act
         IReadOnlyList<TunnelInfo> tunnels = view.Tunnels();
         IReadOnlyList<RedirectGroupInfo> groups = actions.GroupInfos();
         IReadOnlyList<BgpPeerInfo> peers = bgp.Peers(loop.Now);
+        BfdInfo paths = bfd.Info(loop.Now);
         IReadOnlyList<VrfInfo> vrfs = view.Vrfs();
         IReadOnlyList<MigrationInfo> moving = migrations.Infos();
         PacketLedger ledger = state.Plane.Ledger;
@@ -55,6 +56,15 @@ internal sealed class PeMetrics(PeState state, PeView view, MigrationActions act
             Gauge("sdnedge_bgp_peer_sent_prefixes", "Prefixes sent to a peer.", peers, p => p.PrefixesSent, p => [("peer", p.Address)]),
             Counter("sdnedge_bgp_messages_received_total", "BGP messages received.", peers, p => p.MessagesIn, p => [("peer", p.Address)]),
             Counter("sdnedge_bgp_messages_sent_total", "BGP messages sent.", peers, p => p.MessagesOut, p => [("peer", p.Address)]),
+            Gauge("sdnedge_bfd_session_up", "1 when the BFD session is up.", paths.Sessions, s => s.State == "up" ? 1 : 0, BfdSession),
+            Counter("sdnedge_bfd_session_downs_total", "Times a BFD session left Up.", paths.Sessions, s => s.Downs, BfdSession),
+            Counter("sdnedge_bfd_received_packets_total", "BFD control packets taken.", paths.Sessions, s => s.PacketsReceived, BfdSession),
+            Counter("sdnedge_bfd_sent_packets_total", "BFD control packets sent.", paths.Sessions, s => s.PacketsSent, BfdSession),
+            Gauge("sdnedge_bfd_detection_seconds", "Silence after which a BFD session goes down.", paths.Sessions, s => s.DetectionMilliseconds / 1000, BfdSession),
+            Counter("sdnedge_bfd_discarded_packets_total", "BFD control packets discarded, by reason.", paths.Discards, d => d.Packets, d => [("reason", d.Reason)]),
+            Counter("sdnedge_bfd_stalls_total", "Times the BFD thread was held up.", [paths], b => b.Stalls, _ => []),
+            Counter("sdnedge_bfd_credit_seconds_total", "Time that sessions were spared because the BFD thread was held up.", [paths], b => b.CreditMilliseconds / 1000, _ => []),
+            Gauge("sdnedge_bfd_thread_urgent", "1 when the BFD thread could be given a higher priority.", [paths], b => b.Urgency == "ordinary" ? 0 : 1, _ => []),
             Counter("sdnedge_worker_batches_total", "Batches a worker received.", state.Workers.Workers, w => w.Statistics.Batches, Worker),
             Counter("sdnedge_worker_packets_total", "Frames a worker received.", state.Workers.Workers, w => w.Statistics.Packets, Worker),
             Counter("sdnedge_worker_sleeps_total", "Times a worker slept for want of work.", state.Workers.Workers, w => w.Statistics.Sleeps, Worker),
@@ -65,6 +75,8 @@ internal sealed class PeMetrics(PeState state, PeView view, MigrationActions act
     }
 
     private static IEnumerable<MigrationInfo> Holds(IEnumerable<MigrationInfo> all) => all.Where(m => m.Hold is not null);
+
+    private static (string Name, string Value)[] BfdSession(BfdSessionInfo s) => [("peer", s.Peer), ("local", s.Local), ("multihop", s.Multihop ? "true" : "false")];
 
     private static (string Name, string Value)[] Worker(PortWorker worker) => [("worker", $"{worker.Index}")];
 

@@ -25,7 +25,7 @@ public sealed class EventLog
         }
     }
 
-    /// <summary>Appends an event. Kinds: port, neighbor, route, tunnel, bgp, migration, config.</summary>
+    /// <summary>Appends an event. Kinds: port, neighbor, route, tunnel, bgp, bfd, migration, config.</summary>
     public void Add(long now, string kind, string subject, string change, string? detail = null)
     {
         TaskCompletionSource wake;

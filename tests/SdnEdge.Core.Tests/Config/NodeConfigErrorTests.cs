@@ -15,6 +15,7 @@ public sealed class NodeConfigErrorTests
     [InlineData("twice-and-undefined")]
     [InlineData("plain-tcp")]
     [InlineData("not-yaml")]
+    [InlineData("bfd")]
     public void Every_error_is_reported_at_once_with_its_line_and_what_would_be_right(string name)
     {
         string folder = Folder();

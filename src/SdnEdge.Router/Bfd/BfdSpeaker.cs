@@ -1,0 +1,351 @@
+using System.Collections.Concurrent;
+using SdnEdge.Core.Bfd;
+using SdnEdge.Core.Wire;
+using SdnEdge.Linux;
+
+namespace SdnEdge.Router.Bfd;
+
+/// <summary>How a <see cref="BfdSpeaker"/> runs.</summary>
+public sealed record BfdSpeakerOptions
+{
+    /// <summary>Network namespace of the sockets; null: the process's own.</summary>
+    public string? Namespace { get; init; }
+
+    /// <summary>Raise the thread's priority as far as the system permits.</summary>
+    public bool Urgent { get; init; } = true;
+
+    /// <summary>The thread counts as held up when it wakes so much later than it wanted to, ns.</summary>
+    public long StallNs { get; init; } = 2_000_000;
+
+    /// <summary>Discriminators, source ports and jitter; null: random ones.</summary>
+    public Random? Random { get; init; }
+}
+
+/// <summary>
+/// BFD of a PE: the sessions and the thread that runs them. The thread, called "bfd", allocates nothing while nobody adds or
+/// removes a session. Its turn:
+/// <list type="number">
+/// <item>Sleep until the first deadline of any session, or until a packet or an order comes.</item>
+/// <item>Carry out orders of the control loop.</item>
+/// <item>Take every packet that waits: what is in a socket was not silence.</item>
+/// <item>If the thread itself was held up, or all threads were by the garbage collector, give credit (<see cref="BfdSession.Credit"/>).</item>
+/// <item>Let the clock judge; send what is due.</item>
+/// </list>
+/// Methods are for the control loop unless they say otherwise; <c>changed</c> is called on the BFD thread when
+/// <see cref="TakeChanges"/> has something, and must not block.
+/// </summary>
+public sealed class BfdSpeaker : IDisposable
+{
+    private const int BatchesATurn = 32;
+    private const int Ports = BfdLimits.LastSourcePort - BfdLimits.FirstSourcePort + 1;
+
+    private readonly BfdSpeakerOptions _options;
+    private readonly Action _changed;
+    private readonly Random _random;
+    private readonly BfdTable _table = new(); // the thread's
+    private readonly List<BfdWatch> _running = []; // the thread's
+    private readonly List<Receiver> _receivers = []; // the thread's
+    private readonly Dictionary<BfdKey, BfdWatch> _watches = [];
+    private readonly HashSet<uint> _discriminators = [];
+    private readonly HashSet<(IpAddress Local, bool Multihop)> _open = [];
+    private readonly ConcurrentQueue<Action> _orders = new();
+    private readonly Epoll _epoll = new();
+    private readonly EventFd _signal = new();
+    private readonly Thread _thread;
+    private volatile bool _stop;
+    private bool _started;
+    private long _stalls, _longestStall, _credits, _creditNs, _turns, _kernelDrops, _faults;
+
+    /// <summary>Makes a speaker without sessions; its thread starts with the first.</summary>
+    public BfdSpeaker(Action changed, BfdSpeakerOptions? options = null)
+    {
+        _options = options ?? new BfdSpeakerOptions();
+        _changed = changed;
+        _random = _options.Random ?? new Random();
+        _thread = new Thread(Run) { IsBackground = true, Name = "bfd" };
+        _epoll.Add(_signal.Fd, EpollEvents.In, ulong.MaxValue);
+    }
+
+    /// <summary>The sessions.</summary>
+    public IReadOnlyCollection<BfdWatch> Sessions => _watches.Values;
+
+    /// <summary>How far the thread's priority was raised.</summary>
+    public ThreadUrgency Urgency { get; private set; }
+
+    /// <summary>Times the thread, or all threads, were held up. Any thread.</summary>
+    public long Stalls => Volatile.Read(ref _stalls);
+
+    /// <summary>The longest of them, ns. Any thread.</summary>
+    public long LongestStallNs => Volatile.Read(ref _longestStall);
+
+    /// <summary>Times a session was spared by credit, and the ns given in all. Any thread.</summary>
+    public (long Times, long Nanoseconds) Credit => (Volatile.Read(ref _credits), Volatile.Read(ref _creditNs));
+
+    /// <summary>Turns of the thread. Any thread.</summary>
+    public long Turns => Volatile.Read(ref _turns);
+
+    /// <summary>Packets the kernel dropped because nobody took them. Any thread.</summary>
+    public long KernelDrops => Volatile.Read(ref _kernelDrops);
+
+    /// <summary>Exceptions in the thread. Always 0 unless there is a bug. Any thread.</summary>
+    public long Faults => Volatile.Read(ref _faults);
+
+    /// <summary>Packets discarded for a reason. Any thread.</summary>
+    public long Discards(BfdDiscard reason) => _table.Discards(reason);
+
+    /// <summary>The session with a key; null when there is none.</summary>
+    public BfdWatch? Find(BfdKey key) => _watches.GetValueOrDefault(key);
+
+    /// <summary>Adds a session; it starts at once.</summary>
+    /// <exception cref="ArgumentException">There is one with this key.</exception>
+    /// <exception cref="LinuxException">A socket could not be had: another program has the port, or all source ports are taken.</exception>
+    public BfdWatch Add(BfdKey key, BfdParameters parameters, bool adminDown = false)
+    {
+        if (_watches.ContainsKey(key)) throw new ArgumentException($"There is a BFD session with {key} already.", nameof(key));
+        (Receiver? receiver, UdpSender sender) = Namespaces.Run(_options.Namespace, () => (OpenReceiver(key), OpenSender(key)));
+        uint discriminator;
+        do discriminator = (uint)_random.NextInt64(1, uint.MaxValue + 1L);
+        while (!_discriminators.Add(discriminator));
+        var session = new BfdSession(key, discriminator, parameters, (ulong)_random.NextInt64(), Monotonic.Now);
+        if (adminDown) session.SetAdminDown(true, Monotonic.Now);
+        var watch = new BfdWatch(session, sender) { StateSeen = session.State };
+        _watches.Add(key, watch);
+        Order(() =>
+        {
+            if (receiver is not null)
+            {
+                _epoll.Add(receiver.Socket.Fd, EpollEvents.In, (ulong)_receivers.Count);
+                _receivers.Add(receiver);
+            }
+
+            _table.Add(session);
+            _running.Add(watch);
+        });
+        if (_started) return watch;
+        _started = true;
+        _thread.Start();
+        return watch;
+    }
+
+    /// <summary>Forgets a session; the peer is told AdminDown once and then finds silence. False when there is none.</summary>
+    public bool Remove(BfdKey key)
+    {
+        if (!_watches.Remove(key, out BfdWatch? watch)) return false;
+        Order(() =>
+        {
+            long now = Monotonic.Now;
+            watch.Session.SetAdminDown(true, now);
+            Send(watch, now);
+            _running.Remove(watch);
+            _table.Remove(key);
+            watch.Sender.Dispose();
+        });
+        _discriminators.Remove(watch.Session.LocalDiscriminator);
+        return true;
+    }
+
+    /// <summary>Changes a session's parameters, by a poll sequence if it is up. False when there is none.</summary>
+    public bool Configure(BfdKey key, BfdParameters parameters) => Order(key, w => w.Session.Configure(parameters));
+
+    /// <summary>Holds a session down, or lets it come up. False when there is none.</summary>
+    public bool SetAdminDown(BfdKey key, bool down) => Order(key, w =>
+    {
+        if (w.Session.SetAdminDown(down, Monotonic.Now)) _changed();
+    });
+
+    /// <summary>What has changed since the last call.</summary>
+    public void TakeChanges(List<BfdChange> changes)
+    {
+        foreach (BfdWatch watch in _watches.Values)
+        {
+            BfdSession session = watch.Session;
+            (long ups, long downs, BfdState state) = (session.Ups, session.Downs, session.State);
+            if (ups == watch.UpsSeen && downs == watch.DownsSeen && state == watch.StateSeen) continue;
+            bool told = state != watch.StateSeen || downs != watch.DownsSeen;
+            bool administrator = state == BfdState.AdminDown || (session.Diagnostic == BfdDiagnostic.NeighborSignaledDown && session.RemoteState == BfdState.AdminDown);
+            if (told) changes.Add(new BfdChange(watch, state, session.Diagnostic, ups != watch.UpsSeen, downs != watch.DownsSeen, administrator));
+            (watch.UpsSeen, watch.DownsSeen, watch.StateSeen) = (ups, downs, state);
+        }
+    }
+
+    /// <summary>Ends the thread and closes everything; peers are told AdminDown.</summary>
+    public void Dispose()
+    {
+        if (_stop) return;
+        foreach (BfdKey key in _watches.Keys.ToArray()) Remove(key);
+        _stop = true;
+        _signal.Signal();
+        if (_started) _thread.Join();
+        foreach (Receiver receiver in _receivers) receiver.Socket.Dispose();
+        _epoll.Dispose();
+        _signal.Dispose();
+    }
+
+    private bool Order(BfdKey key, Action<BfdWatch> order)
+    {
+        if (!_watches.TryGetValue(key, out BfdWatch? watch)) return false;
+        Order(() => order(watch));
+        return true;
+    }
+
+    /// <summary>Has the BFD thread run something between two turns. It must be short.</summary>
+    internal void Post(Action order) => Order(order);
+
+    private void Order(Action order)
+    {
+        _orders.Enqueue(order);
+        _signal.Signal();
+    }
+
+    private Receiver? OpenReceiver(BfdKey key)
+    {
+        if (!_open.Add((key.Local, key.Multihop))) return null;
+        try
+        {
+            int port = key.Multihop ? BfdLimits.MultihopPort : BfdLimits.SingleHopPort;
+            var options = new UdpBatchOptions { MaxPayloadBytes = 256, ReceiveBufferBytes = 4 << 20, SendBufferBytes = 0, ReceiveTimeToLive = true, FreeBind = true };
+            return new Receiver(key.Local, key.Multihop, UdpBatchSocket.Open(new UdpEndpoint(key.Local, (ushort)port), options));
+        }
+        catch
+        {
+            _open.Remove((key.Local, key.Multihop));
+            throw;
+        }
+    }
+
+    // RFC 5881 4: from 49152 up, the same for the whole session, and no other session's.
+    private UdpSender OpenSender(BfdKey key)
+    {
+        var remote = new UdpEndpoint(key.Peer, (ushort)(key.Multihop ? BfdLimits.MultihopPort : BfdLimits.SingleHopPort));
+        int first = _random.Next(Ports);
+        for (int i = 0; i < Ports; i++)
+        {
+            ushort port = (ushort)(BfdLimits.FirstSourcePort + ((first + i) % Ports));
+            if (_watches.Values.Any(w => w.Sender.Local.Port == port)) continue;
+            if (UdpSender.TryOpen(new UdpEndpoint(key.Local, port), remote) is { } sender) return sender;
+        }
+
+        throw new LinuxException($"find a free UDP source port from {BfdLimits.FirstSourcePort} for {key}", 98);
+    }
+
+    private void Run()
+    {
+        if (_options.Urgent) Urgency = Linux.Urgency.Raise();
+        long last = Monotonic.Now;
+        TimeSpan paused = GC.GetTotalPauseDuration();
+        while (!_stop)
+        {
+            try
+            {
+                Turn(ref last, ref paused);
+            }
+            catch (Exception)
+            {
+                // A bug in one turn must not end all sessions at once; it is counted and shown.
+                _faults++;
+            }
+        }
+
+        Carry();
+    }
+
+    private void Turn(ref long last, ref TimeSpan paused)
+    {
+        long deadline = NextDeadline();
+        long wait = deadline == long.MaxValue ? -1 : Math.Max(0, deadline - Monotonic.Now);
+        int events = _epoll.Wait(wait);
+        long now = Monotonic.Now;
+        _turns++;
+        long stall = deadline == long.MaxValue ? 0 : now - Math.Max(deadline, last);
+        TimeSpan pausedNow = GC.GetTotalPauseDuration();
+        if (pausedNow != paused)
+        {
+            stall = Math.Max(stall, (pausedNow - paused).Ticks * 100);
+            paused = pausedNow;
+        }
+
+        last = now;
+        for (int i = 0; i < events; i++)
+        {
+            ulong tag = _epoll.Tag(i);
+            if (tag == ulong.MaxValue) Carry();
+            else Drain(_receivers[(int)tag]);
+        }
+
+        if (stall > _options.StallNs) Forgive(stall, now);
+        bool changed = false;
+        for (int i = 0; i < _running.Count; i++)
+        {
+            BfdWatch watch = _running[i];
+            BfdSession session = watch.Session;
+            if (session.NextDeadline > now && session.State == watch.StateBefore) continue;
+            session.Expire(now);
+            changed |= session.State != watch.StateBefore;
+            watch.StateBefore = session.State;
+            Send(watch, now);
+        }
+
+        if (changed) _changed();
+    }
+
+    private long NextDeadline()
+    {
+        long next = long.MaxValue;
+        for (int i = 0; i < _running.Count; i++) next = Math.Min(next, _running[i].Session.NextDeadline);
+        return next;
+    }
+
+    private void Carry()
+    {
+        _signal.Drain();
+        while (_orders.TryDequeue(out Action? order)) order();
+    }
+
+    private void Drain(Receiver receiver)
+    {
+        for (int batch = 0; batch < BatchesATurn; batch++)
+        {
+            ReadOnlySpan<UdpDatagram> datagrams = receiver.Socket.Receive();
+            long now = Monotonic.Now;
+            for (int i = 0; i < datagrams.Length; i++)
+            {
+                ref readonly UdpDatagram d = ref datagrams[i];
+                _table.Receive(new BfdKey(d.Source.Address, receiver.Local, receiver.Multihop), d.Payload, d.TimeToLive, now, out _);
+            }
+
+            _kernelDrops += receiver.Socket.KernelDrops - receiver.DropsSeen;
+            receiver.DropsSeen = receiver.Socket.KernelDrops;
+            if (datagrams.Length < UdpBatchSocket.Capacity) return;
+        }
+    }
+
+    private void Forgive(long stall, long now)
+    {
+        _stalls++;
+        _longestStall = Math.Max(_longestStall, stall);
+        for (int i = 0; i < _running.Count; i++)
+        {
+            long credit = _running[i].Session.Credit(stall, now);
+            if (credit == 0) continue;
+            _credits++;
+            _creditNs += credit;
+        }
+    }
+
+    private static void Send(BfdWatch watch, long now)
+    {
+        Span<byte> packet = stackalloc byte[BfdControl.Size];
+        while (watch.Session.TryTake(now, packet)) watch.Sender.Send(packet);
+    }
+
+    private sealed class Receiver(IpAddress local, bool multihop, UdpBatchSocket socket)
+    {
+        public IpAddress Local { get; } = local;
+
+        public bool Multihop { get; } = multihop;
+
+        public UdpBatchSocket Socket { get; } = socket;
+
+        public long DropsSeen { get; set; }
+    }
+}
