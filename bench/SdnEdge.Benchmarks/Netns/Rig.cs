@@ -29,10 +29,10 @@ internal sealed class Rig : IDisposable
     public string Inside(string program, params string[] arguments) =>
         Command("ip", ["netns", "exec", Namespace, program, .. arguments]);
 
-    /// <summary>Starts a process inside, on a core, that lives until the rig is disposed of.</summary>
-    public Process Start(int core, string program, params string[] arguments)
+    /// <summary>Starts a process inside, on a core (null: any), that lives until the rig is disposed of.</summary>
+    public Process Start(int? core, string program, params string[] arguments)
     {
-        ProcessStartInfo start = Describe("taskset", ["-c", $"{core}", "ip", "netns", "exec", Namespace, program, .. arguments]);
+        ProcessStartInfo start = Describe("taskset", ["-c", core is { } one ? $"{one}" : $"0-{Environment.ProcessorCount - 1}", "ip", "netns", "exec", Namespace, program, .. arguments]);
         start.RedirectStandardInput = true;
         Process process = Process.Start(start)!;
         _processes.Add(process);

@@ -1,0 +1,80 @@
+using SdnEdge.Core.Bgp;
+using SdnEdge.Core.Rib;
+using SdnEdge.Core.Wire;
+
+namespace SdnEdge.Benchmarks.Bfd;
+
+/// <summary>
+/// What a busy control plane does to the process it is in: a RIB of a million routes in which one after the other changes its
+/// attributes, and a full collection of all generations each second.
+/// </summary>
+internal sealed class Churn : IDisposable
+{
+    private const int Attributes = 30_000, PrefixesATurn = 1000;
+    private static readonly long CollectEvery = 1_000_000_000;
+
+    private readonly LocRib _rib = new("default");
+    private readonly AttributeTable _table = new();
+    private readonly AttributeBuilder _builder = new();
+    private readonly RouteOrigin _peer = new(IpAddress.Parse("10.0.0.1"), 65001, external: true) { PeerRouterId = 1 };
+    private readonly Thread[] _threads;
+    private readonly int _routes;
+    private volatile bool _stop;
+
+    public Churn(int routes)
+    {
+        _routes = routes;
+        _rib.Offer(new RouteOrigin(RouteSource.Connected, "connected"), IpPrefix.Parse("10.0.0.0/8"), HopSpec.Connected("core"), null, 0);
+        for (int i = 0; i < routes; i++) Offer(i, 0);
+        Settle();
+        _threads = [new Thread(Change) { IsBackground = true, Name = "churn" }, new Thread(Collect) { IsBackground = true, Name = "collect" }];
+        foreach (Thread thread in _threads) thread.Start();
+    }
+
+    public long Changed { get; private set; }
+
+    public List<double> PausesMs { get; } = [];
+
+    public void Dispose()
+    {
+        _stop = true;
+        foreach (Thread thread in _threads) thread.Join();
+    }
+
+    private void Change()
+    {
+        for (int round = 1, i = 0; !_stop; i += PrefixesATurn)
+        {
+            if (i >= _routes) (i, round) = (0, round + 1);
+            for (int k = 0; k < PrefixesATurn; k++) Offer(i + k, round);
+            Changed += PrefixesATurn;
+            Settle();
+        }
+    }
+
+    private void Collect()
+    {
+        long next = Environment.TickCount64 + (CollectEvery / 1_000_000);
+        while (!_stop)
+        {
+            Thread.Sleep((int)Math.Max(1, next - Environment.TickCount64));
+            TimeSpan before = GC.GetTotalPauseDuration();
+            GC.Collect(2, GCCollectionMode.Forced, blocking: true);
+            PausesMs.Add((GC.GetTotalPauseDuration() - before).TotalMilliseconds);
+            next = Environment.TickCount64 + (CollectEvery / 1_000_000);
+        }
+    }
+
+    private void Offer(int i, int round)
+    {
+        uint set = (uint)((i + (round * 7)) % Attributes);
+        PathAttributes attributes = _table.Intern(_builder.Clear().Origin(BgpOrigin.Igp).Path(65001, 64000 + (set % 900), 60000 + (set / 900), (uint)round).Communities(set + 1).Build());
+        _rib.Offer(_peer, new IpPrefix(IpAddress.FromV4((20u << 24) + ((uint)i << 8)), 24), HopSpec.Via(IpAddress.Parse("10.0.0.1")), attributes, i);
+    }
+
+    private void Settle()
+    {
+        var changes = new List<RibChange>();
+        _rib.TakeChanges(changes);
+    }
+}
