@@ -109,6 +109,7 @@ public sealed class BfdSpeaker : IDisposable
         var session = new BfdSession(key, discriminator, parameters, (ulong)_random.NextInt64(), Monotonic.Now);
         if (adminDown) session.SetAdminDown(true, Monotonic.Now);
         var watch = new BfdWatch(session, sender) { StateSeen = session.State };
+        watch.Tell();
         _watches.Add(key, watch);
         Order(() =>
         {
@@ -148,22 +149,17 @@ public sealed class BfdSpeaker : IDisposable
     public bool Configure(BfdKey key, BfdParameters parameters) => Order(key, w => w.Session.Configure(parameters));
 
     /// <summary>Holds a session down, or lets it come up. False when there is none.</summary>
-    public bool SetAdminDown(BfdKey key, bool down) => Order(key, w =>
-    {
-        if (w.Session.SetAdminDown(down, Monotonic.Now)) _changed();
-    });
+    public bool SetAdminDown(BfdKey key, bool down) => Order(key, w => w.Session.SetAdminDown(down, Monotonic.Now));
 
     /// <summary>What has changed since the last call.</summary>
     public void TakeChanges(List<BfdChange> changes)
     {
         foreach (BfdWatch watch in _watches.Values)
         {
-            BfdSession session = watch.Session;
-            (long ups, long downs, BfdState state) = (session.Ups, session.Downs, session.State);
+            (BfdState state, BfdDiagnostic diagnostic, BfdState remote, long ups, long downs) = watch.News();
             if (ups == watch.UpsSeen && downs == watch.DownsSeen && state == watch.StateSeen) continue;
-            bool told = state != watch.StateSeen || downs != watch.DownsSeen;
-            bool administrator = state == BfdState.AdminDown || (session.Diagnostic == BfdDiagnostic.NeighborSignaledDown && session.RemoteState == BfdState.AdminDown);
-            if (told) changes.Add(new BfdChange(watch, state, session.Diagnostic, ups != watch.UpsSeen, downs != watch.DownsSeen, administrator));
+            bool administrator = state == BfdState.AdminDown || (diagnostic == BfdDiagnostic.NeighborSignaledDown && remote == BfdState.AdminDown);
+            changes.Add(new BfdChange(watch, state, diagnostic, ups != watch.UpsSeen, downs != watch.DownsSeen, administrator));
             (watch.UpsSeen, watch.DownsSeen, watch.StateSeen) = (ups, downs, state);
         }
     }
@@ -278,10 +274,14 @@ public sealed class BfdSpeaker : IDisposable
         {
             BfdWatch watch = _running[i];
             BfdSession session = watch.Session;
-            if (session.NextDeadline > now && session.State == watch.StateBefore) continue;
+            if (session.NextDeadline > now && !watch.HasNews) continue;
             session.Expire(now);
-            changed |= session.State != watch.StateBefore;
-            watch.StateBefore = session.State;
+            if (watch.HasNews)
+            {
+                watch.Tell();
+                changed = true;
+            }
+
             Send(watch, now);
         }
 

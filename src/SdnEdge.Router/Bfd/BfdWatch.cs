@@ -20,8 +20,34 @@ public sealed class BfdWatch
 
     internal UdpSender Sender { get; }
 
-    // What the BFD thread has told the control loop to look at.
-    internal BfdState StateBefore { get; set; } = BfdState.Down;
+    // What the BFD thread tells the control loop: written whole and read whole, without either waiting for the other.
+    private int _version;
+    private BfdNews _news = new(BfdState.Down, BfdDiagnostic.None, BfdState.Down, 0, 0);
+
+    /// <summary>Whether there is something to <see cref="Tell"/>; for the BFD thread.</summary>
+    internal bool HasNews => Session.State != _news.State || Session.Downs != _news.Downs;
+
+    /// <summary>On the BFD thread, after a change of state.</summary>
+    internal void Tell()
+    {
+        _version++;
+        Thread.MemoryBarrier();
+        _news = new BfdNews(Session.State, Session.Diagnostic, Session.RemoteState, Session.Ups, Session.Downs);
+        Thread.MemoryBarrier();
+        _version++;
+    }
+
+    /// <summary>On the control loop.</summary>
+    internal BfdNews News()
+    {
+        while (true)
+        {
+            int before = Volatile.Read(ref _version);
+            BfdNews news = _news;
+            Thread.MemoryBarrier();
+            if ((before & 1) == 0 && before == Volatile.Read(ref _version)) return news;
+        }
+    }
 
     // What the control loop has told about: counts, so that a flap between two looks is not missed.
     internal long UpsSeen { get; set; }
@@ -39,3 +65,6 @@ public sealed class BfdWatch
 /// <param name="WentDown">It left Up since the last look.</param>
 /// <param name="ByAdministrator">It is down because an operator, here or there, wants it so: the path may be sound (RFC 5882 3.2).</param>
 public readonly record struct BfdChange(BfdWatch Watch, BfdState State, BfdDiagnostic Diagnostic, bool CameUp, bool WentDown, bool ByAdministrator);
+
+/// <summary>A session's state as the BFD thread tells it.</summary>
+internal readonly record struct BfdNews(BfdState State, BfdDiagnostic Diagnostic, BfdState RemoteState, long Ups, long Downs);
