@@ -11,7 +11,7 @@ Usage: ./build.sh COMMAND [ARGUMENTS]
   demo  [OPTIONS]      build, then move a virtual server from data centre A to B under traffic
                        (--out DIR, --rate PPS, --blackout MS, --rtt MS, --no-hold, --keep)
   test  [FILTER]       build, then run every test; ends with "N passed, N failed, N skipped"
-  bench [NAME] [ARGS]  build, then measure beside peers (netns | switchover | bfd | micro | fuzz | simulate)
+  bench [NAME] [ARGS]  build, then measure beside peers; without a name it lists what there is
   lab   ARGUMENTS      build, then `sdnedge lab ARGUMENTS` (deploy | destroy | inspect | exec | graph)
   format               put the code into the house's format
 
