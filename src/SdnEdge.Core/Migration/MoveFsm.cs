@@ -146,7 +146,11 @@ public sealed class MoveFsm
             case MoveStage.TunnelUp:
                 _due.UnionWith([_plan.Source.Pe, _plan.Target.Pe]);
                 break;
+            case MoveStage.Withdraw when MarkersSuffice:
+                // Its counters are read meanwhile: with the markers there, nothing else has to be waited for.
+                return [.. Act(), new LookAtMigration(_plan.Source.Pe)];
             case MoveStage.Drain:
+                if (_drained && _counted && MarkersSuffice) return Enter(MoveStage.TeardownSource, now);
                 _due.UnionWith([_plan.Source.Pe, _plan.Target.Pe]);
                 _quietSince = now;
                 break;
@@ -299,6 +303,7 @@ public sealed class MoveFsm
             return Enter(MoveStage.TeardownTarget, now);
         }
 
+        _counted |= Stage == MoveStage.Withdraw && seen.Info is not null && seen.Pe == _plan.Source.Pe;
         if (Stage != MoveStage.Drain) return [];
         if (seen.Info is null) return Retry(seen.Pe, now);
         if (seen.Pe == _plan.Target.Pe)

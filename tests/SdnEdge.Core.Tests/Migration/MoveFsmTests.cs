@@ -39,7 +39,7 @@ public class MoveFsmTests
         Assert.Equal(0, world.Looks); // nobody had to be asked for routes
         StageRecord direct = world.Fsm.Timeline.Single(s => s.Name == "direct-path"), drain = world.Fsm.Timeline.Single(s => s.Name == "drain");
         Assert.InRange(direct.EndNs - direct.StartNs, 130_000_000, 190_000_000);
-        Assert.InRange(drain.EndNs - drain.StartNs, 1, 10_000_000); // one look
+        Assert.InRange(drain.EndNs - drain.StartNs, 0, 10_000_000); // at most one look
         Assert.InRange(world.Fsm.Timeline[^1].EndNs - direct.EndNs, 0, 100_000_000);
     }
 
