@@ -76,6 +76,7 @@ public sealed class PeRouter : IPeControl, IAsyncDisposable
         _actions = new MigrationActions(_state, _tunnels, _slowPath.Resolve, _bgp.SetMoved, _markers, _loop);
         _slowPath.Markers = _actions.Marker;
         _migrations = new MigrationRunner(_state, _tunnels, _actions, _loop);
+        _bgp.EpochOf = _migrations.EpochOf;
         _config = new ConfigApplier(_state, _tunnels, _slowPath, _bgp, _bfd, _loop);
         _view = new PeView(_state, _tunnels, _slowPath, _bgp, _loop);
         _metrics = new PeMetrics(_state, _view, _actions, _bgp, _bfd, _migrations, _slowPath, _loop);

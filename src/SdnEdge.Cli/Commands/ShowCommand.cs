@@ -30,6 +30,7 @@ internal static class ShowCommand
 
               sdnedge show ports --lab figure1 --node pe-a
               sdnedge show routes --lab figure1 --node pe-c --prefix 10.1.1.0/24
+              sdnedge show route 10.1.1.0/24 --why --lab figure1 --node pe-c     the decision, route by route
               sdnedge show fib --address 10.1.1.10 --lab figure1 --node pe-a     what happens to a packet to it
               sdnedge show tunnels --api /run/sdnedge/figure1/pe-a.sock -o json | jq '.[].rttMilliseconds'
               sdnedge show events --lab figure1 --node pe-b                      as they happen, until Ctrl-C
@@ -40,6 +41,7 @@ internal static class ShowCommand
             One("vrfs", "VRFs and how many routes each has.", (pe, _, c) => pe.VrfsAsync(c), v => Table(["vrf", "key", "IPv4 routes", "IPv6 routes"], v.Select(x => new[] { x.Name, $"{x.Key}", $"{x.RoutesV4}", $"{x.RoutesV6}" }))),
             One("routes", "The RIB: every source's route to every prefix, the best one marked, and why the others are not.",
                 (pe, parse, c) => pe.RoutesAsync(parse.GetValue(Vrf), parse.GetValue(Prefix), c), Routes, Vrf, Prefix),
+            Route(),
             Fib(),
             One("neighbors", "Neighbours known by ARP and ND.", (pe, _, c) => pe.NeighborsAsync(c), v => Table(["port", "address", "mac", "state", "age s"], v.Select(x => new[] { x.Port, x.Address, x.Mac ?? "", x.State, $"{x.AgeSeconds}" }))),
             One("tunnels", "Tunnels, their health and counters.", (pe, _, c) => pe.TunnelsAsync(c), Tunnels),
@@ -51,6 +53,44 @@ internal static class ShowCommand
             Events(),
         };
         return command;
+    }
+
+    private static Command Route()
+    {
+        var prefix = new Argument<string>("prefix") { Description = "A prefix, or an address: then the prefix that its packets take.", HelpName = "PREFIX" };
+        var why = new Option<bool>("--why", "-w") { Description = "Say of each route why it is the best one, or at which step of the decision it lost and what both had there." };
+        var command = new Command("route", "All routes to one prefix, and with --why the decision between them.") { prefix, why, Vrf, Api, Lab, Node, Output, StateRoot };
+        command.SetAction((parse, cancel) => GuardAsync(parse, async pe =>
+        {
+            string text = parse.GetValue(prefix)!, vrf = parse.GetValue(Vrf) ?? "default";
+            if (!text.Contains('/', StringComparison.Ordinal)) text = (await pe.FibLookupAsync(vrf, text, cancel)).Prefix is { Length: > 0 } found ? found : text + (text.Contains(':', StringComparison.Ordinal) ? "/128" : "/32");
+            IReadOnlyList<RouteInfo> routes = [.. (await pe.RoutesAsync(vrf, text, cancel)).Where(r => Core.Wire.IpPrefix.TryParse(text, out Core.Wire.IpPrefix wanted) && r.Prefix == wanted.ToString())];
+            if (parse.GetValue(Output) == "json") Console.WriteLine(JsonSerializer.Serialize(routes, ApiJson.Indented));
+            else PrintRoute(text, vrf, routes, parse.GetValue(why));
+        }));
+        return command;
+    }
+
+    private static void PrintRoute(string prefix, string vrf, IReadOnlyList<RouteInfo> routes, bool why)
+    {
+        if (routes.Count == 0)
+        {
+            Console.Error.WriteLine($"no route to {prefix} in VRF {vrf}");
+            return;
+        }
+
+        Console.WriteLine($"{routes[0].Prefix}  vrf {vrf}, {routes.Count} route{(routes.Count == 1 ? "" : "s")}");
+        foreach (RouteInfo r in routes)
+        {
+            string[] words =
+            [
+                r.Peer is { } peer ? $"bgp {peer}" : r.Source, r.NextHop is { } hop ? $"via {hop}" : "", r.Port is { } port ? $"port {port}" : "",
+                r.LocalPref is { } pref ? $"pref {pref}" : "", r.Med is { } med ? $"med {med}" : "", r.AsPath is { Length: > 0 } path ? $"path {path}" : "",
+                r.Communities is { Count: > 0 } list ? $"communities {string.Join(' ', list)}" : "", r.Stale ? "stale" : "",
+            ];
+            Console.WriteLine($" {(r.Best ? '*' : ' ')} {string.Join("  ", words.Where(w => w.Length > 0))}");
+            if (why) Console.WriteLine($"     {(r.Best ? "" : "lost: ")}{r.Why}");
+        }
     }
 
     private static Command Fib()

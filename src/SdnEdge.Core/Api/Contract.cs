@@ -214,7 +214,20 @@ public sealed record VrfInfo(string Name, uint? Key, int RoutesV4, int RoutesV6)
 /// <summary>A route in the RIB: one line for each source that offers the prefix.</summary>
 public sealed record RouteInfo(
     string Vrf, string Prefix, string Source, bool Best, string? NextHop, string? Port, uint? LocalPref, string? Peer,
-    string? AsPath, string? WhyNot, long InstalledAtNs);
+    string? AsPath, string? WhyNot, long InstalledAtNs)
+{
+    /// <summary>The step of the decision at which it lost, and what both routes had there; "best" for the best one.</summary>
+    public string? Why { get; init; }
+
+    /// <summary>Kept from before a restart or refresh of its peer, and not told again yet.</summary>
+    public bool Stale { get; init; }
+
+    /// <summary>MULTI_EXIT_DISC.</summary>
+    public uint? Med { get; init; }
+
+    /// <summary>Communities of all kinds.</summary>
+    public IReadOnlyList<string>? Communities { get; init; }
+}
 
 /// <summary>What the FIB does with a prefix.</summary>
 public sealed record FibInfo(string Vrf, string Prefix, string Action, string? NextHop, string? Port, string? Mac, string? Group);
@@ -230,7 +243,35 @@ public sealed record TunnelInfo(
 /// <summary>A BGP peer.</summary>
 public sealed record BgpPeerInfo(
     string Address, uint PeerAs, string State, long UptimeSeconds, int PrefixesReceived, int PrefixesSent, long MessagesIn,
-    long MessagesOut, string? LastError, IReadOnlyList<string> Capabilities);
+    long MessagesOut, string? LastError, IReadOnlyList<string> Capabilities)
+{
+    /// <summary>Routes received that policy denied.</summary>
+    public long Denied { get; init; }
+
+    /// <summary>Routes received that had passed this AS or router before.</summary>
+    public long Loops { get; init; }
+
+    /// <summary>Routes received that break the role (RFC 9234).</summary>
+    public long Leaks { get; init; }
+
+    /// <summary>Routes received of an earlier move than the one known.</summary>
+    public long Fenced { get; init; }
+
+    /// <summary>Routes not sent because their attributes leave no room in a message.</summary>
+    public long TooLarge { get; init; }
+
+    /// <summary>Routes from before the peer's restart are kept.</summary>
+    public bool Stale { get; init; }
+
+    /// <summary>Times the peer's routes were kept over the end of its session.</summary>
+    public long GracefulEnds { get; init; }
+
+    /// <summary>Faults in what the peer sent, those seen at least once.</summary>
+    public IReadOnlyList<BgpFaultInfo> Faults { get; init; } = [];
+}
+
+/// <summary>A fault in what a BGP peer sent, and how often.</summary>
+public sealed record BgpFaultInfo(string Fault, long Count);
 
 /// <summary>What an operator does to a BGP session.</summary>
 public enum BgpPeerAction

@@ -103,6 +103,9 @@ public static class AttributeCode
 
     /// <summary>LARGE_COMMUNITY (RFC 8092).</summary>
     public const byte LargeCommunities = 32;
+
+    /// <summary>Only to customer (RFC 9234).</summary>
+    public const byte OnlyToCustomer = 35;
 }
 
 /// <summary>Attribute flags (RFC 4271 4.3).</summary>

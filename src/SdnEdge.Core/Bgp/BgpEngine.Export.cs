@@ -25,11 +25,12 @@ public sealed partial class BgpEngine
     /// <param name="prefix">Prefix.</param>
     /// <param name="localPref">LOCAL_PREF towards iBGP peers.</param>
     /// <param name="moveTag">Tag of the move that brought it here (<see cref="Migration.MoveTag"/>); null: none.</param>
-    public void Advertise(IpPrefix prefix, uint localPref, uint? moveTag = null)
+    /// <param name="move">Number of that move, 1 to <see cref="MoveSequence.Max"/>; 0: none.</param>
+    public void Advertise(IpPrefix prefix, uint localPref, uint? moveTag = null, long move = 0)
     {
-        PathAttributes attributes = _export.Own(localPref, moveTag);
+        PathAttributes attributes = _export.Own(localPref, moveTag, move);
         _own[prefix] = attributes;
-        Publish(prefix, attributes, from: null);
+        Publish(prefix, attributes, from: null, hop: null);
     }
 
     /// <summary>Advertises no longer. False when it was not advertised. Sent by the next <see cref="Flush"/>.</summary>
@@ -38,7 +39,7 @@ public sealed partial class BgpEngine
         if (!_own.Remove(prefix)) return false;
         RouteView? best = _rib.Best(prefix);
         bool learnt = best is { Origin.Source: RouteSource.Bgp };
-        Publish(prefix, learnt ? best!.Value.Attributes : null, learnt ? best!.Value.Origin : null);
+        Publish(prefix, learnt ? best!.Value.Attributes : null, learnt ? best!.Value.Origin : null, best?.Hop);
         return true;
     }
 
@@ -50,7 +51,7 @@ public sealed partial class BgpEngine
             RibChange change = changes[i];
             if (change.ChangedHop is not null || _own.ContainsKey(change.Prefix)) continue;
             bool learnt = change.Origin is { Source: RouteSource.Bgp };
-            Publish(change.Prefix, learnt ? change.Attributes : null, learnt ? change.Origin : null);
+            Publish(change.Prefix, learnt ? change.Attributes : null, learnt ? change.Origin : null, change.Native);
         }
     }
 
@@ -103,37 +104,46 @@ public sealed partial class BgpEngine
     /// <summary>A session came up: everything it is to know waits, End-of-RIB behind it.</summary>
     private void FillOut(BgpPeer peer)
     {
-        foreach ((IpPrefix prefix, PathAttributes attributes) in _own) Tell(peer, prefix, attributes, from: null);
+        foreach ((IpPrefix prefix, PathAttributes attributes) in _own) Tell(peer, prefix, attributes, from: null, hop: null);
         foreach (RouteView route in _rib.BestRoutes())
         {
-            if (route.Origin.Source == RouteSource.Bgp && !_own.ContainsKey(route.Prefix)) Tell(peer, route.Prefix, route.Attributes, route.Origin);
+            if (route.Origin.Source == RouteSource.Bgp && !_own.ContainsKey(route.Prefix)) Tell(peer, route.Prefix, route.Attributes, route.Origin, route.Hop);
         }
 
         peer.EndOfRibDue = peer.Negotiated!.Families;
         peer.Dirty = true;
     }
 
-    private void Publish(IpPrefix prefix, PathAttributes? attributes, RouteOrigin? from)
+    private void Publish(IpPrefix prefix, PathAttributes? attributes, RouteOrigin? from, NextHop? hop)
     {
         foreach (BgpPeer peer in _peers.Values)
         {
-            if (peer.State == BgpState.Established) Tell(peer, prefix, attributes, from);
+            if (peer.State == BgpState.Established) Tell(peer, prefix, attributes, from, hop);
         }
     }
 
-    private void Tell(BgpPeer peer, IpPrefix prefix, PathAttributes? attributes, RouteOrigin? from)
+    private void Tell(BgpPeer peer, IpPrefix prefix, PathAttributes? attributes, RouteOrigin? from, NextHop? hop)
     {
         bool v4 = prefix.Family == IpFamily.V4;
-        if ((peer.Negotiated!.Families & (v4 ? BgpFamilies.V4 : BgpFamilies.V6)) == 0) return;
-        bool told = attributes is not null
+        if ((peer.Negotiated!.Families & prefix.Family.Flag()) == 0) return;
+        bool reflected = !peer.External && from is { External: false };
+        bool may = attributes is not null
             && !(v4 ? peer.NextHopV4 : peer.NextHopV6).IsNone
             && !ReferenceEquals(from, peer.Origin)
-            && (peer.External || from is null || from.External)
+            && (!reflected || from!.ReflectorClient || peer.Origin.ReflectorClient)
             && !BgpExport.IsHeldBack(attributes, peer.External)
-            && peer.Export.Permits(prefix);
+            && RoleRules.MayTell(peer.Role, attributes);
         IAdjRibOut table = v4 ? peer.OutV4 : peer.OutV6;
-        table.Set(prefix, told ? _export.For(peer.External, attributes!) : null);
+        table.Set(prefix, may ? Told(peer, prefix, attributes!, reflected ? from : null, hop) : null);
         peer.Dirty |= table.Waiting > 0;
+    }
+
+    private PathAttributes? Told(BgpPeer peer, IpPrefix prefix, PathAttributes attributes, RouteOrigin? reflectedFrom, NextHop? hop)
+    {
+        if (peer.Export.Find(prefix, attributes) is not { } term) return null;
+        PathAttributes told = reflectedFrom is not null ? _export.Reflected(attributes, reflectedFrom.PeerRouterId, hop!.Spec.Address)
+            : _export.For(peer.External, attributes, RoleRules.MarksOut(peer.Role));
+        return _editor.Edit(term, told, peer.External);
     }
 }
 
@@ -151,15 +161,28 @@ internal sealed class BgpExport(BgpSpeakerSettings settings, AttributeTable tabl
     private readonly AttributeBuilder _builder = new();
     private readonly Dictionary<PathAttributes, PathAttributes> _internal = [];
     private readonly Dictionary<PathAttributes, PathAttributes> _external = [];
+    private readonly Dictionary<PathAttributes, PathAttributes> _marked = [];
+    private readonly Dictionary<(PathAttributes, uint, IpAddress), PathAttributes> _reflected = [];
     private readonly byte[] _path = new byte[4 * BgpLimits.MaxMessage];
     private long _cached;
 
+    /// <summary>Our cluster (RFC 4456).</summary>
+    public uint ClusterId { get; } = settings.ClusterId != 0 ? settings.ClusterId : settings.RouterId;
+
     /// <summary>Attributes of a route of our own.</summary>
-    public PathAttributes Own(uint localPref, uint? moveTag)
+    public PathAttributes Own(uint localPref, uint? moveTag, long move)
     {
         _builder.Clear().Origin(BgpOrigin.Igp).Path().LocalPref(localPref);
+        Span<byte> communities = stackalloc byte[2 * Migration.MoveTag.CommunityBytes];
+        int used = 0;
+        if (move > 0) used += MoveSequence.Community(move).Write(communities);
         if (moveTag is { } tag)
-            _builder.Set(AttributeFlags.Optional | AttributeFlags.Transitive, AttributeCode.ExtendedCommunities, Migration.MoveTag.ToCommunity(tag));
+        {
+            Migration.MoveTag.ToCommunity(tag).CopyTo(communities[used..]);
+            used += Migration.MoveTag.CommunityBytes;
+        }
+
+        if (used > 0) _builder.Set(AttributeFlags.Optional | AttributeFlags.Transitive, AttributeCode.ExtendedCommunities, communities[..used]);
         return table.Intern(_builder.Build());
     }
 
@@ -176,21 +199,41 @@ internal sealed class BgpExport(BgpSpeakerSettings settings, AttributeTable tabl
         return false;
     }
 
-    /// <summary>The attributes as a peer is to see them.</summary>
-    public PathAttributes For(bool external, PathAttributes attributes)
+    /// <summary>The attributes as a peer is to see them; <paramref name="mark"/>: only to customers from here on (RFC 9234).</summary>
+    public PathAttributes For(bool external, PathAttributes attributes, bool mark = false)
     {
-        Dictionary<PathAttributes, PathAttributes> cache = external ? _external : _internal;
+        mark &= external && !attributes.Has(AttributeCode.OnlyToCustomer);
+        Dictionary<PathAttributes, PathAttributes> cache = mark ? _marked : external ? _external : _internal;
         if (cache.TryGetValue(attributes, out PathAttributes? known)) return known;
         if (cache.Count >= CacheLimit || _cached >= CacheBytes)
         {
             _internal.Clear();
             _external.Clear();
+            _marked.Clear();
+            _reflected.Clear();
             _cached = 0;
         }
 
         _cached += attributes.Wire.Length;
-        PathAttributes made = external ? ToExternal(attributes) : ToInternal(attributes);
+        PathAttributes made = external ? ToExternal(attributes, mark) : ToInternal(attributes);
         cache.Add(attributes, made);
+        return made;
+    }
+
+    /// <summary>A route of one iBGP peer for another: it says where it comes from, and keeps its next hop (RFC 4456 8, 10).</summary>
+    public PathAttributes Reflected(PathAttributes attributes, uint originator, IpAddress nextHop)
+    {
+        if (_reflected.TryGetValue((attributes, originator, nextHop), out PathAttributes? known)) return known;
+        if (_reflected.Count >= CacheLimit) _reflected.Clear();
+        ReadOnlySpan<byte> clusters = attributes.Find(AttributeCode.ClusterList);
+        System.Buffers.Binary.BinaryPrimitives.WriteUInt32BigEndian(_path, ClusterId);
+        clusters.CopyTo(_path.AsSpan(4));
+        _builder.Load(ToInternal(attributes)).Set(AttributeFlags.Optional, AttributeCode.ClusterList, _path.AsSpan(0, 4 + clusters.Length));
+        if (attributes.OriginatorId is null) _builder.OriginatorId(originator);
+        Span<byte> hop = stackalloc byte[16];
+        nextHop.Write(hop);
+        PathAttributes made = table.Intern(_builder.Set(AttributeFlags.Transitive, AttributeCode.NextHop, hop[..nextHop.Size]).Build());
+        _reflected.Add((attributes, originator, nextHop), made);
         return made;
     }
 
@@ -199,13 +242,15 @@ internal sealed class BgpExport(BgpSpeakerSettings settings, AttributeTable tabl
         : table.Intern(_builder.Load(attributes).LocalPref(BestPath.DefaultLocalPref).Build());
 
     /// <summary>Our AS in front; what is for inside an AS only is taken out (RFC 4271 5.1.2 - 5.1.5, RFC 4456 8).</summary>
-    private PathAttributes ToExternal(PathAttributes attributes)
+    private PathAttributes ToExternal(PathAttributes attributes, bool mark)
     {
         int length = AsPath.Prepend(attributes.Find(AttributeCode.AsPath), settings.As, _path);
-        return table.Intern(_builder.Load(attributes)
+        _builder.Load(attributes)
             .Set(AttributeFlags.Transitive, AttributeCode.AsPath, _path.AsSpan(0, length))
             .Remove(AttributeCode.Med).Remove(AttributeCode.LocalPref)
-            .Remove(AttributeCode.OriginatorId).Remove(AttributeCode.ClusterList)
-            .Build());
+            .Remove(AttributeCode.OriginatorId).Remove(AttributeCode.ClusterList);
+        MoveSequence.Remove(_builder);
+        if (mark) BgpEngine.SetOnlyToCustomer(_builder, settings.As);
+        return table.Intern(_builder.Build());
     }
 }

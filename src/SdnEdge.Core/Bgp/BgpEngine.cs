@@ -6,7 +6,7 @@ namespace SdnEdge.Core.Bgp;
 /// <summary>
 /// A BGP speaker without sockets, clock or threads: bytes and connection events come in, bytes go out through an
 /// <see cref="IBgpWire"/>, routes go into a <see cref="LocRib"/>.
-/// The way of a route: Received -> framer -> decoder -> loop check -> import policy -> LocRib.Offer -> (best route changes)
+/// The way of a route: Received -> framer -> decoder -> loops, leaks (BgpEngine.Import) -> import policy -> LocRib.Offer -> (best route changes)
 /// RibChanged -> export policy -> Adj-RIB-Out -> Flush -> packed UPDATEs.
 /// Single-threaded: the control loop calls it.
 /// </summary>
@@ -34,6 +34,7 @@ public sealed partial class BgpEngine
         _wire = wire;
         _jitter = new Random(settings.Seed);
         _export = new BgpExport(settings, Attributes);
+        _editor = new PolicyEditor(Attributes, settings.As);
         IsRestarting = settings.Restarting;
     }
 
@@ -224,54 +225,21 @@ public sealed partial class BgpEngine
         Withdraw(peer, update.Withdrawn, IpFamily.V4, now);
         if (update.MpWithdrawnFamily != 0) Withdraw(peer, update.MpWithdrawn, update.MpWithdrawnFamily, now);
         if (update.EndOfRib != 0) TakeEndOfRib(peer, update.EndOfRib, now);
-        bool loop = update.Attributes is { } attributes && IsLoop(peer, attributes);
-        if (update.Attributes is null || loop)
+        PathAttributes? attributes = update.Attributes is { } told ? Accept(peer, told) : null;
+        if (attributes is null)
         {
-            if (loop) peer.Loops++;
             Withdraw(peer, update.Nlri, IpFamily.V4, now);
             if (update.MpFamily != 0) Withdraw(peer, update.MpNlri, update.MpFamily, now);
             return;
         }
 
-        Offer(peer, update.Nlri, IpFamily.V4, update.NextHop, update.Attributes, now);
-        if (update.MpFamily != 0 && peer.State == BgpState.Established) Offer(peer, update.MpNlri, update.MpFamily, update.MpNextHop, update.Attributes, now);
-    }
-
-    /// <summary>RFC 4271 9.1.2: our AS in the path; RFC 4456 8: our identifier as originator or in the cluster list.</summary>
-    private bool IsLoop(BgpPeer peer, PathAttributes attributes)
-    {
-        if (AsPath.Contains(attributes.Find(AttributeCode.AsPath), _settings.As)) return true;
-        if (peer.External) return false;
-        if (attributes.OriginatorId == _settings.RouterId) return true;
-        ReadOnlySpan<byte> clusters = attributes.Find(AttributeCode.ClusterList);
-        for (int i = 0; i < clusters.Length / 4; i++)
-        {
-            if (AsPath.ReadAs(clusters, i, 4) == _settings.RouterId) return true;
-        }
-
-        return false;
+        Offer(peer, update.Nlri, IpFamily.V4, update.NextHop, attributes, now);
+        if (update.MpFamily != 0 && peer.State == BgpState.Established) Offer(peer, update.MpNlri, update.MpFamily, update.MpNextHop, attributes, now);
     }
 
     private void Withdraw(BgpPeer peer, ReadOnlySpan<byte> nlri, IpFamily family, long now)
     {
         foreach (IpPrefix prefix in new NlriReader(nlri, family)) _rib.Withdraw(peer.Origin, prefix, now);
-    }
-
-    private void Offer(BgpPeer peer, ReadOnlySpan<byte> nlri, IpFamily family, IpAddress nextHop, PathAttributes attributes, long now)
-    {
-        HopSpec hop = HopSpec.Via(nextHop);
-        foreach (IpPrefix prefix in new NlriReader(nlri, family))
-        {
-            if (peer.Import.Permits(prefix))
-            {
-                if (_rib.Offer(peer.Origin, prefix, hop, attributes, now) && IsOverLimit(peer, family, now)) return;
-                continue;
-            }
-
-            // A route that policy let in before may have come again in a form it denies now.
-            peer.Denied++;
-            _rib.Withdraw(peer.Origin, prefix, now);
-        }
     }
 
     private void Fail(BgpPeer peer, ConnectionSide side, BgpFault fault, ReadOnlyMemory<byte> data, long now)
@@ -296,7 +264,7 @@ public sealed partial class BgpEngine
                 _wire.Connect(peer);
                 break;
             case FsmActionKind.SendOpen:
-                var open = new OpenMessage(_settings.As, peer.Settings.HoldTimeSeconds, _settings.RouterId, peer.Settings.Families, FourOctetAs: true, RouteRefresh: true) { EnhancedRefresh = true, GracefulRestart = RestartCapability(peer) };
+                var open = new OpenMessage(_settings.As, peer.Settings.HoldTimeSeconds, _settings.RouterId, peer.Settings.Families, FourOctetAs: true, RouteRefresh: true) { EnhancedRefresh = true, GracefulRestart = RestartCapability(peer), Role = peer.Role };
                 Send(peer, action.Side, open.Write(_message));
                 break;
             case FsmActionKind.SendKeepalive:

@@ -32,8 +32,8 @@ public sealed class BgpPeer
         Fsm = new SessionFsm(local, settings, jitter);
         Origin = new RouteOrigin(settings.Address, settings.PeerAs, External);
         Decoder = new UpdateDecoder(table, Faults);
-        Import = settings.Import ?? (External ? PrefixList.None : PrefixList.All);
-        Export = settings.Export ?? (External ? PrefixList.None : PrefixList.All);
+        Origin.ReflectorClient = settings.ReflectorClient && !External;
+        SetPolicy(settings.Import, settings.Export);
         NextHopV4 = settings.NextHopV4 ?? local.NextHopV4;
         NextHopV6 = settings.NextHopV6 ?? local.NextHopV6;
     }
@@ -77,6 +77,12 @@ public sealed class BgpPeer
     /// <summary>Routes received that had passed this AS or this router before, and were left aside.</summary>
     public long Loops { get; internal set; }
 
+    /// <summary>Routes received that break the peer's role (RFC 9234), and were left aside.</summary>
+    public long Leaks { get; internal set; }
+
+    /// <summary>Routes received that an earlier move of their prefix than the one known tells (<see cref="MoveSequence"/>).</summary>
+    public long Fenced { get; internal set; }
+
     /// <summary>Routes not sent because their attributes leave no room in a message.</summary>
     public long TooLarge { get; internal set; }
 
@@ -102,9 +108,9 @@ public sealed class BgpPeer
 
     internal UpdateDecoder Decoder { get; }
 
-    internal PrefixList Import { get; }
+    internal RoutePolicy Import { get; private set; } = RoutePolicy.None;
 
-    internal PrefixList Export { get; }
+    internal RoutePolicy Export { get; private set; } = RoutePolicy.None;
 
     internal IpAddress NextHopV4 { get; }
 
@@ -143,12 +149,31 @@ public sealed class BgpPeer
 
     internal IAdjRibOut Out(IpFamily family) => family == IpFamily.V4 ? OutV4 : OutV6;
 
+    /// <summary>Role in force; none over iBGP.</summary>
+    internal BgpRole Role => External ? Settings.Role : BgpRole.None;
+
+    internal void SetPolicy(RoutePolicy? import, RoutePolicy? export)
+    {
+        Import = import ?? (External ? RoutePolicy.None : RoutePolicy.All);
+        Export = export ?? (External ? RoutePolicy.None : RoutePolicy.All);
+    }
+
     /// <summary>As the API shows it.</summary>
     /// <param name="now">CLOCK_MONOTONIC, nanoseconds.</param>
     public BgpPeerInfo ToInfo(long now) => new(
         Settings.Address.ToString(), Settings.PeerAs, State.ToString(),
         State == BgpState.Established ? (now - Fsm.UpSince) / 1_000_000_000 : 0,
-        Origin.Prefixes, PrefixesSent, MessagesIn, MessagesOut, LastError, Capabilities());
+        Origin.Prefixes, PrefixesSent, MessagesIn, MessagesOut, LastError, Capabilities())
+    {
+        Denied = Denied,
+        Loops = Loops,
+        Leaks = Leaks,
+        Fenced = Fenced,
+        TooLarge = TooLarge,
+        Stale = StaleFamilies != BgpFamilies.None,
+        GracefulEnds = GracefulEnds,
+        Faults = [.. Faults.Seen().Select(f => new BgpFaultInfo(System.Text.Json.JsonNamingPolicy.KebabCaseLower.ConvertName(f.Key.ToString()), f.Value))],
+    };
 
     private List<string> Capabilities()
     {

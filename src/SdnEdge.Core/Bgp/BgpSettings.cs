@@ -51,6 +51,9 @@ public sealed record BgpSpeakerSettings(uint As, uint RouterId, IpAddress NextHo
     /// <summary>With <see cref="Restarting"/>: families whose forwarding went on meanwhile.</summary>
     public BgpFamilies ForwardingKept { get; init; }
 
+    /// <summary>Cluster id as a route reflector (RFC 4456); 0: the identifier.</summary>
+    public uint ClusterId { get; init; }
+
     /// <summary>How long peers may keep our routes while we restart, 1 to 4095 s.</summary>
     public int RestartSeconds { get; init; } = 120;
 
@@ -112,11 +115,20 @@ public sealed record BgpPeerSettings(IpAddress Address, uint PeerAs)
     /// <summary>Next hop for IPv6 routes sent to this peer; null: that of the speaker.</summary>
     public IpAddress? NextHopV6 { get; init; }
 
-    /// <summary>What is accepted; null: all from iBGP, nothing from eBGP (RFC 8212).</summary>
-    public PrefixList? Import { get; init; }
+    /// <summary>What is accepted, and how it is changed; null: all from iBGP, nothing from eBGP (RFC 8212).</summary>
+    public RoutePolicy? Import { get; init; }
 
-    /// <summary>What is sent; null: all to iBGP, nothing to eBGP (RFC 8212).</summary>
-    public PrefixList? Export { get; init; }
+    /// <summary>What is sent, and how it is changed; null: all to iBGP, nothing to eBGP (RFC 8212).</summary>
+    public RoutePolicy? Export { get; init; }
+
+    /// <summary>iBGP: the peer is a client of ours, and routes are reflected to and from it (RFC 4456).</summary>
+    public bool ReflectorClient { get; init; }
+
+    /// <summary>eBGP: what we are to the peer (RFC 9234).</summary>
+    public BgpRole Role { get; init; } = BgpRole.None;
+
+    /// <summary>A peer that names no role is refused.</summary>
+    public bool StrictRole { get; init; }
 
     /// <summary>Most IPv4 prefixes; null: no limit.</summary>
     public BgpPrefixLimit? LimitV4 { get; init; }

@@ -109,6 +109,7 @@ public readonly record struct BgpNotification(byte Code, byte Subcode)
         (2, 4) => "OPEN error: unsupported optional parameter",
         (2, 6) => "OPEN error: unacceptable hold time",
         (2, 7) => "OPEN error: unsupported capability",
+        (2, 11) => "OPEN error: role mismatch",
         (2, _) => "OPEN error",
         (3, 1) => "UPDATE error: malformed attribute list",
         (3, 2) => "UPDATE error: unrecognized well-known attribute",

@@ -22,6 +22,7 @@ public sealed record OpenMessage(uint As, ushort HoldTimeSeconds, uint RouterId,
     private const byte CapabilityFourOctetAs = 65;
     private const byte CapabilityEnhancedRefresh = 70;
     private const byte CapabilityGracefulRestart = 64;
+    private const byte CapabilityRole = 9;
     private const byte ParameterCapabilities = 2;
     private const byte ParameterExtended = 255;
 
@@ -30,6 +31,12 @@ public sealed record OpenMessage(uint As, ushort HoldTimeSeconds, uint RouterId,
 
     /// <summary>RFC 4724; null when the capability is not there.</summary>
     public GracefulRestart? GracefulRestart { get; init; }
+
+    /// <summary>RFC 9234: what the sender is to us; <see cref="BgpRole.None"/> when it does not say.</summary>
+    public BgpRole Role { get; init; } = BgpRole.None;
+
+    /// <summary>The sender named several roles that differ, or one that is unknown.</summary>
+    public bool RoleConflict { get; init; }
 
     /// <summary>Codes of all capabilities the sender named, known to us or not, in order.</summary>
     public IReadOnlyList<byte> CapabilityCodes { get; init; } = [];
@@ -74,6 +81,8 @@ public sealed record OpenMessage(uint As, ushort HoldTimeSeconds, uint RouterId,
             CapabilityCodes = found.Codes ?? [],
             EnhancedRefresh = found.EnhancedRefresh,
             GracefulRestart = found.GracefulRestart,
+            Role = found.Role ?? BgpRole.None,
+            RoleConflict = found.RoleConflict,
         };
         return BgpFault.None;
     }
@@ -98,6 +107,7 @@ public sealed record OpenMessage(uint As, ushort HoldTimeSeconds, uint RouterId,
         }
 
         if (EnhancedRefresh) at += Capability(body[at..], CapabilityEnhancedRefresh, []);
+        if (Role != BgpRole.None) at += Capability(body[at..], CapabilityRole, [(byte)Role]);
         if (GracefulRestart is { } restart)
         {
             Span<byte> value = stackalloc byte[Bgp.GracefulRestart.MaxSize];
@@ -149,11 +159,15 @@ public sealed record OpenMessage(uint As, ushort HoldTimeSeconds, uint RouterId,
                 case CapabilityEnhancedRefresh when value.Length == 0:
                     found.EnhancedRefresh = true;
                     break;
+                case CapabilityRole when value.Length == 1:
+                    found.RoleConflict |= value[0] > (byte)BgpRole.Peer || (found.Role is { } earlier && earlier != (BgpRole)value[0]);
+                    found.Role = (BgpRole)value[0];
+                    break;
                 case CapabilityGracefulRestart when value.Length >= 2 && value.Length % 4 == 2:
                     // Several of them: the last one counts (RFC 4724 3).
                     found.GracefulRestart = Bgp.GracefulRestart.Read(value);
                     break;
-                case CapabilityMultiprotocol or CapabilityFourOctetAs or CapabilityRouteRefresh or CapabilityEnhancedRefresh or CapabilityGracefulRestart:
+                case CapabilityMultiprotocol or CapabilityFourOctetAs or CapabilityRouteRefresh or CapabilityEnhancedRefresh or CapabilityGracefulRestart or CapabilityRole:
                     return false;
                 default:
                     break;
@@ -174,6 +188,8 @@ public sealed record OpenMessage(uint As, ushort HoldTimeSeconds, uint RouterId,
         public bool RouteRefresh;
         public bool EnhancedRefresh;
         public GracefulRestart? GracefulRestart;
+        public BgpRole? Role;
+        public bool RoleConflict;
         public List<byte>? Codes;
     }
 }

@@ -1,6 +1,7 @@
 using System.Buffers.Binary;
 using System.Globalization;
 using System.Text;
+using SdnEdge.Core.Wire;
 
 namespace SdnEdge.Core.Bgp;
 
@@ -82,11 +83,15 @@ public sealed class PathAttributes : IEquatable<PathAttributes>
                 case AttributeCode.OriginatorId when value.Length == 4:
                     OriginatorId = BinaryPrimitives.ReadUInt32BigEndian(value);
                     break;
+                case AttributeCode.ExtendedCommunities:
+                    MoveSequence = Bgp.MoveSequence.Read(value);
+                    MoveTag = Migration.MoveTag.Find(value);
+                    break;
+                case AttributeCode.NextHop:
+                    ReflectedNextHop = IpAddress.Read(value.Length == 4 ? IpFamily.V4 : IpFamily.V6, value);
+                    break;
                 case AttributeCode.ClusterList:
                     ClusterListLength = value.Length / 4;
-                    break;
-                case AttributeCode.ExtendedCommunities:
-                    MoveTag = Migration.MoveTag.Find(value);
                     break;
                 default:
                     break;
@@ -120,6 +125,12 @@ public sealed class PathAttributes : IEquatable<PathAttributes>
 
     /// <summary>Number of cluster ids in CLUSTER_LIST.</summary>
     public int ClusterListLength { get; }
+
+    /// <summary>Number of the prefix's last move (<see cref="Bgp.MoveSequence"/>); 0 when there is none.</summary>
+    public long MoveSequence { get; }
+
+    /// <summary>On the way out only: the next hop a reflected route keeps. None: ourselves.</summary>
+    internal IpAddress ReflectedNextHop { get; }
 
     /// <summary>Value of one attribute; empty when absent.</summary>
     public ReadOnlySpan<byte> Find(byte code)

@@ -457,6 +457,14 @@ public sealed class SessionFsm
             return;
         }
 
+        // RFC 9234 4.2: roles that do not pair, and none where we insist.
+        if (_peer.Role != BgpRole.None && open.As != _local.As
+            && (open.RoleConflict || (open.Role == BgpRole.None ? _peer.StrictRole : !RoleRules.Pair(_peer.Role, open.Role))))
+        {
+            Fail(side, new BgpNotification(2, 11), default, now, actions, BgpFault.OpenCapability);
+            return;
+        }
+
         if (LosesCollision(side, open))
         {
             actions.Add(new FsmAction(FsmActionKind.SendNotification, side, BgpNotification.Collision));

@@ -10,6 +10,7 @@ namespace SdnEdge.Core.Bgp;
 public sealed class UpdateEncoder
 {
     private readonly byte[] _scratch = new byte[4 * BgpLimits.MaxMessage];
+    private readonly byte[] _reflected = new byte[4 * BgpLimits.MaxMessage];
     private readonly byte[] _path = new byte[4 * BgpLimits.MaxMessage];
 
     /// <summary>
@@ -25,6 +26,11 @@ public sealed class UpdateEncoder
     {
         IpFamily family = prefixes[0].Family;
         ReadOnlySpan<byte> wire = fourOctetAs ? attributes.Wire : ToTwoOctets(attributes);
+        if (!attributes.ReflectedNextHop.IsNone)
+        {
+            nextHop = attributes.ReflectedNextHop;
+            wire = WithoutNextHop(wire);
+        }
 
         // 4 is the header of an MP_REACH_NLRI with extended length, 5 its fixed fields; NEXT_HOP takes 7.
         int fixedSize = BgpLimits.HeaderSize + 4 + wire.Length + (family == IpFamily.V4 ? 7 : 4 + 5 + nextHop.Size);
@@ -140,6 +146,18 @@ public sealed class UpdateEncoder
         nextHop.Write(into[(before + 3)..]);
         wire[before..].CopyTo(into[(before + 7)..]);
         return wire.Length + 7;
+    }
+
+    /// <summary>A reflected route's attributes carry its next hop; here it goes to its place by family.</summary>
+    private ReadOnlySpan<byte> WithoutNextHop(ReadOnlySpan<byte> wire)
+    {
+        int at = 0;
+        foreach (RawAttribute attribute in new AttributeReader(wire))
+        {
+            if (attribute.Code != AttributeCode.NextHop) at += AttributeBuilder.WriteAttribute(_reflected.AsSpan(at), attribute.Flags, attribute.Code, attribute.Value);
+        }
+
+        return _reflected.AsSpan(0, at);
     }
 
     /// <summary>The form for a peer with two-octet AS numbers (RFC 6793 4.2.2): AS_TRANS, and AS4_PATH and AS4_AGGREGATOR where something is lost.</summary>

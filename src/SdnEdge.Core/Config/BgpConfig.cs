@@ -33,6 +33,9 @@ public sealed record BgpConfig
     /// <summary>TCP port to listen on, 1 to 65535.</summary>
     public int Port { get; init; } = DefaultPort;
 
+    /// <summary>Cluster id as a route reflector (RFC 4456); 0: the router id.</summary>
+    public uint ClusterId { get; init; }
+
     /// <summary>Graceful restart (RFC 4724).</summary>
     public GracefulRestartConfig GracefulRestart { get; init; } = new();
 }
@@ -65,6 +68,21 @@ public sealed record BgpPeerConfig(
 
     /// <summary>BFD with this peer: when it finds the path down, so is the session. Null: none.</summary>
     public BfdConfig? Bfd { get; init; }
+
+    /// <summary>A policy by name for what is taken; null: <see cref="Import"/>.</summary>
+    public RoutePolicy? ImportPolicy { get; init; }
+
+    /// <summary>A policy by name for what is told; null: <see cref="Export"/>.</summary>
+    public RoutePolicy? ExportPolicy { get; init; }
+
+    /// <summary>iBGP: a client of ours as route reflector (RFC 4456).</summary>
+    public bool ReflectorClient { get; init; }
+
+    /// <summary>eBGP: what we are to the peer (RFC 9234).</summary>
+    public BgpRole Role { get; init; } = BgpRole.None;
+
+    /// <summary>A peer that names no role is refused.</summary>
+    public bool StrictRole { get; init; }
 
     /// <summary>Not null: the session is shut down, and the text is told to the peer's operator (RFC 9003).</summary>
     public string? Shutdown { get; init; }

@@ -12,10 +12,11 @@ internal static class BgpConfigReader
     public static BgpConfig Read(MapReader node, NodeConfig soFar, Dictionary<object, MapReader> places)
     {
         if (node.Map("bgp") is not { } bgp) return new BgpConfig();
+        Dictionary<string, RoutePolicy> policies = BgpPolicyReader.Read(bgp);
         var peers = new List<BgpPeerConfig>();
         foreach (MapReader item in bgp.Maps("peers"))
         {
-            BgpPeerConfig peer = ReadPeer(item, soFar.As);
+            BgpPeerConfig peer = ReadPeer(item, soFar.As, policies);
             peer = peer with { Bfd = BfdConfigReader.ReadOfPeer(item, peer.Address, soFar, places) };
             item.Finish();
             peers.Add(peer);
@@ -36,10 +37,20 @@ internal static class BgpConfigReader
             Advertise = sources,
             LocalPref = (uint)bgp.Number("localPref", 0, uint.MaxValue, 100),
             Port = (int)bgp.Number("port", 1, 65535, BgpConfig.DefaultPort),
+            ClusterId = ReadClusterId(bgp),
             GracefulRestart = ReadRestart(bgp),
         };
         bgp.Finish();
         return config;
+    }
+
+    private static uint ReadClusterId(MapReader bgp)
+    {
+        if (!bgp.Has("clusterId")) return 0;
+        IpAddress id = bgp.Address("clusterId", required: false, "10.255.0.1");
+        if (id.IsV4 && id.V4 != 0) return id.V4;
+        if (!id.IsNone) bgp.Error("clusterId", $"'{id}' cannot be a cluster id; write a non-zero IPv4 address such as 10.255.0.1");
+        return 0;
     }
 
     private static GracefulRestartConfig ReadRestart(MapReader bgp)
@@ -52,15 +63,21 @@ internal static class BgpConfigReader
         return config;
     }
 
-    private static BgpPeerConfig ReadPeer(MapReader item, uint ownAs)
+    private static BgpPeerConfig ReadPeer(MapReader item, uint ownAs, Dictionary<string, RoutePolicy> policies)
     {
         IpAddress address = item.Address("address", required: true, "10.255.0.2");
         uint peerAs = (uint)item.Number("as", 1, uint.MaxValue, 0, required: true);
         long holdTime = item.Number("holdTime", 0, 65535, 90);
         if (holdTime is 1 or 2) item.Error("holdTime", $"{holdTime} s is not allowed (RFC 4271 4.2); write 0 for never, or 3 and more");
         var peer = new BgpPeerConfig(address, peerAs, (int)holdTime, item.Flag("passive", false), (int)item.Number("port", 1, 65535, BgpConfig.DefaultPort),
-            ReadPolicy(item, "import"), ReadPolicy(item, "export"))
+            ReadPolicy(item, "import", policies, out RoutePolicy? import), ReadPolicy(item, "export", policies, out RoutePolicy? export))
         {
+            ImportPolicy = import,
+            ExportPolicy = export,
+            ReflectorClient = item.Flag("routeReflectorClient", false),
+            Role = item.Choice("role", BgpRole.None, ("provider", BgpRole.Provider), ("route-server", BgpRole.RouteServer),
+                ("route-server-client", BgpRole.RouteServerClient), ("customer", BgpRole.Customer), ("peer", BgpRole.Peer)),
+            StrictRole = item.Flag("strictRole", false),
             Password = ReadPassword(item),
             TtlSecurity = (int?)item.OptionalNumber("ttlSecurity", 1, 254),
             Multihop = (int?)item.OptionalNumber("multihop", 2, 255),
@@ -69,10 +86,27 @@ internal static class BgpConfigReader
         if (peer.TtlSecurity is not null && peer.Multihop is not null)
             item.Error("multihop", "cannot stand beside ttlSecurity, which sends with TTL 255; keep ttlSecurity and write the number of hops there");
         if (peer.Multihop is not null && peerAs == ownAs) item.Error("multihop", "is for eBGP; an iBGP peer may be any number of hops away, so take it out");
+        if (peer.ReflectorClient && peerAs != ownAs) item.Error("routeReflectorClient", $"is for iBGP, and AS {peerAs} is not ours; take it out");
+        if (peer.Role != BgpRole.None && peerAs == ownAs) item.Error("role", "is for eBGP (RFC 9234), and the peer is of our AS; take it out");
+        if (peer.StrictRole && peer.Role == BgpRole.None && !item.Has("role")) item.Error("strictRole", "insists on a role and none is written; add role: provider, customer, peer, route-server or route-server-client");
         return ReadLimits(item, peer);
     }
 
-    private static bool? ReadPolicy(MapReader item, string key) => item.Has(key) ? item.Choice(key, true, ("all", true), ("none", false)) : null;
+    private static bool? ReadPolicy(MapReader item, string key, Dictionary<string, RoutePolicy> policies, out RoutePolicy? policy)
+    {
+        policy = null;
+        switch (item.Text(key, example: "all"))
+        {
+            case null: return null;
+            case "all": return true;
+            case "none": return false;
+            case { } name when policies.TryGetValue(name, out policy): return null;
+            case { } name:
+                string[] known = ["all", "none", .. policies.Keys];
+                item.Error(key, $"'{name}' is no policy; write one of {string.Join(", ", known)}{MapReader.DidYouMean(name, known)}");
+                return null;
+        }
+    }
 
     private static BgpPassword? ReadPassword(MapReader item)
     {

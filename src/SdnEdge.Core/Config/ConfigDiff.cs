@@ -20,6 +20,7 @@ public abstract record ConfigAction
         AddBfd a => $"+ bfd {a.Session.Key}",
         RemoveBfd a => $"- bfd {a.Session.Key}",
         ChangeBfd a => $"~ bfd {a.Session.Key}",
+        ChangePeerPolicy a => $"~ bgp peer {a.Peer.Address} policy",
         ChangeAdvertise => "~ bgp advertise",
         NeedsRestart a => $"! {a.Field}",
         _ => GetType().Name,
@@ -68,6 +69,9 @@ public sealed record RemoveBfd(BfdConfig Session) : ConfigAction;
 /// <summary>A BFD session's interval, multiplier or shutdown changed; it stays up if it was.</summary>
 public sealed record ChangeBfd(BfdConfig Session) : ConfigAction;
 
+/// <summary>Only the policies of a BGP peer changed: its session stays.</summary>
+public sealed record ChangePeerPolicy(BgpPeerConfig Peer) : ConfigAction;
+
 /// <summary>What BGP originates changed: sources or LOCAL_PREF.</summary>
 public sealed record ChangeAdvertise(BgpConfig Bgp) : ConfigAction;
 
@@ -93,6 +97,7 @@ public static class ConfigDiff
         if (old.Api != next.Api) actions.Add(new NeedsRestart("api"));
         if (old.Telemetry != next.Telemetry) actions.Add(new NeedsRestart("telemetry"));
         if (old.Bgp.Port != next.Bgp.Port) actions.Add(new NeedsRestart("bgp.port"));
+        if (old.Bgp.ClusterId != next.Bgp.ClusterId) actions.Add(new NeedsRestart("bgp.clusterId"));
         if (old.Bgp.GracefulRestart != next.Bgp.GracefulRestart) actions.Add(new NeedsRestart("bgp.gracefulRestart"));
 
         Changes<BgpPeerConfig, string> peers = Compare(old.Bgp.Peers, next.Bgp.Peers, p => p.Address.ToString(), (a, b) => a with { Bfd = null } == (b with { Bfd = null }));
@@ -108,7 +113,7 @@ public static class ConfigDiff
         IReadOnlyList<StaticRouteConfig> carried = [.. next.Static.Where(r => old.Static.Contains(r)
             && ((r.Port is not null && remade.Contains(r.Port)) || (r.Tunnel is not null && rewrapped.Contains(r.Tunnel))))];
         actions.AddRange(bfd.Gone.Select(b => new RemoveBfd(b)));
-        actions.AddRange(peers.Gone.Concat(peers.Changed.Select(c => c.Old)).Select(p => new RemovePeer(p)));
+        actions.AddRange(peers.Gone.Concat(peers.Changed.Where(c => !PolicyOnly(c.Old, c.New)).Select(c => c.Old)).Select(p => new RemovePeer(p)));
         actions.AddRange(routes.Gone.Concat(carried).Select(r => new RemoveStatic(r)));
         actions.AddRange(tunnels.Gone.Concat(tunnels.Changed.Select(c => c.Old)).Select(t => new RemoveTunnel(t)));
         actions.AddRange(ports.Gone.Concat(ports.Changed.Where(c => !InPlace(c.Old, c.New)).Select(c => c.Old)).Select(p => new RemovePort(p)));
@@ -119,12 +124,16 @@ public static class ConfigDiff
         actions.AddRange(ports.Changed.Where(c => InPlace(c.Old, c.New)).Select(c => new ChangePort(c.Old, c.New)));
         actions.AddRange(tunnels.New.Concat(tunnels.Changed.Select(c => c.New)).Select(t => new AddTunnel(t)));
         actions.AddRange(routes.New.Concat(routes.Changed.Select(c => c.New)).Concat(carried).Select(r => new AddStatic(r)));
-        actions.AddRange(peers.New.Concat(peers.Changed.Select(c => c.New)).Select(p => new AddPeer(p)));
+        actions.AddRange(peers.New.Concat(peers.Changed.Where(c => !PolicyOnly(c.Old, c.New)).Select(c => c.New)).Select(p => new AddPeer(p)));
+        actions.AddRange(peers.Changed.Where(c => PolicyOnly(c.Old, c.New)).Select(c => new ChangePeerPolicy(c.New)));
         actions.AddRange(bfd.New.Select(b => new AddBfd(b)));
         actions.AddRange(bfd.Changed.Select(c => new ChangeBfd(c.New)));
         if (old.Bgp.Advertise != next.Bgp.Advertise || old.Bgp.LocalPref != next.Bgp.LocalPref) actions.Add(new ChangeAdvertise(next.Bgp));
         return actions;
     }
+
+    private static bool PolicyOnly(BgpPeerConfig a, BgpPeerConfig b) =>
+        a with { Import = b.Import, Export = b.Export, ImportPolicy = b.ImportPolicy, ExportPolicy = b.ExportPolicy, Bfd = b.Bfd } == b;
 
     private static bool Same(PortConfig a, PortConfig b) => a with { Addresses = b.Addresses } == b && a.Addresses.SequenceEqual(b.Addresses);
 

@@ -34,6 +34,9 @@ public sealed class PeMigrationFsm
     /// <summary>A migration; null when it is not known.</summary>
     public PeMigration? Find(string id) => _entries.TryGetValue(id, out Entry? entry) ? entry.Migration : null;
 
+    /// <summary>The epoch of the migration that a prefix belongs to now, or belonged to last; 0 when there is none.</summary>
+    public long EpochOf(string vrf, IpPrefix prefix) => _lastOwner.TryGetValue((vrf, prefix), out Entry? owner) ? owner.Epoch : 0;
+
     /// <summary>The highest epoch seen that counts for a migration: its own, and those of later migrations of its prefixes. 0 when not known.</summary>
     public long HighestEpoch(string id) => _entries.TryGetValue(id, out Entry? entry) ? entry.Fence : 0;
 

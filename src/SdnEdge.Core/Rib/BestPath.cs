@@ -15,8 +15,8 @@ internal struct Candidate
 /// <summary>
 /// The decision process of RFC 4271 9.1.2 as elimination: each step strikes out the routes worse than the best that is
 /// left, and writes down why. Always deterministic: MED is compared inside a neighbouring AS only, and age plays no part.
-/// 1. next hop resolved  2. administrative distance  3. LOCAL_PREF  4. AS_PATH length  5. ORIGIN  6. MED
-/// 7. eBGP before iBGP  8. identifier or ORIGINATOR_ID  9. CLUSTER_LIST length  10. peer address  11. name.
+/// 1. next hop resolved  2. administrative distance  3. number of the move, inside our AS  4. LOCAL_PREF  5. AS_PATH length
+/// 6. ORIGIN  7. MED  8. eBGP before iBGP  9. identifier or ORIGINATOR_ID  10. CLUSTER_LIST length  11. peer address  12. name.
 /// The step "interior cost" (9.1.2.2 e) is absent: a PE has no IGP, all next hops cost the same.
 /// </summary>
 internal static class BestPath
@@ -24,7 +24,8 @@ internal static class BestPath
     /// <summary>LOCAL_PREF of a route that carries none.</summary>
     public const uint DefaultLocalPref = 100;
 
-    private const int Steps = 10;
+    private const int Steps = 11;
+    private const int MedStep = 5;
 
     /// <summary>Fills in <see cref="Candidate.Lost"/> everywhere. Returns the position of the best route, or -1.</summary>
     public static int Select(Span<Candidate> routes)
@@ -41,7 +42,7 @@ internal static class BestPath
 
         for (int step = 0; step < Steps && left > 1; step++)
         {
-            left -= step == 4 ? EliminateByMed(routes) : EliminateByKey(routes, step);
+            left -= step == MedStep ? EliminateByMed(routes) : EliminateByKey(routes, step);
         }
 
         if (left <= 1 && last >= 0 && routes[last].Lost == RejectReason.None) return last;
@@ -96,28 +97,33 @@ internal static class BestPath
     private static int Compare(in Candidate a, in Candidate b, int step) => step switch
     {
         0 => a.Origin.Preference.CompareTo(b.Origin.Preference),
-        1 => LocalPref(b).CompareTo(LocalPref(a)),
-        2 => (a.Attributes?.AsPathLength ?? 0).CompareTo(b.Attributes?.AsPathLength ?? 0),
-        3 => ((byte)(a.Attributes?.Origin ?? 0)).CompareTo((byte)(b.Attributes?.Origin ?? 0)),
-        5 => b.Origin.External.CompareTo(a.Origin.External),
-        6 => RouterId(a).CompareTo(RouterId(b)),
-        7 => (a.Attributes?.ClusterListLength ?? 0).CompareTo(b.Attributes?.ClusterListLength ?? 0),
-        8 => a.Origin.Peer.CompareTo(b.Origin.Peer),
+        1 => Move(b).CompareTo(Move(a)),
+        2 => LocalPref(b).CompareTo(LocalPref(a)),
+        3 => (a.Attributes?.AsPathLength ?? 0).CompareTo(b.Attributes?.AsPathLength ?? 0),
+        4 => ((byte)(a.Attributes?.Origin ?? 0)).CompareTo((byte)(b.Attributes?.Origin ?? 0)),
+        6 => b.Origin.External.CompareTo(a.Origin.External),
+        7 => RouterId(a).CompareTo(RouterId(b)),
+        8 => (a.Attributes?.ClusterListLength ?? 0).CompareTo(b.Attributes?.ClusterListLength ?? 0),
+        9 => a.Origin.Peer.CompareTo(b.Origin.Peer),
         _ => string.CompareOrdinal(a.Origin.Name, b.Origin.Name),
     };
 
     private static RejectReason ReasonOf(int step) => step switch
     {
         0 => RejectReason.Preference,
-        1 => RejectReason.LocalPref,
-        2 => RejectReason.AsPathLength,
-        3 => RejectReason.Origin,
-        5 => RejectReason.InternalPeer,
-        6 => RejectReason.RouterId,
-        7 => RejectReason.ClusterListLength,
-        8 => RejectReason.PeerAddress,
+        1 => RejectReason.MoveSequence,
+        2 => RejectReason.LocalPref,
+        3 => RejectReason.AsPathLength,
+        4 => RejectReason.Origin,
+        6 => RejectReason.InternalPeer,
+        7 => RejectReason.RouterId,
+        8 => RejectReason.ClusterListLength,
+        9 => RejectReason.PeerAddress,
         _ => RejectReason.Name,
     };
+
+    // A route of another AS says nothing of moves inside ours.
+    private static long Move(in Candidate route) => route.Origin.External ? 0 : route.Attributes?.MoveSequence ?? 0;
 
     private static uint LocalPref(in Candidate route) => route.Attributes?.LocalPref ?? DefaultLocalPref;
 

@@ -240,6 +240,6 @@ internal sealed class FamilyRib<TKey>(LocRib owner) : IFamilyRib
     {
         ref RoutePath<TKey> path = ref _paths[index];
         bool best = (path.Flags & (PathFlags.Best | PathFlags.Redirect)) != 0;
-        return new RouteView(path.Key.ToPrefix(), path.Origin!, path.Hop, path.Attributes, best, why, best ? path.SinceNs : 0);
+        return new RouteView(path.Key.ToPrefix(), path.Origin!, path.Hop, path.Attributes, best, why, best ? path.SinceNs : 0) { Stale = (path.Flags & PathFlags.Stale) != 0 };
     }
 }

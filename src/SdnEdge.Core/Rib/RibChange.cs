@@ -27,4 +27,8 @@ public readonly record struct RibChange(
 /// <param name="WhyNot">Why it is not the best.</param>
 /// <param name="InstalledAtNs">CLOCK_MONOTONIC, nanoseconds: when it became (or last changed as) the best route; 0 when it is not.</param>
 public readonly record struct RouteView(
-    IpPrefix Prefix, RouteOrigin Origin, NextHop Hop, PathAttributes? Attributes, bool Best, RejectReason WhyNot, long InstalledAtNs);
+    IpPrefix Prefix, RouteOrigin Origin, NextHop Hop, PathAttributes? Attributes, bool Best, RejectReason WhyNot, long InstalledAtNs)
+{
+    /// <summary>Kept from before a restart or refresh of its peer, and not told again yet.</summary>
+    public bool Stale { get; init; }
+}

@@ -75,6 +75,9 @@ public sealed class RouteOrigin
     /// <summary>BGP: the peer's identifier from its OPEN; set when the session comes up, before routes are offered.</summary>
     public uint PeerRouterId { get; set; }
 
+    /// <summary>BGP: the peer is a client of ours as route reflector (RFC 4456).</summary>
+    public bool ReflectorClient { get; set; }
+
     /// <summary>Number of prefixes this origin offers now, in all VRFs.</summary>
     public int Prefixes => PrefixesV4 + PrefixesV6;
 

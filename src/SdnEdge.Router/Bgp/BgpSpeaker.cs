@@ -128,7 +128,7 @@ public sealed class BgpSpeaker : IBgpWire, IDisposable
     }
 
     /// <summary>Advertises a prefix of our own with a LOCAL_PREF; repeating it changes the LOCAL_PREF. Goes out with the next <see cref="Flush"/>.</summary>
-    public void Advertise(IpPrefix prefix, uint localPref, uint? moveTag = null) => Engine.Advertise(prefix, localPref, moveTag);
+    public void Advertise(IpPrefix prefix, uint localPref, uint? moveTag = null, long move = 0) => Engine.Advertise(prefix, localPref, moveTag, move);
 
     /// <summary>Stops advertising a prefix. False when it was not advertised. Goes out with the next <see cref="Flush"/>.</summary>
     public bool Withdraw(IpPrefix prefix) => Engine.Withdraw(prefix);

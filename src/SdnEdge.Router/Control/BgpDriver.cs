@@ -21,10 +21,14 @@ internal readonly record struct MovedRoute(uint LocalPref, uint? Tag);
 internal sealed class BgpDriver(PeState state, ControlLoop loop, bool restarting = false) : ITimed, IWorkSource, IDisposable
 {
     private readonly Dictionary<IpPrefix, MovedRoute> _moved = [];
+    private readonly Dictionary<IpPrefix, long> _moves = [];
     private readonly HashSet<IpPrefix> _told = [];
     private BgpSpeaker? _speaker;
     private BgpConfig _config = new();
     private int _signalled;
+
+    /// <summary>The epoch of the migration that a prefix belongs to; 0: none. It fences the routes of earlier owners (<see cref="MoveSequence"/>).</summary>
+    public Func<string, IpPrefix, long>? EpochOf { get; set; }
 
     public long NextDeadline => _speaker?.NextDeadline ?? long.MaxValue;
 
@@ -47,8 +51,11 @@ internal sealed class BgpDriver(PeState state, ControlLoop loop, bool restarting
                 HoldTimeSeconds = (ushort)peer.HoldTimeSeconds,
                 Passive = peer.Passive,
                 Port = peer.Port,
-                Import = Policy(peer.Import),
-                Export = Policy(peer.Export),
+                Import = peer.ImportPolicy ?? Policy(peer.Import),
+                Export = peer.ExportPolicy ?? Policy(peer.Export),
+                ReflectorClient = peer.ReflectorClient,
+                Role = peer.Role,
+                StrictRole = peer.StrictRole,
                 LimitV4 = peer.LimitV4,
                 LimitV6 = peer.LimitV6,
                 Password = peer.Password,
@@ -59,6 +66,14 @@ internal sealed class BgpDriver(PeState state, ControlLoop loop, bool restarting
             },
             loop.Now);
         SetExport(_config);
+    }
+
+    /// <summary>A peer's policies change; its session stays.</summary>
+    public void SetPolicy(BgpPeerConfig peer)
+    {
+        if (_speaker?.Engine.Find(peer.Address) is not { } known) return;
+        _speaker.Engine.SetPolicy(known, peer.ImportPolicy ?? Policy(peer.Import), peer.ExportPolicy ?? Policy(peer.Export));
+        _speaker.Flush();
     }
 
     public void RemovePeer(IpAddress address)
@@ -85,8 +100,18 @@ internal sealed class BgpDriver(PeState state, ControlLoop loop, bool restarting
     public void SetMoved(string vrf, IpPrefix prefix, MovedRoute? moved)
     {
         if (vrf != NodeConfig.DefaultVrf) return;
-        if (moved is { } value) _moved[prefix] = value;
-        else _moved.Remove(prefix);
+        if (moved is { } value)
+        {
+            // Without a tag it is the same move, told once more at its end.
+            if (value.Tag is not null || !_moves.ContainsKey(prefix)) _moves[prefix] = Math.Clamp(EpochOf?.Invoke(vrf, prefix) ?? 0, 0, MoveSequence.Max);
+            _moved[prefix] = value;
+        }
+        else
+        {
+            _moved.Remove(prefix);
+            _moves.Remove(prefix);
+        }
+
         if (_told.Contains(prefix)) Advertise(prefix);
     }
 
@@ -176,14 +201,14 @@ internal sealed class BgpDriver(PeState state, ControlLoop loop, bool restarting
 
     private static string KebabWord(string word) => System.Text.Json.JsonNamingPolicy.KebabCaseLower.ConvertName(word);
 
-    private void Advertise(IpPrefix prefix) => _speaker!.Advertise(prefix, LocalPrefOf(prefix), _moved.TryGetValue(prefix, out MovedRoute moved) ? moved.Tag : null);
+    private void Advertise(IpPrefix prefix) => _speaker!.Advertise(prefix, LocalPrefOf(prefix), _moved.TryGetValue(prefix, out MovedRoute moved) ? moved.Tag : null, _moves.GetValueOrDefault(prefix));
 
     private uint LocalPrefOf(IpPrefix prefix) => _moved.TryGetValue(prefix, out MovedRoute moved) ? moved.LocalPref : _config.LocalPref;
 
     private bool IsPeer(IpPrefix prefix) => prefix.Length == prefix.Address.BitLength && _speaker!.Engine.Find(prefix.Address) is not null;
 
     // Null leaves the default of RFC 8212.
-    private static PrefixList? Policy(bool? all) => all is { } yes ? (yes ? PrefixList.All : PrefixList.None) : null;
+    private static RoutePolicy? Policy(bool? all) => all is { } yes ? (yes ? RoutePolicy.All : RoutePolicy.None) : null;
 
     private BgpSpeaker Speaker()
     {
@@ -193,6 +218,7 @@ internal sealed class BgpDriver(PeState state, ControlLoop loop, bool restarting
             node.Loopbacks.FirstOrDefault(l => l.IsV4), node.Loopbacks.FirstOrDefault(l => l.IsV6), (int)node.RouterId.V4)
         {
             Restarting = restarting,
+            ClusterId = node.Bgp.ClusterId,
             RestartSeconds = node.Bgp.GracefulRestart.RestartTimeSeconds,
             DeferralSeconds = node.Bgp.GracefulRestart.DeferralSeconds,
             StaleSeconds = node.Bgp.GracefulRestart.StaleTimeSeconds,

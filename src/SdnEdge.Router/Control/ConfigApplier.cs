@@ -86,6 +86,9 @@ internal sealed class ConfigApplier(PeState state, TunnelKeeper tunnels, SlowPat
             case ChangeBfd a:
                 bfd.Change(a.Session);
                 break;
+            case ChangePeerPolicy a:
+                bgp.SetPolicy(a.Peer);
+                break;
             case ChangeAdvertise a:
                 bgp.SetExport(a.Bgp);
                 break;

@@ -48,6 +48,9 @@ internal sealed class MigrationRunner : ITimed
         }
     }
 
+    /// <summary>The epoch of the migration that a prefix belongs to; 0 when there is none.</summary>
+    public long EpochOf(string vrf, IpPrefix prefix) => _fsm.EpochOf(vrf, prefix);
+
     /// <summary>Takes a signal. The task completes with the reply, or with a <see cref="ProblemException"/>.</summary>
     public Task<SignalReply> Signal(string id, SignalKind kind, SignalRequest request)
     {

@@ -11,6 +11,8 @@ namespace SdnEdge.Router.Control;
 /// <summary>What the API shows of the PE, as its records. Reads only; runs on the control loop.</summary>
 internal sealed class PeView(PeState state, TunnelKeeper tunnels, SlowPathDriver slowPath, BgpDriver bgp, ControlLoop loop)
 {
+    private static readonly CommunityKind[] CommunityKinds = Enum.GetValues<CommunityKind>();
+
     public IReadOnlyList<PortInfo> Ports()
     {
         IEnumerable<PortState> all = state.Ports.Values.OrderBy(p => p.Entry.Index);
@@ -22,21 +24,41 @@ internal sealed class PeView(PeState state, TunnelKeeper tunnels, SlowPathDriver
     public IReadOnlyList<RouteInfo> Routes(RouteQuery query)
     {
         var list = new List<RouteInfo>();
+        var ofOne = new List<RouteView>();
         foreach ((VrfState vrf, IpPrefix? inside) in Selected(query))
         {
             foreach (RouteView route in vrf.Rib.All())
             {
-                if (list.Count == query.Limit) return list;
                 if (inside is { } within && !within.Contains(route.Prefix)) continue;
-                list.Add(new RouteInfo(vrf.Config.Name, route.Prefix.ToString(), route.Origin.Source.ToString().ToLowerInvariant(), route.Best,
-                    route.Hop.Spec.Kind == HopKind.Via ? route.Hop.Spec.Address.ToString() : route.Hop.Spec.GroupName is { } group ? $"group {group}" : null,
-                    route.Hop.Resolved.Port, route.Attributes?.LocalPref ?? (route.Best ? bgp.Told(vrf.Config.Name, route.Prefix) : null), route.Origin.Source == RouteSource.Bgp ? route.Origin.Peer.ToString() : null,
-                    route.Attributes?.AsPathText(), route.WhyNot == RejectReason.None ? null : Kebab(route.WhyNot), route.InstalledAtNs));
+                if (ofOne.Count > 0 && ofOne[0].Prefix != route.Prefix) Show(vrf, ofOne, list);
+                if (list.Count >= query.Limit) break;
+                ofOne.Add(route);
             }
+
+            Show(vrf, ofOne, list);
         }
 
-        return list;
+        return list.Count > query.Limit ? list.GetRange(0, query.Limit) : list;
     }
+
+    private void Show(VrfState vrf, List<RouteView> ofOnePrefix, List<RouteInfo> into)
+    {
+        foreach (RouteView route in ofOnePrefix) into.Add(Route(vrf, route, ofOnePrefix));
+        ofOnePrefix.Clear();
+    }
+
+    private RouteInfo Route(VrfState vrf, RouteView route, IReadOnlyList<RouteView> all) => new(
+        vrf.Config.Name, route.Prefix.ToString(), route.Origin.Source.ToString().ToLowerInvariant(), route.Best,
+        route.Hop.Spec.Kind == HopKind.Via ? route.Hop.Spec.Address.ToString() : route.Hop.Spec.GroupName is { } group ? $"group {group}" : null,
+        route.Hop.Resolved.Port, route.Attributes?.LocalPref ?? (route.Best ? bgp.Told(vrf.Config.Name, route.Prefix) : null),
+        route.Origin.Source == RouteSource.Bgp ? route.Origin.Peer.ToString() : null,
+        route.Attributes?.AsPathText(), route.WhyNot == RejectReason.None ? null : Kebab(route.WhyNot), route.InstalledAtNs)
+    {
+        Why = RouteWhy.Text(route, all),
+        Stale = route.Stale,
+        Med = route.Attributes?.Med,
+        Communities = route.Attributes is { } attributes ? [.. CommunityKinds.SelectMany(k => BgpCommunity.Of(attributes, k)).Select(c => c.ToString())] : null,
+    };
 
     public IReadOnlyList<FibInfo> Fib(RouteQuery query)
     {

@@ -70,6 +70,72 @@ public sealed class BgpConfigTests
         Assert.Contains("iBGP", Assert.Single(result.Errors).Message, StringComparison.Ordinal);
     }
 
+    private const string Policies = """
+        bgp:
+          clusterId: 10.255.0.9
+          prefixLists:
+            - { name: customers, rules: ["permit 10.0.0.0/8 ge 24", "deny 0.0.0.0/0 le 32"] }
+          communityLists:
+            - { name: gold, communities: ["65000:100", "rt:65000:1"], match: all }
+          policies:
+            - name: from-x
+              terms:
+                - { prefixes: customers, communities: gold, localPref: 200, med: 5, add: ["65000:1:2"], remove: [no-export], prepend: 1 }
+                - { action: deny }
+          peers:
+            - { address: 10.255.0.2, as: 65001, import: from-x, export: all, role: customer, strictRole: true }
+            - { address: 10.255.0.3, as: 65000, routeReflectorClient: true }
+        """;
+
+    [Fact]
+    public void Policies_roles_and_reflection_are_read()
+    {
+        BgpConfig config = Good(Policies);
+        BgpPeerConfig peer = config.Peers[0];
+        Assert.Equal(0x0AFF0009u, config.ClusterId);
+        Assert.Equal("from-x", peer.ImportPolicy!.Name);
+        Assert.True(peer.Export);
+        Assert.Equal(BgpRole.Customer, peer.Role);
+        Assert.True(peer.StrictRole);
+        Assert.True(config.Peers[1].ReflectorClient);
+        var table = new AttributeTable();
+        PathAttributes gold = table.Intern(new AttributeBuilder().Clear().Origin(BgpOrigin.Igp).Path(65001).Communities(0xFDE80064)
+            .Set(AttributeFlags.Optional | AttributeFlags.Transitive, AttributeCode.ExtendedCommunities, [0, 2, 0xFD, 0xE8, 0, 0, 0, 1]).Build());
+        PathAttributes plain = table.Intern(new AttributeBuilder().Clear().Origin(BgpOrigin.Igp).Path(65001).Communities(0xFDE80064).Build());
+        Assert.Equal(200u, peer.ImportPolicy.Find(Core.Wire.IpPrefix.Parse("10.1.1.10/32"), gold)!.LocalPref);
+        Assert.Null(peer.ImportPolicy.Find(Core.Wire.IpPrefix.Parse("10.1.1.10/32"), plain));
+        Assert.Null(peer.ImportPolicy.Find(Core.Wire.IpPrefix.Parse("10.1.0.0/16"), gold));
+    }
+
+    [Fact]
+    public void A_change_of_policy_alone_leaves_the_session_and_the_same_policy_is_no_change()
+    {
+        NodeConfig one = NodeConfigLoader.Load(Head + Policies, "pe.yaml").Config!;
+        NodeConfig two = NodeConfigLoader.Load(Head + Policies.Replace("localPref: 200", "localPref: 300", StringComparison.Ordinal), "pe.yaml").Config!;
+        Assert.Empty(ConfigDiff.Between(one, NodeConfigLoader.Load(Head + Policies, "pe.yaml").Config!));
+        Assert.Equal(["~ bgp peer 10.255.0.2 policy"], ConfigDiff.Between(one, two).Select(a => a.ToString()));
+    }
+
+    [Theory]
+    [InlineData("ge 24", "ge 7", "7 is no length from 8 to 32")]
+    [InlineData("10.0.0.0/8 ge", "10.0.0.1/8 ge", "host bits")]
+    [InlineData("\"65000:100\"", "\"65000\"", "is no community")]
+    [InlineData("prefixes: customers", "prefixes: custommers", "did you mean 'customers'")]
+    [InlineData("communities: gold", "communities: silver", "there are gold")]
+    [InlineData("import: from-x", "import: from-y", "did you mean 'from-x'")]
+    [InlineData("action: deny", "action: deny, med: 4", "denies the route and changes it")]
+    [InlineData("name: from-x", "name: all", "is taken")]
+    [InlineData("role: customer, ", "", "insists on a role")]
+    [InlineData("10.255.0.3, as: 65000", "10.255.0.3, as: 65003", "is for iBGP")]
+    [InlineData("10.255.0.2, as: 65001", "10.255.0.2, as: 65000", "is for eBGP")]
+    [InlineData("clusterId: 10.255.0.9", "clusterId: \"fd00::1\"", "cannot be a cluster id")]
+    public void What_is_wrong_in_a_policy_is_said(string right, string wrong, string says)
+    {
+        Assert.Contains(right, Policies, StringComparison.Ordinal);
+        ConfigResult result = NodeConfigLoader.Load(Head + Policies.Replace(right, wrong, StringComparison.Ordinal), "pe.yaml");
+        Assert.Contains(result.Errors, e => e.Message.Contains(says, StringComparison.Ordinal));
+    }
+
     private static BgpConfig Good(string bgp)
     {
         ConfigResult result = NodeConfigLoader.Load(Head + bgp, "pe.yaml");

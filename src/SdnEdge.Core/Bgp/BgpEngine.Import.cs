@@ -1,0 +1,105 @@
+using System.Buffers.Binary;
+using SdnEdge.Core.Rib;
+using SdnEdge.Core.Wire;
+
+namespace SdnEdge.Core.Bgp;
+
+/// <summary>
+/// The way in, behind the decoder: 1. loops (RFC 4271 9.1.2, RFC 4456 8), 2. leaks, and the mark of RFC 9234, 3. what another
+/// AS may not say (<see cref="MoveSequence"/>), 4. for each prefix the import policy, 5. the RIB, 6. the limits.
+/// </summary>
+public sealed partial class BgpEngine
+{
+    private readonly PolicyEditor _editor;
+    private readonly AttributeBuilder _builder = new();
+    private bool _movesSeen;
+
+    /// <summary>
+    /// Gives a peer another policy. What was told to it follows at once; what it told us is asked for again (RFC 2918), and
+    /// a peer that does not know route refresh keeps what was let in, with a warning.
+    /// </summary>
+    /// <param name="peer">The peer.</param>
+    /// <param name="import">Null: the default of RFC 8212.</param>
+    /// <param name="export">Null: the default of RFC 8212.</param>
+    public void SetPolicy(BgpPeer peer, RoutePolicy? import, RoutePolicy? export)
+    {
+        peer.SetPolicy(import, export);
+        if (peer.State != BgpState.Established) return;
+        foreach ((IpPrefix prefix, PathAttributes attributes) in _own) Tell(peer, prefix, attributes, from: null, hop: null);
+        foreach (RouteView route in _rib.BestRoutes())
+        {
+            if (route.Origin.Source == RouteSource.Bgp && !_own.ContainsKey(route.Prefix)) Tell(peer, route.Prefix, route.Attributes, route.Origin, route.Hop);
+        }
+
+        if (RequestRefresh(peer) == BgpFamilies.None) Warned?.Invoke(peer, "does not know route refresh: the new import policy holds for what it tells from now on; reset the session");
+    }
+
+    /// <summary>The attributes to go on with; null: the routes are to be left aside.</summary>
+    private PathAttributes? Accept(BgpPeer peer, PathAttributes attributes)
+    {
+        if (IsLoop(peer, attributes))
+        {
+            peer.Loops++;
+            return null;
+        }
+
+        if (!peer.External)
+        {
+            _movesSeen |= attributes.MoveSequence != 0;
+            return attributes;
+        }
+
+        if (peer.Role != BgpRole.None && RoleRules.IsLeak(peer.Role, peer.Settings.PeerAs, attributes))
+        {
+            peer.Leaks++;
+            return null;
+        }
+
+        bool mark = RoleRules.MarksIn(peer.Role) && !attributes.Has(AttributeCode.OnlyToCustomer);
+        if (!mark && attributes.MoveSequence == 0) return attributes;
+        _builder.Load(attributes);
+        MoveSequence.Remove(_builder);
+        if (mark) SetOnlyToCustomer(_builder, peer.Settings.PeerAs);
+        return Attributes.Intern(_builder.Build());
+    }
+
+    internal static void SetOnlyToCustomer(AttributeBuilder builder, uint autonomousSystem)
+    {
+        Span<byte> value = stackalloc byte[4];
+        BinaryPrimitives.WriteUInt32BigEndian(value, autonomousSystem);
+        builder.Set(AttributeFlags.Optional | AttributeFlags.Transitive, AttributeCode.OnlyToCustomer, value);
+    }
+
+    /// <summary>RFC 4271 9.1.2: our AS in the path; RFC 4456 8: our identifier as originator, our cluster in the cluster list.</summary>
+    private bool IsLoop(BgpPeer peer, PathAttributes attributes)
+    {
+        if (AsPath.Contains(attributes.Find(AttributeCode.AsPath), _settings.As)) return true;
+        if (peer.External) return false;
+        if (attributes.OriginatorId == _settings.RouterId) return true;
+        ReadOnlySpan<byte> clusters = attributes.Find(AttributeCode.ClusterList);
+        for (int i = 0; i < clusters.Length / 4; i++)
+        {
+            if (AsPath.ReadAs(clusters, i, 4) == _export.ClusterId) return true;
+        }
+
+        return false;
+    }
+
+    private void Offer(BgpPeer peer, ReadOnlySpan<byte> nlri, IpFamily family, IpAddress nextHop, PathAttributes attributes, long now)
+    {
+        HopSpec hop = HopSpec.Via(nextHop);
+        foreach (IpPrefix prefix in new NlriReader(nlri, family))
+        {
+            if (peer.Import.Find(prefix, attributes) is { } term && _editor.Edit(term, attributes, toExternal: false) is { } taken)
+            {
+                if (_movesSeen && _rib.Best(prefix) is { } best && best.Attributes?.MoveSequence > taken.MoveSequence && !ReferenceEquals(best.Origin, peer.Origin)) peer.Fenced++;
+                if (_rib.Offer(peer.Origin, prefix, hop, taken, now) && IsOverLimit(peer, family, now)) return;
+                continue;
+            }
+
+            // A route that policy let in before may have come again in a form it denies now.
+            peer.Denied++;
+            _rib.Withdraw(peer.Origin, prefix, now);
+        }
+    }
+}
