@@ -70,7 +70,7 @@ install_packages() {
 
 LAB_PACKAGES=(iproute2 iputils-ping libpcap0.8 procps)
 TEST_PACKAGES=("${LAB_PACKAGES[@]}" tshark tcpdump frr bird2 gobgpd exabgp openbgpd ethtool jq curl openssl)
-BENCH_PACKAGES=("${LAB_PACKAGES[@]}" gcc libc6-dev openvswitch-switch ethtool util-linux)
+BENCH_PACKAGES=("${LAB_PACKAGES[@]}" gcc libc6-dev openvswitch-switch ethtool util-linux frr bird2 gobgpd)
 
 export DOTNET_CLI_TELEMETRY_OPTOUT=1 DOTNET_NOLOGO=1 MSBUILDDISABLENODEREUSE=1
 

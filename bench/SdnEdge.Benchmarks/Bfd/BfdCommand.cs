@@ -41,7 +41,7 @@ internal static class BfdCommand
 
         using var rig = new Rig();
         string theirs = rig.Namespace, ours = rig.Namespace + "-a";
-        rig.Inside("ip", "netns", "add", ours);
+        rig.Outside("ip", "netns", "add", ours);
         try
         {
             Wire(rig, theirs, ours, sessions);
@@ -53,7 +53,7 @@ internal static class BfdCommand
         }
         finally
         {
-            rig.Inside("ip", "netns", "del", ours);
+            rig.Outside("ip", "netns", "del", ours);
         }
     }
 
@@ -114,14 +114,14 @@ internal static class BfdCommand
 
     private static void Wire(Rig rig, string theirs, string ours, int sessions)
     {
-        rig.Inside("ip", "link", "add", "veth0", "type", "veth", "peer", "name", "veth1", "netns", ours);
+        rig.Outside("ip", "-n", theirs, "link", "add", "veth0", "type", "veth", "peer", "name", "veth1", "netns", ours);
         foreach ((string ns, string device, string own, string other, bool isOurs) in ((string, string, string, string, bool)[])[(theirs, "veth0", "172.16.0.2", "172.16.0.1", false), (ours, "veth1", "172.16.0.1", "172.16.0.2", true)])
         {
-            rig.Inside("ip", "-n", ns, "link", "set", "lo", "up");
-            rig.Inside("ip", "-n", ns, "link", "set", device, "up");
-            rig.Inside("ip", "-n", ns, "address", "add", own + "/24", "dev", device);
-            rig.Inside("ip", "-n", ns, "route", "add", "10.255.0.0/16", "via", other);
-            for (int i = 0; i < sessions; i++) rig.Inside("ip", "-n", ns, "address", "add", $"{Key(i, isOurs).Local}/32", "dev", "lo");
+            rig.Outside("ip", "-n", ns, "link", "set", "lo", "up");
+            rig.Outside("ip", "-n", ns, "link", "set", device, "up");
+            rig.Outside("ip", "-n", ns, "address", "add", own + "/24", "dev", device);
+            rig.Outside("ip", "-n", ns, "route", "add", "10.255.0.0/16", "via", other);
+            for (int i = 0; i < sessions; i++) rig.Outside("ip", "-n", ns, "address", "add", $"{Key(i, isOurs).Local}/32", "dev", "lo");
         }
     }
 

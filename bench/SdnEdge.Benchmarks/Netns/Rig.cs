@@ -29,6 +29,9 @@ internal sealed class Rig : IDisposable
     public string Inside(string program, params string[] arguments) =>
         Command("ip", ["netns", "exec", Namespace, program, .. arguments]);
 
+    /// <summary>Runs a command outside, where other namespaces can be made, to its end; throws with its words when it fails.</summary>
+    public string Outside(string program, params string[] arguments) => Command(program, arguments);
+
     /// <summary>Starts a process inside, on a core (null: any), that lives until the rig is disposed of.</summary>
     public Process Start(int? core, string program, params string[] arguments)
     {

@@ -17,6 +17,9 @@ public sealed record BfdSpeakerOptions
     /// <summary>The thread counts as held up when it wakes so much later than it wanted to, ns.</summary>
     public long StallNs { get; init; } = 2_000_000;
 
+    /// <summary>Most credit for one stall, ns: what waited elsewhere in the router takes no longer to arrive once all run again.</summary>
+    public long MaxCreditNs { get; init; } = 10_000_000;
+
     /// <summary>Discriminators, source ports and jitter; null: random ones.</summary>
     public Random? Random { get; init; }
 }
@@ -325,7 +328,7 @@ public sealed class BfdSpeaker : IDisposable
         _longestStall = Math.Max(_longestStall, stall);
         for (int i = 0; i < _running.Count; i++)
         {
-            long credit = _running[i].Session.Credit(stall, now);
+            long credit = _running[i].Session.Credit(Math.Min(stall, _options.MaxCreditNs), now);
             if (credit == 0) continue;
             _credits++;
             _creditNs += credit;
