@@ -203,7 +203,7 @@ public sealed partial class BgpEngine
 
                 // In any other state the machine answers it with an error of its own.
                 Step(peer, new FsmEvent(FsmEventKind.Routes, side, Data: Types[message[18]]), now);
-                if (!established) break;
+                if (peer.Fsm.StateOf(side) != BgpState.Established) break;
                 if (message[18] == (byte)BgpMessageType.Update) HandleUpdate(peer, side, body, now);
                 else HandleRefresh(peer, side, body, now);
                 break;

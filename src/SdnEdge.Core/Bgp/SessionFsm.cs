@@ -171,6 +171,9 @@ public sealed class SessionFsm
     // A connection beside an established session may be the late half of a collision, which the peer closes by itself.
     private const long SilentFor = Second;
 
+    // The end that decides between two connections does so when it has both OPENs: a round trip.
+    private const long VerdictWithin = Second;
+
     private readonly BgpSpeakerSettings _local;
     private readonly BgpPeerSettings _peer;
     private readonly Random _jitter;
@@ -225,7 +228,7 @@ public sealed class SessionFsm
         get
         {
             long next = Math.Min(_connectAt, _idleUntil);
-            foreach (Connection c in _connections) next = Math.Min(next, Math.Min(c.HoldAt, c.KeepaliveAt));
+            foreach (Connection c in _connections) next = Math.Min(next, Math.Min(Math.Min(c.HoldAt, c.KeepaliveAt), c.VerdictAt));
             return next;
         }
     }
@@ -298,6 +301,11 @@ public sealed class SessionFsm
                 else OnOpen(side, input.Open!, now, actions);
                 break;
             case FsmEventKind.Keepalive when connection.State == BgpState.OpenConfirm:
+                if (AwaitsVerdict(side)) Confirm(connection, now);
+                else Establish(side, now, actions);
+                break;
+            case FsmEventKind.Routes when connection is { State: BgpState.OpenConfirm, IsConfirmed: true }:
+                // The other end is established here: that was its verdict.
                 Establish(side, now, actions);
                 break;
             case FsmEventKind.Keepalive or FsmEventKind.Routes when connection.State == BgpState.Established:
@@ -473,7 +481,7 @@ public sealed class SessionFsm
         }
 
         ConnectionSide other = Other(side);
-        if (_connections[(int)other].State is > BgpState.Connect and < BgpState.Established)
+        if (_connections[(int)other].State is > BgpState.Connect and < BgpState.Established && side == ConnectionSide.Outgoing && IsHigher(open))
         {
             actions.Add(new FsmAction(FsmActionKind.SendNotification, other, BgpNotification.Collision));
             Drop(other, Collision, close: true, After.Retry, now, actions);
@@ -490,16 +498,30 @@ public sealed class SessionFsm
 
     /// <summary>
     /// RFC 4271 6.8: the connection opened by the side with the higher identifier stays (the AS decides between equal ones,
-    /// RFC 6286). This OPEN tells the identifier, so a connection still in OpenSent is judged too: left for later, one end could
-    /// be established on the connection that the other end is about to close.
+    /// RFC 6286). Both ends would apply this at different moments, and could each close the connection that the other has just
+    /// established. So one end alone decides, the one whose connection stays; the other closes none, and is established on its
+    /// own connection only when the verdict is known (<see cref="AwaitsVerdict"/>).
     /// </summary>
     private bool LosesCollision(ConnectionSide side, OpenMessage open)
     {
         BgpState other = _connections[(int)Other(side)].State;
         if (other == BgpState.Established) return Negotiated!.Preserved == BgpFamilies.None;
-        if (other <= BgpState.Connect) return false;
-        bool oursWins = _local.RouterId != open.RouterId ? _local.RouterId > open.RouterId : _local.As > open.As;
-        return side == ConnectionSide.Outgoing ? !oursWins : oursWins;
+        return other > BgpState.Connect && side == ConnectionSide.Incoming && IsHigher(open);
+    }
+
+    private bool IsHigher(OpenMessage open) => _local.RouterId != open.RouterId ? _local.RouterId > open.RouterId : _local.As > open.As;
+
+    /// <summary>Our own connection is ready, but the peer's, which is to stay if it lives, is there too.</summary>
+    private bool AwaitsVerdict(ConnectionSide side) => side == ConnectionSide.Outgoing
+        && _connections[(int)ConnectionSide.Incoming].State is BgpState.OpenSent or BgpState.OpenConfirm
+        && !IsHigher(_connections[(int)side].Open!);
+
+    private static void Confirm(Connection connection, long now)
+    {
+        Heard(connection, now);
+        if (connection.IsConfirmed) return;
+        connection.IsConfirmed = true;
+        connection.VerdictAt = now + VerdictWithin;
     }
 
     private void Establish(ConnectionSide side, long now, List<FsmAction> actions)
@@ -522,6 +544,8 @@ public sealed class SessionFsm
 
         OpenMessage open = connection.Open!;
         connection.State = BgpState.Established;
+        connection.IsConfirmed = false;
+        connection.VerdictAt = long.MaxValue;
         Heard(connection, now);
         _connectAt = long.MaxValue;
         _upSince = now;
@@ -567,6 +591,10 @@ public sealed class SessionFsm
                 actions.Add(new FsmAction(FsmActionKind.SendNotification, side, BgpNotification.HoldTimerExpired));
                 Drop(side, "hold timer expired", close: true, After.Retry, now, actions, Ending.Soft);
             }
+            else if (now >= connection.VerdictAt)
+            {
+                Establish(side, now, actions);
+            }
             else if (now >= connection.KeepaliveAt)
             {
                 connection.KeepaliveAt = NextKeepalive(connection, now);
@@ -599,6 +627,12 @@ public sealed class SessionFsm
 
         if (reason != Collision) LastError = reason;
         if (established) actions.Add(new FsmAction(FsmActionKind.Down, side, Reason: reason) { Graceful = graceful });
+        if (_started && _connections[(int)Other(side)].IsConfirmed)
+        {
+            Establish(Other(side), now, actions);
+            return;
+        }
+
         if (!_started || _connections[(int)Other(side)].State != BgpState.Idle) return;
         if (after == After.Hold)
         {
@@ -661,6 +695,10 @@ public sealed class SessionFsm
 
         /// <summary>We have not sent OPEN: an established session is beside it.</summary>
         public bool Silent;
+
+        /// <summary>KEEPALIVE has come, and the verdict on a collision is awaited until <see cref="VerdictAt"/>.</summary>
+        public bool IsConfirmed;
+        public long VerdictAt = long.MaxValue;
         public OpenMessage? Open;
         public int HoldSeconds;
         public long HoldAt = long.MaxValue;
@@ -670,6 +708,8 @@ public sealed class SessionFsm
         {
             State = BgpState.Idle;
             Silent = false;
+            IsConfirmed = false;
+            VerdictAt = long.MaxValue;
             Open = null;
             HoldSeconds = 0;
             HoldAt = long.MaxValue;

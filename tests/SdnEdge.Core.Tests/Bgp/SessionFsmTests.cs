@@ -161,9 +161,9 @@ public sealed class SessionFsmTests
     }
 
     [Theory]
-    [InlineData(20u, "SendNotification cease: connection collision resolution (6/7), Close", "SendKeepalive incoming", ConnectionSide.Incoming)]
-    [InlineData(5u, "SendNotification incoming cease: connection collision resolution (6/7), Close incoming, SendKeepalive", "", ConnectionSide.Outgoing)]
-    public void Of_two_connections_the_one_opened_by_the_higher_identifier_stays(uint peerId, string first, string second, ConnectionSide survivor)
+    [InlineData(20u, "SendKeepalive", "SendKeepalive incoming", "SendNotification cease: connection collision resolution (6/7), Close, Up incoming", ConnectionSide.Incoming)]
+    [InlineData(5u, "SendNotification incoming cease: connection collision resolution (6/7), Close incoming, SendKeepalive", "", "Up", ConnectionSide.Outgoing)]
+    public void Of_two_connections_the_one_opened_by_the_higher_identifier_stays(uint peerId, string first, string second, string up, ConnectionSide survivor)
     {
         SessionFsm fsm = Make();
         OpenMessage open = PeerOpen with { RouterId = peerId };
@@ -172,8 +172,33 @@ public sealed class SessionFsmTests
         Step(fsm, FsmEventKind.Connected, ConnectionSide.Incoming);
         Assert.Equal(first, Open(fsm, open));
         Assert.Equal(second, Open(fsm, open, ConnectionSide.Incoming));
-        Assert.Equal("Up" + (survivor == ConnectionSide.Incoming ? " incoming" : ""), Step(fsm, FsmEventKind.Keepalive, survivor));
+        Assert.Equal(up, Step(fsm, FsmEventKind.Keepalive, survivor));
         Assert.Equal(survivor, fsm.EstablishedSide);
+    }
+
+    [Fact]
+    public void The_end_that_does_not_decide_waits_for_the_verdict_on_its_own_connection_but_not_for_long()
+    {
+        OpenMessage open = PeerOpen with { RouterId = 20 };
+        foreach (string verdict in (string[])["closed", "routes", "none"])
+        {
+            SessionFsm fsm = Make();
+            Step(fsm, FsmEventKind.Start);
+            Step(fsm, FsmEventKind.Connected);
+            Step(fsm, FsmEventKind.Connected, ConnectionSide.Incoming);
+            Open(fsm, open);
+            Assert.Equal(string.Empty, Step(fsm, FsmEventKind.Keepalive));
+            Assert.Equal(BgpState.OpenConfirm, fsm.State);
+            if (verdict == "none") _now += Second;
+            string done = verdict switch
+            {
+                "closed" => Step(fsm, FsmEventKind.Disconnected, ConnectionSide.Incoming),
+                "routes" => Step(fsm, FsmEventKind.Routes),
+                _ => Step(fsm, FsmEventKind.Tick),
+            };
+            Assert.EndsWith("Up", done, StringComparison.Ordinal);
+            Assert.Equal(BgpState.Established, fsm.State);
+        }
     }
 
     [Fact]
