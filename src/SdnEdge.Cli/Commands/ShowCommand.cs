@@ -48,6 +48,7 @@ internal static class ShowCommand
             One("bgp", "BGP peers.", (pe, _, c) => pe.BgpPeersAsync(c), Bgp),
             One("bfd", "BFD sessions, and how their thread fares.", (pe, _, c) => pe.BfdAsync(c), Bfd),
             One("migrations", "Migrations this PE knows, with hold and tunnel.", (pe, _, c) => pe.MigrationsAsync(c), Migrations),
+            One("order", "How order was kept, move by move: the target's gate of each ingress PE, what opened it, and what it kept.", (pe, _, c) => pe.MigrationsAsync(c), Order),
             One("groups", "Redirect groups and which decision is in force.", (pe, _, c) => pe.GroupsAsync(c), Groups),
             One("drops", "Dropped packets by reason.", (pe, _, c) => pe.DropsAsync(c), v => Table(["reason", "packets"], v.Select(x => new[] { x.Reason, $"{x.Packets}" }))),
             Events(),
@@ -236,6 +237,14 @@ internal static class ShowCommand
             m.Peer, m.TunnelUp ? "up" : "down", m.Hold?.State ?? "", $"{m.Hold?.PacketsHeldNow}", $"{m.Hold?.Released}",
             $"{(m.Hold is { } h ? h.DroppedNewest + h.DroppedOldest + h.Expired : null)}", m.Group?.Active ?? "",
         }));
+
+    private static void Order(IReadOnlyList<MigrationInfo> migrations) => Table(
+        ["migration", "ingress", "loopback", "moved", "opened by", "marker after move ms", "kept", "now", "at once", "dropped"],
+        migrations.Where(m => m.Order is not null).SelectMany(m => m.Order!.Gates.Select(g => new[]
+        {
+            m.Id, g.Ingress, g.Loopback, $"{g.Moved}/{g.Expected}", Word(g.OpenedBy),
+            g.MarkerAtNs - g.MovedAtNs is { } took ? string.Create(CultureInfo.InvariantCulture, $"{took / 1e6:0.0}") : "", $"{g.PacketsHeldTotal}", $"{g.PacketsHeldNow}", $"{g.PeakPackets}", $"{g.Dropped}",
+        }).Append([m.Id, "others", "", "", "", "", $"{m.Order.Unordered} passed", "", "", ""])));
 
     private static void Groups(IReadOnlyList<RedirectGroupInfo> groups) => Table(
         ["group", "vrf", "prefixes", "active", "native packets", "tunnel packets", "stale packets"],

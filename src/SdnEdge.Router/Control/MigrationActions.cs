@@ -25,6 +25,7 @@ internal sealed class MigrationActions(
     private const int MaxResolvedAhead = 1024;
 
     private const int PrefixesARound = 4096;
+    private const int MaxEnded = 64;
 
     // The source's last marker and copies of it: there is no later time to repeat it.
     private const int FinalMarkers = 3;
@@ -33,6 +34,9 @@ internal sealed class MigrationActions(
 
     // Of groups that are gone: gates that still send what they kept.
     private readonly List<OrderedGroup> _leaving = [];
+
+    // What gates did, of the last groups that are gone, newest first.
+    private readonly LinkedList<(string Group, OrderInfo? Order)> _ended = [];
 
     /// <summary>Told when the last prefix of a group has been armed, if that took more than the first round.</summary>
     public Action<string>? FullyArmed { get; set; }
@@ -43,8 +47,8 @@ internal sealed class MigrationActions(
     /// <summary>The hold of a migration; null when it has none.</summary>
     public Hold? HoldOf(string group) => _armed.GetValueOrDefault(group)?.Hold;
 
-    /// <summary>How a group keeps order; null when it does not.</summary>
-    public OrderInfo? OrderOf(string group) => _armed.GetValueOrDefault(group)?.Order?.Info;
+    /// <summary>How a group keeps order, or kept it until it was removed; null when it does not.</summary>
+    public OrderInfo? OrderOf(string group) => _armed.GetValueOrDefault(group)?.Order?.Info ?? _ended.FirstOrDefault(e => e.Group == group).Order;
 
     /// <summary>True while gates may have something to do.</summary>
     public bool HasGates => _leaving.Count > 0 || _armed.Values.Any(a => a.Order is not null);
@@ -297,6 +301,8 @@ internal sealed class MigrationActions(
             state.Workers.Grace();
             order.Drain();
             _leaving.Add(order);
+            _ended.AddFirst((c.Group, order.Info));
+            if (_ended.Count > MaxEnded) _ended.RemoveLast();
         }
 
         // Nobody is to send markers for a group that is gone.
