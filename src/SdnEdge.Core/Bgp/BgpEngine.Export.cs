@@ -129,7 +129,7 @@ public sealed partial class BgpEngine
         bool reflected = !peer.External && from is { External: false };
         bool may = attributes is not null
             && !(v4 ? peer.NextHopV4 : peer.NextHopV6).IsNone
-            && !ReferenceEquals(from, peer.Origin)
+            && !ReferenceEquals(from?.Session, peer.Origin)
             && (!reflected || from!.ReflectorClient || peer.Origin.ReflectorClient)
             && !BgpExport.IsHeldBack(attributes, peer.External)
             && RoleRules.MayTell(peer.Role, attributes);

@@ -70,6 +70,15 @@ public sealed partial class BgpEngine
         builder.Set(AttributeFlags.Optional | AttributeFlags.Transitive, AttributeCode.OnlyToCustomer, value);
     }
 
+    private void Withdraw(BgpPeer peer, uint pathId, IpPrefix prefix, long now)
+    {
+        if (peer.FindOrigin(pathId) is not { } origin) return;
+        _rib.Withdraw(origin, prefix, now);
+        if (origin.Prefixes == 0) peer.ForgetPath(pathId);
+    }
+
+    private static bool HasPathIds(BgpPeer peer, IpFamily family) => (peer.Fsm.Negotiated!.PathIds & family.Flag()) != 0;
+
     /// <summary>RFC 4271 9.1.2: our AS in the path; RFC 4456 8: our identifier as originator, our cluster in the cluster list.</summary>
     private bool IsLoop(BgpPeer peer, PathAttributes attributes)
     {
@@ -88,18 +97,20 @@ public sealed partial class BgpEngine
     private void Offer(BgpPeer peer, ReadOnlySpan<byte> nlri, IpFamily family, IpAddress nextHop, PathAttributes attributes, long now)
     {
         HopSpec hop = HopSpec.Via(nextHop);
-        foreach (IpPrefix prefix in new NlriReader(nlri, family))
+        var reader = new NlriReader(nlri, family, HasPathIds(peer, family));
+        while (reader.MoveNext())
         {
+            IpPrefix prefix = reader.Current;
             if (peer.Import.Find(prefix, attributes) is { } term && _editor.Edit(term, attributes, toExternal: false) is { } taken)
             {
-                if (_movesSeen && _rib.Best(prefix) is { } best && best.Attributes?.MoveSequence > taken.MoveSequence && !ReferenceEquals(best.Origin, peer.Origin)) peer.Fenced++;
-                if (_rib.Offer(peer.Origin, prefix, hop, taken, now) && IsOverLimit(peer, family, now)) return;
+                if (_movesSeen && _rib.Best(prefix) is { } best && best.Attributes?.MoveSequence > taken.MoveSequence && !ReferenceEquals(best.Origin.Session, peer.Origin)) peer.Fenced++;
+                if (_rib.Offer(peer.OriginOf(reader.PathId), prefix, hop, taken, now) && IsOverLimit(peer, family, now)) return;
                 continue;
             }
 
             // A route that policy let in before may have come again in a form it denies now.
             peer.Denied++;
-            _rib.Withdraw(peer.Origin, prefix, now);
+            Withdraw(peer, reader.PathId, prefix, now);
         }
     }
 }

@@ -58,6 +58,7 @@ public sealed partial class BgpEngine
         peer.StaleFamilies = BgpFamilies.None;
         peer.StaleUntil = long.MaxValue;
         _rib.WithdrawAll(peer.Origin, now);
+        peer.ClearPaths();
     }
 
     private void ReturnFromRestart(BgpPeer peer, long now)

@@ -213,7 +213,7 @@ public sealed partial class BgpEngine
     private void HandleUpdate(BgpPeer peer, ConnectionSide side, ReadOnlySpan<byte> body, long now)
     {
         Negotiated agreed = peer.Fsm.Negotiated!;
-        var context = new UpdateContext(agreed.FourOctetAs, peer.External, peer.Settings.PeerAs, agreed.Families, _settings.NextHopV4, _settings.NextHopV6);
+        var context = new UpdateContext(agreed.FourOctetAs, peer.External, peer.Settings.PeerAs, agreed.Families, _settings.NextHopV4, _settings.NextHopV6) { PathIds = agreed.PathIds };
         UpdateMessage update = peer.Decoder.Decode(body, context);
         if (update.Action == FaultAction.SessionReset)
         {
@@ -239,7 +239,8 @@ public sealed partial class BgpEngine
 
     private void Withdraw(BgpPeer peer, ReadOnlySpan<byte> nlri, IpFamily family, long now)
     {
-        foreach (IpPrefix prefix in new NlriReader(nlri, family)) _rib.Withdraw(peer.Origin, prefix, now);
+        var reader = new NlriReader(nlri, family, HasPathIds(peer, family));
+        while (reader.MoveNext()) Withdraw(peer, reader.PathId, reader.Current, now);
     }
 
     private void Fail(BgpPeer peer, ConnectionSide side, BgpFault fault, ReadOnlyMemory<byte> data, long now)
@@ -264,7 +265,7 @@ public sealed partial class BgpEngine
                 _wire.Connect(peer);
                 break;
             case FsmActionKind.SendOpen:
-                var open = new OpenMessage(_settings.As, peer.Settings.HoldTimeSeconds, _settings.RouterId, peer.Settings.Families, FourOctetAs: true, RouteRefresh: true) { EnhancedRefresh = true, GracefulRestart = RestartCapability(peer), Role = peer.Role };
+                var open = new OpenMessage(_settings.As, peer.Settings.HoldTimeSeconds, _settings.RouterId, peer.Settings.Families, FourOctetAs: true, RouteRefresh: true) { EnhancedRefresh = true, GracefulRestart = RestartCapability(peer), Role = peer.Role, TakesPaths = peer.Settings.AddPath ? peer.Settings.Families : BgpFamilies.None };
                 Send(peer, action.Side, open.Write(_message));
                 break;
             case FsmActionKind.SendKeepalive:

@@ -147,6 +147,28 @@ public sealed class BgpPeer
     /// <summary>Families over the warning threshold of their limit.</summary>
     internal BgpFamilies Warned { get; set; }
 
+    private readonly Dictionary<uint, RouteOrigin> _paths = [];
+
+    /// <summary>Who offers the routes of one path identifier (RFC 7911); 0 is the peer itself.</summary>
+    internal RouteOrigin OriginOf(uint pathId)
+    {
+        if (pathId == 0) return Origin;
+        if (!_paths.TryGetValue(pathId, out RouteOrigin? path)) _paths.Add(pathId, path = new RouteOrigin(Origin, pathId));
+        return path;
+    }
+
+    /// <summary>The same, if it offers anything; null if not.</summary>
+    internal RouteOrigin? FindOrigin(uint pathId) => pathId == 0 ? Origin : _paths.GetValueOrDefault(pathId);
+
+    /// <summary>A path identifier offers nothing any more: a peer that goes through all of them costs no memory.</summary>
+    internal void ForgetPath(uint pathId) => _paths.Remove(pathId);
+
+    /// <summary>Forgets all path identifiers; no route of theirs is left.</summary>
+    internal void ClearPaths()
+    {
+        if (Origin.Prefixes == 0) _paths.Clear();
+    }
+
     internal IAdjRibOut Out(IpFamily family) => family == IpFamily.V4 ? OutV4 : OutV6;
 
     /// <summary>Role in force; none over iBGP.</summary>

@@ -124,6 +124,9 @@ public sealed record BgpPeerSettings(IpAddress Address, uint PeerAs)
     /// <summary>iBGP: the peer is a client of ours, and routes are reflected to and from it (RFC 4456).</summary>
     public bool ReflectorClient { get; init; }
 
+    /// <summary>Several paths to a prefix are taken from the peer (RFC 7911).</summary>
+    public bool AddPath { get; init; }
+
     /// <summary>eBGP: what we are to the peer (RFC 9234).</summary>
     public BgpRole Role { get; init; } = BgpRole.None;
 

@@ -23,6 +23,9 @@ public sealed record OpenMessage(uint As, ushort HoldTimeSeconds, uint RouterId,
     private const byte CapabilityEnhancedRefresh = 70;
     private const byte CapabilityGracefulRestart = 64;
     private const byte CapabilityRole = 9;
+    private const byte CapabilityAddPath = 69;
+    private const byte AddPathReceive = 1;
+    private const byte AddPathSend = 2;
     private const byte ParameterCapabilities = 2;
     private const byte ParameterExtended = 255;
 
@@ -37,6 +40,12 @@ public sealed record OpenMessage(uint As, ushort HoldTimeSeconds, uint RouterId,
 
     /// <summary>The sender named several roles that differ, or one that is unknown.</summary>
     public bool RoleConflict { get; init; }
+
+    /// <summary>RFC 7911: families of which the sender takes several paths to a prefix.</summary>
+    public BgpFamilies TakesPaths { get; init; }
+
+    /// <summary>RFC 7911: families of which the sender may tell several paths to a prefix.</summary>
+    public BgpFamilies TellsPaths { get; init; }
 
     /// <summary>Codes of all capabilities the sender named, known to us or not, in order.</summary>
     public IReadOnlyList<byte> CapabilityCodes { get; init; } = [];
@@ -83,6 +92,8 @@ public sealed record OpenMessage(uint As, ushort HoldTimeSeconds, uint RouterId,
             GracefulRestart = found.GracefulRestart,
             Role = found.Role ?? BgpRole.None,
             RoleConflict = found.RoleConflict,
+            TakesPaths = found.TakesPaths,
+            TellsPaths = found.TellsPaths,
         };
         return BgpFault.None;
     }
@@ -107,6 +118,7 @@ public sealed record OpenMessage(uint As, ushort HoldTimeSeconds, uint RouterId,
         }
 
         if (EnhancedRefresh) at += Capability(body[at..], CapabilityEnhancedRefresh, []);
+        if ((TakesPaths | TellsPaths) != BgpFamilies.None) at += WriteAddPath(body[at..]);
         if (Role != BgpRole.None) at += Capability(body[at..], CapabilityRole, [(byte)Role]);
         if (GracefulRestart is { } restart)
         {
@@ -125,6 +137,40 @@ public sealed record OpenMessage(uint As, ushort HoldTimeSeconds, uint RouterId,
         }
 
         return MessageWriter.Header(into, BgpMessageType.Open, BgpLimits.HeaderSize + at);
+    }
+
+    private int WriteAddPath(Span<byte> into)
+    {
+        // | AFI (2) | SAFI (1) | receive 1, send 2, both 3 | for each family
+        Span<byte> value = stackalloc byte[8];
+        int used = 0;
+        foreach (Wire.IpFamily family in (TakesPaths | TellsPaths).List())
+        {
+            value[used] = 0;
+            value[used + 1] = (byte)family;
+            value[used + 2] = 1;
+            value[used + 3] = (byte)(((TakesPaths & family.Flag()) != 0 ? AddPathReceive : 0) | ((TellsPaths & family.Flag()) != 0 ? AddPathSend : 0));
+            used += 4;
+        }
+
+        return Capability(into, CapabilityAddPath, value[..used]);
+    }
+
+    private static void ReadAddPath(ReadOnlySpan<byte> value, ref Found found)
+    {
+        for (; value.Length >= 4; value = value[4..])
+        {
+            BgpFamilies family = value switch
+            {
+                [0, 1, 1, ..] => BgpFamilies.V4,
+                [0, 2, 1, ..] => BgpFamilies.V6,
+                _ => BgpFamilies.None,
+            };
+
+            // Any other value than these three is ignored (RFC 7911 4).
+            if (value[3] is AddPathReceive or (AddPathReceive | AddPathSend)) found.TakesPaths |= family;
+            if (value[3] is AddPathSend or (AddPathReceive | AddPathSend)) found.TellsPaths |= family;
+        }
     }
 
     private static int Capability(Span<byte> into, byte code, ReadOnlySpan<byte> value)
@@ -159,6 +205,9 @@ public sealed record OpenMessage(uint As, ushort HoldTimeSeconds, uint RouterId,
                 case CapabilityEnhancedRefresh when value.Length == 0:
                     found.EnhancedRefresh = true;
                     break;
+                case CapabilityAddPath when value.Length % 4 == 0:
+                    ReadAddPath(value, ref found);
+                    break;
                 case CapabilityRole when value.Length == 1:
                     found.RoleConflict |= value[0] > (byte)BgpRole.Peer || (found.Role is { } earlier && earlier != (BgpRole)value[0]);
                     found.Role = (BgpRole)value[0];
@@ -167,7 +216,7 @@ public sealed record OpenMessage(uint As, ushort HoldTimeSeconds, uint RouterId,
                     // Several of them: the last one counts (RFC 4724 3).
                     found.GracefulRestart = Bgp.GracefulRestart.Read(value);
                     break;
-                case CapabilityMultiprotocol or CapabilityFourOctetAs or CapabilityRouteRefresh or CapabilityEnhancedRefresh or CapabilityGracefulRestart or CapabilityRole:
+                case CapabilityMultiprotocol or CapabilityFourOctetAs or CapabilityRouteRefresh or CapabilityEnhancedRefresh or CapabilityGracefulRestart or CapabilityRole or CapabilityAddPath:
                     return false;
                 default:
                     break;
@@ -190,6 +239,8 @@ public sealed record OpenMessage(uint As, ushort HoldTimeSeconds, uint RouterId,
         public GracefulRestart? GracefulRestart;
         public BgpRole? Role;
         public bool RoleConflict;
+        public BgpFamilies TakesPaths;
+        public BgpFamilies TellsPaths;
         public List<byte>? Codes;
     }
 }

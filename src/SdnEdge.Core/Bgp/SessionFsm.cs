@@ -144,6 +144,9 @@ public sealed record Negotiated(int HoldTimeSeconds, BgpFamilies Families, bool 
     /// <summary>Both let a NOTIFICATION end a session gracefully (RFC 8538); what must not be graceful is a hard reset.</summary>
     public bool GracefulNotification { get; init; }
 
+    /// <summary>Families of which the peer tells several paths to a prefix, each with an identifier (RFC 7911).</summary>
+    public BgpFamilies PathIds { get; init; }
+
     /// <summary>Families whose routes stay for a while when the session ends.</summary>
     public BgpFamilies Preserved => PeerRestart?.Families ?? BgpFamilies.None;
 }
@@ -555,6 +558,7 @@ public sealed class SessionFsm
         Negotiated = new Negotiated(connection.HoldSeconds, open.Families & _peer.Families, open.FourOctetAs, open.RouteRefresh, open.RouterId)
         {
             EnhancedRefresh = open.EnhancedRefresh,
+            PathIds = _peer.AddPath ? open.TellsPaths & open.Families & _peer.Families : BgpFamilies.None,
             PeerRestart = _peer.Restart == RestartMode.Off ? null : open.GracefulRestart,
             GracefulNotification = _peer.Restart != RestartMode.Off && open.GracefulRestart is { Notification: true },
         };

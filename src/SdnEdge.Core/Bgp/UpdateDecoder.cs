@@ -11,7 +11,13 @@ namespace SdnEdge.Core.Bgp;
 /// <param name="OurV4">Our own IPv4 address: no next hop. None: not checked.</param>
 /// <param name="OurV6">Our own IPv6 address: no next hop. None: not checked.</param>
 public readonly record struct UpdateContext(
-    bool FourOctetAs, bool External, uint PeerAs, BgpFamilies Families, IpAddress OurV4 = default, IpAddress OurV6 = default);
+    bool FourOctetAs, bool External, uint PeerAs, BgpFamilies Families, IpAddress OurV4 = default, IpAddress OurV6 = default)
+{
+    /// <summary>Families whose prefixes come with path identifiers (RFC 7911).</summary>
+    public BgpFamilies PathIds { get; init; }
+
+    internal bool HasPathIds(IpFamily family) => (PathIds & family.Flag()) != 0;
+}
 
 /// <summary>
 /// A decoded UPDATE. Spans point into the message. By <see cref="Action"/>: <see cref="FaultAction.SessionReset"/> - nothing
@@ -88,8 +94,8 @@ public sealed class UpdateDecoder(AttributeTable table, BgpFaultCounters counter
         if (attributes > body.Length - 4 - withdrawn) return Reset(BgpFault.UpdateLengths);
         update.Withdrawn = body.Slice(2, withdrawn);
         update.Nlri = body[(4 + withdrawn + attributes)..];
-        if (!NlriReader.IsWellFormed(update.Withdrawn, IpFamily.V4)) return Reset(BgpFault.WithdrawnSyntax);
-        if (!NlriReader.IsWellFormed(update.Nlri, IpFamily.V4)) return Reset(BgpFault.NlriSyntax);
+        if (!NlriReader.IsWellFormed(update.Withdrawn, IpFamily.V4, context.HasPathIds(IpFamily.V4))) return Reset(BgpFault.WithdrawnSyntax);
+        if (!NlriReader.IsWellFormed(update.Nlri, IpFamily.V4, context.HasPathIds(IpFamily.V4))) return Reset(BgpFault.NlriSyntax);
         if ((context.Families & BgpFamilies.V4) == 0 && (update.Withdrawn.Length > 0 || update.Nlri.Length > 0))
         {
             Note(ref update, BgpFault.FamilyNotNegotiated);
@@ -281,7 +287,7 @@ public sealed class UpdateDecoder(AttributeTable table, BgpFaultCounters counter
         int size = value[3];
         bool fits = family == IpFamily.V4 ? size == 4 : size is 16 or 32;
         ReadOnlySpan<byte> nlri = value[(5 + size)..];
-        if (!fits || !NlriReader.IsWellFormed(nlri, family)) return BgpFault.MpReachSyntax;
+        if (!fits || !NlriReader.IsWellFormed(nlri, family, context.HasPathIds(family))) return BgpFault.MpReachSyntax;
         update.MpFamily = family;
         update.MpNlri = nlri;
         update.MpNextHop = IpAddress.Read(family, value[4..]);
@@ -294,7 +300,7 @@ public sealed class UpdateDecoder(AttributeTable table, BgpFaultCounters counter
         if (value.Length < 3) return BgpFault.MpUnreachSyntax;
         IpFamily family = FamilyOf(value, context.Families);
         if (family == 0) return BgpFault.FamilyNotNegotiated;
-        if (!NlriReader.IsWellFormed(value[3..], family)) return BgpFault.MpUnreachSyntax;
+        if (!NlriReader.IsWellFormed(value[3..], family, context.HasPathIds(family))) return BgpFault.MpUnreachSyntax;
         update.MpWithdrawnFamily = family;
         update.MpWithdrawn = value[3..];
         return BgpFault.None;

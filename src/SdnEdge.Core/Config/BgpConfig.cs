@@ -78,6 +78,9 @@ public sealed record BgpPeerConfig(
     /// <summary>iBGP: a client of ours as route reflector (RFC 4456).</summary>
     public bool ReflectorClient { get; init; }
 
+    /// <summary>Several paths to a prefix are taken from the peer (RFC 7911).</summary>
+    public bool AddPath { get; init; }
+
     /// <summary>eBGP: what we are to the peer (RFC 9234).</summary>
     public BgpRole Role { get; init; } = BgpRole.None;
 

@@ -74,6 +74,7 @@ internal static class BgpConfigReader
         {
             ImportPolicy = import,
             ExportPolicy = export,
+            AddPath = item.Flag("addPath", false),
             ReflectorClient = item.Flag("routeReflectorClient", false),
             Role = item.Choice("role", BgpRole.None, ("provider", BgpRole.Provider), ("route-server", BgpRole.RouteServer),
                 ("route-server-client", BgpRole.RouteServerClient), ("customer", BgpRole.Customer), ("peer", BgpRole.Peer)),

@@ -77,7 +77,7 @@ internal sealed class FamilyRib<TKey>(LocRib owner) : IFamilyRib
         for (int i = 0; i < _paths.Slots; i++)
         {
             ref RoutePath<TKey> path = ref _paths[i];
-            if (!ReferenceEquals(path.Origin, origin) || (staleOnly && (path.Flags & PathFlags.Stale) == 0)) continue;
+            if (!ReferenceEquals(path.Origin?.Session, origin) || (staleOnly && (path.Flags & PathFlags.Stale) == 0)) continue;
             RemoveAt(i, now);
             removed++;
         }
@@ -91,7 +91,7 @@ internal sealed class FamilyRib<TKey>(LocRib owner) : IFamilyRib
         for (int i = 0; i < _paths.Slots; i++)
         {
             ref RoutePath<TKey> path = ref _paths[i];
-            if (!ReferenceEquals(path.Origin, origin)) continue;
+            if (!ReferenceEquals(path.Origin?.Session, origin)) continue;
             path.Flags |= PathFlags.Stale;
             marked++;
         }

@@ -30,6 +30,10 @@ public enum RouteSource : byte
 /// </summary>
 public sealed class RouteOrigin
 {
+    private readonly RouteOrigin? _session;
+    private uint _peerRouterId;
+    private bool _reflectorClient;
+
     /// <summary>Makes an origin.</summary>
     /// <param name="source">Kind of source.</param>
     /// <param name="name">Name for people: "static", "bgp 10.255.0.2", "migration m1".</param>
@@ -54,6 +58,16 @@ public sealed class RouteOrigin
         External = external;
     }
 
+    /// <summary>Makes the origin of one path identifier of a BGP peer (RFC 7911).</summary>
+    internal RouteOrigin(RouteOrigin session, uint pathId)
+        : this(RouteSource.Bgp, $"{session.Name} path {pathId}", session.Preference)
+    {
+        (Peer, PeerAs, External, _session) = (session.Peer, session.PeerAs, session.External, session);
+    }
+
+    /// <summary>BGP: the origin of the peer itself; of a path identifier the peer's, else this one.</summary>
+    public RouteOrigin Session => _session ?? this;
+
     /// <summary>Kind of source.</summary>
     public RouteSource Source { get; }
 
@@ -73,10 +87,18 @@ public sealed class RouteOrigin
     public bool External { get; }
 
     /// <summary>BGP: the peer's identifier from its OPEN; set when the session comes up, before routes are offered.</summary>
-    public uint PeerRouterId { get; set; }
+    public uint PeerRouterId
+    {
+        get => Session._peerRouterId;
+        set => Session._peerRouterId = value;
+    }
 
     /// <summary>BGP: the peer is a client of ours as route reflector (RFC 4456).</summary>
-    public bool ReflectorClient { get; set; }
+    public bool ReflectorClient
+    {
+        get => Session._reflectorClient;
+        set => Session._reflectorClient = value;
+    }
 
     /// <summary>Number of prefixes this origin offers now, in all VRFs.</summary>
     public int Prefixes => PrefixesV4 + PrefixesV6;
@@ -102,6 +124,7 @@ public sealed class RouteOrigin
     {
         if (family == IpFamily.V4) PrefixesV4 += change;
         else PrefixesV6 += change;
+        _session?.Count(family, change);
     }
 
     /// <summary>The name.</summary>

@@ -54,6 +54,7 @@ internal sealed class BgpDriver(PeState state, ControlLoop loop, bool restarting
                 Import = peer.ImportPolicy ?? Policy(peer.Import),
                 Export = peer.ExportPolicy ?? Policy(peer.Export),
                 ReflectorClient = peer.ReflectorClient,
+                AddPath = peer.AddPath,
                 Role = peer.Role,
                 StrictRole = peer.StrictRole,
                 LimitV4 = peer.LimitV4,
