@@ -9,8 +9,9 @@ public sealed unsafe partial class Forwarder
     private void Route(ref Packet p, ref PacketContext c, FibLeaf leaf)
     {
         RedirectGroup? group = leaf.Group;
-        if (group?.Order is not null && IsFlushMarker(p, c))
+        if ((c.Redirect is not null || group?.Order is not null) && IsFlushMarker(p, c))
         {
+            // Out of a redirect tunnel also where order is not kept: the source sends its last ones in any case.
             PuntConsumed(ref p, ref c, PuntReason.FlushMarker);
             return;
         }

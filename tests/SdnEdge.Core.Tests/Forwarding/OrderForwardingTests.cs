@@ -76,6 +76,17 @@ public sealed class OrderForwardingTests
     }
 
     [Fact]
+    public void A_marker_out_of_the_tunnel_is_taken_out_also_where_order_is_not_kept()
+    {
+        using Target t = new();
+        t.Group.Order = null;
+        t.Group.Release(t.Hold);
+        t.PollUntilIdle();
+        t.Marker(Ingress.C);
+        Assert.Empty(t.Rig.SiteDevice.Sent());
+    }
+
+    [Fact]
     public void Settling_the_group_delivers_as_it_comes()
     {
         using Target t = new();
