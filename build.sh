@@ -11,6 +11,7 @@ Usage: ./build.sh COMMAND [ARGUMENTS]
   demo  [OPTIONS]      build, then move a virtual server from data centre A to B under traffic
                        (--out DIR, --rate PPS, --blackout MS, --rtt MS, --no-hold, --keep)
   test  [FILTER]       build, then run every test; ends with "N passed, N failed, N skipped"
+  peers                build, try every cell of the matrix with FRR, BIRD, GoBGP, ExaBGP and OpenBGPD, and rewrite docs/peers.md
   bench [NAME] [ARGS]  build, then measure beside peers; without a name it lists what there is
   lab   ARGUMENTS      build, then `sdnedge lab ARGUMENTS` (deploy | destroy | inspect | exec | graph)
   format               put the code into the house's format
@@ -137,9 +138,13 @@ command="${1:-}"
 [ $# -gt 0 ] && shift
 case "$command" in
   build)  build ;;
-  demo)   need_sdk; need_root demo; install_packages "${LAB_PACKAGES[@]}"; build; exec artifacts/sdnedge demo "$@" ;;
+  demo)   need_sdk; need_root demo; install_packages "${LAB_PACKAGES[@]}"
+          case "$*" in *provider-frr*) install_packages frr bird2 ;; esac
+          build; exec artifacts/sdnedge demo "$@" ;;
   lab)    need_sdk; need_root lab; install_packages "${LAB_PACKAGES[@]}"; build; exec artifacts/sdnedge lab "$@" ;;
   test)   need_sdk; install_packages "${TEST_PACKAGES[@]}"; build; run_tests "$@" ;;
+  peers)  need_sdk; need_root peers; install_packages "${TEST_PACKAGES[@]}"; build
+          SDNEDGE_UPDATE_PEERS=1 dotnet test tests/SdnEdge.Router.Tests -c Release --no-build --nologo --filter FullyQualifiedName~MatrixTests ;;
   bench)  need_sdk; need_root bench; install_packages "${BENCH_PACKAGES[@]}"; build
           exec bench/SdnEdge.Benchmarks/bin/Release/net10.0/SdnEdge.Benchmarks "$@" ;;
   format) need_sdk; exec dotnet format SdnEdge.sln "$@" ;;

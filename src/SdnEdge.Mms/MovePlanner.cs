@@ -21,10 +21,11 @@ namespace SdnEdge.Mms;
 /// <param name="KeepOrder">True: ingress PEs send flush markers, and the target keeps order by them.</param>
 /// <param name="OrderBoundMs">Longest time that packets of an ingress wait at the target for its marker.</param>
 /// <param name="OthersHoldMs">How long packets of PEs that send no markers wait; 0 = they are delivered as they come.</param>
+/// <param name="OtherIngress">Clients also come by PEs that are not named, e.g. of other makes: the tunnel is proved idle by its counters.</param>
 public sealed record MoveRequest(
     string Server, string Vrf, IReadOnlyList<string> Prefixes, string SourcePe, string SourceSite, string SourcePort,
     string TargetPe, string TargetSite, string TargetPort, IReadOnlyList<string> Ingress, HoldOptions? Hold = null,
-    int BlackoutMs = 300, MoveTimeouts? Timeouts = null, bool KeepOrder = true, int OrderBoundMs = 1000, int OthersHoldMs = 0);
+    int BlackoutMs = 300, MoveTimeouts? Timeouts = null, bool KeepOrder = true, int OrderBoundMs = 1000, int OthersHoldMs = 0, bool OtherIngress = false);
 
 /// <summary>
 /// Makes a plan from a request: loopbacks, a fresh migration id, an epoch and a LOCAL_PREF higher than any in use, a free tunnel key.
@@ -58,7 +59,7 @@ public static class MovePlanner
             new MoveEnd(request.TargetPe, request.TargetSite, targetNode.RouterId, [.. request.Prefixes.Select(p => new MovingPrefix(p, request.TargetPort))]),
             [.. request.Ingress.Where(p => p != request.SourcePe && p != request.TargetPe)], FreeKey(epoch, await source.TunnelsAsync(cancel), await target.TunnelsAsync(cancel)),
             await LocalPrefAsync([source, target], request, cancel), request.Hold ?? new HoldOptions(), request.BlackoutMs, request.Timeouts ?? new MoveTimeouts(),
-            request.KeepOrder && request.Hold is not { Disabled: true } ? await OrderAsync(request, pes, sourceNode, cancel) : null);
+            request.KeepOrder && request.Hold is not { Disabled: true } ? await OrderAsync(request, pes, sourceNode, cancel) : null, request.OtherIngress);
     }
 
     // The source is an ingress too: of its own clients, and of all who have not moved when its tunnel goes.

@@ -6,6 +6,9 @@ internal static class LabFiles
     /// <summary>The Figure 1 lab.</summary>
     public static string Figure1 { get; } = Path.Combine(Root(), "topologies", "figure1.clab.yml");
 
+    /// <summary>Figure 1 in a provider network of FRR and BIRD.</summary>
+    public static string ProviderFrr { get; } = Path.Combine(Root(), "topologies", "provider-frr.clab.yml");
+
     private static string Root()
     {
         for (DirectoryInfo? at = new(AppContext.BaseDirectory); at is not null; at = at.Parent)

@@ -27,7 +27,8 @@ internal static class LabMoves
         return new MoveRequest(
             server, "default", [.. lab.Topology.Find(server)!.Server!.Addresses.Select(a => IpPrefix.Host(a.Address).ToString())],
             sourcePe, source.Name, sourcePort, targetPe, target.Name, targetPort,
-            [.. lab.Ingresses.Select(i => i.Pe).Distinct()], hold, blackoutMs, timeouts);
+            [.. lab.Ingresses.Select(i => i.Pe).Distinct().Where(pe => lab.Topology.Find(pe)!.Kind == NodeKind.SdnEdgePe)], hold, blackoutMs, timeouts,
+            OtherIngress: lab.Ingresses.Any(i => lab.Topology.Find(i.Pe)!.Kind != NodeKind.SdnEdgePe));
     }
 
     /// <summary>A client for each PE of the request.</summary>

@@ -106,7 +106,8 @@ internal sealed class DemoRun(DemoOptions options, DemoView view)
         {
             var request = new MoveRequest(
                 server, "default", [.. addresses.Select(a => IpPrefix.Host(a).ToString())], from.Pe!, from.Name, from.PePort!, to.Pe!, to.Name, to.PePort!,
-                [.. lab.Ingresses.Select(i => i.Pe)], new HoldOptions(Disabled: !options.Hold), options.BlackoutMs, KeepOrder: options.Order);
+                [.. lab.Ingresses.Select(i => i.Pe).Where(pes.ContainsKey)], new HoldOptions(Disabled: !options.Hold), options.BlackoutMs, KeepOrder: options.Order,
+                OtherIngress: lab.Ingresses.Any(i => !pes.ContainsKey(i.Pe)));
             MovePlan plan = await MovePlanner.PlanAsync(request, pes, DateTimeOffset.UtcNow, cancel);
             move = await new MoveDriver(pes, driver).RunAsync(plan, progress =>
             {
@@ -164,11 +165,17 @@ internal sealed class DemoRun(DemoOptions options, DemoView view)
             return stream with { FibFirstAtNs = moved.Min(), FibLastAtNs = moved.Max() };
         }
 
+        if (!pes.TryGetValue(stream.Pe, out PeClient? pe))
+        {
+            // A PE of another make tells nothing. Before it could hear of the new place its packets came by the tunnel.
+            return stream with { FibFirstAtNs = MoveFactsOf.From(move, null).AdvertiseSignalNs };
+        }
+
         long first = long.MaxValue;
         long last = 0;
         foreach (IpAddress address in addresses)
         {
-            RouteInfo? best = (await pes[stream.Pe].RoutesAsync("default", IpPrefix.Host(address).ToString(), cancel))
+            RouteInfo? best = (await pe.RoutesAsync("default", IpPrefix.Host(address).ToString(), cancel))
                 .FirstOrDefault(r => r.Best && r.Prefix == IpPrefix.Host(address).ToString());
             bool direct = best is not null && (best.Peer == move.Plan.Target.Loopback || best.NextHop == move.Plan.Target.Loopback);
             if (!direct)

@@ -277,7 +277,7 @@ public sealed class MoveFsm
     }
 
     // No traffic but that of ingress PEs whose markers have come was ever in the tunnel.
-    private bool MarkersSuffice => _plan.Order is not null && !_othersSeen && _byMarker.IsSupersetOf(_plan.Ingress);
+    private bool MarkersSuffice => _plan.Order is not null && !_plan.OtherIngress && !_othersSeen && _byMarker.IsSupersetOf(_plan.Ingress);
 
     private IReadOnlyList<MoveCommand> Finish(long now)
     {

@@ -51,9 +51,10 @@ public enum TeardownProof
 /// <param name="BlackoutMs">Least time between pause and resume; what a real server's final copy would take.</param>
 /// <param name="Timeouts">Bounds.</param>
 /// <param name="Order">How order is kept when ingress PEs take the direct path; null = it is not, and counters have to prove that the tunnel is empty.</param>
+/// <param name="OtherIngress">Traffic also comes by PEs that are not in <paramref name="Ingress"/>, e.g. of other makes: markers alone do not prove that the tunnel is empty.</param>
 public sealed record MovePlan(
     string Migration, long Epoch, string Server, string Vrf, MoveEnd Source, MoveEnd Target, IReadOnlyList<string> Ingress,
-    uint TunnelKey, uint LocalPref, HoldOptions Hold, int BlackoutMs, MoveTimeouts Timeouts, OrderOptions? Order = null);
+    uint TunnelKey, uint LocalPref, HoldOptions Hold, int BlackoutMs, MoveTimeouts Timeouts, OrderOptions? Order = null, bool OtherIngress = false);
 
 /// <summary>Where a move is. The values are in the order of a move that succeeds, then those of one that is given up.</summary>
 public enum MoveStage

@@ -74,6 +74,25 @@ public sealed class DemoTests : IDisposable
         Assert.NotEqual("markers", (string)report["tunnel"]!["proof"]!);
     }
 
+    /// <summary>Core and ingress PEs are FRR and BIRD: nobody sends flush markers there, so order is not kept at the last step, but nothing is lost.</summary>
+    [RootFact]
+    public void In_a_provider_network_of_FRR_and_BIRD_it_loses_nothing_and_the_tunnel_goes_when_it_is_quiet()
+    {
+        (int code, string output, JsonNode report) = Run("-t", LabFiles.ProviderFrr);
+        Assert.True(code == 0, output);
+        foreach (JsonNode? s in report["ingress"]!.AsArray().Concat(report["reverse"]!.AsArray()))
+        {
+            Assert.Equal((0, 0, 0), ((long)s!["lost"]!, (long)s["duplicated"]!, (long)s["reorderedSwitchToRelease"]!));
+            Assert.NotNull(s["directPathAfterMs"]);
+        }
+
+        Assert.Equal(["pe-c", "pe-d", "pe-e"], report["ingress"]!.AsArray().Select(s => (string)s!["name"]!));
+        Assert.All(report["ingress"]!.AsArray(), s => Assert.False((bool)s!["orderKept"]!));
+        Assert.True((long)report["order"]!["unordered"]! > 0, "their packets passed the gates and were counted");
+        Assert.Equal("quiet", (string)report["tunnel"]!["proof"]!);
+        Assert.Empty(report["residue"]!.AsArray());
+    }
+
     private (int Code, string Output, JsonNode Report) Run(params string[] more)
     {
         var start = new ProcessStartInfo(Path.Combine(AppContext.BaseDirectory, "sdnedge"))

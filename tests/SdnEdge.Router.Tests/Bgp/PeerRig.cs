@@ -54,6 +54,9 @@ internal sealed class PeerRig : IDisposable
 
     public static IpAddress Loopback4(int i) => IpAddress.FromV4(0x0AFF_0000u | (uint)i);
 
+    /// <summary>A session with the peer.</summary>
+    public static BgpPeerSettings Settings => new(Loopback4(3), 65000) { ConnectRetryMilliseconds = 500 };
+
     /// <summary>A speaker of ours at 10.255.0.{i}, with the peer at 10.255.0.3.</summary>
     /// <param name="i">Last number of the loopback: 1, 2, 4 or 5.</param>
     /// <param name="with">Changes the settings of the session.</param>
@@ -79,8 +82,7 @@ internal sealed class PeerRig : IDisposable
         _speakers.Add(host);
         host.Reach(Loopback4(3));
         host.Reach(TwoSpeakersTests.Loopback6(3));
-        var settings = new BgpPeerSettings(Loopback4(3), 65000) { ConnectRetryMilliseconds = 500 };
-        host.AddPeer(with is null ? settings : with(settings));
+        host.AddPeer(with is null ? Settings : with(Settings));
         return host;
     }
 

@@ -16,7 +16,7 @@ internal sealed partial class BirdPeer(PeerRig rig, PeerOptions options) : PeerD
 
     /// <summary>Starts it, also again after <see cref="PeerDaemon.Kill"/>.</summary>
     /// <param name="recover">As after a crash: it claims to have kept forwarding (-R).</param>
-    public void StartBird(bool recover = false)
+    private void StartBird(bool recover = false)
     {
         File.Delete(At("bird.ctl"));
         Main = Rig.StartDaemon(["/usr/sbin/bird", "-f", .. (string[])(recover ? ["-R"] : []), "-c", At("bird.conf"), "-s", At("bird.ctl"), "-P", At("bird.pid")]);
@@ -34,7 +34,7 @@ internal sealed partial class BirdPeer(PeerRig rig, PeerOptions options) : PeerD
             {
                 string protocol = head.Groups["protocol"].Value;
                 string from = protocol.StartsWith("pe", StringComparison.Ordinal) ? $"10.255.0.{protocol[2..]}" : "local";
-                paths.Add(new PeerPath(from, null, head.Groups["best"].Success, string.Empty, string.Empty, head.Groups["stale"].Success));
+                paths.Add(new PeerPath(from, null, head.Groups["best"].Success, string.Empty, string.Empty, IsKept(protocol)));
                 continue;
             }
 
@@ -53,6 +53,9 @@ internal sealed partial class BirdPeer(PeerRig rig, PeerOptions options) : PeerD
         return paths;
     }
 
+    // Of routes it keeps for a restarting neighbour BIRD says so where it shows the protocol.
+    private bool IsKept(string protocol) => Options.GracefulRestart && Birdc($"show protocols all {protocol}").Contains("Neighbor graceful restart active", StringComparison.Ordinal);
+
     public override void WithdrawOwn()
     {
         Birdc("disable own4");
@@ -63,6 +66,13 @@ internal sealed partial class BirdPeer(PeerRig rig, PeerOptions options) : PeerD
 
     public override void Cease(int i) => Birdc($"disable pe{i} \"maintenance\"");
 
+    public override void StartAgain()
+    {
+        StartBird(recover: true);
+    }
+
+    public override void Reset(int i) => Birdc($"enable pe{i}");
+
     /// <summary>Runs one command.</summary>
     public string Birdc(string command) => PeerRig.TryRun("birdc", "-s", At("bird.ctl"), command).Text;
 
@@ -70,21 +80,26 @@ internal sealed partial class BirdPeer(PeerRig rig, PeerOptions options) : PeerD
     {
         string rr = Options.Reflect ? "rr client; " : string.Empty;
         string graceful = Options.GracefulRestart ? "graceful restart on; graceful restart time 20;" : string.Empty;
-        string first = string.Concat((string?[])[
-            Options.Md5 is { } secret ? $"password \"{secret}\"; " : null, Options.Gtsm ? "ttl security on; " : null]);
-        string limit = Options.MaxPrefix is { } most ? $"receive limit {most} action restart; " : string.Empty;
+        string Guard(int i) => i switch
+        {
+            1 when Options.Md5 is { } secret => $"password \"{secret}\"; ",
+            2 when Options.Gtsm => "ttl security on; ",
+            _ => string.Empty,
+        };
+        string Limit(int i) => i == 4 && Options.MaxPrefix is { } most ? $"import limit {most} action disable; " : string.Empty;
         const string attributes =
             "{ bgp_med = 50; bgp_community.add((65000,100)); bgp_community.add((65000,200)); "
             + "bgp_large_community.add((65000,1,2)); bgp_ext_community.add((rt,65000,7)); }";
         string[] peers = [.. Internal.Select(i => $$"""
             protocol bgp pe{{i}} from edge {
-              neighbor 10.255.0.{{i}} as 65000; {{rr}}{{(i == 1 ? first : string.Empty)}}
-              ipv4 { {{(i == 1 ? limit : string.Empty)}}import all; export all; next hop address 10.255.0.3; next hop keep ibgp; };
-              ipv6 { {{(i == 1 ? limit : string.Empty)}}import all; export all; next hop address fd00:ff::3; next hop keep ibgp; };
+              neighbor 10.255.0.{{i}} as 65000; {{rr}}{{Guard(i)}}
+              ipv4 { {{Limit(i)}}import all; export all; next hop address 10.255.0.3; next hop keep ibgp; };
+              ipv6 { {{Limit(i)}}import all; export all; next hop address fd00:ff::3; next hop keep ibgp; };
             }
             """)];
         return $$"""
             router id 10.255.0.3;
+            graceful restart wait 5;
             protocol device { scan time 1; }
             protocol kernel { ipv4 { import all; export none; }; learn; scan time 1; }
             protocol kernel { ipv6 { import all; export none; }; learn; scan time 1; }
@@ -109,7 +124,7 @@ internal sealed partial class BirdPeer(PeerRig rig, PeerOptions options) : PeerD
             """;
     }
 
-    [GeneratedRegex(@"\[(?<protocol>[a-z0-9]+) [^\]]*\](?<best> \*)? \([0-9/?]+(?<stale>s)?\)")]
+    [GeneratedRegex(@"\[(?<protocol>[a-z0-9]+) [^\]]*\](?<best> \*)? \(")]
     private static partial Regex Head();
 
     [GeneratedRegex(@"^\s+BGP\.(?<name>[a-z_]+):(?<value>.*)$")]

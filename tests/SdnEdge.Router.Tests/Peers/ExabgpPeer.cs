@@ -29,6 +29,12 @@ internal sealed class ExabgpPeer(PeerRig rig, PeerOptions options) : PeerDaemon(
             exec cat <&3
             """);
         Write("exabgp.conf", Configuration());
+        StartExabgp();
+    }
+
+    private void StartExabgp()
+    {
+        File.Delete(At("told.json"));
         Main = Rig.StartDaemon(
             "env", "exabgp.daemon.user=root", "exabgp.daemon.drop=false", "exabgp.log.destination=stderr", "exabgp.api.cli=false",
             "exabgp.tcp.bind=10.255.0.3", "exabgp.tcp.port=179", "exabgp", At("exabgp.conf"));
@@ -69,6 +75,20 @@ internal sealed class ExabgpPeer(PeerRig rig, PeerOptions options) : PeerDaemon(
 
     public override void Cease(int i) => Command($"neighbor 10.255.0.{i} teardown 2");
 
+    /// <summary>Its helper programs go with it: nothing else runs in its namespace.</summary>
+    public override void Kill()
+    {
+        base.Kill();
+        foreach (string id in PeerRig.TryRun("ip", "netns", "pids", Rig.Theirs).Text.Split('\n', StringSplitOptions.RemoveEmptyEntries)) PeerRig.TryRun("kill", "-KILL", id);
+    }
+
+    public override void StartAgain()
+    {
+        StartExabgp();
+    }
+
+    public override void Reset(int i) => throw new NotSupportedException("ExaBGP has no limit of prefixes.");
+
     /// <summary>A command of its API.</summary>
     public void Command(string command) => File.AppendAllText(At("commands"), command + "\n");
 
@@ -107,14 +127,14 @@ internal sealed class ExabgpPeer(PeerRig rig, PeerOptions options) : PeerDaemon(
               adj-rib-in true;
               adj-rib-out true;
               {{(i == 1 && Options.Md5 is { } secret ? $"md5-password \"{secret}\";" : string.Empty)}}
-              {{(i == 1 && Options.Gtsm ? "outgoing-ttl 255; incoming-ttl 255;" : string.Empty)}}
+              {{(i == 2 && Options.Gtsm ? "outgoing-ttl 255; incoming-ttl 255;" : string.Empty)}}
               family { ipv4 unicast; ipv6 unicast; }
               capability { asn4 enable; route-refresh enable; extended-message enable; {{(Options.GracefulRestart ? "graceful-restart 20;" : string.Empty)}} }
               api { processes [ told ]; neighbor-changes; receive { parsed; open; update; notification; refresh; } }
               static {
                 route {{Own4}} next-hop 10.255.0.3 {{Attributes}};
                 route {{Own6}} next-hop fd00:ff::3 {{Attributes}};
-                {{(i == 2 ? Rich : string.Empty)}}
+                {{(i < 3 ? Rich : string.Empty)}}
               }
             }
             """;

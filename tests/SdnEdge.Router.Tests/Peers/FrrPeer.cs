@@ -19,8 +19,8 @@ internal sealed class FrrPeer(PeerRig rig, PeerOptions options) : PeerDaemon(rig
         StartBgpd();
     }
 
-    /// <summary>Starts bgpd alone: after <see cref="PeerDaemon.Kill"/>, which leaves zebra and the kernel's routes as they are.</summary>
-    public void StartBgpd()
+    // bgpd alone: zebra and the kernel's routes stay as they are.
+    private void StartBgpd()
     {
         File.Delete(At("bgpd.vty"));
         Main = Rig.StartDaemon(
@@ -56,6 +56,13 @@ internal sealed class FrrPeer(PeerRig rig, PeerOptions options) : PeerDaemon(rig
 
     public override void Cease(int i) => Vtysh("configure terminal", "router bgp 65000", $"neighbor 10.255.0.{i} shutdown message maintenance");
 
+    public override void StartAgain()
+    {
+        StartBgpd();
+    }
+
+    public override void Reset(int i) => Vtysh($"clear bgp 10.255.0.{i}");
+
     /// <summary>Runs commands one after the other in one vtysh.</summary>
     public string Vtysh(params string[] commands) =>
         PeerRig.TryRun("vtysh", ["--vty_socket", Rig.Folder, "--config_dir", Rig.Folder, "-d", "bgpd", .. commands.SelectMany(c => (string[])["-c", c])]).Text;
@@ -64,11 +71,11 @@ internal sealed class FrrPeer(PeerRig rig, PeerOptions options) : PeerDaemon(rig
     {
         string first = string.Join('\n', (string?[])[
             Options.Md5 is { } secret ? $" neighbor 10.255.0.1 password {secret}" : null,
-            Options.Gtsm ? " neighbor 10.255.0.1 ttl-security hops 2" : null,
-            Options.GracefulRestart ? " bgp graceful-restart\n bgp graceful-restart stalepath-time 20\n bgp graceful-restart restart-time 20" : null]);
+            Options.Gtsm ? " neighbor 10.255.0.2 ttl-security hops 1" : null,
+            Options.GracefulRestart ? " bgp graceful-restart\n bgp graceful-restart preserve-fw-state\n bgp graceful-restart restart-time 20" : null]);
         string both = string.Join('\n', (string?[])[
             Options.Reflect ? "  neighbor pe route-reflector-client" : null,
-            Options.MaxPrefix is { } limit ? $"  neighbor 10.255.0.1 maximum-prefix {limit} restart 1" : null]);
+            Options.MaxPrefix is { } limit ? $"  neighbor 10.255.0.4 maximum-prefix {limit}" : null]);
         return $"""
             frr defaults datacenter
             route-map own permit 10

@@ -17,14 +17,14 @@ internal sealed class GobgpPeer(PeerRig rig, PeerOptions options) : PeerDaemon(r
 
     /// <summary>Starts the daemon, without routes of its own.</summary>
     /// <param name="restarting">It tells its neighbours that it has restarted (RFC 4724, -r).</param>
-    public void StartGobgpd(bool restarting = false)
+    private void StartGobgpd(bool restarting = false)
     {
         Main = Rig.StartDaemon([
             "gobgpd", "-f", At("gobgpd.toml"), "-t", "toml", "--api-hosts", "127.0.0.1:50051", "-p", "--pprof-disable", .. (string[])(restarting ? ["-r"] : [])]);
         PeerRig.Await(() => Gobgp("neighbor"), t => t.Contains("10.255.0.1", StringComparison.Ordinal), "GoBGP is up");
     }
 
-    public void AnnounceOwn()
+    private void AnnounceOwn()
     {
         string[] attributes = ["med", "50", "community", "65000:100,65000:200", "large-community", "65000:1:2", "rt", "65000:7"];
         Gobgp(["global", "rib", "add", "-a", "ipv4", Own4.ToString(), "nexthop", "10.255.0.3", "origin", "igp", .. attributes]);
@@ -78,6 +78,14 @@ internal sealed class GobgpPeer(PeerRig rig, PeerOptions options) : PeerDaemon(r
 
     public override void Cease(int i) => Gobgp("neighbor", $"10.255.0.{i}", "shutdown", "--reason", "maintenance");
 
+    public override void StartAgain()
+    {
+        StartGobgpd(restarting: true);
+        AnnounceOwn();
+    }
+
+    public override void Reset(int i) => Gobgp("neighbor", $"10.255.0.{i}", "enable");
+
     /// <summary>Runs one command of its client.</summary>
     public string Gobgp(params string[] command) => InPeer(["gobgp", .. command]);
 
@@ -91,7 +99,7 @@ internal sealed class GobgpPeer(PeerRig rig, PeerOptions options) : PeerDaemon(r
                     [neighbors.afi-safis.config]
                       afi-safi-name = "{name}"
                 {(Options.GracefulRestart ? "    [neighbors.afi-safis.mp-graceful-restart.config]\n      enabled = true" : string.Empty)}
-                {(i == 1 && Options.MaxPrefix is { } limit ? $"    [neighbors.afi-safis.prefix-limit.config]\n      max-prefixes = {limit}" : string.Empty)}
+                {(i == 4 && Options.MaxPrefix is { } limit ? $"    [neighbors.afi-safis.prefix-limit.config]\n      max-prefixes = {limit}" : string.Empty)}
                 """;
             return $"""
                 [[neighbors]]
@@ -106,9 +114,9 @@ internal sealed class GobgpPeer(PeerRig rig, PeerOptions options) : PeerDaemon(r
                     connect-retry = 1
                     idle-hold-time-after-reset = 1
                 {(external ? "  [neighbors.ebgp-multihop.config]\n    enabled = true\n    multihop-ttl = 8" : string.Empty)}
-                {(i == 1 && Options.Gtsm ? "  [neighbors.ttl-security.config]\n    enabled = true\n    ttl-min = 254" : string.Empty)}
+                {(i == 2 && Options.Gtsm ? "  [neighbors.ttl-security.config]\n    enabled = true\n    ttl-min = 255" : string.Empty)}
                 {(!external && Options.Reflect ? "  [neighbors.route-reflector.config]\n    route-reflector-client = true\n    route-reflector-cluster-id = \"10.255.0.3\"" : string.Empty)}
-                {(Options.GracefulRestart ? "  [neighbors.graceful-restart.config]\n    enabled = true\n    restart-time = 20" : string.Empty)}
+                {(Options.GracefulRestart ? "  [neighbors.graceful-restart.config]\n    enabled = true\n    restart-time = 20\n    deferral-time = 3" : string.Empty)}
                 {family("ipv4-unicast")}
                 {family("ipv6-unicast")}
                 """;

@@ -15,7 +15,7 @@ internal sealed class OpenbgpdPeer(PeerRig rig, PeerOptions options) : PeerDaemo
     }
 
     /// <summary>Starts it, also again after <see cref="PeerDaemon.Kill"/>.</summary>
-    public void StartBgpd()
+    private void StartBgpd()
     {
         File.Delete(At("bgpd.sock"));
 
@@ -56,6 +56,13 @@ internal sealed class OpenbgpdPeer(PeerRig rig, PeerOptions options) : PeerDaemo
 
     public override void Cease(int i) => Bgpctl("neighbor", $"10.255.0.{i}", "down", "maintenance");
 
+    public override void StartAgain()
+    {
+        StartBgpd();
+    }
+
+    public override void Reset(int i) => Bgpctl("neighbor", $"10.255.0.{i}", "clear");
+
     /// <summary>Runs one command.</summary>
     public string Bgpctl(params string[] command) => PeerRig.TryRun("bgpctl", ["-s", At("bgpd.sock"), .. command]).Text;
 
@@ -70,8 +77,8 @@ internal sealed class OpenbgpdPeer(PeerRig rig, PeerOptions options) : PeerDaemo
               announce IPv6 unicast
               {{(i == 5 ? "multihop 8" : Options.Reflect ? "route-reflector" : string.Empty)}}
               {{(i == 1 && Options.Md5 is { } secret ? $"tcp md5sig password {secret}" : string.Empty)}}
-              {{(i == 1 && Options.Gtsm ? "ttl-security yes" : string.Empty)}}
-              {{(i == 1 && Options.MaxPrefix is { } limit ? $"max-prefix {limit} restart 1" : string.Empty)}}
+              {{(i == 2 && Options.Gtsm ? "ttl-security yes" : string.Empty)}}
+              {{(i == 4 && Options.MaxPrefix is { } limit ? $"max-prefix {limit}" : string.Empty)}}
             }
             """;
         return $$"""

@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Text.Json;
 using SdnEdge.Core.Wire;
 using SdnEdge.Router.Tests.Bgp;
+using Xunit;
 
 namespace SdnEdge.Router.Tests.Peers;
 
@@ -23,10 +24,10 @@ internal sealed record PeerOptions
     /// <summary>TCP-MD5 secret (RFC 2385) of the session with 10.255.0.1; null for none.</summary>
     public string? Md5 { get; init; }
 
-    /// <summary>The session with 10.255.0.1 demands a TTL of 255 (RFC 5082), one hop.</summary>
+    /// <summary>The session with 10.255.0.2 demands a TTL of 255 (RFC 5082).</summary>
     public bool Gtsm { get; init; }
 
-    /// <summary>Prefixes accepted from 10.255.0.1 before the session is ended; null for no limit.</summary>
+    /// <summary>Prefixes of one family accepted from 10.255.0.4 before the session is ended; null for no limit.</summary>
     public int? MaxPrefix { get; init; }
 
     /// <summary>Graceful restart (RFC 4724) as restarter and helper, where the peer has it.</summary>
@@ -46,9 +47,6 @@ internal abstract class PeerDaemon(PeerRig rig, PeerOptions options)
     public static readonly IpPrefix Own4 = IpPrefix.Parse("10.2.3.0/24");
     public static readonly IpPrefix Own6 = IpPrefix.Parse("fd00:2:3::/64");
 
-    /// <summary>The makes, as the matrix names them.</summary>
-    public static readonly string[] Makes = ["frr", "bird", "gobgp", "exabgp", "openbgpd"];
-
     protected PeerRig Rig { get; } = rig;
 
     protected PeerOptions Options { get; } = options;
@@ -57,6 +55,21 @@ internal abstract class PeerDaemon(PeerRig rig, PeerOptions options)
 
     /// <summary>Numbers of our speakers that are its iBGP neighbours.</summary>
     protected static IEnumerable<int> Internal => [1, 2, 4];
+
+    /// <summary>Name and version, as the program itself says it.</summary>
+    public static string NameOf(string make)
+    {
+        (string name, string[] command) = make switch
+        {
+            "frr" => ("FRR", (string[])["/usr/lib/frr/bgpd", "--version"]),
+            "bird" => ("BIRD", ["/usr/sbin/bird", "--version"]),
+            "gobgp" => ("GoBGP", ["gobgpd", "--version"]),
+            "exabgp" => ("ExaBGP", ["exabgp", "--version"]),
+            _ => ("OpenBGPD", ["/usr/sbin/bgpd", "-V"]),
+        };
+        string said = PeerRig.TryRun(command[0], command[1..]).Text;
+        return $"{name} {System.Text.RegularExpressions.Regex.Match(said, "[0-9]+\\.[0-9.]*[0-9]").Value}";
+    }
 
     public static PeerDaemon Make(string make, PeerRig rig, PeerOptions? options = null)
     {
@@ -87,15 +100,22 @@ internal abstract class PeerDaemon(PeerRig rig, PeerOptions options)
     /// <summary>Ends the session with our speaker i by a NOTIFICATION: cease.</summary>
     public abstract void Cease(int i);
 
+    /// <summary>Lets the session with our speaker i start again, after the peer had ended it for too many prefixes.</summary>
+    public abstract void Reset(int i);
+
     /// <summary>What failure messages should show.</summary>
     public override string ToString() => Rig.Said;
 
     /// <summary>Ends it without a word to anybody.</summary>
     public virtual void Kill()
     {
+        // With a bound: what it has started may hold its output open.
         Main!.Kill();
-        Main.WaitForExit();
+        Assert.True(Main.WaitForExit(5000), "it ends when killed");
     }
+
+    /// <summary>Starts it again after <see cref="Kill"/>, as one whose forwarding has gone on (RFC 4724), where it can claim that.</summary>
+    public abstract void StartAgain();
 
     protected string At(string file) => Path.Combine(Rig.Folder, file);
 

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Globalization;
+using System.Net.Sockets;
 using SdnEdge.Core.Bgp;
 using SdnEdge.Core.Wire;
 using SdnEdge.Router.Tests.Bgp;
@@ -19,7 +20,7 @@ internal sealed class PeerSession : IDisposable
 
     private readonly Process _tcpdump;
 
-    public PeerSession(string make, PeerOptions? options = null, Func<BgpPeerSettings, BgpPeerSettings>? withA = null)
+    public PeerSession(string make, PeerOptions? options = null, Func<BgpPeerSettings, BgpPeerSettings>? withA = null, List<Socket>? socketsOfA = null)
     {
         Rig = new PeerRig();
         try
@@ -27,7 +28,7 @@ internal sealed class PeerSession : IDisposable
             Capture = Path.Combine(Rig.Folder, "session.pcap");
             _tcpdump = Rig.Start(Rig.Ours, "tcpdump", "-i", "veth0", "-U", "--immediate-mode", "-s", "0", "-Z", "root", "-w", Capture, "tcp port 179");
             PeerRig.Await(() => File.Exists(Capture) ? "up" : Rig.Said, t => t == "up", "tcpdump is up");
-            A = Rig.AddSpeaker(1, withA);
+            A = Rig.AddSpeaker(1, withA, sockets: socketsOfA);
             Peer = PeerDaemon.Make(make, Rig, options);
             Peer.Start();
         }
@@ -64,13 +65,18 @@ internal sealed class PeerSession : IDisposable
             $"{prefix}: {what}\n{Peer}\n", seconds);
     }
 
-    /// <summary>Waits for something on the wire.</summary>
-    public void AwaitOnWire(Func<IReadOnlyList<CapturedMessage>, bool> right, string what) => PeerRig.Await(
+    /// <summary>Waits for BGP messages on the wire.</summary>
+    public void AwaitOnWire(Func<IReadOnlyList<CapturedMessage>, bool> right, string what) => AwaitCapture(() => right(BgpCapture.Messages(Capture)), what);
+
+    /// <summary>Waits for connections, also failed ones.</summary>
+    public void AwaitStreams(Func<IReadOnlyList<TcpStream>, bool> right, string what) => AwaitCapture(() => right(BgpCapture.Streams(Capture)), what);
+
+    private void AwaitCapture(Func<bool> right, string what) => PeerRig.Await(
         () =>
         {
             try
             {
-                return right(BgpCapture.Messages(Capture)) ? "seen" : "not seen";
+                return right() ? "seen" : "not seen";
             }
             catch (InvalidDataException e)
             {
@@ -78,7 +84,7 @@ internal sealed class PeerSession : IDisposable
                 return e.Message;
             }
         },
-        text => text == "seen", what);
+        text => text == "seen", what, 20);
 
     /// <summary>Ends the recording; what it holds does not change any more.</summary>
     public void StopCapture()

@@ -97,7 +97,7 @@ internal static class TsharkView
 
         Set(view, "codes", string.Join(' ', codes));
         bool nothing = !view.ContainsKey("withdrawn") && !view.ContainsKey("nlri") && !view.ContainsKey("unreach") && !view.ContainsKey("reach");
-        if (nothing && codes.Count == 0) view["end"] = "ipv4";
+        if (view["length"] == "23") view["end"] = "ipv4"; // a header and two lengths of zero, no more (RFC 4724 2)
         if (nothing && codes.SetEquals([15])) view["end"] = First(message, "bgp.update.path_attribute.mp_unreach_nlri.afi") == "1" ? "ipv4" : "ipv6";
     }
 
