@@ -16,7 +16,7 @@ public sealed partial class BgpEngine
     private readonly BgpExport _export;
     private readonly UpdateEncoder _encoder = new();
     private readonly Dictionary<IpPrefix, PathAttributes> _own = [];
-    private readonly IpPrefix[] _taken = new IpPrefix[TakeAtOnce];
+    private IpPrefix[] _taken = [];
 
     /// <summary>Prefixes advertised as our own, with their attributes.</summary>
     public IReadOnlyDictionary<IpPrefix, PathAttributes> Own => _own;
@@ -78,6 +78,7 @@ public sealed partial class BgpEngine
         while (table.Waiting > 0)
         {
             if (_wire.Unsent(peer, side) >= SendWindow) return false;
+            if (_taken.Length < TakeAtOnce && _taken.Length < table.Waiting) _taken = new IpPrefix[Math.Min(TakeAtOnce, (int)System.Numerics.BitOperations.RoundUpToPowerOf2((uint)table.Waiting))];
             int count = table.Take(_taken, out PathAttributes? attributes);
             ReadOnlySpan<IpPrefix> prefixes = _taken.AsSpan(0, count);
             while (prefixes.Length > 0)

@@ -93,7 +93,12 @@ public sealed class MoveFsm
                 return TimedOut(now);
             case DeadlineReached when now >= _wake:
                 _wake = long.MaxValue;
-                return Stage == MoveStage.Blackout ? Enter(MoveStage.Resume, now) : Act();
+                return Stage switch
+                {
+                    MoveStage.Blackout => Enter(MoveStage.Resume, now),
+                    MoveStage.LastPacket when _plan.Order is null => Enter(MoveStage.TeardownTarget, now),
+                    _ => Act(),
+                };
             case SignalTaken taken when Expects(taken.Pe, taken.Reply.Signal):
                 return Taken(now);
             case SignalRefused refused when Expects(refused.Pe, refused.Signal):
@@ -159,8 +164,22 @@ public sealed class MoveFsm
                 if (_plan.Order is null) _due.UnionWith(_plan.Ingress);
                 else _due.Add(_plan.Target.Pe);
                 break;
+            case MoveStage.AbortTarget when _switchSent && _residue is null:
+                // What the source sent before it switched back is in the tunnel still: the target gives its hold back, and the
+                // tunnel up, when that is through.
+                _stageDeadline += _plan.Timeouts.Quiet * Ms;
+                _wake = now + (_plan.Timeouts.Quiet * Ms);
+                return [];
             case MoveStage.LastPacket:
-                if (_plan.Order is null) return Enter(MoveStage.TeardownTarget, now);
+                if (_plan.Order is null)
+                {
+                    // The last packets from the source's own site may be on their way still, and no marker says when they are
+                    // through: the quiet time is longer than the way.
+                    _stageDeadline = long.MaxValue;
+                    _wake = now + (_plan.Timeouts.Quiet * Ms);
+                    return [];
+                }
+
                 _due.Add(_plan.Target.Pe);
                 break;
             case MoveStage.Blackout:

@@ -1,3 +1,6 @@
+using System.Collections.Concurrent;
+using System.Diagnostics;
+using SdnEdge.Core.Api;
 using SdnEdge.Core.Migration;
 using SdnEdge.Testing.Simulation;
 using Xunit;
@@ -7,7 +10,7 @@ namespace SdnEdge.Core.Tests.Simulation;
 
 /// <summary>
 /// Ten thousand seeded runs of moves among many PEs. More: <c>./build.sh bench simulate --runs 1000000</c>; one again, told
-/// in full: <c>./build.sh bench simulate --seed N</c>.
+/// in full: <c>./build.sh bench simulate --seed N --runs 1</c>.
 /// </summary>
 public sealed class MoveSimulationTests(ITestOutputHelper output)
 {
@@ -15,27 +18,74 @@ public sealed class MoveSimulationTests(ITestOutputHelper output)
     public void Ten_thousand_runs_hold_the_invariants()
     {
         const int Runs = 10_000;
-        var outcomes = new Dictionary<MoveOutcome, int>();
-        long delivered = 0, excused = 0, events = 0;
-        for (ulong seed = 1; seed <= Runs; seed++)
+        var results = new ConcurrentBag<SimResult>();
+        var wrong = new ConcurrentBag<string>();
+        Parallel.For(1, Runs + 1, (seed, loop) =>
         {
-            SimResult result = MoveSimulation.Run(seed);
-            Assert.True(result.Wrong is null, $"seed {seed}: {result.Wrong} ({result.Text})");
-            foreach (MoveOutcome outcome in result.Outcomes) outcomes[outcome] = outcomes.GetValueOrDefault(outcome) + 1;
-            delivered += result.Probes.Delivered;
-            excused += result.Probes.Excused;
-            events += result.Events;
-        }
+            SimResult result = MoveSimulation.Run((ulong)seed);
+            results.Add(result);
+            if (result.Wrong is null) return;
+            wrong.Add($"seed {seed}: {result.Wrong} ({result.Text})");
+            loop.Stop();
+        });
+        Assert.Empty(wrong);
 
-        output.WriteLine($"{string.Join(", ", outcomes)}; {delivered} packets delivered, {excused} drops excused, {events / Runs} events a run");
+        var outcomes = results.SelectMany(r => r.Outcomes).CountBy(o => o).ToDictionary();
+        long delivered = results.Sum(r => r.Probes.Delivered), excused = results.Sum(r => r.Probes.Excused);
+        output.WriteLine($"{string.Join(", ", outcomes)}; {delivered} packets delivered, {excused} drops excused, {results.Average(r => r.Events):0} events a run");
         Assert.True(outcomes[MoveOutcome.Moved] > Runs / 2, $"{outcomes[MoveOutcome.Moved]} moved");
         Assert.True(outcomes[MoveOutcome.RolledBack] > Runs / 100, $"{outcomes[MoveOutcome.RolledBack]} rolled back");
-        Assert.InRange(excused, 1, delivered / 10);
+        Assert.InRange(excused, 1, delivered / 5);
     }
 
     [Fact]
     public void A_run_is_the_same_whenever_it_is_made()
     {
-        for (ulong seed = 1; seed < 20; seed++) Assert.Equal(MoveSimulation.Run(seed).ToString(), MoveSimulation.Run(seed).ToString());
+        for (ulong seed = 1; seed < 20; seed++)
+        {
+            SimResult first = MoveSimulation.Run(seed), second = MoveSimulation.Run(seed);
+            Assert.Equal((first.Wrong, first.Text, first.Events, first.Probes), (second.Wrong, second.Text, second.Events, second.Probes));
+        }
+    }
+
+    [Fact]
+    public void Sixty_four_ingress_PEs_take_the_direct_path_within_the_one_way_delay_and_20_ms()
+    {
+        const int Ingress = 64;
+        var world = new SimWorld(64);
+        var net = new SimNet(world, Ingress + 2, maxDelayMs: 75, jitterPerMille: 0, lossPerMille: 0);
+        for (int pe = 0; pe < net.Size; pe++)
+        {
+            for (int end = 0; end < 2; end++)
+            {
+                if (pe == end) continue;
+                net.Pes[pe].AddPeer(end, passive: false);
+                if (pe > 1) net.Pes[end].AddPeer(pe, passive: true);
+            }
+        }
+
+        net.Pes[0].Configure(100);
+        while (!Array.TrueForAll(net.Pes, p => p.Route == 0) && world.Step(60_000 * SimWorld.Ms)) { }
+        Assert.All(net.Pes, p => Assert.Equal(0, p.Route));
+        var prepare = new SignalRequest(1, MigrationRole.Target, "default", [new MovingPrefix(SimNet.Server.ToString(), "dc")], "10.255.0.1", 7, new HoldOptions());
+        Assert.Null(net.Pes[1].Signal("m", SignalKind.Prepare, prepare).Refusal);
+        Assert.Null(net.Pes[1].Signal("m", SignalKind.Release, new SignalRequest(1)).Refusal);
+
+        // Simulated time of the network, and all the time the code took, as if one machine had done it for all.
+        long advertised = world.Now, watch = Stopwatch.GetTimestamp();
+        Assert.Null(net.Pes[1].Signal("m", SignalKind.Advertise, new SignalRequest(1, LocalPref: 200)).Refusal);
+        var direct = new long?[net.Size];
+        do
+        {
+            for (int pe = 2; pe < net.Size; pe++)
+            {
+                if (net.Pes[pe].Route == 1) direct[pe] ??= world.Now - advertised + (long)Stopwatch.GetElapsedTime(watch).TotalNanoseconds - net.LeastDelay(1, pe);
+            }
+        }
+        while (direct.Skip(2).Any(d => d is null) && world.Step(advertised + (1_000 * SimWorld.Ms)));
+
+        double[] over = [.. direct.Skip(2).Select(d => d is { } late ? late / 1e6 : double.PositiveInfinity).Order()];
+        output.WriteLine($"beyond the one-way delay: median {over[Ingress / 2]:0.00} ms, most {over[^1]:0.00} ms");
+        Assert.InRange(over[^1], 0, 20);
     }
 }

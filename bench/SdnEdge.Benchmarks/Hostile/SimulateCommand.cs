@@ -1,0 +1,56 @@
+using System.Diagnostics;
+using System.Globalization;
+using SdnEdge.Core.Migration;
+using SdnEdge.Testing.Simulation;
+
+namespace SdnEdge.Benchmarks.Hostile;
+
+/// <summary>The long run of the simulation of moves among many PEs, and the replay of one run.</summary>
+internal static class SimulateCommand
+{
+    private const string Usage =
+        """
+        usage: bench simulate [--runs N] [--seed S]
+          --runs N   so many runs (100000), with seeds S, S+1, ...
+          --seed S   first seed (1); a failure is replayed by --seed SEED --runs 1
+        """;
+
+    public static int Run(string[] args)
+    {
+        long runs = 100_000, seed = 1;
+        for (int i = 0; i < args.Length; i += 2)
+        {
+            bool right = i + 1 < args.Length && args[i] switch
+            {
+                "--runs" => long.TryParse(args[i + 1], NumberStyles.None, CultureInfo.InvariantCulture, out runs),
+                "--seed" => long.TryParse(args[i + 1], NumberStyles.None, CultureInfo.InvariantCulture, out seed),
+                _ => false,
+            };
+            if (right) continue;
+            Console.Error.WriteLine($"bench simulate: cannot make sense of '{args[i]}'\n{Usage}");
+            return 2;
+        }
+
+        long started = Stopwatch.GetTimestamp();
+        long failures = 0, delivered = 0, excused = 0, events = 0, done = 0;
+        var outcomes = new long[Enum.GetValues<MoveOutcome>().Length];
+        Parallel.For(0, runs, (n, loop) =>
+        {
+            SimResult result = MoveSimulation.Run((ulong)(seed + n));
+            Interlocked.Add(ref delivered, result.Probes.Delivered);
+            Interlocked.Add(ref excused, result.Probes.Excused);
+            Interlocked.Add(ref events, result.Events);
+            foreach (MoveOutcome outcome in result.Outcomes) Interlocked.Increment(ref outcomes[(int)outcome]);
+            long so = Interlocked.Increment(ref done);
+            if (runs == 1 || result.Wrong is not null) Console.WriteLine($"--seed {seed + n}: {result.Wrong ?? "all invariants held"} ({result.Text})");
+            if (so % 20_000 == 0) Console.WriteLine($"{so,12} runs, {so / Stopwatch.GetElapsedTime(started).TotalSeconds,8:0} a second, {Interlocked.Read(ref failures)} failures");
+            if (result.Wrong is not null && Interlocked.Increment(ref failures) == 10) loop.Stop();
+        });
+
+        double seconds = Stopwatch.GetElapsedTime(started).TotalSeconds;
+        Console.WriteLine($"{done} runs from seed {seed} in {seconds:0.0} s, {done / seconds:0} a second, {events / Math.Max(1, done)} events a run");
+        Console.WriteLine($"moves: {string.Join(", ", Enum.GetValues<MoveOutcome>().Where(o => outcomes[(int)o] > 0).Select(o => $"{outcomes[(int)o]} {o}"))}; packets delivered {delivered}, dropped while a fault excused it {excused}");
+        Console.WriteLine(failures == 0 ? "no failure" : $"{failures} failures");
+        return failures == 0 ? 0 : 1;
+    }
+}
