@@ -315,7 +315,7 @@ public sealed class MoveFsm
         }
 
         if (Stage == MoveStage.DirectPath && seen.Pe == _plan.Target.Pe) return MarkersSeen(seen.Info, now);
-        if (Stage == MoveStage.LastPacket && seen.Pe == _plan.Target.Pe)
+        if (Stage == MoveStage.LastPacket && _plan.Order is not null && seen.Pe == _plan.Target.Pe)
         {
             if (seen.Info?.Order is not { } order || order.Gates.Any(g => g.Ingress == _plan.Source.Pe && !g.Proved)) return Retry(seen.Pe, now, _plan.Timeouts.PollMarkers);
             if (MarkersSuffice) Proof = TeardownProof.Markers;
