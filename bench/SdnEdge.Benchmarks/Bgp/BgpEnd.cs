@@ -48,7 +48,7 @@ internal sealed class BgpEnd : IDisposable
             catch (Exception e) when (e is SocketException or AggregateException or IOException)
             {
                 socket.Dispose();
-                if (Monotonic.Now > end) throw new InvalidOperationException($"no session from {from} with {to} within 60 s: {e.GetBaseException().Message}");
+                if (Monotonic.Now > end) throw new InvalidOperationException($"no session from {from} with {to} within 60 s: {e.GetBaseException().Message}", e);
                 Thread.Sleep(50);
             }
         }

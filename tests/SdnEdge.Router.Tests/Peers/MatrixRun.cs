@@ -17,7 +17,8 @@ internal sealed class MatrixRun(string make, bool reflect, bool whole)
     private readonly Dictionary<string, Answer> _answers = [];
     private readonly List<string> _failures = [];
 
-    private PeerSession? _session;
+    // Where the session at hand is captured: kept when a cell fails.
+    private string _capture = "";
 
     /// <summary>What went wrong, by feature.</summary>
     public IReadOnlyList<string> Failures => _failures;
@@ -34,11 +35,26 @@ internal sealed class MatrixRun(string make, bool reflect, bool whole)
             return _answers;
         }
 
-        using (_session = new PeerSession(make, new PeerOptions { Reflect = reflect })) Common(_session);
+        using (var session = new PeerSession(make, new PeerOptions { Reflect = reflect }))
+        {
+            _capture = session.Capture;
+            Common(session);
+        }
+
         if (!whole) return _answers;
-        using (_session = new PeerSession(make, new PeerOptions { Reflect = reflect, Md5 = "swordfish", Gtsm = true, MaxPrefix = 3 }, WrongPassword)) Guarded(_session);
+        using (var session = new PeerSession(make, new PeerOptions { Reflect = reflect, Md5 = "swordfish", Gtsm = true, MaxPrefix = 3 }, WrongPassword))
+        {
+            _capture = session.Capture;
+            Guarded(session);
+        }
+
         var sockets = new List<Socket>();
-        using (_session = new PeerSession(make, new PeerOptions { Reflect = reflect, GracefulRestart = true }, s => s with { Restart = RestartMode.Full }, sockets)) Restarts(_session, sockets);
+        using (var session = new PeerSession(make, new PeerOptions { Reflect = reflect, GracefulRestart = true }, s => s with { Restart = RestartMode.Full }, sockets))
+        {
+            _capture = session.Capture;
+            Restarts(session, sockets);
+        }
+
         return _answers;
     }
 
@@ -314,7 +330,7 @@ internal sealed class MatrixRun(string make, bool reflect, bool whole)
             _answers[feature] = new Answer(Verdict.No);
             string kept = Path.Combine(CaptureTests.Root(), "artifacts", "peers", $"{make}-{(reflect ? "reflector" : "ingress")}-{feature}.pcap");
             Directory.CreateDirectory(Path.GetDirectoryName(kept)!);
-            File.Copy(_session!.Capture, kept, overwrite: true);
+            File.Copy(_capture, kept, overwrite: true);
             _failures.Add($"{feature}: {e.Message} (the session is recorded in {kept})");
         }
     }
