@@ -32,56 +32,78 @@ internal interface IAdjRibOut
     void Forget(IpPrefix prefix);
 }
 
-/// <inheritdoc cref="IAdjRibOut"/>
+/// <summary>
+/// One entry a prefix: the attributes it was told with, and in its mark what it waits for. A group's queue names entries by
+/// number; a name whose entry waits for something else by now is passed over.
+/// </summary>
 internal sealed class AdjRibOut<TKey> : IAdjRibOut
     where TKey : struct, IPrefixKey<TKey>
 {
-    private readonly Dictionary<TKey, PathAttributes> _sent = [];
-    private readonly Dictionary<TKey, PathAttributes?> _waiting = [];
+    // A mark is the number of the group waited in, 0: none. The peer has asked to be told again and has not been told yet:
+    // it goes out although it is what was told.
+    private const int Again = 1 << 30;
+    private const int SpareGroups = 64;
+    private const int SpareKeys = 1024;
+
+    private readonly PrefixTable<TKey, Told> _table = new();
     private readonly Dictionary<PathAttributes, Group> _groups = [];
     private readonly Queue<Group> _order = new();
-
-    // What the peer has asked to be told again and has not been told yet: it goes out although it is what was told.
-    private readonly HashSet<TKey> _again = [];
+    private readonly List<Group?> _byNumber = [null];
+    private readonly Stack<Group> _spare = new();
     private Group? _withdrawals;
+    private Group? _last;
 
-    public int Sent => _sent.Count;
+    public int Sent { get; private set; }
 
-    public int Waiting => _waiting.Count;
+    public int Waiting { get; private set; }
 
     public void Set(IpPrefix prefix, PathAttributes? attributes)
     {
         TKey key = TKey.From(prefix);
-        PathAttributes? told = _sent.GetValueOrDefault(key);
-        if (ReferenceEquals(told, attributes) && !_again.Contains(key))
+        int index = attributes is null ? _table.Find(key) : _table.FindOrAdd(key, out _);
+        if (index < 0) return;
+        PathAttributes? told = _table[index].Attributes;
+        ref int mark = ref _table.Mark(index);
+        int number = mark & ~Again;
+        if (ReferenceEquals(told, attributes) && (mark & Again) == 0)
         {
-            _waiting.Remove(key);
+            if (number != 0) Waiting--;
+            mark = 0;
+            if (told is null) _table.Remove(index);
             return;
         }
 
-        ref PathAttributes? waiting = ref System.Runtime.InteropServices.CollectionsMarshal.GetValueRefOrAddDefault(_waiting, key, out bool exists);
-        if (exists && ReferenceEquals(waiting, attributes)) return;
-        waiting = attributes;
-        GroupOf(attributes).Keys.Enqueue(key);
+        if (number != 0 && ReferenceEquals(_byNumber[number]!.Attributes, attributes)) return;
+        if (number == 0) Waiting++;
+        mark = (mark & Again) | Enqueue(attributes, index);
     }
 
     public void Resend()
     {
-        foreach ((TKey key, PathAttributes attributes) in _sent)
+        for (int i = 0; i < _table.End; i++)
         {
-            _again.Add(key);
-            if (_waiting.TryAdd(key, attributes)) GroupOf(attributes).Keys.Enqueue(key);
+            if (_table[i].Attributes is not { } attributes) continue;
+            ref int mark = ref _table.Mark(i);
+            if ((mark & ~Again) == 0)
+            {
+                Waiting++;
+                mark = Enqueue(attributes, i);
+            }
+
+            mark |= Again;
         }
     }
 
     public void Clear()
     {
-        _sent.Clear();
-        _waiting.Clear();
-        _again.Clear();
+        _table.Clear();
         _groups.Clear();
         _order.Clear();
-        _withdrawals = null;
+        _byNumber.Clear();
+        _byNumber.Add(null);
+        _spare.Clear();
+        _withdrawals = _last = null;
+        Sent = Waiting = 0;
     }
 
     public int Take(Span<IpPrefix> into, out PathAttributes? attributes)
@@ -90,52 +112,90 @@ internal sealed class AdjRibOut<TKey> : IAdjRibOut
         while (_order.TryPeek(out Group? group))
         {
             int count = 0;
-            while (count < into.Length && group.Keys.TryDequeue(out TKey key))
-            {
-                // A key whose wish has changed since stands in another group too, or waits no more.
-                if (!_waiting.TryGetValue(key, out PathAttributes? wish) || !ReferenceEquals(wish, group.Attributes)) continue;
-                _waiting.Remove(key);
-                _again.Remove(key);
-                if (wish is null) _sent.Remove(key);
-                else _sent[key] = wish;
-                into[count++] = key.ToPrefix();
-            }
-
-            if (group.Keys.Count == 0)
-            {
-                _order.Dequeue();
-                if (group.Attributes is null) _withdrawals = null;
-                else _groups.Remove(group.Attributes);
-            }
-
             attributes = group.Attributes;
+            while (count < into.Length && group.Entries.TryDequeue(out int index))
+            {
+                ref int mark = ref _table.Mark(index);
+                if ((mark & ~Again) != group.Number) continue;
+                mark = 0;
+                Waiting--;
+                into[count++] = _table.KeyOf(index).ToPrefix();
+                ref Told entry = ref _table[index];
+                Sent += (attributes is null ? 0 : 1) - (entry.Attributes is null ? 0 : 1);
+                entry.Attributes = attributes;
+                if (attributes is null) _table.Remove(index);
+            }
+
+            if (group.Entries.Count == 0) Retire(_order.Dequeue());
             if (count > 0) return count;
         }
 
         return 0;
     }
 
-    public void Forget(IpPrefix prefix) => _sent.Remove(TKey.From(prefix));
+    public void Forget(IpPrefix prefix)
+    {
+        int index = _table.Find(TKey.From(prefix));
+        if (index < 0) return;
+        ref Told entry = ref _table[index];
+        if (entry.Attributes is not null) Sent--;
+        entry.Attributes = null;
+        if (_table.Mark(index) == 0) _table.Remove(index);
+    }
+
+    private int Enqueue(PathAttributes? attributes, int index)
+    {
+        Group group = GroupOf(attributes);
+        group.Entries.Enqueue(index);
+        return group.Number;
+    }
 
     private Group GroupOf(PathAttributes? attributes)
     {
-        if (attributes is null)
+        if (attributes is null) return _withdrawals ??= NewGroup(null);
+
+        // An UPDATE's prefixes come one after the other.
+        if (ReferenceEquals(_last?.Attributes, attributes)) return _last!;
+        if (!_groups.TryGetValue(attributes, out Group? group)) _groups.Add(attributes, group = NewGroup(attributes));
+        return _last = group;
+    }
+
+    private Group NewGroup(PathAttributes? attributes)
+    {
+        if (!_spare.TryPop(out Group? group))
         {
-            if (_withdrawals is null) _order.Enqueue(_withdrawals = new Group(null));
-            return _withdrawals;
+            group = new Group(_byNumber.Count);
+            _byNumber.Add(group);
         }
 
-        if (_groups.TryGetValue(attributes, out Group? group)) return group;
-        group = new Group(attributes);
-        _groups.Add(attributes, group);
+        group.Attributes = attributes;
         _order.Enqueue(group);
         return group;
     }
 
-    private sealed class Group(PathAttributes? attributes)
+    /// <summary>A group is told. Its number may be given again: no entry waits for it, and only its own queue named entries under it.</summary>
+    private void Retire(Group group)
     {
-        public PathAttributes? Attributes { get; } = attributes;
+        if (group.Attributes is null) _withdrawals = null;
+        else _groups.Remove(group.Attributes);
+        if (ReferenceEquals(_last, group)) _last = null;
+        group.Attributes = null;
+        if (_spare.Count >= SpareGroups || group.Entries.Capacity > SpareKeys) group.Entries.TrimExcess();
+        _spare.Push(group);
+    }
 
-        public Queue<TKey> Keys { get; } = new();
+    private struct Told
+    {
+        public PathAttributes? Attributes;
+    }
+
+    private sealed class Group(int number)
+    {
+        public int Number { get; } = number;
+
+        public PathAttributes? Attributes { get; set; }
+
+        /// <summary>Numbers of entries.</summary>
+        public Queue<int> Entries { get; } = new();
     }
 }
