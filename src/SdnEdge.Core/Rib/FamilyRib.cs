@@ -35,19 +35,21 @@ internal sealed class FamilyRib<TKey>(LocRib owner) : IFamilyRib
 {
     private readonly PathTable<TKey> _paths = new();
     private Candidate[] _candidates = new Candidate[4];
+    private int _redirects;
 
     public int Prefixes => _paths.Prefixes;
 
     public bool Offer(IpPrefix prefix, RouteOrigin origin, NextHop hop, PathAttributes? attributes, long now)
     {
-        TKey key = TKey.From(prefix);
-        int index = _paths.Find(key, origin);
+        int entry = _paths.EntryFor(TKey.From(prefix));
+        int index = _paths.Find(entry, origin);
         if (index < 0)
         {
-            index = _paths.Add(key, origin, hop, attributes);
+            index = _paths.Add(entry, origin, hop, attributes);
             hop.Users++;
+            if (origin.Source == RouteSource.Redirect) _redirects++;
             origin.Count(TKey.Family, 1);
-            Reselect(key, index, now);
+            Reselect(prefix, entry, index, now);
             return true;
         }
 
@@ -58,16 +60,17 @@ internal sealed class FamilyRib<TKey>(LocRib owner) : IFamilyRib
         hop.Users++;
         path.Hop = hop;
         path.Attributes = attributes;
-        Reselect(key, index, now);
+        Reselect(prefix, entry, index, now);
         owner.Hops.Release(before);
         return true;
     }
 
     public bool Withdraw(IpPrefix prefix, RouteOrigin origin, long now)
     {
-        int index = _paths.Find(TKey.From(prefix), origin);
+        int entry = _paths.EntryOf(TKey.From(prefix));
+        int index = _paths.Find(entry, origin);
         if (index < 0) return false;
-        RemoveAt(index, now);
+        RemoveAt(entry, index, now);
         return true;
     }
 
@@ -78,7 +81,7 @@ internal sealed class FamilyRib<TKey>(LocRib owner) : IFamilyRib
         {
             ref RoutePath<TKey> path = ref _paths[i];
             if (!ReferenceEquals(path.Origin?.Session, origin) || (staleOnly && (path.Flags & PathFlags.Stale) == 0)) continue;
-            RemoveAt(i, now);
+            RemoveAt(_paths.EntryOf(path.Key), i, now);
             removed++;
         }
 
@@ -105,7 +108,7 @@ internal sealed class FamilyRib<TKey>(LocRib owner) : IFamilyRib
         for (int i = 0; i < _paths.Slots; i++)
         {
             ref RoutePath<TKey> path = ref _paths[i];
-            if (path.Origin is not null && ReferenceEquals(path.Hop, hop)) Reselect(path.Key, -1, now);
+            if (path.Origin is not null && ReferenceEquals(path.Hop, hop)) Reselect(path.Key.ToPrefix(), _paths.EntryOf(path.Key), -1, now);
         }
     }
 
@@ -119,7 +122,7 @@ internal sealed class FamilyRib<TKey>(LocRib owner) : IFamilyRib
         {
             if (!_paths.HasLength(length)) continue;
             TKey key = TKey.Covering(address, length);
-            int index = BestIndex(key, PathFlags.Best);
+            int index = BestIndex(_paths.EntryOf(key), PathFlags.Best);
             if (index < 0) continue;
             ref RoutePath<TKey> path = ref _paths[index];
             if (path.Origin!.Source == RouteSource.Bgp || path.Hop.RestsOn(asking)) continue;
@@ -131,17 +134,17 @@ internal sealed class FamilyRib<TKey>(LocRib owner) : IFamilyRib
 
     public RouteView? Best(IpPrefix prefix)
     {
-        int index = BestIndex(TKey.From(prefix), PathFlags.Best);
+        int index = BestIndex(_paths.EntryOf(TKey.From(prefix)), PathFlags.Best);
         return index < 0 ? null : View(index, RejectReason.None);
     }
 
     public void Explain(IpPrefix prefix, List<RouteView> into)
     {
-        TKey key = TKey.From(prefix);
-        Span<Candidate> natives = Gather(key, redirects: false);
+        int entry = _paths.EntryOf(TKey.From(prefix));
+        Span<Candidate> natives = Gather(entry, redirects: false);
         BestPath.Select(natives);
         foreach (ref readonly Candidate route in natives) into.Add(View(route.Index, route.Lost));
-        Span<Candidate> redirects = Gather(key, redirects: true);
+        Span<Candidate> redirects = Gather(entry, redirects: true);
         BestPath.Select(redirects);
         foreach (ref readonly Candidate route in redirects) into.Add(View(route.Index, route.Lost));
     }
@@ -159,24 +162,28 @@ internal sealed class FamilyRib<TKey>(LocRib owner) : IFamilyRib
         }
     }
 
-    private void RemoveAt(int index, long now)
+    private void RemoveAt(int entry, int index, long now)
     {
         RoutePath<TKey> gone = _paths[index];
-        _paths.Remove(index);
-        gone.Origin!.Count(TKey.Family, -1);
-        if ((gone.Flags & (PathFlags.Best | PathFlags.Redirect)) != 0) Reselect(gone.Key, -1, now, gone.Origin, removed: true);
+        if (!_paths.Remove(entry, index)) entry = -1;
+        if (gone.Origin!.Source == RouteSource.Redirect) _redirects--;
+        gone.Origin.Count(TKey.Family, -1);
+        if ((gone.Flags & (PathFlags.Best | PathFlags.Redirect)) != 0) Reselect(gone.Key.ToPrefix(), entry, -1, now, gone.Origin, removed: true);
         owner.Hops.Release(gone.Hop);
     }
 
-    /// <summary>Decides again for one prefix and records what changed. <paramref name="touched"/> is the route whose content changed, or -1.</summary>
-    private void Reselect(TKey key, int touched, long now, RouteOrigin? goneOrigin = null, bool removed = false)
+    /// <summary>
+    /// Decides again for one prefix and records what changed. <paramref name="entry"/> is the prefix's, -1 when it has no route
+    /// any more; <paramref name="touched"/> is the route whose content changed, or -1.
+    /// </summary>
+    private void Reselect(IpPrefix prefix, int entry, int touched, long now, RouteOrigin? goneOrigin = null, bool removed = false)
     {
-        bool native = Choose(key, PathFlags.Best, redirects: false, touched, now, out int best, out RouteOrigin? before);
-        bool redirect = Choose(key, PathFlags.Redirect, redirects: true, touched, now, out int over, out _);
+        bool native = Choose(entry, PathFlags.Best, redirects: false, touched, now, out int best, out RouteOrigin? before);
+        int over = -1;
+        bool redirect = _redirects > 0 && Choose(entry, PathFlags.Redirect, redirects: true, touched, now, out over, out _);
         if (!native && !redirect && !removed) return;
 
         RouteOrigin? after = best < 0 ? null : _paths[best].Origin;
-        IpPrefix prefix = key.ToPrefix();
         owner.Changed(new RibChange(
             owner.Vrf, prefix, best < 0 ? null : _paths[best].Hop, over < 0 ? null : _paths[over].Hop, after,
             best < 0 ? null : _paths[best].Attributes, ChangedHop: null));
@@ -189,11 +196,11 @@ internal sealed class FamilyRib<TKey>(LocRib owner) : IFamilyRib
     private static bool Resolves(RouteOrigin? origin) => origin is not null && origin.Source is not (RouteSource.Bgp or RouteSource.Redirect);
 
     /// <summary>Moves the flag to the best route. True when another one is best now, or the best one's content changed.</summary>
-    private bool Choose(TKey key, PathFlags flag, bool redirects, int touched, long now, out int best, out RouteOrigin? beforeOrigin)
+    private bool Choose(int entry, PathFlags flag, bool redirects, int touched, long now, out int best, out RouteOrigin? beforeOrigin)
     {
-        int before = BestIndex(key, flag);
+        int before = BestIndex(entry, flag);
         beforeOrigin = before < 0 ? null : _paths[before].Origin;
-        Span<Candidate> routes = Gather(key, redirects);
+        Span<Candidate> routes = Gather(entry, redirects);
         int position = BestPath.Select(routes);
         best = position < 0 ? -1 : routes[position].Index;
         if (best == before && (best < 0 || best != touched)) return false;
@@ -212,10 +219,10 @@ internal sealed class FamilyRib<TKey>(LocRib owner) : IFamilyRib
         return true;
     }
 
-    private Span<Candidate> Gather(TKey key, bool redirects)
+    private Span<Candidate> Gather(int entry, bool redirects)
     {
         int count = 0;
-        for (int i = _paths.Head(key); i >= 0; i = _paths[i].Next)
+        for (int i = _paths.Head(entry); i >= 0; i = _paths[i].Next)
         {
             ref RoutePath<TKey> path = ref _paths[i];
             if (path.Origin!.Source == RouteSource.Redirect != redirects) continue;
@@ -226,9 +233,9 @@ internal sealed class FamilyRib<TKey>(LocRib owner) : IFamilyRib
         return _candidates.AsSpan(0, count);
     }
 
-    private int BestIndex(TKey key, PathFlags flag)
+    private int BestIndex(int entry, PathFlags flag)
     {
-        for (int i = _paths.Head(key); i >= 0; i = _paths[i].Next)
+        for (int i = _paths.Head(entry); i >= 0; i = _paths[i].Next)
         {
             if ((_paths[i].Flags & flag) != 0) return i;
         }

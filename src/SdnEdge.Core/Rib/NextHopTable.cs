@@ -18,6 +18,7 @@ internal sealed class NextHopTable(LocRib owner)
     private readonly Dictionary<HopSpec, NextHop> _hops = [];
     private readonly HashSet<NextHop> _recursive = [];
     private readonly Queue<NextHop> _queue = new();
+    private NextHop? _last;
     private bool _draining;
 
     public int Count => _hops.Count;
@@ -29,8 +30,10 @@ internal sealed class NextHopTable(LocRib owner)
 
     public NextHop Intern(HopSpec spec)
     {
-        if (_hops.TryGetValue(spec, out NextHop? hop)) return hop;
-        hop = new NextHop(spec);
+        // The prefixes of an UPDATE share their next hop.
+        if (_last is { } last && last.Spec == spec) return last;
+        if (_hops.TryGetValue(spec, out NextHop? hop)) return _last = hop;
+        _last = hop = new NextHop(spec);
         _hops.Add(spec, hop);
         if (spec.IsRecursive) _recursive.Add(hop);
         Resolve(hop);
@@ -40,6 +43,7 @@ internal sealed class NextHopTable(LocRib owner)
     public void Release(NextHop hop)
     {
         if (--hop.Users > 0) return;
+        if (ReferenceEquals(_last, hop)) _last = null;
         _hops.Remove(hop.Spec);
         _recursive.Remove(hop);
     }
@@ -55,7 +59,7 @@ internal sealed class NextHopTable(LocRib owner)
     /// <summary>Settles all queued next hops.</summary>
     public void Drain(long now)
     {
-        if (_draining) return;
+        if (_draining || _queue.Count == 0) return;
         _draining = true;
         int bound = MaxRounds * (_recursive.Count + 1);
         while (_queue.TryDequeue(out NextHop? hop))

@@ -39,7 +39,8 @@ internal sealed class PathTable<TKey>
     private const int PageBits = 10;
     private const int PageSize = 1 << PageBits;
 
-    private readonly Dictionary<TKey, int> _heads = [];
+    // An entry's mark is the number of its first route + 1.
+    private readonly PrefixTable<TKey, Nothing> _heads = new();
     private readonly List<RoutePath<TKey>[]> _pages = [];
     private readonly int[] _prefixesOfLength = new int[129];
     private int _used;
@@ -51,20 +52,44 @@ internal sealed class PathTable<TKey>
     /// <summary>Number of slots ever used: the bound for a walk over all routes. A slot with no origin is free.</summary>
     public int Slots => _used;
 
-    public Dictionary<TKey, int>.KeyCollection Keys => _heads.Keys;
+    /// <summary>All prefixes with a route.</summary>
+    public IEnumerable<TKey> Keys
+    {
+        get
+        {
+            for (int i = 0; i < _heads.End; i++)
+            {
+                if (_heads.Mark(i) != 0) yield return _heads.KeyOf(i);
+            }
+        }
+    }
 
     public ref RoutePath<TKey> this[int index] => ref _pages[index >> PageBits][index & (PageSize - 1)];
 
-    /// <summary>First route of a prefix, or -1.</summary>
-    public int Head(TKey key) => _heads.TryGetValue(key, out int head) ? head : -1;
+    /// <summary>The entry of a prefix, or -1. It stays valid until the prefix's last route is removed.</summary>
+    public int EntryOf(TKey key) => _heads.Find(key);
+
+    /// <summary>The entry of a prefix, made when there is none: a route must be added to it then.</summary>
+    public int EntryFor(TKey key)
+    {
+        int entry = _heads.FindOrAdd(key, out bool added);
+        if (added) _prefixesOfLength[key.Length]++;
+        return entry;
+    }
+
+    /// <summary>The prefix of an entry.</summary>
+    public TKey KeyOf(int entry) => _heads.KeyOf(entry);
+
+    /// <summary>First route of an entry's prefix, or -1. Entry -1: no such prefix.</summary>
+    public int Head(int entry) => entry < 0 ? -1 : _heads.Mark(entry) - 1;
 
     /// <summary>True when some prefix has this length.</summary>
     public bool HasLength(int length) => _prefixesOfLength[length] > 0;
 
-    /// <summary>The route an origin offers to a prefix, or -1.</summary>
-    public int Find(TKey key, RouteOrigin origin)
+    /// <summary>The route an origin offers to an entry's prefix, or -1.</summary>
+    public int Find(int entry, RouteOrigin origin)
     {
-        for (int i = Head(key); i >= 0; i = this[i].Next)
+        for (int i = Head(entry); i >= 0; i = this[i].Next)
         {
             if (ReferenceEquals(this[i].Origin, origin)) return i;
         }
@@ -73,7 +98,7 @@ internal sealed class PathTable<TKey>
     }
 
     /// <summary>Adds a route; the origin must have none for this prefix. Returns its index.</summary>
-    public int Add(TKey key, RouteOrigin origin, NextHop hop, PathAttributes? attributes)
+    public int Add(int entry, RouteOrigin origin, NextHop hop, PathAttributes? attributes)
     {
         int index = _free;
         if (index >= 0)
@@ -86,41 +111,42 @@ internal sealed class PathTable<TKey>
             if (index >> PageBits == _pages.Count) _pages.Add(new RoutePath<TKey>[PageSize]);
         }
 
-        ref int head = ref System.Runtime.InteropServices.CollectionsMarshal.GetValueRefOrAddDefault(_heads, key, out bool exists);
-        if (!exists) _prefixesOfLength[key.Length]++;
+        ref int head = ref _heads.Mark(entry);
         this[index] = new RoutePath<TKey>
         {
-            Key = key, Origin = origin, Hop = hop, Attributes = attributes, Next = exists ? head : -1,
+            Key = _heads.KeyOf(entry), Origin = origin, Hop = hop, Attributes = attributes, Next = head - 1,
         };
-        head = index;
+        head = index + 1;
         return index;
     }
 
-    /// <summary>Takes a route away and frees its slot.</summary>
-    public void Remove(int index)
+    /// <summary>Takes a route of an entry's prefix away and frees its slot. True when the prefix has others; false: the entry is gone too.</summary>
+    public bool Remove(int entry, int index)
     {
         ref RoutePath<TKey> path = ref this[index];
-        int head = _heads[path.Key];
-        if (head == index)
+        ref int head = ref _heads.Mark(entry);
+        if (head == index + 1)
         {
-            if (path.Next >= 0)
-            {
-                _heads[path.Key] = path.Next;
-            }
-            else
-            {
-                _heads.Remove(path.Key);
-                _prefixesOfLength[path.Key.Length]--;
-            }
+            head = path.Next + 1;
         }
         else
         {
-            int before = head;
+            int before = head - 1;
             while (this[before].Next != index) before = this[before].Next;
             this[before].Next = path.Next;
         }
 
+        bool others = head != 0;
+        if (!others)
+        {
+            _prefixesOfLength[path.Key.Length]--;
+            _heads.Remove(entry);
+        }
+
         path = new RoutePath<TKey> { Next = _free };
         _free = index;
+        return others;
     }
+
+    private readonly struct Nothing;
 }

@@ -36,6 +36,9 @@ public sealed class BgpSpeaker : IBgpWire, IDisposable
 {
     private const int InputsAtOnce = 64;
 
+    // Some 15 000 prefixes: what a round changes waits in lists until its end, and other work waits for the round.
+    private const int BytesAtOnce = 64 * 1024;
+
     private readonly BgpTransportOptions _options;
     private readonly Action _wake;
     private readonly Channel<BgpInput> _inputs = Channel.CreateUnbounded<BgpInput>(new UnboundedChannelOptions { SingleReader = true });
@@ -139,11 +142,14 @@ public sealed class BgpSpeaker : IBgpWire, IDisposable
     /// <summary>Takes in what the network brought, up to a bound, and lets timers run.</summary>
     public void Poll(long now)
     {
-        for (int i = 0; i < InputsAtOnce; i++)
+        int bytes = 0;
+        for (int i = 1; _inputs.Reader.TryRead(out BgpInput input); i++)
         {
-            if (!_inputs.Reader.TryRead(out BgpInput input)) break;
             Take(input, now);
-            if (i == InputsAtOnce - 1) _wake();
+            bytes += input.Count;
+            if (i < InputsAtOnce && bytes < BytesAtOnce) continue;
+            _wake();
+            break;
         }
 
         Engine.Tick(now);
