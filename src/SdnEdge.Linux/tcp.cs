@@ -24,7 +24,7 @@ public static class BgpSocketOptions
     /// <summary>TTL or hop limit of what is sent, 1 to 255; -1: the system's default.</summary>
     public static void SetTtl(Socket socket, IpFamily family, int ttl) => Set(socket, family, IpTtl, Ipv6UnicastHops, ttl);
 
-    /// <summary>Received segments with a lower TTL or hop limit are dropped by the kernel (GTSM, RFC 5082); 1 to 255.</summary>
+    /// <summary>Received segments with a lower TTL or hop limit are dropped by the kernel (GTSM, RFC 5082); 1 to 255, 0: none. Connections that a listener takes begin with its own.</summary>
     public static void SetMinimumTtl(Socket socket, IpFamily family, int ttl) => Set(socket, family, IpMinTtl, Ipv6MinHopCount, ttl);
 
     /// <summary>

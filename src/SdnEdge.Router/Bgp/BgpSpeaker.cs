@@ -109,7 +109,9 @@ public sealed class BgpSpeaker : IBgpWire, IDisposable
     public BgpPeer AddPeer(BgpPeerSettings settings, long now)
     {
         if (settings.Password is not null && Engine.Find(settings.Address) is null) SetListenerKey(settings.Address, settings.Password);
-        return Engine.AddPeer(settings, now);
+        BgpPeer peer = Engine.AddPeer(settings, now);
+        SetListenerTtl(settings.Address);
+        return peer;
     }
 
     /// <summary>Ends a peer's session and forgets it. False when there is none.</summary>
@@ -119,6 +121,7 @@ public sealed class BgpSpeaker : IBgpWire, IDisposable
         bool removed = Engine.RemovePeer(address, now);
         Kick();
         if (password is not null) SetListenerKey(address, null);
+        SetListenerTtl(address);
         return removed;
     }
 
@@ -328,6 +331,18 @@ public sealed class BgpSpeaker : IBgpWire, IDisposable
                 BgpSocketOptions.SetTtl(socket, to.Family, peer.Settings.Ttl ?? (peer.External ? 1 : -1));
             }
         });
+    }
+
+    // What comes between the answer to a SYN and our own settings of the connection is judged by the listener's: the least that
+    // any peer is allowed. Where all use GTSM, nothing from further away is taken even then.
+    private void SetListenerTtl(IpAddress changed)
+    {
+        int least = Engine.Peers.Where(p => p.Settings.Address.Family == changed.Family)
+            .Select(p => p.Settings.TtlSecurityHops is { } hops ? 256 - hops : 0).DefaultIfEmpty(0).Min();
+        foreach ((IpAddress address, Socket listener) in _listeners)
+        {
+            if (address.Family == changed.Family) Try(changed, "the least TTL of the listener", () => BgpSocketOptions.SetMinimumTtl(listener, address.Family, least));
+        }
     }
 
     private void SetListenerKey(IpAddress peer, BgpPassword? password)

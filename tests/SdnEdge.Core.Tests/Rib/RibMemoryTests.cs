@@ -6,6 +6,7 @@ using Xunit.Abstractions;
 
 namespace SdnEdge.Core.Tests.Rib;
 
+[Collection("alone")]
 public sealed class RibMemoryTests(ITestOutputHelper output)
 {
     [Fact]
