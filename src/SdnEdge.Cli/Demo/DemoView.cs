@@ -118,7 +118,7 @@ internal sealed class DemoView(IAnsiConsole console)
         row("hold", $"{report.Hold.PacketsHeld:N0} packets held, peak {report.Hold.PeakPackets:N0} packets, {report.Hold.PeakBytes / 1024.0:N0} KiB; overflow {report.Hold.Overflow:N0}");
         GateReport[] gates = [.. report.Order.Gates.Where(g => g.PacketsKept > 0)];
         row("order", report.Order.Kept
-            ? $"{gates.Sum(g => g.PacketsKept):N0} direct packets waited for the flush markers of {string.Join(", ", gates.Select(g => g.Ingress).Distinct())}; {report.Order.Unordered:N0} of others passed"
+            ? $"{gates.Sum(g => g.PacketsKept):N0} direct packets waited for flush markers{(gates.Length == 0 ? "" : $" (of {string.Join(", ", gates.Select(g => g.Ingress).Distinct())})")}; {report.Order.Unordered:N0} of PEs without them passed"
             : "not kept");
         row("ingress", string.Join(", ", report.Ingress.Select(s => $"{s.Name} moved {s.FibAfterMs?.ToString("0.0") ?? "-"} ms after advertise")));
         row("tunnel", $"{report.Tunnel.Packets:N0} packets; {(report.Tunnel.TornDown ? $"torn down, {report.Tunnel.TornDownAfterMs?.ToString("0.0") ?? "-"} ms after the last ingress moved; proof: {report.Tunnel.Proof}" : "not torn down")}");
