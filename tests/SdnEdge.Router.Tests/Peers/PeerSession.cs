@@ -26,7 +26,10 @@ internal sealed class PeerSession : IDisposable
         try
         {
             Capture = Path.Combine(Rig.Folder, "session.pcap");
-            _tcpdump = Rig.Start(Rig.Ours, "tcpdump", "-i", "veth0", "-U", "--immediate-mode", "-s", "0", "-Z", "root", "-w", Capture, "tcp port 179");
+
+            // In immediate mode each frame takes a slot of the snapshot's length: the default 2 MiB are seven of them, and a busy
+            // machine loses frames. 64 MiB are a thousand.
+            _tcpdump = Rig.Start(Rig.Ours, "tcpdump", "-i", "veth0", "-U", "--immediate-mode", "-s", "65535", "-B", "65536", "-Z", "root", "-w", Capture, "tcp port 179");
             PeerRig.Await(() => File.Exists(Capture) ? "up" : Rig.Said, t => t == "up", "tcpdump is up");
             A = Rig.AddSpeaker(1, withA, sockets: socketsOfA);
             Peer = PeerDaemon.Make(make, Rig, options);
