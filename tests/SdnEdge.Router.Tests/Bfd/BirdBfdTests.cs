@@ -25,7 +25,6 @@ public sealed class BirdBfdTests
 
     [RootTheory]
     [InlineData(50)]
-    [InlineData(10)]
     public void BIRD_and_we_come_up_over_one_hop_and_many_in_both_families_and_see_each_other_go(int interval)
     {
         using var rig = new BfdRig();

@@ -33,7 +33,6 @@ public sealed class FrrBfdTests
 
     [RootTheory]
     [InlineData(50)]
-    [InlineData(10)]
     public void FRR_and_we_come_up_over_one_hop_and_many_in_both_families_and_see_each_other_go(int interval)
     {
         using var rig = new BfdRig();
