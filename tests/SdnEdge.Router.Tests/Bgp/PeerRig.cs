@@ -26,6 +26,18 @@ internal sealed class PeerRig : IDisposable
     private readonly Queue<string> _said = new();
     private readonly List<SpeakerHost> _speakers = [];
 
+    // A test run that was killed could not take its namespaces away: the next one does.
+    static PeerRig()
+    {
+        foreach (string line in TryRun("ip", "netns", "list").Text.Split('\n', StringSplitOptions.RemoveEmptyEntries))
+        {
+            string ns = line.Split(' ')[0];
+            if (ns.Split('-') is not ["sdnbgp", string process, _, _] || Directory.Exists($"/proc/{process}")) continue;
+            foreach (string id in TryRun("ip", "netns", "pids", ns).Text.Split('\n', StringSplitOptions.RemoveEmptyEntries)) TryRun("kill", "-KILL", id);
+            TryRun("ip", "netns", "del", ns);
+        }
+    }
+
     public PeerRig()
     {
         string id = $"{Environment.ProcessId}-{Interlocked.Increment(ref _count)}";
