@@ -9,10 +9,13 @@ namespace SdnEdge.Core.Bgp;
 public sealed class AttributeBuilder
 {
     // A received path of 2-octet numbers grows to twice its size in canonical form.
-    private readonly byte[] _values = new byte[4 * BgpLimits.MaxMessage];
-    private readonly byte[] _wire = new byte[4 * BgpLimits.MaxMessage];
+    private const int MostBytes = 4 * BgpLimits.MaxMessage;
+
+    // All of these grow to what is used: most sets are of some tens of bytes.
     private readonly short[] _slotOf = new short[256];
-    private readonly (byte Flags, int Start, int Length)[] _slots = new (byte, int, int)[256];
+    private byte[] _values = new byte[256];
+    private byte[] _wire = new byte[256];
+    private (byte Flags, int Start, int Length)[] _slots = new (byte, int, int)[16];
     private int _slotCount;
     private int _used;
 
@@ -48,9 +51,20 @@ public sealed class AttributeBuilder
     /// <exception cref="InvalidOperationException">More than four messages' worth of values were set.</exception>
     public AttributeBuilder Set(byte flags, byte code, ReadOnlySpan<byte> value)
     {
-        if (_used + value.Length > _values.Length) throw new InvalidOperationException("The attributes are larger than any BGP message.");
+        if (_used + value.Length > _values.Length)
+        {
+            // The value may lie in the array that is left behind here, which stays as it is.
+            if (_used + value.Length > MostBytes) throw new InvalidOperationException("The attributes are larger than any BGP message.");
+            Array.Resize(ref _values, Math.Min(MostBytes, Math.Max(2 * _values.Length, _used + value.Length)));
+        }
+
         value.CopyTo(_values.AsSpan(_used));
-        if (_slotOf[code] == 0) _slotOf[code] = (short)++_slotCount;
+        if (_slotOf[code] == 0)
+        {
+            if (_slotCount == _slots.Length) Array.Resize(ref _slots, 2 * _slotCount);
+            _slotOf[code] = (short)++_slotCount;
+        }
+
         flags &= unchecked((byte)~AttributeFlags.ExtendedLength);
         if (value.Length > byte.MaxValue) flags |= AttributeFlags.ExtendedLength;
         _slots[_slotOf[code] - 1] = (flags, _used, value.Length);
@@ -98,6 +112,8 @@ public sealed class AttributeBuilder
     public ReadOnlySpan<byte> Build()
     {
         int at = 0;
+        int most = _used + (4 * _slotCount);
+        if (_wire.Length < most) _wire = new byte[Math.Max(most, 2 * _wire.Length)];
         for (int code = 0; code < _slotOf.Length; code++)
         {
             if (_slotOf[code] == 0) continue;

@@ -14,11 +14,11 @@ public sealed class AttributeTable
     private int _count;
     private int _sweepAt = FirstSweep;
 
-    /// <summary>Where decoders that share the table, and so a thread, put attributes together.</summary>
+    /// <summary>Where all that share the table, and so a thread, put attributes together: each from Clear or Load to Build at one go.</summary>
     internal AttributeBuilder Builder { get; } = new();
 
     /// <summary>Likewise for one AS path.</summary>
-    internal byte[] Path { get; } = new byte[4 * BgpLimits.MaxMessage];
+    internal byte[] Path => field ??= new byte[4 * BgpLimits.MaxMessage];
 
     /// <summary>Sets in the table, those the collector has taken since the last sweep included.</summary>
     public int Count => _count;

@@ -164,8 +164,9 @@ internal sealed class BgpExport(BgpSpeakerSettings settings, AttributeTable tabl
     private readonly Dictionary<PathAttributes, PathAttributes> _external = [];
     private readonly Dictionary<PathAttributes, PathAttributes> _marked = [];
     private readonly Dictionary<(PathAttributes, uint, IpAddress), PathAttributes> _reflected = [];
-    private readonly byte[] _path = new byte[4 * BgpLimits.MaxMessage];
     private long _cached;
+
+    private byte[] Path => field ??= new byte[4 * BgpLimits.MaxMessage];
 
     /// <summary>Our cluster (RFC 4456).</summary>
     public uint ClusterId { get; } = settings.ClusterId != 0 ? settings.ClusterId : settings.RouterId;
@@ -227,9 +228,9 @@ internal sealed class BgpExport(BgpSpeakerSettings settings, AttributeTable tabl
         if (_reflected.TryGetValue((attributes, originator, nextHop), out PathAttributes? known)) return known;
         if (_reflected.Count >= CacheLimit) _reflected.Clear();
         ReadOnlySpan<byte> clusters = attributes.Find(AttributeCode.ClusterList);
-        System.Buffers.Binary.BinaryPrimitives.WriteUInt32BigEndian(_path, ClusterId);
-        clusters.CopyTo(_path.AsSpan(4));
-        _builder.Load(ToInternal(attributes)).Set(AttributeFlags.Optional, AttributeCode.ClusterList, _path.AsSpan(0, 4 + clusters.Length));
+        System.Buffers.Binary.BinaryPrimitives.WriteUInt32BigEndian(Path, ClusterId);
+        clusters.CopyTo(Path.AsSpan(4));
+        _builder.Load(ToInternal(attributes)).Set(AttributeFlags.Optional, AttributeCode.ClusterList, Path.AsSpan(0, 4 + clusters.Length));
         if (attributes.OriginatorId is null) _builder.OriginatorId(originator);
         Span<byte> hop = stackalloc byte[16];
         nextHop.Write(hop);
@@ -245,9 +246,9 @@ internal sealed class BgpExport(BgpSpeakerSettings settings, AttributeTable tabl
     /// <summary>Our AS in front; what is for inside an AS only is taken out (RFC 4271 5.1.2 - 5.1.5, RFC 4456 8).</summary>
     private PathAttributes ToExternal(PathAttributes attributes, bool mark)
     {
-        int length = AsPath.Prepend(attributes.Find(AttributeCode.AsPath), settings.As, _path);
+        int length = AsPath.Prepend(attributes.Find(AttributeCode.AsPath), settings.As, Path);
         _builder.Load(attributes)
-            .Set(AttributeFlags.Transitive, AttributeCode.AsPath, _path.AsSpan(0, length))
+            .Set(AttributeFlags.Transitive, AttributeCode.AsPath, Path.AsSpan(0, length))
             .Remove(AttributeCode.Med).Remove(AttributeCode.LocalPref)
             .Remove(AttributeCode.OriginatorId).Remove(AttributeCode.ClusterList);
         MoveSequence.Remove(_builder);

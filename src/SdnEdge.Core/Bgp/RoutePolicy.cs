@@ -135,8 +135,11 @@ internal sealed class PolicyEditor(AttributeTable table, uint ownAs)
 
     private readonly AttributeBuilder _builder = new();
     private readonly Dictionary<(PolicyTerm, PathAttributes, bool), PathAttributes> _cache = [];
-    private readonly byte[] _one = new byte[4 * BgpLimits.MaxMessage];
-    private readonly byte[] _two = new byte[4 * BgpLimits.MaxMessage];
+
+    // Made when they are used: most speakers have no policy that edits.
+    private byte[] One => field ??= new byte[4 * BgpLimits.MaxMessage];
+
+    private byte[] Two => field ??= new byte[4 * BgpLimits.MaxMessage];
 
     /// <param name="term">A term that permits.</param>
     /// <param name="attributes">What it changes.</param>
@@ -170,7 +173,7 @@ internal sealed class PolicyEditor(AttributeTable table, uint ownAs)
             ReadOnlySpan<byte> path = _builder.Get(AttributeCode.AsPath);
             for (int i = 0; i < term.Prepend; i++)
             {
-                byte[] into = i % 2 == 0 ? _one : _two;
+                byte[] into = i % 2 == 0 ? One : Two;
                 path = into.AsSpan(0, AsPath.Prepend(path, ownAs, into));
             }
 
@@ -189,18 +192,18 @@ internal sealed class PolicyEditor(AttributeTable table, uint ownAs)
         for (int at = 0; at + size <= had.Length && !term.RemoveAll; at += size)
         {
             if (term.Remove.Contains(BgpCommunity.Read(had[at..], kind))) continue;
-            had.Slice(at, size).CopyTo(_two.AsSpan(used));
+            had.Slice(at, size).CopyTo(Two.AsSpan(used));
             used += size;
         }
 
         foreach (BgpCommunity community in term.Add)
         {
-            if (community.Kind != kind || Holds(_two.AsSpan(0, used), community)) continue;
-            used += community.Write(_two.AsSpan(used));
+            if (community.Kind != kind || Holds(Two.AsSpan(0, used), community)) continue;
+            used += community.Write(Two.AsSpan(used));
         }
 
         if (used == 0) _builder.Remove(code);
-        else _builder.Set(AttributeFlags.Optional | AttributeFlags.Transitive, code, _two.AsSpan(0, used));
+        else _builder.Set(AttributeFlags.Optional | AttributeFlags.Transitive, code, Two.AsSpan(0, used));
     }
 
     private static bool Holds(ReadOnlySpan<byte> value, BgpCommunity community)

@@ -79,8 +79,9 @@ public ref struct UpdateMessage
 public sealed class UpdateDecoder(AttributeTable table, BgpFaultCounters counters)
 {
     private readonly AttributeBuilder _builder = table.Builder;
-    private readonly byte[] _path = table.Path;
     private readonly bool[] _seen = new bool[256];
+
+    private byte[] Path => table.Path;
 
     /// <summary>Decodes the body of an UPDATE: at least four bytes, what follows the header.</summary>
     public UpdateMessage Decode(ReadOnlySpan<byte> body, scoped in UpdateContext context)
@@ -192,8 +193,8 @@ public sealed class UpdateDecoder(AttributeTable table, BgpFaultCounters counter
                 update.NextHop = IpAddress.Read(IpFamily.V4, value);
                 return CheckHop(update.NextHop, context.OurV4);
             case AttributeCode.As4Path:
-                int kept = AsPath.WithoutConfederations(value, _path);
-                if (kept > 0) _builder.Set(Kept(attribute.Flags, expected), attribute.Code, _path.AsSpan(0, kept));
+                int kept = AsPath.WithoutConfederations(value, Path);
+                if (kept > 0) _builder.Set(Kept(attribute.Flags, expected), attribute.Code, Path.AsSpan(0, kept));
                 return kept == value.Length ? BgpFault.None : BgpFault.As4PathConfederation;
             case AttributeCode.AsPath when !context.FourOctetAs:
                 _builder.Set(AttributeFlags.Transitive, attribute.Code, value);
@@ -340,8 +341,8 @@ public sealed class UpdateDecoder(AttributeTable table, BgpFaultCounters counter
             _builder.Remove(AttributeCode.As4Aggregator);
         }
 
-        int length = AsPath.Merge(_builder.Get(AttributeCode.AsPath), ignoreAs4 ? default : _builder.Get(AttributeCode.As4Path), _path);
-        _builder.Set(AttributeFlags.Transitive, AttributeCode.AsPath, _path.AsSpan(0, length)).Remove(AttributeCode.As4Path);
+        int length = AsPath.Merge(_builder.Get(AttributeCode.AsPath), ignoreAs4 ? default : _builder.Get(AttributeCode.As4Path), Path);
+        _builder.Set(AttributeFlags.Transitive, AttributeCode.AsPath, Path.AsSpan(0, length)).Remove(AttributeCode.As4Path);
     }
 
     private static bool IsMultiple(ReadOnlySpan<byte> value, int of) => value.Length > 0 && value.Length % of == 0;

@@ -9,9 +9,12 @@ namespace SdnEdge.Core.Bgp;
 /// </summary>
 public sealed class UpdateEncoder
 {
-    private readonly byte[] _scratch = new byte[4 * BgpLimits.MaxMessage];
-    private readonly byte[] _reflected = new byte[4 * BgpLimits.MaxMessage];
-    private readonly byte[] _path = new byte[4 * BgpLimits.MaxMessage];
+    // Made when they are used: many speakers have no old peer and reflect nothing.
+    private byte[] Scratch => field ??= new byte[4 * BgpLimits.MaxMessage];
+
+    private byte[] Reflected => field ??= new byte[4 * BgpLimits.MaxMessage];
+
+    private byte[] Path => field ??= new byte[4 * BgpLimits.MaxMessage];
 
     /// <summary>
     /// Announces prefixes of one family that share attributes and next hop.
@@ -154,10 +157,10 @@ public sealed class UpdateEncoder
         int at = 0;
         foreach (RawAttribute attribute in new AttributeReader(wire))
         {
-            if (attribute.Code != AttributeCode.NextHop) at += AttributeBuilder.WriteAttribute(_reflected.AsSpan(at), attribute.Flags, attribute.Code, attribute.Value);
+            if (attribute.Code != AttributeCode.NextHop) at += AttributeBuilder.WriteAttribute(Reflected.AsSpan(at), attribute.Flags, attribute.Code, attribute.Value);
         }
 
-        return _reflected.AsSpan(0, at);
+        return Reflected.AsSpan(0, at);
     }
 
     /// <summary>The form for a peer with two-octet AS numbers (RFC 6793 4.2.2): AS_TRANS, and AS4_PATH and AS4_AGGREGATOR where something is lost.</summary>
@@ -172,15 +175,15 @@ public sealed class UpdateEncoder
         {
             if (attribute.Code > AttributeCode.As4Path && !as4Done)
             {
-                at += WriteAs4(_scratch.AsSpan(at), path, aggregator);
+                at += WriteAs4(Scratch.AsSpan(at), path, aggregator);
                 as4Done = true;
             }
 
             if (attribute.Code == AttributeCode.AsPath)
             {
                 path = attribute.Value;
-                int length = AsPath.Convert(path, 4, 2, _path);
-                at += AttributeBuilder.WriteAttribute(_scratch.AsSpan(at), attribute.Flags, attribute.Code, _path.AsSpan(0, length));
+                int length = AsPath.Convert(path, 4, 2, Path);
+                at += AttributeBuilder.WriteAttribute(Scratch.AsSpan(at), attribute.Flags, attribute.Code, Path.AsSpan(0, length));
             }
             else if (attribute.Code == AttributeCode.Aggregator && attribute.Value.Length == 8)
             {
@@ -188,16 +191,16 @@ public sealed class UpdateEncoder
                 uint number = AsPath.ReadAs(aggregator, 0, 4);
                 BinaryPrimitives.WriteUInt16BigEndian(narrow, number > ushort.MaxValue ? BgpLimits.AsTrans : (ushort)number);
                 aggregator[4..].CopyTo(narrow[2..]);
-                at += AttributeBuilder.WriteAttribute(_scratch.AsSpan(at), attribute.Flags, attribute.Code, narrow);
+                at += AttributeBuilder.WriteAttribute(Scratch.AsSpan(at), attribute.Flags, attribute.Code, narrow);
             }
             else
             {
-                at += AttributeBuilder.WriteAttribute(_scratch.AsSpan(at), attribute.Flags, attribute.Code, attribute.Value);
+                at += AttributeBuilder.WriteAttribute(Scratch.AsSpan(at), attribute.Flags, attribute.Code, attribute.Value);
             }
         }
 
-        if (!as4Done) at += WriteAs4(_scratch.AsSpan(at), path, aggregator);
-        return _scratch.AsSpan(0, at);
+        if (!as4Done) at += WriteAs4(Scratch.AsSpan(at), path, aggregator);
+        return Scratch.AsSpan(0, at);
 
         int WriteAs4(Span<byte> into, ReadOnlySpan<byte> path4, ReadOnlySpan<byte> aggregator4)
         {
@@ -205,8 +208,8 @@ public sealed class UpdateEncoder
             if (AsPath.NeedsFourOctets(path4))
             {
                 // Confederation segments do not go into AS4_PATH.
-                int length = AsPath.WithoutConfederations(path4, _path);
-                size += AttributeBuilder.WriteAttribute(into, OptionalTransitive, AttributeCode.As4Path, _path.AsSpan(0, length));
+                int length = AsPath.WithoutConfederations(path4, Path);
+                size += AttributeBuilder.WriteAttribute(into, OptionalTransitive, AttributeCode.As4Path, Path.AsSpan(0, length));
             }
 
             if (aggregator4.Length == 8 && AsPath.ReadAs(aggregator4, 0, 4) > ushort.MaxValue)

@@ -31,13 +31,14 @@ internal enum PathFlags : byte
 
 /// <summary>
 /// All routes of one family, in pages of structs: no object a route, so a million routes cost the collector nothing.
-/// Indexes stay valid until <see cref="Remove"/>. The slot of a removed route is used again.
+/// Indexes stay valid until <see cref="Remove"/>, references until <see cref="Add"/>. The slot of a removed route is used again.
 /// </summary>
 internal sealed class PathTable<TKey>
     where TKey : struct, IPrefixKey<TKey>
 {
     private const int PageBits = 10;
     private const int PageSize = 1 << PageBits;
+    private const int FirstSize = 16;
 
     // An entry's mark is the number of its first route + 1.
     private readonly PrefixTable<TKey, Nothing> _heads = new();
@@ -108,7 +109,18 @@ internal sealed class PathTable<TKey>
         else
         {
             index = _used++;
-            if (index >> PageBits == _pages.Count) _pages.Add(new RoutePath<TKey>[PageSize]);
+            int page = index >> PageBits;
+            if (page == _pages.Count)
+            {
+                _pages.Add(new RoutePath<TKey>[page == 0 ? FirstSize : PageSize]);
+            }
+            else if (index == _pages[page].Length)
+            {
+                // The first page begins small: most tables stay so.
+                RoutePath<TKey>[] grown = _pages[page];
+                Array.Resize(ref grown, 2 * index);
+                _pages[page] = grown;
+            }
         }
 
         ref int head = ref _heads.Mark(entry);

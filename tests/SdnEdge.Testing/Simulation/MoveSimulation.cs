@@ -39,6 +39,8 @@ public sealed class MoveSimulation
     private readonly HashSet<int> _endpoints = [];
     private readonly string _text;
     private readonly ulong _seed;
+    private readonly Action _probeNext;
+    private long _probeUntil;
     private SimMms? _manager;
     private int _serverAt;
     private int _source;
@@ -57,6 +59,7 @@ public sealed class MoveSimulation
         int delay = 2 + _world.Next(_world.Chance(300) ? 75 : 20), loss = _world.Chance(500) ? 0 : _world.Next(60);
         _net = new SimNet(_world, size, delay, _world.Next(300), loss);
         _text = string.Create(CultureInfo.InvariantCulture, $"{size} PEs, {delay} ms, {loss / 10.0:0.0} % loss");
+        _probeNext = Probe;
         _net.Arrived = Arrived;
         _net.Lost = Lost;
     }
@@ -111,7 +114,9 @@ public sealed class MoveSimulation
         _world.In(_world.Between(0, 500 * Ms), _manager.Begin);
         Faults();
         long end = _world.Now + (120_000 * Ms);
-        Probe(end);
+        _world.Changed = true;
+        _probeUntil = end;
+        Probe();
         while (_wrong is null && _manager.Move.Outcome is null && _world.Step(end)) Look();
         if (_wrong is null && _manager.Move.Outcome is null) Fail("the move never ended");
         MoveOutcome outcome = _manager.Move.Outcome ?? MoveOutcome.Incomplete;
@@ -200,12 +205,12 @@ public sealed class MoveSimulation
     }
 
     /// <summary>Packets with real delays, one in about 40 ms, from anywhere.</summary>
-    private void Probe(long until)
+    private void Probe()
     {
-        if (_world.Now > until || _manager?.Move.Outcome is not null) return;
+        if (_world.Now > _probeUntil || _manager?.Move.Outcome is not null) return;
         int ingress = _world.Next(_net.Size);
         _net.Forward(new SimProbe(ingress, _world.Now, 0, false, Excused(ingress) ? -1 : _faults), _net.Pes[ingress]);
-        _world.In(_world.Between(0, 80 * Ms), () => Probe(until));
+        _world.In(_world.Between(0, 80 * Ms), _probeNext);
     }
 
     private bool Excused(int ingress) => _tainted || !KnowsBoth(ingress);
@@ -231,9 +236,11 @@ public sealed class MoveSimulation
 
     private void Fail(string what) => _wrong ??= what;
 
-    /// <summary>A packet from each ingress, followed through the tables as they are now.</summary>
+    /// <summary>A packet from each ingress, followed through the tables as they are now; not again while they are as they were.</summary>
     private void Look()
     {
+        if (!_world.Changed) return;
+        _world.Changed = false;
         for (int ingress = 0; ingress < _net.Size && _wrong is null; ingress++)
         {
             SimPe at = _net.Pes[ingress];

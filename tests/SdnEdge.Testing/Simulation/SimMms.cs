@@ -36,7 +36,15 @@ public sealed class SimMms
     public MoveFsm Move => _move;
 
     /// <summary>Site where the server is live; -1: nowhere.</summary>
-    public int ServerAt { get; set; }
+    public int ServerAt
+    {
+        get;
+        set
+        {
+            field = value;
+            _net.World.Changed = true;
+        }
+    }
 
     /// <summary>Begins.</summary>
     public void Begin()

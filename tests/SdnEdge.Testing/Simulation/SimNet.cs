@@ -148,8 +148,7 @@ public sealed class SimNet
         else
         {
             if (tunnel) at.TunnelPackets++;
-            SimPe next = Pes[to];
-            World.In(Delay(at.Index, to), () => Forward(probe with { Hops = probe.Hops + 1, FromTunnel = tunnel }, next));
+            World.At(World.Now + Delay(at.Index, to), Pes[to], probe with { Hops = probe.Hops + 1, FromTunnel = tunnel });
         }
     }
 

@@ -98,21 +98,26 @@ public sealed class SimPe : IBgpWire
     public bool Knows(int other) => Up && Engine.Find(_net.Pes[other].Address) is { State: BgpState.Established } peer && (peer.EndOfRibReceived & BgpFamilies.V4) != 0;
 
     /// <summary>Starts a session with another PE.</summary>
-    public void AddPeer(int other, bool passive) => Input(() => Engine.AddPeer(
-        new BgpPeerSettings(_net.Pes[other].Address, 65000) { Passive = passive, Families = BgpFamilies.V4 }, Now));
+    public void AddPeer(int other, bool passive)
+    {
+        Engine.AddPeer(new BgpPeerSettings(_net.Pes[other].Address, 65000) { Passive = passive, Families = BgpFamilies.V4 }, Now);
+        Round();
+    }
 
     /// <summary>Advertises the server's route as configured.</summary>
-    public void Configure(uint localPref) => Input(() =>
+    public void Configure(uint localPref)
     {
         Configured = true;
         Rib.Offer(_static, SimNet.Server, HopSpec.Connected("dc"), null, Now);
         Engine.Advertise(SimNet.Server, localPref);
-    });
+        Round();
+    }
 
     /// <summary>The process dies: connections end, everything it knew is gone.</summary>
     public void Crash()
     {
         Up = false;
+        _net.World.Changed = true;
         _life++;
         for (int other = 0; other < _net.Size; other++)
         {
@@ -131,6 +136,7 @@ public sealed class SimPe : IBgpWire
     public void Restart(Action<SimPe> configure)
     {
         Up = true;
+        _net.World.Changed = true;
         Boot();
         configure(this);
     }
@@ -139,7 +145,8 @@ public sealed class SimPe : IBgpWire
     public PeStep Signal(string id, SignalKind kind, SignalRequest request)
     {
         PeStep step = Migrations.Signal(id, kind, request, Now);
-        Input(() => Carry(id, step));
+        Carry(id, step);
+        Round();
         return step;
     }
 
@@ -147,21 +154,30 @@ public sealed class SimPe : IBgpWire
     internal void Connected(int other, ConnectionSide side, SimConnection connection)
     {
         _connections[other, (int)side] = connection;
-        if (Engine.Find(_net.Pes[other].Address) is { } peer) Input(() => Engine.Connected(peer, side, Now));
+        if (Engine.Find(_net.Pes[other].Address) is not { } peer) return;
+        Engine.Connected(peer, side, Now);
+        Round();
     }
 
     internal void Disconnected(int other, ConnectionSide side, SimConnection connection)
     {
         if (_connections[other, (int)side] != connection) return;
         _connections[other, (int)side] = null;
-        if (Engine.Find(_net.Pes[other].Address) is { } peer) Input(() => Engine.Disconnected(peer, side, Now));
+        if (Engine.Find(_net.Pes[other].Address) is not { } peer) return;
+        Engine.Disconnected(peer, side, Now);
+        Round();
     }
 
     internal void Received(int other, ConnectionSide side, SimConnection connection, byte[] bytes)
     {
         if (_connections[other, (int)side] != connection) return;
-        if (Engine.Find(_net.Pes[other].Address) is { } peer) Input(() => Engine.Received(peer, side, bytes, Now));
+        if (Engine.Find(_net.Pes[other].Address) is not { } peer) return;
+        Engine.Received(peer, side, bytes, Now);
+        Round();
     }
+
+    /// <summary>A packet comes in, from the core or out of the tunnel.</summary>
+    internal void Arrive(in SimProbe probe) => _net.Forward(probe, this);
 
     internal SimConnection? Incoming(int other) => _connections[other, (int)ConnectionSide.Incoming];
 
@@ -200,10 +216,10 @@ public sealed class SimPe : IBgpWire
         Rib.Offer(new RouteOrigin(RouteSource.Connected, "core"), SimNet.Loopbacks, HopSpec.Connected("core"), null, Now);
     }
 
-    /// <summary>Gives the control loop something to do, then does the rest of its round.</summary>
-    private void Input(Action what)
+    /// <summary>The control loop was given something to do: the rest of its round.</summary>
+    private void Round()
     {
-        what();
+        _net.World.Changed = true;
         _changes.Clear();
         Rib.TakeChanges(_changes);
         if (_changes.Count > 0)
@@ -225,11 +241,13 @@ public sealed class SimPe : IBgpWire
     {
         if (life != _life || due != _tickAt) return;
         _tickAt = long.MaxValue;
-        Input(() => Engine.Tick(Now));
+        Engine.Tick(Now);
+        Round();
     }
 
     private void Carry(string id, PeStep step)
     {
+        _net.World.Changed = true;
         foreach (PeCommand command in step.Commands)
         {
             switch (command)
@@ -306,7 +324,9 @@ public sealed class SimPe : IBgpWire
         int life = _life;
         _net.World.In(_net.World.Between(0, 20 * SimWorld.Ms), () =>
         {
-            if (life == _life) Input(() => Carry(id, Migrations.Result(id, new HoldDrained(), Now)));
+            if (life != _life) return;
+            Carry(id, Migrations.Result(id, new HoldDrained(), Now));
+            Round();
         });
     }
 }

@@ -8,15 +8,20 @@ public sealed class SimWorld(ulong seed)
     /// <summary>Nanoseconds in a millisecond.</summary>
     public const long Ms = 1_000_000;
 
-    private readonly PriorityQueue<Action, (long At, long Order)> _queue = new();
+    private readonly EventQueue _queue = new();
     private SplitMix _random = new(seed, 0x51AD);
-    private long _order;
 
     /// <summary>True time, nanoseconds. Nobody in the simulation sees it: each has its own <see cref="SimClock"/>.</summary>
     public long Now { get; private set; }
 
     /// <summary>Events that have happened.</summary>
     public long Events { get; private set; }
+
+    /// <summary>
+    /// Something that decides where packets go may have changed. Whoever looks at all of it again sets it back: of a thousand
+    /// events of a run most only carry a packet on.
+    /// </summary>
+    public bool Changed { get; set; } = true;
 
     /// <summary>0 to <paramref name="below"/> - 1.</summary>
     public int Next(int below) => _random.Next(below);
@@ -31,7 +36,10 @@ public sealed class SimWorld(ulong seed)
     public double NextDouble() => _random.NextDouble();
 
     /// <summary>Has something happen at a time, or now when the time is over.</summary>
-    public void At(long time, Action what) => _queue.Enqueue(what, (Math.Max(time, Now), _order++));
+    public void At(long time, Action what) => _queue.Add(Math.Max(time, Now)) = new EventQueue.Event { What = what };
+
+    /// <summary>Has a packet come to a PE at a time: the same as <see cref="At"/>, without an object for it.</summary>
+    internal void At(long time, SimPe pe, in SimProbe probe) => _queue.Add(Math.Max(time, Now)) = new EventQueue.Event { Pe = pe, Probe = probe };
 
     /// <summary>Has something happen after a while.</summary>
     public void In(long nanoseconds, Action what) => At(Now + nanoseconds, what);
@@ -39,11 +47,12 @@ public sealed class SimWorld(ulong seed)
     /// <summary>Lets the next thing happen. False when nothing is to happen before a time.</summary>
     public bool Step(long until)
     {
-        if (!_queue.TryPeek(out _, out (long At, long Order) key) || key.At > until) return false;
-        Action what = _queue.Dequeue();
-        Now = key.At;
+        if (_queue.NextAt > until) return false;
+        Now = _queue.NextAt;
+        EventQueue.Event next = _queue.Take();
         Events++;
-        what();
+        if (next.What is { } what) what();
+        else next.Pe!.Arrive(next.Probe);
         return true;
     }
 }
