@@ -74,6 +74,7 @@ internal static class BfdCommand
 
         // 1. Nothing is wrong.
         churn.PausesMs.Clear();
+        churn.Shares.Clear();
         long changedBefore = churn.Changed, started = Monotonic.Now;
         long downsBefore = watches.Sum(w => w.Session.Downs), peerBefore = PeerDowns(peer, out _);
         (long Times, long Nanoseconds) creditBefore = speaker.Credit;
@@ -84,6 +85,8 @@ internal static class BfdCommand
         Console.WriteLine();
         Console.WriteLine($"{Multiplier}x{interval} ms, {elapsed:F0} s with nothing wrong: {falseHere} false downs here, {falseThere} at the peer");
         Console.WriteLine($"  {(churn.Changed - changedBefore) / elapsed:F0} route changes a second; {pauses.Length} collections, pause median {At(pauses, 0.5):F1} ms, longest {At(pauses, 1):F1} ms");
+        double[] computed = [.. churn.Shares.Select(s => s.Computed).Order()], waited = [.. churn.Shares.Select(s => s.Waited).Order()];
+        Console.WriteLine($"  of a pause: computing median {At(computed, 0.5):F1} ms, longest {At(computed, 1):F1} ms; waiting for a core median {At(waited, 0.5):F1} ms, longest {At(waited, 1):F1} ms");
         Console.WriteLine($"  thread {speaker.Urgency}, {speaker.Stalls} stalls, longest {speaker.LongestStallNs / 1e6:F1} ms; credit given {speaker.Credit.Times - creditBefore.Times} times, {(speaker.Credit.Nanoseconds - creditBefore.Nanoseconds) / 1e6:F1} ms in all; peer: {peerSays}");
 
         // 2. The peer stops.

@@ -35,6 +35,9 @@ internal sealed class Churn : IDisposable
 
     public List<double> PausesMs { get; } = [];
 
+    /// <summary>Of each pause: what the collector computed, and for how long its thread waited for a core meanwhile.</summary>
+    public List<(double Computed, double Waited)> Shares { get; } = [];
+
     public void Dispose()
     {
         _stop = true;
@@ -59,10 +62,20 @@ internal sealed class Churn : IDisposable
         {
             Thread.Sleep((int)Math.Max(1, next - Environment.TickCount64));
             TimeSpan before = GC.GetTotalPauseDuration();
+            (double computed, double waited) = Scheduled();
             GC.Collect(2, GCCollectionMode.Forced, blocking: true);
+            (double computedThen, double waitedThen) = Scheduled();
             PausesMs.Add((GC.GetTotalPauseDuration() - before).TotalMilliseconds);
+            Shares.Add((computedThen - computed, waitedThen - waited));
             next = Environment.TickCount64 + (CollectEvery / 1_000_000);
         }
+    }
+
+    /// <summary>Time this thread had a core, and time it waited for one, in ms (proc(5), schedstat).</summary>
+    private static (double Computed, double Waited) Scheduled()
+    {
+        string[] words = File.ReadAllText("/proc/thread-self/schedstat").Split(' ');
+        return (long.Parse(words[0], System.Globalization.CultureInfo.InvariantCulture) / 1e6, long.Parse(words[1], System.Globalization.CultureInfo.InvariantCulture) / 1e6);
     }
 
     private void Offer(int i, int round)

@@ -33,7 +33,7 @@ internal interface IAdjRibOut
 }
 
 /// <summary>
-/// One entry a prefix: the attributes it was told with, and in its mark what it waits for. A group's queue names entries by
+/// One entry a prefix: the number of the attributes it was told with, and in its mark what it waits for. A group's queue names entries by
 /// number; a name whose entry waits for something else by now is passed over.
 /// </summary>
 internal sealed class AdjRibOut<TKey> : IAdjRibOut
@@ -45,7 +45,8 @@ internal sealed class AdjRibOut<TKey> : IAdjRibOut
     private const int SpareGroups = 64;
     private const int SpareKeys = 1024;
 
-    private readonly PrefixTable<TKey, Told> _table = new();
+    private readonly PrefixTable<TKey, int> _table = new();
+    private readonly SharedTable<PathAttributes> _told = new();
     private readonly Dictionary<PathAttributes, Group> _groups = [];
     private readonly Queue<Group> _order = new();
     private readonly List<Group?> _byNumber = [null];
@@ -62,18 +63,18 @@ internal sealed class AdjRibOut<TKey> : IAdjRibOut
         TKey key = TKey.From(prefix);
         int index = attributes is null ? _table.Find(key) : _table.FindOrAdd(key, out _);
         if (index < 0) return;
-        PathAttributes? told = _table[index].Attributes;
+        int told = _table[index];
         ref int mark = ref _table.Mark(index);
         int number = mark & ~Again;
-        if (ReferenceEquals(told, attributes) && (mark & Again) == 0)
+        if ((mark & Again) == 0 && (told == 0 ? attributes is null : _told[told].Equals(attributes)))
         {
             if (number != 0) Waiting--;
             mark = 0;
-            if (told is null) _table.Remove(index);
+            if (told == 0) _table.Remove(index);
             return;
         }
 
-        if (number != 0 && ReferenceEquals(_byNumber[number]!.Attributes, attributes)) return;
+        if (number != 0 && Equals(_byNumber[number]!.Attributes, attributes)) return;
         if (number == 0) Waiting++;
         mark = (mark & Again) | Enqueue(attributes, index);
     }
@@ -82,7 +83,8 @@ internal sealed class AdjRibOut<TKey> : IAdjRibOut
     {
         for (int i = 0; i < _table.End; i++)
         {
-            if (_table[i].Attributes is not { } attributes) continue;
+            if (_table[i] == 0) continue;
+            PathAttributes attributes = _told[_table[i]];
             ref int mark = ref _table.Mark(i);
             if ((mark & ~Again) == 0)
             {
@@ -96,6 +98,8 @@ internal sealed class AdjRibOut<TKey> : IAdjRibOut
 
     public void Clear()
     {
+        foreach (PathAttributes attributes in _told.Values) attributes.Users--;
+        _told.Clear();
         _table.Clear();
         _groups.Clear();
         _order.Clear();
@@ -120,9 +124,7 @@ internal sealed class AdjRibOut<TKey> : IAdjRibOut
                 mark = 0;
                 Waiting--;
                 into[count++] = _table.KeyOf(index).ToPrefix();
-                ref Told entry = ref _table[index];
-                Sent += (attributes is null ? 0 : 1) - (entry.Attributes is null ? 0 : 1);
-                entry.Attributes = attributes;
+                Tell(index, attributes);
                 if (attributes is null) _table.Remove(index);
             }
 
@@ -137,10 +139,23 @@ internal sealed class AdjRibOut<TKey> : IAdjRibOut
     {
         int index = _table.Find(TKey.From(prefix));
         if (index < 0) return;
-        ref Told entry = ref _table[index];
-        if (entry.Attributes is not null) Sent--;
-        entry.Attributes = null;
+        Tell(index, null);
         if (_table.Mark(index) == 0) _table.Remove(index);
+    }
+
+    /// <summary>The peer knows a prefix with these attributes now; null: it does not know it.</summary>
+    private void Tell(int index, PathAttributes? attributes)
+    {
+        int before = _table[index], after = 0;
+        if (attributes is not null)
+        {
+            after = _told.Take(attributes, out bool added);
+            if (added) attributes.Users++;
+        }
+
+        if (before != 0 && _told.Release(before, out PathAttributes? gone)) gone.Users--;
+        _table[index] = after;
+        Sent += (after == 0 ? 0 : 1) - (before == 0 ? 0 : 1);
     }
 
     private int Enqueue(PathAttributes? attributes, int index)
@@ -155,7 +170,7 @@ internal sealed class AdjRibOut<TKey> : IAdjRibOut
         if (attributes is null) return _withdrawals ??= NewGroup(null);
 
         // An UPDATE's prefixes come one after the other.
-        if (ReferenceEquals(_last?.Attributes, attributes)) return _last!;
+        if (_last is not null && attributes.Equals(_last.Attributes)) return _last!;
         if (!_groups.TryGetValue(attributes, out Group? group)) _groups.Add(attributes, group = NewGroup(attributes));
         return _last = group;
     }
@@ -182,11 +197,6 @@ internal sealed class AdjRibOut<TKey> : IAdjRibOut
         group.Attributes = null;
         if (_spare.Count >= SpareGroups || group.Entries.Capacity > SpareKeys) group.Entries.TrimExcess();
         _spare.Push(group);
-    }
-
-    private struct Told
-    {
-        public PathAttributes? Attributes;
     }
 
     private sealed class Group(int number)

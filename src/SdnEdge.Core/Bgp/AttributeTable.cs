@@ -2,7 +2,9 @@ namespace SdnEdge.Core.Bgp;
 
 /// <summary>
 /// Each distinct set of path attributes once. Looking up costs no allocation when the set is known. Sets that no route uses
-/// any more go away with the garbage collector: the table holds them weakly and sweeps itself as it grows.
+/// any more (<see cref="PathAttributes.Users"/>) are swept out as the table grows; whoever still holds one keeps it, and an
+/// equal one may be made beside it then. Weak references would do the same with a handle and a finalizer for each, all of
+/// which the garbage collector goes through while everything stands still.
 /// Not thread-safe.
 /// </summary>
 public sealed class AttributeTable
@@ -20,7 +22,7 @@ public sealed class AttributeTable
     /// <summary>Likewise for one AS path.</summary>
     internal byte[] Path => field ??= new byte[4 * BgpLimits.MaxMessage];
 
-    /// <summary>Sets in the table, those the collector has taken since the last sweep included.</summary>
+    /// <summary>Sets in the table, those no longer used and not swept out yet included.</summary>
     public int Count => _count;
 
     /// <summary>The set with these canonical bytes (see <see cref="PathAttributes"/>; made with an <see cref="AttributeBuilder"/>).</summary>
@@ -29,14 +31,14 @@ public sealed class AttributeTable
         int hash = PathAttributes.Hash(canonical);
         for (int i = _buckets[hash & (_buckets.Length - 1)] - 1; i >= 0; i = _entries[i].Next)
         {
-            if (_entries[i].Hash == hash && _entries[i].Set.TryGetTarget(out PathAttributes? known) && known.Wire.SequenceEqual(canonical)) return known;
+            if (_entries[i].Hash == hash && _entries[i].Set.Wire.SequenceEqual(canonical)) return _entries[i].Set;
         }
 
         if (_count == _sweepAt) Sweep();
         if (_count == _entries.Length) Rebuild(_entries.Length * 2);
         var made = new PathAttributes(canonical.ToArray());
         ref int bucket = ref _buckets[hash & (_buckets.Length - 1)];
-        _entries[_count] = new Entry { Hash = hash, Next = bucket - 1, Set = new WeakReference<PathAttributes>(made) };
+        _entries[_count] = new Entry { Hash = hash, Next = bucket - 1, Set = made };
         bucket = ++_count;
         return made;
     }
@@ -46,7 +48,7 @@ public sealed class AttributeTable
         int kept = 0;
         for (int i = 0; i < _count; i++)
         {
-            if (_entries[i].Set.TryGetTarget(out _)) _entries[kept++] = _entries[i];
+            if (_entries[i].Set.Users > 0) _entries[kept++] = _entries[i];
         }
 
         Array.Clear(_entries, kept, _count - kept);
@@ -71,6 +73,6 @@ public sealed class AttributeTable
     {
         public int Hash;
         public int Next;
-        public WeakReference<PathAttributes> Set;
+        public PathAttributes Set;
     }
 }

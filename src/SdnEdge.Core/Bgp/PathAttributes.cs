@@ -132,6 +132,9 @@ public sealed class PathAttributes : IEquatable<PathAttributes>
     /// <summary>On the way out only: the next hop a reflected route keeps. None: ourselves.</summary>
     internal IpAddress ReflectedNextHop { get; }
 
+    /// <summary>Tables that hold the set: while there are any, an <see cref="AttributeTable"/> keeps it.</summary>
+    internal int Users { get; set; }
+
     /// <summary>Value of one attribute; empty when absent.</summary>
     public ReadOnlySpan<byte> Find(byte code)
     {

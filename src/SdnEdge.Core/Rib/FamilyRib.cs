@@ -45,7 +45,7 @@ internal sealed class FamilyRib<TKey>(LocRib owner) : IFamilyRib
         int index = _paths.Find(entry, origin);
         if (index < 0)
         {
-            index = _paths.Add(entry, origin, hop, attributes);
+            index = _paths.Add(entry, new RouteContent(origin, hop, attributes));
             hop.Users++;
             if (origin.Source == RouteSource.Redirect) _redirects++;
             origin.Count(TKey.Family, 1);
@@ -53,13 +53,12 @@ internal sealed class FamilyRib<TKey>(LocRib owner) : IFamilyRib
             return true;
         }
 
-        ref RoutePath<TKey> path = ref _paths[index];
-        path.Flags &= ~PathFlags.Stale;
-        if (ReferenceEquals(path.Hop, hop) && Equals(path.Attributes, attributes)) return false;
-        NextHop before = path.Hop;
+        _paths[index].Flags &= ~PathFlags.Stale;
+        var content = new RouteContent(origin, hop, attributes);
+        if (_paths.ContentOf(index).Equals(content)) return false;
+        NextHop before = _paths.ContentOf(index).Hop;
         hop.Users++;
-        path.Hop = hop;
-        path.Attributes = attributes;
+        _paths.Replace(index, content);
         Reselect(prefix, entry, index, now);
         owner.Hops.Release(before);
         return true;
@@ -80,7 +79,7 @@ internal sealed class FamilyRib<TKey>(LocRib owner) : IFamilyRib
         for (int i = 0; i < _paths.Slots; i++)
         {
             ref RoutePath<TKey> path = ref _paths[i];
-            if (!ReferenceEquals(path.Origin?.Session, origin) || (staleOnly && (path.Flags & PathFlags.Stale) == 0)) continue;
+            if (path.Content == 0 || !ReferenceEquals(_paths.ContentOf(i).Origin.Session, origin) || (staleOnly && (path.Flags & PathFlags.Stale) == 0)) continue;
             RemoveAt(_paths.EntryOf(path.Key), i, now);
             removed++;
         }
@@ -94,7 +93,7 @@ internal sealed class FamilyRib<TKey>(LocRib owner) : IFamilyRib
         for (int i = 0; i < _paths.Slots; i++)
         {
             ref RoutePath<TKey> path = ref _paths[i];
-            if (!ReferenceEquals(path.Origin?.Session, origin)) continue;
+            if (path.Content == 0 || !ReferenceEquals(_paths.ContentOf(i).Origin.Session, origin)) continue;
             path.Flags |= PathFlags.Stale;
             marked++;
         }
@@ -108,7 +107,7 @@ internal sealed class FamilyRib<TKey>(LocRib owner) : IFamilyRib
         for (int i = 0; i < _paths.Slots; i++)
         {
             ref RoutePath<TKey> path = ref _paths[i];
-            if (path.Origin is not null && ReferenceEquals(path.Hop, hop)) Reselect(path.Key.ToPrefix(), _paths.EntryOf(path.Key), -1, now);
+            if (path.Content != 0 && ReferenceEquals(_paths.ContentOf(i).Hop, hop)) Reselect(path.Key.ToPrefix(), _paths.EntryOf(path.Key), -1, now);
         }
     }
 
@@ -124,9 +123,9 @@ internal sealed class FamilyRib<TKey>(LocRib owner) : IFamilyRib
             TKey key = TKey.Covering(address, length);
             int index = BestIndex(_paths.EntryOf(key), PathFlags.Best);
             if (index < 0) continue;
-            ref RoutePath<TKey> path = ref _paths[index];
-            if (path.Origin!.Source == RouteSource.Bgp || path.Hop.RestsOn(asking)) continue;
-            return (path.Hop, key.ToPrefix());
+            ref readonly RouteContent route = ref _paths.ContentOf(index);
+            if (route.Origin.Source == RouteSource.Bgp || route.Hop.RestsOn(asking)) continue;
+            return (route.Hop, key.ToPrefix());
         }
 
         return default;
@@ -165,11 +164,12 @@ internal sealed class FamilyRib<TKey>(LocRib owner) : IFamilyRib
     private void RemoveAt(int entry, int index, long now)
     {
         RoutePath<TKey> gone = _paths[index];
+        RouteContent said = _paths.ContentOf(index);
         if (!_paths.Remove(entry, index)) entry = -1;
-        if (gone.Origin!.Source == RouteSource.Redirect) _redirects--;
-        gone.Origin.Count(TKey.Family, -1);
-        if ((gone.Flags & (PathFlags.Best | PathFlags.Redirect)) != 0) Reselect(gone.Key.ToPrefix(), entry, -1, now, gone.Origin, removed: true);
-        owner.Hops.Release(gone.Hop);
+        if (said.Origin.Source == RouteSource.Redirect) _redirects--;
+        said.Origin.Count(TKey.Family, -1);
+        if ((gone.Flags & (PathFlags.Best | PathFlags.Redirect)) != 0) Reselect(gone.Key.ToPrefix(), entry, -1, now, said.Origin, removed: true);
+        owner.Hops.Release(said.Hop);
     }
 
     /// <summary>
@@ -183,10 +183,10 @@ internal sealed class FamilyRib<TKey>(LocRib owner) : IFamilyRib
         bool redirect = _redirects > 0 && Choose(entry, PathFlags.Redirect, redirects: true, touched, now, out over, out _);
         if (!native && !redirect && !removed) return;
 
-        RouteOrigin? after = best < 0 ? null : _paths[best].Origin;
+        RouteContent chosen = best < 0 ? default : _paths.ContentOf(best);
+        RouteOrigin? after = chosen.Origin;
         owner.Changed(new RibChange(
-            owner.Vrf, prefix, best < 0 ? null : _paths[best].Hop, over < 0 ? null : _paths[over].Hop, after,
-            best < 0 ? null : _paths[best].Attributes, ChangedHop: null));
+            owner.Vrf, prefix, chosen.Hop, over < 0 ? null : _paths.ContentOf(over).Hop, after, chosen.Attributes, ChangedHop: null));
 
         // Next hops are resolved by routes other than BGP's: only these can change a resolution.
         before ??= goneOrigin;
@@ -199,10 +199,21 @@ internal sealed class FamilyRib<TKey>(LocRib owner) : IFamilyRib
     private bool Choose(int entry, PathFlags flag, bool redirects, int touched, long now, out int best, out RouteOrigin? beforeOrigin)
     {
         int before = BestIndex(entry, flag);
-        beforeOrigin = before < 0 ? null : _paths[before].Origin;
-        Span<Candidate> routes = Gather(entry, redirects);
-        int position = BestPath.Select(routes);
-        best = position < 0 ? -1 : routes[position].Index;
+        beforeOrigin = before < 0 ? null : _paths.ContentOf(before).Origin;
+        int only = _paths.Head(entry);
+        if (only >= 0 && _paths[only].Next < 0)
+        {
+            // Most prefixes have one route: nothing is to be compared.
+            ref readonly RouteContent route = ref _paths.ContentOf(only);
+            best = route.Origin.Source == RouteSource.Redirect == redirects && route.Hop.Resolved.IsUsable ? only : -1;
+        }
+        else
+        {
+            Span<Candidate> routes = Gather(entry, redirects);
+            int position = BestPath.Select(routes);
+            best = position < 0 ? -1 : routes[position].Index;
+        }
+
         if (best == before && (best < 0 || best != touched)) return false;
         if (before >= 0)
         {
@@ -224,10 +235,10 @@ internal sealed class FamilyRib<TKey>(LocRib owner) : IFamilyRib
         int count = 0;
         for (int i = _paths.Head(entry); i >= 0; i = _paths[i].Next)
         {
-            ref RoutePath<TKey> path = ref _paths[i];
-            if (path.Origin!.Source == RouteSource.Redirect != redirects) continue;
+            ref readonly RouteContent route = ref _paths.ContentOf(i);
+            if (route.Origin.Source == RouteSource.Redirect != redirects) continue;
             if (count == _candidates.Length) Array.Resize(ref _candidates, count * 2);
-            _candidates[count++] = new Candidate { Origin = path.Origin, Hop = path.Hop, Attributes = path.Attributes, Index = i };
+            _candidates[count++] = new Candidate { Origin = route.Origin, Hop = route.Hop, Attributes = route.Attributes, Index = i };
         }
 
         return _candidates.AsSpan(0, count);
@@ -247,6 +258,7 @@ internal sealed class FamilyRib<TKey>(LocRib owner) : IFamilyRib
     {
         ref RoutePath<TKey> path = ref _paths[index];
         bool best = (path.Flags & (PathFlags.Best | PathFlags.Redirect)) != 0;
-        return new RouteView(path.Key.ToPrefix(), path.Origin!, path.Hop, path.Attributes, best, why, best ? path.SinceNs : 0) { Stale = (path.Flags & PathFlags.Stale) != 0 };
+        ref readonly RouteContent route = ref _paths.ContentOf(index);
+        return new RouteView(path.Key.ToPrefix(), route.Origin, route.Hop, route.Attributes, best, why, best ? path.SinceNs : 0) { Stale = (path.Flags & PathFlags.Stale) != 0 };
     }
 }

@@ -6,12 +6,28 @@ namespace SdnEdge.Core.Rib;
 internal struct RoutePath<TKey>
 {
     public TKey Key;
-    public RouteOrigin? Origin;
-    public NextHop Hop;
-    public PathAttributes? Attributes;
-    public long SinceNs;
+
+    /// <summary>Number of what the route says (<see cref="PathTable{TKey}.ContentOf"/>); 0: the slot is free.</summary>
+    public int Content;
     public int Next;
+    public long SinceNs;
     public PathFlags Flags;
+}
+
+/// <summary>What a route says, without its prefix. Many routes say the same.</summary>
+internal readonly struct RouteContent(RouteOrigin origin, NextHop hop, PathAttributes? attributes) : IEquatable<RouteContent>
+{
+    public readonly RouteOrigin Origin = origin;
+    public readonly NextHop Hop = hop;
+    public readonly PathAttributes? Attributes = attributes;
+
+    public bool Equals(RouteContent other) => ReferenceEquals(Origin, other.Origin) && ReferenceEquals(Hop, other.Hop)
+        && (ReferenceEquals(Attributes, other.Attributes) || (Attributes is not null && Attributes.Equals(other.Attributes)));
+
+    public override bool Equals(object? obj) => obj is RouteContent other && Equals(other);
+
+    public override int GetHashCode() => HashCode.Combine(
+        System.Runtime.CompilerServices.RuntimeHelpers.GetHashCode(Origin), System.Runtime.CompilerServices.RuntimeHelpers.GetHashCode(Hop), Attributes?.GetHashCode() ?? 0);
 }
 
 [Flags]
@@ -30,7 +46,8 @@ internal enum PathFlags : byte
 }
 
 /// <summary>
-/// All routes of one family, in pages of structs: no object a route, so a million routes cost the collector nothing.
+/// All routes of one family, in pages of structs without references: a million routes cost the collector nothing but what
+/// they say, and of that there is one each.
 /// Indexes stay valid until <see cref="Remove"/>, references until <see cref="Add"/>. The slot of a removed route is used again.
 /// </summary>
 internal sealed class PathTable<TKey>
@@ -42,6 +59,7 @@ internal sealed class PathTable<TKey>
 
     // An entry's mark is the number of its first route + 1.
     private readonly PrefixTable<TKey, Nothing> _heads = new();
+    private readonly SharedTable<RouteContent> _contents = new();
     private readonly List<RoutePath<TKey>[]> _pages = [];
     private readonly int[] _prefixesOfLength = new int[129];
     private int _used;
@@ -50,7 +68,7 @@ internal sealed class PathTable<TKey>
     /// <summary>Number of prefixes with at least one route.</summary>
     public int Prefixes => _heads.Count;
 
-    /// <summary>Number of slots ever used: the bound for a walk over all routes. A slot with no origin is free.</summary>
+    /// <summary>Number of slots ever used: the bound for a walk over all routes. A slot with content 0 is free.</summary>
     public int Slots => _used;
 
     /// <summary>All prefixes with a route.</summary>
@@ -66,6 +84,12 @@ internal sealed class PathTable<TKey>
     }
 
     public ref RoutePath<TKey> this[int index] => ref _pages[index >> PageBits][index & (PageSize - 1)];
+
+    /// <summary>What the route in a slot that is not free says.</summary>
+    public ref readonly RouteContent ContentOf(int index) => ref _contents[this[index].Content];
+
+    /// <summary>Number of different things that routes say.</summary>
+    public int Contents => _contents.Count;
 
     /// <summary>The entry of a prefix, or -1. It stays valid until the prefix's last route is removed.</summary>
     public int EntryOf(TKey key) => _heads.Find(key);
@@ -92,14 +116,14 @@ internal sealed class PathTable<TKey>
     {
         for (int i = Head(entry); i >= 0; i = this[i].Next)
         {
-            if (ReferenceEquals(this[i].Origin, origin)) return i;
+            if (ReferenceEquals(ContentOf(i).Origin, origin)) return i;
         }
 
         return -1;
     }
 
     /// <summary>Adds a route; the origin must have none for this prefix. Returns its index.</summary>
-    public int Add(int entry, RouteOrigin origin, NextHop hop, PathAttributes? attributes)
+    public int Add(int entry, in RouteContent content)
     {
         int index = _free;
         if (index >= 0)
@@ -126,10 +150,18 @@ internal sealed class PathTable<TKey>
         ref int head = ref _heads.Mark(entry);
         this[index] = new RoutePath<TKey>
         {
-            Key = _heads.KeyOf(entry), Origin = origin, Hop = hop, Attributes = attributes, Next = head - 1,
+            Key = _heads.KeyOf(entry), Content = Take(content), Next = head - 1,
         };
         head = index + 1;
         return index;
+    }
+
+    /// <summary>A route says something else now.</summary>
+    public void Replace(int index, in RouteContent content)
+    {
+        int before = this[index].Content;
+        this[index].Content = Take(content);
+        Release(before);
     }
 
     /// <summary>Takes a route of an entry's prefix away and frees its slot. True when the prefix has others; false: the entry is gone too.</summary>
@@ -155,9 +187,23 @@ internal sealed class PathTable<TKey>
             _heads.Remove(entry);
         }
 
+        int content = path.Content;
         path = new RoutePath<TKey> { Next = _free };
         _free = index;
+        Release(content);
         return others;
+    }
+
+    private int Take(in RouteContent content)
+    {
+        int number = _contents.Take(content, out bool added);
+        if (added && content.Attributes is { } attributes) attributes.Users++;
+        return number;
+    }
+
+    private void Release(int number)
+    {
+        if (_contents.Release(number, out RouteContent gone) && gone.Attributes is { } attributes) attributes.Users--;
     }
 
     private readonly struct Nothing;
