@@ -127,6 +127,18 @@ public sealed unsafe partial class TapPort : IFdPort
         }
     }
 
+    /// <summary>
+    /// The port of a TAP that another process has opened and set up as <see cref="Open"/> does: its descriptor, and what
+    /// <see cref="Open"/> found out. The device goes when the last process has closed it.
+    /// </summary>
+    /// <param name="name">The port's name.</param>
+    /// <param name="device">The device's name.</param>
+    /// <param name="descriptor">The descriptor; the port closes it.</param>
+    /// <param name="offloads">Offloads that the kernel agreed to.</param>
+    /// <param name="segmentsForUs">Whether the kernel may be trusted to cut superpackets.</param>
+    public static TapPort Adopt(string name, string device, int descriptor, TapOffloads offloads, bool segmentsForUs)
+        => new(name, device, descriptor, offloads) { SegmentsForUs = segmentsForUs, _batched = true };
+
     /// <summary>Closes the port; a device that was made for it goes away. No worker may be using it.</summary>
     public void Dispose()
     {

@@ -152,6 +152,9 @@ public sealed class PeClient : IDisposable
     /// <summary>Redirect groups.</summary>
     public Task<IReadOnlyList<RedirectGroupInfo>> GroupsAsync(CancellationToken cancel = default) => GetAsync<IReadOnlyList<RedirectGroupInfo>>("v1/groups", cancel);
 
+    /// <summary>The process that forwards while the PE is restarted.</summary>
+    public Task<KeeperInfo> KeeperAsync(CancellationToken cancel = default) => GetAsync<KeeperInfo>("v1/keeper", cancel);
+
     /// <summary>BFD sessions.</summary>
     public Task<BfdInfo> BfdAsync(CancellationToken cancel = default) => GetAsync<BfdInfo>("v1/bfd", cancel);
 

@@ -6,6 +6,7 @@ using SdnEdge.Core.Wire;
 using SdnEdge.Linux;
 using SdnEdge.Router.Api;
 using SdnEdge.Router.Control;
+using SdnEdge.Router.Keeper;
 using SdnEdge.Router.Telemetry;
 
 namespace SdnEdge.Router;
@@ -30,6 +31,9 @@ public sealed record PeRouterOptions
     /// <summary>The PE comes back after a crash: its BGP peers are told so (RFC 4724), and told nothing else before they have been heard.</summary>
     public bool Restarting { get; init; }
 
+    /// <summary>The way to the keeper that started this process; null: there is none. The PE disposes of it.</summary>
+    public KeeperLink? Keeper { get; init; }
+
     /// <summary>The clock.</summary>
     public TimeProvider Time { get; init; } = TimeProvider.System;
 }
@@ -50,6 +54,7 @@ public sealed class PeRouter : IPeControl, IAsyncDisposable
     private readonly MigrationActions _actions;
     private readonly MigrationRunner _migrations;
     private readonly ConfigApplier _config;
+    private readonly KeeperDriver _keeper;
     private readonly PeView _view;
     private readonly PeMetrics _metrics;
     private readonly PeRouterOptions _options;
@@ -66,10 +71,16 @@ public sealed class PeRouter : IPeControl, IAsyncDisposable
         _loop = new ControlLoop(options.Time);
         _startedAt = _loop.Now;
         _loop.Faulted = e => Events.Add(_loop.Now, "fault", config.Name, e.GetType().Name, e.ToString());
-        _state = new PeState(config, _loop, Events, options.OpenPort ?? OpenTap, (in PuntInfo info, ReadOnlySpan<byte> frame, long now) => _slowPath!.Punted(info, frame, now));
+        _state = new PeState(config, _loop, Events, options.OpenPort ?? OpenTap, (in PuntInfo info, ReadOnlySpan<byte> frame, long now) => _slowPath!.Punted(info, frame, now))
+        {
+            Mirror = options.Keeper?.Source,
+            CloseDevice = options.Keeper is { } keeper ? keeper.Forget : null,
+        };
+        bool standby = options.Keeper?.IsStandby == true;
+        if (standby) _state.Workers.Suspend();
         _tunnels = new TunnelKeeper(_state, _loop);
         _slowPath = new SlowPathDriver(_state, _loop, _tunnels.OnReply);
-        _bgp = new BgpDriver(_state, _loop, options.Restarting);
+        _bgp = new BgpDriver(_state, _loop, options.Restarting || standby, forwardingKept: standby);
         _bfd = new BfdDriver(_state, _bgp, _loop, NeedAddress);
         _state.RoutesChanged = _bgp.RoutesChanged;
         _markers = new MarkerDriver(_state, _loop);
@@ -78,8 +89,9 @@ public sealed class PeRouter : IPeControl, IAsyncDisposable
         _migrations = new MigrationRunner(_state, _tunnels, _actions, _loop);
         _bgp.EpochOf = _migrations.EpochOf;
         _config = new ConfigApplier(_state, _tunnels, _slowPath, _bgp, _bfd, _loop);
+        _keeper = new KeeperDriver(options.Keeper, _state, _slowPath, _bgp, _loop);
         _view = new PeView(_state, _tunnels, _slowPath, _bgp, _loop);
-        _metrics = new PeMetrics(_state, _view, _actions, _bgp, _bfd, _migrations, _slowPath, _loop);
+        _metrics = new PeMetrics(_state, _view, _actions, _bgp, _bfd, _keeper, _migrations, _slowPath, _loop);
         _loop.Add(_state);
         _loop.Add(_slowPath);
         _loop.Add(_tunnels);
@@ -92,6 +104,7 @@ public sealed class PeRouter : IPeControl, IAsyncDisposable
         {
             _state.Publish(now);
             _bgp.Flush();
+            _keeper.AfterRound();
         };
     }
 
@@ -113,6 +126,7 @@ public sealed class PeRouter : IPeControl, IAsyncDisposable
             pe._state.Workers.Start();
             pe._loop.Start();
             await pe._loop.RunAsync(() => pe._bgp.Start(config.Bgp));
+            await pe._loop.RunAsync(pe._keeper.Start);
             await pe._loop.RunAsync(() => pe._bfd.Start(config));
             if (config.Telemetry.Otlp is not null) pe._meters = new MeterBridge(() => pe.MetricsAsync().GetAwaiter().GetResult());
             pe._ready = true;
@@ -130,7 +144,7 @@ public sealed class PeRouter : IPeControl, IAsyncDisposable
     public Task<NodeInfo> NodeAsync() => _loop.RunAsync(() => new NodeInfo(
         _state.Config.Name, _state.Config.RouterId.ToString(), _state.Config.As,
         typeof(PeRouter).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion.Split('+')[0] ?? "0",
-        Environment.ProcessId, _startedAt, _ready, [.. _state.Config.Loopbacks.Select(l => l.ToString())]));
+        Environment.ProcessId, _startedAt, _ready && !_state.IsStandby, [.. _state.Config.Loopbacks.Select(l => l.ToString())]));
 
     /// <inheritdoc/>
     public Task<IReadOnlyList<PortInfo>> PortsAsync() => _loop.RunAsync(_view.Ports);
@@ -163,6 +177,9 @@ public sealed class PeRouter : IPeControl, IAsyncDisposable
     public Task<BfdInfo> BfdAsync() => _loop.RunAsync(() => _bfd.Info(_loop.Now));
 
     /// <inheritdoc/>
+    public Task<KeeperInfo> KeeperAsync() => _loop.RunAsync(_keeper.Info);
+
+    /// <inheritdoc/>
     public Task<IReadOnlyList<RedirectGroupInfo>> GroupsAsync() => _loop.RunAsync(_actions.GroupInfos);
 
     /// <inheritdoc/>
@@ -192,17 +209,23 @@ public sealed class PeRouter : IPeControl, IAsyncDisposable
     public async ValueTask DisposeAsync()
     {
         _ready = false;
+        _options.Keeper?.Bye();
         if (_api is not null) await _api.DisposeAsync();
         _meters?.Dispose();
         _loop.Dispose();
         _bfd.Dispose();
         _bgp.Dispose();
+        _options.Keeper?.Dispose();
         _state.Dispose();
         if (_hostConfigured) HostNetwork.Undo([.. _state.Config.Loopbacks, .. _hostAddresses]);
     }
 
     // The data plane is one end of the wire, the kernel's side of the device only the other: it must not speak for itself.
-    private static IFdPort OpenTap(PortConfig config) => TapPort.Open(config.Name, config.Device, new TapOptions { Mtu = config.Mtu, DisableKernelIpv6 = true });
+    private IFdPort OpenTap(PortConfig config)
+    {
+        var options = new TapOptions { Mtu = config.Mtu, DisableKernelIpv6 = true };
+        return _options.Keeper is { } keeper ? keeper.Open(config.Name, config.Device, options, out _) : TapPort.Open(config.Name, config.Device, options);
+    }
 
     private void StartHost(NodeConfig config)
     {
@@ -222,9 +245,13 @@ public sealed class PeRouter : IPeControl, IAsyncDisposable
     private HostDevice OpenHostTap(NodeConfig config, MacAddress gateway)
     {
         HostConfig host = config.Host!;
-        TapPort tap = TapPort.Open("host", host.Device, new TapOptions { Mtu = host.Mtu });
+        var options = new TapOptions { Mtu = host.Mtu };
+        bool adopted = false;
+        TapPort tap = _options.Keeper is { } keeper ? keeper.Open("host", host.Device, options, out adopted) : TapPort.Open("host", host.Device, options);
         _hostConfigured = true;
-        HostNetwork.Configure(host.Device, host.Mtu, gateway, config.Loopbacks);
-        return new HostDevice(tap, HostNetwork.MacOf(host.Device));
+
+        // What the process before us made is in use: BGP's packets pass through it while the keeper forwards.
+        if (!adopted) HostNetwork.Configure(host.Device, host.Mtu, gateway, config.Loopbacks);
+        return new HostDevice(tap, adopted ? NetDevice.Mac(host.Device) : HostNetwork.MacOf(host.Device));
     }
 }

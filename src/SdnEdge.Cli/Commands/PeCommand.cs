@@ -1,9 +1,11 @@
 using System.CommandLine;
+using System.Diagnostics;
 using System.Runtime.InteropServices;
 using SdnEdge.Core.Config;
 using SdnEdge.Linux;
 using SdnEdge.Router;
 using SdnEdge.Router.Api;
+using SdnEdge.Router.Keeper;
 
 namespace SdnEdge.Cli.Commands;
 
@@ -17,6 +19,7 @@ internal static class PeCommand
         var config = new Option<string>("--config", "-c") { Description = "Configuration file (YAML).", Required = true, HelpName = "FILE" };
         var check = new Option<bool>("--check") { Description = "Read the file, report every error with its line, and end. Needs no rights." };
         var restarting = new Option<bool>("--restarting") { Description = "The PE comes back after a crash: its BGP peers are told so (graceful restart)." };
+        var keeper = new Option<int?>("--keeper-fd") { Description = "The way to the keeper that starts this process.", Hidden = true };
         var command = new Command("pe",
             """
             Runs a provider-edge router in the foreground: ports, routes, tunnels, BGP and the control API of its configuration file.
@@ -30,18 +33,18 @@ internal static class PeCommand
             It needs root (or CAP_NET_ADMIN) for its TAP devices. Exit code: 0 stopped, 1 could not run, 2 the file is wrong.
             """)
         {
-            config, check, restarting,
+            config, check, restarting, keeper,
         };
         command.SetAction(async (parse, cancel) =>
         {
             // Hands its task back at once: a Ctrl-C before that would end the process without waiting for what must be taken back.
             await Task.Yield();
-            return await RunAsync(parse.GetValue(config)!, parse.GetValue(check), parse.GetValue(restarting), cancel);
+            return await RunAsync(parse.GetValue(config)!, parse.GetValue(check), parse.GetValue(restarting), parse.GetValue(keeper), cancel);
         });
         return command;
     }
 
-    private static async Task<int> RunAsync(string file, bool checkOnly, bool restarting, CancellationToken cancel)
+    private static async Task<int> RunAsync(string file, bool checkOnly, bool restarting, int? keeperDescriptor, CancellationToken cancel)
     {
         ConfigResult result = Read(file);
         if (result.Config is not { } config)
@@ -69,7 +72,9 @@ internal static class PeCommand
         });
         try
         {
-            await using PeRouter pe = await PeRouter.StartAsync(config, new PeRouterOptions { ReadConfig = () => Read(file), Restarting = restarting });
+            if (config.Forwarding.Keeper && keeperDescriptor is null) return await KeepAsync(config, file, restarting, reload, stop.Token);
+            KeeperLink? link = keeperDescriptor is { } descriptor ? KeeperLink.Connect(descriptor) : null;
+            await using PeRouter pe = await PeRouter.StartAsync(config, new PeRouterOptions { ReadConfig = () => Read(file), Restarting = restarting, Keeper = link });
             Console.WriteLine($"{config.Name}: ready, pid {Environment.ProcessId}{(config.Api.Unix is { } socket ? $", API on {socket}" : "")}");
             while (true)
             {
@@ -92,6 +97,33 @@ internal static class PeCommand
         {
             context.Cancel = true;
             stop.Cancel();
+        }
+    }
+
+    // The keeper is the parent: it has the number by which the PE was started, and hands signals on.
+    private static async Task<int> KeepAsync(NodeConfig config, string file, bool restarting, SemaphoreSlim reload, CancellationToken stop)
+    {
+        IReadOnlyList<string> self = Lab.Running.RunningLab.Self;
+        bool first = true;
+        using var keeper = new PeKeeper(config.Name, Child, new KeeperOptions { Workers = config.Workers, Log = Console.Error.WriteLine });
+        Task hangups = Task.Run(async () =>
+        {
+            while (true)
+            {
+                await reload.WaitAsync(stop);
+                keeper.Signal(ProcessSignal.HangUp);
+            }
+        }, CancellationToken.None);
+        int code = await keeper.RunAsync(stop);
+        _ = hangups.ContinueWith(t => _ = t.Exception, TaskScheduler.Default);
+        return code;
+
+        ProcessStartInfo Child(int descriptor)
+        {
+            var start = new ProcessStartInfo(self[0], [.. self.Skip(1), "pe", "--config", file, "--keeper-fd", $"{descriptor}"]) { UseShellExecute = false };
+            if (first && restarting) start.ArgumentList.Add("--restarting");
+            first = false;
+            return start;
         }
     }
 

@@ -47,6 +47,9 @@ internal static class ShowCommand
             One("tunnels", "Tunnels, their health and counters.", (pe, _, c) => pe.TunnelsAsync(c), Tunnels),
             One("bgp", "BGP peers.", (pe, _, c) => pe.BgpPeersAsync(c), Bgp),
             One("bfd", "BFD sessions, and how their thread fares.", (pe, _, c) => pe.BfdAsync(c), Bfd),
+            One("keeper", "The process that forwards while the PE is restarted after a crash.", (pe, _, c) => pe.KeeperAsync(c), k => Table(
+                ["keeper", "records", "sent bytes", "queued", "wholes", "out of sync", "takeovers", "packets", "dropped", "last ms"],
+                [[k.State, $"{k.Records}", $"{k.SentBytes}", $"{k.QueuedBytes}", $"{k.Wholes}", $"{k.OutOfSyncs}", $"{k.Takeovers}", $"{k.Packets}", $"{k.Dropped}", k.LastTakeoverMilliseconds.ToString("0.0", CultureInfo.InvariantCulture)]])),
             One("migrations", "Migrations this PE knows, with hold and tunnel.", (pe, _, c) => pe.MigrationsAsync(c), Migrations),
             One("order", "How order was kept, move by move: the target's gate of each ingress PE, what opened it, and what it kept.", (pe, _, c) => pe.MigrationsAsync(c), Order),
             One("groups", "Redirect groups and which decision is in force.", (pe, _, c) => pe.GroupsAsync(c), Groups),

@@ -318,6 +318,20 @@ public sealed record BfdInfo(
     IReadOnlyList<BfdSessionInfo> Sessions, string Urgency, long Stalls, double LongestStallMilliseconds, long Credits, double CreditMilliseconds,
     long KernelDrops, long Faults, IReadOnlyList<BfdDiscardInfo> Discards);
 
+/// <summary><c>GET /v1/keeper</c>: the process that forwards while the PE is restarted after a crash.</summary>
+/// <param name="State">off: not configured; connected; forwarding: the keeper forwards and the PE waits until BGP is back; gone: the keeper ended, the PE goes on without.</param>
+/// <param name="Records">Records of the forwarding state told to it by this process.</param>
+/// <param name="SentBytes">Bytes sent.</param>
+/// <param name="QueuedBytes">Bytes that wait for it.</param>
+/// <param name="Wholes">Times the whole state was sent.</param>
+/// <param name="OutOfSyncs">Times it was too slow, so that what waited was thrown away and the whole sent anew.</param>
+/// <param name="Takeovers">Times it took over forwarding.</param>
+/// <param name="Packets">Packets that it forwarded, up to the last hand-over.</param>
+/// <param name="Dropped">Packets that it dropped.</param>
+/// <param name="LastTakeoverMilliseconds">How long it forwarded the last time; 0: it never did.</param>
+public sealed record KeeperInfo(
+    string State, long Records, long SentBytes, long QueuedBytes, long Wholes, long OutOfSyncs, long Takeovers, long Packets, long Dropped, double LastTakeoverMilliseconds);
+
 /// <summary>A server-sent event on <c>GET /v1/events</c>. Kinds: port, neighbor, route, tunnel, bgp, bfd, migration.</summary>
 public sealed record EventRecord(long Sequence, long AtNs, string Kind, string Subject, string Change, string? Detail = null);
 

@@ -50,6 +50,9 @@ public sealed record NodeConfig
     /// <summary>Where the control API listens.</summary>
     public ApiConfig Api { get; init; } = new();
 
+    /// <summary>Who forwards while the PE restarts.</summary>
+    public ForwardingConfig Forwarding { get; init; } = new();
+
     /// <summary>Telemetry export.</summary>
     public TelemetryConfig Telemetry { get; init; } = new();
 }
@@ -166,3 +169,7 @@ public sealed record ApiTcpConfig(IpAddress Address, int Port, string Certificat
 /// <summary>Telemetry export.</summary>
 /// <param name="Otlp">OTLP endpoint; null = none. Metrics are at /metrics in any case.</param>
 public sealed record TelemetryConfig(Uri? Otlp = null);
+
+/// <summary>Forwarding of the PE.</summary>
+/// <param name="Keeper">True: a second process keeps devices and tables, and forwards while the PE itself is restarted after a crash.</param>
+public sealed record ForwardingConfig(bool Keeper = false);

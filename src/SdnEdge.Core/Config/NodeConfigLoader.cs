@@ -55,6 +55,7 @@ public static class NodeConfigLoader
             Loopbacks = ReadLoopbacks(node),
             Workers = (int)node.Number("workers", 1, 64, 1),
             Host = ReadHost(node),
+            Forwarding = ReadForwarding(node),
             Ports = ReadPorts(node, places),
             Vrfs = ReadVrfs(node, places),
             Static = ReadStatic(node, places),
@@ -90,6 +91,14 @@ public static class NodeConfigLoader
         if (node.Map("host") is not { } host) return null;
         var config = new HostConfig(ReadDevice(host, "host0"), (int)host.Number("mtu", MinMtu, MaxMtu, 1500));
         host.Finish();
+        return config;
+    }
+
+    private static ForwardingConfig ReadForwarding(MapReader node)
+    {
+        if (node.Map("forwarding") is not { } forwarding) return new ForwardingConfig();
+        var config = new ForwardingConfig(forwarding.Flag("keeper", false));
+        forwarding.Finish();
         return config;
     }
 

@@ -216,6 +216,10 @@ public sealed class RedirectGroup
         lock (_history) _superseded.Add((previous, previous.Packets));
     }
 
+    /// <summary>A mirror of a group follows it: both decisions at once, null = native. One store.</summary>
+    internal void Set(ForwardingDecision? forTunnelArrivals, ForwardingDecision? forOthers)
+        => Volatile.Write(ref _active, Make("mirrored", forTunnelArrivals, forOthers));
+
     // By the worker that drained the hold, under the hold's lock. False when the control loop has decided otherwise meanwhile.
     internal bool Advance(GroupDecision from, GroupDecision to) => Interlocked.CompareExchange(ref _active, to, from) == from;
 

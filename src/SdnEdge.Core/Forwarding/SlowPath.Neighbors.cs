@@ -113,6 +113,24 @@ public sealed partial class SlowPath
         return verdict;
     }
 
+    /// <summary>
+    /// Takes a neighbour over from whoever forwarded before: usable at once, and asked before long, as one only heard of.
+    /// False: there is no such port or no room, or it is known already.
+    /// </summary>
+    /// <param name="port">Port of the neighbour.</param>
+    /// <param name="address">Its address.</param>
+    /// <param name="mac">Its MAC address.</param>
+    /// <param name="now">Nanoseconds.</param>
+    public bool Inherit(int port, IpAddress address, MacAddress mac, long now)
+    {
+        if (!_ports.ContainsKey(port) || _neighbors.ContainsKey((port, address)) || Add(port, address) is not { } neighbor) return false;
+        neighbor.Mac = mac;
+        neighbor.ConfirmedAt = now;
+        SetState(neighbor, NeighborState.Stale);
+        Schedule(neighbor, now + _options.DelayNs);
+        return true;
+    }
+
     /// <summary>Ends <see cref="Watch"/>: from now on the neighbour ages and fails as any other.</summary>
     public void Unwatch(int port, IpAddress address)
     {

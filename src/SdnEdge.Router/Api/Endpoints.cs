@@ -37,6 +37,7 @@ internal static class Endpoints
                 .Says(Meaning(action)).WithTags("bgp").WithName("bgp-" + verb)
                 .Produces<Problem>(400, ProblemAnswers.ContentType).Produces<Problem>(404, ProblemAnswers.ContentType).Produces<Problem>(409, ProblemAnswers.ContentType);
         }
+        v1.MapGet("/keeper", () => pe.KeeperAsync()).Says("The process that forwards while the PE is restarted after a crash").WithTags("show");
         v1.MapGet("/bfd", () => pe.BfdAsync()).Says("BFD sessions, and how their thread fares").WithTags("show");
         v1.MapGet("/groups", () => pe.GroupsAsync()).Says("Redirect groups").WithTags("show");
         v1.MapGet("/drops", () => pe.DropsAsync()).Says("Dropped packets by reason").WithTags("show");

@@ -47,6 +47,9 @@ public interface IPeControl
     /// <summary>BFD sessions.</summary>
     Task<BfdInfo> BfdAsync();
 
+    /// <summary>The keeper.</summary>
+    Task<KeeperInfo> KeeperAsync();
+
     /// <summary>Redirect groups.</summary>
     Task<IReadOnlyList<RedirectGroupInfo>> GroupsAsync();
 

@@ -18,7 +18,7 @@ internal readonly record struct MovedRoute(uint LocalPref, uint? Tag);
 /// is of a source that the configuration names, or was brought here by a migration; never the way to a peer itself, which
 /// belongs to the core. Without peers there is no speaker. Runs on the control loop.
 /// </summary>
-internal sealed class BgpDriver(PeState state, ControlLoop loop, bool restarting = false) : ITimed, IWorkSource, IDisposable
+internal sealed class BgpDriver(PeState state, ControlLoop loop, bool restarting = false, bool forwardingKept = false) : ITimed, IWorkSource, IDisposable
 {
     private readonly Dictionary<IpPrefix, MovedRoute> _moved = [];
     private readonly Dictionary<IpPrefix, long> _moves = [];
@@ -29,6 +29,9 @@ internal sealed class BgpDriver(PeState state, ControlLoop loop, bool restarting
 
     /// <summary>The epoch of the migration that a prefix belongs to; 0: none. It fences the routes of earlier owners (<see cref="MoveSequence"/>).</summary>
     public Func<string, IpPrefix, long>? EpochOf { get; set; }
+
+    /// <summary>True after a restart, until all peers have been heard or waited for long enough.</summary>
+    public bool IsRestarting => _speaker?.Engine.IsRestarting == true;
 
     public long NextDeadline => _speaker?.NextDeadline ?? long.MaxValue;
 
@@ -219,6 +222,7 @@ internal sealed class BgpDriver(PeState state, ControlLoop loop, bool restarting
             node.Loopbacks.FirstOrDefault(l => l.IsV4), node.Loopbacks.FirstOrDefault(l => l.IsV6), (int)node.RouterId.V4)
         {
             Restarting = restarting,
+            ForwardingKept = forwardingKept ? BgpFamilies.Both : BgpFamilies.None,
             ClusterId = node.Bgp.ClusterId,
             RestartSeconds = node.Bgp.GracefulRestart.RestartTimeSeconds,
             DeferralSeconds = node.Bgp.GracefulRestart.DeferralSeconds,

@@ -1,5 +1,6 @@
 using SdnEdge.Core.Fib;
 using SdnEdge.Core.Forwarding;
+using SdnEdge.Core.Mirror;
 using SdnEdge.Core.Rib;
 using SdnEdge.Core.Wire;
 
@@ -39,6 +40,10 @@ internal sealed class FibPublisher(Vrf vrf, IFibNames names)
     private readonly Dictionary<IpPrefix, ForwardingDecision> _attached = [];
     private readonly Dictionary<PortEntry, ForwardingDecision> _connected = [];
     private readonly List<uint> _retired = [];
+    private readonly HashSet<IpPrefix> _grouped = [];
+
+    /// <summary>Is told what changes; null: nobody.</summary>
+    public MirrorSource? Mirror { get; init; }
 
     /// <summary>True when something waits for <see cref="Reclaim"/>.</summary>
     public bool HasRetired { get; private set; }
@@ -61,7 +66,7 @@ internal sealed class FibPublisher(Vrf vrf, IFibNames names)
     {
         if (change.ChangedHop is { } hop)
         {
-            if (hop.Tag is HopSlot slot) slot.Current = Decide(hop);
+            Refresh(hop);
             return;
         }
 
@@ -71,6 +76,8 @@ internal sealed class FibPublisher(Vrf vrf, IFibNames names)
         {
             if (before == 0) return;
             vrf.Remove(change.Prefix);
+            _grouped.Remove(change.Prefix);
+            Mirror?.PrefixGone(vrf, change.Prefix);
             HasRetired = true;
             Drop(before);
             return;
@@ -84,11 +91,15 @@ internal sealed class FibPublisher(Vrf vrf, IFibNames names)
             entry = new Entry(key, vrf.AddLeaf(leaf));
             _leaves.Add(key, entry);
             _byIndex.Add(entry.Index, entry);
+            Mirror?.Leaf(vrf, entry.Index, leaf);
         }
 
         if (entry.Index == before) return;
         entry.Prefixes++;
         vrf.Set(change.Prefix, entry.Index);
+        if (group is not null) _grouped.Add(change.Prefix);
+        else if (_grouped.Count > 0) _grouped.Remove(change.Prefix);
+        Mirror?.Prefix(vrf, change.Prefix, entry.Index);
         HasRetired = true;
         if (before != 0) Drop(before);
     }
@@ -97,16 +108,31 @@ internal sealed class FibPublisher(Vrf vrf, IFibNames names)
     public void RefreshHops(IEnumerable<NextHop> hops)
     {
         _connected.Clear();
-        foreach (NextHop hop in hops)
+        foreach (NextHop hop in hops) Refresh(hop);
+    }
+
+    /// <summary>Tells the mirror all leaves and prefixes.</summary>
+    /// <param name="best">The best routes; prefixes of groups are known here.</param>
+    public void MirrorAll(IEnumerable<RouteView> best)
+    {
+        if (Mirror is not { } mirror) return;
+        foreach (Entry entry in _byIndex.Values) mirror.Leaf(vrf, entry.Index, vrf.Leaf(entry.Index)!);
+        foreach (IpPrefix prefix in _grouped) mirror.Prefix(vrf, prefix, IndexOf(prefix));
+        foreach (RouteView route in best)
         {
-            if (hop.Tag is HopSlot slot) slot.Current = Decide(hop);
+            if (IndexOf(route.Prefix) is > 0 and uint leaf && _byIndex.ContainsKey(leaf)) mirror.Prefix(vrf, route.Prefix, leaf);
         }
     }
 
     /// <summary>Frees what was taken out before the last grace period. Call it with no change since that began.</summary>
     public void Reclaim()
     {
-        foreach (uint index in _retired) vrf.FreeLeaf(index);
+        foreach (uint index in _retired)
+        {
+            vrf.FreeLeaf(index);
+            Mirror?.LeafGone(vrf, index);
+        }
+
         _retired.Clear();
         vrf.V4.Reclaim();
         vrf.V6.Reclaim();
@@ -131,6 +157,13 @@ internal sealed class FibPublisher(Vrf vrf, IFibNames names)
         _leaves.Remove(entry.Key);
         _byIndex.Remove(index);
         _retired.Add(index);
+    }
+
+    private void Refresh(NextHop hop)
+    {
+        if (hop.Tag is not HopSlot slot) return;
+        slot.Current = Decide(hop);
+        Mirror?.HopChanged(slot);
     }
 
     private HopSlot SlotOf(NextHop hop)

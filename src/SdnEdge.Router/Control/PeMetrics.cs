@@ -6,7 +6,7 @@ using SdnEdge.Router.Worker;
 namespace SdnEdge.Router.Control;
 
 /// <summary>The PE's metrics, from the same records and counters that the API shows. Runs on the control loop.</summary>
-internal sealed class PeMetrics(PeState state, PeView view, MigrationActions actions, BgpDriver bgp, BfdDriver bfd, MigrationRunner migrations, SlowPathDriver slowPath, ControlLoop loop)
+internal sealed class PeMetrics(PeState state, PeView view, MigrationActions actions, BgpDriver bgp, BfdDriver bfd, KeeperDriver keeper, MigrationRunner migrations, SlowPathDriver slowPath, ControlLoop loop)
 {
     public IReadOnlyList<MetricFamily> Collect()
     {
@@ -15,6 +15,7 @@ internal sealed class PeMetrics(PeState state, PeView view, MigrationActions act
         IReadOnlyList<RedirectGroupInfo> groups = actions.GroupInfos();
         IReadOnlyList<BgpPeerInfo> peers = bgp.Peers(loop.Now);
         BfdInfo paths = bfd.Info(loop.Now);
+        KeeperInfo[] keepers = keeper.Info() is { State: not "off" } there ? [there] : [];
         IReadOnlyList<VrfInfo> vrfs = view.Vrfs();
         IReadOnlyList<MigrationInfo> moving = migrations.Infos();
         PacketLedger ledger = state.Plane.Ledger;
@@ -65,6 +66,14 @@ internal sealed class PeMetrics(PeState state, PeView view, MigrationActions act
             Counter("sdnedge_bfd_stalls_total", "Times the BFD thread was held up.", [paths], b => b.Stalls, _ => []),
             Counter("sdnedge_bfd_credit_seconds_total", "Time that sessions were spared because the BFD thread was held up.", [paths], b => b.CreditMilliseconds / 1000, _ => []),
             Gauge("sdnedge_bfd_thread_urgent", "1 when the BFD thread could be given a higher priority.", [paths], b => b.Urgency == "ordinary" ? 0 : 1, _ => []),
+            Gauge("sdnedge_keeper_connected", "1 while the keeper is there.", keepers, k => k.State == "gone" ? 0 : 1, _ => []),
+            Gauge("sdnedge_keeper_forwarding", "1 while the keeper forwards in the PE's place.", keepers, k => k.State == "forwarding" ? 1 : 0, _ => []),
+            Counter("sdnedge_keeper_records_total", "Records of the forwarding state told to the keeper.", keepers, k => k.Records, _ => []),
+            Gauge("sdnedge_keeper_queue_bytes", "Bytes that wait for the keeper.", keepers, k => k.QueuedBytes, _ => []),
+            Counter("sdnedge_keeper_out_of_sync_total", "Times the keeper was too slow and the whole state was sent anew.", keepers, k => k.OutOfSyncs, _ => []),
+            Counter("sdnedge_keeper_takeovers_total", "Times the keeper took over forwarding.", keepers, k => k.Takeovers, _ => []),
+            Counter("sdnedge_keeper_forwarded_packets_total", "Packets that the keeper forwarded.", keepers, k => k.Packets, _ => []),
+            Counter("sdnedge_keeper_dropped_packets_total", "Packets that the keeper dropped.", keepers, k => k.Dropped, _ => []),
             Counter("sdnedge_worker_batches_total", "Batches a worker received.", state.Workers.Workers, w => w.Statistics.Batches, Worker),
             Counter("sdnedge_worker_packets_total", "Frames a worker received.", state.Workers.Workers, w => w.Statistics.Packets, Worker),
             Counter("sdnedge_worker_sleeps_total", "Times a worker slept for want of work.", state.Workers.Workers, w => w.Statistics.Sleeps, Worker),

@@ -1,6 +1,7 @@
 using SdnEdge.Core.Config;
 using SdnEdge.Core.Fib;
 using SdnEdge.Core.Forwarding;
+using SdnEdge.Core.Mirror;
 using SdnEdge.Core.Rib;
 using SdnEdge.Core.Wire;
 using SdnEdge.Linux;
@@ -72,6 +73,15 @@ internal sealed class PeState : IFibNames, ITimed, IDisposable
 
     public Dictionary<string, RedirectGroup> Groups { get; } = [];
 
+    /// <summary>Tells a keeper what changes in the data plane; null: there is none.</summary>
+    public MirrorSource? Mirror { get; init; }
+
+    /// <summary>Closes the device of a removed port; null: as it is.</summary>
+    public Action<IFdPort>? CloseDevice { get; init; }
+
+    /// <summary>True while the keeper forwards: tables are filled, but no packet is received, and nobody is asked or probed.</summary>
+    public bool IsStandby => Workers.IsSuspended;
+
     /// <summary>Told about RIB changes of a VRF before the FIB follows.</summary>
     public Action<VrfState, IReadOnlyList<RibChange>>? RoutesChanging { get; set; }
 
@@ -111,7 +121,7 @@ internal sealed class PeState : IFibNames, ITimed, IDisposable
     public void AddVrf(VrfConfig config)
     {
         Vrf table = Plane.AddVrf(config.Name, config.Key);
-        var state = new VrfState(config, table, new LocRib(config.Name), new FibPublisher(table, this));
+        var state = new VrfState(config, table, new LocRib(config.Name), new FibPublisher(table, this) { Mirror = Mirror });
         _vrfs.Add(config.Name, state);
 
         // In every VRF, so that a probe that comes out of a tunnel finds the router.
@@ -162,7 +172,7 @@ internal sealed class PeState : IFibNames, ITimed, IDisposable
         PortGone?.Invoke(port.Entry);
         Plane.RemovePort(port.Entry);
         Workers.Grace();
-        port.Device.Dispose();
+        (CloseDevice ?? (d => d.Dispose()))(port.Device);
         Events.Add(_loop.Now, "port", name, "removed");
     }
 
@@ -245,7 +255,7 @@ internal sealed class PeState : IFibNames, ITimed, IDisposable
 
     // Next hops are solicited when a route names them, not when the first packet comes: over a WAN an answer takes a round
     // trip, and traffic that moves here all at once fills more than the neighbour's queue in that time.
-    private void WatchNextHops()
+    public void WatchNextHops()
     {
         _nextHops.Clear();
         foreach (VrfState vrf in _vrfs.Values)
@@ -267,6 +277,12 @@ internal sealed class PeState : IFibNames, ITimed, IDisposable
         {
             if (!_watched.Contains(adjacency) && NextHopWanted?.Invoke(adjacency) == true) _watched.Add(adjacency);
         }
+    }
+
+    /// <summary>Tells the keeper all leaves and prefixes.</summary>
+    public void MirrorPrefixes()
+    {
+        foreach (VrfState vrf in _vrfs.Values) vrf.Publisher.MirrorAll(vrf.Rib.BestRoutes());
     }
 
     /// <summary>Frees what was taken out of the tables, after a grace period.</summary>

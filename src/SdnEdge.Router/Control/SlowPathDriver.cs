@@ -26,7 +26,7 @@ internal sealed class SlowPathDriver : ITimed
         state.PortGone = port => Do(a => _slow.RemovePort(port.Index, a));
     }
 
-    public long NextDeadline => _slow.NextDeadline;
+    public long NextDeadline => _state.IsStandby ? long.MaxValue : _slow.NextDeadline;
 
     /// <summary>Takes flush markers, each with the tunnel that it came out of.</summary>
     public MarkerAction? Markers { get; set; }
@@ -69,19 +69,28 @@ internal sealed class SlowPathDriver : ITimed
             },
             a));
         _slow.SetLoopbacks(entry.Vrf.Index, _state.Config.Loopbacks);
-        if (!entry.IsHost) Do(a => _slow.Announce(entry.Index, a));
+        if (!entry.IsHost && !_state.IsStandby) Do(a => _slow.Announce(entry.Index, a));
     }
 
     /// <summary>Asks for a neighbour now, whatever was known before.</summary>
     public void Resolve(Adjacency adjacency)
     {
+        if (_state.IsStandby) return;
         if (adjacency.State == NeighborState.Failed) adjacency.Fail(NeighborState.Incomplete);
         Do(a => _slow.Resolve(adjacency.Port.Index, adjacency.Address, _loop.Now, a, force: true));
     }
 
-    // False when the port is not known here yet.
+    /// <summary>Takes over a neighbour that the keeper knew.</summary>
+    public void Inherit(PortEntry port, IpAddress address, MacAddress mac)
+    {
+        if (!_slow.Inherit(port.Index, address, mac, _loop.Now) || port.Neighbors.GetOrAdd(address) is not { } adjacency) return;
+        if (adjacency.Resolve(mac, NeighborState.Stale)) _state.Workers.Flush(adjacency);
+    }
+
+    // False when the port is not known here yet, or another forwards in our place.
     private bool Watch(Adjacency adjacency)
     {
+        if (_state.IsStandby) return false;
         SlowPathVerdict verdict = default;
         Do(a => verdict = _slow.Watch(adjacency.Port.Index, adjacency.Address, _loop.Now, a));
         return verdict is not (SlowPathVerdict.UnknownPort or SlowPathVerdict.NoSourceAddress or SlowPathVerdict.TableFull);
@@ -137,6 +146,8 @@ internal sealed class SlowPathDriver : ITimed
             adjacency.Fail(action.State);
             if (adjacency.WaitingPackets == 0 && !IsNextHop(port, adjacency)) port.Entry.Neighbors.Remove(adjacency);
         }
+
+        _state.Mirror?.Neighbor(adjacency);
 
         // Reachable, stale and probe come and go with every idle spell; a person wants to know about the rest.
         bool worthTelling = action.Mac != known || (action.State == NeighborState.Failed) != (before == NeighborState.Failed);

@@ -21,6 +21,7 @@ internal sealed class TunnelKeeper(PeState state, ControlLoop loop) : ITimed
         get
         {
             long next = long.MaxValue;
+            if (state.IsStandby) return next;
             foreach (Kept kept in _kept.Values) next = Math.Min(next, kept.Probe?.NextDeadline ?? long.MaxValue);
             return next;
         }

@@ -13,6 +13,7 @@ internal sealed class WorkerPool : IDisposable
     private readonly DataPlane _plane;
     private readonly List<Member> _members = [];
     private readonly PortWorker[] _workers;
+    private readonly List<(int Worker, int Id, IFdPort Port)> _waiting = [];
     private int _next;
 
     public WorkerPool(DataPlane plane, ControlLoop loop, PuntRing.PuntHandler punted, Action<int> portLost)
@@ -37,15 +38,34 @@ internal sealed class WorkerPool : IDisposable
         foreach (PortWorker worker in _workers) worker.Start();
     }
 
+    /// <summary>True: ports are not received from before <see cref="Resume"/>; somebody else does.</summary>
+    public bool IsSuspended { get; private set; }
+
     /// <summary>Gives a port to the next worker in turn. Returns the worker's number.</summary>
     public int Attach(int id, IFdPort port)
     {
         int worker = _next++ % _workers.Length;
-        _workers[worker].Attach(id, port);
+        if (IsSuspended) _waiting.Add((worker, id, port));
+        else _workers[worker].Attach(id, port);
         return worker;
     }
 
-    public void Detach(int worker, int id) => _workers[worker].Detach(id);
+    public void Detach(int worker, int id)
+    {
+        _waiting.RemoveAll(w => w.Id == id);
+        _workers[worker].Detach(id);
+    }
+
+    /// <summary>Receives from no port that is attached from now on.</summary>
+    public void Suspend() => IsSuspended = true;
+
+    /// <summary>Receives from all ports.</summary>
+    public void Resume()
+    {
+        IsSuspended = false;
+        foreach ((int worker, int id, IFdPort port) in _waiting) _workers[worker].Attach(id, port);
+        _waiting.Clear();
+    }
 
     /// <summary>Sends a frame as it is. The bytes must not change afterwards.</summary>
     public void Transmit(int port, ReadOnlyMemory<byte> frame) => Post(0, (f, _) => f.Transmit(port, frame.Span));

@@ -1,0 +1,224 @@
+using System.Diagnostics;
+using System.Globalization;
+using System.Net;
+using System.Net.Sockets;
+using SdnEdge.Core.Api;
+using SdnEdge.Lab.Running;
+using SdnEdge.Linux;
+using SdnEdge.Mms;
+using Xunit;
+
+namespace SdnEdge.Lab.Tests.Keeper;
+
+/// <summary>
+/// Two PEs as programs, the first one with a keeper, and a host behind each; BGP between them tells each the other's hosts.
+/// <code>
+/// ha 10.1.0.10 --- a [pe-k] b 172.16.0.1 --- 172.16.0.2 b [pe-n] c --- 10.2.0.10 hb
+/// </code>
+/// </summary>
+internal sealed class KeeperRig : IAsyncDisposable
+{
+    public static readonly TimeSpan Patience = TimeSpan.FromSeconds(60);
+
+    private static int _rigs;
+
+    private readonly string _tag = string.Create(CultureInfo.InvariantCulture, $"kp{Environment.ProcessId % 100000}{Interlocked.Increment(ref _rigs)}");
+    private readonly string _folder = Directory.CreateTempSubdirectory("sdnedge-keeper-").FullName;
+    private readonly List<Process> _processes = [];
+    private readonly List<string> _said = [];
+
+    private KeeperRig()
+    {
+    }
+
+    /// <summary>The process that was started: keeper of pe-k.</summary>
+    public Process Keeper => _processes[0];
+
+    public PeClient Kept { get; private set; } = null!;
+
+    public PeClient Next { get; private set; } = null!;
+
+    /// <summary>What the processes printed.</summary>
+    public string Said
+    {
+        get
+        {
+            lock (_said) return string.Join('\n', _said);
+        }
+    }
+
+    public static async Task<KeeperRig> StartAsync(string extra = "")
+    {
+        var rig = new KeeperRig();
+        try
+        {
+            await rig.BuildAsync(extra);
+            return rig;
+        }
+        catch
+        {
+            await rig.DisposeAsync();
+            throw;
+        }
+    }
+
+    public string Space(string name) => $"{_tag}-{name}";
+
+    /// <summary>A UDP socket of a host.</summary>
+    public Socket SocketOf(string host, string address, int port) => Namespaces.Run(Space(host), () =>
+    {
+        var socket = new Socket(AddressFamily.InterNetwork, SocketType.Dgram, ProtocolType.Udp) { ReceiveBufferSize = 4 << 20 };
+        socket.Bind(new IPEndPoint(IPAddress.Parse(address), port));
+        return socket;
+    });
+
+    /// <summary>The PE's process, not the keeper's.</summary>
+    public async Task<int> PeAsync() => (await Kept.NodeAsync()).ProcessId;
+
+    /// <summary>Waits until something of pe-k holds; a PE that does not answer is asked again.</summary>
+    public async Task UntilAsync(string what, Func<PeClient, Task<bool>> condition, PeClient? of = null)
+    {
+        string last = "no answer";
+        for (var watch = Stopwatch.StartNew(); watch.Elapsed < Patience; await Task.Delay(5))
+        {
+            try
+            {
+                if (await condition(of ?? Kept)) return;
+                last = "not so";
+            }
+            catch (Exception e) when (e is PeUnreachableException or PeProblemException or IOException or HttpRequestException)
+            {
+                last = e.Message;
+            }
+        }
+
+        Assert.Fail($"not in {Patience.TotalSeconds} s: {what} ({last}).\n{Said}");
+    }
+
+    /// <summary>Waits until pe-k forwards itself again after so many takeovers.</summary>
+    public Task TakenBackAsync(int takeovers) => UntilAsync($"pe-k forwards again after {takeovers} takeovers", async pe =>
+        await pe.KeeperAsync() is { State: "connected" } keeper && keeper.Takeovers >= takeovers && (await pe.NodeAsync()).Ready);
+
+    /// <summary>Ends the PE's process at once.</summary>
+    public static void Kill(int process) => Signals.Send(process, ProcessSignal.Kill);
+
+    public static async Task<string> RunAsync(string program, params string[] words)
+    {
+        using Process process = Process.Start(new ProcessStartInfo(program, words) { UseShellExecute = false, RedirectStandardOutput = true, RedirectStandardError = true })!;
+        Task<string> errors = process.StandardError.ReadToEndAsync();
+        string output = await process.StandardOutput.ReadToEndAsync();
+        await process.WaitForExitAsync();
+        Assert.True(process.ExitCode == 0, $"{program} {string.Join(' ', words)}: {await errors}");
+        return output;
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        Kept?.Dispose();
+        Next?.Dispose();
+        foreach (Process process in _processes)
+        {
+            if (!process.HasExited) Signals.Send(process.Id, ProcessSignal.Terminate);
+        }
+
+        foreach (Process process in _processes)
+        {
+            using var patience = new CancellationTokenSource(Patience);
+            try
+            {
+                await process.WaitForExitAsync(patience.Token);
+            }
+            catch (OperationCanceledException)
+            {
+                process.Kill(entireProcessTree: true);
+            }
+
+            process.Dispose();
+        }
+
+        foreach (string space in (string[])["ha", "k", "n", "hb"])
+        {
+            if (Namespaces.Exists(Space(space))) await RunAsync("ip", "netns", "del", Space(space));
+        }
+
+        Directory.Delete(_folder, recursive: true);
+    }
+
+    private async Task BuildAsync(string extra)
+    {
+        foreach (string space in (string[])["ha", "k", "n", "hb"]) await RunAsync("ip", "netns", "add", Space(space));
+        await WireAsync("ha", "eth0", "k", "wire-a");
+        await WireAsync("k", "wire-b", "n", "wire-b");
+        await WireAsync("n", "wire-c", "hb", "eth0");
+        foreach ((string host, string address, string gateway) in (ReadOnlySpan<(string, string, string)>)[("ha", "10.1.0.10", "10.1.0.1"), ("hb", "10.2.0.10", "10.2.0.1")])
+        {
+            RunAsync("ip", "-n", Space(host), "address", "add", $"{address}/24", "dev", "eth0").Wait();
+            RunAsync("ip", "-n", Space(host), "route", "add", "default", "via", gateway).Wait();
+        }
+
+        Kept = await StartPeAsync("k", 1, 2, "a", "10.1.0.1/24", "forwarding: { keeper: true }\n" + extra);
+        Next = await StartPeAsync("n", 2, 1, "c", "10.2.0.1/24", "");
+        await UntilAsync("pe-k has the route to hb", async pe => (await pe.FibLookupAsync(null, "10.2.0.10", default)).Prefix == "10.2.0.0/24");
+        await UntilAsync("pe-n has the route to ha", async pe => (await pe.FibLookupAsync(null, "10.1.0.10", default)).Prefix == "10.1.0.0/24", Next);
+    }
+
+    private async Task WireAsync(string left, string leftDevice, string right, string rightDevice)
+    {
+        await RunAsync("ip", "link", "add", leftDevice, "netns", Space(left), "type", "veth", "peer", "name", rightDevice, "netns", Space(right));
+        foreach ((string space, string device) in (ReadOnlySpan<(string, string)>)[(left, leftDevice), (right, rightDevice)])
+        {
+            RunAsync("ip", "-n", Space(space), "link", "set", device, "up").Wait();
+            RunAsync("ip", "-n", Space(space), "link", "set", "lo", "up").Wait();
+        }
+    }
+
+    private async Task<PeClient> StartPeAsync(string name, int self, int peer, string port, string address, string extra)
+    {
+        string socket = Path.Combine(_folder, $"{name}.sock"), file = Path.Combine(_folder, $"{name}.yaml");
+        await File.WriteAllTextAsync(file, $$"""
+            name: pe-{{name}}
+            routerId: 10.255.0.{{self}}
+            as: 65000
+            loopbacks: [10.255.0.{{self}}]
+            host: { device: host0 }
+            ports:
+              - { name: {{port}}, device: tap-{{port}}, addresses: [{{address}}] }
+              - { name: b, device: tap-b, addresses: [172.16.0.{{self}}/24] }
+            static:
+              - { prefix: 10.255.0.{{peer}}/32, via: 172.16.0.{{peer}} }
+            bgp:
+              advertise: [connected]
+              gracefulRestart: { mode: full, restartTime: 120 }
+              peers:
+                - { address: 10.255.0.{{peer}}, as: 65000 }
+            api: { unix: {{socket}} }
+            {{extra}}
+            """);
+        IReadOnlyList<string> program = RunningLab.Self;
+        var start = new ProcessStartInfo("ip", ["netns", "exec", Space(name), .. program, "pe", "--config", file]) { UseShellExecute = false, RedirectStandardOutput = true, RedirectStandardError = true };
+        Process process = Process.Start(start)!;
+        _processes.Add(process);
+        var ready = new TaskCompletionSource();
+        process.OutputDataReceived += (_, line) => Hear(line.Data);
+        process.ErrorDataReceived += (_, line) => Hear(line.Data);
+        process.BeginOutputReadLine();
+        process.BeginErrorReadLine();
+        await ready.Task.WaitAsync(Patience);
+        foreach (string of in (string[])[port, "b"])
+        {
+            await RunAsync("ip", "-n", Space(name), "link", "add", $"br-{of}", "type", "bridge", "mcast_snooping", "0");
+            await RunAsync("ip", "-n", Space(name), "link", "set", $"br-{of}", "up");
+            await RunAsync("ip", "-n", Space(name), "link", "set", $"wire-{of}", "master", $"br-{of}");
+            await RunAsync("ip", "-n", Space(name), "link", "set", $"tap-{of}", "master", $"br-{of}");
+        }
+
+        return PeClient.For(socket);
+
+        void Hear(string? line)
+        {
+            if (line is null) return;
+            lock (_said) _said.Add(line);
+            if (line.Contains(": ready", StringComparison.Ordinal)) ready.TrySetResult();
+        }
+    }
+}

@@ -1,0 +1,115 @@
+using SdnEdge.Core.Api;
+using SdnEdge.Linux;
+using SdnEdge.Testing;
+using Xunit;
+using Xunit.Abstractions;
+
+namespace SdnEdge.Lab.Tests.Keeper;
+
+/// <summary>A PE with a keeper whose process is ended by SIGKILL, under traffic.</summary>
+public sealed class KeeperTests(ITestOutputHelper output)
+{
+    // A packet that the process had in its memory when it was ended is lost; there is one batch of them at most for each end.
+    private const int LostInMemory = 64;
+
+    [RootFact]
+    public async Task A_pe_killed_under_traffic_loses_nothing_that_was_not_in_its_memory_and_its_routes_stay_at_the_peer()
+    {
+        await using KeeperRig rig = await KeeperRig.StartAsync();
+        using var there = new Numbered(rig.SocketOf("ha", "10.1.0.10", 5000), rig.SocketOf("hb", "10.2.0.10", 5000), 2000);
+        using var back = new Numbered(rig.SocketOf("hb", "10.2.0.10", 5001), rig.SocketOf("ha", "10.1.0.10", 5001), 2000);
+        await there.MoreAsync(1000);
+        await back.MoreAsync(1000);
+
+        int first = await rig.PeAsync();
+        long killedAt = Monotonic.Now;
+        KeeperRig.Kill(first);
+
+        // At the peer the route never goes: it is stale for a while.
+        bool stale = false;
+        await rig.UntilAsync("the session is up again", async peer =>
+        {
+            RouteInfo route = Assert.Single(await peer.RoutesAsync(null, "10.1.0.0/24", default));
+            stale |= route.Stale;
+            return !route.Stale && (await peer.BgpPeersAsync())[0].State == "established" && stale;
+        }, rig.Next);
+        output.WriteLine($"killed to established again: {(Monotonic.Now - killedAt) / 1e6:0} ms");
+        await rig.TakenBackAsync(1);
+        output.WriteLine($"killed to forwarding again: {(Monotonic.Now - killedAt) / 1e6:0} ms");
+        await there.MoreAsync(1000);
+        await back.MoreAsync(1000);
+
+        KeeperInfo keeper = await rig.Kept.KeeperAsync();
+        long lost = await there.EndAsync() + await back.EndAsync();
+        output.WriteLine($"{keeper}; lost {lost} of {there.Sent + back.Sent}, longest gap {Math.Max(there.LongestGapMs, back.LongestGapMs):0.0} ms\n{rig.Said}");
+        Assert.NotEqual(first, await rig.PeAsync());
+        Assert.InRange(lost, 0, LostInMemory);
+        Assert.Equal(1, keeper.Takeovers);
+        Assert.True(keeper.Packets > 0, "the keeper forwarded nothing");
+        Assert.Contains("was ended by signal 9", rig.Said, StringComparison.Ordinal);
+    }
+
+    [RootFact]
+    public async Task It_may_be_killed_again_before_it_has_taken_forwarding_back()
+    {
+        await using KeeperRig rig = await KeeperRig.StartAsync();
+        using var there = new Numbered(rig.SocketOf("ha", "10.1.0.10", 5000), rig.SocketOf("hb", "10.2.0.10", 5000), 1000);
+        await there.MoreAsync(500);
+        int pe = await rig.PeAsync();
+        const int Kills = 4;
+        for (int kill = 0; kill < Kills; kill++)
+        {
+            // Each at another moment: as soon as the process is there, as it answers, as BGP comes up, as it forwards.
+            KeeperRig.Kill(pe);
+            int old = pe;
+            await rig.UntilAsync("there is another process", async _ => (pe = await ChildAsync(rig)) != old && pe != 0);
+            if (kill == 1) await rig.UntilAsync("it answers", async k => (await k.NodeAsync()).ProcessId == pe);
+            if (kill == 2) await rig.UntilAsync("BGP is up", async k => (await k.NodeAsync()).ProcessId == pe && (await k.BgpPeersAsync())[0].State == "established");
+        }
+
+        await rig.UntilAsync("it forwards", async k => (await k.NodeAsync()) is { Ready: true } node && node.ProcessId == pe);
+        await there.MoreAsync(500);
+        long lost = await there.EndAsync();
+        output.WriteLine($"lost {lost} of {there.Sent}, longest gap {there.LongestGapMs:0.0} ms\n{rig.Said}");
+        Assert.InRange(lost, 0, Kills * LostInMemory);
+    }
+
+    [RootFact]
+    public async Task Stopped_it_leaves_no_process_and_no_device()
+    {
+        string space;
+        await using (KeeperRig rig = await KeeperRig.StartAsync())
+        {
+            space = rig.Space("k");
+            int pe = await rig.PeAsync();
+            Signals.Send(rig.Keeper.Id, ProcessSignal.HangUp);
+            await rig.UntilAsync("the file was read again", _ => Task.FromResult(rig.Said.Contains("no change", StringComparison.Ordinal)));
+            Signals.Send(rig.Keeper.Id, ProcessSignal.Terminate);
+            await rig.Keeper.WaitForExitAsync().WaitAsync(KeeperRig.Patience);
+            Assert.Equal(0, rig.Keeper.ExitCode);
+            Assert.False(ProcessStat.Read(pe) is { IsAlive: true }, "the PE goes on");
+            string links = await KeeperRig.RunAsync("ip", "-n", space, "-br", "link");
+            Assert.DoesNotContain("tap-", links, StringComparison.Ordinal);
+            Assert.DoesNotContain("host0", links, StringComparison.Ordinal);
+            Assert.DoesNotContain("10.255.0.1", await KeeperRig.RunAsync("ip", "-n", space, "rule"), StringComparison.Ordinal);
+        }
+
+        Assert.False(Namespaces.Exists(space));
+    }
+
+    // The child of the keeper, whether it answers or not; 0: none now.
+    private static Task<int> ChildAsync(KeeperRig rig)
+    {
+        string file = $"/proc/{rig.Keeper.Id}/task/{rig.Keeper.Id}/children";
+        foreach (string task in Directory.GetDirectories($"/proc/{rig.Keeper.Id}/task"))
+        {
+            file = Path.Combine(task, "children");
+            foreach (string word in (File.Exists(file) ? File.ReadAllText(file) : "").Split(' ', StringSplitOptions.RemoveEmptyEntries))
+            {
+                if (int.TryParse(word, out int pid) && ProcessStat.Read(pid) is { IsAlive: true }) return Task.FromResult(pid);
+            }
+        }
+
+        return Task.FromResult(0);
+    }
+}

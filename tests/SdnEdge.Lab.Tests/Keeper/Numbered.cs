@@ -1,0 +1,130 @@
+using System.Buffers.Binary;
+using System.Diagnostics;
+using System.Net;
+using System.Net.Sockets;
+using SdnEdge.Linux;
+
+namespace SdnEdge.Lab.Tests.Keeper;
+
+/// <summary>Numbered UDP packets from one host to another, at a steady rate, until stopped.</summary>
+internal sealed class Numbered : IDisposable
+{
+    private readonly Socket _from, _to;
+    private readonly EndPoint _target;
+    private readonly Thread _sender, _receiver;
+    private readonly long _intervalNs;
+    private readonly HashSet<long> _seen = [];
+    private long _sent, _lastAt, _longestGap;
+    private volatile bool _stop, _end;
+
+    public Numbered(Socket from, Socket to, int perSecond)
+    {
+        (_from, _to, _target, _intervalNs) = (from, to, to.LocalEndPoint!, 1_000_000_000 / perSecond);
+        _to.ReceiveTimeout = 50;
+        _sender = new Thread(Send) { IsBackground = true };
+        _receiver = new Thread(Receive) { IsBackground = true };
+        _receiver.Start();
+        _sender.Start();
+    }
+
+    /// <summary>Packets sent.</summary>
+    public long Sent => Interlocked.Read(ref _sent);
+
+    /// <summary>Packets received, each number once.</summary>
+    public int Received
+    {
+        get
+        {
+            lock (_seen) return _seen.Count;
+        }
+    }
+
+    /// <summary>The longest time between two arrivals, ms.</summary>
+    public double LongestGapMs => Interlocked.Read(ref _longestGap) / 1e6;
+
+    /// <summary>Waits until so many more have arrived.</summary>
+    public async Task MoreAsync(int count)
+    {
+        int goal = Received + count;
+        for (var watch = Stopwatch.StartNew(); Received < goal; await Task.Delay(5))
+        {
+            if (watch.Elapsed > KeeperRig.Patience) throw new TimeoutException($"{Received} of {Sent} packets arrived, and then no more");
+        }
+    }
+
+    /// <summary>Ends sending; waits for what is on its way. Returns how many are missing.</summary>
+    public async Task<long> EndAsync()
+    {
+        _stop = true;
+        _sender.Join();
+        int before = -1;
+        for (int quiet = 0; quiet < 20 && Received < Sent; await Task.Delay(25))
+        {
+            quiet = Received == before ? quiet + 1 : 0;
+            before = Received;
+        }
+
+        return Sent - Received;
+    }
+
+    public void Dispose()
+    {
+        _stop = _end = true;
+        _sender.Join();
+        _receiver.Join();
+        _from.Dispose();
+        _to.Dispose();
+    }
+
+    private void Send()
+    {
+        byte[] packet = new byte[64];
+        long next = Monotonic.Now;
+        while (!_stop)
+        {
+            long now = Monotonic.Now;
+            if (now < next)
+            {
+                Thread.Sleep((int)Math.Max(1, (next - now) / 1_000_000));
+                continue;
+            }
+
+            // A sender that was held up goes on from here: a burst would measure the receiver's queue.
+            if (now - next > 20_000_000) next = now;
+            next += _intervalNs;
+            BinaryPrimitives.WriteInt64BigEndian(packet, _sent);
+            try
+            {
+                _from.SendTo(packet, _target);
+                Interlocked.Increment(ref _sent);
+            }
+            catch (SocketException)
+            {
+                // An ICMP error about an earlier one, or a full queue of ours: not sent, not counted.
+            }
+        }
+    }
+
+    private void Receive()
+    {
+        byte[] packet = new byte[256];
+        while (!_end)
+        {
+            int length;
+            try
+            {
+                length = _to.Receive(packet);
+            }
+            catch (SocketException)
+            {
+                continue;
+            }
+
+            long now = Monotonic.Now;
+            if (length < 8) continue;
+            lock (_seen) _seen.Add(BinaryPrimitives.ReadInt64BigEndian(packet));
+            if (_lastAt != 0) _longestGap = Math.Max(_longestGap, now - _lastAt);
+            _lastAt = now;
+        }
+    }
+}
