@@ -14,10 +14,14 @@ namespace SdnEdge.Benchmarks.Bgp;
 /// <item>Two feeders with the same prefixes and other attributes: until both are worked off and the receiver has all of
 /// them; then both withdraw all.</item>
 /// </list>
+/// With the table loaded and nothing else to do, one prefix goes and comes, again and again: how long from the feeder's UPDATE
+/// to the receiver's knowing it?
 /// The same feeder and receiver for all; no router installs routes into a kernel. Memory is the process's peak.
 /// </summary>
 internal static class BgpCommand
 {
+    private const int Toggles = 30;
+
     private static readonly (string Address, uint As)[] Peers = [("172.16.0.10", 65001), ("172.16.0.11", 65002), ("172.16.0.12", 65003)];
 
     public static int Run(string[] args)
@@ -69,11 +73,11 @@ internal static class BgpCommand
             }
         }
 
-        Console.WriteLine($"  {"",-10}{"announce s",-26}{"withdraw s",-26}{"memory MB",-26}");
+        Console.WriteLine($"  {"",-10}{"announce s",-26}{"withdraw s",-26}{"memory MB",-26}one UPDATE ms: median, p95");
         foreach (Daemon daemon in daemons)
         {
             List<Turn> t = turns[daemon];
-            if (t.Count > 0) Console.WriteLine($"  {daemon.Name,-10}{Spread(t, x => x.Announce, "F2"),-26}{Spread(t, x => x.Withdraw, "F2"),-26}{Spread(t, x => x.Megabytes, "F0"),-26}");
+            if (t.Count > 0) Console.WriteLine($"  {daemon.Name,-10}{Spread(t, x => x.Announce, "F2"),-26}{Spread(t, x => x.Withdraw, "F2"),-26}{Spread(t, x => x.Megabytes, "F0"),-26}{Late(t, 0.5)}, {Late(t, 0.95)}");
         }
 
         if (daemons.FirstOrDefault(d => d.Name == "SdnEdge") is not { } ours || turns[ours].Count == 0) return;
@@ -103,9 +107,10 @@ internal static class BgpCommand
             {
                 double announce = Phase(f => f.Announce, () => reached.Count >= table.Length + feeds.Length && feeds.All(f => reached.Has(f.Sentinel)));
                 double megabytes = Daemon.PeakMegabytes(process);
+                double[] one = OneByOne(feeders[0], feeds[0], reached, receiver);
                 double withdraw = Phase(f => f.Withdraw, () => reached.Count == 0);
                 if (reached.Unknown > 0) throw new InvalidOperationException($"{reached.Unknown} prefixes came that nobody had fed");
-                return new Turn(announce, withdraw, megabytes);
+                return new Turn(announce, withdraw, megabytes, one);
             }
             finally
             {
@@ -136,6 +141,35 @@ internal static class BgpCommand
         }
     }
 
+    private static double[] OneByOne(BgpEnd feeder, Feed feed, Reached reached, BgpEnd receiver)
+    {
+        var took = new List<double>();
+        for (int i = 0; i < 2 * Toggles; i++)
+        {
+            // In no step with any timer of the router.
+            Thread.Sleep(20 + (i % 7 * 3));
+            bool there = i % 2 == 1;
+            long start = Monotonic.Now;
+            feeder.Send(there ? feed.AnnounceOne : feed.WithdrawOne);
+            while (reached.Has(feed.Sentinel) != there)
+            {
+                receiver.CheckAlive();
+                if (Monotonic.Now - start > 30_000_000_000L) throw new InvalidOperationException("one UPDATE was not passed on within 30 s");
+                Thread.Yield();
+            }
+
+            took.Add((Monotonic.Now - start) / 1e6);
+        }
+
+        return [.. took];
+    }
+
+    private static string Late(List<Turn> turns, double share)
+    {
+        double[] all = [.. turns.SelectMany(t => t.OneMs).Order()];
+        return all[(int)(share * (all.Length - 1))].ToString("F2", CultureInfo.InvariantCulture);
+    }
+
     // What else the router needs at its end of the link is its own affair.
     private static void Wire(Rig rig, string lab)
     {
@@ -160,5 +194,5 @@ internal static class BgpCommand
         return sorted.Length % 2 == 1 ? sorted[sorted.Length / 2] : (sorted[(sorted.Length / 2) - 1] + sorted[sorted.Length / 2]) / 2;
     }
 
-    private sealed record Turn(double Announce, double Withdraw, double Megabytes);
+    private sealed record Turn(double Announce, double Withdraw, double Megabytes, double[] OneMs);
 }

@@ -40,7 +40,7 @@ internal sealed record Daemon(string Name, string Address, Func<Rig, IReadOnlyLi
         foreach (string line in (string[])["tuntap add dev tap-eth1 mode tap vnet_hdr", "link add br-eth1 type bridge stp_state 0 ageing_time 0 mcast_snooping 0",
             "link set tap-eth1 txqueuelen 4096 master br-eth1 up", "link set eth1 master br-eth1", "link set br-eth1 up"])
             rig.Outside("ip", ["-n", rig.Namespace, .. line.Split(' ')]);
-        return rig.Start(null, Path.Combine(Root(), "src/SdnEdge.Cli/bin/Release/net10.0/sdnedge"), "pe", "--config", file);
+        return rig.Start(null, Executable(), "pe", "--config", file);
     }
 
     private static Process StartFrr(Rig rig, IReadOnlyList<(string Address, uint As)> peers)
@@ -85,6 +85,13 @@ internal sealed record Daemon(string Name, string Address, Func<Rig, IReadOnlyLi
     }
 
     private static void GiveAddress(Rig rig) => rig.Outside("ip", "-n", rig.Namespace, "address", "add", Link + "/24", "dev", "eth1");
+
+    // What is delivered: compiled ahead of time by ./build.sh. SDNEDGE_BIN names another one, to compare two.
+    private static string Executable()
+    {
+        string published = Environment.GetEnvironmentVariable("SDNEDGE_BIN") ?? Path.Combine(Root(), "artifacts/bin/sdnedge");
+        return File.Exists(published) ? published : throw new InvalidOperationException($"there is no {published}: ./build.sh bench bgp makes it");
+    }
 
     private static string Root()
     {

@@ -33,14 +33,26 @@ internal sealed class Feed
         }
 
         Write(withdraw, null, prefixes);
-        Write(announce, Attributes(random, nextHop, ownAs), [Sentinel]);
-        Write(withdraw, null, [Sentinel]);
+        var one = new MemoryStream();
+        Write(one, Attributes(random, nextHop, ownAs), [Sentinel]);
+        AnnounceOne = one.ToArray();
+        one.SetLength(0);
+        Write(one, null, [Sentinel]);
+        WithdrawOne = one.ToArray();
+        announce.Write(AnnounceOne);
+        withdraw.Write(WithdrawOne);
         (Announce, Withdraw) = (announce.ToArray(), withdraw.ToArray());
     }
 
     public byte[] Announce { get; }
 
     public byte[] Withdraw { get; }
+
+    /// <summary>The sentinel alone.</summary>
+    public byte[] AnnounceOne { get; }
+
+    /// <inheritdoc cref="AnnounceOne"/>
+    public byte[] WithdrawOne { get; }
 
     public int Sets { get; }
 

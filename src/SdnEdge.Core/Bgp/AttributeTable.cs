@@ -54,7 +54,7 @@ public sealed class AttributeTable
         Array.Clear(_entries, kept, _count - kept);
         _count = kept;
         Rebuild(_entries.Length);
-        _sweepAt = Math.Max(FirstSweep, kept * 2);
+        _sweepAt = Math.Max(FirstSweep, kept + (kept / 4));
     }
 
     private void Rebuild(int size)
