@@ -49,6 +49,7 @@ public sealed class PeRouter : IPeControl, IAsyncDisposable
     private readonly SlowPathDriver _slowPath;
     private readonly TunnelKeeper _tunnels;
     private readonly BgpDriver _bgp;
+    private readonly VpnDriver _vpn;
     private readonly MarkerDriver _markers;
     private readonly BfdDriver _bfd;
     private readonly MigrationActions _actions;
@@ -80,15 +81,17 @@ public sealed class PeRouter : IPeControl, IAsyncDisposable
         if (standby) _state.Workers.Suspend();
         _tunnels = new TunnelKeeper(_state, _loop);
         _slowPath = new SlowPathDriver(_state, _loop, _tunnels.OnReply);
-        _bgp = new BgpDriver(_state, _loop, options.Restarting || standby, forwardingKept: standby);
+        _vpn = new VpnDriver(_state, _tunnels, _loop);
+        _bgp = new BgpDriver(_state, _vpn, _loop, options.Restarting || standby, forwardingKept: standby);
         _bfd = new BfdDriver(_state, _bgp, _loop, NeedAddress);
         _state.RoutesChanged = _bgp.RoutesChanged;
         _markers = new MarkerDriver(_state, _loop);
+        _state.RoutesChanging += _vpn.RoutesChanging;
         _actions = new MigrationActions(_state, _tunnels, _slowPath.Resolve, _bgp.SetMoved, _markers, _loop);
         _slowPath.Markers = _actions.Marker;
         _migrations = new MigrationRunner(_state, _tunnels, _actions, _loop);
         _bgp.EpochOf = _migrations.EpochOf;
-        _config = new ConfigApplier(_state, _tunnels, _slowPath, _bgp, _bfd, _loop);
+        _config = new ConfigApplier(_state, _tunnels, _slowPath, _bgp, _vpn, _bfd, _loop);
         _keeper = new KeeperDriver(options.Keeper, _state, _slowPath, _bgp, _loop);
         _view = new PeView(_state, _tunnels, _slowPath, _bgp, _loop);
         _metrics = new PeMetrics(_state, _view, _actions, _bgp, _bfd, _keeper, _migrations, _slowPath, _loop);
@@ -103,6 +106,7 @@ public sealed class PeRouter : IPeControl, IAsyncDisposable
         _loop.AfterRound = now =>
         {
             _state.Publish(now);
+            _vpn.Sweep();
             _bgp.Flush();
             _keeper.AfterRound();
         };

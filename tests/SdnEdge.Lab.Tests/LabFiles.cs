@@ -9,6 +9,9 @@ internal static class LabFiles
     /// <summary>Figure 1 in a provider network of FRR and BIRD.</summary>
     public static string ProviderFrr { get; } = Path.Combine(Root(), "topologies", "provider-frr.clab.yml");
 
+    /// <summary>Two customers with the same addresses.</summary>
+    public static string Vpn { get; } = Path.Combine(Root(), "topologies", "vpn.clab.yml");
+
     private static string Root()
     {
         for (DirectoryInfo? at = new(AppContext.BaseDirectory); at is not null; at = at.Parent)

@@ -38,7 +38,7 @@ internal static class ShowCommand
         {
             One("node", "The node: identity, version, readiness.", (pe, _, c) => pe.NodeAsync(c), n => Table(["name", "router id", "as", "version", "pid", "ready"], [[n.Name, n.RouterId, $"{n.As}", n.Version, $"{n.ProcessId}", YesNo(n.Ready)]])),
             One("ports", "Ports, their addresses and counters.", (pe, _, c) => pe.PortsAsync(c), Ports),
-            One("vrfs", "VRFs and how many routes each has.", (pe, _, c) => pe.VrfsAsync(c), v => Table(["vrf", "key", "IPv4 routes", "IPv6 routes"], v.Select(x => new[] { x.Name, $"{x.Key}", $"{x.RoutesV4}", $"{x.RoutesV6}" }))),
+            One("vrfs", "VRFs and how many routes each has.", (pe, _, c) => pe.VrfsAsync(c), v => Table(["vrf", "key", "rd", "import", "export", "IPv4 routes", "IPv6 routes"], v.Select(x => new[] { x.Name, $"{x.Key}", x.Rd ?? "", string.Join('\n', x.Import), string.Join('\n', x.Export), $"{x.RoutesV4}", $"{x.RoutesV6}" }))),
             One("routes", "The RIB: every source's route to every prefix, the best one marked, and why the others are not.",
                 (pe, parse, c) => pe.RoutesAsync(parse.GetValue(Vrf), parse.GetValue(Prefix), c), Routes, Vrf, Prefix),
             Route(),
@@ -212,8 +212,8 @@ internal static class ShowCommand
         }));
 
     private static void Bgp(IReadOnlyList<BgpPeerInfo> peers) => Table(
-        ["peer", "as", "state", "up s", "received", "sent", "messages in", "out", "last error"],
-        peers.Select(p => new[] { p.Address, $"{p.PeerAs}", p.State, $"{p.UptimeSeconds}", $"{p.PrefixesReceived}", $"{p.PrefixesSent}", $"{p.MessagesIn}", $"{p.MessagesOut}", p.LastError ?? "" }));
+        ["peer", "as", "state", "up s", "families", "received", "sent", "messages in", "out", "last error"],
+        peers.Select(p => new[] { p.Address, $"{p.PeerAs}", p.State, $"{p.UptimeSeconds}", string.Join(' ', p.Families), $"{p.PrefixesReceived}", $"{p.PrefixesSent}", $"{p.MessagesIn}", $"{p.MessagesOut}", p.LastError ?? "" }));
 
     private static void Bfd(BfdInfo bfd)
     {

@@ -209,7 +209,17 @@ public sealed record PortInfo(
     long RxPackets, long RxBytes, long TxPackets, long TxBytes, long Drops);
 
 /// <summary>A VRF.</summary>
-public sealed record VrfInfo(string Name, uint? Key, int RoutesV4, int RoutesV6);
+public sealed record VrfInfo(string Name, uint? Key, int RoutesV4, int RoutesV6)
+{
+    /// <summary>Route distinguisher; null: its routes are in no VPN.</summary>
+    public string? Rd { get; init; }
+
+    /// <summary>Route targets whose routes come in.</summary>
+    public IReadOnlyList<string> Import { get; init; } = [];
+
+    /// <summary>Route targets of the routes it tells.</summary>
+    public IReadOnlyList<string> Export { get; init; } = [];
+}
 
 /// <summary>A route in the RIB: one line for each source that offers the prefix.</summary>
 public sealed record RouteInfo(
@@ -259,6 +269,15 @@ public sealed record BgpPeerInfo(
 
     /// <summary>Routes not sent because their attributes leave no room in a message.</summary>
     public long TooLarge { get; init; }
+
+    /// <summary>Families in use: ipv4, ipv6, vpnv4, vpnv6.</summary>
+    public IReadOnlyList<string> Families { get; init; } = [];
+
+    /// <summary>VPN routes received that no VRF imports; they are not kept.</summary>
+    public long VpnFiltered { get; init; }
+
+    /// <summary>VPN routes received that a VRF imports and that say no way in GRE with a key.</summary>
+    public long VpnUnusable { get; init; }
 
     /// <summary>Routes from before the peer's restart are kept.</summary>
     public bool Stale { get; init; }

@@ -98,6 +98,9 @@ public static class AttributeCode
     /// <summary>AS4_AGGREGATOR (RFC 6793).</summary>
     public const byte As4Aggregator = 18;
 
+    /// <summary>Tunnel encapsulation (RFC 9012).</summary>
+    public const byte TunnelEncapsulation = 23;
+
     /// <summary>IPv6 address specific EXTENDED COMMUNITIES (RFC 5701).</summary>
     public const byte Ipv6ExtendedCommunities = 25;
 
@@ -140,7 +143,7 @@ public static class AsSegment
     public const byte ConfedSet = 4;
 }
 
-/// <summary>Address families that sessions carry (AFI, with SAFI 1).</summary>
+/// <summary>Address families that sessions carry.</summary>
 [Flags]
 public enum BgpFamilies : byte
 {
@@ -155,16 +158,56 @@ public enum BgpFamilies : byte
 
     /// <summary>Both.</summary>
     Both = V4 | V6,
+
+    /// <summary>IPv4 of VPNs, SAFI 128 (RFC 4364).</summary>
+    Vpn4 = 4,
+
+    /// <summary>IPv6 of VPNs, SAFI 128 (RFC 4659).</summary>
+    Vpn6 = 8,
+
+    /// <summary>Both families of VPNs.</summary>
+    Vpn = Vpn4 | Vpn6,
+
+    /// <summary>All.</summary>
+    All = Both | Vpn,
 }
 
-/// <summary>Conversions between a family and its flag.</summary>
+/// <summary>Conversions between a family, its flag and its codes.</summary>
 internal static class BgpFamiliesExtensions
 {
-    private static readonly IpFamily[] Each = [IpFamily.V4, IpFamily.V6];
+    /// <summary>SAFI of unicast (RFC 4760 6).</summary>
+    public const byte Unicast = 1;
 
-    /// <summary>The flag of a family.</summary>
+    /// <summary>SAFI of labelled VPN routes (RFC 4364 4.3.4).</summary>
+    public const byte MplsVpn = 128;
+
+    private static readonly BgpFamilies[] Each = [BgpFamilies.V4, BgpFamilies.V6, BgpFamilies.Vpn4, BgpFamilies.Vpn6];
+
+    /// <summary>The flag of a unicast family.</summary>
     public static BgpFamilies Flag(this IpFamily family) => family == IpFamily.V4 ? BgpFamilies.V4 : BgpFamilies.V6;
 
-    /// <summary>The families in a set.</summary>
-    public static IEnumerable<IpFamily> List(this BgpFamilies families) => Each.Where(f => (families & f.Flag()) != 0);
+    /// <summary>The flag of a family of VPNs.</summary>
+    public static BgpFamilies VpnFlag(this IpFamily family) => family == IpFamily.V4 ? BgpFamilies.Vpn4 : BgpFamilies.Vpn6;
+
+    /// <summary>True for a family of VPNs.</summary>
+    public static bool IsVpn(this BgpFamilies one) => (one & BgpFamilies.Vpn) != 0;
+
+    /// <summary>AFI of one family.</summary>
+    public static IpFamily Ip(this BgpFamilies one) => (one & (BgpFamilies.V4 | BgpFamilies.Vpn4)) != 0 ? IpFamily.V4 : IpFamily.V6;
+
+    /// <summary>SAFI of one family.</summary>
+    public static byte Safi(this BgpFamilies one) => one.IsVpn() ? MplsVpn : Unicast;
+
+    /// <summary>The flag for AFI (two octets) and SAFI; none when we do not know the family.</summary>
+    public static BgpFamilies FromCodes(byte afiHigh, byte afiLow, byte safi) => (afiHigh, afiLow, safi) switch
+    {
+        (0, 1, Unicast) => BgpFamilies.V4,
+        (0, 2, Unicast) => BgpFamilies.V6,
+        (0, 1, MplsVpn) => BgpFamilies.Vpn4,
+        (0, 2, MplsVpn) => BgpFamilies.Vpn6,
+        _ => BgpFamilies.None,
+    };
+
+    /// <summary>The families in a set, one by one.</summary>
+    public static IEnumerable<BgpFamilies> List(this BgpFamilies families) => Each.Where(f => (families & f) != 0);
 }

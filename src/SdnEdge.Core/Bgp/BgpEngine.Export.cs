@@ -63,7 +63,7 @@ public sealed partial class BgpEngine
         foreach (BgpPeer peer in _peers.Values)
         {
             if (!peer.Dirty || peer.State != BgpState.Established) continue;
-            do peer.Dirty = !(FlushTable(peer, peer.OutV4, peer.NextHopV4) & FlushTable(peer, peer.OutV6, peer.NextHopV6));
+            do peer.Dirty = !(FlushTable(peer, peer.OutV4, peer.NextHopV4) & FlushTable(peer, peer.OutV6, peer.NextHopV6) & FlushVpn(peer));
             while (!peer.Dirty && SendEnds(peer));
             waits |= peer.Dirty;
         }
@@ -111,6 +111,7 @@ public sealed partial class BgpEngine
             if (route.Origin.Source == RouteSource.Bgp && !_own.ContainsKey(route.Prefix)) Tell(peer, route.Prefix, route.Attributes, route.Origin, route.Hop);
         }
 
+        TellAllVpn(peer);
         peer.EndOfRibDue = peer.Negotiated!.Families;
         peer.Dirty = true;
     }
@@ -188,6 +189,20 @@ internal sealed class BgpExport(BgpSpeakerSettings settings, AttributeTable tabl
         return table.Intern(_builder.Build());
     }
 
+    /// <summary>Attributes of a VPN route of our own: route targets, and the tunnel it is reached by.</summary>
+    public PathAttributes OwnVpn(uint localPref, long move, IReadOnlyList<BgpCommunity> targets, GreTunnelRoute tunnel)
+    {
+        _builder.Clear().Origin(BgpOrigin.Igp).Path().LocalPref(localPref);
+        int used = 0;
+        Span<byte> communities = new byte[8 * (targets.Count + 1)];
+        foreach (BgpCommunity target in targets) used += target.Write(communities[used..]);
+        if (move > 0) used += MoveSequence.Community(move).Write(communities[used..]);
+        _builder.Set(AttributeFlags.Optional | AttributeFlags.Transitive, AttributeCode.ExtendedCommunities, communities[..used]);
+        Span<byte> value = stackalloc byte[GreTunnelRoute.MaxSize];
+        _builder.Set(AttributeFlags.Optional | AttributeFlags.Transitive, AttributeCode.TunnelEncapsulation, value[..tunnel.Write(value)]);
+        return table.Intern(_builder.Build());
+    }
+
     /// <summary>Well-known communities (RFC 1997).</summary>
     public static bool IsHeldBack(PathAttributes attributes, bool external)
     {
@@ -243,14 +258,15 @@ internal sealed class BgpExport(BgpSpeakerSettings settings, AttributeTable tabl
         ? attributes
         : table.Intern(_builder.Load(attributes).LocalPref(BestPath.DefaultLocalPref).Build());
 
-    /// <summary>Our AS in front; what is for inside an AS only is taken out (RFC 4271 5.1.2 - 5.1.5, RFC 4456 8).</summary>
+    /// <summary>Our AS in front; what is for inside an AS only is taken out (RFC 4271 5.1.2 - 5.1.5, RFC 4456 8, RFC 9012 11).</summary>
     private PathAttributes ToExternal(PathAttributes attributes, bool mark)
     {
         int length = AsPath.Prepend(attributes.Find(AttributeCode.AsPath), settings.As, Path);
         _builder.Load(attributes)
             .Set(AttributeFlags.Transitive, AttributeCode.AsPath, Path.AsSpan(0, length))
             .Remove(AttributeCode.Med).Remove(AttributeCode.LocalPref)
-            .Remove(AttributeCode.OriginatorId).Remove(AttributeCode.ClusterList);
+            .Remove(AttributeCode.OriginatorId).Remove(AttributeCode.ClusterList)
+            .Remove(AttributeCode.TunnelEncapsulation);
         MoveSequence.Remove(_builder);
         if (mark) BgpEngine.SetOnlyToCustomer(_builder, settings.As);
         return table.Intern(_builder.Build());

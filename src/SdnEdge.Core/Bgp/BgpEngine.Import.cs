@@ -31,6 +31,7 @@ public sealed partial class BgpEngine
             if (route.Origin.Source == RouteSource.Bgp && !_own.ContainsKey(route.Prefix)) Tell(peer, route.Prefix, route.Attributes, route.Origin, route.Hop);
         }
 
+        TellAllVpn(peer);
         if (RequestRefresh(peer) == BgpFamilies.None) Warned?.Invoke(peer, "does not know route refresh: the new import policy holds for what it tells from now on; reset the session");
     }
 

@@ -1,5 +1,3 @@
-using SdnEdge.Core.Wire;
-
 namespace SdnEdge.Core.Bgp;
 
 /// <summary>
@@ -17,24 +15,19 @@ public sealed partial class BgpEngine
     /// <param name="peer">The peer.</param>
     /// <param name="families">Families asked for; those not negotiated are left out.</param>
     /// <returns>Families asked for; none when the session is down or the peer does not know route refresh.</returns>
-    public BgpFamilies RequestRefresh(BgpPeer peer, BgpFamilies families = BgpFamilies.Both)
+    public BgpFamilies RequestRefresh(BgpPeer peer, BgpFamilies families = BgpFamilies.All)
     {
         if (peer.Negotiated is not { RouteRefresh: true } agreed) return BgpFamilies.None;
         families &= agreed.Families;
-        foreach (IpFamily family in families.List()) Send(peer, peer.Fsm.EstablishedSide, MessageWriter.RouteRefresh(_message, family.Flag()));
+        foreach (BgpFamilies family in families.List()) Send(peer, peer.Fsm.EstablishedSide, MessageWriter.RouteRefresh(_message, family));
         return families;
     }
 
     private void HandleRefresh(BgpPeer peer, ConnectionSide side, ReadOnlySpan<byte> body, long now)
     {
         // | AFI (2) | subtype (1) | SAFI (1) |
-        IpFamily family = (body[0], body[1], body[3]) switch
-        {
-            (0, 1, 1) => IpFamily.V4,
-            (0, 2, 1) => IpFamily.V6,
-            _ => 0,
-        };
-        if (family == 0 || (peer.Negotiated!.Families & family.Flag()) == 0)
+        BgpFamilies family = BgpFamiliesExtensions.FromCodes(body[0], body[1], body[3]);
+        if (family == BgpFamilies.None || (peer.Negotiated!.Families & family) == 0)
         {
             peer.Faults.Add(BgpFault.RouteRefreshFamily);
             return;
@@ -51,22 +44,22 @@ public sealed partial class BgpEngine
 
         switch (kind)
         {
-            case RefreshKind.Request when ((peer.EndOfRibDue | peer.EndOfRefreshDue) & family.Flag()) != 0:
+            case RefreshKind.Request when ((peer.EndOfRibDue | peer.EndOfRefreshDue) & family) != 0:
                 // One after the other: a peer that only asks and never reads must not fill our queue with marks.
-                peer.RefreshLater |= family.Flag();
+                peer.RefreshLater |= family;
                 break;
             case RefreshKind.Request:
                 SendAgain(peer, side, family, enhanced);
                 break;
-            case RefreshKind.Begin when (peer.StaleFamilies & family.Flag()) != 0:
+            case RefreshKind.Begin when (peer.StaleFamilies & family) != 0:
                 // Its first sending after a restart is not over: End-of-RIB will sweep.
                 break;
             case RefreshKind.Begin:
-                _rib.MarkStale(peer.Origin, family);
-                peer.RefreshUnderWay |= family.Flag();
+                MarkStale(peer, family);
+                peer.RefreshUnderWay |= family;
                 peer.RefreshUntil = now + RefreshLimit;
                 break;
-            case RefreshKind.End when (peer.RefreshUnderWay & family.Flag()) != 0:
+            case RefreshKind.End when (peer.RefreshUnderWay & family) != 0:
                 EndRefresh(peer, family, now);
                 break;
             default:
@@ -74,15 +67,15 @@ public sealed partial class BgpEngine
         }
     }
 
-    private void SendAgain(BgpPeer peer, ConnectionSide side, IpFamily family, bool enhanced)
+    private void SendAgain(BgpPeer peer, ConnectionSide side, BgpFamilies family, bool enhanced)
     {
         if (enhanced)
         {
-            Send(peer, side, MessageWriter.RouteRefresh(_message, family.Flag(), RefreshKind.Begin));
-            peer.EndOfRefreshDue |= family.Flag();
+            Send(peer, side, MessageWriter.RouteRefresh(_message, family, RefreshKind.Begin));
+            peer.EndOfRefreshDue |= family;
         }
 
-        peer.Out(family).Resend();
+        Resend(peer, family);
         peer.Dirty = true;
     }
 
@@ -90,27 +83,27 @@ public sealed partial class BgpEngine
     private bool SendEnds(BgpPeer peer)
     {
         ConnectionSide side = peer.Fsm.EstablishedSide;
-        foreach (IpFamily family in peer.EndOfRibDue.List()) Send(peer, side, UpdateEncoder.EndOfRib(_message, family));
+        foreach (BgpFamilies family in peer.EndOfRibDue.List()) Send(peer, side, UpdateEncoder.EndOfRib(_message, family));
         peer.EndOfRibDue = BgpFamilies.None;
-        foreach (IpFamily family in peer.EndOfRefreshDue.List()) Send(peer, side, MessageWriter.RouteRefresh(_message, family.Flag(), RefreshKind.End));
+        foreach (BgpFamilies family in peer.EndOfRefreshDue.List()) Send(peer, side, MessageWriter.RouteRefresh(_message, family, RefreshKind.End));
         peer.EndOfRefreshDue = BgpFamilies.None;
         BgpFamilies later = peer.RefreshLater;
         peer.RefreshLater = BgpFamilies.None;
-        foreach (IpFamily family in later.List()) SendAgain(peer, side, family, peer.Negotiated!.EnhancedRefresh);
+        foreach (BgpFamilies family in later.List()) SendAgain(peer, side, family, peer.Negotiated!.EnhancedRefresh);
         return later != BgpFamilies.None;
     }
 
-    private void EndRefresh(BgpPeer peer, IpFamily family, long now)
+    private void EndRefresh(BgpPeer peer, BgpFamilies family, long now)
     {
-        peer.RefreshUnderWay &= ~family.Flag();
+        peer.RefreshUnderWay &= ~family;
         if (peer.RefreshUnderWay == BgpFamilies.None) peer.RefreshUntil = long.MaxValue;
-        _rib.WithdrawStale(peer.Origin, family, now);
+        WithdrawStale(peer, family, now);
     }
 
     private void EndRefreshes(BgpPeer peer, long now)
     {
         Warned?.Invoke(peer, "a refresh has not ended in time; routes not sent again are withdrawn");
-        foreach (IpFamily family in peer.RefreshUnderWay.List()) EndRefresh(peer, family, now);
+        foreach (BgpFamilies family in peer.RefreshUnderWay.List()) EndRefresh(peer, family, now);
         peer.RefreshUntil = long.MaxValue;
     }
 

@@ -1,5 +1,3 @@
-using SdnEdge.Core.Wire;
-
 namespace SdnEdge.Core.Bgp;
 
 /// <summary>
@@ -34,16 +32,16 @@ public sealed partial class BgpEngine
     {
         GracefulRestart restart = peer.LastRestart;
         peer.GracefulEnds++;
-        foreach (IpFamily family in BgpFamilies.Both.List())
+        foreach (BgpFamilies family in BgpFamilies.All.List())
         {
-            if ((restart.Families & family.Flag()) == 0)
+            if ((restart.Families & family) == 0)
             {
-                _rib.WithdrawAll(peer.Origin, family, now);
+                WithdrawAll(peer, family, now);
                 continue;
             }
 
-            if ((peer.StaleFamilies & family.Flag()) != 0) _rib.WithdrawStale(peer.Origin, family, now);
-            _rib.MarkStale(peer.Origin, family);
+            if ((peer.StaleFamilies & family) != 0) WithdrawStale(peer, family, now);
+            MarkStale(peer, family);
         }
 
         peer.StaleFamilies = restart.Families;
@@ -58,6 +56,7 @@ public sealed partial class BgpEngine
         peer.StaleFamilies = BgpFamilies.None;
         peer.StaleUntil = long.MaxValue;
         _rib.WithdrawAll(peer.Origin, now);
+        foreach (BgpFamilies family in BgpFamilies.Vpn.List()) WithdrawAll(peer, family, now);
         peer.ClearPaths();
     }
 
@@ -66,14 +65,14 @@ public sealed partial class BgpEngine
         Negotiated agreed = peer.Fsm.Negotiated!;
         peer.LastRestart = agreed.PeerRestart ?? default;
         BgpFamilies kept = peer.LastRestart.Families & peer.LastRestart.Kept & agreed.Families;
-        foreach (IpFamily family in (peer.StaleFamilies & ~kept).List()) SweepStale(peer, family, now);
+        foreach (BgpFamilies family in (peer.StaleFamilies & ~kept).List()) SweepStale(peer, family, now);
         peer.StaleUntil = peer.StaleFamilies == BgpFamilies.None ? long.MaxValue : now + (_settings.StaleSeconds * Second);
     }
 
-    private void TakeEndOfRib(BgpPeer peer, IpFamily family, long now)
+    private void TakeEndOfRib(BgpPeer peer, BgpFamilies family, long now)
     {
-        peer.EndOfRibReceived |= family.Flag();
-        if ((peer.StaleFamilies & family.Flag()) != 0) SweepStale(peer, family, now);
+        peer.EndOfRibReceived |= family;
+        if ((peer.StaleFamilies & family) != 0) SweepStale(peer, family, now);
         CheckDeferral(now);
     }
 
@@ -82,13 +81,13 @@ public sealed partial class BgpEngine
         Warned?.Invoke(peer, peer.State == BgpState.Established
             ? "End-of-RIB has not come in time; routes from before the restart are withdrawn"
             : "not back within its restart time; its routes are withdrawn");
-        foreach (IpFamily family in peer.StaleFamilies.List()) SweepStale(peer, family, now);
+        foreach (BgpFamilies family in peer.StaleFamilies.List()) SweepStale(peer, family, now);
     }
 
-    private void SweepStale(BgpPeer peer, IpFamily family, long now)
+    private void SweepStale(BgpPeer peer, BgpFamilies family, long now)
     {
-        _rib.WithdrawStale(peer.Origin, family, now);
-        peer.StaleFamilies &= ~family.Flag();
+        WithdrawStale(peer, family, now);
+        peer.StaleFamilies &= ~family;
         if (peer.StaleFamilies == BgpFamilies.None) peer.StaleUntil = long.MaxValue;
     }
 

@@ -35,6 +35,7 @@ public sealed partial class BgpEngine
         _jitter = new Random(settings.Seed);
         _export = new BgpExport(settings, Attributes);
         _editor = new PolicyEditor(Attributes, settings.As);
+        _vpn = new VpnTable(rib);
         IsRestarting = settings.Restarting;
     }
 
@@ -224,8 +225,9 @@ public sealed partial class BgpEngine
 
         Withdraw(peer, update.Withdrawn, IpFamily.V4, now);
         if (update.MpWithdrawnFamily != 0) Withdraw(peer, update.MpWithdrawn, update.MpWithdrawnFamily, now);
-        if (update.EndOfRib != 0) TakeEndOfRib(peer, update.EndOfRib, now);
+        if (update.EndOfRib != 0) TakeEndOfRib(peer, update.EndOfRib.Flag(), now);
         PathAttributes? attributes = update.Attributes is { } told ? Accept(peer, told) : null;
+        if (update.VpnFamily != 0 || update.VpnWithdrawnFamily != 0) HandleVpn(peer, update, attributes, now);
         if (attributes is null)
         {
             Withdraw(peer, update.Nlri, IpFamily.V4, now);
@@ -265,7 +267,7 @@ public sealed partial class BgpEngine
                 _wire.Connect(peer);
                 break;
             case FsmActionKind.SendOpen:
-                var open = new OpenMessage(_settings.As, peer.Settings.HoldTimeSeconds, _settings.RouterId, peer.Settings.Families, FourOctetAs: true, RouteRefresh: true) { EnhancedRefresh = true, GracefulRestart = RestartCapability(peer), Role = peer.Role, TakesPaths = peer.Settings.AddPath ? peer.Settings.Families : BgpFamilies.None };
+                var open = new OpenMessage(_settings.As, peer.Settings.HoldTimeSeconds, _settings.RouterId, peer.Settings.Families, FourOctetAs: true, RouteRefresh: true) { EnhancedRefresh = true, GracefulRestart = RestartCapability(peer), Role = peer.Role, TakesPaths = peer.Settings.AddPath ? peer.Settings.Families & BgpFamilies.Both : BgpFamilies.None };
                 Send(peer, action.Side, open.Write(_message));
                 break;
             case FsmActionKind.SendKeepalive:
@@ -290,6 +292,7 @@ public sealed partial class BgpEngine
             default:
                 peer.OutV4.Clear();
                 peer.OutV6.Clear();
+                peer.OutVpn.Clear();
                 peer.EndOfRibDue = BgpFamilies.None;
                 ClearRefreshes(peer);
                 if (action.Graceful) KeepStale(peer, now);

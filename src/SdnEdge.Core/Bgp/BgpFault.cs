@@ -150,11 +150,17 @@ public enum BgpFault : byte
     /// <summary>ORIGINATOR_ID of wrong length over iBGP (RFC 7606 7.9).</summary>
     OriginatorIdLength,
 
+    /// <summary>Tunnel encapsulation attribute whose TLVs do not parse, or that is not flagged transitive (RFC 9012 13).</summary>
+    TunnelEncapsulationMalformed,
+
     /// <summary>CLUSTER_LIST of wrong length over iBGP (RFC 7606 7.10).</summary>
     ClusterListLength,
 
     /// <summary>ORIGINATOR_ID or CLUSTER_LIST over eBGP; dropped (RFC 7606 7.9, 7.10).</summary>
     ReflectionExternal,
+
+    /// <summary>Tunnel encapsulation attribute over eBGP: it is for inside its own network; dropped (RFC 9012 11).</summary>
+    TunnelEncapsulationExternal,
 
     /// <summary>AS4_PATH malformed, or from a peer that speaks 4-octet AS numbers; dropped (RFC 6793 6).</summary>
     As4PathMalformed,
@@ -188,7 +194,7 @@ public static class BgpFaults
     {
         BgpFault.None => FaultAction.None,
         BgpFault.AggregateFlagBits or BgpFault.AttributeDuplicate or BgpFault.LocalPrefExternal or BgpFault.AtomicAggregateLength or BgpFault.AggregatorMalformed
-            or BgpFault.ReflectionExternal or BgpFault.As4PathMalformed or BgpFault.As4PathConfederation or BgpFault.FamilyNotNegotiated
+            or BgpFault.ReflectionExternal or BgpFault.TunnelEncapsulationExternal or BgpFault.As4PathMalformed or BgpFault.As4PathConfederation or BgpFault.FamilyNotNegotiated
             or BgpFault.RouteRefreshFamily => FaultAction.AttributeDiscard,
         >= BgpFault.AttributeLengths and <= BgpFault.ClusterListLength => FaultAction.TreatAsWithdraw,
         _ => FaultAction.SessionReset,

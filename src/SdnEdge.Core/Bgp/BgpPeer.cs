@@ -83,14 +83,23 @@ public sealed class BgpPeer
     /// <summary>Routes received that an earlier move of their prefix than the one known tells (<see cref="MoveSequence"/>).</summary>
     public long Fenced { get; internal set; }
 
+    /// <summary>VPN routes of the peer that are kept.</summary>
+    public int VpnReceived { get; internal set; }
+
+    /// <summary>VPN routes received whose route targets no VRF imports; they are not kept.</summary>
+    public long VpnFiltered { get; internal set; }
+
+    /// <summary>VPN routes received that a VRF imports and no tunnel of ours leads to: no GRE with a key, or a label to be pushed.</summary>
+    public long VpnUnusable { get; internal set; }
+
     /// <summary>Routes not sent because their attributes leave no room in a message.</summary>
     public long TooLarge { get; internal set; }
 
     /// <summary>Prefixes the peer has been told.</summary>
-    public int PrefixesSent => OutV4.Sent + OutV6.Sent;
+    public int PrefixesSent => OutV4.Sent + OutV6.Sent + OutVpn.Sent;
 
     /// <summary>Prefixes that still wait to be told.</summary>
-    public int PrefixesWaiting => OutV4.Waiting + OutV6.Waiting;
+    public int PrefixesWaiting => OutV4.Waiting + OutV6.Waiting + OutVpn.Waiting;
 
     /// <summary>Families whose End-of-RIB has come since the session is up.</summary>
     public BgpFamilies EndOfRibReceived { get; internal set; }
@@ -119,6 +128,8 @@ public sealed class BgpPeer
     internal IAdjRibOut OutV4 { get; } = new AdjRibOut<Key4>();
 
     internal IAdjRibOut OutV6 { get; } = new AdjRibOut<Key6>();
+
+    internal VpnOut OutVpn { get; } = new();
 
     internal MessageFramer[] Framers { get; } = [new(), new()];
 
@@ -185,13 +196,16 @@ public sealed class BgpPeer
     public BgpPeerInfo ToInfo(long now) => new(
         Settings.Address.ToString(), Settings.PeerAs, State.ToString(),
         State == BgpState.Established ? (now - Fsm.UpSince) / 1_000_000_000 : 0,
-        Origin.Prefixes, PrefixesSent, MessagesIn, MessagesOut, LastError, Capabilities())
+        Origin.Prefixes + VpnReceived, PrefixesSent, MessagesIn, MessagesOut, LastError, Capabilities())
     {
         Denied = Denied,
         Loops = Loops,
         Leaks = Leaks,
         Fenced = Fenced,
         TooLarge = TooLarge,
+        Families = [.. (Negotiated?.Families ?? BgpFamilies.None).List().Select(f => $"{(f.IsVpn() ? "vpn" : "ip")}{(f.Ip() == IpFamily.V4 ? "v4" : "v6")}")],
+        VpnFiltered = VpnFiltered,
+        VpnUnusable = VpnUnusable,
         Stale = StaleFamilies != BgpFamilies.None,
         GracefulEnds = GracefulEnds,
         Faults = [.. Faults.Seen().Select(f => new BgpFaultInfo(System.Text.Json.JsonNamingPolicy.KebabCaseLower.ConvertName(f.Key.ToString()), f.Value))],

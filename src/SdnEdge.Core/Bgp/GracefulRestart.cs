@@ -18,7 +18,7 @@ public readonly record struct GracefulRestart(int TimeSeconds, BgpFamilies Famil
     /// <summary>Longest restart time, seconds.</summary>
     public const int MaxTime = 4095;
 
-    internal const int MaxSize = 2 + (4 * 2);
+    internal const int MaxSize = 2 + (4 * 4);
 
     private const ushort RestartedBit = 0x8000;
     private const ushort NotificationBit = 0x4000;
@@ -28,12 +28,12 @@ public readonly record struct GracefulRestart(int TimeSeconds, BgpFamilies Famil
     {
         BinaryPrimitives.WriteUInt16BigEndian(into, (ushort)(Math.Min(TimeSeconds, MaxTime) | (Restarted ? RestartedBit : 0) | (Notification ? NotificationBit : 0)));
         int at = 2;
-        foreach (Wire.IpFamily family in Families.List())
+        foreach (BgpFamilies family in Families.List())
         {
             into[at] = 0;
-            into[at + 1] = (byte)family;
-            into[at + 2] = 1;
-            into[at + 3] = (Kept & family.Flag()) != 0 ? KeptBit : (byte)0;
+            into[at + 1] = (byte)family.Ip();
+            into[at + 2] = family.Safi();
+            into[at + 3] = (Kept & family) != 0 ? KeptBit : (byte)0;
             at += 4;
         }
 
@@ -46,12 +46,7 @@ public readonly record struct GracefulRestart(int TimeSeconds, BgpFamilies Famil
         BgpFamilies families = BgpFamilies.None, kept = BgpFamilies.None;
         for (value = value[2..]; value.Length >= 4; value = value[4..])
         {
-            BgpFamilies family = value switch
-            {
-                [0, 1, 1, ..] => BgpFamilies.V4,
-                [0, 2, 1, ..] => BgpFamilies.V6,
-                _ => BgpFamilies.None,
-            };
+            BgpFamilies family = BgpFamiliesExtensions.FromCodes(value[0], value[1], value[2]);
             families |= family;
             if ((value[3] & KeptBit) != 0) kept |= family;
         }

@@ -33,9 +33,9 @@ public static class MessageWriter
     /// <param name="kind">A request, or the mark of the begin or end of one (RFC 7313).</param>
     public static int RouteRefresh(Span<byte> into, BgpFamilies family, RefreshKind kind = RefreshKind.Request)
     {
-        BinaryPrimitives.WriteUInt16BigEndian(into[19..], family == BgpFamilies.V4 ? (ushort)1 : (ushort)2);
+        BinaryPrimitives.WriteUInt16BigEndian(into[19..], (ushort)family.Ip());
         into[21] = (byte)kind;
-        into[22] = 1;
+        into[22] = family.Safi();
         return Header(into, BgpMessageType.RouteRefresh, 23);
     }
 }

@@ -98,7 +98,7 @@ public sealed record OpenMessage(uint As, ushort HoldTimeSeconds, uint RouterId,
         return BgpFault.None;
     }
 
-    /// <summary>Writes the whole message, header included; returns its size (at most 128 bytes).</summary>
+    /// <summary>Writes the whole message, header included; returns its size (at most 160 bytes).</summary>
     public int Write(Span<byte> into)
     {
         Span<byte> body = into[BgpLimits.HeaderSize..];
@@ -107,8 +107,7 @@ public sealed record OpenMessage(uint As, ushort HoldTimeSeconds, uint RouterId,
         BinaryPrimitives.WriteUInt16BigEndian(body[3..], HoldTimeSeconds);
         BinaryPrimitives.WriteUInt32BigEndian(body[5..], RouterId);
         int at = 12;
-        if ((Families & BgpFamilies.V4) != 0) at += Capability(body[at..], CapabilityMultiprotocol, [0, 1, 0, 1]);
-        if ((Families & BgpFamilies.V6) != 0) at += Capability(body[at..], CapabilityMultiprotocol, [0, 2, 0, 1]);
+        foreach (BgpFamilies family in Families.List()) at += Capability(body[at..], CapabilityMultiprotocol, [0, (byte)family.Ip(), 0, family.Safi()]);
         if (RouteRefresh) at += Capability(body[at..], CapabilityRouteRefresh, []);
         if (FourOctetAs)
         {
@@ -144,12 +143,12 @@ public sealed record OpenMessage(uint As, ushort HoldTimeSeconds, uint RouterId,
         // | AFI (2) | SAFI (1) | receive 1, send 2, both 3 | for each family
         Span<byte> value = stackalloc byte[8];
         int used = 0;
-        foreach (Wire.IpFamily family in (TakesPaths | TellsPaths).List())
+        foreach (BgpFamilies family in ((TakesPaths | TellsPaths) & BgpFamilies.Both).List())
         {
             value[used] = 0;
-            value[used + 1] = (byte)family;
+            value[used + 1] = (byte)family.Ip();
             value[used + 2] = 1;
-            value[used + 3] = (byte)(((TakesPaths & family.Flag()) != 0 ? AddPathReceive : 0) | ((TellsPaths & family.Flag()) != 0 ? AddPathSend : 0));
+            value[used + 3] = (byte)(((TakesPaths & family) != 0 ? AddPathReceive : 0) | ((TellsPaths & family) != 0 ? AddPathSend : 0));
             used += 4;
         }
 
@@ -192,8 +191,7 @@ public sealed record OpenMessage(uint As, ushort HoldTimeSeconds, uint RouterId,
             {
                 case CapabilityMultiprotocol when value.Length == 4:
                     found.Multiprotocol = true;
-                    if (value is [0, 1, _, 1]) found.Families |= BgpFamilies.V4;
-                    if (value is [0, 2, _, 1]) found.Families |= BgpFamilies.V6;
+                    found.Families |= BgpFamiliesExtensions.FromCodes(value[0], value[1], value[3]);
                     break;
                 case CapabilityFourOctetAs when value.Length == 4:
                     found.FourOctetAs = true;

@@ -59,6 +59,24 @@ public ref struct UpdateMessage
     /// <summary>Routes in MP_UNREACH_NLRI.</summary>
     public ReadOnlySpan<byte> MpWithdrawn { get; internal set; }
 
+    /// <summary>Family of the VPN routes announced (SAFI 128); 0 when there are none of a negotiated family.</summary>
+    public IpFamily VpnFamily { get; internal set; }
+
+    /// <summary>VPN routes announced.</summary>
+    public ReadOnlySpan<byte> VpnNlri { get; internal set; }
+
+    /// <summary>Next hop of <see cref="VpnNlri"/>, of either family.</summary>
+    public IpAddress VpnNextHop { get; internal set; }
+
+    /// <summary>Family of the VPN routes withdrawn; 0 when there are none of a negotiated family.</summary>
+    public IpFamily VpnWithdrawnFamily { get; internal set; }
+
+    /// <summary>VPN routes withdrawn.</summary>
+    public ReadOnlySpan<byte> VpnWithdrawn { get; internal set; }
+
+    /// <summary>The family of VPNs whose end this message marks; 0 when it marks none.</summary>
+    public IpFamily VpnEndOfRib { get; internal set; }
+
     /// <summary>Attributes of the routes announced; null when none are, or when they are treated as withdrawn.</summary>
     public PathAttributes? Attributes { get; internal set; }
 
@@ -139,7 +157,7 @@ public sealed class UpdateDecoder(AttributeTable table, BgpFaultCounters counter
         }
 
         // 3. What must be there.
-        bool announces = update.Nlri.Length > 0 || update.MpNlri.Length > 0;
+        bool announces = update.Nlri.Length > 0 || update.MpNlri.Length > 0 || update.VpnNlri.Length > 0;
         if (announces) CheckMandatory(ref update, context);
         if (update.Action == FaultAction.TreatAsWithdraw)
         {
@@ -150,6 +168,7 @@ public sealed class UpdateDecoder(AttributeTable table, BgpFaultCounters counter
         if (!announces)
         {
             if (count == 1 && update.MpWithdrawnFamily != 0 && update.MpWithdrawn.IsEmpty && update.Withdrawn.IsEmpty) update.EndOfRib = update.MpWithdrawnFamily;
+            if (count == 1 && update.VpnWithdrawnFamily != 0 && update.VpnWithdrawn.IsEmpty && update.Withdrawn.IsEmpty) update.VpnEndOfRib = update.VpnWithdrawnFamily;
             return update;
         }
 
@@ -168,6 +187,9 @@ public sealed class UpdateDecoder(AttributeTable table, BgpFaultCounters counter
         int expected = ExpectedFlags(attribute.Code);
         if (expected < 0) return Unknown(attribute);
 
+        // RFC 9012 11: not let in over eBGP, whatever is in it.
+        if (attribute.Code == AttributeCode.TunnelEncapsulation && context.External) return BgpFault.TunnelEncapsulationExternal;
+
         bool flags = (attribute.Flags & (AttributeFlags.Optional | AttributeFlags.Transitive)) == expected;
         if (!flags)
         {
@@ -177,6 +199,7 @@ public sealed class UpdateDecoder(AttributeTable table, BgpFaultCounters counter
                 AttributeCode.MpReach => BgpFault.MpReachSyntax,
                 AttributeCode.MpUnreach => BgpFault.MpUnreachSyntax,
                 AttributeCode.AtomicAggregate or AttributeCode.Aggregator => BgpFault.AggregateFlagBits,
+                AttributeCode.TunnelEncapsulation => BgpFault.TunnelEncapsulationMalformed,
                 _ => BgpFault.AttributeFlagBits,
             };
         }
@@ -234,7 +257,8 @@ public sealed class UpdateDecoder(AttributeTable table, BgpFaultCounters counter
         AttributeCode.Med or AttributeCode.OriginatorId or AttributeCode.ClusterList or AttributeCode.MpReach
             or AttributeCode.MpUnreach => AttributeFlags.Optional,
         AttributeCode.Aggregator or AttributeCode.Communities or AttributeCode.ExtendedCommunities or AttributeCode.As4Path
-            or AttributeCode.As4Aggregator or AttributeCode.Ipv6ExtendedCommunities or AttributeCode.LargeCommunities => AttributeFlags.Optional | AttributeFlags.Transitive,
+            or AttributeCode.As4Aggregator or AttributeCode.Ipv6ExtendedCommunities or AttributeCode.LargeCommunities
+            or AttributeCode.TunnelEncapsulation => AttributeFlags.Optional | AttributeFlags.Transitive,
         _ => -1,
     };
 
@@ -264,6 +288,7 @@ public sealed class UpdateDecoder(AttributeTable table, BgpFaultCounters counter
                 : IsMultiple(value, 4) ? BgpFault.None : BgpFault.ClusterListLength,
             AttributeCode.As4Path => !context.FourOctetAs && !value.IsEmpty && AsPath.IsWellFormed(value, 4, confederation: true)
                 ? BgpFault.None : BgpFault.As4PathMalformed,
+            AttributeCode.TunnelEncapsulation => GreTunnelRoute.IsWellFormed(value) ? BgpFault.None : BgpFault.TunnelEncapsulationMalformed,
             _ => BgpFault.None,
         };
     }
@@ -284,6 +309,7 @@ public sealed class UpdateDecoder(AttributeTable table, BgpFaultCounters counter
         if (value.Length < 5 || value.Length < 5 + value[3]) return BgpFault.MpReachSyntax;
         IpFamily family = FamilyOf(value, context.Families);
         announcesMp = value.Length > 5 + value[3];
+        if (value[2] == BgpFamiliesExtensions.MplsVpn) return ReadVpnReach(ref update, value, context);
         if (family == 0) return BgpFault.FamilyNotNegotiated;
         int size = value[3];
         bool fits = family == IpFamily.V4 ? size == 4 : size is 16 or 32;
@@ -299,11 +325,34 @@ public sealed class UpdateDecoder(AttributeTable table, BgpFaultCounters counter
     {
         // | AFI (2) | SAFI (1) | withdrawn routes |
         if (value.Length < 3) return BgpFault.MpUnreachSyntax;
+        if (value[2] == BgpFamiliesExtensions.MplsVpn) return ReadVpnUnreach(ref update, value, context);
         IpFamily family = FamilyOf(value, context.Families);
         if (family == 0) return BgpFault.FamilyNotNegotiated;
         if (!NlriReader.IsWellFormed(value[3..], family, context.HasPathIds(family))) return BgpFault.MpUnreachSyntax;
         update.MpWithdrawnFamily = family;
         update.MpWithdrawn = value[3..];
+        return BgpFault.None;
+    }
+
+    private static BgpFault ReadVpnReach(ref UpdateMessage update, ReadOnlySpan<byte> value, scoped in UpdateContext context)
+    {
+        BgpFamilies family = BgpFamiliesExtensions.FromCodes(value[0], value[1], value[2]) & context.Families;
+        if (family == BgpFamilies.None) return BgpFault.FamilyNotNegotiated;
+        ReadOnlySpan<byte> nlri = value[(5 + value[3])..];
+        if (!VpnNextHop.TryRead(family.Ip(), value.Slice(4, value[3]), out IpAddress hop) || !VpnNlriReader.IsWellFormed(nlri, family.Ip())) return BgpFault.MpReachSyntax;
+        update.VpnFamily = family.Ip();
+        update.VpnNlri = nlri;
+        update.VpnNextHop = hop;
+        return CheckHop(hop, hop.IsV4 ? context.OurV4 : context.OurV6);
+    }
+
+    private static BgpFault ReadVpnUnreach(ref UpdateMessage update, ReadOnlySpan<byte> value, scoped in UpdateContext context)
+    {
+        BgpFamilies family = BgpFamiliesExtensions.FromCodes(value[0], value[1], value[2]) & context.Families;
+        if (family == BgpFamilies.None) return BgpFault.FamilyNotNegotiated;
+        if (!VpnNlriReader.IsWellFormed(value[3..], family.Ip())) return BgpFault.MpUnreachSyntax;
+        update.VpnWithdrawnFamily = family.Ip();
+        update.VpnWithdrawn = value[3..];
         return BgpFault.None;
     }
 
@@ -350,10 +399,10 @@ public sealed class UpdateDecoder(AttributeTable table, BgpFaultCounters counter
     private static BgpFault CheckHop(IpAddress hop, IpAddress ours) =>
         !IsHost(hop) ? BgpFault.NextHopValue : !ours.IsNone && hop == ours ? BgpFault.NextHopOurs : BgpFault.None;
 
-    /// <summary>Whether a fault makes one doubt what the message says. A next hop that parses but cannot be used does not: it costs its routes only (RFC 4271 6.3).</summary>
-    private static bool IsBroken(BgpFault fault) => fault is not (BgpFault.NextHopValue or BgpFault.NextHopOurs) && BgpFaults.ActionOf(fault) == FaultAction.TreatAsWithdraw;
+    /// <summary>Whether a fault makes one doubt what the message says. A next hop that parses but cannot be used, or a tunnel that makes no sense, does not: it costs its routes only (RFC 4271 6.3, RFC 9012 13).</summary>
+    private static bool IsBroken(BgpFault fault) => fault is not (BgpFault.NextHopValue or BgpFault.NextHopOurs or BgpFault.TunnelEncapsulationMalformed) && BgpFaults.ActionOf(fault) == FaultAction.TreatAsWithdraw;
 
-    private static bool IsHost(IpAddress address) => address.IsV4
+    internal static bool IsHost(IpAddress address) => address.IsV4
         ? address.V4 >> 24 is not (0 or 127) and not >= 224
         : address.Bits > 1 && !address.IsMulticast;
 

@@ -7,7 +7,7 @@ namespace SdnEdge.Core.Bgp;
 /// Writes UPDATE messages, each filled with as many prefixes as fit. IPv4 goes into the message's own fields, IPv6 into
 /// MP_REACH_NLRI and MP_UNREACH_NLRI, which stand first (RFC 7606 5.1). Not thread-safe.
 /// </summary>
-public sealed class UpdateEncoder
+public sealed partial class UpdateEncoder
 {
     // Made when they are used: many speakers have no old peer and reflect nothing.
     private byte[] Scratch => field ??= new byte[4 * BgpLimits.MaxMessage];
@@ -98,13 +98,16 @@ public sealed class UpdateEncoder
         return MessageWriter.Header(into, BgpMessageType.Update, BgpLimits.HeaderSize + 4 + extra + nlri);
     }
 
-    /// <summary>End-of-RIB of a family (RFC 4724 2).</summary>
-    public static int EndOfRib(Span<byte> into, IpFamily family)
+    /// <summary>End-of-RIB of a unicast family (RFC 4724 2).</summary>
+    public static int EndOfRib(Span<byte> into, IpFamily family) => EndOfRib(into, family.Flag());
+
+    /// <summary>End-of-RIB of one family (RFC 4724 2).</summary>
+    public static int EndOfRib(Span<byte> into, BgpFamilies family)
     {
         Span<byte> body = into[BgpLimits.HeaderSize..];
         body[..4].Clear();
-        if (family == IpFamily.V4) return MessageWriter.Header(into, BgpMessageType.Update, BgpLimits.HeaderSize + 4);
-        ReadOnlySpan<byte> unreach = [AttributeFlags.Optional, AttributeCode.MpUnreach, 3, 0, (byte)IpFamily.V6, 1];
+        if (family == BgpFamilies.V4) return MessageWriter.Header(into, BgpMessageType.Update, BgpLimits.HeaderSize + 4);
+        ReadOnlySpan<byte> unreach = [AttributeFlags.Optional, AttributeCode.MpUnreach, 3, 0, (byte)family.Ip(), family.Safi()];
         body[3] = (byte)unreach.Length;
         unreach.CopyTo(body[4..]);
         return MessageWriter.Header(into, BgpMessageType.Update, BgpLimits.HeaderSize + 4 + unreach.Length);

@@ -81,6 +81,9 @@ public sealed record BgpPeerConfig(
     /// <summary>Several paths to a prefix are taken from the peer (RFC 7911).</summary>
     public bool AddPath { get; init; }
 
+    /// <summary>iBGP: routes of VRFs are exchanged with the peer, VPNv4 and VPNv6 (RFC 4364, RFC 4659).</summary>
+    public bool Vpn { get; init; }
+
     /// <summary>eBGP: what we are to the peer (RFC 9234).</summary>
     public BgpRole Role { get; init; } = BgpRole.None;
 

@@ -75,6 +75,7 @@ internal static class BgpConfigReader
             ImportPolicy = import,
             ExportPolicy = export,
             AddPath = item.Flag("addPath", false),
+            Vpn = item.Flag("vpn", false),
             ReflectorClient = item.Flag("routeReflectorClient", false),
             Role = item.Choice("role", BgpRole.None, ("provider", BgpRole.Provider), ("route-server", BgpRole.RouteServer),
                 ("route-server-client", BgpRole.RouteServerClient), ("customer", BgpRole.Customer), ("peer", BgpRole.Peer)),
@@ -88,6 +89,7 @@ internal static class BgpConfigReader
             item.Error("multihop", "cannot stand beside ttlSecurity, which sends with TTL 255; keep ttlSecurity and write the number of hops there");
         if (peer.Multihop is not null && peerAs == ownAs) item.Error("multihop", "is for eBGP; an iBGP peer may be any number of hops away, so take it out");
         if (peer.ReflectorClient && peerAs != ownAs) item.Error("routeReflectorClient", $"is for iBGP, and AS {peerAs} is not ours; take it out");
+        if (peer.Vpn && peerAs != ownAs) item.Error("vpn", $"is for iBGP, and AS {peerAs} is not ours: tunnels are not told across networks (RFC 9012 11); take it out");
         if (peer.Role != BgpRole.None && peerAs == ownAs) item.Error("role", "is for eBGP (RFC 9234), and the peer is of our AS; take it out");
         if (peer.StrictRole && peer.Role == BgpRole.None && !item.Has("role")) item.Error("strictRole", "insists on a role and none is written; add role: provider, customer, peer, route-server or route-server-client");
         return ReadLimits(item, peer);

@@ -8,6 +8,7 @@ public abstract record ConfigAction
     {
         AddVrf a => $"+ vrf {a.Vrf.Name}",
         RemoveVrf a => $"- vrf {a.Vrf.Name}",
+        ChangeVrf a => $"~ vrf {a.Vrf.Name}",
         AddPort a => $"+ port {a.Port.Name}",
         RemovePort a => $"- port {a.Port.Name}",
         ChangePort a => $"~ port {a.New.Name}",
@@ -32,6 +33,9 @@ public sealed record AddVrf(VrfConfig Vrf) : ConfigAction;
 
 /// <summary>A VRF is gone.</summary>
 public sealed record RemoveVrf(VrfConfig Vrf) : ConfigAction;
+
+/// <summary>A VRF's distinguisher or route targets changed; its ports and routes stay.</summary>
+public sealed record ChangeVrf(VrfConfig Vrf) : ConfigAction;
 
 /// <summary>A new port, or one that must be opened anew.</summary>
 public sealed record AddPort(PortConfig Port) : ConfigAction;
@@ -118,9 +122,10 @@ public static class ConfigDiff
         actions.AddRange(routes.Gone.Concat(carried).Select(r => new RemoveStatic(r)));
         actions.AddRange(tunnels.Gone.Concat(tunnels.Changed.Select(c => c.Old)).Select(t => new RemoveTunnel(t)));
         actions.AddRange(ports.Gone.Concat(ports.Changed.Where(c => !InPlace(c.Old, c.New)).Select(c => c.Old)).Select(p => new RemovePort(p)));
-        actions.AddRange(vrfs.Gone.Concat(vrfs.Changed.Select(c => c.Old)).Select(v => new RemoveVrf(v)));
+        actions.AddRange(vrfs.Gone.Concat(vrfs.Changed.Where(c => c.Old.Key != c.New.Key).Select(c => c.Old)).Select(v => new RemoveVrf(v)));
 
-        actions.AddRange(vrfs.New.Concat(vrfs.Changed.Select(c => c.New)).Select(v => new AddVrf(v)));
+        actions.AddRange(vrfs.New.Concat(vrfs.Changed.Where(c => c.Old.Key != c.New.Key).Select(c => c.New)).Select(v => new AddVrf(v)));
+        actions.AddRange(vrfs.Changed.Where(c => c.Old.Key == c.New.Key).Select(c => new ChangeVrf(c.New)));
         actions.AddRange(ports.New.Concat(ports.Changed.Where(c => !InPlace(c.Old, c.New)).Select(c => c.New)).Select(p => new AddPort(p)));
         actions.AddRange(ports.Changed.Where(c => InPlace(c.Old, c.New)).Select(c => new ChangePort(c.Old, c.New)));
         actions.AddRange(tunnels.New.Concat(tunnels.Changed.Select(c => c.New)).Select(t => new AddTunnel(t)));

@@ -1,3 +1,4 @@
+using SdnEdge.Core.Bgp;
 using SdnEdge.Core.Wire;
 
 namespace SdnEdge.Core.Config;
@@ -87,7 +88,24 @@ public readonly record struct InterfaceAddress(IpAddress Address, int Length)
 /// <summary>A VRF.</summary>
 /// <param name="Name">Name; unique.</param>
 /// <param name="Key">GRE key by which tunnels name this VRF; null = none.</param>
-public sealed record VrfConfig(string Name, uint? Key);
+public sealed record VrfConfig(string Name, uint? Key)
+{
+    /// <summary>Route distinguisher (RFC 4364 4.2); null: its routes are in no VPN.</summary>
+    public RouteDistinguisher? Rd { get; init; }
+
+    /// <summary>Route targets whose routes come in (RFC 4364 4.3.1).</summary>
+    public IReadOnlyList<BgpCommunity> Import { get; init; } = [];
+
+    /// <summary>Route targets of the routes it tells.</summary>
+    public IReadOnlyList<BgpCommunity> Export { get; init; } = [];
+
+    /// <summary>True when both say the same.</summary>
+    public bool Equals(VrfConfig? other) => other is not null && Name == other.Name && Key == other.Key && Rd == other.Rd
+        && Import.SequenceEqual(other.Import) && Export.SequenceEqual(other.Export);
+
+    /// <inheritdoc/>
+    public override int GetHashCode() => HashCode.Combine(Name, Key, Rd);
+}
 
 /// <summary>A static route: exactly one of next hop, port (a host on the port's own link), tunnel or discard.</summary>
 public sealed record StaticRouteConfig(string Vrf, IpPrefix Prefix, IpAddress? Via, string? Port, string? Tunnel, bool Discard);

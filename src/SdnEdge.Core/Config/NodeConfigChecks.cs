@@ -17,6 +17,7 @@ internal static class NodeConfigChecks
         Unique(config.Ports, p => p.Device, "device", "a port on device", places, errors);
         Unique(config.Vrfs, v => v.Name, "name", "a VRF", places, errors);
         Unique(config.Vrfs, v => v.Key?.ToString() ?? "", "key", "a VRF with key", places, errors);
+        Unique(config.Vrfs, v => v.Rd?.ToString() ?? "", "rd", "a VRF with route distinguisher", places, errors);
         Unique(config.Tunnels, t => t.Name, "name", "a tunnel", places, errors);
         Unique(config.Tunnels, t => t.Remote.IsNone ? "" : $"{t.Remote} key {t.Key?.ToString() ?? "none"}", "remote", "a tunnel to", places, errors);
         Unique(config.Bgp.Peers, p => p.Address.IsNone ? "" : p.Address.ToString(), "address", "a peer", places, errors);

@@ -57,7 +57,7 @@ public static class NodeConfigLoader
             Host = ReadHost(node),
             Forwarding = ReadForwarding(node),
             Ports = ReadPorts(node, places),
-            Vrfs = ReadVrfs(node, places),
+            Vrfs = VrfConfigReader.Read(node, places),
             Static = ReadStatic(node, places),
             Tunnels = [],
             Api = ReadApi(node),
@@ -152,21 +152,6 @@ public static class NodeConfigLoader
             else list.Add(entry);
         }
 
-        return list;
-    }
-
-    private static List<VrfConfig> ReadVrfs(MapReader node, Dictionary<object, MapReader> places)
-    {
-        var list = new List<VrfConfig>();
-        foreach (MapReader item in node.Maps("vrfs"))
-        {
-            var vrf = new VrfConfig(ReadName(item, "name", NodeConfig.DefaultVrf), (uint?)item.OptionalNumber("key", 0, uint.MaxValue));
-            item.Finish();
-            list.Add(vrf);
-            places[vrf] = item;
-        }
-
-        if (!list.Any(v => v.Name == NodeConfig.DefaultVrf)) list.Insert(0, new VrfConfig(NodeConfig.DefaultVrf, null));
         return list;
     }
 
@@ -277,7 +262,7 @@ public static class NodeConfigLoader
         return new TelemetryConfig();
     }
 
-    private static string ReadName(MapReader item, string key, string example)
+    internal static string ReadName(MapReader item, string key, string example)
     {
         string? text = item.Text(key, required: true, example);
         if (text is null) return "";

@@ -63,6 +63,9 @@ public sealed record TunnelOptions(string Name, IpAddress Local, IpAddress Remot
     /// <summary>GRE in UDP: send the UDP checksum (RFC 8086 6).</summary>
     public bool UdpChecksum { get; init; } = true;
 
+    /// <summary>True: packets go in only. What comes from the far end with this key belongs to no tunnel (<see cref="DropReason.TunnelUnknownPeer"/>).</summary>
+    public bool SendOnly { get; init; }
+
     /// <summary>True for a migration's tunnel: what comes out of it never goes into another such tunnel nor back to its peer.</summary>
     public bool IsRedirect { get; init; }
 }
@@ -210,6 +213,7 @@ internal sealed class TunnelTable
         foreach (Tunnel tunnel in tunnels)
         {
             TunnelOptions o = tunnel.Options;
+            if (o.SendOnly) continue;
             int i = Hash(o.Local.Bits, o.Remote.Bits, o.Key ?? 0) & (size - 1);
             while (_slots[i] is not null) i = (i + 1) & (size - 1);
             _slots[i] = tunnel;

@@ -159,7 +159,7 @@ public ref struct MirrorReader
             Dscp = (DscpModel)Limited(1),
             PipeDscp = Limited(63),
         };
-        byte flags = Limited(127);
+        byte flags = Byte();
         options = options with
         {
             TtlUniform = (flags & 1) != 0,
@@ -169,6 +169,7 @@ public ref struct MirrorReader
             Sequence = (flags & 16) != 0,
             UdpChecksum = (flags & 32) != 0,
             IsRedirect = (flags & 64) != 0,
+            SendOnly = (flags & 128) != 0,
         };
         (int vrf, int underlay, bool up) = (Index(), Index(), Limited(1) == 1);
         _bad |= options.Local.IsNone || options.Local.Family != options.Remote.Family;

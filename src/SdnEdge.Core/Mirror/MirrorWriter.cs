@@ -120,7 +120,7 @@ public sealed class MirrorWriter(Action<byte[]> frame) : IMirrorSink
         Byte((byte)options.Dscp);
         Byte(options.PipeDscp);
         Byte((byte)((options.TtlUniform ? 1 : 0) | (options.Ecn ? 2 : 0) | (options.MssClamp ? 4 : 0) | (options.Checksum ? 8 : 0)
-            | (options.Sequence ? 16 : 0) | (options.UdpChecksum ? 32 : 0) | (options.IsRedirect ? 64 : 0)));
+            | (options.Sequence ? 16 : 0) | (options.UdpChecksum ? 32 : 0) | (options.IsRedirect ? 64 : 0) | (options.SendOnly ? 128 : 0)));
         Number((uint)vrf);
         Number((uint)underlay);
         Byte(up ? (byte)1 : (byte)0);

@@ -44,6 +44,9 @@ public sealed class LocRib
     /// <summary>Next hops left unresolved because their resolution went in circles.</summary>
     public long UnsettledNextHops => Hops.Unsettled;
 
+    /// <summary>Whether the underlay has a route to the far end of a tunnel; null: no route through a tunnel (<see cref="HopKind.Remote"/>) is usable.</summary>
+    public Func<IpAddress, bool>? Reaches { get; set; }
+
     internal NextHopTable Hops { get; }
 
     /// <summary>
@@ -94,6 +97,13 @@ public sealed class LocRib
         into.AddRange(_changes);
         _changes.Clear();
         if (_changes.Capacity > 65536) _changes.Capacity = 1024;
+    }
+
+    /// <summary>What <see cref="Reaches"/> says of an address may have changed: next hops there are looked at again.</summary>
+    public void RemoteChanged(IpAddress address, long now)
+    {
+        Hops.RemoteChanged(address);
+        Hops.Drain(now);
     }
 
     /// <summary>The best route to exactly this prefix, redirects aside; null when there is none.</summary>

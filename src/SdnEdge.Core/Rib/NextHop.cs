@@ -22,6 +22,9 @@ public enum HopKind : byte
 
     /// <summary>To a redirect group, by name.</summary>
     Group,
+
+    /// <summary>Through a tunnel to another PE, whose address the underlay's routes must reach (VPN routes).</summary>
+    Remote,
 }
 
 /// <summary>A next hop as its source names it, before resolution. Use the factory methods.</summary>
@@ -47,7 +50,7 @@ public readonly record struct HopSpec
     /// <summary>Port, where one is named.</summary>
     public string? Port { get; }
 
-    /// <summary>Next-hop address (Via).</summary>
+    /// <summary>Next-hop address (Via), or the far end's (Remote).</summary>
     public IpAddress Address { get; }
 
     /// <summary>Name of the redirect group (Group).</summary>
@@ -68,12 +71,18 @@ public readonly record struct HopSpec
     /// <summary>Into a redirect group.</summary>
     public static HopSpec Group(string name) => new(HopKind.Group, null, default, name);
 
+    /// <summary>Through a tunnel to another PE; usable while <see cref="LocRib.Reaches"/> says so of its address.</summary>
+    /// <param name="tunnel">Name by which the FIB publisher knows the tunnel as a port.</param>
+    /// <param name="remote">The far end.</param>
+    public static HopSpec Remote(string tunnel, IpAddress remote) => new(HopKind.Remote, tunnel, remote, null);
+
     /// <summary>Text for people: "via 10.255.0.2", "port dc".</summary>
     public override string ToString() => Kind switch
     {
         HopKind.Connected => $"port {Port}",
         HopKind.Via => Port is null ? $"via {Address}" : $"via {Address} port {Port}",
         HopKind.Group => $"group {GroupName}",
+        HopKind.Remote => $"via {Address} {Port}",
         HopKind.Local => "local",
         HopKind.Blackhole => "blackhole",
         _ => "none",
@@ -94,6 +103,7 @@ public readonly record struct ResolvedHop(HopKind Kind, string? Port, IpAddress 
     {
         HopKind.Connected => $"port {Port}",
         HopKind.Via => $"via {Address} port {Port}",
+        HopKind.Remote => $"via {Address} {Port}",
         HopKind.None => "unresolved",
         HopKind.Local => "local",
         HopKind.Blackhole => "blackhole",

@@ -56,6 +56,18 @@ internal sealed class NextHopTable(LocRib owner)
         }
     }
 
+    /// <summary>The next hop at an address, as BGP names it; null when no route uses it.</summary>
+    public NextHop? FindVia(IpAddress address) => _hops.GetValueOrDefault(HopSpec.Via(address));
+
+    /// <summary>What <see cref="LocRib.Reaches"/> says of an address may have changed.</summary>
+    public void RemoteChanged(IpAddress address)
+    {
+        foreach (NextHop hop in _hops.Values)
+        {
+            if (hop.Spec.Kind == HopKind.Remote && hop.Spec.Address == address) Queue(hop);
+        }
+    }
+
     /// <summary>Settles all queued next hops.</summary>
     public void Drain(long now)
     {
@@ -103,7 +115,8 @@ internal sealed class NextHopTable(LocRib owner)
         HopSpec spec = hop.Spec;
         if (!spec.IsRecursive)
         {
-            hop.Resolved = new ResolvedHop(spec.Kind, spec.Port, spec.Address);
+            bool usable = spec.Kind != HopKind.Remote || owner.Reaches?.Invoke(spec.Address) == true;
+            hop.Resolved = usable ? new ResolvedHop(spec.Kind, spec.Port, spec.Address) : default;
             return;
         }
 

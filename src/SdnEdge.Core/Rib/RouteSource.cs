@@ -65,6 +65,14 @@ public sealed class RouteOrigin
         (Peer, PeerAs, External, _session) = (session.Peer, session.PeerAs, session.External, session);
     }
 
+    /// <summary>Makes the origin of a BGP peer's VPN routes with one route distinguisher: those with another one are routes of their own.</summary>
+    internal RouteOrigin(RouteOrigin session, Bgp.RouteDistinguisher distinguisher)
+        : this(RouteSource.Bgp, $"{session.Name} rd {distinguisher}", session.Preference)
+    {
+        // Not counted for the session: one VPN route may be in several VRFs, and is in the session's own table once.
+        (Peer, PeerAs, External, _peerRouterId) = (session.Peer, session.PeerAs, session.External, session.PeerRouterId);
+    }
+
     /// <summary>BGP: the origin of the peer itself; of a path identifier the peer's, else this one.</summary>
     public RouteOrigin Session => _session ?? this;
 

@@ -18,7 +18,7 @@ internal readonly record struct MovedRoute(uint LocalPref, uint? Tag);
 /// is of a source that the configuration names, or was brought here by a migration; never the way to a peer itself, which
 /// belongs to the core. Without peers there is no speaker. Runs on the control loop.
 /// </summary>
-internal sealed class BgpDriver(PeState state, ControlLoop loop, bool restarting = false, bool forwardingKept = false) : ITimed, IWorkSource, IDisposable
+internal sealed class BgpDriver(PeState state, VpnDriver vpn, ControlLoop loop, bool restarting = false, bool forwardingKept = false) : ITimed, IWorkSource, IDisposable
 {
     private readonly Dictionary<IpPrefix, MovedRoute> _moved = [];
     private readonly Dictionary<IpPrefix, long> _moves = [];
@@ -58,6 +58,7 @@ internal sealed class BgpDriver(PeState state, ControlLoop loop, bool restarting
                 Export = peer.ExportPolicy ?? Policy(peer.Export),
                 ReflectorClient = peer.ReflectorClient,
                 AddPath = peer.AddPath,
+                Families = peer.Vpn ? BgpFamilies.All : BgpFamilies.Both,
                 Role = peer.Role,
                 StrictRole = peer.StrictRole,
                 LimitV4 = peer.LimitV4,
@@ -96,6 +97,7 @@ internal sealed class BgpDriver(PeState state, ControlLoop loop, bool restarting
     {
         _config = config;
         if (_speaker is null) return;
+        vpn.SetLocalPref(config.LocalPref);
         foreach (RouteView route in state.Default.Rib.BestRoutes().ToArray()) Tell(route.Prefix, route.Origin);
         _speaker.Flush();
     }
@@ -103,7 +105,12 @@ internal sealed class BgpDriver(PeState state, ControlLoop loop, bool restarting
     /// <summary>Sets, or with null forgets, how a moved prefix is told.</summary>
     public void SetMoved(string vrf, IpPrefix prefix, MovedRoute? moved)
     {
-        if (vrf != NodeConfig.DefaultVrf) return;
+        if (vrf != NodeConfig.DefaultVrf)
+        {
+            vpn.SetMoved(vrf, prefix, moved, EpochOf?.Invoke(vrf, prefix) ?? 0);
+            return;
+        }
+
         if (moved is { } value)
         {
             // Without a tag it is the same move, told once more at its end.
@@ -120,11 +127,12 @@ internal sealed class BgpDriver(PeState state, ControlLoop loop, bool restarting
     }
 
     /// <summary>The LOCAL_PREF with which a prefix is told; null when it is not told.</summary>
-    public uint? Told(string vrf, IpPrefix prefix) => vrf == NodeConfig.DefaultVrf && _told.Contains(prefix) ? LocalPrefOf(prefix) : null;
+    public uint? Told(string vrf, IpPrefix prefix) => vrf != NodeConfig.DefaultVrf ? vpn.Told(vrf, prefix) : _told.Contains(prefix) ? LocalPrefOf(prefix) : null;
 
     /// <summary>Best routes have changed, and the FIB has followed.</summary>
     public void RoutesChanged(IReadOnlyList<RibChange> changes, long now)
     {
+        vpn.RoutesChanged(changes, now);
         if (_speaker is null || changes[0].Vrf != NodeConfig.DefaultVrf) return;
         _speaker.RibChanged(changes);
         foreach (RibChange change in changes)
@@ -153,7 +161,7 @@ internal sealed class BgpDriver(PeState state, ControlLoop loop, bool restarting
                 BgpFamilies families = engine.RequestRefresh(peer);
                 if (families == BgpFamilies.None)
                     throw new ProblemException(Problems.WrongState(peer.State == BgpState.Established ? "the peer does not know route refresh (RFC 2918); reset the session instead" : $"the session is {Kebab(peer.State)}; it sends everything when it comes up"));
-                detail = $"asked for {(families == BgpFamilies.Both ? "IPv4 and IPv6" : families == BgpFamilies.V4 ? "IPv4" : "IPv6")}";
+                detail = $"asked for {families switch { BgpFamilies.Both => "IPv4 and IPv6", BgpFamilies.V4 => "IPv4", BgpFamilies.V6 => "IPv6", _ => "all families" }}";
                 break;
             case BgpPeerAction.Reset:
                 engine.Restart(peer, request.Text, loop.Now);
@@ -222,7 +230,7 @@ internal sealed class BgpDriver(PeState state, ControlLoop loop, bool restarting
             node.Loopbacks.FirstOrDefault(l => l.IsV4), node.Loopbacks.FirstOrDefault(l => l.IsV6), (int)node.RouterId.V4)
         {
             Restarting = restarting,
-            ForwardingKept = forwardingKept ? BgpFamilies.Both : BgpFamilies.None,
+            ForwardingKept = forwardingKept ? BgpFamilies.All : BgpFamilies.None,
             ClusterId = node.Bgp.ClusterId,
             RestartSeconds = node.Bgp.GracefulRestart.RestartTimeSeconds,
             DeferralSeconds = node.Bgp.GracefulRestart.DeferralSeconds,
@@ -234,6 +242,7 @@ internal sealed class BgpDriver(PeState state, ControlLoop loop, bool restarting
         _speaker.Engine.Warned += (peer, what) => state.Events.Add(loop.Now, "bgp", peer.Settings.Address.ToString(), "warning", what);
         _speaker.TransportFault += (peer, what) => state.Events.Add(loop.Now, "bgp", peer.ToString(), "warning", what);
         _speaker.Start();
+        vpn.Start(_speaker.Engine);
         return _speaker;
     }
 

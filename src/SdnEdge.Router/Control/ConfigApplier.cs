@@ -5,7 +5,7 @@ using SdnEdge.Router.Api;
 namespace SdnEdge.Router.Control;
 
 /// <summary>Applies a configuration: at start all of it, later the difference. Runs on the control loop.</summary>
-internal sealed class ConfigApplier(PeState state, TunnelKeeper tunnels, SlowPathDriver slowPath, BgpDriver bgp, BfdDriver bfd, ControlLoop loop)
+internal sealed class ConfigApplier(PeState state, TunnelKeeper tunnels, SlowPathDriver slowPath, BgpDriver bgp, VpnDriver vpn, BfdDriver bfd, ControlLoop loop)
 {
     /// <summary>Applies everything; the state is empty.</summary>
     public void ApplyAll(NodeConfig config)
@@ -44,8 +44,14 @@ internal sealed class ConfigApplier(PeState state, TunnelKeeper tunnels, SlowPat
         {
             case AddVrf a:
                 state.AddVrf(a.Vrf);
+                vpn.Set(a.Vrf);
+                break;
+            case ChangeVrf a:
+                state.ChangeVrf(a.Vrf);
+                vpn.Set(a.Vrf);
                 break;
             case RemoveVrf a:
+                vpn.Remove(a.Vrf.Name);
                 state.RemoveVrf(a.Vrf.Name);
                 break;
             case AddPort a:

@@ -181,7 +181,7 @@ internal sealed class FibPublisher(Vrf vrf, IFibNames names)
         {
             case HopKind.Local: return ForwardingDecision.Local;
             case HopKind.Blackhole: return ForwardingDecision.Blackhole;
-            case HopKind.Connected or HopKind.Via when to.Port is { } name:
+            case HopKind.Connected or HopKind.Via or HopKind.Remote when to.Port is { } name:
                 if (name.StartsWith(TunnelPort, StringComparison.Ordinal))
                     return names.Tunnel(name[TunnelPort.Length..]) is { } tunnel ? ForwardingDecision.Through(tunnel) : ForwardingDecision.Drop(DropReason.TunnelDown);
                 if (names.Port(name) is not { } port) return ForwardingDecision.Drop(DropReason.PortDown);

@@ -128,6 +128,9 @@ internal sealed class PeState : IFibNames, ITimed, IDisposable
         foreach (IpAddress loopback in Config.Loopbacks) state.Rib.Offer(Local, new IpPrefix(loopback, loopback.BitLength), HopSpec.Local, null, _loop.Now);
     }
 
+    /// <summary>Distinguisher or targets change; table and ports stay.</summary>
+    public void ChangeVrf(VrfConfig config) => _vrfs[config.Name] = _vrfs[config.Name] with { Config = config };
+
     public void RemoveVrf(string name)
     {
         VrfState state = _vrfs[name];

@@ -19,7 +19,12 @@ internal sealed class PeView(PeState state, TunnelKeeper tunnels, SlowPathDriver
         return [.. (state.HostPort is { } host ? all.Append(host) : all).Select(Port)];
     }
 
-    public IReadOnlyList<VrfInfo> Vrfs() => [.. state.Vrfs.Values.Select(v => new VrfInfo(v.Config.Name, v.Config.Key, v.Table.V4.Count, v.Table.V6.Count))];
+    public IReadOnlyList<VrfInfo> Vrfs() => [.. state.Vrfs.Values.Select(v => new VrfInfo(v.Config.Name, v.Config.Key, v.Table.V4.Count, v.Table.V6.Count)
+    {
+        Rd = v.Config.Rd?.ToString(),
+        Import = [.. v.Config.Import.Select(t => t.ToString())],
+        Export = [.. v.Config.Export.Select(t => t.ToString())],
+    })];
 
     public IReadOnlyList<RouteInfo> Routes(RouteQuery query)
     {
@@ -49,7 +54,7 @@ internal sealed class PeView(PeState state, TunnelKeeper tunnels, SlowPathDriver
 
     private RouteInfo Route(VrfState vrf, RouteView route, IReadOnlyList<RouteView> all) => new(
         vrf.Config.Name, route.Prefix.ToString(), route.Origin.Source.ToString().ToLowerInvariant(), route.Best,
-        route.Hop.Spec.Kind == HopKind.Via ? route.Hop.Spec.Address.ToString() : route.Hop.Spec.GroupName is { } group ? $"group {group}" : null,
+        route.Hop.Spec.Kind is HopKind.Via or HopKind.Remote ? route.Hop.Spec.Address.ToString() : route.Hop.Spec.GroupName is { } group ? $"group {group}" : null,
         route.Hop.Resolved.Port, route.Attributes?.LocalPref ?? (route.Best ? bgp.Told(vrf.Config.Name, route.Prefix) : null),
         route.Origin.Source == RouteSource.Bgp ? route.Origin.Peer.ToString() : null,
         route.Attributes?.AsPathText(), route.WhyNot == RejectReason.None ? null : Kebab(route.WhyNot), route.InstalledAtNs)

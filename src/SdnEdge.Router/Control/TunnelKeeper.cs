@@ -57,6 +57,21 @@ internal sealed class TunnelKeeper(PeState state, ControlLoop loop) : ITimed
         Add(new TunnelOptions(name, local, peer, key) { IsRedirect = true }, vrf);
     }
 
+    /// <summary>
+    /// Adds a tunnel of VPN routes: up at once, and not probed, since its routes go when the core has no way to the far end.
+    /// </summary>
+    /// <param name="name">Name.</param>
+    /// <param name="vrf">VRF of what comes out.</param>
+    /// <param name="peer">The far end.</param>
+    /// <param name="key">GRE key.</param>
+    /// <param name="sendOnly">The key is the far end's only: nothing comes out here.</param>
+    public void AddForVpn(string name, string vrf, IpAddress peer, uint key, bool sendOnly)
+    {
+        IpAddress local = state.Config.Loopbacks.First(l => l.Family == peer.Family);
+        Add(new TunnelOptions(name, local, peer, key) { Ttl = 255, SendOnly = sendOnly }, vrf).Tunnel.Up = true;
+        state.RefreshHops();
+    }
+
     /// <summary>Probes a tunnel with packets of this size from now on.</summary>
     public void ProbeWith(string name, int packetBytes)
     {

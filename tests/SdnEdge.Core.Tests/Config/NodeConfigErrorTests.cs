@@ -16,6 +16,7 @@ public sealed class NodeConfigErrorTests
     [InlineData("plain-tcp")]
     [InlineData("not-yaml")]
     [InlineData("bfd")]
+    [InlineData("vpn")]
     public void Every_error_is_reported_at_once_with_its_line_and_what_would_be_right(string name)
     {
         string folder = Folder();

@@ -37,6 +37,7 @@ public sealed class RawSession : IBgpWire
         var connected = new RouteOrigin(RouteSource.Connected, "connected");
         Rib.Offer(connected, IpPrefix.Parse("10.255.0.0/16"), HopSpec.Connected("core"), null, 0);
         Rib.Offer(connected, IpPrefix.Parse("fd00:ff::/64"), HopSpec.Connected("core"), null, 0);
+        Engine.SetVrf(new VpnVrfSettings("red", RouteDistinguisher.Parse("65000:99"), 99) { Import = [new BgpCommunity(CommunityKind.Extended, 0x0002_FDE8_0000_0001)] }, Red, Now);
         Peer = AddPeer("10.255.0.2", external ? ExternalAs : OurAs);
         Observer = AddPeer("10.255.0.3", ObserverAs);
         Up(Observer, ObserverAs, fourOctetAs: true);
@@ -58,6 +59,9 @@ public sealed class RawSession : IBgpWire
 
     /// <summary>Its routes.</summary>
     public LocRib Rib { get; } = new("default");
+
+    /// <summary>Routes of VRF red, which imports target 65000:1.</summary>
+    public LocRib Red { get; } = new("red");
 
     /// <summary>The peer under test.</summary>
     public BgpPeer Peer { get; }
@@ -113,6 +117,9 @@ public sealed class RawSession : IBgpWire
         _changes.Clear();
         Rib.TakeChanges(_changes);
         Engine.RibChanged(_changes);
+        Engine.CoreChanged(_changes, Now);
+        _changes.Clear();
+        Red.TakeChanges(_changes);
         Engine.Flush();
     }
 
@@ -130,6 +137,7 @@ public sealed class RawSession : IBgpWire
         new BgpPeerSettings(IpAddress.Parse(address), autonomousSystem)
         {
             Passive = true,
+            Families = address == "10.255.0.3" ? BgpFamilies.Both : BgpFamilies.All,
             HoldTimeSeconds = address == "10.255.0.3" ? (ushort)0 : (ushort)90,
             Import = PrefixList.All,
             Export = PrefixList.All,
@@ -144,5 +152,5 @@ public sealed class RawSession : IBgpWire
     }
 
     private int Open(uint autonomousSystem, bool fourOctetAs, uint id) =>
-        new OpenMessage(autonomousSystem, 90, id, BgpFamilies.Both, fourOctetAs, true).Write(_message);
+        new OpenMessage(autonomousSystem, 90, id, BgpFamilies.All, fourOctetAs, true).Write(_message);
 }

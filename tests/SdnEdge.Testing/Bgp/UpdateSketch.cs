@@ -18,6 +18,12 @@ public sealed class UpdateSketch
     /// <summary>Flags of optional transitive attributes.</summary>
     public const byte Both = AttributeFlags.Optional | AttributeFlags.Transitive;
 
+    /// <summary>Value of a tunnel encapsulation attribute: GRE with key 7 to 10.255.0.2.</summary>
+    public const string Tunnel = "0002 0012 0104 00000007 060A 00000000 0001 0AFF0002";
+
+    /// <summary>The route target that VRF red imports: 65000:1.</summary>
+    public const string Target = "0002FDE800000001";
+
     private const string Marker = "FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF";
     private readonly List<(byte Code, byte[] Wire)> _attributes = [];
     private byte[] _nlri = Hex("18 0A0101 18 0A0102");
@@ -43,8 +49,11 @@ public sealed class UpdateSketch
     /// <summary>It announces IPv4 routes in its own field.</summary>
     public bool NamesV4 => _nlri.Length > 0;
 
-    /// <summary>It has an MP_REACH_NLRI.</summary>
-    public bool NamesV6 => _attributes.Exists(a => a.Code == AttributeCode.MpReach);
+    /// <summary>It has an MP_REACH_NLRI, not of VPNs.</summary>
+    public bool NamesV6 => _attributes.Exists(a => a.Code == AttributeCode.MpReach && !IsVpn(a.Wire));
+
+    /// <summary>It has an MP_REACH_NLRI of VPNs.</summary>
+    public bool NamesVpn => _attributes.Exists(a => a.Code == AttributeCode.MpReach && IsVpn(a.Wire));
 
     /// <summary>Bytes of hex text.</summary>
     public static byte[] Hex(string text) => Convert.FromHexString(text.Replace(" ", string.Empty, StringComparison.Ordinal));
@@ -138,6 +147,13 @@ public sealed class UpdateSketch
     public UpdateSketch Mp(string hex = "10 FD0000FF000000000000000000000002 00 80 FD000001000100000000000000000010", string family = "0002 01", byte flags = Optional) =>
         Without(AttributeCode.NextHop).Nlri("").Add(flags, AttributeCode.MpReach, family + hex);
 
+    /// <summary>
+    /// Announces 10.1.1.0/24 of 65000:1 by 10.255.0.2 with a route target that VRF red imports, and the tunnel to it: GRE, key 7.
+    /// Or, after AFI and SAFI, what is given.
+    /// </summary>
+    public UpdateSketch Vpn(string hex = "0C 0000000000000000 0AFF0002 00 70 000031 0000FDE800000001 0A0101", string family = "0001 80", string? tunnel = Tunnel) =>
+        (tunnel is null ? this : Add(Both, AttributeCode.TunnelEncapsulation, tunnel)).Add(Both, AttributeCode.ExtendedCommunities, Target).Mp(hex, family);
+
     /// <summary>The IPv4 routes announced.</summary>
     public UpdateSketch Nlri(string hex)
     {
@@ -159,6 +175,8 @@ public sealed class UpdateSketch
         _attributesOff = attributes;
         return this;
     }
+
+    private static bool IsVpn(byte[] wire) => wire.AsSpan((wire[0] & AttributeFlags.ExtendedLength) != 0 ? 4 : 3) is [_, _, 128, ..];
 
     /// <summary>The message without its header.</summary>
     public byte[] Body()

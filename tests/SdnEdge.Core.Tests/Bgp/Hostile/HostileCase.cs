@@ -38,6 +38,9 @@ public sealed record HostileCase(string Clause, string Input, FaultAction Does, 
     /// <summary>AS path that the route is expected to have; null: not looked at.</summary>
     public string? Path { get; init; }
 
+    /// <summary>It names none of the routes that were there before.</summary>
+    public bool NamesNothing { get; init; }
+
     public string Name => $"{Clause}: {Input}";
 
     /// <summary>A case of an UPDATE made of a right one.</summary>
@@ -45,7 +48,7 @@ public sealed record HostileCase(string Clause, string Input, FaultAction Does, 
         new(clause, input, does, fault, external =>
         {
             UpdateSketch sketch = change(new UpdateSketch(external, asSize));
-            return new HostileBytes(sketch.Build(), sketch.Offender, sketch.NamesV4, sketch.NamesV6);
+            return new HostileBytes(sketch.Build(), sketch.Offender, sketch.NamesV4, sketch.NamesV6) { NamesVpn = sketch.NamesVpn };
         })
         { AsSize = asSize };
 
@@ -59,4 +62,8 @@ public sealed record HostileCase(string Clause, string Input, FaultAction Does, 
 /// <param name="Offender">The attribute at fault.</param>
 /// <param name="NamesV4">The message announces IPv4 routes.</param>
 /// <param name="NamesV6">The message announces the IPv6 route.</param>
-public sealed record HostileBytes(byte[] Message, byte[] Offender, bool NamesV4, bool NamesV6);
+public sealed record HostileBytes(byte[] Message, byte[] Offender, bool NamesV4, bool NamesV6)
+{
+    /// <summary>The message announces the VPN route.</summary>
+    public bool NamesVpn { get; init; }
+}

@@ -28,6 +28,8 @@ public sealed class HostileCaseTests
         ("UPDATE: other families", [.. HostileExtensions.Multiprotocol()]),
         ("UPDATE: 4-octet AS numbers", [.. HostileExtensions.FourOctetAs()]),
         ("UPDATE: communities and reflection", [.. HostileExtensions.Communities()]),
+        ("UPDATE: VPN routes", [.. HostileVpn.Routes()]),
+        ("UPDATE: tunnel encapsulation", [.. HostileVpn.Tunnels()]),
         ("UPDATE: attributes we do not know", [.. HostileExtensions.Unknown()]),
         ("Other messages, and messages out of turn", [.. HostileMessages.Others()]),
     ];
@@ -58,7 +60,10 @@ public sealed class HostileCaseTests
         {
             session.Receive(new UpdateSketch(external, one.AsSize).Nlri("18 0A0101 18 0A0102 10 0A63").Build());
             session.Receive(new UpdateSketch(external, one.AsSize).Mp().Build());
+            session.Receive(new UpdateSketch(external, one.AsSize).Vpn(tunnel: external ? null : UpdateSketch.Tunnel).Build());
             Assert.Equal(4, session.Peer.Origin.Prefixes);
+            Assert.Equal(1, session.Peer.VpnReceived);
+            Assert.Equal(external, session.Red.Best(IpPrefix.Parse("10.1.1.0/24")) is null);
         }
 
         session.Receive(bytes.Message);
@@ -89,6 +94,7 @@ public sealed class HostileCaseTests
         bool kept = one.Does < FaultAction.TreatAsWithdraw;
         Assert.Equal(kept || !bytes.NamesV4, session.Rib.Best(IpPrefix.Parse("10.1.1.0/24")) is not null);
         Assert.Equal(kept || !bytes.NamesV6, session.Rib.Best(IpPrefix.Parse(Server6)) is not null);
+        Assert.Equal(kept || one.NamesNothing || !bytes.NamesVpn, session.Peer.VpnReceived > 0);
         if (one.Path is not null) Assert.Equal(one.Path, session.Rib.Best(IpPrefix.Parse("10.1.1.0/24"))!.Value.Attributes!.AsPathText());
     }
 

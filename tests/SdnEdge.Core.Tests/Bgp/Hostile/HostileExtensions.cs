@@ -110,7 +110,7 @@ internal static class HostileExtensions
     public static IEnumerable<HostileCase> Unknown()
     {
         foreach ((string name, byte code) in ((string, byte)[])[
-            ("PMSI tunnel (6514)", 22), ("tunnel encapsulation (9012)", 23), ("traffic engineering (5543)", 24), ("entropy label (7447)", 28), ("prefix SID (8669)", 40), ("attribute set (6368)", 128), ("reserved", 255)])
+            ("PMSI tunnel (6514)", 22), ("traffic engineering (5543)", 24), ("entropy label (7447)", 28), ("prefix SID (8669)", 40), ("attribute set (6368)", 128), ("reserved", 255)])
         {
             foreach ((string what, string value) in ((string, string)[])[("empty", ""), ("one byte", "FF"), ("lengths that lie", "0001FFFF 05FF FFFFFFFF"), ("3000 bytes", string.Concat(Enumerable.Repeat("A5FF00", 1000)))])
             {

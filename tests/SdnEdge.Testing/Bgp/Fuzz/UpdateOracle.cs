@@ -18,7 +18,7 @@ public enum UpdateVerdict
 
 /// <summary>
 /// Judges UPDATEs a second time, slowly and in the order of the RFCs' text, and shares no code with the decoder: it copies
-/// arrays, keeps lists, and looks at each question for itself. The session: both families, no confederation.
+/// arrays, keeps lists, and looks at each question for itself. The session: all four families, no confederation.
 /// </summary>
 public sealed class UpdateOracle
 {
@@ -48,6 +48,12 @@ public sealed class UpdateOracle
     /// <summary>Routes announced by it, and taken unless treated as withdrawn or looping.</summary>
     public List<IpPrefix> Announced { get; } = [];
 
+    /// <summary>VPN routes taken away: the eight octets of the distinguisher, and the prefix.</summary>
+    public List<(ulong Rd, IpPrefix Prefix)> VpnGone { get; } = [];
+
+    /// <summary>VPN routes announced.</summary>
+    public List<(ulong Rd, IpPrefix Prefix)> VpnAnnounced { get; } = [];
+
     /// <summary>True when the message judged last has nothing wrong at all.</summary>
     public bool Clean { get; private set; }
 
@@ -59,6 +65,8 @@ public sealed class UpdateOracle
     {
         Gone.Clear();
         Announced.Clear();
+        VpnGone.Clear();
+        VpnAnnounced.Clear();
         _attributes.Clear();
         Clean = true;
         Loops = _withdraw = _broken = false;
@@ -95,6 +103,14 @@ public sealed class UpdateOracle
             {
                 Clean = false;
                 if (code is 14 or 15) return UpdateVerdict.Reset;
+                continue;
+            }
+
+            if (code == 23)
+            {
+                // RFC 9012 11: nothing that eBGP lets in. 13: malformed, or not transitive, withdraws, and no more than that.
+                if (_external) Clean = false;
+                else if (flags != 0xC0 || !WholeTlvs(value)) Fault(breaks: false);
                 continue;
             }
 
@@ -157,6 +173,43 @@ public sealed class UpdateOracle
         return true;
     }
 
+    /// <summary>RFC 4364 4.3.4, RFC 8277 2.2: a label of three octets and a distinguisher of eight count in the length.</summary>
+    private static bool VpnPrefixes(byte[] bytes, int size, List<(ulong Rd, IpPrefix Prefix)> into)
+    {
+        while (bytes.Length > 0)
+        {
+            int bits = bytes[0] - 88, all = 1 + 11 + ((bits + 7) / 8);
+            if (bits < 0 || bits > size * 8 || all > bytes.Length) return false;
+            byte[] address = [.. bytes[12..all], .. new byte[size]];
+            into.Add((((ulong)Big(bytes, 4, 4) << 32) | Big(bytes, 8, 4), new IpPrefix(size == 4 ? IpAddress.FromV4(Big(address, 0, 4)) : IpAddress.Read(IpFamily.V6, address[..16]), bits)));
+            bytes = bytes[all..];
+        }
+
+        return true;
+    }
+
+    /// <summary>RFC 9012 2, 3: tunnel TLVs with two octets of type and length; sub-TLVs with one of type, and one or (from 128 on) two of length.</summary>
+    private static bool WholeTlvs(byte[] value)
+    {
+        if (value.Length == 0) return false;
+        while (value.Length > 0)
+        {
+            if (value.Length < 4 || value.Length < 4 + Big(value, 2, 2)) return false;
+            int end = 4 + (int)Big(value, 2, 2);
+            for (int at = 4; at < end;)
+            {
+                int header = value[at] >= 128 ? 3 : 2;
+                if (at + header > end) return false;
+                at += header + (int)Big(value, at + 1, header - 1);
+                if (at > end) return false;
+            }
+
+            value = value[end..];
+        }
+
+        return true;
+    }
+
     private static uint Big(byte[] bytes, int at, int size)
     {
         uint value = 0;
@@ -177,6 +230,16 @@ public sealed class UpdateOracle
         int hop = value[3];
         byte[] routes = value[(5 + hop)..];
         anyRoutes = routes.Length > 0;
+        if (value[0] == 0 && value[1] is 1 or 2 && value[2] == 128)
+        {
+            if (!(value[1] == 1 ? hop == 12 : hop is 24 or 48) || !VpnPrefixes(routes, value[1] == 1 ? 4 : 16, VpnAnnounced)) return false;
+            announces |= routes.Length > 0;
+            byte[] address = value[12..(12 + (value[1] == 1 ? 4 : 16))];
+            bool mapped = address.Length == 16 && address[..10].All(b => b == 0) && address[10] == 0xFF && address[11] == 0xFF;
+            if (!UsableHop(mapped ? address[12..] : address)) Fault(breaks: false);
+            return true;
+        }
+
         int family = value[0] == 0 && value[2] == 1 ? value[1] : 0;
         if (family is not (1 or 2))
         {
@@ -194,6 +257,7 @@ public sealed class UpdateOracle
     {
         if (value.Length < 3) return false;
         if (value[0] == 0 && value[2] == 1 && value[1] is 1 or 2) return Prefixes(value[3..], value[1] == 1 ? 4 : 16, Gone);
+        if (value[0] == 0 && value[2] == 128 && value[1] is 1 or 2) return VpnPrefixes(value[3..], value[1] == 1 ? 4 : 16, VpnGone);
         Clean = false;
         return true;
     }

@@ -1,0 +1,192 @@
+using SdnEdge.Core.Bgp;
+using SdnEdge.Core.Config;
+using SdnEdge.Core.Forwarding;
+using SdnEdge.Core.Migration;
+using SdnEdge.Core.Rib;
+using SdnEdge.Core.Wire;
+
+namespace SdnEdge.Router.Control;
+
+/// <summary>
+/// VRFs in BGP: what of their routes is told, and the tunnels that routes of other PEs go through. Runs on the control loop.
+/// <list type="number">
+/// <item>A VRF with a route distinguisher and export targets tells its connected and static routes and what a migration brought.</item>
+/// <item>Before the FIB of a VRF follows a change, the tunnels that its next hops name are made: one for each far end and key,
+/// and one by which the far end reaches us with our key.</item>
+/// <item>When a round is over, those that no next hop names any more go.</item>
+/// </list>
+/// </summary>
+internal sealed class VpnDriver(PeState state, TunnelKeeper tunnels, ControlLoop loop)
+{
+    private readonly Dictionary<string, VrfState> _vrfs = [];
+    private readonly Dictionary<(string Vrf, IpPrefix Prefix), VpnMove> _moved = [];
+    private readonly HashSet<(string Vrf, IpPrefix Prefix)> _told = [];
+    private readonly Dictionary<(IpAddress Remote, uint Key), string> _made = [];
+    private readonly HashSet<(IpAddress Remote, uint Key)> _wanted = [];
+    private uint _localPref = 100;
+    private bool _dirty;
+
+    /// <summary>The engine; null while there are no peers.</summary>
+    public BgpEngine? Engine { get; private set; }
+
+    /// <summary>BGP starts: all VRFs that are configured so far take part.</summary>
+    public void Start(BgpEngine engine)
+    {
+        Engine = engine;
+        foreach (VrfState vrf in state.Vrfs.Values) Set(vrf.Config);
+    }
+
+    /// <summary>LOCAL_PREF of what is told.</summary>
+    public void SetLocalPref(uint localPref)
+    {
+        if (_localPref == localPref) return;
+        _localPref = localPref;
+        foreach ((string vrf, IpPrefix prefix) in _told) Advertise(vrf, prefix);
+    }
+
+    /// <summary>A VRF is there, or its distinguisher or targets have changed.</summary>
+    public void Set(VrfConfig config)
+    {
+        if (Engine is null) return;
+        if (config is not { Rd: { } rd, Key: { } key })
+        {
+            Remove(config.Name);
+            return;
+        }
+
+        VrfState vrf = state.Vrfs[config.Name];
+        bool known = _vrfs.ContainsKey(config.Name);
+        _vrfs[config.Name] = vrf;
+        Engine.SetVrf(new VpnVrfSettings(config.Name, rd, key) { Import = config.Import, Export = config.Export }, vrf.Rib, loop.Now);
+        if (known) return;
+        foreach (RouteView route in vrf.Rib.BestRoutes().ToArray()) Tell(vrf, route.Prefix, route.Origin);
+    }
+
+    /// <summary>A VRF is about to go, or is in no VPN any more.</summary>
+    public void Remove(string name)
+    {
+        if (!_vrfs.Remove(name, out VrfState? vrf)) return;
+        Engine!.RemoveVrf(name, loop.Now);
+        _told.RemoveWhere(t => t.Vrf == name);
+        _dirty = true;
+
+        // Its table may go right after this: nothing may come out of a tunnel into it.
+        foreach (((IpAddress, uint) tunnel, string made) in _made.ToArray())
+        {
+            if (state.Tunnel(made)?.Vrf != vrf.Table) continue;
+            _made.Remove(tunnel);
+            tunnels.Remove(made);
+        }
+    }
+
+    /// <summary>Sets, or with null forgets, how a prefix that a migration moved is told.</summary>
+    public void SetMoved(string vrf, IpPrefix prefix, MovedRoute? moved, long epoch)
+    {
+        if (moved is not { } value) _moved.Remove((vrf, prefix));
+        else if (value.Tag is null && _moved.TryGetValue((vrf, prefix), out VpnMove known)) _moved[(vrf, prefix)] = known with { LocalPref = value.LocalPref };
+        else _moved[(vrf, prefix)] = new VpnMove(value.LocalPref, Math.Clamp(epoch, 0, MoveSequence.Max));
+        if (_told.Contains((vrf, prefix))) Advertise(vrf, prefix);
+    }
+
+    /// <summary>The LOCAL_PREF with which a prefix is told; null when it is not told.</summary>
+    public uint? Told(string vrf, IpPrefix prefix) => _told.Contains((vrf, prefix)) ? LocalPrefOf(vrf, prefix) : null;
+
+    /// <summary>The FIB of a VRF is about to follow: what its next hops name must be there.</summary>
+    public void RoutesChanging(VrfState vrf, IReadOnlyList<RibChange> changes)
+    {
+        if (!_vrfs.ContainsKey(vrf.Config.Name)) return;
+        _dirty = true;
+        foreach (NextHop hop in vrf.Rib.NextHops)
+        {
+            if (TunnelOf(hop) is not { } wanted) continue;
+            Make(wanted);
+            if (vrf.Config.Key is { } key && key != wanted.Key) Make((wanted.Remote, key));
+        }
+    }
+
+    /// <summary>Best routes have changed, and the FIB has followed.</summary>
+    public void RoutesChanged(IReadOnlyList<RibChange> changes, long now)
+    {
+        if (Engine is null) return;
+        if (changes[0].Vrf == NodeConfig.DefaultVrf)
+        {
+            if (_vrfs.Count == 0) return;
+            Engine.CoreChanged(changes, now);
+
+            // What that changed in VRFs is published in the next round, unless they come behind in this one.
+            loop.Wake();
+        }
+        else if (_vrfs.TryGetValue(changes[0].Vrf, out VrfState? vrf))
+        {
+            foreach (RibChange change in changes)
+            {
+                if (change.ChangedHop is null) Tell(vrf, change.Prefix, change.Native is null ? null : change.Origin);
+            }
+        }
+    }
+
+    /// <summary>At the end of a round: tunnels that nothing goes through any more are taken away, and one that went with a VRF comes back where others need it.</summary>
+    public void Sweep()
+    {
+        if (!_dirty) return;
+        _dirty = false;
+        _wanted.Clear();
+        foreach (VrfState vrf in _vrfs.Values)
+        {
+            foreach (NextHop hop in vrf.Rib.NextHops)
+            {
+                if (TunnelOf(hop) is not { } wanted) continue;
+                _wanted.Add(wanted);
+                if (vrf.Config.Key is { } key) _wanted.Add((wanted.Remote, key));
+            }
+        }
+
+        foreach ((IpAddress Remote, uint Key) tunnel in _wanted) Make(tunnel);
+        foreach (((IpAddress Remote, uint Key) tunnel, string name) in _made.ToArray())
+        {
+            if (_wanted.Contains(tunnel)) continue;
+            _made.Remove(tunnel);
+            tunnels.Remove(name);
+        }
+    }
+
+    private static (IpAddress Remote, uint Key)? TunnelOf(NextHop hop) =>
+        hop.Spec is { Kind: HopKind.Remote, Port: { } port } && VpnTunnelName.TryParse(port[VpnTunnelName.AsPort.Length..], out IpAddress remote, out uint key) ? (remote, key) : null;
+
+    private void Make((IpAddress Remote, uint Key) wanted)
+    {
+        string name = VpnTunnelName.Of(wanted.Remote, wanted.Key);
+        if (_made.ContainsKey(wanted) || state.Tunnels.ContainsKey(name)) return;
+
+        // What comes back with this key is for the VRF that has it here; a key of the far end's alone is for sending only.
+        string? ours = state.Vrfs.Values.FirstOrDefault(v => v.Config.Key == wanted.Key)?.Config.Name;
+        if (state.Tunnels.Values.FirstOrDefault(t => t.Options.Remote == wanted.Remote && t.Options.Key == wanted.Key) is { } taken)
+        {
+            state.Events.Add(loop.Now, "tunnel", name, "refused", $"tunnel {taken.Name} has the same far end and key; give it another key");
+            return;
+        }
+
+        tunnels.AddForVpn(name, ours ?? NodeConfig.DefaultVrf, wanted.Remote, wanted.Key, sendOnly: ours is null);
+        _made.Add(wanted, name);
+    }
+
+    private void Tell(VrfState vrf, IpPrefix prefix, RouteOrigin? origin)
+    {
+        string name = vrf.Config.Name;
+        if (origin?.Source is RouteSource.Migration or RouteSource.Connected or RouteSource.Static)
+        {
+            _told.Add((name, prefix));
+            Advertise(name, prefix);
+        }
+        else if (_told.Remove((name, prefix)))
+        {
+            Engine!.WithdrawVpn(name, prefix);
+        }
+    }
+
+    private void Advertise(string vrf, IpPrefix prefix) => Engine!.AdvertiseVpn(vrf, prefix, LocalPrefOf(vrf, prefix), _moved.GetValueOrDefault((vrf, prefix)).Move);
+
+    private uint LocalPrefOf(string vrf, IpPrefix prefix) => _moved.TryGetValue((vrf, prefix), out VpnMove moved) ? moved.LocalPref : _localPref;
+
+    private readonly record struct VpnMove(uint LocalPref, long Move);
+}
