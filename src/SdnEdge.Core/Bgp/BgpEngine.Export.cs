@@ -28,6 +28,7 @@ public sealed partial class BgpEngine
     /// <param name="move">Number of that move, 1 to <see cref="MoveSequence.Max"/>; 0: none.</param>
     public void Advertise(IpPrefix prefix, uint localPref, uint? moveTag = null, long move = 0)
     {
+        if (move > 0) MoveDamping.Forget(prefix);
         PathAttributes attributes = _export.Own(localPref, moveTag, move);
         _own[prefix] = attributes;
         Publish(prefix, attributes, from: null, hop: null);

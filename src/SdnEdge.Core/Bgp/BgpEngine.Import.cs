@@ -6,7 +6,7 @@ namespace SdnEdge.Core.Bgp;
 
 /// <summary>
 /// The way in, behind the decoder: 1. loops (RFC 4271 9.1.2, RFC 4456 8), 2. leaks, and the mark of RFC 9234, 3. what another
-/// AS may not say (<see cref="MoveSequence"/>), 4. for each prefix the import policy, 5. the RIB, 6. the limits.
+/// AS may not say (<see cref="MoveSequence"/>), 4. for each prefix the import policy, 5. moves that come too fast (BgpEngine.Damping), 6. the RIB, 7. the limits.
 /// </summary>
 public sealed partial class BgpEngine
 {
@@ -105,7 +105,9 @@ public sealed partial class BgpEngine
             if (peer.Import.Find(prefix, attributes) is { } term && _editor.Edit(term, attributes, toExternal: false) is { } taken)
             {
                 if (_movesSeen && _rib.Best(prefix) is { } best && best.Attributes?.MoveSequence > taken.MoveSequence && !ReferenceEquals(best.Origin.Session, peer.Origin)) peer.Fenced++;
-                if (_rib.Offer(peer.OriginOf(reader.PathId), prefix, hop, taken, now) && IsOverLimit(peer, family, now)) return;
+                RouteOrigin origin = peer.OriginOf(reader.PathId);
+                if (_movesSeen) taken = Damp(origin, prefix, taken, now);
+                if (_rib.Offer(origin, prefix, hop, taken, now) && IsOverLimit(peer, family, now)) return;
                 continue;
             }
 

@@ -37,6 +37,7 @@ public sealed partial class BgpEngine
         _editor = new PolicyEditor(Attributes, settings.As);
         _vpn = new VpnTable(rib);
         IsRestarting = settings.Restarting;
+        MoveDamping = new MoveDamping(settings.MoveDamping);
     }
 
     /// <summary>All attribute sets in use.</summary>
@@ -56,7 +57,7 @@ public sealed partial class BgpEngine
     {
         get
         {
-            long next = _deferUntil;
+            long next = Math.Min(_deferUntil, MoveDamping.NextDeadline);
             foreach (BgpPeer peer in _peers.Values) next = Math.Min(next, Math.Min(peer.Fsm.NextDeadline, peer.NextTimer));
             return next;
         }
@@ -157,6 +158,7 @@ public sealed partial class BgpEngine
         }
 
         CheckDeferral(now);
+        RecoverMoves(now);
     }
 
     /// <summary>Bytes came from a peer.</summary>

@@ -54,6 +54,9 @@ public sealed record BgpSpeakerSettings(uint As, uint RouterId, IpAddress NextHo
     /// <summary>Cluster id as a route reflector (RFC 4456); 0: the identifier.</summary>
     public uint ClusterId { get; init; }
 
+    /// <summary>When moves of a prefix come too fast to be followed.</summary>
+    public MoveDampingSettings MoveDamping { get; init; } = new();
+
     /// <summary>How long peers may keep our routes while we restart, 1 to 4095 s.</summary>
     public int RestartSeconds { get; init; } = 120;
 

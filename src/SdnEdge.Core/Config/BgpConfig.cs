@@ -36,6 +36,9 @@ public sealed record BgpConfig
     /// <summary>Cluster id as a route reflector (RFC 4456); 0: the router id.</summary>
     public uint ClusterId { get; init; }
 
+    /// <summary>When moves of a prefix come too fast to be followed.</summary>
+    public MoveDampingSettings MoveDamping { get; init; } = new();
+
     /// <summary>Graceful restart (RFC 4724).</summary>
     public GracefulRestartConfig GracefulRestart { get; init; } = new();
 }

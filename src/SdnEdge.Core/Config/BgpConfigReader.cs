@@ -39,6 +39,7 @@ internal static class BgpConfigReader
             Port = (int)bgp.Number("port", 1, 65535, BgpConfig.DefaultPort),
             ClusterId = ReadClusterId(bgp),
             GracefulRestart = ReadRestart(bgp),
+            MoveDamping = ReadDamping(bgp),
         };
         bgp.Finish();
         return config;
@@ -61,6 +62,16 @@ internal static class BgpConfigReader
             (int)map.Number("restartTime", 1, GracefulRestart.MaxTime, 120), (int)map.Number("staleTime", 1, 86_400, 360), (int)map.Number("deferral", 1, 3600, 60));
         map.Finish();
         return config;
+    }
+
+    private static MoveDampingSettings ReadDamping(MapReader bgp)
+    {
+        var settings = new MoveDampingSettings();
+        if (bgp.Map("moveDamping") is not { } map) return settings;
+        settings = new MoveDampingSettings((int)map.Number("moves", 0, 1000, settings.Moves), (int)map.Number("within", 1, 86_400, settings.WithinSeconds),
+            (int)map.Number("recovery", 1, 86_400, settings.RecoverySeconds));
+        map.Finish();
+        return settings;
     }
 
     private static BgpPeerConfig ReadPeer(MapReader item, uint ownAs, Dictionary<string, RoutePolicy> policies)

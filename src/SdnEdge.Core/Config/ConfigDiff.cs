@@ -103,6 +103,7 @@ public static class ConfigDiff
         if (old.Telemetry != next.Telemetry) actions.Add(new NeedsRestart("telemetry"));
         if (old.Bgp.Port != next.Bgp.Port) actions.Add(new NeedsRestart("bgp.port"));
         if (old.Bgp.ClusterId != next.Bgp.ClusterId) actions.Add(new NeedsRestart("bgp.clusterId"));
+        if (old.Bgp.MoveDamping != next.Bgp.MoveDamping) actions.Add(new NeedsRestart("bgp.moveDamping"));
         if (old.Bgp.GracefulRestart != next.Bgp.GracefulRestart) actions.Add(new NeedsRestart("bgp.gracefulRestart"));
 
         Changes<BgpPeerConfig, string> peers = Compare(old.Bgp.Peers, next.Bgp.Peers, p => p.Address.ToString(), (a, b) => a with { Bfd = null } == (b with { Bfd = null }));

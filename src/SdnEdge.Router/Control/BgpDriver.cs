@@ -129,6 +129,9 @@ internal sealed class BgpDriver(PeState state, VpnDriver vpn, ControlLoop loop, 
     /// <summary>The LOCAL_PREF with which a prefix is told; null when it is not told.</summary>
     public uint? Told(string vrf, IpPrefix prefix) => vrf != NodeConfig.DefaultVrf ? vpn.Told(vrf, prefix) : _told.Contains(prefix) ? LocalPrefOf(prefix) : null;
 
+    /// <summary>What is damped of moves that come too fast; null without a speaker.</summary>
+    public MoveDamping? Damping => _speaker?.Engine.MoveDamping;
+
     /// <summary>Best routes have changed, and the FIB has followed.</summary>
     public void RoutesChanged(IReadOnlyList<RibChange> changes, long now)
     {
@@ -232,6 +235,7 @@ internal sealed class BgpDriver(PeState state, VpnDriver vpn, ControlLoop loop, 
             Restarting = restarting,
             ForwardingKept = forwardingKept ? BgpFamilies.All : BgpFamilies.None,
             ClusterId = node.Bgp.ClusterId,
+            MoveDamping = node.Bgp.MoveDamping,
             RestartSeconds = node.Bgp.GracefulRestart.RestartTimeSeconds,
             DeferralSeconds = node.Bgp.GracefulRestart.DeferralSeconds,
             StaleSeconds = node.Bgp.GracefulRestart.StaleTimeSeconds,
@@ -240,6 +244,7 @@ internal sealed class BgpDriver(PeState state, VpnDriver vpn, ControlLoop loop, 
         _speaker.Engine.SessionChanged += (peer, reason) =>
             state.Events.Add(loop.Now, "bgp", peer.Settings.Address.ToString(), reason is null ? "established" : "down", reason);
         _speaker.Engine.Warned += (peer, what) => state.Events.Add(loop.Now, "bgp", peer.Settings.Address.ToString(), "warning", what);
+        _speaker.Engine.MoveDamped += (prefix, why) => state.Events.Add(loop.Now, "bgp", prefix.ToString(), why is null ? "moves followed again" : "moves damped", why);
         _speaker.TransportFault += (peer, what) => state.Events.Add(loop.Now, "bgp", peer.ToString(), "warning", what);
         _speaker.Start();
         vpn.Start(_speaker.Engine);

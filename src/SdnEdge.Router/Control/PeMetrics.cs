@@ -57,6 +57,8 @@ internal sealed class PeMetrics(PeState state, PeView view, MigrationActions act
             Gauge("sdnedge_bgp_peer_sent_prefixes", "Prefixes sent to a peer.", peers, p => p.PrefixesSent, p => [("peer", p.Address)]),
             Counter("sdnedge_bgp_messages_received_total", "BGP messages received.", peers, p => p.MessagesIn, p => [("peer", p.Address)]),
             Counter("sdnedge_bgp_messages_sent_total", "BGP messages sent.", peers, p => p.MessagesOut, p => [("peer", p.Address)]),
+            Gauge("sdnedge_bgp_damped_prefixes", "Prefixes that move too often and are held at their last owner.", [bgp.Damping], d => d?.HeldNow ?? 0, _ => []),
+            Counter("sdnedge_bgp_dampings_total", "Times a prefix began to be damped.", [bgp.Damping], d => d?.Alarms ?? 0, _ => []),
             Gauge("sdnedge_bfd_session_up", "1 when the BFD session is up.", paths.Sessions, s => s.State == "up" ? 1 : 0, BfdSession),
             Counter("sdnedge_bfd_session_downs_total", "Times a BFD session left Up.", paths.Sessions, s => s.Downs, BfdSession),
             Counter("sdnedge_bfd_received_packets_total", "BFD control packets taken.", paths.Sessions, s => s.PacketsReceived, BfdSession),

@@ -59,11 +59,16 @@ internal sealed class PeView(PeState state, TunnelKeeper tunnels, SlowPathDriver
         route.Origin.Source == RouteSource.Bgp ? route.Origin.Peer.ToString() : null,
         route.Attributes?.AsPathText(), route.WhyNot == RejectReason.None ? null : Kebab(route.WhyNot), route.InstalledAtNs)
     {
-        Why = RouteWhy.Text(route, all),
+        Why = Damped(vrf, route) ?? RouteWhy.Text(route, all),
         Stale = route.Stale,
         Med = route.Attributes?.Med,
         Communities = route.Attributes is { } attributes ? [.. CommunityKinds.SelectMany(k => BgpCommunity.Of(attributes, k)).Select(c => c.ToString())] : null,
     };
+
+    // A route without a number beside one with the number that is held on to, and the prefix is damped: that is why.
+    private string? Damped(VrfState vrf, in RouteView route) => route.WhyNot == RejectReason.MoveSequence && vrf.Config.Name == Core.Config.NodeConfig.DefaultVrf
+        && route.Attributes?.MoveSequence == 0 && bgp.Damping?.Find(route.Prefix) is { } damped
+        ? $"damped: moves too often, {damped.HeldBack} not followed; move {damped.Number} is held on to" : null;
 
     public IReadOnlyList<FibInfo> Fib(RouteQuery query)
     {

@@ -29,6 +29,8 @@ public sealed class BgpConfigTests
         Assert.Equal("until 6:00", peer.Shutdown);
         Assert.Equal(new GracefulRestartConfig(RestartMode.Full, 60, 100, 20),
             Good("bgp:\n  gracefulRestart: { mode: full, restartTime: 60, staleTime: 100, deferral: 20 }\n").GracefulRestart);
+        Assert.Equal(new MoveDampingSettings(8, 60, 300), Good("bgp:\n  moveDamping: { moves: 8, within: 60, recovery: 300 }\n").MoveDamping);
+        Assert.Equal(new MoveDampingSettings(5, 180, 180), Good("bgp:\n  port: 179\n").MoveDamping);
         Assert.Equal(5, Assert.Single(Good("bgp:\n  peers:\n    - { address: 10.255.0.2, as: 65001, multihop: 5, shutdown: false }\n").Peers).Multihop);
     }
 
