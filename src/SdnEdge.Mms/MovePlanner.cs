@@ -52,14 +52,16 @@ public static class MovePlanner
                 + $"({busy.State.ToString().ToLowerInvariant()} at its {busy.Role.ToString().ToLowerInvariant()}); end it with 'sdnedge migrate signal abort {busy.Id}', or teardown");
         }
 
+        (uint targetPref, uint? sourcePref) = await LocalPrefAsync(source, target, sourceNode, targetNode, request, cancel);
         long epoch = Math.Max(wallClock.ToUnixTimeMilliseconds(), known.Select(m => m.Epoch + 1).DefaultIfEmpty(1).Max());
         return new MovePlan(
             $"{request.Server}-{wallClock.ToUniversalTime():yyyyMMddTHHmmssfff}", epoch, request.Server, request.Vrf,
             new MoveEnd(request.SourcePe, request.SourceSite, sourceNode.RouterId, [.. request.Prefixes.Select(p => new MovingPrefix(p, request.SourcePort))]),
             new MoveEnd(request.TargetPe, request.TargetSite, targetNode.RouterId, [.. request.Prefixes.Select(p => new MovingPrefix(p, request.TargetPort))]),
             [.. request.Ingress.Where(p => p != request.SourcePe && p != request.TargetPe)], FreeKey(epoch, await source.TunnelsAsync(cancel), await target.TunnelsAsync(cancel)),
-            await LocalPrefAsync([source, target], request, cancel), request.Hold ?? new HoldOptions(), request.BlackoutMs, request.Timeouts ?? new MoveTimeouts(),
-            request.KeepOrder && request.Hold is not { Disabled: true } ? await OrderAsync(request, pes, sourceNode, cancel) : null, request.OtherIngress);
+            targetPref, request.Hold ?? new HoldOptions(), request.BlackoutMs, request.Timeouts ?? new MoveTimeouts(),
+            request.KeepOrder && request.Hold is not { Disabled: true } ? await OrderAsync(request, pes, sourceNode, cancel) : null, request.OtherIngress)
+        { SourceLocalPref = sourcePref };
     }
 
     // The source is an ingress too: of its own clients, and of all who have not moved when its tunnel goes.
@@ -76,23 +78,47 @@ public static class MovePlanner
         return new OrderOptions(ingress, request.OrderBoundMs, request.OthersHoldMs);
     }
 
-    // Higher than what anybody advertises with now, so that the way there and back again both win. The target has what the
-    // source advertises, the source what all others do.
-    private static async Task<uint> LocalPrefAsync(PeClient[] ends, MoveRequest request, CancellationToken cancel)
+    /// <summary>
+    /// LOCAL_PREF of the target, higher than what anybody tells now, so that the way there and back again both win at routers
+    /// that look at nothing else. It rises by 100 with each move, up to 1000 above what the PEs tell natively. A move beyond
+    /// that begins with the source going down to the lowest step: it alone tells the prefixes then, so nobody is drawn away,
+    /// and in whatever order the two PEs' updates reach a router, the target's wins in the end.
+    /// </summary>
+    /// <param name="highest">Highest LOCAL_PREF of any route to the prefixes.</param>
+    /// <param name="native">Highest LOCAL_PREF with which the PEs tell what was never moved.</param>
+    /// <param name="sourceAlone">No PE but the source tells the prefixes above the native value.</param>
+    /// <returns>The target's; and what the source has to go down to, null: nothing.</returns>
+    /// <exception cref="InvalidOperationException">There is no higher one.</exception>
+    public static (uint Target, uint? Source) NextLocalPref(uint highest, uint native, bool sourceAlone)
     {
-        uint highest = 100;
-        foreach (PeClient pe in ends)
+        const uint Step = 100, Range = 1000;
+        ulong next = (ulong)Math.Max(highest, native) + Step;
+        if (sourceAlone && next > (ulong)native + Range) return (native + (2 * Step), native + Step);
+        return next <= uint.MaxValue ? ((uint)next, null) : throw new InvalidOperationException($"LOCAL_PREF {Math.Max(highest, native)} leaves no room for a higher one");
+    }
+
+    // The target has what the source advertises, the source what all others do.
+    private static async Task<(uint Target, uint? Source)> LocalPrefAsync(
+        PeClient source, PeClient target, NodeInfo sourceNode, NodeInfo targetNode, MoveRequest request, CancellationToken cancel)
+    {
+        uint native = Math.Max(sourceNode.LocalPref ?? 100, targetNode.LocalPref ?? 100), highest = 0;
+        IReadOnlyList<string> loopbacks = sourceNode.Loopbacks ?? [sourceNode.RouterId];
+        bool alone = true;
+        foreach (PeClient pe in (PeClient[])[source, target])
         {
             foreach (string prefix in request.Prefixes.Take(16))
             {
-                IReadOnlyList<RouteInfo> routes = await pe.RoutesAsync(request.Vrf, prefix, cancel);
-                highest = routes.Where(r => r.Prefix == prefix && r.LocalPref is not null).Select(r => r.LocalPref!.Value).Append(highest).Max();
+                foreach (RouteInfo route in await pe.RoutesAsync(request.Vrf, prefix, cancel))
+                {
+                    if (route.Prefix != prefix || route.LocalPref is not { } pref) continue;
+                    highest = Math.Max(highest, pref);
+                    bool sources = route.NextHop is { } hop ? loopbacks.Contains(hop) : pe == source;
+                    alone &= sources || pref <= native;
+                }
             }
         }
 
-        return highest > uint.MaxValue - 100
-            ? throw new InvalidOperationException($"LOCAL_PREF {highest} of {string.Join(", ", request.Prefixes)} leaves no room for a higher one")
-            : highest + 100;
+        return NextLocalPref(highest, native, alone);
     }
 
     private static uint FreeKey(long epoch, params IReadOnlyList<TunnelInfo>[] tunnels)

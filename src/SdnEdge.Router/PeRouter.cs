@@ -148,7 +148,7 @@ public sealed class PeRouter : IPeControl, IAsyncDisposable
     public Task<NodeInfo> NodeAsync() => _loop.RunAsync(() => new NodeInfo(
         _state.Config.Name, _state.Config.RouterId.ToString(), _state.Config.As,
         typeof(PeRouter).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion.Split('+')[0] ?? "0",
-        Environment.ProcessId, _startedAt, _ready && !_state.IsStandby, [.. _state.Config.Loopbacks.Select(l => l.ToString())]));
+        Environment.ProcessId, _startedAt, _ready && !_state.IsStandby, [.. _state.Config.Loopbacks.Select(l => l.ToString())]) { LocalPref = _state.Config.Bgp.LocalPref });
 
     /// <inheritdoc/>
     public Task<IReadOnlyList<PortInfo>> PortsAsync() => _loop.RunAsync(_view.Ports);

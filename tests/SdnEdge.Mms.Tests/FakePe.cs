@@ -132,6 +132,7 @@ internal sealed class FakePe : IAsyncDisposable
             case CreateTunnel c: _tunnels.Add(c.Tunnel); _fsm.Result(id, new TunnelHealth(TunnelUp), 1); break;
             case ArmGroup c: _groups.Add(c.Group); break;
             case ArmHold c: _groups.Add(c.Group); break;
+            case TellWith c: _network.LocalPref = c.LocalPref; break;
             case SwitchToTunnel: _tunnelPackets = 100; break;
             case RemoveTunnel c: _tunnels.Remove(c.Tunnel); break;
             case RemoveGroup c: _groups.Remove(c.Group); break;

@@ -51,6 +51,33 @@ public sealed class MoveDriverTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task LOCAL_PREF_is_bounded_however_often_a_server_moves_and_always_above_the_sources()
+    {
+        for (int move = 1; move <= 14; move++)
+        {
+            bool there = move % 2 == 1;
+            MoveResult result = there ? await MoveAsync("pe-a", "dc-a", "pe-b", "dc-b") : await MoveAsync("pe-b", "dc-b", "pe-a", "dc-a");
+            Assert.True(result.Succeeded, result.Failure);
+            Assert.Equal(move == 11 ? 200u : (uint?)null, result.Plan.SourceLocalPref);
+            Assert.Equal(move <= 10 ? 100u + (100 * (uint)move) : 300 + (100 * (uint)(move - 11)), _network.LocalPref);
+        }
+    }
+
+    [Theory]
+    [InlineData(100, 100, true, 200, null)]
+    [InlineData(1000, 100, true, 1100, null)]
+    [InlineData(1100, 100, true, 300, 200)]
+    [InlineData(1100, 100, false, 1200, null)]
+    [InlineData(100, 5000, true, 5100, null)]
+    [InlineData(6000, 5000, true, 5200, 5100)]
+    public void The_next_LOCAL_PREF_follows_from_what_is_told(int highest, int native, bool sourceAlone, int target, int? source) =>
+        Assert.Equal(((uint)target, (uint?)source), MovePlanner.NextLocalPref((uint)highest, (uint)native, sourceAlone));
+
+    [Fact]
+    public void There_is_nothing_above_the_highest_LOCAL_PREF() =>
+        Assert.Throws<InvalidOperationException>(() => MovePlanner.NextLocalPref(uint.MaxValue - 5, 100, sourceAlone: false));
+
+    [Fact]
     public async Task An_answer_that_is_lost_is_asked_again_and_nothing_is_done_twice()
     {
         _pes["pe-a"].LoseAnswers = 2;

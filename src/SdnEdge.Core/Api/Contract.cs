@@ -93,7 +93,7 @@ public sealed record MovingPrefix(string Prefix, string Port, string? NextHop = 
 /// <param name="Peer">Loopback address of the other PE, the tunnel's far end (prepare only).</param>
 /// <param name="TunnelKey">GRE key of the migration tunnel (prepare only).</param>
 /// <param name="Hold">Caps of the hold (prepare at the target only; null = defaults).</param>
-/// <param name="LocalPref">LOCAL_PREF to advertise with (advertise only; null = 200).</param>
+/// <param name="LocalPref">LOCAL_PREF to advertise with (advertise; null = 200), or with which the source tells its prefixes from the switch on (switch; null = as before).</param>
 /// <param name="Order">How order is kept when ingress PEs take the direct path (prepare at the target only; null = it is not).</param>
 public sealed record SignalRequest(
     long Epoch, MigrationRole? Role = null, string? Vrf = null, IReadOnlyList<MovingPrefix>? Prefixes = null,
@@ -367,4 +367,8 @@ public sealed record DropInfo(string Reason, long Packets);
 /// <param name="Ready">True once it forwards.</param>
 /// <param name="Loopbacks">Its loopback addresses.</param>
 public sealed record NodeInfo(
-    string Name, string RouterId, uint As, string Version, int ProcessId, long StartedAtNs, bool Ready, IReadOnlyList<string>? Loopbacks = null);
+    string Name, string RouterId, uint As, string Version, int ProcessId, long StartedAtNs, bool Ready, IReadOnlyList<string>? Loopbacks = null)
+{
+    /// <summary>LOCAL_PREF with which it tells prefixes that were never moved; null: an older version, which does not say.</summary>
+    public uint? LocalPref { get; init; }
+}

@@ -33,12 +33,12 @@ public static class SignalChecks
             Unwanted("/hold", request.Hold is not null);
         }
 
-        if (kind != SignalKind.Advertise) Unwanted("/localPref", request.LocalPref is not null && kind != SignalKind.Prepare);
+        if (kind is not (SignalKind.Advertise or SignalKind.Switch)) Unwanted("/localPref", request.LocalPref is not null && kind != SignalKind.Prepare);
         return errors;
 
         void Unwanted(string pointer, bool there)
         {
-            if (there) errors.Add(new ProblemError(pointer, $"does not belong to {kind.ToString().ToLowerInvariant()}; it is said once, with {(pointer == "/localPref" ? "advertise" : "prepare")}"));
+            if (there) errors.Add(new ProblemError(pointer, $"does not belong to {kind.ToString().ToLowerInvariant()}; it is said once, with {(pointer == "/localPref" ? "switch or advertise" : "prepare")}"));
         }
     }
 

@@ -249,6 +249,7 @@ public sealed class MoveFsm
     private SignalRequest Request(SignalKind kind)
     {
         if (kind == SignalKind.Advertise) return new SignalRequest(_plan.Epoch, LocalPref: _plan.LocalPref);
+        if (kind == SignalKind.Switch) return new SignalRequest(_plan.Epoch, LocalPref: _plan.SourceLocalPref);
         if (kind != SignalKind.Prepare) return new SignalRequest(_plan.Epoch);
         bool source = Stage == MoveStage.PrepareSource;
         (MoveEnd here, MoveEnd there) = source ? (_plan.Source, _plan.Target) : (_plan.Target, _plan.Source);

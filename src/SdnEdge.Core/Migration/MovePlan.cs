@@ -46,7 +46,7 @@ public enum TeardownProof
 /// <param name="Target">Where it goes.</param>
 /// <param name="Ingress">The PEs that must have the direct path before the source withdraws.</param>
 /// <param name="TunnelKey">GRE key, unused between the two PEs.</param>
-/// <param name="LocalPref">LOCAL_PREF of the target's advertisement: higher than the source's.</param>
+/// <param name="LocalPref">LOCAL_PREF of the target's advertisement: higher than the source's, <see cref="SourceLocalPref"/> where that is set.</param>
 /// <param name="Hold">Caps of the hold.</param>
 /// <param name="BlackoutMs">Least time between pause and resume; what a real server's final copy would take.</param>
 /// <param name="Timeouts">Bounds.</param>
@@ -54,7 +54,11 @@ public enum TeardownProof
 /// <param name="OtherIngress">Traffic also comes by PEs that are not in <paramref name="Ingress"/>, e.g. of other makes: markers alone do not prove that the tunnel is empty.</param>
 public sealed record MovePlan(
     string Migration, long Epoch, string Server, string Vrf, MoveEnd Source, MoveEnd Target, IReadOnlyList<string> Ingress,
-    uint TunnelKey, uint LocalPref, HoldOptions Hold, int BlackoutMs, MoveTimeouts Timeouts, OrderOptions? Order = null, bool OtherIngress = false);
+    uint TunnelKey, uint LocalPref, HoldOptions Hold, int BlackoutMs, MoveTimeouts Timeouts, OrderOptions? Order = null, bool OtherIngress = false)
+{
+    /// <summary>LOCAL_PREF with which the source tells the prefixes from the switch on: lower than <see cref="LocalPref"/>; null = as before.</summary>
+    public uint? SourceLocalPref { get; init; }
+}
 
 /// <summary>Where a move is. The values are in the order of a move that succeeds, then those of one that is given up.</summary>
 public enum MoveStage

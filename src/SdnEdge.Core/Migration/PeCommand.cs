@@ -27,6 +27,9 @@ public sealed record OrderSpec(uint Tag, string SourceLoopback, OrderOptions Opt
 /// <summary>Source, at teardown, when the group is native again: the last packets through the tunnel are flush markers.</summary>
 public sealed record FlushTunnel(string Group, string Tunnel, uint Tag) : PeCommand;
 
+/// <summary>Source, at switch: the prefixes are told with this LOCAL_PREF from now on, so that the target's can be higher and yet bounded.</summary>
+public sealed record TellWith(string Vrf, IReadOnlyList<MovingPrefix> Prefixes, uint LocalPref) : PeCommand;
+
 /// <summary>Source, at switch: the group's packets go into the tunnel. One store.</summary>
 public sealed record SwitchToTunnel(string Group) : PeCommand;
 

@@ -125,7 +125,12 @@ public sealed class PeMigrationFsm
             State = next,
             ChangedAtNs = now,
             TunnelUp = migration.TunnelUp && next is not (PeMigrationState.TornDown or PeMigrationState.Aborted),
-            LocalPref = signal == SignalKind.Advertise ? request.LocalPref ?? DefaultLocalPref : migration.LocalPref,
+            LocalPref = signal switch
+            {
+                SignalKind.Advertise => request.LocalPref ?? DefaultLocalPref,
+                SignalKind.Switch => request.LocalPref,
+                _ => migration.LocalPref,
+            },
         };
         Accept(entry, migration, signal, now);
         return new PeStep(migration, Commands(before, signal, migration));
@@ -188,6 +193,7 @@ public sealed class PeMigrationFsm
 
     private static IReadOnlyList<PeCommand> Commands(PeMigration before, SignalKind signal, PeMigration after) => signal switch
     {
+        SignalKind.Switch when after.LocalPref is { } pref => [new TellWith(after.Vrf, after.Prefixes, pref), new SwitchToTunnel(after.Group)],
         SignalKind.Switch => [new SwitchToTunnel(after.Group)],
         SignalKind.Withdraw => [new WithdrawPrefixes(after.Vrf, after.Prefixes)],
         SignalKind.Release => [new ReleaseHold(after.Group)],
@@ -267,7 +273,7 @@ public sealed class PeMigrationFsm
             SignalKind.Prepare when request.Prefixes is { } prefixes && !prefixes.SequenceEqual(migration.Prefixes) => "other prefixes",
             SignalKind.Prepare when request.Hold is { } hold && hold != migration.Hold => "another hold",
             SignalKind.Prepare when request.Order is { } order && !Same(order, migration.Order) => "another order",
-            SignalKind.Advertise when request.LocalPref is { } pref && pref != migration.LocalPref => $"LOCAL_PREF {pref} (it was {migration.LocalPref})",
+            SignalKind.Advertise or SignalKind.Switch when request.LocalPref is { } pref && pref != migration.LocalPref => $"LOCAL_PREF {pref} (it was {migration.LocalPref})",
             _ => null,
         };
         return what is null ? null

@@ -11,7 +11,8 @@ namespace SdnEdge.Router.Control;
 /// <summary>How a prefix that a migration brought here is told.</summary>
 /// <param name="LocalPref">LOCAL_PREF.</param>
 /// <param name="Tag">Tag of the move while flush markers are wanted; null: none.</param>
-internal readonly record struct MovedRoute(uint LocalPref, uint? Tag);
+/// <param name="SameMove">The number of its last move stays: it is to move away, and is still told as before.</param>
+internal readonly record struct MovedRoute(uint LocalPref, uint? Tag, bool SameMove = false);
 
 /// <summary>
 /// BGP of this PE: the speaker of the default VRF, and what of our own routes it tells. A prefix is told while its best route
@@ -114,7 +115,7 @@ internal sealed class BgpDriver(PeState state, VpnDriver vpn, ControlLoop loop, 
         if (moved is { } value)
         {
             // Without a tag it is the same move, told once more at its end.
-            if (value.Tag is not null || !_moves.ContainsKey(prefix)) _moves[prefix] = Math.Clamp(EpochOf?.Invoke(vrf, prefix) ?? 0, 0, MoveSequence.Max);
+            if (!value.SameMove && (value.Tag is not null || !_moves.ContainsKey(prefix))) _moves[prefix] = Math.Clamp(EpochOf?.Invoke(vrf, prefix) ?? 0, 0, MoveSequence.Max);
             _moved[prefix] = value;
         }
         else

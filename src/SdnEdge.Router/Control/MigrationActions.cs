@@ -104,6 +104,9 @@ internal sealed class MigrationActions(
             case ArmHold c:
                 ArmHold(c);
                 return 0;
+            case TellWith c:
+                foreach (MovingPrefix moving in c.Prefixes) setMoved(c.Vrf, IpPrefix.Parse(moving.Prefix), new MovedRoute(c.LocalPref, null, SameMove: true));
+                return 0;
             case SwitchToTunnel c:
                 return Timed(_armed[c.Group].Group.Switch);
             case SwitchBack c:

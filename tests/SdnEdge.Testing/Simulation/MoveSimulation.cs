@@ -20,18 +20,23 @@ public sealed record SimResult(string? Wrong, string Text)
 }
 
 /// <summary>
-/// A seeded run: PEs in a full iBGP mesh, a server that moves once to three times between them, and what the seed brings of
+/// A seeded run: PEs in a full iBGP mesh or around a route reflector, a server that moves once to three times between them, and what the seed brings of
 /// loss, delay, cut sessions, PEs and managers that die, repeated and late signals, operators who give up, and clocks that
 /// disagree. After every event a packet from each ingress is followed through the tables as they are, and other packets travel
 /// with real delays. Invariants:
 /// 1. No loop, ever. 2. A packet reaches an attachment only where the server is live, so that one place delivers at a time, and
 /// after the release only the target. 3. No packet is dropped while source, target and ingress run and have each other's
 /// routes. 4. In the end every ingress has the direct path.
-/// A PE that dies with a server, a hold or a tunnel takes them along: from then on 2 and 3 are not asked for any more.
+/// A PE that dies with a server, a hold or a tunnel takes them along: from then on 2 and 3 are not asked for any more, but
+/// 5. once all sessions are back, all ingresses agree on one owner: who told the latest move, and nobody else beside it.
+/// Behind a reflector a route passes two sessions: 3 is asked for when both have been up for some seconds.
 /// </summary>
 public sealed class MoveSimulation
 {
     private const long Ms = SimWorld.Ms;
+
+    // A segment lost again and again is two seconds late, and there are two sessions behind one another.
+    private const long Settled = 6_000 * Ms;
 
     private readonly SimWorld _world;
     private readonly SimNet _net;
@@ -41,12 +46,14 @@ public sealed class MoveSimulation
     private readonly ulong _seed;
     private readonly Action _probeNext;
     private long _probeUntil;
+    private readonly long[] _steadySince;
     private SimMms? _manager;
     private int _serverAt;
     private int _source;
     private int _target;
     private int _faults;
     private bool _tainted;
+    private bool _crashed;
     private long _delivered;
     private long _excused;
     private string? _wrong;
@@ -57,8 +64,11 @@ public sealed class MoveSimulation
         _world = new SimWorld(seed);
         int size = _world.Chance(100) ? 3 + _world.Next(6) : 3 + _world.Next(2);
         int delay = 2 + _world.Next(_world.Chance(300) ? 75 : 20), loss = _world.Chance(500) ? 0 : _world.Next(60);
-        _net = new SimNet(_world, size, delay, _world.Next(300), loss);
-        _text = string.Create(CultureInfo.InvariantCulture, $"{size} PEs, {delay} ms, {loss / 10.0:0.0} % loss");
+        int jitter = _world.Next(300);
+        bool reflected = size > 3 && _world.Chance(400);
+        _net = new SimNet(_world, size, delay, jitter, loss) { Reflector = reflected ? size - 1 : null };
+        _steadySince = new long[size];
+        _text = string.Create(CultureInfo.InvariantCulture, $"{size} PEs{(reflected ? ", the last a reflector" : "")}, {delay} ms, {loss / 10.0:0.0} % loss");
         _probeNext = Probe;
         _net.Arrived = Arrived;
         _net.Lost = Lost;
@@ -90,7 +100,7 @@ public sealed class MoveSimulation
         for (int n = 0; n < moves && _wrong is null && !_tainted; n++)
         {
             _source = _serverAt;
-            do _target = _world.Next(_net.Size);
+            do _target = _world.Next(_net.Size - (_net.Reflector is null ? 0 : 1));
             while (_target == _source);
             _endpoints.Add(_source);
             _endpoints.Add(_target);
@@ -139,7 +149,23 @@ public sealed class MoveSimulation
         }
 
         if (_wrong is null && direct && !_tainted && !Converged(_serverAt)) Fail("not every ingress has the direct path in the end: " + Routes());
+        if (_wrong is null && _crashed) Agree();
         return outcome;
+    }
+
+    /// <summary>5. After the crash of an end.</summary>
+    private void Agree()
+    {
+        for (long until = _world.Now + (60_000 * Ms); _wrong is null && _world.Step(until);) Look();
+
+        // One that tells the prefix itself goes by its own route, also where the server has left it and its file still has it.
+        SimPe[] others = [.. _net.Pes.Where(p => p.Told < 0)];
+        if (!Array.TrueForAll(_net.Pes, p => p.Up) || !others.All(p => _net.Pes.All(o => o == p || p.Knows(o.Index)))) return;
+        int owner = _net.Pes.MaxBy(p => p.Told) is { Told: >= 0 } latest ? latest.Index : -1;
+        foreach (SimPe other in others)
+        {
+            if (other.Route != owner) Fail($"after a crash {other.Index} goes to {other.Route}, and the owner is {owner}; {Routes()}");
+        }
     }
 
     private static MoveEnd End(int pe) => new(
@@ -151,7 +177,7 @@ public sealed class MoveSimulation
     {
         for (int other = 0; other < _net.Size; other++)
         {
-            if (other != index) pe.AddPeer(other, passive: other < index && (_seed & 1) == 0);
+            if (other != index && (_net.Reflector is not { } reflector || index == reflector || other == reflector)) pe.AddPeer(other, passive: other < index && (_seed & 1) == 0);
         }
     }
 
@@ -195,7 +221,7 @@ public sealed class MoveSimulation
         _faults++;
 
         // The state of a move, the tunnel and the hold are in the PE's memory; and what was withdrawn is configured there still.
-        if (_endpoints.Contains(pe.Index) || pe.Configured) _tainted = true;
+        if (_endpoints.Contains(pe.Index) || pe.Configured) _tainted = _crashed = true;
         pe.Crash();
         _world.In(down, () => pe.Restart(again =>
         {
@@ -213,7 +239,7 @@ public sealed class MoveSimulation
         _world.In(_world.Between(0, 80 * Ms), _probeNext);
     }
 
-    private bool Excused(int ingress) => _tainted || !KnowsBoth(ingress);
+    private bool Excused(int ingress) => _tainted || !KnowsBoth(ingress) || (_net.Reflector is not null && _world.Now - _steadySince[ingress] < Settled);
 
     /// <summary>The ingress has the routes of both ends, or is one and has the other's.</summary>
     private bool KnowsBoth(int ingress) =>
@@ -241,6 +267,11 @@ public sealed class MoveSimulation
     {
         if (!_world.Changed) return;
         _world.Changed = false;
+        for (int ingress = 0; ingress < _net.Size; ingress++)
+        {
+            if (!KnowsBoth(ingress)) _steadySince[ingress] = _world.Now;
+        }
+
         for (int ingress = 0; ingress < _net.Size && _wrong is null; ingress++)
         {
             SimPe at = _net.Pes[ingress];

@@ -76,6 +76,9 @@ public sealed class SimNet
     /// <summary>Number of PEs.</summary>
     public int Size { get; }
 
+    /// <summary>The PE that reflects the routes of all others (RFC 4456), which have sessions with it only; null: a full mesh.</summary>
+    public int? Reflector { get; init; }
+
     /// <summary>The PEs.</summary>
     public SimPe[] Pes { get; }
 

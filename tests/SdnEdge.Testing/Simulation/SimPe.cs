@@ -41,6 +41,7 @@ public sealed class SimPe : IBgpWire
     private readonly RouteOrigin _static = new(RouteSource.Static, "static");
     private long _tickAt = long.MaxValue;
     private int _life;
+    private long _number;
 
     internal SimPe(SimNet net, int index, SimClock clock)
     {
@@ -85,6 +86,9 @@ public sealed class SimPe : IBgpWire
     /// <summary>Where the route to the server leads: this PE's own index for its attachment, -1 for nowhere.</summary>
     public int Route { get; private set; } = -1;
 
+    /// <summary>Number of the move with which the server's route is told from here; 0: without one, -1: it is not told.</summary>
+    public long Told => Up && Engine.Own.ContainsKey(SimNet.Server) ? _number : -1;
+
     /// <summary>Packets that went into the tunnel.</summary>
     public long TunnelPackets { get; set; }
 
@@ -94,13 +98,14 @@ public sealed class SimPe : IBgpWire
     /// <summary>Local time.</summary>
     public long Now => Clock.Local(_net.World.Now);
 
-    /// <summary>Whether the session with another PE is up and all of its routes have come.</summary>
-    public bool Knows(int other) => Up && Engine.Find(_net.Pes[other].Address) is { State: BgpState.Established } peer && (peer.EndOfRibReceived & BgpFamilies.V4) != 0;
+    /// <summary>Whether the session with another PE, or those over the reflector, are up and all of its routes have come.</summary>
+    public bool Knows(int other) => _net.Reflector is not { } reflector || Index == reflector || other == reflector ? Hears(other)
+        : Hears(reflector) && _net.Pes[reflector].Hears(other);
 
-    /// <summary>Starts a session with another PE.</summary>
+    /// <summary>Starts a session with another PE; as a reflector with a client.</summary>
     public void AddPeer(int other, bool passive)
     {
-        Engine.AddPeer(new BgpPeerSettings(_net.Pes[other].Address, 65000) { Passive = passive, Families = BgpFamilies.V4 }, Now);
+        Engine.AddPeer(new BgpPeerSettings(_net.Pes[other].Address, 65000) { Passive = passive, Families = BgpFamilies.V4, ReflectorClient = Index == _net.Reflector }, Now);
         Round();
     }
 
@@ -179,6 +184,8 @@ public sealed class SimPe : IBgpWire
     /// <summary>A packet comes in, from the core or out of the tunnel.</summary>
     internal void Arrive(in SimProbe probe) => _net.Forward(probe, this);
 
+    private bool Hears(int other) => Up && Engine.Find(_net.Pes[other].Address) is { State: BgpState.Established } peer && (peer.EndOfRibReceived & BgpFamilies.V4) != 0;
+
     internal SimConnection? Incoming(int other) => _connections[other, (int)ConnectionSide.Incoming];
 
     void IBgpWire.Connect(BgpPeer peer)
@@ -212,6 +219,7 @@ public sealed class SimPe : IBgpWire
         Group = SimGroup.None;
         TunnelPeer = -1;
         Route = -1;
+        _number = 0;
         _tickAt = long.MaxValue;
         Rib.Offer(new RouteOrigin(RouteSource.Connected, "core"), SimNet.Loopbacks, HopSpec.Connected("core"), null, Now);
     }
@@ -262,6 +270,9 @@ public sealed class SimPe : IBgpWire
                 case ArmHold:
                     Group = SimGroup.Hold;
                     break;
+                case TellWith c:
+                    Engine.Advertise(SimNet.Server, c.LocalPref, move: Math.Max(_number, 0));
+                    break;
                 case SwitchToTunnel:
                     Group = SimGroup.Tunnel;
                     break;
@@ -277,13 +288,15 @@ public sealed class SimPe : IBgpWire
                     Drain(id);
                     break;
                 case AdvertisePrefixes c:
+                    _number = step.Migration!.Epoch;
                     Rib.Offer(_migrated, SimNet.Server, HopSpec.Connected("dc"), null, Now);
-                    Engine.Advertise(SimNet.Server, c.LocalPref);
+                    Engine.Advertise(SimNet.Server, c.LocalPref, move: _number);
                     break;
                 case WithdrawPrefixes:
                     Rib.Withdraw(_static, SimNet.Server, Now);
                     Rib.Withdraw(_migrated, SimNet.Server, Now);
                     Engine.Withdraw(SimNet.Server);
+                    _number = 0;
                     break;
                 case FlushTunnel:
                     // No order is asked for here: nobody waits for the marker.
