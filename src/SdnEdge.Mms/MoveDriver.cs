@@ -207,6 +207,7 @@ public sealed class MoveDriver
         MoveStage.Blackout => $"{plan.Server} is nowhere for {plan.BlackoutMs} ms",
         MoveStage.Resume => $"{plan.Server} becomes live at {plan.Target.Site}",
         MoveStage.Release => $"{plan.Target.Pe} sends what it held, in order",
+        MoveStage.HoldDrain => $"{plan.Target.Pe}'s hold becomes empty",
         MoveStage.Advertise => $"{plan.Target.Pe} advertises with LOCAL_PREF {plan.LocalPref}",
         MoveStage.DirectPath when plan.Order is not null => $"waiting for the flush markers of {string.Join(", ", plan.Ingress)}",
         MoveStage.DirectPath => $"waiting for the direct path on {string.Join(", ", plan.Ingress)}",

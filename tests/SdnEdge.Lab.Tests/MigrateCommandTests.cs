@@ -18,7 +18,8 @@ public sealed partial class MigrateCommandTests
         await using var instance = LabInstance.Of("name: LABNAME");
         RunningLab lab = await LabRunner.DeployAsync(LabFiles.Figure1,
             instance.Options with { Name = instance.Name, ReadyTimeout = TimeSpan.FromSeconds(120), RttMs = 20 }, CancellationToken.None);
-        Process[] pings = [.. lab.Ingresses.SelectMany(i => new[] { "10.1.1.10", "fd00:1:1::10" }.Select(a => lab.Start(i.Name, ["ping", "-i", "0.05", a], redirect: true)))];
+        using LabAccount account = await LabAccount.OpenAsync(lab);
+        Process[] pings = [.. lab.Ingresses.SelectMany(i => new[] { "10.1.1.10", "fd00:1:1::10" }.Select(a => lab.Start(i.Name, ["ping", "-D", "-i", "0.05", a], redirect: true)))];
         Task<string>[] outputs = [.. pings.Select(p => p.StandardOutput.ReadToEndAsync())];
         long epoch = 0;
         foreach (string to in (string[])["dc-b", "dc-a", "dc-b"])
@@ -50,11 +51,16 @@ public sealed partial class MigrateCommandTests
         foreach (Process ping in pings) Signals.Send(ping.Id, ProcessSignal.Interrupt);
         for (int i = 0; i < pings.Length; i++)
         {
-            int[] answered = [.. Sequence().Matches(await outputs[i]).Select(m => int.Parse(m.Groups[1].ValueSpan, CultureInfo.InvariantCulture)).Order()];
+            string output = await outputs[i];
+            int[] answered = [.. Sequence().Matches(output).Select(m => int.Parse(m.Groups[1].ValueSpan, CultureInfo.InvariantCulture)).Order()];
             await pings[i].WaitForExitAsync();
             pings[i].Dispose();
             Assert.True(answered.Length > 100, $"stream {i}: only {answered.Length} answers");
-            Assert.Equal(Enumerable.Range(answered[0], answered[^1] - answered[0] + 1), answered);
+            Assert.Equal(answered.Distinct(), answered);
+            int[] missing = [.. Enumerable.Range(answered[0], answered[^1] - answered[0] + 1).Except(answered)];
+            if (missing.Length == 0) continue;
+            string[] around = [.. output.Split('\n').Where(l => Sequence().Match(l) is { Success: true } m && missing.Any(n => Math.Abs(n - int.Parse(m.Groups[1].ValueSpan, CultureInfo.InvariantCulture)) < 4))];
+            Assert.Fail($"stream {i} of {lab.Ingresses.Count} x (IPv4, IPv6): no answer to {string.Join(", ", missing)}; around:\n{string.Join('\n', around)}\n{await account.TellAsync()}");
         }
     }
 

@@ -10,7 +10,7 @@ namespace SdnEdge.Core.Migration;
 /// full-size probes come back.</item>
 /// <item>Switch at the source; from here on the target holds. Then the server is paused, for at least the blackout, and
 /// resumed at the target: the pivot.</item>
-/// <item>Release, advertise; every ingress takes the direct path, which its flush marker at the target proves; the source
+/// <item>Release; when the hold is empty, or a bound has passed, advertise; every ingress takes the direct path, which its flush marker at the target proves; the source
 /// withdraws; teardown at the source, whose last packets in the tunnel are markers, too; then at the target. Where there are
 /// no markers, routes and quiet counters stand in, and a timer for those: <see cref="Proof"/> says which it was.</item>
 /// </list>
@@ -138,6 +138,7 @@ public sealed class MoveFsm
         {
             MoveStage.TunnelUp => t.TunnelUp,
             MoveStage.Pause or MoveStage.Resume or MoveStage.ReturnServer => t.Server,
+            MoveStage.HoldDrain => t.HoldDrain,
             MoveStage.DirectPath => t.DirectPath,
             MoveStage.Drain => t.Drain,
             MoveStage.LastPacket => t.LastPacket,
@@ -150,6 +151,10 @@ public sealed class MoveFsm
         {
             case MoveStage.TunnelUp:
                 _due.UnionWith([_plan.Source.Pe, _plan.Target.Pe]);
+                break;
+            case MoveStage.HoldDrain:
+                if (_plan.Hold.Disabled) return Enter(MoveStage.Advertise, now);
+                _due.Add(_plan.Target.Pe);
                 break;
             case MoveStage.Withdraw when MarkersSuffice:
                 // Its counters are read meanwhile: with the markers there, nothing else has to be waited for.
@@ -205,6 +210,7 @@ public sealed class MoveFsm
         switch (Stage)
         {
             case MoveStage.TunnelUp:
+            case MoveStage.HoldDrain:
             case MoveStage.Drain:
             case MoveStage.LastPacket:
                 return TakeDue(pe => new LookAtMigration(pe));
@@ -314,6 +320,9 @@ public sealed class MoveFsm
             _tunnelUpAt.Add(seen.Pe);
             return _tunnelUpAt.IsSupersetOf([_plan.Source.Pe, _plan.Target.Pe]) ? Enter(MoveStage.Switch, now) : [];
         }
+
+        if (Stage == MoveStage.HoldDrain && seen.Pe == _plan.Target.Pe)
+            return seen.Info is { Hold: null or { PacketsHeldNow: 0 } } ? Enter(MoveStage.Advertise, now) : Retry(seen.Pe, now, _plan.Timeouts.PollMarkers);
 
         if (Stage == MoveStage.DirectPath && seen.Pe == _plan.Target.Pe) return MarkersSeen(seen.Info, now);
         if (Stage == MoveStage.LastPacket && _plan.Order is not null && seen.Pe == _plan.Target.Pe)
@@ -430,6 +439,9 @@ public sealed class MoveFsm
         };
         switch (Stage)
         {
+            case MoveStage.HoldDrain:
+                // More comes than can leave: the direct paths relieve the tunnel, so go on.
+                return Enter(MoveStage.Advertise, now);
             case MoveStage.Drain:
                 // Traffic that starts at the source PE itself goes on; after teardown its route is BGP's, by the direct path.
                 if (!_drained) return Fail("the hold of the target did not become empty in time", now);

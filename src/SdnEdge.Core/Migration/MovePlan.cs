@@ -20,9 +20,10 @@ public sealed record MoveEnd(string Pe, string Site, string Loopback, IReadOnlyL
 /// <param name="Poll">Between two looks at the same thing.</param>
 /// <param name="PollMarkers">Between two looks at the target's gates, while the flush markers are under way.</param>
 /// <param name="LastPacket">For the source's own markers, the last packets in the tunnel.</param>
+/// <param name="HoldDrain">Most time the target advertises later because its hold is not empty yet.</param>
 public sealed record MoveTimeouts(
     int Signal = 10_000, int TunnelUp = 15_000, int Server = 30_000, int DirectPath = 60_000, int Quiet = 500, int Drain = 10_000,
-    int Forward = 60_000, int Poll = 50, int PollMarkers = 5, int LastPacket = 2_000);
+    int Forward = 60_000, int Poll = 50, int PollMarkers = 5, int LastPacket = 2_000, int HoldDrain = 2_000);
 
 /// <summary>What showed that the tunnel could go.</summary>
 public enum TeardownProof
@@ -81,6 +82,8 @@ public enum MoveStage
     Resume,
     /// <summary>The target sends what it held.</summary>
     Release,
+    /// <summary>The hold becomes empty, so that nothing waits behind a burst when the paths change. Bounded: advertising does not need it.</summary>
+    HoldDrain,
     /// <summary>The target advertises.</summary>
     Advertise,
     /// <summary>Every ingress takes the direct path.</summary>

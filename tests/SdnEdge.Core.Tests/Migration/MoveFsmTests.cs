@@ -16,7 +16,7 @@ public class MoveFsmTests
         Assert.Equal(MoveOutcome.Moved, world.Fsm.Outcome);
         Assert.Null(world.Fsm.Failure);
         Assert.Equal(
-            ["prepare-target", "prepare-source", "tunnel-up", "switch", "pause", "blackout", "resume", "release", "advertise", "direct-path", "withdraw", "drain", "teardown-source", "last-packet", "teardown-target"],
+            ["prepare-target", "prepare-source", "tunnel-up", "switch", "pause", "blackout", "resume", "release", "hold-drain", "advertise", "direct-path", "withdraw", "drain", "teardown-source", "last-packet", "teardown-target"],
             world.Fsm.Timeline.Select(s => s.Name));
         for (int i = 1; i < world.Fsm.Timeline.Count; i++) Assert.Equal(world.Fsm.Timeline[i - 1].EndNs, world.Fsm.Timeline[i].StartNs);
         Assert.Equal(["pe-c", "pe-d"], world.Fsm.DirectAt.Keys.Order());
@@ -27,6 +27,28 @@ public class MoveFsmTests
         Assert.InRange(blackout.EndNs - blackout.StartNs, 300_000_000, 320_000_000);
         Assert.Equal(long.MaxValue, world.Fsm.NextDeadline);
         Assert.Equal(TeardownProof.Quiet, world.Fsm.Proof);
+    }
+
+    [Theory]
+    [InlineData(300, 300, 330)]
+    [InlineData(0, 0, 20)]
+    [InlineData(long.MaxValue, 2000, 2010)]   // more comes than leaves: the direct paths are to help, not to wait
+    public void The_target_advertises_when_its_hold_is_empty_or_after_a_bound(long emptyAfterMs, long atLeastMs, long atMostMs)
+    {
+        var world = new World(keepOrder: true) { HoldEmptyAfterMs = emptyAfterMs };
+        world.Run();
+        Assert.Equal(MoveOutcome.Moved, world.Fsm.Outcome);
+        StageRecord stage = world.Fsm.Timeline.Single(s => s.Name == "hold-drain");
+        Assert.InRange((stage.EndNs - stage.StartNs) / 1_000_000, atLeastMs, atMostMs);
+    }
+
+    [Fact]
+    public void Without_a_hold_nothing_is_waited_for_before_advertising()
+    {
+        var world = new World(hold: new HoldOptions(Disabled: true)) { HoldEmptyAfterMs = long.MaxValue };
+        world.Run();
+        StageRecord stage = world.Fsm.Timeline.Single(s => s.Name == "hold-drain");
+        Assert.Equal(stage.StartNs, stage.EndNs);
     }
 
     [Fact]
@@ -175,6 +197,7 @@ public class MoveFsmTests
 
     [Theory]
     [InlineData(MoveStage.Release)]
+    [InlineData(MoveStage.HoldDrain)]
     [InlineData(MoveStage.DirectPath)]
     [InlineData(MoveStage.Drain)]
     public void Giving_up_after_the_pivot_is_not_heeded(MoveStage when)
@@ -249,17 +272,18 @@ public class MoveFsmTests
         private long _now = 12_345;
         private long _advertisedAt = -1;
         private long _switchedAt = -1;
+        private long _releasedAt = -1;
         private bool _gaveUp;
         private readonly string[] _gates = [];
 
         private long _tornDownAt = -1;
 
-        public World(bool keepOrder = false, string? foreign = null)
+        public World(bool keepOrder = false, string? foreign = null, HoldOptions? hold = null)
         {
             MovingPrefix[] prefixes = [new("10.1.1.10/32", "dc")];
             if (keepOrder) _gates = [.. new[] { "pe-a", "pe-c", "pe-d" }.Where(p => p != foreign)];
             Fsm = new MoveFsm(new MovePlan("m1", 3, "vs", "default", new MoveEnd("pe-a", "dc-a", "10.255.0.1", prefixes),
-                new MoveEnd("pe-b", "dc-b", "10.255.0.2", prefixes), ["pe-c", "pe-d"], 1, 200, new HoldOptions(), 300, new MoveTimeouts(),
+                new MoveEnd("pe-b", "dc-b", "10.255.0.2", prefixes), ["pe-c", "pe-d"], 1, 200, hold ?? new HoldOptions(), 300, new MoveTimeouts(),
                 keepOrder ? new OrderOptions([.. _gates.Select(p => new OrderedIngress(p, ["10.255.0." + (p[^1] - 'a' + 1)]))]) : null));
         }
 
@@ -283,6 +307,9 @@ public class MoveFsmTests
         public Dictionary<string, long> MarkerAfterMs { get; } = [];
         public bool LosesLastMarker { get; init; }
         public long Unordered { get; init; }
+
+        /// <summary>How long the hold takes to empty. Never: until the paths have changed.</summary>
+        public long HoldEmptyAfterMs { get; init; }
         public int Looks { get; private set; }
 
         public void Run()
@@ -376,6 +403,7 @@ public class MoveFsmTests
                 if (effect is WithdrawPrefixes) Assert.Equal(PeMigrationState.Advertised, Target.Find("m1")!.State);
                 if (effect is RemoveTunnel && send is { Pe: "pe-b", Signal: SignalKind.Teardown }) Assert.Equal(PeMigrationState.TornDown, Source.Find("m1")!.State);
                 if (effect is SwitchToTunnel) Assert.Equal(PeMigrationState.Prepared, Target.Find("m1")!.State);
+                if (effect is ReleaseHold) _releasedAt = _now;
                 if (effect is AdvertisePrefixes) _advertisedAt = _now;
                 if (effect is SwitchToTunnel) _switchedAt = _now;
                 if (effect is FlushTunnel) _tornDownAt = _now;
@@ -395,6 +423,8 @@ public class MoveFsmTests
                 : new SignalTaken(send.Pe, new SignalReply("m1", send.Signal, step.Migration!.State, step.Migration.Epoch, step.Repeated, _now, _now));
         }
 
+        private bool HoldIsEmpty => _releasedAt < 0 || _advertisedAt >= 0 || (_now - _releasedAt) / Ms >= HoldEmptyAfterMs;
+
         private MigrationInfo? Info(string pe)
         {
             if ((pe == "pe-a" ? Source : Target).Find("m1") is not { } m) return null;
@@ -402,7 +432,7 @@ public class MoveFsmTests
             LastTunnelPacketNs = Math.Min(_now, busyUntil);
             long packets = _switchedAt < 0 ? 0 : (LastTunnelPacketNs - _switchedAt) / 1000;
             return new MigrationInfo("m1", m.Role, m.State, m.Epoch, m.Vrf, m.Prefixes, m.Peer, m.Tunnel, m.TunnelUp,
-                m.Role == MigrationRole.Source ? null : new HoldInfo("released", 9, 0, 0, 9, 9, 9, 0, 0, 0),
+                m.Role == MigrationRole.Source ? null : new HoldInfo("released", 9, HoldIsEmpty ? 0 : 5, 0, 9, 9, 9, 0, 0, 0),
                 new RedirectGroupInfo("m1", "default", 1, "tunnel", 0, packets, 0, null),
                 _gates.Length == 0 || m.Role == MigrationRole.Source ? null : Order());
         }
