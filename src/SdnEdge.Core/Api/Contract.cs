@@ -279,6 +279,12 @@ public sealed record BgpPeerInfo(
     /// <summary>VPN routes received that a VRF imports and that say no way in GRE with a key.</summary>
     public long VpnUnusable { get; init; }
 
+    /// <summary>
+    /// End-of-RIB (RFC 4724 2) of every family in use has come: what the peer had to say at first is all here. Null when the
+    /// session is down, and for peers that do not announce it.
+    /// </summary>
+    public bool? Loaded { get; init; }
+
     /// <summary>Routes from before the peer's restart are kept.</summary>
     public bool Stale { get; init; }
 

@@ -205,6 +205,7 @@ public sealed class BgpPeer
         TooLarge = TooLarge,
         Families = [.. (Negotiated?.Families ?? BgpFamilies.None).List().Select(f => $"{(f.IsVpn() ? "vpn" : "ip")}{(f.Ip() == IpFamily.V4 ? "v4" : "v6")}")],
         VpnFiltered = VpnFiltered,
+        Loaded = State == BgpState.Established && Negotiated is { PeerRestart: not null } agreed ? (agreed.Families & ~EndOfRibReceived) == 0 : null,
         VpnUnusable = VpnUnusable,
         Stale = StaleFamilies != BgpFamilies.None,
         GracefulEnds = GracefulEnds,

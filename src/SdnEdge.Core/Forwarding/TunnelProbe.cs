@@ -26,7 +26,7 @@ public sealed record TunnelProbeOptions(IpAddress Source, IpAddress Destination,
     /// <summary>Answers in a row that make a tunnel up. 1.</summary>
     public int UpAfter { get; init; } = 1;
 
-    /// <summary>Losses in a row that make it down. 3.</summary>
+    /// <summary>Losses in a row that make it down, in the order in which they were sent: one that was sent before the last answered one says nothing new. 3.</summary>
     public int DownAfter { get; init; } = 3;
 
     /// <summary>DSCP and ECN of the probe.</summary>
@@ -57,7 +57,7 @@ public sealed class TunnelProbe
     private readonly long[] _sentAt = new long[Window];
     private readonly Fate[] _fate = new Fate[Window];
     private long _nextSend = long.MinValue;
-    private long _sequence, _oldest;
+    private long _sequence, _oldest, _lastAnswered = -1;
     private int _goodInARow, _badInARow;
 
     /// <summary>Starts down, and wants to send at once.</summary>
@@ -181,6 +181,7 @@ public sealed class TunnelProbe
         {
             case Fate.Waiting:
                 _fate[slot] = Fate.Answered;
+                _lastAnswered = Math.Max(_lastAnswered, sequence);
                 Answered(now - _sentAt[slot], now);
                 break;
             case Fate.Lost:
@@ -211,6 +212,7 @@ public sealed class TunnelProbe
         if (_fate[slot] != Fate.Waiting) return;
         _fate[slot] = Fate.Lost;
         Lost++;
+        if (sequence < _lastAnswered) return; // a later one has come back: this one was lost while the tunnel was not there yet
         _goodInARow = 0;
         if (++_badInARow >= Options.DownAfter) Become(false, now);
     }

@@ -46,7 +46,7 @@ internal static class Readiness
 
         PeApi Api(string node) => new(Path.Combine(folder, node + ".sock"));
 
-        // Sessions up, and each PE knows the way to each server.
+        // Sessions up, what each peer had to say is there (the way back to the clients, too), and each PE knows the way to each server.
         async Task RoutesAsync()
         {
             string[] pes = [.. lab.Nodes.Where(n => n.Kind == NodeKind.SdnEdgePe).Select(n => n.Name)];
@@ -55,9 +55,9 @@ internal static class Readiness
             IpPrefix[] servers = [.. lab.Nodes.Where(n => n.Server is not null).SelectMany(n => n.Server!.Addresses).Select(a => IpPrefix.Host(a.Address))];
             foreach (string pe in pes)
             {
-                await UntilAsync($"{pe}'s BGP sessions", async () =>
+                await UntilAsync($"{pe}'s BGP sessions and their first routes", async () =>
                     await Api(pe).TryGetAsync<List<BgpPeerInfo>>("/v1/bgp/peers", cancel) is { } peers
-                    && peers.All(p => string.Equals(p.State, "established", StringComparison.OrdinalIgnoreCase)));
+                    && peers.All(p => string.Equals(p.State, "established", StringComparison.OrdinalIgnoreCase) && p.Loaded != false));
                 foreach (IpPrefix server in servers)
                 {
                     await UntilAsync($"{pe} to have a route to {server}", async () =>

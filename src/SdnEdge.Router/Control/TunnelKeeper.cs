@@ -27,8 +27,8 @@ internal sealed class TunnelKeeper(PeState state, ControlLoop loop) : ITimed
         }
     }
 
-    /// <summary>All tunnels with their probes, by name.</summary>
-    public IEnumerable<(Tunnel Tunnel, TunnelProbe? Probe)> All => _kept.Values.Select(k => (k.Tunnel, k.Probe));
+    /// <summary>All tunnels with what their probes say, by name.</summary>
+    public IEnumerable<(Tunnel Tunnel, TunnelProbe? Probe, bool Up)> All => _kept.Values.Select(k => (k.Tunnel, k.Probe, k.Up));
 
     /// <summary>Adds a configured tunnel.</summary>
     public void Add(TunnelConfig config)
@@ -45,7 +45,7 @@ internal sealed class TunnelKeeper(PeState state, ControlLoop loop) : ITimed
             Sequence = config.Sequence,
         };
         Kept kept = Add(options, config.Vrf);
-        kept.Tunnel.Up = true;
+        kept.Up = kept.Tunnel.Up = true;
         ProbeWith(config.Name, MtuOf(kept.Tunnel));
         state.RefreshHops();
     }
@@ -68,7 +68,8 @@ internal sealed class TunnelKeeper(PeState state, ControlLoop loop) : ITimed
     public void AddForVpn(string name, string vrf, IpAddress peer, uint key, bool sendOnly)
     {
         IpAddress local = state.Config.Loopbacks.First(l => l.Family == peer.Family);
-        Add(new TunnelOptions(name, local, peer, key) { Ttl = 255, SendOnly = sendOnly }, vrf).Tunnel.Up = true;
+        Kept kept = Add(new TunnelOptions(name, local, peer, key) { Ttl = 255, SendOnly = sendOnly }, vrf);
+        kept.Up = kept.Tunnel.Up = true;
         state.RefreshHops();
     }
 
@@ -138,12 +139,16 @@ internal sealed class TunnelKeeper(PeState state, ControlLoop loop) : ITimed
     private static int MtuOf(Tunnel tunnel)
         => tunnel.EffectiveMtu(tunnel.Underlay.Lookup(tunnel.Options.Remote)?.Hop.Current.Port?.Mtu ?? NodeConfigLoader.MinMtu + tunnel.HeaderBytes);
 
+    // What a redirect sends into its tunnel has no other way: a route that is native goes to a server that is gone. So once such a
+    // tunnel has worked, probes that fail are told, and the packets go on: what is wrong may be the probes' way back.
     private void Follow(Kept kept, long now)
     {
         bool up = kept.Probe!.IsUp;
         kept.HasAnswered |= up;
-        if (up == kept.Tunnel.Up || (!up && !kept.HasAnswered && !kept.Tunnel.Options.IsRedirect)) return;
-        kept.Tunnel.Up = up;
+        bool isRedirect = kept.Tunnel.Options.IsRedirect;
+        if (up == kept.Up || (!up && !kept.HasAnswered && !isRedirect)) return;
+        kept.Up = up;
+        kept.Tunnel.Up = up || (isRedirect && kept.HasAnswered);
         state.Events.Add(now, "tunnel", kept.Tunnel.Name, up ? "up" : "down", up ? $"round trip {kept.Probe.LastRttNs / 1e6:0.###} ms" : "probes are not answered");
         HealthChanged?.Invoke(kept.Tunnel.Name, up);
     }
@@ -153,6 +158,9 @@ internal sealed class TunnelKeeper(PeState state, ControlLoop loop) : ITimed
         public Tunnel Tunnel { get; } = tunnel;
 
         public TunnelProbe? Probe { get; set; }
+
+        /// <summary>What the probes say.</summary>
+        public bool Up { get; set; }
 
         public bool HasAnswered { get; set; }
     }

@@ -69,6 +69,24 @@ public class TunnelProbeTests
     }
 
     [Fact]
+    public void Probes_lost_before_the_first_answer_do_not_bring_it_down_when_their_time_is_up()
+    {
+        TunnelProbe probe = Make("10.255.0.1", "10.255.0.2", 100);
+        long now = 0;
+        for (; probe.Sent < 6; now += Ms) probe.Poll(now);   // the other end is not there yet
+        Assert.Equal((6, 0), (probe.Sent, probe.Lost));
+        Assert.True(probe.OnReply(Reply(probe.Packet), now));
+        Assert.True(probe.IsUp);
+        for (; now < 3000 * Ms; now += Ms)
+        {
+            if (probe.Poll(now)) probe.OnReply(Reply(probe.Packet), now + (40 * Ms));
+            Assert.True(probe.IsUp, $"down at {now / Ms} ms");
+        }
+
+        Assert.Equal(5, probe.Lost);
+    }
+
+    [Fact]
     public void A_single_loss_leaves_it_up()
     {
         TunnelProbe probe = Make("10.255.0.1", "10.255.0.2", 100);

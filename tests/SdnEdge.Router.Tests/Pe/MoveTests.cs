@@ -107,6 +107,31 @@ public sealed class MoveTests
         Assert.Equal("connected", (await GetAsync<FibInfo>(two.ApiA, "v1/fib/lookup?address=10.1.1.10")).Action);
     }
 
+    [Fact]
+    public async Task A_redirect_goes_on_when_the_answers_to_its_probes_no_longer_find_their_way_back()
+    {
+        await using TwoPes two = await StartAsync();
+        using var traffic = new Traffic(two);
+        await traffic.RunAsync(50);
+        await Task.WhenAll(
+            SignalAsync(two.ApiB, SignalKind.Prepare, Prepare(MigrationRole.Target)), SignalAsync(two.ApiA, SignalKind.Prepare, Prepare(MigrationRole.Source)));
+        await SignalAsync(two.ApiA, SignalKind.Switch);
+        await traffic.PauseServerAsync();
+
+        string file = await File.ReadAllTextAsync(two.ConfigFileB), broken = file.Replace("10.255.0.1/32, via: 172.16.0.1", "10.255.0.1/32, discard: true", StringComparison.Ordinal);
+        Assert.NotEqual(file, broken);
+        await File.WriteAllTextAsync(two.ConfigFileB, broken);
+        using (HttpResponseMessage reload = await two.ApiB.PostAsync("v1/config/reload", null)) Assert.True(reload.IsSuccessStatusCode);
+        await UntilAsync("pe-a sees its probes fail", async () => !Assert.Single(await GetAsync<TunnelInfo[]>(two.ApiA, "v1/tunnels")).Up);
+        await traffic.RunAsync(200);
+        await UntilAsync("all is held", async () => (await GetAsync<MigrationInfo>(two.ApiB, "v1/migrations/m1")).Hold!.PacketsHeldNow >= 200);
+
+        traffic.ResumeServerAtB();
+        await SignalAsync(two.ApiB, SignalKind.Release);
+        await traffic.ArrivesAsync(two);
+        Assert.Equal(Enumerable.Range(0, (int)traffic.Sent).Select(i => (long)i), traffic.Received);
+    }
+
     private sealed class Traffic : IDisposable
     {
         private readonly TestHost _client, _atA, _atB;

@@ -44,6 +44,8 @@ internal sealed class TwoPes : IAsyncDisposable
 
     public string ConfigFileA => Path.Combine(_folder, "a.yaml");
 
+    public string ConfigFileB => Path.Combine(_folder, "b.yaml");
+
     /// <summary>pe-a's configuration, changed by <paramref name="edit"/>.</summary>
     public static async Task<TwoPes> StartAsync(int coreMtu = 1600, Func<string, string>? edit = null)
     {
@@ -86,12 +88,17 @@ internal sealed class TwoPes : IAsyncDisposable
             api: { unix: {{Path.Combine(two._folder, "b.sock")}} }
             """;
         File.WriteAllText(two.ConfigFileA, a);
+        File.WriteAllText(two.ConfigFileB, b);
         two.A = await PeRouter.StartAsync(Config(a), new PeRouterOptions
         {
             OpenPort = p => p.Name switch { "core" => coreA, "dc" => dcA, "site" => site, _ => LinkedPort.Pair(p.Name, "nobody").One },
             ReadConfig = () => NodeConfigLoader.Load(File.ReadAllText(two.ConfigFileA), "a.yaml"),
         });
-        two.B = await PeRouter.StartAsync(Config(b), new PeRouterOptions { OpenPort = p => p.Name == "core" ? coreB : dcB });
+        two.B = await PeRouter.StartAsync(Config(b), new PeRouterOptions
+        {
+            OpenPort = p => p.Name == "core" ? coreB : dcB,
+            ReadConfig = () => NodeConfigLoader.Load(File.ReadAllText(two.ConfigFileB), "b.yaml"),
+        });
         two.ApiA = ClientFor(two.SocketA);
         two.ApiB = ClientFor(Path.Combine(two._folder, "b.sock"));
         return two;
