@@ -53,14 +53,14 @@ public sealed class MoveDriverTests : IAsyncLifetime
     [Fact]
     public async Task LOCAL_PREF_is_bounded_however_often_a_server_moves_and_always_above_the_sources()
     {
-        for (int move = 1; move <= 14; move++)
-        {
-            bool there = move % 2 == 1;
-            MoveResult result = there ? await MoveAsync("pe-a", "dc-a", "pe-b", "dc-b") : await MoveAsync("pe-b", "dc-b", "pe-a", "dc-a");
-            Assert.True(result.Succeeded, result.Failure);
-            Assert.Equal(move == 11 ? 200u : (uint?)null, result.Plan.SourceLocalPref);
-            Assert.Equal(move <= 10 ? 100u + (100 * (uint)move) : 300 + (100 * (uint)(move - 11)), _network.LocalPref);
-        }
+        // After nine moves.
+        _network.LocalPref = 1000;
+        MoveResult last = await MoveAsync("pe-a", "dc-a", "pe-b", "dc-b");
+        Assert.True(last.Succeeded, last.Failure);
+        Assert.Equal((1100u, (uint?)null), (_network.LocalPref, last.Plan.SourceLocalPref));
+        MoveResult first = await MoveAsync("pe-b", "dc-b", "pe-a", "dc-a");
+        Assert.True(first.Succeeded, first.Failure);
+        Assert.Equal((300u, (uint?)200), (_network.LocalPref, first.Plan.SourceLocalPref));
     }
 
     [Theory]
