@@ -9,7 +9,7 @@ namespace SdnEdge.Core.Bgp;
 public sealed class AttributeBuilder
 {
     // A received path of 2-octet numbers grows to twice its size in canonical form.
-    private const int MostBytes = 4 * BgpLimits.MaxMessage;
+    private const int MostBytes = 4 * BgpLimits.MaxExtended;
 
     // All of these grow to what is used: most sets are of some tens of bytes.
     private readonly short[] _slotOf = new short[256];

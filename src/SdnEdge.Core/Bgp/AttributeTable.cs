@@ -20,7 +20,7 @@ public sealed class AttributeTable
     internal AttributeBuilder Builder { get; } = new();
 
     /// <summary>Likewise for one AS path.</summary>
-    internal byte[] Path => field ??= new byte[4 * BgpLimits.MaxMessage];
+    internal byte[] Path => field ??= new byte[2 * BgpLimits.MaxExtended];
 
     /// <summary>Sets in the table, those no longer used and not swept out yet included.</summary>
     public int Count => _count;

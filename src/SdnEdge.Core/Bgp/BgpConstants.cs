@@ -8,8 +8,14 @@ public static class BgpLimits
     /// <summary>Bytes of the message header (4.1): 16 of marker, 2 of length, 1 of type.</summary>
     public const int HeaderSize = 19;
 
-    /// <summary>Largest message (4.1).</summary>
+    /// <summary>Largest message (4.1), where no extended messages are agreed on.</summary>
     public const int MaxMessage = 4096;
+
+    /// <summary>Largest extended message (RFC 8654): UPDATE, NOTIFICATION and ROUTE-REFRESH.</summary>
+    public const int MaxExtended = 65535;
+
+    /// <summary>Most bytes of a route's attributes, as we keep them, that are taken: what is added on the way out must still fit.</summary>
+    public const int MaxAttributes = 60 * 1024;
 
     /// <summary>Well-known TCP port.</summary>
     public const int Port = 179;

@@ -87,6 +87,16 @@ public sealed partial class BgpEngine
                 int length = attributes is null
                     ? _encoder.Withdraw(_message, ref prefixes)
                     : _encoder.Announce(_message, attributes, peer.Negotiated!.FourOctetAs, nextHop, ref prefixes);
+                if (length == 0 && peer.Negotiated!.ExtendedMessages)
+                {
+                    length = _encoder.Announce(LargeMessage, attributes!, peer.Negotiated.FourOctetAs, nextHop, ref prefixes);
+                    if (length > 0)
+                    {
+                        Send(peer, side, LargeMessage.AsSpan(0, length));
+                        continue;
+                    }
+                }
+
                 if (length == 0)
                 {
                     // Attributes that fill a message leave no room: the peer must not keep an older route instead.
@@ -168,7 +178,7 @@ internal sealed class BgpExport(BgpSpeakerSettings settings, AttributeTable tabl
     private readonly Dictionary<(PathAttributes, uint, IpAddress), PathAttributes> _reflected = [];
     private long _cached;
 
-    private byte[] Path => field ??= new byte[4 * BgpLimits.MaxMessage];
+    private byte[] Path => field ??= new byte[BgpLimits.MaxExtended + BgpLimits.MaxMessage];
 
     /// <summary>Our cluster (RFC 4456).</summary>
     public uint ClusterId { get; } = settings.ClusterId != 0 ? settings.ClusterId : settings.RouterId;

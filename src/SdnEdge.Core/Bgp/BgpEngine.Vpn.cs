@@ -267,11 +267,21 @@ public sealed partial class BgpEngine
             if (_wire.Unsent(peer, side) >= SendWindow) return false;
             if (!peer.OutVpn.Take(_vpnTaken, out PathAttributes? attributes)) return true;
             ReadOnlySpan<(VpnPrefix Prefix, uint Label)> routes = System.Runtime.InteropServices.CollectionsMarshal.AsSpan(_vpnTaken);
-            Span<byte> into = _message.AsSpan(0, BgpLimits.MaxMessage);
+            Span<byte> into = _message;
             while (routes.Length > 0)
             {
                 int length = attributes is null ? UpdateEncoder.WithdrawVpn(into, ref routes)
                     : _encoder.AnnounceVpn(into, attributes, peer.Negotiated!.FourOctetAs, OwnVpnHop(routes[0].Prefix.Prefix.Family), ref routes);
+                if (length == 0 && peer.Negotiated!.ExtendedMessages)
+                {
+                    length = _encoder.AnnounceVpn(LargeMessage, attributes!, peer.Negotiated.FourOctetAs, OwnVpnHop(routes[0].Prefix.Prefix.Family), ref routes);
+                    if (length > 0)
+                    {
+                        Send(peer, side, LargeMessage.AsSpan(0, length));
+                        continue;
+                    }
+                }
+
                 if (length == 0)
                 {
                     peer.TooLarge += routes.Length;

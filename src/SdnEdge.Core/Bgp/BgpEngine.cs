@@ -26,6 +26,9 @@ public sealed partial class BgpEngine
     private readonly List<FsmAction> _actions = [];
     private readonly byte[] _message = new byte[BgpLimits.MaxMessage];
 
+    // For attributes that leave no room in an ordinary message; made when there are some.
+    private byte[] LargeMessage => field ??= new byte[BgpLimits.MaxExtended];
+
     /// <summary>Makes a speaker without peers.</summary>
     public BgpEngine(BgpSpeakerSettings settings, LocRib rib, IBgpWire wire)
     {
@@ -187,6 +190,7 @@ public sealed partial class BgpEngine
         {
             case BgpMessageType.Open:
                 BgpFault fault = OpenMessage.Parse(body, out OpenMessage? open);
+                if (fault == BgpFault.None) peer.Framers[(int)side].Extended = open!.ExtendedMessages && peer.Settings.ExtendedMessages;
                 if (fault == BgpFault.None) Step(peer, new FsmEvent(FsmEventKind.Open, side, open, Data: Types[1]), now);
                 else Fail(peer, side, fault, fault == BgpFault.OpenVersion ? new byte[] { 0, 4 } : default, now);
                 break;
@@ -269,7 +273,7 @@ public sealed partial class BgpEngine
                 _wire.Connect(peer);
                 break;
             case FsmActionKind.SendOpen:
-                var open = new OpenMessage(_settings.As, peer.Settings.HoldTimeSeconds, _settings.RouterId, peer.Settings.Families, FourOctetAs: true, RouteRefresh: true) { EnhancedRefresh = true, GracefulRestart = RestartCapability(peer), Role = peer.Role, TakesPaths = peer.Settings.AddPath ? peer.Settings.Families & BgpFamilies.Both : BgpFamilies.None };
+                var open = new OpenMessage(_settings.As, peer.Settings.HoldTimeSeconds, _settings.RouterId, peer.Settings.Families, FourOctetAs: true, RouteRefresh: true) { EnhancedRefresh = true, ExtendedMessages = peer.Settings.ExtendedMessages, GracefulRestart = RestartCapability(peer), Role = peer.Role, TakesPaths = peer.Settings.AddPath ? peer.Settings.Families & BgpFamilies.Both : BgpFamilies.None };
                 Send(peer, action.Side, open.Write(_message));
                 break;
             case FsmActionKind.SendKeepalive:
@@ -304,9 +308,11 @@ public sealed partial class BgpEngine
         }
     }
 
-    private void Send(BgpPeer peer, ConnectionSide side, int length)
+    private void Send(BgpPeer peer, ConnectionSide side, int length) => Send(peer, side, _message.AsSpan(0, length));
+
+    private void Send(BgpPeer peer, ConnectionSide side, ReadOnlySpan<byte> message)
     {
         peer.MessagesOut++;
-        _wire.Send(peer, side, _message.AsSpan(0, length));
+        _wire.Send(peer, side, message);
     }
 }

@@ -27,7 +27,7 @@ public enum BgpFault : byte
     /// <summary>The marker is not all ones.</summary>
     HeaderMarker,
 
-    /// <summary>The length is below 19, above 4096, or wrong for the type.</summary>
+    /// <summary>The length is below 19, above 4096 (65535 where that is agreed on, RFC 8654), or wrong for the type.</summary>
     HeaderLength,
 
     /// <summary>Unknown message type.</summary>
@@ -149,6 +149,9 @@ public enum BgpFault : byte
 
     /// <summary>ORIGINATOR_ID of wrong length over iBGP (RFC 7606 7.9).</summary>
     OriginatorIdLength,
+
+    /// <summary>Attributes of an extended message so large that they could not be sent on (RFC 8654; see <see cref="BgpLimits.MaxAttributes"/>).</summary>
+    AttributesTooLarge,
 
     /// <summary>Tunnel encapsulation attribute whose TLVs do not parse, or that is not flagged transitive (RFC 9012 13).</summary>
     TunnelEncapsulationMalformed,

@@ -130,6 +130,9 @@ public sealed record BgpPeerSettings(IpAddress Address, uint PeerAs)
     /// <summary>Several paths to a prefix are taken from the peer (RFC 7911).</summary>
     public bool AddPath { get; init; }
 
+    /// <summary>Messages of up to 65535 octets are offered, and sent where attributes need them (RFC 8654).</summary>
+    public bool ExtendedMessages { get; init; } = true;
+
     /// <summary>eBGP: what we are to the peer (RFC 9234).</summary>
     public BgpRole Role { get; init; } = BgpRole.None;
 

@@ -15,6 +15,9 @@ public sealed class MessageFramer
     private byte[] _torn = [];
     private int _have;
 
+    /// <summary>Extended messages may come (RFC 8654): the peer's OPEN on this connection has named them, and so has ours.</summary>
+    public bool Extended { get; set; }
+
     /// <summary>True while the first part of a message waits for its rest.</summary>
     public bool HasTorn => _have > 0;
 
@@ -32,7 +35,7 @@ public sealed class MessageFramer
         fault = BgpFault.None;
         if (_have == 0 && input.Length >= BgpLimits.HeaderSize)
         {
-            fault = CheckHeader(input, out int whole);
+            fault = CheckHeader(input, out int whole, Extended);
             if (fault != BgpFault.None) return Fault(fault, input);
             if (input.Length >= whole)
             {
@@ -43,7 +46,7 @@ public sealed class MessageFramer
         }
 
         if (!Fill(ref input, BgpLimits.HeaderSize)) return false;
-        fault = CheckHeader(_torn, out int length);
+        fault = CheckHeader(_torn, out int length, Extended);
         if (fault != BgpFault.None) return Fault(fault, _torn);
         if (!Fill(ref input, length)) return false;
         message = _torn.AsSpan(0, length);
@@ -51,15 +54,23 @@ public sealed class MessageFramer
         return true;
     }
 
-    /// <summary>Forgets a torn message.</summary>
-    public void Clear() => _have = 0;
+    /// <summary>Another connection begins: forgets a torn message, and what was agreed on.</summary>
+    public void Clear()
+    {
+        _have = 0;
+        Extended = false;
+        if (_torn.Length > BgpLimits.MaxMessage) _torn = [];
+    }
 
     /// <summary>Checks marker, length and type. At least 19 bytes must be there.</summary>
-    public static BgpFault CheckHeader(ReadOnlySpan<byte> header, out int length)
+    /// <param name="header">The header.</param>
+    /// <param name="length">Length of the message.</param>
+    /// <param name="extended">Messages other than OPEN and KEEPALIVE may be up to 65535 bytes long (RFC 8654 4).</param>
+    public static BgpFault CheckHeader(ReadOnlySpan<byte> header, out int length, bool extended = false)
     {
         length = BinaryPrimitives.ReadUInt16BigEndian(header[16..]);
         if (header[..16].ContainsAnyExcept((byte)0xFF)) return BgpFault.HeaderMarker;
-        if (length is < BgpLimits.HeaderSize or > BgpLimits.MaxMessage) return BgpFault.HeaderLength;
+        if (length < BgpLimits.HeaderSize || length > (extended && header[18] != (byte)BgpMessageType.Open ? BgpLimits.MaxExtended : BgpLimits.MaxMessage)) return BgpFault.HeaderLength;
         return (BgpMessageType)header[18] switch
         {
             BgpMessageType.Open when length < 29 => BgpFault.HeaderLength,
@@ -87,7 +98,7 @@ public sealed class MessageFramer
         int take = Math.Min(until - _have, input.Length);
         if (take > 0)
         {
-            if (_torn.Length == 0) _torn = new byte[BgpLimits.MaxMessage];
+            if (_torn.Length < until) Array.Resize(ref _torn, until <= BgpLimits.MaxMessage ? BgpLimits.MaxMessage : BgpLimits.MaxExtended);
             input[..take].CopyTo(_torn.AsSpan(_have));
             input = input[take..];
             _have += take;

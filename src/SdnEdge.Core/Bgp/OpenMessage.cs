@@ -22,6 +22,7 @@ public sealed record OpenMessage(uint As, ushort HoldTimeSeconds, uint RouterId,
     private const byte CapabilityFourOctetAs = 65;
     private const byte CapabilityEnhancedRefresh = 70;
     private const byte CapabilityGracefulRestart = 64;
+    private const byte CapabilityExtendedMessage = 6;
     private const byte CapabilityRole = 9;
     private const byte CapabilityAddPath = 69;
     private const byte AddPathReceive = 1;
@@ -31,6 +32,9 @@ public sealed record OpenMessage(uint As, ushort HoldTimeSeconds, uint RouterId,
 
     /// <summary>RFC 7313: the sender marks where a refresh begins and ends.</summary>
     public bool EnhancedRefresh { get; init; }
+
+    /// <summary>RFC 8654: the sender takes messages of up to 65535 octets.</summary>
+    public bool ExtendedMessages { get; init; }
 
     /// <summary>RFC 4724; null when the capability is not there.</summary>
     public GracefulRestart? GracefulRestart { get; init; }
@@ -89,6 +93,7 @@ public sealed record OpenMessage(uint As, ushort HoldTimeSeconds, uint RouterId,
         {
             CapabilityCodes = found.Codes ?? [],
             EnhancedRefresh = found.EnhancedRefresh,
+            ExtendedMessages = found.ExtendedMessages,
             GracefulRestart = found.GracefulRestart,
             Role = found.Role ?? BgpRole.None,
             RoleConflict = found.RoleConflict,
@@ -116,6 +121,7 @@ public sealed record OpenMessage(uint As, ushort HoldTimeSeconds, uint RouterId,
             at += Capability(body[at..], CapabilityFourOctetAs, value);
         }
 
+        if (ExtendedMessages) at += Capability(body[at..], CapabilityExtendedMessage, []);
         if (EnhancedRefresh) at += Capability(body[at..], CapabilityEnhancedRefresh, []);
         if ((TakesPaths | TellsPaths) != BgpFamilies.None) at += WriteAddPath(body[at..]);
         if (Role != BgpRole.None) at += Capability(body[at..], CapabilityRole, [(byte)Role]);
@@ -200,6 +206,9 @@ public sealed record OpenMessage(uint As, ushort HoldTimeSeconds, uint RouterId,
                 case CapabilityRouteRefresh when value.Length == 0:
                     found.RouteRefresh = true;
                     break;
+                case CapabilityExtendedMessage when value.Length == 0:
+                    found.ExtendedMessages = true;
+                    break;
                 case CapabilityEnhancedRefresh when value.Length == 0:
                     found.EnhancedRefresh = true;
                     break;
@@ -214,7 +223,7 @@ public sealed record OpenMessage(uint As, ushort HoldTimeSeconds, uint RouterId,
                     // Several of them: the last one counts (RFC 4724 3).
                     found.GracefulRestart = Bgp.GracefulRestart.Read(value);
                     break;
-                case CapabilityMultiprotocol or CapabilityFourOctetAs or CapabilityRouteRefresh or CapabilityEnhancedRefresh or CapabilityGracefulRestart or CapabilityRole or CapabilityAddPath:
+                case CapabilityExtendedMessage or CapabilityMultiprotocol or CapabilityFourOctetAs or CapabilityRouteRefresh or CapabilityEnhancedRefresh or CapabilityGracefulRestart or CapabilityRole or CapabilityAddPath:
                     return false;
                 default:
                     break;
@@ -234,6 +243,7 @@ public sealed record OpenMessage(uint As, ushort HoldTimeSeconds, uint RouterId,
         public bool FourOctetAs;
         public bool RouteRefresh;
         public bool EnhancedRefresh;
+        public bool ExtendedMessages;
         public GracefulRestart? GracefulRestart;
         public BgpRole? Role;
         public bool RoleConflict;

@@ -51,6 +51,9 @@ public sealed class PolicyTerm
 
     internal bool Edits => LocalPref is not null || Med is not null || Remove.Count > 0 || RemoveAll || Add.Count > 0 || Prepend > 0;
 
+    /// <summary>Most bytes that it adds to a route's attributes.</summary>
+    internal int Growth => 32 + (12 * Add.Count) + (6 * Prepend);
+
     /// <summary>For people, and to compare.</summary>
     public override string ToString() => string.Join(' ', Parts());
 
@@ -137,9 +140,9 @@ internal sealed class PolicyEditor(AttributeTable table, uint ownAs)
     private readonly Dictionary<(PolicyTerm, PathAttributes, bool), PathAttributes> _cache = [];
 
     // Made when they are used: most speakers have no policy that edits.
-    private byte[] One => field ??= new byte[4 * BgpLimits.MaxMessage];
+    private byte[] One => field ??= new byte[BgpLimits.MaxExtended + BgpLimits.MaxMessage];
 
-    private byte[] Two => field ??= new byte[4 * BgpLimits.MaxMessage];
+    private byte[] Two => field ??= new byte[BgpLimits.MaxExtended + BgpLimits.MaxMessage];
 
     /// <param name="term">A term that permits.</param>
     /// <param name="attributes">What it changes.</param>
@@ -149,8 +152,8 @@ internal sealed class PolicyEditor(AttributeTable table, uint ownAs)
     {
         if (!term.Edits) return attributes;
 
-        // A route that fills a message twice over could not be sent on in any case.
-        if (attributes.Wire.Length > 2 * BgpLimits.MaxMessage - 2048) return null;
+        // What would fill the largest message could not be sent on in any case.
+        if (attributes.Wire.Length + term.Growth > BgpLimits.MaxExtended - 1024) return null;
         ref PathAttributes? made = ref CollectionsMarshal.GetValueRefOrAddDefault(_cache, (term, attributes, toExternal), out bool known);
         if (known) return made!;
         if (_cache.Count > CacheLimit)

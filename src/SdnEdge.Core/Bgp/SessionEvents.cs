@@ -138,6 +138,9 @@ public sealed record Negotiated(int HoldTimeSeconds, BgpFamilies Families, bool 
     /// <summary>Both mark where a refresh begins and ends (RFC 7313).</summary>
     public bool EnhancedRefresh { get; init; }
 
+    /// <summary>Both take messages of up to 65535 octets (RFC 8654).</summary>
+    public bool ExtendedMessages { get; init; }
+
     /// <summary>What the peer says of its restarts (RFC 4724); null: nothing, or we do not help.</summary>
     public GracefulRestart? PeerRestart { get; init; }
 

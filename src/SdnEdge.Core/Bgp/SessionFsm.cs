@@ -407,6 +407,7 @@ public sealed class SessionFsm
         Negotiated = new Negotiated(connection.HoldSeconds, open.Families & _peer.Families, open.FourOctetAs, open.RouteRefresh, open.RouterId)
         {
             EnhancedRefresh = open.EnhancedRefresh,
+            ExtendedMessages = open.ExtendedMessages && _peer.ExtendedMessages,
             PathIds = _peer.AddPath ? open.TellsPaths & open.Families & _peer.Families : BgpFamilies.None,
             PeerRestart = _peer.Restart == RestartMode.Off ? null : open.GracefulRestart,
             GracefulNotification = _peer.Restart != RestartMode.Off && open.GracefulRestart is { Notification: true },

@@ -173,8 +173,14 @@ public sealed class UpdateDecoder(AttributeTable table, BgpFaultCounters counter
         }
 
         // 4. Canonical form.
-        MergeAs4(context);
-        update.Attributes = table.Intern(_builder.Build());
+        ReadOnlySpan<byte> wire = MergeAs4(context) ? _builder.Build() : default;
+        if (wire.IsEmpty || wire.Length > BgpLimits.MaxAttributes)
+        {
+            Note(ref update, BgpFault.AttributesTooLarge);
+            return update;
+        }
+
+        update.Attributes = table.Intern(wire);
         return update;
     }
 
@@ -373,10 +379,11 @@ public sealed class UpdateDecoder(AttributeTable table, BgpFaultCounters counter
         if (!complete) Note(ref update, BgpFault.AttributeMissing);
     }
 
-    /// <summary>Makes four-octet attributes of what a peer with two-octet AS numbers sent (RFC 6793 4.2.3).</summary>
-    private void MergeAs4(in UpdateContext context)
+    /// <summary>Makes four-octet attributes of what a peer with two-octet AS numbers sent (RFC 6793 4.2.3). False: the path grows too long for that.</summary>
+    private bool MergeAs4(in UpdateContext context)
     {
-        if (context.FourOctetAs) return;
+        if (context.FourOctetAs) return true;
+        if (_builder.Get(AttributeCode.AsPath).Length + _builder.Get(AttributeCode.As4Path).Length > BgpLimits.MaxAttributes / 2) return false;
         ReadOnlySpan<byte> aggregator = _builder.Get(AttributeCode.Aggregator);
         bool ignoreAs4 = aggregator.Length == 8 && _builder.Has(AttributeCode.As4Aggregator)
             && AsPath.ReadAs(aggregator, 0, 4) != BgpLimits.AsTrans;
@@ -392,6 +399,7 @@ public sealed class UpdateDecoder(AttributeTable table, BgpFaultCounters counter
 
         int length = AsPath.Merge(_builder.Get(AttributeCode.AsPath), ignoreAs4 ? default : _builder.Get(AttributeCode.As4Path), Path);
         _builder.Set(AttributeFlags.Transitive, AttributeCode.AsPath, Path.AsSpan(0, length)).Remove(AttributeCode.As4Path);
+        return true;
     }
 
     private static bool IsMultiple(ReadOnlySpan<byte> value, int of) => value.Length > 0 && value.Length % of == 0;

@@ -10,16 +10,16 @@ namespace SdnEdge.Core.Bgp;
 public sealed partial class UpdateEncoder
 {
     // Made when they are used: many speakers have no old peer and reflect nothing.
-    private byte[] Scratch => field ??= new byte[4 * BgpLimits.MaxMessage];
+    private byte[] Scratch => field ??= new byte[2 * BgpLimits.MaxExtended];
 
-    private byte[] Reflected => field ??= new byte[4 * BgpLimits.MaxMessage];
+    private byte[] Reflected => field ??= new byte[2 * BgpLimits.MaxExtended];
 
-    private byte[] Path => field ??= new byte[4 * BgpLimits.MaxMessage];
+    private byte[] Path => field ??= new byte[BgpLimits.MaxExtended + BgpLimits.MaxMessage];
 
     /// <summary>
     /// Announces prefixes of one family that share attributes and next hop.
     /// </summary>
-    /// <param name="into">Room for one message: 4096 bytes.</param>
+    /// <param name="into">Room for one message: as long as it may get, 4096 bytes or up to 65535 (RFC 8654).</param>
     /// <param name="attributes">Attributes.</param>
     /// <param name="fourOctetAs">Whether the peer speaks 4-octet AS numbers.</param>
     /// <param name="nextHop">Next hop, of the family of the prefixes.</param>
@@ -37,7 +37,7 @@ public sealed partial class UpdateEncoder
 
         // 4 is the header of an MP_REACH_NLRI with extended length, 5 its fixed fields; NEXT_HOP takes 7.
         int fixedSize = BgpLimits.HeaderSize + 4 + wire.Length + (family == IpFamily.V4 ? 7 : 4 + 5 + nextHop.Size);
-        int room = BgpLimits.MaxMessage - fixedSize;
+        int room = Math.Min(into.Length, BgpLimits.MaxExtended) - fixedSize;
         int nlri = Measure(prefixes, room, out int fit);
         if (fit == 0) return 0;
 

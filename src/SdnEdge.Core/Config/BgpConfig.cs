@@ -84,6 +84,9 @@ public sealed record BgpPeerConfig(
     /// <summary>Several paths to a prefix are taken from the peer (RFC 7911).</summary>
     public bool AddPath { get; init; }
 
+    /// <summary>Messages of up to 65535 octets are offered (RFC 8654).</summary>
+    public bool ExtendedMessages { get; init; } = true;
+
     /// <summary>iBGP: routes of VRFs are exchanged with the peer, VPNv4 and VPNv6 (RFC 4364, RFC 4659).</summary>
     public bool Vpn { get; init; }
 

@@ -87,6 +87,7 @@ internal static class BgpConfigReader
             ExportPolicy = export,
             AddPath = item.Flag("addPath", false),
             Vpn = item.Flag("vpn", false),
+            ExtendedMessages = item.Flag("extendedMessages", true),
             ReflectorClient = item.Flag("routeReflectorClient", false),
             Role = item.Choice("role", BgpRole.None, ("provider", BgpRole.Provider), ("route-server", BgpRole.RouteServer),
                 ("route-server-client", BgpRole.RouteServerClient), ("customer", BgpRole.Customer), ("peer", BgpRole.Peer)),

@@ -32,9 +32,9 @@ public sealed class AttributeTableTests
     }
 
     [Fact]
-    public void A_builder_takes_as_much_as_four_messages_in_any_steps_and_no_more()
+    public void A_builder_takes_as_much_as_four_of_the_largest_messages_in_any_steps_and_no_more()
     {
-        var value = new byte[BgpLimits.MaxMessage];
+        var value = new byte[BgpLimits.MaxExtended];
         Array.Fill(value, (byte)7);
         for (byte code = 200; code < 203; code++) _builder.Set(AttributeFlags.Optional | AttributeFlags.Transitive, code, value);
         for (byte code = 100; code < 180; code++) _builder.Set(AttributeFlags.Optional | AttributeFlags.Transitive, code, [code]);

@@ -63,6 +63,30 @@ public sealed class BirdTests
             () => PeerRig.TryRun("birdc", "-s", Path.Combine(rig.Folder, "bird.ctl"), $"show route for {prefix} all").Text, right, $"{prefix}: {what}");
     }
 
+    [RootFact]
+    public void A_route_with_1500_communities_goes_through_BIRD_in_extended_messages()
+    {
+        IpPrefix server = IpPrefix.Parse("10.1.1.10/32");
+        using var rig = new PeerRig();
+        BgpCommunity[] many = [.. Enumerable.Range(0, 1500).Select(i => new BgpCommunity(CommunityKind.Standard, 0xFDE8_0000u + (uint)i))];
+        SpeakerHost a = rig.AddSpeaker(1, s => s with { Export = new RoutePolicy("many", [new PolicyTerm { Add = many }]) });
+        SpeakerHost b = rig.AddSpeaker(2);
+        string configuration = Path.Combine(rig.Folder, "bird.conf");
+        File.WriteAllText(configuration, Configuration.Replace("  multihop;", "  multihop;\n  enable extended messages on;\n  rr client;", StringComparison.Ordinal)
+            .Replace("ipv4 { import all; export where source = RTS_STATIC; next hop self; };", "ipv4 { import all; export all; next hop keep; };", StringComparison.Ordinal));
+        rig.StartDaemon("/usr/sbin/bird", "-f", "-c", configuration, "-s", Path.Combine(rig.Folder, "bird.ctl"), "-P", Path.Combine(rig.Folder, "bird.pid"));
+        a.Do(() => a.Speaker.Advertise(server, 100));
+        PeerRig.Await(() => PeerRig.TryRun("birdc", "-s", Path.Combine(rig.Folder, "bird.ctl"), $"show route for {server} all").Text,
+            text => text.Contains("65000,1499", StringComparison.Ordinal), "all communities at BIRD");
+        b.Await(() => b.Rib.Explain(server).Count > 0, "the route by way of BIRD");
+        Assert.Equal(many, b.Ask(() => BgpCommunity.Of(b.Rib.Explain(server).Single().Attributes!, CommunityKind.Standard).ToArray()));
+        BgpPeer peer = b.Speaker.Engine.Peers.Single();
+        Assert.True(b.Ask(() => peer.Negotiated!.ExtendedMessages));
+        Assert.Empty(b.Ask(() => peer.Faults.Seen().ToList()));
+        a.Do(() => a.Speaker.Withdraw(server));
+        b.Await(() => b.Rib.Explain(server).Count == 0, "the withdrawal by way of BIRD");
+    }
+
     /// <summary>The protocol of the route marked with a star.</summary>
     private static string? BestProtocol(string text)
     {

@@ -23,14 +23,18 @@ public sealed class RawSession : IBgpWire
     private const long Second = 1_000_000_000;
 
     private readonly bool _fourOctetAs;
+    private readonly bool _extended;
     private readonly List<RibChange> _changes = [];
     private readonly byte[] _message = new byte[256];
 
     /// <summary>Makes the speaker; the observer's session is up, the other not.</summary>
     /// <param name="external">The peer under test is an eBGP peer.</param>
     /// <param name="fourOctetAs">It speaks 4-octet AS numbers.</param>
-    public RawSession(bool external, bool fourOctetAs = true)
+    /// <param name="extended">It sends extended messages (RFC 8654).</param>
+    /// <param name="observerExtended">The observer takes them.</param>
+    public RawSession(bool external, bool fourOctetAs = true, bool extended = false, bool observerExtended = false)
     {
+        _extended = extended;
         External = external;
         _fourOctetAs = fourOctetAs;
         Engine = new BgpEngine(new BgpSpeakerSettings(OurAs, 0x0AFF0001, IpAddress.Parse("10.255.0.1"), IpAddress.Parse("fd00:ff::1")), Rib, this);
@@ -40,7 +44,7 @@ public sealed class RawSession : IBgpWire
         Engine.SetVrf(new VpnVrfSettings("red", RouteDistinguisher.Parse("65000:99"), 99) { Import = [new BgpCommunity(CommunityKind.Extended, 0x0002_FDE8_0000_0001)] }, Red, Now);
         Peer = AddPeer("10.255.0.2", external ? ExternalAs : OurAs);
         Observer = AddPeer("10.255.0.3", ObserverAs);
-        Up(Observer, ObserverAs, fourOctetAs: true);
+        Up(Observer, ObserverAs, fourOctetAs: true, observerExtended);
         Turn();
         ToObserver.Clear();
     }
@@ -96,7 +100,7 @@ public sealed class RawSession : IBgpWire
 
         ToPeer.Clear();
         Engine.Connected(Peer, ConnectionSide.Incoming, Now);
-        if (until >= BgpState.OpenConfirm) Receive(_message.AsSpan(0, Open(Peer.Settings.PeerAs, _fourOctetAs, 0x0AFF0002)));
+        if (until >= BgpState.OpenConfirm) Receive(_message.AsSpan(0, Open(Peer.Settings.PeerAs, _fourOctetAs, 0x0AFF0002, _extended)));
         if (until >= BgpState.Established) Receive(_message.AsSpan(0, MessageWriter.Keepalive(_message)));
         Turn();
     }
@@ -144,13 +148,13 @@ public sealed class RawSession : IBgpWire
         },
         Now);
 
-    private void Up(BgpPeer peer, uint autonomousSystem, bool fourOctetAs)
+    private void Up(BgpPeer peer, uint autonomousSystem, bool fourOctetAs, bool extended)
     {
         Engine.Connected(peer, ConnectionSide.Incoming, Now);
-        Engine.Received(peer, ConnectionSide.Incoming, _message.AsSpan(0, Open(autonomousSystem, fourOctetAs, 0x0AFF0003)), Now);
+        Engine.Received(peer, ConnectionSide.Incoming, _message.AsSpan(0, Open(autonomousSystem, fourOctetAs, 0x0AFF0003, extended)), Now);
         Engine.Received(peer, ConnectionSide.Incoming, _message.AsSpan(0, MessageWriter.Keepalive(_message)), Now);
     }
 
-    private int Open(uint autonomousSystem, bool fourOctetAs, uint id) =>
-        new OpenMessage(autonomousSystem, 90, id, BgpFamilies.All, fourOctetAs, true).Write(_message);
+    private int Open(uint autonomousSystem, bool fourOctetAs, uint id, bool extended) =>
+        new OpenMessage(autonomousSystem, 90, id, BgpFamilies.All, fourOctetAs, true) { ExtendedMessages = extended }.Write(_message);
 }

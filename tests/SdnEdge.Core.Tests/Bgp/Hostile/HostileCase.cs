@@ -38,6 +38,9 @@ public sealed record HostileCase(string Clause, string Input, FaultAction Does, 
     /// <summary>AS path that the route is expected to have; null: not looked at.</summary>
     public string? Path { get; init; }
 
+    /// <summary>Extended messages are agreed on (RFC 8654).</summary>
+    public bool Extended { get; init; }
+
     /// <summary>It names none of the routes that were there before.</summary>
     public bool NamesNothing { get; init; }
 

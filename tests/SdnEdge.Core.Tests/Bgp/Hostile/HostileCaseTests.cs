@@ -31,6 +31,7 @@ public sealed class HostileCaseTests
         ("UPDATE: VPN routes", [.. HostileVpn.Routes()]),
         ("UPDATE: tunnel encapsulation", [.. HostileVpn.Tunnels()]),
         ("UPDATE: attributes we do not know", [.. HostileExtensions.Unknown()]),
+        ("Extended messages", [.. HostileExtended.All()]),
         ("Other messages, and messages out of turn", [.. HostileMessages.Others()]),
     ];
 
@@ -54,7 +55,7 @@ public sealed class HostileCaseTests
     {
         HostileCase one = ByName[name];
         HostileBytes bytes = one.Bytes(external);
-        var session = new RawSession(external, one.AsSize == 4);
+        var session = new RawSession(external, one.AsSize == 4, one.Extended);
         session.Connect(one.State);
         if (one.State == BgpState.Established)
         {
@@ -117,9 +118,9 @@ public sealed class HostileCaseTests
         {
             foreach (bool external in (bool[])[false, true])
             {
-                if ((one.On & (external ? On.External : On.Internal)) == 0 || one.State != BgpState.Established) continue;
+                if ((one.On & (external ? On.External : On.Internal)) == 0 || one.State != BgpState.Established || one.Extended) continue;
                 HostileBytes bytes = one.Bytes(external);
-                if (bytes.Message.Length < 23 || bytes.Message[18] != 2 || bytes.Message.Length != (bytes.Message[16] << 8) + bytes.Message[17]) continue;
+                if (bytes.Message.Length is < 23 or > BgpLimits.MaxMessage || bytes.Message[18] != 2 || bytes.Message.Length != (bytes.Message[16] << 8) + bytes.Message[17]) continue;
                 var oracle = new UpdateOracle(external, one.AsSize, external ? RawSession.ExternalAs : RawSession.OurAs, RawSession.OurAs);
                 UpdateVerdict verdict = oracle.Judge(bytes.Message[19..]);
                 UpdateVerdict expected = one.Does switch { FaultAction.SessionReset => UpdateVerdict.Reset, FaultAction.TreatAsWithdraw => UpdateVerdict.Withdraw, _ => UpdateVerdict.Take };

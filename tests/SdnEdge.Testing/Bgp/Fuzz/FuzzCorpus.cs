@@ -36,6 +36,20 @@ public static class FuzzCorpus
             }
         }
 
+        foreach (bool external in (bool[])[false, true])
+        {
+            // VPN routes: announced with the tunnel to them, of both families, and taken back.
+            list.Add(new UpdateSketch(external).Vpn().Build());
+            list.Add(new UpdateSketch(external).Vpn("0C 0000000000000000 0AFF0002 00 70 000031 0000FDE800000001 0A0101 78 000031 00010AFF00020007 0A010105 58 000031 0002FA56EA000007", tunnel: null).Build());
+            list.Add(new UpdateSketch(external).Vpn("18 0000000000000000 00000000000000000000FFFF0AFF0002 00 98 000031 0000FDE800000001 FD00000100010000 D8 000031 0000FDE800000002 FD000001000100000000000000000010", "0002 80").Build());
+            list.Add(new UpdateSketch(external).Vpn("30 0000000000000000 FD0000FF000000000000000000000002 0000000000000000 FE800000000000000000000000000002 00 98 000031 0000FDE800000001 FD00000100010000", "0002 80").Build());
+            list.Add(new UpdateSketch(external).Bare().Add(UpdateSketch.Optional, 15, "000180 70 800000 0000FDE800000001 0A0101 58 000000 0000FDE800000001").Build());
+            list.Add(new UpdateSketch(external).Bare().Add(UpdateSketch.Optional, 15, "000280 98 800000 0000FDE800000001 FD00000100010000").Build());
+            list.Add(new UpdateSketch(external).Add(OptionalTransitive, 23, "00FF 0002 0100 " + UpdateSketch.Tunnel + "0002 0009 0104 00000007 800000").Build());
+        }
+
+        list.Add(UpdateSketch.Message(2, UpdateSketch.Hex("0000 0006 800F 03 0001 80")));
+        list.Add(UpdateSketch.Message(5, [0, 2, 0, 128]));
         list.Add(new UpdateSketch(false).Add(UpdateSketch.Optional, 9, "0AFF0007").Add(UpdateSketch.Optional, 10, "0AFF0008 0AFF0009").Build());
         list.Add(new UpdateSketch(true, 2).Change(2, "02 03 FDE9 5BA0 5BA0").Add(OptionalTransitive, 17, "02 02 FA56EA01 FA56EA02").Add(OptionalTransitive, 7, "5BA0 0A000001").Add(OptionalTransitive, 18, "FA56EA01 0A000001").Build());
         list.Add(new UpdateSketch(true).Change(2, "02 03 0000FDE9 0000FDEA FA56EA01 01 02 0000FDEB 0000FDEC").Nlri("20 0A4D0001 1F 0A4D0002 00 08 0B").Build());

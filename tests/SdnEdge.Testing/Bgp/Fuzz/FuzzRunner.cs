@@ -22,6 +22,7 @@ public sealed class FuzzRunner
     private BgpFaultCounters _observerFaults = new();
     private UpdateDecoder _observerDecoder;
     private readonly HashSet<IpPrefix> _expected = [];
+    private readonly HashSet<(ulong Rd, IpPrefix Prefix)> _expectedVpn = [];
     private readonly HashSet<IpPrefix> _told = [];
     private readonly byte[] _withdrawal = new byte[BgpLimits.MaxMessage];
     private readonly UpdateEncoder _encoder = new();
@@ -124,6 +125,7 @@ public sealed class FuzzRunner
         session.ToPeer.Clear();
         session.ToObserver.Clear();
         _expected.Clear();
+        _expectedVpn.Clear();
         _told.Clear();
 
         byte[] stream = [.. one.Messages.SelectMany(m => m)];
@@ -138,6 +140,7 @@ public sealed class FuzzRunner
 
         session.Turn();
         bool reset = session.Closed > closed;
+        if (reset && session.Peer.VpnReceived > 0) return $"{session.Peer.VpnReceived} VPN routes are left after a reset";
         if (reset && session.Peer.Origin.Prefixes > 0) return $"{session.Peer.Origin.Prefixes} routes are left after a reset";
         if (reset) Resets++;
         string? wrong = one.State == BgpState.Established ? Compare(session, one, stream, reset) : CompareOpening(session, reset);
@@ -147,11 +150,11 @@ public sealed class FuzzRunner
         // The end of a case may be half a message: then nothing more can be said on this connection. One that has only come up
         // during the case has routes of which no book was kept.
         bool leave = HasTail(stream) || one.State != BgpState.Established;
-        if (session.Peer.Origin.Prefixes == 0 && !leave) return null;
+        if (session.Peer.Origin.Prefixes + session.Peer.VpnReceived == 0 && !leave) return null;
         if (leave) session.Engine.Disconnected(session.Peer, ConnectionSide.Incoming, session.Now);
         else TakeBack(session);
         session.Turn();
-        if (session.Peer.Origin.Prefixes > 0) return $"{session.Peer.Origin.Prefixes} routes are left after all were withdrawn";
+        if (session.Peer.Origin.Prefixes + session.Peer.VpnReceived > 0) return $"{session.Peer.Origin.Prefixes} routes and {session.Peer.VpnReceived} of VPNs are left after all were withdrawn";
         return CheckTold(session) ?? (session.Observer.PrefixesSent + session.Observer.PrefixesWaiting > 0 || _told.Count > 0 ? $"the observer still knows {_told.Count} routes" : null);
     }
 
@@ -168,6 +171,12 @@ public sealed class FuzzRunner
         {
             ReadOnlySpan<IpPrefix> prefixes = family.ToArray();
             while (prefixes.Length > 0) session.Receive(_withdrawal.AsSpan(0, _encoder.Withdraw(_withdrawal, ref prefixes)));
+        }
+
+        foreach (IGrouping<IpFamily, (ulong Rd, IpPrefix Prefix)> family in _expectedVpn.GroupBy(r => r.Prefix.Family))
+        {
+            ReadOnlySpan<(VpnPrefix, uint)> routes = family.Select(r => (new VpnPrefix(new RouteDistinguisher(r.Rd), r.Prefix), 0u)).ToArray();
+            while (routes.Length > 0) session.Receive(_withdrawal.AsSpan(0, UpdateEncoder.WithdrawVpn(_withdrawal, ref routes)));
         }
     }
 
@@ -198,12 +207,18 @@ public sealed class FuzzRunner
             _expected.ExceptWith(oracle.Gone);
             if (verdict == UpdateVerdict.Take && !oracle.Loops) _expected.UnionWith(oracle.Announced);
             else _expected.ExceptWith(oracle.Announced);
+
+            // Of VPN routes those are kept that the one VRF imports.
+            _expectedVpn.ExceptWith(oracle.VpnGone);
+            if (verdict == UpdateVerdict.Take && !oracle.Loops && oracle.Targeted) _expectedVpn.UnionWith(oracle.VpnAnnounced);
+            else _expectedVpn.ExceptWith(oracle.VpnAnnounced);
         }
 
         if (reset && expected is null) return $"needless reset: {session.Peer.LastError}";
         if (!reset && expected is not null) return $"no reset, although {expected}";
         if (reset) return session.Notification is null && expected != "a NOTIFICATION came" ? "a reset without a NOTIFICATION" : null;
         if (session.Peer.Origin.Prefixes != _expected.Count) return $"{session.Peer.Origin.Prefixes} routes are kept, {_expected.Count} are right";
+        if (session.Peer.VpnReceived != _expectedVpn.Count) return $"{session.Peer.VpnReceived} VPN routes are kept, {_expectedVpn.Count} are right";
         foreach (IpPrefix prefix in _expected)
         {
             if (!session.Rib.Explain(prefix).Any(r => r.Origin == session.Peer.Origin)) return $"{prefix} is not kept";

@@ -57,6 +57,9 @@ public sealed class UpdateOracle
     /// <summary>True when the message judged last has nothing wrong at all.</summary>
     public bool Clean { get; private set; }
 
+    /// <summary>True when the routes of the message judged last carry route target 65000:1.</summary>
+    public bool Targeted => First(16) is { } targets && targets.Length % 8 == 0 && targets.Chunk(8).Any(t => t.SequenceEqual((byte[])[0, 2, 0xFD, 0xE8, 0, 0, 0, 1]));
+
     /// <summary>True when the AS path, the originator or the cluster list shows that the routes have been here before.</summary>
     public bool Loops { get; private set; }
 
