@@ -113,6 +113,9 @@ public static class ConfigDiff
         Changes<PortConfig, string> ports = Compare(old.Ports, next.Ports, p => p.Name, Same);
         Changes<VrfConfig, string> vrfs = Compare(old.Vrfs, next.Vrfs, v => v.Name, (a, b) => a == b);
 
+        // Ports and tunnels hold the table that a VRF was made with, and its key.
+        actions.AddRange(vrfs.Changed.Where(c => c.Old.Key != c.New.Key).Select(c => new NeedsRestart($"vrfs.{c.New.Name}.key")));
+
         // A route through a port or tunnel that is made anew is made anew with it.
         var remade = ports.Changed.Where(c => !InPlace(c.Old, c.New)).Select(c => c.New.Name).ToHashSet();
         var rewrapped = tunnels.Changed.Select(c => c.New.Name).ToHashSet();
@@ -123,9 +126,9 @@ public static class ConfigDiff
         actions.AddRange(routes.Gone.Concat(carried).Select(r => new RemoveStatic(r)));
         actions.AddRange(tunnels.Gone.Concat(tunnels.Changed.Select(c => c.Old)).Select(t => new RemoveTunnel(t)));
         actions.AddRange(ports.Gone.Concat(ports.Changed.Where(c => !InPlace(c.Old, c.New)).Select(c => c.Old)).Select(p => new RemovePort(p)));
-        actions.AddRange(vrfs.Gone.Concat(vrfs.Changed.Where(c => c.Old.Key != c.New.Key).Select(c => c.Old)).Select(v => new RemoveVrf(v)));
+        actions.AddRange(vrfs.Gone.Select(v => new RemoveVrf(v)));
 
-        actions.AddRange(vrfs.New.Concat(vrfs.Changed.Where(c => c.Old.Key != c.New.Key).Select(c => c.New)).Select(v => new AddVrf(v)));
+        actions.AddRange(vrfs.New.Select(v => new AddVrf(v)));
         actions.AddRange(vrfs.Changed.Where(c => c.Old.Key == c.New.Key).Select(c => new ChangeVrf(c.New)));
         actions.AddRange(ports.New.Concat(ports.Changed.Where(c => !InPlace(c.Old, c.New)).Select(c => c.New)).Select(p => new AddPort(p)));
         actions.AddRange(ports.Changed.Where(c => InPlace(c.Old, c.New)).Select(c => new ChangePort(c.Old, c.New)));

@@ -39,6 +39,7 @@ public sealed class VpnConfigTests
     [InlineData("rd: \"65000:7\"", "rd: \"65000:8\"", "~ vrf red")]
     [InlineData("import: [\"65000:7\", ", "import: [", "~ vrf red")]
     [InlineData("export: [\"65000:7\"]", "export: []", "~ vrf red")]
+    [InlineData("key: 7", "key: 8", "! vrfs.red.key")]
     [InlineData("vpn: true", "vpn: false", "- bgp peer 10.255.0.2", "+ bgp peer 10.255.0.2")]
     public void A_change_of_what_a_VPN_is_leaves_the_ports_alone(string before, string after, params string[] actions)
         => Assert.Equal(actions, ConfigDiff.Between(Load(Good), Load(Good.Replace(before, after, StringComparison.Ordinal))).Select(a => a.ToString()));
