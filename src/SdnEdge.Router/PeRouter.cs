@@ -103,12 +103,13 @@ public sealed class PeRouter : IPeControl, IAsyncDisposable
         _loop.Add((ITimed)_bgp);
         _loop.Add((IWorkSource)_bgp);
         _loop.Add(_bfd);
+        _loop.Add(_keeper);
         _loop.AfterRound = now =>
         {
             _state.Publish(now);
             _vpn.Sweep();
             _bgp.Flush();
-            _keeper.AfterRound();
+            _keeper.AfterRound(now);
         };
     }
 

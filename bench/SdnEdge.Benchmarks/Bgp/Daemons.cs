@@ -87,7 +87,7 @@ internal sealed record Daemon(string Name, string Address, Func<Rig, IReadOnlyLi
     private static void GiveAddress(Rig rig) => rig.Outside("ip", "-n", rig.Namespace, "address", "add", Link + "/24", "dev", "eth1");
 
     // What is delivered: compiled ahead of time by ./build.sh. SDNEDGE_BIN names another one, to compare two.
-    private static string Executable()
+    internal static string Executable()
     {
         string published = Environment.GetEnvironmentVariable("SDNEDGE_BIN") ?? Path.Combine(Root(), "artifacts/bin/sdnedge");
         return File.Exists(published) ? published : throw new InvalidOperationException($"there is no {published}: ./build.sh bench bgp makes it");

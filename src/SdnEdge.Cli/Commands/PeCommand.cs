@@ -30,6 +30,8 @@ internal static class PeCommand
               kill -TERM PID                            stop
               sdnedge show ports --api /run/sdnedge/pe-a.sock
 
+            With forwarding: { keeper: true } in its file it is two processes: the one started here keeps the devices and
+            a copy of the tables, forwards while the other one is started again after a crash, and hands signals on to it.
             It needs root (or CAP_NET_ADMIN) for its TAP devices. Exit code: 0 stopped, 1 could not run, 2 the file is wrong.
             """)
         {

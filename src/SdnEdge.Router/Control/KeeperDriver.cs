@@ -8,11 +8,25 @@ namespace SdnEdge.Router.Control;
 
 /// <summary>
 /// The PE and its keeper (<see cref="PeKeeper"/>): tells it at the end of each round what has changed, and after a crash takes
-/// forwarding back from it once BGP has heard all peers and the FIB has followed. Runs on the control loop.
+/// forwarding back from it once BGP has heard all peers and the FIB has followed: it has as many prefixes as the keeper, or
+/// a while has passed, since a peer may say End-of-RIB before it has told its routes (FRR does, by its coalesce time). Runs
+/// on the control loop.
 /// </summary>
-internal sealed class KeeperDriver(KeeperLink? link, PeState state, SlowPathDriver slowPath, BgpDriver bgp, ControlLoop loop)
+internal sealed class KeeperDriver(KeeperLink? link, PeState state, SlowPathDriver slowPath, BgpDriver bgp, ControlLoop loop) : ITimed
 {
-    private bool _started, _readySaid;
+    private const int QuietRounds = 3;
+    private const long MissingRoutesNs = 5_000_000_000;
+
+    private bool _started;
+    private int _quietRounds;
+    private long _heardAt;
+
+    public long NextDeadline => _heardAt > 0 && _quietRounds == 0 ? _heardAt + MissingRoutesNs : long.MaxValue;
+
+    // It only has to be a round: the rest is done at its end.
+    public void Poll(long now)
+    {
+    }
 
     /// <summary>Everything is configured, and BGP is told its peers.</summary>
     public void Start()
@@ -28,17 +42,21 @@ internal sealed class KeeperDriver(KeeperLink? link, PeState state, SlowPathDriv
     }
 
     /// <summary>At the end of a round.</summary>
-    public void AfterRound()
+    public void AfterRound(long now)
     {
         if (link is null || !_started) return;
         if (!state.IsStandby)
         {
             link.Flush(state.Plane);
         }
-        else if (!_readySaid && !bgp.IsRestarting)
+        else if (_quietRounds < QuietRounds && !bgp.IsRestarting)
         {
-            _readySaid = true;
-            link.Ready();
+            if (_heardAt == 0) _heardAt = now;
+            if (Prefixes < link.Record.Prefixes && now < _heardAt + MissingRoutesNs) return;
+
+            // What one round changes in the core another may carry into VRFs: their tunnels come with the routes.
+            if (++_quietRounds == QuietRounds) link.Ready();
+            else loop.Post(() => { });
         }
     }
 
@@ -48,6 +66,16 @@ internal sealed class KeeperDriver(KeeperLink? link, PeState state, SlowPathDriv
         KeeperRecord r = link.Record;
         return new KeeperInfo(!link.IsConnected ? "gone" : state.IsStandby ? "forwarding" : "connected",
             link.Records, link.SentBytes, link.QueuedBytes, link.Wholes, link.OutOfSyncs, r.Takeovers, r.Packets, r.Dropped, r.LastReignNs / 1e6);
+    }
+
+    private long Prefixes
+    {
+        get
+        {
+            long sum = 0;
+            foreach (VrfState vrf in state.Vrfs.Values) sum += vrf.Table.V4.Count + vrf.Table.V6.Count;
+            return sum;
+        }
     }
 
     private void TakeBack(IReadOnlyList<KnownNeighbor> neighbors)

@@ -40,7 +40,8 @@ internal enum KeeperMessageKind : byte
 /// <param name="Packets">Packets it forwarded.</param>
 /// <param name="Dropped">Packets it dropped, any reason.</param>
 /// <param name="LastReignNs">How long the last time took, from the PE's end to the hand-over, nanoseconds; 0: none yet.</param>
-internal readonly record struct KeeperRecord(bool Standby, long Takeovers, long Packets, long Dropped, long LastReignNs);
+/// <param name="Prefixes">Prefixes in the tables by which it forwards.</param>
+internal readonly record struct KeeperRecord(bool Standby, long Takeovers, long Packets, long Dropped, long LastReignNs, long Prefixes = 0);
 
 /// <summary>Puts messages into bytes and takes them out.</summary>
 internal static class KeeperMessage
@@ -67,6 +68,7 @@ internal static class KeeperMessage
             w.Write(r.Packets);
             w.Write(r.Dropped);
             w.Write(r.LastReignNs);
+            w.Write(r.Prefixes);
         });
     }
 
@@ -88,7 +90,7 @@ internal static class KeeperMessage
     public static string? ReadForget(ReadOnlySpan<byte> message) => Read(message, r => r.ReadString());
 
     public static KeeperRecord ReadRecord(ReadOnlySpan<byte> message)
-        => Read<object>(message, r => new KeeperRecord(r.ReadBoolean(), r.ReadInt64(), r.ReadInt64(), r.ReadInt64(), r.ReadInt64())) is KeeperRecord record ? record : default;
+        => Read<object>(message, r => new KeeperRecord(r.ReadBoolean(), r.ReadInt64(), r.ReadInt64(), r.ReadInt64(), r.ReadInt64(), r.ReadInt64())) is KeeperRecord record ? record : default;
 
     private static byte[] Write(KeeperMessageKind kind, Action<BinaryWriter> write)
     {

@@ -159,6 +159,7 @@ public sealed class PeKeeper : IDisposable
         Standby = _reign is not null,
         Packets = _record.Packets + (_reign?.Packets ?? 0),
         Dropped = _record.Dropped + (_reign?.Dropped ?? 0),
+        Prefixes = _tables.Whole?.Prefixes ?? 0,
     };
 
     private void Listen(ProcessChannel channel)

@@ -6,7 +6,6 @@ using SdnEdge.Core.Api;
 using SdnEdge.Lab.Running;
 using SdnEdge.Linux;
 using SdnEdge.Mms;
-using Xunit;
 
 namespace SdnEdge.Lab.Tests.Keeper;
 
@@ -47,12 +46,16 @@ internal sealed class KeeperRig : IAsyncDisposable
         }
     }
 
-    public static async Task<KeeperRig> StartAsync(string extra = "")
+    /// <summary>Starts everything; when it returns, each PE has the other's hosts.</summary>
+    /// <param name="program">How <c>sdnedge</c> is started; null: the one beside this program.</param>
+    /// <param name="peersOfNext">More peers of pe-n, a line of its configuration each.</param>
+    /// <param name="next">Starts something else in pe-n's place; null: pe-n.</param>
+    public static async Task<KeeperRig> StartAsync(IReadOnlyList<string>? program = null, string peersOfNext = "", Func<KeeperRig, Task>? next = null)
     {
         var rig = new KeeperRig();
         try
         {
-            await rig.BuildAsync(extra);
+            await rig.BuildAsync(program ?? RunningLab.Self, peersOfNext, next);
             return rig;
         }
         catch
@@ -92,7 +95,7 @@ internal sealed class KeeperRig : IAsyncDisposable
             }
         }
 
-        Assert.Fail($"not in {Patience.TotalSeconds} s: {what} ({last}).\n{Said}");
+        throw new TimeoutException($"not in {Patience.TotalSeconds} s: {what} ({last}).\n{Said}");
     }
 
     /// <summary>Waits until pe-k forwards itself again after so many takeovers.</summary>
@@ -108,7 +111,7 @@ internal sealed class KeeperRig : IAsyncDisposable
         Task<string> errors = process.StandardError.ReadToEndAsync();
         string output = await process.StandardOutput.ReadToEndAsync();
         await process.WaitForExitAsync();
-        Assert.True(process.ExitCode == 0, $"{program} {string.Join(' ', words)}: {await errors}");
+        if (process.ExitCode != 0) throw new InvalidOperationException($"{program} {string.Join(' ', words)}: {await errors}");
         return output;
     }
 
@@ -144,7 +147,7 @@ internal sealed class KeeperRig : IAsyncDisposable
         Directory.Delete(_folder, recursive: true);
     }
 
-    private async Task BuildAsync(string extra)
+    private async Task BuildAsync(IReadOnlyList<string> program, string peersOfNext, Func<KeeperRig, Task>? next)
     {
         foreach (string space in (string[])["ha", "k", "n", "hb"]) await RunAsync("ip", "netns", "add", Space(space));
         await WireAsync("ha", "eth0", "k", "wire-a");
@@ -156,8 +159,14 @@ internal sealed class KeeperRig : IAsyncDisposable
             RunAsync("ip", "-n", Space(host), "route", "add", "default", "via", gateway).Wait();
         }
 
-        Kept = await StartPeAsync("k", 1, 2, "a", "10.1.0.1/24", "forwarding: { keeper: true }\n" + extra);
-        Next = await StartPeAsync("n", 2, 1, "c", "10.2.0.1/24", "");
+        Kept = await StartPeAsync(program, "k", 1, 2, "a", "10.1.0.1/24", "", "forwarding: { keeper: true }");
+        if (next is not null)
+        {
+            await next(this);
+            return;
+        }
+
+        Next = await StartPeAsync(program, "n", 2, 1, "c", "10.2.0.1/24", peersOfNext, "");
         await UntilAsync("pe-k has the route to hb", async pe => (await pe.FibLookupAsync(null, "10.2.0.10", default)).Prefix == "10.2.0.0/24");
         await UntilAsync("pe-n has the route to ha", async pe => (await pe.FibLookupAsync(null, "10.1.0.10", default)).Prefix == "10.1.0.0/24", Next);
     }
@@ -172,7 +181,7 @@ internal sealed class KeeperRig : IAsyncDisposable
         }
     }
 
-    private async Task<PeClient> StartPeAsync(string name, int self, int peer, string port, string address, string extra)
+    private async Task<PeClient> StartPeAsync(IReadOnlyList<string> program, string name, int self, int peer, string port, string address, string peers, string extra)
     {
         string socket = Path.Combine(_folder, $"{name}.sock"), file = Path.Combine(_folder, $"{name}.yaml");
         await File.WriteAllTextAsync(file, $$"""
@@ -191,10 +200,10 @@ internal sealed class KeeperRig : IAsyncDisposable
               gracefulRestart: { mode: full, restartTime: 120 }
               peers:
                 - { address: 10.255.0.{{peer}}, as: 65000 }
+            {{(peers.Length == 0 ? "" : "    " + peers)}}
             api: { unix: {{socket}} }
             {{extra}}
             """);
-        IReadOnlyList<string> program = RunningLab.Self;
         var start = new ProcessStartInfo("ip", ["netns", "exec", Space(name), .. program, "pe", "--config", file]) { UseShellExecute = false, RedirectStandardOutput = true, RedirectStandardError = true };
         Process process = Process.Start(start)!;
         _processes.Add(process);

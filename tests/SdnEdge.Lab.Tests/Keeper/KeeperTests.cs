@@ -75,6 +75,77 @@ public sealed class KeeperTests(ITestOutputHelper output)
     }
 
     [RootFact]
+    public async Task It_may_be_killed_at_any_moment()
+    {
+        await using KeeperRig rig = await KeeperRig.StartAsync();
+        using var there = new Numbered(rig.SocketOf("ha", "10.1.0.10", 5000), rig.SocketOf("hb", "10.2.0.10", 5000), 1000);
+        await there.MoreAsync(500);
+        int pe = await rig.PeAsync();
+        const int Kills = 6;
+        for (int kill = 0; kill < Kills; kill++)
+        {
+            KeeperRig.Kill(pe);
+            int old = pe;
+            await rig.UntilAsync("there is another process", async _ => (pe = await ChildAsync(rig)) != old && pe != 0);
+
+            // Later each time: the start, the devices, BGP, the hand-over and the first whole state all have their turn.
+            await Task.Delay(kill * 200);
+        }
+
+        await rig.UntilAsync("it forwards", async k => (await k.NodeAsync()) is { Ready: true } node && node.ProcessId == pe);
+        await there.MoreAsync(500);
+        long lost = await there.EndAsync();
+        output.WriteLine($"lost {lost} of {there.Sent}, longest gap {there.LongestGapMs:0.0} ms\n{rig.Said}");
+        Assert.InRange(lost, 0, Kills * LostInMemory);
+    }
+
+    [RootFact]
+    public async Task Frr_as_helper_keeps_the_routes_until_they_are_told_again()
+    {
+        using var frr = new FrrNext();
+        await using KeeperRig rig = await KeeperRig.StartAsync(next: frr.StartAsync);
+        using var there = new Numbered(rig.SocketOf("ha", "10.1.0.10", 5000), rig.SocketOf("hb", "10.2.0.10", 5000), 1000);
+        using var back = new Numbered(rig.SocketOf("hb", "10.2.0.10", 5001), rig.SocketOf("ha", "10.1.0.10", 5001), 1000);
+        await there.MoreAsync(500);
+        await back.MoreAsync(500);
+        KeeperRig.Kill(await rig.PeAsync());
+        bool stale = false;
+        await rig.UntilAsync("FRR has the route anew", _ =>
+        {
+            (bool isThere, bool isStale) = frr.Route("10.1.0.0/24");
+            Assert.True(isThere, "FRR has let the route go");
+            stale |= isStale;
+            return Task.FromResult(stale && !isStale);
+        });
+        await rig.TakenBackAsync(1);
+        await there.MoreAsync(500);
+        await back.MoreAsync(500);
+        long lost = await there.EndAsync() + await back.EndAsync();
+        output.WriteLine($"lost {lost} of {there.Sent + back.Sent}, longest gap {Math.Max(there.LongestGapMs, back.LongestGapMs):0.0} ms\n{rig.Said}");
+        Assert.InRange(lost, 0, LostInMemory);
+    }
+
+    [RootFact]
+    public async Task Without_its_keeper_the_pe_goes_on_alone_and_says_so()
+    {
+        await using KeeperRig rig = await KeeperRig.StartAsync();
+        int pe = await rig.PeAsync();
+        KeeperRig.Kill(rig.Keeper.Id);
+        try
+        {
+            await rig.UntilAsync("it says so", async k => (await k.KeeperAsync()).State == "gone");
+            using var there = new Numbered(rig.SocketOf("ha", "10.1.0.10", 5000), rig.SocketOf("hb", "10.2.0.10", 5000), 500);
+            await there.MoreAsync(200);
+            Assert.Equal(0, await there.EndAsync());
+        }
+        finally
+        {
+            Signals.Send(pe, ProcessSignal.Terminate);
+            await rig.UntilAsync("it has stopped", _ => Task.FromResult(ProcessStat.Read(pe) is not { IsAlive: true }));
+        }
+    }
+
+    [RootFact]
     public async Task Stopped_it_leaves_no_process_and_no_device()
     {
         string space;
