@@ -18,6 +18,7 @@ internal static class Errno
     public const int EOPNOTSUPP = 95;
     public const int EADDRINUSE = 98;
     public const int ENETDOWN = 100;
+    public const int ECONNRESET = 104;
     public const int ENOBUFS = 105;
     public const int EBADFD = 77;
 }

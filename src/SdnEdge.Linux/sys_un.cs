@@ -122,7 +122,8 @@ public sealed unsafe class ProcessChannel : IDisposable
                 nint got;
                 while ((got = Libc.ReceiveMessage(_fd, &header, Libc.MSG_CMSG_CLOEXEC)) < 0)
                 {
-                    if (Marshal.GetLastPInvokeError() != Errno.EINTR) return 0;
+                    // The other end went without having read all of ours. What it had sent still waits; the error is told once.
+                    if (Marshal.GetLastPInvokeError() is not (Errno.EINTR or Errno.ECONNRESET)) return 0;
                 }
 
                 Libc.ControlHeader* first = Libc.FirstControl(ref header);
