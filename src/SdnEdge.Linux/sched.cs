@@ -15,36 +15,13 @@ internal static unsafe partial class Libc
     [LibraryImport(Library, EntryPoint = "sched_setaffinity", SetLastError = true)]
     public static partial int SchedSetAffinity(int pid, nint size, ulong* mask);
 
-    public const int SCHED_OTHER = 0, SCHED_RR = 2, SCHED_RESET_ON_FORK = 0x4000_0000;
+    public const int SCHED_RR = 2, SCHED_RESET_ON_FORK = 0x4000_0000;
 
     [LibraryImport(Library, EntryPoint = "sched_setscheduler", SetLastError = true)]
     public static partial int SchedSetScheduler(int pid, int policy, int* priority);
 
     [LibraryImport(Library, EntryPoint = "setpriority", SetLastError = true)]
     public static partial int SetPriority(int which, int who, int priority);
-
-    // The C library has no wrapper before 2.41. The numbers are those of x86-64, and of arm64 and whatever came after it.
-    public static readonly nint SYS_sched_setattr = RuntimeInformation.ProcessArchitecture == Architecture.X64 ? 314 : 274;
-    public static readonly nint SYS_sched_getattr = RuntimeInformation.ProcessArchitecture == Architecture.X64 ? 315 : 275;
-
-    [LibraryImport(Library, EntryPoint = "syscall", SetLastError = true)]
-    public static partial nint SchedSetAttr(nint number, nint thread, SchedAttr* attributes, nint flags);
-
-    [LibraryImport(Library, EntryPoint = "syscall", SetLastError = true)]
-    public static partial nint SchedGetAttr(nint number, nint thread, SchedAttr* attributes, nint size, nint flags);
-
-    /// <summary><c>struct sched_attr</c>, its first version (linux/sched/types.h).</summary>
-    public struct SchedAttr
-    {
-        public uint Size;
-        public uint Policy;
-        public ulong Flags;
-        public int Nice;
-        public uint Priority;
-        public ulong Runtime;
-        public ulong Deadline;
-        public ulong Period;
-    }
 }
 
 /// <summary>
@@ -148,27 +125,6 @@ public enum ThreadUrgency
 /// <summary>Priority of threads.</summary>
 public static unsafe class Urgency
 {
-    /// <summary>
-    /// Asks the kernel to let all present threads of the process, and the threads they start, run in short turns of
-    /// <paramref name="slice"/>: a thread with a short turn is let in before one with a long turn when it wakes, and gets no more
-    /// of the processor in all (EEVDF, Linux 6.12 and later; elsewhere without effect).
-    /// </summary>
-    /// <param name="slice">0.1 to 100 ms.</param>
-    /// <returns>Threads for which the kernel accepted it.</returns>
-    public static int ShortTurns(TimeSpan slice) => Directory.GetDirectories("/proc/self/task").Count(t => SetSlice(int.Parse(Path.GetFileName(t), System.Globalization.CultureInfo.InvariantCulture), slice));
-
-    /// <summary>Gives the calling thread turns of the system's ordinary length again.</summary>
-    public static bool OrdinaryTurns() => SetSlice(0, TimeSpan.Zero);
-
-    private static bool SetSlice(int thread, TimeSpan slice)
-    {
-        Libc.SchedAttr attributes;
-        if (Libc.SchedGetAttr(Libc.SYS_sched_getattr, thread, &attributes, sizeof(Libc.SchedAttr), 0) != 0 || attributes.Policy != Libc.SCHED_OTHER) return false;
-        attributes.Size = (uint)sizeof(Libc.SchedAttr);
-        attributes.Runtime = (ulong)slice.Ticks * 100;
-        return Libc.SchedSetAttr(Libc.SYS_sched_setattr, thread, &attributes, 0) == 0;
-    }
-
     /// <summary>Raises the calling thread as far as the system permits, and says how far that was. Only for threads that sleep most of the time.</summary>
     public static ThreadUrgency Raise()
     {

@@ -128,6 +128,7 @@ public sealed class PeRouter : IPeControl, IAsyncDisposable
             pe._config.ApplyAll(config);
             pe.StartHost(config);
             MigrationActions.Rehearse(pe._state.Plane.Workers);
+            MarkerDriver.Rehearse();
             pe._state.Workers.Start();
             pe._loop.Start();
             await pe._loop.RunAsync(() => pe._bgp.Start(config.Bgp));

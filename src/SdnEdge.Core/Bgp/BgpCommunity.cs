@@ -22,8 +22,9 @@ public enum CommunityKind : byte
 /// <c>soo:10.0.0.1:5</c>, <c>ext:0x0002fde800000064</c> (extended).
 /// </summary>
 /// <param name="Kind">Kind.</param>
-/// <param name="Value">Its octets as a number, the first one highest.</param>
-public readonly record struct BgpCommunity(CommunityKind Kind, UInt128 Value)
+/// <param name="Value">Its octets as a number, the first one highest; of a large community the last eight.</param>
+/// <param name="Administrator">The first four octets of a large community (Global Administrator); else 0.</param>
+public readonly record struct BgpCommunity(CommunityKind Kind, ulong Value, uint Administrator = 0)
 {
     private static readonly (string Name, uint Value)[] Known =
     [
@@ -61,7 +62,7 @@ public readonly record struct BgpCommunity(CommunityKind Kind, UInt128 Value)
         if (parts.Length is not (2 or 3) || !Number(parts[0], out uint a) || !Number(parts[1], out uint b) || (parts.Length == 3 && !Number(parts[2], out c))) return false;
         if (parts.Length == 3)
         {
-            community = new BgpCommunity(CommunityKind.Large, ((UInt128)a << 64) | ((UInt128)b << 32) | c);
+            community = new BgpCommunity(CommunityKind.Large, ((ulong)b << 32) | c, a);
             return true;
         }
 
@@ -73,16 +74,17 @@ public readonly record struct BgpCommunity(CommunityKind Kind, UInt128 Value)
     /// <summary>Writes the octets; returns how many.</summary>
     public int Write(Span<byte> into)
     {
-        Span<byte> octets = stackalloc byte[16];
-        BinaryPrimitives.WriteUInt128BigEndian(octets, Value);
-        octets[(16 - Size)..].CopyTo(into);
+        Span<byte> octets = stackalloc byte[12];
+        BinaryPrimitives.WriteUInt32BigEndian(octets, Administrator);
+        BinaryPrimitives.WriteUInt64BigEndian(octets[4..], Value);
+        octets[(12 - Size)..].CopyTo(into);
         return Size;
     }
 
     /// <summary>The text form.</summary>
     public override string ToString()
     {
-        ulong v = (ulong)Value;
+        ulong v = Value;
         switch (Kind)
         {
             case CommunityKind.Standard:
@@ -93,7 +95,7 @@ public readonly record struct BgpCommunity(CommunityKind Kind, UInt128 Value)
 
                 return $"{v >> 16}:{v & 0xFFFF}";
             case CommunityKind.Large:
-                return $"{(uint)(Value >> 64)}:{(uint)(Value >> 32)}:{(uint)Value}";
+                return $"{Administrator}:{(uint)(v >> 32)}:{(uint)v}";
             default:
                 string? role = (byte)(v >> 48) switch { 2 => "rt", 3 => "soo", _ => null };
                 return (role, (byte)(v >> 56)) switch
@@ -136,9 +138,15 @@ public readonly record struct BgpCommunity(CommunityKind Kind, UInt128 Value)
 
     internal static BgpCommunity Read(ReadOnlySpan<byte> value, CommunityKind kind)
     {
-        UInt128 number = 0;
-        for (int i = 0; i < SizeOf(kind); i++) number = (number << 8) | value[i];
-        return new BgpCommunity(kind, number);
+        ulong number = 0;
+        uint administrator = 0;
+        for (int i = 0; i < SizeOf(kind); i++)
+        {
+            if (i < SizeOf(kind) - 8) administrator = (administrator << 8) | value[i];
+            else number = (number << 8) | value[i];
+        }
+
+        return new BgpCommunity(kind, number, administrator);
     }
 
     private static bool TryRouteTarget(string[] parts, byte subtype, out BgpCommunity community)

@@ -23,7 +23,7 @@ public static class MoveSequence
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(number, 1);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(number, Max);
-        return new BgpCommunity(CommunityKind.Extended, ((UInt128)TypeCode << 48) | (UInt128)(ulong)number);
+        return new BgpCommunity(CommunityKind.Extended, ((ulong)TypeCode << 48) | (ulong)number);
     }
 
     /// <summary>The highest number in the value of EXTENDED COMMUNITIES; 0 when there is none.</summary>

@@ -124,7 +124,7 @@ internal static class VpnNextHop
     public static int Write(IpFamily family, IpAddress hop, Span<byte> into)
     {
         into[..RouteDistinguisher.Size].Clear();
-        if (family == IpFamily.V6 && hop.IsV4) hop = IpAddress.FromV6(((UInt128)0xFFFF << 32) | hop.V4);
+        if (family == IpFamily.V6 && hop.IsV4) hop = new IpAddress(IpFamily.V6, 0, (0xFFFFUL << 32) | hop.V4);
         hop.Write(into[RouteDistinguisher.Size..]);
         return SizeOf(family);
     }

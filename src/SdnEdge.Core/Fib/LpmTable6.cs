@@ -16,11 +16,14 @@ public sealed unsafe class LpmTable6 : LpmTable
 
     /// <summary>The leaf of the longest prefix that covers the address; 0 when there is none. Any thread.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public uint Lookup(UInt128 address)
+    public uint Lookup(UInt128 address) => Lookup((ulong)(address >> 64), (ulong)address);
+
+    /// <summary>The leaf of the longest prefix that covers the address, given in halves; 0 when there is none. Any thread.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public uint Lookup(ulong high, ulong low)
     {
-        ulong high = (ulong)(address >> 64);
         uint entry = Volatile.Read(ref _root[high >> (64 - RootBits)]);
-        return (entry & NodeFlag) == 0 ? entry : Descend(entry, high, (ulong)address, _base);
+        return (entry & NodeFlag) == 0 ? entry : Descend(entry, high, low, _base);
     }
 
     /// <summary>Looks up several addresses, which hides the memory's latency. Any thread.</summary>

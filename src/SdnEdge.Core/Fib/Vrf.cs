@@ -96,7 +96,7 @@ public sealed class Vrf : IDisposable
         : V6.Remove(prefix.Address.Bits, prefix.Length);
 
     /// <summary>Longest match for an address; null when there is no route.</summary>
-    public FibLeaf? Lookup(IpAddress address) => Leaf(address.IsV4 ? V4.Lookup(address.V4) : V6.Lookup(address.Bits));
+    public FibLeaf? Lookup(IpAddress address) => Leaf(address.IsV4 ? V4.Lookup(address.V4) : V6.Lookup(address.High, address.Low));
 
     /// <summary>Gives native memory back. No worker may be in a batch.</summary>
     public void Dispose()

@@ -263,7 +263,7 @@ public sealed unsafe partial class Forwarder
             return;
         }
 
-        FibLeaf? leaf = c.Vrf.Leaf(c.Vrf.V6.Lookup(At.Load128(ip + At.V6Destination)));
+        FibLeaf? leaf = c.Vrf.Leaf(c.Vrf.V6.Lookup(At.Load64(ip + At.V6Destination), At.Load64(ip + At.V6Destination + 8)));
         if (leaf is null) DropAndTell(ref p, ref c, DropReason.NoRoute, PuntReason.NoRoute);
         else Route(ref p, ref c, leaf);
     }
@@ -271,17 +271,16 @@ public sealed unsafe partial class Forwarder
     // Addresses with a scope (RFC 4291 2.5, RFC 6890). False when the packet has been dealt with.
     private bool Admit6(ref Packet p, ref PacketContext c)
     {
-        UInt128 source = At.Load128(p.Data + At.V6Source), destination = At.Load128(p.Data + At.V6Destination);
-        IpAddress to = IpAddress.FromV6(destination);
+        IpAddress source = At.Address6(p.Data + At.V6Source), to = At.Address6(p.Data + At.V6Destination);
         if (to.IsMulticast)
         {
             // Neighbour discovery never crosses a router, so its source may be anything a link allows, unspecified too.
-            if (IsNeighborDiscovery(p, c) && c.In is not null && c.From is null && (byte)(source >> 120) != 0xFF) PuntConsumed(ref p, ref c, PuntReason.Nd);
+            if (IsNeighborDiscovery(p, c) && c.In is not null && c.From is null && !source.IsMulticast) PuntConsumed(ref p, ref c, PuntReason.Nd);
             else Drop(ref c, DropReason.NotForwardedMulticast);
             return false;
         }
 
-        if (IsMartian(source) || (byte)(source >> 120) == 0xFF || IsMartian(destination))
+        if (IsMartian(source) || source.IsMulticast || IsMartian(to))
         {
             Drop(ref c, DropReason.Martian);
             return false;
@@ -294,11 +293,11 @@ public sealed unsafe partial class Forwarder
             return false;
         }
 
-        c.LocalOnly = IpAddress.FromV6(source).IsLinkLocal;
+        c.LocalOnly = source.IsLinkLocal;
         return true;
 
         // ::, ::1, and IPv4-mapped addresses.
-        static bool IsMartian(UInt128 address) => address <= 1 || address >> 32 == 0xFFFF;
+        static bool IsMartian(IpAddress address) => address.High == 0 && (address.Low <= 1 || address.Low >> 32 == 0xFFFF);
     }
 
     private static bool IsNeighborDiscovery(in Packet p, in PacketContext c)

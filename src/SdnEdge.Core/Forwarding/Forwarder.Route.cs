@@ -85,7 +85,7 @@ public sealed unsafe partial class Forwarder
     private void ToConnected(ref Packet p, ref PacketContext c, PortEntry port)
     {
         IpAddress destination = c.IsV6
-            ? IpAddress.FromV6(At.Load128(p.Data + At.V6Destination))
+            ? At.Address6(p.Data + At.V6Destination)
             : IpAddress.FromV4(At.Load32(p.Data + At.V4Destination));
         Adjacency? adjacency = port.Neighbors.Find(destination);
         if (adjacency is null)

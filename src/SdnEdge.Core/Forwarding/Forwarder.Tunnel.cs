@@ -289,8 +289,8 @@ public sealed unsafe partial class Forwarder
     private Tunnel? FindTunnel(in Packet p, in PacketContext c, bool hasKey, uint key, bool udp)
     {
         Tunnel? tunnel = c.IsV6
-            ? _tunnels.Find(IpFamily.V6, At.Load128(p.Data + At.V6Destination), At.Load128(p.Data + At.V6Source), hasKey, key, udp)
-            : _tunnels.Find(IpFamily.V4, At.Load32(p.Data + At.V4Destination), At.Load32(p.Data + At.V4Source), hasKey, key, udp);
+            ? _tunnels.Find(At.Address6(p.Data + At.V6Destination), At.Address6(p.Data + At.V6Source), hasKey, key, udp)
+            : _tunnels.Find(IpAddress.FromV4(At.Load32(p.Data + At.V4Destination)), IpAddress.FromV4(At.Load32(p.Data + At.V4Source)), hasKey, key, udp);
         return tunnel is not null && ReferenceEquals(tunnel.Underlay, c.Vrf) ? tunnel : null;
     }
 

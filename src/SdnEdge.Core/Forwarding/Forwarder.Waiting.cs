@@ -154,7 +154,7 @@ public sealed unsafe partial class Forwarder
     private void InOrder(ref Packet p, ref PacketContext c, FibLeaf leaf, OrderGates gates)
     {
         IpAddress source = c.IsV6
-            ? IpAddress.FromV6(At.Load128(p.Data + At.V6Source))
+            ? At.Address6(p.Data + At.V6Source)
             : IpAddress.FromV4(At.Load32(p.Data + At.V4Source));
         if (gates.Of(source, _worker) is { } gate) IntoHold(ref p, ref c, leaf, gate.Hold);
         else Execute(ref p, ref c, leaf, ForwardingDecision.Attached);

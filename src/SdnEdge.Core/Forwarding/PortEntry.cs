@@ -147,6 +147,6 @@ public sealed class PortEntry
     {
         ulong high = (mac.Value >> 24) ^ 0x02_0000;
         ulong low = mac.Value & 0xFF_FFFF;
-        return IpAddress.FromV6(new UInt128(0xFE80_0000_0000_0000, (high << 40) | 0xFF_FE00_0000 | low));
+        return new IpAddress(IpFamily.V6, 0xFE80_0000_0000_0000, (high << 40) | 0xFF_FE00_0000 | low);
     }
 }

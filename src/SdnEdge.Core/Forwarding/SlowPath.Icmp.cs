@@ -235,7 +235,7 @@ public sealed partial class SlowPath
     // RFC 1812 4.3.2.7 and 5.3.7, RFC 4443 2.4 e.6: unspecified, loopback, multicast, broadcast, class E.
     private static bool IsSingleHost(IpAddress source, SlowPathPort? ingress)
     {
-        if (source.IsV6) return !source.IsMulticast && source.Bits > UInt128.One;
+        if (source.IsV6) return !source.IsMulticast && (source.High != 0 || source.Low > 1);
         return (source.V4 >> 24) is not (0 or 127 or >= 224) && !(ingress?.IsDirectedBroadcast(source) ?? false);
     }
 

@@ -226,7 +226,7 @@ public sealed partial class SlowPath
     }
 
     // 0.5 to 1.5 of the reachable time, the same for the same neighbour: so that all are not probed at once (RFC 4861 6.3.2).
-    private long Spread(IpAddress address) => (_options.ReachableNs / 2) + (long)((UInt128)_options.ReachableNs * FlowHash.Of(address, default, 0, 0) >> 32);
+    private long Spread(IpAddress address) => (_options.ReachableNs / 2) + (long)(_options.ReachableNs * (FlowHash.Of(address, default, 0, 0) / 4294967296.0));
 
     private void Solicit(SlowPathPort port, Neighbor neighbor, bool unicast, SlowPathActions actions)
     {

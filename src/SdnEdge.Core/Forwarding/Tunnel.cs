@@ -214,13 +214,13 @@ internal sealed class TunnelTable
         {
             TunnelOptions o = tunnel.Options;
             if (o.SendOnly) continue;
-            int i = Hash(o.Local.Bits, o.Remote.Bits, o.Key ?? 0) & (size - 1);
+            int i = Hash(o.Local, o.Remote, o.Key ?? 0) & (size - 1);
             while (_slots[i] is not null) i = (i + 1) & (size - 1);
             _slots[i] = tunnel;
         }
     }
 
-    public Tunnel? Find(IpFamily family, UInt128 local, UInt128 remote, bool hasKey, uint key, bool udp)
+    public Tunnel? Find(IpAddress local, IpAddress remote, bool hasKey, uint key, bool udp)
     {
         int mask = _slots.Length - 1;
         for (int i = Hash(local, remote, key) & mask; ; i = (i + 1) & mask)
@@ -228,14 +228,14 @@ internal sealed class TunnelTable
             Tunnel? tunnel = _slots[i];
             if (tunnel is null) return null;
             TunnelOptions o = tunnel.Options;
-            if (o.Local.Bits == local && o.Remote.Bits == remote && o.Local.Family == family && tunnel.IsUdp == udp
+            if (o.Local == local && o.Remote == remote && tunnel.IsUdp == udp
                 && (hasKey ? o.Key == key : o.Key is null)) return tunnel;
         }
     }
 
-    private static int Hash(UInt128 local, UInt128 remote, uint key)
+    private static int Hash(IpAddress local, IpAddress remote, uint key)
     {
-        ulong mixed = (ulong)local ^ (ulong)(local >> 64) ^ (((ulong)remote ^ (ulong)(remote >> 64)) * 31) ^ ((ulong)key << 17);
+        ulong mixed = local.Low ^ local.High ^ ((remote.Low ^ remote.High) * 31) ^ ((ulong)key << 17);
         return (int)((mixed * 0x9E37_79B9_7F4A_7C15) >> 33);
     }
 }

@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using System.Runtime.CompilerServices;
+using SdnEdge.Core.Wire;
 
 namespace SdnEdge.Core.Forwarding;
 
@@ -26,7 +27,7 @@ internal static unsafe class At
     public static ulong Load64(byte* at) => BinaryPrimitives.ReverseEndianness(Unsafe.ReadUnaligned<ulong>(at));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static UInt128 Load128(byte* at) => new(Load64(at), Load64(at + 8));
+    public static IpAddress Address6(byte* at) => new(IpFamily.V6, Load64(at), Load64(at + 8));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Store16(byte* at, int value) => Unsafe.WriteUnaligned(at, BinaryPrimitives.ReverseEndianness((ushort)value));

@@ -50,22 +50,17 @@ internal readonly struct Key6 : IPrefixKey<Key6>
     private readonly ulong _low;
     private readonly int _length;
 
-    private Key6(UInt128 address, int length)
-    {
-        _high = (ulong)(address >> 64);
-        _low = (ulong)address;
-        _length = length;
-    }
+    private Key6(IpAddress address, int length) => (_high, _low, _length) = (address.High, address.Low, length);
 
     public static IpFamily Family => IpFamily.V6;
 
     public int Length => _length;
 
-    public static Key6 From(IpPrefix prefix) => new(prefix.Address.Bits, prefix.Length);
+    public static Key6 From(IpPrefix prefix) => new(prefix.Address, prefix.Length);
 
-    public static Key6 Covering(IpAddress address, int length) => new(length == 0 ? UInt128.Zero : address.Bits & (UInt128.MaxValue << (128 - length)), length);
+    public static Key6 Covering(IpAddress address, int length) => new(address.Masked(length), length);
 
-    public IpPrefix ToPrefix() => new(IpAddress.FromV6(new UInt128(_high, _low)), _length);
+    public IpPrefix ToPrefix() => new(new IpAddress(IpFamily.V6, _high, _low), _length);
 
     public bool Equals(Key6 other) => _high == other._high && _low == other._low && _length == other._length;
 

@@ -17,8 +17,32 @@ public enum IpFamily : byte
 /// <summary>
 /// An IPv4 or IPv6 address as a value, without allocation. IPv4 sits in the low 32 bits; <c>default</c> is "no address".
 /// </summary>
-public readonly record struct IpAddress(IpFamily Family, UInt128 Bits) : IComparable<IpAddress>
+public readonly record struct IpAddress : IComparable<IpAddress>
 {
+    // Not a UInt128: ahead-of-time compilation leaves out every method in whose arguments or locals there is one, and that would
+    // be most of the router.
+    private readonly ulong _high, _low;
+
+    /// <summary>Makes an address from its value in host order; an IPv4 address sits in the low 32 bits.</summary>
+    public IpAddress(IpFamily family, UInt128 bits) : this(family, (ulong)(bits >> 64), (ulong)bits)
+    {
+    }
+
+    /// <summary>Makes an address from the two halves of its value in host order; an IPv4 address sits in the low 32 bits.</summary>
+    public IpAddress(IpFamily family, ulong high, ulong low) => (Family, _high, _low) = (family, high, low);
+
+    /// <summary>The family; 0 for <c>default</c>.</summary>
+    public IpFamily Family { get; }
+
+    /// <summary>The value in host order.</summary>
+    public UInt128 Bits => new(_high, _low);
+
+    /// <summary>The upper 64 bits of the value.</summary>
+    public ulong High => _high;
+
+    /// <summary>The lower 64 bits of the value.</summary>
+    public ulong Low => _low;
+
     /// <summary>True for an IPv4 address.</summary>
     public bool IsV4 => Family == IpFamily.V4;
 
@@ -29,7 +53,7 @@ public readonly record struct IpAddress(IpFamily Family, UInt128 Bits) : ICompar
     public bool IsNone => Family == 0;
 
     /// <summary>The IPv4 address in host order; meaningful for IPv4 only.</summary>
-    public uint V4 => (uint)Bits;
+    public uint V4 => (uint)_low;
 
     /// <summary>Address size in bytes: 4 or 16.</summary>
     public int Size => IsV4 ? 4 : 16;
@@ -38,13 +62,13 @@ public readonly record struct IpAddress(IpFamily Family, UInt128 Bits) : ICompar
     public int BitLength => IsV4 ? 32 : 128;
 
     /// <summary>True for fe80::/10.</summary>
-    public bool IsLinkLocal => IsV6 ? (ulong)(Bits >> 118) == 0x3FA : (V4 >> 16) == 0xA9FE;
+    public bool IsLinkLocal => IsV6 ? _high >> 54 == 0x3FA : (V4 >> 16) == 0xA9FE;
 
     /// <summary>True for 224.0.0.0/4 or ff00::/8.</summary>
-    public bool IsMulticast => IsV6 ? (ulong)(Bits >> 120) == 0xFF : (V4 >> 28) == 0xE;
+    public bool IsMulticast => IsV6 ? _high >> 56 == 0xFF : (V4 >> 28) == 0xE;
 
     /// <summary>An IPv4 address from its value in host order.</summary>
-    public static IpAddress FromV4(uint value) => new(IpFamily.V4, value);
+    public static IpAddress FromV4(uint value) => new(IpFamily.V4, 0, value);
 
     /// <summary>An IPv6 address from its value in host order.</summary>
     public static IpAddress FromV6(UInt128 value) => new(IpFamily.V6, value);
@@ -52,13 +76,19 @@ public readonly record struct IpAddress(IpFamily Family, UInt128 Bits) : ICompar
     /// <summary>Reads an address of the given family from network order. Four or sixteen bytes must be there.</summary>
     public static IpAddress Read(IpFamily family, ReadOnlySpan<byte> bytes) => family == IpFamily.V4
         ? FromV4(BinaryPrimitives.ReadUInt32BigEndian(bytes))
-        : FromV6(BinaryPrimitives.ReadUInt128BigEndian(bytes));
+        : new IpAddress(IpFamily.V6, BinaryPrimitives.ReadUInt64BigEndian(bytes), BinaryPrimitives.ReadUInt64BigEndian(bytes[8..]));
 
     /// <summary>Writes the address in network order: four or sixteen bytes.</summary>
     public void Write(Span<byte> bytes)
     {
-        if (IsV4) BinaryPrimitives.WriteUInt32BigEndian(bytes, V4);
-        else BinaryPrimitives.WriteUInt128BigEndian(bytes, Bits);
+        if (IsV4)
+        {
+            BinaryPrimitives.WriteUInt32BigEndian(bytes, V4);
+            return;
+        }
+
+        BinaryPrimitives.WriteUInt64BigEndian(bytes[8..], _low);
+        BinaryPrimitives.WriteUInt64BigEndian(bytes, _high);
     }
 
     /// <summary>Parses dotted quad or RFC 4291 text, without zone.</summary>
@@ -93,7 +123,20 @@ public readonly record struct IpAddress(IpFamily Family, UInt128 Bits) : ICompar
     }
 
     /// <summary>Orders by family, then numerically.</summary>
-    public int CompareTo(IpAddress other) => Family != other.Family ? Family.CompareTo(other.Family) : Bits.CompareTo(other.Bits);
+    public int CompareTo(IpAddress other)
+    {
+        if (Family != other.Family) return ((byte)Family).CompareTo((byte)other.Family);
+        return _high != other._high ? _high.CompareTo(other._high) : _low.CompareTo(other._low);
+    }
+
+    /// <summary>The address with all but its first <paramref name="length"/> bits cleared.</summary>
+    internal IpAddress Masked(int length)
+    {
+        if (IsV4) return new IpAddress(Family, 0, length == 0 ? 0 : _low & (uint.MaxValue << (32 - length)));
+        return length > 64
+            ? new IpAddress(Family, _high, _low & (ulong.MaxValue << (128 - length)))
+            : new IpAddress(Family, length == 0 ? 0 : _high & (ulong.MaxValue << (64 - length)), 0);
+    }
 
     /// <summary>Canonical text (RFC 5952 for IPv6); "none" for <c>default</c>.</summary>
     public override string ToString() => IsNone ? "none" : ToIPAddress().ToString();

@@ -14,7 +14,7 @@ public readonly record struct IpPrefix : IComparable<IpPrefix>
         ArgumentOutOfRangeException.ThrowIfNegative(length);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(length, address.BitLength);
         Length = (byte)length;
-        Address = new IpAddress(address.Family, address.Bits & Mask(address.BitLength, length));
+        Address = address.Masked(length);
     }
 
     /// <summary>The network address.</summary>
@@ -33,8 +33,7 @@ public readonly record struct IpPrefix : IComparable<IpPrefix>
     public static IpPrefix Host(IpAddress address) => new(address, address.BitLength);
 
     /// <summary>True when the address lies in this prefix (same family).</summary>
-    public bool Contains(IpAddress address) => address.Family == Family
-        && (address.Bits & Mask(Address.BitLength, Length)) == Address.Bits;
+    public bool Contains(IpAddress address) => address.Family == Family && address.Masked(Length) == Address;
 
     /// <summary>True when the other prefix is this one or lies inside it.</summary>
     public bool Contains(IpPrefix other) => other.Length >= Length && Contains(other.Address);
@@ -75,10 +74,4 @@ public readonly record struct IpPrefix : IComparable<IpPrefix>
 
     /// <summary>Text as <c>address/length</c>.</summary>
     public override string ToString() => string.Create(CultureInfo.InvariantCulture, $"{Address}/{Length}");
-
-    private static UInt128 Mask(int bits, int length)
-    {
-        UInt128 all = bits == 32 ? uint.MaxValue : UInt128.MaxValue;
-        return length == 0 ? UInt128.Zero : all & (all << (bits - length));
-    }
 }

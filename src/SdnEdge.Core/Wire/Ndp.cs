@@ -231,21 +231,21 @@ public readonly ref struct NdpView
 public static class Ipv6Addresses
 {
     /// <summary>ff02::1.</summary>
-    public static readonly IpAddress AllNodes = IpAddress.FromV6(new UInt128(0xFF02_0000_0000_0000, 1));
+    public static readonly IpAddress AllNodes = new IpAddress(IpFamily.V6, 0xFF02_0000_0000_0000, 1);
 
     /// <summary>ff02::2.</summary>
-    public static readonly IpAddress AllRouters = IpAddress.FromV6(new UInt128(0xFF02_0000_0000_0000, 2));
+    public static readonly IpAddress AllRouters = new IpAddress(IpFamily.V6, 0xFF02_0000_0000_0000, 2);
 
     /// <summary>ff02::1:ffXX:XXXX, to which a solicitation for the address goes (RFC 4291 2.7.1).</summary>
     public static IpAddress SolicitedNode(IpAddress address)
-        => IpAddress.FromV6(new UInt128(0xFF02_0000_0000_0000, 0x0000_0001_FF00_0000 | ((ulong)address.Bits & 0xFF_FFFF)));
+        => new IpAddress(IpFamily.V6, 0xFF02_0000_0000_0000, 0x0000_0001_FF00_0000 | (address.Low & 0xFF_FFFF));
 
     /// <summary>fe80::/64 with the modified EUI-64 of a MAC address (RFC 4291 2.5.1 and appendix A).</summary>
     public static IpAddress LinkLocal(MacAddress mac)
     {
         ulong value = mac.Value;
         ulong id = ((value >> 24) << 40) | 0xFF_FE00_0000 | (value & 0xFF_FFFF);
-        return IpAddress.FromV6(new UInt128(0xFE80_0000_0000_0000, id ^ 0x0200_0000_0000_0000));
+        return new IpAddress(IpFamily.V6, 0xFE80_0000_0000_0000, id ^ 0x0200_0000_0000_0000);
     }
 
     /// <summary>33:33 and the low 32 bits: the Ethernet address of an IPv6 multicast group (RFC 2464 7).</summary>

@@ -184,7 +184,6 @@ public sealed class PortWorker : IDisposable
 
     private void Run()
     {
-        Urgency.OrdinaryTurns();
         try
         {
             if (_options.Core is { } core) Affinity.Pin(core);
