@@ -58,7 +58,7 @@ public sealed class VpnTests
             Assert.Equal(["ipv4", "vpnv4", "vpnv6"], reflector.Families);
 
             // FRR reflects a route also to where it came from.
-            Assert.Empty(reflector.Faults.Select(f => f.Fault).Where(f => f != "next-hop-ours"));
+            Assert.DoesNotContain(reflector.Faults, f => f.Fault != "next-hop-ours");
 
             // A customer leaves pe-1: its routes go at pe-2, and so do tunnels that nothing uses any more.
             string file = Path.Combine(instance.Folder, "pe-1.yaml");
@@ -66,8 +66,8 @@ public sealed class VpnTests
             await File.WriteAllTextAsync(file, yaml.Replace("import: [\"65000:2\"], export: [\"65000:2\"]", "import: [], export: []", StringComparison.Ordinal));
             await LabInstance.RunAsync(lab, "pe-1", "curl", "-sS", "--fail", "--unix-socket", Path.Combine(instance.Folder, "pe-1.sock"), "-X", "POST", "http://pe/v1/config/reload");
             Assert.Equal(["vpn-10.255.0.1-7", "vpn-10.255.0.1-8"], await UntilAsync(async () => (await pe2.TunnelsAsync()).Select(t => t.Name).Order().ToArray(), names => names.Length == 2));
-            Assert.Empty((await pe2.RoutesAsync("blue", "10.1.1.0/24")).Where(r => r.Source == "bgp"));
-            Assert.NotEmpty((await pe2.RoutesAsync("red", "10.1.1.0/24")).Where(r => r.Source == "bgp"));
+            Assert.DoesNotContain(await pe2.RoutesAsync("blue", "10.1.1.0/24"), r => r.Source == "bgp");
+            Assert.Contains(await pe2.RoutesAsync("red", "10.1.1.0/24"), r => r.Source == "bgp");
             await File.WriteAllTextAsync(file, yaml);
             await LabInstance.RunAsync(lab, "pe-1", "curl", "-sS", "--fail", "--unix-socket", Path.Combine(instance.Folder, "pe-1.sock"), "-X", "POST", "http://pe/v1/config/reload");
             Assert.Equal("tunnel:vpn-10.255.0.1-8", await UntilAsync(() => PortOfAsync(pe2, "blue", "10.1.1.0/24"), port => port is not null));

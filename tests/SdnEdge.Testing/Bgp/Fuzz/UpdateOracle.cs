@@ -184,7 +184,7 @@ public sealed class UpdateOracle
             int bits = bytes[0] - 88, all = 1 + 11 + ((bits + 7) / 8);
             if (bits < 0 || bits > size * 8 || all > bytes.Length) return false;
             byte[] address = [.. bytes[12..all], .. new byte[size]];
-            into.Add((((ulong)Big(bytes, 4, 4) << 32) | Big(bytes, 8, 4), new IpPrefix(size == 4 ? IpAddress.FromV4(Big(address, 0, 4)) : IpAddress.Read(IpFamily.V6, address[..16]), bits)));
+            into.Add((((ulong)Big(bytes, 4, 4) << 32) | Big(bytes, 8, 4), new IpPrefix(size == 4 ? IpAddress.FromV4(Big(address, 0, 4)) : IpAddress.Read(IpFamily.V6, address.AsSpan(0, 16)), bits)));
             bytes = bytes[all..];
         }
 
