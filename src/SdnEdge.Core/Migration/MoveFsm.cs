@@ -324,7 +324,8 @@ public sealed class MoveFsm
         if (Stage == MoveStage.HoldDrain && seen.Pe == _plan.Target.Pe)
             return seen.Info is { Hold: null or { PacketsHeldNow: 0 } } ? Enter(MoveStage.Advertise, now) : Retry(seen.Pe, now, _plan.Timeouts.PollMarkers);
 
-        if (Stage == MoveStage.DirectPath && seen.Pe == _plan.Target.Pe) return MarkersSeen(seen.Info, now);
+        // Without markers only a look at the hold can come back here, late: it says nothing about paths.
+        if (Stage == MoveStage.DirectPath && seen.Pe == _plan.Target.Pe) return _plan.Order is null ? [] : MarkersSeen(seen.Info, now);
         if (Stage == MoveStage.LastPacket && _plan.Order is not null && seen.Pe == _plan.Target.Pe)
         {
             if (seen.Info?.Order is not { } order || order.Gates.Any(g => g.Ingress == _plan.Source.Pe && !g.Proved)) return Retry(seen.Pe, now, _plan.Timeouts.PollMarkers);
