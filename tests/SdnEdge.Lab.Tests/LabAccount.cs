@@ -6,6 +6,7 @@ using SdnEdge.Core.Api;
 using SdnEdge.Lab.Running;
 using SdnEdge.Lab.Topologies;
 using SdnEdge.Mms;
+using Xunit;
 
 namespace SdnEdge.Lab.Tests;
 
@@ -54,6 +55,16 @@ internal sealed class LabAccount : IDisposable
             {string.Join('\n', events)}
             {Readiness.LogTails(_lab.Topology, _lab.Folder)}
             """;
+    }
+
+    /// <summary>Pings from a node; fails with the account when an answer does not come within 5 s. Returns what ping printed.</summary>
+    public async Task<string> PingAsync(string node, params string[] arguments)
+    {
+        using Process ping = _lab.Start(node, ["ping", "-D", "-W", "5", .. arguments], redirect: true);
+        string output = await ping.StandardOutput.ReadToEndAsync();
+        await ping.WaitForExitAsync();
+        if (!output.Contains(" 0% packet loss", StringComparison.Ordinal)) Assert.Fail($"{node}: {output}\n{await TellAsync()}");
+        return output;
     }
 
     public void Dispose()

@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using System.Globalization;
 using System.Text.RegularExpressions;
 using SdnEdge.Lab.Running;
@@ -24,15 +23,15 @@ public sealed partial class LabFigure1Tests
         {
             foreach (string server in (string[])["10.1.1.10", "fd00:1:1::10"])
             {
-                string ping = await PingAsync(lab, account, ingress.Name, "-c", "3", "-i", "0.1", server);
+                string ping = await account.PingAsync(ingress.Name, "-c", "3", "-i", "0.1", server);
                 Assert.True(double.Parse(Least().Match(ping).Groups["min"].Value, CultureInfo.InvariantCulture) >= 20, $"the WAN was passed four times: {ping}");
             }
 
             // A full-size packet that must not be fragmented.
-            await PingAsync(lab, account, ingress.Name, "-c", "1", "-M", "do", "-s", "1472", "10.1.1.10");
+            await account.PingAsync(ingress.Name, "-c", "1", "-M", "do", "-s", "1472", "10.1.1.10");
         }
 
-        await PingAsync(lab, account, "vs", "-c", "1", "10.2.5.10");
+        await account.PingAsync("vs", "-c", "1", "10.2.5.10");
         LabReport report = (await LabInspector.InspectAsync(lab.Name, instance.StateRoot, CancellationToken.None))!;
         Assert.All(report.Nodes, n => Assert.Equal("up", n.State));
         Assert.All(Assert.Single(report.Wans).Links, l => Assert.Equal((0L, 0L, 0L), (l.ToWan.QueueFull, l.FromWan.QueueFull, l.KernelDrops)));
@@ -54,15 +53,6 @@ public sealed partial class LabFigure1Tests
         await lab.Server("vs").PauseAsync("vs", CancellationToken.None);   // a paused server hears no signal to end
         await lab.DestroyAsync();
         Assert.Empty(instance.Residue());
-    }
-
-    private static async Task<string> PingAsync(RunningLab lab, LabAccount account, string node, params string[] arguments)
-    {
-        using Process ping = lab.Start(node, ["ping", "-D", "-W", "5", .. arguments], redirect: true);
-        string output = await ping.StandardOutput.ReadToEndAsync();
-        await ping.WaitForExitAsync();
-        if (!output.Contains(" 0% packet loss", StringComparison.Ordinal)) Assert.Fail($"{node}: {output}\n{await account.TellAsync()}");
-        return output;
     }
 
     private static async Task<long[]> RefusedAsync(RunningLab lab)
