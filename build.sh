@@ -69,14 +69,16 @@ install_packages() {
   fi
 }
 
+BUILD_PACKAGES=(gcc libc6-dev)   # the linker, and what it links
 LAB_PACKAGES=(iproute2 iputils-ping libpcap0.8 procps)
-TEST_PACKAGES=("${LAB_PACKAGES[@]}" tshark tcpdump frr bird2 gobgpd exabgp openbgpd ethtool jq curl openssl)
-BENCH_PACKAGES=("${LAB_PACKAGES[@]}" gcc libc6-dev openvswitch-switch ethtool util-linux frr bird2 gobgpd)
+TEST_PACKAGES=("${LAB_PACKAGES[@]}" tshark tcpdump frr bird2 gobgpd exabgp openbgpd ethtool jq curl openssl socat)
+BENCH_PACKAGES=("${LAB_PACKAGES[@]}" "${BUILD_PACKAGES[@]}" openvswitch-switch ethtool util-linux frr bird2 gobgpd)
 
 export DOTNET_CLI_TELEMETRY_OPTOUT=1 DOTNET_NOLOGO=1 MSBUILDDISABLENODEREUSE=1
 
 build() {
   need_sdk
+  install_packages "${BUILD_PACKAGES[@]}"
   local log
   log=$(mktemp)
   echo "build.sh: building (Release)"
@@ -85,7 +87,9 @@ build() {
     rm -f "$log"
     fail "the build failed."
   fi
-  # Compiled ahead of time: a PE starts in half the time, and no signal waits for its own compilation.
+  # To machine code: a PE starts in a fraction of the time, and nothing is compiled beside the traffic. What runs from the old file goes on.
+  rm -rf artifacts/bin
+  echo "build.sh: compiling to machine code (only what has changed since the last time)"
   if ! dotnet publish src/SdnEdge.Cli -c Release --no-build -o artifacts/bin -v quiet -nologo >"$log" 2>&1; then
     cat "$log" >&2
     rm -f "$log"
@@ -98,12 +102,15 @@ build() {
 run_tests() {
   local filter="${1:-}" results=artifacts/test-results started=$SECONDS code=0
   rm -rf "$results" && mkdir -p "$results"
+  # What is tested is what ships.
+  export SDNEDGE_BIN="$PWD/artifacts/bin/sdnedge"
   [ "$(id -u)" -eq 0 ] || echo "build.sh: not root: tests that need namespaces will be reported as skipped"
   for project in tests/*.Tests/*.csproj; do
     local name
     name=$(basename "$project" .csproj)
     echo "== $name"
-    dotnet test "$project" -c Release --no-build --nologo -v quiet ${filter:+--filter "$filter"} \
+    # Signals as for a program in the foreground: a shell in the background has its children ignore Ctrl-C, which some tests send.
+    env --default-signal=HUP,INT,QUIT,TERM dotnet test "$project" -c Release --no-build --nologo -v quiet ${filter:+--filter "$filter"} \
       --logger "trx;LogFileName=$name.trx" --logger "console;verbosity=minimal" --results-directory "$results" \
       --blame-hang-timeout 5m 2>&1 \
       | { grep -vE '^(Test run for|A total of|Data collector|Results File|$)' || true; } || code=1

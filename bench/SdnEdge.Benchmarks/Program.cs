@@ -21,6 +21,7 @@ using SdnEdge.Benchmarks.Switchover;
     ("simulate", "seeded moves among many PEs with loss, crashes and repeated signals; any failure replays from its seed", SimulateCommand.Run),
     ("netns-forward", "the forwarder that netns measures (started by it, inside its namespace)", ForwardCommand.Run),
     ("bfd-peer", "the other end of bfd (started by it)", BfdPeerCommand.Run),
+    ("bfd-witness", "sees when the machine stands still (started by bfd)", WitnessCommand.Run),
 ];
 
 if (args.Length > 0)

@@ -7,7 +7,7 @@ namespace SdnEdge.Linux;
 /// <summary>How a TAP is set up. What is null is left as the device has it.</summary>
 public sealed record TapOptions
 {
-    /// <summary>Packets the kernel queues towards us before it drops. The kernel's own 500 lose bursts.</summary>
+    /// <summary>Packets the kernel queues towards us, at least, before it drops. The kernel's own 500 lose bursts; a longer queue that was given to the device is kept.</summary>
     public int QueueLength { get; init; } = 10_000;
 
     /// <summary>Largest packet without its Ethernet header, 68 to 65521 bytes.</summary>
@@ -113,7 +113,7 @@ public sealed unsafe partial class TapPort : IFdPort
             int headerSize = VnetHeader.Size;
             if (Libc.Ioctl(fd, IfTun.TUNSETVNETHDRSZ, &headerSize) < 0) throw LinuxException.Last($"set the virtio header size of TAP device {real}");
             TapOffloads offloads = SetOffloads(fd, options.Offloads);
-            NetDevice.SetQueueLength(real, options.QueueLength);
+            if (NetDevice.QueueLength(real) < options.QueueLength) NetDevice.SetQueueLength(real, options.QueueLength);
             if (options.Mtu is { } mtu) NetDevice.SetMtu(real, mtu);
             if (options.Mac is { } mac) NetDevice.SetMac(real, mac);
             if (options.DisableKernelIpv6) NetDevice.DisableIpv6(real);

@@ -145,6 +145,10 @@ public sealed unsafe class ProcessChannel : IDisposable
         return copy >= 0 ? copy : throw LinuxException.Last($"duplicate descriptor {descriptor}");
     }
 
+    /// <summary>Another descriptor of this end: while anybody has one, the other end is not told that this one is gone.</summary>
+    /// <exception cref="LinuxException">There are too many.</exception>
+    public int Duplicate() => Duplicate(_fd);
+
     /// <summary>Closes a descriptor that came with a message and is not wanted.</summary>
     public static void CloseDescriptor(int descriptor)
     {

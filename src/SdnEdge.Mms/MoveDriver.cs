@@ -68,7 +68,7 @@ public sealed class MoveDriver
         IReadOnlyList<string> residue = await ResidueAsync(plan);
         var result = new MoveResult(plan, fsm.Outcome.Value, fsm.Failure, fsm.Timeline, fsm.DirectAt, _signals, _pausedNs, _resumedNs,
             _seen.GetValueOrDefault(plan.Source.Pe), _seen.GetValueOrDefault(plan.Target.Pe), residue, fsm.Proof, fsm.ProvedByMarker);
-        _journal?.Write(plan.Migration, "end", new { result.Outcome, result.Failure, result.Timeline, result.Residue });
+        _journal?.Write(plan.Migration, "end", new JournalEnd(result.Outcome, result.Failure, result.Timeline, result.Residue));
         return result;
     }
 
@@ -174,7 +174,7 @@ public sealed class MoveDriver
         }
     }
 
-        private async Task<IReadOnlyList<string>> ResidueAsync(MovePlan plan)
+    private async Task<IReadOnlyList<string>> ResidueAsync(MovePlan plan)
     {
         var residue = new List<string>();
         string tunnel = "mig-" + plan.Migration;
@@ -219,7 +219,9 @@ public sealed class MoveDriver
         MoveStage.TeardownTarget => $"{plan.Target.Pe} takes tunnel, group and hold away",
         MoveStage.ReturnServer => $"giving up ({fsm.Failure}): {plan.Server} becomes live at {plan.Source.Site} again",
         MoveStage.AbortSource => $"giving up ({fsm.Failure}): {plan.Source.Pe} switches back",
+        MoveStage.EmptyTunnel => $"giving up ({fsm.Failure}): {plan.Target.Pe} waits for the last packet of the tunnel",
         MoveStage.AbortTarget => $"giving up ({fsm.Failure}): {plan.Target.Pe} gives back what it held",
+        MoveStage.GiveBack => $"giving up ({fsm.Failure}): {plan.Target.Pe}'s hold becomes empty",
         _ => fsm.Outcome switch
         {
             MoveOutcome.Moved => $"{plan.Server} is at {plan.Target.Site}",

@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Text;
 using System.Text.Json;
 using SdnEdge.Core.Api;
+using SdnEdge.Core.Migration;
 
 namespace SdnEdge.Mms;
 
@@ -12,6 +13,9 @@ namespace SdnEdge.Mms;
 /// <param name="What">The command's or input's type.</param>
 /// <param name="Body">The command or input itself.</param>
 public sealed record JournalLine(long AtNs, string Migration, string Kind, string What, JsonElement Body);
+
+/// <summary>Body of the journal's last line of a move: how it ended.</summary>
+public sealed record JournalEnd(MoveOutcome Outcome, string? Failure, IReadOnlyList<StageRecord> Timeline, IReadOnlyList<string> Residue);
 
 /// <summary>
 /// What the manager is about to do and what came of it, one JSON object a line. A line is on the disk when
@@ -35,8 +39,8 @@ public sealed class MoveJournal : IDisposable
     public void Write(string migration, string kind, object body)
     {
         ArgumentNullException.ThrowIfNull(body);
-        var line = new JournalLine(Stopwatch.GetTimestamp(), migration, kind, body.GetType().Name, JsonSerializer.SerializeToElement(body, body.GetType(), ApiJson.Options));
-        byte[] bytes = Encoding.UTF8.GetBytes(JsonSerializer.Serialize(line, ApiJson.Options) + "\n");
+        var line = new JournalLine(Stopwatch.GetTimestamp(), migration, kind, body.GetType().Name, JsonSerializer.SerializeToElement(body, MoveJson.Options.GetTypeInfo(body.GetType())));
+        byte[] bytes = Encoding.UTF8.GetBytes(JsonSerializer.Serialize(line, MoveJson.Options.For<JournalLine>()) + "\n");
         lock (_lock)
         {
             _file.Write(bytes);
@@ -52,7 +56,7 @@ public sealed class MoveJournal : IDisposable
         {
             try
             {
-                lines.Add(JsonSerializer.Deserialize<JournalLine>(text, ApiJson.Options)!);
+                lines.Add(JsonSerializer.Deserialize(text, MoveJson.Options.For<JournalLine>())!);
             }
             catch (JsonException)
             {

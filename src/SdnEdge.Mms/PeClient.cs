@@ -147,7 +147,7 @@ public sealed class PeClient : IDisposable
     /// <summary>Refreshes, resets or shuts down a BGP session.</summary>
     public Task<BgpPeerReply> BgpPeerAsync(string peer, BgpPeerAction action, string? text = null, CancellationToken cancel = default)
         => SendAsync(HttpMethod.Post, $"v1/bgp/peers/{Uri.EscapeDataString(peer)}/{JsonNamingPolicy.KebabCaseLower.ConvertName(action.ToString())}",
-            JsonContent.Create(new BgpPeerRequest(text), options: ApiJson.Options), ReadAsync<BgpPeerReply>, cancel);
+            JsonContent.Create(new BgpPeerRequest(text), ApiJson.Options.For<BgpPeerRequest>()), ReadAsync<BgpPeerReply>, cancel);
 
     /// <summary>Redirect groups.</summary>
     public Task<IReadOnlyList<RedirectGroupInfo>> GroupsAsync(CancellationToken cancel = default) => GetAsync<IReadOnlyList<RedirectGroupInfo>>("v1/groups", cancel);
@@ -175,7 +175,7 @@ public sealed class PeClient : IDisposable
     /// <summary>Sends a signal; returns when it is in force on every worker of the PE.</summary>
     public Task<SignalReply> SignalAsync(string id, SignalKind signal, SignalRequest request, CancellationToken cancel = default)
         => SendAsync(HttpMethod.Post, $"v1/migrations/{Uri.EscapeDataString(id)}/{JsonNamingPolicy.KebabCaseLower.ConvertName(signal.ToString())}",
-            JsonContent.Create(request, options: ApiJson.Options), ReadAsync<SignalReply>, cancel);
+            JsonContent.Create(request, ApiJson.Options.For<SignalRequest>()), ReadAsync<SignalReply>, cancel);
 
     /// <summary>Events as they happen, until cancelled or the PE ends the stream.</summary>
     /// <param name="after">Events after this sequence number; null = from now on.</param>
@@ -197,7 +197,7 @@ public sealed class PeClient : IDisposable
             if (line.Length > 0 || data.Length == 0) continue;
             string json = data.ToString();
             data.Clear();
-            if (json.Contains("\"sequence\"", StringComparison.Ordinal)) yield return JsonSerializer.Deserialize<EventRecord>(json, ApiJson.Options)!;
+            if (json.Contains("\"sequence\"", StringComparison.Ordinal)) yield return JsonSerializer.Deserialize(json, ApiJson.Options.For<EventRecord>())!;
         }
     }
 
@@ -221,7 +221,7 @@ public sealed class PeClient : IDisposable
     {
         try
         {
-            return await content.ReadFromJsonAsync<T>(ApiJson.Options, cancel) ?? throw new PeUnreachableException($"{Name} answered with an empty body");
+            return await content.ReadFromJsonAsync(ApiJson.Options.For<T>(), cancel) ?? throw new PeUnreachableException($"{Name} answered with an empty body");
         }
         catch (JsonException e)
         {
@@ -276,7 +276,7 @@ public sealed class PeClient : IDisposable
         Problem? problem = null;
         try
         {
-            problem = JsonSerializer.Deserialize<Problem>(body, ApiJson.Options);
+            problem = JsonSerializer.Deserialize(body, ApiJson.Options.For<Problem>());
         }
         catch (JsonException)
         {

@@ -8,6 +8,7 @@ using SdnEdge.Router.Api;
 using SdnEdge.Router.Control;
 using SdnEdge.Router.Keeper;
 using SdnEdge.Router.Telemetry;
+using ProcessStartInfo = System.Diagnostics.ProcessStartInfo;
 
 namespace SdnEdge.Router;
 
@@ -33,6 +34,12 @@ public sealed record PeRouterOptions
 
     /// <summary>The way to the keeper that started this process; null: there is none. The PE disposes of it.</summary>
     public KeeperLink? Keeper { get; init; }
+
+    /// <summary>
+    /// How a process is started that does the work of <see cref="Bfd.BfdLink.Serve"/> with the descriptor that it inherits;
+    /// null: a thread of this process does it, and a collection of all generations holds it up.
+    /// </summary>
+    public Func<int, ProcessStartInfo>? BfdProcess { get; init; }
 
     /// <summary>The clock.</summary>
     public TimeProvider Time { get; init; } = TimeProvider.System;
@@ -83,7 +90,7 @@ public sealed class PeRouter : IPeControl, IAsyncDisposable
         _slowPath = new SlowPathDriver(_state, _loop, _tunnels.OnReply);
         _vpn = new VpnDriver(_state, _tunnels, _loop);
         _bgp = new BgpDriver(_state, _vpn, _loop, options.Restarting || standby, forwardingKept: standby);
-        _bfd = new BfdDriver(_state, _bgp, _loop, NeedAddress);
+        _bfd = new BfdDriver(_state, _bgp, _loop, NeedAddress, options.Keeper, options.BfdProcess);
         _state.RoutesChanged = _bgp.RoutesChanged;
         _markers = new MarkerDriver(_state, _loop);
         _state.RoutesChanging += _vpn.RoutesChanging;
@@ -102,7 +109,8 @@ public sealed class PeRouter : IPeControl, IAsyncDisposable
         _loop.Add(_migrations);
         _loop.Add((ITimed)_bgp);
         _loop.Add((IWorkSource)_bgp);
-        _loop.Add(_bfd);
+        _loop.Add((IWorkSource)_bfd);
+        _loop.Add((ITimed)_bfd);
         _loop.Add(_keeper);
         _loop.AfterRound = now =>
         {
@@ -127,13 +135,11 @@ public sealed class PeRouter : IPeControl, IAsyncDisposable
             // The loop does not run yet: this thread is the single writer.
             pe._config.ApplyAll(config);
             pe.StartHost(config);
-            MigrationActions.Rehearse(pe._state.Plane.Workers);
-            MarkerDriver.Rehearse();
             pe._state.Workers.Start();
             pe._loop.Start();
             await pe._loop.RunAsync(() => pe._bgp.Start(config.Bgp));
             await pe._loop.RunAsync(pe._keeper.Start);
-            await pe._loop.RunAsync(() => pe._bfd.Start(config));
+            await await pe._loop.RunAsync(() => pe._bfd.Start(config));
             if (config.Telemetry.Otlp is not null) pe._meters = new MeterBridge(() => pe.MetricsAsync().GetAwaiter().GetResult());
             pe._ready = true;
             if (config.Api.Unix is not null || config.Api.Tcp is not null) pe._api = await HttpApi.StartAsync(config.Api, pe, config.Telemetry);

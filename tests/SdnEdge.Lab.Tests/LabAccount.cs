@@ -57,13 +57,11 @@ internal sealed class LabAccount : IDisposable
             """;
     }
 
-    /// <summary>Pings from a node; fails with the account when an answer does not come within 5 s. Returns what ping printed.</summary>
-    public async Task<string> PingAsync(string node, params string[] arguments)
+    /// <summary>Pings from a node; fails with the account when one of the first <paramref name="count"/> is not answered. Returns what ping printed.</summary>
+    public async Task<string> PingAsync(string node, int count, params string[] arguments)
     {
-        using Process ping = _lab.Start(node, ["ping", "-D", "-W", "5", .. arguments], redirect: true);
-        string output = await ping.StandardOutput.ReadToEndAsync();
-        await ping.WaitForExitAsync();
-        if (!output.Contains(" 0% packet loss", StringComparison.Ordinal)) Assert.Fail($"{node}: {output}\n{await TellAsync()}");
+        string output = await LabInstance.PingAsync(_lab, node, count, arguments);
+        if (!LabInstance.Answered(output).Take(count).SequenceEqual(Enumerable.Range(1, count))) Assert.Fail($"{node}: {output}\n{await TellAsync()}");
         return output;
     }
 

@@ -21,6 +21,9 @@ public sealed class LabDeployTests
             - { endpoints: ["b:eth1", "w:eth2"], mtu: 1600, vars: { delay: 5ms } }
         """;
 
+    // A deploy that never ends: node b is not set up as long as its script runs.
+    private static readonly string Endless = TwoHosts.Replace("10.9.0.2/24 dev eth1]", "10.9.0.2/24 dev eth1, sleep 1000]", StringComparison.Ordinal);
+
     [RootFact]
     public async Task A_lab_is_deployed_used_and_destroyed_twice_and_leaves_nothing()
     {
@@ -28,7 +31,7 @@ public sealed class LabDeployTests
         for (int round = 0; round < 2; round++)
         {
             RunningLab lab = await instance.DeployAsync();
-            Assert.Contains(" 0% packet loss", await LabInstance.RunAsync(lab, "a", "ping", "-c", "2", "-i", "0.1", "-W", "2", "10.9.0.2"), StringComparison.Ordinal);
+            Assert.Equal([1, 2], LabInstance.Answered(await LabInstance.PingAsync(lab, "a", 2, "-i", "0.1", "10.9.0.2")).Take(2));
             Assert.Equal("1", (await LabInstance.RunAsync(lab, "a", "cat", "/proc/sys/net/ipv4/ip_forward")).Trim());
             Assert.Equal("blue", (await LabInstance.RunAsync(lab, "a", "sh", "-c", "echo $COLOUR")).Trim());
             Assert.Equal(lab.Folder, RunningLab.Attach(instance.Name, instance.StateRoot).Folder);
@@ -52,7 +55,7 @@ public sealed class LabDeployTests
 
         RunningLab lab = await instance.DeployAsync(instance.Options with { Reconfigure = true });
         Assert.True(lab.State.Ready);
-        Assert.Contains(" 0% packet loss", await LabInstance.RunAsync(lab, "a", "ping", "-c", "1", "-W", "2", "10.9.0.2"), StringComparison.Ordinal);
+        Assert.Contains(" 0% packet loss", await LabInstance.RunAsync(lab, "a", "ping", "-c", "1", "-W", "30", "10.9.0.2"), StringComparison.Ordinal);
     }
 
     [RootFact]
@@ -97,7 +100,7 @@ public sealed class LabDeployTests
     [RootFact]
     public async Task Destroy_finds_everything_after_the_deployer_was_killed()
     {
-        await using var instance = LabInstance.Of(TwoHosts);
+        await using var instance = LabInstance.Of(Endless);
         await DeployAndSignalAsync(instance, ProcessSignal.Kill);
 
         Assert.NotEmpty(instance.Residue());
@@ -109,7 +112,7 @@ public sealed class LabDeployTests
     [RootFact]
     public async Task Ctrl_c_during_a_deploy_leaves_nothing()
     {
-        await using var instance = LabInstance.Of(TwoHosts);
+        await using var instance = LabInstance.Of(Endless);
         int exitCode = await DeployAndSignalAsync(instance, ProcessSignal.Interrupt);
         Assert.NotEqual(0, exitCode);
         Assert.Empty(instance.Residue());
@@ -126,12 +129,16 @@ public sealed class LabDeployTests
         using Process bystander = Process.Start("sleep", "1000");
         try
         {
+            // Started, it still has to enter the namespace and to become what it is.
+            string a = Netns.IdOf(instance.Namespace("a"))!;
+            Assert.True(await Netns.UntilAsync(() => Netns.ProcessesIn(new HashSet<string> { a }).Exists(p => p.ProcessId == guest.Id), LabInstance.Patience, CancellationToken.None));
+
             // A recorded number that now is another process: the start time tells.
             LabState state = lab.State;
             (state with { Processes = [.. state.Processes, new LabProcess("a", "old", bystander.Id, 1)] }).Write(lab.Folder);
             await lab.DestroyAsync();
             Assert.Empty(instance.Residue());
-            Assert.True(guest.WaitForExit(5000));
+            Assert.True(guest.WaitForExit(LabInstance.Patience));
             Assert.False(bystander.HasExited);
         }
         finally
@@ -140,16 +147,22 @@ public sealed class LabDeployTests
         }
     }
 
-    // Runs the command itself and sends it a signal once its namespaces are there. Returns its exit code.
+    // Runs the command itself and sends it a signal when all it waits for is the script of a node, with processes at work in two namespaces. Returns its exit code.
     private static async Task<int> DeployAndSignalAsync(LabInstance instance, ProcessSignal signal)
     {
         IReadOnlyList<string> self = RunningLab.Self;
         var start = new ProcessStartInfo(self[0], [.. self.Skip(1), "lab", "deploy", "-t", instance.File, "--state-dir", instance.StateRoot]) { RedirectStandardError = true, RedirectStandardOutput = true, UseShellExecute = false };
         using Process deployer = Process.Start(start)!;
-        bool begun = await Netns.UntilAsync(() => Namespaces.Exists(instance.Namespace("w")) || deployer.HasExited, TimeSpan.FromSeconds(20), CancellationToken.None);
+        bool begun = await Netns.UntilAsync(() => (Lives("b") && IsSetUp("a") && File.Exists(Path.Combine(instance.Folder, "w.sock"))) || deployer.HasExited, LabInstance.Patience, CancellationToken.None);
         Assert.True(begun && !deployer.HasExited, "the deployer got as far as its namespaces");
         Signals.Send(deployer.Id, signal);
         await deployer.WaitForExitAsync();
         return deployer.ExitCode;
+
+        // Node a has its address: nothing is being started any more.
+        bool IsSetUp(string node) => Netns.IdOf(instance.Namespace(node)) is not null
+            && Namespaces.Run(instance.Namespace(node), () => File.ReadAllText("/proc/thread-self/net/fib_trie").Contains("10.9.0.1\n", StringComparison.Ordinal));
+
+        bool Lives(string node) => Netns.IdOf(instance.Namespace(node)) is { } id && Netns.ProcessesIn(new HashSet<string> { id }).Count > 0;
     }
 }

@@ -23,15 +23,15 @@ public sealed partial class LabFigure1Tests
         {
             foreach (string server in (string[])["10.1.1.10", "fd00:1:1::10"])
             {
-                string ping = await account.PingAsync(ingress.Name, "-c", "3", "-i", "0.1", server);
+                string ping = await account.PingAsync(ingress.Name, 3, "-i", "0.1", server);
                 Assert.True(double.Parse(Least().Match(ping).Groups["min"].Value, CultureInfo.InvariantCulture) >= 20, $"the WAN was passed four times: {ping}");
             }
 
             // A full-size packet that must not be fragmented.
-            await account.PingAsync(ingress.Name, "-c", "1", "-M", "do", "-s", "1472", "10.1.1.10");
+            await account.PingAsync(ingress.Name, 1, "-M", "do", "-s", "1472", "10.1.1.10");
         }
 
-        await account.PingAsync("vs", "-c", "1", "10.2.5.10");
+        await account.PingAsync("vs", 1, "10.2.5.10");
         LabReport report = (await LabInspector.InspectAsync(lab.Name, instance.StateRoot, CancellationToken.None))!;
         Assert.All(report.Nodes, n => Assert.Equal("up", n.State));
         Assert.All(Assert.Single(report.Wans).Links, l => Assert.Equal((0L, 0L, 0L), (l.ToWan.QueueFull, l.FromWan.QueueFull, l.KernelDrops)));
@@ -47,7 +47,7 @@ public sealed partial class LabFigure1Tests
         RunningLab lab = await LabRunner.DeployAsync(LabFiles.Figure1, Options(instance), CancellationToken.None);
         LabProcess router = lab.State.Processes.Single(p => p.Node == "pe-c");
         Linux.Signals.Send(router.ProcessId, Linux.ProcessSignal.Kill);
-        Assert.True(await Netns.UntilAsync(() => !router.IsAlive, TimeSpan.FromSeconds(5), CancellationToken.None));
+        Assert.True(await Netns.UntilAsync(() => !router.IsAlive, LabInstance.Patience, CancellationToken.None));
         LabReport report = (await LabInspector.InspectAsync(lab.Name, instance.StateRoot, CancellationToken.None))!;
         Assert.Equal("failed", report.Nodes.Single(n => n.Name == "pe-c").State);
         await lab.Server("vs").PauseAsync("vs", CancellationToken.None);   // a paused server hears no signal to end
@@ -58,7 +58,7 @@ public sealed partial class LabFigure1Tests
     private static async Task<long[]> RefusedAsync(RunningLab lab)
         => [.. (await lab.WanAsync("wan", CancellationToken.None))!.Links.Select(l => l.FromWan.Refused)];
 
-    private static LabOptions Options(LabInstance instance) => instance.Options with { Name = instance.Name, ReadyTimeout = TimeSpan.FromSeconds(120) };
+    private static LabOptions Options(LabInstance instance) => instance.Options with { Name = instance.Name };
 
     [GeneratedRegex("= (?<min>[0-9.]+)/")]
     private static partial Regex Least();

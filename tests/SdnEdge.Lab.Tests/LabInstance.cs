@@ -1,13 +1,17 @@
 using System.Diagnostics;
 using System.Globalization;
+using System.Text.RegularExpressions;
 using SdnEdge.Lab.Running;
 using SdnEdge.Linux;
 
 namespace SdnEdge.Lab.Tests;
 
 /// <summary>A lab of a test's own: its name is nobody else's, its state lies in a folder of its own, and it goes with the test.</summary>
-internal sealed class LabInstance : IAsyncDisposable
+internal sealed partial class LabInstance : IAsyncDisposable
 {
+    /// <summary>How long a test waits for what must come: long enough for a machine on which processes stand still for seconds.</summary>
+    public static readonly TimeSpan Patience = TimeSpan.FromSeconds(120);
+
     private static int s_count;
 
     private LabInstance(string topology)
@@ -19,7 +23,7 @@ internal sealed class LabInstance : IAsyncDisposable
         File = Path.Combine(Root, "lab.clab.yml");
         System.IO.File.WriteAllText(File, topology.Replace("LABNAME", Name, StringComparison.Ordinal));
         StateRoot = Path.Combine(Root, "state");
-        Options = new LabOptions { StateRoot = StateRoot };
+        Options = new LabOptions { StateRoot = StateRoot, ReadyTimeout = Patience };
     }
 
     public string Name { get; }
@@ -59,11 +63,45 @@ internal sealed class LabInstance : IAsyncDisposable
         return process.ExitCode == 0 ? output : throw new InvalidOperationException($"{string.Join(' ', argv)} in {node}: exit code {process.ExitCode}: {output}{await errors}");
     }
 
+    /// <summary>
+    /// Pings until so many are answered. Without a deadline ping waits for its last answers only two round trips long, or one
+    /// interval, once it has had one: a pause of 0.1 s would be a loss. It sends on meanwhile, so more may be answered. Returns what it printed.
+    /// </summary>
+    public static async Task<string> PingAsync(RunningLab lab, string node, int count, params string[] arguments)
+    {
+        using Process ping = lab.Start(node, ["ping", "-D", "-c", $"{count}", "-w", $"{(int)Patience.TotalSeconds}", .. arguments], redirect: true);
+        string output = await ping.StandardOutput.ReadToEndAsync();
+        await ping.WaitForExitAsync();
+        return output;
+    }
+
+    /// <summary>The numbers of the pings that were answered, in the order of the answers.</summary>
+    public static IReadOnlyList<int> Answered(string pings) => [.. Answer().Matches(pings).Select(m => int.Parse(m.Groups["n"].ValueSpan, CultureInfo.InvariantCulture))];
+
+    /// <summary>
+    /// Waits until a node gets an answer from an address: all neighbours on the way there and back are known then. One try after the
+    /// other, since a ping with a deadline ends at the first error that the network tells, such as a neighbour not found in 3 s.
+    /// </summary>
+    public static async Task ReachAsync(RunningLab lab, string node, string address)
+    {
+        string said = "";
+        for (var watch = Stopwatch.StartNew(); watch.Elapsed < Patience;)
+        {
+            said = await RunAsync(lab, node, "sh", "-c", $"ping -c 1 -W 1 {address} || true");
+            if (said.Contains(" 0% packet loss", StringComparison.Ordinal)) return;
+        }
+
+        throw new TimeoutException($"{node} got no answer from {address} in {Patience.TotalSeconds} s: {said}");
+    }
+
     public async ValueTask DisposeAsync()
     {
         await LabRunner.DestroyAsync(Name, StateRoot);
         Directory.Delete(Root, recursive: true);
     }
+
+    [GeneratedRegex(@"bytes from .* icmp_seq=(?<n>\d+) ttl=")]
+    private static partial Regex Answer();
 
     private static string CommandOf(string folder)
     {

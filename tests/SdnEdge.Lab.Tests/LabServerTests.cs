@@ -61,10 +61,10 @@ public sealed class LabServerTests
         RunningLab lab = await instance.DeployAsync();
         foreach (string address in (string[])["10.1.1.10", "fd01::10"])
         {
-            Assert.Contains(" 0% packet loss", await LabInstance.RunAsync(lab, "client", "ping", "-c", "1", "-W", "5", address), StringComparison.Ordinal);
+            Assert.Contains(" 0% packet loss", await LabInstance.RunAsync(lab, "client", "ping", "-c", "1", "-W", "30", address), StringComparison.Ordinal);
             IPEndPoint server = new(IPAddress.Parse(address), EchoServer.Port);
             using Socket udp = Namespaces.Run(lab.NamespaceOf("client"), () => new Socket(server.AddressFamily, SocketType.Dgram, ProtocolType.Udp));
-            udp.ReceiveTimeout = 5000;
+            udp.ReceiveTimeout = (int)LabInstance.Patience.TotalMilliseconds;
             udp.Connect(server);
             for (int length = 0; length <= 1400; length += 700)
             {
@@ -134,12 +134,12 @@ public sealed class LabServerTests
         {
             seen.AddRange(Drain(atB));
             return seen.Exists(IsArp) && seen.Exists(IsAdvertisement);
-        }, TimeSpan.FromSeconds(5), CancellationToken.None));
+        }, LabInstance.Patience, CancellationToken.None));
         Assert.DoesNotContain(Drain(atA), f => IsArp(f) || IsAdvertisement(f));
 
         // Linux checks the advertisement's checksum: it believes it for an address it asks for.
         await LabInstance.RunAsync(lab, "r", "ip", "-6", "route", "replace", "fd01::10/128", "dev", "eth3");
-        Assert.Contains(" 0% packet loss", await LabInstance.RunAsync(lab, "client", "ping", "-c", "1", "-W", "5", "fd01::10"), StringComparison.Ordinal);
+        Assert.Contains(" 0% packet loss", await LabInstance.RunAsync(lab, "client", "ping", "-c", "1", "-W", "30", "fd01::10"), StringComparison.Ordinal);
 
         PacketSocket Listen(string device) => Namespaces.Run(lab.NamespaceOf("r"), () => PacketSocket.Open(device, device));
         bool IsArp(byte[] f) => f.AsSpan(12, 2).SequenceEqual((ReadOnlySpan<byte>)[8, 6]) && f.AsSpan(28, 4).SequenceEqual((ReadOnlySpan<byte>)[10, 1, 1, 10]) && f.AsSpan(28, 4).SequenceEqual(f.AsSpan(38, 4));
@@ -154,7 +154,7 @@ public sealed class LabServerTests
         IServerDriver vs = lab.Server("vs");
         IPEndPoint server = new(IPAddress.Parse("10.1.1.10"), EchoServer.Port);
         using Socket udp = Namespaces.Run(lab.NamespaceOf("client"), () => new Socket(AddressFamily.InterNetwork, SocketType.Dgram, ProtocolType.Udp));
-        udp.ReceiveTimeout = 5000;
+        udp.ReceiveTimeout = (int)LabInstance.Patience.TotalMilliseconds;
         udp.Connect(server);
         udp.Send([0]);
         Assert.Equal(1, udp.Receive(new byte[10]));
@@ -163,7 +163,7 @@ public sealed class LabServerTests
         List<ProcessStat> processes = Netns.ProcessesIn(new HashSet<string> { Netns.IdOf(lab.NamespaceOf("vs"))! });
         foreach (ProcessStat process in processes) Signals.Send(process.ProcessId, ProcessSignal.Stop);
         for (byte i = 1; i <= 100; i++) udp.Send([i]);
-        await LabInstance.RunAsync(lab, "client", "ping", "-c", "1", "-W", "5", "10.1.1.10");   // they have all arrived before this
+        await LabInstance.RunAsync(lab, "client", "ping", "-c", "1", "-W", "30", "10.1.1.10");   // they have all arrived before this
         await vs.PauseAsync("vs", CancellationToken.None);
         await LabInstance.RunAsync(lab, "r", "ip", "route", "replace", "10.1.1.10/32", "dev", "eth3");
         await vs.ResumeAsync("vs", "dc-b", CancellationToken.None);
@@ -188,7 +188,7 @@ public sealed class LabServerTests
 
     private static Socket Connect(RunningLab lab, IPEndPoint server) => Namespaces.Run(lab.NamespaceOf("client"), () =>
     {
-        var socket = new Socket(server.AddressFamily, SocketType.Stream, ProtocolType.Tcp) { NoDelay = true, ReceiveTimeout = 10_000 };
+        var socket = new Socket(server.AddressFamily, SocketType.Stream, ProtocolType.Tcp) { NoDelay = true, ReceiveTimeout = (int)LabInstance.Patience.TotalMilliseconds };
         socket.Connect(server);
         return socket;
     });

@@ -17,10 +17,10 @@ public sealed partial class MigrateCommandTests
     {
         await using var instance = LabInstance.Of("name: LABNAME");
         RunningLab lab = await LabRunner.DeployAsync(LabFiles.Figure1,
-            instance.Options with { Name = instance.Name, ReadyTimeout = TimeSpan.FromSeconds(120), RttMs = 20 }, CancellationToken.None);
+            instance.Options with { Name = instance.Name, RttMs = 20 }, CancellationToken.None);
         using LabAccount account = await LabAccount.OpenAsync(lab);
-        Process[] pings = [.. lab.Ingresses.SelectMany(i => new[] { "10.1.1.10", "fd00:1:1::10" }.Select(a => lab.Start(i.Name, ["ping", "-D", "-i", "0.05", a], redirect: true)))];
-        Task<string>[] outputs = [.. pings.Select(p => p.StandardOutput.ReadToEndAsync())];
+        Pings[] streams = [.. lab.Ingresses.SelectMany(i => new[] { "10.1.1.10", "fd00:1:1::10" }.Select(a => new Pings(lab, i.Name, a)))];
+        foreach (Pings stream in streams) await stream.AnswersAsync(1);
         long epoch = 0;
         foreach (string to in (string[])["dc-b", "dc-a", "dc-b"])
         {
@@ -38,8 +38,8 @@ public sealed partial class MigrateCommandTests
         (int refused, _, string why) = await MigrateAsync(lab, instance, "dc-b", 200);
         Assert.True(refused == 2 && why.Contains("is at dc-b already; it could go to dc-a", StringComparison.Ordinal), why);
 
-        // Ctrl-C in the blackout: the server comes back, and what was held is given back.
-        (int givenUp, string end, string told) = await MigrateAsync(lab, instance, "dc-a", 3000, interruptAt: "is nowhere");
+        // Ctrl-C in the blackout, which would be longer than a signal can take: the server comes back, and what was held is given back.
+        (int givenUp, string end, string told) = await MigrateAsync(lab, instance, "dc-a", 60_000, interruptAt: "is nowhere");
         Assert.True(givenUp == 1, told + end);
         Assert.Contains("\"rolled-back\"", end, StringComparison.Ordinal);
         Assert.Equal("dc-b", await lab.Server("vs").LocateAsync("vs", CancellationToken.None));
@@ -48,19 +48,17 @@ public sealed partial class MigrateCommandTests
         (int last, string lastOutput, string lastNews) = await MigrateAsync(lab, instance, "dc-a", 200);
         Assert.True(last == 0, lastNews + lastOutput);
 
-        foreach (Process ping in pings) Signals.Send(ping.Id, ProcessSignal.Interrupt);
-        for (int i = 0; i < pings.Length; i++)
+        // All of the moves lie between answered pings.
+        foreach (Pings stream in streams) await stream.AnswersAsync(5);
+        foreach (Pings stream in streams)
         {
-            string output = await outputs[i];
-            int[] answered = [.. Sequence().Matches(output).Select(m => int.Parse(m.Groups[1].ValueSpan, CultureInfo.InvariantCulture)).Order()];
-            await pings[i].WaitForExitAsync();
-            pings[i].Dispose();
-            Assert.True(answered.Length > 100, $"stream {i}: only {answered.Length} answers");
+            using Pings ended = stream;
+            (int[] answered, string[] lines) = await ended.EndAsync();
             Assert.Equal(answered.Distinct(), answered);
             int[] missing = [.. Enumerable.Range(answered[0], answered[^1] - answered[0] + 1).Except(answered)];
             if (missing.Length == 0) continue;
-            string[] around = [.. output.Split('\n').Where(l => Sequence().Match(l) is { Success: true } m && missing.Any(n => Math.Abs(n - int.Parse(m.Groups[1].ValueSpan, CultureInfo.InvariantCulture)) < 4))];
-            Assert.Fail($"stream {i} of {lab.Ingresses.Count} x (IPv4, IPv6): no answer to {string.Join(", ", missing)}; around:\n{string.Join('\n', around)}\n{await account.TellAsync()}");
+            IEnumerable<string> around = lines.Where(l => Pings.Number(l) is { } number && missing.Any(n => Math.Abs(n - number) < 4));
+            Assert.Fail($"{stream}: no answer to {string.Join(", ", missing)}; around:\n{string.Join('\n', around)}\n{await account.TellAsync()}");
         }
     }
 
@@ -68,7 +66,7 @@ public sealed partial class MigrateCommandTests
     {
         IReadOnlyList<string> self = RunningLab.Self;
         var start = new ProcessStartInfo(self[0],
-            [.. self.Skip(1), "migrate", "run", "--lab", lab.Name, "--server", "vs", "--to", to, "--blackout", $"{blackoutMs}", "--state-dir", instance.StateRoot, "-o", "json"])
+            [.. self.Skip(1), "migrate", "run", "--lab", lab.Name, "--server", "vs", "--to", to, "--blackout", $"{blackoutMs}", "--quiet", "5000", "--state-dir", instance.StateRoot, "-o", "json"])
         {
             UseShellExecute = false,
             RedirectStandardOutput = true,
@@ -87,6 +85,62 @@ public sealed partial class MigrateCommandTests
         return (process.ExitCode, await output, news);
     }
 
-    [GeneratedRegex(@"bytes from .*icmp_seq=(\d+)")]
-    private static partial Regex Sequence();
+    /// <summary>20 pings a second from a node, until ended.</summary>
+    private sealed partial class Pings : IDisposable
+    {
+        private readonly string _name;
+        private readonly Process _process;
+        private readonly Task _reading;
+        private readonly Arrivals _arrivals = new();
+        private readonly List<string> _lines = [];
+        private int _answers;
+
+        public Pings(RunningLab lab, string node, string address)
+        {
+            _name = $"{node} to {address}";
+            _process = lab.Start(node, ["ping", "-D", "-i", "0.05", address], redirect: true);
+            _reading = Task.Run(ReadAsync);
+        }
+
+        /// <summary>The number of the ping that a line tells the answer of; null: the line tells of none.</summary>
+        public static int? Number(string line) => Answer().Match(line) is { Success: true } m ? int.Parse(m.Groups[1].ValueSpan, CultureInfo.InvariantCulture) : null;
+
+        public override string ToString() => _name;
+
+        /// <summary>Waits until so many more answers have come.</summary>
+        public async Task AnswersAsync(int more)
+        {
+            int goal = Volatile.Read(ref _answers) + more;
+            Assert.True(await _arrivals.UntilAsync(() => Volatile.Read(ref _answers) >= goal, LabInstance.Patience), $"{_name}: no more answers in {LabInstance.Patience.TotalSeconds} s");
+        }
+
+        /// <summary>Ends it. Returns the numbers of the answered pings in rising order, and what ping printed.</summary>
+        public async Task<(int[] Answered, string[] Lines)> EndAsync()
+        {
+            Signals.Send(_process.Id, ProcessSignal.Interrupt);
+            await _reading;
+            await _process.WaitForExitAsync();
+            return ([.. _lines.Select(Number).OfType<int>().Order()], [.. _lines]);
+        }
+
+        public void Dispose()
+        {
+            _process.Dispose();
+            _arrivals.Dispose();
+        }
+
+        private async Task ReadAsync()
+        {
+            while (await _process.StandardOutput.ReadLineAsync() is { } line)
+            {
+                _lines.Add(line);
+                if (Number(line) is null) continue;
+                Interlocked.Increment(ref _answers);
+                _arrivals.Tell();
+            }
+        }
+
+        [GeneratedRegex(@"bytes from .*icmp_seq=(\d+)")]
+        private static partial Regex Answer();
+    }
 }

@@ -73,44 +73,53 @@ public sealed class PeCommandTests
         {
             IReadOnlyList<string> self = RunningLab.Self;
             using Process pe = Start("ip", ["netns", "exec", space.Name, .. self, "pe", "--config", files.Config]);
-            Task<string> errors = pe.StandardError.ReadToEndAsync();
-            Assert.Contains("pe-t: ready", await LineAsync(pe), StringComparison.Ordinal);
+            try
+            {
+                Task<string> errors = pe.StandardError.ReadToEndAsync();
+                Assert.Contains("pe-t: ready", await LineAsync(pe), StringComparison.Ordinal);
 
-            (int code, string json, _) = await RunAsync(["show", "ports", "--api", files.Socket, "-o", "json"]);
-            Assert.Equal(0, code);
-            using JsonDocument ports = JsonDocument.Parse(json);
-            Assert.Equal(["a", "host"], ports.RootElement.EnumerateArray().Select(p => p.GetProperty("name").GetString()));
-            (_, string table, _) = await RunAsync(["show", "routes", "--api", files.Socket, "--prefix", "10.9.0.0/16"]);
-            Assert.Contains("10.1.0.9", table, StringComparison.Ordinal);
+                (int code, string json, _) = await RunAsync(["show", "ports", "--api", files.Socket, "-o", "json"]);
+                Assert.Equal(0, code);
+                using JsonDocument ports = JsonDocument.Parse(json);
+                Assert.Equal(["a", "host"], ports.RootElement.EnumerateArray().Select(p => p.GetProperty("name").GetString()));
+                (_, string table, _) = await RunAsync(["show", "routes", "--api", files.Socket, "--prefix", "10.9.0.0/16"]);
+                Assert.Contains("10.1.0.9", table, StringComparison.Ordinal);
 
-            // The kernel is a host behind the data plane: it reaches the PE's own address on a port through the host TAP.
-            using Process ping = Start("ip", ["netns", "exec", space.Name, "ping", "-c", "1", "-W", "10", "-I", "10.255.0.1", "10.1.0.1"]);
-            await ping.WaitForExitAsync();
-            Assert.Equal(0, ping.ExitCode);
+                // The kernel is a host behind the data plane: it reaches the PE's own address on a port through the host TAP.
+                using Process ping = Start("ip", ["netns", "exec", space.Name, "ping", "-c", "1", "-W", "30", "-I", "10.255.0.1", "10.1.0.1"]);
+                await ping.WaitForExitAsync();
+                Assert.Equal(0, ping.ExitCode);
 
-            File.WriteAllText(files.Config, files.Text.Replace("10.9.0.0/16", "10.8.0.0/16", StringComparison.Ordinal));
-            Signals.Send(pe.Id, ProcessSignal.HangUp);
-            Assert.Contains("reloaded", await LineAsync(pe), StringComparison.Ordinal);
-            Assert.Contains("- static default 10.9.0.0/16", await LineAsync(pe), StringComparison.Ordinal);
-            Assert.Contains("+ static default 10.8.0.0/16", await LineAsync(pe), StringComparison.Ordinal);
-            File.WriteAllText(files.Config, files.Text);
+                File.WriteAllText(files.Config, files.Text.Replace("10.9.0.0/16", "10.8.0.0/16", StringComparison.Ordinal));
+                Signals.Send(pe.Id, ProcessSignal.HangUp);
+                Assert.Contains("reloaded", await LineAsync(pe), StringComparison.Ordinal);
+                Assert.Contains("- static default 10.9.0.0/16", await LineAsync(pe), StringComparison.Ordinal);
+                Assert.Contains("+ static default 10.8.0.0/16", await LineAsync(pe), StringComparison.Ordinal);
+                File.WriteAllText(files.Config, files.Text);
 
-            Signals.Send(pe.Id, ProcessSignal.Terminate);
-            Assert.Contains("stopped", await LineAsync(pe), StringComparison.Ordinal);
-            await pe.WaitForExitAsync();
-            Assert.Equal(0, pe.ExitCode);
-            Assert.Equal("", await errors);
-            Assert.False(File.Exists(files.Socket));
+                Signals.Send(pe.Id, ProcessSignal.Terminate);
+                Assert.Contains("stopped", await LineAsync(pe), StringComparison.Ordinal);
+                await pe.WaitForExitAsync();
+                Assert.Equal(0, pe.ExitCode);
+                Assert.Equal("", await errors);
+                Assert.False(File.Exists(files.Socket));
+            }
+            finally
+            {
+                if (!pe.HasExited) pe.Kill(entireProcessTree: true);
+            }
         }
 
         // Nothing is left in the namespace: no device, no rule.
-        (_, string rules, _) = await RunAsync(["-n", space.Name, "rule"], "ip");
+        (int ruled, string rules, string ruleErrors) = await RunAsync(["-n", space.Name, "rule"], "ip");
+        Assert.True(ruled == 0, ruleErrors);
         Assert.DoesNotContain("10.255.0.1", rules, StringComparison.Ordinal);
-        (_, string links, _) = await RunAsync(["-n", space.Name, "-br", "link"], "ip");
+        (int linked, string links, string linkErrors) = await RunAsync(["-n", space.Name, "-br", "link"], "ip");
+        Assert.True(linked == 0, linkErrors);
         Assert.DoesNotContain("host0", links, StringComparison.Ordinal);
     }
 
-    private static async Task<string> LineAsync(Process process) => await process.StandardOutput.ReadLineAsync().WaitAsync(TimeSpan.FromSeconds(60)) ?? "";
+    private static async Task<string> LineAsync(Process process) => await process.StandardOutput.ReadLineAsync().WaitAsync(LabInstance.Patience) ?? "";
 
     private static async Task<(int Code, string Output, string Errors)> RunAsync(string[] words, string? program = null)
     {

@@ -21,7 +21,10 @@ public sealed class VpnTests
         foreach (string file in Directory.GetFiles(Path.Combine(folder, "vpn")))
         {
             string text = await File.ReadAllTextAsync(file);
-            await File.WriteAllTextAsync(Path.Combine(instance.Root, "vpn", Path.GetFileName(file)), text.Replace("/run/sdnedge/vpn", instance.Folder, StringComparison.Ordinal));
+
+            // What a session does that hears nothing for 9 s is not tried here: a busy machine may stand still for so long.
+            await File.WriteAllTextAsync(Path.Combine(instance.Root, "vpn", Path.GetFileName(file)), text.Replace("/run/sdnedge/vpn", instance.Folder, StringComparison.Ordinal)
+                .Replace("holdTime: 9 ", "holdTime: 180 ", StringComparison.Ordinal).Replace("timers 3 9\n", "timers 60 180\n", StringComparison.Ordinal));
         }
 
         RunningLab lab = await instance.DeployAsync();
@@ -38,7 +41,7 @@ public sealed class VpnTests
                 }
 
                 // Full size, not to be fragmented: the core has room for the tunnel's header.
-                await account.PingAsync($"{customer}-client", "-c", "3", "-i", "0.05", "-M", "do", "-s", "1472", "10.1.1.10");
+                await account.PingAsync($"{customer}-client", 3, "-i", "0.05", "-M", "do", "-s", "1472", "10.1.1.10");
             }
             finally
             {
@@ -75,8 +78,8 @@ public sealed class VpnTests
         }
 
         // Routes come back at one PE before the other: an answer says that both ways are there.
-        await UntilAsync(() => LabInstance.RunAsync(lab, "blue-client", "sh", "-c", "ping -c 1 -W 1 10.1.1.10 || true"), said => said.Contains(" 0% packet loss", StringComparison.Ordinal));
-        await account.PingAsync("blue-client", "-c", "2", "-i", "0.05", "10.1.1.10");
+        await LabInstance.ReachAsync(lab, "blue-client", "10.1.1.10");
+        await account.PingAsync("blue-client", 2, "-i", "0.05", "10.1.1.10");
         await lab.DestroyAsync();
         Assert.Empty(instance.Residue());
     }
@@ -86,12 +89,12 @@ public sealed class VpnTests
 
     private static async Task<T> UntilAsync<T>(Func<Task<T>> read, Func<T, bool> good)
     {
-        long end = Monotonic.Now + 30_000_000_000;
+        long end = Monotonic.Now + (long)LabInstance.Patience.TotalNanoseconds;
         while (true)
         {
             T value = await read();
             if (good(value)) return value;
-            Assert.True(Monotonic.Now < end, string.Create(CultureInfo.InvariantCulture, $"waited 30 s in vain; last seen: {value}"));
+            Assert.True(Monotonic.Now < end, string.Create(CultureInfo.InvariantCulture, $"waited {LabInstance.Patience.TotalSeconds} s in vain; last seen: {value}"));
             await Task.Delay(20);
         }
     }

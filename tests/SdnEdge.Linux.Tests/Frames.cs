@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using SdnEdge.Core.Forwarding;
+using SdnEdge.Testing;
 
 namespace SdnEdge.Linux.Tests;
 
@@ -16,18 +17,18 @@ internal static class Frames
         return frame;
     }
 
-    /// <summary>Receives what comes within two seconds and must be <paramref name="count"/> frames in one go.</summary>
+    /// <summary>Receives what comes in time and must be <paramref name="count"/> frames in one go.</summary>
     public static int ReceiveSome(IFdPort port, PacketBatch batch, int count)
     {
         int got = ReceiveAny(port, batch);
         return got == count ? got : throw new InvalidOperationException($"{got} frames came in one go, {count} were wanted");
     }
 
-    /// <summary>Waits at most two seconds for the port to be readable and receives; 0 when nothing came.</summary>
+    /// <summary>Waits for the port to be readable and receives; 0 when nothing came in time.</summary>
     public static int ReceiveAny(IFdPort port, PacketBatch batch)
     {
-        long deadline = Monotonic.Now + 2_000_000_000;
-        for (long left = 2_000_000_000; left > 0; left = deadline - Monotonic.Now)
+        long deadline = Monotonic.Now + Patience.Nanoseconds;
+        for (long left = Patience.Nanoseconds; left > 0; left = deadline - Monotonic.Now)
         {
             if (!Libc.WaitReadable(port.Fd, left)) continue;
             int count = port.Receive(batch);

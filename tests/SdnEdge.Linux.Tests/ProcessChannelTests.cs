@@ -1,3 +1,4 @@
+using SdnEdge.Testing;
 using Xunit;
 
 namespace SdnEdge.Linux.Tests;
@@ -53,7 +54,7 @@ public sealed class ProcessChannelTests
         {
             Task<int> waiting = Task.Factory.StartNew(() => own.Receive(new byte[16], out _), CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);
             own.Dispose();
-            Assert.Equal(0, await waiting.WaitAsync(TimeSpan.FromSeconds(60)));
+            Assert.Equal(0, await waiting.WaitAsync(Patience.Time));
         }
     }
 

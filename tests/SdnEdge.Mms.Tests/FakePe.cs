@@ -14,12 +14,13 @@ namespace SdnEdge.Mms.Tests;
 internal sealed class FakePe : IAsyncDisposable
 {
     private readonly WebApplication _app;
-    private readonly PeMigrationFsm _fsm = new();
+    private readonly PeMigrationFsm _fsm = new(_ => null);
     private readonly HashSet<string> _tunnels = [];
     private readonly HashSet<string> _groups = [];
     private readonly Network _network;
     private readonly string _loopback;
     private long _tunnelPackets;
+    private int _looksLeft;
 
     private FakePe(string name, string loopback, string folder, Network network)
     {
@@ -47,6 +48,9 @@ internal sealed class FakePe : IAsyncDisposable
     public int LoseAnswers { get; set; }
 
     public bool TunnelUp { get; set; } = true;
+
+    /// <summary>An aborted target's hold is empty when its migration has been looked at so often.</summary>
+    public int LooksUntilGivenBack { get; set; }
 
     public PeMigration? Find(string id)
     {
@@ -89,7 +93,11 @@ internal sealed class FakePe : IAsyncDisposable
         });
         _app.MapGet("/v1/migrations/{id}", (string id) =>
         {
-            lock (_fsm) return _fsm.Find(id) is { } m ? Results.Ok(Info(m)) : Refused(new Problem("/problems/not-found", "no", 404, $"no migration '{id}'"));
+            lock (_fsm)
+            {
+                if (_looksLeft > 0 && --_looksLeft == 0) Drain(id);
+                return _fsm.Find(id) is { } m ? Results.Ok(Info(m)) : Refused(new Problem("/problems/not-found", "no", 404, $"no migration '{id}'"));
+            }
         });
         _app.MapGet("/v1/events", async context =>
         {
@@ -137,15 +145,19 @@ internal sealed class FakePe : IAsyncDisposable
             case RemoveTunnel c: _tunnels.Remove(c.Tunnel); break;
             case RemoveGroup c: _groups.Remove(c.Group); break;
             case AdvertisePrefixes c: (_network.Owner, _network.LocalPref) = (_loopback, c.LocalPref); break;
-            case ReleaseHold or ReturnHold:
-                foreach (PeCommand more in _fsm.Result(id, new HoldDrained(), 1).Commands) Obey(id, more);
-                break;
+            case ReturnHold when LooksUntilGivenBack > 0: _looksLeft = LooksUntilGivenBack; break;
+            case ReleaseHold or ReturnHold: Drain(id); break;
         }
+    }
+
+    private void Drain(string id)
+    {
+        foreach (PeCommand command in _fsm.Result(id, new HoldDrained(), 1).Commands) Obey(id, command);
     }
 
     private MigrationInfo Info(PeMigration m) => new(m.Id, m.Role, m.State, m.Epoch, m.Vrf, m.Prefixes, m.Peer, m.Tunnel, m.TunnelUp,
         m.Role == MigrationRole.Target ? new HoldInfo("released", 5, 0, 0, 500, 5, 5, 0, 0, 0) : null,
-        new RedirectGroupInfo(m.Group, m.Vrf, m.Prefixes.Count, "tunnel", 0, _tunnelPackets, 0, 4));
+        _groups.Contains(m.Group) ? new RedirectGroupInfo(m.Group, m.Vrf, m.Prefixes.Count, "tunnel", 0, _tunnelPackets, 0, 4) : null);
 
     private static IResult Refused(Problem problem) => Results.Json(problem, ApiJson.Options, "application/problem+json", problem.Status);
 }

@@ -101,9 +101,12 @@ public sealed class MoveDriverTests : IAsyncLifetime
         Assert.Equal(PeMigrationState.Aborted, _pes["pe-a"].Find(result.Plan.Migration)!.State);
     }
 
-    [Fact]
-    public async Task Cancelling_before_the_pivot_gives_the_move_up_and_says_so()
+    [Theory]
+    [InlineData(0)]
+    [InlineData(7)]
+    public async Task Cancelling_before_the_pivot_gives_the_move_up_and_ends_when_the_hold_has_been_given_back(int looks)
     {
+        _pes["pe-b"].LooksUntilGivenBack = looks;
         using var cancel = new CancellationTokenSource();
         MoveResult result = await MoveAsync("pe-a", "dc-a", "pe-b", "dc-b", p =>
         {
@@ -149,7 +152,7 @@ public sealed class MoveDriverTests : IAsyncLifetime
         string from, string fromSite, string to, string toSite, Action<MoveProgress>? progress = null, MoveJournal? journal = null, CancellationToken cancel = default)
     {
         var request = new MoveRequest("vs", "default", ["10.1.1.10/32"], from, fromSite, "dc", to, toSite, "dc", ["pe-c"],
-            BlackoutMs: 20, Timeouts: new MoveTimeouts(Quiet: 30, Poll: 5, Server: 5_000));
+            BlackoutMs: 20, Timeouts: new MoveTimeouts(Quiet: 30, Poll: 5, Server: 60_000));
         MovePlan plan = await MovePlanner.PlanAsync(request, _clients, DateTimeOffset.UtcNow, CancellationToken.None);
         return await new MoveDriver(_clients, _server, journal).RunAsync(plan, progress, cancel);
     }

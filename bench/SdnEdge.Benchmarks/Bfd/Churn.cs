@@ -85,9 +85,5 @@ internal sealed class Churn : IDisposable
         _rib.Offer(_peer, new IpPrefix(IpAddress.FromV4((20u << 24) + ((uint)i << 8)), 24), HopSpec.Via(IpAddress.Parse("10.0.0.1")), attributes, i);
     }
 
-    private void Settle()
-    {
-        var changes = new List<RibChange>();
-        _rib.TakeChanges(changes);
-    }
+    private void Settle() => _rib.TakeChanges();
 }

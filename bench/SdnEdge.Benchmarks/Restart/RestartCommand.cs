@@ -15,6 +15,7 @@ namespace SdnEdge.Benchmarks.Restart;
 /// <list type="number">
 /// <item>established: the BGP session is up again;</item>
 /// <item>routes: End-of-RIB has come, every route is in the FIB, and the PE forwards by it in the keeper's place;</item>
+/// <item>with --bfd MS the two watch each other at 3 times that interval: what the peer saw;</item>
 /// <item>gap: the longest time without a packet at the receivers, over the whole restart; lost: packets that never came.</item>
 /// </list>
 /// </summary>
@@ -22,7 +23,7 @@ internal static class RestartCommand
 {
     public static int Run(string[] args)
     {
-        var options = new Dictionary<string, string> { ["--routes"] = "100000", ["--kills"] = "5", ["--rate"] = "2000" };
+        var options = new Dictionary<string, string> { ["--routes"] = "100000", ["--kills"] = "5", ["--rate"] = "2000", ["--bfd"] = "0" };
         for (int i = 0; i < args.Length; i += 2)
         {
             if (options.ContainsKey(args[i]) && i + 1 < args.Length)
@@ -35,16 +36,17 @@ internal static class RestartCommand
             return 2;
         }
 
-        MeasureAsync(Number("--routes"), Number("--kills"), Number("--rate")).GetAwaiter().GetResult();
+        MeasureAsync(Number("--routes"), Number("--kills"), Number("--rate"), Number("--bfd")).GetAwaiter().GetResult();
         return 0;
 
         int Number(string name) => int.Parse(options[name], CultureInfo.InvariantCulture);
     }
 
-    private static async Task MeasureAsync(int routes, int kills, int rate)
+    private static async Task MeasureAsync(int routes, int kills, int rate, int bfd)
     {
         string program = Daemon.Executable();
-        await using KeeperRig rig = await KeeperRig.StartAsync([program], "- { address: 10.2.0.10, as: 65001, passive: true, import: all, export: none }");
+        await using KeeperRig rig = await KeeperRig.StartAsync([program], "- { address: 10.2.0.10, as: 65001, passive: true, import: all, export: none }",
+            bfd: bfd > 0 ? $"{{ interval: {bfd}, multiplier: 3 }}" : null);
         IpAddress feeder = IpAddress.Parse("10.2.0.10");
         IpPrefix[] table = RouteSet.Make(routes);
         var feed = new Feed(table, 0, feeder, 65001);
@@ -52,13 +54,15 @@ internal static class RestartCommand
         session.Send(feed.Announce);
         await WholeAsync(rig, routes);
 
-        Console.WriteLine($"{routes} routes, {rate} packets a second each way, {kills} kills");
-        Console.WriteLine($"  {"kill",-6}{"established ms",16}{"routes ms",12}{"gap ms",10}{"lost",8}{"of",10}");
+        if (bfd > 0) await rig.UntilAsync("BFD is up", async pe => (await pe.BfdAsync()).Sessions is [{ State: "up", RemoteState: "up" }]);
+        Console.WriteLine($"{routes} routes, {rate} packets a second each way, {kills} kills{(bfd > 0 ? $", BFD at 3x{bfd} ms" : "")}");
+        Console.WriteLine($"  {"kill",-6}{"established ms",16}{"routes ms",12}{"gap ms",10}{"lost",8}{"of",10}{(bfd > 0 ? "  BFD downs at the peer" : "")}");
         var established = new List<double>();
         var whole = new List<double>();
         long lostInAll = 0;
         for (int kill = 1; kill <= kills; kill++)
         {
+            long downs = await BfdDownsAsync(rig);
             using var there = new Numbered(rig.SocketOf("ha", "10.1.0.10", 5000), rig.SocketOf("hb", "10.2.0.10", 5000), rate);
             using var back = new Numbered(rig.SocketOf("hb", "10.2.0.10", 5001), rig.SocketOf("ha", "10.1.0.10", 5001), rate);
             await there.MoreAsync(rate / 4);
@@ -75,8 +79,9 @@ internal static class RestartCommand
             established.Add((up - killedAt) / 1e6);
             whole.Add((forwards - killedAt) / 1e6);
             lostInAll += lost;
+            string wentDown = bfd > 0 ? $"  {await BfdDownsAsync(rig) - downs}" : "";
             Console.WriteLine(string.Create(CultureInfo.InvariantCulture,
-                $"  {kill,-6}{established[^1],16:F0}{whole[^1],12:F0}{Math.Max(there.LongestGapMs, back.LongestGapMs),10:F1}{lost,8}{there.Sent + back.Sent,10}"));
+                $"  {kill,-6}{established[^1],16:F0}{whole[^1],12:F0}{Math.Max(there.LongestGapMs, back.LongestGapMs),10:F1}{lost,8}{there.Sent + back.Sent,10}{wentDown}"));
         }
 
         KeeperInfo keeper = await rig.Kept.KeeperAsync();
@@ -84,6 +89,8 @@ internal static class RestartCommand
             $"  median{Median(established),16:F0}{Median(whole),12:F0}{"",10}{lostInAll,8}   keeper: {keeper.Packets} packets forwarded, {keeper.Dropped} dropped, {keeper.SentBytes / 1e6:F1} MB of state since the last restart"));
         Console.WriteLine($"  goal: established <= 1000 ms: {(established.Max() <= 1000 ? "met" : "missed")}; routes <= 2000 ms: {(whole.Max() <= 2000 ? "met" : "missed")}; nothing lost: {(lostInAll == 0 ? "met" : "missed")}");
     }
+
+    private static async Task<long> BfdDownsAsync(KeeperRig rig) => (await rig.Next.BfdAsync()).Sessions is [{ Downs: var downs }] ? downs : 0;
 
     private static async Task<(long Established, long Forwards)> EventsAsync(KeeperRig rig)
     {

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Globalization;
 using System.Text.Json;
+using System.Text.Json.Serialization.Metadata;
 using SdnEdge.Core.Api;
 
 namespace SdnEdge.Benchmarks.Switchover;
@@ -21,6 +22,7 @@ internal sealed record SwitchoverRow(
 internal static class SwitchoverCommand
 {
     private static readonly int[] Sizes = [1, 1_000, 100_000, 1_000_000];
+    private static readonly JsonSerializerOptions RowsJson = new(ApiJson.Indented) { TypeInfoResolver = new DefaultJsonTypeInfoResolver() };
 
     public static int Run(string[] args)
     {
@@ -70,7 +72,7 @@ internal static class SwitchoverCommand
         SwitchoverRow one = rows[1], million = rows[^1];
         Console.WriteLine($"\nstore, 1 M prefixes to 1: {million.StoreP50Ns / one.StoreP50Ns:0.00} (goal 1.10 at most); store p50 {million.StoreP50Ns:0} ns (goal below 1000), the clock's {rows[0].StoreP50Ns:0} ns included");
         Console.WriteLine($"signal, 1 M prefixes to 1: {million.SignalP50Us / one.SignalP50Us:0.00}; bystanders at 1 M to control: gap {million.GapP50Us / rows[0].GapP50Us:0.00}, rate {million.RateP50 / rows[0].RateP50:0.00} (a group of one: {one.RateP50 / rows[0].RateP50:0.00}; the group's packets cost more in the tunnel)");
-        if (file is not null) File.WriteAllText(file, JsonSerializer.Serialize(rows, ApiJson.Indented) + "\n");
+        if (file is not null) File.WriteAllText(file, JsonSerializer.Serialize(rows, RowsJson) + "\n");
         return rows.All(r => r.Stale == 0) ? 0 : 1;
     }
 

@@ -31,7 +31,7 @@ internal static class BgpCommand
         command.SetAction((parse, cancel) => ShowCommand.GuardAsync(parse, async pe =>
         {
             BgpPeerReply reply = await pe.BgpPeerAsync(parse.GetValue(peer)!, action, action == BgpPeerAction.Refresh ? null : parse.GetValue(text), cancel);
-            Console.WriteLine(parse.GetValue(ShowCommand.Output) == "json" ? JsonSerializer.Serialize(reply, ApiJson.Indented) : $"{reply.Peer}: {reply.Detail} ({reply.State})");
+            Console.WriteLine(parse.GetValue(ShowCommand.Output) == "json" ? JsonSerializer.Serialize(reply, ApiJson.Indented.For<BgpPeerReply>()) : $"{reply.Peer}: {reply.Detail} ({reply.State})");
         }));
         return command;
     }

@@ -20,6 +20,8 @@ internal static class DemoCommand
         var rtt = new Option<double?>("--rtt") { Description = "Round-trip time between two PEs, milliseconds. Default: as the topology says (40)." };
         var noHold = new Option<bool>("--no-hold") { Description = "Without the hold at the target PE: shows what is lost then." };
         var noOrder = new Option<bool>("--no-order") { Description = "Without flush markers: shows what is reordered when ingress PEs go over to the direct path." };
+        var orderBound = new Option<int>("--order-bound") { Description = "Longest time in which packets of an ingress wait for its flush marker, milliseconds: a machine that stands still for longer reorders.", DefaultValueFactory = _ => 1000 };
+        var quiet = new Option<int>("--quiet") { Description = "Longest time that a packet may be on its way in the tunnel, milliseconds, where no flush marker says that it is through.", DefaultValueFactory = _ => 500 };
         var keep = new Option<bool>("--keep") { Description = "Leaves the lab running afterwards." };
         var topology = new Option<string?>("--topology", "-t") { Description = "Topology file. Default: topologies/figure1.clab.yml." };
         var name = new Option<string?>("--name", "-n") { Description = "Name of the lab. Default: the topology's." };
@@ -33,7 +35,7 @@ internal static class DemoCommand
             1: a condition failed. 2: the run could not be made.
             """)
         {
-            folder, rate, blackout, rtt, noHold, noOrder, keep, topology, name,
+            folder, rate, blackout, rtt, noHold, noOrder, orderBound, quiet, keep, topology, name,
         };
         command.SetAction(async (parse, cancel) =>
         {
@@ -48,6 +50,8 @@ internal static class DemoCommand
             {
                 return Fail("--rate is 3 to 500000 packets per second, --blackout 0 to 9000 milliseconds (the hold keeps no packet longer than 10 s)");
             }
+
+            if (parse.GetValue(orderBound) is < 1 or > 60_000 || parse.GetValue(quiet) is < 1 or > 60_000) return Fail("--order-bound and --quiet are 1 to 60000 milliseconds");
 
             using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancel);
             limit.CancelAfter(Limit);
@@ -64,6 +68,8 @@ internal static class DemoCommand
                     RttMs = parse.GetValue(rtt),
                     Hold = !parse.GetValue(noHold),
                     Order = !parse.GetValue(noOrder),
+                    OrderBoundMs = parse.GetValue(orderBound),
+                    QuietMs = parse.GetValue(quiet),
                     Keep = parse.GetValue(keep),
                 }, view).RunAsync(limit.Token);
                 view.Show(report, parse.GetValue(folder)!);

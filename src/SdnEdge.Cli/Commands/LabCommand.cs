@@ -108,7 +108,7 @@ internal static class LabCommand
                 else return Fail($"there is no lab {name}.");
             }
 
-            if (parse.GetValue(output) == "json") Console.WriteLine(JsonSerializer.Serialize(reports, ApiJson.Indented));
+            if (parse.GetValue(output) == "json") Console.WriteLine(JsonSerializer.Serialize(reports, LabJson.Indented.For<List<LabReport>>()));
             else if (reports.Count == 0) Console.WriteLine("no lab is running.");
             foreach (LabReport report in parse.GetValue(output) == "json" ? [] : reports) Print(report);
             return 0;
@@ -178,7 +178,7 @@ internal static class LabCommand
         var wan = new Command("wan", "The emulated provider core.") { config };
         wan.SetAction((parse, cancel) => GuardAsync(async () =>
         {
-            WanConfig read = JsonSerializer.Deserialize<WanConfig>(await File.ReadAllTextAsync(parse.GetValue(config)!, cancel), ApiJson.Options)!;
+            WanConfig read = JsonSerializer.Deserialize(await File.ReadAllTextAsync(parse.GetValue(config)!, cancel), LabJson.Options.For<WanConfig>())!;
             using var node = new WanNode(read);
             Task stats = node.ServeStatsAsync(cancel);
             await Task.Factory.StartNew(() => node.Run(cancel), cancel, TaskCreationOptions.LongRunning, TaskScheduler.Default);

@@ -13,7 +13,7 @@ internal static class LabMoves
     /// <summary>The request to move a server of a lab to a site.</summary>
     /// <exception cref="LabException">No such server or site, or the server is there already or nowhere.</exception>
     public static async Task<MoveRequest> RequestAsync(
-        RunningLab lab, string server, string to, int blackoutMs, HoldOptions? hold, MoveTimeouts? timeouts, CancellationToken cancel)
+        RunningLab lab, string server, string to, int blackoutMs, HoldOptions? hold, int quietMs, CancellationToken cancel)
     {
         IReadOnlyList<LabSite> sites = lab.SitesOf(server);
         string names = string.Join(", ", sites.Select(s => s.Name));
@@ -27,7 +27,7 @@ internal static class LabMoves
         return new MoveRequest(
             server, "default", [.. lab.Topology.Find(server)!.Server!.Addresses.Select(a => IpPrefix.Host(a.Address).ToString())],
             sourcePe, source.Name, sourcePort, targetPe, target.Name, targetPort,
-            [.. lab.Ingresses.Select(i => i.Pe).Distinct().Where(pe => lab.Topology.Find(pe)!.Kind == NodeKind.SdnEdgePe)], hold, blackoutMs, timeouts,
+            [.. lab.Ingresses.Select(i => i.Pe).Distinct().Where(pe => lab.Topology.Find(pe)!.Kind == NodeKind.SdnEdgePe)], hold, blackoutMs, MoveTimeouts.WithQuiet(quietMs),
             OtherIngress: lab.Ingresses.Any(i => lab.Topology.Find(i.Pe)!.Kind != NodeKind.SdnEdgePe));
     }
 

@@ -52,13 +52,14 @@ internal static class MigrateCommand
         var blackout = new Option<int>("--blackout") { Description = "Milliseconds for which the server is nowhere: the final copy of a real one.", DefaultValueFactory = _ => 300 };
         var noOrder = new Option<bool>("--no-order") { Description = "Without flush markers: packets may be reordered when ingress PEs go over to the direct path." };
         var orderBound = new Option<int>("--order-bound") { Description = "Longest time in which packets of an ingress wait for its flush marker, milliseconds.", DefaultValueFactory = _ => 1000 };
+        var quiet = new Option<int>("--quiet") { Description = "Longest time that a packet may be on its way in the tunnel, milliseconds, where no flush marker says that it is through.", DefaultValueFactory = _ => 500 };
         var othersHold = new Option<int>("--others-hold") { Description = "How long packets of PEs that send no flush markers wait, milliseconds: longer than the old path is longer than the direct one; 0 = they are delivered as they come." };
         var journal = new Option<string?>("--journal") { Description = "File for the journal of intents and results; default: moves.jsonl in the lab's folder." };
         var command = new Command("run",
             "Plans a move and drives it: prepare, switch, blackout, release, advertise, direct path, withdraw, drain, teardown. "
             + "Ctrl-C gives it up while the server is not yet live at its new site. Exit code 0: moved, nothing left over; 1: not moved, all as before; 3: unfinished, see the text.")
         {
-            LabName, server, to, blackout, noOrder, orderBound, othersHold, NoHold, HoldBytes, HoldPackets, HoldMs, HoldRate, HoldPolicy, journal, Output, StateRoot,
+            LabName, server, to, blackout, noOrder, orderBound, othersHold, quiet, NoHold, HoldBytes, HoldPackets, HoldMs, HoldRate, HoldPolicy, journal, Output, StateRoot,
         };
         command.SetAction((parse, cancel) => GuardAsync(async () =>
         {
@@ -66,9 +67,9 @@ internal static class MigrateCommand
             if (wait is < 0 or > 600_000) return Fail($"--blackout {wait} is out of range; give 0 to 600000 milliseconds.");
             RunningLab lab = RunningLab.Attach(Which(parse), parse.GetValue(StateRoot));
             string name = parse.GetValue(server)!;
-            int bound = parse.GetValue(orderBound), others = parse.GetValue(othersHold);
-            if (bound is < 1 or > 60_000 || others is < 0 or > 60_000) return Fail("--order-bound is 1 to 60000 milliseconds, --others-hold 0 to 60000.");
-            MoveRequest request = await LabMoves.RequestAsync(lab, name, parse.GetValue(to)!, wait, Hold(parse), null, cancel) with
+            int bound = parse.GetValue(orderBound), others = parse.GetValue(othersHold), way = parse.GetValue(quiet);
+            if (bound is < 1 or > 60_000 || way is < 1 or > 60_000 || others is < 0 or > 60_000) return Fail("--order-bound and --quiet are 1 to 60000 milliseconds, --others-hold 0 to 60000.");
+            MoveRequest request = await LabMoves.RequestAsync(lab, name, parse.GetValue(to)!, wait, Hold(parse), way, cancel) with
             {
                 KeepOrder = !parse.GetValue(noOrder), OrderBoundMs = bound, OthersHoldMs = others,
             };
@@ -80,7 +81,7 @@ internal static class MigrateCommand
                 long begin = Monotonic.Now;
                 MoveResult result = await new MoveDriver(pes, lab.Server(name), log).RunAsync(plan,
                     p => Console.Error.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{(p.AtNs - begin) / 1e6,9:0.0} ms  {p.Text}")), cancel);
-                if (parse.GetValue(Output) == "json") Console.WriteLine(JsonSerializer.Serialize(result, ApiJson.Indented));
+                if (parse.GetValue(Output) == "json") Console.WriteLine(JsonSerializer.Serialize(result, MoveJson.Indented.For<MoveResult>()));
                 else Print(result);
                 return result.Succeeded ? 0 : result.Outcome == MoveOutcome.RolledBack && result.Residue.Count == 0 ? NotMoved : Unfinished;
             }
@@ -133,9 +134,10 @@ internal static class MigrateCommand
         var peer = new Option<string?>("--peer") { Description = "prepare: loopback of the other PE." };
         var key = new Option<uint?>("--tunnel-key") { Description = "prepare: GRE key, the same for both PEs." };
         var pref = new Option<uint?>("--local-pref") { Description = "advertise: LOCAL_PREF (default 200)." };
+        var force = new Option<bool>("--force") { Description = "teardown: also when the source is left without a route to a moved prefix." };
         var command = new Command("signal", "Sends one signal to one PE, and shows its answer or why it refuses.")
         {
-            kind, id, api, epoch, role, vrf, prefix, peer, key, pref, NoHold, HoldBytes, HoldPackets, HoldMs, HoldRate, HoldPolicy, Output,
+            kind, id, api, epoch, role, vrf, prefix, peer, key, pref, force, NoHold, HoldBytes, HoldPackets, HoldMs, HoldRate, HoldPolicy, Output,
         };
         command.SetAction((parse, cancel) => GuardAsync(async () =>
         {
@@ -152,8 +154,8 @@ internal static class MigrateCommand
             SignalReply reply = await pe.SignalAsync(parse.GetValue(id)!, signal, new SignalRequest(
                 parse.GetValue(epoch), parse.GetValue(role) is { } r ? Enum.Parse<MigrationRole>(r, ignoreCase: true) : null, parse.GetValue(vrf),
                 prefixes.Count > 0 ? prefixes : null, parse.GetValue(peer), parse.GetValue(key),
-                signal == SignalKind.Prepare ? Hold(parse) : null, parse.GetValue(pref)), cancel);
-            Console.WriteLine(parse.GetValue(Output) == "json" ? JsonSerializer.Serialize(reply, ApiJson.Indented)
+                signal == SignalKind.Prepare ? Hold(parse) : null, parse.GetValue(pref), Force: parse.GetValue(force)), cancel);
+            Console.WriteLine(parse.GetValue(Output) == "json" ? JsonSerializer.Serialize(reply, ApiJson.Indented.For<SignalReply>())
                 : $"{pe.Name}: {reply.Migration} is {Word(reply.State)}, epoch {reply.Epoch}{(reply.Repeated ? " (it was before)" : "")}; "
                 + $"in force on every worker after {(reply.AcknowledgedAtNs - reply.TookEffectAtNs) / 1e3:0} us{(reply.StoreNs is { } store ? $", store {store} ns" : "")}.");
             return 0;
@@ -183,7 +185,7 @@ internal static class MigrateCommand
 
             if (parse.GetValue(Output) == "json")
             {
-                Console.WriteLine(JsonSerializer.Serialize(all, ApiJson.Indented));
+                Console.WriteLine(JsonSerializer.Serialize(all, MoveJson.Indented.For<Dictionary<string, IReadOnlyList<MigrationInfo>>>()));
                 return 0;
             }
 

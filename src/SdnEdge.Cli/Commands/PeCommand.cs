@@ -76,7 +76,7 @@ internal static class PeCommand
         {
             if (config.Forwarding.Keeper && keeperDescriptor is null) return await KeepAsync(config, file, restarting, reload, stop.Token);
             KeeperLink? link = keeperDescriptor is { } descriptor ? KeeperLink.Connect(descriptor) : null;
-            await using PeRouter pe = await PeRouter.StartAsync(config, new PeRouterOptions { ReadConfig = () => Read(file), Restarting = restarting, Keeper = link });
+            await using PeRouter pe = await PeRouter.StartAsync(config, new PeRouterOptions { ReadConfig = () => Read(file), Restarting = restarting, Keeper = link, BfdProcess = BfdCommand.Start });
             Console.WriteLine($"{config.Name}: ready, pid {Environment.ProcessId}{(config.Api.Unix is { } socket ? $", API on {socket}" : "")}");
             while (true)
             {

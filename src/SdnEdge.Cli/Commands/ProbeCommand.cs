@@ -5,6 +5,7 @@ using System.Text.Json;
 using SdnEdge.Core.Api;
 using SdnEdge.Core.Wire;
 using SdnEdge.Lab.Probes;
+using SdnEdge.Lab.Running;
 using SdnEdge.Linux;
 using Spectre.Console;
 
@@ -287,7 +288,7 @@ internal static class ProbeCommand
             return;
         }
 
-        Console.Out.WriteLine(JsonSerializer.Serialize(result, ApiJson.Options));
+        Console.Out.WriteLine(JsonSerializer.Serialize(result, LabJson.Options.For<T>()));
         Console.Out.Flush();
     }
 

@@ -51,7 +51,7 @@ internal static class ShowCommand
                 ["keeper", "records", "sent bytes", "queued", "wholes", "out of sync", "takeovers", "packets", "dropped", "last ms"],
                 [[k.State, $"{k.Records}", $"{k.SentBytes}", $"{k.QueuedBytes}", $"{k.Wholes}", $"{k.OutOfSyncs}", $"{k.Takeovers}", $"{k.Packets}", $"{k.Dropped}", k.LastTakeoverMilliseconds.ToString("0.0", CultureInfo.InvariantCulture)]])),
             One("migrations", "Migrations this PE knows, with hold and tunnel.", (pe, _, c) => pe.MigrationsAsync(c), Migrations),
-            One("order", "How order was kept, move by move: the target's gate of each ingress PE, what opened it, and what it kept.", (pe, _, c) => pe.MigrationsAsync(c), Order),
+            One("order", "How order was kept, move by move: the target's gate of each ingress PE, what opened it, and what it kept; at the source, whose flush markers went by.", (pe, _, c) => pe.MigrationsAsync(c), Order),
             One("groups", "Redirect groups and which decision is in force.", (pe, _, c) => pe.GroupsAsync(c), Groups),
             One("drops", "Dropped packets by reason.", (pe, _, c) => pe.DropsAsync(c), v => Table(["reason", "packets"], v.Select(x => new[] { x.Reason, $"{x.Packets}" }))),
             Events(),
@@ -69,7 +69,7 @@ internal static class ShowCommand
             string text = parse.GetValue(prefix)!, vrf = parse.GetValue(Vrf) ?? "default";
             if (!text.Contains('/', StringComparison.Ordinal)) text = (await pe.FibLookupAsync(vrf, text, cancel)).Prefix is { Length: > 0 } found ? found : text + (text.Contains(':', StringComparison.Ordinal) ? "/128" : "/32");
             IReadOnlyList<RouteInfo> routes = [.. (await pe.RoutesAsync(vrf, text, cancel)).Where(r => Core.Wire.IpPrefix.TryParse(text, out Core.Wire.IpPrefix wanted) && r.Prefix == wanted.ToString())];
-            if (parse.GetValue(Output) == "json") Console.WriteLine(JsonSerializer.Serialize(routes, ApiJson.Indented));
+            if (parse.GetValue(Output) == "json") Console.WriteLine(JsonSerializer.Serialize(routes, ApiJson.Indented.For<IReadOnlyList<RouteInfo>>()));
             else PrintRoute(text, vrf, routes, parse.GetValue(why));
         }));
         return command;
@@ -119,7 +119,7 @@ internal static class ShowCommand
             {
                 await foreach (EventRecord e in pe.EventsAsync(parse.GetValue(after), cancel))
                 {
-                    Console.WriteLine(parse.GetValue(Output) == "json" ? JsonSerializer.Serialize(e, ApiJson.Options)
+                    Console.WriteLine(parse.GetValue(Output) == "json" ? JsonSerializer.Serialize(e, ApiJson.Options.For<EventRecord>())
                         : string.Create(CultureInfo.InvariantCulture, $"{e.Sequence,6}  {e.AtNs / 1e9:0.000000}  {e.Kind,-9}  {e.Subject}  {e.Change}{(e.Detail is null ? "" : "  " + e.Detail)}"));
                 }
             }
@@ -138,7 +138,7 @@ internal static class ShowCommand
         command.SetAction((parse, cancel) => GuardAsync(parse, async pe =>
         {
             T data = await read(pe, parse, cancel);
-            if (parse.GetValue(Output) == "json") Console.WriteLine(JsonSerializer.Serialize(data, ApiJson.Indented));
+            if (parse.GetValue(Output) == "json") Console.WriteLine(JsonSerializer.Serialize(data, ApiJson.Indented.For<T>()));
             else print(data);
         }));
         return command;
@@ -223,9 +223,9 @@ internal static class ShowCommand
                 b.Peer, b.Local, b.Multihop ? "many" : "one", b.State, b.RemoteState, b.Diagnostic, $"{b.Seconds}", Milliseconds(b.TransmitIntervalMilliseconds), Milliseconds(b.DetectionMilliseconds),
                 $"{b.PacketsReceived}", $"{b.PacketsSent}", $"{b.SendErrors}", $"{b.Ups}", $"{b.Downs}", Milliseconds(b.CreditMilliseconds),
             }));
-        Table(["thread", "stalls", "longest ms", "credits", "credit ms", "kernel drops", "faults", "discards"],
+        Table(["process", "restarts", "thread", "stalls", "longest ms", "credits", "credit ms", "kernel drops", "faults", "discards"],
         [
-            [bfd.Urgency, $"{bfd.Stalls}", Milliseconds(bfd.LongestStallMilliseconds), $"{bfd.Credits}", Milliseconds(bfd.CreditMilliseconds), $"{bfd.KernelDrops}", $"{bfd.Faults}",
+            [$"{bfd.ProcessId}", $"{bfd.Restarts}", bfd.Urgency, $"{bfd.Stalls}", Milliseconds(bfd.LongestStallMilliseconds), $"{bfd.Credits}", Milliseconds(bfd.CreditMilliseconds), $"{bfd.KernelDrops}", $"{bfd.Faults}",
                 string.Join('\n', bfd.Discards.Select(d => $"{d.Reason} {d.Packets}"))],
         ]);
 
@@ -245,9 +245,9 @@ internal static class ShowCommand
         ["migration", "ingress", "loopback", "moved", "opened by", "marker after move ms", "kept", "now", "at once", "dropped"],
         migrations.Where(m => m.Order is not null).SelectMany(m => m.Order!.Gates.Select(g => new[]
         {
-            m.Id, g.Ingress, g.Loopback, $"{g.Moved}/{g.Expected}", Word(g.OpenedBy),
+            m.Id, g.Ingress, g.Loopback, $"{g.Moved}/{g.Expected}", m.Role == MigrationRole.Target ? Word(g.OpenedBy) : g.Proved ? "went by" : "",
             g.MarkerAtNs - g.MovedAtNs is { } took ? string.Create(CultureInfo.InvariantCulture, $"{took / 1e6:0.0}") : "", $"{g.PacketsHeldTotal}", $"{g.PacketsHeldNow}", $"{g.PeakPackets}", $"{g.Dropped}",
-        }).Append([m.Id, "others", "", "", "", "", $"{m.Order.Unordered} passed", "", "", ""])));
+        }).Concat(m.Role == MigrationRole.Target ? [[m.Id, "others", "", "", "", "", $"{m.Order.Unordered} passed", "", "", ""]] : [])));
 
     private static void Groups(IReadOnlyList<RedirectGroupInfo> groups) => Table(
         ["group", "vrf", "prefixes", "active", "native packets", "tunnel packets", "stale packets"],

@@ -106,7 +106,7 @@ internal sealed class DemoRun(DemoOptions options, DemoView view)
         {
             var request = new MoveRequest(
                 server, "default", [.. addresses.Select(a => IpPrefix.Host(a).ToString())], from.Pe!, from.Name, from.PePort!, to.Pe!, to.Name, to.PePort!,
-                [.. lab.Ingresses.Select(i => i.Pe).Where(pes.ContainsKey)], new HoldOptions(Disabled: !options.Hold), options.BlackoutMs, KeepOrder: options.Order,
+                [.. lab.Ingresses.Select(i => i.Pe).Where(pes.ContainsKey)], new HoldOptions(Disabled: !options.Hold), options.BlackoutMs, MoveTimeouts.WithQuiet(options.QuietMs), options.Order, options.OrderBoundMs,
                 OtherIngress: lab.Ingresses.Any(i => !pes.ContainsKey(i.Pe)));
             MovePlan plan = await MovePlanner.PlanAsync(request, pes, DateTimeOffset.UtcNow, cancel);
             move = await new MoveDriver(pes, driver).RunAsync(plan, progress =>
@@ -202,7 +202,7 @@ internal sealed class DemoRun(DemoOptions options, DemoView view)
         RunAnalysis run = ReportBuilder.Analyse(facts);
         DemoReport report = ReportBuilder.Build(run);
         options.Out.Create();
-        File.WriteAllText(Path.Combine(options.Out.FullName, "report.json"), JsonSerializer.Serialize(report, DemoReport.Json) + "\n");
+        File.WriteAllText(Path.Combine(options.Out.FullName, "report.json"), JsonSerializer.Serialize(report, DemoReport.Json.For<DemoReport>()) + "\n");
         File.WriteAllText(Path.Combine(options.Out.FullName, "report.html"), HtmlReport.Render(run, report));
         return report;
     }

@@ -15,7 +15,8 @@ internal static class PathCheck
 {
     private const int EchoPort = 7;
     private const int TryMilliseconds = 300;
-    private const int Tries = 40;
+    private const int PauseMilliseconds = 20;
+    private static readonly TimeSpan Limit = TimeSpan.FromSeconds(30);
 
     /// <summary>Null when the server answered; else what failed, in words.</summary>
     public static string? WhyNot(RunningLab lab, LabIngress ingress, IpAddress server) => Namespaces.Run(lab.NamespaceOf(ingress.Name), () =>
@@ -26,7 +27,7 @@ internal static class PathCheck
         };
         byte[] buffer = new byte[64];
         socket.Connect(new IPEndPoint(IPAddress.Parse(server.ToString()), EchoPort));
-        for (int i = 0; i < Tries; i++)
+        for (long end = Monotonic.Now + (long)Limit.TotalNanoseconds; Monotonic.Now < end;)
         {
             try
             {
@@ -38,10 +39,11 @@ internal static class PathCheck
             }
             catch (SocketException)
             {
-                // Timed out or unreachable so far.
+                // Timed out, or unreachable so far, which is said at once.
+                Thread.Sleep(PauseMilliseconds);
             }
         }
 
-        return $"{ingress.Name} gets no answer from {server} port {EchoPort}/udp within {Tries * TryMilliseconds / 1000} s";
+        return $"{ingress.Name} gets no answer from {server} port {EchoPort}/udp within {Limit.TotalSeconds} s";
     });
 }

@@ -21,8 +21,8 @@ internal sealed class ProbeFleet : IDisposable
     /// <summary>The server's clock stops while it moves: a gap this long is not made up for by its sender.</summary>
     private const int ServerCatchUpMs = 20;
 
-    /// <summary>No way in the lab is longer than this, the hold's time included.</summary>
-    private const int QuietMs = 1500, BoundMs = 9000;
+    /// <summary>No way in the lab is longer than this, the hold's time and a machine that stands still included. Receivers end as soon as all has come.</summary>
+    private const int QuietMs = 5000, BoundMs = 15_000;
 
     private readonly IReadOnlyList<LabIngress> ingresses;
     private readonly string folder;

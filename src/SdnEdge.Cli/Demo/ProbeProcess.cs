@@ -15,7 +15,7 @@ internal sealed class ProbeException(string message) : Exception(message);
 /// </summary>
 internal sealed class ProbeProcess : IDisposable
 {
-    private static readonly TimeSpan Limit = TimeSpan.FromSeconds(20);
+    private static readonly TimeSpan Limit = TimeSpan.FromSeconds(40);
 
     private readonly Process process;
     private readonly StringBuilder errors = new();
@@ -92,7 +92,7 @@ internal sealed class ProbeProcess : IDisposable
             throw new ProbeException($"probe {Name} ended without a result{await WhyAsync()}");
         }
 
-        return JsonSerializer.Deserialize<T>(line, ApiJson.Options) ?? throw new ProbeException($"probe {Name} said '{line}'");
+        return JsonSerializer.Deserialize(line, LabJson.Options.For<T>()) ?? throw new ProbeException($"probe {Name} said '{line}'");
     }
 
     private async Task<string> WhyAsync()

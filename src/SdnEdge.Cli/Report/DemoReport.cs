@@ -34,9 +34,13 @@ internal sealed record DemoReport
     {
         WriteIndented = true,
         Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
-        Converters = { new JsonStringEnumConverter(JsonNamingPolicy.KebabCaseLower) },
+        TypeInfoResolver = ReportTypes.Default,
     };
 }
+
+[JsonSourceGenerationOptions(GenerationMode = JsonSourceGenerationMode.Metadata)]
+[JsonSerializable(typeof(DemoReport))]
+internal sealed partial class ReportTypes : JsonSerializerContext;
 
 /// <summary>What was asked for.</summary>
 internal sealed record ParametersReport(

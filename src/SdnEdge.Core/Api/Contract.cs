@@ -1,5 +1,7 @@
 using System.Text.Json;
 using System.Text.Json.Serialization;
+using System.Text.Json.Serialization.Metadata;
+using SdnEdge.Core.Migration;
 
 namespace SdnEdge.Core.Api;
 
@@ -7,17 +9,27 @@ namespace SdnEdge.Core.Api;
 public static class ApiJson
 {
     /// <summary>The settings. Do not change them after first use.</summary>
-    public static readonly JsonSerializerOptions Options = Make(indented: false);
+    public static readonly JsonSerializerOptions Options = With();
 
     /// <summary>The same, indented for people.</summary>
-    public static readonly JsonSerializerOptions Indented = Make(indented: true);
+    public static readonly JsonSerializerOptions Indented = new(Options) { WriteIndented = true };
 
-    private static JsonSerializerOptions Make(bool indented) => new(JsonSerializerDefaults.Web)
+    /// <summary>The same settings, for what the API's types and <paramref name="more"/> describe. Nothing is found by reflection: the program is compiled ahead of time.</summary>
+    public static JsonSerializerOptions With(params ReadOnlySpan<IJsonTypeInfoResolver> more) => new(JsonSerializerDefaults.Web)
     {
-        WriteIndented = indented,
         DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull,
-        Converters = { new JsonStringEnumConverter(JsonNamingPolicy.KebabCaseLower) },
+        TypeInfoResolver = JsonTypeInfoResolver.Combine([.. more, ApiTypes.Default]),
+        Converters =
+        {
+            Words<SignalKind>(), Words<MigrationRole>(), Words<HoldOverflowPolicy>(), Words<PeMigrationState>(), Words<BgpPeerAction>(),
+            Words<GateOpening>(), Words<TeardownProof>(), Words<MoveStage>(), Words<MoveOutcome>(),
+        },
     };
+
+    /// <summary>How <typeparamref name="T"/> is read and written with these settings.</summary>
+    public static JsonTypeInfo<T> For<T>(this JsonSerializerOptions options) => (JsonTypeInfo<T>)options.GetTypeInfo(typeof(T));
+
+    private static JsonStringEnumConverter<T> Words<T>() where T : struct, Enum => new(JsonNamingPolicy.KebabCaseLower);
 }
 
 /// <summary>RFC 9457 problem details.</summary>
@@ -94,13 +106,14 @@ public sealed record MovingPrefix(string Prefix, string Port, string? NextHop = 
 /// <param name="TunnelKey">GRE key of the migration tunnel (prepare only).</param>
 /// <param name="Hold">Caps of the hold (prepare at the target only; null = defaults).</param>
 /// <param name="LocalPref">LOCAL_PREF to advertise with (advertise; null = 200), or with which the source tells its prefixes from the switch on (switch; null = as before).</param>
-/// <param name="Order">How order is kept when ingress PEs take the direct path (prepare at the target only; null = it is not).</param>
+/// <param name="Order">How order is kept when ingress PEs take the direct path (prepare; the source sees their flush markers go by; null = it is not).</param>
+/// <param name="Force">Teardown at the source: also when this PE is left without a route to a moved prefix.</param>
 public sealed record SignalRequest(
     long Epoch, MigrationRole? Role = null, string? Vrf = null, IReadOnlyList<MovingPrefix>? Prefixes = null,
-    string? Peer = null, uint? TunnelKey = null, HoldOptions? Hold = null, uint? LocalPref = null, OrderOptions? Order = null);
+    string? Peer = null, uint? TunnelKey = null, HoldOptions? Hold = null, uint? LocalPref = null, OrderOptions? Order = null, bool Force = false);
 
 /// <summary>
-/// How the target keeps order while ingress PEs go over from the old path (by the source PE and the tunnel) to the direct one.
+/// How the target keeps order, and the source knows that no more comes, while ingress PEs go over from the old path (by the source PE and the tunnel) to the direct one.
 /// </summary>
 /// <param name="Ingress">PEs that send flush markers; their clients' packets wait at the target for them.</param>
 /// <param name="BoundMs">Longest time such a packet waits when the marker does not come, 1 to 60000 ms.</param>
@@ -115,9 +128,9 @@ public sealed record OrderOptions(IReadOnlyList<OrderedIngress> Ingress, int Bou
 /// <param name="Loopbacks">Its loopbacks: the BGP next hops of its clients' prefixes.</param>
 public sealed record OrderedIngress(string Name, IReadOnlyList<string> Loopbacks);
 
-/// <summary>How order was kept: the target's view.</summary>
+/// <summary>How order was kept: the target's view, or which flush markers went by the source.</summary>
 /// <param name="Tag">Tag of the move, in its routes and markers.</param>
-/// <param name="Proved">True when every ingress that sends markers has nothing under way on the old path any more.</param>
+/// <param name="Proved">True when no ingress that sends markers has anything under way to this PE on the old path any more; at the source, when the copies of their markers have gone by, too.</param>
 /// <param name="Gates">One for each loopback of an ingress.</param>
 /// <param name="Unordered">Packets delivered as they came because their ingress has no gate.</param>
 /// <param name="StrangeMarkers">Markers of another move, or from nobody who has a gate.</param>
@@ -188,7 +201,7 @@ public enum PeMigrationState
 /// <param name="TunnelUp">True when the last full-size probe through the tunnel came back.</param>
 /// <param name="Hold">Counters of the hold (target).</param>
 /// <param name="Group">Counters of the redirect group.</param>
-/// <param name="Order">How order is kept (target, where asked for).</param>
+/// <param name="Order">How order is kept (target), or which flush markers went by (source); where asked for.</param>
 public sealed record MigrationInfo(
     string Id, MigrationRole Role, PeMigrationState State, long Epoch, string Vrf, IReadOnlyList<MovingPrefix> Prefixes,
     string Peer, string Tunnel, bool TunnelUp, HoldInfo? Hold, RedirectGroupInfo? Group, OrderInfo? Order = null);
@@ -215,10 +228,10 @@ public sealed record VrfInfo(string Name, uint? Key, int RoutesV4, int RoutesV6)
     public string? Rd { get; init; }
 
     /// <summary>Route targets whose routes come in.</summary>
-    public IReadOnlyList<string> Import { get; init; } = [];
+    public IReadOnlyList<string> Import { get; init => field = value ?? []; } = [];
 
     /// <summary>Route targets of the routes it tells.</summary>
-    public IReadOnlyList<string> Export { get; init; } = [];
+    public IReadOnlyList<string> Export { get; init => field = value ?? []; } = [];
 }
 
 /// <summary>A route in the RIB: one line for each source that offers the prefix.</summary>
@@ -271,7 +284,7 @@ public sealed record BgpPeerInfo(
     public long TooLarge { get; init; }
 
     /// <summary>Families in use: ipv4, ipv6, vpnv4, vpnv6.</summary>
-    public IReadOnlyList<string> Families { get; init; } = [];
+    public IReadOnlyList<string> Families { get; init => field = value ?? []; } = [];
 
     /// <summary>VPN routes received that no VRF imports; they are not kept.</summary>
     public long VpnFiltered { get; init; }
@@ -292,7 +305,7 @@ public sealed record BgpPeerInfo(
     public long GracefulEnds { get; init; }
 
     /// <summary>Faults in what the peer sent, those seen at least once.</summary>
-    public IReadOnlyList<BgpFaultInfo> Faults { get; init; } = [];
+    public IReadOnlyList<BgpFaultInfo> Faults { get; init => field = value ?? []; } = [];
 }
 
 /// <summary>A fault in what a BGP peer sent, and how often.</summary>
@@ -329,7 +342,9 @@ public sealed record BfdSessionInfo(
 /// <summary>Control packets discarded for a reason.</summary>
 public sealed record BfdDiscardInfo(string Reason, long Packets);
 
-/// <summary><c>GET /v1/bfd</c>: the sessions and how their thread fares.</summary>
+/// <summary><c>GET /v1/bfd</c>: the sessions and how their thread fares, as of the last change or second.</summary>
+/// <param name="ProcessId">The process that speaks; 0: there is none, for want of sessions.</param>
+/// <param name="Restarts">Times that it ended and another one was started.</param>
 /// <param name="Sessions">The sessions.</param>
 /// <param name="Urgency">How far the thread's priority could be raised: ordinary, nice, real-time.</param>
 /// <param name="Stalls">Times the thread itself was held up.</param>
@@ -340,7 +355,7 @@ public sealed record BfdDiscardInfo(string Reason, long Packets);
 /// <param name="Faults">Exceptions in the thread. Always 0.</param>
 /// <param name="Discards">Discards by reason, reasons without any left out.</param>
 public sealed record BfdInfo(
-    IReadOnlyList<BfdSessionInfo> Sessions, string Urgency, long Stalls, double LongestStallMilliseconds, long Credits, double CreditMilliseconds,
+    int ProcessId, long Restarts, IReadOnlyList<BfdSessionInfo> Sessions, string Urgency, long Stalls, double LongestStallMilliseconds, long Credits, double CreditMilliseconds,
     long KernelDrops, long Faults, IReadOnlyList<BfdDiscardInfo> Discards);
 
 /// <summary><c>GET /v1/keeper</c>: the process that forwards while the PE is restarted after a crash.</summary>

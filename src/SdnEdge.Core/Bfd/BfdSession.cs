@@ -54,13 +54,15 @@ public sealed class BfdSession
     /// <param name="parameters">What the operator set.</param>
     /// <param name="seed">Of the jitter; any value.</param>
     /// <param name="now">The time.</param>
-    public BfdSession(BfdKey key, uint discriminator, BfdParameters parameters, ulong seed, long now)
+    /// <param name="controlPlaneIndependent">It goes on when the control plane ends (the C bit, RFC 5880 4.1).</param>
+    public BfdSession(BfdKey key, uint discriminator, BfdParameters parameters, ulong seed, long now, bool controlPlaneIndependent = false)
     {
         ArgumentOutOfRangeException.ThrowIfZero(discriminator);
         ArgumentOutOfRangeException.ThrowIfZero(parameters.DetectMultiplier);
         ArgumentOutOfRangeException.ThrowIfZero(parameters.DesiredMinTx);
         Key = key;
         LocalDiscriminator = discriminator;
+        ControlPlaneIndependent = controlPlaneIndependent;
         _parameters = parameters;
         _requiredMinRx = _rxInForce = parameters.RequiredMinRx;
         _desiredMinTx = _txInForce = Math.Max(parameters.DesiredMinTx, BfdLimits.SlowTxMicroseconds);
@@ -72,10 +74,19 @@ public sealed class BfdSession
     /// <summary>Whom it watches.</summary>
     public BfdKey Key { get; }
 
+    /// <summary>It goes on when the control plane ends; the peer is told by the C bit.</summary>
+    public bool ControlPlaneIndependent { get; }
+
+    /// <summary>The peer's goes on when its control plane ends, as it last said.</summary>
+    public bool RemoteControlPlaneIndependent { get; private set; }
+
     /// <summary>bfd.SessionState.</summary>
     public BfdState State { get; private set; } = BfdState.Down;
 
-    /// <summary>bfd.RemoteSessionState.</summary>
+    /// <summary>
+    /// bfd.RemoteSessionState: what the peer said last. Silence makes Down of it, but not of AdminDown: that is why the peer is
+    /// silent, and some say it once only.
+    /// </summary>
     public BfdState RemoteState { get; private set; } = BfdState.Down;
 
     /// <summary>bfd.LocalDiscr.</summary>
@@ -123,6 +134,9 @@ public sealed class BfdSession
     /// <summary>Times it left Up.</summary>
     public long Downs { get; private set; }
 
+    /// <summary>Those of <see cref="Downs"/> that an operator wanted, here or there: they say nothing about the path (RFC 5882 3.2).</summary>
+    public long AdministrativeDowns { get; private set; }
+
     /// <summary>Nanoseconds of credit that kept it from expiring while the driver itself had been held up.</summary>
     public long CreditGiven { get; private set; }
 
@@ -143,6 +157,7 @@ public sealed class BfdSession
         RemoteDiscriminator = c.MyDiscriminator;
         RemoteState = c.State;
         RemoteDiagnostic = c.Diagnostic;
+        RemoteControlPlaneIndependent = c.ControlPlaneIndependent;
         _remoteDemand = c.Demand;
         uint before = TransmitInterval;
         _remoteMinRx = c.RequiredMinRx;
@@ -190,7 +205,7 @@ public sealed class BfdSession
         if (now < _expiresAt) return false;
         _expiresAt = Never;
         RemoteDiscriminator = 0;
-        RemoteState = BfdState.Down;
+        if (RemoteState != BfdState.AdminDown) RemoteState = BfdState.Down;
         _remoteDemand = false;
         uint before = TransmitInterval;
         _remoteMinRx = 1;
@@ -239,7 +254,7 @@ public sealed class BfdSession
         }
 
         // A packet carries P or F, never both (RFC 5880 6.5).
-        new BfdControl(State, LocalDiscriminator, RemoteDiscriminator, _desiredMinTx, _requiredMinRx, _parameters.DetectMultiplier, Diagnostic, _polling && !final, final).Emit(to);
+        new BfdControl(State, LocalDiscriminator, RemoteDiscriminator, _desiredMinTx, _requiredMinRx, _parameters.DetectMultiplier, Diagnostic, _polling && !final, final, ControlPlaneIndependent).Emit(to);
         Sent++;
         if (final)
         {
@@ -300,6 +315,7 @@ public sealed class BfdSession
         else if (wasUp)
         {
             Downs++;
+            if (next == BfdState.AdminDown || (diagnostic == BfdDiagnostic.NeighborSignaledDown && RemoteState == BfdState.AdminDown)) AdministrativeDowns++;
             if (_waitingParameters is { } waiting) (_parameters, _waitingParameters) = (waiting, null);
             _polling = false;
             Apply();

@@ -45,11 +45,10 @@ public sealed partial class BgpEngine
     }
 
     /// <summary>Takes changes of the best routes (from <see cref="LocRib.TakeChanges"/>) to what peers are told.</summary>
-    public void RibChanged(IReadOnlyList<RibChange> changes)
+    public void RibChanged(ReadOnlySpan<RibChange> changes)
     {
-        for (int i = 0; i < changes.Count; i++)
+        foreach (ref readonly RibChange change in changes)
         {
-            RibChange change = changes[i];
             if (change.ChangedHop is not null || _own.ContainsKey(change.Prefix)) continue;
             bool learnt = change.Origin is { Source: RouteSource.Bgp };
             Publish(change.Prefix, learnt ? change.Attributes : null, learnt ? change.Origin : null, change.Native);

@@ -83,11 +83,11 @@ public sealed partial class BgpEngine
     }
 
     /// <summary>Takes changes of the core's next hops to the VPN routes that rest on them.</summary>
-    public void CoreChanged(IReadOnlyList<RibChange> changes, long now)
+    public void CoreChanged(ReadOnlySpan<RibChange> changes, long now)
     {
-        for (int i = 0; i < changes.Count; i++)
+        foreach (ref readonly RibChange change in changes)
         {
-            if (changes[i].ChangedHop is not { Spec: { IsRecursive: true } spec } hop || _vpn.Prefixes == 0) continue;
+            if (change.ChangedHop is not { Spec: { IsRecursive: true } spec } hop || _vpn.Prefixes == 0) continue;
             foreach (VpnVrf vrf in _vrfs.Values) vrf.Rib.RemoteChanged(spec.Address, now);
             foreach (VpnPrefix prefix in _vpn.All.Where(p => ReferenceEquals(p.Hop, hop)).Select(p => p.Prefix).Distinct().ToList())
             {

@@ -125,10 +125,15 @@ public sealed partial class BgpEngine
     /// <param name="address">The peer.</param>
     /// <param name="reason">Stands in <see cref="BgpPeer.LastError"/>, e.g. "BFD: path down".</param>
     /// <param name="now">CLOCK_MONOTONIC, nanoseconds.</param>
+    /// <param name="mayBeRestart">
+    /// What watches may have ended with the control plane of either end. While the peer's graceful restart is waited for, that
+    /// is what must be expected: nothing is done then (RFC 5882 4.3.2.2).
+    /// </param>
     /// <returns>False when there is no such peer.</returns>
-    public bool PathDown(IpAddress address, string reason, long now)
+    public bool PathDown(IpAddress address, string reason, long now, bool mayBeRestart = false)
     {
         if (!_peers.TryGetValue(address, out BgpPeer? peer)) return false;
+        if (mayBeRestart && peer.StaleFamilies != BgpFamilies.None && peer.State != BgpState.Established) return true;
         Step(peer, new FsmEvent(FsmEventKind.PathDown, Reason: reason), now);
         DropStale(peer, now);
         return true;

@@ -23,8 +23,8 @@ public sealed class SessionFsm
     // A connection beside an established session may be the late half of a collision, which the peer closes by itself.
     private const long SilentFor = Second;
 
-    // The end that decides between two connections does so when it has both OPENs: a round trip.
-    private const long VerdictWithin = Second;
+    // The end that decides between two connections does so when it has both OPENs: a round trip, unless it is held up.
+    private const long VerdictWithin = 5 * Second;
 
     private readonly BgpSpeakerSettings _local;
     private readonly BgpPeerSettings _peer;

@@ -125,13 +125,14 @@ internal sealed unsafe class LpmRules : IDisposable
     }
 
     /// <summary>Sets a rule; returns the node, which may have moved.</summary>
-    public uint SetRule(uint node, int rule, uint leaf, out bool added)
+    public uint SetRule(uint node, int rule, uint leaf, out uint was)
     {
         ulong* header = At(node);
         int slot = RuleSlot(header, rule);
-        added = !Has(header, rule);
-        if (!added)
+        was = 0;
+        if (Has(header, rule))
         {
+            was = Values(header)[slot];
             Values(header)[slot] = leaf;
             return node;
         }

@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Numerics;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
+using System.Runtime.Intrinsics;
 
 namespace SdnEdge.Core.Fib;
 
@@ -90,17 +91,18 @@ public abstract unsafe class LpmTable : IDisposable
     private protected static uint* SlotAt(byte* node, int entry)
         => (uint*)(node + sizeof(ulong)) + BitOperations.PopCount(*(ulong*)node & ((2UL << entry) - 1)) - 1;
 
-    private protected void Set(UInt128 key, int length, uint leaf)
+    /// <summary>Returns the leaf the prefix had; 0: it is new.</summary>
+    private protected uint Set(UInt128 key, int length, uint leaf)
     {
         CheckLength(length);
         if (leaf is 0 or > MaxLeaf)
             throw new ArgumentOutOfRangeException(nameof(leaf), leaf, $"a leaf is 1 to {MaxLeaf}; take a prefix away with Remove");
-        bool added;
+        uint was;
         if (length <= RootBits)
         {
             int place = Place(key, length);
             ref uint rule = ref _rules.Short(place);
-            added = rule == 0;
+            was = rule;
             rule = leaf;
             PaintRoot(place, length, leaf);
         }
@@ -110,23 +112,25 @@ public abstract unsafe class LpmTable : IDisposable
             ref uint rules = ref _rules.RootChild(index);
             uint before = _root[index];
             uint inherited = _rules.ShortBest((1 << RootBits) | index);
-            uint after = Insert(ref rules, rules == 0 ? 0 : before, RootBits, inherited, key, length, leaf, out added);
+            uint after = Insert(ref rules, rules == 0 ? 0 : before, RootBits, inherited, key, length, leaf, out was);
             if (after != before) Volatile.Write(ref _root[index], after);
         }
 
-        if (added) Count++;
+        if (was == 0) Count++;
+        return was;
     }
 
-    private protected bool Remove(UInt128 key, int length)
+    /// <summary>Returns the leaf the prefix had; 0: it was not there.</summary>
+    private protected uint Remove(UInt128 key, int length)
     {
-        if (!TryGetExact(key, length, out _)) return false;
+        if (!TryGetExact(key, length, out uint was)) return 0;
         Count--;
         if (length <= RootBits)
         {
             int place = Place(key, length);
             _rules.Short(place) = 0;
             PaintRoot(place, length, _rules.ShortBest(place));
-            return true;
+            return was;
         }
 
         int index = Place(key, RootBits) - (1 << RootBits);
@@ -134,7 +138,7 @@ public abstract unsafe class LpmTable : IDisposable
         uint before = _root[index];
         uint after = Delete(ref rules, before, RootBits, _rules.ShortBest((1 << RootBits) | index), key, length);
         if (after != before) Volatile.Write(ref _root[index], after);
-        return true;
+        return was;
     }
 
     private protected bool TryGetExact(UInt128 key, int length, out uint leaf)
@@ -182,7 +186,12 @@ public abstract unsafe class LpmTable : IDisposable
     private static int Place(UInt128 key, int length) => (1 << length) | (length == 0 ? 0 : (int)(uint)(key >> (128 - length)));
 
     /// <summary>Bits depth .. depth+count-1 of the key, zeros beyond its end.</summary>
-    private static int Bits(UInt128 key, int depth, int count) => (int)(uint)((key << depth) >> (128 - count));
+    private static int Bits(UInt128 key, int depth, int count)
+    {
+        // Shifts of 128 bits are slow, and all of IPv4 and most of IPv6 lies in the upper half.
+        if (depth + count <= 64) return (int)((ulong)(key >> 64) << depth >> 1 >> (63 - count));
+        return (int)(uint)((key << depth) >> (128 - count));
+    }
 
     private void CheckLength(int length)
     {
@@ -208,14 +217,14 @@ public abstract unsafe class LpmTable : IDisposable
     }
 
     /// <summary>Sets a rule in or below a node; returns the entry that names the lookup node now.</summary>
-    private uint Insert(ref uint rules, uint node, int depth, uint inherited, UInt128 key, int length, uint leaf, out bool added)
+    private uint Insert(ref uint rules, uint node, int depth, uint inherited, UInt128 key, int length, uint leaf, out uint was)
     {
         if (rules == 0) rules = _rules.NewNode();
         int relative = length - depth;
         if (relative <= Stride)
         {
             int rule = LpmRules.RuleNumber(relative, Bits(key, depth, relative));
-            rules = _rules.SetRule(rules, rule, leaf, out added);
+            rules = _rules.SetRule(rules, rule, leaf, out was);
             return Rebuild(rules, node, inherited, rule);
         }
 
@@ -225,14 +234,14 @@ public abstract unsafe class LpmTable : IDisposable
         uint child = _rules.Child(rules, entry);
         if (child == 0)
         {
-            uint made = Insert(ref child, 0, depth + Stride, covering, key, length, leaf, out added);
+            uint made = Insert(ref child, 0, depth + Stride, covering, key, length, leaf, out was);
             rules = _rules.AddChild(rules, entry, child);
             return Rebuild(rules, node, inherited, int.MaxValue, entry, made);
         }
 
         uint childBefore = child;
         uint before = *SlotAt(NodeAt(_base, node), entry);
-        uint after = Insert(ref child, before, depth + Stride, covering, key, length, leaf, out added);
+        uint after = Insert(ref child, before, depth + Stride, covering, key, length, leaf, out was);
         if (child != childBefore) _rules.ReplaceChild(rules, entry, child);
         if (after != before) Volatile.Write(ref *SlotAt(NodeAt(_base, node), entry), after);
         return node;
@@ -312,8 +321,7 @@ public abstract unsafe class LpmTable : IDisposable
     /// <summary>Makes a node's entries these 64: in place where the runs are the same, else in a new node.</summary>
     private uint Store(uint node, uint* entries)
     {
-        ulong runs = 1;
-        for (int i = 1; i < Entries; i++) runs |= (entries[i] != entries[i - 1] ? 1UL : 0UL) << i;
+        ulong runs = Runs(entries);
         if (node != 0 && *(ulong*)NodeAt(_base, node) == runs)
         {
             uint* slot = (uint*)(NodeAt(_base, node) + sizeof(ulong));
@@ -334,6 +342,16 @@ public abstract unsafe class LpmTable : IDisposable
         for (ulong bits = runs; bits != 0; bits &= bits - 1) *to++ = entries[BitOperations.TrailingZeroCount(bits)];
         if (node != 0) Retire(node);
         return block | NodeFlag;
+    }
+
+    // A bit for each entry that is another than the one before it, and for the first.
+    private static ulong Runs(uint* entries)
+    {
+        ulong same = 0;
+        for (int i = Vector128<uint>.Count; i < Entries; i += Vector128<uint>.Count)
+            same |= (ulong)Vector128.Equals(Vector128.Load(entries + i), Vector128.Load(entries + i - 1)).ExtractMostSignificantBits() << i;
+        for (int i = 1; i < Vector128<uint>.Count; i++) same |= (entries[i] == entries[i - 1] ? 1UL : 0UL) << i;
+        return ~same;
     }
 
     private void Retire(uint node)

@@ -67,15 +67,15 @@ public sealed unsafe class LpmTable4 : LpmTable
         }
     }
 
-    /// <summary>Adds a prefix or gives it another leaf. The writer's thread.</summary>
+    /// <summary>Adds a prefix or gives it another leaf. Returns the leaf it had, 0 when it is new. The writer's thread.</summary>
     /// <param name="address">Any address of the prefix, host order; bits beyond the length are ignored.</param>
     /// <param name="length">0 to 32.</param>
     /// <param name="leaf">1 to <see cref="LpmTable.MaxLeaf"/>.</param>
     /// <exception cref="ArgumentOutOfRangeException">Length or leaf out of range.</exception>
-    public void Set(uint address, int length, uint leaf) => Set(Key(address), length, leaf);
+    public uint Set(uint address, int length, uint leaf) => Set(Key(address), length, leaf);
 
-    /// <summary>Takes a prefix away; false when it was not there. The writer's thread.</summary>
-    public bool Remove(uint address, int length) => Remove(Key(address), length);
+    /// <summary>Takes a prefix away. Returns the leaf it had, 0 when it was not there. The writer's thread.</summary>
+    public uint Remove(uint address, int length) => Remove(Key(address), length);
 
     /// <summary>The leaf set for exactly this prefix. The writer's thread.</summary>
     public bool TryGetExact(uint address, int length, out uint leaf) => TryGetExact(Key(address), length, out leaf);

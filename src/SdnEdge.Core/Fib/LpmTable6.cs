@@ -49,15 +49,15 @@ public sealed unsafe class LpmTable6 : LpmTable
         }
     }
 
-    /// <summary>Adds a prefix or gives it another leaf. The writer's thread.</summary>
+    /// <summary>Adds a prefix or gives it another leaf. Returns the leaf it had, 0 when it is new. The writer's thread.</summary>
     /// <param name="address">Any address of the prefix; bits beyond the length are ignored.</param>
     /// <param name="length">0 to 128.</param>
     /// <param name="leaf">1 to <see cref="LpmTable.MaxLeaf"/>.</param>
     /// <exception cref="ArgumentOutOfRangeException">Length or leaf out of range.</exception>
-    public new void Set(UInt128 address, int length, uint leaf) => base.Set(address, length, leaf);
+    public new uint Set(UInt128 address, int length, uint leaf) => base.Set(address, length, leaf);
 
-    /// <summary>Takes a prefix away; false when it was not there. The writer's thread.</summary>
-    public new bool Remove(UInt128 address, int length) => base.Remove(address, length);
+    /// <summary>Takes a prefix away. Returns the leaf it had, 0 when it was not there. The writer's thread.</summary>
+    public new uint Remove(UInt128 address, int length) => base.Remove(address, length);
 
     /// <summary>The leaf set for exactly this prefix. The writer's thread.</summary>
     public new bool TryGetExact(UInt128 address, int length, out uint leaf) => base.TryGetExact(address, length, out leaf);

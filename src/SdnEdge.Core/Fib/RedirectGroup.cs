@@ -80,6 +80,7 @@ public sealed class RedirectGroup
     private GroupDecision? _armed;
     private GroupDecision? _previous;
     private OrderGates? _order;
+    private bool _showsMarkers;
 
     /// <summary>Makes a group that is native: nothing changes for its prefixes.</summary>
     /// <param name="name">Name, usually the migration's id.</param>
@@ -130,6 +131,13 @@ public sealed class RedirectGroup
     {
         get => Volatile.Read(ref _order);
         set => Volatile.Write(ref _order, value);
+    }
+
+    /// <summary>Source: the control loop is shown the flush markers that go by.</summary>
+    public bool ShowsMarkers
+    {
+        get => Volatile.Read(ref _showsMarkers);
+        set => Volatile.Write(ref _showsMarkers, value);
     }
 
     /// <summary>Source: makes ready what <see cref="Switch"/> will store. Packets see no change yet.</summary>

@@ -75,12 +75,10 @@ public sealed class Vrf : IDisposable
         return index < (uint)leaves.Length ? Volatile.Read(ref leaves[index]) : null;
     }
 
-    /// <summary>Installs or changes a prefix.</summary>
-    public void Set(IpPrefix prefix, uint leaf)
-    {
-        if (prefix.Family == IpFamily.V4) V4.Set(prefix.Address.V4, prefix.Length, leaf);
-        else V6.Set(prefix.Address.Bits, prefix.Length, leaf);
-    }
+    /// <summary>Installs or changes a prefix. Returns the leaf it had, 0 when it is new.</summary>
+    public uint Set(IpPrefix prefix, uint leaf) => prefix.Family == IpFamily.V4
+        ? V4.Set(prefix.Address.V4, prefix.Length, leaf)
+        : V6.Set(prefix.Address.Bits, prefix.Length, leaf);
 
     /// <summary>Installs a prefix with a leaf of its own; returns the leaf's index.</summary>
     public uint Set(IpPrefix prefix, FibLeaf leaf)
@@ -90,8 +88,8 @@ public sealed class Vrf : IDisposable
         return index;
     }
 
-    /// <summary>Takes a prefix out; false when it was not there.</summary>
-    public bool Remove(IpPrefix prefix) => prefix.Family == IpFamily.V4
+    /// <summary>Takes a prefix out. Returns the leaf it had, 0 when it was not there.</summary>
+    public uint Remove(IpPrefix prefix) => prefix.Family == IpFamily.V4
         ? V4.Remove(prefix.Address.V4, prefix.Length)
         : V6.Remove(prefix.Address.Bits, prefix.Length);
 

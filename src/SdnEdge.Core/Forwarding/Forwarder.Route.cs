@@ -16,6 +16,7 @@ public sealed unsafe partial class Forwarder
             return;
         }
 
+        if (group is { ShowsMarkers: true } && IsFlushMarker(p, c)) Tell(ref p, ref c, PuntReason.FlushMarkerPassing);
         ForwardingDecision? decision = group?.Active.Choose(c.Redirect is not null, _worker, _now);
         Execute(ref p, ref c, leaf, decision ?? leaf.Hop.Current);
     }

@@ -232,7 +232,11 @@ public sealed unsafe partial class Forwarder : IBatchProcessor, IDisposable
     private void DropAndTell(ref Packet p, ref PacketContext c, DropReason reason, PuntReason punt, int mtu = 0)
     {
         Drop(ref c, reason);
-        if (c.Quiet) return;
+        if (!c.Quiet) Tell(ref p, ref c, punt, mtu);
+    }
+
+    private void Tell(ref Packet p, ref PacketContext c, PuntReason punt, int mtu = 0)
+    {
         PuntInfo info = new()
         {
             Reason = punt, Port = c.In?.Index ?? -1, Vrf = c.Vrf.Index, L3Offset = c.Stripped, Mtu = mtu, Tunnel = c.From, AtNs = _now,

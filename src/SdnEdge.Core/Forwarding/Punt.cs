@@ -15,6 +15,8 @@ public enum PuntReason : byte
     TunnelProbeReply,
     /// <summary>A <see cref="Wire.FlushMarker"/> for a prefix whose group keeps order.</summary>
     FlushMarker,
+    /// <summary>A <see cref="Wire.FlushMarker"/> went by, for a prefix whose group is to see them (<see cref="RedirectGroup.ShowsMarkers"/>).</summary>
+    FlushMarkerPassing,
     /// <summary>TTL or hop limit ran out: answer time exceeded.</summary>
     TtlExpired,
     /// <summary>Larger than <see cref="PuntInfo.Mtu"/>: answer fragmentation needed or packet too big.</summary>
@@ -56,7 +58,7 @@ public readonly struct PuntInfo
     /// <summary>The batch's time, nanoseconds.</summary>
     public long AtNs { get; init; }
 
-    /// <summary>True when the packet itself is handed over (ARP, ND, ICMP for us); false when it was dropped or waits and this is a notice about it.</summary>
+    /// <summary>True when the packet itself is handed over (ARP, ND, ICMP for us); false when it was dropped, waits or goes on, and this is a notice about it.</summary>
     public bool IsConsumed => Reason <= PuntReason.FlushMarker;
 }
 

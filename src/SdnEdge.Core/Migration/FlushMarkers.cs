@@ -19,8 +19,11 @@ public sealed class FlushMarkers
     /// <summary>Most moves remembered; the oldest is forgotten.</summary>
     public const int MaxMoves = 4096;
 
+    /// <summary>The last copy of a marker goes out so long after the first, nanoseconds.</summary>
+    public const long LastCopyNs = 20_000_000;
+
     // Copies after the first, nanoseconds behind it.
-    private static readonly long[] Copies = [5_000_000, 20_000_000];
+    private static readonly long[] Copies = [5_000_000, LastCopyNs];
 
     private readonly Dictionary<(uint Tag, IpFamily Family), Move> _moves = [];
     private readonly Queue<(uint Tag, IpFamily Family)> _order = new();

@@ -10,12 +10,15 @@ namespace SdnEdge.Core.Migration;
 /// full-size probes come back.</item>
 /// <item>Switch at the source; from here on the target holds. Then the server is paused, for at least the blackout, and
 /// resumed at the target: the pivot.</item>
-/// <item>Release; when the hold is empty, or a bound has passed, advertise; every ingress takes the direct path, which its flush marker at the target proves; the source
-/// withdraws; teardown at the source, whose last packets in the tunnel are markers, too; then at the target. Where there are
-/// no markers, routes and quiet counters stand in, and a timer for those: <see cref="Proof"/> says which it was.</item>
+/// <item>Release; when the hold is empty, or a bound has passed, advertise; every ingress takes the direct path, which its flush
+/// marker proves: at the target, or, where the tunnel is long, earlier at the source as it goes by; the source withdraws;
+/// teardown at the source, whose last packets in the tunnel are markers, too; when all have come out of it, at the target.
+/// Where there are no markers, routes and quiet counters stand in, and a timer for those: <see cref="Proof"/> says which it
+/// was.</item>
 /// </list>
 /// Failure or <see cref="GiveUp"/> before the pivot goes backwards: the server becomes live at the source again, the source
-/// switches back, the target gives back what it held: in this order, so that nothing is sent to a server that is not there.
+/// switches back, the tunnel becomes empty, the target gives back what it held: in this order, so that nothing is sent to a server
+/// that is not there, and nothing comes to a hold that is gone.
 /// After the pivot the move only goes forward; where a step cannot be finished it ends <see cref="MoveOutcome.Incomplete"/>, and
 /// the tunnel stays, so that the server stays reachable. An outcome that is not known (a lost answer) is asked again, never
 /// guessed: signals are idempotent, and the server's driver can say where the server is.
@@ -23,6 +26,8 @@ namespace SdnEdge.Core.Migration;
 public sealed class MoveFsm
 {
     private const long Ms = 1_000_000;
+
+    private static readonly string[] OnlyNeedsTime = ["tunnel-not-up", "hold-not-drained", "no-other-route", "timeout", "unavailable"];
 
     private readonly MovePlan _plan;
     private readonly List<StageRecord> _timeline = [];
@@ -41,6 +46,7 @@ public sealed class MoveFsm
     private bool _locating;
     private bool _drained;
     private bool _counted;
+    private bool _passed;
     private bool _quiet;
     private bool _othersSeen;
     private long _quietSince;
@@ -97,6 +103,7 @@ public sealed class MoveFsm
                 {
                     MoveStage.Blackout => Enter(MoveStage.Resume, now),
                     MoveStage.LastPacket when _plan.Order is null => Enter(MoveStage.TeardownTarget, now),
+                    MoveStage.EmptyTunnel when _plan.Order is null => Enter(MoveStage.AbortTarget, now),
                     _ => Act(),
                 };
             case SignalTaken taken when Expects(taken.Pe, taken.Reply.Signal):
@@ -140,8 +147,8 @@ public sealed class MoveFsm
             MoveStage.Pause or MoveStage.Resume or MoveStage.ReturnServer => t.Server,
             MoveStage.HoldDrain => t.HoldDrain,
             MoveStage.DirectPath => t.DirectPath,
-            MoveStage.Drain => t.Drain,
-            MoveStage.LastPacket => t.LastPacket,
+            MoveStage.Drain or MoveStage.GiveBack => t.Drain,
+            MoveStage.LastPacket or MoveStage.EmptyTunnel => t.LastPacket,
             > MoveStage.Resume and < MoveStage.ReturnServer => t.Forward,
             _ => t.Signal,
         };
@@ -156,11 +163,14 @@ public sealed class MoveFsm
                 if (_plan.Hold.Disabled) return Enter(MoveStage.Advertise, now);
                 _due.Add(_plan.Target.Pe);
                 break;
-            case MoveStage.Withdraw when MarkersSuffice:
+            case MoveStage.GiveBack:
+                _due.Add(_plan.Target.Pe);
+                break;
+            case MoveStage.Withdraw when _passed || MarkersSuffice:
                 // Its counters are read meanwhile: with the markers there, nothing else has to be waited for.
                 return [.. Act(), new LookAtMigration(_plan.Source.Pe)];
             case MoveStage.Drain:
-                if (_drained && _counted && MarkersSuffice) return Enter(MoveStage.TeardownSource, now);
+                if (MayTearDownSource) return Enter(MoveStage.TeardownSource, now);
                 _due.UnionWith([_plan.Source.Pe, _plan.Target.Pe]);
                 _quietSince = now;
                 break;
@@ -168,18 +178,16 @@ public sealed class MoveFsm
                 if (_plan.Ingress.Count == 0) return Enter(MoveStage.Withdraw, now);
                 if (_plan.Order is null) _due.UnionWith(_plan.Ingress);
                 else _due.Add(_plan.Target.Pe);
+                if (_plan is { Order: not null, OtherIngress: false }) _due.Add(_plan.Source.Pe);
                 break;
-            case MoveStage.AbortTarget when _switchSent && _residue is null:
-                // What the source sent before it switched back is in the tunnel still: the target gives its hold back, and the
-                // tunnel up, when that is through.
-                _stageDeadline += _plan.Timeouts.Quiet * Ms;
-                _wake = now + (_plan.Timeouts.Quiet * Ms);
-                return [];
+            case MoveStage.EmptyTunnel when !_switchSent || _residue is not null:
+                return Enter(MoveStage.AbortTarget, now);
             case MoveStage.LastPacket:
+            case MoveStage.EmptyTunnel:
                 if (_plan.Order is null)
                 {
-                    // The last packets from the source's own site may be on their way still, and no marker says when they are
-                    // through: the quiet time is longer than the way.
+                    // The last packets may be on their way still, and no marker says when they are through: the quiet time is
+                    // longer than the way.
                     _stageDeadline = long.MaxValue;
                     _wake = now + (_plan.Timeouts.Quiet * Ms);
                     return [];
@@ -213,9 +221,11 @@ public sealed class MoveFsm
             case MoveStage.HoldDrain:
             case MoveStage.Drain:
             case MoveStage.LastPacket:
+            case MoveStage.EmptyTunnel:
+            case MoveStage.GiveBack:
                 return TakeDue(pe => new LookAtMigration(pe));
             case MoveStage.DirectPath:
-                return TakeDue(pe => pe == _plan.Target.Pe ? new LookAtMigration(pe) : new LookAtIngress(pe));
+                return TakeDue(pe => pe == _plan.Target.Pe || pe == _plan.Source.Pe ? new LookAtMigration(pe) : new LookAtIngress(pe));
             case MoveStage.Pause:
                 _pauseSent = true;
                 return [new PauseServer()];
@@ -260,7 +270,7 @@ public sealed class MoveFsm
         bool source = Stage == MoveStage.PrepareSource;
         (MoveEnd here, MoveEnd there) = source ? (_plan.Source, _plan.Target) : (_plan.Target, _plan.Source);
         return new SignalRequest(_plan.Epoch, source ? MigrationRole.Source : MigrationRole.Target, _plan.Vrf, here.Prefixes,
-            there.Loopback, _plan.TunnelKey, source ? null : _plan.Hold, Order: source ? null : _plan.Order);
+            there.Loopback, _plan.TunnelKey, source ? null : _plan.Hold, Order: _plan.Order);
     }
 
     private bool Expects(string pe, SignalKind kind) => SignalOf(Stage) is { } signal && signal.Pe == pe && signal.Kind == kind;
@@ -268,8 +278,8 @@ public sealed class MoveFsm
     private IReadOnlyList<MoveCommand> Taken(long now) => Stage switch
     {
         MoveStage.TeardownTarget => Finish(now),
-        MoveStage.AbortSource => Enter(MoveStage.AbortTarget, now),
-        MoveStage.AbortTarget => End(_residue is null ? MoveOutcome.RolledBack : MoveOutcome.RollbackIncomplete, now),
+        MoveStage.AbortSource => Enter(MoveStage.EmptyTunnel, now),
+        MoveStage.AbortTarget => Enter(MoveStage.GiveBack, now),
         _ => Enter(Stage + 1, now),
     };
 
@@ -283,8 +293,7 @@ public sealed class MoveFsm
         }
 
         // What only needs time is asked again until the stage's time is up.
-        if (refused.Problem.EndsWith("tunnel-not-up", StringComparison.Ordinal) || refused.Problem.EndsWith("hold-not-drained", StringComparison.Ordinal)
-            || refused.Problem.EndsWith("timeout", StringComparison.Ordinal) || refused.Problem.EndsWith("unavailable", StringComparison.Ordinal))
+        if (OnlyNeedsTime.Any(kind => refused.Problem.EndsWith(kind, StringComparison.Ordinal)))
         {
             Note(what);
             return Retry(refused.Pe, now);
@@ -305,11 +314,17 @@ public sealed class MoveFsm
     // No traffic but that of ingress PEs whose markers have come was ever in the tunnel.
     private bool MarkersSuffice => _plan.Order is not null && !_plan.OtherIngress && !_othersSeen && _byMarker.IsSupersetOf(_plan.Ingress);
 
+    // The source's own markers are the last packets in the tunnel: it may close when nothing comes to it any more, whatever is
+    // inside, or when the tunnel is seen to be empty.
+    private bool MayTearDownSource => _counted && (_passed || (_drained && (_quiet || MarkersSuffice)));
+
     private IReadOnlyList<MoveCommand> Finish(long now)
     {
         if (Proof == TeardownProof.None) Proof = _quiet ? TeardownProof.Quiet : TeardownProof.Timer;
         return End(MoveOutcome.Moved, now);
     }
+
+    private IReadOnlyList<MoveCommand> RolledBack(long now) => End(_residue is null ? MoveOutcome.RolledBack : MoveOutcome.RollbackIncomplete, now);
 
     private IReadOnlyList<MoveCommand> Seen(MigrationSeen seen, long now)
     {
@@ -326,12 +341,20 @@ public sealed class MoveFsm
 
         // Without markers only a look at the hold can come back here, late: it says nothing about paths.
         if (Stage == MoveStage.DirectPath && seen.Pe == _plan.Target.Pe) return _plan.Order is null ? [] : MarkersSeen(seen.Info, now);
+        if (Stage == MoveStage.DirectPath && seen.Pe == _plan.Source.Pe) return _plan.Order is null ? [] : MarkersPassed(seen.Info, now);
         if (Stage == MoveStage.LastPacket && _plan.Order is not null && seen.Pe == _plan.Target.Pe)
         {
-            if (seen.Info?.Order is not { } order || order.Gates.Any(g => g.Ingress == _plan.Source.Pe && !g.Proved)) return Retry(seen.Pe, now, _plan.Timeouts.PollMarkers);
+            TakeMarkers(seen.Info, now);
+            if (!LastPacketIsOut(seen.Info) || (_passed && !(_drained && _byMarker.IsSupersetOf(_plan.Ingress)))) return Retry(seen.Pe, now, _plan.Timeouts.PollMarkers);
             if (MarkersSuffice) Proof = TeardownProof.Markers;
             return Enter(MoveStage.TeardownTarget, now);
         }
+
+        if (Stage == MoveStage.EmptyTunnel && _plan.Order is not null && seen.Pe == _plan.Target.Pe)
+            return LastPacketIsOut(seen.Info) ? Enter(MoveStage.AbortTarget, now) : Retry(seen.Pe, now, _plan.Timeouts.PollMarkers);
+
+        if (Stage == MoveStage.GiveBack && seen.Pe == _plan.Target.Pe)
+            return seen.Info is { State: PeMigrationState.Aborted, Group: null } ? RolledBack(now) : Retry(seen.Pe, now, _plan.Timeouts.PollMarkers);
 
         _counted |= Stage == MoveStage.Withdraw && seen.Info is not null && seen.Pe == _plan.Source.Pe;
         if (Stage != MoveStage.Drain) return [];
@@ -350,8 +373,11 @@ public sealed class MoveFsm
         }
 
         // Both are needed at once: whoever is through is looked at until the other is.
-        return _drained && _counted && (_quiet || MarkersSuffice) ? Enter(MoveStage.TeardownSource, now) : Retry(seen.Pe, now);
+        return MayTearDownSource ? Enter(MoveStage.TeardownSource, now) : Retry(seen.Pe, now);
     }
+
+    // The source's own markers are the last packets of the tunnel.
+    private bool LastPacketIsOut(MigrationInfo? target) => target?.Order is { } order && order.Gates.All(g => g.Ingress != _plan.Source.Pe || g.Proved);
 
     // The hold, and the gates of all ingress PEs that have moved; the source's own opens at teardown.
     private bool IsDrained(MigrationInfo target) => target.Hold is null or { PacketsHeldNow: 0 }
@@ -363,24 +389,36 @@ public sealed class MoveFsm
     /// </summary>
     private IReadOnlyList<MoveCommand> MarkersSeen(MigrationInfo? target, long now)
     {
-        if (target?.Order is { } order)
-        {
-            _drained = IsDrained(target);
-            _othersSeen |= order.Unordered > 0 || order.Gates.Any(g => !g.SendsMarkers && g.PacketsHeldTotal > 0);
-            foreach (string pe in _plan.Ingress)
-            {
-                OrderGateInfo[] gates = [.. order.Gates.Where(g => g.Ingress == pe)];
-                if (gates.Length == 0 || !gates.All(g => g.Proved)) continue;
-                _byMarker.Add(pe);
-                _directAt.TryAdd(pe, now);
-            }
-        }
-
+        TakeMarkers(target, now);
         if (_plan.Ingress.All(_directAt.ContainsKey)) return Enter(MoveStage.Withdraw, now);
         Retry(_plan.Target.Pe, now, _plan.Timeouts.PollMarkers);
         bool late = now - _stageStart >= _plan.Order!.BoundMs * Ms;
         string[] ask = [.. _plan.Ingress.Where(pe => !_directAt.ContainsKey(pe) && (late || _plan.Order.Ingress.All(i => i.Name != pe)) && _looking.Add(pe))];
         return [.. ask.Select(pe => new LookAtIngress(pe))];
+    }
+
+    private void TakeMarkers(MigrationInfo? target, long now)
+    {
+        if (target?.Order is not { } order) return;
+        _drained = IsDrained(target);
+        _othersSeen |= order.Unordered > 0 || order.Gates.Any(g => !g.SendsMarkers && g.PacketsHeldTotal > 0);
+        foreach (string pe in _plan.Ingress)
+        {
+            OrderGateInfo[] gates = [.. order.Gates.Where(g => g.Ingress == pe)];
+            if (gates.Length == 0 || !gates.All(g => g.Proved)) continue;
+            _byMarker.Add(pe);
+            _directAt.TryAdd(pe, now);
+        }
+    }
+
+    // A source that is told of no order, or an ingress that it is not told of, leaves it to the target to see the markers.
+    private IReadOnlyList<MoveCommand> MarkersPassed(MigrationInfo? source, long now)
+    {
+        if (_othersSeen || (source is not null && !_plan.Ingress.All(pe => source.Order?.Gates.Any(g => g.Ingress == pe) ?? false))) return [];
+        if (source?.Order is not { Proved: true }) return Retry(_plan.Source.Pe, now, _plan.Timeouts.PollMarkers);
+        _passed = true;
+        foreach (string pe in _plan.Ingress) _directAt.TryAdd(pe, now);
+        return Enter(MoveStage.Withdraw, now);
     }
 
     private IReadOnlyList<MoveCommand> IngressLooked(IngressSeen seen, long now)
@@ -452,6 +490,8 @@ public sealed class MoveFsm
                 // Lost, all copies of it. The source sends into the tunnel no more, and it has had time to become empty.
                 Proof = TeardownProof.Timer;
                 return Enter(MoveStage.TeardownTarget, now);
+            case MoveStage.EmptyTunnel:
+                return Enter(MoveStage.AbortTarget, now);
             case MoveStage.Resume when _resumeSent:
                 // It may be live at the target: neither way is safe until somebody looks.
                 Failure ??= what;
@@ -477,7 +517,7 @@ public sealed class MoveFsm
             case MoveStage.AbortSource:
                 _residue = why;
                 EndStage(now, why);
-                return Enter(MoveStage.AbortTarget, now);
+                return Enter(MoveStage.EmptyTunnel, now);
             default:
                 return End(MoveOutcome.RollbackIncomplete, now, why);
         }

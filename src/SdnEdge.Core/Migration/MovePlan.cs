@@ -23,7 +23,11 @@ public sealed record MoveEnd(string Pe, string Site, string Loopback, IReadOnlyL
 /// <param name="HoldDrain">Most time the target advertises later because its hold is not empty yet.</param>
 public sealed record MoveTimeouts(
     int Signal = 10_000, int TunnelUp = 15_000, int Server = 30_000, int DirectPath = 60_000, int Quiet = 500, int Drain = 10_000,
-    int Forward = 60_000, int Poll = 50, int PollMarkers = 5, int LastPacket = 2_000, int HoldDrain = 2_000);
+    int Forward = 60_000, int Poll = 50, int PollMarkers = 2, int LastPacket = 2_000, int HoldDrain = 2_000)
+{
+    /// <summary>The usual bounds, but where a packet may be on its way in the tunnel for so long, milliseconds.</summary>
+    public static MoveTimeouts WithQuiet(int quiet) => new(Quiet: quiet, Drain: Math.Max(10_000, 3 * quiet), LastPacket: Math.Max(2_000, quiet));
+}
 
 /// <summary>What showed that the tunnel could go.</summary>
 public enum TeardownProof
@@ -102,8 +106,12 @@ public enum MoveStage
     ReturnServer,
     /// <summary>Given up: the source switches back and removes its part.</summary>
     AbortSource,
-    /// <summary>Given up: the target gives back what it held and removes its part.</summary>
+    /// <summary>Given up: what the source sent into the tunnel before it switched back comes out at the target.</summary>
+    EmptyTunnel,
+    /// <summary>Given up: the target begins to give back what it held.</summary>
     AbortTarget,
+    /// <summary>Given up: its hold becomes empty; then the target removes its part by itself.</summary>
+    GiveBack,
     /// <summary>Over: see the outcome.</summary>
     Ended,
 }

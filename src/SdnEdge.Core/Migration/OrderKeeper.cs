@@ -53,6 +53,9 @@ public sealed class OrderKeeper
     /// <summary>True when every ingress that sends markers is known to have nothing under way on the old path any more.</summary>
     public bool Proved => _gates.All(g => !g.SendsMarkers || g.IsProved);
 
+    /// <summary>When a marker last said something new (CLOCK_MONOTONIC, nanoseconds); 0 before the first.</summary>
+    public long LastMarkerAtNs => _gates.Max(g => g.MarkerAtNs) ?? 0;
+
     /// <summary>The loopback of a gate's ingress.</summary>
     public IpAddress LoopbackOf(int gate) => _gates[gate].Loopback;
 

@@ -12,19 +12,19 @@ public abstract record PeCommand;
 /// <summary>Both, at prepare: a tunnel to <paramref name="Peer"/> exists, is accepted from there, and is probed with full-size packets.</summary>
 public sealed record CreateTunnel(string Tunnel, string Vrf, string Peer, uint Key) : PeCommand;
 
-/// <summary>Source, at prepare: the prefixes' leaves point at the group, which is native still; its decision "into the tunnel" is ready.</summary>
-public sealed record ArmGroup(string Group, string Vrf, IReadOnlyList<MovingPrefix> Prefixes, string Tunnel) : PeCommand;
+/// <summary>Source, at prepare: the prefixes' leaves point at the group, which is native still; its decision "into the tunnel" is ready. With an order, flush markers that go by are seen.</summary>
+public sealed record ArmGroup(string Group, string Vrf, IReadOnlyList<MovingPrefix> Prefixes, string Tunnel, OrderSpec? Order = null) : PeCommand;
 
 /// <summary>Target, at prepare: the prefixes' leaves point at the group, which holds what comes out of the tunnel; all else stays native.</summary>
 public sealed record ArmHold(string Group, string Vrf, IReadOnlyList<MovingPrefix> Prefixes, string Tunnel, HoldOptions Hold, OrderSpec? Order = null) : PeCommand;
 
-/// <summary>How the target keeps order: see <see cref="OrderOptions"/>.</summary>
+/// <summary>How order is kept: see <see cref="OrderOptions"/>.</summary>
 /// <param name="Tag">Tag of the move.</param>
 /// <param name="SourceLoopback">The source PE, which is an ingress too and sends its markers at teardown.</param>
 /// <param name="Options">What was asked for.</param>
 public sealed record OrderSpec(uint Tag, string SourceLoopback, OrderOptions Options);
 
-/// <summary>Source, at teardown, when the group is native again: the last packets through the tunnel are flush markers.</summary>
+/// <summary>Source, at teardown and at an abort after the switch, when the group is native again: the last packets through the tunnel are flush markers.</summary>
 public sealed record FlushTunnel(string Group, string Tunnel, uint Tag) : PeCommand;
 
 /// <summary>Source, at switch: the prefixes are told with this LOCAL_PREF from now on, so that the target's can be higher and yet bounded.</summary>
@@ -93,6 +93,8 @@ public enum PeRefusalReason
     TunnelNotUp,
     /// <summary>Teardown at the target: the hold is not empty yet (409).</summary>
     HoldNotDrained,
+    /// <summary>Teardown at the source: it would have no route to a moved prefix (409).</summary>
+    NoOtherRoute,
 }
 
 /// <summary>A refusal: nothing was changed but, at most, the highest epoch seen.</summary>
@@ -118,6 +120,7 @@ public sealed record PeRefusal(PeRefusalReason Reason, string Detail, IReadOnlyL
         PeRefusalReason.WrongState => "wrong-state",
         PeRefusalReason.TunnelNotUp => "tunnel-not-up",
         PeRefusalReason.HoldNotDrained => "hold-not-drained",
+        PeRefusalReason.NoOtherRoute => "no-other-route",
         _ => "conflict",
     };
 }
@@ -145,7 +148,7 @@ public sealed record PeStep(
 /// <param name="TunnelUp">Last <see cref="TunnelHealth"/>.</param>
 /// <param name="Drained">True when the hold is empty for good (source: always).</param>
 /// <param name="ChangedAtNs">When the state was last changed.</param>
-/// <param name="Order">How order is kept when ingress PEs take the direct path (target).</param>
+/// <param name="Order">How order is kept when ingress PEs take the direct path.</param>
 public sealed record PeMigration(
     string Id, MigrationRole Role, PeMigrationState State, long Epoch, string Vrf, IReadOnlyList<MovingPrefix> Prefixes,
     string Peer, uint TunnelKey, HoldOptions Hold, uint? LocalPref, bool TunnelUp, bool Drained, long ChangedAtNs, OrderOptions? Order = null)

@@ -10,7 +10,8 @@ namespace SdnEdge.Core.Migration;
 /// <item>The epoch is not older than the highest seen: for this migration, and for any of its prefixes (a later migration of
 /// the same prefixes fences this one).</item>
 /// <item>A signal that had taken effect before is <see cref="PeStep.Repeated"/>, in any later state but Aborted.</item>
-/// <item>The state and role allow it (<see cref="PeTransitions"/>), and what it needs is there (tunnel up, hold empty).</item>
+/// <item>The state and role allow it (<see cref="PeTransitions"/>), and what it needs is there (tunnel up, hold empty, another
+/// route to the prefixes).</item>
 /// <item>The state changes and the commands say what to do.</item>
 /// </list>
 /// Guarantees: no command twice for a repeated signal; no command for a refused one; after teardown or abort every tunnel,
@@ -24,9 +25,19 @@ public sealed class PeMigrationFsm
     /// <summary>Finished migrations that are remembered.</summary>
     public const int MaxFinished = 256;
 
+    private readonly Func<PeMigration, IpPrefix?> _unrouted;
     private readonly Dictionary<string, Entry> _entries = new(StringComparer.Ordinal);
     private readonly Dictionary<(string Vrf, IpPrefix Prefix), Entry> _lastOwner = [];
     private readonly Queue<Entry> _finished = new();
+
+    /// <summary>Makes the machine of a PE.</summary>
+    /// <param name="unrouted">Asked before a source takes its tunnel away: the first of the migration's prefixes to which the
+    /// PE would have no route then; null when it has one to each.</param>
+    public PeMigrationFsm(Func<PeMigration, IpPrefix?> unrouted)
+    {
+        ArgumentNullException.ThrowIfNull(unrouted);
+        _unrouted = unrouted;
+    }
 
     /// <summary>All migrations known, oldest first.</summary>
     public IEnumerable<PeMigration> Migrations => _entries.Values.Select(e => e.Migration);
@@ -117,6 +128,9 @@ public sealed class PeMigrationFsm
             case SignalKind.Teardown when !migration.Drained:
                 return Refuse(migration, PeRefusalReason.HoldNotDrained,
                     $"teardown is refused: the hold of '{migration.Id}' still has packets; wait until hold.state is released in GET /v1/migrations/{migration.Id}");
+            case SignalKind.Teardown when migration.Role == MigrationRole.Source && !request.Force && _unrouted(migration) is { } prefix:
+                return Refuse(migration, PeRefusalReason.NoOtherRoute,
+                    $"teardown is refused: without the tunnel this PE has no route to {prefix} but to the port it left; wait until the advertisement of {migration.Peer} has come, or send force to give up what its clients send");
         }
 
         PeMigration before = migration;
@@ -164,7 +178,8 @@ public sealed class PeMigrationFsm
         MigrationRole role = request.Role!.Value;
         HoldOptions hold = request.Hold ?? new HoldOptions();
         var migration = new PeMigration(id, role, PeMigrationState.Prepared, request.Epoch, vrf, request.Prefixes!, request.Peer!,
-            request.TunnelKey!.Value, hold, null, TunnelUp: false, Drained: role == MigrationRole.Source, now, role == MigrationRole.Target ? request.Order : null);
+            request.TunnelKey!.Value, hold, null, TunnelUp: false, Drained: role == MigrationRole.Source, now, request.Order);
+        OrderSpec? order = migration.Order is { } options ? new OrderSpec(migration.Tag, migration.Peer, options) : null;
         var entry = new Entry(migration);
         foreach (Entry owner in owners) owner.Successors.Add(entry);
         foreach (IpPrefix prefix in prefixes) _lastOwner[(vrf, prefix)] = entry;
@@ -174,9 +189,8 @@ public sealed class PeMigrationFsm
         [
             new CreateTunnel(migration.Tunnel, vrf, migration.Peer, migration.TunnelKey),
             role == MigrationRole.Source
-                ? new ArmGroup(migration.Group, vrf, migration.Prefixes, migration.Tunnel)
-                : new ArmHold(migration.Group, vrf, migration.Prefixes, migration.Tunnel, hold,
-                    migration.Order is { } order ? new OrderSpec(migration.Tag, migration.Peer, order) : null),
+                ? new ArmGroup(migration.Group, vrf, migration.Prefixes, migration.Tunnel, order)
+                : new ArmHold(migration.Group, vrf, migration.Prefixes, migration.Tunnel, hold, order),
         ]);
     }
 
@@ -200,7 +214,7 @@ public sealed class PeMigrationFsm
         SignalKind.Advertise => [new AdvertisePrefixes(after.Group, after.Vrf, after.Prefixes, after.LocalPref ?? DefaultLocalPref, after.Order is null ? null : after.Tag)],
         SignalKind.Teardown when after.Role == MigrationRole.Source => [new SwitchBack(after.Group), new FlushTunnel(after.Group, after.Tunnel, after.Tag), .. Remove(after)],
         SignalKind.Abort when after.Role == MigrationRole.Target => [new ReturnHold(after.Group)],
-        SignalKind.Abort when before.State == PeMigrationState.Switched => [new SwitchBack(after.Group), .. Remove(after)],
+        SignalKind.Abort when before.State == PeMigrationState.Switched => [new SwitchBack(after.Group), new FlushTunnel(after.Group, after.Tunnel, after.Tag), .. Remove(after)],
         _ => Remove(after),
     };
 

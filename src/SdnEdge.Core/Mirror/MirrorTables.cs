@@ -215,7 +215,7 @@ public sealed class MirrorTables : IMirrorSink, IDisposable
     /// <inheritdoc/>
     public void PrefixGone(int vrf, IpPrefix prefix)
     {
-        if (!_vrfs.TryGetValue(vrf, out Vrf? table) || !table.Remove(prefix)) Refused++;
+        if (!_vrfs.TryGetValue(vrf, out Vrf? table) || table.Remove(prefix) == 0) Refused++;
     }
 
     /// <summary>Gives memory back that replaced parts of the tables held. No worker may be in a batch.</summary>

@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using SdnEdge.Core.Bgp;
 using SdnEdge.Core.Wire;
 
@@ -12,7 +13,8 @@ public sealed class LocRib
 {
     private readonly IFamilyRib _v4;
     private readonly IFamilyRib _v6;
-    private readonly List<RibChange> _changes = [];
+    private List<RibChange> _changes = [];
+    private List<RibChange> _taken = [];
 
     /// <summary>Makes an empty table.</summary>
     /// <param name="vrf">Name of the VRF.</param>
@@ -91,12 +93,13 @@ public sealed class LocRib
     /// <summary>Takes back all an origin offers of one family. Returns how many routes that were.</summary>
     public int WithdrawAll(RouteOrigin origin, IpFamily family, long now) => Sweep(origin, family, staleOnly: false, now);
 
-    /// <summary>Moves the changes since the last call, in order, to the end of a list.</summary>
-    public void TakeChanges(List<RibChange> into)
+    /// <summary>The changes since the last call, in order; good until the next one.</summary>
+    public ReadOnlySpan<RibChange> TakeChanges()
     {
-        into.AddRange(_changes);
+        (_taken, _changes) = (_changes, _taken);
         _changes.Clear();
         if (_changes.Capacity > 65536) _changes.Capacity = 1024;
+        return CollectionsMarshal.AsSpan(_taken);
     }
 
     /// <summary>What <see cref="Reaches"/> says of an address may have changed: next hops there are looked at again.</summary>
@@ -108,6 +111,14 @@ public sealed class LocRib
 
     /// <summary>The best route to exactly this prefix, redirects aside; null when there is none.</summary>
     public RouteView? Best(IpPrefix prefix) => Of(prefix.Family).Best(prefix);
+
+    /// <summary>The best route to this prefix or else to the longest one that covers it, redirects aside; null when there is none.</summary>
+    public RouteView? BestCovering(IpPrefix prefix)
+    {
+        RouteView? best = null;
+        for (int length = prefix.Length; length >= 0 && best is null; length--) best = Best(new IpPrefix(prefix.Address, length));
+        return best;
+    }
 
     /// <summary>All routes to exactly this prefix, each with the reason why it is not the best one.</summary>
     public IReadOnlyList<RouteView> Explain(IpPrefix prefix)

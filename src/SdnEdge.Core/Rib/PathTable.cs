@@ -53,23 +53,18 @@ internal enum PathFlags : byte
 internal sealed class PathTable<TKey>
     where TKey : struct, IPrefixKey<TKey>
 {
-    private const int PageBits = 10;
-    private const int PageSize = 1 << PageBits;
-    private const int FirstSize = 16;
-
     // An entry's mark is the number of its first route + 1.
     private readonly PrefixTable<TKey, Nothing> _heads = new();
     private readonly SharedTable<RouteContent> _contents = new();
-    private readonly List<RoutePath<TKey>[]> _pages = [];
     private readonly int[] _prefixesOfLength = new int[129];
-    private int _used;
+    private EntryPages<RoutePath<TKey>> _paths = new();
     private int _free = -1;
 
     /// <summary>Number of prefixes with at least one route.</summary>
     public int Prefixes => _heads.Count;
 
     /// <summary>Number of slots ever used: the bound for a walk over all routes. A slot with content 0 is free.</summary>
-    public int Slots => _used;
+    public int Slots => _paths.End;
 
     /// <summary>All prefixes with a route.</summary>
     public IEnumerable<TKey> Keys
@@ -83,7 +78,7 @@ internal sealed class PathTable<TKey>
         }
     }
 
-    public ref RoutePath<TKey> this[int index] => ref _pages[index >> PageBits][index & (PageSize - 1)];
+    public ref RoutePath<TKey> this[int index] => ref _paths[index];
 
     /// <summary>What the route in a slot that is not free says.</summary>
     public ref readonly RouteContent ContentOf(int index) => ref _contents[this[index].Content];
@@ -132,19 +127,7 @@ internal sealed class PathTable<TKey>
         }
         else
         {
-            index = _used++;
-            int page = index >> PageBits;
-            if (page == _pages.Count)
-            {
-                _pages.Add(new RoutePath<TKey>[page == 0 ? FirstSize : PageSize]);
-            }
-            else if (index == _pages[page].Length)
-            {
-                // The first page begins small: most tables stay so.
-                RoutePath<TKey>[] grown = _pages[page];
-                Array.Resize(ref grown, 2 * index);
-                _pages[page] = grown;
-            }
+            index = _paths.Add();
         }
 
         ref int head = ref _heads.Mark(entry);

@@ -5,8 +5,8 @@ namespace SdnEdge.Core.Rib;
 
 /// <summary>
 /// A hash table by prefix whose entries keep their number: what else speaks of a prefix holds four bytes, and finds it again
-/// without a lookup. Entries lie in pages that never move, so that a million of them grow without a copy and without a large
-/// object left behind for the collector; only the buckets (four bytes an entry) are made anew when the table doubles.
+/// without a lookup. Entries lie in <see cref="EntryPages{T}"/>; only the buckets (four bytes an entry) are made anew when the
+/// table doubles.
 /// A number stays valid until <see cref="Remove"/>, and may then be given to another prefix. Not thread-safe.
 /// </summary>
 /// <typeparam name="TKey">The prefix.</typeparam>
@@ -15,21 +15,17 @@ internal sealed class PrefixTable<TKey, TValue>
     where TKey : struct, IPrefixKey<TKey>
     where TValue : struct
 {
-    private const int PageBits = 10;
-    private const int PageSize = 1 << PageBits;
-    private const int FirstSize = 16;
-
     // Entry number + 1, by the highest bits of the hash: those depend on all bits of the prefix.
-    private int[] _buckets = new int[FirstSize];
-    private int _shift = 32 - BitOperations.Log2(FirstSize);
-    private Entry[][] _pages = [new Entry[FirstSize]];
+    private int[] _buckets = new int[EntryPages<Entry>.FirstSize];
+    private int _shift = 32 - BitOperations.Log2(EntryPages<Entry>.FirstSize);
+    private EntryPages<Entry> _entries = new();
     private int _free = -1;
 
     /// <summary>Number of prefixes.</summary>
     public int Count { get; private set; }
 
     /// <summary>All entry numbers are below this; those not in use have a default value and a mark of 0.</summary>
-    public int End { get; private set; }
+    public int End => _entries.End;
 
     /// <summary>The value of an entry.</summary>
     public ref TValue this[int index]
@@ -88,7 +84,7 @@ internal sealed class PrefixTable<TKey, TValue>
                 bucket = Bucket(key);
             }
 
-            index = NewEntry();
+            index = _entries.Add();
         }
 
         ref Entry made = ref At(index);
@@ -124,36 +120,18 @@ internal sealed class PrefixTable<TKey, TValue>
     /// <summary>Takes all entries away and gives their memory back.</summary>
     public void Clear()
     {
-        _buckets = new int[FirstSize];
-        _shift = 32 - BitOperations.Log2(FirstSize);
-        _pages = [new Entry[FirstSize]];
+        _buckets = new int[EntryPages<Entry>.FirstSize];
+        _shift = 32 - BitOperations.Log2(EntryPages<Entry>.FirstSize);
+        _entries = new EntryPages<Entry>();
         _free = -1;
-        End = 0;
         Count = 0;
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private ref Entry At(int index) => ref _pages[index >> PageBits][index & (PageSize - 1)];
+    private ref Entry At(int index) => ref _entries[index];
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private int Bucket(TKey key) => (int)((uint)key.GetHashCode() >> _shift);
-
-    private int NewEntry()
-    {
-        int index = End++, page = index >> PageBits;
-        if (page == _pages.Length || _pages[page] is null)
-        {
-            if (page == _pages.Length) Array.Resize(ref _pages, 2 * page);
-            _pages[page] = new Entry[PageSize];
-        }
-        else if (index == _pages[page].Length)
-        {
-            // The first page begins small: most tables stay so.
-            Array.Resize(ref _pages[page], 2 * index);
-        }
-
-        return index;
-    }
 
     /// <summary>Twice as many buckets. Called when no entry is free, so that all of them belong in one.</summary>
     private void Grow()

@@ -13,13 +13,8 @@ namespace SdnEdge.Core.Rib;
 internal sealed class SharedTable<T>
     where T : IEquatable<T>
 {
-    private const int PageBits = 10;
-    private const int PageSize = 1 << PageBits;
-    private const int FirstSize = 16;
-
-    private int[] _buckets = new int[FirstSize];
-    private Entry[][] _pages = [new Entry[FirstSize]];
-    private int _end = 1;
+    private int[] _buckets = new int[EntryPages<Entry>.FirstSize];
+    private EntryPages<Entry> _entries = NoEntries();
     private int _free;
     private int _last;
 
@@ -59,7 +54,7 @@ internal sealed class SharedTable<T>
         if (Count == _buckets.Length) Grow();
         int number = _free;
         if (number != 0) _free = At(number).Next;
-        else number = New();
+        else number = _entries.Add();
         ref int bucket = ref _buckets[hash & (_buckets.Length - 1)];
         At(number) = new Entry { Value = value, Users = 1, Hash = hash, Next = bucket };
         bucket = number;
@@ -99,7 +94,7 @@ internal sealed class SharedTable<T>
     {
         get
         {
-            for (int i = 1; i < _end; i++)
+            for (int i = 1; i < _entries.End; i++)
             {
                 if (At(i).Users > 0) yield return At(i).Value!;
             }
@@ -109,36 +104,26 @@ internal sealed class SharedTable<T>
     /// <summary>Takes all values away and gives the memory back.</summary>
     public void Clear()
     {
-        _buckets = new int[FirstSize];
-        _pages = [new Entry[FirstSize]];
-        _end = 1;
+        _buckets = new int[EntryPages<Entry>.FirstSize];
+        _entries = NoEntries();
         _free = _last = Count = 0;
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private ref Entry At(int number) => ref _pages[number >> PageBits][number & (PageSize - 1)];
+    private ref Entry At(int number) => ref _entries[number];
 
-    private int New()
+    // 0 is no value's number.
+    private static EntryPages<Entry> NoEntries()
     {
-        int number = _end++, page = number >> PageBits;
-        if (page == _pages.Length || _pages[page] is null)
-        {
-            if (page == _pages.Length) Array.Resize(ref _pages, 2 * page);
-            _pages[page] = new Entry[PageSize];
-        }
-        else if (number == _pages[page].Length)
-        {
-            // The first page begins small: most tables stay so.
-            Array.Resize(ref _pages[page], 2 * number);
-        }
-
-        return number;
+        var entries = new EntryPages<Entry>();
+        entries.Add();
+        return entries;
     }
 
     private void Grow()
     {
         _buckets = new int[BitOperations.RoundUpToPowerOf2((uint)(2 * Count))];
-        for (int i = 1; i < _end; i++)
+        for (int i = 1; i < _entries.End; i++)
         {
             ref Entry entry = ref At(i);
             if (entry.Users == 0) continue;

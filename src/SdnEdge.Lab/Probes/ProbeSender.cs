@@ -88,11 +88,12 @@ public sealed class ProbeSender
         long end = durationNs == 0 ? long.MaxValue : started + durationNs;
         var schedule = new SendSchedule(packetsPerSecond, started, maxCatchUpNs);
         long now = started;
-        while (!stop && now < end)
+        while (!stop)
         {
             SendDue(schedule.TakeDue(now));
+            if (now >= end) break;
             Thread.Sleep(TickMilliseconds); // a little longer than asked; the schedule makes it good
-            now = clock();
+            now = Math.Min(clock(), end);   // what was due by the end is sent, however late the last tick is
         }
 
         return new SendResult(

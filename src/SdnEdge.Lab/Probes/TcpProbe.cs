@@ -15,6 +15,8 @@ public sealed class TcpProbe : IDisposable
     private const int TcpInfoOption = 11;
     private const int TotalRetransmitsAt = 100; // tcpi_total_retrans in struct tcp_info
 
+    private static readonly TimeSpan s_lastBytes = TimeSpan.FromSeconds(15);
+
     private readonly IPEndPoint target;
     private readonly int bytesPerSecond;
     private readonly CancellationTokenSource stopping = new();
@@ -109,14 +111,14 @@ public sealed class TcpProbe : IDisposable
             socket.Shutdown(SocketShutdown.Send);
         }
 
-        broken.CancelAfter(TimeSpan.FromSeconds(5));
+        broken.CancelAfter(s_lastBytes);
         try
         {
             await reader;
         }
         catch (OperationCanceledException e)
         {
-            throw new IOException($"of {written} bytes not all came back within 5 s of the end", e);
+            throw new IOException($"of {written} bytes not all came back within {s_lastBytes.TotalSeconds} s of the end", e);
         }
     }
 

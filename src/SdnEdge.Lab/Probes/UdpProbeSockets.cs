@@ -68,7 +68,10 @@ public sealed class UdpProbeListener : IProbeListener
         v6 = UdpBatchSocket.Open(new UdpEndpoint(IpAddress.Parse("::"), port), options);
 
         // Opened here, so that they tell of the namespace the sockets are in, whichever thread reads them later.
-        counters = [File.OpenRead("/proc/thread-self/net/udp"), File.OpenRead("/proc/thread-self/net/udp6")];
+        counters = [Open("/proc/thread-self/net/udp"), Open("/proc/thread-self/net/udp6")];
+
+        // Without a buffer, which would show at the second look what was there at the first.
+        static FileStream Open(string path) => new(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite, bufferSize: 0);
     }
 
     /// <inheritdoc/>

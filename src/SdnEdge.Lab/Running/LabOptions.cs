@@ -21,12 +21,13 @@ public sealed record LabOptions
     /// <summary>Told what is being done, one short line at a time.</summary>
     public Action<string>? Progress { get; init; }
 
-    /// <summary>How to start this program again, for the nodes' processes; null = found by itself.</summary>
+    /// <summary>How to start this program again, for the nodes' processes; null = found by itself, or named by the variable SDNEDGE_BIN.</summary>
     public IReadOnlyList<string>? Self { get; init; }
 
     internal IReadOnlyList<string> FindSelf()
     {
         if (Self is not null) return Self;
+        if (Environment.GetEnvironmentVariable("SDNEDGE_BIN") is { Length: > 0 } named) return [named];
         if (Environment.ProcessPath is { } path && Path.GetFileName(path) == "sdnedge") return [path];
         string beside = Path.Combine(AppContext.BaseDirectory, "sdnedge");
         if (File.Exists(beside)) return [beside];

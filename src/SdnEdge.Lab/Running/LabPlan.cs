@@ -147,7 +147,7 @@ internal sealed partial record LabPlan(LabTopology Topology, string RootBatch, I
             files.Add((config, JsonSerializer.Serialize(
                 new WanConfig(node.Name, node.Seed, Path.Combine(folder, node.Name + ".sock"),
                     [.. lab.LinksOf(node.Name).Select(l => new WanLinkConfig(l.EndAt(node.Name)!.Interface, l.FarEnd(node.Name).Node, l.ToWan!, l.FromWan!))]),
-                ApiJson.Indented)));
+                LabJson.Indented.For<WanConfig>())));
             processes.Add(new PlannedProcess(node.Name, "wan", [.. self, "lab", "node", "wan", "--config", config]));
         }
 

@@ -148,10 +148,9 @@ public static class LabRunner
         LabNamespace[] ours = [.. state.Namespaces.Where(n => Namespaces.Exists(n.Name) && (n.Id is null || Netns.IdOf(n.Name) is not { } id || id == n.Id))];
         HashSet<string> ids = [.. ours.Select(n => n.Id ?? Netns.IdOf(n.Name)).OfType<string>()];
         await EndAsync(ProcessSignal.Terminate, TimeSpan.FromSeconds(1));
-        if (!await EndAsync(ProcessSignal.Kill, TimeSpan.FromSeconds(5)))
-            throw new LabException($"some processes of lab {state.Name} do not end: {string.Join(", ", Living().Select(p => p.ProcessId.ToString(CultureInfo.InvariantCulture)))}.");
-
+        await KillAsync();
         if (ours.Length > 0) await Netns.BatchAsync(string.Concat(ours.Select(n => $"netns del {n.Name}\n")), force: true, CancellationToken.None);
+        await KillAsync();   // who entered between the look and the deletion
         LabNamespace[] left = [.. ours.Where(n => Namespaces.Exists(n.Name))];
         if (left.Length > 0) throw new LabException($"these namespaces of lab {state.Name} cannot be deleted: {string.Join(", ", left.Select(n => n.Name))}.");
 
@@ -167,6 +166,12 @@ public static class LabRunner
         else
         {
             Directory.Delete(folder, recursive: true);
+        }
+
+        async Task KillAsync()
+        {
+            if (!await EndAsync(ProcessSignal.Kill, TimeSpan.FromSeconds(30)))
+                throw new LabException($"some processes of lab {state.Name} do not end: {string.Join(", ", Living().Select(p => p.ProcessId.ToString(CultureInfo.InvariantCulture)))}.");
         }
 
         IEnumerable<ProcessStat> Living() => Netns.ProcessesIn(ids)

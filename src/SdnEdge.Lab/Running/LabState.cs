@@ -42,14 +42,14 @@ public sealed record LabState(
     public static LabState? Read(string folder)
     {
         string path = Path.Combine(folder, FileName);
-        return File.Exists(path) ? JsonSerializer.Deserialize<LabState>(File.ReadAllText(path), ApiJson.Options) : null;
+        return File.Exists(path) ? JsonSerializer.Deserialize(File.ReadAllText(path), LabJson.Options.For<LabState>()) : null;
     }
 
     /// <summary>Writes the state; a reader sees the old one or the new one.</summary>
     public void Write(string folder)
     {
         string path = Path.Combine(folder, FileName), next = path + ".new";
-        File.WriteAllText(next, JsonSerializer.Serialize(this, ApiJson.Indented));
+        File.WriteAllText(next, JsonSerializer.Serialize(this, LabJson.Indented.For<LabState>()));
         File.Move(next, path, overwrite: true);
     }
 

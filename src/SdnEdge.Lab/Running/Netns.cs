@@ -58,11 +58,21 @@ internal static class Netns
         }
 
         using Process process = Process.Start(start) ?? throw new LabException($"cannot start {start.FileName}.");
-        await process.StandardInput.WriteAsync(input.AsMemory(), cancel);
-        process.StandardInput.Close();
-        string error = await process.StandardError.ReadToEndAsync(cancel);
-        await process.WaitForExitAsync(cancel);
-        return (process.ExitCode, error);
+        try
+        {
+            await process.StandardInput.WriteAsync(input.AsMemory(), cancel);
+            process.StandardInput.Close();
+            string error = await process.StandardError.ReadToEndAsync(cancel);
+            await process.WaitForExitAsync(cancel);
+            return (process.ExitCode, error);
+        }
+        catch (OperationCanceledException)
+        {
+            // It would go on making what is being taken back.
+            process.Kill(entireProcessTree: true);
+            await process.WaitForExitAsync(CancellationToken.None);
+            throw;
+        }
     }
 
     /// <summary>The kernel's name of a namespace, <c>net:[inode]</c>; null when there is none of that name.</summary>
@@ -99,17 +109,17 @@ internal static class Netns
         return found;
     }
 
-    /// <summary>Waits until a condition holds: 10 times in quick succession, then every 10 ms.</summary>
+    /// <summary>Waits until a condition holds: 10 times in quick succession, then every 10 ms, and once when the time is over.</summary>
     /// <returns>False when it did not in time.</returns>
     public static async Task<bool> UntilAsync(Func<bool> condition, TimeSpan limit, CancellationToken cancel)
     {
         long end = Monotonic.Now + (long)(limit.TotalMilliseconds * 1e6);
-        for (int round = 0; !condition(); round++)
+        for (int round = 0; ; round++)
         {
-            if (Monotonic.Now > end) return false;
+            bool late = Monotonic.Now > end;
+            if (condition()) return true;
+            if (late) return false;
             await Task.Delay(round < 10 ? 1 : 10, cancel);
         }
-
-        return true;
     }
 }

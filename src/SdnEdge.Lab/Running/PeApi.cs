@@ -32,7 +32,7 @@ internal sealed class PeApi(string socket)
         using var http = new HttpClient(handler) { BaseAddress = new Uri("http://pe"), Timeout = TimeSpan.FromSeconds(2) };
         try
         {
-            return await http.GetFromJsonAsync<T>(path, ApiJson.Options, cancel);
+            return await http.GetFromJsonAsync(path, ApiJson.Options.For<T>(), cancel);
         }
         catch (Exception e) when (e is HttpRequestException or JsonException or IOException || (e is OperationCanceledException && !cancel.IsCancellationRequested))
         {

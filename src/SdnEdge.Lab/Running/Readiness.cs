@@ -56,12 +56,12 @@ internal static class Readiness
             foreach (string pe in pes)
             {
                 await UntilAsync($"{pe}'s BGP sessions and their first routes", async () =>
-                    await Api(pe).TryGetAsync<List<BgpPeerInfo>>("/v1/bgp/peers", cancel) is { } peers
+                    await Api(pe).TryGetAsync<IReadOnlyList<BgpPeerInfo>>("/v1/bgp/peers", cancel) is { } peers
                     && peers.All(p => string.Equals(p.State, "established", StringComparison.OrdinalIgnoreCase) && p.Loaded != false));
                 foreach (IpPrefix server in servers)
                 {
                     await UntilAsync($"{pe} to have a route to {server}", async () =>
-                        await Api(pe).TryGetAsync<List<RouteInfo>>($"/v1/routes?prefix={Uri.EscapeDataString(server.ToString())}", cancel) is { } routes
+                        await Api(pe).TryGetAsync<IReadOnlyList<RouteInfo>>($"/v1/routes?prefix={Uri.EscapeDataString(server.ToString())}", cancel) is { } routes
                         && routes.Any(r => r.Best && IpPrefix.TryParse(r.Prefix, out IpPrefix prefix) && prefix == server));
                 }
             }

@@ -15,7 +15,7 @@ namespace SdnEdge.Lab.Running;
 /// </summary>
 public sealed class StandInServer : IServerDriver
 {
-    private static readonly TimeSpan s_limit = TimeSpan.FromSeconds(5);
+    private static readonly TimeSpan s_limit = TimeSpan.FromSeconds(20);
 
     // A leg that brings nothing for so long has nothing more on its way. Where traffic never ends, nobody waits for it.
     private const long QuietNs = 3_000_000;
@@ -106,9 +106,10 @@ public sealed class StandInServer : IServerDriver
     // A process may be starting others meanwhile: look again until all that is there has heard it.
     private void Signal(HashSet<string> id, ProcessSignal signal, Predicate<ProcessStat> done, string verb, CancellationToken cancel)
     {
+        var told = new HashSet<int>();
         bool all = Until(() =>
         {
-            List<ProcessStat> waiting = Netns.ProcessesIn(id).FindAll(p => !done(p));
+            List<ProcessStat> waiting = Netns.ProcessesIn(id).FindAll(p => told.Add(p.ProcessId) || !done(p));
             foreach (ProcessStat process in waiting) Signals.Send(process.ProcessId, signal);
             return waiting.Count == 0;
         }, s_limit, cancel);
@@ -118,14 +119,14 @@ public sealed class StandInServer : IServerDriver
     private static bool Until(Func<bool> condition, TimeSpan limit, CancellationToken cancel)
     {
         long end = Monotonic.Now + (long)(limit.TotalMilliseconds * 1e6);
-        while (!condition())
+        while (true)
         {
+            bool late = Monotonic.Now > end;
+            if (condition()) return true;
             cancel.ThrowIfCancellationRequested();
-            if (Monotonic.Now > end) return false;
+            if (late) return false;
             Thread.Sleep(1);
         }
-
-        return true;
     }
 
     // A leg is live when it is a port of eth0.

@@ -1,6 +1,7 @@
 using System.Net.Sockets;
 using System.Text.Json;
 using SdnEdge.Core.Api;
+using SdnEdge.Lab.Running;
 
 namespace SdnEdge.Lab.Wan;
 
@@ -16,7 +17,7 @@ public static class WanClient
         {
             await client.ConnectAsync(new UnixDomainSocketEndPoint(socket), cancel);
             await using var stream = new NetworkStream(client);
-            return await JsonSerializer.DeserializeAsync<WanStats>(stream, ApiJson.Options, cancel);
+            return await JsonSerializer.DeserializeAsync(stream, LabJson.Options.For<WanStats>(), cancel);
         }
         catch (Exception e) when (e is SocketException or IOException or JsonException)
         {

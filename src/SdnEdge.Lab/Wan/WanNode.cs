@@ -3,6 +3,7 @@ using System.Text.Json;
 using SdnEdge.Core.Api;
 using SdnEdge.Core.Forwarding;
 using SdnEdge.Core.Wire;
+using SdnEdge.Lab.Running;
 using SdnEdge.Linux;
 
 namespace SdnEdge.Lab.Wan;
@@ -85,7 +86,7 @@ public sealed class WanNode : IDisposable
             try
             {
                 using Socket client = await listener.AcceptAsync(stop);
-                await client.SendAsync(JsonSerializer.SerializeToUtf8Bytes(Stats(), ApiJson.Options), stop);
+                await client.SendAsync(JsonSerializer.SerializeToUtf8Bytes(Stats(), LabJson.Options.For<WanStats>()), stop);
             }
             catch (SocketException)
             {

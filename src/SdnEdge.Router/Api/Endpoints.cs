@@ -21,11 +21,11 @@ internal static class Endpoints
         v1.MapGet("/node", () => pe.NodeAsync()).Says("The node").WithTags("show");
         v1.MapGet("/ports", () => pe.PortsAsync()).Says("Ports and their counters").WithTags("show");
         v1.MapGet("/vrfs", () => pe.VrfsAsync()).Says("VRFs").WithTags("show");
-        v1.MapGet("/routes", (string? vrf, string? prefix, int? limit) => pe.RoutesAsync(Query(vrf, prefix, limit)))
+        v1.MapGet("/routes", ([FromQuery] string? vrf, [FromQuery] string? prefix, [FromQuery] int? limit) => pe.RoutesAsync(Query(vrf, prefix, limit)))
             .Says("RIB: one line for each source that offers a prefix; prefix = that prefix and what lies inside it").WithTags("show");
-        v1.MapGet("/fib", (string? vrf, string? prefix, int? limit) => pe.FibAsync(Query(vrf, prefix, limit)))
+        v1.MapGet("/fib", ([FromQuery] string? vrf, [FromQuery] string? prefix, [FromQuery] int? limit) => pe.FibAsync(Query(vrf, prefix, limit)))
             .Says("FIB: what the data plane does with each prefix").WithTags("show");
-        v1.MapGet("/fib/lookup", (string? vrf, string address) => pe.LookupAsync(vrf ?? "default", address))
+        v1.MapGet("/fib/lookup", ([FromQuery] string? vrf, [FromQuery] string address) => pe.LookupAsync(vrf ?? "default", address))
             .Says("FIB: what the data plane does with one address now").WithTags("show");
         v1.MapGet("/neighbors", () => pe.NeighborsAsync()).Says("Neighbours learnt by ARP and ND").WithTags("show");
         v1.MapGet("/tunnels", () => pe.TunnelsAsync()).Says("Tunnels, their health and counters").WithTags("show");
@@ -122,7 +122,7 @@ internal static class Endpoints
                 if (missed > 0) await context.Response.WriteAsync($"event: missed\ndata: {{\"missed\":{missed}}}\n\n", end.Token);
                 foreach (EventRecord record in list)
                 {
-                    await context.Response.WriteAsync($"id: {record.Sequence}\nevent: {record.Kind}\ndata: {JsonSerializer.Serialize(record, ApiJson.Options)}\n\n", end.Token);
+                    await context.Response.WriteAsync($"id: {record.Sequence}\nevent: {record.Kind}\ndata: {JsonSerializer.Serialize(record, ApiJson.Options.For<EventRecord>())}\n\n", end.Token);
                     place = record.Sequence;
                 }
 

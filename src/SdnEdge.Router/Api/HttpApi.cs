@@ -45,6 +45,7 @@ public sealed class HttpApi : IAsyncDisposable
             o.SerializerOptions.DefaultIgnoreCondition = ApiJson.Options.DefaultIgnoreCondition;
             o.SerializerOptions.UnmappedMemberHandling = System.Text.Json.Serialization.JsonUnmappedMemberHandling.Disallow;
             o.SerializerOptions.NumberHandling = System.Text.Json.Serialization.JsonNumberHandling.Strict;
+            o.SerializerOptions.TypeInfoResolver = ApiJson.Options.TypeInfoResolver;
             foreach (System.Text.Json.Serialization.JsonConverter converter in ApiJson.Options.Converters) o.SerializerOptions.Converters.Add(converter);
         });
         builder.Services.Configure<Microsoft.AspNetCore.Routing.RouteHandlerOptions>(o => o.ThrowOnBadRequest = true);

@@ -112,8 +112,9 @@ public static class Problems
     public static Problem Unavailable(string detail) => new("/problems/unavailable", "The PE cannot answer now", 503, detail);
 
     /// <summary>For a bare HTTP status without a body of its own.</summary>
-    public static Problem OfStatus(int status, string method, string path) => status switch
+    public static Problem OfStatus(int status, string method, string path, string query = "") => status switch
     {
+        400 => BadRequest($"a value in '{query}' is not of the type it should have; GET /openapi/v1.json says which"),
         404 => NotFound($"there is no {path}; GET /openapi/v1.json lists what there is"),
         405 => new("/problems/method-not-allowed", "The method is not allowed here", 405, $"{path} does not take {method}; reading is GET, signals are POST"),
         415 => new("/problems/unsupported-media-type", "The body is not JSON", 415, "send the body with Content-Type: application/json"),

@@ -1,4 +1,5 @@
 using System.Text.Json;
+using System.Text.Json.Serialization.Metadata;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
 using SdnEdge.Core.Api;
@@ -12,7 +13,8 @@ internal static class ProblemAnswers
     public const string ContentType = "application/problem+json";
 
     // People read these in a terminal: an apostrophe is an apostrophe there, and nobody embeds them in a page.
-    private static readonly JsonSerializerOptions Json = new(ApiJson.Options) { Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
+    private static readonly JsonTypeInfo<Problem> Json =
+        new JsonSerializerOptions(ApiJson.Options) { Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping }.For<Problem>();
 
     public static void Use(WebApplication app) => app.Use(async (context, next) =>
     {
@@ -20,7 +22,7 @@ internal static class ProblemAnswers
         {
             await next(context);
             if (context.Response is { HasStarted: false, StatusCode: >= 400, ContentLength: null, ContentType: null })
-                await WriteAsync(context, Problems.OfStatus(context.Response.StatusCode, context.Request.Method, context.Request.Path));
+                await WriteAsync(context, Problems.OfStatus(context.Response.StatusCode, context.Request.Method, context.Request.Path, context.Request.QueryString.ToString()));
         }
         catch (ProblemException e) when (!context.Response.HasStarted)
         {
@@ -68,7 +70,7 @@ internal static class ProblemAnswers
     {
         string name = pointer[(pointer.LastIndexOf('/') + 1)..];
         IEnumerable<string> known = new[] { typeof(SignalRequest), typeof(MovingPrefix), typeof(HoldOptions) }
-            .SelectMany(t => t.GetProperties()).Select(p => JsonNamingPolicy.CamelCase.ConvertName(p.Name));
+            .SelectMany(t => ApiJson.Options.GetTypeInfo(t).Properties).Select(p => p.Name);
         return Spelling.Nearest(name, known) is { } nearest ? $"'{name}' is not a known field; did you mean '{nearest}'?" : $"'{name}' is not a known field";
     }
 }

@@ -6,10 +6,14 @@ namespace SdnEdge.Router.Bfd;
 /// <summary>A session with the socket it sends by. The session's numbers may be read from any thread; only the BFD thread changes them.</summary>
 public sealed class BfdWatch
 {
-    internal BfdWatch(BfdSession session, UdpSender sender)
+    // What the BFD thread tells: written whole and read whole, without either side waiting for the other.
+    private int _version, _taken;
+    private BfdStatus _told;
+
+    internal BfdWatch(BfdSession session, UdpSender sender, uint order)
     {
-        Session = session;
-        Sender = sender;
+        (Session, Sender, Order) = (session, sender, order);
+        Tell();
     }
 
     /// <summary>The session.</summary>
@@ -20,51 +24,39 @@ public sealed class BfdWatch
 
     internal UdpSender Sender { get; }
 
-    // What the BFD thread tells the control loop: written whole and read whole, without either waiting for the other.
-    private int _version;
-    private BfdNews _news = new(BfdState.Down, BfdDiagnostic.None, BfdState.Down, 0, 0);
+    /// <summary>Number of the order that made it what it is; the BFD thread's.</summary>
+    internal uint Order { get; set; }
 
-    /// <summary>Whether there is something to <see cref="Tell"/>; for the BFD thread.</summary>
-    internal bool HasNews => Session.State != _news.State || Session.Downs != _news.Downs;
+    /// <summary>Whether there is something to <see cref="Tell"/>; on the BFD thread.</summary>
+    internal bool HasNews => Session.State != _told.State || Session.Downs != _told.Downs
+        || Session.TransmitInterval != _told.TransmitInterval || Session.DetectionTime != _told.DetectionTime;
 
-    /// <summary>On the BFD thread, after a change of state.</summary>
+    /// <summary>On the BFD thread, after a change.</summary>
     internal void Tell()
     {
+        BfdSession s = Session;
         _version++;
         Thread.MemoryBarrier();
-        _news = new BfdNews(Session.State, Session.Diagnostic, Session.RemoteState, Session.Ups, Session.Downs);
+        _told = new BfdStatus(
+            s.Key, Order, s.State, s.RemoteState, s.Diagnostic, s.RemoteDiagnostic, s.Parameters.DetectMultiplier, s.ControlPlaneIndependent && s.RemoteControlPlaneIndependent,
+            s.LocalDiscriminator, s.RemoteDiscriminator, s.TransmitInterval, s.DetectionTime, s.ChangedAt, s.Received, s.Sent, SendErrors,
+            s.Ups, s.Downs, s.AdministrativeDowns, s.CreditGiven);
         Thread.MemoryBarrier();
         _version++;
     }
 
-    /// <summary>On the control loop.</summary>
-    internal BfdNews News()
+    /// <summary>What was told since the last call. On one other thread.</summary>
+    internal bool TryTake(out BfdStatus status)
     {
         while (true)
         {
-            int before = Volatile.Read(ref _version);
-            BfdNews news = _news;
+            int version = Volatile.Read(ref _version);
+            status = _told;
             Thread.MemoryBarrier();
-            if ((before & 1) == 0 && before == Volatile.Read(ref _version)) return news;
+            if ((version & 1) != 0 || version != Volatile.Read(ref _version)) continue;
+            bool isNew = version != _taken;
+            _taken = version;
+            return isNew;
         }
     }
-
-    // What the control loop has told about: counts, so that a flap between two looks is not missed.
-    internal long UpsSeen { get; set; }
-
-    internal long DownsSeen { get; set; }
-
-    internal BfdState StateSeen { get; set; } = BfdState.Down;
 }
-
-/// <summary>What the control loop learns about a session.</summary>
-/// <param name="Watch">The session.</param>
-/// <param name="State">Where it is now.</param>
-/// <param name="Diagnostic">Why.</param>
-/// <param name="CameUp">It was Up since the last look.</param>
-/// <param name="WentDown">It left Up since the last look.</param>
-/// <param name="ByAdministrator">It is down because an operator, here or there, wants it so: the path may be sound (RFC 5882 3.2).</param>
-public readonly record struct BfdChange(BfdWatch Watch, BfdState State, BfdDiagnostic Diagnostic, bool CameUp, bool WentDown, bool ByAdministrator);
-
-/// <summary>A session's state as the BFD thread tells it.</summary>
-internal readonly record struct BfdNews(BfdState State, BfdDiagnostic Diagnostic, BfdState RemoteState, long Ups, long Downs);

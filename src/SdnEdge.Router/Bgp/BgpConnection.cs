@@ -25,7 +25,7 @@ internal sealed class BgpConnection : IDisposable
 {
     private const int ChunkSize = 64 * 1024;
     private const int ReadAhead = 8;
-    private static readonly TimeSpan Linger = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan Linger = TimeSpan.FromSeconds(5);
 
     private readonly ChannelWriter<BgpInput> _inputs;
     private readonly Action _wake;
@@ -38,7 +38,7 @@ internal sealed class BgpConnection : IDisposable
     private Socket? _socket;
     private long _appended;
     private long _taken;
-    private volatile bool _closing;
+    private volatile bool _closing, _full;
     private Task _reading = Task.CompletedTask;
 
     public BgpConnection(BgpPeer peer, ConnectionSide side, ChannelWriter<BgpInput> inputs, Action wake)
@@ -59,7 +59,10 @@ internal sealed class BgpConnection : IDisposable
     /// <summary>Bytes TCP has taken so far.</summary>
     public long Taken => Volatile.Read(ref _taken);
 
-    /// <summary>For the control loop: <see cref="Taken"/> when it first found bytes unsent, and when that was; null when all was sent.</summary>
+    /// <summary>TCP has no room for what is to be sent: the peer does not read. Bytes that our writer has not come to yet are not that.</summary>
+    public bool Full => _full;
+
+    /// <summary>For the control loop: <see cref="Taken"/> when it first found the connection <see cref="Full"/>, and when that was; null when it is not.</summary>
     public (long Taken, long AtNs)? BlockedSince { get; set; }
 
     /// <summary>Connects and reports how that went; it never throws.</summary>
@@ -121,7 +124,7 @@ internal sealed class BgpConnection : IDisposable
         _credits.Release();
     }
 
-    /// <summary>Sends what is left, as far as that goes within a second, and closes. Reports nothing any more.</summary>
+    /// <summary>Sends what is left, as far as that goes within a few seconds, and closes. Reports nothing any more.</summary>
     public void Close()
     {
         _closing = true;
@@ -199,7 +202,15 @@ internal sealed class BgpConnection : IDisposable
             if (rest.IsEmpty) return;
             while (!rest.IsEmpty)
             {
-                int sent = await _socket!.SendAsync(rest, _cancel.Token).ConfigureAwait(false);
+                ValueTask<int> sending = _socket!.SendAsync(rest, _cancel.Token);
+                if (!sending.IsCompleted)
+                {
+                    _full = true;
+                    if (!_closing) _wake();
+                }
+
+                int sent = await sending.ConfigureAwait(false);
+                _full = false;
                 rest = rest[sent..];
                 Interlocked.Add(ref _taken, sent);
                 if (!_closing) _wake();

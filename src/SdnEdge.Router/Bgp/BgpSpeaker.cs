@@ -79,7 +79,7 @@ public sealed class BgpSpeaker : IBgpWire, IDisposable
             long next = Engine.NextDeadline;
             foreach (BgpConnection connection in _connections.Values)
             {
-                if (connection.Unsent > 0) next = Math.Min(next, connection.BlockedSince is { } since ? since.AtNs + _sendHoldNs : 0);
+                if (connection.Full) next = Math.Min(next, connection.BlockedSince is { } since ? since.AtNs + _sendHoldNs : 0);
             }
 
             return next;
@@ -126,9 +126,9 @@ public sealed class BgpSpeaker : IBgpWire, IDisposable
     }
 
     /// <summary>Says that the path to a peer is down; see <see cref="BgpEngine.PathDown"/>.</summary>
-    public bool PathDown(IpAddress peer, string reason, long now)
+    public bool PathDown(IpAddress peer, string reason, long now, bool mayBeRestart)
     {
-        bool known = Engine.PathDown(peer, reason, now);
+        bool known = Engine.PathDown(peer, reason, now, mayBeRestart);
         Kick();
         return known;
     }
@@ -140,7 +140,7 @@ public sealed class BgpSpeaker : IBgpWire, IDisposable
     public bool Withdraw(IpPrefix prefix) => Engine.Withdraw(prefix);
 
     /// <summary>Hands on what changed in the RIB; see the class for the order.</summary>
-    public void RibChanged(IReadOnlyList<RibChange> changes) => Engine.RibChanged(changes);
+    public void RibChanged(ReadOnlySpan<RibChange> changes) => Engine.RibChanged(changes);
 
     /// <summary>Takes in what the network brought, up to a bound, and lets timers run.</summary>
     public void Poll(long now)
@@ -266,8 +266,8 @@ public sealed class BgpSpeaker : IBgpWire, IDisposable
         _scratch.Clear();
         foreach (BgpConnection connection in _connections.Values)
         {
-            // The time counts from the look that first found something unsent: an idle loop may not have looked for long.
-            if (connection.Unsent == 0) connection.BlockedSince = null;
+            // The time counts from the look that first found it full: an idle loop may not have looked for long.
+            if (!connection.Full) connection.BlockedSince = null;
             else if (connection.BlockedSince is not { } since || connection.Taken != since.Taken) connection.BlockedSince = (connection.Taken, now);
             else if (now - since.AtNs >= _sendHoldNs) _scratch.Add(connection);
         }

@@ -1,34 +1,60 @@
+using System.Collections.Concurrent;
+using System.Diagnostics;
 using SdnEdge.Core.Api;
 using SdnEdge.Core.Bfd;
 using SdnEdge.Core.Config;
 using SdnEdge.Core.Wire;
 using SdnEdge.Linux;
 using SdnEdge.Router.Bfd;
+using SdnEdge.Router.Keeper;
 
 namespace SdnEdge.Router.Control;
 
 /// <summary>
-/// BFD of this PE: starts and changes the configured sessions, and hands on what they find: a path that went down ends its
-/// peer's BGP session at once. A session that an operator took down, here or there, says nothing about the path (RFC 5882 3.2).
-/// Without sessions there is no thread. Runs on the control loop.
+/// BFD of this PE: orders the configured sessions from the BFD process, and hands on what it finds: a path that went down ends
+/// its peer's BGP session at once. A session that an operator took down, here or there, says nothing about the path (RFC 5882 3.2).
+/// <list type="number">
+/// <item>The process is started with the first session; with a keeper, the one of the PE before is gone on with.</item>
+/// <item>It tells changes at once and everything each second; what it tells of sessions ordered before is not taken for these.</item>
+/// <item>Should it end, another one is started, later each time. No path is down for that: the peers judge for themselves.</item>
+/// </list>
+/// Runs on the control loop.
 /// </summary>
-internal sealed class BfdDriver(PeState state, BgpDriver bgp, ControlLoop loop, Action<IpAddress> needAddress) : IWorkSource, IDisposable
+internal sealed class BfdDriver(PeState state, BgpDriver bgp, ControlLoop loop, Action<IpAddress> needAddress, KeeperLink? keeper, Func<int, ProcessStartInfo>? program)
+    : IWorkSource, ITimed, IDisposable
 {
-    private readonly List<BfdChange> _changes = [];
-    private readonly Dictionary<BfdKey, string> _failed = [];
-    private BfdSpeaker? _speaker;
-    private int _signalled;
+    private const string ChannelName = "bfd";
+    private const long Never = long.MaxValue;
 
-    public bool HasWork => Volatile.Read(ref _signalled) != 0;
+    private static readonly int[] BackOffMilliseconds = [0, 100, 500, 1000, 5000];
 
-    /// <summary>Told of each session that comes up (null) or goes down (why).</summary>
-    public Action<IpAddress, string?>? PathChanged { get; set; }
+    private readonly ConcurrentQueue<BfdReport> _reports = new();
+    private readonly Dictionary<BfdKey, Session> _sessions = [];
+    private readonly TaskCompletionSource _answered = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private BfdLink? _link;
+    private BfdHealth _health;
+    private long[] _discards = [];
+    private uint _orders = (uint)Random.Shared.NextInt64(); // no number of the PE before
+    private int _endings;
+    private long _startAt = Never, _restarts;
+    private bool _disposed;
 
-    /// <summary>Starts the configured sessions.</summary>
-    /// <exception cref="LinuxException">A socket could not be had.</exception>
-    public void Start(NodeConfig config)
+    /// <inheritdoc/>
+    public bool HasWork => !_reports.IsEmpty;
+
+    /// <inheritdoc/>
+    public long NextDeadline => _startAt;
+
+    /// <summary>Orders the configured sessions. The task ends when each is there, or fails when one cannot be had.</summary>
+    /// <exception cref="IOException">The process could not be started.</exception>
+    public Task Start(NodeConfig config)
     {
         foreach (BfdConfig session in config.BfdSessions) Open(session);
+        if (_sessions.Count > 0) return _answered.Task;
+
+        // The PE before may have had some, and its BFD process has them still.
+        if (keeper?.TakeChannel(ChannelName) is { } kept and >= 0) BfdLink.Attach(kept, static _ => { }, static () => { }).Dispose();
+        return Task.CompletedTask;
     }
 
     /// <summary>Adds a session while the PE runs. What the kernel refuses is told and shown.</summary>
@@ -40,54 +66,50 @@ internal sealed class BfdDriver(PeState state, BgpDriver bgp, ControlLoop loop, 
         }
         catch (IOException e)
         {
-            _failed[session.Key] = e.Message;
-            state.Events.Add(loop.Now, "bfd", session.Address.ToString(), "failed", e.Message);
+            Failed(_sessions[session.Key], e.Message);
         }
     }
 
     public void Remove(BfdConfig session)
     {
-        _failed.Remove(session.Key);
-        if (_speaker?.Remove(session.Key) == true) state.Events.Add(loop.Now, "bfd", session.Address.ToString(), "removed", session.Key.ToString());
+        if (!_sessions.Remove(session.Key)) return;
+        _link?.Forget(session.Key);
+        state.Events.Add(loop.Now, "bfd", session.Address.ToString(), "removed", session.Key.ToString());
     }
 
-    public void Change(BfdConfig session)
-    {
-        if (_failed.Remove(session.Key))
-        {
-            Add(session);
-            return;
-        }
-
-        _speaker?.Configure(session.Key, session.Parameters);
-        _speaker?.SetAdminDown(session.Key, session.Shutdown);
-    }
+    public void Change(BfdConfig session) => Add(session);
 
     public void Drain(long now)
     {
-        Volatile.Write(ref _signalled, 0);
-        if (_speaker is null) return;
-        _changes.Clear();
-        _speaker.TakeChanges(_changes);
-        foreach (BfdChange change in _changes)
+        while (_reports.TryDequeue(out BfdReport report))
         {
-            BfdSession session = change.Watch.Session;
-            IpAddress peer = session.Key.Peer;
-            string why = $"BFD session {Word(change.State)}: {Word(change.Diagnostic)}";
-            if (change.WentDown)
+            switch (report.Kind)
             {
-                state.Events.Add(now, "bfd", peer.ToString(), "down", $"{session.Key}: {Word(change.Diagnostic)}");
-                if (!change.ByAdministrator)
-                {
-                    bgp.PathDown(peer, why, now);
-                    PathChanged?.Invoke(peer, why);
-                }
+                case BfdMessageKind.Status:
+                    Follow(report.Status, now);
+                    break;
+                case BfdMessageKind.Failed when _sessions.TryGetValue(report.Order.Key, out Session? session) && session.Order == report.Order.Number:
+                    Failed(session, report.Why);
+                    break;
+                case BfdMessageKind.Health:
+                    (_health, _discards) = (report.Health, report.Discards!);
+                    break;
             }
+        }
+    }
 
-            if (change.State == BfdState.AdminDown && !change.WentDown) state.Events.Add(now, "bfd", peer.ToString(), "admin-down", session.Key.ToString());
-            if (change.State != BfdState.Up) continue;
-            state.Events.Add(now, "bfd", peer.ToString(), "up", $"{session.Key}: {session.TransmitInterval / 1000.0:0.###} ms, detection in {session.DetectionTime / 1e6:0.###} ms");
-            PathChanged?.Invoke(peer, null);
+    public void Poll(long now)
+    {
+        if (now < _startAt) return;
+        _startAt = Never;
+        try
+        {
+            Connect();
+            foreach (Session session in _sessions.Values) Order(session);
+        }
+        catch (IOException e)
+        {
+            Ended(e.Message);
         }
     }
 
@@ -95,40 +117,134 @@ internal sealed class BfdDriver(PeState state, BgpDriver bgp, ControlLoop loop, 
     public BfdInfo Info(long now)
     {
         BfdDiscardInfo[] discards = [.. from reason in Enum.GetValues<BfdDiscard>()
-                                        let packets = reason == BfdDiscard.None ? 0 : _speaker?.Discards(reason) ?? 0
+                                        let packets = reason == BfdDiscard.None || (int)reason >= _discards.Length ? 0 : _discards[(int)reason]
                                         where packets > 0
                                         select new BfdDiscardInfo(Word(reason), packets)];
         return new BfdInfo(
-            [.. _speaker?.Sessions.Select(w => Session(w, now)) ?? [], .. _failed.Select(f => Failed(f.Key, f.Value))], Word(_speaker?.Urgency ?? ThreadUrgency.Ordinary), _speaker?.Stalls ?? 0,
-            (_speaker?.LongestStallNs ?? 0) / 1e6, _speaker?.Credit.Times ?? 0, (_speaker?.Credit.Nanoseconds ?? 0) / 1e6, _speaker?.KernelDrops ?? 0, _speaker?.Faults ?? 0, discards);
+            _health.ProcessId, _restarts, [.. _sessions.Values.Select(s => Show(s, now))], Word(_health.Urgency), _health.Stalls, _health.LongestStallNs / 1e6, _health.Credits,
+            _health.CreditNs / 1e6, _health.KernelDrops, _health.Faults, discards);
     }
 
-    public void Dispose() => _speaker?.Dispose();
-
-    private static BfdSessionInfo Session(BfdWatch watch, long now)
+    public void Dispose()
     {
-        BfdSession s = watch.Session;
-        return new BfdSessionInfo(
-            s.Key.Peer.ToString(), s.Key.Local.ToString(), s.Key.Multihop, Word(s.State), Word(s.RemoteState), Word(s.Diagnostic), Word(s.RemoteDiagnostic), s.LocalDiscriminator, s.RemoteDiscriminator,
-            s.TransmitInterval / 1000.0, s.DetectionTime / 1e6, s.Parameters.DetectMultiplier, (now - s.ChangedAt) / 1_000_000_000, s.Received, s.Sent, watch.SendErrors, s.Ups, s.Downs, s.CreditGiven / 1e6);
+        _disposed = true;
+        _link?.Dispose();
     }
 
-    private static BfdSessionInfo Failed(BfdKey key, string error)
-        => new(key.Peer.ToString(), key.Local.ToString(), key.Multihop, "failed", "", error, "", 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+    private static BfdSessionInfo Show(Session session, long now)
+    {
+        BfdKey key = session.Config.Key;
+        if (session.Status is not { } s)
+            return new BfdSessionInfo(key.Peer.ToString(), key.Local.ToString(), key.Multihop, session.Failure is null ? "starting" : "failed", "", session.Failure ?? "", "", 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+        return new BfdSessionInfo(
+            key.Peer.ToString(), key.Local.ToString(), key.Multihop, Word(s.State), Word(s.RemoteState), Word(s.Diagnostic), Word(s.RemoteDiagnostic), s.LocalDiscriminator, s.RemoteDiscriminator,
+            s.TransmitInterval / 1000.0, s.DetectionTime / 1e6, s.Multiplier, Math.Max(0, now - s.ChangedAt) / 1_000_000_000, s.Received, s.Sent, s.SendErrors, s.Ups, s.Downs, s.CreditGiven / 1e6);
+    }
 
     private static string Word<T>(T value)
         where T : struct, Enum => PeView.Kebab(value);
 
-    private void Open(BfdConfig session)
+    private void Open(BfdConfig config)
     {
-        needAddress(session.Local);
-        _speaker ??= new BfdSpeaker(Wake);
-        _speaker.Add(session.Key, session.Parameters, session.Shutdown);
+        // One that is changed goes on, and is told about as before.
+        var session = new Session(config) { Status = _sessions.GetValueOrDefault(config.Key)?.Status };
+        _sessions[config.Key] = session;
+        needAddress(config.Local);
+        if (_startAt != Never) return;
+        if (_link is null) Connect();
+        Order(session);
     }
 
-    private void Wake()
+    private void Order(Session session)
     {
-        Volatile.Write(ref _signalled, 1);
-        loop.Wake();
+        session.Order = ++_orders;
+        session.Failure = null;
+        _link!.Watch(new BfdOrder(session.Order, session.Config.Key, session.Config.Parameters, session.Config.Shutdown, ControlPlaneIndependent: keeper is not null));
+    }
+
+    private void Connect()
+    {
+        Action<BfdReport> heard = report =>
+        {
+            _reports.Enqueue(report);
+            loop.Wake();
+        };
+        Action ended = () => loop.Post(() => Ended("it was ended"));
+        if (keeper?.TakeChannel(ChannelName) is { } kept and >= 0)
+        {
+            _link = BfdLink.Attach(kept, heard, ended);
+            return;
+        }
+
+        _link = BfdLink.Start(program, heard, ended);
+        keeper?.KeepChannel(ChannelName, _link.Duplicate());
+    }
+
+    private void Ended(string why)
+    {
+        if (_disposed) return;
+        _link?.Dispose();
+        _link = null;
+        (_health, _discards) = (default, []);
+        foreach (Session session in _sessions.Values) session.Status = null;
+        int wait = BackOffMilliseconds[Math.Min(_endings++, BackOffMilliseconds.Length - 1)];
+        _startAt = loop.Now + (wait * 1_000_000L);
+        _restarts++;
+        if (_endings == BackOffMilliseconds.Length) _answered.TrySetException(new IOException($"the BFD process ended {_endings} times in a row: {why}"));
+        state.Events.Add(loop.Now, "bfd", state.Config.Name, "process-ended", $"{why}; another one is started{(wait == 0 ? "" : $" in {wait} ms")}, and {_sessions.Count} sessions anew");
+    }
+
+    private void Follow(in BfdStatus status, long now)
+    {
+        if (!_sessions.TryGetValue(status.Key, out Session? session))
+        {
+            // Of the PE before, which had it configured.
+            _link?.Forget(status.Key);
+            return;
+        }
+
+        if (session.Order != status.Order) return;
+        BfdStatus before = session.Status ?? status with { State = BfdState.Down };
+        session.Status = status;
+        session.Failure = null;
+        Answered();
+        string peer = status.Key.Peer.ToString();
+        if (status.State == BfdState.Up) _endings = 0;
+        if (status.WentDownSince(before)) state.Events.Add(now, "bfd", peer, "down", $"{status.Key}: {Word(status.Diagnostic)}");
+        if (status.PathFailedSince(before)) bgp.PathDown(status.Key.Peer, $"BFD session {Word(status.State)}: {Word(status.Diagnostic)}", now, mayBeRestart: !status.SurvivesControlPlane);
+        if (status.State == BfdState.AdminDown && before.State != BfdState.AdminDown && !status.WentDownSince(before)) state.Events.Add(now, "bfd", peer, "admin-down", status.Key.ToString());
+        if (status.State == BfdState.Up && (before.State != BfdState.Up || status.CameUpSince(before)))
+            state.Events.Add(now, "bfd", peer, "up", $"{status.Key}: {session.Config.Multiplier} x {session.Config.IntervalMilliseconds} ms");
+    }
+
+    private void Failed(Session session, string why)
+    {
+        (session.Status, session.Failure) = (null, why);
+        state.Events.Add(loop.Now, "bfd", session.Config.Address.ToString(), "failed", why);
+        _answered.TrySetException(new IOException(why));
+        Answered();
+    }
+
+    private void Answered()
+    {
+        if (_answered.Task.IsCompleted) return;
+        foreach (Session session in _sessions.Values)
+        {
+            if (session.Status is null && session.Failure is null) return;
+        }
+
+        _answered.TrySetResult();
+    }
+
+    /// <summary>A session that is configured.</summary>
+    private sealed class Session(BfdConfig config)
+    {
+        public BfdConfig Config { get; } = config;
+
+        public uint Order { get; set; }
+
+        public BfdStatus? Status { get; set; }
+
+        public string? Failure { get; set; }
     }
 }

@@ -91,8 +91,8 @@ internal sealed class BgpDriver(PeState state, VpnDriver vpn, ControlLoop loop, 
         if (_speaker?.RemovePeer(address, loop.Now) == true) state.Events.Add(loop.Now, "bgp", address.ToString(), "removed");
     }
 
-    /// <summary>BFD found the path to a peer down: its session ends now, not when the hold time is over.</summary>
-    public void PathDown(IpAddress peer, string reason, long now) => _speaker?.PathDown(peer, reason, now);
+    /// <summary>BFD found the path to a peer down: its session ends now, not when the hold time is over. See <see cref="Core.Bgp.BgpEngine.PathDown"/>.</summary>
+    public void PathDown(IpAddress peer, string reason, long now, bool mayBeRestart) => _speaker?.PathDown(peer, reason, now, mayBeRestart);
 
     /// <summary>What is told changes: sources or LOCAL_PREF.</summary>
     public void SetExport(BgpConfig config)
@@ -135,12 +135,12 @@ internal sealed class BgpDriver(PeState state, VpnDriver vpn, ControlLoop loop, 
     public MoveDamping? Damping => _speaker?.Engine.MoveDamping;
 
     /// <summary>Best routes have changed, and the FIB has followed.</summary>
-    public void RoutesChanged(IReadOnlyList<RibChange> changes, long now)
+    public void RoutesChanged(ReadOnlySpan<RibChange> changes, long now)
     {
         vpn.RoutesChanged(changes, now);
         if (_speaker is null || changes[0].Vrf != NodeConfig.DefaultVrf) return;
         _speaker.RibChanged(changes);
-        foreach (RibChange change in changes)
+        foreach (ref readonly RibChange change in changes)
         {
             if (change.ChangedHop is null) Tell(change.Prefix, change.Native is null ? null : change.Origin);
         }

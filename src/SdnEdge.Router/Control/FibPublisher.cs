@@ -70,16 +70,15 @@ internal sealed class FibPublisher(Vrf vrf, IFibNames names)
             return;
         }
 
-        uint before = IndexOf(change.Prefix);
         RedirectGroup? group = change.Redirect?.Spec.GroupName is { } name ? names.Group(name) : null;
         if (change.Native is null && group is null)
         {
-            if (before == 0) return;
-            vrf.Remove(change.Prefix);
+            uint gone = vrf.Remove(change.Prefix);
+            if (gone == 0) return;
             _grouped.Remove(change.Prefix);
             Mirror?.PrefixGone(vrf, change.Prefix);
             HasRetired = true;
-            Drop(before);
+            Drop(gone);
             return;
         }
 
@@ -94,9 +93,9 @@ internal sealed class FibPublisher(Vrf vrf, IFibNames names)
             Mirror?.Leaf(vrf, entry.Index, leaf);
         }
 
+        uint before = vrf.Set(change.Prefix, entry.Index);
         if (entry.Index == before) return;
         entry.Prefixes++;
-        vrf.Set(change.Prefix, entry.Index);
         if (group is not null) _grouped.Add(change.Prefix);
         else if (_grouped.Count > 0) _grouped.Remove(change.Prefix);
         Mirror?.Prefix(vrf, change.Prefix, entry.Index);

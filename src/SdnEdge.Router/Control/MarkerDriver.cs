@@ -49,9 +49,9 @@ internal sealed class MarkerDriver : ITimed
         SendFor(_loop.Now);
     }
 
-    private void Note(VrfState vrf, IReadOnlyList<RibChange> changes)
+    private void Note(VrfState vrf, ReadOnlySpan<RibChange> changes)
     {
-        foreach (RibChange change in changes)
+        foreach (ref readonly RibChange change in changes)
         {
             // Under a redirect the route is not what packets take; whoever takes the redirect away sends the markers then.
             if (change.Attributes?.MoveTag is not { } tag || change.Redirect is not null || change.ChangedHop is not null) continue;
@@ -69,42 +69,13 @@ internal sealed class MarkerDriver : ITimed
         SendFor(now);
     }
 
-    /// <summary>Goes once through what a move costs here, on objects of its own, so that no marker waits for its compilation.</summary>
-    public static void Rehearse()
-    {
-        var markers = new FlushMarkers();
-        IpPrefix[] prefixes = [IpPrefix.Parse("192.0.2.1/32"), IpPrefix.Parse("2001:db8::1/128")];
-        var keeper = new OrderKeeper(1, 1, 1, prefixes.Select(p => ("rehearsal", p.Address, true, 1L)));
-        using var vrf = new Vrf(0, "rehearsal");
-        using var hold = new Hold("rehearsal", vrf, new Core.Api.HoldOptions(MaxBytes: 65536, MaxPackets: 16));
-        List<MarkerToSend> due = [];
-        List<Leaving> leaving = [.. prefixes.Select(p => new Leaving(1, null!, p, null))];
-        Tell(markers, leaving, 0);
-        markers.Due(long.MaxValue, due);
-        foreach (MarkerToSend send in due)
-        {
-            if (FlushMarker.TryParse(send.Marker.ToPacket(send.To, send.To), out FlushMarker marker, out IpAddress from, out _)) keeper.Marker(from, marker, throughTunnel: true, 0);
-        }
-
-        for (int i = 0; i < keeper.Count; i++)
-        {
-            keeper.Open(i, holdSent: true, hold.OldestNs, 0);
-            keeper.Info(i, hold.Info);
-        }
-    }
-
     private void SendFor(long now)
     {
-        Tell(_markers, _leaving, now);
+        foreach (var group in _leaving.GroupBy(l => (l.Tag, l.Prefix.Family, Way: WayOf(l.Old))))
+            _markers.Moved(group.Key.Tag, [.. group.Select(l => l.Prefix)], group.Key.Way, now);
         _state.Events.Add(now, "migration", $"tag {_leaving[0].Tag:x8}", "moved", $"{_leaving.Count} prefixes took another path; flush markers follow");
         _leaving.Clear();
         SendDue(now);
-    }
-
-    private static void Tell(FlushMarkers markers, List<Leaving> leaving, long now)
-    {
-        foreach (var group in leaving.GroupBy(l => (l.Tag, l.Prefix.Family, Way: WayOf(l.Old))))
-            markers.Moved(group.Key.Tag, [.. group.Select(l => l.Prefix)], group.Key.Way, now);
     }
 
     private static object? WayOf(ForwardingDecision? old) => old switch

@@ -47,11 +47,24 @@ internal sealed class MigrationActions(
     /// <summary>The hold of a migration; null when it has none.</summary>
     public Hold? HoldOf(string group) => _armed.GetValueOrDefault(group)?.Hold;
 
-    /// <summary>How a group keeps order, or kept it until it was removed; null when it does not.</summary>
-    public OrderInfo? OrderOf(string group) => _armed.GetValueOrDefault(group)?.Order?.Info ?? _ended.FirstOrDefault(e => e.Group == group).Order;
+    /// <summary>How a group keeps order, or kept it until it was removed, or which markers went by it; null when it does none of that.</summary>
+    public OrderInfo? OrderOf(string group) => _armed.GetValueOrDefault(group) is { } armed && (armed.Order?.Info ?? armed.Passing?.Info(loop.Now)) is { } info ? info : _ended.FirstOrDefault(e => e.Group == group).Order;
 
     /// <summary>True while gates may have something to do.</summary>
     public bool HasGates => _leaving.Count > 0 || _armed.Values.Any(a => a.Order is not null);
+
+    /// <summary>The first prefix of a migration to which, its group aside, this PE has no route but to the port the prefix was on; null when there is none.</summary>
+    public IpPrefix? Unrouted(PeMigration migration)
+    {
+        LocRib rib = state.Vrfs[migration.Vrf].Rib;
+        foreach (MovingPrefix moving in migration.Prefixes)
+        {
+            IpPrefix prefix = IpPrefix.Parse(moving.Prefix);
+            if (rib.BestCovering(prefix)?.Hop.Resolved is not { IsUsable: true } hop || hop.Kind == HopKind.Blackhole || hop.Port == moving.Port) return prefix;
+        }
+
+        return null;
+    }
 
     /// <summary>A flush marker for a group of this PE.</summary>
     public void Marker(ReadOnlySpan<byte> packet, Tunnel? tunnel, long now)
@@ -59,6 +72,12 @@ internal sealed class MigrationActions(
         if (!FlushMarker.TryParse(packet, out FlushMarker marker, out IpAddress from, out IpAddress to)) return;
         foreach (Armed armed in _armed.Values)
         {
+            if (armed.Passing is { } passing && passing.Tag == marker.Tag)
+            {
+                passing.Marker(from, marker, now);
+                state.Events.Add(now, "migration", armed.Group.Name, "flush-marker-passed", $"of {from} for {to}: {marker.Moved} prefixes moved");
+            }
+
             if (armed.Order is not { } order || order.Tag != marker.Tag) continue;
             order.Marker(from, marker, tunnel is not null && tunnel.Options.IsRedirect, now);
             state.Events.Add(now, "migration", armed.Group.Name, "flush-marker", $"of {from} for {to}: {marker.Moved} prefixes moved");
@@ -99,7 +118,7 @@ internal sealed class MigrationActions(
                 tunnels.AddForMigration(c.Tunnel, c.Vrf, IpAddress.Parse(c.Peer), c.Key);
                 return 0;
             case ArmGroup c:
-                Arm(c.Group, c.Vrf, c.Prefixes, c.Tunnel, null).Group.Arm(ForwardingDecision.Through(state.Tunnels[c.Tunnel]));
+                ArmTunnel(c);
                 return 0;
             case ArmHold c:
                 ArmHold(c);
@@ -134,27 +153,6 @@ internal sealed class MigrationActions(
                 return 0;
             default:
                 throw new InvalidOperationException($"unknown command {command.GetType().Name}");
-        }
-    }
-
-    /// <summary>
-    /// Goes once through every store that a signal makes, on objects of its own. The first use of a method costs its
-    /// compilation, a hundred microseconds and more, and no switch shall pay that.
-    /// </summary>
-    public static void Rehearse(int workers)
-    {
-        using var vrf = new Vrf(0, "rehearsal");
-        var group = new RedirectGroup("rehearsal", "rehearsal", workers);
-        for (int i = 0; i < 2; i++)
-        {
-            using var hold = new Hold("rehearsal", vrf, new HoldOptions(MaxBytes: 65536, MaxPackets: 16));
-            group.Arm(ForwardingDecision.Unreachable);
-            Timed(group.Switch);
-            group.MarkAcknowledged();
-            Timed(group.SwitchBack);
-            group.MarkAcknowledged();
-            group.ArmHold(hold);
-            TimedRelease(group, hold);
         }
     }
 
@@ -211,6 +209,19 @@ internal sealed class MigrationActions(
 
         tunnels.ProbeWith(tunnel, armed.Mtu);
         FullyArmed?.Invoke(armed.Group.Name);
+    }
+
+    private void ArmTunnel(ArmGroup c)
+    {
+        Armed armed = Arm(c.Group, c.Vrf, c.Prefixes, c.Tunnel, null);
+        armed.Group.Arm(ForwardingDecision.Through(state.Tunnels[c.Tunnel]));
+        if (c.Order is not { } order) return;
+
+        // Its own markers do not go by: they are the last packets of the tunnel.
+        (string Ingress, IpAddress Loopback)[] others = [.. order.Options.Ingress.SelectMany(i => i.Loopbacks.Select(l => (i.Name, IpAddress.Parse(l)))).Where(i => !state.Config.Loopbacks.Contains(i.Item2))];
+        ILookup<IpFamily, IpPrefix> families = c.Prefixes.Select(p => IpPrefix.Parse(p.Prefix)).ToLookup(p => p.Family);
+        armed.Passing = new PassingMarkers(order.Tag, families[IpFamily.V4].Count(), families[IpFamily.V6].Count(), others);
+        armed.Group.ShowsMarkers = true;
     }
 
     private void ArmHold(ArmHold c)
@@ -346,6 +357,9 @@ internal sealed class MigrationActions(
 
         /// <summary>How order is kept; null: it is not.</summary>
         public OrderedGroup? Order { get; set; }
+
+        /// <summary>Source: flush markers that went by; null: nobody asked for them.</summary>
+        public PassingMarkers? Passing { get; set; }
 
         /// <summary>The advertisement that asked for flush markers; null: none did.</summary>
         public AdvertisePrefixes? Advertised { get; set; }

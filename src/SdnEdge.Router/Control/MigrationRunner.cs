@@ -22,7 +22,7 @@ internal sealed class MigrationRunner : ITimed
 
     private const long DrainCheckNs = 2_000_000;
 
-    private readonly PeMigrationFsm _fsm = new();
+    private readonly PeMigrationFsm _fsm;
     private readonly PeState _state;
     private readonly TunnelKeeper _tunnels;
     private readonly MigrationActions _actions;
@@ -34,6 +34,7 @@ internal sealed class MigrationRunner : ITimed
     public MigrationRunner(PeState state, TunnelKeeper tunnels, MigrationActions actions, ControlLoop loop)
     {
         (_state, _tunnels, _actions, _loop) = (state, tunnels, actions, loop);
+        _fsm = new PeMigrationFsm(actions.Unrouted);
         tunnels.HealthChanged += OnTunnelHealth;
         actions.FullyArmed = OnFullyArmed;
     }
@@ -55,6 +56,9 @@ internal sealed class MigrationRunner : ITimed
     public Task<SignalReply> Signal(string id, SignalKind kind, SignalRequest request)
     {
         long now = _loop.Now;
+
+        // What the API shows of a hold is the workers' word, and may be newer than what the machine has been told.
+        TellDrained(now);
         if (kind == SignalKind.Prepare && _fsm.Find(id) is null) CheckNames(request);
         PeStep step = _fsm.Signal(id, kind, request, now);
         if (step.Refusal is { } refusal) throw new ProblemException(Problem(refusal));
@@ -109,6 +113,11 @@ internal sealed class MigrationRunner : ITimed
         if ((_draining.Count == 0 && !_actions.HasGates) || now < _nextDrainCheck) return;
         _nextDrainCheck = now + DrainCheckNs;
         _actions.PollGates(now);
+        TellDrained(now);
+    }
+
+    private void TellDrained(long now)
+    {
         foreach ((string id, Hold? hold) in _draining.ToArray())
         {
             if (hold is { State: not HoldState.Released }) continue;
@@ -221,7 +230,7 @@ internal sealed class MigrationRunner : ITimed
         PeRefusalReason.StaleEpoch => Problems.StaleEpoch(refusal.Detail),
         PeRefusalReason.WrongState => Problems.WrongState(refusal.Detail),
         // Types of their own: a manager that sees them only has to wait.
-        PeRefusalReason.TunnelNotUp or PeRefusalReason.HoldNotDrained => Problems.WrongState(refusal.Detail) with { Type = refusal.Type },
+        PeRefusalReason.TunnelNotUp or PeRefusalReason.HoldNotDrained or PeRefusalReason.NoOtherRoute => Problems.WrongState(refusal.Detail) with { Type = refusal.Type },
         _ => Problems.Conflict(refusal.Detail),
     };
 

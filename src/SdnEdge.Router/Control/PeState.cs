@@ -26,7 +26,6 @@ internal sealed class PeState : IFibNames, ITimed, IDisposable
 
     private readonly ControlLoop _loop;
     private readonly Func<PortConfig, IFdPort> _open;
-    private readonly List<RibChange> _changes = [];
     private readonly Dictionary<string, VrfState> _vrfs = [];
     private readonly Dictionary<string, PortState> _ports = [];
     private readonly HashSet<(string Vrf, IpPrefix Prefix)> _suppressed = [];
@@ -83,13 +82,13 @@ internal sealed class PeState : IFibNames, ITimed, IDisposable
     public bool IsStandby => Workers.IsSuspended;
 
     /// <summary>Told about RIB changes of a VRF before the FIB follows.</summary>
-    public Action<VrfState, IReadOnlyList<RibChange>>? RoutesChanging { get; set; }
+    public Action<VrfState, ReadOnlySpan<RibChange>>? RoutesChanging { get; set; }
 
     /// <summary>Told when the FIB has followed, before BGP is.</summary>
     public Action<long>? RoutesFollowed { get; set; }
 
     /// <summary>Told about RIB changes after the FIB has followed: BGP.</summary>
-    public Action<IReadOnlyList<RibChange>, long>? RoutesChanged { get; set; }
+    public Action<ReadOnlySpan<RibChange>, long>? RoutesChanged { get; set; }
 
     /// <summary>Told about a port that is about to go: neighbours on it are forgotten.</summary>
     public Action<PortEntry>? PortGone { get; set; }
@@ -242,15 +241,14 @@ internal sealed class PeState : IFibNames, ITimed, IDisposable
         bool changed = false;
         foreach (VrfState vrf in _vrfs.Values)
         {
-            vrf.Rib.TakeChanges(_changes);
-            if (_changes.Count == 0) continue;
+            ReadOnlySpan<RibChange> changes = vrf.Rib.TakeChanges();
+            if (changes.Length == 0) continue;
             changed = true;
-            RoutesChanging?.Invoke(vrf, _changes);
-            foreach (RibChange change in _changes) vrf.Publisher.Apply(change);
+            RoutesChanging?.Invoke(vrf, changes);
+            foreach (ref readonly RibChange change in changes) vrf.Publisher.Apply(change);
             RoutesFollowed?.Invoke(now);
-            Report(vrf, now);
-            RoutesChanged?.Invoke(_changes, now);
-            _changes.Clear();
+            Report(vrf, changes, now);
+            RoutesChanged?.Invoke(changes, now);
         }
 
         if (changed) WatchNextHops();
@@ -351,10 +349,10 @@ internal sealed class PeState : IFibNames, ITimed, IDisposable
         Events.Add(_loop.Now, "port", port.Config.Name, "down", $"device {port.Config.Device} is gone");
     }
 
-    private void Report(VrfState vrf, long now)
+    private void Report(VrfState vrf, ReadOnlySpan<RibChange> changes, long now)
     {
         int told = 0;
-        foreach (RibChange change in _changes)
+        foreach (ref readonly RibChange change in changes)
         {
             if (change.ChangedHop is { } hop)
             {

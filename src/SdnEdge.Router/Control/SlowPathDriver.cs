@@ -40,7 +40,7 @@ internal sealed class SlowPathDriver : ITimed
     /// <summary>A punted packet.</summary>
     public void Punted(in PuntInfo info, ReadOnlySpan<byte> frame, long now)
     {
-        if (info.Reason == PuntReason.FlushMarker)
+        if (info.Reason is PuntReason.FlushMarker or PuntReason.FlushMarkerPassing)
         {
             if (info.L3Offset < frame.Length) Markers?.Invoke(frame[info.L3Offset..], info.Tunnel, now);
             return;

@@ -92,7 +92,7 @@ internal sealed class VpnDriver(PeState state, TunnelKeeper tunnels, ControlLoop
     public uint? Told(string vrf, IpPrefix prefix) => _told.Contains((vrf, prefix)) ? LocalPrefOf(vrf, prefix) : null;
 
     /// <summary>The FIB of a VRF is about to follow: what its next hops name must be there.</summary>
-    public void RoutesChanging(VrfState vrf, IReadOnlyList<RibChange> changes)
+    public void RoutesChanging(VrfState vrf, ReadOnlySpan<RibChange> changes)
     {
         if (!_vrfs.ContainsKey(vrf.Config.Name)) return;
         _dirty = true;
@@ -105,7 +105,7 @@ internal sealed class VpnDriver(PeState state, TunnelKeeper tunnels, ControlLoop
     }
 
     /// <summary>Best routes have changed, and the FIB has followed.</summary>
-    public void RoutesChanged(IReadOnlyList<RibChange> changes, long now)
+    public void RoutesChanged(ReadOnlySpan<RibChange> changes, long now)
     {
         if (Engine is null) return;
         if (changes[0].Vrf == NodeConfig.DefaultVrf)
@@ -118,7 +118,7 @@ internal sealed class VpnDriver(PeState state, TunnelKeeper tunnels, ControlLoop
         }
         else if (_vrfs.TryGetValue(changes[0].Vrf, out VrfState? vrf))
         {
-            foreach (RibChange change in changes)
+            foreach (ref readonly RibChange change in changes)
             {
                 if (change.ChangedHop is null) Tell(vrf, change.Prefix, change.Native is null ? null : change.Origin);
             }

@@ -12,7 +12,7 @@ internal readonly record struct KnownNeighbor(string Port, IpAddress Address, Ma
 /// <summary>
 /// The PE's end of the way to its keeper.
 /// <list type="number">
-/// <item>At start it takes the devices that the keeper still has, and learns whether the keeper forwards (then the PE is on standby).</item>
+/// <item>At start it takes the devices and channels that the keeper still has, and learns whether the keeper forwards (then the PE is on standby).</item>
 /// <item>On standby, when the PE says that it is ready, the keeper stops, tells what it knows of neighbours, and grants.</item>
 /// <item>From then on what changes in the data plane goes to the keeper. A thread of its own sends; what waits is bounded. When
 /// it is too much, all of it is thrown away and the whole state is sent once the keeper has read what was sent before.</item>
@@ -25,6 +25,7 @@ public sealed class KeeperLink : IDisposable
 
     private readonly ProcessChannel _channel;
     private readonly Dictionary<string, TapPort> _adopted = [];
+    private readonly Dictionary<string, int> _channels = [];
     private readonly Queue<(byte[] Message, int Descriptor, bool IsMirror)> _queue = new();
     private readonly SemaphoreSlim _forgotten = new(0);
     private readonly MirrorWriter _writer;
@@ -103,6 +104,9 @@ public sealed class KeeperLink : IDisposable
                 case KeeperMessageKind.Device when KeeperMessage.ReadDevice(message.AsSpan(0, length), passed) is { } port:
                     link._adopted[port.Name] = port;
                     break;
+                case KeeperMessageKind.Channel when passed >= 0 && KeeperMessage.ReadName(message.AsSpan(0, length)) is { } name:
+                    link._channels[name] = passed;
+                    break;
                 case KeeperMessageKind.Start:
                     link._record = KeeperMessage.ReadRecord(message.AsSpan(0, length));
                     return link;
@@ -134,11 +138,21 @@ public sealed class KeeperLink : IDisposable
         return port;
     }
 
+    /// <summary>The end of a channel that the PE before had, as <see cref="KeepChannel"/> was told; -1: there is none. The caller closes it.</summary>
+    internal int TakeChannel(string name) => _channels.Remove(name, out int descriptor) ? descriptor : -1;
+
+    /// <summary>Has the keeper keep the end of a channel for this PE's successor, in place of the one it had by this name.</summary>
+    /// <param name="name">Its name.</param>
+    /// <param name="descriptor">The descriptor, which is closed here once it is sent.</param>
+    internal void KeepChannel(string name, int descriptor) => Enqueue(KeeperMessage.Channel(name), descriptor, isMirror: false);
+
     /// <summary>Closes a port's device here and at the keeper, so that it goes away.</summary>
     internal void Forget(IFdPort port)
     {
         port.Dispose();
         if (!_connected) return;
+        // Not an answer that came too late for the one before.
+        while (_forgotten.CurrentCount > 0) _forgotten.Wait();
         Enqueue(KeeperMessage.Forget(port.Name), -1, isMirror: false);
         _forgotten.Wait(ForgetTimeout);
     }
@@ -229,6 +243,7 @@ public sealed class KeeperLink : IDisposable
         _reader?.Join();
         _sender?.Join();
         foreach (TapPort port in _adopted.Values) port.Dispose();
+        foreach (int channel in _channels.Values) ProcessChannel.CloseDescriptor(channel);
         foreach ((_, int descriptor, _) in _queue) ProcessChannel.CloseDescriptor(descriptor);
         _forgotten.Dispose();
     }

@@ -32,6 +32,9 @@ internal enum KeeperMessageKind : byte
 
     /// <summary>PE to keeper: I stop, because I was told to.</summary>
     Bye,
+
+    /// <summary>Either way, with a descriptor: the PE's end of a channel to a process that outlives it, by name. Keeper to PE before <see cref="Start"/>.</summary>
+    Channel,
 }
 
 /// <summary>What a keeper has done so far.</summary>
@@ -57,6 +60,8 @@ internal static class KeeperMessage
     });
 
     public static byte[] Forget(string port) => Write(KeeperMessageKind.Forget, w => w.Write(port));
+
+    public static byte[] Channel(string name) => Write(KeeperMessageKind.Channel, w => w.Write(name));
 
     public static byte[] Record(KeeperMessageKind kind, in KeeperRecord record)
     {
@@ -87,7 +92,7 @@ internal static class KeeperMessage
         return descriptor < 0 ? null : TapPort.Adopt(name, device, descriptor, (TapOffloads)offloads, segments);
     });
 
-    public static string? ReadForget(ReadOnlySpan<byte> message) => Read(message, r => r.ReadString());
+    public static string? ReadName(ReadOnlySpan<byte> message) => Read(message, r => r.ReadString());
 
     public static KeeperRecord ReadRecord(ReadOnlySpan<byte> message)
         => Read<object>(message, r => new KeeperRecord(r.ReadBoolean(), r.ReadInt64(), r.ReadInt64(), r.ReadInt64(), r.ReadInt64(), r.ReadInt64())) is KeeperRecord record ? record : default;

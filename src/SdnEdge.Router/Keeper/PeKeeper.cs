@@ -21,8 +21,8 @@ public sealed record KeeperOptions
 }
 
 /// <summary>
-/// Starts the PE as a child process and outlives it. While the PE lives the keeper only keeps: the devices' descriptors and a
-/// mirror of the forwarding tables. When the PE ends without having said that it will:
+/// Starts the PE as a child process and outlives it. While the PE lives the keeper only keeps: the devices' descriptors, its
+/// channels to processes that outlive it as well (BFD), and a mirror of the forwarding tables. When the PE ends without having said that it will:
 /// <list type="number">
 /// <item>the keeper's workers forward on the devices, by the mirror (<see cref="Reign"/>);</item>
 /// <item>the PE is started again, on standby: it is given the devices, and its BGP sessions come up through the keeper's forwarding;</item>
@@ -38,6 +38,7 @@ public sealed class PeKeeper : IDisposable
     private readonly KeeperOptions _options;
     private readonly Func<int, ProcessStartInfo> _child;
     private readonly Dictionary<string, TapPort> _devices = [];
+    private readonly Dictionary<string, int> _channels = [];
     private readonly StagedTables _tables;
     private readonly Lock _processLock = new();
     private Reign? _reign;
@@ -128,6 +129,8 @@ public sealed class PeKeeper : IDisposable
         _reign = null;
         foreach (TapPort device in _devices.Values) device.Dispose();
         _devices.Clear();
+        foreach (int channel in _channels.Values) ProcessChannel.CloseDescriptor(channel);
+        _channels.Clear();
         _tables.Dispose();
     }
 
@@ -151,6 +154,7 @@ public sealed class PeKeeper : IDisposable
     private void Greet(ProcessChannel channel)
     {
         foreach (TapPort device in _devices.Values) channel.Send(KeeperMessage.Device(device), device.Fd);
+        foreach ((string name, int descriptor) in _channels) channel.Send(KeeperMessage.Channel(name), descriptor);
         channel.Send(KeeperMessage.Record(KeeperMessageKind.Start, Record()));
     }
 
@@ -173,15 +177,19 @@ public sealed class PeKeeper : IDisposable
     private void Take(ProcessChannel channel, ReadOnlySpan<byte> message, int descriptor)
     {
         var kind = (KeeperMessageKind)message[0];
-        if (kind != KeeperMessageKind.Device) ProcessChannel.CloseDescriptor(descriptor);
+        if (kind is not (KeeperMessageKind.Device or KeeperMessageKind.Channel)) ProcessChannel.CloseDescriptor(descriptor);
         switch (kind)
         {
             case KeeperMessageKind.Device:
                 if (KeeperMessage.ReadDevice(message, descriptor) is not { } port) ProcessChannel.CloseDescriptor(descriptor);
                 else Keep(port);
                 break;
+            case KeeperMessageKind.Channel:
+                if (KeeperMessage.ReadName(message) is not { } channelName) ProcessChannel.CloseDescriptor(descriptor);
+                else Keep(channelName, descriptor);
+                break;
             case KeeperMessageKind.Forget:
-                if (_reign is null && KeeperMessage.ReadForget(message) is { } name && _devices.Remove(name, out TapPort? forgotten)) forgotten.Dispose();
+                if (_reign is null && KeeperMessage.ReadName(message) is { } name && _devices.Remove(name, out TapPort? forgotten)) forgotten.Dispose();
                 channel.Send(KeeperMessage.Plain(KeeperMessageKind.Forgotten));
                 break;
             case KeeperMessageKind.Mirror when _reign is null:
@@ -208,6 +216,12 @@ public sealed class PeKeeper : IDisposable
         // While the keeper forwards, the old device may be in a worker's hands.
         if (_devices.Remove(port.Name, out TapPort? old) && _reign is null) old.Dispose();
         _devices[port.Name] = port;
+    }
+
+    private void Keep(string channel, int descriptor)
+    {
+        if (_channels.Remove(channel, out int old)) ProcessChannel.CloseDescriptor(old);
+        if (descriptor >= 0) _channels[channel] = descriptor;
     }
 
     private void TakeOver()

@@ -67,6 +67,38 @@ public sealed class BfdSessionTests
         Assert.False(session.Expire(end + Second));
     }
 
+    [Theory]
+    [InlineData(BfdState.AdminDown, 1)]
+    [InlineData(BfdState.Down, 0)]
+    public void A_peer_that_says_why_once_and_is_silent_then_is_not_misunderstood_later(BfdState said, int byOperators)
+    {
+        BfdSession session = Up();
+        session.Hear(Says(said), Ms);
+        session.Expire(Ms + session.DetectionTime);
+        Assert.Equal((1L, (long)byOperators), (session.Downs, session.AdministrativeDowns));
+        Assert.Equal((0u, said), (session.RemoteDiscriminator, session.RemoteState));
+        Assert.Equal((BfdState.Down, BfdDiagnostic.NeighborSignaledDown), (session.State, session.Diagnostic));
+    }
+
+    [Fact]
+    public void Our_own_operator_counts_as_one_too()
+    {
+        BfdSession session = Up();
+        session.SetAdminDown(true, Ms);
+        Assert.Equal((1L, 1L), (session.Downs, session.AdministrativeDowns));
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void Whether_it_outlives_the_control_plane_is_told_and_heard(bool independent)
+    {
+        var session = new BfdSession(Session().Key, 7, BfdParameters.Every(50, 3), 1, 0, controlPlaneIndependent: independent);
+        Assert.Equal(independent, Assert.Single(session.Take(0)).ControlPlaneIndependent);
+        session.Hear(Says(BfdState.Down, yours: 0) with { ControlPlaneIndependent = independent }, 0);
+        Assert.Equal(independent, session.RemoteControlPlaneIndependent);
+    }
+
     [Fact]
     public void Until_it_is_up_it_asks_for_a_second_between_packets_and_keeps_to_it()
     {

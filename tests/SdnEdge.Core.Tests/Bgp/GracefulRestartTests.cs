@@ -172,6 +172,18 @@ public sealed class GracefulRestartTests
     }
 
     [Fact]
+    public void BFD_that_may_have_ended_with_the_peers_control_plane_leaves_a_restart_alone_but_not_a_session()
+    {
+        _net.Kill(_b);
+        Assert.True(_a.Engine.PathDown(_b.Address, "BFD", _net.Now, mayBeRestart: true));
+        Assert.Equal(3, _toB.Origin.Prefixes);
+
+        var test = new GracefulRestartTests();
+        Assert.True(test._a.Engine.PathDown(test._b.Address, "BFD", test._net.Now, mayBeRestart: true));
+        Assert.Equal(0, test._toB.Origin.Prefixes);
+    }
+
+    [Fact]
     public void We_restart_and_tell_nothing_before_all_peers_have_been_heard()
     {
         // a learns from b and tells x; x keeps a's routes while a restarts.

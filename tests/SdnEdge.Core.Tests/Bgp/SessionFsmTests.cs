@@ -189,7 +189,7 @@ public sealed class SessionFsmTests
             Open(fsm, open);
             Assert.Equal(string.Empty, Step(fsm, FsmEventKind.Keepalive));
             Assert.Equal(BgpState.OpenConfirm, fsm.State);
-            if (verdict == "none") _now += Second;
+            if (verdict == "none") _now += 5 * Second;
             string done = verdict switch
             {
                 "closed" => Step(fsm, FsmEventKind.Disconnected, ConnectionSide.Incoming),

@@ -14,7 +14,6 @@ internal sealed class SimNetwork
 
     private readonly Dictionary<IpAddress, SimSpeaker> _speakers = [];
     private readonly List<Link> _links = [];
-    private readonly List<RibChange> _changes = [];
 
     /// <summary>The time, nanoseconds; starts at an odd value.</summary>
     public long Now { get; private set; } = 12_345_678_901;
@@ -121,9 +120,7 @@ internal sealed class SimNetwork
 
         foreach (SimSpeaker speaker in _speakers.Values)
         {
-            _changes.Clear();
-            speaker.Rib.TakeChanges(_changes);
-            speaker.Engine.RibChanged(_changes);
+            speaker.Engine.RibChanged(speaker.Rib.TakeChanges());
             speaker.Engine.Flush();
         }
 

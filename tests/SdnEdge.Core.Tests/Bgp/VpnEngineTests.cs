@@ -133,8 +133,7 @@ public sealed class VpnEngineTests
         Peers();
         _a.Engine.AdvertiseVpn("red", Site, 100);
         _net.Settle();
-        var changes = new List<RibChange>();
-        _redB.TakeChanges(changes);
+        _redB.TakeChanges();
         var core = new RouteOrigin(RouteSource.Connected, "core");
         _b.Rib.Offer(core, IpPrefix.Parse("10.255.0.1/32"), HopSpec.Local, null, _net.Now);
         Carry();
@@ -145,12 +144,7 @@ public sealed class VpnEngineTests
         Carry();
         Assert.NotNull(_redB.Best(Site));
 
-        void Carry()
-        {
-            changes.Clear();
-            _b.Rib.TakeChanges(changes);
-            _b.Engine.CoreChanged(changes, _net.Now);
-        }
+        void Carry() => _b.Engine.CoreChanged(_b.Rib.TakeChanges(), _net.Now);
     }
 
     [Fact]

@@ -1,4 +1,5 @@
 using SdnEdge.Core.Fib;
+using SdnEdge.Testing;
 using Xunit;
 
 namespace SdnEdge.Core.Tests.Fib;
@@ -64,7 +65,7 @@ public class LpmConcurrencyTests
             for (int r = 0; r < 2; r++)
             {
                 int reader = r;
-                Assert.True(SpinWait.SpinUntil(() => Volatile.Read(ref lookups[reader]) >= seen[reader] + 1, TimeSpan.FromSeconds(30)), "a reader stands still");
+                Assert.True(SpinWait.SpinUntil(() => Volatile.Read(ref lookups[reader]) >= seen[reader] + 1, Patience.Time), "a reader stands still");
             }
 
             table.Reclaim(mark);
@@ -72,7 +73,7 @@ public class LpmConcurrencyTests
         }
 
         stop.Cancel();
-        foreach (Thread reader in readers) Assert.True(reader.Join(TimeSpan.FromSeconds(30)));
+        foreach (Thread reader in readers) Assert.True(reader.Join(Patience.Time));
         Assert.Null(wrong);
         Assert.True(boundary > 10);
         Assert.True(table.Count > 0);
@@ -100,9 +101,9 @@ public class LpmConcurrencyTests
         var random = new Random(6);
         long first = table.LookupBytes;
         for (int i = 0; i < 30_000; i++) table.Set(fixedRoute | ((UInt128)random.Next() << 64) | (uint)random.Next(), 64 + random.Next(60), (uint)i + 10);
-        Assert.True(SpinWait.SpinUntil(() => Volatile.Read(ref lookups) > 1000, TimeSpan.FromSeconds(30)));
+        Assert.True(SpinWait.SpinUntil(() => Volatile.Read(ref lookups) > 1000, Patience.Time));
         stop.Cancel();
-        Assert.True(reader.Join(TimeSpan.FromSeconds(30)));
+        Assert.True(reader.Join(Patience.Time));
         Assert.Equal(0, wrong);
         Assert.True(table.LookupBytes > first + (1 << 20));
     }

@@ -60,10 +60,10 @@ public class LpmTableTests
         Assert.Equal(8u, table.Lookup(0x0A010100));
         Assert.Equal(9u, table.Lookup(0x0A010101));
         Assert.Equal(8u, table.Lookup(0x0A010102));
-        Assert.True(table.Remove(0, 0));
+        Assert.Equal(7u, table.Remove(0, 0));
         Assert.Equal(0u, table.Lookup(0xFFFFFFFF));
         Assert.Equal(8u, table.Lookup(0x0A010102));
-        Assert.False(table.Remove(0, 0));
+        Assert.Equal(0u, table.Remove(0, 0));
         Assert.Equal(2, table.Count);
     }
 
@@ -76,7 +76,7 @@ public class LpmTableTests
         Assert.Equal(3u, table.Lookup(address));
         Assert.Equal(0u, table.Lookup(address - 1));
         Assert.Equal(0u, table.Lookup(address + 1));
-        Assert.True(table.Remove(address, 128));
+        Assert.Equal(3u, table.Remove(address, 128));
         Assert.Equal(0u, table.Lookup(address));
     }
 
@@ -108,7 +108,7 @@ public class LpmTableTests
         }
 
         Assert.Equal(20_000, table.Count);
-        foreach ((uint address, int length) in routes) Assert.True(table.Remove(address, length));
+        foreach ((uint address, int length) in routes) Assert.NotEqual(0u, table.Remove(address, length));
         table.Reclaim();
         Assert.Equal(0, table.Count);
         Assert.Equal(0, table.RetiredBytes);
@@ -149,8 +149,7 @@ public class LpmTableTests
             else
             {
                 uint leaf = random.Next(3) == 0 ? (uint)random.Next(1, 4) : (uint)random.NextInt64(1, LpmTable.MaxLeaf + 1L);
-                slow.Set(key, length, leaf);
-                fast.Set(key, length, leaf);
+                Assert.Equal(slow.Set(key, length, leaf), fast.Set(key, length, leaf));
             }
 
             if (random.Next(3) == 0) fast.Table.Reclaim();
@@ -195,16 +194,21 @@ public class LpmTableTests
     }
 
     private sealed record Subject(
-        Action<UInt128, int, uint> Set, Func<UInt128, int, bool> Remove, Func<UInt128, uint> Lookup, Func<UInt128[], uint[]> Batch,
+        Func<UInt128, int, uint, uint> Set, Func<UInt128, int, uint> Remove, Func<UInt128, uint> Lookup, Func<UInt128[], uint[]> Batch,
         Func<UInt128, int, uint> Exact, Func<UInt128, (int Length, uint Leaf)> Match, LpmTable Table);
 
     private sealed class LinearTable(int keyBits)
     {
         public Dictionary<(UInt128 Key, int Length), uint> Rules { get; } = [];
 
-        public void Set(UInt128 key, int length, uint leaf) => Rules[(Mask(key, length), length)] = leaf;
+        public uint Set(UInt128 key, int length, uint leaf)
+        {
+            uint was = Exact(key, length);
+            Rules[(Mask(key, length), length)] = leaf;
+            return was;
+        }
 
-        public bool Remove(UInt128 key, int length) => Rules.Remove((Mask(key, length), length));
+        public uint Remove(UInt128 key, int length) => Rules.Remove((Mask(key, length), length), out uint was) ? was : 0;
 
         public uint Exact(UInt128 key, int length) => Rules.GetValueOrDefault((Mask(key, length), length));
 

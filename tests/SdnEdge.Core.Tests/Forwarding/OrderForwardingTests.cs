@@ -87,6 +87,29 @@ public sealed class OrderForwardingTests
     }
 
     [Fact]
+    public void A_marker_that_goes_by_the_source_is_shown_and_goes_on_into_the_tunnel()
+    {
+        using var rig = new ForwarderRig();
+        Tunnel tunnel = rig.Plane.AddTunnel(TunnelTests.Options() with { Key = 5, IsRedirect = true }, rig.Vrf, rig.Vrf);
+        tunnel.Up = true;
+        var group = new RedirectGroup("m1", "default", 1);
+        rig.Route("10.1.1.10/32", ForwardingDecision.Connected(rig.Site), group);
+        group.Arm(ForwardingDecision.Through(tunnel));
+        group.Switch();
+        byte[] marker = new FlushMarker(7, 1, 0).ToPacket(ForwarderRig.PeALoopback4, ForwarderRig.Server4);
+        rig.Receive(rig.Core, rig.FromPeA(marker));
+        Assert.Empty(rig.Punts.Take());
+        group.ShowsMarkers = true;
+        rig.Receive(rig.Core, rig.FromPeA(marker), rig.FromPeA(Frames.Ip(ForwarderRig.Client4, ForwarderRig.Server4, 253, new byte[40])));
+        Punted punted = Assert.Single(rig.Punts.Take());
+        Assert.Equal((PuntReason.FlushMarkerPassing, false), (punted.Info.Reason, punted.Info.IsConsumed));
+        Assert.True(FlushMarker.TryParse(punted.Frame.AsSpan(punted.Info.L3Offset), out FlushMarker shown, out IpAddress from, out _));
+        Assert.Equal((7u, ForwarderRig.PeALoopback4), (shown.Tag, from));
+        Assert.Equal(3, rig.CoreDevice.Sent().Count);
+        Assert.Equal((0L, 0L), (rig.Plane.Ledger.Imbalance, rig.Plane.DropsTotal));
+    }
+
+    [Fact]
     public void Settling_the_group_delivers_as_it_comes()
     {
         using Target t = new();

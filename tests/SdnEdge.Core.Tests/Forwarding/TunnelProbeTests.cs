@@ -71,7 +71,8 @@ public class TunnelProbeTests
     [Fact]
     public void Probes_lost_before_the_first_answer_do_not_bring_it_down_when_their_time_is_up()
     {
-        TunnelProbe probe = Make("10.255.0.1", "10.255.0.2", 100);
+        // Answers so far apart that the time of more than three lost ones is up between two of them.
+        var probe = new TunnelProbe(new TunnelProbeOptions(IpAddress.Parse("10.255.0.1"), IpAddress.Parse("10.255.0.2"), 100, 0x5DE6, Tag: 7) { IntervalNs = 700 * Ms });
         long now = 0;
         for (; probe.Sent < 6; now += Ms) probe.Poll(now);   // the other end is not there yet
         Assert.Equal((6, 0), (probe.Sent, probe.Lost));

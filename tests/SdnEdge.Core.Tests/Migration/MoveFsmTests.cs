@@ -1,6 +1,7 @@
 using FsCheck.Xunit;
 using SdnEdge.Core.Api;
 using SdnEdge.Core.Migration;
+using SdnEdge.Core.Wire;
 using Xunit;
 
 namespace SdnEdge.Core.Tests.Migration;
@@ -42,6 +43,34 @@ public class MoveFsmTests
         Assert.InRange((stage.EndNs - stage.StartNs) / 1_000_000, atLeastMs, atMostMs);
     }
 
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void A_look_at_the_hold_that_is_answered_when_the_paths_change_already_says_nothing_about_them(bool keepOrder)
+    {
+        var world = new World(keepOrder) { HoldEmptyAfterMs = long.MaxValue };
+        world.BeforeStage = stage =>
+        {
+            if (stage == MoveStage.DirectPath) world.LateLookAtTarget();
+        };
+        world.Run();
+        Assert.Equal(MoveOutcome.Moved, world.Fsm.Outcome);
+    }
+
+    [Theory]
+    [InlineData(false, 3_000, MoveOutcome.Moved)]
+    [InlineData(true, 3_000, MoveOutcome.Moved)]
+    [InlineData(true, long.MaxValue, MoveOutcome.Incomplete)]   // the tunnel stays: the source's own clients have no other way
+    public void The_tunnel_stays_until_the_source_has_another_route(bool keepOrder, long afterMs, MoveOutcome outcome)
+    {
+        var world = new World(keepOrder) { SourceRoutedAfterMs = afterMs };
+        world.Run();
+        Assert.Equal(outcome, world.Fsm.Outcome);
+        Assert.Equal(outcome == MoveOutcome.Moved ? PeMigrationState.TornDown : PeMigrationState.Withdrawn, world.Source.Find("m1")!.State);
+        if (outcome == MoveOutcome.Moved) Assert.Null(world.Fsm.Failure);
+        else Assert.Contains("no route to 10.1.1.10/32", world.Fsm.Failure, StringComparison.Ordinal);
+    }
+
     [Fact]
     public void Without_a_hold_nothing_is_waited_for_before_advertising()
     {
@@ -63,6 +92,42 @@ public class MoveFsmTests
         Assert.InRange(direct.EndNs - direct.StartNs, 130_000_000, 190_000_000);
         Assert.InRange(drain.EndNs - drain.StartNs, 0, 10_000_000); // at most one look
         Assert.InRange(world.Fsm.Timeline[^1].EndNs - direct.EndNs, 0, 100_000_000);
+    }
+
+    [Fact]
+    public void The_source_tears_down_when_all_markers_have_gone_by_it_and_the_target_when_they_have_come_out_of_the_tunnel()
+    {
+        var world = new World(keepOrder: true) { MarkersPassAfterMs = 100, MarkerAfterMs = { ["pe-c"] = 600, ["pe-d"] = 700 } };
+        world.Run();
+        Assert.Equal((MoveOutcome.Moved, TeardownProof.Markers), (world.Fsm.Outcome, world.Fsm.Proof));
+        Assert.Equal(["pe-c", "pe-d"], world.Fsm.ProvedByMarker.Order());
+        Assert.Equal(0, world.Looks);
+        StageRecord direct = world.Fsm.Timeline.Single(s => s.Name == "direct-path");
+        StageRecord source = world.Fsm.Timeline.Single(s => s.Name == "teardown-source"), target = world.Fsm.Timeline.Single(s => s.Name == "teardown-target");
+        Assert.InRange((direct.EndNs - direct.StartNs) / 1_000_000, 90, 120);
+        Assert.InRange((source.EndNs - direct.StartNs) / 1_000_000, 90, 150);
+        Assert.InRange((target.StartNs - direct.StartNs) / 1_000_000, 690, 730);
+    }
+
+    [Fact]
+    public void A_marker_that_went_by_the_source_and_is_lost_in_the_tunnel_is_waited_for_only_so_long_and_the_proof_says_timer()
+    {
+        var world = new World(keepOrder: true) { MarkersPassAfterMs = 100, MarkerAfterMs = { ["pe-d"] = long.MaxValue } };
+        world.Run();
+        Assert.Equal((MoveOutcome.Moved, TeardownProof.Timer), (world.Fsm.Outcome, world.Fsm.Proof));
+        Assert.Equal("pe-c", Assert.Single(world.Fsm.ProvedByMarker));
+        StageRecord last = world.Fsm.Timeline.Single(s => s.Name == "last-packet");
+        Assert.InRange(last.EndNs - last.StartNs, 2_000_000_000, 2_100_000_000);
+    }
+
+    [Fact]
+    public void Markers_that_went_by_the_source_say_nothing_of_a_PE_that_sends_none()
+    {
+        var world = new World(keepOrder: true, foreign: "pe-d") { MarkersPassAfterMs = 10, IngressDirectAfterMs = { ["pe-d"] = 3_000 } };
+        world.Run();
+        Assert.Equal((MoveOutcome.Moved, TeardownProof.Quiet), (world.Fsm.Outcome, world.Fsm.Proof));
+        StageRecord direct = world.Fsm.Timeline.Single(s => s.Name == "direct-path");
+        Assert.True(direct.EndNs - direct.StartNs >= 2_900_000_000);
     }
 
     [Fact]
@@ -186,13 +251,37 @@ public class MoveFsmTests
     [InlineData(MoveStage.Blackout)]
     public void Giving_up_before_the_pivot_restores_everything(MoveStage when)
     {
-        var world = new World { GiveUpIn = when };
+        var world = new World { GiveUpIn = when, GivenBackAfterMs = 700 };
         world.Run();
         Assert.Equal(MoveOutcome.RolledBack, world.Fsm.Outcome);
         Assert.Equal("ctrl-C", world.Fsm.Failure);
         Assert.Equal("dc-a", world.Site);
         Assert.Equal(PeMigrationState.Aborted, world.Source.Find("m1")!.State);
-        Assert.Equal(PeMigrationState.Aborted, world.Target.Find("m1")!.State);
+        Assert.Equal((PeMigrationState.Aborted, true), (world.Target.Find("m1")!.State, world.Target.Find("m1")!.Drained));
+    }
+
+    [Theory]
+    [InlineData(true, 20, false, 10, 40)]
+    [InlineData(true, 1500, false, 1480, 1520)]
+    [InlineData(true, 20, true, 2000, 2020)]
+    [InlineData(false, 20, false, 500, 520)]
+    public void The_target_gives_back_when_the_last_packet_has_come_out_of_the_tunnel_or_had_the_time_to(bool keepOrder, long wayMs, bool lost, long least, long most)
+    {
+        var world = new World(keepOrder) { GiveUpIn = MoveStage.Blackout, MarkerAfterMs = { ["pe-a"] = wayMs }, LosesLastMarker = lost };
+        world.Run();
+        Assert.Equal(MoveOutcome.RolledBack, world.Fsm.Outcome);
+        StageRecord wait = Assert.Single(world.Fsm.Timeline, s => s.Name == "empty-tunnel");
+        Assert.InRange((wait.EndNs - wait.StartNs) / 1_000_000, least, most);
+    }
+
+    [Fact]
+    public void A_hold_that_is_not_given_back_in_time_is_said_to_be_left_over()
+    {
+        var world = new World { GiveUpIn = MoveStage.Blackout, GivenBackAfterMs = 60_000 };
+        world.Run();
+        Assert.Equal(MoveOutcome.RollbackIncomplete, world.Fsm.Outcome);
+        Assert.Equal("ctrl-C", world.Fsm.Failure);
+        Assert.StartsWith("give-back did not end in time", world.Fsm.Timeline[^1].Error, StringComparison.Ordinal);
     }
 
     [Theory]
@@ -232,8 +321,10 @@ public class MoveFsmTests
             LossPercent = random.Next(40),
             MarkerAfterMs = { ["pe-d"] = random.Next(3) == 0 ? long.MaxValue : random.Next(3000) },
             LosesLastMarker = random.Next(3) == 0,
+            MarkersPassAfterMs = random.Next(3) == 0 ? random.Next(1000) : null,
             ServerFailPercent = random.Next(40),
             TunnelWorks = random.Next(5) > 0,
+            GivenBackAfterMs = random.Next(3000),
             GiveUpIn = random.Next(3) == 0 ? (MoveStage)random.Next((int)MoveStage.Ended) : MoveStage.Ended,
         };
         world.Run();
@@ -247,7 +338,7 @@ public class MoveFsmTests
             case MoveOutcome.RolledBack:
                 Assert.Equal("dc-a", world.Site);
                 Assert.True((world.Source.Find("m1")?.State ?? PeMigrationState.Aborted) == PeMigrationState.Aborted);
-                Assert.True((world.Target.Find("m1")?.State ?? PeMigrationState.Aborted) == PeMigrationState.Aborted);
+                Assert.True(world.Target.Find("m1") is null or { State: PeMigrationState.Aborted, Drained: true });
                 break;
             default:
                 // Only when something stayed lost for a whole time limit; then it must say so.
@@ -273,6 +364,7 @@ public class MoveFsmTests
         private long _advertisedAt = -1;
         private long _switchedAt = -1;
         private long _releasedAt = -1;
+        private long _returnedAt = -1;
         private bool _gaveUp;
         private readonly string[] _gates = [];
 
@@ -281,6 +373,7 @@ public class MoveFsmTests
         public World(bool keepOrder = false, string? foreign = null, HoldOptions? hold = null)
         {
             MovingPrefix[] prefixes = [new("10.1.1.10/32", "dc")];
+            Source = new PeMigrationFsm(m => _advertisedAt >= 0 && (_now - _advertisedAt) / Ms >= SourceRoutedAfterMs ? null : IpPrefix.Parse(m.Prefixes[0].Prefix));
             if (keepOrder) _gates = [.. new[] { "pe-a", "pe-c", "pe-d" }.Where(p => p != foreign)];
             Fsm = new MoveFsm(new MovePlan("m1", 3, "vs", "default", new MoveEnd("pe-a", "dc-a", "10.255.0.1", prefixes),
                 new MoveEnd("pe-b", "dc-b", "10.255.0.2", prefixes), ["pe-c", "pe-d"], 1, 200, hold ?? new HoldOptions(), 300, new MoveTimeouts(),
@@ -288,8 +381,8 @@ public class MoveFsmTests
         }
 
         public MoveFsm Fsm { get; }
-        public PeMigrationFsm Source { get; } = new();
-        public PeMigrationFsm Target { get; } = new();
+        public PeMigrationFsm Source { get; }
+        public PeMigrationFsm Target { get; } = new(_ => null);
         public string? Site { get; private set; } = "dc-a";
         public List<string> Effects { get; } = [];
         public long LastTunnelPacketNs { get; private set; }
@@ -306,10 +399,19 @@ public class MoveFsmTests
         public Dictionary<string, long> IngressDirectAfterMs { get; } = [];
         public Dictionary<string, long> MarkerAfterMs { get; } = [];
         public bool LosesLastMarker { get; init; }
+
+        /// <summary>How long after the advertisement the source has seen all markers go by; null: it is not able to.</summary>
+        public long? MarkersPassAfterMs { get; init; }
+
+        /// <summary>How long after the advertisement the source learns of it.</summary>
+        public long SourceRoutedAfterMs { get; init; }
         public long Unordered { get; init; }
 
         /// <summary>How long the hold takes to empty. Never: until the paths have changed.</summary>
         public long HoldEmptyAfterMs { get; init; }
+
+        /// <summary>How long an aborted target takes to give back what it held.</summary>
+        public long GivenBackAfterMs { get; init; }
         public int Looks { get; private set; }
 
         public void Run()
@@ -347,6 +449,9 @@ public class MoveFsmTests
                 }
             }
         }
+
+        /// <summary>What the target said to a look of an earlier stage comes now.</summary>
+        public void LateLookAtTarget() => Do(Fsm.Step(new MigrationSeen("pe-b", Info("pe-b")), _now));
 
         private void Do(IReadOnlyList<MoveCommand> commands)
         {
@@ -407,7 +512,8 @@ public class MoveFsmTests
                 if (effect is AdvertisePrefixes) _advertisedAt = _now;
                 if (effect is SwitchToTunnel) _switchedAt = _now;
                 if (effect is FlushTunnel) _tornDownAt = _now;
-                if (effect is ReleaseHold or ReturnHold) pe.Result("m1", new HoldDrained(), _now);
+                if (effect is ReleaseHold) pe.Result("m1", new HoldDrained(), _now);
+                if (effect is ReturnHold) _returnedAt = _now;
             }
 
             if (step.Commands.Count > 0) Effects.Add($"{send.Pe} {send.Signal}");
@@ -427,15 +533,26 @@ public class MoveFsmTests
 
         private MigrationInfo? Info(string pe)
         {
+            if (pe == "pe-b" && _returnedAt >= 0 && (_now - _returnedAt) / Ms >= GivenBackAfterMs) Target.Result("m1", new HoldDrained(), _now);
             if ((pe == "pe-a" ? Source : Target).Find("m1") is not { } m) return null;
             long busyUntil = _switchedAt + (Math.Max(TunnelBusyForMs, 450) * Ms);
             LastTunnelPacketNs = Math.Min(_now, busyUntil);
             long packets = _switchedAt < 0 ? 0 : (LastTunnelPacketNs - _switchedAt) / 1000;
             return new MigrationInfo("m1", m.Role, m.State, m.Epoch, m.Vrf, m.Prefixes, m.Peer, m.Tunnel, m.TunnelUp,
                 m.Role == MigrationRole.Source ? null : new HoldInfo("released", 9, HoldIsEmpty ? 0 : 5, 0, 9, 9, 9, 0, 0, 0),
-                new RedirectGroupInfo("m1", "default", 1, "tunnel", 0, packets, 0, null),
-                _gates.Length == 0 || m.Role == MigrationRole.Source ? null : Order());
+                m is { Finished: true, Drained: true } ? null : new RedirectGroupInfo("m1", "default", 1, "tunnel", 0, packets, 0, null),
+                _gates.Length == 0 ? null : m.Role == MigrationRole.Target ? Order() : Passing());
         }
+
+        private OrderInfo? Passing()
+        {
+            if (MarkersPassAfterMs is not { } after) return null;
+            bool passed = _advertisedAt >= 0 && (_now - _advertisedAt) / Ms >= after;
+            return new OrderInfo(7, passed, [.. _gates.Where(pe => pe != "pe-a").Select(pe => Gate(pe, passed))], 0, 0);
+        }
+
+        private static OrderGateInfo Gate(string pe, bool proved) =>
+            new(pe, "", true, proved ? GateOpening.Marker : GateOpening.Closed, 1, proved ? 1u : 0, proved, null, null, null, 0, 0, 0, 0);
 
         private OrderInfo Order()
         {
@@ -443,7 +560,7 @@ public class MoveFsmTests
             {
                 long since = pe == "pe-a" ? (LosesLastMarker ? -1 : _tornDownAt) : _advertisedAt;
                 bool proved = since >= 0 && (_now - since) / Ms >= MarkerAfterMs.GetValueOrDefault(pe, 40);
-                return new OrderGateInfo(pe, "", true, proved ? GateOpening.Marker : GateOpening.Closed, 1, proved ? 1u : 0, proved, null, null, null, 0, 0, 0, 0);
+                return Gate(pe, proved);
             })];
             return new OrderInfo(7, gates.All(g => g.Proved), gates, Unordered, 0);
         }

@@ -1,6 +1,7 @@
 using FsCheck.Xunit;
 using SdnEdge.Core.Api;
 using SdnEdge.Core.Migration;
+using SdnEdge.Core.Wire;
 using Xunit;
 
 namespace SdnEdge.Core.Tests.Migration;
@@ -69,7 +70,7 @@ public class PeMigrationFsmTests
     [Fact]
     public void The_source_does_its_part_in_order()
     {
-        var fsm = new PeMigrationFsm();
+        var fsm = new PeMigrationFsm(Routed);
         Assert.Equal<PeCommand>([new CreateTunnel("mig-m1", "default", "10.255.0.2", 77), new ArmGroup(Id, "default", Prefixes, "mig-m1")],
             fsm.Signal(Id, SignalKind.Prepare, Request(MigrationRole.Source, SignalKind.Prepare, 1), 1).Commands);
         fsm.Result(Id, new TunnelHealth(true), 2);
@@ -82,9 +83,47 @@ public class PeMigrationFsmTests
     }
 
     [Fact]
+    public void A_source_that_is_told_how_order_is_kept_sees_the_markers_that_go_by()
+    {
+        var order = new OrderOptions([new OrderedIngress("pe-c", ["10.255.0.3"])]);
+        var fsm = new PeMigrationFsm(Routed);
+        Assert.Contains(new ArmGroup(Id, "default", Prefixes, "mig-m1", new OrderSpec(MoveTag.Of(Id, 77), "10.255.0.2", order)),
+            fsm.Signal(Id, SignalKind.Prepare, Request(MigrationRole.Source, SignalKind.Prepare, 1) with { Order = order }, 1).Commands);
+    }
+
+    [Fact]
+    public void A_source_keeps_its_tunnel_until_it_has_another_route_or_is_forced()
+    {
+        foreach (bool force in (bool[])[false, true])
+        {
+            IpPrefix? unrouted = IpPrefix.Parse("10.1.1.10/32");
+            PeMigration? asked = null;
+            PeMigrationFsm fsm = InState(MigrationRole.Source, "withdrawn", m =>
+            {
+                asked = m;
+                return unrouted;
+            });
+            Assert.Null(asked);
+            PeStep early = fsm.Signal(Id, SignalKind.Teardown, new SignalRequest(5), 5);
+            Assert.Equal((PeRefusalReason.NoOtherRoute, "/problems/no-other-route", 409), (early.Refusal!.Reason, early.Refusal.Type, early.Refusal.Status));
+            Assert.Contains("10.1.1.10/32", early.Refusal.Detail, StringComparison.Ordinal);
+            Assert.Equal((PeMigrationState.Withdrawn, 0), (asked!.State, early.Commands.Count));
+            if (!force) unrouted = null;
+            Assert.Equal(PeMigrationState.TornDown, fsm.Signal(Id, SignalKind.Teardown, new SignalRequest(5, Force: force), 6).Migration!.State);
+        }
+    }
+
+    [Fact]
+    public void A_target_is_not_asked_for_another_route()
+    {
+        PeMigrationFsm fsm = InState(MigrationRole.Target, "advertised", _ => throw new InvalidOperationException("it has the server"));
+        Assert.Equal(PeMigrationState.TornDown, fsm.Signal(Id, SignalKind.Teardown, new SignalRequest(5), 6).Migration!.State);
+    }
+
+    [Fact]
     public void The_target_does_its_part_in_order()
     {
-        var fsm = new PeMigrationFsm();
+        var fsm = new PeMigrationFsm(Routed);
         var hold = new HoldOptions(MaxBytes: 1 << 20);
         SignalRequest prepare = Request(MigrationRole.Target, SignalKind.Prepare, 1) with { Hold = hold };
         Assert.Equal<PeCommand>([new CreateTunnel("mig-m1", "default", "10.255.0.2", 77), new ArmHold(Id, "default", Prefixes, "mig-m1", hold)],
@@ -100,7 +139,7 @@ public class PeMigrationFsmTests
     [Fact]
     public void A_target_that_keeps_order_makes_gates_and_asks_for_markers()
     {
-        var fsm = new PeMigrationFsm();
+        var fsm = new PeMigrationFsm(Routed);
         var order = new OrderOptions([new OrderedIngress("pe-c", ["10.255.0.3", "fd00:ff::3"])], BoundMs: 700);
         SignalRequest prepare = Request(MigrationRole.Target, SignalKind.Prepare, 1) with { Order = order };
         uint tag = MoveTag.Of(Id, 77);
@@ -116,7 +155,7 @@ public class PeMigrationFsmTests
     public void What_is_wrong_with_an_order_is_said_all_at_once()
     {
         var order = new OrderOptions([new OrderedIngress("pe-c", ["10.255.0.3", "nonsense"]), new OrderedIngress("pe-d", ["10.255.0.3"])], BoundMs: 0, OthersHoldMs: 60_001);
-        PeRefusal refusal = new PeMigrationFsm().Signal(Id, SignalKind.Prepare, Request(MigrationRole.Target, SignalKind.Prepare, 1) with { Order = order }, 1).Refusal!;
+        PeRefusal refusal = new PeMigrationFsm(Routed).Signal(Id, SignalKind.Prepare, Request(MigrationRole.Target, SignalKind.Prepare, 1) with { Order = order }, 1).Refusal!;
         Assert.Equal(PeRefusalReason.BadRequest, refusal.Reason);
         Assert.Equal(["/order/boundMs", "/order/othersHoldMs", "/order/ingress/0/loopbacks", "/order/ingress/1/loopbacks"], refusal.Errors!.Select(e => e.Pointer));
     }
@@ -124,7 +163,7 @@ public class PeMigrationFsmTests
     [Fact]
     public void A_switch_waits_for_the_tunnels_probe()
     {
-        var fsm = new PeMigrationFsm();
+        var fsm = new PeMigrationFsm(Routed);
         fsm.Signal(Id, SignalKind.Prepare, Request(MigrationRole.Source, SignalKind.Prepare, 1), 1);
         PeStep refused = fsm.Signal(Id, SignalKind.Switch, new SignalRequest(1), 2);
         Assert.Equal(PeRefusalReason.TunnelNotUp, refused.Refusal!.Reason);
@@ -139,7 +178,7 @@ public class PeMigrationFsmTests
     public void Abort_of_a_switched_source_switches_back_first()
     {
         PeMigrationFsm fsm = InState(MigrationRole.Source, "switched");
-        Assert.Equal<PeCommand>([new SwitchBack(Id), new RemoveGroup(Id, "default", Prefixes), new RemoveTunnel("mig-m1")],
+        Assert.Equal<PeCommand>([new SwitchBack(Id), new FlushTunnel(Id, "mig-m1", MoveTag.Of(Id, 77)), new RemoveGroup(Id, "default", Prefixes), new RemoveTunnel("mig-m1")],
             fsm.Signal(Id, SignalKind.Abort, new SignalRequest(5), 9).Commands);
     }
 
@@ -158,7 +197,7 @@ public class PeMigrationFsmTests
     [Fact]
     public void An_abort_that_overtakes_its_prepare_wins()
     {
-        var fsm = new PeMigrationFsm();
+        var fsm = new PeMigrationFsm(Routed);
         Assert.Null(fsm.Signal(Id, SignalKind.Abort, new SignalRequest(3), 1).Refusal);
         PeStep late = fsm.Signal(Id, SignalKind.Prepare, Request(MigrationRole.Source, SignalKind.Prepare, 3), 2);
         Assert.Equal(PeRefusalReason.WrongState, late.Refusal!.Reason);
@@ -168,7 +207,7 @@ public class PeMigrationFsmTests
     [Fact]
     public void A_failed_prepare_is_undone_and_may_be_tried_again()
     {
-        var fsm = new PeMigrationFsm();
+        var fsm = new PeMigrationFsm(Routed);
         SignalRequest prepare = Request(MigrationRole.Source, SignalKind.Prepare, 1);
         fsm.Signal(Id, SignalKind.Prepare, prepare, 1);
         Assert.Equal<PeCommand>([new RemoveGroup(Id, "default", Prefixes), new RemoveTunnel("mig-m1")], fsm.Result(Id, new PrepareFailed(), 2).Commands);
@@ -231,7 +270,7 @@ public class PeMigrationFsmTests
     [Fact]
     public void An_incomplete_prepare_names_everything_that_is_missing_and_leaves_no_trace()
     {
-        var fsm = new PeMigrationFsm();
+        var fsm = new PeMigrationFsm(Routed);
         PeRefusal refusal = fsm.Signal(Id, SignalKind.Prepare, new SignalRequest(1), 1).Refusal!;
         Assert.Equal(PeRefusalReason.BadRequest, refusal.Reason);
         Assert.Equal(["/role", "/tunnelKey", "/peer", "/prefixes"], refusal.Errors!.Select(e => e.Pointer));
@@ -256,7 +295,7 @@ public class PeMigrationFsmTests
     [Fact]
     public void Finished_migrations_are_forgotten_in_the_end_but_their_epochs_are_not()
     {
-        var fsm = new PeMigrationFsm();
+        var fsm = new PeMigrationFsm(Routed);
         for (int i = 1; i <= PeMigrationFsm.MaxFinished + 50; i++)
         {
             string id = "m" + i;
@@ -274,8 +313,8 @@ public class PeMigrationFsmTests
         // Two machines get the same signals; one of them gets each signal twice. The end must be the same, and the second
         // time must bring no command.
         ArgumentNullException.ThrowIfNull(script);
-        var once = new PeMigrationFsm();
-        var twice = new PeMigrationFsm();
+        var once = new PeMigrationFsm(Routed);
+        var twice = new PeMigrationFsm(Routed);
         foreach (byte b in script)
         {
             (string id, SignalKind kind, SignalRequest request) = Decode(b);
@@ -296,7 +335,7 @@ public class PeMigrationFsmTests
     public void No_signal_older_than_the_highest_epoch_seen_ever_has_an_effect(byte[] script)
     {
         ArgumentNullException.ThrowIfNull(script);
-        var fsm = new PeMigrationFsm();
+        var fsm = new PeMigrationFsm(Routed);
         var highest = new Dictionary<string, long>();
         long highestAccepted = 0;
         foreach (byte b in script)
@@ -329,7 +368,7 @@ public class PeMigrationFsmTests
     public void What_was_created_is_removed_once_and_nothing_else_is(byte[] script)
     {
         ArgumentNullException.ThrowIfNull(script);
-        var fsm = new PeMigrationFsm();
+        var fsm = new PeMigrationFsm(Routed);
         var there = new HashSet<string>();
         foreach (byte b in script)
         {
@@ -370,9 +409,11 @@ public class PeMigrationFsmTests
         ? new SignalRequest(epoch, role, "default", Prefixes, "10.255.0.2", 77)
         : new SignalRequest(epoch);
 
-    private static PeMigrationFsm InState(MigrationRole role, string state)
+    private static IpPrefix? Routed(PeMigration migration) => null;
+
+    private static PeMigrationFsm InState(MigrationRole role, string state, Func<PeMigration, IpPrefix?>? unrouted = null)
     {
-        var fsm = new PeMigrationFsm();
+        var fsm = new PeMigrationFsm(unrouted ?? Routed);
         SignalKind[] path = role == MigrationRole.Source ? SourcePath : TargetPath;
         string end = state.Replace("aborted-", "", StringComparison.Ordinal);
         foreach (SignalKind kind in path)

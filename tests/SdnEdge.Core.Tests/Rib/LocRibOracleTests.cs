@@ -29,7 +29,6 @@ public sealed class LocRibOracleTests
             new RouteOrigin(IpAddress.FromV4((uint)i), (uint)(65000 + (i % 3)), external: i % 2 == 0) { PeerRouterId = (uint)(9 - i) })];
         var offered = new Dictionary<(RouteOrigin, IpPrefix), Offered>();
         var fib = new Dictionary<IpPrefix, (NextHop? Native, NextHop? Redirect)>();
-        var changes = new List<RibChange>();
 
         for (int step = 0; step < 4000; step++)
         {
@@ -57,9 +56,11 @@ public sealed class LocRibOracleTests
                 rib.Offer(origin, prefix, hop, attributes, step);
             }
 
-            changes.Clear();
-            rib.TakeChanges(changes);
-            foreach (RibChange change in changes.Where(c => c.ChangedHop is null)) fib[change.Prefix] = (change.Native, change.Redirect);
+            foreach (RibChange change in rib.TakeChanges())
+            {
+                if (change.ChangedHop is null) fib[change.Prefix] = (change.Native, change.Redirect);
+            }
+
             if (step % 7 == 0) Compare(offered.Values, fib, rib, step);
         }
 

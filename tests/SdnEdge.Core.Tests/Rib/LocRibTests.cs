@@ -30,6 +30,23 @@ public sealed class LocRibTests
     }
 
     [Fact]
+    public void The_best_covering_route_is_that_of_the_longest_prefix_redirects_aside()
+    {
+        OfferCore();
+        Assert.Null(_rib.BestCovering(_server));
+        foreach (string prefix in (string[])["0.0.0.0/0", "10.1.1.0/24", "10.1.1.8/29", "10.1.1.10/32"])
+        {
+            _rib.Offer(_static, IpPrefix.Parse(prefix), HopSpec.Connected("dc"), null, 1);
+            Assert.Equal(prefix, _rib.BestCovering(_server)!.Value.Prefix.ToString());
+        }
+
+        _rib.Offer(_redirect, _server, HopSpec.Group("m1"), null, 2);
+        Assert.Same(_static, _rib.BestCovering(_server)!.Value.Origin);
+        _rib.Withdraw(_static, _server, 3);
+        Assert.Equal("10.1.1.8/29", _rib.BestCovering(_server)!.Value.Prefix.ToString());
+    }
+
+    [Fact]
     public void The_higher_local_preference_wins_and_the_loser_knows_why()
     {
         OfferCore();
@@ -72,10 +89,10 @@ public sealed class LocRibTests
         Changes();
         _rib.Withdraw(_static, IpPrefix.Host(_peerA.Peer), 2);
 
-        List<RibChange> changes = Changes();
+        RibChange[] changes = Changes();
         Assert.Equal(IpPrefix.Host(_peerA.Peer), changes[0].Prefix);
         Assert.False(changes[1].ChangedHop!.Resolved.IsUsable);
-        Assert.Equal(12, changes.Count);
+        Assert.Equal(12, changes.Length);
         Assert.All(changes.Skip(2), c => Assert.Same(_peerB, c.Origin));
         Assert.Equal(RejectReason.UnresolvedNextHop, _rib.Explain(Nth(0)).Single(r => r.Origin == _peerA).WhyNot);
 
@@ -217,10 +234,5 @@ public sealed class LocRibTests
 
     private PathAttributes External(uint from, uint med) => _table.Intern(_builder.Clear().Origin(BgpOrigin.Igp).Path(from).Med(med).Build());
 
-    private List<RibChange> Changes()
-    {
-        var changes = new List<RibChange>();
-        _rib.TakeChanges(changes);
-        return changes;
-    }
+    private RibChange[] Changes() => _rib.TakeChanges().ToArray();
 }

@@ -38,8 +38,8 @@ internal sealed class FrrNext : IDisposable
         await rig.UntilAsync("pe-k has the route to hb", async pe => (await pe.FibLookupAsync(null, "10.2.0.10", default)).Prefix == "10.2.0.0/24");
     }
 
-    /// <summary>Whether bgpd has a route, and has it marked stale.</summary>
-    public (bool IsThere, bool IsStale) Route(string prefix)
+    /// <summary>Whether bgpd has a route, has it marked stale, and in which second it was told of it last.</summary>
+    public (bool IsThere, bool IsStale, long ToldAt) Route(string prefix)
     {
         using Process vtysh = Process.Start(new ProcessStartInfo("vtysh", ["--vty_socket", _folder, "--config_dir", _folder, "-d", "bgpd", "-c", $"show bgp ipv4 unicast {prefix} json"])
         {
@@ -47,15 +47,16 @@ internal sealed class FrrNext : IDisposable
         })!;
         string text = vtysh.StandardOutput.ReadToEnd();
         vtysh.WaitForExit();
+        if (vtysh.ExitCode != 0) throw new IOException($"vtysh: exit code {vtysh.ExitCode}: {text}");
         try
         {
             using JsonDocument document = JsonDocument.Parse(text);
-            if (!document.RootElement.TryGetProperty("paths", out JsonElement paths) || paths.GetArrayLength() == 0) return (false, false);
-            return (true, paths[0].TryGetProperty("stale", out JsonElement stale) && stale.GetBoolean());
+            if (!document.RootElement.TryGetProperty("paths", out JsonElement paths) || paths.GetArrayLength() == 0) return default;
+            return (true, paths[0].TryGetProperty("stale", out JsonElement stale) && stale.GetBoolean(), paths[0].GetProperty("lastUpdate").GetProperty("epoch").GetInt64());
         }
         catch (JsonException)
         {
-            return (false, false);
+            return default;
         }
     }
 

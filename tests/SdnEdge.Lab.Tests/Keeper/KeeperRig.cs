@@ -17,7 +17,7 @@ namespace SdnEdge.Lab.Tests.Keeper;
 /// </summary>
 internal sealed class KeeperRig : IAsyncDisposable
 {
-    public static readonly TimeSpan Patience = TimeSpan.FromSeconds(60);
+    public static readonly TimeSpan Patience = TimeSpan.FromSeconds(120);
 
     private static int _rigs;
 
@@ -25,6 +25,7 @@ internal sealed class KeeperRig : IAsyncDisposable
     private readonly string _folder = Directory.CreateTempSubdirectory("sdnedge-keeper-").FullName;
     private readonly List<Process> _processes = [];
     private readonly List<string> _said = [];
+    private string _bfd = "";
 
     private KeeperRig()
     {
@@ -50,9 +51,10 @@ internal sealed class KeeperRig : IAsyncDisposable
     /// <param name="program">How <c>sdnedge</c> is started; null: the one beside this program.</param>
     /// <param name="peersOfNext">More peers of pe-n, a line of its configuration each.</param>
     /// <param name="next">Starts something else in pe-n's place; null: pe-n.</param>
-    public static async Task<KeeperRig> StartAsync(IReadOnlyList<string>? program = null, string peersOfNext = "", Func<KeeperRig, Task>? next = null)
+    /// <param name="bfd">The <c>bfd:</c> of the session between the two; null: none.</param>
+    public static async Task<KeeperRig> StartAsync(IReadOnlyList<string>? program = null, string peersOfNext = "", Func<KeeperRig, Task>? next = null, string? bfd = null)
     {
-        var rig = new KeeperRig();
+        var rig = new KeeperRig { _bfd = bfd is null ? "" : $", bfd: {bfd}" };
         try
         {
             await rig.BuildAsync(program ?? RunningLab.Self, peersOfNext, next);
@@ -67,16 +69,25 @@ internal sealed class KeeperRig : IAsyncDisposable
 
     public string Space(string name) => $"{_tag}-{name}";
 
-    /// <summary>A UDP socket of a host.</summary>
+    /// <summary>A UDP socket of a host, with room for what comes in seconds, whatever the machine's limit (SO_RCVBUFFORCE of socket(7)).</summary>
     public Socket SocketOf(string host, string address, int port) => Namespaces.Run(Space(host), () =>
     {
-        var socket = new Socket(AddressFamily.InterNetwork, SocketType.Dgram, ProtocolType.Udp) { ReceiveBufferSize = 4 << 20 };
+        const int SolSocket = 1, ReceiveBufferForce = 33, Bytes = 32 << 20;
+        var socket = new Socket(AddressFamily.InterNetwork, SocketType.Dgram, ProtocolType.Udp);
+        socket.SetRawSocketOption(SolSocket, ReceiveBufferForce, BitConverter.GetBytes(Bytes));
         socket.Bind(new IPEndPoint(IPAddress.Parse(address), port));
         return socket;
     });
 
     /// <summary>The PE's process, not the keeper's.</summary>
     public async Task<int> PeAsync() => (await Kept.NodeAsync()).ProcessId;
+
+    /// <summary>Changes pe-k's configuration file; it is read at the next start or reload.</summary>
+    public async Task ChangeAsync(string from, string to)
+    {
+        string file = Path.Combine(_folder, "k.yaml"), text = await File.ReadAllTextAsync(file);
+        await File.WriteAllTextAsync(file, text.Replace(from, to, StringComparison.Ordinal));
+    }
 
     /// <summary>Waits until something of pe-k holds; a PE that does not answer is asked again.</summary>
     public async Task UntilAsync(string what, Func<PeClient, Task<bool>> condition, PeClient? of = null)
@@ -163,12 +174,17 @@ internal sealed class KeeperRig : IAsyncDisposable
         if (next is not null)
         {
             await next(this);
-            return;
+        }
+        else
+        {
+            Next = await StartPeAsync(program, "n", 2, 1, "c", "10.2.0.1/24", peersOfNext, "");
+            await UntilAsync("pe-k has the route to hb", async pe => (await pe.FibLookupAsync(null, "10.2.0.10", default)).Prefix == "10.2.0.0/24");
+            await UntilAsync("pe-n has the route to ha", async pe => (await pe.FibLookupAsync(null, "10.1.0.10", default)).Prefix == "10.1.0.0/24", Next);
         }
 
-        Next = await StartPeAsync(program, "n", 2, 1, "c", "10.2.0.1/24", peersOfNext, "");
-        await UntilAsync("pe-k has the route to hb", async pe => (await pe.FibLookupAsync(null, "10.2.0.10", default)).Prefix == "10.2.0.0/24");
-        await UntilAsync("pe-n has the route to ha", async pe => (await pe.FibLookupAsync(null, "10.1.0.10", default)).Prefix == "10.1.0.0/24", Next);
+        // All neighbours on the way are known: what waits for one is bounded, and less than a slow machine's answer takes at a test's rate.
+        // One try after the other: a ping with a deadline ends at the first error that the network tells.
+        await UntilAsync("ha gets an answer from hb", async _ => (await RunAsync("ip", "netns", "exec", Space("ha"), "sh", "-c", "ping -c 1 -W 1 10.2.0.10 || true")).Contains(" 0% packet loss", StringComparison.Ordinal));
     }
 
     private async Task WireAsync(string left, string leftDevice, string right, string rightDevice)
@@ -199,7 +215,7 @@ internal sealed class KeeperRig : IAsyncDisposable
               advertise: [connected]
               gracefulRestart: { mode: full, restartTime: 120 }
               peers:
-                - { address: 10.255.0.{{peer}}, as: 65000 }
+                - { address: 10.255.0.{{peer}}, as: 65000{{_bfd}} }
             {{(peers.Length == 0 ? "" : "    " + peers)}}
             api: { unix: {{socket}} }
             {{extra}}

@@ -1,5 +1,6 @@
 using SdnEdge.Core.Api;
 using SdnEdge.Linux;
+using SdnEdge.Mms;
 using SdnEdge.Testing;
 using Xunit;
 using Xunit.Abstractions;
@@ -25,17 +26,16 @@ public sealed class KeeperTests(ITestOutputHelper output)
         long killedAt = Monotonic.Now;
         KeeperRig.Kill(first);
 
-        // At the peer the route never goes: it is stale for a while.
-        bool stale = false;
+        // The peer kept the routes over the end of the session, and has been told them again.
         await rig.UntilAsync("the session is up again", async peer =>
         {
-            RouteInfo route = Assert.Single(await peer.RoutesAsync(null, "10.1.0.0/24", default));
-            stale |= route.Stale;
-            return !route.Stale && (await peer.BgpPeersAsync())[0].State == "established" && stale;
+            bool again = (await peer.BgpPeersAsync())[0] is { State: "established", GracefulEnds: 1 };
+            return !Assert.Single(await peer.RoutesAsync(null, "10.1.0.0/24", default)).Stale && again;
         }, rig.Next);
         output.WriteLine($"killed to established again: {(Monotonic.Now - killedAt) / 1e6:0} ms");
         await rig.TakenBackAsync(1);
         output.WriteLine($"killed to forwarding again: {(Monotonic.Now - killedAt) / 1e6:0} ms");
+        await NeverWentAsync(rig.Next, "10.1.0.0/24");
         await there.MoreAsync(1000);
         await back.MoreAsync(1000);
 
@@ -46,7 +46,7 @@ public sealed class KeeperTests(ITestOutputHelper output)
         Assert.InRange(lost, 0, LostInMemory);
         Assert.Equal(1, keeper.Takeovers);
         Assert.True(keeper.Packets > 0, "the keeper forwarded nothing");
-        Assert.Contains("was ended by signal 9", rig.Said, StringComparison.Ordinal);
+        await rig.UntilAsync("the keeper says why", _ => Task.FromResult(rig.Said.Contains("was ended by signal 9", StringComparison.Ordinal)));
     }
 
     [RootFact]
@@ -60,18 +60,12 @@ public sealed class KeeperTests(ITestOutputHelper output)
         for (int kill = 0; kill < Kills; kill++)
         {
             // Each at another moment: as soon as the process is there, as it answers, as BGP comes up, as it forwards.
-            KeeperRig.Kill(pe);
-            int old = pe;
-            await rig.UntilAsync("there is another process", async _ => (pe = await ChildAsync(rig)) != old && pe != 0);
+            pe = await KillAndAwaitNextAsync(rig, pe);
             if (kill == 1) await rig.UntilAsync("it answers", async k => (await k.NodeAsync()).ProcessId == pe);
             if (kill == 2) await rig.UntilAsync("BGP is up", async k => (await k.NodeAsync()).ProcessId == pe && (await k.BgpPeersAsync())[0].State == "established");
         }
 
-        await rig.UntilAsync("it forwards", async k => (await k.NodeAsync()) is { Ready: true } node && node.ProcessId == pe);
-        await there.MoreAsync(500);
-        long lost = await there.EndAsync();
-        output.WriteLine($"lost {lost} of {there.Sent}, longest gap {there.LongestGapMs:0.0} ms\n{rig.Said}");
-        Assert.InRange(lost, 0, Kills * LostInMemory);
+        await ForwardsAndHasLostLittleAsync(rig, there, pe, Kills);
     }
 
     [RootFact]
@@ -84,19 +78,13 @@ public sealed class KeeperTests(ITestOutputHelper output)
         const int Kills = 6;
         for (int kill = 0; kill < Kills; kill++)
         {
-            KeeperRig.Kill(pe);
-            int old = pe;
-            await rig.UntilAsync("there is another process", async _ => (pe = await ChildAsync(rig)) != old && pe != 0);
+            pe = await KillAndAwaitNextAsync(rig, pe);
 
-            // Later each time: the start, the devices, BGP, the hand-over and the first whole state all have their turn.
-            await Task.Delay(kill * 200);
+            // More of the traffic has passed each time: the start, the devices, BGP, the hand-over and the first whole state all have their turn.
+            await there.MoreAsync(kill * 200);
         }
 
-        await rig.UntilAsync("it forwards", async k => (await k.NodeAsync()) is { Ready: true } node && node.ProcessId == pe);
-        await there.MoreAsync(500);
-        long lost = await there.EndAsync();
-        output.WriteLine($"lost {lost} of {there.Sent}, longest gap {there.LongestGapMs:0.0} ms\n{rig.Said}");
-        Assert.InRange(lost, 0, Kills * LostInMemory);
+        await ForwardsAndHasLostLittleAsync(rig, there, pe, Kills);
     }
 
     [RootFact]
@@ -106,16 +94,16 @@ public sealed class KeeperTests(ITestOutputHelper output)
         await using KeeperRig rig = await KeeperRig.StartAsync(next: frr.StartAsync);
         using var there = new Numbered(rig.SocketOf("ha", "10.1.0.10", 5000), rig.SocketOf("hb", "10.2.0.10", 5000), 1000);
         using var back = new Numbered(rig.SocketOf("hb", "10.2.0.10", 5001), rig.SocketOf("ha", "10.1.0.10", 5001), 1000);
-        await there.MoreAsync(500);
-        await back.MoreAsync(500);
+        // More than a second: FRR's clock for this counts seconds.
+        await there.MoreAsync(1500);
+        await back.MoreAsync(1500);
+        long toldAt = frr.Route("10.1.0.0/24").ToldAt;
         KeeperRig.Kill(await rig.PeAsync());
-        bool stale = false;
         await rig.UntilAsync("FRR has the route anew", _ =>
         {
-            (bool isThere, bool isStale) = frr.Route("10.1.0.0/24");
+            (bool isThere, bool isStale, long now) = frr.Route("10.1.0.0/24");
             Assert.True(isThere, "FRR has let the route go");
-            stale |= isStale;
-            return Task.FromResult(stale && !isStale);
+            return Task.FromResult(now > toldAt && !isStale);
         });
         await rig.TakenBackAsync(1);
         await there.MoreAsync(500);
@@ -168,19 +156,49 @@ public sealed class KeeperTests(ITestOutputHelper output)
         Assert.False(Namespaces.Exists(space));
     }
 
-    // The child of the keeper, whether it answers or not; 0: none now.
-    private static Task<int> ChildAsync(KeeperRig rig)
+    // By all that the peer has told, from its start until the session was up for the second time.
+    private static async Task NeverWentAsync(PeClient peer, string prefix)
     {
-        string file = $"/proc/{rig.Keeper.Id}/task/{rig.Keeper.Id}/children";
-        foreach (string task in Directory.GetDirectories($"/proc/{rig.Keeper.Id}/task"))
+        using var patience = new CancellationTokenSource(KeeperRig.Patience);
+        int sessions = 0;
+        await foreach (EventRecord e in peer.EventsAsync(0, patience.Token))
         {
-            file = Path.Combine(task, "children");
+            Assert.False(e is { Kind: "route", Change: "removed" } && e.Subject == prefix, $"the route went: {e}");
+            if (e is { Kind: "bgp", Change: "established" } && ++sessions == 2) return;
+        }
+
+        Assert.Fail($"{sessions} sessions in the peer's events");
+    }
+
+    private static async Task<int> KillAndAwaitNextAsync(KeeperRig rig, int pe)
+    {
+        KeeperRig.Kill(pe);
+        int next = 0;
+        await rig.UntilAsync("there is another process", _ => Task.FromResult((next = ChildOf(rig.Keeper.Id)) != pe && next != 0));
+        return next;
+    }
+
+    private async Task ForwardsAndHasLostLittleAsync(KeeperRig rig, Numbered there, int pe, int kills)
+    {
+        await rig.UntilAsync("it forwards", async k => (await k.NodeAsync()) is { Ready: true } node && node.ProcessId == pe);
+        await there.MoreAsync(500);
+        long lost = await there.EndAsync();
+        output.WriteLine($"lost {lost} of {there.Sent}, longest gap {there.LongestGapMs:0.0} ms\n{rig.Said}");
+        Assert.InRange(lost, 0, kills * LostInMemory);
+    }
+
+    // The child of the keeper, whether it answers or not; 0: none now.
+    private static int ChildOf(int keeper)
+    {
+        foreach (string task in Directory.GetDirectories($"/proc/{keeper}/task"))
+        {
+            string file = Path.Combine(task, "children");
             foreach (string word in (File.Exists(file) ? File.ReadAllText(file) : "").Split(' ', StringSplitOptions.RemoveEmptyEntries))
             {
-                if (int.TryParse(word, out int pid) && ProcessStat.Read(pid) is { IsAlive: true }) return Task.FromResult(pid);
+                if (int.TryParse(word, out int pid) && ProcessStat.Read(pid) is { IsAlive: true }) return pid;
             }
         }
 
-        return Task.FromResult(0);
+        return 0;
     }
 }

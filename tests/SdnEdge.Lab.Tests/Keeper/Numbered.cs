@@ -1,19 +1,23 @@
 using System.Buffers.Binary;
-using System.Diagnostics;
 using System.Net;
 using System.Net.Sockets;
 using SdnEdge.Linux;
+using SdnEdge.Testing;
 
 namespace SdnEdge.Lab.Tests.Keeper;
 
 /// <summary>Numbered UDP packets from one host to another, at a steady rate, until stopped.</summary>
 internal sealed class Numbered : IDisposable
 {
+    // A packet that is longer on its way is lost. Longer than a busy machine lets a router stand still.
+    private static readonly TimeSpan LastWay = TimeSpan.FromSeconds(10);
+
     private readonly Socket _from, _to;
     private readonly EndPoint _target;
     private readonly Thread _sender, _receiver;
     private readonly long _intervalNs;
     private readonly HashSet<long> _seen = [];
+    private readonly Arrivals _arrivals = new();
     private long _sent, _lastAt, _longestGap;
     private volatile bool _stop, _end;
 
@@ -46,10 +50,7 @@ internal sealed class Numbered : IDisposable
     public async Task MoreAsync(int count)
     {
         int goal = Received + count;
-        for (var watch = Stopwatch.StartNew(); Received < goal; await Task.Delay(5))
-        {
-            if (watch.Elapsed > KeeperRig.Patience) throw new TimeoutException($"{Received} of {Sent} packets arrived, and then no more");
-        }
+        if (!await _arrivals.UntilAsync(() => Received >= goal, KeeperRig.Patience)) throw new TimeoutException($"{Received} of {Sent} packets arrived, and then no more");
     }
 
     /// <summary>Ends sending; waits for what is on its way. Returns how many are missing.</summary>
@@ -57,11 +58,8 @@ internal sealed class Numbered : IDisposable
     {
         _stop = true;
         _sender.Join();
-        int before = -1;
-        for (int quiet = 0; quiet < 20 && Received < Sent; await Task.Delay(25))
+        while (Received < Sent && await _arrivals.NextAsync(LastWay))
         {
-            quiet = Received == before ? quiet + 1 : 0;
-            before = Received;
         }
 
         return Sent - Received;
@@ -72,6 +70,7 @@ internal sealed class Numbered : IDisposable
         _stop = _end = true;
         _sender.Join();
         _receiver.Join();
+        _arrivals.Dispose();
         _from.Dispose();
         _to.Dispose();
     }
@@ -123,6 +122,7 @@ internal sealed class Numbered : IDisposable
             long now = Monotonic.Now;
             if (length < 8) continue;
             lock (_seen) _seen.Add(BinaryPrimitives.ReadInt64BigEndian(packet));
+            _arrivals.Tell();
             if (_lastAt != 0) _longestGap = Math.Max(_longestGap, now - _lastAt);
             _lastAt = now;
         }

@@ -76,6 +76,15 @@ public sealed class ProbeLoopTests
     }
 
     [Fact]
+    public void What_is_due_by_the_end_is_sent_however_late_the_last_tick_is()
+    {
+        using var pipe = new Pipe { Keep = false };
+        long now = 0;
+        var sender = new ProbeSender(Run, 1000, 64, [new SendStream(1, [pipe])], () => now += 30_000_000, null);
+        Assert.Equal(1000, Assert.Single(sender.Run(1_000_000_000, maxCatchUpNs: long.MaxValue).Streams).Sent);
+    }
+
+    [Fact]
     public void Packets_of_another_run_and_other_datagrams_are_left_out()
     {
         using var pipe = new Pipe();

@@ -14,6 +14,9 @@ public sealed class ProbeOverVethTests : IDisposable
     private const int Rate = 20_000;
     private const ushort Port = 7001;
 
+    // Packets that a run has room for: more than the rate makes while a slow machine sets a link down and up.
+    private const int Most = 2_000_000;
+
     private readonly string left = $"sdnedge-pl{Environment.ProcessId}";
     private readonly string right = $"sdnedge-pr{Environment.ProcessId}";
 
@@ -23,24 +26,30 @@ public sealed class ProbeOverVethTests : IDisposable
     public void Twenty_thousand_packets_a_second_for_two_seconds_arrive_once_and_in_order()
     {
         MakeNamespaces();
-        (SendResult sent, ReceiveResult received) = Run("10.9.0.2", "fd09::2", 2_000_000_000, static () => { });
+        (SendResult sent, ReceiveResult received) = Run("10.9.0.2", "fd09::2", 2_000_000_000, static (_, _) => { });
         SentStream s = sent.Streams[0];
         ReceivedStream r = received.Streams[0];
         Assert.True(received.Valid, received.WhyInvalid);
         Assert.Equal(0, s.Errors);
         Assert.Equal((s.Sent, 0, 0, 16), (r.Received, r.Duplicated, r.Reordered, r.Flows));
-        Assert.InRange(s.Sent + (sent.SkippedNs * Rate / 1_000_000_000), Rate * 2 * 0.98, Rate * 2 * 1.001);
-        Assert.InRange(r.MinDelayNs, 0, 5_000_000);
+        Assert.InRange(s.Sent + (sent.SkippedNs * Rate / 1_000_000_000), (Rate * 2) - 1, Rate * 2);
+
+        // The kernel stamps by the wall clock, which may be slewed between two looks at how far it is from ours.
+        Assert.InRange(r.MinDelayNs, -500_000, 5_000_000);
     }
 
     [RootFact]
     public void What_the_link_loses_is_counted_as_lost_to_the_packet()
     {
         MakeNamespaces();
-        (SendResult sent, ReceiveResult received) = Run("10.9.0.2", null, 1_500_000_000, () =>
+        (SendResult sent, ReceiveResult received) = Run("10.9.0.2", null, 0, (sender, log) =>
         {
+            AwaitMore(log);
             Ip($"-n {right} link set pr down");
+            AwaitMore(log);
             Ip($"-n {right} link set pr up");
+            AwaitMore(log);
+            sender.Stop();
         });
         SentStream s = sent.Streams[0];
         ReceivedStream r = received.Streams[0];
@@ -56,38 +65,57 @@ public sealed class ProbeOverVethTests : IDisposable
         MakeNamespaces();
         using UdpProbeListener listener = Namespaces.Run(right, () => new UdpProbeListener(Port, bufferBytes: 4096));
         using UdpProbeTransmitter flow = Namespaces.Run(left, () => new UdpProbeTransmitter(new UdpEndpoint(IpAddress.Parse("10.9.0.2"), Port), 64));
+        WaitForWay(flow, listener, 64);
+        long before = listener.ReadOwnDrops();   // of those that waited for the neighbour and came all at once
         new ProbeSender(1, 1000, 64, [new SendStream(1, [flow])], () => Monotonic.Now, null).SendDue(500);
         var receiver = new ProbeReceiver(1, listener, [new StreamTally(1, 1000, 1, null)], () => Monotonic.Now, null);
         receiver.Stop();
-        ReceiveResult result = receiver.Run(0, 50_000_000, 1_000_000_000);
-        Assert.False(result.Valid);
-        Assert.Equal(500, result.Streams[0].Received + result.OwnDrops);
+        ReceiveResult result = receiver.Run(0, 300_000_000, 30_000_000_000);
+        Assert.True(result is { Valid: false } && result.OwnDrops > before, $"{before} drops before, then {result}, {result.Streams[0]}");
+        Assert.Equal(500, result.Streams[0].Received + result.OwnDrops - before);
     }
 
-    private (SendResult Sent, ReceiveResult Received) Run(string v4, string? v6, long durationNs, Action halfway)
+    private (SendResult Sent, ReceiveResult Received) Run(string v4, string? v6, long durationNs, Action<ProbeSender, RecordLog> meanwhile)
     {
         using UdpProbeListener listener = Namespaces.Run(right, () => new UdpProbeListener(Port));
         UdpProbeTransmitter[] flows = Namespaces.Run(left, () => Enumerable.Range(0, 16)
             .Select(i => new UdpProbeTransmitter(new UdpEndpoint(IpAddress.Parse(i % 4 == 3 && v6 is not null ? v6 : v4), Port), 128)).ToArray());
         try
         {
-            WaitForWay(flows[0], listener);
-            WaitForWay(flows[3], listener);
-            var receiver = new ProbeReceiver(5, listener, [new StreamTally(1, 200_000, 16, null)], () => Monotonic.Now, null);
-            var sender = new ProbeSender(5, Rate, 128, [new SendStream(1, flows)], () => Monotonic.Now, null);
+            WaitForWay(flows[0], listener, 128);
+            WaitForWay(flows[3], listener, 128);
+            using var log = new RecordLog(Most);
+            var receiver = new ProbeReceiver(5, listener, [new StreamTally(1, Most, 16, null)], () => Monotonic.Now, null);
+            var sender = new ProbeSender(5, Rate, 128, [new SendStream(1, flows)], () => Monotonic.Now, log);
             ReceiveResult? received = null;
             SendResult? sent = null;
-            var receiving = new Thread(() => received = receiver.Run(0, 300_000_000, 5_000_000_000));
-            var sending = new Thread(() => sent = sender.Run(durationNs, 50_000_000));
+            var receiving = new Thread(() => received = receiver.Run(0, 1_000_000_000, 30_000_000_000));
+            var sending = new Thread(() =>
+            {
+                // On one core: each has a backlog of its own, and what waits in one would be overtaken by what goes through another.
+                int core = Thread.GetCurrentProcessorId();
+                if (core < Math.Min(64, Environment.ProcessorCount)) Affinity.Pin(core);
+                sent = sender.Run(durationNs, 20_000_000);   // a burst after a standstill fits into the kernel's backlog of 1000
+            });
             receiving.Start();
             sending.Start();
-            long half = Monotonic.Now + (durationNs / 3);
-            SpinWait.SpinUntil(() => Monotonic.Now >= half);
-            halfway();
-            sending.Join();
-            receiver.Announce(1, sent!.Streams[0].Sent);
-            receiver.Stop();
-            receiving.Join();
+            try
+            {
+                meanwhile(sender, log);
+            }
+            catch
+            {
+                sender.Stop();
+                throw;
+            }
+            finally
+            {
+                sending.Join();
+                receiver.Announce(1, sent!.Streams[0].Sent);
+                receiver.Stop();
+                receiving.Join();
+            }
+
             return (sent, received!);
         }
         finally
@@ -97,9 +125,9 @@ public sealed class ProbeOverVethTests : IDisposable
     }
 
     /// <summary>Neighbours resolved and addresses usable: IPv6 takes up to a second for that after the link is up.</summary>
-    private void WaitForWay(UdpProbeTransmitter flow, UdpProbeListener listener)
+    private void WaitForWay(UdpProbeTransmitter flow, UdpProbeListener listener, int size)
     {
-        byte[] hello = new byte[128];
+        byte[] hello = new byte[size];
         int seen = 0;
         Assert.True(SpinWait.SpinUntil(
             () =>
@@ -107,8 +135,18 @@ public sealed class ProbeOverVethTests : IDisposable
                 flow.Send(hello, hello.Length, 1);
                 return (seen += listener.Receive(10)) > 0;
             },
-            TimeSpan.FromSeconds(10)), "nothing gets through between the namespaces");
+            LabInstance.Patience), "nothing gets through between the namespaces");
+
+        // Those that waited for the neighbour come after the first one.
+        for (int more; (more = listener.Receive(10)) > 0;) seen += more;
         helloReceived += seen;
+    }
+
+    /// <summary>Waits until another thousand packets have been sent.</summary>
+    private static void AwaitMore(RecordLog log)
+    {
+        long goal = log.Count + 1000;
+        Assert.True(SpinWait.SpinUntil(() => log.Count >= goal, LabInstance.Patience), "nothing more is sent");
     }
 
     /// <summary>The kernel's own count of UDP datagrams delivered in the receiver's namespace.</summary>

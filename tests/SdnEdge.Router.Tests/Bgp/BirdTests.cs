@@ -19,7 +19,7 @@ public sealed class BirdTests
         template bgp edge {
           local 10.255.0.3 as 65000;
           multihop;
-          hold time 9;
+          hold time 30;
           connect delay time 1;
           connect retry time 1;
           error wait time 1, 2;

@@ -3,6 +3,7 @@ using SdnEdge.Core.Bgp;
 using SdnEdge.Core.Wire;
 using SdnEdge.Linux;
 using SdnEdge.Router.Bgp;
+using SdnEdge.Testing;
 using Xunit;
 
 namespace SdnEdge.Router.Tests.Bgp;
@@ -66,8 +67,8 @@ internal sealed class PeerRig : IDisposable
 
     public static IpAddress Loopback4(int i) => IpAddress.FromV4(0x0AFF_0000u | (uint)i);
 
-    /// <summary>A session with the peer.</summary>
-    public static BgpPeerSettings Settings => new(Loopback4(3), 65000) { ConnectRetryMilliseconds = 500 };
+    /// <summary>A session with the peer. Its hold time is more than a busy machine stands still.</summary>
+    public static BgpPeerSettings Settings => new(Loopback4(3), 65000) { ConnectRetryMilliseconds = 500, HoldTimeSeconds = 30 };
 
     /// <summary>A speaker of ours at 10.255.0.{i}, with the peer at 10.255.0.3.</summary>
     /// <param name="i">Last number of the loopback: 1, 2, 4 or 5.</param>
@@ -125,10 +126,10 @@ internal sealed class PeerRig : IDisposable
         return daemon;
     }
 
-    /// <summary>Kills a daemon (SIGKILL, by its own process id) that runs this program.</summary>
+    /// <summary>Kills a daemon (SIGKILL, by its own process id) that runs this program, a whole path.</summary>
     public void Kill(string program)
     {
-        Process daemon = _daemons.Single(d => !d.HasExited && File.ReadAllText($"/proc/{d.Id}/cmdline").Contains(program, StringComparison.Ordinal));
+        Process daemon = _daemons.Single(d => !d.HasExited && File.ReadAllText($"/proc/{d.Id}/cmdline").Split('\0').Contains(program));
         daemon.Kill();
         daemon.WaitForExit();
     }
@@ -148,12 +149,12 @@ internal sealed class PeerRig : IDisposable
         using Process process = Process.Start(start)!;
         Task<string> error = process.StandardError.ReadToEndAsync();
         string output = process.StandardOutput.ReadToEnd();
-        Assert.True(process.WaitForExit(30_000), $"{program} does not end");
+        Assert.True(process.WaitForExit(Patience.Time), $"{program} does not end");
         return (process.ExitCode, output + error.Result);
     }
 
     /// <summary>Asks until the answer is right; fails with the last answer when it never is.</summary>
-    public static string Await(Func<string> ask, Func<string, bool> right, string what, int seconds = 40)
+    public static string Await(Func<string> ask, Func<string, bool> right, string what, int seconds = Patience.Seconds)
     {
         var clock = Stopwatch.StartNew();
         while (true)
@@ -178,7 +179,7 @@ internal sealed class PeerRig : IDisposable
         foreach (string id in TryRun("ip", "netns", "pids", Theirs).Text.Split('\n', StringSplitOptions.RemoveEmptyEntries)) TryRun("kill", "-KILL", id);
         foreach (Process daemon in _daemons)
         {
-            daemon.WaitForExit(5000);
+            daemon.WaitForExit(Patience.Time);
             daemon.Dispose();
         }
 

@@ -3,6 +3,7 @@ using SdnEdge.Core.Bgp;
 using SdnEdge.Core.Rib;
 using SdnEdge.Core.Wire;
 using SdnEdge.Router.Bgp;
+using SdnEdge.Testing;
 using Xunit;
 
 namespace SdnEdge.Router.Tests.Bgp;
@@ -12,12 +13,18 @@ internal sealed class SpeakerHost : IDisposable
 {
     private readonly AutoResetEvent _wake = new(false);
     private readonly Queue<Action> _calls = new();
+    private readonly List<Wait> _waits = []; // the loop's
+    private readonly List<(BgpPeer Peer, string Why)> _ends = []; // the loop's
     private readonly Thread _thread;
     private volatile bool _stop;
 
     public SpeakerHost(BgpSpeakerSettings settings, BgpTransportOptions options)
     {
-        Speaker = new BgpSpeaker(settings, Rib, options, () => _wake.Set());
+        Speaker = new BgpSpeaker(settings, Rib, options, Wake);
+        Speaker.Engine.SessionChanged += (peer, why) =>
+        {
+            if (why is not null) _ends.Add((peer, why));
+        };
         Speaker.Start();
         _thread = new Thread(Loop) { IsBackground = true, Name = "control loop" };
         _thread.Start();
@@ -54,7 +61,7 @@ internal sealed class SpeakerHost : IDisposable
         }
 
         _wake.Set();
-        Assert.True(done.Task.Wait(TimeSpan.FromSeconds(30)), "the control loop does not answer");
+        Assert.True(done.Task.Wait(Patience.Time), "the control loop does not answer");
         return done.Task.Result;
     }
 
@@ -64,16 +71,20 @@ internal sealed class SpeakerHost : IDisposable
         return true;
     });
 
-    /// <summary>Waits until something holds on the control loop; fails with the text when it does not in time.</summary>
-    public void Await(Func<bool> condition, string what, int seconds = 20)
+    /// <summary>Waits until something holds at the end of a turn of the control loop; fails with the text when it does not in time.</summary>
+    public void Await(Func<bool> condition, string what, int seconds = Patience.Seconds)
     {
-        long until = Now + (seconds * 1_000_000_000L);
-        while (!Ask(condition))
-        {
-            Assert.True(Now < until, $"not within {seconds} s: {what}; peers: {Ask(Describe)}");
-            Thread.Sleep(5);
-        }
+        var wait = new Wait(condition);
+        Do(() => _waits.Add(wait));
+        if (wait.Held.Wait(TimeSpan.FromSeconds(seconds))) return;
+        Do(() => _waits.Remove(wait));
+        Assert.Fail($"not within {seconds} s: {what}; peers: {Ask(Describe)}");
     }
+
+    /// <summary>
+    /// Waits until a connection of a peer has ended for a reason with this text. What <see cref="BgpPeer.LastError"/> says is soon that the next attempt was refused.
+    /// </summary>
+    public void AwaitEnd(BgpPeer peer, string why, string what) => Await(() => _ends.Exists(e => e.Peer == peer && e.Why.Contains(why, StringComparison.Ordinal)), what);
 
     /// <summary>A static route that makes an address reachable, so that BGP next hops resolve.</summary>
     public void Reach(IpAddress address) => Do(() => Rib.Offer(Static, IpPrefix.Host(address), HopSpec.Via(address, "core"), null, Now));
@@ -95,12 +106,23 @@ internal sealed class SpeakerHost : IDisposable
         _wake.Dispose();
     }
 
+    private void Wake()
+    {
+        try
+        {
+            _wake.Set();
+        }
+        catch (ObjectDisposedException)
+        {
+            // A connection that is being closed has something to tell, and nobody listens any more.
+        }
+    }
+
     private string Describe() => string.Join("; ", Speaker.Engine.Peers.Select(p =>
-        $"{p} {p.State} in {p.MessagesIn} out {p.MessagesOut} rx {p.Origin.Prefixes} tx {p.PrefixesSent} last '{p.LastError}' faults [{string.Join(", ", p.Faults.Seen())}]"));
+        $"{p} {p.State} in {p.MessagesIn} out {p.MessagesOut} rx {p.Origin.Prefixes} tx {p.PrefixesSent} ended [{string.Join("; ", _ends.Where(e => e.Peer == p).Select(e => e.Why))}] faults [{string.Join(", ", p.Faults.Seen())}]"));
 
     private void Loop()
     {
-        var changes = new List<RibChange>();
         while (!_stop)
         {
             long start = Now;
@@ -110,13 +132,44 @@ internal sealed class SpeakerHost : IDisposable
             }
 
             Speaker.Poll(start);
-            changes.Clear();
-            Rib.TakeChanges(changes);
-            Speaker.RibChanged(changes);
+            foreach (BgpPeer peer in Speaker.Engine.Peers)
+            {
+                if (peer.LastError is { } why && _ends.FindLast(e => e.Peer == peer).Why != why) _ends.Add((peer, why));
+            }
+
+            Speaker.RibChanged(Rib.TakeChanges());
             Speaker.Flush();
             LongestTurnNs = Math.Max(LongestTurnNs, Now - start);
-            long wait = Math.Min(Speaker.NextDeadline, Now + 1_000_000_000) - Now;
+            _waits.RemoveAll(w => w.IsOver());
+
+            // What is waited for may hang on more than this loop.
+            long longest = _waits.Count > 0 ? 5_000_000 : 1_000_000_000;
+            long wait = Math.Min(Speaker.NextDeadline, Now + longest) - Now;
             if (wait > 0) _wake.WaitOne(TimeSpan.FromMilliseconds((wait / 1_000_000) + 1));
+        }
+    }
+
+    /// <summary>A condition that somebody waits for.</summary>
+    private sealed class Wait(Func<bool> condition)
+    {
+        private readonly TaskCompletionSource _held = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+        public Task Held => _held.Task;
+
+        /// <summary>On the loop: it holds now, or cannot be asked.</summary>
+        public bool IsOver()
+        {
+            try
+            {
+                if (!condition()) return false;
+                _held.SetResult();
+            }
+            catch (Exception e)
+            {
+                _held.SetException(e);
+            }
+
+            return true;
         }
     }
 }

@@ -1,12 +1,11 @@
 using SdnEdge.Router.Control;
+using SdnEdge.Testing;
 using Xunit;
 
 namespace SdnEdge.Router.Tests.Control;
 
 public sealed class ControlLoopTests
 {
-    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(20);
-
     [Fact]
     public async Task Work_is_done_in_order_on_one_thread()
     {
@@ -24,7 +23,7 @@ public sealed class ControlLoopTests
             });
         }
 
-        Assert.True(await loop.RunAsync(() => loop.IsCurrent).WaitAsync(Patience));
+        Assert.True(await loop.RunAsync(() => loop.IsCurrent).WaitAsync(Patience.Time));
         Assert.Equal(Enumerable.Range(0, 1000), order);
         Assert.Single(threads);
     }
@@ -37,8 +36,8 @@ public sealed class ControlLoopTests
         loop.Faulted = told.Add;
         loop.Start();
         loop.Post(() => throw new InvalidOperationException("first"));
-        await Assert.ThrowsAsync<FormatException>(() => loop.RunAsync<int>(() => throw new FormatException("to the caller")).WaitAsync(Patience));
-        Assert.Equal(42, await loop.RunAsync(() => 42).WaitAsync(Patience));
+        await Assert.ThrowsAsync<FormatException>(() => loop.RunAsync<int>(() => throw new FormatException("to the caller")).WaitAsync(Patience.Time));
+        Assert.Equal(42, await loop.RunAsync(() => 42).WaitAsync(Patience.Time));
         Assert.Equal(1, loop.Faults);
         Assert.Equal("first", Assert.Single(told).Message);
     }
@@ -48,10 +47,10 @@ public sealed class ControlLoopTests
     {
         using var loop = new ControlLoop(TimeProvider.System);
         var machine = new Machine { NextDeadline = loop.Now + 30_000_000 };
+        long due = machine.NextDeadline;
         loop.Add(machine);
         loop.Start();
-        long due = machine.NextDeadline;
-        long at = await machine.Called.Task.WaitAsync(Patience);
+        long at = await machine.Called.Task.WaitAsync(Patience.Time);
         Assert.True(at >= due, $"{due - at} ns early");
     }
 
@@ -67,7 +66,7 @@ public sealed class ControlLoopTests
             source.Fill();
             loop.Wake();
             int expected = i;
-            await Task.Run(() => Assert.True(SpinWait.SpinUntil(() => source.Drained >= expected, Patience), $"round {expected}"));
+            await Task.Run(() => Assert.True(SpinWait.SpinUntil(() => source.Drained >= expected, Patience.Time), $"round {expected}"));
         }
     }
 

@@ -94,7 +94,6 @@ public sealed class FibPublisherTests
 
         private readonly DataPlane _plane = new(1);
         private readonly PortEntry _core;
-        private readonly List<RibChange> _changes = [];
 
         public World()
         {
@@ -136,9 +135,7 @@ public sealed class FibPublisherTests
 
         public void Publish()
         {
-            Rib.TakeChanges(_changes);
-            foreach (RibChange change in _changes) Publisher.Apply(change);
-            _changes.Clear();
+            foreach (ref readonly RibChange change in Rib.TakeChanges()) Publisher.Apply(change);
         }
 
         /// <summary>The slow, obvious way: every prefix that has a route is asked for, in RIB and FIB.</summary>

@@ -23,6 +23,7 @@ public sealed class KeeperLinkTests
         var leaf = new FibLeaf(new HopSlot(ForwardingDecision.Blackhole));
         uint index = vrf.AddLeaf(leaf), told = 0;
         end.Link.SendAll(plane, [], () => end.Link.Source.Leaf(vrf, index, leaf));
+        Assert.True(SpinWait.SpinUntil(() => end.Link.QueuedBytes == 0, Patience.Time), "the first whole is under way");
 
         // Nobody reads: the socket's buffer fills, then the queue, and then it is given up. This thread never waits.
         while (end.Link.OutOfSyncs == 0)
@@ -71,7 +72,7 @@ public sealed class KeeperLinkTests
         writer.Neighbor(4, IpAddress.Parse("10.1.0.11"), new MacAddress(0x02_0000_0000_11), NeighborState.Stale); // of no port
         writer.Flush();
         end.Keeper.Send(KeeperMessage.Record(KeeperMessageKind.Granted, new KeeperRecord(false, 2, 1000, 3, 700_000_000)));
-        Assert.True(end.Granted.TryTake(out IReadOnlyList<KnownNeighbor>? neighbors, TimeSpan.FromSeconds(30)));
+        Assert.True(end.Granted.TryTake(out IReadOnlyList<KnownNeighbor>? neighbors, Patience.Time));
         Assert.Equal([new KnownNeighbor("a", IpAddress.Parse("10.1.0.10"), new MacAddress(0x02_0000_0000_10))], neighbors);
         end.Link.Granted();
         Assert.False(end.Link.IsStandby);
@@ -83,7 +84,7 @@ public sealed class KeeperLinkTests
     {
         using var end = new End(new KeeperRecord());
         end.Keeper.Dispose();
-        Assert.True(end.Lost.TryTake(out _, TimeSpan.FromSeconds(30)));
+        Assert.True(end.Lost.TryTake(out _, Patience.Time));
         Assert.False(end.Link.IsConnected);
         end.Link.Ready();
         end.Link.SendAll(new DataPlane(1), [], () => Assert.Fail("there is nobody to tell"));
@@ -94,7 +95,7 @@ public sealed class KeeperLinkTests
     public async Task A_pe_that_never_forwarded_ends_the_keeper_with_its_exit_code()
     {
         using var keeper = new PeKeeper("pe-t", _ => new ProcessStartInfo("sh", ["-c", "exit 7"]) { UseShellExecute = false });
-        Assert.Equal(7, await keeper.RunAsync(CancellationToken.None).WaitAsync(TimeSpan.FromSeconds(60)));
+        Assert.Equal(7, await keeper.RunAsync(CancellationToken.None).WaitAsync(Patience.Time));
     }
 
     private static IpPrefix Prefix(uint number) => new(IpAddress.FromV4(number << 8), 24);
@@ -105,7 +106,7 @@ public sealed class KeeperLinkTests
         var watch = Stopwatch.StartNew();
         while (!done())
         {
-            Assert.True(watch.Elapsed < TimeSpan.FromSeconds(60), "it did not come in time");
+            Assert.True(watch.Elapsed < Patience.Time, "it did not come in time");
             if (!end.TryReceive(message, out int length)) continue;
             Assert.Equal(KeeperMessageKind.Mirror, (KeeperMessageKind)message[0]);
             Assert.True(MirrorReader.Read(message.AsSpan(1, length - 1), into, out _));

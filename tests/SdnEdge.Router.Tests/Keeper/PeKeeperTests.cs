@@ -44,7 +44,7 @@ public sealed class PeKeeperTests
         // It is killed: the device stays, and the keeper answers.
         children.Kill(pe);
         ProcessChannel second = children.Next();
-        Assert.True(space.Answers("10.1.0.1", 20), "the keeper does not forward");
+        Assert.True(space.Answers("10.1.0.1", Patience.Seconds), "the keeper does not forward");
 
         // The second one gets device and standby, is granted, and is killed before it has begun.
         (KeeperMessageKind kind, KeeperRecord record) = Receive(second);
@@ -59,13 +59,15 @@ public sealed class PeKeeperTests
         Assert.False(space.Answers("10.1.0.1", 1), "the keeper goes on after it has handed over");
         children.Kill(second);
         ProcessChannel third = children.Next();
-        Assert.True(space.Answers("10.1.0.1", 20), "the keeper does not forward the second time");
+        Assert.True(space.Answers("10.1.0.1", Patience.Seconds), "the keeper does not forward the second time");
 
         // The third one is told to stop, says so, and all ends: process, keeper, device.
         third.Send(KeeperMessage.Plain(KeeperMessageKind.Bye));
         children.Kill(third);
-        await run.WaitAsync(TimeSpan.FromSeconds(60));
-        Assert.DoesNotContain("tap-a", space.Ip("-br", "link"), StringComparison.Ordinal);
+        await run.WaitAsync(Patience.Time);
+
+        // The kernel may take a moment to see that nobody has the device open.
+        Assert.True(SpinWait.SpinUntil(() => !space.Ip("-br", "link").Contains("tap-a", StringComparison.Ordinal), Patience.Time), "the device is still there");
     }
 
     private static void Tell(MirrorWriter writer)
@@ -110,14 +112,15 @@ public sealed class PeKeeperTests
             return new ProcessStartInfo("bash", ["-c", $"exec {descriptor}>&-; echo $$ > {file}; exec sleep 600"]) { UseShellExecute = false };
         }
 
-        public ProcessChannel Next() => _channels.TryTake(out ProcessChannel? channel, TimeSpan.FromSeconds(60)) ? channel : throw new TimeoutException("the keeper started no process");
+        public ProcessChannel Next() => _channels.TryTake(out ProcessChannel? channel, Patience.Time) ? channel : throw new TimeoutException("the keeper started no process");
 
         public void Kill(ProcessChannel channel)
         {
-            channel.Dispose();
+            // While the channel is open the keeper lets the process live, and so it comes to say its number.
             int pid = 0;
-            for (var watch = Stopwatch.StartNew(); !int.TryParse(File.ReadAllText(_files[channel]), NumberStyles.None | NumberStyles.AllowTrailingWhite, CultureInfo.InvariantCulture, out pid) && watch.Elapsed < TimeSpan.FromSeconds(60);) Thread.Yield();
-            if (pid > 1) Signals.Send(pid, ProcessSignal.Kill);
+            Assert.True(SpinWait.SpinUntil(() => int.TryParse(File.ReadAllText(_files[channel]), NumberStyles.None | NumberStyles.AllowTrailingWhite, CultureInfo.InvariantCulture, out pid), Patience.Time), "the process does not say its number");
+            Signals.Send(pid, ProcessSignal.Kill);
+            channel.Dispose();
         }
 
         public void Dispose()
@@ -134,11 +137,11 @@ public sealed class PeKeeperTests
 
     private sealed class Space : IDisposable
     {
-        public Space() => Run("ip", "netns", "add", Name);
+        public Space() => Done("ip", "netns", "add", Name);
 
         public string Name { get; } = string.Create(CultureInfo.InvariantCulture, $"keeper{Environment.ProcessId}");
 
-        public string Ip(params string[] words) => Run("ip", ["-n", Name, .. words]).Output;
+        public string Ip(params string[] words) => Done("ip", ["-n", Name, .. words]);
 
         /// <summary>Whether one of so many pings, one a second, is answered.</summary>
         public bool Answers(string address, int pings)
@@ -152,6 +155,13 @@ public sealed class PeKeeperTests
         }
 
         public void Dispose() => Run("ip", "netns", "del", Name);
+
+        private static string Done(string program, params string[] words)
+        {
+            (int code, string output) = Run(program, words);
+            Assert.True(code == 0, $"{program} {string.Join(' ', words)}: {output}");
+            return output;
+        }
 
         private static (int Code, string Output) Run(string program, params string[] words)
         {

@@ -85,7 +85,7 @@ public sealed class ConnectionTests
     private static async Task<(int Code, bool Answered)> CurlAsync(string socket, int user)
     {
         var start = new ProcessStartInfo("setpriv") { UseShellExecute = false, RedirectStandardOutput = true };
-        foreach (string word in (string[])[$"--reuid={user}", "--clear-groups", "curl", "-s", "--max-time", "20", "--unix-socket", socket, "http://pe/v1/node"]) start.ArgumentList.Add(word);
+        foreach (string word in (string[])[$"--reuid={user}", "--clear-groups", "curl", "-s", "--max-time", $"{Patience.Seconds}", "--unix-socket", socket, "http://pe/v1/node"]) start.ArgumentList.Add(word);
         using Process process = Process.Start(start)!;
         string output = await process.StandardOutput.ReadToEndAsync();
         await process.WaitForExitAsync();
@@ -102,14 +102,25 @@ public sealed class ConnectionTests
             handler.SslOptions.LocalCertificateSelectionCallback = (_, _, _, _, _) => certificate;
         }
 
-        return new HttpClient(handler) { BaseAddress = new Uri($"https://127.0.0.1:{port}/"), Timeout = TimeSpan.FromSeconds(30) };
+        return new HttpClient(handler) { BaseAddress = new Uri($"https://127.0.0.1:{port}/"), Timeout = Patience.Time };
     }
 
+    // Below the ports that the kernel gives to those who ask for any, so that nobody gets it meanwhile.
     private static int FreePort()
     {
-        using var listener = new TcpListener(System.Net.IPAddress.Loopback, 0);
-        listener.Start();
-        return ((System.Net.IPEndPoint)listener.LocalEndpoint).Port;
+        for (int port = 20_000 + (Environment.ProcessId % 10_000); ; port++)
+        {
+            try
+            {
+                using var listener = new TcpListener(System.Net.IPAddress.Loopback, port);
+                listener.Start();
+                return port;
+            }
+            catch (SocketException)
+            {
+                // Somebody listens there: the next one.
+            }
+        }
     }
 
     private sealed class Authority : IDisposable

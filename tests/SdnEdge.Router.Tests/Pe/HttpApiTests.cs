@@ -148,7 +148,10 @@ public sealed class HttpApiTests
         }
 
         Assert.Contains("sdnedge_port_receive_packets_total{port=\"core\"} ", text, StringComparison.Ordinal);
-        Assert.Contains("sdnedge_packets_unaccounted 0\n", text, StringComparison.Ordinal);
+        Assert.Contains("sdnedge_packets_unaccounted ", text, StringComparison.Ordinal);
+
+        // A worker in the middle of a batch has counted what came and not yet what became of it.
+        await UntilAsync("the books balance", async () => (await two.ApiA.GetStringAsync("metrics")).Contains("sdnedge_packets_unaccounted 0\n", StringComparison.Ordinal));
         Assert.True(types.Count > 30, $"{types.Count} metrics");
     }
 
@@ -204,8 +207,12 @@ public sealed class HttpApiTests
         Assert.Equal(("connected", "site"), ((await GetAsync<FibInfo>(two.ApiA, "v1/fib/lookup?address=10.2.3.10")).Action, (await GetAsync<FibInfo>(two.ApiA, "v1/fib/lookup?address=10.2.3.10")).Port));
         using var server = new TestHost(two.ServerAtA, "10.1.1.10", "02:00:00:00:01:10");
         using var client = new TestHost(two.Client, "10.2.3.10", "02:00:00:00:0c:10");
-        client.Send(SdnEdge.Core.Wire.MacAddress.Parse("02:00:00:00:a0:03"), SdnEdge.Core.Wire.IpAddress.Parse("10.1.1.10"), 42);
-        await UntilAsync("the packet crosses the new port", () => Task.FromResult(server.Received.Contains(42)));
+        await UntilAsync("a packet crosses the new port", () =>
+        {
+            // More than one: what waits for a neighbour is given up after 3 s.
+            client.Send(SdnEdge.Core.Wire.MacAddress.Parse("02:00:00:00:a0:03"), SdnEdge.Core.Wire.IpAddress.Parse("10.1.1.10"), 42);
+            return Task.FromResult(server.Received.Contains(42));
+        });
     }
 
     private static async Task<(long Id, string Kind)[]> EventsAsync(HttpClient api, long after, int count)
@@ -217,7 +224,7 @@ public sealed class HttpApiTests
         Assert.Equal("text/event-stream", response.Content.Headers.ContentType!.MediaType);
         using var reader = new StreamReader(await response.Content.ReadAsStreamAsync());
         var list = new List<(long, string)>();
-        while (list.Count < count && await reader.ReadLineAsync().WaitAsync(TimeSpan.FromSeconds(20)) is { } line)
+        while (list.Count < count && await reader.ReadLineAsync().WaitAsync(Patience.Time) is { } line)
         {
             if (!line.StartsWith("data:", StringComparison.Ordinal)) continue;
             EventRecord record = JsonSerializer.Deserialize<EventRecord>(line[5..], ApiJson.Options)!;

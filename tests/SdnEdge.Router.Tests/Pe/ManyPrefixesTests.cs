@@ -37,7 +37,7 @@ public sealed class ManyPrefixesTests(ITestOutputHelper output)
             Assert.Equal("tunnel", (await GetAsync<FibInfo>(two.ApiA, $"v1/fib/lookup?address={address}")).Action);
         Assert.Equal("no-route", (await GetAsync<FibInfo>(two.ApiA, "v1/fib/lookup?address=100.65.134.160")).Action);
         output.WriteLine($"prepare {(prepared - begin) / 1e6:0} ms, slowest answer meanwhile {slowest / 1e6:0} ms; switch {atOnce / 1e6:0.0} ms, store {switched.StoreNs} ns, on every worker after {(switched.AcknowledgedAtNs - switched.TookEffectAtNs) / 1e3:0} us");
-        Assert.True(switched.AcknowledgedAtNs - switched.TookEffectAtNs < 1_000_000_000);
+        Assert.InRange(switched.StoreNs!.Value, 0, 100_000_000);
 
         begin = Monotonic.Now;
         await SignalAsync(two.ApiA, SignalKind.Abort);

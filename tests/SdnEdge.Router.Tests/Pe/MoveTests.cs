@@ -1,6 +1,7 @@
 using SdnEdge.Core.Api;
 using SdnEdge.Core.Wire;
 using SdnEdge.Linux;
+using SdnEdge.Testing;
 using Xunit;
 using static SdnEdge.Router.Tests.Pe.TwoPes;
 
@@ -18,6 +19,7 @@ public sealed class MoveTests
         await using TwoPes two = await StartAsync();
         using var traffic = new Traffic(two);
         await traffic.RunAsync(200);
+        await traffic.ArrivesAsync(two); // nothing waits for ARP any more
 
         SignalReply[] prepared = await Task.WhenAll(
             SignalAsync(two.ApiB, SignalKind.Prepare, Prepare(MigrationRole.Target)), SignalAsync(two.ApiA, SignalKind.Prepare, Prepare(MigrationRole.Source)));
@@ -71,6 +73,7 @@ public sealed class MoveTests
         await using TwoPes two = await StartAsync();
         using var traffic = new Traffic(two);
         await traffic.RunAsync(50);
+        await traffic.ArrivesAsync(two);
         await SignalAsync(two.ApiB, SignalKind.Prepare, Prepare(MigrationRole.Target, hold: new HoldOptions(Disabled: true)));
         await SignalAsync(two.ApiA, SignalKind.Prepare, Prepare(MigrationRole.Source));
         await SignalAsync(two.ApiA, SignalKind.Switch);
@@ -80,7 +83,11 @@ public sealed class MoveTests
         await SignalAsync(two.ApiB, SignalKind.Release);
         long afterRelease = traffic.Sent;
         await traffic.RunAsync(300);
-        await UntilAsync("the server at B hears", () => Task.FromResult(traffic.Received.Any(n => n >= afterRelease)));
+        await UntilAsync("the server at B hears", async () =>
+        {
+            await traffic.RunAsync(1);
+            return traffic.Received.Any(n => n >= afterRelease);
+        });
 
         // A few may wait for ARP; most of the blackout is gone for good.
         Assert.True(traffic.Received.Count() < traffic.Sent - 500, $"sent {traffic.Sent}, received {traffic.Received.Count()}");
@@ -92,10 +99,14 @@ public sealed class MoveTests
         await using TwoPes two = await StartAsync();
         using var traffic = new Traffic(two);
         await traffic.RunAsync(50);
+        await traffic.ArrivesAsync(two);
         await Task.WhenAll(
             SignalAsync(two.ApiB, SignalKind.Prepare, Prepare(MigrationRole.Target)), SignalAsync(two.ApiA, SignalKind.Prepare, Prepare(MigrationRole.Source)));
         await SignalAsync(two.ApiA, SignalKind.Switch);
         await traffic.RunAsync(200);
+
+        // B takes its tunnel away once its hold is empty: a manager waits until nothing is on the way.
+        await UntilAsync("all is held", async () => (await GetAsync<MigrationInfo>(two.ApiB, "v1/migrations/m1")).Hold!.PacketsHeldNow >= 200);
         await SignalAsync(two.ApiA, SignalKind.Abort);
         await SignalAsync(two.ApiB, SignalKind.Abort);
         await traffic.RunAsync(100);
@@ -113,6 +124,7 @@ public sealed class MoveTests
         await using TwoPes two = await StartAsync();
         using var traffic = new Traffic(two);
         await traffic.RunAsync(50);
+        await traffic.ArrivesAsync(two);
         await Task.WhenAll(
             SignalAsync(two.ApiB, SignalKind.Prepare, Prepare(MigrationRole.Target)), SignalAsync(two.ApiA, SignalKind.Prepare, Prepare(MigrationRole.Source)));
         await SignalAsync(two.ApiA, SignalKind.Switch);
@@ -135,12 +147,13 @@ public sealed class MoveTests
     private sealed class Traffic : IDisposable
     {
         private readonly TestHost _client, _atA, _atB;
+        private readonly Arrivals _arrivals = new();
 
         public Traffic(TwoPes two)
         {
             _client = new TestHost(two.Client, "10.2.3.10", "02:00:00:00:0c:10");
-            _atA = new TestHost(two.ServerAtA, "10.1.1.10", "02:00:00:00:01:10");
-            _atB = new TestHost(two.ServerAtB, "10.1.1.10", "02:00:00:00:01:10", live: false);
+            _atA = new TestHost(two.ServerAtA, "10.1.1.10", "02:00:00:00:01:10") { Taken = _arrivals.Tell };
+            _atB = new TestHost(two.ServerAtB, "10.1.1.10", "02:00:00:00:01:10", live: false) { Taken = _arrivals.Tell };
         }
 
         public long Sent { get; private set; }
@@ -171,17 +184,9 @@ public sealed class MoveTests
         /// <summary>Waits until all that was sent has arrived somewhere; says what is missing, and where it was dropped, when it does not.</summary>
         public async Task ArrivesAsync(TwoPes two)
         {
-            long end = Monotonic.Now + 10_000_000_000;
-            while (Received.Count() < Sent)
-            {
-                if (Monotonic.Now > end)
-                {
-                    string missing = string.Join(",", Enumerable.Range(0, (int)Sent).Select(i => (long)i).Except(Received).Take(50));
-                    Assert.Fail($"of {Sent} missing: {missing}; dropped at A: {await two.ApiA.GetStringAsync("v1/drops")}, at B: {await two.ApiB.GetStringAsync("v1/drops")}, not live: {Missed}");
-                }
-
-                await Task.Delay(2);
-            }
+            if (await _arrivals.UntilAsync(() => Received.Count() >= Sent, Patience.Time)) return;
+            string missing = string.Join(",", Enumerable.Range(0, (int)Sent).Select(i => (long)i).Except(Received).Take(50));
+            Assert.Fail($"of {Sent} missing: {missing}; dropped at A: {await two.ApiA.GetStringAsync("v1/drops")}, at B: {await two.ApiB.GetStringAsync("v1/drops")}, not live: {Missed}");
         }
 
         public void ResumeServerAtB() => _atB.Live = true;
@@ -191,6 +196,7 @@ public sealed class MoveTests
             _client.Dispose();
             _atA.Dispose();
             _atB.Dispose();
+            _arrivals.Dispose();
         }
     }
 }

@@ -58,6 +58,29 @@ public sealed class SignalTests
         Assert.Contains("target", wrongRole.Detail, StringComparison.Ordinal);
     }
 
+    [Theory]
+    [InlineData("10.1.1.0/25, via: 172.16.0.2", false)]        // pe-b has it
+    [InlineData("10.1.1.0/25, discard: true", true)]           // an aggregate that is there to be advertised
+    [InlineData("10.9.0.0/16, via: 172.16.0.2", true)]         // what is left is the subnet of the port it left
+    public async Task A_source_without_another_route_keeps_its_tunnel(string route, bool kept)
+    {
+        await using TwoPes two = await StartAsync(edit: a => a.Replace("10.1.1.0/25, via: 172.16.0.2", route, StringComparison.Ordinal));
+        await BothAsync(two);
+        await SignalAsync(two.ApiA, SignalKind.Switch);
+        await SignalAsync(two.ApiA, SignalKind.Withdraw);
+        if (kept)
+        {
+            Problem problem = await ProblemAsync(PostAsync(two.ApiA, SignalKind.Teardown), 409);
+            Assert.Equal("/problems/no-other-route", problem.Type);
+            Assert.Contains("10.1.1.10/32", problem.Detail, StringComparison.Ordinal);
+            Assert.Equal("tunnel", Assert.Single(await GetAsync<RedirectGroupInfo[]>(two.ApiA, "v1/groups")).Active);
+            Assert.Equal(["/force"], (await ProblemAsync(PostAsync(two.ApiA, SignalKind.Withdraw, new SignalRequest(1, Force: true)), 400)).Errors!.Select(e => e.Pointer));
+        }
+
+        Assert.Equal(PeMigrationState.TornDown, (await SignalAsync(two.ApiA, SignalKind.Teardown, new SignalRequest(1, Force: kept))).State);
+        Assert.Empty(await GetAsync<TunnelInfo[]>(two.ApiA, "v1/tunnels"));
+    }
+
     [Fact]
     public async Task A_prepare_that_lacks_things_is_told_all_of_them_at_once()
     {

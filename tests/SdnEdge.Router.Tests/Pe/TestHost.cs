@@ -4,7 +4,10 @@ using SdnEdge.Testing;
 
 namespace SdnEdge.Router.Tests.Pe;
 
-/// <summary>A host at the end of a wire: answers ARP for its address while it is live, sends and takes numbered UDP packets.</summary>
+/// <summary>
+/// A host at the end of a wire: answers ARP for its address while it is live, sends and takes numbered UDP packets. ARP is answered
+/// by whoever puts the question on the wire, so that no packet is given up because this host's thread was held up.
+/// </summary>
 internal sealed class TestHost : IDisposable
 {
     private readonly LinkedPort _wire;
@@ -17,6 +20,7 @@ internal sealed class TestHost : IDisposable
     public TestHost(LinkedPort wire, string address, string mac, bool live = true)
     {
         (_wire, _address, _mac, Live) = (wire, IpAddress.Parse(address), MacAddress.Parse(mac), live);
+        _wire.Tap = AnswerArp;
         _thread = new Thread(Run) { IsBackground = true };
         _thread.Start();
     }
@@ -26,6 +30,9 @@ internal sealed class TestHost : IDisposable
 
     /// <summary>True: it goes down as soon as its wire is empty.</summary>
     public volatile bool GoesDown;
+
+    /// <summary>Told after each packet that was taken; on the host's thread.</summary>
+    public Action? Taken { get; set; }
 
     /// <summary>Packets that came while it was not live.</summary>
     public int Missed;
@@ -66,6 +73,7 @@ internal sealed class TestHost : IDisposable
 
     public void Dispose()
     {
+        _wire.Tap = null;
         _stop = true;
         _thread.Join();
     }
@@ -77,18 +85,18 @@ internal sealed class TestHost : IDisposable
             if (!_wire.TryTake(out SentFrame frame))
             {
                 if (GoesDown) Live = false;
-                Thread.Sleep(0);
+                Thread.Sleep(1); // the cores are for the PEs
                 continue;
             }
 
-            int type = BinaryPrimitives.ReadUInt16BigEndian(frame.Bytes.AsSpan(12));
-            if (type == 0x0806) AnswerArp(frame.Bytes);
-            else if (type == 0x0800) Take(frame.Bytes.AsSpan(14));
+            if (BinaryPrimitives.ReadUInt16BigEndian(frame.Bytes.AsSpan(12)) == 0x0800) Take(frame.Bytes.AsSpan(14));
         }
     }
 
-    private void AnswerArp(ReadOnlySpan<byte> request)
+    private void AnswerArp(SentFrame frame)
     {
+        ReadOnlySpan<byte> request = frame.Bytes;
+        if (BinaryPrimitives.ReadUInt16BigEndian(request[12..]) != 0x0806) return;
         ReadOnlySpan<byte> arp = request[14..];
         if (!Live || arp[7] != 1 || IpAddress.Read(IpFamily.V4, arp[24..28]) != _address) return;
         Span<byte> reply = stackalloc byte[42];
@@ -112,5 +120,6 @@ internal sealed class TestHost : IDisposable
         }
 
         lock (_received) _received.Add(BinaryPrimitives.ReadInt64BigEndian(ip[28..]));
+        Taken?.Invoke();
     }
 }

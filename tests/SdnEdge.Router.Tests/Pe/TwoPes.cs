@@ -1,6 +1,7 @@
 using System.Net.Http.Json;
 using System.Net.Sockets;
 using System.Text.Json;
+using System.Text.Json.Serialization.Metadata;
 using SdnEdge.Core.Api;
 using SdnEdge.Core.Config;
 using SdnEdge.Linux;
@@ -119,11 +120,12 @@ internal sealed class TwoPes : IAsyncDisposable
             await socket.ConnectAsync(new UnixDomainSocketEndPoint(path), cancel);
             return new NetworkStream(socket, ownsSocket: true);
         },
-    }) { BaseAddress = new Uri("http://pe/"), Timeout = TimeSpan.FromSeconds(60) };
+    }) { BaseAddress = new Uri("http://pe/"), Timeout = Patience.Time };
 
-    /// <summary>A prepare of both ends for the server's address.</summary>
+    /// <summary>A prepare of either end for the server's address. What is held stays as long as a test waits.</summary>
     public static SignalRequest Prepare(MigrationRole role, long epoch = 1, HoldOptions? hold = null, string prefix = "10.1.1.10/32", uint key = 77) => new(
-        epoch, role, "default", [new MovingPrefix(prefix, "dc")], role == MigrationRole.Source ? "10.255.0.2" : "10.255.0.1", key, hold);
+        epoch, role, "default", [new MovingPrefix(prefix, "dc")], role == MigrationRole.Source ? "10.255.0.2" : "10.255.0.1", key,
+        hold ?? (role == MigrationRole.Target ? new HoldOptions(MaxMilliseconds: Patience.Seconds * 1000) : null));
 
     public static Task<SignalReply> SignalAsync(HttpClient api, SignalKind kind, SignalRequest? request = null, string id = "m1")
         => ReadAsync<SignalReply>(PostAsync(api, kind, request, id));
@@ -131,12 +133,15 @@ internal sealed class TwoPes : IAsyncDisposable
     public static Task<HttpResponseMessage> PostAsync(HttpClient api, SignalKind kind, SignalRequest? request = null, string id = "m1")
         => api.PostAsJsonAsync($"v1/migrations/{id}/{kind.ToString().ToLowerInvariant()}", request ?? new SignalRequest(1), ApiJson.Options);
 
+    // A client of its own making: it knows our types by reflection, and lists as arrays.
+    private static readonly JsonSerializerOptions ClientJson = new(ApiJson.Options) { TypeInfoResolver = new DefaultJsonTypeInfoResolver() };
+
     public static async Task<T> ReadAsync<T>(Task<HttpResponseMessage> sent)
     {
         using HttpResponseMessage response = await sent;
         string body = await response.Content.ReadAsStringAsync();
         Assert.True(response.IsSuccessStatusCode, $"{(int)response.StatusCode}: {body}");
-        return JsonSerializer.Deserialize<T>(body, ApiJson.Options)!;
+        return JsonSerializer.Deserialize<T>(body, ClientJson)!;
     }
 
     public static Task<T> GetAsync<T>(HttpClient api, string path) => ReadAsync<T>(api.GetAsync(path));
@@ -155,13 +160,13 @@ internal sealed class TwoPes : IAsyncDisposable
         return problem;
     }
 
-    /// <summary>Waits until the condition holds, 20 s at most.</summary>
+    /// <summary>Waits until the condition holds.</summary>
     public static async Task UntilAsync(string what, Func<Task<bool>> condition)
     {
-        long end = Monotonic.Now + 20_000_000_000;
+        long end = Monotonic.Now + Patience.Nanoseconds;
         while (!await condition())
         {
-            Assert.True(Monotonic.Now < end, $"waited 20 s in vain: {what}");
+            Assert.True(Monotonic.Now < end, $"waited {Patience.Seconds} s in vain: {what}");
             await Task.Delay(2);
         }
     }

@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Text.RegularExpressions;
 using SdnEdge.Core.Wire;
 using SdnEdge.Router.Tests.Bgp;
+using Xunit;
 
 namespace SdnEdge.Router.Tests.Peers;
 
@@ -58,22 +59,25 @@ internal sealed partial class BirdPeer(PeerRig rig, PeerOptions options) : PeerD
 
     public override void WithdrawOwn()
     {
-        Birdc("disable own4");
-        Birdc("disable own6");
+        Order("disable own4", "own4: disabled");
+        Order("disable own6", "own6: disabled");
     }
 
-    public override void AskRefresh(int i) => Birdc($"reload in pe{i}");
+    public override void AskRefresh(int i) => Order($"reload in pe{i}", $"pe{i}: reloading");
 
-    public override void Cease(int i) => Birdc($"disable pe{i} \"maintenance\"");
+    public override void Cease(int i) => Order($"disable pe{i} \"maintenance\"", $"pe{i}: disabled");
 
     public override void StartAgain()
     {
         StartBird(recover: true);
     }
 
-    public override void Reset(int i) => Birdc($"enable pe{i}");
+    public override void Reset(int i) => Order($"enable pe{i}", $"pe{i}: enabled");
 
-    /// <summary>Runs one command.</summary>
+    // birdc ends well whatever BIRD answers.
+    private void Order(string command, string answer) => Assert.Contains(answer, PeerRig.Run("birdc", "-s", At("bird.ctl"), command), StringComparison.Ordinal);
+
+    /// <summary>Asks; it may not be there yet.</summary>
     public string Birdc(string command) => PeerRig.TryRun("birdc", "-s", At("bird.ctl"), command).Text;
 
     private string Configuration()
@@ -109,7 +113,7 @@ internal sealed partial class BirdPeer(PeerRig rig, PeerOptions options) : PeerD
             template bgp edge {
               local 10.255.0.3 as 65000;
               multihop;
-              hold time 9;
+              hold time 30;
               connect delay time 1;
               connect retry time 1;
               error wait time 1, 2;

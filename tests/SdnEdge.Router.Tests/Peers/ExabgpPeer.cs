@@ -123,7 +123,7 @@ internal sealed class ExabgpPeer(PeerRig rig, PeerOptions options) : PeerDaemon(
               local-address 10.255.0.3;
               local-as 65000;
               peer-as {{(i == 5 ? OtherAs : 65000)}};
-              hold-time 9;
+              hold-time 30;
               adj-rib-in true;
               adj-rib-out true;
               {{(i == 1 && Options.Md5 is { } secret ? $"md5-password \"{secret}\";" : string.Empty)}}

@@ -49,23 +49,28 @@ internal sealed class FrrPeer(PeerRig rig, PeerOptions options) : PeerDaemon(rig
         return paths;
     }
 
-    public override void WithdrawOwn() => Vtysh(
+    public override void WithdrawOwn() => Order(
         "configure terminal", "router bgp 65000", "address-family ipv4 unicast", $"no network {Own4}", "exit", "address-family ipv6 unicast", $"no network {Own6}");
 
-    public override void AskRefresh(int i) => Vtysh($"clear bgp ipv4 unicast 10.255.0.{i} soft in");
+    public override void AskRefresh(int i) => Order($"clear bgp ipv4 unicast 10.255.0.{i} soft in");
 
-    public override void Cease(int i) => Vtysh("configure terminal", "router bgp 65000", $"neighbor 10.255.0.{i} shutdown message maintenance");
+    public override void Cease(int i) => Order("configure terminal", "router bgp 65000", $"neighbor 10.255.0.{i} shutdown message maintenance");
 
     public override void StartAgain()
     {
         StartBgpd();
     }
 
-    public override void Reset(int i) => Vtysh($"clear bgp 10.255.0.{i}");
+    public override void Reset(int i) => Order($"clear bgp 10.255.0.{i}");
+
+    /// <summary>Asks; it may not be there yet.</summary>
+    public string Vtysh(params string[] commands) => PeerRig.TryRun("vtysh", Words(commands)).Text;
 
     /// <summary>Runs commands one after the other in one vtysh.</summary>
-    public string Vtysh(params string[] commands) =>
-        PeerRig.TryRun("vtysh", ["--vty_socket", Rig.Folder, "--config_dir", Rig.Folder, "-d", "bgpd", .. commands.SelectMany(c => (string[])["-c", c])]).Text;
+    private void Order(params string[] commands) => PeerRig.Run("vtysh", Words(commands));
+
+    private string[] Words(string[] commands) =>
+        ["--vty_socket", Rig.Folder, "--config_dir", Rig.Folder, "-d", "bgpd", .. commands.SelectMany(c => (string[])["-c", c])];
 
     private string Configuration()
     {
@@ -91,13 +96,13 @@ internal sealed class FrrPeer(PeerRig rig, PeerOptions options) : PeerDaemon(rig
              neighbor pe peer-group
              neighbor pe remote-as 65000
              neighbor pe update-source 10.255.0.3
-             neighbor pe timers 3 9
+             neighbor pe timers 3 30
              neighbor pe timers connect 1
              {string.Join("\n ", Internal.Select(i => $"neighbor 10.255.0.{i} peer-group pe"))}
              neighbor 10.255.0.5 remote-as {OtherAs}
              neighbor 10.255.0.5 update-source 10.255.0.3
              neighbor 10.255.0.5 ebgp-multihop 4
-             neighbor 10.255.0.5 timers 3 9
+             neighbor 10.255.0.5 timers 3 30
              neighbor 10.255.0.5 timers connect 1
             {first}
              address-family ipv4 unicast

@@ -27,8 +27,8 @@ internal sealed class GobgpPeer(PeerRig rig, PeerOptions options) : PeerDaemon(r
     private void AnnounceOwn()
     {
         string[] attributes = ["med", "50", "community", "65000:100,65000:200", "large-community", "65000:1:2", "rt", "65000:7"];
-        Gobgp(["global", "rib", "add", "-a", "ipv4", Own4.ToString(), "nexthop", "10.255.0.3", "origin", "igp", .. attributes]);
-        Gobgp(["global", "rib", "add", "-a", "ipv6", Own6.ToString(), "nexthop", "fd00:ff::3", "origin", "igp", .. attributes]);
+        Order(["global", "rib", "add", "-a", "ipv4", Own4.ToString(), "nexthop", "10.255.0.3", "origin", "igp", .. attributes]);
+        Order(["global", "rib", "add", "-a", "ipv6", Own6.ToString(), "nexthop", "fd00:ff::3", "origin", "igp", .. attributes]);
     }
 
     public override IReadOnlyList<PeerPath> Paths(IpPrefix prefix)
@@ -70,13 +70,13 @@ internal sealed class GobgpPeer(PeerRig rig, PeerOptions options) : PeerDaemon(r
 
     public override void WithdrawOwn()
     {
-        Gobgp("global", "rib", "del", "-a", "ipv4", Own4.ToString());
-        Gobgp("global", "rib", "del", "-a", "ipv6", Own6.ToString());
+        Order("global", "rib", "del", "-a", "ipv4", Own4.ToString());
+        Order("global", "rib", "del", "-a", "ipv6", Own6.ToString());
     }
 
-    public override void AskRefresh(int i) => Gobgp("neighbor", $"10.255.0.{i}", "softresetin", "-a", "ipv4");
+    public override void AskRefresh(int i) => Order("neighbor", $"10.255.0.{i}", "softresetin", "-a", "ipv4");
 
-    public override void Cease(int i) => Gobgp("neighbor", $"10.255.0.{i}", "shutdown", "--reason", "maintenance");
+    public override void Cease(int i) => Order("neighbor", $"10.255.0.{i}", "shutdown", "--reason", "maintenance");
 
     public override void StartAgain()
     {
@@ -84,10 +84,12 @@ internal sealed class GobgpPeer(PeerRig rig, PeerOptions options) : PeerDaemon(r
         AnnounceOwn();
     }
 
-    public override void Reset(int i) => Gobgp("neighbor", $"10.255.0.{i}", "enable");
+    public override void Reset(int i) => Order("neighbor", $"10.255.0.{i}", "enable");
 
-    /// <summary>Runs one command of its client.</summary>
+    /// <summary>Asks by its client; it may not be there yet.</summary>
     public string Gobgp(params string[] command) => InPeer(["gobgp", .. command]);
+
+    private void Order(params string[] command) => PeerRig.Run("ip", ["netns", "exec", Rig.Theirs, "gobgp", .. command]);
 
     private string Configuration()
     {
@@ -110,7 +112,7 @@ internal sealed class GobgpPeer(PeerRig rig, PeerOptions options) : PeerDaemon(r
                   [neighbors.transport.config]
                     local-address = "10.255.0.3"
                   [neighbors.timers.config]
-                    hold-time = 9
+                    hold-time = 30
                     connect-retry = 1
                     idle-hold-time-after-reset = 1
                 {(external ? "  [neighbors.ebgp-multihop.config]\n    enabled = true\n    multihop-ttl = 8" : string.Empty)}

@@ -124,26 +124,27 @@ internal sealed class MatrixRun(string make, bool reflect, bool whole)
             long came = b.Ask(() => session.Transitions);
             if (make != "gobgp")
             {
-                int again = Told(s, "10.255.0.2", "10.255.0.3");
+                int again = Told(Seen(s, b, "10.255.0.2"), "10.255.0.2", "10.255.0.3");
                 s.Peer.AskRefresh(2);
                 s.AwaitOnWire(all => all.Any(m => m.Type == 5 && From(m) == "10.255.0.3" && To(m) == "10.255.0.2" && m.Bytes[21] == 0) && Told(all, "10.255.0.2", "10.255.0.3") > again, "b tells its routes again");
                 Assert.Equal(came, b.Ask(() => session.Transitions));
             }
 
             // We ask: the peer tells its own route to b once more.
-            int told = Told(s, "10.255.0.3", "10.255.0.2");
-            int alive = BgpCapture.Messages(s.Capture).Count(m => m.Type == 4 && From(m) == "10.255.0.3" && To(m) == "10.255.0.2");
+            IReadOnlyList<CapturedMessage> before = Seen(s, b, "10.255.0.2");
+            int told = Told(before, "10.255.0.3", "10.255.0.2");
+            int alive = before.Count(m => m.Type == 4 && From(m) == "10.255.0.3" && To(m) == "10.255.0.2");
             Assert.Equal(BgpFamilies.V4, b.Ask(() => b.Speaker.Engine.RequestRefresh(session, BgpFamilies.V4)));
             if (make == "exabgp")
             {
-                b.Await(() => session.Transitions == came + 1, "ExaBGP ends the session and opens it again");
+                b.Await(() => session.Transitions > came && session.State == BgpState.Established, "ExaBGP ends the session and opens it again");
                 return Answer.Cannot("e5");
             }
 
             if (make == "openbgpd")
             {
                 s.AwaitOnWire(all => SaysMoreAfterAsked(all), "a KEEPALIVE after our ROUTE-REFRESH");
-                Assert.Equal(told, Told(s, "10.255.0.3", "10.255.0.2"));
+                Assert.Equal(told, Told(Seen(s, b, "10.255.0.2"), "10.255.0.3", "10.255.0.2"));
                 return Answer.Cannot("o3");
             }
 
@@ -156,12 +157,13 @@ internal sealed class MatrixRun(string make, bool reflect, bool whole)
                 all.Count(m => m.Type == 4 && From(m) == "10.255.0.3" && To(m) == "10.255.0.2") >= alive + 2;
         });
 
+        if (GivesUp) return;
         NoFaults(s.A, b, far, other);
         s.Peer.WithdrawOwn();
         s.A.Await(() => s.A.Rib.Best(PeerDaemon.Own4) is null && s.A.Rib.Best(PeerDaemon.Own6) is null, "the peer's own routes are withdrawn");
         s.Peer.Cease(1);
         BgpPeer ended = SessionOf(s.A);
-        s.A.Await(() => ended.LastError is { } e && e.Contains("cease", StringComparison.Ordinal), "the peer ends the session with cease");
+        s.A.AwaitEnd(ended, "cease: administrative shutdown", "the peer ends the session with cease");
         s.AwaitOnWire(all => all.Any(m => m.Type == 3), "NOTIFICATION");
         s.StopCapture();
         if (TsharkTheoryAttribute.Path is not null) CaptureTests.ReadAlike(s.Capture);
@@ -216,7 +218,7 @@ internal sealed class MatrixRun(string make, bool reflect, bool whole)
             Again(s.A, p => p with { Password = new BgpPassword("swordfish"), LimitV4 = new BgpPrefixLimit(1) });
             if (make == "openbgpd") s.Peer.Reset(1); // it rests for 30 s and more after each end of a session
             BgpPeer limited = SessionOf(s.A);
-            s.A.Await(() => limited.LastError is { } e && e.Contains("more than 1 IPv4 prefixes", StringComparison.Ordinal), "our limit ends the session");
+            s.A.AwaitEnd(limited, "more than 1 IPv4 prefixes", "our limit ends the session");
             s.Await(Server4, p => p.Count == 0, "a's route has left the table with the session");
 
             // Theirs: three are allowed, we tell more; told two, the session comes back when their operator resets it.
@@ -227,14 +229,14 @@ internal sealed class MatrixRun(string make, bool reflect, bool whole)
             Advertise(far, 100, many[..3]);
             s.Await(many[2], p => p.Count == 1, "three prefixes are taken");
             Advertise(far, 100, many[3..]);
-            far.Await(() => session.LastError is { } e && e.Contains("(6/1)", StringComparison.Ordinal), "the peer's limit ends the session");
+            far.AwaitEnd(session, "(6/1)", "the peer's limit ends the session");
             s.Await(many[0], p => p.Count == 0, "the routes have left the table");
             far.Do(() =>
             {
                 foreach (IpPrefix prefix in many[2..]) far.Speaker.Withdraw(prefix);
             });
             s.Peer.Reset(4);
-            s.Await(many[0], p => p.Count == 1, "the session is back", 40);
+            s.Await(many[0], p => p.Count == 1, "the session is back");
             return Answer.Yes;
         });
         NoFaults(s.A, b);
@@ -254,9 +256,9 @@ internal sealed class MatrixRun(string make, bool reflect, bool whole)
         if (make == "openbgpd") return Answer.Cannot("o1");
         s.Peer.Kill();
         s.A.Await(() => session.State != BgpState.Established, "the session ends with the peer");
-        s.Peer.StartAgain();
         Assert.Equal(BgpFamilies.Both, s.A.Ask(() => session.StaleFamilies));
-        s.A.Await(() => session.State == BgpState.Established && session.StaleFamilies == BgpFamilies.None && s.A.Rib.Best(PeerDaemon.Own4) is not null, "the peer is back", 40);
+        s.Peer.StartAgain();
+        s.A.Await(() => session.State == BgpState.Established && session.StaleFamilies == BgpFamilies.None && s.A.Rib.Best(PeerDaemon.Own4) is not null, "the peer is back");
         Assert.Equal(since, s.A.Ask(() => s.A.Rib.Best(PeerDaemon.Own4)!.Value.InstalledAtNs));
         if (!Selects) return new Answer(Verdict.Yes, "e6");
 
@@ -269,7 +271,7 @@ internal sealed class MatrixRun(string make, bool reflect, bool whole)
         s.Await(Server4, p => p is [{ Stale: true }], "a's route is kept and marked as stale");
         SpeakerHost again = s.Rig.AddSpeaker(1, p => p with { Restart = RestartMode.Full }, speaker: p => p with { Restarting = true, ForwardingKept = BgpFamilies.Both });
         Advertise(again, 100, Server4);
-        s.Await(Server4, p => p is [{ Stale: false }], "a's route is fresh again", 40);
+        s.Await(Server4, p => p is [{ Stale: false }], "a's route is fresh again");
         if (reflect) Assert.Equal(reflected, far.Ask(() => far.Rib.Best(Server4)!.Value.InstalledAtNs));
         return Answer.Yes;
     });
@@ -281,7 +283,8 @@ internal sealed class MatrixRun(string make, bool reflect, bool whole)
     {
         // Counted from both sides: a connection that only half of the peers takes may hang for long.
         s.Await(prefix, p => p.All(x => x.From != $"10.255.0.{i}"), "nothing of an earlier session is left");
-        int before = Attempts(BgpCapture.Streams(s.Capture));
+        int before = 0;
+        s.AwaitStreams(all => (before = Attempts(all)) >= 0, "a capture");
         s.AwaitStreams(all => Attempts(all) >= before + 3, "three attempts to connect");
         Assert.DoesNotContain(s.Peer.Paths(prefix), x => x.From == $"10.255.0.{i}");
         int Attempts(IReadOnlyList<TcpStream> all) => all.Count(t => (t.From.Address.ToString() == $"10.255.0.{i}" || t.To.Address.ToString() == $"10.255.0.{i}") && t.To.Port == 179);
@@ -306,7 +309,14 @@ internal sealed class MatrixRun(string make, bool reflect, bool whole)
 
     private static string To(CapturedMessage m) => m.Stream.To.Address.ToString();
 
-    private static int Told(PeerSession s, string from, string to) => Told(BgpCapture.Messages(s.Capture), from, to);
+    /// <summary>The capture, once it holds all that has come to our speaker: it is written by another process.</summary>
+    private static IReadOnlyList<CapturedMessage> Seen(PeerSession s, SpeakerHost host, string at)
+    {
+        long came = host.Ask(() => host.Speaker.Engine.Peers.Single().MessagesIn);
+        IReadOnlyList<CapturedMessage> seen = [];
+        s.AwaitOnWire(all => (seen = all).Count(m => To(m) == at) >= came, "what has come to us is in the capture");
+        return seen;
+    }
 
     /// <summary>UPDATEs that announce IPv4 routes.</summary>
     private static int Told(IReadOnlyList<CapturedMessage> all, string from, string to) => all.Count(m => m.Type == 2 && From(m) == from && To(m) == to
@@ -319,8 +329,12 @@ internal sealed class MatrixRun(string make, bool reflect, bool whole)
             Assert.Empty(host.Ask(() => host.Speaker.Engine.Peers.Single().Faults.Seen().Where(f => f.Key != BgpFault.NextHopOurs).ToList()));
     }
 
+    // A row that is not to be written fails by one cell, and what this one waited for in vain the others would mostly wait for too.
+    private bool GivesUp => !whole && _failures.Count > 0;
+
     private void Ask(string feature, Func<Answer> question)
     {
+        if (GivesUp) return;
         try
         {
             _answers[feature] = question();

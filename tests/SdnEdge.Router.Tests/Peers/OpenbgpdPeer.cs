@@ -49,22 +49,24 @@ internal sealed class OpenbgpdPeer(PeerRig rig, PeerOptions options) : PeerDaemo
     {
         // Networks of the configuration are taken back by a new one.
         File.WriteAllText(At("bgpd.conf"), Configuration(own: false));
-        Bgpctl("reload");
+        Order("reload");
     }
 
-    public override void AskRefresh(int i) => Bgpctl("neighbor", $"10.255.0.{i}", "refresh");
+    public override void AskRefresh(int i) => Order("neighbor", $"10.255.0.{i}", "refresh");
 
-    public override void Cease(int i) => Bgpctl("neighbor", $"10.255.0.{i}", "down", "maintenance");
+    public override void Cease(int i) => Order("neighbor", $"10.255.0.{i}", "down", "maintenance");
 
     public override void StartAgain()
     {
         StartBgpd();
     }
 
-    public override void Reset(int i) => Bgpctl("neighbor", $"10.255.0.{i}", "clear");
+    public override void Reset(int i) => Order("neighbor", $"10.255.0.{i}", "clear");
 
-    /// <summary>Runs one command.</summary>
+    /// <summary>Asks; it may not be there yet.</summary>
     public string Bgpctl(params string[] command) => PeerRig.TryRun("bgpctl", ["-s", At("bgpd.sock"), .. command]).Text;
+
+    private void Order(params string[] command) => PeerRig.Run("bgpctl", ["-s", At("bgpd.sock"), .. command]);
 
     private string Configuration(bool own = true)
     {
@@ -84,7 +86,7 @@ internal sealed class OpenbgpdPeer(PeerRig rig, PeerOptions options) : PeerDaemo
         return $$"""
             AS 65000
             router-id 10.255.0.3
-            holdtime 9
+            holdtime 18
             connect-retry 1
             fib-update no
             listen on 10.255.0.3

@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Text.Json;
 using SdnEdge.Core.Wire;
 using SdnEdge.Router.Tests.Bgp;
+using SdnEdge.Testing;
 using Xunit;
 
 namespace SdnEdge.Router.Tests.Peers;
@@ -111,7 +112,7 @@ internal abstract class PeerDaemon(PeerRig rig, PeerOptions options)
     {
         // With a bound: what it has started may hold its output open.
         Main!.Kill();
-        Assert.True(Main.WaitForExit(5000), "it ends when killed");
+        Assert.True(Main.WaitForExit(Patience.Time), "it ends when killed");
     }
 
     /// <summary>Starts it again after <see cref="Kill"/>, as one whose forwarding has gone on (RFC 4724), where it can claim that.</summary>

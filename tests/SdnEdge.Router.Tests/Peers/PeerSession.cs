@@ -59,7 +59,7 @@ internal sealed class PeerSession : IDisposable
     });
 
     /// <summary>Waits for what the peer's table says of a prefix.</summary>
-    public void Await(IpPrefix prefix, Func<IReadOnlyList<PeerPath>, bool> right, string what, int seconds = 20)
+    public void Await(IpPrefix prefix, Func<IReadOnlyList<PeerPath>, bool> right, string what, int seconds = Patience.Seconds)
     {
         IReadOnlyList<PeerPath> paths = [];
         PeerRig.Await(
@@ -87,7 +87,7 @@ internal sealed class PeerSession : IDisposable
                 return e.Message;
             }
         },
-        text => text == "seen", what, 20);
+        text => text == "seen", what);
 
     /// <summary>Ends the recording; what it holds does not change any more.</summary>
     public void StopCapture()

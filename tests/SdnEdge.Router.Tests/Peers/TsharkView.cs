@@ -13,7 +13,9 @@ internal static class TsharkView
     public static Dictionary<string, List<SortedDictionary<string, string>>> Dissect(string path)
     {
         var start = new ProcessStartInfo(TsharkTheoryAttribute.Path!) { UseShellExecute = false, RedirectStandardOutput = true, RedirectStandardError = true };
-        foreach (string word in (string[])["-r", path, "-n", "-Y", "bgp", "-T", "pdml"]) start.ArgumentList.Add(word);
+
+        // A segment that has overtaken another is read as well, as it is by the receiver.
+        foreach (string word in (string[])["-o", "tcp.reassemble_out_of_order:TRUE", "-r", path, "-n", "-Y", "bgp", "-T", "pdml"]) start.ArgumentList.Add(word);
         using Process tshark = Process.Start(start)!;
         Task<string> errors = tshark.StandardError.ReadToEndAsync();
         XDocument document = XDocument.Load(tshark.StandardOutput);

@@ -1,5 +1,6 @@
 using System.Diagnostics.Metrics;
 using SdnEdge.Router.Telemetry;
+using SdnEdge.Testing;
 using Xunit;
 
 namespace SdnEdge.Router.Tests.Telemetry;
@@ -43,7 +44,7 @@ public sealed class EventLogTests
         Task waiting = log.WaitAsync(0, CancellationToken.None);
         Assert.False(waiting.IsCompleted);
         log.Add(1, "port", "p", "up");
-        await waiting.WaitAsync(TimeSpan.FromSeconds(20));
+        await waiting.WaitAsync(Patience.Time);
         Assert.True(log.WaitAsync(0, CancellationToken.None).IsCompleted);
     }
 

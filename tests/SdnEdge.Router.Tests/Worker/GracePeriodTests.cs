@@ -89,7 +89,7 @@ public sealed class GracePeriodTests
             inside.Set();
             gate.Wait();
         }));
-        Assert.True(inside.Wait(TimeSpan.FromSeconds(10)));
+        Assert.True(inside.Wait(Patience.Time));
         TimeoutException error = Assert.Throws<TimeoutException>(() => GracePeriod.Wait([worker], TimeSpan.FromMilliseconds(50)));
         Assert.Contains("worker 4", error.Message, StringComparison.Ordinal);
         gate.Set();

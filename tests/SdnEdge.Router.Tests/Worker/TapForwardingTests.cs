@@ -70,12 +70,12 @@ public sealed class TapForwardingTests
     public void Idle_workers_on_taps_use_less_than_a_hundredth_of_a_core()
     {
         using var rig = new Rig();
-        rig.Worker.Invoke(static () => { });
+        string task = PortWorkerTests.AsleepTask(rig.Worker);
         long sleeps = rig.Worker.Statistics.Sleeps;
-        long before = PortWorkerTests.CpuTimeOf("worker-0");
+        long before = PortWorkerTests.CpuTimeOf(task);
         // The second is what is measured.
         Thread.Sleep(1000);
-        Assert.InRange(PortWorkerTests.CpuTimeOf("worker-0") - before, 0, 10_000_000);
+        Assert.InRange(PortWorkerTests.CpuTimeOf(task) - before, 0, 10_000_000);
         Assert.InRange(rig.Worker.Statistics.Sleeps - sleeps, 0, 3);
     }
 
@@ -84,16 +84,21 @@ public sealed class TapForwardingTests
     {
         using var rig = new Rig();
         using var batch = new PacketBatch();
-        long slowest = 0;
-        for (int i = 0; i < 300; i++)
+        long[] took = new long[300];
+        for (int i = 0; i < took.Length; i++)
         {
             batch.Count = 0;
             for (int k = 0; k < PacketBatch.Capacity; k++) batch.TryAdd(GoodFrame());
             rig.Left.Transmit(batch.Packets);
-            slowest = Math.Max(slowest, GracePeriod.Wait([rig.Worker]));
+            took[i] = GracePeriod.Wait([rig.Worker]);
+
+            // A device queues 10 000 frames, and a worker that was held up must find all of them.
+            PortWorkerTests.Until(() => rig.Left.Counters.TxPackets - rig.Plane.Ledger.Received < 5_000);
         }
 
-        Assert.InRange(slowest, 0, 1_000_000_000);
+        // Half of them: the others show what else the machine had to do.
+        Array.Sort(took);
+        Assert.InRange(took[took.Length / 2], 0, 100_000_000);
         long sent = rig.Left.Counters.TxPackets;
         PortWorkerTests.Until(() => rig.Plane.Ledger.Received >= sent);
     }

@@ -24,7 +24,6 @@ public sealed class RawSession : IBgpWire
 
     private readonly bool _fourOctetAs;
     private readonly bool _extended;
-    private readonly List<RibChange> _changes = [];
     private readonly byte[] _message = new byte[256];
 
     /// <summary>Makes the speaker; the observer's session is up, the other not.</summary>
@@ -118,12 +117,10 @@ public sealed class RawSession : IBgpWire
     /// <summary>What a control loop does after input: routes that changed are told to the peers.</summary>
     public void Turn()
     {
-        _changes.Clear();
-        Rib.TakeChanges(_changes);
-        Engine.RibChanged(_changes);
-        Engine.CoreChanged(_changes, Now);
-        _changes.Clear();
-        Red.TakeChanges(_changes);
+        ReadOnlySpan<RibChange> changes = Rib.TakeChanges();
+        Engine.RibChanged(changes);
+        Engine.CoreChanged(changes, Now);
+        Red.TakeChanges();
         Engine.Flush();
     }
 

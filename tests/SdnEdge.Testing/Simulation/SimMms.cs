@@ -210,7 +210,7 @@ public sealed class SimMms
         if (pe.Migrations.Find(_plan.Migration) is not { } m) return null;
         HoldInfo? hold = m.Role == MigrationRole.Target
             ? new HoldInfo(m.Drained ? "released" : "armed", 0, m.Drained ? 0 : pe.Held.Count, 0, 0, 0, 0, 0, 0, 0) : null;
-        RedirectGroupInfo? group = m.Role == MigrationRole.Source ? new RedirectGroupInfo(m.Id, m.Vrf, 1, $"{pe.Group}", 0, pe.TunnelPackets, 0, null) : null;
+        RedirectGroupInfo? group = !(m.Finished && m.Drained) ? new RedirectGroupInfo(m.Id, m.Vrf, 1, $"{pe.Group}", 0, pe.TunnelPackets, 0, null) : null;
         return new MigrationInfo(m.Id, m.Role, m.State, m.Epoch, m.Vrf, m.Prefixes, m.Peer, m.Tunnel, m.TunnelUp, hold, group);
     }
 }

@@ -35,7 +35,6 @@ public enum SimGroup
 public sealed class SimPe : IBgpWire
 {
     private readonly SimNet _net;
-    private readonly List<RibChange> _changes = [];
     private readonly SimConnection?[,] _connections;
     private readonly RouteOrigin _migrated = new(RouteSource.Migration, "migrated");
     private readonly RouteOrigin _static = new(RouteSource.Static, "static");
@@ -215,7 +214,7 @@ public sealed class SimPe : IBgpWire
     {
         Rib = new LocRib("default");
         Engine = new BgpEngine(new BgpSpeakerSettings(65000, 0x0AFF0000u | (uint)(Index + 1), Address, default, Seed: _net.World.Next(int.MaxValue)), Rib, this);
-        Migrations = new PeMigrationFsm();
+        Migrations = new PeMigrationFsm(_ => Rib.Best(SimNet.Server) is null ? SimNet.Server : null);
         Group = SimGroup.None;
         TunnelPeer = -1;
         Route = -1;
@@ -228,11 +227,10 @@ public sealed class SimPe : IBgpWire
     private void Round()
     {
         _net.World.Changed = true;
-        _changes.Clear();
-        Rib.TakeChanges(_changes);
-        if (_changes.Count > 0)
+        ReadOnlySpan<RibChange> changes = Rib.TakeChanges();
+        if (changes.Length > 0)
         {
-            Engine.RibChanged(_changes);
+            Engine.RibChanged(changes);
             RouteView? best = Rib.Best(SimNet.Server);
             Route = best is not { } route ? -1 : route.Origin.Source == RouteSource.Bgp ? SimNet.IndexOf(route.Hop.Spec.Address) : Index;
         }

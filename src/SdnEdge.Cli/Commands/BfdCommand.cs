@@ -1,0 +1,52 @@
+using System.CommandLine;
+using System.Diagnostics;
+using System.Runtime.InteropServices;
+using SdnEdge.Lab.Running;
+using SdnEdge.Linux;
+using SdnEdge.Router.Bfd;
+
+namespace SdnEdge.Cli.Commands;
+
+/// <summary><c>sdnedge bfd</c>: the BFD process of a PE, which starts it. It is for nobody else.</summary>
+internal static class BfdCommand
+{
+    private const string Name = "bfd", Descriptor = "--channel-fd";
+
+    // It ends when the PE says so, or has gone: what an operator or a service manager sends to the whole group is for the PE.
+    private static readonly PosixSignal[] NotForUs = [PosixSignal.SIGINT, PosixSignal.SIGTERM, PosixSignal.SIGHUP, PosixSignal.SIGQUIT];
+
+    public static Command Create()
+    {
+        var descriptor = new Option<int>(Descriptor) { Description = "The way to the PE that starts this process.", Required = true };
+        var command = new Command(Name, "The BFD sessions of a PE, which starts this process itself.") { descriptor };
+        command.Hidden = true;
+        command.SetAction(parse => Run(parse.GetValue(descriptor)));
+        return command;
+    }
+
+    /// <summary>How a PE starts it.</summary>
+    public static ProcessStartInfo Start(int descriptor)
+    {
+        IReadOnlyList<string> self = RunningLab.Self;
+        return new ProcessStartInfo(self[0], [.. self.Skip(1), Name, Descriptor, $"{descriptor}"]) { UseShellExecute = false };
+    }
+
+    private static int Run(int descriptor)
+    {
+        PosixSignalRegistration[] ignored = [.. NotForUs.Select(s => PosixSignalRegistration.Create(s, context => context.Cancel = true))];
+        try
+        {
+            BfdLink.Serve(ProcessChannel.Inherited(descriptor));
+            return 0;
+        }
+        catch (LinuxException e)
+        {
+            Console.Error.WriteLine($"sdnedge bfd: {e.Message}; a PE starts this by itself");
+            return 1;
+        }
+        finally
+        {
+            foreach (PosixSignalRegistration registration in ignored) registration.Dispose();
+        }
+    }
+}

@@ -1,0 +1,53 @@
+using System.Text.Json.Serialization;
+using SdnEdge.Core.Migration;
+
+namespace SdnEdge.Core.Api;
+
+/// <summary>
+/// The types of the API, and of a move as it is journalled, described for JSON when the program is built. Settings are those of
+/// <see cref="ApiJson"/>. The last two are no bodies: answers are written by their type at run time, and <c>int?</c> is a query's
+/// parameter in the OpenAPI document.
+/// </summary>
+[JsonSourceGenerationOptions(GenerationMode = JsonSourceGenerationMode.Metadata)]
+[JsonSerializable(typeof(Problem))]
+[JsonSerializable(typeof(SignalRequest))]
+[JsonSerializable(typeof(SignalReply))]
+[JsonSerializable(typeof(NodeInfo))]
+[JsonSerializable(typeof(IReadOnlyList<PortInfo>))]
+[JsonSerializable(typeof(IReadOnlyList<VrfInfo>))]
+[JsonSerializable(typeof(IReadOnlyList<RouteInfo>))]
+[JsonSerializable(typeof(IReadOnlyList<FibInfo>))]
+[JsonSerializable(typeof(IReadOnlyList<NeighborInfo>))]
+[JsonSerializable(typeof(IReadOnlyList<TunnelInfo>))]
+[JsonSerializable(typeof(IReadOnlyList<BgpPeerInfo>))]
+[JsonSerializable(typeof(BgpPeerRequest))]
+[JsonSerializable(typeof(BgpPeerReply))]
+[JsonSerializable(typeof(BfdInfo))]
+[JsonSerializable(typeof(KeeperInfo))]
+[JsonSerializable(typeof(IReadOnlyList<RedirectGroupInfo>))]
+[JsonSerializable(typeof(IReadOnlyList<DropInfo>))]
+[JsonSerializable(typeof(IReadOnlyList<MigrationInfo>))]
+[JsonSerializable(typeof(ReloadReply))]
+[JsonSerializable(typeof(EventRecord))]
+[JsonSerializable(typeof(MovePlan))]
+[JsonSerializable(typeof(SendSignal))]
+[JsonSerializable(typeof(LookAtMigration))]
+[JsonSerializable(typeof(LookAtIngress))]
+[JsonSerializable(typeof(PauseServer))]
+[JsonSerializable(typeof(ResumeServer))]
+[JsonSerializable(typeof(LocateServer))]
+[JsonSerializable(typeof(Begin))]
+[JsonSerializable(typeof(DeadlineReached))]
+[JsonSerializable(typeof(GiveUp))]
+[JsonSerializable(typeof(SignalTaken))]
+[JsonSerializable(typeof(SignalRefused))]
+[JsonSerializable(typeof(SignalLost))]
+[JsonSerializable(typeof(MigrationSeen))]
+[JsonSerializable(typeof(IngressSeen))]
+[JsonSerializable(typeof(ServerPaused))]
+[JsonSerializable(typeof(ServerResumed))]
+[JsonSerializable(typeof(ServerLocated))]
+[JsonSerializable(typeof(ServerFailed))]
+[JsonSerializable(typeof(object))]
+[JsonSerializable(typeof(int?))]
+internal sealed partial class ApiTypes : JsonSerializerContext;

@@ -1,0 +1,51 @@
+using System.Reflection;
+using System.Text.Json;
+using System.Text.Json.Serialization;
+using System.Text.Json.Serialization.Metadata;
+using SdnEdge.Cli.Report;
+using SdnEdge.Core.Api;
+using SdnEdge.Lab.Running;
+using SdnEdge.Mms;
+using Xunit;
+
+namespace SdnEdge.Lab.Tests;
+
+/// <summary>What the build writes down about our types is what reflection would find: the same members by the same names in the same order.</summary>
+public sealed class JsonTypesTests
+{
+    [Theory]
+    [InlineData(typeof(ApiJson))]
+    [InlineData(typeof(MoveJson))]
+    [InlineData(typeof(LabJson))]
+    [InlineData(typeof(DemoReport))]
+    public void Types_described_by_the_build_are_read_and_written_as_reflection_would(Type owner)
+    {
+        JsonSerializerOptions options = owner == typeof(ApiJson) ? ApiJson.Options : owner == typeof(MoveJson) ? MoveJson.Options : owner == typeof(LabJson) ? LabJson.Options : DemoReport.Json;
+        var reflecting = new JsonSerializerOptions(options)
+        {
+            TypeInfoResolver = new DefaultJsonTypeInfoResolver(),
+            Converters = { new JsonStringEnumConverter(JsonNamingPolicy.KebabCaseLower) },
+        };
+        var open = new Queue<Type>(owner.Assembly.GetTypes().Where(t => t.BaseType == typeof(JsonSerializerContext))
+            .SelectMany(t => t.GetCustomAttributesData()).Where(a => a.AttributeType == typeof(JsonSerializableAttribute)).Select(a => (Type)a.ConstructorArguments[0].Value!));
+        var seen = new HashSet<Type>(open);
+        Assert.NotEmpty(seen);
+        while (open.TryDequeue(out Type? type))
+        {
+            JsonTypeInfo ours = options.GetTypeInfo(type), theirs = reflecting.GetTypeInfo(type);
+            Assert.Equal(theirs.Kind, ours.Kind);
+            Assert.Equal(theirs.Properties.Select(Described), ours.Properties.Select(Described));
+            if (type.IsEnum)
+            {
+                foreach (object value in Enum.GetValues(type)) Assert.Equal(JsonSerializer.Serialize(value, theirs), JsonSerializer.Serialize(value, ours));
+            }
+
+            foreach (Type next in ours.Properties.Select(p => p.PropertyType).Concat(type.GetGenericArguments()))
+            {
+                if (seen.Add(next)) open.Enqueue(next);
+            }
+        }
+    }
+
+    private static string Described(JsonPropertyInfo p) => $"{p.Name} {p.PropertyType} {p.IsRequired} {p.Get is null} {p.Set is null}";
+}
