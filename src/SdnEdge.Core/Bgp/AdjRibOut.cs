@@ -1,3 +1,4 @@
+using SdnEdge.Core.Fib;
 using SdnEdge.Core.Rib;
 using SdnEdge.Core.Wire;
 
@@ -16,6 +17,9 @@ internal interface IAdjRibOut
 
     /// <summary>States what the peer is to know about a prefix; null: nothing.</summary>
     void Set(IpPrefix prefix, PathAttributes? attributes);
+
+    /// <summary>Asks for what <see cref="Set"/> will read for these changes (<see cref="Cache"/>); those of the other family are passed over.</summary>
+    void Fetch(ReadOnlySpan<RibChange> changes);
 
     /// <summary>Has everything sent again (ROUTE-REFRESH).</summary>
     void Resend();
@@ -77,6 +81,21 @@ internal sealed class AdjRibOut<TKey> : IAdjRibOut
         if (number != 0 && Equals(_byNumber[number]!.Attributes, attributes)) return;
         if (number == 0) Waiting++;
         mark = (mark & Again) | Enqueue(attributes, index);
+    }
+
+    public void Fetch(ReadOnlySpan<RibChange> changes)
+    {
+        foreach (ref readonly RibChange change in changes)
+        {
+            if (IsOurs(change)) _table.FetchBucket(TKey.From(change.Prefix));
+        }
+
+        foreach (ref readonly RibChange change in changes)
+        {
+            if (IsOurs(change)) _table.FetchEntry(TKey.From(change.Prefix));
+        }
+
+        static bool IsOurs(in RibChange change) => change.ChangedHop is null && change.Prefix.Family == TKey.Family;
     }
 
     public void Resend()

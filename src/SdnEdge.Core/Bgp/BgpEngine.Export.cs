@@ -1,3 +1,4 @@
+using SdnEdge.Core.Fib;
 using SdnEdge.Core.Rib;
 using SdnEdge.Core.Wire;
 
@@ -47,11 +48,17 @@ public sealed partial class BgpEngine
     /// <summary>Takes changes of the best routes (from <see cref="LocRib.TakeChanges"/>) to what peers are told.</summary>
     public void RibChanged(ReadOnlySpan<RibChange> changes)
     {
-        foreach (ref readonly RibChange change in changes)
+        while (changes.Length > 0)
         {
-            if (change.ChangedHop is not null || _own.ContainsKey(change.Prefix)) continue;
-            bool learnt = change.Origin is { Source: RouteSource.Bgp };
-            Publish(change.Prefix, learnt ? change.Attributes : null, learnt ? change.Origin : null, change.Native);
+            ReadOnlySpan<RibChange> next = changes[..Math.Min(Cache.Ahead, changes.Length)];
+            changes = changes[next.Length..];
+            Fetch(next);
+            foreach (ref readonly RibChange change in next)
+            {
+                if (change.ChangedHop is not null || _own.ContainsKey(change.Prefix)) continue;
+                bool learnt = change.Origin is { Source: RouteSource.Bgp };
+                Publish(change.Prefix, learnt ? change.Attributes : null, learnt ? change.Origin : null, change.Native);
+            }
         }
     }
 
@@ -124,6 +131,16 @@ public sealed partial class BgpEngine
         TellAllVpn(peer);
         peer.EndOfRibDue = peer.Negotiated!.Families;
         peer.Dirty = true;
+    }
+
+    private void Fetch(ReadOnlySpan<RibChange> changes)
+    {
+        foreach (BgpPeer peer in _peers.Values)
+        {
+            if (peer.State != BgpState.Established) continue;
+            peer.OutV4.Fetch(changes);
+            peer.OutV6.Fetch(changes);
+        }
     }
 
     private void Publish(IpPrefix prefix, PathAttributes? attributes, RouteOrigin? from, NextHop? hop)

@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using SdnEdge.Core.Fib;
 using SdnEdge.Core.Rib;
 using SdnEdge.Core.Wire;
 
@@ -12,6 +13,8 @@ public sealed partial class BgpEngine
 {
     private readonly PolicyEditor _editor;
     private readonly AttributeBuilder _builder = new();
+    private readonly IpPrefix[] _nextPrefixes = new IpPrefix[Cache.Ahead];
+    private readonly uint[] _nextPathIds = new uint[Cache.Ahead];
     private bool _movesSeen;
 
     /// <summary>
@@ -99,21 +102,38 @@ public sealed partial class BgpEngine
     {
         HopSpec hop = HopSpec.Via(nextHop);
         var reader = new NlriReader(nlri, family, HasPathIds(peer, family));
-        while (reader.MoveNext())
+        for (int count; (count = ReadNext(ref reader, family)) > 0;)
         {
-            IpPrefix prefix = reader.Current;
-            if (peer.Import.Find(prefix, attributes) is { } term && _editor.Edit(term, attributes, toExternal: false) is { } taken)
+            for (int i = 0; i < count; i++)
             {
-                if (_movesSeen && _rib.Best(prefix) is { } best && best.Attributes?.MoveSequence > taken.MoveSequence && !ReferenceEquals(best.Origin.Session, peer.Origin)) peer.Fenced++;
-                RouteOrigin origin = peer.OriginOf(reader.PathId);
-                if (_movesSeen) taken = Damp(origin, prefix, taken, now);
-                if (_rib.Offer(origin, prefix, hop, taken, now) && IsOverLimit(peer, family, now)) return;
-                continue;
+                if (Offer(peer, _nextPathIds[i], _nextPrefixes[i], hop, attributes, now) && IsOverLimit(peer, family, now)) return;
             }
-
-            // A route that policy let in before may have come again in a form it denies now.
-            peer.Denied++;
-            Withdraw(peer, reader.PathId, prefix, now);
         }
+    }
+
+    /// <summary>False when nothing came of it.</summary>
+    private bool Offer(BgpPeer peer, uint pathId, IpPrefix prefix, HopSpec hop, PathAttributes attributes, long now)
+    {
+        if (peer.Import.Find(prefix, attributes) is { } term && _editor.Edit(term, attributes, toExternal: false) is { } taken)
+        {
+            if (_movesSeen && _rib.Best(prefix) is { } best && best.Attributes?.MoveSequence > taken.MoveSequence && !ReferenceEquals(best.Origin.Session, peer.Origin)) peer.Fenced++;
+            RouteOrigin origin = peer.OriginOf(pathId);
+            if (_movesSeen) taken = Damp(origin, prefix, taken, now);
+            return _rib.Offer(origin, prefix, hop, taken, now);
+        }
+
+        // A route that policy let in before may have come again in a form it denies now.
+        peer.Denied++;
+        Withdraw(peer, pathId, prefix, now);
+        return false;
+    }
+
+    /// <summary>Reads the next few prefixes, and asks for what the RIB will read for them. Returns how many; 0 at the end.</summary>
+    private int ReadNext(ref NlriReader reader, IpFamily family)
+    {
+        int count = 0;
+        for (; count < Cache.Ahead && reader.MoveNext(); count++) (_nextPathIds[count], _nextPrefixes[count]) = (reader.PathId, reader.Current);
+        _rib.Fetch(family, _nextPrefixes.AsSpan(0, count));
+        return count;
     }
 }

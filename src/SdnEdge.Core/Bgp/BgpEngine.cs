@@ -253,7 +253,10 @@ public sealed partial class BgpEngine
     private void Withdraw(BgpPeer peer, ReadOnlySpan<byte> nlri, IpFamily family, long now)
     {
         var reader = new NlriReader(nlri, family, HasPathIds(peer, family));
-        while (reader.MoveNext()) Withdraw(peer, reader.PathId, reader.Current, now);
+        for (int count; (count = ReadNext(ref reader, family)) > 0;)
+        {
+            for (int i = 0; i < count; i++) Withdraw(peer, _nextPathIds[i], _nextPrefixes[i], now);
+        }
     }
 
     private void Fail(BgpPeer peer, ConnectionSide side, BgpFault fault, ReadOnlyMemory<byte> data, long now)

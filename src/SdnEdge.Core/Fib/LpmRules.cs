@@ -66,6 +66,22 @@ internal sealed unsafe class LpmRules : IDisposable
         return ((1UL << size) - 1) << start;
     }
 
+    /// <summary>Asks for what a change of a rule reads of the root: its place in the binary tree and the rules that may cover it (<see cref="Cache"/>).</summary>
+    public void FetchShort(int place)
+    {
+        // Further up, the rules are few and in the cache.
+        for (int i = 0; i < 4; i++, place >>= 1) Cache.Fetch(_short + place);
+    }
+
+    /// <summary>Asks for what a change below a root entry reads first.</summary>
+    public void FetchRootChild(int entry) => Cache.Fetch(_rootChild + entry);
+
+    /// <summary>Asks for the node below a root entry, where there is one.</summary>
+    public void FetchNode(int entry)
+    {
+        if (_rootChild[entry] is > 0 and uint node) Cache.Fetch(At(node));
+    }
+
     /// <summary>A new, empty node.</summary>
     public uint NewNode()
     {

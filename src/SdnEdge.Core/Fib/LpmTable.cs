@@ -183,6 +183,25 @@ public abstract unsafe class LpmTable : IDisposable
         return leaf != 0;
     }
 
+    /// <summary>Asks for what a change of a prefix reads of the root (<see cref="Cache"/>). The writer's thread.</summary>
+    private protected void FetchRoot(UInt128 key, int length)
+    {
+        _rules.FetchShort(Place(key, Math.Min(length, RootBits)));
+        if (length < RootBits) return;
+        int index = Place(key, RootBits) - (1 << RootBits);
+        Cache.Fetch(_root + index);
+        _rules.FetchRootChild(index);
+    }
+
+    /// <summary>Asks for the first nodes that a change of a prefix reads; what <see cref="FetchRoot"/> asked for is there by now.</summary>
+    private protected void FetchNodes(UInt128 key, int length)
+    {
+        if (length <= RootBits) return;
+        int index = Place(key, RootBits) - (1 << RootBits);
+        if ((_root[index] & NodeFlag) != 0) Cache.Fetch(NodeAt(_base, _root[index]));
+        _rules.FetchNode(index);
+    }
+
     private static int Place(UInt128 key, int length) => (1 << length) | (length == 0 ? 0 : (int)(uint)(key >> (128 - length)));
 
     /// <summary>Bits depth .. depth+count-1 of the key, zeros beyond its end.</summary>

@@ -93,6 +93,23 @@ public sealed class Vrf : IDisposable
         ? V4.Remove(prefix.Address.V4, prefix.Length)
         : V6.Remove(prefix.Address.Bits, prefix.Length);
 
+    /// <summary>
+    /// Asks for what <see cref="Set(IpPrefix, uint)"/> or <see cref="Remove"/> will read first; <see cref="FetchNodes"/> for what they read
+    /// then. A hint, for some <see cref="Cache.Ahead"/> prefixes just before they change. The writer's thread.
+    /// </summary>
+    public void FetchRoot(IpPrefix prefix)
+    {
+        if (prefix.Family == IpFamily.V4) V4.FetchRoot(prefix.Address.V4, prefix.Length);
+        else V6.FetchRoot(prefix.Address.Bits, prefix.Length);
+    }
+
+    /// <summary>Behind <see cref="FetchRoot"/>, for the same prefixes.</summary>
+    public void FetchNodes(IpPrefix prefix)
+    {
+        if (prefix.Family == IpFamily.V4) V4.FetchNodes(prefix.Address.V4, prefix.Length);
+        else V6.FetchNodes(prefix.Address.Bits, prefix.Length);
+    }
+
     /// <summary>Longest match for an address; null when there is no route.</summary>
     public FibLeaf? Lookup(IpAddress address) => Leaf(address.IsV4 ? V4.Lookup(address.V4) : V6.Lookup(address.High, address.Low));
 

@@ -24,6 +24,8 @@ internal interface IFamilyRib
 
     void Explain(IpPrefix prefix, List<RouteView> into);
 
+    void Fetch(ReadOnlySpan<IpPrefix> prefixes);
+
     void CopyPrefixes(List<IpPrefix> into);
 
     IEnumerable<RouteView> BestRoutes();
@@ -147,6 +149,8 @@ internal sealed class FamilyRib<TKey>(LocRib owner) : IFamilyRib
         BestPath.Select(redirects);
         foreach (ref readonly Candidate route in redirects) into.Add(View(route.Index, route.Lost));
     }
+
+    public void Fetch(ReadOnlySpan<IpPrefix> prefixes) => _paths.Fetch(prefixes);
 
     public void CopyPrefixes(List<IpPrefix> into)
     {

@@ -1,4 +1,6 @@
 using SdnEdge.Core.Bgp;
+using SdnEdge.Core.Fib;
+using SdnEdge.Core.Wire;
 
 namespace SdnEdge.Core.Rib;
 
@@ -115,6 +117,18 @@ internal sealed class PathTable<TKey>
         }
 
         return -1;
+    }
+
+    /// <summary>Asks for what deciding about these prefixes will read (<see cref="Cache"/>).</summary>
+    public void Fetch(ReadOnlySpan<IpPrefix> prefixes)
+    {
+        foreach (IpPrefix prefix in prefixes) _heads.FetchBucket(TKey.From(prefix));
+        foreach (IpPrefix prefix in prefixes) _heads.FetchEntry(TKey.From(prefix));
+        foreach (IpPrefix prefix in prefixes)
+        {
+            int head = Head(_heads.First(TKey.From(prefix)));
+            if (head >= 0) Cache.Fetch(ref this[head]);
+        }
     }
 
     /// <summary>Adds a route; the origin must have none for this prefix. Returns its index.</summary>

@@ -1,5 +1,6 @@
 using System.Numerics;
 using System.Runtime.CompilerServices;
+using SdnEdge.Core.Fib;
 
 namespace SdnEdge.Core.Rib;
 
@@ -54,6 +55,18 @@ internal sealed class PrefixTable<TKey, TValue>
 
         return index;
     }
+
+    /// <summary>Asks for what finding a prefix reads first (<see cref="Cache"/>).</summary>
+    public void FetchBucket(TKey key) => Cache.Fetch(ref _buckets[Bucket(key)]);
+
+    /// <summary>Asks for the first entry in a prefix's bucket, which is there by now.</summary>
+    public void FetchEntry(TKey key)
+    {
+        if (First(key) is >= 0 and int index) Cache.Fetch(ref At(index));
+    }
+
+    /// <summary>The first entry in a prefix's bucket, or -1.</summary>
+    public int First(TKey key) => _buckets[Bucket(key)] - 1;
 
     /// <summary>The entry of a prefix, made when there is none.</summary>
     public int FindOrAdd(TKey key, out bool added)

@@ -61,6 +61,27 @@ internal sealed class FibPublisher(Vrf vrf, IFibNames names)
         return decision;
     }
 
+    /// <summary>Applies changes in order.</summary>
+    public void Apply(ReadOnlySpan<RibChange> changes)
+    {
+        while (changes.Length > 0)
+        {
+            ReadOnlySpan<RibChange> next = changes[..Math.Min(Cache.Ahead, changes.Length)];
+            changes = changes[next.Length..];
+            foreach (ref readonly RibChange change in next)
+            {
+                if (change.ChangedHop is null) vrf.FetchRoot(change.Prefix);
+            }
+
+            foreach (ref readonly RibChange change in next)
+            {
+                if (change.ChangedHop is null) vrf.FetchNodes(change.Prefix);
+            }
+
+            foreach (ref readonly RibChange change in next) Apply(change);
+        }
+    }
+
     /// <summary>Applies one change.</summary>
     public void Apply(in RibChange change)
     {

@@ -245,7 +245,7 @@ internal sealed class PeState : IFibNames, ITimed, IDisposable
             if (changes.Length == 0) continue;
             changed = true;
             RoutesChanging?.Invoke(vrf, changes);
-            foreach (ref readonly RibChange change in changes) vrf.Publisher.Apply(change);
+            vrf.Publisher.Apply(changes);
             RoutesFollowed?.Invoke(now);
             Report(vrf, changes, now);
             RoutesChanged?.Invoke(changes, now);
