@@ -18,8 +18,8 @@ internal interface IAdjRibOut
     /// <summary>States what the peer is to know about a prefix; null: nothing.</summary>
     void Set(IpPrefix prefix, PathAttributes? attributes);
 
-    /// <summary>Asks for what <see cref="Set"/> will read for these changes (<see cref="Cache"/>); those of the other family are passed over.</summary>
-    void Fetch(ReadOnlySpan<RibChange> changes);
+    /// <summary>Asks for what <see cref="Set"/> will read for these changes (<see cref="CacheLine"/>); those of the other family are passed over.</summary>
+    void Prefetch(ReadOnlySpan<RibChange> changes);
 
     /// <summary>Has everything sent again (ROUTE-REFRESH).</summary>
     void Resend();
@@ -83,16 +83,16 @@ internal sealed class AdjRibOut<TKey> : IAdjRibOut
         mark = (mark & Again) | Enqueue(attributes, index);
     }
 
-    public void Fetch(ReadOnlySpan<RibChange> changes)
+    public void Prefetch(ReadOnlySpan<RibChange> changes)
     {
         foreach (ref readonly RibChange change in changes)
         {
-            if (IsOurs(change)) _table.FetchBucket(TKey.From(change.Prefix));
+            if (IsOurs(change)) _table.PrefetchBucket(TKey.From(change.Prefix));
         }
 
         foreach (ref readonly RibChange change in changes)
         {
-            if (IsOurs(change)) _table.FetchEntry(TKey.From(change.Prefix));
+            if (IsOurs(change)) _table.PrefetchEntry(TKey.From(change.Prefix));
         }
 
         static bool IsOurs(in RibChange change) => change.ChangedHop is null && change.Prefix.Family == TKey.Family;

@@ -50,9 +50,9 @@ public sealed partial class BgpEngine
     {
         while (changes.Length > 0)
         {
-            ReadOnlySpan<RibChange> next = changes[..Math.Min(Cache.Ahead, changes.Length)];
+            ReadOnlySpan<RibChange> next = changes[..Math.Min(CacheLine.Ahead, changes.Length)];
             changes = changes[next.Length..];
-            Fetch(next);
+            Prefetch(next);
             foreach (ref readonly RibChange change in next)
             {
                 if (change.ChangedHop is not null || _own.ContainsKey(change.Prefix)) continue;
@@ -133,13 +133,13 @@ public sealed partial class BgpEngine
         peer.Dirty = true;
     }
 
-    private void Fetch(ReadOnlySpan<RibChange> changes)
+    private void Prefetch(ReadOnlySpan<RibChange> changes)
     {
         foreach (BgpPeer peer in _peers.Values)
         {
             if (peer.State != BgpState.Established) continue;
-            peer.OutV4.Fetch(changes);
-            peer.OutV6.Fetch(changes);
+            peer.OutV4.Prefetch(changes);
+            peer.OutV6.Prefetch(changes);
         }
     }
 

@@ -13,8 +13,8 @@ public sealed partial class BgpEngine
 {
     private readonly PolicyEditor _editor;
     private readonly AttributeBuilder _builder = new();
-    private readonly IpPrefix[] _nextPrefixes = new IpPrefix[Cache.Ahead];
-    private readonly uint[] _nextPathIds = new uint[Cache.Ahead];
+    private readonly IpPrefix[] _nextPrefixes = new IpPrefix[CacheLine.Ahead];
+    private readonly uint[] _nextPathIds = new uint[CacheLine.Ahead];
     private bool _movesSeen;
 
     /// <summary>
@@ -132,8 +132,8 @@ public sealed partial class BgpEngine
     private int ReadNext(ref NlriReader reader, IpFamily family)
     {
         int count = 0;
-        for (; count < Cache.Ahead && reader.MoveNext(); count++) (_nextPathIds[count], _nextPrefixes[count]) = (reader.PathId, reader.Current);
-        _rib.Fetch(family, _nextPrefixes.AsSpan(0, count));
+        for (; count < CacheLine.Ahead && reader.MoveNext(); count++) (_nextPathIds[count], _nextPrefixes[count]) = (reader.PathId, reader.Current);
+        _rib.Prefetch(family, _nextPrefixes.AsSpan(0, count));
         return count;
     }
 }

@@ -66,20 +66,20 @@ internal sealed unsafe class LpmRules : IDisposable
         return ((1UL << size) - 1) << start;
     }
 
-    /// <summary>Asks for what a change of a rule reads of the root: its place in the binary tree and the rules that may cover it (<see cref="Cache"/>).</summary>
-    public void FetchShort(int place)
+    /// <summary>Asks for what a change of a rule reads of the root: its place in the binary tree and the rules that may cover it (<see cref="CacheLine"/>).</summary>
+    public void PrefetchShort(int place)
     {
         // Further up, the rules are few and in the cache.
-        for (int i = 0; i < 4; i++, place >>= 1) Cache.Fetch(_short + place);
+        for (int i = 0; i < 4; i++, place >>= 1) CacheLine.Prefetch(_short + place);
     }
 
     /// <summary>Asks for what a change below a root entry reads first.</summary>
-    public void FetchRootChild(int entry) => Cache.Fetch(_rootChild + entry);
+    public void PrefetchRootChild(int entry) => CacheLine.Prefetch(_rootChild + entry);
 
     /// <summary>Asks for the node below a root entry, where there is one.</summary>
-    public void FetchNode(int entry)
+    public void PrefetchNode(int entry)
     {
-        if (_rootChild[entry] is > 0 and uint node) Cache.Fetch(At(node));
+        if (_rootChild[entry] is > 0 and uint node) CacheLine.Prefetch(At(node));
     }
 
     /// <summary>A new, empty node.</summary>

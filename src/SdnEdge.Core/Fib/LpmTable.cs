@@ -183,23 +183,23 @@ public abstract unsafe class LpmTable : IDisposable
         return leaf != 0;
     }
 
-    /// <summary>Asks for what a change of a prefix reads of the root (<see cref="Cache"/>). The writer's thread.</summary>
-    private protected void FetchRoot(UInt128 key, int length)
+    /// <summary>Asks for what a change of a prefix reads of the root (<see cref="CacheLine"/>). The writer's thread.</summary>
+    private protected void PrefetchRoot(UInt128 key, int length)
     {
-        _rules.FetchShort(Place(key, Math.Min(length, RootBits)));
+        _rules.PrefetchShort(Place(key, Math.Min(length, RootBits)));
         if (length < RootBits) return;
         int index = Place(key, RootBits) - (1 << RootBits);
-        Cache.Fetch(_root + index);
-        _rules.FetchRootChild(index);
+        CacheLine.Prefetch(_root + index);
+        _rules.PrefetchRootChild(index);
     }
 
-    /// <summary>Asks for the first nodes that a change of a prefix reads; what <see cref="FetchRoot"/> asked for is there by now.</summary>
-    private protected void FetchNodes(UInt128 key, int length)
+    /// <summary>Asks for the first nodes that a change of a prefix reads; what <see cref="PrefetchRoot"/> asked for is there by now.</summary>
+    private protected void PrefetchNodes(UInt128 key, int length)
     {
         if (length <= RootBits) return;
         int index = Place(key, RootBits) - (1 << RootBits);
-        if ((_root[index] & NodeFlag) != 0) Cache.Fetch(NodeAt(_base, _root[index]));
-        _rules.FetchNode(index);
+        if ((_root[index] & NodeFlag) != 0) CacheLine.Prefetch(NodeAt(_base, _root[index]));
+        _rules.PrefetchNode(index);
     }
 
     private static int Place(UInt128 key, int length) => (1 << length) | (length == 0 ? 0 : (int)(uint)(key >> (128 - length)));

@@ -83,9 +83,9 @@ public sealed unsafe class LpmTable4 : LpmTable
     /// <summary>The longest prefix that covers an address, with its length: for displays. The writer's thread.</summary>
     public bool TryMatch(uint address, out int length, out uint leaf) => TryMatch(Key(address), out length, out leaf);
 
-    internal void FetchRoot(uint address, int length) => FetchRoot(Key(address), length);
+    internal void PrefetchRoot(uint address, int length) => PrefetchRoot(Key(address), length);
 
-    internal void FetchNodes(uint address, int length) => FetchNodes(Key(address), length);
+    internal void PrefetchNodes(uint address, int length) => PrefetchNodes(Key(address), length);
 
     private static UInt128 Key(uint address) => new((ulong)address << 32, 0);
 

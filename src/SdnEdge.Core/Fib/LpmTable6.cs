@@ -59,9 +59,9 @@ public sealed unsafe class LpmTable6 : LpmTable
     /// <summary>Takes a prefix away. Returns the leaf it had, 0 when it was not there. The writer's thread.</summary>
     public new uint Remove(UInt128 address, int length) => base.Remove(address, length);
 
-    internal new void FetchRoot(UInt128 address, int length) => base.FetchRoot(address, length);
+    internal new void PrefetchRoot(UInt128 address, int length) => base.PrefetchRoot(address, length);
 
-    internal new void FetchNodes(UInt128 address, int length) => base.FetchNodes(address, length);
+    internal new void PrefetchNodes(UInt128 address, int length) => base.PrefetchNodes(address, length);
 
     /// <summary>The leaf set for exactly this prefix. The writer's thread.</summary>
     public new bool TryGetExact(UInt128 address, int length, out uint leaf) => base.TryGetExact(address, length, out leaf);

@@ -94,20 +94,20 @@ public sealed class Vrf : IDisposable
         : V6.Remove(prefix.Address.Bits, prefix.Length);
 
     /// <summary>
-    /// Asks for what <see cref="Set(IpPrefix, uint)"/> or <see cref="Remove"/> will read first; <see cref="FetchNodes"/> for what they read
-    /// then. A hint, for some <see cref="Cache.Ahead"/> prefixes just before they change. The writer's thread.
+    /// Asks for what <see cref="Set(IpPrefix, uint)"/> or <see cref="Remove"/> will read first; <see cref="PrefetchNodes"/> for what they read
+    /// then. A hint, for some <see cref="CacheLine.Ahead"/> prefixes just before they change. The writer's thread.
     /// </summary>
-    public void FetchRoot(IpPrefix prefix)
+    public void PrefetchRoot(IpPrefix prefix)
     {
-        if (prefix.Family == IpFamily.V4) V4.FetchRoot(prefix.Address.V4, prefix.Length);
-        else V6.FetchRoot(prefix.Address.Bits, prefix.Length);
+        if (prefix.Family == IpFamily.V4) V4.PrefetchRoot(prefix.Address.V4, prefix.Length);
+        else V6.PrefetchRoot(prefix.Address.Bits, prefix.Length);
     }
 
-    /// <summary>Behind <see cref="FetchRoot"/>, for the same prefixes.</summary>
-    public void FetchNodes(IpPrefix prefix)
+    /// <summary>Behind <see cref="PrefetchRoot"/>, for the same prefixes.</summary>
+    public void PrefetchNodes(IpPrefix prefix)
     {
-        if (prefix.Family == IpFamily.V4) V4.FetchNodes(prefix.Address.V4, prefix.Length);
-        else V6.FetchNodes(prefix.Address.Bits, prefix.Length);
+        if (prefix.Family == IpFamily.V4) V4.PrefetchNodes(prefix.Address.V4, prefix.Length);
+        else V6.PrefetchNodes(prefix.Address.Bits, prefix.Length);
     }
 
     /// <summary>Longest match for an address; null when there is no route.</summary>

@@ -24,7 +24,7 @@ internal interface IFamilyRib
 
     void Explain(IpPrefix prefix, List<RouteView> into);
 
-    void Fetch(ReadOnlySpan<IpPrefix> prefixes);
+    void Prefetch(ReadOnlySpan<IpPrefix> prefixes);
 
     void CopyPrefixes(List<IpPrefix> into);
 
@@ -150,7 +150,7 @@ internal sealed class FamilyRib<TKey>(LocRib owner) : IFamilyRib
         foreach (ref readonly Candidate route in redirects) into.Add(View(route.Index, route.Lost));
     }
 
-    public void Fetch(ReadOnlySpan<IpPrefix> prefixes) => _paths.Fetch(prefixes);
+    public void Prefetch(ReadOnlySpan<IpPrefix> prefixes) => _paths.Prefetch(prefixes);
 
     public void CopyPrefixes(List<IpPrefix> into)
     {

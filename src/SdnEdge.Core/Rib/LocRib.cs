@@ -75,8 +75,8 @@ public sealed class LocRib
         return changed;
     }
 
-    /// <summary>Asks for what offering or withdrawing these prefixes of one family will read. A hint: some <see cref="Fib.Cache.Ahead"/> of them, just before.</summary>
-    internal void Fetch(IpFamily family, ReadOnlySpan<IpPrefix> prefixes) => Of(family).Fetch(prefixes);
+    /// <summary>Asks for what offering or withdrawing these prefixes of one family will read. A hint: some <see cref="Fib.CacheLine.Ahead"/> of them, just before.</summary>
+    internal void Prefetch(IpFamily family, ReadOnlySpan<IpPrefix> prefixes) => Of(family).Prefetch(prefixes);
 
     /// <summary>Takes back all an origin offers. Returns how many routes that were.</summary>
     public int WithdrawAll(RouteOrigin origin, long now) => Sweep(origin, staleOnly: false, now);

@@ -119,15 +119,15 @@ internal sealed class PathTable<TKey>
         return -1;
     }
 
-    /// <summary>Asks for what deciding about these prefixes will read (<see cref="Cache"/>).</summary>
-    public void Fetch(ReadOnlySpan<IpPrefix> prefixes)
+    /// <summary>Asks for what deciding about these prefixes will read (<see cref="CacheLine"/>).</summary>
+    public void Prefetch(ReadOnlySpan<IpPrefix> prefixes)
     {
-        foreach (IpPrefix prefix in prefixes) _heads.FetchBucket(TKey.From(prefix));
-        foreach (IpPrefix prefix in prefixes) _heads.FetchEntry(TKey.From(prefix));
+        foreach (IpPrefix prefix in prefixes) _heads.PrefetchBucket(TKey.From(prefix));
+        foreach (IpPrefix prefix in prefixes) _heads.PrefetchEntry(TKey.From(prefix));
         foreach (IpPrefix prefix in prefixes)
         {
             int head = Head(_heads.First(TKey.From(prefix)));
-            if (head >= 0) Cache.Fetch(ref this[head]);
+            if (head >= 0) CacheLine.Prefetch(ref this[head]);
         }
     }
 

@@ -56,13 +56,13 @@ internal sealed class PrefixTable<TKey, TValue>
         return index;
     }
 
-    /// <summary>Asks for what finding a prefix reads first (<see cref="Cache"/>).</summary>
-    public void FetchBucket(TKey key) => Cache.Fetch(ref _buckets[Bucket(key)]);
+    /// <summary>Asks for what finding a prefix reads first (<see cref="CacheLine"/>).</summary>
+    public void PrefetchBucket(TKey key) => CacheLine.Prefetch(ref _buckets[Bucket(key)]);
 
     /// <summary>Asks for the first entry in a prefix's bucket, which is there by now.</summary>
-    public void FetchEntry(TKey key)
+    public void PrefetchEntry(TKey key)
     {
-        if (First(key) is >= 0 and int index) Cache.Fetch(ref At(index));
+        if (First(key) is >= 0 and int index) CacheLine.Prefetch(ref At(index));
     }
 
     /// <summary>The first entry in a prefix's bucket, or -1.</summary>

@@ -66,16 +66,16 @@ internal sealed class FibPublisher(Vrf vrf, IFibNames names)
     {
         while (changes.Length > 0)
         {
-            ReadOnlySpan<RibChange> next = changes[..Math.Min(Cache.Ahead, changes.Length)];
+            ReadOnlySpan<RibChange> next = changes[..Math.Min(CacheLine.Ahead, changes.Length)];
             changes = changes[next.Length..];
             foreach (ref readonly RibChange change in next)
             {
-                if (change.ChangedHop is null) vrf.FetchRoot(change.Prefix);
+                if (change.ChangedHop is null) vrf.PrefetchRoot(change.Prefix);
             }
 
             foreach (ref readonly RibChange change in next)
             {
-                if (change.ChangedHop is null) vrf.FetchNodes(change.Prefix);
+                if (change.ChangedHop is null) vrf.PrefetchNodes(change.Prefix);
             }
 
             foreach (ref readonly RibChange change in next) Apply(change);

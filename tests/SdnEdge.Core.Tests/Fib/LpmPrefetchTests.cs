@@ -1,4 +1,5 @@
 using SdnEdge.Core.Fib;
+using SdnEdge.Core.Wire;
 using Xunit;
 
 namespace SdnEdge.Core.Tests.Fib;
@@ -22,5 +23,34 @@ public sealed class LpmPrefetchTests
             Assert.Equal(before, addresses.Select(table.Lookup));
             table.Set(addresses[round % 64], random.Next(33), (uint)round + 1);
         }
+    }
+
+    [Theory]
+    [InlineData(IpFamily.V4, 32)]
+    [InlineData(IpFamily.V6, 128)]
+    public void Prefetching_for_a_change_of_a_prefix_of_any_length_changes_nothing(IpFamily family, int bits)
+    {
+        using var vrf = new Vrf(0, "default");
+        var random = new Random(6);
+        var set = new Dictionary<IpPrefix, uint>();
+        for (uint round = 1; round <= 2000; round++)
+        {
+            var prefix = new IpPrefix(IpAddress.Read(family, [.. Enumerable.Range(0, 16).Select(i => (byte)(i < 3 ? random.Next(4) : random.Next(256)))]), random.Next(bits + 1));
+            vrf.PrefetchRoot(prefix);
+            vrf.PrefetchNodes(prefix);
+            uint before = set.GetValueOrDefault(prefix);
+            if (round % 3 == 0)
+            {
+                Assert.Equal(before, vrf.Remove(prefix));
+                set.Remove(prefix);
+                continue;
+            }
+
+            Assert.Equal(before, vrf.Set(prefix, round));
+            set[prefix] = round;
+        }
+
+        Assert.All(set, p => Assert.Equal(p.Value, vrf.Remove(p.Key)));
+        Assert.Equal(0, vrf.V4.Count + vrf.V6.Count);
     }
 }
