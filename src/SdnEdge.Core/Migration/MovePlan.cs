@@ -14,8 +14,8 @@ public sealed record MoveEnd(string Pe, string Site, string Loopback, IReadOnlyL
 /// <param name="TunnelUp">For both full-size probes through the tunnel.</param>
 /// <param name="Server">For the server to pause, resume, or say where it is.</param>
 /// <param name="DirectPath">For every ingress to have the direct path.</param>
-/// <param name="Quiet">The tunnel is drained when no packet of the group entered it for so long. Longer than the way from any ingress through the tunnel.</param>
-/// <param name="Drain">Most time for the drain; traffic that starts at the source PE itself may never end.</param>
+/// <param name="Quiet">The tunnel is drained when no packet of the group entered it for so long. Longer than the way from any ingress through the tunnel: where no marker says that the last packet is out of it, so long is waited for it.</param>
+/// <param name="Drain">Most time for the drain; traffic that starts at the source PE itself may never end. And for the target to give back what it held.</param>
 /// <param name="Forward">For each step after the server is live at the target, retries included.</param>
 /// <param name="Poll">Between two looks at the same thing.</param>
 /// <param name="PollMarkers">Between two looks at the target's gates, while the flush markers are under way.</param>
