@@ -35,6 +35,7 @@ public sealed class BfdProcessTests(ITestOutputHelper output)
 
         await there.MoreAsync(500);
         long lost = await there.EndAsync();
+        await UpAsync(rig);
         BfdSessionInfo after = await SessionAsync(rig.Next), own = await SessionAsync(rig.Kept);
         output.WriteLine($"{before}\n{after}\n{own}; lost {lost} of {there.Sent}");
 
@@ -95,7 +96,8 @@ public sealed class BfdProcessTests(ITestOutputHelper output)
 
     private static async Task UpAsync(KeeperRig rig)
     {
-        await rig.UntilAsync("pe-k's BFD session is up", async k => await SessionAsync(k) is { State: "up", RemoteState: "up" });
+        // A process tells of itself each second only, and of a session at once.
+        await rig.UntilAsync("pe-k's BFD session is up", async k => await k.BfdAsync() is { ProcessId: not 0, Sessions: [{ State: "up", RemoteState: "up" }] });
         await rig.UntilAsync("pe-n's BFD session is up", async n => await SessionAsync(n) is { State: "up", RemoteState: "up" }, rig.Next);
     }
 }

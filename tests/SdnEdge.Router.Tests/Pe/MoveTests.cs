@@ -78,7 +78,11 @@ public sealed class MoveTests
         await SignalAsync(two.ApiA, SignalKind.Prepare, Prepare(MigrationRole.Source));
         await SignalAsync(two.ApiA, SignalKind.Switch);
         await traffic.PauseServerAsync();
+        long before = await FromTunnelAsync();
         await traffic.RunAsync(1000);
+
+        // What pe-b has not come to before the server is there is not lost.
+        await UntilAsync("the blackout's packets are through", async () => await FromTunnelAsync() >= before + 1000);
         traffic.ResumeServerAtB();
         await SignalAsync(two.ApiB, SignalKind.Release);
         long afterRelease = traffic.Sent;
@@ -91,6 +95,8 @@ public sealed class MoveTests
 
         // A few may wait for ARP; most of the blackout is gone for good.
         Assert.True(traffic.Received.Count() < traffic.Sent - 500, $"sent {traffic.Sent}, received {traffic.Received.Count()}");
+
+        async Task<long> FromTunnelAsync() => (await GetAsync<TunnelInfo[]>(two.ApiB, "v1/tunnels")).Sum(t => t.RxPackets);
     }
 
     [Fact]
