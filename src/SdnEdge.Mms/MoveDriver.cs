@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Text.Json;
 using System.Threading.Channels;
+using SdnEdge.Client;
 using SdnEdge.Core.Api;
 using SdnEdge.Core.Migration;
 
@@ -150,7 +151,7 @@ public sealed class MoveDriver
                 {
                     return new SignalTaken(send.Pe, await _pes[send.Pe].SignalAsync(plan.Migration, send.Signal, send.Request));
                 }
-                catch (PeProblemException e) when (e.Problem.Status < 500)
+                catch (ApiProblemException e) when (e.Problem.Status < 500)
                 {
                     string detail = e.Problem.Detail + string.Concat((e.Problem.Errors ?? []).Select(x => $"; {x.Pointer} {x.Detail}"));
                     return new SignalRefused(send.Pe, send.Signal, e.Problem.Type, detail);
@@ -188,7 +189,7 @@ public sealed class MoveDriver
                 residue.AddRange((await client.MigrationsAsync()).Where(m => m.Id == plan.Migration && m.State is not (PeMigrationState.TornDown or PeMigrationState.Aborted))
                     .Select(m => $"{pe} migration {m.Id} ({m.State})"));
             }
-            catch (Exception e) when (e is PeProblemException or PeUnreachableException)
+            catch (Exception e) when (e is ApiProblemException or ApiUnreachableException)
             {
                 residue.Add($"{pe} could not be read: {e.Message}");
             }

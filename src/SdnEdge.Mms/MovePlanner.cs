@@ -1,3 +1,4 @@
+using SdnEdge.Client;
 using SdnEdge.Core.Api;
 using SdnEdge.Core.Migration;
 using SdnEdge.Core.Wire;
@@ -37,7 +38,7 @@ public static class MovePlanner
     /// <param name="pes">Clients of the PEs, by name.</param>
     /// <param name="wallClock">For the id, and as a floor for the epoch: managers that share no journal still count upwards.</param>
     /// <param name="cancel">Ends it.</param>
-    /// <exception cref="PeUnreachableException">A PE does not answer.</exception>
+    /// <exception cref="ApiUnreachableException">A PE does not answer.</exception>
     public static async Task<MovePlan> PlanAsync(
         MoveRequest request, IReadOnlyDictionary<string, PeClient> pes, DateTimeOffset wallClock, CancellationToken cancel = default)
     {

@@ -1,3 +1,4 @@
+using SdnEdge.Client;
 using SdnEdge.Core.Api;
 using SdnEdge.Core.Migration;
 using SdnEdge.Core.Wire;

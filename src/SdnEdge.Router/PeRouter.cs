@@ -7,7 +7,7 @@ using SdnEdge.Linux;
 using SdnEdge.Router.Api;
 using SdnEdge.Router.Control;
 using SdnEdge.Router.Keeper;
-using SdnEdge.Router.Telemetry;
+using SdnEdge.Web;
 using ProcessStartInfo = System.Diagnostics.ProcessStartInfo;
 
 namespace SdnEdge.Router;
@@ -68,7 +68,7 @@ public sealed class PeRouter : IPeControl, IAsyncDisposable
     private readonly PeRouterOptions _options;
     private readonly long _startedAt;
     private MeterBridge? _meters;
-    private HttpApi? _api;
+    private ApiServer? _api;
     private readonly HashSet<IpAddress> _hostAddresses = [];
     private bool _hostConfigured;
     private volatile bool _ready;
@@ -142,7 +142,7 @@ public sealed class PeRouter : IPeControl, IAsyncDisposable
             await await pe._loop.RunAsync(() => pe._bfd.Start(config));
             if (config.Telemetry.Otlp is not null) pe._meters = new MeterBridge(() => pe.MetricsAsync().GetAwaiter().GetResult());
             pe._ready = true;
-            if (config.Api.Unix is not null || config.Api.Tcp is not null) pe._api = await HttpApi.StartAsync(config.Api, pe, config.Telemetry);
+            if (config.Api.Unix is not null || config.Api.Tcp is not null) pe._api = await ApiServer.StartAsync(PeApi.Options(config, pe));
             return pe;
         }
         catch

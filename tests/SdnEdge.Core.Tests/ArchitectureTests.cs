@@ -10,10 +10,13 @@ public sealed class ArchitectureTests
     {
         ["SdnEdge.Core"] = [],
         ["SdnEdge.Linux"] = ["SdnEdge.Core"],
-        ["SdnEdge.Router"] = ["SdnEdge.Core", "SdnEdge.Linux"],
-        ["SdnEdge.Mms"] = ["SdnEdge.Core"],
-        ["SdnEdge.Lab"] = ["SdnEdge.Core", "SdnEdge.Linux"],
-        ["SdnEdge.Cli"] = ["SdnEdge.Core", "SdnEdge.Lab", "SdnEdge.Linux", "SdnEdge.Mms", "SdnEdge.Router"],
+        ["SdnEdge.Client"] = ["SdnEdge.Core"],
+        ["SdnEdge.Web"] = ["SdnEdge.Core", "SdnEdge.Linux"],
+        ["SdnEdge.Router"] = ["SdnEdge.Core", "SdnEdge.Linux", "SdnEdge.Web"],
+        ["SdnEdge.Mms"] = ["SdnEdge.Client", "SdnEdge.Core"],
+        ["SdnEdge.Lab"] = ["SdnEdge.Client", "SdnEdge.Core", "SdnEdge.Linux"],
+        ["SdnEdge.Demo"] = ["SdnEdge.Lab", "SdnEdge.Mms"],
+        ["SdnEdge.Cli"] = ["SdnEdge.Client", "SdnEdge.Core", "SdnEdge.Demo", "SdnEdge.Lab", "SdnEdge.Linux", "SdnEdge.Mms", "SdnEdge.Router"],
     };
 
     [Fact]

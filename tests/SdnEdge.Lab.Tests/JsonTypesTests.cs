@@ -2,7 +2,7 @@ using System.Reflection;
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using System.Text.Json.Serialization.Metadata;
-using SdnEdge.Cli.Report;
+using SdnEdge.Demo.Report;
 using SdnEdge.Core.Api;
 using SdnEdge.Lab.Running;
 using SdnEdge.Mms;

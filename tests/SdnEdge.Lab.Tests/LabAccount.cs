@@ -1,7 +1,8 @@
 using System.Diagnostics;
 using System.Globalization;
-using SdnEdge.Cli.Demo;
-using SdnEdge.Cli.Report;
+using SdnEdge.Client;
+using SdnEdge.Demo.Run;
+using SdnEdge.Demo.Report;
 using SdnEdge.Core.Api;
 using SdnEdge.Lab.Running;
 using SdnEdge.Lab.Topologies;

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Globalization;
+using SdnEdge.Client;
 using SdnEdge.Core.Api;
 using SdnEdge.Lab.Running;
 using SdnEdge.Linux;

@@ -1,3 +1,4 @@
+using SdnEdge.Client;
 using SdnEdge.Core.Api;
 using Xunit;
 
@@ -25,12 +26,12 @@ public sealed class PeClientTests : IAsyncLifetime
     [Fact]
     public async Task A_refusal_becomes_an_exception_that_says_what_would_be_right()
     {
-        PeProblemException e = await Assert.ThrowsAsync<PeProblemException>(() => _client.SignalAsync("m", SignalKind.Prepare, new SignalRequest(1)));
+        ApiProblemException e = await Assert.ThrowsAsync<ApiProblemException>(() => _client.SignalAsync("m", SignalKind.Prepare, new SignalRequest(1)));
         Assert.Equal(400, e.Problem.Status);
         Assert.Equal("/problems/bad-request", e.Problem.Type);
         Assert.StartsWith("pe-a: prepare of 'm'", e.Message, StringComparison.Ordinal);
         Assert.Contains("\n  /role is missing; send source or target", e.Message, StringComparison.Ordinal);
-        e = await Assert.ThrowsAsync<PeProblemException>(() => _client.SignalAsync("m", SignalKind.Switch, new SignalRequest(1)));
+        e = await Assert.ThrowsAsync<ApiProblemException>(() => _client.SignalAsync("m", SignalKind.Switch, new SignalRequest(1)));
         Assert.Equal(404, e.Problem.Status);
     }
 
@@ -38,22 +39,22 @@ public sealed class PeClientTests : IAsyncLifetime
     public async Task A_socket_that_is_not_there_says_where_it_was_looked_for()
     {
         using PeClient nobody = PeClient.ForUnixSocket(Path.Combine(_folder, "nobody.sock"));
-        PeUnreachableException e = await Assert.ThrowsAsync<PeUnreachableException>(() => nobody.NodeAsync());
+        ApiUnreachableException e = await Assert.ThrowsAsync<ApiUnreachableException>(() => nobody.NodeAsync());
         Assert.Contains("cannot reach nobody at " + _folder, e.Message, StringComparison.Ordinal);
-        Assert.Contains("is the PE running", e.Message, StringComparison.Ordinal);
+        Assert.Contains("is it running", e.Message, StringComparison.Ordinal);
     }
 
     [Fact]
     public async Task A_lost_answer_is_told_apart_from_a_refusal()
     {
         _pe.LoseAnswers = 1;
-        await Assert.ThrowsAsync<PeUnreachableException>(() => _client.SignalAsync("m", SignalKind.Abort, new SignalRequest(1)));
+        await Assert.ThrowsAsync<ApiUnreachableException>(() => _client.SignalAsync("m", SignalKind.Abort, new SignalRequest(1)));
     }
 
     [Fact]
     public async Task An_answer_that_is_no_problem_document_is_still_readable()
     {
-        PeProblemException e = await Assert.ThrowsAsync<PeProblemException>(() => _client.TextAsync("/plain"));
+        ApiProblemException e = await Assert.ThrowsAsync<ApiProblemException>(() => _client.TextAsync("/plain"));
         Assert.Contains("HTTP status 403", e.Message, StringComparison.Ordinal);
     }
 

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using SdnEdge.Client;
 using SdnEdge.Core.Api;
 using SdnEdge.Core.Migration;
 using SdnEdge.Core.Wire;

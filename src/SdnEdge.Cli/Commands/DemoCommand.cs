@@ -1,6 +1,7 @@
 using System.CommandLine;
-using SdnEdge.Cli.Demo;
-using SdnEdge.Cli.Report;
+using SdnEdge.Client;
+using SdnEdge.Demo.Run;
+using SdnEdge.Demo.Report;
 using SdnEdge.Lab.Running;
 using SdnEdge.Lab.Topologies;
 using SdnEdge.Mms;
@@ -79,7 +80,7 @@ internal static class DemoCommand
             {
                 return Fail(cancel.IsCancellationRequested ? "interrupted; the lab is gone" : $"not done within {Limit.TotalSeconds:0} s; given up");
             }
-            catch (Exception e) when (e is LabException or TopologyException or ProbeException or PeUnreachableException or PeProblemException or InvalidOperationException)
+            catch (Exception e) when (e is LabException or TopologyException or ProbeException or ApiUnreachableException or ApiProblemException or InvalidOperationException)
             {
                 return Fail(e.Message);
             }

@@ -1,7 +1,8 @@
 using System.CommandLine;
 using System.Globalization;
 using System.Text.Json;
-using SdnEdge.Cli.Demo;
+using SdnEdge.Client;
+using SdnEdge.Demo.Run;
 using SdnEdge.Core.Api;
 using SdnEdge.Core.Migration;
 using SdnEdge.Lab.Running;
@@ -242,7 +243,7 @@ internal static class MigrateCommand
             await Task.Yield();
             return await action();
         }
-        catch (Exception e) when (e is PeProblemException or PeUnreachableException or LabException or TopologyException or LinuxException or InvalidOperationException or IOException)
+        catch (Exception e) when (e is ApiProblemException or ApiUnreachableException or LabException or TopologyException or LinuxException or InvalidOperationException or IOException)
         {
             return Fail(e.Message);
         }

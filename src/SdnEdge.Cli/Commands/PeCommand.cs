@@ -1,3 +1,4 @@
+using SdnEdge.Web;
 using System.CommandLine;
 using System.Diagnostics;
 using System.Runtime.InteropServices;

@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.Globalization;
 using System.Text.Json;
+using SdnEdge.Client;
 using SdnEdge.Core.Api;
 using SdnEdge.Lab.Running;
 using SdnEdge.Mms;
@@ -158,7 +159,7 @@ internal static class ShowCommand
             await show(pe);
             return ExitOk;
         }
-        catch (Exception e) when (e is PeProblemException or PeUnreachableException or IOException)
+        catch (Exception e) when (e is ApiProblemException or ApiUnreachableException or IOException)
         {
             Console.Error.WriteLine(e.Message);
             return ExitFailed;

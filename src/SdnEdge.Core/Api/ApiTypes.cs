@@ -48,6 +48,11 @@ namespace SdnEdge.Core.Api;
 [JsonSerializable(typeof(ServerResumed))]
 [JsonSerializable(typeof(ServerLocated))]
 [JsonSerializable(typeof(ServerFailed))]
+[JsonSerializable(typeof(ServerOrderRequest))]
+[JsonSerializable(typeof(ServerReply))]
+[JsonSerializable(typeof(ServerInfo))]
+[JsonSerializable(typeof(IReadOnlyList<ServerInfo>))]
+[JsonSerializable(typeof(HostNodeInfo))]
 [JsonSerializable(typeof(object))]
 [JsonSerializable(typeof(int?))]
 internal sealed partial class ApiTypes : JsonSerializerContext;

@@ -22,7 +22,7 @@ public static class ApiJson
         Converters =
         {
             Words<SignalKind>(), Words<MigrationRole>(), Words<HoldOverflowPolicy>(), Words<PeMigrationState>(), Words<BgpPeerAction>(),
-            Words<GateOpening>(), Words<TeardownProof>(), Words<MoveStage>(), Words<MoveOutcome>(),
+            Words<GateOpening>(), Words<ServerOrder>(), Words<ServerState>(), Words<EpochVerdict>(), Words<TeardownProof>(), Words<MoveStage>(), Words<MoveOutcome>(),
         },
     };
 
@@ -154,6 +154,19 @@ public sealed record OrderInfo(uint Tag, bool Proved, IReadOnlyList<OrderGateInf
 public sealed record OrderGateInfo(
     string Ingress, string Loopback, bool SendsMarkers, Migration.GateOpening OpenedBy, uint Expected, uint Moved, bool Proved,
     long? MovedAtNs, long? MarkerAtNs, long? OpenedAtNs, long PacketsHeldTotal, long PacketsHeldNow, long PeakPackets, long Dropped);
+
+/// <summary>What showed that the tunnel could go.</summary>
+public enum TeardownProof
+{
+    /// <summary>The tunnel was not torn down.</summary>
+    None,
+    /// <summary>Flush markers of every ingress PE, and the source's last one, came out of the tunnel: nothing is behind them.</summary>
+    Markers,
+    /// <summary>Every ingress has the direct route, and no packet entered the tunnel for the quiet time.</summary>
+    Quiet,
+    /// <summary>Neither within its time: a fallback.</summary>
+    Timer,
+}
 
 /// <summary>Answer to a signal, given after every worker has passed a batch boundary.</summary>
 /// <param name="Migration">Migration id.</param>

@@ -171,19 +171,6 @@ public sealed record TunnelConfig(string Name, IpAddress Local, IpAddress Remote
     public bool Sequence { get; init; }
 }
 
-/// <summary>Where the control API listens. The unix socket is the default; TCP only with mutual TLS.</summary>
-/// <param name="Unix">Path of the unix socket, mode 0600; null = none.</param>
-/// <param name="Tcp">TCP with mutual TLS; null = none.</param>
-public sealed record ApiConfig(string? Unix = null, ApiTcpConfig? Tcp = null);
-
-/// <summary>The API over TCP with mutual TLS.</summary>
-/// <param name="Address">Address to listen on.</param>
-/// <param name="Port">TCP port.</param>
-/// <param name="Certificate">PEM file of the server's certificate.</param>
-/// <param name="Key">PEM file of its private key.</param>
-/// <param name="ClientCa">PEM file of the CA that signs the clients' certificates.</param>
-public sealed record ApiTcpConfig(IpAddress Address, int Port, string Certificate, string Key, string ClientCa);
-
 /// <summary>Telemetry export.</summary>
 /// <param name="Otlp">OTLP endpoint; null = none. Metrics are at /metrics in any case.</param>
 public sealed record TelemetryConfig(Uri? Otlp = null);

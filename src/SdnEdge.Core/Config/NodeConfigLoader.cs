@@ -18,9 +18,6 @@ public static class NodeConfigLoader
     /// <summary>Longest name of a kernel device (IFNAMSIZ less the zero).</summary>
     public const int MaxDeviceName = 15;
 
-    /// <summary>Longest path of a unix socket (sun_path less the zero).</summary>
-    public const int MaxSocketPath = 107;
-
     /// <summary>Smallest and largest MTU of a port: the IPv6 minimum (RFC 8200 5), and jumbo frames.</summary>
     public const int MinMtu = 1280, MaxMtu = 9216;
 
@@ -60,7 +57,7 @@ public static class NodeConfigLoader
             Vrfs = VrfConfigReader.Read(node, places),
             Static = ReadStatic(node, places),
             Tunnels = [],
-            Api = ReadApi(node),
+            Api = ApiConfigReader.Read(node),
             Telemetry = ReadTelemetry(node),
         };
         config = config with { Tunnels = ReadTunnels(node, config.Loopbacks, places), Bgp = BgpConfigReader.Read(node, config, places), Bfd = BfdConfigReader.ReadSessions(node, config, places) };
@@ -213,42 +210,6 @@ public static class NodeConfigLoader
         }
 
         return list;
-    }
-
-    private static ApiConfig ReadApi(MapReader node)
-    {
-        if (node.Map("api") is not { } api) return new ApiConfig();
-        string? unix = api.Text("unix", example: "/run/sdnedge/pe-a.sock");
-        if (unix is not null && !unix.StartsWith('/')) api.Error("unix", $"'{unix}' is not an absolute path; write it as /run/sdnedge/pe-a.sock");
-        else if (unix is not null && Encoding.UTF8.GetByteCount(unix) > MaxSocketPath) api.Error("unix", $"is {Encoding.UTF8.GetByteCount(unix)} bytes long and the kernel takes {MaxSocketPath}; choose a shorter path");
-        ApiTcpConfig? tcp = api.Map("tcp") is { } map ? ReadTcp(map) : null;
-        api.Finish();
-        return new ApiConfig(unix, tcp);
-    }
-
-    private static ApiTcpConfig? ReadTcp(MapReader tcp)
-    {
-        string? listen = tcp.Text("listen", required: true, "\"10.255.0.1:8443\"");
-        IpAddress address = default;
-        int port = 0;
-        if (listen is not null)
-        {
-            int colon = listen.LastIndexOf(':');
-            bool good = colon > 0 && IpAddress.TryParse(listen[..colon].Trim('[', ']'), out address)
-                && int.TryParse(listen.AsSpan(colon + 1), NumberStyles.None, CultureInfo.InvariantCulture, out port) && port is > 0 and < 65536;
-            if (!good) tcp.Error("listen", $"'{listen}' is not ADDRESS:PORT; write \"10.255.0.1:8443\" or \"[fd00:ff::1]:8443\"");
-        }
-
-        string? certificate = ReadFileName(tcp, "certificate", "pe-a.crt"), key = ReadFileName(tcp, "key", "pe-a.key"), ca = ReadFileName(tcp, "clientCa", "mms-ca.crt");
-        tcp.Finish();
-        return certificate is null || key is null || ca is null ? null : new ApiTcpConfig(address, port, certificate, key, ca);
-    }
-
-    private static string? ReadFileName(MapReader tcp, string key, string file)
-    {
-        string? text = tcp.Text(key, example: $"/etc/sdnedge/{file}");
-        if (string.IsNullOrEmpty(text)) tcp.Error(key, $"is missing: the API is not served over TCP without mutual TLS; write {key}: /etc/sdnedge/{file}, or use unix: instead of tcp:");
-        return text;
     }
 
     private static TelemetryConfig ReadTelemetry(MapReader node)

@@ -29,19 +29,6 @@ public sealed record MoveTimeouts(
     public static MoveTimeouts WithQuiet(int quiet) => new(Quiet: quiet, Drain: Math.Max(10_000, 3 * quiet), LastPacket: Math.Max(2_000, quiet));
 }
 
-/// <summary>What showed that the tunnel could go.</summary>
-public enum TeardownProof
-{
-    /// <summary>The tunnel was not torn down.</summary>
-    None,
-    /// <summary>Flush markers of every ingress PE, and the source's last one, came out of the tunnel: nothing is behind them.</summary>
-    Markers,
-    /// <summary>Every ingress has the direct route, and no packet entered the tunnel for the quiet time.</summary>
-    Quiet,
-    /// <summary>Neither within its time: a fallback.</summary>
-    Timer,
-}
-
 /// <summary>A planned move of one virtual server.</summary>
 /// <param name="Migration">Fresh id.</param>
 /// <param name="Epoch">Fencing number, higher than any used for these prefixes.</param>

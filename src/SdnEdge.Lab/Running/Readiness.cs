@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Net;
 using System.Net.Sockets;
+using SdnEdge.Client;
 using SdnEdge.Core.Api;
 using SdnEdge.Core.Wire;
 using SdnEdge.Lab.Topologies;
@@ -28,7 +29,7 @@ internal static class Readiness
                     await UntilAsync($"{name} to forward", async () => await WanClient.TryReadAsync(Path.Combine(folder, name + ".sock"), cancel) is not null);
                     break;
                 case NodeKind.SdnEdgePe:
-                    await UntilAsync($"{name} to be ready", async () => (await Api(name).TryGetAsync<NodeInfo>("/v1/node", cancel))?.Ready == true);
+                    await UntilAsync($"{name} to be ready", async () => (await AskAsync(name, (pe, c) => pe.NodeAsync(c)))?.Ready == true);
                     break;
                 case NodeKind.Server:
                     await UntilAsync($"{name} to answer on port 7", () => Task.FromResult(Namespaces.Run(node.Namespace, EchoAnswers)));
@@ -44,7 +45,22 @@ internal static class Readiness
 
         await RoutesAsync();
 
-        PeApi Api(string node) => new(Path.Combine(folder, node + ".sock"));
+        // Null while the PE does not answer, or not with success.
+        async Task<T?> AskAsync<T>(string node, Func<PeClient, CancellationToken, Task<T>> ask) where T : class
+        {
+            string socket = Path.Combine(folder, node + ".sock");
+            if (!File.Exists(socket)) return null;
+            using PeClient pe = PeClient.ForUnixSocket(socket, node);
+            pe.RequestTimeout = TimeSpan.FromSeconds(2);
+            try
+            {
+                return await ask(pe, cancel);
+            }
+            catch (Exception e) when (e is ApiProblemException or ApiUnreachableException)
+            {
+                return null;
+            }
+        }
 
         // Sessions up, what each peer had to say is there (the way back to the clients, too), and each PE knows the way to each server.
         async Task RoutesAsync()
@@ -56,12 +72,12 @@ internal static class Readiness
             foreach (string pe in pes)
             {
                 await UntilAsync($"{pe}'s BGP sessions and their first routes", async () =>
-                    await Api(pe).TryGetAsync<IReadOnlyList<BgpPeerInfo>>("/v1/bgp/peers", cancel) is { } peers
+                    await AskAsync(pe, (client, c) => client.BgpPeersAsync(c)) is { } peers
                     && peers.All(p => string.Equals(p.State, "established", StringComparison.OrdinalIgnoreCase) && p.Loaded != false));
                 foreach (IpPrefix server in servers)
                 {
                     await UntilAsync($"{pe} to have a route to {server}", async () =>
-                        await Api(pe).TryGetAsync<IReadOnlyList<RouteInfo>>($"/v1/routes?prefix={Uri.EscapeDataString(server.ToString())}", cancel) is { } routes
+                        await AskAsync(pe, (client, c) => client.RoutesAsync(prefix: server.ToString(), cancel: c)) is { } routes
                         && routes.Any(r => r.Best && IpPrefix.TryParse(r.Prefix, out IpPrefix prefix) && prefix == server));
                 }
             }

@@ -4,8 +4,9 @@ using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Mvc;
 using Microsoft.AspNetCore.Routing;
 using SdnEdge.Core.Api;
+using SdnEdge.Core.Config;
 using SdnEdge.Core.Wire;
-using SdnEdge.Router.Telemetry;
+using SdnEdge.Web;
 
 namespace SdnEdge.Router.Api;
 
@@ -16,7 +17,6 @@ internal static class Endpoints
 
     public static void Map(WebApplication app, IPeControl pe, ConnectionChecks checks, CancellationToken stopping)
     {
-        app.MapOpenApi("/openapi/{documentName}.json");
         RouteGroupBuilder v1 = app.MapGroup("/v1");
         v1.MapGet("/node", () => pe.NodeAsync()).Says("The node").WithTags("show");
         v1.MapGet("/ports", () => pe.PortsAsync()).Says("Ports and their counters").WithTags("show");
@@ -35,7 +35,7 @@ internal static class Endpoints
             string verb = JsonNamingPolicy.KebabCaseLower.ConvertName(action.ToString());
             v1.MapPost("/bgp/peers/{address}/" + verb, ([FromRoute] string address, [FromBody] BgpPeerRequest? request) => pe.BgpPeerAsync(address, action, request ?? new BgpPeerRequest()))
                 .Says(Meaning(action)).WithTags("bgp").WithName("bgp-" + verb)
-                .Produces<Problem>(400, ProblemAnswers.ContentType).Produces<Problem>(404, ProblemAnswers.ContentType).Produces<Problem>(409, ProblemAnswers.ContentType);
+                .Needs(ApiRole.Admin).Fails(400, 404, 409);
         }
         v1.MapGet("/keeper", () => pe.KeeperAsync()).Says("The process that forwards while the PE is restarted after a crash").WithTags("show");
         v1.MapGet("/bfd", () => pe.BfdAsync()).Says("BFD sessions, and how their thread fares").WithTags("show");
@@ -44,25 +44,23 @@ internal static class Endpoints
         v1.MapGet("/migrations", () => pe.MigrationsAsync()).Says("Migrations").WithTags("migrations");
         v1.MapGet("/migrations/{id}", async (string id) => (await pe.MigrationsAsync()).FirstOrDefault(m => m.Id == id)
             ?? throw new ProblemException(Problems.NotFound($"there is no migration '{id}' on this PE; prepare makes one")))
-            .Says("One migration").WithTags("migrations").Produces<Problem>(404, ProblemAnswers.ContentType);
+            .Says("One migration").WithTags("migrations").Fails(404);
 
         foreach (SignalKind kind in Enum.GetValues<SignalKind>())
         {
             string verb = JsonNamingPolicy.KebabCaseLower.ConvertName(kind.ToString());
             v1.MapPost("/migrations/{id}/" + verb, ([FromRoute] string id, [FromBody] SignalRequest request, CancellationToken cancel) => SignalAsync(pe, id, kind, request, cancel))
                 .Says(Meaning(kind)).WithTags("migrations").WithName(verb)
-                .Produces<Problem>(400, ProblemAnswers.ContentType).Produces<Problem>(409, ProblemAnswers.ContentType).Produces<Problem>(504, ProblemAnswers.ContentType);
+                .Needs(ApiRole.Migrate).Fails(400, 409, 504);
         }
 
-        v1.MapPost("/config/reload", () => pe.ReloadAsync()).Says("Reads the configuration file again and applies the difference, or nothing").WithTags("config").Produces<Problem>(422, ProblemAnswers.ContentType);
+        v1.MapPost("/config/reload", () => pe.ReloadAsync()).Says("Reads the configuration file again and applies the difference, or nothing").WithTags("config").Needs(ApiRole.Admin).Fails(422);
         v1.MapGet("/events", (Delegate)((HttpContext context) => StreamAsync(context, pe.Events, stopping)))
             .Says("Server-sent events: EventRecord as data, its sequence as id; Last-Event-ID resumes").WithTags("events")
             .Produces<EventRecord>(200, "text/event-stream");
         app.MapGet("/metrics", async () => Results.Text(PrometheusText.Write([.. await pe.MetricsAsync(), .. ApiMetrics(checks)]), PrometheusText.ContentType))
             .Says("Metrics in the Prometheus text format").WithTags("telemetry").Produces<string>(200, "text/plain");
     }
-
-    private static RouteHandlerBuilder Says(this RouteHandlerBuilder endpoint, string summary) => endpoint.WithSummary(summary);
 
     private static async Task<SignalReply> SignalAsync(IPeControl pe, string id, SignalKind kind, SignalRequest request, CancellationToken cancel)
     {
@@ -101,7 +99,7 @@ internal static class Endpoints
     private static IEnumerable<MetricFamily> ApiMetrics(ConnectionChecks checks) =>
     [
         new("sdnedge_api_connections_refused_total", "API connections refused by their credentials.", MetricKind.Counter,
-            [new(checks.RefusedUsers, ("check", "user")), new(checks.RefusedCertificates, ("check", "certificate"))]),
+            [new(checks.RefusedUsers, ("check", "user")), new(checks.RefusedCertificates, ("check", "certificate")), new(checks.RefusedRoles, ("check", "role"))]),
     ];
 
     // Without Last-Event-ID the stream starts with what happens from now on; with it (0 = from the oldest kept) it resumes.

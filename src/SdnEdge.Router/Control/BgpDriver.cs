@@ -5,6 +5,7 @@ using SdnEdge.Core.Rib;
 using SdnEdge.Core.Wire;
 using SdnEdge.Router.Api;
 using SdnEdge.Router.Bgp;
+using SdnEdge.Web;
 
 namespace SdnEdge.Router.Control;
 

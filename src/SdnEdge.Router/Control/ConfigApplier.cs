@@ -1,6 +1,7 @@
 using SdnEdge.Core.Api;
 using SdnEdge.Core.Config;
 using SdnEdge.Router.Api;
+using SdnEdge.Web;
 
 namespace SdnEdge.Router.Control;
 

@@ -1,3 +1,4 @@
+using SdnEdge.Web;
 using System.Diagnostics;
 using SdnEdge.Core.Api;
 using SdnEdge.Core.Config;

@@ -1,6 +1,6 @@
 using SdnEdge.Core.Api;
 using SdnEdge.Core.Forwarding;
-using SdnEdge.Router.Telemetry;
+using SdnEdge.Web;
 using SdnEdge.Router.Worker;
 
 namespace SdnEdge.Router.Control;

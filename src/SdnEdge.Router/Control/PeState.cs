@@ -5,7 +5,7 @@ using SdnEdge.Core.Mirror;
 using SdnEdge.Core.Rib;
 using SdnEdge.Core.Wire;
 using SdnEdge.Linux;
-using SdnEdge.Router.Telemetry;
+using SdnEdge.Web;
 
 namespace SdnEdge.Router.Control;
 

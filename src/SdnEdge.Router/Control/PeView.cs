@@ -5,6 +5,7 @@ using SdnEdge.Core.Forwarding;
 using SdnEdge.Core.Rib;
 using SdnEdge.Core.Wire;
 using SdnEdge.Router.Api;
+using SdnEdge.Web;
 
 namespace SdnEdge.Router.Control;
 

@@ -1,3 +1,4 @@
+using SdnEdge.Client;
 using SdnEdge.Core.Api;
 using SdnEdge.Linux;
 using SdnEdge.Testing;
@@ -92,7 +93,7 @@ public sealed class BfdProcessTests(ITestOutputHelper output)
         await rig.UntilAsync("the peer knows that it was an operator", async n => await SessionAsync(n) is { State: "down", RemoteState: "admin-down" }, rig.Next);
     }
 
-    private static async Task<BfdSessionInfo> SessionAsync(Mms.PeClient pe) => Assert.Single((await pe.BfdAsync()).Sessions);
+    private static async Task<BfdSessionInfo> SessionAsync(Client.PeClient pe) => Assert.Single((await pe.BfdAsync()).Sessions);
 
     private static async Task UpAsync(KeeperRig rig)
     {

@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Globalization;
 using System.Net;
 using System.Net.Sockets;
+using SdnEdge.Client;
 using SdnEdge.Core.Api;
 using SdnEdge.Lab.Running;
 using SdnEdge.Linux;
@@ -100,7 +101,7 @@ internal sealed class KeeperRig : IAsyncDisposable
                 if (await condition(of ?? Kept)) return;
                 last = "not so";
             }
-            catch (Exception e) when (e is PeUnreachableException or PeProblemException or IOException or HttpRequestException)
+            catch (Exception e) when (e is ApiUnreachableException or ApiProblemException or IOException or HttpRequestException)
             {
                 last = e.Message;
             }

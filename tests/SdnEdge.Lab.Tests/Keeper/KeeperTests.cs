@@ -1,3 +1,4 @@
+using SdnEdge.Client;
 using SdnEdge.Core.Api;
 using SdnEdge.Linux;
 using SdnEdge.Mms;

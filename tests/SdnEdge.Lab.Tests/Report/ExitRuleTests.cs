@@ -1,4 +1,4 @@
-using SdnEdge.Cli.Report;
+using SdnEdge.Demo.Report;
 using Xunit;
 
 namespace SdnEdge.Lab.Tests.Report;

@@ -1,6 +1,6 @@
 using System.Text.Json;
 using System.Text.Json.Nodes;
-using SdnEdge.Cli.Report;
+using SdnEdge.Demo.Report;
 using SdnEdge.Lab.Probes;
 using Xunit;
 

@@ -1,4 +1,4 @@
-using SdnEdge.Cli.Report;
+using SdnEdge.Demo.Report;
 using SdnEdge.Lab.Probes;
 
 namespace SdnEdge.Lab.Tests.Report;

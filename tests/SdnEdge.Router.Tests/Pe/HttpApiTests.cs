@@ -1,3 +1,4 @@
+using SdnEdge.Web;
 using System.Net;
 using System.Text;
 using System.Text.Json;
@@ -24,10 +25,11 @@ public sealed class HttpApiTests
     [Fact]
     public void Root_and_the_own_user_may_connect_and_nobody_else()
     {
-        var checks = new ConnectionChecks();
-        Assert.True(checks.MayConnect(0));
-        Assert.True(checks.MayConnect(SdnEdge.Linux.PeerCredentials.OwnUser));
-        Assert.False(checks.MayConnect(SdnEdge.Linux.PeerCredentials.OwnUser + 4242));
+        var checks = new ConnectionChecks([new AccessRule(null, SdnEdge.Linux.PeerCredentials.OwnUser + 4243, ApiRole.Read)]);
+        Assert.Equal(ApiRole.Admin, checks.RoleOf(0));
+        Assert.Equal(ApiRole.Admin, checks.RoleOf(SdnEdge.Linux.PeerCredentials.OwnUser));
+        Assert.Equal(ApiRole.None, checks.RoleOf(SdnEdge.Linux.PeerCredentials.OwnUser + 4242));
+        Assert.Equal(ApiRole.Read, checks.RoleOf(SdnEdge.Linux.PeerCredentials.OwnUser + 4243));
     }
 
     [Fact]

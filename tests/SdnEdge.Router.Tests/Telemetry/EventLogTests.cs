@@ -1,5 +1,5 @@
 using System.Diagnostics.Metrics;
-using SdnEdge.Router.Telemetry;
+using SdnEdge.Web;
 using SdnEdge.Testing;
 using Xunit;
 

@@ -1,0 +1,275 @@
+using System.Net.Http.Headers;
+using System.Net.Http.Json;
+using System.Net.ServerSentEvents;
+using System.Net.Sockets;
+using System.Runtime.CompilerServices;
+using System.Security.Cryptography.X509Certificates;
+using System.Text;
+using System.Text.Json;
+using SdnEdge.Core.Api;
+
+namespace SdnEdge.Client;
+
+/// <summary>A daemon answered with an RFC 9457 problem: the request was understood and refused; nothing happened.</summary>
+/// <param name="peer">The daemon, by name.</param>
+/// <param name="problem">What it said.</param>
+public sealed class ApiProblemException(string peer, Problem problem) : Exception(Text(peer, problem))
+{
+    /// <summary>The daemon, by name.</summary>
+    public string Peer { get; } = peer;
+
+    /// <summary>What it said.</summary>
+    public Problem Problem { get; } = problem;
+
+    private static string Text(string peer, Problem problem)
+    {
+        var text = new StringBuilder($"{peer}: {problem.Detail}");
+        foreach (ProblemError error in problem.Errors ?? []) text.Append($"\n  {error.Pointer} {error.Detail}");
+        return text.ToString();
+    }
+}
+
+/// <summary>No usable answer from a daemon: whether the request took effect is not known.</summary>
+public sealed class ApiUnreachableException : Exception
+{
+    /// <summary>Makes it, with a text for people.</summary>
+    public ApiUnreachableException(string message, Exception? inner = null) : base(message, inner)
+    {
+    }
+}
+
+/// <summary>Where a daemon's API is, and how a client proves who it is there.</summary>
+/// <param name="Name">The daemon's name, for messages.</param>
+/// <param name="Address"><c>unix:PATH</c>, a path, or <c>https://HOST:PORT/</c>.</param>
+/// <param name="Identity">For HTTPS: the client's certificate and the authority of the servers'. Null on a unix socket.</param>
+public sealed record ApiEndpoint(string Name, string Address, ClientIdentity? Identity = null);
+
+/// <summary>A client's certificate with its key, and the only authority whose server certificates it accepts (null = the system's).</summary>
+/// <param name="Certificate">Certificate and key.</param>
+/// <param name="Authority">The authority.</param>
+public sealed record ClientIdentity(X509Certificate2 Certificate, X509Certificate2? Authority)
+{
+    /// <summary>Reads PEM files.</summary>
+    /// <exception cref="IOException">One cannot be read, or holds no certificate or key.</exception>
+    public static ClientIdentity Load(string certificate, string key, string authority)
+    {
+        try
+        {
+            return new ClientIdentity(X509Certificate2.CreateFromPemFile(certificate, key), X509CertificateLoader.LoadCertificateFromFile(authority));
+        }
+        catch (Exception e) when (e is System.Security.Cryptography.CryptographicException or IOException or UnauthorizedAccessException)
+        {
+            throw new IOException($"cannot read {certificate}, {key} or {authority}: {e.Message}; each must be a readable PEM file", e);
+        }
+    }
+}
+
+/// <summary>
+/// The client of a daemon's API: HTTP over its unix socket, or HTTPS with a client certificate. Safe for several callers at once.
+/// A refusal is an <see cref="ApiProblemException"/>; anything without a proper answer is an <see cref="ApiUnreachableException"/>.
+/// </summary>
+public abstract class ApiClient : IDisposable
+{
+    private readonly HttpClient _http;
+    private readonly string _where;
+    private readonly JsonSerializerOptions _json;
+
+    /// <summary>Makes a client. Nothing is connected before the first request.</summary>
+    /// <exception cref="ArgumentException">The address is HTTPS and no identity is given, or it is no address.</exception>
+    protected ApiClient(ApiEndpoint endpoint, JsonSerializerOptions json)
+    {
+        ArgumentNullException.ThrowIfNull(endpoint);
+        (Name, _json) = (endpoint.Name, json);
+        if (endpoint.Address.StartsWith("https://", StringComparison.OrdinalIgnoreCase))
+        {
+            ClientIdentity identity = endpoint.Identity ?? throw new ArgumentException(
+                $"{endpoint.Name}: {endpoint.Address} needs a client certificate, its key and the authority; give them, or use its unix socket", nameof(endpoint));
+            (_where, _http) = (endpoint.Address, Https(new Uri(endpoint.Address), identity));
+        }
+        else
+        {
+            _where = endpoint.Address.StartsWith("unix:", StringComparison.Ordinal) ? endpoint.Address[5..] : endpoint.Address;
+            if (_where.Contains("://", StringComparison.Ordinal) || _where.Length == 0)
+                throw new ArgumentException($"{endpoint.Name}: '{endpoint.Address}' is no address of an API; write unix:PATH or https://HOST:PORT/", nameof(endpoint));
+            _http = Unix(_where);
+        }
+
+        _http.DefaultRequestHeaders.Accept.Add(new MediaTypeWithQualityHeaderValue("application/json"));
+        _http.Timeout = Timeout.InfiniteTimeSpan;
+    }
+
+    /// <summary>The daemon's name, for messages.</summary>
+    public string Name { get; }
+
+    /// <summary>Longest wait for an answer. Default 10 s. The event stream has no limit.</summary>
+    public TimeSpan RequestTimeout { get; set; } = TimeSpan.FromSeconds(10);
+
+    /// <summary>The endpoint that a user's text means; the name is that of the socket's file, or the host.</summary>
+    public static ApiEndpoint EndpointFor(string api, ClientIdentity? identity = null)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(api);
+        string name = Uri.TryCreate(api, UriKind.Absolute, out Uri? uri) && uri.Scheme == Uri.UriSchemeHttps ? uri.Host : Path.GetFileNameWithoutExtension(api);
+        return new ApiEndpoint(name, api, identity);
+    }
+
+    /// <summary>Any resource, as its bare JSON or text.</summary>
+    public Task<string> TextAsync(string path, CancellationToken cancel = default)
+        => SendAsync(HttpMethod.Get, path.TrimStart('/'), null, (content, c) => content.ReadAsStringAsync(c), cancel);
+
+    /// <summary>Events as they happen, until cancelled or the daemon ends the stream. Notes about missed events are left out.</summary>
+    /// <param name="after">Events after this sequence number; null = from now on.</param>
+    /// <param name="cancel">Ends the stream.</param>
+    public async IAsyncEnumerable<EventRecord> EventsAsync(long? after = null, [EnumeratorCancellation] CancellationToken cancel = default)
+    {
+        using var request = new HttpRequestMessage(HttpMethod.Get, "v1/events");
+        request.Headers.Accept.Clear();
+        request.Headers.Accept.Add(new MediaTypeWithQualityHeaderValue("text/event-stream"));
+        if (after is { } sequence) request.Headers.Add("Last-Event-ID", sequence.ToString(System.Globalization.CultureInfo.InvariantCulture));
+        using HttpResponseMessage response = await RawAsync(request, HttpCompletionOption.ResponseHeadersRead, cancel);
+        await CheckAsync(response, cancel);
+        Stream stream = await response.Content.ReadAsStreamAsync(cancel);
+        await foreach (SseItem<string> item in SseParser.Create(stream).EnumerateAsync(cancel))
+        {
+            if (item.EventId is { Length: > 0 }) yield return JsonSerializer.Deserialize(item.Data, ApiJson.Options.For<EventRecord>())!;
+        }
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        _http.Dispose();
+        GC.SuppressFinalize(this);
+    }
+
+    /// <summary>A query of those parts that have a value.</summary>
+    protected static string Query(params ReadOnlySpan<(string Name, string? Value)> parts)
+    {
+        var query = new StringBuilder();
+        foreach ((string name, string? value) in parts)
+        {
+            if (value is not null) query.Append(query.Length == 0 ? '?' : '&').Append(name).Append('=').Append(Uri.EscapeDataString(value));
+        }
+
+        return query.ToString();
+    }
+
+    /// <summary>Reads a resource.</summary>
+    protected Task<T> GetAsync<T>(string path, CancellationToken cancel) => SendAsync(HttpMethod.Get, path, null, ReadAsync<T>, cancel);
+
+    /// <summary>Posts a body; returns the answer.</summary>
+    protected Task<TReply> PostAsync<TBody, TReply>(string path, TBody body, CancellationToken cancel)
+        => SendAsync(HttpMethod.Post, path, JsonContent.Create(body, _json.For<TBody>()), ReadAsync<TReply>, cancel);
+
+    private async Task<T> ReadAsync<T>(HttpContent content, CancellationToken cancel)
+    {
+        try
+        {
+            return await content.ReadFromJsonAsync(_json.For<T>(), cancel) ?? throw new ApiUnreachableException($"{Name} answered with an empty body");
+        }
+        catch (JsonException e)
+        {
+            throw new ApiUnreachableException($"{Name} answered with something that is no {typeof(T).Name}: {e.Message}", e);
+        }
+    }
+
+    private async Task<T> SendAsync<T>(
+        HttpMethod method, string path, HttpContent? body, Func<HttpContent, CancellationToken, Task<T>> read, CancellationToken cancel)
+    {
+        using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancel);
+        limit.CancelAfter(RequestTimeout);
+        using var request = new HttpRequestMessage(method, path) { Content = body };
+        try
+        {
+            using HttpResponseMessage response = await RawAsync(request, HttpCompletionOption.ResponseContentRead, limit.Token);
+            await CheckAsync(response, limit.Token);
+            return await read(response.Content, limit.Token);
+        }
+        catch (OperationCanceledException e) when (!cancel.IsCancellationRequested)
+        {
+            throw new ApiUnreachableException($"{Name} did not answer {method} /{path} within {RequestTimeout.TotalSeconds:0.#} s", e);
+        }
+    }
+
+    private async Task<HttpResponseMessage> RawAsync(HttpRequestMessage request, HttpCompletionOption completion, CancellationToken cancel)
+    {
+        try
+        {
+            return await _http.SendAsync(request, completion, cancel);
+        }
+        catch (HttpRequestException e)
+        {
+            Exception cause = e.InnerException ?? e;
+            string hint = cause is SocketException { SocketErrorCode: SocketError.AddressNotAvailable or SocketError.ConnectionRefused } or FileNotFoundException
+                || cause.Message.Contains("No such file", StringComparison.Ordinal)
+                ? "is it running, and is that its address?"
+                : cause.Message.Contains("Permission denied", StringComparison.Ordinal) ? "the socket belongs to another user"
+                : cause is IOException ? "it closed the connection" : "no connection";
+            throw new ApiUnreachableException($"cannot reach {Name} at {_where}: {cause.Message} ({hint})", e);
+        }
+        catch (IOException e)
+        {
+            throw new ApiUnreachableException($"{Name} at {_where} closed the connection: {e.Message}", e);
+        }
+    }
+
+    private async Task CheckAsync(HttpResponseMessage response, CancellationToken cancel)
+    {
+        if (response.IsSuccessStatusCode) return;
+        string body = await response.Content.ReadAsStringAsync(cancel);
+        Problem? problem = null;
+        try
+        {
+            problem = JsonSerializer.Deserialize(body, ApiJson.Options.For<Problem>());
+        }
+        catch (JsonException)
+        {
+            // Not ours: a proxy, say.
+        }
+
+        int status = (int)response.StatusCode;
+        if (problem is { Detail: not null, Type: not null }) throw new ApiProblemException(Name, problem with { Status = problem.Status == 0 ? status : problem.Status });
+        if (status >= 500) throw new ApiUnreachableException($"{Name} failed with HTTP status {status}");
+        throw new ApiProblemException(Name, new Problem("about:blank", response.ReasonPhrase ?? "refused", status,
+            $"answered with HTTP status {status} and no reason; is {_where} the API of a daemon of ours?"));
+    }
+
+    private static HttpClient Unix(string path)
+    {
+        var handler = new SocketsHttpHandler
+        {
+            UseProxy = false,
+            ConnectCallback = async (_, cancel) =>
+            {
+                var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+                try
+                {
+                    await socket.ConnectAsync(new UnixDomainSocketEndPoint(path), cancel);
+                    return new NetworkStream(socket, ownsSocket: true);
+                }
+                catch
+                {
+                    socket.Dispose();
+                    throw;
+                }
+            },
+        };
+        return new HttpClient(handler) { BaseAddress = new Uri("http://localhost/") };
+    }
+
+    private static HttpClient Https(Uri address, ClientIdentity identity)
+    {
+        var handler = new SocketsHttpHandler { UseProxy = false };
+        handler.SslOptions.ClientCertificates = [identity.Certificate];
+        if (identity.Authority is { } authority)
+        {
+            handler.SslOptions.CertificateChainPolicy = new X509ChainPolicy
+            {
+                TrustMode = X509ChainTrustMode.CustomRootTrust,
+                RevocationMode = X509RevocationMode.NoCheck,
+                CustomTrustStore = { authority },
+            };
+        }
+
+        return new HttpClient(handler) { BaseAddress = address };
+    }
+}

@@ -1,0 +1,24 @@
+using System.Text.Json;
+using SdnEdge.Core.Api;
+
+namespace SdnEdge.Client;
+
+/// <summary>The client of a server host's agent.</summary>
+public sealed class HostClient(ApiEndpoint endpoint) : ApiClient(endpoint, ApiJson.Options)
+{
+    /// <summary>The agent.</summary>
+    public Task<HostNodeInfo> NodeAsync(CancellationToken cancel = default) => GetAsync<HostNodeInfo>("v1/node", cancel);
+
+    /// <summary>All servers that it knows.</summary>
+    public Task<IReadOnlyList<ServerInfo>> ServersAsync(CancellationToken cancel = default)
+        => GetAsync<IReadOnlyList<ServerInfo>>("v1/servers", cancel);
+
+    /// <summary>One server.</summary>
+    public Task<ServerInfo> ServerAsync(string server, CancellationToken cancel = default)
+        => GetAsync<ServerInfo>("v1/servers/" + Uri.EscapeDataString(server), cancel);
+
+    /// <summary>Gives an order; returns when its effect is there.</summary>
+    public Task<ServerReply> OrderAsync(string server, ServerOrder order, ServerOrderRequest request, CancellationToken cancel = default)
+        => PostAsync<ServerOrderRequest, ServerReply>(
+            $"v1/servers/{Uri.EscapeDataString(server)}/{JsonNamingPolicy.KebabCaseLower.ConvertName(order.ToString())}", request, cancel);
+}

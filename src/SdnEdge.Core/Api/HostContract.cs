@@ -1,0 +1,101 @@
+namespace SdnEdge.Core.Api;
+
+/// <summary>
+/// What the manager orders of a server host's agent, for one server. Each order carries the group's epoch, is idempotent, and is answered when
+/// its effect is there; the agent has what it promises on disk before it answers. R1 to R8: the rules of the hand-over, docs/design.md.
+/// </summary>
+public enum ServerOrder
+{
+    /// <summary>Source: the server runs here and can be moved. Target: what is needed to take it over is there, the server itself paused.</summary>
+    Prepare,
+    /// <summary>Source: the right to run goes, on disk (R4); the server stops; its state is handed over to the target, if that can be undone. Answered when that is done and it was seen to stand still.</summary>
+    Stop,
+    /// <summary>Source, of a server whose hand-over cannot be undone: its state is handed over. Comes after the pivot; for all others stop does it.</summary>
+    HandOver,
+    /// <summary>Target: "will run this epoch" is on disk (R6), then the server runs. Answered when it was seen running.</summary>
+    Activate,
+    /// <summary>Source, of a move that is undone: the right to run of the higher epoch is on disk, then the server runs again.</summary>
+    Resume,
+    /// <summary>Target, of a move that is undone: what prepare made goes; the older epoch is never run here.</summary>
+    Cancel,
+    /// <summary>Target: says from disk, for ever, whether it has run this epoch or never will (R5).</summary>
+    Void,
+    /// <summary>Source, after the server runs at the target: what was kept of it goes (R7).</summary>
+    Retire,
+}
+
+/// <summary>What a server is doing on this host.</summary>
+public enum ServerState
+{
+    /// <summary>Nothing of it is here.</summary>
+    Absent,
+    /// <summary>It runs.</summary>
+    Running,
+    /// <summary>It stands still, kept until it is retired or resumed.</summary>
+    Paused,
+    /// <summary>It is expected: what it needs is here, it has not run yet.</summary>
+    Incoming,
+    /// <summary>The driver cannot say.</summary>
+    Unknown,
+}
+
+/// <summary>Body of <c>POST /v1/servers/{name}/{order}</c>.</summary>
+/// <param name="Epoch">Epoch of the group; one that is lower than the highest seen for this server is refused (409 stale-epoch).</param>
+/// <param name="Migration">Id of the migration, for logs and events.</param>
+/// <param name="Role">Prepare: which end this host is.</param>
+/// <param name="PeerHost">Prepare: name of the host at the other end.</param>
+/// <param name="CopyMs">Stop, stand-in only: how long the copy of the last of the server's state takes, milliseconds; 0 to 60000.</param>
+public sealed record ServerOrderRequest(long Epoch, string Migration, MigrationRole? Role = null, string? PeerHost = null, int CopyMs = 0);
+
+/// <summary>What is said about an epoch for ever (R5).</summary>
+public enum EpochVerdict
+{
+    /// <summary>The host has promised to run it, or has run it.</summary>
+    Ran,
+    /// <summary>The host never ran it and refuses to.</summary>
+    Void,
+}
+
+/// <summary>Answer to an order, given when its effect is there.</summary>
+/// <param name="Server">The server.</param>
+/// <param name="Order">The order answered.</param>
+/// <param name="Epoch">Highest epoch seen for this server.</param>
+/// <param name="State">What the server is doing here now.</param>
+/// <param name="Repeated">True when it had been carried out before and nothing was done now.</param>
+/// <param name="TookEffectAtNs">CLOCK_MONOTONIC of the host, nanoseconds: stop: seen to stand still; activate, resume: seen running.</param>
+/// <param name="Verdict">Void only.</param>
+public sealed record ServerReply(
+    string Server, ServerOrder Order, long Epoch, ServerState State, bool Repeated, long TookEffectAtNs, EpochVerdict? Verdict = null);
+
+/// <summary>How far the state of a server that is being moved has been copied.</summary>
+/// <param name="Ready">True when the rest can be copied within the predicted blackout.</param>
+/// <param name="CopiedBytes">Bytes copied so far, all passes.</param>
+/// <param name="RemainingBytes">Bytes to be copied.</param>
+/// <param name="PredictedBlackoutMs">Predicted time between stop and start, milliseconds, if it were stopped now.</param>
+public sealed record MirrorProgress(bool Ready, long CopiedBytes, long RemainingBytes, double PredictedBlackoutMs);
+
+/// <summary><c>GET /v1/servers/{name}</c>.</summary>
+/// <param name="Name">The server.</param>
+/// <param name="Driver">stand-in, exec.</param>
+/// <param name="State">What it is doing here.</param>
+/// <param name="Epoch">Highest epoch seen for it; 0 = none.</param>
+/// <param name="MayRun">The epoch under which it may run here; null = it may not.</param>
+/// <param name="RanEpoch">Highest epoch that this host has promised to run, or has run; 0 = none.</param>
+/// <param name="VoidEpoch">Highest epoch that this host has said it will never run; 0 = none.</param>
+/// <param name="Migration">The migration it is part of; null = none.</param>
+/// <param name="Undoable">False: once handed over the server cannot be resumed at the source, so the pivot must come before the hand-over.</param>
+/// <param name="Mirror">Copying of its state, while it is prepared; null = nothing is copied before the stop.</param>
+/// <param name="Fault">What is wrong with it here, for people; null = nothing.</param>
+public sealed record ServerInfo(
+    string Name, string Driver, ServerState State, long Epoch, long? MayRun, long RanEpoch, long VoidEpoch, string? Migration, bool Undoable,
+    MirrorProgress? Mirror = null, string? Fault = null);
+
+/// <summary><c>GET /v1/node</c> of a server host's agent.</summary>
+/// <param name="Name">Its name.</param>
+/// <param name="Site">The site it is at.</param>
+/// <param name="Version">Program version.</param>
+/// <param name="Incarnation">Random; another one after each start.</param>
+/// <param name="StartedAtNs">CLOCK_MONOTONIC, nanoseconds.</param>
+/// <param name="Ready">True when it takes orders.</param>
+/// <param name="Fault">Why it takes none; null = it does.</param>
+public sealed record HostNodeInfo(string Name, string Site, string Version, string Incarnation, long StartedAtNs, bool Ready, string? Fault = null);

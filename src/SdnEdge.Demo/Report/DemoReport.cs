@@ -1,0 +1,133 @@
+using System.Text.Encodings.Web;
+using System.Text.Json;
+using System.Text.Json.Serialization;
+
+namespace SdnEdge.Demo.Report;
+
+/// <summary>
+/// <c>report.json</c>: one planned switchover as the probes saw it. All times in milliseconds from the start of the probes
+/// unless the name says otherwise; all packet counts come from what the receivers saw.
+/// </summary>
+internal sealed record DemoReport
+{
+    public required string Scenario { get; init; }
+    public required bool Passed { get; init; }
+    public required IReadOnlyList<string> Failures { get; init; }
+    public required ParametersReport Parameters { get; init; }
+    public required ProbeReport Probe { get; init; }
+    public required IReadOnlyList<StreamReport> Ingress { get; init; }
+    public required IReadOnlyList<StreamReport> Reverse { get; init; }
+    public required TcpReport Tcp { get; init; }
+    public required IReadOnlyList<StageReport> Stages { get; init; }
+    public required SwitchReport Switch { get; init; }
+    public required HoldReport Hold { get; init; }
+    public required TunnelReport Tunnel { get; init; }
+    public required OrderReport Order { get; init; }
+    public required IReadOnlyList<string> Residue { get; init; }
+    public required IReadOnlyList<LedgerRow> Ledger { get; init; }
+
+    /// <summary>What the lab's own counters say was dropped during the run, and where. Not only probe packets.</summary>
+    public required IReadOnlyList<DropReport> Drops { get; init; }
+
+    /// <summary>JSON settings of the report: camelCase, indented, absent values written as null so that every field is there.</summary>
+    public static readonly JsonSerializerOptions Json = new(JsonSerializerDefaults.Web)
+    {
+        WriteIndented = true,
+        Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
+        TypeInfoResolver = ReportTypes.Default,
+    };
+}
+
+[JsonSourceGenerationOptions(GenerationMode = JsonSourceGenerationMode.Metadata)]
+[JsonSerializable(typeof(DemoReport))]
+internal sealed partial class ReportTypes : JsonSerializerContext;
+
+/// <summary>What was asked for.</summary>
+internal sealed record ParametersReport(
+    string Topology, string Server, string From, string To, double RoundTripMs, double BlackoutMs, double? MeasuredBlackoutMs, bool Hold);
+
+/// <summary>The probes. Packets per second, forward and reverse each, over all streams; seconds of sending.</summary>
+internal sealed record ProbeReport(
+    long PacketsPerSecond, long ReversePacketsPerSecond, int Flows, int SizeBytes, double Seconds, bool Valid, string? WhyInvalid);
+
+/// <summary>One stream: a client behind an ingress PE to the server, or back.</summary>
+internal sealed record StreamReport
+{
+    public required string Name { get; init; }
+    public required string Client { get; init; }
+    public required long Sent { get; init; }
+    public required long Received { get; init; }
+    public required long Lost { get; init; }
+    public required long Duplicated { get; init; }
+    public required long Reordered { get; init; }
+
+    /// <summary>
+    /// Those of the reordered that arrived after the switch and were overtaken by a packet that arrived before any could have
+    /// come by the direct path: by the old way, the tunnel or the hold.
+    /// </summary>
+    public required long ReorderedSwitchToRelease { get; init; }
+
+    /// <summary>True when the ingress PE sends flush markers and the target kept order by them: then none may be reordered.</summary>
+    public required bool OrderKept { get; init; }
+
+    public required double MaxGapMs { get; init; }
+
+    /// <summary>
+    /// Ingress: from the advertise signal to the first packet the receiver saw come by the direct way. Reverse: from the
+    /// server's resume to the first packet from its new site. Null: never.
+    /// </summary>
+    public required double? DirectPathAfterMs { get; init; }
+
+    /// <summary>Ingress: from the advertise signal to the direct route in this PE's FIB.</summary>
+    public required double? FibAfterMs { get; init; }
+
+    public required long SendErrors { get; init; }
+    public required DelayReport Delay { get; init; }
+}
+
+/// <summary>One-way delays in milliseconds; null where there were no packets.</summary>
+internal sealed record DelayReport(double? BeforeMs, double? TunnelMs, double? DirectMs, double? MaxMs);
+
+/// <summary>The TCP transfer.</summary>
+internal sealed record TcpReport(long Bytes, int Resets, double MaxStallMs, long WrongBytes, long Retransmits, string? LastError);
+
+/// <summary>A stage of the migration.</summary>
+internal sealed record StageReport(string Name, double StartMs, double EndMs);
+
+/// <summary>The switch at PE_a.</summary>
+internal sealed record SwitchReport(
+    int Prefixes, long? StoreNanoseconds, double? SignalToFirstMs, long StalePackets, long? StaleAtServerLeg, double? SignalToAcknowledgedMs);
+
+/// <summary>The hold at PE_b.</summary>
+internal sealed record HoldReport(long PacketsHeld, long PeakBytes, long Overflow, long PeakPackets, long Released);
+
+/// <summary>
+/// The migration tunnel. Proof: what showed that it could go (markers, quiet, timer). TornDownAfterMs: from the moment the
+/// last ingress moved to the direct path to that when no PE had the tunnel any more.
+/// </summary>
+internal sealed record TunnelReport(long Packets, bool TornDown, string? Name, string Proof, double? TornDownAfterMs);
+
+/// <summary>How order was kept at the target. Unordered: packets of PEs without a gate, delivered as they came.</summary>
+internal sealed record OrderReport(bool Kept, long Unordered, IReadOnlyList<GateReport> Gates);
+
+/// <summary>
+/// The gate of an ingress PE, for one address family. Times from the advertise signal: when the ingress moved (by its own
+/// clock, which in the lab is everybody's), when its marker was at the target, when the gate opened.
+/// </summary>
+internal sealed record GateReport(string Ingress, string Loopback, string OpenedBy, double? MovedAfterMs, double? MarkerAfterMs, double? OpenedAfterMs, long PacketsKept, long Peak);
+
+/// <summary>Packets dropped at a node, by its own count.</summary>
+internal sealed record DropReport(string Node, string What, long Packets);
+
+/// <summary>What became of the packets sent in one stage, both directions.</summary>
+internal sealed record LedgerRow(string Stage, LedgerCounts Forward, LedgerCounts Reverse);
+
+/// <summary>
+/// Packets sent in a stage: sent = delivered + lost. Held ones (kept at PE_b until the release) are among those delivered,
+/// duplicated ones are further copies, reordered ones are among those delivered. Delays in milliseconds.
+/// </summary>
+internal sealed record LedgerCounts(
+    long Sent, long Delivered, long Held, long Lost, long Duplicated, long Reordered, double? MinDelayMs, double? MedianDelayMs, double? MaxDelayMs)
+{
+    public static readonly LedgerCounts Empty = new(0, 0, 0, 0, 0, 0, null, null, null);
+}

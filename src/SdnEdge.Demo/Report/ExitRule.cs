@@ -1,0 +1,52 @@
+namespace SdnEdge.Demo.Report;
+
+/// <summary>
+/// When a run has passed: nothing lost, duplicated, stale or overflown, no reset, every ingress on the direct way, the tunnel
+/// gone and nothing left over, and the probes themselves sound; and order kept: everywhere for ingress PEs with flush markers,
+/// from the switch through the release for others. Pure.
+/// </summary>
+internal static class ExitRule
+{
+    /// <summary>Every condition that does not hold, in words; empty = passed.</summary>
+    /// <param name="report">The report.</param>
+    /// <param name="moveError">What the migration itself said went wrong; null = nothing.</param>
+    public static IReadOnlyList<string> Judge(DemoReport report, string? moveError)
+    {
+        var failures = new List<string>();
+        void fail(bool bad, string what)
+        {
+            if (bad)
+            {
+                failures.Add(what);
+            }
+        }
+
+        fail(moveError is not null, $"migration: {moveError}");
+        fail(!report.Probe.Valid, $"probe not valid: {report.Probe.WhyInvalid}");
+        fail(report.Ingress.Count == 0, "no ingress was probed");
+        foreach ((string way, StreamReport s) in report.Ingress.Select(s => ($"{s.Client} to server", s))
+            .Concat(report.Reverse.Select(s => ($"server to {s.Client}", s))))
+        {
+            fail(s.Sent == 0, $"{way}: nothing was sent");
+            fail(s.Lost != 0, $"{way}: {s.Lost} of {s.Sent} packets lost");
+            fail(s.Duplicated != 0, $"{way}: {s.Duplicated} packets duplicated");
+            fail(s.OrderKept && s.Reordered != 0, $"{way}: {s.Reordered} packets reordered");
+            fail(!s.OrderKept && s.ReorderedSwitchToRelease != 0, $"{way}: {s.ReorderedSwitchToRelease} packets reordered from the switch through the release");
+        }
+
+        foreach (StreamReport s in report.Ingress)
+        {
+            fail(s.DirectPathAfterMs is null, $"{s.Name}: never took the direct path to the new site");
+        }
+
+        fail(report.Switch.StalePackets != 0, $"switch: {report.Switch.StalePackets} packets went the old way after the acknowledgement");
+        fail(report.Switch.StaleAtServerLeg is > 0, $"switch: {report.Switch.StaleAtServerLeg} packets reached the server's old leg after it had gone");
+        fail(report.Hold.Overflow != 0, $"hold: {report.Hold.Overflow} packets dropped by a cap");
+        fail(report.Tcp.Resets != 0, $"tcp: {report.Tcp.Resets} resets ({report.Tcp.LastError})");
+        fail(report.Tcp.WrongBytes != 0, $"tcp: {report.Tcp.WrongBytes} bytes came back wrong");
+        fail(report.Tcp.Bytes == 0, $"tcp: nothing was transferred ({report.Tcp.LastError ?? "no error reported"})");
+        fail(!report.Tunnel.TornDown, "tunnel: not torn down");
+        fail(report.Residue.Count != 0, $"left over: {string.Join(", ", report.Residue)}");
+        return failures;
+    }
+}

@@ -1,0 +1,221 @@
+using System.Globalization;
+using System.Text;
+
+namespace SdnEdge.Demo.Report;
+
+/// <summary>
+/// The loss and delay picture: the stages on top, below them one lane for each stream with the one-way delay of every packet
+/// over the time it was sent (shortest to longest in each bin), lost packets in red, the three phases of Figure 1 shaded
+/// behind all of it. Pure.
+/// </summary>
+internal static class Picture
+{
+    private const double Width = 1100;
+    private const double Left = 118;
+    private const double Right = 14;
+    private const double PlotWidth = Width - Left - Right;
+    private const int StageRow = 19;
+    private const int LaneHeight = 92;
+    private const int ReverseLaneHeight = 58;
+    private const int LaneGap = 14;
+    private const int Bins = 480;
+    private const long MarginNs = 500_000_000;
+
+    public static string Draw(RunAnalysis run, DemoReport report)
+    {
+        MoveFacts move = run.Facts.Move;
+
+        // 1. The time shown: the migration with a margin, within what the probes saw.
+        long from = run.OriginNs;
+        long to = run.EndNs;
+        if (move.Stages.Count > 0)
+        {
+            from = Math.Max(from, move.Stages[0].StartNs - MarginNs);
+            to = Math.Min(to, move.Stages[^1].EndNs + MarginNs);
+        }
+
+        to = Math.Max(to, from + 1_000_000);
+        double x(long ns) => Left + (Math.Clamp((ns - from) / (double)(to - from), 0, 1) * PlotWidth);
+
+        // 2. Heights.
+        const int header = 40;
+        int stagesHeight = move.Stages.Count * StageRow;
+        double lanesTop = header + stagesHeight + 40;
+        double height = lanesTop + (run.Forward.Count * (LaneHeight + LaneGap)) + (run.Reverse.Count * (ReverseLaneHeight + LaneGap)) + 48;
+        double bottom = height - 44;
+        var svg = new Svg(Width, height, "Stages of the migration and the one-way delay of every packet, by stream");
+
+        // 3. Phases, behind everything.
+        Phases(svg, run, report, x, from, to, header - 14, bottom);
+        Stages(svg, move, run.OriginNs, x, header + 8);
+
+        // 4. Lanes with one scale for all, so that they can be compared.
+        double top = lanesTop;
+        double maxMs = NiceCeiling(report.Ingress.Concat(report.Reverse).Select(s => s.Delay.MaxMs ?? 0).DefaultIfEmpty(1).Max());
+        svg.Text(Left + 4, top - 10, "one-way delay of every packet by the time it was sent, ms (lost packets: red)", "axis-title");
+        foreach (((StreamAnalysis a, StreamReport s), bool isForward) in run.Forward.Zip(report.Ingress).Select(p => (p, true))
+            .Concat(run.Reverse.Zip(report.Reverse).Select(p => (p, false))))
+        {
+            int lane = isForward ? LaneHeight : ReverseLaneHeight;
+            Lane(svg, a, s, isForward, move, x, from, to, top, lane, maxMs);
+            top += lane + LaneGap;
+        }
+
+        TimeAxis(svg, run.OriginNs, x, from, to, bottom);
+        return svg.ToString();
+    }
+
+    private static void Phases(
+        Svg svg, RunAnalysis run, DemoReport report, Func<long, double> x, long from, long to, double top, double bottom)
+    {
+        MoveFacts move = run.Facts.Move;
+        if (move.SwitchEffectNs is not { } switched)
+        {
+            return;
+        }
+
+        long direct = DirectNs(report, move) ?? to;
+        void phase(long start, long end, string cls, string name)
+        {
+            double left = x(start);
+            double right = x(end);
+            svg.Rect(left, top, right - left, bottom - top, cls);
+            if (right - left > 60)
+            {
+                svg.Text((left + right) / 2, top + 13, right - left > 190 ? name : name[..3], "phase-name", "middle");
+            }
+        }
+
+        phase(from, switched, "phase-a", "(a) server at A");
+        phase(switched, direct, "phase-b", "(b) through the tunnel");
+        phase(direct, to, "phase-c", "(c) server at B, direct");
+        if (move.PausedNs is { } paused && move.ResumedNs is { } resumed)
+        {
+            svg.Rect(x(paused), top + 20, x(resumed) - x(paused), bottom - top - 20, "blackout", $"server at neither site for {(resumed - paused) / 1e6:F0} ms");
+            svg.Text(x(paused) + 6, top + 34, x(resumed) - x(paused) > 150 ? "server at neither site" : "", "blackout-name");
+        }
+    }
+
+    private static long? DirectNs(DemoReport report, MoveFacts move) =>
+        move.AdvertiseSignalNs is { } advertised && report.Ingress.Count > 0 && report.Ingress.All(i => i.DirectPathAfterMs is not null)
+            ? advertised + (long)(report.Ingress.Max(i => i.DirectPathAfterMs!.Value) * 1e6)
+            : null;
+
+    private static void Stages(Svg svg, MoveFacts move, long origin, Func<long, double> x, double top)
+    {
+        for (int i = 0; i < move.Stages.Count; i++)
+        {
+            StageMark stage = move.Stages[i];
+            double y = top + (i * StageRow);
+            double left = x(stage.StartNs);
+            double w = Math.Max(x(stage.EndNs) - left, 2.5);
+            string took = $"{(stage.EndNs - stage.StartNs) / 1e6:F1} ms";
+            svg.Text(Left - 10, y + 10, stage.Name, "stage-name", "end");
+            svg.Rect(left, y + 1, w, StageRow - 7, "stage", $"{stage.Name}: {(stage.StartNs - origin) / 1e6:F1} to {(stage.EndNs - origin) / 1e6:F1} ms, {took}", 2);
+            bool roomRight = left + w + 70 < Left + PlotWidth;
+            svg.Text(roomRight ? left + w + 5 : left - 5, y + 10.5, took, "stage-time", roomRight ? "start" : "end");
+        }
+    }
+
+    private static void Lane(
+        Svg svg, StreamAnalysis a, StreamReport s, bool isForward, MoveFacts move, Func<long, double> x, long from, long to, double top, int laneHeight, double maxMs)
+    {
+        double y(double ms) => top + laneHeight - (Math.Clamp(ms / maxMs, 0, 1) * laneHeight);
+        svg.Rect(Left, top, PlotWidth, laneHeight, "lane");
+        foreach (double tick in new[] { 0, maxMs / 2, maxMs })
+        {
+            svg.Line(Left, y(tick), Left + PlotWidth, y(tick), "grid");
+            svg.Text(Left - 6, y(tick) + (tick == 0 ? 0 : tick == maxMs ? 9 : 4), N(tick), "tick", "end");
+        }
+
+        svg.Text(6, top + 13, isForward ? $"{s.Client} →" : $"→ {s.Client}", "lane-name");
+        svg.Text(6, top + 28, isForward ? $"by {s.Name}" : "from server", "lane-sub");
+        svg.Text(6, top + 45, s.Lost == 0 ? "0 lost" : $"{s.Lost:N0} lost", s.Lost == 0 ? "lane-good" : "lane-bad");
+        svg.Text(6, top + 59, $"of {s.Sent:N0}", "lane-sub");
+
+        long bin = Math.Max((to - from) / Bins, 1);
+        PictureBin[] bins = a.Bins(from, bin, Bins);
+        DelayBand(svg, bins, from, bin, x, y, isForward ? "band" : "band-reverse");
+        foreach ((PictureBin b, int i) in bins.Select((b, i) => (b, i)).Where(p => p.b.Lost > 0))
+        {
+            double h = Math.Max(laneHeight * b.Lost / (double)b.Sent, 3);
+            svg.Rect(x(from + (i * bin)), top + laneHeight - h, PlotWidth / Bins, h, "lost", $"{b.Lost} of {b.Sent} packets lost");
+        }
+
+        // The moment this ingress took the direct way.
+        if (isForward && move.AdvertiseSignalNs is { } advertised && s.DirectPathAfterMs is { } after)
+        {
+            double at = x(advertised + (long)(after * 1e6));
+            svg.Line(at, top, at, top + laneHeight, "direct");
+            svg.Text(at + 4, top + 12, $"direct path {after:F0} ms after advertise", "note");
+        }
+    }
+
+    /// <summary>A closed outline along the longest delays forth and the shortest back, one for each run of bins with packets.</summary>
+    private static void DelayBand(Svg svg, PictureBin[] bins, long from, long bin, Func<long, double> x, Func<double, double> y, string cls)
+    {
+        int i = 0;
+        while (i < bins.Length)
+        {
+            if (bins[i].Sent == bins[i].Lost)
+            {
+                i++;
+                continue;
+            }
+
+            int end = i;
+            while (end < bins.Length && bins[end].Sent > bins[end].Lost)
+            {
+                end++;
+            }
+
+            var d = new StringBuilder();
+            for (int j = i; j < end; j++)
+            {
+                Append(d, j == i ? 'M' : 'L', x(from + (j * bin)), y(bins[j].MaxDelayNs / 1e6) - 0.6);
+                Append(d, 'L', x(from + ((j + 1) * bin)), y(bins[j].MaxDelayNs / 1e6) - 0.6);
+            }
+
+            for (int j = end - 1; j >= i; j--)
+            {
+                Append(d, 'L', x(from + ((j + 1) * bin)), y(bins[j].MinDelayNs / 1e6) + 0.6);
+                Append(d, 'L', x(from + (j * bin)), y(bins[j].MinDelayNs / 1e6) + 0.6);
+            }
+
+            svg.Path(d.Append('Z').ToString(), cls);
+            i = end;
+        }
+    }
+
+    private static void TimeAxis(Svg svg, long origin, Func<long, double> x, long from, long to, double bottom)
+    {
+        double step = NiceStep((to - from) / 1e9 / 8);
+        for (double t = Math.Ceiling((from - origin) / 1e9 / step) * step; t <= (to - origin) / 1e9; t += step)
+        {
+            double at = x(origin + (long)(t * 1e9));
+            svg.Line(at, bottom, at, bottom + 5, "axis");
+            svg.Text(at, bottom + 18, $"{t:0.##} s", "tick", "middle");
+        }
+
+        svg.Line(Left, bottom, Left + PlotWidth, bottom, "axis");
+        svg.Text(Left + PlotWidth, bottom + 36, "time since the probes began", "axis-title", "end");
+    }
+
+    private static void Append(StringBuilder d, char command, double px, double py) =>
+        d.Append(command).Append(Svg.N(px)).Append(' ').Append(Svg.N(py));
+
+    private static double NiceStep(double raw)
+    {
+        double power = Math.Pow(10, Math.Floor(Math.Log10(Math.Max(raw, 1e-6))));
+        return power * new[] { 1, 2, 5, 10 }.First(m => m * power >= raw);
+    }
+
+    /// <summary>A round number at or a little above the largest delay.</summary>
+    internal static double NiceCeiling(double value)
+    {
+        double step = NiceStep(Math.Max(value, 1) / 5);
+        return Math.Ceiling(value * 1.02 / step) * step;
+    }
+
+    private static string N(double v) => v.ToString("0.#", CultureInfo.InvariantCulture);
+}

@@ -1,0 +1,39 @@
+namespace SdnEdge.Demo.Run;
+
+/// <summary>What the demo is to do.</summary>
+internal sealed record DemoOptions
+{
+    public required string Topology { get; init; }
+    public required DirectoryInfo Out { get; init; }
+
+    /// <summary>Name of the lab; null = the topology's.</summary>
+    public string? LabName { get; init; }
+
+    /// <summary>Packets per second towards the server over all ingresses.</summary>
+    public long Rate { get; init; } = 20_000;
+
+    /// <summary>
+    /// Packets per second from the server to all clients: a constant share. Each packet passes four processes on its way, and
+    /// all of them live on the two cores that the lab is made for.
+    /// </summary>
+    public long ReverseRate => Math.Max(Rate / 4, 1);
+
+    public int BlackoutMs { get; init; } = 300;
+
+    /// <summary>Round-trip time between two PEs; null = as the topology says.</summary>
+    public double? RttMs { get; init; }
+
+    public bool Hold { get; init; } = true;
+
+    /// <summary>Flush markers and gates at the target; needs the hold.</summary>
+    public bool Order { get; init; } = true;
+
+    /// <summary>Longest time in which packets of an ingress wait for its flush marker, milliseconds.</summary>
+    public int OrderBoundMs { get; init; } = 1000;
+
+    /// <summary>Longest time that a packet may be on its way in the tunnel, milliseconds, where no marker says that it is through.</summary>
+    public int QuietMs { get; init; } = 500;
+
+    /// <summary>Leaves the lab running.</summary>
+    public bool Keep { get; init; }
+}

@@ -1,0 +1,210 @@
+using System.Text.Json;
+using SdnEdge.Client;
+using SdnEdge.Demo.Report;
+using SdnEdge.Core.Api;
+using SdnEdge.Core.Migration;
+using SdnEdge.Core.Wire;
+using SdnEdge.Lab.Running;
+using SdnEdge.Lab.Topologies;
+using SdnEdge.Mms;
+
+namespace SdnEdge.Demo.Run;
+
+/// <summary>
+/// One run of the demo:
+///   1. deploy the lab,
+///   2. see that every client reaches the server,
+///   3. start the probes and let them run a while (Figure 1(a)),
+///   4. move the server, as <c>sdnedge migrate run</c> does (Figure 1(b)),
+///   5. let the probes run on (Figure 1(c)), stop them,
+///   6. look for leftovers on both PEs, make the report, judge.
+/// Whatever happens, the lab is taken down at the end, unless it is to be kept.
+/// </summary>
+internal sealed class DemoRun(DemoOptions options, DemoView view)
+{
+    private static readonly TimeSpan Before = TimeSpan.FromSeconds(2), After = TimeSpan.FromSeconds(1);
+
+    /// <summary>Runs; the report is in the out folder when it returns.</summary>
+    /// <exception cref="LabException">The lab cannot be deployed, or a client does not reach the server.</exception>
+    public async Task<DemoReport> RunAsync(CancellationToken cancel)
+    {
+        view.Say("deploying the lab");
+        RunningLab lab = await LabRunner.DeployAsync(
+            options.Topology, new LabOptions { Name = options.LabName, RttMs = options.RttMs, Progress = view.Say }, cancel);
+        try
+        {
+            return await InLabAsync(lab, cancel);
+        }
+        finally
+        {
+            if (options.Keep)
+            {
+                view.Say($"the lab {lab.Name} is left running; 'sdnedge lab destroy --name {lab.Name}' ends it");
+            }
+            else
+            {
+                view.Say("taking the lab down");
+                await lab.DestroyAsync();
+            }
+        }
+    }
+
+    private async Task<DemoReport> InLabAsync(RunningLab lab, CancellationToken cancel)
+    {
+        // Who and where.
+        LabNode server = lab.Topology.Nodes.FirstOrDefault(n => n.Kind == NodeKind.Server)
+            ?? throw new LabException($"topology {lab.Topology.File} has no node of kind server; the demo needs one to move.");
+        IpAddress[] addresses = [.. server.Server!.Addresses.Select(a => a.Address).OrderBy(a => a.IsV4 ? 0 : 1)];
+        IServerDriver driver = lab.Server(server.Name);
+        string here = await driver.LocateAsync(server.Name, cancel) ?? throw new LabException($"server {server.Name} is live at no site.");
+        LabSite from = lab.SitesOf(server.Name).First(s => s.Name == here);
+        LabSite to = lab.SitesOf(server.Name).FirstOrDefault(s => s.Name != here && s.Pe is not null)
+            ?? throw new LabException($"server {server.Name} has no other site to move to.");
+        Dictionary<string, PeClient> pes = lab.Topology.Nodes.Where(n => n.Kind == NodeKind.SdnEdgePe)
+            .ToDictionary(n => n.Name, n => PeClient.ForUnixSocket(lab.ApiSocket(n.Name), n.Name), StringComparer.Ordinal);
+
+        view.Say("asking the server's echo from every client");
+        string[] unreached = [.. lab.Ingresses.SelectMany(i => addresses.Select(a => PathCheck.WhyNot(lab, i, a))).OfType<string>()];
+        if (unreached.Length > 0)
+        {
+            throw new LabException($"the lab does not work: {string.Join("; ", unreached)}.");
+        }
+
+        DirectoryInfo logs = Directory.CreateTempSubdirectory("sdnedge-demo-");
+        try
+        {
+            return await MeasureAsync(lab, server.Name, addresses, driver, from, to, pes, logs.FullName, cancel);
+        }
+        finally
+        {
+            logs.Delete(recursive: true);
+            foreach (PeClient pe in pes.Values)
+            {
+                pe.Dispose();
+            }
+        }
+    }
+
+    private async Task<DemoReport> MeasureAsync(
+        RunningLab lab, string server, IReadOnlyList<IpAddress> addresses, IServerDriver driver, LabSite from, LabSite to,
+        Dictionary<string, PeClient> pes, string logs, CancellationToken cancel)
+    {
+        PeClient[] ends = [pes[from.Pe!], pes[to.Pe!]];
+        PeSnapshot[] before = await Task.WhenAll(ends.Select(pe => PeSnapshot.TakeAsync(pe, cancel)));
+
+        DropCount dropsBefore = await DropCount.TakeAsync(lab, pes, cancel);
+
+        view.Say($"starting the probes: {options.Rate:N0} packets/s from {lab.Ingresses.Count} clients to the server, {options.ReverseRate:N0} back, and a TCP transfer");
+        using var fleet = new ProbeFleet(lab, server, addresses, options, logs);
+        await fleet.StartAsync(cancel);
+        await Task.Delay(Before, cancel);
+
+        // The move, with the old leg watched from the pause on.
+        OldLegWatch? watch = null;
+        MoveResult move;
+        long? staleAtLeg;
+        try
+        {
+            var request = new MoveRequest(
+                server, "default", [.. addresses.Select(a => IpPrefix.Host(a).ToString())], from.Pe!, from.Name, from.PePort!, to.Pe!, to.Name, to.PePort!,
+                [.. lab.Ingresses.Select(i => i.Pe).Where(pes.ContainsKey)], new HoldOptions(Disabled: !options.Hold), options.BlackoutMs, MoveTimeouts.WithQuiet(options.QuietMs), options.Order, options.OrderBoundMs,
+                OtherIngress: lab.Ingresses.Any(i => !pes.ContainsKey(i.Pe)));
+            MovePlan plan = await MovePlanner.PlanAsync(request, pes, DateTimeOffset.UtcNow, cancel);
+            move = await new MoveDriver(pes, driver).RunAsync(plan, progress =>
+            {
+                view.Stage(progress);
+                if (progress.Stage == MoveStage.Blackout)
+                {
+                    watch ??= new OldLegWatch(lab, server, from.Leg, addresses);
+                }
+            }, cancel);
+            await Task.Delay(After, cancel);
+            staleAtLeg = watch?.Stop();
+        }
+        finally
+        {
+            watch?.Dispose();
+        }
+
+        view.Say("stopping the probes");
+        FleetResult probes = await fleet.StopAsync(cancel);
+        DropCount drops = await DropCount.TakeAsync(lab, pes, cancel);
+        var residue = new List<string>();
+        for (int i = 0; i < ends.Length; i++)
+        {
+            residue.AddRange((await PeSnapshot.TakeAsync(ends[i], cancel)).Residue(before[i]));
+        }
+
+        residue.AddRange(move.Residue.Where(r => !residue.Contains(r)));
+        StreamFacts[] forward = [.. await Task.WhenAll(probes.Forward.Select(s => WithFibTimeAsync(s, pes, move, addresses, cancel)))];
+        return Write(new RunFacts
+        {
+            Parameters = new ParametersReport(
+                lab.Name, server, from.Name, to.Name, options.RttMs ?? RoundTripOf(lab.Topology), options.BlackoutMs, null, options.Hold),
+            ForwardPacketsPerSecond = options.Rate,
+            ReversePacketsPerSecond = options.ReverseRate,
+            Forward = forward,
+            Reverse = probes.Reverse,
+            Tcp = probes.Tcp,
+            Move = MoveFactsOf.From(move, staleAtLeg),
+            Residue = residue,
+            Drops = drops.Since(dropsBefore),
+            Invalid = probes.Invalid,
+        });
+    }
+
+    /// <summary>
+    /// When the first and the last of the moving prefixes had their direct routes in this ingress's FIB: as its flush markers
+    /// said, else as its RIB says now.
+    /// </summary>
+    private static async Task<StreamFacts> WithFibTimeAsync(
+        StreamFacts stream, Dictionary<string, PeClient> pes, MoveResult move, IReadOnlyList<IpAddress> addresses, CancellationToken cancel)
+    {
+        long[] moved = [.. (move.Target?.Order?.Gates ?? []).Where(g => g.Ingress == stream.Pe && g.MovedAtNs is not null).Select(g => g.MovedAtNs!.Value)];
+        if (moved.Length > 0)
+        {
+            return stream with { FibFirstAtNs = moved.Min(), FibLastAtNs = moved.Max() };
+        }
+
+        if (!pes.TryGetValue(stream.Pe, out PeClient? pe))
+        {
+            // A PE of another make tells nothing. Before it could hear of the new place its packets came by the tunnel.
+            return stream with { FibFirstAtNs = MoveFactsOf.From(move, null).AdvertiseSignalNs };
+        }
+
+        long first = long.MaxValue;
+        long last = 0;
+        foreach (IpAddress address in addresses)
+        {
+            RouteInfo? best = (await pe.RoutesAsync("default", IpPrefix.Host(address).ToString(), cancel))
+                .FirstOrDefault(r => r.Best && r.Prefix == IpPrefix.Host(address).ToString());
+            bool direct = best is not null && (best.Peer == move.Plan.Target.Loopback || best.NextHop == move.Plan.Target.Loopback);
+            if (!direct)
+            {
+                return stream;
+            }
+
+            first = Math.Min(first, best!.InstalledAtNs);
+            last = Math.Max(last, best.InstalledAtNs);
+        }
+
+        return stream with { FibFirstAtNs = first, FibLastAtNs = last };
+    }
+
+    /// <summary>Two WAN links there and the same two back.</summary>
+    private static double RoundTripOf(LabTopology topology)
+    {
+        LabLink? link = topology.Links.FirstOrDefault(l => l.ToWan is not null);
+        return link is null ? 0 : 2 * (link.ToWan!.DelayNs + link.FromWan!.DelayNs) / 1e6;
+    }
+
+    private DemoReport Write(RunFacts facts)
+    {
+        RunAnalysis run = ReportBuilder.Analyse(facts);
+        DemoReport report = ReportBuilder.Build(run);
+        options.Out.Create();
+        File.WriteAllText(Path.Combine(options.Out.FullName, "report.json"), JsonSerializer.Serialize(report, DemoReport.Json.For<DemoReport>()) + "\n");
+        File.WriteAllText(Path.Combine(options.Out.FullName, "report.html"), HtmlReport.Render(run, report));
+        return report;
+    }
+}

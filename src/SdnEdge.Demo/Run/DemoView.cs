@@ -1,0 +1,131 @@
+using System.Diagnostics;
+using SdnEdge.Demo.Report;
+using SdnEdge.Core.Migration;
+using SdnEdge.Mms;
+using Spectre.Console;
+
+namespace SdnEdge.Demo.Run;
+
+/// <summary>What the demo shows: a line for each step as it happens, then the timeline, the streams and the verdict.</summary>
+internal sealed class DemoView(IAnsiConsole console)
+{
+    private const int PlainWidth = 160;
+
+    private readonly long begin = Stopwatch.GetTimestamp();
+    private readonly Lock gate = new();
+
+    /// <summary>The terminal; where there is none, plain wide lines without colours.</summary>
+    public static IAnsiConsole NewConsole()
+    {
+        if (!Console.IsOutputRedirected)
+        {
+            return AnsiConsole.Console;
+        }
+
+        IAnsiConsole plain = AnsiConsole.Create(new AnsiConsoleSettings { Ansi = AnsiSupport.No, ColorSystem = ColorSystemSupport.NoColors });
+        plain.Profile.Width = PlainWidth;
+        return plain;
+    }
+
+    /// <summary>A step of the run.</summary>
+    public void Say(string text) => Line(text, "grey");
+
+    /// <summary>News of the migration.</summary>
+    public void Stage(MoveProgress progress) => Line(
+        progress.Text, progress.Stage is MoveStage.Ended ? "green bold" : progress.Stage is MoveStage.Pause or MoveStage.Blackout ? "yellow" : "blue");
+
+    private void Line(string text, string style)
+    {
+        lock (gate)
+        {
+            console.MarkupLine($"[grey]{Stopwatch.GetElapsedTime(begin).TotalSeconds,7:0.000} s[/]  [{style}]{Markup.Escape(text)}[/]");
+        }
+    }
+
+    /// <summary>The result of the run.</summary>
+    public void Show(DemoReport report, DirectoryInfo folder)
+    {
+        console.WriteLine();
+        ShowStages(report);
+        ShowStreams(report);
+        ShowFigures(report);
+        console.WriteLine();
+        foreach (string failure in report.Failures)
+        {
+            console.MarkupLine($"[red]failed:[/] {Markup.Escape(failure)}");
+        }
+
+        long sent = report.Ingress.Concat(report.Reverse).Sum(s => s.Sent);
+        long lost = report.Ingress.Concat(report.Reverse).Sum(s => s.Lost);
+        console.MarkupLine(report.Passed
+            ? $"[green bold]passed:[/] {Markup.Escape(report.Parameters.Server)} moved from {Markup.Escape(report.Parameters.From)} to {Markup.Escape(report.Parameters.To)}; {lost:N0} of {sent:N0} packets lost"
+            : $"[red bold]not passed:[/] {lost:N0} of {sent:N0} packets lost");
+        console.MarkupLine($"[grey]report:[/] {Markup.Escape(Path.Combine(folder.FullName, "report.html"))}");
+    }
+
+    private void ShowStages(DemoReport report)
+    {
+        if (report.Stages.Count == 0)
+        {
+            return;
+        }
+
+        const int width = 36;
+        double from = report.Stages[0].StartMs;
+        double span = Math.Max(report.Stages[^1].EndMs - from, 1);
+        Table table = new Table().Border(TableBorder.Minimal)
+            .AddColumn("stage").AddColumn(new TableColumn("start ms").RightAligned()).AddColumn(new TableColumn("took ms").RightAligned()).AddColumn("");
+        foreach (StageReport stage in report.Stages)
+        {
+            int left = (int)((stage.StartMs - from) / span * width);
+            int bar = Math.Clamp((int)Math.Round((stage.EndMs - stage.StartMs) / span * width), 1, width - Math.Min(left, width - 1));
+            string color = stage.Name is "pause" or "blackout" or "resume" ? "yellow" : "blue";
+            table.AddRow(Markup.Escape(stage.Name), $"{stage.StartMs - from:0.0}", $"{stage.EndMs - stage.StartMs:0.0}", $"{new string(' ', left)}[{color}]{new string('█', bar)}[/]");
+        }
+
+        console.Write(table);
+    }
+
+    private void ShowStreams(DemoReport report)
+    {
+        // Narrow enough for a usual terminal. Delays by phase of Figure 1; reordered: all, and from the switch through the release.
+        Table table = new Table().Border(TableBorder.Minimal).AddColumn(new TableColumn("stream").NoWrap());
+        foreach (string column in new[] { "sent", "lost", "dup", "reordered", "gap ms", "delay (a) (b) (c) ms", "max ms", "direct ms" })
+        {
+            table.AddColumn(new TableColumn(column).RightAligned().NoWrap());
+        }
+
+        static string zero(long n) => n == 0 ? "[green]0[/]" : $"[red]{n:N0}[/]";
+        static string ms(double? v) => v is { } d ? $"{d:0.0}" : "-";
+        foreach ((StreamReport s, string name) in report.Ingress.Select(s => (s, $"{s.Client} >")).Concat(report.Reverse.Select(s => (s, $"> {s.Client}"))))
+        {
+            table.AddRow(
+                Markup.Escape(name), $"{s.Sent:N0}", zero(s.Lost), zero(s.Duplicated), s.OrderKept ? zero(s.Reordered) : $"{s.Reordered:N0}/{zero(s.ReorderedSwitchToRelease)}",
+                $"{s.MaxGapMs:0.0}", $"{ms(s.Delay.BeforeMs)} {ms(s.Delay.TunnelMs)} {ms(s.Delay.DirectMs)}", ms(s.Delay.MaxMs), ms(s.DirectPathAfterMs));
+        }
+
+        console.Write(table);
+        console.MarkupLine("[grey]reordered: where order is not kept by flush markers, in all / from the switch through the release. direct: from the advertise signal to the first packet on the direct path (back: from the resume).[/]");
+        console.WriteLine();
+    }
+
+    private void ShowFigures(DemoReport report)
+    {
+        SwitchReport s = report.Switch;
+        var grid = new Grid().AddColumn().AddColumn();
+        void row(string name, string value) => grid.AddRow($"[grey]{name}[/]", Markup.Escape(value));
+        row("switch", $"{s.Prefixes} prefixes, store {s.StoreNanoseconds?.ToString("N0") ?? "-"} ns, signal to first packet {s.SignalToFirstMs?.ToString("0.###") ?? "-"} ms, to acknowledgement {s.SignalToAcknowledgedMs?.ToString("0.###") ?? "-"} ms, stale {s.StalePackets} (at the old leg {s.StaleAtServerLeg?.ToString() ?? "-"})");
+        row("hold", $"{report.Hold.PacketsHeld:N0} packets held, peak {report.Hold.PeakPackets:N0} packets, {report.Hold.PeakBytes / 1024.0:N0} KiB; overflow {report.Hold.Overflow:N0}");
+        GateReport[] gates = [.. report.Order.Gates.Where(g => g.PacketsKept > 0)];
+        row("order", report.Order.Kept
+            ? $"{gates.Sum(g => g.PacketsKept):N0} direct packets waited for flush markers{(gates.Length == 0 ? "" : $" (of {string.Join(", ", gates.Select(g => g.Ingress).Distinct())})")}; {report.Order.Unordered:N0} of PEs without them passed"
+            : "not kept");
+        row("ingress", string.Join(", ", report.Ingress.Select(s => $"{s.Name} moved {s.FibAfterMs?.ToString("0.0") ?? "-"} ms after advertise")));
+        row("tunnel", $"{report.Tunnel.Packets:N0} packets; {(report.Tunnel.TornDown ? $"torn down, {report.Tunnel.TornDownAfterMs?.ToString("0.0") ?? "-"} ms after the last ingress moved; proof: {report.Tunnel.Proof}" : "not torn down")}");
+        row("tcp", $"{report.Tcp.Bytes:N0} bytes checked, {report.Tcp.Resets} resets, longest stall {report.Tcp.MaxStallMs:0} ms");
+        row("left over", report.Residue.Count == 0 ? "nothing" : string.Join(", ", report.Residue));
+        row("drops", report.Drops.Count == 0 ? "none" : string.Join(", ", report.Drops.Take(8).Select(d => $"{d.Node} {d.What}: {d.Packets:N0}")));
+        row("blackout", $"{report.Parameters.MeasuredBlackoutMs?.ToString("0.0") ?? "-"} ms");
+        console.Write(grid);
+    }
+}

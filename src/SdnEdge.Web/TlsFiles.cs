@@ -1,0 +1,85 @@
+using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
+using SdnEdge.Core.Config;
+
+namespace SdnEdge.Web;
+
+/// <summary>
+/// A daemon's certificate, its key and the CA of its clients, as they are on disk: renewed files are used from the next handshake on. Files that
+/// cannot be read any more leave the last good ones in force.
+/// </summary>
+internal sealed class TlsFiles
+{
+    private const string ClientAuthentication = "1.3.6.1.5.5.7.3.2";
+
+    private readonly ApiTcpConfig _config;
+    private readonly Lock _lock = new();
+    private Loaded _loaded;
+
+    /// <summary>Reads the files.</summary>
+    /// <exception cref="IOException">One cannot be read, or holds no certificate or key.</exception>
+    public TlsFiles(ApiTcpConfig config)
+    {
+        _config = config;
+        _loaded = Load(config);
+    }
+
+    /// <summary>What is in force now.</summary>
+    public Loaded Current
+    {
+        get
+        {
+            lock (_lock)
+            {
+                if (_loaded.Stamp == StampOf(_config)) return _loaded;
+                try
+                {
+                    _loaded = Load(_config);
+                }
+                catch (IOException)
+                {
+                    // Half written, or gone: the next handshake looks again.
+                }
+
+                return _loaded;
+            }
+        }
+    }
+
+    /// <summary>True when the configured CA has signed this certificate for a client, and its time has not run out.</summary>
+    public bool Accepts(X509Certificate2 certificate)
+    {
+        using var chain = new X509Chain();
+        chain.ChainPolicy.TrustMode = X509ChainTrustMode.CustomRootTrust;
+        chain.ChainPolicy.CustomTrustStore.AddRange(Current.Authorities);
+        chain.ChainPolicy.RevocationMode = X509RevocationMode.NoCheck;
+        chain.ChainPolicy.ApplicationPolicy.Add(new Oid(ClientAuthentication));
+        return chain.Build(certificate);
+    }
+
+    private static (DateTime, DateTime, DateTime) StampOf(ApiTcpConfig config)
+        => (File.GetLastWriteTimeUtc(config.Certificate), File.GetLastWriteTimeUtc(config.Key), File.GetLastWriteTimeUtc(config.ClientCa));
+
+    private static Loaded Load(ApiTcpConfig config)
+    {
+        (DateTime, DateTime, DateTime) stamp = StampOf(config);
+        var authorities = new X509Certificate2Collection();
+        X509Certificate2 server;
+        try
+        {
+            server = X509Certificate2.CreateFromPemFile(config.Certificate, config.Key);
+            authorities.ImportFromPemFile(config.ClientCa);
+        }
+        catch (Exception e) when (e is CryptographicException or IOException or UnauthorizedAccessException)
+        {
+            throw new IOException(
+                $"api.tcp: cannot read {config.Certificate}, {config.Key} or {config.ClientCa}: {e.Message}; each must be a readable PEM file", e);
+        }
+
+        return authorities.Count > 0 ? new Loaded(server, authorities, stamp)
+            : throw new IOException($"api.tcp.clientCa: {config.ClientCa} holds no certificate; it must hold the CA that signs the clients' certificates");
+    }
+
+    /// <summary>The files' content, and when each was last changed.</summary>
+    internal sealed record Loaded(X509Certificate2 Server, X509Certificate2Collection Authorities, (DateTime, DateTime, DateTime) Stamp);
+}
