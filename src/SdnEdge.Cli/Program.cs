@@ -8,6 +8,7 @@ var root = new RootCommand("sdnedge: a provider-edge router that moves running s
     ShowCommand.Create(),
     BgpCommand.Create(),
     MigrateCommand.Create(),
+    MmsCommand.Create(),
     ProbeCommand.Create(),
     LabCommand.Create(),
     DemoCommand.Create(),
