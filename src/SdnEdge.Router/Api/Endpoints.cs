@@ -13,8 +13,6 @@ namespace SdnEdge.Router.Api;
 /// <summary>The resources of the API, one line each.</summary>
 internal static class Endpoints
 {
-    private static readonly TimeSpan EventHeartbeat = TimeSpan.FromSeconds(15);
-
     public static void Map(WebApplication app, IPeControl pe, ConnectionChecks checks, CancellationToken stopping)
     {
         RouteGroupBuilder v1 = app.MapGroup("/v1");
@@ -55,10 +53,8 @@ internal static class Endpoints
         }
 
         v1.MapPost("/config/reload", () => pe.ReloadAsync()).Says("Reads the configuration file again and applies the difference, or nothing").WithTags("config").Needs(ApiRole.Admin).Fails(422);
-        v1.MapGet("/events", (Delegate)((HttpContext context) => StreamAsync(context, pe.Events, stopping)))
-            .Says("Server-sent events: EventRecord as data, its sequence as id; Last-Event-ID resumes").WithTags("events")
-            .Produces<EventRecord>(200, "text/event-stream");
-        app.MapGet("/metrics", async () => Results.Text(PrometheusText.Write([.. await pe.MetricsAsync(), .. ApiMetrics(checks)]), PrometheusText.ContentType))
+        v1.MapEvents(pe.Events, "this PE", stopping);
+        app.MapGet("/metrics", async () => Results.Text(PrometheusText.Write([.. await pe.MetricsAsync(), .. checks.Metrics()]), PrometheusText.ContentType))
             .Says("Metrics in the Prometheus text format").WithTags("telemetry").Produces<string>(200, "text/plain");
     }
 
@@ -94,44 +90,5 @@ internal static class Endpoints
         if (limit is < 1 or > RouteQuery.MaxLimit) errors.Add(new ProblemError("limit", $"{limit} is out of range; 1 to {RouteQuery.MaxLimit}"));
         if (errors.Count > 0) throw new ProblemException(Problems.BadRequest("the query is wrong", errors));
         return new RouteQuery(vrf, prefix, limit ?? RouteQuery.DefaultLimit);
-    }
-
-    private static IEnumerable<MetricFamily> ApiMetrics(ConnectionChecks checks) =>
-    [
-        new("sdnedge_api_connections_refused_total", "API connections refused by their credentials.", MetricKind.Counter,
-            [new(checks.RefusedUsers, ("check", "user")), new(checks.RefusedCertificates, ("check", "certificate")), new(checks.RefusedRoles, ("check", "role"))]),
-    ];
-
-    // Without Last-Event-ID the stream starts with what happens from now on; with it (0 = from the oldest kept) it resumes.
-    private static async Task StreamAsync(HttpContext context, EventLog events, CancellationToken stopping)
-    {
-        long place = events.Newest;
-        if (context.Request.Headers.TryGetValue("Last-Event-ID", out Microsoft.Extensions.Primitives.StringValues value) && !long.TryParse(value.ToString(), out place))
-            throw new ProblemException(Problems.BadRequest($"Last-Event-ID '{value}' is not a number; send the id of the last event you have, or 0 for all that are kept"));
-        context.Response.ContentType = "text/event-stream";
-        context.Response.Headers.CacheControl = "no-store";
-        using var end = CancellationTokenSource.CreateLinkedTokenSource(context.RequestAborted, stopping);
-        try
-        {
-            await context.Response.WriteAsync(": events of this PE\n\n", end.Token);
-            while (!end.IsCancellationRequested)
-            {
-                IReadOnlyList<EventRecord> list = events.After(place, out long missed);
-                if (missed > 0) await context.Response.WriteAsync($"event: missed\ndata: {{\"missed\":{missed}}}\n\n", end.Token);
-                foreach (EventRecord record in list)
-                {
-                    await context.Response.WriteAsync($"id: {record.Sequence}\nevent: {record.Kind}\ndata: {JsonSerializer.Serialize(record, ApiJson.Options.For<EventRecord>())}\n\n", end.Token);
-                    place = record.Sequence;
-                }
-
-                await context.Response.Body.FlushAsync(end.Token);
-                Task more = events.WaitAsync(place, end.Token);
-                if (await Task.WhenAny(more, Task.Delay(EventHeartbeat, end.Token)) != more) await context.Response.WriteAsync(": still here\n\n", end.Token);
-            }
-        }
-        catch (OperationCanceledException)
-        {
-            // The client or the PE ended the stream.
-        }
     }
 }
