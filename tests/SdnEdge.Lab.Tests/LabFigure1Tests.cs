@@ -34,7 +34,7 @@ public sealed partial class LabFigure1Tests
         await account.PingAsync("vs", 1, "10.2.5.10");
         LabReport report = (await LabInspector.InspectAsync(lab.Name, instance.StateRoot, CancellationToken.None))!;
         Assert.All(report.Nodes, n => Assert.Equal("up", n.State));
-        Assert.All(Assert.Single(report.Wans).Links, l => Assert.Equal((0L, 0L, 0L), (l.ToWan.QueueFull, l.FromWan.QueueFull, l.KernelDrops)));
+        Assert.All(report.Wans.Single(w => w.Name == "wan").Links, l => Assert.Equal((0L, 0L, 0L), (l.ToWan.QueueFull, l.FromWan.QueueFull, l.KernelDrops)));
         Assert.Equal(refused, await RefusedAsync(lab));
         await lab.DestroyAsync();
         Assert.Empty(instance.Residue());

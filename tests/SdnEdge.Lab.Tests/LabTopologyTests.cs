@@ -27,6 +27,8 @@ public sealed class LabTopologyTests
         LabTopology lab = TopologyLoader.Load(LabFiles.Figure1).WithRtt(150);
         Assert.All(lab.LinksOf("wan"), l => Assert.Equal((37_500_000L, 37_500_000L), (l.ToWan!.DelayNs, l.FromWan!.DelayNs)));
         Assert.Null(lab.LinksOf("vs").First().ToWan);
+        Assert.Equal([10_000_000L, 0, 0, 0, 0, 0, 0, 0], lab.LinksOf("mgmt").Select(l => l.ToWan!.DelayNs));
+        Assert.Equal(10_000_000L, lab.LinksOf("mms").Single().FromWan!.DelayNs);
     }
 
     [Fact]
@@ -127,6 +129,29 @@ public sealed class LabTopologyTests
         TopologyError error = Assert.Single(e.Errors);
         Assert.Equal(5, error.Line);
         Assert.Contains(says, error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_management_address_and_its_interface_belong_together()
+    {
+        TopologyException e = Assert.Throws<TopologyException>(() => Parse("""
+            name: x
+            topology:
+              nodes:
+                a: { kind: linux, labels: { sdnedge.management: 10.254.0.1 } }
+                b: { kind: linux, labels: { sdnedge.management: 10.254.0.2/24 } }
+                w: { kind: sdnedge-wan, labels: { sdnedge.management: 10.254.0.3/24 } }
+                h: { kind: sdnedge-host }
+                c: { kind: linux, labels: { sdnedge.management: 10.254.0.2/24 } }
+              links:
+                - endpoints: ["a:mgmt0", "w:eth1"]
+                - endpoints: ["h:mgmt0", "w:eth2"]
+                - endpoints: ["c:mgmt0", "w:eth3"]
+            """));
+        Assert.Equal([4, 5, 6, 7, 7, 8], e.Errors.Select(x => x.Line));
+        foreach (string part in (string[])["'10.254.0.1' of node 'a' is no address with a length", "no interface mgmt0", "no API; take the label away",
+            "'h' is of kind 'sdnedge-host' and needs 'startup-config'", "no address for it", "management address of node 'b'"])
+            Assert.Contains(part, e.Message, StringComparison.Ordinal);
     }
 
     [Theory]

@@ -119,9 +119,9 @@ internal static class LabCommand
     private static void Print(LabReport report)
     {
         AnsiConsole.WriteLine($"lab {report.Name} ({report.TopologyFile}){(report.Ready ? "" : ", deploy not ended")}");
-        Table nodes = new Table().AddColumns("node", "kind", "state", "site", "namespace", "processes");
+        Table nodes = new Table().AddColumns("node", "kind", "state", "site", "management", "namespace", "processes");
         foreach (NodeReport node in report.Nodes)
-            nodes.AddRow(new[] { node.Name, node.Kind, node.State, node.Site ?? "", node.Namespace, string.Join(", ", node.Processes) }.Select(Markup.Escape).ToArray());
+            nodes.AddRow(new[] { node.Name, node.Kind, node.State, node.Site ?? "", node.Management ?? "", node.Namespace, string.Join(", ", node.Processes) }.Select(Markup.Escape).ToArray());
         AnsiConsole.Write(nodes);
         foreach (WanStats wan in report.Wans)
         {

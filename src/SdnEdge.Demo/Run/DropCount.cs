@@ -12,7 +12,7 @@ namespace SdnEdge.Demo.Run;
 
 /// <summary>
 /// Where packets are dropped in the lab, from everyone's own counters: the PEs' drop reasons, the WAN's links, and the
-/// kernel's devices in every node. Taken before and after a run it says where what the probes missed was lost.
+/// kernel's devices in every node, but for the management network. Taken before and after a run it says where what the probes missed was lost.
 /// </summary>
 internal sealed class DropCount
 {
@@ -23,6 +23,7 @@ internal sealed class DropCount
         var taken = new DropCount();
         foreach (LabNode node in lab.Topology.Nodes)
         {
+            if (lab.Topology.LinksOf(node.Name).Any() && lab.Topology.LinksOf(node.Name).All(l => l.IsManagement)) continue;
             if (pes.TryGetValue(node.Name, out PeClient? pe))
             {
                 foreach (DropInfo drop in await pe.DropsAsync(cancel))
@@ -71,9 +72,9 @@ internal sealed class DropCount
         using JsonDocument links = JsonDocument.Parse(text);
         foreach (JsonElement link in links.RootElement.EnumerateArray())
         {
-            if (link.TryGetProperty("stats64", out JsonElement stats))
+            string device = link.GetProperty("ifname").GetString()!;
+            if (device != LabTopology.ManagementInterface && link.TryGetProperty("stats64", out JsonElement stats))
             {
-                string device = link.GetProperty("ifname").GetString()!;
                 Add(node.Name, $"{device} transmit queue", stats.GetProperty("tx").GetProperty("dropped").GetInt64());
                 Add(node.Name, $"{device} receive", stats.GetProperty("rx").GetProperty("dropped").GetInt64());
             }

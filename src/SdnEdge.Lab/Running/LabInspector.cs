@@ -21,8 +21,10 @@ public sealed record LabReport(string Name, string TopologyFile, bool Ready, IRe
 /// <param name="Processes">The processes the lab started there, e.g. <c>pe[1234]</c>.</param>
 /// <param name="Socket">Its API or statistics socket.</param>
 /// <param name="Log">Its log.</param>
+/// <param name="Management">Its address on the management network; null when it is not on one.</param>
 public sealed record NodeReport(
-    string Name, string Kind, string Namespace, string State, string? Site, IReadOnlyList<string> Processes, string? Socket, string Log);
+    string Name, string Kind, string Namespace, string State, string? Site, IReadOnlyList<string> Processes, string? Socket, string Log,
+    string? Management = null);
 
 /// <summary>Looks at labs.</summary>
 public static class LabInspector
@@ -50,7 +52,7 @@ public static class LabInspector
             if (node.Kind == NodeKind.SdnEdgeWan && await WanClient.TryReadAsync(socket, cancel) is { } stats) wans.Add(stats);
             nodes.Add(new NodeReport(node.Name, TopologyLoader.WordOf(node.Kind), ns, condition, site,
                 [.. processes.Select(p => $"{p.Name}[{p.ProcessId}]{(p.IsAlive ? "" : " ended")}")],
-                File.Exists(socket) ? socket : null, Path.Combine(folder, node.Name + ".log")));
+                File.Exists(socket) ? socket : null, Path.Combine(folder, node.Name + ".log"), node.Management?.Address.ToString()));
         }
 
         return new LabReport(name, state.TopologyFile, state.Ready, nodes, wans);

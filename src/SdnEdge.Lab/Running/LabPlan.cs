@@ -10,7 +10,7 @@ namespace SdnEdge.Lab.Running;
 
 /// <summary>A long-running process of a node.</summary>
 /// <param name="Node">The node.</param>
-/// <param name="Name">What it is, for messages: <c>pe</c>, <c>wan</c>, <c>echo</c>, <c>zebra</c>, <c>bgpd</c>, <c>bird</c>.</param>
+/// <param name="Name">What it is, for messages: <c>pe</c>, <c>host</c>, <c>mms</c>, <c>wan</c>, <c>echo</c>, <c>zebra</c>, <c>bgpd</c>, <c>bird</c>.</param>
 /// <param name="Argv">Program and arguments.</param>
 internal sealed record PlannedProcess(string Node, string Name, IReadOnlyList<string> Argv);
 
@@ -30,7 +30,7 @@ internal sealed record PlannedNode(
 /// </summary>
 /// <param name="Topology">What is deployed.</param>
 /// <param name="RootBatch">Lines for <c>ip -batch</c>, outside: namespaces, and links between them.</param>
-/// <param name="Nodes">The nodes, WAN nodes first, as others wait for them.</param>
+/// <param name="Nodes">The nodes, WAN nodes first, as others wait for them; then by <see cref="StageOf"/>.</param>
 internal sealed partial record LabPlan(LabTopology Topology, string RootBatch, IReadOnlyList<PlannedNode> Nodes)
 {
     // Long enough for what a PE leaves unread while another process has its core: a second and a half at 20 kpps.
@@ -56,10 +56,17 @@ internal sealed partial record LabPlan(LabTopology Topology, string RootBatch, I
         }
 
         IEnumerable<PlannedNode> nodes = lab.Nodes
-            .OrderBy(n => n.Kind switch { NodeKind.SdnEdgeWan => 0, NodeKind.SdnEdgePe => 1, NodeKind.Server => 2, _ => 3 })
+            .OrderBy(n => StageOf(n.Kind))
+            .ThenBy(n => n.Kind switch { NodeKind.SdnEdgeWan => 0, NodeKind.SdnEdgePe => 1, NodeKind.Server => 2, _ => 3 })
             .Select(n => PlanNode(lab, n, folder, self));
         return new LabPlan(lab, batch.ToString(), [.. nodes]);
     }
+
+    /// <summary>
+    /// When a node is started: a stage begins when the one before it is set up. An agent looks after servers that are there, the manager asks
+    /// agents and PEs.
+    /// </summary>
+    public static int StageOf(NodeKind kind) => kind switch { NodeKind.SdnEdgeHost => 1, NodeKind.SdnEdgeMms => 2, _ => 0 };
 
     private static PlannedNode PlanNode(LabTopology lab, LabNode node, string folder, IReadOnlyList<string> self)
     {
@@ -82,8 +89,13 @@ internal sealed partial record LabPlan(LabTopology Topology, string RootBatch, I
             case NodeKind.Bridge: PlanBridge(); break;
             case NodeKind.Frr: PlanHost(); PlanFrr(); break;
             case NodeKind.Bird: PlanHost(); PlanBird(); break;
+            case NodeKind.SdnEdgeHost: PlanHost(); PlanDaemon("host"); break;
+            case NodeKind.SdnEdgeMms: PlanHost(); PlanDaemon("mms"); break;
             default: PlanHost(); break;
         }
+
+        if (node.Management is { } management)
+            ip.Append($"address add {management} dev {LabTopology.ManagementInterface}{(management.Address.IsV6 ? " nodad" : "")}\n");
 
         AppendExec(ip, later, node.Exec);
         string script = $"set -e\nexec >>{Quote(log)} 2>&1 </dev/null\ncd /proc/sys/net\n{sysctl}ip -batch - <<'END'\n{ip}END\ncd /\n{later}";
@@ -98,21 +110,30 @@ internal sealed partial record LabPlan(LabTopology Topology, string RootBatch, I
 
         void PlanHost()
         {
-            foreach ((string name, _) in ends)
-            {
-                Kernel($"ipv4/conf/{name}/rp_filter", "0");
-                Kernel($"ipv6/conf/{name}/accept_dad", "0");
-                Kernel($"ipv6/conf/{name}/accept_ra", "0");
-                ip.Append($"link set {name} up\n");
-            }
+            foreach ((string name, _) in ends) PlanHostInterface(name);
+        }
+
+        void PlanHostInterface(string name)
+        {
+            Kernel($"ipv4/conf/{name}/rp_filter", "0");
+            Kernel($"ipv6/conf/{name}/accept_dad", "0");
+            Kernel($"ipv6/conf/{name}/accept_ra", "0");
+            ip.Append($"link set {name} up\n");
         }
 
         // eth1 (to the neighbour) - br-eth1 - tap-eth1 (the PE's port). A bridge of two ports that neither learns nor speaks.
+        // mgmt0 belongs to the namespace's kernel, which serves the PE's API there.
         void PlanPe()
         {
             NoIpv6("default");
             foreach ((string name, int mtu) in ends)
             {
+                if (name == LabTopology.ManagementInterface)
+                {
+                    PlanHostInterface(name);
+                    continue;
+                }
+
                 NoIpv6(name);
                 ip.Append($"tuntap add dev tap-{name} mode tap vnet_hdr\n");
                 ip.Append($"link add br-{name} type bridge stp_state 0 ageing_time 0 mcast_snooping 0\n");
@@ -122,17 +143,15 @@ internal sealed partial record LabPlan(LabTopology Topology, string RootBatch, I
             }
 
             later.Append("echo 0 >/proc/sys/net/ipv6/conf/default/disable_ipv6\n");
-            string config = Path.Combine(folder, node.Name + ".yaml");
-            try
-            {
-                files.Add((config, WithApiSocket(File.ReadAllText(node.StartupConfig!), Path.Combine(folder, node.Name + ".sock"))));
-            }
-            catch (LabException e)
-            {
-                throw new LabException($"{node.StartupConfig}: {e.Message}");
-            }
+            PlanDaemon("pe");
+        }
 
-            processes.Add(new PlannedProcess(node.Name, "pe", [.. self, "pe", "--config", config]));
+        // One of our daemons, with a configuration that fits the lab.
+        void PlanDaemon(string command)
+        {
+            string config = Path.Combine(folder, node.Name + ".yaml");
+            files.Add((config, new DaemonFile(lab, node, folder).Text()));
+            processes.Add(new PlannedProcess(node.Name, command, [.. self, command, "--config", config]));
         }
 
         void PlanWan()
@@ -223,25 +242,6 @@ internal sealed partial record LabPlan(LabTopology Topology, string RootBatch, I
             else later.Append(line).Append('\n');
         }
     }
-
-    /// <summary>
-    /// The text of a PE's configuration with its API socket in the lab's own folder, so that two labs of one file do not
-    /// share sockets; lines keep their numbers.
-    /// </summary>
-    internal static string WithApiSocket(string config, string socket)
-    {
-        Match unix = ApiSocket().Match(config);
-        return unix.Success ? string.Concat(config.AsSpan(0, unix.Groups["path"].Index), socket, config.AsSpan(unix.Groups["path"].Index + unix.Groups["path"].Length))
-            : ApiSection().IsMatch(config) ? throw new LabException("the configuration has an 'api' section without 'unix'; the lab asks its routers over a unix socket: add unix: /run/pe.sock.")
-            : $"{config.TrimEnd()}\napi: {{ unix: {socket} }}\n";
-    }
-
-    // api: { unix: PATH }  or  api: and, indented below it, unix: PATH.
-    [GeneratedRegex(@"^api:[ \t]*(\{[^}\n]*?\bunix:[ \t]*(?<path>[^\s,}#]+)|(#.*)?\n([ \t]+.*\n|[ \t]*(#.*)?\n)*?[ \t]+unix:[ \t]*(?<path>[^\s#]+))", RegexOptions.Multiline | RegexOptions.ExplicitCapture)]
-    private static partial Regex ApiSocket();
-
-    [GeneratedRegex("^api:", RegexOptions.Multiline)]
-    private static partial Regex ApiSection();
 
     [GeneratedRegex(@"^ip\s+((?<command>(link|route|neigh)\s[\w\s.:/-]+)|(-[46]\s+)?(?<command>(a|addr|address)\s[\w\s.:/-]+)|-[46]\s+(?<command>(r|route)\s[\w\s.:/-]*\bvia\s[\w\s.:/-]+))$", RegexOptions.ExplicitCapture)]
     private static partial Regex PlainIpLine();

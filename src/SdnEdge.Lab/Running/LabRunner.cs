@@ -8,7 +8,8 @@ namespace SdnEdge.Lab.Running;
 
 /// <summary>
 /// Deploys and destroys labs. Deploy: 1 read and check the topology; 2 refuse what cannot work; 3 write down what will be
-/// made; 4 make namespaces and links in one batch; 5 set up each node and start its processes; 6 wait until each is ready.
+/// made; 4 make certificates, and namespaces and links in one batch; 5 set up each node and start its processes, stage by stage;
+/// 6 wait until each is ready.
 /// Whatever goes wrong after 3, and a cancelled deploy too, is undone. Destroy works from what was written down.
 /// </summary>
 public static class LabRunner
@@ -38,6 +39,7 @@ public static class LabRunner
         try
         {
             LabPlan plan = LabPlan.For(lab, folder, options.FindSelf());
+            LabCertificates.Write(lab, folder);
             options.Progress?.Invoke($"making {lab.Nodes.Count} namespaces and {lab.Links.Count} links");
             await Netns.BatchAsync(plan.RootBatch, force: false, cancel);
             state = state with { Namespaces = [.. state.Namespaces.Select(n => n with { Id = Netns.IdOf(n.Name) })] };
@@ -46,7 +48,15 @@ public static class LabRunner
             options.Progress?.Invoke("starting the nodes");
             var started = new ConcurrentQueue<(PlannedNode Node, LabProcess Record, Process Process)>();
             var writing = new Lock();
-            await Parallel.ForEachAsync(plan.Nodes, new ParallelOptions { MaxDegreeOfParallelism = 4, CancellationToken = cancel }, async (node, stop) =>
+            foreach (IGrouping<int, PlannedNode> stage in plan.Nodes.GroupBy(n => LabPlan.StageOf(n.Node.Kind)))
+                await Parallel.ForEachAsync(stage, new ParallelOptions { MaxDegreeOfParallelism = 4, CancellationToken = cancel }, StartAsync);
+
+            await Readiness.WaitAsync(plan, folder, [.. started], options, cancel);
+            state = state with { Ready = true };
+            state.Write(folder);
+            return new RunningLab(lab, folder, options.StateRoot);
+
+            async ValueTask StartAsync(PlannedNode node, CancellationToken stop)
             {
                 await SetUpAsync(node, stop);
                 foreach (PlannedProcess planned in node.Processes)
@@ -61,12 +71,7 @@ public static class LabRunner
                         state.Write(folder);
                     }
                 }
-            });
-
-            await Readiness.WaitAsync(plan, folder, [.. started], options, cancel);
-            state = state with { Ready = true };
-            state.Write(folder);
-            return new RunningLab(lab, folder, options.StateRoot);
+            }
         }
         catch (Exception e)
         {

@@ -19,6 +19,7 @@ internal static class Readiness
         LabPlan plan, string folder, IReadOnlyList<(PlannedNode Node, LabProcess Record, Process Process)> started, LabOptions options, CancellationToken cancel)
     {
         LabTopology lab = plan.Topology;
+        string? fault = null;   // what a daemon that waits says of itself
         long end = Monotonic.Now + (long)(options.ReadyTimeout.TotalMilliseconds * 1e6);
         foreach (PlannedNode node in plan.Nodes)
         {
@@ -29,7 +30,15 @@ internal static class Readiness
                     await UntilAsync($"{name} to forward", async () => await WanClient.TryReadAsync(Path.Combine(folder, name + ".sock"), cancel) is not null);
                     break;
                 case NodeKind.SdnEdgePe:
-                    await UntilAsync($"{name} to be ready", async () => (await AskAsync(name, (pe, c) => pe.NodeAsync(c)))?.Ready == true);
+                    await UntilAsync($"{name} to be ready", async () => (await AskPeAsync(name, (pe, c) => pe.NodeAsync(c)))?.Ready == true);
+                    break;
+                case NodeKind.SdnEdgeHost:
+                    await UntilAsync($"{name} to be ready", async () =>
+                        await AskAsync(name, e => new HostClient(e), (host, c) => host.NodeAsync(c)) is { } host && Told(host.Ready, host.Fault));
+                    break;
+                case NodeKind.SdnEdgeMms:
+                    await UntilAsync($"{name} to be ready", async () =>
+                        await AskAsync(name, e => new MmsClient(e), (mms, c) => mms.NodeAsync(c)) is { } mms && Told(mms.Ready, mms.Fault));
                     break;
                 case NodeKind.Server:
                     await UntilAsync($"{name} to answer on port 7", () => Task.FromResult(Namespaces.Run(node.Namespace, EchoAnswers)));
@@ -45,16 +54,20 @@ internal static class Readiness
 
         await RoutesAsync();
 
-        // Null while the PE does not answer, or not with success.
-        async Task<T?> AskAsync<T>(string node, Func<PeClient, CancellationToken, Task<T>> ask) where T : class
+        Task<T?> AskPeAsync<T>(string node, Func<PeClient, CancellationToken, Task<T>> ask) where T : class
+            => AskAsync(node, e => new PeClient(e), ask);
+
+        // Null while the daemon does not answer, or not with success.
+        async Task<T?> AskAsync<TClient, T>(string node, Func<ApiEndpoint, TClient> make, Func<TClient, CancellationToken, Task<T>> ask)
+            where TClient : ApiClient where T : class
         {
             string socket = Path.Combine(folder, node + ".sock");
             if (!File.Exists(socket)) return null;
-            using PeClient pe = PeClient.ForUnixSocket(socket, node);
-            pe.RequestTimeout = TimeSpan.FromSeconds(2);
+            using TClient client = make(new ApiEndpoint(node, socket));
+            client.RequestTimeout = TimeSpan.FromSeconds(2);
             try
             {
-                return await ask(pe, cancel);
+                return await ask(client, cancel);
             }
             catch (Exception e) when (e is ApiProblemException or ApiUnreachableException)
             {
@@ -72,15 +85,21 @@ internal static class Readiness
             foreach (string pe in pes)
             {
                 await UntilAsync($"{pe}'s BGP sessions and their first routes", async () =>
-                    await AskAsync(pe, (client, c) => client.BgpPeersAsync(c)) is { } peers
+                    await AskPeAsync(pe, (client, c) => client.BgpPeersAsync(c)) is { } peers
                     && peers.All(p => string.Equals(p.State, "established", StringComparison.OrdinalIgnoreCase) && p.Loaded != false));
                 foreach (IpPrefix server in servers)
                 {
                     await UntilAsync($"{pe} to have a route to {server}", async () =>
-                        await AskAsync(pe, (client, c) => client.RoutesAsync(prefix: server.ToString(), cancel: c)) is { } routes
+                        await AskPeAsync(pe, (client, c) => client.RoutesAsync(prefix: server.ToString(), cancel: c)) is { } routes
                         && routes.Any(r => r.Best && IpPrefix.TryParse(r.Prefix, out IpPrefix prefix) && prefix == server));
                 }
             }
+        }
+
+        bool Told(bool ready, string? why)
+        {
+            fault = ready ? null : why?.TrimEnd('.');
+            return ready;
         }
 
         async Task UntilAsync(string what, Func<Task<bool>> condition)
@@ -92,7 +111,7 @@ internal static class Readiness
                     if (process.HasExited) throw new LabException($"{record.Name} of node {record.Node} ended with exit code {process.ExitCode}, while waiting for {what}.");
                 }
 
-                if (Monotonic.Now > end) throw new LabException($"waited {options.ReadyTimeout.TotalSeconds:0} s in vain for {what}.");
+                if (Monotonic.Now > end) throw new LabException($"waited {options.ReadyTimeout.TotalSeconds:0} s in vain for {what}{(fault is null ? "" : $": {fault}")}.");
                 await Task.Delay(round < 20 ? 5 : 25, cancel);
             }
         }

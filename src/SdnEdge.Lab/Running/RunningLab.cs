@@ -1,5 +1,7 @@
 using System.Diagnostics;
+using SdnEdge.Client;
 using SdnEdge.Core.Migration;
+using SdnEdge.Core.Wire;
 using SdnEdge.Lab.Topologies;
 using SdnEdge.Lab.Wan;
 using SdnEdge.Linux;
@@ -52,8 +54,29 @@ public sealed class RunningLab
     /// <summary>The namespace of a node.</summary>
     public string NamespaceOf(string node) => Topology.NamespaceOf(Known(node).Name);
 
-    /// <summary>The API socket of a PE node.</summary>
+    /// <summary>The API socket of a node: PE, server host or manager; of a WAN node, its statistics socket.</summary>
     public string ApiSocket(string node) => Path.Combine(Folder, Known(node).Name + ".sock");
+
+    /// <summary>The API socket of the lab's manager; null when it has none.</summary>
+    public string? MmsSocket => Topology.Nodes.FirstOrDefault(n => n.Kind == NodeKind.SdnEdgeMms) is { } mms ? ApiSocket(mms.Name) : null;
+
+    /// <summary>The groups that the lab's manager may move; empty when it has no manager.</summary>
+    public IReadOnlyList<LabGroup> Groups => Managed.Groups(Topology);
+
+    /// <summary>The lab's server hosts, and where they are.</summary>
+    public IReadOnlyList<LabHost> Hosts => Managed.Hosts(Topology);
+
+    /// <summary>A node's address on the management network; null when it is not on one.</summary>
+    public IpAddress? ManagementAddress(string node) => Known(node).Management?.Address;
+
+    /// <summary>Where the manager reaches a node's API: <c>https://ADDRESS:8443/</c> on the management network, else <c>unix:PATH</c>.</summary>
+    public string ApiAddress(string node) => DaemonFile.ApiAddress(Known(node), Folder);
+
+    /// <summary>A node's certificate, and the lab's authority: who a client that runs in this node is.</summary>
+    /// <exception cref="LabException">The node is not on a management network and has none.</exception>
+    public ClientIdentity IdentityOf(string node) => Known(node).Management is null
+        ? throw new LabException($"node {node} has no certificate: it is not on a management network; give it the label sdnedge.management.")
+        : ClientIdentity.Load(LabCertificates.CertificateOf(Folder, node), LabCertificates.KeyOf(Folder, node), LabCertificates.AuthorityOf(Folder));
 
     /// <summary>How to start a program inside a node's namespace; redirect its output before starting it, if wanted. The process number is the program's own.</summary>
     public ProcessStartInfo Command(string node, IReadOnlyList<string> argv, IReadOnlyDictionary<string, string>? env = null)

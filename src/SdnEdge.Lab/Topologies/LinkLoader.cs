@@ -1,4 +1,5 @@
 using System.Globalization;
+using SdnEdge.Core.Wire;
 using YamlDotNet.RepresentationModel;
 
 namespace SdnEdge.Lab.Topologies;
@@ -98,7 +99,7 @@ public static partial class TopologyLoader
     private static void CheckInterface(YamlWalk walk, YamlNode at, LabNode node, LinkEnd end)
     {
         // A PE's link ethN comes with tap-ethN and br-ethN.
-        int most = node.Kind == NodeKind.SdnEdgePe ? MaxInterfaceName - "tap-".Length : MaxInterfaceName;
+        int most = node.Kind == NodeKind.SdnEdgePe && end.Interface != LabTopology.ManagementInterface ? MaxInterfaceName - "tap-".Length : MaxInterfaceName;
         if (end.Interface.Length > most)
             walk.Error(at, $"link end '{end}': the interface name is too long; at most {most} characters here.");
         if (end.Interface.Any(c => !char.IsAsciiLetterOrDigit(c) && c is not ('-' or '_' or '.')))
@@ -148,10 +149,34 @@ public static partial class TopologyLoader
                 walk.Error(node.Line, $"server '{node.Name}' starts at '{home}', where it has no leg; it has legs at {string.Join(", ", sites)}.");
         }
 
+        CheckManagement(walk, nodes, links);
         foreach (LabLink link in links)
         {
             if (IsWan(nodes, link.A) && IsWan(nodes, link.B))
                 walk.Error(link.Line, $"link {link.A} - {link.B}: two WAN nodes face each other; one provider core is enough.");
+        }
+    }
+
+    // A management address needs its interface, and the other way round where a daemon is to be reached by it.
+    private static void CheckManagement(YamlWalk walk, List<LabNode> nodes, List<LabLink> links)
+    {
+        var owners = new Dictionary<IpAddress, string>();
+        foreach (LabNode node in nodes)
+        {
+            bool linked = links.Exists(l => l.EndAt(node.Name)?.Interface == LabTopology.ManagementInterface);
+            if (node.Management is { } management)
+            {
+                if (!linked)
+                    walk.Error(node.Line, $"node '{node.Name}' has the label sdnedge.management and no interface {LabTopology.ManagementInterface}; " +
+                        $"give it a link, e.g. endpoints: [{node.Name}:{LabTopology.ManagementInterface}, mgmt:eth1].");
+                if (!owners.TryAdd(management.Address, node.Name))
+                    walk.Error(node.Line, $"node '{node.Name}' has the management address of node '{owners[management.Address]}'; give each its own.");
+            }
+            else if (linked && node.Kind is NodeKind.SdnEdgePe or NodeKind.SdnEdgeHost or NodeKind.SdnEdgeMms && !node.Labels.ContainsKey("sdnedge.management"))
+            {
+                walk.Error(node.Line, $"node '{node.Name}' has an interface {LabTopology.ManagementInterface} and no address for it; " +
+                    "add the label sdnedge.management, e.g. 10.254.0.1/24.");
+            }
         }
     }
 

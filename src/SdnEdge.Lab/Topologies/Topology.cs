@@ -25,6 +25,12 @@ public enum NodeKind
 
     /// <summary>A learning switch of the kernel: a site's data-centre network.</summary>
     Bridge,
+
+    /// <summary>The agent of a server host: <c>sdnedge host</c> with the startup-config.</summary>
+    SdnEdgeHost,
+
+    /// <summary>The migration manager: <c>sdnedge mms</c> with the startup-config.</summary>
+    SdnEdgeMms,
 }
 
 /// <summary>A node of the topology, with defaults and kinds merged in.</summary>
@@ -44,6 +50,12 @@ public sealed record LabNode(
 
     /// <summary>Seed of a WAN node's randomness (label <c>sdnedge.seed</c>, default 1).</summary>
     public ulong Seed { get; init; } = 1;
+
+    /// <summary>
+    /// Address of its interface <see cref="LabTopology.ManagementInterface"/> (label <c>sdnedge.management</c>); null = it is not on a
+    /// management network. A node that has one gets a certificate for it.
+    /// </summary>
+    public InterfaceAddress? Management { get; init; }
 }
 
 /// <summary>What the stand-in server is.</summary>
@@ -85,6 +97,9 @@ public sealed record LabLink(
 
     /// <summary>The end that is not at this node.</summary>
     public LinkEnd FarEnd(string node) => A.Node == node ? B : A;
+
+    /// <summary>True for a link of a management network: one of its ends is called <see cref="LabTopology.ManagementInterface"/>.</summary>
+    public bool IsManagement => A.Interface == LabTopology.ManagementInterface || B.Interface == LabTopology.ManagementInterface;
 }
 
 /// <summary>What one direction of a WAN link does to frames.</summary>
@@ -109,6 +124,12 @@ public sealed record Impairment(
 /// <param name="Links">Links in the file's order.</param>
 public sealed record LabTopology(string Name, string File, IReadOnlyList<LabNode> Nodes, IReadOnlyList<LabLink> Links)
 {
+    /// <summary>
+    /// What a node calls its interface to a management network, by which APIs are reached: a plain device in the node's namespace. Even at a
+    /// PE it is no port of the router.
+    /// </summary>
+    public const string ManagementInterface = "mgmt0";
+
     /// <summary>The node of that name, or null.</summary>
     public LabNode? Find(string node) => Nodes.FirstOrDefault(n => n.Name == node);
 
@@ -120,14 +141,14 @@ public sealed record LabTopology(string Name, string File, IReadOnlyList<LabNode
 
     /// <summary>
     /// The same lab with another round-trip time between PEs: a packet passes two WAN links on its way and two on its way back,
-    /// so each direction of each link gets a quarter.
+    /// so each direction of each link gets a quarter. Management links keep their delay.
     /// </summary>
     public LabTopology WithRtt(double milliseconds)
     {
         long delay = (long)(milliseconds * 1e6 / 4);
         return this with
         {
-            Links = [.. Links.Select(l => l.ToWan is null ? l : l with
+            Links = [.. Links.Select(l => l.ToWan is null || l.IsManagement ? l : l with
             {
                 ToWan = l.ToWan with { DelayNs = delay },
                 FromWan = l.FromWan! with { DelayNs = delay },

@@ -15,6 +15,7 @@ public static partial class TopologyLoader
     [
         ("sdnedge-pe", NodeKind.SdnEdgePe), ("sdnedge-wan", NodeKind.SdnEdgeWan), ("linux", NodeKind.Linux), ("server", NodeKind.Server),
         ("frr", NodeKind.Frr), ("bird", NodeKind.Bird), ("bridge", NodeKind.Bridge),
+        ("sdnedge-host", NodeKind.SdnEdgeHost), ("sdnedge-mms", NodeKind.SdnEdgeMms),
     ];
 
     // The last group: containerlab's own, without effect here.
@@ -111,7 +112,7 @@ public static partial class TopologyLoader
 
             config = config?.Replace("__clabNodeName__", name, StringComparison.Ordinal);
             config = config is null ? null : Path.GetFullPath(Path.Combine(Path.GetDirectoryName(file) ?? "", config));
-            if (config is null && kind is NodeKind.SdnEdgePe or NodeKind.Frr or NodeKind.Bird)
+            if (config is null && kind is NodeKind.SdnEdgePe or NodeKind.Frr or NodeKind.Bird or NodeKind.SdnEdgeHost or NodeKind.SdnEdgeMms)
                 walk.Error(at, $"{what} is of kind '{word}' and needs 'startup-config': the path of its configuration.");
             if (config is not null && !File.Exists(config))
                 walk.Error(YamlWalk.Get(body, "startup-config") ?? at, $"startup-config of {what}: there is no file {config}.");
@@ -121,6 +122,7 @@ public static partial class TopologyLoader
             {
                 Server = kind == NodeKind.Server ? ReadServer(walk, what, YamlWalk.LineOf(at), labels) : null,
                 Seed = ReadSeed(walk, what, labels),
+                Management = ReadManagement(walk, what, kind, labels),
             });
         }
 
@@ -166,6 +168,19 @@ public static partial class TopologyLoader
         if (!labels.TryGetValue("sdnedge.seed", out (string Value, int Line) text)) return 1;
         if (!ulong.TryParse(text.Value, out ulong seed)) walk.Error(text.Line, $"sdnedge.seed '{text.Value}' of {what} must be a whole number.");
         return seed;
+    }
+
+    private static InterfaceAddress? ReadManagement(
+        YamlWalk walk, string what, NodeKind? kind, Dictionary<string, (string Value, int Line)> labels)
+    {
+        if (!labels.TryGetValue("sdnedge.management", out (string Value, int Line) text)) return null;
+        if (kind is NodeKind.SdnEdgeWan or NodeKind.Server or NodeKind.Bridge)
+            walk.Error(text.Line, $"sdnedge.management: {what} is of kind {WordOf(kind.Value)}, which has no API; take the label away.");
+        else if (IpPrefix.TryParseInterface(text.Value, out IpAddress address, out int length) && text.Value.Contains('/', StringComparison.Ordinal)
+            && address.Bits != 0 && !address.IsMulticast)
+            return new InterfaceAddress(address, length);
+        else walk.Error(text.Line, $"sdnedge.management '{text.Value}' of {what} is no address with a length; write it as 10.254.0.1/24.");
+        return null;
     }
 
     private static NodeKind? KindOf(string word)

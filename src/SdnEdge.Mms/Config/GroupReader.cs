@@ -8,7 +8,13 @@ namespace SdnEdge.Mms.Config;
 internal sealed class GroupReader(Defined<DaemonConfig> pes, Defined<DaemonConfig> hosts, Defined<SiteConfig> sites)
 {
     private readonly Dictionary<string, (string Group, int Line)> _servers = [];
-    private readonly List<(string Vrf, IpPrefix Prefix, string Server, YamlText Text, string Path)> _prefixes = [];
+    private readonly List<Claim> _claims = [];
+
+    /// <summary>A prefix that a server claims, and where the file says so.</summary>
+    private sealed record Claim(string Vrf, IpPrefix Prefix, string Server, YamlText Text, string Path)
+    {
+        public (int, int) Place => (Text.Line, Text.Column);
+    }
 
     public IReadOnlyList<GroupConfig> Read(MapReader root)
     {
@@ -27,7 +33,8 @@ internal sealed class GroupReader(Defined<DaemonConfig> pes, Defined<DaemonConfi
             if (group.Servers.Count > 0 && group.Servers.All(s => s.At.Count > 1) && group.Sites.Count < 2)
             {
                 item.Error("servers",
-                    $"the servers of group '{name}' have fewer than two sites in common; they move together, so give each a place at the same two sites");
+                    $"the servers of group '{name}' have fewer than two sites in common; they move together, "
+                    + "so give each a place at the same two sites");
             }
         }
 
@@ -38,21 +45,20 @@ internal sealed class GroupReader(Defined<DaemonConfig> pes, Defined<DaemonConfi
     // Sorted, a prefix is followed by all that lie inside it: one that overlaps any other is inside the last outermost one.
     private void CheckOverlaps(ConfigErrors errors)
     {
-        var sorted = _prefixes.OrderBy(p => p.Vrf, StringComparer.Ordinal).ThenBy(p => p.Prefix).ThenBy(p => p.Text.Line).ThenBy(p => p.Text.Column).ToList();
-        (string Vrf, IpPrefix Prefix, string Server, YamlText Text, string Path) outer = default;
-        foreach ((string Vrf, IpPrefix Prefix, string Server, YamlText Text, string Path) inner in sorted)
+        Claim? outer = null;
+        foreach (Claim inner in _claims.OrderBy(c => c.Vrf, StringComparer.Ordinal).ThenBy(c => c.Prefix).ThenBy(c => c.Place))
         {
-            if (outer.Text is null || outer.Vrf != inner.Vrf || !outer.Prefix.Contains(inner.Prefix))
+            if (outer is null || outer.Vrf != inner.Vrf || !outer.Prefix.Contains(inner.Prefix))
             {
                 outer = inner;
                 continue;
             }
 
-            bool swap = (inner.Text.Line, inner.Text.Column).CompareTo((outer.Text.Line, outer.Text.Column)) < 0;
-            (var first, var second) = swap ? (inner, outer) : (outer, inner);
+            (Claim first, Claim second) = inner.Place.CompareTo(outer.Place) < 0 ? (inner, outer) : (outer, inner);
             errors.Add(second.Text, second.Path, first.Prefix == second.Prefix
                 ? $"{second.Prefix} belongs to server '{first.Server}' already, on line {first.Text.Line}; in a VRF a prefix has one server"
-                : $"{second.Prefix} overlaps {first.Prefix} of server '{first.Server}' on line {first.Text.Line}; in VRF '{first.Vrf}' moving prefixes must lie apart");
+                : $"{second.Prefix} overlaps {first.Prefix} of server '{first.Server}' on line {first.Text.Line}; "
+                    + $"in VRF '{first.Vrf}' moving prefixes must lie apart");
         }
     }
 
@@ -78,7 +84,8 @@ internal sealed class GroupReader(Defined<DaemonConfig> pes, Defined<DaemonConfi
             hold.Number("maxBytes", 65_536, 16L << 30, usual.MaxBytes),
             (int)hold.Number("maxPackets", 1, 100_000_000, usual.MaxPackets),
             (int)hold.Number("maxMilliseconds", 1, 600_000, usual.MaxMilliseconds),
-            hold.Choice("overflow", usual.Overflow, ("drop-newest", HoldOverflowPolicy.DropNewest), ("drop-oldest", HoldOverflowPolicy.DropOldest)),
+            hold.Choice("overflow", usual.Overflow,
+                ("drop-newest", HoldOverflowPolicy.DropNewest), ("drop-oldest", HoldOverflowPolicy.DropOldest)),
             (int)hold.Number("releasePacketsPerSecond", 0, 100_000_000, usual.ReleasePacketsPerSecond),
             hold.Flag("disabled", usual.Disabled));
         hold.Finish();
@@ -104,7 +111,11 @@ internal sealed class GroupReader(Defined<DaemonConfig> pes, Defined<DaemonConfi
         }
 
         if (list.Count == 0 && group.Node["servers"] is not YamlMap and not YamlText { IsNull: false })
-            group.Error("servers", "is missing; a group has at least one server: write servers: [ { name: web-1, prefixes: [...], at: [...] } ]");
+        {
+            group.Error("servers",
+                "is missing; a group has at least one server: write servers: [ { name: web-1, prefixes: [...], at: [...] } ]");
+        }
+
         return list;
     }
 
@@ -124,11 +135,15 @@ internal sealed class GroupReader(Defined<DaemonConfig> pes, Defined<DaemonConfi
             }
 
             list.Add(prefix);
-            _prefixes.Add((vrf, prefix, name, text, path));
+            _claims.Add(new Claim(vrf, prefix, name, text, path));
         }
 
         if (!any && server.Node["prefixes"] is null or YamlList { Items.Count: 0 })
-            server.Error("prefixes", "is missing; write prefixes: [10.1.1.10/32, \"fd00:1:1::10/128\"], the addresses that move with the server");
+        {
+            server.Error("prefixes",
+                "is missing; write prefixes: [10.1.1.10/32, \"fd00:1:1::10/128\"], the addresses that move with the server");
+        }
+
         return list;
     }
 
@@ -146,8 +161,10 @@ internal sealed class GroupReader(Defined<DaemonConfig> pes, Defined<DaemonConfi
             string port = item.Name("port", "dc");
             List<IpAddress> hops = ReadNextHops(item, prefixes);
             item.Finish();
-            if (site is not null && !sitesSeen.Add(site)) item.Error("site", $"the server has a place at site '{site.Name}' already; one place for each site");
-            if (pe is not null && !pesSeen.Add(pe)) item.Error("pe", $"the server has a place behind PE '{pe.Name}' already; a server moves from one PE to another");
+            if (site is not null && !sitesSeen.Add(site))
+                item.Error("site", $"the server has a place at site '{site.Name}' already; one place for each site");
+            if (pe is not null && !pesSeen.Add(pe))
+                item.Error("pe", $"the server has a place behind PE '{pe.Name}' already; a server moves from one PE to another");
             if (site is not null && host is not null && !site.Hosts.Contains(host))
             {
                 string there = site.Hosts.Count == 0 ? "there is none" : $"use one of {string.Join(", ", site.Hosts.Select(h => h.Name))}";
@@ -177,7 +194,8 @@ internal sealed class GroupReader(Defined<DaemonConfig> pes, Defined<DaemonConfi
         foreach ((YamlText text, string path) in texts)
         {
             if (!IpAddress.TryParse(text.Text, out IpAddress hop))
-                place.Errors.Add(text, path, $"'{text.Text}' is not an IP address; write the server's or its router's on that port, such as 10.1.1.2");
+                place.Errors.Add(text, path,
+                    $"'{text.Text}' is not an IP address; write the server's or its router's on that port, such as 10.1.1.2");
             else if (list.Exists(h => h.Family == hop.Family))
                 place.Errors.Add(text, path, $"'{hop}' is the second {Word(hop.Family)} next hop; at most one for each family");
             else if (prefixes.Count > 0 && !prefixes.Exists(p => p.Family == hop.Family))

@@ -5,8 +5,8 @@ using SdnEdge.Core.Wire;
 namespace SdnEdge.Mms.Config;
 
 /// <summary>
-/// Configuration of the migration manager: which PEs, hosts and sites there are, and the groups of servers that it may move. Every reference
-/// is resolved: a place names a PE, a host and a site that are in the same file.
+/// Configuration of the migration manager: which PEs, hosts and sites there are, and the groups of servers that it may move. Every
+/// reference is resolved: a place names a PE, a host and a site that are in the same file.
 /// </summary>
 public sealed record MmsConfig
 {
@@ -101,7 +101,7 @@ public sealed record ServerConfig(string Name, string Vrf, IReadOnlyList<IpPrefi
 /// <param name="Host">The server host, one of that site's.</param>
 /// <param name="Pe">The PE of the site.</param>
 /// <param name="Port">The attachment port in that PE's configuration.</param>
-/// <param name="NextHops">Server or CE addresses on that port, at most one of each family. Empty: the prefixes are hosts on the port's own subnet.</param>
+/// <param name="NextHops">Server or CE addresses on that port, one of each family at most. Empty: hosts on the port's own subnet.</param>
 public sealed record PlaceConfig(SiteConfig Site, DaemonConfig Host, DaemonConfig Pe, string Port, IReadOnlyList<IpAddress> NextHops)
 {
     /// <summary>The next hop for a prefix of this family; null: a host on the port's own subnet.</summary>

@@ -16,7 +16,7 @@ public sealed record MmsConfigResult(MmsConfig? Config, IReadOnlyList<ConfigErro
 /// </summary>
 public static class MmsConfigLoader
 {
-    /// <summary>Reads <paramref name="text"/>. The folder of <paramref name="file"/> is where relative paths begin; the file itself is not opened.</summary>
+    /// <summary>Reads <paramref name="text"/>. Relative paths begin at <paramref name="file"/>, which is not opened.</summary>
     public static MmsConfigResult Load(string text, string file)
     {
         var errors = new ConfigErrors(file);
@@ -75,9 +75,9 @@ public static class MmsConfigLoader
             return null;
         }
 
-        string certificate = ReadPath("certificate", "mms.crt"), key = ReadPath("key", "mms.key"), authority = ReadPath("authority", "ca.crt");
+        var config = new IdentityConfig(ReadPath("certificate", "mms.crt"), ReadPath("key", "mms.key"), ReadPath("authority", "ca.crt"));
         identity.Finish();
-        return new IdentityConfig(certificate, key, authority);
+        return config;
 
         string ReadPath(string field, string example)
         {
@@ -91,7 +91,8 @@ public static class MmsConfigLoader
     {
         var usual = new LimitsConfig();
         if (root.Map("limits") is not { } limits) return usual;
-        var config = new LimitsConfig((int)limits.Number("migrations", 1, 1000, usual.Migrations), (int)limits.Number("servers", 1, 10_000, usual.Servers));
+        var config = new LimitsConfig(
+            (int)limits.Number("migrations", 1, 1000, usual.Migrations), (int)limits.Number("servers", 1, 10_000, usual.Servers));
         limits.Finish();
         return config;
     }
@@ -105,7 +106,8 @@ public static class MmsConfigLoader
             string name = item.Name("name", example);
             string? api = item.Text("api", required: true, "\"https://10.254.0.1:8443/\", or unix:/run/sdnedge/pe-a.sock");
             if (api is not null && WhyNotApi(api) is { } why) item.Error("api", why);
-            else if (api is not null && !addresses.TryAdd(api, name)) item.Error("api", $"'{api}' is {addresses[api]}'s; each daemon has an address of its own");
+            else if (api is not null && !addresses.TryAdd(api, name))
+                item.Error("api", $"'{api}' is {addresses[api]}'s; each daemon has an address of its own");
             item.Finish();
             defined.Add(item, name, new DaemonConfig(name, api ?? ""));
         }
@@ -128,7 +130,8 @@ public static class MmsConfigLoader
         if (!Uri.TryCreate(api, UriKind.Absolute, out Uri? uri) || uri.Host.Length == 0) return $"'{api}' is no address of an API; {Right}";
         if (uri.Scheme != Uri.UriSchemeHttps)
             return $"'{api}' is not https; a daemon is reached by https with certificates, or on this machine by its unix socket: {Right}";
-        return uri.PathAndQuery == "/" && uri.Fragment.Length == 0 && uri.UserInfo.Length == 0 ? null : $"'{api}' has more than a host and a port; {Right}";
+        return uri.PathAndQuery == "/" && uri.Fragment.Length == 0 && uri.UserInfo.Length == 0
+            ? null : $"'{api}' has more than a host and a port; {Right}";
     }
 
     private static Defined<SiteConfig> ReadSites(MapReader root, Defined<DaemonConfig> hosts)
