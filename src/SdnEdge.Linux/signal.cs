@@ -81,6 +81,18 @@ public static class Signals
         return Marshal.GetLastPInvokeError() == ESRCH ? false : throw LinuxException.Last($"send signal {signal} to process {processId}");
     }
 
+    /// <summary>Sends a signal to every process of a group; false when there is none any more.</summary>
+    /// <param name="group">Number of the group: that of the process that made it, e.g. by setsid(1).</param>
+    /// <param name="signal">The signal.</param>
+    /// <exception cref="LinuxException">The kernel refused for another reason.</exception>
+    public static bool SendToGroup(int group, ProcessSignal signal)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(group, 2);
+        if (Libc.Kill(-group, (int)signal) == 0) return true;
+        const int ESRCH = 3;
+        return Marshal.GetLastPInvokeError() == ESRCH ? false : throw LinuxException.Last($"send signal {signal} to process group {group}");
+    }
+
     /// <summary>Lets the calling thread's timed waits end within a microsecond of their time instead of the usual 50.</summary>
     public static void WakePrecisely() => _ = Libc.ProcessControl(PR_SET_TIMERSLACK, 1, 0, 0, 0);
 }
