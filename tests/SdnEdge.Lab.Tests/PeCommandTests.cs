@@ -9,6 +9,7 @@ using Xunit;
 namespace SdnEdge.Lab.Tests;
 
 /// <summary><c>sdnedge pe</c> and <c>sdnedge show</c> as programs: what they print, how they end.</summary>
+[Trait("needs", "executable")]
 public sealed class PeCommandTests
 {
     private const string Good = """
