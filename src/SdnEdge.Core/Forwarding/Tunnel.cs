@@ -68,6 +68,10 @@ public sealed record TunnelOptions(string Name, IpAddress Local, IpAddress Remot
 
     /// <summary>True for a migration's tunnel: what comes out of it never goes into another such tunnel nor back to its peer.</summary>
     public bool IsRedirect { get; init; }
+
+    /// <summary>True when packets of the other tunnel could not be told from this one's: same ends, key and encapsulation.</summary>
+    public bool IsSameOnTheWire(TunnelOptions other)
+        => Local == other.Local && Remote == other.Remote && Key == other.Key && Encapsulation == other.Encapsulation;
 }
 
 /// <summary>

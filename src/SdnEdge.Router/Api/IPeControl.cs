@@ -64,7 +64,7 @@ public interface IPeControl
     Task<SignalReply> SignalAsync(string id, SignalKind kind, SignalRequest request, CancellationToken cancel);
 
     /// <summary>Reads the configuration file again and applies the difference, or nothing.</summary>
-    /// <exception cref="ProblemException">The file is wrong, or a change needs a restart.</exception>
+    /// <exception cref="ProblemException">The file is wrong, a change needs a restart, or names what cannot be opened.</exception>
     Task<ReloadReply> ReloadAsync();
 
     /// <summary>All metrics.</summary>

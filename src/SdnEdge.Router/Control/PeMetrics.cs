@@ -6,7 +6,7 @@ using SdnEdge.Router.Worker;
 namespace SdnEdge.Router.Control;
 
 /// <summary>The PE's metrics, from the same records and counters that the API shows. Runs on the control loop.</summary>
-internal sealed class PeMetrics(PeState state, PeView view, MigrationActions actions, BgpDriver bgp, BfdDriver bfd, KeeperDriver keeper, MigrationRunner migrations, SlowPathDriver slowPath, ControlLoop loop)
+internal sealed class PeMetrics(PeState state, PeView view, MigrationActions actions, BgpDriver bgp, BfdDriver bfd, KeeperDriver keeper, MigrationRunner migrations, SlowPathDriver slowPath, ConfigApplier config, ControlLoop loop)
 {
     public IReadOnlyList<MetricFamily> Collect()
     {
@@ -80,6 +80,8 @@ internal sealed class PeMetrics(PeState state, PeView view, MigrationActions act
             Counter("sdnedge_worker_packets_total", "Frames a worker received.", state.Workers.Workers, w => w.Statistics.Packets, Worker),
             Counter("sdnedge_worker_sleeps_total", "Times a worker slept for want of work.", state.Workers.Workers, w => w.Statistics.Sleeps, Worker),
             Counter("sdnedge_worker_faults_total", "Exceptions in a worker. Always 0.", state.Workers.Workers, w => w.Statistics.Faults, Worker),
+            Counter("sdnedge_config_reloads_total", "Reloads of the configuration by outcome. What was refused or failed changed nothing.",
+                new[] { ("applied", config.Applied), ("refused", config.Refused), ("failed", config.Failed) }, r => r.Item2, r => [("result", r.Item1)]),
             Counter("sdnedge_control_faults_total", "Exceptions in the control loop. Always 0.", [loop], l => l.Faults, _ => []),
             Gauge("sdnedge_process_memory_bytes", "Memory of the process (resident set).", [Environment.WorkingSet], w => w, _ => []),
         ];
