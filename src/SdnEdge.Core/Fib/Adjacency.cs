@@ -60,7 +60,7 @@ public sealed class L2Rewrite
 /// A neighbour on a port: the next hop's address, its Ethernet header once known, and the packets that wait for it.
 /// <para>Workers read <see cref="Rewrite"/> without waiting. While it is null they queue packets (bounded, in order).
 /// <see cref="Resolve"/> does not let newer packets overtake those that wait: it publishes the header only when nothing
-/// waits, else it leaves that to the worker that flushes (<see cref="Forwarder.FlushNeighbor"/>).</para>
+/// waits and no worker has some of them in its hands, else it leaves that to the worker that flushes (<see cref="Forwarder.FlushNeighbor"/>).</para>
 /// </summary>
 public sealed class Adjacency
 {
@@ -135,10 +135,11 @@ public sealed class Adjacency
             }
 
             L2Rewrite rewrite = Port.RewriteTo(mac);
-            if (_waiting is { Count: > 0 })
+            if (_flushing || _waiting is { Count: > 0 })
             {
+                // What a flushing worker has taken is not sent yet; it publishes what is known by then.
                 Volatile.Write(ref _next, rewrite);
-                return true;
+                return _waiting is { Count: > 0 };
             }
 
             _rewrite = rewrite;
@@ -234,9 +235,9 @@ public sealed class Adjacency
             {
                 _rewrite = rewrite;
                 Volatile.Write(ref _next, null);
-                ReleaseMemory();
             }
 
+            if (_waiting is { Count: 0 }) ReleaseMemory();
             return 0;
         }
     }

@@ -170,11 +170,12 @@ public sealed unsafe partial class Forwarder
         _drops[(int)DropReason.HoldExpired] += expired;
         if (hold.State != HoldState.Releasing) return;
 
-        for (int left = Math.Min(hold.Budget(_now), MaxDrain); left > 0 && hold.TryPeek(out IpAddress destination); left--)
+        HeldPacket? oldest = hold.TryPeek(out HeldPacket first) ? first : null;
+        for (int left = Math.Min(hold.Budget(_now), MaxDrain); left > 0 && oldest is { } looked; left--)
         {
             // 1. Where it goes, and whether that is ready.
-            FibLeaf? leaf = hold.Vrf.Lookup(destination);
-            if (leaf is not null && NextHopOf(ExitOf(hold, leaf), destination) is { Rewrite: null } unresolved)
+            FibLeaf? leaf = hold.Vrf.Lookup(looked.Destination);
+            if (leaf is not null && NextHopOf(ExitOf(hold, leaf), looked.Destination) is { Rewrite: null } unresolved)
             {
                 DrainNeighbor(unresolved);
                 if (unresolved.Rewrite is null)
@@ -192,7 +193,7 @@ public sealed unsafe partial class Forwarder
                 _source.Count = 0;
             }
 
-            if (!hold.TryTake(_source)) break;
+            if (!hold.TryTake(looked, _source, out oldest)) continue;
             _flow[(int)FlowField.OutOfHold]++;
             ref Packet p = ref _source[_source.Count - 1];
             PacketContext c = new() { Vrf = hold.Vrf, IsV6 = p.Data[0] >> 4 == 6 };

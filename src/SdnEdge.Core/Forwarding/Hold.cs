@@ -24,6 +24,11 @@ public enum HoldExit
     Native,
 }
 
+/// <summary>A packet in a hold, as the drainer sees it before it takes it.</summary>
+/// <param name="Number">Its number in the hold, from 0.</param>
+/// <param name="Destination">Its destination address.</param>
+internal readonly record struct HeldPacket(long Number, IpAddress Destination);
+
 /// <summary>
 /// The bounded buffer at the egress PE that keeps packets, in order, while the virtual server is between two sites.
 /// <list type="number">
@@ -226,28 +231,28 @@ public sealed class Hold : IDisposable
         }
     }
 
-    // The destination of the oldest packet; false when there is none.
-    internal bool TryPeek(out IpAddress destination)
+    // The oldest packet; false when there is none.
+    internal bool TryPeek(out HeldPacket oldest)
     {
-        lock (_lock)
-        {
-            destination = default;
-            if (_state != HoldState.Releasing || _ring.Count == 0) return false;
-            ReadOnlySpan<byte> ip = _ring.Oldest;
-            destination = ip[0] >> 4 == 4 ? IpAddress.Read(IpFamily.V4, ip[16..20]) : IpAddress.Read(IpFamily.V6, ip[24..40]);
-            return true;
-        }
+        lock (_lock) return Look(out oldest);
     }
 
-    internal bool TryTake(PacketBatch destination)
+    // Takes the packet that was looked at, and looks at the one behind it, in one step: another worker may have dropped the oldest
+    // in between (overflow, expiry), and a packet must not leave by the way of another. False: it is gone; next is the oldest now.
+    internal bool TryTake(in HeldPacket looked, PacketBatch into, out HeldPacket? next)
     {
         lock (_lock)
         {
-            if (_state != HoldState.Releasing || !_ring.TryPop(destination)) return false;
-            _released++;
-            _credit -= 1;
-            _blockedUntilNs = 0;
-            return true;
+            bool taken = _state == HoldState.Releasing && _ring.Left == looked.Number && _ring.TryPop(into);
+            if (taken)
+            {
+                _released++;
+                _credit -= 1;
+                _blockedUntilNs = 0;
+            }
+
+            next = Look(out HeldPacket oldest) ? oldest : null;
+            return taken;
         }
     }
 
@@ -289,6 +294,15 @@ public sealed class Hold : IDisposable
                 }
             }
         }
+    }
+
+    private bool Look(out HeldPacket oldest)
+    {
+        oldest = default;
+        if (_state != HoldState.Releasing || _ring.Count == 0) return false;
+        ReadOnlySpan<byte> ip = _ring.Oldest;
+        oldest = new HeldPacket(_ring.Left, ip[0] >> 4 == 4 ? IpAddress.Read(IpFamily.V4, ip[16..20]) : IpAddress.Read(IpFamily.V6, ip[24..40]));
+        return true;
     }
 
     private int ExpireOld(long now)

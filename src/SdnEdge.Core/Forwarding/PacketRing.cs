@@ -55,6 +55,9 @@ internal sealed unsafe class PacketRing : IDisposable
     /// <summary>Payload bytes kept.</summary>
     public long Bytes { get; private set; }
 
+    /// <summary>Packets that have left, whatever became of them: the number of the oldest one that is kept.</summary>
+    public long Left { get; private set; }
+
     /// <summary>When the oldest packet went in. Meaningful when Count is above zero.</summary>
     public long OldestNs => Head->At;
 
@@ -114,6 +117,7 @@ internal sealed unsafe class PacketRing : IDisposable
     {
         Record* head = Head;
         Count--;
+        Left++;
         Bytes -= head->Length;
         _readOffset += (RecordHeader + head->Length + 7) & ~7;
         byte* chunk = _chunks[_first];

@@ -139,6 +139,11 @@ public sealed class NextHop
 
     internal bool Queued { get; set; }
 
+    // The drain in which it was resolved last, and how often in that.
+    internal long Drain { get; set; }
+
+    internal int Rounds { get; set; }
+
     /// <summary>True when this next hop's resolution rests on <paramref name="other"/>, or is it.</summary>
     internal bool RestsOn(NextHop other)
     {
