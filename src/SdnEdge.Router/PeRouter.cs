@@ -171,7 +171,7 @@ public sealed class PeRouter : IPeControl, IAsyncDisposable
     public Task<IReadOnlyList<FibInfo>> FibAsync(RouteQuery query) => _loop.RunAsync(() => _view.Fib(query));
 
     /// <inheritdoc/>
-    public Task<FibInfo> LookupAsync(string vrf, string address) => _loop.RunAsync(() => _view.Lookup(vrf, address));
+    public Task<FibInfo> LookupAsync(string vrf, IpAddress address) => _loop.RunAsync(() => _view.Lookup(vrf, address));
 
     /// <inheritdoc/>
     public Task<IReadOnlyList<NeighborInfo>> NeighborsAsync() => _loop.RunAsync(_view.Neighbors);

@@ -160,20 +160,6 @@ public sealed class PathAttributes : IEquatable<PathAttributes>
     /// <summary>AS_PATH as text: "65001 65002 {65003,65004}".</summary>
     public string AsPathText() => Bgp.AsPath.ToText(Find(AttributeCode.AsPath));
 
-    /// <summary>Communities (RFC 1997) as text: "65000:1 65000:2"; empty when there are none.</summary>
-    public string CommunitiesText()
-    {
-        ReadOnlySpan<byte> value = Find(AttributeCode.Communities);
-        var text = new StringBuilder();
-        for (; value.Length >= 4; value = value[4..])
-        {
-            if (text.Length > 0) text.Append(' ');
-            text.Append(CultureInfo.InvariantCulture, $"{BinaryPrimitives.ReadUInt16BigEndian(value)}:{BinaryPrimitives.ReadUInt16BigEndian(value[2..])}");
-        }
-
-        return text.ToString();
-    }
-
     /// <inheritdoc/>
     public bool Equals(PathAttributes? other) => ReferenceEquals(this, other)
         || (other is not null && _hash == other._hash && _wire.AsSpan().SequenceEqual(other._wire));

@@ -78,7 +78,6 @@ public sealed class Adjacency
     private L2Rewrite? _next;
     private volatile L2Rewrite? _rewrite;
     private volatile int _state;
-    private long _lastUsed;
     private long _lastAskedNs = long.MinValue;
     private bool _flushing;
 
@@ -97,18 +96,12 @@ public sealed class Adjacency
     /// <summary>The MAC address learnt last; null while unknown.</summary>
     public MacAddress? Mac => (_rewrite ?? Volatile.Read(ref _next))?.Destination;
 
-    /// <summary>True when its MAC address is known (packets may still wait to be flushed).</summary>
-    public bool IsResolved => _rewrite is not null || Volatile.Read(ref _next) is not null;
-
     /// <summary>State kept by whoever runs ARP and ND. The data plane reads only <see cref="NeighborState.Failed"/>.</summary>
     public NeighborState State
     {
         get => (NeighborState)_state;
         set => _state = (int)value;
     }
-
-    /// <summary>When a packet was last sent to it, within a millisecond; nanoseconds, 0 = never.</summary>
-    public long LastUsedNs => Volatile.Read(ref _lastUsed);
 
     /// <summary>Packets that wait now.</summary>
     public int WaitingPackets
@@ -161,11 +154,6 @@ public sealed class Adjacency
             Volatile.Write(ref _next, null);
             return _waiting is { Count: > 0 };
         }
-    }
-
-    internal void MarkUsed(long now)
-    {
-        if (now - _lastUsed > 1_000_000) Volatile.Write(ref _lastUsed, now);
     }
 
     internal enum WaitResult

@@ -83,7 +83,7 @@ public sealed class Tunnel
     /// <summary>UDP destination port of GRE in UDP (RFC 8086 3.3).</summary>
     public const ushort GreInUdpPort = 4754;
 
-    internal const int TxPacketsField = 0, TxBytesField = 1, RxPacketsField = 2, RxBytesField = 3, LastField = 4, SequenceErrors = 5;
+    internal const int TxPacketsField = 0, TxBytesField = 1, RxPacketsField = 2, RxBytesField = 3, LastField = 4;
 
     private volatile bool _up;
     private long _sequence;

@@ -71,8 +71,9 @@ public sealed class MirrorSource(IMirrorSink sink)
         ScanTunnels(plane);
         foreach ((RedirectGroup group, NamedGroup told) in _groups)
         {
-            if (ReferenceEquals(told.Active, group.Active)) continue;
-            told.Active = group.Active;
+            bool goesHome = GoesHome(group.Active);
+            if (ReferenceEquals(told.Active, group.Active) && told.GoesHome == goesHome) continue;
+            (told.Active, told.GoesHome) = (group.Active, goesHome);
             Tell(group, told);
         }
 
@@ -266,12 +267,15 @@ public sealed class MirrorSource(IMirrorSink sink)
     {
         GroupDecision active = told.Active;
         int tunnel = 0;
-        MirrorGroupAction arrivals = ActionOf(active.ForTunnelArrivals, active.Name, ref tunnel);
-        MirrorGroupAction others = ActionOf(active.ForOthers, active.Name, ref tunnel);
+        MirrorGroupAction arrivals = ActionOf(active.ForTunnelArrivals, ref tunnel);
+        MirrorGroupAction others = ActionOf(active.ForOthers, ref tunnel);
         sink.Group(new MirrorGroup(told.Id, group.Name, group.Vrf, arrivals, others, tunnel));
     }
 
-    private MirrorGroupAction ActionOf(ForwardingDecision? decision, string name, ref int tunnel)
+    // The move was given up: the hold sends by the native way, while the group's decision stays what it was.
+    private static bool GoesHome(GroupDecision active) => active.ForTunnelArrivals?.Hold?.Exit == HoldExit.Native;
+
+    private MirrorGroupAction ActionOf(ForwardingDecision? decision, ref int tunnel)
     {
         switch (decision?.Kind)
         {
@@ -280,8 +284,8 @@ public sealed class MirrorSource(IMirrorSink sink)
                 return MirrorGroupAction.Tunnel;
             case ForwardingKind.Attached or ForwardingKind.Ordered: return MirrorGroupAction.Attached;
 
-            // A hold that gives up sends by the native way; every other one ends at the server.
-            case ForwardingKind.Hold: return name == "returning" ? MirrorGroupAction.Native : MirrorGroupAction.Attached;
+            // A hold whose move was given up sends by the native way; every other one ends at the server.
+            case ForwardingKind.Hold: return decision.Hold!.Exit == HoldExit.Native ? MirrorGroupAction.Native : MirrorGroupAction.Attached;
             default: return MirrorGroupAction.Native;
         }
     }
@@ -320,6 +324,8 @@ public sealed class MirrorSource(IMirrorSink sink)
     private sealed class NamedGroup(int id, GroupDecision active) : Named(id)
     {
         public GroupDecision Active { get; set; } = active;
+
+        public bool GoesHome { get; set; } = MirrorSource.GoesHome(active);
     }
 
     private sealed class NamedTunnel(int id, bool up)

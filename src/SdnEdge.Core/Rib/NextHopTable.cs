@@ -25,8 +25,6 @@ internal sealed class NextHopTable(LocRib owner)
     private bool _draining;
     private long _drains;
 
-    public int Count => _hops.Count;
-
     /// <summary>Next hops left unresolved because resolving them never settled.</summary>
     public long Unsettled { get; private set; }
 

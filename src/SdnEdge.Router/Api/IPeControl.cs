@@ -1,4 +1,5 @@
 using SdnEdge.Core.Api;
+using SdnEdge.Core.Wire;
 using SdnEdge.Router.Telemetry;
 
 namespace SdnEdge.Router.Api;
@@ -28,8 +29,8 @@ public interface IPeControl
     Task<IReadOnlyList<FibInfo>> FibAsync(RouteQuery query);
 
     /// <summary>What the FIB does with one address. The prefix is empty when no route covers it.</summary>
-    /// <exception cref="ProblemException">No such VRF, or no address.</exception>
-    Task<FibInfo> LookupAsync(string vrf, string address);
+    /// <exception cref="ProblemException">No such VRF.</exception>
+    Task<FibInfo> LookupAsync(string vrf, IpAddress address);
 
     /// <summary>Neighbours.</summary>
     Task<IReadOnlyList<NeighborInfo>> NeighborsAsync();

@@ -238,7 +238,7 @@ internal sealed class BgpDriver(PeState state, VpnDriver vpn, ControlLoop loop, 
 
     private uint LocalPrefOf(IpPrefix prefix) => _moved.TryGetValue(prefix, out MovedRoute moved) ? moved.LocalPref : _config.LocalPref;
 
-    private bool IsPeer(IpPrefix prefix) => prefix.Length == prefix.Address.BitLength && _speaker!.Engine.Find(prefix.Address) is not null;
+    private bool IsPeer(IpPrefix prefix) => prefix.IsHost && _speaker!.Engine.Find(prefix.Address) is not null;
 
     // Null leaves the default of RFC 8212.
     private static RoutePolicy? Policy(bool? all) => all is { } yes ? (yes ? RoutePolicy.All : RoutePolicy.None) : null;

@@ -32,6 +32,8 @@ internal sealed class PeMetrics(PeState state, PeView view, MigrationActions act
             Gauge("sdnedge_packets_unaccounted", "Packets that are neither forwarded, dropped, held nor waiting. Always 0 between batches.", [ledger], l => l.Imbalance, _ => []),
             Counter("sdnedge_punted_packets_total", "Packets handed to the control loop.", [ledger], l => l.Punted, _ => []),
             Gauge("sdnedge_fib_routes", "Prefixes in the FIB.", vrfs.SelectMany(v => new[] { (v.Name, "4", v.RoutesV4), (v.Name, "6", v.RoutesV6) }), v => v.Item3, v => [("vrf", v.Name), ("ip_version", v.Item2)]),
+            Counter("sdnedge_rib_unsettled_next_hops_total", "Next hops left unresolved because their resolution never settled: routes that exclude one another.",
+                state.Vrfs.Values, v => v.Rib.UnsettledNextHops, v => [("vrf", v.Config.Name)]),
             Gauge("sdnedge_neighbors", "Neighbours by state.", view.Neighbors().GroupBy(n => (n.Port, n.State)), g => g.Count(), g => [("port", g.Key.Port), ("state", g.Key.State)]),
             Counter("sdnedge_slow_path_packets_total", "What became of packets for the router itself.", Enum.GetValues<SlowPathVerdict>(), v => slowPath.Count(v), v => [("verdict", PeView.Kebab(v))]),
             Counter("sdnedge_tunnel_transmit_packets_total", "Packets sent into a tunnel.", tunnels, t => t.TxPackets, t => [("tunnel", t.Name)]),

@@ -112,8 +112,6 @@ internal sealed class PeState : IFibNames, ITimed, IDisposable
     public PortState? PortByIndex(int index) => _ports.Values.FirstOrDefault(p => p.Entry.Index == index)
         ?? (HostPort?.Entry.Index == index ? HostPort : null);
 
-    public VrfState? VrfByIndex(int index) => _vrfs.Values.FirstOrDefault(v => v.Table.Index == index);
-
     public void AddVrf(VrfConfig config)
     {
         Vrf table = Plane.AddVrf(config.Name, config.Key);

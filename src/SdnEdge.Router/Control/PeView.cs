@@ -90,11 +90,9 @@ internal sealed class PeView(PeState state, TunnelKeeper tunnels, SlowPathDriver
         return list;
     }
 
-    public FibInfo Lookup(string vrfName, string text)
+    public FibInfo Lookup(string vrfName, IpAddress address)
     {
         if (!state.Vrfs.TryGetValue(vrfName, out VrfState? vrf)) throw NoVrf(vrfName);
-        if (!IpAddress.TryParse(text, out IpAddress address))
-            throw new ProblemException(Problems.BadRequest("the query is wrong", [new ProblemError("address", $"'{text}' is not an IP address; write it as 10.1.1.10")]));
         int length;
         uint index;
         bool there = address.IsV4 ? vrf.Table.V4.TryMatch(address.V4, out length, out index) : vrf.Table.V6.TryMatch(address.Bits, out length, out index);
@@ -162,9 +160,8 @@ internal sealed class PeView(PeState state, TunnelKeeper tunnels, SlowPathDriver
 
     private IEnumerable<(VrfState Vrf, IpPrefix? Inside)> Selected(RouteQuery query)
     {
-        IpPrefix? inside = query.Prefix is { } text ? IpPrefix.Parse(text) : null;
-        if (query.Vrf is { } name) return state.Vrfs.TryGetValue(name, out VrfState? vrf) ? [(vrf, inside)] : throw NoVrf(name);
-        return state.Vrfs.Values.Select(v => (v, inside));
+        if (query.Vrf is { } name) return state.Vrfs.TryGetValue(name, out VrfState? vrf) ? [(vrf, query.Prefix)] : throw NoVrf(name);
+        return state.Vrfs.Values.Select(v => (v, query.Prefix));
     }
 
     private ProblemException NoVrf(string name) => new(Problems.NotFound($"there is no VRF '{name}'; there are {string.Join(", ", state.Vrfs.Keys)}"));

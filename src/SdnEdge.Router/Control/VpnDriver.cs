@@ -150,8 +150,7 @@ internal sealed class VpnDriver(PeState state, TunnelKeeper tunnels, ControlLoop
         }
     }
 
-    private static (IpAddress Remote, uint Key)? TunnelOf(NextHop hop) =>
-        hop.Spec is { Kind: HopKind.Remote, Port: { } port } && VpnTunnelName.TryParse(port[VpnTunnelName.AsPort.Length..], out IpAddress remote, out uint key) ? (remote, key) : null;
+    private static (IpAddress Remote, uint Key)? TunnelOf(NextHop hop) => hop.Spec.Kind == HopKind.Remote ? (hop.Spec.Address, hop.Spec.TunnelKey) : null;
 
     private void Make((IpAddress Remote, uint Key) wanted)
     {

@@ -33,7 +33,7 @@ public sealed class VpnEngineTests
         _a.Engine.AdvertiseVpn("red", IpPrefix.Parse("fd00:1:1::/64"), 100);
         _net.Settle();
         RouteView route = Assert.NotNull(_redB.Best(Site));
-        Assert.Equal(HopSpec.Remote("tunnel:vpn-10.255.0.1-7", _a.Address), route.Hop.Spec);
+        Assert.Equal(HopSpec.Remote("tunnel:vpn-10.255.0.1-7", _a.Address, 7), route.Hop.Spec);
         Assert.Equal(150u, route.Attributes!.LocalPref);
         Assert.Equal(_a.Address, route.Origin.Peer);
         Assert.Equal(_a.Address, Assert.NotNull(_redB.Best(IpPrefix.Parse("fd00:1:1::/64"))).Hop.Spec.Address);
@@ -161,7 +161,7 @@ public sealed class VpnEngineTests
         _a.Engine.AdvertiseVpn("red", Site, 100);
         _net.Settle();
         RouteView route = Assert.NotNull(_redB.Best(Site));
-        Assert.Equal(HopSpec.Remote("tunnel:vpn-10.255.0.1-7", _a.Address), route.Hop.Spec);
+        Assert.Equal(HopSpec.Remote("tunnel:vpn-10.255.0.1-7", _a.Address, 7), route.Hop.Spec);
         Assert.Equal((1u, 1), (route.Attributes!.OriginatorId!.Value, route.Attributes.ClusterListLength));
         Assert.True(GreTunnelRoute.TryFind(route.Attributes.Find(AttributeCode.TunnelEncapsulation), out GreTunnelRoute tunnel));
         Assert.Equal(new GreTunnelRoute(7, _a.Address), tunnel);

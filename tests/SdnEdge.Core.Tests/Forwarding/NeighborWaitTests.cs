@@ -146,7 +146,7 @@ public sealed class NeighborWaitTests : IDisposable
         Assert.False(adjacency.Fail(NeighborState.Incomplete));
         taken.Count = 0;
         Assert.Equal(0, adjacency.TakeWaiting(taken, out _));
-        Assert.False(adjacency.IsResolved);
+        Assert.Null(adjacency.Mac);
         Assert.False(adjacency.Resolve(ForwarderRig.PeBMac));
         Assert.Equal(ForwarderRig.PeBMac, adjacency.Rewrite!.Destination);
     }

@@ -103,6 +103,13 @@ public sealed class MirrorTests
         Told("Attached/Attached");
         group.SwitchBack();
         Told("native/native");
+
+        // The move is given up: what comes out of the tunnel goes home, as what is held does.
+        using var second = new Hold("m", vrf, new HoldOptions());
+        group.ArmHold(second);
+        Told("Attached/native");
+        second.BeginRelease(HoldExit.Native);
+        Told("native/native");
         vrf.Dispose();
 
         void Told(string expected)

@@ -1,6 +1,5 @@
 using System.Diagnostics;
 using System.Globalization;
-using System.Net;
 using System.Net.Sockets;
 using SdnEdge.Core.Api;
 using SdnEdge.Core.Config;
@@ -12,6 +11,8 @@ using SdnEdge.Router.Telemetry;
 using SdnEdge.Testing;
 using Xunit;
 using static SdnEdge.Router.Tests.Pe.TwoPes;
+using IPAddress = System.Net.IPAddress;
+using IPEndPoint = System.Net.IPEndPoint;
 
 namespace SdnEdge.Router.Tests.Pe;
 
@@ -49,9 +50,9 @@ public sealed class ReloadTests
             Assert.Equal("ports.bad.device", error.Pointer);
             Assert.Contains("busy", error.Detail, StringComparison.Ordinal);
             Assert.Equal(["core", "host", "site"], await rig.PortsAsync());
-            Assert.Equal("via", (await rig.Pe.LookupAsync("default", "10.9.0.1")).Action);
-            Assert.Equal("no-route", (await rig.Pe.LookupAsync("default", "10.8.0.1")).Action);
-            Assert.Equal("connected", (await rig.Pe.LookupAsync("default", "10.2.3.9")).Action);
+            Assert.Equal("via", (await rig.Pe.LookupAsync("default", IpAddress.Parse("10.9.0.1"))).Action);
+            Assert.Equal("no-route", (await rig.Pe.LookupAsync("default", IpAddress.Parse("10.8.0.1"))).Action);
+            Assert.Equal("connected", (await rig.Pe.LookupAsync("default", IpAddress.Parse("10.2.3.9"))).Action);
             Assert.False(site.IsDisposed);
             Assert.True(rig.Opened["f"].IsDisposed);
         }
@@ -61,7 +62,7 @@ public sealed class ReloadTests
         IReadOnlyList<string> changes = (await rig.ReloadAsync(wanted.Replace("broken", "b", StringComparison.Ordinal))).Changes;
         Assert.Equal(["- static default 10.9.0.0/16", "- port site", "+ port fine", "+ port bad", "+ static default 10.8.0.0/16"], changes);
         Assert.Equal(["bad", "core", "fine", "host"], await rig.PortsAsync());
-        Assert.Equal("connected", (await rig.Pe.LookupAsync("default", "10.4.0.9")).Action);
+        Assert.Equal("connected", (await rig.Pe.LookupAsync("default", IpAddress.Parse("10.4.0.9"))).Action);
         Assert.True(site.IsDisposed);
         Assert.False(rig.Opened["f"].IsDisposed);
 
@@ -72,7 +73,7 @@ public sealed class ReloadTests
     [Fact]
     public async Task All_that_cannot_be_opened_is_told_at_once()
     {
-        using var other = new TcpListener(System.Net.IPAddress.Loopback, 0);
+        using var other = new TcpListener(IPAddress.Loopback, 0);
         other.Start();
         int port = ((IPEndPoint)other.LocalEndpoint).Port;
         string wanted = Base.Replace("static:", "  - { name: bad, device: broken, addresses: [10.4.0.1/24] }\nstatic:", StringComparison.Ordinal)
@@ -119,7 +120,7 @@ public sealed class ReloadTests
             rig.Peers["s"].Send(ArpRequest("10.2.3.9", "10.2.3.1"));
             Assert.True(entered.Wait(Patience.Time));
             Assert.Equal("workers", Assert.Single((await rig.RefusedAsync(wanted)).Errors!).Pointer);
-            Assert.Equal("via", (await rig.Pe.LookupAsync("default", "10.9.0.1")).Action);
+            Assert.Equal("via", (await rig.Pe.LookupAsync("default", IpAddress.Parse("10.9.0.1"))).Action);
         }
         finally
         {
