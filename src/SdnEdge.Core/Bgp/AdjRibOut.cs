@@ -50,7 +50,7 @@ internal sealed class AdjRibOut<TKey> : IAdjRibOut
     private const int SpareKeys = 1024;
 
     private readonly PrefixTable<TKey, int> _table = new();
-    private readonly SharedTable<PathAttributes> _told = new();
+    private readonly InternTable<PathAttributes> _told = new();
     private readonly Dictionary<PathAttributes, Group> _groups = [];
     private readonly Queue<Group> _order = new();
     private readonly List<Group?> _byNumber = [null];

@@ -191,7 +191,7 @@ public sealed class RedirectGroup
 
         _previous = _active;
         Volatile.Write(ref _active, next);
-        hold?.BeginRelease(HoldExit.Attached);
+        hold?.BeginRelease(DrainPath.Attached);
     }
 
     /// <summary>Target: everything for the group is delivered as it comes, past hold and gates. One store. What they still have is theirs to send.</summary>

@@ -143,7 +143,7 @@ public sealed unsafe partial class Forwarder
                 break;
             default:
                 // The move was given up and the source has switched back: what is still on its way here goes home.
-                if (hold.Exit == HoldExit.Native) c.Redirect = null;
+                if (hold.Path == DrainPath.Native) c.Redirect = null;
                 Execute(ref p, ref c, leaf, ExitOf(hold, leaf));
                 break;
         }
@@ -161,14 +161,14 @@ public sealed unsafe partial class Forwarder
     }
 
     private static ForwardingDecision ExitOf(Hold hold, FibLeaf leaf)
-        => hold.Exit == HoldExit.Attached ? leaf.AttachedHop ?? leaf.Hop.Current : leaf.Hop.Current;
+        => hold.Path == DrainPath.Attached ? leaf.AttachedHop ?? leaf.Hop.Current : leaf.Hop.Current;
 
     private void DrainHold(Hold hold)
     {
         int expired = hold.Expire(_now);
         _flow[(int)FlowField.OutOfHold] += expired;
         _drops[(int)DropReason.HoldExpired] += expired;
-        if (hold.State != HoldState.Releasing) return;
+        if (hold.State != HoldState.Draining) return;
 
         HeldPacket? oldest = hold.TryPeek(out HeldPacket first) ? first : null;
         for (int left = Math.Min(hold.Budget(_now), MaxDrain); left > 0 && oldest is { } looked; left--)

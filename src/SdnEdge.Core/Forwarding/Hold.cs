@@ -10,13 +10,13 @@ public enum HoldState
     /// <summary>Keeps what comes.</summary>
     Armed,
     /// <summary>Sends what it has, oldest first; what comes now queues behind that.</summary>
-    Releasing,
+    Draining,
     /// <summary>Empty; what still comes by an old decision is forwarded at once.</summary>
     Released,
 }
 
 /// <summary>Which way held packets leave.</summary>
-public enum HoldExit
+public enum DrainPath
 {
     /// <summary>To the leaf's attached hop: the server is here now.</summary>
     Attached,
@@ -34,7 +34,7 @@ internal readonly record struct HeldPacket(long Number, IpAddress Destination);
 /// <list type="number">
 /// <item>Armed: workers put packets in (<see cref="Enqueue"/>), as layer 3 packets with their offload state. Caps on bytes,
 /// packets and time; what does not fit is dropped by policy and counted.</item>
-/// <item>Releasing: one worker takes them out, paced, and sends them; what comes meanwhile queues behind.</item>
+/// <item>Draining: one worker takes them out, paced, and sends them; what comes meanwhile queues behind.</item>
 /// <item>When the last one has been sent, the state becomes Released inside the lock, and the redirect group's decision
 /// advances to "deliver" by one store. A worker that still holds the old decision is told to deliver by itself.</item>
 /// </list>
@@ -52,7 +52,7 @@ public sealed class Hold : IDisposable
     private readonly HoldOptions _options;
     private readonly long _maxNs;
     private volatile HoldState _state;
-    private HoldExit _exit;
+    private DrainPath _path;
     private RedirectGroup? _group;
     private GroupDecision? _from, _to;
     private long _heldTotal, _released, _droppedNewest, _droppedOldest, _expired, _peakBytes, _peakPackets;
@@ -88,8 +88,8 @@ public sealed class Hold : IDisposable
     /// <summary>State now.</summary>
     public HoldState State => _state;
 
-    /// <summary>Which way packets leave once it is releasing or released.</summary>
-    public HoldExit Exit => _exit;
+    /// <summary>Which way packets leave once it is draining or released.</summary>
+    public DrainPath Path => _path;
 
     /// <summary>Counters, all taken at one moment.</summary>
     public HoldInfo Info
@@ -98,7 +98,7 @@ public sealed class Hold : IDisposable
         {
             lock (_lock)
             {
-                return new HoldInfo(_state.ToString().ToLowerInvariant(), _heldTotal, _ring.Count, _ring.Bytes, _peakBytes, _peakPackets,
+                return new HoldInfo(Name(_state), _heldTotal, _ring.Count, _ring.Bytes, _peakBytes, _peakPackets,
                     _released, _droppedNewest, _droppedOldest, _expired);
             }
         }
@@ -120,7 +120,7 @@ public sealed class Hold : IDisposable
         Held,
         /// <summary>It was dropped (drop-newest, or larger than the hold).</summary>
         Overflow,
-        /// <summary>The hold is released: the caller forwards the packet itself, by <see cref="Exit"/>.</summary>
+        /// <summary>The hold is released: the caller forwards the packet itself, by <see cref="Path"/>.</summary>
         Deliver,
     }
 
@@ -169,15 +169,15 @@ public sealed class Hold : IDisposable
         }
     }
 
-    /// <summary>Starts to drain. Repeating it changes nothing but the exit.</summary>
-    public void BeginRelease(HoldExit exit)
+    /// <summary>Starts to drain. Repeating it changes nothing but the path.</summary>
+    public void BeginRelease(DrainPath path)
     {
         lock (_lock)
         {
-            _exit = exit;
+            _path = path;
             if (_state == HoldState.Released) _group?.Advance(_from!, _to!);
             if (_state != HoldState.Armed) return;
-            _state = HoldState.Releasing;
+            _state = HoldState.Draining;
             _arrivalsSinceTake = 0;
         }
     }
@@ -211,7 +211,7 @@ public sealed class Hold : IDisposable
     {
         lock (_lock)
         {
-            if (_state != HoldState.Releasing) return 0;
+            if (_state != HoldState.Draining) return 0;
             if (_options.ReleasePacketsPerSecond == 0) return int.MaxValue;
             if (_lastTakeNs != 0)
             {
@@ -243,7 +243,7 @@ public sealed class Hold : IDisposable
     {
         lock (_lock)
         {
-            bool taken = _state == HoldState.Releasing && _ring.Left == looked.Number && _ring.TryPop(into);
+            bool taken = _state == HoldState.Draining && _ring.Left == looked.Number && _ring.TryPop(into);
             if (taken)
             {
                 _released++;
@@ -268,7 +268,7 @@ public sealed class Hold : IDisposable
     {
         lock (_lock)
         {
-            if (_state != HoldState.Releasing || _ring.Count > 0) return false;
+            if (_state != HoldState.Draining || _ring.Count > 0) return false;
             _state = HoldState.Released;
             _group?.Advance(_from!, _to!);
             return true;
@@ -285,7 +285,7 @@ public sealed class Hold : IDisposable
                 {
                     case HoldState.Armed:
                         return _ring.Count == 0 ? long.MaxValue : _ring.OldestNs + _maxNs;
-                    case HoldState.Releasing:
+                    case HoldState.Draining:
                         if (_blockedUntilNs != 0) return _blockedUntilNs;
                         if (_options.ReleasePacketsPerSecond == 0 || _credit >= 1 || _ring.Count == 0 || _lastTakeNs == 0) return 0;
                         return _lastTakeNs + (Math.Min(_ring.Count, 32) * NsPerSecond / _options.ReleasePacketsPerSecond);
@@ -296,10 +296,18 @@ public sealed class Hold : IDisposable
         }
     }
 
+    // The API's words.
+    private static string Name(HoldState state) => state switch
+    {
+        HoldState.Armed => "armed",
+        HoldState.Draining => "releasing",
+        _ => "released",
+    };
+
     private bool Look(out HeldPacket oldest)
     {
         oldest = default;
-        if (_state != HoldState.Releasing || _ring.Count == 0) return false;
+        if (_state != HoldState.Draining || _ring.Count == 0) return false;
         ReadOnlySpan<byte> ip = _ring.Oldest;
         oldest = new HeldPacket(_ring.Left, ip[0] >> 4 == 4 ? IpAddress.Read(IpFamily.V4, ip[16..20]) : IpAddress.Read(IpFamily.V6, ip[24..40]));
         return true;

@@ -13,12 +13,12 @@ namespace SdnEdge.Core.Mirror;
 /// </summary>
 public sealed class MirrorSource(IMirrorSink sink)
 {
-    private readonly Dictionary<HopSlot, Named> _hops = new(ReferenceEqualityComparer.Instance);
+    private readonly Dictionary<IndirectNextHop, Named> _hops = new(ReferenceEqualityComparer.Instance);
     private readonly Dictionary<RedirectGroup, NamedGroup> _groups = new(ReferenceEqualityComparer.Instance);
     private readonly Dictionary<Tunnel, NamedTunnel> _tunnels = new(ReferenceEqualityComparer.Instance);
     private readonly Dictionary<int, (PortEntry Entry, object Addresses, int Mtu, bool Up)> _ports = [];
     private readonly Dictionary<int, Vrf> _vrfs = [];
-    private readonly Dictionary<(int Vrf, uint Leaf), (HopSlot Hop, RedirectGroup? Group)> _leaves = [];
+    private readonly Dictionary<(int Vrf, uint Leaf), (IndirectNextHop Hop, RedirectGroup? Group)> _leaves = [];
     private readonly List<int> _gone = [];
     private readonly List<Tunnel> _goneTunnels = [];
     private Adjacency? _host;
@@ -112,7 +112,7 @@ public sealed class MirrorSource(IMirrorSink sink)
     /// <summary>A leaf's index is given back.</summary>
     public void LeafGone(Vrf vrf, uint index)
     {
-        if (!IsActive || !_leaves.Remove((vrf.Index, index), out (HopSlot Hop, RedirectGroup? Group) leaf)) return;
+        if (!IsActive || !_leaves.Remove((vrf.Index, index), out (IndirectNextHop Hop, RedirectGroup? Group) leaf)) return;
         sink.LeafGone(vrf.Index, index);
         if (_hops.TryGetValue(leaf.Hop, out Named? hop) && --hop.Users == 0)
         {
@@ -138,7 +138,7 @@ public sealed class MirrorSource(IMirrorSink sink)
     }
 
     /// <summary>A next hop decides otherwise.</summary>
-    public void HopChanged(HopSlot slot)
+    public void HopChanged(IndirectNextHop slot)
     {
         if (IsActive && _hops.TryGetValue(slot, out Named? hop)) sink.Hop(hop.Id, Of(slot.Current));
     }
@@ -273,7 +273,7 @@ public sealed class MirrorSource(IMirrorSink sink)
     }
 
     // The move was given up: the hold sends by the native way, while the group's decision stays what it was.
-    private static bool GoesHome(GroupDecision active) => active.ForTunnelArrivals?.Hold?.Exit == HoldExit.Native;
+    private static bool GoesHome(GroupDecision active) => active.ForTunnelArrivals?.Hold?.Path == DrainPath.Native;
 
     private MirrorGroupAction ActionOf(ForwardingDecision? decision, ref int tunnel)
     {
@@ -285,7 +285,7 @@ public sealed class MirrorSource(IMirrorSink sink)
             case ForwardingKind.Attached or ForwardingKind.Ordered: return MirrorGroupAction.Attached;
 
             // A hold whose move was given up sends by the native way; every other one ends at the server.
-            case ForwardingKind.Hold: return decision.Hold!.Exit == HoldExit.Native ? MirrorGroupAction.Native : MirrorGroupAction.Attached;
+            case ForwardingKind.Hold: return decision.Hold!.Path == DrainPath.Native ? MirrorGroupAction.Native : MirrorGroupAction.Attached;
             default: return MirrorGroupAction.Native;
         }
     }

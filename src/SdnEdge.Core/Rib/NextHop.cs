@@ -133,7 +133,7 @@ public sealed class NextHop
     /// <summary>The route that resolves it, for people; null where none is needed or found.</summary>
     public IpPrefix? ResolvedThrough { get; internal set; }
 
-    /// <summary>For the FIB publisher: its own object (hop slot) for this next hop.</summary>
+    /// <summary>For the FIB publisher: its own object (indirect next hop) for this next hop.</summary>
     public object? Tag { get; set; }
 
     /// <summary>Routes that name it now.</summary>

@@ -57,9 +57,9 @@ internal sealed class PathTable<TKey>
 {
     // An entry's mark is the number of its first route + 1.
     private readonly PrefixTable<TKey, Nothing> _heads = new();
-    private readonly SharedTable<RouteContent> _contents = new();
+    private readonly InternTable<RouteContent> _contents = new();
     private readonly int[] _prefixesOfLength = new int[129];
-    private EntryPages<RoutePath<TKey>> _paths = new();
+    private PagedArray<RoutePath<TKey>> _paths = new();
     private int _free = -1;
 
     /// <summary>Number of prefixes with at least one route.</summary>

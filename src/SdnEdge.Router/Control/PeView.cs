@@ -59,7 +59,7 @@ internal sealed class PeView(PeState state, TunnelKeeper tunnels, SlowPathDriver
         route.Origin.Source == RouteSource.Bgp ? route.Origin.Peer.ToString() : null,
         route.Attributes?.AsPathText(), route.WhyNot == RejectReason.None ? null : Kebab(route.WhyNot), route.InstalledAtNs)
     {
-        Why = Damped(vrf, route) ?? RouteWhy.Text(route, all),
+        Why = Damped(vrf, route) ?? BestPathReason.Text(route, all),
         Stale = route.Stale,
         Med = route.Attributes?.Med,
         Communities = route.Attributes is { } attributes ? [.. CommunityKinds.SelectMany(k => BgpCommunity.Of(attributes, k)).Select(c => c.ToString())] : null,

@@ -33,7 +33,7 @@ public sealed class AddPathTests
         Assert.Equal(3, _peer.Origin.Prefixes);
         Assert.Equal(200u, _a.Rib.Best(Prefix)!.Value.Attributes!.LocalPref);
         RouteView loser = all.First(r => !r.Best);
-        Assert.Contains("LOCAL_PREF", RouteWhy.Text(loser, all), StringComparison.Ordinal);
+        Assert.Contains("LOCAL_PREF", BestPathReason.Text(loser, all), StringComparison.Ordinal);
 
         Send("0009 00000002 20 0A01010A 0000");
         Assert.Equal(150u, _a.Rib.Best(Prefix)!.Value.Attributes!.LocalPref);

@@ -87,7 +87,7 @@ public sealed class ReflectorTests
         IReadOnlyList<RouteView> all = c.Rib.Explain(IpPrefix.Parse(Server));
         RouteView loser = all.Single(r => !r.Best);
         Assert.Equal(RejectReason.MoveSequence, loser.WhyNot);
-        Assert.Equal($"fenced: move 6 < 7 ({b.Address})", RouteWhy.Text(loser, all));
+        Assert.Equal($"fenced: move 6 < 7 ({b.Address})", BestPathReason.Text(loser, all));
 
         // The old owner comes back without a number: it draws nothing, and is counted.
         a.Engine.Advertise(IpPrefix.Parse(Server), 900);
@@ -143,7 +143,7 @@ public sealed class ReflectorTests
         all = rib.Explain(prefix);
         Assert.Equal("distance 200 of iBGP > 5 of static (static)", Why(best));
 
-        string Why(RouteOrigin origin) => RouteWhy.Text(all.Single(r => r.Origin == origin), all);
+        string Why(RouteOrigin origin) => BestPathReason.Text(all.Single(r => r.Origin == origin), all);
         AttributeBuilder Attributes() => new AttributeBuilder().Clear().Origin(BgpOrigin.Igp).LocalPref(100);
         RouteOrigin Origin(int i) => new(SimNetwork.Address(i), 65000, external: false) { PeerRouterId = (uint)i };
         void Offer(RouteOrigin origin, AttributeBuilder builder) => rib.Offer(origin, prefix, HopSpec.Via(origin.Peer), table.Intern(builder.Build()), 0);

@@ -119,7 +119,7 @@ public sealed class VpnEngineTests
         IReadOnlyList<RouteView> routes = _redB.Explain(Site);
         Assert.Equal(2, routes.Count);
         Assert.Equal(c.Address, Assert.NotNull(_redB.Best(Site)).Hop.Spec.Address);
-        Assert.Equal("LOCAL_PREF 100 < 200 (10.255.0.3)", RouteWhy.Text(routes.Single(r => !r.Best), routes));
+        Assert.Equal("LOCAL_PREF 100 < 200 (10.255.0.3)", BestPathReason.Text(routes.Single(r => !r.Best), routes));
 
         // A later move of the prefix goes before LOCAL_PREF, in a VRF as elsewhere.
         _a.Engine.AdvertiseVpn("red", Site, 100, move: 4);
@@ -139,7 +139,7 @@ public sealed class VpnEngineTests
         Carry();
         Assert.Null(_redB.Best(Site));
         RouteView lost = Assert.Single(_redB.Explain(Site));
-        Assert.Equal("next hop 10.255.0.1 has no route (RFC 4271 9.1.2)", RouteWhy.Text(lost, [lost]));
+        Assert.Equal("next hop 10.255.0.1 has no route (RFC 4271 9.1.2)", BestPathReason.Text(lost, [lost]));
         _b.Rib.Withdraw(core, IpPrefix.Parse("10.255.0.1/32"), _net.Now);
         Carry();
         Assert.NotNull(_redB.Best(Site));

@@ -108,7 +108,7 @@ public sealed class HoldForwardingTests
     {
         using Target t = new();
         for (int i = 0; i < 20; i++) t.FromTunnel(i);
-        t.Hold.BeginRelease(HoldExit.Native);
+        t.Hold.BeginRelease(DrainPath.Native);
         t.PollUntilDone();
         for (int i = 20; i < 30; i++) t.FromTunnel(i);
         Assert.Equal(Enumerable.Range(0, 30), Target.Numbers(t.Rig.CoreDevice.Sent().Select(f => f.Bytes)));

@@ -75,7 +75,7 @@ public sealed class HoldTests
             }
             else if (step > 100)
             {
-                hold.BeginRelease(HoldExit.Attached);
+                hold.BeginRelease(DrainPath.Attached);
                 releasing = true;
             }
 
@@ -107,7 +107,7 @@ public sealed class HoldTests
         using PacketBatch from = new(), to = new();
         from.TryAdd(Frames.Ip(ForwarderRig.Client4, ForwarderRig.Server4, 17, []));
         for (int i = 0; i < 5000; i++) hold.Enqueue(from[0], 1, out _, out _);
-        hold.BeginRelease(HoldExit.Attached);
+        hold.BeginRelease(DrainPath.Attached);
 
         long now = 10 * Ms;
         long taken = Take(hold.Budget(now));
@@ -145,7 +145,7 @@ public sealed class HoldTests
         using Hold hold = new("h", vrf, new HoldOptions());
         using PacketBatch batch = new();
         batch.TryAdd(Frames.Ip(ForwarderRig.Client4, ForwarderRig.Server4, 17, []));
-        hold.BeginRelease(HoldExit.Attached);
+        hold.BeginRelease(DrainPath.Attached);
         Assert.Equal(Hold.Result.Held, hold.Enqueue(batch[0], 1, out _, out _));
         Assert.False(hold.TryFinish());
         Assert.True(Take(hold, batch));
@@ -164,7 +164,7 @@ public sealed class HoldTests
         foreach (IpAddress destination in destinations) from.TryAdd(Frames.Ip(ForwarderRig.Client4, destination, 17, []));
         hold.Enqueue(from[0], 1, out _, out _);
         hold.Enqueue(from[1], 1, out _, out _);
-        hold.BeginRelease(HoldExit.Attached);
+        hold.BeginRelease(DrainPath.Attached);
         Assert.True(hold.TryPeek(out HeldPacket looked));
         Assert.Equal(new HeldPacket(0, destinations[0]), looked);
         hold.Enqueue(from[2], 1, out int evicted, out _);

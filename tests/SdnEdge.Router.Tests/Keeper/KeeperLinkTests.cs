@@ -20,7 +20,7 @@ public sealed class KeeperLinkTests
         using var end = new End(new KeeperRecord());
         var plane = new DataPlane(1);
         using Vrf vrf = plane.AddVrf("default");
-        var leaf = new FibLeaf(new HopSlot(ForwardingDecision.Blackhole));
+        var leaf = new FibLeaf(new IndirectNextHop(ForwardingDecision.Blackhole));
         uint index = vrf.AddLeaf(leaf), told = 0;
         end.Link.SendAll(plane, [], () => end.Link.Source.Leaf(vrf, index, leaf));
         Assert.True(SpinWait.SpinUntil(() => end.Link.QueuedBytes == 0, Patience.Time), "the first whole is under way");

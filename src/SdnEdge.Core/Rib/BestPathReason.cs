@@ -3,7 +3,7 @@ using SdnEdge.Core.Bgp;
 namespace SdnEdge.Core.Rib;
 
 /// <summary>Why a route lost, in one line for a network engineer: the step of the decision, and what both routes had there.</summary>
-public static class RouteWhy
+public static class BestPathReason
 {
     /// <summary>The line for one route among all that <see cref="LocRib.Explain"/> gave for its prefix; "best" for the best one.</summary>
     public static string Text(in RouteView route, IReadOnlyList<RouteView> all)
