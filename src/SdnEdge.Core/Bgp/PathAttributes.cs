@@ -84,7 +84,7 @@ public sealed class PathAttributes : IEquatable<PathAttributes>
                     OriginatorId = BinaryPrimitives.ReadUInt32BigEndian(value);
                     break;
                 case AttributeCode.ExtendedCommunities:
-                    MoveSequence = Bgp.MoveSequence.Read(value);
+                    MobilitySequence = Bgp.MobilitySequence.Read(value);
                     MoveTag = Migration.MoveTag.Find(value);
                     break;
                 case AttributeCode.NextHop:
@@ -126,8 +126,8 @@ public sealed class PathAttributes : IEquatable<PathAttributes>
     /// <summary>Number of cluster ids in CLUSTER_LIST.</summary>
     public int ClusterListLength { get; }
 
-    /// <summary>Number of the prefix's last move (<see cref="Bgp.MoveSequence"/>); 0 when there is none.</summary>
-    public long MoveSequence { get; }
+    /// <summary>Number of the prefix's last move (<see cref="Bgp.MobilitySequence"/>); 0 when there is none.</summary>
+    public long MobilitySequence { get; }
 
     /// <summary>On the way out only: the next hop a reflected route keeps. None: ourselves.</summary>
     internal IpAddress ReflectedNextHop { get; }

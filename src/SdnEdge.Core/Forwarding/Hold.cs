@@ -98,7 +98,7 @@ public sealed class Hold : IDisposable
         {
             lock (_lock)
             {
-                return new HoldInfo(Name(_state), _heldTotal, _ring.Count, _ring.Bytes, _peakBytes, _peakPackets,
+                return new HoldInfo(WordOf(_state), _heldTotal, _ring.Count, _ring.Bytes, _peakBytes, _peakPackets,
                     _released, _droppedNewest, _droppedOldest, _expired);
             }
         }
@@ -297,7 +297,7 @@ public sealed class Hold : IDisposable
     }
 
     // The API's words.
-    private static string Name(HoldState state) => state switch
+    private static string WordOf(HoldState state) => state switch
     {
         HoldState.Armed => "armed",
         HoldState.Draining => "releasing",

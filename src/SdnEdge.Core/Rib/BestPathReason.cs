@@ -17,7 +17,7 @@ public static class BestPathReason
         return route.WhyNot switch
         {
             RejectReason.Preference => $"distance {route.Origin.Preference} of {Source(route)} > {best.Origin.Preference} of {Source(best)} ({to})",
-            RejectReason.MoveSequence => $"fenced: move {mine?.MoveSequence ?? 0} < {theirs?.MoveSequence ?? 0} ({to})",
+            RejectReason.MoveSequence => $"fenced: move {mine?.MobilitySequence ?? 0} < {theirs?.MobilitySequence ?? 0} ({to})",
             RejectReason.LocalPref => $"LOCAL_PREF {mine?.LocalPref ?? BestPath.DefaultLocalPref} < {theirs?.LocalPref ?? BestPath.DefaultLocalPref} ({to})",
             RejectReason.AsPathLength => $"AS_PATH length {mine?.AsPathLength ?? 0} > {theirs?.AsPathLength ?? 0} ({to}: {Path(theirs)})",
             RejectReason.Origin => $"ORIGIN {mine?.Origin} > {theirs?.Origin} ({to})",

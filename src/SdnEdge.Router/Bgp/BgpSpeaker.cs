@@ -272,7 +272,7 @@ public sealed class BgpSpeaker : IBgpWire, IDisposable
             else if (now - since.AtNs >= _sendHoldNs) _scratch.Add(connection);
         }
 
-        foreach (BgpConnection connection in _scratch) Engine.SendBlocked(connection.Peer, connection.Side, now);
+        foreach (BgpConnection connection in _scratch) Engine.SendHoldTimerExpired(connection.Peer, connection.Side, now);
     }
 
     private async Task AcceptAsync(Socket listener)

@@ -28,7 +28,7 @@ internal sealed class BgpDriver(PeState state, VpnDriver vpn, ControlLoop loop, 
     private BgpConfig _config = new();
     private int _signalled;
 
-    /// <summary>The epoch of the migration that a prefix belongs to; 0: none. It fences the routes of earlier owners (<see cref="MoveSequence"/>).</summary>
+    /// <summary>The epoch of the migration that a prefix belongs to; 0: none. It fences the routes of earlier owners (<see cref="MobilitySequence"/>).</summary>
     public Func<string, IpPrefix, long>? EpochOf { get; set; }
 
     /// <summary>True after a restart, until all peers have been heard or waited for long enough.</summary>
@@ -132,7 +132,7 @@ internal sealed class BgpDriver(PeState state, VpnDriver vpn, ControlLoop loop, 
         if (moved is { } value)
         {
             // Without a tag it is the same move, told once more at its end.
-            if (!value.SameMove && (value.Tag is not null || !_moves.ContainsKey(prefix))) _moves[prefix] = Math.Clamp(EpochOf?.Invoke(vrf, prefix) ?? 0, 0, MoveSequence.Max);
+            if (!value.SameMove && (value.Tag is not null || !_moves.ContainsKey(prefix))) _moves[prefix] = Math.Clamp(EpochOf?.Invoke(vrf, prefix) ?? 0, 0, MobilitySequence.Max);
             _moved[prefix] = value;
         }
         else

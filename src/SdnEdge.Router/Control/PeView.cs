@@ -67,7 +67,7 @@ internal sealed class PeView(PeState state, TunnelKeeper tunnels, SlowPathDriver
 
     // A route without a number beside one with the number that is held on to, and the prefix is damped: that is why.
     private string? Damped(VrfState vrf, in RouteView route) => route.WhyNot == RejectReason.MoveSequence && vrf.Config.Name == Core.Config.NodeConfig.DefaultVrf
-        && route.Attributes?.MoveSequence == 0 && bgp.Damping?.Find(route.Prefix) is { } damped
+        && route.Attributes?.MobilitySequence == 0 && bgp.Damping?.Find(route.Prefix) is { } damped
         ? $"damped: moves too often, {damped.HeldBack} not followed; move {damped.Number} is held on to" : null;
 
     public IReadOnlyList<FibInfo> Fib(RouteQuery query)

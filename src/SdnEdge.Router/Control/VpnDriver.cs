@@ -84,7 +84,7 @@ internal sealed class VpnDriver(PeState state, TunnelKeeper tunnels, ControlLoop
     {
         if (moved is not { } value) _moved.Remove((vrf, prefix));
         else if (value.Tag is null && _moved.TryGetValue((vrf, prefix), out VpnMove known)) _moved[(vrf, prefix)] = known with { LocalPref = value.LocalPref };
-        else _moved[(vrf, prefix)] = new VpnMove(value.LocalPref, Math.Clamp(epoch, 0, MoveSequence.Max));
+        else _moved[(vrf, prefix)] = new VpnMove(value.LocalPref, Math.Clamp(epoch, 0, MobilitySequence.Max));
         if (_told.Contains((vrf, prefix))) Advertise(vrf, prefix);
     }
 

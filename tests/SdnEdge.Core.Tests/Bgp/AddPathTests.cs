@@ -78,10 +78,10 @@ public sealed class AddPathTests
     {
         _a.Engine.Connected(_peer, ConnectionSide.Incoming, _net.Now);
         var bytes = new byte[128];
-        int open = new OpenMessage(65000, 9, 2, BgpFamilies.Both, true, true) { TellsPaths = tells }.Write(bytes);
+        int open = new OpenMessage(65000, 9, 2, BgpFamilies.Both, true, true) { AddPathSendFamilies = tells }.Write(bytes);
         _a.Engine.Received(_peer, ConnectionSide.Incoming, bytes.AsSpan(0, open), _net.Now);
         _a.Engine.Received(_peer, ConnectionSide.Incoming, bytes.AsSpan(0, MessageWriter.Keepalive(bytes)), _net.Now);
-        Assert.Equal(tells, _peer.Negotiated!.PathIds);
+        Assert.Equal(tells, _peer.Negotiated!.AddPathFamilies);
     }
 
     private void Announce(uint id, uint localPref)

@@ -109,12 +109,12 @@ public sealed class ReflectorTests
         a.Peer(x, 65009, open);
         x.Peer(a, 65000, open);
         Join(a, i, client: false);
-        a.Engine.Advertise(IpPrefix.Parse(Server), 100, move: MoveSequence.Max);
+        a.Engine.Advertise(IpPrefix.Parse(Server), 100, move: MobilitySequence.Max);
         x.Engine.Advertise(IpPrefix.Parse("20.0.0.0/8"), 100, move: 9);
         _net.Settle();
-        Assert.Equal(MoveSequence.Max, i.Rib.Best(IpPrefix.Parse(Server))!.Value.Attributes!.MoveSequence);
-        Assert.Equal(0, x.Rib.Best(IpPrefix.Parse(Server))!.Value.Attributes!.MoveSequence);
-        Assert.Equal(0, a.Rib.Best(IpPrefix.Parse("20.0.0.0/8"))!.Value.Attributes!.MoveSequence);
+        Assert.Equal(MobilitySequence.Max, i.Rib.Best(IpPrefix.Parse(Server))!.Value.Attributes!.MobilitySequence);
+        Assert.Equal(0, x.Rib.Best(IpPrefix.Parse(Server))!.Value.Attributes!.MobilitySequence);
+        Assert.Equal(0, a.Rib.Best(IpPrefix.Parse("20.0.0.0/8"))!.Value.Attributes!.MobilitySequence);
     }
 
     [Fact]
