@@ -147,7 +147,9 @@ public sealed unsafe partial class TapPort : IFdPort
     public TapPort Duplicate(string name)
     {
         int descriptor = ProcessChannel.Duplicate(_fd);
-        return descriptor >= 0 ? Adopt(name, Device, descriptor, Offloads, SegmentsForUs) : throw LinuxException.Last($"duplicate the descriptor of TAP device {Device}");
+        return descriptor >= 0
+            ? Adopt(name, Device, descriptor, Offloads, SegmentsForUs)
+            : throw LinuxException.Last($"duplicate the descriptor of TAP device {Device}");
     }
 
     /// <summary>Closes the port; a device that was made for it goes away. No worker may be using it.</summary>

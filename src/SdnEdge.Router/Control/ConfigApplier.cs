@@ -1,3 +1,4 @@
+using System.Net.Sockets;
 using SdnEdge.Core.Api;
 using SdnEdge.Core.Config;
 using SdnEdge.Linux;
@@ -8,14 +9,17 @@ namespace SdnEdge.Router.Control;
 /// <summary>
 /// Applies a configuration: at start all of it, later the difference, as a whole or not at all. Runs on the control loop.
 /// <list type="number">
-/// <item>The difference is computed as data. What takes effect at start only, or takes away what a migration uses, refuses all of it.</item>
+/// <item>The difference is computed as data. What takes effect at start only, or takes away what a migration uses, refuses all
+/// of it.</item>
 /// <item>What can fail is done beside what runs: devices and BGP's listeners are opened, tunnels are compared with those of
-/// migrations and VPNs, and every worker passes a batch boundary. Should any of it fail, all is closed again: nothing has changed.</item>
+/// migrations and VPNs, and every worker passes a batch boundary. Should any of it fail, all is closed again: nothing has
+/// changed.</item>
 /// <item>The steps are carried out.</item>
 /// </list>
 /// </summary>
 internal sealed class ConfigApplier(
-    PeState state, PortDevices devices, TunnelKeeper tunnels, SlowPathDriver slowPath, BgpDriver bgp, VpnDriver vpn, BfdDriver bfd, ControlLoop loop)
+    PeState state, PortDevices devices, TunnelKeeper tunnels, SlowPathDriver slowPath, BgpDriver bgp, VpnDriver vpn, BfdDriver bfd,
+    ControlLoop loop)
 {
     private const string NothingApplied = "nothing was applied; what ran goes on";
 
@@ -40,7 +44,9 @@ internal sealed class ConfigApplier(
     }
 
     /// <summary>Applies the difference between what is in force and a file that was read, or nothing, and tells how that went.</summary>
-    /// <exception cref="ProblemException">The file is wrong, a change needs a restart, takes away what a migration uses, or names what cannot be opened.</exception>
+    /// <exception cref="ProblemException">
+    /// The file is wrong, a change needs a restart, takes away what a migration uses, or names what cannot be opened.
+    /// </exception>
     public ReloadReply Reload(ConfigResult read)
     {
         ReloadReply reply;
@@ -48,7 +54,11 @@ internal sealed class ConfigApplier(
         try
         {
             if (read.Config is not { } next)
-                throw new ProblemException(Problems.BadConfig("the file is wrong; nothing was applied", [.. read.Errors.Select(e => new ProblemError($"{e.File}:{e.Line}:{e.Column}: {e.Field}", e.Message))]));
+            {
+                IEnumerable<ProblemError> errors = read.Errors.Select(e => new ProblemError($"{e.File}:{e.Line}:{e.Column}: {e.Field}", e.Message));
+                throw new ProblemException(Problems.BadConfig("the file is wrong; nothing was applied", [.. errors]));
+            }
+
             reply = Apply(next, out stuck);
         }
         catch (ProblemException e)
@@ -66,7 +76,8 @@ internal sealed class ConfigApplier(
         }
 
         Applied++;
-        return stuck is null ? reply : throw new ProblemException(Problems.Timeout($"applied, but {stuck.Message}; what it may still use is kept, restart the PE"));
+        return stuck is null ? reply
+            : throw new ProblemException(Problems.Timeout($"applied, but {stuck.Message}; what it may still use is kept, restart the PE"));
     }
 
     private ReloadReply Apply(NodeConfig next, out TimeoutException? stuck)
@@ -79,9 +90,13 @@ internal sealed class ConfigApplier(
         var refused = new List<ProblemError>();
         foreach (ConfigAction action in actions)
         {
-            if (action is NeedsRestart restart) refused.Add(new ProblemError(restart.Field, "takes effect at start only; restart the PE, or put the old value back"));
+            if (action is NeedsRestart restart)
+                refused.Add(new ProblemError(restart.Field, "takes effect at start only; restart the PE, or put the old value back"));
             if (state.Groups.Count > 0 && action is RemovePort or RemoveVrf)
-                refused.Add(new ProblemError(action.ToString(), $"a migration is under way ({string.Join(", ", state.Groups.Keys)}); bring it to its end first"));
+            {
+                string groups = string.Join(", ", state.Groups.Keys);
+                refused.Add(new ProblemError(action.ToString(), $"a migration is under way ({groups}); bring it to its end first"));
+            }
         }
 
         if (refused.Count > 0) throw Refusal(refused);
@@ -111,7 +126,11 @@ internal sealed class ConfigApplier(
             foreach (AddPort add in actions.OfType<AddPort>())
             {
                 bool held = going.TryGetValue(add.Port.Device, out IFdPort? device) && !device.IsGone;
-                Try($"ports.{add.Port.Name}.device", () => opened.Add(add.Port, held ? PortDevices.TakeOver(device!, add.Port) : devices.Open(add.Port), held ? device : null));
+                Try($"ports.{add.Port.Name}.device", () =>
+                {
+                    IFdPort its = held ? PortDevices.TakeOver(device!, add.Port) : devices.Open(add.Port);
+                    opened.Add(add.Port, its, held ? device : null);
+                });
             }
 
             var tunnelsGoing = actions.OfType<RemoveTunnel>().Select(a => a.Tunnel.Name).ToHashSet();
@@ -136,7 +155,7 @@ internal sealed class ConfigApplier(
             {
                 open();
             }
-            catch (Exception e) when (e is IOException or UnauthorizedAccessException or System.Net.Sockets.SocketException or TimeoutException)
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException or SocketException or TimeoutException)
             {
                 refused.Add(new ProblemError(field, e.Message));
             }

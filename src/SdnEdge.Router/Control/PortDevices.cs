@@ -20,10 +20,14 @@ internal sealed class PortDevices(Func<PortConfig, IFdPort>? open, KeeperLink? k
 
         // The data plane is one end of the wire, the kernel's side of the device only the other: it must not speak for itself.
         var options = new TapOptions { Mtu = config.Mtu, DisableKernelIpv6 = true };
-        return keeper is not null ? keeper.Open(config.Name, config.Device, options, out _) : TapPort.Open(config.Name, config.Device, options);
+        return keeper is not null
+            ? keeper.Open(config.Name, config.Device, options, out _)
+            : TapPort.Open(config.Name, config.Device, options);
     }
 
-    /// <summary>The device of a port that is to go, for the port that comes in its place. A device that is open cannot be opened again.</summary>
+    /// <summary>
+    /// The device of a port that is to go, for the port that comes in its place: a device that is open cannot be opened again.
+    /// </summary>
     /// <exception cref="IOException">There is no descriptor left.</exception>
     public static IFdPort TakeOver(IFdPort held, PortConfig config) => held is TapPort tap ? tap.Duplicate(config.Name) : held;
 

@@ -118,7 +118,10 @@ public sealed class KeeperLink : IDisposable
         }
     }
 
-    /// <summary>Opens a port's device, or takes the one that the keeper had. The keeper has it with <see cref="Keep"/>; <see cref="Abandon"/> undoes the opening.</summary>
+    /// <summary>
+    /// Opens a port's device, or takes the one that the keeper had. The keeper has it with <see cref="Keep"/>;
+    /// <see cref="Abandon"/> undoes the opening.
+    /// </summary>
     /// <param name="name">The port.</param>
     /// <param name="device">The device.</param>
     /// <param name="options">How it is set up.</param>

@@ -196,7 +196,8 @@ public sealed class HoldForwardingTests
         long evicted = 0;
         for (int round = 0; round < Rounds; round++)
         {
-            using Hold hold = new("h", t.Rig.Vrf, new HoldOptions(MaxPackets: Capacity, MaxMilliseconds: 600_000, Overflow: HoldOverflowPolicy.DropOldest, ReleasePacketsPerSecond: 0));
+            using Hold hold = new("h", t.Rig.Vrf, new HoldOptions(
+                MaxPackets: Capacity, MaxMilliseconds: 600_000, Overflow: HoldOverflowPolicy.DropOldest, ReleasePacketsPerSecond: 0));
             t.Rig.Plane.AddHold(hold);
             t.Group.ArmHold(hold);
             for (int i = 0; i < Capacity; i++) t.FromTunnel(i, To(i));
@@ -205,7 +206,7 @@ public sealed class HoldForwardingTests
             {
                 using PacketBatch batch = new();
                 Forwarder forwarder = t.Rig.Forwarders[worker];
-                byte[][] frames = [.. Enumerable.Range(0, worker == 0 ? 0 : PerRound).Select(i => t.Wrapped((worker << 24) | i, To((worker << 24) | i)))];
+                byte[][] frames = [.. Enumerable.Range(worker << 24, worker == 0 ? 0 : PerRound).Select(n => t.Wrapped(n, To(n)))];
                 start.SignalAndWait();
                 if (worker == 0)
                 {
