@@ -79,10 +79,10 @@ public sealed class PeRouter : IPeControl, IAsyncDisposable
         _loop = new ControlLoop(options.Time);
         _startedAt = _loop.Now;
         _loop.Faulted = e => Events.Add(_loop.Now, "fault", config.Name, e.GetType().Name, e.ToString());
-        _state = new PeState(config, _loop, Events, options.OpenPort ?? OpenTap, (in PuntInfo info, ReadOnlySpan<byte> frame, long now) => _slowPath!.Punted(info, frame, now))
+        var devices = new PortDevices(options.OpenPort, options.Keeper);
+        _state = new PeState(config, _loop, Events, devices, (in PuntInfo info, ReadOnlySpan<byte> frame, long now) => _slowPath!.Punted(info, frame, now))
         {
             Mirror = options.Keeper?.Source,
-            CloseDevice = options.Keeper is { } keeper ? keeper.Forget : null,
         };
         bool standby = options.Keeper?.IsStandby == true;
         if (standby) _state.Workers.Suspend();
@@ -98,10 +98,10 @@ public sealed class PeRouter : IPeControl, IAsyncDisposable
         _slowPath.Markers = _actions.Marker;
         _migrations = new MigrationRunner(_state, _tunnels, _actions, _loop);
         _bgp.EpochOf = _migrations.EpochOf;
-        _config = new ConfigApplier(_state, _tunnels, _slowPath, _bgp, _vpn, _bfd, _loop);
+        _config = new ConfigApplier(_state, devices, _tunnels, _slowPath, _bgp, _vpn, _bfd, _loop);
         _keeper = new KeeperDriver(options.Keeper, _state, _slowPath, _bgp, _loop);
         _view = new PeView(_state, _tunnels, _slowPath, _bgp, _loop);
-        _metrics = new PeMetrics(_state, _view, _actions, _bgp, _bfd, _keeper, _migrations, _slowPath, _loop);
+        _metrics = new PeMetrics(_state, _view, _actions, _bgp, _bfd, _keeper, _migrations, _slowPath, _config, _loop);
         _loop.Add(_state);
         _loop.Add(_slowPath);
         _loop.Add(_tunnels);
@@ -171,7 +171,7 @@ public sealed class PeRouter : IPeControl, IAsyncDisposable
     public Task<IReadOnlyList<FibInfo>> FibAsync(RouteQuery query) => _loop.RunAsync(() => _view.Fib(query));
 
     /// <inheritdoc/>
-    public Task<FibInfo> LookupAsync(string vrf, string address) => _loop.RunAsync(() => _view.Lookup(vrf, address));
+    public Task<FibInfo> LookupAsync(string vrf, IpAddress address) => _loop.RunAsync(() => _view.Lookup(vrf, address));
 
     /// <inheritdoc/>
     public Task<IReadOnlyList<NeighborInfo>> NeighborsAsync() => _loop.RunAsync(_view.Neighbors);
@@ -209,9 +209,7 @@ public sealed class PeRouter : IPeControl, IAsyncDisposable
     {
         if (_options.ReadConfig is not { } read) throw new ProblemException(Problems.Conflict("this PE was not started from a file"));
         ConfigResult result = read();
-        if (result.Config is not { } next)
-            throw new ProblemException(Problems.BadConfig("the file is wrong; nothing was applied", [.. result.Errors.Select(e => new ProblemError($"{e.File}:{e.Line}:{e.Column}: {e.Field}", e.Message))]));
-        return await _loop.RunAsync(() => _config.Apply(next));
+        return await _loop.RunAsync(() => _config.Reload(result));
     }
 
     /// <inheritdoc/>
@@ -232,13 +230,6 @@ public sealed class PeRouter : IPeControl, IAsyncDisposable
         if (_hostConfigured) HostNetwork.Undo([.. _state.Config.Loopbacks, .. _hostAddresses]);
     }
 
-    // The data plane is one end of the wire, the kernel's side of the device only the other: it must not speak for itself.
-    private IFdPort OpenTap(PortConfig config)
-    {
-        var options = new TapOptions { Mtu = config.Mtu, DisableKernelIpv6 = true };
-        return _options.Keeper is { } keeper ? keeper.Open(config.Name, config.Device, options, out _) : TapPort.Open(config.Name, config.Device, options);
-    }
-
     private void StartHost(NodeConfig config)
     {
         if (config.Host is not { } host) return;
@@ -250,8 +241,9 @@ public sealed class PeRouter : IPeControl, IAsyncDisposable
     // A single hop starts from a port's address, which the kernel does not have by itself.
     private void NeedAddress(IpAddress address)
     {
-        if (!_hostConfigured || _state.Config.Host is not { } host || _state.Config.Loopbacks.Contains(address) || !_hostAddresses.Add(address)) return;
+        if (!_hostConfigured || _state.Config.Host is not { } host || _state.Config.Loopbacks.Contains(address) || _hostAddresses.Contains(address)) return;
         HostNetwork.AddAddress(host.Device, _state.OwnMac("host"), address);
+        _hostAddresses.Add(address);
     }
 
     private HostDevice OpenHostTap(NodeConfig config, MacAddress gateway)
@@ -260,6 +252,7 @@ public sealed class PeRouter : IPeControl, IAsyncDisposable
         var options = new TapOptions { Mtu = host.Mtu };
         bool adopted = false;
         TapPort tap = _options.Keeper is { } keeper ? keeper.Open("host", host.Device, options, out adopted) : TapPort.Open("host", host.Device, options);
+        _options.Keeper?.Keep(tap);
         _hostConfigured = true;
 
         // What the process before us made is in use: BGP's packets pass through it while the keeper forwards.

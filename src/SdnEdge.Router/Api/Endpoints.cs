@@ -23,7 +23,7 @@ internal static class Endpoints
             .Says("RIB: one line for each source that offers a prefix; prefix = that prefix and what lies inside it").WithTags("show");
         v1.MapGet("/fib", ([FromQuery] string? vrf, [FromQuery] string? prefix, [FromQuery] int? limit) => pe.FibAsync(Query(vrf, prefix, limit)))
             .Says("FIB: what the data plane does with each prefix").WithTags("show");
-        v1.MapGet("/fib/lookup", ([FromQuery] string? vrf, [FromQuery] string address) => pe.LookupAsync(vrf ?? "default", address))
+        v1.MapGet("/fib/lookup", ([FromQuery] string? vrf, [FromQuery] string address) => pe.LookupAsync(vrf ?? "default", Address(address)))
             .Says("FIB: what the data plane does with one address now").WithTags("show");
         v1.MapGet("/neighbors", () => pe.NeighborsAsync()).Says("Neighbours learnt by ARP and ND").WithTags("show");
         v1.MapGet("/tunnels", () => pe.TunnelsAsync()).Says("Tunnels, their health and counters").WithTags("show");
@@ -86,9 +86,14 @@ internal static class Endpoints
     private static RouteQuery Query(string? vrf, string? prefix, int? limit)
     {
         var errors = new List<ProblemError>();
-        if (prefix is not null && !IpPrefix.TryParse(prefix, out _)) errors.Add(new ProblemError("prefix", $"'{prefix}' is not a prefix; write it as 10.0.0.0/8, with no host bits set"));
+        IpPrefix? inside = null;
+        if (prefix is not null && IpPrefix.TryParse(prefix, out IpPrefix parsed)) inside = parsed;
+        else if (prefix is not null) errors.Add(new ProblemError("prefix", $"'{prefix}' is not a prefix; write it as 10.0.0.0/8, with no host bits set"));
         if (limit is < 1 or > RouteQuery.MaxLimit) errors.Add(new ProblemError("limit", $"{limit} is out of range; 1 to {RouteQuery.MaxLimit}"));
         if (errors.Count > 0) throw new ProblemException(Problems.BadRequest("the query is wrong", errors));
-        return new RouteQuery(vrf, prefix, limit ?? RouteQuery.DefaultLimit);
+        return new RouteQuery(vrf, inside, limit ?? RouteQuery.DefaultLimit);
     }
+
+    private static IpAddress Address(string text) => IpAddress.TryParse(text, out IpAddress address) ? address
+        : throw new ProblemException(Problems.BadRequest("the query is wrong", [new ProblemError("address", $"'{text}' is not an IP address; write it as 10.1.1.10")]));
 }

@@ -133,7 +133,7 @@ internal sealed class MigrationActions(
             case ReleaseHold c:
                 return Release(_armed[c.Group]);
             case ReturnHold c:
-                _armed[c.Group].Hold?.BeginRelease(HoldExit.Native);
+                _armed[c.Group].Hold?.BeginRelease(DrainPath.Native);
                 state.Workers.PollAll();
                 return 0;
             case AdvertisePrefixes c:
