@@ -125,7 +125,8 @@ internal sealed partial record LabPlan(LabTopology Topology, string RootBatch, I
             string config = Path.Combine(folder, node.Name + ".yaml");
             try
             {
-                files.Add((config, WithApiSocket(File.ReadAllText(node.StartupConfig!), Path.Combine(folder, node.Name + ".sock"))));
+                string text = WithApiSocket(File.ReadAllText(node.StartupConfig!), Path.Combine(folder, node.Name + ".sock"));
+                files.Add((config, WithStateFolder(text, Path.Combine(folder, node.Name + ".state"))));
             }
             catch (LabException e)
             {
@@ -235,6 +236,18 @@ internal sealed partial record LabPlan(LabTopology Topology, string RootBatch, I
             : ApiSection().IsMatch(config) ? throw new LabException("the configuration has an 'api' section without 'unix'; the lab asks its routers over a unix socket: add unix: /run/pe.sock.")
             : $"{config.TrimEnd()}\napi: {{ unix: {socket} }}\n";
     }
+
+    /// <summary>The same with a state folder in the lab's own folder, so that a PE of another lab, or of this lab before it was deployed anew, leaves it nothing.</summary>
+    internal static string WithStateFolder(string config, string folder)
+    {
+        Match state = StateFolder().Match(config);
+        return state.Success ? string.Concat(config.AsSpan(0, state.Groups["path"].Index), folder, config.AsSpan(state.Groups["path"].Index + state.Groups["path"].Length))
+            : $"{config.TrimEnd()}\nstate: {{ folder: {folder} }}\n";
+    }
+
+    // state: { folder: PATH }  or  state: and, indented below it, folder: PATH.
+    [GeneratedRegex(@"^state:[ \t]*(\{[^}\n]*?\bfolder:[ \t]*(?<path>[^\s,}#]+)|(#.*)?\n([ \t]+.*\n|[ \t]*(#.*)?\n)*?[ \t]+folder:[ \t]*(?<path>[^\s#]+))", RegexOptions.Multiline | RegexOptions.ExplicitCapture)]
+    private static partial Regex StateFolder();
 
     // api: { unix: PATH }  or  api: and, indented below it, unix: PATH.
     [GeneratedRegex(@"^api:[ \t]*(\{[^}\n]*?\bunix:[ \t]*(?<path>[^\s,}#]+)|(#.*)?\n([ \t]+.*\n|[ \t]*(#.*)?\n)*?[ \t]+unix:[ \t]*(?<path>[^\s#]+))", RegexOptions.Multiline | RegexOptions.ExplicitCapture)]

@@ -37,6 +37,7 @@ internal static class Endpoints
                 .Says(Meaning(action)).WithTags("bgp").WithName("bgp-" + verb)
                 .Produces<Problem>(400, ProblemAnswers.ContentType).Produces<Problem>(404, ProblemAnswers.ContentType).Produces<Problem>(409, ProblemAnswers.ContentType);
         }
+        v1.MapGet("/bgp/damped", () => pe.DampedAsync()).Says("Prefixes whose moves come too fast and are not followed for a while").WithTags("show");
         v1.MapGet("/keeper", () => pe.KeeperAsync()).Says("The process that forwards while the PE is restarted after a crash").WithTags("show");
         v1.MapGet("/bfd", () => pe.BfdAsync()).Says("BFD sessions, and how their thread fares").WithTags("show");
         v1.MapGet("/groups", () => pe.GroupsAsync()).Says("Redirect groups").WithTags("show");
@@ -49,9 +50,9 @@ internal static class Endpoints
         foreach (SignalKind kind in Enum.GetValues<SignalKind>())
         {
             string verb = JsonNamingPolicy.KebabCaseLower.ConvertName(kind.ToString());
-            v1.MapPost("/migrations/{id}/" + verb, ([FromRoute] string id, [FromBody] SignalRequest request, CancellationToken cancel) => SignalAsync(pe, id, kind, request, cancel))
+            v1.MapPost("/migrations/{id}/" + verb, ([FromRoute] string id, [FromBody] SignalRequest request, CancellationToken cancel) => pe.SignalAsync(id, kind, request, cancel))
                 .Says(Meaning(kind)).WithTags("migrations").WithName(verb)
-                .Produces<Problem>(400, ProblemAnswers.ContentType).Produces<Problem>(409, ProblemAnswers.ContentType).Produces<Problem>(504, ProblemAnswers.ContentType);
+                .Produces<Problem>(400, ProblemAnswers.ContentType).Produces<Problem>(409, ProblemAnswers.ContentType).Produces<Problem>(503, ProblemAnswers.ContentType).Produces<Problem>(504, ProblemAnswers.ContentType).Produces<Problem>(507, ProblemAnswers.ContentType);
         }
 
         v1.MapPost("/config/reload", () => pe.ReloadAsync()).Says("Reads the configuration file again and applies the difference, or nothing").WithTags("config").Produces<Problem>(422, ProblemAnswers.ContentType);
@@ -63,13 +64,6 @@ internal static class Endpoints
     }
 
     private static RouteHandlerBuilder Says(this RouteHandlerBuilder endpoint, string summary) => endpoint.WithSummary(summary);
-
-    private static async Task<SignalReply> SignalAsync(IPeControl pe, string id, SignalKind kind, SignalRequest request, CancellationToken cancel)
-    {
-        IReadOnlyList<ProblemError> errors = SignalChecks.Check(id, kind, request);
-        if (errors.Count > 0) throw new ProblemException(Problems.BadRequest($"{kind.ToString().ToLowerInvariant()} needs {errors.Count} thing{(errors.Count == 1 ? "" : "s")} put right", errors));
-        return await pe.SignalAsync(id, kind, request, cancel);
-    }
 
     private static string Meaning(SignalKind kind) => kind switch
     {

@@ -17,7 +17,7 @@ namespace SdnEdge.Router.Api;
 
 /// <summary>
 /// The control API: Kestrel on a unix socket (mode 0600, peer credentials checked) and, when configured, on TCP with mutual
-/// TLS. A request goes: connection check -> JSON -> <see cref="SignalChecks"/> -> <see cref="IPeControl"/> -> JSON; whatever
+/// TLS. A request goes: connection check -> JSON -> <see cref="IPeControl"/> -> JSON; whatever
 /// fails on the way is answered as RFC 9457 problem.
 /// </summary>
 public sealed class HttpApi : IAsyncDisposable

@@ -44,6 +44,9 @@ public interface IPeControl
     /// <exception cref="ProblemException">No such peer, or the session's state does not allow it.</exception>
     Task<BgpPeerReply> BgpPeerAsync(string peer, BgpPeerAction action, BgpPeerRequest request);
 
+    /// <summary>Prefixes whose moves are damped now.</summary>
+    Task<IReadOnlyList<DampedInfo>> DampedAsync();
+
     /// <summary>BFD sessions.</summary>
     Task<BfdInfo> BfdAsync();
 
@@ -107,6 +110,9 @@ public static class Problems
 
     /// <summary>500: a mistake of ours.</summary>
     public static Problem Internal(string detail) => new("/problems/internal", "The PE made a mistake", 500, detail);
+
+    /// <summary>507: what must outlive a restart cannot be written.</summary>
+    public static Problem NotKept(string detail) => new("/problems/not-kept", "It cannot be kept over a restart", 507, detail);
 
     /// <summary>503: the PE is stopping or not ready.</summary>
     public static Problem Unavailable(string detail) => new("/problems/unavailable", "The PE cannot answer now", 503, detail);
