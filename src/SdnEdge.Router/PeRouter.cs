@@ -210,7 +210,8 @@ public sealed class PeRouter : IPeControl, IAsyncDisposable
     public Task<IReadOnlyList<DropInfo>> DropsAsync() => _loop.RunAsync(_view.Drops);
 
     /// <inheritdoc/>
-    public Task<IReadOnlyList<MigrationInfo>> MigrationsAsync() => _loop.RunAsync(_migrations.Infos);
+    public Task<IReadOnlyList<MigrationInfo>> MigrationsAsync() => _migrations.Fault is { } fault
+        ? throw new ProblemException(Problems.Unavailable($"the migrations of this PE are not known: {fault}")) : _loop.RunAsync(_migrations.Infos);
 
     /// <inheritdoc/>
     public async Task<SignalReply> SignalAsync(string id, SignalKind kind, SignalRequest request, CancellationToken cancel)

@@ -33,6 +33,7 @@ internal sealed class MigrationRunner : ITimed
     public static readonly TimeSpan ArmTimeout = TimeSpan.FromSeconds(120);
 
     private const long DrainCheckNs = 2_000_000;
+    private const long LeftEveryNs = 1_000_000_000;
 
     private readonly PeState _state;
     private readonly TunnelKeeper _tunnels;
@@ -42,9 +43,10 @@ internal sealed class MigrationRunner : ITimed
     private readonly Dictionary<string, Underway> _underway = [];
     private readonly Dictionary<string, Hold?> _draining = [];
     private readonly Dictionary<string, string> _broken = [];
+    private readonly List<(string Id, IReadOnlyList<PeCommand> Commands)> _left = [];
     private readonly TaskCompletionSource _forwards = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private PeMigrationFsm _fsm = new();
-    private long _nextDrainCheck, _kept;
+    private long _nextDrainCheck, _kept, _nextLeft;
 
     public MigrationRunner(PeState state, TunnelKeeper tunnels, MigrationActions actions, MigrationStore store, ControlLoop loop)
     {
@@ -63,6 +65,7 @@ internal sealed class MigrationRunner : ITimed
         get
         {
             long next = _draining.Count > 0 || _actions.HasGates ? _nextDrainCheck : long.MaxValue;
+            if (_left.Count > 0) next = Math.Min(next, _nextLeft);
             foreach (Underway underway in _underway.Values) next = Math.Min(next, underway.Deadline);
             return next;
         }
@@ -112,14 +115,14 @@ internal sealed class MigrationRunner : ITimed
         if (_store.Fault is { } fault) throw new ProblemException(Problems.Unavailable($"{Word(signal.Kind)} is refused: {fault}"));
         while (true)
         {
-            // An answer that "it took effect" would be wrong while the keeper forwards by the tables that it has.
-            Task? before = await _loop.RunAsync(() => _state.IsStandby ? _forwards.Task : Before(signal));
-            if (before is null) break;
-            await before.ContinueWith(_ => { }, TaskScheduler.Default);
+            (Task? before, Task<SignalReply>? answer) = await _loop.RunAsync(() => Before(signal) is { } wait ? (wait, (Task<SignalReply>?)null) : (null, Take(signal)));
+            if (answer is not null) return await answer;
+            await Task.WhenAny(before!);
         }
-
-        return await await _loop.RunAsync(() => Before(signal) is null ? Take(signal) : SignalAsync(signal));
     }
+
+    /// <summary>Why the migrations of this PE are not known; null when they are.</summary>
+    public string? Fault => _store.Fault;
 
     /// <summary>All migrations known here.</summary>
     public IReadOnlyList<MigrationInfo> Infos() => [.. _fsm.Migrations.Select(Info)];
@@ -137,16 +140,24 @@ internal sealed class MigrationRunner : ITimed
             Undo(underway, new ProblemException(Problems.Timeout($"prepare was undone: {why}")));
         }
 
+        if (_left.Count > 0 && now >= _nextLeft)
+        {
+            (string id, IReadOnlyList<PeCommand> commands) = _left[0];
+            _left.RemoveAt(0);
+            TakeAway(id, commands);
+        }
+
         if ((_draining.Count == 0 && !_actions.HasGates) || now < _nextDrainCheck) return;
         _nextDrainCheck = now + DrainCheckNs;
         _actions.PollGates(now);
         TellDrained(now);
     }
 
-    // What a signal has to wait for: the one before it, but that a repeated prepare gets the answer of the first, and an abort
+    // What a signal has to wait for: that this process forwards (an answer that it took effect would be wrong while the keeper does,
+    // by the tables that it has); then the signal before it, but that a repeated prepare gets the answer of the first, and an abort
     // ends it.
-    private Task? Before(PeSignal signal)
-        => !_underway.TryGetValue(signal.Id, out Underway? before) || (before.Signal == SignalKind.Prepare && signal.Kind is SignalKind.Prepare or SignalKind.Abort) ? null : before.Done.Task;
+    private Task? Before(PeSignal signal) => _state.IsStandby ? _forwards.Task
+        : !_underway.TryGetValue(signal.Id, out Underway? before) || (before.Signal == SignalKind.Prepare && signal.Kind is SignalKind.Prepare or SignalKind.Abort) ? null : before.Done.Task;
 
     private Task<SignalReply> Take(PeSignal signal)
     {
@@ -211,6 +222,7 @@ internal sealed class MigrationRunner : ITimed
 
     private void BeginPrepare(Underway underway)
     {
+        _left.RemoveAll(l => l.Id == underway.Id);
         try
         {
             underway.Effect = Execute(underway.Id, underway.Step.Commands);
@@ -280,17 +292,23 @@ internal sealed class MigrationRunner : ITimed
     // Prepare could not be finished: everything it made goes again.
     private void Undo(Underway underway, ProblemException why)
     {
+        TakeAway(underway.Id, _fsm.Result(underway.Id, new ExecutionFailed(SignalKind.Prepare), _loop.Now).Commands);
+        Keep(_ => End(underway, why));
+    }
+
+    // What belongs to no migration any more goes; if not now, then later: nobody sends a signal for it again.
+    private void TakeAway(string id, IReadOnlyList<PeCommand> commands)
+    {
         try
         {
-            Execute(underway.Id, _fsm.Result(underway.Id, new ExecutionFailed(SignalKind.Prepare), _loop.Now).Commands);
+            Execute(id, commands);
         }
         catch (Exception e)
         {
-            // What is left of it is taken away by the next prepare of this migration.
-            _state.Events.Add(_loop.Now, "migration", underway.Id, "failed", $"prepare was not undone to the end: {e.Message}");
+            _state.Events.Add(_loop.Now, "migration", id, "failed", $"what is left of it was not taken away, and is tried again: {e.Message}");
+            _left.Add((id, commands));
+            _nextLeft = _loop.Now + LeftEveryNs;
         }
-
-        Keep(_ => End(underway, why));
     }
 
     private void Tell(long at, Underway underway)
@@ -343,7 +361,7 @@ internal sealed class MigrationRunner : ITimed
             if (hold is { State: not HoldState.Released } || _underway.ContainsKey(id)) continue;
             _draining.Remove(id);
             _state.Events.Add(now, "migration", id, "hold-drained", hold is null ? null : $"{hold.Info.Released} packets");
-            Execute(id, _fsm.Result(id, new HoldDrained(), now).Commands);
+            TakeAway(id, _fsm.Result(id, new HoldDrained(), now).Commands);
             KeepLater();
         }
     }

@@ -72,6 +72,7 @@ internal sealed class TwoPes : IAsyncDisposable
               - { prefix: 10.1.1.0/25, via: 172.16.0.2 }
               - { prefix: 10.1.1.10/32, port: dc }
             api: { unix: {{two.SocketA}} }
+            state: { folder: {{Path.Combine(two._folder, "a.state")}} }
             """;
         if (edit is not null) a = edit(a);
         string b = $$"""
@@ -87,6 +88,7 @@ internal sealed class TwoPes : IAsyncDisposable
               - { prefix: 10.2.3.0/24, via: 172.16.0.1 }
               - { prefix: 10.1.1.10/32, via: 172.16.0.1 }
             api: { unix: {{Path.Combine(two._folder, "b.sock")}} }
+            state: { folder: {{Path.Combine(two._folder, "b.state")}} }
             """;
         File.WriteAllText(two.ConfigFileA, a);
         File.WriteAllText(two.ConfigFileB, b);
