@@ -33,6 +33,7 @@ public sealed partial class LabPlanTests
             Assert.Empty(result.Errors);
             Assert.Equal(node.Node.Name, result.Config!.Name);
             Assert.Equal($"/state/{node.Node.Name}.sock", result.Config.Api.Unix);
+            Assert.Equal($"/state/{node.Node.Name}.state", result.Config.State.Folder);
             Assert.Equal(
                 lab.LinksOf(node.Node.Name).Select(l => ("tap-" + l.EndAt(node.Node.Name)!.Interface, l.Mtu)),
                 result.Config.Ports.Select(p => (p.Device, p.Mtu)));
@@ -46,6 +47,13 @@ public sealed partial class LabPlanTests
     [InlineData("name: unix\n# unix: no\n", "name: unix\n# unix: no\napi: { unix: /new }\n")]
     public void A_routers_api_socket_is_moved_into_the_labs_folder(string config, string expected)
         => Assert.Equal(expected, LabPlan.WithApiSocket(config, "/new"));
+
+    [Theory]
+    [InlineData("name: x\nstate:\n  folder: /var/x # here\n", "name: x\nstate:\n  folder: /new # here\n")]
+    [InlineData("state: { folder: /var/x }\nname: x", "state: { folder: /new }\nname: x")]
+    [InlineData("name: x\n", "name: x\nstate: { folder: /new }\n")]
+    public void A_routers_state_is_kept_in_the_labs_folder(string config, string expected)
+        => Assert.Equal(expected, LabPlan.WithStateFolder(config, "/new"));
 
     [Fact]
     public void An_api_without_a_unix_socket_is_refused()
