@@ -104,7 +104,7 @@ public sealed class RecordStore : IDisposable
         string text = JsonSerializer.Serialize(record, RecordTypes.Default.HostRecord);
         try
         {
-            DurableFile.Write(PathOf(record.Name), Encoding.UTF8.GetBytes($"{{\"version\":{Version},\"sha256\":\"{Checksum(text)}\",\"record\":{text}}}\n"));
+            DurableFile.Replace(PathOf(record.Name), Encoding.UTF8.GetBytes($"{{\"version\":{Version},\"sha256\":\"{Checksum(text)}\",\"record\":{text}}}\n"));
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {

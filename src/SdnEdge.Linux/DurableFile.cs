@@ -1,53 +1,71 @@
-using System.Runtime.InteropServices;
-
 namespace SdnEdge.Linux;
 
-internal static unsafe partial class Libc
-{
-    public const int O_DIRECTORY = 0x10000;
-
-    [LibraryImport(Library, EntryPoint = "fsync", SetLastError = true)]
-    public static partial int FileSync(int fd);
-}
-
-/// <summary>
-/// A small file that is at all times either the old one or the new one, whole, also after a crash of the machine: 1. written beside it,
-/// 2. synced, 3. renamed over it, 4. the folder synced, so that the rename is durable too.
-/// </summary>
+/// <summary>A file that is replaced as a whole, and is on disk when the call returns: after a crash it is the old one or the new one.</summary>
 public static class DurableFile
 {
-    /// <summary>Replaces the content of <paramref name="path"/>. When it returns the content is on disk.</summary>
-    /// <param name="path">The file; its folder must exist. Two writers of one file must not overlap.</param>
-    /// <param name="content">All that it will hold.</param>
-    /// <exception cref="IOException">It could not be written. Either content may be there then, whole.</exception>
-    public static void Write(string path, ReadOnlySpan<byte> content)
+    /// <summary>
+    /// Replaces a file: 1. the bytes go into a file beside it, 2. fsync, 3. rename over the old one, 4. fsync of the folder, so that
+    /// the rename itself is on disk. The folder is made if it is not there, and then is on disk, too.
+    /// </summary>
+    /// <param name="path">Absolute path.</param>
+    /// <param name="bytes">The new contents.</param>
+    /// <exception cref="IOException">It could not be written; the old file is as it was, unless only the last step failed. The message says why.</exception>
+    /// <exception cref="UnauthorizedAccessException">This user may not.</exception>
+    public static void Replace(string path, ReadOnlySpan<byte> bytes)
     {
-        string beside = path + ".new";
-        using (var file = new FileStream(beside, new FileStreamOptions
+        string folder = Path.GetDirectoryName(path)!, beside = path + ".new";
+        MakeFolder(folder);
+        try
         {
-            Mode = FileMode.Create, Access = FileAccess.Write, BufferSize = 0, UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite,
-        }))
-        {
-            file.Write(content);
+            using var file = new FileStream(beside, new FileStreamOptions { Mode = FileMode.Create, Access = FileAccess.Write, Share = FileShare.None, BufferSize = 0, UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite });
+            file.Write(bytes);
             file.Flush(flushToDisk: true);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            // Half a file would take room that a full disk needs.
+            TryDelete(beside);
+            throw;
         }
 
         File.Move(beside, path, overwrite: true);
-        SyncFolder(Path.GetDirectoryName(Path.GetFullPath(path))!);
+        SyncFolder(folder);
     }
 
-    // The name of a file is content of its folder.
-    private static void SyncFolder(string folder)
+    /// <summary>fsync of a folder: names that were made, renamed or removed in it are on disk.</summary>
+    /// <exception cref="LinuxException">The kernel refused.</exception>
+    public static void SyncFolder(string folder)
     {
-        int fd = Libc.Open(folder, Libc.O_RDONLY | Libc.O_DIRECTORY | Libc.O_CLOEXEC);
-        if (fd < 0) throw LinuxException.Last($"open folder {folder}");
+        int descriptor = Libc.Open(folder, Libc.O_RDONLY | Libc.O_CLOEXEC);
+        if (descriptor < 0) throw LinuxException.Last($"open folder {folder}");
         try
         {
-            if (Libc.FileSync(fd) < 0) throw LinuxException.Last($"sync folder {folder}");
+            if (Libc.FSync(descriptor) != 0) throw LinuxException.Last($"fsync folder {folder}");
         }
         finally
         {
-            Libc.Close(fd);
+            _ = Libc.Close(descriptor);
+        }
+    }
+
+    private static void MakeFolder(string folder)
+    {
+        if (Directory.Exists(folder)) return;
+        string? above = Path.GetDirectoryName(folder);
+        if (above is not null) MakeFolder(above);
+        Directory.CreateDirectory(folder);
+        if (above is not null) SyncFolder(above);
+    }
+
+    private static void TryDelete(string path)
+    {
+        try
+        {
+            File.Delete(path);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            // The first failure is told; this one adds nothing.
         }
     }
 }

@@ -2,6 +2,7 @@ using System.Reflection;
 using SdnEdge.Core.Api;
 using SdnEdge.Core.Config;
 using SdnEdge.Core.Forwarding;
+using SdnEdge.Core.Migration;
 using SdnEdge.Core.Wire;
 using SdnEdge.Linux;
 using SdnEdge.Router.Api;
@@ -46,8 +47,8 @@ public sealed record PeRouterOptions
 }
 
 /// <summary>
-/// A PE. Start: 1. VRFs, 2. host port, 3. ports, tunnels and routes, 4. workers and control loop, 5. BGP, 6. the API. Stop is
-/// the same backwards.
+/// A PE. Start: 1. VRFs, ports, tunnels and routes, 2. the migrations that were kept, 3. host port, 4. workers and control loop,
+/// 5. BGP, 6. the API. Stop is the same backwards.
 /// </summary>
 public sealed class PeRouter : IPeControl, IAsyncDisposable
 {
@@ -61,12 +62,14 @@ public sealed class PeRouter : IPeControl, IAsyncDisposable
     private readonly BfdDriver _bfd;
     private readonly MigrationActions _actions;
     private readonly MigrationRunner _migrations;
+    private readonly MigrationStore _store;
     private readonly ConfigApplier _config;
     private readonly KeeperDriver _keeper;
     private readonly PeView _view;
     private readonly PeMetrics _metrics;
     private readonly PeRouterOptions _options;
     private readonly long _startedAt;
+    private readonly string _incarnation = Guid.NewGuid().ToString("N");
     private MeterBridge? _meters;
     private ApiServer? _api;
     private readonly HashSet<IpAddress> _hostAddresses = [];
@@ -96,10 +99,10 @@ public sealed class PeRouter : IPeControl, IAsyncDisposable
         _state.RoutesChanging += _vpn.RoutesChanging;
         _actions = new MigrationActions(_state, _tunnels, _slowPath.Resolve, _bgp.SetMoved, _markers, _loop);
         _slowPath.Markers = _actions.Marker;
-        _migrations = new MigrationRunner(_state, _tunnels, _actions, _loop);
-        _bgp.EpochOf = _migrations.EpochOf;
+        _store = MigrationStore.Open(config.State.Folder, config.Name);
+        _migrations = new MigrationRunner(_state, _tunnels, _actions, _store, _loop);
         _config = new ConfigApplier(_state, devices, _tunnels, _slowPath, _bgp, _vpn, _bfd, _loop);
-        _keeper = new KeeperDriver(options.Keeper, _state, _slowPath, _bgp, _loop);
+        _keeper = new KeeperDriver(options.Keeper, _state, _slowPath, _bgp, _loop) { TakenBack = _migrations.Forwards };
         _view = new PeView(_state, _tunnels, _slowPath, _bgp, _loop);
         _metrics = new PeMetrics(_state, _view, _actions, _bgp, _bfd, _keeper, _migrations, _slowPath, _config, _loop);
         _loop.Add(_state);
@@ -134,6 +137,7 @@ public sealed class PeRouter : IPeControl, IAsyncDisposable
         {
             // The loop does not run yet: this thread is the single writer.
             pe._config.ApplyAll(config);
+            pe._migrations.Restore();
             pe.StartHost(config);
             pe._state.Workers.Start();
             pe._loop.Start();
@@ -156,7 +160,12 @@ public sealed class PeRouter : IPeControl, IAsyncDisposable
     public Task<NodeInfo> NodeAsync() => _loop.RunAsync(() => new NodeInfo(
         _state.Config.Name, _state.Config.RouterId.ToString(), _state.Config.As,
         typeof(PeRouter).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion.Split('+')[0] ?? "0",
-        Environment.ProcessId, _startedAt, _ready && !_state.IsStandby, [.. _state.Config.Loopbacks.Select(l => l.ToString())]) { LocalPref = _state.Config.Bgp.LocalPref });
+        Environment.ProcessId, _startedAt, _ready && !_state.IsStandby, [.. _state.Config.Loopbacks.Select(l => l.ToString())])
+    {
+        LocalPref = _state.Config.Bgp.LocalPref,
+        Incarnation = _incarnation,
+        StateFile = _store.Info,
+    });
 
     /// <inheritdoc/>
     public Task<IReadOnlyList<PortInfo>> PortsAsync() => _loop.RunAsync(_view.Ports);
@@ -186,6 +195,9 @@ public sealed class PeRouter : IPeControl, IAsyncDisposable
     public Task<BgpPeerReply> BgpPeerAsync(string peer, BgpPeerAction action, BgpPeerRequest request) => _loop.RunAsync(() => _bgp.Act(peer, action, request));
 
     /// <inheritdoc/>
+    public Task<IReadOnlyList<DampedInfo>> DampedAsync() => _loop.RunAsync(() => _bgp.Damped(_loop.Now));
+
+    /// <inheritdoc/>
     public Task<BfdInfo> BfdAsync() => _loop.RunAsync(() => _bfd.Info(_loop.Now));
 
     /// <inheritdoc/>
@@ -198,11 +210,17 @@ public sealed class PeRouter : IPeControl, IAsyncDisposable
     public Task<IReadOnlyList<DropInfo>> DropsAsync() => _loop.RunAsync(_view.Drops);
 
     /// <inheritdoc/>
-    public Task<IReadOnlyList<MigrationInfo>> MigrationsAsync() => _loop.RunAsync(_migrations.Infos);
+    public Task<IReadOnlyList<MigrationInfo>> MigrationsAsync() => _migrations.Fault is { } fault
+        ? throw new ProblemException(Problems.Unavailable($"the migrations of this PE are not known: {fault}")) : _loop.RunAsync(_migrations.Infos);
 
     /// <inheritdoc/>
     public async Task<SignalReply> SignalAsync(string id, SignalKind kind, SignalRequest request, CancellationToken cancel)
-        => await (await _loop.RunAsync(() => _migrations.Signal(id, kind, request))).WaitAsync(cancel);
+    {
+        // Read on the caller's thread: the loop has other things to do than a million prefixes.
+        if (PeSignal.TryParse(id, kind, request, out IReadOnlyList<ProblemError> errors) is not { } signal)
+            throw new ProblemException(Problems.BadRequest($"{kind.ToString().ToLowerInvariant()} needs {errors.Count} thing{(errors.Count == 1 ? "" : "s")} put right", errors));
+        return await _migrations.SignalAsync(signal).WaitAsync(cancel);
+    }
 
     /// <inheritdoc/>
     public async Task<ReloadReply> ReloadAsync()
@@ -222,6 +240,7 @@ public sealed class PeRouter : IPeControl, IAsyncDisposable
         _options.Keeper?.Bye();
         if (_api is not null) await _api.DisposeAsync();
         _meters?.Dispose();
+        _store.Dispose();
         _loop.Dispose();
         _bfd.Dispose();
         _bgp.Dispose();

@@ -101,6 +101,7 @@ public static class ConfigDiff
         if (!old.Loopbacks.SequenceEqual(next.Loopbacks)) actions.Add(new NeedsRestart("loopbacks"));
         if (old.Workers != next.Workers) actions.Add(new NeedsRestart("workers"));
         if (old.Host != next.Host) actions.Add(new NeedsRestart("host"));
+        if (old.State != next.State) actions.Add(new NeedsRestart("state"));
         if (old.Forwarding != next.Forwarding) actions.Add(new NeedsRestart("forwarding"));
         if (old.Api != next.Api) actions.Add(new NeedsRestart("api"));
         if (old.Telemetry != next.Telemetry) actions.Add(new NeedsRestart("telemetry"));

@@ -35,6 +35,7 @@ internal static class Endpoints
                 .Says(Meaning(action)).WithTags("bgp").WithName("bgp-" + verb)
                 .Needs(ApiRole.Admin).Fails(400, 404, 409);
         }
+        v1.MapGet("/bgp/damped", () => pe.DampedAsync()).Says("Prefixes whose moves come too fast and are not followed for a while").WithTags("show");
         v1.MapGet("/keeper", () => pe.KeeperAsync()).Says("The process that forwards while the PE is restarted after a crash").WithTags("show");
         v1.MapGet("/bfd", () => pe.BfdAsync()).Says("BFD sessions, and how their thread fares").WithTags("show");
         v1.MapGet("/groups", () => pe.GroupsAsync()).Says("Redirect groups").WithTags("show");
@@ -47,9 +48,9 @@ internal static class Endpoints
         foreach (SignalKind kind in Enum.GetValues<SignalKind>())
         {
             string verb = JsonNamingPolicy.KebabCaseLower.ConvertName(kind.ToString());
-            v1.MapPost("/migrations/{id}/" + verb, ([FromRoute] string id, [FromBody] SignalRequest request, CancellationToken cancel) => SignalAsync(pe, id, kind, request, cancel))
+            v1.MapPost("/migrations/{id}/" + verb, ([FromRoute] string id, [FromBody] SignalRequest request, CancellationToken cancel) => pe.SignalAsync(id, kind, request, cancel))
                 .Says(Meaning(kind)).WithTags("migrations").WithName(verb)
-                .Needs(ApiRole.Migrate).Fails(400, 409, 504);
+                .Needs(ApiRole.Migrate).Fails(400, 409, 503, 504, 507);
         }
 
         v1.MapPost("/config/reload", () => pe.ReloadAsync()).Says("Reads the configuration file again and applies the difference, or nothing").WithTags("config").Needs(ApiRole.Admin).Fails(422);
@@ -58,12 +59,6 @@ internal static class Endpoints
             .Says("Metrics in the Prometheus text format").WithTags("telemetry").Produces<string>(200, "text/plain");
     }
 
-    private static async Task<SignalReply> SignalAsync(IPeControl pe, string id, SignalKind kind, SignalRequest request, CancellationToken cancel)
-    {
-        IReadOnlyList<ProblemError> errors = SignalChecks.Check(id, kind, request);
-        if (errors.Count > 0) throw new ProblemException(Problems.BadRequest($"{kind.ToString().ToLowerInvariant()} needs {errors.Count} thing{(errors.Count == 1 ? "" : "s")} put right", errors));
-        return await pe.SignalAsync(id, kind, request, cancel);
-    }
 
     private static string Meaning(SignalKind kind) => kind switch
     {

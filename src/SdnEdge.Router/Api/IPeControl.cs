@@ -45,6 +45,9 @@ public interface IPeControl
     /// <exception cref="ProblemException">No such peer, or the session's state does not allow it.</exception>
     Task<BgpPeerReply> BgpPeerAsync(string peer, BgpPeerAction action, BgpPeerRequest request);
 
+    /// <summary>Prefixes whose moves are damped now.</summary>
+    Task<IReadOnlyList<DampedInfo>> DampedAsync();
+
     /// <summary>BFD sessions.</summary>
     Task<BfdInfo> BfdAsync();
 

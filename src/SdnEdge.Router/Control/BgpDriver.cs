@@ -12,8 +12,8 @@ namespace SdnEdge.Router.Control;
 /// <summary>How a prefix that a migration brought here is told.</summary>
 /// <param name="LocalPref">LOCAL_PREF.</param>
 /// <param name="Tag">Tag of the move while flush markers are wanted; null: none.</param>
-/// <param name="SameMove">The number of its last move stays: it is to move away, and is still told as before.</param>
-internal readonly record struct MovedRoute(uint LocalPref, uint? Tag, bool SameMove = false);
+/// <param name="Move">Number of the move, which fences the routes of earlier owners (<see cref="MoveSequence"/>); null: as told before.</param>
+internal readonly record struct MovedRoute(uint LocalPref, uint? Tag = null, long? Move = null);
 
 /// <summary>
 /// BGP of this PE: the speaker of the default VRF, and what of our own routes it tells. A prefix is told while its best route
@@ -28,9 +28,6 @@ internal sealed class BgpDriver(PeState state, VpnDriver vpn, ControlLoop loop, 
     private BgpSpeaker? _speaker;
     private BgpConfig _config = new();
     private int _signalled;
-
-    /// <summary>The epoch of the migration that a prefix belongs to; 0: none. It fences the routes of earlier owners (<see cref="MobilitySequence"/>).</summary>
-    public Func<string, IpPrefix, long>? EpochOf { get; set; }
 
     /// <summary>True after a restart, until all peers have been heard or waited for long enough.</summary>
     public bool IsRestarting => _speaker?.Engine.IsRestarting == true;
@@ -126,14 +123,13 @@ internal sealed class BgpDriver(PeState state, VpnDriver vpn, ControlLoop loop, 
     {
         if (vrf != NodeConfig.DefaultVrf)
         {
-            vpn.SetMoved(vrf, prefix, moved, EpochOf?.Invoke(vrf, prefix) ?? 0);
+            vpn.SetMoved(vrf, prefix, moved);
             return;
         }
 
         if (moved is { } value)
         {
-            // Without a tag it is the same move, told once more at its end.
-            if (!value.SameMove && (value.Tag is not null || !_moves.ContainsKey(prefix))) _moves[prefix] = Math.Clamp(EpochOf?.Invoke(vrf, prefix) ?? 0, 0, MobilitySequence.Max);
+            if (value.Move is { } move) _moves[prefix] = Math.Clamp(move, 0, MobilitySequence.Max);
             _moved[prefix] = value;
         }
         else
@@ -150,6 +146,10 @@ internal sealed class BgpDriver(PeState state, VpnDriver vpn, ControlLoop loop, 
 
     /// <summary>What is damped of moves that come too fast; null without a speaker.</summary>
     public MoveDamping? Damping => _speaker?.Engine.MoveDamping;
+
+    /// <summary>The prefixes of which moves are damped, for the API.</summary>
+    public IReadOnlyList<DampedInfo> Damped(long now) =>
+        [.. Damping?.Held.Select(d => new DampedInfo(d.Prefix.ToString(), d.Number, (now - d.SinceNs) / 1e9, Math.Max(0, (d.UntilNs - now) / 1e9), d.HeldBack)) ?? []];
 
     /// <summary>Best routes have changed, and the FIB has followed.</summary>
     public void RoutesChanged(ReadOnlySpan<RibChange> changes, long now)

@@ -108,7 +108,7 @@ internal sealed class OrderedGroup : IDisposable
             if (seen.Add(own)) gates.Add((_state.Config.Name, own, true, bound));
         }
 
-        IpAddress source = IpAddress.Parse(_spec.SourceLoopback);
+        IpAddress source = _spec.SourceLoopback;
         if (seen.Add(source)) gates.Add(("source", source, true, bound));
         if (_spec.Options.OthersHoldMs == 0) return gates;
         foreach (NextHop hop in vrf.Rib.NextHops)

@@ -99,6 +99,9 @@ internal sealed class PeState : IFibNames, ITimed, IDisposable
     /// <summary>Told which neighbours are next hops no more.</summary>
     public Action<Adjacency>? NextHopUnwanted { get; set; }
 
+    /// <summary>Told when the configuration has a route anew that was out of use for a migration.</summary>
+    public Action<string, IpPrefix>? Reconfigured { get; set; }
+
     public VrfState Default => _vrfs[NodeConfig.DefaultVrf];
 
     public long NextDeadline => !_graceFailed && _vrfs.Values.Any(v => v.Publisher.HasRetired) ? _lastReclaim + ReclaimEveryNs : long.MaxValue;
@@ -202,7 +205,7 @@ internal sealed class PeState : IFibNames, ITimed, IDisposable
 
     public void WithdrawStatic(StaticRouteConfig route)
     {
-        _suppressed.Remove((route.Vrf, route.Prefix));
+        if (_suppressed.Remove((route.Vrf, route.Prefix))) Reconfigured?.Invoke(route.Vrf, route.Prefix);
         _vrfs[route.Vrf].Rib.Withdraw(Static, route.Prefix, _loop.Now);
     }
 

@@ -57,10 +57,17 @@ internal sealed class TunnelKeeper(PeState state, ControlLoop loop) : ITimed
     }
 
     /// <summary>Adds a migration's tunnel: accepted from now on, up once probed.</summary>
-    public void AddForMigration(string name, string vrf, IpAddress peer, uint key)
+    /// <param name="name">Name.</param>
+    /// <param name="vrf">VRF of what comes out.</param>
+    /// <param name="peer">The far end.</param>
+    /// <param name="key">GRE key.</param>
+    /// <param name="proven">Before a restart it was up: packets go in at once, since they have no other way; it is told as up when it is probed.</param>
+    public void AddForMigration(string name, string vrf, IpAddress peer, uint key, bool proven)
     {
+        Remove(name); // of an attempt that failed half way
         IpAddress local = state.Config.Loopbacks.First(l => l.Family == peer.Family);
-        Add(new TunnelOptions(name, local, peer, key) { IsRedirect = true }, vrf);
+        Kept kept = Add(new TunnelOptions(name, local, peer, key) { IsRedirect = true }, vrf);
+        kept.HasAnswered = kept.Tunnel.Up = proven;
     }
 
     /// <summary>
