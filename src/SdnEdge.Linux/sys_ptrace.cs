@@ -36,7 +36,8 @@ public enum HoldRefusal
 /// A signal that comes meanwhile waits, except SIGKILL, which works at once.
 ///
 /// All calls for one thread must come from the thread that called <see cref="TryHold"/>: the kernel knows that one as its tracer. When
-/// the tracer ends, in whatever way, the kernel releases all that it held.
+/// the tracer ends, in whatever way, the kernel releases all that it held. The process must not be a child of this one: who waits for
+/// children to end would take the kernel's word that the thread stands still, which is meant for us.
 /// </summary>
 public sealed unsafe class HeldThread
 {

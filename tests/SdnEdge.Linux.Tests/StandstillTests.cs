@@ -73,7 +73,7 @@ public sealed class StandstillTests
     {
         using var run = new Run(null);
         using var bystander = new Run(null);
-        int[] there = [run.Shell, run.Child];
+        int[] there = [run.Child, run.Orphan];
         var freezer = new Freezer(new FreezePlan(3), () => [.. there.Select(pid => ProcessStat.Read(pid)).OfType<ProcessStat>()]);
         bool seen = false;
         Until(() =>
