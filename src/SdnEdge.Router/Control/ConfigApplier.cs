@@ -56,7 +56,7 @@ internal sealed class ConfigApplier(
         {
             if (read.Config is not { } next)
             {
-                IEnumerable<ProblemError> errors = read.Errors.Select(e => new ProblemError($"{e.File}:{e.Line}:{e.Column}: {e.Field}", e.Message));
+                var errors = read.Errors.Select(e => new ProblemError($"{e.File}:{e.Line}:{e.Column}: {e.Field}", e.Message));
                 throw new ProblemException(Problems.BadConfig("the file is wrong; nothing was applied", [.. errors]));
             }
 

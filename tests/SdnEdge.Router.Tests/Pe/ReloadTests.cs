@@ -45,7 +45,8 @@ public sealed class ReloadTests
 
         // Before the faulty port in the file: a static route less, a port less, two ports more, of which the first can be opened.
         string wanted = Base
-            .Replace("name: site, device: s, addresses: [10.2.3.1/24]", "name: fine, device: f, addresses: [10.3.0.1/24]", StringComparison.Ordinal)
+            .Replace("name: site, device: s, addresses: [10.2.3.1/24]",
+                "name: fine, device: f, addresses: [10.3.0.1/24]", StringComparison.Ordinal)
             .Replace("static:", BadPort + "static:", StringComparison.Ordinal)
             .Replace("10.9.0.0/16", "10.8.0.0/16", StringComparison.Ordinal);
         for (int round = 0; round < 2; round++)
@@ -71,8 +72,8 @@ public sealed class ReloadTests
         Assert.True(site.IsDisposed);
         Assert.False(rig.Opened["f"].IsDisposed);
 
-        IEnumerable<string?> told = rig.Pe.Events.After(0, out _).Where(e => e is { Kind: "config", Change: "reload-refused" }).Select(e => e.Detail);
-        Assert.Equal([true, true], told.Select(d => d!.Contains("ports.bad.device", StringComparison.Ordinal)));
+        IEnumerable<EventRecord> told = rig.Pe.Events.After(0, out _).Where(e => e is { Kind: "config", Change: "reload-refused" });
+        Assert.Equal([true, true], told.Select(e => e.Detail!.Contains("ports.bad.device", StringComparison.Ordinal)));
         Assert.Equal((2, 2, 0), await rig.ReloadsAsync());
     }
 
@@ -100,7 +101,8 @@ public sealed class ReloadTests
         await SignalAsync(two.ApiB, SignalKind.Prepare, Prepare(MigrationRole.Target, key: 77));
         await SignalAsync(two.ApiA, SignalKind.Prepare, Prepare(MigrationRole.Source, key: 77));
         string good = File.ReadAllText(two.ConfigFileA);
-        const string Tunnel = "tunnels:\n  - { name: t, local: 10.255.0.1, remote: 10.255.0.2, key: 77 }\n", Route = "\n  - { prefix: 10.9.0.0/16, discard: true }";
+        const string Tunnel = "tunnels:\n  - { name: t, local: 10.255.0.1, remote: 10.255.0.2, key: 77 }\n";
+        const string Route = "\n  - { prefix: 10.9.0.0/16, discard: true }";
         string wanted = good.Replace("static:", Tunnel + "static:" + Route, StringComparison.Ordinal);
         File.WriteAllText(two.ConfigFileA, wanted);
         Problem problem = await ProblemAsync(two.ApiA.PostAsync("v1/config/reload", null), 422);
@@ -157,14 +159,16 @@ public sealed class ReloadTests
             [
                 yaml.Replace("name: site", "name: office", StringComparison.Ordinal),
                 yaml.Replace("device: s,", "device: s, mtu: 1400, mac: \"02:00:00:00:00:77\",", StringComparison.Ordinal),
-                yaml.Replace("device: s,", "device: X,", StringComparison.Ordinal).Replace("device: c,", "device: s,", StringComparison.Ordinal)
+                yaml.Replace("device: s,", "device: X,", StringComparison.Ordinal)
+                    .Replace("device: c,", "device: s,", StringComparison.Ordinal)
                     .Replace("device: X,", "device: c,", StringComparison.Ordinal),
                 yaml,
             ];
             foreach (string next in files)
             {
                 // A port that cannot be opened leaves the devices where they are.
-                file = next.Replace("static:", BadPort.Replace("broken", "lo", StringComparison.Ordinal) + "static:", StringComparison.Ordinal);
+                string bad = BadPort.Replace("broken", "lo", StringComparison.Ordinal);
+                file = next.Replace("static:", bad + "static:", StringComparison.Ordinal);
                 ProblemException refused = await Assert.ThrowsAsync<ProblemException>(pe.ReloadAsync);
                 Assert.Equal("ports.bad.device", Assert.Single(refused.Problem.Errors!).Pointer);
                 file = next;
@@ -240,7 +244,8 @@ public sealed class ReloadTests
             return Pe.ReloadAsync();
         }
 
-        public async Task<Problem> RefusedAsync(string yaml) => (await Assert.ThrowsAsync<ProblemException>(() => ReloadAsync(yaml))).Problem;
+        public async Task<Problem> RefusedAsync(string yaml)
+            => (await Assert.ThrowsAsync<ProblemException>(() => ReloadAsync(yaml))).Problem;
 
         public async Task<string[]> PortsAsync() => [.. (await Pe.PortsAsync()).Select(p => p.Name).Order(StringComparer.Ordinal)];
 
