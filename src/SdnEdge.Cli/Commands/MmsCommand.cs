@@ -1,6 +1,10 @@
 using System.CommandLine;
+using System.Runtime.InteropServices;
 using System.Text;
 using System.Text.Json;
+using SdnEdge.Core.Config;
+using SdnEdge.Mms.Api;
+using SdnEdge.Mms.Config;
 using SdnEdge.Mms.Journal;
 
 namespace SdnEdge.Cli.Commands;
@@ -8,9 +12,96 @@ namespace SdnEdge.Cli.Commands;
 /// <summary><c>sdnedge mms</c>: the migration management system, which moves servers, volumes and prefixes as one.</summary>
 internal static class MmsCommand
 {
-    private const int Damaged = 1, Batch = 1024;
+    private const int ExitFailed = 1, ExitBadConfig = 2, Damaged = 1, Batch = 1024;
 
-    public static Command Create() => new("mms", "The migration management system.") { Journal() };
+    public static Command Create()
+    {
+        var config = new Option<string>("--config", "-c") { Description = "Configuration file (YAML).", HelpName = "FILE" };
+        var check = new Option<bool>("--check") { Description = "Read the file, report every error with its line, and end." };
+        var command = new Command("mms",
+            """
+            Runs the migration manager in the foreground: it moves groups of servers between sites, all or none. What it knows is in its
+            journal; started again after a crash it goes on where it was.
+
+              sdnedge mms --config mms.yaml --check     what is wrong in the file, all of it at once
+              sdnedge mms --config mms.yaml             run it; it says "ready" once it takes migrations
+              kill -TERM PID                            stop; migrations wait for the next start
+              sdnedge migrate plan --api /run/sdnedge/mms.sock --group vs --to dc-b
+
+            Exit code: 0 stopped, 1 could not run (the journal is in use or damaged, say), 2 the file is wrong.
+            """)
+        {
+            config, check, Journal(),
+        };
+        command.SetAction(async (parse, cancel) =>
+        {
+            // Hands its task back at once, so that a Ctrl-C is waited for.
+            await Task.Yield();
+            if (parse.GetValue(config) is { } file) return await RunAsync(file, parse.GetValue(check), cancel);
+            Console.Error.WriteLine("sdnedge mms: --config FILE is missing; 'sdnedge mms --help' has an example.");
+            return ExitBadConfig;
+        });
+        return command;
+    }
+
+    private static async Task<int> RunAsync(string file, bool checkOnly, CancellationToken cancel)
+    {
+        MmsConfigResult result = Read(file);
+        if (result.Config is not { } config)
+        {
+            foreach (ConfigError error in result.Errors) Console.Error.WriteLine(error);
+            Console.Error.WriteLine($"{file}: {result.Errors.Count} error{(result.Errors.Count == 1 ? "" : "s")}; nothing was started.");
+            return ExitBadConfig;
+        }
+
+        if (checkOnly)
+        {
+            Console.WriteLine($"{file}: good. {config.Name}: {config.Pes.Count} PEs, {config.Hosts.Count} hosts, {config.Groups.Count} groups.");
+            return 0;
+        }
+
+        // Signals are taken before anything is started, so that one that comes early still stops cleanly.
+        using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancel);
+        using PosixSignalRegistration term = PosixSignalRegistration.Create(PosixSignal.SIGTERM, Stop);
+        using PosixSignalRegistration interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, Stop);
+        using PosixSignalRegistration hangup = PosixSignalRegistration.Create(PosixSignal.SIGHUP, Stop);
+        try
+        {
+            await using MmsDaemon daemon = await MmsDaemon.StartAsync(config, stop.Token);
+            Console.WriteLine($"{config.Name}: ready, pid {Environment.ProcessId}{(config.Api.Unix is { } socket ? $", API on {socket}" : "")}");
+            await daemon.Ended.WaitAsync(stop.Token);
+            return 0;
+        }
+        catch (OperationCanceledException) when (stop.IsCancellationRequested)
+        {
+            Console.WriteLine($"{config.Name}: stopped");
+            return 0;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or System.Net.Sockets.SocketException
+            or JournalUnavailableException or JournalConflictException)
+        {
+            Console.Error.WriteLine($"{config.Name}: {e.Message}");
+            return ExitFailed;
+        }
+
+        void Stop(PosixSignalContext context)
+        {
+            context.Cancel = true;
+            stop.Cancel();
+        }
+    }
+
+    private static MmsConfigResult Read(string file)
+    {
+        try
+        {
+            return MmsConfigLoader.Load(File.ReadAllText(file), file);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return new MmsConfigResult(null, [new ConfigError(file, 1, 1, "", $"cannot be read: {e.Message}")]);
+        }
+    }
 
     private static Command Journal()
     {

@@ -57,7 +57,7 @@ public static class ManagerMachine
         if (requested.Id != IdOf(state.NextMigration) || requested.Moves.Count == 0 || state.RunningOf(requested.Request.Group) is not null) return state;
         var migration = new MigrationState
         {
-            Id = requested.Id, Request = requested.Request, By = requested.By, At = at, ToCome = [.. requested.Moves],
+            Id = requested.Id, Request = requested.Request, By = requested.By, IdempotencyKey = requested.IdempotencyKey, At = at, ToCome = [.. requested.Moves],
         };
         uint highest = requested.Moves.SelectMany(m => m.Paths).Select(p => p.TunnelKey).DefaultIfEmpty(0u).Max();
         state = state with { NextMigration = state.NextMigration + 1, NextKey = Math.Max(state.NextKey, highest + 1) };

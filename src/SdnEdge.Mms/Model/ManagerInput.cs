@@ -16,7 +16,9 @@ public abstract record ManagerInput;
 /// <param name="Request">What was asked for.</param>
 /// <param name="Moves">The moves, in order. Epochs are given by the machine.</param>
 /// <param name="By">Who asked.</param>
-public sealed record MigrationRequested(string Id, MigrationRequest Request, IReadOnlyList<MovePlan> Moves, string By) : ManagerInput;
+/// <param name="IdempotencyKey">The caller's name for this request: the same one again means the same migration; null = none.</param>
+public sealed record MigrationRequested(
+    string Id, MigrationRequest Request, IReadOnlyList<MovePlan> Moves, string By, string? IdempotencyKey = null) : ManagerInput;
 
 /// <summary>Something happened to a migration's current move.</summary>
 /// <param name="Migration">The migration.</param>

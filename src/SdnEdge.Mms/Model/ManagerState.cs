@@ -27,6 +27,9 @@ public sealed record MigrationState
     /// <summary>Who asked for it.</summary>
     public required string By { get; init; }
 
+    /// <summary>The caller's name for the request; null = none.</summary>
+    public string? IdempotencyKey { get; init; }
+
     /// <summary>When it was asked for (ISO 8601, UTC).</summary>
     public required string At { get; init; }
 
