@@ -50,6 +50,16 @@ public sealed class MapReader
         return null;
     }
 
+    /// <summary>A required name: 1 to 63 letters, digits, dashes, dots or underscores. Empty when missing or wrong.</summary>
+    public string Name(string key, string example)
+    {
+        string? text = Text(key, required: true, example);
+        if (text is null) return "";
+        if (text.Length is > 0 and <= 63 && text.All(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '_' or '.')) return text;
+        Error(key, $"'{text}' is not a name; write 1 to 63 letters, digits, dashes, dots or underscores, such as {example}");
+        return "";
+    }
+
     /// <summary>A whole number between the bounds; <paramref name="fallback"/> when missing or wrong.</summary>
     public long Number(string key, long min, long max, long fallback, bool required = false)
     {

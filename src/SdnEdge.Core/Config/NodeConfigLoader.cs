@@ -223,14 +223,7 @@ public static class NodeConfigLoader
         return new TelemetryConfig();
     }
 
-    internal static string ReadName(MapReader item, string key, string example)
-    {
-        string? text = item.Text(key, required: true, example);
-        if (text is null) return "";
-        if (text.Length is > 0 and <= 63 && text.All(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '_' or '.')) return text;
-        item.Error(key, $"'{text}' is not a name; write 1 to 63 letters, digits, dashes, dots or underscores, such as {example}");
-        return "";
-    }
+    internal static string ReadName(MapReader item, string key, string example) => item.Name(key, example);
 
     private static string ReadDevice(MapReader item, string example)
     {
