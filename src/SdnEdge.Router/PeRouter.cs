@@ -156,7 +156,11 @@ public sealed class PeRouter : IPeControl, IAsyncDisposable
     public Task<NodeInfo> NodeAsync() => _loop.RunAsync(() => new NodeInfo(
         _state.Config.Name, _state.Config.RouterId.ToString(), _state.Config.As,
         typeof(PeRouter).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion.Split('+')[0] ?? "0",
-        Environment.ProcessId, _startedAt, _ready && !_state.IsStandby, [.. _state.Config.Loopbacks.Select(l => l.ToString())]) { LocalPref = _state.Config.Bgp.LocalPref });
+        Environment.ProcessId, _startedAt, _ready && !_state.IsStandby, [.. _state.Config.Loopbacks.Select(l => l.ToString())])
+    {
+        LocalPref = _state.Config.Bgp.LocalPref,
+        MoveDamping = new MoveDampingInfo(_state.Config.Bgp.MoveDamping.Moves, _state.Config.Bgp.MoveDamping.WithinSeconds),
+    });
 
     /// <inheritdoc/>
     public Task<IReadOnlyList<PortInfo>> PortsAsync() => _loop.RunAsync(_view.Ports);
