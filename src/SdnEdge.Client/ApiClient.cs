@@ -1,3 +1,4 @@
+using System.Net;
 using System.Net.Http.Headers;
 using System.Net.Http.Json;
 using System.Net.ServerSentEvents;
@@ -177,7 +178,13 @@ public abstract class ApiClient : IDisposable
     {
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancel);
         limit.CancelAfter(RequestTimeout);
-        using var request = new HttpRequestMessage(method, path) { Content = body };
+        using var request = new HttpRequestMessage(method, path)
+        {
+            Content = body,
+            // Over TLS one connection carries all requests at once; a unix socket stays with HTTP/1.1.
+            Version = HttpVersion.Version20,
+            VersionPolicy = HttpVersionPolicy.RequestVersionOrLower,
+        };
         try
         {
             using HttpResponseMessage response = await RawAsync(request, HttpCompletionOption.ResponseContentRead, limit.Token);
@@ -256,9 +263,17 @@ public abstract class ApiClient : IDisposable
         return new HttpClient(handler) { BaseAddress = new Uri("http://localhost/") };
     }
 
+    // A connection is kept, and looked after, so that no order of a move has to wait for a handshake, or for one that died unseen.
     private static HttpClient Https(Uri address, ClientIdentity identity)
     {
-        var handler = new SocketsHttpHandler { UseProxy = false };
+        var handler = new SocketsHttpHandler
+        {
+            UseProxy = false,
+            PooledConnectionIdleTimeout = TimeSpan.FromMinutes(10),
+            KeepAlivePingPolicy = HttpKeepAlivePingPolicy.Always,
+            KeepAlivePingDelay = TimeSpan.FromSeconds(5),
+            KeepAlivePingTimeout = TimeSpan.FromSeconds(5),
+        };
         handler.SslOptions.ClientCertificates = [identity.Certificate];
         if (identity.Authority is { } authority)
         {

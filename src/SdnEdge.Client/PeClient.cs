@@ -48,6 +48,10 @@ public sealed class PeClient(ApiEndpoint endpoint) : ApiClient(endpoint, ApiJson
     /// <summary>BGP peers.</summary>
     public Task<IReadOnlyList<BgpPeerInfo>> BgpPeersAsync(CancellationToken cancel = default) => GetAsync<IReadOnlyList<BgpPeerInfo>>("v1/bgp/peers", cancel);
 
+    /// <summary>Prefixes whose moves come too fast and are not followed for a while.</summary>
+    public Task<IReadOnlyList<DampedInfo>> DampedAsync(CancellationToken cancel = default)
+        => GetAsync<IReadOnlyList<DampedInfo>>("v1/bgp/damped", cancel);
+
     /// <summary>Refreshes, resets or shuts down a BGP session.</summary>
     public Task<BgpPeerReply> BgpPeerAsync(string peer, BgpPeerAction action, string? text = null, CancellationToken cancel = default)
         => PostAsync<BgpPeerRequest, BgpPeerReply>(

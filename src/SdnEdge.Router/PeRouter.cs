@@ -165,6 +165,7 @@ public sealed class PeRouter : IPeControl, IAsyncDisposable
         LocalPref = _state.Config.Bgp.LocalPref,
         Incarnation = _incarnation,
         StateFile = _store.Info,
+        MoveDamping = new MoveDampingInfo(_state.Config.Bgp.MoveDamping.Moves, _state.Config.Bgp.MoveDamping.WithinSeconds),
     });
 
     /// <inheritdoc/>

@@ -407,6 +407,9 @@ public sealed record DropInfo(string Reason, long Packets);
 public sealed record NodeInfo(
     string Name, string RouterId, uint As, string Version, int ProcessId, long StartedAtNs, bool Ready, IReadOnlyList<string>? Loopbacks = null)
 {
+    /// <summary>When it stops following the moves of a prefix; null: an older version, which does not say.</summary>
+    public MoveDampingInfo? MoveDamping { get; init; }
+
     /// <summary>LOCAL_PREF with which it tells prefixes that were never moved; null: an older version, which does not say.</summary>
     public uint? LocalPref { get; init; }
 

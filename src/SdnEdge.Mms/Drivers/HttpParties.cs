@@ -1,0 +1,106 @@
+using System.Collections.Concurrent;
+using SdnEdge.Client;
+using SdnEdge.Core.Api;
+using SdnEdge.Core.Wire;
+using SdnEdge.Mms.Model;
+
+namespace SdnEdge.Mms.Drivers;
+
+/// <summary>The parties of migrations by their APIs. Each answer is waited for so long; then it is not known whether it was done.</summary>
+public sealed class HttpParties(PartyClients clients) : IParties
+{
+    // Prepare waits at the PE for its tunnel, 10 s at most; a host carries out an order before it answers.
+    private static readonly TimeSpan s_prepare = TimeSpan.FromSeconds(12), s_signal = TimeSpan.FromSeconds(6),
+        s_order = TimeSpan.FromSeconds(15), s_read = TimeSpan.FromSeconds(5);
+
+    private readonly ConcurrentDictionary<(string Pe, string Path), ConcurrentDictionary<string, bool>> _direct = [];
+
+    /// <inheritdoc/>
+    public Task<SignalReply> SignalAsync(SendSignal command, CancellationToken cancel)
+    {
+        ArgumentNullException.ThrowIfNull(command);
+        return PartyClients.WithinAsync(
+            command.Signal == SignalKind.Prepare ? s_prepare : s_signal, command.Key,
+            end => clients.Pe(command.Pe).SignalAsync(command.Path, command.Signal, command.Request, end), cancel);
+    }
+
+    /// <inheritdoc/>
+    public Task<ServerReply> OrderAsync(SendOrder command, CancellationToken cancel)
+    {
+        ArgumentNullException.ThrowIfNull(command);
+        return PartyClients.WithinAsync(
+            s_order + TimeSpan.FromMilliseconds(command.Request.CopyMs), command.Key,
+            end => clients.Host(command.Host).OrderAsync(command.Server, command.Order, command.Request, end), cancel);
+    }
+
+    /// <inheritdoc/>
+    public Task<MigrationInfo> MigrationAsync(string pe, string path, CancellationToken cancel)
+        => PartyClients.WithinAsync(s_read, $"what {pe} knows of {path}", end => clients.Pe(pe).MigrationAsync(path, end), cancel);
+
+    /// <inheritdoc/>
+    public Task<ServerInfo> ServerAsync(string host, string server, CancellationToken cancel)
+        => PartyClients.WithinAsync(s_read, $"what {host} knows of {server}", end => clients.Host(host).ServerAsync(server, end), cancel);
+
+    /// <inheritdoc/>
+    /// <remarks>
+    /// For each prefix: the best route is the target's, and the FIB forwards it the way it forwards that route's next hop. A prefix once seen
+    /// so is not looked at again for that path.
+    /// </remarks>
+    public async Task<string?> WhyNotDirectAsync(string pe, PathMove path, CancellationToken cancel)
+    {
+        ArgumentNullException.ThrowIfNull(path);
+        PeClient client = clients.Pe(pe);
+        ConcurrentDictionary<string, bool> seen = _direct.GetOrAdd((pe, path.Id), _ => new ConcurrentDictionary<string, bool>(StringComparer.Ordinal));
+        foreach (MovingPrefix moving in path.Target.Prefixes)
+        {
+            if (seen.ContainsKey(moving.Prefix)) continue;
+            string? why = await PartyClients.WithinAsync(
+                s_read, $"{pe}'s route to {moving.Prefix}", end => WhyNotAsync(client, path, moving.Prefix, end), cancel);
+            if (why is not null) return why;
+            seen[moving.Prefix] = true;
+        }
+
+        _direct.TryRemove((pe, path.Id), out _);
+        return null;
+    }
+
+    /// <inheritdoc/>
+    public async Task<IReadOnlyList<string>> LeftOverAsync(string pe, string path, CancellationToken cancel)
+    {
+        // The path is at its end: what was remembered of it is, too.
+        foreach ((string, string Path) key in _direct.Keys.Where(k => k.Path == path)) _direct.TryRemove(key, out _);
+        PeClient client = clients.Pe(pe);
+        return await PartyClients.WithinAsync<IReadOnlyList<string>>(s_read, $"what {pe} has of {path}", async end =>
+        {
+            Task<IReadOnlyList<TunnelInfo>> tunnels = client.TunnelsAsync(end);
+            Task<IReadOnlyList<RedirectGroupInfo>> groups = client.GroupsAsync(end);
+            Task<IReadOnlyList<MigrationInfo>> migrations = client.MigrationsAsync(end);
+            await Task.WhenAll(tunnels, groups, migrations);
+            return
+            [
+                .. (await tunnels).Where(t => t.Name == "mig-" + path).Select(t => $"{pe} tunnel {t.Name}"),
+                .. (await groups).Where(g => g.Name == path).Select(g => $"{pe} group {g.Name} ({g.Active})"),
+                .. (await migrations).Where(m => m.Id == path && !m.IsOver()).Select(m => $"{pe} migration {m.Id} ({Words.Of(m.State)})"),
+            ];
+        }, cancel);
+    }
+
+    private static async Task<string?> WhyNotAsync(PeClient pe, PathMove path, string prefix, CancellationToken cancel)
+    {
+        IpPrefix wanted = IpPrefix.Parse(prefix);
+        IpAddress target = IpAddress.Parse(path.Target.Loopback);
+        RouteInfo? best = (await pe.RoutesAsync(path.Vrf, prefix, cancel)).FirstOrDefault(r => r.Best && r.Is(wanted));
+        if (best is null) return $"no route to {prefix}";
+        if (!Is(best.Peer, target) && !Is(best.NextHop, target))
+            return $"the best route to {prefix} is {best.Peer ?? best.NextHop ?? best.Source}'s, not {path.Target.Loopback}'s";
+
+        // Another family's next hop (RFC 8950) resolves on a port of its own choice: the RIB's word then has to do.
+        if (!IpAddress.TryParse(best.NextHop, out IpAddress hop) || hop.Family != wanted.Family) return null;
+        Task<FibInfo> forwards = pe.FibLookupAsync(path.Vrf, wanted.Address.ToString(), cancel), towards = pe.FibLookupAsync(path.Vrf, hop.ToString(), cancel);
+        await Task.WhenAll(forwards, towards);
+        return (await forwards).NextHop == (await towards).NextHop && (await forwards).Port == (await towards).Port ? null
+            : $"the FIB sends {prefix} to {(await forwards).NextHop}, not to {(await towards).NextHop}";
+    }
+
+    private static bool Is(string? text, IpAddress address) => IpAddress.TryParse(text, out IpAddress parsed) && parsed == address;
+}

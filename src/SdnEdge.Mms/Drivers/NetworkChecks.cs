@@ -1,0 +1,128 @@
+using SdnEdge.Core.Api;
+using SdnEdge.Core.Wire;
+using SdnEdge.Mms.Config;
+using SdnEdge.Mms.Machines;
+using SdnEdge.Mms.Model;
+
+namespace SdnEdge.Mms.Drivers;
+
+/// <summary>Whether two PEs can hand prefixes over: ports, routes, the way between them, what else is going on there.</summary>
+internal sealed class NetworkChecks(PlanNotes notes, ManagerState state, GroupConfig group, IReadOnlyDictionary<string, PeFacts> pes)
+{
+    // GRE with a key, RFC 2784 and 2890.
+    private const int GreBytes = 8;
+
+    private readonly MigrationState? _running = state.RunningOf(group.Name);
+
+    /// <summary>What is so at one PE, whatever it exchanges with others. Of each server the place behind that PE.</summary>
+    public void CheckEnd(string pe, bool isTarget, IEnumerable<(ServerConfig Server, PlaceConfig Place)> servers)
+    {
+        PeFacts facts = pes[pe];
+        if (notes.Need(pe, facts.Node) is not { } node) return;
+        if (!node.Ready) notes.Add("pe-not-ready", pe, $"{pe} does not forward yet; wait until it is ready");
+        IReadOnlyList<PortInfo>? ports = notes.Need(pe, facts.Ports);
+        IReadOnlyList<VrfInfo>? vrfs = notes.Need(pe, facts.Vrfs);
+        notes.Need(pe, facts.Tunnels);
+        (ServerConfig Server, PlaceConfig Place)[] all = [.. servers];
+        foreach ((ServerConfig server, PlaceConfig place) in all)
+        {
+            if (vrfs is not null && vrfs.All(v => v.Name != server.Vrf))
+                notes.Add("vrf-unknown", $"{pe} {server.Vrf}", $"{pe} has no VRF '{server.Vrf}'; it has {List(vrfs.Select(v => v.Name))}");
+            if (ports is not null) CheckPort(pe, isTarget, server, place, ports);
+        }
+
+        if (notes.Need(pe, facts.Migrations) is { } migrations) CheckMigrations(pe, migrations, [.. all.Select(s => s.Server)]);
+    }
+
+    /// <summary>What is so between the two PEs of a path.</summary>
+    public void CheckPath(PathDraft path, PathFacts facts)
+    {
+        if (path.Prefixes.Count() is var count && count > SignalChecks.MaxPrefixes)
+            notes.Add("limit", path.Name, $"{count} prefixes go from {path.Source} to {path.Target}; one migration at a PE takes {SignalChecks.MaxPrefixes}: move the group one-by-one");
+        CheckWay(path, path.Source, path.Target, facts.There);
+        CheckWay(path, path.Target, path.Source, facts.Back);
+        foreach ((PlacedServer server, IpPrefix prefix) in path.Prefixes)
+        {
+            PrefixFacts known = facts.Prefixes[prefix];
+            notes.Need(path.Source, known.AtSource);
+            notes.Need(path.Target, known.AtTarget);
+            FibInfo? attached = known.Attached is { Refusal: not null } ? null : notes.Need(path.Source, known.Attached);
+            if (attached is null || !server.IsSeen || pes[path.Source].Port(server.From.Port) is null || attached.Port == server.From.Port) continue;
+            string now = attached.Prefix.Length == 0 ? "it has none" : $"it goes {(attached.NextHop is { } hop ? $"to {hop} " : "")}by {attached.Port ?? attached.Action}";
+            notes.Add("not-routed", prefix.ToString(),
+                $"{path.Source} has no route to {prefix} by port {server.From.Port}, where {server.Server.Name} is: {now}; give it a static route there, or correct the configuration");
+        }
+    }
+
+    private static string List(IEnumerable<string> names) => string.Join(", ", names) is { Length: > 0 } list ? list : "none";
+
+    private void CheckPort(string pe, bool isTarget, ServerConfig server, PlaceConfig place, IReadOnlyList<PortInfo> ports)
+    {
+        string where = $"{pe} {place.Port}";
+        if (ports.FirstOrDefault(p => p.Name == place.Port) is not { } port)
+            notes.Add("port-unknown", where, $"{pe} has no port '{place.Port}', where {server.Name} belongs; it has {List(ports.Select(p => p.Name))}");
+        else if (port.Vrf != server.Vrf)
+            notes.Add("port-unknown", where, $"port {place.Port} of {pe} is in VRF {port.Vrf}, the prefixes of {server.Name} are in {server.Vrf}; name a port of that VRF");
+        else if (isTarget && !port.Up)
+            notes.Add("port-down", where, $"port {place.Port} of {pe}, where {server.Name} goes, is down; bring it up first");
+    }
+
+    private void CheckMigrations(string pe, IReadOnlyList<MigrationInfo> migrations, ServerConfig[] servers)
+    {
+        long known = state.GroupOf(group.Name).Epoch;
+        string next = ManagerMachine.IdOf(state.NextMigration);
+        foreach (MigrationInfo migration in migrations)
+        {
+            if (migration.Id.StartsWith(next + ".", StringComparison.Ordinal) || migration.Id.StartsWith(next + "-", StringComparison.Ordinal))
+            {
+                notes.Add("journal-old", $"{pe} {migration.Id}",
+                    $"{pe} knows migration {migration.Id}, the journal's next one is {next} and would be taken for it; run sdnedge mms recover");
+            }
+
+            IpPrefix[] ours =
+            [
+                .. servers.Where(s => s.Vrf == migration.Vrf).SelectMany(s => s.Prefixes)
+                    .Where(p => migration.Prefixes.Any(m => IpPrefix.TryParse(m.Prefix, out IpPrefix other) && (p.Contains(other) || other.Contains(p)))),
+            ];
+            if (ours.Length == 0) continue;
+            if (migration.Epoch > known)
+            {
+                notes.Add("journal-old", $"{pe} {migration.Id}",
+                    $"{pe} has seen epoch {migration.Epoch} of {string.Join(", ", ours)} (migration {migration.Id}), the journal knows {known} for {group.Name}; run sdnedge mms recover");
+            }
+
+            if (migration.IsOver() || (_running?.Moves.Any(m => m.Plan.Paths.Any(p => p.Id == migration.Id)) ?? false)) continue;
+            notes.Add("prefix-elsewhere", string.Join(", ", ours),
+                $"it is part of migration {migration.Id} at {pe}, which is not finished ({Words.Of(migration.State)}, {Words.Of(migration.Role)}){OwnerOf(migration.Id)}; "
+                + $"end that one first, or have {pe} abort it");
+        }
+    }
+
+    private string OwnerOf(string path)
+    {
+        MigrationState? owner = state.Migrations.Values.FirstOrDefault(m => m.Moves.Any(x => x.Plan.Paths.Any(p => p.Id == path)));
+        return owner is null ? ", and is not of this manager" : $", of group {owner.Request.Group}";
+    }
+
+    // 1. There is a way. 2. What the servers' port takes fits into the tunnel by that way, so that nothing is fragmented or refused.
+    private void CheckWay(PathDraft path, string from, string to, Answer<FibInfo> answer)
+    {
+        PeFacts here = pes[from];
+        if (notes.Need(from, answer) is not { } way) return;
+        if (way.Prefix.Length == 0 || (way.Port is null && way.NextHop is null))
+        {
+            notes.Add("no-path", $"{from} > {to}", $"{from} has no route to {pes[to].Loopback}, the loopback of {to}; the migration's tunnel needs one, both ways");
+            return;
+        }
+
+        if (here.Port(way.Port) is not { } port || !IpAddress.TryParse(pes[to].Loopback, out IpAddress loopback)) return;
+        PortInfo[] attached = [.. path.Servers.Select(s => pes[path.Source].Port(s.From.Port)).OfType<PortInfo>()];
+        if (attached.Length == 0) return;
+        PortInfo largest = attached.MaxBy(p => p.Mtu)!;
+        int overhead = (loopback.IsV4 ? 20 : 40) + GreBytes, fits = port.Mtu - overhead;
+        if (fits >= largest.Mtu) return;
+        notes.Add("mtu-too-small", $"{from} > {to}",
+            $"the tunnel from {from} to {to} leaves by port {port.Name} with MTU {port.Mtu} and takes packets of {fits} bytes ({overhead} for GRE), "
+            + $"port {largest.Name} of {path.Source} takes {largest.Mtu}; give the way an MTU of {largest.Mtu + overhead} or more, or port {largest.Name} one of {fits}");
+    }
+}

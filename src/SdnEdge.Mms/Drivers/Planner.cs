@@ -1,0 +1,171 @@
+using SdnEdge.Core.Api;
+using SdnEdge.Mms.Config;
+using SdnEdge.Mms.Machines;
+using SdnEdge.Mms.Model;
+
+namespace SdnEdge.Mms.Drivers;
+
+/// <summary>A plan.</summary>
+/// <param name="Info">What it would do and everything that keeps it from being started.</param>
+/// <param name="Request">What the journal will say was asked for; null when there is an obstacle.</param>
+/// <param name="Moves">The moves, in order; none when there is an obstacle.</param>
+public sealed record PlanResult(PlanInfo Info, MigrationRequest? Request, IReadOnlyList<MovePlan> Moves);
+
+/// <summary>
+/// Plans the migration of a group. It asks and changes nothing, and it does not stop at the first obstacle:
+/// <list type="number">
+/// <item>the configuration: group, site, places; the journal: what runs already;</item>
+/// <item>the hosts: where each server is, and whether it can be moved;</item>
+/// <item>the PEs at both ends and the ingress PEs, all at once;</item>
+/// <item>for each pair of PEs the way between them, and for each prefix how it is routed;</item>
+/// <item>what the hold will keep, what is damped;</item>
+/// <item>with no obstacle, the moves.</item>
+/// </list>
+/// What it found may be different a moment later: each step of a migration is checked again by the party that carries it out.
+/// </summary>
+public static class Planner
+{
+    /// <summary>Plans.</summary>
+    /// <param name="config">The manager's configuration.</param>
+    /// <param name="view">Whom to ask.</param>
+    /// <param name="state">The fold of the journal.</param>
+    /// <param name="call">What is asked for.</param>
+    /// <param name="cancel">Ends it.</param>
+    public static async Task<PlanResult> PlanAsync(
+        MmsConfig config, IPlanView view, ManagerState state, MigrationCall call, CancellationToken cancel = default)
+    {
+        ArgumentNullException.ThrowIfNull(config);
+        ArgumentNullException.ThrowIfNull(view);
+        ArgumentNullException.ThrowIfNull(state);
+        ArgumentNullException.ThrowIfNull(call);
+        var notes = new PlanNotes();
+        Cutover? cutover = CutoverOf(call, notes);
+        GroupConfig? group = config.Group(call.Group);
+        SiteConfig? to = config.Sites.FirstOrDefault(s => s.Name == call.To);
+        if (group is null) notes.Add("group-unknown", call.Group, $"there is no group '{call.Group}'; there is {List(config.Groups.Select(g => g.Name))}");
+        if (to is null) notes.Add("site-unknown", call.To, $"there is no site '{call.To}'; there is {List((group?.Sites ?? config.Sites).Select(s => s.Name))}");
+        if (group is not null) CheckRunning(config, state, group, cutover, notes);
+        if (group is null || to is null)
+            return new PlanResult(new PlanInfo(call.Group, null, call.To, Words.Of(cutover ?? Cutover.Together), notes.Obstacles, 0, [], [], 0, notes.Warnings), null, []);
+
+        // Servers and hosts.
+        var inquiry = new PlanInquiry(view, cancel);
+        IReadOnlyDictionary<string, HostFacts> hosts = await inquiry.HostsAsync(group);
+        IReadOnlyList<PlacedServer> placed = new ServerChecks(notes, state, group, to, hosts).Place();
+        MoveDraft[] drafts = cutover == Cutover.OneByOne ? [.. placed.Select(s => MoveDraft.Of([s]))] : placed.Count > 0 ? [MoveDraft.Of(placed)] : [];
+        MoveOptions options = OptionsOf(call, group);
+        WarnOf(group, options, cutover, placed, notes);
+
+        // PEs. Where servers go is known also when it is not known where they are.
+        (ServerConfig Server, PlaceConfig Place)[] sources = [.. placed.Select(p => (p.Server, p.From))];
+        (ServerConfig Server, PlaceConfig Place)[] targets = [.. group.Servers.Select(s => (s, s.PlaceAt(to.Name)!)).Where(s => s.Item2 is not null)];
+        Task<IReadOnlyDictionary<string, PeFacts>> askIngress = inquiry.IngressAsync(group.Ingress.Select(i => i.Name));
+        IReadOnlyDictionary<string, PeFacts> ends = await inquiry.EndsAsync(sources.Concat(targets).Select(s => s.Place.Pe.Name));
+        IReadOnlyDictionary<string, PeFacts> ingress = await askIngress;
+        var network = new NetworkChecks(notes, state, group, ends);
+        foreach (var at in sources.GroupBy(s => s.Place.Pe.Name)) network.CheckEnd(at.Key, isTarget: false, at);
+        foreach (var at in targets.GroupBy(s => s.Place.Pe.Name)) network.CheckEnd(at.Key, isTarget: true, at);
+
+        // Pairs of PEs, and what comes while nobody runs.
+        var holds = new HoldChecks(notes, hosts, ends);
+        var damping = new DampingChecks(notes, state, view.Now);
+        var paths = new PathPlanner(notes, ManagerMachine.IdOf(state.NextMigration), state.NextKey, group, options, ends, ingress);
+        var predictions = new List<HoldPrediction>();
+        var moves = new List<MovePlan>();
+        double longest = 0;
+        foreach (MoveDraft draft in drafts)
+        {
+            double blackout = holds.Blackout(draft.Servers, call.CopyMs);
+            longest = Math.Max(longest, blackout);
+            var made = new List<PathMove>();
+            foreach (PathDraft path in draft.Paths)
+            {
+                foreach ((string name, PeFacts facts) in ingress.Where(i => i.Key != path.Source && i.Key != path.Target)) CheckIngress(name, facts, path);
+                if (holds.Predict(path, options.Hold ?? new HoldOptions(), blackout) is { } prediction) predictions.Add(prediction);
+                if (ends[path.Source].Node.Value is null || ends[path.Target].Node.Value is null) continue;
+                PathFacts known = await inquiry.PathAsync(path.Vrf, path.Prefixes.Select(p => p.Prefix), path.Source, ends[path.Source], path.Target, ends[path.Target]);
+                network.CheckPath(path, known);
+                made.Add(paths.Make(path, known));
+            }
+
+            moves.Add(new MovePlan(
+                ManagerMachine.IdOf(state.NextMigration), state.GroupOf(group.Name).Epoch + 1, draft.Servers[0].From.Site.Name, to.Name,
+                [.. draft.Servers.Select(s => new ServerMove(s.Server.Name, s.From.Host.Name, s.To.Host.Name, s.Undoable))], made, options));
+        }
+
+        bool may = notes.Obstacles.Count == 0;
+        var info = new PlanInfo(
+            group.Name, placed.Select(p => p.From.Site.Name).Distinct().ToArray() is [string site] ? site : null, to.Name,
+            Words.Of(cutover ?? Cutover.Together), notes.Obstacles, Math.Round(longest, 1), predictions, [.. group.Servers.Select(s => s.Name)],
+            group.Servers.Sum(s => s.Prefixes.Count), notes.Warnings);
+        return new PlanResult(info, may ? new MigrationRequest(group.Name, to.Name, cutover!.Value, options) : null, may ? moves : []);
+
+        void CheckIngress(string name, PeFacts facts, PathDraft path)
+        {
+            if (facts.Node.Value is null)
+            {
+                string why = facts.Node.Silence ?? facts.Node.Refusal?.Detail ?? "";
+                notes.Warn($"ingress PE {name} does not answer ({why}): it is not waited for, and the tunnel goes when no packet has come for {options.QuietMs} ms");
+            }
+
+            damping.Check(name, facts, path);
+        }
+    }
+
+    private static string List(IEnumerable<string> names) => string.Join(", ", names) is { Length: > 0 } list ? list : "none";
+
+    private static Cutover? CutoverOf(MigrationCall call, PlanNotes notes)
+    {
+        foreach (Cutover cutover in Enum.GetValues<Cutover>())
+        {
+            if ((call.Cutover ?? Words.Of(Cutover.Together)) == Words.Of(cutover)) return cutover;
+        }
+
+        notes.Add("cutover-unknown", call.Cutover!, $"'{call.Cutover}' is no cutover; say {List(Enum.GetValues<Cutover>().Select(c => Words.Of(c)))}");
+        return null;
+    }
+
+    private static MoveOptions OptionsOf(MigrationCall call, GroupConfig group)
+    {
+        var usual = new MoveOptions();
+        return usual with
+        {
+            Hold = call.Hold ?? group.Hold, CopyMs = call.CopyMs, QuietMs = call.QuietMs ?? usual.QuietMs, KeepOrder = call.KeepOrder,
+            OrderBoundMs = call.OrderBoundMs ?? usual.OrderBoundMs, OthersHoldMs = call.OthersHoldMs,
+        };
+    }
+
+    private static void CheckRunning(MmsConfig config, ManagerState state, GroupConfig group, Cutover? cutover, PlanNotes notes)
+    {
+        if (state.RunningOf(group.Name) is { } running)
+            notes.Add("busy", group.Name, $"migration {running.Id} of {group.Name} to {running.Request.To} runs ({Words.Of(running.Current.Stage)}); wait for its end, or abort it");
+        MigrationState[] others = [.. state.Migrations.Values.Where(m => m.Outcome is null && m.Request.Group != group.Name)];
+        if (others.Length >= config.Limits.Migrations)
+        {
+            notes.Add("limit", "migrations", $"{others.Length} migrations run ({List(others.Select(m => m.Id))}), and limits.migrations is {config.Limits.Migrations}; wait until one has ended");
+        }
+
+        int moving = others.Sum(m => m.Current.Plan.Servers.Count), more = cutover == Cutover.OneByOne ? 1 : group.Servers.Count;
+        if (moving + more > config.Limits.Servers)
+        {
+            notes.Add("limit", "servers",
+                $"{more} servers would move at once beside {moving} that are on their way, and limits.servers is {config.Limits.Servers}; "
+                + (moving > 0 ? "wait until those have arrived, or " : "") + "raise it" + (more > 1 ? ", or move the group one-by-one" : ""));
+        }
+    }
+
+    private static void WarnOf(GroupConfig group, MoveOptions options, Cutover? cutover, IReadOnlyList<PlacedServer> placed, PlanNotes notes)
+    {
+        if (options.Hold is { Disabled: true }) notes.Warn("there is no hold: what comes while nobody runs is lost, and order is not kept");
+        else if (!options.KeepOrder) notes.Warn("order is not kept when ingress PEs take the direct path: keepOrder is false");
+        if (group.OtherIngress)
+            notes.Warn($"clients of {group.Name} also come by PEs that send no flush markers: the tunnel goes when no packet has come for {options.QuietMs} ms");
+
+        // Sound, as the pivot comes before the hand-over; but from there on there is only forward, for all.
+        string[] handed = [.. placed.Where(p => !p.Undoable).Select(p => p.Server.Name)];
+        if (handed.Length > 0 && placed.Count > 1 && cutover != Cutover.OneByOne)
+            notes.Warn($"the hand-over of {List(handed)} cannot be undone: once it has begun, all of {group.Name} goes to the end; one-by-one, the others could go back");
+        else if (handed.Length > 0)
+            notes.Warn($"the hand-over of {List(handed)} cannot be undone: once it has begun, the move goes to the end");
+    }
+}
