@@ -53,6 +53,12 @@ namespace SdnEdge.Core.Api;
 [JsonSerializable(typeof(ServerInfo))]
 [JsonSerializable(typeof(IReadOnlyList<ServerInfo>))]
 [JsonSerializable(typeof(HostNodeInfo))]
+[JsonSerializable(typeof(MmsNodeInfo))]
+[JsonSerializable(typeof(MigrationCall))]
+[JsonSerializable(typeof(AbortCall))]
+[JsonSerializable(typeof(PlanInfo))]
+[JsonSerializable(typeof(IReadOnlyList<GroupInfo>))]
+[JsonSerializable(typeof(IReadOnlyList<MigrationStatus>))]
 [JsonSerializable(typeof(object))]
 [JsonSerializable(typeof(int?))]
 internal sealed partial class ApiTypes : JsonSerializerContext;

@@ -1,0 +1,41 @@
+using SdnEdge.Core.Api;
+
+namespace SdnEdge.Client;
+
+/// <summary>The client of a manager.</summary>
+public sealed class MmsClient(ApiEndpoint endpoint) : ApiClient(endpoint, ApiJson.Options)
+{
+    /// <summary>The manager.</summary>
+    public Task<MmsNodeInfo> NodeAsync(CancellationToken cancel = default) => GetAsync<MmsNodeInfo>("v1/node", cancel);
+
+    /// <summary>Groups, and where their servers may run.</summary>
+    public Task<IReadOnlyList<GroupInfo>> GroupsAsync(CancellationToken cancel = default) => GetAsync<IReadOnlyList<GroupInfo>>("v1/groups", cancel);
+
+    /// <summary>A dry run: every obstacle at once. Nothing is changed anywhere.</summary>
+    public Task<PlanInfo> PlanAsync(MigrationCall call, CancellationToken cancel = default)
+        => PostAsync<MigrationCall, PlanInfo>("v1/plans", call, cancel);
+
+    /// <summary>Starts a migration; returns when it is on record.</summary>
+    public Task<MigrationStatus> StartAsync(MigrationCall call, CancellationToken cancel = default)
+        => PostAsync<MigrationCall, MigrationStatus>("v1/migrations", call, cancel);
+
+    /// <summary>All migrations, oldest first.</summary>
+    public Task<IReadOnlyList<MigrationStatus>> MigrationsAsync(CancellationToken cancel = default)
+        => GetAsync<IReadOnlyList<MigrationStatus>>("v1/migrations", cancel);
+
+    /// <summary>One migration.</summary>
+    public Task<MigrationStatus> MigrationAsync(string id, CancellationToken cancel = default)
+        => GetAsync<MigrationStatus>("v1/migrations/" + Uri.EscapeDataString(id), cancel);
+
+    /// <summary>Has a migration undone; returns when that is on record.</summary>
+    public Task<MigrationStatus> AbortAsync(string id, string? why = null, CancellationToken cancel = default)
+        => PostAsync<AbortCall, MigrationStatus>($"v1/migrations/{Uri.EscapeDataString(id)}/abort", new AbortCall(why), cancel);
+
+    /// <summary>Ends the trial of a migration.</summary>
+    public Task<MigrationStatus> CommitAsync(string id, CancellationToken cancel = default)
+        => PostAsync<AbortCall, MigrationStatus>($"v1/migrations/{Uri.EscapeDataString(id)}/commit", new AbortCall(), cancel);
+
+    /// <summary>Moves the group of a migration back to where it was: a migration of its own.</summary>
+    public Task<MigrationStatus> RollbackAsync(string id, CancellationToken cancel = default)
+        => PostAsync<AbortCall, MigrationStatus>($"v1/migrations/{Uri.EscapeDataString(id)}/rollback", new AbortCall(), cancel);
+}

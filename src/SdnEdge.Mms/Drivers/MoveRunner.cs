@@ -1,0 +1,314 @@
+using System.Diagnostics;
+using SdnEdge.Client;
+using SdnEdge.Core.Api;
+using SdnEdge.Mms.Machines;
+using SdnEdge.Mms.Model;
+
+namespace SdnEdge.Mms.Drivers;
+
+/// <summary>An open command, and why it is not done yet.</summary>
+/// <param name="Command">Its key.</param>
+/// <param name="Reason">One word.</param>
+/// <param name="Detail">For people.</param>
+/// <param name="SinceNs">Since when it is open (CLOCK_MONOTONIC, nanoseconds).</param>
+public sealed record Waiting(string Command, WaitReason Reason, string? Detail, long SinceNs);
+
+/// <summary>
+/// Carries out the open commands of one migration. Each resource (a path at a PE, a server at a host, a watch) has a queue of its own: a
+/// command never begins before the one ahead of it at the same resource has been answered or given up. A command is asked again until the
+/// state says that it is done, or is not open any more.
+/// </summary>
+internal sealed class MoveRunner : IDisposable
+{
+    private static readonly TimeSpan s_retry = TimeSpan.FromMilliseconds(50), s_longRetry = TimeSpan.FromSeconds(1);
+
+    private readonly IParties _parties;
+    private readonly Func<MoveInput, Task<bool>> _post;
+    private readonly Lock _lock = new();
+    private readonly Dictionary<string, Queue> _queues = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, long> _firstSent = new(StringComparer.Ordinal);
+    private readonly CancellationTokenSource _stop = new();
+    private MoveState _state;
+
+    /// <summary>Makes a runner; nothing is sent before <see cref="Update"/>.</summary>
+    /// <param name="parties">Whom to speak to.</param>
+    /// <param name="state">The move.</param>
+    /// <param name="post">Takes an input; true when it changed the state.</param>
+    public MoveRunner(IParties parties, MoveState state, Func<MoveInput, Task<bool>> post) => (_parties, _state, _post) = (parties, state, post);
+
+    private static long Now => Stopwatch.GetTimestamp() * (1_000_000_000 / Stopwatch.Frequency);
+
+    /// <summary>What is open, and why it is not done.</summary>
+    public IReadOnlyList<Waiting> Waiting
+    {
+        get
+        {
+            lock (_lock) return [.. _queues.Values.SelectMany(q => q.Open.Select(c => q.Why.GetValueOrDefault(c.Key) ?? new Waiting(c.Key, WaitReason.InProgress, null, q.Since[c.Key])))];
+        }
+    }
+
+    /// <summary>Brings the queues in line with a state that is on record: new commands are issued, watches that are no longer open end.</summary>
+    public void Update(MoveState state)
+    {
+        ILookup<string, MoveCommand> open = MoveMachine.Open(state).ToLookup(QueueOf, StringComparer.Ordinal);
+        lock (_lock)
+        {
+            if (_stop.IsCancellationRequested) return;
+            _state = state;
+            foreach (Queue queue in _queues.Values) queue.Set([.. open[queue.Name]], Now);
+            foreach (IGrouping<string, MoveCommand> group in open)
+            {
+                if (!_queues.TryGetValue(group.Key, out Queue? queue))
+                {
+                    _queues[group.Key] = queue = new Queue(group.Key);
+                    queue.Set([.. group], Now);
+                }
+
+                if (queue.Running) continue;
+                queue.Running = true;
+                _ = Task.Run(() => RunAsync(queue));
+            }
+        }
+    }
+
+    /// <summary>Stops: what is under way is not waited for.</summary>
+    public void Dispose()
+    {
+        lock (_lock)
+        {
+            _stop.Cancel();
+            foreach (Queue queue in _queues.Values) queue.Dispose();
+        }
+    }
+
+    private static string QueueOf(MoveCommand command) => command switch
+    {
+        SendSignal s => $"pe {s.Pe} {s.Path}",
+        SendOrder o => $"host {o.Host} {o.Server}",
+        _ => command.Key,
+    };
+
+    private async Task RunAsync(Queue queue)
+    {
+        int failures = 0;
+        while (true)
+        {
+            MoveCommand command;
+            MoveState state;
+            CancellationToken closed;
+            lock (_lock)
+            {
+                if (queue.Open.Count == 0 || _stop.IsCancellationRequested)
+                {
+                    queue.Running = false;
+                    return;
+                }
+
+                (command, state, closed) = (queue.Open[0], _state, queue.Closed(command: queue.Open[0]));
+            }
+
+            try
+            {
+                MoveInput? input = command switch
+                {
+                    SendSignal signal => await SignalAsync(queue, signal),
+                    SendOrder order => await OrderAsync(queue, order),
+                    WatchPath { Kind: PathWatch.Clean } clean => await CleanAsync(queue, clean, state, closed),
+                    WatchPath watch => await WatchAsync(queue, watch, state, closed),
+                    WatchServer watch => await WatchAsync(queue, watch, state, closed),
+                    _ => throw new UnreachableException(),
+                };
+                if (input is not null && await _post(input))
+                {
+                    failures = 0;
+                    continue;
+                }
+
+                failures++;
+            }
+            catch (OperationCanceledException) when (closed.IsCancellationRequested || _stop.IsCancellationRequested)
+            {
+                continue;
+            }
+            catch (ApiUnreachableException e)
+            {
+                failures++;
+                Note(queue, command, WaitReason.PeerUnreachable, e.Message);
+            }
+            catch (Exception e) when (e is not OutOfMemoryException)
+            {
+                // Whatever it was: it is not done, and somebody must be able to read why.
+                failures++;
+                Note(queue, command, WaitReason.Refused, $"{e.GetType().Name}: {e.Message}");
+            }
+
+            await PauseAsync(command is WatchPath or WatchServer || failures < 10 ? s_retry : s_longRetry, closed);
+        }
+    }
+
+    private async Task PauseAsync(TimeSpan time, CancellationToken closed)
+    {
+        using var end = CancellationTokenSource.CreateLinkedTokenSource(closed, _stop.Token);
+        await Task.Delay(time, end.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+    }
+
+    private void Note(Queue queue, MoveCommand command, WaitReason reason, string? detail)
+    {
+        lock (_lock)
+        {
+            if (queue.Since.TryGetValue(command.Key, out long since)) queue.Why[command.Key] = new Waiting(command.Key, reason, detail, since);
+        }
+    }
+
+    private long FirstSent(string key)
+    {
+        lock (_lock)
+        {
+            if (!_firstSent.TryGetValue(key, out long at)) _firstSent[key] = at = Now;
+            return at;
+        }
+    }
+
+    // A refusal that only needs time is asked again; every other one is the machine's to judge.
+    private MoveInput? Judge(Queue queue, MoveCommand command, ApiProblemException e)
+    {
+        string detail = e.Problem.Detail + string.Concat((e.Problem.Errors ?? []).Select(x => $"; {x.Pointer} {x.Detail}"));
+        WaitReason? wait = Refusals.WaitFor(e.Problem);
+        Note(queue, command, wait ?? WaitReason.Refused, $"{e.Peer}: {detail}");
+        return wait is null ? new Refused(command.Key, e.Problem.Type, detail) : null;
+    }
+
+    private async Task<MoveInput?> SignalAsync(Queue queue, SendSignal signal)
+    {
+        long sent = FirstSent(signal.Key);
+        try
+        {
+            return new SignalDone(signal.Key, await _parties.SignalAsync(signal, _stop.Token), sent);
+        }
+        catch (ApiProblemException e)
+        {
+            return Judge(queue, signal, e);
+        }
+    }
+
+    private async Task<MoveInput?> OrderAsync(Queue queue, SendOrder order)
+    {
+        long sent = FirstSent(order.Key);
+        try
+        {
+            return new OrderDone(order.Key, await _parties.OrderAsync(order, _stop.Token), sent);
+        }
+        catch (ApiProblemException e)
+        {
+            return Judge(queue, order, e);
+        }
+    }
+
+    private async Task<MoveInput?> WatchAsync(Queue queue, WatchPath watch, MoveState state, CancellationToken closed)
+    {
+        PathMove path = state.Plan.Paths.First(p => p.Id == watch.Path);
+        var watcher = new PathWatcher(watch.Kind, path, state.Plan.Options, state.EvidenceOf(watch.Path), Now);
+        PathQuestion question = watcher.First;
+        using var end = CancellationTokenSource.CreateLinkedTokenSource(closed, _stop.Token);
+        while (true)
+        {
+            Task<MigrationInfo?> source = question.Source ? LookAsync(path.Source.Pe, path.Id, end.Token) : Task.FromResult<MigrationInfo?>(null);
+            Task<MigrationInfo?> target = question.Target ? LookAsync(path.Target.Pe, path.Id, end.Token) : Task.FromResult<MigrationInfo?>(null);
+            var ingress = new Dictionary<string, string?>(StringComparer.Ordinal);
+            foreach ((string pe, Task<string?> why) in question.Ingress.Select(pe => (pe, _parties.WhyNotDirectAsync(pe, path, end.Token))).ToArray())
+            {
+                try
+                {
+                    ingress[pe] = await why;
+                }
+                catch (Exception e) when (e is ApiProblemException or ApiUnreachableException)
+                {
+                    ingress[pe] = e.Message;
+                }
+            }
+
+            if (watcher.Take(new PathLook(await source, await target, ingress), Now, out question) is { } evidence) return new Seen(watch.Key, evidence);
+            Note(queue, watch, watcher.Reason, watcher.Detail);
+            await Task.Delay(question.AfterMs, end.Token);
+        }
+    }
+
+    private async Task<MigrationInfo?> LookAsync(string pe, string path, CancellationToken cancel)
+    {
+        try
+        {
+            return await _parties.MigrationAsync(pe, path, cancel);
+        }
+        catch (Exception e) when (e is ApiProblemException or ApiUnreachableException)
+        {
+            return null;
+        }
+    }
+
+    private async Task<MoveInput?> CleanAsync(Queue queue, WatchPath watch, MoveState state, CancellationToken closed)
+    {
+        PathMove path = state.Plan.Paths.First(p => p.Id == watch.Path);
+        string[] pes = state.SourcesAsked ? [path.Source.Pe, path.Target.Pe] : [path.Target.Pe];
+        var left = new List<string>();
+        foreach (IReadOnlyList<string> at in await Task.WhenAll(pes.Select(pe => _parties.LeftOverAsync(pe, path.Id, closed)))) left.AddRange(at);
+        if (left.Count == 0) return new Seen(watch.Key, null);
+        Note(queue, watch, WaitReason.LeftOver, $"still there: {string.Join(", ", left)}");
+        return null;
+    }
+
+    private async Task<MoveInput?> WatchAsync(Queue queue, WatchServer watch, MoveState state, CancellationToken closed)
+    {
+        ServerMove server = state.Plan.Servers.First(s => s.Name == watch.Server);
+        if (watch.Kind == ServerWatch.Mirrored)
+        {
+            ServerInfo info = await _parties.ServerAsync(server.SourceHost, server.Name, closed);
+            if (info.Mirror is null or { Ready: true }) return new Seen(watch.Key, null);
+            Note(queue, watch, WaitReason.NotConverging, $"{info.Mirror.RemainingBytes} bytes of {server.Name} are still to be copied");
+            return null;
+        }
+
+        (string here, string there) = watch.Kind == ServerWatch.RunsAtTarget
+            ? (server.TargetHost, server.SourceHost) : (server.SourceHost, server.TargetHost);
+        ServerInfo[] at = await Task.WhenAll(_parties.ServerAsync(here, server.Name, closed), _parties.ServerAsync(there, server.Name, closed));
+        if (ServerProofs.WhyNot(here, at[0], there, at[1], watch.Epoch) is not { } why) return new Seen(watch.Key, null);
+        Note(queue, watch, WaitReason.LeftOver, why);
+        return null;
+    }
+
+    // Open commands of one resource, in order.
+    private sealed class Queue(string name) : IDisposable
+    {
+        private CancellationTokenSource _closed = new();
+
+        public string Name { get; } = name;
+
+        public List<MoveCommand> Open { get; private set; } = [];
+
+        public Dictionary<string, Waiting> Why { get; } = new(StringComparer.Ordinal);
+
+        public Dictionary<string, long> Since { get; } = new(StringComparer.Ordinal);
+
+        public bool Running { get; set; }
+
+        public void Set(List<MoveCommand> commands, long now)
+        {
+            bool same = Open.Count > 0 && commands.Count > 0 && Open[0].Key == commands[0].Key;
+            Open = commands;
+            foreach (string gone in Since.Keys.Where(k => !commands.Exists(c => c.Key == k)).ToArray())
+            {
+                Since.Remove(gone);
+                Why.Remove(gone);
+            }
+
+            foreach (MoveCommand command in commands) Since.TryAdd(command.Key, now);
+            if (same) return;
+            _closed.Cancel();
+            _closed = new CancellationTokenSource();
+        }
+
+        public void Dispose() => _closed.Dispose();
+
+        // Ends what waits or only looks when the command at the head is another one. An order that is under way is answered first.
+        public CancellationToken Closed(MoveCommand command) => Open.Count > 0 && Open[0].Key == command.Key ? _closed.Token : new CancellationToken(true);
+    }
+}

@@ -1,0 +1,54 @@
+using System.Text.Json;
+using SdnEdge.Core.Api;
+using SdnEdge.Mms.Machines;
+using SdnEdge.Mms.Model;
+
+namespace SdnEdge.Mms.Journal;
+
+/// <summary>The manager's inputs as records of the journal, and back.</summary>
+public static class JournalCodec
+{
+    /// <summary>The record of an input.</summary>
+    public static JournalEntry Write(ManagerInput input, long now, string at, string actor)
+    {
+        (string? migration, string word) = input switch
+        {
+            MoveHappened m => (m.Migration, Words.Of(m.Input)),
+            MigrationRequested r => (r.Id, "migration-requested"),
+            CommitRequested c => (c.Migration, "commit-requested"),
+            _ => (null, "recovered"),
+        };
+        return new JournalEntry(at, now, actor, migration, word, JsonSerializer.Serialize(input, MmsJson.Options.For<ManagerInput>()));
+    }
+
+    /// <summary>The input of a record.</summary>
+    /// <exception cref="JournalUnavailableException">It is none of this version's.</exception>
+    public static ManagerInput Read(JournalRecord record)
+    {
+        ArgumentNullException.ThrowIfNull(record);
+        try
+        {
+            return JsonSerializer.Deserialize(record.Body, MmsJson.Options.For<ManagerInput>()) ?? throw new JsonException("it is empty");
+        }
+        catch (Exception e) when (e is JsonException or NotSupportedException)
+        {
+            throw new JournalUnavailableException(JournalFault.TooNew,
+                $"record {record.Position} of the journal ({record.Input}) cannot be read by this version: {e.Message}; use the version that wrote it, or a later one", e);
+        }
+    }
+
+    /// <summary>The state that all records lead to.</summary>
+    public static async Task<ManagerState> FoldAsync(IJournal journal, CancellationToken cancel)
+    {
+        ArgumentNullException.ThrowIfNull(journal);
+        ManagerState state = ManagerState.Empty;
+        long position = 0;
+        while (true)
+        {
+            IReadOnlyList<JournalRecord> records = await journal.ReadAsync(position, 1000, cancel);
+            if (records.Count == 0) return state;
+            foreach (JournalRecord record in records) state = ManagerMachine.Step(state, Read(record), record.NowNs, record.At);
+            position = records[^1].Position;
+        }
+    }
+}

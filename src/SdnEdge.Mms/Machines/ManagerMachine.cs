@@ -1,0 +1,172 @@
+using System.Collections.Immutable;
+using System.Globalization;
+using SdnEdge.Core.Api;
+using SdnEdge.Mms.Model;
+
+namespace SdnEdge.Mms.Machines;
+
+/// <summary>
+/// All migrations of a manager: state and input in, state out. The journal is the list of inputs; the state is their fold.
+/// <list type="number">
+/// <item>A migration that is asked for gets its epoch, one higher than any used for its group.</item>
+/// <item>What happens to its current move goes to <see cref="MoveMachine"/>. A pivot and an undo change who owns the servers, in the same step.</item>
+/// <item>When a move has ended, the next one begins; when one failed, those that had moved go back, last one first.</item>
+/// </list>
+/// </summary>
+public static class ManagerMachine
+{
+    /// <summary>How much higher the target's LOCAL_PREF is than any that is told.</summary>
+    public const uint LocalPrefStep = 100;
+
+    /// <summary>How long a move back that was itself undone waits before it is tried again, nanoseconds.</summary>
+    public const long TryAgainNs = 5_000_000_000;
+
+    /// <summary>Takes an input. The same state comes back when it changes nothing.</summary>
+    /// <param name="state">The fold so far.</param>
+    /// <param name="input">What happened.</param>
+    /// <param name="now">CLOCK_MONOTONIC of the manager's life, nanoseconds.</param>
+    /// <param name="at">Wall clock, ISO 8601 UTC, for people.</param>
+    public static ManagerState Step(ManagerState state, ManagerInput input, long now, string at)
+    {
+        ArgumentNullException.ThrowIfNull(state);
+        return input switch
+        {
+            MigrationRequested requested => Request(state, requested, now, at),
+            MoveHappened happened when state.Migrations.TryGetValue(happened.Migration, out MigrationState? migration) && migration.Outcome is null
+                => Happened(state, migration, happened.Input, now, at),
+            CommitRequested commit when state.Migrations.TryGetValue(commit.Migration, out MigrationState? migration)
+                && migration is { Outcome: MigrationOutcome.Moved, Committed: false } => With(state, migration with { Committed = true }),
+            Recovered recovered => Recover(state, recovered),
+            _ => state,
+        };
+    }
+
+    /// <summary>The id of a migration.</summary>
+    public static string IdOf(long number) => "m" + number.ToString(CultureInfo.InvariantCulture);
+
+    /// <summary>When the current move is due to begin, or to expire (CLOCK_MONOTONIC, nanoseconds); long.MaxValue = only an input brings it on.</summary>
+    public static long Deadline(MigrationState migration)
+    {
+        ArgumentNullException.ThrowIfNull(migration);
+        if (migration.Outcome is not null) return long.MaxValue;
+        return migration.Current.Stage == MoveStage.Planned ? migration.Current.StageSinceNs + TryAgainNs : MoveMachine.Deadline(migration.Current);
+    }
+
+    private static ManagerState Request(ManagerState state, MigrationRequested requested, long now, string at)
+    {
+        if (requested.Id != IdOf(state.NextMigration) || requested.Moves.Count == 0 || state.RunningOf(requested.Request.Group) is not null) return state;
+        var migration = new MigrationState
+        {
+            Id = requested.Id, Request = requested.Request, By = requested.By, At = at, ToCome = [.. requested.Moves],
+        };
+        uint highest = requested.Moves.SelectMany(m => m.Paths).Select(p => p.TunnelKey).DefaultIfEmpty(0u).Max();
+        state = state with { NextMigration = state.NextMigration + 1, NextKey = Math.Max(state.NextKey, highest + 1) };
+        return Begin(With(state, migration), migration, requested.Moves[0], back: false, delayed: false, now);
+    }
+
+    private static ManagerState Happened(ManagerState state, MigrationState migration, MoveInput input, long now, string at)
+    {
+        MoveState before = migration.Current, after = MoveMachine.Step(before, input, now);
+        if (ReferenceEquals(after, before) || after == before) return state;
+        migration = migration with { Moves = migration.Moves.SetItem(migration.Moves.Count - 1, after), Failure = migration.Failure ?? after.Failure };
+        state = Own(With(state, migration), migration.Request.Group, after);
+        return after.Outcome is null ? state : Ended(state, migration, now, at);
+    }
+
+    // The pivot grants the servers to the target, an undo to the source: who owns them changes with the record that says so.
+    private static ManagerState Own(ManagerState state, string group, MoveState move)
+    {
+        if (!move.TargetOwns && move.Epoch == move.Plan.Epoch) return state with { Groups = state.Groups.SetItem(group, Raise(state.GroupOf(group), move.Epoch)) };
+        var owner = new Ownership(move.TargetOwns ? move.Plan.To : move.Plan.From, move.Epoch);
+        GroupState known = Raise(state.GroupOf(group), move.Epoch);
+        ImmutableSortedDictionary<string, Ownership> owners = known.Owners;
+        foreach (ServerMove server in move.Plan.Servers) owners = owners.SetItem(server.Name, owner);
+        return state with { Groups = state.Groups.SetItem(group, known with { Owners = owners }) };
+    }
+
+    private static GroupState Raise(GroupState group, long epoch) => epoch > group.Epoch ? group with { Epoch = epoch } : group;
+
+    private static ManagerState Ended(ManagerState state, MigrationState migration, long now, string at)
+    {
+        MoveState move = migration.Current;
+        switch (move.Outcome)
+        {
+            case MoveOutcome.Fenced:
+                return Finish(state, migration, MigrationOutcome.Fenced, at);
+            case MoveOutcome.Moved when !migration.GoingBack:
+                migration = migration with { ToTakeBack = migration.ToTakeBack.Push(move.Plan) };
+                return migration.ToCome.IsEmpty ? Finish(state, migration, MigrationOutcome.Moved, at)
+                    : Begin(state, migration, migration.ToCome[0], back: false, delayed: false, now);
+            case MoveOutcome.AsBefore when migration.GoingBack:
+                // It could not be taken back now; nothing may stay in between.
+                return Begin(state, migration, move.Plan, back: true, delayed: true, now);
+            default:
+                if (migration.ToTakeBack.IsEmpty) return Finish(state, migration, MigrationOutcome.AsBefore, at);
+                MigrationState back = migration with { GoingBack = true, ToTakeBack = migration.ToTakeBack.Pop(out MovePlan moved), ToCome = [] };
+                return Begin(state, back, Reverse(moved), back: true, delayed: false, now);
+        }
+    }
+
+    private static ManagerState Begin(ManagerState state, MigrationState migration, MovePlan plan, bool back, bool delayed, long now)
+    {
+        long epoch = state.GroupOf(migration.Request.Group).Epoch + 1;
+        uint key = state.NextKey;
+        if (back)
+        {
+            // Paths of their own: the PEs know those of the way there already.
+            int attempt = migration.Moves.Count + 1;
+            plan = plan with
+            {
+                Paths = [.. plan.Paths.Select((p, i) => p with { Id = $"{migration.Id}-{attempt}.{i + 1}", TunnelKey = key++ })],
+            };
+        }
+
+        MoveState move = MoveMachine.Start(plan with { Migration = migration.Id, Epoch = epoch }) with { StageSinceNs = now };
+        if (!delayed) move = MoveMachine.Step(move, new Begin(), now);
+        migration = migration with
+        {
+            Moves = migration.Moves.Add(move), ToCome = back || migration.ToCome.IsEmpty ? migration.ToCome : migration.ToCome.RemoveAt(0),
+        };
+        return Own(With(state with { NextKey = key }, migration), migration.Request.Group, move);
+    }
+
+    private static ManagerState Finish(ManagerState state, MigrationState migration, MigrationOutcome outcome, string at)
+        => With(state, migration with { Outcome = outcome, EndedAt = at });
+
+    /// <summary>The move the other way.</summary>
+    public static MovePlan Reverse(MovePlan plan)
+    {
+        ArgumentNullException.ThrowIfNull(plan);
+        return plan with
+        {
+            From = plan.To, To = plan.From,
+            Servers = [.. plan.Servers.Select(s => s with { SourceHost = s.TargetHost, TargetHost = s.SourceHost })],
+            Paths =
+            [
+                .. plan.Paths.Select(p => p with
+                {
+                    Source = p.Target, Target = p.Source, LocalPref = p.LocalPref + LocalPrefStep, SourceLocalPref = null,
+                    Order = p.Order is not { } order ? null : order with
+                    {
+                        // The source is an ingress, too: of its own clients, and of all who have not moved when its tunnel goes.
+                        Ingress = [new OrderedIngress(p.Target.Pe, p.Target.Loopbacks), .. order.Ingress.Where(i => i.Name != p.Source.Pe && i.Name != p.Target.Pe)],
+                    },
+                }),
+            ],
+        };
+    }
+
+    private static ManagerState Recover(ManagerState state, Recovered recovered)
+    {
+        if (state.Migrations.Values.Any(m => m.Outcome is null)) return state;
+        ImmutableSortedDictionary<string, GroupState> groups = state.Groups;
+        foreach ((string name, GroupState group) in recovered.Groups) groups = groups.SetItem(name, Raise(group, state.GroupOf(name).Epoch));
+        return state with
+        {
+            Groups = groups, NextMigration = Math.Max(state.NextMigration, recovered.NextMigration), NextKey = Math.Max(state.NextKey, recovered.NextKey),
+        };
+    }
+
+    private static ManagerState With(ManagerState state, MigrationState migration)
+        => state with { Migrations = state.Migrations.SetItem(migration.Id, migration) };
+}

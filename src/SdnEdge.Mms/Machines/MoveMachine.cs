@@ -1,0 +1,222 @@
+using System.Collections.Immutable;
+using SdnEdge.Core.Api;
+using SdnEdge.Mms.Model;
+
+namespace SdnEdge.Mms.Machines;
+
+/// <summary>
+/// One atomic move, as the manager decides it: state and input in, state out; no clock, no sockets. What is to be done in a state is
+/// <see cref="Open"/>: after a crash the state is the fold of the journal, and what is open in it is issued again.
+/// <list type="number">
+/// <item>A stage ends when all its commands are done (<see cref="StageTable"/>); the next one begins in the same step.</item>
+/// <item>Before the pivot a refusal, a deadline or an operator's abort undoes the move: the source is granted the next epoch (R2) and
+/// everybody who may have been asked is told so (R3).</item>
+/// <item>The step that ends <see cref="MoveStage.Stop"/> is the pivot: its record grants the target its epoch.</item>
+/// <item>After the pivot the move goes forward, however long that takes. While no target is known to run, it can be asked to void the epoch
+/// (R5): if all say that they never ran it, the source is granted the next one and the move is undone.</item>
+/// <item>It ends when all parties have been inspected and nothing is left over.</item>
+/// </list>
+/// Invariants: <see cref="MoveState.Epoch"/> never goes down; the target is told to activate only while <see cref="MoveState.TargetOwns"/>;
+/// the source is told to resume only while not.
+/// </summary>
+public static class MoveMachine
+{
+    private const string StaleEpoch = "/problems/stale-epoch";
+
+    /// <summary>A move that has not begun.</summary>
+    public static MoveState Start(MovePlan plan)
+    {
+        ArgumentNullException.ThrowIfNull(plan);
+        return new MoveState { Plan = plan, Epoch = plan.Epoch };
+    }
+
+    /// <summary>Takes an input. The same state comes back when it changes nothing: such an input is not journalled.</summary>
+    public static MoveState Step(MoveState state, MoveInput input, long now)
+    {
+        ArgumentNullException.ThrowIfNull(state);
+        if (state.Outcome is not null) return state;
+        return input switch
+        {
+            Begin when state.Stage == MoveStage.Planned => Advance(state, now),
+            TakenUp => state with { StageSinceNs = now },
+            _ when state.Stage == MoveStage.Planned => state,
+            SignalDone done when Opens(state, done.Key) is SendSignal command => Complete(
+                state with { Signals = state.Signals.Add(new SignalAnswer(command.Pe, done.SentNs, now, done.Reply)) }, done.Key, now),
+            OrderDone done when Opens(state, done.Key) is SendOrder command => Ordered(
+                state with { Orders = state.Orders.Add(new OrderAnswer(command.Host, done.SentNs, now, done.Reply)) }, command, done, now),
+            OrderDone { Reply.Order: ServerOrder.Activate } late when state.Stage == MoveStage.Void => RanAfterAll(state, late, now),
+            Seen seen when Opens(state, seen.Key) is { } command => Complete(Take(state, command, seen), seen.Key, now),
+            Refused refused when Opens(state, refused.Key) is { } command => Refuse(state, command, refused, now),
+            StageExpired expired when expired.Stage == state.Stage && StageTable.Of(state.Stage).BeforePivot
+                => Undo(state, $"{Words.Of(state.Stage)} did not end in time: {expired.Detail}", null, now),
+            AbortRequested abort when MayAbort(state) is null => Abort(state, abort, now),
+            _ => state,
+        };
+    }
+
+    /// <summary>The commands that are open, in the order in which they are to be issued.</summary>
+    public static IReadOnlyList<MoveCommand> Open(MoveState state)
+    {
+        ArgumentNullException.ThrowIfNull(state);
+        if (state.Outcome is not null) return [];
+        StageRow row = StageTable.Of(state.Stage);
+        IEnumerable<MoveCommand> all = row.Commands(state);
+        if (row.Behind is { } behind) all = all.Concat(behind(state));
+        return [.. all.Where(c => !state.Done.Contains(c.Key)).DistinctBy(c => c.Key)];
+    }
+
+    /// <summary>When <see cref="StageExpired"/> is due (CLOCK_MONOTONIC, nanoseconds); long.MaxValue = never.</summary>
+    public static long Deadline(MoveState state)
+    {
+        ArgumentNullException.ThrowIfNull(state);
+        return state.Outcome is null && StageTable.Of(state.Stage).DeadlineMs is { } bound
+            ? state.StageSinceNs + (bound(state.Plan.Options) * 1_000_000L) : long.MaxValue;
+    }
+
+    /// <summary>Null: the move can be aborted now. Else why not, and what would be right.</summary>
+    public static string? MayAbort(MoveState state)
+    {
+        ArgumentNullException.ThrowIfNull(state);
+        if (state.Outcome is { } outcome) return $"it has ended ({Words.Of(outcome)}); a move the other way brings the servers back";
+        if (state.Failure is not null) return $"it is being undone already: {state.Failure}";
+        if (StageTable.Of(state.Stage).BeforePivot) return null;
+        if (state.Stage is not (MoveStage.HandOver or MoveStage.Activate))
+            return "the servers run at the target; a move the other way brings them back";
+        if (state.Running.Count > 0) return $"{string.Join(", ", state.Running)} runs at the target; a move the other way brings it back";
+        return state.Plan.Servers.Where(s => !s.Undoable).Select(s => s.Name).ToArray() is { Length: > 0 } handed
+            ? $"the hand-over of {string.Join(", ", handed)} cannot be undone; wait until it runs, then move it back" : null;
+    }
+
+    private static MoveCommand? Opens(MoveState state, string key) => Open(state).FirstOrDefault(c => c.Key == key);
+
+    private static MoveState Complete(MoveState state, string key, long now) => Advance(state with { Done = state.Done.Add(key) }, now);
+
+    // Enters stages until one has something to wait for.
+    private static MoveState Advance(MoveState state, long now)
+    {
+        while (state.Outcome is null)
+        {
+            StageRow row = StageTable.Of(state.Stage);
+            if (row.Commands(state).Any(c => !state.Done.Contains(c.Key))) return state;
+            state = state.Stage switch
+            {
+                MoveStage.Void => Judge(state, now),
+                MoveStage.Inspect => End(state, MoveOutcome.Moved, now),
+                MoveStage.InspectUndo => End(state, MoveOutcome.AsBefore, now),
+                _ => EnterOnly(state, row.Next, now),
+            };
+        }
+
+        return state;
+    }
+
+    private static MoveState EnterOnly(MoveState state, MoveStage stage, long now, string? error = null)
+    {
+        state = EndStage(state, now, error) with { Stage = stage, StageSinceNs = now };
+        return stage switch
+        {
+            MoveStage.PrepareSource => state with { SourcesAsked = true },
+            MoveStage.Switch => state with { SwitchAsked = true },
+            MoveStage.HandOver => state with { TargetOwns = true },
+            _ => state,
+        };
+    }
+
+    private static MoveState EndStage(MoveState state, long now, string? error) => state.Stage == MoveStage.Planned ? state
+        : state with { Timeline = state.Timeline.Add(new StageRecord(state.Stage, state.StageSinceNs, now, error)) };
+
+    private static MoveState Ordered(MoveState state, SendOrder command, OrderDone done, long now) => command.Order switch
+    {
+        ServerOrder.Activate => Complete(state with { Running = state.Running.Add(command.Server) }, done.Key, now),
+        ServerOrder.Void => Complete(
+            state with { Verdicts = state.Verdicts.SetItem(command.Server, done.Reply.Verdict ?? EpochVerdict.Ran) }, done.Key, now),
+        _ => Complete(state, done.Key, now),
+    };
+
+    // The answer to activate came while the target was being asked to void: it runs.
+    private static MoveState RanAfterAll(MoveState state, OrderDone done, long now)
+    {
+        if (done.Reply.Epoch != state.Epoch || !state.Plan.Servers.Any(s => s.Name == done.Reply.Server)) return state;
+        return state.Running.Contains(done.Reply.Server) ? state : Advance(state with
+        {
+            Running = state.Running.Add(done.Reply.Server),
+            Verdicts = state.Verdicts.SetItem(done.Reply.Server, EpochVerdict.Ran),
+        }, now);
+    }
+
+    private static MoveState Take(MoveState state, MoveCommand command, Seen seen)
+    {
+        if (command is not WatchPath watch || seen.Evidence is not { } evidence) return state;
+        PathEvidence before = state.EvidenceOf(watch.Path);
+        PathEvidence after = before with
+        {
+            Source = evidence.Source ?? before.Source,
+            Target = evidence.Target ?? before.Target,
+            DirectAt = evidence.DirectAt ?? before.DirectAt,
+            ByMarker = evidence.ByMarker ?? before.ByMarker,
+            Passed = before.Passed || evidence.Passed,
+            OthersSeen = before.OthersSeen || evidence.OthersSeen,
+            Quiet = before.Quiet || evidence.Quiet,
+            Late = evidence.Late,
+        };
+        state = state with { Evidence = state.Evidence.SetItem(watch.Path, after) };
+        return watch.Kind == PathWatch.LastPacket && state.Failure is null
+            ? state with { Proofs = state.Proofs.SetItem(watch.Path, PathProofs.Of(PathOf(state, watch.Path), after)) } : state;
+    }
+
+    private static PathMove PathOf(MoveState state, string path) => state.Plan.Paths.First(p => p.Id == path);
+
+    private static MoveState Refuse(MoveState state, MoveCommand command, Refused refused, long now)
+    {
+        string what = $"{Party(command)} refuses {command.Key}: {refused.Detail}";
+        if (refused.Problem == StaleEpoch) return End(state with { Failure = state.Failure ?? what }, MoveOutcome.Fenced, now, what);
+        if (StageTable.Of(state.Stage).BeforePivot) return Undo(state, what, null, now);
+
+        // A target that cannot start what it was granted: it says for ever that it will not, and the servers go back (R5).
+        return command is SendOrder { Order: ServerOrder.Activate } && MayAbort(state) is null ? AskToVoid(state, what, null, now) : state;
+    }
+
+    private static string Party(MoveCommand command) => command switch
+    {
+        SendSignal signal => signal.Pe,
+        SendOrder order => order.Host,
+        _ => "a watch",
+    };
+
+    private static MoveState Abort(MoveState state, AbortRequested abort, long now)
+    {
+        string why = abort.Why.Length > 0 ? abort.Why : "aborted";
+        return StageTable.Of(state.Stage).BeforePivot ? Undo(state, why, abort.By, now) : AskToVoid(state, why, abort.By, now);
+    }
+
+    // R5. Nothing is decided yet: what the targets answer decides.
+    private static MoveState AskToVoid(MoveState state, string why, string? by, long now)
+        => Advance(EnterOnly(state with { Failure = why, AbortedBy = by }, MoveStage.Void, now, why), now);
+
+    private static MoveState Judge(MoveState state, long now)
+    {
+        bool anyRan = state.Plan.Servers.Any(s => state.Running.Contains(s.Name) || state.Verdicts[s.Name] == EpochVerdict.Ran);
+        if (!anyRan)
+        {
+            // The second pivot: no target ran the epoch or ever will; the source owns the next one.
+            return EnterOnly(state with { Epoch = state.Epoch + 1, TargetOwns = false }, MoveStage.ResumeSource, now);
+        }
+
+        // One runs at the target already, so all go there. What was voided there needs a new grant.
+        bool anyVoid = state.Verdicts.ContainsValue(EpochVerdict.Void);
+        return EnterOnly(
+            state with
+            {
+                Epoch = anyVoid ? state.Epoch + 1 : state.Epoch, Failure = null, AbortedBy = null,
+                Verdicts = ImmutableSortedDictionary<string, EpochVerdict>.Empty,
+            },
+            MoveStage.Activate, now);
+    }
+
+    // R2: the record of this step grants the source the next epoch; the one that the target was promised is burnt.
+    private static MoveState Undo(MoveState state, string why, string? by, long now)
+        => Advance(EnterOnly(state with { Failure = why, AbortedBy = by, Epoch = state.Epoch + 1 }, MoveStage.ResumeSource, now, why), now);
+
+    private static MoveState End(MoveState state, MoveOutcome outcome, long now, string? error = null)
+        => EndStage(state, now, error) with { Stage = MoveStage.Ended, StageSinceNs = now, Outcome = outcome };
+}

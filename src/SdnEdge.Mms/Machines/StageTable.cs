@@ -1,0 +1,117 @@
+using SdnEdge.Core.Api;
+using SdnEdge.Mms.Model;
+
+namespace SdnEdge.Mms.Machines;
+
+/// <summary>One stage of a move.</summary>
+/// <param name="Stage">The stage.</param>
+/// <param name="Commands">What must have taken effect before the stage ends.</param>
+/// <param name="Next">The stage after it.</param>
+/// <param name="DeadlineMs">Longest time for it; then the move is undone. Null: it waits, however long.</param>
+/// <param name="BeforePivot">True: it can still be undone without asking anybody.</param>
+/// <param name="Behind">What is asked from here on, and has to be there only when everything is inspected.</param>
+public sealed record StageRow(
+    MoveStage Stage, Func<MoveState, IEnumerable<MoveCommand>> Commands, MoveStage Next, Func<MoveOptions, int>? DeadlineMs = null,
+    bool BeforePivot = false, Func<MoveState, IEnumerable<MoveCommand>>? Behind = null);
+
+/// <summary>
+/// A move as a table: each stage with what it asks of whom, how long it may take, and what comes next. Undoing is the second part of the
+/// table; <see cref="MoveMachine"/> decides when a move goes over to it.
+/// <code>
+/// forward  prepare-target, prepare-source, mirror, switch, stop | pivot | hand-over, activate | the servers run |
+///          release, hold-drain, advertise, direct-path, withdraw, drain, teardown-source, last-packet, teardown-target, inspect
+/// undo     resume-source, abort-source, empty-tunnel, abort-target, give-back, inspect-undo
+/// between  void: after the pivot, while no target is known to run (R5)
+/// </code>
+/// </summary>
+public static class StageTable
+{
+    private static readonly Dictionary<MoveStage, StageRow> s_rows = new StageRow[]
+    {
+        new(MoveStage.Planned, _ => [], MoveStage.PrepareTarget),
+        new(MoveStage.PrepareTarget,
+            s => [.. Signals(s, SignalKind.Prepare, target: true), .. Orders(s, ServerOrder.Prepare, target: true)],
+            MoveStage.PrepareSource, o => o.StepMs, BeforePivot: true),
+        new(MoveStage.PrepareSource,
+            s => [.. Signals(s, SignalKind.Prepare, target: false), .. Orders(s, ServerOrder.Prepare, target: false)],
+            MoveStage.Mirror, o => o.StepMs, BeforePivot: true),
+        new(MoveStage.Mirror,
+            s => [.. Watches(s, PathWatch.TunnelUp), .. s.Plan.Servers.Select(x => new WatchServer(ServerWatch.Mirrored, x.Name, s.Epoch))],
+            MoveStage.Switch, o => o.MirrorMs, BeforePivot: true),
+        new(MoveStage.Switch, s => Signals(s, SignalKind.Switch, target: false), MoveStage.Stop, o => o.StepMs, BeforePivot: true),
+        new(MoveStage.Stop,
+            s => [.. Orders(s, ServerOrder.Stop, target: false), .. Watches(s, PathWatch.Holding)],
+            MoveStage.HandOver, o => o.StopMs, BeforePivot: true),
+        new(MoveStage.HandOver, s => Orders(s, ServerOrder.HandOver, target: false, x => !x.Undoable), MoveStage.Activate),
+        new(MoveStage.Activate, s => Orders(s, ServerOrder.Activate, target: true), MoveStage.Release),
+        new(MoveStage.Release, s => Signals(s, SignalKind.Release, target: true), MoveStage.HoldDrain, Behind: Retire),
+        new(MoveStage.HoldDrain,
+            s => s.Plan.Paths.Where(p => p.Hold is not { Disabled: true }).Select(p => new WatchPath(PathWatch.HoldEmpty, p.Id)),
+            MoveStage.Advertise, Behind: Retire),
+        new(MoveStage.Advertise, s => Signals(s, SignalKind.Advertise, target: true), MoveStage.DirectPath, Behind: Retire),
+        new(MoveStage.DirectPath, s => Watches(s, PathWatch.DirectPath), MoveStage.Withdraw, Behind: Retire),
+        new(MoveStage.Withdraw, s => Signals(s, SignalKind.Withdraw, target: false), MoveStage.Drain, Behind: Retire),
+        new(MoveStage.Drain, s => Watches(s, PathWatch.Drained), MoveStage.TeardownSource, Behind: Retire),
+        new(MoveStage.TeardownSource, s => Signals(s, SignalKind.Teardown, target: false), MoveStage.LastPacket, Behind: Retire),
+        new(MoveStage.LastPacket, s => Watches(s, PathWatch.LastPacket), MoveStage.TeardownTarget, Behind: Retire),
+        new(MoveStage.TeardownTarget, s => Signals(s, SignalKind.Teardown, target: true), MoveStage.Inspect, Behind: Retire),
+        new(MoveStage.Inspect,
+            s =>
+            [
+                .. Retire(s), .. Watches(s, PathWatch.Clean),
+                .. s.Plan.Servers.Select(x => new WatchServer(ServerWatch.RunsAtTarget, x.Name, s.Epoch)),
+            ],
+            MoveStage.Ended),
+        new(MoveStage.Void,
+            s => Orders(s, ServerOrder.Void, target: true, x => !s.Running.Contains(x.Name)),
+            MoveStage.ResumeSource),
+        new(MoveStage.ResumeSource, s => s.SourcesAsked ? Orders(s, ServerOrder.Resume, target: false) : [], MoveStage.AbortSource, Behind: Cancel),
+        new(MoveStage.AbortSource, s => s.SourcesAsked ? Signals(s, SignalKind.Abort, target: false) : [], MoveStage.EmptyTunnel, Behind: Cancel),
+        new(MoveStage.EmptyTunnel, s => s.SwitchAsked ? Watches(s, PathWatch.LastPacket) : [], MoveStage.AbortTarget, Behind: Cancel),
+        new(MoveStage.AbortTarget, s => Signals(s, SignalKind.Abort, target: true), MoveStage.GiveBack, Behind: Cancel),
+        new(MoveStage.GiveBack, s => Watches(s, PathWatch.GivenBack), MoveStage.InspectUndo, Behind: Cancel),
+        new(MoveStage.InspectUndo,
+            s =>
+            [
+                .. Cancel(s), .. Watches(s, PathWatch.Clean),
+                .. s.SourcesAsked ? s.Plan.Servers.Select(x => new WatchServer(ServerWatch.RunsAtSource, x.Name, s.Epoch)) : [],
+            ],
+            MoveStage.Ended),
+        new(MoveStage.Ended, _ => [], MoveStage.Ended),
+    }.ToDictionary(r => r.Stage);
+
+    /// <summary>The row of a stage.</summary>
+    public static StageRow Of(MoveStage stage) => s_rows[stage];
+
+    /// <summary>All rows, in the order of the stages.</summary>
+    public static IEnumerable<StageRow> Rows => s_rows.Values.OrderBy(r => r.Stage);
+
+    private static IEnumerable<MoveCommand> Retire(MoveState s) => Orders(s, ServerOrder.Retire, target: false);
+
+    private static IEnumerable<MoveCommand> Cancel(MoveState s) => Orders(s, ServerOrder.Cancel, target: true);
+
+    private static IEnumerable<MoveCommand> Watches(MoveState s, PathWatch kind) => s.Plan.Paths.Select(p => new WatchPath(kind, p.Id));
+
+    private static IEnumerable<MoveCommand> Orders(MoveState s, ServerOrder order, bool target, Func<ServerMove, bool>? which = null)
+        => s.Plan.Servers.Where(x => which?.Invoke(x) ?? true).Select(x => new SendOrder(
+            target ? x.TargetHost : x.SourceHost, x.Name, order,
+            new ServerOrderRequest(
+                s.Epoch, s.Plan.Migration, order == ServerOrder.Prepare ? target ? MigrationRole.Target : MigrationRole.Source : null,
+                order == ServerOrder.Prepare ? target ? x.SourceHost : x.TargetHost : null,
+                order == ServerOrder.Stop ? s.Plan.Options.CopyMs : 0)));
+
+    private static IEnumerable<MoveCommand> Signals(MoveState s, SignalKind kind, bool target) => s.Plan.Paths.Select(p =>
+    {
+        (PathEnd here, PathEnd there) = target ? (p.Target, p.Source) : (p.Source, p.Target);
+        SignalRequest request = kind switch
+        {
+            SignalKind.Prepare or SignalKind.Abort => new SignalRequest(
+                s.Epoch, target ? MigrationRole.Target : MigrationRole.Source, p.Vrf, here.Prefixes, there.Loopback, p.TunnelKey,
+                target && kind == SignalKind.Prepare ? p.Hold : null, Order: kind == SignalKind.Prepare ? p.Order : null),
+            SignalKind.Switch => new SignalRequest(s.Epoch, LocalPref: p.SourceLocalPref),
+            SignalKind.Advertise => new SignalRequest(s.Epoch, LocalPref: p.LocalPref),
+            _ => new SignalRequest(s.Epoch),
+        };
+        return new SendSignal(here.Pe, p.Id, kind, request);
+    });
+}

@@ -1,0 +1,39 @@
+using System.Collections.Immutable;
+using System.Text.Json.Serialization;
+
+namespace SdnEdge.Mms.Model;
+
+/// <summary>What happened to the manager. The journal holds these, in order; their words there never change.</summary>
+[JsonPolymorphic(TypeDiscriminatorPropertyName = "record")]
+[JsonDerivedType(typeof(MigrationRequested), "migration-requested")]
+[JsonDerivedType(typeof(MoveHappened), "move-happened")]
+[JsonDerivedType(typeof(CommitRequested), "commit-requested")]
+[JsonDerivedType(typeof(Recovered), "recovered")]
+public abstract record ManagerInput;
+
+/// <summary>A migration was asked for and planned.</summary>
+/// <param name="Id">Its id: <see cref="ManagerState.NextMigration"/> as it was.</param>
+/// <param name="Request">What was asked for.</param>
+/// <param name="Moves">The moves, in order. Epochs are given by the machine.</param>
+/// <param name="By">Who asked.</param>
+public sealed record MigrationRequested(string Id, MigrationRequest Request, IReadOnlyList<MovePlan> Moves, string By) : ManagerInput;
+
+/// <summary>Something happened to a migration's current move.</summary>
+/// <param name="Migration">The migration.</param>
+/// <param name="Input">What.</param>
+public sealed record MoveHappened(string Migration, MoveInput Input) : ManagerInput;
+
+/// <summary>The way back is given up: the trial is over.</summary>
+/// <param name="Migration">The migration.</param>
+/// <param name="By">Who said so.</param>
+public sealed record CommitRequested(string Migration, string By) : ManagerInput;
+
+/// <summary>
+/// An operator had the journal rebuilt from what PEs and hosts say, after it was lost or an old copy was put back: epochs at least as high as
+/// any that a resource has seen, and where each server runs.
+/// </summary>
+/// <param name="Groups">The groups.</param>
+/// <param name="NextMigration">A number higher than that of any migration that a resource knows.</param>
+/// <param name="NextKey">A key higher than any in use.</param>
+/// <param name="By">Who ordered it.</param>
+public sealed record Recovered(ImmutableSortedDictionary<string, GroupState> Groups, long NextMigration, uint NextKey, string By) : ManagerInput;

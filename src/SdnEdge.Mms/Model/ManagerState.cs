@@ -1,0 +1,101 @@
+using System.Collections.Immutable;
+
+namespace SdnEdge.Mms.Model;
+
+/// <summary>How a migration ended.</summary>
+public enum MigrationOutcome
+{
+    /// <summary>All servers of the group run at the site they were to go to.</summary>
+    Moved,
+    /// <summary>All servers of the group run where they ran before.</summary>
+    AsBefore,
+    /// <summary>Another manager is in charge of the group.</summary>
+    Fenced,
+}
+
+/// <summary>
+/// A migration of a group: one move (<see cref="Cutover.Together"/>), or one a member and, should one fail, one back for each that had moved.
+/// </summary>
+public sealed record MigrationState
+{
+    /// <summary>Its id, from the journal: m1, m2, ...</summary>
+    public required string Id { get; init; }
+
+    /// <summary>What was asked for.</summary>
+    public required MigrationRequest Request { get; init; }
+
+    /// <summary>Who asked for it.</summary>
+    public required string By { get; init; }
+
+    /// <summary>When it was asked for (ISO 8601, UTC).</summary>
+    public required string At { get; init; }
+
+    /// <summary>Moves that have begun, in order. The last one is the current one.</summary>
+    public ImmutableList<MoveState> Moves { get; init; } = [];
+
+    /// <summary>Moves that are still to come, in order. Their epochs are given when they begin.</summary>
+    public ImmutableList<MovePlan> ToCome { get; init; } = [];
+
+    /// <summary>Moves that are to be taken back, last one first; only after a failure.</summary>
+    public ImmutableStack<MovePlan> ToTakeBack { get; init; } = [];
+
+    /// <summary>True when members go back to where they were.</summary>
+    public bool GoingBack { get; init; }
+
+    /// <summary>The first thing that went wrong; null: nothing did.</summary>
+    public string? Failure { get; init; }
+
+    /// <summary>How it ended; null while it runs.</summary>
+    public MigrationOutcome? Outcome { get; init; }
+
+    /// <summary>When it ended (ISO 8601, UTC).</summary>
+    public string? EndedAt { get; init; }
+
+    /// <summary>True from commit on: no rollback is offered any more.</summary>
+    public bool Committed { get; init; }
+
+    /// <summary>The move that runs, or ran last.</summary>
+    public MoveState Current => Moves[^1];
+}
+
+/// <summary>Who owns a server.</summary>
+/// <param name="Site">The site.</param>
+/// <param name="Epoch">The epoch under which it may run there.</param>
+public sealed record Ownership(string Site, long Epoch);
+
+/// <summary>What the journal knows of a group.</summary>
+/// <param name="Epoch">Highest epoch that was ever used for it.</param>
+/// <param name="Owners">Where each of its servers may run.</param>
+public sealed record GroupState(long Epoch, ImmutableSortedDictionary<string, Ownership> Owners)
+{
+    /// <summary>A group that was never moved.</summary>
+    public static readonly GroupState Fresh = new(0, ImmutableSortedDictionary<string, Ownership>.Empty);
+}
+
+/// <summary>All that a manager knows: the fold of its journal.</summary>
+public sealed record ManagerState
+{
+    /// <summary>First GRE key of migrations: those below are the configuration's.</summary>
+    public const uint FirstKey = 0x4000_0000;
+
+    /// <summary>A manager with an empty journal.</summary>
+    public static readonly ManagerState Empty = new();
+
+    /// <summary>Number of the next migration.</summary>
+    public long NextMigration { get; init; } = 1;
+
+    /// <summary>Next unused GRE key.</summary>
+    public uint NextKey { get; init; } = FirstKey;
+
+    /// <summary>Groups, by name.</summary>
+    public ImmutableSortedDictionary<string, GroupState> Groups { get; init; } = ImmutableSortedDictionary<string, GroupState>.Empty;
+
+    /// <summary>Migrations, by id.</summary>
+    public ImmutableSortedDictionary<string, MigrationState> Migrations { get; init; } = ImmutableSortedDictionary<string, MigrationState>.Empty;
+
+    /// <summary>A group; a fresh one where the journal has none.</summary>
+    public GroupState GroupOf(string name) => Groups.GetValueOrDefault(name) ?? GroupState.Fresh;
+
+    /// <summary>The migration of a group that runs; null: none does.</summary>
+    public MigrationState? RunningOf(string group) => Migrations.Values.FirstOrDefault(m => m.Request.Group == group && m.Outcome is null);
+}

@@ -1,0 +1,79 @@
+using SdnEdge.Core.Api;
+
+namespace SdnEdge.Mms.Model;
+
+/// <summary>How the members of a group change over.</summary>
+public enum Cutover
+{
+    /// <summary>All stop, one pivot for all, all start.</summary>
+    Together,
+    /// <summary>Member by member, each with a pivot of its own; should one fail, the earlier ones move back.</summary>
+    OneByOne,
+}
+
+/// <summary>What a user asks for.</summary>
+/// <param name="Group">The group.</param>
+/// <param name="To">Site that it goes to.</param>
+/// <param name="Cutover">How its members change over.</param>
+/// <param name="Options">Bounds; null = defaults.</param>
+public sealed record MigrationRequest(string Group, string To, Cutover Cutover = Cutover.Together, MoveOptions? Options = null);
+
+/// <summary>Bounds of a move. Times are milliseconds.</summary>
+/// <param name="Hold">Caps of the hold at the target PE; null = the group's, or the PE's defaults.</param>
+/// <param name="CopyMs">Stand-in servers only: how long the last copy of a server's state takes.</param>
+/// <param name="QuietMs">How long a packet may be on its way in the tunnel: where no marker proves that it is empty, this long without a packet does.</param>
+/// <param name="KeepOrder">True: ingress PEs send flush markers, and the target keeps order by them.</param>
+/// <param name="OrderBoundMs">Longest time that an ingress's direct packets wait at the target for its marker, 1 to 60000.</param>
+/// <param name="OthersHoldMs">How long packets of PEs that send no markers wait, 0 to 60000; 0 = they are delivered as they come.</param>
+/// <param name="StepMs">For a party to carry out one step before the pivot, retries included. After the pivot there is no bound: it waits.</param>
+/// <param name="StopMs">For a server to stop and be handed over.</param>
+/// <param name="MirrorMs">For the copy of a server's state to reach its convenient point.</param>
+/// <param name="HoldDrainMs">Longest delay of the advertisement while the hold drains.</param>
+/// <param name="DrainMs">Without markers: longest wait for the tunnel to be quiet.</param>
+public sealed record MoveOptions(
+    HoldOptions? Hold = null, int CopyMs = 0, int QuietMs = 500, bool KeepOrder = true, int OrderBoundMs = 1000, int OthersHoldMs = 0,
+    int StepMs = 15_000, int StopMs = 30_000, int MirrorMs = 3_600_000, int HoldDrainMs = 2_000, int DrainMs = 10_000);
+
+/// <summary>A server of a move and the hosts at its two ends.</summary>
+/// <param name="Name">The server.</param>
+/// <param name="SourceHost">Host agent where it runs.</param>
+/// <param name="TargetHost">Host agent where it will run.</param>
+/// <param name="Undoable">False: once handed over it cannot run at the source again, so it is handed over after the pivot.</param>
+public sealed record ServerMove(string Name, string SourceHost, string TargetHost, bool Undoable = true);
+
+/// <summary>One end of a path: a PE and the prefixes on its port.</summary>
+/// <param name="Pe">The PE.</param>
+/// <param name="Loopback">Its loopback that is the far end of the tunnel and the next hop of its routes.</param>
+/// <param name="Loopbacks">All its loopbacks.</param>
+/// <param name="Prefixes">The moving prefixes on this PE.</param>
+public sealed record PathEnd(string Pe, string Loopback, IReadOnlyList<string> Loopbacks, IReadOnlyList<MovingPrefix> Prefixes);
+
+/// <summary>
+/// The network's part of a move for one pair of PEs and one VRF: one tunnel, one redirect group, one hold. A move has as many as its servers
+/// have pairs and VRFs.
+/// </summary>
+/// <param name="Id">Id of the migration at the two PEs.</param>
+/// <param name="Vrf">VRF of the prefixes.</param>
+/// <param name="Source">Where the prefixes are.</param>
+/// <param name="Target">Where they go.</param>
+/// <param name="Ingress">PEs that must have the direct path before the source withdraws.</param>
+/// <param name="TunnelKey">GRE key, used by no other tunnel between the two PEs.</param>
+/// <param name="LocalPref">LOCAL_PREF of the target's advertisement.</param>
+/// <param name="SourceLocalPref">LOCAL_PREF that the source lowers its own to from the switch on; null = as before.</param>
+/// <param name="Hold">Caps of the hold; null = the PE's defaults.</param>
+/// <param name="Order">How order is kept when ingress PEs take the direct path; null = it is not.</param>
+/// <param name="OtherIngress">Traffic also comes by PEs that are not in <paramref name="Ingress"/>: markers alone do not prove that the tunnel is empty.</param>
+public sealed record PathMove(
+    string Id, string Vrf, PathEnd Source, PathEnd Target, IReadOnlyList<string> Ingress, uint TunnelKey, uint LocalPref,
+    uint? SourceLocalPref = null, HoldOptions? Hold = null, OrderOptions? Order = null, bool OtherIngress = false);
+
+/// <summary>One atomic move: these servers and their prefixes, all or none.</summary>
+/// <param name="Migration">Id of the migration that it is part of; the ids of its paths begin with it.</param>
+/// <param name="Epoch">Epoch that the pivot grants to the target. Undoing burns it and grants the next one to the source (R2).</param>
+/// <param name="From">Site that the servers leave.</param>
+/// <param name="To">Site that they go to.</param>
+/// <param name="Servers">The servers.</param>
+/// <param name="Paths">The network's part.</param>
+/// <param name="Options">Bounds.</param>
+public sealed record MovePlan(
+    string Migration, long Epoch, string From, string To, IReadOnlyList<ServerMove> Servers, IReadOnlyList<PathMove> Paths, MoveOptions Options);

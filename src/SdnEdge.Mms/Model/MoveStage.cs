@@ -1,0 +1,98 @@
+namespace SdnEdge.Mms.Model;
+
+/// <summary>Where a move is: the same names in journal, API, report and dashboard. What each does is a row of <see cref="Machines.StageTable"/>.</summary>
+public enum MoveStage
+{
+    /// <summary>On record, not begun.</summary>
+    Planned,
+    /// <summary>Target PEs accept the tunnel and arm their holds; target hosts make room.</summary>
+    PrepareTarget,
+    /// <summary>Source PEs make the tunnel and arm the redirect; source hosts take the new epoch.</summary>
+    PrepareSource,
+    /// <summary>Full-size probes come back through the tunnel from both ends; the servers' state is copied up to the convenient point.</summary>
+    Mirror,
+    /// <summary>Source PEs send the traffic into the tunnel and prove that nothing is left between them and the servers; target PEs hold it.</summary>
+    Switch,
+    /// <summary>The servers stop and are handed over; target PEs confirm that they hold. Its end is the pivot.</summary>
+    Stop,
+    /// <summary>The pivot is on record. Servers whose hand-over cannot be undone are handed over.</summary>
+    HandOver,
+    /// <summary>The pivot is on record: the target owns the epoch. The servers start there.</summary>
+    Activate,
+    /// <summary>The servers run at the target. Target PEs send what they held, in order; source hosts drop what they kept.</summary>
+    Release,
+    /// <summary>The holds become empty, so that paths do not change behind a burst.</summary>
+    HoldDrain,
+    /// <summary>Target PEs advertise.</summary>
+    Advertise,
+    /// <summary>Every ingress takes the direct path.</summary>
+    DirectPath,
+    /// <summary>Source PEs withdraw.</summary>
+    Withdraw,
+    /// <summary>The tunnels become quiet; one look is enough where flush markers have proved that they are.</summary>
+    Drain,
+    /// <summary>Tunnel and group go at the source; its last packets in the tunnel are flush markers.</summary>
+    TeardownSource,
+    /// <summary>They come out at the target.</summary>
+    LastPacket,
+    /// <summary>Tunnel, group and hold go at the target.</summary>
+    TeardownTarget,
+    /// <summary>All parties are inspected: nothing is left over.</summary>
+    Inspect,
+    /// <summary>After the pivot, before the target is known to run: the target hosts say for ever whether they have run it (R5).</summary>
+    Void,
+    /// <summary>Undo: the source owns the next epoch, on record; the servers run there again.</summary>
+    ResumeSource,
+    /// <summary>Undo: source PEs switch back.</summary>
+    AbortSource,
+    /// <summary>Undo: what was in the tunnel comes out at the target.</summary>
+    EmptyTunnel,
+    /// <summary>Undo: target PEs give back what they held.</summary>
+    AbortTarget,
+    /// <summary>Undo: the holds become empty.</summary>
+    GiveBack,
+    /// <summary>Undo: all parties are inspected: nothing is left over.</summary>
+    InspectUndo,
+    /// <summary>Over: see the outcome.</summary>
+    Ended,
+}
+
+/// <summary>How a move ended.</summary>
+public enum MoveOutcome
+{
+    /// <summary>The servers were seen running at the target, the epoch is in force, nothing is left over.</summary>
+    Moved,
+    /// <summary>The servers run at the source, its epoch is in force, nothing is left over.</summary>
+    AsBefore,
+    /// <summary>A party has seen a higher epoch: another manager is in charge of the group. This one stopped where it was.</summary>
+    Fenced,
+}
+
+/// <summary>Why a step is not done yet: one word for each kind of reason.</summary>
+public enum WaitReason
+{
+    /// <summary>Asked; the answer is on its way.</summary>
+    InProgress,
+    /// <summary>A party does not answer.</summary>
+    PeerUnreachable,
+    /// <summary>No full-size probe has come back through the tunnel.</summary>
+    TunnelDown,
+    /// <summary>The server's state changes faster than it is copied.</summary>
+    NotConverging,
+    /// <summary>The hold would overflow during the predicted blackout.</summary>
+    HoldTooSmall,
+    /// <summary>Too many moves in a short time: an ingress PE stays with the last owner for a while.</summary>
+    Damped,
+    /// <summary>An ingress PE has not taken the direct path.</summary>
+    NoDirectPath,
+    /// <summary>The source PE has no other route to what moved.</summary>
+    NoOtherRoute,
+    /// <summary>Packets are still held or in the tunnel.</summary>
+    Draining,
+    /// <summary>A party refuses, or fails to do it; it is asked again.</summary>
+    Refused,
+    /// <summary>Something of the move is still there.</summary>
+    LeftOver,
+    /// <summary>The journal takes no records.</summary>
+    JournalDown,
+}
