@@ -4,10 +4,12 @@ using SdnEdge.Cli.Commands;
 var root = new RootCommand("sdnedge: a provider-edge router that moves running servers between data centres without losing a packet.")
 {
     PeCommand.Create(),
+    HostCommand.Create(),
     BfdCommand.Create(),
     ShowCommand.Create(),
     BgpCommand.Create(),
     MigrateCommand.Create(),
+    MmsCommand.Create(),
     ProbeCommand.Create(),
     LabCommand.Create(),
     DemoCommand.Create(),

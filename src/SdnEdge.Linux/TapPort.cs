@@ -139,6 +139,19 @@ public sealed unsafe partial class TapPort : IFdPort
     public static TapPort Adopt(string name, string device, int descriptor, TapOffloads offloads, bool segmentsForUs)
         => new(name, device, descriptor, offloads) { SegmentsForUs = segmentsForUs, _batched = true };
 
+    /// <summary>
+    /// A second port on the same device, by another name: it goes on with the device when this one is closed. Both would
+    /// receive what the kernel sends, so only one of them may be received from.
+    /// </summary>
+    /// <exception cref="LinuxException">No descriptor is left, or this port is closed.</exception>
+    public TapPort Duplicate(string name)
+    {
+        int descriptor = ProcessChannel.Duplicate(_fd);
+        return descriptor >= 0
+            ? Adopt(name, Device, descriptor, Offloads, SegmentsForUs)
+            : throw LinuxException.Last($"duplicate the descriptor of TAP device {Device}");
+    }
+
     /// <summary>Closes the port; a device that was made for it goes away. No worker may be using it.</summary>
     public void Dispose()
     {

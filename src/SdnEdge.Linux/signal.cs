@@ -38,7 +38,8 @@ public enum ProcessSignal
 /// <param name="ProcessId">Its number.</param>
 /// <param name="State">R, S, D, T (stopped), Z (ended, not yet reaped) ...</param>
 /// <param name="StartTicks">When it started, in clock ticks since boot: with the number it names one process for ever.</param>
-public readonly record struct ProcessStat(int ProcessId, char State, long StartTicks)
+/// <param name="ParentId">The process that started it, or that has adopted it since.</param>
+public readonly record struct ProcessStat(int ProcessId, char State, long StartTicks, int ParentId)
 {
     /// <summary>Reads it; null when there is no such process.</summary>
     public static ProcessStat? Read(int processId)
@@ -53,17 +54,19 @@ public readonly record struct ProcessStat(int ProcessId, char State, long StartT
             return null;
         }
 
-        // The name in parentheses may hold anything, so fields count from the last one: state is 3, starttime 22 (proc(5)).
+        // The name in parentheses may hold anything, so fields count from the last one: state is 3, ppid 4, starttime 22 (proc(5)).
         int name = text.LastIndexOf(')');
         string[] fields = name < 0 ? [] : text[(name + 1)..].Split(' ', StringSplitOptions.RemoveEmptyEntries);
-        return fields.Length > 19 && long.TryParse(fields[19], out long start) ? new ProcessStat(processId, fields[0][0], start) : null;
+        return fields.Length > 19 && int.TryParse(fields[1], out int parent) && long.TryParse(fields[19], out long start)
+            ? new ProcessStat(processId, fields[0][0], start, parent)
+            : null;
     }
 
     /// <summary>True while it runs or is stopped; false once it has ended.</summary>
     public bool IsAlive => State is not ('Z' or 'X');
 
-    /// <summary>True while it is stopped by a signal (or a tracer).</summary>
-    public bool IsStopped => State is 'T' or 't';
+    /// <summary>True while it is stopped by a signal. A tracer's stop ('t') is none: the tracer lets it go on, not <see cref="ProcessSignal.Continue"/>.</summary>
+    public bool IsStopped => State is 'T';
 }
 
 /// <summary>Sends signals.</summary>
@@ -79,6 +82,18 @@ public static class Signals
         if (Libc.Kill(processId, (int)signal) == 0) return true;
         const int ESRCH = 3;
         return Marshal.GetLastPInvokeError() == ESRCH ? false : throw LinuxException.Last($"send signal {signal} to process {processId}");
+    }
+
+    /// <summary>Sends a signal to every process of a group; false when there is none any more.</summary>
+    /// <param name="group">Number of the group: that of the process that made it, e.g. by setsid(1).</param>
+    /// <param name="signal">The signal.</param>
+    /// <exception cref="LinuxException">The kernel refused for another reason.</exception>
+    public static bool SendToGroup(int group, ProcessSignal signal)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(group, 2);
+        if (Libc.Kill(-group, (int)signal) == 0) return true;
+        const int ESRCH = 3;
+        return Marshal.GetLastPInvokeError() == ESRCH ? false : throw LinuxException.Last($"send signal {signal} to process group {group}");
     }
 
     /// <summary>Lets the calling thread's timed waits end within a microsecond of their time instead of the usual 50.</summary>

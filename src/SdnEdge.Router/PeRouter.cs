@@ -2,6 +2,7 @@ using System.Reflection;
 using SdnEdge.Core.Api;
 using SdnEdge.Core.Config;
 using SdnEdge.Core.Forwarding;
+using SdnEdge.Core.Migration;
 using SdnEdge.Core.Wire;
 using SdnEdge.Linux;
 using SdnEdge.Router.Api;
@@ -46,8 +47,8 @@ public sealed record PeRouterOptions
 }
 
 /// <summary>
-/// A PE. Start: 1. VRFs, 2. host port, 3. ports, tunnels and routes, 4. workers and control loop, 5. BGP, 6. the API. Stop is
-/// the same backwards.
+/// A PE. Start: 1. VRFs, ports, tunnels and routes, 2. the migrations that were kept, 3. host port, 4. workers and control loop,
+/// 5. BGP, 6. the API. Stop is the same backwards.
 /// </summary>
 public sealed class PeRouter : IPeControl, IAsyncDisposable
 {
@@ -61,12 +62,14 @@ public sealed class PeRouter : IPeControl, IAsyncDisposable
     private readonly BfdDriver _bfd;
     private readonly MigrationActions _actions;
     private readonly MigrationRunner _migrations;
+    private readonly MigrationStore _store;
     private readonly ConfigApplier _config;
     private readonly KeeperDriver _keeper;
     private readonly PeView _view;
     private readonly PeMetrics _metrics;
     private readonly PeRouterOptions _options;
     private readonly long _startedAt;
+    private readonly string _incarnation = Guid.NewGuid().ToString("N");
     private MeterBridge? _meters;
     private ApiServer? _api;
     private readonly HashSet<IpAddress> _hostAddresses = [];
@@ -79,10 +82,10 @@ public sealed class PeRouter : IPeControl, IAsyncDisposable
         _loop = new ControlLoop(options.Time);
         _startedAt = _loop.Now;
         _loop.Faulted = e => Events.Add(_loop.Now, "fault", config.Name, e.GetType().Name, e.ToString());
-        _state = new PeState(config, _loop, Events, options.OpenPort ?? OpenTap, (in PuntInfo info, ReadOnlySpan<byte> frame, long now) => _slowPath!.Punted(info, frame, now))
+        var devices = new PortDevices(options.OpenPort, options.Keeper);
+        _state = new PeState(config, _loop, Events, devices, (in PuntInfo info, ReadOnlySpan<byte> frame, long now) => _slowPath!.Punted(info, frame, now))
         {
             Mirror = options.Keeper?.Source,
-            CloseDevice = options.Keeper is { } keeper ? keeper.Forget : null,
         };
         bool standby = options.Keeper?.IsStandby == true;
         if (standby) _state.Workers.Suspend();
@@ -96,12 +99,12 @@ public sealed class PeRouter : IPeControl, IAsyncDisposable
         _state.RoutesChanging += _vpn.RoutesChanging;
         _actions = new MigrationActions(_state, _tunnels, _slowPath.Resolve, _bgp.SetMoved, _markers, _loop);
         _slowPath.Markers = _actions.Marker;
-        _migrations = new MigrationRunner(_state, _tunnels, _actions, _loop);
-        _bgp.EpochOf = _migrations.EpochOf;
-        _config = new ConfigApplier(_state, _tunnels, _slowPath, _bgp, _vpn, _bfd, _loop);
-        _keeper = new KeeperDriver(options.Keeper, _state, _slowPath, _bgp, _loop);
+        _store = MigrationStore.Open(config.State.Folder, config.Name);
+        _migrations = new MigrationRunner(_state, _tunnels, _actions, _store, _loop);
+        _config = new ConfigApplier(_state, devices, _tunnels, _slowPath, _bgp, _vpn, _bfd, _loop);
+        _keeper = new KeeperDriver(options.Keeper, _state, _slowPath, _bgp, _loop) { TakenBack = _migrations.Forwards };
         _view = new PeView(_state, _tunnels, _slowPath, _bgp, _loop);
-        _metrics = new PeMetrics(_state, _view, _actions, _bgp, _bfd, _keeper, _migrations, _slowPath, _loop);
+        _metrics = new PeMetrics(_state, _view, _actions, _bgp, _bfd, _keeper, _migrations, _slowPath, _config, _loop);
         _loop.Add(_state);
         _loop.Add(_slowPath);
         _loop.Add(_tunnels);
@@ -134,6 +137,7 @@ public sealed class PeRouter : IPeControl, IAsyncDisposable
         {
             // The loop does not run yet: this thread is the single writer.
             pe._config.ApplyAll(config);
+            pe._migrations.Restore();
             pe.StartHost(config);
             pe._state.Workers.Start();
             pe._loop.Start();
@@ -156,7 +160,12 @@ public sealed class PeRouter : IPeControl, IAsyncDisposable
     public Task<NodeInfo> NodeAsync() => _loop.RunAsync(() => new NodeInfo(
         _state.Config.Name, _state.Config.RouterId.ToString(), _state.Config.As,
         typeof(PeRouter).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion.Split('+')[0] ?? "0",
-        Environment.ProcessId, _startedAt, _ready && !_state.IsStandby, [.. _state.Config.Loopbacks.Select(l => l.ToString())]) { LocalPref = _state.Config.Bgp.LocalPref });
+        Environment.ProcessId, _startedAt, _ready && !_state.IsStandby, [.. _state.Config.Loopbacks.Select(l => l.ToString())])
+    {
+        LocalPref = _state.Config.Bgp.LocalPref,
+        Incarnation = _incarnation,
+        StateFile = _store.Info,
+    });
 
     /// <inheritdoc/>
     public Task<IReadOnlyList<PortInfo>> PortsAsync() => _loop.RunAsync(_view.Ports);
@@ -171,7 +180,7 @@ public sealed class PeRouter : IPeControl, IAsyncDisposable
     public Task<IReadOnlyList<FibInfo>> FibAsync(RouteQuery query) => _loop.RunAsync(() => _view.Fib(query));
 
     /// <inheritdoc/>
-    public Task<FibInfo> LookupAsync(string vrf, string address) => _loop.RunAsync(() => _view.Lookup(vrf, address));
+    public Task<FibInfo> LookupAsync(string vrf, IpAddress address) => _loop.RunAsync(() => _view.Lookup(vrf, address));
 
     /// <inheritdoc/>
     public Task<IReadOnlyList<NeighborInfo>> NeighborsAsync() => _loop.RunAsync(_view.Neighbors);
@@ -186,6 +195,9 @@ public sealed class PeRouter : IPeControl, IAsyncDisposable
     public Task<BgpPeerReply> BgpPeerAsync(string peer, BgpPeerAction action, BgpPeerRequest request) => _loop.RunAsync(() => _bgp.Act(peer, action, request));
 
     /// <inheritdoc/>
+    public Task<IReadOnlyList<DampedInfo>> DampedAsync() => _loop.RunAsync(() => _bgp.Damped(_loop.Now));
+
+    /// <inheritdoc/>
     public Task<BfdInfo> BfdAsync() => _loop.RunAsync(() => _bfd.Info(_loop.Now));
 
     /// <inheritdoc/>
@@ -198,20 +210,24 @@ public sealed class PeRouter : IPeControl, IAsyncDisposable
     public Task<IReadOnlyList<DropInfo>> DropsAsync() => _loop.RunAsync(_view.Drops);
 
     /// <inheritdoc/>
-    public Task<IReadOnlyList<MigrationInfo>> MigrationsAsync() => _loop.RunAsync(_migrations.Infos);
+    public Task<IReadOnlyList<MigrationInfo>> MigrationsAsync() => _migrations.Fault is { } fault
+        ? throw new ProblemException(Problems.Unavailable($"the migrations of this PE are not known: {fault}")) : _loop.RunAsync(_migrations.Infos);
 
     /// <inheritdoc/>
     public async Task<SignalReply> SignalAsync(string id, SignalKind kind, SignalRequest request, CancellationToken cancel)
-        => await (await _loop.RunAsync(() => _migrations.Signal(id, kind, request))).WaitAsync(cancel);
+    {
+        // Read on the caller's thread: the loop has other things to do than a million prefixes.
+        if (PeSignal.TryParse(id, kind, request, out IReadOnlyList<ProblemError> errors) is not { } signal)
+            throw new ProblemException(Problems.BadRequest($"{kind.ToString().ToLowerInvariant()} needs {errors.Count} thing{(errors.Count == 1 ? "" : "s")} put right", errors));
+        return await _migrations.SignalAsync(signal).WaitAsync(cancel);
+    }
 
     /// <inheritdoc/>
     public async Task<ReloadReply> ReloadAsync()
     {
         if (_options.ReadConfig is not { } read) throw new ProblemException(Problems.Conflict("this PE was not started from a file"));
         ConfigResult result = read();
-        if (result.Config is not { } next)
-            throw new ProblemException(Problems.BadConfig("the file is wrong; nothing was applied", [.. result.Errors.Select(e => new ProblemError($"{e.File}:{e.Line}:{e.Column}: {e.Field}", e.Message))]));
-        return await _loop.RunAsync(() => _config.Apply(next));
+        return await _loop.RunAsync(() => _config.Reload(result));
     }
 
     /// <inheritdoc/>
@@ -224,19 +240,13 @@ public sealed class PeRouter : IPeControl, IAsyncDisposable
         _options.Keeper?.Bye();
         if (_api is not null) await _api.DisposeAsync();
         _meters?.Dispose();
+        _store.Dispose();
         _loop.Dispose();
         _bfd.Dispose();
         _bgp.Dispose();
         _options.Keeper?.Dispose();
         _state.Dispose();
         if (_hostConfigured) HostNetwork.Undo([.. _state.Config.Loopbacks, .. _hostAddresses]);
-    }
-
-    // The data plane is one end of the wire, the kernel's side of the device only the other: it must not speak for itself.
-    private IFdPort OpenTap(PortConfig config)
-    {
-        var options = new TapOptions { Mtu = config.Mtu, DisableKernelIpv6 = true };
-        return _options.Keeper is { } keeper ? keeper.Open(config.Name, config.Device, options, out _) : TapPort.Open(config.Name, config.Device, options);
     }
 
     private void StartHost(NodeConfig config)
@@ -250,8 +260,9 @@ public sealed class PeRouter : IPeControl, IAsyncDisposable
     // A single hop starts from a port's address, which the kernel does not have by itself.
     private void NeedAddress(IpAddress address)
     {
-        if (!_hostConfigured || _state.Config.Host is not { } host || _state.Config.Loopbacks.Contains(address) || !_hostAddresses.Add(address)) return;
+        if (!_hostConfigured || _state.Config.Host is not { } host || _state.Config.Loopbacks.Contains(address) || _hostAddresses.Contains(address)) return;
         HostNetwork.AddAddress(host.Device, _state.OwnMac("host"), address);
+        _hostAddresses.Add(address);
     }
 
     private HostDevice OpenHostTap(NodeConfig config, MacAddress gateway)
@@ -260,6 +271,7 @@ public sealed class PeRouter : IPeControl, IAsyncDisposable
         var options = new TapOptions { Mtu = host.Mtu };
         bool adopted = false;
         TapPort tap = _options.Keeper is { } keeper ? keeper.Open("host", host.Device, options, out adopted) : TapPort.Open("host", host.Device, options);
+        _options.Keeper?.Keep(tap);
         _hostConfigured = true;
 
         // What the process before us made is in use: BGP's packets pass through it while the keeper forwards.

@@ -41,6 +41,13 @@ public sealed class ConnectionChecks(IReadOnlyList<AccessRule> access)
         return access.FirstOrDefault(r => r.Certificate is not null && r.Certificate == name)?.Role ?? ApiRole.Read;
     }
 
+    /// <summary>The counters as metrics.</summary>
+    public IReadOnlyList<MetricFamily> Metrics() =>
+    [
+        new("sdnedge_api_connections_refused_total", "API connections and requests refused by who sent them.", MetricKind.Counter,
+            [new(RefusedUsers, ("check", "user")), new(RefusedCertificates, ("check", "certificate")), new(RefusedRoles, ("check", "role"))]),
+    ];
+
     /// <summary>Who sends a request.</summary>
     internal ApiIdentity Of(HttpContext context)
     {

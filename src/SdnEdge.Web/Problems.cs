@@ -42,6 +42,9 @@ public static class Problems
     /// <summary>500: a mistake of ours.</summary>
     public static Problem Internal(string detail) => new("/problems/internal", "The daemon made a mistake", 500, detail);
 
+    /// <summary>507: what must outlive a restart cannot be written.</summary>
+    public static Problem NotKept(string detail) => new("/problems/not-kept", "It cannot be kept over a restart", 507, detail);
+
     /// <summary>503: the daemon is stopping or not ready.</summary>
     public static Problem Unavailable(string detail) => new("/problems/unavailable", "The daemon cannot answer now", 503, detail);
 

@@ -13,10 +13,11 @@ public sealed class ArchitectureTests
         ["SdnEdge.Client"] = ["SdnEdge.Core"],
         ["SdnEdge.Web"] = ["SdnEdge.Core", "SdnEdge.Linux"],
         ["SdnEdge.Router"] = ["SdnEdge.Core", "SdnEdge.Linux", "SdnEdge.Web"],
+        ["SdnEdge.Host"] = ["SdnEdge.Core", "SdnEdge.Linux", "SdnEdge.Web"],
         ["SdnEdge.Mms"] = ["SdnEdge.Client", "SdnEdge.Core"],
         ["SdnEdge.Lab"] = ["SdnEdge.Client", "SdnEdge.Core", "SdnEdge.Linux"],
         ["SdnEdge.Demo"] = ["SdnEdge.Lab", "SdnEdge.Mms"],
-        ["SdnEdge.Cli"] = ["SdnEdge.Client", "SdnEdge.Core", "SdnEdge.Demo", "SdnEdge.Lab", "SdnEdge.Linux", "SdnEdge.Mms", "SdnEdge.Router"],
+        ["SdnEdge.Cli"] = ["SdnEdge.Client", "SdnEdge.Core", "SdnEdge.Demo", "SdnEdge.Host", "SdnEdge.Lab", "SdnEdge.Linux", "SdnEdge.Mms", "SdnEdge.Router"],
     };
 
     [Fact]

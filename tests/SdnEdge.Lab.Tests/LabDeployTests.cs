@@ -7,6 +7,7 @@ using Xunit;
 namespace SdnEdge.Lab.Tests;
 
 /// <summary>Deploy and destroy for real: what is there, what is refused, and that nothing is left.</summary>
+[Trait("needs", "executable")]
 public sealed class LabDeployTests
 {
     private const string TwoHosts = """

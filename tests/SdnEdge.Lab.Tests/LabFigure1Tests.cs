@@ -8,6 +8,7 @@ using Xunit;
 namespace SdnEdge.Lab.Tests;
 
 /// <summary>The Figure 1 lab with its PE routers, under another name so that a running one is left alone.</summary>
+[Trait("needs", "executable")]
 public sealed partial class LabFigure1Tests
 {
     [RootFact]

@@ -12,7 +12,8 @@ internal static class LabFiles
     /// <summary>Two customers with the same addresses.</summary>
     public static string Vpn { get; } = Path.Combine(Root(), "topologies", "vpn.clab.yml");
 
-    private static string Root()
+    /// <summary>The folder of the repository.</summary>
+    public static string Root()
     {
         for (DirectoryInfo? at = new(AppContext.BaseDirectory); at is not null; at = at.Parent)
         {

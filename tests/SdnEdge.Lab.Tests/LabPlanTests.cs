@@ -41,6 +41,7 @@ public sealed partial class LabPlanTests
             string own = $"/state/{node.Node.Name}";
             Assert.Equal(new ApiTcpConfig(node.Node.Management!.Value.Address, 8443, own + ".crt", own + ".key", "/state/ca.crt"), result.Config.Api.Tcp);
             Assert.Equal(new AccessRule("mms", null, ApiRole.Migrate), Assert.Single(result.Config.Api.Access));
+            Assert.Equal($"/state/{node.Node.Name}.state", result.Config.State.Folder);
             Assert.Equal(
                 lab.LinksOf(node.Node.Name).Where(l => !l.IsManagement).Select(l => ("tap-" + l.EndAt(node.Node.Name)!.Interface, l.Mtu)),
                 result.Config.Ports.Select(p => (p.Device, p.Mtu)));

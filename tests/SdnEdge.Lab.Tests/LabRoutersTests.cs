@@ -6,6 +6,7 @@ using Xunit;
 namespace SdnEdge.Lab.Tests;
 
 /// <summary>Nodes that run what Debian ships.</summary>
+[Trait("needs", "executable")]
 public sealed class LabRoutersTests
 {
     [RootFact]

@@ -11,6 +11,7 @@ using Xunit;
 namespace SdnEdge.Lab.Tests;
 
 /// <summary>The stand-in server between two sites, with plain Linux routers where the PEs will be.</summary>
+[Trait("needs", "executable")]
 public sealed class LabServerTests
 {
     // client - r (router, one address in each site's subnet is the same gateway) ; r has one port for each site, and a route

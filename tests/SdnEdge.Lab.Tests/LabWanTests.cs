@@ -178,6 +178,7 @@ public sealed partial class LabWanTests
     }
 
     [RootFact]
+    [Trait("needs", "executable")]
     public async Task Two_hosts_see_the_round_trip_time_asked_for_lose_nothing_and_keep_order()
     {
         await using var instance = LabInstance.Of(Hosts("delay: 1ms, jitter: 1ms"));
@@ -202,6 +203,7 @@ public sealed partial class LabWanTests
     }
 
     [RootFact]
+    [Trait("needs", "executable")]
     public async Task A_lossy_link_loses_its_share_and_counts_it()
     {
         await using var instance = LabInstance.Of(Hosts("delay: 0ms, from-wan: { loss: 30% }"));
@@ -229,6 +231,7 @@ public sealed partial class LabWanTests
     }
 
     [RootFact]
+    [Trait("needs", "executable")]
     public async Task Superpackets_cross_whole_and_a_tcp_stream_is_unhurt()
     {
         const int Port = 5201, Timeout = 60_000;

@@ -10,6 +10,7 @@ using Xunit;
 namespace SdnEdge.Lab.Tests;
 
 /// <summary><c>sdnedge migrate run</c> in the Figure 1 lab, while every client pings the server over IPv4 and IPv6.</summary>
+[Trait("needs", "executable")]
 public sealed partial class MigrateCommandTests
 {
     [RootFact]

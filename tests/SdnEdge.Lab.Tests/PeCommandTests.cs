@@ -9,6 +9,7 @@ using Xunit;
 namespace SdnEdge.Lab.Tests;
 
 /// <summary><c>sdnedge pe</c> and <c>sdnedge show</c> as programs: what they print, how they end.</summary>
+[Trait("needs", "executable")]
 public sealed class PeCommandTests
 {
     private const string Good = """
@@ -117,6 +118,39 @@ public sealed class PeCommandTests
         (int linked, string links, string linkErrors) = await RunAsync(["-n", space.Name, "-br", "link"], "ip");
         Assert.True(linked == 0, linkErrors);
         Assert.DoesNotContain("host0", links, StringComparison.Ordinal);
+    }
+
+    [RootFact]
+    public async Task A_reload_on_hup_that_fails_is_told_and_the_pe_goes_on()
+    {
+        using var files = new Files(Good);
+        using var space = new Namespace();
+        using Process pe = Start("ip", ["netns", "exec", space.Name, .. RunningLab.Self, "pe", "--config", files.Config]);
+        try
+        {
+            Assert.Contains("pe-t: ready", await LineAsync(pe), StringComparison.Ordinal);
+
+            // lo is no TAP: it cannot be opened as one.
+            string wanted = files.Text.Replace("static:", "  - { name: b, device: lo, addresses: [10.2.0.1/24] }\nstatic:", StringComparison.Ordinal);
+            File.WriteAllText(files.Config, wanted);
+            Signals.Send(pe.Id, ProcessSignal.HangUp);
+            Assert.Contains("nothing was applied", await pe.StandardError.ReadLineAsync().WaitAsync(LabInstance.Patience), StringComparison.Ordinal);
+            Assert.Contains("ports.b.device: ", await pe.StandardError.ReadLineAsync().WaitAsync(LabInstance.Patience), StringComparison.Ordinal);
+
+            File.WriteAllText(files.Config, wanted.Replace("device: lo", "device: tap-b", StringComparison.Ordinal));
+            Signals.Send(pe.Id, ProcessSignal.HangUp);
+            Assert.Contains("reloaded", await LineAsync(pe), StringComparison.Ordinal);
+            Assert.Contains("+ port b", await LineAsync(pe), StringComparison.Ordinal);
+            (_, string table, _) = await RunAsync(["show", "routes", "--api", files.Socket, "--prefix", "10.2.0.0/24"]);
+            Assert.Contains("connected", table, StringComparison.Ordinal);
+            Signals.Send(pe.Id, ProcessSignal.Terminate);
+            await pe.WaitForExitAsync().WaitAsync(LabInstance.Patience);
+            Assert.Equal(0, pe.ExitCode);
+        }
+        finally
+        {
+            if (!pe.HasExited) pe.Kill(entireProcessTree: true);
+        }
     }
 
     private static async Task<string> LineAsync(Process process) => await process.StandardOutput.ReadLineAsync().WaitAsync(LabInstance.Patience) ?? "";

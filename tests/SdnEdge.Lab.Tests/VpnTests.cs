@@ -11,6 +11,7 @@ using Xunit;
 namespace SdnEdge.Lab.Tests;
 
 /// <summary>Two customers with the same addresses over two PEs and a route reflector of FRR (topologies/vpn.clab.yml).</summary>
+[Trait("needs", "executable")]
 public sealed class VpnTests
 {
     [RootFact]

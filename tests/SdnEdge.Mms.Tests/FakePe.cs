@@ -14,9 +14,10 @@ namespace SdnEdge.Mms.Tests;
 internal sealed class FakePe : IAsyncDisposable
 {
     private readonly WebApplication _app;
-    private readonly PeMigrationFsm _fsm = new(_ => null);
+    private readonly PeMigrationFsm _fsm = new();
     private readonly HashSet<string> _tunnels = [];
     private readonly HashSet<string> _groups = [];
+    private readonly HashSet<string> _drained = [];
     private readonly Network _network;
     private readonly string _loopback;
     private long _tunnelPackets;
@@ -122,6 +123,9 @@ internal sealed class FakePe : IAsyncDisposable
         PeStep step = _fsm.Signal(id, kind, request, 1);
         if (step.Commands.Count > 0) Effects.Add($"{Name} {kind}");
         foreach (PeCommand command in step.Commands) Obey(id, command);
+        if (step is { Refusal: null, Repeated: false, Underway: false, Migration: { } after })
+            _fsm.Result(id, new Executed(kind, new SignalReply(id, kind, after.State, after.Epoch, Repeated: false, 1, 2, 3)), 1);
+        if (_drained.Remove(id)) Drain(id);
         if (LoseAnswers > 0)
         {
             LoseAnswers--;
@@ -129,8 +133,8 @@ internal sealed class FakePe : IAsyncDisposable
             return Results.Empty;
         }
 
-        return step.Refusal is { } refusal ? Refused(new Problem(refusal.Type, refusal.Reason.ToString(), refusal.Status, refusal.Detail, refusal.Errors))
-            : Results.Ok(new SignalReply(id, kind, step.Migration!.State, step.Migration.Epoch, step.Repeated, 1, 2, 3));
+        return step.Refusal is { } refusal ? Refused(new Problem(refusal.Type, refusal.Reason.ToString(), refusal.Reason switch { PeRefusalReason.BadRequest => 400, PeRefusalReason.Unknown => 404, _ => 409 }, refusal.Detail, refusal.Errors))
+            : Results.Ok(new SignalReply(id, kind, step.Migration?.State ?? step.Earlier!.State, step.Migration?.Epoch ?? step.Earlier!.Epoch, step.Repeated, 1, 2, 3));
     }
 
     private void Obey(string id, PeCommand command)
@@ -146,7 +150,7 @@ internal sealed class FakePe : IAsyncDisposable
             case RemoveGroup c: _groups.Remove(c.Group); break;
             case AdvertisePrefixes c: (_network.Owner, _network.LocalPref) = (_loopback, c.LocalPref); break;
             case ReturnHold when LooksUntilGivenBack > 0: _looksLeft = LooksUntilGivenBack; break;
-            case ReleaseHold or ReturnHold: Drain(id); break;
+            case ReleaseHold or ReturnHold: _drained.Add(id); break;
         }
     }
 
@@ -155,7 +159,7 @@ internal sealed class FakePe : IAsyncDisposable
         foreach (PeCommand command in _fsm.Result(id, new HoldDrained(), 1).Commands) Obey(id, command);
     }
 
-    private MigrationInfo Info(PeMigration m) => new(m.Id, m.Role, m.State, m.Epoch, m.Vrf, m.Prefixes, m.Peer, m.Tunnel, m.TunnelUp,
+    private MigrationInfo Info(PeMigration m) => new(m.Id, m.Role, m.State, m.Epoch, m.Vrf, m.Prefixes.Texts, m.Peer.ToString(), m.Tunnel, m.TunnelUp,
         m.Role == MigrationRole.Target ? new HoldInfo("released", 5, 0, 0, 500, 5, 5, 0, 0, 0) : null,
         _groups.Contains(m.Group) ? new RedirectGroupInfo(m.Group, m.Vrf, m.Prefixes.Count, "tunnel", 0, _tunnelPackets, 0, 4) : null);
 

@@ -62,10 +62,14 @@ public sealed class LinkedPort : IFdPort
         return packets.Length;
     }
 
+    /// <summary>True once the port has been closed.</summary>
+    public bool IsDisposed { get; private set; }
+
     /// <inheritdoc/>
     public void Dispose()
     {
         // The other end may still transmit: the descriptor goes with the process of the test.
+        IsDisposed = true;
     }
 
     private void Deliver(SentFrame frame)

@@ -39,12 +39,12 @@ public class ForwarderWays : IDisposable
         tunnel.Up = true;
 
         IpPrefix[] routes = FullTable.V4();
-        uint leaf = _vrf.AddLeaf(new FibLeaf(new HopSlot(ForwardingDecision.Via(next))));
+        uint leaf = _vrf.AddLeaf(new FibLeaf(new IndirectNextHop(ForwardingDecision.Via(next))));
         foreach (IpPrefix prefix in routes) _vrf.Set(prefix, leaf);
         _vrf.Set(IpPrefix.Parse("0.0.0.0/0"), leaf);
         _vrf.Set(IpPrefix.Host(s_peer), leaf);
-        _vrf.Set(IpPrefix.Host(s_own), new FibLeaf(new HopSlot(ForwardingDecision.Local)));
-        _vrf.Set(IpPrefix.Host(s_tunnelled), new FibLeaf(new HopSlot(ForwardingDecision.Through(tunnel))));
+        _vrf.Set(IpPrefix.Host(s_own), new FibLeaf(new IndirectNextHop(ForwardingDecision.Local)));
+        _vrf.Set(IpPrefix.Host(s_tunnelled), new FibLeaf(new IndirectNextHop(ForwardingDecision.Through(tunnel))));
         _forwarder = new Forwarder(0, _plane, new NoControlLoop());
 
         IpAddress one = IpAddress.Parse("192.0.2.1");

@@ -67,13 +67,13 @@ internal static class ForwardCommand
             if (gre)
             {
                 IpAddress remote = IpAddress.FromV4(0x0AFF0002 + (uint)i);
-                vrf.Set(new IpPrefix(remote, 32), new FibLeaf(new HopSlot(decision)));
+                vrf.Set(new IpPrefix(remote, 32), new FibLeaf(new IndirectNextHop(decision)));
                 Tunnel tunnel = plane.AddTunnel(new TunnelOptions($"t{i}", IpAddress.Parse("10.255.0.1"), remote), vrf, vrf);
                 tunnel.Up = true;
                 decision = ForwardingDecision.Through(tunnel);
             }
 
-            leaves[i] = vrf.AddLeaf(new FibLeaf(new HopSlot(decision)));
+            leaves[i] = vrf.AddLeaf(new FibLeaf(new IndirectNextHop(decision)));
         }
 
         for (int i = 0; i < routes.Length; i++) vrf.Set(routes[i], leaves[i % NextHops]);

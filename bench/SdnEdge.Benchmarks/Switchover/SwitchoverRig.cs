@@ -37,7 +37,7 @@ internal sealed class SwitchoverRig : IDisposable
         PortEntry bystanders = AddSink(vrf, _bystanders, 1), native = AddSink(vrf, _native, 2), core = AddSink(vrf, _core, 3);
 
         IpAddress remote = IpAddress.Parse("10.255.0.2");
-        vrf.Set(IpPrefix.Host(remote), new FibLeaf(new HopSlot(Via(core))));
+        vrf.Set(IpPrefix.Host(remote), new FibLeaf(new IndirectNextHop(Via(core))));
         Tunnel tunnel = _plane.AddTunnel(new TunnelOptions("mig", IpAddress.Parse("10.255.0.1"), remote, 7) { IsRedirect = true }, vrf, vrf);
         tunnel.Up = true;
         _intoTunnel = ForwardingDecision.Through(tunnel);
@@ -48,7 +48,7 @@ internal sealed class SwitchoverRig : IDisposable
         int first = Array.FindIndex(routes, Bystanders, r => r.Length >= 24);
         (routes[Bystanders], routes[first]) = (routes[first], routes[Bystanders]);
         var frames = new List<byte[]>();
-        uint other = vrf.AddLeaf(new FibLeaf(new HopSlot(Via(bystanders))));
+        uint other = vrf.AddLeaf(new FibLeaf(new IndirectNextHop(Via(bystanders))));
         Fill(vrf, routes.AsSpan(0, Bystanders), other);
         frames.Add(RouteSet.Frames(Long(routes[..Bystanders]), FramesOfEach * sizes.Length));
         _groups = new RedirectGroup[sizes.Length];
@@ -56,7 +56,7 @@ internal sealed class SwitchoverRig : IDisposable
         for (int g = 0; g < sizes.Length; g++)
         {
             _groups[g] = new RedirectGroup("g" + sizes[g], vrf.Name, 1);
-            uint leaf = vrf.AddLeaf(new FibLeaf(new HopSlot(Via(native)), _groups[g]));
+            uint leaf = vrf.AddLeaf(new FibLeaf(new IndirectNextHop(Via(native)), _groups[g]));
             IpPrefix[] mine = routes[at..(at + sizes[g])];
             Fill(vrf, mine, leaf);
             at += sizes[g];

@@ -142,6 +142,11 @@ internal static class PeCommand
             Console.Error.WriteLine($"{file}: {e.Problem.Detail}");
             foreach (Core.Api.ProblemError error in e.Problem.Errors ?? []) Console.Error.WriteLine($"  {error.Pointer}: {error.Detail}");
         }
+        catch (Exception e)
+        {
+            // Nobody waits for an answer to a signal: whatever went wrong with it is told, and the PE goes on.
+            Console.Error.WriteLine($"{file}: the reload failed, and the PE goes on: {e.GetType().Name}: {e.Message}");
+        }
     }
 
     private static ConfigResult Read(string file)

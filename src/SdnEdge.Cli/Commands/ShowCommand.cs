@@ -37,7 +37,7 @@ internal static class ShowCommand
               sdnedge show events --lab figure1 --node pe-b                      as they happen, until Ctrl-C
             """)
         {
-            One("node", "The node: identity, version, readiness.", (pe, _, c) => pe.NodeAsync(c), n => Table(["name", "router id", "as", "version", "pid", "ready"], [[n.Name, n.RouterId, $"{n.As}", n.Version, $"{n.ProcessId}", YesNo(n.Ready)]])),
+            One("node", "The node: identity, version, readiness.", (pe, _, c) => pe.NodeAsync(c), Describe),
             One("ports", "Ports, their addresses and counters.", (pe, _, c) => pe.PortsAsync(c), Ports),
             One("vrfs", "VRFs and how many routes each has.", (pe, _, c) => pe.VrfsAsync(c), v => Table(["vrf", "key", "rd", "import", "export", "IPv4 routes", "IPv6 routes"], v.Select(x => new[] { x.Name, $"{x.Key}", x.Rd ?? "", string.Join('\n', x.Import), string.Join('\n', x.Export), $"{x.RoutesV4}", $"{x.RoutesV6}" }))),
             One("routes", "The RIB: every source's route to every prefix, the best one marked, and why the others are not.",
@@ -187,6 +187,13 @@ internal static class ShowCommand
         problem = nodes.Length == 0 ? $"there is no lab {lab} with PEs; running: {(labs.Length == 0 ? "none" : string.Join(", ", labs))}."
             : $"{(node is null ? "which node? Give --node" : $"lab {lab} has no PE {node}; give --node")} with one of {string.Join(", ", nodes)}.";
         return null;
+    }
+
+    private static void Describe(NodeInfo n)
+    {
+        Table(["name", "router id", "as", "version", "pid", "ready", "state file"],
+            [[n.Name, n.RouterId, $"{n.As}", n.Version, $"{n.ProcessId}", YesNo(n.Ready), n.StateFile is { } file ? $"{file.State} ({file.Path})" : "-"]]);
+        if (n.StateFile?.Detail is { } wrong) Console.WriteLine($"\n{wrong}");
     }
 
     private static void Ports(IReadOnlyList<PortInfo> ports) => Table(

@@ -97,11 +97,15 @@ public sealed record HoldOptions(
 /// <param name="NextHop">The server or CE address on that port; null when the prefix is a host on the port's own subnet.</param>
 public sealed record MovingPrefix(string Prefix, string Port, string? NextHop = null);
 
-/// <summary>Body of <c>POST /v1/migrations/{id}/prepare</c>. The other signals need only <see cref="Epoch"/>.</summary>
-/// <param name="Epoch">Fencing number: a signal with an epoch lower than the highest seen for this migration's prefixes is refused.</param>
-/// <param name="Role">Which end this PE is (prepare only).</param>
-/// <param name="Vrf">VRF of the prefixes (prepare only).</param>
-/// <param name="Prefixes">The moving prefixes (prepare only).</param>
+/// <summary>
+/// Body of <c>POST /v1/migrations/{id}/prepare</c>. The other signals need only <see cref="Epoch"/>; abort and teardown may say
+/// role, VRF and prefixes too, so that the prefixes are fenced, and what is over is known to be over, when the PE does not know
+/// the migration (any more).
+/// </summary>
+/// <param name="Epoch">Fencing number: a signal with an epoch lower than the highest seen for this migration or its prefixes is refused.</param>
+/// <param name="Role">Which end this PE is (prepare; may be said with abort and teardown).</param>
+/// <param name="Vrf">VRF of the prefixes (prepare; may be said with abort and teardown); null = default.</param>
+/// <param name="Prefixes">The moving prefixes (prepare; may be said with abort and teardown, then without ports).</param>
 /// <param name="Peer">Loopback address of the other PE, the tunnel's far end (prepare only).</param>
 /// <param name="TunnelKey">GRE key of the migration tunnel (prepare only).</param>
 /// <param name="Hold">Caps of the hold (prepare at the target only; null = defaults).</param>
@@ -405,4 +409,24 @@ public sealed record NodeInfo(
 {
     /// <summary>LOCAL_PREF with which it tells prefixes that were never moved; null: an older version, which does not say.</summary>
     public uint? LocalPref { get; init; }
+
+    /// <summary>Random name of this life of the process: another one after each restart. Null: an older version, which does not say.</summary>
+    public string? Incarnation { get; init; }
+
+    /// <summary>The file that keeps the migrations over a restart; null: an older version, which keeps none.</summary>
+    public StateFileInfo? StateFile { get; init; }
 }
+
+/// <summary>The file in which a PE keeps its migrations.</summary>
+/// <param name="Path">The file.</param>
+/// <param name="State">none: nothing was written yet; good; unwritable: the last write failed; unreadable: it could not be read at the start, and every signal is refused.</param>
+/// <param name="Detail">What is wrong and what to do; null when nothing is.</param>
+public sealed record StateFileInfo(string Path, string State, string? Detail = null);
+
+/// <summary>A prefix whose moves came too fast and are not followed for a while: <c>GET /v1/bgp/damped</c>.</summary>
+/// <param name="Prefix">The prefix.</param>
+/// <param name="Move">Number of the last move that was followed: its owner is held on to.</param>
+/// <param name="Seconds">For how long already, seconds.</param>
+/// <param name="SecondsLeft">Until it is let go, seconds, if it does not move again.</param>
+/// <param name="HeldBack">Moves not followed so far.</param>
+public sealed record DampedInfo(string Prefix, long Move, double Seconds, double SecondsLeft, long HeldBack);

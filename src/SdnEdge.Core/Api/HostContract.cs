@@ -8,7 +8,10 @@ public enum ServerOrder
 {
     /// <summary>Source: the server runs here and can be moved. Target: what is needed to take it over is there, the server itself paused.</summary>
     Prepare,
-    /// <summary>Source: the right to run goes, on disk (R4); the server stops; its state is handed over to the target, if that can be undone. Answered when that is done and it was seen to stand still.</summary>
+    /// <summary>
+    /// Source: the right to run goes, on disk (R4); the server stops; its state is handed over to the target, but only where that can be
+    /// undone. Answered when that is done and it was seen to stand still.
+    /// </summary>
     Stop,
     /// <summary>Source, of a server whose hand-over cannot be undone: its state is handed over. Comes after the pivot; for all others stop does it.</summary>
     HandOver,

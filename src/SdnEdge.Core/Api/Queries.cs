@@ -1,10 +1,12 @@
+using SdnEdge.Core.Wire;
+
 namespace SdnEdge.Core.Api;
 
 /// <summary>Which routes to show: <c>GET /v1/routes</c> and <c>/v1/fib</c>.</summary>
 /// <param name="Vrf">Only this VRF; null = all.</param>
 /// <param name="Prefix">Only this prefix and what lies inside it; null = all.</param>
 /// <param name="Limit">Most lines.</param>
-public sealed record RouteQuery(string? Vrf = null, string? Prefix = null, int Limit = RouteQuery.DefaultLimit)
+public sealed record RouteQuery(string? Vrf = null, IpPrefix? Prefix = null, int Limit = RouteQuery.DefaultLimit)
 {
     /// <summary>Lines when the client names no limit.</summary>
     public const int DefaultLimit = 10_000;

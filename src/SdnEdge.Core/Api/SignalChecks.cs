@@ -3,8 +3,9 @@ using SdnEdge.Core.Wire;
 namespace SdnEdge.Core.Api;
 
 /// <summary>
-/// What can be wrong with a signal by itself, before any state is looked at. Gives all errors at once; an empty list means
-/// that the request has everything its signal needs.
+/// What can be wrong with a signal by itself, before any state is looked at: the only place that checks it. Gives all errors
+/// at once; an empty list means that the request has everything its signal needs. Names that only a PE knows (VRFs, ports) are
+/// the PE's to check.
 /// </summary>
 public static class SignalChecks
 {
@@ -13,6 +14,8 @@ public static class SignalChecks
 
     /// <summary>Longest migration id.</summary>
     public const int MaxIdLength = 64;
+
+    private const int MaxErrors = 100;
 
     /// <summary>Checks the id and the body of a signal.</summary>
     public static IReadOnlyList<ProblemError> Check(string id, SignalKind kind, SignalRequest request)
@@ -27,10 +30,13 @@ public static class SignalChecks
         }
         else
         {
-            Unwanted("/prefixes", request.Prefixes is not null);
+            // An abort or teardown may say of what, so that the prefixes are known when the migration is not.
+            if (kind is not (SignalKind.Abort or SignalKind.Teardown)) Unwanted("/prefixes", request.Prefixes is not null);
+            else if (request.Prefixes is not null) CheckPrefixes(request.Prefixes, needsPort: false, errors);
             Unwanted("/tunnelKey", request.TunnelKey is not null);
             Unwanted("/peer", request.Peer is not null);
             Unwanted("/hold", request.Hold is not null);
+            Unwanted("/order", request.Order is not null);
         }
 
         if (kind is not (SignalKind.Advertise or SignalKind.Switch)) Unwanted("/localPref", request.LocalPref is not null && kind != SignalKind.Prepare);
@@ -49,20 +55,8 @@ public static class SignalChecks
         if (request.TunnelKey is null) errors.Add(new ProblemError("/tunnelKey", "is missing; send the same unused GRE key (0 to 4294967295) to both PEs"));
         if (!IpAddress.TryParse(request.Peer, out IpAddress peer) || peer.IsMulticast || peer.Bits == 0)
             errors.Add(new ProblemError("/peer", $"{Quote(request.Peer)} is not the other PE's loopback address; send e.g. 10.255.0.2"));
-        if (request.Prefixes is not { Count: > 0 })
-        {
-            errors.Add(new ProblemError("/prefixes", "is missing or empty; send the moving prefixes, e.g. [{\"prefix\": \"10.1.1.10/32\", \"port\": \"dc\"}]"));
-        }
-        else if (request.Prefixes.Count > MaxPrefixes)
-        {
-            errors.Add(new ProblemError("/prefixes", $"{request.Prefixes.Count} prefixes; one migration moves at most {MaxPrefixes}"));
-        }
-        else
-        {
-            var seen = new HashSet<IpPrefix>();
-            for (int i = 0; i < request.Prefixes.Count && errors.Count < 100; i++) CheckPrefix(request.Prefixes[i], $"/prefixes/{i}", seen, errors);
-        }
-
+        if (request.Order is { } order) CheckOrder(order, errors);
+        CheckPrefixes(request.Prefixes, needsPort: true, errors);
         if (request.Hold is not { } hold) return;
         if (request.Role == MigrationRole.Source) errors.Add(new ProblemError("/hold", "is for the target only; the source holds nothing"));
         if (hold.MaxBytes is < 65536 or > 16L << 30) errors.Add(new ProblemError("/hold/maxBytes", $"{hold.MaxBytes} is out of range; 65536 to 17179869184"));
@@ -71,12 +65,51 @@ public static class SignalChecks
         if (hold.ReleasePacketsPerSecond is < 0 or > 100_000_000) errors.Add(new ProblemError("/hold/releasePacketsPerSecond", $"{hold.ReleasePacketsPerSecond} is out of range; 0 (no pace) to 100000000"));
     }
 
-    private static void CheckPrefix(MovingPrefix moving, string pointer, HashSet<IpPrefix> seen, List<ProblemError> errors)
+    private static void CheckPrefixes(IReadOnlyList<MovingPrefix>? prefixes, bool needsPort, List<ProblemError> errors)
+    {
+        if (prefixes is not { Count: > 0 })
+        {
+            errors.Add(new ProblemError("/prefixes", "is missing or empty; send the moving prefixes, e.g. [{\"prefix\": \"10.1.1.10/32\", \"port\": \"dc\"}]"));
+            return;
+        }
+
+        if (prefixes.Count > MaxPrefixes)
+        {
+            errors.Add(new ProblemError("/prefixes", $"{prefixes.Count} prefixes; one migration moves at most {MaxPrefixes}"));
+            return;
+        }
+
+        var seen = new HashSet<IpPrefix>(prefixes.Count);
+        for (int i = 0; i < prefixes.Count && errors.Count < MaxErrors; i++) CheckPrefix(prefixes[i], $"/prefixes/{i}", needsPort, seen, errors);
+    }
+
+    private static void CheckOrder(OrderOptions order, List<ProblemError> errors)
+    {
+        if (order.BoundMs is < 1 or > 60_000) errors.Add(new ProblemError("/order/boundMs", $"is {order.BoundMs}; send 1 to 60000 ms"));
+        if (order.OthersHoldMs is < 0 or > 60_000) errors.Add(new ProblemError("/order/othersHoldMs", $"is {order.OthersHoldMs}; send 0 (deliver as they come) to 60000 ms"));
+        if (order.Ingress is null)
+        {
+            errors.Add(new ProblemError("/order/ingress", "is missing; send the ingress PEs that send flush markers, or an empty list"));
+            return;
+        }
+
+        var seen = new HashSet<IpAddress>();
+        for (int i = 0; i < order.Ingress.Count && errors.Count < MaxErrors; i++)
+        {
+            foreach (string text in order.Ingress[i].Loopbacks ?? [])
+            {
+                if (!IpAddress.TryParse(text, out IpAddress loopback)) errors.Add(new ProblemError($"/order/ingress/{i}/loopbacks", $"'{text}' is no address"));
+                else if (!seen.Add(loopback)) errors.Add(new ProblemError($"/order/ingress/{i}/loopbacks", $"{loopback} is there twice"));
+            }
+        }
+    }
+
+    private static void CheckPrefix(MovingPrefix moving, string pointer, bool needsPort, HashSet<IpPrefix> seen, List<ProblemError> errors)
     {
         bool good = IpPrefix.TryParse(moving.Prefix, out IpPrefix prefix);
         if (!good) errors.Add(new ProblemError($"{pointer}/prefix", $"{Quote(moving.Prefix)} is not a prefix; write it as 10.1.1.10/32, with no host bits set"));
         else if (!seen.Add(prefix)) errors.Add(new ProblemError($"{pointer}/prefix", $"'{prefix}' is there twice"));
-        if (string.IsNullOrEmpty(moving.Port)) errors.Add(new ProblemError($"{pointer}/port", "is missing; name the port on this PE where the server is or will be"));
+        if (needsPort && string.IsNullOrEmpty(moving.Port)) errors.Add(new ProblemError($"{pointer}/port", "is missing; name the port on this PE where the server is or will be"));
         if (moving.NextHop is null) return;
         if (!IpAddress.TryParse(moving.NextHop, out IpAddress hop)) errors.Add(new ProblemError($"{pointer}/nextHop", $"'{moving.NextHop}' is not an address"));
         else if (good && hop.Family != prefix.Address.Family) errors.Add(new ProblemError($"{pointer}/nextHop", $"'{moving.NextHop}' is not of the prefix's family"));

@@ -116,9 +116,6 @@ public sealed class BfdSession
     /// <summary>A poll sequence is under way.</summary>
     public bool Polling => _polling;
 
-    /// <summary>The peer asked for demand mode.</summary>
-    public bool RemoteDemand => _remoteDemand;
-
     /// <summary>When a valid packet was last taken.</summary>
     public long LastHeardAt => _lastHeardAt;
 

@@ -10,11 +10,7 @@ public sealed class BfdTable
 {
     private readonly Dictionary<uint, BfdSession> _byDiscriminator = [];
     private readonly Dictionary<BfdKey, BfdSession> _byKey = [];
-    private readonly List<BfdSession> _all = [];
     private readonly long[] _discards = new long[BfdLimits.DiscardReasons];
-
-    /// <summary>The sessions, in the order of adding.</summary>
-    public IReadOnlyList<BfdSession> All => _all;
 
     /// <summary>Packets discarded for a reason.</summary>
     public long Discards(BfdDiscard reason) => Volatile.Read(ref _discards[(int)reason]);
@@ -24,22 +20,14 @@ public sealed class BfdTable
     {
         if (_byKey.ContainsKey(session.Key) || !_byDiscriminator.TryAdd(session.LocalDiscriminator, session)) return false;
         _byKey.Add(session.Key, session);
-        _all.Add(session);
         return true;
     }
-
-    /// <summary>The session with a key; null when there is none.</summary>
-    public BfdSession? Find(BfdKey key) => _byKey.GetValueOrDefault(key);
-
-    /// <summary>Whether a discriminator is in use.</summary>
-    public bool IsTaken(uint discriminator) => _byDiscriminator.ContainsKey(discriminator);
 
     /// <summary>Takes a session out. False when it is not there.</summary>
     public bool Remove(BfdKey key)
     {
         if (!_byKey.Remove(key, out BfdSession? session)) return false;
         _byDiscriminator.Remove(session.LocalDiscriminator);
-        _all.Remove(session);
         return true;
     }
 

@@ -50,7 +50,7 @@ internal sealed class AdjRibOut<TKey> : IAdjRibOut
     private const int SpareKeys = 1024;
 
     private readonly PrefixTable<TKey, int> _table = new();
-    private readonly SharedTable<PathAttributes> _told = new();
+    private readonly InternTable<PathAttributes> _advertised = new();
     private readonly Dictionary<PathAttributes, Group> _groups = [];
     private readonly Queue<Group> _order = new();
     private readonly List<Group?> _byNumber = [null];
@@ -70,7 +70,7 @@ internal sealed class AdjRibOut<TKey> : IAdjRibOut
         int told = _table[index];
         ref int mark = ref _table.Mark(index);
         int number = mark & ~Again;
-        if ((mark & Again) == 0 && (told == 0 ? attributes is null : _told[told].Equals(attributes)))
+        if ((mark & Again) == 0 && (told == 0 ? attributes is null : _advertised[told].Equals(attributes)))
         {
             if (number != 0) Waiting--;
             mark = 0;
@@ -103,7 +103,7 @@ internal sealed class AdjRibOut<TKey> : IAdjRibOut
         for (int i = 0; i < _table.End; i++)
         {
             if (_table[i] == 0) continue;
-            PathAttributes attributes = _told[_table[i]];
+            PathAttributes attributes = _advertised[_table[i]];
             ref int mark = ref _table.Mark(i);
             if ((mark & ~Again) == 0)
             {
@@ -117,8 +117,8 @@ internal sealed class AdjRibOut<TKey> : IAdjRibOut
 
     public void Clear()
     {
-        foreach (PathAttributes attributes in _told.Values) attributes.Users--;
-        _told.Clear();
+        foreach (PathAttributes attributes in _advertised.Values) attributes.Users--;
+        _advertised.Clear();
         _table.Clear();
         _groups.Clear();
         _order.Clear();
@@ -168,11 +168,11 @@ internal sealed class AdjRibOut<TKey> : IAdjRibOut
         int before = _table[index], after = 0;
         if (attributes is not null)
         {
-            after = _told.Take(attributes, out bool added);
+            after = _advertised.Take(attributes, out bool added);
             if (added) attributes.Users++;
         }
 
-        if (before != 0 && _told.Release(before, out PathAttributes? gone)) gone.Users--;
+        if (before != 0 && _advertised.Release(before, out PathAttributes? gone)) gone.Users--;
         _table[index] = after;
         Sent += (after == 0 ? 0 : 1) - (before == 0 ? 0 : 1);
     }

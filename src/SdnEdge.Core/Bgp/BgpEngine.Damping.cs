@@ -22,21 +22,21 @@ public sealed partial class BgpEngine
 
     private PathAttributes Damp(RouteOrigin origin, IpPrefix prefix, PathAttributes told, long now)
     {
-        if (told.MoveSequence == 0 || _own.ContainsKey(prefix) || !MoveDamping.HoldsBack(prefix, told.MoveSequence, now, out bool begins))
+        if (told.MobilitySequence == 0 || _own.ContainsKey(prefix) || !MoveDamping.HoldsBack(prefix, told.MobilitySequence, now, out bool begins))
         {
             if (_heldBack.Count > 0 && _heldBack.TryGetValue(prefix, out Dictionary<RouteOrigin, (PathAttributes, PathAttributes)>? others)) others.Remove(origin);
             return told;
         }
 
         _builder.Load(told);
-        MoveSequence.Remove(_builder);
+        MobilitySequence.Remove(_builder);
         PathAttributes taken = Attributes.Intern(_builder.Build());
         if (!_heldBack.TryGetValue(prefix, out Dictionary<RouteOrigin, (PathAttributes, PathAttributes)>? routes)) _heldBack.Add(prefix, routes = []);
         routes[origin] = (told, taken);
         if (begins)
         {
             MoveDampingSettings limits = _settings.MoveDamping;
-            MoveDamped?.Invoke(prefix, $"more than {limits.Moves} moves within {limits.WithinSeconds} s, now {told.MoveSequence} by {origin.Name}: move {MoveDamping.Find(prefix)!.Value.Number} is held on to until {limits.RecoverySeconds} s have passed without another");
+            MoveDamped?.Invoke(prefix, $"more than {limits.Moves} moves within {limits.WithinSeconds} s, now {told.MobilitySequence} by {origin.Name}: move {MoveDamping.Find(prefix)!.Value.Number} is held on to until {limits.RecoverySeconds} s have passed without another");
         }
 
         return taken;

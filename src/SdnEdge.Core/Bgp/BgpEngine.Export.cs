@@ -26,7 +26,7 @@ public sealed partial class BgpEngine
     /// <param name="prefix">Prefix.</param>
     /// <param name="localPref">LOCAL_PREF towards iBGP peers.</param>
     /// <param name="moveTag">Tag of the move that brought it here (<see cref="Migration.MoveTag"/>); null: none.</param>
-    /// <param name="move">Number of that move, 1 to <see cref="MoveSequence.Max"/>; 0: none.</param>
+    /// <param name="move">Number of that move, 1 to <see cref="MobilitySequence.Max"/>; 0: none.</param>
     public void Advertise(IpPrefix prefix, uint localPref, uint? moveTag = null, long move = 0)
     {
         if (move > 0) MoveDamping.Forget(prefix);
@@ -122,10 +122,10 @@ public sealed partial class BgpEngine
     /// <summary>A session came up: everything it is to know waits, End-of-RIB behind it.</summary>
     private void FillOut(BgpPeer peer)
     {
-        foreach ((IpPrefix prefix, PathAttributes attributes) in _own) Tell(peer, prefix, attributes, from: null, hop: null);
+        foreach ((IpPrefix prefix, PathAttributes attributes) in _own) Advertise(peer, prefix, attributes, from: null, hop: null);
         foreach (RouteView route in _rib.BestRoutes())
         {
-            if (route.Origin.Source == RouteSource.Bgp && !_own.ContainsKey(route.Prefix)) Tell(peer, route.Prefix, route.Attributes, route.Origin, route.Hop);
+            if (route.Origin.Source == RouteSource.Bgp && !_own.ContainsKey(route.Prefix)) Advertise(peer, route.Prefix, route.Attributes, route.Origin, route.Hop);
         }
 
         TellAllVpn(peer);
@@ -147,11 +147,11 @@ public sealed partial class BgpEngine
     {
         foreach (BgpPeer peer in _peers.Values)
         {
-            if (peer.State == BgpState.Established) Tell(peer, prefix, attributes, from, hop);
+            if (peer.State == BgpState.Established) Advertise(peer, prefix, attributes, from, hop);
         }
     }
 
-    private void Tell(BgpPeer peer, IpPrefix prefix, PathAttributes? attributes, RouteOrigin? from, NextHop? hop)
+    private void Advertise(BgpPeer peer, IpPrefix prefix, PathAttributes? attributes, RouteOrigin? from, NextHop? hop)
     {
         bool v4 = prefix.Family == IpFamily.V4;
         if ((peer.Negotiated!.Families & prefix.Family.Flag()) == 0) return;
@@ -161,7 +161,7 @@ public sealed partial class BgpEngine
             && !ReferenceEquals(from?.Session, peer.Origin)
             && (!reflected || from!.ReflectorClient || peer.Origin.ReflectorClient)
             && !BgpExport.IsHeldBack(attributes, peer.External)
-            && RoleRules.MayTell(peer.Role, attributes);
+            && RoleRules.MayAdvertise(peer.Role, attributes);
         IAdjRibOut table = v4 ? peer.OutV4 : peer.OutV6;
         table.Set(prefix, may ? Told(peer, prefix, attributes!, reflected ? from : null, hop) : null);
         peer.Dirty |= table.Waiting > 0;
@@ -171,7 +171,7 @@ public sealed partial class BgpEngine
     {
         if (peer.Export.Find(prefix, attributes) is not { } term) return null;
         PathAttributes told = reflectedFrom is not null ? _export.Reflected(attributes, reflectedFrom.PeerRouterId, hop!.Spec.Address)
-            : _export.For(peer.External, attributes, RoleRules.MarksOut(peer.Role));
+            : _export.For(peer.External, attributes, RoleRules.AddsOtcOnEgress(peer.Role));
         return _editor.Edit(term, told, peer.External);
     }
 }
@@ -205,7 +205,7 @@ internal sealed class BgpExport(BgpSpeakerSettings settings, AttributeTable tabl
         _builder.Clear().Origin(BgpOrigin.Igp).Path().LocalPref(localPref);
         Span<byte> communities = stackalloc byte[2 * Migration.MoveTag.CommunityBytes];
         int used = 0;
-        if (move > 0) used += MoveSequence.Community(move).Write(communities);
+        if (move > 0) used += MobilitySequence.Community(move).Write(communities);
         if (moveTag is { } tag)
         {
             Migration.MoveTag.ToCommunity(tag).CopyTo(communities[used..]);
@@ -223,7 +223,7 @@ internal sealed class BgpExport(BgpSpeakerSettings settings, AttributeTable tabl
         int used = 0;
         Span<byte> communities = new byte[8 * (targets.Count + 1)];
         foreach (BgpCommunity target in targets) used += target.Write(communities[used..]);
-        if (move > 0) used += MoveSequence.Community(move).Write(communities[used..]);
+        if (move > 0) used += MobilitySequence.Community(move).Write(communities[used..]);
         _builder.Set(AttributeFlags.Optional | AttributeFlags.Transitive, AttributeCode.ExtendedCommunities, communities[..used]);
         Span<byte> value = stackalloc byte[GreTunnelRoute.MaxSize];
         _builder.Set(AttributeFlags.Optional | AttributeFlags.Transitive, AttributeCode.TunnelEncapsulation, value[..tunnel.Write(value)]);
@@ -294,7 +294,7 @@ internal sealed class BgpExport(BgpSpeakerSettings settings, AttributeTable tabl
             .Remove(AttributeCode.Med).Remove(AttributeCode.LocalPref)
             .Remove(AttributeCode.OriginatorId).Remove(AttributeCode.ClusterList)
             .Remove(AttributeCode.TunnelEncapsulation);
-        MoveSequence.Remove(_builder);
+        MobilitySequence.Remove(_builder);
         if (mark) BgpEngine.SetOnlyToCustomer(_builder, settings.As);
         return table.Intern(_builder.Build());
     }

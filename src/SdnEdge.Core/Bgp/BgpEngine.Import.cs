@@ -7,7 +7,7 @@ namespace SdnEdge.Core.Bgp;
 
 /// <summary>
 /// The way in, behind the decoder: 1. loops (RFC 4271 9.1.2, RFC 4456 8), 2. leaks, and the mark of RFC 9234, 3. what another
-/// AS may not say (<see cref="MoveSequence"/>), 4. for each prefix the import policy, 5. moves that come too fast (BgpEngine.Damping), 6. the RIB, 7. the limits.
+/// AS may not say (<see cref="MobilitySequence"/>), 4. for each prefix the import policy, 5. moves that come too fast (BgpEngine.Damping), 6. the RIB, 7. the limits.
 /// </summary>
 public sealed partial class BgpEngine
 {
@@ -28,10 +28,10 @@ public sealed partial class BgpEngine
     {
         peer.SetPolicy(import, export);
         if (peer.State != BgpState.Established) return;
-        foreach ((IpPrefix prefix, PathAttributes attributes) in _own) Tell(peer, prefix, attributes, from: null, hop: null);
+        foreach ((IpPrefix prefix, PathAttributes attributes) in _own) Advertise(peer, prefix, attributes, from: null, hop: null);
         foreach (RouteView route in _rib.BestRoutes())
         {
-            if (route.Origin.Source == RouteSource.Bgp && !_own.ContainsKey(route.Prefix)) Tell(peer, route.Prefix, route.Attributes, route.Origin, route.Hop);
+            if (route.Origin.Source == RouteSource.Bgp && !_own.ContainsKey(route.Prefix)) Advertise(peer, route.Prefix, route.Attributes, route.Origin, route.Hop);
         }
 
         TellAllVpn(peer);
@@ -49,7 +49,7 @@ public sealed partial class BgpEngine
 
         if (!peer.External)
         {
-            _movesSeen |= attributes.MoveSequence != 0;
+            _movesSeen |= attributes.MobilitySequence != 0;
             return attributes;
         }
 
@@ -59,10 +59,10 @@ public sealed partial class BgpEngine
             return null;
         }
 
-        bool mark = RoleRules.MarksIn(peer.Role) && !attributes.Has(AttributeCode.OnlyToCustomer);
-        if (!mark && attributes.MoveSequence == 0) return attributes;
+        bool mark = RoleRules.AddsOtcOnIngress(peer.Role) && !attributes.Has(AttributeCode.OnlyToCustomer);
+        if (!mark && attributes.MobilitySequence == 0) return attributes;
         _builder.Load(attributes);
-        MoveSequence.Remove(_builder);
+        MobilitySequence.Remove(_builder);
         if (mark) SetOnlyToCustomer(_builder, peer.Settings.PeerAs);
         return Attributes.Intern(_builder.Build());
     }
@@ -81,7 +81,7 @@ public sealed partial class BgpEngine
         if (origin.Prefixes == 0) peer.ForgetPath(pathId);
     }
 
-    private static bool HasPathIds(BgpPeer peer, IpFamily family) => (peer.Fsm.Negotiated!.PathIds & family.Flag()) != 0;
+    private static bool HasPathIds(BgpPeer peer, IpFamily family) => (peer.Fsm.Negotiated!.AddPathFamilies & family.Flag()) != 0;
 
     /// <summary>RFC 4271 9.1.2: our AS in the path; RFC 4456 8: our identifier as originator, our cluster in the cluster list.</summary>
     private bool IsLoop(BgpPeer peer, PathAttributes attributes)
@@ -116,7 +116,7 @@ public sealed partial class BgpEngine
     {
         if (peer.Import.Find(prefix, attributes) is { } term && _editor.Edit(term, attributes, toExternal: false) is { } taken)
         {
-            if (_movesSeen && _rib.Best(prefix) is { } best && best.Attributes?.MoveSequence > taken.MoveSequence && !ReferenceEquals(best.Origin.Session, peer.Origin)) peer.Fenced++;
+            if (_movesSeen && _rib.Best(prefix) is { } best && best.Attributes?.MobilitySequence > taken.MobilitySequence && !ReferenceEquals(best.Origin.Session, peer.Origin)) peer.Fenced++;
             RouteOrigin origin = peer.OriginOf(pathId);
             if (_movesSeen) taken = Damp(origin, prefix, taken, now);
             return _rib.Offer(origin, prefix, hop, taken, now);

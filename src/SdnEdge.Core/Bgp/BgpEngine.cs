@@ -134,7 +134,7 @@ public sealed partial class BgpEngine
     {
         if (!_peers.TryGetValue(address, out BgpPeer? peer)) return false;
         if (mayBeRestart && peer.StaleFamilies != BgpFamilies.None && peer.State != BgpState.Established) return true;
-        Step(peer, new FsmEvent(FsmEventKind.PathDown, Reason: reason), now);
+        Step(peer, new FsmEvent(FsmEventKind.BfdDown, Reason: reason), now);
         DropStale(peer, now);
         return true;
     }
@@ -153,7 +153,7 @@ public sealed partial class BgpEngine
     public void Disconnected(BgpPeer peer, ConnectionSide side, long now) => Step(peer, new FsmEvent(FsmEventKind.Disconnected, side), now);
 
     /// <summary>The peer has not taken a byte for the send hold time (RFC 9687).</summary>
-    public void SendBlocked(BgpPeer peer, ConnectionSide side, long now) => Step(peer, new FsmEvent(FsmEventKind.SendBlocked, side), now);
+    public void SendHoldTimerExpired(BgpPeer peer, ConnectionSide side, long now) => Step(peer, new FsmEvent(FsmEventKind.SendHoldTimerExpired, side), now);
 
     /// <summary>Lets time pass: timers of all peers.</summary>
     public void Tick(long now)
@@ -214,7 +214,7 @@ public sealed partial class BgpEngine
                 }
 
                 // In any other state the machine answers it with an error of its own.
-                Step(peer, new FsmEvent(FsmEventKind.Routes, side, Data: Types[message[18]]), now);
+                Step(peer, new FsmEvent(FsmEventKind.Update, side, Data: Types[message[18]]), now);
                 if (peer.Fsm.StateOf(side) != BgpState.Established) break;
                 if (message[18] == (byte)BgpMessageType.Update) HandleUpdate(peer, side, body, now);
                 else HandleRefresh(peer, side, body, now);
@@ -225,7 +225,7 @@ public sealed partial class BgpEngine
     private void HandleUpdate(BgpPeer peer, ConnectionSide side, ReadOnlySpan<byte> body, long now)
     {
         Negotiated agreed = peer.Fsm.Negotiated!;
-        var context = new UpdateContext(agreed.FourOctetAs, peer.External, peer.Settings.PeerAs, agreed.Families, _settings.NextHopV4, _settings.NextHopV6) { PathIds = agreed.PathIds };
+        var context = new UpdateContext(agreed.FourOctetAs, peer.External, peer.Settings.PeerAs, agreed.Families, _settings.NextHopV4, _settings.NextHopV6) { AddPathFamilies = agreed.AddPathFamilies };
         UpdateMessage update = peer.Decoder.Decode(body, context);
         if (update.Action == FaultAction.SessionReset)
         {
@@ -281,7 +281,7 @@ public sealed partial class BgpEngine
                 _wire.Connect(peer);
                 break;
             case FsmActionKind.SendOpen:
-                var open = new OpenMessage(_settings.As, peer.Settings.HoldTimeSeconds, _settings.RouterId, peer.Settings.Families, FourOctetAs: true, RouteRefresh: true) { EnhancedRefresh = true, ExtendedMessages = peer.Settings.ExtendedMessages, GracefulRestart = RestartCapability(peer), Role = peer.Role, TakesPaths = peer.Settings.AddPath ? peer.Settings.Families & BgpFamilies.Both : BgpFamilies.None };
+                var open = new OpenMessage(_settings.As, peer.Settings.HoldTimeSeconds, _settings.RouterId, peer.Settings.Families, FourOctetAs: true, RouteRefresh: true) { EnhancedRefresh = true, ExtendedMessages = peer.Settings.ExtendedMessages, GracefulRestart = RestartCapability(peer), Role = peer.Role, AddPathReceiveFamilies = peer.Settings.AddPath ? peer.Settings.Families & BgpFamilies.Both : BgpFamilies.None };
                 Send(peer, action.Side, open.Write(_message));
                 break;
             case FsmActionKind.SendKeepalive:

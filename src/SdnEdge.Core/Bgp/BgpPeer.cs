@@ -80,7 +80,7 @@ public sealed class BgpPeer
     /// <summary>Routes received that break the peer's role (RFC 9234), and were left aside.</summary>
     public long Leaks { get; internal set; }
 
-    /// <summary>Routes received that an earlier move of their prefix than the one known tells (<see cref="MoveSequence"/>).</summary>
+    /// <summary>Routes received that an earlier move of their prefix than the one known tells (<see cref="MobilitySequence"/>).</summary>
     public long Fenced { get; internal set; }
 
     /// <summary>VPN routes of the peer that are kept.</summary>
@@ -129,7 +129,7 @@ public sealed class BgpPeer
 
     internal IAdjRibOut OutV6 { get; } = new AdjRibOut<Key6>();
 
-    internal VpnOut OutVpn { get; } = new();
+    internal VpnAdjRibOut OutVpn { get; } = new();
 
     internal MessageFramer[] Framers { get; } = [new(), new()];
 
@@ -195,7 +195,7 @@ public sealed class BgpPeer
     /// <param name="now">CLOCK_MONOTONIC, nanoseconds.</param>
     public BgpPeerInfo ToInfo(long now) => new(
         Settings.Address.ToString(), Settings.PeerAs, State.ToString(),
-        State == BgpState.Established ? (now - Fsm.UpSince) / 1_000_000_000 : 0,
+        State == BgpState.Established ? (now - Fsm.EstablishedAt) / 1_000_000_000 : 0,
         Origin.Prefixes + VpnReceived, PrefixesSent, MessagesIn, MessagesOut, LastError, Capabilities())
     {
         Denied = Denied,

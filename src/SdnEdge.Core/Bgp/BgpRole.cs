@@ -45,12 +45,12 @@ internal static class RoleRules
     }
 
     /// <summary>Whether the mark is put on a received route that has none (ingress 3).</summary>
-    public static bool MarksIn(BgpRole ours) => ours is BgpRole.Customer or BgpRole.Peer or BgpRole.RouteServerClient;
+    public static bool AddsOtcOnIngress(BgpRole ours) => ours is BgpRole.Customer or BgpRole.Peer or BgpRole.RouteServerClient;
 
     /// <summary>Whether a route may be told (egress 2).</summary>
-    public static bool MayTell(BgpRole ours, PathAttributes attributes) =>
+    public static bool MayAdvertise(BgpRole ours, PathAttributes attributes) =>
         ours is BgpRole.None or BgpRole.Provider or BgpRole.RouteServer || !attributes.Has(AttributeCode.OnlyToCustomer);
 
     /// <summary>Whether the mark is put on a route told that has none (egress 1).</summary>
-    public static bool MarksOut(BgpRole ours) => ours is BgpRole.Provider or BgpRole.Peer or BgpRole.RouteServer;
+    public static bool AddsOtcOnEgress(BgpRole ours) => ours is BgpRole.Provider or BgpRole.Peer or BgpRole.RouteServer;
 }

@@ -17,7 +17,7 @@ public sealed record MoveDampingSettings(int Moves = 5, int WithinSeconds = 180,
 public readonly record struct DampedMove(IpPrefix Prefix, long Number, long SinceNs, long UntilNs, long HeldBack);
 
 /// <summary>
-/// Counts how often the number of a prefix's last move (<see cref="MoveSequence"/>) rises, and says which routes are to be
+/// Counts how often the number of a prefix's last move (<see cref="MobilitySequence"/>) rises, and says which routes are to be
 /// held back. Pure: the time is an argument.
 /// 1. The first number heard of a prefix is no move. 2. A higher one is. 3. One more than the settings allow within their
 /// time, and it is held back, and so is each that is higher than the last one followed. 4. After the recovery time without a
@@ -92,6 +92,9 @@ public sealed class MoveDamping
         _next = Math.Min(_next, entry.Until);
         return true;
     }
+
+    /// <summary>All prefixes that are held now.</summary>
+    public IEnumerable<DampedMove> Held => _entries.Where(e => e.Value.IsHeld).Select(e => new DampedMove(e.Key, e.Value.Followed, e.Value.Since, e.Value.Until, e.Value.HeldBack));
 
     /// <summary>What is held of a prefix; null when its moves are followed.</summary>
     public DampedMove? Find(IpPrefix prefix) => _entries.TryGetValue(prefix, out Entry? entry) && entry.IsHeld

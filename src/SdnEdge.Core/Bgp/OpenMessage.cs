@@ -46,10 +46,10 @@ public sealed record OpenMessage(uint As, ushort HoldTimeSeconds, uint RouterId,
     public bool RoleConflict { get; init; }
 
     /// <summary>RFC 7911: families of which the sender takes several paths to a prefix.</summary>
-    public BgpFamilies TakesPaths { get; init; }
+    public BgpFamilies AddPathReceiveFamilies { get; init; }
 
     /// <summary>RFC 7911: families of which the sender may tell several paths to a prefix.</summary>
-    public BgpFamilies TellsPaths { get; init; }
+    public BgpFamilies AddPathSendFamilies { get; init; }
 
     /// <summary>Codes of all capabilities the sender named, known to us or not, in order.</summary>
     public IReadOnlyList<byte> CapabilityCodes { get; init; } = [];
@@ -97,8 +97,8 @@ public sealed record OpenMessage(uint As, ushort HoldTimeSeconds, uint RouterId,
             GracefulRestart = found.GracefulRestart,
             Role = found.Role ?? BgpRole.None,
             RoleConflict = found.RoleConflict,
-            TakesPaths = found.TakesPaths,
-            TellsPaths = found.TellsPaths,
+            AddPathReceiveFamilies = found.AddPathReceiveFamilies,
+            AddPathSendFamilies = found.AddPathSendFamilies,
         };
         return BgpFault.None;
     }
@@ -123,7 +123,7 @@ public sealed record OpenMessage(uint As, ushort HoldTimeSeconds, uint RouterId,
 
         if (ExtendedMessages) at += Capability(body[at..], CapabilityExtendedMessage, []);
         if (EnhancedRefresh) at += Capability(body[at..], CapabilityEnhancedRefresh, []);
-        if ((TakesPaths | TellsPaths) != BgpFamilies.None) at += WriteAddPath(body[at..]);
+        if ((AddPathReceiveFamilies | AddPathSendFamilies) != BgpFamilies.None) at += WriteAddPath(body[at..]);
         if (Role != BgpRole.None) at += Capability(body[at..], CapabilityRole, [(byte)Role]);
         if (GracefulRestart is { } restart)
         {
@@ -149,12 +149,12 @@ public sealed record OpenMessage(uint As, ushort HoldTimeSeconds, uint RouterId,
         // | AFI (2) | SAFI (1) | receive 1, send 2, both 3 | for each family
         Span<byte> value = stackalloc byte[8];
         int used = 0;
-        foreach (BgpFamilies family in ((TakesPaths | TellsPaths) & BgpFamilies.Both).List())
+        foreach (BgpFamilies family in ((AddPathReceiveFamilies | AddPathSendFamilies) & BgpFamilies.Both).List())
         {
             value[used] = 0;
             value[used + 1] = (byte)family.Ip();
             value[used + 2] = 1;
-            value[used + 3] = (byte)(((TakesPaths & family) != 0 ? AddPathReceive : 0) | ((TellsPaths & family) != 0 ? AddPathSend : 0));
+            value[used + 3] = (byte)(((AddPathReceiveFamilies & family) != 0 ? AddPathReceive : 0) | ((AddPathSendFamilies & family) != 0 ? AddPathSend : 0));
             used += 4;
         }
 
@@ -173,8 +173,8 @@ public sealed record OpenMessage(uint As, ushort HoldTimeSeconds, uint RouterId,
             };
 
             // Any other value than these three is ignored (RFC 7911 4).
-            if (value[3] is AddPathReceive or (AddPathReceive | AddPathSend)) found.TakesPaths |= family;
-            if (value[3] is AddPathSend or (AddPathReceive | AddPathSend)) found.TellsPaths |= family;
+            if (value[3] is AddPathReceive or (AddPathReceive | AddPathSend)) found.AddPathReceiveFamilies |= family;
+            if (value[3] is AddPathSend or (AddPathReceive | AddPathSend)) found.AddPathSendFamilies |= family;
         }
     }
 
@@ -247,8 +247,8 @@ public sealed record OpenMessage(uint As, ushort HoldTimeSeconds, uint RouterId,
         public GracefulRestart? GracefulRestart;
         public BgpRole? Role;
         public bool RoleConflict;
-        public BgpFamilies TakesPaths;
-        public BgpFamilies TellsPaths;
+        public BgpFamilies AddPathReceiveFamilies;
+        public BgpFamilies AddPathSendFamilies;
         public List<byte>? Codes;
     }
 }

@@ -84,7 +84,7 @@ public sealed class PathAttributes : IEquatable<PathAttributes>
                     OriginatorId = BinaryPrimitives.ReadUInt32BigEndian(value);
                     break;
                 case AttributeCode.ExtendedCommunities:
-                    MoveSequence = Bgp.MoveSequence.Read(value);
+                    MobilitySequence = Bgp.MobilitySequence.Read(value);
                     MoveTag = Migration.MoveTag.Find(value);
                     break;
                 case AttributeCode.NextHop:
@@ -126,8 +126,8 @@ public sealed class PathAttributes : IEquatable<PathAttributes>
     /// <summary>Number of cluster ids in CLUSTER_LIST.</summary>
     public int ClusterListLength { get; }
 
-    /// <summary>Number of the prefix's last move (<see cref="Bgp.MoveSequence"/>); 0 when there is none.</summary>
-    public long MoveSequence { get; }
+    /// <summary>Number of the prefix's last move (<see cref="Bgp.MobilitySequence"/>); 0 when there is none.</summary>
+    public long MobilitySequence { get; }
 
     /// <summary>On the way out only: the next hop a reflected route keeps. None: ourselves.</summary>
     internal IpAddress ReflectedNextHop { get; }
@@ -159,20 +159,6 @@ public sealed class PathAttributes : IEquatable<PathAttributes>
 
     /// <summary>AS_PATH as text: "65001 65002 {65003,65004}".</summary>
     public string AsPathText() => Bgp.AsPath.ToText(Find(AttributeCode.AsPath));
-
-    /// <summary>Communities (RFC 1997) as text: "65000:1 65000:2"; empty when there are none.</summary>
-    public string CommunitiesText()
-    {
-        ReadOnlySpan<byte> value = Find(AttributeCode.Communities);
-        var text = new StringBuilder();
-        for (; value.Length >= 4; value = value[4..])
-        {
-            if (text.Length > 0) text.Append(' ');
-            text.Append(CultureInfo.InvariantCulture, $"{BinaryPrimitives.ReadUInt16BigEndian(value)}:{BinaryPrimitives.ReadUInt16BigEndian(value[2..])}");
-        }
-
-        return text.ToString();
-    }
 
     /// <inheritdoc/>
     public bool Equals(PathAttributes? other) => ReferenceEquals(this, other)

@@ -54,7 +54,7 @@ public enum FsmEventKind : byte
     Keepalive,
 
     /// <summary>UPDATE or ROUTE-REFRESH came, and was not so wrong as to reset the session.</summary>
-    Routes,
+    Update,
 
     /// <summary>NOTIFICATION came.</summary>
     Notification,
@@ -63,10 +63,10 @@ public enum FsmEventKind : byte
     Fault,
 
     /// <summary>The peer has not read for the send hold time (RFC 9687).</summary>
-    SendBlocked,
+    SendHoldTimerExpired,
 
     /// <summary>Something else (BFD) says that the peer cannot be reached: the session goes at once (RFC 9384).</summary>
-    PathDown,
+    BfdDown,
 
     /// <summary>The peer told more prefixes than it may: the session goes, and stays down for <see cref="FsmEvent.WaitNs"/>.</summary>
     PrefixLimit,
@@ -85,7 +85,7 @@ public enum FsmEventKind : byte
 /// <param name="Fault">What was wrong.</param>
 /// <param name="Notification">The one received; for Stop the one to send (none: administrative shutdown).</param>
 /// <param name="Data">Data of the notification received or to be sent.</param>
-/// <param name="Reason">Why, for people (PathDown, PrefixLimit).</param>
+/// <param name="Reason">Why, for people (BfdDown, PrefixLimit).</param>
 /// <param name="WaitNs">PrefixLimit: nanoseconds until the session may start again; 0: until the operator resets it.</param>
 public readonly record struct FsmEvent(
     FsmEventKind Kind, ConnectionSide Side = default, OpenMessage? Open = null, BgpFault Fault = default,
@@ -148,8 +148,8 @@ public sealed record Negotiated(int HoldTimeSeconds, BgpFamilies Families, bool 
     public bool GracefulNotification { get; init; }
 
     /// <summary>Families of which the peer tells several paths to a prefix, each with an identifier (RFC 7911).</summary>
-    public BgpFamilies PathIds { get; init; }
+    public BgpFamilies AddPathFamilies { get; init; }
 
     /// <summary>Families whose routes stay for a while when the session ends.</summary>
-    public BgpFamilies Preserved => PeerRestart?.Families ?? BgpFamilies.None;
+    public BgpFamilies GracefulRestartFamilies => PeerRestart?.Families ?? BgpFamilies.None;
 }

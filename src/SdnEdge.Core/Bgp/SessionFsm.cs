@@ -33,7 +33,7 @@ public sealed class SessionFsm
     private bool _started;
     private long _connectAt = long.MaxValue;
     private long _idleUntil = long.MaxValue;
-    private long _upSince;
+    private long _establishedAt;
     private int _faults;
     private bool _held;
 
@@ -69,7 +69,7 @@ public sealed class SessionFsm
     public ConnectionSide EstablishedSide { get; private set; }
 
     /// <summary>When the session came up; meaningful while established.</summary>
-    public long UpSince => _upSince;
+    public long EstablishedAt => _establishedAt;
 
     /// <summary>Number of times the session came up.</summary>
     public long Transitions { get; private set; }
@@ -80,7 +80,7 @@ public sealed class SessionFsm
         get
         {
             long next = Math.Min(_connectAt, _idleUntil);
-            foreach (Connection c in _connections) next = Math.Min(next, Math.Min(Math.Min(c.HoldAt, c.KeepaliveAt), c.VerdictAt));
+            foreach (Connection c in _connections) next = Math.Min(next, Math.Min(Math.Min(c.HoldAt, c.KeepaliveAt), c.CollisionDeadline));
             return next;
         }
     }
@@ -94,7 +94,7 @@ public sealed class SessionFsm
         BgpState.Idle => false,
 
         // A peer that has restarted without its old connection being seen to close comes this way (RFC 4724 4.2).
-        BgpState.Established => Negotiated!.Preserved != BgpFamilies.None
+        BgpState.Established => Negotiated!.GracefulRestartFamilies != BgpFamilies.None
             && (EstablishedSide == ConnectionSide.Incoming || _connections[(int)ConnectionSide.Incoming].State == BgpState.Idle),
         _ => _connections[(int)ConnectionSide.Incoming].State is BgpState.Idle or BgpState.OpenSent,
     };
@@ -120,7 +120,7 @@ public sealed class SessionFsm
             case FsmEventKind.Reset when _started:
                 ResetAll(input, now, actions);
                 break;
-            case FsmEventKind.PathDown when _started:
+            case FsmEventKind.BfdDown when _started:
                 EndAll(BgpNotification.BfdDown, default, input.Reason ?? "path down", now, actions);
                 break;
             case FsmEventKind.Connected:
@@ -129,7 +129,7 @@ public sealed class SessionFsm
             case FsmEventKind.Tick:
                 OnTick(now, actions);
                 break;
-            case FsmEventKind.Start or FsmEventKind.Stop or FsmEventKind.Reset or FsmEventKind.PathDown:
+            case FsmEventKind.Start or FsmEventKind.Stop or FsmEventKind.Reset or FsmEventKind.BfdDown:
                 break;
             default:
                 if (_connections[(int)input.Side].State == BgpState.Idle) break;
@@ -149,19 +149,19 @@ public sealed class SessionFsm
                 Drop(side, wasOpen ? "connection closed" : "connection refused", close: false, After.Retry, now, actions, Ending.Silent);
                 break;
             case FsmEventKind.Open when connection.State == BgpState.OpenSent:
-                if (connection.Silent) OnSilentOpen(side, input.Open!, now, actions);
+                if (connection.DelayOpen) OnDelayedOpen(side, input.Open!, now, actions);
                 else OnOpen(side, input.Open!, now, actions);
                 break;
             case FsmEventKind.Keepalive when connection.State == BgpState.OpenConfirm:
                 if (AwaitsVerdict(side)) Confirm(connection, now);
                 else Establish(side, now, actions);
                 break;
-            case FsmEventKind.Routes when connection is { State: BgpState.OpenConfirm, IsConfirmed: true }:
+            case FsmEventKind.Update when connection is { State: BgpState.OpenConfirm, IsConfirmed: true }:
                 // The other end is established here: that was its verdict.
                 Establish(side, now, actions);
                 break;
-            case FsmEventKind.Keepalive or FsmEventKind.Routes when connection.State == BgpState.Established:
-                Heard(connection, now);
+            case FsmEventKind.Keepalive or FsmEventKind.Update when connection.State == BgpState.Established:
+                RestartHoldTimer(connection, now);
                 break;
             case FsmEventKind.Notification:
                 Drop(side, $"received {input.Notification.Describe(input.Data.Span)}", close: true, Damps(input.Notification) ? After.Damp : After.Retry, now, actions,
@@ -177,7 +177,7 @@ public sealed class SessionFsm
                 (byte code, byte subcode) = BgpFaults.NotificationOf(input.Fault);
                 Fail(side, new BgpNotification(code, subcode), input.Data, now, actions);
                 break;
-            case FsmEventKind.SendBlocked:
+            case FsmEventKind.SendHoldTimerExpired:
                 Fail(side, BgpNotification.SendHoldTimerExpired, default, now, actions);
                 break;
             default:
@@ -262,18 +262,18 @@ public sealed class SessionFsm
         connection.State = BgpState.OpenSent;
         if (_connections[(int)Other(side)].State == BgpState.Established)
         {
-            connection.Silent = true;
+            connection.DelayOpen = true;
             connection.HoldAt = now + SilentFor;
             return;
         }
 
-        Speak(side, now, actions);
+        SendOpen(side, now, actions);
     }
 
-    private void Speak(ConnectionSide side, long now, List<FsmAction> actions)
+    private void SendOpen(ConnectionSide side, long now, List<FsmAction> actions)
     {
         Connection connection = _connections[(int)side];
-        connection.Silent = false;
+        connection.DelayOpen = false;
         connection.HoldAt = now + OpenHold;
         actions.Add(new FsmAction(FsmActionKind.SendOpen, side));
     }
@@ -283,7 +283,7 @@ public sealed class SessionFsm
     /// late half of a collision: nothing is said for a while. A peer that then still is there, and answers our OPEN with
     /// KEEPALIVE, means it.
     /// </summary>
-    private void OnSilentOpen(ConnectionSide side, OpenMessage open, long now, List<FsmAction> actions)
+    private void OnDelayedOpen(ConnectionSide side, OpenMessage open, long now, List<FsmAction> actions)
     {
         if (open.GracefulRestart is not { Restarted: true })
         {
@@ -292,7 +292,7 @@ public sealed class SessionFsm
         }
 
         Drop(Other(side), Restarted, close: true, After.Retry, now, actions, Ending.Silent);
-        Speak(side, now, actions);
+        SendOpen(side, now, actions);
         OnOpen(side, open, now, actions);
     }
 
@@ -343,7 +343,7 @@ public sealed class SessionFsm
         connection.Open = open;
         connection.State = BgpState.OpenConfirm;
         connection.HoldSeconds = Math.Min(open.HoldTimeSeconds, _peer.HoldTimeSeconds);
-        Heard(connection, now);
+        RestartHoldTimer(connection, now);
         connection.KeepaliveAt = NextKeepalive(connection, now);
         actions.Add(new FsmAction(FsmActionKind.SendKeepalive, side));
     }
@@ -357,7 +357,7 @@ public sealed class SessionFsm
     private bool LosesCollision(ConnectionSide side, OpenMessage open)
     {
         BgpState other = _connections[(int)Other(side)].State;
-        if (other == BgpState.Established) return Negotiated!.Preserved == BgpFamilies.None;
+        if (other == BgpState.Established) return Negotiated!.GracefulRestartFamilies == BgpFamilies.None;
         return other > BgpState.Connect && side == ConnectionSide.Incoming && IsHigher(open);
     }
 
@@ -370,10 +370,10 @@ public sealed class SessionFsm
 
     private static void Confirm(Connection connection, long now)
     {
-        Heard(connection, now);
+        RestartHoldTimer(connection, now);
         if (connection.IsConfirmed) return;
         connection.IsConfirmed = true;
-        connection.VerdictAt = now + VerdictWithin;
+        connection.CollisionDeadline = now + VerdictWithin;
     }
 
     private void Establish(ConnectionSide side, long now, List<FsmAction> actions)
@@ -397,10 +397,10 @@ public sealed class SessionFsm
         OpenMessage open = connection.Open!;
         connection.State = BgpState.Established;
         connection.IsConfirmed = false;
-        connection.VerdictAt = long.MaxValue;
-        Heard(connection, now);
+        connection.CollisionDeadline = long.MaxValue;
+        RestartHoldTimer(connection, now);
         _connectAt = long.MaxValue;
-        _upSince = now;
+        _establishedAt = now;
         Transitions++;
         EstablishedSide = side;
         PeerOpen = open;
@@ -408,7 +408,7 @@ public sealed class SessionFsm
         {
             EnhancedRefresh = open.EnhancedRefresh,
             ExtendedMessages = open.ExtendedMessages && _peer.ExtendedMessages,
-            PathIds = _peer.AddPath ? open.TellsPaths & open.Families & _peer.Families : BgpFamilies.None,
+            AddPathFamilies = _peer.AddPath ? open.AddPathSendFamilies & open.Families & _peer.Families : BgpFamilies.None,
             PeerRestart = _peer.Restart == RestartMode.Off ? null : open.GracefulRestart,
             GracefulNotification = _peer.Restart != RestartMode.Off && open.GracefulRestart is { Notification: true },
         };
@@ -434,10 +434,10 @@ public sealed class SessionFsm
         foreach (ConnectionSide side in (ReadOnlySpan<ConnectionSide>)[ConnectionSide.Outgoing, ConnectionSide.Incoming])
         {
             Connection connection = _connections[(int)side];
-            if (now >= connection.HoldAt && connection.Silent)
+            if (now >= connection.HoldAt && connection.DelayOpen)
             {
                 OpenMessage? open = connection.Open;
-                Speak(side, now, actions);
+                SendOpen(side, now, actions);
                 if (open is not null) OnOpen(side, open, now, actions);
             }
             else if (now >= connection.HoldAt)
@@ -445,7 +445,7 @@ public sealed class SessionFsm
                 actions.Add(new FsmAction(FsmActionKind.SendNotification, side, BgpNotification.HoldTimerExpired));
                 Drop(side, "hold timer expired", close: true, After.Retry, now, actions, Ending.Soft);
             }
-            else if (now >= connection.VerdictAt)
+            else if (now >= connection.CollisionDeadline)
             {
                 Establish(side, now, actions);
             }
@@ -468,13 +468,13 @@ public sealed class SessionFsm
     {
         Connection connection = _connections[(int)side];
         bool established = connection.State == BgpState.Established;
-        bool graceful = established && Negotiated!.Preserved != BgpFamilies.None
+        bool graceful = established && Negotiated!.GracefulRestartFamilies != BgpFamilies.None
             && (ending == Ending.Silent || (ending == Ending.Soft && Negotiated.GracefulNotification));
         connection.Reset();
         if (close) actions.Add(new FsmAction(FsmActionKind.Close, side, Reason: reason));
         if (established)
         {
-            if (now - _upSince >= StableAfter) _faults = 0;
+            if (now - _establishedAt >= StableAfter) _faults = 0;
             Negotiated = null;
             PeerOpen = null;
         }
@@ -506,7 +506,7 @@ public sealed class SessionFsm
         if (!_peer.Passive && _connectAt == long.MaxValue) _connectAt = now + Jittered(_peer.ConnectRetryMilliseconds * Millisecond);
     }
 
-    private static void Heard(Connection connection, long now) =>
+    private static void RestartHoldTimer(Connection connection, long now) =>
         connection.HoldAt = connection.HoldSeconds == 0 ? long.MaxValue : now + (connection.HoldSeconds * Second);
 
     private long NextKeepalive(Connection connection, long now) =>
@@ -548,11 +548,11 @@ public sealed class SessionFsm
         public BgpState State;
 
         /// <summary>We have not sent OPEN: an established session is beside it.</summary>
-        public bool Silent;
+        public bool DelayOpen;
 
-        /// <summary>KEEPALIVE has come, and the verdict on a collision is awaited until <see cref="VerdictAt"/>.</summary>
+        /// <summary>KEEPALIVE has come, and the verdict on a collision is awaited until <see cref="CollisionDeadline"/>.</summary>
         public bool IsConfirmed;
-        public long VerdictAt = long.MaxValue;
+        public long CollisionDeadline = long.MaxValue;
         public OpenMessage? Open;
         public int HoldSeconds;
         public long HoldAt = long.MaxValue;
@@ -561,9 +561,9 @@ public sealed class SessionFsm
         public void Reset()
         {
             State = BgpState.Idle;
-            Silent = false;
+            DelayOpen = false;
             IsConfirmed = false;
-            VerdictAt = long.MaxValue;
+            CollisionDeadline = long.MaxValue;
             Open = null;
             HoldSeconds = 0;
             HoldAt = long.MaxValue;

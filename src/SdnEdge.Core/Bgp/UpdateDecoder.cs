@@ -14,9 +14,9 @@ public readonly record struct UpdateContext(
     bool FourOctetAs, bool External, uint PeerAs, BgpFamilies Families, IpAddress OurV4 = default, IpAddress OurV6 = default)
 {
     /// <summary>Families whose prefixes come with path identifiers (RFC 7911).</summary>
-    public BgpFamilies PathIds { get; init; }
+    public BgpFamilies AddPathFamilies { get; init; }
 
-    internal bool HasPathIds(IpFamily family) => (PathIds & family.Flag()) != 0;
+    internal bool HasPathIds(IpFamily family) => (AddPathFamilies & family.Flag()) != 0;
 }
 
 /// <summary>

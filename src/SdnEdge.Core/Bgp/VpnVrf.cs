@@ -37,16 +37,6 @@ public static class VpnTunnelName
 
     /// <summary>The name of the tunnel to an endpoint with a key.</summary>
     public static string Of(IpAddress endpoint, uint key) => string.Create(CultureInfo.InvariantCulture, $"{Start}{endpoint}-{key}");
-
-    /// <summary>Endpoint and key of a name; false when it is none.</summary>
-    public static bool TryParse(string name, out IpAddress endpoint, out uint key)
-    {
-        (endpoint, key) = (default, 0);
-        int dash = name.LastIndexOf('-');
-        return name.StartsWith(Start, StringComparison.Ordinal) && dash > Start.Length
-            && IpAddress.TryParse(name[Start.Length..dash], out endpoint)
-            && uint.TryParse(name.AsSpan(dash + 1), NumberStyles.None, CultureInfo.InvariantCulture, out key);
-    }
 }
 
 /// <summary>A VRF as the engine has it: its settings, its table, and what it tells.</summary>

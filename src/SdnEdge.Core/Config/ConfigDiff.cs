@@ -1,3 +1,6 @@
+using SdnEdge.Core.Bfd;
+using SdnEdge.Core.Wire;
+
 namespace SdnEdge.Core.Config;
 
 /// <summary>One step from an old configuration to a new one.</summary>
@@ -98,6 +101,7 @@ public static class ConfigDiff
         if (!old.Loopbacks.SequenceEqual(next.Loopbacks)) actions.Add(new NeedsRestart("loopbacks"));
         if (old.Workers != next.Workers) actions.Add(new NeedsRestart("workers"));
         if (old.Host != next.Host) actions.Add(new NeedsRestart("host"));
+        if (old.State != next.State) actions.Add(new NeedsRestart("state"));
         if (old.Forwarding != next.Forwarding) actions.Add(new NeedsRestart("forwarding"));
         if (old.Api != next.Api) actions.Add(new NeedsRestart("api"));
         if (old.Telemetry != next.Telemetry) actions.Add(new NeedsRestart("telemetry"));
@@ -106,9 +110,9 @@ public static class ConfigDiff
         if (old.Bgp.MoveDamping != next.Bgp.MoveDamping) actions.Add(new NeedsRestart("bgp.moveDamping"));
         if (old.Bgp.GracefulRestart != next.Bgp.GracefulRestart) actions.Add(new NeedsRestart("bgp.gracefulRestart"));
 
-        Changes<BgpPeerConfig, string> peers = Compare(old.Bgp.Peers, next.Bgp.Peers, p => p.Address.ToString(), (a, b) => a with { Bfd = null } == (b with { Bfd = null }));
-        Changes<BfdConfig, string> bfd = Compare([.. old.BfdSessions], [.. next.BfdSessions], b => b.Key.ToString(), (a, b) => a == b);
-        Changes<StaticRouteConfig, string> routes = Compare(old.Static, next.Static, r => $"{r.Vrf} {r.Prefix}", (a, b) => a == b);
+        Changes<BgpPeerConfig, IpAddress> peers = Compare(old.Bgp.Peers, next.Bgp.Peers, p => p.Address, (a, b) => a with { Bfd = null } == (b with { Bfd = null }));
+        Changes<BfdConfig, BfdKey> bfd = Compare([.. old.BfdSessions], [.. next.BfdSessions], b => b.Key, (a, b) => a == b);
+        Changes<StaticRouteConfig, (string Vrf, IpPrefix Prefix)> routes = Compare(old.Static, next.Static, r => (r.Vrf, r.Prefix), (a, b) => a == b);
         Changes<TunnelConfig, string> tunnels = Compare(old.Tunnels, next.Tunnels, t => t.Name, (a, b) => a == b);
         Changes<PortConfig, string> ports = Compare(old.Ports, next.Ports, p => p.Name, Same);
         Changes<VrfConfig, string> vrfs = Compare(old.Vrfs, next.Vrfs, v => v.Name, (a, b) => a == b);

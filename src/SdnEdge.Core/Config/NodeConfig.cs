@@ -54,6 +54,9 @@ public sealed record NodeConfig
     /// <summary>Who forwards while the PE restarts.</summary>
     public ForwardingConfig Forwarding { get; init; } = new();
 
+    /// <summary>Where the PE keeps its migrations over a restart.</summary>
+    public StateConfig State { get; init; } = new("/var/lib/sdnedge/pe");
+
     /// <summary>Telemetry export.</summary>
     public TelemetryConfig Telemetry { get; init; } = new();
 }
@@ -178,3 +181,7 @@ public sealed record TelemetryConfig(Uri? Otlp = null);
 /// <summary>Forwarding of the PE.</summary>
 /// <param name="Keeper">True: a second process keeps devices and tables, and forwards while the PE itself is restarted after a crash.</param>
 public sealed record ForwardingConfig(bool Keeper = false);
+
+/// <summary>Where the PE keeps what must outlive it.</summary>
+/// <param name="Folder">Absolute path of a folder that is this PE's alone; made when it is first needed. Unsaid: <c>/var/lib/sdnedge/NAME</c>.</param>
+public sealed record StateConfig(string Folder);

@@ -13,15 +13,15 @@ internal static class NodeConfigChecks
 
     public static void Run(NodeConfig config, Dictionary<object, MapReader> places, ConfigErrors errors)
     {
-        Unique(config.Ports, p => p.Name, "name", "a port", places, errors);
-        Unique(config.Ports, p => p.Device, "device", "a port on device", places, errors);
-        Unique(config.Vrfs, v => v.Name, "name", "a VRF", places, errors);
-        Unique(config.Vrfs, v => v.Key?.ToString() ?? "", "key", "a VRF with key", places, errors);
-        Unique(config.Vrfs, v => v.Rd?.ToString() ?? "", "rd", "a VRF with route distinguisher", places, errors);
-        Unique(config.Tunnels, t => t.Name, "name", "a tunnel", places, errors);
-        Unique(config.Tunnels, t => t.Remote.IsNone ? "" : $"{t.Remote} key {t.Key?.ToString() ?? "none"}", "remote", "a tunnel to", places, errors);
-        Unique(config.Bgp.Peers, p => p.Address.IsNone ? "" : p.Address.ToString(), "address", "a peer", places, errors);
-        Unique(config.Static, r => $"{r.Vrf} {r.Prefix}", "prefix", "a static route for", places, errors);
+        Unique(config.Ports, p => Named(p.Name), "name", "a port", places, errors);
+        Unique(config.Ports, p => Named(p.Device), "device", "a port on device", places, errors);
+        Unique(config.Vrfs, v => Named(v.Name), "name", "a VRF", places, errors);
+        Unique(config.Vrfs, v => v.Key, "key", "a VRF with key", places, errors);
+        Unique(config.Vrfs, v => v.Rd, "rd", "a VRF with route distinguisher", places, errors);
+        Unique(config.Tunnels, t => Named(t.Name), "name", "a tunnel", places, errors);
+        Unique(config.Tunnels, t => t.Remote.IsNone ? null : new TunnelEnd(t.Remote, t.Key), "remote", "a tunnel to", places, errors);
+        Unique(config.Bgp.Peers, p => p.Address.IsNone ? null : (IpAddress?)p.Address, "address", "a peer", places, errors);
+        Unique(config.Static, r => new VrfPrefix(r.Vrf, r.Prefix), "prefix", "a static route for", places, errors);
         foreach (PortConfig port in config.Ports)
         {
             if (port.Device.Length > 0 && port.Device == config.Host?.Device) places[port].Error("device", $"'{port.Device}' is the host port's device; give each its own");
@@ -41,7 +41,7 @@ internal static class NodeConfigChecks
             if (config.Loopbacks.Contains(peer.Address)) places[peer].Error("address", $"'{peer.Address}' is this node's own loopback; write the peer's");
         }
 
-        Unique([.. config.BfdSessions], b => b.Key.ToString(), "address", "a BFD session with", places, errors);
+        Unique([.. config.BfdSessions], b => b.Key, "address", "a BFD session with", places, errors);
         if (config.Bfd.Count > 0 && config.Bgp.Peers.Count == 0 && config.Host is null)
         {
             places[Root].Error("host", "is missing: BFD is spoken through the host port; write host: { device: host0 }");
@@ -53,16 +53,28 @@ internal static class NodeConfigChecks
         }
     }
 
-    private static void Unique<T>(IEnumerable<T> items, Func<T, string> key, string field, string what, Dictionary<object, MapReader> places, ConfigErrors errors)
+    // What has no key, because it was not given or could not be read, is like nothing else.
+    private static void Unique<T>(IEnumerable<T> items, Func<T, object?> key, string field, string what, Dictionary<object, MapReader> places, ConfigErrors errors)
         where T : class
     {
-        var first = new Dictionary<string, MapReader>();
+        var first = new Dictionary<object, MapReader>();
         foreach (T item in items)
         {
-            string value = key(item);
-            if (value.Length == 0 || !places.TryGetValue(item, out MapReader? place)) continue;
+            if (key(item) is not { } value || !places.TryGetValue(item, out MapReader? place)) continue;
             if (!first.TryAdd(value, place)) place.Error(field, $"{what} '{value}' is already there on line {(first[value].Node[field] ?? first[value].Node).Line}; each must be the only one");
         }
+    }
+
+    private static string? Named(string name) => name.Length > 0 ? name : null;
+
+    private readonly record struct TunnelEnd(IpAddress Remote, uint? Key)
+    {
+        public override string ToString() => $"{Remote} key {Key?.ToString() ?? "none"}";
+    }
+
+    private readonly record struct VrfPrefix(string Vrf, IpPrefix Prefix)
+    {
+        public override string ToString() => $"{Vrf} {Prefix}";
     }
 
     private static bool Reference(MapReader place, string field, string name, IEnumerable<string> known, string what, string where)

@@ -53,6 +53,7 @@ public static class NodeConfigLoader
             Workers = (int)node.Number("workers", 1, 64, 1),
             Host = ReadHost(node),
             Forwarding = ReadForwarding(node),
+            State = ReadState(node, name),
             Ports = ReadPorts(node, places),
             Vrfs = VrfConfigReader.Read(node, places),
             Static = ReadStatic(node, places),
@@ -97,6 +98,17 @@ public static class NodeConfigLoader
         var config = new ForwardingConfig(forwarding.Flag("keeper", false));
         forwarding.Finish();
         return config;
+    }
+
+    private static StateConfig ReadState(MapReader node, string name)
+    {
+        string unsaid = "/var/lib/sdnedge/" + name;
+        if (node.Map("state") is not { } state) return new StateConfig(unsaid);
+        string? folder = state.Text("folder", required: true, example: unsaid);
+        if (folder is not null && (!folder.StartsWith('/') || folder.Contains('\0', StringComparison.Ordinal)))
+            state.Error("folder", $"'{folder}' is not an absolute path; write it as {(name.Length > 0 ? unsaid : "/var/lib/sdnedge/pe-a")}");
+        state.Finish();
+        return new StateConfig(folder ?? unsaid);
     }
 
     private static List<PortConfig> ReadPorts(MapReader node, Dictionary<object, MapReader> places)

@@ -60,7 +60,7 @@ public sealed class L2Rewrite
 /// A neighbour on a port: the next hop's address, its Ethernet header once known, and the packets that wait for it.
 /// <para>Workers read <see cref="Rewrite"/> without waiting. While it is null they queue packets (bounded, in order).
 /// <see cref="Resolve"/> does not let newer packets overtake those that wait: it publishes the header only when nothing
-/// waits, else it leaves that to the worker that flushes (<see cref="Forwarder.FlushNeighbor"/>).</para>
+/// waits and no worker has some of them in its hands, else it leaves that to the worker that flushes (<see cref="Forwarder.FlushNeighbor"/>).</para>
 /// </summary>
 public sealed class Adjacency
 {
@@ -78,7 +78,6 @@ public sealed class Adjacency
     private L2Rewrite? _next;
     private volatile L2Rewrite? _rewrite;
     private volatile int _state;
-    private long _lastUsed;
     private long _lastAskedNs = long.MinValue;
     private bool _flushing;
 
@@ -97,18 +96,12 @@ public sealed class Adjacency
     /// <summary>The MAC address learnt last; null while unknown.</summary>
     public MacAddress? Mac => (_rewrite ?? Volatile.Read(ref _next))?.Destination;
 
-    /// <summary>True when its MAC address is known (packets may still wait to be flushed).</summary>
-    public bool IsResolved => _rewrite is not null || Volatile.Read(ref _next) is not null;
-
     /// <summary>State kept by whoever runs ARP and ND. The data plane reads only <see cref="NeighborState.Failed"/>.</summary>
     public NeighborState State
     {
         get => (NeighborState)_state;
         set => _state = (int)value;
     }
-
-    /// <summary>When a packet was last sent to it, within a millisecond; nanoseconds, 0 = never.</summary>
-    public long LastUsedNs => Volatile.Read(ref _lastUsed);
 
     /// <summary>Packets that wait now.</summary>
     public int WaitingPackets
@@ -135,10 +128,11 @@ public sealed class Adjacency
             }
 
             L2Rewrite rewrite = Port.RewriteTo(mac);
-            if (_waiting is { Count: > 0 })
+            if (_flushing || _waiting is { Count: > 0 })
             {
+                // What a flushing worker has taken is not sent yet; it publishes what is known by then.
                 Volatile.Write(ref _next, rewrite);
-                return true;
+                return _waiting is { Count: > 0 };
             }
 
             _rewrite = rewrite;
@@ -160,11 +154,6 @@ public sealed class Adjacency
             Volatile.Write(ref _next, null);
             return _waiting is { Count: > 0 };
         }
-    }
-
-    internal void MarkUsed(long now)
-    {
-        if (now - _lastUsed > 1_000_000) Volatile.Write(ref _lastUsed, now);
     }
 
     internal enum WaitResult
@@ -234,9 +223,9 @@ public sealed class Adjacency
             {
                 _rewrite = rewrite;
                 Volatile.Write(ref _next, null);
-                ReleaseMemory();
             }
 
+            if (_waiting is { Count: 0 }) ReleaseMemory();
             return 0;
         }
     }

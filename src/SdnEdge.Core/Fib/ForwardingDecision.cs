@@ -111,12 +111,12 @@ public sealed class ForwardingDecision
 /// A next hop with an identity: every leaf that uses it sees a change of <see cref="Current"/>, whatever their number, by one
 /// store (prefix-independent convergence).
 /// </summary>
-public sealed class HopSlot
+public sealed class IndirectNextHop
 {
     private volatile ForwardingDecision _current;
 
     /// <summary>Makes a slot with its first decision.</summary>
-    public HopSlot(ForwardingDecision current) => _current = current;
+    public IndirectNextHop(ForwardingDecision current) => _current = current;
 
     /// <summary>The decision in force. Written by the control loop, read by workers without waiting.</summary>
     public ForwardingDecision Current
@@ -136,10 +136,10 @@ public sealed class FibLeaf
     private volatile ForwardingDecision? _attachedHop;
 
     /// <summary>Makes a leaf.</summary>
-    public FibLeaf(HopSlot hop, RedirectGroup? group = null) => (Hop, _group) = (hop, group);
+    public FibLeaf(IndirectNextHop hop, RedirectGroup? group = null) => (Hop, _group) = (hop, group);
 
     /// <summary>The hop that the RIB chose.</summary>
-    public HopSlot Hop { get; }
+    public IndirectNextHop Hop { get; }
 
     /// <summary>The redirect group whose active decision comes before the hop; null for an ordinary prefix.</summary>
     public RedirectGroup? Group

@@ -19,7 +19,7 @@ public sealed class GroupDecision
         _counters = new PerWorkerCounters(workers, Fields);
     }
 
-    /// <summary>native, tunnel, hold, releasing, deliver or returning.</summary>
+    /// <summary>native, tunnel, hold, releasing or deliver.</summary>
     public string Name { get; }
 
     /// <summary>For packets that came out of a redirect tunnel; null = native.</summary>
@@ -68,7 +68,8 @@ public sealed class GroupDecision
 /// does not depend on the number of prefixes. The control loop is the only writer, but for the step from "releasing" to
 /// "deliver", which the worker that drains the hold takes by a compare-and-swap.
 /// <para>At the source: <see cref="Arm"/>, <see cref="Switch"/>, grace period, <see cref="MarkAcknowledged"/>; back by
-/// <see cref="SwitchBack"/>. At the target: <see cref="ArmHold"/>, then <see cref="Release"/> and <see cref="Settle"/>, or <see cref="GiveUp"/>.</para>
+/// <see cref="SwitchBack"/>. At the target: <see cref="ArmHold"/>, then <see cref="Release"/> and <see cref="Settle"/>;
+/// when the move is given up, the hold alone is released the native way, and then <see cref="SwitchBack"/>.</para>
 /// </summary>
 public sealed class RedirectGroup
 {
@@ -190,7 +191,7 @@ public sealed class RedirectGroup
 
         _previous = _active;
         Volatile.Write(ref _active, next);
-        hold?.BeginRelease(HoldExit.Attached);
+        hold?.BeginRelease(DrainPath.Attached);
     }
 
     /// <summary>Target: everything for the group is delivered as it comes, past hold and gates. One store. What they still have is theirs to send.</summary>
@@ -199,18 +200,6 @@ public sealed class RedirectGroup
         GroupDecision settled = Make("deliver", ForwardingDecision.Attached, ForwardingDecision.Attached);
         _previous = _active;
         Volatile.Write(ref _active, settled);
-    }
-
-    /// <summary>
-    /// Target: the move is given up, and the source has switched back already. What is held goes out by the native way, to the
-    /// source, and so does what is still to come out of the tunnel. One store. When the tunnel is quiet, <see cref="SwitchBack"/>.
-    /// </summary>
-    public void GiveUp(Hold hold)
-    {
-        GroupDecision returning = Make("returning", ForwardingDecision.Into(hold), null);
-        _previous = _active;
-        Volatile.Write(ref _active, returning);
-        hold.BeginRelease(HoldExit.Native);
     }
 
     /// <summary>

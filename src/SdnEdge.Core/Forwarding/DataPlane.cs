@@ -138,7 +138,7 @@ public sealed class DataPlane
         foreach (Tunnel other in _tunnels)
         {
             TunnelOptions o = other.Options;
-            if (o.Local == options.Local && o.Remote == options.Remote && o.Key == options.Key && o.Encapsulation == options.Encapsulation)
+            if (o.IsSameOnTheWire(options))
             {
                 throw new ArgumentException(
                     $"Tunnel {options.Name}: {o.Name} already runs from {o.Local} to {o.Remote} with key {o.Key?.ToString(System.Globalization.CultureInfo.InvariantCulture) ?? "none"}; give one of them another key.",

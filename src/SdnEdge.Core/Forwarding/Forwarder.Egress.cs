@@ -19,7 +19,6 @@ public sealed unsafe partial class Forwarder
 
         if (p.Length > port.Mtu && !FitsWhole(ref p, ref c, port.Mtu, adjacency, null)) return;
         if (routed) DecrementTtl(ref p, ref c);
-        adjacency.MarkUsed(_now);
         if (adjacency.Rewrite is { } rewrite) Append(ref p, ref c, rewrite, port);
         else WaitFor(ref p, ref c, adjacency);
     }

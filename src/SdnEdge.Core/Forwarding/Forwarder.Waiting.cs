@@ -143,7 +143,7 @@ public sealed unsafe partial class Forwarder
                 break;
             default:
                 // The move was given up and the source has switched back: what is still on its way here goes home.
-                if (hold.Exit == HoldExit.Native) c.Redirect = null;
+                if (hold.Path == DrainPath.Native) c.Redirect = null;
                 Execute(ref p, ref c, leaf, ExitOf(hold, leaf));
                 break;
         }
@@ -161,20 +161,21 @@ public sealed unsafe partial class Forwarder
     }
 
     private static ForwardingDecision ExitOf(Hold hold, FibLeaf leaf)
-        => hold.Exit == HoldExit.Attached ? leaf.AttachedHop ?? leaf.Hop.Current : leaf.Hop.Current;
+        => hold.Path == DrainPath.Attached ? leaf.AttachedHop ?? leaf.Hop.Current : leaf.Hop.Current;
 
     private void DrainHold(Hold hold)
     {
         int expired = hold.Expire(_now);
         _flow[(int)FlowField.OutOfHold] += expired;
         _drops[(int)DropReason.HoldExpired] += expired;
-        if (hold.State != HoldState.Releasing) return;
+        if (hold.State != HoldState.Draining) return;
 
-        for (int left = Math.Min(hold.Budget(_now), MaxDrain); left > 0 && hold.TryPeek(out IpAddress destination); left--)
+        HeldPacket? oldest = hold.TryPeek(out HeldPacket first) ? first : null;
+        for (int left = Math.Min(hold.Budget(_now), MaxDrain); left > 0 && oldest is { } looked; left--)
         {
             // 1. Where it goes, and whether that is ready.
-            FibLeaf? leaf = hold.Vrf.Lookup(destination);
-            if (leaf is not null && NextHopOf(ExitOf(hold, leaf), destination) is { Rewrite: null } unresolved)
+            FibLeaf? leaf = hold.Vrf.Lookup(looked.Destination);
+            if (leaf is not null && NextHopOf(ExitOf(hold, leaf), looked.Destination) is { Rewrite: null } unresolved)
             {
                 DrainNeighbor(unresolved);
                 if (unresolved.Rewrite is null)
@@ -192,7 +193,7 @@ public sealed unsafe partial class Forwarder
                 _source.Count = 0;
             }
 
-            if (!hold.TryTake(_source)) break;
+            if (!hold.TryTake(looked, _source, out oldest)) continue;
             _flow[(int)FlowField.OutOfHold]++;
             ref Packet p = ref _source[_source.Count - 1];
             PacketContext c = new() { Vrf = hold.Vrf, IsV6 = p.Data[0] >> 4 == 6 };

@@ -10,13 +10,13 @@ public enum HoldState
     /// <summary>Keeps what comes.</summary>
     Armed,
     /// <summary>Sends what it has, oldest first; what comes now queues behind that.</summary>
-    Releasing,
+    Draining,
     /// <summary>Empty; what still comes by an old decision is forwarded at once.</summary>
     Released,
 }
 
 /// <summary>Which way held packets leave.</summary>
-public enum HoldExit
+public enum DrainPath
 {
     /// <summary>To the leaf's attached hop: the server is here now.</summary>
     Attached,
@@ -24,12 +24,17 @@ public enum HoldExit
     Native,
 }
 
+/// <summary>A packet in a hold, as the drainer sees it before it takes it.</summary>
+/// <param name="Number">Its number in the hold, from 0.</param>
+/// <param name="Destination">Its destination address.</param>
+internal readonly record struct HeldPacket(long Number, IpAddress Destination);
+
 /// <summary>
 /// The bounded buffer at the egress PE that keeps packets, in order, while the virtual server is between two sites.
 /// <list type="number">
 /// <item>Armed: workers put packets in (<see cref="Enqueue"/>), as layer 3 packets with their offload state. Caps on bytes,
 /// packets and time; what does not fit is dropped by policy and counted.</item>
-/// <item>Releasing: one worker takes them out, paced, and sends them; what comes meanwhile queues behind.</item>
+/// <item>Draining: one worker takes them out, paced, and sends them; what comes meanwhile queues behind.</item>
 /// <item>When the last one has been sent, the state becomes Released inside the lock, and the redirect group's decision
 /// advances to "deliver" by one store. A worker that still holds the old decision is told to deliver by itself.</item>
 /// </list>
@@ -47,7 +52,7 @@ public sealed class Hold : IDisposable
     private readonly HoldOptions _options;
     private readonly long _maxNs;
     private volatile HoldState _state;
-    private HoldExit _exit;
+    private DrainPath _path;
     private RedirectGroup? _group;
     private GroupDecision? _from, _to;
     private long _heldTotal, _released, _droppedNewest, _droppedOldest, _expired, _peakBytes, _peakPackets;
@@ -83,8 +88,8 @@ public sealed class Hold : IDisposable
     /// <summary>State now.</summary>
     public HoldState State => _state;
 
-    /// <summary>Which way packets leave once it is releasing or released.</summary>
-    public HoldExit Exit => _exit;
+    /// <summary>Which way packets leave once it is draining or released.</summary>
+    public DrainPath Path => _path;
 
     /// <summary>Counters, all taken at one moment.</summary>
     public HoldInfo Info
@@ -93,7 +98,7 @@ public sealed class Hold : IDisposable
         {
             lock (_lock)
             {
-                return new HoldInfo(_state.ToString().ToLowerInvariant(), _heldTotal, _ring.Count, _ring.Bytes, _peakBytes, _peakPackets,
+                return new HoldInfo(WordOf(_state), _heldTotal, _ring.Count, _ring.Bytes, _peakBytes, _peakPackets,
                     _released, _droppedNewest, _droppedOldest, _expired);
             }
         }
@@ -115,7 +120,7 @@ public sealed class Hold : IDisposable
         Held,
         /// <summary>It was dropped (drop-newest, or larger than the hold).</summary>
         Overflow,
-        /// <summary>The hold is released: the caller forwards the packet itself, by <see cref="Exit"/>.</summary>
+        /// <summary>The hold is released: the caller forwards the packet itself, by <see cref="Path"/>.</summary>
         Deliver,
     }
 
@@ -164,15 +169,15 @@ public sealed class Hold : IDisposable
         }
     }
 
-    /// <summary>Starts to drain. Repeating it changes nothing but the exit.</summary>
-    public void BeginRelease(HoldExit exit)
+    /// <summary>Starts to drain. Repeating it changes nothing but the path.</summary>
+    public void BeginRelease(DrainPath path)
     {
         lock (_lock)
         {
-            _exit = exit;
+            _path = path;
             if (_state == HoldState.Released) _group?.Advance(_from!, _to!);
             if (_state != HoldState.Armed) return;
-            _state = HoldState.Releasing;
+            _state = HoldState.Draining;
             _arrivalsSinceTake = 0;
         }
     }
@@ -206,7 +211,7 @@ public sealed class Hold : IDisposable
     {
         lock (_lock)
         {
-            if (_state != HoldState.Releasing) return 0;
+            if (_state != HoldState.Draining) return 0;
             if (_options.ReleasePacketsPerSecond == 0) return int.MaxValue;
             if (_lastTakeNs != 0)
             {
@@ -226,28 +231,28 @@ public sealed class Hold : IDisposable
         }
     }
 
-    // The destination of the oldest packet; false when there is none.
-    internal bool TryPeek(out IpAddress destination)
+    // The oldest packet; false when there is none.
+    internal bool TryPeek(out HeldPacket oldest)
     {
-        lock (_lock)
-        {
-            destination = default;
-            if (_state != HoldState.Releasing || _ring.Count == 0) return false;
-            ReadOnlySpan<byte> ip = _ring.Oldest;
-            destination = ip[0] >> 4 == 4 ? IpAddress.Read(IpFamily.V4, ip[16..20]) : IpAddress.Read(IpFamily.V6, ip[24..40]);
-            return true;
-        }
+        lock (_lock) return Look(out oldest);
     }
 
-    internal bool TryTake(PacketBatch destination)
+    // Takes the packet that was looked at, and looks at the one behind it, in one step: another worker may have dropped the oldest
+    // in between (overflow, expiry), and a packet must not leave by the way of another. False: it is gone; next is the oldest now.
+    internal bool TryTake(in HeldPacket looked, PacketBatch into, out HeldPacket? next)
     {
         lock (_lock)
         {
-            if (_state != HoldState.Releasing || !_ring.TryPop(destination)) return false;
-            _released++;
-            _credit -= 1;
-            _blockedUntilNs = 0;
-            return true;
+            bool taken = _state == HoldState.Draining && _ring.Left == looked.Number && _ring.TryPop(into);
+            if (taken)
+            {
+                _released++;
+                _credit -= 1;
+                _blockedUntilNs = 0;
+            }
+
+            next = Look(out HeldPacket oldest) ? oldest : null;
+            return taken;
         }
     }
 
@@ -263,7 +268,7 @@ public sealed class Hold : IDisposable
     {
         lock (_lock)
         {
-            if (_state != HoldState.Releasing || _ring.Count > 0) return false;
+            if (_state != HoldState.Draining || _ring.Count > 0) return false;
             _state = HoldState.Released;
             _group?.Advance(_from!, _to!);
             return true;
@@ -280,7 +285,7 @@ public sealed class Hold : IDisposable
                 {
                     case HoldState.Armed:
                         return _ring.Count == 0 ? long.MaxValue : _ring.OldestNs + _maxNs;
-                    case HoldState.Releasing:
+                    case HoldState.Draining:
                         if (_blockedUntilNs != 0) return _blockedUntilNs;
                         if (_options.ReleasePacketsPerSecond == 0 || _credit >= 1 || _ring.Count == 0 || _lastTakeNs == 0) return 0;
                         return _lastTakeNs + (Math.Min(_ring.Count, 32) * NsPerSecond / _options.ReleasePacketsPerSecond);
@@ -289,6 +294,23 @@ public sealed class Hold : IDisposable
                 }
             }
         }
+    }
+
+    // The API's words.
+    private static string WordOf(HoldState state) => state switch
+    {
+        HoldState.Armed => "armed",
+        HoldState.Draining => "releasing",
+        _ => "released",
+    };
+
+    private bool Look(out HeldPacket oldest)
+    {
+        oldest = default;
+        if (_state != HoldState.Draining || _ring.Count == 0) return false;
+        ReadOnlySpan<byte> ip = _ring.Oldest;
+        oldest = new HeldPacket(_ring.Left, ip[0] >> 4 == 4 ? IpAddress.Read(IpFamily.V4, ip[16..20]) : IpAddress.Read(IpFamily.V6, ip[24..40]));
+        return true;
     }
 
     private int ExpireOld(long now)

@@ -14,7 +14,6 @@ internal sealed unsafe class PacketRing : IDisposable
     private struct Record
     {
         public int Length;
-        public int Tag;
         public long At;
         public VnetHeader Vnet;
     }
@@ -55,17 +54,14 @@ internal sealed unsafe class PacketRing : IDisposable
     /// <summary>Payload bytes kept.</summary>
     public long Bytes { get; private set; }
 
+    /// <summary>Packets that have left, whatever became of them: the number of the oldest one that is kept.</summary>
+    public long Left { get; private set; }
+
     /// <summary>When the oldest packet went in. Meaningful when Count is above zero.</summary>
     public long OldestNs => Head->At;
 
-    /// <summary>Bytes of the oldest packet. Meaningful when Count is above zero.</summary>
-    public int OldestLength => Head->Length;
-
     /// <summary>The oldest packet's bytes. Meaningful when Count is above zero, until the next change.</summary>
     public ReadOnlySpan<byte> Oldest => new((byte*)Head + RecordHeader, Head->Length);
-
-    /// <summary>The tag that came with the oldest packet.</summary>
-    public int OldestTag => Head->Tag;
 
     private Record* Head => (Record*)(_chunks[_first] + _readOffset);
 
@@ -73,7 +69,7 @@ internal sealed unsafe class PacketRing : IDisposable
     public bool HasRoomFor(int length) => Count < MaxPackets && Bytes + length <= MaxBytes;
 
     /// <summary>Copies a packet in as the newest; false, nothing changed, when it does not fit the caps.</summary>
-    public bool TryPush(in Packet packet, long now, int tag = 0)
+    public bool TryPush(in Packet packet, long now)
     {
         if (!HasRoomFor(packet.Length) || packet.Length > PacketBatch.MaxFrameBytes) return false;
         int size = (RecordHeader + packet.Length + 7) & ~7;
@@ -90,7 +86,7 @@ internal sealed unsafe class PacketRing : IDisposable
 
         int at = *(int*)chunk;
         Record* record = (Record*)(chunk + at);
-        *record = new Record { Length = packet.Length, Tag = tag, At = now, Vnet = packet.Vnet };
+        *record = new Record { Length = packet.Length, At = now, Vnet = packet.Vnet };
         Buffer.MemoryCopy(packet.Data, chunk + at + RecordHeader, packet.Length, packet.Length);
         *(int*)chunk = at + size;
         Count++;
@@ -114,6 +110,7 @@ internal sealed unsafe class PacketRing : IDisposable
     {
         Record* head = Head;
         Count--;
+        Left++;
         Bytes -= head->Length;
         _readOffset += (RecordHeader + head->Length + 7) & ~7;
         byte* chunk = _chunks[_first];

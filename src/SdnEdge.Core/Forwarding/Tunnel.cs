@@ -68,6 +68,10 @@ public sealed record TunnelOptions(string Name, IpAddress Local, IpAddress Remot
 
     /// <summary>True for a migration's tunnel: what comes out of it never goes into another such tunnel nor back to its peer.</summary>
     public bool IsRedirect { get; init; }
+
+    /// <summary>True when packets of the other tunnel could not be told from this one's: same ends, key and encapsulation.</summary>
+    public bool IsSameOnTheWire(TunnelOptions other)
+        => Local == other.Local && Remote == other.Remote && Key == other.Key && Encapsulation == other.Encapsulation;
 }
 
 /// <summary>
@@ -79,7 +83,7 @@ public sealed class Tunnel
     /// <summary>UDP destination port of GRE in UDP (RFC 8086 3.3).</summary>
     public const ushort GreInUdpPort = 4754;
 
-    internal const int TxPacketsField = 0, TxBytesField = 1, RxPacketsField = 2, RxBytesField = 3, LastField = 4, SequenceErrors = 5;
+    internal const int TxPacketsField = 0, TxBytesField = 1, RxPacketsField = 2, RxBytesField = 3, LastField = 4;
 
     private volatile bool _up;
     private long _sequence;

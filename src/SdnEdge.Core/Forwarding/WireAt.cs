@@ -9,7 +9,7 @@ internal static unsafe class At
 {
     public const int EthType = 12, EthHeader = 14, VlanHeader = 18;
 
-    public const int V4Tos = 1, V4Total = 2, V4Id = 4, V4Fragment = 6, V4Ttl = 8, V4Protocol = 9, V4Checksum = 10, V4Source = 12,
+    public const int V4Tos = 1, V4Total = 2, V4Fragment = 6, V4Ttl = 8, V4Protocol = 9, V4Checksum = 10, V4Source = 12,
         V4Destination = 16, V4Header = 20;
 
     public const int V6Payload = 4, V6Next = 6, V6Hops = 7, V6Source = 8, V6Destination = 24, V6Header = 40;

@@ -1,34 +1,41 @@
 using SdnEdge.Core.Api;
+using SdnEdge.Core.Wire;
 
 namespace SdnEdge.Core.Migration;
 
 /// <summary>
 /// What the control loop of a PE must do for a migration. Commands of one step are carried out in order; whatever takes
 /// memory or a decision away (Remove...) waits for a grace period after the stores before it. The reply to the signal
-/// waits for the grace period after the last.
+/// waits for the grace period after the last. Each is idempotent: carried out again, whole or after it had failed half way, it
+/// ends as if it had been carried out once.
 /// </summary>
 public abstract record PeCommand;
 
 /// <summary>Both, at prepare: a tunnel to <paramref name="Peer"/> exists, is accepted from there, and is probed with full-size packets.</summary>
-public sealed record CreateTunnel(string Tunnel, string Vrf, string Peer, uint Key) : PeCommand;
+/// <param name="Tunnel">Name.</param>
+/// <param name="Vrf">VRF of what comes out.</param>
+/// <param name="Peer">The other PE's loopback.</param>
+/// <param name="Key">GRE key.</param>
+/// <param name="Proven">After a restart: it has carried packets before, and may at once; probes only tell.</param>
+public sealed record CreateTunnel(string Tunnel, string Vrf, IpAddress Peer, uint Key, bool Proven = false) : PeCommand;
 
 /// <summary>Source, at prepare: the prefixes' leaves point at the group, which is native still; its decision "into the tunnel" is ready. With an order, flush markers that go by are seen.</summary>
-public sealed record ArmGroup(string Group, string Vrf, IReadOnlyList<MovingPrefix> Prefixes, string Tunnel, OrderSpec? Order = null) : PeCommand;
+public sealed record ArmGroup(string Group, string Vrf, PrefixSet Prefixes, string Tunnel, OrderSpec? Order = null) : PeCommand;
 
 /// <summary>Target, at prepare: the prefixes' leaves point at the group, which holds what comes out of the tunnel; all else stays native.</summary>
-public sealed record ArmHold(string Group, string Vrf, IReadOnlyList<MovingPrefix> Prefixes, string Tunnel, HoldOptions Hold, OrderSpec? Order = null) : PeCommand;
+public sealed record ArmHold(string Group, string Vrf, PrefixSet Prefixes, string Tunnel, HoldOptions Hold, OrderSpec? Order = null) : PeCommand;
 
 /// <summary>How order is kept: see <see cref="OrderOptions"/>.</summary>
 /// <param name="Tag">Tag of the move.</param>
 /// <param name="SourceLoopback">The source PE, which is an ingress too and sends its markers at teardown.</param>
 /// <param name="Options">What was asked for.</param>
-public sealed record OrderSpec(uint Tag, string SourceLoopback, OrderOptions Options);
+public sealed record OrderSpec(uint Tag, IpAddress SourceLoopback, OrderOptions Options);
 
 /// <summary>Source, at teardown and at an abort after the switch, when the group is native again: the last packets through the tunnel are flush markers.</summary>
 public sealed record FlushTunnel(string Group, string Tunnel, uint Tag) : PeCommand;
 
 /// <summary>Source, at switch: the prefixes are told with this LOCAL_PREF from now on, so that the target's can be higher and yet bounded.</summary>
-public sealed record TellWith(string Vrf, IReadOnlyList<MovingPrefix> Prefixes, uint LocalPref) : PeCommand;
+public sealed record TellWith(string Vrf, PrefixSet Prefixes, uint LocalPref) : PeCommand;
 
 /// <summary>Source, at switch: the group's packets go into the tunnel. One store.</summary>
 public sealed record SwitchToTunnel(string Group) : PeCommand;
@@ -50,16 +57,25 @@ public sealed record ReturnHold(string Group) : PeCommand;
 /// advertised with this LOCAL_PREF. They stay after teardown: the server lives here now. With a tag, ingress PEs of ours are
 /// asked for flush markers until the group is removed.
 /// </summary>
-public sealed record AdvertisePrefixes(string Group, string Vrf, IReadOnlyList<MovingPrefix> Prefixes, uint LocalPref, uint? Tag = null) : PeCommand;
+/// <param name="Group">The group.</param>
+/// <param name="Vrf">VRF.</param>
+/// <param name="Prefixes">The prefixes with their ports.</param>
+/// <param name="LocalPref">LOCAL_PREF.</param>
+/// <param name="Move">Number of the move, the epoch with which it was advertised: among routes of our own AS the higher one wins.</param>
+/// <param name="Tag">Tag of the move; null: no markers are wanted.</param>
+public sealed record AdvertisePrefixes(string Group, string Vrf, PrefixSet Prefixes, uint LocalPref, long Move, uint? Tag = null) : PeCommand;
 
 /// <summary>
 /// Source, at withdraw: this PE's own routes to the prefixes, whoever offered them here (configuration or an earlier move),
 /// are neither advertised nor used any more, so that BGP's take their place. They stay so after teardown.
 /// </summary>
-public sealed record WithdrawPrefixes(string Vrf, IReadOnlyList<MovingPrefix> Prefixes) : PeCommand;
+public sealed record WithdrawPrefixes(string Vrf, PrefixSet Prefixes) : PeCommand;
+
+/// <summary>Source, at an abort after a withdraw that failed half way: this PE's configured routes to the prefixes are used and advertised again.</summary>
+public sealed record RestorePrefixes(string Vrf, PrefixSet Prefixes) : PeCommand;
 
 /// <summary>Both: the prefixes' leaves no longer point at the group, and the group and its hold are gone.</summary>
-public sealed record RemoveGroup(string Group, string Vrf, IReadOnlyList<MovingPrefix> Prefixes) : PeCommand;
+public sealed record RemoveGroup(string Group, string Vrf, PrefixSet Prefixes) : PeCommand;
 
 /// <summary>Both: the tunnel is neither used nor accepted, and gone.</summary>
 public sealed record RemoveTunnel(string Tunnel) : PeCommand;
@@ -73,8 +89,24 @@ public sealed record TunnelHealth(bool Up) : PeResult;
 /// <summary>The hold has sent all it had.</summary>
 public sealed record HoldDrained : PeResult;
 
-/// <summary>A command of prepare could not be carried out; what was done must be undone. The migration is forgotten.</summary>
-public sealed record PrepareFailed : PeResult;
+/// <summary>
+/// All parts of a prepare are there: from now on a snapshot (<see cref="PeMigrationFsm.Save"/>) has it as prepared. It still
+/// is not done: when it is on disk, <see cref="Executed"/> follows.
+/// </summary>
+public sealed record PartsReady : PeResult;
+
+/// <summary>The commands of an accepted signal have been carried out, and every worker goes by them. Now it is done.</summary>
+/// <param name="Signal">The signal.</param>
+/// <param name="Reply">The answer; a repetition gets it again.</param>
+public sealed record Executed(SignalKind Signal, SignalReply Reply) : PeResult;
+
+/// <summary>
+/// An accepted signal was not carried out, or not to its end. It is not done: the same signal again gives the same commands
+/// again. A prepare is undone by the commands that follow, and the migration is forgotten; its epoch is not.
+/// </summary>
+/// <param name="Signal">The signal.</param>
+/// <param name="Begun">False: none of its commands was carried out.</param>
+public sealed record ExecutionFailed(SignalKind Signal, bool Begun = true) : PeResult;
 
 /// <summary>Why a signal was refused.</summary>
 public enum PeRefusalReason
@@ -103,14 +135,6 @@ public enum PeRefusalReason
 /// <param name="Errors">All errors at once, for <see cref="PeRefusalReason.BadRequest"/>.</param>
 public sealed record PeRefusal(PeRefusalReason Reason, string Detail, IReadOnlyList<ProblemError>? Errors = null)
 {
-    /// <summary>HTTP status of the answer.</summary>
-    public int Status => Reason switch
-    {
-        PeRefusalReason.BadRequest => 400,
-        PeRefusalReason.Unknown => 404,
-        _ => 409,
-    };
-
     /// <summary>RFC 9457 problem type. A client may switch on it; <see cref="MoveFsm"/> does.</summary>
     public string Type => "/problems/" + Reason switch
     {
@@ -126,32 +150,34 @@ public sealed record PeRefusal(PeRefusalReason Reason, string Detail, IReadOnlyL
 }
 
 /// <summary>What follows from a signal or a result.</summary>
-/// <param name="Migration">The migration after the step; null when there is none.</param>
-/// <param name="Commands">To be carried out now, in order.</param>
-/// <param name="Repeated">True when the signal had taken effect before; no commands.</param>
-/// <param name="Earlier">With <paramref name="Repeated"/>: the reply given then, where <see cref="PeMigrationFsm.Remember"/> was told of it.</param>
+/// <param name="Migration">The migration after the step; for an accepted signal, as it will be when it is executed. Null when there is none.</param>
+/// <param name="Commands">To be carried out now, in order; then comes <see cref="Executed"/> or <see cref="ExecutionFailed"/>.</param>
+/// <param name="Repeated">True when the signal was done before; no commands.</param>
+/// <param name="Earlier">With <paramref name="Repeated"/>: the reply given then.</param>
 /// <param name="Refusal">Why nothing is done; null when the signal was accepted.</param>
+/// <param name="Underway">True when the same signal is being carried out: its answer is the answer to this one.</param>
 public sealed record PeStep(
-    PeMigration? Migration, IReadOnlyList<PeCommand> Commands, bool Repeated = false, SignalReply? Earlier = null, PeRefusal? Refusal = null);
+    PeMigration? Migration, IReadOnlyList<PeCommand> Commands, bool Repeated = false, SignalReply? Earlier = null, PeRefusal? Refusal = null, bool Underway = false);
 
 /// <summary>A migration as this PE knows it. A snapshot.</summary>
 /// <param name="Id">Chosen by the MMS.</param>
 /// <param name="Role">This PE's end.</param>
-/// <param name="State">State here.</param>
+/// <param name="State">What was executed here.</param>
 /// <param name="Epoch">Highest epoch seen.</param>
 /// <param name="Vrf">VRF of the prefixes.</param>
 /// <param name="Prefixes">The moving prefixes.</param>
-/// <param name="Peer">The other PE's loopback.</param>
+/// <param name="Peer">The other PE's loopback; none for an abort of what was never heard.</param>
 /// <param name="TunnelKey">GRE key.</param>
 /// <param name="Hold">Caps of the hold.</param>
-/// <param name="LocalPref">LOCAL_PREF of the advertisement, once advertised.</param>
+/// <param name="LocalPref">Target: LOCAL_PREF of the advertisement, once advertised. Source: that of the switch, where it said one.</param>
 /// <param name="TunnelUp">Last <see cref="TunnelHealth"/>.</param>
 /// <param name="Drained">True when the hold is empty for good (source: always).</param>
 /// <param name="ChangedAtNs">When the state was last changed.</param>
 /// <param name="Order">How order is kept when ingress PEs take the direct path.</param>
+/// <param name="Move">Target, once advertised: the number of the move in its routes.</param>
 public sealed record PeMigration(
-    string Id, MigrationRole Role, PeMigrationState State, long Epoch, string Vrf, IReadOnlyList<MovingPrefix> Prefixes,
-    string Peer, uint TunnelKey, HoldOptions Hold, uint? LocalPref, bool TunnelUp, bool Drained, long ChangedAtNs, OrderOptions? Order = null)
+    string Id, MigrationRole Role, PeMigrationState State, long Epoch, string Vrf, PrefixSet Prefixes,
+    IpAddress Peer, uint TunnelKey, HoldOptions Hold, uint? LocalPref, bool TunnelUp, bool Drained, long ChangedAtNs, OrderOptions? Order = null, long? Move = null)
 {
     /// <summary>
     /// Tag of the move in its routes and flush markers: both ends and all repetitions find the same. Not a secret.
@@ -166,4 +192,7 @@ public sealed record PeMigration(
 
     /// <summary>True when no signal can change it any more.</summary>
     public bool Finished => State is PeMigrationState.TornDown or PeMigrationState.Aborted;
+
+    /// <summary>True when it is finished and nothing of it is left in the tables.</summary>
+    public bool IsOver => Finished && Drained;
 }

@@ -7,62 +7,64 @@ namespace SdnEdge.Core.Migration;
 /// All migrations of one PE: signals and results in, commands out. It decides; the control loop carries out. One caller at a time.
 /// <list type="number">
 /// <item>The request is complete, or <see cref="PeRefusalReason.BadRequest"/>.</item>
-/// <item>The epoch is not older than the highest seen: for this migration, and for any of its prefixes (a later migration of
-/// the same prefixes fences this one).</item>
-/// <item>A signal that had taken effect before is <see cref="PeStep.Repeated"/>, in any later state but Aborted.</item>
+/// <item>What is over and asked to be over (abort of what was aborted, teardown of what was torn down) is
+/// <see cref="PeStep.Repeated"/>, whatever the epoch; a higher epoch counts from then on.</item>
+/// <item>The epoch is not older than the highest seen: for this migration, and for any of its prefixes. Epochs of prefixes are
+/// kept for ever.</item>
+/// <item>A signal that was executed before is <see cref="PeStep.Repeated"/>, in any later state but Aborted; one that is being
+/// carried out is <see cref="PeStep.Underway"/>.</item>
 /// <item>The state and role allow it (<see cref="PeTransitions"/>), and what it needs is there (tunnel up, hold empty, another
 /// route to the prefixes).</item>
-/// <item>The state changes and the commands say what to do.</item>
+/// <item>It is accepted: the commands say what to do. The state changes when they have been executed (<see cref="Executed"/>);
+/// after <see cref="ExecutionFailed"/> the same signal gives the same commands again.</item>
 /// </list>
-/// Guarantees: no command twice for a repeated signal; no command for a refused one; after teardown or abort every tunnel,
-/// group and hold that was made has been told to go. The cost of a signal but prepare does not depend on the number of prefixes.
+/// Guarantees: no command twice for an executed signal; no command for a refused one; after an executed teardown or abort every
+/// tunnel, group and hold that was made has been told to go. The cost of a signal does not depend on the number of prefixes, but
+/// for prepare, advertise, withdraw, the last signal, and one with a higher epoch. What outlives a restart is in <see cref="Save"/>.
 /// </summary>
-public sealed class PeMigrationFsm
+public sealed partial class PeMigrationFsm
 {
     /// <summary>LOCAL_PREF when advertise names none.</summary>
     public const uint DefaultLocalPref = 200;
 
-    /// <summary>Finished migrations that are remembered.</summary>
+    /// <summary>Finished migrations that are remembered. Of older ones the PE knows by their prefixes that they are over.</summary>
     public const int MaxFinished = 256;
 
-    private readonly Func<PeMigration, IpPrefix?> _unrouted;
     private readonly Dictionary<string, Entry> _entries = new(StringComparer.Ordinal);
-    private readonly Dictionary<(string Vrf, IpPrefix Prefix), Entry> _lastOwner = [];
+    private readonly Dictionary<(string Vrf, IpPrefix Prefix), Known> _prefixes = [];
     private readonly Queue<Entry> _finished = new();
 
-    /// <summary>Makes the machine of a PE.</summary>
-    /// <param name="unrouted">Asked before a source takes its tunnel away: the first of the migration's prefixes to which the
-    /// PE would have no route then; null when it has one to each.</param>
-    public PeMigrationFsm(Func<PeMigration, IpPrefix?> unrouted)
-    {
-        ArgumentNullException.ThrowIfNull(unrouted);
-        _unrouted = unrouted;
-    }
-
-    /// <summary>All migrations known, oldest first.</summary>
+    /// <summary>All migrations known, oldest first. One whose prepare is being carried out is idle.</summary>
     public IEnumerable<PeMigration> Migrations => _entries.Values.Select(e => e.Migration);
+
+    /// <summary>Rises with each change of what <see cref="Save"/> gives.</summary>
+    public long Version { get; private set; }
 
     /// <summary>A migration; null when it is not known.</summary>
     public PeMigration? Find(string id) => _entries.TryGetValue(id, out Entry? entry) ? entry.Migration : null;
 
-    /// <summary>The epoch of the migration that a prefix belongs to now, or belonged to last; 0 when there is none.</summary>
-    public long EpochOf(string vrf, IpPrefix prefix) => _lastOwner.TryGetValue((vrf, prefix), out Entry? owner) ? owner.Epoch : 0;
+    /// <summary>The highest epoch seen for a prefix; 0 when there is none.</summary>
+    public long EpochOf(string vrf, IpPrefix prefix) => _prefixes.TryGetValue((vrf, prefix), out Known? known) ? known.Record.Epoch : 0;
 
-    /// <summary>The highest epoch seen that counts for a migration: its own, and those of later migrations of its prefixes. 0 when not known.</summary>
-    public long HighestEpoch(string id) => _entries.TryGetValue(id, out Entry? entry) ? entry.Fence : 0;
+    /// <summary>Takes a signal as it was sent: checks and reads it, then as <see cref="Signal(PeSignal, PeFacts, long)"/>.</summary>
+    public PeStep Signal(string id, SignalKind signal, SignalRequest request, long now, PeFacts? facts = null)
+        => PeSignal.TryParse(id, signal, request, out IReadOnlyList<ProblemError> errors) is { } read ? Signal(read, facts ?? PeFacts.None, now)
+        : Refuse(Find(id), PeRefusalReason.BadRequest, $"{Word(signal)} of '{id}' lacks what the list says", errors);
 
     /// <summary>Takes a signal of the MMS.</summary>
-    public PeStep Signal(string id, SignalKind signal, SignalRequest request, long now)
+    public PeStep Signal(PeSignal signal, PeFacts facts, long now)
     {
-        ArgumentNullException.ThrowIfNull(request);
-        if (request.Epoch < 1)
-            return Refuse(Find(id), PeRefusalReason.BadRequest, $"epoch {request.Epoch} is no epoch; send a number from 1, higher for each new attempt");
-        if (_entries.TryGetValue(id, out Entry? entry)) return Known(entry, signal, request, now);
-        return signal switch
+        ArgumentNullException.ThrowIfNull(signal);
+        ArgumentNullException.ThrowIfNull(facts);
+        if (_entries.TryGetValue(signal.Id, out Entry? entry)) return OfKnown(entry, signal, facts, now);
+        return signal.Kind switch
         {
-            SignalKind.Prepare => Prepare(id, request, now),
-            SignalKind.Abort => AbortUnknown(id, request, now),
-            _ => Refuse(null, PeRefusalReason.Unknown, $"{Word(signal)} is refused: migration '{id}' is not known here; prepare makes one"),
+            SignalKind.Prepare => Prepare(signal, facts, now),
+            SignalKind.Abort => AbortUnknown(signal, now),
+            SignalKind.Teardown when WasOver(signal) is { } ended => ended.State == PeMigrationState.Aborted && ended.Id == signal.Id
+                ? Refuse(null, PeRefusalReason.WrongState, $"teardown is refused: migration '{signal.Id}' was aborted here, and nothing of it is left")
+                : Over(signal, PeMigrationState.TornDown),
+            _ => Refuse(null, PeRefusalReason.Unknown, $"{Word(signal.Kind)} is refused: migration '{signal.Id}' is not known here; prepare makes one"),
         };
     }
 
@@ -74,53 +76,90 @@ public sealed class PeMigrationFsm
         switch (result)
         {
             case TunnelHealth health when !migration.Finished:
-                entry.Migration = migration with { TunnelUp = health.Up };
+                entry.Change(m => m with { TunnelUp = health.Up && !m.Finished });
                 return new PeStep(entry.Migration, []);
 
             case HoldDrained when migration.Role == MigrationRole.Target && !migration.Drained
                 && migration.State is not (PeMigrationState.Idle or PeMigrationState.Prepared):
-                entry.Migration = migration with { Drained = true };
+                entry.Change(m => m with { Drained = true });
+                Version++;
                 if (migration.State != PeMigrationState.Aborted) return new PeStep(entry.Migration, []);
                 Bury(entry);
                 return new PeStep(entry.Migration, Remove(migration));
 
-            case PrepareFailed when migration.State == PeMigrationState.Prepared:
-                Forget(entry);
-                return new PeStep(null, Remove(migration));
+            case PartsReady when entry.Underway is { Signal: SignalKind.Prepare } parts:
+                entry.Underway = parts with { IsKept = true };
+                Version++;
+                return new PeStep(parts.After, []);
+
+            case Executed done when entry.Underway is { } underway && underway.Signal == done.Signal:
+                Execute(entry, underway, done.Reply);
+                return new PeStep(entry.Migration, []);
+
+            case ExecutionFailed failed when entry.Underway is { } underway && underway.Signal == failed.Signal:
+                Version++;
+                entry.Underway = null;
+                if (failed.Signal == SignalKind.Prepare)
+                {
+                    Forget(entry);
+                    return new PeStep(null, Remove(migration));
+                }
+
+                if (failed.Begun) entry.Attempted.Add(failed.Signal);
+                return new PeStep(migration, []);
 
             default:
                 return new PeStep(migration, []);
         }
     }
 
-    /// <summary>Keeps the reply of a signal that was carried out, so that a repetition can say when it took effect.</summary>
-    public void Remember(SignalReply reply)
+    /// <summary>
+    /// The configuration has a route of its own to a prefix anew: that it was withdrawn for a migration is forgotten.
+    /// </summary>
+    public void Reconfigured(string vrf, IpPrefix prefix)
     {
-        if (_entries.TryGetValue(reply.Migration, out Entry? entry)) entry.Done[reply.Signal] = reply;
+        if (!_prefixes.TryGetValue((vrf, prefix), out Known? known) || known.Record.Place is not { IsHere: false }) return;
+        known.Record = known.Record with { Place = null };
+        Version++;
     }
 
-    private PeStep Known(Entry entry, SignalKind signal, SignalRequest request, long now)
+    private PeStep OfKnown(Entry entry, PeSignal signal, PeFacts facts, long now)
     {
         PeMigration migration = entry.Migration;
-        if (request.Epoch < entry.Fence)
+        SignalKind kind = signal.Kind;
+        if (migration.Finished && kind == (migration.State == PeMigrationState.Aborted ? SignalKind.Abort : SignalKind.Teardown))
         {
-            string by = entry.Epoch >= entry.Fence ? "for it" : $"for a later migration of its prefixes ('{entry.FencedBy}')";
-            return Refuse(migration, PeRefusalReason.StaleEpoch,
-                $"{Word(signal)} is refused: epoch {request.Epoch} is older than {entry.Fence}, the highest seen {by}; whoever sent that one is in charge of '{migration.Id}' now");
+            Raise(entry, signal.Epoch);
+            return new PeStep(entry.Migration, [], Repeated: true, entry.Done.GetValueOrDefault(kind) ?? NoTime(signal, migration.State));
         }
 
-        bool repeated = entry.Done.ContainsKey(signal) && (migration.State != PeMigrationState.Aborted || signal == SignalKind.Abort);
-        if (repeated && Contradiction(migration, signal, request) is { } contradiction)
+        (long fence, string by) = FenceOf(entry);
+        if (signal.Epoch < fence)
+        {
+            string whose = by == migration.Id ? "for it" : $"for its prefixes (by '{by}')";
+            return Refuse(migration, PeRefusalReason.StaleEpoch,
+                $"{Word(kind)} is refused: epoch {signal.Epoch} is older than {fence}, the highest seen {whose}; whoever sent that one is in charge of '{migration.Id}' now");
+        }
+
+        Underway? underway = entry.Underway;
+        bool repeated = entry.Done.ContainsKey(kind) && migration.State != PeMigrationState.Aborted;
+        bool same = underway?.Signal == kind;
+        if ((repeated || same) && Contradiction(same ? underway!.After : migration, signal) is { } contradiction)
             return Refuse(migration, PeRefusalReason.Conflict, contradiction);
 
         // A higher epoch counts from the moment it is seen, also when the state refuses the signal: the older sender is fenced off.
-        if (!migration.Finished && request.Epoch > entry.Epoch) Raise(entry, request.Epoch);
+        if (!migration.Finished) Raise(entry, signal.Epoch);
         migration = entry.Migration;
-        if (repeated) return new PeStep(migration, [], Repeated: true, entry.Done[signal]);
-        if (PeTransitions.Next(migration.Role, migration.State, signal) is not { } next)
-            return Refuse(migration, PeRefusalReason.WrongState, WhyNot(migration, signal));
+        if (repeated) return new PeStep(migration, [], Repeated: true, entry.Done[kind]);
+        if (same) return new PeStep(entry.Underway!.After, [], Underway: true);
+        if (underway is not null && !(underway.Signal == SignalKind.Prepare && kind == SignalKind.Abort))
+            return Refuse(migration, PeRefusalReason.Conflict, $"{Word(kind)} is refused: {Word(underway.Signal)} of '{migration.Id}' is being carried out; wait for its answer");
+        if (entry.Attempted.Contains(SignalKind.Abort) && kind != SignalKind.Abort)
+            return Refuse(migration, PeRefusalReason.WrongState, $"{Word(kind)} is refused: an abort of '{migration.Id}' was begun and not carried out to its end; send the abort again");
+        if (PeTransitions.Next(migration.Role, migration.State, kind) is not { } next)
+            return Refuse(migration, PeRefusalReason.WrongState, WhyNot(migration, kind));
 
-        switch (signal)
+        switch (kind)
         {
             case SignalKind.Switch when !migration.TunnelUp:
                 return Refuse(migration, PeRefusalReason.TunnelNotUp,
@@ -128,97 +167,167 @@ public sealed class PeMigrationFsm
             case SignalKind.Teardown when !migration.Drained:
                 return Refuse(migration, PeRefusalReason.HoldNotDrained,
                     $"teardown is refused: the hold of '{migration.Id}' still has packets; wait until hold.state is released in GET /v1/migrations/{migration.Id}");
-            case SignalKind.Teardown when migration.Role == MigrationRole.Source && !request.Force && _unrouted(migration) is { } prefix:
+            case SignalKind.Teardown when migration.Role == MigrationRole.Source && !signal.Force && facts.Unrouted is { } prefix:
                 return Refuse(migration, PeRefusalReason.NoOtherRoute,
                     $"teardown is refused: without the tunnel this PE has no route to {prefix} but to the port it left; wait until the advertisement of {migration.Peer} has come, or send force to give up what its clients send");
         }
 
-        PeMigration before = migration;
-        migration = migration with
+        PeMigration after = migration with
         {
             State = next,
             ChangedAtNs = now,
             TunnelUp = migration.TunnelUp && next is not (PeMigrationState.TornDown or PeMigrationState.Aborted),
-            LocalPref = signal switch
+            LocalPref = kind switch
             {
-                SignalKind.Advertise => request.LocalPref ?? DefaultLocalPref,
-                SignalKind.Switch => request.LocalPref,
+                SignalKind.Advertise => signal.LocalPref ?? DefaultLocalPref,
+                SignalKind.Switch => signal.LocalPref,
                 _ => migration.LocalPref,
             },
+            Move = kind == SignalKind.Advertise ? migration.Epoch : migration.Move,
         };
-        Accept(entry, migration, signal, now);
-        return new PeStep(migration, Commands(before, signal, migration));
+        entry.Underway = new Underway(kind, after, IsKept: true);
+        Version++;
+        return new PeStep(after, Commands(entry, migration, kind, after));
     }
 
-    private PeStep Prepare(string id, SignalRequest request, long now)
+    private PeStep Prepare(PeSignal signal, PeFacts facts, long now)
     {
-        IReadOnlyList<ProblemError> errors = Missing(request, out List<IpPrefix> prefixes);
-        if (errors.Count > 0)
-            return Refuse(null, PeRefusalReason.BadRequest, $"prepare of '{id}' lacks what the list says", errors);
-        string vrf = request.Vrf ?? "default";
-        var owners = new HashSet<Entry>();
-        foreach (IpPrefix prefix in prefixes)
+        string id = signal.Id;
+        if (facts.UnknownNames is { Count: > 0 } unknown)
+            return Refuse(null, PeRefusalReason.BadRequest, $"prepare of '{id}' names what this PE does not have", unknown);
+        string vrf = signal.Vrf ?? DefaultVrf;
+        PrefixSet prefixes = signal.Prefixes!;
+        foreach (MovedPrefix moved in prefixes)
         {
-            if (!_lastOwner.TryGetValue((vrf, prefix), out Entry? owner) || !owners.Add(owner)) continue;
-            if (request.Epoch < owner.Fence)
+            if (!_prefixes.TryGetValue((vrf, moved.Prefix), out Known? known)) continue;
+            if (signal.Epoch < known.Record.Epoch)
                 return Refuse(null, PeRefusalReason.StaleEpoch,
-                    $"prepare of '{id}' is refused: epoch {request.Epoch} is older than {owner.Fence}, the highest seen for {prefix} (migration '{owner.Migration.Id}'); send a higher one");
-            if (!owner.Migration.Finished || !owner.Migration.Drained)
+                    $"prepare of '{id}' is refused: epoch {signal.Epoch} is older than {known.Record.Epoch}, the highest seen for {moved.Prefix} (migration '{known.Record.By}'); send a higher one");
+            if (known.Owner is { } owner)
                 return Refuse(null, PeRefusalReason.Conflict,
-                    $"prepare of '{id}' is refused: {prefix} belongs to migration '{owner.Migration.Id}', which is {Word(owner.Migration.State)} at its {Word(owner.Migration.Role)}; {HowToFinish(owner.Migration)}");
+                    $"prepare of '{id}' is refused: {moved.Prefix} belongs to migration '{owner.Migration.Id}', which is {Word(owner.Migration.State)} at its {Word(owner.Migration.Role)}; {HowToFinish(owner.Migration)}");
         }
 
-        if (_entries.Values.FirstOrDefault(e => !e.Migration.Finished && e.Migration.TunnelKey == request.TunnelKey
-            && string.Equals(e.Migration.Peer, request.Peer, StringComparison.Ordinal)) is { } sameKey)
+        if (_entries.Values.FirstOrDefault(e => !e.Migration.IsOver && e.Migration.TunnelKey == signal.TunnelKey && e.Migration.Peer == signal.Peer) is { } sameKey)
         {
             return Refuse(null, PeRefusalReason.Conflict,
-                $"prepare of '{id}' is refused: tunnel key {request.TunnelKey} to {request.Peer} is in use by migration '{sameKey.Migration.Id}'; choose another key");
+                $"prepare of '{id}' is refused: tunnel key {signal.TunnelKey} to {signal.Peer} is in use by migration '{sameKey.Migration.Id}'; choose another key");
         }
 
-        MigrationRole role = request.Role!.Value;
-        HoldOptions hold = request.Hold ?? new HoldOptions();
-        var migration = new PeMigration(id, role, PeMigrationState.Prepared, request.Epoch, vrf, request.Prefixes!, request.Peer!,
-            request.TunnelKey!.Value, hold, null, TunnelUp: false, Drained: role == MigrationRole.Source, now, request.Order);
-        OrderSpec? order = migration.Order is { } options ? new OrderSpec(migration.Tag, migration.Peer, options) : null;
-        var entry = new Entry(migration);
-        foreach (Entry owner in owners) owner.Successors.Add(entry);
-        foreach (IpPrefix prefix in prefixes) _lastOwner[(vrf, prefix)] = entry;
+        MigrationRole role = signal.Role!.Value;
+        var migration = new PeMigration(id, role, PeMigrationState.Idle, signal.Epoch, vrf, prefixes, signal.Peer!.Value,
+            signal.TunnelKey!.Value, signal.Hold ?? new HoldOptions(), null, TunnelUp: false, Drained: role == MigrationRole.Source, now, signal.Order);
+        PeMigration after = migration with { State = PeMigrationState.Prepared };
+        var entry = new Entry(migration) { Underway = new Underway(SignalKind.Prepare, after, IsKept: false) };
         _entries[id] = entry;
-        Accept(entry, migration, SignalKind.Prepare, now);
-        return new PeStep(migration,
-        [
-            new CreateTunnel(migration.Tunnel, vrf, migration.Peer, migration.TunnelKey),
-            role == MigrationRole.Source
-                ? new ArmGroup(migration.Group, vrf, migration.Prefixes, migration.Tunnel, order)
-                : new ArmHold(migration.Group, vrf, migration.Prefixes, migration.Tunnel, hold, order),
-        ]);
+        foreach (MovedPrefix moved in prefixes)
+        {
+            Known known = KnownOf(vrf, moved.Prefix);
+            known.Owner = entry;
+            Raise(known, signal.Epoch, id);
+        }
+
+        Version++;
+        return new PeStep(after, Commands(entry, migration, SignalKind.Prepare, after));
     }
 
-    // An abort that overtakes its prepare must win: the id is remembered, so that the late prepare is refused.
-    private PeStep AbortUnknown(string id, SignalRequest request, long now)
+    // An abort that overtakes its prepare must win: the id is remembered, so that the late prepare is refused; and so do the epochs of
+    // the prefixes, where the abort says them, for ever.
+    private PeStep AbortUnknown(PeSignal signal, long now)
     {
-        var migration = new PeMigration(id, request.Role ?? MigrationRole.Source, PeMigrationState.Aborted, request.Epoch, request.Vrf ?? "default", [],
-            request.Peer ?? "", request.TunnelKey ?? 0, new HoldOptions(), null, TunnelUp: false, Drained: true, now);
-        var entry = new Entry(migration);
-        _entries[id] = entry;
-        Accept(entry, migration, SignalKind.Abort, now);
+        (string Id, PeMigrationState State)? ended = WasOver(signal);
+        string vrf = signal.Vrf ?? DefaultVrf;
+        if (ended is { State: PeMigrationState.TornDown } moved && moved.Id == signal.Id)
+            return Refuse(null, PeRefusalReason.WrongState, $"abort is refused: migration '{signal.Id}' came to its end here, and the servers are where it brought them; to go back, move them back with a new migration");
+        foreach (Known known in _prefixes.Values)
+        {
+            if (known.Record.Last == signal.Id) Raise(known, signal.Epoch, signal.Id);
+        }
+
+        foreach (MovedPrefix prefix in signal.Prefixes ?? PrefixSet.Empty) Raise(KnownOf(vrf, prefix.Prefix), signal.Epoch, signal.Id);
+        if (ended is not null) return Over(signal, PeMigrationState.Aborted);
+        var migration = new PeMigration(signal.Id, signal.Role ?? MigrationRole.Source, PeMigrationState.Aborted, signal.Epoch, vrf, signal.Prefixes ?? PrefixSet.Empty,
+            default, 0, new HoldOptions(), null, TunnelUp: false, Drained: true, now);
+        var entry = new Entry(migration with { State = PeMigrationState.Idle }) { Underway = new Underway(SignalKind.Abort, migration, IsKept: true) };
+        _entries[signal.Id] = entry;
+        Version++;
         return new PeStep(migration, []);
     }
 
-    private static IReadOnlyList<PeCommand> Commands(PeMigration before, SignalKind signal, PeMigration after) => signal switch
+    // How a migration that is not remembered ended: by its prefixes, which know their last one; or, where the signal says the
+    // prefixes, because a later epoch has been seen for all of them.
+    private (string Id, PeMigrationState State)? WasOver(PeSignal signal)
     {
-        SignalKind.Switch when after.LocalPref is { } pref => [new TellWith(after.Vrf, after.Prefixes, pref), new SwitchToTunnel(after.Group)],
-        SignalKind.Switch => [new SwitchToTunnel(after.Group)],
-        SignalKind.Withdraw => [new WithdrawPrefixes(after.Vrf, after.Prefixes)],
-        SignalKind.Release => [new ReleaseHold(after.Group)],
-        SignalKind.Advertise => [new AdvertisePrefixes(after.Group, after.Vrf, after.Prefixes, after.LocalPref ?? DefaultLocalPref, after.Order is null ? null : after.Tag)],
-        SignalKind.Teardown when after.Role == MigrationRole.Source => [new SwitchBack(after.Group), new FlushTunnel(after.Group, after.Tunnel, after.Tag), .. Remove(after)],
-        SignalKind.Abort when after.Role == MigrationRole.Target => [new ReturnHold(after.Group)],
-        SignalKind.Abort when before.State == PeMigrationState.Switched => [new SwitchBack(after.Group), new FlushTunnel(after.Group, after.Tunnel, after.Tag), .. Remove(after)],
-        _ => Remove(after),
-    };
+        foreach (Known known in _prefixes.Values)
+        {
+            if (known.Record is { Last: { } last, Ended: { } state } && last == signal.Id) return (last, state);
+        }
 
-    private static IReadOnlyList<PeCommand> Remove(PeMigration migration)
+        if (signal.Prefixes is not { Count: > 0 } prefixes) return null;
+        string by = "";
+        foreach (MovedPrefix moved in prefixes)
+        {
+            if (!_prefixes.TryGetValue((signal.Vrf ?? DefaultVrf, moved.Prefix), out Known? known) || known.Record.Epoch <= signal.Epoch) return null;
+            by = known.Record.By;
+        }
+
+        return (by, PeMigrationState.TornDown);
+    }
+
+    private static PeStep Over(PeSignal signal, PeMigrationState state) => new(null, [], Repeated: true, NoTime(signal, state));
+
+    private static SignalReply NoTime(PeSignal signal, PeMigrationState state) => new(signal.Id, signal.Kind, state, signal.Epoch, Repeated: true, 0, 0);
+
+    // Whatever was accepted and then failed may have had its effect: what undoes it undoes that, too.
+    private List<PeCommand> Commands(Entry entry, PeMigration before, SignalKind signal, PeMigration after)
+    {
+        switch (signal)
+        {
+            case SignalKind.Prepare:
+                return Parts(after, after.Order, after.Hold, proven: false);
+            case SignalKind.Switch:
+                return Switch(after);
+            case SignalKind.Withdraw:
+                return [new WithdrawPrefixes(after.Vrf, after.Prefixes)];
+            case SignalKind.Release:
+                return [new ReleaseHold(after.Group)];
+            case SignalKind.Advertise:
+                return [Advertisement(after)];
+            case SignalKind.Teardown when after.Role == MigrationRole.Source:
+                return [new SwitchBack(after.Group), new FlushTunnel(after.Group, after.Tunnel, after.Tag), .. Remove(after)];
+            case SignalKind.Abort when after.Role == MigrationRole.Target:
+                return [new ReturnHold(after.Group)];
+            case SignalKind.Abort:
+                var undo = new List<PeCommand>();
+                if (entry.Attempted.Contains(SignalKind.Withdraw)) undo.AddRange(BackAsBefore(after));
+                if (before.State == PeMigrationState.Switched || entry.Attempted.Contains(SignalKind.Switch))
+                    undo.AddRange([new SwitchBack(after.Group), new FlushTunnel(after.Group, after.Tunnel, after.Tag)]);
+                undo.AddRange(Remove(after));
+                return undo;
+            default:
+                return Remove(after);
+        }
+    }
+
+    private static List<PeCommand> Parts(PeMigration m, OrderOptions? options, HoldOptions hold, bool proven)
+    {
+        OrderSpec? order = options is null ? null : new OrderSpec(m.Tag, m.Peer, options);
+        return
+        [
+            new CreateTunnel(m.Tunnel, m.Vrf, m.Peer, m.TunnelKey, proven),
+            m.Role == MigrationRole.Source
+                ? new ArmGroup(m.Group, m.Vrf, m.Prefixes, m.Tunnel, order)
+                : new ArmHold(m.Group, m.Vrf, m.Prefixes, m.Tunnel, hold, order),
+        ];
+    }
+
+    private static List<PeCommand> Switch(PeMigration m)
+        => m.LocalPref is { } pref ? [new TellWith(m.Vrf, m.Prefixes, pref), new SwitchToTunnel(m.Group)] : [new SwitchToTunnel(m.Group)];
+
+    private static AdvertisePrefixes Advertisement(PeMigration m)
+        => new(m.Group, m.Vrf, m.Prefixes, m.LocalPref ?? DefaultLocalPref, m.Move ?? m.Epoch, m.Order is null ? null : m.Tag);
+
+    private static List<PeCommand> Remove(PeMigration migration)
         => [new RemoveGroup(migration.Group, migration.Vrf, migration.Prefixes), new RemoveTunnel(migration.Tunnel)];
 
     // Records with lists compare by reference.
@@ -226,72 +335,23 @@ public sealed class PeMigrationFsm
         && asked.BoundMs == known.BoundMs && asked.OthersHoldMs == known.OthersHoldMs && asked.Ingress.Count == known.Ingress.Count
         && asked.Ingress.Zip(known.Ingress).All(p => p.First.Name == p.Second.Name && p.First.Loopbacks.SequenceEqual(p.Second.Loopbacks));
 
-    private static IReadOnlyList<ProblemError> Missing(SignalRequest request, out List<IpPrefix> prefixes)
-    {
-        var errors = new List<ProblemError>();
-        prefixes = [];
-        if (request.Role is not (MigrationRole.Source or MigrationRole.Target)) errors.Add(new ProblemError("/role", "is missing; send source or target"));
-        if (request.TunnelKey is null) errors.Add(new ProblemError("/tunnelKey", "is missing; send the same unused GRE key to both PEs"));
-        if (!IpAddress.TryParse(request.Peer, out _)) errors.Add(new ProblemError("/peer", "is missing or no address; send the other PE's loopback"));
-        if (request.Order is { } order) CheckOrder(order, errors);
-        if (request.Prefixes is not { Count: > 0 } list)
-        {
-            errors.Add(new ProblemError("/prefixes", "is missing or empty; send the moving prefixes with their ports"));
-            return errors;
-        }
-
-        var seen = new HashSet<IpPrefix>(list.Count);
-        for (int i = 0; i < list.Count && errors.Count < 100; i++)
-        {
-            if (!IpPrefix.TryParse(list[i].Prefix, out IpPrefix prefix))
-                errors.Add(new ProblemError($"/prefixes/{i}/prefix", $"'{list[i].Prefix}' is not a prefix; write it as 10.1.1.10/32, with no host bits set"));
-            else if (!seen.Add(prefix))
-                errors.Add(new ProblemError($"/prefixes/{i}/prefix", $"{prefix} is there twice"));
-            if (string.IsNullOrEmpty(list[i].Port)) errors.Add(new ProblemError($"/prefixes/{i}/port", "is missing; name the port on this PE"));
-            prefixes.Add(prefix);
-        }
-
-        return errors;
-    }
-
-    private static void CheckOrder(OrderOptions order, List<ProblemError> errors)
-    {
-        if (order.BoundMs is < 1 or > 60_000) errors.Add(new ProblemError("/order/boundMs", $"is {order.BoundMs}; send 1 to 60000 ms"));
-        if (order.OthersHoldMs is < 0 or > 60_000) errors.Add(new ProblemError("/order/othersHoldMs", $"is {order.OthersHoldMs}; send 0 (deliver as they come) to 60000 ms"));
-        if (order.Ingress is null)
-        {
-            errors.Add(new ProblemError("/order/ingress", "is missing; send the ingress PEs that send flush markers, or an empty list"));
-            return;
-        }
-
-        var seen = new HashSet<IpAddress>();
-        for (int i = 0; i < order.Ingress.Count && errors.Count < 100; i++)
-        {
-            foreach (string text in order.Ingress[i].Loopbacks ?? [])
-            {
-                if (!IpAddress.TryParse(text, out IpAddress loopback)) errors.Add(new ProblemError($"/order/ingress/{i}/loopbacks", $"'{text}' is no address"));
-                else if (!seen.Add(loopback)) errors.Add(new ProblemError($"/order/ingress/{i}/loopbacks", $"{loopback} is there twice"));
-            }
-        }
-    }
-
     // Repeating a signal with other parameters is not a repetition.
-    private static string? Contradiction(PeMigration migration, SignalKind signal, SignalRequest request)
+    private static string? Contradiction(PeMigration migration, PeSignal request)
     {
-        string? what = signal switch
+        string? what = request.Kind switch
         {
             SignalKind.Prepare when request.Role is { } role && role != migration.Role => $"role {Word(role)}",
             SignalKind.Prepare when request.Vrf is { } vrf && vrf != migration.Vrf => $"VRF {vrf}",
             SignalKind.Prepare when request.Peer is { } peer && peer != migration.Peer => $"peer {peer}",
             SignalKind.Prepare when request.TunnelKey is { } key && key != migration.TunnelKey => $"tunnel key {key}",
-            SignalKind.Prepare when request.Prefixes is { } prefixes && !prefixes.SequenceEqual(migration.Prefixes) => "other prefixes",
+            SignalKind.Prepare when request.Prefixes is { } prefixes && !prefixes.Equals(migration.Prefixes) => "other prefixes",
             SignalKind.Prepare when request.Hold is { } hold && hold != migration.Hold => "another hold",
             SignalKind.Prepare when request.Order is { } order && !Same(order, migration.Order) => "another order",
             SignalKind.Advertise or SignalKind.Switch when request.LocalPref is { } pref && pref != migration.LocalPref => $"LOCAL_PREF {pref} (it was {migration.LocalPref})",
             _ => null,
         };
         return what is null ? null
-            : $"{Word(signal)} of '{migration.Id}' took effect before, with other values than {what}; repeat it as it was, or use a new migration id";
+            : $"{Word(request.Kind)} of '{migration.Id}' took effect before, with other values than {what}; repeat it as it was, or use a new migration id";
     }
 
     private static string WhyNot(PeMigration migration, SignalKind signal)
@@ -322,59 +382,129 @@ public sealed class PeMigrationFsm
     private static string Word(Enum value) => value is PeMigrationState.TornDown ? "torn down"
         : System.Text.Json.JsonNamingPolicy.KebabCaseLower.ConvertName(value.ToString());
 
-    private static void Raise(Entry entry, long epoch)
+    private const string DefaultVrf = Config.NodeConfig.DefaultVrf;
+
+    private void Execute(Entry entry, Underway underway, SignalReply reply)
     {
-        entry.Epoch = epoch;
-        entry.Migration = entry.Migration with { Epoch = epoch };
+        entry.Underway = null;
+        entry.Attempted.Clear();
+        entry.Migration = underway.After;
+        entry.Done[underway.Signal] = reply;
+        PeMigration migration = entry.Migration;
+        if (migration.State == PeMigrationState.Advertised)
+            Place(migration, moved => new PrefixPlace(true, moved.Port, moved.NextHop?.ToString(), migration.LocalPref ?? DefaultLocalPref, migration.Move ?? migration.Epoch));
+        else if (migration.State == PeMigrationState.Withdrawn) Place(migration, _ => PrefixPlace.Away);
+        else if (migration.IsOver) Bury(entry);
     }
 
-    private void Accept(Entry entry, PeMigration migration, SignalKind signal, long now)
+    private void Place(PeMigration migration, Func<MovedPrefix, PrefixPlace> place)
     {
-        entry.Migration = migration;
-        entry.Done[signal] = new SignalReply(migration.Id, signal, migration.State, migration.Epoch, Repeated: false, now, now);
-        if (migration.Finished && migration.Drained) Bury(entry);
+        foreach (MovedPrefix moved in migration.Prefixes)
+        {
+            Known known = KnownOf(migration.Vrf, moved.Prefix);
+            known.Record = known.Record with { Place = place(moved) };
+        }
     }
 
+    // The prefixes belong to nobody now, and know how their last migration ended.
     private void Bury(Entry entry)
     {
+        PeMigration migration = entry.Migration;
+        foreach (MovedPrefix moved in migration.Prefixes)
+        {
+            Known known = KnownOf(migration.Vrf, moved.Prefix);
+            if (known.Owner == entry) known.Owner = null;
+            if (known.Owner is null && known.Record.Epoch <= migration.Epoch) known.Record = known.Record with { Last = migration.Id, Ended = migration.State };
+        }
+
         _finished.Enqueue(entry);
-        if (_finished.Count > MaxFinished) Drop(_finished.Dequeue());
+        while (_finished.Count > MaxFinished)
+        {
+            Entry oldest = _finished.Dequeue();
+            if (_entries.TryGetValue(oldest.Migration.Id, out Entry? current) && current == oldest) _entries.Remove(oldest.Migration.Id);
+        }
     }
 
     private void Forget(Entry entry)
     {
-        Drop(entry);
-        entry.Migration = entry.Migration with { State = PeMigrationState.Aborted, Drained = true };
+        _entries.Remove(entry.Migration.Id);
+        foreach (MovedPrefix moved in entry.Migration.Prefixes)
+        {
+            Known known = KnownOf(entry.Migration.Vrf, moved.Prefix);
+            if (known.Owner == entry) known.Owner = null;
+        }
     }
 
-    // The prefixes keep the entry as their last owner, and so its epoch as their fence; the rest of it can go.
-    private void Drop(Entry entry)
+    // Of a living migration it is kept up with each change; of a finished one its prefixes may have other owners.
+    private (long Epoch, string By) FenceOf(Entry entry)
     {
-        if (_entries.TryGetValue(entry.Migration.Id, out Entry? current) && current == entry) _entries.Remove(entry.Migration.Id);
-        entry.Migration = entry.Migration with { Prefixes = [] };
+        if (!entry.Migration.Finished) return entry.Fence;
+        (long Epoch, string By) fence = (entry.Migration.Epoch, entry.Migration.Id);
+        foreach (MovedPrefix moved in entry.Migration.Prefixes)
+        {
+            PrefixRecord record = KnownOf(entry.Migration.Vrf, moved.Prefix).Record;
+            if (record.Epoch > fence.Epoch) fence = (record.Epoch, record.By);
+        }
+
+        return fence;
+    }
+
+    private void Raise(Entry entry, long epoch)
+    {
+        if (epoch <= entry.Migration.Epoch) return;
+        entry.Change(m => m with { Epoch = epoch });
+        if (epoch > entry.Fence.Epoch) entry.Fence = (epoch, entry.Migration.Id);
+        foreach (MovedPrefix moved in entry.Migration.Prefixes) Raise(KnownOf(entry.Migration.Vrf, moved.Prefix), epoch, entry.Migration.Id);
+        Version++;
+    }
+
+    private void Raise(Known known, long epoch, string by)
+    {
+        if (epoch <= known.Record.Epoch) return;
+        known.Record = known.Record with { Epoch = epoch, By = by };
+        if (known.Owner is { } owner && epoch > owner.Fence.Epoch) owner.Fence = (epoch, by);
+        Version++;
+    }
+
+    private Known KnownOf(string vrf, IpPrefix prefix)
+    {
+        if (_prefixes.TryGetValue((vrf, prefix), out Known? known)) return known;
+        known = new Known(new PrefixRecord(vrf, prefix));
+        _prefixes.Add((vrf, prefix), known);
+        return known;
+    }
+
+    /// <summary>A signal that was accepted and is neither executed nor failed.</summary>
+    /// <param name="Signal">The signal.</param>
+    /// <param name="After">The migration when it is executed.</param>
+    /// <param name="IsKept">A snapshot has it as executed: after a restart it is, since the restart carries it out.</param>
+    private sealed record Underway(SignalKind Signal, PeMigration After, bool IsKept);
+
+    private sealed class Known(PrefixRecord record)
+    {
+        public PrefixRecord Record { get; set; } = record;
+
+        /// <summary>The migration of which something is, or may be, in the tables; null: there is none.</summary>
+        public Entry? Owner { get; set; }
     }
 
     private sealed class Entry(PeMigration migration)
     {
         public PeMigration Migration { get; set; } = migration;
 
-        public long Epoch { get; set; } = migration.Epoch;
+        public (long Epoch, string By) Fence { get; set; } = (migration.Epoch, migration.Id);
 
         public Dictionary<SignalKind, SignalReply> Done { get; } = [];
 
-        public List<Entry> Successors { get; } = [];
+        public Underway? Underway { get; set; }
 
-        // Epochs of successors are not lower than this one's when they are made; only a living successor's can rise.
-        public long Fence
+        /// <summary>Signals that were begun in this state and failed.</summary>
+        public HashSet<SignalKind> Attempted { get; } = [];
+
+        public void Change(Func<PeMigration, PeMigration> change)
         {
-            get
-            {
-                long highest = Epoch;
-                foreach (Entry successor in Successors) highest = Math.Max(highest, successor.Epoch);
-                return highest;
-            }
+            Migration = change(Migration);
+            if (Underway is { } underway) Underway = underway with { After = change(underway.After) };
         }
-
-        public string? FencedBy => Successors.MaxBy(s => s.Epoch)?.Migration.Id;
     }
 }

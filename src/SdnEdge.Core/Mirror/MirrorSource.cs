@@ -13,12 +13,12 @@ namespace SdnEdge.Core.Mirror;
 /// </summary>
 public sealed class MirrorSource(IMirrorSink sink)
 {
-    private readonly Dictionary<HopSlot, Named> _hops = new(ReferenceEqualityComparer.Instance);
+    private readonly Dictionary<IndirectNextHop, Named> _hops = new(ReferenceEqualityComparer.Instance);
     private readonly Dictionary<RedirectGroup, NamedGroup> _groups = new(ReferenceEqualityComparer.Instance);
     private readonly Dictionary<Tunnel, NamedTunnel> _tunnels = new(ReferenceEqualityComparer.Instance);
     private readonly Dictionary<int, (PortEntry Entry, object Addresses, int Mtu, bool Up)> _ports = [];
     private readonly Dictionary<int, Vrf> _vrfs = [];
-    private readonly Dictionary<(int Vrf, uint Leaf), (HopSlot Hop, RedirectGroup? Group)> _leaves = [];
+    private readonly Dictionary<(int Vrf, uint Leaf), (IndirectNextHop Hop, RedirectGroup? Group)> _leaves = [];
     private readonly List<int> _gone = [];
     private readonly List<Tunnel> _goneTunnels = [];
     private Adjacency? _host;
@@ -71,8 +71,9 @@ public sealed class MirrorSource(IMirrorSink sink)
         ScanTunnels(plane);
         foreach ((RedirectGroup group, NamedGroup told) in _groups)
         {
-            if (ReferenceEquals(told.Active, group.Active)) continue;
-            told.Active = group.Active;
+            bool goesHome = GoesHome(group.Active);
+            if (ReferenceEquals(told.Active, group.Active) && told.GoesHome == goesHome) continue;
+            (told.Active, told.GoesHome) = (group.Active, goesHome);
             Tell(group, told);
         }
 
@@ -111,7 +112,7 @@ public sealed class MirrorSource(IMirrorSink sink)
     /// <summary>A leaf's index is given back.</summary>
     public void LeafGone(Vrf vrf, uint index)
     {
-        if (!IsActive || !_leaves.Remove((vrf.Index, index), out (HopSlot Hop, RedirectGroup? Group) leaf)) return;
+        if (!IsActive || !_leaves.Remove((vrf.Index, index), out (IndirectNextHop Hop, RedirectGroup? Group) leaf)) return;
         sink.LeafGone(vrf.Index, index);
         if (_hops.TryGetValue(leaf.Hop, out Named? hop) && --hop.Users == 0)
         {
@@ -137,7 +138,7 @@ public sealed class MirrorSource(IMirrorSink sink)
     }
 
     /// <summary>A next hop decides otherwise.</summary>
-    public void HopChanged(HopSlot slot)
+    public void HopChanged(IndirectNextHop slot)
     {
         if (IsActive && _hops.TryGetValue(slot, out Named? hop)) sink.Hop(hop.Id, Of(slot.Current));
     }
@@ -266,12 +267,15 @@ public sealed class MirrorSource(IMirrorSink sink)
     {
         GroupDecision active = told.Active;
         int tunnel = 0;
-        MirrorGroupAction arrivals = ActionOf(active.ForTunnelArrivals, active.Name, ref tunnel);
-        MirrorGroupAction others = ActionOf(active.ForOthers, active.Name, ref tunnel);
+        MirrorGroupAction arrivals = ActionOf(active.ForTunnelArrivals, ref tunnel);
+        MirrorGroupAction others = ActionOf(active.ForOthers, ref tunnel);
         sink.Group(new MirrorGroup(told.Id, group.Name, group.Vrf, arrivals, others, tunnel));
     }
 
-    private MirrorGroupAction ActionOf(ForwardingDecision? decision, string name, ref int tunnel)
+    // The move was given up: the hold sends by the native way, while the group's decision stays what it was.
+    private static bool GoesHome(GroupDecision active) => active.ForTunnelArrivals?.Hold?.Path == DrainPath.Native;
+
+    private MirrorGroupAction ActionOf(ForwardingDecision? decision, ref int tunnel)
     {
         switch (decision?.Kind)
         {
@@ -280,8 +284,8 @@ public sealed class MirrorSource(IMirrorSink sink)
                 return MirrorGroupAction.Tunnel;
             case ForwardingKind.Attached or ForwardingKind.Ordered: return MirrorGroupAction.Attached;
 
-            // A hold that gives up sends by the native way; every other one ends at the server.
-            case ForwardingKind.Hold: return name == "returning" ? MirrorGroupAction.Native : MirrorGroupAction.Attached;
+            // A hold whose move was given up sends by the native way; every other one ends at the server.
+            case ForwardingKind.Hold: return decision.Hold!.Path == DrainPath.Native ? MirrorGroupAction.Native : MirrorGroupAction.Attached;
             default: return MirrorGroupAction.Native;
         }
     }
@@ -320,6 +324,8 @@ public sealed class MirrorSource(IMirrorSink sink)
     private sealed class NamedGroup(int id, GroupDecision active) : Named(id)
     {
         public GroupDecision Active { get; set; } = active;
+
+        public bool GoesHome { get; set; } = MirrorSource.GoesHome(active);
     }
 
     private sealed class NamedTunnel(int id, bool up)

@@ -14,7 +14,7 @@ public sealed class MirrorTables : IMirrorSink, IDisposable
     private readonly Dictionary<int, Vrf> _vrfs = [];
     private readonly Dictionary<int, PortEntry> _ports = [];
     private readonly Dictionary<int, Tunnel> _tunnels = [];
-    private readonly Dictionary<int, HopSlot> _hops = [];
+    private readonly Dictionary<int, IndirectNextHop> _hops = [];
     private readonly Dictionary<int, RedirectGroup> _groups = [];
     private readonly Dictionary<(int Vrf, uint Leaf), uint> _leaves = [];
 
@@ -178,8 +178,8 @@ public sealed class MirrorTables : IMirrorSink, IDisposable
     /// <inheritdoc/>
     public void Hop(int id, MirrorHop decision)
     {
-        if (_hops.TryGetValue(id, out HopSlot? slot)) slot.Current = Of(decision);
-        else _hops[id] = new HopSlot(Of(decision));
+        if (_hops.TryGetValue(id, out IndirectNextHop? slot)) slot.Current = Of(decision);
+        else _hops[id] = new IndirectNextHop(Of(decision));
     }
 
     /// <inheritdoc/>
@@ -190,7 +190,7 @@ public sealed class MirrorTables : IMirrorSink, IDisposable
     {
         LeafGone(vrf, index);
         RedirectGroup? redirect = null;
-        if (!_vrfs.TryGetValue(vrf, out Vrf? table) || !_hops.TryGetValue(hop, out HopSlot? slot) || (group != 0 && !_groups.TryGetValue(group, out redirect)))
+        if (!_vrfs.TryGetValue(vrf, out Vrf? table) || !_hops.TryGetValue(hop, out IndirectNextHop? slot) || (group != 0 && !_groups.TryGetValue(group, out redirect)))
         {
             Refused++;
             return;

@@ -123,7 +123,7 @@ internal static class BestPath
     };
 
     // A route of another AS says nothing of moves inside ours.
-    private static long Move(in Candidate route) => route.Origin.External ? 0 : route.Attributes?.MoveSequence ?? 0;
+    private static long Move(in Candidate route) => route.Origin.External ? 0 : route.Attributes?.MobilitySequence ?? 0;
 
     private static uint LocalPref(in Candidate route) => route.Attributes?.LocalPref ?? DefaultLocalPref;
 

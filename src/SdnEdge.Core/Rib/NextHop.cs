@@ -30,12 +30,13 @@ public enum HopKind : byte
 /// <summary>A next hop as its source names it, before resolution. Use the factory methods.</summary>
 public readonly record struct HopSpec
 {
-    private HopSpec(HopKind kind, string? port, IpAddress address, string? group)
+    private HopSpec(HopKind kind, string? port, IpAddress address, string? group, uint key = 0)
     {
         Kind = kind;
         Port = port;
         Address = address;
         GroupName = group;
+        TunnelKey = key;
     }
 
     /// <summary>To this router itself.</summary>
@@ -56,6 +57,9 @@ public readonly record struct HopSpec
     /// <summary>Name of the redirect group (Group).</summary>
     public string? GroupName { get; }
 
+    /// <summary>GRE key of the tunnel (Remote); 0 otherwise.</summary>
+    public uint TunnelKey { get; }
+
     /// <summary>True when other routes must tell where the address is.</summary>
     public bool IsRecursive => Kind == HopKind.Via && Port is null;
 
@@ -74,7 +78,8 @@ public readonly record struct HopSpec
     /// <summary>Through a tunnel to another PE; usable while <see cref="LocRib.Reaches"/> says so of its address.</summary>
     /// <param name="tunnel">Name by which the FIB publisher knows the tunnel as a port.</param>
     /// <param name="remote">The far end.</param>
-    public static HopSpec Remote(string tunnel, IpAddress remote) => new(HopKind.Remote, tunnel, remote, null);
+    /// <param name="key">GRE key of the tunnel.</param>
+    public static HopSpec Remote(string tunnel, IpAddress remote, uint key) => new(HopKind.Remote, tunnel, remote, null, key);
 
     /// <summary>Text for people: "via 10.255.0.2", "port dc".</summary>
     public override string ToString() => Kind switch
@@ -128,7 +133,7 @@ public sealed class NextHop
     /// <summary>The route that resolves it, for people; null where none is needed or found.</summary>
     public IpPrefix? ResolvedThrough { get; internal set; }
 
-    /// <summary>For the FIB publisher: its own object (hop slot) for this next hop.</summary>
+    /// <summary>For the FIB publisher: its own object (indirect next hop) for this next hop.</summary>
     public object? Tag { get; set; }
 
     /// <summary>Routes that name it now.</summary>
@@ -138,6 +143,11 @@ public sealed class NextHop
     internal NextHop? Parent { get; set; }
 
     internal bool Queued { get; set; }
+
+    // The drain in which it was resolved last, and how often in that.
+    internal long Drain { get; set; }
+
+    internal int Rounds { get; set; }
 
     /// <summary>True when this next hop's resolution rests on <paramref name="other"/>, or is it.</summary>
     internal bool RestsOn(NextHop other)

@@ -9,19 +9,21 @@ namespace SdnEdge.Core.Rib;
 /// 2. each queued one is resolved again; where the answer differs, one <see cref="RibChange"/> says so,
 ///    and next hops that rest on it are queued too;
 /// 3. where usable turned unusable or back, the best routes that use it are chosen again.
+/// A route can be the better one only as long as it is not used, for instance when its next hop lies in its own prefix: then the
+/// answer never settles. Such a next hop is left unresolved, and counted, until a route that covers it changes again; others
+/// are not touched by that.
 /// </summary>
 internal sealed class NextHopTable(LocRib owner)
 {
-    // A next hop that has not settled after so many rounds flaps by configuration; it is left unresolved and counted.
-    private const int MaxRounds = 64;
+    // A next hop that has not settled after so many rounds of one change will not.
+    private const int MaxRounds = 16;
 
     private readonly Dictionary<HopSpec, NextHop> _hops = [];
     private readonly HashSet<NextHop> _recursive = [];
     private readonly Queue<NextHop> _queue = new();
     private NextHop? _last;
     private bool _draining;
-
-    public int Count => _hops.Count;
+    private long _drains;
 
     /// <summary>Next hops left unresolved because resolving them never settled.</summary>
     public long Unsettled { get; private set; }
@@ -73,21 +75,20 @@ internal sealed class NextHopTable(LocRib owner)
     {
         if (_draining || _queue.Count == 0) return;
         _draining = true;
-        int bound = MaxRounds * (_recursive.Count + 1);
+        _drains++;
         while (_queue.TryDequeue(out NextHop? hop))
         {
             hop.Queued = false;
             ResolvedHop before = hop.Resolved;
-            if (bound-- > 0)
+            if (hop.Drain != _drains) (hop.Drain, hop.Rounds) = (_drains, 0);
+            if (++hop.Rounds <= MaxRounds)
             {
                 Resolve(hop);
             }
             else
             {
-                Unsettled++;
-                hop.Resolved = default;
-                hop.Parent = null;
-                if (bound < -_recursive.Count) _queue.Clear();
+                if (hop.Rounds == MaxRounds + 1) Unsettled++;
+                (hop.Resolved, hop.ResolvedThrough, hop.Parent) = (default, null, null);
             }
 
             if (hop.Resolved == before) continue;

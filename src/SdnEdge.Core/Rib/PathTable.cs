@@ -57,9 +57,9 @@ internal sealed class PathTable<TKey>
 {
     // An entry's mark is the number of its first route + 1.
     private readonly PrefixTable<TKey, Nothing> _heads = new();
-    private readonly SharedTable<RouteContent> _contents = new();
+    private readonly InternTable<RouteContent> _contents = new();
     private readonly int[] _prefixesOfLength = new int[129];
-    private EntryPages<RoutePath<TKey>> _paths = new();
+    private PagedArray<RoutePath<TKey>> _paths = new();
     private int _free = -1;
 
     /// <summary>Number of prefixes with at least one route.</summary>
@@ -85,9 +85,6 @@ internal sealed class PathTable<TKey>
     /// <summary>What the route in a slot that is not free says.</summary>
     public ref readonly RouteContent ContentOf(int index) => ref _contents[this[index].Content];
 
-    /// <summary>Number of different things that routes say.</summary>
-    public int Contents => _contents.Count;
-
     /// <summary>The entry of a prefix, or -1. It stays valid until the prefix's last route is removed.</summary>
     public int EntryOf(TKey key) => _heads.Find(key);
 
@@ -98,9 +95,6 @@ internal sealed class PathTable<TKey>
         if (added) _prefixesOfLength[key.Length]++;
         return entry;
     }
-
-    /// <summary>The prefix of an entry.</summary>
-    public TKey KeyOf(int entry) => _heads.KeyOf(entry);
 
     /// <summary>First route of an entry's prefix, or -1. Entry -1: no such prefix.</summary>
     public int Head(int entry) => entry < 0 ? -1 : _heads.Mark(entry) - 1;

@@ -6,7 +6,7 @@ namespace SdnEdge.Core.Rib;
 
 /// <summary>
 /// A hash table by prefix whose entries keep their number: what else speaks of a prefix holds four bytes, and finds it again
-/// without a lookup. Entries lie in <see cref="EntryPages{T}"/>; only the buckets (four bytes an entry) are made anew when the
+/// without a lookup. Entries lie in <see cref="PagedArray{T}"/>; only the buckets (four bytes an entry) are made anew when the
 /// table doubles.
 /// A number stays valid until <see cref="Remove"/>, and may then be given to another prefix. Not thread-safe.
 /// </summary>
@@ -17,9 +17,9 @@ internal sealed class PrefixTable<TKey, TValue>
     where TValue : struct
 {
     // Entry number + 1, by the highest bits of the hash: those depend on all bits of the prefix.
-    private int[] _buckets = new int[EntryPages<Entry>.FirstSize];
-    private int _shift = 32 - BitOperations.Log2(EntryPages<Entry>.FirstSize);
-    private EntryPages<Entry> _entries = new();
+    private int[] _buckets = new int[PagedArray<Entry>.FirstSize];
+    private int _shift = 32 - BitOperations.Log2(PagedArray<Entry>.FirstSize);
+    private PagedArray<Entry> _entries = new();
     private int _free = -1;
 
     /// <summary>Number of prefixes.</summary>
@@ -133,9 +133,9 @@ internal sealed class PrefixTable<TKey, TValue>
     /// <summary>Takes all entries away and gives their memory back.</summary>
     public void Clear()
     {
-        _buckets = new int[EntryPages<Entry>.FirstSize];
-        _shift = 32 - BitOperations.Log2(EntryPages<Entry>.FirstSize);
-        _entries = new EntryPages<Entry>();
+        _buckets = new int[PagedArray<Entry>.FirstSize];
+        _shift = 32 - BitOperations.Log2(PagedArray<Entry>.FirstSize);
+        _entries = new PagedArray<Entry>();
         _free = -1;
         Count = 0;
     }

@@ -12,7 +12,7 @@ public enum RejectReason : byte
     /// <summary>Another source has a lower administrative distance.</summary>
     Preference,
 
-    /// <summary>An earlier move of the prefix than another route of our AS tells: fenced (<see cref="Bgp.MoveSequence"/>).</summary>
+    /// <summary>An earlier move of the prefix than another route of our AS tells: fenced (<see cref="Bgp.MobilitySequence"/>).</summary>
     MoveSequence,
 
     /// <summary>Lower LOCAL_PREF (9.1.2).</summary>

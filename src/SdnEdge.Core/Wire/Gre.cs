@@ -12,9 +12,6 @@ public readonly record struct GreHeader(ushort Protocol, bool Checksum = false, 
     /// <summary>Bytes of a header without optional fields.</summary>
     public const int Size = 4;
 
-    /// <summary>Most bytes of a header.</summary>
-    public const int MaxSize = 16;
-
     /// <summary>Bytes this header takes: 4, 8, 12 or 16.</summary>
     public int Length => Size + (Checksum ? 4 : 0) + (Key is null ? 0 : 4) + (Sequence is null ? 0 : 4);
 

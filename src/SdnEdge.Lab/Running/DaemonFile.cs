@@ -35,7 +35,7 @@ internal sealed partial class DaemonFile(LabTopology lab, LabNode node, string f
         text = WithSection(Fill(text, file), file, "api", Api);
         return node.Kind switch
         {
-            NodeKind.SdnEdgeHost => WithSection(text, file, "state", _ => $"{{ folder: {Quote(Of(".state"))} }}"),
+            NodeKind.SdnEdgeHost or NodeKind.SdnEdgePe => WithSection(text, file, "state", _ => $"{{ folder: {Quote(Of(".state"))} }}"),
             NodeKind.SdnEdgeMms => WithSection(text, file, "journal", _ => Quote(Of(".db"))),
             _ => text,
         };

@@ -27,7 +27,12 @@ public sealed record LabOptions
     internal IReadOnlyList<string> FindSelf()
     {
         if (Self is not null) return Self;
-        if (Environment.GetEnvironmentVariable("SDNEDGE_BIN") is { Length: > 0 } named) return [named];
+        if (Environment.GetEnvironmentVariable("SDNEDGE_BIN") is { Length: > 0 } named)
+        {
+            return File.Exists(named) ? [named] : throw new LabException(
+                $"the program '{named}', named by the variable SDNEDGE_BIN, is not there: run ./build.sh build, or unset SDNEDGE_BIN.");
+        }
+
         if (Environment.ProcessPath is { } path && Path.GetFileName(path) == "sdnedge") return [path];
         string beside = Path.Combine(AppContext.BaseDirectory, "sdnedge");
         if (File.Exists(beside)) return [beside];

@@ -13,8 +13,6 @@ namespace SdnEdge.Router.Api;
 /// <summary>The resources of the API, one line each.</summary>
 internal static class Endpoints
 {
-    private static readonly TimeSpan EventHeartbeat = TimeSpan.FromSeconds(15);
-
     public static void Map(WebApplication app, IPeControl pe, ConnectionChecks checks, CancellationToken stopping)
     {
         RouteGroupBuilder v1 = app.MapGroup("/v1");
@@ -25,7 +23,7 @@ internal static class Endpoints
             .Says("RIB: one line for each source that offers a prefix; prefix = that prefix and what lies inside it").WithTags("show");
         v1.MapGet("/fib", ([FromQuery] string? vrf, [FromQuery] string? prefix, [FromQuery] int? limit) => pe.FibAsync(Query(vrf, prefix, limit)))
             .Says("FIB: what the data plane does with each prefix").WithTags("show");
-        v1.MapGet("/fib/lookup", ([FromQuery] string? vrf, [FromQuery] string address) => pe.LookupAsync(vrf ?? "default", address))
+        v1.MapGet("/fib/lookup", ([FromQuery] string? vrf, [FromQuery] string address) => pe.LookupAsync(vrf ?? "default", Address(address)))
             .Says("FIB: what the data plane does with one address now").WithTags("show");
         v1.MapGet("/neighbors", () => pe.NeighborsAsync()).Says("Neighbours learnt by ARP and ND").WithTags("show");
         v1.MapGet("/tunnels", () => pe.TunnelsAsync()).Says("Tunnels, their health and counters").WithTags("show");
@@ -37,6 +35,7 @@ internal static class Endpoints
                 .Says(Meaning(action)).WithTags("bgp").WithName("bgp-" + verb)
                 .Needs(ApiRole.Admin).Fails(400, 404, 409);
         }
+        v1.MapGet("/bgp/damped", () => pe.DampedAsync()).Says("Prefixes whose moves come too fast and are not followed for a while").WithTags("show");
         v1.MapGet("/keeper", () => pe.KeeperAsync()).Says("The process that forwards while the PE is restarted after a crash").WithTags("show");
         v1.MapGet("/bfd", () => pe.BfdAsync()).Says("BFD sessions, and how their thread fares").WithTags("show");
         v1.MapGet("/groups", () => pe.GroupsAsync()).Says("Redirect groups").WithTags("show");
@@ -49,25 +48,17 @@ internal static class Endpoints
         foreach (SignalKind kind in Enum.GetValues<SignalKind>())
         {
             string verb = JsonNamingPolicy.KebabCaseLower.ConvertName(kind.ToString());
-            v1.MapPost("/migrations/{id}/" + verb, ([FromRoute] string id, [FromBody] SignalRequest request, CancellationToken cancel) => SignalAsync(pe, id, kind, request, cancel))
+            v1.MapPost("/migrations/{id}/" + verb, ([FromRoute] string id, [FromBody] SignalRequest request, CancellationToken cancel) => pe.SignalAsync(id, kind, request, cancel))
                 .Says(Meaning(kind)).WithTags("migrations").WithName(verb)
-                .Needs(ApiRole.Migrate).Fails(400, 409, 504);
+                .Needs(ApiRole.Migrate).Fails(400, 409, 503, 504, 507);
         }
 
         v1.MapPost("/config/reload", () => pe.ReloadAsync()).Says("Reads the configuration file again and applies the difference, or nothing").WithTags("config").Needs(ApiRole.Admin).Fails(422);
-        v1.MapGet("/events", (Delegate)((HttpContext context) => StreamAsync(context, pe.Events, stopping)))
-            .Says("Server-sent events: EventRecord as data, its sequence as id; Last-Event-ID resumes").WithTags("events")
-            .Produces<EventRecord>(200, "text/event-stream");
-        app.MapGet("/metrics", async () => Results.Text(PrometheusText.Write([.. await pe.MetricsAsync(), .. ApiMetrics(checks)]), PrometheusText.ContentType))
+        v1.MapEvents(pe.Events, "this PE", stopping);
+        app.MapGet("/metrics", async () => Results.Text(PrometheusText.Write([.. await pe.MetricsAsync(), .. checks.Metrics()]), PrometheusText.ContentType))
             .Says("Metrics in the Prometheus text format").WithTags("telemetry").Produces<string>(200, "text/plain");
     }
 
-    private static async Task<SignalReply> SignalAsync(IPeControl pe, string id, SignalKind kind, SignalRequest request, CancellationToken cancel)
-    {
-        IReadOnlyList<ProblemError> errors = SignalChecks.Check(id, kind, request);
-        if (errors.Count > 0) throw new ProblemException(Problems.BadRequest($"{kind.ToString().ToLowerInvariant()} needs {errors.Count} thing{(errors.Count == 1 ? "" : "s")} put right", errors));
-        return await pe.SignalAsync(id, kind, request, cancel);
-    }
 
     private static string Meaning(SignalKind kind) => kind switch
     {
@@ -90,48 +81,14 @@ internal static class Endpoints
     private static RouteQuery Query(string? vrf, string? prefix, int? limit)
     {
         var errors = new List<ProblemError>();
-        if (prefix is not null && !IpPrefix.TryParse(prefix, out _)) errors.Add(new ProblemError("prefix", $"'{prefix}' is not a prefix; write it as 10.0.0.0/8, with no host bits set"));
+        IpPrefix? inside = null;
+        if (prefix is not null && IpPrefix.TryParse(prefix, out IpPrefix parsed)) inside = parsed;
+        else if (prefix is not null) errors.Add(new ProblemError("prefix", $"'{prefix}' is not a prefix; write it as 10.0.0.0/8, with no host bits set"));
         if (limit is < 1 or > RouteQuery.MaxLimit) errors.Add(new ProblemError("limit", $"{limit} is out of range; 1 to {RouteQuery.MaxLimit}"));
         if (errors.Count > 0) throw new ProblemException(Problems.BadRequest("the query is wrong", errors));
-        return new RouteQuery(vrf, prefix, limit ?? RouteQuery.DefaultLimit);
+        return new RouteQuery(vrf, inside, limit ?? RouteQuery.DefaultLimit);
     }
 
-    private static IEnumerable<MetricFamily> ApiMetrics(ConnectionChecks checks) =>
-    [
-        new("sdnedge_api_connections_refused_total", "API connections refused by their credentials.", MetricKind.Counter,
-            [new(checks.RefusedUsers, ("check", "user")), new(checks.RefusedCertificates, ("check", "certificate")), new(checks.RefusedRoles, ("check", "role"))]),
-    ];
-
-    // Without Last-Event-ID the stream starts with what happens from now on; with it (0 = from the oldest kept) it resumes.
-    private static async Task StreamAsync(HttpContext context, EventLog events, CancellationToken stopping)
-    {
-        long place = events.Newest;
-        if (context.Request.Headers.TryGetValue("Last-Event-ID", out Microsoft.Extensions.Primitives.StringValues value) && !long.TryParse(value.ToString(), out place))
-            throw new ProblemException(Problems.BadRequest($"Last-Event-ID '{value}' is not a number; send the id of the last event you have, or 0 for all that are kept"));
-        context.Response.ContentType = "text/event-stream";
-        context.Response.Headers.CacheControl = "no-store";
-        using var end = CancellationTokenSource.CreateLinkedTokenSource(context.RequestAborted, stopping);
-        try
-        {
-            await context.Response.WriteAsync(": events of this PE\n\n", end.Token);
-            while (!end.IsCancellationRequested)
-            {
-                IReadOnlyList<EventRecord> list = events.After(place, out long missed);
-                if (missed > 0) await context.Response.WriteAsync($"event: missed\ndata: {{\"missed\":{missed}}}\n\n", end.Token);
-                foreach (EventRecord record in list)
-                {
-                    await context.Response.WriteAsync($"id: {record.Sequence}\nevent: {record.Kind}\ndata: {JsonSerializer.Serialize(record, ApiJson.Options.For<EventRecord>())}\n\n", end.Token);
-                    place = record.Sequence;
-                }
-
-                await context.Response.Body.FlushAsync(end.Token);
-                Task more = events.WaitAsync(place, end.Token);
-                if (await Task.WhenAny(more, Task.Delay(EventHeartbeat, end.Token)) != more) await context.Response.WriteAsync(": still here\n\n", end.Token);
-            }
-        }
-        catch (OperationCanceledException)
-        {
-            // The client or the PE ended the stream.
-        }
-    }
+    private static IpAddress Address(string text) => IpAddress.TryParse(text, out IpAddress address) ? address
+        : throw new ProblemException(Problems.BadRequest("the query is wrong", [new ProblemError("address", $"'{text}' is not an IP address; write it as 10.1.1.10")]));
 }

@@ -1,4 +1,5 @@
 using SdnEdge.Core.Api;
+using SdnEdge.Core.Wire;
 using SdnEdge.Web;
 
 namespace SdnEdge.Router.Api;
@@ -28,8 +29,8 @@ public interface IPeControl
     Task<IReadOnlyList<FibInfo>> FibAsync(RouteQuery query);
 
     /// <summary>What the FIB does with one address. The prefix is empty when no route covers it.</summary>
-    /// <exception cref="ProblemException">No such VRF, or no address.</exception>
-    Task<FibInfo> LookupAsync(string vrf, string address);
+    /// <exception cref="ProblemException">No such VRF.</exception>
+    Task<FibInfo> LookupAsync(string vrf, IpAddress address);
 
     /// <summary>Neighbours.</summary>
     Task<IReadOnlyList<NeighborInfo>> NeighborsAsync();
@@ -43,6 +44,9 @@ public interface IPeControl
     /// <summary>Refreshes, resets or shuts down a BGP session.</summary>
     /// <exception cref="ProblemException">No such peer, or the session's state does not allow it.</exception>
     Task<BgpPeerReply> BgpPeerAsync(string peer, BgpPeerAction action, BgpPeerRequest request);
+
+    /// <summary>Prefixes whose moves are damped now.</summary>
+    Task<IReadOnlyList<DampedInfo>> DampedAsync();
 
     /// <summary>BFD sessions.</summary>
     Task<BfdInfo> BfdAsync();
@@ -64,7 +68,7 @@ public interface IPeControl
     Task<SignalReply> SignalAsync(string id, SignalKind kind, SignalRequest request, CancellationToken cancel);
 
     /// <summary>Reads the configuration file again and applies the difference, or nothing.</summary>
-    /// <exception cref="ProblemException">The file is wrong, or a change needs a restart.</exception>
+    /// <exception cref="ProblemException">The file is wrong, a change needs a restart, or names what cannot be opened.</exception>
     Task<ReloadReply> ReloadAsync();
 
     /// <summary>All metrics.</summary>

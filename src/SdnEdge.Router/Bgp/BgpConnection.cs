@@ -39,6 +39,7 @@ internal sealed class BgpConnection : IDisposable
     private long _appended;
     private long _taken;
     private volatile bool _closing, _full;
+    private bool _running;
     private Task _reading = Task.CompletedTask;
 
     public BgpConnection(BgpPeer peer, ConnectionSide side, ChannelWriter<BgpInput> inputs, Action wake)
@@ -100,6 +101,7 @@ internal sealed class BgpConnection : IDisposable
     /// <summary>Starts to read and write.</summary>
     public void Run()
     {
+        _running = true;
         _reading = Task.Run(ReadAsync);
         _ = Task.Run(WriteAsync);
     }
@@ -124,11 +126,14 @@ internal sealed class BgpConnection : IDisposable
         _credits.Release();
     }
 
-    /// <summary>Sends what is left, as far as that goes within a few seconds, and closes. Reports nothing any more.</summary>
+    /// <summary>
+    /// Sends what is left, as far as that goes within a few seconds, and closes; at once when the connection was never run, since
+    /// nobody is there then to close it later. What it still reports is of no connection that is known.
+    /// </summary>
     public void Close()
     {
         _closing = true;
-        if (_socket is { Connected: true })
+        if (_running && _socket is { Connected: true })
         {
             _cancel.CancelAfter(Linger);
             _signal.Writer.TryComplete();

@@ -87,19 +87,19 @@ public sealed class BgpSpeaker : IBgpWire, IDisposable
     }
 
     /// <summary>Opens the listeners. Add peers afterwards.</summary>
-    /// <exception cref="SocketException">An address cannot be listened on, e.g. because another speaker has the port.</exception>
+    /// <exception cref="SocketException">An address cannot be listened on, e.g. because another speaker has the port. Dispose of the speaker then.</exception>
     public void Start()
     {
         foreach (IpAddress address in _options.LocalAddresses)
         {
             Socket listener = MakeSocket(address.Family);
+            _listeners.Add((address, listener));
 
             // The answer to a SYN goes out before we know the peer's settings; one that uses GTSM takes nothing below 255.
             BgpSocketOptions.SetTtl(listener, address.Family, 255);
             listener.SetSocketOption(SocketOptionLevel.Socket, SocketOptionName.ReuseAddress, true);
             listener.Bind(new IPEndPoint(address.ToIPAddress(), _options.Port));
             listener.Listen(64);
-            _listeners.Add((address, listener));
             _ = Task.Run(() => AcceptAsync(listener));
         }
     }
@@ -272,7 +272,7 @@ public sealed class BgpSpeaker : IBgpWire, IDisposable
             else if (now - since.AtNs >= _sendHoldNs) _scratch.Add(connection);
         }
 
-        foreach (BgpConnection connection in _scratch) Engine.SendBlocked(connection.Peer, connection.Side, now);
+        foreach (BgpConnection connection in _scratch) Engine.SendHoldTimerExpired(connection.Peer, connection.Side, now);
     }
 
     private async Task AcceptAsync(Socket listener)

@@ -12,8 +12,8 @@ namespace SdnEdge.Router.Control;
 /// <summary>How a prefix that a migration brought here is told.</summary>
 /// <param name="LocalPref">LOCAL_PREF.</param>
 /// <param name="Tag">Tag of the move while flush markers are wanted; null: none.</param>
-/// <param name="SameMove">The number of its last move stays: it is to move away, and is still told as before.</param>
-internal readonly record struct MovedRoute(uint LocalPref, uint? Tag, bool SameMove = false);
+/// <param name="Move">Number of the move, which fences the routes of earlier owners (<see cref="MoveSequence"/>); null: as told before.</param>
+internal readonly record struct MovedRoute(uint LocalPref, uint? Tag = null, long? Move = null);
 
 /// <summary>
 /// BGP of this PE: the speaker of the default VRF, and what of our own routes it tells. A prefix is told while its best route
@@ -29,9 +29,6 @@ internal sealed class BgpDriver(PeState state, VpnDriver vpn, ControlLoop loop, 
     private BgpConfig _config = new();
     private int _signalled;
 
-    /// <summary>The epoch of the migration that a prefix belongs to; 0: none. It fences the routes of earlier owners (<see cref="MoveSequence"/>).</summary>
-    public Func<string, IpPrefix, long>? EpochOf { get; set; }
-
     /// <summary>True after a restart, until all peers have been heard or waited for long enough.</summary>
     public bool IsRestarting => _speaker?.Engine.IsRestarting == true;
 
@@ -40,17 +37,33 @@ internal sealed class BgpDriver(PeState state, VpnDriver vpn, ControlLoop loop, 
     public bool HasWork => Volatile.Read(ref _signalled) != 0;
 
     /// <summary>Starts with the configured peers.</summary>
+    /// <exception cref="System.Net.Sockets.SocketException">An address cannot be listened on.</exception>
     public void Start(BgpConfig config)
     {
         _config = config;
+        if (Open(config) is { } speaker) Use(speaker);
         foreach (BgpPeerConfig peer in config.Peers) AddPeer(peer);
         SetExport(config);
     }
 
+    /// <summary>
+    /// Opens what the first peer needs, beside what runs: a speaker that listens. It is put to <see cref="Use"/>, or disposed of
+    /// and nothing has changed. Null: nothing is needed.
+    /// </summary>
+    /// <exception cref="System.Net.Sockets.SocketException">An address cannot be listened on.</exception>
+    public BgpSpeaker? Open(BgpConfig config) => _speaker is null && config.Peers.Count > 0 ? Listen() : null;
+
+    /// <summary>From now on this PE speaks BGP.</summary>
+    public void Use(BgpSpeaker speaker)
+    {
+        _speaker = speaker;
+        vpn.Start(speaker.Engine);
+    }
+
+    /// <summary>Adds a peer; there is a speaker.</summary>
     public void AddPeer(BgpPeerConfig peer)
     {
-        BgpSpeaker speaker = Speaker();
-        speaker.AddPeer(
+        _speaker!.AddPeer(
             new BgpPeerSettings(peer.Address, peer.As)
             {
                 HoldTimeSeconds = (ushort)peer.HoldTimeSeconds,
@@ -110,14 +123,13 @@ internal sealed class BgpDriver(PeState state, VpnDriver vpn, ControlLoop loop, 
     {
         if (vrf != NodeConfig.DefaultVrf)
         {
-            vpn.SetMoved(vrf, prefix, moved, EpochOf?.Invoke(vrf, prefix) ?? 0);
+            vpn.SetMoved(vrf, prefix, moved);
             return;
         }
 
         if (moved is { } value)
         {
-            // Without a tag it is the same move, told once more at its end.
-            if (!value.SameMove && (value.Tag is not null || !_moves.ContainsKey(prefix))) _moves[prefix] = Math.Clamp(EpochOf?.Invoke(vrf, prefix) ?? 0, 0, MoveSequence.Max);
+            if (value.Move is { } move) _moves[prefix] = Math.Clamp(move, 0, MobilitySequence.Max);
             _moved[prefix] = value;
         }
         else
@@ -134,6 +146,10 @@ internal sealed class BgpDriver(PeState state, VpnDriver vpn, ControlLoop loop, 
 
     /// <summary>What is damped of moves that come too fast; null without a speaker.</summary>
     public MoveDamping? Damping => _speaker?.Engine.MoveDamping;
+
+    /// <summary>The prefixes of which moves are damped, for the API.</summary>
+    public IReadOnlyList<DampedInfo> Damped(long now) =>
+        [.. Damping?.Held.Select(d => new DampedInfo(d.Prefix.ToString(), d.Number, (now - d.SinceNs) / 1e9, Math.Max(0, (d.UntilNs - now) / 1e9), d.HeldBack)) ?? []];
 
     /// <summary>Best routes have changed, and the FIB has followed.</summary>
     public void RoutesChanged(ReadOnlySpan<RibChange> changes, long now)
@@ -223,14 +239,13 @@ internal sealed class BgpDriver(PeState state, VpnDriver vpn, ControlLoop loop, 
 
     private uint LocalPrefOf(IpPrefix prefix) => _moved.TryGetValue(prefix, out MovedRoute moved) ? moved.LocalPref : _config.LocalPref;
 
-    private bool IsPeer(IpPrefix prefix) => prefix.Length == prefix.Address.BitLength && _speaker!.Engine.Find(prefix.Address) is not null;
+    private bool IsPeer(IpPrefix prefix) => prefix.IsHost && _speaker!.Engine.Find(prefix.Address) is not null;
 
     // Null leaves the default of RFC 8212.
     private static RoutePolicy? Policy(bool? all) => all is { } yes ? (yes ? RoutePolicy.All : RoutePolicy.None) : null;
 
-    private BgpSpeaker Speaker()
+    private BgpSpeaker Listen()
     {
-        if (_speaker is not null) return _speaker;
         NodeConfig node = state.Config;
         var settings = new BgpSpeakerSettings(node.As, node.RouterId.V4,
             node.Loopbacks.FirstOrDefault(l => l.IsV4), node.Loopbacks.FirstOrDefault(l => l.IsV6), (int)node.RouterId.V4)
@@ -243,15 +258,22 @@ internal sealed class BgpDriver(PeState state, VpnDriver vpn, ControlLoop loop, 
             DeferralSeconds = node.Bgp.GracefulRestart.DeferralSeconds,
             StaleSeconds = node.Bgp.GracefulRestart.StaleTimeSeconds,
         };
-        _speaker = new BgpSpeaker(settings, state.Default.Rib, new BgpTransportOptions(node.Loopbacks, node.Bgp.Port), Wake);
-        _speaker.Engine.SessionChanged += (peer, reason) =>
+        var speaker = new BgpSpeaker(settings, state.Default.Rib, new BgpTransportOptions(node.Loopbacks, node.Bgp.Port), Wake);
+        speaker.Engine.SessionChanged += (peer, reason) =>
             state.Events.Add(loop.Now, "bgp", peer.Settings.Address.ToString(), reason is null ? "established" : "down", reason);
-        _speaker.Engine.Warned += (peer, what) => state.Events.Add(loop.Now, "bgp", peer.Settings.Address.ToString(), "warning", what);
-        _speaker.Engine.MoveDamped += (prefix, why) => state.Events.Add(loop.Now, "bgp", prefix.ToString(), why is null ? "moves followed again" : "moves damped", why);
-        _speaker.TransportFault += (peer, what) => state.Events.Add(loop.Now, "bgp", peer.ToString(), "warning", what);
-        _speaker.Start();
-        vpn.Start(_speaker.Engine);
-        return _speaker;
+        speaker.Engine.Warned += (peer, what) => state.Events.Add(loop.Now, "bgp", peer.Settings.Address.ToString(), "warning", what);
+        speaker.Engine.MoveDamped += (prefix, why) => state.Events.Add(loop.Now, "bgp", prefix.ToString(), why is null ? "moves followed again" : "moves damped", why);
+        speaker.TransportFault += (peer, what) => state.Events.Add(loop.Now, "bgp", peer.ToString(), "warning", what);
+        try
+        {
+            speaker.Start();
+            return speaker;
+        }
+        catch
+        {
+            speaker.Dispose();
+            throw;
+        }
     }
 
     private void Wake()

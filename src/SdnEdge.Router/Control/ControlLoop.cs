@@ -68,9 +68,6 @@ public sealed class ControlLoop : IDisposable
     /// <summary>Adds a machine. Before <see cref="Start"/>, or on the loop's thread.</summary>
     public void Add(ITimed machine) => _timed.Add(machine);
 
-    /// <summary>Takes a machine out. On the loop's thread.</summary>
-    public void Remove(ITimed machine) => _timed.Remove(machine);
-
     /// <summary>Adds a source. Before <see cref="Start"/>, or on the loop's thread.</summary>
     public void Add(IWorkSource source) => _sources.Add(source);
 

@@ -33,7 +33,7 @@ internal sealed class FibPublisher(Vrf vrf, IFibNames names)
     /// <summary>Prefix of the port name by which a static route names a tunnel; no port can be called so.</summary>
     public const string TunnelPort = "tunnel:";
 
-    private static readonly HopSlot NoHop = new(ForwardingDecision.Unreachable);
+    private static readonly IndirectNextHop NoHop = new(ForwardingDecision.Unreachable);
 
     private readonly Dictionary<LeafKey, Entry> _leaves = [];
     private readonly Dictionary<uint, Entry> _byIndex = [];
@@ -181,15 +181,15 @@ internal sealed class FibPublisher(Vrf vrf, IFibNames names)
 
     private void Refresh(NextHop hop)
     {
-        if (hop.Tag is not HopSlot slot) return;
+        if (hop.Tag is not IndirectNextHop slot) return;
         slot.Current = Decide(hop);
         Mirror?.HopChanged(slot);
     }
 
-    private HopSlot SlotOf(NextHop hop)
+    private IndirectNextHop SlotOf(NextHop hop)
     {
-        if (hop.Tag is HopSlot slot) return slot;
-        slot = new HopSlot(Decide(hop));
+        if (hop.Tag is IndirectNextHop slot) return slot;
+        slot = new IndirectNextHop(Decide(hop));
         hop.Tag = slot;
         return slot;
     }
@@ -214,7 +214,7 @@ internal sealed class FibPublisher(Vrf vrf, IFibNames names)
         }
     }
 
-    private readonly record struct LeafKey(HopSlot Hop, RedirectGroup? Group, ForwardingDecision? Attached);
+    private readonly record struct LeafKey(IndirectNextHop Hop, RedirectGroup? Group, ForwardingDecision? Attached);
 
     private sealed class Entry(LeafKey key, uint index)
     {

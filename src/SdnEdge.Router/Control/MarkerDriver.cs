@@ -34,9 +34,6 @@ internal sealed class MarkerDriver : ITimed
 
     public long NextDeadline => _markers.NextDeadline;
 
-    /// <summary>Markers sent, copies included.</summary>
-    public long Sent => _markers.Sent;
-
     public void Poll(long now) => SendDue(now);
 
     /// <summary>The prefixes of a move take another path than the FIB's by a redirect group's decision; the grace period is over.</summary>

@@ -38,11 +38,17 @@ internal sealed class MigrationActions(
     // What gates did, of the last groups that are gone, newest first.
     private readonly LinkedList<(string Group, OrderInfo? Order)> _ended = [];
 
+    /// <summary>True while the tables are filled before the loop runs: groups are armed at once.</summary>
+    public bool AtOnce { get; set; }
+
     /// <summary>Told when the last prefix of a group has been armed, if that took more than the first round.</summary>
     public Action<string>? FullyArmed { get; set; }
 
     /// <summary>True while prefixes of a group are still to be armed.</summary>
     public bool IsArming(string group) => _armed.TryGetValue(group, out Armed? armed) && armed.IsArming;
+
+    /// <summary>How many prefixes of a group are armed, and how many there are.</summary>
+    public (int Armed, int All) Progress(string group) => _armed.TryGetValue(group, out Armed? armed) ? (armed.Offered, armed.Prefixes.Count) : (0, 0);
 
     /// <summary>The hold of a migration; null when it has none.</summary>
     public Hold? HoldOf(string group) => _armed.GetValueOrDefault(group)?.Hold;
@@ -56,10 +62,11 @@ internal sealed class MigrationActions(
     /// <summary>The first prefix of a migration to which, its group aside, this PE has no route but to the port the prefix was on; null when there is none.</summary>
     public IpPrefix? Unrouted(PeMigration migration)
     {
-        LocRib rib = state.Vrfs[migration.Vrf].Rib;
-        foreach (MovingPrefix moving in migration.Prefixes)
+        if (!state.Vrfs.TryGetValue(migration.Vrf, out VrfState? vrf)) return null;
+        LocRib rib = vrf.Rib;
+        foreach (MovedPrefix moving in migration.Prefixes)
         {
-            IpPrefix prefix = IpPrefix.Parse(moving.Prefix);
+            IpPrefix prefix = moving.Prefix;
             if (rib.BestCovering(prefix)?.Hop.Resolved is not { IsUsable: true } hop || hop.Kind == HopKind.Blackhole || hop.Port == moving.Port) return prefix;
         }
 
@@ -115,7 +122,7 @@ internal sealed class MigrationActions(
         switch (command)
         {
             case CreateTunnel c:
-                tunnels.AddForMigration(c.Tunnel, c.Vrf, IpAddress.Parse(c.Peer), c.Key);
+                tunnels.AddForMigration(c.Tunnel, c.Vrf, c.Peer, c.Key, c.Proven);
                 return 0;
             case ArmGroup c:
                 ArmTunnel(c);
@@ -124,23 +131,26 @@ internal sealed class MigrationActions(
                 ArmHold(c);
                 return 0;
             case TellWith c:
-                foreach (MovingPrefix moving in c.Prefixes) setMoved(c.Vrf, IpPrefix.Parse(moving.Prefix), new MovedRoute(c.LocalPref, null, SameMove: true));
+                foreach (MovedPrefix moving in c.Prefixes) setMoved(c.Vrf, moving.Prefix, new MovedRoute(c.LocalPref));
                 return 0;
             case SwitchToTunnel c:
-                return Timed(_armed[c.Group].Group.Switch);
+                return Switch(_armed[c.Group].Group);
             case SwitchBack c:
-                return Timed(_armed[c.Group].Group.SwitchBack);
+                return _armed.TryGetValue(c.Group, out Armed? switched) ? Timed(switched.Group.SwitchBack) : 0;
             case ReleaseHold c:
                 return Release(_armed[c.Group]);
             case ReturnHold c:
-                _armed[c.Group].Hold?.BeginRelease(HoldExit.Native);
-                state.Workers.PollAll();
+                Return(c);
                 return 0;
             case AdvertisePrefixes c:
                 Advertise(c);
                 return 0;
             case WithdrawPrefixes c:
                 Withdraw(c);
+                return 0;
+            case RestorePrefixes c:
+                foreach (MovedPrefix moving in c.Prefixes) state.Restore(c.Vrf, moving.Prefix);
+                state.Publish(loop.Now);
                 return 0;
             case FlushTunnel c:
                 Flush(c);
@@ -170,9 +180,12 @@ internal sealed class MigrationActions(
         return (long)((Stopwatch.GetTimestamp() - start) * (1e9 / Stopwatch.Frequency));
     }
 
+    // Once it goes into the tunnel there is nothing to store: an attempt that failed behind the store is made again.
+    private static long Switch(RedirectGroup group) => group.Active.ForOthers?.Kind == ForwardingKind.Tunnel ? 0 : Timed(group.Switch);
+
     // 1. the group, native; 2. the prefixes' leaves point at it, a chunk in each round of the loop, so that it goes on with all
     // else meanwhile; 3. the tunnel is probed with packets as large as the servers' ports take.
-    private Armed Arm(string name, string vrfName, IReadOnlyList<MovingPrefix> prefixes, string tunnel, Hold? hold)
+    private Armed Arm(string name, string vrfName, PrefixSet prefixes, string tunnel, Hold? hold)
     {
         var group = new RedirectGroup(name, vrfName, state.Plane.Workers);
         var armed = new Armed(group, hold, prefixes, new RouteOrigin(RouteSource.Redirect, $"migration {name}"));
@@ -185,15 +198,15 @@ internal sealed class MigrationActions(
     private void Continue(Armed armed, string tunnel)
     {
         // Aborted meanwhile: what was offered has been withdrawn.
-        if (!_armed.TryGetValue(armed.Group.Name, out Armed? current) || current != armed) return;
+        if (armed.IsLeaving) return;
         VrfState vrf = state.Vrfs[armed.Group.Vrf];
         HopSpec hop = HopSpec.Group(armed.Group.Name);
         long now = loop.Now;
-        int end = Math.Min(armed.Prefixes.Count, armed.Offered + PrefixesARound);
+        int end = AtOnce ? armed.Prefixes.Count : Math.Min(armed.Prefixes.Count, armed.Offered + PrefixesARound);
         for (; armed.Offered < end; armed.Offered++)
         {
-            MovingPrefix moving = armed.Prefixes[armed.Offered];
-            IpPrefix prefix = IpPrefix.Parse(moving.Prefix);
+            MovedPrefix moving = armed.Prefixes[armed.Offered];
+            IpPrefix prefix = moving.Prefix;
             PortEntry port = state.Ports[moving.Port].Entry;
             armed.Mtu = Math.Max(armed.Mtu, port.Mtu);
             vrf.Publisher.Attach(prefix, Attachment(vrf, port, moving));
@@ -213,49 +226,63 @@ internal sealed class MigrationActions(
 
     private void ArmTunnel(ArmGroup c)
     {
+        Remove(new RemoveGroup(c.Group, c.Vrf, c.Prefixes)); // of an attempt that failed half way
         Armed armed = Arm(c.Group, c.Vrf, c.Prefixes, c.Tunnel, null);
         armed.Group.Arm(ForwardingDecision.Through(state.Tunnels[c.Tunnel]));
         if (c.Order is not { } order) return;
 
         // Its own markers do not go by: they are the last packets of the tunnel.
         (string Ingress, IpAddress Loopback)[] others = [.. order.Options.Ingress.SelectMany(i => i.Loopbacks.Select(l => (i.Name, IpAddress.Parse(l)))).Where(i => !state.Config.Loopbacks.Contains(i.Item2))];
-        ILookup<IpFamily, IpPrefix> families = c.Prefixes.Select(p => IpPrefix.Parse(p.Prefix)).ToLookup(p => p.Family);
+        ILookup<IpFamily, IpPrefix> families = c.Prefixes.Select(p => p.Prefix).ToLookup(p => p.Family);
         armed.Passing = new PassingMarkers(order.Tag, families[IpFamily.V4].Count(), families[IpFamily.V6].Count(), others);
         armed.Group.ShowsMarkers = true;
     }
 
     private void ArmHold(ArmHold c)
     {
+        Remove(new RemoveGroup(c.Group, c.Vrf, c.Prefixes)); // of an attempt that failed half way
         Hold? hold = c.Hold.Disabled ? null : new Hold(c.Group, state.Vrfs[c.Vrf].Table, c.Hold);
         if (hold is not null) state.Plane.AddHold(hold);
         Armed armed = Arm(c.Group, c.Vrf, c.Prefixes, c.Tunnel, hold);
         if (hold is not null) armed.Group.ArmHold(hold);
         else armed.Group.Release(null);
         if (hold is null || c.Order is not { } order) return; // without a hold packets are lost anyway: there is no order to keep
-        armed.Order = new OrderedGroup(state, order, armed.Group, state.Vrfs[c.Vrf], [.. c.Prefixes.Select(p => IpPrefix.Parse(p.Prefix))], hold, c.Hold);
+        armed.Order = new OrderedGroup(state, order, armed.Group, state.Vrfs[c.Vrf], [.. c.Prefixes.Select(p => p.Prefix)], hold, c.Hold);
     }
 
     private long Release(Armed armed)
     {
         // Ask for the server before anything is sent to it, so that the answer is under way while the store is made.
         VrfState vrf = state.Vrfs[armed.Group.Vrf];
-        foreach (MovingPrefix moving in armed.Prefixes.Take(MaxResolvedAhead))
+        foreach (MovedPrefix moving in armed.Prefixes.Take(MaxResolvedAhead))
         {
-            IpPrefix prefix = IpPrefix.Parse(moving.Prefix);
+            IpPrefix prefix = moving.Prefix;
             PortEntry port = state.Ports[moving.Port].Entry;
             if (moving.NextHop is null && prefix.Length != prefix.Address.BitLength) continue;
-            IpAddress neighbor = moving.NextHop is { } hop ? IpAddress.Parse(hop) : prefix.Address;
+            IpAddress neighbor = moving.NextHop ?? prefix.Address;
             if (port.Neighbors.GetOrAdd(neighbor) is { } adjacency) resolve(adjacency);
         }
 
-        long took = armed.Hold is { } hold ? TimedRelease(armed.Group, hold) : 0;
+        armed.IsReleased = true;
+
+        // Once it drains there is nothing to store: an attempt that failed behind the store is made again.
+        long took = armed.Hold is { State: HoldState.Armed } hold ? TimedRelease(armed.Group, hold) : 0;
         state.Workers.PollAll();
         if (armed.Order is not { } order) return took;
 
         // Clients attached here took the old path too, to the source PE and back; from now on they are delivered here.
         state.Workers.Grace();
-        markers.MovedByGroup(order.Tag, vrf, armed.Prefixes.Select(p => IpPrefix.Parse(p.Prefix)));
+        markers.MovedByGroup(order.Tag, vrf, armed.Prefixes.Select(p => p.Prefix));
         return took;
+    }
+
+    // Also of a hold that a release had begun to empty: what is left, and what is still to come, takes the native way.
+    private void Return(ReturnHold c)
+    {
+        if (!_armed.TryGetValue(c.Group, out Armed? armed)) return;
+        if (armed.IsReleased || armed.Hold is null) armed.Group.SwitchBack();
+        armed.Hold?.BeginRelease(DrainPath.Native);
+        state.Workers.PollAll();
     }
 
     // What this PE sent into the tunnel for its own clients, and what came from PEs that had not moved, goes by the FIB now. The
@@ -265,7 +292,7 @@ internal sealed class MigrationActions(
         if (!_armed.TryGetValue(c.Group, out Armed? armed) || !state.Tunnels.TryGetValue(c.Tunnel, out Tunnel? tunnel)) return;
         state.Workers.Grace();
         long now = loop.Now;
-        foreach (IGrouping<IpFamily, IpPrefix> family in armed.Prefixes.Select(p => IpPrefix.Parse(p.Prefix)).GroupBy(p => p.Family))
+        foreach (IGrouping<IpFamily, IpPrefix> family in armed.Prefixes.Select(p => p.Prefix).GroupBy(p => p.Family))
         {
             if (state.Config.Loopbacks.FirstOrDefault(l => l.Family == family.Key) is not { IsNone: false } from) continue;
             byte[] packet = new FlushMarker(c.Tag, (uint)family.Count(), now).ToPacket(from, family.First().Address);
@@ -279,12 +306,12 @@ internal sealed class MigrationActions(
     {
         VrfState vrf = state.Vrfs[c.Vrf];
         if (c.Tag is not null && _armed.TryGetValue(c.Group, out Armed? armed)) armed.Advertised = c;
-        foreach (MovingPrefix moving in c.Prefixes)
+        foreach (MovedPrefix moving in c.Prefixes)
         {
-            IpPrefix prefix = IpPrefix.Parse(moving.Prefix);
-            setMoved(c.Vrf, prefix, new MovedRoute(c.LocalPref, c.Tag));
+            IpPrefix prefix = moving.Prefix;
+            setMoved(c.Vrf, prefix, new MovedRoute(c.LocalPref, c.Tag, c.Move));
             state.Restore(c.Vrf, prefix);
-            HopSpec hop = moving.NextHop is { } next ? HopSpec.Via(IpAddress.Parse(next), moving.Port) : HopSpec.Connected(moving.Port);
+            HopSpec hop = moving.NextHop is { } next ? HopSpec.Via(next, moving.Port) : HopSpec.Connected(moving.Port);
             vrf.Rib.Offer(state.Migrated, prefix, hop, null, loop.Now);
         }
 
@@ -293,9 +320,9 @@ internal sealed class MigrationActions(
 
     private void Withdraw(WithdrawPrefixes c)
     {
-        foreach (MovingPrefix moving in c.Prefixes)
+        foreach (MovedPrefix moving in c.Prefixes)
         {
-            IpPrefix prefix = IpPrefix.Parse(moving.Prefix);
+            IpPrefix prefix = moving.Prefix;
             state.Suppress(c.Vrf, prefix);
             setMoved(c.Vrf, prefix, null);
         }
@@ -303,10 +330,11 @@ internal sealed class MigrationActions(
         state.Publish(loop.Now);
     }
 
-    // The leaves leave the group, then nobody uses its hold.
+    // The leaves leave the group, then nobody uses its hold. Each step may be made again: only when all are through is the group forgotten.
     private void Remove(RemoveGroup c)
     {
-        if (!_armed.Remove(c.Group, out Armed? armed)) return;
+        if (!_armed.TryGetValue(c.Group, out Armed? armed)) return;
+        armed.IsLeaving = true;
         VrfState vrf = state.Vrfs[c.Vrf];
         if (armed.Order is { } order)
         {
@@ -317,41 +345,47 @@ internal sealed class MigrationActions(
             _leaving.Add(order);
             _ended.AddFirst((c.Group, order.Info));
             if (_ended.Count > MaxEnded) _ended.RemoveLast();
+            armed.Order = null;
         }
 
         // Nobody is to send markers for a group that is gone.
         if (armed.Advertised is { } told)
         {
-            foreach (MovingPrefix moving in told.Prefixes) setMoved(told.Vrf, IpPrefix.Parse(moving.Prefix), new MovedRoute(told.LocalPref, null));
+            foreach (MovedPrefix moving in told.Prefixes) setMoved(told.Vrf, moving.Prefix, new MovedRoute(told.LocalPref));
+            armed.Advertised = null;
         }
 
         vrf.Rib.WithdrawAll(armed.Origin, loop.Now);
         state.Publish(loop.Now);
-        foreach (MovingPrefix moving in c.Prefixes) vrf.Publisher.Detach(IpPrefix.Parse(moving.Prefix));
+        foreach (MovedPrefix moving in c.Prefixes) vrf.Publisher.Detach(moving.Prefix);
         state.Groups.Remove(c.Group);
-        if (armed.Hold is not { } hold) return;
-        state.Plane.RemoveHold(hold);
-        state.Workers.Grace();
-        hold.Dispose();
+        if (armed.Hold is { } hold)
+        {
+            state.Plane.RemoveHold(hold);
+            state.Workers.Grace();
+            hold.Dispose();
+        }
+
+        _armed.Remove(c.Group);
     }
 
-    private static ForwardingDecision Attachment(VrfState vrf, PortEntry port, MovingPrefix moving)
+    private static ForwardingDecision Attachment(VrfState vrf, PortEntry port, MovedPrefix moving)
     {
         if (moving.NextHop is not { } hop) return vrf.Publisher.Connected(port);
-        return port.Neighbors.GetOrAdd(IpAddress.Parse(hop)) is { } adjacency ? ForwardingDecision.Via(adjacency) : ForwardingDecision.Unreachable;
+        return port.Neighbors.GetOrAdd(hop) is { } adjacency ? ForwardingDecision.Via(adjacency) : ForwardingDecision.Unreachable;
     }
 
     private static RedirectGroupInfo Info(Armed armed) => new(
         armed.Group.Name, armed.Group.Vrf, armed.Prefixes.Count, armed.Group.Active.Name, armed.Group.NativePackets, armed.Group.TunnelPackets,
         armed.Group.StalePackets, armed.Group.FirstTunnelPacketAtNs);
 
-    private sealed class Armed(RedirectGroup group, Hold? hold, IReadOnlyList<MovingPrefix> prefixes, RouteOrigin origin)
+    private sealed class Armed(RedirectGroup group, Hold? hold, PrefixSet prefixes, RouteOrigin origin)
     {
         public RedirectGroup Group { get; } = group;
 
         public Hold? Hold { get; } = hold;
 
-        public IReadOnlyList<MovingPrefix> Prefixes { get; } = prefixes;
+        public PrefixSet Prefixes { get; } = prefixes;
 
         public RouteOrigin Origin { get; } = origin;
 
@@ -369,5 +403,11 @@ internal sealed class MigrationActions(
         public int Mtu { get; set; }
 
         public bool IsArming => Offered < Prefixes.Count;
+
+        /// <summary>Target: a release was begun.</summary>
+        public bool IsReleased { get; set; }
+
+        /// <summary>It is being removed.</summary>
+        public bool IsLeaving { get; set; }
     }
 }

@@ -12,32 +12,53 @@ using SdnEdge.Router.Api;
 namespace SdnEdge.Router.Control;
 
 /// <summary>
-/// Carries out what <see cref="PeMigrationFsm"/> decides. A signal: 1. the machine takes it and gives commands, 2. each command
-/// is carried out in order (<see cref="MigrationActions"/>), 3. every worker has passed a batch boundary, 4. the reply; that of
-/// prepare at the source waits besides until a full-size probe has come back through the tunnel. Runs on the control loop.
+/// Carries out what <see cref="PeMigrationFsm"/> decides. Runs on the control loop. A signal:
+/// <list type="number">
+/// <item>waits until the one before it, of the same migration, is answered, and until no keeper forwards in this PE's place;</item>
+/// <item>the machine takes it and gives commands;</item>
+/// <item>it is on disk (<see cref="MigrationStore"/>), as executed: a PE that is killed from here on carries it out when it starts;</item>
+/// <item>each command is carried out in order (<see cref="MigrationActions"/>);</item>
+/// <item>every worker has passed a batch boundary;</item>
+/// <item>the machine is told, and the reply goes out.</item>
+/// </list>
+/// Prepare is on disk after its commands, not before: it waits besides until all prefixes are armed and, at the source, a
+/// full-size probe has come back through the tunnel, and is undone when that takes too long. A refusal, too, is answered when the
+/// epoch that it raised is on disk.
 /// </summary>
 internal sealed class MigrationRunner : ITimed
 {
-    /// <summary>How long prepare waits for the tunnel.</summary>
+    /// <summary>How long prepare waits for the tunnel once all prefixes are armed.</summary>
     public static readonly TimeSpan PrepareTimeout = TimeSpan.FromSeconds(8);
 
-    private const long DrainCheckNs = 2_000_000;
+    /// <summary>How long prepare waits until all prefixes are armed: a million takes some seconds on a machine that has nothing else to do.</summary>
+    public static readonly TimeSpan ArmTimeout = TimeSpan.FromSeconds(120);
 
-    private readonly PeMigrationFsm _fsm;
+    private const long DrainCheckNs = 2_000_000;
+    private const long LeftEveryNs = 1_000_000_000;
+
     private readonly PeState _state;
     private readonly TunnelKeeper _tunnels;
     private readonly MigrationActions _actions;
+    private readonly MigrationStore _store;
     private readonly ControlLoop _loop;
-    private readonly Dictionary<string, Pending> _pending = [];
+    private readonly Dictionary<string, Underway> _underway = [];
     private readonly Dictionary<string, Hold?> _draining = [];
-    private long _nextDrainCheck;
+    private readonly Dictionary<string, string> _broken = [];
+    private readonly List<(string Id, IReadOnlyList<PeCommand> Commands)> _left = [];
+    private readonly TaskCompletionSource _forwards = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private PeMigrationFsm _fsm = new();
+    private long _nextDrainCheck, _kept, _nextLeft;
 
-    public MigrationRunner(PeState state, TunnelKeeper tunnels, MigrationActions actions, ControlLoop loop)
+    public MigrationRunner(PeState state, TunnelKeeper tunnels, MigrationActions actions, MigrationStore store, ControlLoop loop)
     {
-        (_state, _tunnels, _actions, _loop) = (state, tunnels, actions, loop);
-        _fsm = new PeMigrationFsm(actions.Unrouted);
+        (_state, _tunnels, _actions, _store, _loop) = (state, tunnels, actions, store, loop);
         tunnels.HealthChanged += OnTunnelHealth;
         actions.FullyArmed = OnFullyArmed;
+        state.Reconfigured = (vrf, prefix) =>
+        {
+            _fsm.Reconfigured(vrf, prefix);
+            KeepLater();
+        };
     }
 
     public long NextDeadline
@@ -45,70 +66,86 @@ internal sealed class MigrationRunner : ITimed
         get
         {
             long next = _draining.Count > 0 || _actions.HasGates ? _nextDrainCheck : long.MaxValue;
-            foreach (Pending pending in _pending.Values) next = Math.Min(next, pending.Deadline);
+            if (_left.Count > 0) next = Math.Min(next, _nextLeft);
+            foreach (Underway underway in _underway.Values) next = Math.Min(next, underway.Deadline);
             return next;
         }
     }
 
-    /// <summary>The epoch of the migration that a prefix belongs to; 0 when there is none.</summary>
-    public long EpochOf(string vrf, IpPrefix prefix) => _fsm.EpochOf(vrf, prefix);
+    /// <summary>
+    /// Puts the migrations that were kept into the tables. Before the workers start and the loop runs, and with a keeper before
+    /// forwarding is taken back from it: no packet sees a PE that does not know them.
+    /// </summary>
+    public void Restore()
+    {
+        if (_store.Fault is { } fault) _state.Events.Add(_loop.Now, "migration", _state.Config.Name, "state-file-unusable", fault);
+        if (_store.Loaded is not { } snapshot) return;
+        _fsm = PeMigrationFsm.Restore(snapshot, out IReadOnlyList<Restoration> toDo);
+        _actions.AtOnce = true;
+        foreach (Restoration part in toDo)
+        {
+            foreach (PeCommand command in part.Commands)
+            {
+                try
+                {
+                    _actions.Carry(command);
+                }
+                catch (Exception e) when (e is KeyNotFoundException or InvalidOperationException)
+                {
+                    // The configuration has lost what it names. The rest comes back; of this one nothing but its end is taken.
+                    string why = $"it was not put back after the restart: {command.GetType().Name} of VRF '{VrfOf(command)}' names what the configuration has no more ({e.Message}); put that back and restart the PE, or abort or tear down the migration";
+                    if (part.Id is { } id) _broken[id] = why;
+                    _state.Events.Add(_loop.Now, "migration", part.Id ?? _state.Config.Name, "not-restored", why);
+                }
+            }
+
+            if (part is { Id: { } restored, Commands.Count: > 0 } && _fsm.Find(restored) is { } migration)
+                _state.Events.Add(_loop.Now, "migration", restored, "restored", $"{Word(migration.Role)}, {Word(migration.State)}, epoch {migration.Epoch}");
+        }
+
+        _actions.AtOnce = false;
+        _kept = _fsm.Version;
+    }
+
+    /// <summary>This process forwards: signals that waited for that are taken.</summary>
+    public void Forwards() => _forwards.TrySetResult();
 
     /// <summary>Takes a signal. The task completes with the reply, or with a <see cref="ProblemException"/>.</summary>
-    public Task<SignalReply> Signal(string id, SignalKind kind, SignalRequest request)
+    public async Task<SignalReply> SignalAsync(PeSignal signal)
     {
-        long now = _loop.Now;
-
-        // What the API shows of a hold is the workers' word, and may be newer than what the machine has been told.
-        TellDrained(now);
-        if (kind == SignalKind.Prepare && _fsm.Find(id) is null) CheckNames(request);
-        PeStep step = _fsm.Signal(id, kind, request, now);
-        if (step.Refusal is { } refusal) throw new ProblemException(Problem(refusal));
-        if (step.Repeated)
+        if (_store.Fault is { } fault) throw new ProblemException(Problems.Unavailable($"{Word(signal.Kind)} is refused: {fault}"));
+        while (true)
         {
-            // The first prepare may still be waiting for its tunnel: both get the same answer.
-            if (kind == SignalKind.Prepare && _pending.TryGetValue(id, out Pending? waiting)) return Repeat(waiting.Done.Task);
-            return Task.FromResult(step.Earlier! with { Repeated = true, State = step.Migration!.State, Epoch = step.Migration.Epoch });
+            (Task? before, Task<SignalReply>? answer) = await _loop.RunAsync(() => Before(signal) is { } wait ? (wait, (Task<SignalReply>?)null) : (null, Take(signal)));
+            if (answer is not null) return await answer;
+            await Task.WhenAny(before!);
         }
-
-        PeMigration migration = step.Migration!;
-        if (kind == SignalKind.Abort) Cancel(id);
-        Effect effect;
-        try
-        {
-            effect = Execute(id, step.Commands);
-        }
-        catch (Exception e) when (kind == SignalKind.Prepare)
-        {
-            Undo(id);
-            throw e is ProblemException ? e : new ProblemException(Problems.Internal($"prepare failed and was undone: {e.Message}"));
-        }
-
-        _state.Events.Add(effect.At, "migration", id, kind.ToString().ToLowerInvariant(), $"{migration.Role.ToString().ToLowerInvariant()}, epoch {migration.Epoch}");
-        bool arming = kind == SignalKind.Prepare && _actions.IsArming(migration.Group);
-        if (arming || (kind == SignalKind.Prepare && migration.Role == MigrationRole.Source && !migration.TunnelUp))
-        {
-            var pending = new Pending(arming ? long.MaxValue : _loop.Now + (long)PrepareTimeout.TotalNanoseconds, effect);
-            _pending.Add(id, pending);
-            return pending.Done.Task;
-        }
-
-        return Task.FromResult(Reply(id, kind, effect));
     }
+
+    /// <summary>Why the migrations of this PE are not known; null when they are.</summary>
+    public string? Fault => _store.Fault;
 
     /// <summary>All migrations known here.</summary>
     public IReadOnlyList<MigrationInfo> Infos() => [.. _fsm.Migrations.Select(Info)];
 
     public void Poll(long now)
     {
-        foreach ((string id, Pending pending) in _pending.ToArray())
+        foreach (Underway underway in _underway.Values.ToArray())
         {
-            if (pending.Deadline > now) continue;
-            _pending.Remove(id);
-            PeMigration? migration = _fsm.Find(id);
-            string why = migration is null ? "it is gone" : _tunnels.WhyDown(migration.Tunnel);
-            Undo(id);
-            pending.Done.SetException(new ProblemException(Problems.Timeout(
-                $"prepare was undone: no full-size probe came back through the tunnel in {PrepareTimeout.TotalSeconds} s: {why}")));
+            if (underway.Deadline > now) continue;
+            string id = underway.Id;
+            (int armed, int all) = _actions.Progress(id);
+            string why = _fsm.Find(id) is not { } migration ? "it is gone"
+                : _actions.IsArming(id) ? $"{armed} of {all} prefixes were armed in {ArmTimeout.TotalSeconds} s"
+                : $"no full-size probe came back through the tunnel in {PrepareTimeout.TotalSeconds} s: {_tunnels.WhyDown(migration.Tunnel)}";
+            Undo(underway, new ProblemException(Problems.Timeout($"prepare was undone: {why}")));
+        }
+
+        if (_left.Count > 0 && now >= _nextLeft)
+        {
+            (string id, IReadOnlyList<PeCommand> commands) = _left[0];
+            _left.RemoveAt(0);
+            TakeAway(id, commands);
         }
 
         if ((_draining.Count == 0 && !_actions.HasGates) || now < _nextDrainCheck) return;
@@ -117,38 +154,236 @@ internal sealed class MigrationRunner : ITimed
         TellDrained(now);
     }
 
+    // What a signal has to wait for: that this process forwards (an answer that it took effect would be wrong while the keeper does,
+    // by the tables that it has); then the signal before it, but that a repeated prepare gets the answer of the first, and an abort
+    // ends it.
+    private Task? Before(PeSignal signal) => _state.IsStandby ? _forwards.Task
+        : !_underway.TryGetValue(signal.Id, out Underway? before) || (before.Signal == SignalKind.Prepare && signal.Kind is SignalKind.Prepare or SignalKind.Abort) ? null : before.Done.Task;
+
+    private Task<SignalReply> Take(PeSignal signal)
+    {
+        (string id, SignalKind kind) = (signal.Id, signal.Kind);
+        long now = _loop.Now;
+
+        // What the API shows of a hold is the workers' word, and may be newer than what the machine has been told.
+        TellDrained(now);
+        if (_broken.TryGetValue(id, out string? broken) && kind is not (SignalKind.Abort or SignalKind.Teardown))
+            throw new ProblemException(Problems.Conflict($"{Word(kind)} is refused: {broken}"));
+        PeStep step = _fsm.Signal(signal, Facts(signal), now);
+        if (step.Refusal is { } refusal) return KeptAsync<SignalReply>(() => throw new ProblemException(Problem(refusal)));
+        if (step.Repeated) return KeptAsync(() => step.Earlier! with { Repeated = true, State = step.Migration?.State ?? step.Earlier!.State, Epoch = step.Migration?.Epoch ?? step.Earlier!.Epoch });
+
+        // The first prepare may still be waiting for its tunnel: both get the same answer.
+        if (step.Underway) return RepeatAsync(_underway[id].Done.Task);
+
+        if (_underway.Remove(id, out Underway? prepare))
+            prepare.Done.SetException(new ProblemException(Problems.Conflict($"prepare of '{id}' was given up by an abort that came while it was carried out")));
+        var underway = new Underway(id, kind, step);
+        _underway.Add(id, underway);
+        if (kind == SignalKind.Prepare) BeginPrepare(underway);
+        else Keep(why => Carry(underway, why));
+        return underway.Done.Task;
+    }
+
+    private PeFacts Facts(PeSignal signal) => signal.Kind switch
+    {
+        SignalKind.Teardown when !signal.Force && _fsm.Find(signal.Id) is { Role: MigrationRole.Source, Finished: false } migration => new PeFacts(Unrouted: _actions.Unrouted(migration)),
+        SignalKind.Prepare when _fsm.Find(signal.Id) is null => new PeFacts(UnknownNames: UnknownNames(signal)),
+        _ => PeFacts.None,
+    };
+
+    // It is on disk, or not.
+    private void Carry(Underway underway, string? notKept)
+    {
+        (string id, SignalKind kind) = (underway.Id, underway.Signal);
+        if (notKept is not null)
+        {
+            _fsm.Result(id, new ExecutionFailed(kind, Begun: false), _loop.Now);
+            End(underway, NotKept(kind, notKept));
+            return;
+        }
+
+        try
+        {
+            Effect effect = Execute(id, underway.Step.Commands);
+            Tell(effect.At, underway);
+            SignalReply reply = Done(underway, effect);
+            _broken.Remove(id);
+            End(underway, reply);
+        }
+        catch (Exception e)
+        {
+            _fsm.Result(id, new ExecutionFailed(kind), _loop.Now);
+            _state.Events.Add(_loop.Now, "migration", id, "failed", $"{Word(kind)}: {e.Message}");
+
+            // The file has it as executed, and must not.
+            Keep(_ => End(underway, new ProblemException(Problems.Internal($"{Word(kind)} of '{id}' was not carried out to its end, and counts as not done: {e.Message}; send it again, or abort where that is still possible"))));
+        }
+    }
+
+    private void BeginPrepare(Underway underway)
+    {
+        _left.RemoveAll(l => l.Id == underway.Id);
+        try
+        {
+            underway.Effect = Execute(underway.Id, underway.Step.Commands);
+        }
+        catch (Exception e)
+        {
+            Undo(underway, e as ProblemException ?? new ProblemException(Problems.Internal($"prepare failed and was undone: {e.Message}")));
+            return;
+        }
+
+        Tell(underway.Effect.At, underway);
+        underway.Deadline = _loop.Now + (long)(_actions.IsArming(underway.Id) ? ArmTimeout : PrepareTimeout).TotalNanoseconds;
+        TryFinish(underway.Id);
+    }
+
+    // A target answers when it is armed; a source waits for its tunnel, which is only probed from then on.
+    private void TryFinish(string id)
+    {
+        if (!_underway.TryGetValue(id, out Underway? underway) || underway.Signal != SignalKind.Prepare || underway.IsReady || _actions.IsArming(id)) return;
+        PeMigration migration = _fsm.Find(id)!;
+        if (migration.Role == MigrationRole.Source && !migration.TunnelUp) return;
+        underway.IsReady = true;
+        underway.Deadline = long.MaxValue;
+        long at = _loop.Now;
+        try
+        {
+            _state.Workers.Grace();
+        }
+        catch (TimeoutException e)
+        {
+            Undo(underway, new ProblemException(Problems.Internal($"prepare failed and was undone: {e.Message}")));
+            return;
+        }
+
+        underway.Effect = underway.Effect with { At = at, AcknowledgedAt = _loop.Now };
+        _fsm.Result(id, new PartsReady(), _loop.Now);
+        Keep(why =>
+        {
+            // Aborted meanwhile.
+            if (_underway.GetValueOrDefault(id) != underway) return;
+            if (why is null) End(underway, Done(underway, underway.Effect));
+            else Undo(underway, NotKept(SignalKind.Prepare, why));
+        });
+    }
+
+    private SignalReply Done(Underway underway, Effect effect)
+    {
+        PeMigration after = underway.Step.Migration!;
+        long epoch = Math.Max(after.Epoch, _fsm.Find(underway.Id)?.Epoch ?? 0);
+        var reply = new SignalReply(underway.Id, underway.Signal, after.State, epoch, Repeated: false, effect.At, effect.AcknowledgedAt, effect.StoreNs);
+        _fsm.Result(underway.Id, new Executed(underway.Signal, reply), _loop.Now);
+        return reply;
+    }
+
+    private void End(Underway underway, SignalReply reply)
+    {
+        if (_underway.GetValueOrDefault(underway.Id) == underway) _underway.Remove(underway.Id);
+        underway.Done.TrySetResult(reply);
+    }
+
+    private void End(Underway underway, ProblemException why)
+    {
+        if (_underway.GetValueOrDefault(underway.Id) == underway) _underway.Remove(underway.Id);
+        underway.Done.TrySetException(why);
+    }
+
+    // Prepare could not be finished: everything it made goes again.
+    private void Undo(Underway underway, ProblemException why)
+    {
+        TakeAway(underway.Id, _fsm.Result(underway.Id, new ExecutionFailed(SignalKind.Prepare), _loop.Now).Commands);
+        Keep(_ => End(underway, why));
+    }
+
+    // What belongs to no migration any more goes; if not now, then later: nobody sends a signal for it again.
+    private void TakeAway(string id, IReadOnlyList<PeCommand> commands)
+    {
+        try
+        {
+            Execute(id, commands);
+        }
+        catch (Exception e)
+        {
+            _state.Events.Add(_loop.Now, "migration", id, "failed", $"what is left of it was not taken away, and is tried again: {e.Message}");
+            _left.Add((id, commands));
+            _nextLeft = _loop.Now + LeftEveryNs;
+        }
+    }
+
+    private void Tell(long at, Underway underway)
+        => _state.Events.Add(at, "migration", underway.Id, Word(underway.Signal), $"{Word(underway.Step.Migration!.Role)}, epoch {underway.Step.Migration.Epoch}");
+
+    // The machine as it is now goes to disk; then, on the loop, what is to be done with that.
+    private void Keep(Action<string?> then)
+    {
+        long version = _fsm.Version;
+        _store.Write(_fsm.Save(), why => _loop.Post(() =>
+        {
+            if (why is null) _kept = Math.Max(_kept, version);
+            else _state.Events.Add(_loop.Now, "migration", _state.Config.Name, "state-file-unwritable", why);
+            then(why);
+        }));
+    }
+
+    private void KeepLater()
+    {
+        if (_kept != _fsm.Version && _store.Fault is null) Keep(_ => { });
+    }
+
+    // Nothing is answered before what the machine knows is on disk.
+    private Task<T> KeptAsync<T>(Func<T> answer)
+    {
+        if (_kept == _fsm.Version) return Task.FromResult(answer());
+        var done = new TaskCompletionSource<T>(TaskCreationOptions.RunContinuationsAsynchronously);
+        Keep(why =>
+        {
+            try
+            {
+                if (why is not null) throw NotKept(null, why);
+                done.SetResult(answer());
+            }
+            catch (ProblemException e)
+            {
+                done.SetException(e);
+            }
+        });
+        return done.Task;
+    }
+
+    private static ProblemException NotKept(SignalKind? kind, string why) => new(Problems.NotKept(
+        $"{(kind is { } word ? Word(word) : "the signal")} is refused, and nothing was done: it would be forgotten at a restart, since {why}; make room there, or let this PE write there, and send it again"));
+
     private void TellDrained(long now)
     {
         foreach ((string id, Hold? hold) in _draining.ToArray())
         {
-            if (hold is { State: not HoldState.Released }) continue;
+            if (hold is { State: not HoldState.Released } || _underway.ContainsKey(id)) continue;
             _draining.Remove(id);
             _state.Events.Add(now, "migration", id, "hold-drained", hold is null ? null : $"{hold.Info.Released} packets");
-            PeStep step = _fsm.Result(id, new HoldDrained(), now);
-            Execute(id, step.Commands);
+            TakeAway(id, _fsm.Result(id, new HoldDrained(), now).Commands);
+            KeepLater();
         }
     }
 
-    // Names that only this PE knows are checked before the machine commits to anything.
-    private void CheckNames(SignalRequest request)
+    // Names that only this PE knows.
+    private List<ProblemError> UnknownNames(PeSignal signal)
     {
         var errors = new List<ProblemError>();
-        string vrf = request.Vrf ?? NodeConfig.DefaultVrf;
+        string vrf = signal.Vrf ?? NodeConfig.DefaultVrf;
         if (!_state.Vrfs.ContainsKey(vrf)) errors.Add(new ProblemError("/vrf", $"there is no VRF '{vrf}' here; there are {string.Join(", ", _state.Vrfs.Keys)}"));
-        if (IpAddress.TryParse(request.Peer, out IpAddress peer))
+        IpAddress peer = signal.Peer!.Value;
+        if (_state.Config.Loopbacks.Contains(peer)) errors.Add(new ProblemError("/peer", $"'{peer}' is this PE itself; send the other PE's loopback"));
+        else if (!_state.Config.Loopbacks.Any(l => l.Family == peer.Family)) errors.Add(new ProblemError("/peer", $"this PE has no loopback of the family of '{peer}'"));
+        for (int i = 0; i < signal.Prefixes!.Count && errors.Count < 100; i++)
         {
-            if (_state.Config.Loopbacks.Contains(peer)) errors.Add(new ProblemError("/peer", $"'{peer}' is this PE itself; send the other PE's loopback"));
-            else if (!_state.Config.Loopbacks.Any(l => l.Family == peer.Family)) errors.Add(new ProblemError("/peer", $"this PE has no loopback of the family of '{peer}'"));
+            string name = signal.Prefixes[i].Port;
+            if (!_state.Ports.TryGetValue(name, out PortState? port)) errors.Add(new ProblemError($"/prefixes/{i}/port", $"there is no port '{name}' here; there are {string.Join(", ", _state.Ports.Keys)}"));
+            else if (port.Config.Vrf != vrf) errors.Add(new ProblemError($"/prefixes/{i}/port", $"port '{name}' is in VRF '{port.Config.Vrf}', the migration in '{vrf}'"));
         }
 
-        for (int i = 0; i < (request.Prefixes?.Count ?? 0) && errors.Count < 100; i++)
-        {
-            MovingPrefix moving = request.Prefixes![i];
-            if (!_state.Ports.TryGetValue(moving.Port, out PortState? port)) errors.Add(new ProblemError($"/prefixes/{i}/port", $"there is no port '{moving.Port}' here; there are {string.Join(", ", _state.Ports.Keys)}"));
-            else if (port.Config.Vrf != vrf) errors.Add(new ProblemError($"/prefixes/{i}/port", $"port '{moving.Port}' is in VRF '{port.Config.Vrf}', the migration in '{vrf}'"));
-        }
-
-        if (errors.Count > 0) throw new ProblemException(Problems.BadRequest("prepare names what this PE does not have", errors));
+        return errors;
     }
 
     private Effect Execute(string id, IReadOnlyList<PeCommand> commands)
@@ -175,52 +410,39 @@ internal sealed class MigrationRunner : ITimed
         return new Effect(at, acknowledged, storeNs);
     }
 
-    private SignalReply Reply(string id, SignalKind kind, Effect effect)
-    {
-        PeMigration migration = _fsm.Find(id)!;
-        var reply = new SignalReply(id, kind, migration.State, migration.Epoch, Repeated: false, effect.At, effect.AcknowledgedAt, effect.StoreNs);
-        _fsm.Remember(reply);
-        return reply;
-    }
-
     private void OnTunnelHealth(string tunnel, bool up)
     {
         foreach (PeMigration migration in _fsm.Migrations.Where(m => m.Tunnel == tunnel && !m.Finished).ToArray())
         {
             _fsm.Result(migration.Id, new TunnelHealth(up), _loop.Now);
-            if (up) Complete(migration.Id);
+            if (up) TryFinish(migration.Id);
         }
     }
 
-    // A target answers now; a source waits for its tunnel, which is only probed from now on.
     private void OnFullyArmed(string id)
     {
-        if (!_pending.TryGetValue(id, out Pending? pending)) return;
-        pending.Deadline = _loop.Now + (long)PrepareTimeout.TotalNanoseconds;
-        if (_fsm.Find(id) is { Role: MigrationRole.Target } || _fsm.Find(id) is { TunnelUp: true }) Complete(id);
+        if (!_underway.TryGetValue(id, out Underway? underway)) return;
+        underway.Deadline = _loop.Now + (long)PrepareTimeout.TotalNanoseconds;
+        if (underway.Effect.At != 0) TryFinish(id);
     }
 
-    private void Complete(string id)
+    private static async Task<SignalReply> RepeatAsync(Task<SignalReply> first) => await first with { Repeated = true };
+
+    private static string Word<T>(T value) where T : struct, Enum => PeView.Kebab(value);
+
+    private static string VrfOf(PeCommand command) => command switch
     {
-        if (_actions.IsArming(id) || !_pending.Remove(id, out Pending? pending)) return;
-        long at = _loop.Now;
-        _state.Workers.Grace();
-        pending.Done.SetResult(Reply(id, SignalKind.Prepare, pending.Effect with { At = at, AcknowledgedAt = _loop.Now }));
-    }
-
-    // Prepare could not be finished: everything it made goes again.
-    private void Undo(string id) => Execute(id, _fsm.Result(id, new PrepareFailed(), _loop.Now).Commands);
-
-    private void Cancel(string id)
-    {
-        if (_pending.Remove(id, out Pending? pending))
-            pending.Done.SetException(new ProblemException(Problems.Conflict($"prepare of '{id}' was given up by an abort that came while it waited for its tunnel")));
-    }
-
-    private static async Task<SignalReply> Repeat(Task<SignalReply> first) => await first with { Repeated = true };
+        CreateTunnel c => c.Vrf,
+        ArmGroup c => c.Vrf,
+        ArmHold c => c.Vrf,
+        TellWith c => c.Vrf,
+        AdvertisePrefixes c => c.Vrf,
+        WithdrawPrefixes c => c.Vrf,
+        _ => "",
+    };
 
     private MigrationInfo Info(PeMigration migration) => new(
-        migration.Id, migration.Role, migration.State, migration.Epoch, migration.Vrf, migration.Prefixes, migration.Peer, migration.Tunnel,
+        migration.Id, migration.Role, migration.State, migration.Epoch, migration.Vrf, migration.Prefixes.Texts, migration.Peer.IsNone ? "" : migration.Peer.ToString(), migration.Tunnel,
         migration.TunnelUp && _state.Tunnels.ContainsKey(migration.Tunnel), _actions.HoldOf(migration.Id)?.Info, _actions.GroupInfo(migration.Group),
         _actions.OrderOf(migration.Group));
 
@@ -237,11 +459,23 @@ internal sealed class MigrationRunner : ITimed
 
     private readonly record struct Effect(long At, long AcknowledgedAt, long? StoreNs);
 
-    private sealed class Pending(long deadline, Effect effect)
+    /// <summary>A signal between its acceptance and its answer.</summary>
+    private sealed class Underway(string id, SignalKind signal, PeStep step)
     {
-        public long Deadline { get; set; } = deadline;
+        public string Id { get; } = id;
 
-        public Effect Effect { get; } = effect;
+        public SignalKind Signal { get; } = signal;
+
+        public PeStep Step { get; } = step;
+
+        /// <summary>Prepare: when it is given up.</summary>
+        public long Deadline { get; set; } = long.MaxValue;
+
+        /// <summary>Prepare: what its commands did.</summary>
+        public Effect Effect { get; set; }
+
+        /// <summary>Prepare: all parts are there, and it only has to get to disk.</summary>
+        public bool IsReady { get; set; }
 
         public TaskCompletionSource<SignalReply> Done { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
     }

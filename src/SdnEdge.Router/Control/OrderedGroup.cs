@@ -63,7 +63,7 @@ internal sealed class OrderedGroup : IDisposable
         for (int i = 0; i < _keeper.Count; i++)
         {
             if (_keeper.IsOpen(i) || !_keeper.Open(i, holdSent, _gates.All[i].Hold.OldestNs, now)) continue;
-            _gates.All[i].Hold.BeginRelease(HoldExit.Attached);
+            _gates.All[i].Hold.BeginRelease(DrainPath.Attached);
             opened = true;
             OrderGateInfo info = _keeper.Info(i, _gates.All[i].Hold.Info);
             _state.Events.Add(now, "migration", _gates.All[i].Hold.Name, "gate-open", $"{info.Ingress}: {info.OpenedBy.ToString().ToLowerInvariant()}, {info.PacketsHeldTotal} packets kept");
@@ -75,7 +75,7 @@ internal sealed class OrderedGroup : IDisposable
     /// <summary>The group is settled or gone: no packet comes any more. Sends what is still kept, to the attached hop.</summary>
     public void Drain()
     {
-        foreach (OrderGate gate in _gates.All) gate.Hold.BeginRelease(HoldExit.Attached);
+        foreach (OrderGate gate in _gates.All) gate.Hold.BeginRelease(DrainPath.Attached);
         _state.Workers.PollAll();
     }
 
@@ -108,7 +108,7 @@ internal sealed class OrderedGroup : IDisposable
             if (seen.Add(own)) gates.Add((_state.Config.Name, own, true, bound));
         }
 
-        IpAddress source = IpAddress.Parse(_spec.SourceLoopback);
+        IpAddress source = _spec.SourceLoopback;
         if (seen.Add(source)) gates.Add(("source", source, true, bound));
         if (_spec.Options.OthersHoldMs == 0) return gates;
         foreach (NextHop hop in vrf.Rib.NextHops)

@@ -25,7 +25,7 @@ internal sealed class PeState : IFibNames, ITimed, IDisposable
     private const int RouteEventsARound = 16;
 
     private readonly ControlLoop _loop;
-    private readonly Func<PortConfig, IFdPort> _open;
+    private readonly PortDevices _devices;
     private readonly Dictionary<string, VrfState> _vrfs = [];
     private readonly Dictionary<string, PortState> _ports = [];
     private readonly HashSet<(string Vrf, IpPrefix Prefix)> _suppressed = [];
@@ -33,9 +33,9 @@ internal sealed class PeState : IFibNames, ITimed, IDisposable
     private long _lastReclaim;
     private bool _graceFailed;
 
-    public PeState(NodeConfig config, ControlLoop loop, EventLog events, Func<PortConfig, IFdPort> open, PuntRing.PuntHandler punted)
+    public PeState(NodeConfig config, ControlLoop loop, EventLog events, PortDevices devices, PuntRing.PuntHandler punted)
     {
-        (Config, _loop, Events, _open) = (config, loop, events, open);
+        (Config, _loop, Events, _devices) = (config, loop, events, devices);
         Plane = new DataPlane(config.Workers);
         Workers = new WorkerPool(Plane, loop, punted, PortLost);
     }
@@ -75,9 +75,6 @@ internal sealed class PeState : IFibNames, ITimed, IDisposable
     /// <summary>Tells a keeper what changes in the data plane; null: there is none.</summary>
     public MirrorSource? Mirror { get; init; }
 
-    /// <summary>Closes the device of a removed port; null: as it is.</summary>
-    public Action<IFdPort>? CloseDevice { get; init; }
-
     /// <summary>True while the keeper forwards: tables are filled, but no packet is received, and nobody is asked or probed.</summary>
     public bool IsStandby => Workers.IsSuspended;
 
@@ -102,6 +99,9 @@ internal sealed class PeState : IFibNames, ITimed, IDisposable
     /// <summary>Told which neighbours are next hops no more.</summary>
     public Action<Adjacency>? NextHopUnwanted { get; set; }
 
+    /// <summary>Told when the configuration has a route anew that was out of use for a migration.</summary>
+    public Action<string, IpPrefix>? Reconfigured { get; set; }
+
     public VrfState Default => _vrfs[NodeConfig.DefaultVrf];
 
     public long NextDeadline => !_graceFailed && _vrfs.Values.Any(v => v.Publisher.HasRetired) ? _lastReclaim + ReclaimEveryNs : long.MaxValue;
@@ -114,8 +114,6 @@ internal sealed class PeState : IFibNames, ITimed, IDisposable
 
     public PortState? PortByIndex(int index) => _ports.Values.FirstOrDefault(p => p.Entry.Index == index)
         ?? (HostPort?.Entry.Index == index ? HostPort : null);
-
-    public VrfState? VrfByIndex(int index) => _vrfs.Values.FirstOrDefault(v => v.Table.Index == index);
 
     public void AddVrf(VrfConfig config)
     {
@@ -130,6 +128,8 @@ internal sealed class PeState : IFibNames, ITimed, IDisposable
     /// <summary>Distinguisher or targets change; table and ports stay.</summary>
     public void ChangeVrf(VrfConfig config) => _vrfs[config.Name] = _vrfs[config.Name] with { Config = config };
 
+    /// <summary>Takes a VRF away with its table.</summary>
+    /// <exception cref="TimeoutException">A worker is stuck and may still read the table, which is kept; the VRF is gone all the same.</exception>
     public void RemoveVrf(string name)
     {
         VrfState state = _vrfs[name];
@@ -139,9 +139,10 @@ internal sealed class PeState : IFibNames, ITimed, IDisposable
         state.Table.Dispose();
     }
 
-    public void AddPort(PortConfig config)
+    /// <summary>Adds a port with its device, which was opened before: from now on its frames are received.</summary>
+    public void AddPort(PortConfig config, IFdPort device)
     {
-        IFdPort device = _open(config);
+        _devices.Use(device, config.Mtu);
         VrfState vrf = _vrfs[config.Vrf];
         var options = new PortOptions(config.Name, config.Mac ?? OwnMac(config.Name), config.Mtu) { Addresses = [.. config.Addresses.Select(a => new PortAddress(a.Address, a.Length))] };
         PortEntry entry = Plane.AddPort(options, device, vrf.Table);
@@ -163,7 +164,9 @@ internal sealed class PeState : IFibNames, ITimed, IDisposable
         HostPort = new PortState(new PortConfig("host", config.Device, config.Mtu), entry, device, worker);
     }
 
-    public void RemovePort(string name)
+    /// <summary>Takes a port away and closes its device, unless another port goes on with that.</summary>
+    /// <exception cref="TimeoutException">A worker is stuck and may still use the device, which stays open; the port is gone all the same.</exception>
+    public void RemovePort(string name, bool keepDevice = false)
     {
         PortState port = _ports[name];
         Workers.Detach(port.Worker, port.Entry.Index);
@@ -174,7 +177,7 @@ internal sealed class PeState : IFibNames, ITimed, IDisposable
         PortGone?.Invoke(port.Entry);
         Plane.RemovePort(port.Entry);
         Workers.Grace();
-        (CloseDevice ?? (d => d.Dispose()))(port.Device);
+        if (!keepDevice) _devices.Close(port.Device);
         Events.Add(_loop.Now, "port", name, "removed");
     }
 
@@ -202,7 +205,7 @@ internal sealed class PeState : IFibNames, ITimed, IDisposable
 
     public void WithdrawStatic(StaticRouteConfig route)
     {
-        _suppressed.Remove((route.Vrf, route.Prefix));
+        if (_suppressed.Remove((route.Vrf, route.Prefix))) Reconfigured?.Invoke(route.Vrf, route.Prefix);
         _vrfs[route.Vrf].Rib.Withdraw(Static, route.Prefix, _loop.Now);
     }
 

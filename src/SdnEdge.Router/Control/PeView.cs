@@ -60,7 +60,7 @@ internal sealed class PeView(PeState state, TunnelKeeper tunnels, SlowPathDriver
         route.Origin.Source == RouteSource.Bgp ? route.Origin.Peer.ToString() : null,
         route.Attributes?.AsPathText(), route.WhyNot == RejectReason.None ? null : Kebab(route.WhyNot), route.InstalledAtNs)
     {
-        Why = Damped(vrf, route) ?? RouteWhy.Text(route, all),
+        Why = Damped(vrf, route) ?? BestPathReason.Text(route, all),
         Stale = route.Stale,
         Med = route.Attributes?.Med,
         Communities = route.Attributes is { } attributes ? [.. CommunityKinds.SelectMany(k => BgpCommunity.Of(attributes, k)).Select(c => c.ToString())] : null,
@@ -68,7 +68,7 @@ internal sealed class PeView(PeState state, TunnelKeeper tunnels, SlowPathDriver
 
     // A route without a number beside one with the number that is held on to, and the prefix is damped: that is why.
     private string? Damped(VrfState vrf, in RouteView route) => route.WhyNot == RejectReason.MoveSequence && vrf.Config.Name == Core.Config.NodeConfig.DefaultVrf
-        && route.Attributes?.MoveSequence == 0 && bgp.Damping?.Find(route.Prefix) is { } damped
+        && route.Attributes?.MobilitySequence == 0 && bgp.Damping?.Find(route.Prefix) is { } damped
         ? $"damped: moves too often, {damped.HeldBack} not followed; move {damped.Number} is held on to" : null;
 
     public IReadOnlyList<FibInfo> Fib(RouteQuery query)
@@ -91,11 +91,9 @@ internal sealed class PeView(PeState state, TunnelKeeper tunnels, SlowPathDriver
         return list;
     }
 
-    public FibInfo Lookup(string vrfName, string text)
+    public FibInfo Lookup(string vrfName, IpAddress address)
     {
         if (!state.Vrfs.TryGetValue(vrfName, out VrfState? vrf)) throw NoVrf(vrfName);
-        if (!IpAddress.TryParse(text, out IpAddress address))
-            throw new ProblemException(Problems.BadRequest("the query is wrong", [new ProblemError("address", $"'{text}' is not an IP address; write it as 10.1.1.10")]));
         int length;
         uint index;
         bool there = address.IsV4 ? vrf.Table.V4.TryMatch(address.V4, out length, out index) : vrf.Table.V6.TryMatch(address.Bits, out length, out index);
@@ -163,9 +161,8 @@ internal sealed class PeView(PeState state, TunnelKeeper tunnels, SlowPathDriver
 
     private IEnumerable<(VrfState Vrf, IpPrefix? Inside)> Selected(RouteQuery query)
     {
-        IpPrefix? inside = query.Prefix is { } text ? IpPrefix.Parse(text) : null;
-        if (query.Vrf is { } name) return state.Vrfs.TryGetValue(name, out VrfState? vrf) ? [(vrf, inside)] : throw NoVrf(name);
-        return state.Vrfs.Values.Select(v => (v, inside));
+        if (query.Vrf is { } name) return state.Vrfs.TryGetValue(name, out VrfState? vrf) ? [(vrf, query.Prefix)] : throw NoVrf(name);
+        return state.Vrfs.Values.Select(v => (v, query.Prefix));
     }
 
     private ProblemException NoVrf(string name) => new(Problems.NotFound($"there is no VRF '{name}'; there are {string.Join(", ", state.Vrfs.Keys)}"));

@@ -30,31 +30,44 @@ internal sealed class TunnelKeeper(PeState state, ControlLoop loop) : ITimed
     /// <summary>All tunnels with what their probes say, by name.</summary>
     public IEnumerable<(Tunnel Tunnel, TunnelProbe? Probe, bool Up)> All => _kept.Values.Select(k => (k.Tunnel, k.Probe, k.Up));
 
+    /// <summary>Why a configured tunnel cannot be added beside those that are there, a migration's or a VPN's among them; null: it can.</summary>
+    /// <param name="config">The tunnel.</param>
+    /// <param name="going">Names of tunnels that go before it comes.</param>
+    public string? Conflict(TunnelConfig config, IReadOnlySet<string> going)
+    {
+        TunnelOptions wanted = OptionsOf(config);
+        foreach (Tunnel other in state.Tunnels.Values)
+        {
+            TunnelOptions o = other.Options;
+            if (going.Contains(o.Name)) continue;
+            if (o.Name == wanted.Name) return "a tunnel has this name already; give this one another";
+            if (o.IsSameOnTheWire(wanted)) return $"tunnel {o.Name} runs from {o.Local} to {o.Remote} with key {o.Key?.ToString() ?? "none"} already; give this one another key";
+        }
+
+        return null;
+    }
+
     /// <summary>Adds a configured tunnel.</summary>
     public void Add(TunnelConfig config)
     {
-        var options = new TunnelOptions(config.Name, config.Local, config.Remote, config.Key)
-        {
-            Encapsulation = config.Encapsulation == Core.Config.TunnelEncapsulation.Gre ? Core.Forwarding.TunnelEncapsulation.Gre : Core.Forwarding.TunnelEncapsulation.GreInUdp,
-            Mtu = config.Mtu ?? 0,
-            Ttl = (byte)config.Ttl,
-            Dscp = config.Dscp == DscpMode.Uniform ? DscpModel.Uniform : DscpModel.Pipe,
-            Ecn = config.Ecn == EcnMode.Normal,
-            MssClamp = config.MssClamp,
-            Checksum = config.Checksum,
-            Sequence = config.Sequence,
-        };
-        Kept kept = Add(options, config.Vrf);
+        Kept kept = Add(OptionsOf(config), config.Vrf);
         kept.Up = kept.Tunnel.Up = true;
         ProbeWith(config.Name, MtuOf(kept.Tunnel));
         state.RefreshHops();
     }
 
     /// <summary>Adds a migration's tunnel: accepted from now on, up once probed.</summary>
-    public void AddForMigration(string name, string vrf, IpAddress peer, uint key)
+    /// <param name="name">Name.</param>
+    /// <param name="vrf">VRF of what comes out.</param>
+    /// <param name="peer">The far end.</param>
+    /// <param name="key">GRE key.</param>
+    /// <param name="proven">Before a restart it was up: packets go in at once, since they have no other way; it is told as up when it is probed.</param>
+    public void AddForMigration(string name, string vrf, IpAddress peer, uint key, bool proven)
     {
+        Remove(name); // of an attempt that failed half way
         IpAddress local = state.Config.Loopbacks.First(l => l.Family == peer.Family);
-        Add(new TunnelOptions(name, local, peer, key) { IsRedirect = true }, vrf);
+        Kept kept = Add(new TunnelOptions(name, local, peer, key) { IsRedirect = true }, vrf);
+        kept.HasAnswered = kept.Tunnel.Up = proven;
     }
 
     /// <summary>
@@ -125,6 +138,18 @@ internal sealed class TunnelKeeper(PeState state, ControlLoop loop) : ITimed
             ? $"the way to {options.Remote} leaves {mtu} bytes inside the tunnel and the servers' port has an MTU of {size}; raise the core ports' MTU to {size + kept.Tunnel.HeaderBytes} or more"
             : $"{kept.Probe?.Sent ?? 0} probes of {size} bytes to {options.Remote} (key {options.Key}) got no answer; is the target prepared, with the same key?";
     }
+
+    private static TunnelOptions OptionsOf(TunnelConfig config) => new(config.Name, config.Local, config.Remote, config.Key)
+    {
+        Encapsulation = config.Encapsulation == Core.Config.TunnelEncapsulation.Gre ? Core.Forwarding.TunnelEncapsulation.Gre : Core.Forwarding.TunnelEncapsulation.GreInUdp,
+        Mtu = config.Mtu ?? 0,
+        Ttl = (byte)config.Ttl,
+        Dscp = config.Dscp == DscpMode.Uniform ? DscpModel.Uniform : DscpModel.Pipe,
+        Ecn = config.Ecn == EcnMode.Normal,
+        MssClamp = config.MssClamp,
+        Checksum = config.Checksum,
+        Sequence = config.Sequence,
+    };
 
     private Kept Add(TunnelOptions options, string vrf)
     {

@@ -80,11 +80,10 @@ internal sealed class VpnDriver(PeState state, TunnelKeeper tunnels, ControlLoop
     }
 
     /// <summary>Sets, or with null forgets, how a prefix that a migration moved is told.</summary>
-    public void SetMoved(string vrf, IpPrefix prefix, MovedRoute? moved, long epoch)
+    public void SetMoved(string vrf, IpPrefix prefix, MovedRoute? moved)
     {
         if (moved is not { } value) _moved.Remove((vrf, prefix));
-        else if (value.Tag is null && _moved.TryGetValue((vrf, prefix), out VpnMove known)) _moved[(vrf, prefix)] = known with { LocalPref = value.LocalPref };
-        else _moved[(vrf, prefix)] = new VpnMove(value.LocalPref, Math.Clamp(epoch, 0, MoveSequence.Max));
+        else _moved[(vrf, prefix)] = new VpnMove(value.LocalPref, value.Move is { } move ? Math.Clamp(move, 0, MobilitySequence.Max) : _moved.GetValueOrDefault((vrf, prefix)).Move);
         if (_told.Contains((vrf, prefix))) Advertise(vrf, prefix);
     }
 
@@ -150,8 +149,7 @@ internal sealed class VpnDriver(PeState state, TunnelKeeper tunnels, ControlLoop
         }
     }
 
-    private static (IpAddress Remote, uint Key)? TunnelOf(NextHop hop) =>
-        hop.Spec is { Kind: HopKind.Remote, Port: { } port } && VpnTunnelName.TryParse(port[VpnTunnelName.AsPort.Length..], out IpAddress remote, out uint key) ? (remote, key) : null;
+    private static (IpAddress Remote, uint Key)? TunnelOf(NextHop hop) => hop.Spec.Kind == HopKind.Remote ? (hop.Spec.Address, hop.Spec.TunnelKey) : null;
 
     private void Make((IpAddress Remote, uint Key) wanted)
     {

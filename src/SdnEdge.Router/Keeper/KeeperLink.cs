@@ -25,6 +25,7 @@ public sealed class KeeperLink : IDisposable
 
     private readonly ProcessChannel _channel;
     private readonly Dictionary<string, TapPort> _adopted = [];
+    private readonly HashSet<TapPort> _taken = []; // opened, of those that the keeper has already
     private readonly Dictionary<string, int> _channels = [];
     private readonly Queue<(byte[] Message, int Descriptor, bool IsMirror)> _queue = new();
     private readonly SemaphoreSlim _forgotten = new(0);
@@ -117,7 +118,10 @@ public sealed class KeeperLink : IDisposable
         }
     }
 
-    /// <summary>Opens a port's device, or takes the one that the keeper had; the keeper has it from then on.</summary>
+    /// <summary>
+    /// Opens a port's device, or takes the one that the keeper had. The keeper has it with <see cref="Keep"/>;
+    /// <see cref="Abandon"/> undoes the opening.
+    /// </summary>
     /// <param name="name">The port.</param>
     /// <param name="device">The device.</param>
     /// <param name="options">How it is set up.</param>
@@ -129,13 +133,25 @@ public sealed class KeeperLink : IDisposable
         if (adopted)
         {
             if (options.Mtu is { } mtu) NetDevice.SetMtu(device, mtu);
+            _taken.Add(port!);
             return port!;
         }
 
         if (port is not null) Forget(port);
-        port = TapPort.Open(name, device, options);
-        Enqueue(KeeperMessage.Device(port), ProcessChannel.Duplicate(port.Fd), isMirror: false);
-        return port;
+        return TapPort.Open(name, device, options);
+    }
+
+    /// <summary>Gives the keeper the device of a port that is in use from now on, in place of the one it had by this name.</summary>
+    internal void Keep(TapPort port)
+    {
+        if (!_taken.Remove(port)) Enqueue(KeeperMessage.Device(port), ProcessChannel.Duplicate(port.Fd), isMirror: false);
+    }
+
+    /// <summary>Closes a device that came to no use. One that the keeper had is there for the next who opens it.</summary>
+    internal void Abandon(TapPort port)
+    {
+        if (_taken.Remove(port)) _adopted[port.Name] = port;
+        else port.Dispose();
     }
 
     /// <summary>The end of a channel that the PE before had, as <see cref="KeepChannel"/> was told; -1: there is none. The caller closes it.</summary>

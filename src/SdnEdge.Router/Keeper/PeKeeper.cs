@@ -57,15 +57,6 @@ public sealed class PeKeeper : IDisposable
         _tables = new StagedTables(() => new MirrorTables(_options.Workers, port => _devices.GetValueOrDefault(port)));
     }
 
-    /// <summary>Process of the PE; 0 when there is none.</summary>
-    public int ProcessId
-    {
-        get
-        {
-            lock (_processLock) return _process is { } process ? process.Id : 0;
-        }
-    }
-
     /// <summary>Frames of the mirror that were damaged. Always 0.</summary>
     public long BadFrames { get; private set; }
 

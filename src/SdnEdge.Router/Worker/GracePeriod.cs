@@ -54,11 +54,4 @@ public static class GracePeriod
 
         return Monotonic.Now - start;
     }
-
-    /// <summary>As <see cref="Wait"/>, without keeping the caller's thread.</summary>
-    public static Task<long> WaitAsync(IReadOnlyList<PortWorker> workers, TimeSpan? timeout = null)
-    {
-        PortWorker[] all = [.. workers];
-        return Task.Run(() => Wait(all, timeout));
-    }
 }

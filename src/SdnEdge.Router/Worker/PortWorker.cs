@@ -322,8 +322,6 @@ public sealed class PortWorker : IDisposable
             {
                 Statistics.Faulted(e);
             }
-
-            Statistics.CommandDone();
         }
 
         _quiescent.Pass();

@@ -7,7 +7,6 @@ public sealed class WorkerStatistics
     private long _packets;
     private long _fullBatches;
     private long _sleeps;
-    private long _commands;
     private long _faults;
 
     /// <summary>Batches received that were not empty.</summary>
@@ -21,9 +20,6 @@ public sealed class WorkerStatistics
 
     /// <summary>Times the worker went to sleep for want of work.</summary>
     public long Sleeps => Volatile.Read(ref _sleeps);
-
-    /// <summary>Commands of the control loop carried out.</summary>
-    public long Commands => Volatile.Read(ref _commands);
 
     /// <summary>Exceptions that came out of processing or a command; the batch or command was lost. Always 0 unless there is a bug.</summary>
     public long Faults => Volatile.Read(ref _faults);
@@ -39,8 +35,6 @@ public sealed class WorkerStatistics
     }
 
     internal void Slept() => Volatile.Write(ref _sleeps, _sleeps + 1);
-
-    internal void CommandDone() => Volatile.Write(ref _commands, _commands + 1);
 
     internal void Faulted(Exception fault)
     {

@@ -33,7 +33,7 @@ public sealed class AddPathTests
         Assert.Equal(3, _peer.Origin.Prefixes);
         Assert.Equal(200u, _a.Rib.Best(Prefix)!.Value.Attributes!.LocalPref);
         RouteView loser = all.First(r => !r.Best);
-        Assert.Contains("LOCAL_PREF", RouteWhy.Text(loser, all), StringComparison.Ordinal);
+        Assert.Contains("LOCAL_PREF", BestPathReason.Text(loser, all), StringComparison.Ordinal);
 
         Send("0009 00000002 20 0A01010A 0000");
         Assert.Equal(150u, _a.Rib.Best(Prefix)!.Value.Attributes!.LocalPref);
@@ -78,10 +78,10 @@ public sealed class AddPathTests
     {
         _a.Engine.Connected(_peer, ConnectionSide.Incoming, _net.Now);
         var bytes = new byte[128];
-        int open = new OpenMessage(65000, 9, 2, BgpFamilies.Both, true, true) { TellsPaths = tells }.Write(bytes);
+        int open = new OpenMessage(65000, 9, 2, BgpFamilies.Both, true, true) { AddPathSendFamilies = tells }.Write(bytes);
         _a.Engine.Received(_peer, ConnectionSide.Incoming, bytes.AsSpan(0, open), _net.Now);
         _a.Engine.Received(_peer, ConnectionSide.Incoming, bytes.AsSpan(0, MessageWriter.Keepalive(bytes)), _net.Now);
-        Assert.Equal(tells, _peer.Negotiated!.PathIds);
+        Assert.Equal(tells, _peer.Negotiated!.AddPathFamilies);
     }
 
     private void Announce(uint id, uint localPref)

@@ -235,7 +235,7 @@ public sealed class GracefulRestartTests
         c.Engine.Advertise(IpPrefix.Parse("20.3.0.0/16"), 100);
         _net.Advance(3_000 * SimNetwork.Millisecond);
         Assert.Equal(BgpFamilies.Both, toC.EndOfRibReceived);
-        Assert.Equal(BgpFamilies.None, cToA.Negotiated!.Preserved);
+        Assert.Equal(BgpFamilies.None, cToA.Negotiated!.GracefulRestartFamilies);
         _net.Kill(c);
         Assert.Null(_a.BestVia("20.3.0.0/16"));
     }

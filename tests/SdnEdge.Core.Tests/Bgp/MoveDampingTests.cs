@@ -123,7 +123,7 @@ public sealed class MoveDampingTests
         Assert.Equal(b.Address, c.BestVia("10.1.1.10/32"));
         _net.Advance(90 * Second);
         Assert.Equal(a.Address, c.BestVia("10.1.1.10/32"));
-        Assert.Equal(9, c.Rib.Best(Server)!.Value.Attributes!.MoveSequence);
+        Assert.Equal(9, c.Rib.Best(Server)!.Value.Attributes!.MobilitySequence);
         Assert.Equal(2, alarms.Count);
         Assert.Null(alarms[1]);
         Assert.Equal(0, c.Engine.MoveDamping.HeldNow);

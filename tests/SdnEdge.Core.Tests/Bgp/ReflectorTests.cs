@@ -87,7 +87,7 @@ public sealed class ReflectorTests
         IReadOnlyList<RouteView> all = c.Rib.Explain(IpPrefix.Parse(Server));
         RouteView loser = all.Single(r => !r.Best);
         Assert.Equal(RejectReason.MoveSequence, loser.WhyNot);
-        Assert.Equal($"fenced: move 6 < 7 ({b.Address})", RouteWhy.Text(loser, all));
+        Assert.Equal($"fenced: move 6 < 7 ({b.Address})", BestPathReason.Text(loser, all));
 
         // The old owner comes back without a number: it draws nothing, and is counted.
         a.Engine.Advertise(IpPrefix.Parse(Server), 900);
@@ -109,12 +109,12 @@ public sealed class ReflectorTests
         a.Peer(x, 65009, open);
         x.Peer(a, 65000, open);
         Join(a, i, client: false);
-        a.Engine.Advertise(IpPrefix.Parse(Server), 100, move: MoveSequence.Max);
+        a.Engine.Advertise(IpPrefix.Parse(Server), 100, move: MobilitySequence.Max);
         x.Engine.Advertise(IpPrefix.Parse("20.0.0.0/8"), 100, move: 9);
         _net.Settle();
-        Assert.Equal(MoveSequence.Max, i.Rib.Best(IpPrefix.Parse(Server))!.Value.Attributes!.MoveSequence);
-        Assert.Equal(0, x.Rib.Best(IpPrefix.Parse(Server))!.Value.Attributes!.MoveSequence);
-        Assert.Equal(0, a.Rib.Best(IpPrefix.Parse("20.0.0.0/8"))!.Value.Attributes!.MoveSequence);
+        Assert.Equal(MobilitySequence.Max, i.Rib.Best(IpPrefix.Parse(Server))!.Value.Attributes!.MobilitySequence);
+        Assert.Equal(0, x.Rib.Best(IpPrefix.Parse(Server))!.Value.Attributes!.MobilitySequence);
+        Assert.Equal(0, a.Rib.Best(IpPrefix.Parse("20.0.0.0/8"))!.Value.Attributes!.MobilitySequence);
     }
 
     [Fact]
@@ -143,7 +143,7 @@ public sealed class ReflectorTests
         all = rib.Explain(prefix);
         Assert.Equal("distance 200 of iBGP > 5 of static (static)", Why(best));
 
-        string Why(RouteOrigin origin) => RouteWhy.Text(all.Single(r => r.Origin == origin), all);
+        string Why(RouteOrigin origin) => BestPathReason.Text(all.Single(r => r.Origin == origin), all);
         AttributeBuilder Attributes() => new AttributeBuilder().Clear().Origin(BgpOrigin.Igp).LocalPref(100);
         RouteOrigin Origin(int i) => new(SimNetwork.Address(i), 65000, external: false) { PeerRouterId = (uint)i };
         void Offer(RouteOrigin origin, AttributeBuilder builder) => rib.Offer(origin, prefix, HopSpec.Via(origin.Peer), table.Intern(builder.Build()), 0);

@@ -63,7 +63,7 @@ public sealed class SessionFsmTests
         {
             _now += 4 * Second;
             Assert.DoesNotContain("Down", Step(fsm, FsmEventKind.Tick), StringComparison.Ordinal);
-            Step(fsm, i % 2 == 0 ? FsmEventKind.Routes : FsmEventKind.Keepalive);
+            Step(fsm, i % 2 == 0 ? FsmEventKind.Update : FsmEventKind.Keepalive);
         }
 
         Assert.Equal(BgpState.Established, fsm.State);
@@ -71,7 +71,7 @@ public sealed class SessionFsmTests
 
     [Theory]
     [InlineData(FsmEventKind.Keepalive, "unexpected message in OpenSent (5/1)")]
-    [InlineData(FsmEventKind.Routes, "unexpected message in OpenSent (5/1)")]
+    [InlineData(FsmEventKind.Update, "unexpected message in OpenSent (5/1)")]
     public void In_OpenSent_only_OPEN_is_expected(FsmEventKind kind, string error)
     {
         SessionFsm fsm = Make();
@@ -88,7 +88,7 @@ public sealed class SessionFsmTests
         Step(fsm, FsmEventKind.Start);
         Step(fsm, FsmEventKind.Connected);
         Open(fsm, PeerOpen);
-        Assert.Equal("SendNotification unexpected message in OpenConfirm (5/2), Close", Step(fsm, FsmEventKind.Routes));
+        Assert.Equal("SendNotification unexpected message in OpenConfirm (5/2), Close", Step(fsm, FsmEventKind.Update));
 
         fsm = Established(Make());
         Assert.Equal("SendNotification unexpected message in Established (5/3), Close, Down", Open(fsm, PeerOpen));
@@ -193,7 +193,7 @@ public sealed class SessionFsmTests
             string done = verdict switch
             {
                 "closed" => Step(fsm, FsmEventKind.Disconnected, ConnectionSide.Incoming),
-                "routes" => Step(fsm, FsmEventKind.Routes),
+                "routes" => Step(fsm, FsmEventKind.Update),
                 _ => Step(fsm, FsmEventKind.Tick),
             };
             Assert.EndsWith("Up", done, StringComparison.Ordinal);
@@ -217,7 +217,7 @@ public sealed class SessionFsmTests
     public void A_peer_that_does_not_read_is_reset_with_its_own_error()
     {
         SessionFsm fsm = Established(Make());
-        Assert.Equal("SendNotification send hold timer expired (8/0), Close, Down", Step(fsm, FsmEventKind.SendBlocked));
+        Assert.Equal("SendNotification send hold timer expired (8/0), Close, Down", Step(fsm, FsmEventKind.SendHoldTimerExpired));
     }
 
     [Fact]

@@ -33,7 +33,7 @@ public sealed class VpnEngineTests
         _a.Engine.AdvertiseVpn("red", IpPrefix.Parse("fd00:1:1::/64"), 100);
         _net.Settle();
         RouteView route = Assert.NotNull(_redB.Best(Site));
-        Assert.Equal(HopSpec.Remote("tunnel:vpn-10.255.0.1-7", _a.Address), route.Hop.Spec);
+        Assert.Equal(HopSpec.Remote("tunnel:vpn-10.255.0.1-7", _a.Address, 7), route.Hop.Spec);
         Assert.Equal(150u, route.Attributes!.LocalPref);
         Assert.Equal(_a.Address, route.Origin.Peer);
         Assert.Equal(_a.Address, Assert.NotNull(_redB.Best(IpPrefix.Parse("fd00:1:1::/64"))).Hop.Spec.Address);
@@ -119,7 +119,7 @@ public sealed class VpnEngineTests
         IReadOnlyList<RouteView> routes = _redB.Explain(Site);
         Assert.Equal(2, routes.Count);
         Assert.Equal(c.Address, Assert.NotNull(_redB.Best(Site)).Hop.Spec.Address);
-        Assert.Equal("LOCAL_PREF 100 < 200 (10.255.0.3)", RouteWhy.Text(routes.Single(r => !r.Best), routes));
+        Assert.Equal("LOCAL_PREF 100 < 200 (10.255.0.3)", BestPathReason.Text(routes.Single(r => !r.Best), routes));
 
         // A later move of the prefix goes before LOCAL_PREF, in a VRF as elsewhere.
         _a.Engine.AdvertiseVpn("red", Site, 100, move: 4);
@@ -139,7 +139,7 @@ public sealed class VpnEngineTests
         Carry();
         Assert.Null(_redB.Best(Site));
         RouteView lost = Assert.Single(_redB.Explain(Site));
-        Assert.Equal("next hop 10.255.0.1 has no route (RFC 4271 9.1.2)", RouteWhy.Text(lost, [lost]));
+        Assert.Equal("next hop 10.255.0.1 has no route (RFC 4271 9.1.2)", BestPathReason.Text(lost, [lost]));
         _b.Rib.Withdraw(core, IpPrefix.Parse("10.255.0.1/32"), _net.Now);
         Carry();
         Assert.NotNull(_redB.Best(Site));
@@ -161,7 +161,7 @@ public sealed class VpnEngineTests
         _a.Engine.AdvertiseVpn("red", Site, 100);
         _net.Settle();
         RouteView route = Assert.NotNull(_redB.Best(Site));
-        Assert.Equal(HopSpec.Remote("tunnel:vpn-10.255.0.1-7", _a.Address), route.Hop.Spec);
+        Assert.Equal(HopSpec.Remote("tunnel:vpn-10.255.0.1-7", _a.Address, 7), route.Hop.Spec);
         Assert.Equal((1u, 1), (route.Attributes!.OriginatorId!.Value, route.Attributes.ClusterListLength));
         Assert.True(GreTunnelRoute.TryFind(route.Attributes.Find(AttributeCode.TunnelEncapsulation), out GreTunnelRoute tunnel));
         Assert.Equal(new GreTunnelRoute(7, _a.Address), tunnel);

@@ -187,7 +187,7 @@ public sealed class AllocationTests
 
         private FibLeaf Route(string prefix, ForwardingDecision decision)
         {
-            FibLeaf leaf = new(new HopSlot(decision));
+            FibLeaf leaf = new(new IndirectNextHop(decision));
             _vrf.Set(IpPrefix.Parse(prefix), leaf);
             return leaf;
         }

@@ -148,7 +148,7 @@ public sealed class ConservationTests
                     _group.Release(_hold);
                     break;
                 case 4 when _hold is not null:
-                    _group.GiveUp(_hold);
+                    _hold.BeginRelease(DrainPath.Native);
                     break;
                 case 5 or 6:
                     foreach (Adjacency adjacency in Rig.Site.Neighbors.Snapshot().Concat(Rig.Core.Neighbors.Snapshot()).Where(_ => random.Next(3) == 0))

@@ -81,12 +81,12 @@ internal sealed class ForwarderRig : IDisposable
         {
             foreach (PortAddress address in port.Addresses)
             {
-                Vrf.Set(address.Subnet, new FibLeaf(new HopSlot(ForwardingDecision.Connected(port))));
-                Vrf.Set(IpPrefix.Host(address.Address), new FibLeaf(new HopSlot(ForwardingDecision.Local)));
+                Vrf.Set(address.Subnet, new FibLeaf(new IndirectNextHop(ForwardingDecision.Connected(port))));
+                Vrf.Set(IpPrefix.Host(address.Address), new FibLeaf(new IndirectNextHop(ForwardingDecision.Local)));
             }
         }
 
-        foreach (IpAddress own in new[] { Loopback4, Loopback6 }) Vrf.Set(IpPrefix.Host(own), new FibLeaf(new HopSlot(ForwardingDecision.Local)));
+        foreach (IpAddress own in new[] { Loopback4, Loopback6 }) Vrf.Set(IpPrefix.Host(own), new FibLeaf(new IndirectNextHop(ForwardingDecision.Local)));
         Resolve(Site, Client4, ClientMac);
         Resolve(Site, Client6, ClientMac);
         PeA = Resolve(Core, PeA4, PeAMac);
@@ -145,7 +145,7 @@ internal sealed class ForwarderRig : IDisposable
 
     public FibLeaf Route(string prefix, ForwardingDecision decision, RedirectGroup? group = null)
     {
-        FibLeaf leaf = new(new HopSlot(decision), group);
+        FibLeaf leaf = new(new IndirectNextHop(decision), group);
         Vrf.Set(IpPrefix.Parse(prefix), leaf);
         return leaf;
     }

@@ -33,7 +33,7 @@ public sealed class ForwardingOracleTests
             int hop = random.Next(-1, NextHops);
             table.RemoveAll(t => t.Prefix == prefix);
             table.Add((prefix, hop));
-            rig.Vrf.Set(prefix, new FibLeaf(new HopSlot(hop < 0 ? ForwardingDecision.Blackhole : ForwardingDecision.Via((four ? v4 : v6)[hop]))));
+            rig.Vrf.Set(prefix, new FibLeaf(new IndirectNextHop(hop < 0 ? ForwardingDecision.Blackhole : ForwardingDecision.Via((four ? v4 : v6)[hop]))));
         }
 
         table.RemoveAll(t => t.Prefix.Length == 0); // the rig's own default routes lead to PE A

@@ -108,7 +108,7 @@ public sealed class HoldForwardingTests
     {
         using Target t = new();
         for (int i = 0; i < 20; i++) t.FromTunnel(i);
-        t.Group.GiveUp(t.Hold);
+        t.Hold.BeginRelease(DrainPath.Native);
         t.PollUntilDone();
         for (int i = 20; i < 30; i++) t.FromTunnel(i);
         Assert.Equal(Enumerable.Range(0, 30), Target.Numbers(t.Rig.CoreDevice.Sent().Select(f => f.Bytes)));
@@ -177,6 +177,66 @@ public sealed class HoldForwardingTests
         Assert.Equal("deliver", t.Group.Active.Name);
 
         static long Now() => (long)(Stopwatch.GetTimestamp() * (1e9 / Stopwatch.Frequency));
+    }
+
+    // Two workers fill a hold that is too small, so that the oldest packet is dropped all the time, while worker 0 drains it. Where
+    // a packet must leave follows from its number: that is the oracle.
+    [Fact]
+    public void With_several_workers_no_packet_leaves_by_the_way_of_another()
+    {
+        const int Servers = 32, Workers = 3, Rounds = 200, Capacity = 32, PerRound = 400;
+        using Target t = new(workers: Workers);
+        for (uint i = 0; i < Servers; i++)
+        {
+            Adjacency own = t.Rig.Resolve(t.Rig.Site, IpAddress.FromV4(0x0A020340 + i), new MacAddress(0x02_0000_0000_00UL + i));
+            FibLeaf leaf = t.Rig.Route($"10.1.2.{i}/32", ForwardingDecision.Via(t.Rig.PeB, ForwarderRig.PeBLoopback4), t.Group);
+            leaf.AttachedHop = ForwardingDecision.Via(own);
+        }
+
+        long evicted = 0;
+        for (int round = 0; round < Rounds; round++)
+        {
+            using Hold hold = new("h", t.Rig.Vrf, new HoldOptions(
+                MaxPackets: Capacity, MaxMilliseconds: 600_000, Overflow: HoldOverflowPolicy.DropOldest, ReleasePacketsPerSecond: 0));
+            t.Rig.Plane.AddHold(hold);
+            t.Group.ArmHold(hold);
+            for (int i = 0; i < Capacity; i++) t.FromTunnel(i, To(i));
+            using Barrier start = new(Workers);
+            Thread[] threads = [.. Enumerable.Range(0, Workers).Select(worker => new Thread(() =>
+            {
+                using PacketBatch batch = new();
+                Forwarder forwarder = t.Rig.Forwarders[worker];
+                byte[][] frames = [.. Enumerable.Range(worker << 24, worker == 0 ? 0 : PerRound).Select(n => t.Wrapped(n, To(n)))];
+                start.SignalAndWait();
+                if (worker == 0)
+                {
+                    t.Group.Release(hold);
+                    while (hold.State != HoldState.Released) forwarder.Poll(1);
+                    return;
+                }
+
+                for (int next = 0; next < frames.Length;)
+                {
+                    batch.Count = 0;
+                    while (batch.Count < 16 && next < frames.Length) batch.TryAdd(frames[next++]);
+                    forwarder.Process(batch, t.Rig.Core.Index, 1);
+                }
+            }))];
+            foreach (Thread thread in threads) thread.Start();
+            foreach (Thread thread in threads) Assert.True(thread.Join(60_000));
+            t.Rig.Plane.RemoveHold(hold);
+            evicted += hold.Info.DroppedOldest;
+            foreach (byte[] frame in t.Rig.SiteDevice.Sent().Select(f => f.Bytes))
+            {
+                int number = BinaryPrimitives.ReadInt32BigEndian(frame.AsSpan(34));
+                Assert.Equal(new MacAddress(0x02_0000_0000_00UL + (ulong)(number % Servers)), MacAddress.Read(frame));
+            }
+        }
+
+        Assert.True(evicted > 0, "no packet was dropped while the hold was drained: nothing was tried");
+        Assert.Equal(0, t.Rig.Plane.Ledger.Imbalance);
+
+        static IpAddress To(int number) => IpAddress.FromV4(0x0A010200 + (uint)(number % Servers));
     }
 
     /// <summary>PE b before the move: the server's prefix is native towards PE B of the rig (the source), its port is "site".</summary>

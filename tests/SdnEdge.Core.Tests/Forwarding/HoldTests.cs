@@ -67,7 +67,7 @@ public sealed class HoldTests
             else if (releasing)
             {
                 to.Count = 0;
-                Assert.Equal(model.Count > 0, hold.TryTake(to));
+                Assert.Equal(model.Count > 0, Take(hold, to));
                 if (model.Count == 0) continue;
                 Assert.Equal(model[0].Bytes, to[0].Span.ToArray());
                 model.RemoveAt(0);
@@ -75,7 +75,7 @@ public sealed class HoldTests
             }
             else if (step > 100)
             {
-                hold.BeginRelease(HoldExit.Attached);
+                hold.BeginRelease(DrainPath.Attached);
                 releasing = true;
             }
 
@@ -94,7 +94,7 @@ public sealed class HoldTests
         using PacketBatch batch = new();
         batch.TryAdd(Frames.Ip(ForwarderRig.Client4, ForwarderRig.Server4, 17, []));
         hold.Enqueue(batch[0], 1, out _, out _);
-        Assert.False(hold.TryTake(batch) || hold.TryFinish() || hold.TryPeek(out _));
+        Assert.False(Take(hold, batch) || hold.TryFinish() || hold.TryPeek(out _) || hold.TryTake(default, batch, out _));
         Assert.Equal(0, hold.Budget(1));
         Assert.Equal("armed", hold.Info.State);
     }
@@ -107,7 +107,7 @@ public sealed class HoldTests
         using PacketBatch from = new(), to = new();
         from.TryAdd(Frames.Ip(ForwarderRig.Client4, ForwarderRig.Server4, 17, []));
         for (int i = 0; i < 5000; i++) hold.Enqueue(from[0], 1, out _, out _);
-        hold.BeginRelease(HoldExit.Attached);
+        hold.BeginRelease(DrainPath.Attached);
 
         long now = 10 * Ms;
         long taken = Take(hold.Budget(now));
@@ -131,7 +131,7 @@ public sealed class HoldTests
             for (; count < budget; count++)
             {
                 to.Count = 0;
-                Assert.True(hold.TryTake(to));
+                Assert.True(HoldTests.Take(hold, to));
             }
 
             return count;
@@ -145,14 +145,40 @@ public sealed class HoldTests
         using Hold hold = new("h", vrf, new HoldOptions());
         using PacketBatch batch = new();
         batch.TryAdd(Frames.Ip(ForwarderRig.Client4, ForwarderRig.Server4, 17, []));
-        hold.BeginRelease(HoldExit.Attached);
+        hold.BeginRelease(DrainPath.Attached);
         Assert.Equal(Hold.Result.Held, hold.Enqueue(batch[0], 1, out _, out _));
         Assert.False(hold.TryFinish());
-        Assert.True(hold.TryTake(batch));
+        Assert.True(Take(hold, batch));
         Assert.True(hold.TryFinish());
         Assert.Equal(Hold.Result.Deliver, hold.Enqueue(batch[0], 1, out _, out _));
         Assert.Equal(long.MaxValue, hold.NextDeadline);
     }
+
+    [Fact]
+    public void A_packet_that_was_dropped_after_the_look_is_not_taken_for_the_next_one()
+    {
+        using Vrf vrf = new(0, "v");
+        using Hold hold = new("h", vrf, new HoldOptions(MaxPackets: 2, Overflow: HoldOverflowPolicy.DropOldest));
+        using PacketBatch from = new(), to = new();
+        IpAddress[] destinations = [ForwarderRig.Server4, ForwarderRig.Client4, ForwarderRig.Loopback4];
+        foreach (IpAddress destination in destinations) from.TryAdd(Frames.Ip(ForwarderRig.Client4, destination, 17, []));
+        hold.Enqueue(from[0], 1, out _, out _);
+        hold.Enqueue(from[1], 1, out _, out _);
+        hold.BeginRelease(DrainPath.Attached);
+        Assert.True(hold.TryPeek(out HeldPacket looked));
+        Assert.Equal(new HeldPacket(0, destinations[0]), looked);
+        hold.Enqueue(from[2], 1, out int evicted, out _);
+        Assert.Equal(1, evicted);
+
+        Assert.False(hold.TryTake(looked, to, out HeldPacket? next));
+        Assert.Equal((0, new HeldPacket(1, destinations[1])), (to.Count, next));
+        Assert.True(hold.TryTake(next!.Value, to, out next));
+        Assert.Equal(new HeldPacket(2, destinations[2]), next);
+        Assert.Equal(from[1].Span.ToArray(), to[0].Span.ToArray());
+        Assert.Equal((1, 1, 1), (hold.Info.Released, hold.Info.DroppedOldest, hold.Info.PacketsHeldNow));
+    }
+
+    private static bool Take(Hold hold, PacketBatch into) => hold.TryPeek(out HeldPacket oldest) && hold.TryTake(oldest, into, out _);
 
     [Fact]
     public void Options_out_of_range_are_refused()

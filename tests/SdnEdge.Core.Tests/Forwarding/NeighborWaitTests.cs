@@ -108,6 +108,50 @@ public sealed class NeighborWaitTests : IDisposable
     }
 
     [Fact]
+    public void A_new_mac_address_during_a_flush_is_published_behind_what_was_taken_and_stays()
+    {
+        Adjacency adjacency = new(_rig.Site, s_server);
+        using PacketBatch one = new(), taken = new();
+        one.TryAdd(Packet(s_server, 1));
+        Assert.Equal(Adjacency.WaitResult.First, adjacency.Wait(one[0], 1, out _));
+        adjacency.Resolve(ForwarderRig.HostMac);
+        Assert.True(adjacency.TryBeginFlush());
+        Assert.Equal(1, adjacency.TakeWaiting(taken, out _));
+
+        // The worker has the packet in its hands; the neighbour says another address.
+        Assert.False(adjacency.Resolve(ForwarderRig.PeAMac));
+        Assert.Null(adjacency.Rewrite);
+        Assert.Equal(ForwarderRig.PeAMac, adjacency.Mac);
+        Assert.Equal(Adjacency.WaitResult.First, adjacency.Wait(one[0], 2, out _));
+        Assert.False(adjacency.TryBeginFlush());
+
+        taken.Count = 0;
+        Assert.Equal(1, adjacency.TakeWaiting(taken, out L2Rewrite? rewrite));
+        Assert.Equal(ForwarderRig.PeAMac, rewrite!.Destination);
+        taken.Count = 0;
+        Assert.Equal(0, adjacency.TakeWaiting(taken, out _));
+        Assert.Equal(ForwarderRig.PeAMac, adjacency.Rewrite!.Destination);
+    }
+
+    [Fact]
+    public void A_neighbour_that_fails_during_a_flush_stays_unknown_and_the_next_answer_counts()
+    {
+        Adjacency adjacency = new(_rig.Site, s_server);
+        using PacketBatch one = new(), taken = new();
+        one.TryAdd(Packet(s_server, 1));
+        adjacency.Wait(one[0], 1, out _);
+        adjacency.Resolve(ForwarderRig.HostMac);
+        Assert.True(adjacency.TryBeginFlush());
+        Assert.Equal(1, adjacency.TakeWaiting(taken, out _));
+        Assert.False(adjacency.Fail(NeighborState.Incomplete));
+        taken.Count = 0;
+        Assert.Equal(0, adjacency.TakeWaiting(taken, out _));
+        Assert.Null(adjacency.Mac);
+        Assert.False(adjacency.Resolve(ForwarderRig.PeBMac));
+        Assert.Equal(ForwarderRig.PeBMac, adjacency.Rewrite!.Destination);
+    }
+
+    [Fact]
     public void Several_workers_and_a_control_loop_keep_the_order_of_each_flow()
     {
         const int PerFlow = 60, Rounds = 40;

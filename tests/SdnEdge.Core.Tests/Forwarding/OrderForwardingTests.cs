@@ -253,13 +253,13 @@ public sealed class OrderForwardingTests
             Rig.Forwarder.Poll(Rig.Now += Ms / 2);
             for (int i = 0; i < _keeper.Count; i++)
             {
-                if (_keeper.Open(i, Hold.State == HoldState.Released, Gates.All[i].Hold.OldestNs, 0)) Gates.All[i].Hold.BeginRelease(HoldExit.Attached);
+                if (_keeper.Open(i, Hold.State == HoldState.Released, Gates.All[i].Hold.OldestNs, 0)) Gates.All[i].Hold.BeginRelease(DrainPath.Attached);
             }
         }
 
         public void OpenAll()
         {
-            foreach (OrderGate gate in Gates.All) gate.Hold.BeginRelease(HoldExit.Attached);
+            foreach (OrderGate gate in Gates.All) gate.Hold.BeginRelease(DrainPath.Attached);
         }
 
         public void PollUntilIdle()

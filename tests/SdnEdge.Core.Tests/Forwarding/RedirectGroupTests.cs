@@ -17,7 +17,7 @@ public sealed class RedirectGroupTests : IDisposable
     {
         _tunnel = _rig.Plane.AddTunnel(TunnelTests.Options() with { Key = 5, IsRedirect = true }, _rig.Vrf, _rig.Vrf);
         _tunnel.Up = true;
-        HopSlot hop = new(ForwardingDecision.Via(_rig.PeA));
+        IndirectNextHop hop = new(ForwardingDecision.Via(_rig.PeA));
         uint leaf = _rig.Vrf.AddLeaf(new FibLeaf(hop, _group));
         for (int i = 0; i < 256; i++) _rig.Vrf.Set(IpPrefix.Parse($"10.1.{i}.0/24"), leaf);
         _rig.Vrf.Set(IpPrefix.Parse("fd00:1:1::/48"), leaf);

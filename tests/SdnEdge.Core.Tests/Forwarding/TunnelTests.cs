@@ -90,7 +90,7 @@ public sealed class TunnelTests : IDisposable
         using ForwarderRig far = new();
         Tunnel near = AddTunnel(options);
         Tunnel there = far.Plane.AddTunnel(Mirror(options), far.Vrf, far.Vrf);
-        far.Vrf.Set(IpPrefix.Host(options.Remote), new FibLeaf(new HopSlot(ForwardingDecision.Local)));
+        far.Vrf.Set(IpPrefix.Host(options.Remote), new FibLeaf(new IndirectNextHop(ForwardingDecision.Local)));
         Redirect(near);
         Redirect(near, v6: true);
 
@@ -110,7 +110,7 @@ public sealed class TunnelTests : IDisposable
     public void The_key_names_the_vrf()
     {
         Vrf red = _rig.Plane.AddVrf("red", 7);
-        red.Set(IpPrefix.Parse("10.1.1.10/32"), new FibLeaf(new HopSlot(ForwardingDecision.Via(_rig.Resolve(_rig.Site, IpAddress.Parse("10.2.3.77"), ForwarderRig.HostMac)))));
+        red.Set(IpPrefix.Parse("10.1.1.10/32"), new FibLeaf(new IndirectNextHop(ForwardingDecision.Via(_rig.Resolve(_rig.Site, IpAddress.Parse("10.2.3.77"), ForwarderRig.HostMac)))));
         _rig.Plane.AddTunnel(Options() with { Name = "blue" }, _rig.Vrf, _rig.Vrf);
         _rig.Plane.AddTunnel(Options() with { Name = "red", Key = 7 }, red, _rig.Vrf);
 

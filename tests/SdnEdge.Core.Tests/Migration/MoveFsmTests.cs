@@ -373,7 +373,6 @@ public class MoveFsmTests
         public World(bool keepOrder = false, string? foreign = null, HoldOptions? hold = null)
         {
             MovingPrefix[] prefixes = [new("10.1.1.10/32", "dc")];
-            Source = new PeMigrationFsm(m => _advertisedAt >= 0 && (_now - _advertisedAt) / Ms >= SourceRoutedAfterMs ? null : IpPrefix.Parse(m.Prefixes[0].Prefix));
             if (keepOrder) _gates = [.. new[] { "pe-a", "pe-c", "pe-d" }.Where(p => p != foreign)];
             Fsm = new MoveFsm(new MovePlan("m1", 3, "vs", "default", new MoveEnd("pe-a", "dc-a", "10.255.0.1", prefixes),
                 new MoveEnd("pe-b", "dc-b", "10.255.0.2", prefixes), ["pe-c", "pe-d"], 1, 200, hold ?? new HoldOptions(), 300, new MoveTimeouts(),
@@ -381,8 +380,8 @@ public class MoveFsmTests
         }
 
         public MoveFsm Fsm { get; }
-        public PeMigrationFsm Source { get; }
-        public PeMigrationFsm Target { get; } = new(_ => null);
+        public PeMigrationFsm Source { get; } = new();
+        public PeMigrationFsm Target { get; } = new();
         public string? Site { get; private set; } = "dc-a";
         public List<string> Effects { get; } = [];
         public long LastTunnelPacketNs { get; private set; }
@@ -498,7 +497,8 @@ public class MoveFsmTests
         {
             if (Lost()) return new SignalLost(send.Pe, send.Signal, "connection refused");
             PeMigrationFsm pe = send.Pe == "pe-a" ? Source : Target;
-            PeStep step = pe.Signal("m1", send.Signal, send.Request, _now);
+            bool routed = _advertisedAt >= 0 && (_now - _advertisedAt) / Ms >= SourceRoutedAfterMs;
+            PeStep step = pe.Do("m1", send.Signal, send.Request, _now, new PeFacts(Unrouted: routed ? null : IpPrefix.Parse("10.1.1.10/32")));
             foreach (PeCommand effect in step.Commands)
             {
                 // What the order of the move is for.
@@ -526,7 +526,7 @@ public class MoveFsmTests
             if (Lost()) return new SignalLost(send.Pe, send.Signal, "timed out");
             return step.Refusal is { } refusal
                 ? new SignalRefused(send.Pe, send.Signal, refusal.Type, refusal.Detail)
-                : new SignalTaken(send.Pe, new SignalReply("m1", send.Signal, step.Migration!.State, step.Migration.Epoch, step.Repeated, _now, _now));
+                : new SignalTaken(send.Pe, new SignalReply("m1", send.Signal, step.Migration?.State ?? step.Earlier!.State, step.Migration?.Epoch ?? step.Earlier!.Epoch, step.Repeated, _now, _now));
         }
 
         private bool HoldIsEmpty => _releasedAt < 0 || _advertisedAt >= 0 || (_now - _releasedAt) / Ms >= HoldEmptyAfterMs;
@@ -538,7 +538,7 @@ public class MoveFsmTests
             long busyUntil = _switchedAt + (Math.Max(TunnelBusyForMs, 450) * Ms);
             LastTunnelPacketNs = Math.Min(_now, busyUntil);
             long packets = _switchedAt < 0 ? 0 : (LastTunnelPacketNs - _switchedAt) / 1000;
-            return new MigrationInfo("m1", m.Role, m.State, m.Epoch, m.Vrf, m.Prefixes, m.Peer, m.Tunnel, m.TunnelUp,
+            return new MigrationInfo("m1", m.Role, m.State, m.Epoch, m.Vrf, m.Prefixes.Texts, m.Peer.ToString(), m.Tunnel, m.TunnelUp,
                 m.Role == MigrationRole.Source ? null : new HoldInfo("released", 9, HoldIsEmpty ? 0 : 5, 0, 9, 9, 9, 0, 0, 0),
                 m is { Finished: true, Drained: true } ? null : new RedirectGroupInfo("m1", "default", 1, "tunnel", 0, packets, 0, null),
                 _gates.Length == 0 ? null : m.Role == MigrationRole.Target ? Order() : Passing());

@@ -65,7 +65,7 @@ public sealed class MirrorTests
         var plane = new DataPlane(1);
         Vrf vrf = plane.AddVrf("default");
         var source = new MirrorSource(mirror.Writer);
-        var leaf = new FibLeaf(new HopSlot(ForwardingDecision.Blackhole));
+        var leaf = new FibLeaf(new IndirectNextHop(ForwardingDecision.Blackhole));
         uint index = vrf.AddLeaf(leaf);
         source.Full(plane, [], () =>
         {
@@ -86,7 +86,7 @@ public sealed class MirrorTests
         Vrf vrf = plane.AddVrf("default");
         using var hold = new Hold("m", vrf, new HoldOptions());
         var group = new RedirectGroup("m", "default", 1);
-        var leaf = new FibLeaf(new HopSlot(ForwardingDecision.Unreachable), group) { AttachedHop = ForwardingDecision.Blackhole };
+        var leaf = new FibLeaf(new IndirectNextHop(ForwardingDecision.Unreachable), group) { AttachedHop = ForwardingDecision.Blackhole };
         uint index = vrf.AddLeaf(leaf);
         IpPrefix server = IpPrefix.Parse("10.1.1.10/32");
         vrf.Set(server, index);
@@ -102,6 +102,13 @@ public sealed class MirrorTests
         group.Settle();
         Told("Attached/Attached");
         group.SwitchBack();
+        Told("native/native");
+
+        // The move is given up: what comes out of the tunnel goes home, as what is held does.
+        using var second = new Hold("m", vrf, new HoldOptions());
+        group.ArmHold(second);
+        Told("Attached/native");
+        second.BeginRelease(DrainPath.Native);
         Told("native/native");
         vrf.Dispose();
 

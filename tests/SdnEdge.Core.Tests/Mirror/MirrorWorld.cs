@@ -95,7 +95,7 @@ internal sealed class MirrorWorld : IDisposable
                 Source.Neighbor(neighbor);
                 break;
             case 9 when _leaves.Count > 0:
-                HopSlot slot = Any(_leaves).Leaf.Hop;
+                IndirectNextHop slot = Any(_leaves).Leaf.Hop;
                 slot.Current = Decision();
                 Source.HopChanged(slot);
                 break;
@@ -153,7 +153,7 @@ internal sealed class MirrorWorld : IDisposable
     private void AddLeaf()
     {
         Vrf vrf = Any(_vrfs);
-        var leaf = new FibLeaf(_random.Next(3) > 0 && _leaves.Count > 0 ? Any(_leaves).Leaf.Hop : new HopSlot(Decision()), _groups.Count > 0 && _random.Next(3) == 0 ? Any(_groups) : null)
+        var leaf = new FibLeaf(_random.Next(3) > 0 && _leaves.Count > 0 ? Any(_leaves).Leaf.Hop : new IndirectNextHop(Decision()), _groups.Count > 0 && _random.Next(3) == 0 ? Any(_groups) : null)
         {
             AttachedHop = _random.Next(3) == 0 ? ForwardingDecision.Connected(Any(_ports)) : null,
         };

@@ -151,6 +151,35 @@ public sealed class LocRibTests
     }
 
     [Fact]
+    public void A_next_hop_that_never_settles_is_left_unresolved_until_the_cause_is_gone_and_others_are_not_touched()
+    {
+        // The link's route resolves the next hop, so that the migrated one is better; that one covers its own next hop, so it resolves nothing.
+        var migrated = new RouteOrigin(RouteSource.Migration, "migration");
+        IpPrefix link = IpPrefix.Parse("10.4.0.0/24"), behind = IpPrefix.Parse("20.0.0.0/8"), beside = IpPrefix.Parse("30.0.0.0/8");
+        HopSpec flapping = HopSpec.Via(IpAddress.Parse("10.4.0.4")), steady = HopSpec.Via(IpAddress.Parse("10.4.0.5"));
+        for (int round = 1; round <= 3; round++)
+        {
+            _rib.Offer(_static, behind, flapping, null, 1);
+            _rib.Offer(_static, beside, steady, null, 1);
+            _rib.Offer(migrated, link, flapping, null, 1);
+            _rib.Offer(_connected, link, HopSpec.Connected("core"), null, 1);
+            Assert.Equal(round, _rib.UnsettledNextHops);
+            Assert.DoesNotContain(_rib.NextHops, h => h.Queued);
+            Assert.Equal(RejectReason.UnresolvedNextHop, Assert.Single(_rib.Explain(behind)).WhyNot);
+            Assert.Equal(HopKind.Via, _rib.Best(beside)!.Value.Hop.Resolved.Kind);
+            Assert.Equal(RouteSource.Connected, _rib.Best(link)!.Value.Origin.Source);
+
+            _rib.Withdraw(migrated, link, 2);
+            _rib.Withdraw(_connected, link, 2);
+            Assert.Null(_rib.Best(beside));
+            _rib.Offer(_connected, link, HopSpec.Connected("core"), null, 3);
+            Assert.Equal(HopKind.Via, _rib.Best(behind)!.Value.Hop.Resolved.Kind);
+            Assert.Equal(HopKind.Via, _rib.Best(beside)!.Value.Hop.Resolved.Kind);
+            _rib.Withdraw(_connected, link, 4);
+        }
+    }
+
+    [Fact]
     public void A_default_route_resolves_a_next_hop_only_where_that_is_asked_for()
     {
         foreach (bool allowed in new[] { false, true })

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Text.Json.Nodes;
+using SdnEdge.Lab.Running;
 using SdnEdge.Linux;
 using SdnEdge.Testing;
 using Xunit;
@@ -7,6 +8,7 @@ using Xunit;
 namespace SdnEdge.Lab.Tests.Demo;
 
 /// <summary>The demo as a user runs it, in a lab of its own name, at a rate that leaves room for the other tests' processes.</summary>
+[Trait("needs", "executable")]
 public sealed class DemoTests : IDisposable
 {
     private const int Rate = 3000;
@@ -104,7 +106,8 @@ public sealed class DemoTests : IDisposable
 
     private (int Code, string Output, JsonNode Report) Run(params string[] more)
     {
-        var start = new ProcessStartInfo(Path.Combine(AppContext.BaseDirectory, "sdnedge"))
+        IReadOnlyList<string> self = RunningLab.Self;
+        var start = new ProcessStartInfo(self[0], self.Skip(1))
         {
             RedirectStandardOutput = true,
             RedirectStandardError = true,
@@ -127,7 +130,8 @@ public sealed class DemoTests : IDisposable
 
     public void Dispose()
     {
-        using Process destroy = Process.Start(new ProcessStartInfo(Path.Combine(AppContext.BaseDirectory, "sdnedge"), ["lab", "destroy", "--name", lab])
+        IReadOnlyList<string> self = RunningLab.Self;
+        using Process destroy = Process.Start(new ProcessStartInfo(self[0], [.. self.Skip(1), "lab", "destroy", "--name", lab])
         {
             RedirectStandardOutput = true,
             RedirectStandardError = true,

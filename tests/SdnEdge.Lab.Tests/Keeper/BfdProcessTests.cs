@@ -11,6 +11,7 @@ namespace SdnEdge.Lab.Tests.Keeper;
 /// BFD of PEs as programs, which is a process of its own. Detection takes 20 s here: a machine that stands still for a while must
 /// not be taken for a failure, and nothing below waits for it to expire.
 /// </summary>
+[Trait("needs", "executable")]
 public sealed class BfdProcessTests(ITestOutputHelper output)
 {
     private const string Slow = "{ interval: 200, multiplier: 100 }";

@@ -208,7 +208,7 @@ internal sealed class KeeperRig : IAsyncDisposable
             loopbacks: [10.255.0.{{self}}]
             host: { device: host0 }
             ports:
-              - { name: {{port}}, device: tap-{{port}}, addresses: [{{address}}] }
+              - { name: {{port}}, device: tap-{{port}}, mtu: 1400, addresses: [{{address}}] }
               - { name: b, device: tap-b, addresses: [172.16.0.{{self}}/24] }
             static:
               - { prefix: 10.255.0.{{peer}}/32, via: 172.16.0.{{peer}} }
@@ -219,6 +219,7 @@ internal sealed class KeeperRig : IAsyncDisposable
                 - { address: 10.255.0.{{peer}}, as: 65000{{_bfd}} }
             {{(peers.Length == 0 ? "" : "    " + peers)}}
             api: { unix: {{socket}} }
+            state: { folder: {{Path.Combine(_folder, name + ".state")}} }
             {{extra}}
             """);
         var start = new ProcessStartInfo("ip", ["netns", "exec", Space(name), .. program, "pe", "--config", file]) { UseShellExecute = false, RedirectStandardOutput = true, RedirectStandardError = true };

@@ -9,6 +9,7 @@ using Xunit.Abstractions;
 namespace SdnEdge.Lab.Tests.Keeper;
 
 /// <summary>A PE with a keeper whose process is ended by SIGKILL, under traffic.</summary>
+[Trait("needs", "executable")]
 public sealed class KeeperTests(ITestOutputHelper output)
 {
     // A packet that the process had in its memory when it was ended is lost; there is one batch of them at most for each end.

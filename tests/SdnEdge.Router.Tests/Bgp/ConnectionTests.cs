@@ -37,4 +37,22 @@ public sealed class ConnectionTests
         for (int left = megabytes.Length; left > 0;) left -= await theirs.ReceiveAsync(buffer).WaitAsync(Patience.Time);
         Assert.True(await woken.UntilAsync(() => connection is { Full: false, Unsent: 0 }, Patience.Time), "all was read");
     }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task One_that_is_closed_is_closed_for_the_peer_whether_it_was_run_or_not(bool run)
+    {
+        using var listener = new TcpListener(IPAddress.Loopback, 0);
+        listener.Start();
+        var inputs = Channel.CreateUnbounded<BgpInput>();
+        var connection = new BgpConnection(null!, ConnectionSide.Outgoing, inputs.Writer, static () => { });
+        await connection.ConnectAsync(() => new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp), null, listener.LocalEndpoint);
+        Assert.Equal(BgpInputKind.Connected, (await inputs.Reader.ReadAsync()).Kind);
+        using Socket peer = await listener.AcceptSocketAsync();
+        if (run) connection.Run();
+        connection.Close();
+        Assert.Equal(0, await peer.ReceiveAsync(new byte[1]).WaitAsync(Patience.Time));
+        GC.KeepAlive(connection); // by Close, not by a finalizer
+    }
 }

@@ -20,7 +20,7 @@ public sealed class KeeperLinkTests
         using var end = new End(new KeeperRecord());
         var plane = new DataPlane(1);
         using Vrf vrf = plane.AddVrf("default");
-        var leaf = new FibLeaf(new HopSlot(ForwardingDecision.Blackhole));
+        var leaf = new FibLeaf(new IndirectNextHop(ForwardingDecision.Blackhole));
         uint index = vrf.AddLeaf(leaf), told = 0;
         end.Link.SendAll(plane, [], () => end.Link.Source.Leaf(vrf, index, leaf));
         Assert.True(SpinWait.SpinUntil(() => end.Link.QueuedBytes == 0, Patience.Time), "the first whole is under way");
@@ -98,6 +98,41 @@ public sealed class KeeperLinkTests
         Assert.Equal(7, await keeper.RunAsync(CancellationToken.None).WaitAsync(Patience.Time));
     }
 
+    [RootFact]
+    public void A_device_is_the_keepers_once_its_port_is_in_use_and_one_that_was_not_used_is_there_for_the_next()
+    {
+        Namespaces.RunInNew(() =>
+        {
+            var options = new TapOptions { DisableKernelIpv6 = true };
+            using TapPort before = TapPort.Open("old", "tap-old", options);
+            using var end = new End(new KeeperRecord(), keeper => keeper.Send(KeeperMessage.Device(before), before.Fd));
+
+            // A new one: given up it is gone, used it is told.
+            TapPort unused = end.Link.Open("a", "tap-a", options, out bool adopted);
+            Assert.False(adopted);
+            end.Link.Abandon(unused);
+            Assert.False(NetDevice.Exists("tap-a"));
+            TapPort used = end.Link.Open("a", "tap-a", options, out _);
+            end.Link.Ready();
+            Assert.Equal(KeeperMessageKind.Ready, end.Next());
+            end.Link.Keep(used);
+            Assert.Equal(KeeperMessageKind.Device, end.Next());
+
+            // One that the keeper has: given up it can be had again, and the keeper is told nothing.
+            TapPort known = end.Link.Open("old", "tap-old", options, out adopted);
+            Assert.True(adopted);
+            end.Link.Abandon(known);
+            known = end.Link.Open("old", "tap-old", options, out adopted);
+            Assert.True(adopted);
+            end.Link.Keep(known);
+            end.Link.Ready();
+            Assert.Equal(KeeperMessageKind.Ready, end.Next());
+            known.Dispose();
+            used.Dispose();
+            return 0;
+        });
+    }
+
     private static IpPrefix Prefix(uint number) => new(IpAddress.FromV4(number << 8), 24);
 
     private static void Read(End end, StagedTables into, Func<bool> done)
@@ -119,9 +154,10 @@ public sealed class KeeperLinkTests
         private readonly BlockingCollection<byte[]> _received = [];
         private Thread? _reader;
 
-        public End(KeeperRecord start)
+        public End(KeeperRecord start, Action<ProcessChannel>? before = null)
         {
             (Keeper, int child) = ProcessChannel.Pair();
+            before?.Invoke(Keeper);
             Keeper.Send(KeeperMessage.Record(KeeperMessageKind.Start, start));
             Link = KeeperLink.Connect(child, queueLimit: 64 << 10);
             Link.Start(Granted.Add, () => Resyncs.Add(true), () => Lost.Add(true));

@@ -103,7 +103,7 @@ public sealed class HttpApiTests
         JsonElement paths = root.GetProperty("paths");
         string[] expected =
         [
-            "/v1/node", "/v1/ports", "/v1/vrfs", "/v1/routes", "/v1/fib", "/v1/fib/lookup", "/v1/neighbors", "/v1/tunnels", "/v1/bgp/peers", "/v1/groups", "/v1/keeper",
+            "/v1/node", "/v1/ports", "/v1/vrfs", "/v1/routes", "/v1/fib", "/v1/fib/lookup", "/v1/neighbors", "/v1/tunnels", "/v1/bgp/damped", "/v1/bgp/peers", "/v1/groups", "/v1/keeper",
             "/v1/bfd", "/v1/drops", "/v1/migrations", "/v1/migrations/{id}", "/v1/config/reload", "/v1/events", "/metrics",
             .. Enum.GetNames<BgpPeerAction>().Select(n => $"/v1/bgp/peers/{{address}}/{n.ToLowerInvariant()}"),
             .. Enum.GetNames<SignalKind>().Select(n => $"/v1/migrations/{{id}}/{n.ToLowerInvariant()}"),

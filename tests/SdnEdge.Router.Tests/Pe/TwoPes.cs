@@ -22,6 +22,7 @@ namespace SdnEdge.Router.Tests.Pe;
 internal sealed class TwoPes : IAsyncDisposable
 {
     private readonly string _folder = Directory.CreateTempSubdirectory("sdnedge-pe-").FullName;
+    private Func<Task<PeRouter>> _startA = null!, _startB = null!;
 
     private TwoPes()
     {
@@ -41,7 +42,19 @@ internal sealed class TwoPes : IAsyncDisposable
 
     public LinkedPort ServerAtB { get; private set; } = null!;
 
+    /// <summary>pe-b's end of the core; what comes out of it, pe-a has sent.</summary>
+    public LinkedPort CoreB { get; private set; } = null!;
+
+    /// <summary>pe-a's end of the core; what comes out of it, pe-b has sent.</summary>
+    public LinkedPort CoreA { get; private set; } = null!;
+
+    public string StateA => Path.Combine(_folder, "a.state");
+
+    public string StateB => Path.Combine(_folder, "b.state");
+
     public string SocketA => Path.Combine(_folder, "a.sock");
+
+    public string SocketB => Path.Combine(_folder, "b.sock");
 
     public string ConfigFileA => Path.Combine(_folder, "a.yaml");
 
@@ -72,6 +85,7 @@ internal sealed class TwoPes : IAsyncDisposable
               - { prefix: 10.1.1.0/25, via: 172.16.0.2 }
               - { prefix: 10.1.1.10/32, port: dc }
             api: { unix: {{two.SocketA}} }
+            state: { folder: {{two.StateA}} }
             """;
         if (edit is not null) a = edit(a);
         string b = $$"""
@@ -86,23 +100,46 @@ internal sealed class TwoPes : IAsyncDisposable
               - { prefix: 10.255.0.1/32, via: 172.16.0.1 }
               - { prefix: 10.2.3.0/24, via: 172.16.0.1 }
               - { prefix: 10.1.1.10/32, via: 172.16.0.1 }
-            api: { unix: {{Path.Combine(two._folder, "b.sock")}} }
+            api: { unix: {{two.SocketB}} }
+            state: { folder: {{two.StateB}} }
             """;
         File.WriteAllText(two.ConfigFileA, a);
         File.WriteAllText(two.ConfigFileB, b);
-        two.A = await PeRouter.StartAsync(Config(a), new PeRouterOptions
+        (two.CoreA, two.CoreB) = (coreA, coreB);
+        two._startA = () => PeRouter.StartAsync(Config(File.ReadAllText(two.ConfigFileA)), new PeRouterOptions
         {
             OpenPort = p => p.Name switch { "core" => coreA, "dc" => dcA, "site" => site, _ => LinkedPort.Pair(p.Name, "nobody").One },
             ReadConfig = () => NodeConfigLoader.Load(File.ReadAllText(two.ConfigFileA), "a.yaml"),
         });
-        two.B = await PeRouter.StartAsync(Config(b), new PeRouterOptions
+        two._startB = () => PeRouter.StartAsync(Config(File.ReadAllText(two.ConfigFileB)), new PeRouterOptions
         {
             OpenPort = p => p.Name == "core" ? coreB : dcB,
             ReadConfig = () => NodeConfigLoader.Load(File.ReadAllText(two.ConfigFileB), "b.yaml"),
         });
+        two.A = await two._startA();
+        two.B = await two._startB();
         two.ApiA = ClientFor(two.SocketA);
-        two.ApiB = ClientFor(Path.Combine(two._folder, "b.sock"));
+        two.ApiB = ClientFor(two.SocketB);
         return two;
+    }
+
+    /// <summary>pe-a ends and starts again with the files it has; <paramref name="between"/> happens while it is not there.</summary>
+    public async Task RestartAAsync(Action? between = null)
+    {
+        await A.DisposeAsync();
+        between?.Invoke();
+        A = await _startA();
+        ApiA.Dispose();
+        ApiA = ClientFor(SocketA);
+    }
+
+    /// <summary>pe-b ends and starts again with the files it has.</summary>
+    public async Task RestartBAsync()
+    {
+        await B.DisposeAsync();
+        B = await _startB();
+        ApiB.Dispose();
+        ApiB = ClientFor(SocketB);
     }
 
     public static NodeConfig Config(string yaml)

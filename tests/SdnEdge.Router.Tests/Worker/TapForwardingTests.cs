@@ -158,7 +158,7 @@ public sealed class TapForwardingTests
             PortEntry to = Plane.AddPort(new PortOptions("out", Out, 1500) { Addresses = [new PortAddress(IpAddress.Parse("198.51.100.1"), 24)] }, _out, vrf);
             Adjacency neighbor = to.Neighbors.GetOrAdd(IpAddress.Parse("198.51.100.2"))!;
             neighbor.Resolve(NextHop);
-            vrf.Set(IpPrefix.Parse("203.0.113.0/24"), new FibLeaf(new HopSlot(ForwardingDecision.Via(neighbor))));
+            vrf.Set(IpPrefix.Parse("203.0.113.0/24"), new FibLeaf(new IndirectNextHop(ForwardingDecision.Via(neighbor))));
             _forwarder = new Forwarder(0, Plane, new NoControlLoop());
             Worker = new PortWorker(0, _forwarder);
             Worker.Attach(from.Index, _in);

@@ -148,8 +148,10 @@ public sealed class SimPe : IBgpWire
     /// <summary>A signal of the MMS.</summary>
     public PeStep Signal(string id, SignalKind kind, SignalRequest request)
     {
-        PeStep step = Migrations.Signal(id, kind, request, Now);
+        PeStep step = Migrations.Signal(id, kind, request, Now, new PeFacts(Unrouted: Rib.Best(SimNet.Server) is null ? SimNet.Server : null));
         Carry(id, step);
+        if (step is { Refusal: null, Repeated: false, Underway: false, Migration: { } after })
+            Migrations.Result(id, new Executed(kind, new SignalReply(id, kind, after.State, after.Epoch, Repeated: false, Now, Now)), Now);
         Round();
         return step;
     }
@@ -214,7 +216,7 @@ public sealed class SimPe : IBgpWire
     {
         Rib = new LocRib("default");
         Engine = new BgpEngine(new BgpSpeakerSettings(65000, 0x0AFF0000u | (uint)(Index + 1), Address, default, Seed: _net.World.Next(int.MaxValue)), Rib, this);
-        Migrations = new PeMigrationFsm(_ => Rib.Best(SimNet.Server) is null ? SimNet.Server : null);
+        Migrations = new PeMigrationFsm();
         Group = SimGroup.None;
         TunnelPeer = -1;
         Route = -1;
@@ -259,7 +261,7 @@ public sealed class SimPe : IBgpWire
             switch (command)
             {
                 case CreateTunnel c:
-                    TunnelPeer = SimNet.IndexOf(IpAddress.Parse(c.Peer));
+                    TunnelPeer = SimNet.IndexOf(c.Peer);
                     Probe(id, _life);
                     break;
                 case ArmGroup:
@@ -286,7 +288,7 @@ public sealed class SimPe : IBgpWire
                     Drain(id);
                     break;
                 case AdvertisePrefixes c:
-                    _number = step.Migration!.Epoch;
+                    _number = c.Move;
                     Rib.Offer(_migrated, SimNet.Server, HopSpec.Connected("dc"), null, Now);
                     Engine.Advertise(SimNet.Server, c.LocalPref, move: _number);
                     break;
@@ -295,6 +297,9 @@ public sealed class SimPe : IBgpWire
                     Rib.Withdraw(_migrated, SimNet.Server, Now);
                     Engine.Withdraw(SimNet.Server);
                     _number = 0;
+                    break;
+                case RestorePrefixes:
+                    if (Configured) Rib.Offer(_static, SimNet.Server, HopSpec.Connected("dc"), null, Now);
                     break;
                 case FlushTunnel:
                     // No order is asked for here: nobody waits for the marker.

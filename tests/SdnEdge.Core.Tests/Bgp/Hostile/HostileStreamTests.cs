@@ -143,7 +143,7 @@ public sealed class HostileStreamTests
         Assert.Equal(5000, session.Peer.PrefixesWaiting);
 
         // The send hold time is over (RFC 9687): what waited goes with the session.
-        session.Engine.SendBlocked(session.Peer, ConnectionSide.Incoming, session.Now);
+        session.Engine.SendHoldTimerExpired(session.Peer, ConnectionSide.Incoming, session.Now);
         Assert.Equal("0800", Convert.ToHexString(session.Notification!));
         Assert.Equal(0, session.Peer.PrefixesWaiting);
         Assert.Equal(1, session.Closed);

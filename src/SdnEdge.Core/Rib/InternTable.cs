@@ -10,11 +10,11 @@ namespace SdnEdge.Core.Rib;
 /// it was released as often. 0 is no value's number. Not thread-safe.
 /// </summary>
 /// <typeparam name="T">The value; equal values are one.</typeparam>
-internal sealed class SharedTable<T>
+internal sealed class InternTable<T>
     where T : IEquatable<T>
 {
-    private int[] _buckets = new int[EntryPages<Entry>.FirstSize];
-    private EntryPages<Entry> _entries = NoEntries();
+    private int[] _buckets = new int[PagedArray<Entry>.FirstSize];
+    private PagedArray<Entry> _entries = NoEntries();
     private int _free;
     private int _last;
 
@@ -104,7 +104,7 @@ internal sealed class SharedTable<T>
     /// <summary>Takes all values away and gives the memory back.</summary>
     public void Clear()
     {
-        _buckets = new int[EntryPages<Entry>.FirstSize];
+        _buckets = new int[PagedArray<Entry>.FirstSize];
         _entries = NoEntries();
         _free = _last = Count = 0;
     }
@@ -113,9 +113,9 @@ internal sealed class SharedTable<T>
     private ref Entry At(int number) => ref _entries[number];
 
     // 0 is no value's number.
-    private static EntryPages<Entry> NoEntries()
+    private static PagedArray<Entry> NoEntries()
     {
-        var entries = new EntryPages<Entry>();
+        var entries = new PagedArray<Entry>();
         entries.Add();
         return entries;
     }

@@ -3,7 +3,7 @@ using SdnEdge.Core.Bgp;
 namespace SdnEdge.Core.Rib;
 
 /// <summary>Why a route lost, in one line for a network engineer: the step of the decision, and what both routes had there.</summary>
-public static class RouteWhy
+public static class BestPathReason
 {
     /// <summary>The line for one route among all that <see cref="LocRib.Explain"/> gave for its prefix; "best" for the best one.</summary>
     public static string Text(in RouteView route, IReadOnlyList<RouteView> all)
@@ -17,7 +17,7 @@ public static class RouteWhy
         return route.WhyNot switch
         {
             RejectReason.Preference => $"distance {route.Origin.Preference} of {Source(route)} > {best.Origin.Preference} of {Source(best)} ({to})",
-            RejectReason.MoveSequence => $"fenced: move {mine?.MoveSequence ?? 0} < {theirs?.MoveSequence ?? 0} ({to})",
+            RejectReason.MoveSequence => $"fenced: move {mine?.MobilitySequence ?? 0} < {theirs?.MobilitySequence ?? 0} ({to})",
             RejectReason.LocalPref => $"LOCAL_PREF {mine?.LocalPref ?? BestPath.DefaultLocalPref} < {theirs?.LocalPref ?? BestPath.DefaultLocalPref} ({to})",
             RejectReason.AsPathLength => $"AS_PATH length {mine?.AsPathLength ?? 0} > {theirs?.AsPathLength ?? 0} ({to}: {Path(theirs)})",
             RejectReason.Origin => $"ORIGIN {mine?.Origin} > {theirs?.Origin} ({to})",

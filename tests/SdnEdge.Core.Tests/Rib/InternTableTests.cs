@@ -3,7 +3,7 @@ using Xunit;
 
 namespace SdnEdge.Core.Tests.Rib;
 
-public sealed class SharedTableTests
+public sealed class InternTableTests
 {
     [Theory]
     [InlineData(1)]
@@ -12,7 +12,7 @@ public sealed class SharedTableTests
     public void It_agrees_with_a_dictionary_of_counts(int seed)
     {
         var random = new Random(seed);
-        var table = new SharedTable<string>();
+        var table = new InternTable<string>();
         var held = new List<(int Number, string Value)>();
         for (int n = 0; n < 20_000; n++)
         {
@@ -47,7 +47,7 @@ public sealed class SharedTableTests
     [Fact]
     public void Equal_values_have_one_number_and_a_free_number_is_given_again()
     {
-        var table = new SharedTable<string>();
+        var table = new InternTable<string>();
         int one = table.Take("a", out _), two = table.Take(string.Concat("a", ""), out _), other = table.Take("b", out _);
         Assert.Equal(one, two);
         Assert.NotEqual(one, other);

@@ -11,7 +11,7 @@ namespace SdnEdge.Core.Bgp;
 /// | 0x8a | 0x4d | number (6 octets) |
 /// </code>
 /// </summary>
-public static class MoveSequence
+public static class MobilitySequence
 {
     /// <summary>Greatest number.</summary>
     public const long Max = (1L << 48) - 1;

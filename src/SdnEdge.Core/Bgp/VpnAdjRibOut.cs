@@ -4,7 +4,7 @@ namespace SdnEdge.Core.Bgp;
 /// What one peer has been told of VPN routes and is still to be told, both families. The same idea as
 /// <see cref="AdjRibOut{TKey}"/>, with labels, and made for thousands of routes rather than a million.
 /// </summary>
-internal sealed class VpnOut
+internal sealed class VpnAdjRibOut
 {
     private readonly Dictionary<VpnPrefix, Entry> _entries = [];
     private readonly Dictionary<(PathAttributes? Attributes, bool V6), List<VpnPrefix>> _groups = [];

@@ -8,7 +8,7 @@ namespace SdnEdge.Core.Rib;
 /// table reaches its entries without another step: keep it in a field that is not readonly.
 /// </summary>
 /// <typeparam name="T">An entry.</typeparam>
-internal struct EntryPages<T>
+internal struct PagedArray<T>
 {
     /// <summary>Entries of the first page at first.</summary>
     public const int FirstSize = 16;
@@ -19,7 +19,7 @@ internal struct EntryPages<T>
     private T[][] _pages = [new T[FirstSize]];
 
     /// <summary>No entries.</summary>
-    public EntryPages()
+    public PagedArray()
     {
     }
 

@@ -1,0 +1,97 @@
+using System.Text.Json;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Mvc;
+using Microsoft.AspNetCore.Routing;
+using SdnEdge.Core.Api;
+using SdnEdge.Core.Config;
+using SdnEdge.Core.Migration;
+using SdnEdge.Web;
+
+namespace SdnEdge.Host.Api;
+
+/// <summary>The resources of the API, one line each.</summary>
+internal static class Endpoints
+{
+    private static readonly TimeSpan s_heartbeat = TimeSpan.FromSeconds(15);
+
+    public static void Map(WebApplication app, IHostControl host, ConnectionChecks checks, CancellationToken stopping)
+    {
+        RouteGroupBuilder v1 = app.MapGroup("/v1");
+        v1.MapGet("/node", () => host.Node()).Says("The agent").WithTags("show");
+        v1.MapGet("/servers", () => host.Servers()).Says("Servers that this host may run: what they do here, and what the host has promised").WithTags("show");
+        v1.MapGet("/servers/{name}", ([FromRoute] string name) => host.Server(name)).Says("One server").WithTags("show").Fails(404);
+        foreach (ServerOrder order in Enum.GetValues<ServerOrder>())
+        {
+            string verb = HostFsm.Word(order);
+            v1.MapPost("/servers/{name}/" + verb, ([FromRoute] string name, [FromBody] ServerOrderRequest request, CancellationToken cancel)
+                    => OrderAsync(host, name, order, request, cancel))
+                .Says(Meaning(order)).WithTags("orders").WithName(verb)
+                .Needs(ApiRole.Migrate).Fails(400, 404, 409, 502, 503);
+        }
+
+        v1.MapGet("/events", (Delegate)((HttpContext context) => StreamAsync(context, host.Events, stopping)))
+            .Says("Server-sent events: EventRecord as data, its sequence as id; Last-Event-ID resumes").WithTags("events")
+            .Produces<EventRecord>(200, "text/event-stream");
+        app.MapGet("/metrics", () => Results.Text(PrometheusText.Write([.. host.Metrics(), ApiMetrics(checks)]), PrometheusText.ContentType))
+            .Says("Metrics in the Prometheus text format").WithTags("telemetry").Produces<string>(200, "text/plain");
+    }
+
+    private static async Task<ServerReply> OrderAsync(IHostControl host, string name, ServerOrder order, ServerOrderRequest request, CancellationToken cancel)
+    {
+        IReadOnlyList<ProblemError> errors = OrderChecks.Check(order, request);
+        if (errors.Count == 0) return await host.OrderAsync(name, order, request, cancel);
+        throw new ProblemException(Problems.BadRequest(
+            $"{HostFsm.Word(order)} needs {errors.Count} thing{(errors.Count == 1 ? "" : "s")} put right", errors));
+    }
+
+    private static string Meaning(ServerOrder order) => order switch
+    {
+        ServerOrder.Prepare => "Source: the server runs here and can be moved. Target: what is needed to take it over is there",
+        ServerOrder.Stop => "Source: the right to run goes, on disk; the server stops, and is handed over where that can be undone",
+        ServerOrder.HandOver => "Source of a server whose hand-over cannot be undone: its state is handed over",
+        ServerOrder.Activate => "Target: the promise to run this epoch is on disk, then the server runs",
+        ServerOrder.Resume => "Source of a move that is undone: the right to run of the higher epoch is on disk, then the server runs again",
+        ServerOrder.Cancel => "Target of a move that is undone: what prepare made goes; the older epoch is never run here",
+        ServerOrder.Void => "Target: says from disk, for ever, whether it has run this epoch or never will",
+        _ => "Source, after the server runs at the target: what was kept of it goes",
+    };
+
+    private static MetricFamily ApiMetrics(ConnectionChecks checks) => new(
+        "sdnedge_api_connections_refused_total", "API connections refused by their credentials.", MetricKind.Counter,
+        [new(checks.RefusedUsers, ("check", "user")), new(checks.RefusedCertificates, ("check", "certificate")), new(checks.RefusedRoles, ("check", "role"))]);
+
+    // Without Last-Event-ID the stream starts with what happens from now on; with it (0 = from the oldest kept) it resumes.
+    private static async Task StreamAsync(HttpContext context, EventLog events, CancellationToken stopping)
+    {
+        long place = events.Newest;
+        if (context.Request.Headers.TryGetValue("Last-Event-ID", out Microsoft.Extensions.Primitives.StringValues value) && !long.TryParse(value.ToString(), out place))
+            throw new ProblemException(Problems.BadRequest($"Last-Event-ID '{value}' is not a number; send the id of the last event you have, or 0 for all that are kept"));
+        context.Response.ContentType = "text/event-stream";
+        context.Response.Headers.CacheControl = "no-store";
+        using var end = CancellationTokenSource.CreateLinkedTokenSource(context.RequestAborted, stopping);
+        try
+        {
+            await context.Response.WriteAsync(": events of this host\n\n", end.Token);
+            while (!end.IsCancellationRequested)
+            {
+                IReadOnlyList<EventRecord> list = events.After(place, out long missed);
+                if (missed > 0) await context.Response.WriteAsync($"event: missed\ndata: {{\"missed\":{missed}}}\n\n", end.Token);
+                foreach (EventRecord record in list)
+                {
+                    string data = JsonSerializer.Serialize(record, ApiJson.Options.For<EventRecord>());
+                    await context.Response.WriteAsync($"id: {record.Sequence}\nevent: {record.Kind}\ndata: {data}\n\n", end.Token);
+                    place = record.Sequence;
+                }
+
+                await context.Response.Body.FlushAsync(end.Token);
+                Task more = events.WaitAsync(place, end.Token);
+                if (await Task.WhenAny(more, Task.Delay(s_heartbeat, end.Token)) != more) await context.Response.WriteAsync(": still here\n\n", end.Token);
+            }
+        }
+        catch (OperationCanceledException)
+        {
+            // The client or the agent ended the stream.
+        }
+    }
+}

@@ -1,0 +1,28 @@
+using SdnEdge.Core.Api;
+using SdnEdge.Web;
+
+namespace SdnEdge.Host.Api;
+
+/// <summary>What the HTTP API asks of the agent. Reads are answered at once, from what was published last.</summary>
+public interface IHostControl
+{
+    /// <summary>Events, newest last, bounded.</summary>
+    EventLog Events { get; }
+
+    /// <summary>The agent.</summary>
+    HostNodeInfo Node();
+
+    /// <summary>All servers that it may run, by name.</summary>
+    IReadOnlyList<ServerInfo> Servers();
+
+    /// <summary>One of them.</summary>
+    /// <exception cref="ProblemException">There is no such server.</exception>
+    ServerInfo Server(string name);
+
+    /// <summary>Gives an order; returns when its effect is there.</summary>
+    /// <exception cref="ProblemException">It was refused; says why and what would be right.</exception>
+    Task<ServerReply> OrderAsync(string name, ServerOrder order, ServerOrderRequest request, CancellationToken cancel);
+
+    /// <summary>All metrics.</summary>
+    IReadOnlyList<MetricFamily> Metrics();
+}

@@ -1,0 +1,53 @@
+using SdnEdge.Core.Config;
+using SdnEdge.Core.Wire;
+
+namespace SdnEdge.Host.Config;
+
+/// <summary>The configuration of a server host's agent.</summary>
+/// <param name="Name">Its name.</param>
+/// <param name="Site">The site it is at.</param>
+/// <param name="Api">Where its API listens, and who may do what.</param>
+/// <param name="StateFolder">Where it keeps a record for each server.</param>
+/// <param name="Servers">The servers that it may ever run.</param>
+public sealed record HostAgentConfig(string Name, string Site, ApiConfig Api, string StateFolder, IReadOnlyList<ServerConfig> Servers);
+
+/// <summary>A server.</summary>
+/// <param name="Name">Its name.</param>
+/// <param name="Runs">Whether this host has the right to run it before any order was given: true at one host at most.</param>
+/// <param name="Driver">How it is driven.</param>
+public sealed record ServerConfig(string Name, bool Runs, ServerDriverConfig Driver);
+
+/// <summary>How a server is driven.</summary>
+public abstract record ServerDriverConfig;
+
+/// <summary>A stand-in for a server: a network namespace whose processes are frozen, with a leg here.</summary>
+/// <param name="Namespace">Name of the namespace, as <c>ip netns</c> has it.</param>
+/// <param name="Leg">The device in it that leads to this site. It is a port of the bridge eth0 while the server runs here.</param>
+/// <param name="Mac">The server's MAC address.</param>
+/// <param name="Addresses">The server's addresses, announced when it comes to run here.</param>
+public sealed record StandInConfig(string Namespace, string Leg, MacAddress Mac, IReadOnlyList<IpAddress> Addresses) : ServerDriverConfig;
+
+/// <summary>A step of the exec driver.</summary>
+/// <param name="Run">The program and its arguments.</param>
+/// <param name="Deadline">After so long the whole process group is killed and the step has failed.</param>
+public sealed record ExecStep(IReadOnlyList<string> Run, TimeSpan Deadline);
+
+/// <summary>A server that is driven by commands of the user: docs/exec-driver.md.</summary>
+/// <param name="Undoable">Whether its hand-over can be undone. False: the pivot comes before it.</param>
+/// <param name="Look">What is it doing?</param>
+/// <param name="Prepare">Target: make what it needs.</param>
+/// <param name="Stop">Source: stop it.</param>
+/// <param name="HandOver">Source: hand its state over; null = there is none to hand over.</param>
+/// <param name="Activate">Target: run it.</param>
+/// <param name="Resume">Source: let it go on.</param>
+/// <param name="Cancel">Target: remove what prepare made.</param>
+/// <param name="Kill">Source: remove what was kept.</param>
+/// <param name="Mirror">How far its state is copied; null = nothing is copied before the stop.</param>
+public sealed record ExecConfig(
+    bool Undoable, ExecStep Look, ExecStep Prepare, ExecStep Stop, ExecStep? HandOver, ExecStep Activate, ExecStep Resume, ExecStep Cancel,
+    ExecStep Kill, ExecStep? Mirror) : ServerDriverConfig;
+
+/// <summary>A configuration, or everything that is wrong with it.</summary>
+/// <param name="Config">The configuration; null when there is any error.</param>
+/// <param name="Errors">All errors by place in the file.</param>
+public sealed record HostConfigResult(HostAgentConfig? Config, IReadOnlyList<ConfigError> Errors);

@@ -1,0 +1,145 @@
+using SdnEdge.Core.Config;
+using SdnEdge.Core.Wire;
+
+namespace SdnEdge.Host.Config;
+
+/// <summary>
+/// Reads the configuration of a server host's agent. All errors are collected; a configuration comes out only when there is none.
+/// </summary>
+public static class HostConfigLoader
+{
+    /// <summary>Default, least and longest deadline of a step of the exec driver, milliseconds.</summary>
+    public const int DefaultDeadlineMs = 30_000, MinDeadlineMs = 10, MaxDeadlineMs = 3_600_000;
+
+    /// <summary>Reads <paramref name="text"/>; <paramref name="file"/> is only named in errors.</summary>
+    public static HostConfigResult Load(string text, string file)
+    {
+        var errors = new ConfigErrors(file);
+        YamlValue? tree = YamlTree.Parse(text, errors);
+        if (tree is null) return new HostConfigResult(null, errors.List);
+        if (tree is not YamlMap map)
+        {
+            errors.Add(tree, "", $"the file holds {tree.Kind} where a mapping belongs; start with name: host-a");
+            return new HostConfigResult(null, errors.List);
+        }
+
+        HostAgentConfig config = Read(new MapReader(map, "", errors));
+        return new HostConfigResult(errors.Count == 0 ? config : null, errors.List);
+    }
+
+    private static HostAgentConfig Read(MapReader root)
+    {
+        string name = ReadName(root, "name", "host-a");
+        string site = ReadName(root, "site", "dc-a");
+        ApiConfig api = ApiConfigReader.Read(root);
+        if (api.Unix is null && api.Tcp is null) root.Error("api", "is missing or empty; write api: { unix: /run/sdnedge/host-a.sock }");
+        string folder = "";
+        if (root.Map("state") is { } state)
+        {
+            folder = state.Text("folder", required: true, "/var/lib/sdnedge/host-a") ?? "";
+            if (folder.Length > 0 && !folder.StartsWith('/'))
+                state.Error("folder", $"'{folder}' is not an absolute path; write it as /var/lib/sdnedge/host-a");
+            state.Finish();
+        }
+        else if (!root.Has("state"))
+        {
+            root.Error("state", "is missing; write state: { folder: /var/lib/sdnedge/host-a }, where the agent keeps what it promises");
+        }
+
+        List<ServerConfig> servers = ReadServers(root);
+        root.Finish();
+        return new HostAgentConfig(name, site, api, folder, servers);
+    }
+
+    private static List<ServerConfig> ReadServers(MapReader root)
+    {
+        var list = new List<ServerConfig>();
+        foreach (MapReader item in root.Maps("servers"))
+        {
+            string name = ReadName(item, "name", "vs");
+            if (name.Length > 0 && list.Exists(s => s.Name == name)) item.Error("name", $"'{name}' is there twice; each server is named once");
+            if (!item.Has("runs"))
+                item.Error("runs", "is missing; write runs: true at the one host where the server runs before its first move, runs: false at all others");
+            bool runs = item.Flag("runs", false);
+            MapReader? standIn = item.Map("standIn"), exec = item.Map("exec");
+            ServerDriverConfig? driver = null;
+            if (item.Has("standIn") == item.Has("exec"))
+                item.Error(item.Has("exec") ? "exec" : "name", "exactly one of standIn: and exec: says how the server is driven; write one of them");
+            else driver = standIn is not null ? ReadStandIn(standIn) : exec is not null ? ReadExec(exec) : null;
+            item.Finish();
+            if (driver is not null) list.Add(new ServerConfig(name, runs, driver));
+        }
+
+        if (!root.Has("servers")) root.Error("servers", "is missing; write servers: and one '- name: ...' a server that this host may run");
+        return list;
+    }
+
+    private static StandInConfig ReadStandIn(MapReader map)
+    {
+        string space = ReadName(map, "namespace", "clab-figure1-vs");
+        string leg = map.Text("leg", required: true, "leg-a") ?? "";
+        if (leg.Length > 0 && (leg.Length > NodeConfigLoader.MaxDeviceName || leg is "." or ".." || leg.Any(c => c is '/' or ':' || char.IsWhiteSpace(c))))
+        {
+            map.Error("leg", $"'{leg}' is not a device name; write 1 to {NodeConfigLoader.MaxDeviceName} characters without '/', ':' or spaces, such as leg-a");
+        }
+
+        MacAddress mac = default;
+        if (map.Text("mac", required: true, "\"02:00:00:00:01:10\"") is { } text
+            && (!MacAddress.TryParse(text, null, out mac) || mac.IsMulticast || mac.Value == 0))
+        {
+            map.Error("mac", $"'{text}' is not the MAC address of a station; write six hex octets in quotes, \"02:00:00:00:01:10\"");
+        }
+
+        var addresses = new List<IpAddress>();
+        foreach ((YamlText item, string path) in map.Texts("addresses"))
+        {
+            if (!IpAddress.TryParse(item.Text, out IpAddress address) || address.IsMulticast || address.Bits == 0)
+                map.Errors.Add(item, path, $"'{item.Text}' is not the address of a server; write it without a length, as 10.1.1.10 or \"fd00:1:1::10\"");
+            else if (addresses.Contains(address)) map.Errors.Add(item, path, $"'{address}' is there twice; keep one");
+            else addresses.Add(address);
+        }
+
+        if (!map.Has("addresses")) map.Error("addresses", "is missing; write addresses: [10.1.1.10], which are announced when the server comes to run here");
+        map.Finish();
+        return new StandInConfig(space, leg, mac, addresses);
+    }
+
+    private static ExecConfig? ReadExec(MapReader map)
+    {
+        if (!map.Has("undoable"))
+            map.Error("undoable", "is missing; write undoable: true when a server that was handed over can still be resumed at the source, else false");
+        bool undoable = map.Flag("undoable", true);
+        int deadline = (int)map.Number("deadlineMs", MinDeadlineMs, MaxDeadlineMs, DefaultDeadlineMs);
+        ExecStep? look = Step("look"), prepare = Step("prepare"), stop = Step("stop"), handOver = Step("handOver", needed: !undoable), activate = Step("activate"),
+            resume = Step("resume"), cancel = Step("cancel"), kill = Step("kill"), mirror = Step("mirror", needed: false);
+        map.Finish();
+        return look is null || prepare is null || stop is null || activate is null || resume is null || cancel is null || kill is null ? null
+            : new ExecConfig(undoable, look, prepare, stop, handOver, activate, resume, cancel, kill, mirror);
+
+        ExecStep? Step(string key, bool needed = true)
+        {
+            if (map.Map(key) is not { } step)
+            {
+                if (needed && !map.Has(key)) map.Error(key, $"is missing; write {key}: {{ run: [/usr/local/lib/vs/{key}] }}");
+                return null;
+            }
+
+            List<string> words = [.. step.Texts("run").Select(t => t.Item.Text)];
+            if (words.Count == 0) step.Error("run", $"is missing or empty; write run: [/usr/local/lib/vs/{key}], the program and its arguments");
+            else if (!words[0].StartsWith('/')) step.Error("run", $"'{words[0]}' is not an absolute path; commands are not searched for in PATH");
+            int own = (int)step.Number("deadlineMs", MinDeadlineMs, MaxDeadlineMs, deadline);
+            step.Finish();
+            return words.Count == 0 ? null : new ExecStep(words, TimeSpan.FromMilliseconds(own));
+        }
+    }
+
+    // A name is part of a file's name and of a URL.
+    private static string ReadName(MapReader item, string key, string example)
+    {
+        string? text = item.Text(key, required: true, example);
+        if (text is null) return "";
+        if (text.Length is > 0 and <= 63 && text[0] != '.' && text.All(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '_' or '.')) return text;
+        item.Error(key, $"'{text}' is not a name; write 1 to 63 letters, digits, dashes, dots or underscores, such as {example}");
+        return "";
+    }
+}

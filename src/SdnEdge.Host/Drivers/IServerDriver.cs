@@ -1,0 +1,69 @@
+using SdnEdge.Core.Api;
+using SdnEdge.Core.Migration;
+
+namespace SdnEdge.Host.Drivers;
+
+/// <summary>The driver could not do what it was asked. Not done: it may be asked again.</summary>
+/// <param name="message">What was tried, and what stood in the way; for people.</param>
+public sealed class DriverException(string message) : Exception(message);
+
+/// <summary>What a driver is told with each call.</summary>
+/// <param name="Server">The server.</param>
+/// <param name="Epoch">Epoch of the order; 0 when it is only looked at.</param>
+/// <param name="Migration">Id of the migration; empty when it is only looked at.</param>
+/// <param name="PeerHost">The host at the other end; null = not said.</param>
+/// <param name="CopyMs">Hand-over of a stand-in: how long the copy of the last of the server's state takes, milliseconds.</param>
+public sealed record DriverContext(string Server, long Epoch = 0, string Migration = "", string? PeerHost = null, int CopyMs = 0);
+
+/// <summary>
+/// Drives one server on this host. The agent decides who may run (<see cref="HostFsm"/>) and never makes two calls of one server at once.
+/// Every call is idempotent: made again after a failure, or by an agent that was started again in the middle of it, it ends in the same
+/// state. It returns what the server was seen doing at its end: after <see cref="StopAsync"/> and <see cref="HandOverAsync"/> paused, after
+/// <see cref="ActivateAsync"/> and <see cref="ResumeAsync"/> running, after <see cref="PrepareIncomingAsync"/> incoming, after
+/// <see cref="CancelAsync"/> and <see cref="KillAsync"/> absent; anything else counts as failed. A driver remembers nothing that it cannot
+/// find out again, and starts, resumes or stops nothing by itself: when the agent ends, what runs goes on and what is paused stays paused.
+/// A call throws <see cref="DriverException"/>, <see cref="IOException"/> or <see cref="TimeoutException"/> when it failed.
+/// </summary>
+/// <remarks>
+/// What a virtual machine's driver does: PrepareIncoming starts it with its state awaited and adopts one that it finds so; the source's
+/// pre-copy begins with the first Mirror after prepare; Stop is `stop` and PAUSED seen; HandOver waits until the rest is copied; Activate is `cont` and RESUME
+/// seen, or a cold start of one that has died; Cancel and Kill end the process; Look adopts what an earlier agent has started.
+/// </remarks>
+public interface IServerDriver : IAsyncDisposable
+{
+    /// <summary>Its kind, as the API says it: stand-in, exec.</summary>
+    string Kind { get; }
+
+    /// <summary>False: once handed over the server cannot be resumed here, so the pivot must come before the hand-over.</summary>
+    bool Undoable { get; }
+
+    /// <summary>How often it is to be looked at between orders.</summary>
+    TimeSpan LookInterval { get; }
+
+    /// <summary>What the server is doing. Has no side effects; may be cancelled at any time.</summary>
+    Task<ServerState> LookAsync(DriverContext context, CancellationToken cancel);
+
+    /// <summary>Target: makes what is needed to take the server over, and discards what an earlier prepare made.</summary>
+    Task<ServerState> PrepareIncomingAsync(DriverContext context, CancellationToken cancel);
+
+    /// <summary>Source: stops the server.</summary>
+    Task<ServerState> StopAsync(DriverContext context, CancellationToken cancel);
+
+    /// <summary>Source: hands its state over to the target.</summary>
+    Task<ServerState> HandOverAsync(DriverContext context, CancellationToken cancel);
+
+    /// <summary>Target: runs the server with what was handed over; a second time, when it has died, anew.</summary>
+    Task<ServerState> ActivateAsync(DriverContext context, CancellationToken cancel);
+
+    /// <summary>Source: lets the stopped server go on.</summary>
+    Task<ServerState> ResumeAsync(DriverContext context, CancellationToken cancel);
+
+    /// <summary>Target: removes what prepare made. Does not touch a server that runs.</summary>
+    Task<ServerState> CancelAsync(DriverContext context, CancellationToken cancel);
+
+    /// <summary>Source: removes what was kept of the server, or what runs here without a right.</summary>
+    Task<ServerState> KillAsync(DriverContext context, CancellationToken cancel);
+
+    /// <summary>How far the server's state is copied; null = nothing is copied before the stop. May be cancelled at any time.</summary>
+    Task<MirrorProgress?> MirrorAsync(DriverContext context, CancellationToken cancel);
+}

@@ -1,0 +1,112 @@
+using System.Security.Cryptography;
+using SdnEdge.Core.Api;
+using SdnEdge.Core.Migration;
+using SdnEdge.Host.Api;
+using SdnEdge.Host.Config;
+using SdnEdge.Host.Drivers;
+using SdnEdge.Linux;
+using SdnEdge.Web;
+using IServerDriver = SdnEdge.Host.Drivers.IServerDriver;
+
+namespace SdnEdge.Host;
+
+/// <summary>
+/// The agent of one server host: the only one that starts a server here. Its start, in order: 1. the state folder, for itself alone; 2. each
+/// server's record and driver; 3. a look at each server; 4. the API. Nothing is started or resumed by its start, and nothing stopped by its
+/// end.
+/// </summary>
+public sealed class HostAgent : IHostControl, IAsyncDisposable
+{
+    private readonly HostAgentConfig _config;
+    private readonly RecordStore _store;
+    private readonly SortedDictionary<string, ServerAgent> _servers = new(StringComparer.Ordinal);
+    private readonly long _startedAt = Monotonic.Now;
+    private readonly string _incarnation = Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(8));
+    private ApiServer? _api;
+
+    private HostAgent(HostAgentConfig config, RecordStore store) => (_config, _store) = (config, store);
+
+    /// <inheritdoc/>
+    public EventLog Events { get; } = new();
+
+    /// <summary>Starts it. When this returns it takes orders.</summary>
+    /// <param name="config">Its configuration.</param>
+    /// <param name="drivers">Other drivers than those that the configuration names; null = those.</param>
+    /// <exception cref="IOException">The state folder or the API's socket cannot be had; the message says why and what to do.</exception>
+    public static async Task<HostAgent> StartAsync(HostAgentConfig config, Func<ServerConfig, IServerDriver>? drivers = null)
+    {
+        var agent = new HostAgent(config, RecordStore.Open(config.StateFolder));
+        try
+        {
+            foreach (ServerConfig server in config.Servers)
+            {
+                agent._servers.Add(server.Name, new ServerAgent(server.Name, server.Runs, (drivers ?? agent.DriverOf)(server), agent._store, agent.Events));
+            }
+
+            foreach (ServerAgent server in agent._servers.Values) server.Start();
+            agent._api = await ApiServer.StartAsync(HostApi.Options(config, agent));
+            return agent;
+        }
+        catch
+        {
+            await agent.DisposeAsync();
+            throw;
+        }
+    }
+
+    /// <inheritdoc/>
+    public HostNodeInfo Node()
+    {
+        int unusable = _servers.Values.Count(s => _store.Read(s.Name).Fault is not null);
+        string version = typeof(HostAgent).Assembly.GetName().Version?.ToString(3) ?? "";
+        return new HostNodeInfo(_config.Name, _config.Site, version, _incarnation, _startedAt, unusable < _servers.Count || unusable == 0,
+            unusable == 0 ? null : $"{unusable} of {_servers.Count} servers take no orders; GET /v1/servers says why");
+    }
+
+    /// <inheritdoc/>
+    public IReadOnlyList<ServerInfo> Servers() => [.. _servers.Values.Select(s => s.Published)];
+
+    /// <inheritdoc/>
+    public ServerInfo Server(string name) => Known(name).Published;
+
+    /// <inheritdoc/>
+    public Task<ServerReply> OrderAsync(string name, ServerOrder order, ServerOrderRequest request, CancellationToken cancel)
+        => Known(name).OrderAsync(order, request, cancel);
+
+    /// <inheritdoc/>
+    public IReadOnlyList<MetricFamily> Metrics()
+    {
+        ServerAgent[] all = [.. _servers.Values];
+        return
+        [
+            new("sdnedge_host_orders_total", "Orders by server, order and result; refused ones by their reason.", MetricKind.Counter,
+                [.. all.SelectMany(s => s.Counts.All.Select(c => new MetricSample(c.Count, ("server", s.Name), ("order", c.Order), ("result", c.Result))))]),
+            new("sdnedge_host_orders_open", "Orders that are not answered yet.", MetricKind.Gauge, Each(s => s.Open)),
+            new("sdnedge_host_server_running", "1 while the server was seen running here.", MetricKind.Gauge, Each(s => s.Published.State == ServerState.Running ? 1 : 0)),
+            new("sdnedge_host_server_may_run", "1 while the server has the right to run here.", MetricKind.Gauge, Each(s => s.Published.MayRun is null ? 0 : 1)),
+            new("sdnedge_host_server_epoch", "Highest epoch seen for the server.", MetricKind.Gauge, Each(s => s.Published.Epoch)),
+            new("sdnedge_host_server_faults", "1 while something is wrong with the server here.", MetricKind.Gauge, Each(s => s.Published.Fault is null ? 0 : 1)),
+        ];
+
+        MetricSample[] Each(Func<ServerAgent, double> value) => [.. all.Select(s => new MetricSample(value(s), ("server", s.Name)))];
+    }
+
+    /// <summary>Stops the agent. What runs goes on, what is paused stays paused.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        if (_api is not null) await _api.DisposeAsync();
+        foreach (ServerAgent server in _servers.Values) await server.DisposeAsync();
+        _store.Dispose();
+    }
+
+    private ServerAgent Known(string name) => _servers.TryGetValue(name, out ServerAgent? server) ? server
+        : throw new ProblemException(Problems.NotFound(
+            $"there is no server '{name}' at {_config.Name}; it has {(_servers.Count == 0 ? "none" : string.Join(", ", _servers.Keys))}, by its configuration"));
+
+    private IServerDriver DriverOf(ServerConfig server) => server.Driver switch
+    {
+        StandInConfig standIn => new StandInDriver(server.Name, standIn),
+        ExecConfig exec => new ExecDriver(server.Name, exec, _store.LockOf(server.Name)),
+        _ => throw new InvalidOperationException($"server {server.Name} has no driver"),
+    };
+}

@@ -1,0 +1,313 @@
+using System.Threading.Channels;
+using SdnEdge.Core.Api;
+using SdnEdge.Core.Migration;
+using SdnEdge.Host.Api;
+using SdnEdge.Host.Drivers;
+using SdnEdge.Linux;
+using SdnEdge.Web;
+using IServerDriver = SdnEdge.Host.Drivers.IServerDriver;
+
+namespace SdnEdge.Host;
+
+/// <summary>
+/// One server of the host: carries out what <see cref="HostFsm"/> wants. One loop takes the inputs in order and is the only one that steps
+/// the machine, writes the record and calls the driver:
+/// <code>
+/// 1. an input: an order of the API, the end of a driver's call, time to look
+/// 2. an order ends a look that is under way (it has no side effects), and goes on when that has ended
+/// 3. step the machine; carry out its commands in order; a record is synced before the next command
+/// 4. publish what readers see
+/// </code>
+/// Readers never wait: they are given what was published last.
+/// </summary>
+internal sealed class ServerAgent : IAsyncDisposable
+{
+    private readonly IServerDriver _driver;
+    private readonly RecordStore _store;
+    private readonly EventLog _events;
+    private readonly Channel<HostInput> _inputs = Channel.CreateUnbounded<HostInput>(new UnboundedChannelOptions { SingleReader = true });
+    private readonly Dictionary<long, TaskCompletionSource<ServerReply>> _answers = [];
+    private readonly Lock _answersLock = new();
+    private readonly CancellationTokenSource _stop = new();
+    private readonly OrderCounts _counts = new();
+    private HostServer _server;
+    private MirrorProgress? _mirror;
+    private CancellationTokenSource? _lookCancel;
+    private Task _look = Task.CompletedTask;
+    private Task _call = Task.CompletedTask;
+    private Task _loop = Task.CompletedTask;
+    private long _lastTicket;
+    private volatile ServerInfo _published;
+
+    public ServerAgent(string name, bool runs, IServerDriver driver, RecordStore store, EventLog events)
+    {
+        (Name, _driver, _store, _events) = (name, driver, store, events);
+        RecordFound found = store.Read(name);
+        _server = HostFsm.Start(found.Record ?? HostRecord.First(name, runs && found.Fault is null), driver.Undoable, found.Fault);
+        _published = Info();
+        if (found.Fault is { } fault) events.Add(Monotonic.Now, "server", name, "fault", fault);
+    }
+
+    /// <summary>The server.</summary>
+    public string Name { get; }
+
+    /// <summary>What was published last.</summary>
+    public ServerInfo Published => _published;
+
+    /// <summary>Orders by their result.</summary>
+    public OrderCounts Counts => _counts;
+
+    /// <summary>Orders that are not answered yet.</summary>
+    public int Open
+    {
+        get
+        {
+            lock (_answersLock) return _answers.Count;
+        }
+    }
+
+    /// <summary>Begins to take orders. The server is looked at first, and nothing else is done (R4).</summary>
+    public void Start() => _loop = Task.Run(RunAsync);
+
+    /// <summary>Gives an order; returns when its effect is there. It is carried out also when nobody waits for the answer any more.</summary>
+    /// <exception cref="ProblemException">It was refused.</exception>
+    public Task<ServerReply> OrderAsync(ServerOrder order, ServerOrderRequest request, CancellationToken cancel)
+    {
+        var answer = new TaskCompletionSource<ServerReply>(TaskCreationOptions.RunContinuationsAsynchronously);
+        long ticket = Interlocked.Increment(ref _lastTicket);
+        lock (_answersLock) _answers.Add(ticket, answer);
+        if (!_inputs.Writer.TryWrite(new OrderArrived(new HostOrder(ticket, order, request))))
+            Take(ticket)?.SetException(new ProblemException(Problems.Unavailable("the agent is stopping; ask again when it runs")));
+        return answer.Task.WaitAsync(cancel);
+    }
+
+    /// <summary>Stops taking orders; one that is being carried out is broken off, which its repetition after the next start makes good.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        _inputs.Writer.TryComplete();
+        await _stop.CancelAsync();
+        await _loop;
+        await Task.WhenAll(_look, _call);
+        while (Oldest() is { } open) Take(open)?.TrySetException(new ProblemException(Problems.Unavailable("the agent is stopping; ask again when it runs")));
+        await _driver.DisposeAsync();
+        _lookCancel?.Dispose();
+        _stop.Dispose();
+    }
+
+    private async Task RunAsync()
+    {
+        try
+        {
+            BeginLook();
+            while (!_stop.IsCancellationRequested)
+            {
+                Task<bool> more = _inputs.Reader.WaitToReadAsync(_stop.Token).AsTask();
+                if (!more.IsCompleted && _look.IsCompleted && _server.Current is null)
+                {
+                    using var due = CancellationTokenSource.CreateLinkedTokenSource(_stop.Token);
+                    bool late = await Task.WhenAny(more, Task.Delay(LookInterval, due.Token)) != more;
+                    await due.CancelAsync();
+                    if (late) BeginLook();
+                }
+
+                if (!await more) return;
+                while (_inputs.Reader.TryRead(out HostInput? input))
+                {
+                    if (input is OrderArrived) await EndLookAsync();
+                    Take(input);
+                }
+            }
+        }
+        catch (OperationCanceledException)
+        {
+            // Stopping.
+        }
+        catch (Exception e)
+        {
+            // A mistake of ours: no order is taken any more, and it is said.
+            string fault = $"no order is taken: the agent made a mistake ({e.GetType().Name}: {e.Message}); start it again";
+            _inputs.Writer.TryComplete();
+            _server = _server with { Unusable = fault };
+            _published = Info();
+            _events.Add(Monotonic.Now, "server", Name, "fault", fault);
+            while (Oldest() is { } open) Take(open)?.TrySetException(new ProblemException(Problems.Internal(fault)));
+        }
+    }
+
+    // While its state is copied, who waits for the convenient point wants fresh figures.
+    private TimeSpan LookInterval => _server.Record.Phase is HostPhase.Offered or HostPhase.Incoming && _driver.LookInterval > TimeSpan.FromSeconds(1)
+        ? TimeSpan.FromSeconds(1) : _driver.LookInterval;
+
+    private void Take(HostInput input)
+    {
+        var inputs = new Queue<HostInput>([input]);
+        while (inputs.TryDequeue(out HostInput? next))
+        {
+            HostServer before = _server;
+            (_server, IReadOnlyList<HostCommand> commands) = HostFsm.Step(_server, next, Monotonic.Now);
+            foreach (HostCommand command in commands)
+            {
+                switch (command)
+                {
+                    case WriteRecord write:
+                        inputs.Enqueue(Write(write.Record));
+                        break;
+                    case CallDriver call:
+                        _call = CallAsync(call);
+                        break;
+                    case AnswerOrder answer:
+                        Publish(before);
+                        before = _server;
+                        _counts.Add(answer.Reply.Order, answer.Reply.Repeated ? "repeated" : "done");
+                        _events.Add(Monotonic.Now, "server", Name, HostFsm.Word(answer.Reply.Order),
+                            $"epoch {answer.Reply.Epoch}, {HostFsm.Word(answer.Reply.State)}{(answer.Reply.Repeated ? ", repeated" : "")}");
+                        Take(answer.Ticket)?.TrySetResult(answer.Reply);
+                        break;
+                    case RefuseOrder refuse:
+                        _counts.Add(null, HostFsm.Word(refuse.Refusal.Kind));
+                        _events.Add(Monotonic.Now, "server", Name, "refused", refuse.Refusal.Detail);
+                        Take(refuse.Ticket)?.TrySetException(new ProblemException(HostProblems.Of(refuse.Refusal)));
+                        break;
+                }
+            }
+
+            Publish(before);
+        }
+    }
+
+    private HostInput Write(HostRecord record)
+    {
+        try
+        {
+            _store.Write(record);
+            return new RecordSynced();
+        }
+        catch (IOException e)
+        {
+            return new RecordFailed(e.Message);
+        }
+    }
+
+    private async Task CallAsync(CallDriver call)
+    {
+        HostInput result;
+        try
+        {
+            ServerOrderRequest request = call.Order.Request;
+            var context = new DriverContext(Name, request.Epoch, request.Migration, request.PeerHost ?? _server.Record.PeerHost, request.CopyMs);
+            CancellationToken cancel = _stop.Token;
+            Task<ServerState> task = call.Call switch
+            {
+                DriverCall.Look => _driver.LookAsync(context, cancel),
+                DriverCall.PrepareIncoming => _driver.PrepareIncomingAsync(context, cancel),
+                DriverCall.Stop => _driver.StopAsync(context, cancel),
+                DriverCall.HandOver => _driver.HandOverAsync(context, cancel),
+                DriverCall.Activate => _driver.ActivateAsync(context, cancel),
+                DriverCall.Resume => _driver.ResumeAsync(context, cancel),
+                DriverCall.Cancel => _driver.CancelAsync(context, cancel),
+                DriverCall.Kill => _driver.KillAsync(context, cancel),
+                _ => throw new InvalidOperationException($"no driver call {call.Call}"),
+            };
+            result = new DriverDone(await task);
+        }
+        catch (OperationCanceledException) when (_stop.IsCancellationRequested)
+        {
+            return;
+        }
+        catch (Exception e)
+        {
+            result = new DriverFailed(Said(e));
+        }
+
+        _inputs.Writer.TryWrite(result);
+    }
+
+    private void BeginLook()
+    {
+        _lookCancel?.Dispose();
+        _lookCancel = CancellationTokenSource.CreateLinkedTokenSource(_stop.Token);
+        _look = LookAsync(_lookCancel.Token);
+    }
+
+    private async Task EndLookAsync()
+    {
+        if (_look.IsCompleted) return;
+        await _lookCancel!.CancelAsync();
+        await _look;
+    }
+
+    private async Task LookAsync(CancellationToken cancel)
+    {
+        HostInput seen;
+        try
+        {
+            HostRecord record = _server.Record;
+            var context = new DriverContext(Name, record.PhaseEpoch, record.Migration ?? "", record.PeerHost);
+            ServerState state = await _driver.LookAsync(context, cancel);
+            _mirror = record.Phase is HostPhase.Offered or HostPhase.Incoming ? await _driver.MirrorAsync(context, cancel) : null;
+            seen = new ServerSeen(state);
+        }
+        catch (OperationCanceledException)
+        {
+            return;
+        }
+        catch (Exception e)
+        {
+            seen = new ServerSeen(ServerState.Unknown, Said(e));
+        }
+
+        _inputs.Writer.TryWrite(seen);
+    }
+
+    private static string Said(Exception e)
+        => e is DriverException or IOException or TimeoutException or UnauthorizedAccessException ? e.Message : $"{e.GetType().Name}: {e.Message}";
+
+    private void Publish(HostServer before)
+    {
+        ServerInfo was = _published;
+        _published = Info();
+        if (_server.Record.Phase != before.Record.Phase)
+            _events.Add(Monotonic.Now, "server", Name, "phase", $"{HostFsm.Word(_server.Record.Phase)}, epoch {_server.Record.PhaseEpoch}");
+        if (_published.State != was.State) _events.Add(Monotonic.Now, "server", Name, HostFsm.Word(_published.State));
+        if (_published.Fault != was.Fault && _server.Current is null) _events.Add(Monotonic.Now, "server", Name, _published.Fault is null ? "fault over" : "fault", _published.Fault);
+    }
+
+    private ServerInfo Info()
+    {
+        HostRecord r = _server.Record;
+        return new ServerInfo(Name, _driver.Kind, _server.Seen, r.Epoch, r.MayRun, r.RanEpoch, r.VoidEpoch, r.Migration, _driver.Undoable, _mirror, _server.Fault);
+    }
+
+    private long? Oldest()
+    {
+        lock (_answersLock) return _answers.Count == 0 ? null : _answers.Keys.Min();
+    }
+
+    private TaskCompletionSource<ServerReply>? Take(long ticket)
+    {
+        lock (_answersLock) return _answers.Remove(ticket, out TaskCompletionSource<ServerReply>? answer) ? answer : null;
+    }
+}
+
+/// <summary>Counts of orders, read from any thread.</summary>
+internal sealed class OrderCounts
+{
+    private readonly Lock _lock = new();
+    private readonly SortedDictionary<string, long> _counts = new(StringComparer.Ordinal);
+
+    /// <summary>Counts one. <paramref name="order"/> null: it was refused.</summary>
+    public void Add(ServerOrder? order, string result)
+    {
+        string key = order is null ? "refused " + result : HostFsm.Word(order.Value) + " " + result;
+        lock (_lock) _counts[key] = _counts.GetValueOrDefault(key) + 1;
+    }
+
+    /// <summary>All, by order (refused: none) and result.</summary>
+    public IReadOnlyList<(string Order, string Result, long Count)> All
+    {
+        get
+        {
+            lock (_lock) return [.. _counts.Select(c => (c.Key[..c.Key.IndexOf(' ')], c.Key[(c.Key.IndexOf(' ') + 1)..], c.Value))];
+        }
+    }
+}

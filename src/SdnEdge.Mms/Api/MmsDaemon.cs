@@ -1,0 +1,253 @@
+using System.Diagnostics;
+using System.Globalization;
+using SdnEdge.Core.Api;
+using SdnEdge.Mms.Config;
+using SdnEdge.Mms.Drivers;
+using SdnEdge.Mms.Journal;
+using SdnEdge.Mms.Machines;
+using SdnEdge.Mms.Model;
+using SdnEdge.Web;
+
+namespace SdnEdge.Mms.Api;
+
+/// <summary>
+/// The manager as a daemon. Started in this order: 1. the journal is opened and locked, 2. its records are folded and what is open in them is
+/// taken up, 3. the API listens. Stopped in the other order.
+/// </summary>
+public sealed class MmsDaemon : IAsyncDisposable
+{
+    private readonly MmsConfig _config;
+    private readonly IJournal _journal;
+    private readonly HttpParties _parties;
+    private readonly ManagerService _service;
+    private readonly IPlanView _view;
+    private readonly string _incarnation = Guid.NewGuid().ToString("N")[..12];
+    private readonly long _startedAt = Now;
+    private ApiServer? _api;
+
+    private MmsDaemon(MmsConfig config, IJournal journal, HttpParties parties, ManagerService service)
+    {
+        (_config, _journal, _parties, _service) = (config, journal, parties, service);
+        _view = new HttpPlanView(parties);
+        service.Changed += Tell;
+    }
+
+    /// <summary>What happened, for the event stream.</summary>
+    public EventLog Events { get; } = new();
+
+    /// <summary>Ends when the manager can go on no more, with the reason.</summary>
+    public Task Ended => _service.Ended;
+
+    private static long Now => Stopwatch.GetTimestamp() * (1_000_000_000 / Stopwatch.Frequency);
+
+    /// <summary>Starts a manager.</summary>
+    /// <exception cref="JournalUnavailableException">The journal cannot be used; the message says why and what would be right.</exception>
+    /// <exception cref="IOException">A certificate cannot be read, or the API's socket cannot be made.</exception>
+    public static async Task<MmsDaemon> StartAsync(MmsConfig config, CancellationToken cancel = default)
+    {
+        ArgumentNullException.ThrowIfNull(config);
+        IJournal journal = await SqliteJournal.OpenAsync(config.Journal, create: true, cancel);
+        HttpParties? parties = null;
+        ManagerService? service = null;
+        try
+        {
+            parties = new HttpParties(config);
+            service = await ManagerService.StartAsync(journal, parties, cancel);
+            var daemon = new MmsDaemon(config, journal, parties, service);
+            daemon._api = await ApiServer.StartAsync(new ApiServerOptions(
+                "SdnEdge migration manager", "Moves groups of servers between sites: all or none.", config.Api, ApiJson.Options,
+                [ApiJson.Options.GetTypeInfo(typeof(MigrationCall)), ApiJson.Options.GetTypeInfo(typeof(AbortCall)), ApiJson.Options.GetTypeInfo(typeof(HoldOptions))],
+                (app, checks, stopping) => MmsEndpoints.Map(app, daemon, checks, stopping))
+            { MeterName = "SdnEdge.Mms" });
+            return daemon;
+        }
+        catch
+        {
+            if (service is not null) await service.DisposeAsync();
+            parties?.Dispose();
+            await journal.DisposeAsync();
+            throw;
+        }
+    }
+
+    /// <summary>The manager.</summary>
+    public MmsNodeInfo Node() => new(
+        _config.Name, typeof(MmsDaemon).Assembly.GetName().Version?.ToString(3) ?? "", _incarnation, _startedAt, _service.Fault is null, _service.Fault);
+
+    /// <summary>Groups, by the journal.</summary>
+    public IReadOnlyList<GroupInfo> Groups() => [.. _config.Groups.Select(g => StatusOf.Group(g, _service.State))];
+
+    /// <summary>All migrations, oldest first.</summary>
+    public IReadOnlyList<MigrationStatus> Migrations()
+        => [.. _service.State.Migrations.Values.OrderBy(m => m.Id.Length).ThenBy(m => m.Id, StringComparer.Ordinal).Select(Status)];
+
+    /// <summary>One migration.</summary>
+    /// <exception cref="ProblemException">There is none of that id.</exception>
+    public MigrationStatus Migration(string id) => Status(Find(id));
+
+    /// <summary>A dry run.</summary>
+    public async Task<PlanInfo> PlanAsync(MigrationCall call, CancellationToken cancel)
+    {
+        CheckCall(call);
+        return (await Planner.PlanAsync(_config, _view, _service.State, call, cancel)).Info;
+    }
+
+    /// <summary>Starts a migration; returns when it is on record.</summary>
+    /// <exception cref="ProblemException">There are obstacles: all of them are in it.</exception>
+    public async Task<MigrationStatus> StartAsync(MigrationCall call, string by, string? idempotencyKey, CancellationToken cancel)
+    {
+        CheckCall(call);
+        CheckJournal();
+        if (Again(idempotencyKey) is { } again) return again;
+        while (true)
+        {
+            PlanResult plan = await Planner.PlanAsync(_config, _view, _service.State, call, cancel);
+            if (plan.Request is null || plan.Moves.Count == 0) throw new ProblemException(Obstacles(call, plan.Info.Obstacles));
+            string id = plan.Moves[0].Migration;
+            ManagerState? after = await _service.PostAsync(state =>
+            {
+                // What the plan rests on must still be so when it becomes a record.
+                if (state.RunningOf(call.Group) is { } running)
+                    throw new ProblemException(Obstacles(call, [new Obstacle("busy", call.Group, $"migration {running.Id} of the group runs; wait for it, or abort it")]));
+                return id == ManagerMachine.IdOf(state.NextMigration) ? new MigrationRequested(id, plan.Request, plan.Moves, by, idempotencyKey) : null;
+            }, by);
+            if (after is not null) return Status(after.Migrations[id]);
+            if (Again(idempotencyKey) is { } other) return other;
+        }
+    }
+
+    /// <summary>Has a migration undone; returns when that is on record.</summary>
+    /// <exception cref="ProblemException">There is none, or it cannot be undone any more.</exception>
+    public async Task<MigrationStatus> AbortAsync(string id, AbortCall? call, string by)
+    {
+        CheckJournal();
+        Find(id);
+        ManagerState? after = await _service.PostAsync(state =>
+        {
+            MigrationState migration = state.Migrations[id];
+            string? why = migration.Outcome is null ? MoveMachine.MayAbort(migration.Current) : $"it has ended ({Words.Of(migration.Outcome)}); rollback moves it back";
+            if (why is not null) throw new ProblemException(Problems.WrongState($"migration {id} cannot be aborted: {why}"));
+            return new MoveHappened(id, new AbortRequested(by, call?.Why is { Length: > 0 } text ? text : $"aborted by {by}"));
+        }, by);
+        return Status((after ?? _service.State).Migrations[id]);
+    }
+
+    /// <summary>Ends the trial of a migration.</summary>
+    public async Task<MigrationStatus> CommitAsync(string id, string by)
+    {
+        CheckJournal();
+        MigrationState migration = Find(id);
+        if (migration.Outcome != MigrationOutcome.Moved) throw new ProblemException(Problems.WrongState($"migration {id} has not moved its group; only one that has can be committed"));
+        ManagerState? after = await _service.PostAsync(_ => new CommitRequested(id, by), by);
+        return Status((after ?? _service.State).Migrations[id]);
+    }
+
+    /// <summary>Moves the group of a migration back to where it was.</summary>
+    public Task<MigrationStatus> RollbackAsync(string id, string by, CancellationToken cancel)
+    {
+        MigrationState migration = Find(id);
+        if (migration.Outcome != MigrationOutcome.Moved) throw new ProblemException(Problems.WrongState($"migration {id} has not moved its group; there is nothing to move back"));
+        if (migration.Committed) throw new ProblemException(Problems.WrongState($"migration {id} is committed; start a migration of {migration.Request.Group} to {migration.Moves[0].Plan.From} instead"));
+        MoveOptions options = migration.Request.Options ?? new MoveOptions();
+        return StartAsync(new MigrationCall(
+            migration.Request.Group, migration.Moves[0].Plan.From, Words.Of(migration.Request.Cutover), options.Hold, options.CopyMs, options.QuietMs,
+            options.KeepOrder, options.OrderBoundMs, options.OthersHoldMs), by, null, cancel);
+    }
+
+    /// <summary>Rebuilds owners and epochs from what PEs and hosts say.</summary>
+    /// <exception cref="ProblemException">A migration runs, or a party does not answer.</exception>
+    public async Task<IReadOnlyList<GroupInfo>> RecoverAsync(string by, CancellationToken cancel)
+    {
+        CheckJournal();
+        if (_service.State.Migrations.Values.FirstOrDefault(m => m.Outcome is null) is { } running)
+            throw new ProblemException(Problems.WrongState($"migration {running.Id} runs; recover is for a journal that has none that runs"));
+        Recovered found = await Recovery.AskAsync(_config, _view, by, cancel);
+        await _service.PostAsync(_ => found, by);
+        Events.Add(Now, "journal", _config.Journal, "recovered", $"by {by}");
+        return Groups();
+    }
+
+    /// <summary>Metrics.</summary>
+    public IReadOnlyList<MetricFamily> Metrics()
+    {
+        ManagerState state = _service.State;
+        return
+        [
+            new("sdnedge_mms_migrations", "Migrations by state.", MetricKind.Gauge,
+            [
+                new(state.Migrations.Values.Count(m => m.Outcome is null), ("state", "running")),
+                .. Enum.GetValues<MigrationOutcome>().Select(o => new MetricSample(state.Migrations.Values.Count(m => m.Outcome == o), ("state", Words.Of(o)))),
+            ]),
+            new("sdnedge_mms_journal_records", "Records in the journal.", MetricKind.Gauge, [new(_journal.Length)]),
+            new("sdnedge_mms_journal_up", "1 while the journal takes records.", MetricKind.Gauge, [new(_service.Fault is null ? 1 : 0)]),
+        ];
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask DisposeAsync()
+    {
+        if (_api is not null) await _api.DisposeAsync();
+        await _service.DisposeAsync();
+        _parties.Dispose();
+        await _journal.DisposeAsync();
+    }
+
+    private MigrationStatus Status(MigrationState migration) => StatusOf.Migration(migration, _service.WaitingOf(migration.Id));
+
+    private MigrationState Find(string id) => _service.State.Migrations.GetValueOrDefault(id)
+        ?? throw new ProblemException(Problems.NotFound($"there is no migration '{id}'; GET /v1/migrations lists them"));
+
+    private MigrationStatus? Again(string? idempotencyKey) => idempotencyKey is null ? null
+        : _service.State.Migrations.Values.FirstOrDefault(m => m.IdempotencyKey == idempotencyKey) is { } known ? Status(known) : null;
+
+    private void CheckJournal()
+    {
+        if (_service.Fault is { } fault) throw new ProblemException(Problems.Unavailable(fault));
+    }
+
+    private static void CheckCall(MigrationCall call)
+    {
+        var errors = new List<ProblemError>();
+        if (string.IsNullOrEmpty(call.Group)) errors.Add(new ProblemError("/group", "is missing; GET /v1/groups lists them"));
+        if (string.IsNullOrEmpty(call.To)) errors.Add(new ProblemError("/to", "is missing; name the site that the group goes to"));
+        if (call.Cutover is not (null or "together" or "one-by-one")) errors.Add(new ProblemError("/cutover", $"'{call.Cutover}' is not known; together or one-by-one"));
+        Range("/copyMs", call.CopyMs, 0);
+        Range("/quietMs", call.QuietMs ?? 500, 1);
+        Range("/orderBoundMs", call.OrderBoundMs ?? 1000, 1);
+        Range("/othersHoldMs", call.OthersHoldMs, 0);
+        if (errors.Count > 0) throw new ProblemException(Problems.BadRequest("the migration is not asked for rightly", errors));
+
+        void Range(string pointer, int value, int least)
+        {
+            if (value < least || value > 60_000)
+                errors.Add(new ProblemError(pointer, string.Create(CultureInfo.InvariantCulture, $"{value} is out of range; {least} to 60000 milliseconds")));
+        }
+    }
+
+    private static Problem Obstacles(MigrationCall call, IReadOnlyList<Obstacle> obstacles) => new(
+        "/problems/obstacles", "The migration cannot be started", obstacles.Any(o => o.Reason == "busy") ? 409 : 422,
+        $"{call.Group} cannot be moved to {call.To}: {obstacles.Count} obstacle{(obstacles.Count == 1 ? "" : "s")}; nothing was changed",
+        [.. obstacles.Select(o => new ProblemError(o.Where, $"{o.Reason}: {o.Detail}"))]);
+
+    // On the manager's loop: short.
+    private void Tell(ManagerState before, ManagerState after, ManagerInput input)
+    {
+        string? id = input switch
+        {
+            MoveHappened m => m.Migration,
+            MigrationRequested r => r.Id,
+            CommitRequested c => c.Migration,
+            _ => null,
+        };
+        if (id is null || !after.Migrations.TryGetValue(id, out MigrationState? now)) return;
+        MigrationState? was = before.Migrations.GetValueOrDefault(id);
+        MoveState move = now.Current;
+        long at = Now;
+        if (was is null) Events.Add(at, "migration", id, "requested", $"{now.Request.Group} from {move.Plan.From} to {now.Request.To}, by {now.By}");
+        if (input is CommitRequested) Events.Add(at, "migration", id, "committed");
+        if (was is null || was.Current.Stage != move.Stage || was.Moves.Count != now.Moves.Count)
+            Events.Add(at, "migration", id, Words.Of(move.Stage), move.Failure);
+        if (move.TargetOwns && !(was?.Current.TargetOwns ?? false)) Events.Add(at, "migration", id, "pivot", $"{move.Plan.To} owns epoch {move.Epoch}");
+        if (now.Outcome is { } outcome && was?.Outcome is null) Events.Add(at, "migration", id, Words.Of(outcome), now.Failure);
+    }
+}

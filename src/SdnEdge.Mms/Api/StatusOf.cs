@@ -1,0 +1,68 @@
+using SdnEdge.Core.Api;
+using SdnEdge.Mms.Config;
+using SdnEdge.Mms.Drivers;
+using SdnEdge.Mms.Model;
+
+namespace SdnEdge.Mms.Api;
+
+/// <summary>The manager's state as the API shows it.</summary>
+internal static class StatusOf
+{
+    /// <summary>A migration. It is never greener than its evidence: moved and as-before are what the machine ends with when all was inspected.</summary>
+    public static MigrationStatus Migration(MigrationState migration, IReadOnlyList<Waiting> waiting)
+    {
+        MoveState current = migration.Current;
+        string state = migration.Outcome is { } outcome ? Words.Of(outcome) : migration.GoingBack || current.Failure is not null ? "undoing" : "running";
+        return new MigrationStatus(
+            migration.Id, migration.Request.Group, migration.Moves[0].Plan.From, migration.Request.To, Words.Of(migration.Request.Cutover), state,
+            Words.Of(current.Stage), current.Epoch, migration.By, migration.At, migration.EndedAt, migration.Failure,
+            [.. waiting.Select(w => new WaitingInfo(w.Command, Words.Of(w.Reason), w.Detail, w.SinceNs))], migration.Committed,
+            [.. migration.Moves.Select(Move)]);
+    }
+
+    /// <summary>A group: as the journal knows it.</summary>
+    public static GroupInfo Group(GroupConfig group, ManagerState state)
+    {
+        GroupState known = state.GroupOf(group.Name);
+        return new GroupInfo(
+            group.Name, known.Epoch,
+            [
+                .. group.Servers.Select(s => known.Owners.TryGetValue(s.Name, out Ownership? owner)
+                    ? new GroupServerInfo(s.Name, owner.Site, owner.Epoch, [.. s.At.Select(p => p.Site.Name)])
+                    : new GroupServerInfo(s.Name, null, 0, [.. s.At.Select(p => p.Site.Name)])),
+            ],
+            state.RunningOf(group.Name)?.Id);
+    }
+
+    private static MoveStatus Move(MoveState move) => new(
+        move.Plan.From, move.Plan.To, move.Epoch, Words.Of(move.Stage), move.Outcome is { } o ? Words.Of(o) : null, move.Failure,
+        [.. move.Plan.Servers.Select(s => Server(move, s))], [.. move.Plan.Paths.Select(p => Path(move, p))],
+        [.. move.Timeline.Select(t => new StageTime(Words.Of(t.Stage), t.StartNs, t.EndNs, t.Error))],
+        [.. move.Signals.Select(s => new SignalTime(s.Pe, s.SentNs, s.AnsweredNs, s.Reply))],
+        [.. move.Orders.Select(s => new OrderTime(s.Host, s.SentNs, s.AnsweredNs, s.Reply))]);
+
+    private static ServerMoveStatus Server(MoveState move, ServerMove server)
+    {
+        long? At(params ReadOnlySpan<ServerOrder> orders)
+        {
+            foreach (OrderAnswer answer in move.Orders)
+            {
+                if (answer.Reply.Server == server.Name && orders.Contains(answer.Reply.Order)) return answer.Reply.TookEffectAtNs;
+            }
+
+            return null;
+        }
+
+        long? stopped = At(ServerOrder.Stop);
+        return new ServerMoveStatus(server.Name, server.SourceHost, server.TargetHost, stopped, stopped is null ? null : At(ServerOrder.Activate, ServerOrder.Resume));
+    }
+
+    private static PathStatus Path(MoveState move, PathMove path)
+    {
+        PathEvidence seen = move.EvidenceOf(path.Id);
+        return new PathStatus(
+            path.Id, path.Vrf, path.Source.Pe, path.Target.Pe, path.Target.Loopback, [.. path.Target.Prefixes.Select(p => p.Prefix)], path.Ingress,
+            path.LocalPref, path.Order is not null, seen.Source, seen.Target, seen.DirectAt ?? (IReadOnlyDictionary<string, long>)new Dictionary<string, long>(),
+            [.. seen.ByMarker ?? []], move.Proofs.GetValueOrDefault(path.Id));
+    }
+}

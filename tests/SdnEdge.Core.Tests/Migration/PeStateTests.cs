@@ -1,0 +1,219 @@
+using System.Text;
+using FsCheck.Xunit;
+using SdnEdge.Core.Api;
+using SdnEdge.Core.Migration;
+using SdnEdge.Core.Wire;
+using Xunit;
+using static SdnEdge.Core.Tests.Migration.PeExecutionTests;
+
+namespace SdnEdge.Core.Tests.Migration;
+
+/// <summary>What outlives a restart: the machine that comes back answers as the one that went, and says what to put into the tables.</summary>
+public sealed class PeStateTests
+{
+    private const string Id = "m1";
+
+    [Fact]
+    public void A_source_comes_back_with_all_that_it_had_executed()
+    {
+        PeMigrationFsm fsm = Source(SignalKind.Prepare);
+        Assert.Equal<PeCommand>([new CreateTunnel("mig-m1", "default", Peer, 77), new ArmGroup(Id, "default", Set, "mig-m1")], ToDo(fsm));
+        fsm.Do(Id, SignalKind.Switch, new SignalRequest(1, LocalPref: 150), 1);
+        PeCommand[] switched = [new CreateTunnel("mig-m1", "default", Peer, 77, Proven: true), new ArmGroup(Id, "default", Set, "mig-m1"), new TellWith("default", Set, 150), new SwitchToTunnel(Id)];
+        Assert.Equal<PeCommand>(switched, ToDo(fsm));
+        fsm.Do(Id, SignalKind.Withdraw, new SignalRequest(1), 1);
+        Assert.Equal<PeCommand>([new WithdrawPrefixes("default", Away), .. switched, new WithdrawPrefixes("default", Set)], ToDo(fsm));
+        fsm.Do(Id, SignalKind.Teardown, new SignalRequest(1), 1);
+        Assert.Equal<PeCommand>([new WithdrawPrefixes("default", Away)], ToDo(fsm));
+    }
+
+    [Fact]
+    public void A_target_comes_back_with_an_empty_hold_or_none()
+    {
+        var hold = new HoldOptions(MaxPackets: 7);
+        var fsm = new PeMigrationFsm();
+        fsm.Do(Id, SignalKind.Prepare, Request(MigrationRole.Target, SignalKind.Prepare) with { Hold = hold }, 1);
+        Assert.Equal<PeCommand>([new CreateTunnel("mig-m1", "default", Peer, 77), new ArmHold(Id, "default", Set, "mig-m1", hold)], ToDo(fsm));
+        fsm.Do(Id, SignalKind.Release, new SignalRequest(1), 1);
+        PeCommand[] released = [new CreateTunnel("mig-m1", "default", Peer, 77), new ArmHold(Id, "default", Set, "mig-m1", hold with { Disabled = true })];
+        Assert.Equal<PeCommand>(released, ToDo(fsm));
+        fsm.Do(Id, SignalKind.Advertise, new SignalRequest(1, LocalPref: 250), 1);
+        PeMigrationFsm back = Again(fsm, out IReadOnlyList<Restoration> toDo);
+        Assert.Equal<PeCommand>([new AdvertisePrefixes("", "default", Set, 250, 1), .. released, new AdvertisePrefixes(Id, "default", Set, 250, 1)], [.. toDo.SelectMany(t => t.Commands)]);
+
+        // The hold's packets went with the process: there is nothing to wait for.
+        Assert.Null(back.Do(Id, SignalKind.Teardown, new SignalRequest(1), 2).Refusal);
+        Assert.Equal<PeCommand>([new AdvertisePrefixes("", "default", Set, 250, 1)], ToDo(back));
+    }
+
+    [Fact]
+    public void A_signal_is_in_a_snapshot_as_soon_as_it_is_accepted_and_not_any_more_when_it_has_failed()
+    {
+        PeMigrationFsm fsm = Source(SignalKind.Prepare);
+        fsm.Signal(Id, SignalKind.Switch, new SignalRequest(1), 1);
+        PeMigrationFsm back = Again(fsm, out _);
+        Assert.Equal(PeMigrationState.Switched, back.Find(Id)!.State);
+        Assert.True(back.Signal(Id, SignalKind.Switch, new SignalRequest(1), 2).Repeated);
+        fsm.Result(Id, new ExecutionFailed(SignalKind.Switch), 2);
+        Assert.Equal(PeMigrationState.Prepared, Again(fsm, out _).Find(Id)!.State);
+    }
+
+    [Fact]
+    public void A_prepare_is_kept_when_its_parts_are_there_and_before_that_its_epoch_alone()
+    {
+        var fsm = new PeMigrationFsm();
+        fsm.Signal(Id, SignalKind.Prepare, Request(MigrationRole.Source, SignalKind.Prepare, 3), 1);
+        PeMigrationFsm back = Again(fsm, out IReadOnlyList<Restoration> toDo);
+        Assert.Null(back.Find(Id));
+        Assert.DoesNotContain(toDo, t => t.Commands.Count > 0);
+        Assert.Equal(3, back.EpochOf("default", Set[0].Prefix));
+        fsm.Result(Id, new PartsReady(), 2);
+        Assert.Equal(PeMigrationState.Prepared, Again(fsm, out _).Find(Id)!.State);
+        Assert.Equal(PeMigrationState.Idle, fsm.Find(Id)!.State);
+        fsm.Result(Id, new ExecutionFailed(SignalKind.Prepare), 3);
+        Assert.Null(Again(fsm, out _).Find(Id));
+    }
+
+    [Fact]
+    public void A_restored_target_that_was_giving_its_packets_back_has_nothing_left()
+    {
+        var fsm = new PeMigrationFsm();
+        fsm.Do(Id, SignalKind.Prepare, Request(MigrationRole.Target, SignalKind.Prepare), 1);
+        fsm.Do(Id, SignalKind.Abort, new SignalRequest(2), 2);
+        Assert.False(fsm.Find(Id)!.IsOver);
+        PeMigrationFsm back = Again(fsm, out IReadOnlyList<Restoration> toDo);
+        Assert.True(back.Find(Id)!.IsOver);
+        Assert.DoesNotContain(toDo, t => t.Commands.Count > 0);
+        Assert.Null(back.Signal("m2", SignalKind.Prepare, Request(MigrationRole.Target, SignalKind.Prepare, 2), 3).Refusal);
+    }
+
+    [Fact]
+    public void A_route_that_is_configured_anew_is_not_withdrawn_after_a_restart()
+    {
+        PeMigrationFsm fsm = Source(SignalKind.Prepare, SignalKind.Switch, SignalKind.Withdraw, SignalKind.Teardown);
+        long before = fsm.Version;
+        foreach (MovedPrefix moved in Set) fsm.Reconfigured("default", moved.Prefix);
+        Assert.True(fsm.Version > before);
+        Assert.Empty(ToDo(fsm));
+    }
+
+    [Fact]
+    public void A_file_that_cannot_be_trusted_is_not_read_in_part()
+    {
+        byte[] good = PeStateFile.Write(Source(SignalKind.Prepare).Save(), "pe-a");
+        Assert.NotNull(PeStateFile.Read(good, "pe-a", out string why));
+        Assert.Equal("", why);
+        Refused([], "not the state file");
+        Refused(Encoding.ASCII.GetBytes("hello\n"), "not the state file");
+        Refused(good[..^1], "cut short");
+        for (int i = 0; i < good.Length; i++)
+        {
+            byte[] flipped = [.. good];
+            flipped[i] ^= 4;
+            Assert.Null(PeStateFile.Read(flipped, "pe-a", out _));
+        }
+
+        Refused([.. Encoding.ASCII.GetBytes("sdnedge-pe-state 2 ab\n"), .. good], "newer program");
+        Assert.Null(PeStateFile.Read(good, "pe-b", out why));
+        Assert.Contains("belongs to PE 'pe-a'", why, StringComparison.Ordinal);
+
+        static void Refused(byte[] bytes, string reason)
+        {
+            Assert.Null(PeStateFile.Read(bytes, "pe-a", out string why));
+            Assert.Contains(reason, why, StringComparison.Ordinal);
+        }
+    }
+
+    [Property(MaxTest = 500)]
+    public void A_machine_that_is_restarted_at_any_time_answers_as_one_that_was_not(byte[] script)
+    {
+        ArgumentNullException.ThrowIfNull(script);
+        var goesOn = new PeMigrationFsm();
+        var restarts = new PeMigrationFsm();
+        foreach (byte b in script)
+        {
+            SignalKind[] all = Enum.GetValues<SignalKind>();
+            SignalKind kind = all[(b >> 2) % all.Length];
+            MigrationRole role = (b & 0x40) != 0 ? MigrationRole.Source : MigrationRole.Target;
+            string id = role + "-" + ((b >> 3) % 2);
+            SignalRequest request = Request(role, kind, 1 + (b % 3));
+            PeStep one = goesOn.Do(id, kind, request, 1), other = restarts.Do(id, kind, request, 1);
+            Assert.Equal((one.Repeated, one.Refusal?.Reason, one.Migration?.State), (other.Repeated, other.Refusal?.Reason, other.Migration?.State));
+            Assert.Equal(one.Commands, other.Commands);
+            if ((b & 0x80) != 0) restarts = Again(restarts, out _);
+
+            // A restart empties holds, and tunnels are probed anew.
+            foreach (PeMigrationFsm fsm in (PeMigrationFsm[])[goesOn, restarts])
+            {
+                foreach (PeMigration m in fsm.Migrations.ToArray())
+                {
+                    fsm.Result(m.Id, new HoldDrained(), 2);
+                    fsm.Result(m.Id, new TunnelHealth(true), 2);
+                }
+            }
+        }
+
+        Assert.Equal(goesOn.Migrations, restarts.Migrations);
+        Assert.Equal(goesOn.Save().Prefixes.OrderBy(p => p.Prefix), restarts.Save().Prefixes.OrderBy(p => p.Prefix));
+    }
+
+    [Property(MaxTest = 300)]
+    public void What_is_put_back_is_what_was_there(byte[] script)
+    {
+        ArgumentNullException.ThrowIfNull(script);
+        var fsm = new PeMigrationFsm();
+        var there = new HashSet<string>();
+        foreach (byte b in script)
+        {
+            SignalKind[] all = Enum.GetValues<SignalKind>();
+            SignalKind kind = all[(b >> 2) % all.Length];
+            MigrationRole role = (b & 0x40) != 0 ? MigrationRole.Source : MigrationRole.Target;
+            var commands = new List<PeCommand>(fsm.Do($"{role}", kind, Request(role, kind, 1 + (b % 3)), 1).Commands);
+            fsm.Result($"{role}", new TunnelHealth(true), 2);
+            commands.AddRange(fsm.Result($"{role}", new HoldDrained(), 2).Commands);
+            foreach (PeCommand command in commands) Follow(command, there);
+            var back = new HashSet<string>();
+            foreach (PeCommand command in ToDo(fsm)) Follow(command, back);
+            Assert.Equal(there.Order(), back.Order());
+        }
+    }
+
+    private static readonly IpAddress Peer = IpAddress.Parse("10.255.0.2");
+
+    // What is known of a prefix that is away is not where it was.
+    private static PrefixSet Away { get; } = new(Set.Select(p => p with { Port = "" }));
+
+    private static void Follow(PeCommand command, HashSet<string> there)
+    {
+        switch (command)
+        {
+            case CreateTunnel c: there.Add(c.Tunnel); break;
+            case ArmGroup c: there.Add("group " + c.Group); break;
+            case ArmHold c: there.Add("group " + c.Group); break;
+            case RemoveTunnel c: there.Remove(c.Tunnel); break;
+            case RemoveGroup c:
+                there.Remove("group " + c.Group);
+                there.Remove("switched " + c.Group);
+                break;
+            case SwitchToTunnel c: there.Add("switched " + c.Group); break;
+            case SwitchBack c: there.Remove("switched " + c.Group); break;
+            case AdvertisePrefixes:
+                there.Add("here");
+                there.Remove("away");
+                break;
+            case WithdrawPrefixes:
+                there.Add("away");
+                there.Remove("here");
+                break;
+        }
+    }
+
+    private static IReadOnlyList<PeCommand> ToDo(PeMigrationFsm fsm)
+    {
+        Again(fsm, out IReadOnlyList<Restoration> toDo);
+        return [.. toDo.SelectMany(t => t.Commands)];
+    }
+
+    private static PeMigrationFsm Again(PeMigrationFsm fsm, out IReadOnlyList<Restoration> toDo)
+        => PeMigrationFsm.Restore(PeStateFile.Read(PeStateFile.Write(fsm.Save(), "pe-a"), "pe-a", out _)!, out toDo);
+}
