@@ -1,6 +1,7 @@
 namespace SdnEdge.Linux;
 
-/// <summary>A file that is replaced as a whole, and is on disk when the call returns: after a crash it is the old one or the new one.</summary>
+/// <summary>A file that is replaced as a whole, and is on disk when the call returns: after a crash it is the old one or the new
+/// one.</summary>
 public static class DurableFile
 {
     /// <summary>
@@ -9,7 +10,8 @@ public static class DurableFile
     /// </summary>
     /// <param name="path">Absolute path.</param>
     /// <param name="bytes">The new contents.</param>
-    /// <exception cref="IOException">It could not be written; the old file is as it was, unless only the last step failed. The message says why.</exception>
+    /// <exception cref="IOException">It could not be written; the old file is as it was, unless only the last step failed. The message
+    /// says why.</exception>
     /// <exception cref="UnauthorizedAccessException">This user may not.</exception>
     public static void Replace(string path, ReadOnlySpan<byte> bytes)
     {
@@ -17,7 +19,8 @@ public static class DurableFile
         MakeFolder(folder);
         try
         {
-            using var file = new FileStream(beside, new FileStreamOptions { Mode = FileMode.Create, Access = FileAccess.Write, Share = FileShare.None, BufferSize = 0, UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite });
+            using var file = new FileStream(beside, new FileStreamOptions { Mode = FileMode.Create, Access = FileAccess.Write,
+                Share = FileShare.None, BufferSize = 0, UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite });
             file.Write(bytes);
             file.Flush(flushToDisk: true);
         }

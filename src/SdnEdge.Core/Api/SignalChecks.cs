@@ -96,7 +96,8 @@ public static class SignalChecks
         var seen = new HashSet<IpAddress>();
         for (int i = 0; i < order.Ingress.Count && errors.Count < MaxErrors; i++)
         {
-            foreach (string text in order.Ingress[i].Loopbacks ?? [])
+            if (order.Ingress[i] is null) errors.Add(new ProblemError($"/order/ingress/{i}", "is null; send an object with name and loopbacks"));
+            foreach (string text in order.Ingress[i]?.Loopbacks ?? [])
             {
                 if (!IpAddress.TryParse(text, out IpAddress loopback)) errors.Add(new ProblemError($"/order/ingress/{i}/loopbacks", $"'{text}' is no address"));
                 else if (!seen.Add(loopback)) errors.Add(new ProblemError($"/order/ingress/{i}/loopbacks", $"{loopback} is there twice"));
@@ -106,6 +107,12 @@ public static class SignalChecks
 
     private static void CheckPrefix(MovingPrefix moving, string pointer, bool needsPort, HashSet<IpPrefix> seen, List<ProblemError> errors)
     {
+        if (moving is null)
+        {
+            errors.Add(new ProblemError(pointer, "is null; send an object with prefix and port"));
+            return;
+        }
+
         bool good = IpPrefix.TryParse(moving.Prefix, out IpPrefix prefix);
         if (!good) errors.Add(new ProblemError($"{pointer}/prefix", $"{Quote(moving.Prefix)} is not a prefix; write it as 10.1.1.10/32, with no host bits set"));
         else if (!seen.Add(prefix)) errors.Add(new ProblemError($"{pointer}/prefix", $"'{prefix}' is there twice"));

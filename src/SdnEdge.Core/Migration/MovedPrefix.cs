@@ -10,7 +10,8 @@ namespace SdnEdge.Core.Migration;
 /// <param name="NextHop">The server or CE on that port; null when the prefix is a host on the port's own subnet.</param>
 public readonly record struct MovedPrefix(IpPrefix Prefix, string Port, IpAddress? NextHop = null);
 
-/// <summary>The prefixes of a migration, read once from what was said. Immutable; two are equal when they have the same in the same order.</summary>
+/// <summary>The prefixes of a migration, read once from what was said. Immutable; two are equal when they have the same in the same
+/// order.</summary>
 public sealed class PrefixSet : IReadOnlyList<MovedPrefix>, IEquatable<PrefixSet>
 {
     private readonly MovedPrefix[] _list;
@@ -26,7 +27,8 @@ public sealed class PrefixSet : IReadOnlyList<MovedPrefix>, IEquatable<PrefixSet
     public int Count => _list.Length;
 
     /// <summary>As the API and the state file have it. Made once.</summary>
-    public IReadOnlyList<MovingPrefix> Texts => _texts ??= [.. _list.Select(p => new MovingPrefix(p.Prefix.ToString(), p.Port, p.NextHop?.ToString()))];
+    public IReadOnlyList<MovingPrefix> Texts
+        => _texts ??= [.. _list.Select(p => new MovingPrefix(p.Prefix.ToString(), p.Port, p.NextHop?.ToString()))];
 
     /// <inheritdoc/>
     public MovedPrefix this[int index] => _list[index];
@@ -34,10 +36,12 @@ public sealed class PrefixSet : IReadOnlyList<MovedPrefix>, IEquatable<PrefixSet
     /// <summary>Reads what <see cref="SignalChecks"/> has found good.</summary>
     /// <exception cref="FormatException">It is not.</exception>
     public static PrefixSet Parse(IEnumerable<MovingPrefix> texts)
-        => new(texts.Select(t => new MovedPrefix(IpPrefix.Parse(t.Prefix), t.Port ?? "", t.NextHop is { } hop ? IpAddress.Parse(hop) : null)));
+        => new(texts.Select(t =>
+            new MovedPrefix(IpPrefix.Parse(t.Prefix), t.Port ?? "", t.NextHop is { } hop ? IpAddress.Parse(hop) : null)));
 
     /// <inheritdoc/>
-    public bool Equals(PrefixSet? other) => ReferenceEquals(this, other) || (other is not null && _list.AsSpan().SequenceEqual(other._list));
+    public bool Equals(PrefixSet? other)
+        => ReferenceEquals(this, other) || (other is not null && _list.AsSpan().SequenceEqual(other._list));
 
     /// <inheritdoc/>
     public override bool Equals(object? obj) => Equals(obj as PrefixSet);

@@ -11,7 +11,8 @@ namespace SdnEdge.Core.Migration;
 /// </summary>
 public abstract record PeCommand;
 
-/// <summary>Both, at prepare: a tunnel to <paramref name="Peer"/> exists, is accepted from there, and is probed with full-size packets.</summary>
+/// <summary>Both, at prepare: a tunnel to <paramref name="Peer"/> exists, is accepted from there, and is probed with full-size
+/// packets.</summary>
 /// <param name="Tunnel">Name.</param>
 /// <param name="Vrf">VRF of what comes out.</param>
 /// <param name="Peer">The other PE's loopback.</param>
@@ -19,11 +20,14 @@ public abstract record PeCommand;
 /// <param name="Proven">After a restart: it has carried packets before, and may at once; probes only tell.</param>
 public sealed record CreateTunnel(string Tunnel, string Vrf, IpAddress Peer, uint Key, bool Proven = false) : PeCommand;
 
-/// <summary>Source, at prepare: the prefixes' leaves point at the group, which is native still; its decision "into the tunnel" is ready. With an order, flush markers that go by are seen.</summary>
+/// <summary>Source, at prepare: the prefixes' leaves point at the group, which is native still; its decision "into the tunnel" is ready.
+/// With an order, flush markers that go by are seen.</summary>
 public sealed record ArmGroup(string Group, string Vrf, PrefixSet Prefixes, string Tunnel, OrderSpec? Order = null) : PeCommand;
 
-/// <summary>Target, at prepare: the prefixes' leaves point at the group, which holds what comes out of the tunnel; all else stays native.</summary>
-public sealed record ArmHold(string Group, string Vrf, PrefixSet Prefixes, string Tunnel, HoldOptions Hold, OrderSpec? Order = null) : PeCommand;
+/// <summary>Target, at prepare: the prefixes' leaves point at the group, which holds what comes out of the tunnel; all else stays
+/// native.</summary>
+public sealed record ArmHold(string Group, string Vrf, PrefixSet Prefixes, string Tunnel, HoldOptions Hold, OrderSpec? Order = null)
+    : PeCommand;
 
 /// <summary>How order is kept: see <see cref="OrderOptions"/>.</summary>
 /// <param name="Tag">Tag of the move.</param>
@@ -31,10 +35,12 @@ public sealed record ArmHold(string Group, string Vrf, PrefixSet Prefixes, strin
 /// <param name="Options">What was asked for.</param>
 public sealed record OrderSpec(uint Tag, IpAddress SourceLoopback, OrderOptions Options);
 
-/// <summary>Source, at teardown and at an abort after the switch, when the group is native again: the last packets through the tunnel are flush markers.</summary>
+/// <summary>Source, at teardown and at an abort after the switch, when the group is native again: the last packets through the tunnel are
+/// flush markers.</summary>
 public sealed record FlushTunnel(string Group, string Tunnel, uint Tag) : PeCommand;
 
-/// <summary>Source, at switch: the prefixes are told with this LOCAL_PREF from now on, so that the target's can be higher and yet bounded.</summary>
+/// <summary>Source, at switch: the prefixes are told with this LOCAL_PREF from now on, so that the target's can be higher and yet
+/// bounded.</summary>
 public sealed record TellWith(string Vrf, PrefixSet Prefixes, uint LocalPref) : PeCommand;
 
 /// <summary>Source, at switch: the group's packets go into the tunnel. One store.</summary>
@@ -43,7 +49,8 @@ public sealed record SwitchToTunnel(string Group) : PeCommand;
 /// <summary>Source, at abort: the group is native again. One store.</summary>
 public sealed record SwitchBack(string Group) : PeCommand;
 
-/// <summary>Target, at release: all for the prefixes goes to their attachment ports, behind what is held, in order. Answer with <see cref="HoldDrained"/>.</summary>
+/// <summary>Target, at release: all for the prefixes goes to their attachment ports, behind what is held, in order. Answer with
+/// <see cref="HoldDrained"/>.</summary>
 public sealed record ReleaseHold(string Group) : PeCommand;
 
 /// <summary>
@@ -63,7 +70,8 @@ public sealed record ReturnHold(string Group) : PeCommand;
 /// <param name="LocalPref">LOCAL_PREF.</param>
 /// <param name="Move">Number of the move, the epoch with which it was advertised: among routes of our own AS the higher one wins.</param>
 /// <param name="Tag">Tag of the move; null: no markers are wanted.</param>
-public sealed record AdvertisePrefixes(string Group, string Vrf, PrefixSet Prefixes, uint LocalPref, long Move, uint? Tag = null) : PeCommand;
+public sealed record AdvertisePrefixes(string Group, string Vrf, PrefixSet Prefixes, uint LocalPref, long Move, uint? Tag = null)
+    : PeCommand;
 
 /// <summary>
 /// Source, at withdraw: this PE's own routes to the prefixes, whoever offered them here (configuration or an earlier move),
@@ -71,7 +79,8 @@ public sealed record AdvertisePrefixes(string Group, string Vrf, PrefixSet Prefi
 /// </summary>
 public sealed record WithdrawPrefixes(string Vrf, PrefixSet Prefixes) : PeCommand;
 
-/// <summary>Source, at an abort after a withdraw that failed half way: this PE's configured routes to the prefixes are used and advertised again.</summary>
+/// <summary>Source, at an abort after a withdraw that failed half way: this PE's configured routes to the prefixes are used and advertised
+/// again.</summary>
 public sealed record RestorePrefixes(string Vrf, PrefixSet Prefixes) : PeCommand;
 
 /// <summary>Both: the prefixes' leaves no longer point at the group, and the group and its hold are gone.</summary>
@@ -150,14 +159,16 @@ public sealed record PeRefusal(PeRefusalReason Reason, string Detail, IReadOnlyL
 }
 
 /// <summary>What follows from a signal or a result.</summary>
-/// <param name="Migration">The migration after the step; for an accepted signal, as it will be when it is executed. Null when there is none.</param>
+/// <param name="Migration">The migration after the step; for an accepted signal, as it will be when it is executed. Null when there is
+/// none.</param>
 /// <param name="Commands">To be carried out now, in order; then comes <see cref="Executed"/> or <see cref="ExecutionFailed"/>.</param>
 /// <param name="Repeated">True when the signal was done before; no commands.</param>
 /// <param name="Earlier">With <paramref name="Repeated"/>: the reply given then.</param>
 /// <param name="Refusal">Why nothing is done; null when the signal was accepted.</param>
 /// <param name="Underway">True when the same signal is being carried out: its answer is the answer to this one.</param>
 public sealed record PeStep(
-    PeMigration? Migration, IReadOnlyList<PeCommand> Commands, bool Repeated = false, SignalReply? Earlier = null, PeRefusal? Refusal = null, bool Underway = false);
+    PeMigration? Migration, IReadOnlyList<PeCommand> Commands, bool Repeated = false, SignalReply? Earlier = null,
+        PeRefusal? Refusal = null, bool Underway = false);
 
 /// <summary>A migration as this PE knows it. A snapshot.</summary>
 /// <param name="Id">Chosen by the MMS.</param>
@@ -177,7 +188,8 @@ public sealed record PeStep(
 /// <param name="Move">Target, once advertised: the number of the move in its routes.</param>
 public sealed record PeMigration(
     string Id, MigrationRole Role, PeMigrationState State, long Epoch, string Vrf, PrefixSet Prefixes,
-    IpAddress Peer, uint TunnelKey, HoldOptions Hold, uint? LocalPref, bool TunnelUp, bool Drained, long ChangedAtNs, OrderOptions? Order = null, long? Move = null)
+    IpAddress Peer, uint TunnelKey, HoldOptions Hold, uint? LocalPref, bool TunnelUp, bool Drained, long ChangedAtNs,
+        OrderOptions? Order = null, long? Move = null)
 {
     /// <summary>
     /// Tag of the move in its routes and flush markers: both ends and all repetitions find the same. Not a secret.

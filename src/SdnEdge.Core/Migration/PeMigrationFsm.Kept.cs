@@ -18,7 +18,8 @@ public sealed partial class PeMigrationFsm
         {
             if (entry.Underway is { IsKept: true, After: { } after } underway)
             {
-                var reply = new SignalReply(after.Id, underway.Signal, after.State, after.Epoch, Repeated: false, after.ChangedAtNs, after.ChangedAtNs);
+                var reply = new SignalReply(after.Id, underway.Signal, after.State, after.Epoch, Repeated: false, after.ChangedAtNs,
+                    after.ChangedAtNs);
                 migrations.Add(new KeptMigration(after, [.. entry.Done.Values.Where(r => r.Signal != underway.Signal), reply]));
             }
             else if (entry.Migration.State != PeMigrationState.Idle)
@@ -60,13 +61,18 @@ public sealed partial class PeMigrationFsm
             }
 
             if (migration.State == PeMigrationState.Advertised)
-                fsm.Place(migration, m => new PrefixPlace(true, m.Port, m.NextHop?.ToString(), migration.LocalPref ?? DefaultLocalPref, migration.Move ?? migration.Epoch));
+                fsm.Place(migration, m => new PrefixPlace(true, m.Port, m.NextHop?.ToString(), migration.LocalPref ?? DefaultLocalPref,
+                    migration.Move ?? migration.Epoch));
             else if (migration.State == PeMigrationState.Withdrawn) fsm.Place(migration, _ => PrefixPlace.Away);
             else if (migration.IsOver) fsm.Bury(entry);
         }
 
         fsm.Version = 0;
-        toDo = [new Restoration(null, [.. fsm.Places(fsm._prefixes.Values.Select(k => k.Record))]), .. fsm.Migrations.Where(m => !m.IsOver).Select(m => new Restoration(m.Id, Again(m)))];
+        toDo =
+        [
+            new Restoration(null, [.. fsm.Places(fsm._prefixes.Values.Select(k => k.Record))]),
+            .. fsm.Migrations.Where(m => !m.IsOver).Select(m => new Restoration(m.Id, Again(m))),
+        ];
         return fsm;
     }
 
@@ -76,7 +82,8 @@ public sealed partial class PeMigrationFsm
     {
         bool released = m.State is PeMigrationState.Released or PeMigrationState.Advertised;
         bool switched = m.State is PeMigrationState.Switched or PeMigrationState.Withdrawn;
-        List<PeCommand> commands = Parts(m, released ? null : m.Order, released ? m.Hold with { Disabled = true } : m.Hold, proven: switched);
+        List<PeCommand> commands = Parts(m, released ? null : m.Order, released ? m.Hold with { Disabled = true } : m.Hold,
+            proven: switched);
         if (switched) commands.AddRange(Switch(m));
         if (m.State == PeMigrationState.Withdrawn) commands.Add(new WithdrawPrefixes(m.Vrf, m.Prefixes));
         if (m.State == PeMigrationState.Advertised) commands.Add(Advertisement(m));
@@ -88,16 +95,19 @@ public sealed partial class PeMigrationFsm
     {
         PrefixRecord[] records = [.. m.Prefixes.Select(p => KnownOf(m.Vrf, p.Prefix).Record)];
         HashSet<IpPrefix> configured = [.. records.Where(r => r.Place is not { IsHere: true }).Select(r => r.Prefix)];
-        if (configured.Count > 0) yield return new RestorePrefixes(m.Vrf, new PrefixSet(m.Prefixes.Where(p => configured.Contains(p.Prefix))));
+        if (configured.Count > 0) yield return new RestorePrefixes(m.Vrf,
+            new PrefixSet(m.Prefixes.Where(p => configured.Contains(p.Prefix))));
         foreach (PeCommand command in Places(records)) yield return command;
     }
 
     private IEnumerable<PeCommand> Places(IEnumerable<PrefixRecord> records)
     {
-        foreach (IGrouping<(string Vrf, bool Here, uint LocalPref, long Move), PrefixRecord> group in records.Where(r => r.Place is not null)
+        foreach (IGrouping<(string Vrf, bool Here, uint LocalPref, long Move), PrefixRecord> group in records
+            .Where(r => r.Place is not null)
             .GroupBy(r => (r.Vrf, r.Place!.IsHere, r.Place.LocalPref, r.Place.Move)))
         {
-            var prefixes = new PrefixSet(group.Select(r => new MovedPrefix(r.Prefix, r.Place!.Port ?? "", r.Place.NextHop is { } hop ? IpAddress.Parse(hop) : null)));
+            var prefixes = new PrefixSet(group.Select(r =>
+                new MovedPrefix(r.Prefix, r.Place!.Port ?? "", r.Place.NextHop is { } hop ? IpAddress.Parse(hop) : null)));
             yield return group.Key.Here
                 ? new AdvertisePrefixes("", group.Key.Vrf, prefixes, group.Key.LocalPref, group.Key.Move)
                 : new WithdrawPrefixes(group.Key.Vrf, prefixes);

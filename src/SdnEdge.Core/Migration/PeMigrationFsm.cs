@@ -48,7 +48,8 @@ public sealed partial class PeMigrationFsm
 
     /// <summary>Takes a signal as it was sent: checks and reads it, then as <see cref="Signal(PeSignal, PeFacts, long)"/>.</summary>
     public PeStep Signal(string id, SignalKind signal, SignalRequest request, long now, PeFacts? facts = null)
-        => PeSignal.TryParse(id, signal, request, out IReadOnlyList<ProblemError> errors) is { } read ? Signal(read, facts ?? PeFacts.None, now)
+        => PeSignal.TryParse(id, signal, request, out IReadOnlyList<ProblemError> errors) is { } read
+            ? Signal(read, facts ?? PeFacts.None, now)
         : Refuse(Find(id), PeRefusalReason.BadRequest, $"{Word(signal)} of '{id}' lacks what the list says", errors);
 
     /// <summary>Takes a signal of the MMS.</summary>
@@ -62,9 +63,11 @@ public sealed partial class PeMigrationFsm
             SignalKind.Prepare => Prepare(signal, facts, now),
             SignalKind.Abort => AbortUnknown(signal, now),
             SignalKind.Teardown when WasOver(signal) is { } ended => ended.State == PeMigrationState.Aborted && ended.Id == signal.Id
-                ? Refuse(null, PeRefusalReason.WrongState, $"teardown is refused: migration '{signal.Id}' was aborted here, and nothing of it is left")
+                ? Refuse(null, PeRefusalReason.WrongState,
+                $"teardown is refused: migration '{signal.Id}' was aborted here, and nothing of it is left")
                 : Over(signal, PeMigrationState.TornDown),
-            _ => Refuse(null, PeRefusalReason.Unknown, $"{Word(signal.Kind)} is refused: migration '{signal.Id}' is not known here; prepare makes one"),
+            _ => Refuse(null, PeRefusalReason.Unknown,
+                $"{Word(signal.Kind)} is refused: migration '{signal.Id}' is not known here; prepare makes one"),
         };
     }
 
@@ -138,7 +141,8 @@ public sealed partial class PeMigrationFsm
         {
             string whose = by == migration.Id ? "for it" : $"for its prefixes (by '{by}')";
             return Refuse(migration, PeRefusalReason.StaleEpoch,
-                $"{Word(kind)} is refused: epoch {signal.Epoch} is older than {fence}, the highest seen {whose}; whoever sent that one is in charge of '{migration.Id}' now");
+                $"{Word(kind)} is refused: epoch {signal.Epoch} is older than {fence}, the highest seen {whose}; whoever sent that one "
+                    + $"is in charge of '{migration.Id}' now");
         }
 
         Underway? underway = entry.Underway;
@@ -153,9 +157,11 @@ public sealed partial class PeMigrationFsm
         if (repeated) return new PeStep(migration, [], Repeated: true, entry.Done[kind]);
         if (same) return new PeStep(entry.Underway!.After, [], Underway: true);
         if (underway is not null && !(underway.Signal == SignalKind.Prepare && kind == SignalKind.Abort))
-            return Refuse(migration, PeRefusalReason.Conflict, $"{Word(kind)} is refused: {Word(underway.Signal)} of '{migration.Id}' is being carried out; wait for its answer");
+            return Refuse(migration, PeRefusalReason.Conflict,
+                $"{Word(kind)} is refused: {Word(underway.Signal)} of '{migration.Id}' is being carried out; wait for its answer");
         if (entry.Attempted.Contains(SignalKind.Abort) && kind != SignalKind.Abort)
-            return Refuse(migration, PeRefusalReason.WrongState, $"{Word(kind)} is refused: an abort of '{migration.Id}' was begun and not carried out to its end; send the abort again");
+            return Refuse(migration, PeRefusalReason.WrongState,
+                $"{Word(kind)} is refused: an abort of '{migration.Id}' was begun and not carried out to its end; send the abort again");
         if (PeTransitions.Next(migration.Role, migration.State, kind) is not { } next)
             return Refuse(migration, PeRefusalReason.WrongState, WhyNot(migration, kind));
 
@@ -163,13 +169,16 @@ public sealed partial class PeMigrationFsm
         {
             case SignalKind.Switch when !migration.TunnelUp:
                 return Refuse(migration, PeRefusalReason.TunnelNotUp,
-                    $"switch is refused: no full-size probe has come back through tunnel {migration.Tunnel} to {migration.Peer}; wait until tunnelUp is true in GET /v1/migrations/{migration.Id}");
+                    $"switch is refused: no full-size probe has come back through tunnel {migration.Tunnel} to {migration.Peer}; wait "
+                        + $"until tunnelUp is true in GET /v1/migrations/{migration.Id}");
             case SignalKind.Teardown when !migration.Drained:
                 return Refuse(migration, PeRefusalReason.HoldNotDrained,
-                    $"teardown is refused: the hold of '{migration.Id}' still has packets; wait until hold.state is released in GET /v1/migrations/{migration.Id}");
+                    $"teardown is refused: the hold of '{migration.Id}' still has packets; wait until hold.state is released in GET "
+                        + $"/v1/migrations/{migration.Id}");
             case SignalKind.Teardown when migration.Role == MigrationRole.Source && !signal.Force && facts.Unrouted is { } prefix:
                 return Refuse(migration, PeRefusalReason.NoOtherRoute,
-                    $"teardown is refused: without the tunnel this PE has no route to {prefix} but to the port it left; wait until the advertisement of {migration.Peer} has come, or send force to give up what its clients send");
+                    $"teardown is refused: without the tunnel this PE has no route to {prefix} but to the port it left; wait until the "
+                        + $"advertisement of {migration.Peer} has come, or send force to give up what its clients send");
         }
 
         PeMigration after = migration with
@@ -202,21 +211,26 @@ public sealed partial class PeMigrationFsm
             if (!_prefixes.TryGetValue((vrf, moved.Prefix), out Known? known)) continue;
             if (signal.Epoch < known.Record.Epoch)
                 return Refuse(null, PeRefusalReason.StaleEpoch,
-                    $"prepare of '{id}' is refused: epoch {signal.Epoch} is older than {known.Record.Epoch}, the highest seen for {moved.Prefix} (migration '{known.Record.By}'); send a higher one");
+                    $"prepare of '{id}' is refused: epoch {signal.Epoch} is older than {known.Record.Epoch}, the highest seen for "
+                        + $"{moved.Prefix} (migration '{known.Record.By}'); send a higher one");
             if (known.Owner is { } owner)
                 return Refuse(null, PeRefusalReason.Conflict,
-                    $"prepare of '{id}' is refused: {moved.Prefix} belongs to migration '{owner.Migration.Id}', which is {Word(owner.Migration.State)} at its {Word(owner.Migration.Role)}; {HowToFinish(owner.Migration)}");
+                    $"prepare of '{id}' is refused: {moved.Prefix} belongs to migration '{owner.Migration.Id}', which is "
+                        + $"{Word(owner.Migration.State)} at its {Word(owner.Migration.Role)}; {HowToFinish(owner.Migration)}");
         }
 
-        if (_entries.Values.FirstOrDefault(e => !e.Migration.IsOver && e.Migration.TunnelKey == signal.TunnelKey && e.Migration.Peer == signal.Peer) is { } sameKey)
+        if (_entries.Values.FirstOrDefault(e => !e.Migration.IsOver && e.Migration.TunnelKey == signal.TunnelKey
+            && e.Migration.Peer == signal.Peer) is { } sameKey)
         {
             return Refuse(null, PeRefusalReason.Conflict,
-                $"prepare of '{id}' is refused: tunnel key {signal.TunnelKey} to {signal.Peer} is in use by migration '{sameKey.Migration.Id}'; choose another key");
+                $"prepare of '{id}' is refused: tunnel key {signal.TunnelKey} to {signal.Peer} is in use by migration "
+                    + $"'{sameKey.Migration.Id}'; choose another key");
         }
 
         MigrationRole role = signal.Role!.Value;
         var migration = new PeMigration(id, role, PeMigrationState.Idle, signal.Epoch, vrf, prefixes, signal.Peer!.Value,
-            signal.TunnelKey!.Value, signal.Hold ?? new HoldOptions(), null, TunnelUp: false, Drained: role == MigrationRole.Source, now, signal.Order);
+            signal.TunnelKey!.Value, signal.Hold ?? new HoldOptions(), null, TunnelUp: false, Drained: role == MigrationRole.Source, now,
+                signal.Order);
         PeMigration after = migration with { State = PeMigrationState.Prepared };
         var entry = new Entry(migration) { Underway = new Underway(SignalKind.Prepare, after, IsKept: false) };
         _entries[id] = entry;
@@ -238,7 +252,9 @@ public sealed partial class PeMigrationFsm
         (string Id, PeMigrationState State)? ended = WasOver(signal);
         string vrf = signal.Vrf ?? DefaultVrf;
         if (ended is { State: PeMigrationState.TornDown } moved && moved.Id == signal.Id)
-            return Refuse(null, PeRefusalReason.WrongState, $"abort is refused: migration '{signal.Id}' came to its end here, and the servers are where it brought them; to go back, move them back with a new migration");
+            return Refuse(null, PeRefusalReason.WrongState,
+                $"abort is refused: migration '{signal.Id}' came to its end here, and the servers are where it brought them; to go back, "
+                    + "move them back with a new migration");
         foreach (Known known in _prefixes.Values)
         {
             if (known.Record.Last == signal.Id) Raise(known, signal.Epoch, signal.Id);
@@ -246,9 +262,13 @@ public sealed partial class PeMigrationFsm
 
         foreach (MovedPrefix prefix in signal.Prefixes ?? PrefixSet.Empty) Raise(KnownOf(vrf, prefix.Prefix), signal.Epoch, signal.Id);
         if (ended is not null) return Over(signal, PeMigrationState.Aborted);
-        var migration = new PeMigration(signal.Id, signal.Role ?? MigrationRole.Source, PeMigrationState.Aborted, signal.Epoch, vrf, signal.Prefixes ?? PrefixSet.Empty,
+        var migration = new PeMigration(signal.Id, signal.Role ?? MigrationRole.Source, PeMigrationState.Aborted, signal.Epoch, vrf,
+            signal.Prefixes ?? PrefixSet.Empty,
             default, 0, new HoldOptions(), null, TunnelUp: false, Drained: true, now);
-        var entry = new Entry(migration with { State = PeMigrationState.Idle }) { Underway = new Underway(SignalKind.Abort, migration, IsKept: true) };
+        var entry = new Entry(migration with { State = PeMigrationState.Idle })
+        {
+            Underway = new Underway(SignalKind.Abort, migration, IsKept: true),
+        };
         _entries[signal.Id] = entry;
         Version++;
         return new PeStep(migration, []);
@@ -267,7 +287,8 @@ public sealed partial class PeMigrationFsm
         string by = "";
         foreach (MovedPrefix moved in prefixes)
         {
-            if (!_prefixes.TryGetValue((signal.Vrf ?? DefaultVrf, moved.Prefix), out Known? known) || known.Record.Epoch <= signal.Epoch) return null;
+            Known? known = _prefixes.GetValueOrDefault((signal.Vrf ?? DefaultVrf, moved.Prefix));
+            if (known is null || known.Record.Epoch <= signal.Epoch) return null;
             by = known.Record.By;
         }
 
@@ -276,7 +297,8 @@ public sealed partial class PeMigrationFsm
 
     private static PeStep Over(PeSignal signal, PeMigrationState state) => new(null, [], Repeated: true, NoTime(signal, state));
 
-    private static SignalReply NoTime(PeSignal signal, PeMigrationState state) => new(signal.Id, signal.Kind, state, signal.Epoch, Repeated: true, 0, 0);
+    private static SignalReply NoTime(PeSignal signal, PeMigrationState state) => new(signal.Id, signal.Kind, state, signal.Epoch,
+        Repeated: true, 0, 0);
 
     // Whatever was accepted and then failed may have had its effect: what undoes it undoes that, too.
     private List<PeCommand> Commands(Entry entry, PeMigration before, SignalKind signal, PeMigration after)
@@ -347,11 +369,13 @@ public sealed partial class PeMigrationFsm
             SignalKind.Prepare when request.Prefixes is { } prefixes && !prefixes.Equals(migration.Prefixes) => "other prefixes",
             SignalKind.Prepare when request.Hold is { } hold && hold != migration.Hold => "another hold",
             SignalKind.Prepare when request.Order is { } order && !Same(order, migration.Order) => "another order",
-            SignalKind.Advertise or SignalKind.Switch when request.LocalPref is { } pref && pref != migration.LocalPref => $"LOCAL_PREF {pref} (it was {migration.LocalPref})",
+            SignalKind.Advertise or SignalKind.Switch when request.LocalPref is { } pref && pref != migration.LocalPref
+                => $"LOCAL_PREF {pref} (it was {migration.LocalPref})",
             _ => null,
         };
         return what is null ? null
-            : $"{Word(request.Kind)} of '{migration.Id}' took effect before, with other values than {what}; repeat it as it was, or use a new migration id";
+            : $"{Word(request.Kind)} of '{migration.Id}' took effect before, with other values than {what}; repeat it as it was, or use "
+                + "a new migration id";
     }
 
     private static string WhyNot(PeMigration migration, SignalKind signal)
@@ -360,7 +384,8 @@ public sealed partial class PeMigrationFsm
         string here = $"migration '{migration.Id}' is {Word(migration.State)} at its {Word(migration.Role)}";
         string would = migration.Finished ? "it is finished; start a new migration, with a new id"
             : $"now it takes {Or(PeTransitions.AllowedSignals(migration.Role, migration.State).Select(s => Word(s)))}";
-        if (states.Count == 0) return $"{Word(signal)} is refused: it is for the {Word(Other(migration.Role))}, and this PE is the {Word(migration.Role)} of '{migration.Id}'; {would}";
+        if (states.Count == 0) return $"{Word(signal)} is refused: it is for the {Word(Other(migration.Role))}, and this PE is the "
+            + $"{Word(migration.Role)} of '{migration.Id}'; {would}";
         string needs = signal == SignalKind.Abort && !migration.Finished
             ? "the server is live at the target, so the move only goes forward; to go back, move it back with a new migration"
             : $"{Word(signal)} needs it to be {Or(states.Select(s => Word(s)))}; {would}";
@@ -392,7 +417,8 @@ public sealed partial class PeMigrationFsm
         entry.Done[underway.Signal] = reply;
         PeMigration migration = entry.Migration;
         if (migration.State == PeMigrationState.Advertised)
-            Place(migration, moved => new PrefixPlace(true, moved.Port, moved.NextHop?.ToString(), migration.LocalPref ?? DefaultLocalPref, migration.Move ?? migration.Epoch));
+            Place(migration, moved => new PrefixPlace(true, moved.Port, moved.NextHop?.ToString(), migration.LocalPref ?? DefaultLocalPref,
+                migration.Move ?? migration.Epoch));
         else if (migration.State == PeMigrationState.Withdrawn) Place(migration, _ => PrefixPlace.Away);
         else if (migration.IsOver) Bury(entry);
     }
@@ -414,7 +440,8 @@ public sealed partial class PeMigrationFsm
         {
             Known known = KnownOf(migration.Vrf, moved.Prefix);
             if (known.Owner == entry) known.Owner = null;
-            if (known.Owner is null && known.Record.Epoch <= migration.Epoch) known.Record = known.Record with { Last = migration.Id, Ended = migration.State };
+            if (known.Owner is null && known.Record.Epoch <= migration.Epoch)
+                known.Record = known.Record with { Last = migration.Id, Ended = migration.State };
         }
 
         _finished.Enqueue(entry);
@@ -454,7 +481,8 @@ public sealed partial class PeMigrationFsm
         if (epoch <= entry.Migration.Epoch) return;
         entry.Change(m => m with { Epoch = epoch });
         if (epoch > entry.Fence.Epoch) entry.Fence = (epoch, entry.Migration.Id);
-        foreach (MovedPrefix moved in entry.Migration.Prefixes) Raise(KnownOf(entry.Migration.Vrf, moved.Prefix), epoch, entry.Migration.Id);
+        foreach (MovedPrefix moved in entry.Migration.Prefixes) Raise(KnownOf(entry.Migration.Vrf, moved.Prefix), epoch,
+            entry.Migration.Id);
         Version++;
     }
 

@@ -46,7 +46,8 @@ public sealed record PeSignal
     /// <summary>Teardown also without another route.</summary>
     public bool Force { get; private init; }
 
-    /// <summary>Checks (<see cref="SignalChecks"/>) and reads a signal; null with all errors at once. Pure and without state: any thread.</summary>
+    /// <summary>Checks (<see cref="SignalChecks"/>) and reads a signal; null with all errors at once. Pure and without state: any
+    /// thread.</summary>
     public static PeSignal? TryParse(string id, SignalKind kind, SignalRequest request, out IReadOnlyList<ProblemError> errors)
     {
         ArgumentNullException.ThrowIfNull(id);
@@ -72,7 +73,9 @@ public sealed record PeSignal
 
     // 10.0.0.1 and fd00::1 can be written in more than one way.
     internal static OrderOptions OneSpelling(OrderOptions order)
-        => order with { Ingress = [.. order.Ingress.Select(i => i with { Loopbacks = [.. (i.Loopbacks ?? []).Select(l => IpAddress.Parse(l).ToString())] })] };
+        => order with { Ingress = [.. order.Ingress.Select(i => i with { Loopbacks = [.. (i.Loopbacks ?? []).Select(OneSpelling)] })] };
+
+    private static string OneSpelling(string address) => IpAddress.Parse(address).ToString();
 }
 
 /// <summary>What the machine has to know of the PE's tables for a decision. Asked by whoever hands a signal over, before.</summary>

@@ -24,7 +24,8 @@ public sealed record PrefixPlace(bool IsHere, string? Port = null, string? NextH
 /// <param name="Ended">How it ended: torn down or aborted.</param>
 /// <param name="Place">Where the servers are; null: as the configuration has it.</param>
 public sealed record PrefixRecord(
-    string Vrf, IpPrefix Prefix, long Epoch = 0, string By = "", string? Last = null, PeMigrationState? Ended = null, PrefixPlace? Place = null);
+    string Vrf, IpPrefix Prefix, long Epoch = 0, string By = "", string? Last = null, PeMigrationState? Ended = null,
+        PrefixPlace? Place = null);
 
 /// <summary>A migration with the answers that were given.</summary>
 /// <param name="Migration">The migration.</param>

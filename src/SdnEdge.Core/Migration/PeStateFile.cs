@@ -31,9 +31,12 @@ public static class PeStateFile
         ArgumentNullException.ThrowIfNull(snapshot);
         var body = new PeStateBody(node,
             [.. snapshot.Migrations.Select(k => Text(k.Migration, k.Replies))],
-            [.. snapshot.Prefixes.GroupBy(r => r with { Prefix = default }).Select(g => new PeStatePrefixes(g.Key.Vrf, g.Key.Epoch, g.Key.By, g.Key.Last, g.Key.Ended, g.Key.Place, [.. g.Select(r => r.Prefix.ToString())]))]);
-        byte[] json = JsonSerializer.SerializeToUtf8Bytes(body, (JsonTypeInfo<PeStateBody>)ApiJson.Options.GetTypeInfo(typeof(PeStateBody)));
-        byte[] line = Encoding.ASCII.GetBytes(string.Create(CultureInfo.InvariantCulture, $"{Magic} {Version} {Convert.ToHexStringLower(SHA256.HashData(json))}\n"));
+            [.. snapshot.Prefixes.GroupBy(r => r with { Prefix = default }).Select(g => new PeStatePrefixes(g.Key.Vrf, g.Key.Epoch,
+                g.Key.By, g.Key.Last, g.Key.Ended, g.Key.Place, [.. g.Select(r => r.Prefix.ToString())]))]);
+        byte[] json = JsonSerializer.SerializeToUtf8Bytes(body,
+            (JsonTypeInfo<PeStateBody>)ApiJson.Options.GetTypeInfo(typeof(PeStateBody)));
+        byte[] line = Encoding.ASCII.GetBytes(string.Create(CultureInfo.InvariantCulture,
+            $"{Magic} {Version} {Convert.ToHexStringLower(SHA256.HashData(json))}\n"));
         return [.. line, .. json];
     }
 
@@ -45,14 +48,18 @@ public static class PeStateFile
     {
         int end = bytes.IndexOf((byte)'\n');
         string[] words = end < 0 ? [] : Encoding.ASCII.GetString(bytes[..end]).Split(' ');
-        why = words.Length != 3 || words[0] != Magic || !int.TryParse(words[1], NumberStyles.None, CultureInfo.InvariantCulture, out int version) ? "it is not the state file of a PE"
+        int version = 0;
+        bool known = words.Length == 3 && words[0] == Magic && int.TryParse(words[1], NumberStyles.None, CultureInfo.InvariantCulture, out version);
+        why = !known ? "it is not the state file of a PE"
             : version > Version ? $"it is of version {version}, written by a newer program; this one reads up to version {Version}"
-            : words[2] != Convert.ToHexStringLower(SHA256.HashData(bytes[(end + 1)..])) ? "its checksum is wrong: it was cut short or changed"
+            : words[2] != Convert.ToHexStringLower(SHA256.HashData(bytes[(end + 1)..])) ?
+                "its checksum is wrong: it was cut short or changed"
             : "";
         if (why.Length > 0) return null;
         try
         {
-            PeStateBody body = JsonSerializer.Deserialize(bytes[(end + 1)..], (JsonTypeInfo<PeStateBody>)ApiJson.Options.GetTypeInfo(typeof(PeStateBody)))!;
+            PeStateBody body = JsonSerializer.Deserialize(bytes[(end + 1)..],
+                (JsonTypeInfo<PeStateBody>)ApiJson.Options.GetTypeInfo(typeof(PeStateBody)))!;
             if (body.Node != node)
             {
                 why = $"it belongs to PE '{body.Node}', and this is '{node}'";
@@ -61,7 +68,8 @@ public static class PeStateFile
 
             return new PeSnapshot(
                 [.. body.Migrations.Select(m => new KeptMigration(Read(m), m.Replies))],
-                [.. body.Prefixes.SelectMany(g => g.Prefixes.Select(p => new PrefixRecord(g.Vrf, IpPrefix.Parse(p), g.Epoch, g.By, g.Last, g.Ended, g.Place)))]);
+                [.. body.Prefixes.SelectMany(g => g.Prefixes.Select(p => new PrefixRecord(g.Vrf, IpPrefix.Parse(p), g.Epoch, g.By, g.Last,
+                    g.Ended, g.Place)))]);
         }
         catch (Exception e) when (e is JsonException or FormatException or ArgumentNullException or NullReferenceException)
         {
@@ -71,10 +79,12 @@ public static class PeStateFile
     }
 
     private static PeStateMigration Text(PeMigration m, IReadOnlyList<SignalReply> replies) => new(
-        m.Id, m.Role, m.State, m.Epoch, m.Vrf, m.Prefixes.Texts, m.Peer.IsNone ? null : m.Peer.ToString(), m.TunnelKey, m.Hold, m.LocalPref, m.Drained, m.ChangedAtNs, m.Order, m.Move, replies);
+        m.Id, m.Role, m.State, m.Epoch, m.Vrf, m.Prefixes.Texts, m.Peer.IsNone ? null : m.Peer.ToString(), m.TunnelKey, m.Hold,
+            m.LocalPref, m.Drained, m.ChangedAtNs, m.Order, m.Move, replies);
 
     private static PeMigration Read(PeStateMigration m) => new(
-        m.Id, m.Role, m.State, m.Epoch, m.Vrf, PrefixSet.Parse(m.Prefixes), m.Peer is { } peer ? IpAddress.Parse(peer) : default, m.TunnelKey, m.Hold, m.LocalPref,
+        m.Id, m.Role, m.State, m.Epoch, m.Vrf, PrefixSet.Parse(m.Prefixes), m.Peer is { } peer ? IpAddress.Parse(peer) : default,
+            m.TunnelKey, m.Hold, m.LocalPref,
         TunnelUp: false, m.Drained, m.ChangedAtNs, m.Order, m.Move);
 }
 
@@ -86,7 +96,8 @@ internal sealed record PeStateBody(string Node, IReadOnlyList<PeStateMigration> 
 
 /// <summary>A migration in the state file: see <see cref="PeMigration"/>.</summary>
 internal sealed record PeStateMigration(
-    string Id, MigrationRole Role, PeMigrationState State, long Epoch, string Vrf, IReadOnlyList<MovingPrefix> Prefixes, string? Peer, uint TunnelKey, HoldOptions Hold,
+    string Id, MigrationRole Role, PeMigrationState State, long Epoch, string Vrf, IReadOnlyList<MovingPrefix> Prefixes, string? Peer,
+        uint TunnelKey, HoldOptions Hold,
     uint? LocalPref, bool Drained, long ChangedAtNs, OrderOptions? Order, long? Move, IReadOnlyList<SignalReply> Replies);
 
 /// <summary>Prefixes in the state file: see <see cref="PrefixRecord"/>.</summary>

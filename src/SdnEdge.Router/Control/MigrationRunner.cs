@@ -30,7 +30,8 @@ internal sealed class MigrationRunner : ITimed
     /// <summary>How long prepare waits for the tunnel once all prefixes are armed.</summary>
     public static readonly TimeSpan PrepareTimeout = TimeSpan.FromSeconds(8);
 
-    /// <summary>How long prepare waits until all prefixes are armed: a million takes some seconds on a machine that has nothing else to do.</summary>
+    /// <summary>How long prepare waits until all prefixes are armed: a million takes some seconds on a machine that has nothing else to
+    /// do.</summary>
     public static readonly TimeSpan ArmTimeout = TimeSpan.FromSeconds(120);
 
     private const long DrainCheckNs = 2_000_000;
@@ -93,14 +94,17 @@ internal sealed class MigrationRunner : ITimed
                 catch (Exception e) when (e is KeyNotFoundException or InvalidOperationException)
                 {
                     // The configuration has lost what it names. The rest comes back; of this one nothing but its end is taken.
-                    string why = $"it was not put back after the restart: {command.GetType().Name} of VRF '{VrfOf(command)}' names what the configuration has no more ({e.Message}); put that back and restart the PE, or abort or tear down the migration";
+                    string why = $"it was not put back after the restart: {command.GetType().Name} of VRF '{VrfOf(command)}' names what "
+                        + $"the configuration has no more ({e.Message}); put that back and restart the PE, or abort or tear down the "
+                        + "migration";
                     if (part.Id is { } id) _broken[id] = why;
                     _state.Events.Add(_loop.Now, "migration", part.Id ?? _state.Config.Name, "not-restored", why);
                 }
             }
 
             if (part is { Id: { } restored, Commands.Count: > 0 } && _fsm.Find(restored) is { } migration)
-                _state.Events.Add(_loop.Now, "migration", restored, "restored", $"{Word(migration.Role)}, {Word(migration.State)}, epoch {migration.Epoch}");
+                _state.Events.Add(_loop.Now, "migration", restored, "restored",
+                    $"{Word(migration.Role)}, {Word(migration.State)}, epoch {migration.Epoch}");
         }
 
         _actions.AtOnce = false;
@@ -116,7 +120,11 @@ internal sealed class MigrationRunner : ITimed
         if (_store.Fault is { } fault) throw new ProblemException(Problems.Unavailable($"{Word(signal.Kind)} is refused: {fault}"));
         while (true)
         {
-            (Task? before, Task<SignalReply>? answer) = await _loop.RunAsync(() => Before(signal) is { } wait ? (wait, (Task<SignalReply>?)null) : (null, Take(signal)));
+            (Task? before, Task<SignalReply>? answer) = await _loop.RunAsync(() =>
+            {
+                Task? wait = Before(signal);
+                return (wait, wait is null ? Take(signal) : null);
+            });
             if (answer is not null) return await answer;
             await Task.WhenAny(before!);
         }
@@ -137,7 +145,8 @@ internal sealed class MigrationRunner : ITimed
             (int armed, int all) = _actions.Progress(id);
             string why = _fsm.Find(id) is not { } migration ? "it is gone"
                 : _actions.IsArming(id) ? $"{armed} of {all} prefixes were armed in {ArmTimeout.TotalSeconds} s"
-                : $"no full-size probe came back through the tunnel in {PrepareTimeout.TotalSeconds} s: {_tunnels.WhyDown(migration.Tunnel)}";
+                : $"no full-size probe came back through the tunnel in {PrepareTimeout.TotalSeconds} s: "
+                + $"{_tunnels.WhyDown(migration.Tunnel)}";
             Undo(underway, new ProblemException(Problems.Timeout($"prepare was undone: {why}")));
         }
 
@@ -157,8 +166,13 @@ internal sealed class MigrationRunner : ITimed
     // What a signal has to wait for: that this process forwards (an answer that it took effect would be wrong while the keeper does,
     // by the tables that it has); then the signal before it, but that a repeated prepare gets the answer of the first, and an abort
     // ends it.
-    private Task? Before(PeSignal signal) => _state.IsStandby ? _forwards.Task
-        : !_underway.TryGetValue(signal.Id, out Underway? before) || (before.Signal == SignalKind.Prepare && signal.Kind is SignalKind.Prepare or SignalKind.Abort) ? null : before.Done.Task;
+    private Task? Before(PeSignal signal)
+    {
+        if (_state.IsStandby) return _forwards.Task;
+        if (!_underway.TryGetValue(signal.Id, out Underway? before)) return null;
+        bool joins = before is { Signal: SignalKind.Prepare, IsEnding: false } && signal.Kind is SignalKind.Prepare or SignalKind.Abort;
+        return joins ? null : before.Done.Task;
+    }
 
     private Task<SignalReply> Take(PeSignal signal)
     {
@@ -171,13 +185,18 @@ internal sealed class MigrationRunner : ITimed
             throw new ProblemException(Problems.Conflict($"{Word(kind)} is refused: {broken}"));
         PeStep step = _fsm.Signal(signal, Facts(signal), now);
         if (step.Refusal is { } refusal) return KeptAsync<SignalReply>(() => throw new ProblemException(Problem(refusal)));
-        if (step.Repeated) return KeptAsync(() => step.Earlier! with { Repeated = true, State = step.Migration?.State ?? step.Earlier!.State, Epoch = step.Migration?.Epoch ?? step.Earlier!.Epoch });
+        if (step is { Repeated: true, Earlier: { } earlier })
+        {
+            (PeMigrationState state, long epoch) = step.Migration is { } m ? (m.State, m.Epoch) : (earlier.State, earlier.Epoch);
+            return KeptAsync(() => earlier with { Repeated = true, State = state, Epoch = epoch });
+        }
 
         // The first prepare may still be waiting for its tunnel: both get the same answer.
         if (step.Underway) return RepeatAsync(_underway[id].Done.Task);
 
         if (_underway.Remove(id, out Underway? prepare))
-            prepare.Done.SetException(new ProblemException(Problems.Conflict($"prepare of '{id}' was given up by an abort that came while it was carried out")));
+            prepare.Done.SetException(new ProblemException(Problems.Conflict($"prepare of '{id}' was given up by an abort that came "
+                + "while it was carried out")));
         var underway = new Underway(id, kind, step);
         _underway.Add(id, underway);
         if (kind == SignalKind.Prepare) BeginPrepare(underway);
@@ -187,7 +206,8 @@ internal sealed class MigrationRunner : ITimed
 
     private PeFacts Facts(PeSignal signal) => signal.Kind switch
     {
-        SignalKind.Teardown when !signal.Force && _fsm.Find(signal.Id) is { Role: MigrationRole.Source, Finished: false } migration => new PeFacts(Unrouted: _actions.Unrouted(migration)),
+        SignalKind.Teardown when !signal.Force && _fsm.Find(signal.Id) is { Role: MigrationRole.Source, Finished: false } migration
+            => new PeFacts(Unrouted: _actions.Unrouted(migration)),
         SignalKind.Prepare when _fsm.Find(signal.Id) is null => new PeFacts(UnknownNames: UnknownNames(signal)),
         _ => PeFacts.None,
     };
@@ -217,7 +237,8 @@ internal sealed class MigrationRunner : ITimed
             _state.Events.Add(_loop.Now, "migration", id, "failed", $"{Word(kind)}: {e.Message}");
 
             // The file has it as executed, and must not.
-            Keep(_ => End(underway, new ProblemException(Problems.Internal($"{Word(kind)} of '{id}' was not carried out to its end, and counts as not done: {e.Message}; send it again, or abort where that is still possible"))));
+            Keep(_ => End(underway, new ProblemException(Problems.Internal($"{Word(kind)} of '{id}' was not carried out to its end, and "
+                + $"counts as not done: {e.Message}; send it again, or abort where that is still possible"))));
         }
     }
 
@@ -242,7 +263,8 @@ internal sealed class MigrationRunner : ITimed
     // A target answers when it is armed; a source waits for its tunnel, which is only probed from then on.
     private void TryFinish(string id)
     {
-        if (!_underway.TryGetValue(id, out Underway? underway) || underway.Signal != SignalKind.Prepare || underway.IsReady || _actions.IsArming(id)) return;
+        if (!_underway.TryGetValue(id, out Underway? underway) || underway.Signal != SignalKind.Prepare || underway.IsReady
+            || underway.IsEnding || _actions.IsArming(id)) return;
         PeMigration migration = _fsm.Find(id)!;
         if (migration.Role == MigrationRole.Source && !migration.TunnelUp) return;
         underway.IsReady = true;
@@ -273,7 +295,8 @@ internal sealed class MigrationRunner : ITimed
     {
         PeMigration after = underway.Step.Migration!;
         long epoch = Math.Max(after.Epoch, _fsm.Find(underway.Id)?.Epoch ?? 0);
-        var reply = new SignalReply(underway.Id, underway.Signal, after.State, epoch, Repeated: false, effect.At, effect.AcknowledgedAt, effect.StoreNs);
+        var reply = new SignalReply(underway.Id, underway.Signal, after.State, epoch, Repeated: false, effect.At, effect.AcknowledgedAt,
+            effect.StoreNs);
         _fsm.Result(underway.Id, new Executed(underway.Signal, reply), _loop.Now);
         return reply;
     }
@@ -293,6 +316,8 @@ internal sealed class MigrationRunner : ITimed
     // Prepare could not be finished: everything it made goes again.
     private void Undo(Underway underway, ProblemException why)
     {
+        underway.IsEnding = true;
+        underway.Deadline = long.MaxValue;
         TakeAway(underway.Id, _fsm.Result(underway.Id, new ExecutionFailed(SignalKind.Prepare), _loop.Now).Commands);
         Keep(_ => End(underway, why));
     }
@@ -306,14 +331,16 @@ internal sealed class MigrationRunner : ITimed
         }
         catch (Exception e)
         {
-            _state.Events.Add(_loop.Now, "migration", id, "failed", $"what is left of it was not taken away, and is tried again: {e.Message}");
+            _state.Events.Add(_loop.Now, "migration", id, "failed",
+                $"what is left of it was not taken away, and is tried again: {e.Message}");
             _left.Add((id, commands));
             _nextLeft = _loop.Now + LeftEveryNs;
         }
     }
 
     private void Tell(long at, Underway underway)
-        => _state.Events.Add(at, "migration", underway.Id, Word(underway.Signal), $"{Word(underway.Step.Migration!.Role)}, epoch {underway.Step.Migration.Epoch}");
+        => _state.Events.Add(at, "migration", underway.Id, Word(underway.Signal),
+        $"{Word(underway.Step.Migration!.Role)}, epoch {underway.Step.Migration.Epoch}");
 
     // The machine as it is now goes to disk; then, on the loop, what is to be done with that.
     private void Keep(Action<string?> then)
@@ -353,7 +380,8 @@ internal sealed class MigrationRunner : ITimed
     }
 
     private static ProblemException NotKept(SignalKind? kind, string why) => new(Problems.NotKept(
-        $"{(kind is { } word ? Word(word) : "the signal")} is refused, and nothing was done: it would be forgotten at a restart, since {why}; make room there, or let this PE write there, and send it again"));
+        $"{(kind is { } word ? Word(word) : "the signal")} is refused, and nothing was done: it would be forgotten at a restart, since "
+            + $"{why}; make room there, or let this PE write there, and send it again"));
 
     private void TellDrained(long now)
     {
@@ -372,15 +400,20 @@ internal sealed class MigrationRunner : ITimed
     {
         var errors = new List<ProblemError>();
         string vrf = signal.Vrf ?? NodeConfig.DefaultVrf;
-        if (!_state.Vrfs.ContainsKey(vrf)) errors.Add(new ProblemError("/vrf", $"there is no VRF '{vrf}' here; there are {string.Join(", ", _state.Vrfs.Keys)}"));
+        if (!_state.Vrfs.ContainsKey(vrf)) errors.Add(new ProblemError("/vrf",
+            $"there is no VRF '{vrf}' here; there are {string.Join(", ", _state.Vrfs.Keys)}"));
         IpAddress peer = signal.Peer!.Value;
-        if (_state.Config.Loopbacks.Contains(peer)) errors.Add(new ProblemError("/peer", $"'{peer}' is this PE itself; send the other PE's loopback"));
-        else if (!_state.Config.Loopbacks.Any(l => l.Family == peer.Family)) errors.Add(new ProblemError("/peer", $"this PE has no loopback of the family of '{peer}'"));
+        if (_state.Config.Loopbacks.Contains(peer)) errors.Add(new ProblemError("/peer",
+            $"'{peer}' is this PE itself; send the other PE's loopback"));
+        else if (!_state.Config.Loopbacks.Any(l => l.Family == peer.Family)) errors.Add(new ProblemError("/peer",
+            $"this PE has no loopback of the family of '{peer}'"));
         for (int i = 0; i < signal.Prefixes!.Count && errors.Count < 100; i++)
         {
             string name = signal.Prefixes[i].Port;
-            if (!_state.Ports.TryGetValue(name, out PortState? port)) errors.Add(new ProblemError($"/prefixes/{i}/port", $"there is no port '{name}' here; there are {string.Join(", ", _state.Ports.Keys)}"));
-            else if (port.Config.Vrf != vrf) errors.Add(new ProblemError($"/prefixes/{i}/port", $"port '{name}' is in VRF '{port.Config.Vrf}', the migration in '{vrf}'"));
+            if (!_state.Ports.TryGetValue(name, out PortState? port)) errors.Add(new ProblemError($"/prefixes/{i}/port",
+                $"there is no port '{name}' here; there are {string.Join(", ", _state.Ports.Keys)}"));
+            else if (port.Config.Vrf != vrf) errors.Add(new ProblemError($"/prefixes/{i}/port",
+                $"port '{name}' is in VRF '{port.Config.Vrf}', the migration in '{vrf}'"));
         }
 
         return errors;
@@ -421,7 +454,7 @@ internal sealed class MigrationRunner : ITimed
 
     private void OnFullyArmed(string id)
     {
-        if (!_underway.TryGetValue(id, out Underway? underway)) return;
+        if (!_underway.TryGetValue(id, out Underway? underway) || underway.IsEnding) return;
         underway.Deadline = _loop.Now + (long)PrepareTimeout.TotalNanoseconds;
         if (underway.Effect.At != 0) TryFinish(id);
     }
@@ -442,8 +475,10 @@ internal sealed class MigrationRunner : ITimed
     };
 
     private MigrationInfo Info(PeMigration migration) => new(
-        migration.Id, migration.Role, migration.State, migration.Epoch, migration.Vrf, migration.Prefixes.Texts, migration.Peer.IsNone ? "" : migration.Peer.ToString(), migration.Tunnel,
-        migration.TunnelUp && _state.Tunnels.ContainsKey(migration.Tunnel), _actions.HoldOf(migration.Id)?.Info, _actions.GroupInfo(migration.Group),
+        migration.Id, migration.Role, migration.State, migration.Epoch, migration.Vrf, migration.Prefixes.Texts,
+        migration.Peer.IsNone ? "" : migration.Peer.ToString(), migration.Tunnel,
+        migration.TunnelUp && _state.Tunnels.ContainsKey(migration.Tunnel), _actions.HoldOf(migration.Id)?.Info,
+        _actions.GroupInfo(migration.Group),
         _actions.OrderOf(migration.Group));
 
     private static Problem Problem(PeRefusal refusal) => refusal.Reason switch
@@ -453,7 +488,8 @@ internal sealed class MigrationRunner : ITimed
         PeRefusalReason.StaleEpoch => Problems.StaleEpoch(refusal.Detail),
         PeRefusalReason.WrongState => Problems.WrongState(refusal.Detail),
         // Types of their own: a manager that sees them only has to wait.
-        PeRefusalReason.TunnelNotUp or PeRefusalReason.HoldNotDrained or PeRefusalReason.NoOtherRoute => Problems.WrongState(refusal.Detail) with { Type = refusal.Type },
+        PeRefusalReason.TunnelNotUp or PeRefusalReason.HoldNotDrained or PeRefusalReason.NoOtherRoute
+            => Problems.WrongState(refusal.Detail) with { Type = refusal.Type },
         _ => Problems.Conflict(refusal.Detail),
     };
 
@@ -476,6 +512,9 @@ internal sealed class MigrationRunner : ITimed
 
         /// <summary>Prepare: all parts are there, and it only has to get to disk.</summary>
         public bool IsReady { get; set; }
+
+        /// <summary>Prepare: it was undone, and that has to get to disk.</summary>
+        public bool IsEnding { get; set; }
 
         public TaskCompletionSource<SignalReply> Done { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
     }

@@ -63,13 +63,16 @@ internal sealed class MigrationStore : IDisposable
         }
 
         if (store.Loaded is not null) return store;
-        store.Fault = $"the file that keeps this PE's migrations, {store.Path}, cannot be used: {why}. What it knew of migrations and epochs is not in force. "
-            + "Bring back a good copy of the file and restart the PE; or, when no migration of this PE is under way and its servers are where its configuration has them, move the file away and restart";
+        store.Fault = $"the file that keeps this PE's migrations, {store.Path}, cannot be used: {why}. What it knew of migrations and "
+            + "epochs is not in force. Bring "
+            + "back a good copy of the file and restart the PE; or, when no migration of this PE is under way and its servers are "
+            + "where its configuration has them, move the file away and restart";
         store._info = new StateFileInfo(store.Path, "unreadable", store.Fault);
         return store;
     }
 
-    /// <summary>Has a snapshot written; <paramref name="done"/> is called on another thread with null when it is on disk, else with the reason.</summary>
+    /// <summary>Has a snapshot written; <paramref name="done"/> is called on another thread with null when it is on disk, else with the
+    /// reason.</summary>
     public void Write(PeSnapshot snapshot, Action<string?> done)
     {
         lock (_lock)
@@ -135,7 +138,8 @@ internal sealed class MigrationStore : IDisposable
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or NotSupportedException)
         {
             string why = $"{Path} cannot be written: {e.Message}";
-            _info = new StateFileInfo(Path, "unwritable", $"{why}; make room, or set state.folder to a folder that this PE can write, then send the signal again");
+            _info = new StateFileInfo(Path, "unwritable",
+                $"{why}; make room, or set state.folder to a folder that this PE can write, then send the signal again");
             return why;
         }
     }

@@ -200,7 +200,7 @@ public sealed class RestartTests
         }
         finally
         {
-            await two.A.DisposeAsync();
+            await two.StopAAsync();
             await RunAsync("umount", two.StateA);
         }
     }

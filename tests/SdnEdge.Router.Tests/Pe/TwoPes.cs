@@ -123,6 +123,13 @@ internal sealed class TwoPes : IAsyncDisposable
         return two;
     }
 
+    /// <summary>pe-a ends.</summary>
+    public async Task StopAAsync()
+    {
+        await A.DisposeAsync();
+        A = null!;
+    }
+
     /// <summary>pe-a ends and starts again with the files it has; <paramref name="between"/> happens while it is not there.</summary>
     public async Task RestartAAsync(Action? between = null)
     {
