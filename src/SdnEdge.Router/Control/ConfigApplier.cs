@@ -56,7 +56,8 @@ internal sealed class ConfigApplier(
         {
             if (read.Config is not { } next)
             {
-                var errors = read.Errors.Select(e => new ProblemError($"{e.File}:{e.Line}:{e.Column}: {e.Field}", e.Message));
+                IEnumerable<ProblemError> errors = read.Errors
+                    .Select(e => new ProblemError($"{e.File}:{e.Line}:{e.Column}: {e.Field}", e.Message));
                 throw new ProblemException(Problems.BadConfig("the file is wrong; nothing was applied", [.. errors]));
             }
 
