@@ -19,7 +19,6 @@ namespace SdnEdge.Core.Api;
 [JsonSerializable(typeof(IReadOnlyList<FibInfo>))]
 [JsonSerializable(typeof(IReadOnlyList<NeighborInfo>))]
 [JsonSerializable(typeof(IReadOnlyList<TunnelInfo>))]
-[JsonSerializable(typeof(IReadOnlyList<DampedInfo>))]
 [JsonSerializable(typeof(IReadOnlyList<BgpPeerInfo>))]
 [JsonSerializable(typeof(BgpPeerRequest))]
 [JsonSerializable(typeof(BgpPeerReply))]

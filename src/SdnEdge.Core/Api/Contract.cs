@@ -425,11 +425,3 @@ public sealed record NodeInfo(
 /// <param name="State">none: nothing was written yet; good; unwritable: the last write failed; unreadable: it could not be read at the start, and every signal is refused.</param>
 /// <param name="Detail">What is wrong and what to do; null when nothing is.</param>
 public sealed record StateFileInfo(string Path, string State, string? Detail = null);
-
-/// <summary>A prefix whose moves came too fast and are not followed for a while: <c>GET /v1/bgp/damped</c>.</summary>
-/// <param name="Prefix">The prefix.</param>
-/// <param name="Move">Number of the last move that was followed: its owner is held on to.</param>
-/// <param name="Seconds">For how long already, seconds.</param>
-/// <param name="SecondsLeft">Until it is let go, seconds, if it does not move again.</param>
-/// <param name="HeldBack">Moves not followed so far.</param>
-public sealed record DampedInfo(string Prefix, long Move, double Seconds, double SecondsLeft, long HeldBack);

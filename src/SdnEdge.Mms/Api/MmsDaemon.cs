@@ -18,22 +18,22 @@ public sealed class MmsDaemon : IAsyncDisposable
 {
     private readonly MmsConfig _config;
     private readonly IJournal _journal;
-    private readonly HttpParties _parties;
+    private readonly PartyClients _clients;
     private readonly ManagerService _service;
     private readonly IPlanView _view;
     private readonly string _incarnation = Guid.NewGuid().ToString("N")[..12];
     private readonly long _startedAt = Now;
     private ApiServer? _api;
 
-    private MmsDaemon(MmsConfig config, IJournal journal, HttpParties parties, ManagerService service)
+    private MmsDaemon(MmsConfig config, IJournal journal, PartyClients clients, ManagerService service)
     {
-        (_config, _journal, _parties, _service) = (config, journal, parties, service);
-        _view = new HttpPlanView(parties);
+        (_config, _journal, _clients, _service) = (config, journal, clients, service);
+        _view = new HttpPlanView(clients);
         service.Changed += Tell;
     }
 
     /// <summary>What happened, for the event stream.</summary>
-    public EventLog Events { get; } = new();
+    public Web.EventLog Events { get; } = new();
 
     /// <summary>Ends when the manager can go on no more, with the reason.</summary>
     public Task Ended => _service.Ended;
@@ -47,13 +47,13 @@ public sealed class MmsDaemon : IAsyncDisposable
     {
         ArgumentNullException.ThrowIfNull(config);
         IJournal journal = await SqliteJournal.OpenAsync(config.Journal, create: true, cancel);
-        HttpParties? parties = null;
+        PartyClients? clients = null;
         ManagerService? service = null;
         try
         {
-            parties = new HttpParties(config);
-            service = await ManagerService.StartAsync(journal, parties, cancel);
-            var daemon = new MmsDaemon(config, journal, parties, service);
+            clients = new PartyClients(config);
+            service = await ManagerService.StartAsync(journal, new HttpParties(clients), cancel);
+            var daemon = new MmsDaemon(config, journal, clients, service);
             daemon._api = await ApiServer.StartAsync(new ApiServerOptions(
                 "SdnEdge migration manager", "Moves groups of servers between sites: all or none.", config.Api, ApiJson.Options,
                 [ApiJson.Options.GetTypeInfo(typeof(MigrationCall)), ApiJson.Options.GetTypeInfo(typeof(AbortCall)), ApiJson.Options.GetTypeInfo(typeof(HoldOptions))],
@@ -64,7 +64,7 @@ public sealed class MmsDaemon : IAsyncDisposable
         catch
         {
             if (service is not null) await service.DisposeAsync();
-            parties?.Dispose();
+            clients?.Dispose();
             await journal.DisposeAsync();
             throw;
         }
@@ -188,7 +188,7 @@ public sealed class MmsDaemon : IAsyncDisposable
     {
         if (_api is not null) await _api.DisposeAsync();
         await _service.DisposeAsync();
-        _parties.Dispose();
+        _clients.Dispose();
         await _journal.DisposeAsync();
     }
 
