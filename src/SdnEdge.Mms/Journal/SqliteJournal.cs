@@ -26,6 +26,9 @@ public sealed class SqliteJournal : IJournal
     // SQLite's result codes: https://www.sqlite.org/rescode.html
     private const int Busy = 5, LockedTable = 6, ReadOnlyCode = 8, CorruptCode = 11, FullCode = 13, NotADatabase = 26, ShmSize = 4874;
 
+    // An IOException's HResult is errno: https://man7.org/linux/man-pages/man3/errno.3.html
+    private const int TryAgain = 11, NoSpace = 28, ReadOnlyFileSystem = 30, QuotaExceeded = 122;
+
     private static readonly string Product = typeof(SqliteJournal).Assembly.GetName().Version?.ToString(3) ?? "unknown";
 
     private readonly string _path;
@@ -196,16 +199,13 @@ public sealed class SqliteJournal : IJournal
                 UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite,
             });
         }
-        catch (IOException e) when (e is not (DirectoryNotFoundException or FileNotFoundException) && File.Exists(_path + "-lock") && !IsReadOnly(e))
+        catch (IOException e) when (e.HResult == TryAgain)
         {
             throw new JournalUnavailableException(JournalFault.Locked,
                 $"journal {_path} is in use by {Holder()}. One journal has one manager: end that one first, or open the journal read-only.",
                 null, e);
         }
     }
-
-    // EROFS, and what a full disk says, come as an IOException with errno.
-    private static bool IsReadOnly(Exception e) => e.HResult == 30;
 
     private string Holder()
     {
@@ -517,8 +517,8 @@ public sealed class SqliteJournal : IJournal
         {
             (JournalFault fault, string text) = e.HResult switch
             {
-                28 or 122 => (JournalFault.Full, "Make room on its disk and try again."),
-                30 => (JournalFault.ReadOnly, "Its file system is mounted read-only."),
+                NoSpace or QuotaExceeded => (JournalFault.Full, "Make room on its disk and try again."),
+                ReadOnlyFileSystem => (JournalFault.ReadOnly, "Its file system is mounted read-only."),
                 _ => (JournalFault.Io, "Its disk, or the way to it, failed."),
             };
             throw new JournalUnavailableException(fault, $"journal {_path}: {e.Message} {text}", null, e);
