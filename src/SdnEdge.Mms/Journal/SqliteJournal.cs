@@ -156,15 +156,14 @@ public sealed class SqliteJournal : IJournal
         long? damage = WriteAheadLog.FindDamage(_path + "-wal");
 
         // 4. Where the log is damaged it is left as it is, as evidence: a connection that may write would clear it away.
-        _connection = Connect(_path, _readOnly || damage is not null ? SqliteOpenMode.ReadOnly : SqliteOpenMode.ReadWrite);
-        Recognise();
+        Recognise(_readOnly || damage is not null ? SqliteOpenMode.ReadOnly : SqliteOpenMode.ReadWrite);
 
         if (damage is { } at)
         {
             long last = LastPosition();
             throw new JournalUnavailableException(JournalFault.Corrupt,
                 $"journal {_path}: its log {_path}-wal is damaged at byte {at}. The records up to {last} can be read, and there were more. "
-                + $"Restore both files from a copy; nothing has been changed.", last + 1);
+                + "Restore both files from a copy; nothing has been changed.", last + 1);
         }
 
         // 5
@@ -307,11 +306,12 @@ public sealed class SqliteJournal : IJournal
         }
     }
 
-    private void Recognise()
+    private void Recognise(SqliteOpenMode mode)
     {
         try
         {
-            if (Scalar(_connection!, "PRAGMA application_id") is not (long)ApplicationId)
+            _connection = Connect(_path, mode);
+            if (Scalar(_connection, "PRAGMA application_id") is not (long)ApplicationId)
                 throw NoJournal("it is a database of something else", null);
         }
         catch (SqliteException e) when (e.SqliteErrorCode == NotADatabase)

@@ -134,8 +134,9 @@ public sealed class SqliteJournalTests : IDisposable
         string copy = await CrashedCopyAsync(appends: 6);
         byte[] log = File.ReadAllBytes(copy + "-wal"), file = File.ReadAllBytes(copy);
         var lengths = new HashSet<long>();
-        for (int cut = 0; cut <= log.Length; cut += 1031)
+        for (int end = 0; end < log.Length + 2063; end += 2063)
         {
+            int cut = Math.Min(end, log.Length);
             File.WriteAllBytes(copy, file);
             File.WriteAllBytes(copy + "-wal", log[..cut]);
             File.Delete(copy + "-shm");
