@@ -26,6 +26,9 @@ public sealed class SqliteJournal : IJournal
     // SQLite's result codes: https://www.sqlite.org/rescode.html
     private const int Busy = 5, LockedTable = 6, ReadOnlyCode = 8, CorruptCode = 11, FullCode = 13, NotADatabase = 26, ShmSize = 4874;
 
+    // An IOException's HResult is errno: https://man7.org/linux/man-pages/man3/errno.3.html
+    private const int TryAgain = 11, NoSpace = 28, ReadOnlyFileSystem = 30, QuotaExceeded = 122;
+
     private static readonly string Product = typeof(SqliteJournal).Assembly.GetName().Version?.ToString(3) ?? "unknown";
 
     private readonly string _path;
@@ -153,15 +156,14 @@ public sealed class SqliteJournal : IJournal
         long? damage = WriteAheadLog.FindDamage(_path + "-wal");
 
         // 4. Where the log is damaged it is left as it is, as evidence: a connection that may write would clear it away.
-        _connection = Connect(_path, _readOnly || damage is not null ? SqliteOpenMode.ReadOnly : SqliteOpenMode.ReadWrite);
-        Recognise();
+        Recognise(_readOnly || damage is not null ? SqliteOpenMode.ReadOnly : SqliteOpenMode.ReadWrite);
 
         if (damage is { } at)
         {
             long last = LastPosition();
             throw new JournalUnavailableException(JournalFault.Corrupt,
                 $"journal {_path}: its log {_path}-wal is damaged at byte {at}. The records up to {last} can be read, and there were more. "
-                + $"Restore both files from a copy; nothing has been changed.", last + 1);
+                + "Restore both files from a copy; nothing has been changed.", last + 1);
         }
 
         // 5
@@ -196,16 +198,13 @@ public sealed class SqliteJournal : IJournal
                 UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite,
             });
         }
-        catch (IOException e) when (e is not (DirectoryNotFoundException or FileNotFoundException) && File.Exists(_path + "-lock") && !IsReadOnly(e))
+        catch (IOException e) when (e.HResult == TryAgain)
         {
             throw new JournalUnavailableException(JournalFault.Locked,
                 $"journal {_path} is in use by {Holder()}. One journal has one manager: end that one first, or open the journal read-only.",
                 null, e);
         }
     }
-
-    // EROFS, and what a full disk says, come as an IOException with errno.
-    private static bool IsReadOnly(Exception e) => e.HResult == 30;
 
     private string Holder()
     {
@@ -307,11 +306,12 @@ public sealed class SqliteJournal : IJournal
         }
     }
 
-    private void Recognise()
+    private void Recognise(SqliteOpenMode mode)
     {
         try
         {
-            if (Scalar(_connection!, "PRAGMA application_id") is not (long)ApplicationId)
+            _connection = Connect(_path, mode);
+            if (Scalar(_connection, "PRAGMA application_id") is not (long)ApplicationId)
                 throw NoJournal("it is a database of something else", null);
         }
         catch (SqliteException e) when (e.SqliteErrorCode == NotADatabase)
@@ -517,8 +517,8 @@ public sealed class SqliteJournal : IJournal
         {
             (JournalFault fault, string text) = e.HResult switch
             {
-                28 or 122 => (JournalFault.Full, "Make room on its disk and try again."),
-                30 => (JournalFault.ReadOnly, "Its file system is mounted read-only."),
+                NoSpace or QuotaExceeded => (JournalFault.Full, "Make room on its disk and try again."),
+                ReadOnlyFileSystem => (JournalFault.ReadOnly, "Its file system is mounted read-only."),
                 _ => (JournalFault.Io, "Its disk, or the way to it, failed."),
             };
             throw new JournalUnavailableException(fault, $"journal {_path}: {e.Message} {text}", null, e);
