@@ -99,7 +99,8 @@ public static class Replay
         ArgumentNullException.ThrowIfNull(output);
         ArgumentNullException.ThrowIfNull(step);
         output.Write($"{step.Position,4}  {(times ? step.At + "  " : "")}{(step.Migration is { } migration ? migration + "  " : "")}");
-        output.Write($"{(step.Actor == "manager" ? "" : step.Actor + ": ")}{step.What}\n");
+        bool said = step.Actor == "manager" || step.What.StartsWith(step.Actor, StringComparison.Ordinal);
+        output.Write($"{(said ? "" : step.Actor + ": ")}{step.What}\n");
         if (step.Stages.Count > 0) Line("stage", string.Join(" -> ", step.Stages));
         foreach (string owner in step.Owner) Line("owner", owner);
         if (step.Ended is { } ended) Line("ended", ended);
