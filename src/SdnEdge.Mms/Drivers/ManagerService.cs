@@ -64,7 +64,9 @@ public sealed class ManagerService : IAsyncDisposable
 
         // R8: appends expect the position up to which the records were read, not the length that the journal has by now.
         long position = 0;
-        for (IReadOnlyList<JournalRecord> records; (records = await journal.ReadAsync(position, 1000, cancel)).Count > 0; position = records[^1].Position)
+        for (IReadOnlyList<JournalRecord> records;
+             (records = await journal.ReadAsync(position, 1000, cancel)).Count > 0;
+             position = records[^1].Position)
         {
             foreach (JournalRecord record in records) state = ManagerMachine.Step(state, JournalCodec.Read(record), record.NowNs, record.At);
         }

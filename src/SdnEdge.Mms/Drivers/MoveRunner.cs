@@ -77,6 +77,7 @@ internal sealed class MoveRunner : IDisposable
         lock (_lock)
         {
             _ = _stop.CancelAsync();
+            foreach (Queue queue in _queues.Values) queue.Dispose();
         }
     }
 
@@ -278,7 +279,7 @@ internal sealed class MoveRunner : IDisposable
     }
 
     // Open commands of one resource, in order.
-    private sealed class Queue(string name)
+    private sealed class Queue(string name) : IDisposable
     {
         private CancellationTokenSource _closed = new();
 
@@ -310,6 +311,8 @@ internal sealed class MoveRunner : IDisposable
             _closed = new CancellationTokenSource();
             _ = old.CancelAsync();
         }
+
+        public void Dispose() => _closed.Dispose();
 
         // Ends what waits or only looks when the command at the head is another one. An order that is under way is answered first.
         public CancellationToken Closed => _closed.Token;

@@ -42,7 +42,9 @@ public static class Replay
         ManagerState state = ManagerState.Empty;
         int written = 0;
         long position = 0;
-        for (IReadOnlyList<JournalRecord> records; (records = await journal.ReadAsync(position, 1000, cancel)).Count > 0; position = records[^1].Position)
+        for (IReadOnlyList<JournalRecord> records;
+             (records = await journal.ReadAsync(position, 1000, cancel)).Count > 0;
+             position = records[^1].Position)
         {
             foreach (JournalRecord record in records)
             {
@@ -110,7 +112,8 @@ public static class Replay
         void Line(string word, string text) => output.Write($"        {word,-6}  {text}\n");
     }
 
-    private static string[] Stages(MoveState before, MoveState after) => before.Stage == after.Stage && before.Timeline.Count == after.Timeline.Count ? []
+    private static string[] Stages(MoveState before, MoveState after)
+        => before.Stage == after.Stage && before.Timeline.Count == after.Timeline.Count ? []
         : [.. before.Stage == MoveStage.Planned ? ["planned"] : Array.Empty<string>(),
             .. after.Timeline.Skip(before.Timeline.Count).Select(s => Model.Words.Of(s.Stage)), Model.Words.Of(after.Stage)];
 
@@ -146,7 +149,8 @@ public static class Replay
 
     private static string Words(ManagerInput input, MoveState? move) => input switch
     {
-        MigrationRequested r => $"{r.By} asks for {r.Request.Group} to go to {r.Request.To}, {Model.Words.Of(r.Request.Cutover)}, in {r.Moves.Count} "
+        MigrationRequested r =>
+            $"{r.By} asks for {r.Request.Group} to go to {r.Request.To}, {Model.Words.Of(r.Request.Cutover)}, in {r.Moves.Count} "
             + (r.Moves.Count == 1 ? "move" : "moves"),
         MoveHappened m => Words(m.Input, move),
         CommitRequested c => $"{c.By} ends the trial: no rollback is offered any more",
@@ -157,10 +161,12 @@ public static class Replay
     private static string Words(MoveInput input, MoveState? move) => input switch
     {
         Begin => "the move begins",
-        SignalDone d => $"{Party(d.Key, move)} has done {Model.Words.Of(d.Reply.Signal)} {d.Reply.Migration}{(d.Reply.Repeated ? ", before" : "")}",
+        SignalDone d =>
+            $"{Party(d.Key, move)} has done {Model.Words.Of(d.Reply.Signal)} {d.Reply.Migration}{(d.Reply.Repeated ? ", before" : "")}",
         OrderDone { Reply: { Order: ServerOrder.Void, Verdict: { } verdict } } d
             => $"{Party(d.Key, move)} says for ever of epoch {d.Reply.Epoch} of {d.Reply.Server}: {Model.Words.Of(verdict)}",
-        OrderDone d => $"{Party(d.Key, move)} has done {Model.Words.Of(d.Reply.Order)} {d.Reply.Server}{(d.Reply.Repeated ? ", before" : "")}: "
+        OrderDone d =>
+            $"{Party(d.Key, move)} has done {Model.Words.Of(d.Reply.Order)} {d.Reply.Server}{(d.Reply.Repeated ? ", before" : "")}: "
             + $"it is {Model.Words.Of(d.Reply.State)} there",
         Seen s => $"seen: {s.Key}{(s.Evidence is { Late: true } ? ", by its bound" : "")}",
         Refused r => $"{Party(r.Key, move)} refuses {r.Key}: {r.Detail} ({r.Problem})",

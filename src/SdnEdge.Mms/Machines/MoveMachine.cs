@@ -90,7 +90,9 @@ public static class MoveMachine
             ? $"the hand-over of {string.Join(", ", handed)} cannot be undone; wait until it runs, then move it back" : null;
     }
 
-    /// <summary>Null: the answer says that the order's effect is there. Else what it says instead; such an answer is none, and the order is given again.</summary>
+    /// <summary>
+    /// Null: the answer says that the order's effect is there. Else what it says instead; such an answer is none, and the order is given again.
+    /// </summary>
     public static string? WhyNoAnswer(SendOrder command, ServerReply reply)
     {
         ArgumentNullException.ThrowIfNull(command);
@@ -155,7 +157,7 @@ public static class MoveMachine
     private static MoveState Noted(MoveState state, SendOrder command, OrderDone done, long now)
         => state with { Orders = state.Orders.Add(new OrderAnswer(command.Host, done.SentNs, now, done.Reply)) };
 
-    // The answer to activate came while the target was being asked to void: it runs. It counts if it is an answer to what was asked, at this epoch.
+    // The answer to activate came while the target was being asked to void: it runs. It counts if it answers what was asked, at this epoch.
     private static MoveState RanAfterAll(MoveState state, OrderDone done, long now)
     {
         SendOrder? command = StageTable.Of(MoveStage.Activate).Commands(state).OfType<SendOrder>().FirstOrDefault(c => c.Key == done.Key);
@@ -219,20 +221,22 @@ public static class MoveMachine
     private static MoveState Judge(MoveState state, long now)
     {
         // What was not said to be void may have run.
-        bool allVoid = state.Plan.Servers.All(s => !state.Running.Contains(s.Name) && state.Verdicts.TryGetValue(s.Name, out EpochVerdict v) && v == EpochVerdict.Void);
+        bool allVoid = state.Plan.Servers.All(
+            s => !state.Running.Contains(s.Name) && state.Verdicts.TryGetValue(s.Name, out EpochVerdict v) && v == EpochVerdict.Void);
         if (allVoid)
         {
             // The second pivot: no target ran the epoch or ever will; the source owns the next one.
             return EnterOnly(state with { Epoch = state.Epoch + 1, TargetOwns = false }, MoveStage.ResumeSource, now);
         }
 
-        // One runs at the target already, or may at any time, so all go there. What was voided there needs a new grant. That one ran is true for
-        // ever and stays known: nobody is asked again.
+        // One runs at the target already, or may at any time, so all go there. What was voided there needs a new grant. That one ran is
+        // true for ever and stays known: nobody is asked again.
         string[] voided = [.. state.Verdicts.Where(v => v.Value == EpochVerdict.Void).Select(v => v.Key)];
         return EnterOnly(
             state with
             {
-                Epoch = voided.Length > 0 ? state.Epoch + 1 : state.Epoch, Failure = null, AbortedBy = null, Verdicts = state.Verdicts.RemoveRange(voided),
+                Epoch = voided.Length > 0 ? state.Epoch + 1 : state.Epoch, Failure = null, AbortedBy = null,
+                Verdicts = state.Verdicts.RemoveRange(voided),
             },
             MoveStage.Activate, now);
     }
