@@ -18,7 +18,8 @@ public sealed class MigrationRestartTests(ITestOutputHelper output)
     {
         await using KeeperRig rig = await KeeperRig.StartAsync();
 
-        // Read at the first restart: a server that moves has a route of its own.
+        // Read at the first restart: a server that moves has a route of its own, here and at the target.
+        await rig.ChangeAsync("advertise: [connected]", "advertise: [connected, static]");
         await rig.ChangeAsync("static:\n", "static:\n  - { prefix: 10.1.0.10/32, port: a }\n");
         var server = new MovingPrefix("10.1.0.10/32", "a");
         var asSource = new SignalRequest(1, MigrationRole.Source, "default", [server], "10.255.0.2", 77);
