@@ -3,6 +3,7 @@ using SdnEdge.Core.Api;
 using SdnEdge.Mms.Config;
 using SdnEdge.Mms.Drivers;
 using SdnEdge.Mms.Model;
+using Xunit;
 
 namespace SdnEdge.Mms.Tests.Drivers;
 

@@ -4,6 +4,7 @@ using SdnEdge.Core.Api;
 using SdnEdge.Mms.Drivers;
 using SdnEdge.Mms.Machines;
 using SdnEdge.Mms.Model;
+using Xunit;
 
 namespace SdnEdge.Mms.Tests.Drivers;
 
