@@ -50,8 +50,8 @@ internal sealed class PlanHost
 }
 
 /// <summary>
-/// Two sites, a group of two servers at dc-a, an ingress PE; all is well. A test spoils what it is about. There is nothing in it that a planner
-/// could change.
+/// Two sites, a group of two servers at dc-a, an ingress PE; all is well. A test spoils what it is about. There is nothing in it that a
+/// planner could change.
 /// </summary>
 internal sealed class PlanLab : IPlanView
 {
@@ -76,13 +76,15 @@ internal sealed class PlanLab : IPlanView
             Pes[pe].Ports.Add(Port("dc.7", 1500, "10.1.1.1/24") with { Vrf = "blue" });
             for (int other = 1; other <= 3; other++)
             {
-                if (other != number) Pes[pe].Fib[$"10.255.0.{other}"] = new FibInfo("default", $"10.255.0.{other}/32", "forward", $"172.16.0.{other}", "core", null, null);
+                if (other != number) Pes[pe].Fib[$"10.255.0.{other}"] = new FibInfo("default", $"10.255.0.{other}/32", "forward",
+                    $"172.16.0.{other}", "core", null, null);
             }
         }
 
         foreach (string prefix in Prefixes)
         {
-            Pes["pe-a"].Fib[prefix[..prefix.IndexOf('/', StringComparison.Ordinal)]] = new FibInfo("default", prefix, "forward", null, "dc", null, null);
+            Pes["pe-a"].Fib[prefix[..prefix.IndexOf('/', StringComparison.Ordinal)]] = new FibInfo("default", prefix, "forward", null,
+                "dc", null, null);
             Pes["pe-a"].Routes.Add(new RouteInfo("default", prefix, "static", true, null, "dc", null, null, null, null, 1));
             Pes["pe-b"].Routes.Add(new RouteInfo("default", prefix, "bgp", true, "10.255.0.1", null, 100, "10.255.0.1", "", null, 1));
         }
@@ -91,7 +93,8 @@ internal sealed class PlanLab : IPlanView
         {
             Hosts[host] = new PlanHost { Node = new HostNodeInfo(host, site, "1", "i", 1, true) };
             foreach (string server in new[] { "web-1", "web-2" })
-                Hosts[host].Servers[server] = new ServerInfo(server, "stand-in", host == "host-a" ? ServerState.Running : ServerState.Absent, 0, 0, 0, 0, null, true);
+                Hosts[host].Servers[server] = new ServerInfo(server, "stand-in", host == "host-a" ? ServerState.Running
+                    : ServerState.Absent, 0, 0, 0, 0, null, true);
         }
 
         Hosts["host-a"].Servers["db"] = new ServerInfo("db", "stand-in", ServerState.Running, 0, 0, 0, 0, null, true);
@@ -162,13 +165,15 @@ internal sealed class PlanLab : IPlanView
         return Planner.PlanAsync(Config, this, State, with?.Invoke(call) ?? call);
     }
 
-    public void Set(string host, string server, Func<ServerInfo, ServerInfo> change) => Hosts[host].Servers[server] = change(Hosts[host].Servers[server]);
+    public void Set(string host, string server, Func<ServerInfo, ServerInfo> change)
+        => Hosts[host].Servers[server] = change(Hosts[host].Servers[server]);
 
     public static PortInfo Port(string name, int mtu, string address)
         => new(name, "tap", name, "default", "00:00:5e:00:01:01", mtu, true, [address], 0, 0, 0, 0, 0);
 
     public static MigrationInfo Migration(string id, PeMigrationState state, long epoch, string prefix)
-        => new(id, MigrationRole.Source, state, epoch, "default", [new MovingPrefix(prefix, "dc")], "10.255.0.2", "mig-" + id, true, null, null);
+        => new(id, MigrationRole.Source, state, epoch, "default", [new MovingPrefix(prefix, "dc")], "10.255.0.2", "mig-" + id, true, null,
+            null);
 
     public static TunnelInfo Tunnel(string name, uint key)
         => new(name, "gre", "10.255.0.1", "10.255.0.2", key, "default", 1572, true, 0, 0, 0, 0, 0, 0, null, null);
@@ -180,7 +185,8 @@ internal sealed class PlanLab : IPlanView
         var reply = new SignalReply(id + ".1", SignalKind.Advertise, PeMigrationState.Advertised, 1, false, 1, 2);
         return new MigrationState
         {
-            Id = id, Request = plan.Request!, By = "me", At = at.ToString("O"), EndedAt = at.ToString("O"), Outcome = MigrationOutcome.Moved,
+            Id = id, Request = plan.Request!, By = "me", At = at.ToString("O"), EndedAt = at.ToString("O"),
+                Outcome = MigrationOutcome.Moved,
             Moves = [new MoveState { Plan = move, Signals = ImmutableList.Create(new SignalAnswer("pe-b", 1, 2, reply)) }],
         };
     }
@@ -194,9 +200,11 @@ internal sealed class PlanLab : IPlanView
     public Task<Answer<NodeInfo>> NodeAsync(string pe, CancellationToken cancel) => OfPe(pe, p => p.Node);
 
     public Task<Answer<IReadOnlyList<PortInfo>>> PortsAsync(string pe, CancellationToken cancel) => OfPe<IReadOnlyList<PortInfo>>(pe, p =>
-        [.. p.Ports.Select(x => x with { TxPackets = p.PacketsPerSecond * (_nowNs / 1_000_000) / 1000, TxBytes = p.BytesPerSecond * (_nowNs / 1_000_000) / 1000 })]);
+        [.. p.Ports.Select(x => x with { TxPackets = p.PacketsPerSecond * (_nowNs / 1_000_000) / 1000,
+            TxBytes = p.BytesPerSecond * (_nowNs / 1_000_000) / 1000 })]);
 
-    public Task<Answer<IReadOnlyList<VrfInfo>>> VrfsAsync(string pe, CancellationToken cancel) => OfPe<IReadOnlyList<VrfInfo>>(pe, p => p.Vrfs);
+    public Task<Answer<IReadOnlyList<VrfInfo>>> VrfsAsync(string pe, CancellationToken cancel)
+        => OfPe<IReadOnlyList<VrfInfo>>(pe, p => p.Vrfs);
 
     public Task<Answer<IReadOnlyList<RouteInfo>>> RoutesAsync(string pe, string vrf, string prefix, CancellationToken cancel)
         => OfPe<IReadOnlyList<RouteInfo>>(pe, p => [.. p.Routes.Where(r => r.Vrf == vrf && r.Prefix == prefix)]);
@@ -204,7 +212,8 @@ internal sealed class PlanLab : IPlanView
     public Task<Answer<FibInfo>> ForwardsAsync(string pe, string vrf, string address, CancellationToken cancel)
         => OfPe(pe, p => p.Fib.GetValueOrDefault(address) ?? new FibInfo(vrf, "", "no-route", null, null, null, null));
 
-    public Task<Answer<IReadOnlyList<TunnelInfo>>> TunnelsAsync(string pe, CancellationToken cancel) => OfPe<IReadOnlyList<TunnelInfo>>(pe, p => p.Tunnels);
+    public Task<Answer<IReadOnlyList<TunnelInfo>>> TunnelsAsync(string pe, CancellationToken cancel)
+        => OfPe<IReadOnlyList<TunnelInfo>>(pe, p => p.Tunnels);
 
     public Task<Answer<IReadOnlyList<MigrationInfo>>> MigrationsAsync(string pe, CancellationToken cancel)
         => OfPe<IReadOnlyList<MigrationInfo>>(pe, p => p.Migrations);
@@ -212,7 +221,8 @@ internal sealed class PlanLab : IPlanView
     public Task<Answer<IReadOnlyList<NeighborInfo>>> NeighborsAsync(string pe, CancellationToken cancel)
         => OfPe<IReadOnlyList<NeighborInfo>>(pe, p => p.Neighbors);
 
-    public Task<Answer<IReadOnlyList<DampedInfo>>> DampedAsync(string pe, CancellationToken cancel) => OfPe<IReadOnlyList<DampedInfo>>(pe, p => p.Damped);
+    public Task<Answer<IReadOnlyList<DampedInfo>>> DampedAsync(string pe, CancellationToken cancel)
+        => OfPe<IReadOnlyList<DampedInfo>>(pe, p => p.Damped);
 
     public Task<Answer<HostNodeInfo>> HostAsync(string host, CancellationToken cancel) => OfHost(host, h => h.Node, "");
 

@@ -20,7 +20,8 @@ public sealed class PlannerTests
 
         Assert.Empty(plan.Info.Obstacles);
         Assert.Empty(plan.Info.Warnings);
-        Assert.Equal(("web", "dc-a", "dc-b", "together", 3), (plan.Info.Group, plan.Info.From, plan.Info.To, plan.Info.Cutover, plan.Info.Prefixes));
+        Assert.Equal(("web", "dc-a", "dc-b", "together", 3), (plan.Info.Group, plan.Info.From, plan.Info.To, plan.Info.Cutover,
+            plan.Info.Prefixes));
         Assert.Equal(["web-1", "web-2"], plan.Info.Servers);
 
         // Two hosts 20 ms away, and 20 ms to stop and start; the hold has a round trip to each PE more.
@@ -29,14 +30,16 @@ public sealed class PlannerTests
         var options = new MoveOptions(new HoldOptions(MaxPackets: 1000));
         MovingPrefix[] there = [new("10.1.1.10/32", "dc", "10.1.1.2"), new("fd00:1:1::10/128", "dc"), new("10.1.1.12/32", "dc")];
         AssertSame(
-            new MovePlan("m1", 1, "dc-a", "dc-b", [new ServerMove("web-1", "host-a", "host-b"), new ServerMove("web-2", "host-a", "host-b")],
+            new MovePlan("m1", 1, "dc-a", "dc-b", [new ServerMove("web-1", "host-a", "host-b"), new ServerMove("web-2", "host-a",
+                "host-b")],
             [
                 new PathMove(
                     "m1.1", "default",
                     new PathEnd("pe-a", "10.255.0.1", ["10.255.0.1", "fd00:ff::1"], [.. there.Select(p => p with { NextHop = null })]),
                     new PathEnd("pe-b", "10.255.0.2", ["10.255.0.2", "fd00:ff::2"], there),
                     ["pe-c"], 0x4000_0000, 200, null, options.Hold,
-                    new OrderOptions([new OrderedIngress("pe-a", ["10.255.0.1", "fd00:ff::1"]), new OrderedIngress("pe-c", ["10.255.0.3", "fd00:ff::3"])])),
+                    new OrderOptions([new OrderedIngress("pe-a", ["10.255.0.1", "fd00:ff::1"]), new OrderedIngress("pe-c", ["10.255.0.3",
+                        "fd00:ff::3"])])),
             ], options),
             Assert.Single(plan.Moves));
         Assert.Equal(new MigrationRequest("web", "dc-b", Cutover.Together, options), plan.Request);
@@ -46,7 +49,8 @@ public sealed class PlannerTests
     public async Task Machine_takes_the_plan_as_it_is()
     {
         PlanResult plan = await _lab.PlanAsync();
-        ManagerState state = ManagerMachine.Step(_lab.State, new MigrationRequested("m1", plan.Request!, plan.Moves, "me"), 1, "2026-11-28T12:00:00Z");
+        ManagerState state = ManagerMachine.Step(_lab.State, new MigrationRequested("m1", plan.Request!, plan.Moves, "me"), 1,
+            "2026-11-28T12:00:00Z");
         AssertSame(plan.Moves[0], state.Migrations["m1"].Current.Plan);
     }
 
@@ -186,7 +190,8 @@ public sealed class PlannerTests
         await StartAsync("db");
         _lab.State = _lab.State with
         {
-            Migrations = _lab.State.Migrations.SetItem("m9", _lab.State.Migrations["m1"] with { Id = "m9", Request = new MigrationRequest("mail", "dc-b") }),
+            Migrations = _lab.State.Migrations.SetItem("m9", _lab.State.Migrations["m1"] with { Id = "m9",
+                Request = new MigrationRequest("mail", "dc-b") }),
         };
         await FindsAsync("limit", "migrations", ["m1, m9", "limits.migrations is 2"]);
 
@@ -251,7 +256,8 @@ public sealed class PlannerTests
     [Fact]
     public Task Server_that_is_not_where_the_journal_has_it()
     {
-        ImmutableSortedDictionary<string, Ownership> owners = ImmutableSortedDictionary<string, Ownership>.Empty.Add("web-1", new Ownership("dc-b", 4));
+        ImmutableSortedDictionary<string, Ownership> owners = ImmutableSortedDictionary<string, Ownership>.Empty.Add("web-1",
+            new Ownership("dc-b", 4));
         _lab.State = _lab.State with { Groups = _lab.State.Groups.Add("web", new GroupState(4, owners)) };
         return FindsAsync("journal-old", "web-1 at host-a", ["dc-b owns it under epoch 4", "sdnedge mms recover"]);
     }
@@ -341,10 +347,13 @@ public sealed class PlannerTests
         Assert.Empty((await _lab.PlanAsync()).Info.Obstacles);
 
         _lab.A.BytesPerSecond = 10_000_000;
-        Obstacle bytes = Only(await _lab.PlanAsync(with: c => c with { Hold = new HoldOptions(MaxBytes: 900_000) }), "hold-too-small", "pe-a > pe-b");
+        Obstacle bytes = Only(await _lab.PlanAsync(with: c => c with { Hold = new HoldOptions(MaxBytes: 900_000) }), "hold-too-small",
+            "pe-a > pe-b");
         Assert.Contains("800000 bytes, of 900000", bytes.Detail, StringComparison.Ordinal);
 
-        Obstacle time = Only(await _lab.PlanAsync(with: c => c with { CopyMs = 9000, Hold = new HoldOptions() }), "hold-too-small", "pe-a > pe-b");
+        (_lab.A.PacketsPerSecond, _lab.A.BytesPerSecond) = (0, 0);
+        Obstacle time = Only(await _lab.PlanAsync(with: c => c with { CopyMs = 9000, Hold = new HoldOptions() }), "hold-too-small",
+            "pe-a > pe-b");
         Assert.Contains("older than 10000 ms", time.Detail, StringComparison.Ordinal);
     }
 
@@ -352,7 +361,8 @@ public sealed class PlannerTests
     public async Task Others_behind_the_port_make_a_small_hold_a_warning()
     {
         _lab.A.PacketsPerSecond = 100_000;
-        foreach (string own in new[] { "10.1.1.10", "10.1.1.12", "fe80::1" }) _lab.A.Neighbors.Add(new NeighborInfo("dc", own, "02:00:00:00:00:01", "reachable", 1));
+        foreach (string own in new[] { "10.1.1.10", "10.1.1.12", "fe80::1" }) _lab.A.Neighbors.Add(new NeighborInfo("dc", own,
+            "02:00:00:00:00:01", "reachable", 1));
         await FindsAsync("hold-too-small", "pe-a > pe-b", []);
 
         _lab.A.Neighbors.Add(new NeighborInfo("dc", "10.1.1.77", "02:00:00:00:00:02", "reachable", 1));
@@ -378,7 +388,8 @@ public sealed class PlannerTests
         for (int i = 1; i <= 6; i++)
         {
             Assert.Empty((await _lab.PlanAsync()).Info.Obstacles);
-            _lab.State = _lab.State with { Migrations = _lab.State.Migrations.Add($"x{i}", PlanLab.Told(plan, $"x{i}", _lab.Now - TimeSpan.FromSeconds(100 - i))) };
+            _lab.State = _lab.State with { Migrations = _lab.State.Migrations.Add($"x{i}", PlanLab.Told(plan, $"x{i}",
+                _lab.Now - TimeSpan.FromSeconds(100 - i))) };
         }
 
         await FindsAsync("damped", "10.1.1.12/32", ["5 moves", "within 180 s", "82 s"]);
@@ -409,7 +420,8 @@ public sealed class PlannerTests
         _lab.Pes["pe-c"].Damped.Add(new DampedInfo("10.1.1.10/32", 5, 10, 41, 1));
         PlanResult plan = await _lab.PlanAsync();
 
-        string[] reasons = ["damped", "hold-too-small", "journal-old", "mtu-too-small", "no-path", "not-routed", "peer-unreachable", "port-down", "prefix-elsewhere"];
+        string[] reasons = ["damped", "hold-too-small", "journal-old", "mtu-too-small", "no-path", "not-routed", "peer-unreachable",
+            "port-down", "prefix-elsewhere"];
         Assert.Equal(reasons, plan.Info.Obstacles.Select(o => o.Reason).Distinct().Order(StringComparer.Ordinal));
         Assert.Empty(plan.Moves);
         Assert.Null(plan.Request);
@@ -439,7 +451,8 @@ public sealed class PlannerTests
     {
         PlanResult plan = await _lab.PlanAsync(group);
         Assert.Empty(plan.Info.Obstacles);
-        _lab.State = ManagerMachine.Step(_lab.State, new MigrationRequested("m1", plan.Request!, plan.Moves, "me"), 1, "2026-11-28T12:00:00Z");
+        _lab.State = ManagerMachine.Step(_lab.State, new MigrationRequested("m1", plan.Request!, plan.Moves, "me"), 1,
+            "2026-11-28T12:00:00Z");
     }
 
     // That is found and nothing else.
