@@ -41,7 +41,7 @@ internal sealed record PeFacts(Answer<NodeInfo> Node, double RoundTripMs)
 
     /// <summary>The loopback that is the end of its tunnels and the next hop of its routes.</summary>
     public string Loopback
-        => Node.Value is { } node && Loopbacks.Contains(node.RouterId) ? node.RouterId : Loopbacks.FirstOrDefault() ?? "";
+        => Node.Value is { } node && Loopbacks.Contains(node.RouterId) ? node.RouterId : Loopbacks is [string first, ..] ? first : "";
 }
 
 /// <summary>What the two PEs say of one of the prefixes.</summary>
