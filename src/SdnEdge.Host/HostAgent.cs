@@ -57,7 +57,7 @@ public sealed class HostAgent : IHostControl, IAsyncDisposable
     /// <inheritdoc/>
     public HostNodeInfo Node()
     {
-        int unusable = _servers.Values.Count(s => _store.Read(s.Name).Fault is not null);
+        int unusable = _servers.Values.Count(s => s.Unusable);
         string version = typeof(HostAgent).Assembly.GetName().Version?.ToString(3) ?? "";
         return new HostNodeInfo(_config.Name, _config.Site, version, _incarnation, _startedAt, unusable < _servers.Count || unusable == 0,
             unusable == 0 ? null : $"{unusable} of {_servers.Count} servers take no orders; GET /v1/servers says why");

@@ -38,12 +38,14 @@ internal sealed class ServerAgent : IAsyncDisposable
     private Task _loop = Task.CompletedTask;
     private long _lastTicket;
     private volatile ServerInfo _published;
+    private volatile bool _unusable;
 
     public ServerAgent(string name, bool runs, IServerDriver driver, RecordStore store, EventLog events)
     {
         (Name, _driver, _store, _events) = (name, driver, store, events);
         RecordFound found = store.Read(name);
         _server = HostFsm.Start(found.Record ?? HostRecord.First(name, runs && found.Fault is null), driver.Undoable, found.Fault);
+        _unusable = found.Fault is not null;
         _published = Info();
         if (found.Fault is { } fault) events.Add(Monotonic.Now, "server", name, "fault", fault);
     }
@@ -53,6 +55,9 @@ internal sealed class ServerAgent : IAsyncDisposable
 
     /// <summary>What was published last.</summary>
     public ServerInfo Published => _published;
+
+    /// <summary>True when no order is taken for it.</summary>
+    public bool Unusable => _unusable;
 
     /// <summary>Orders by their result.</summary>
     public OrderCounts Counts => _counts;
@@ -128,6 +133,7 @@ internal sealed class ServerAgent : IAsyncDisposable
             string fault = $"no order is taken: the agent made a mistake ({e.GetType().Name}: {e.Message}); start it again";
             _inputs.Writer.TryComplete();
             _server = _server with { Unusable = fault };
+            _unusable = true;
             _published = Info();
             _events.Add(Monotonic.Now, "server", Name, "fault", fault);
             while (Oldest() is { } open) Take(open)?.TrySetException(new ProblemException(Problems.Internal(fault)));
@@ -275,7 +281,8 @@ internal sealed class ServerAgent : IAsyncDisposable
     private ServerInfo Info()
     {
         HostRecord r = _server.Record;
-        return new ServerInfo(Name, _driver.Kind, _server.Seen, r.Epoch, r.MayRun, r.RanEpoch, r.VoidEpoch, r.Migration, _driver.Undoable, _mirror, _server.Fault);
+        return new ServerInfo(Name, _driver.Kind, _server.Seen, r.Epoch, r.MayRun, r.RanEpoch, r.VoidEpoch, r.Migration, _driver.Undoable,
+            r.Phase is HostPhase.Offered or HostPhase.Incoming ? _mirror : null, _server.Fault);
     }
 
     private long? Oldest()
