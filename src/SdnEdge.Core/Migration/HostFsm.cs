@@ -156,6 +156,9 @@ public sealed record HostServer
 
     internal ImmutableQueue<HostStep> Rest { get; init; } = [];
 
+    // A write or a call whose result has not come.
+    internal bool Open { get; init; }
+
     internal bool Answered { get; init; }
 
     /// <summary>What is wrong with it, for people; null = nothing. While an order is carried out nothing is said of the state between.</summary>
@@ -232,8 +235,8 @@ public static class HostFsm
 
     private static HostServer Next(HostServer server, out HostStep done)
     {
-        if (server.Rest.IsEmpty) throw new InvalidOperationException($"server {server.Record.Name}: a result came and nothing was open");
-        return server with { Rest = server.Rest.Dequeue(out done) };
+        if (!server.Open) throw new InvalidOperationException($"server {server.Record.Name}: a result came and nothing was open");
+        return server with { Rest = server.Rest.Dequeue(out done), Open = false };
     }
 
     private static HostServer Done(HostServer server, ServerState seen, long now, List<HostCommand> commands)
@@ -261,11 +264,12 @@ public static class HostFsm
     private static HostServer Fail(HostServer server, HostRefusal refusal, List<HostCommand> commands)
     {
         if (!server.Answered) commands.Add(new RefuseOrder(server.Current!.Ticket, refusal));
-        return server with { Rest = [], Current = null };
+        return server with { Rest = [], Current = null, Open = false };
     }
 
     private static HostServer Advance(HostServer server, long now, List<HostCommand> commands)
     {
+        if (server.Open) return server;
         while (true)
         {
             if (server.Rest.IsEmpty)
@@ -281,7 +285,7 @@ public static class HostFsm
             {
                 case Write write:
                     commands.Add(new WriteRecord(server.Record.Follow(write.Record)));
-                    return server;
+                    return server with { Open = true };
                 case Call call:
                     // R4, R6: nothing runs without the right of its epoch on disk, and nothing is stopped while it has it.
                     if (call.What is DriverCall.Activate or DriverCall.Resume && server.Record.MayRun != current.Request.Epoch)
@@ -289,10 +293,10 @@ public static class HostFsm
                     if (call.What is DriverCall.Stop or DriverCall.HandOver or DriverCall.Kill && server.Record.MayRun is not null)
                         throw new InvalidOperationException($"server {server.Record.Name} would be stopped with its right to run on disk");
                     commands.Add(new CallDriver(call.What, current));
-                    return server;
+                    return server with { Open = true };
                 case LookFirst:
                     commands.Add(new CallDriver(DriverCall.Look, current));
-                    return server;
+                    return server with { Open = true };
                 case Reply reply:
                     commands.Add(new AnswerOrder(current.Ticket, Answer(server, current, reply, now)));
                     server = server with { Answered = true, Rest = server.Rest.Dequeue() };

@@ -144,7 +144,7 @@ internal static class HostPlans
         bool again = r.PhaseEpoch == q.Epoch && r.Role == MigrationRole.Source && r.Phase is Running or Resuming;
         if (r.Phase is HandingOver or HandedOver)
             return Wrong(r, q, $"its state has been handed over in epoch {r.PhaseEpoch}, which cannot be undone; activate it at the target");
-        if (r.Phase is not (Running or Offered or Stopping or Stopped or Resuming))
+        if (r.Phase is not (Running or Offered or Starting or Stopping or Stopped or Resuming))
             return Wrong(r, q, $"here it is {Where(r)}, so there is nothing to resume; resume goes to the source, the target is cancelled");
         if (!again && q.Epoch <= r.PhaseEpoch)
             return Wrong(r, q, $"resume undoes epoch {r.PhaseEpoch} and must carry a higher one (R2); grant the source a new epoch and send that");
@@ -153,9 +153,10 @@ internal static class HostPlans
             Epoch = q.Epoch, PhaseEpoch = q.Epoch, Phase = Resuming, MayRun = q.Epoch, RanEpoch = q.Epoch, Role = MigrationRole.Source, Migration = null, PeerHost = null,
         };
         HostRecord running = resuming with { Phase = Running };
-        if (r.Phase is Running or Offered)
+        if (r.Phase is Running or Offered or Starting)
         {
-            // Never stopped: it goes on running, under the higher epoch.
+            // Never stopped: it goes on running, under the higher epoch. Starting: it may run already, and be the source of the move after
+            // the one that brought it here; it has the right anyhow.
             if (seen is null) return Look(r, q);
             if (seen == ServerState.Running) return again ? [new Reply(true)] : [new Write(running), new Reply()];
         }
