@@ -72,6 +72,7 @@ public sealed class HostProcessTests
         await b.KillAsync();
         Assert.False(space.Frozen);   // what runs goes on
         await b.StartAsync();
+        Assert.Equal(ServerState.Running, (await b.Client.OrderAsync("vs", ServerOrder.Activate, new(1, "m"))).State);
         Assert.True((await b.Client.OrderAsync("vs", ServerOrder.Activate, new(1, "m"))).Repeated);
         Assert.Equal(EpochVerdict.Ran, (await b.Client.OrderAsync("vs", ServerOrder.Void, new(1, "m"))).Verdict);
         Assert.Equal(ServerState.Absent, (await a.Client.OrderAsync("vs", ServerOrder.Retire, new(1, "m"))).State);
