@@ -14,7 +14,8 @@ public sealed class ConfigTests
         while (!File.Exists(Path.Combine(folder!, "SdnEdge.sln"))) folder = Path.GetDirectoryName(folder);
         foreach ((string file, bool runs) in ((string, bool)[])[("host-a", true), ("host-b", false)])
         {
-            HostConfigResult result = HostConfigLoader.Load(File.ReadAllText(Path.Combine(folder!, "topologies", "figure1", file + ".yaml")), file);
+            HostConfigResult result = HostConfigLoader.Load(File.ReadAllText(Path.Combine(folder!, "topologies", "figure1",
+                file + ".yaml")), file);
             Assert.Empty(result.Errors);
             ServerConfig server = Assert.Single(result.Config!.Servers);
             Assert.Equal((file, "vs", runs), (result.Config.Name, server.Name, server.Runs));
@@ -46,10 +47,14 @@ public sealed class ConfigTests
         string all = string.Join('\n', result.Errors);
         foreach (string wanted in (string[])
         [
-            "h.yaml:1:7: name: ", "site: is missing", "did you mean 'site'", "h.yaml:3:14: api.unix: ", "h.yaml:4:18: state.folder: ", "servers[0].runs: 'maybe'",
-            "servers[0].standIn.leg: ", "servers[0].standIn.mac: ", "servers[0].standIn.addresses[0]: ", "servers[1].runs: is missing", "servers[1].exec: exactly one",
-            "servers[2].exec.look.run: 'look' is not an absolute path", "servers[2].exec.stop.deadlineMs: ", "servers[2].exec.prepare.run: is missing",
-            "servers[2].exec.handOver: is missing", "servers[2].exec.resume: is missing", "servers[2].exec.cancel: is missing", "servers[2].exec.kill: is missing",
+            "h.yaml:1:7: name: ", "site: is missing", "did you mean 'site'", "h.yaml:3:14: api.unix: ", "h.yaml:4:18: state.folder: ",
+                "servers[0].runs: 'maybe'",
+            "servers[0].standIn.leg: ", "servers[0].standIn.mac: ", "servers[0].standIn.addresses[0]: ", "servers[1].runs: is missing",
+                "servers[1].exec: exactly one",
+            "servers[2].exec.look.run: 'look' is not an absolute path", "servers[2].exec.stop.deadlineMs: ",
+                "servers[2].exec.prepare.run: is missing",
+            "servers[2].exec.handOver: is missing", "servers[2].exec.resume: is missing", "servers[2].exec.cancel: is missing",
+                "servers[2].exec.kill: is missing",
         ])
         {
             Assert.Contains(wanted, all, StringComparison.Ordinal);

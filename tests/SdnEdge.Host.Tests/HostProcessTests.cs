@@ -20,7 +20,8 @@ public sealed class HostProcessTests
         try
         {
             string file = Path.Combine(folder, "host.yaml");
-            await File.WriteAllTextAsync(file, "name: host-a\nsite: dc-a\napi: { unix: x }\nstate: { folder: y }\nservers: []\nserver: []\n");
+            await File.WriteAllTextAsync(file,
+                "name: host-a\nsite: dc-a\napi: { unix: x }\nstate: { folder: y }\nservers: []\nserver: []\n");
             using Process process = Start(file, "--check");
             string errors = await process.StandardError.ReadToEndAsync();
             await process.WaitForExitAsync();
@@ -77,7 +78,8 @@ public sealed class HostProcessTests
         Assert.Equal(EpochVerdict.Ran, (await b.Client.OrderAsync("vs", ServerOrder.Void, new(1, "m"))).Verdict);
         Assert.Equal(ServerState.Absent, (await a.Client.OrderAsync("vs", ServerOrder.Retire, new(1, "m"))).State);
         Assert.Equal((false, true, false), (space.IsIn("leg-a"), space.IsIn("leg-b"), space.Frozen));
-        foreach (ServerInfo server in (ServerInfo[])[await a.Client.ServerAsync("vs"), await b.Client.ServerAsync("vs")]) Assert.Null(server.Fault);
+        foreach (ServerInfo server in (ServerInfo[])[await a.Client.ServerAsync("vs"),
+            await b.Client.ServerAsync("vs")]) Assert.Null(server.Fault);
     }
 
     [RootFact]

@@ -12,7 +12,8 @@ public sealed class RecordStoreTests : IDisposable
 {
     private static readonly HostRecord s_record = new()
     {
-        Name = "vs", Epoch = 9, MayRun = 7, RanEpoch = 7, VoidEpoch = 5, Phase = HostPhase.Offered, PhaseEpoch = 9, Migration = "m-9", Role = MigrationRole.Source, PeerHost = "host-b",
+        Name = "vs", Epoch = 9, MayRun = 7, RanEpoch = 7, VoidEpoch = 5, Phase = HostPhase.Offered, PhaseEpoch = 9, Migration = "m-9",
+            Role = MigrationRole.Source, PeerHost = "host-b",
     };
 
     private readonly string _folder = Directory.CreateTempSubdirectory("sdnedge-records-").FullName;

@@ -31,7 +31,8 @@ internal sealed class FakeDriver(bool runs) : IServerDriver
 
     public Task<ServerState> LookAsync(DriverContext context, CancellationToken cancel) => DoAsync(DriverCall.Look, cancel);
 
-    public Task<ServerState> PrepareIncomingAsync(DriverContext context, CancellationToken cancel) => DoAsync(DriverCall.PrepareIncoming, cancel);
+    public Task<ServerState> PrepareIncomingAsync(DriverContext context, CancellationToken cancel)
+        => DoAsync(DriverCall.PrepareIncoming, cancel);
 
     public Task<ServerState> StopAsync(DriverContext context, CancellationToken cancel) => DoAsync(DriverCall.Stop, cancel);
 
@@ -45,7 +46,8 @@ internal sealed class FakeDriver(bool runs) : IServerDriver
 
     public Task<ServerState> KillAsync(DriverContext context, CancellationToken cancel) => DoAsync(DriverCall.Kill, cancel);
 
-    public Task<MirrorProgress?> MirrorAsync(DriverContext context, CancellationToken cancel) => Task.FromResult<MirrorProgress?>(new(true, 10, 20, 30));
+    public Task<MirrorProgress?> MirrorAsync(DriverContext context, CancellationToken cancel)
+        => Task.FromResult<MirrorProgress?>(new(true, 10, 20, 30));
 
     public ValueTask DisposeAsync() => ValueTask.CompletedTask;
 

@@ -39,7 +39,8 @@ public sealed class HostApiTests : IDisposable
         Assert.Equal((ServerState.Paused, false, 1), (stop.State, stop.Repeated, stop.Epoch));
         Assert.InRange(stop.TookEffectAtNs, 1, Monotonic.Now);
         ServerInfo info = await client.ServerAsync("vs");
-        Assert.Equal(("fake", ServerState.Paused, null, "m-1", true, null), (info.Driver, info.State, info.MayRun, info.Migration, info.Undoable, info.Fault));
+        Assert.Equal(("fake", ServerState.Paused, null, "m-1", true, null),
+            (info.Driver, info.State, info.MayRun, info.Migration, info.Undoable, info.Fault));
         Assert.True((await client.OrderAsync("vs", ServerOrder.Stop, new ServerOrderRequest(1, "m-1"))).Repeated);
         ServerReply resume = await client.OrderAsync("vs", ServerOrder.Resume, new ServerOrderRequest(2, "m-1"));
         Assert.Equal(ServerState.Running, resume.State);
@@ -48,7 +49,8 @@ public sealed class HostApiTests : IDisposable
         ServerReply verdict = await client.OrderAsync("db", ServerOrder.Void, new ServerOrderRequest(1, "m-1"));
         Assert.Equal(EpochVerdict.Void, verdict.Verdict);
         Assert.All(_drivers.Values, d => Assert.Equal(0, d.Overlaps));
-        Assert.Contains("sdnedge_host_orders_total{server=\"vs\",order=\"stop\",result=\"repeated\"} 1\n", await TextAsync("metrics"), StringComparison.Ordinal);
+        Assert.Contains("sdnedge_host_orders_total{server=\"vs\",order=\"stop\",result=\"repeated\"} 1\n", await TextAsync("metrics"),
+            StringComparison.Ordinal);
     }
 
     [Fact]
@@ -64,7 +66,7 @@ public sealed class HostApiTests : IDisposable
         await UntilAsync(() => Task.FromResult(driver.Calls.Contains(DriverCall.Stop)));
         Task<ServerReply> resume = client.OrderAsync("vs", ServerOrder.Resume, new ServerOrderRequest(2, "m"));
         Assert.Null((await client.ServerAsync("vs")).MayRun);   // R4, and it is read at once
-        await client.OrderAsync("db", ServerOrder.Prepare, new ServerOrderRequest(1, "m", MigrationRole.Target));   // another server's queue is its own
+        await client.OrderAsync("db", ServerOrder.Prepare, new ServerOrderRequest(1, "m", MigrationRole.Target));   // its own queue
         await impatient.CancelAsync();
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => stop);
         Assert.False(resume.IsCompleted);
@@ -79,7 +81,8 @@ public sealed class HostApiTests : IDisposable
     {
         await using HostAgent agent = await StartAsync();
         using HostClient client = Client();
-        Assert.Equal((404, "there is no server 'nobody' at host-a; it has db, vs, by its configuration"), await ProblemAsync("nobody", ServerOrder.Stop, new(1, "m")));
+        Assert.Equal((404, "there is no server 'nobody' at host-a; it has db, vs, by its configuration"),
+            await ProblemAsync("nobody", ServerOrder.Stop, new(1, "m")));
         Assert.Equal(409, (await ProblemAsync("vs", ServerOrder.Stop, new(5, "m"))).Status);
         (int status, string detail) = await ProblemAsync("vs", ServerOrder.Stop, new(4, "m"));
         Assert.Equal(409, status);
@@ -88,7 +91,8 @@ public sealed class HostApiTests : IDisposable
         _drivers["db"].Fails = "no such guest";
         (status, detail) = await ProblemAsync("db", ServerOrder.Activate, new(1, "m"));
         Assert.Equal((502, "no such guest (not done: the same order again tries again)"), (status, detail));
-        ApiProblemException bad = await Assert.ThrowsAsync<ApiProblemException>(() => client.OrderAsync("vs", ServerOrder.Stop, new(0, "a b", MigrationRole.Source, "x", -1)));
+        ApiProblemException bad = await Assert.ThrowsAsync<ApiProblemException>(()
+            => client.OrderAsync("vs", ServerOrder.Stop, new(0, "a b", MigrationRole.Source, "x", -1)));
         Assert.Equal(["/epoch", "/migration", "/role", "/peerHost", "/copyMs"], bad.Problem.Errors!.Select(e => e.Pointer));
         Assert.Equal("/problems/bad-request", bad.Problem.Type);
 
@@ -116,7 +120,8 @@ public sealed class HostApiTests : IDisposable
         ServerInfo info = await again.ServerAsync("vs");
         Assert.Null(info.MayRun);
         Assert.Contains(file, info.Fault, StringComparison.Ordinal);
-        Problem problem = (await Assert.ThrowsAsync<ApiProblemException>(() => again.OrderAsync("vs", ServerOrder.Stop, new(1, "m")))).Problem;
+        Problem problem = (await Assert.ThrowsAsync<ApiProblemException>(()
+            => again.OrderAsync("vs", ServerOrder.Stop, new(1, "m")))).Problem;
         Assert.Equal(("/problems/state-unusable", 503), (problem.Type, problem.Status));
         Assert.Contains("1 of 2", (await again.NodeAsync()).Fault, StringComparison.Ordinal);
         Assert.True((await again.OrderAsync("db", ServerOrder.Prepare, new(1, "m", MigrationRole.Target))).Repeated);
@@ -168,7 +173,8 @@ public sealed class HostApiTests : IDisposable
         }
 
         foreach (Match match in Regex.Matches(root.GetRawText(), "#/components/schemas/([A-Za-z0-9]+)"))
-            Assert.True(root.GetProperty("components").GetProperty("schemas").TryGetProperty(match.Groups[1].Value, out JsonElement _), match.Value);
+            Assert.True(root.GetProperty("components").GetProperty("schemas").TryGetProperty(match.Groups[1].Value, out JsonElement _),
+                match.Value);
     }
 
     [Fact]
@@ -207,18 +213,21 @@ public sealed class HostApiTests : IDisposable
         await File.WriteAllTextAsync(key, server.GetECDsaPrivateKey()!.ExportPkcs8PrivateKeyPem());
         await File.WriteAllTextAsync(ca, right.Certificate.ExportCertificatePem());
         var tcp = new ApiTcpConfig(IpAddress.Parse("127.0.0.1"), FreePort(), crt, key, ca);
-        await using HostAgent agent = await StartAsync(tcp, [new AccessRule("mms", null, ApiRole.Migrate), new AccessRule(null, 65533, ApiRole.Read)]);
+        await using HostAgent agent = await StartAsync(tcp,
+            [new AccessRule("mms", null, ApiRole.Migrate), new AccessRule(null, 65533, ApiRole.Read)]);
 
         foreach ((Authority authority, string name, int orders, int reads) in ((Authority, string, int, int)[])
             [(right, "mms", 409, 200), (right, "dashboard", 403, 200), (wrong, "mms", 0, 0)])
         {
             using X509Certificate2 certificate = authority.Issue(name, forServer: false);
-            using var client = new HostClient(new ApiEndpoint("host-a", $"https://127.0.0.1:{tcp.Port}/", new ClientIdentity(certificate, right.Certificate)));
+            using var client = new HostClient(new ApiEndpoint("host-a", $"https://127.0.0.1:{tcp.Port}/",
+                new ClientIdentity(certificate, right.Certificate)));
             foreach (ServerOrder order in Enum.GetValues<ServerOrder>())
             {
                 // A migrate role is let through to the server's state, which refuses most of these; void is answered.
                 var request = new ServerOrderRequest(1, "m", order == ServerOrder.Prepare ? MigrationRole.Target : null);
-                Assert.Equal(order is ServerOrder.Void or ServerOrder.Resume && orders == 409 ? 200 : orders, await StatusAsync(() => client.OrderAsync("vs", order, request)));
+                Assert.Equal(order is ServerOrder.Void or ServerOrder.Resume && orders == 409 ? 200 : orders,
+                    await StatusAsync(() => client.OrderAsync("vs", order, request)));
             }
 
             Assert.Equal(reads, await StatusAsync(() => client.NodeAsync()));
@@ -254,9 +263,11 @@ public sealed class HostApiTests : IDisposable
     private async Task<string> CurlAsync(int user, string path, string? body = null)
     {
         var start = new ProcessStartInfo("setpriv") { UseShellExecute = false, RedirectStandardOutput = true };
-        string[] words = [$"--reuid={user}", "--clear-groups", "curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "--max-time", $"{Patience.Seconds}", "--unix-socket", Socket, $"http://h/{path}"];
+        string[] words = [$"--reuid={user}", "--clear-groups", "curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "--max-time",
+            $"{Patience.Seconds}", "--unix-socket", Socket, $"http://h/{path}"];
         foreach (string word in words) start.ArgumentList.Add(word);
-        foreach (string word in body is null ? (string[])[] : ["-H", "Content-Type: application/json", "-d", body]) start.ArgumentList.Add(word);
+        foreach (string word in body is null ? (string[])[]
+            : ["-H", "Content-Type: application/json", "-d", body]) start.ArgumentList.Add(word);
         using Process process = Process.Start(start)!;
         string output = await process.StandardOutput.ReadToEndAsync();
         await process.WaitForExitAsync();
@@ -291,8 +302,10 @@ public sealed class HostApiTests : IDisposable
     {
         var api = new ApiConfig(Socket, tcp) { Access = access ?? [] };
         var driver = new StandInConfig("none", "leg-a", default, []);
-        var config = new HostAgentConfig("host-a", "dc-a", api, Path.Combine(_folder, "state"), [new("vs", true, driver), new("db", false, driver)]);
-        return HostAgent.StartAsync(config, s => _drivers.TryGetValue(s.Name, out FakeDriver? known) ? known : _drivers[s.Name] = new FakeDriver(s.Runs));
+        var config = new HostAgentConfig("host-a", "dc-a", api, Path.Combine(_folder, "state"),
+            [new("vs", true, driver), new("db", false, driver)]);
+        return HostAgent.StartAsync(config, s => _drivers.TryGetValue(s.Name, out FakeDriver? known) ? known
+            : _drivers[s.Name] = new FakeDriver(s.Runs));
     }
 
     private static async Task UntilAsync(Func<Task<bool>> condition)
@@ -340,11 +353,13 @@ public sealed class HostApiTests : IDisposable
         {
             using ECDsa key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
             var request = new CertificateRequest($"CN={name}", key, HashAlgorithmName.SHA256);
-            request.CertificateExtensions.Add(new X509EnhancedKeyUsageExtension([new Oid(forServer ? "1.3.6.1.5.5.7.3.1" : "1.3.6.1.5.5.7.3.2")], false));
+            request.CertificateExtensions.Add(new X509EnhancedKeyUsageExtension([new Oid(forServer ? "1.3.6.1.5.5.7.3.1"
+                : "1.3.6.1.5.5.7.3.2")], false));
             var names = new SubjectAlternativeNameBuilder();
             names.AddIpAddress(IPAddress.Loopback);
             request.CertificateExtensions.Add(names.Build());
-            using X509Certificate2 signed = request.Create(Certificate, DateTimeOffset.UtcNow.AddHours(-1), DateTimeOffset.UtcNow.AddHours(1), RandomNumberGenerator.GetBytes(8));
+            using X509Certificate2 signed = request.Create(Certificate, DateTimeOffset.UtcNow.AddHours(-1),
+                DateTimeOffset.UtcNow.AddHours(1), RandomNumberGenerator.GetBytes(8));
             using X509Certificate2 withKey = signed.CopyWithPrivateKey(key);
             return X509CertificateLoader.LoadPkcs12(withKey.Export(X509ContentType.Pkcs12), null, X509KeyStorageFlags.Exportable);
         }

@@ -31,7 +31,8 @@ public sealed class ExecDriverTests : IDisposable
         DriverException e = await Assert.ThrowsAsync<DriverException>(() => driver.StopAsync(Context, default));
         Assert.EndsWith("exit code 3: line 3; line 4; line 5; line 6; line 7", e.Message, StringComparison.Ordinal);
         await using ExecDriver missing = new("vs", Config(["/nonexistent/stop"], Look, TimeSpan.FromSeconds(30)), Lock);
-        Assert.Contains("/nonexistent/stop", (await Assert.ThrowsAsync<DriverException>(() => missing.StopAsync(Context, default))).Message, StringComparison.Ordinal);
+        Assert.Contains("/nonexistent/stop", (await Assert.ThrowsAsync<DriverException>(() => missing.StopAsync(Context, default))).Message,
+            StringComparison.Ordinal);
     }
 
     [Fact]
@@ -41,14 +42,16 @@ public sealed class ExecDriverTests : IDisposable
         Assert.Equal(ServerState.Paused, await driver.StopAsync(Context, default));
         Assert.Equal(3, (await File.ReadAllLinesAsync(Path.Combine(_folder, "tries"))).Length);
         await using ExecDriver never = Driver("echo busy >&2; exit 75", Look, TimeSpan.FromMilliseconds(700));
-        Assert.Contains("asked to be tried again: busy", (await Assert.ThrowsAsync<DriverException>(() => never.StopAsync(Context, default))).Message, StringComparison.Ordinal);
+        Assert.Contains("asked to be tried again: busy",
+            (await Assert.ThrowsAsync<DriverException>(() => never.StopAsync(Context, default))).Message, StringComparison.Ordinal);
     }
 
     [Fact]
     public async Task A_step_that_hangs_is_killed_at_its_deadline_with_all_that_it_started()
     {
         string child = Path.Combine(_folder, "child");
-        await using ExecDriver driver = Driver($"sleep 1000 & echo $! >{child}.new; mv {child}.new {child}; wait", Look, TimeSpan.FromSeconds(5));
+        await using ExecDriver driver = Driver($"sleep 1000 & echo $! >{child}.new; mv {child}.new {child}; wait", Look,
+            TimeSpan.FromSeconds(5));
         DriverException e = await Assert.ThrowsAsync<DriverException>(() => driver.StopAsync(Context, default));
         Assert.Contains("was not done within 5000 ms and was killed", e.Message, StringComparison.Ordinal);
         int pid = int.Parse(await File.ReadAllTextAsync(child), System.Globalization.CultureInfo.InvariantCulture);
@@ -63,7 +66,8 @@ public sealed class ExecDriverTests : IDisposable
     public async Task Garbage_from_look_is_a_failure_that_shows_it(string script)
     {
         await using ExecDriver driver = Driver("true", script);
-        Assert.Contains("it printed '", (await Assert.ThrowsAsync<DriverException>(() => driver.LookAsync(Context, default))).Message, StringComparison.Ordinal);
+        Assert.Contains("it printed '", (await Assert.ThrowsAsync<DriverException>(() => driver.LookAsync(Context, default))).Message,
+            StringComparison.Ordinal);
     }
 
     [Fact]
@@ -88,7 +92,8 @@ public sealed class ExecDriverTests : IDisposable
         Signals.Send(left, ProcessSignal.Kill);
 
         // As an agent that was killed in the middle of a step leaves it behind: the lock is held by the command, not by the agent.
-        using Process other = Process.Start("flock", [Lock, "sh", "-c", $"while [ ! -e {_folder}/go ]; do sleep 0.05; done; echo first >>{_folder}/order"]);
+        using Process other = Process.Start("flock",
+            [Lock, "sh", "-c", $"while [ ! -e {_folder}/go ]; do sleep 0.05; done; echo first >>{_folder}/order"]);
         await Until(IsLocked);
         await using ExecDriver second = Driver($"echo second >>{_folder}/order; echo paused >{_folder}/state", Look);
         Task<ServerState> waits = second.StopAsync(Context, default);
@@ -123,11 +128,13 @@ public sealed class ExecDriverTests : IDisposable
 
     private static string[] Shell(string script) => ["/bin/sh", "-c", script];
 
-    private ExecDriver Driver(string stop, string look, TimeSpan? deadline = null) => new("vs", Config(Shell(stop), look, deadline ?? Patience.Time), Lock);
+    private ExecDriver Driver(string stop, string look, TimeSpan? deadline = null)
+        => new("vs", Config(Shell(stop), look, deadline ?? Patience.Time), Lock);
 
     private static ExecConfig Config(string[] stop, string look, TimeSpan deadline)
     {
         var none = new ExecStep(Shell("true"), Patience.Time);
-        return new ExecConfig(true, new ExecStep(Shell(look), Patience.Time), none, new ExecStep(stop, deadline), null, none, none, none, none, null);
+        return new ExecConfig(true, new ExecStep(Shell(look), Patience.Time), none, new ExecStep(stop, deadline), null, none, none, none,
+            none, null);
     }
 }

@@ -41,7 +41,8 @@ internal sealed class ServerSpace : IDisposable
 
     public bool Frozen => Processes.All(p => p.IsStopped);
 
-    public StandInConfig Config(string leg) => new(Name, leg, MacAddress.Parse("02:00:00:00:01:10"), [IpAddress.Parse("10.1.1.10"), IpAddress.Parse("fd00:1:1::10")]);
+    public StandInConfig Config(string leg)
+        => new(Name, leg, MacAddress.Parse("02:00:00:00:01:10"), [IpAddress.Parse("10.1.1.10"), IpAddress.Parse("fd00:1:1::10")]);
 
     public bool IsIn(string leg) => Namespaces.Run(Name, () => NetDevice.IsPortOf(leg, "eth0"));
 

@@ -21,8 +21,10 @@ public sealed class StandInDriverTests
         await using var b = new StandInDriver("vs", space.Config("leg-b"));
         await SeesAsync(ServerState.Running, ServerState.Absent);
         Assert.Equal(ServerState.Incoming, await b.PrepareIncomingAsync(Context, default));
-        Assert.Contains("never two", (await Assert.ThrowsAsync<DriverException>(() => b.ActivateAsync(Context, default))).Message, StringComparison.Ordinal);
-        Assert.Contains("is at this host", (await Assert.ThrowsAsync<DriverException>(() => a.PrepareIncomingAsync(Context, default))).Message, StringComparison.Ordinal);
+        Assert.Contains("never two", (await Assert.ThrowsAsync<DriverException>(() => b.ActivateAsync(Context, default))).Message,
+            StringComparison.Ordinal);
+        Assert.Contains("is at this host",
+            (await Assert.ThrowsAsync<DriverException>(() => a.PrepareIncomingAsync(Context, default))).Message, StringComparison.Ordinal);
         for (int i = 0; i < 2; i++) Assert.Equal(ServerState.Paused, await a.StopAsync(Context, default));
         Assert.True(space.Frozen);
         Assert.Equal(ServerState.Paused, await a.HandOverAsync(Context with { CopyMs = 1 }, default));
@@ -31,7 +33,8 @@ public sealed class StandInDriverTests
         Assert.False(space.Frozen);
         Assert.Equal((false, true), (space.IsIn("leg-a"), space.IsIn("leg-b")));
         await SeesAsync(ServerState.Paused, ServerState.Running);
-        Assert.Contains("leg-b", (await Assert.ThrowsAsync<DriverException>(() => a.ResumeAsync(Context, default))).Message, StringComparison.Ordinal);
+        Assert.Contains("leg-b", (await Assert.ThrowsAsync<DriverException>(() => a.ResumeAsync(Context, default))).Message,
+            StringComparison.Ordinal);
         for (int i = 0; i < 2; i++) Assert.Equal(ServerState.Absent, await a.KillAsync(Context, default));
         Assert.False(space.Frozen);   // they are the processes of the server at b
         await Assert.ThrowsAsync<DriverException>(() => a.StopAsync(Context, default));
@@ -74,12 +77,15 @@ public sealed class StandInDriverTests
             foreach (Packet packet in batch.Packets)
             {
                 Assert.True(EthernetView.TryParse(packet.Span, out EthernetView frame));
-                if (frame.Type == EtherType.Arp && ArpView.TryParse(frame.Payload, out ArpView arp) && arp.Sender == arp.Target) announced.Add(arp.Sender);
-                if (frame.Type == EtherType.Ipv6 && NdpView.TryParse(frame.Payload[40..], out NdpView nd) && nd.Type == Icmpv6Type.NeighborAdvertisement)
+                if (frame.Type == EtherType.Arp && ArpView.TryParse(frame.Payload, out ArpView arp)
+                    && arp.Sender == arp.Target) announced.Add(arp.Sender);
+                if (frame.Type == EtherType.Ipv6 && NdpView.TryParse(frame.Payload[40..], out NdpView nd)
+                    && nd.Type == Icmpv6Type.NeighborAdvertisement)
                 {
                     Assert.Equal((NeighborFlags.Override, MacAddress.Parse("02:00:00:00:01:10")), (nd.Flags, nd.TargetLinkLayer!.Value));
                     Assert.True(IcmpView.TryParse(frame.Payload[40..], out IcmpView icmp));
-                    Assert.True(icmp.ChecksumIsValid(IpAddress.Read(IpFamily.V6, frame.Payload[8..]), IpAddress.Read(IpFamily.V6, frame.Payload[24..])));
+                    Assert.True(icmp.ChecksumIsValid(IpAddress.Read(IpFamily.V6, frame.Payload[8..]),
+                        IpAddress.Read(IpFamily.V6, frame.Payload[24..])));
                     announced.Add(nd.Target);
                 }
             }
@@ -92,6 +98,7 @@ public sealed class StandInDriverTests
     public async Task A_namespace_that_is_gone_is_a_failure_that_names_it()
     {
         await using var driver = new StandInDriver("vs", new("no-such-namespace", "leg-a", MacAddress.Parse("02:00:00:00:01:10"), []));
-        Assert.Contains("no-such-namespace", (await Assert.ThrowsAsync<DriverException>(() => driver.LookAsync(Context, default))).Message, StringComparison.Ordinal);
+        Assert.Contains("no-such-namespace", (await Assert.ThrowsAsync<DriverException>(() => driver.LookAsync(Context, default))).Message,
+            StringComparison.Ordinal);
     }
 }

@@ -51,7 +51,8 @@ public sealed class HostFsmTests
         m.Log.Clear();
         m.Done(ServerOrder.HandOver, 1);
         Assert.True(m.Done(ServerOrder.HandOver, 1).Repeated);
-        Assert.Equal(["disk HandingOver 1", "driver HandOver", "answer hand-over", "disk HandedOver 1", "answer hand-over repeated"], m.Log);
+        Assert.Equal(["disk HandingOver 1", "driver HandOver", "answer hand-over", "disk HandedOver 1", "answer hand-over repeated"],
+            m.Log);
         Assert.Contains("cannot be undone", m.Refused(ServerOrder.Resume, 2).Detail, StringComparison.Ordinal);
         var undoable = new Machine(runs: true);
         undoable.Done(ServerOrder.Prepare, 1, Source);
@@ -66,7 +67,8 @@ public sealed class HostFsmTests
         m.Done(ServerOrder.Prepare, 5, Source);
         foreach (ServerOrder order in Enum.GetValues<ServerOrder>())
         {
-            if (order != ServerOrder.Void) Assert.Equal(HostRefusalKind.StaleEpoch, m.Refused(order, 4, order == ServerOrder.Prepare ? Source : null).Kind);
+            if (order != ServerOrder.Void) Assert.Equal(HostRefusalKind.StaleEpoch,
+                m.Refused(order, 4, order == ServerOrder.Prepare ? Source : null).Kind);
         }
 
         m.Log.Clear();
@@ -162,7 +164,8 @@ public sealed class HostFsmTests
         var m = new Machine(runs: false);
         m.Done(ServerOrder.Prepare, 1, Target);
         m.Broken = DriverCall.Activate;
-        Assert.Equal((HostRefusalKind.DriverFailed, "it broke"), (m.Refused(ServerOrder.Activate, 1).Kind, m.Refused(ServerOrder.Activate, 1).Detail));
+        Assert.Equal((HostRefusalKind.DriverFailed, "it broke"),
+            (m.Refused(ServerOrder.Activate, 1).Kind, m.Refused(ServerOrder.Activate, 1).Detail));
         Assert.Equal(EpochVerdict.Ran, m.Done(ServerOrder.Void, 1).Verdict);
         Assert.Contains("says ran", m.Refused(ServerOrder.Cancel, 2).Detail, StringComparison.Ordinal);
         m.Broken = null;
@@ -215,7 +218,8 @@ public sealed class HostFsmTests
     [Fact]
     public void A_driver_that_claims_what_is_not_so_is_not_believed()
     {
-        HostServer server = HostFsm.Start(HostRecord.First("vs", true) with { Epoch = 1, PhaseEpoch = 1, Phase = HostPhase.Stopping, MayRun = null }, true);
+        HostServer server = HostFsm.Start(HostRecord.First("vs", true) with { Epoch = 1, PhaseEpoch = 1, Phase = HostPhase.Stopping,
+            MayRun = null }, true);
         (server, _) = HostFsm.Step(server, new OrderArrived(new HostOrder(1, ServerOrder.Stop, new ServerOrderRequest(1, "m"))), 0);
         (server, IReadOnlyList<HostCommand> commands) = HostFsm.Step(server, new DriverDone(ServerState.Running), 0);
         HostRefusal refusal = Assert.IsType<RefuseOrder>(Assert.Single(commands)).Refusal;
@@ -251,8 +255,10 @@ public sealed class HostFsmTests
         HostServer server = HostFsm.Start(HostRecord.First("vs", false), true, "no order is taken: /x is damaged");
         foreach (ServerOrder order in Enum.GetValues<ServerOrder>())
         {
-            (server, IReadOnlyList<HostCommand> commands) = HostFsm.Step(server, new OrderArrived(new HostOrder(1, order, new ServerOrderRequest(1, "m", Target))), 0);
-            Assert.Equal(new HostRefusal(HostRefusalKind.Unusable, "no order is taken: /x is damaged"), Assert.IsType<RefuseOrder>(Assert.Single(commands)).Refusal);
+            (server, IReadOnlyList<HostCommand> commands) = HostFsm.Step(server,
+                new OrderArrived(new HostOrder(1, order, new ServerOrderRequest(1, "m", Target))), 0);
+            Assert.Equal(new HostRefusal(HostRefusalKind.Unusable, "no order is taken: /x is damaged"),
+                Assert.IsType<RefuseOrder>(Assert.Single(commands)).Refusal);
         }
 
         Assert.Equal("no order is taken: /x is damaged", server.Fault);
@@ -288,9 +294,11 @@ public sealed class HostFsmTests
             {
                 Assert.Single(HostDiagnosis.Rows(phase, seen));
                 bool right = HostRecord.GivesRight(phase);
-                HostRecord record = HostRecord.First("vs", false) with { Epoch = 3, RanEpoch = 3, PhaseEpoch = 3, Phase = phase, MayRun = right ? 3 : null };
+                HostRecord record = HostRecord.First("vs", false) with { Epoch = 3, RanEpoch = 3, PhaseEpoch = 3, Phase = phase,
+                    MayRun = right ? 3 : null };
                 Assert.Null(record.Contradiction());
-                (HostServer server, IReadOnlyList<HostCommand> commands) = HostFsm.Step(HostFsm.Start(record, true), new ServerSeen(seen), 0);
+                (HostServer server, IReadOnlyList<HostCommand> commands) = HostFsm.Step(HostFsm.Start(record, true), new ServerSeen(seen),
+                    0);
                 Assert.Empty(commands);   // R4: no start or look resumes anything
                 HostFinding finding = HostDiagnosis.Find(phase, seen);
                 Assert.Equal(finding == HostFinding.AsRecorded, server.Fault is null);

@@ -27,7 +27,8 @@ public sealed class NeverBothRunTests
             foreach ((string what, int count) in world.Happened) seen[what] = seen.GetValueOrDefault(what) + count;
         }
 
-        foreach (string what in (string[])["moved", "undone", "void", "ran", "crash before a write", "crash after a write", "crash before a call", "crash after a call", "stale", "driver failed"])
+        foreach (string what in (string[])["moved", "undone", "void", "ran", "crash before a write", "crash after a write",
+            "crash before a call", "crash after a call", "stale", "driver failed"])
             Assert.True(seen.GetValueOrDefault(what) > 0, $"never happened: {what} ({string.Join(", ", seen)})");
     }
 
@@ -91,7 +92,8 @@ public sealed class NeverBothRunTests
                     break;
                 case Stage.Preparing:
                     if (giveUp || calm) Undo();
-                    else if (Ask(Other, ServerOrder.Prepare, _move, MigrationRole.Target) is ServerReply && Ask(_owner, ServerOrder.Prepare, _move, MigrationRole.Source) is ServerReply) _stage = Stage.Stopping;
+                    else if (Ask(Other, ServerOrder.Prepare, _move, MigrationRole.Target) is ServerReply
+                        && Ask(_owner, ServerOrder.Prepare, _move, MigrationRole.Source) is ServerReply) _stage = Stage.Stopping;
                     break;
                 case Stage.Stopping:
                     if (giveUp || calm) Undo();
@@ -122,7 +124,8 @@ public sealed class NeverBothRunTests
 
                     break;
                 case Stage.Undoing:
-                    if (Ask(Other, ServerOrder.Cancel, _epoch, calm: calm) is ServerReply && Ask(_owner, ServerOrder.Resume, _epoch, calm: calm) is ServerReply)
+                    if (Ask(Other, ServerOrder.Cancel, _epoch, calm: calm) is ServerReply
+                        && Ask(_owner, ServerOrder.Resume, _epoch, calm: calm) is ServerReply)
                     {
                         Note("undone");
                         _stage = Stage.Idle;
@@ -229,7 +232,8 @@ public sealed class NeverBothRunTests
 
         private void Note(string what) => Happened[what] = Happened.GetValueOrDefault(what) + 1;
 
-        private void Fail(string why) => throw new InvalidOperationException(string.Create(CultureInfo.InvariantCulture, $"seed {seed}: {why}\n{string.Join('\n', _log)}"));
+        private void Fail(string why) => throw new InvalidOperationException(string.Create(CultureInfo.InvariantCulture,
+            $"seed {seed}: {why}\n{string.Join('\n', _log)}"));
 
         private sealed class Node(bool runs)
         {
