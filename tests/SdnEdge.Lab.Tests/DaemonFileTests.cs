@@ -23,8 +23,8 @@ public sealed class DaemonFileTests
         "api: { unix: \"/lab/pe.sock\", access: [ { \"user\": \"7\", \"role\": \"read\" } ] }\nname: x")]
     [InlineData("name: unix\n# unix: no\n", "name: unix\n# unix: no\napi: { unix: \"/lab/pe.sock\" }\n")]
     [InlineData("", "api: { unix: \"/lab/pe.sock\" }\n")]
-    public void Without_a_management_network_only_the_socket_moves(string text, string expected)
-        => Assert.Equal(expected, Complete("pe", text));
+    public void Without_a_management_network_only_socket_and_state_move(string text, string expected)
+        => Assert.Equal(expected.TrimEnd() + "\nstate: { folder: \"/lab/pe.state\" }\n", Complete("pe", text));
 
     [Fact]
     public void On_a_management_network_the_api_is_served_with_mutual_tls_and_the_manager_may_use_it()

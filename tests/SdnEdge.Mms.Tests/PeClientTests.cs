@@ -30,7 +30,7 @@ public sealed class PeClientTests : IAsyncLifetime
         Assert.Equal(400, e.Problem.Status);
         Assert.Equal("/problems/bad-request", e.Problem.Type);
         Assert.StartsWith("pe-a: prepare of 'm'", e.Message, StringComparison.Ordinal);
-        Assert.Contains("\n  /role is missing; send source or target", e.Message, StringComparison.Ordinal);
+        Assert.Contains("\n  /role is missing; send source to the PE that has the server now", e.Message, StringComparison.Ordinal);
         e = await Assert.ThrowsAsync<ApiProblemException>(() => _client.SignalAsync("m", SignalKind.Switch, new SignalRequest(1)));
         Assert.Equal(404, e.Problem.Status);
     }

@@ -145,6 +145,9 @@ public sealed class MapReader
         }
     }
 
+    /// <summary>Marks a field as known without reading it.</summary>
+    public void Known(string key) => _known.Add(key);
+
     /// <summary>Reports keys nobody asked for (with the word that was probably meant) and keys that are there twice.</summary>
     public void Finish()
     {

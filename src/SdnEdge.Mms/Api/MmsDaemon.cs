@@ -125,7 +125,7 @@ public sealed class MmsDaemon : IAsyncDisposable
         ManagerState? after = await _service.PostAsync(state =>
         {
             MigrationState migration = state.Migrations[id];
-            string? why = migration.Outcome is null ? MoveMachine.MayAbort(migration.Current) : $"it has ended ({Words.Of(migration.Outcome)}); rollback moves it back";
+            string? why = ManagerMachine.MayAbort(migration);
             if (why is not null) throw new ProblemException(Problems.WrongState($"migration {id} cannot be aborted: {why}"));
             return new MoveHappened(id, new AbortRequested(by, call?.Why is { Length: > 0 } text ? text : $"aborted by {by}"));
         }, by);

@@ -31,17 +31,20 @@ public sealed class ManagerService : IAsyncDisposable
     private readonly CancellationTokenSource _stop = new();
     private ManagerState _state;
     private long _expected;
+    private bool _disposed;
     private Task _loop = Task.CompletedTask;
     private volatile ManagerState _shown;
     private volatile string? _fault;
 
-    private ManagerService(IJournal journal, IParties parties, ManagerState state)
-        => (_journal, _parties, _state, _shown, _expected) = (journal, parties, state, state, journal.Length);
+    private ManagerService(IJournal journal, IParties parties, ManagerState state, long position)
+        => (_journal, _parties, _state, _shown, _expected) = (journal, parties, state, state, position);
 
-    /// <summary>Called with the state before and after each input that is on record, on the manager's loop.</summary>
+    /// <summary>Called with the state before and after each input that is on record, on the manager's loop. What it throws is not caught.</summary>
     public event Action<ManagerState, ManagerState, ManagerInput>? Changed;
 
-    /// <summary>What is on record.</summary>
+    /// <summary>
+    /// What is on record, and what came since then and needs no record of its own: it is asked again after a crash.
+    /// </summary>
     public ManagerState State => _shown;
 
     /// <summary>Why nothing moves; null: the journal takes records.</summary>
@@ -57,7 +60,18 @@ public sealed class ManagerService : IAsyncDisposable
     public static async Task<ManagerService> StartAsync(IJournal journal, IParties parties, CancellationToken cancel = default)
     {
         ArgumentNullException.ThrowIfNull(journal);
-        var manager = new ManagerService(journal, parties, await JournalCodec.FoldAsync(journal, cancel));
+        ManagerState state = ManagerState.Empty;
+
+        // R8: appends expect the position up to which the records were read, not the length that the journal has by now.
+        long position = 0;
+        for (IReadOnlyList<JournalRecord> records;
+             (records = await journal.ReadAsync(position, 1000, cancel)).Count > 0;
+             position = records[^1].Position)
+        {
+            foreach (JournalRecord record in records) state = ManagerMachine.Step(state, JournalCodec.Read(record), record.NowNs, record.At);
+        }
+
+        var manager = new ManagerService(journal, parties, state, position);
         foreach (MigrationState open in manager._state.Migrations.Values.Where(m => m.Outcome is null))
             manager._items.Writer.TryWrite(new Item(_ => new MoveHappened(open.Id, new TakenUp()), "manager", MustSync: true));
         manager._loop = Task.Run(manager.LoopAsync, CancellationToken.None);
@@ -83,6 +97,7 @@ public sealed class ManagerService : IAsyncDisposable
     /// <inheritdoc/>
     public async ValueTask DisposeAsync()
     {
+        if (Interlocked.Exchange(ref _disposed, true)) return;
         _items.Writer.TryComplete();
         await _stop.CancelAsync();
         await _loop.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
@@ -101,7 +116,7 @@ public sealed class ManagerService : IAsyncDisposable
             while (!_stop.IsCancellationRequested)
             {
                 if (await NextAsync() is { } item) await TakeAsync(item);
-                else if (_unwritten.Count > 0) await FlushAsync();
+                else if (MayFlush) await FlushAsync();
             }
         }
         catch (OperationCanceledException) when (_stop.IsCancellationRequested)
@@ -126,6 +141,10 @@ public sealed class ManagerService : IAsyncDisposable
         }
     }
 
+    // While a server stands still, what came before waits for the pivot: its record must find the journal idle.
+    private bool MayFlush => _unwritten.Count > 0
+        && !_state.Migrations.Values.Any(m => m is { Outcome: null, Current.Stage: MoveStage.Stop or MoveStage.HandOver });
+
     private ObjectDisposedException Stopped() => new(nameof(ManagerService), _fault ?? "the manager has stopped");
 
     // The next input; null when none came for a while.
@@ -141,7 +160,7 @@ public sealed class ManagerService : IAsyncDisposable
         long left = deadline == long.MaxValue ? long.MaxValue : deadline - Now;
         if (migration is not null && left <= 0) return Due(migration);
         TimeSpan wait = left > 60_000_000_000 ? TimeSpan.FromMinutes(1) : TimeSpan.FromMilliseconds(Math.Max(1, left / 1_000_000));
-        if (_unwritten.Count > 0 && wait > s_idleFlush) wait = s_idleFlush;
+        if (MayFlush && wait > s_idleFlush) wait = s_idleFlush;
         using var timer = CancellationTokenSource.CreateLinkedTokenSource(_stop.Token);
         timer.CancelAfter(wait);
         try
@@ -191,8 +210,14 @@ public sealed class ManagerService : IAsyncDisposable
         _unwritten.Add(JournalCodec.Write(input!, now, at, item.Actor));
         _unanswered.Add(item with { Before = before, After = after, Input = input });
         _state = after;
-        if (item.MustSync || OpensCommands(before, after)) await FlushAsync();
-        else Show(after);
+        if (item.MustSync || OpensCommands(before, after))
+        {
+            await FlushAsync();
+            return;
+        }
+
+        Show(after);
+        item.Done.SetResult(after);
     }
 
     private static bool OpensCommands(ManagerState before, ManagerState after)
@@ -234,7 +259,7 @@ public sealed class ManagerService : IAsyncDisposable
         foreach (Item item in done)
         {
             Changed?.Invoke(item.Before!, item.After!, item.Input!);
-            item.Done.SetResult(item.After);
+            item.Done.TrySetResult(item.After);
         }
     }
 

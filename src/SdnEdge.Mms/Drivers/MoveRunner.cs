@@ -76,7 +76,7 @@ internal sealed class MoveRunner : IDisposable
     {
         lock (_lock)
         {
-            _stop.Cancel();
+            _ = _stop.CancelAsync();
             foreach (Queue queue in _queues.Values) queue.Dispose();
         }
     }
@@ -95,7 +95,7 @@ internal sealed class MoveRunner : IDisposable
         {
             MoveCommand command;
             MoveState state;
-            CancellationToken closed;
+            CancellationTokenSource end;
             lock (_lock)
             {
                 if (queue.Open.Count == 0 || _stop.IsCancellationRequested)
@@ -104,8 +104,12 @@ internal sealed class MoveRunner : IDisposable
                     return;
                 }
 
-                (command, state, closed) = (queue.Open[0], _state, queue.Closed(command: queue.Open[0]));
+                (command, state) = (queue.Open[0], _state);
+                end = CancellationTokenSource.CreateLinkedTokenSource(queue.Closed, _stop.Token);
             }
+
+            using CancellationTokenSource ended = end;
+            CancellationToken closed = end.Token;
 
             try
             {
@@ -126,7 +130,7 @@ internal sealed class MoveRunner : IDisposable
 
                 failures++;
             }
-            catch (OperationCanceledException) when (closed.IsCancellationRequested || _stop.IsCancellationRequested)
+            catch (OperationCanceledException) when (closed.IsCancellationRequested)
             {
                 continue;
             }
@@ -146,11 +150,8 @@ internal sealed class MoveRunner : IDisposable
         }
     }
 
-    private async Task PauseAsync(TimeSpan time, CancellationToken closed)
-    {
-        using var end = CancellationTokenSource.CreateLinkedTokenSource(closed, _stop.Token);
-        await Task.Delay(time, end.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-    }
+    private static async Task PauseAsync(TimeSpan time, CancellationToken closed)
+        => await Task.Delay(time, closed).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
 
     private void Note(Queue queue, MoveCommand command, WaitReason reason, string? detail)
     {
@@ -196,7 +197,10 @@ internal sealed class MoveRunner : IDisposable
         long sent = FirstSent(order.Key);
         try
         {
-            return new OrderDone(order.Key, await _parties.OrderAsync(order, _stop.Token), sent);
+            ServerReply reply = await _parties.OrderAsync(order, _stop.Token);
+            if (MoveMachine.WhyNoAnswer(order, reply) is not { } why) return new OrderDone(order.Key, reply, sent);
+            Note(queue, order, WaitReason.Refused, why);
+            return null;
         }
         catch (ApiProblemException e)
         {
@@ -209,13 +213,12 @@ internal sealed class MoveRunner : IDisposable
         PathMove path = state.Plan.Paths.First(p => p.Id == watch.Path);
         var watcher = new PathWatcher(watch.Kind, path, state.Plan.Options, state.EvidenceOf(watch.Path), Now);
         PathQuestion question = watcher.First;
-        using var end = CancellationTokenSource.CreateLinkedTokenSource(closed, _stop.Token);
         while (true)
         {
-            Task<MigrationInfo?> source = question.Source ? LookAsync(path.Source.Pe, path.Id, end.Token) : Task.FromResult<MigrationInfo?>(null);
-            Task<MigrationInfo?> target = question.Target ? LookAsync(path.Target.Pe, path.Id, end.Token) : Task.FromResult<MigrationInfo?>(null);
+            Task<MigrationInfo?> source = question.Source ? LookAsync(path.Source.Pe, path.Id, closed) : Task.FromResult<MigrationInfo?>(null);
+            Task<MigrationInfo?> target = question.Target ? LookAsync(path.Target.Pe, path.Id, closed) : Task.FromResult<MigrationInfo?>(null);
             var ingress = new Dictionary<string, string?>(StringComparer.Ordinal);
-            foreach ((string pe, Task<string?> why) in question.Ingress.Select(pe => (pe, _parties.WhyNotDirectAsync(pe, path, end.Token))).ToArray())
+            foreach ((string pe, Task<string?> why) in question.Ingress.Select(pe => (pe, _parties.WhyNotDirectAsync(pe, path, closed))).ToArray())
             {
                 try
                 {
@@ -229,7 +232,7 @@ internal sealed class MoveRunner : IDisposable
 
             if (watcher.Take(new PathLook(await source, await target, ingress), Now, out question) is { } evidence) return new Seen(watch.Key, evidence);
             Note(queue, watch, watcher.Reason, watcher.Detail);
-            await Task.Delay(question.AfterMs, end.Token);
+            await Task.Delay(question.AfterMs, closed);
         }
     }
 
@@ -302,13 +305,16 @@ internal sealed class MoveRunner : IDisposable
 
             foreach (MoveCommand command in commands) Since.TryAdd(command.Key, now);
             if (same) return;
-            _closed.Cancel();
+
+            // Not here and now: what goes on when it is cancelled takes the runner's lock, too, and must find the new token.
+            CancellationTokenSource old = _closed;
             _closed = new CancellationTokenSource();
+            _ = old.CancelAsync();
         }
 
         public void Dispose() => _closed.Dispose();
 
         // Ends what waits or only looks when the command at the head is another one. An order that is under way is answered first.
-        public CancellationToken Closed(MoveCommand command) => Open.Count > 0 && Open[0].Key == command.Key ? _closed.Token : new CancellationToken(true);
+        public CancellationToken Closed => _closed.Token;
     }
 }

@@ -32,6 +32,8 @@ public static class ManagerMachine
         return input switch
         {
             MigrationRequested requested => Request(state, requested, now, at),
+            MoveHappened { Input: AbortRequested } abort when state.Migrations.TryGetValue(abort.Migration, out MigrationState? migration)
+                && MayAbort(migration) is not null => state,
             MoveHappened happened when state.Migrations.TryGetValue(happened.Migration, out MigrationState? migration) && migration.Outcome is null
                 => Happened(state, migration, happened.Input, now, at),
             CommitRequested commit when state.Migrations.TryGetValue(commit.Migration, out MigrationState? migration)
@@ -50,6 +52,16 @@ public static class ManagerMachine
         ArgumentNullException.ThrowIfNull(migration);
         if (migration.Outcome is not null) return long.MaxValue;
         return migration.Current.Stage == MoveStage.Planned ? migration.Current.StageSinceNs + TryAgainNs : MoveMachine.Deadline(migration.Current);
+    }
+
+    /// <summary>Null: the migration can be aborted now. Else why not, and what would be right.</summary>
+    public static string? MayAbort(MigrationState migration)
+    {
+        ArgumentNullException.ThrowIfNull(migration);
+        if (migration.Outcome is { } outcome) return $"it has ended ({Words.Of(outcome)}); a migration the other way brings the servers back";
+
+        // Undoing a move back would only have it tried again.
+        return migration.GoingBack ? $"it is going back already: {migration.Failure}" : MoveMachine.MayAbort(migration.Current);
     }
 
     private static ManagerState Request(ManagerState state, MigrationRequested requested, long now, string at)

@@ -42,9 +42,9 @@ public static class MoveMachine
             _ when state.Stage == MoveStage.Planned => state,
             SignalDone done when Opens(state, done.Key) is SendSignal command => Complete(
                 state with { Signals = state.Signals.Add(new SignalAnswer(command.Pe, done.SentNs, now, done.Reply)) }, done.Key, now),
-            OrderDone done when Opens(state, done.Key) is SendOrder command => Ordered(
-                state with { Orders = state.Orders.Add(new OrderAnswer(command.Host, done.SentNs, now, done.Reply)) }, command, done, now),
-            OrderDone { Reply.Order: ServerOrder.Activate } late when state.Stage == MoveStage.Void => RanAfterAll(state, late, now),
+            OrderDone done when Opens(state, done.Key) is SendOrder command => WhyNoAnswer(command, done.Reply) is null
+                ? Ordered(Noted(state, command, done, now), command, done, now) : state,
+            OrderDone late when state.Stage == MoveStage.Void => RanAfterAll(state, late, now),
             Seen seen when Opens(state, seen.Key) is { } command => Complete(Take(state, command, seen), seen.Key, now),
             Refused refused when Opens(state, refused.Key) is { } command => Refuse(state, command, refused, now),
             StageExpired expired when expired.Stage == state.Stage && StageTable.Of(state.Stage).BeforePivot
@@ -80,11 +80,32 @@ public static class MoveMachine
         if (state.Outcome is { } outcome) return $"it has ended ({Words.Of(outcome)}); a move the other way brings the servers back";
         if (state.Failure is not null) return $"it is being undone already: {state.Failure}";
         if (StageTable.Of(state.Stage).BeforePivot) return null;
+        if (state.Stage == MoveStage.Planned) return "it has not begun";
         if (state.Stage is not (MoveStage.HandOver or MoveStage.Activate))
             return "the servers run at the target; a move the other way brings them back";
         if (state.Running.Count > 0) return $"{string.Join(", ", state.Running)} runs at the target; a move the other way brings it back";
+        if (state.Verdicts.Where(v => v.Value == EpochVerdict.Ran).Select(v => v.Key).ToArray() is { Length: > 0 } promised)
+            return $"the target has said for ever that it runs {string.Join(", ", promised)}; when it does, a move the other way brings it back";
         return state.Plan.Servers.Where(s => !s.Undoable).Select(s => s.Name).ToArray() is { Length: > 0 } handed
             ? $"the hand-over of {string.Join(", ", handed)} cannot be undone; wait until it runs, then move it back" : null;
+    }
+
+    /// <summary>
+    /// Null: the answer says that the order's effect is there. Else what it says instead; such an answer is none, and the order is given again.
+    /// </summary>
+    public static string? WhyNoAnswer(SendOrder command, ServerReply reply)
+    {
+        ArgumentNullException.ThrowIfNull(command);
+        ArgumentNullException.ThrowIfNull(reply);
+        string instead = $"{command.Host} answers {Words.Of(command.Order)}, and {command.Server} is {Words.Of(reply.State)} there";
+        return command.Order switch
+        {
+            // The pivot rests on this: a guest that was not seen to stand still may write behind it.
+            ServerOrder.Stop when reply.State is ServerState.Running or ServerState.Unknown => instead,
+            ServerOrder.Activate or ServerOrder.Resume when reply.State != ServerState.Running => instead,
+            ServerOrder.Void when reply.Verdict is null => $"{command.Host} answers void without a verdict",
+            _ => null,
+        };
     }
 
     private static MoveCommand? Opens(MoveState state, string key) => Open(state).FirstOrDefault(c => c.Key == key);
@@ -129,19 +150,23 @@ public static class MoveMachine
     {
         ServerOrder.Activate => Complete(state with { Running = state.Running.Add(command.Server) }, done.Key, now),
         ServerOrder.Void => Complete(
-            state with { Verdicts = state.Verdicts.SetItem(command.Server, done.Reply.Verdict ?? EpochVerdict.Ran) }, done.Key, now),
+            state with { Verdicts = state.Verdicts.SetItem(command.Server, done.Reply.Verdict!.Value) }, done.Key, now),
         _ => Complete(state, done.Key, now),
     };
 
-    // The answer to activate came while the target was being asked to void: it runs.
+    private static MoveState Noted(MoveState state, SendOrder command, OrderDone done, long now)
+        => state with { Orders = state.Orders.Add(new OrderAnswer(command.Host, done.SentNs, now, done.Reply)) };
+
+    // The answer to activate came while the target was being asked to void: it runs. It counts if it answers what was asked, at this epoch.
     private static MoveState RanAfterAll(MoveState state, OrderDone done, long now)
     {
-        if (done.Reply.Epoch != state.Epoch || !state.Plan.Servers.Any(s => s.Name == done.Reply.Server)) return state;
-        return state.Running.Contains(done.Reply.Server) ? state : Advance(state with
+        SendOrder? command = StageTable.Of(MoveStage.Activate).Commands(state).OfType<SendOrder>().FirstOrDefault(c => c.Key == done.Key);
+        if (command is null || state.Done.Contains(command.Key) || WhyNoAnswer(command, done.Reply) is not null) return state;
+        return Complete(Noted(state, command, done, now) with
         {
-            Running = state.Running.Add(done.Reply.Server),
-            Verdicts = state.Verdicts.SetItem(done.Reply.Server, EpochVerdict.Ran),
-        }, now);
+            Running = state.Running.Add(command.Server),
+            Verdicts = state.Verdicts.SetItem(command.Server, EpochVerdict.Ran),
+        }, command.Key, now);
     }
 
     private static MoveState Take(MoveState state, MoveCommand command, Seen seen)
@@ -152,8 +177,8 @@ public static class MoveMachine
         {
             Source = evidence.Source ?? before.Source,
             Target = evidence.Target ?? before.Target,
-            DirectAt = evidence.DirectAt ?? before.DirectAt,
-            ByMarker = evidence.ByMarker ?? before.ByMarker,
+            DirectAt = before.DirectAt is { } at ? (evidence.DirectAt ?? at).SetItems(at) : evidence.DirectAt,
+            ByMarker = before.ByMarker is { } by ? by.Union(evidence.ByMarker ?? []) : evidence.ByMarker,
             Passed = before.Passed || evidence.Passed,
             OthersSeen = before.OthersSeen || evidence.OthersSeen,
             Quiet = before.Quiet || evidence.Quiet,
@@ -195,20 +220,23 @@ public static class MoveMachine
 
     private static MoveState Judge(MoveState state, long now)
     {
-        bool anyRan = state.Plan.Servers.Any(s => state.Running.Contains(s.Name) || state.Verdicts[s.Name] == EpochVerdict.Ran);
-        if (!anyRan)
+        // What was not said to be void may have run.
+        bool allVoid = state.Plan.Servers.All(
+            s => !state.Running.Contains(s.Name) && state.Verdicts.TryGetValue(s.Name, out EpochVerdict v) && v == EpochVerdict.Void);
+        if (allVoid)
         {
             // The second pivot: no target ran the epoch or ever will; the source owns the next one.
             return EnterOnly(state with { Epoch = state.Epoch + 1, TargetOwns = false }, MoveStage.ResumeSource, now);
         }
 
-        // One runs at the target already, so all go there. What was voided there needs a new grant.
-        bool anyVoid = state.Verdicts.ContainsValue(EpochVerdict.Void);
+        // One runs at the target already, or may at any time, so all go there. What was voided there needs a new grant. That one ran is
+        // true for ever and stays known: nobody is asked again.
+        string[] voided = [.. state.Verdicts.Where(v => v.Value == EpochVerdict.Void).Select(v => v.Key)];
         return EnterOnly(
             state with
             {
-                Epoch = anyVoid ? state.Epoch + 1 : state.Epoch, Failure = null, AbortedBy = null,
-                Verdicts = ImmutableSortedDictionary<string, EpochVerdict>.Empty,
+                Epoch = voided.Length > 0 ? state.Epoch + 1 : state.Epoch, Failure = null, AbortedBy = null,
+                Verdicts = state.Verdicts.RemoveRange(voided),
             },
             MoveStage.Activate, now);
     }

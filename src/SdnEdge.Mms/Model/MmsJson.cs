@@ -16,6 +16,9 @@ public static class MmsJson
     private static JsonSerializerOptions Make()
     {
         JsonSerializerOptions options = ApiJson.With(MmsTypes.Default);
+
+        // A record with a part that this version does not know was written by a later one. Without that part the fold may be another.
+        options.UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow;
         options.Converters.Add(new JsonStringEnumConverter<MoveStage>(JsonNamingPolicy.KebabCaseLower));
         options.Converters.Add(new JsonStringEnumConverter<Cutover>(JsonNamingPolicy.KebabCaseLower));
         options.Converters.Add(new JsonStringEnumConverter<MoveOutcome>(JsonNamingPolicy.KebabCaseLower));
@@ -27,4 +30,5 @@ public static class MmsJson
 [JsonSourceGenerationOptions(GenerationMode = JsonSourceGenerationMode.Metadata)]
 [JsonSerializable(typeof(ManagerInput))]
 [JsonSerializable(typeof(MovePlan))]
+[JsonSerializable(typeof(Journal.ReplayStep))]
 internal sealed partial class MmsTypes : JsonSerializerContext;

@@ -120,13 +120,9 @@ internal sealed class MigrationRunner : ITimed
         if (_store.Fault is { } fault) throw new ProblemException(Problems.Unavailable($"{Word(signal.Kind)} is refused: {fault}"));
         while (true)
         {
-            (Task? before, Task<SignalReply>? answer) = await _loop.RunAsync(() =>
-            {
-                Task? wait = Before(signal);
-                return (wait, wait is null ? Take(signal) : null);
-            });
+            (Task before, Task<SignalReply>? answer) = await _loop.RunAsync(() => MustWait(signal, out Task wait) ? (wait, null) : (wait, Take(signal)));
             if (answer is not null) return await answer;
-            await Task.WhenAny(before!);
+            await Task.WhenAny(before);
         }
     }
 
@@ -166,12 +162,14 @@ internal sealed class MigrationRunner : ITimed
     // What a signal has to wait for: that this process forwards (an answer that it took effect would be wrong while the keeper does,
     // by the tables that it has); then the signal before it, but that a repeated prepare gets the answer of the first, and an abort
     // ends it.
-    private Task? Before(PeSignal signal)
+    private bool MustWait(PeSignal signal, out Task before)
     {
-        if (_state.IsStandby) return _forwards.Task;
-        if (!_underway.TryGetValue(signal.Id, out Underway? before)) return null;
-        bool joins = before is { Signal: SignalKind.Prepare, IsEnding: false } && signal.Kind is SignalKind.Prepare or SignalKind.Abort;
-        return joins ? null : before.Done.Task;
+        before = _forwards.Task;
+        if (_state.IsStandby) return true;
+        if (!_underway.TryGetValue(signal.Id, out Underway? underway)) return false;
+        before = underway.Done.Task;
+        bool joins = underway is { Signal: SignalKind.Prepare, IsEnding: false } && signal.Kind is SignalKind.Prepare or SignalKind.Abort;
+        return !joins;
     }
 
     private Task<SignalReply> Take(PeSignal signal)

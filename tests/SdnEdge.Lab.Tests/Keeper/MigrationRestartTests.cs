@@ -17,6 +17,10 @@ public sealed class MigrationRestartTests(ITestOutputHelper output)
     public async Task A_source_that_is_killed_goes_on_as_it_was_and_takes_signals_when_it_forwards()
     {
         await using KeeperRig rig = await KeeperRig.StartAsync();
+
+        // Read at the first restart: a server that moves has a route of its own, here and at the target.
+        await rig.ChangeAsync("advertise: [connected]", "advertise: [connected, static]");
+        await rig.ChangeAsync("static:\n", "static:\n  - { prefix: 10.1.0.10/32, port: a }\n");
         var server = new MovingPrefix("10.1.0.10/32", "a");
         var asSource = new SignalRequest(1, MigrationRole.Source, "default", [server], "10.255.0.2", 77);
         await rig.Next.SignalAsync("m1", SignalKind.Prepare, new SignalRequest(1, MigrationRole.Target, "default", [server with { Port = "c" }], "10.255.0.1", 77, LongHold));
@@ -54,8 +58,13 @@ public sealed class MigrationRestartTests(ITestOutputHelper output)
     {
         await using KeeperRig rig = await KeeperRig.StartAsync();
 
-        // The client is 10.2.0.11 at hb; the server moves from hb, which has no more of it, to ha.
-        foreach (string line in (string[])["-n hb address del 10.2.0.10/24 dev eth0", "-n hb address add 10.2.0.11/32 dev eth0", "-n hb route add 10.2.0.1 dev eth0", "-n hb route add default via 10.2.0.1 src 10.2.0.11", "-n ha address add 10.2.0.10/32 dev eth0"])
+        // The client is 10.2.0.20 at hb; the server moves from hb, which has no more of it, to ha. Its site has its subnet from the first restart on.
+        await rig.ChangeAsync("addresses: [10.1.0.1/24]", "addresses: [10.1.0.1/24, 10.2.0.9/29]");
+        foreach (string line in (string[])
+        [
+            "-n hb address del 10.2.0.10/24 dev eth0", "-n hb address add 10.2.0.20/32 dev eth0", "-n hb route add 10.2.0.1 dev eth0",
+            "-n hb route add default via 10.2.0.1 src 10.2.0.20", "-n ha address add 10.2.0.10/32 dev eth0",
+        ])
         {
             string[] words = line.Split(' ');
             words[1] = rig.Space(words[1]);

@@ -1,0 +1,192 @@
+using System.Text.Json;
+using SdnEdge.Core.Api;
+using SdnEdge.Mms.Machines;
+using SdnEdge.Mms.Model;
+
+namespace SdnEdge.Mms.Journal;
+
+/// <summary>What one record of the journal did.</summary>
+/// <param name="Position">Its position.</param>
+/// <param name="At">Wall clock (ISO 8601, UTC).</param>
+/// <param name="Actor">Who brought the input.</param>
+/// <param name="Migration">The migration; null: none.</param>
+/// <param name="What">What happened, in plain words.</param>
+/// <param name="Move">The move that begins with it; null: none does.</param>
+/// <param name="Stages">Stages of the move: the one before, then those that were entered, in order. Empty: the stage is as before.</param>
+/// <param name="Owner">Who owns servers from here on, and why. Empty: nothing about that changed.</param>
+/// <param name="Asks">Commands that are issued from here on.</param>
+/// <param name="Ended">How the move or the migration ended; null: it goes on.</param>
+public sealed record ReplayStep(
+    long Position, string At, string Actor, string? Migration, string What, string? Move, IReadOnlyList<string> Stages,
+    IReadOnlyList<string> Owner, IReadOnlyList<string> Asks, string? Ended);
+
+/// <summary>
+/// Tells what a journal says, step by step: each record is folded as the manager does it, and what the machine decided is written down. The
+/// golden transcripts of the tests are made by it, too.
+/// </summary>
+public static class Replay
+{
+    /// <summary>Reads a journal from its beginning and writes what each record did.</summary>
+    /// <param name="journal">The journal. Nothing is written to it.</param>
+    /// <param name="output">Where it goes.</param>
+    /// <param name="migration">Only records of this migration; null = all.</param>
+    /// <param name="json">One JSON object a line instead of text.</param>
+    /// <param name="cancel">Ends it early.</param>
+    /// <returns>How many records were written out.</returns>
+    /// <exception cref="JournalUnavailableException">A record cannot be read; all before it has been written out.</exception>
+    public static async Task<int> RunAsync(
+        IJournal journal, TextWriter output, string? migration = null, bool json = false, CancellationToken cancel = default)
+    {
+        ArgumentNullException.ThrowIfNull(journal);
+        ArgumentNullException.ThrowIfNull(output);
+        ManagerState state = ManagerState.Empty;
+        int written = 0;
+        long position = 0;
+        for (IReadOnlyList<JournalRecord> records;
+             (records = await journal.ReadAsync(position, 1000, cancel)).Count > 0;
+             position = records[^1].Position)
+        {
+            foreach (JournalRecord record in records)
+            {
+                ManagerInput input = JournalCodec.Read(record);
+                ManagerState before = state;
+                state = ManagerMachine.Step(before, input, record.NowNs, record.At);
+                if (migration is not null && record.Migration != migration) continue;
+                ReplayStep step = Explain(record, input, before, state);
+                if (json) await output.WriteLineAsync(JsonSerializer.Serialize(step, MmsJson.Options.For<ReplayStep>()));
+                else Write(output, step);
+                written++;
+            }
+        }
+
+        return written;
+    }
+
+    /// <summary>What a record did.</summary>
+    /// <param name="record">The record.</param>
+    /// <param name="input">Its input.</param>
+    /// <param name="before">The state before it.</param>
+    /// <param name="after">The state after it.</param>
+    public static ReplayStep Explain(JournalRecord record, ManagerInput input, ManagerState before, ManagerState after)
+    {
+        ArgumentNullException.ThrowIfNull(record);
+        ArgumentNullException.ThrowIfNull(before);
+        ArgumentNullException.ThrowIfNull(after);
+        MigrationState? was = record.Migration is { } id ? before.Migrations.GetValueOrDefault(id) : null;
+        MigrationState? now = record.Migration is { } same ? after.Migrations.GetValueOrDefault(same) : null;
+        string what = Words(input, was?.Current);
+        if (ReferenceEquals(before, after)) what += " (changes nothing)";
+        if (now is null) return new ReplayStep(record.Position, record.At, record.Actor, record.Migration, what, null, [], [], [], null);
+
+        // The move that the input went to, as it is now; another one may have begun behind it.
+        MoveState? old = was?.Current;
+        MoveState current = now.Current;
+        MoveState? touched = was is null ? null : now.Moves[was.Moves.Count - 1];
+        bool begun = was is null || now.Moves.Count > was.Moves.Count;
+        HashSet<string> asked = [.. old is null ? [] : MoveMachine.Open(old).Select(c => c.Key)];
+        string[] asks = now.Outcome is not null ? [] : [.. MoveMachine.Open(current).Where(c => !asked.Contains(c.Key)).Select(Words)];
+        string? ended = now.Outcome is { } outcome && was?.Outcome is null ? $"{now.Id} is over: {Model.Words.Of(outcome)}"
+            : begun && touched is { Outcome: { } moved } ? $"move {was!.Moves.Count} is over: {Model.Words.Of(moved)}" : null;
+        return new ReplayStep(
+            record.Position, record.At, record.Actor, record.Migration, what, begun ? Words(now, current) : null,
+            touched is null ? [] : Stages(old!, touched), [.. Owners(before, after, now.Request.Group, old, touched)], asks, ended);
+    }
+
+    /// <summary>Writes a step for people.</summary>
+    /// <param name="output">Where it goes.</param>
+    /// <param name="step">The step.</param>
+    /// <param name="times">False: without the wall clock.</param>
+    public static void Write(TextWriter output, ReplayStep step, bool times = true)
+    {
+        ArgumentNullException.ThrowIfNull(output);
+        ArgumentNullException.ThrowIfNull(step);
+        output.Write($"{step.Position,4}  {(times ? step.At + "  " : "")}{(step.Migration is { } migration ? migration + "  " : "")}");
+        bool said = step.Actor == "manager" || step.What.StartsWith(step.Actor, StringComparison.Ordinal);
+        output.Write($"{(said ? "" : step.Actor + ": ")}{step.What}\n");
+        if (step.Stages.Count > 0) Line("stage", string.Join(" -> ", step.Stages));
+        foreach (string owner in step.Owner) Line("owner", owner);
+        if (step.Ended is { } ended) Line("ended", ended);
+        if (step.Move is { } move) Line("begins", move);
+        foreach (string ask in step.Asks) Line("asks", ask);
+
+        void Line(string word, string text) => output.Write($"        {word,-6}  {text}\n");
+    }
+
+    private static string[] Stages(MoveState before, MoveState after)
+        => before.Stage == after.Stage && before.Timeline.Count == after.Timeline.Count ? []
+        : [.. before.Stage == MoveStage.Planned ? ["planned"] : Array.Empty<string>(),
+            .. after.Timeline.Skip(before.Timeline.Count).Select(s => Model.Words.Of(s.Stage)), Model.Words.Of(after.Stage)];
+
+    private static IEnumerable<string> Owners(ManagerState before, ManagerState after, string group, MoveState? old, MoveState? now)
+    {
+        GroupState was = before.GroupOf(group);
+        IEnumerable<IGrouping<Ownership, string>> changed = after.GroupOf(group).Owners
+            .Where(o => was.Owners.GetValueOrDefault(o.Key) != o.Value).GroupBy(o => o.Value, o => o.Key);
+        foreach (IGrouping<Ownership, string> owner in changed)
+        {
+            string why = old is null || now is null ? "as recovered"
+                : now.TargetOwns && !old.TargetOwns ? "THE PIVOT"
+                : !now.TargetOwns && old.TargetOwns ? $"THE SECOND PIVOT: nobody ran epoch {old.Epoch}, nobody ever will"
+                : now.TargetOwns ? $"granted anew: epoch {old.Epoch} was said to be void for some"
+                : $"given up: epoch {old.Epoch} is burnt";
+            yield return $"{owner.Key.Site} owns {string.Join(", ", owner)} under epoch {owner.Key.Epoch}: {why}";
+        }
+    }
+
+    private static string Words(MigrationState migration, MoveState move)
+        => $"move {migration.Moves.Count} of {migration.Id}{(migration.GoingBack ? ", back" : "")}: "
+            + $"{string.Join(", ", move.Plan.Servers.Select(s => s.Name))} from {move.Plan.From} to {move.Plan.To} under epoch {move.Epoch}"
+            + (move.Stage == MoveStage.Planned ? ", after a while" : "");
+
+    private static string Words(MoveCommand command) => command switch
+    {
+        SendSignal s => $"{s.Pe}: {Model.Words.Of(s.Signal)} {s.Path} (epoch {s.Request.Epoch})",
+        SendOrder o => $"{o.Host}: {Model.Words.Of(o.Order)} {o.Server} (epoch {o.Request.Epoch})",
+        WatchPath w => $"look until {w.Path} is {Model.Words.Of(w.Kind)}",
+        WatchServer w => $"look until {w.Server} is {Model.Words.Of(w.Kind)} (epoch {w.Epoch})",
+        _ => command.Key,
+    };
+
+    private static string Words(ManagerInput input, MoveState? move) => input switch
+    {
+        MigrationRequested r =>
+            $"{r.By} asks for {r.Request.Group} to go to {r.Request.To}, {Model.Words.Of(r.Request.Cutover)}, in {r.Moves.Count} "
+            + (r.Moves.Count == 1 ? "move" : "moves"),
+        MoveHappened m => Words(m.Input, move),
+        CommitRequested c => $"{c.By} ends the trial: no rollback is offered any more",
+        Recovered r => $"{r.By} has had the journal rebuilt: {r.Groups.Count} groups, next migration {r.NextMigration}",
+        _ => input.GetType().Name,
+    };
+
+    private static string Words(MoveInput input, MoveState? move) => input switch
+    {
+        Begin => "the move begins",
+        SignalDone d =>
+            $"{Party(d.Key, move)} has done {Model.Words.Of(d.Reply.Signal)} {d.Reply.Migration}{(d.Reply.Repeated ? ", before" : "")}",
+        OrderDone { Reply: { Order: ServerOrder.Void, Verdict: { } verdict } } d
+            => $"{Party(d.Key, move)} says for ever of epoch {d.Reply.Epoch} of {d.Reply.Server}: {Model.Words.Of(verdict)}",
+        OrderDone d =>
+            $"{Party(d.Key, move)} has done {Model.Words.Of(d.Reply.Order)} {d.Reply.Server}{(d.Reply.Repeated ? ", before" : "")}: "
+            + $"it is {Model.Words.Of(d.Reply.State)} there",
+        Seen s => $"seen: {s.Key}{(s.Evidence is { Late: true } ? ", by its bound" : "")}",
+        Refused r => $"{Party(r.Key, move)} refuses {r.Key}: {r.Detail} ({r.Problem})",
+        StageExpired e => $"{Model.Words.Of(e.Stage)} did not end in time: {e.Detail}",
+        AbortRequested a => $"{a.By} wants it undone: {a.Why}",
+        TakenUp => "a manager has taken the journal up: the deadline of the open stage starts anew",
+        _ => Model.Words.Of(input),
+    };
+
+    // Who was asked. An answer to what is not open any more names only its key.
+    private static string Party(string key, MoveState? move)
+    {
+        IEnumerable<MoveCommand> known = move is null ? [] : MoveMachine.Open(move);
+        if (move is { Stage: MoveStage.Void }) known = known.Concat(StageTable.Of(MoveStage.Activate).Commands(move));
+        return known.FirstOrDefault(c => c.Key == key) switch
+        {
+            SendSignal s => s.Pe,
+            SendOrder o => o.Host,
+            WatchPath or WatchServer => "a watch",
+            _ => $"[{key}]",
+        };
+    }
+}

@@ -1,0 +1,171 @@
+using SdnEdge.Core.Api;
+using SdnEdge.Mms.Journal;
+using SdnEdge.Mms.Machines;
+using SdnEdge.Mms.Model;
+using Xunit;
+
+namespace SdnEdge.Mms.Tests.Machines;
+
+/// <summary>
+/// Plays inputs into the manager's machine, each by way of its record, and checks with every step what must be true of all of them
+/// (<see cref="Invariants"/>).
+/// </summary>
+internal sealed class Story
+{
+    private readonly StringWriter _text = new() { NewLine = "\n" };
+    private long _now = 1_000_000_000;
+
+    public ManagerState State { get; private set; } = ManagerState.Empty;
+
+    public List<JournalRecord> Records { get; } = [];
+
+    /// <summary>Every state of the first migration, oldest first, and all commands that were ever open.</summary>
+    public List<MoveState> States { get; } = [];
+
+    public List<MoveCommand> Asked { get; } = [];
+
+    public string Text => _text.ToString();
+
+    public MigrationState Migration => State.Migrations["m1"];
+
+    public MoveState Move => Migration.Current;
+
+    public IReadOnlyList<MoveCommand> Open => Migration.Outcome is null ? MoveMachine.Open(Move) : [];
+
+    public static Story Of(params string[] servers) => new Story().Ask(Plans.Request(Cutover.Together, Plans.Move(servers)));
+
+    public Story Ask(MigrationRequested request) => Feed(request, "user ops");
+
+    public Story Feed(MoveInput input, string actor = "manager") => Feed(new MoveHappened("m1", input), actor);
+
+    public Story Feed(ManagerInput input, string actor = "manager")
+    {
+        _now += 1_000_000;
+        string at = DateTimeOffset.UnixEpoch.AddYears(56).AddMilliseconds(_now / 1_000_000).ToString("yyyy-MM-ddTHH:mm:ss.fffZ");
+        JournalEntry entry = JournalCodec.Write(input, _now, at, actor);
+        var record = new JournalRecord(Records.Count + 1, entry.At, entry.NowNs, "life-1", entry.Actor, entry.Migration, entry.Input, entry.Body);
+        ManagerState before = State, after = ManagerMachine.Step(before, JournalCodec.Read(record), record.NowNs, record.At);
+        MigrationState? was = before.Migrations.GetValueOrDefault("m1");
+        State = after;
+        if (ReferenceEquals(before, after))
+        {
+            _text.Write($"      dropped: {Replay.Explain(record, input, before, after).What}\n");
+            return this;
+        }
+
+        Records.Add(record);
+        Replay.Write(_text, Replay.Explain(record, input, before, after), times: false);
+        if (record.Migration != "m1") return this;
+        Invariants.Check(was, Migration);
+        States.Add(Move);
+        Asked.AddRange(Open.Where(c => !Asked.Contains(c)));
+        return this;
+    }
+
+    /// <summary>The command that is open and whose key begins so.</summary>
+    public MoveCommand Command(string begin)
+        => Open.FirstOrDefault(c => c.Key.StartsWith(begin, StringComparison.Ordinal))
+            ?? throw new InvalidOperationException($"'{begin}' is not open in {Move.Stage}; open are: {string.Join(", ", Open.Select(c => c.Key))}");
+
+    /// <summary>The right answer to an open command.</summary>
+    public Story Done(string begin, EpochVerdict verdict = EpochVerdict.Void) => Feed(Plans.Answer(Command(begin), verdict));
+
+    public Story Refuse(string begin, string detail = "it cannot", string problem = "/problems/wrong-state")
+        => Feed(new Refused(Command(begin).Key, problem, detail));
+
+    public Story Abort(string why = "changed my mind") => Feed(new AbortRequested("user ops", why), "user ops");
+
+    public Story Expire(string detail = "nobody answers") => Feed(new StageExpired(Move.Stage, detail));
+
+    /// <summary>Answers what is open, in order, until the current move is in this stage.</summary>
+    public Story Until(MoveStage stage, EpochVerdict verdict = EpochVerdict.Void)
+    {
+        int moves = Migration.Moves.Count;
+        for (int i = 0; i < 1000 && (Move.Stage != stage || Migration.Moves.Count != moves); i++)
+        {
+            Assert.True(Migration.Outcome is null && Migration.Moves.Count == moves, $"it ended ({Move.Stage}) before it was in {stage}");
+            Feed(Plans.Answer(Open[0], verdict));
+        }
+
+        Assert.Equal(stage, Move.Stage);
+        return this;
+    }
+
+    /// <summary>Answers what is open until the current move has ended.</summary>
+    public Story EndMove()
+    {
+        int moves = Migration.Moves.Count;
+        for (int i = 0; i < 1000 && Migration.Outcome is null && Migration.Moves.Count == moves; i++) Feed(Plans.Answer(Open[0]));
+        return this;
+    }
+
+    public Story End()
+    {
+        for (int i = 0; i < 5000 && Migration.Outcome is null; i++) Feed(Move.Stage == MoveStage.Planned ? new Begin() : Plans.Answer(Open[0]));
+        Assert.NotNull(Migration.Outcome);
+        return this;
+    }
+
+    /// <summary>What the records alone lead to.</summary>
+    public static ManagerState Fold(IEnumerable<JournalRecord> records)
+        => records.Aggregate(ManagerState.Empty, (s, r) => ManagerMachine.Step(s, JournalCodec.Read(r), r.NowNs, r.At));
+}
+
+/// <summary>
+/// What must be true of every step of every move, whatever the inputs were. Each line says which rule of the hand-over it is
+/// (docs/design.md, R1 to R8).
+/// </summary>
+internal static class Invariants
+{
+    public static void Check(MigrationState? before, MigrationState after)
+    {
+        MoveState now = after.Current;
+        MoveCommand[] open = [.. MoveMachine.Open(now)];
+        ServerOrder[] orders = [.. open.OfType<SendOrder>().Select(o => o.Order)];
+
+        // R1, R2: every command carries the epoch in force; a key names one command.
+        Assert.All(open.OfType<SendOrder>(), o => Assert.Equal(now.Epoch, o.Request.Epoch));
+        Assert.All(open.OfType<SendSignal>(), s => Assert.Equal(now.Epoch, s.Request.Epoch));
+        Assert.Equal(open.Length, open.Select(c => c.Key).Distinct().Count());
+
+        // The source and the target are never told to run it in one state; each only while it owns the epoch.
+        Assert.False(orders.Contains(ServerOrder.Activate) && orders.Contains(ServerOrder.Resume));
+        if (orders.Contains(ServerOrder.Activate)) Assert.True(now.TargetOwns);
+        if (orders.Contains(ServerOrder.Resume))
+        {
+            Assert.False(now.TargetOwns);
+            Assert.True(now.Epoch > now.Plan.Epoch);
+
+            // R5: if the target was ever granted it, all of its hosts have said that they never ran it and never will.
+            if (now.Timeline.Any(t => t.Stage == MoveStage.Stop && t.Error is null))
+                Assert.All(now.Plan.Servers, s => Assert.Equal(EpochVerdict.Void, now.Verdicts[s.Name]));
+        }
+
+        // R7 and "release only after RESUME": when all run.
+        if (orders.Contains(ServerOrder.Retire) || open.Any(c => c is SendSignal { Signal: SignalKind.Release or SignalKind.Advertise or SignalKind.Withdraw or SignalKind.Teardown }))
+            Assert.All(now.Plan.Servers, s => Assert.Contains(s.Name, now.Running));
+
+        if (before is null) return;
+        MoveState was = before.Current;
+        if (before.Moves.Count != after.Moves.Count)
+        {
+            Assert.True(after.Current.Epoch > was.Epoch);
+            Assert.All(after.Moves.Take(after.Moves.Count - 1), m => Assert.NotNull(m.Outcome));
+            return;
+        }
+
+        Assert.True(now.Epoch >= was.Epoch);
+        Assert.True(now.Epoch - was.Epoch <= 1);
+        Assert.True(now.Done.IsSupersetOf(was.Done));
+        Assert.True(now.Running.IsSupersetOf(was.Running));
+        Assert.True(!was.SourcesAsked || now.SourcesAsked);
+        Assert.True(!was.SwitchAsked || now.SwitchAsked);
+        Assert.Equal(was.Timeline, now.Timeline.Take(was.Timeline.Count));
+
+        // Ownership moves with the pivot and with the second one, never otherwise.
+        if (!was.TargetOwns && now.TargetOwns) Assert.Equal(MoveStage.Stop, was.Stage);
+        if (was.TargetOwns && !now.TargetOwns) Assert.True(was.Stage == MoveStage.Void && now.Epoch == was.Epoch + 1);
+        if (was.Outcome is null && now.Outcome == MoveOutcome.Moved) Assert.Equal(MoveStage.Inspect, was.Stage);
+        if (was.Outcome is null && now.Outcome == MoveOutcome.AsBefore) Assert.True(was.Stage == MoveStage.InspectUndo && now.Epoch > now.Plan.Epoch);
+    }
+}

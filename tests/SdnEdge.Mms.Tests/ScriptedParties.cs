@@ -1,0 +1,170 @@
+using SdnEdge.Client;
+using SdnEdge.Core.Api;
+using SdnEdge.Mms.Drivers;
+using SdnEdge.Mms.Model;
+
+namespace SdnEdge.Mms.Tests;
+
+/// <summary>
+/// PEs and hosts of a move, as strict as the real ones: they fence by epoch and remember what they promised. A test can keep an answer back,
+/// or have a command refused or unanswered. They outlive managers.
+/// </summary>
+internal sealed class ScriptedParties(MemoryJournal journal) : IParties
+{
+    private readonly Lock _lock = new();
+    private readonly List<string> _log = [];
+    private readonly Dictionary<(string Pe, string Path), (PeMigrationState State, long Epoch)> _paths = [];
+    private readonly Dictionary<(string Host, string Server), ServerInfo> _servers = [];
+    private readonly Dictionary<string, TaskCompletionSource> _kept = new(StringComparer.Ordinal);
+
+    /// <summary>The journal of the manager that is asked of now: the log says how many appends it had acknowledged.</summary>
+    public MemoryJournal Journal { get; set; } = journal;
+
+    /// <summary>Commands whose key begins so are answered with this.</summary>
+    public Dictionary<string, Exception> Failures { get; } = new(StringComparer.Ordinal);
+
+    /// <summary>"ask KEY" and "done KEY", in order, with the number of acknowledged appends.</summary>
+    public IReadOnlyList<(string What, int Appends)> Log
+    {
+        get
+        {
+            lock (_lock) return [.. _log.Select(l => (l[..l.IndexOf('|')], int.Parse(l[(l.IndexOf('|') + 1)..])))];
+        }
+    }
+
+    /// <summary>Where something promised to be alone was not.</summary>
+    public List<string> Violations { get; } = [];
+
+    /// <summary>Keys of what was asked, in order.</summary>
+    public IEnumerable<string> Asked => Log.Where(l => l.What.StartsWith("ask ", StringComparison.Ordinal)).Select(l => l.What[4..]);
+
+    /// <summary>Answers to commands whose key begins so are kept back until <see cref="Give"/>.</summary>
+    public void Keep(string begin)
+    {
+        lock (_lock) _kept[begin] = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+    }
+
+    public void Give(string begin)
+    {
+        lock (_lock)
+        {
+            _kept.Remove(begin, out TaskCompletionSource? kept);
+            kept?.SetResult();
+        }
+    }
+
+    public static ApiProblemException Refusal(string type, int status = 409) => new("party", new Problem("/problems/" + type, type, status, "it says " + type));
+
+    public async Task<SignalReply> SignalAsync(SendSignal command, CancellationToken cancel)
+    {
+        await BeginAsync(command.Key, cancel);
+        lock (_lock)
+        {
+            (string, string) key = (command.Pe, command.Path);
+            (PeMigrationState before, long seen) = _paths.GetValueOrDefault(key);
+            if (command.Request.Epoch < seen) throw Refusal("stale-epoch");
+            PeMigrationState state = command.Signal switch
+            {
+                SignalKind.Prepare => PeMigrationState.Prepared,
+                SignalKind.Switch => PeMigrationState.Switched,
+                SignalKind.Release => PeMigrationState.Released,
+                SignalKind.Advertise => PeMigrationState.Advertised,
+                SignalKind.Withdraw => PeMigrationState.Withdrawn,
+                SignalKind.Teardown => PeMigrationState.TornDown,
+                _ => PeMigrationState.Aborted,
+            };
+            _paths[key] = (state, command.Request.Epoch);
+            Note("done " + command.Key);
+            return new SignalReply(command.Path, command.Signal, state, command.Request.Epoch, before == state, 1, 2);
+        }
+    }
+
+    public async Task<ServerReply> OrderAsync(SendOrder command, CancellationToken cancel)
+    {
+        await BeginAsync(command.Key, cancel);
+        lock (_lock)
+        {
+            ServerInfo before = Of(command.Host, command.Server), after = before;
+            long epoch = command.Request.Epoch;
+            if (epoch < before.Epoch) throw Refusal("stale-epoch");
+            EpochVerdict? verdict = null;
+            switch (command.Order)
+            {
+                case ServerOrder.Prepare:
+                    if (command.Request.Role == MigrationRole.Target) after = before with { State = ServerState.Incoming };
+                    break;
+                case ServerOrder.Stop:
+                    after = before with { State = ServerState.Paused, MayRun = null };
+                    break;
+                case ServerOrder.Activate:
+                    if (before.VoidEpoch >= epoch) throw Refusal("wrong-state");
+                    after = before with { State = ServerState.Running, MayRun = epoch, RanEpoch = epoch };
+                    break;
+                case ServerOrder.Resume:
+                    after = before with { State = ServerState.Running, MayRun = epoch };
+                    break;
+                case ServerOrder.Void:
+                    verdict = before.RanEpoch >= epoch ? EpochVerdict.Ran : EpochVerdict.Void;
+                    if (verdict == EpochVerdict.Void) after = before with { VoidEpoch = epoch };
+                    break;
+                case ServerOrder.Cancel or ServerOrder.Retire:
+                    after = before with { State = ServerState.Absent, MayRun = null };
+                    break;
+            }
+
+            _servers[(command.Host, command.Server)] = after = after with { Epoch = epoch };
+            if (_servers.Count(s => s.Key.Server == command.Server && s.Value.State == ServerState.Running) > 1)
+                Violations.Add($"{command.Server} runs at two places after {command.Key}");
+            Note("done " + command.Key);
+            return new ServerReply(command.Server, command.Order, epoch, after.State, before == after, 1, verdict);
+        }
+    }
+
+    public Task<MigrationInfo> MigrationAsync(string pe, string path, CancellationToken cancel)
+    {
+        cancel.ThrowIfCancellationRequested();
+        lock (_lock)
+        {
+            if (!_paths.TryGetValue((pe, path), out (PeMigrationState State, long Epoch) at)) throw Refusal("not-found", 404);
+            bool over = at.State is PeMigrationState.Aborted or PeMigrationState.TornDown;
+            return Task.FromResult(new MigrationInfo(
+                path, MigrationRole.Target, at.State, at.Epoch, "blue", [], "peer", "tunnel", !over, over ? null : new HoldInfo("armed", 0, 0, 0, 0, 0, 0, 0, 0, 0),
+                over ? null : new RedirectGroupInfo("g", "blue", 1, "tunnel", 0, 0, 0, null)));
+        }
+    }
+
+    public Task<string?> WhyNotDirectAsync(string pe, PathMove path, CancellationToken cancel) => Task.FromResult<string?>(null);
+
+    public Task<IReadOnlyList<string>> LeftOverAsync(string pe, string path, CancellationToken cancel)
+    {
+        lock (_lock)
+        {
+            return Task.FromResult<IReadOnlyList<string>>(
+                _paths.TryGetValue((pe, path), out var at) && at.State is not (PeMigrationState.Aborted or PeMigrationState.TornDown) ? [$"tunnel at {pe}"] : []);
+        }
+    }
+
+    public Task<ServerInfo> ServerAsync(string host, string server, CancellationToken cancel)
+    {
+        cancel.ThrowIfCancellationRequested();
+        lock (_lock) return Task.FromResult(Of(host, server));
+    }
+
+    private ServerInfo Of(string host, string server) => _servers.GetValueOrDefault((host, server))
+        ?? new ServerInfo(server, "stand-in", host == "host-a" ? ServerState.Running : ServerState.Absent, 0, host == "host-a" ? 0 : null, 0, 0, null, true);
+
+    private void Note(string what) => _log.Add($"{what}|{Journal.Batches.Count}");
+
+    private async Task BeginAsync(string key, CancellationToken cancel)
+    {
+        Task? kept;
+        lock (_lock)
+        {
+            Note("ask " + key);
+            kept = _kept.FirstOrDefault(k => key.StartsWith(k.Key, StringComparison.Ordinal)).Value?.Task;
+            if (Failures.FirstOrDefault(f => key.StartsWith(f.Key, StringComparison.Ordinal)).Value is { } failure) throw failure;
+        }
+
+        if (kept is not null) await kept.WaitAsync(cancel);
+    }
+}
