@@ -19,6 +19,10 @@ public sealed class MmsClient(ApiEndpoint endpoint) : ApiClient(endpoint, ApiJso
     public Task<MigrationStatus> StartAsync(MigrationCall call, CancellationToken cancel = default)
         => PostAsync<MigrationCall, MigrationStatus>("v1/migrations", call, cancel);
 
+    /// <summary>Starts a migration; the same call again with the same key gets the same migration.</summary>
+    public Task<MigrationStatus> StartAsync(MigrationCall call, string? idempotencyKey, CancellationToken cancel = default)
+        => PostAsync<MigrationCall, MigrationStatus>("v1/migrations", call, cancel, idempotencyKey);
+
     /// <summary>All migrations, oldest first.</summary>
     public Task<IReadOnlyList<MigrationStatus>> MigrationsAsync(CancellationToken cancel = default)
         => GetAsync<IReadOnlyList<MigrationStatus>>("v1/migrations", cancel);
