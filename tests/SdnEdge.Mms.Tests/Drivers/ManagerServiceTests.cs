@@ -12,7 +12,9 @@ using Xunit;
 namespace SdnEdge.Mms.Tests.Drivers;
 
 /// <summary>The manager's loop and its queues, against a journal that fails and parties that hang.</summary>
+#pragma warning disable CA1001 // xunit calls DisposeAsync
 public sealed class ManagerServiceTests : IAsyncLifetime
+#pragma warning restore CA1001
 {
     private MemoryJournal _journal = new();
     private ScriptedParties _parties = null!;
