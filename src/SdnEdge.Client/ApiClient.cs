@@ -158,8 +158,12 @@ public abstract class ApiClient : IDisposable
     protected Task<T> GetAsync<T>(string path, CancellationToken cancel) => SendAsync(HttpMethod.Get, path, null, ReadAsync<T>, cancel);
 
     /// <summary>Posts a body; returns the answer.</summary>
-    protected Task<TReply> PostAsync<TBody, TReply>(string path, TBody body, CancellationToken cancel)
-        => SendAsync(HttpMethod.Post, path, JsonContent.Create(body, _json.For<TBody>()), ReadAsync<TReply>, cancel);
+    /// <param name="path">The resource.</param>
+    /// <param name="body">The body.</param>
+    /// <param name="cancel">Ends it.</param>
+    /// <param name="idempotencyKey">Header Idempotency-Key: the same call again with the same key is carried out once; null = none.</param>
+    protected Task<TReply> PostAsync<TBody, TReply>(string path, TBody body, CancellationToken cancel, string? idempotencyKey = null)
+        => SendAsync(HttpMethod.Post, path, JsonContent.Create(body, _json.For<TBody>()), ReadAsync<TReply>, cancel, idempotencyKey);
 
     private async Task<T> ReadAsync<T>(HttpContent content, CancellationToken cancel)
     {
@@ -174,7 +178,8 @@ public abstract class ApiClient : IDisposable
     }
 
     private async Task<T> SendAsync<T>(
-        HttpMethod method, string path, HttpContent? body, Func<HttpContent, CancellationToken, Task<T>> read, CancellationToken cancel)
+        HttpMethod method, string path, HttpContent? body, Func<HttpContent, CancellationToken, Task<T>> read, CancellationToken cancel,
+        string? idempotencyKey = null)
     {
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancel);
         limit.CancelAfter(RequestTimeout);
@@ -185,6 +190,7 @@ public abstract class ApiClient : IDisposable
             Version = HttpVersion.Version20,
             VersionPolicy = HttpVersionPolicy.RequestVersionOrLower,
         };
+        if (idempotencyKey is not null) request.Headers.Add("Idempotency-Key", idempotencyKey);
         try
         {
             using HttpResponseMessage response = await RawAsync(request, HttpCompletionOption.ResponseContentRead, limit.Token);

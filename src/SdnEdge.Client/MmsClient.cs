@@ -19,6 +19,10 @@ public sealed class MmsClient(ApiEndpoint endpoint) : ApiClient(endpoint, ApiJso
     public Task<MigrationStatus> StartAsync(MigrationCall call, CancellationToken cancel = default)
         => PostAsync<MigrationCall, MigrationStatus>("v1/migrations", call, cancel);
 
+    /// <summary>Starts a migration; the same call again with the same key gets the same migration.</summary>
+    public Task<MigrationStatus> StartAsync(MigrationCall call, string? idempotencyKey, CancellationToken cancel = default)
+        => PostAsync<MigrationCall, MigrationStatus>("v1/migrations", call, cancel, idempotencyKey);
+
     /// <summary>All migrations, oldest first.</summary>
     public Task<IReadOnlyList<MigrationStatus>> MigrationsAsync(CancellationToken cancel = default)
         => GetAsync<IReadOnlyList<MigrationStatus>>("v1/migrations", cancel);
@@ -38,4 +42,8 @@ public sealed class MmsClient(ApiEndpoint endpoint) : ApiClient(endpoint, ApiJso
     /// <summary>Moves the group of a migration back to where it was: a migration of its own.</summary>
     public Task<MigrationStatus> RollbackAsync(string id, CancellationToken cancel = default)
         => PostAsync<AbortCall, MigrationStatus>($"v1/migrations/{Uri.EscapeDataString(id)}/rollback", new AbortCall(), cancel);
+
+    /// <summary>Rebuilds owners and epochs from what PEs and hosts say.</summary>
+    public Task<IReadOnlyList<GroupInfo>> RecoverAsync(CancellationToken cancel = default)
+        => PostAsync<AbortCall, IReadOnlyList<GroupInfo>>("v1/recover", new AbortCall(), cancel);
 }

@@ -11,7 +11,8 @@ using IServerDriver = SdnEdge.Host.Drivers.IServerDriver;
 namespace SdnEdge.Host;
 
 /// <summary>
-/// The agent of one server host: the only one that starts a server here. Its start, in order: 1. the state folder, for itself alone; 2. each
+/// The agent of one server host: the only one that starts a server here. Its start, in order: 1. the state folder, for itself alone; 2.
+/// each
 /// server's record and driver; 3. a look at each server; 4. the API. Nothing is started or resumed by its start, and nothing stopped by its
 /// end.
 /// </summary>
@@ -40,7 +41,8 @@ public sealed class HostAgent : IHostControl, IAsyncDisposable
         {
             foreach (ServerConfig server in config.Servers)
             {
-                agent._servers.Add(server.Name, new ServerAgent(server.Name, server.Runs, (drivers ?? agent.DriverOf)(server), agent._store, agent.Events));
+                agent._servers.Add(server.Name,
+                    new ServerAgent(server.Name, server.Runs, (drivers ?? agent.DriverOf)(server), agent._store, agent.Events));
             }
 
             foreach (ServerAgent server in agent._servers.Values) server.Start();
@@ -57,7 +59,7 @@ public sealed class HostAgent : IHostControl, IAsyncDisposable
     /// <inheritdoc/>
     public HostNodeInfo Node()
     {
-        int unusable = _servers.Values.Count(s => _store.Read(s.Name).Fault is not null);
+        int unusable = _servers.Values.Count(s => s.Unusable);
         string version = typeof(HostAgent).Assembly.GetName().Version?.ToString(3) ?? "";
         return new HostNodeInfo(_config.Name, _config.Site, version, _incarnation, _startedAt, unusable < _servers.Count || unusable == 0,
             unusable == 0 ? null : $"{unusable} of {_servers.Count} servers take no orders; GET /v1/servers says why");
@@ -80,12 +82,16 @@ public sealed class HostAgent : IHostControl, IAsyncDisposable
         return
         [
             new("sdnedge_host_orders_total", "Orders by server, order and result; refused ones by their reason.", MetricKind.Counter,
-                [.. all.SelectMany(s => s.Counts.All.Select(c => new MetricSample(c.Count, ("server", s.Name), ("order", c.Order), ("result", c.Result))))]),
+                [.. all.SelectMany(s => s.Counts.All.Select(c
+                    => new MetricSample(c.Count, ("server", s.Name), ("order", c.Order), ("result", c.Result))))]),
             new("sdnedge_host_orders_open", "Orders that are not answered yet.", MetricKind.Gauge, Each(s => s.Open)),
-            new("sdnedge_host_server_running", "1 while the server was seen running here.", MetricKind.Gauge, Each(s => s.Published.State == ServerState.Running ? 1 : 0)),
-            new("sdnedge_host_server_may_run", "1 while the server has the right to run here.", MetricKind.Gauge, Each(s => s.Published.MayRun is null ? 0 : 1)),
+            new("sdnedge_host_server_running", "1 while the server was seen running here.", MetricKind.Gauge,
+                Each(s => s.Published.State == ServerState.Running ? 1 : 0)),
+            new("sdnedge_host_server_may_run", "1 while the server has the right to run here.", MetricKind.Gauge,
+                Each(s => s.Published.MayRun is null ? 0 : 1)),
             new("sdnedge_host_server_epoch", "Highest epoch seen for the server.", MetricKind.Gauge, Each(s => s.Published.Epoch)),
-            new("sdnedge_host_server_faults", "1 while something is wrong with the server here.", MetricKind.Gauge, Each(s => s.Published.Fault is null ? 0 : 1)),
+            new("sdnedge_host_server_faults", "1 while something is wrong with the server here.", MetricKind.Gauge,
+                Each(s => s.Published.Fault is null ? 0 : 1)),
         ];
 
         MetricSample[] Each(Func<ServerAgent, double> value) => [.. all.Select(s => new MetricSample(value(s), ("server", s.Name)))];
@@ -101,7 +107,8 @@ public sealed class HostAgent : IHostControl, IAsyncDisposable
 
     private ServerAgent Known(string name) => _servers.TryGetValue(name, out ServerAgent? server) ? server
         : throw new ProblemException(Problems.NotFound(
-            $"there is no server '{name}' at {_config.Name}; it has {(_servers.Count == 0 ? "none" : string.Join(", ", _servers.Keys))}, by its configuration"));
+            $"there is no server '{name}' at {_config.Name}; it has {(_servers.Count == 0 ? "none"
+                : string.Join(", ", _servers.Keys))}, by its configuration"));
 
     private IServerDriver DriverOf(ServerConfig server) => server.Driver switch
     {

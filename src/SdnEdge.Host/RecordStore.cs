@@ -9,7 +9,8 @@ using SdnEdge.Linux;
 namespace SdnEdge.Host;
 
 /// <summary>JSON of a record's file.</summary>
-[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase, UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow,
+[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase,
+    UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow,
     Converters = [typeof(JsonStringEnumConverter<HostPhase>), typeof(JsonStringEnumConverter<MigrationRole>)])]
 [JsonSerializable(typeof(HostRecord))]
 internal sealed partial class RecordTypes : JsonSerializerContext;
@@ -50,7 +51,8 @@ public sealed class RecordStore : IDisposable
         }
         catch (IOException e)
         {
-            throw new IOException($"state.folder {folder} cannot be had for this agent alone ({e.Message}); stop the other agent, or give this one a folder of its own", e);
+            throw new IOException($"state.folder {folder} cannot be had for this agent alone ({e.Message}); stop the other agent, or "
+                + "give this one a folder of its own", e);
         }
     }
 
@@ -83,7 +85,8 @@ public sealed class RecordStore : IDisposable
             using JsonDocument document = JsonDocument.Parse(bytes);
             JsonElement root = document.RootElement;
             int version = root.GetProperty("version").GetInt32();
-            if (version != Version) return Bad(path, $"has version {version} and this program reads version {Version}", "run the program that wrote it, or a later one");
+            if (version != Version) return Bad(path, $"has version {version} and this program reads version {Version}",
+                "run the program that wrote it, or a later one");
             JsonElement record = root.GetProperty("record");
             string text = record.GetRawText();
             if (root.GetProperty("sha256").GetString() != Checksum(text)) return Bad(path, "is damaged: its checksum is wrong", Restore);
@@ -104,7 +107,8 @@ public sealed class RecordStore : IDisposable
         string text = JsonSerializer.Serialize(record, RecordTypes.Default.HostRecord);
         try
         {
-            DurableFile.Replace(PathOf(record.Name), Encoding.UTF8.GetBytes($"{{\"version\":{Version},\"sha256\":\"{Checksum(text)}\",\"record\":{text}}}\n"));
+            DurableFile.Replace(PathOf(record.Name),
+                Encoding.UTF8.GetBytes($"{{\"version\":{Version},\"sha256\":\"{Checksum(text)}\",\"record\":{text}}}\n"));
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
@@ -115,9 +119,11 @@ public sealed class RecordStore : IDisposable
     /// <inheritdoc/>
     public void Dispose() => _lock.Dispose();
 
-    private const string Restore = "find out where the server is to run, and with the agent stopped remove the file and set runs: in the configuration accordingly";
+    private const string Restore = "find out where the server is to run, and with the agent stopped remove the file and set runs: in "
+        + "the configuration accordingly";
 
-    private static RecordFound Bad(string path, string what, string right) => new(null, $"no order is taken: {path} {what}; {right}, then start the agent again");
+    private static RecordFound Bad(string path, string what, string right)
+        => new(null, $"no order is taken: {path} {what}; {right}, then start the agent again");
 
     private static string Checksum(string text) => Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(text)));
 }

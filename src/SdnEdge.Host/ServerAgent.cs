@@ -38,12 +38,14 @@ internal sealed class ServerAgent : IAsyncDisposable
     private Task _loop = Task.CompletedTask;
     private long _lastTicket;
     private volatile ServerInfo _published;
+    private volatile bool _unusable;
 
     public ServerAgent(string name, bool runs, IServerDriver driver, RecordStore store, EventLog events)
     {
         (Name, _driver, _store, _events) = (name, driver, store, events);
         RecordFound found = store.Read(name);
         _server = HostFsm.Start(found.Record ?? HostRecord.First(name, runs && found.Fault is null), driver.Undoable, found.Fault);
+        _unusable = found.Fault is not null;
         _published = Info();
         if (found.Fault is { } fault) events.Add(Monotonic.Now, "server", name, "fault", fault);
     }
@@ -53,6 +55,9 @@ internal sealed class ServerAgent : IAsyncDisposable
 
     /// <summary>What was published last.</summary>
     public ServerInfo Published => _published;
+
+    /// <summary>True when no order is taken for it.</summary>
+    public bool Unusable => _unusable;
 
     /// <summary>Orders by their result.</summary>
     public OrderCounts Counts => _counts;
@@ -69,7 +74,8 @@ internal sealed class ServerAgent : IAsyncDisposable
     /// <summary>Begins to take orders. The server is looked at first, and nothing else is done (R4).</summary>
     public void Start() => _loop = Task.Run(RunAsync);
 
-    /// <summary>Gives an order; returns when its effect is there. It is carried out also when nobody waits for the answer any more.</summary>
+    /// <summary>Gives an order; returns when its effect is there. It is carried out also when nobody waits for the answer any
+    /// more.</summary>
     /// <exception cref="ProblemException">It was refused.</exception>
     public Task<ServerReply> OrderAsync(ServerOrder order, ServerOrderRequest request, CancellationToken cancel)
     {
@@ -81,14 +87,16 @@ internal sealed class ServerAgent : IAsyncDisposable
         return answer.Task.WaitAsync(cancel);
     }
 
-    /// <summary>Stops taking orders; one that is being carried out is broken off, which its repetition after the next start makes good.</summary>
+    /// <summary>Stops taking orders; one that is being carried out is broken off, which its repetition after the next start makes
+    /// good.</summary>
     public async ValueTask DisposeAsync()
     {
         _inputs.Writer.TryComplete();
         await _stop.CancelAsync();
         await _loop;
         await Task.WhenAll(_look, _call);
-        while (Oldest() is { } open) Take(open)?.TrySetException(new ProblemException(Problems.Unavailable("the agent is stopping; ask again when it runs")));
+        while (Oldest() is { } open) Take(open)?.TrySetException(new ProblemException(Problems.Unavailable("the agent is stopping; ask "
+            + "again when it runs")));
         await _driver.DisposeAsync();
         _lookCancel?.Dispose();
         _stop.Dispose();
@@ -128,6 +136,7 @@ internal sealed class ServerAgent : IAsyncDisposable
             string fault = $"no order is taken: the agent made a mistake ({e.GetType().Name}: {e.Message}); start it again";
             _inputs.Writer.TryComplete();
             _server = _server with { Unusable = fault };
+            _unusable = true;
             _published = Info();
             _events.Add(Monotonic.Now, "server", Name, "fault", fault);
             while (Oldest() is { } open) Take(open)?.TrySetException(new ProblemException(Problems.Internal(fault)));
@@ -135,7 +144,8 @@ internal sealed class ServerAgent : IAsyncDisposable
     }
 
     // While its state is copied, who waits for the convenient point wants fresh figures.
-    private TimeSpan LookInterval => _server.Record.Phase is HostPhase.Offered or HostPhase.Incoming && _driver.LookInterval > TimeSpan.FromSeconds(1)
+    private TimeSpan LookInterval => _server.Record.Phase is HostPhase.Offered or HostPhase.Incoming
+        && _driver.LookInterval > TimeSpan.FromSeconds(1)
         ? TimeSpan.FromSeconds(1) : _driver.LookInterval;
 
     private void Take(HostInput input)
@@ -194,7 +204,8 @@ internal sealed class ServerAgent : IAsyncDisposable
         try
         {
             ServerOrderRequest request = call.Order.Request;
-            var context = new DriverContext(Name, request.Epoch, request.Migration, request.PeerHost ?? _server.Record.PeerHost, request.CopyMs);
+            var context = new DriverContext(Name, request.Epoch, request.Migration, request.PeerHost ?? _server.Record.PeerHost,
+                request.CopyMs);
             CancellationToken cancel = _stop.Token;
             Task<ServerState> task = call.Call switch
             {
@@ -260,7 +271,8 @@ internal sealed class ServerAgent : IAsyncDisposable
     }
 
     private static string Said(Exception e)
-        => e is DriverException or IOException or TimeoutException or UnauthorizedAccessException ? e.Message : $"{e.GetType().Name}: {e.Message}";
+        => e is DriverException or IOException or TimeoutException or UnauthorizedAccessException ? e.Message
+            : $"{e.GetType().Name}: {e.Message}";
 
     private void Publish(HostServer before)
     {
@@ -269,13 +281,15 @@ internal sealed class ServerAgent : IAsyncDisposable
         if (_server.Record.Phase != before.Record.Phase)
             _events.Add(Monotonic.Now, "server", Name, "phase", $"{HostFsm.Word(_server.Record.Phase)}, epoch {_server.Record.PhaseEpoch}");
         if (_published.State != was.State) _events.Add(Monotonic.Now, "server", Name, HostFsm.Word(_published.State));
-        if (_published.Fault != was.Fault && _server.Current is null) _events.Add(Monotonic.Now, "server", Name, _published.Fault is null ? "fault over" : "fault", _published.Fault);
+        if (_published.Fault != was.Fault && _server.Current is null) _events.Add(Monotonic.Now, "server", Name, _published.Fault is null
+            ? "fault over" : "fault", _published.Fault);
     }
 
     private ServerInfo Info()
     {
         HostRecord r = _server.Record;
-        return new ServerInfo(Name, _driver.Kind, _server.Seen, r.Epoch, r.MayRun, r.RanEpoch, r.VoidEpoch, r.Migration, _driver.Undoable, _mirror, _server.Fault);
+        return new ServerInfo(Name, _driver.Kind, _server.Seen, r.Epoch, r.MayRun, r.RanEpoch, r.VoidEpoch, r.Migration, _driver.Undoable,
+            r.Phase is HostPhase.Offered or HostPhase.Incoming ? _mirror : null, _server.Fault);
     }
 
     private long? Oldest()

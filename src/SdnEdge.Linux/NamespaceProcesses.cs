@@ -5,7 +5,8 @@ namespace SdnEdge.Linux;
 /// <summary>The processes of a network namespace, by /proc.</summary>
 public static class NamespaceProcesses
 {
-    /// <summary>The identity of a named namespace as <c>/proc/PID/ns/net</c> shows it, e.g. <c>net:[4026532287]</c>; null when there is none.</summary>
+    /// <summary>The identity of a named namespace as <c>/proc/PID/ns/net</c> shows it, e.g. <c>net:[4026532287]</c>; null when there is
+    /// none.</summary>
     public static string? IdOf(string name)
     {
         if (!Namespaces.Exists(name)) return null;

@@ -6,7 +6,6 @@ using SdnEdge.Demo.Report;
 using SdnEdge.Core.Api;
 using SdnEdge.Lab.Running;
 using SdnEdge.Lab.Topologies;
-using SdnEdge.Mms;
 using Xunit;
 
 namespace SdnEdge.Lab.Tests;

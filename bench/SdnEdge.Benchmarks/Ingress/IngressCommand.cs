@@ -1,11 +1,7 @@
 using System.Diagnostics;
 using SdnEdge.Client;
 using SdnEdge.Core.Api;
-using SdnEdge.Core.Migration;
-using SdnEdge.Core.Wire;
 using SdnEdge.Lab.Running;
-using SdnEdge.Lab.Topologies;
-using SdnEdge.Mms;
 
 namespace SdnEdge.Benchmarks.Ingress;
 
@@ -63,42 +59,34 @@ internal static class IngressCommand
 
     private static async Task<bool> MoveAsync(RunningLab lab, int moves, double rtt)
     {
-        Dictionary<string, PeClient> pes = lab.Topology.Nodes.Where(n => n.Kind == NodeKind.SdnEdgePe)
-            .ToDictionary(n => n.Name, n => PeClient.ForUnixSocket(lab.ApiSocket(n.Name), n.Name), StringComparer.Ordinal);
-        string[] prefixes = [.. lab.Topology.Find("vs")!.Server!.Addresses.Select(a => IpPrefix.Host(a.Address).ToString())];
         bool sound = true;
-        Console.WriteLine($"{"move",4}  {"outcome",-8} {"proof",-8} {"by marker",9}  {"moved after advertise, ms: min",30} {"p50",6} {"p99",6} {"max",6}  {"torn down after the last, ms",28}");
-        try
+        Console.WriteLine($"{"move",4}  {"outcome",-9} {"proof",-8} {"by marker",9}  {"moved after advertise, ms: min",30} {"p50",6} {"p99",6} {"max",6}  {"torn down after the last, ms",28}");
+        using var mms = new MmsClient(new ApiEndpoint("mms", lab.MmsSocket!)) { RequestTimeout = TimeSpan.FromMinutes(2) };
+        string[] sites = ["dc-b", "dc-a"];
+        for (int move = 1; move <= moves; move++)
         {
-            for (int move = 1; move <= moves; move++)
-            {
-                IReadOnlyList<LabSite> sites = lab.SitesOf("vs");
-                string at = (await lab.Server("vs").LocateAsync("vs", CancellationToken.None))!;
-                LabSite from = sites.First(s => s.Name == at), to = sites.First(s => s.Name != at);
-                var request = new MoveRequest("vs", "default", prefixes, from.Pe!, from.Name, from.PePort!, to.Pe!, to.Name, to.PePort!, [.. lab.Ingresses.Select(i => i.Pe)], BlackoutMs: 50);
-                MoveResult result = await new MoveDriver(pes, lab.Server("vs")).RunAsync(await MovePlanner.PlanAsync(request, pes, DateTimeOffset.UtcNow));
-                sound &= Print(move, result, lab.Ingresses.Count);
-            }
-        }
-        finally
-        {
-            foreach (PeClient pe in pes.Values) pe.Dispose();
+            string id = (await mms.StartAsync(new MigrationCall("vs", sites[(move - 1) % 2], CopyMs: 50))).Id;
+            MigrationStatus now;
+            while (!(now = await mms.MigrationAsync(id)).Ended) await Task.Delay(100);
+            sound &= Print(move, now, lab.Ingresses.Count);
         }
 
         Console.WriteLine($"\nbound: one-way delay + 20 ms = {(rtt / 2) + 20} ms; torn down: round trip + 100 ms = {rtt + 100} ms");
         return sound;
     }
 
-    private static bool Print(int move, MoveResult result, int ingresses)
+    private static bool Print(int move, MigrationStatus result, int ingresses)
     {
-        long advertised = result.AtTarget(SignalKind.Advertise)?.SentNs ?? 0;
-        long[] moved = [.. (result.Target?.Order?.Gates ?? []).Where(g => result.Plan.Ingress.Contains(g.Ingress) && g.MovedAtNs is not null).Select(g => g.MovedAtNs!.Value - advertised).Order()];
-        long gone = result.AtTarget(SignalKind.Teardown)?.Reply.AcknowledgedAtNs ?? 0;
-        string ms(double at) => moved.Length == 0 ? "-" : $"{moved[(int)Math.Min(moved.Length * at, moved.Length - 1)] / 1e6:0.0}";
-        Console.WriteLine($"{move,4}  {result.Outcome,-8} {result.Proof,-8} {$"{result.ProvedByMarker?.Count ?? 0}/{ingresses}",9}  {ms(0),30} {ms(0.5),6} {ms(0.99),6} {ms(1),6}  "
+        MoveStatus only = result.Moves[0];
+        PathStatus path = only.Paths[0];
+        SignalTime? at(SignalKind kind) => only.Signals.FirstOrDefault(s => s.Pe == path.TargetPe && s.Reply.Signal == kind);
+        long advertised = at(SignalKind.Advertise)?.SentNs ?? 0, gone = at(SignalKind.Teardown)?.Reply.AcknowledgedAtNs ?? 0;
+        long[] moved = [.. (path.Target?.Order?.Gates ?? []).Where(g => path.Ingress.Contains(g.Ingress) && g.MovedAtNs is not null).Select(g => g.MovedAtNs!.Value - advertised).Order()];
+        string ms(double share) => moved.Length == 0 ? "-" : $"{moved[(int)Math.Min(moved.Length * share, moved.Length - 1)] / 1e6:0.0}";
+        Console.WriteLine($"{move,4}  {result.State,-9} {path.Proof,-8} {$"{path.ProvedByMarker.Count(path.Ingress.Contains)}/{ingresses}",9}  {ms(0),30} {ms(0.5),6} {ms(0.99),6} {ms(1),6}  "
             + $"{(moved.Length == 0 || gone == 0 ? "-" : $"{(gone - advertised - moved[^1]) / 1e6:0.0}"),28}");
         if (result.Failure is { } failure) Console.WriteLine($"      {failure}");
-        return result is { Succeeded: true, Proof: TeardownProof.Markers };
+        return result.State == "moved" && path.Proof == TeardownProof.Markers;
     }
 
     private static string? Program()

@@ -9,7 +9,7 @@ internal static class ManyIngresses
     /// <summary>Most ingress PEs: their loopbacks are 10.255.0.3 to .252.</summary>
     public const int Most = 250;
 
-    /// <summary>Writes the topology and a configuration for each PE; returns the topology's file.</summary>
+    /// <summary>Writes the topology and a configuration for each PE, both server hosts and the manager; returns the topology's file.</summary>
     public static string Write(string folder, string name, int count)
     {
         var nodes = new StringBuilder();
@@ -25,6 +25,8 @@ internal static class ManyIngresses
             Line(links, $"    - endpoints: [\"{pe}:eth2\", \"c{i}:eth1\"]");
         }
 
+        foreach (char site in "ab") File.WriteAllText(Path.Combine(folder, $"host-{site}.yaml"), Host(site));
+        File.WriteAllText(Path.Combine(folder, "mms.yaml"), Manager(count));
         string file = Path.Combine(folder, name + ".clab.yml");
         File.WriteAllText(file, $$"""
             name: {{name}}
@@ -40,6 +42,9 @@ internal static class ManyIngresses
                     sdnedge.addresses: 10.1.1.10/24
                     sdnedge.gateways: 10.1.1.1
                     sdnedge.site: dc-a
+                mms: { kind: sdnedge-mms, startup-config: mms.yaml }
+                host-a: { kind: sdnedge-host, startup-config: host-a.yaml }
+                host-b: { kind: sdnedge-host, startup-config: host-b.yaml }
             {{nodes}}
               links:
                 - endpoints: ["{{Name(1)}}:eth2", "dc-a:eth1"]
@@ -83,6 +88,40 @@ internal static class ManyIngresses
             api: { unix: /run/sdnedge/many/{{Name(number)}}.sock }
             """;
     }
+
+    private static string Host(char site) => $$"""
+        name: host-{{site}}
+        site: dc-{{site}}
+        api: { unix: "${lab.folder}/host-{{site}}.sock" }
+        state: { folder: "${lab.folder}/host-{{site}}.state" }
+        servers:
+          - name: vs
+            runs: {{(site == 'a' ? "true" : "false")}}
+            standIn: { namespace: "${lab.namespace:vs}", leg: leg-{{site}}, mac: "02:00:00:00:01:10", addresses: [10.1.1.10] }
+        """;
+
+    private static string Manager(int count) => $$"""
+        name: mms
+        journal: "${lab.folder}/mms.db"
+        api: { unix: "${lab.folder}/mms.sock" }
+        pes:
+        {{string.Join('\n', Enumerable.Range(1, count + 2).Select(p => $"  - {{ name: {Name(p)}, api: \"${{lab.api:{Name(p)}}}\" }}"))}}
+        hosts:
+          - { name: host-a, api: "${lab.api:host-a}" }
+          - { name: host-b, api: "${lab.api:host-b}" }
+        sites:
+          - { name: dc-a, hosts: [host-a] }
+          - { name: dc-b, hosts: [host-b] }
+        groups:
+          - name: vs
+            ingress: [{{string.Join(", ", Enumerable.Range(3, count).Select(Name))}}]
+            servers:
+              - name: vs
+                prefixes: [10.1.1.10/32]
+                at:
+                  - { site: dc-a, host: host-a, pe: pe-a, port: dc }
+                  - { site: dc-b, host: host-b, pe: pe-b, port: dc }
+        """;
 
     private static void Line(StringBuilder to, string text) => to.Append(text).Append('\n');
 }

@@ -4,7 +4,6 @@ using SdnEdge.Demo.Run;
 using SdnEdge.Demo.Report;
 using SdnEdge.Lab.Running;
 using SdnEdge.Lab.Topologies;
-using SdnEdge.Mms;
 
 namespace SdnEdge.Cli.Commands;
 
@@ -17,7 +16,7 @@ internal static class DemoCommand
     {
         var folder = new Option<DirectoryInfo>("--out") { Description = "Folder for report.json and report.html.", DefaultValueFactory = _ => new DirectoryInfo("demo-report") };
         var rate = new Option<long>("--rate") { Description = "Packets per second towards the server, all ingresses together; a quarter of it goes back.", DefaultValueFactory = _ => 20_000 };
-        var blackout = new Option<int>("--blackout") { Description = "Milliseconds in which the server is at neither site.", DefaultValueFactory = _ => 300 };
+        var blackout = new Option<int>("--blackout") { Description = "Milliseconds that the last copy of the server's state takes: for so long it is at neither site.", DefaultValueFactory = _ => 300 };
         var rtt = new Option<double?>("--rtt") { Description = "Round-trip time between two PEs, milliseconds. Default: as the topology says (40)." };
         var noHold = new Option<bool>("--no-hold") { Description = "Without the hold at the target PE: shows what is lost then." };
         var noOrder = new Option<bool>("--no-order") { Description = "Without flush markers: shows what is reordered when ingress PEs go over to the direct path." };

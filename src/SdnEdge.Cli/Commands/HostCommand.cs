@@ -13,8 +13,14 @@ internal static class HostCommand
 
     public static Command Create()
     {
-        var config = new Option<string>("--config", "-c") { Description = "Configuration file (YAML).", Required = true, HelpName = "FILE" };
-        var check = new Option<bool>("--check") { Description = "Read the file, report every error with its line, and end. Needs no rights." };
+        var config = new Option<string>("--config", "-c")
+        {
+            Description = "Configuration file (YAML).", Required = true, HelpName = "FILE",
+        };
+        var check = new Option<bool>("--check")
+        {
+            Description = "Read the file, report every error with its line, and end. Needs no rights.",
+        };
         var command = new Command("host",
             """
             Runs the agent of one server host in the foreground: the only one that starts, stops and resumes servers there, as the
@@ -51,7 +57,8 @@ internal static class HostCommand
 
         if (checkOnly)
         {
-            Console.WriteLine($"{file}: good. {config.Name} at {config.Site}: {config.Servers.Count} server{(config.Servers.Count == 1 ? "" : "s")}.");
+            string count = config.Servers.Count == 1 ? "1 server" : $"{config.Servers.Count} servers";
+            Console.WriteLine($"{file}: good. {config.Name} at {config.Site}: {count}.");
             return ExitOk;
         }
 
@@ -62,7 +69,8 @@ internal static class HostCommand
         try
         {
             await using HostAgent agent = await HostAgent.StartAsync(config);
-            Console.WriteLine($"{config.Name}: ready, pid {Environment.ProcessId}{(config.Api.Unix is { } socket ? $", API on {socket}" : "")}");
+            string where = config.Api.Unix is { } socket ? $", API on {socket}" : "";
+            Console.WriteLine($"{config.Name}: ready, pid {Environment.ProcessId}{where}");
             foreach (Core.Api.ServerInfo server in agent.Servers())
             {
                 if (server.Fault is { } fault) Console.Error.WriteLine($"{config.Name}: server {server.Name}: {fault}");

@@ -1,261 +1,266 @@
 using System.CommandLine;
 using System.Globalization;
 using System.Text.Json;
+using SdnEdge.Cli.Commands.Migrate;
 using SdnEdge.Client;
-using SdnEdge.Demo.Run;
 using SdnEdge.Core.Api;
-using SdnEdge.Core.Migration;
+using SdnEdge.Demo.Report;
 using SdnEdge.Lab.Running;
 using SdnEdge.Lab.Topologies;
 using SdnEdge.Linux;
-using SdnEdge.Mms;
-using Spectre.Console;
 
 namespace SdnEdge.Cli.Commands;
 
-/// <summary><c>sdnedge migrate</c>: moves servers, and says what the MMS says to a PE, signal by signal.</summary>
+/// <summary><c>sdnedge migrate</c>: has the manager move groups of servers, and shows what it does.</summary>
 internal static class MigrateCommand
 {
-    private const int NotMoved = 1, Unfinished = 3;
+    /// <summary>As before, or not possible.</summary>
+    public const int NotMoved = 1;
 
-    private static readonly Option<string> Output = new("--output", "-o") { Description = "table or json.", DefaultValueFactory = _ => "table" };
-    private static readonly Option<string?> LabName = new("--lab", "-n") { Description = "Name of a running lab." };
-    private static readonly Option<string> StateRoot = new("--state-dir") { Description = "Folder of the labs' states.", DefaultValueFactory = _ => LabState.DefaultRoot };
-    private static readonly Option<bool> NoHold = new("--no-hold") { Description = "The target does not hold: what arrives during the blackout is lost. To see what the hold is for." };
-    private static readonly Option<long?> HoldBytes = new("--hold-bytes") { Description = "Most bytes held (default 67108864)." };
-    private static readonly Option<int?> HoldPackets = new("--hold-packets") { Description = "Most packets held (default 262144)." };
-    private static readonly Option<int?> HoldMs = new("--hold-ms") { Description = "Longest time a packet is held, milliseconds (default 10000)." };
-    private static readonly Option<int?> HoldRate = new("--hold-rate") { Description = "Pace of the release, packets per second; 0 = as fast as possible (default 100000)." };
-    private static readonly Option<string?> HoldPolicy = new("--hold-policy") { Description = "What a full hold does: drop-newest (default) or drop-oldest." };
+    /// <summary>Wrong usage, or the manager cannot be reached.</summary>
+    public const int Unusable = 2;
+
+    /// <summary>Fenced, or not at its end when the command left.</summary>
+    public const int Unfinished = 3;
+
+    /// <summary>How it is shown.</summary>
+    public static readonly Option<string> Output = new("--output", "-o") { Description = "text or json. A migration that is followed: one line of JSON for each change.", DefaultValueFactory = _ => "text" };
 
     public static Command Create()
     {
-        Output.AcceptOnlyFromAmong("table", "json");
-        HoldPolicy.AcceptOnlyFromAmong("drop-newest", "drop-oldest");
+        Output.AcceptOnlyFromAmong("text", "json", "table");
         return new Command("migrate",
             """
-            Moves a running virtual server from one data centre to another without losing a packet.
+            Moves running servers from one data centre to another without losing a packet. The manager does it ('sdnedge mms'); these
+            commands ask it and show it. Killing one of them changes nothing: the manager goes on.
 
-              sdnedge migrate run --lab figure1 --server vs --to dc-b     there
-              sdnedge migrate run --lab figure1 --server vs --to dc-a     and back
-              sdnedge migrate status --lab figure1                        what each PE knows of its migrations
-              sdnedge migrate signal switch m1 --api PE.sock --epoch 7    one signal, by hand
+              sdnedge migrate plan --group vs --to dc-b            what keeps it from being moved, all of it; changes nothing
+              sdnedge migrate run --group vs --to dc-b             there; Ctrl-C has it undone
+              sdnedge migrate rollback ID                          and back
+              sdnedge migrate list                                 all migrations
+              sdnedge migrate watch                                the one that runs
+              sdnedge migrate report ID --out report               as a page, and as JSON
+              sdnedge migrate run --api https://10.254.0.100:8443/ --cert me.crt --key me.key --ca ca.crt --group vs --to dc-b
+              sdnedge migrate signal switch m1 --api PE.sock --epoch 7    one signal to one PE, by hand
+
+            Exit code: 0 moved, or done; 1 all is as before, or it is not possible; 2 wrong usage, or no manager; 3 fenced, or left unfinished.
             """)
         {
-            Run(), Signal(), Status(),
+            Plan(), Start(), Run(), Watch(), Status(), Abort(), Resume(), Commit(), Rollback(), List(), Report(), SignalCommand.Create(),
         };
+    }
+
+    /// <summary>The exit code of a migration.</summary>
+    public static int CodeOf(MigrationStatus m) => m.State switch { "moved" => 0, "as-before" => NotMoved, _ => Unfinished };
+
+    /// <summary>An enum's word.</summary>
+    public static string Word(Enum value) => JsonNamingPolicy.KebabCaseLower.ConvertName(value.ToString());
+
+    /// <summary>Runs an action; what goes wrong in a known way is told in a sentence.</summary>
+    public static async Task<int> GuardAsync(Func<Task<int>> action)
+    {
+        try
+        {
+            return await action();
+        }
+        catch (ApiProblemException e)
+        {
+            Fail(e.Message);
+            return e.Problem.Status is 409 or 422 ? NotMoved : Unusable;
+        }
+        catch (Exception e) when (e is ApiUnreachableException or LabException or TopologyException or LinuxException
+            or ArgumentException or InvalidOperationException or IOException or UnauthorizedAccessException)
+        {
+            return Fail(e.Message);
+        }
+    }
+
+    /// <summary>Tells what is wrong.</summary>
+    public static int Fail(string message)
+    {
+        Console.Error.WriteLine($"sdnedge migrate: {message}");
+        return Unusable;
+    }
+
+    private static Command Plan()
+    {
+        var call = new CallFlags();
+        var command = new Command("plan", "A dry run: every obstacle at once, the predicted blackout, and what the holds will keep. Nothing is changed anywhere. Exit code 0: possible, 1: not.");
+        call.AddTo(command);
+        return With(command, async (parse, manager, json, cancel) =>
+        {
+            PlanInfo plan = await manager.Mms.PlanAsync(call.Of(parse), cancel);
+            if (json) Console.WriteLine(JsonSerializer.Serialize(plan, ApiJson.Indented.For<PlanInfo>()));
+            else MigrationView.Print(plan);
+            return plan.Obstacles.Count == 0 ? 0 : NotMoved;
+        });
+    }
+
+    private static Command Start()
+    {
+        var call = new CallFlags();
+        Option<string?> key = IdempotencyKey();
+        var command = new Command("start", "Starts a migration and returns as soon as it is on record; the manager does it.") { key };
+        call.AddTo(command);
+        return With(command, async (parse, manager, json, cancel) =>
+        {
+            MigrationStatus m = await StartAsync(manager, call.Of(parse), parse.GetValue(key), cancel);
+            Console.WriteLine(json ? JsonSerializer.Serialize(m, ApiJson.Indented.For<MigrationStatus>()) : $"{m.Id}: {m.Group} moves from {m.From} to {m.To}; 'sdnedge migrate watch {m.Id}' shows it.");
+            return 0;
+        });
     }
 
     private static Command Run()
     {
-        var server = new Option<string>("--server") { Description = "The server.", DefaultValueFactory = _ => "vs" };
-        var to = new Option<string>("--to") { Description = "Site to move to, e.g. dc-b.", Required = true };
-        var blackout = new Option<int>("--blackout") { Description = "Milliseconds for which the server is nowhere: the final copy of a real one.", DefaultValueFactory = _ => 300 };
-        var noOrder = new Option<bool>("--no-order") { Description = "Without flush markers: packets may be reordered when ingress PEs go over to the direct path." };
-        var orderBound = new Option<int>("--order-bound") { Description = "Longest time in which packets of an ingress wait for its flush marker, milliseconds.", DefaultValueFactory = _ => 1000 };
-        var quiet = new Option<int>("--quiet") { Description = "Longest time that a packet may be on its way in the tunnel, milliseconds, where no flush marker says that it is through.", DefaultValueFactory = _ => 500 };
-        var othersHold = new Option<int>("--others-hold") { Description = "How long packets of PEs that send no flush markers wait, milliseconds: longer than the old path is longer than the direct one; 0 = they are delivered as they come." };
-        var journal = new Option<string?>("--journal") { Description = "File for the journal of intents and results; default: moves.jsonl in the lab's folder." };
+        var call = new CallFlags();
+        Option<string?> key = IdempotencyKey();
         var command = new Command("run",
-            "Plans a move and drives it: prepare, switch, blackout, release, advertise, direct path, withdraw, drain, teardown. "
-            + "Ctrl-C gives it up while the server is not yet live at its new site. Exit code 0: moved, nothing left over; 1: not moved, all as before; 3: unfinished, see the text.")
-        {
-            LabName, server, to, blackout, noOrder, orderBound, othersHold, quiet, NoHold, HoldBytes, HoldPackets, HoldMs, HoldRate, HoldPolicy, journal, Output, StateRoot,
-        };
-        command.SetAction((parse, cancel) => GuardAsync(async () =>
-        {
-            int wait = parse.GetValue(blackout);
-            if (wait is < 0 or > 600_000) return Fail($"--blackout {wait} is out of range; give 0 to 600000 milliseconds.");
-            RunningLab lab = RunningLab.Attach(Which(parse), parse.GetValue(StateRoot));
-            string name = parse.GetValue(server)!;
-            int bound = parse.GetValue(orderBound), others = parse.GetValue(othersHold), way = parse.GetValue(quiet);
-            if (bound is < 1 or > 60_000 || way is < 1 or > 60_000 || others is < 0 or > 60_000) return Fail("--order-bound and --quiet are 1 to 60000 milliseconds, --others-hold 0 to 60000.");
-            MoveRequest request = await LabMoves.RequestAsync(lab, name, parse.GetValue(to)!, wait, Hold(parse), way, cancel) with
-            {
-                KeepOrder = !parse.GetValue(noOrder), OrderBoundMs = bound, OthersHoldMs = others,
-            };
-            Dictionary<string, PeClient> pes = LabMoves.Clients(lab, request);
-            try
-            {
-                using var log = new MoveJournal(parse.GetValue(journal) ?? Path.Combine(lab.Folder, "moves.jsonl"));
-                MovePlan plan = await MovePlanner.PlanAsync(request, pes, DateTimeOffset.UtcNow, cancel);
-                long begin = Monotonic.Now;
-                MoveResult result = await new MoveDriver(pes, lab.Server(name), log).RunAsync(plan,
-                    p => Console.Error.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{(p.AtNs - begin) / 1e6,9:0.0} ms  {p.Text}")), cancel);
-                if (parse.GetValue(Output) == "json") Console.WriteLine(JsonSerializer.Serialize(result, MoveJson.Indented.For<MoveResult>()));
-                else Print(result);
-                return result.Succeeded ? 0 : result.Outcome == MoveOutcome.RolledBack && result.Residue.Count == 0 ? NotMoved : Unfinished;
-            }
-            finally
-            {
-                foreach (PeClient pe in pes.Values) pe.Dispose();
-            }
-        }));
-        return command;
+            "Starts a migration and follows it to its end. Ctrl-C asks the manager to undo it, and goes on watching; a second one only leaves. "
+            + "Exit code 0: moved, nothing left over; 1: refused, or all is as before; 3: fenced, or left before its end.") { key };
+        call.AddTo(command);
+        return With(command, async (parse, manager, json, cancel) =>
+            await Follow.ToEndAsync(manager, (await StartAsync(manager, call.Of(parse), parse.GetValue(key), cancel)).Id, json, abortable: true));
     }
 
-    private static void Print(MoveResult result)
+    private static Command Watch()
     {
-        long zero = result.Timeline.Count > 0 ? result.Timeline[0].StartNs : 0;
-        Console.WriteLine($"migration {result.Plan.Migration}, epoch {result.Plan.Epoch}");
-        Table stages = new Table()
-            .AddColumn("stage").AddColumn(new TableColumn("start ms").RightAligned()).AddColumn(new TableColumn("ms").RightAligned()).AddColumn("");
-        foreach (StageRecord s in result.Timeline)
-            stages.AddRow(Markup.Escape(s.Name), $"{(s.StartNs - zero) / 1e6:0.0}", $"{(s.EndNs - s.StartNs) / 1e6:0.0}", Markup.Escape(s.Error ?? ""));
-        DemoView.NewConsole().Write(stages);
-        if (result.AtSource(SignalKind.Switch) is { } switched)
-            Console.WriteLine($"switch     {result.Plan.Source.Prefixes.Count} prefixes, store {switched.Reply.StoreNs} ns, in force on every worker after {(switched.Reply.AcknowledgedAtNs - switched.Reply.TookEffectAtNs) / 1e3:0} us, {result.Source?.Group?.StalePackets ?? 0} stale packets");
-        if (result is { PausedNs: { } paused, ResumedNs: { } resumed }) Console.WriteLine($"blackout   {(resumed - paused) / 1e6:0.0} ms");
-        if (result.Target?.Hold is { } hold)
-            Console.WriteLine($"hold       {hold.PacketsHeldTotal} packets held, {hold.Released} released, {hold.DroppedNewest + hold.DroppedOldest + hold.Expired} dropped, peak {hold.PeakBytes} bytes");
-        if (result.Source?.Group is { } group) Console.WriteLine($"tunnel     {group.TunnelPackets} packets, {(result.TunnelTornDown ? $"torn down (proof: {JsonNamingPolicy.KebabCaseLower.ConvertName(result.Proof.ToString())})" : "still there")}");
-        if (result.Target?.Order is { } order)
-            Console.WriteLine($"order      {order.Gates.Sum(g => g.PacketsHeldTotal)} direct packets waited for flush markers; proved by markers: {(result.ProvedByMarker is { Count: > 0 } proved ? string.Join(", ", proved.Order(StringComparer.Ordinal)) : "nobody")}; {order.Unordered} packets of others passed");
-        foreach (string left in result.Residue) Console.WriteLine($"left over  {left}");
-        Console.WriteLine(result.Outcome switch
-        {
-            MoveOutcome.Moved => $"moved: {result.Plan.Server} is at {result.Plan.Target.Site}.{(result.Failure is null ? "" : " On the way: " + result.Failure)}",
-            MoveOutcome.RolledBack => $"not moved: {result.Plan.Server} is at {result.Plan.Source.Site} as before. {result.Failure}",
-            _ => $"{JsonNamingPolicy.KebabCaseLower.ConvertName(result.Outcome.ToString())}: {result.Failure}",
-        });
-    }
-
-    private static Command Signal()
-    {
-        string[] kinds = [.. Enum.GetNames<SignalKind>().Select(JsonNamingPolicy.KebabCaseLower.ConvertName)];
-        var kind = new Argument<string>("kind") { Description = string.Join(", ", kinds) + "." };
-        kind.AcceptOnlyFromAmong(kinds);
-        var id = new Argument<string>("id") { Description = "The migration's id." };
-        var api = new Option<string>("--api") { Description = "Socket of the PE's API, e.g. /run/sdnedge/figure1/pe-a.sock.", Required = true };
-        var epoch = new Option<long>("--epoch") { Description = "Fencing number; a signal older than the highest seen is refused.", Required = true };
-        var role = new Option<string?>("--role") { Description = "prepare: source or target." };
-        role.AcceptOnlyFromAmong("source", "target");
-        var vrf = new Option<string?>("--vrf") { Description = "prepare: VRF of the prefixes (default: default)." };
-        var prefix = new Option<string[]>("--prefix") { Description = "prepare: PREFIX@PORT or PREFIX@PORT,NEXTHOP, e.g. 10.1.1.10/32@dc. Once for each prefix.", AllowMultipleArgumentsPerToken = true };
-        var peer = new Option<string?>("--peer") { Description = "prepare: loopback of the other PE." };
-        var key = new Option<uint?>("--tunnel-key") { Description = "prepare: GRE key, the same for both PEs." };
-        var pref = new Option<uint?>("--local-pref") { Description = "advertise: LOCAL_PREF (default 200)." };
-        var force = new Option<bool>("--force") { Description = "teardown: also when the source is left without a route to a moved prefix." };
-        var command = new Command("signal", "Sends one signal to one PE, and shows its answer or why it refuses.")
-        {
-            kind, id, api, epoch, role, vrf, prefix, peer, key, pref, force, NoHold, HoldBytes, HoldPackets, HoldMs, HoldRate, HoldPolicy, Output,
-        };
-        command.SetAction((parse, cancel) => GuardAsync(async () =>
-        {
-            SignalKind signal = Enum.Parse<SignalKind>(parse.GetValue(kind)!, ignoreCase: true);
-            var prefixes = new List<MovingPrefix>();
-            foreach (string text in parse.GetValue(prefix) ?? [])
-            {
-                string[] parts = text.Split('@', ',');
-                if (parts.Length is < 2 or > 3 || parts[1].Length == 0) return Fail($"--prefix {text}: write it as PREFIX@PORT or PREFIX@PORT,NEXTHOP, e.g. 10.1.1.10/32@dc.");
-                prefixes.Add(new MovingPrefix(parts[0], parts[1], parts.Length == 3 ? parts[2] : null));
-            }
-
-            using PeClient pe = PeClient.For(parse.GetValue(api)!);
-            SignalReply reply = await pe.SignalAsync(parse.GetValue(id)!, signal, new SignalRequest(
-                parse.GetValue(epoch), parse.GetValue(role) is { } r ? Enum.Parse<MigrationRole>(r, ignoreCase: true) : null, parse.GetValue(vrf),
-                prefixes.Count > 0 ? prefixes : null, parse.GetValue(peer), parse.GetValue(key),
-                signal == SignalKind.Prepare ? Hold(parse) : null, parse.GetValue(pref), Force: parse.GetValue(force)), cancel);
-            Console.WriteLine(parse.GetValue(Output) == "json" ? JsonSerializer.Serialize(reply, ApiJson.Indented.For<SignalReply>())
-                : $"{pe.Name}: {reply.Migration} is {Word(reply.State)}, epoch {reply.Epoch}{(reply.Repeated ? " (it was before)" : "")}; "
-                + $"in force on every worker after {(reply.AcknowledgedAtNs - reply.TookEffectAtNs) / 1e3:0} us{(reply.StoreNs is { } store ? $", store {store} ns" : "")}.");
-            return 0;
-        }));
-        return command;
+        Argument<string?> id = IdOrLatest();
+        return With(new Command("watch", "Follows a migration to its end. Ctrl-C leaves, and changes nothing.") { id },
+            async (parse, manager, json, cancel) => await Follow.ToEndAsync(manager, await WhichAsync(manager, parse.GetValue(id), cancel), json, abortable: false));
     }
 
     private static Command Status()
     {
-        var api = new Option<string[]>("--api") { Description = "Socket of a PE's API; several may be given.", AllowMultipleArgumentsPerToken = true };
-        var command = new Command("status", "Shows the migrations each PE knows.") { LabName, api, Output, StateRoot };
+        Argument<string?> id = IdOrLatest();
+        return With(new Command("status", "Shows a migration: stages, servers, holds, tunnels, what is open and why.") { id }, async (parse, manager, json, cancel) =>
+        {
+            Show(await manager.Mms.MigrationAsync(await WhichAsync(manager, parse.GetValue(id), cancel), cancel), manager, json);
+            return 0;
+        });
+    }
+
+    private static Command Abort()
+    {
+        Argument<string> id = Id();
+        var why = new Option<string?>("--why") { Description = "For the journal and the report." };
+        return With(new Command("abort", "Has a migration undone: before the pivot always, after it while no server is known to run at the target. Returns when that is on record.") { id, why },
+            async (parse, manager, json, cancel) =>
+            {
+                MigrationStatus m = await manager.Mms.AbortAsync(parse.GetValue(id)!, parse.GetValue(why), cancel);
+                if (json) Show(m, manager, json);
+                else Console.WriteLine($"{m.Id} is being undone, at {m.Stage}; 'sdnedge migrate watch {m.Id}' shows it.");
+                return 0;
+            });
+    }
+
+    private static Command Resume()
+    {
+        Argument<string> id = Id();
+        return With(new Command("resume", "Shows what of a migration is open and why, and follows it. (The manager goes on by itself, also after a restart; nothing needs to be told.)") { id },
+            async (parse, manager, json, cancel) =>
+            {
+                MigrationStatus m = await manager.Mms.MigrationAsync(parse.GetValue(id)!, cancel);
+                TextWriter to = json ? Console.Error : Console.Out;
+                to.WriteLine(m.Ended ? $"{m.Id} has ended." : $"{m.Id} is at {m.Stage}, {m.State}; {(m.Waiting.Count == 0 ? "nothing is waited for" : $"open: {m.Waiting.Count}")}.");
+                foreach (WaitingInfo w in m.Waiting) to.WriteLine($"  {w.Step}: {w.Reason}{(w.Detail is null ? "" : ", " + w.Detail)}");
+                return await Follow.ToEndAsync(manager, m.Id, json, abortable: false);
+            });
+    }
+
+    private static Command Commit()
+    {
+        Argument<string> id = Id();
+        return With(new Command("commit", "Ends the trial of a migration that has moved its group: no rollback is offered any more.") { id }, async (parse, manager, json, cancel) =>
+        {
+            MigrationStatus m = await manager.Mms.CommitAsync(parse.GetValue(id)!, cancel);
+            if (json) Show(m, manager, json);
+            else Console.WriteLine($"{m.Id} is committed: {m.Group} stays at {m.To}.");
+            return 0;
+        });
+    }
+
+    private static Command Rollback()
+    {
+        Argument<string> id = Id();
+        return With(new Command("rollback", "Moves the group of a migration back to where it was, by a migration of its own, and follows that. Ctrl-C as with run.") { id },
+            async (parse, manager, json, cancel) => await Follow.ToEndAsync(manager, (await manager.Mms.RollbackAsync(parse.GetValue(id)!, cancel)).Id, json, abortable: true));
+    }
+
+    private static Command List() => With(new Command("list", "All migrations, oldest first."), async (_, manager, json, cancel) =>
+    {
+        IReadOnlyList<MigrationStatus> all = await manager.Mms.MigrationsAsync(cancel);
+        if (json) Console.WriteLine(JsonSerializer.Serialize(all, ApiJson.Indented.For<IReadOnlyList<MigrationStatus>>()));
+        else MigrationView.Print(all);
+        return 0;
+    });
+
+    private static Command Report()
+    {
+        Argument<string> id = Id();
+        var folder = new Option<DirectoryInfo>("--out") { Description = "Folder for report.html and report.json.", DefaultValueFactory = _ => new DirectoryInfo("migration-report") };
+        return With(new Command("report", "Writes what is known of a migration as a page and as JSON: timeline, stages, signals and orders, counters.") { id, folder },
+            async (parse, manager, json, cancel) =>
+            {
+                MigrationStatus m = await manager.Mms.MigrationAsync(parse.GetValue(id)!, cancel);
+                DemoReport report = MigrationReports.Write(m, parse.GetValue(folder)!);
+                Console.WriteLine(json ? JsonSerializer.Serialize(report, DemoReport.Json.For<DemoReport>())
+                    : $"{m.Id}, {m.State}: {Path.Combine(parse.GetValue(folder)!.FullName, "report.html")}");
+                return 0;
+            });
+    }
+
+    private static Command With(Command command, Func<ParseResult, Manager, bool, CancellationToken, Task<int>> action)
+    {
+        ManagerFlags.AddTo(command);
+        command.Options.Add(Output);
         command.SetAction((parse, cancel) => GuardAsync(async () =>
         {
-            string[] sockets = parse.GetValue(api) ?? [];
-            if (sockets.Length == 0)
-            {
-                RunningLab lab = RunningLab.Attach(Which(parse), parse.GetValue(StateRoot));
-                sockets = [.. lab.Topology.Nodes.Where(n => n.Kind == NodeKind.SdnEdgePe).Select(n => lab.ApiSocket(n.Name))];
-            }
-
-            var all = new Dictionary<string, IReadOnlyList<MigrationInfo>>();
-            foreach (string socket in sockets)
-            {
-                using PeClient pe = PeClient.For(socket);
-                all[pe.Name] = await pe.MigrationsAsync(cancel);
-            }
-
-            if (parse.GetValue(Output) == "json")
-            {
-                Console.WriteLine(JsonSerializer.Serialize(all, MoveJson.Indented.For<Dictionary<string, IReadOnlyList<MigrationInfo>>>()));
-                return 0;
-            }
-
-            var table = new Table().AddColumns("PE", "migration", "role", "state", "epoch", "prefixes", "peer", "tunnel", "held now", "tunnel packets");
-            foreach ((string pe, IReadOnlyList<MigrationInfo> list) in all)
-            {
-                foreach (MigrationInfo m in list)
-                {
-                    string moving = m.Prefixes.Count <= 3 ? string.Join(", ", m.Prefixes.Select(p => p.Prefix)) : $"{m.Prefixes.Count} prefixes";
-                    table.AddRow(new[] { pe, m.Id, Word(m.Role), Word(m.State), $"{m.Epoch}", moving, m.Peer, m.TunnelUp ? "up" : "", $"{m.Hold?.PacketsHeldNow}", $"{m.Group?.TunnelPackets}" }
-                        .Select(Markup.Escape).ToArray());
-                }
-            }
-
-            if (all.Values.All(l => l.Count == 0)) Console.WriteLine("no migrations.");
-            else DemoView.NewConsole().Write(table);
-            return 0;
+            using Manager manager = ManagerFlags.Open(parse);
+            return await action(parse, manager, parse.GetValue(Output) == "json", cancel);
         }));
         return command;
     }
 
-    // Null where nothing was said: the PE's defaults.
-    private static HoldOptions? Hold(ParseResult parse)
+    private static async Task<MigrationStatus> StartAsync(Manager manager, MigrationCall call, string? key, CancellationToken cancel)
     {
-        var options = new HoldOptions();
-        HoldOptions asked = options with
-        {
-            Disabled = parse.GetValue(NoHold),
-            MaxBytes = parse.GetValue(HoldBytes) ?? options.MaxBytes,
-            MaxPackets = parse.GetValue(HoldPackets) ?? options.MaxPackets,
-            MaxMilliseconds = parse.GetValue(HoldMs) ?? options.MaxMilliseconds,
-            ReleasePacketsPerSecond = parse.GetValue(HoldRate) ?? options.ReleasePacketsPerSecond,
-            Overflow = parse.GetValue(HoldPolicy) == "drop-oldest" ? HoldOverflowPolicy.DropOldest : HoldOverflowPolicy.DropNewest,
-        };
-        return asked == options ? null : asked;
-    }
-
-    private static string Which(ParseResult parse)
-    {
-        if (parse.GetValue(LabName) is { } name) return name;
-        IReadOnlyList<string> all = LabState.All(parse.GetValue(StateRoot)!);
-        return all.Count == 1 ? all[0] : throw new LabException(all.Count == 0
-            ? "no lab is running; 'sdnedge lab deploy -t topologies/figure1.clab.yml' starts one."
-            : $"which lab? Give --lab; running: {string.Join(", ", all)}.");
-    }
-
-    private static string Word(Enum value) => JsonNamingPolicy.KebabCaseLower.ConvertName(value.ToString());
-
-    private static async Task<int> GuardAsync(Func<Task<int>> action)
-    {
+        key ??= Guid.NewGuid().ToString("D", CultureInfo.InvariantCulture);
         try
         {
-            // Hands its task back at once: a Ctrl-C before that would end the process without waiting for what must be taken back.
-            await Task.Yield();
-            return await action();
+            return await manager.Mms.StartAsync(call, key, cancel);
         }
-        catch (Exception e) when (e is ApiProblemException or ApiUnreachableException or LabException or TopologyException or LinuxException or InvalidOperationException or IOException)
+        catch (ApiUnreachableException e)
         {
-            return Fail(e.Message);
-        }
-        catch (OperationCanceledException)
-        {
-            return Fail("stopped before anything was done.");
+            throw new ApiUnreachableException($"{e.Message}. If it was reached, the migration may run: 'sdnedge migrate list'; the same command with --idempotency-key {key} starts no second one.", e);
         }
     }
 
-    private static int Fail(string message)
+    private static async Task<string> WhichAsync(Manager manager, string? id, CancellationToken cancel)
     {
-        Console.Error.WriteLine($"sdnedge migrate: {message}");
-        return 2;
+        if (id is not null) return id;
+        IReadOnlyList<MigrationStatus> all = await manager.Mms.MigrationsAsync(cancel);
+        if (all.Count == 0) throw new ArgumentException($"{manager.Mms.Name} knows no migration; 'sdnedge migrate run --group GROUP --to SITE' starts one");
+        MigrationStatus[] running = [.. all.Where(m => !m.Ended)];
+        return running.Length <= 1 ? (running.FirstOrDefault() ?? all[^1]).Id
+            : throw new ArgumentException($"which one? Give its id; running: {string.Join(", ", running.Select(m => $"{m.Id} ({m.Group} to {m.To})"))}");
     }
+
+    private static void Show(MigrationStatus m, Manager manager, bool json)
+    {
+        if (json) Console.WriteLine(JsonSerializer.Serialize(m, ApiJson.Indented.For<MigrationStatus>()));
+        else new MigrationView(manager.SameClock).Print(m);
+    }
+
+    private static Argument<string> Id() => new("id") { Description = "The migration's id." };
+
+    private static Argument<string?> IdOrLatest() => new("id")
+    {
+        Description = "The migration's id. Default: the one that runs, else the last one.",
+        Arity = ArgumentArity.ZeroOrOne,
+    };
+
+    private static Option<string?> IdempotencyKey() => new("--idempotency-key")
+    {
+        Description = "The same call again with the same key gets the same migration (default: a key of its own).",
+        HelpName = "KEY",
+    };
 }

@@ -2,6 +2,8 @@ using System.CommandLine;
 using System.Runtime.InteropServices;
 using System.Text;
 using System.Text.Json;
+using SdnEdge.Client;
+using SdnEdge.Core.Api;
 using SdnEdge.Core.Config;
 using SdnEdge.Mms.Api;
 using SdnEdge.Mms.Config;
@@ -31,7 +33,7 @@ internal static class MmsCommand
             Exit code: 0 stopped, 1 could not run (the journal is in use or damaged, say), 2 the file is wrong.
             """)
         {
-            config, check, Journal(),
+            config, check, Journal(), ReplayJournal(), Recover(),
         };
         command.SetAction(async (parse, cancel) =>
         {
@@ -101,6 +103,65 @@ internal static class MmsCommand
         {
             return new MmsConfigResult(null, [new ConfigError(file, 1, 1, "", $"cannot be read: {e.Message}")]);
         }
+    }
+
+    private static Command ReplayJournal()
+    {
+        var file = new Argument<string>("journal") { Description = "The journal. It may be in use: it is only read.", HelpName = "JOURNAL" };
+        var migration = new Option<string?>("--migration", "-m") { Description = "Only this migration, e.g. m3." };
+        var output = new Option<string>("--output", "-o") { Description = "text, or json: one object a line.", DefaultValueFactory = _ => "text" };
+        output.AcceptOnlyFromAmong("text", "json");
+        var command = new Command("replay",
+            "Folds a journal and prints, step by step, what the manager saw and decided: what to send with a report of a fault. "
+            + "Exit code 0: all was read; 1: the journal cannot be read, or was written by a later version.")
+        {
+            file, migration, output,
+        };
+        command.SetAction(async (parse, cancel) =>
+        {
+            try
+            {
+                await using SqliteJournal journal = await SqliteJournal.OpenReadOnlyAsync(parse.GetValue(file)!, cancel: cancel);
+                return await Replay.RunAsync(journal, Console.Out, parse.GetValue(migration), parse.GetValue(output) == "json", cancel);
+            }
+            catch (JournalUnavailableException e)
+            {
+                Console.Error.WriteLine("sdnedge mms replay: " + e.Message);
+                return ExitFailed;
+            }
+        });
+        return command;
+    }
+
+    private static Command Recover()
+    {
+        var api = new Option<string>("--api") { Description = "The manager's unix socket.", Required = true, HelpName = "SOCKET" };
+        var command = new Command("recover",
+            """
+            Rebuilds a running manager's owners and epochs from what PEs and hosts say, after its journal was lost or an old copy of it was put
+            back. All PEs and hosts must answer. Nothing is moved.
+
+              sdnedge mms recover --api /run/sdnedge/mms.sock
+            """)
+        {
+            api,
+        };
+        command.SetAction(async (parse, cancel) =>
+        {
+            using var mms = new MmsClient(ApiClient.EndpointFor(parse.GetValue(api)!));
+            try
+            {
+                foreach (GroupInfo group in await mms.RecoverAsync(cancel))
+                    Console.WriteLine($"{group.Name}: epoch {group.Epoch}; {string.Join(", ", group.Servers.Select(s => $"{s.Name} at {s.Site ?? "no site"}"))}");
+                return 0;
+            }
+            catch (Exception e) when (e is ApiProblemException or ApiUnreachableException)
+            {
+                Console.Error.WriteLine("sdnedge mms recover: " + e.Message);
+                return ExitFailed;
+            }
+        });
+        return command;
     }
 
     private static Command Journal()

@@ -1,6 +1,8 @@
 namespace SdnEdge.Core.Api;
 
-/// <summary>When a PE stops following the moves of a prefix: more than <paramref name="Moves"/> of them within <paramref name="WithinSeconds"/>.</summary>
+/// <summary>
+/// When a PE stops following the moves of a prefix: more than <paramref name="Moves"/> of them within <paramref name="WithinSeconds"/>.
+/// </summary>
 /// <param name="Moves">So many moves within the time are followed; one more is not. 0: no damping.</param>
 /// <param name="WithinSeconds">The time, seconds.</param>
 public sealed record MoveDampingInfo(int Moves, int WithinSeconds);

@@ -52,7 +52,8 @@ public static class HostDiagnosis
         ([Stopping, Stopped, HandingOver, HandedOver], [ServerState.Incoming, ServerState.Absent], HostFinding.Gone),
         ([Stopped, HandedOver], [ServerState.Paused], HostFinding.AsRecorded),
         ([HandingOver], [ServerState.Paused], HostFinding.Unfinished),
-        ([Stopped, HandingOver, HandedOver, Away, Preparing, Cancelling, Incoming, Retiring], [ServerState.Running], HostFinding.RunsWithoutRight),
+        ([Stopped, HandingOver, HandedOver, Away, Preparing, Cancelling, Incoming, Retiring], [ServerState.Running],
+            HostFinding.RunsWithoutRight),
         ([Away], [ServerState.Absent], HostFinding.AsRecorded),
         ([Away], [ServerState.Paused, ServerState.Incoming], HostFinding.LeftOver),
         ([Preparing, Cancelling, Retiring], [ServerState.Paused, ServerState.Incoming, ServerState.Absent], HostFinding.Unfinished),
@@ -87,10 +88,12 @@ public static class HostDiagnosis
         return Find(record.Phase, seen) switch
         {
             HostFinding.AsRecorded => null,
-            HostFinding.Unfinished => $"{phase} of epoch {record.PhaseEpoch} is unfinished (seen {state}); the same order again finishes it",
+            HostFinding.Unfinished => $"{phase} of epoch {record.PhaseEpoch} is unfinished (seen {state}); the same order again "
+                + "finishes it",
             HostFinding.NotRunning => $"it may run here under epoch {record.MayRun} and is {state}; it stays so until an order: "
                 + (record.Role == MigrationRole.Target ? $"activate of epoch {record.MayRun}" : "resume with a higher epoch"),
-            HostFinding.RunsWithoutRight => $"it runs here and may not ({phase} since epoch {record.PhaseEpoch}); nothing was touched: find out where "
+            HostFinding.RunsWithoutRight => $"it runs here and may not ({phase} since epoch {record.PhaseEpoch}); nothing was touched: "
+                + "find out where "
                 + "it is to run, and retire it here or resume it here with a higher epoch",
             HostFinding.Gone => $"it is {phase} since epoch {record.PhaseEpoch} and what was here of it is gone (seen {state})",
             HostFinding.LeftOver => $"something of it is here ({state}) that should not be; retire removes it",

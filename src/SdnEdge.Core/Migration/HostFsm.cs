@@ -81,7 +81,8 @@ public sealed record DriverFailed(string Reason) : HostInput;
 /// <param name="Reason">Unknown: why the driver could not say.</param>
 public sealed record ServerSeen(ServerState Seen, string? Reason = null) : HostInput;
 
-/// <summary>What a server's machine wants done. At most one of the first two is open at a time; the next input but orders is its result.</summary>
+/// <summary>What a server's machine wants done. At most one of the first two is open at a time; the next input but orders is its
+/// result.</summary>
 public abstract record HostCommand;
 
 /// <summary>Make the record durable.</summary>
@@ -156,9 +157,13 @@ public sealed record HostServer
 
     internal ImmutableQueue<HostStep> Rest { get; init; } = [];
 
+    // A write or a call whose result has not come.
+    internal bool Open { get; init; }
+
     internal bool Answered { get; init; }
 
-    /// <summary>What is wrong with it, for people; null = nothing. While an order is carried out nothing is said of the state between.</summary>
+    /// <summary>What is wrong with it, for people; null = nothing. While an order is carried out nothing is said of the state
+    /// between.</summary>
     public string? Fault
         => Unusable ?? StoreFault ?? (Current is not null || (Seen == ServerState.Unknown && LookFault is null) ? null
             : HostDiagnosis.Of(Record, Seen, LookFault));
@@ -207,7 +212,8 @@ public static class HostFsm
                 server = server with { Waiting = server.Waiting.Enqueue(order), WaitingCount = server.WaitingCount + 1 };
                 break;
             case ServerSeen seen when server.Current is null:
-                server = server with { Seen = seen.Seen, LookFault = seen.Seen == ServerState.Unknown ? seen.Reason ?? "the driver cannot say what it does" : null };
+                server = server with { Seen = seen.Seen, LookFault = seen.Seen == ServerState.Unknown
+                    ? seen.Reason ?? "the driver cannot say what it does" : null };
                 break;
             case ServerSeen:
                 break;   // It was looked at before the order began.
@@ -215,7 +221,8 @@ public static class HostFsm
                 server = Next(server, out HostStep written) with { Record = ((Write)written).Record, StoreFault = null };
                 break;
             case RecordFailed failed:
-                server = Fail(server with { StoreFault = failed.Reason }, new HostRefusal(HostRefusalKind.StoreFailed, failed.Reason), commands);
+                server = Fail(server with { StoreFault = failed.Reason }, new HostRefusal(HostRefusalKind.StoreFailed, failed.Reason),
+                    commands);
                 break;
             case DriverDone done:
                 server = Done(server, done.Seen, now, commands);
@@ -232,8 +239,8 @@ public static class HostFsm
 
     private static HostServer Next(HostServer server, out HostStep done)
     {
-        if (server.Rest.IsEmpty) throw new InvalidOperationException($"server {server.Record.Name}: a result came and nothing was open");
-        return server with { Rest = server.Rest.Dequeue(out done) };
+        if (!server.Open) throw new InvalidOperationException($"server {server.Record.Name}: a result came and nothing was open");
+        return server with { Rest = server.Rest.Dequeue(out done), Open = false };
     }
 
     private static HostServer Done(HostServer server, ServerState seen, long now, List<HostCommand> commands)
@@ -251,7 +258,8 @@ public static class HostFsm
         if (seen != call.Expects)
         {
             return Fail(server, new HostRefusal(HostRefusalKind.DriverFailed,
-                $"the driver says that it has done {Word(call.What)}, and the server was seen {Word(seen)} where it should be {Word(call.Expects)}"), commands);
+                $"the driver says that it has done {Word(call.What)}, and the server was seen {Word(seen)} where it should be "
+                    + $"{Word(call.Expects)}"), commands);
         }
 
         return call.What is DriverCall.Stop or DriverCall.Activate or DriverCall.Resume ? server with { EffectAtNs = now } : server;
@@ -261,18 +269,20 @@ public static class HostFsm
     private static HostServer Fail(HostServer server, HostRefusal refusal, List<HostCommand> commands)
     {
         if (!server.Answered) commands.Add(new RefuseOrder(server.Current!.Ticket, refusal));
-        return server with { Rest = [], Current = null };
+        return server with { Rest = [], Current = null, Open = false };
     }
 
     private static HostServer Advance(HostServer server, long now, List<HostCommand> commands)
     {
+        if (server.Open) return server;
         while (true)
         {
             if (server.Rest.IsEmpty)
             {
                 if (server.Waiting.IsEmpty) return server with { Current = null };
                 server = server with { Waiting = server.Waiting.Dequeue(out HostOrder order), WaitingCount = server.WaitingCount - 1 };
-                server = server with { Current = order, Answered = false, Rest = [.. HostPlans.Of(server.Record, order, server.Undoable, null)] };
+                server = server with { Current = order, Answered = false,
+                    Rest = [.. HostPlans.Of(server.Record, order, server.Undoable, null)] };
                 continue;
             }
 
@@ -281,18 +291,19 @@ public static class HostFsm
             {
                 case Write write:
                     commands.Add(new WriteRecord(server.Record.Follow(write.Record)));
-                    return server;
+                    return server with { Open = true };
                 case Call call:
                     // R4, R6: nothing runs without the right of its epoch on disk, and nothing is stopped while it has it.
                     if (call.What is DriverCall.Activate or DriverCall.Resume && server.Record.MayRun != current.Request.Epoch)
-                        throw new InvalidOperationException($"server {server.Record.Name} would run without the right of epoch {current.Request.Epoch}");
+                        throw new InvalidOperationException($"server {server.Record.Name} would run without the right of epoch "
+                            + $"{current.Request.Epoch}");
                     if (call.What is DriverCall.Stop or DriverCall.HandOver or DriverCall.Kill && server.Record.MayRun is not null)
                         throw new InvalidOperationException($"server {server.Record.Name} would be stopped with its right to run on disk");
                     commands.Add(new CallDriver(call.What, current));
-                    return server;
+                    return server with { Open = true };
                 case LookFirst:
                     commands.Add(new CallDriver(DriverCall.Look, current));
-                    return server;
+                    return server with { Open = true };
                 case Reply reply:
                     commands.Add(new AnswerOrder(current.Ticket, Answer(server, current, reply, now)));
                     server = server with { Answered = true, Rest = server.Rest.Dequeue() };
@@ -308,8 +319,10 @@ public static class HostFsm
     private static ServerReply Answer(HostServer server, HostOrder order, Reply reply, long now) => new(
         server.Record.Name, order.Order, server.Record.Epoch,
         server.Seen == ServerState.Unknown ? HostDiagnosis.Expected(server.Record.Phase) : server.Seen, reply.Repeated,
-        order.Order is ServerOrder.Stop or ServerOrder.Activate or ServerOrder.Resume && server.EffectAtNs != 0 ? server.EffectAtNs : now, reply.Verdict);
+        order.Order is ServerOrder.Stop or ServerOrder.Activate or ServerOrder.Resume && server.EffectAtNs != 0 ? server.EffectAtNs : now,
+            reply.Verdict);
 
     /// <summary>A value as the API writes it: <c>hand-over</c>.</summary>
-    public static string Word<T>(T value) where T : struct, Enum => System.Text.Json.JsonNamingPolicy.KebabCaseLower.ConvertName(value.ToString());
+    public static string Word<T>(T value) where T : struct, Enum
+        => System.Text.Json.JsonNamingPolicy.KebabCaseLower.ConvertName(value.ToString());
 }

@@ -33,7 +33,8 @@ internal static class HostPlans
         if (q.Epoch < r.Epoch)
         {
             return [new Refuse(new HostRefusal(HostRefusalKind.StaleEpoch,
-                $"epoch {q.Epoch} is older than {r.Epoch}, the highest seen for server {r.Name} (R1); only the newest migration gives orders"))];
+                $"epoch {q.Epoch} is older than {r.Epoch}, the highest seen for server {r.Name} (R1); only the newest migration gives "
+                    + "orders"))];
         }
 
         return order.Order switch
@@ -70,7 +71,8 @@ internal static class HostPlans
         }
 
         if (seen is null) return Look(r, q);
-        if (seen != ServerState.Running) return Wrong(r, q, $"it may run here and was seen {HostFsm.Word(seen.Value)}; start it first: activate or resume with its epoch");
+        if (seen != ServerState.Running) return Wrong(r, q,
+            $"it may run here and was seen {HostFsm.Word(seen.Value)}; start it first: activate or resume with its epoch");
         if (r.Phase == Offered && r.PhaseEpoch == q.Epoch) return [new Reply(true)];
         return [new Write(Begin(r, q, Offered, MigrationRole.Source)), new Reply()];
     }
@@ -82,11 +84,14 @@ internal static class HostPlans
         if (r.Phase is not (Away or Preparing or Incoming or Cancelling))
             return Wrong(r, q, $"it is {HostFsm.Word(r.Phase)} here since epoch {r.PhaseEpoch}; retire it before it is expected back");
         if (seen is null) return Look(r, q);
-        if (seen == ServerState.Running) return Wrong(r, q, "it runs here without the right to; find out where it is to run, and retire it here if it is elsewhere");
-        if (seen == ServerState.Paused && r.Phase == Away) return Wrong(r, q, "something of it stands still here that nobody expects; retire it first");
+        if (seen == ServerState.Running) return Wrong(r, q,
+            "it runs here without the right to; find out where it is to run, and retire it here if it is elsewhere");
+        if (seen == ServerState.Paused && r.Phase == Away) return Wrong(r, q,
+            "something of it stands still here that nobody expects; retire it first");
         if (r.Phase == Incoming && r.PhaseEpoch == q.Epoch && seen is ServerState.Incoming or ServerState.Paused) return [new Reply(true)];
         HostRecord preparing = Begin(r, q, Preparing, MigrationRole.Target);
-        return [new Write(preparing), new Call(DriverCall.PrepareIncoming, ServerState.Incoming), new Write(preparing with { Phase = Incoming }), new Reply()];
+        return [new Write(preparing), new Call(DriverCall.PrepareIncoming, ServerState.Incoming),
+            new Write(preparing with { Phase = Incoming }), new Reply()];
     }
 
     // R4: the right goes, on disk, before the driver is asked.
@@ -95,14 +100,16 @@ internal static class HostPlans
         bool now = r.PhaseEpoch == q.Epoch;
         if (now && r.Phase is Stopped or HandingOver or HandedOver) return [new Reply(true)];
         if (!(now && r.Phase is Offered or Stopping))
-            return Wrong(r, q, $"stop is for a source prepared with this epoch, and here it is {Where(r)}; prepare it with role source first");
+            return Wrong(r, q, $"stop is for a source prepared with this epoch, and here it is {Where(r)}; prepare it with role source "
+                + "first");
         HostRecord stopping = r with { MayRun = null, Phase = Stopping };
         HostRecord stopped = stopping with { Phase = Stopped };
         List<HostStep> steps = r.Phase == Offered ? [new Write(stopping)] : [];
         steps.Add(new Call(DriverCall.Stop, ServerState.Paused));
 
         // With a hand-over that is an order of its own the answer must not be ahead of the record: the next order builds on it.
-        steps.AddRange(undoable ? [new Call(DriverCall.HandOver, ServerState.Paused), new Reply(), new Write(stopped)] : [new Write(stopped), new Reply()]);
+        steps.AddRange(undoable ? [new Call(DriverCall.HandOver, ServerState.Paused), new Reply(), new Write(stopped)]
+            : [new Write(stopped), new Reply()]);
         return steps;
     }
 
@@ -111,7 +118,8 @@ internal static class HostPlans
         if (undoable) return Wrong(r, q, "its hand-over can be undone and is part of stop; there is no other");
         bool now = r.PhaseEpoch == q.Epoch;
         if (now && r.Phase == HandedOver) return [new Reply(true)];
-        if (!(now && r.Phase is Stopped or HandingOver)) return Wrong(r, q, $"hand-over follows a stop of this epoch, and here it is {Where(r)}; stop it first");
+        if (!(now && r.Phase is Stopped or HandingOver)) return Wrong(r, q,
+            $"hand-over follows a stop of this epoch, and here it is {Where(r)}; stop it first");
         HostRecord handing = r with { Phase = HandingOver };
         List<HostStep> steps = r.Phase == Stopped ? [new Write(handing)] : [];
         steps.AddRange([new Call(DriverCall.HandOver, ServerState.Paused), new Reply(), new Write(handing with { Phase = HandedOver })]);
@@ -126,11 +134,14 @@ internal static class HostPlans
         if (now && r.Phase == Running)
         {
             if (seen is null) return Look(r, q);
-            return seen == ServerState.Running ? [new Reply(true)] : [new Call(DriverCall.Activate, ServerState.Running), new Reply()];   // It has died: a cold start.
+
+            // It has died since: a cold start.
+            return seen == ServerState.Running ? [new Reply(true)] : [new Call(DriverCall.Activate, ServerState.Running), new Reply()];
         }
 
         if (!(now && r.Phase is Incoming or Starting))
-            return Wrong(r, q, $"activate is for a target prepared with this epoch, and here it is {Where(r)}; prepare it with role target first");
+            return Wrong(r, q, $"activate is for a target prepared with this epoch, and here it is {Where(r)}; prepare it with role "
+                + "target first");
         HostRecord starting = r with { Phase = Starting, RanEpoch = q.Epoch, MayRun = q.Epoch };
         List<HostStep> steps = r.Phase == Incoming ? [new Write(starting)] : [];
         steps.AddRange([new Call(DriverCall.Activate, ServerState.Running), new Reply(), new Write(starting with { Phase = Running })]);
@@ -143,19 +154,23 @@ internal static class HostPlans
         if (r.VoidEpoch >= q.Epoch) return Voided(r, q);
         bool again = r.PhaseEpoch == q.Epoch && r.Role == MigrationRole.Source && r.Phase is Running or Resuming;
         if (r.Phase is HandingOver or HandedOver)
-            return Wrong(r, q, $"its state has been handed over in epoch {r.PhaseEpoch}, which cannot be undone; activate it at the target");
-        if (r.Phase is not (Running or Offered or Stopping or Stopped or Resuming))
+            return Wrong(r, q, $"its state has been handed over in epoch {r.PhaseEpoch}, which cannot be undone; activate it at the "
+                + "target");
+        if (r.Phase is not (Running or Offered or Starting or Stopping or Stopped or Resuming))
             return Wrong(r, q, $"here it is {Where(r)}, so there is nothing to resume; resume goes to the source, the target is cancelled");
         if (!again && q.Epoch <= r.PhaseEpoch)
-            return Wrong(r, q, $"resume undoes epoch {r.PhaseEpoch} and must carry a higher one (R2); grant the source a new epoch and send that");
+            return Wrong(r, q, $"resume undoes epoch {r.PhaseEpoch} and must carry a higher one (R2); grant the source a new epoch and "
+                + "send that");
         HostRecord resuming = r with
         {
-            Epoch = q.Epoch, PhaseEpoch = q.Epoch, Phase = Resuming, MayRun = q.Epoch, RanEpoch = q.Epoch, Role = MigrationRole.Source, Migration = null, PeerHost = null,
+            Epoch = q.Epoch, PhaseEpoch = q.Epoch, Phase = Resuming, MayRun = q.Epoch, RanEpoch = q.Epoch, Role = MigrationRole.Source,
+                Migration = null, PeerHost = null,
         };
         HostRecord running = resuming with { Phase = Running };
-        if (r.Phase is Running or Offered)
+        if (r.Phase is Running or Offered or Starting)
         {
-            // Never stopped: it goes on running, under the higher epoch.
+            // Never stopped: it goes on running, under the higher epoch. Starting: it may run already, and be the source of the move after
+            // the one that brought it here; it has the right anyhow.
             if (seen is null) return Look(r, q);
             if (seen == ServerState.Running) return again ? [new Reply(true)] : [new Write(running), new Reply()];
         }
@@ -171,12 +186,15 @@ internal static class HostPlans
         if (again && r.Phase == Away) return [new Reply(true)];
         if (r.MayRun is not null)
         {
-            return Wrong(r, q, $"{May(r)}; a target that was activated is not cancelled (ask void of the epoch: it says ran), and a source is resumed");
+            return Wrong(r, q, $"{May(r)}; a target that was activated is not cancelled (ask void of the epoch: it says ran), and a "
+                + "source is resumed");
         }
 
-        if (r.Phase is not (Away or Preparing or Incoming or Cancelling)) return Wrong(r, q, $"here it is {Where(r)}: this is the source, which is resumed");
+        if (r.Phase is not (Away or Preparing or Incoming or Cancelling)) return Wrong(r, q,
+            $"here it is {Where(r)}: this is the source, which is resumed");
         if (!again && q.Epoch <= r.PhaseEpoch)
-            return Wrong(r, q, $"cancel undoes epoch {r.PhaseEpoch} and must carry a higher one (R2); grant the source a new epoch and send that");
+            return Wrong(r, q, $"cancel undoes epoch {r.PhaseEpoch} and must carry a higher one (R2); grant the source a new epoch and "
+                + "send that");
         HostRecord cancelling = Begin(r, q, Cancelling, MigrationRole.Target);
         return
         [
@@ -189,16 +207,19 @@ internal static class HostPlans
     private static IReadOnlyList<HostStep> Retire(HostRecord r, ServerOrderRequest q)
     {
         if (r.MayRun is not null) return Wrong(r, q, $"{May(r)}; only what was stopped is retired");
-        if (r.Phase is Preparing or Incoming or Cancelling) return Wrong(r, q, $"here it is {Where(r)}: this is the target, which is cancelled");
+        if (r.Phase is Preparing or Incoming or Cancelling) return Wrong(r, q,
+            $"here it is {Where(r)}: this is the target, which is cancelled");
         HostRecord retiring = r with { Epoch = q.Epoch, PhaseEpoch = q.Epoch, Phase = Retiring };
         if (r.Phase == Away && r.PhaseEpoch == q.Epoch && r.Role == MigrationRole.Source) return [new Reply(true)];
         List<HostStep> steps = r.Phase == Retiring && r.PhaseEpoch == q.Epoch ? [] : [new Write(retiring)];
-        steps.AddRange([new Call(DriverCall.Kill, ServerState.Absent), new Write(retiring with { Phase = Away, Role = MigrationRole.Source, Migration = null, PeerHost = null }), new Reply()]);
+        steps.AddRange([new Call(DriverCall.Kill, ServerState.Absent),
+            new Write(retiring with { Phase = Away, Role = MigrationRole.Source, Migration = null, PeerHost = null }), new Reply()]);
         return steps;
     }
 
     private static HostRecord Begin(HostRecord r, ServerOrderRequest q, HostPhase phase, MigrationRole role)
-        => r with { Epoch = q.Epoch, PhaseEpoch = q.Epoch, Phase = phase, Role = role, Migration = q.Migration, PeerHost = q.PeerHost ?? r.PeerHost };
+        => r with { Epoch = q.Epoch, PhaseEpoch = q.Epoch, Phase = phase, Role = role, Migration = q.Migration,
+            PeerHost = q.PeerHost ?? r.PeerHost };
 
     // R1 holds also when the look fails and the order with it.
     private static IReadOnlyList<HostStep> Look(HostRecord r, ServerOrderRequest q)
@@ -210,7 +231,8 @@ internal static class HostPlans
 
     private static IReadOnlyList<HostStep> Voided(HostRecord r, ServerOrderRequest q)
         => No(r, q, new HostRefusal(HostRefusalKind.VoidEpoch,
-            $"this host has said that it never runs epoch {q.Epoch} of server {r.Name} (void up to {r.VoidEpoch}, R5); a new migration has a new epoch"));
+            $"this host has said that it never runs epoch {q.Epoch} of server {r.Name} (void up to {r.VoidEpoch}, R5); a new migration "
+                + "has a new epoch"));
 
     private static IReadOnlyList<HostStep> No(HostRecord r, ServerOrderRequest q, HostRefusal refusal)
         => q.Epoch > r.Epoch ? [new Write(r with { Epoch = q.Epoch }), new Refuse(refusal)] : [new Refuse(refusal)];

@@ -80,7 +80,8 @@ public sealed record HostRecord
         => new() { Name = name, MayRun = runs ? 0 : null, Phase = runs ? HostPhase.Running : HostPhase.Away };
 
     /// <summary>True when the phase gives the right to run.</summary>
-    public static bool GivesRight(HostPhase phase) => phase is HostPhase.Running or HostPhase.Offered or HostPhase.Starting or HostPhase.Resuming;
+    public static bool GivesRight(HostPhase phase)
+        => phase is HostPhase.Running or HostPhase.Offered or HostPhase.Starting or HostPhase.Resuming;
 
     /// <summary>What is wrong with a record by itself; null when it can be one.</summary>
     public string? Contradiction()
@@ -95,7 +96,8 @@ public sealed record HostRecord
     /// <exception cref="InvalidOperationException">It breaks an invariant: a mistake of ours.</exception>
     public HostRecord Follow(HostRecord next)
     {
-        string? wrong = next.Epoch < Epoch || next.RanEpoch < RanEpoch || next.VoidEpoch < VoidEpoch ? "an epoch falls" : next.Contradiction();
+        string? wrong = next.Epoch < Epoch || next.RanEpoch < RanEpoch || next.VoidEpoch < VoidEpoch ? "an epoch falls"
+            : next.Contradiction();
         return wrong is null ? next : throw new InvalidOperationException($"server {Name}: record {this} must not become {next}: {wrong}");
     }
 }

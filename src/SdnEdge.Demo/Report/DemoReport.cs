@@ -29,6 +29,9 @@ internal sealed record DemoReport
     /// <summary>What the lab's own counters say was dropped during the run, and where. Not only probe packets.</summary>
     public required IReadOnlyList<DropReport> Drops { get; init; }
 
+    /// <summary>The migration as its manager tells it; null = there was none to ask.</summary>
+    public required MigrationReport? Migration { get; init; }
+
     /// <summary>JSON settings of the report: camelCase, indented, absent values written as null so that every field is there.</summary>
     public static readonly JsonSerializerOptions Json = new(JsonSerializerDefaults.Web)
     {
@@ -42,13 +45,21 @@ internal sealed record DemoReport
 [JsonSerializable(typeof(DemoReport))]
 internal sealed partial class ReportTypes : JsonSerializerContext;
 
+/// <summary>A migration: which, by whom (At and EndedAt in ISO 8601, UTC), how it ended, and what PEs and hosts were told to do.</summary>
+internal sealed record MigrationReport(
+    string Id, string Group, long Epoch, string By, string At, string? EndedAt, string State, string? Failure, string Cutover,
+    IReadOnlyList<CallReport> Calls);
+
+/// <summary>A signal to a PE or an order to a host: when it was first sent, when its answer was here, and when it had taken effect there, by that party's clock.</summary>
+internal sealed record CallReport(string To, string What, string About, double SentMs, double AnsweredMs, double EffectMs, bool Repeated);
+
 /// <summary>What was asked for.</summary>
 internal sealed record ParametersReport(
     string Topology, string Server, string From, string To, double RoundTripMs, double BlackoutMs, double? MeasuredBlackoutMs, bool Hold);
 
-/// <summary>The probes. Packets per second, forward and reverse each, over all streams; seconds of sending.</summary>
+/// <summary>The probes. Packets per second, forward and reverse each, over all streams; seconds of sending. Ran: false where there were none.</summary>
 internal sealed record ProbeReport(
-    long PacketsPerSecond, long ReversePacketsPerSecond, int Flows, int SizeBytes, double Seconds, bool Valid, string? WhyInvalid);
+    long PacketsPerSecond, long ReversePacketsPerSecond, int Flows, int SizeBytes, double Seconds, bool Valid, string? WhyInvalid, bool Ran = true);
 
 /// <summary>One stream: a client behind an ingress PE to the server, or back.</summary>
 internal sealed record StreamReport

@@ -15,6 +15,22 @@ internal static class HtmlReport
             .Append("<title>SdnEdge: planned switchover</title>\n<style>\n").Append(HtmlStyle.Css).Append("</style>\n</head>\n<body>\n<main>\n");
         Verdict(page, report);
         Tiles(page, report);
+        if (report.Probe.Ran) Phases(page, report);
+        page.Append("<section class=\"card picture\">\n<h2>").Append(report.Probe.Ran ? "Stage by stage, packet by packet" : "Stage by stage").Append("</h2>\n")
+            .Append(Picture.Draw(run, report)).Append("</section>\n");
+        if (report.Probe.Ran)
+        {
+            Streams(page, report);
+            Ledger(page, report);
+        }
+
+        Details(page, report);
+        if (report.Migration is { } migration) Calls(page, migration);
+        return page.Append("</main>\n</body>\n</html>\n").ToString();
+    }
+
+    private static void Phases(StringBuilder page, DemoReport report)
+    {
         page.Append("<section class=\"phases\">\n");
         foreach ((char phase, string title, string text) in new[]
         {
@@ -28,12 +44,20 @@ internal static class HtmlReport
             page.Append($"<figure class=\"card\"><figcaption><b>{title}</b><span>{Svg.Escape(text)}</span></figcaption>{PhasePicture.Draw(phase, report.Parameters.Hold ? report.Hold.PacketsHeld : null)}</figure>\n");
         }
 
-        page.Append("</section>\n<section class=\"card picture\">\n<h2>Stage by stage, packet by packet</h2>\n")
-            .Append(Picture.Draw(run, report)).Append("</section>\n");
-        Streams(page, report);
-        Ledger(page, report);
-        Details(page, report);
-        return page.Append("</main>\n</body>\n</html>\n").ToString();
+        page.Append("</section>\n");
+    }
+
+    /// <summary>What PEs and hosts were told to do, in order.</summary>
+    private static void Calls(StringBuilder page, MigrationReport migration)
+    {
+        page.Append("<section class=\"card\">\n<h2>Signals to PEs, orders to hosts</h2>\n<div class=\"scroll\"><table>\n<thead><tr><th>to</th><th>signal or order</th><th>about</th><th>sent</th><th>took</th><th>in effect</th></tr></thead>\n<tbody>\n");
+        foreach (CallReport c in migration.Calls)
+        {
+            page.Append($"<tr><th>{Svg.Escape(c.To)}</th><td>{Svg.Escape(c.What)}{(c.Repeated ? " (again)" : "")}</td><td>{Svg.Escape(c.About)}</td>")
+                .Append($"{Ms(c.SentMs)}{Ms(c.AnsweredMs - c.SentMs)}{Ms(c.EffectMs)}</tr>\n");
+        }
+
+        page.Append("</tbody></table></div>\n<p class=\"foot\">In effect: by the clock of the PE or host; on one machine it is everybody's.</p>\n</section>\n");
     }
 
     private static void Verdict(StringBuilder page, DemoReport report)
@@ -41,13 +65,46 @@ internal static class HtmlReport
         long sent = report.Ingress.Concat(report.Reverse).Sum(s => s.Sent);
         long lost = report.Ingress.Concat(report.Reverse).Sum(s => s.Lost);
         ParametersReport p = report.Parameters;
+        if (!report.Probe.Ran)
+        {
+            MigrationVerdict(page, report);
+            return;
+        }
+
         page.Append("<header>\n<p class=\"kicker\">SdnEdge · planned switchover · ").Append(Svg.Escape(p.Topology)).Append("</p>\n<h1>")
             .Append($"The running server <b>{Svg.Escape(p.Server)}</b> moved from <span class=\"whole\">{Svg.Escape(p.From)}</span> to <span class=\"whole\">{Svg.Escape(p.To)}</span>: ")
             .Append($"<span class=\"{(lost == 0 ? "good" : "bad")}\">{lost:N0} of {sent:N0} packets lost</span></h1>\n")
             .Append($"<p class=\"lede\"><span class=\"badge {(report.Passed ? "pass" : "fail")}\">{(report.Passed ? "passed" : "failed")}</span> ")
             .Append($"{report.Ingress.Count} ingress PEs, {report.Probe.PacketsPerSecond:N0} packets/s towards the server and {report.Probe.ReversePacketsPerSecond:N0} back, ")
             .Append($"{report.Probe.Flows} flows, round trip {p.RoundTripMs:0.#} ms, server at neither site for {p.MeasuredBlackoutMs ?? p.BlackoutMs:0} ms")
-            .Append(p.Hold ? "" : ", hold disabled").Append(".</p>\n");
+            .Append(p.Hold ? "" : ", hold disabled").Append(report.Migration is { } m ? Svg.Escape($". Migration {m.Id}, epoch {m.Epoch}, by {m.By}") : "").Append(".</p>\n");
+        Failures(page, report);
+        page.Append("</header>\n");
+    }
+
+    private static void MigrationVerdict(StringBuilder page, DemoReport report)
+    {
+        ParametersReport p = report.Parameters;
+        MigrationReport m = report.Migration!;
+        string state = m.State switch
+        {
+            "moved" => $"moved from {p.From} to {p.To}",
+            "as-before" => $"was not moved from {p.From} to {p.To}: it is as before",
+            "fenced" => $"was to move from {p.From} to {p.To}: another manager is in charge of it",
+            _ => $"is on its way from {p.From} to {p.To}",
+        };
+        page.Append("<header>\n<p class=\"kicker\">SdnEdge · migration ").Append(Svg.Escape(m.Id)).Append("</p>\n<h1>Group <b>")
+            .Append(Svg.Escape(m.Group)).Append("</b> ").Append(Svg.Escape(state)).Append("</h1>\n")
+            .Append($"<p class=\"lede\"><span class=\"badge {(report.Passed ? "pass" : "fail")}\">{Svg.Escape(m.State)}</span> ")
+            .Append(Svg.Escape($"{p.Server}; {m.Cutover}, epoch {m.Epoch}, asked for by {m.By} at {m.At}{(m.EndedAt is null ? ", not ended" : $", ended {m.EndedAt}")}"))
+            .Append(p.MeasuredBlackoutMs is { } blackout ? $"; at neither site for {blackout:0} ms" : "").Append(p.Hold ? "" : ", hold disabled")
+            .Append(". No probes ran: packets were not counted end to end.</p>\n");
+        Failures(page, report);
+        page.Append("</header>\n");
+    }
+
+    private static void Failures(StringBuilder page, DemoReport report)
+    {
         if (report.Failures.Count > 0)
         {
             page.Append("<ul class=\"failures\">\n");
@@ -58,8 +115,6 @@ internal static class HtmlReport
 
             page.Append("</ul>\n");
         }
-
-        page.Append("</header>\n");
     }
 
     private static void Tiles(StringBuilder page, DemoReport report)
@@ -68,18 +123,34 @@ internal static class HtmlReport
         void tile(string value, string unit, string label, bool? good = null) => page.Append(
             $"<div class=\"tile\"><div class=\"value{(good is { } g ? g ? " good" : " bad" : "")}\">{Svg.Escape(value)}<small>{Svg.Escape(unit)}</small></div><div class=\"label\">{Svg.Escape(label)}</div></div>\n");
         page.Append("<section class=\"tiles\">\n");
-        long duplicated = all.Sum(s => s.Duplicated);
-        long early = all.Sum(s => s.ReorderedSwitchToRelease);
-        tile($"{duplicated:N0}", "", "packets duplicated", duplicated == 0);
-        tile($"{early:N0}", "", "reordered from switch through release", early == 0);
+        if (report.Probe.Ran) EndToEnd();
         tile($"{report.Switch.StalePackets:N0}", "", "stale packets after the switch", report.Switch.StalePackets == 0);
         tile(report.Switch.StoreNanoseconds is { } store ? $"{store:N0}" : "–", "ns", $"to switch {report.Switch.Prefixes} prefix{(report.Switch.Prefixes == 1 ? "" : "es")} (one store)");
         tile(report.Switch.SignalToFirstMs is { } first ? $"{first:0.##}" : "–", "ms", "signal to first packet in the tunnel");
-        tile($"{report.Hold.PacketsHeld:N0}", "", $"packets held at pe-b (peak {report.Hold.PeakBytes / 1024.0:N0} KiB)");
-        double? slowest = report.Ingress.Any(i => i.DirectPathAfterMs is null) ? null : report.Ingress.Max(i => i.DirectPathAfterMs);
-        tile(slowest is { } d ? $"{d:0.#}" : "–", "ms", "advertise to last ingress direct", slowest is null ? false : null);
-        tile($"{report.Tcp.MaxStallMs:0}", "ms", $"longest TCP stall, {report.Tcp.Resets} resets", report.Tcp.Resets == 0 ? null : false);
+        tile($"{report.Hold.PacketsHeld:N0}", "", $"packets held at the target PE (peak {report.Hold.PeakBytes / 1024.0:N0} KiB)");
+        if (report.Probe.Ran) Ways();
+        else
+        {
+            tile($"{report.Hold.Overflow:N0}", "", "packets dropped by the hold", report.Hold.Overflow == 0);
+            tile(report.Parameters.MeasuredBlackoutMs is { } still ? $"{still:0}" : "–", "ms", "server at neither site");
+        }
+
         page.Append("</section>\n");
+
+        void EndToEnd()
+        {
+            long duplicated = all.Sum(s => s.Duplicated);
+            long early = all.Sum(s => s.ReorderedSwitchToRelease);
+            tile($"{duplicated:N0}", "", "packets duplicated", duplicated == 0);
+            tile($"{early:N0}", "", "reordered from switch through release", early == 0);
+        }
+
+        void Ways()
+        {
+            double? slowest = report.Ingress.Any(i => i.DirectPathAfterMs is null) ? null : report.Ingress.Max(i => i.DirectPathAfterMs);
+            tile(slowest is { } d ? $"{d:0.#}" : "–", "ms", "advertise to last ingress direct", slowest is null ? false : null);
+            tile($"{report.Tcp.MaxStallMs:0}", "ms", $"longest TCP stall, {report.Tcp.Resets} resets", report.Tcp.Resets == 0 ? null : false);
+        }
     }
 
     private static void Streams(StringBuilder page, DemoReport report)
@@ -115,18 +186,18 @@ internal static class HtmlReport
     private static void Details(StringBuilder page, DemoReport report)
     {
         void row(string name, string value) => page.Append($"<tr><th>{Svg.Escape(name)}</th><td>{Svg.Escape(value)}</td></tr>\n");
-        page.Append("<section class=\"card\">\n<h2>Switch, hold, tunnel, TCP</h2>\n<table class=\"facts\">\n<tbody>\n");
+        page.Append("<section class=\"card\">\n<h2>Switch, hold, tunnel, order</h2>\n<table class=\"facts\">\n<tbody>\n");
         row("signal acknowledged by every worker", report.Switch.SignalToAcknowledgedMs is { } ack ? $"{ack:0.###} ms after it was sent" : "–");
-        row("packets at the server's old leg after it had gone", report.Switch.StaleAtServerLeg is { } leg ? $"{leg:N0}" : "not counted");
+        if (report.Probe.Ran) row("packets at the server's old leg after it had gone", report.Switch.StaleAtServerLeg is { } leg ? $"{leg:N0}" : "not counted");
         row("held, most at once", $"{report.Hold.PeakPackets:N0} packets, {report.Hold.PeakBytes:N0} bytes; {report.Hold.Released:N0} released, {report.Hold.Overflow:N0} dropped");
         row("through the tunnel", $"{report.Tunnel.Packets:N0} packets; {(report.Tunnel.TornDown ? $"torn down, {report.Tunnel.TornDownAfterMs?.ToString("0.0") ?? "–"} ms after the last ingress moved; proof: {report.Tunnel.Proof}" : "NOT torn down")}");
         foreach (GateReport g in report.Order.Gates.Where(g => g.OpenedAfterMs is not null || g.PacketsKept > 0))
             row($"gate of {Svg.Escape(g.Ingress)} ({Svg.Escape(g.Loopback)})", $"moved {g.MovedAfterMs?.ToString("0.0") ?? "–"} ms after advertise, marker after {g.MarkerAfterMs?.ToString("0.0") ?? "–"} ms, open after {g.OpenedAfterMs?.ToString("0.0") ?? "–"} ms by {g.OpenedBy}; {g.PacketsKept:N0} packets kept, {g.Peak:N0} at once");
         row("packets of PEs without a gate", $"{report.Order.Unordered:N0}");
-        row("TCP", $"{report.Tcp.Bytes:N0} bytes sent, echoed and checked; {report.Tcp.Retransmits:N0} segments sent again by the kernel; {report.Tcp.WrongBytes:N0} wrong");
-        row("left over on pe-a and pe-b", report.Residue.Count == 0 ? "nothing" : string.Join(", ", report.Residue));
-        row("dropped in the lab, by its own counters", report.Drops.Count == 0 ? "nothing" : string.Join("; ", report.Drops.Take(12).Select(d => $"{d.Node}: {d.What} {d.Packets:N0}")));
-        row("probes", report.Probe.Valid ? $"valid: no receiver lost a packet itself; {report.Probe.Seconds:0.0} s" : $"NOT VALID: {report.Probe.WhyInvalid}");
+        if (report.Probe.Ran) row("TCP", $"{report.Tcp.Bytes:N0} bytes sent, echoed and checked; {report.Tcp.Retransmits:N0} segments sent again by the kernel; {report.Tcp.WrongBytes:N0} wrong");
+        row("left over", report.Residue.Count == 0 ? "nothing" : string.Join(", ", report.Residue));
+        if (report.Probe.Ran) row("dropped in the lab, by its own counters", report.Drops.Count == 0 ? "nothing" : string.Join("; ", report.Drops.Take(12).Select(d => $"{d.Node}: {d.What} {d.Packets:N0}")));
+        row("probes", !report.Probe.Ran ? "none ran" : report.Probe.Valid ? $"valid: no receiver lost a packet itself; {report.Probe.Seconds:0.0} s" : $"NOT VALID: {report.Probe.WhyInvalid}");
         page.Append("</tbody></table>\n</section>\n");
     }
 

@@ -52,7 +52,7 @@ internal static class Picture
         // 4. Lanes with one scale for all, so that they can be compared.
         double top = lanesTop;
         double maxMs = NiceCeiling(report.Ingress.Concat(report.Reverse).Select(s => s.Delay.MaxMs ?? 0).DefaultIfEmpty(1).Max());
-        svg.Text(Left + 4, top - 10, "one-way delay of every packet by the time it was sent, ms (lost packets: red)", "axis-title");
+        if (run.Forward.Count > 0) svg.Text(Left + 4, top - 10, "one-way delay of every packet by the time it was sent, ms (lost packets: red)", "axis-title");
         foreach (((StreamAnalysis a, StreamReport s), bool isForward) in run.Forward.Zip(report.Ingress).Select(p => (p, true))
             .Concat(run.Reverse.Zip(report.Reverse).Select(p => (p, false))))
         {
@@ -61,7 +61,7 @@ internal static class Picture
             top += lane + LaneGap;
         }
 
-        TimeAxis(svg, run.OriginNs, x, from, to, bottom);
+        TimeAxis(svg, run.OriginNs, x, from, to, bottom, report.Probe.Ran ? "time since the probes began" : "time since the migration began");
         return svg.ToString();
     }
 
@@ -187,7 +187,7 @@ internal static class Picture
         }
     }
 
-    private static void TimeAxis(Svg svg, long origin, Func<long, double> x, long from, long to, double bottom)
+    private static void TimeAxis(Svg svg, long origin, Func<long, double> x, long from, long to, double bottom, string title)
     {
         double step = NiceStep((to - from) / 1e9 / 8);
         for (double t = Math.Ceiling((from - origin) / 1e9 / step) * step; t <= (to - origin) / 1e9; t += step)
@@ -198,7 +198,7 @@ internal static class Picture
         }
 
         svg.Line(Left, bottom, Left + PlotWidth, bottom, "axis");
-        svg.Text(Left + PlotWidth, bottom + 36, "time since the probes began", "axis-title", "end");
+        svg.Text(Left + PlotWidth, bottom + 36, title, "axis-title", "end");
     }
 
     private static void Append(StringBuilder d, char command, double px, double py) =>

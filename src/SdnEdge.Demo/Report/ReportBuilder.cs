@@ -1,4 +1,5 @@
 using System.Text.Json;
+using SdnEdge.Core.Api;
 
 namespace SdnEdge.Demo.Report;
 
@@ -24,8 +25,9 @@ internal static class ReportBuilder
         StreamAnalysis[] forward = [.. facts.Forward.Select(s => StreamAnalysis.Of(s.Stream, s.Sent, s.Received))];
         StreamAnalysis[] reverse = [.. facts.Reverse.Select(s => StreamAnalysis.Of(s.Stream, s.Sent, s.Received))];
         StreamAnalysis[] all = [.. forward.Concat(reverse).Where(a => a.Sent > 0)];
-        long origin = all.Length == 0 ? 0 : all.Min(a => a.FirstSentNs);
-        long end = all.Length == 0 ? 0 : all.Max(a => a.LastSentNs);
+        IReadOnlyList<StageMark> stages = facts.Move.Stages;
+        long origin = all.Length > 0 ? all.Min(a => a.FirstSentNs) : stages.Count > 0 ? stages[0].StartNs : 0;
+        long end = all.Length > 0 ? all.Max(a => a.LastSentNs) : stages.Count > 0 ? stages[^1].EndNs : 0;
         return new RunAnalysis(facts, forward, reverse, origin, end);
     }
 
@@ -46,28 +48,42 @@ internal static class ReportBuilder
                 facts.Forward.Concat(facts.Reverse).Sum(s => s.Sender?.Flows ?? 0),
                 facts.Forward.Select(s => s.Sender?.SizeBytes ?? 0).FirstOrDefault(),
                 Math.Round((run.EndNs - run.OriginNs) / 1e9, 3),
-                facts.Invalid.Count == 0, facts.Invalid.Count == 0 ? null : string.Join("; ", facts.Invalid)),
+                facts.Invalid.Count == 0, facts.Invalid.Count == 0 ? null : string.Join("; ", facts.Invalid), facts.Probed),
             Ingress = [.. facts.Forward.Zip(run.Forward, (s, a) => Forward(s, a, move))],
             Reverse = [.. facts.Reverse.Zip(run.Reverse, (s, a) => Backward(s, a, move))],
             Tcp = facts.Tcp is { } t
                 ? new TcpReport(t.Bytes, t.Resets, Math.Round(t.MaxStallMs, 3), t.WrongBytes, t.Retransmits, t.LastError)
-                : new TcpReport(0, 0, 0, 0, 0, "the TCP probe gave no result"),
+                : new TcpReport(0, 0, 0, 0, 0, facts.Probed ? "the TCP probe gave no result" : null),
             Stages = [.. move.Stages.Select(s => new StageReport(s.Name, ms(s.StartNs), ms(s.EndNs)))],
             Switch = new SwitchReport(
                 move.Prefixes, move.StoreNs, Since(move.SwitchSignalNs, move.FirstTunnelPacketNs), move.StalePackets, move.StaleAtServerLeg,
                 Since(move.SwitchSignalNs, move.SwitchAcknowledgedNs)),
             Hold = new HoldReport(move.PacketsHeld, move.HoldPeakBytes, move.HoldOverflow, move.HoldPeakPackets, move.HoldReleased),
             Tunnel = new TunnelReport(move.TunnelPackets, move.TunnelTornDown, move.TunnelName, JsonNamingPolicy.KebabCaseLower.ConvertName(move.Proof.ToString()),
-                Since(facts.Forward.Max(s => s.FibLastAtNs), move.TornDownNs)),
+                Since(facts.Forward.Max(s => s.FibLastAtNs) ?? LastMovedNs(move), move.TornDownNs)),
             Order = new OrderReport(move.Order is not null, move.Order?.Unordered ?? 0, [.. (move.Order?.Gates ?? []).Select(g => new GateReport(
                 g.Ingress, g.Loopback, JsonNamingPolicy.KebabCaseLower.ConvertName(g.OpenedBy.ToString()), Since(move.AdvertiseSignalNs, g.MovedAtNs),
                 Since(move.AdvertiseSignalNs, g.MarkerAtNs), Since(move.AdvertiseSignalNs, g.OpenedAtNs), g.PacketsHeldTotal, g.PeakPackets))]),
             Residue = facts.Residue,
             Ledger = Ledger(run),
             Drops = facts.Drops,
+            Migration = facts.Migration is { } m ? Migration(m, ms) : null,
         };
         IReadOnlyList<string> failures = ExitRule.Judge(report, move.Succeeded ? null : move.Error ?? "the migration did not finish");
         return report with { Passed = failures.Count == 0, Failures = failures };
+    }
+
+    // Where no probes ran, the flush markers say when each ingress had moved.
+    private static long? LastMovedNs(MoveFacts move) => (move.Order?.Gates ?? []).Max(g => g.MovedAtNs);
+
+    private static MigrationReport Migration(MigrationStatus m, Func<long, double> ms)
+    {
+        IEnumerable<CallReport> signals = m.Moves.SelectMany(x => x.Signals).Select(s => new CallReport(
+            s.Pe, JsonNamingPolicy.KebabCaseLower.ConvertName(s.Reply.Signal.ToString()), s.Reply.Migration, ms(s.SentNs), ms(s.AnsweredNs), ms(s.Reply.TookEffectAtNs), s.Reply.Repeated));
+        IEnumerable<CallReport> orders = m.Moves.SelectMany(x => x.Orders).Select(o => new CallReport(
+            o.Host, JsonNamingPolicy.KebabCaseLower.ConvertName(o.Reply.Order.ToString()), o.Reply.Server, ms(o.SentNs), ms(o.AnsweredNs), ms(o.Reply.TookEffectAtNs), o.Reply.Repeated));
+        return new MigrationReport(
+            m.Id, m.Group, m.Epoch, m.By, m.At, m.EndedAt, m.State, m.Failure, m.Cutover, [.. signals.Concat(orders).OrderBy(c => c.SentMs)]);
     }
 
     private static StreamReport Forward(StreamFacts s, StreamAnalysis a, MoveFacts move)

@@ -26,6 +26,12 @@ internal sealed record RunFacts
 
     /// <summary>Why the run says nothing (a probe died, a receiver lost packets itself ...); empty = it is valid.</summary>
     public required IReadOnlyList<string> Invalid { get; init; }
+
+    /// <summary>What the manager said of the migration; null = there was none to ask.</summary>
+    public MigrationStatus? Migration { get; init; }
+
+    /// <summary>False: no probes ran; the report is of the migration alone.</summary>
+    public bool Probed { get; init; } = true;
 }
 
 /// <summary>One stream: who, and both logs.</summary>

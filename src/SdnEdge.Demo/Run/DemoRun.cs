@@ -1,12 +1,9 @@
-using System.Text.Json;
 using SdnEdge.Client;
 using SdnEdge.Demo.Report;
 using SdnEdge.Core.Api;
-using SdnEdge.Core.Migration;
 using SdnEdge.Core.Wire;
 using SdnEdge.Lab.Running;
 using SdnEdge.Lab.Topologies;
-using SdnEdge.Mms;
 
 namespace SdnEdge.Demo.Run;
 
@@ -15,7 +12,7 @@ namespace SdnEdge.Demo.Run;
 ///   1. deploy the lab,
 ///   2. see that every client reaches the server,
 ///   3. start the probes and let them run a while (Figure 1(a)),
-///   4. move the server, as <c>sdnedge migrate run</c> does (Figure 1(b)),
+///   4. have the manager move the server, as <c>sdnedge migrate run</c> does (Figure 1(b)),
 ///   5. let the probes run on (Figure 1(c)), stop them,
 ///   6. look for leftovers on both PEs, make the report, judge.
 /// Whatever happens, the lab is taken down at the end, unless it is to be kept.
@@ -55,11 +52,14 @@ internal sealed class DemoRun(DemoOptions options, DemoView view)
         LabNode server = lab.Topology.Nodes.FirstOrDefault(n => n.Kind == NodeKind.Server)
             ?? throw new LabException($"topology {lab.Topology.File} has no node of kind server; the demo needs one to move.");
         IpAddress[] addresses = [.. server.Server!.Addresses.Select(a => a.Address).OrderBy(a => a.IsV4 ? 0 : 1)];
-        IServerDriver driver = lab.Server(server.Name);
-        string here = await driver.LocateAsync(server.Name, cancel) ?? throw new LabException($"server {server.Name} is live at no site.");
-        LabSite from = lab.SitesOf(server.Name).First(s => s.Name == here);
+        string group = lab.Groups.FirstOrDefault(g => g.Servers.Contains(server.Name))?.Name
+            ?? throw new LabException($"the lab's manager has no group with server {server.Name}; give the topology a node of kind sdnedge-mms with one.");
+        string here = await WhereAsync(lab, server.Name, cancel);
+        LabSite from = lab.SitesOf(server.Name).FirstOrDefault(s => s.Name == here)
+            ?? throw new LabException($"server {server.Name} runs at {here}, where the topology gives it no leg.");
         LabSite to = lab.SitesOf(server.Name).FirstOrDefault(s => s.Name != here && s.Pe is not null)
             ?? throw new LabException($"server {server.Name} has no other site to move to.");
+        using var mms = new MmsClient(new ApiEndpoint("mms", lab.MmsSocket!)) { RequestTimeout = TimeSpan.FromSeconds(60) };
         Dictionary<string, PeClient> pes = lab.Topology.Nodes.Where(n => n.Kind == NodeKind.SdnEdgePe)
             .ToDictionary(n => n.Name, n => PeClient.ForUnixSocket(lab.ApiSocket(n.Name), n.Name), StringComparer.Ordinal);
 
@@ -73,7 +73,7 @@ internal sealed class DemoRun(DemoOptions options, DemoView view)
         DirectoryInfo logs = Directory.CreateTempSubdirectory("sdnedge-demo-");
         try
         {
-            return await MeasureAsync(lab, server.Name, addresses, driver, from, to, pes, logs.FullName, cancel);
+            return await MeasureAsync(lab, server.Name, addresses, mms, group, from, to, pes, logs.FullName, cancel);
         }
         finally
         {
@@ -86,7 +86,7 @@ internal sealed class DemoRun(DemoOptions options, DemoView view)
     }
 
     private async Task<DemoReport> MeasureAsync(
-        RunningLab lab, string server, IReadOnlyList<IpAddress> addresses, IServerDriver driver, LabSite from, LabSite to,
+        RunningLab lab, string server, IReadOnlyList<IpAddress> addresses, MmsClient mms, string group, LabSite from, LabSite to,
         Dictionary<string, PeClient> pes, string logs, CancellationToken cancel)
     {
         PeClient[] ends = [pes[from.Pe!], pes[to.Pe!]];
@@ -99,32 +99,21 @@ internal sealed class DemoRun(DemoOptions options, DemoView view)
         await fleet.StartAsync(cancel);
         await Task.Delay(Before, cancel);
 
-        // The move, with the old leg watched from the pause on.
-        OldLegWatch? watch = null;
-        MoveResult move;
-        long? staleAtLeg;
-        try
+        // The move, with the old leg watched from when nothing comes there any more.
+        var call = new MigrationCall(
+            group, to.Name, Hold: options.Hold ? null : new HoldOptions(Disabled: true), CopyMs: options.BlackoutMs, QuietMs: options.QuietMs,
+            KeepOrder: options.Order, OrderBoundMs: options.OrderBoundMs);
+        PlanInfo plan = await mms.PlanAsync(call, cancel);
+        if (plan.Obstacles.Count > 0)
+            throw new LabException($"{group} cannot be moved to {to.Name}: {string.Join("; ", plan.Obstacles.Select(o => $"{o.Where}: {o.Reason}, {o.Detail}"))}.");
+        using var watch = new OldLegOnce(() => new OldLegWatch(lab, server, from.Leg, addresses));
+        MigrationStatus move = await new MigrationProgress(mms).RunAsync(call, stage =>
         {
-            var request = new MoveRequest(
-                server, "default", [.. addresses.Select(a => IpPrefix.Host(a).ToString())], from.Pe!, from.Name, from.PePort!, to.Pe!, to.Name, to.PePort!,
-                [.. lab.Ingresses.Select(i => i.Pe).Where(pes.ContainsKey)], new HoldOptions(Disabled: !options.Hold), options.BlackoutMs, MoveTimeouts.WithQuiet(options.QuietMs), options.Order, options.OrderBoundMs,
-                OtherIngress: lab.Ingresses.Any(i => !pes.ContainsKey(i.Pe)));
-            MovePlan plan = await MovePlanner.PlanAsync(request, pes, DateTimeOffset.UtcNow, cancel);
-            move = await new MoveDriver(pes, driver).RunAsync(plan, progress =>
-            {
-                view.Stage(progress);
-                if (progress.Stage == MoveStage.Blackout)
-                {
-                    watch ??= new OldLegWatch(lab, server, from.Leg, addresses);
-                }
-            }, cancel);
-            await Task.Delay(After, cancel);
-            staleAtLeg = watch?.Stop();
-        }
-        finally
-        {
-            watch?.Dispose();
-        }
+            view.Stage(stage);
+            if (stage is "stop" or "hand-over" or "activate") watch.Start();
+        }, cancel);
+        await Task.Delay(After, cancel);
+        long? staleAtLeg = watch.Stop();
 
         view.Say("stopping the probes");
         FleetResult probes = await fleet.StopAsync(cancel);
@@ -135,9 +124,9 @@ internal sealed class DemoRun(DemoOptions options, DemoView view)
             residue.AddRange((await PeSnapshot.TakeAsync(ends[i], cancel)).Residue(before[i]));
         }
 
-        residue.AddRange(move.Residue.Where(r => !residue.Contains(r)));
+        residue.AddRange(MoveFactsOf.Residue(move).Where(r => !residue.Contains(r)));
         StreamFacts[] forward = [.. await Task.WhenAll(probes.Forward.Select(s => WithFibTimeAsync(s, pes, move, addresses, cancel)))];
-        return Write(new RunFacts
+        return MigrationReports.Write(new RunFacts
         {
             Parameters = new ParametersReport(
                 lab.Name, server, from.Name, to.Name, options.RttMs ?? RoundTripOf(lab.Topology), options.BlackoutMs, null, options.Hold),
@@ -150,7 +139,8 @@ internal sealed class DemoRun(DemoOptions options, DemoView view)
             Residue = residue,
             Drops = drops.Since(dropsBefore),
             Invalid = probes.Invalid,
-        });
+            Migration = move,
+        }, options.Out);
     }
 
     /// <summary>
@@ -158,9 +148,9 @@ internal sealed class DemoRun(DemoOptions options, DemoView view)
     /// said, else as its RIB says now.
     /// </summary>
     private static async Task<StreamFacts> WithFibTimeAsync(
-        StreamFacts stream, Dictionary<string, PeClient> pes, MoveResult move, IReadOnlyList<IpAddress> addresses, CancellationToken cancel)
+        StreamFacts stream, Dictionary<string, PeClient> pes, MigrationStatus move, IReadOnlyList<IpAddress> addresses, CancellationToken cancel)
     {
-        long[] moved = [.. (move.Target?.Order?.Gates ?? []).Where(g => g.Ingress == stream.Pe && g.MovedAtNs is not null).Select(g => g.MovedAtNs!.Value)];
+        long[] moved = [.. move.Moves.SelectMany(m => m.Paths).SelectMany(p => p.Target?.Order?.Gates ?? []).Where(g => g.Ingress == stream.Pe && g.MovedAtNs is not null).Select(g => g.MovedAtNs!.Value)];
         if (moved.Length > 0)
         {
             return stream with { FibFirstAtNs = moved.Min(), FibLastAtNs = moved.Max() };
@@ -178,7 +168,7 @@ internal sealed class DemoRun(DemoOptions options, DemoView view)
         {
             RouteInfo? best = (await pe.RoutesAsync("default", IpPrefix.Host(address).ToString(), cancel))
                 .FirstOrDefault(r => r.Best && r.Prefix == IpPrefix.Host(address).ToString());
-            bool direct = best is not null && (best.Peer == move.Plan.Target.Loopback || best.NextHop == move.Plan.Target.Loopback);
+            bool direct = best is not null && move.Moves.SelectMany(m => m.Paths).Any(p => best.Peer == p.TargetLoopback || best.NextHop == p.TargetLoopback);
             if (!direct)
             {
                 return stream;
@@ -198,13 +188,15 @@ internal sealed class DemoRun(DemoOptions options, DemoView view)
         return link is null ? 0 : 2 * (link.ToWan!.DelayNs + link.FromWan!.DelayNs) / 1e6;
     }
 
-    private DemoReport Write(RunFacts facts)
+    /// <summary>The site at which a server runs, as the hosts say.</summary>
+    private static async Task<string> WhereAsync(RunningLab lab, string server, CancellationToken cancel)
     {
-        RunAnalysis run = ReportBuilder.Analyse(facts);
-        DemoReport report = ReportBuilder.Build(run);
-        options.Out.Create();
-        File.WriteAllText(Path.Combine(options.Out.FullName, "report.json"), JsonSerializer.Serialize(report, DemoReport.Json.For<DemoReport>()) + "\n");
-        File.WriteAllText(Path.Combine(options.Out.FullName, "report.html"), HtmlReport.Render(run, report));
-        return report;
+        foreach (LabHost host in lab.Hosts.Where(h => h.Servers.Contains(server)))
+        {
+            using var client = new HostClient(new ApiEndpoint(host.Node, lab.ApiSocket(host.Node)));
+            if ((await client.ServerAsync(server, cancel)).State == ServerState.Running) return host.Site;
+        }
+
+        throw new LabException($"server {server} runs at no site.");
     }
 }

@@ -1,7 +1,5 @@
 using System.Diagnostics;
 using SdnEdge.Demo.Report;
-using SdnEdge.Core.Migration;
-using SdnEdge.Mms;
 using Spectre.Console;
 
 namespace SdnEdge.Demo.Run;
@@ -30,9 +28,8 @@ internal sealed class DemoView(IAnsiConsole console)
     /// <summary>A step of the run.</summary>
     public void Say(string text) => Line(text, "grey");
 
-    /// <summary>News of the migration.</summary>
-    public void Stage(MoveProgress progress) => Line(
-        progress.Text, progress.Stage is MoveStage.Ended ? "green bold" : progress.Stage is MoveStage.Pause or MoveStage.Blackout ? "yellow" : "blue");
+    /// <summary>News of the migration: the stage that begins.</summary>
+    public void Stage(string stage) => Line(stage, stage == "ended" ? "green bold" : stage is "stop" or "hand-over" or "activate" ? "yellow" : "blue");
 
     private void Line(string text, string style)
     {
@@ -79,7 +76,7 @@ internal sealed class DemoView(IAnsiConsole console)
         {
             int left = (int)((stage.StartMs - from) / span * width);
             int bar = Math.Clamp((int)Math.Round((stage.EndMs - stage.StartMs) / span * width), 1, width - Math.Min(left, width - 1));
-            string color = stage.Name is "pause" or "blackout" or "resume" ? "yellow" : "blue";
+            string color = stage.Name is "stop" or "hand-over" or "activate" ? "yellow" : "blue";
             table.AddRow(Markup.Escape(stage.Name), $"{stage.StartMs - from:0.0}", $"{stage.EndMs - stage.StartMs:0.0}", $"{new string(' ', left)}[{color}]{new string('█', bar)}[/]");
         }
 
@@ -125,6 +122,7 @@ internal sealed class DemoView(IAnsiConsole console)
         row("tcp", $"{report.Tcp.Bytes:N0} bytes checked, {report.Tcp.Resets} resets, longest stall {report.Tcp.MaxStallMs:0} ms");
         row("left over", report.Residue.Count == 0 ? "nothing" : string.Join(", ", report.Residue));
         row("drops", report.Drops.Count == 0 ? "none" : string.Join(", ", report.Drops.Take(8).Select(d => $"{d.Node} {d.What}: {d.Packets:N0}")));
+        if (report.Migration is { } m) row("migration", $"{m.Id}, epoch {m.Epoch}, by {m.By}: {m.State}");
         row("blackout", $"{report.Parameters.MeasuredBlackoutMs?.ToString("0.0") ?? "-"} ms");
         console.Write(grid);
     }

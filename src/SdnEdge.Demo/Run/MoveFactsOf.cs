@@ -1,51 +1,60 @@
-using SdnEdge.Demo.Report;
 using SdnEdge.Core.Api;
-using SdnEdge.Core.Migration;
-using SdnEdge.Mms;
+using SdnEdge.Demo.Report;
 
 namespace SdnEdge.Demo.Run;
 
-/// <summary>Brings what the migration said into the report's terms.</summary>
+/// <summary>Brings what the manager says of a migration into the report's terms. Of several moves and paths: sums, the first begin and the last end.</summary>
 internal static class MoveFactsOf
 {
-    public static MoveFacts From(MoveResult result, long? staleAtServerLeg)
+    /// <summary>The facts.</summary>
+    /// <param name="migration">What the manager says.</param>
+    /// <param name="staleAtServerLeg">Packets seen at the server's old leg after it had gone; null = nobody looked.</param>
+    public static MoveFacts From(MigrationStatus migration, long? staleAtServerLeg)
     {
-        SignalRecord? switched = result.AtSource(SignalKind.Switch);
-        SignalRecord? released = result.AtTarget(SignalKind.Release);
-        HoldInfo? hold = result.Target?.Hold;
-        RedirectGroupInfo? group = result.Source?.Group;
-        bool moved = result.Outcome == MoveOutcome.Moved;
+        PathStatus[] paths = [.. migration.Moves.SelectMany(m => m.Paths)];
+        SignalTime[] signals = [.. migration.Moves.SelectMany(m => m.Signals)];
+        SignalTime? first(SignalKind kind) => signals.FirstOrDefault(s => s.Reply.Signal == kind);
+        HoldInfo[] holds = [.. paths.Select(p => p.Target?.Hold).OfType<HoldInfo>()];
+        RedirectGroupInfo[] groups = [.. paths.Select(p => p.Source?.Group).OfType<RedirectGroupInfo>()];
+        OrderInfo[] orders = [.. paths.Where(p => p.Ordered).Select(p => p.Target?.Order).OfType<OrderInfo>()];
+        ServerMoveStatus[] servers = [.. migration.Moves.SelectMany(m => m.Servers)];
+        bool moved = migration.State == "moved";
         return new MoveFacts
         {
-            Stages = [.. result.Timeline.Select(s => new StageMark(s.Name, s.StartNs, s.EndNs))],
+            Stages = [.. migration.Moves.SelectMany((m, i) => m.Timeline.Select(s => new StageMark(migration.Moves.Count > 1 ? $"{i + 1}. {s.Stage}" : s.Stage, s.StartNs, s.EndNs)))],
             Succeeded = moved,
-            Error = moved ? null : $"{result.Outcome}: {result.Failure}",
-            Prefixes = result.Plan.Source.Prefixes.Count,
-            StoreNs = switched?.Reply.StoreNs,
-            SwitchSignalNs = switched?.SentNs,
-            SwitchEffectNs = switched?.Reply.TookEffectAtNs,
-            SwitchAcknowledgedNs = switched?.Reply.AcknowledgedAtNs,
-            FirstTunnelPacketNs = group?.FirstTunnelPacketAtNs,
-            PausedNs = result.PausedNs,
-            ResumedNs = result.ResumedNs,
-            ReleaseEffectNs = released?.Reply.TookEffectAtNs,
-            AdvertiseSignalNs = result.AtTarget(SignalKind.Advertise)?.SentNs,
-            WithdrawNs = result.AtSource(SignalKind.Withdraw)?.SentNs,
-            StalePackets = group?.StalePackets ?? 0,
+            Error = moved ? null : $"{migration.State}{(migration.Failure is null ? "" : ": " + migration.Failure)}",
+            Prefixes = paths.Sum(p => p.Prefixes.Count),
+            StoreNs = first(SignalKind.Switch)?.Reply.StoreNs,
+            SwitchSignalNs = first(SignalKind.Switch)?.SentNs,
+            SwitchEffectNs = first(SignalKind.Switch)?.Reply.TookEffectAtNs,
+            SwitchAcknowledgedNs = first(SignalKind.Switch)?.Reply.AcknowledgedAtNs,
+            FirstTunnelPacketNs = groups.Min(g => g.FirstTunnelPacketAtNs),
+            PausedNs = servers.Min(s => s.StoppedAtNs),
+            ResumedNs = servers.All(s => s.StoppedAtNs is null || s.RunningAtNs is not null) ? servers.Max(s => s.RunningAtNs) : null,
+            ReleaseEffectNs = first(SignalKind.Release)?.Reply.TookEffectAtNs,
+            AdvertiseSignalNs = first(SignalKind.Advertise)?.SentNs,
+            WithdrawNs = first(SignalKind.Withdraw)?.SentNs,
+            StalePackets = groups.Sum(g => g.StalePackets),
             StaleAtServerLeg = staleAtServerLeg,
-            PacketsHeld = hold?.PacketsHeldTotal ?? 0,
-            HoldPeakBytes = hold?.PeakBytes ?? 0,
-            HoldPeakPackets = hold?.PeakPackets ?? 0,
-            HoldReleased = hold?.Released ?? 0,
-            HoldOverflow = hold is null ? 0 : hold.DroppedNewest + hold.DroppedOldest + hold.Expired,
-            TunnelName = result.Source?.Tunnel,
-            TunnelPackets = group?.TunnelPackets ?? 0,
-            TunnelTornDown = moved && result.TunnelTornDown,
-            TornDownNs = result.AtSource(SignalKind.Teardown) is { } a && result.AtTarget(SignalKind.Teardown) is { } b
-                ? Math.Max(a.Reply.AcknowledgedAtNs, b.Reply.AcknowledgedAtNs) : null,
-            Proof = result.Proof,
-            OrderKeptFor = result.ProvedByMarker ?? new HashSet<string>(),
-            Order = result.Target?.Order,
+            PacketsHeld = holds.Sum(h => h.PacketsHeldTotal),
+            HoldPeakBytes = holds.Sum(h => h.PeakBytes),
+            HoldPeakPackets = holds.Sum(h => h.PeakPackets),
+            HoldReleased = holds.Sum(h => h.Released),
+            HoldOverflow = holds.Sum(h => h.DroppedNewest + h.DroppedOldest + h.Expired),
+            TunnelName = paths.Select(p => p.Source?.Tunnel).FirstOrDefault(t => t is not null),
+            TunnelPackets = groups.Sum(g => g.TunnelPackets),
+            // Moved is said when all parties were inspected: no tunnel is there any more.
+            TunnelTornDown = moved,
+            TornDownNs = moved ? signals.Where(s => s.Reply.Signal == SignalKind.Teardown).Select(s => (long?)s.Reply.AcknowledgedAtNs).Max() : null,
+            Proof = paths.Select(p => p.Proof).DefaultIfEmpty().Max(),
+            OrderKeptFor = paths.Where(p => p.Ordered).SelectMany(p => p.ProvedByMarker).ToHashSet(StringComparer.Ordinal),
+            Order = orders.Length == 0 ? null
+                : new OrderInfo(orders[0].Tag, orders.All(o => o.Proved), [.. orders.SelectMany(o => o.Gates)], orders.Sum(o => o.Unordered), orders.Sum(o => o.StrangeMarkers)),
         };
     }
+
+    /// <summary>What is said to be left over on a party while a migration has not ended.</summary>
+    public static IReadOnlyList<string> Residue(MigrationStatus migration)
+        => [.. migration.Waiting.Where(w => w.Reason == "left-over").Select(w => w.Detail ?? w.Step)];
 }

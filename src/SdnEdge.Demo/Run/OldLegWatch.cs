@@ -7,8 +7,8 @@ using SdnEdge.Linux;
 namespace SdnEdge.Demo.Run;
 
 /// <summary>
-/// Watches the server's leg at the site it leaves, by the kernel's own tap, from the time it is paused: an IP packet to the
-/// server that still comes there went the old way after the switch. A check on the PE's own count of stale packets.
+/// Watches the server's leg at the site it leaves, by the kernel's own tap, from the time when the switch is in force and
+/// nothing is left before it: an IP packet to the server that still comes there went the old way after the switch. A check on the PE's own count of stale packets.
 /// </summary>
 internal sealed class OldLegWatch : IDisposable
 {
@@ -64,11 +64,14 @@ internal sealed class OldLegWatch : IDisposable
         IpAddress? destination = BinaryPrimitives.ReadUInt16BigEndian(frame[12..]) switch
         {
             0x0800 => IpAddress.Read(IpFamily.V4, frame.Slice(30, 4)),
-            0x86DD when frame.Length >= 54 => IpAddress.Read(IpFamily.V6, frame.Slice(38, 16)),
+            0x86DD when frame.Length >= 55 && !IsNeighborDiscovery(frame) => IpAddress.Read(IpFamily.V6, frame.Slice(38, 16)),
             _ => null,
         };
         return destination is { } to && addresses.Contains(to);
     }
+
+    // A gateway asks now and then whether its neighbour is still there (RFC 4861 section 7.3.3): no packet of a client.
+    private static bool IsNeighborDiscovery(ReadOnlySpan<byte> frame) => frame[20] == 58 && frame[54] is >= 133 and <= 137;
 
     public void Dispose()
     {
@@ -76,4 +79,18 @@ internal sealed class OldLegWatch : IDisposable
         thread.Join();
         socket.Dispose();
     }
+}
+
+/// <summary>A watch that is started once, by the first that says so.</summary>
+internal sealed class OldLegOnce(Func<OldLegWatch> begin) : IDisposable
+{
+    private OldLegWatch? watch;
+
+    /// <summary>Starts it, if it is not.</summary>
+    public void Start() => watch ??= begin();
+
+    /// <summary>Stops it and returns how many packets came; null = it was never started.</summary>
+    public long? Stop() => watch?.Stop();
+
+    public void Dispose() => watch?.Dispose();
 }

@@ -19,7 +19,8 @@ internal static class Endpoints
     {
         RouteGroupBuilder v1 = app.MapGroup("/v1");
         v1.MapGet("/node", () => host.Node()).Says("The agent").WithTags("show");
-        v1.MapGet("/servers", () => host.Servers()).Says("Servers that this host may run: what they do here, and what the host has promised").WithTags("show");
+        v1.MapGet("/servers", () => host.Servers()).Says("Servers that this host may run: what they do here, and what the host has "
+            + "promised").WithTags("show");
         v1.MapGet("/servers/{name}", ([FromRoute] string name) => host.Server(name)).Says("One server").WithTags("show").Fails(404);
         foreach (ServerOrder order in Enum.GetValues<ServerOrder>())
         {
@@ -33,11 +34,13 @@ internal static class Endpoints
         v1.MapGet("/events", (Delegate)((HttpContext context) => StreamAsync(context, host.Events, stopping)))
             .Says("Server-sent events: EventRecord as data, its sequence as id; Last-Event-ID resumes").WithTags("events")
             .Produces<EventRecord>(200, "text/event-stream");
-        app.MapGet("/metrics", () => Results.Text(PrometheusText.Write([.. host.Metrics(), ApiMetrics(checks)]), PrometheusText.ContentType))
+        app.MapGet("/metrics", () => Results.Text(PrometheusText.Write([.. host.Metrics(), ApiMetrics(checks)]),
+            PrometheusText.ContentType))
             .Says("Metrics in the Prometheus text format").WithTags("telemetry").Produces<string>(200, "text/plain");
     }
 
-    private static async Task<ServerReply> OrderAsync(IHostControl host, string name, ServerOrder order, ServerOrderRequest request, CancellationToken cancel)
+    private static async Task<ServerReply> OrderAsync(IHostControl host, string name, ServerOrder order, ServerOrderRequest request,
+        CancellationToken cancel)
     {
         IReadOnlyList<ProblemError> errors = OrderChecks.Check(order, request);
         if (errors.Count == 0) return await host.OrderAsync(name, order, request, cancel);
@@ -51,7 +54,8 @@ internal static class Endpoints
         ServerOrder.Stop => "Source: the right to run goes, on disk; the server stops, and is handed over where that can be undone",
         ServerOrder.HandOver => "Source of a server whose hand-over cannot be undone: its state is handed over",
         ServerOrder.Activate => "Target: the promise to run this epoch is on disk, then the server runs",
-        ServerOrder.Resume => "Source of a move that is undone: the right to run of the higher epoch is on disk, then the server runs again",
+        ServerOrder.Resume => "Source of a move that is undone: the right to run of the higher epoch is on disk, then the server runs "
+            + "again",
         ServerOrder.Cancel => "Target of a move that is undone: what prepare made goes; the older epoch is never run here",
         ServerOrder.Void => "Target: says from disk, for ever, whether it has run this epoch or never will",
         _ => "Source, after the server runs at the target: what was kept of it goes",
@@ -59,14 +63,17 @@ internal static class Endpoints
 
     private static MetricFamily ApiMetrics(ConnectionChecks checks) => new(
         "sdnedge_api_connections_refused_total", "API connections refused by their credentials.", MetricKind.Counter,
-        [new(checks.RefusedUsers, ("check", "user")), new(checks.RefusedCertificates, ("check", "certificate")), new(checks.RefusedRoles, ("check", "role"))]);
+        [new(checks.RefusedUsers, ("check", "user")), new(checks.RefusedCertificates, ("check", "certificate")),
+            new(checks.RefusedRoles, ("check", "role"))]);
 
     // Without Last-Event-ID the stream starts with what happens from now on; with it (0 = from the oldest kept) it resumes.
     private static async Task StreamAsync(HttpContext context, EventLog events, CancellationToken stopping)
     {
         long place = events.Newest;
-        if (context.Request.Headers.TryGetValue("Last-Event-ID", out Microsoft.Extensions.Primitives.StringValues value) && !long.TryParse(value.ToString(), out place))
-            throw new ProblemException(Problems.BadRequest($"Last-Event-ID '{value}' is not a number; send the id of the last event you have, or 0 for all that are kept"));
+        if (context.Request.Headers.TryGetValue("Last-Event-ID", out Microsoft.Extensions.Primitives.StringValues value)
+            && !long.TryParse(value.ToString(), out place))
+            throw new ProblemException(Problems.BadRequest($"Last-Event-ID '{value}' is not a number; send the id of the last event you "
+                + "have, or 0 for all that are kept"));
         context.Response.ContentType = "text/event-stream";
         context.Response.Headers.CacheControl = "no-store";
         using var end = CancellationTokenSource.CreateLinkedTokenSource(context.RequestAborted, stopping);
@@ -86,7 +93,8 @@ internal static class Endpoints
 
                 await context.Response.Body.FlushAsync(end.Token);
                 Task more = events.WaitAsync(place, end.Token);
-                if (await Task.WhenAny(more, Task.Delay(s_heartbeat, end.Token)) != more) await context.Response.WriteAsync(": still here\n\n", end.Token);
+                if (await Task.WhenAny(more, Task.Delay(s_heartbeat, end.Token)) != more)
+                    await context.Response.WriteAsync(": still here\n\n", end.Token);
             }
         }
         catch (OperationCanceledException)

@@ -9,7 +9,8 @@ internal static class HostApi
 {
     /// <summary>What it serves, and where.</summary>
     public static ApiServerOptions Options(HostAgentConfig config, IHostControl host) => new(
-        "SdnEdge server host API", "Orders of the migration management system to the agent of one server host, and what its servers do.", config.Api,
+        "SdnEdge server host API", "Orders of the migration management system to the agent of one server host, and what its servers do.",
+            config.Api,
         ApiJson.Options, [ApiJson.Options.GetTypeInfo(typeof(ServerOrderRequest))],
         (app, checks, stopping) => Endpoints.Map(app, host, checks, stopping))
     {

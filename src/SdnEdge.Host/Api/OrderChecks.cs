@@ -16,12 +16,15 @@ internal static class OrderChecks
         if (request.Epoch < 1) errors.Add(new ProblemError("/epoch", $"{request.Epoch} is not an epoch; send the group's, from 1"));
         if (!IsName(request.Migration)) errors.Add(new ProblemError("/migration", Name("migration", request.Migration)));
         if (order == ServerOrder.Prepare && request.Role is null)
-            errors.Add(new ProblemError("/role", "is missing; send source to the host where the server runs, target to the host where it will"));
-        if (order != ServerOrder.Prepare && request.Role is not null) errors.Add(new ProblemError("/role", $"does not belong to {word}; it is said once, with prepare"));
+            errors.Add(new ProblemError("/role",
+                "is missing; send source to the host where the server runs, target to the host where it will"));
+        if (order != ServerOrder.Prepare
+            && request.Role is not null) errors.Add(new ProblemError("/role", $"does not belong to {word}; it is said once, with prepare"));
         if (order != ServerOrder.Prepare && request.PeerHost is not null)
             errors.Add(new ProblemError("/peerHost", $"does not belong to {word}; it is said once, with prepare"));
         if (request.PeerHost is { } peer && !IsName(peer)) errors.Add(new ProblemError("/peerHost", Name("host", peer)));
-        if (request.CopyMs is < 0 or > MaxCopyMs) errors.Add(new ProblemError("/copyMs", $"{request.CopyMs} is out of range; 0 to {MaxCopyMs}"));
+        if (request.CopyMs is < 0 or > MaxCopyMs) errors.Add(new ProblemError("/copyMs",
+            $"{request.CopyMs} is out of range; 0 to {MaxCopyMs}"));
         else if (request.CopyMs > 0 && order is not (ServerOrder.Stop or ServerOrder.HandOver))
             errors.Add(new ProblemError("/copyMs", $"does not belong to {word}; it is how long the hand-over of a stand-in takes"));
         return errors;

@@ -57,14 +57,17 @@ public static class HostConfigLoader
         foreach (MapReader item in root.Maps("servers"))
         {
             string name = ReadName(item, "name", "vs");
-            if (name.Length > 0 && list.Exists(s => s.Name == name)) item.Error("name", $"'{name}' is there twice; each server is named once");
+            if (name.Length > 0 && list.Exists(s => s.Name == name)) item.Error("name",
+                $"'{name}' is there twice; each server is named once");
             if (!item.Has("runs"))
-                item.Error("runs", "is missing; write runs: true at the one host where the server runs before its first move, runs: false at all others");
+                item.Error("runs", "is missing; write runs: true at the one host where the server runs before its first move, runs: "
+                    + "false at all others");
             bool runs = item.Flag("runs", false);
             MapReader? standIn = item.Map("standIn"), exec = item.Map("exec");
             ServerDriverConfig? driver = null;
             if (item.Has("standIn") == item.Has("exec"))
-                item.Error(item.Has("exec") ? "exec" : "name", "exactly one of standIn: and exec: says how the server is driven; write one of them");
+                item.Error(item.Has("exec") ? "exec" : "name",
+                    "exactly one of standIn: and exec: says how the server is driven; write one of them");
             else driver = standIn is not null ? ReadStandIn(standIn) : exec is not null ? ReadExec(exec) : null;
             item.Finish();
             if (driver is not null) list.Add(new ServerConfig(name, runs, driver));
@@ -78,9 +81,11 @@ public static class HostConfigLoader
     {
         string space = ReadName(map, "namespace", "clab-figure1-vs");
         string leg = map.Text("leg", required: true, "leg-a") ?? "";
-        if (leg.Length > 0 && (leg.Length > NodeConfigLoader.MaxDeviceName || leg is "." or ".." || leg.Any(c => c is '/' or ':' || char.IsWhiteSpace(c))))
+        if (leg.Length > 0 && (leg.Length > NodeConfigLoader.MaxDeviceName || leg is "." or ".."
+            || leg.Any(c => c is '/' or ':' || char.IsWhiteSpace(c))))
         {
-            map.Error("leg", $"'{leg}' is not a device name; write 1 to {NodeConfigLoader.MaxDeviceName} characters without '/', ':' or spaces, such as leg-a");
+            map.Error("leg", $"'{leg}' is not a device name; write 1 to {NodeConfigLoader.MaxDeviceName} characters without '/', ':' or "
+                + "spaces, such as leg-a");
         }
 
         MacAddress mac = default;
@@ -94,12 +99,14 @@ public static class HostConfigLoader
         foreach ((YamlText item, string path) in map.Texts("addresses"))
         {
             if (!IpAddress.TryParse(item.Text, out IpAddress address) || address.IsMulticast || address.Bits == 0)
-                map.Errors.Add(item, path, $"'{item.Text}' is not the address of a server; write it without a length, as 10.1.1.10 or \"fd00:1:1::10\"");
+                map.Errors.Add(item, path, $"'{item.Text}' is not the address of a server; write it without a length, as 10.1.1.10 or "
+                    + "\"fd00:1:1::10\"");
             else if (addresses.Contains(address)) map.Errors.Add(item, path, $"'{address}' is there twice; keep one");
             else addresses.Add(address);
         }
 
-        if (!map.Has("addresses")) map.Error("addresses", "is missing; write addresses: [10.1.1.10], which are announced when the server comes to run here");
+        if (!map.Has("addresses")) map.Error("addresses",
+            "is missing; write addresses: [10.1.1.10], which are announced when the server comes to run here");
         map.Finish();
         return new StandInConfig(space, leg, mac, addresses);
     }
@@ -107,13 +114,16 @@ public static class HostConfigLoader
     private static ExecConfig? ReadExec(MapReader map)
     {
         if (!map.Has("undoable"))
-            map.Error("undoable", "is missing; write undoable: true when a server that was handed over can still be resumed at the source, else false");
+            map.Error("undoable", "is missing; write undoable: true when a server that was handed over can still be resumed at the "
+                + "source, else false");
         bool undoable = map.Flag("undoable", true);
         int deadline = (int)map.Number("deadlineMs", MinDeadlineMs, MaxDeadlineMs, DefaultDeadlineMs);
-        ExecStep? look = Step("look"), prepare = Step("prepare"), stop = Step("stop"), handOver = Step("handOver", needed: !undoable), activate = Step("activate"),
+        ExecStep? look = Step("look"), prepare = Step("prepare"), stop = Step("stop"), handOver = Step("handOver", needed: !undoable),
+            activate = Step("activate"),
             resume = Step("resume"), cancel = Step("cancel"), kill = Step("kill"), mirror = Step("mirror", needed: false);
         map.Finish();
-        return look is null || prepare is null || stop is null || activate is null || resume is null || cancel is null || kill is null ? null
+        return look is null || prepare is null || stop is null || activate is null || resume is null || cancel is null || kill is null
+            ? null
             : new ExecConfig(undoable, look, prepare, stop, handOver, activate, resume, cancel, kill, mirror);
 
         ExecStep? Step(string key, bool needed = true)
@@ -125,8 +135,10 @@ public static class HostConfigLoader
             }
 
             List<string> words = [.. step.Texts("run").Select(t => t.Item.Text)];
-            if (words.Count == 0) step.Error("run", $"is missing or empty; write run: [/usr/local/lib/vs/{key}], the program and its arguments");
-            else if (!words[0].StartsWith('/')) step.Error("run", $"'{words[0]}' is not an absolute path; commands are not searched for in PATH");
+            if (words.Count == 0) step.Error("run",
+                $"is missing or empty; write run: [/usr/local/lib/vs/{key}], the program and its arguments");
+            else if (!words[0].StartsWith('/')) step.Error("run",
+                $"'{words[0]}' is not an absolute path; commands are not searched for in PATH");
             int own = (int)step.Number("deadlineMs", MinDeadlineMs, MaxDeadlineMs, deadline);
             step.Finish();
             return words.Count == 0 ? null : new ExecStep(words, TimeSpan.FromMilliseconds(own));
@@ -138,7 +150,8 @@ public static class HostConfigLoader
     {
         string? text = item.Text(key, required: true, example);
         if (text is null) return "";
-        if (text.Length is > 0 and <= 63 && text[0] != '.' && text.All(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '_' or '.')) return text;
+        if (text.Length is > 0 and <= 63 && text[0] != '.'
+            && text.All(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '_' or '.')) return text;
         item.Error(key, $"'{text}' is not a name; write 1 to 63 letters, digits, dashes, dots or underscores, such as {example}");
         return "";
     }

@@ -24,8 +24,10 @@ internal sealed record ExecLook(string? State);
 /// <summary>What mirror writes on its standard output. Only the first two are needed.</summary>
 internal sealed record ExecMirror(bool? Ready, long? RemainingBytes, long CopiedBytes, double PredictedBlackoutMs);
 
-/// <summary>JSON of the exec driver's contract: fields that are not known are left alone, so that a script may say more than is read.</summary>
-[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase, DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull)]
+/// <summary>JSON of the exec driver's contract: fields that are not known are left alone, so that a script may say more than is
+/// read.</summary>
+[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase,
+    DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull)]
 [JsonSerializable(typeof(ExecInput))]
 [JsonSerializable(typeof(ExecLook))]
 [JsonSerializable(typeof(ExecMirror))]
@@ -33,7 +35,8 @@ internal sealed partial class ExecTypes : JsonSerializerContext;
 
 /// <summary>
 /// Drives a server by commands of the user, one a step: docs/exec-driver.md. A command runs in a process group of its own and is killed
-/// with all of it at its deadline. A lock file, held while a command runs, keeps one that outlives a killed agent apart from those of the next.
+/// with all of it at its deadline. A lock file, held while a command runs, keeps one that outlives a killed agent apart from those of the
+/// next.
 /// </summary>
 public sealed class ExecDriver : IServerDriver
 {
@@ -78,7 +81,8 @@ public sealed class ExecDriver : IServerDriver
     }
 
     /// <inheritdoc/>
-    public Task<ServerState> PrepareIncomingAsync(DriverContext context, CancellationToken cancel) => StepAsync("prepare", _config.Prepare, context, cancel);
+    public Task<ServerState> PrepareIncomingAsync(DriverContext context, CancellationToken cancel)
+        => StepAsync("prepare", _config.Prepare, context, cancel);
 
     /// <inheritdoc/>
     public Task<ServerState> StopAsync(DriverContext context, CancellationToken cancel) => StepAsync("stop", _config.Stop, context, cancel);
@@ -88,13 +92,16 @@ public sealed class ExecDriver : IServerDriver
         => _config.HandOver is { } step ? StepAsync("hand-over", step, context, cancel) : LookAsync(context, cancel);
 
     /// <inheritdoc/>
-    public Task<ServerState> ActivateAsync(DriverContext context, CancellationToken cancel) => StepAsync("activate", _config.Activate, context, cancel);
+    public Task<ServerState> ActivateAsync(DriverContext context, CancellationToken cancel)
+        => StepAsync("activate", _config.Activate, context, cancel);
 
     /// <inheritdoc/>
-    public Task<ServerState> ResumeAsync(DriverContext context, CancellationToken cancel) => StepAsync("resume", _config.Resume, context, cancel);
+    public Task<ServerState> ResumeAsync(DriverContext context, CancellationToken cancel)
+        => StepAsync("resume", _config.Resume, context, cancel);
 
     /// <inheritdoc/>
-    public Task<ServerState> CancelAsync(DriverContext context, CancellationToken cancel) => StepAsync("cancel", _config.Cancel, context, cancel);
+    public Task<ServerState> CancelAsync(DriverContext context, CancellationToken cancel)
+        => StepAsync("cancel", _config.Cancel, context, cancel);
 
     /// <inheritdoc/>
     public Task<ServerState> KillAsync(DriverContext context, CancellationToken cancel) => StepAsync("kill", _config.Kill, context, cancel);
@@ -131,7 +138,8 @@ public sealed class ExecDriver : IServerDriver
                 (int code, string output, string reason) = await OnceAsync(name, step, context, deadline.Token);
                 if (code == 0) return output;
                 if (code != TryAgain)
-                    throw new DriverException($"{name} of server {_server}: {step.Run[0]} failed with exit code {code}{(reason.Length > 0 ? ": " + reason : "")}");
+                    throw new DriverException($"{name} of server {_server}: {step.Run[0]} failed with exit code {code}{(reason.Length > 0
+                        ? ": " + reason : "")}");
                 last = reason.Length > 0 ? reason : "exit code 75";
                 await Task.Delay(s_pause, deadline.Token);
             }
@@ -144,11 +152,13 @@ public sealed class ExecDriver : IServerDriver
         }
     }
 
-    private async Task<(int Code, string Output, string Reason)> OnceAsync(string name, ExecStep step, DriverContext context, CancellationToken cancel)
+    private async Task<(int Code, string Output, string Reason)> OnceAsync(string name, ExecStep step, DriverContext context,
+        CancellationToken cancel)
     {
         // setsid makes the group. flock waits until no other command of this server runs, and does not hand its descriptor on: a
         // program that a command leaves running does not keep the lock.
-        var start = new ProcessStartInfo("setsid") { UseShellExecute = false, RedirectStandardInput = true, RedirectStandardOutput = true, RedirectStandardError = true };
+        var start = new ProcessStartInfo("setsid") { UseShellExecute = false, RedirectStandardInput = true, RedirectStandardOutput = true,
+            RedirectStandardError = true };
         foreach (string word in (IEnumerable<string>)["flock", "--close", _lock, .. step.Run]) start.ArgumentList.Add(word);
         using Process process = Start(start, name);
         using var pipes = new CancellationTokenSource();

@@ -26,7 +26,8 @@ public sealed record DriverContext(string Server, long Epoch = 0, string Migrati
 /// </summary>
 /// <remarks>
 /// What a virtual machine's driver does: PrepareIncoming starts it with its state awaited and adopts one that it finds so; the source's
-/// pre-copy begins with the first Mirror after prepare; Stop is `stop` and PAUSED seen; HandOver waits until the rest is copied; Activate is `cont` and RESUME
+/// pre-copy begins with the first Mirror after prepare; Stop is `stop` and PAUSED seen; HandOver waits until the rest is copied; Activate
+/// is `cont` and RESUME
 /// seen, or a cold start of one that has died; Cancel and Kill end the process; Look adopts what an earlier agent has started.
 /// </remarks>
 public interface IServerDriver : IAsyncDisposable

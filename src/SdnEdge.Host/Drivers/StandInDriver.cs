@@ -173,8 +173,10 @@ public sealed class StandInDriver : IServerDriver
     private Task<ServerState> Inside(Func<string, ServerState> work, CancellationToken cancel)
     {
         string id = NamespaceProcesses.IdOf(_config.Namespace)
-            ?? throw new DriverException($"namespace {_config.Namespace} of server {_server} is not there; 'ip netns' lists those that are");
-        return Task.Factory.StartNew(() => Namespaces.Run(_config.Namespace, () => work(id)), cancel, TaskCreationOptions.LongRunning, TaskScheduler.Default);
+            ?? throw new DriverException($"namespace {_config.Namespace} of server {_server} is not there; 'ip netns' lists those that "
+                + "are");
+        return Task.Factory.StartNew(() => Namespaces.Run(_config.Namespace, () => work(id)), cancel, TaskCreationOptions.LongRunning,
+            TaskScheduler.Default);
     }
 
     // A process may be starting others meanwhile: look again until all that is there has heard it.
@@ -217,8 +219,10 @@ public sealed class StandInDriver : IServerDriver
         // "leg-a: BYTES PACKETS ...": received packets, of the namespace of the thread that reads.
         long Received()
         {
-            string line = File.ReadLines("/proc/thread-self/net/dev").First(l => l.TrimStart().StartsWith(leg + ":", StringComparison.Ordinal));
-            return long.Parse(line[(line.IndexOf(':') + 1)..].Split(' ', StringSplitOptions.RemoveEmptyEntries)[1], CultureInfo.InvariantCulture);
+            string line = File.ReadLines("/proc/thread-self/net/dev").First(l
+                => l.TrimStart().StartsWith(leg + ":", StringComparison.Ordinal));
+            return long.Parse(line[(line.IndexOf(':') + 1)..].Split(' ', StringSplitOptions.RemoveEmptyEntries)[1],
+                CultureInfo.InvariantCulture);
         }
     }
 
@@ -229,6 +233,7 @@ public sealed class StandInDriver : IServerDriver
         using var batch = new PacketBatch();
         foreach (IpAddress address in _config.Addresses) batch.TryAdd(Announcement.Of(_config.Mac, address));
         if (socket.Transmit(batch.Packets) < batch.Count)
-            throw new DriverException($"server {_server} cannot announce itself through {_config.Leg}; the leg must be up and lead to its site");
+            throw new DriverException($"server {_server} cannot announce itself through {_config.Leg}; the leg must be up and lead to "
+                + "its site");
     }
 }

@@ -63,6 +63,6 @@ internal static class StatusOf
         return new PathStatus(
             path.Id, path.Vrf, path.Source.Pe, path.Target.Pe, path.Target.Loopback, [.. path.Target.Prefixes.Select(p => p.Prefix)], path.Ingress,
             path.LocalPref, path.Order is not null, seen.Source, seen.Target, seen.DirectAt ?? (IReadOnlyDictionary<string, long>)new Dictionary<string, long>(),
-            [.. seen.ByMarker ?? []], move.Proofs.GetValueOrDefault(path.Id));
+            [.. seen.ByMarker ?? []], move.Proofs.GetValueOrDefault(path.Id), path.Hold);
     }
 }

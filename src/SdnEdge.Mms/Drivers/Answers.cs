@@ -10,5 +10,6 @@ internal static class Answers
     public static bool IsOver(this MigrationInfo migration) => migration.State is PeMigrationState.TornDown or PeMigrationState.Aborted;
 
     /// <summary>True when this is a route to that very prefix.</summary>
-    public static bool Is(this RouteInfo route, IpPrefix prefix) => IpPrefix.TryParse(route.Prefix, out IpPrefix parsed) && parsed == prefix;
+    public static bool Is(this RouteInfo route, IpPrefix prefix)
+        => IpPrefix.TryParse(route.Prefix, out IpPrefix parsed) && parsed == prefix;
 }

@@ -7,8 +7,8 @@ using SdnEdge.Mms.Model;
 namespace SdnEdge.Mms.Drivers;
 
 /// <summary>
-/// Whether an ingress PE would follow one more move of a prefix. It says which ones it follows no more; those that it would stop to follow with
-/// this move are counted from the journal.
+/// Whether an ingress PE would follow one more move of a prefix. It says which ones it follows no more; those that it would stop to
+/// follow with this move are counted from the journal.
 /// </summary>
 internal sealed class DampingChecks(PlanNotes notes, ManagerState state, DateTimeOffset now)
 {
@@ -19,15 +19,18 @@ internal sealed class DampingChecks(PlanNotes notes, ManagerState state, DateTim
         if (path.Vrf != NodeConfig.DefaultVrf || facts.Node.Value is not { } node) return;
         foreach (IpPrefix prefix in path.Prefixes.Select(p => p.Prefix))
         {
-            if (facts.Damped?.Value?.FirstOrDefault(d => IpPrefix.TryParse(d.Prefix, out IpPrefix parsed) && parsed == prefix) is { } damped)
+            if (facts.Damped?.Value?.FirstOrDefault(d => IpPrefix.TryParse(d.Prefix, out IpPrefix parsed)
+                && parsed == prefix) is { } damped)
             {
                 notes.Add("damped", prefix.ToString(),
-                    $"{ingress} does not follow moves of {prefix}: it moved too often, and is held at its last owner for {Math.Ceiling(damped.SecondsLeft):0} s more; try again then");
+                    $"{ingress} does not follow moves of {prefix}: it moved too often, and is held at its last owner for "
+                        + $"{Math.Ceiling(damped.SecondsLeft):0} s more; try again then");
             }
             else if (node.MoveDamping is { Moves: > 0 } limits && TooMany(prefix, limits) is { } wait)
             {
                 notes.Add("damped", prefix.ToString(),
-                    $"{ingress} follows {limits.Moves} moves of a prefix within {limits.WithinSeconds} s, and {prefix} has had them; try again in {Math.Ceiling(wait.TotalSeconds):0} s");
+                    $"{ingress} follows {limits.Moves} moves of a prefix within {limits.WithinSeconds} s, and {prefix} has had them; try "
+                        + $"again in {Math.Ceiling(wait.TotalSeconds):0} s");
             }
         }
     }
@@ -47,7 +50,8 @@ internal sealed class DampingChecks(PlanNotes notes, ManagerState state, DateTim
         from migration in state.Migrations.Values
         from move in migration.Moves
         from path in move.Plan.Paths
-        where path.Vrf == NodeConfig.DefaultVrf && path.Target.Prefixes.Any(p => IpPrefix.TryParse(p.Prefix, out IpPrefix parsed) && parsed == prefix)
+        where path.Vrf == NodeConfig.DefaultVrf && path.Target.Prefixes.Any(p => IpPrefix.TryParse(p.Prefix, out IpPrefix parsed)
+            && parsed == prefix)
         where move.Signals.Any(s => s.Reply.Signal == SignalKind.Advertise && s.Reply.Migration == path.Id)
         select DateTimeOffset.Parse(migration.EndedAt ?? migration.At, CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal);
 }

@@ -15,8 +15,8 @@ internal sealed class HoldChecks(PlanNotes notes, IReadOnlyDictionary<string, Ho
     private const double Share = 0.8;
 
     /// <summary>
-    /// Time between stop and start, milliseconds, the longest of these servers: what is copied in it, and a round trip from the manager to each
-    /// of the two hosts; one more to the source where the hand-over is an order of its own.
+    /// Time between stop and start, milliseconds, the longest of these servers: what is copied in it, and a round trip from the manager
+    /// to each of the two hosts; one more to the source where the hand-over is an order of its own.
     /// </summary>
     public double Blackout(IEnumerable<PlacedServer> servers, int copyMs) => servers.Select(s =>
     {
@@ -38,13 +38,16 @@ internal sealed class HoldChecks(PlanNotes notes, IReadOnlyDictionary<string, Ho
         long packets = (long)Math.Ceiling(rate.Packets * heldMs / 1000), bytes = (long)Math.Ceiling(rate.Bytes * heldMs / 1000);
         var reasons = new List<string>();
         if (packets > hold.MaxPackets * Share)
-            reasons.Add($"{rate.Packets:0} packets/s for {heldMs:0} ms are {packets} packets, of {hold.MaxPackets} that fit; maxPackets: {(long)Math.Ceiling(packets / Share)} would do");
+            reasons.Add($"{rate.Packets:0} packets/s for {heldMs:0} ms are {packets} packets, of {hold.MaxPackets} that fit; maxPackets: "
+                + $"{(long)Math.Ceiling(packets / Share)} would do");
         if (bytes > hold.MaxBytes * Share)
-            reasons.Add($"{rate.Bytes:0} bytes/s for {heldMs:0} ms are {bytes} bytes, of {hold.MaxBytes} that fit; maxBytes: {(long)Math.Ceiling(bytes / Share)} would do");
+            reasons.Add($"{rate.Bytes:0} bytes/s for {heldMs:0} ms are {bytes} bytes, of {hold.MaxBytes} that fit; maxBytes: "
+                + $"{(long)Math.Ceiling(bytes / Share)} would do");
         string because = string.Join("; ", reasons), asked = Share.ToString("P0", System.Globalization.CultureInfo.InvariantCulture);
         if (reasons.Count > 0 && Others(path) is { Count: > 0 } others)
         {
-            notes.Warn($"the hold at {path.Target} may be too small: {because}; that is all that leaves by the port at {path.Source}, where others are, too ({string.Join(", ", others.Take(3))})");
+            notes.Warn($"the hold at {path.Target} may be too small: {because}; that is all that leaves by the port at {path.Source}, "
+                + $"where others are, too ({string.Join(", ", others.Take(3))})");
         }
         else if (reasons.Count > 0)
         {
@@ -54,7 +57,8 @@ internal sealed class HoldChecks(PlanNotes notes, IReadOnlyDictionary<string, Ho
         if (heldMs > hold.MaxMilliseconds * Share)
         {
             notes.Add("hold-too-small", path.Name,
-                $"packets will be held for {heldMs:0} ms, the hold drops what is older than {hold.MaxMilliseconds} ms; maxMilliseconds: {(int)Math.Ceiling(heldMs / Share)} would do");
+                $"packets will be held for {heldMs:0} ms, the hold drops what is older than {hold.MaxMilliseconds} ms; maxMilliseconds: "
+                    + $"{(int)Math.Ceiling(heldMs / Share)} would do");
         }
 
         return new HoldPrediction(path.Name, Math.Round(rate.Packets, 1), packets, hold.MaxPackets);
@@ -70,7 +74,8 @@ internal sealed class HoldChecks(PlanNotes notes, IReadOnlyDictionary<string, Ho
         (double packets, double bytes) = (0, 0);
         foreach (string name in path.Servers.Select(s => s.From.Port).Distinct())
         {
-            if (before.FirstOrDefault(p => p.Name == name) is not { } first || after.FirstOrDefault(p => p.Name == name) is not { } second) continue;
+            if (before.FirstOrDefault(p => p.Name == name) is not { } first
+                || after.FirstOrDefault(p => p.Name == name) is not { } second) continue;
             packets += Math.Max(0, second.TxPackets - first.TxPackets) / seconds;
             bytes += Math.Max(0, second.TxBytes - first.TxBytes) / seconds;
         }
@@ -87,8 +92,10 @@ internal sealed class HoldChecks(PlanNotes notes, IReadOnlyDictionary<string, Ho
         var others = new List<string>();
         foreach (NeighborInfo neighbor in pes[path.Source].Neighbors?.Value ?? [])
         {
-            if (neighbor.Mac is null || !ports.Contains(neighbor.Port) || !IpAddress.TryParse(neighbor.Address, out IpAddress address)) continue;
-            if (!s_linkLocal.Contains(address) && !ours.Any(p => p.Contains(address)) && !hops.Contains(address)) others.Add(neighbor.Address);
+            if (neighbor.Mac is null || !ports.Contains(neighbor.Port)
+                || !IpAddress.TryParse(neighbor.Address, out IpAddress address)) continue;
+            if (!s_linkLocal.Contains(address) && !ours.Any(p => p.Contains(address))
+                && !hops.Contains(address)) others.Add(neighbor.Address);
         }
 
         return others;

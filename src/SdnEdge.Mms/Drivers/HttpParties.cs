@@ -43,14 +43,14 @@ public sealed class HttpParties(PartyClients clients) : IParties
 
     /// <inheritdoc/>
     /// <remarks>
-    /// For each prefix: the best route is the target's, and the FIB forwards it the way it forwards that route's next hop. A prefix once seen
-    /// so is not looked at again for that path.
+    /// For each prefix: the best route is the target's, and the FIB forwards it the way it forwards that route's next hop. A prefix once
+    /// seen so is not looked at again for that path.
     /// </remarks>
     public async Task<string?> WhyNotDirectAsync(string pe, PathMove path, CancellationToken cancel)
     {
         ArgumentNullException.ThrowIfNull(path);
         PeClient client = clients.Pe(pe);
-        ConcurrentDictionary<string, bool> seen = _direct.GetOrAdd((pe, path.Id), _ => new ConcurrentDictionary<string, bool>(StringComparer.Ordinal));
+        ConcurrentDictionary<string, bool> seen = _direct.GetOrAdd((pe, path.Id), _ => new(StringComparer.Ordinal));
         foreach (MovingPrefix moving in path.Target.Prefixes)
         {
             if (seen.ContainsKey(moving.Prefix)) continue;
@@ -96,7 +96,8 @@ public sealed class HttpParties(PartyClients clients) : IParties
 
         // Another family's next hop (RFC 8950) resolves on a port of its own choice: the RIB's word then has to do.
         if (!IpAddress.TryParse(best.NextHop, out IpAddress hop) || hop.Family != wanted.Family) return null;
-        Task<FibInfo> forwards = pe.FibLookupAsync(path.Vrf, wanted.Address.ToString(), cancel), towards = pe.FibLookupAsync(path.Vrf, hop.ToString(), cancel);
+        Task<FibInfo> forwards = pe.FibLookupAsync(path.Vrf, wanted.Address.ToString(), cancel);
+        Task<FibInfo> towards = pe.FibLookupAsync(path.Vrf, hop.ToString(), cancel);
         await Task.WhenAll(forwards, towards);
         return (await forwards).NextHop == (await towards).NextHop && (await forwards).Port == (await towards).Port ? null
             : $"the FIB sends {prefix} to {(await forwards).NextHop}, not to {(await towards).NextHop}";

@@ -16,7 +16,8 @@ public sealed class HttpPlanView(PartyClients clients) : IPlanView
     public Task WaitAsync(TimeSpan time, CancellationToken cancel) => Task.Delay(time, cancel);
 
     /// <inheritdoc/>
-    public Task<Answer<NodeInfo>> NodeAsync(string pe, CancellationToken cancel) => AskAsync(pe, "node", end => clients.Pe(pe).NodeAsync(end), cancel);
+    public Task<Answer<NodeInfo>> NodeAsync(string pe, CancellationToken cancel)
+        => AskAsync(pe, "node", end => clients.Pe(pe).NodeAsync(end), cancel);
 
     /// <inheritdoc/>
     public Task<Answer<IReadOnlyList<PortInfo>>> PortsAsync(string pe, CancellationToken cancel)
@@ -58,7 +59,8 @@ public sealed class HttpPlanView(PartyClients clients) : IPlanView
     public Task<Answer<ServerInfo>> ServerAsync(string host, string server, CancellationToken cancel)
         => AskAsync(host, $"server {server}", end => clients.Host(host).ServerAsync(server, end), cancel);
 
-    private static async Task<Answer<T>> AskAsync<T>(string party, string what, Func<CancellationToken, Task<T>> ask, CancellationToken cancel)
+    private static async Task<Answer<T>> AskAsync<T>(string party, string what, Func<CancellationToken, Task<T>> ask,
+        CancellationToken cancel)
         where T : class
     {
         long asked = Stopwatch.GetTimestamp();
@@ -81,6 +83,7 @@ public sealed class HttpPlanView(PartyClients clients) : IPlanView
         where T : class
     {
         long now = Stopwatch.GetTimestamp();
-        return new Answer<T>(value, refusal, silence, now * (1_000_000_000 / Stopwatch.Frequency), Stopwatch.GetElapsedTime(asked, now).TotalMilliseconds);
+        double tookMs = Stopwatch.GetElapsedTime(asked, now).TotalMilliseconds;
+        return new Answer<T>(value, refusal, silence, now * (1_000_000_000 / Stopwatch.Frequency), tookMs);
     }
 }

@@ -38,7 +38,8 @@ internal sealed class NetworkChecks(PlanNotes notes, ManagerState state, GroupCo
     public void CheckPath(PathDraft path, PathFacts facts)
     {
         if (path.Prefixes.Count() is var count && count > SignalChecks.MaxPrefixes)
-            notes.Add("limit", path.Name, $"{count} prefixes go from {path.Source} to {path.Target}; one migration at a PE takes {SignalChecks.MaxPrefixes}: move the group one-by-one");
+            notes.Add("limit", path.Name, $"{count} prefixes go from {path.Source} to {path.Target}; one migration at a PE takes "
+                + $"{SignalChecks.MaxPrefixes}: move the group one-by-one");
         CheckWay(path, path.Source, path.Target, facts.There);
         CheckWay(path, path.Target, path.Source, facts.Back);
         foreach ((PlacedServer server, IpPrefix prefix) in path.Prefixes)
@@ -47,10 +48,13 @@ internal sealed class NetworkChecks(PlanNotes notes, ManagerState state, GroupCo
             notes.Need(path.Source, known.AtSource);
             notes.Need(path.Target, known.AtTarget);
             FibInfo? attached = known.Attached is { Refusal: not null } ? null : notes.Need(path.Source, known.Attached);
-            if (attached is null || !server.IsSeen || pes[path.Source].Port(server.From.Port) is null || attached.Port == server.From.Port) continue;
-            string now = attached.Prefix.Length == 0 ? "it has none" : $"it goes {(attached.NextHop is { } hop ? $"to {hop} " : "")}by {attached.Port ?? attached.Action}";
+            if (attached is null || !server.IsSeen || pes[path.Source].Port(server.From.Port) is null
+                || attached.Port == server.From.Port) continue;
+            string now = attached.Prefix.Length == 0 ? "it has none" : $"it goes {(attached.NextHop is { } hop ? $"to {hop} " : "")}by "
+                + $"{attached.Port ?? attached.Action}";
             notes.Add("not-routed", prefix.ToString(),
-                $"{path.Source} has no route to {prefix} by port {server.From.Port}, where {server.Server.Name} is: {now}; give it a static route there, or correct the configuration");
+                $"{path.Source} has no route to {prefix} by port {server.From.Port}, where {server.Server.Name} is: {now}; give it a "
+                    + "static route there, or correct the configuration");
         }
     }
 
@@ -60,9 +64,11 @@ internal sealed class NetworkChecks(PlanNotes notes, ManagerState state, GroupCo
     {
         string where = $"{pe} {place.Port}";
         if (ports.FirstOrDefault(p => p.Name == place.Port) is not { } port)
-            notes.Add("port-unknown", where, $"{pe} has no port '{place.Port}', where {server.Name} belongs; it has {List(ports.Select(p => p.Name))}");
+            notes.Add("port-unknown", where, $"{pe} has no port '{place.Port}', where {server.Name} belongs; it has "
+                + $"{List(ports.Select(p => p.Name))}");
         else if (port.Vrf != server.Vrf)
-            notes.Add("port-unknown", where, $"port {place.Port} of {pe} is in VRF {port.Vrf}, the prefixes of {server.Name} are in {server.Vrf}; name a port of that VRF");
+            notes.Add("port-unknown", where, $"port {place.Port} of {pe} is in VRF {port.Vrf}, the prefixes of {server.Name} are in "
+                + $"{server.Vrf}; name a port of that VRF");
         else if (isTarget && !port.Up)
             notes.Add("port-down", where, $"port {place.Port} of {pe}, where {server.Name} goes, is down; bring it up first");
     }
@@ -73,27 +79,32 @@ internal sealed class NetworkChecks(PlanNotes notes, ManagerState state, GroupCo
         string next = ManagerMachine.IdOf(state.NextMigration);
         foreach (MigrationInfo migration in migrations)
         {
-            if (migration.Id.StartsWith(next + ".", StringComparison.Ordinal) || migration.Id.StartsWith(next + "-", StringComparison.Ordinal))
+            if (migration.Id.StartsWith(next + ".", StringComparison.Ordinal)
+                || migration.Id.StartsWith(next + "-", StringComparison.Ordinal))
             {
                 notes.Add("journal-old", $"{pe} {migration.Id}",
-                    $"{pe} knows migration {migration.Id}, the journal's next one is {next} and would be taken for it; run sdnedge mms recover");
+                    $"{pe} knows migration {migration.Id}, the journal's next one is {next} and would be taken for it; run sdnedge mms "
+                        + "recover");
             }
 
             IpPrefix[] ours =
             [
                 .. servers.Where(s => s.Vrf == migration.Vrf).SelectMany(s => s.Prefixes)
-                    .Where(p => migration.Prefixes.Any(m => IpPrefix.TryParse(m.Prefix, out IpPrefix other) && (p.Contains(other) || other.Contains(p)))),
+                    .Where(p => migration.Prefixes.Any(m => IpPrefix.TryParse(m.Prefix, out IpPrefix other) && (p.Contains(other)
+                        || other.Contains(p)))),
             ];
             if (ours.Length == 0) continue;
             if (migration.Epoch > known)
             {
                 notes.Add("journal-old", $"{pe} {migration.Id}",
-                    $"{pe} has seen epoch {migration.Epoch} of {string.Join(", ", ours)} (migration {migration.Id}), the journal knows {known} for {group.Name}; run sdnedge mms recover");
+                    $"{pe} has seen epoch {migration.Epoch} of {string.Join(", ", ours)} (migration {migration.Id}), the journal knows "
+                        + $"{known} for {group.Name}; run sdnedge mms recover");
             }
 
             if (migration.IsOver() || (_running?.Moves.Any(m => m.Plan.Paths.Any(p => p.Id == migration.Id)) ?? false)) continue;
             notes.Add("prefix-elsewhere", string.Join(", ", ours),
-                $"it is part of migration {migration.Id} at {pe}, which is not finished ({Words.Of(migration.State)}, {Words.Of(migration.Role)}){OwnerOf(migration.Id)}; "
+                $"it is part of migration {migration.Id} at {pe}, which is not finished ({Words.Of(migration.State)}, "
+                    + $"{Words.Of(migration.Role)}){OwnerOf(migration.Id)}; "
                 + $"end that one first, or have {pe} abort it");
         }
     }
@@ -111,7 +122,8 @@ internal sealed class NetworkChecks(PlanNotes notes, ManagerState state, GroupCo
         if (notes.Need(from, answer) is not { } way) return;
         if (way.Prefix.Length == 0 || (way.Port is null && way.NextHop is null))
         {
-            notes.Add("no-path", $"{from} > {to}", $"{from} has no route to {pes[to].Loopback}, the loopback of {to}; the migration's tunnel needs one, both ways");
+            notes.Add("no-path", $"{from} > {to}", $"{from} has no route to {pes[to].Loopback}, the loopback of {to}; the migration's "
+                + "tunnel needs one, both ways");
             return;
         }
 
@@ -122,7 +134,9 @@ internal sealed class NetworkChecks(PlanNotes notes, ManagerState state, GroupCo
         int overhead = (loopback.IsV4 ? 20 : 40) + GreBytes, fits = port.Mtu - overhead;
         if (fits >= largest.Mtu) return;
         notes.Add("mtu-too-small", $"{from} > {to}",
-            $"the tunnel from {from} to {to} leaves by port {port.Name} with MTU {port.Mtu} and takes packets of {fits} bytes ({overhead} for GRE), "
-            + $"port {largest.Name} of {path.Source} takes {largest.Mtu}; give the way an MTU of {largest.Mtu + overhead} or more, or port {largest.Name} one of {fits}");
+            $"the tunnel from {from} to {to} leaves by port {port.Name} with MTU {port.Mtu} and takes packets of {fits} bytes ({overhead} "
+            + "for GRE), "
+            + $"port {largest.Name} of {path.Source} takes {largest.Mtu}; give the way an MTU of {largest.Mtu + overhead} or more, or "
+                + $"port {largest.Name} one of {fits}");
     }
 }

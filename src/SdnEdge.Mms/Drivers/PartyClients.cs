@@ -3,7 +3,9 @@ using SdnEdge.Mms.Config;
 
 namespace SdnEdge.Mms.Drivers;
 
-/// <summary>The clients of all PEs and hosts of a configuration: one each, made when the manager starts and used for all that it says.</summary>
+/// <summary>
+/// The clients of all PEs and hosts of a configuration: one each, made when the manager starts and used for all that it says.
+/// </summary>
 public sealed class PartyClients : IDisposable
 {
     // What bounds a request is the caller's; this one only ends what nobody waits for any more.
@@ -41,7 +43,8 @@ public sealed class PartyClients : IDisposable
 
     /// <summary>Asks, and waits no longer than <paramref name="limit"/>.</summary>
     /// <exception cref="ApiUnreachableException">There was no answer in time.</exception>
-    internal static async Task<T> WithinAsync<T>(TimeSpan limit, string what, Func<CancellationToken, Task<T>> ask, CancellationToken cancel)
+    internal static async Task<T> WithinAsync<T>(TimeSpan limit, string what, Func<CancellationToken, Task<T>> ask,
+        CancellationToken cancel)
     {
         using var end = CancellationTokenSource.CreateLinkedTokenSource(cancel);
         end.CancelAfter(limit);

@@ -43,7 +43,8 @@ internal sealed class PathPlanner(
         if (!options.KeepOrder || options.Hold is { Disabled: true }) return null;
         if (draft.Vrf != NodeConfig.DefaultVrf)
         {
-            notes.Warn($"order is not kept in VRF {draft.Vrf} when ingress PEs take the direct path: flush markers are sent in the default VRF only");
+            notes.Warn($"order is not kept in VRF {draft.Vrf} when ingress PEs take the direct path: flush markers are sent in the "
+                + "default VRF only");
             return null;
         }
 
@@ -68,17 +69,21 @@ internal sealed class PathPlanner(
         bool alone = true;
         foreach ((IpPrefix prefix, PrefixFacts known) in facts.Prefixes)
         {
-            foreach ((RouteInfo route, bool here) in (known.AtSource.Value ?? []).Select(r => (r, true)).Concat((known.AtTarget.Value ?? []).Select(r => (r, false))))
+            IEnumerable<(RouteInfo Route, bool Here)> routes =
+                [.. (known.AtSource.Value ?? []).Select(r => (r, true)), .. (known.AtTarget.Value ?? []).Select(r => (r, false))];
+            foreach ((RouteInfo route, bool here) in routes)
             {
                 if (!route.Is(prefix) || route.LocalPref is not { } pref) continue;
                 highest = Math.Max(highest, pref);
-                bool sources = (here && route.Peer is null) || (IpAddress.TryParse(route.NextHop, out IpAddress hop) && loopbacks.Contains(hop));
+                bool sources = (here && route.Peer is null) || (IpAddress.TryParse(route.NextHop, out IpAddress hop)
+                    && loopbacks.Contains(hop));
                 alone &= sources || pref <= native;
             }
         }
 
         if (NextLocalPref(highest, native, alone) is { } next) return next;
-        notes.Add("local-pref-exhausted", draft.Name, $"LOCAL_PREF {Math.Max(highest, native)} of the prefixes leaves no room for a higher one; lower what is told for them");
+        notes.Add("local-pref-exhausted", draft.Name, $"LOCAL_PREF {Math.Max(highest, native)} of the prefixes leaves no room for a "
+            + "higher one; lower what is told for them");
         return (uint.MaxValue, null);
     }
 

@@ -11,7 +11,8 @@ namespace SdnEdge.Mms.Drivers;
 /// <param name="AtFrom">Its host's word there; null: none.</param>
 /// <param name="AtTo">Its host's word there.</param>
 /// <param name="IsSeen">True when it was seen running at <paramref name="From"/>; false: that is where it should be.</param>
-internal sealed record PlacedServer(ServerConfig Server, PlaceConfig From, PlaceConfig To, ServerInfo? AtFrom, ServerInfo? AtTo, bool IsSeen)
+internal sealed record PlacedServer(
+    ServerConfig Server, PlaceConfig From, PlaceConfig To, ServerInfo? AtFrom, ServerInfo? AtTo, bool IsSeen)
 {
     /// <summary>False when one of the two hosts says that its hand-over cannot be undone.</summary>
     public bool Undoable => AtFrom is not { Undoable: false } && AtTo is not { Undoable: false };

@@ -36,17 +36,20 @@ internal sealed record PeFacts(Answer<NodeInfo> Node, double RoundTripMs)
     public PortInfo? Port(string? name) => Ports?.Value?.FirstOrDefault(p => p.Name == name);
 
     /// <summary>All loopbacks.</summary>
-    public IReadOnlyList<string> Loopbacks => Node.Value is not { } node ? [] : node.Loopbacks is { Count: > 0 } all ? all : [node.RouterId];
+    public IReadOnlyList<string> Loopbacks
+        => Node.Value is not { } node ? [] : node.Loopbacks is { Count: > 0 } all ? all : [node.RouterId];
 
     /// <summary>The loopback that is the end of its tunnels and the next hop of its routes.</summary>
-    public string Loopback => Node.Value is { } node && Loopbacks.Contains(node.RouterId) ? node.RouterId : Loopbacks.FirstOrDefault() ?? "";
+    public string Loopback
+        => Node.Value is { } node && Loopbacks.Contains(node.RouterId) ? node.RouterId : Loopbacks is [string first, ..] ? first : "";
 }
 
 /// <summary>What the two PEs say of one of the prefixes.</summary>
 /// <param name="Attached">What the source's FIB does with it.</param>
 /// <param name="AtSource">Routes at the source.</param>
 /// <param name="AtTarget">Routes at the target.</param>
-internal sealed record PrefixFacts(Answer<FibInfo> Attached, Answer<IReadOnlyList<RouteInfo>> AtSource, Answer<IReadOnlyList<RouteInfo>> AtTarget);
+internal sealed record PrefixFacts(
+    Answer<FibInfo> Attached, Answer<IReadOnlyList<RouteInfo>> AtSource, Answer<IReadOnlyList<RouteInfo>> AtTarget);
 
 /// <summary>What two PEs say of each other and of the prefixes.</summary>
 /// <param name="There">How the source forwards to the target's loopback.</param>
@@ -65,7 +68,8 @@ internal sealed class PlanInquiry(IPlanView view, CancellationToken cancel)
 
     public async Task<IReadOnlyDictionary<string, HostFacts>> HostsAsync(GroupConfig group)
     {
-        var places = group.Servers.SelectMany(s => s.At, (server, place) => (Server: server.Name, Host: place.Host.Name)).ToLookup(p => p.Host, p => p.Server);
+        ILookup<string, string> places = group.Servers
+            .SelectMany(s => s.At, (server, place) => (Server: server.Name, Host: place.Host.Name)).ToLookup(p => p.Host, p => p.Server);
         return await AllAsync(places.Select(p => p.Key), host => HostAsync(host, [.. places[host]]));
     }
 
@@ -77,16 +81,18 @@ internal sealed class PlanInquiry(IPlanView view, CancellationToken cancel)
         return new PeFacts(node, 0) { Damped = node.Value is null ? null : await view.DampedAsync(pe, cancel) };
     });
 
-    public async Task<PathFacts> PathAsync(string vrf, IEnumerable<IpPrefix> prefixes, string source, PeFacts sourceFacts, string target, PeFacts targetFacts)
+    public async Task<PathFacts> PathAsync(PathDraft path, PeFacts sourceFacts, PeFacts targetFacts)
     {
+        (string source, string target, string vrf) = (path.Source, path.Target, path.Vrf);
         Task<Answer<FibInfo>> there = view.ForwardsAsync(source, NodeConfig.DefaultVrf, targetFacts.Loopback, cancel);
         Task<Answer<FibInfo>> back = view.ForwardsAsync(target, NodeConfig.DefaultVrf, sourceFacts.Loopback, cancel);
         var known = new Dictionary<IpPrefix, PrefixFacts>();
-        foreach (IpPrefix[] some in prefixes.Distinct().Chunk(AtOnce))
+        foreach (IpPrefix[] some in path.Prefixes.Select(p => p.Prefix).Distinct().Chunk(AtOnce))
         {
             var asked = some.Select(p => (
                 Prefix: p, Attached: view.ForwardsAsync(source, vrf, p.Address.ToString(), cancel),
-                AtSource: view.RoutesAsync(source, vrf, p.ToString(), cancel), AtTarget: view.RoutesAsync(target, vrf, p.ToString(), cancel))).ToArray();
+                AtSource: view.RoutesAsync(source, vrf, p.ToString(), cancel),
+                AtTarget: view.RoutesAsync(target, vrf, p.ToString(), cancel))).ToArray();
             foreach (var one in asked) known[one.Prefix] = new PrefixFacts(await one.Attached, await one.AtSource, await one.AtTarget);
         }
 
@@ -127,7 +133,8 @@ internal sealed class PlanInquiry(IPlanView view, CancellationToken cancel)
 
         return new PeFacts(first, Math.Min(first.Milliseconds, second.Milliseconds))
         {
-            Ports = ports, PortsLater = later, Vrfs = await vrfs, Tunnels = await tunnels, Migrations = await migrations, Neighbors = await neighbors,
+            Ports = ports, PortsLater = later, Vrfs = await vrfs, Tunnels = await tunnels, Migrations = await migrations,
+            Neighbors = await neighbors,
         };
     }
 

@@ -42,23 +42,30 @@ public static class Planner
         Cutover? cutover = CutoverOf(call, notes);
         GroupConfig? group = config.Group(call.Group);
         SiteConfig? to = config.Sites.FirstOrDefault(s => s.Name == call.To);
-        if (group is null) notes.Add("group-unknown", call.Group, $"there is no group '{call.Group}'; there is {List(config.Groups.Select(g => g.Name))}");
-        if (to is null) notes.Add("site-unknown", call.To, $"there is no site '{call.To}'; there is {List((group?.Sites ?? config.Sites).Select(s => s.Name))}");
+        if (group is null) notes.Add("group-unknown", call.Group, $"there is no group '{call.Group}'; there is "
+            + $"{List(config.Groups.Select(g => g.Name))}");
+        if (to is null) notes.Add("site-unknown", call.To, $"there is no site '{call.To}'; there is "
+            + $"{List((group?.Sites ?? config.Sites).Select(s => s.Name))}");
         if (group is not null) CheckRunning(config, state, group, cutover, notes);
         if (group is null || to is null)
-            return new PlanResult(new PlanInfo(call.Group, null, call.To, Words.Of(cutover ?? Cutover.Together), notes.Obstacles, 0, [], [], 0, notes.Warnings), null, []);
+        {
+            string how = Words.Of(cutover ?? Cutover.Together);
+            return new PlanResult(new PlanInfo(call.Group, null, call.To, how, notes.Obstacles, 0, [], [], 0, notes.Warnings), null, []);
+        }
 
         // Servers and hosts.
         var inquiry = new PlanInquiry(view, cancel);
         IReadOnlyDictionary<string, HostFacts> hosts = await inquiry.HostsAsync(group);
         IReadOnlyList<PlacedServer> placed = new ServerChecks(notes, state, group, to, hosts).Place();
-        MoveDraft[] drafts = cutover == Cutover.OneByOne ? [.. placed.Select(s => MoveDraft.Of([s]))] : placed.Count > 0 ? [MoveDraft.Of(placed)] : [];
+        MoveDraft[] drafts = cutover == Cutover.OneByOne ? [.. placed.Select(s => MoveDraft.Of([s]))]
+            : placed.Count > 0 ? [MoveDraft.Of(placed)] : [];
         MoveOptions options = OptionsOf(call, group);
         WarnOf(group, options, cutover, placed, notes);
 
         // PEs. Where servers go is known also when it is not known where they are.
         (ServerConfig Server, PlaceConfig Place)[] sources = [.. placed.Select(p => (p.Server, p.From))];
-        (ServerConfig Server, PlaceConfig Place)[] targets = [.. group.Servers.Select(s => (s, s.PlaceAt(to.Name)!)).Where(s => s.Item2 is not null)];
+        (ServerConfig Server, PlaceConfig Place)[] targets =
+            [.. group.Servers.Where(s => s.PlaceAt(to.Name) is not null).Select(s => (s, s.PlaceAt(to.Name)!))];
         Task<IReadOnlyDictionary<string, PeFacts>> askIngress = inquiry.IngressAsync(group.Ingress.Select(i => i.Name));
         IReadOnlyDictionary<string, PeFacts> ends = await inquiry.EndsAsync(sources.Concat(targets).Select(s => s.Place.Pe.Name));
         IReadOnlyDictionary<string, PeFacts> ingress = await askIngress;
@@ -80,23 +87,26 @@ public static class Planner
             var made = new List<PathMove>();
             foreach (PathDraft path in draft.Paths)
             {
-                foreach ((string name, PeFacts facts) in ingress.Where(i => i.Key != path.Source && i.Key != path.Target)) CheckIngress(name, facts, path);
+                foreach ((string name, PeFacts facts) in ingress.Where(i => i.Key != path.Source && i.Key != path.Target))
+                    CheckIngress(name, facts, path);
                 if (holds.Predict(path, options.Hold ?? new HoldOptions(), blackout) is { } prediction) predictions.Add(prediction);
                 if (ends[path.Source].Node.Value is null || ends[path.Target].Node.Value is null) continue;
-                PathFacts known = await inquiry.PathAsync(path.Vrf, path.Prefixes.Select(p => p.Prefix), path.Source, ends[path.Source], path.Target, ends[path.Target]);
+                PathFacts known = await inquiry.PathAsync(path, ends[path.Source], ends[path.Target]);
                 network.CheckPath(path, known);
                 made.Add(paths.Make(path, known));
             }
 
             moves.Add(new MovePlan(
                 ManagerMachine.IdOf(state.NextMigration), state.GroupOf(group.Name).Epoch + 1, draft.Servers[0].From.Site.Name, to.Name,
-                [.. draft.Servers.Select(s => new ServerMove(s.Server.Name, s.From.Host.Name, s.To.Host.Name, s.Undoable))], made, options));
+                [.. draft.Servers.Select(s => new ServerMove(s.Server.Name, s.From.Host.Name, s.To.Host.Name, s.Undoable))],
+                made, options));
         }
 
         bool may = notes.Obstacles.Count == 0;
         var info = new PlanInfo(
             group.Name, placed.Select(p => p.From.Site.Name).Distinct().ToArray() is [string site] ? site : null, to.Name,
-            Words.Of(cutover ?? Cutover.Together), notes.Obstacles, Math.Round(longest, 1), predictions, [.. group.Servers.Select(s => s.Name)],
+            Words.Of(cutover ?? Cutover.Together), notes.Obstacles, Math.Round(longest, 1), predictions,
+            [.. group.Servers.Select(s => s.Name)],
             group.Servers.Sum(s => s.Prefixes.Count), notes.Warnings);
         return new PlanResult(info, may ? new MigrationRequest(group.Name, to.Name, cutover!.Value, options) : null, may ? moves : []);
 
@@ -105,7 +115,8 @@ public static class Planner
             if (facts.Node.Value is null)
             {
                 string why = facts.Node.Silence ?? facts.Node.Refusal?.Detail ?? "";
-                notes.Warn($"ingress PE {name} does not answer ({why}): it is not waited for, and the tunnel goes when no packet has come for {options.QuietMs} ms");
+                notes.Warn($"ingress PE {name} does not answer ({why}): it is not waited for, and the tunnel goes when no packet has come "
+                    + $"for {options.QuietMs} ms");
             }
 
             damping.Check(name, facts, path);
@@ -121,7 +132,8 @@ public static class Planner
             if ((call.Cutover ?? Words.Of(Cutover.Together)) == Words.Of(cutover)) return cutover;
         }
 
-        notes.Add("cutover-unknown", call.Cutover!, $"'{call.Cutover}' is no cutover; say {List(Enum.GetValues<Cutover>().Select(c => Words.Of(c)))}");
+        notes.Add("cutover-unknown", call.Cutover!, $"'{call.Cutover}' is no cutover; say "
+            + $"{List(Enum.GetValues<Cutover>().Select(c => Words.Of(c)))}");
         return null;
     }
 
@@ -138,11 +150,13 @@ public static class Planner
     private static void CheckRunning(MmsConfig config, ManagerState state, GroupConfig group, Cutover? cutover, PlanNotes notes)
     {
         if (state.RunningOf(group.Name) is { } running)
-            notes.Add("busy", group.Name, $"migration {running.Id} of {group.Name} to {running.Request.To} runs ({Words.Of(running.Current.Stage)}); wait for its end, or abort it");
+            notes.Add("busy", group.Name, $"migration {running.Id} of {group.Name} to {running.Request.To} runs "
+                + $"({Words.Of(running.Current.Stage)}); wait for its end, or abort it");
         MigrationState[] others = [.. state.Migrations.Values.Where(m => m.Outcome is null && m.Request.Group != group.Name)];
         if (others.Length >= config.Limits.Migrations)
         {
-            notes.Add("limit", "migrations", $"{others.Length} migrations run ({List(others.Select(m => m.Id))}), and limits.migrations is {config.Limits.Migrations}; wait until one has ended");
+            notes.Add("limit", "migrations", $"{others.Length} migrations run ({List(others.Select(m => m.Id))}), and limits.migrations "
+                + $"is {config.Limits.Migrations}; wait until one has ended");
         }
 
         int moving = others.Sum(m => m.Current.Plan.Servers.Count), more = cutover == Cutover.OneByOne ? 1 : group.Servers.Count;
@@ -150,21 +164,24 @@ public static class Planner
         {
             notes.Add("limit", "servers",
                 $"{more} servers would move at once beside {moving} that are on their way, and limits.servers is {config.Limits.Servers}; "
-                + (moving > 0 ? "wait until those have arrived, or " : "") + "raise it" + (more > 1 ? ", or move the group one-by-one" : ""));
+                + (moving > 0 ? "wait until those have arrived, or " : "") + "raise it" + (more > 1 ? ", or move one-by-one" : ""));
         }
     }
 
-    private static void WarnOf(GroupConfig group, MoveOptions options, Cutover? cutover, IReadOnlyList<PlacedServer> placed, PlanNotes notes)
+    private static void WarnOf(GroupConfig group, MoveOptions options, Cutover? cutover, IReadOnlyList<PlacedServer> placed,
+        PlanNotes notes)
     {
         if (options.Hold is { Disabled: true }) notes.Warn("there is no hold: what comes while nobody runs is lost, and order is not kept");
         else if (!options.KeepOrder) notes.Warn("order is not kept when ingress PEs take the direct path: keepOrder is false");
         if (group.OtherIngress)
-            notes.Warn($"clients of {group.Name} also come by PEs that send no flush markers: the tunnel goes when no packet has come for {options.QuietMs} ms");
+            notes.Warn($"clients of {group.Name} also come by PEs that send no flush markers: the tunnel goes when no packet has come for "
+                + $"{options.QuietMs} ms");
 
         // Sound, as the pivot comes before the hand-over; but from there on there is only forward, for all.
         string[] handed = [.. placed.Where(p => !p.Undoable).Select(p => p.Server.Name)];
         if (handed.Length > 0 && placed.Count > 1 && cutover != Cutover.OneByOne)
-            notes.Warn($"the hand-over of {List(handed)} cannot be undone: once it has begun, all of {group.Name} goes to the end; one-by-one, the others could go back");
+            notes.Warn($"the hand-over of {List(handed)} cannot be undone: once it has begun, all of {group.Name} goes to the end; "
+                + "one-by-one, the others could go back");
         else if (handed.Length > 0)
             notes.Warn($"the hand-over of {List(handed)} cannot be undone: once it has begun, the move goes to the end");
     }

@@ -8,7 +8,8 @@ namespace SdnEdge.Mms.Drivers;
 /// Where the servers of a group are, by their hosts' word, and whether the hosts can move them. While a migration of the group runs its
 /// servers are on their way: what their hosts say of that is no obstacle of its own.
 /// </summary>
-internal sealed class ServerChecks(PlanNotes notes, ManagerState state, GroupConfig group, SiteConfig to, IReadOnlyDictionary<string, HostFacts> hosts)
+internal sealed class ServerChecks(
+    PlanNotes notes, ManagerState state, GroupConfig group, SiteConfig to, IReadOnlyDictionary<string, HostFacts> hosts)
 {
     private readonly GroupState _known = state.GroupOf(group.Name);
     private readonly bool _busy = state.RunningOf(group.Name) is not null;
@@ -24,7 +25,8 @@ internal sealed class ServerChecks(PlanNotes notes, ManagerState state, GroupCon
             if (target is null)
             {
                 notes.Add("site-unknown", server.Name,
-                    $"{server.Name} has no place at {to.Name}; it has one at {string.Join(", ", server.At.Select(p => p.Site.Name))}: add one to the configuration, or choose another site");
+                    $"{server.Name} has no place at {to.Name}; it has one at {string.Join(", ", server.At.Select(p => p.Site.Name))}: add "
+                        + "one to the configuration, or choose another site");
             }
 
             PlaceConfig[] runs = [.. server.At.Where(p => Known(p, server) is { State: ServerState.Running })];
@@ -42,7 +44,8 @@ internal sealed class ServerChecks(PlanNotes notes, ManagerState state, GroupCon
         return placed;
     }
 
-    private Answer<ServerInfo>? Asked(PlaceConfig place, ServerConfig server) => hosts[place.Host.Name].Servers.GetValueOrDefault(server.Name);
+    private Answer<ServerInfo>? Asked(PlaceConfig place, ServerConfig server)
+        => hosts[place.Host.Name].Servers.GetValueOrDefault(server.Name);
 
     private ServerInfo? Known(PlaceConfig place, ServerConfig server) => Asked(place, server)?.Value;
 
@@ -59,7 +62,8 @@ internal sealed class ServerChecks(PlanNotes notes, ManagerState state, GroupCon
         if (runs.Length > 1)
         {
             notes.Add("running-twice", server.Name,
-                $"{server.Name} runs at {string.Join(" and at ", runs.Select(p => $"{p.Site.Name} ({p.Host.Name})"))}; stop it everywhere but at one of them");
+                $"{server.Name} runs at {string.Join(" and at ", runs.Select(p => $"{p.Site.Name} ({p.Host.Name})"))}; stop it everywhere "
+                    + "but at one of them");
         }
 
         foreach (PlaceConfig place in server.At)
@@ -86,13 +90,16 @@ internal sealed class ServerChecks(PlanNotes notes, ManagerState state, GroupCon
         if (runs.Length == 0 && server.At.All(p => Known(p, server) is not null))
         {
             string said = string.Join(", ", server.At.Select(p => $"{p.Host.Name} says {Words.Of(Known(p, server)!.State)}"));
-            notes.Add("not-running", server.Name, $"{server.Name} runs nowhere: {said}; start it at the site where it belongs, then move it");
+            notes.Add("not-running", server.Name, $"{server.Name} runs nowhere: {said}; start it at the site where it belongs, then move "
+                + "it");
         }
 
-        if (target is not null && Known(target, server) is { State: ServerState.Paused or ServerState.Incoming or ServerState.Unknown } there && runs.Length > 0)
+        if (target is not null && runs.Length > 0
+            && Known(target, server) is { State: ServerState.Paused or ServerState.Incoming or ServerState.Unknown } there)
         {
             notes.Add("server-fault", $"{server.Name} at {target.Host.Name}",
-                $"{server.Name} is {Words.Of(there.State)} at {target.Host.Name}{(there.Migration is { } m ? $" (migration {m})" : "")}, where nothing of it should be; "
+                $"{server.Name} is {Words.Of(there.State)} at {target.Host.Name}{(there.Migration is { } m ? $" (migration {m})" : "")}, "
+                    + "where nothing of it should be; "
                 + "see what it is left from, and take it away there");
         }
     }
@@ -105,12 +112,14 @@ internal sealed class ServerChecks(PlanNotes notes, ManagerState state, GroupCon
             if (runs.GroupBy(r => r.Server).All(g => g.Count() == 1))
             {
                 notes.Add("group-split", group.Name,
-                    $"its servers are at different sites: {string.Join(", ", runs.Select(r => $"{r.Server} at {r.Site}"))}; a group moves as a whole: have all of them at one site first");
+                    $"its servers are at different sites: {string.Join(", ", runs.Select(r => $"{r.Server} at {r.Site}"))}; a group moves "
+                        + "as a whole: have all of them at one site first");
             }
         }
         else if (runs[0].Site == to.Name)
         {
-            notes.Add("already-there", group.Name, $"{string.Join(", ", runs.Select(r => r.Server))} run at {to.Name} already; name another site");
+            notes.Add("already-there", group.Name, $"{string.Join(", ", runs.Select(r => r.Server))} run at {to.Name} already; name "
+                + "another site");
         }
     }
 
@@ -119,7 +128,7 @@ internal sealed class ServerChecks(PlanNotes notes, ManagerState state, GroupCon
         HostFacts host = hosts[place.Host.Name];
         if (notes.Need(place.Host.Name, host.Node) is { Ready: false } node)
             notes.Add("host-not-ready", place.Host.Name, $"{place.Host.Name} takes no orders: {node.Fault ?? "it does not say why"}");
-        if (Asked(place, server) is { IsUnknown: false } answer && (isTarget || answer.Value is not null)) notes.Need(place.Host.Name, answer);
+        if (isTarget && Asked(place, server) is { IsUnknown: false } answer) notes.Need(place.Host.Name, answer);
         if (Known(place, server) is { Fault: { } fault })
             notes.Add("server-fault", $"{server.Name} at {place.Host.Name}", $"{place.Host.Name} says of {server.Name}: {fault}");
     }
@@ -131,12 +140,15 @@ internal sealed class ServerChecks(PlanNotes notes, ManagerState state, GroupCon
         if (info.Epoch > _known.Epoch)
         {
             notes.Add("journal-old", $"{server.Name} at {place.Host.Name}",
-                $"{place.Host.Name} has seen epoch {info.Epoch} of {server.Name}, the journal knows {_known.Epoch} for {group.Name}; run sdnedge mms recover");
+                $"{place.Host.Name} has seen epoch {info.Epoch} of {server.Name}, the journal knows {_known.Epoch} for {group.Name}; run "
+                    + "sdnedge mms recover");
         }
-        else if (!_busy && runs.Length == 1 && runs[0] == place && _known.Owners.TryGetValue(server.Name, out Ownership? owner) && owner.Site != place.Site.Name)
+        else if (!_busy && runs.Length == 1 && runs[0] == place && _known.Owners.TryGetValue(server.Name, out Ownership? owner)
+            && owner.Site != place.Site.Name)
         {
             notes.Add("journal-old", $"{server.Name} at {place.Host.Name}",
-                $"{server.Name} runs at {place.Site.Name} under epoch {info.Epoch}, by the journal {owner.Site} owns it under epoch {owner.Epoch}; run sdnedge mms recover");
+                $"{server.Name} runs at {place.Site.Name} under epoch {info.Epoch}, by the journal {owner.Site} owns it under epoch "
+                    + $"{owner.Epoch}; run sdnedge mms recover");
         }
     }
 }

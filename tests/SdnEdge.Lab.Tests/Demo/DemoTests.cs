@@ -49,6 +49,10 @@ public sealed class DemoTests : IDisposable
         Assert.NotEmpty(kept);   // an ingress that stands still in those 200 ms has nothing to keep
         foreach (JsonNode? gate in report["order"]!["gates"]!.AsArray()) Assert.Equal("marker", (string)gate!["openedBy"]!);
         Assert.Empty(report["residue"]!.AsArray());
+        Assert.Equal("moved", (string)report["migration"]!["state"]!);
+        Assert.True((long)report["migration"]!["epoch"]! > 0);
+        Assert.NotEmpty((string)report["migration"]!["by"]!);
+        Assert.Contains("activate", report["migration"]!["calls"]!.AsArray().Select(c => (string)c!["what"]!));
         Assert.Equal(0, (int)report["tcp"]!["resets"]!);
         Assert.True((long)report["tcp"]!["bytes"]! > 0);
         Assert.Contains("packets lost", File.ReadAllText(Path.Combine(folder.FullName, "report.html")), StringComparison.Ordinal);
@@ -63,10 +67,10 @@ public sealed class DemoTests : IDisposable
         Assert.True(code == 1, output);
         long lost = report["ingress"]!.AsArray().Sum(s => (long)s!["lost"]!);
 
-        // By what was sent then: on a busy machine the senders stand still too, and it may be long from the switch to the pause. What
+        // By what was sent then: on a busy machine the senders stand still too, and it may be long from the switch to the stop. What
         // a router that stands still has not forwarded before the end of the blackout is not lost.
-        Assert.InRange(lost, SentIn("blackout") * 0.5, SentIn("switch", "pause", "blackout", "resume", "release") * 1.3);
-        Assert.True(SentIn("blackout") > Rate, "sent for more than a second of the blackout");
+        Assert.InRange(lost, SentIn("stop") * 0.5, SentIn("switch", "stop", "hand-over", "activate", "release") * 1.3);
+        Assert.True(SentIn("stop") > Rate, "sent for more than a second of the blackout");
         Assert.Equal(0, report["reverse"]!.AsArray().Sum(s => (long)s!["lost"]!));
         Assert.Equal(0, (long)report["hold"]!["packetsHeld"]!);
         Assert.Contains("packets lost", output, StringComparison.Ordinal);

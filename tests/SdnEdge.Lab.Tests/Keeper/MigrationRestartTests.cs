@@ -1,5 +1,6 @@
 using System.Net;
 using System.Net.Sockets;
+using SdnEdge.Client;
 using SdnEdge.Core.Api;
 using SdnEdge.Mms;
 using SdnEdge.Testing;
@@ -46,7 +47,7 @@ public sealed class MigrationRestartTests(ITestOutputHelper output)
         await rig.Kept.SignalAsync("m1", SignalKind.Abort, new SignalRequest(2));
         await rig.Next.SignalAsync("m1", SignalKind.Abort, new SignalRequest(2));
         await KillAsync(rig, 3);
-        PeProblemException late = await Assert.ThrowsAsync<PeProblemException>(() => rig.Kept.SignalAsync("m1", SignalKind.Switch, new SignalRequest(1)));
+        ApiProblemException late = await Assert.ThrowsAsync<ApiProblemException>(() => rig.Kept.SignalAsync("m1", SignalKind.Switch, new SignalRequest(1)));
         Assert.Equal("/problems/stale-epoch", late.Problem.Type);
         await AnswersAsync(rig, "hb", "10.1.0.10");
         Assert.Empty(await rig.Kept.GroupsAsync());

@@ -1,5 +1,6 @@
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using SdnEdge.Core.Api;
 using SdnEdge.Demo.Report;
 using SdnEdge.Lab.Probes;
 using Xunit;
@@ -189,6 +190,38 @@ public sealed class ReportTests
         Assert.Contains("pe-a &lt;refused&gt; prepare", page, StringComparison.Ordinal);
         Assert.Contains(report.Failures, f => f.Contains("refused", StringComparison.Ordinal));
         Assert.Contains(report.Failures, f => f.Contains("probe client-c died", StringComparison.Ordinal));
+    }
+
+    [Theory]
+    [InlineData("moved")]
+    [InlineData("as-before")]
+    [InlineData("running")]
+    public void A_report_can_be_made_of_what_the_manager_says_alone(string state)
+    {
+        RunFacts facts = MigrationReports.Facts(SyntheticMigration.Of(state));
+        RunAnalysis run = ReportBuilder.Analyse(facts);
+        DemoReport report = ReportBuilder.Build(run);
+        Assert.Equal(state == "moved", report.Passed);
+        Assert.False(report.Probe.Ran);
+        Assert.Equal(("vs-7", 7L, "root"), (report.Migration!.Id, report.Migration.Epoch, report.Migration.By));
+        Assert.Equal(["prepare", "switch", "stop", "activate", "release"], report.Migration.Calls.Select(c => c.What));
+        Assert.Equal(300, report.Parameters.MeasuredBlackoutMs);
+        Assert.Equal((903, 903, 0), (report.Hold.PacketsHeld, report.Hold.Released, report.Hold.Overflow));
+        Assert.Equal(0, report.Stages[0].StartMs);
+        string page = HtmlReport.Render(run, report);
+        Assert.Contains("No probes ran", page, StringComparison.Ordinal);
+        Assert.DoesNotContain("<b>refused", page, StringComparison.Ordinal);
+        Assert.DoesNotContain("NaN", page, StringComparison.Ordinal);
+        Assert.DoesNotContain("packets lost", page, StringComparison.Ordinal);
+        Assert.DoesNotContain("pe-c", page, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_report_can_be_made_of_a_migration_that_has_not_begun()
+    {
+        MigrationStatus status = SyntheticMigration.Of("running") with { Moves = [] };
+        RunAnalysis run = ReportBuilder.Analyse(MigrationReports.Facts(status));
+        Assert.DoesNotContain("NaN", HtmlReport.Render(run, ReportBuilder.Build(run)), StringComparison.Ordinal);
     }
 
     private static JsonNode? At(JsonNode json, string path) => path.Split('.').Aggregate((JsonNode?)json, (node, name) => node?[name]);

@@ -44,11 +44,11 @@ internal sealed class SyntheticRun
         {
             Stages =
             [
-                new StageMark("prepare", Switch - (90 * Ms), Switch), new StageMark("switch", Switch, Switch + Ms),
-                new StageMark("drain-old-path", Switch + Ms, Pause), new StageMark("blackout", Pause, Resume),
+                new StageMark("prepare-source", Switch - (90 * Ms), Switch), new StageMark("switch", Switch, Switch + Ms),
+                new StageMark("stop", Switch + Ms, Pause), new StageMark("activate", Pause, Resume),
                 new StageMark("release", Resume, Advertise), new StageMark("advertise", Advertise, Advertise + (4 * Ms)),
-                new StageMark("converge", Advertise + (4 * Ms), Withdraw), new StageMark("withdraw", Withdraw, Withdraw + (5 * Ms)),
-                new StageMark("drain", Withdraw + (5 * Ms), Withdraw + (300 * Ms)), new StageMark("teardown", Withdraw + (300 * Ms), Withdraw + (306 * Ms)),
+                new StageMark("direct-path", Advertise + (4 * Ms), Withdraw), new StageMark("withdraw", Withdraw, Withdraw + (5 * Ms)),
+                new StageMark("drain", Withdraw + (5 * Ms), Withdraw + (300 * Ms)), new StageMark("teardown-source", Withdraw + (300 * Ms), Withdraw + (306 * Ms)),
             ],
             Succeeded = true,
             Prefixes = 2,

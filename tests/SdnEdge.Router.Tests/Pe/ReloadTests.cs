@@ -7,7 +7,7 @@ using SdnEdge.Core.Forwarding;
 using SdnEdge.Core.Wire;
 using SdnEdge.Linux;
 using SdnEdge.Router.Api;
-using SdnEdge.Router.Telemetry;
+using SdnEdge.Web;
 using SdnEdge.Testing;
 using Xunit;
 using static SdnEdge.Router.Tests.Pe.TwoPes;

@@ -1,0 +1,71 @@
+using SdnEdge.Core.Api;
+using SdnEdge.Core.Migration;
+using SdnEdge.Host.Drivers;
+using SdnEdge.Host.Tests.Fsm;
+using IServerDriver = SdnEdge.Host.Drivers.IServerDriver;
+
+namespace SdnEdge.Host.Tests.Api;
+
+/// <summary>A driver that does what it is asked in no time, or when it is let, and counts calls that overlap.</summary>
+internal sealed class FakeDriver(bool runs) : IServerDriver
+{
+    private int _inside;
+
+    public ServerState Does { get; set; } = runs ? ServerState.Running : ServerState.Absent;
+
+    public List<DriverCall> Calls { get; } = [];
+
+    public int Overlaps { get; private set; }
+
+    /// <summary>Set: calls but looks wait for it.</summary>
+    public TaskCompletionSource? Gate { get; set; }
+
+    /// <summary>Set: calls but looks fail with it.</summary>
+    public string? Fails { get; set; }
+
+    public string Kind => "fake";
+
+    public bool Undoable => true;
+
+    public TimeSpan LookInterval => TimeSpan.FromMilliseconds(5);
+
+    public Task<ServerState> LookAsync(DriverContext context, CancellationToken cancel) => DoAsync(DriverCall.Look, cancel);
+
+    public Task<ServerState> PrepareIncomingAsync(DriverContext context, CancellationToken cancel)
+        => DoAsync(DriverCall.PrepareIncoming, cancel);
+
+    public Task<ServerState> StopAsync(DriverContext context, CancellationToken cancel) => DoAsync(DriverCall.Stop, cancel);
+
+    public Task<ServerState> HandOverAsync(DriverContext context, CancellationToken cancel) => DoAsync(DriverCall.HandOver, cancel);
+
+    public Task<ServerState> ActivateAsync(DriverContext context, CancellationToken cancel) => DoAsync(DriverCall.Activate, cancel);
+
+    public Task<ServerState> ResumeAsync(DriverContext context, CancellationToken cancel) => DoAsync(DriverCall.Resume, cancel);
+
+    public Task<ServerState> CancelAsync(DriverContext context, CancellationToken cancel) => DoAsync(DriverCall.Cancel, cancel);
+
+    public Task<ServerState> KillAsync(DriverContext context, CancellationToken cancel) => DoAsync(DriverCall.Kill, cancel);
+
+    public Task<MirrorProgress?> MirrorAsync(DriverContext context, CancellationToken cancel)
+        => Task.FromResult<MirrorProgress?>(new(true, 10, 20, 30));
+
+    public ValueTask DisposeAsync() => ValueTask.CompletedTask;
+
+    private async Task<ServerState> DoAsync(DriverCall call, CancellationToken cancel)
+    {
+        if (Interlocked.Increment(ref _inside) > 1) Overlaps++;
+        try
+        {
+            await Task.Yield();
+            if (call == DriverCall.Look) return Does;
+            lock (Calls) Calls.Add(call);
+            if (Gate is { } gate) await gate.Task.WaitAsync(cancel);
+            if (Fails is { } reason) throw new DriverException(reason);
+            return Does = Machine.After(call, Does);
+        }
+        finally
+        {
+            Interlocked.Decrement(ref _inside);
+        }
+    }
+}
