@@ -13,7 +13,8 @@ namespace SdnEdge.Core.Migration;
 ///            ^                    |          |
 ///            +--- Cancelling &lt;----+- cancel e+2
 /// </code>
-/// "&gt;" is the driver's confirmation. Orders after prepare must carry the epoch that was prepared; the undo carries a higher one (R2).
+/// "&gt;" is the driver's confirmation. Orders after prepare must carry the epoch that was prepared; the undo carries a higher one (R2), and
+/// so does activate when the target was granted a new one after a void of some servers only (R5).
 /// What follows an answer in a plan need not be durable for it: the phase before says the same after a crash, only that the driver is asked
 /// once more. It keeps one sync out of the blackout at stop and at activate.
 /// </summary>
@@ -130,21 +131,26 @@ internal static class HostPlans
     private static IReadOnlyList<HostStep> Activate(HostRecord r, ServerOrderRequest q, ServerState? seen)
     {
         if (r.VoidEpoch >= q.Epoch) return Voided(r, q);
-        bool now = r.PhaseEpoch == q.Epoch && r.Role == MigrationRole.Target;
-        if (now && r.Phase == Running)
+
+        // R5: of several servers some were void and some ran, so all are granted the target anew, with a higher epoch, in the same migration.
+        bool same = r.PhaseEpoch == q.Epoch;
+        bool granted = r.Role == MigrationRole.Target && (same || (q.Epoch > r.PhaseEpoch && r.Migration == q.Migration));
+        HostRecord starting = r with { Epoch = q.Epoch, PhaseEpoch = q.Epoch, Phase = Starting, RanEpoch = q.Epoch, MayRun = q.Epoch };
+        HostRecord running = starting with { Phase = Running };
+        if (granted && r.Phase == Running)
         {
             if (seen is null) return Look(r, q);
+            if (seen == ServerState.Running) return same ? [new Reply(true)] : [new Write(running), new Reply()];
 
             // It has died since: a cold start.
-            return seen == ServerState.Running ? [new Reply(true)] : [new Call(DriverCall.Activate, ServerState.Running), new Reply()];
+            return [.. same ? (ReadOnlySpan<HostStep>)[] : [new Write(running)], new Call(DriverCall.Activate, ServerState.Running), new Reply()];
         }
 
-        if (!(now && r.Phase is Incoming or Starting))
+        if (!(granted && r.Phase is Incoming or Starting))
             return Wrong(r, q, $"activate is for a target prepared with this epoch, and here it is {Where(r)}; prepare it with role "
                 + "target first");
-        HostRecord starting = r with { Phase = Starting, RanEpoch = q.Epoch, MayRun = q.Epoch };
-        List<HostStep> steps = r.Phase == Incoming ? [new Write(starting)] : [];
-        steps.AddRange([new Call(DriverCall.Activate, ServerState.Running), new Reply(), new Write(starting with { Phase = Running })]);
+        List<HostStep> steps = same && r.Phase == Starting ? [] : [new Write(starting)];
+        steps.AddRange([new Call(DriverCall.Activate, ServerState.Running), new Reply(), new Write(running)]);
         return steps;
     }
 
