@@ -13,8 +13,8 @@ namespace SdnEdge.Core.Migration;
 ///            ^                    |          |
 ///            +--- Cancelling &lt;----+- cancel e+2
 /// </code>
-/// "&gt;" is the driver's confirmation. Orders after prepare must carry the epoch that was prepared; the undo carries a higher one (R2), and
-/// so does activate when the target was granted a new one after a void of some servers only (R5).
+/// "&gt;" is the driver's confirmation. Orders after prepare must carry the epoch that was prepared; the undo carries a higher one (R2),
+/// and so does activate when the target was granted a new one after a void of some servers only (R5).
 /// What follows an answer in a plan need not be durable for it: the phase before says the same after a crash, only that the driver is asked
 /// once more. It keeps one sync out of the blackout at stop and at activate.
 /// </summary>
@@ -132,7 +132,8 @@ internal static class HostPlans
     {
         if (r.VoidEpoch >= q.Epoch) return Voided(r, q);
 
-        // R5: of several servers some were void and some ran, so all are granted the target anew, with a higher epoch, in the same migration.
+        // R5: of several servers some were void and some ran, so all are granted the target anew, with a higher epoch, in the
+        // same migration.
         bool same = r.PhaseEpoch == q.Epoch;
         bool granted = r.Role == MigrationRole.Target && (same || (q.Epoch > r.PhaseEpoch && r.Migration == q.Migration));
         HostRecord starting = r with { Epoch = q.Epoch, PhaseEpoch = q.Epoch, Phase = Starting, RanEpoch = q.Epoch, MayRun = q.Epoch };
@@ -143,7 +144,8 @@ internal static class HostPlans
             if (seen == ServerState.Running) return same ? [new Reply(true)] : [new Write(running), new Reply()];
 
             // It has died since: a cold start.
-            return [.. same ? (ReadOnlySpan<HostStep>)[] : [new Write(running)], new Call(DriverCall.Activate, ServerState.Running), new Reply()];
+            return [.. same ? (ReadOnlySpan<HostStep>)[] : [new Write(running)], new Call(DriverCall.Activate, ServerState.Running),
+                new Reply()];
         }
 
         if (!(granted && r.Phase is Incoming or Starting))
