@@ -53,13 +53,17 @@ internal static class SimulateCommand
             long so = Interlocked.Increment(ref done);
             foreach (string line in result.Trace) Console.WriteLine(line);
             if (runs == 1 || result.Wrong is not null) Console.WriteLine($"--seed {seed + n}: {result.Wrong ?? "all invariants held"}");
-            if (so % 20_000 == 0) Console.WriteLine($"{so,12} runs, {so / Stopwatch.GetElapsedTime(started).TotalSeconds,8:0} a second, {Interlocked.Read(ref failures)} failures");
+            if (so % 20_000 == 0)
+                Console.WriteLine($"{so,12} runs, {so / Stopwatch.GetElapsedTime(started).TotalSeconds,8:0} a second, "
+                    + $"{Interlocked.Read(ref failures)} failures");
             if (result.Wrong is not null && Interlocked.Increment(ref failures) == 10) loop.Stop();
         });
 
         double seconds = Stopwatch.GetElapsedTime(started).TotalSeconds;
-        Console.WriteLine($"{done} runs from seed {seed} in {seconds:0.0} s, {done / seconds:0} a second, {events / Math.Max(1, done)} events a run");
-        Console.WriteLine($"migrations: {string.Join(", ", Enum.GetValues<MigrationOutcome>().Where(o => outcomes[(int)o] > 0).Select(o => $"{outcomes[(int)o]} {o}"))}");
+        Console.WriteLine($"{done} runs from seed {seed} in {seconds:0.0} s, {done / seconds:0} a second, "
+            + $"{events / Math.Max(1, done)} events a run");
+        IEnumerable<MigrationOutcome> seen = Enum.GetValues<MigrationOutcome>().Where(o => outcomes[(int)o] > 0);
+        Console.WriteLine($"migrations: {string.Join(", ", seen.Select(o => $"{outcomes[(int)o]} {o}"))}");
         Console.WriteLine(failures == 0 ? "no failure" : $"{failures} failures");
         return failures == 0 ? 0 : 1;
     }

@@ -13,7 +13,8 @@ namespace SdnEdge.Core.Migration;
 ///            ^                    |          |
 ///            +--- Cancelling &lt;----+- cancel e+2
 /// </code>
-/// "&gt;" is the driver's confirmation. Orders after prepare must carry the epoch that was prepared; the undo carries a higher one (R2).
+/// "&gt;" is the driver's confirmation. Orders after prepare must carry the epoch that was prepared; the undo carries a higher one (R2),
+/// and so does activate when the target was granted a new one after a void of some servers only (R5).
 /// What follows an answer in a plan need not be durable for it: the phase before says the same after a crash, only that the driver is asked
 /// once more. It keeps one sync out of the blackout at stop and at activate.
 /// </summary>

@@ -158,6 +158,30 @@ public sealed class HostFsmTests
         Assert.Equal(ServerState.Running, m.Does);
     }
 
+    // Of two servers one was void and the other ran: both are granted the target anew, with a higher epoch. Found by the simulation of the
+    // hand-over: both refused, for ever.
+    [Fact]
+    public void R5_a_target_that_is_granted_a_higher_epoch_in_the_same_migration_activates_whether_it_ran_or_said_void()
+    {
+        var voided = new Machine(runs: false);
+        voided.Done(ServerOrder.Prepare, 1, Target);
+        voided.Done(ServerOrder.Void, 1);
+        voided.Log.Clear();
+        Assert.Equal(ServerState.Running, voided.Done(ServerOrder.Activate, 2).State);
+        Assert.Equal(["disk Starting 2", "driver Activate", "answer activate", "disk Running 2"], voided.Log);
+        Assert.Equal(EpochVerdict.Void, voided.Done(ServerOrder.Void, 1).Verdict);
+
+        var ran = new Machine(runs: false);
+        ran.Done(ServerOrder.Prepare, 1, Target);
+        ran.Done(ServerOrder.Activate, 1);
+        ran.Log.Clear();
+        Assert.False(ran.Done(ServerOrder.Activate, 2).Repeated);
+        Assert.DoesNotContain("driver Activate", ran.Log);
+        Assert.Equal((2, 2, HostPhase.Running), (ran.Disk.MayRun, ran.Disk.RanEpoch, ran.Disk.Phase));
+        Assert.True(ran.Done(ServerOrder.Activate, 2).Repeated);
+        Assert.Equal(HostRefusalKind.WrongState, ran.Refused(ServerOrder.Activate, 3, migration: "another").Kind);
+    }
+
     [Fact]
     public void R5_what_was_void_is_run_under_a_new_grant_of_the_same_migration_without_another_prepare()
     {
@@ -298,7 +322,8 @@ public sealed class HostFsmTests
         Assert.True(other.Done(ServerOrder.Prepare, 1, Target).Repeated);
         other.Done(ServerOrder.Prepare, 2, Target);
         Assert.Equal(HostRefusalKind.StaleEpoch, other.Refused(ServerOrder.Activate, 1).Kind);
-        Assert.Contains("prepared with this epoch", other.Refused(ServerOrder.Activate, 3).Detail, StringComparison.Ordinal);
+        Assert.Contains("prepared with this epoch", other.Refused(ServerOrder.Activate, 3, migration: "another").Detail,
+            StringComparison.Ordinal);
     }
 
     [Fact]

@@ -46,18 +46,18 @@ internal sealed class Machine
     }
 
     /// <summary>The answer or the refusal of an order.</summary>
-    public object Order(ServerOrder order, long epoch, MigrationRole? role = null)
+    public object Order(ServerOrder order, long epoch, MigrationRole? role = null, string migration = "m")
     {
         long ticket = ++_ticket;
-        Feed(new OrderArrived(new HostOrder(ticket, order, new ServerOrderRequest(epoch, "m", role))));
+        Feed(new OrderArrived(new HostOrder(ticket, order, new ServerOrderRequest(epoch, migration, role))));
         return _results[ticket];
     }
 
-    public ServerReply Done(ServerOrder order, long epoch, MigrationRole? role = null)
-        => Order(order, epoch, role) as ServerReply ?? throw new InvalidOperationException($"{order} of {epoch} was refused: {_results[_ticket]}");
+    public ServerReply Done(ServerOrder order, long epoch, MigrationRole? role = null, string migration = "m")
+        => Order(order, epoch, role, migration) as ServerReply ?? throw new InvalidOperationException($"{order} of {epoch} was refused: {_results[_ticket]}");
 
-    public HostRefusal Refused(ServerOrder order, long epoch, MigrationRole? role = null)
-        => Order(order, epoch, role) as HostRefusal ?? throw new InvalidOperationException($"{order} of {epoch} was not refused: {_results[_ticket]}");
+    public HostRefusal Refused(ServerOrder order, long epoch, MigrationRole? role = null, string migration = "m")
+        => Order(order, epoch, role, migration) as HostRefusal ?? throw new InvalidOperationException($"{order} of {epoch} was not refused: {_results[_ticket]}");
 
     private void Feed(HostInput first)
     {

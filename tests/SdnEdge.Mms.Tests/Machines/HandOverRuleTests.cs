@@ -69,6 +69,15 @@ public class HandOverRuleTests
         Assert.DoesNotContain(story.Asked.OfType<SendSignal>(), s => s.Pe == "pe-a");
     }
 
+    // Guards: StageTable.Signals. Found by the simulation: an abort said how its tunnel was to be made, and each PE refused it for ever.
+    [Fact]
+    public void Every_signal_says_what_belongs_to_it_and_nothing_else()
+    {
+        Story[] stories = [Story.Of("s1", "s2").End(), Story.Of("s1").Until(MoveStage.Stop).Abort().End()];
+        Assert.All(stories.SelectMany(s => s.Asked).OfType<SendSignal>(), s => Assert.Empty(SignalChecks.Check(s.Path, s.Signal, s.Request)));
+        Assert.Contains(stories[1].Asked, c => c is SendSignal { Signal: SignalKind.Abort, Request.Prefixes.Count: > 0 });
+    }
+
     // Guards: the commands of StageTable's rows of undo, each of them: as-before needs the answer of all.
     [Fact]
     public void R3_as_before_is_written_when_all_have_answered_and_not_earlier()

@@ -8,7 +8,8 @@ using Xunit.Abstractions;
 namespace SdnEdge.Mms.Tests.Simulation;
 
 /// <summary>
-/// The decision code of all parties, in a simulated world that loses, delays and doubles messages and kills everybody. A failure says its seed
+/// The decision code of all parties, in a simulated world that loses, delays and doubles messages and kills everybody. A failure says its
+/// seed
 /// and shows what happened; the same seed gives the same run.
 /// </summary>
 public class HandoverSimulationTests(ITestOutputHelper output)

@@ -8,7 +8,8 @@ namespace SdnEdge.Testing.Simulation.Handover;
 /// <param name="Outcomes">How its migrations ended, in order.</param>
 /// <param name="Events">Events that happened.</param>
 /// <param name="Trace">With a trace: what happened, a line each.</param>
-public sealed record HandoverResult(ulong Seed, string? Wrong, IReadOnlyList<MigrationOutcome> Outcomes, long Events, IReadOnlyList<string> Trace);
+public sealed record HandoverResult(ulong Seed, string? Wrong, IReadOnlyList<MigrationOutcome> Outcomes, long Events,
+    IReadOnlyList<string> Trace);
 
 /// <summary>
 /// Moves of a group between two sites, by the decision code that ships, of every party: the manager's machines with their journal, the PEs'
@@ -33,6 +34,8 @@ public static class HandoverSimulation
     {
         ArgumentNullException.ThrowIfNull(failed);
         IReadOnlyList<string> trace = Run(failed.Seed, mutant, trace: true).Trace;
-        return $"seed {failed.Seed}: {failed.Wrong}\n  (replay: ./build.sh bench simulate --handover --runs 1 --seed {failed.Seed})\n{string.Join('\n', trace.TakeLast(200))}";
+        return $"seed {failed.Seed}: {failed.Wrong}\n"
+            + $"  (replay: ./build.sh bench simulate --handover --runs 1 --seed {failed.Seed})\n"
+            + $"{string.Join('\n', trace.TakeLast(200))}";
     }
 }

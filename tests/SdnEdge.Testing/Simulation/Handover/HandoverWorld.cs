@@ -21,7 +21,8 @@ internal sealed class HandoverWorld
 
     private const long Ms = 1_000_000, Second = 1_000 * Ms;
 
-    /// <summary>When faults end, and the longest time after that for all to come to its end: every bound of every stage, several times.</summary>
+    /// <summary>When faults end, and the longest time after that for all to come to its end: every bound of every stage, several
+    /// times.</summary>
     private const long CalmAt = 40 * Second, EndBy = CalmAt + (600 * Second);
 
     private readonly HashSet<(string Server, string Site, long Epoch)> _granted = [];
@@ -38,7 +39,8 @@ internal sealed class HandoverWorld
     {
         Sim = new SimWorld(seed);
         (Mutant, _tracing) = (mutant, tracing);
-        (_loss, _double, _late) = Sim.Next(4) switch { 0 => (0, 0, 0), 1 => (20, 20, 20), 2 => (60, 60, 60), _ => (0, 100, 150) };
+        (_loss, _double, _late) = Sim.Next(5) switch { 0 => (0, 0, 0), 1 => (20, 20, 20), 2 => (60, 60, 60), 3 => (0, 100, 150), _
+            => (20, 150, 300) };
         _fault = Sim.Next(3) switch { 0 => 2, 1 => 10, _ => 30 };
         _failing = Sim.Next(3) switch { 0 => 0, 1 => 1, _ => 4 };
         _servers = [.. Enumerable.Range(1, 1 + Sim.Next(3)).Select(i => "s" + i.ToString(CultureInfo.InvariantCulture))];
@@ -46,14 +48,16 @@ internal sealed class HandoverWorld
         _oneByOne = Sim.Chance(300);
         _undoable = !Sim.Chance(200);
         _wanted = 1 + Sim.Next(3);
-        _options = new MoveOptions(QuietMs: 50, StepMs: Sim.Chance(500) ? 2_000 : 15_000, StopMs: Sim.Chance(500) ? 3_000 : 30_000, MirrorMs: 30_000, HoldDrainMs: 500);
+        _options = new MoveOptions(QuietMs: 50, StepMs: Sim.Chance(500) ? 2_000 : 15_000, StopMs: Sim.Chance(500) ? 3_000 : 30_000,
+            MirrorMs: 30_000, HoldDrainMs: 500);
         foreach (string site in new[] { "a", "b" })
         {
             Hosts["host-" + site] = new HostParty(this, site, _servers, site == "a", _undoable);
             for (int pair = 1; pair <= _pairs; pair++) Pes[$"pe-{site}{pair}"] = new PeParty(this, $"pe-{site}{pair}", site);
         }
 
-        for (int pair = 1; pair <= _pairs; pair++) (Pes[$"pe-a{pair}"].Peer, Pes[$"pe-b{pair}"].Peer) = (Pes[$"pe-b{pair}"], Pes[$"pe-a{pair}"]);
+        for (int pair = 1; pair <= _pairs; pair++)
+            (Pes[$"pe-a{pair}"].Peer, Pes[$"pe-b{pair}"].Peer) = (Pes[$"pe-b{pair}"], Pes[$"pe-a{pair}"]);
         Journal = new JournalStore(this);
         StartManager();
         Sim.In(10 * Ms, AskForMove);
@@ -118,6 +122,9 @@ internal sealed class HandoverWorld
     /// <summary>True in so many of a thousand cases of a run in which disks and drivers fail at times; never when it is calm.</summary>
     public bool Fails(int perMille) => !Calm && _failing > 0 && Sim.Chance(perMille * _failing / 2);
 
+    /// <summary>True when a connection breaks while an answer is waited for: the question may come all the same, late.</summary>
+    public bool BreaksOff() => !Calm && Sim.Chance(_late);
+
     /// <summary>
     /// Asks a party. It may get the question twice, late, or never; so may the asker the answer. To a process that is down nothing comes.
     /// </summary>
@@ -151,7 +158,8 @@ internal sealed class HandoverWorld
     /// <summary>A guest is started or goes on: the journal must have the grant, on disk.</summary>
     public void MustBeGranted(string server, string site, long epoch)
     {
-        if (!_granted.Contains((server, site, epoch))) Fail($"{server} is to run at site {site} under epoch {epoch}, which was not granted on record");
+        if (!_granted.Contains((server, site,
+            epoch))) Fail($"{server} is to run at site {site} under epoch {epoch}, which was not granted on record");
     }
 
     /// <summary>A PE lets packets go to its port: the servers behind it must run there.</summary>
@@ -162,7 +170,8 @@ internal sealed class HandoverWorld
         if (move is null) return;
         foreach (ServerMove server in move.Plan.Servers)
         {
-            if (Hosts["host-" + site].Cells[server.Name].Guest != ServerState.Running) Fail($"packets go to {server.Name} at site {site}, where it does not run");
+            if (Hosts["host-" + site].Cells[server.Name].Guest != ServerState.Running)
+                Fail($"packets go to {server.Name} at site {site}, where it does not run");
         }
     }
 
@@ -176,11 +185,15 @@ internal sealed class HandoverWorld
             MigrationState? was = before.Migrations.GetValueOrDefault(migration.Id);
             if (ReferenceEquals(was, migration)) continue;
             MoveState move = migration.Current;
-            if (_tracing) Log("journal", $"{manager.Name} {Describe(item.Input)}: {migration.Id} move {migration.Moves.Count} {move.Stage} epoch {move.Epoch}{(move.TargetOwns ? " (target's)" : "")} {migration.Outcome}");
-            if (was is null || was.Moves.Count != migration.Moves.Count || was.Current.Stage != move.Stage) MaybeAbort(migration.Id, move.Stage);
+            if (_tracing) Log("journal",
+                $"{manager.Name} {Describe(item.Input)}: {migration.Id} move {migration.Moves.Count} {move.Stage} epoch "
+                    + $"{move.Epoch}{(move.TargetOwns ? " (target's)" : "")} {migration.Outcome}");
+            if (was is null || was.Moves.Count != migration.Moves.Count || was.Current.Stage != move.Stage) MaybeAbort(migration.Id,
+                move.Stage);
             for (int i = 0; i < migration.Moves.Count; i++)
             {
-                if (migration.Moves[i].Outcome is { } ended && (was is null || i >= was.Moves.Count || was.Moves[i].Outcome is null)) CheckMove(migration.Moves[i], ended);
+                if (migration.Moves[i].Outcome is { } ended && (was is null || i >= was.Moves.Count
+                    || was.Moves[i].Outcome is null)) CheckMove(migration.Moves[i], ended);
             }
 
             if (migration.Outcome is not { } outcome || was is { Outcome: not null }) continue;
@@ -213,7 +226,8 @@ internal sealed class HandoverWorld
         }
 
         int copies = Sim.Chance(_loss) ? 0 : Sim.Chance(_double) ? 2 : 1;
-        for (int i = 0; i < copies; i++) Sim.In(Sim.Chance(_late) ? Sim.Between(50 * Ms, Sim.Chance(500) ? 2 * Second : 40 * Second) : Sim.Between(1 * Ms, 25 * Ms), arrive);
+        for (int i = 0; i < copies; i++) Sim.In(Sim.Chance(_late) ? Sim.Between(50 * Ms, Sim.Chance(500) ? 2 * Second : 40 * Second)
+            : Sim.Between(1 * Ms, 25 * Ms), arrive);
     }
 
     private void MaybeFault()
@@ -256,7 +270,7 @@ internal sealed class HandoverWorld
 
     private void MaybeAbort(string migration, MoveStage stage)
     {
-        if (Calm || _aborts > 2 || !Sim.Chance(stage is MoveStage.Activate or MoveStage.Stop ? 120 : 15)) return;
+        if (Calm || _aborts > 2 || !Sim.Chance(stage is MoveStage.Activate or MoveStage.Stop ? 200 : 15)) return;
         Sim.In(Sim.Between(0, 60 * Ms), () =>
         {
             if (Manager() is not { } manager) return;
@@ -309,8 +323,10 @@ internal sealed class HandoverWorld
             if (state.Migrations.Count > _asked || state.RunningOf(Group) is not null) return null;
             string from = state.GroupOf(Group).Owners.GetValueOrDefault(_servers[0])?.Site ?? "a", to = from == "a" ? "b" : "a";
             string id = ManagerMachine.IdOf(state.NextMigration);
-            MovePlan[] moves = _oneByOne ? [.. _servers.Select((s, i) => Plan(id, from, to, [s], i, state))] : [Plan(id, from, to, _servers, 0, state)];
-            return new MigrationRequested(id, new MigrationRequest(Group, to, _oneByOne ? Cutover.OneByOne : Cutover.Together), moves, "operator");
+            MovePlan[] moves = _oneByOne ? [.. _servers.Select((s, i) => Plan(id, from, to, [s], i, state))] : [Plan(id, from, to,
+                _servers, 0, state)];
+            return new MigrationRequested(id, new MigrationRequest(Group, to, _oneByOne ? Cutover.OneByOne : Cutover.Together), moves,
+                "operator");
         });
         Sim.In(Second, AskForMove);
     }
@@ -322,14 +338,16 @@ internal sealed class HandoverWorld
         return new MovePlan(id, 0, from, to, [.. servers.Select(s => new ServerMove(s, "host-" + from, "host-" + to, _undoable))],
             [
                 .. byPair.Select((pair, i) => new PathMove(
-                    number == 0 ? $"{id}.{i + 1}" : $"{id}.{number + 1}{i + 1}", Vrf, End(from, pair), End(to, pair), ["pe-i"], key + (uint)i, 200 + (100 * (uint)state.NextMigration))),
+                    number == 0 ? $"{id}.{i + 1}" : $"{id}.{number + 1}{i + 1}", Vrf, End(from, pair), End(to, pair), ["pe-i"],
+                    key + (uint)i, 200 + (100 * (uint)state.NextMigration))),
             ], _options);
     }
 
     private PathEnd End(string site, IGrouping<int, string> pair)
     {
         string loopback = $"10.255.{(site == "a" ? 1 : 2)}.{pair.Key + 1}";
-        return new PathEnd($"pe-{site}{pair.Key + 1}", loopback, [loopback], [.. pair.Select(s => new MovingPrefix(PrefixOf(s).ToString(), "eth1"))]);
+        return new PathEnd($"pe-{site}{pair.Key + 1}", loopback, [loopback],
+            [.. pair.Select(s => new MovingPrefix(PrefixOf(s).ToString(), "eth1"))]);
     }
 
     private IpPrefix PrefixOf(string server) => IpPrefix.Parse($"10.1.1.{Array.IndexOf(_servers, server) + 1}/32");
@@ -338,7 +356,8 @@ internal sealed class HandoverWorld
     private void CheckMove(MoveState move, MoveOutcome outcome)
     {
         if (outcome == MoveOutcome.Fenced) return;
-        string site = outcome == MoveOutcome.Moved ? move.Plan.To : move.Plan.From, other = outcome == MoveOutcome.Moved ? move.Plan.From : move.Plan.To;
+        string site = outcome == MoveOutcome.Moved ? move.Plan.To : move.Plan.From, other = outcome == MoveOutcome.Moved
+            ? move.Plan.From : move.Plan.To;
         foreach (ServerMove server in move.Plan.Servers)
         {
             ServerCell here = Hosts["host-" + site].Cells[server.Name], there = Hosts["host-" + other].Cells[server.Name];
@@ -346,10 +365,13 @@ internal sealed class HandoverWorld
             if (here.Guest != ServerState.Running) Fail($"{what} {server.Name} is {here.Guest} at site {site}");
             if (there.Guest != ServerState.Absent) Fail($"{what} {server.Name} is {there.Guest} at site {other}");
             bool everybody = outcome == MoveOutcome.Moved || move.SourcesAsked;
-            if (everybody && here.Machine.Record.MayRun != move.Epoch) Fail($"{what} {server.Name} may run at site {site} under {here.Machine.Record.MayRun}, not {move.Epoch}");
+            if (everybody && here.Machine.Record.MayRun != move.Epoch)
+                Fail($"{what} {server.Name} may run at site {site} under {here.Machine.Record.MayRun}, not {move.Epoch}");
             if (there.Disk.MayRun is { } two) Fail($"{what} {server.Name} may run at site {other}, too, under {two}");
-            if (there.Machine.Record.Epoch < move.Epoch) Fail($"{what} the host of site {other} never heard of epoch {move.Epoch} of {server.Name}");
-            if (everybody && here.Machine.Record.Epoch < move.Epoch) Fail($"{what} the host of site {site} never heard of epoch {move.Epoch} of {server.Name}");
+            if (there.Machine.Record.Epoch < move.Epoch)
+                Fail($"{what} the host of site {other} never heard of epoch {move.Epoch} of {server.Name}");
+            if (everybody && here.Machine.Record.Epoch < move.Epoch)
+                Fail($"{what} the host of site {site} never heard of epoch {move.Epoch} of {server.Name}");
         }
 
         foreach (PathMove path in move.Plan.Paths)
@@ -357,9 +379,11 @@ internal sealed class HandoverWorld
             PathEnd[] ends = outcome == MoveOutcome.AsBefore && !move.SourcesAsked ? [path.Target] : [path.Source, path.Target];
             foreach (PathEnd end in ends)
             {
-                foreach (MovingPrefix moving in end.Prefixes.Where(p => Pes[end.Pe].EpochOf(IpPrefix.Parse(p.Prefix)) < move.Epoch && outcome == MoveOutcome.AsBefore))
+                foreach (MovingPrefix moving in end.Prefixes.Where(p => Pes[end.Pe].EpochOf(IpPrefix.Parse(p.Prefix)) < move.Epoch
+                    && outcome == MoveOutcome.AsBefore))
                     Fail($"{move.Plan.Migration} ended {outcome}, and {end.Pe} never heard of epoch {move.Epoch} of {moving.Prefix}");
-                foreach (string left in Pes[end.Pe].LeftOver(path.Id)) Fail($"{move.Plan.Migration} ended {outcome}, and {end.Pe} still has {left}");
+                foreach (string left in Pes[end.Pe].LeftOver(path.Id))
+                    Fail($"{move.Plan.Migration} ended {outcome}, and {end.Pe} still has {left}");
             }
         }
     }
@@ -367,14 +391,16 @@ internal sealed class HandoverWorld
     private void CheckAllOrNone(string migration)
     {
         string[] sites = [.. Hosts.Values.Where(h => _servers.Any(s => h.Cells[s].Guest == ServerState.Running)).Select(h => h.Name)];
-        if (sites.Length != 1) Fail($"{migration} has ended, and the group runs at {(sites.Length == 0 ? "no site" : string.Join(" and ", sites))}");
+        if (sites.Length != 1)
+            Fail($"{migration} has ended, and the group runs at {(sites.Length == 0 ? "no site" : string.Join(" and ", sites))}");
     }
 
     private string Stuck()
     {
         ManagerState state = Journal.Records.Count == 0 ? ManagerState.Empty : Journal.Records[^1].After;
         MigrationState? open = state.RunningOf(Group);
-        return open is null ? "nothing runs" : $"{open.Id} is in {open.Current.Stage} of move {open.Moves.Count}; {Manager()?.Name} has open: {Manager()?.Open}";
+        return open is null ? "nothing runs"
+            : $"{open.Id} is in {open.Current.Stage} of move {open.Moves.Count}; {Manager()?.Name} has open: {Manager()?.Open}";
     }
 
     // Everything is over, and so is every message.
@@ -391,14 +417,19 @@ internal sealed class HandoverWorld
 
             ServerCell here = runs[0];
             ServerCell there = Hosts["host-" + (here.Site == "a" ? "b" : "a")].Cells[server];
-            if (there.Guest != ServerState.Absent || there.Disk.MayRun is not null) Fail($"{server} is {there.Guest} at site {there.Site}, may run {there.Disk.MayRun}");
-            if (Journal.Records[^1].After.GroupOf(Group).Owners.TryGetValue(server, out Ownership? owner) && (owner.Site != here.Site || (here.Disk.MayRun != owner.Epoch && here.Disk.Epoch >= owner.Epoch)))
+            if (there.Guest != ServerState.Absent
+                || there.Disk.MayRun is not null) Fail($"{server} is {there.Guest} at site {there.Site}, may run {there.Disk.MayRun}");
+            if (Journal.Records[^1].After.GroupOf(Group).Owners.TryGetValue(server, out Ownership? owner) && (owner.Site != here.Site
+                || (here.Disk.MayRun != owner.Epoch && here.Disk.Epoch >= owner.Epoch)))
                 Fail($"{server} runs at site {here.Site} under {here.Disk.MayRun}, and the journal says site {owner.Site} under {owner.Epoch}");
-            foreach (PeParty pe in Pes.Values.Where(p => p.Name.EndsWith(((Array.IndexOf(_servers, server) % _pairs) + 1).ToString(CultureInfo.InvariantCulture), StringComparison.Ordinal)))
+            foreach (PeParty pe in Pes.Values.Where(p => p.Name.EndsWith(((Array.IndexOf(_servers,
+                server) % _pairs) + 1).ToString(CultureInfo.InvariantCulture), StringComparison.Ordinal)))
             {
                 bool right = pe.Name[3] == here.Site[0];
-                if (pe.Has(PrefixOf(server)) != right) Fail($"{pe.Name} {(right ? "does not offer" : "offers")} {server}, which runs at site {here.Site}");
-                if (!pe.RefusesOlder("m1.1", PrefixOf(server), SignalKind.Prepare) || !pe.RefusesOlder("m99", PrefixOf(server), SignalKind.Prepare))
+                if (pe.Has(PrefixOf(server)) != right)
+                    Fail($"{pe.Name} {(right ? "does not offer" : "offers")} {server}, which runs at site {here.Site}");
+                if (!pe.RefusesOlder("m1.1", PrefixOf(server), SignalKind.Prepare) || !pe.RefusesOlder("m99", PrefixOf(server),
+                    SignalKind.Prepare))
                     Fail($"{pe.Name} takes a signal of an older epoch of {server}");
             }
 
@@ -414,7 +445,8 @@ internal sealed class HandoverWorld
 
         foreach (PeParty pe in Pes.Values)
         {
-            foreach (string left in pe.LeftOver("m")) Fail($"{pe.Name} still has {left}");
+            foreach (string left in pe.LeftOver("m"))
+                Fail($"{pe.Name} still has {left}");
         }
     }
 }

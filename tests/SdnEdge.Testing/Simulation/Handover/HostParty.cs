@@ -33,12 +33,14 @@ internal sealed class ServerCell(string server, string site, bool runs, bool und
 }
 
 /// <summary>The host agent of a site.</summary>
-internal sealed class HostParty(HandoverWorld world, string site, IEnumerable<string> servers, bool runs, bool undoable) : Party(world, "host-" + site)
+internal sealed class HostParty(HandoverWorld world, string site, IEnumerable<string> servers, bool runs, bool undoable) : Party(world,
+    "host-" + site)
 {
     private readonly Dictionary<long, Action<Answer<ServerReply>>> _answers = [];
     private long _ticket;
 
-    public Dictionary<string, ServerCell> Cells { get; } = servers.ToDictionary(s => s, s => new ServerCell(s, site, runs, undoable), StringComparer.Ordinal);
+    public Dictionary<string, ServerCell> Cells { get; } = servers.ToDictionary(s => s, s => new ServerCell(s, site, runs, undoable),
+        StringComparer.Ordinal);
 
     /// <summary>An order comes in.</summary>
     public void Order(string server, ServerOrder order, ServerOrderRequest request, Action<Answer<ServerReply>> answer)
@@ -62,7 +64,8 @@ internal sealed class HostParty(HandoverWorld world, string site, IEnumerable<st
         ServerCell cell = Cells[server];
         Input(cell, new ServerSeen(cell.Guest));
         HostRecord r = cell.Machine.Record;
-        return new ServerInfo(server, "simulated", cell.Machine.Seen, r.Epoch, r.MayRun, r.RanEpoch, r.VoidEpoch, r.Migration, cell.Undoable, null, cell.Machine.Fault);
+        return new ServerInfo(server, "simulated", cell.Machine.Seen, r.Epoch, r.MayRun, r.RanEpoch, r.VoidEpoch, r.Migration,
+            cell.Undoable, null, cell.Machine.Fault);
     }
 
     /// <summary>True when an order of an older epoch changes nothing here.</summary>
@@ -112,7 +115,8 @@ internal sealed class HostParty(HandoverWorld world, string site, IEnumerable<st
                         Call(cell, call, inputs);
                         break;
                     case AnswerOrder done:
-                        World.Log(Name, $"answers {done.Reply.Order} {done.Reply.Server}: epoch {done.Reply.Epoch}, {done.Reply.State} {done.Reply.Verdict}");
+                        World.Log(Name, $"answers {done.Reply.Order} {done.Reply.Server}: "
+                            + $"epoch {done.Reply.Epoch}, {done.Reply.State} {done.Reply.Verdict}");
                         if (World.Mutant == Mutant.VoidIsForgotten && done.Reply.Verdict == EpochVerdict.Void)
                         {
                             cell.Machine = cell.Machine with { Record = cell.Machine.Record with { VoidEpoch = 0 } };
@@ -159,7 +163,7 @@ internal sealed class HostParty(HandoverWorld world, string site, IEnumerable<st
             cell.Writing = null;
             bool fails = World.Fails(10);
             if (!fails || World.Sim.Chance(500)) Wrote(cell, record);
-            Input(cell, fails ? new RecordFailed("the disk") : new RecordSynced());
+            Input(cell, fails && World.Mutant != Mutant.FailedWriteIsDone ? new RecordFailed("the disk") : new RecordSynced());
         });
     }
 
@@ -185,9 +189,18 @@ internal sealed class HostParty(HandoverWorld world, string site, IEnumerable<st
         {
             cell.Calling = null;
             if (!fails || World.Sim.Chance(400)) fails |= !Act(cell, call);
-            Input(cell, fails ? new DriverFailed($"{call.Call} failed") : new DriverDone(cell.Guest));
+            Input(cell, !fails ? new DriverDone(cell.Guest)
+                : World.Mutant == Mutant.FailedCallIsDone ? new DriverDone(Expected(call.Call)) : new DriverFailed($"{call.Call} failed"));
         });
     }
+
+    private static ServerState Expected(DriverCall call) => call switch
+    {
+        DriverCall.PrepareIncoming => ServerState.Incoming,
+        DriverCall.Stop or DriverCall.HandOver => ServerState.Paused,
+        DriverCall.Activate or DriverCall.Resume => ServerState.Running,
+        _ => ServerState.Absent,
+    };
 
     // What the driver's call does to the guest. False: it cannot be done.
     private bool Act(ServerCell cell, CallDriver call)
@@ -204,7 +217,8 @@ internal sealed class HostParty(HandoverWorld world, string site, IEnumerable<st
                 return cell.Guest == ServerState.Paused;
             case DriverCall.Activate or DriverCall.Resume:
                 World.Log(Name, $"{call.Call} {cell.Server} of epoch {call.Order.Request.Epoch}: the guest was {cell.Guest}");
-                if (call.Call == DriverCall.Resume && cell.Guest == ServerState.Absent) World.Fail($"{cell.Server}: what {Name} kept is gone, and is to go on");
+                if (call.Call == DriverCall.Resume
+                    && cell.Guest == ServerState.Absent) World.Fail($"{cell.Server}: what {Name} kept is gone, and is to go on");
                 World.MustBeGranted(cell.Server, cell.Site, call.Order.Request.Epoch);
                 return Become(cell, ServerState.Running);
             default:

@@ -33,7 +33,8 @@ internal sealed class JournalStore(HandoverWorld world)
         _inFlight[manager] = entry;
         world.Sim.In(world.Sim.Between(200_000, world.Calm || !world.Sim.Chance(30) ? 8_000_000 : 3_000_000_000), () =>
         {
-            if (!_inFlight.TryGetValue(manager, out (long Expected, JournalItem[] Items, bool Torn) found) || found.Items != items || found.Torn) return;
+            if (!_inFlight.TryGetValue(manager, out (long Expected, JournalItem[] Items, bool Torn) found) || found.Items != items
+                || found.Torn) return;
             if (expected != Records.Count && world.Mutant != Mutant.AppendAnywhere)
             {
                 _inFlight.Remove(manager);
@@ -59,7 +60,8 @@ internal sealed class JournalStore(HandoverWorld world)
     public void Killed(ManagerParty manager)
     {
         if (!_inFlight.Remove(manager, out (long Expected, JournalItem[] Items, bool Torn) entry)) return;
-        if (world.Sim.Chance(500) && (entry.Expected == Records.Count || world.Mutant == Mutant.AppendAnywhere)) Write(manager, entry.Items);
+        if (world.Sim.Chance(500) && (entry.Expected == Records.Count || world.Mutant == Mutant.AppendAnywhere)) Write(manager,
+            entry.Items);
     }
 
     private void Write(ManagerParty manager, JournalItem[] items)

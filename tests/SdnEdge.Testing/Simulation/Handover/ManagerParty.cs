@@ -71,7 +71,8 @@ internal sealed class ManagerParty : Party
 
     protected override void OnCrash() => World.Journal.Killed(this);
 
-    protected override void OnStart() => throw new InvalidOperationException("a manager that was killed does not come back: the next one is another");
+    protected override void OnStart()
+        => throw new InvalidOperationException("a manager that was killed does not come back: the next one is another");
 
     private void Guard(Action what)
     {
@@ -96,7 +97,8 @@ internal sealed class ManagerParty : Party
                 && move.Epoch == was.Current.Epoch + 1 && !was.Current.TargetOwns)
                 move = move with { Epoch = was.Current.Epoch };
             if (ReferenceEquals(move, migration.Current)) continue;
-            after = after with { Migrations = after.Migrations.SetItem(migration.Id, migration with { Moves = migration.Moves.SetItem(migration.Moves.Count - 1, move) }) };
+            after = after with { Migrations = after.Migrations.SetItem(migration.Id,
+                migration with { Moves = migration.Moves.SetItem(migration.Moves.Count - 1, move) }) };
         }
 
         return after;
@@ -197,7 +199,8 @@ internal sealed class ManagerParty : Party
     private void Wait(int timer, long due) => After(Math.Max(1 * Ms, (due - Now) * 1001 / 1000), () =>
     {
         if (timer != _timer) return;
-        foreach (MigrationState migration in _state.Migrations.Values.Where(m => m.Outcome is null && ManagerMachine.Deadline(m) <= Now).ToArray())
+        foreach (MigrationState migration in _state.Migrations.Values.Where(m => m.Outcome is null
+            && ManagerMachine.Deadline(m) <= Now).ToArray())
         {
             MoveState move = migration.Current;
             Post(_ => new MoveHappened(migration.Id, move.Stage == MoveStage.Planned ? new Begin() : new StageExpired(move.Stage, "time")));
@@ -267,11 +270,13 @@ internal sealed class ManagerParty : Party
             if (World.Mutant == Mutant.RetireAtPivot)
             {
                 foreach (ServerMove server in state.Plan.Servers)
-                    Ask(new SendOrder(server.SourceHost, server.Name, ServerOrder.Retire, new ServerOrderRequest(state.Epoch, state.Plan.Migration)), _ => { });
+                    Ask(new SendOrder(server.SourceHost, server.Name, ServerOrder.Retire, new ServerOrderRequest(state.Epoch,
+                        state.Plan.Migration)), _ => { });
             }
             else if (World.Mutant == Mutant.ReleaseAtPivot)
             {
-                foreach (PathMove path in state.Plan.Paths) Ask(new SendSignal(path.Target.Pe, path.Id, SignalKind.Release, new SignalRequest(state.Epoch)), _ => { });
+                foreach (PathMove path in state.Plan.Paths) Ask(new SendSignal(path.Target.Pe, path.Id, SignalKind.Release,
+                    new SignalRequest(state.Epoch)), _ => { });
             }
         }
 
@@ -303,10 +308,13 @@ internal sealed class ManagerParty : Party
 
             void Again() => manager.After(queue.Head != head ? 1 : (failures < 10 ? 50 : 1000) * Ms, () => Run(queue, failures + 1));
 
+            if (command is SendSignal or SendOrder && World.BreaksOff()) manager.After(World.Sim.Between(20 * Ms, 500 * Ms), ()
+                => Finish(null));
             switch (command)
             {
                 case SendSignal signal:
-                    if (SkipUndo(signal)) Finish(new SignalDone(signal.Key, new SignalReply(signal.Path, signal.Signal, PeMigrationState.Aborted, signal.Request.Epoch, false, 0, 0), manager.Now));
+                    if (SkipUndo(signal)) Finish(new SignalDone(signal.Key, new SignalReply(signal.Path, signal.Signal,
+                        PeMigrationState.Aborted, signal.Request.Epoch, false, 0, 0), manager.Now));
                     else Ask(signal, Finish);
                     manager.After((signal.Signal == SignalKind.Prepare ? 12_000 : 6_000) * Ms, () => Finish(null));
                     break;
@@ -331,12 +339,15 @@ internal sealed class ManagerParty : Party
         }
 
         private static OrderDone Fake(SendOrder order, EpochVerdict? verdict) => new(
-            order.Key, new ServerReply(order.Server, order.Order, order.Request.Epoch, order.Order == ServerOrder.Resume ? ServerState.Running : ServerState.Absent, false, 0, verdict), 0);
+            order.Key, new ServerReply(order.Server, order.Order, order.Request.Epoch, order.Order == ServerOrder.Resume
+                ? ServerState.Running : ServerState.Absent, false, 0, verdict), 0);
 
-        private bool SkipUndo(MoveCommand command) => World.Mutant == Mutant.UndoOnlyWhoAnswered && _state.Failure is not null && command switch
+        private bool SkipUndo(MoveCommand command) => World.Mutant == Mutant.UndoOnlyWhoAnswered && _state.Failure is not null
+            && command switch
         {
             SendSignal { Signal: SignalKind.Abort } s => !_state.Signals.Any(a => a.Pe == s.Pe && a.Reply.Migration == s.Path),
-            SendOrder { Order: ServerOrder.Cancel or ServerOrder.Resume } o => !_state.Orders.Any(a => a.Host == o.Host && a.Reply.Server == o.Server),
+            SendOrder { Order: ServerOrder.Cancel or ServerOrder.Resume } o => !_state.Orders.Any(a => a.Host == o.Host
+                && a.Reply.Server == o.Server),
             _ => false,
         };
 
@@ -346,7 +357,8 @@ internal sealed class ManagerParty : Party
             long sent = manager.Now;
             World.Ask<Answer<SignalReply>>(pe, manager.Name, $"{signal.Key} epoch {signal.Request.Epoch}",
                 answer => pe.Signal(signal.Path, signal.Signal, signal.Request, answer),
-                answer => manager.Guard(() => finish(answer.Value is { } reply ? new SignalDone(signal.Key, reply, sent) : Judge(signal, answer.Problem!))));
+                answer => manager.Guard(() => finish(answer.Value is { } reply ? new SignalDone(signal.Key, reply, sent) : Judge(signal,
+                    answer.Problem!))));
         }
 
         private void Ask(SendOrder order, Action<MoveInput?> finish)
@@ -397,7 +409,8 @@ internal sealed class ManagerParty : Party
             });
         }
 
-        private void Look(CommandQueue queue, int head, WatchPath watch, PathMove path, PathWatcher watcher, PathQuestion question, Action<MoveInput?> finish)
+        private void Look(CommandQueue queue, int head, WatchPath watch, PathMove path, PathWatcher watcher, PathQuestion question,
+            Action<MoveInput?> finish)
         {
             if (_stopped || queue.Head != head)
             {
@@ -411,9 +424,11 @@ internal sealed class ManagerParty : Party
             if (question.Target) asked.Add((target, () => new Box(target.Info(path.Id))));
             AskAll([.. asked], answers =>
             {
-                var ingress = question.Ingress.ToDictionary(pe => pe, _ => path.Target.Prefixes.All(p => World.IsDirect(target, p.Prefix)) ? null : "no direct path", StringComparer.Ordinal);
+                var ingress = question.Ingress.ToDictionary(pe => pe, _ => path.Target.Prefixes.All(p => World.IsDirect(target,
+                    p.Prefix)) ? null : "no direct path", StringComparer.Ordinal);
                 MigrationInfo? at = question.Source ? answers[0]?.Info : null, there = question.Target ? answers[^1]?.Info : null;
-                if (watcher.Take(new PathLook(at, there, ingress), manager.Now, out PathQuestion next) is { } evidence) finish(new Seen(watch.Key, evidence));
+                if (watcher.Take(new PathLook(at, there, ingress), manager.Now,
+                    out PathQuestion next) is { } evidence) finish(new Seen(watch.Key, evidence));
                 else manager.After(Math.Max(20, next.AfterMs) * Ms, () => Look(queue, head, watch, path, watcher, next, finish));
             });
         }
@@ -429,7 +444,8 @@ internal sealed class ManagerParty : Party
         private void Watch(WatchServer watch, Action<MoveInput?> finish)
         {
             ServerMove server = _state.Plan.Servers.First(s => s.Name == watch.Server);
-            (string here, string there) = watch.Kind == ServerWatch.RunsAtTarget ? (server.TargetHost, server.SourceHost) : (server.SourceHost, server.TargetHost);
+            (string here, string there) = watch.Kind == ServerWatch.RunsAtTarget ? (server.TargetHost, server.SourceHost)
+                : (server.SourceHost, server.TargetHost);
             if (watch.Kind == ServerWatch.Mirrored)
             {
                 AskAll<ServerInfo>([(World.Hosts[here], () => World.Hosts[here].Info(server.Name))],
@@ -437,8 +453,10 @@ internal sealed class ManagerParty : Party
                 return;
             }
 
-            AskAll<ServerInfo>([(World.Hosts[here], () => World.Hosts[here].Info(server.Name)), (World.Hosts[there], () => World.Hosts[there].Info(server.Name))],
-                at => finish(at[0] is { } one && at[1] is { } two && ServerProofs.WhyNot(here, one, there, two, watch.Epoch) is null ? new Seen(watch.Key, null) : null));
+            AskAll<ServerInfo>([(World.Hosts[here], () => World.Hosts[here].Info(server.Name)), (World.Hosts[there], ()
+                => World.Hosts[there].Info(server.Name))],
+                at => finish(at[0] is { } one && at[1] is { } two && ServerProofs.WhyNot(here, one, there, two, watch.Epoch) is null
+                    ? new Seen(watch.Key, null) : null));
         }
 
         private sealed record Box(MigrationInfo? Info);

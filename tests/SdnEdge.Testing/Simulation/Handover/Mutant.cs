@@ -1,6 +1,7 @@
 namespace SdnEdge.Testing.Simulation.Handover;
 
-/// <summary>One safety check that is taken out of one party. The party's own code is not touched: what it says or does is changed.</summary>
+/// <summary>One safety check that is taken out of one party. The party's own code is not touched: what it says or does is
+/// changed.</summary>
 public enum Mutant
 {
     /// <summary>All checks are there.</summary>
@@ -41,6 +42,10 @@ public enum Mutant
     PeNotDurable,
     /// <summary>The target PE is told to release at the pivot.</summary>
     ReleaseAtPivot,
+    /// <summary>A host goes on when its disk has refused a record.</summary>
+    FailedWriteIsDone,
+    /// <summary>A driver's call that failed counts as done.</summary>
+    FailedCallIsDone,
 }
 
 /// <summary>A check, as the tests list it.</summary>
@@ -72,5 +77,7 @@ public static class Mutants
         new(Mutant.AcceptedIsDone, "done is executed"),
         new(Mutant.PeNotDurable, "a PE's part is durable"),
         new(Mutant.ReleaseAtPivot, "release only after RESUME"),
+        new(Mutant.FailedWriteIsDone, "what cannot be kept is not promised"),
+        new(Mutant.FailedCallIsDone, "an answer is given when the effect is there"),
     ];
 }

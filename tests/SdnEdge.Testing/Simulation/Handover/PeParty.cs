@@ -46,7 +46,8 @@ internal sealed class PeParty(HandoverWorld world, string name, string site) : P
     {
         if (_machine.Find(id) is not { } m) return null;
         string? group = Groups.GetValueOrDefault(m.Group);
-        HoldInfo? hold = group is "hold" or "draining" or "released" ? new HoldInfo(group, 3, group == "draining" ? 3 : 0, 0, 0, 0, 0, 0, 0, 0) : null;
+        HoldInfo? hold = group is "hold" or "draining" or "released" ? new HoldInfo(group, 3, group == "draining" ? 3 : 0, 0, 0, 0, 0,
+            0, 0, 0) : null;
         return new MigrationInfo(id, m.Role, m.State, m.Epoch, m.Vrf, [], m.Peer.ToString(), m.Tunnel, m.TunnelUp, hold,
             group is null ? null : new RedirectGroupInfo(m.Group, m.Vrf, 1, group, 0, 7, 0, null));
     }
@@ -65,8 +66,10 @@ internal sealed class PeParty(HandoverWorld world, string name, string site) : P
         long epoch = EpochOf(prefix) - 1;
         if (epoch < 1) return true;
         var moving = new[] { new MovingPrefix(prefix.ToString(), "eth1") };
-        PeStep step = _machine.Signal(id, kind, kind == SignalKind.Prepare
-            ? new SignalRequest(epoch, MigrationRole.Source, HandoverWorld.Vrf, moving, "10.255.0.9", 77) : new SignalRequest(epoch), Now);
+        PeSignal signal = PeSignal.TryParse(id, kind, kind == SignalKind.Prepare
+            ? new SignalRequest(epoch, MigrationRole.Source, HandoverWorld.Vrf, moving, "10.255.0.9", 77) : new SignalRequest(epoch),
+                out _)!;
+        PeStep step = _machine.Signal(AsTaken(signal), PeFacts.None, Now);
         return step.Commands.Count == 0 && (step.Refusal is not null || step.Repeated);
     }
 
@@ -98,8 +101,7 @@ internal sealed class PeParty(HandoverWorld world, string name, string site) : P
     private void Take(PeSignal signal, Action<Answer<SignalReply>> answer)
     {
         (string id, SignalKind kind) = (signal.Id, signal.Kind);
-        if (World.Mutant == Mutant.PeTakesLowerEpoch && signal.Prefixes is { Count: > 0 } all && all.Max(p => EpochOf(p.Prefix)) is var high && high > signal.Epoch)
-            signal = signal with { Epoch = high };
+        signal = AsTaken(signal);
         if (_underway.TryGetValue(id, out Work? before)
             && !(before is { Kind: SignalKind.Prepare, IsEnding: false } && kind is SignalKind.Prepare or SignalKind.Abort))
         {
@@ -128,7 +130,8 @@ internal sealed class PeParty(HandoverWorld world, string name, string site) : P
             return;
         }
 
-        if (_underway.Remove(id, out Work? prepare)) prepare.Answer(new(null, new Problem("/problems/conflict", "", 409, "given up by an abort")));
+        if (_underway.Remove(id, out Work? prepare)) prepare.Answer(new(null, new Problem("/problems/conflict", "", 409,
+            "given up by an abort")));
         var work = new Work(id, kind, step);
         work.Answers.Add(answer);
         _underway.Add(id, work);
@@ -144,9 +147,17 @@ internal sealed class PeParty(HandoverWorld world, string name, string site) : P
         else Keep(why => Execute(work, why));
     }
 
+    private PeSignal AsTaken(PeSignal signal)
+    {
+        if (World.Mutant != Mutant.PeTakesLowerEpoch) return signal;
+        IEnumerable<MovedPrefix> prefixes = signal.Prefixes ?? _machine.Find(signal.Id)?.Prefixes ?? PrefixSet.Empty;
+        return signal with { Epoch = prefixes.Select(p => EpochOf(p.Prefix)).Append(signal.Epoch).Max() };
+    }
+
     private PeFacts Facts(PeSignal signal)
     {
-        if (signal.Kind != SignalKind.Teardown || _machine.Find(signal.Id) is not { Role: MigrationRole.Source, Finished: false } migration) return PeFacts.None;
+        if (signal.Kind != SignalKind.Teardown || _machine.Find(signal.Id) is not { Role: MigrationRole.Source,
+            Finished: false } migration) return PeFacts.None;
         foreach (MovedPrefix moved in migration.Prefixes)
         {
             if (!Peer.Has(moved.Prefix)) return new PeFacts(Unrouted: moved.Prefix);
@@ -193,7 +204,8 @@ internal sealed class PeParty(HandoverWorld world, string name, string site) : P
         foreach (PeCommand command in work.Step.Commands) Carry(command, work.Id);
         In(8_000_000_000, () =>
         {
-            if (_underway.GetValueOrDefault(work.Id) == work && !work.IsReady) Undo(work, new Problem("/problems/timeout", "", 504, "prepare was undone"));
+            if (_underway.GetValueOrDefault(work.Id) == work && !work.IsReady) Undo(work, new Problem("/problems/timeout", "", 504,
+                "prepare was undone"));
         });
         if (World.Fails(20)) Undo(work, new Problem("/problems/internal", "", 500, "prepare failed and was undone"));
         else TryFinish(work.Id);
@@ -217,7 +229,8 @@ internal sealed class PeParty(HandoverWorld world, string name, string site) : P
     private void Undo(Work work, Problem why)
     {
         work.IsEnding = true;
-        foreach (PeCommand command in _machine.Result(work.Id, new ExecutionFailed(SignalKind.Prepare), Now).Commands) Carry(command, work.Id);
+        foreach (PeCommand command in _machine.Result(work.Id, new ExecutionFailed(SignalKind.Prepare), Now).Commands) Carry(command,
+            work.Id);
         Keep(_ => End(work, new(null, why)));
     }
 
