@@ -52,12 +52,12 @@ internal sealed record KillCase(Party Party, string Stage, string? AbortAt = nul
 
     private static readonly string[] s_order =
     [
-        .. Forward[..Array.IndexOf(Forward, "activate")], "hand-over", .. Forward[Array.IndexOf(Forward, "activate")..], "moved", "void", .. Undo,
-        "as-before", "fenced",
+        .. Forward[..Array.IndexOf(Forward, "activate")], "hand-over", .. Forward[Array.IndexOf(Forward, "activate")..], "void", .. Undo,
     ];
 
     /// <summary>True when a stage (or an outcome) is the case's or comes after it.</summary>
-    public bool IsDue(string stage) => Array.IndexOf(s_order, stage) >= Array.IndexOf(s_order, Stage);
+    public bool IsDue(string stage)
+        => stage is "moved" or "as-before" or "fenced" || Array.IndexOf(s_order, stage) >= Array.IndexOf(s_order, Stage);
 
     /// <inheritdoc/>
     public override string ToString() => string.Create(CultureInfo.InvariantCulture,
@@ -68,6 +68,7 @@ internal sealed record KillCase(Party Party, string Stage, string? AbortAt = nul
 /// <param name="Case">The case.</param>
 /// <param name="Node">The node that it happened to.</param>
 /// <param name="Hit">The stage in which it happened; an outcome when the migration had ended by then.</param>
+/// <param name="Aborted">Whether the manager took the abort; null = none was asked for, or its answer was lost.</param>
 /// <param name="State">How the migration ended.</param>
 /// <param name="Ms">From the request to the end, milliseconds.</param>
 /// <param name="DarkMs">Longest time in which the server was live nowhere, milliseconds.</param>
@@ -75,5 +76,5 @@ internal sealed record KillCase(Party Party, string Stage, string? AbortAt = nul
 /// <param name="Pings">Pings of a client over the whole case: sent, and not answered.</param>
 /// <param name="Wrong">What must not be; empty = all is well.</param>
 internal sealed record KillResult(
-    KillCase Case, string Node, string Hit, string State, double Ms, double DarkMs, double AnsweredMs, (int Sent, int Lost) Pings,
+    KillCase Case, string Node, string Hit, bool? Aborted, string State, double Ms, double DarkMs, double AnsweredMs, (int Sent, int Lost) Pings,
     IReadOnlyList<string> Wrong);

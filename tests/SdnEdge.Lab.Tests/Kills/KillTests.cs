@@ -50,8 +50,8 @@ public sealed class KillTests(KillTests.OneLab lab, ITestOutputHelper output) : 
             try
             {
                 KillResult result = await rig.RunAsync(what);
-                output.WriteLine(FormattableString.Invariant(
-                    $"{what} ({result.Node}, hit at {result.Hit}): {result.State} in {result.Ms:F0} ms; live nowhere for {result.DarkMs:F0} ms at most, {result.Pings.Lost} of {result.Pings.Sent} pings lost"));
+                Tell(FormattableString.Invariant(
+                    $"{what} ({result.Node}, hit at {result.Hit}{(result.Aborted == false ? ", abort refused" : "")}): {result.State} in {result.Ms:F0} ms; live nowhere for {result.DarkMs:F0} ms at most, {result.Pings.Lost} of {result.Pings.Sent} pings lost"));
                 if (result.Wrong.Count > 0) Assert.Fail($"{what} ({result.Node}, hit at {result.Hit}):\n{string.Join('\n', result.Wrong)}\n{await rig.TellAsync()}");
                 well = true;
             }
@@ -64,6 +64,12 @@ public sealed class KillTests(KillTests.OneLab lab, ITestOutputHelper output) : 
                 if (!well) await lab.DropAsync();
             }
         }
+    }
+
+    private void Tell(string line)
+    {
+        output.WriteLine(line);
+        if (Environment.GetEnvironmentVariable("SDNEDGE_KILLS_LOG") is { Length: > 0 } file) File.AppendAllText(file, line + "\n");
     }
 
     /// <summary>The lab of all cases. After one that went wrong the next begins with a new one.</summary>
