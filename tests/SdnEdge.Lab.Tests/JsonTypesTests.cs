@@ -5,7 +5,7 @@ using System.Text.Json.Serialization.Metadata;
 using SdnEdge.Demo.Report;
 using SdnEdge.Core.Api;
 using SdnEdge.Lab.Running;
-using SdnEdge.Mms;
+using SdnEdge.Mms.Model;
 using Xunit;
 
 namespace SdnEdge.Lab.Tests;
@@ -15,12 +15,12 @@ public sealed class JsonTypesTests
 {
     [Theory]
     [InlineData(typeof(ApiJson))]
-    [InlineData(typeof(MoveJson))]
+    [InlineData(typeof(MmsJson))]
     [InlineData(typeof(LabJson))]
     [InlineData(typeof(DemoReport))]
     public void Types_described_by_the_build_are_read_and_written_as_reflection_would(Type owner)
     {
-        JsonSerializerOptions options = owner == typeof(ApiJson) ? ApiJson.Options : owner == typeof(MoveJson) ? MoveJson.Options : owner == typeof(LabJson) ? LabJson.Options : DemoReport.Json;
+        JsonSerializerOptions options = owner == typeof(ApiJson) ? ApiJson.Options : owner == typeof(MmsJson) ? MmsJson.Options : owner == typeof(LabJson) ? LabJson.Options : DemoReport.Json;
         var reflecting = new JsonSerializerOptions(options)
         {
             TypeInfoResolver = new DefaultJsonTypeInfoResolver(),

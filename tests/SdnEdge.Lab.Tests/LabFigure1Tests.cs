@@ -19,7 +19,7 @@ public sealed partial class LabFigure1Tests
         Assert.Equal(instance.Name, lab.Name);
         using LabAccount account = await LabAccount.OpenAsync(lab);
         long[] refused = await RefusedAsync(lab);   // flooded to links whose far end was not up yet
-        Assert.Equal("dc-a", await lab.Server("vs").LocateAsync("vs", CancellationToken.None));
+        Assert.Equal("dc-a", await lab.LocateAsync("vs"));
         foreach (LabIngress ingress in lab.Ingresses)
         {
             foreach (string server in (string[])["10.1.1.10", "fd00:1:1::10"])
@@ -51,7 +51,8 @@ public sealed partial class LabFigure1Tests
         Assert.True(await Netns.UntilAsync(() => !router.IsAlive, LabInstance.Patience, CancellationToken.None));
         LabReport report = (await LabInspector.InspectAsync(lab.Name, instance.StateRoot, CancellationToken.None))!;
         Assert.Equal("failed", report.Nodes.Single(n => n.Name == "pe-c").State);
-        await lab.Server("vs").PauseAsync("vs", CancellationToken.None);   // a paused server hears no signal to end
+        foreach (Linux.ProcessStat process in Netns.ProcessesIn(new HashSet<string> { Netns.IdOf(lab.NamespaceOf("vs"))! }))
+            Linux.Signals.Send(process.ProcessId, Linux.ProcessSignal.Stop);   // a paused server hears no signal to end
         await lab.DestroyAsync();
         Assert.Empty(instance.Residue());
     }

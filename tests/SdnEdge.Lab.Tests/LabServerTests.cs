@@ -1,7 +1,9 @@
 using System.Net;
 using System.Net.Sockets;
-using SdnEdge.Core.Migration;
+using SdnEdge.Core.Api;
 using SdnEdge.Core.Wire;
+using SdnEdge.Host.Config;
+using SdnEdge.Host.Drivers;
 using SdnEdge.Lab.Running;
 using SdnEdge.Lab.Topologies;
 using SdnEdge.Linux;
@@ -86,24 +88,24 @@ public sealed class LabServerTests
     {
         await using var instance = LabInstance.Of(TwoSites);
         RunningLab lab = await instance.DeployAsync();
-        IServerDriver vs = lab.Server("vs");
+        var vs = new Moving(lab);
         using Socket tcp = Connect(lab, new IPEndPoint(IPAddress.Parse("10.1.1.10"), EchoServer.Port));
         Exchange(1);
-        Assert.Equal("dc-a", await vs.LocateAsync("vs", CancellationToken.None));
+        Assert.Equal("dc-a", await lab.LocateAsync("vs"));
 
         (string, string)[] moves = [("dc-b", "eth3"), ("dc-a", "eth2"), ("dc-b", "eth3")];
         foreach ((string site, string port) in moves)
         {
-            await vs.PauseAsync("vs", CancellationToken.None);
-            await vs.PauseAsync("vs", CancellationToken.None);   // again changes nothing
-            Assert.Null(await vs.LocateAsync("vs", CancellationToken.None));
+            await vs.PauseAsync();
+            await vs.PauseAsync();   // again changes nothing
+            Assert.Null(await lab.LocateAsync("vs"));
             Assert.Contains("100% packet loss", await LabInstance.RunAsync(lab, "client", "sh", "-c", "ping -c 2 -i 0.05 -W 1 10.1.1.10 || true"), StringComparison.Ordinal);
 
             tcp.Send([42]);   // on its way while nobody is there
             await LabInstance.RunAsync(lab, "r", "ip", "route", "replace", "10.1.1.10/32", "dev", port);
-            await vs.ResumeAsync("vs", site, CancellationToken.None);
-            await vs.ResumeAsync("vs", site, CancellationToken.None);
-            Assert.Equal(site, await vs.LocateAsync("vs", CancellationToken.None));
+            await vs.ResumeAsync(site);
+            await vs.ResumeAsync(site);
+            Assert.Equal(site, await lab.LocateAsync("vs"));
             byte[] one = new byte[1];
             Assert.Equal(1, tcp.Receive(one));
             Assert.Equal(42, one[0]);
@@ -124,11 +126,11 @@ public sealed class LabServerTests
     {
         await using var instance = LabInstance.Of(TwoSites);
         RunningLab lab = await instance.DeployAsync();
-        IServerDriver vs = lab.Server("vs");
+        var vs = new Moving(lab);
         using PacketSocket atA = Listen("eth2"), atB = Listen("eth3");
-        await vs.PauseAsync("vs", CancellationToken.None);
+        await vs.PauseAsync();
         Drain(atA);
-        await vs.ResumeAsync("vs", "dc-b", CancellationToken.None);
+        await vs.ResumeAsync("dc-b");
 
         List<byte[]> seen = [];
         Assert.True(await Netns.UntilAsync(() =>
@@ -152,7 +154,7 @@ public sealed class LabServerTests
     {
         await using var instance = LabInstance.Of(TwoSites);
         RunningLab lab = await instance.DeployAsync();
-        IServerDriver vs = lab.Server("vs");
+        var vs = new Moving(lab);
         IPEndPoint server = new(IPAddress.Parse("10.1.1.10"), EchoServer.Port);
         using Socket udp = Namespaces.Run(lab.NamespaceOf("client"), () => new Socket(AddressFamily.InterNetwork, SocketType.Dgram, ProtocolType.Udp));
         udp.ReceiveTimeout = (int)LabInstance.Patience.TotalMilliseconds;
@@ -165,9 +167,9 @@ public sealed class LabServerTests
         foreach (ProcessStat process in processes) Signals.Send(process.ProcessId, ProcessSignal.Stop);
         for (byte i = 1; i <= 100; i++) udp.Send([i]);
         await LabInstance.RunAsync(lab, "client", "ping", "-c", "1", "-W", "30", "10.1.1.10");   // they have all arrived before this
-        await vs.PauseAsync("vs", CancellationToken.None);
+        await vs.PauseAsync();
         await LabInstance.RunAsync(lab, "r", "ip", "route", "replace", "10.1.1.10/32", "dev", "eth3");
-        await vs.ResumeAsync("vs", "dc-b", CancellationToken.None);
+        await vs.ResumeAsync("dc-b");
         byte[] back = new byte[10];
         for (byte i = 1; i <= 100; i++)
         {
@@ -177,14 +179,35 @@ public sealed class LabServerTests
     }
 
     [RootFact]
-    public async Task A_site_without_a_leg_is_refused_with_the_sites_there_are()
+    public async Task A_server_has_a_site_for_each_leg_and_other_nodes_have_none()
     {
         await using var instance = LabInstance.Of(TwoSites);
         RunningLab lab = await instance.DeployAsync();
-        LabException e = await Assert.ThrowsAsync<LabException>(() => lab.Server("vs").ResumeAsync("vs", "dc-c", CancellationToken.None));
-        Assert.Contains("dc-a, dc-b", e.Message, StringComparison.Ordinal);
-        Assert.Throws<LabException>(() => lab.Server("client"));
+        LabException e = Assert.Throws<LabException>(() => lab.SitesOf("client"));
+        Assert.Contains("vs", e.Message, StringComparison.Ordinal);
         Assert.Equal(["dc-a", "dc-b"], lab.SitesOf("vs").Select(s => s.Name));
+    }
+
+    /// <summary>The server, moved as the agents of two hosts move it: by the stand-in's driver at each site.</summary>
+    private sealed class Moving(RunningLab lab)
+    {
+        private static readonly DriverContext s_context = new("vs", 1, "m1");
+
+        private readonly Dictionary<string, StandInDriver> _hosts = lab.SitesOf("vs").ToDictionary(s => s.Name, s =>
+        {
+            ServerSpec spec = lab.Topology.Find("vs")!.Server!;
+            return new StandInDriver("vs", new StandInConfig(lab.NamespaceOf("vs"), s.Leg, spec.Mac, [.. spec.Addresses.Select(a => a.Address)]));
+        });
+
+        private string _site = "dc-a";
+
+        public async Task PauseAsync() => Assert.Equal(ServerState.Paused, await _hosts[_site].StopAsync(s_context, CancellationToken.None));
+
+        public async Task ResumeAsync(string site)
+        {
+            Assert.Equal(ServerState.Running, await _hosts[site].ActivateAsync(s_context, CancellationToken.None));
+            _site = site;
+        }
     }
 
     private static Socket Connect(RunningLab lab, IPEndPoint server) => Namespaces.Run(lab.NamespaceOf("client"), () =>

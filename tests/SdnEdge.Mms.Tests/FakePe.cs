@@ -175,28 +175,3 @@ internal sealed class Network
 
     public List<string> Effects { get; } = [];
 }
-
-/// <summary>A server that moves when it is told to.</summary>
-internal sealed class FakeServer(Network network) : IServerDriver
-{
-    public string? Site { get; private set; } = "dc-a";
-
-    public bool ResumeFails { get; set; }
-
-    public Task PauseAsync(string server, CancellationToken cancel)
-    {
-        network.Effects.Add("pause");
-        Site = null;
-        return Task.CompletedTask;
-    }
-
-    public Task ResumeAsync(string server, string site, CancellationToken cancel)
-    {
-        if (ResumeFails && site == "dc-b") throw new IOException("no room at dc-b");
-        network.Effects.Add("resume " + site);
-        Site = site;
-        return Task.CompletedTask;
-    }
-
-    public Task<string?> LocateAsync(string server, CancellationToken cancel) => Task.FromResult(Site);
-}

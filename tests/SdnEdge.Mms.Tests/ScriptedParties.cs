@@ -9,7 +9,7 @@ namespace SdnEdge.Mms.Tests;
 /// PEs and hosts of a move, as strict as the real ones: they fence by epoch and remember what they promised. A test can keep an answer back,
 /// or have a command refused or unanswered. They outlive managers.
 /// </summary>
-internal sealed class ScriptedParties(MemoryJournal journal) : IParties
+internal sealed class ScriptedParties(ScriptedJournal journal) : IParties
 {
     private readonly Lock _lock = new();
     private readonly List<string> _log = [];
@@ -18,7 +18,7 @@ internal sealed class ScriptedParties(MemoryJournal journal) : IParties
     private readonly Dictionary<string, TaskCompletionSource> _kept = new(StringComparer.Ordinal);
 
     /// <summary>The journal of the manager that is asked of now: the log says how many appends it had acknowledged.</summary>
-    public MemoryJournal Journal { get; set; } = journal;
+    public ScriptedJournal Journal { get; set; } = journal;
 
     /// <summary>Commands whose key begins so are answered with this.</summary>
     public Dictionary<string, Exception> Failures { get; } = new(StringComparer.Ordinal);

@@ -1,7 +1,10 @@
 using System.Diagnostics;
 using System.Globalization;
 using SdnEdge.Core.Migration;
+using SdnEdge.Mms.Model;
 using SdnEdge.Testing.Simulation;
+using SdnEdge.Testing.Simulation.Handover;
+using MoveOutcome = SdnEdge.Core.Migration.MoveOutcome;
 
 namespace SdnEdge.Benchmarks.Hostile;
 
@@ -10,13 +13,16 @@ internal static class SimulateCommand
 {
     private const string Usage =
         """
-        usage: bench simulate [--runs N] [--seed S]
+        usage: bench simulate [--handover] [--runs N] [--seed S]
+          --handover the decision code of manager, PEs and hosts, all of them killed at times; else packets among many PEs
           --runs N   so many runs (100000), with seeds S, S+1, ...
           --seed S   first seed (1); a failure is replayed by --seed SEED --runs 1
         """;
 
     public static int Run(string[] args)
     {
+        bool handover = args.Contains("--handover");
+        args = [.. args.Where(a => a != "--handover")];
         long runs = 100_000, seed = 1;
         for (int i = 0; i < args.Length; i += 2)
         {
@@ -31,6 +37,35 @@ internal static class SimulateCommand
             return 2;
         }
 
+        return handover ? Handover(runs, seed) : Moves(runs, seed);
+    }
+
+    private static int Handover(long runs, long seed)
+    {
+        long started = Stopwatch.GetTimestamp();
+        long failures = 0, events = 0, done = 0;
+        var outcomes = new long[Enum.GetValues<MigrationOutcome>().Length];
+        Parallel.For(0, runs, (n, loop) =>
+        {
+            HandoverResult result = HandoverSimulation.Run((ulong)(seed + n), trace: runs == 1);
+            Interlocked.Add(ref events, result.Events);
+            foreach (MigrationOutcome outcome in result.Outcomes) Interlocked.Increment(ref outcomes[(int)outcome]);
+            long so = Interlocked.Increment(ref done);
+            foreach (string line in result.Trace) Console.WriteLine(line);
+            if (runs == 1 || result.Wrong is not null) Console.WriteLine($"--seed {seed + n}: {result.Wrong ?? "all invariants held"}");
+            if (so % 20_000 == 0) Console.WriteLine($"{so,12} runs, {so / Stopwatch.GetElapsedTime(started).TotalSeconds,8:0} a second, {Interlocked.Read(ref failures)} failures");
+            if (result.Wrong is not null && Interlocked.Increment(ref failures) == 10) loop.Stop();
+        });
+
+        double seconds = Stopwatch.GetElapsedTime(started).TotalSeconds;
+        Console.WriteLine($"{done} runs from seed {seed} in {seconds:0.0} s, {done / seconds:0} a second, {events / Math.Max(1, done)} events a run");
+        Console.WriteLine($"migrations: {string.Join(", ", Enum.GetValues<MigrationOutcome>().Where(o => outcomes[(int)o] > 0).Select(o => $"{outcomes[(int)o]} {o}"))}");
+        Console.WriteLine(failures == 0 ? "no failure" : $"{failures} failures");
+        return failures == 0 ? 0 : 1;
+    }
+
+    private static int Moves(long runs, long seed)
+    {
         long started = Stopwatch.GetTimestamp();
         long failures = 0, delivered = 0, excused = 0, events = 0, done = 0;
         var outcomes = new long[Enum.GetValues<MoveOutcome>().Length];

@@ -126,25 +126,29 @@ internal static class HostPlans
         return steps;
     }
 
-    // R6: the promise to run is on disk before the driver is asked.
+    // R6: the promise to run is on disk before the driver is asked. A group of which some ran and some were void is granted anew, with a
+    // higher epoch and without another prepare.
     private static IReadOnlyList<HostStep> Activate(HostRecord r, ServerOrderRequest q, ServerState? seen)
     {
         if (r.VoidEpoch >= q.Epoch) return Voided(r, q);
-        bool now = r.PhaseEpoch == q.Epoch && r.Role == MigrationRole.Target;
-        if (now && r.Phase == Running)
-        {
-            if (seen is null) return Look(r, q);
-
-            // It has died since: a cold start.
-            return seen == ServerState.Running ? [new Reply(true)] : [new Call(DriverCall.Activate, ServerState.Running), new Reply()];
-        }
-
-        if (!(now && r.Phase is Incoming or Starting))
+        bool anew = q.Epoch > r.PhaseEpoch && r.Migration == q.Migration && r.Migration is not null
+            && (r.Phase == Incoming ? r.VoidEpoch == r.PhaseEpoch : r.RanEpoch == r.PhaseEpoch);
+        if (!(r.Role == MigrationRole.Target && (r.PhaseEpoch == q.Epoch || anew) && r.Phase is Incoming or Starting or Running))
             return Wrong(r, q, $"activate is for a target prepared with this epoch, and here it is {Where(r)}; prepare it with role "
                 + "target first");
-        HostRecord starting = r with { Phase = Starting, RanEpoch = q.Epoch, MayRun = q.Epoch };
-        List<HostStep> steps = r.Phase == Incoming ? [new Write(starting)] : [];
-        steps.AddRange([new Call(DriverCall.Activate, ServerState.Running), new Reply(), new Write(starting with { Phase = Running })]);
+        HostRecord starting = r with { Epoch = q.Epoch, PhaseEpoch = q.Epoch, Phase = Starting, RanEpoch = q.Epoch, MayRun = q.Epoch };
+        HostRecord running = starting with { Phase = Running };
+        if (r.Phase == Running)
+        {
+            if (seen is null) return Look(r, q);
+            if (seen == ServerState.Running) return anew ? [new Write(running), new Reply()] : [new Reply(true)];
+
+            // It has died since: a cold start.
+            if (!anew) return [new Call(DriverCall.Activate, ServerState.Running), new Reply()];
+        }
+
+        List<HostStep> steps = r.Phase == Incoming || anew ? [new Write(starting)] : [];
+        steps.AddRange([new Call(DriverCall.Activate, ServerState.Running), new Reply(), new Write(running)]);
         return steps;
     }
 

@@ -45,7 +45,7 @@ public static class LabInspector
             string condition = !Namespaces.Exists(ns) ? "gone" : processes.Any(p => !p.IsAlive) ? "failed" : "up";
             if (node.Kind == NodeKind.Server && condition != "gone")
             {
-                site = await new StandInServer(node.Name, ns, node.Server!, Sites.Of(topology, node.Name)).LocateAsync(node.Name, cancel);
+                site = await StandInServer.LocateAsync(ns, Sites.Of(topology, node.Name), cancel);
                 if (site is null && condition == "up") condition = "paused";
             }
 

@@ -1,6 +1,5 @@
 using System.Diagnostics;
 using SdnEdge.Client;
-using SdnEdge.Core.Migration;
 using SdnEdge.Core.Wire;
 using SdnEdge.Lab.Topologies;
 using SdnEdge.Lab.Wan;
@@ -106,12 +105,9 @@ public sealed class RunningLab
     public IReadOnlyList<LabSite> SitesOf(string server)
         => Known(server).Kind == NodeKind.Server ? Sites.Of(Topology, server) : throw new LabException($"node {server} is no server; servers of lab {Name}: {Names(n => n.Kind == NodeKind.Server)}.");
 
-    /// <summary>The driver that pauses and resumes a server.</summary>
-    public IServerDriver Server(string server)
-    {
-        IReadOnlyList<LabSite> sites = SitesOf(server);
-        return new StandInServer(server, NamespaceOf(server), Known(server).Server!, sites).WarmUp();
-    }
+    /// <summary>The site at which a server is live now; null while it is paused, or at none.</summary>
+    public Task<string?> LocateAsync(string server, CancellationToken cancel = default)
+        => StandInServer.LocateAsync(NamespaceOf(server), SitesOf(server), cancel);
 
     /// <summary>The counters of a WAN node; null when it does not answer.</summary>
     public Task<WanStats?> WanAsync(string node, CancellationToken cancel) => WanClient.TryReadAsync(ApiSocket(node), cancel);

@@ -210,7 +210,7 @@ public sealed class ManagerService : IAsyncDisposable
         _unwritten.Add(JournalCodec.Write(input!, now, at, item.Actor));
         _unanswered.Add(item with { Before = before, After = after, Input = input });
         _state = after;
-        if (item.MustSync || OpensCommands(before, after))
+        if (item.MustSync || ManagerMachine.OpensCommands(before, after))
         {
             await FlushAsync();
             return;
@@ -218,20 +218,6 @@ public sealed class ManagerService : IAsyncDisposable
 
         Show(after);
         item.Done.SetResult(after);
-    }
-
-    private static bool OpensCommands(ManagerState before, ManagerState after)
-    {
-        foreach ((string id, MigrationState migration) in after.Migrations)
-        {
-            MigrationState? was = before.Migrations.GetValueOrDefault(id);
-            if (ReferenceEquals(was, migration)) continue;
-            if (was is null || was.Outcome != migration.Outcome || was.Moves.Count != migration.Moves.Count) return true;
-            HashSet<string> open = [.. MoveMachine.Open(was.Current).Select(c => c.Key)];
-            if (MoveMachine.Open(migration.Current).Any(c => !open.Contains(c.Key))) return true;
-        }
-
-        return false;
     }
 
     private async Task FlushAsync()

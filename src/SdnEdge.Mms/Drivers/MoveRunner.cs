@@ -50,7 +50,7 @@ internal sealed class MoveRunner : IDisposable
     /// <summary>Brings the queues in line with a state that is on record: new commands are issued, watches that are no longer open end.</summary>
     public void Update(MoveState state)
     {
-        ILookup<string, MoveCommand> open = MoveMachine.Open(state).ToLookup(QueueOf, StringComparer.Ordinal);
+        ILookup<string, MoveCommand> open = MoveMachine.Open(state).ToLookup(MoveMachine.ResourceOf, StringComparer.Ordinal);
         lock (_lock)
         {
             if (_stop.IsCancellationRequested) return;
@@ -80,13 +80,6 @@ internal sealed class MoveRunner : IDisposable
             foreach (Queue queue in _queues.Values) queue.Dispose();
         }
     }
-
-    private static string QueueOf(MoveCommand command) => command switch
-    {
-        SendSignal s => $"pe {s.Pe} {s.Path}",
-        SendOrder o => $"host {o.Host} {o.Server}",
-        _ => command.Key,
-    };
 
     private async Task RunAsync(Queue queue)
     {

@@ -64,6 +64,26 @@ public static class ManagerMachine
         return migration.GoingBack ? $"it is going back already: {migration.Failure}" : MoveMachine.MayAbort(migration.Current);
     }
 
+    /// <summary>
+    /// True when a step opens a command or ends something: it is on the disk before anybody acts on it. A step that does not may wait for the
+    /// record of the next one that does.
+    /// </summary>
+    public static bool OpensCommands(ManagerState before, ManagerState after)
+    {
+        ArgumentNullException.ThrowIfNull(before);
+        ArgumentNullException.ThrowIfNull(after);
+        foreach ((string id, MigrationState migration) in after.Migrations)
+        {
+            MigrationState? was = before.Migrations.GetValueOrDefault(id);
+            if (ReferenceEquals(was, migration)) continue;
+            if (was is null || was.Outcome != migration.Outcome || was.Moves.Count != migration.Moves.Count) return true;
+            HashSet<string> open = [.. MoveMachine.Open(was.Current).Select(c => c.Key)];
+            if (MoveMachine.Open(migration.Current).Any(c => !open.Contains(c.Key))) return true;
+        }
+
+        return false;
+    }
+
     private static ManagerState Request(ManagerState state, MigrationRequested requested, long now, string at)
     {
         if (requested.Id != IdOf(state.NextMigration) || requested.Moves.Count == 0 || state.RunningOf(requested.Request.Group) is not null) return state;

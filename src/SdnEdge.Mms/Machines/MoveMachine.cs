@@ -65,6 +65,21 @@ public static class MoveMachine
         return [.. all.Where(c => !state.Done.Contains(c.Key)).DistinctBy(c => c.Key)];
     }
 
+    /// <summary>
+    /// The resource that a command is for: a path at a PE, a server at a host, a watch. Commands of one resource are issued one after the
+    /// other: the next one begins when the one before was answered or given up.
+    /// </summary>
+    public static string ResourceOf(MoveCommand command)
+    {
+        ArgumentNullException.ThrowIfNull(command);
+        return command switch
+        {
+            SendSignal s => $"pe {s.Pe} {s.Path}",
+            SendOrder o => $"host {o.Host} {o.Server}",
+            _ => command.Key,
+        };
+    }
+
     /// <summary>When <see cref="StageExpired"/> is due (CLOCK_MONOTONIC, nanoseconds); long.MaxValue = never.</summary>
     public static long Deadline(MoveState state)
     {

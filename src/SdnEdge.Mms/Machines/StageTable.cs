@@ -105,9 +105,12 @@ public static class StageTable
         (PathEnd here, PathEnd there) = target ? (p.Target, p.Source) : (p.Source, p.Target);
         SignalRequest request = kind switch
         {
-            SignalKind.Prepare or SignalKind.Abort => new SignalRequest(
+            SignalKind.Prepare => new SignalRequest(
                 s.Epoch, target ? MigrationRole.Target : MigrationRole.Source, p.Vrf, here.Prefixes, there.Loopback, p.TunnelKey,
-                target && kind == SignalKind.Prepare ? p.Hold : null, Order: kind == SignalKind.Prepare ? p.Order : null),
+                target ? p.Hold : null, Order: p.Order),
+
+            // A PE that never heard of the migration fences its prefixes, too.
+            SignalKind.Abort => new SignalRequest(s.Epoch, target ? MigrationRole.Target : MigrationRole.Source, p.Vrf, here.Prefixes),
             SignalKind.Switch => new SignalRequest(s.Epoch, LocalPref: p.SourceLocalPref),
             SignalKind.Advertise => new SignalRequest(s.Epoch, LocalPref: p.LocalPref),
             _ => new SignalRequest(s.Epoch),

@@ -247,10 +247,10 @@ public class SlowPathArpTests
     public void A_port_that_answers_for_all_answers_anybodys_request_but_not_a_probe()
     {
         _b.SlowPath.SetPort(new SlowPathPort(9, 0, DcMac) { AnswersForAll = true }, _b.Actions);
-        Assert.Equal(SlowPathVerdict.Answered, _b.Arp(ArpOperation.Request, HostMac, Loopback, Client, port: 9));
+        Assert.Equal(SlowPathVerdict.Answered, _b.Arp(ArpOperation.Request, HostMac, Loopback, ClientHost, port: 9));
         Assert.Single(_b.TakeFrames(9));
-        Assert.Equal(SlowPathVerdict.Ignored, _b.Arp(ArpOperation.Request, HostMac, IpAddress.Parse("0.0.0.0"), Client, port: 9));
-        Assert.Equal(SlowPathVerdict.Ignored, _b.Arp(ArpOperation.Request, HostMac, Client, Client, port: 9));
+        Assert.Equal(SlowPathVerdict.Ignored, _b.Arp(ArpOperation.Request, HostMac, IpAddress.Parse("0.0.0.0"), ClientHost, port: 9));
+        Assert.Equal(SlowPathVerdict.Ignored, _b.Arp(ArpOperation.Request, HostMac, ClientHost, ClientHost, port: 9));
     }
 
     [Fact]
@@ -312,7 +312,7 @@ public class SlowPathArpTests
     [Fact]
     public void Handle_gives_each_punt_to_the_part_that_answers_it()
     {
-        byte[] packet = Frames.Ip(Host, Client, IpProtocol.Udp, Frames.Udp(Host, Client, 1, 2, Frames.Bytes(30)));
+        byte[] packet = Frames.Ip(Host, ClientHost, IpProtocol.Udp, Frames.Udp(Host, ClientHost, 1, 2, Frames.Bytes(30)));
         byte[] frame = Frames.Ethernet(EtherType.Ipv4, packet, to: DcMac, from: HostMac);
         (PuntReason Reason, byte Type, byte Code)[] errors =
             [(PuntReason.TtlExpired, 11, 0), (PuntReason.TooBig, 3, 4), (PuntReason.NoRoute, 3, 0), (PuntReason.Unreachable, 3, 1), (PuntReason.NoListener, 3, 3)];
@@ -335,7 +335,7 @@ public class SlowPathArpTests
         PuntInfo needed = new() { Reason = PuntReason.NeighborNeeded, Port = port.Index, Adjacency = port.Neighbors.GetOrAdd(Host) };
         Assert.Equal(SlowPathVerdict.Answered, slow.Handle(needed, frame, _b.Now, _b.Actions));
         Assert.Single(_b.TakeFrames(port.Index));
-        Tunnel tunnel = new(new TunnelOptions("t", Loopback, Client), port.Vrf, port.Vrf, 1);
+        Tunnel tunnel = new(new TunnelOptions("t", Loopback, ClientHost), port.Vrf, port.Vrf, 1);
         PuntInfo inside = new() { Reason = PuntReason.Nd, Port = Dc, L3Offset = 14, Tunnel = tunnel };
         Assert.Equal(SlowPathVerdict.BadHopLimit, _b.SlowPath.Handle(inside, frame, _b.Now, _b.Actions));
         Assert.Equal(SlowPathVerdict.Ignored, slow.Handle(new PuntInfo { Reason = PuntReason.TunnelProbeReply }, frame, _b.Now, _b.Actions));

@@ -17,7 +17,7 @@ internal sealed class SlowPathBench
     public static readonly IpAddress Gateway = IpAddress.Parse("10.1.1.1"), Gateway6 = IpAddress.Parse("fd00:1:1::1");
     public static readonly IpAddress CoreAddress = IpAddress.Parse("172.16.0.1"), Loopback = IpAddress.Parse("10.255.0.1"), Loopback6 = IpAddress.Parse("fd00:ff::1");
     public static readonly IpAddress Host = IpAddress.Parse("10.1.1.10"), Host6 = IpAddress.Parse("fd00:1:1::10");
-    public static readonly IpAddress Client = IpAddress.Parse("10.2.3.10"), Client6 = IpAddress.Parse("fd00:2:3::10");
+    public static readonly IpAddress ClientHost = IpAddress.Parse("10.2.3.10"), Client6 = IpAddress.Parse("fd00:2:3::10");
 
     public readonly SlowPathActions Actions = new();
     public readonly SlowPath SlowPath;

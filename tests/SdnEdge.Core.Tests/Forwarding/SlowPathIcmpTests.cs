@@ -45,11 +45,11 @@ public class SlowPathIcmpTests
         Assert.Equal(SlowPathVerdict.AboutBadSource, Echo(IpAddress.Parse("10.1.1.255"), Gateway, []));
         Assert.Equal(SlowPathVerdict.AboutBadSource, Echo(IpAddress.Parse("224.0.0.5"), Gateway, []));
         Assert.Equal(SlowPathVerdict.AboutBadSource, Echo(IpAddress.Parse("::"), Gateway6, []));
-        byte[] reply = Frames.Ip(Client, Gateway, IpProtocol.Icmp, Frames.Icmp(IcmpHeader.Echo(IpFamily.V4, true, 1, 1), Client, Gateway, []));
+        byte[] reply = Frames.Ip(ClientHost, Gateway, IpProtocol.Icmp, Frames.Icmp(IcmpHeader.Echo(IpFamily.V4, true, 1, 1), ClientHost, Gateway, []));
         Assert.Equal(SlowPathVerdict.Ignored, Local(reply));
-        byte[] fragment = Frames.Ip(new Ipv4Header(Client, Gateway, IpProtocol.Icmp, MoreFragments: true), Frames.Icmp(IcmpHeader.Echo(IpFamily.V4, false, 1, 1), Client, Gateway, Frames.Bytes(8)));
+        byte[] fragment = Frames.Ip(new Ipv4Header(ClientHost, Gateway, IpProtocol.Icmp, MoreFragments: true), Frames.Icmp(IcmpHeader.Echo(IpFamily.V4, false, 1, 1), ClientHost, Gateway, Frames.Bytes(8)));
         Assert.Equal(SlowPathVerdict.Fragment, Local(fragment));
-        byte[] damaged = Frames.Ip(Client, Gateway, IpProtocol.Icmp, Frames.Icmp(IcmpHeader.Echo(IpFamily.V4, false, 1, 1), Client, Gateway, Frames.Bytes(8)));
+        byte[] damaged = Frames.Ip(ClientHost, Gateway, IpProtocol.Icmp, Frames.Icmp(IcmpHeader.Echo(IpFamily.V4, false, 1, 1), ClientHost, Gateway, Frames.Bytes(8)));
         damaged[^1] ^= 1;
         Assert.Equal(SlowPathVerdict.BadChecksum, Local(damaged));
         Assert.Empty(_b.Take());
@@ -79,7 +79,7 @@ public class SlowPathIcmpTests
         Assert.Equal(new IcmpHeader(type, code, rest), icmp.Header);
         Assert.Equal(packet, icmp.Body.ToArray());
         Assert.Equal(v6 ? Host6 : Host, ip.Destination);
-        IpAddress own = kind == IcmpErrorKind.NoListener ? (v6 ? Client6 : Client) : (v6 ? Gateway6 : Gateway);
+        IpAddress own = kind == IcmpErrorKind.NoListener ? (v6 ? Client6 : ClientHost) : (v6 ? Gateway6 : Gateway);
         Assert.Equal(own, ip.Source);
         Assert.Equal(0xC0, ip.TrafficClass);
     }
@@ -135,7 +135,7 @@ public class SlowPathIcmpTests
     [InlineData(12)]
     public void No_error_about_an_ICMP_error(byte type)
     {
-        byte[] error = Frames.Ip(Host, Client, IpProtocol.Icmp, Frames.Icmp(new IcmpHeader(type, 0), Host, Client, Udp(false, 20)));
+        byte[] error = Frames.Ip(Host, ClientHost, IpProtocol.Icmp, Frames.Icmp(new IcmpHeader(type, 0), Host, ClientHost, Udp(false, 20)));
         Assert.Equal(SlowPathVerdict.AboutIcmpError, _b.Error(IcmpErrorKind.TimeExceeded, error));
         Assert.Empty(_b.Take());
     }
@@ -157,16 +157,16 @@ public class SlowPathIcmpTests
     [Fact]
     public void An_error_about_an_echo_is_sent()
     {
-        byte[] echo = Frames.Ip(Host, Client, IpProtocol.Icmp, Frames.Icmp(IcmpHeader.Echo(IpFamily.V4, false, 1, 2), Host, Client, []));
+        byte[] echo = Frames.Ip(Host, ClientHost, IpProtocol.Icmp, Frames.Icmp(IcmpHeader.Echo(IpFamily.V4, false, 1, 2), Host, ClientHost, []));
         Assert.Equal(SlowPathVerdict.Answered, _b.Error(IcmpErrorKind.TimeExceeded, echo));
     }
 
     [Fact]
     public void No_error_about_later_fragments_of_IPv4_and_about_the_first_there_is()
     {
-        byte[] later = Frames.Ip(new Ipv4Header(Host, Client, IpProtocol.Udp, FragmentOffset: 5), Frames.Bytes(99));
+        byte[] later = Frames.Ip(new Ipv4Header(Host, ClientHost, IpProtocol.Udp, FragmentOffset: 5), Frames.Bytes(99));
         Assert.Equal(SlowPathVerdict.AboutLaterFragment, _b.Error(IcmpErrorKind.TimeExceeded, later));
-        byte[] first = Frames.Ip(new Ipv4Header(Host, Client, IpProtocol.Udp, MoreFragments: true), Frames.Bytes(96));
+        byte[] first = Frames.Ip(new Ipv4Header(Host, ClientHost, IpProtocol.Udp, MoreFragments: true), Frames.Bytes(96));
         Assert.Equal(SlowPathVerdict.Answered, _b.Error(IcmpErrorKind.TimeExceeded, first));
     }
 
@@ -183,7 +183,7 @@ public class SlowPathIcmpTests
     [InlineData("ff02::1")]
     public void No_error_to_a_source_that_is_no_single_host(string source)
     {
-        IpAddress from = IpAddress.Parse(source), to = from.IsV4 ? Client : Client6;
+        IpAddress from = IpAddress.Parse(source), to = from.IsV4 ? ClientHost : Client6;
         byte[] packet = Frames.Ip(from, to, IpProtocol.Udp, Frames.Bytes(20));
         Assert.Equal(SlowPathVerdict.AboutBadSource, _b.Error(IcmpErrorKind.NoRoute, packet));
         Assert.Empty(_b.Take());
@@ -292,7 +292,7 @@ public class SlowPathIcmpTests
 
     private static byte[] Udp(bool v6, int payload) => v6
         ? Frames.Ip(Host6, Client6, IpProtocol.Udp, Frames.Udp(Host6, Client6, 1, 2, Frames.Bytes(payload)))
-        : Frames.Ip(Host, Client, IpProtocol.Udp, Frames.Udp(Host, Client, 1, 2, Frames.Bytes(payload)));
+        : Frames.Ip(Host, ClientHost, IpProtocol.Udp, Frames.Udp(Host, ClientHost, 1, 2, Frames.Bytes(payload)));
 
     private SlowPathVerdict Echo(IpAddress from, IpAddress to, byte[] body)
         => Local(Frames.Ip(from, to, from.IsV4 ? IpProtocol.Icmp : IpProtocol.Icmpv6, Frames.Icmp(IcmpHeader.Echo(from.Family, false, 77, 8), from, to, body)));

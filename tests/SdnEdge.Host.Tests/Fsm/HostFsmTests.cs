@@ -159,6 +159,22 @@ public sealed class HostFsmTests
     }
 
     [Fact]
+    public void R5_what_was_void_is_run_under_a_new_grant_of_the_same_migration_without_another_prepare()
+    {
+        var m = new Machine(runs: false);
+        m.Done(ServerOrder.Prepare, 1, MigrationRole.Target);
+        Assert.Equal(HostRefusalKind.WrongState, m.Refused(ServerOrder.Activate, 2).Kind);
+        Assert.Equal(EpochVerdict.Void, m.Done(ServerOrder.Void, 1).Verdict);
+        Assert.Equal(ServerState.Running, m.Done(ServerOrder.Activate, 2).State);
+        Assert.Equal((2, 2L), (m.Disk.RanEpoch, m.Disk.MayRun));
+
+        // One that ran the epoch goes on under the new one.
+        Assert.Equal(ServerState.Running, m.Done(ServerOrder.Activate, 3).State);
+        Assert.Equal((3, 3L), (m.Disk.RanEpoch, m.Disk.MayRun));
+        Assert.Equal("driver Activate", Assert.Single(m.Log, l => l.StartsWith("driver A", StringComparison.Ordinal)));
+    }
+
+    [Fact]
     public void R6_a_promise_that_was_not_kept_is_ran_and_activate_again_is_a_cold_start()
     {
         var m = new Machine(runs: false);

@@ -13,7 +13,9 @@ using Xunit;
 namespace SdnEdge.Mms.Tests.Drivers;
 
 /// <summary>The parties by their APIs: what is asked of a PE, and what becomes of its answers.</summary>
+#pragma warning disable CA1001 // xunit calls DisposeAsync
 public sealed class HttpPartiesTests : IAsyncLifetime
+#pragma warning restore CA1001
 {
     private readonly string _folder = Directory.CreateTempSubdirectory("sdnedge-parties-").FullName;
     private readonly ConcurrentQueue<string> _asked = [];

@@ -12,9 +12,11 @@ using Xunit;
 namespace SdnEdge.Mms.Tests.Drivers;
 
 /// <summary>The manager's loop and its queues, against a journal that fails and parties that hang.</summary>
+#pragma warning disable CA1001 // xunit calls DisposeAsync
 public sealed class ManagerServiceTests : IAsyncLifetime
+#pragma warning restore CA1001
 {
-    private MemoryJournal _journal = new();
+    private ScriptedJournal _journal = new();
     private ScriptedParties _parties = null!;
     private ManagerService _manager = null!;
 
@@ -348,7 +350,7 @@ public sealed class ManagerServiceTests : IAsyncLifetime
 
         string[] open = [.. story.Open.Where(c => c is SendSignal or SendOrder).Select(c => c.Key)];
         int before = _parties.Log.Count;
-        _journal = new MemoryJournal(story.Records);
+        _journal = new ScriptedJournal(story.Records);
         _parties.Journal = _journal;
         _manager = await ManagerService.StartAsync(_journal, _parties);
         await EndedAsync("m1", outcome);
@@ -409,7 +411,7 @@ public sealed class ManagerServiceTests : IAsyncLifetime
     // A journal to which another manager appends just after it was read to its end.
     private sealed class LateJournal(IEnumerable<JournalRecord> records, JournalEntry late) : IJournal
     {
-        public MemoryJournal Inner { get; } = new(records);
+        public ScriptedJournal Inner { get; } = new(records);
 
         public long Length => Inner.Length;
 

@@ -11,7 +11,7 @@ internal static class JournalProcess
     public static Process Start(params string[] args) =>
         Process.Start(new ProcessStartInfo(Environment.ProcessPath!, ["exec", typeof(JournalProcess).Assembly.Location, "journal", .. args])
         {
-            RedirectStandardOutput = true, RedirectStandardInput = true,
+            RedirectStandardOutput = true, RedirectStandardInput = true, UseShellExecute = false,
         })!;
 
     public static JournalEntry Entry(long n, int size = 20) => new(

@@ -3,6 +3,8 @@ using SdnEdge.Testing.Journal;
 using Xunit;
 using static SdnEdge.Mms.Tests.Journal.JournalProcess;
 
+using MemoryJournal = SdnEdge.Testing.Journal.MemoryJournal;
+
 namespace SdnEdge.Mms.Tests.Journal;
 
 /// <summary>The journal in memory keeps the promises of the one on disk, and fails on demand.</summary>

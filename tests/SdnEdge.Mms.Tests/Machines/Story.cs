@@ -10,10 +10,12 @@ namespace SdnEdge.Mms.Tests.Machines;
 /// Plays inputs into the manager's machine, each by way of its record, and checks with every step what must be true of all of them
 /// (<see cref="Invariants"/>).
 /// </summary>
-internal sealed class Story
+internal sealed class Story : IDisposable
 {
     private readonly StringWriter _text = new() { NewLine = "\n" };
     private long _now = 1_000_000_000;
+
+    public void Dispose() => _text.Dispose();
 
     public ManagerState State { get; private set; } = ManagerState.Empty;
 

@@ -23,7 +23,7 @@ internal static class Follow
     {
         using var leave = new CancellationTokenSource();
         using var interrupts = new Interrupts(manager.Mms, id, abortable, leave, Console.Error.WriteLine);
-        var watch = new MigrationWatch(manager.Mms, id, !json && !Console.IsOutputRedirected ? OnTerminal : Elsewhere, Console.Error.WriteLine);
+        using var watch = new MigrationWatch(manager.Mms, id, !json && !Console.IsOutputRedirected ? OnTerminal : Elsewhere, Console.Error.WriteLine);
         var view = new MigrationView(manager.SameClock);
         MigrationStatus? last = null;
         try

@@ -13,11 +13,14 @@ namespace SdnEdge.Cli.Commands.Migrate;
 /// <param name="id">The migration.</param>
 /// <param name="poll">Longest time between two looks.</param>
 /// <param name="say">Told when the manager goes away and comes back.</param>
-internal sealed class MigrationWatch(MmsClient mms, string id, TimeSpan poll, Action<string> say)
+internal sealed class MigrationWatch(MmsClient mms, string id, TimeSpan poll, Action<string> say) : IDisposable
 {
     private static readonly TimeSpan Retry = TimeSpan.FromMilliseconds(500);
 
     private readonly SemaphoreSlim _news = new(0);
+
+    /// <inheritdoc/>
+    public void Dispose() => _news.Dispose();
 
     /// <summary>The migration as it is now, then each time that it was looked at and had changed; the last one has ended.</summary>
     /// <param name="unchanged">True: also the looks that brought nothing new, for a view that counts time.</param>

@@ -6,7 +6,7 @@ namespace SdnEdge.Mms.Tests;
 /// A journal in memory that can fail, stand still or be ahead of its manager. What it holds is what was durable: <see cref="AfterCrash"/> is
 /// what the next manager finds.
 /// </summary>
-internal sealed class MemoryJournal(IEnumerable<JournalRecord>? records = null) : IJournal
+internal sealed class ScriptedJournal(IEnumerable<JournalRecord>? records = null) : IJournal
 {
     private readonly List<JournalRecord> _records = [.. records ?? []];
     private readonly List<IReadOnlyList<JournalEntry>> _batches = [];
@@ -53,7 +53,7 @@ internal sealed class MemoryJournal(IEnumerable<JournalRecord>? records = null) 
     }
 
     /// <summary>The journal as the next manager finds it, also up to an earlier position.</summary>
-    public MemoryJournal AfterCrash(int upTo = int.MaxValue) => new(Records.Take(upTo));
+    public ScriptedJournal AfterCrash(int upTo = int.MaxValue) => new(Records.Take(upTo));
 
     /// <summary>From now on appends stand still.</summary>
     public void Block() => _blocked = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
