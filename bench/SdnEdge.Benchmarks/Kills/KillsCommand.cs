@@ -17,14 +17,15 @@ internal static class KillsCommand
 
     public static int Run(string[] args)
     {
-        if (args is not ([] or [_]) || (args is [var word] && !Enum.TryParse<Party>(word, ignoreCase: true, out _)))
-        {
-            Console.Error.WriteLine($"usage: bench kills [PARTY]\n  PARTY: {string.Join(", ", Enum.GetNames<Party>())}; without it, all of them");
-            return 2;
-        }
+        Party[] parties = [.. Enum.GetValues<Party>().Where(p => args.Length == 0 || Is(args[0], p))];
+        Fault[] faults = [.. Enum.GetValues<Fault>().Where(f => args.Length < 2 || Is(args[1], f))];
+        if (parties.Length > 0 && faults.Length > 0 && args.Length <= 2)
+            return RunAsync([.. parties.SelectMany(Matrix).Where(c => faults.Contains(c.Fault))]).GetAwaiter().GetResult();
+        Console.Error.WriteLine($"usage: bench kills [PARTY [FAULT]]\n  PARTY: {string.Join(", ", Enum.GetNames<Party>())}\n  " +
+            $"FAULT: {string.Join(", ", Enum.GetNames<Fault>())}\n  without them, all");
+        return 2;
 
-        Party[] parties = args is [var name] ? [Enum.Parse<Party>(name, ignoreCase: true)] : Enum.GetValues<Party>();
-        return RunAsync([.. parties.SelectMany(Matrix)]).GetAwaiter().GetResult();
+        static bool Is<T>(string word, T value) where T : struct, Enum => string.Equals(word, value.ToString(), StringComparison.OrdinalIgnoreCase);
     }
 
     private static IEnumerable<KillCase> Matrix(Party party)
@@ -47,7 +48,7 @@ internal static class KillsCommand
     private static async Task<int> RunAsync(KillCase[] cases)
     {
         Console.WriteLine($"{cases.Length} cases");
-        Console.WriteLine($"  {"case",-58}{"node",-8}{"hit at",-17}{"ended",-11}{"ms",8}{"dark ms",9}{"pings lost",12}  verdict");
+        Console.WriteLine($"  {"case",-58}{"node",-8}{"hit at",-17}{"ended",-11}{"ms",8}{"dark ms",9}{"answer ms",11}{"pings lost",12}  verdict");
         int failed = 0;
         KillRig? rig = null;
         try
@@ -60,13 +61,15 @@ internal static class KillsCommand
                 {
                     KillResult r = await rig.RunAsync(what);
                     verdict = string.Join("; ", r.Wrong);
-                    Console.WriteLine(string.Create(CultureInfo.InvariantCulture,
-                        $"  {what,-58}{r.Node,-8}{r.Hit,-17}{r.State,-11}{r.Ms,8:F0}{r.DarkMs,9:F0}{$"{r.Pings.Lost}/{r.Pings.Sent}",12}  {(r.Wrong.Count == 0 ? "well" : verdict)}"));
+                    string pings = string.Create(CultureInfo.InvariantCulture, $"{r.Pings.Lost}/{r.Pings.Sent}");
+                    string times = string.Create(CultureInfo.InvariantCulture, $"{r.Ms,8:F0}{r.DarkMs,9:F0}{r.AnsweredMs,11:F0}");
+                    string abort = r.Aborted == false ? "well (the abort came too late)" : "well";
+                    Console.WriteLine($"  {what.ToString(),-58}{r.Node,-8}{r.Hit,-17}{r.State,-11}{times}{pings,12}  {(verdict.Length == 0 ? abort : verdict)}");
                 }
                 catch (Exception e) when (e is TimeoutException or InvalidOperationException)
                 {
                     verdict = e.Message;
-                    Console.WriteLine($"  {what,-58}{e.Message}");
+                    Console.WriteLine($"  {what.ToString(),-58}{e.Message}");
                 }
 
                 if (verdict.Length == 0) continue;

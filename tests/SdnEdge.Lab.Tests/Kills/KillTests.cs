@@ -13,8 +13,8 @@ namespace SdnEdge.Lab.Tests;
 [Trait("needs", "executable")]
 public sealed class KillTests(KillTests.OneLab lab, ITestOutputHelper output) : IClassFixture<KillTests.OneLab>
 {
-    private static readonly string[] s_ofPe = ["prepare-source", "switch", "stop", "activate", "release", "direct-path", "teardown-source"];
-    private static readonly string[] s_ofHost = ["prepare-source", "switch", "stop", "activate", "release", "direct-path", "teardown-source"];
+    // From one case to the next the server changes sides, and with it which of the two PEs, or of the two agents, is the source.
+    private static readonly string[] s_stages = ["prepare-source", "switch", "stop", "activate", "release", "direct-path", "teardown-source"];
 
     [RootFact]
     public Task The_manager_is_killed_at_each_stage_of_a_move()
@@ -25,14 +25,14 @@ public sealed class KillTests(KillTests.OneLab lab, ITestOutputHelper output) : 
         => RunAsync(((string[])["mirror", "stop"]).SelectMany(at => KillCase.Undo.Select(stage => new KillCase(Party.Manager, stage, at))));
 
     [RootFact]
-    public Task The_source_PE_is_killed_at_stages_of_a_move() => RunAsync(s_ofPe.Select(stage => new KillCase(Party.SourcePe, stage)));
+    public Task The_source_PE_is_killed_at_stages_of_a_move() => RunAsync(s_stages.Select(stage => new KillCase(Party.SourcePe, stage)));
 
     [RootFact]
-    public Task The_target_PE_is_killed_at_stages_of_a_move() => RunAsync(s_ofPe.Select(stage => new KillCase(Party.TargetPe, stage)));
+    public Task The_target_PE_is_killed_at_stages_of_a_move() => RunAsync(s_stages.Select(stage => new KillCase(Party.TargetPe, stage)));
 
     [RootFact]
-    public Task The_host_agents_are_killed_at_stages_of_a_move() => RunAsync(s_ofHost.SelectMany(
-        stage => new[] { new KillCase(Party.SourceHost, stage), new KillCase(Party.TargetHost, stage) }));
+    public Task The_host_agents_are_killed_at_stages_of_a_move() => RunAsync(
+        ((Party[])[Party.SourceHost, Party.TargetHost]).SelectMany(party => s_stages.Select(stage => new KillCase(party, stage))));
 
     [RootFact]
     public Task A_party_is_cut_off_from_the_manager_in_the_middle_of_a_move() => RunAsync(
@@ -50,9 +50,10 @@ public sealed class KillTests(KillTests.OneLab lab, ITestOutputHelper output) : 
             try
             {
                 KillResult result = await rig.RunAsync(what);
-                Tell(FormattableString.Invariant(
-                    $"{what} ({result.Node}, hit at {result.Hit}{(result.Aborted == false ? ", abort refused" : "")}): {result.State} in {result.Ms:F0} ms; live nowhere for {result.DarkMs:F0} ms at most, {result.Pings.Lost} of {result.Pings.Sent} pings lost"));
-                if (result.Wrong.Count > 0) Assert.Fail($"{what} ({result.Node}, hit at {result.Hit}):\n{string.Join('\n', result.Wrong)}\n{await rig.TellAsync()}");
+                string hit = $"{what} ({result.Node}, hit at {result.Hit}{(result.Aborted == false ? ", abort refused" : "")})";
+                output.WriteLine(FormattableString.Invariant($"{hit}: {result.State} in {result.Ms:F0} ms; live nowhere for {result.DarkMs:F0} ms ") +
+                    $"at most, {result.Pings.Lost} of {result.Pings.Sent} pings lost");
+                if (result.Wrong.Count > 0) Assert.Fail($"{hit}:\n{string.Join('\n', result.Wrong)}\n{await rig.TellAsync()}");
                 well = true;
             }
             catch (TimeoutException e)
@@ -64,12 +65,6 @@ public sealed class KillTests(KillTests.OneLab lab, ITestOutputHelper output) : 
                 if (!well) await lab.DropAsync();
             }
         }
-    }
-
-    private void Tell(string line)
-    {
-        output.WriteLine(line);
-        if (Environment.GetEnvironmentVariable("SDNEDGE_KILLS_LOG") is { Length: > 0 } file) File.AppendAllText(file, line + "\n");
     }
 
     /// <summary>The lab of all cases. After one that went wrong the next begins with a new one.</summary>
