@@ -25,7 +25,8 @@ internal static class KillsCommand
             $"FAULT: {string.Join(", ", Enum.GetNames<Fault>())}\n  without them, all");
         return 2;
 
-        static bool Is<T>(string word, T value) where T : struct, Enum => string.Equals(word, value.ToString(), StringComparison.OrdinalIgnoreCase);
+        static bool Is<T>(string word, T value) where T : struct, Enum
+            => string.Equals(word, value.ToString(), StringComparison.OrdinalIgnoreCase);
     }
 
     private static IEnumerable<KillCase> Matrix(Party party)
@@ -48,7 +49,8 @@ internal static class KillsCommand
     private static async Task<int> RunAsync(KillCase[] cases)
     {
         Console.WriteLine($"{cases.Length} cases");
-        Console.WriteLine($"  {"case",-58}{"node",-8}{"hit at",-17}{"ended",-11}{"ms",8}{"dark ms",9}{"answer ms",11}{"pings lost",12}  verdict");
+        Console.WriteLine(
+            $"  {"case",-58}{"node",-8}{"hit at",-17}{"ended",-11}{"ms",8}{"dark ms",9}{"answer ms",11}{"pings lost",12}  verdict");
         int failed = 0;
         KillRig? rig = null;
         try
@@ -64,7 +66,8 @@ internal static class KillsCommand
                     string pings = string.Create(CultureInfo.InvariantCulture, $"{r.Pings.Lost}/{r.Pings.Sent}");
                     string times = string.Create(CultureInfo.InvariantCulture, $"{r.Ms,8:F0}{r.DarkMs,9:F0}{r.AnsweredMs,11:F0}");
                     string abort = r.Aborted == false ? "well (the abort came too late)" : "well";
-                    Console.WriteLine($"  {what.ToString(),-58}{r.Node,-8}{r.Hit,-17}{r.State,-11}{times}{pings,12}  {(verdict.Length == 0 ? abort : verdict)}");
+                    Console.WriteLine($"  {what.ToString(),-58}{r.Node,-8}{r.Hit,-17}{r.State,-11}{times}{pings,12}  " +
+                        (verdict.Length == 0 ? abort : verdict));
                 }
                 catch (Exception e) when (e is TimeoutException or InvalidOperationException)
                 {
@@ -86,7 +89,7 @@ internal static class KillsCommand
             if (rig is not null) await rig.DisposeAsync();
         }
 
-        Console.WriteLine($"{cases.Length - failed} of {cases.Length} ended moved or as before, one server live at all times, nothing left over");
+        Console.WriteLine($"{cases.Length - failed} of {cases.Length} ended moved or as before, never two servers live, nothing left over");
         return failed == 0 ? 0 : 1;
     }
 }

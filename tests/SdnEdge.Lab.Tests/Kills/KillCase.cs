@@ -37,17 +37,17 @@ internal enum Fault
 /// </param>
 internal sealed record KillCase(Party Party, string Stage, string? AbortAt = null, Fault Fault = Fault.Kill, int AfterMs = 0)
 {
-    /// <summary>Stages in which a move waits for somebody, in order. Not among them: hand-over, which stand-in servers pass at once.</summary>
+    /// <summary>Stages in which a move waits for somebody, in order; stand-in servers pass hand-over at once.</summary>
     public static readonly string[] Forward =
     [
-        "planned", "prepare-target", "prepare-source", "mirror", "switch", "stop", "activate", "release", "hold-drain", "advertise", "direct-path",
-        "withdraw", "drain", "teardown-source", "last-packet", "teardown-target", "inspect",
+        "planned", "prepare-target", "prepare-source", "mirror", "switch", "stop", "activate", "release", "hold-drain", "advertise",
+        "direct-path", "withdraw", "drain", "teardown-source", "last-packet", "teardown-target", "inspect",
     ];
 
     /// <summary>Stages of a move that is undone before the pivot, in order.</summary>
     public static readonly string[] Undo = ["resume-source", "abort-source", "empty-tunnel", "abort-target", "give-back", "inspect-undo"];
 
-    /// <summary>Stages whose end is on record only together with the pivot, or after it: from here on a move ends moved, or by R5 void.</summary>
+    /// <summary>Stages after the pivot: from here on a move ends moved, or is undone by a void (R5).</summary>
     public static readonly string[] AfterPivot = ["hand-over", .. Forward[Array.IndexOf(Forward, "activate")..]];
 
     private static readonly string[] s_order =
@@ -60,8 +60,12 @@ internal sealed record KillCase(Party Party, string Stage, string? AbortAt = nul
         => stage is "moved" or "as-before" or "fenced" || Array.IndexOf(s_order, stage) >= Array.IndexOf(s_order, Stage);
 
     /// <inheritdoc/>
-    public override string ToString() => string.Create(CultureInfo.InvariantCulture,
-        $"{(Fault == Fault.Kill ? "kill" : "cut off")} {Party} at {Stage}{(AfterMs > 0 ? $" + {AfterMs} ms" : "")}{(AbortAt is null ? "" : $", aborted at {AbortAt}")}");
+    public override string ToString()
+    {
+        string after = AfterMs > 0 ? string.Create(CultureInfo.InvariantCulture, $" + {AfterMs} ms") : "";
+        string aborted = AbortAt is null ? "" : $", aborted at {AbortAt}";
+        return $"{(Fault == Fault.Kill ? "kill" : "cut off")} {Party} at {Stage}{after}{aborted}";
+    }
 }
 
 /// <summary>What came of a case.</summary>
@@ -76,5 +80,5 @@ internal sealed record KillCase(Party Party, string Stage, string? AbortAt = nul
 /// <param name="Pings">Pings of a client over the whole case: sent, and not answered.</param>
 /// <param name="Wrong">What must not be; empty = all is well.</param>
 internal sealed record KillResult(
-    KillCase Case, string Node, string Hit, bool? Aborted, string State, double Ms, double DarkMs, double AnsweredMs, (int Sent, int Lost) Pings,
-    IReadOnlyList<string> Wrong);
+    KillCase Case, string Node, string Hit, bool? Aborted, string State, double Ms, double DarkMs, double AnsweredMs,
+    (int Sent, int Lost) Pings, IReadOnlyList<string> Wrong);

@@ -72,15 +72,15 @@ internal sealed class KillRig : IAsyncDisposable
             foreach (string file in Directory.GetFiles(Path.Combine(Path.GetDirectoryName(topology)!, "figure1")))
             {
                 string text = await File.ReadAllTextAsync(file);
-                await File.WriteAllTextAsync(
-                    Path.Combine(files, Path.GetFileName(file)), text.Replace("\nbgp:\n", "\nbgp:\n  moveDamping: { moves: 0 }\n", StringComparison.Ordinal));
+                text = text.Replace("\nbgp:\n", "\nbgp:\n  moveDamping: { moves: 0 }\n", StringComparison.Ordinal);
+                await File.WriteAllTextAsync(Path.Combine(files, Path.GetFileName(file)), text);
             }
 
             program ??= RunningLab.Self;
             string name = string.Create(CultureInfo.InvariantCulture, $"kl{Environment.ProcessId}-{Interlocked.Increment(ref s_rigs)}");
-            RunningLab lab = await LabRunner.DeployAsync(
-                copy, new LabOptions { Name = name, StateRoot = Path.Combine(folder, "labs"), RttMs = 20, ReadyTimeout = Patience, Self = program },
-                CancellationToken.None);
+            string states = Path.Combine(folder, "labs");
+            var options = new LabOptions { Name = name, StateRoot = states, RttMs = 20, ReadyTimeout = Patience, Self = program };
+            RunningLab lab = await LabRunner.DeployAsync(copy, options, CancellationToken.None);
             var rig = new KillRig(lab, folder, program);
             await rig.WarmUpAsync();
             return rig;
@@ -92,10 +92,11 @@ internal sealed class KillRig : IAsyncDisposable
         }
     }
 
-    /// <summary>Moves the server to its other site, with a fault on the way, and inspects everything when the migration has ended.</summary>
+    /// <summary>Moves the server to its other site, with a fault on the way, and inspects everything at the end.</summary>
     public async Task<KillResult> RunAsync(KillCase what)
     {
-        string from = _legs.Site ?? throw new InvalidOperationException("before the case the server must be live at one site"), to = _legs.Other(from);
+        string from = _legs.Site ?? throw new InvalidOperationException("before the case the server must be live at one site");
+        string to = _legs.Other(from);
         string node = NodeOf(what.Party, from, to);
         _legs.Begin();
         using var pings = new PingStream(Lab, Client, Address);
@@ -227,7 +228,8 @@ internal sealed class KillRig : IAsyncDisposable
 
     private async Task KillAsync(string node)
     {
-        int process = _restarted.TryGetValue(node, out Process? later) ? later.Id : Lab.State.Processes.Single(p => p.Node == node).ProcessId;
+        Process? later = _restarted.GetValueOrDefault(node);
+        int process = later?.Id ?? Lab.State.Processes.Single(p => p.Node == node).ProcessId;
         Signals.Send(process, ProcessSignal.Kill);
         for (var watch = Stopwatch.StartNew(); ProcessStat.Read(process) is { IsAlive: true }; await Task.Delay(1))
         {
@@ -307,7 +309,8 @@ internal sealed class KillRig : IAsyncDisposable
         if (aborted == true && status.State != "as-before" && !voided) wrong.Add($"the abort was taken, and it ended {status.State}");
         if (what.AbortAt is null && KillCase.AfterPivot.Contains(hit) && status.State != "moved" && !voided)
             wrong.Add($"after the pivot it ended {status.State}: {status.Failure}");
-        if (status.State == "as-before" && pivoted && !voided) wrong.Add("it was undone after the pivot, and the target was not asked to void the epoch");
+        if (status.State == "as-before" && pivoted && !voided)
+            wrong.Add("it was undone after the pivot, and the target was not asked to void the epoch");
 
         string home = status.State == "moved" ? to : from, away = home == to ? from : to;
         if (_legs.Site != home) wrong.Add($"{status.State}, and the server is live at {_legs.Site ?? "no site"}, not at {home}");
@@ -334,10 +337,13 @@ internal sealed class KillRig : IAsyncDisposable
         foreach (string site in (string[])[from, to])
         {
             PeClient pe = _pes[PeOf(site)];
-            wrong.AddRange((await AskAsync($"tunnels of {pe.Name}", c => pe.TunnelsAsync(c))).Select(t => $"{pe.Name} still has tunnel {t.Name}"));
-            wrong.AddRange((await AskAsync($"groups of {pe.Name}", c => pe.GroupsAsync(c))).Select(g => $"{pe.Name} still has group {g.Name} ({g.Active})"));
+            IReadOnlyList<TunnelInfo> tunnels = await AskAsync($"tunnels of {pe.Name}", c => pe.TunnelsAsync(c));
+            wrong.AddRange(tunnels.Select(t => $"{pe.Name} still has tunnel {t.Name}"));
+            IReadOnlyList<RedirectGroupInfo> groups = await AskAsync($"groups of {pe.Name}", c => pe.GroupsAsync(c));
+            wrong.AddRange(groups.Select(g => $"{pe.Name} still has group {g.Name} ({g.Active})"));
             IReadOnlyList<MigrationInfo> migrations = await AskAsync($"migrations of {pe.Name}", c => pe.MigrationsAsync(c));
-            wrong.AddRange(migrations.Where(m => m.State is not (PeMigrationState.TornDown or PeMigrationState.Aborted or PeMigrationState.Idle))
+            wrong.AddRange(migrations
+                .Where(m => m.State is not (PeMigrationState.TornDown or PeMigrationState.Aborted or PeMigrationState.Idle))
                 .Select(m => $"{pe.Name} still has migration {m.Id} ({m.State})"));
             foreach (string path in status.Moves.SelectMany(m => m.Paths).Select(p => p.Id))
             {
@@ -349,7 +355,8 @@ internal sealed class KillRig : IAsyncDisposable
 
                 if (known.Epoch <= 1) continue;
                 SignalKind late = site == from ? SignalKind.Switch : SignalKind.Release;
-                await RefusesAsync($"{pe.Name} a signal of epoch {known.Epoch - 1}", c => pe.SignalAsync(path, late, new SignalRequest(known.Epoch - 1), c));
+                var old = new SignalRequest(known.Epoch - 1);
+                await RefusesAsync($"{pe.Name} a signal of epoch {old.Epoch}", c => pe.SignalAsync(path, late, old, c));
             }
         }
 
@@ -374,7 +381,7 @@ internal sealed class KillRig : IAsyncDisposable
     private static string Summary(MigrationStatus m) => $"""
         migration {m.Id} {m.From} -> {m.To}: {m.State}, {m.Stage}, epoch {m.Epoch}, failure: {m.Failure ?? "none"}
           waits: {string.Join("\n         ", m.Waiting.Select(w => $"{w.Step}: {w.Reason} {w.Detail}"))}
-          stages: {string.Join(", ", m.Moves.SelectMany(x => x.Timeline).Select(t => string.Create(CultureInfo.InvariantCulture, $"{t.Stage} {(t.EndNs - t.StartNs) / 1e6:F0} ms")))}
+          stages: {string.Join(", ", m.Moves.SelectMany(x => x.Timeline).Select(t => $"{t.Stage} {(t.EndNs - t.StartNs) / 1_000_000} ms"))}
         """;
 
     // An answer, from a party that may be on its way up, or not be ready for it yet.

@@ -14,7 +14,8 @@ namespace SdnEdge.Lab.Tests;
 public sealed class KillTests(KillTests.OneLab lab, ITestOutputHelper output) : IClassFixture<KillTests.OneLab>
 {
     // From one case to the next the server changes sides, and with it which of the two PEs, or of the two agents, is the source.
-    private static readonly string[] s_stages = ["prepare-source", "switch", "stop", "activate", "release", "direct-path", "teardown-source"];
+    private static readonly string[] s_stages =
+        ["prepare-source", "switch", "stop", "activate", "release", "direct-path", "teardown-source"];
 
     [RootFact]
     public Task The_manager_is_killed_at_each_stage_of_a_move()
@@ -51,8 +52,9 @@ public sealed class KillTests(KillTests.OneLab lab, ITestOutputHelper output) : 
             {
                 KillResult result = await rig.RunAsync(what);
                 string hit = $"{what} ({result.Node}, hit at {result.Hit}{(result.Aborted == false ? ", abort refused" : "")})";
-                output.WriteLine(FormattableString.Invariant($"{hit}: {result.State} in {result.Ms:F0} ms; live nowhere for {result.DarkMs:F0} ms ") +
-                    $"at most, {result.Pings.Lost} of {result.Pings.Sent} pings lost");
+                output.WriteLine(FormattableString.Invariant($"{hit}: {result.State} in {result.Ms:F0} ms; ") +
+                    FormattableString.Invariant($"live nowhere for {result.DarkMs:F0} ms at most, ") +
+                    FormattableString.Invariant($"{result.Pings.Lost} of {result.Pings.Sent} pings lost"));
                 if (result.Wrong.Count > 0) Assert.Fail($"{hit}:\n{string.Join('\n', result.Wrong)}\n{await rig.TellAsync()}");
                 well = true;
             }

@@ -30,7 +30,8 @@ internal sealed class LegWatch : IAsyncDisposable
         _sites = lab.SitesOf(server);
         _namespace = lab.NamespaceOf(server);
         _id = NamespaceProcesses.IdOf(_namespace)!;
-        _looking = Task.Factory.StartNew(() => Namespaces.Run(_namespace, Look), _stop.Token, TaskCreationOptions.LongRunning, TaskScheduler.Default);
+        _looking = Task.Factory.StartNew(
+            () => Namespaces.Run(_namespace, Look), _stop.Token, TaskCreationOptions.LongRunning, TaskScheduler.Default);
         _asking = Task.Run(() => AskAsync(server, [.. hosts.Values]));
     }
 
@@ -93,8 +94,10 @@ internal sealed class LegWatch : IAsyncDisposable
         {
             try
             {
-                ServerInfo first = await hosts[0].ServerAsync(server, _stop.Token), second = await hosts[1].ServerAsync(server, _stop.Token);
-                if (first.MayRun is { } epoch && second.MayRun is { } other && (await hosts[0].ServerAsync(server, _stop.Token)).MayRun == epoch)
+                ServerInfo first = await hosts[0].ServerAsync(server, _stop.Token);
+                ServerInfo second = await hosts[1].ServerAsync(server, _stop.Token);
+                if (first.MayRun is { } epoch && second.MayRun is { } other
+                    && (await hosts[0].ServerAsync(server, _stop.Token)).MayRun == epoch)
                 {
                     Note(string.Create(CultureInfo.InvariantCulture,
                         $"the server might run at {hosts[0].Name} by epoch {epoch} and at {hosts[1].Name} by epoch {other} at once"));
