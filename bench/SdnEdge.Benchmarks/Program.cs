@@ -3,6 +3,7 @@ using SdnEdge.Benchmarks.Bfd;
 using SdnEdge.Benchmarks.Bgp;
 using SdnEdge.Benchmarks.Hostile;
 using SdnEdge.Benchmarks.Ingress;
+using SdnEdge.Benchmarks.Kills;
 using SdnEdge.Benchmarks.Netns;
 using SdnEdge.Benchmarks.Restart;
 using SdnEdge.Benchmarks.Switchover;
@@ -14,6 +15,7 @@ using SdnEdge.Benchmarks.Switchover;
     ("switchover", "what switching 1, 1 k, 100 k and 1 M prefixes costs, and what others feel of it", SwitchoverCommand.Run),
     ("bgp", "routes through the router beside FRR, BIRD and GoBGP: time and memory", BgpCommand.Run),
     ("restart", "a PE killed under traffic with a full table: what is lost, and how soon BGP and the routes are back", RestartCommand.Run),
+    ("kills", "every party of a migration killed, and cut off from the manager, at every stage: how each migration ends", KillsCommand.Run),
     ("bfd", "64 BFD sessions while a million routes change: false downs, and how fast a stopped peer is found", BfdCommand.Run),
     ("ingress", "how soon many ingress PEs, each a process, take the direct path, and when the tunnel is gone", IngressCommand.Run),
     ("micro", "BenchmarkDotNet: lookups, inserts and memory of a full table; takes BenchmarkDotNet's arguments", MicroCommand.Run),
