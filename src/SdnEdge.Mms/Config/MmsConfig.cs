@@ -48,8 +48,8 @@ public sealed record MmsConfig
 public sealed record IdentityConfig(string Certificate, string Key, string Authority);
 
 /// <summary>How much the manager does at once.</summary>
-/// <param name="Migrations">Most migrations at once, 1 to 1000; more wait.</param>
-/// <param name="Servers">Most servers on the way at once, in all migrations together, 1 to 10000.</param>
+/// <param name="Migrations">Most migrations at once, 1 to 1000; one more is refused (limit).</param>
+/// <param name="Servers">Most servers on the way at once, in all migrations together, 1 to 10000; more are refused.</param>
 public sealed record LimitsConfig(int Migrations = 4, int Servers = 32);
 
 /// <summary>A daemon that the manager speaks to: a PE, or the agent of a server host.</summary>
