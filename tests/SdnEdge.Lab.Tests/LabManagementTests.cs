@@ -15,6 +15,7 @@ using Xunit;
 namespace SdnEdge.Lab.Tests;
 
 /// <summary>The management network for real: a router's API over it by mutual TLS, its delay, and its secrets.</summary>
+[Trait("needs", "executable")]
 public sealed class LabManagementTests
 {
     private const string OneRouter = """

@@ -10,6 +10,7 @@ using Xunit.Abstractions;
 namespace SdnEdge.Lab.Tests.Keeper;
 
 /// <summary>A PE with a keeper whose process is ended by SIGKILL in the middle of a migration.</summary>
+[Trait("needs", "executable")]
 public sealed class MigrationRestartTests(ITestOutputHelper output)
 {
     private static readonly HoldOptions LongHold = new(MaxMilliseconds: 600_000);

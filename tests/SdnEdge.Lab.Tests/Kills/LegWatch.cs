@@ -75,6 +75,7 @@ internal sealed class LegWatch : IAsyncDisposable
 
     private void Look()
     {
+        _ = Urgency.Raise();   // else it looks seldom while the machine is busy
         while (!_stop.IsCancellationRequested)
         {
             // Looks follow one another: what is seen before and after the other leg was there meanwhile, too.
