@@ -4,6 +4,7 @@ using System.Text.Json;
 using FsCheck.Xunit;
 using SdnEdge.Core.Api;
 using SdnEdge.Mms.Journal;
+using SdnEdge.Testing.Journal;
 using SdnEdge.Mms.Machines;
 using SdnEdge.Mms.Model;
 using SdnEdge.Mms.Tests.Machines;

@@ -1,5 +1,6 @@
 using System.Text.Json;
 using SdnEdge.Mms.Journal;
+using SdnEdge.Testing.Journal;
 using SdnEdge.Mms.Model;
 using SdnEdge.Mms.Tests.Machines;
 using Xunit;
