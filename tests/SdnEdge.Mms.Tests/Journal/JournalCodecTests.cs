@@ -4,7 +4,6 @@ using System.Text.Json;
 using FsCheck.Xunit;
 using SdnEdge.Core.Api;
 using SdnEdge.Mms.Journal;
-using SdnEdge.Testing.Journal;
 using SdnEdge.Mms.Machines;
 using SdnEdge.Mms.Model;
 using SdnEdge.Mms.Tests.Machines;
@@ -74,7 +73,7 @@ public class JournalCodecTests
     public async Task A_journal_that_is_too_new_is_not_taken_up()
     {
         Story story = Story.Of("s1").Until(MoveStage.Stop);
-        var journal = new MemoryJournal(story.Records.Append(new JournalRecord(story.Records.Count + 1, "", 1, "l", "manager", "m1", "x", """{"record":"later"}""")));
+        var journal = new ScriptedJournal(story.Records.Append(new JournalRecord(story.Records.Count + 1, "", 1, "l", "manager", "m1", "x", """{"record":"later"}""")));
         var parties = new ScriptedParties(journal);
         var e = await Assert.ThrowsAsync<JournalUnavailableException>(() => Mms.Drivers.ManagerService.StartAsync(journal, parties));
         Assert.Equal(JournalFault.TooNew, e.Fault);

@@ -1,6 +1,5 @@
 using System.Text.Json;
 using SdnEdge.Mms.Journal;
-using SdnEdge.Testing.Journal;
 using SdnEdge.Mms.Model;
 using SdnEdge.Mms.Tests.Machines;
 using Xunit;
@@ -13,7 +12,7 @@ public class ReplayTests
     [Fact]
     public async Task Every_record_is_told_and_a_filter_leaves_out_those_of_other_migrations()
     {
-        MemoryJournal journal = Two();
+        ScriptedJournal journal = Two();
         using var all = new StringWriter();
         Assert.Equal(journal.Records.Count, await Replay.RunAsync(journal, all));
         using var one = new StringWriter();
@@ -30,7 +29,7 @@ public class ReplayTests
     [Fact]
     public async Task As_JSON_each_record_is_a_line_of_its_own()
     {
-        MemoryJournal journal = Two();
+        ScriptedJournal journal = Two();
         using var text = new StringWriter { NewLine = "\n" };
         await Replay.RunAsync(journal, text, json: true);
         JsonElement[] lines = [.. text.ToString().Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(l => JsonDocument.Parse(l).RootElement)];
@@ -44,7 +43,7 @@ public class ReplayTests
     public async Task What_can_be_read_is_told_before_the_record_that_cannot()
     {
         Story story = Story.Of("s1").Until(MoveStage.Mirror);
-        var journal = new MemoryJournal(story.Records.Append(new JournalRecord(story.Records.Count + 1, "", 1, "l", "manager", "m1", "x", """{"record":"later"}""")));
+        var journal = new ScriptedJournal(story.Records.Append(new JournalRecord(story.Records.Count + 1, "", 1, "l", "manager", "m1", "x", """{"record":"later"}""")));
         using var text = new StringWriter();
         var e = await Assert.ThrowsAsync<JournalUnavailableException>(() => Replay.RunAsync(journal, text));
         Assert.Equal(story.Records.Count + 1, e.Position);
@@ -52,9 +51,9 @@ public class ReplayTests
     }
 
     // One that moved, and one of another group that is undone.
-    private static MemoryJournal Two()
+    private static ScriptedJournal Two()
     {
         Story story = Story.Of("s1").End().Ask(Plans.Request(Cutover.Together, Plans.Move(["t1"], migration: "m2")));
-        return new MemoryJournal(story.Feed(new MoveHappened("m2", new AbortRequested("user ops", "no"))).Records);
+        return new ScriptedJournal(story.Feed(new MoveHappened("m2", new AbortRequested("user ops", "no"))).Records);
     }
 }
