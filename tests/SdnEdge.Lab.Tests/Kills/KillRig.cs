@@ -226,12 +226,26 @@ internal sealed class KillRig : IAsyncDisposable
         }
     }
 
+    // The first thread can be a zombie while others still hold devices, locks and sockets.
+    private static bool IsGone(int process)
+    {
+        if (ProcessStat.Read(process) is { IsAlive: true }) return false;
+        try
+        {
+            return Directory.GetDirectories($"/proc/{process}/task").Length <= 1;
+        }
+        catch (IOException)
+        {
+            return true;
+        }
+    }
+
     private async Task KillAsync(string node)
     {
         Process? later = _restarted.GetValueOrDefault(node);
         int process = later?.Id ?? Lab.State.Processes.Single(p => p.Node == node).ProcessId;
         Signals.Send(process, ProcessSignal.Kill);
-        for (var watch = Stopwatch.StartNew(); ProcessStat.Read(process) is { IsAlive: true }; await Task.Delay(1))
+        for (var watch = Stopwatch.StartNew(); !IsGone(process); await Task.Delay(1))
         {
             if (watch.Elapsed > Patience) throw new TimeoutException($"{node} (process {process}) does not end");
         }
