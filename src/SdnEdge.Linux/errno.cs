@@ -35,6 +35,9 @@ public sealed class LinuxException : IOException
     /// <summary>The kernel's error number.</summary>
     public int ErrorNumber { get; }
 
+    /// <summary>True when somebody else holds what was asked for (EBUSY).</summary>
+    public bool IsBusy => ErrorNumber == Errno.EBUSY;
+
     /// <summary>An exception for the last failed call of this thread.</summary>
     internal static LinuxException Last(string what) => new(what, Marshal.GetLastPInvokeError());
 }

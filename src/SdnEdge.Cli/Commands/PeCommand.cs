@@ -15,6 +15,8 @@ internal static class PeCommand
 {
     private const int ExitOk = 0, ExitFailed = 1, ExitBadConfig = 2;
 
+    private static readonly TimeSpan s_busyWait = TimeSpan.FromSeconds(5);
+
     public static Command Create()
     {
         var config = new Option<string>("--config", "-c") { Description = "Configuration file (YAML).", Required = true, HelpName = "FILE" };
@@ -77,7 +79,8 @@ internal static class PeCommand
         {
             if (config.Forwarding.Keeper && keeperDescriptor is null) return await KeepAsync(config, file, restarting, reload, stop.Token);
             KeeperLink? link = keeperDescriptor is { } descriptor ? KeeperLink.Connect(descriptor) : null;
-            await using PeRouter pe = await PeRouter.StartAsync(config, new PeRouterOptions { ReadConfig = () => Read(file), Restarting = restarting, Keeper = link, BfdProcess = BfdCommand.Start });
+            await using PeRouter pe = await StartAsync(
+                config, new PeRouterOptions { ReadConfig = () => Read(file), Restarting = restarting, Keeper = link, BfdProcess = BfdCommand.Start }, stop.Token);
             Console.WriteLine($"{config.Name}: ready, pid {Environment.ProcessId}{(config.Api.Unix is { } socket ? $", API on {socket}" : "")}");
             while (true)
             {
@@ -100,6 +103,22 @@ internal static class PeCommand
         {
             context.Cancel = true;
             stop.Cancel();
+        }
+    }
+
+    // A PE that was killed a moment ago may hold its devices still: its threads end one after the other.
+    private static async Task<PeRouter> StartAsync(NodeConfig config, PeRouterOptions options, CancellationToken stop)
+    {
+        for (var waited = Stopwatch.StartNew(); ;)
+        {
+            try
+            {
+                return await PeRouter.StartAsync(config, options);
+            }
+            catch (LinuxException e) when (e.IsBusy && options.Keeper is null && waited.Elapsed < s_busyWait)
+            {
+                await Task.Delay(100, stop);
+            }
         }
     }
 
