@@ -1,4 +1,3 @@
-using System.Text.Json;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Mvc;
@@ -13,8 +12,6 @@ namespace SdnEdge.Host.Api;
 /// <summary>The resources of the API, one line each.</summary>
 internal static class Endpoints
 {
-    private static readonly TimeSpan s_heartbeat = TimeSpan.FromSeconds(15);
-
     public static void Map(WebApplication app, IHostControl host, ConnectionChecks checks, CancellationToken stopping)
     {
         RouteGroupBuilder v1 = app.MapGroup("/v1");
@@ -31,10 +28,8 @@ internal static class Endpoints
                 .Needs(ApiRole.Migrate).Fails(400, 404, 409, 502, 503);
         }
 
-        v1.MapGet("/events", (Delegate)((HttpContext context) => StreamAsync(context, host.Events, stopping)))
-            .Says("Server-sent events: EventRecord as data, its sequence as id; Last-Event-ID resumes").WithTags("events")
-            .Produces<EventRecord>(200, "text/event-stream");
-        app.MapGet("/metrics", () => Results.Text(PrometheusText.Write([.. host.Metrics(), ApiMetrics(checks)]),
+        v1.MapEvents(host.Events, "this host", stopping);
+        app.MapGet("/metrics", () => Results.Text(PrometheusText.Write([.. host.Metrics(), .. checks.Metrics()]),
             PrometheusText.ContentType))
             .Says("Metrics in the Prometheus text format").WithTags("telemetry").Produces<string>(200, "text/plain");
     }
@@ -60,46 +55,4 @@ internal static class Endpoints
         ServerOrder.Void => "Target: says from disk, for ever, whether it has run this epoch or never will",
         _ => "Source, after the server runs at the target: what was kept of it goes",
     };
-
-    private static MetricFamily ApiMetrics(ConnectionChecks checks) => new(
-        "sdnedge_api_connections_refused_total", "API connections refused by their credentials.", MetricKind.Counter,
-        [new(checks.RefusedUsers, ("check", "user")), new(checks.RefusedCertificates, ("check", "certificate")),
-            new(checks.RefusedRoles, ("check", "role"))]);
-
-    // Without Last-Event-ID the stream starts with what happens from now on; with it (0 = from the oldest kept) it resumes.
-    private static async Task StreamAsync(HttpContext context, EventLog events, CancellationToken stopping)
-    {
-        long place = events.Newest;
-        if (context.Request.Headers.TryGetValue("Last-Event-ID", out Microsoft.Extensions.Primitives.StringValues value)
-            && !long.TryParse(value.ToString(), out place))
-            throw new ProblemException(Problems.BadRequest($"Last-Event-ID '{value}' is not a number; send the id of the last event you "
-                + "have, or 0 for all that are kept"));
-        context.Response.ContentType = "text/event-stream";
-        context.Response.Headers.CacheControl = "no-store";
-        using var end = CancellationTokenSource.CreateLinkedTokenSource(context.RequestAborted, stopping);
-        try
-        {
-            await context.Response.WriteAsync(": events of this host\n\n", end.Token);
-            while (!end.IsCancellationRequested)
-            {
-                IReadOnlyList<EventRecord> list = events.After(place, out long missed);
-                if (missed > 0) await context.Response.WriteAsync($"event: missed\ndata: {{\"missed\":{missed}}}\n\n", end.Token);
-                foreach (EventRecord record in list)
-                {
-                    string data = JsonSerializer.Serialize(record, ApiJson.Options.For<EventRecord>());
-                    await context.Response.WriteAsync($"id: {record.Sequence}\nevent: {record.Kind}\ndata: {data}\n\n", end.Token);
-                    place = record.Sequence;
-                }
-
-                await context.Response.Body.FlushAsync(end.Token);
-                Task more = events.WaitAsync(place, end.Token);
-                if (await Task.WhenAny(more, Task.Delay(s_heartbeat, end.Token)) != more)
-                    await context.Response.WriteAsync(": still here\n\n", end.Token);
-            }
-        }
-        catch (OperationCanceledException)
-        {
-            // The client or the agent ended the stream.
-        }
-    }
 }
