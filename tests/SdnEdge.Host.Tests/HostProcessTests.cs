@@ -11,6 +11,7 @@ using Xunit;
 namespace SdnEdge.Host.Tests;
 
 /// <summary><c>sdnedge host</c> as a program, with the real stand-in: killed around stop and activate, started again.</summary>
+[Trait("needs", "executable")]
 public sealed class HostProcessTests
 {
     [Fact]

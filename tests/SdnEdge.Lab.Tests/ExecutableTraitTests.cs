@@ -10,7 +10,7 @@ public sealed class ExecutableTraitTests
     [Fact]
     public void Each_class_of_tests_that_runs_the_executable_says_so()
     {
-        string folder = Path.Combine(LabFiles.Root(), "tests", "SdnEdge.Lab.Tests");
+        string folder = Path.Combine(LabFiles.Root(), "tests");
         string[] silent = [.. Directory.EnumerateFiles(folder, "*Tests.cs", SearchOption.AllDirectories)
             .Where(file => File.ReadAllText(file) is var text
                 && s_signs.Any(sign => text.Contains(sign, StringComparison.Ordinal))
