@@ -45,7 +45,8 @@ public sealed class ApiUnreachableException : Exception
 /// <param name="Identity">For HTTPS: the client's certificate and the authority of the servers'. Null on a unix socket.</param>
 public sealed record ApiEndpoint(string Name, string Address, ClientIdentity? Identity = null);
 
-/// <summary>A client's certificate with its key, and the only authority whose server certificates it accepts (null = the system's).</summary>
+/// <summary>A client's certificate with its key, and the only authority whose server certificates it accepts (null = the
+/// system's).</summary>
 /// <param name="Certificate">Certificate and key.</param>
 /// <param name="Authority">The authority.</param>
 public sealed record ClientIdentity(X509Certificate2 Certificate, X509Certificate2? Authority)

@@ -27,7 +27,8 @@ public sealed class PeClient(ApiEndpoint endpoint) : ApiClient(endpoint, ApiJson
     /// <summary>VRFs.</summary>
     public Task<IReadOnlyList<VrfInfo>> VrfsAsync(CancellationToken cancel = default) => GetAsync<IReadOnlyList<VrfInfo>>("v1/vrfs", cancel);
 
-    /// <summary>The RIB: one line for each source that offers a prefix. <paramref name="prefix"/>: that one and what lies inside it.</summary>
+    /// <summary>The RIB: one line for each source that offers a prefix. <paramref name="prefix"/>: that one and what lies inside
+    /// it.</summary>
     public Task<IReadOnlyList<RouteInfo>> RoutesAsync(string? vrf = null, string? prefix = null, CancellationToken cancel = default)
         => GetAsync<IReadOnlyList<RouteInfo>>("v1/routes" + Query(("vrf", vrf), ("prefix", prefix)), cancel);
 

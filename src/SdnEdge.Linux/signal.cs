@@ -65,7 +65,8 @@ public readonly record struct ProcessStat(int ProcessId, char State, long StartT
     /// <summary>True while it runs or is stopped; false once it has ended.</summary>
     public bool IsAlive => State is not ('Z' or 'X');
 
-    /// <summary>True while it is stopped by a signal. A tracer's stop ('t') is none: the tracer lets it go on, not <see cref="ProcessSignal.Continue"/>.</summary>
+    /// <summary>True while it is stopped by a signal. A tracer's stop ('t') is none: the tracer lets it go on, not
+    /// <see cref="ProcessSignal.Continue"/>.</summary>
     public bool IsStopped => State is 'T';
 }
 

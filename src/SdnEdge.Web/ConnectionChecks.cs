@@ -73,7 +73,8 @@ public sealed class ConnectionChecks(IReadOnlyList<AccessRule> access)
         await next(connection);
     };
 
-    /// <summary>Mutual TLS: TLS 1.2 or 1.3, and a client certificate signed by the configured CA. Files that change are read again.</summary>
+    /// <summary>Mutual TLS: TLS 1.2 or 1.3, and a client certificate signed by the configured CA. Files that change are read
+    /// again.</summary>
     /// <exception cref="IOException">A file cannot be read or holds no certificate or key.</exception>
     internal HttpsConnectionAdapterOptions MutualTls(ApiTcpConfig config)
     {

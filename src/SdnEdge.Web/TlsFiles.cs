@@ -5,7 +5,8 @@ using SdnEdge.Core.Config;
 namespace SdnEdge.Web;
 
 /// <summary>
-/// A daemon's certificate, its key and the CA of its clients, as they are on disk: renewed files are used from the next handshake on. Files that
+/// A daemon's certificate, its key and the CA of its clients, as they are on disk: renewed files are used from the next handshake on. Files
+/// that
 /// cannot be read any more leave the last good ones in force.
 /// </summary>
 internal sealed class TlsFiles

@@ -43,7 +43,8 @@ public sealed partial class MigrateCommandTests
         (int refused, _, string why) = await MoveAsync(instance, "dc-b", 200);
         Assert.True(refused == 1 && why.Contains("nothing was changed", StringComparison.Ordinal), why);
 
-        // Ctrl-C while the server stands still, for longer than a signal can take: it runs on where it was, and what was held is given back.
+        // Ctrl-C while the server stands still, for longer than a signal can take: it runs on where it was, and what was held is given
+        // back.
         (int givenUp, string undone, string told) = await MoveAsync(instance, "dc-a", 20_000, interruptAt: "stop begins");
         Assert.True(givenUp == 1, told + undone);
         Assert.Equal("as-before", (string)Last(undone)["state"]!);

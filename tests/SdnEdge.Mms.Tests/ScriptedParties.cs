@@ -6,7 +6,8 @@ using SdnEdge.Mms.Model;
 namespace SdnEdge.Mms.Tests;
 
 /// <summary>
-/// PEs and hosts of a move, as strict as the real ones: they fence by epoch and remember what they promised. A test can keep an answer back,
+/// PEs and hosts of a move, as strict as the real ones: they fence by epoch and remember what they promised. A test can keep an answer
+/// back,
 /// or have a command refused or unanswered. They outlive managers.
 /// </summary>
 internal sealed class ScriptedParties(ScriptedJournal journal) : IParties

@@ -9,7 +9,8 @@ internal static class ManyIngresses
     /// <summary>Most ingress PEs: their loopbacks are 10.255.0.3 to .252.</summary>
     public const int Most = 250;
 
-    /// <summary>Writes the topology and a configuration for each PE, both server hosts and the manager; returns the topology's file.</summary>
+    /// <summary>Writes the topology and a configuration for each PE, both server hosts and the manager; returns the topology's
+    /// file.</summary>
     public static string Write(string folder, string name, int count)
     {
         var nodes = new StringBuilder();

@@ -4,7 +4,8 @@ using SdnEdge.Core.Migration;
 namespace SdnEdge.Core.Api;
 
 /// <summary>
-/// The types of the API, of a move as it is journalled, and of a PE's state file, described for JSON when the program is built. Settings are those of
+/// The types of the API, of a move as it is journalled, and of a PE's state file, described for JSON when the program is built. Settings
+/// are those of
 /// <see cref="ApiJson"/>. The last two are no bodies: answers are written by their type at run time, and <c>int?</c> is a query's
 /// parameter in the OpenAPI document.
 /// </summary>

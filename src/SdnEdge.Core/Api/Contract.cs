@@ -102,7 +102,8 @@ public sealed record MovingPrefix(string Prefix, string Port, string? NextHop = 
 /// role, VRF and prefixes too, so that the prefixes are fenced, and what is over is known to be over, when the PE does not know
 /// the migration (any more).
 /// </summary>
-/// <param name="Epoch">Fencing number: a signal with an epoch lower than the highest seen for this migration or its prefixes is refused.</param>
+/// <param name="Epoch">Fencing number: a signal with an epoch lower than the highest seen for this migration or its prefixes is
+/// refused.</param>
 /// <param name="Role">Which end this PE is (prepare; may be said with abort and teardown).</param>
 /// <param name="Vrf">VRF of the prefixes (prepare; may be said with abort and teardown); null = default.</param>
 /// <param name="Prefixes">The moving prefixes (prepare; may be said with abort and teardown, then without ports).</param>
@@ -413,7 +414,8 @@ public sealed record NodeInfo(
     /// <summary>LOCAL_PREF with which it tells prefixes that were never moved; null: an older version, which does not say.</summary>
     public uint? LocalPref { get; init; }
 
-    /// <summary>Random name of this life of the process: another one after each restart. Null: an older version, which does not say.</summary>
+    /// <summary>Random name of this life of the process: another one after each restart. Null: an older version, which does not
+    /// say.</summary>
     public string? Incarnation { get; init; }
 
     /// <summary>The file that keeps the migrations over a restart; null: an older version, which keeps none.</summary>
@@ -422,6 +424,7 @@ public sealed record NodeInfo(
 
 /// <summary>The file in which a PE keeps its migrations.</summary>
 /// <param name="Path">The file.</param>
-/// <param name="State">none: nothing was written yet; good; unwritable: the last write failed; unreadable: it could not be read at the start, and every signal is refused.</param>
+/// <param name="State">none: nothing was written yet; good; unwritable: the last write failed; unreadable: it could not be read at the
+/// start, and every signal is refused.</param>
 /// <param name="Detail">What is wrong and what to do; null when nothing is.</param>
 public sealed record StateFileInfo(string Path, string State, string? Detail = null);

@@ -1,19 +1,22 @@
 namespace SdnEdge.Core.Api;
 
 /// <summary>
-/// What the manager orders of a server host's agent, for one server. Each order carries the group's epoch, is idempotent, and is answered when
+/// What the manager orders of a server host's agent, for one server. Each order carries the group's epoch, is idempotent, and is answered
+/// when
 /// its effect is there; the agent has what it promises on disk before it answers. R1 to R8: the rules of the hand-over, docs/design.md.
 /// </summary>
 public enum ServerOrder
 {
-    /// <summary>Source: the server runs here and can be moved. Target: what is needed to take it over is there, the server itself paused.</summary>
+    /// <summary>Source: the server runs here and can be moved. Target: what is needed to take it over is there, the server itself
+    /// paused.</summary>
     Prepare,
     /// <summary>
     /// Source: the right to run goes, on disk (R4); the server stops; its state is handed over to the target, but only where that can be
     /// undone. Answered when that is done and it was seen to stand still.
     /// </summary>
     Stop,
-    /// <summary>Source, of a server whose hand-over cannot be undone: its state is handed over. Comes after the pivot; for all others stop does it.</summary>
+    /// <summary>Source, of a server whose hand-over cannot be undone: its state is handed over. Comes after the pivot; for all others stop
+    /// does it.</summary>
     HandOver,
     /// <summary>Target: "will run this epoch" is on disk (R6), then the server runs. Answered when it was seen running.</summary>
     Activate,
@@ -65,7 +68,8 @@ public enum EpochVerdict
 /// <param name="Epoch">Highest epoch seen for this server.</param>
 /// <param name="State">What the server is doing here now.</param>
 /// <param name="Repeated">True when it had been carried out before and nothing was done now.</param>
-/// <param name="TookEffectAtNs">CLOCK_MONOTONIC of the host, nanoseconds: stop: seen to stand still; activate, resume: seen running.</param>
+/// <param name="TookEffectAtNs">CLOCK_MONOTONIC of the host, nanoseconds: stop: seen to stand still; activate, resume: seen
+/// running.</param>
 /// <param name="Verdict">Void only.</param>
 public sealed record ServerReply(
     string Server, ServerOrder Order, long Epoch, ServerState State, bool Repeated, long TookEffectAtNs, EpochVerdict? Verdict = null);
@@ -86,7 +90,8 @@ public sealed record MirrorProgress(bool Ready, long CopiedBytes, long Remaining
 /// <param name="RanEpoch">Highest epoch that this host has promised to run, or has run; 0 = none.</param>
 /// <param name="VoidEpoch">Highest epoch that this host has said it will never run; 0 = none.</param>
 /// <param name="Migration">The migration it is part of; null = none.</param>
-/// <param name="Undoable">False: once handed over the server cannot be resumed at the source, so the pivot must come before the hand-over.</param>
+/// <param name="Undoable">False: once handed over the server cannot be resumed at the source, so the pivot must come before the
+/// hand-over.</param>
 /// <param name="Mirror">Copying of its state, while it is prepared; null = nothing is copied before the stop.</param>
 /// <param name="Fault">What is wrong with it here, for people; null = nothing.</param>
 public sealed record ServerInfo(

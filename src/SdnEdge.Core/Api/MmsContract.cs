@@ -24,7 +24,8 @@ public sealed record MigrationCall(
     int? OrderBoundMs = null, int OthersHoldMs = 0);
 
 /// <summary>Something that keeps a migration from being started.</summary>
-/// <param name="Reason">One word for its kind, e.g. <c>server-unknown</c>, <c>peer-unreachable</c>, <c>hold-too-small</c>, <c>damped</c>.</param>
+/// <param name="Reason">One word for its kind, e.g. <c>server-unknown</c>, <c>peer-unreachable</c>, <c>hold-too-small</c>,
+/// <c>damped</c>.</param>
 /// <param name="Where">What it is about: a server, a PE, a prefix, a link.</param>
 /// <param name="Detail">What is wrong and what would be right, with its number.</param>
 public sealed record Obstacle(string Reason, string Where, string Detail);
@@ -78,7 +79,8 @@ public sealed record WaitingInfo(string Step, string Reason, string? Detail, lon
 /// <param name="From">The site it leaves.</param>
 /// <param name="To">The site it goes to.</param>
 /// <param name="Cutover">together or one-by-one.</param>
-/// <param name="State">running, undoing, moved, as-before, fenced. moved: the servers were seen running, the epoch is in force, nothing is left over.</param>
+/// <param name="State">running, undoing, moved, as-before, fenced. moved: the servers were seen running, the epoch is in force, nothing is
+/// left over.</param>
 /// <param name="Stage">Where the current move is.</param>
 /// <param name="Epoch">Epoch in force.</param>
 /// <param name="By">Who asked for it.</param>

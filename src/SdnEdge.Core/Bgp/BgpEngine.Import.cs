@@ -7,7 +7,8 @@ namespace SdnEdge.Core.Bgp;
 
 /// <summary>
 /// The way in, behind the decoder: 1. loops (RFC 4271 9.1.2, RFC 4456 8), 2. leaks, and the mark of RFC 9234, 3. what another
-/// AS may not say (<see cref="MobilitySequence"/>), 4. for each prefix the import policy, 5. moves that come too fast (BgpEngine.Damping), 6. the RIB, 7. the limits.
+/// AS may not say (<see cref="MobilitySequence"/>), 4. for each prefix the import policy, 5. moves that come too fast (BgpEngine.Damping),
+/// 6. the RIB, 7. the limits.
 /// </summary>
 public sealed partial class BgpEngine
 {

@@ -183,5 +183,6 @@ public sealed record TelemetryConfig(Uri? Otlp = null);
 public sealed record ForwardingConfig(bool Keeper = false);
 
 /// <summary>Where the PE keeps what must outlive it.</summary>
-/// <param name="Folder">Absolute path of a folder that is this PE's alone; made when it is first needed. Unsaid: <c>/var/lib/sdnedge/NAME</c>.</param>
+/// <param name="Folder">Absolute path of a folder that is this PE's alone; made when it is first needed. Unsaid:
+/// <c>/var/lib/sdnedge/NAME</c>.</param>
 public sealed record StateConfig(string Folder);

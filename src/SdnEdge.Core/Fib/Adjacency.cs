@@ -60,7 +60,8 @@ public sealed class L2Rewrite
 /// A neighbour on a port: the next hop's address, its Ethernet header once known, and the packets that wait for it.
 /// <para>Workers read <see cref="Rewrite"/> without waiting. While it is null they queue packets (bounded, in order).
 /// <see cref="Resolve"/> does not let newer packets overtake those that wait: it publishes the header only when nothing
-/// waits and no worker has some of them in its hands, else it leaves that to the worker that flushes (<see cref="Forwarder.FlushNeighbor"/>).</para>
+/// waits and no worker has some of them in its hands, else it leaves that to the worker that flushes
+/// (<see cref="Forwarder.FlushNeighbor"/>).</para>
 /// </summary>
 public sealed class Adjacency
 {

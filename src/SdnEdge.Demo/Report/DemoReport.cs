@@ -50,14 +50,16 @@ internal sealed record MigrationReport(
     string Id, string Group, long Epoch, string By, string At, string? EndedAt, string State, string? Failure, string Cutover,
     IReadOnlyList<CallReport> Calls);
 
-/// <summary>A signal to a PE or an order to a host: when it was first sent, when its answer was here, and when it had taken effect there, by that party's clock.</summary>
+/// <summary>A signal to a PE or an order to a host: when it was first sent, when its answer was here, and when it had taken effect there,
+/// by that party's clock.</summary>
 internal sealed record CallReport(string To, string What, string About, double SentMs, double AnsweredMs, double EffectMs, bool Repeated);
 
 /// <summary>What was asked for.</summary>
 internal sealed record ParametersReport(
     string Topology, string Server, string From, string To, double RoundTripMs, double BlackoutMs, double? MeasuredBlackoutMs, bool Hold);
 
-/// <summary>The probes. Packets per second, forward and reverse each, over all streams; seconds of sending. Ran: false where there were none.</summary>
+/// <summary>The probes. Packets per second, forward and reverse each, over all streams; seconds of sending. Ran: false where there were
+/// none.</summary>
 internal sealed record ProbeReport(
     long PacketsPerSecond, long ReversePacketsPerSecond, int Flows, int SizeBytes, double Seconds, bool Valid, string? WhyInvalid, bool Ran = true);
 

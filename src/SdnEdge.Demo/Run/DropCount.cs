@@ -12,7 +12,8 @@ namespace SdnEdge.Demo.Run;
 
 /// <summary>
 /// Where packets are dropped in the lab, from everyone's own counters: the PEs' drop reasons, the WAN's links, and the
-/// kernel's devices in every node, but for the management network. Taken before and after a run it says where what the probes missed was lost.
+/// kernel's devices in every node, but for the management network. Taken before and after a run it says where what the probes missed was
+/// lost.
 /// </summary>
 internal sealed class DropCount
 {

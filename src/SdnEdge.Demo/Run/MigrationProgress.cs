@@ -3,14 +3,16 @@ using SdnEdge.Core.Api;
 
 namespace SdnEdge.Demo.Run;
 
-/// <summary>Has a manager move a group, and tells each stage as it begins: from the manager's events, and where one does not come, from a look.</summary>
+/// <summary>Has a manager move a group, and tells each stage as it begins: from the manager's events, and where one does not come, from a
+/// look.</summary>
 internal sealed class MigrationProgress(MmsClient mms)
 {
     private static readonly TimeSpan Look = TimeSpan.FromMilliseconds(200);
 
     /// <summary>Starts the migration and waits for its end.</summary>
     /// <param name="call">What is to be moved.</param>
-    /// <param name="stage">Told each stage, from one thread at a time. When cancelled, the manager is asked to undo it, and its end is waited for.</param>
+    /// <param name="stage">Told each stage, from one thread at a time. When cancelled, the manager is asked to undo it, and its end is
+    /// waited for.</param>
     /// <param name="cancel">Has it undone.</param>
     public async Task<MigrationStatus> RunAsync(MigrationCall call, Action<string> stage, CancellationToken cancel)
     {

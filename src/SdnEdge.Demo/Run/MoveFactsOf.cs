@@ -3,7 +3,8 @@ using SdnEdge.Demo.Report;
 
 namespace SdnEdge.Demo.Run;
 
-/// <summary>Brings what the manager says of a migration into the report's terms. Of several moves and paths: sums, the first begin and the last end.</summary>
+/// <summary>Brings what the manager says of a migration into the report's terms. Of several moves and paths: sums, the first begin and the
+/// last end.</summary>
 internal static class MoveFactsOf
 {
     /// <summary>The facts.</summary>

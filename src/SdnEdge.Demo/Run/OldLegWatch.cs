@@ -8,7 +8,8 @@ namespace SdnEdge.Demo.Run;
 
 /// <summary>
 /// Watches the server's leg at the site it leaves, by the kernel's own tap, from the time when the switch is in force and
-/// nothing is left before it: an IP packet to the server that still comes there went the old way after the switch. A check on the PE's own count of stale packets.
+/// nothing is left before it: an IP packet to the server that still comes there went the old way after the switch. A check on the PE's own
+/// count of stale packets.
 /// </summary>
 internal sealed class OldLegWatch : IDisposable
 {

@@ -10,7 +10,8 @@ namespace SdnEdge.Lab.Running;
 
 /// <summary>A long-running process of a node.</summary>
 /// <param name="Node">The node.</param>
-/// <param name="Name">What it is, for messages: <c>pe</c>, <c>host</c>, <c>mms</c>, <c>wan</c>, <c>echo</c>, <c>zebra</c>, <c>bgpd</c>, <c>bird</c>.</param>
+/// <param name="Name">What it is, for messages: <c>pe</c>, <c>host</c>, <c>mms</c>, <c>wan</c>, <c>echo</c>, <c>zebra</c>, <c>bgpd</c>,
+/// <c>bird</c>.</param>
 /// <param name="Argv">Program and arguments.</param>
 internal sealed record PlannedProcess(string Node, string Name, IReadOnlyList<string> Argv);
 
@@ -63,7 +64,8 @@ internal sealed partial record LabPlan(LabTopology Topology, string RootBatch, I
     }
 
     /// <summary>
-    /// When a node is started: a stage begins when the one before it is set up. An agent looks after servers that are there, the manager asks
+    /// When a node is started: a stage begins when the one before it is set up. An agent looks after servers that are there, the manager
+    /// asks
     /// agents and PEs.
     /// </summary>
     public static int StageOf(NodeKind kind) => kind switch { NodeKind.SdnEdgeHost => 1, NodeKind.SdnEdgeMms => 2, _ => 0 };

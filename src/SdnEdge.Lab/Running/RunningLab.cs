@@ -68,7 +68,8 @@ public sealed class RunningLab
     /// <summary>A node's address on the management network; null when it is not on one.</summary>
     public IpAddress? ManagementAddress(string node) => Known(node).Management?.Address;
 
-    /// <summary>Where the manager reaches a node's API: <c>https://ADDRESS:8443/</c> on the management network, else <c>unix:PATH</c>.</summary>
+    /// <summary>Where the manager reaches a node's API: <c>https://ADDRESS:8443/</c> on the management network, else
+    /// <c>unix:PATH</c>.</summary>
     public string ApiAddress(string node) => DaemonFile.ApiAddress(Known(node), Folder);
 
     /// <summary>A node's certificate, and the lab's authority: who a client that runs in this node is.</summary>

@@ -125,7 +125,8 @@ public sealed record Impairment(
 public sealed record LabTopology(string Name, string File, IReadOnlyList<LabNode> Nodes, IReadOnlyList<LabLink> Links)
 {
     /// <summary>
-    /// What a node calls its interface to a management network, by which APIs are reached: a plain device in the node's namespace. Even at a
+    /// What a node calls its interface to a management network, by which APIs are reached: a plain device in the node's namespace. Even at
+    /// a
     /// PE it is no port of the router.
     /// </summary>
     public const string ManagementInterface = "mgmt0";

@@ -11,7 +11,8 @@ using SdnEdge.Web;
 namespace SdnEdge.Mms.Api;
 
 /// <summary>
-/// The manager as a daemon. Started in this order: 1. the journal is opened and locked, 2. its records are folded and what is open in them is
+/// The manager as a daemon. Started in this order: 1. the journal is opened and locked, 2. its records are folded and what is open in them
+/// is
 /// taken up, 3. the API listens. Stopped in the other order.
 /// </summary>
 public sealed class MmsDaemon : IAsyncDisposable

@@ -8,7 +8,8 @@ namespace SdnEdge.Mms.Api;
 /// <summary>The manager's state as the API shows it.</summary>
 internal static class StatusOf
 {
-    /// <summary>A migration. It is never greener than its evidence: moved and as-before are what the machine ends with when all was inspected.</summary>
+    /// <summary>A migration. It is never greener than its evidence: moved and as-before are what the machine ends with when all was
+    /// inspected.</summary>
     public static MigrationStatus Migration(MigrationState migration, IReadOnlyList<Waiting> waiting)
     {
         MoveState current = migration.Current;

@@ -39,7 +39,8 @@ public sealed class ManagerService : IAsyncDisposable
     private ManagerService(IJournal journal, IParties parties, ManagerState state, long position)
         => (_journal, _parties, _state, _shown, _expected) = (journal, parties, state, state, position);
 
-    /// <summary>Called with the state before and after each input that is on record, on the manager's loop. What it throws is not caught.</summary>
+    /// <summary>Called with the state before and after each input that is on record, on the manager's loop. What it throws is not
+    /// caught.</summary>
     public event Action<ManagerState, ManagerState, ManagerInput>? Changed;
 
     /// <summary>

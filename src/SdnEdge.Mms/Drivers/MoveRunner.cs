@@ -47,7 +47,8 @@ internal sealed class MoveRunner : IDisposable
         }
     }
 
-    /// <summary>Brings the queues in line with a state that is on record: new commands are issued, watches that are no longer open end.</summary>
+    /// <summary>Brings the queues in line with a state that is on record: new commands are issued, watches that are no longer open
+    /// end.</summary>
     public void Update(MoveState state)
     {
         ILookup<string, MoveCommand> open = MoveMachine.Open(state).ToLookup(MoveMachine.ResourceOf, StringComparer.Ordinal);

@@ -8,13 +8,15 @@ using SdnEdge.Web;
 namespace SdnEdge.Mms.Drivers;
 
 /// <summary>
-/// Rebuilds what a lost journal knew from what PEs and hosts say: epochs at least as high as any that they have seen, and where each server may
+/// Rebuilds what a lost journal knew from what PEs and hosts say: epochs at least as high as any that they have seen, and where each server
+/// may
 /// run. Every party must answer: one that is silent may know more.
 /// </summary>
 internal static class Recovery
 {
     /// <summary>Asks all parties.</summary>
-    /// <exception cref="ProblemException">A party is silent, or a server may run at two places: all of it is in the problem's errors.</exception>
+    /// <exception cref="ProblemException">A party is silent, or a server may run at two places: all of it is in the problem's
+    /// errors.</exception>
     public static async Task<Recovered> AskAsync(MmsConfig config, IPlanView view, string by, CancellationToken cancel)
     {
         var errors = new List<ProblemError>();

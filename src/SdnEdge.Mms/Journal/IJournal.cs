@@ -3,7 +3,8 @@ namespace SdnEdge.Mms.Journal;
 /// <summary>One record of the journal.</summary>
 /// <param name="Position">Its place: 1, 2, 3 and so on, without gaps.</param>
 /// <param name="At">Wall clock, ISO 8601, UTC. For people; no decision rests on it.</param>
-/// <param name="NowNs">The <c>now</c> of the Step that the input went into: CLOCK_MONOTONIC, nanoseconds, of that <paramref name="Life"/>.</param>
+/// <param name="NowNs">The <c>now</c> of the Step that the input went into: CLOCK_MONOTONIC, nanoseconds, of that
+/// <paramref name="Life"/>.</param>
 /// <param name="Life">Random id of the manager's life that wrote it: two <paramref name="NowNs"/> compare only within one life.</param>
 /// <param name="Actor">Where the input came from: "manager", "user 0", "certificate ops".</param>
 /// <param name="Migration">The migration, or null where the input belongs to none.</param>
@@ -11,7 +12,8 @@ namespace SdnEdge.Mms.Journal;
 /// <param name="Body">The input itself, JSON.</param>
 public sealed record JournalRecord(long Position, string At, long NowNs, string Life, string Actor, string? Migration, string Input, string Body);
 
-/// <summary>A record before it is appended: the journal adds position and life. The members are those of <see cref="JournalRecord"/>.</summary>
+/// <summary>A record before it is appended: the journal adds position and life. The members are those of
+/// <see cref="JournalRecord"/>.</summary>
 public sealed record JournalEntry(string At, long NowNs, string Actor, string? Migration, string Input, string Body);
 
 /// <summary>
@@ -30,18 +32,22 @@ public interface IJournal : IAsyncDisposable
     /// <summary>Random id made with the journal: tells one journal from another.</summary>
     string Id { get; }
 
-    /// <summary>Reads up to <paramref name="most"/> records behind position <paramref name="after"/>, in order. Fewer only at the end.</summary>
-    /// <exception cref="JournalUnavailableException">The journal cannot be read, or a record is damaged (then with its position).</exception>
+    /// <summary>Reads up to <paramref name="most"/> records behind position <paramref name="after"/>, in order. Fewer only at the
+    /// end.</summary>
+    /// <exception cref="JournalUnavailableException">The journal cannot be read, or a record is damaged (then with its
+    /// position).</exception>
     Task<IReadOnlyList<JournalRecord>> ReadAsync(long after, int most, CancellationToken cancel);
 
     /// <summary>
     /// Appends the entries, all or none, and returns when they are durable. Cancelling works until the write has begun; from then on
     /// the append runs to its end.
     /// </summary>
-    /// <param name="expected">The <see cref="Length"/> that the entries were decided on (R8: two decisions compete for one position).</param>
+    /// <param name="expected">The <see cref="Length"/> that the entries were decided on (R8: two decisions compete for one
+    /// position).</param>
     /// <param name="entries">What to append, in order.</param>
     /// <param name="cancel">Gives up an append that has not begun.</param>
-    /// <exception cref="JournalConflictException">The journal has a different length: another decision was there first. Nothing was written.</exception>
+    /// <exception cref="JournalConflictException">The journal has a different length: another decision was there first. Nothing was
+    /// written.</exception>
     /// <exception cref="JournalUnavailableException">
     /// It is not durable. The journal still works, and the same append may be tried again. Until an append has succeeded, a crash may
     /// bring the failed entries to light (as if in flight), so act neither as if they were there nor as if they never could be.
@@ -90,6 +96,7 @@ public sealed class JournalUnavailableException(JournalFault fault, string messa
     /// <summary>The kind of fault.</summary>
     public JournalFault Fault { get; } = fault;
 
-    /// <summary>With <see cref="JournalFault.Corrupt"/>: the first record that cannot be believed, where that is known. All before it can be read.</summary>
+    /// <summary>With <see cref="JournalFault.Corrupt"/>: the first record that cannot be believed, where that is known. All before it can
+    /// be read.</summary>
     public long? Position { get; } = position;
 }

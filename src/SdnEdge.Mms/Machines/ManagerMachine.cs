@@ -9,7 +9,8 @@ namespace SdnEdge.Mms.Machines;
 /// All migrations of a manager: state and input in, state out. The journal is the list of inputs; the state is their fold.
 /// <list type="number">
 /// <item>A migration that is asked for gets its epoch, one higher than any used for its group.</item>
-/// <item>What happens to its current move goes to <see cref="MoveMachine"/>. A pivot and an undo change who owns the servers, in the same step.</item>
+/// <item>What happens to its current move goes to <see cref="MoveMachine"/>. A pivot and an undo change who owns the servers, in the same
+/// step.</item>
 /// <item>When a move has ended, the next one begins; when one failed, those that had moved go back, last one first.</item>
 /// </list>
 /// </summary>
@@ -46,7 +47,8 @@ public static class ManagerMachine
     /// <summary>The id of a migration.</summary>
     public static string IdOf(long number) => "m" + number.ToString(CultureInfo.InvariantCulture);
 
-    /// <summary>When the current move is due to begin, or to expire (CLOCK_MONOTONIC, nanoseconds); long.MaxValue = only an input brings it on.</summary>
+    /// <summary>When the current move is due to begin, or to expire (CLOCK_MONOTONIC, nanoseconds); long.MaxValue = only an input brings it
+    /// on.</summary>
     public static long Deadline(MigrationState migration)
     {
         ArgumentNullException.ThrowIfNull(migration);
@@ -65,7 +67,8 @@ public static class ManagerMachine
     }
 
     /// <summary>
-    /// True when a step opens a command or ends something: it is on the disk before anybody acts on it. A step that does not may wait for the
+    /// True when a step opens a command or ends something: it is on the disk before anybody acts on it. A step that does not may wait for
+    /// the
     /// record of the next one that does.
     /// </summary>
     public static bool OpensCommands(ManagerState before, ManagerState after)

@@ -106,7 +106,8 @@ public static class MoveMachine
     }
 
     /// <summary>
-    /// Null: the answer says that the order's effect is there. Else what it says instead; such an answer is none, and the order is given again.
+    /// Null: the answer says that the order's effect is there. Else what it says instead; such an answer is none, and the order is given
+    /// again.
     /// </summary>
     public static string? WhyNoAnswer(SendOrder command, ServerReply reply)
     {

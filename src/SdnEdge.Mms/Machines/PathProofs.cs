@@ -7,7 +7,8 @@ namespace SdnEdge.Mms.Machines;
 /// <summary>What the evidence of a path proves about its tunnel.</summary>
 public static class PathProofs
 {
-    /// <summary>True when no traffic but that of ingress PEs whose markers have come was ever in the tunnel: nothing else has to be waited for.</summary>
+    /// <summary>True when no traffic but that of ingress PEs whose markers have come was ever in the tunnel: nothing else has to be waited
+    /// for.</summary>
     public static bool MarkersSuffice(PathMove path, PathEvidence evidence)
     {
         ArgumentNullException.ThrowIfNull(path);

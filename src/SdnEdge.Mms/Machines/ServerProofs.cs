@@ -5,7 +5,8 @@ namespace SdnEdge.Mms.Machines;
 /// <summary>What two hosts' words prove about a server.</summary>
 public static class ServerProofs
 {
-    /// <summary>Null: the server runs at the one host under the epoch, and has neither a right to run nor a guest at the other. Else why not.</summary>
+    /// <summary>Null: the server runs at the one host under the epoch, and has neither a right to run nor a guest at the other. Else why
+    /// not.</summary>
     public static string? WhyNot(string here, ServerInfo at, string there, ServerInfo other, long epoch)
     {
         ArgumentNullException.ThrowIfNull(at);

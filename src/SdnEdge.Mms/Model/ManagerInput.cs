@@ -31,7 +31,8 @@ public sealed record MoveHappened(string Migration, MoveInput Input) : ManagerIn
 public sealed record CommitRequested(string Migration, string By) : ManagerInput;
 
 /// <summary>
-/// An operator had the journal rebuilt from what PEs and hosts say, after it was lost or an old copy was put back: epochs at least as high as
+/// An operator had the journal rebuilt from what PEs and hosts say, after it was lost or an old copy was put back: epochs at least as high
+/// as
 /// any that a resource has seen, and where each server runs.
 /// </summary>
 /// <param name="Groups">The groups.</param>

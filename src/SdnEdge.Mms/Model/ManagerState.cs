@@ -14,7 +14,8 @@ public enum MigrationOutcome
 }
 
 /// <summary>
-/// A migration of a group: one move (<see cref="Cutover.Together"/>), or one a member and, should one fail, one back for each that had moved.
+/// A migration of a group: one move (<see cref="Cutover.Together"/>), or one a member and, should one fail, one back for each that had
+/// moved.
 /// </summary>
 public sealed record MigrationState
 {

@@ -21,11 +21,13 @@ public sealed record MigrationRequest(string Group, string To, Cutover Cutover =
 /// <summary>Bounds of a move. Times are milliseconds.</summary>
 /// <param name="Hold">Caps of the hold at the target PE; null = the group's, or the PE's defaults.</param>
 /// <param name="CopyMs">Stand-in servers only: how long the last copy of a server's state takes.</param>
-/// <param name="QuietMs">How long a packet may be on its way in the tunnel: where no marker proves that it is empty, this long without a packet does.</param>
+/// <param name="QuietMs">How long a packet may be on its way in the tunnel: where no marker proves that it is empty, this long without a
+/// packet does.</param>
 /// <param name="KeepOrder">True: ingress PEs send flush markers, and the target keeps order by them.</param>
 /// <param name="OrderBoundMs">Longest time that an ingress's direct packets wait at the target for its marker, 1 to 60000.</param>
 /// <param name="OthersHoldMs">How long packets of PEs that send no markers wait, 0 to 60000; 0 = they are delivered as they come.</param>
-/// <param name="StepMs">For a party to carry out one step before the pivot, retries included. After the pivot there is no bound: it waits.</param>
+/// <param name="StepMs">For a party to carry out one step before the pivot, retries included. After the pivot there is no bound: it
+/// waits.</param>
 /// <param name="StopMs">For a server to stop and be handed over.</param>
 /// <param name="MirrorMs">For the copy of a server's state to reach its convenient point.</param>
 /// <param name="HoldDrainMs">Longest delay of the advertisement while the hold drains.</param>
@@ -49,7 +51,8 @@ public sealed record ServerMove(string Name, string SourceHost, string TargetHos
 public sealed record PathEnd(string Pe, string Loopback, IReadOnlyList<string> Loopbacks, IReadOnlyList<MovingPrefix> Prefixes);
 
 /// <summary>
-/// The network's part of a move for one pair of PEs and one VRF: one tunnel, one redirect group, one hold. A move has as many as its servers
+/// The network's part of a move for one pair of PEs and one VRF: one tunnel, one redirect group, one hold. A move has as many as its
+/// servers
 /// have pairs and VRFs.
 /// </summary>
 /// <param name="Id">Id of the migration at the two PEs.</param>
@@ -62,7 +65,8 @@ public sealed record PathEnd(string Pe, string Loopback, IReadOnlyList<string> L
 /// <param name="SourceLocalPref">LOCAL_PREF that the source lowers its own to from the switch on; null = as before.</param>
 /// <param name="Hold">Caps of the hold; null = the PE's defaults.</param>
 /// <param name="Order">How order is kept when ingress PEs take the direct path; null = it is not.</param>
-/// <param name="OtherIngress">Traffic also comes by PEs that are not in <paramref name="Ingress"/>: markers alone do not prove that the tunnel is empty.</param>
+/// <param name="OtherIngress">Traffic also comes by PEs that are not in <paramref name="Ingress"/>: markers alone do not prove that the
+/// tunnel is empty.</param>
 public sealed record PathMove(
     string Id, string Vrf, PathEnd Source, PathEnd Target, IReadOnlyList<string> Ingress, uint TunnelKey, uint LocalPref,
     uint? SourceLocalPref = null, HoldOptions? Hold = null, OrderOptions? Order = null, bool OtherIngress = false);

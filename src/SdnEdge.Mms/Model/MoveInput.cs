@@ -47,7 +47,8 @@ public sealed record Refused(string Key, string Problem, string Detail) : MoveIn
 /// <param name="Detail">What was still open, and why.</param>
 public sealed record StageExpired(MoveStage Stage, string Detail) : MoveInput;
 
-/// <summary>An operator wants it undone. Before the pivot that is always possible; after it until the target is known to run (R5).</summary>
+/// <summary>An operator wants it undone. Before the pivot that is always possible; after it until the target is known to run
+/// (R5).</summary>
 /// <param name="By">Who.</param>
 /// <param name="Why">Why.</param>
 public sealed record AbortRequested(string By, string Why) : MoveInput;

@@ -1,6 +1,7 @@
 namespace SdnEdge.Mms.Model;
 
-/// <summary>Where a move is: the same names in journal, API, report and dashboard. What each does is a row of <see cref="Machines.StageTable"/>.</summary>
+/// <summary>Where a move is: the same names in journal, API, report and dashboard. What each does is a row of
+/// <see cref="Machines.StageTable"/>.</summary>
 public enum MoveStage
 {
     /// <summary>On record, not begun.</summary>
@@ -9,9 +10,11 @@ public enum MoveStage
     PrepareTarget,
     /// <summary>Source PEs make the tunnel and arm the redirect; source hosts take the new epoch.</summary>
     PrepareSource,
-    /// <summary>Full-size probes come back through the tunnel from both ends; the servers' state is copied up to the convenient point.</summary>
+    /// <summary>Full-size probes come back through the tunnel from both ends; the servers' state is copied up to the convenient
+    /// point.</summary>
     Mirror,
-    /// <summary>Source PEs send the traffic into the tunnel and prove that nothing is left between them and the servers; target PEs hold it.</summary>
+    /// <summary>Source PEs send the traffic into the tunnel and prove that nothing is left between them and the servers; target PEs hold
+    /// it.</summary>
     Switch,
     /// <summary>The servers stop and are handed over; target PEs confirm that they hold. Its end is the pivot.</summary>
     Stop,

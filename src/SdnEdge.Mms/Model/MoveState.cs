@@ -19,12 +19,14 @@ public sealed record MoveState
     public long StageSinceNs { get; init; }
 
     /// <summary>
-    /// The epoch that commands carry now. Invariant: it is <see cref="MovePlan.Epoch"/> until the move is undone or granted anew, and never goes
+    /// The epoch that commands carry now. Invariant: it is <see cref="MovePlan.Epoch"/> until the move is undone or granted anew, and never
+    /// goes
     /// down.
     /// </summary>
     public long Epoch { get; init; }
 
-    /// <summary>True from the pivot on: the target owns <see cref="Epoch"/>. False again when all target hosts said that they never ran it.</summary>
+    /// <summary>True from the pivot on: the target owns <see cref="Epoch"/>. False again when all target hosts said that they never ran
+    /// it.</summary>
     public bool TargetOwns { get; init; }
 
     /// <summary>True when a source PE or host may have been asked anything. Undo goes to all who may have been asked (R3).</summary>

@@ -87,7 +87,8 @@ public sealed class BgpSpeaker : IBgpWire, IDisposable
     }
 
     /// <summary>Opens the listeners. Add peers afterwards.</summary>
-    /// <exception cref="SocketException">An address cannot be listened on, e.g. because another speaker has the port. Dispose of the speaker then.</exception>
+    /// <exception cref="SocketException">An address cannot be listened on, e.g. because another speaker has the port. Dispose of the
+    /// speaker then.</exception>
     public void Start()
     {
         foreach (IpAddress address in _options.LocalAddresses)

@@ -12,7 +12,8 @@ namespace SdnEdge.Router.Control;
 /// <summary>How a prefix that a migration brought here is told.</summary>
 /// <param name="LocalPref">LOCAL_PREF.</param>
 /// <param name="Tag">Tag of the move while flush markers are wanted; null: none.</param>
-/// <param name="Move">Number of the move, which fences the routes of earlier owners (<see cref="MoveSequence"/>); null: as told before.</param>
+/// <param name="Move">Number of the move, which fences the routes of earlier owners (<see cref="MoveSequence"/>); null: as told
+/// before.</param>
 internal readonly record struct MovedRoute(uint LocalPref, uint? Tag = null, long? Move = null);
 
 /// <summary>

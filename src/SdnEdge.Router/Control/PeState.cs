@@ -129,7 +129,8 @@ internal sealed class PeState : IFibNames, ITimed, IDisposable
     public void ChangeVrf(VrfConfig config) => _vrfs[config.Name] = _vrfs[config.Name] with { Config = config };
 
     /// <summary>Takes a VRF away with its table.</summary>
-    /// <exception cref="TimeoutException">A worker is stuck and may still read the table, which is kept; the VRF is gone all the same.</exception>
+    /// <exception cref="TimeoutException">A worker is stuck and may still read the table, which is kept; the VRF is gone all the
+    /// same.</exception>
     public void RemoveVrf(string name)
     {
         VrfState state = _vrfs[name];
@@ -165,7 +166,8 @@ internal sealed class PeState : IFibNames, ITimed, IDisposable
     }
 
     /// <summary>Takes a port away and closes its device, unless another port goes on with that.</summary>
-    /// <exception cref="TimeoutException">A worker is stuck and may still use the device, which stays open; the port is gone all the same.</exception>
+    /// <exception cref="TimeoutException">A worker is stuck and may still use the device, which stays open; the port is gone all the
+    /// same.</exception>
     public void RemovePort(string name, bool keepDevice = false)
     {
         PortState port = _ports[name];

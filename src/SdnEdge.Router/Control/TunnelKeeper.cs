@@ -30,7 +30,8 @@ internal sealed class TunnelKeeper(PeState state, ControlLoop loop) : ITimed
     /// <summary>All tunnels with what their probes say, by name.</summary>
     public IEnumerable<(Tunnel Tunnel, TunnelProbe? Probe, bool Up)> All => _kept.Values.Select(k => (k.Tunnel, k.Probe, k.Up));
 
-    /// <summary>Why a configured tunnel cannot be added beside those that are there, a migration's or a VPN's among them; null: it can.</summary>
+    /// <summary>Why a configured tunnel cannot be added beside those that are there, a migration's or a VPN's among them; null: it
+    /// can.</summary>
     /// <param name="config">The tunnel.</param>
     /// <param name="going">Names of tunnels that go before it comes.</param>
     public string? Conflict(TunnelConfig config, IReadOnlySet<string> going)
@@ -61,7 +62,8 @@ internal sealed class TunnelKeeper(PeState state, ControlLoop loop) : ITimed
     /// <param name="vrf">VRF of what comes out.</param>
     /// <param name="peer">The far end.</param>
     /// <param name="key">GRE key.</param>
-    /// <param name="proven">Before a restart it was up: packets go in at once, since they have no other way; it is told as up when it is probed.</param>
+    /// <param name="proven">Before a restart it was up: packets go in at once, since they have no other way; it is told as up when it is
+    /// probed.</param>
     public void AddForMigration(string name, string vrf, IpAddress peer, uint key, bool proven)
     {
         Remove(name); // of an attempt that failed half way

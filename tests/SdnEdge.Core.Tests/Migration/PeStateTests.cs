@@ -8,7 +8,8 @@ using static SdnEdge.Core.Tests.Migration.PeExecutionTests;
 
 namespace SdnEdge.Core.Tests.Migration;
 
-/// <summary>What outlives a restart: the machine that comes back answers as the one that went, and says what to put into the tables.</summary>
+/// <summary>What outlives a restart: the machine that comes back answers as the one that went, and says what to put into the
+/// tables.</summary>
 public sealed class PeStateTests
 {
     private const string Id = "m1";

@@ -153,7 +153,8 @@ public sealed class LocRibTests
     [Fact]
     public void A_next_hop_that_never_settles_is_left_unresolved_until_the_cause_is_gone_and_others_are_not_touched()
     {
-        // The link's route resolves the next hop, so that the migrated one is better; that one covers its own next hop, so it resolves nothing.
+        // The link's route resolves the next hop, so that the migrated one is better; that one covers its own next hop, so it resolves
+        // nothing.
         var migrated = new RouteOrigin(RouteSource.Migration, "migration");
         IpPrefix link = IpPrefix.Parse("10.4.0.0/24"), behind = IpPrefix.Parse("20.0.0.0/8"), beside = IpPrefix.Parse("30.0.0.0/8");
         HopSpec flapping = HopSpec.Via(IpAddress.Parse("10.4.0.4")), steady = HopSpec.Via(IpAddress.Parse("10.4.0.5"));

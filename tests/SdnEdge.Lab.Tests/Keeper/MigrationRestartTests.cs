@@ -60,7 +60,8 @@ public sealed class MigrationRestartTests(ITestOutputHelper output)
     {
         await using KeeperRig rig = await KeeperRig.StartAsync();
 
-        // The client is 10.2.0.20 at hb; the server moves from hb, which has no more of it, to ha. Its site has its subnet from the first restart on.
+        // The client is 10.2.0.20 at hb; the server moves from hb, which has no more of it, to ha. Its site has its subnet from the first
+        // restart on.
         await rig.ChangeAsync("addresses: [10.1.0.1/24]", "addresses: [10.1.0.1/24, 10.2.0.9/29]");
         foreach (string line in (string[])
         [

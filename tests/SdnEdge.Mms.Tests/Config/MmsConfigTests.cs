@@ -8,7 +8,8 @@ using Xunit;
 namespace SdnEdge.Mms.Tests.Config;
 
 /// <summary>
-/// The manager's configuration: what a good file means, and all that is said about a wrong one. SDNEDGE_REWRITE_GOLDEN=1 rewrites the errors
+/// The manager's configuration: what a good file means, and all that is said about a wrong one. SDNEDGE_REWRITE_GOLDEN=1 rewrites the
+/// errors
 /// beside it; then read the difference.
 /// </summary>
 public sealed class MmsConfigTests

@@ -154,7 +154,8 @@ public sealed class ManagerServiceTests : IAsyncLifetime
 
     public static TheoryData<MoveStage> UndoStages => new(Enum.GetValues<MoveStage>().Where(s => s >= MoveStage.Void && s < MoveStage.Ended));
 
-    // Guards: StartAsync: what is open in the fold is issued again. Each record is where a manager may have ended; what was not durable is gone.
+    // Guards: StartAsync: what is open in the fold is issued again. Each record is where a manager may have ended; what was not durable is
+    // gone.
     [Theory]
     [MemberData(nameof(ForwardStages))]
     public async Task A_restart_in_any_stage_issues_what_is_open_again_and_the_move_ends(MoveStage stage)

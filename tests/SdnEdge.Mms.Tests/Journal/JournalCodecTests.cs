@@ -81,7 +81,8 @@ public class JournalCodecTests
     }
 
     /// <summary>
-    /// data/v1-inputs.jsonl are the journals of the first version, one record a line, and data/v1-outcomes.txt what they led to. They are never
+    /// data/v1-inputs.jsonl are the journals of the first version, one record a line, and data/v1-outcomes.txt what they led to. They are
+    /// never
     /// rewritten: a later version must read them, to the same end. A new form of a record is a new file.
     /// </summary>
     [Fact]

@@ -6,7 +6,8 @@ using Xunit;
 
 namespace SdnEdge.Mms.Tests.Journal;
 
-/// <summary>What <c>mms replay</c> says. Its words for each kind of record are in the transcripts (<see cref="TranscriptTests"/>).</summary>
+/// <summary>What <c>mms replay</c> says. Its words for each kind of record are in the transcripts
+/// (<see cref="TranscriptTests"/>).</summary>
 public class ReplayTests
 {
     [Fact]

@@ -183,7 +183,8 @@ public class HandOverRuleTests
         Assert.Equal("void s1 host-b 1", Assert.Single(story.Open).Key);
     }
 
-    // Guards: MoveMachine.Judge `Verdicts = state.Verdicts.RemoveRange(voided)`, and MayAbort's look at the verdicts. Before, the verdicts were
+    // Guards: MoveMachine.Judge `Verdicts = state.Verdicts.RemoveRange(voided)`, and MayAbort's look at the verdicts. Before, the verdicts
+    // were
     // forgotten: the second refusal found void answered already, and the machine threw.
     [Fact]
     public void R5_a_target_that_said_that_it_ran_is_not_asked_again_and_nothing_goes_round_in_circles()

@@ -244,7 +244,8 @@ public sealed class RestartTests
 
         public void Send() => _client.Send(Gateway, Server, _next++);
 
-        /// <summary>A packet sent from now on arrives. The first ones may be lost: a router that was restarted asks for its neighbours first.</summary>
+        /// <summary>A packet sent from now on arrives. The first ones may be lost: a router that was restarted asks for its neighbours
+        /// first.</summary>
         public async Task ArrivesAsync(string where, TestHost host)
         {
             long from = _next;

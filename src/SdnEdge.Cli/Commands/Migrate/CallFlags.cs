@@ -3,7 +3,8 @@ using SdnEdge.Core.Api;
 
 namespace SdnEdge.Cli.Commands.Migrate;
 
-/// <summary>Options that say what is to be moved, and how: those of plan, start and run. What is out of range the manager refuses, all of it at once.</summary>
+/// <summary>Options that say what is to be moved, and how: those of plan, start and run. What is out of range the manager refuses, all of
+/// it at once.</summary>
 internal sealed class CallFlags
 {
     private readonly Option<string> _group = new("--group", "-g") { Description = "The group that moves.", Required = true };
