@@ -57,7 +57,8 @@ public sealed record ClientIdentity(X509Certificate2 Certificate, X509Certificat
     {
         try
         {
-            return new ClientIdentity(X509Certificate2.CreateFromPemFile(certificate, key), X509CertificateLoader.LoadCertificateFromFile(authority));
+            return new ClientIdentity(X509Certificate2.CreateFromPemFile(certificate, key),
+                X509CertificateLoader.LoadCertificateFromFile(authority));
         }
         catch (Exception e) when (e is System.Security.Cryptography.CryptographicException or IOException or UnauthorizedAccessException)
         {
@@ -110,7 +111,8 @@ public abstract class ApiClient : IDisposable
     public static ApiEndpoint EndpointFor(string api, ClientIdentity? identity = null)
     {
         ArgumentException.ThrowIfNullOrEmpty(api);
-        string name = Uri.TryCreate(api, UriKind.Absolute, out Uri? uri) && uri.Scheme == Uri.UriSchemeHttps ? uri.Host : Path.GetFileNameWithoutExtension(api);
+        string name = Uri.TryCreate(api, UriKind.Absolute, out Uri? uri) && uri.Scheme == Uri.UriSchemeHttps ? uri.Host
+            : Path.GetFileNameWithoutExtension(api);
         return new ApiEndpoint(name, api, identity);
     }
 
@@ -126,7 +128,8 @@ public abstract class ApiClient : IDisposable
         using var request = new HttpRequestMessage(HttpMethod.Get, "v1/events");
         request.Headers.Accept.Clear();
         request.Headers.Accept.Add(new MediaTypeWithQualityHeaderValue("text/event-stream"));
-        if (after is { } sequence) request.Headers.Add("Last-Event-ID", sequence.ToString(System.Globalization.CultureInfo.InvariantCulture));
+        if (after is { } sequence) request.Headers.Add("Last-Event-ID",
+            sequence.ToString(System.Globalization.CultureInfo.InvariantCulture));
         using HttpResponseMessage response = await RawAsync(request, HttpCompletionOption.ResponseHeadersRead, cancel);
         await CheckAsync(response, cancel);
         Stream stream = await response.Content.ReadAsStreamAsync(cancel);
@@ -170,7 +173,8 @@ public abstract class ApiClient : IDisposable
     {
         try
         {
-            return await content.ReadFromJsonAsync(_json.For<T>(), cancel) ?? throw new ApiUnreachableException($"{Name} answered with an empty body");
+            return await content.ReadFromJsonAsync(_json.For<T>(), cancel)
+                ?? throw new ApiUnreachableException($"{Name} answered with an empty body");
         }
         catch (JsonException e)
         {
@@ -213,7 +217,8 @@ public abstract class ApiClient : IDisposable
         catch (HttpRequestException e)
         {
             Exception cause = e.InnerException ?? e;
-            string hint = cause is SocketException { SocketErrorCode: SocketError.AddressNotAvailable or SocketError.ConnectionRefused } or FileNotFoundException
+            string hint = cause is SocketException { SocketErrorCode: SocketError.AddressNotAvailable or SocketError.ConnectionRefused }
+                or FileNotFoundException
                 || cause.Message.Contains("No such file", StringComparison.Ordinal)
                 ? "is it running, and is that its address?"
                 : cause.Message.Contains("Permission denied", StringComparison.Ordinal) ? "the socket belongs to another user"
@@ -241,7 +246,8 @@ public abstract class ApiClient : IDisposable
         }
 
         int status = (int)response.StatusCode;
-        if (problem is { Detail: not null, Type: not null }) throw new ApiProblemException(Name, problem with { Status = problem.Status == 0 ? status : problem.Status });
+        if (problem is { Detail: not null, Type: not null }) throw new ApiProblemException(Name,
+            problem with { Status = problem.Status == 0 ? status : problem.Status });
         if (status >= 500) throw new ApiUnreachableException($"{Name} failed with HTTP status {status}");
         throw new ApiProblemException(Name, new Problem("about:blank", response.ReasonPhrase ?? "refused", status,
             $"answered with HTTP status {status} and no reason; is {_where} the API of a daemon of ours?"));

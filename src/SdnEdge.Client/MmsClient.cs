@@ -9,7 +9,8 @@ public sealed class MmsClient(ApiEndpoint endpoint) : ApiClient(endpoint, ApiJso
     public Task<MmsNodeInfo> NodeAsync(CancellationToken cancel = default) => GetAsync<MmsNodeInfo>("v1/node", cancel);
 
     /// <summary>Groups, and where their servers may run.</summary>
-    public Task<IReadOnlyList<GroupInfo>> GroupsAsync(CancellationToken cancel = default) => GetAsync<IReadOnlyList<GroupInfo>>("v1/groups", cancel);
+    public Task<IReadOnlyList<GroupInfo>> GroupsAsync(CancellationToken cancel = default)
+        => GetAsync<IReadOnlyList<GroupInfo>>("v1/groups", cancel);
 
     /// <summary>A dry run: every obstacle at once. Nothing is changed anywhere.</summary>
     public Task<PlanInfo> PlanAsync(MigrationCall call, CancellationToken cancel = default)

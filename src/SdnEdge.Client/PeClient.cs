@@ -22,10 +22,12 @@ public sealed class PeClient(ApiEndpoint endpoint) : ApiClient(endpoint, ApiJson
     public Task<NodeInfo> NodeAsync(CancellationToken cancel = default) => GetAsync<NodeInfo>("v1/node", cancel);
 
     /// <summary>Ports.</summary>
-    public Task<IReadOnlyList<PortInfo>> PortsAsync(CancellationToken cancel = default) => GetAsync<IReadOnlyList<PortInfo>>("v1/ports", cancel);
+    public Task<IReadOnlyList<PortInfo>> PortsAsync(CancellationToken cancel = default)
+        => GetAsync<IReadOnlyList<PortInfo>>("v1/ports", cancel);
 
     /// <summary>VRFs.</summary>
-    public Task<IReadOnlyList<VrfInfo>> VrfsAsync(CancellationToken cancel = default) => GetAsync<IReadOnlyList<VrfInfo>>("v1/vrfs", cancel);
+    public Task<IReadOnlyList<VrfInfo>> VrfsAsync(CancellationToken cancel = default)
+        => GetAsync<IReadOnlyList<VrfInfo>>("v1/vrfs", cancel);
 
     /// <summary>The RIB: one line for each source that offers a prefix. <paramref name="prefix"/>: that one and what lies inside
     /// it.</summary>
@@ -41,13 +43,16 @@ public sealed class PeClient(ApiEndpoint endpoint) : ApiClient(endpoint, ApiJson
         => GetAsync<FibInfo>("v1/fib/lookup" + Query(("vrf", vrf), ("address", address)), cancel);
 
     /// <summary>Neighbours.</summary>
-    public Task<IReadOnlyList<NeighborInfo>> NeighborsAsync(CancellationToken cancel = default) => GetAsync<IReadOnlyList<NeighborInfo>>("v1/neighbors", cancel);
+    public Task<IReadOnlyList<NeighborInfo>> NeighborsAsync(CancellationToken cancel = default)
+        => GetAsync<IReadOnlyList<NeighborInfo>>("v1/neighbors", cancel);
 
     /// <summary>Tunnels.</summary>
-    public Task<IReadOnlyList<TunnelInfo>> TunnelsAsync(CancellationToken cancel = default) => GetAsync<IReadOnlyList<TunnelInfo>>("v1/tunnels", cancel);
+    public Task<IReadOnlyList<TunnelInfo>> TunnelsAsync(CancellationToken cancel = default)
+        => GetAsync<IReadOnlyList<TunnelInfo>>("v1/tunnels", cancel);
 
     /// <summary>BGP peers.</summary>
-    public Task<IReadOnlyList<BgpPeerInfo>> BgpPeersAsync(CancellationToken cancel = default) => GetAsync<IReadOnlyList<BgpPeerInfo>>("v1/bgp/peers", cancel);
+    public Task<IReadOnlyList<BgpPeerInfo>> BgpPeersAsync(CancellationToken cancel = default)
+        => GetAsync<IReadOnlyList<BgpPeerInfo>>("v1/bgp/peers", cancel);
 
     /// <summary>Prefixes whose moves come too fast and are not followed for a while.</summary>
     public Task<IReadOnlyList<DampedInfo>> DampedAsync(CancellationToken cancel = default)
@@ -56,10 +61,12 @@ public sealed class PeClient(ApiEndpoint endpoint) : ApiClient(endpoint, ApiJson
     /// <summary>Refreshes, resets or shuts down a BGP session.</summary>
     public Task<BgpPeerReply> BgpPeerAsync(string peer, BgpPeerAction action, string? text = null, CancellationToken cancel = default)
         => PostAsync<BgpPeerRequest, BgpPeerReply>(
-            $"v1/bgp/peers/{Uri.EscapeDataString(peer)}/{JsonNamingPolicy.KebabCaseLower.ConvertName(action.ToString())}", new BgpPeerRequest(text), cancel);
+            $"v1/bgp/peers/{Uri.EscapeDataString(peer)}/{JsonNamingPolicy.KebabCaseLower.ConvertName(action.ToString())}",
+                new BgpPeerRequest(text), cancel);
 
     /// <summary>Redirect groups.</summary>
-    public Task<IReadOnlyList<RedirectGroupInfo>> GroupsAsync(CancellationToken cancel = default) => GetAsync<IReadOnlyList<RedirectGroupInfo>>("v1/groups", cancel);
+    public Task<IReadOnlyList<RedirectGroupInfo>> GroupsAsync(CancellationToken cancel = default)
+        => GetAsync<IReadOnlyList<RedirectGroupInfo>>("v1/groups", cancel);
 
     /// <summary>The process that forwards while the PE is restarted.</summary>
     public Task<KeeperInfo> KeeperAsync(CancellationToken cancel = default) => GetAsync<KeeperInfo>("v1/keeper", cancel);
@@ -68,10 +75,12 @@ public sealed class PeClient(ApiEndpoint endpoint) : ApiClient(endpoint, ApiJson
     public Task<BfdInfo> BfdAsync(CancellationToken cancel = default) => GetAsync<BfdInfo>("v1/bfd", cancel);
 
     /// <summary>Drops by reason.</summary>
-    public Task<IReadOnlyList<DropInfo>> DropsAsync(CancellationToken cancel = default) => GetAsync<IReadOnlyList<DropInfo>>("v1/drops", cancel);
+    public Task<IReadOnlyList<DropInfo>> DropsAsync(CancellationToken cancel = default)
+        => GetAsync<IReadOnlyList<DropInfo>>("v1/drops", cancel);
 
     /// <summary>Migrations.</summary>
-    public Task<IReadOnlyList<MigrationInfo>> MigrationsAsync(CancellationToken cancel = default) => GetAsync<IReadOnlyList<MigrationInfo>>("v1/migrations", cancel);
+    public Task<IReadOnlyList<MigrationInfo>> MigrationsAsync(CancellationToken cancel = default)
+        => GetAsync<IReadOnlyList<MigrationInfo>>("v1/migrations", cancel);
 
     /// <summary>One migration.</summary>
     public Task<MigrationInfo> MigrationAsync(string id, CancellationToken cancel = default)

@@ -83,7 +83,8 @@ public sealed class PeRouter : IPeControl, IAsyncDisposable
         _startedAt = _loop.Now;
         _loop.Faulted = e => Events.Add(_loop.Now, "fault", config.Name, e.GetType().Name, e.ToString());
         var devices = new PortDevices(options.OpenPort, options.Keeper);
-        _state = new PeState(config, _loop, Events, devices, (in PuntInfo info, ReadOnlySpan<byte> frame, long now) => _slowPath!.Punted(info, frame, now))
+        _state = new PeState(config, _loop, Events, devices,
+            (in PuntInfo info, ReadOnlySpan<byte> frame, long now) => _slowPath!.Punted(info, frame, now))
         {
             Mirror = options.Keeper?.Source,
         };
@@ -212,7 +213,8 @@ public sealed class PeRouter : IPeControl, IAsyncDisposable
 
     /// <inheritdoc/>
     public Task<IReadOnlyList<MigrationInfo>> MigrationsAsync() => _migrations.Fault is { } fault
-        ? throw new ProblemException(Problems.Unavailable($"the migrations of this PE are not known: {fault}")) : _loop.RunAsync(_migrations.Infos);
+        ? throw new ProblemException(Problems.Unavailable($"the migrations of this PE are not known: {fault}"))
+            : _loop.RunAsync(_migrations.Infos);
 
     /// <inheritdoc/>
     public async Task<SignalReply> SignalAsync(string id, SignalKind kind, SignalRequest request, CancellationToken cancel)
@@ -261,7 +263,8 @@ public sealed class PeRouter : IPeControl, IAsyncDisposable
     // A single hop starts from a port's address, which the kernel does not have by itself.
     private void NeedAddress(IpAddress address)
     {
-        if (!_hostConfigured || _state.Config.Host is not { } host || _state.Config.Loopbacks.Contains(address) || _hostAddresses.Contains(address)) return;
+        if (!_hostConfigured || _state.Config.Host is not { } host || _state.Config.Loopbacks.Contains(address)
+            || _hostAddresses.Contains(address)) return;
         HostNetwork.AddAddress(host.Device, _state.OwnMac("host"), address);
         _hostAddresses.Add(address);
     }

@@ -23,7 +23,8 @@ public static class ApiEndpoints
 
     /// <summary>Who sends this request.</summary>
     public static ApiIdentity Caller(this HttpContext context)
-        => (ApiIdentity?)context.Items[typeof(ApiIdentity)] ?? throw new InvalidOperationException("the caller is known behind the role check only");
+        => (ApiIdentity?)context.Items[typeof(ApiIdentity)]
+            ?? throw new InvalidOperationException("the caller is known behind the role check only");
 }
 
 /// <summary>Metadata of an endpoint: the least role that may call it.</summary>

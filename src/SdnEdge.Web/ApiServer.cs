@@ -44,7 +44,8 @@ public sealed class ApiServer : IAsyncDisposable
     private readonly string? _socketPath;
     private readonly CancellationTokenSource _stopping = new();
 
-    private ApiServer(WebApplication app, string? socketPath, ConnectionChecks checks) => (_app, _socketPath, Checks) = (app, socketPath, checks);
+    private ApiServer(WebApplication app, string? socketPath, ConnectionChecks checks)
+        => (_app, _socketPath, Checks) = (app, socketPath, checks);
 
     /// <summary>Counters of connections and requests that were refused.</summary>
     public ConnectionChecks Checks { get; }
@@ -145,7 +146,8 @@ public sealed class ApiServer : IAsyncDisposable
     private static Socket Bind(EndPoint endpoint, UnixFileMode everyone)
     {
         Socket socket = SocketTransportOptions.CreateDefaultBoundListenSocket(endpoint);
-        if (endpoint is UnixDomainSocketEndPoint unix) File.SetUnixFileMode(unix.ToString(), UnixFileMode.UserRead | UnixFileMode.UserWrite | everyone);
+        if (endpoint is UnixDomainSocketEndPoint unix) File.SetUnixFileMode(unix.ToString(),
+            UnixFileMode.UserRead | UnixFileMode.UserWrite | everyone);
         return socket;
     }
 

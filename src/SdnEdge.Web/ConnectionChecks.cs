@@ -45,7 +45,8 @@ public sealed class ConnectionChecks(IReadOnlyList<AccessRule> access)
     public IReadOnlyList<MetricFamily> Metrics() =>
     [
         new("sdnedge_api_connections_refused_total", "API connections and requests refused by who sent them.", MetricKind.Counter,
-            [new(RefusedUsers, ("check", "user")), new(RefusedCertificates, ("check", "certificate")), new(RefusedRoles, ("check", "role"))]),
+            [new(RefusedUsers, ("check", "user")), new(RefusedCertificates, ("check", "certificate")),
+                new(RefusedRoles, ("check", "role"))]),
     ];
 
     /// <summary>Who sends a request.</summary>
@@ -62,7 +63,8 @@ public sealed class ConnectionChecks(IReadOnlyList<AccessRule> access)
     internal ConnectionDelegate CheckPeer(ConnectionDelegate next) => async connection =>
     {
         Socket? socket = connection.Features.Get<IConnectionSocketFeature>()?.Socket;
-        if (socket is null || !PeerCredentials.TryGet(socket, out PeerCredentials peer) || RoleOf(peer.User) is var role && role == ApiRole.None)
+        if (socket is null || !PeerCredentials.TryGet(socket, out PeerCredentials peer) || RoleOf(peer.User) is var role
+            && role == ApiRole.None)
         {
             Interlocked.Increment(ref _refusedUsers);
             connection.Abort(new ConnectionAbortedException("the peer is neither root nor a user that api.access names"));

@@ -22,7 +22,8 @@ public static class EventStream
     private static async Task StreamAsync(HttpContext context, EventLog events, string daemon, CancellationToken stopping)
     {
         long place = events.Newest;
-        if (context.Request.Headers.TryGetValue("Last-Event-ID", out Microsoft.Extensions.Primitives.StringValues value) && !long.TryParse(value.ToString(), out place))
+        if (context.Request.Headers.TryGetValue("Last-Event-ID", out Microsoft.Extensions.Primitives.StringValues value)
+            && !long.TryParse(value.ToString(), out place))
             throw new ProblemException(Problems.BadRequest($"Last-Event-ID '{value}' is not a number; send the id of the last event you have, or 0 for all that are kept"));
         context.Response.ContentType = "text/event-stream";
         context.Response.Headers.CacheControl = "no-store";
@@ -43,7 +44,8 @@ public static class EventStream
 
                 await context.Response.Body.FlushAsync(end.Token);
                 Task more = events.WaitAsync(place, end.Token);
-                if (await Task.WhenAny(more, Task.Delay(s_heartbeat, end.Token)) != more) await context.Response.WriteAsync(": still here\n\n", end.Token);
+                if (await Task.WhenAny(more, Task.Delay(s_heartbeat, end.Token)) !=
+                    more) await context.Response.WriteAsync(": still here\n\n", end.Token);
             }
         }
         catch (OperationCanceledException)

@@ -27,7 +27,8 @@ public static class Problems
     public static Problem WrongState(string detail) => new("/problems/wrong-state", "The state does not allow this signal", 409, detail);
 
     /// <summary>409: a signal with a higher epoch was seen.</summary>
-    public static Problem StaleEpoch(string detail) => new("/problems/stale-epoch", "The epoch is older than the highest seen", 409, detail);
+    public static Problem StaleEpoch(string detail)
+        => new("/problems/stale-epoch", "The epoch is older than the highest seen", 409, detail);
 
     /// <summary>409: the request contradicts what is there.</summary>
     public static Problem Conflict(string detail) => new("/problems/conflict", "The request contradicts what is there", 409, detail);
@@ -53,7 +54,8 @@ public static class Problems
     {
         400 => BadRequest($"a value in '{query}' is not of the type it should have; GET /openapi/v1.json says which"),
         404 => NotFound($"there is no {path}; GET /openapi/v1.json lists what there is"),
-        405 => new("/problems/method-not-allowed", "The method is not allowed here", 405, $"{path} does not take {method}; reading is GET, signals are POST"),
+        405 => new("/problems/method-not-allowed", "The method is not allowed here", 405,
+            $"{path} does not take {method}; reading is GET, signals are POST"),
         415 => new("/problems/unsupported-media-type", "The body is not JSON", 415, "send the body with Content-Type: application/json"),
         _ => new($"/problems/http-{status}", "The request failed", status, $"{method} {path} failed with status {status}"),
     };

@@ -133,8 +133,12 @@ internal sealed class FakePe : IAsyncDisposable
             return Results.Empty;
         }
 
-        return step.Refusal is { } refusal ? Refused(new Problem(refusal.Type, refusal.Reason.ToString(), refusal.Reason switch { PeRefusalReason.BadRequest => 400, PeRefusalReason.Unknown => 404, _ => 409 }, refusal.Detail, refusal.Errors))
-            : Results.Ok(new SignalReply(id, kind, step.Migration?.State ?? step.Earlier!.State, step.Migration?.Epoch ?? step.Earlier!.Epoch, step.Repeated, 1, 2, 3));
+        return step.Refusal is { } refusal
+            ? Refused(new Problem(refusal.Type, refusal.Reason.ToString(),
+            refusal.Reason switch { PeRefusalReason.BadRequest => 400, PeRefusalReason.Unknown => 404, _ => 409 }, refusal.Detail,
+            refusal.Errors))
+            : Results.Ok(new SignalReply(id, kind, step.Migration?.State ?? step.Earlier!.State, step.Migration?.Epoch
+                ?? step.Earlier!.Epoch, step.Repeated, 1, 2, 3));
     }
 
     private void Obey(string id, PeCommand command)
@@ -159,7 +163,8 @@ internal sealed class FakePe : IAsyncDisposable
         foreach (PeCommand command in _fsm.Result(id, new HoldDrained(), 1).Commands) Obey(id, command);
     }
 
-    private MigrationInfo Info(PeMigration m) => new(m.Id, m.Role, m.State, m.Epoch, m.Vrf, m.Prefixes.Texts, m.Peer.ToString(), m.Tunnel, m.TunnelUp,
+    private MigrationInfo Info(PeMigration m)
+        => new(m.Id, m.Role, m.State, m.Epoch, m.Vrf, m.Prefixes.Texts, m.Peer.ToString(), m.Tunnel, m.TunnelUp,
         m.Role == MigrationRole.Target ? new HoldInfo("released", 5, 0, 0, 500, 5, 5, 0, 0, 0) : null,
         _groups.Contains(m.Group) ? new RedirectGroupInfo(m.Group, m.Vrf, m.Prefixes.Count, "tunnel", 0, _tunnelPackets, 0, 4) : null);
 

@@ -26,7 +26,8 @@ public sealed class PeClientTests : IAsyncLifetime
     [Fact]
     public async Task A_refusal_becomes_an_exception_that_says_what_would_be_right()
     {
-        ApiProblemException e = await Assert.ThrowsAsync<ApiProblemException>(() => _client.SignalAsync("m", SignalKind.Prepare, new SignalRequest(1)));
+        ApiProblemException e =
+            await Assert.ThrowsAsync<ApiProblemException>(() => _client.SignalAsync("m", SignalKind.Prepare, new SignalRequest(1)));
         Assert.Equal(400, e.Problem.Status);
         Assert.Equal("/problems/bad-request", e.Problem.Type);
         Assert.StartsWith("pe-a: prepare of 'm'", e.Message, StringComparison.Ordinal);

@@ -93,7 +93,8 @@ internal sealed class ScriptedJournal(IEnumerable<JournalRecord>? records = null
         lock (_lock)
         {
             if (expected != _records.Count) throw new JournalConflictException("memory", expected, _records.Count);
-            foreach (JournalEntry e in taken) _records.Add(new JournalRecord(_records.Count + 1, e.At, e.NowNs, _life, e.Actor, e.Migration, e.Input, e.Body));
+            foreach (JournalEntry e in taken) _records.Add(new JournalRecord(_records.Count + 1, e.At, e.NowNs, _life, e.Actor, e.Migration,
+                e.Input, e.Body));
             _batches.Add(taken);
         }
     }

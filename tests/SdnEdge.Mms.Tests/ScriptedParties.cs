@@ -54,7 +54,8 @@ internal sealed class ScriptedParties(ScriptedJournal journal) : IParties
         }
     }
 
-    public static ApiProblemException Refusal(string type, int status = 409) => new("party", new Problem("/problems/" + type, type, status, "it says " + type));
+    public static ApiProblemException Refusal(string type, int status = 409)
+        => new("party", new Problem("/problems/" + type, type, status, "it says " + type));
 
     public async Task<SignalReply> SignalAsync(SendSignal command, CancellationToken cancel)
     {
@@ -129,7 +130,8 @@ internal sealed class ScriptedParties(ScriptedJournal journal) : IParties
             if (!_paths.TryGetValue((pe, path), out (PeMigrationState State, long Epoch) at)) throw Refusal("not-found", 404);
             bool over = at.State is PeMigrationState.Aborted or PeMigrationState.TornDown;
             return Task.FromResult(new MigrationInfo(
-                path, MigrationRole.Target, at.State, at.Epoch, "blue", [], "peer", "tunnel", !over, over ? null : new HoldInfo("armed", 0, 0, 0, 0, 0, 0, 0, 0, 0),
+                path, MigrationRole.Target, at.State, at.Epoch, "blue", [], "peer", "tunnel", !over, over ? null
+                    : new HoldInfo("armed", 0, 0, 0, 0, 0, 0, 0, 0, 0),
                 over ? null : new RedirectGroupInfo("g", "blue", 1, "tunnel", 0, 0, 0, null)));
         }
     }
@@ -141,7 +143,8 @@ internal sealed class ScriptedParties(ScriptedJournal journal) : IParties
         lock (_lock)
         {
             return Task.FromResult<IReadOnlyList<string>>(
-                _paths.TryGetValue((pe, path), out var at) && at.State is not (PeMigrationState.Aborted or PeMigrationState.TornDown) ? [$"tunnel at {pe}"] : []);
+                _paths.TryGetValue((pe, path), out var at) && at.State is not (PeMigrationState.Aborted or PeMigrationState.TornDown)
+                    ? [$"tunnel at {pe}"] : []);
         }
     }
 
@@ -152,7 +155,8 @@ internal sealed class ScriptedParties(ScriptedJournal journal) : IParties
     }
 
     private ServerInfo Of(string host, string server) => _servers.GetValueOrDefault((host, server))
-        ?? new ServerInfo(server, "stand-in", host == "host-a" ? ServerState.Running : ServerState.Absent, 0, host == "host-a" ? 0 : null, 0, 0, null, true);
+        ?? new ServerInfo(server, "stand-in", host == "host-a" ? ServerState.Running : ServerState.Absent, 0, host == "host-a" ? 0 : null,
+            0, 0, null, true);
 
     private void Note(string what) => _log.Add($"{what}|{Journal.Batches.Count}");
 

@@ -24,7 +24,8 @@ public sealed class FreezePlan(int seed)
         double gap = Between(1000 / 30.0, 1000 / 20.0);
         bool isLong = _random.Next(25) == 0;
         double length = isLong ? Between(400, 2000) : Between(5, 60);
-        return new Freeze((long)(gap * MillisecondNs), (long)(length * MillisecondNs), _random.Next(2) == 0, _random.NextDouble(), _random.NextDouble());
+        return new Freeze((long)(gap * MillisecondNs), (long)(length * MillisecondNs), _random.Next(2) == 0, _random.NextDouble(),
+            _random.NextDouble());
     }
 
     private double Between(double least, double most) => least + (_random.NextDouble() * (most - least));

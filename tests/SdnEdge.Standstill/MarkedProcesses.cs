@@ -18,7 +18,8 @@ public sealed class MarkedProcesses
     /// <param name="mark"><c>NAME=VALUE</c>. The value must be this run's alone.</param>
     public MarkedProcesses(string mark)
     {
-        if (mark.IndexOf('=', StringComparison.Ordinal) < 1) throw new ArgumentException($"a mark is NAME=VALUE, not '{mark}'", nameof(mark));
+        if (mark.IndexOf('=', StringComparison.Ordinal) < 1) throw new ArgumentException($"a mark is NAME=VALUE, not '{mark}'",
+            nameof(mark));
         _mark = Encoding.UTF8.GetBytes(mark + "\0");
     }
 

@@ -26,7 +26,8 @@ for (int i = 0; i < args.Length; i += 2)
     {
         case "--seed" when int.TryParse(value, NumberStyles.None, CultureInfo.InvariantCulture, out int number): seed = number; break;
         case "--mark" when value.IndexOf('=', StringComparison.Ordinal) > 0: mark = value; break;
-        case "--while" when int.TryParse(value, NumberStyles.None, CultureInfo.InvariantCulture, out int pid) && ProcessStat.Read(pid) is { } stat:
+        case "--while" when int.TryParse(value, NumberStyles.None, CultureInfo.InvariantCulture, out int pid)
+            && ProcessStat.Read(pid) is { } stat:
             root = stat;
             break;
         default: return Refuse($"cannot use '{args[i]} {value}'.");

@@ -22,7 +22,8 @@ public static class ApiJson
         Converters =
         {
             Words<SignalKind>(), Words<MigrationRole>(), Words<HoldOverflowPolicy>(), Words<PeMigrationState>(), Words<BgpPeerAction>(),
-            Words<GateOpening>(), Words<ServerOrder>(), Words<ServerState>(), Words<EpochVerdict>(), Words<TeardownProof>(), Words<MoveStage>(), Words<MoveOutcome>(),
+            Words<GateOpening>(), Words<ServerOrder>(), Words<ServerState>(), Words<EpochVerdict>(), Words<TeardownProof>(),
+                Words<MoveStage>(), Words<MoveOutcome>(),
         },
     };
 

@@ -95,7 +95,8 @@ public sealed record MirrorProgress(bool Ready, long CopiedBytes, long Remaining
 /// <param name="Mirror">Copying of its state, while it is prepared; null = nothing is copied before the stop.</param>
 /// <param name="Fault">What is wrong with it here, for people; null = nothing.</param>
 public sealed record ServerInfo(
-    string Name, string Driver, ServerState State, long Epoch, long? MayRun, long RanEpoch, long VoidEpoch, string? Migration, bool Undoable,
+    string Name, string Driver, ServerState State, long Epoch, long? MayRun, long RanEpoch, long VoidEpoch, string? Migration,
+        bool Undoable,
     MirrorProgress? Mirror = null, string? Fault = null);
 
 /// <summary><c>GET /v1/node</c> of a server host's agent.</summary>
@@ -106,4 +107,5 @@ public sealed record ServerInfo(
 /// <param name="StartedAtNs">CLOCK_MONOTONIC, nanoseconds.</param>
 /// <param name="Ready">True when it takes orders.</param>
 /// <param name="Fault">Why it takes none; null = it does.</param>
-public sealed record HostNodeInfo(string Name, string Site, string Version, string Incarnation, long StartedAtNs, bool Ready, string? Fault = null);
+public sealed record HostNodeInfo(string Name, string Site, string Version, string Incarnation, long StartedAtNs, bool Ready,
+    string? Fault = null);

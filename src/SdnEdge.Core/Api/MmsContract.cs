@@ -139,7 +139,8 @@ public sealed record ServerMoveStatus(string Name, string SourceHost, string Tar
 /// <param name="Proof">What showed that the tunnel could go.</param>
 /// <param name="Hold">Caps of the target's hold; null = the PE's defaults.</param>
 public sealed record PathStatus(
-    string Id, string Vrf, string SourcePe, string TargetPe, string TargetLoopback, IReadOnlyList<string> Prefixes, IReadOnlyList<string> Ingress,
+    string Id, string Vrf, string SourcePe, string TargetPe, string TargetLoopback, IReadOnlyList<string> Prefixes,
+        IReadOnlyList<string> Ingress,
     uint LocalPref, bool Ordered, MigrationInfo? Source, MigrationInfo? Target, IReadOnlyDictionary<string, long> DirectAt,
     IReadOnlyList<string> ProvedByMarker, TeardownProof Proof,
     HoldOptions? Hold = null);

@@ -59,10 +59,15 @@ public static class SignalChecks
         CheckPrefixes(request.Prefixes, needsPort: true, errors);
         if (request.Hold is not { } hold) return;
         if (request.Role == MigrationRole.Source) errors.Add(new ProblemError("/hold", "is for the target only; the source holds nothing"));
-        if (hold.MaxBytes is < 65536 or > 16L << 30) errors.Add(new ProblemError("/hold/maxBytes", $"{hold.MaxBytes} is out of range; 65536 to 17179869184"));
-        if (hold.MaxPackets is < 1 or > 100_000_000) errors.Add(new ProblemError("/hold/maxPackets", $"{hold.MaxPackets} is out of range; 1 to 100000000"));
-        if (hold.MaxMilliseconds is < 1 or > 600_000) errors.Add(new ProblemError("/hold/maxMilliseconds", $"{hold.MaxMilliseconds} is out of range; 1 to 600000"));
-        if (hold.ReleasePacketsPerSecond is < 0 or > 100_000_000) errors.Add(new ProblemError("/hold/releasePacketsPerSecond", $"{hold.ReleasePacketsPerSecond} is out of range; 0 (no pace) to 100000000"));
+        if (hold.MaxBytes is < 65536
+            or > 16L << 30) errors.Add(new ProblemError("/hold/maxBytes", $"{hold.MaxBytes} is out of range; 65536 to 17179869184"));
+        if (hold.MaxPackets is < 1
+            or > 100_000_000) errors.Add(new ProblemError("/hold/maxPackets", $"{hold.MaxPackets} is out of range; 1 to 100000000"));
+        if (hold.MaxMilliseconds is < 1
+            or > 600_000) errors.Add(new ProblemError("/hold/maxMilliseconds", $"{hold.MaxMilliseconds} is out of range; 1 to 600000"));
+        if (hold.ReleasePacketsPerSecond is < 0
+            or > 100_000_000) errors.Add(new ProblemError("/hold/releasePacketsPerSecond",
+            $"{hold.ReleasePacketsPerSecond} is out of range; 0 (no pace) to 100000000"));
     }
 
     private static void CheckPrefixes(IReadOnlyList<MovingPrefix>? prefixes, bool needsPort, List<ProblemError> errors)
@@ -80,13 +85,16 @@ public static class SignalChecks
         }
 
         var seen = new HashSet<IpPrefix>(prefixes.Count);
-        for (int i = 0; i < prefixes.Count && errors.Count < MaxErrors; i++) CheckPrefix(prefixes[i], $"/prefixes/{i}", needsPort, seen, errors);
+        for (int i = 0; i < prefixes.Count && errors.Count < MaxErrors; i++) CheckPrefix(prefixes[i], $"/prefixes/{i}", needsPort, seen,
+            errors);
     }
 
     private static void CheckOrder(OrderOptions order, List<ProblemError> errors)
     {
         if (order.BoundMs is < 1 or > 60_000) errors.Add(new ProblemError("/order/boundMs", $"is {order.BoundMs}; send 1 to 60000 ms"));
-        if (order.OthersHoldMs is < 0 or > 60_000) errors.Add(new ProblemError("/order/othersHoldMs", $"is {order.OthersHoldMs}; send 0 (deliver as they come) to 60000 ms"));
+        if (order.OthersHoldMs is < 0
+            or > 60_000) errors.Add(new ProblemError("/order/othersHoldMs",
+            $"is {order.OthersHoldMs}; send 0 (deliver as they come) to 60000 ms"));
         if (order.Ingress is null)
         {
             errors.Add(new ProblemError("/order/ingress", "is missing; send the ingress PEs that send flush markers, or an empty list"));
@@ -96,10 +104,12 @@ public static class SignalChecks
         var seen = new HashSet<IpAddress>();
         for (int i = 0; i < order.Ingress.Count && errors.Count < MaxErrors; i++)
         {
-            if (order.Ingress[i] is null) errors.Add(new ProblemError($"/order/ingress/{i}", "is null; send an object with name and loopbacks"));
+            if (order.Ingress[i] is null) errors.Add(new ProblemError($"/order/ingress/{i}",
+                "is null; send an object with name and loopbacks"));
             foreach (string text in order.Ingress[i]?.Loopbacks ?? [])
             {
-                if (!IpAddress.TryParse(text, out IpAddress loopback)) errors.Add(new ProblemError($"/order/ingress/{i}/loopbacks", $"'{text}' is no address"));
+                if (!IpAddress.TryParse(text, out IpAddress loopback)) errors.Add(new ProblemError($"/order/ingress/{i}/loopbacks",
+                    $"'{text}' is no address"));
                 else if (!seen.Add(loopback)) errors.Add(new ProblemError($"/order/ingress/{i}/loopbacks", $"{loopback} is there twice"));
             }
         }
@@ -116,7 +126,8 @@ public static class SignalChecks
         bool good = IpPrefix.TryParse(moving.Prefix, out IpPrefix prefix);
         if (!good) errors.Add(new ProblemError($"{pointer}/prefix", $"{Quote(moving.Prefix)} is not a prefix; write it as 10.1.1.10/32, with no host bits set"));
         else if (!seen.Add(prefix)) errors.Add(new ProblemError($"{pointer}/prefix", $"'{prefix}' is there twice"));
-        if (needsPort && string.IsNullOrEmpty(moving.Port)) errors.Add(new ProblemError($"{pointer}/port", "is missing; name the port on this PE where the server is or will be"));
+        if (needsPort && string.IsNullOrEmpty(moving.Port)) errors.Add(new ProblemError($"{pointer}/port",
+            "is missing; name the port on this PE where the server is or will be"));
         if (moving.NextHop is null) return;
         if (!IpAddress.TryParse(moving.NextHop, out IpAddress hop)) errors.Add(new ProblemError($"{pointer}/nextHop", $"'{moving.NextHop}' is not an address"));
         else if (good && hop.Family != prefix.Address.Family) errors.Add(new ProblemError($"{pointer}/nextHop", $"'{moving.NextHop}' is not of the prefix's family"));

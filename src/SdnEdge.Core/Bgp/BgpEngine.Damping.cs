@@ -22,7 +22,8 @@ public sealed partial class BgpEngine
 
     private PathAttributes Damp(RouteOrigin origin, IpPrefix prefix, PathAttributes told, long now)
     {
-        if (told.MobilitySequence == 0 || _own.ContainsKey(prefix) || !MoveDamping.HoldsBack(prefix, told.MobilitySequence, now, out bool begins))
+        if (told.MobilitySequence == 0 || _own.ContainsKey(prefix)
+            || !MoveDamping.HoldsBack(prefix, told.MobilitySequence, now, out bool begins))
         {
             if (_heldBack.Count > 0 && _heldBack.TryGetValue(prefix, out Dictionary<RouteOrigin, (PathAttributes, PathAttributes)>? others)) others.Remove(origin);
             return told;

@@ -125,7 +125,8 @@ public sealed partial class BgpEngine
         foreach ((IpPrefix prefix, PathAttributes attributes) in _own) Advertise(peer, prefix, attributes, from: null, hop: null);
         foreach (RouteView route in _rib.BestRoutes())
         {
-            if (route.Origin.Source == RouteSource.Bgp && !_own.ContainsKey(route.Prefix)) Advertise(peer, route.Prefix, route.Attributes, route.Origin, route.Hop);
+            if (route.Origin.Source == RouteSource.Bgp && !_own.ContainsKey(route.Prefix)) Advertise(peer, route.Prefix, route.Attributes,
+                route.Origin, route.Hop);
         }
 
         TellAllVpn(peer);

@@ -32,7 +32,8 @@ public sealed partial class BgpEngine
         foreach ((IpPrefix prefix, PathAttributes attributes) in _own) Advertise(peer, prefix, attributes, from: null, hop: null);
         foreach (RouteView route in _rib.BestRoutes())
         {
-            if (route.Origin.Source == RouteSource.Bgp && !_own.ContainsKey(route.Prefix)) Advertise(peer, route.Prefix, route.Attributes, route.Origin, route.Hop);
+            if (route.Origin.Source == RouteSource.Bgp && !_own.ContainsKey(route.Prefix)) Advertise(peer, route.Prefix, route.Attributes,
+                route.Origin, route.Hop);
         }
 
         TellAllVpn(peer);
@@ -117,7 +118,8 @@ public sealed partial class BgpEngine
     {
         if (peer.Import.Find(prefix, attributes) is { } term && _editor.Edit(term, attributes, toExternal: false) is { } taken)
         {
-            if (_movesSeen && _rib.Best(prefix) is { } best && best.Attributes?.MobilitySequence > taken.MobilitySequence && !ReferenceEquals(best.Origin.Session, peer.Origin)) peer.Fenced++;
+            if (_movesSeen && _rib.Best(prefix) is { } best && best.Attributes?.MobilitySequence > taken.MobilitySequence
+                && !ReferenceEquals(best.Origin.Session, peer.Origin)) peer.Fenced++;
             RouteOrigin origin = peer.OriginOf(pathId);
             if (_movesSeen) taken = Damp(origin, prefix, taken, now);
             return _rib.Offer(origin, prefix, hop, taken, now);

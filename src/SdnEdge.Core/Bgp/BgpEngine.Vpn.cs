@@ -169,7 +169,9 @@ public sealed partial class BgpEngine
         foreach (VpnVrf vrf in _vrfs.Values)
         {
             if (path.Endpoint is { Spec.Address: var endpoint } && vrf.Imports(path.Attributes))
-                vrf.Rib.Offer(path.Origin, prefix, HopSpec.Remote(VpnTunnelName.AsPort + VpnTunnelName.Of(endpoint, path.TunnelKey), endpoint, path.TunnelKey), path.Attributes, now);
+                vrf.Rib.Offer(path.Origin, prefix,
+                    HopSpec.Remote(VpnTunnelName.AsPort + VpnTunnelName.Of(endpoint, path.TunnelKey), endpoint, path.TunnelKey),
+                    path.Attributes, now);
             else
                 vrf.Rib.Withdraw(path.Origin, prefix, now);
         }

@@ -153,7 +153,8 @@ public sealed partial class BgpEngine
     public void Disconnected(BgpPeer peer, ConnectionSide side, long now) => Step(peer, new FsmEvent(FsmEventKind.Disconnected, side), now);
 
     /// <summary>The peer has not taken a byte for the send hold time (RFC 9687).</summary>
-    public void SendHoldTimerExpired(BgpPeer peer, ConnectionSide side, long now) => Step(peer, new FsmEvent(FsmEventKind.SendHoldTimerExpired, side), now);
+    public void SendHoldTimerExpired(BgpPeer peer, ConnectionSide side, long now)
+        => Step(peer, new FsmEvent(FsmEventKind.SendHoldTimerExpired, side), now);
 
     /// <summary>Lets time pass: timers of all peers.</summary>
     public void Tick(long now)
@@ -225,7 +226,8 @@ public sealed partial class BgpEngine
     private void HandleUpdate(BgpPeer peer, ConnectionSide side, ReadOnlySpan<byte> body, long now)
     {
         Negotiated agreed = peer.Fsm.Negotiated!;
-        var context = new UpdateContext(agreed.FourOctetAs, peer.External, peer.Settings.PeerAs, agreed.Families, _settings.NextHopV4, _settings.NextHopV6) { AddPathFamilies = agreed.AddPathFamilies };
+        var context = new UpdateContext(agreed.FourOctetAs, peer.External, peer.Settings.PeerAs, agreed.Families, _settings.NextHopV4,
+            _settings.NextHopV6) { AddPathFamilies = agreed.AddPathFamilies };
         UpdateMessage update = peer.Decoder.Decode(body, context);
         if (update.Action == FaultAction.SessionReset)
         {
@@ -281,7 +283,10 @@ public sealed partial class BgpEngine
                 _wire.Connect(peer);
                 break;
             case FsmActionKind.SendOpen:
-                var open = new OpenMessage(_settings.As, peer.Settings.HoldTimeSeconds, _settings.RouterId, peer.Settings.Families, FourOctetAs: true, RouteRefresh: true) { EnhancedRefresh = true, ExtendedMessages = peer.Settings.ExtendedMessages, GracefulRestart = RestartCapability(peer), Role = peer.Role, AddPathReceiveFamilies = peer.Settings.AddPath ? peer.Settings.Families & BgpFamilies.Both : BgpFamilies.None };
+                var open = new OpenMessage(_settings.As, peer.Settings.HoldTimeSeconds, _settings.RouterId, peer.Settings.Families,
+                    FourOctetAs: true, RouteRefresh: true) { EnhancedRefresh = true, ExtendedMessages = peer.Settings.ExtendedMessages,
+                    GracefulRestart = RestartCapability(peer), Role = peer.Role, AddPathReceiveFamilies = peer.Settings.AddPath
+                    ? peer.Settings.Families & BgpFamilies.Both : BgpFamilies.None };
                 Send(peer, action.Side, open.Write(_message));
                 break;
             case FsmActionKind.SendKeepalive:

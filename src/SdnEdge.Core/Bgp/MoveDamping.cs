@@ -94,7 +94,9 @@ public sealed class MoveDamping
     }
 
     /// <summary>All prefixes that are held now.</summary>
-    public IEnumerable<DampedMove> Held => _entries.Where(e => e.Value.IsHeld).Select(e => new DampedMove(e.Key, e.Value.Followed, e.Value.Since, e.Value.Until, e.Value.HeldBack));
+    public IEnumerable<DampedMove> Held
+        => _entries.Where(e => e.Value.IsHeld).Select(e => new DampedMove(e.Key, e.Value.Followed, e.Value.Since, e.Value.Until,
+        e.Value.HeldBack));
 
     /// <summary>What is held of a prefix; null when its moves are followed.</summary>
     public DampedMove? Find(IpPrefix prefix) => _entries.TryGetValue(prefix, out Entry? entry) && entry.IsHeld

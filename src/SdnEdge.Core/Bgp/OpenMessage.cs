@@ -154,7 +154,8 @@ public sealed record OpenMessage(uint As, ushort HoldTimeSeconds, uint RouterId,
             value[used] = 0;
             value[used + 1] = (byte)family.Ip();
             value[used + 2] = 1;
-            value[used + 3] = (byte)(((AddPathReceiveFamilies & family) != 0 ? AddPathReceive : 0) | ((AddPathSendFamilies & family) != 0 ? AddPathSend : 0));
+            value[used + 3] = (byte)(((AddPathReceiveFamilies & family) != 0 ? AddPathReceive : 0) | ((AddPathSendFamilies & family) != 0
+                ? AddPathSend : 0));
             used += 4;
         }
 

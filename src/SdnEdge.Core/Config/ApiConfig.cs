@@ -14,7 +14,8 @@ public sealed record ApiConfig(string? Unix = null, ApiTcpConfig? Tcp = null)
     public IReadOnlyList<AccessRule> Access { get; init; } = [];
 
     /// <summary>True when both say the same.</summary>
-    public bool Equals(ApiConfig? other) => other is not null && Unix == other.Unix && Tcp == other.Tcp && Access.SequenceEqual(other.Access);
+    public bool Equals(ApiConfig? other) => other is not null && Unix == other.Unix && Tcp == other.Tcp
+        && Access.SequenceEqual(other.Access);
 
     /// <inheritdoc/>
     public override int GetHashCode() => HashCode.Combine(Unix, Tcp, Access.Count);

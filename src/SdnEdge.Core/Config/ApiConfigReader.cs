@@ -15,8 +15,10 @@ public static class ApiConfigReader
     {
         if (node.Map("api") is not { } api) return new ApiConfig();
         string? unix = api.Text("unix", example: "/run/sdnedge/pe-a.sock");
-        if (unix is not null && !unix.StartsWith('/')) api.Error("unix", $"'{unix}' is not an absolute path; write it as /run/sdnedge/pe-a.sock");
-        else if (unix is not null && Encoding.UTF8.GetByteCount(unix) > MaxSocketPath) api.Error("unix", $"is {Encoding.UTF8.GetByteCount(unix)} bytes long and the kernel takes {MaxSocketPath}; choose a shorter path");
+        if (unix is not null && !unix.StartsWith('/')) api.Error("unix",
+            $"'{unix}' is not an absolute path; write it as /run/sdnedge/pe-a.sock");
+        else if (unix is not null && Encoding.UTF8.GetByteCount(unix) > MaxSocketPath) api.Error("unix",
+            $"is {Encoding.UTF8.GetByteCount(unix)} bytes long and the kernel takes {MaxSocketPath}; choose a shorter path");
         ApiTcpConfig? tcp = api.Map("tcp") is { } map ? ReadTcp(map) : null;
         var config = new ApiConfig(unix, tcp) { Access = ReadAccess(api) };
         api.Finish();
@@ -30,7 +32,8 @@ public static class ApiConfigReader
         {
             string? certificate = item.Text("certificate", example: "mms");
             uint? user = (uint?)item.OptionalNumber("user", 0, uint.MaxValue);
-            ApiRole role = item.Choice("role", ApiRole.Read, ("read", ApiRole.Read), ("migrate", ApiRole.Migrate), ("admin", ApiRole.Admin));
+            ApiRole role = item.Choice("role", ApiRole.Read, ("read", ApiRole.Read), ("migrate", ApiRole.Migrate),
+                ("admin", ApiRole.Admin));
             if (!item.Has("role")) item.Error("role", "is missing; write role: read, migrate or admin");
             if (certificate is null == user is null)
                 item.Error("certificate", "or user: exactly one of them says who it is; write certificate: NAME, or user: NUMBER");
@@ -52,11 +55,13 @@ public static class ApiConfigReader
         {
             int colon = listen.LastIndexOf(':');
             bool good = colon > 0 && IpAddress.TryParse(listen[..colon].Trim('[', ']'), out address)
-                && int.TryParse(listen.AsSpan(colon + 1), NumberStyles.None, CultureInfo.InvariantCulture, out port) && port is > 0 and < 65536;
+                && int.TryParse(listen.AsSpan(colon + 1), NumberStyles.None, CultureInfo.InvariantCulture, out port) && port is > 0
+                    and < 65536;
             if (!good) tcp.Error("listen", $"'{listen}' is not ADDRESS:PORT; write \"10.255.0.1:8443\" or \"[fd00:ff::1]:8443\"");
         }
 
-        string? certificate = ReadFileName(tcp, "certificate", "pe-a.crt"), key = ReadFileName(tcp, "key", "pe-a.key"), ca = ReadFileName(tcp, "clientCa", "mms-ca.crt");
+        string? certificate = ReadFileName(tcp, "certificate", "pe-a.crt"), key = ReadFileName(tcp, "key", "pe-a.key"),
+            ca = ReadFileName(tcp, "clientCa", "mms-ca.crt");
         tcp.Finish();
         return certificate is null || key is null || ca is null ? null : new ApiTcpConfig(address, port, certificate, key, ca);
     }

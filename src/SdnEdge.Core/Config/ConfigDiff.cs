@@ -110,9 +110,12 @@ public static class ConfigDiff
         if (old.Bgp.MoveDamping != next.Bgp.MoveDamping) actions.Add(new NeedsRestart("bgp.moveDamping"));
         if (old.Bgp.GracefulRestart != next.Bgp.GracefulRestart) actions.Add(new NeedsRestart("bgp.gracefulRestart"));
 
-        Changes<BgpPeerConfig, IpAddress> peers = Compare(old.Bgp.Peers, next.Bgp.Peers, p => p.Address, (a, b) => a with { Bfd = null } == (b with { Bfd = null }));
+        Changes<BgpPeerConfig,
+            IpAddress> peers = Compare(old.Bgp.Peers, next.Bgp.Peers, p => p.Address,
+            (a, b) => a with { Bfd = null } == (b with { Bfd = null }));
         Changes<BfdConfig, BfdKey> bfd = Compare([.. old.BfdSessions], [.. next.BfdSessions], b => b.Key, (a, b) => a == b);
-        Changes<StaticRouteConfig, (string Vrf, IpPrefix Prefix)> routes = Compare(old.Static, next.Static, r => (r.Vrf, r.Prefix), (a, b) => a == b);
+        Changes<StaticRouteConfig,
+            (string Vrf, IpPrefix Prefix)> routes = Compare(old.Static, next.Static, r => (r.Vrf, r.Prefix), (a, b) => a == b);
         Changes<TunnelConfig, string> tunnels = Compare(old.Tunnels, next.Tunnels, t => t.Name, (a, b) => a == b);
         Changes<PortConfig, string> ports = Compare(old.Ports, next.Ports, p => p.Name, Same);
         Changes<VrfConfig, string> vrfs = Compare(old.Vrfs, next.Vrfs, v => v.Name, (a, b) => a == b);

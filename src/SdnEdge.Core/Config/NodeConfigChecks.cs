@@ -54,7 +54,8 @@ internal static class NodeConfigChecks
     }
 
     // What has no key, because it was not given or could not be read, is like nothing else.
-    private static void Unique<T>(IEnumerable<T> items, Func<T, object?> key, string field, string what, Dictionary<object, MapReader> places, ConfigErrors errors)
+    private static void Unique<T>(IEnumerable<T> items, Func<T, object?> key, string field, string what, Dictionary<object,
+        MapReader> places, ConfigErrors errors)
         where T : class
     {
         var first = new Dictionary<object, MapReader>();

@@ -106,7 +106,8 @@ public static class NodeConfigLoader
         if (node.Map("state") is not { } state) return new StateConfig(unsaid);
         string? folder = state.Text("folder", required: true, example: unsaid);
         if (folder is not null && (!folder.StartsWith('/') || folder.Contains('\0', StringComparison.Ordinal)))
-            state.Error("folder", $"'{folder}' is not an absolute path; write it as {(name.Length > 0 ? unsaid : "/var/lib/sdnedge/pe-a")}");
+            state.Error("folder",
+                $"'{folder}' is not an absolute path; write it as {(name.Length > 0 ? unsaid : "/var/lib/sdnedge/pe-a")}");
         state.Finish();
         return new StateConfig(folder ?? unsaid);
     }

@@ -309,7 +309,8 @@ public sealed class Hold : IDisposable
         oldest = default;
         if (_state != HoldState.Draining || _ring.Count == 0) return false;
         ReadOnlySpan<byte> ip = _ring.Oldest;
-        oldest = new HeldPacket(_ring.Left, ip[0] >> 4 == 4 ? IpAddress.Read(IpFamily.V4, ip[16..20]) : IpAddress.Read(IpFamily.V6, ip[24..40]));
+        oldest = new HeldPacket(_ring.Left, ip[0] >> 4 == 4 ? IpAddress.Read(IpFamily.V4, ip[16..20])
+            : IpAddress.Read(IpFamily.V6, ip[24..40]));
         return true;
     }
 

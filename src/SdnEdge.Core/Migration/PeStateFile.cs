@@ -49,7 +49,8 @@ public static class PeStateFile
         int end = bytes.IndexOf((byte)'\n');
         string[] words = end < 0 ? [] : Encoding.ASCII.GetString(bytes[..end]).Split(' ');
         int version = 0;
-        bool known = words.Length == 3 && words[0] == Magic && int.TryParse(words[1], NumberStyles.None, CultureInfo.InvariantCulture, out version);
+        bool known = words.Length == 3 && words[0] == Magic
+            && int.TryParse(words[1], NumberStyles.None, CultureInfo.InvariantCulture, out version);
         why = !known ? "it is not the state file of a PE"
             : version > Version ? $"it is of version {version}, written by a newer program; this one reads up to version {Version}"
             : words[2] != Convert.ToHexStringLower(SHA256.HashData(bytes[(end + 1)..])) ?

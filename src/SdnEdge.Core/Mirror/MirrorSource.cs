@@ -285,7 +285,8 @@ public sealed class MirrorSource(IMirrorSink sink)
             case ForwardingKind.Attached or ForwardingKind.Ordered: return MirrorGroupAction.Attached;
 
             // A hold whose move was given up sends by the native way; every other one ends at the server.
-            case ForwardingKind.Hold: return decision.Hold!.Path == DrainPath.Native ? MirrorGroupAction.Native : MirrorGroupAction.Attached;
+            case ForwardingKind.Hold: return decision.Hold!.Path == DrainPath.Native ? MirrorGroupAction.Native
+                : MirrorGroupAction.Attached;
             default: return MirrorGroupAction.Native;
         }
     }

@@ -190,7 +190,8 @@ public sealed class MirrorTables : IMirrorSink, IDisposable
     {
         LeafGone(vrf, index);
         RedirectGroup? redirect = null;
-        if (!_vrfs.TryGetValue(vrf, out Vrf? table) || !_hops.TryGetValue(hop, out IndirectNextHop? slot) || (group != 0 && !_groups.TryGetValue(group, out redirect)))
+        if (!_vrfs.TryGetValue(vrf, out Vrf? table) || !_hops.TryGetValue(hop, out IndirectNextHop? slot)
+            || (group != 0 && !_groups.TryGetValue(group, out redirect)))
         {
             Refused++;
             return;

@@ -49,7 +49,8 @@ public static class LabRunner
             var started = new ConcurrentQueue<(PlannedNode Node, LabProcess Record, Process Process)>();
             var writing = new Lock();
             foreach (IGrouping<int, PlannedNode> stage in plan.Nodes.GroupBy(n => LabPlan.StageOf(n.Node.Kind)))
-                await Parallel.ForEachAsync(stage, new ParallelOptions { MaxDegreeOfParallelism = 4, CancellationToken = cancel }, StartAsync);
+                await Parallel.ForEachAsync(stage, new ParallelOptions { MaxDegreeOfParallelism = 4, CancellationToken = cancel },
+                    StartAsync);
 
             await Readiness.WaitAsync(plan, folder, [.. started], options, cancel);
             state = state with { Ready = true };

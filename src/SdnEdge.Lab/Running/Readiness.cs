@@ -30,11 +30,13 @@ internal static class Readiness
                     await UntilAsync($"{name} to forward", async () => await WanClient.TryReadAsync(Path.Combine(folder, name + ".sock"), cancel) is not null);
                     break;
                 case NodeKind.SdnEdgePe:
-                    await UntilAsync($"{name} to be ready", async () => (await AskPeAsync(name, (pe, c) => pe.NodeAsync(c)))?.Ready == true);
+                    await UntilAsync($"{name} to be ready",
+                        async () => (await AskPeAsync(name, (pe, c) => pe.NodeAsync(c)))?.Ready == true);
                     break;
                 case NodeKind.SdnEdgeHost:
                     await UntilAsync($"{name} to be ready", async () =>
-                        await AskAsync(name, e => new HostClient(e), (host, c) => host.NodeAsync(c)) is { } host && Told(host.Ready, host.Fault));
+                        await AskAsync(name, e => new HostClient(e), (host, c) => host.NodeAsync(c)) is { } host
+                            && Told(host.Ready, host.Fault));
                     break;
                 case NodeKind.SdnEdgeMms:
                     await UntilAsync($"{name} to be ready", async () =>

@@ -76,7 +76,8 @@ public sealed class RunningLab
     /// <exception cref="LabException">The node is not on a management network and has none.</exception>
     public ClientIdentity IdentityOf(string node) => Known(node).Management is null
         ? throw new LabException($"node {node} has no certificate: it is not on a management network; give it the label sdnedge.management.")
-        : ClientIdentity.Load(LabCertificates.CertificateOf(Folder, node), LabCertificates.KeyOf(Folder, node), LabCertificates.AuthorityOf(Folder));
+        : ClientIdentity.Load(LabCertificates.CertificateOf(Folder, node), LabCertificates.KeyOf(Folder, node),
+            LabCertificates.AuthorityOf(Folder));
 
     /// <summary>How to start a program inside a node's namespace; redirect its output before starting it, if wanted. The process number is the program's own.</summary>
     public ProcessStartInfo Command(string node, IReadOnlyList<string> argv, IReadOnlyDictionary<string, string>? env = null)

@@ -99,7 +99,8 @@ public static partial class TopologyLoader
     private static void CheckInterface(YamlWalk walk, YamlNode at, LabNode node, LinkEnd end)
     {
         // A PE's link ethN comes with tap-ethN and br-ethN.
-        int most = node.Kind == NodeKind.SdnEdgePe && end.Interface != LabTopology.ManagementInterface ? MaxInterfaceName - "tap-".Length : MaxInterfaceName;
+        int most = node.Kind == NodeKind.SdnEdgePe && end.Interface != LabTopology.ManagementInterface ? MaxInterfaceName - "tap-".Length
+            : MaxInterfaceName;
         if (end.Interface.Length > most)
             walk.Error(at, $"link end '{end}': the interface name is too long; at most {most} characters here.");
         if (end.Interface.Any(c => !char.IsAsciiLetterOrDigit(c) && c is not ('-' or '_' or '.')))
@@ -167,12 +168,15 @@ public static partial class TopologyLoader
             if (node.Management is { } management)
             {
                 if (!linked)
-                    walk.Error(node.Line, $"node '{node.Name}' has the label sdnedge.management and no interface {LabTopology.ManagementInterface}; " +
+                    walk.Error(node.Line,
+                        $"node '{node.Name}' has the label sdnedge.management and no interface {LabTopology.ManagementInterface}; " +
                         $"give it a link, e.g. endpoints: [{node.Name}:{LabTopology.ManagementInterface}, mgmt:eth1].");
                 if (!owners.TryAdd(management.Address, node.Name))
-                    walk.Error(node.Line, $"node '{node.Name}' has the management address of node '{owners[management.Address]}'; give each its own.");
+                    walk.Error(node.Line,
+                        $"node '{node.Name}' has the management address of node '{owners[management.Address]}'; give each its own.");
             }
-            else if (linked && node.Kind is NodeKind.SdnEdgePe or NodeKind.SdnEdgeHost or NodeKind.SdnEdgeMms && !node.Labels.ContainsKey("sdnedge.management"))
+            else if (linked && node.Kind is NodeKind.SdnEdgePe or NodeKind.SdnEdgeHost or NodeKind.SdnEdgeMms
+                && !node.Labels.ContainsKey("sdnedge.management"))
             {
                 walk.Error(node.Line, $"node '{node.Name}' has an interface {LabTopology.ManagementInterface} and no address for it; " +
                     "add the label sdnedge.management, e.g. 10.254.0.1/24.");

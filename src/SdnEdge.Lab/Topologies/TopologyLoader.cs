@@ -112,7 +112,8 @@ public static partial class TopologyLoader
 
             config = config?.Replace("__clabNodeName__", name, StringComparison.Ordinal);
             config = config is null ? null : Path.GetFullPath(Path.Combine(Path.GetDirectoryName(file) ?? "", config));
-            if (config is null && kind is NodeKind.SdnEdgePe or NodeKind.Frr or NodeKind.Bird or NodeKind.SdnEdgeHost or NodeKind.SdnEdgeMms)
+            if (config is null && kind is NodeKind.SdnEdgePe or NodeKind.Frr or NodeKind.Bird or NodeKind.SdnEdgeHost
+                or NodeKind.SdnEdgeMms)
                 walk.Error(at, $"{what} is of kind '{word}' and needs 'startup-config': the path of its configuration.");
             if (config is not null && !File.Exists(config))
                 walk.Error(YamlWalk.Get(body, "startup-config") ?? at, $"startup-config of {what}: there is no file {config}.");
@@ -176,7 +177,8 @@ public static partial class TopologyLoader
         if (!labels.TryGetValue("sdnedge.management", out (string Value, int Line) text)) return null;
         if (kind is NodeKind.SdnEdgeWan or NodeKind.Server or NodeKind.Bridge)
             walk.Error(text.Line, $"sdnedge.management: {what} is of kind {WordOf(kind.Value)}, which has no API; take the label away.");
-        else if (IpPrefix.TryParseInterface(text.Value, out IpAddress address, out int length) && text.Value.Contains('/', StringComparison.Ordinal)
+        else if (IpPrefix.TryParseInterface(text.Value, out IpAddress address, out int length)
+            && text.Value.Contains('/', StringComparison.Ordinal)
             && address.Bits != 0 && !address.IsMulticast)
             return new InterfaceAddress(address, length);
         else walk.Error(text.Line, $"sdnedge.management '{text.Value}' of {what} is no address with a length; write it as 10.254.0.1/24.");

@@ -57,7 +57,8 @@ public sealed class MmsDaemon : IAsyncDisposable
             var daemon = new MmsDaemon(config, journal, clients, service);
             daemon._api = await ApiServer.StartAsync(new ApiServerOptions(
                 "SdnEdge migration manager", "Moves groups of servers between sites: all or none.", config.Api, ApiJson.Options,
-                [ApiJson.Options.GetTypeInfo(typeof(MigrationCall)), ApiJson.Options.GetTypeInfo(typeof(AbortCall)), ApiJson.Options.GetTypeInfo(typeof(HoldOptions))],
+                [ApiJson.Options.GetTypeInfo(typeof(MigrationCall)), ApiJson.Options.GetTypeInfo(typeof(AbortCall)),
+                    ApiJson.Options.GetTypeInfo(typeof(HoldOptions))],
                 (app, checks, stopping) => MmsEndpoints.Map(app, daemon, checks, stopping))
             { MeterName = "SdnEdge.Mms" });
             return daemon;
@@ -73,7 +74,8 @@ public sealed class MmsDaemon : IAsyncDisposable
 
     /// <summary>The manager.</summary>
     public MmsNodeInfo Node() => new(
-        _config.Name, typeof(MmsDaemon).Assembly.GetName().Version?.ToString(3) ?? "", _incarnation, _startedAt, _service.Fault is null, _service.Fault);
+        _config.Name, typeof(MmsDaemon).Assembly.GetName().Version?.ToString(3) ?? "", _incarnation, _startedAt, _service.Fault is null,
+            _service.Fault);
 
     /// <summary>Groups, by the journal.</summary>
     public IReadOnlyList<GroupInfo> Groups() => [.. _config.Groups.Select(g => StatusOf.Group(g, _service.State))];
@@ -109,8 +111,10 @@ public sealed class MmsDaemon : IAsyncDisposable
             {
                 // What the plan rests on must still be so when it becomes a record.
                 if (state.RunningOf(call.Group) is { } running)
-                    throw new ProblemException(Obstacles(call, [new Obstacle("busy", call.Group, $"migration {running.Id} of the group runs; wait for it, or abort it")]));
-                return id == ManagerMachine.IdOf(state.NextMigration) ? new MigrationRequested(id, plan.Request, plan.Moves, by, idempotencyKey) : null;
+                    throw new ProblemException(Obstacles(call,
+                        [new Obstacle("busy", call.Group, $"migration {running.Id} of the group runs; wait for it, or abort it")]));
+                return id == ManagerMachine.IdOf(state.NextMigration)
+                    ? new MigrationRequested(id, plan.Request, plan.Moves, by, idempotencyKey) : null;
             }, by);
             if (after is not null) return Status(after.Migrations[id]);
             if (Again(idempotencyKey) is { } other) return other;
@@ -151,7 +155,8 @@ public sealed class MmsDaemon : IAsyncDisposable
         if (migration.Committed) throw new ProblemException(Problems.WrongState($"migration {id} is committed; start a migration of {migration.Request.Group} to {migration.Moves[0].Plan.From} instead"));
         MoveOptions options = migration.Request.Options ?? new MoveOptions();
         return StartAsync(new MigrationCall(
-            migration.Request.Group, migration.Moves[0].Plan.From, Words.Of(migration.Request.Cutover), options.Hold, options.CopyMs, options.QuietMs,
+            migration.Request.Group, migration.Moves[0].Plan.From, Words.Of(migration.Request.Cutover), options.Hold, options.CopyMs,
+                options.QuietMs,
             options.KeepOrder, options.OrderBoundMs, options.OthersHoldMs), by, null, cancel);
     }
 
@@ -177,7 +182,8 @@ public sealed class MmsDaemon : IAsyncDisposable
             new("sdnedge_mms_migrations", "Migrations by state.", MetricKind.Gauge,
             [
                 new(state.Migrations.Values.Count(m => m.Outcome is null), ("state", "running")),
-                .. Enum.GetValues<MigrationOutcome>().Select(o => new MetricSample(state.Migrations.Values.Count(m => m.Outcome == o), ("state", Words.Of(o)))),
+                .. Enum.GetValues<MigrationOutcome>().Select(o => new MetricSample(state.Migrations.Values.Count(m => m.Outcome == o),
+                    ("state", Words.Of(o)))),
             ]),
             new("sdnedge_mms_journal_records", "Records in the journal.", MetricKind.Gauge, [new(_journal.Length)]),
             new("sdnedge_mms_journal_up", "1 while the journal takes records.", MetricKind.Gauge, [new(_service.Fault is null ? 1 : 0)]),
@@ -211,7 +217,8 @@ public sealed class MmsDaemon : IAsyncDisposable
         var errors = new List<ProblemError>();
         if (string.IsNullOrEmpty(call.Group)) errors.Add(new ProblemError("/group", "is missing; GET /v1/groups lists them"));
         if (string.IsNullOrEmpty(call.To)) errors.Add(new ProblemError("/to", "is missing; name the site that the group goes to"));
-        if (call.Cutover is not (null or "together" or "one-by-one")) errors.Add(new ProblemError("/cutover", $"'{call.Cutover}' is not known; together or one-by-one"));
+        if (call.Cutover is not (null or "together" or "one-by-one")) errors.Add(new ProblemError("/cutover",
+            $"'{call.Cutover}' is not known; together or one-by-one"));
         Range("/copyMs", call.CopyMs, 0);
         Range("/quietMs", call.QuietMs ?? 500, 1);
         Range("/orderBoundMs", call.OrderBoundMs ?? 1000, 1);
@@ -221,7 +228,8 @@ public sealed class MmsDaemon : IAsyncDisposable
         void Range(string pointer, int value, int least)
         {
             if (value < least || value > 60_000)
-                errors.Add(new ProblemError(pointer, string.Create(CultureInfo.InvariantCulture, $"{value} is out of range; {least} to 60000 milliseconds")));
+                errors.Add(new ProblemError(pointer,
+                    string.Create(CultureInfo.InvariantCulture, $"{value} is out of range; {least} to 60000 milliseconds")));
         }
     }
 
@@ -244,11 +252,13 @@ public sealed class MmsDaemon : IAsyncDisposable
         MigrationState? was = before.Migrations.GetValueOrDefault(id);
         MoveState move = now.Current;
         long at = Now;
-        if (was is null) Events.Add(at, "migration", id, "requested", $"{now.Request.Group} from {move.Plan.From} to {now.Request.To}, by {now.By}");
+        if (was is null) Events.Add(at, "migration", id, "requested",
+            $"{now.Request.Group} from {move.Plan.From} to {now.Request.To}, by {now.By}");
         if (input is CommitRequested) Events.Add(at, "migration", id, "committed");
         if (was is null || was.Current.Stage != move.Stage || was.Moves.Count != now.Moves.Count)
             Events.Add(at, "migration", id, Words.Of(move.Stage), move.Failure);
-        if (move.TargetOwns && !(was?.Current.TargetOwns ?? false)) Events.Add(at, "migration", id, "pivot", $"{move.Plan.To} owns epoch {move.Epoch}");
+        if (move.TargetOwns && !(was?.Current.TargetOwns ?? false)) Events.Add(at, "migration", id, "pivot",
+            $"{move.Plan.To} owns epoch {move.Epoch}");
         if (now.Outcome is { } outcome && was?.Outcome is null) Events.Add(at, "migration", id, Words.Of(outcome), now.Failure);
     }
 }

@@ -23,13 +23,19 @@ internal static class MmsEndpoints
             .Says("Starts a migration. With an Idempotency-Key the same call again gets the same migration").WithTags("migrations")
             .Needs(ApiRole.Migrate).Produces<MigrationStatus>(202).Fails(400, 409, 422, 503).WithName("start");
         v1.MapGet("/migrations", () => mms.Migrations()).Says("All migrations, oldest first").WithTags("migrations");
-        v1.MapGet("/migrations/{id}", ([FromRoute] string id) => mms.Migration(id)).Says("One migration, with all that is known of it").WithTags("migrations").Fails(404);
-        v1.MapPost("/migrations/{id}/abort", (HttpContext context, [FromRoute] string id, [FromBody] AbortCall? call) => mms.AbortAsync(id, call, context.Caller().Name))
+        v1.MapGet("/migrations/{id}",
+            ([FromRoute] string id)
+            => mms.Migration(id)).Says("One migration, with all that is known of it").WithTags("migrations").Fails(404);
+        v1.MapPost("/migrations/{id}/abort",
+            (HttpContext context, [FromRoute] string id, [FromBody] AbortCall? call) => mms.AbortAsync(id, call, context.Caller().Name))
             .Says("Has it undone: before the pivot always, after it while no server is known to run at the target").WithTags("migrations")
             .Needs(ApiRole.Migrate).Fails(404, 409, 503).WithName("abort");
-        v1.MapPost("/migrations/{id}/commit", (HttpContext context, [FromRoute] string id, [FromBody] AbortCall? _) => mms.CommitAsync(id, context.Caller().Name))
-            .Says("Ends its trial: no rollback is offered any more").WithTags("migrations").Needs(ApiRole.Migrate).Fails(404, 409, 503).WithName("commit");
-        v1.MapPost("/migrations/{id}/rollback", (HttpContext context, [FromRoute] string id, [FromBody] AbortCall? _, CancellationToken cancel) =>
+        v1.MapPost("/migrations/{id}/commit",
+            (HttpContext context, [FromRoute] string id, [FromBody] AbortCall? _) => mms.CommitAsync(id, context.Caller().Name))
+            .Says("Ends its trial: no rollback is offered any more").WithTags("migrations").Needs(ApiRole.Migrate).Fails(404, 409,
+                503).WithName("commit");
+        v1.MapPost("/migrations/{id}/rollback",
+            (HttpContext context, [FromRoute] string id, [FromBody] AbortCall? _, CancellationToken cancel) =>
                 mms.RollbackAsync(id, context.Caller().Name, cancel))
             .Says("Moves its group back to where it was: a migration of its own").WithTags("migrations")
             .Needs(ApiRole.Migrate).Fails(404, 409, 422, 503).WithName("rollback");
@@ -37,13 +43,15 @@ internal static class MmsEndpoints
             .Says("Rebuilds owners and epochs from what PEs and hosts say, after the journal was lost or an old copy was put back").WithTags("admin")
             .Needs(ApiRole.Admin).Fails(409, 503).WithName("recover");
         v1.MapEvents(mms.Events, "this manager", stopping);
-        app.MapGet("/metrics", () => Results.Text(PrometheusText.Write([.. mms.Metrics(), .. checks.Metrics()]), PrometheusText.ContentType))
+        app.MapGet("/metrics",
+            () => Results.Text(PrometheusText.Write([.. mms.Metrics(), .. checks.Metrics()]), PrometheusText.ContentType))
             .Says("Metrics in the Prometheus text format").WithTags("telemetry").Produces<string>(200, "text/plain");
     }
 
     private static string? Key(HttpContext context)
     {
         string? key = context.Request.Headers["Idempotency-Key"];
-        return key is { Length: > 255 } ? throw new ProblemException(Problems.BadRequest("Idempotency-Key is longer than 255 characters; a UUID is a good one")) : key;
+        return key is { Length: > 255 }
+            ? throw new ProblemException(Problems.BadRequest("Idempotency-Key is longer than 255 characters; a UUID is a good one")) : key;
     }
 }

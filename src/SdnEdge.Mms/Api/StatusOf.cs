@@ -13,9 +13,11 @@ internal static class StatusOf
     public static MigrationStatus Migration(MigrationState migration, IReadOnlyList<Waiting> waiting)
     {
         MoveState current = migration.Current;
-        string state = migration.Outcome is { } outcome ? Words.Of(outcome) : migration.GoingBack || current.Failure is not null ? "undoing" : "running";
+        string state = migration.Outcome is { } outcome ? Words.Of(outcome) : migration.GoingBack || current.Failure is not null ? "undoing"
+            : "running";
         return new MigrationStatus(
-            migration.Id, migration.Request.Group, migration.Moves[0].Plan.From, migration.Request.To, Words.Of(migration.Request.Cutover), state,
+            migration.Id, migration.Request.Group, migration.Moves[0].Plan.From, migration.Request.To, Words.Of(migration.Request.Cutover),
+                state,
             Words.Of(current.Stage), current.Epoch, migration.By, migration.At, migration.EndedAt, migration.Failure,
             [.. waiting.Select(w => new WaitingInfo(w.Command, Words.Of(w.Reason), w.Detail, w.SinceNs))], migration.Committed,
             [.. migration.Moves.Select(Move)]);
@@ -55,15 +57,18 @@ internal static class StatusOf
         }
 
         long? stopped = At(ServerOrder.Stop);
-        return new ServerMoveStatus(server.Name, server.SourceHost, server.TargetHost, stopped, stopped is null ? null : At(ServerOrder.Activate, ServerOrder.Resume));
+        return new ServerMoveStatus(server.Name, server.SourceHost, server.TargetHost, stopped, stopped is null ? null
+            : At(ServerOrder.Activate, ServerOrder.Resume));
     }
 
     private static PathStatus Path(MoveState move, PathMove path)
     {
         PathEvidence seen = move.EvidenceOf(path.Id);
         return new PathStatus(
-            path.Id, path.Vrf, path.Source.Pe, path.Target.Pe, path.Target.Loopback, [.. path.Target.Prefixes.Select(p => p.Prefix)], path.Ingress,
-            path.LocalPref, path.Order is not null, seen.Source, seen.Target, seen.DirectAt ?? (IReadOnlyDictionary<string, long>)new Dictionary<string, long>(),
+            path.Id, path.Vrf, path.Source.Pe, path.Target.Pe, path.Target.Loopback, [.. path.Target.Prefixes.Select(p => p.Prefix)],
+                path.Ingress,
+            path.LocalPref, path.Order is not null, seen.Source, seen.Target, seen.DirectAt
+                ?? (IReadOnlyDictionary<string, long>)new Dictionary<string, long>(),
             [.. seen.ByMarker ?? []], move.Proofs.GetValueOrDefault(path.Id), path.Hold);
     }
 }

@@ -69,7 +69,8 @@ public sealed class ManagerService : IAsyncDisposable
              (records = await journal.ReadAsync(position, 1000, cancel)).Count > 0;
              position = records[^1].Position)
         {
-            foreach (JournalRecord record in records) state = ManagerMachine.Step(state, JournalCodec.Read(record), record.NowNs, record.At);
+            foreach (JournalRecord record in records) state =
+                ManagerMachine.Step(state, JournalCodec.Read(record), record.NowNs, record.At);
         }
 
         var manager = new ManagerService(journal, parties, state, position);
@@ -86,7 +87,8 @@ public sealed class ManagerService : IAsyncDisposable
     public Task<ManagerState?> PostAsync(Func<ManagerState, ManagerInput?> decide, string actor)
     {
         var item = new Item(decide, actor, MustSync: true);
-        return _items.Writer.TryWrite(item) ? item.Done.Task : Task.FromException<ManagerState?>(new ObjectDisposedException(nameof(ManagerService)));
+        return _items.Writer.TryWrite(item) ? item.Done.Task
+            : Task.FromException<ManagerState?>(new ObjectDisposedException(nameof(ManagerService)));
     }
 
     /// <summary>What is open in a migration, and why it is not done.</summary>

@@ -34,7 +34,8 @@ internal sealed class MoveRunner : IDisposable
     /// <param name="parties">Whom to speak to.</param>
     /// <param name="state">The move.</param>
     /// <param name="post">Takes an input; true when it changed the state.</param>
-    public MoveRunner(IParties parties, MoveState state, Func<MoveInput, Task<bool>> post) => (_parties, _state, _post) = (parties, state, post);
+    public MoveRunner(IParties parties, MoveState state, Func<MoveInput, Task<bool>> post)
+        => (_parties, _state, _post) = (parties, state, post);
 
     private static long Now => Stopwatch.GetTimestamp() * (1_000_000_000 / Stopwatch.Frequency);
 
@@ -43,7 +44,8 @@ internal sealed class MoveRunner : IDisposable
     {
         get
         {
-            lock (_lock) return [.. _queues.Values.SelectMany(q => q.Open.Select(c => q.Why.GetValueOrDefault(c.Key) ?? new Waiting(c.Key, WaitReason.InProgress, null, q.Since[c.Key])))];
+            lock (_lock) return [.. _queues.Values.SelectMany(q => q.Open.Select(c => q.Why.GetValueOrDefault(c.Key)
+                ?? new Waiting(c.Key, WaitReason.InProgress, null, q.Since[c.Key])))];
         }
     }
 
@@ -151,7 +153,8 @@ internal sealed class MoveRunner : IDisposable
     {
         lock (_lock)
         {
-            if (queue.Since.TryGetValue(command.Key, out long since)) queue.Why[command.Key] = new Waiting(command.Key, reason, detail, since);
+            if (queue.Since.TryGetValue(command.Key, out long since)) queue.Why[command.Key] =
+                new Waiting(command.Key, reason, detail, since);
         }
     }
 
@@ -209,10 +212,13 @@ internal sealed class MoveRunner : IDisposable
         PathQuestion question = watcher.First;
         while (true)
         {
-            Task<MigrationInfo?> source = question.Source ? LookAsync(path.Source.Pe, path.Id, closed) : Task.FromResult<MigrationInfo?>(null);
-            Task<MigrationInfo?> target = question.Target ? LookAsync(path.Target.Pe, path.Id, closed) : Task.FromResult<MigrationInfo?>(null);
+            Task<MigrationInfo?> source = question.Source ? LookAsync(path.Source.Pe, path.Id, closed)
+                : Task.FromResult<MigrationInfo?>(null);
+            Task<MigrationInfo?> target = question.Target ? LookAsync(path.Target.Pe, path.Id, closed)
+                : Task.FromResult<MigrationInfo?>(null);
             var ingress = new Dictionary<string, string?>(StringComparer.Ordinal);
-            foreach ((string pe, Task<string?> why) in question.Ingress.Select(pe => (pe, _parties.WhyNotDirectAsync(pe, path, closed))).ToArray())
+            foreach ((string pe, Task<string?> why) in question.Ingress.Select(pe => (pe,
+                _parties.WhyNotDirectAsync(pe, path, closed))).ToArray())
             {
                 try
                 {
@@ -224,7 +230,8 @@ internal sealed class MoveRunner : IDisposable
                 }
             }
 
-            if (watcher.Take(new PathLook(await source, await target, ingress), Now, out question) is { } evidence) return new Seen(watch.Key, evidence);
+            if (watcher.Take(new PathLook(await source, await target, ingress), Now,
+                out question) is { } evidence) return new Seen(watch.Key, evidence);
             Note(queue, watch, watcher.Reason, watcher.Detail);
             await Task.Delay(question.AfterMs, closed);
         }
@@ -247,7 +254,8 @@ internal sealed class MoveRunner : IDisposable
         PathMove path = state.Plan.Paths.First(p => p.Id == watch.Path);
         string[] pes = state.SourcesAsked ? [path.Source.Pe, path.Target.Pe] : [path.Target.Pe];
         var left = new List<string>();
-        foreach (IReadOnlyList<string> at in await Task.WhenAll(pes.Select(pe => _parties.LeftOverAsync(pe, path.Id, closed)))) left.AddRange(at);
+        foreach (IReadOnlyList<string> at in await Task.WhenAll(pes.Select(pe => _parties.LeftOverAsync(pe, path.Id,
+            closed)))) left.AddRange(at);
         if (left.Count == 0) return new Seen(watch.Key, null);
         Note(queue, watch, WaitReason.LeftOver, $"still there: {string.Join(", ", left)}");
         return null;
@@ -266,7 +274,8 @@ internal sealed class MoveRunner : IDisposable
 
         (string here, string there) = watch.Kind == ServerWatch.RunsAtTarget
             ? (server.TargetHost, server.SourceHost) : (server.SourceHost, server.TargetHost);
-        ServerInfo[] at = await Task.WhenAll(_parties.ServerAsync(here, server.Name, closed), _parties.ServerAsync(there, server.Name, closed));
+        ServerInfo[] at = await Task.WhenAll(_parties.ServerAsync(here, server.Name, closed),
+            _parties.ServerAsync(there, server.Name, closed));
         if (ServerProofs.WhyNot(here, at[0], there, at[1], watch.Epoch) is not { } why) return new Seen(watch.Key, null);
         Note(queue, watch, WaitReason.LeftOver, why);
         return null;

@@ -28,7 +28,8 @@ internal static class Recovery
             Answer<IReadOnlyList<TunnelInfo>> tunnels = await view.TunnelsAsync(pe.Name, cancel);
             if (migrations.Value is null || tunnels.Value is null)
             {
-                errors.Add(new ProblemError(pe.Name, migrations.Silence ?? tunnels.Silence ?? migrations.Refusal?.Detail ?? "does not answer"));
+                errors.Add(new ProblemError(pe.Name, migrations.Silence ?? tunnels.Silence ?? migrations.Refusal?.Detail
+                    ?? "does not answer"));
                 continue;
             }
 
@@ -75,6 +76,8 @@ internal static class Recovery
     private static long NumberOf(string path)
     {
         int end = path.IndexOfAny(['.', '-']);
-        return path.StartsWith('m') && long.TryParse(path.AsSpan(1, (end < 0 ? path.Length : end) - 1), NumberStyles.None, CultureInfo.InvariantCulture, out long number) ? number : 0;
+        return path.StartsWith('m')
+            && long.TryParse(path.AsSpan(1, (end < 0 ? path.Length : end) - 1), NumberStyles.None, CultureInfo.InvariantCulture,
+            out long number) ? number : 0;
     }
 }

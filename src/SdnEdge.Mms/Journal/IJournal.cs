@@ -10,7 +10,8 @@ namespace SdnEdge.Mms.Journal;
 /// <param name="Migration">The migration, or null where the input belongs to none.</param>
 /// <param name="Input">The input's type, one word.</param>
 /// <param name="Body">The input itself, JSON.</param>
-public sealed record JournalRecord(long Position, string At, long NowNs, string Life, string Actor, string? Migration, string Input, string Body);
+public sealed record JournalRecord(long Position, string At, long NowNs, string Life, string Actor, string? Migration, string Input,
+    string Body);
 
 /// <summary>A record before it is appended: the journal adds position and life. The members are those of
 /// <see cref="JournalRecord"/>.</summary>

@@ -274,10 +274,12 @@ public sealed class SqliteJournal : IJournal
     private SqliteConnection Connect(string path, SqliteOpenMode mode)
     {
         // A journal that was closed properly, on a file system that cannot be written to: without this SQLite wants to make its -shm.
-        bool untouchable = mode == SqliteOpenMode.ReadOnly && !File.Exists(path + "-wal") && !File.Exists(path + "-shm") && !CanWriteBeside(path);
+        bool untouchable = mode == SqliteOpenMode.ReadOnly && !File.Exists(path + "-wal") && !File.Exists(path + "-shm")
+            && !CanWriteBeside(path);
         var connection = new SqliteConnection(new SqliteConnectionStringBuilder
         {
-            DataSource = untouchable ? "file:" + Uri.EscapeDataString(path).Replace("%2F", "/", StringComparison.Ordinal) + "?immutable=1" : path,
+            DataSource = untouchable ? "file:" + Uri.EscapeDataString(path).Replace("%2F", "/", StringComparison.Ordinal) + "?immutable=1"
+                : path,
             Mode = mode, Pooling = false, DefaultTimeout = 5,
         }.ToString());
         try
@@ -327,7 +329,8 @@ public sealed class SqliteJournal : IJournal
             throw new JournalUnavailableException(JournalFault.TooNew,
                 $"journal {_path} has schema {version}, written by SdnEdge {Meta("product")}; this is SdnEdge {Product}, which reads up to schema "
                 + $"{Schema}. Run the newer version; the journal has not been changed.");
-        Id = Meta("id") ?? throw new JournalUnavailableException(JournalFault.Corrupt, $"journal {_path}: its id is missing. Restore it from a copy.");
+        Id = Meta("id") ?? throw new JournalUnavailableException(JournalFault.Corrupt,
+            $"journal {_path}: its id is missing. Restore it from a copy.");
         if (!_readOnly && Scalar(_connection!, "PRAGMA journal_mode") is not "wal") Execute("PRAGMA journal_mode = WAL");
     }
 
@@ -344,7 +347,8 @@ public sealed class SqliteJournal : IJournal
         try
         {
             // The record before gives the checksum to follow.
-            using SqliteCommand command = Command(_connection!, $"SELECT {Columns} FROM records WHERE position >= $after ORDER BY position LIMIT $most");
+            using SqliteCommand command =
+                Command(_connection!, $"SELECT {Columns} FROM records WHERE position >= $after ORDER BY position LIMIT $most");
             command.Parameters.AddWithValue("$after", after);
             command.Parameters.AddWithValue("$most", after == 0 ? most : most + 1L);
             using SqliteDataReader reader = command.ExecuteReader();
@@ -352,7 +356,8 @@ public sealed class SqliteJournal : IJournal
             bool first = after > 0;
             while (reader.Read())
             {
-                var record = new JournalRecord(reader.GetInt64(0), reader.GetString(1), reader.GetInt64(2), reader.GetString(3), reader.GetString(4),
+                var record = new JournalRecord(reader.GetInt64(0), reader.GetString(1), reader.GetInt64(2), reader.GetString(3),
+                    reader.GetString(4),
                     reader.IsDBNull(5) ? null : reader.GetString(5), reader.GetString(6), reader.GetString(7));
                 ulong stored = unchecked((ulong)reader.GetInt64(8));
                 if (first)
@@ -364,7 +369,8 @@ public sealed class SqliteJournal : IJournal
                 }
 
                 if (record.Position != next)
-                    throw Damaged(record.Position < next ? record.Position : next, "it is missing; the next one there is " + record.Position);
+                    throw Damaged(record.Position < next ? record.Position : next, "it is missing; the next one there is "
+                        + record.Position);
                 sum = RecordChain.Next(sum, record);
                 if (sum != stored) throw Damaged(next, "its checksum is wrong");
                 records.Add(record);
@@ -465,7 +471,8 @@ public sealed class SqliteJournal : IJournal
 
     private static void SetMeta(SqliteConnection connection, string key, string value)
     {
-        using SqliteCommand command = Command(connection, "INSERT INTO meta(key, value) VALUES ($key, $value) ON CONFLICT(key) DO UPDATE SET value = $value");
+        using SqliteCommand command =
+            Command(connection, "INSERT INTO meta(key, value) VALUES ($key, $value) ON CONFLICT(key) DO UPDATE SET value = $value");
         command.Parameters.AddWithValue("$key", key);
         command.Parameters.AddWithValue("$value", value);
         command.ExecuteNonQuery();
@@ -501,12 +508,14 @@ public sealed class SqliteJournal : IJournal
             (JournalFault fault, string text) = (e.SqliteErrorCode, e.SqliteExtendedErrorCode) switch
             {
                 (FullCode, _) or (_, ShmSize) => (JournalFault.Full, "there is no room on its disk. Make room and try again"),
-                (ReadOnlyCode, _) => (JournalFault.ReadOnly, "it can only be read. Give the manager write access to the file and its folder"),
+                (ReadOnlyCode, _) => (JournalFault.ReadOnly,
+                    "it can only be read. Give the manager write access to the file and its folder"),
                 (CorruptCode or NotADatabase, _) => (JournalFault.Corrupt, "it is damaged. Restore it from a copy"),
                 (Busy or LockedTable, _) => (JournalFault.Locked, "another process keeps it locked. End that one first"),
                 _ => (JournalFault.Io, "its disk, or the way to it, failed. See the kernel's log"),
             };
-            throw new JournalUnavailableException(fault, $"journal {_path}: {text} (SQLite {e.SqliteExtendedErrorCode}: {e.Message})", null, e);
+            throw new JournalUnavailableException(fault, $"journal {_path}: {text} (SQLite {e.SqliteExtendedErrorCode}: {e.Message})", null,
+                e);
         }
         catch (UnauthorizedAccessException e)
         {

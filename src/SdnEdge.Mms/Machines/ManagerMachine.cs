@@ -35,7 +35,8 @@ public static class ManagerMachine
             MigrationRequested requested => Request(state, requested, now, at),
             MoveHappened { Input: AbortRequested } abort when state.Migrations.TryGetValue(abort.Migration, out MigrationState? migration)
                 && MayAbort(migration) is not null => state,
-            MoveHappened happened when state.Migrations.TryGetValue(happened.Migration, out MigrationState? migration) && migration.Outcome is null
+            MoveHappened happened when state.Migrations.TryGetValue(happened.Migration, out MigrationState? migration)
+                && migration.Outcome is null
                 => Happened(state, migration, happened.Input, now, at),
             CommitRequested commit when state.Migrations.TryGetValue(commit.Migration, out MigrationState? migration)
                 && migration is { Outcome: MigrationOutcome.Moved, Committed: false } => With(state, migration with { Committed = true }),
@@ -53,7 +54,8 @@ public static class ManagerMachine
     {
         ArgumentNullException.ThrowIfNull(migration);
         if (migration.Outcome is not null) return long.MaxValue;
-        return migration.Current.Stage == MoveStage.Planned ? migration.Current.StageSinceNs + TryAgainNs : MoveMachine.Deadline(migration.Current);
+        return migration.Current.Stage == MoveStage.Planned ? migration.Current.StageSinceNs + TryAgainNs
+            : MoveMachine.Deadline(migration.Current);
     }
 
     /// <summary>Null: the migration can be aborted now. Else why not, and what would be right.</summary>
@@ -89,10 +91,12 @@ public static class ManagerMachine
 
     private static ManagerState Request(ManagerState state, MigrationRequested requested, long now, string at)
     {
-        if (requested.Id != IdOf(state.NextMigration) || requested.Moves.Count == 0 || state.RunningOf(requested.Request.Group) is not null) return state;
+        if (requested.Id != IdOf(state.NextMigration) || requested.Moves.Count == 0
+            || state.RunningOf(requested.Request.Group) is not null) return state;
         var migration = new MigrationState
         {
-            Id = requested.Id, Request = requested.Request, By = requested.By, IdempotencyKey = requested.IdempotencyKey, At = at, ToCome = [.. requested.Moves],
+            Id = requested.Id, Request = requested.Request, By = requested.By, IdempotencyKey = requested.IdempotencyKey, At = at,
+                ToCome = [.. requested.Moves],
         };
         uint highest = requested.Moves.SelectMany(m => m.Paths).Select(p => p.TunnelKey).DefaultIfEmpty(0u).Max();
         state = state with { NextMigration = state.NextMigration + 1, NextKey = Math.Max(state.NextKey, highest + 1) };
@@ -103,7 +107,8 @@ public static class ManagerMachine
     {
         MoveState before = migration.Current, after = MoveMachine.Step(before, input, now);
         if (ReferenceEquals(after, before) || after == before) return state;
-        migration = migration with { Moves = migration.Moves.SetItem(migration.Moves.Count - 1, after), Failure = migration.Failure ?? after.Failure };
+        migration = migration with { Moves = migration.Moves.SetItem(migration.Moves.Count - 1, after), Failure = migration.Failure
+            ?? after.Failure };
         state = Own(With(state, migration), migration.Request.Group, after);
         return after.Outcome is null ? state : Ended(state, migration, now, at);
     }
@@ -111,7 +116,8 @@ public static class ManagerMachine
     // The pivot grants the servers to the target, an undo to the source: who owns them changes with the record that says so.
     private static ManagerState Own(ManagerState state, string group, MoveState move)
     {
-        if (!move.TargetOwns && move.Epoch == move.Plan.Epoch) return state with { Groups = state.Groups.SetItem(group, Raise(state.GroupOf(group), move.Epoch)) };
+        if (!move.TargetOwns && move.Epoch == move.Plan.Epoch) return state with { Groups =
+            state.Groups.SetItem(group, Raise(state.GroupOf(group), move.Epoch)) };
         var owner = new Ownership(move.TargetOwns ? move.Plan.To : move.Plan.From, move.Epoch);
         GroupState known = Raise(state.GroupOf(group), move.Epoch);
         ImmutableSortedDictionary<string, Ownership> owners = known.Owners;
@@ -137,7 +143,8 @@ public static class ManagerMachine
                 return Begin(state, migration, move.Plan, back: true, delayed: true, now);
             default:
                 if (migration.ToTakeBack.IsEmpty) return Finish(state, migration, MigrationOutcome.AsBefore, at);
-                MigrationState back = migration with { GoingBack = true, ToTakeBack = migration.ToTakeBack.Pop(out MovePlan moved), ToCome = [] };
+                MigrationState back =
+                    migration with { GoingBack = true, ToTakeBack = migration.ToTakeBack.Pop(out MovePlan moved), ToCome = [] };
                 return Begin(state, back, Reverse(moved), back: true, delayed: false, now);
         }
     }
@@ -184,7 +191,8 @@ public static class ManagerMachine
                     Order = p.Order is not { } order ? null : order with
                     {
                         // The source is an ingress, too: of its own clients, and of all who have not moved when its tunnel goes.
-                        Ingress = [new OrderedIngress(p.Target.Pe, p.Target.Loopbacks), .. order.Ingress.Where(i => i.Name != p.Source.Pe && i.Name != p.Target.Pe)],
+                        Ingress = [new OrderedIngress(p.Target.Pe, p.Target.Loopbacks),
+                            .. order.Ingress.Where(i => i.Name != p.Source.Pe && i.Name != p.Target.Pe)],
                     },
                 }),
             ],
@@ -195,10 +203,12 @@ public static class ManagerMachine
     {
         if (state.Migrations.Values.Any(m => m.Outcome is null)) return state;
         ImmutableSortedDictionary<string, GroupState> groups = state.Groups;
-        foreach ((string name, GroupState group) in recovered.Groups) groups = groups.SetItem(name, Raise(group, state.GroupOf(name).Epoch));
+        foreach ((string name, GroupState group) in recovered.Groups) groups =
+            groups.SetItem(name, Raise(group, state.GroupOf(name).Epoch));
         return state with
         {
-            Groups = groups, NextMigration = Math.Max(state.NextMigration, recovered.NextMigration), NextKey = Math.Max(state.NextKey, recovered.NextKey),
+            Groups = groups, NextMigration = Math.Max(state.NextMigration, recovered.NextMigration),
+                NextKey = Math.Max(state.NextKey, recovered.NextKey),
         };
     }
 

@@ -13,7 +13,8 @@ public static class PathProofs
     {
         ArgumentNullException.ThrowIfNull(path);
         ArgumentNullException.ThrowIfNull(evidence);
-        return path is { Order: not null, OtherIngress: false } && !evidence.OthersSeen && (evidence.ByMarker ?? []).IsSupersetOf(path.Ingress);
+        return path is { Order: not null, OtherIngress: false } && !evidence.OthersSeen
+            && (evidence.ByMarker ?? []).IsSupersetOf(path.Ingress);
     }
 
     /// <summary>What showed that the tunnel could go, after its last packet was waited for.</summary>

@@ -127,7 +127,8 @@ public sealed class PathWatcher
         }
 
         next = next with { AfterMs = PollMarkers };
-        return look.Target is null ? Unread(look) : Not(WaitReason.Draining, $"{_path.Target.Pe} still holds {look.Target.Hold!.PacketsHeldNow} packets");
+        return look.Target is null ? Unread(look)
+            : Not(WaitReason.Draining, $"{_path.Target.Pe} still holds {look.Target.Hold!.PacketsHeldNow} packets");
     }
 
     // 1. An ingress is on the direct path when its markers have come out of the tunnel, for each address family that moves; or, where the
@@ -162,7 +163,8 @@ public sealed class PathWatcher
 
     private void Direct(string pe, long now)
     {
-        ImmutableSortedDictionary<string, long> at = _seen.DirectAt ?? ImmutableSortedDictionary.Create<string, long>(StringComparer.Ordinal);
+        ImmutableSortedDictionary<string, long> at = _seen.DirectAt ?? ImmutableSortedDictionary.Create<string,
+            long>(StringComparer.Ordinal);
         if (!at.ContainsKey(pe)) _seen = _seen with { DirectAt = at.Add(pe, now) };
     }
 
@@ -170,7 +172,8 @@ public sealed class PathWatcher
     {
         if (target?.Order is not { } order) return;
         _targetDrained = IsDrained(target);
-        _seen = _seen with { OthersSeen = _seen.OthersSeen || order.Unordered > 0 || order.Gates.Any(g => !g.SendsMarkers && g.PacketsHeldTotal > 0) };
+        _seen = _seen with { OthersSeen = _seen.OthersSeen || order.Unordered > 0
+            || order.Gates.Any(g => !g.SendsMarkers && g.PacketsHeldTotal > 0) };
         foreach (string pe in _path.Ingress)
         {
             OrderGateInfo[] gates = [.. order.Gates.Where(g => g.Ingress == pe)];
@@ -204,7 +207,8 @@ public sealed class PathWatcher
         if (_sourceRead && _targetDrained && Over(now, _options.DrainMs)) return _seen with { Late = true };
         if (look.Source is null) return Unread(look, source: true);
         return look.Target is null ? Unread(look)
-            : Not(WaitReason.Draining, _targetDrained ? $"packets still come to tunnel {look.Source.Tunnel}" : $"{_path.Target.Pe} still holds packets");
+            : Not(WaitReason.Draining, _targetDrained ? $"packets still come to tunnel {look.Source.Tunnel}"
+                : $"{_path.Target.Pe} still holds packets");
     }
 
     // Where there are no markers the last packets may be on their way still, and nothing says when they are through: the quiet time is
@@ -225,7 +229,8 @@ public sealed class PathWatcher
 
         // Lost, all copies of it. The source sends into the tunnel no more, and it has had time to become empty.
         if (Over(now, Math.Max(2_000, _options.QuietMs))) return _seen with { Late = true };
-        return look.Target is null ? Unread(look) : Not(WaitReason.Draining, $"{_path.Source.Pe}'s last packet has not come out of the tunnel");
+        return look.Target is null ? Unread(look)
+            : Not(WaitReason.Draining, $"{_path.Source.Pe}'s last packet has not come out of the tunnel");
     }
 
     private PathEvidence? GivenBack(PathLook look, ref PathQuestion next)

@@ -12,7 +12,8 @@ public static class ServerProofs
         ArgumentNullException.ThrowIfNull(at);
         ArgumentNullException.ThrowIfNull(other);
         if (at.State != ServerState.Running) return $"{at.Name} is {Model.Words.Of(at.State)} at {here}{(at.Fault is null ? "" : ": " + at.Fault)}";
-        if (at.MayRun is not { } right || right < epoch) return $"{at.Name} runs at {here} under epoch {at.MayRun?.ToString() ?? "none"}, not {epoch}";
+        if (at.MayRun is not { } right
+            || right < epoch) return $"{at.Name} runs at {here} under epoch {at.MayRun?.ToString() ?? "none"}, not {epoch}";
         if (other.MayRun is { } two) return $"{there} may run {other.Name}, too, under epoch {two}";
         return other.State is ServerState.Absent ? null : $"{other.Name} is {Model.Words.Of(other.State)} at {there}";
     }

@@ -39,4 +39,5 @@ public sealed record CommitRequested(string Migration, string By) : ManagerInput
 /// <param name="NextMigration">A number higher than that of any migration that a resource knows.</param>
 /// <param name="NextKey">A key higher than any in use.</param>
 /// <param name="By">Who ordered it.</param>
-public sealed record Recovered(ImmutableSortedDictionary<string, GroupState> Groups, long NextMigration, uint NextKey, string By) : ManagerInput;
+public sealed record Recovered(ImmutableSortedDictionary<string, GroupState> Groups, long NextMigration, uint NextKey, string By)
+    : ManagerInput;

@@ -95,7 +95,8 @@ public sealed record ManagerState
     public ImmutableSortedDictionary<string, GroupState> Groups { get; init; } = ImmutableSortedDictionary<string, GroupState>.Empty;
 
     /// <summary>Migrations, by id.</summary>
-    public ImmutableSortedDictionary<string, MigrationState> Migrations { get; init; } = ImmutableSortedDictionary<string, MigrationState>.Empty;
+    public ImmutableSortedDictionary<string, MigrationState> Migrations { get; init; } = ImmutableSortedDictionary<string,
+        MigrationState>.Empty;
 
     /// <summary>A group; a fresh one where the journal has none.</summary>
     public GroupState GroupOf(string name) => Groups.GetValueOrDefault(name) ?? GroupState.Fresh;

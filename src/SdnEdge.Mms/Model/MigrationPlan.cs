@@ -80,4 +80,5 @@ public sealed record PathMove(
 /// <param name="Paths">The network's part.</param>
 /// <param name="Options">Bounds.</param>
 public sealed record MovePlan(
-    string Migration, long Epoch, string From, string To, IReadOnlyList<ServerMove> Servers, IReadOnlyList<PathMove> Paths, MoveOptions Options);
+    string Migration, long Epoch, string From, string To, IReadOnlyList<ServerMove> Servers, IReadOnlyList<PathMove> Paths,
+        MoveOptions Options);

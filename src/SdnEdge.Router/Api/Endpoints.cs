@@ -23,7 +23,8 @@ internal static class Endpoints
             .Says("RIB: one line for each source that offers a prefix; prefix = that prefix and what lies inside it").WithTags("show");
         v1.MapGet("/fib", ([FromQuery] string? vrf, [FromQuery] string? prefix, [FromQuery] int? limit) => pe.FibAsync(Query(vrf, prefix, limit)))
             .Says("FIB: what the data plane does with each prefix").WithTags("show");
-        v1.MapGet("/fib/lookup", ([FromQuery] string? vrf, [FromQuery] string address) => pe.LookupAsync(vrf ?? "default", Address(address)))
+        v1.MapGet("/fib/lookup",
+            ([FromQuery] string? vrf, [FromQuery] string address) => pe.LookupAsync(vrf ?? "default", Address(address)))
             .Says("FIB: what the data plane does with one address now").WithTags("show");
         v1.MapGet("/neighbors", () => pe.NeighborsAsync()).Says("Neighbours learnt by ARP and ND").WithTags("show");
         v1.MapGet("/tunnels", () => pe.TunnelsAsync()).Says("Tunnels, their health and counters").WithTags("show");
@@ -35,7 +36,8 @@ internal static class Endpoints
                 .Says(Meaning(action)).WithTags("bgp").WithName("bgp-" + verb)
                 .Needs(ApiRole.Admin).Fails(400, 404, 409);
         }
-        v1.MapGet("/bgp/damped", () => pe.DampedAsync()).Says("Prefixes whose moves come too fast and are not followed for a while").WithTags("show");
+        v1.MapGet("/bgp/damped",
+            () => pe.DampedAsync()).Says("Prefixes whose moves come too fast and are not followed for a while").WithTags("show");
         v1.MapGet("/keeper", () => pe.KeeperAsync()).Says("The process that forwards while the PE is restarted after a crash").WithTags("show");
         v1.MapGet("/bfd", () => pe.BfdAsync()).Says("BFD sessions, and how their thread fares").WithTags("show");
         v1.MapGet("/groups", () => pe.GroupsAsync()).Says("Redirect groups").WithTags("show");
@@ -48,14 +50,17 @@ internal static class Endpoints
         foreach (SignalKind kind in Enum.GetValues<SignalKind>())
         {
             string verb = JsonNamingPolicy.KebabCaseLower.ConvertName(kind.ToString());
-            v1.MapPost("/migrations/{id}/" + verb, ([FromRoute] string id, [FromBody] SignalRequest request, CancellationToken cancel) => pe.SignalAsync(id, kind, request, cancel))
+            v1.MapPost("/migrations/{id}/" + verb,
+                ([FromRoute] string id, [FromBody] SignalRequest request, CancellationToken cancel)
+                => pe.SignalAsync(id, kind, request, cancel))
                 .Says(Meaning(kind)).WithTags("migrations").WithName(verb)
                 .Needs(ApiRole.Migrate).Fails(400, 409, 503, 504, 507);
         }
 
         v1.MapPost("/config/reload", () => pe.ReloadAsync()).Says("Reads the configuration file again and applies the difference, or nothing").WithTags("config").Needs(ApiRole.Admin).Fails(422);
         v1.MapEvents(pe.Events, "this PE", stopping);
-        app.MapGet("/metrics", async () => Results.Text(PrometheusText.Write([.. await pe.MetricsAsync(), .. checks.Metrics()]), PrometheusText.ContentType))
+        app.MapGet("/metrics",
+            async () => Results.Text(PrometheusText.Write([.. await pe.MetricsAsync(), .. checks.Metrics()]), PrometheusText.ContentType))
             .Says("Metrics in the Prometheus text format").WithTags("telemetry").Produces<string>(200, "text/plain");
     }
 
@@ -83,12 +88,14 @@ internal static class Endpoints
         var errors = new List<ProblemError>();
         IpPrefix? inside = null;
         if (prefix is not null && IpPrefix.TryParse(prefix, out IpPrefix parsed)) inside = parsed;
-        else if (prefix is not null) errors.Add(new ProblemError("prefix", $"'{prefix}' is not a prefix; write it as 10.0.0.0/8, with no host bits set"));
+        else if (prefix is not null) errors.Add(new ProblemError("prefix",
+            $"'{prefix}' is not a prefix; write it as 10.0.0.0/8, with no host bits set"));
         if (limit is < 1 or > RouteQuery.MaxLimit) errors.Add(new ProblemError("limit", $"{limit} is out of range; 1 to {RouteQuery.MaxLimit}"));
         if (errors.Count > 0) throw new ProblemException(Problems.BadRequest("the query is wrong", errors));
         return new RouteQuery(vrf, inside, limit ?? RouteQuery.DefaultLimit);
     }
 
     private static IpAddress Address(string text) => IpAddress.TryParse(text, out IpAddress address) ? address
-        : throw new ProblemException(Problems.BadRequest("the query is wrong", [new ProblemError("address", $"'{text}' is not an IP address; write it as 10.1.1.10")]));
+        : throw new ProblemException(Problems.BadRequest("the query is wrong",
+            [new ProblemError("address", $"'{text}' is not an IP address; write it as 10.1.1.10")]));
 }

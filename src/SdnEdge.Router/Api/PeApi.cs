@@ -10,7 +10,8 @@ internal static class PeApi
     /// <summary>What it serves, and where.</summary>
     public static ApiServerOptions Options(NodeConfig config, IPeControl pe) => new(
         "SdnEdge PE control API", "Signals of the migration management system, and what the router does.", config.Api, ApiJson.Options,
-        [ApiJson.Options.GetTypeInfo(typeof(SignalRequest)), ApiJson.Options.GetTypeInfo(typeof(MovingPrefix)), ApiJson.Options.GetTypeInfo(typeof(HoldOptions))],
+        [ApiJson.Options.GetTypeInfo(typeof(SignalRequest)), ApiJson.Options.GetTypeInfo(typeof(MovingPrefix)),
+            ApiJson.Options.GetTypeInfo(typeof(HoldOptions))],
         (app, checks, stopping) => Endpoints.Map(app, pe, checks, stopping))
     {
         Otlp = config.Telemetry.Otlp,

@@ -150,7 +150,8 @@ internal sealed class BgpDriver(PeState state, VpnDriver vpn, ControlLoop loop, 
 
     /// <summary>The prefixes of which moves are damped, for the API.</summary>
     public IReadOnlyList<DampedInfo> Damped(long now) =>
-        [.. Damping?.Held.Select(d => new DampedInfo(d.Prefix.ToString(), d.Number, (now - d.SinceNs) / 1e9, Math.Max(0, (d.UntilNs - now) / 1e9), d.HeldBack)) ?? []];
+        [.. Damping?.Held.Select(d => new DampedInfo(d.Prefix.ToString(), d.Number, (now - d.SinceNs) / 1e9,
+            Math.Max(0, (d.UntilNs - now) / 1e9), d.HeldBack)) ?? []];
 
     /// <summary>Best routes have changed, and the FIB has followed.</summary>
     public void RoutesChanged(ReadOnlySpan<RibChange> changes, long now)
@@ -263,7 +264,8 @@ internal sealed class BgpDriver(PeState state, VpnDriver vpn, ControlLoop loop, 
         speaker.Engine.SessionChanged += (peer, reason) =>
             state.Events.Add(loop.Now, "bgp", peer.Settings.Address.ToString(), reason is null ? "established" : "down", reason);
         speaker.Engine.Warned += (peer, what) => state.Events.Add(loop.Now, "bgp", peer.Settings.Address.ToString(), "warning", what);
-        speaker.Engine.MoveDamped += (prefix, why) => state.Events.Add(loop.Now, "bgp", prefix.ToString(), why is null ? "moves followed again" : "moves damped", why);
+        speaker.Engine.MoveDamped += (prefix, why)
+            => state.Events.Add(loop.Now, "bgp", prefix.ToString(), why is null ? "moves followed again" : "moves damped", why);
         speaker.TransportFault += (peer, what) => state.Events.Add(loop.Now, "bgp", peer.ToString(), "warning", what);
         try
         {

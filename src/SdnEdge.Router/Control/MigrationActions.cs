@@ -48,7 +48,8 @@ internal sealed class MigrationActions(
     public bool IsArming(string group) => _armed.TryGetValue(group, out Armed? armed) && armed.IsArming;
 
     /// <summary>How many prefixes of a group are armed, and how many there are.</summary>
-    public (int Armed, int All) Progress(string group) => _armed.TryGetValue(group, out Armed? armed) ? (armed.Offered, armed.Prefixes.Count) : (0, 0);
+    public (int Armed, int All) Progress(string group) => _armed.TryGetValue(group, out Armed? armed)
+        ? (armed.Offered, armed.Prefixes.Count) : (0, 0);
 
     /// <summary>The hold of a migration; null when it has none.</summary>
     public Hold? HoldOf(string group) => _armed.GetValueOrDefault(group)?.Hold;

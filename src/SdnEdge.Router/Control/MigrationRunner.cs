@@ -120,7 +120,8 @@ internal sealed class MigrationRunner : ITimed
         if (_store.Fault is { } fault) throw new ProblemException(Problems.Unavailable($"{Word(signal.Kind)} is refused: {fault}"));
         while (true)
         {
-            (Task before, Task<SignalReply>? answer) = await _loop.RunAsync(() => MustWait(signal, out Task wait) ? (wait, null) : (wait, Take(signal)));
+            (Task before, Task<SignalReply>? answer) =
+                await _loop.RunAsync(() => MustWait(signal, out Task wait) ? (wait, null) : (wait, Take(signal)));
             if (answer is not null) return await answer;
             await Task.WhenAny(before);
         }

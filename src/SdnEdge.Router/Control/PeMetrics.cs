@@ -6,7 +6,8 @@ using SdnEdge.Router.Worker;
 namespace SdnEdge.Router.Control;
 
 /// <summary>The PE's metrics, from the same records and counters that the API shows. Runs on the control loop.</summary>
-internal sealed class PeMetrics(PeState state, PeView view, MigrationActions actions, BgpDriver bgp, BfdDriver bfd, KeeperDriver keeper, MigrationRunner migrations, SlowPathDriver slowPath, ConfigApplier config, ControlLoop loop)
+internal sealed class PeMetrics(PeState state, PeView view, MigrationActions actions, BgpDriver bgp, BfdDriver bfd, KeeperDriver keeper,
+    MigrationRunner migrations, SlowPathDriver slowPath, ConfigApplier config, ControlLoop loop)
 {
     public IReadOnlyList<MetricFamily> Collect()
     {
@@ -32,7 +33,8 @@ internal sealed class PeMetrics(PeState state, PeView view, MigrationActions act
             Gauge("sdnedge_packets_unaccounted", "Packets that are neither forwarded, dropped, held nor waiting. Always 0 between batches.", [ledger], l => l.Imbalance, _ => []),
             Counter("sdnedge_punted_packets_total", "Packets handed to the control loop.", [ledger], l => l.Punted, _ => []),
             Gauge("sdnedge_fib_routes", "Prefixes in the FIB.", vrfs.SelectMany(v => new[] { (v.Name, "4", v.RoutesV4), (v.Name, "6", v.RoutesV6) }), v => v.Item3, v => [("vrf", v.Name), ("ip_version", v.Item2)]),
-            Counter("sdnedge_rib_unsettled_next_hops_total", "Next hops left unresolved because their resolution never settled: routes that exclude one another.",
+            Counter("sdnedge_rib_unsettled_next_hops_total",
+                "Next hops left unresolved because their resolution never settled: routes that exclude one another.",
                 state.Vrfs.Values, v => v.Rib.UnsettledNextHops, v => [("vrf", v.Config.Name)]),
             Gauge("sdnedge_neighbors", "Neighbours by state.", view.Neighbors().GroupBy(n => (n.Port, n.State)), g => g.Count(), g => [("port", g.Key.Port), ("state", g.Key.State)]),
             Counter("sdnedge_slow_path_packets_total", "What became of packets for the router itself.", Enum.GetValues<SlowPathVerdict>(), v => slowPath.Count(v), v => [("verdict", PeView.Kebab(v))]),
@@ -83,7 +85,8 @@ internal sealed class PeMetrics(PeState state, PeView view, MigrationActions act
             Counter("sdnedge_worker_sleeps_total", "Times a worker slept for want of work.", state.Workers.Workers, w => w.Statistics.Sleeps, Worker),
             Counter("sdnedge_worker_faults_total", "Exceptions in a worker. Always 0.", state.Workers.Workers, w => w.Statistics.Faults, Worker),
             Counter("sdnedge_config_reloads_total", "Reloads of the configuration by outcome. What was refused or failed changed nothing.",
-                new[] { ("applied", config.Applied), ("refused", config.Refused), ("failed", config.Failed) }, r => r.Item2, r => [("result", r.Item1)]),
+                new[] { ("applied", config.Applied), ("refused", config.Refused), ("failed", config.Failed) }, r => r.Item2, r
+                    => [("result", r.Item1)]),
             Counter("sdnedge_control_faults_total", "Exceptions in the control loop. Always 0.", [loop], l => l.Faults, _ => []),
             Gauge("sdnedge_process_memory_bytes", "Memory of the process (resident set).", [Environment.WorkingSet], w => w, _ => []),
         ];

@@ -143,7 +143,8 @@ internal sealed class TunnelKeeper(PeState state, ControlLoop loop) : ITimed
 
     private static TunnelOptions OptionsOf(TunnelConfig config) => new(config.Name, config.Local, config.Remote, config.Key)
     {
-        Encapsulation = config.Encapsulation == Core.Config.TunnelEncapsulation.Gre ? Core.Forwarding.TunnelEncapsulation.Gre : Core.Forwarding.TunnelEncapsulation.GreInUdp,
+        Encapsulation = config.Encapsulation == Core.Config.TunnelEncapsulation.Gre ? Core.Forwarding.TunnelEncapsulation.Gre
+            : Core.Forwarding.TunnelEncapsulation.GreInUdp,
         Mtu = config.Mtu ?? 0,
         Ttl = (byte)config.Ttl,
         Dscp = config.Dscp == DscpMode.Uniform ? DscpModel.Uniform : DscpModel.Pipe,

@@ -83,7 +83,9 @@ internal sealed class VpnDriver(PeState state, TunnelKeeper tunnels, ControlLoop
     public void SetMoved(string vrf, IpPrefix prefix, MovedRoute? moved)
     {
         if (moved is not { } value) _moved.Remove((vrf, prefix));
-        else _moved[(vrf, prefix)] = new VpnMove(value.LocalPref, value.Move is { } move ? Math.Clamp(move, 0, MobilitySequence.Max) : _moved.GetValueOrDefault((vrf, prefix)).Move);
+        else _moved[(vrf, prefix)] =
+            new VpnMove(value.LocalPref, value.Move is { } move ? Math.Clamp(move, 0, MobilitySequence.Max)
+            : _moved.GetValueOrDefault((vrf, prefix)).Move);
         if (_told.Contains((vrf, prefix))) Advertise(vrf, prefix);
     }
 
@@ -149,7 +151,8 @@ internal sealed class VpnDriver(PeState state, TunnelKeeper tunnels, ControlLoop
         }
     }
 
-    private static (IpAddress Remote, uint Key)? TunnelOf(NextHop hop) => hop.Spec.Kind == HopKind.Remote ? (hop.Spec.Address, hop.Spec.TunnelKey) : null;
+    private static (IpAddress Remote, uint Key)? TunnelOf(NextHop hop) => hop.Spec.Kind == HopKind.Remote
+        ? (hop.Spec.Address, hop.Spec.TunnelKey) : null;
 
     private void Make((IpAddress Remote, uint Key) wanted)
     {

@@ -47,7 +47,8 @@ public sealed class MmsConfigTests
     {
         MmsConfigResult result = MmsConfigLoader.Load("name: m1\n", "mms.yaml");
         Assert.Empty(result.Errors);
-        Assert.Equal(("/var/lib/sdnedge/m1.db", new LimitsConfig(4, 32), 0), (result.Config!.Journal, result.Config.Limits, result.Config.Groups.Count));
+        Assert.Equal(("/var/lib/sdnedge/m1.db", new LimitsConfig(4, 32), 0),
+            (result.Config!.Journal, result.Config.Limits, result.Config.Groups.Count));
         Assert.Null(result.Config.Identity);
     }
 

@@ -56,12 +56,14 @@ public sealed class ManagerServiceTests : IAsyncLifetime
     {
         _parties.Keep("stop s2");
         await AskAsync(Plans.Move(["s1", "s2", "s3"], paths: 2));
-        await UntilAsync(() => State("m1") is { Stage: MoveStage.Stop, Done: var done } && done.Contains("stop s1 host-a 1") && done.Contains("stop s3 host-a 1")
+        await UntilAsync(() => State("m1") is { Stage: MoveStage.Stop, Done: var done } && done.Contains("stop s1 host-a 1")
+            && done.Contains("stop s3 host-a 1")
             && done.Contains("holding m1.1") && done.Contains("holding m1.2"));
         int before = _journal.Batches.Count;
         _parties.Give("stop s2");
         await EndedAsync("m1", MigrationOutcome.Moved);
-        Assert.All(_parties.Log.Where(l => l.What.StartsWith("ask activate", StringComparison.Ordinal)), l => Assert.Equal(before + 1, l.Appends));
+        Assert.All(_parties.Log.Where(l => l.What.StartsWith("ask activate", StringComparison.Ordinal)),
+            l => Assert.Equal(before + 1, l.Appends));
         Assert.Equal(before, _parties.Log.Single(l => l.What == "done stop s2 host-a 1").Appends);
 
         // All that came since the stop was given is in the pivot's append, and it is the last.
@@ -76,7 +78,8 @@ public sealed class ManagerServiceTests : IAsyncLifetime
     {
         _parties.Keep("stop s1");
         await AskAsync(Plans.Move(["s1"]));
-        await UntilAsync(() => State("m1") is { Stage: MoveStage.Stop, Done: var done } && done.Contains("holding m1.1") && Was("ask stop s1"));
+        await UntilAsync(() => State("m1") is { Stage: MoveStage.Stop, Done: var done } && done.Contains("holding m1.1")
+            && Was("ask stop s1"));
         _journal.Block();
         _parties.Give("stop s1");
         await UntilAsync(() => _journal.Waiting);
@@ -109,7 +112,8 @@ public sealed class ManagerServiceTests : IAsyncLifetime
     {
         _parties.Keep("stop s1");
         await AskAsync(Plans.Move(["s1"]));
-        await UntilAsync(() => State("m1") is { Stage: MoveStage.Stop, Done: var done } && done.Contains("holding m1.1") && Was("ask stop s1"));
+        await UntilAsync(() => State("m1") is { Stage: MoveStage.Stop, Done: var done } && done.Contains("holding m1.1")
+            && Was("ask stop s1"));
         _journal.Failure = new JournalUnavailableException(JournalFault.Io, "the disk is gone");
         _parties.Give("stop s1");
         await UntilAsync(() => _manager.Fault is not null);
@@ -143,16 +147,19 @@ public sealed class ManagerServiceTests : IAsyncLifetime
     public async Task R8_records_that_another_manager_writes_while_this_one_starts_are_a_conflict()
     {
         Story story = Story.Of("s1").Until(MoveStage.Stop);
-        var journal = new LateJournal(story.Records, JournalCodec.Write(new MoveHappened("m1", new AbortRequested("user other", "no")), 1, "t", "user other"));
+        var journal = new LateJournal(story.Records,
+            JournalCodec.Write(new MoveHappened("m1", new AbortRequested("user other", "no")), 1, "t", "user other"));
         var parties = new ScriptedParties(journal.Inner);
         await using ManagerService manager = await ManagerService.StartAsync(journal, parties);
         await Assert.ThrowsAsync<JournalConflictException>(() => manager.Ended.WaitAsync(Patience.Time));
         Assert.Empty(parties.Log);
     }
 
-    public static TheoryData<MoveStage> ForwardStages => new(Enum.GetValues<MoveStage>().Where(s => s > MoveStage.Planned && s < MoveStage.Void && s != MoveStage.HandOver));
+    public static TheoryData<MoveStage> ForwardStages
+        => new(Enum.GetValues<MoveStage>().Where(s => s > MoveStage.Planned && s < MoveStage.Void && s != MoveStage.HandOver));
 
-    public static TheoryData<MoveStage> UndoStages => new(Enum.GetValues<MoveStage>().Where(s => s >= MoveStage.Void && s < MoveStage.Ended));
+    public static TheoryData<MoveStage> UndoStages
+        => new(Enum.GetValues<MoveStage>().Where(s => s >= MoveStage.Void && s < MoveStage.Ended));
 
     // Guards: StartAsync: what is open in the fold is issued again. Each record is where a manager may have ended; what was not durable is
     // gone.
@@ -259,7 +266,8 @@ public sealed class ManagerServiceTests : IAsyncLifetime
     {
         _parties.Failures["release m1.1"] = new ApiUnreachableException("pe-b does not answer");
         await AskAsync(Plans.Move(["s1"]));
-        await UntilAsync(() => _manager.WaitingOf("m1").Any(w => w.Reason == WaitReason.PeerUnreachable && w.Detail!.Contains("pe-b", StringComparison.Ordinal))
+        await UntilAsync(() => _manager.WaitingOf("m1").Any(w => w.Reason == WaitReason.PeerUnreachable
+            && w.Detail!.Contains("pe-b", StringComparison.Ordinal))
             && _parties.Asked.Count(a => a.StartsWith("release", StringComparison.Ordinal)) > 1);
         _parties.Failures.Clear();
         await EndedAsync("m1", MigrationOutcome.Moved);
@@ -374,7 +382,8 @@ public sealed class ManagerServiceTests : IAsyncLifetime
     private void Before(string first, string second)
     {
         List<string> log = [.. _parties.Log.Select(l => l.What)];
-        int a = log.FindIndex(l => l.StartsWith(first, StringComparison.Ordinal)), b = log.FindIndex(l => l.StartsWith(second, StringComparison.Ordinal));
+        int a = log.FindIndex(l => l.StartsWith(first, StringComparison.Ordinal)),
+            b = log.FindIndex(l => l.StartsWith(second, StringComparison.Ordinal));
         Assert.True(a >= 0 && b > a, $"'{first}' at {a} is not before '{second}' at {b}:\n{string.Join('\n', log)}");
     }
 
@@ -425,7 +434,8 @@ public sealed class ManagerServiceTests : IAsyncLifetime
             return read;
         }
 
-        public Task AppendAsync(long expected, IReadOnlyList<JournalEntry> entries, CancellationToken cancel) => Inner.AppendAsync(expected, entries, cancel);
+        public Task AppendAsync(long expected, IReadOnlyList<JournalEntry> entries, CancellationToken cancel)
+            => Inner.AppendAsync(expected, entries, cancel);
 
         public ValueTask DisposeAsync() => Inner.DisposeAsync();
     }

@@ -24,7 +24,8 @@ public class JournalCodecTests
             Request(random), new CommitRequested(Word(random), Word(random)),
             new Recovered(
                 ImmutableSortedDictionary<string, GroupState>.Empty.Add(Word(random), new GroupState(
-                    random.NextInt64(), ImmutableSortedDictionary<string, Ownership>.Empty.Add(Word(random), new Ownership(Word(random), random.NextInt64())))),
+                    random.NextInt64(), ImmutableSortedDictionary<string,
+                        Ownership>.Empty.Add(Word(random), new Ownership(Word(random), random.NextInt64())))),
                 random.NextInt64(), (uint)random.Next(), Word(random)),
             .. MoveInputs(random).Select(i => new MoveHappened(Word(random), i)),
         ];
@@ -62,7 +63,8 @@ public class JournalCodecTests
     [InlineData("{")]
     public void A_record_that_this_version_does_not_know_is_refused_with_its_position(string body)
     {
-        var e = Assert.Throws<JournalUnavailableException>(() => JournalCodec.Read(new JournalRecord(17, "", 1, "l", "manager", "m1", "x", body)));
+        var e = Assert.Throws<JournalUnavailableException>(() => JournalCodec.Read(new JournalRecord(17, "", 1, "l", "manager", "m1", "x",
+            body)));
         Assert.Equal(JournalFault.TooNew, e.Fault);
         Assert.Equal(17, e.Position);
         Assert.Contains("record 17", e.Message);
@@ -95,7 +97,8 @@ public class JournalCodecTests
             foreach ((string name, Func<Story> make) in TranscriptTests.Stories.OrderBy(s => s.Key, StringComparer.Ordinal))
             {
                 foreach (JournalRecord r in make().Records)
-                    made.Append(JsonSerializer.Serialize(new { story = name, r.Position, r.At, r.NowNs, r.Life, r.Actor, r.Migration, r.Input, r.Body }, s_web)).Append('\n');
+                    made.Append(JsonSerializer.Serialize(new { story = name, r.Position, r.At, r.NowNs, r.Life, r.Actor, r.Migration,
+                        r.Input, r.Body }, s_web)).Append('\n');
             }
 
             File.WriteAllText(file, made.ToString());
@@ -103,10 +106,12 @@ public class JournalCodecTests
         }
 
         Assert.Equal(File.ReadAllText(outcomes), Outcomes(file));
-        Assert.Equal(TranscriptTests.Stories.Count, File.ReadAllText(outcomes).Split('\n').Count(l => l.StartsWith("story ", StringComparison.Ordinal)));
+        Assert.Equal(TranscriptTests.Stories.Count,
+            File.ReadAllText(outcomes).Split('\n').Count(l => l.StartsWith("story ", StringComparison.Ordinal)));
     }
 
-    private static readonly JsonSerializerOptions s_web = new(JsonSerializerDefaults.Web) { Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
+    private static readonly JsonSerializerOptions s_web =
+        new(JsonSerializerDefaults.Web) { Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
     private static string Outcomes(string file)
     {
@@ -132,16 +137,19 @@ public class JournalCodecTests
         return text.ToString();
     }
 
-    private static IEnumerable<string> AllKinds(Type of) => of.Assembly.GetTypes().Where(t => t.IsSubclassOf(of)).Select(t => t.Name).Order();
+    private static IEnumerable<string> AllKinds(Type of)
+        => of.Assembly.GetTypes().Where(t => t.IsSubclassOf(of)).Select(t => t.Name).Order();
 
     private static JournalRecord Record(JournalEntry e) => new(1, e.At, e.NowNs, "life", e.Actor, e.Migration, e.Input, e.Body);
 
     private static MoveInput[] MoveInputs(Random random) =>
     [
         new Begin(), new TakenUp(),
-        new SignalDone(Word(random), new SignalReply(Word(random), Any<SignalKind>(random), Any<PeMigrationState>(random), random.NextInt64(), random.Next(2) == 0,
+        new SignalDone(Word(random),
+            new SignalReply(Word(random), Any<SignalKind>(random), Any<PeMigrationState>(random), random.NextInt64(), random.Next(2) == 0,
             random.NextInt64(), random.NextInt64(), random.Next(2) == 0 ? null : random.NextInt64()), random.NextInt64()),
-        new OrderDone(Word(random), new ServerReply(Word(random), Any<ServerOrder>(random), random.NextInt64(), Any<ServerState>(random), random.Next(2) == 0,
+        new OrderDone(Word(random),
+            new ServerReply(Word(random), Any<ServerOrder>(random), random.NextInt64(), Any<ServerState>(random), random.Next(2) == 0,
             random.NextInt64(), random.Next(2) == 0 ? null : Any<EpochVerdict>(random)), random.NextInt64()),
         new Seen(Word(random), null), new Seen(Word(random), new PathEvidence()),
         new Seen(Word(random), new PathEvidence(Info(random), Info(random),
@@ -152,27 +160,34 @@ public class JournalCodecTests
     ];
 
     private static MigrationInfo Info(Random random) => new(
-        Word(random), Any<MigrationRole>(random), Any<PeMigrationState>(random), random.NextInt64(), Word(random), [new MovingPrefix(Word(random), Word(random), Word(random))],
+        Word(random), Any<MigrationRole>(random), Any<PeMigrationState>(random), random.NextInt64(), Word(random),
+            [new MovingPrefix(Word(random), Word(random), Word(random))],
         Word(random), Word(random), random.Next(2) == 0,
         random.Next(2) == 0 ? null : new HoldInfo(Word(random), random.Next(), 2, 3, 4, 5, 6, 7, 8, 9),
-        random.Next(2) == 0 ? null : new RedirectGroupInfo(Word(random), Word(random), 3, Word(random), 4, 5, 6, random.Next(2) == 0 ? null : 7),
+        random.Next(2) == 0 ? null
+            : new RedirectGroupInfo(Word(random), Word(random), 3, Word(random), 4, 5, 6, random.Next(2) == 0 ? null : 7),
         random.Next(2) == 0 ? null : new OrderInfo((uint)random.Next(), true,
-            [new OrderGateInfo(Word(random), Word(random), true, Any<GateOpening>(random), 1, 2, false, null, 4, random.NextInt64(), 5, 6, 7, 8)], 1, 2));
+            [new OrderGateInfo(Word(random), Word(random), true, Any<GateOpening>(random), 1, 2, false, null, 4, random.NextInt64(), 5, 6,
+                7, 8)], 1, 2));
 
     private static MigrationRequested Request(Random random)
     {
         PathMove path = Plans.Path(random.Next(1, 9)) with
         {
-            Order = random.Next(2) == 0 ? null : new OrderOptions([new OrderedIngress(Word(random), [Word(random)])], random.Next(), random.Next()),
+            Order = random.Next(2) == 0 ? null
+                : new OrderOptions([new OrderedIngress(Word(random), [Word(random)])], random.Next(), random.Next()),
             SourceLocalPref = random.Next(2) == 0 ? null : (uint)random.Next(), OtherIngress = random.Next(2) == 0,
-            Hold = random.Next(2) == 0 ? null : new HoldOptions(random.Next(), Overflow: Any<HoldOverflowPolicy>(random), Disabled: random.Next(2) == 0),
+            Hold = random.Next(2) == 0 ? null
+                : new HoldOptions(random.Next(), Overflow: Any<HoldOverflowPolicy>(random), Disabled: random.Next(2) == 0),
         };
-        var options = new MoveOptions(new HoldOptions(random.Next()), random.Next(), random.Next(), random.Next(2) == 0, random.Next(), random.Next(), random.Next(),
+        var options = new MoveOptions(new HoldOptions(random.Next()), random.Next(), random.Next(), random.Next(2) == 0, random.Next(),
+            random.Next(), random.Next(),
             random.Next(), random.Next(), random.Next(), random.Next());
         return new MigrationRequested(
             Word(random), new MigrationRequest(Word(random), Word(random), Any<Cutover>(random), random.Next(2) == 0 ? null : options),
             [
-                new MovePlan(Word(random), random.NextInt64(), Word(random), Word(random), [new ServerMove(Word(random), Word(random), Word(random), random.Next(2) == 0)],
+                new MovePlan(Word(random), random.NextInt64(), Word(random), Word(random),
+                    [new ServerMove(Word(random), Word(random), Word(random), random.Next(2) == 0)],
                     [path], options),
             ], Word(random));
     }
@@ -183,5 +198,6 @@ public class JournalCodecTests
         return all[random.Next(all.Length)];
     }
 
-    private static string Word(Random random) => string.Concat(Enumerable.Range(0, random.Next(1, 8)).Select(_ => "abcß\"\\\n€ -/."[random.Next(12)]));
+    private static string Word(Random random)
+        => string.Concat(Enumerable.Range(0, random.Next(1, 8)).Select(_ => "abcß\"\\\n€ -/."[random.Next(12)]));
 }

@@ -15,8 +15,10 @@ internal static class JournalProcess
         })!;
 
     public static JournalEntry Entry(long n, int size = 20) => new(
-        new DateTimeOffset(2026, 11, 28, 12, 0, 0, TimeSpan.Zero).AddSeconds(n).ToString("yyyy-MM-ddTHH:mm:ss.fffZ", CultureInfo.InvariantCulture),
-        n * 1_000_000_000, n % 2 == 0 ? "manager" : "user 0", n % 3 == 0 ? null : "m1", "Tick", $"{{\"n\":{n},\"pad\":\"{new string('x', size)}\"}}");
+        new DateTimeOffset(2026, 11, 28, 12, 0, 0, TimeSpan.Zero).AddSeconds(n).ToString("yyyy-MM-ddTHH:mm:ss.fffZ",
+            CultureInfo.InvariantCulture),
+        n * 1_000_000_000, n % 2 == 0 ? "manager" : "user 0", n % 3 == 0 ? null : "m1", "Tick",
+            $"{{\"n\":{n},\"pad\":\"{new string('x', size)}\"}}");
 
     public static async Task<int> RunAsync(string[] args)
     {
@@ -43,7 +45,8 @@ internal static class JournalProcess
                     for (int i = 0; i < 500; i++)
                     {
                         long at = journal.Length, begin = Stopwatch.GetTimestamp();
-                        await journal.AppendAsync(at, [.. Enumerable.Range(1, count).Select(n => Entry(at + n, 200))], CancellationToken.None);
+                        await journal.AppendAsync(at, [.. Enumerable.Range(1, count).Select(n => Entry(at + n, 200))],
+                            CancellationToken.None);
                         times.Add(Stopwatch.GetElapsedTime(begin).TotalMilliseconds);
                     }
 
@@ -54,7 +57,8 @@ internal static class JournalProcess
                 return 0;
             case "record":
                 JournalEntry[] entries = [.. Enumerable.Range(1, 7).Select(n => Entry(n)),
-                    new("2026-11-28T12:00:08.000Z", long.MaxValue, "certificate ops", "umzug-ä", "Granted", "{\"epoch\":8,\"site\":\"dc-b\",\"text\":\"größer €\"}")];
+                    new("2026-11-28T12:00:08.000Z", long.MaxValue, "certificate ops", "umzug-ä", "Granted",
+                        "{\"epoch\":8,\"site\":\"dc-b\",\"text\":\"größer €\"}")];
                 await journal.AppendAsync(0, entries, CancellationToken.None);
                 foreach (JournalRecord record in await journal.ReadAsync(0, 100, CancellationToken.None)) Console.WriteLine(Line(record));
                 return 0;

@@ -33,9 +33,11 @@ public class ReplayTests
         ScriptedJournal journal = Two();
         using var text = new StringWriter { NewLine = "\n" };
         await Replay.RunAsync(journal, text, json: true);
-        JsonElement[] lines = [.. text.ToString().Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(l => JsonDocument.Parse(l).RootElement)];
+        JsonElement[] lines =
+            [.. text.ToString().Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(l => JsonDocument.Parse(l).RootElement)];
         Assert.Equal(journal.Records.Select(r => r.Position), lines.Select(l => l.GetProperty("position").GetInt64()));
-        JsonElement pivot = Assert.Single(lines, l => l.GetProperty("owner").EnumerateArray().Any(o => o.GetString()!.Contains("site-b", StringComparison.Ordinal)));
+        JsonElement pivot = Assert.Single(lines,
+            l => l.GetProperty("owner").EnumerateArray().Any(o => o.GetString()!.Contains("site-b", StringComparison.Ordinal)));
         Assert.Equal(["stop", "hand-over", "activate"], pivot.GetProperty("stages").EnumerateArray().Select(s => s.GetString()));
         Assert.Equal("host-b: activate s1 (epoch 1)", pivot.GetProperty("asks")[0].GetString());
     }

@@ -64,7 +64,8 @@ public sealed class SqliteJournalTests : IDisposable
         await journal.AppendAsync(0, [Entry(1)], None);
         Assert.Equal(Mine | UnixFileMode.UserExecute, File.GetUnixFileMode(folder));
         string[] files = Directory.GetFiles(folder);
-        Assert.Equal(["journal.db", "journal.db-lock", "journal.db-shm", "journal.db-wal"], files.Select(Path.GetFileName).Order(StringComparer.Ordinal));
+        Assert.Equal(["journal.db", "journal.db-lock", "journal.db-shm", "journal.db-wal"],
+            files.Select(Path.GetFileName).Order(StringComparer.Ordinal));
         Assert.All(files, f => Assert.Equal(Mine, File.GetUnixFileMode(f)));
     }
 
@@ -113,18 +114,21 @@ public sealed class SqliteJournalTests : IDisposable
                 while (await child.StandardOutput.ReadLineAsync() is { } line)
                 {
                     // The last line may be cut off.
-                    if (long.TryParse(line, CultureInfo.InvariantCulture, out long position) && position == acknowledged + 3) acknowledged = position;
+                    if (long.TryParse(line, CultureInfo.InvariantCulture, out long position) && position == acknowledged + 3) acknowledged =
+                        position;
                 }
 
                 await child.WaitForExitAsync();
             }
 
             // Read before repair, then repaired.
-            await using (SqliteJournal reader = await SqliteJournal.OpenReadOnlyAsync(File1)) Assert.InRange(reader.Length, acknowledged, acknowledged + 3);
+            await using (SqliteJournal reader = await SqliteJournal.OpenReadOnlyAsync(File1)) Assert.InRange(reader.Length, acknowledged,
+                acknowledged + 3);
             await using SqliteJournal journal = await SqliteJournal.OpenAsync(File1, create: false);
             Assert.InRange(journal.Length, acknowledged, acknowledged + 3);
             Assert.Equal(0, journal.Length % 3);
-            Assert.Equal(Enumerable.Range(1, (int)journal.Length).Select(n => (long)n), (await journal.ReadAsync(0, int.MaxValue, None)).Select(r => r.Position));
+            Assert.Equal(Enumerable.Range(1, (int)journal.Length).Select(n => (long)n),
+                (await journal.ReadAsync(0, int.MaxValue, None)).Select(r => r.Position));
         }
     }
 
@@ -156,7 +160,8 @@ public sealed class SqliteJournalTests : IDisposable
         int at = Encoding.UTF8.GetString(log.Select(b => b < 128 ? b : (byte)'?').ToArray()).IndexOf("\"n\":5,", StringComparison.Ordinal);
         log[at + 4] ^= 1;
         File.WriteAllBytes(copy + "-wal", log);
-        foreach (Func<Task<SqliteJournal>> open in (Func<Task<SqliteJournal>>[])[() => SqliteJournal.OpenAsync(copy, create: true), () => SqliteJournal.OpenReadOnlyAsync(copy)])
+        foreach (Func<Task<SqliteJournal>> open in (Func<Task<SqliteJournal>>[])[() => SqliteJournal.OpenAsync(copy, create: true),
+            () => SqliteJournal.OpenReadOnlyAsync(copy)])
         {
             var damage = await FaultAsync(JournalFault.Corrupt, open);
             Assert.Equal(5, damage.Position);
@@ -268,7 +273,8 @@ public sealed class SqliteJournalTests : IDisposable
     {
         using var disk = new SmallDisk(_folder, "1m");
         string file = Path.Combine(disk.Path, "journal.db");
-        await using (SqliteJournal journal = await SqliteJournal.OpenAsync(file, create: true)) await journal.AppendAsync(0, [Entry(1)], None);
+        await using (SqliteJournal journal = await SqliteJournal.OpenAsync(file, create: true)) await journal.AppendAsync(0, [Entry(1)],
+            None);
         disk.Remount("ro");
         await FaultAsync(JournalFault.ReadOnly, () => SqliteJournal.OpenAsync(file, create: true));
         await FaultAsync(JournalFault.ReadOnly, () => SqliteJournal.OpenAsync(Path.Combine(disk.Path, "other.db"), create: true));
@@ -304,7 +310,8 @@ public sealed class SqliteJournalTests : IDisposable
     }
 
     private static async Task<long> PositionAsync(Process child) =>
-        long.Parse(await child.StandardOutput.ReadLineAsync() ?? throw new InvalidOperationException("the child ended"), CultureInfo.InvariantCulture);
+        long.Parse(await child.StandardOutput.ReadLineAsync() ?? throw new InvalidOperationException("the child ended"),
+            CultureInfo.InvariantCulture);
 
     private static async Task<long> AppendUntilFullAsync(SqliteJournal journal)
     {

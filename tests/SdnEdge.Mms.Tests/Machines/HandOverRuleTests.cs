@@ -59,7 +59,8 @@ public class HandOverRuleTests
         // Nobody has answered, all may have been asked.
         Story story = Story.Of("s1", "s2").Until(MoveStage.PrepareSource).Abort();
         story.End();
-        string[] undone = [.. story.Asked.OfType<SendOrder>().Where(o => o.Request.Epoch == 2).Select(o => $"{o.Order} {o.Server} {o.Host}").Order()];
+        string[] undone = [.. story.Asked.OfType<SendOrder>().Where(o => o.Request.Epoch ==
+            2).Select(o => $"{o.Order} {o.Server} {o.Host}").Order()];
         Assert.Equal(["Cancel s1 host-b", "Cancel s2 host-b", "Resume s1 host-a", "Resume s2 host-a"], undone);
         Assert.Equal(["pe-a", "pe-b"], story.Asked.OfType<SendSignal>().Where(s => s.Signal == SignalKind.Abort).Select(s => s.Pe).Order());
 
@@ -74,7 +75,8 @@ public class HandOverRuleTests
     public void Every_signal_says_what_belongs_to_it_and_nothing_else()
     {
         Story[] stories = [Story.Of("s1", "s2").End(), Story.Of("s1").Until(MoveStage.Stop).Abort().End()];
-        Assert.All(stories.SelectMany(s => s.Asked).OfType<SendSignal>(), s => Assert.Empty(SignalChecks.Check(s.Path, s.Signal, s.Request)));
+        Assert.All(stories.SelectMany(s => s.Asked).OfType<SendSignal>(),
+            s => Assert.Empty(SignalChecks.Check(s.Path, s.Signal, s.Request)));
         Assert.Contains(stories[1].Asked, c => c is SendSignal { Signal: SignalKind.Abort, Request.Prefixes.Count: > 0 });
     }
 
@@ -82,12 +84,15 @@ public class HandOverRuleTests
     [Fact]
     public void R3_as_before_is_written_when_all_have_answered_and_not_earlier()
     {
-        Story all = new Story().Ask(Plans.Request(Cutover.Together, Plans.Move(["s1", "s2"], paths: 2))).Until(MoveStage.Stop).Abort().End();
-        string[] undo = [.. all.Asked.Where(c => c is SendOrder { Request.Epoch: 2 } or SendSignal { Signal: SignalKind.Abort }).Select(c => c.Key)];
+        Story all = new Story().Ask(Plans.Request(Cutover.Together,
+            Plans.Move(["s1", "s2"], paths: 2))).Until(MoveStage.Stop).Abort().End();
+        string[] undo = [.. all.Asked.Where(c => c is SendOrder { Request.Epoch: 2 }
+            or SendSignal { Signal: SignalKind.Abort }).Select(c => c.Key)];
         Assert.Equal(8, undo.Length);
         foreach (string silent in undo)
         {
-            Story story = new Story().Ask(Plans.Request(Cutover.Together, Plans.Move(["s1", "s2"], paths: 2))).Until(MoveStage.Stop).Abort();
+            Story story = new Story().Ask(Plans.Request(Cutover.Together,
+                Plans.Move(["s1", "s2"], paths: 2))).Until(MoveStage.Stop).Abort();
             while (story.Open.FirstOrDefault(c => c.Key != silent) is { } next) story.Feed(Plans.Answer(next));
             Assert.Null(story.Migration.Outcome);
             Assert.Equal(silent, Assert.Single(story.Open).Key);
@@ -263,9 +268,11 @@ public class HandOverRuleTests
     [Fact]
     public void A_refusal_after_the_pivot_ends_nothing()
     {
-        foreach (MoveState state in Story.Of("s1").End().States.Where(s => s.TargetOwns && s.Stage != MoveStage.Activate && s.Outcome is null))
+        foreach (MoveState state in Story.Of("s1").End().States.Where(s => s.TargetOwns && s.Stage != MoveStage.Activate
+            && s.Outcome is null))
         {
-            Assert.All(MoveMachine.Open(state), c => Assert.Same(state, MoveMachine.Step(state, new Refused(c.Key, "/problems/wrong-state", "no"), 9)));
+            Assert.All(MoveMachine.Open(state),
+                c => Assert.Same(state, MoveMachine.Step(state, new Refused(c.Key, "/problems/wrong-state", "no"), 9)));
         }
     }
 
@@ -300,7 +307,8 @@ public class HandOverRuleTests
     [Fact]
     public void No_two_paths_of_a_manager_share_an_id_or_a_tunnel_key()
     {
-        Story story = new Story().Ask(Plans.Request(Cutover.OneByOne, Plans.Move(["s1"]), Plans.Move(["s2"], firstPath: 2), Plans.Move(["s3"], firstPath: 3)))
+        Story story = new Story().Ask(Plans.Request(Cutover.OneByOne, Plans.Move(["s1"]), Plans.Move(["s2"], firstPath: 2),
+            Plans.Move(["s3"], firstPath: 3)))
             .EndMove().EndMove().Refuse("prepare m1.3").End();
         PathMove[] paths = [.. story.Migration.Moves.SelectMany(m => m.Plan.Paths)];
         Assert.Equal(5, paths.Length);
@@ -316,11 +324,13 @@ public class HandOverRuleTests
     {
         Story story = Story.Of("s1").Until(MoveStage.DirectPath);
         var direct = new PathEvidence(
-            DirectAt: System.Collections.Immutable.ImmutableSortedDictionary<string, long>.Empty.Add("pe-i", 5), ByMarker: ["pe-i"], Passed: true,
+            DirectAt: System.Collections.Immutable.ImmutableSortedDictionary<string, long>.Empty.Add("pe-i", 5), ByMarker: ["pe-i"],
+                Passed: true,
             OthersSeen: true, Late: true);
         story.Feed(new Seen("direct-path m1.1", direct)).Done("withdraw");
         story.Feed(new Seen("drained m1.1", new PathEvidence(
-            DirectAt: System.Collections.Immutable.ImmutableSortedDictionary<string, long>.Empty.Add("pe-i", 9).Add("pe-j", 9), Quiet: true)));
+            DirectAt: System.Collections.Immutable.ImmutableSortedDictionary<string, long>.Empty.Add("pe-i", 9).Add("pe-j", 9),
+                Quiet: true)));
         PathEvidence seen = story.Move.EvidenceOf("m1.1");
         Assert.Equal(5, seen.DirectAt!["pe-i"]);
         Assert.Equal(9, seen.DirectAt["pe-j"]);

@@ -12,7 +12,8 @@ namespace SdnEdge.Mms.Tests.Machines;
 public class MovePropertyTests
 {
     [Property(MaxTest = 400)]
-    public void Whatever_comes_the_invariants_hold_and_the_records_alone_lead_to_the_same_state(byte[] choices, bool oneByOne, bool handOver)
+    public void Whatever_comes_the_invariants_hold_and_the_records_alone_lead_to_the_same_state(byte[] choices, bool oneByOne,
+        bool handOver)
     {
         Story story = Play(choices, oneByOne, handOver);
 
@@ -63,9 +64,13 @@ public class MovePropertyTests
                 4 => new Begin(),
                 5 => given[choice * 7 % given.Count],
                 6 => story.Asked.Count == 0 ? null : Plans.Answer(story.Asked[choice * 5 % story.Asked.Count], EpochVerdict.Ran),
-                7 => story.Asked.Count == 0 ? null : new Refused(story.Asked[choice * 5 % story.Asked.Count].Key, "/problems/wrong-state", "no"),
-                8 when story.Open.Count > 0 => new Refused(story.Open[which % story.Open.Count].Key, which == 3 ? "/problems/stale-epoch" : "/problems/invalid", "no"),
-                9 => new OrderDone("activate s1 host-b 99", new ServerReply("s1", ServerOrder.Activate, 99, ServerState.Running, false, 1), 1),
+                7 => story.Asked.Count == 0 ? null
+                    : new Refused(story.Asked[choice * 5 % story.Asked.Count].Key, "/problems/wrong-state", "no"),
+                8 when story.Open.Count > 0
+                    => new Refused(story.Open[which % story.Open.Count].Key, which == 3 ? "/problems/stale-epoch" : "/problems/invalid",
+                    "no"),
+                9 => new OrderDone("activate s1 host-b 99", new ServerReply("s1", ServerOrder.Activate, 99, ServerState.Running, false, 1),
+                    1),
                 10 when story.Open.Count > 0 => Plans.Answer(story.Open[which % story.Open.Count], EpochVerdict.Ran),
                 _ when story.Open.Count > 0 => Plans.Answer(story.Open[which % story.Open.Count]),
                 _ => null,

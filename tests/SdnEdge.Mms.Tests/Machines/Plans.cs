@@ -24,7 +24,8 @@ internal static class Plans
             [.. Enumerable.Range(firstPath, paths).Select(n => Path(n, migration))], options ?? Quick);
 
     public static MigrationRequested Request(Cutover cutover, params MovePlan[] moves)
-        => new(moves[0].Migration, new MigrationRequest(moves[0].Migration == "m1" ? "shop" : "shop-" + moves[0].Migration, "site-b", cutover), moves, "user ops");
+        => new(moves[0].Migration,
+            new MigrationRequest(moves[0].Migration == "m1" ? "shop" : "shop-" + moves[0].Migration, "site-b", cutover), moves, "user ops");
 
     /// <summary>What a party that did it answers.</summary>
     public static MoveInput Answer(MoveCommand command, EpochVerdict verdict = EpochVerdict.Void) => command switch

@@ -53,7 +53,8 @@ public class StageTableTests
     [MemberData(nameof(Stages))]
     public void Each_input_in_each_stage_does_what_the_table_says(MoveStage stage)
     {
-        string[][] rows = [.. Table.Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(l => l.Split(' ', StringSplitOptions.RemoveEmptyEntries))];
+        string[][] rows = [.. Table.Split('\n',
+            StringSplitOptions.RemoveEmptyEntries).Select(l => l.Split(' ', StringSplitOptions.RemoveEmptyEntries))];
         string[] row = Assert.Single(rows, r => r[0] == Words.Of(stage));
         Assert.Equal(rows[0].Length, row.Length);
         MoveState state = s_states[stage];
@@ -81,13 +82,15 @@ public class StageTableTests
     // A stage with nothing to ask of anybody would be passed through unseen.
     [Fact]
     public void Every_stage_but_the_first_and_the_last_asks_something() => Assert.All(
-        s_states.Values.Where(s => s.Stage is not (MoveStage.Planned or MoveStage.Ended)), s => Assert.NotEmpty(StageTable.Of(s.Stage).Commands(s)));
+        s_states.Values.Where(s => s.Stage is not (MoveStage.Planned or MoveStage.Ended)), s
+            => Assert.NotEmpty(StageTable.Of(s.Stage).Commands(s)));
 
     [Fact]
     public void Every_stage_has_one_row_and_leads_to_one_behind_it()
     {
         Assert.Equal(Enum.GetValues<MoveStage>(), StageTable.Rows.Select(r => r.Stage));
-        Assert.All(StageTable.Rows.Where(r => r.Stage != MoveStage.Ended), r => Assert.True(r.Next > r.Stage, $"{r.Stage} leads back to {r.Next}"));
+        Assert.All(StageTable.Rows.Where(r => r.Stage != MoveStage.Ended),
+            r => Assert.True(r.Next > r.Stage, $"{r.Stage} leads back to {r.Next}"));
     }
 
     [Fact]
@@ -111,7 +114,8 @@ public class StageTableTests
         {
             "begin" => new Begin(),
             "answer" => open.Count > 0 ? Plans.Answer(open[0]) : new Seen(key, null),
-            "late" => new SignalDone("prepare m1.1 pe-b", new SignalReply("m1.1", SignalKind.Prepare, PeMigrationState.Prepared, 1, true, 1, 2), 1) is var late
+            "late" => new SignalDone("prepare m1.1 pe-b",
+                new SignalReply("m1.1", SignalKind.Prepare, PeMigrationState.Prepared, 1, true, 1, 2), 1) is var late
                 && state.Stage is MoveStage.PrepareTarget or MoveStage.Planned ? late with { Key = "prepare m1.0 pe-b" } : late,
             "wrong" => new OrderDone("stop s9 host-a 1", new ServerReply("s9", ServerOrder.Stop, 1, ServerState.Paused, false, 1), 1),
             "refuse-1" => new Refused(key, "/problems/wrong-state", "no"),
@@ -130,7 +134,8 @@ public class StageTableTests
         : after.Outcome == MoveOutcome.Fenced ? "fence"
         : after.Failure is not null && before.Failure is null ? after.Stage == MoveStage.Void
             ? after.TargetOwns && after.Epoch == before.Epoch ? "void" : "void, but not as it should be"
-            : !after.TargetOwns && after.Epoch == before.Epoch + 1 && after.Stage >= MoveStage.ResumeSource ? "undo" : "undone, but not as it should be"
+            : !after.TargetOwns && after.Epoch == before.Epoch + 1 && after.Stage >= MoveStage.ResumeSource ? "undo"
+                : "undone, but not as it should be"
         : before.Stage == MoveStage.Planned && after.Stage == MoveStage.PrepareTarget ? "go"
         : after.Stage == before.Stage && after.Done == before.Done && after.StageSinceNs == 77 ? "taken"
         : after.Done.Count == before.Done.Count + 1 ? "done" : "something else";
@@ -138,13 +143,15 @@ public class StageTableTests
     // A state of each stage, as stories come to it: the first with nothing of the stage answered yet.
     private static Dictionary<MoveStage, MoveState> Reached()
     {
-        var states = new Dictionary<MoveStage, MoveState> { [MoveStage.Planned] = MoveMachine.Start(Plans.Move(["s1", "s2"], paths: 2) with { Epoch = 1 }) };
+        var states = new Dictionary<MoveStage,
+            MoveState> { [MoveStage.Planned] = MoveMachine.Start(Plans.Move(["s1", "s2"], paths: 2) with { Epoch = 1 }) };
         MovePlan plan = Plans.Move(["s1", "s2"], paths: 2);
         Story[] stories =
         [
             new Story().Ask(Plans.Request(Cutover.Together, plan)).End(),
             new Story().Ask(Plans.Request(Cutover.Together, plan)).Until(MoveStage.Activate).Abort().End(),
-            new Story().Ask(Plans.Request(Cutover.Together, plan with { Servers = [plan.Servers[0], plan.Servers[1] with { Undoable = false }] })).End(),
+            new Story().Ask(Plans.Request(Cutover.Together,
+                plan with { Servers = [plan.Servers[0], plan.Servers[1] with { Undoable = false }] })).End(),
         ];
         foreach (MoveState state in stories.SelectMany(s => s.States)) states.TryAdd(state.Stage, state);
         return states;

@@ -45,7 +45,8 @@ internal sealed class Story : IDisposable
         _now += 1_000_000;
         string at = DateTimeOffset.UnixEpoch.AddYears(56).AddMilliseconds(_now / 1_000_000).ToString("yyyy-MM-ddTHH:mm:ss.fffZ");
         JournalEntry entry = JournalCodec.Write(input, _now, at, actor);
-        var record = new JournalRecord(Records.Count + 1, entry.At, entry.NowNs, "life-1", entry.Actor, entry.Migration, entry.Input, entry.Body);
+        var record = new JournalRecord(Records.Count + 1, entry.At, entry.NowNs, "life-1", entry.Actor, entry.Migration, entry.Input,
+            entry.Body);
         ManagerState before = State, after = ManagerMachine.Step(before, JournalCodec.Read(record), record.NowNs, record.At);
         MigrationState? was = before.Migrations.GetValueOrDefault("m1");
         State = after;
@@ -103,7 +104,8 @@ internal sealed class Story : IDisposable
 
     public Story End()
     {
-        for (int i = 0; i < 5000 && Migration.Outcome is null; i++) Feed(Move.Stage == MoveStage.Planned ? new Begin() : Plans.Answer(Open[0]));
+        for (int i = 0; i < 5000 && Migration.Outcome is null; i++) Feed(Move.Stage == MoveStage.Planned ? new Begin()
+            : Plans.Answer(Open[0]));
         Assert.NotNull(Migration.Outcome);
         return this;
     }
@@ -144,7 +146,9 @@ internal static class Invariants
         }
 
         // R7 and "release only after RESUME": when all run.
-        if (orders.Contains(ServerOrder.Retire) || open.Any(c => c is SendSignal { Signal: SignalKind.Release or SignalKind.Advertise or SignalKind.Withdraw or SignalKind.Teardown }))
+        if (orders.Contains(ServerOrder.Retire)
+            || open.Any(c => c is SendSignal { Signal: SignalKind.Release or SignalKind.Advertise or SignalKind.Withdraw
+            or SignalKind.Teardown }))
             Assert.All(now.Plan.Servers, s => Assert.Contains(s.Name, now.Running));
 
         if (before is null) return;
@@ -168,6 +172,7 @@ internal static class Invariants
         if (!was.TargetOwns && now.TargetOwns) Assert.Equal(MoveStage.Stop, was.Stage);
         if (was.TargetOwns && !now.TargetOwns) Assert.True(was.Stage == MoveStage.Void && now.Epoch == was.Epoch + 1);
         if (was.Outcome is null && now.Outcome == MoveOutcome.Moved) Assert.Equal(MoveStage.Inspect, was.Stage);
-        if (was.Outcome is null && now.Outcome == MoveOutcome.AsBefore) Assert.True(was.Stage == MoveStage.InspectUndo && now.Epoch > now.Plan.Epoch);
+        if (was.Outcome is null && now.Outcome == MoveOutcome.AsBefore) Assert.True(was.Stage == MoveStage.InspectUndo
+            && now.Epoch > now.Plan.Epoch);
     }
 }

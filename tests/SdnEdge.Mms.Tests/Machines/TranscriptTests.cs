@@ -16,7 +16,8 @@ public class TranscriptTests
     internal static readonly Dictionary<string, Func<Story>> Stories = new(StringComparer.Ordinal)
     {
         ["one-server"] = () => Story.Of("s1").End().Feed(new CommitRequested("m1", "user ops"), "user ops"),
-        ["three-servers-two-pairs"] = () => new Story().Ask(Plans.Request(Cutover.Together, Plans.Move(["s1", "s2", "s3"], paths: 2))).End(),
+        ["three-servers-two-pairs"] = ()
+            => new Story().Ask(Plans.Request(Cutover.Together, Plans.Move(["s1", "s2", "s3"], paths: 2))).End(),
         ["hand-over-after-the-pivot"] = () =>
         {
             MovePlan plan = Plans.Move(["s1"]);
@@ -29,7 +30,8 @@ public class TranscriptTests
         ["abort-in-switch"] = () => Story.Of("s1").Until(MoveStage.Switch).Abort().End(),
         ["abort-in-stop"] = () => Story.Of("s1").Until(MoveStage.Stop).Abort().End(),
         ["stop-times-out"] = () => Story.Of("s1").Until(MoveStage.Stop).Expire("stop s1 host-a 1: host-a does not answer").End(),
-        ["void-answered-void"] = () => Story.Of("s1", "s2").Until(MoveStage.Activate).Abort("host-b is on fire").Done("void s1").Done("void s2").End(),
+        ["void-answered-void"] = ()
+            => Story.Of("s1", "s2").Until(MoveStage.Activate).Abort("host-b is on fire").Done("void s1").Done("void s2").End(),
         ["void-answered-ran"] = () => Story.Of("s1").Until(MoveStage.Activate).Abort().Done("void s1", EpochVerdict.Ran)
             .Abort("do it nevertheless").Refuse("activate s1", "out of memory").End(),
         ["void-answered-by-activate"] = () =>
@@ -38,9 +40,12 @@ public class TranscriptTests
             MoveInput late = Plans.Answer(story.Command("activate s1"));
             return story.Abort().Feed(late).End();
         },
-        ["void-mixed"] = () => Story.Of("s1", "s2").Until(MoveStage.Activate).Abort().Done("void s1").Done("void s2", EpochVerdict.Ran).End(),
-        ["activate-refused"] = () => Story.Of("s1").Until(MoveStage.Activate).Refuse("activate s1", "the machine type is unknown here").End(),
-        ["activate-refused-when-one-runs"] = () => Story.Of("s1", "s2").Until(MoveStage.Activate).Done("activate s2").Refuse("activate s1", "no memory")
+        ["void-mixed"] = () => Story.Of("s1", "s2").Until(MoveStage.Activate).Abort().Done("void s1").Done("void s2",
+            EpochVerdict.Ran).End(),
+        ["activate-refused"] = ()
+            => Story.Of("s1").Until(MoveStage.Activate).Refuse("activate s1", "the machine type is unknown here").End(),
+        ["activate-refused-when-one-runs"] = ()
+            => Story.Of("s1", "s2").Until(MoveStage.Activate).Done("activate s2").Refuse("activate s1", "no memory")
             .Abort().End(),
         ["fenced"] = () => Story.Of("s1").Until(MoveStage.Switch).Refuse("switch", "epoch 1 is lower than 7", "/problems/stale-epoch"),
         ["taken-up-in-stop"] = () => Story.Of("s1").Until(MoveStage.Stop).Feed(new TakenUp()).End(),
@@ -59,16 +64,19 @@ public class TranscriptTests
     [Fact]
     public void Every_transcript_is_made_by_a_test() => Assert.Equal(
         Stories.Keys.Order(StringComparer.Ordinal),
-        Directory.GetFiles(Golden.PathOf("Machines/transcripts"), "*.txt").Select(f => Path.GetFileNameWithoutExtension(f)!).Order(StringComparer.Ordinal));
+        Directory.GetFiles(Golden.PathOf("Machines/transcripts"),
+            "*.txt").Select(f => Path.GetFileNameWithoutExtension(f)!).Order(StringComparer.Ordinal));
 
     [Fact]
     public void Every_stage_before_the_pivot_has_a_story_of_its_abort() => Assert.All(
-        SdnEdge.Mms.Machines.StageTable.Rows.Where(r => r.BeforePivot), r => Assert.Contains($"abort-in-{Words.Of(r.Stage)}", Stories.Keys));
+        SdnEdge.Mms.Machines.StageTable.Rows.Where(r => r.BeforePivot), r
+            => Assert.Contains($"abort-in-{Words.Of(r.Stage)}", Stories.Keys));
 
     [Fact]
     public void Every_stage_is_reached_by_a_story()
     {
-        IEnumerable<MoveStage> reached = Stories.Values.SelectMany(s => s().States).SelectMany(s => s.Timeline.Select(t => t.Stage).Append(s.Stage));
+        IEnumerable<MoveStage> reached =
+            Stories.Values.SelectMany(s => s().States).SelectMany(s => s.Timeline.Select(t => t.Stage).Append(s.Stage));
         Assert.Equal(Enum.GetValues<MoveStage>(), reached.Distinct().Order());
     }
 

@@ -131,7 +131,8 @@ public sealed class MemoryJournal(string id = "memory", string life = "life-1") 
 
     private void Add(JournalEntry[] entries, string life)
     {
-        foreach (JournalEntry e in entries) _records.Add(new JournalRecord(Length + 1, e.At, e.NowNs, life, e.Actor, e.Migration, e.Input, e.Body));
+        foreach (JournalEntry e in entries) _records.Add(new JournalRecord(Length + 1, e.At, e.NowNs, life, e.Actor, e.Migration, e.Input,
+            e.Body));
     }
 
     private JournalUnavailableException Unavailable(JournalFault fault) => new(fault, $"journal {Id}: {fault}, as the test wants it");

@@ -163,7 +163,9 @@ public sealed class SimMms
                 PeStep step = pe.Signal(_plan.Migration, c.Signal, c.Request);
                 MoveInput answer = step.Refusal is { } refusal
                     ? new SignalRefused(c.Pe, c.Signal, refusal.Type, refusal.Detail)
-                    : new SignalTaken(c.Pe, new SignalReply(_plan.Migration, c.Signal, step.Migration?.State ?? step.Earlier!.State, step.Migration?.Epoch ?? step.Earlier!.Epoch, step.Repeated, 0, 0));
+                    : new SignalTaken(c.Pe,
+                        new SignalReply(_plan.Migration, c.Signal, step.Migration?.State ?? step.Earlier!.State, step.Migration?.Epoch
+                        ?? step.Earlier!.Epoch, step.Repeated, 0, 0));
                 _net.World.In(Way, () => Answer(number, answer));
             });
         }
@@ -211,6 +213,7 @@ public sealed class SimMms
         HoldInfo? hold = m.Role == MigrationRole.Target
             ? new HoldInfo(m.Drained ? "released" : "armed", 0, m.Drained ? 0 : pe.Held.Count, 0, 0, 0, 0, 0, 0, 0) : null;
         RedirectGroupInfo? group = !(m.Finished && m.Drained) ? new RedirectGroupInfo(m.Id, m.Vrf, 1, $"{pe.Group}", 0, pe.TunnelPackets, 0, null) : null;
-        return new MigrationInfo(m.Id, m.Role, m.State, m.Epoch, m.Vrf, m.Prefixes.Texts, m.Peer.ToString(), m.Tunnel, m.TunnelUp, hold, group);
+        return new MigrationInfo(m.Id, m.Role, m.State, m.Epoch, m.Vrf, m.Prefixes.Texts, m.Peer.ToString(), m.Tunnel, m.TunnelUp, hold,
+            group);
     }
 }

@@ -148,7 +148,8 @@ public sealed class SimPe : IBgpWire
     /// <summary>A signal of the MMS.</summary>
     public PeStep Signal(string id, SignalKind kind, SignalRequest request)
     {
-        PeStep step = Migrations.Signal(id, kind, request, Now, new PeFacts(Unrouted: Rib.Best(SimNet.Server) is null ? SimNet.Server : null));
+        PeStep step = Migrations.Signal(id, kind, request, Now,
+            new PeFacts(Unrouted: Rib.Best(SimNet.Server) is null ? SimNet.Server : null));
         Carry(id, step);
         if (step is { Refusal: null, Repeated: false, Underway: false, Migration: { } after })
             Migrations.Result(id, new Executed(kind, new SignalReply(id, kind, after.State, after.Epoch, Repeated: false, Now, Now)), Now);
