@@ -20,7 +20,7 @@ using SdnEdge.Benchmarks.Switchover;
     ("ingress", "how soon many ingress PEs, each a process, take the direct path, and when the tunnel is gone", IngressCommand.Run),
     ("micro", "BenchmarkDotNet: lookups, inserts and memory of a full table; takes BenchmarkDotNet's arguments", MicroCommand.Run),
     ("fuzz", "mutated BGP messages against the engine, judged by an independent oracle; any failure replays", FuzzCommand.Run),
-    ("simulate", "seeded moves among many PEs with loss, crashes and repeated signals; any failure replays from its seed", SimulateCommand.Run),
+    ("simulate", "seeded migrations, every party killed at times, messages lost and late; any failure replays from its seed", SimulateCommand.Run),
     ("netns-forward", "the forwarder that netns measures (started by it, inside its namespace)", ForwardCommand.Run),
     ("bfd-peer", "the other end of bfd (started by it)", BfdPeerCommand.Run),
     ("bfd-witness", "sees when the machine stands still (started by bfd)", WitnessCommand.Run),

@@ -1,28 +1,23 @@
 using System.Diagnostics;
 using System.Globalization;
-using SdnEdge.Core.Migration;
 using SdnEdge.Mms.Model;
-using SdnEdge.Testing.Simulation;
 using SdnEdge.Testing.Simulation.Handover;
-using MoveOutcome = SdnEdge.Core.Migration.MoveOutcome;
 
 namespace SdnEdge.Benchmarks.Hostile;
 
-/// <summary>The long run of the simulation of moves among many PEs, and the replay of one run.</summary>
+/// <summary>The long run of the simulation of the hand-over, and the replay of one run.</summary>
 internal static class SimulateCommand
 {
     private const string Usage =
         """
-        usage: bench simulate [--handover] [--runs N] [--seed S]
-          --handover the decision code of manager, PEs and hosts, all of them killed at times; else packets among many PEs
+        usage: bench simulate [--runs N] [--seed S]
+          The decision code of manager, PEs and hosts, all of them killed at times.
           --runs N   so many runs (100000), with seeds S, S+1, ...
           --seed S   first seed (1); a failure is replayed by --seed SEED --runs 1
         """;
 
     public static int Run(string[] args)
     {
-        bool handover = args.Contains("--handover");
-        args = [.. args.Where(a => a != "--handover")];
         long runs = 100_000, seed = 1;
         for (int i = 0; i < args.Length; i += 2)
         {
@@ -37,11 +32,6 @@ internal static class SimulateCommand
             return 2;
         }
 
-        return handover ? Handover(runs, seed) : Moves(runs, seed);
-    }
-
-    private static int Handover(long runs, long seed)
-    {
         long started = Stopwatch.GetTimestamp();
         long failures = 0, events = 0, done = 0;
         var outcomes = new long[Enum.GetValues<MigrationOutcome>().Length];
@@ -64,31 +54,6 @@ internal static class SimulateCommand
             + $"{events / Math.Max(1, done)} events a run");
         IEnumerable<MigrationOutcome> seen = Enum.GetValues<MigrationOutcome>().Where(o => outcomes[(int)o] > 0);
         Console.WriteLine($"migrations: {string.Join(", ", seen.Select(o => $"{outcomes[(int)o]} {o}"))}");
-        Console.WriteLine(failures == 0 ? "no failure" : $"{failures} failures");
-        return failures == 0 ? 0 : 1;
-    }
-
-    private static int Moves(long runs, long seed)
-    {
-        long started = Stopwatch.GetTimestamp();
-        long failures = 0, delivered = 0, excused = 0, events = 0, done = 0;
-        var outcomes = new long[Enum.GetValues<MoveOutcome>().Length];
-        Parallel.For(0, runs, (n, loop) =>
-        {
-            SimResult result = MoveSimulation.Run((ulong)(seed + n));
-            Interlocked.Add(ref delivered, result.Probes.Delivered);
-            Interlocked.Add(ref excused, result.Probes.Excused);
-            Interlocked.Add(ref events, result.Events);
-            foreach (MoveOutcome outcome in result.Outcomes) Interlocked.Increment(ref outcomes[(int)outcome]);
-            long so = Interlocked.Increment(ref done);
-            if (runs == 1 || result.Wrong is not null) Console.WriteLine($"--seed {seed + n}: {result.Wrong ?? "all invariants held"} ({result.Text})");
-            if (so % 20_000 == 0) Console.WriteLine($"{so,12} runs, {so / Stopwatch.GetElapsedTime(started).TotalSeconds,8:0} a second, {Interlocked.Read(ref failures)} failures");
-            if (result.Wrong is not null && Interlocked.Increment(ref failures) == 10) loop.Stop();
-        });
-
-        double seconds = Stopwatch.GetElapsedTime(started).TotalSeconds;
-        Console.WriteLine($"{done} runs from seed {seed} in {seconds:0.0} s, {done / seconds:0} a second, {events / Math.Max(1, done)} events a run");
-        Console.WriteLine($"moves: {string.Join(", ", Enum.GetValues<MoveOutcome>().Where(o => outcomes[(int)o] > 0).Select(o => $"{outcomes[(int)o]} {o}"))}; packets delivered {delivered}, dropped while a fault excused it {excused}");
         Console.WriteLine(failures == 0 ? "no failure" : $"{failures} failures");
         return failures == 0 ? 0 : 1;
     }

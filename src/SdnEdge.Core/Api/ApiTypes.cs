@@ -4,8 +4,7 @@ using SdnEdge.Core.Migration;
 namespace SdnEdge.Core.Api;
 
 /// <summary>
-/// The types of the API, of a move as it is journalled, and of a PE's state file, described for JSON when the program is built. Settings
-/// are those of
+/// The types of the API and of a PE's state file, described for JSON when the program is built. Settings are those of
 /// <see cref="ApiJson"/>. The last two are no bodies: answers are written by their type at run time, and <c>int?</c> is a query's
 /// parameter in the OpenAPI document.
 /// </summary>
@@ -30,25 +29,6 @@ namespace SdnEdge.Core.Api;
 [JsonSerializable(typeof(IReadOnlyList<MigrationInfo>))]
 [JsonSerializable(typeof(ReloadReply))]
 [JsonSerializable(typeof(EventRecord))]
-[JsonSerializable(typeof(MovePlan))]
-[JsonSerializable(typeof(SendSignal))]
-[JsonSerializable(typeof(LookAtMigration))]
-[JsonSerializable(typeof(LookAtIngress))]
-[JsonSerializable(typeof(PauseServer))]
-[JsonSerializable(typeof(ResumeServer))]
-[JsonSerializable(typeof(LocateServer))]
-[JsonSerializable(typeof(Begin))]
-[JsonSerializable(typeof(DeadlineReached))]
-[JsonSerializable(typeof(GiveUp))]
-[JsonSerializable(typeof(SignalTaken))]
-[JsonSerializable(typeof(SignalRefused))]
-[JsonSerializable(typeof(SignalLost))]
-[JsonSerializable(typeof(MigrationSeen))]
-[JsonSerializable(typeof(IngressSeen))]
-[JsonSerializable(typeof(ServerPaused))]
-[JsonSerializable(typeof(ServerResumed))]
-[JsonSerializable(typeof(ServerLocated))]
-[JsonSerializable(typeof(ServerFailed))]
 [JsonSerializable(typeof(ServerOrderRequest))]
 [JsonSerializable(typeof(ServerReply))]
 [JsonSerializable(typeof(ServerInfo))]

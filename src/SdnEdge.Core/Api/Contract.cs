@@ -23,7 +23,6 @@ public static class ApiJson
         {
             Words<SignalKind>(), Words<MigrationRole>(), Words<HoldOverflowPolicy>(), Words<PeMigrationState>(), Words<BgpPeerAction>(),
             Words<GateOpening>(), Words<ServerOrder>(), Words<ServerState>(), Words<EpochVerdict>(), Words<TeardownProof>(),
-                Words<MoveStage>(), Words<MoveOutcome>(),
         },
     };
 

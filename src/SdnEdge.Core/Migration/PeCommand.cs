@@ -144,7 +144,7 @@ public enum PeRefusalReason
 /// <param name="Errors">All errors at once, for <see cref="PeRefusalReason.BadRequest"/>.</param>
 public sealed record PeRefusal(PeRefusalReason Reason, string Detail, IReadOnlyList<ProblemError>? Errors = null)
 {
-    /// <summary>RFC 9457 problem type. A client may switch on it; <see cref="MoveFsm"/> does.</summary>
+    /// <summary>RFC 9457 problem type. A client may switch on it; the manager does.</summary>
     public string Type => "/problems/" + Reason switch
     {
         PeRefusalReason.BadRequest => "bad-request",

@@ -21,6 +21,9 @@ internal sealed class SimNetwork
     /// <summary>Most bytes delivered of one queue in one round; small values tear messages.</summary>
     public int Chunk { get; set; } = 65536;
 
+    /// <summary>What one speaker sends another waits as long as this says so, so that others hear of a change first.</summary>
+    public Func<SimSpeaker, SimSpeaker, bool> IsLate { get; set; } = (_, _) => false;
+
     public SimSpeaker Add(int i, uint autonomousSystem = 65000, Func<BgpSpeakerSettings, BgpSpeakerSettings>? with = null)
     {
         IpAddress address = Address(i);
@@ -108,7 +111,8 @@ internal sealed class SimNetwork
         link.Closing = true;
     }
 
-    private bool Round()
+    /// <summary>Delivers one round. False: nothing moved, and nothing is left but what is late.</summary>
+    public bool Round()
     {
         bool moved = false;
         foreach (Link link in _links.ToList())
@@ -124,7 +128,8 @@ internal sealed class SimNetwork
             speaker.Engine.Flush();
         }
 
-        return moved || _links.Exists(l => l.ToAcceptor.Count + l.ToOpener.Count > 0);
+        return moved || _links.Exists(l => (l.ToAcceptor.Count > 0 && !IsLate(l.Opener, l.Acceptor!))
+            || (l.ToOpener.Count > 0 && !IsLate(l.Acceptor!, l.Opener)));
     }
 
     private void Establish(Link link)
@@ -145,8 +150,10 @@ internal sealed class SimNetwork
 
     private bool Deliver(Link link)
     {
-        bool moved = Deliver(link.ToAcceptor, link.AcceptorGone ? null : link.Acceptor, link.AcceptorPeer, ConnectionSide.Incoming);
-        moved |= Deliver(link.ToOpener, link.OpenerGone ? null : link.Opener, link.OpenerPeer, ConnectionSide.Outgoing);
+        bool moved = !IsLate(link.Opener, link.Acceptor!)
+            && Deliver(link.ToAcceptor, link.AcceptorGone ? null : link.Acceptor, link.AcceptorPeer, ConnectionSide.Incoming);
+        moved |= !IsLate(link.Acceptor!, link.Opener)
+            && Deliver(link.ToOpener, link.OpenerGone ? null : link.Opener, link.OpenerPeer, ConnectionSide.Outgoing);
         if (!link.Closing || link.ToAcceptor.Count + link.ToOpener.Count > 0) return moved;
         _links.Remove(link);
         if (link.Open && !link.AcceptorGone) link.Acceptor!.Engine.Disconnected(link.AcceptorPeer, ConnectionSide.Incoming, Now);

@@ -14,7 +14,7 @@ public sealed record HandoverResult(ulong Seed, string? Wrong, IReadOnlyList<Mig
 /// <summary>
 /// Moves of a group between two sites, by the decision code that ships, of every party: the manager's machines with their journal, the PEs'
 /// and the host agents'. Wires, clocks, disks, drivers and guests are simulated, and fail. Deterministic from its seed; one thread.
-/// Not in it: the death of a guest (an outage), packets (<see cref="MoveSimulation"/> has them) and flush markers.
+/// Not in it: the death of a guest (an outage), and packets, routes and flush markers (MovePathTests in SdnEdge.Core.Tests has them).
 /// </summary>
 public static class HandoverSimulation
 {
@@ -35,7 +35,7 @@ public static class HandoverSimulation
         ArgumentNullException.ThrowIfNull(failed);
         IReadOnlyList<string> trace = Run(failed.Seed, mutant, trace: true).Trace;
         return $"seed {failed.Seed}: {failed.Wrong}\n"
-            + $"  (replay: ./build.sh bench simulate --handover --runs 1 --seed {failed.Seed})\n"
+            + $"  (replay: ./build.sh bench simulate --runs 1 --seed {failed.Seed})\n"
             + $"{string.Join('\n', trace.TakeLast(200))}";
     }
 }
