@@ -3,9 +3,8 @@ using SdnEdge.Mms.Journal;
 namespace SdnEdge.Mms.Tests;
 
 /// <summary>
-/// A journal in memory that can fail, stand still or be ahead of its manager. What it holds is what was durable: <see cref="AfterCrash"/>
-/// is
-/// what the next manager finds.
+/// The journal of tests: in memory, and it can fail, stand still or be ahead of its manager. What it holds is what was durable:
+/// <see cref="AfterCrash"/> is what the next manager finds.
 /// </summary>
 internal sealed class ScriptedJournal(IEnumerable<JournalRecord>? records = null) : IJournal
 {
