@@ -1,7 +1,6 @@
 using System.Diagnostics;
 using System.Net;
 using System.Net.Sockets;
-using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using System.Text.Json;
 using System.Text.RegularExpressions;
@@ -205,21 +204,17 @@ public sealed class HostApiTests : IDisposable
     [RootFact]
     public async Task Each_role_may_do_its_own_and_a_stranger_nothing()
     {
-        using var right = new Authority("right");
-        using var wrong = new Authority("wrong");
-        using X509Certificate2 server = right.Issue("host-a", forServer: true);
-        string crt = Path.Combine(_folder, "h.crt"), key = Path.Combine(_folder, "h.key"), ca = Path.Combine(_folder, "ca.crt");
-        await File.WriteAllTextAsync(crt, server.ExportCertificatePem());
-        await File.WriteAllTextAsync(key, server.GetECDsaPrivateKey()!.ExportPkcs8PrivateKeyPem());
-        await File.WriteAllTextAsync(ca, right.Certificate.ExportCertificatePem());
-        var tcp = new ApiTcpConfig(IpAddress.Parse("127.0.0.1"), FreePort(), crt, key, ca);
+        using var right = new TestAuthority("right");
+        using var wrong = new TestAuthority("wrong");
+        (string crt, string key) = right.Write(_folder, "host-a", forServer: true);
+        var tcp = new ApiTcpConfig(IpAddress.Parse("127.0.0.1"), TestAuthority.FreePort(), crt, key, right.WriteAuthority(_folder));
         await using HostAgent agent = await StartAsync(tcp,
             [new AccessRule("mms", null, ApiRole.Migrate), new AccessRule(null, 65533, ApiRole.Read)]);
 
-        foreach ((Authority authority, string name, int orders, int reads) in ((Authority, string, int, int)[])
+        foreach ((TestAuthority authority, string name, int orders, int reads) in ((TestAuthority, string, int, int)[])
             [(right, "mms", 409, 200), (right, "dashboard", 403, 200), (wrong, "mms", 0, 0)])
         {
-            using X509Certificate2 certificate = authority.Issue(name, forServer: false);
+            using X509Certificate2 certificate = authority.Issue("CN=" + name);
             using var client = new HostClient(new ApiEndpoint("host-a", $"https://127.0.0.1:{tcp.Port}/",
                 new ClientIdentity(certificate, right.Certificate)));
             foreach (ServerOrder order in Enum.GetValues<ServerOrder>())
@@ -315,59 +310,6 @@ public sealed class HostApiTests : IDisposable
         {
             Assert.True(Monotonic.Now < end, "it did not come to pass");
             await Task.Delay(5);
-        }
-    }
-
-    // Below the ports that the kernel gives to those who ask for any, so that nobody gets it meanwhile.
-    private static int FreePort()
-    {
-        for (int port = 20_000 + (Environment.ProcessId % 10_000); ; port++)
-        {
-            try
-            {
-                using var listener = new TcpListener(IPAddress.Loopback, port);
-                listener.Start();
-                return port;
-            }
-            catch (SocketException)
-            {
-                // Somebody listens there: the next one.
-            }
-        }
-    }
-
-    private sealed class Authority : IDisposable
-    {
-        private readonly ECDsa _key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
-
-        public Authority(string name)
-        {
-            var request = new CertificateRequest($"CN={name} CA", _key, HashAlgorithmName.SHA256);
-            request.CertificateExtensions.Add(new X509BasicConstraintsExtension(true, false, 0, true));
-            Certificate = request.CreateSelfSigned(DateTimeOffset.UtcNow.AddDays(-1), DateTimeOffset.UtcNow.AddDays(1));
-        }
-
-        public X509Certificate2 Certificate { get; }
-
-        public X509Certificate2 Issue(string name, bool forServer)
-        {
-            using ECDsa key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
-            var request = new CertificateRequest($"CN={name}", key, HashAlgorithmName.SHA256);
-            request.CertificateExtensions.Add(new X509EnhancedKeyUsageExtension([new Oid(forServer ? "1.3.6.1.5.5.7.3.1"
-                : "1.3.6.1.5.5.7.3.2")], false));
-            var names = new SubjectAlternativeNameBuilder();
-            names.AddIpAddress(IPAddress.Loopback);
-            request.CertificateExtensions.Add(names.Build());
-            using X509Certificate2 signed = request.Create(Certificate, DateTimeOffset.UtcNow.AddHours(-1),
-                DateTimeOffset.UtcNow.AddHours(1), RandomNumberGenerator.GetBytes(8));
-            using X509Certificate2 withKey = signed.CopyWithPrivateKey(key);
-            return X509CertificateLoader.LoadPkcs12(withKey.Export(X509ContentType.Pkcs12), null, X509KeyStorageFlags.Exportable);
-        }
-
-        public void Dispose()
-        {
-            Certificate.Dispose();
-            _key.Dispose();
         }
     }
 }
