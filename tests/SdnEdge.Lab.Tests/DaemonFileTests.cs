@@ -84,7 +84,7 @@ public sealed class DaemonFileTests
 
     private static LabNode Node(string name, NodeKind kind, string? management)
     {
-        var node = new LabNode(name, kind, "/f.yaml", [], new Dictionary<string, string>(), new Dictionary<string, string>(), 1);
+        var node = new LabNode(name, kind, "/f.yaml", [], new Dictionary<string, string>(), new Dictionary<string, string>());
         if (!IpPrefix.TryParseInterface(management, out IpAddress address, out int length)) return node;
         return node with { Management = new InterfaceAddress(address, length) };
     }

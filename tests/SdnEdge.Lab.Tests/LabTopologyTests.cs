@@ -1,3 +1,4 @@
+using SdnEdge.Core.Config;
 using SdnEdge.Lab.Topologies;
 using Xunit;
 
@@ -101,11 +102,14 @@ public sealed class LabTopologyTests
                   mtu: 68
                   vars: { delay: 10ms }
             """));
-        Assert.Equal([1, 4, 5, 6, 7, 7, 7, 9, 10, 10, 11, 12, 14], e.Errors.Select(x => x.Line));
+        Assert.Equal([1, 4, 5, 6, 7, 7, 7, 9, 10, 10, 11, 13, 14], e.Errors.Select(x => x.Line));
         string text = e.Message;
-        foreach (string part in (string[])["lab.yml:4: there is no kind 'router'; one of sdnedge-pe", "'exce'", "needs 'startup-config'",
-            "no unicast MAC", "sdnedge.addresses", "no node 'zz'; nodes are a, b, c, s", "taken by the link in line 9", "at most 11 characters",
-            "two ends", "mtu '68'", "kind sdnedge-wan at one end"])
+        foreach (string part in (string[])["lab.yml:1:7: name: 'bad name' cannot name a namespace",
+            "lab.yml:4:16: topology.nodes.a.kind: there is no kind 'router'; write one of sdnedge-pe",
+            "topology.nodes.c.exce: is not a known field; did you mean 'exec'?", "needs 'startup-config'",
+            "topology.nodes.s.labels.sdnedge.mac: '01:00:00:00:00:01' is no unicast MAC", "sdnedge.addresses",
+            "topology.links[0].endpoints[1]: there is no node 'zz'; nodes are a, b, c, s", "taken by the link in line 9",
+            "at most 11 characters", "two ends", "'68' is not a whole number from 1280", "kind sdnedge-wan at one end"])
             Assert.Contains(part, text, StringComparison.Ordinal);
     }
 
@@ -116,7 +120,7 @@ public sealed class LabTopologyTests
     [InlineData("loss: 101%", "0% to 100%")]
     [InlineData("rate: fast", "rate with its unit")]
     [InlineData("queue: 10KiB", "128KiB")]
-    [InlineData("speed: 1", "known: delay")]
+    [InlineData("speed: 1", "known here: delay")]
     public void A_wrong_var_is_told_with_what_would_be_right(string var, string says)
     {
         TopologyException e = Assert.Throws<TopologyException>(() => Parse($$"""
@@ -126,7 +130,7 @@ public sealed class LabTopologyTests
               links:
                 - { endpoints: ["a:eth1", "w:eth1"], vars: { {{var}} } }
             """));
-        TopologyError error = Assert.Single(e.Errors);
+        ConfigError error = Assert.Single(e.Errors);
         Assert.Equal(5, error.Line);
         Assert.Contains(says, error.Message, StringComparison.Ordinal);
     }
@@ -149,8 +153,8 @@ public sealed class LabTopologyTests
                 - endpoints: ["c:mgmt0", "w:eth3"]
             """));
         Assert.Equal([4, 5, 6, 7, 7, 8], e.Errors.Select(x => x.Line));
-        foreach (string part in (string[])["'10.254.0.1' of node 'a' is no address with a length", "no interface mgmt0", "no API; take the label away",
-            "'h' is of kind 'sdnedge-host' and needs 'startup-config'", "no address for it", "management address of node 'b'"])
+        foreach (string part in (string[])["topology.nodes.a.labels.sdnedge.management: '10.254.0.1' is no address with a length", "no interface mgmt0",
+            "no API; take the label away", "topology.nodes.h: is of kind 'sdnedge-host' and needs 'startup-config'", "no address for it", "management address of node 'b'"])
             Assert.Contains(part, e.Message, StringComparison.Ordinal);
     }
 

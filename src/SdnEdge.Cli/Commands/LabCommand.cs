@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.Diagnostics;
 using System.Text.Json;
 using SdnEdge.Core.Api;
+using SdnEdge.Core.Config;
 using SdnEdge.Lab.Running;
 using SdnEdge.Lab.Topologies;
 using SdnEdge.Lab.Wan;
@@ -221,7 +222,7 @@ internal static class LabCommand
         }
         catch (TopologyException e)
         {
-            foreach (TopologyError error in e.Errors) Console.Error.WriteLine(error);
+            foreach (ConfigError error in e.Errors) Console.Error.WriteLine(error);
             return 2;
         }
         catch (Exception e) when (e is LabException or LinuxException or IOException)

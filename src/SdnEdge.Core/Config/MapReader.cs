@@ -135,6 +135,27 @@ public sealed class MapReader
         }
     }
 
+    /// <summary>A mapping of names to mappings, in the file's order; empty when missing. A name alone has an empty one.</summary>
+    public IEnumerable<(YamlText Name, MapReader Body)> Named(string key)
+    {
+        foreach ((YamlText name, YamlValue value, string path) in Fields(key))
+        {
+            YamlMap? map = value is YamlText { IsNull: true } ? new YamlMap([], name.Line, name.Column) : value as YamlMap;
+            if (map is not null) yield return (name, new MapReader(map, path, _errors));
+            else _errors.Add(value, path, $"{value.Kind} where a mapping belongs; write {name.Text}: and its fields below it");
+        }
+    }
+
+    /// <summary>A mapping of names to single values, with their places; empty when missing.</summary>
+    public IEnumerable<(string Name, YamlText Value, string Path)> Words(string key)
+    {
+        foreach ((YamlText name, YamlValue value, string path) in Fields(key))
+        {
+            if (value is YamlText text) yield return (name.Text, text, path);
+            else _errors.Add(value, path, $"{value.Kind} where a single value belongs");
+        }
+    }
+
     /// <summary>A list of single values with their places; empty when missing.</summary>
     public IEnumerable<(YamlText Item, string Path)> Texts(string key)
     {
@@ -145,8 +166,11 @@ public sealed class MapReader
         }
     }
 
-    /// <summary>Marks a field as known without reading it.</summary>
-    public void Known(string key) => _known.Add(key);
+    /// <summary>Marks fields as known without reading them.</summary>
+    public void Known(params ReadOnlySpan<string> keys)
+    {
+        foreach (string key in keys) _known.Add(key);
+    }
 
     /// <summary>Reports keys nobody asked for (with the word that was probably meant) and keys that are there twice.</summary>
     public void Finish()
@@ -180,6 +204,15 @@ public sealed class MapReader
     {
         _known.Add(key);
         return _map[key] is { } value and not YamlText { IsNull: true } ? value : null;
+    }
+
+    // The fields of a nested mapping, whatever their names are.
+    private List<(YamlText Name, YamlValue Value, string Path)> Fields(string key)
+    {
+        if (Map(key) is not { } nested) return [];
+        foreach ((YamlText name, _) in nested._map.Entries) nested.Known(name.Text);
+        nested.Finish();
+        return [.. nested._map.Entries.Select(e => (e.Key, e.Value, nested.At(e.Key.Text)))];
     }
 
     private IEnumerable<(YamlValue Item, string Path)> Items(string key)

@@ -42,9 +42,14 @@ public static class GraphWriter
     private static string Dot(LabTopology lab)
     {
         var text = new StringBuilder($"graph \"{lab.Name}\" {{\n  node [shape=box];\n");
-        foreach (LabNode node in lab.Nodes) text.Append($"  \"{node.Name}\" [label=\"{node.Name}\\n{TopologyLoader.WordOf(node.Kind)}\"];\n");
+        foreach (LabNode node in lab.Nodes)
+            text.Append($"  \"{node.Name}\" [label=\"{node.Name}\\n{TopologyLoader.WordOf(node.Kind)}\"];\n");
         foreach (LabLink link in lab.Links)
-            text.Append($"  \"{link.A.Node}\" -- \"{link.B.Node}\" [taillabel=\"{link.A.Interface}\", headlabel=\"{link.B.Interface}\", label=\"{Vars(link, "")}\"];\n");
+        {
+            string ends = $"taillabel=\"{link.A.Interface}\", headlabel=\"{link.B.Interface}\"";
+            text.Append($"  \"{link.A.Node}\" -- \"{link.B.Node}\" [{ends}, label=\"{Vars(link, "")}\"];\n");
+        }
+
         return text.Append("}\n").ToString();
     }
 

@@ -1,6 +1,5 @@
-using System.Globalization;
+using SdnEdge.Core.Config;
 using SdnEdge.Core.Wire;
-using YamlDotNet.RepresentationModel;
 
 namespace SdnEdge.Lab.Topologies;
 
@@ -8,178 +7,178 @@ namespace SdnEdge.Lab.Topologies;
 public static partial class TopologyLoader
 {
     private const int MaxInterfaceName = 15;     // IFNAMSIZ less its zero
-    private const string VarKeys = "delay, jitter, loss, rate, queue, order, to-wan, from-wan";
 
-    private static List<LabLink> ReadLinks(YamlWalk walk, YamlNode? topology, List<LabNode> nodes)
+    private delegate bool TryRead<T>(string text, out T value);
+
+    private static List<LabLink> ReadLinks(MapReader topology, List<LabNode> nodes)
     {
         var links = new List<LabLink>();
-        YamlNode? all = YamlWalk.Get(topology, "links");
-        if (all is null) return links;
-        if (all is not YamlSequenceNode list)
+        var taken = new Dictionary<LinkEnd, int>();
+        foreach (MapReader item in topology.Maps("links"))
         {
-            walk.Error(all, "'links' must be a list, e.g. - endpoints: [a:eth1, b:eth1].");
-            return links;
-        }
-
-        var taken = new Dictionary<(string, string), int>();
-        foreach (YamlNode item in list)
-        {
-            walk.OnlyKeys(item, "a link", "endpoints", "type", "mtu", "labels", "vars");
-            if (walk.Text(item, "type", "a link") is { } type && type != "veth")
-                walk.Error(item, $"link type '{type}' is not there; a lab of namespaces has veth links only.");
-            if (ReadEnds(walk, item) is not var (a, b)) continue;
-
-            bool known = true;
-            foreach (LinkEnd end in (ReadOnlySpan<LinkEnd>)[a, b])
+            if (item.Text("type", example: "veth") is { } type && type != "veth")
+                item.Error("type", $"'{type}' is not there; a lab of namespaces has veth links only");
+            int mtu = (int)item.Number("mtu", 1280, 65535, 1500);
+            var labels = item.Words("labels").ToDictionary(l => l.Name, l => l.Value.Text, StringComparer.Ordinal);
+            if (ReadEnds(item) is var ((a, placeOfA), (b, placeOfB)))
             {
-                LabNode? node = nodes.Find(n => n.Name == end.Node);
-                if (node is null) walk.Error(item, $"link end '{end}': there is no node '{end.Node}'; nodes are {string.Join(", ", nodes.Select(n => n.Name))}.");
-                else CheckInterface(walk, item, node, end);
-                known &= node is not null;
-                if (!taken.TryAdd((end.Node, end.Interface), YamlWalk.LineOf(item)))
-                    walk.Error(item, $"link end '{end}' is taken by the link in line {taken[(end.Node, end.Interface)]}; use another interface.");
+                bool known = CheckEnd(a, placeOfA, nodes, taken) & CheckEnd(b, placeOfB, nodes, taken);
+                (Impairment? to, Impairment? from) = known ? ReadWan(item, nodes, a, b) : default;
+                links.Add(new LabLink(a, b, mtu, to, from, labels));
             }
 
-            int mtu = 1500;
-            if (walk.Text(item, "mtu", "a link") is { } text && (!int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out mtu) || mtu is < 1280 or > 65535))
-                walk.Error(item, $"mtu '{text}' must be a number of bytes from 1280 (the least of IPv6, RFC 8200 section 5) to 65535.");
-
-            bool wan = known && (IsWan(nodes, a) || IsWan(nodes, b));
-            Impairment? to = null, from = null;
-            YamlNode? vars = YamlWalk.Get(item, "vars");
-            if (wan)
-            {
-                var plain = new Impairment();
-                to = from = ReadVars(walk, vars, plain, nested: true);
-                if (YamlWalk.Get(vars, "to-wan") is { } more) to = ReadVars(walk, more, to, nested: false);
-                if (YamlWalk.Get(vars, "from-wan") is { } other) from = ReadVars(walk, other, from, nested: false);
-            }
-            else if (known && vars is not null)
-            {
-                walk.Error(vars, $"vars of the link {a} - {b}: nothing on this link can delay or lose frames; put a node of kind sdnedge-wan at one end.");
-            }
-
-            links.Add(new LabLink(a, b, mtu, to, from,
-                walk.TextMap(item, "labels", "a link").ToDictionary(l => l.Key, l => l.Value.Value, StringComparer.Ordinal), YamlWalk.LineOf(item)));
+            item.Known("vars");
+            item.Finish();
         }
 
         return links;
     }
 
     // Brief form: endpoints: [a:eth1, b:eth1]. Extended form: a list of { node, interface }.
-    private static (LinkEnd A, LinkEnd B)? ReadEnds(YamlWalk walk, YamlNode link)
+    private static ((LinkEnd End, Place Place) A, (LinkEnd End, Place Place) B)? ReadEnds(MapReader link)
     {
-        if (YamlWalk.Get(link, "endpoints") is not YamlSequenceNode { Children: [{ } first, { } second] })
+        link.Known("endpoints");
+        if (link.Node["endpoints"] is not YamlList { Items: [{ } first, { } second] })
         {
-            walk.Error(link, "a link needs 'endpoints' with two ends, e.g. endpoints: [a:eth1, b:eth1].");
+            link.Error("endpoints", "a link has two ends; write endpoints: [a:eth1, b:eth1]");
             return null;
         }
 
-        LinkEnd? a = ReadEnd(first), b = ReadEnd(second);
-        if (a is null || b is null) return null;
-        return (a, b);
-
-        LinkEnd? ReadEnd(YamlNode end)
-        {
-            if (end is YamlMappingNode)
-            {
-                walk.OnlyKeys(end, "a link end", "node", "interface", "mac");
-                if (walk.Text(end, "node", "a link end") is { } node && walk.Text(end, "interface", "a link end") is { } name) return new LinkEnd(node, name);
-            }
-            else if (end is YamlScalarNode { Value: { } text } && text.Split(':') is [{ Length: > 0 } node, { Length: > 0 } name])
-            {
-                return new LinkEnd(node, name);
-            }
-
-            walk.Error(end, $"link end '{end}' must be node:interface, e.g. pe-a:eth1.");
-            return null;
-        }
+        Place a = new(link.Errors, first, link.At("endpoints[0]")), b = new(link.Errors, second, link.At("endpoints[1]"));
+        LinkEnd? endA = ReadEnd(a), endB = ReadEnd(b);
+        return endA is null || endB is null ? null : ((endA, a), (endB, b));
     }
 
-    private static void CheckInterface(YamlWalk walk, YamlNode at, LabNode node, LinkEnd end)
+    private static LinkEnd? ReadEnd(Place at)
+    {
+        if (at.At is YamlMap map)
+        {
+            var reader = new MapReader(map, at.Path, at.Errors);
+            string? node = reader.Text("node", required: true, "pe-a"), name = reader.Text("interface", required: true, "eth1");
+            reader.Known("mac");
+            reader.Finish();
+            return node is null || name is null ? null : new LinkEnd(node, name);
+        }
+
+        string? text = (at.At as YamlText)?.Text;
+        if (text?.Split(':') is [{ Length: > 0 } ofNode, { Length: > 0 } @interface]) return new LinkEnd(ofNode, @interface);
+        at.Error($"{(text is null ? at.At.Kind : $"'{text}'")} is no end of a link; write node:interface, such as pe-a:eth1");
+        return null;
+    }
+
+    // False: there is no such node.
+    private static bool CheckEnd(LinkEnd end, Place place, List<LabNode> nodes, Dictionary<LinkEnd, int> taken)
+    {
+        LabNode? node = nodes.Find(n => n.Name == end.Node);
+        if (node is null) place.Error($"there is no node '{end.Node}'; nodes are {string.Join(", ", nodes.Select(n => n.Name))}");
+        else CheckInterface(place, node, end.Interface);
+        if (!taken.TryAdd(end, place.At.Line)) place.Error($"'{end}' is taken by the link in line {taken[end]}; use another interface");
+        return node is not null;
+    }
+
+    private static void CheckInterface(Place place, LabNode node, string name)
     {
         // A PE's link ethN comes with tap-ethN and br-ethN.
-        int most = node.Kind == NodeKind.SdnEdgePe && end.Interface != LabTopology.ManagementInterface ? MaxInterfaceName - "tap-".Length
+        int most = node.Kind == NodeKind.SdnEdgePe && name != LabTopology.ManagementInterface ? MaxInterfaceName - "tap-".Length
             : MaxInterfaceName;
-        if (end.Interface.Length > most)
-            walk.Error(at, $"link end '{end}': the interface name is too long; at most {most} characters here.");
-        if (end.Interface.Any(c => !char.IsAsciiLetterOrDigit(c) && c is not ('-' or '_' or '.')))
-            walk.Error(at, $"link end '{end}': an interface name has letters, digits, '-', '_' and '.' only.");
-        if (end.Interface is "lo" || (node.Kind == NodeKind.Server && end.Interface is "eth0" or "stub0" or "stub1") || (node.Kind == NodeKind.Bridge && end.Interface == "br0"))
-            walk.Error(at, $"link end '{end}': {end.Interface} is there already in a node of kind {WordOf(node.Kind)}; use another name.");
+        if (name.Length > most) place.Error($"the interface name '{name}' is too long; at most {most} characters here");
+        if (name.Any(c => !char.IsAsciiLetterOrDigit(c) && c is not ('-' or '_' or '.')))
+            place.Error($"'{name}' cannot name an interface; use letters, digits, '-', '_' and '.'");
+        if (name is "lo" || (node.Kind == NodeKind.Server && name is "eth0" or "stub0" or "stub1")
+            || (node.Kind == NodeKind.Bridge && name == "br0"))
+            place.Error($"{name} is there already in a node of kind {WordOf(node.Kind)}; use another name");
     }
 
-    private static Impairment ReadVars(YamlWalk walk, YamlNode? vars, Impairment start, bool nested)
+    // What frames meet on the way into the WAN node and out of it.
+    private static (Impairment? To, Impairment? From) ReadWan(MapReader link, List<LabNode> nodes, LinkEnd a, LinkEnd b)
     {
-        Impairment result = start;
-        foreach ((string key, YamlNode at, YamlNode value) in walk.Entries(vars, "'vars' of a link"))
+        bool ofA = IsWan(nodes, a), ofB = IsWan(nodes, b);
+        if (ofA && ofB) link.Error("endpoints", "two WAN nodes face each other; one provider core is enough");
+        if (!ofA && !ofB)
         {
-            if (nested && key is "to-wan" or "from-wan") continue;
-            string text = (value as YamlScalarNode)?.Value ?? "";
-            switch (key)
-            {
-                case "delay" when Quantity.TryTime(text, out long ns): result = result with { DelayNs = ns }; break;
-                case "jitter" when Quantity.TryTime(text, out long ns): result = result with { JitterNs = ns }; break;
-                case "loss" when Quantity.TryShare(text, out double share): result = result with { Loss = share }; break;
-                case "rate" when Quantity.TryRate(text, out long rate): result = result with { RateBitsPerSecond = rate }; break;
-                case "queue" when Quantity.TrySize(text, out long bytes) && bytes >= 1 << 17: result = result with { QueueBytes = (int)bytes }; break;
-                case "order" when text is "keep" or "free": result = result with { KeepOrder = text == "keep" }; break;
-                case "delay" or "jitter": walk.Error(value, $"{key} '{text}' must be a time from 0 to 60s, with its unit: 10ms, 250us."); break;
-                case "loss": walk.Error(value, $"loss '{text}' must be a share with its sign, from 0% to 100%: 0.1%."); break;
-                case "rate": walk.Error(value, $"rate '{text}' must be a rate with its unit, 0bit for no limit: 100mbit, 1gbit."); break;
-                case "queue": walk.Error(value, $"queue '{text}' must be a size from 128KiB (two superpackets) to 1024MiB, with its unit: 16MiB."); break;
-                case "order": walk.Error(value, $"order '{text}' must be 'keep' (jitter reorders nothing) or 'free'."); break;
-                default: walk.Error(at, $"a link has no var '{key}'; known: {VarKeys}."); break;
-            }
+            if (link.Has("vars"))
+                link.Error("vars", "nothing on this link can delay or lose frames; put a node of kind sdnedge-wan at one end");
+            return default;
         }
 
+        var none = new Impairment();
+        if (link.Map("vars") is not { } vars) return (none, none);
+        Impairment both = ReadVars(vars, none), to = OneWay(vars, "to-wan", both), from = OneWay(vars, "from-wan", both);
+        vars.Finish();
+        return (to, from);
+    }
+
+    private static Impairment OneWay(MapReader vars, string key, Impairment both)
+    {
+        if (vars.Map(key) is not { } way) return both;
+        Impairment result = ReadVars(way, both);
+        way.Finish();
         return result;
     }
 
-    private static void CheckWhole(YamlWalk walk, List<LabNode> nodes, List<LabLink> links)
+    private static Impairment ReadVars(MapReader vars, Impairment start)
+    {
+        const string Time = "a time from 0 to 60s with its unit, such as 10ms or 250us";
+        return start with
+        {
+            DelayNs = Read<long>(vars, "delay", start.DelayNs, Quantity.TryTime, Time),
+            JitterNs = Read<long>(vars, "jitter", start.JitterNs, Quantity.TryTime, Time),
+            Loss = Read<double>(vars, "loss", start.Loss, Quantity.TryShare, "a share with its sign from 0% to 100%, such as 0.1%"),
+            RateBitsPerSecond = Read<long>(vars, "rate", start.RateBitsPerSecond, Quantity.TryRate,
+                "a rate with its unit, such as 100mbit or 1gbit; 0bit for no limit"),
+            QueueBytes = (int)Read<long>(vars, "queue", start.QueueBytes, Quantity.TryQueue,
+                "a size from 128KiB (two superpackets) to 1024MiB with its unit, such as 16MiB"),
+            KeepOrder = vars.Choice("order", start.KeepOrder, ("keep", true), ("free", false)),   // keep: jitter reorders nothing
+        };
+    }
+
+    private static T Read<T>(MapReader vars, string key, T fallback, TryRead<T> tryRead, string right)
+    {
+        if (vars.Text(key, example: right) is not { } text) return fallback;
+        if (tryRead(text, out T value)) return value;
+        vars.Error(key, $"'{text}' is wrong; write {right}");
+        return fallback;
+    }
+
+    private static void CheckServers(List<LabNode> nodes, List<LabLink> links, Dictionary<string, Place> places)
     {
         foreach (LabNode node in nodes)
         {
             if (node.Kind != NodeKind.Server || node.Server is null) continue;
-            List<LabLink> legs = links.FindAll(l => l.EndAt(node.Name) is not null);
-            if (legs.Count == 0) walk.Error(node.Line, $"server '{node.Name}' has no link; give it one leg for each site, e.g. endpoints: [{node.Name}:leg-a, dc-a:eth2].");
-            string[] sites = [.. legs.Select(l => Sites.NameOf(l, node.Name))];
+            Place place = places[node.Name];
+            string[] sites = [.. links.Where(l => l.EndAt(node.Name) is not null).Select(l => Sites.NameOf(l, node.Name))];
+            if (sites.Length == 0) place.Error($"has no link; give it one leg for each site: endpoints: [{node.Name}:leg-a, dc-a:eth2]");
             foreach (IGrouping<string, string> twice in sites.GroupBy(s => s).Where(g => g.Count() > 1))
-                walk.Error(node.Line, $"server '{node.Name}' has {twice.Count()} legs at site '{twice.Key}'; one leg for each site.");
+                place.Error($"has {twice.Count()} legs at site '{twice.Key}'; keep one for each site");
             if (node.Server.HomeSite is { } home && !sites.Contains(home))
-                walk.Error(node.Line, $"server '{node.Name}' starts at '{home}', where it has no leg; it has legs at {string.Join(", ", sites)}.");
-        }
-
-        CheckManagement(walk, nodes, links);
-        foreach (LabLink link in links)
-        {
-            if (IsWan(nodes, link.A) && IsWan(nodes, link.B))
-                walk.Error(link.Line, $"link {link.A} - {link.B}: two WAN nodes face each other; one provider core is enough.");
+                place.Error($"starts at '{home}', where it has no leg; it has legs at {string.Join(", ", sites)}");
         }
     }
 
     // A management address needs its interface, and the other way round where a daemon is to be reached by it.
-    private static void CheckManagement(YamlWalk walk, List<LabNode> nodes, List<LabLink> links)
+    private static void CheckManagement(List<LabNode> nodes, List<LabLink> links, Dictionary<string, Place> places)
     {
+        const string Interface = LabTopology.ManagementInterface;
         var owners = new Dictionary<IpAddress, string>();
         foreach (LabNode node in nodes)
         {
-            bool linked = links.Exists(l => l.EndAt(node.Name)?.Interface == LabTopology.ManagementInterface);
+            Place place = places[node.Name];
+            bool linked = links.Exists(l => l.EndAt(node.Name)?.Interface == Interface);
             if (node.Management is { } management)
             {
                 if (!linked)
-                    walk.Error(node.Line,
-                        $"node '{node.Name}' has the label sdnedge.management and no interface {LabTopology.ManagementInterface}; " +
-                        $"give it a link, e.g. endpoints: [{node.Name}:{LabTopology.ManagementInterface}, mgmt:eth1].");
+                {
+                    place.Error($"has the label sdnedge.management and no interface {Interface}; "
+                        + $"give it a link: endpoints: [{node.Name}:{Interface}, mgmt:eth1]");
+                }
+
                 if (!owners.TryAdd(management.Address, node.Name))
-                    walk.Error(node.Line,
-                        $"node '{node.Name}' has the management address of node '{owners[management.Address]}'; give each its own.");
+                    place.Error($"has the management address of node '{owners[management.Address]}'; give each its own");
             }
             else if (linked && node.Kind is NodeKind.SdnEdgePe or NodeKind.SdnEdgeHost or NodeKind.SdnEdgeMms
                 && !node.Labels.ContainsKey("sdnedge.management"))
             {
-                walk.Error(node.Line, $"node '{node.Name}' has an interface {LabTopology.ManagementInterface} and no address for it; " +
-                    "add the label sdnedge.management, e.g. 10.254.0.1/24.");
+                place.Error($"has an interface {Interface} and no address for it; add the label sdnedge.management, such as 10.254.0.1/24");
             }
         }
     }

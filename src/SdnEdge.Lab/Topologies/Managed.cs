@@ -13,7 +13,7 @@ public sealed record LabGroup(string Name, IReadOnlyList<string> Servers);
 /// <param name="Servers">The servers that it may run.</param>
 public sealed record LabHost(string Node, string Site, IReadOnlyList<string> Servers);
 
-/// <summary>What the startup-configs of managers and hosts say. The daemons check them; here what is not understood is left out.</summary>
+/// <summary>What startup-configs say. The daemons check them; here what is not understood is left out.</summary>
 internal static class Managed
 {
     public static IReadOnlyList<LabGroup> Groups(LabTopology lab) =>
@@ -30,12 +30,11 @@ internal static class Managed
 
     private static IEnumerable<(string Node, YamlMap Root)> Roots(LabTopology lab, NodeKind kind)
         => lab.Nodes.Where(n => n.Kind == kind && n.StartupConfig is not null)
-            .Select(n => (n.Name, RootOf(n.StartupConfig!)));
+            .Select(n => (n.Name, Parse(File.ReadAllText(n.StartupConfig!))));
 
-    private static YamlMap RootOf(string file)
-        => YamlTree.Parse(File.ReadAllText(file), new ConfigErrors(file)) as YamlMap ?? new YamlMap([], 1, 1);
+    internal static YamlMap Parse(string text) => YamlTree.Parse(text, new ConfigErrors("")) as YamlMap ?? new YamlMap([], 1, 1);
 
-    private static IEnumerable<YamlMap> Items(YamlMap map, string key) => (map[key] as YamlList)?.Items.OfType<YamlMap>() ?? [];
+    internal static IEnumerable<YamlMap> Items(YamlMap map, string key) => (map[key] as YamlList)?.Items.OfType<YamlMap>() ?? [];
 
-    private static string Text(YamlMap map, string key) => (map[key] as YamlText)?.Text ?? "";
+    internal static string Text(YamlMap map, string key) => (map[key] as YamlText)?.Text ?? "";
 }

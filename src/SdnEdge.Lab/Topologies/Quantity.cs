@@ -22,6 +22,9 @@ internal static class Quantity
     /// <summary>A size such as 16MiB, in bytes; up to 1 GiB.</summary>
     public static bool TrySize(string text, out long bytes) => TryParse(text, s_sizes, 1 << 30, out bytes);
 
+    /// <summary>The size of a link's queue: from 128 KiB, two superpackets.</summary>
+    public static bool TryQueue(string text, out long bytes) => TrySize(text, out bytes) && bytes >= 1 << 17;
+
     /// <summary>A share such as 0.5%, as 0 to 1.</summary>
     public static bool TryShare(string text, out double share)
     {
@@ -38,7 +41,8 @@ internal static class Quantity
         foreach ((string unit, double factor) in units)
         {
             if (!text.EndsWith(unit, StringComparison.Ordinal)) continue;
-            if (!double.TryParse(text.AsSpan(0, text.Length - unit.Length), NumberStyles.Float, CultureInfo.InvariantCulture, out double number)) continue;
+            ReadOnlySpan<char> digits = text.AsSpan(0, text.Length - unit.Length);
+            if (!double.TryParse(digits, NumberStyles.Float, CultureInfo.InvariantCulture, out double number)) continue;
             if (!(number >= 0 && number * factor <= most)) return false;
             value = (long)Math.Round(number * factor);
             return true;

@@ -35,14 +35,16 @@ public static partial class Sites
         return sites;
     }
 
-    /// <summary>The ingresses of a topology: nodes of kind linux next to a PE, of ours or of FRR or BIRD, at which no server has a leg.</summary>
+    /// <summary>The ingresses of a topology: nodes of kind linux next to a PE, of ours or of FRR or BIRD, where no server has a leg.</summary>
     public static IReadOnlyList<LabIngress> Ingresses(LabTopology topology)
     {
-        var homes = topology.Nodes.Where(n => n.Kind == NodeKind.Server).SelectMany(n => Of(topology, n.Name)).Select(s => s.Pe).ToHashSet();
+        var homes = topology.Nodes.Where(n => n.Kind == NodeKind.Server)
+            .SelectMany(n => Of(topology, n.Name)).Select(s => s.Pe).ToHashSet();
         var ingresses = new List<LabIngress>();
         foreach (LabNode node in topology.Nodes.Where(n => n.Kind == NodeKind.Linux))
         {
-            LinkEnd? pe = topology.LinksOf(node.Name).Select(l => FindPe(topology, l, node.Name, [], foreign: true)).FirstOrDefault(p => p is not null);
+            LinkEnd? pe = topology.LinksOf(node.Name).Select(l => FindPe(topology, l, node.Name, [], foreign: true))
+                .FirstOrDefault(p => p is not null);
             if (pe is not null && !homes.Contains(pe.Node)) ingresses.Add(new LabIngress(node.Name, pe.Node, AddressesOf(node)));
         }
 
@@ -67,12 +69,8 @@ public static partial class Sites
 
     /// <summary>The name of the port on <c>tap-INTERFACE</c> in the text of a PE's configuration; null when there is none.</summary>
     internal static string? PortName(string config, string @interface)
-    {
-        var walk = new YamlWalk("");
-        YamlDotNet.RepresentationModel.YamlNode? ports = YamlWalk.Get(walk.Parse(config), "ports");
-        if (ports is not YamlDotNet.RepresentationModel.YamlSequenceNode list) return null;
-        return list.Where(p => walk.Text(p, "device", "") == $"tap-{@interface}").Select(p => walk.Text(p, "name", "")).FirstOrDefault();
-    }
+        => Managed.Items(Managed.Parse(config), "ports").Where(p => Managed.Text(p, "device") == $"tap-{@interface}")
+            .Select(p => Managed.Text(p, "name")).FirstOrDefault(name => name.Length > 0);
 
     // Follows the link, through bridges, to the first PE.
     private static LinkEnd? FindPe(LabTopology topology, LabLink link, string from, HashSet<string> seen, bool foreign = false)
@@ -81,7 +79,8 @@ public static partial class Sites
         NodeKind? kind = topology.Find(far.Node)?.Kind;
         if (kind == NodeKind.SdnEdgePe || (foreign && kind is NodeKind.Frr or NodeKind.Bird)) return far;
         if (kind != NodeKind.Bridge || !seen.Add(far.Node)) return null;
-        return topology.LinksOf(far.Node).Where(l => l != link).Select(l => FindPe(topology, l, far.Node, seen, foreign)).FirstOrDefault(p => p is not null);
+        return topology.LinksOf(far.Node).Where(l => l != link).Select(l => FindPe(topology, l, far.Node, seen, foreign))
+            .FirstOrDefault(p => p is not null);
     }
 
     [GeneratedRegex(@"^\s*ip\s+(-[46]\s+)?a(ddr|ddress)?\s+(add|replace)\s+(?<address>\S+)\s")]

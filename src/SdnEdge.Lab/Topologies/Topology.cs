@@ -1,3 +1,4 @@
+using SdnEdge.Core.Config;
 using SdnEdge.Core.Wire;
 
 namespace SdnEdge.Lab.Topologies;
@@ -40,10 +41,9 @@ public enum NodeKind
 /// <param name="Exec">Commands run in the namespace once its links are there, in order: defaults, kind, node.</param>
 /// <param name="Env">Environment of everything the lab starts in this node.</param>
 /// <param name="Labels">Labels; those that begin with <c>sdnedge.</c> mean something here.</param>
-/// <param name="Line">Line in the file.</param>
 public sealed record LabNode(
     string Name, NodeKind Kind, string? StartupConfig, IReadOnlyList<string> Exec, IReadOnlyDictionary<string, string> Env,
-    IReadOnlyDictionary<string, string> Labels, int Line)
+    IReadOnlyDictionary<string, string> Labels)
 {
     /// <summary>What a server is, from its labels; null for other kinds.</summary>
     public ServerSpec? Server { get; init; }
@@ -63,7 +63,8 @@ public sealed record LabNode(
 /// <param name="Addresses">Interface addresses, e.g. 10.1.1.10/24 (label <c>sdnedge.addresses</c>, separated by commas).</param>
 /// <param name="Gateways">Default gateways, at most one of each family (label <c>sdnedge.gateways</c>).</param>
 /// <param name="HomeSite">Site it starts at (label <c>sdnedge.site</c>; default: that of the first leg).</param>
-public sealed record ServerSpec(MacAddress Mac, IReadOnlyList<InterfaceAddress> Addresses, IReadOnlyList<IpAddress> Gateways, string? HomeSite);
+public sealed record ServerSpec(
+    MacAddress Mac, IReadOnlyList<InterfaceAddress> Addresses, IReadOnlyList<IpAddress> Gateways, string? HomeSite);
 
 /// <summary>An address on an interface, host bits kept.</summary>
 public readonly record struct InterfaceAddress(IpAddress Address, int Length)
@@ -88,9 +89,8 @@ public sealed record LinkEnd(string Node, string Interface)
 /// <param name="ToWan">What frames meet on the way into the WAN node; null when neither end is one.</param>
 /// <param name="FromWan">The same, on the way out of it.</param>
 /// <param name="Labels">Labels.</param>
-/// <param name="Line">Line in the file.</param>
 public sealed record LabLink(
-    LinkEnd A, LinkEnd B, int Mtu, Impairment? ToWan, Impairment? FromWan, IReadOnlyDictionary<string, string> Labels, int Line)
+    LinkEnd A, LinkEnd B, int Mtu, Impairment? ToWan, Impairment? FromWan, IReadOnlyDictionary<string, string> Labels)
 {
     /// <summary>The end at a node, or null.</summary>
     public LinkEnd? EndAt(string node) => A.Node == node ? A : B.Node == node ? B : null;
@@ -126,8 +126,7 @@ public sealed record LabTopology(string Name, string File, IReadOnlyList<LabNode
 {
     /// <summary>
     /// What a node calls its interface to a management network, by which APIs are reached: a plain device in the node's namespace. Even at
-    /// a
-    /// PE it is no port of the router.
+    /// a PE it is no port of the router.
     /// </summary>
     public const string ManagementInterface = "mgmt0";
 
@@ -158,19 +157,9 @@ public sealed record LabTopology(string Name, string File, IReadOnlyList<LabNode
     }
 }
 
-/// <summary>One thing wrong in a topology file.</summary>
-/// <param name="File">The file.</param>
-/// <param name="Line">Line, from 1.</param>
-/// <param name="Message">What is wrong and what would be right.</param>
-public sealed record TopologyError(string File, int Line, string Message)
-{
-    /// <summary>Text as <c>file:line: message</c>.</summary>
-    public override string ToString() => $"{File}:{Line}: {Message}";
-}
-
 /// <summary>A topology file cannot be used: all that is wrong with it, at once.</summary>
-public sealed class TopologyException(IReadOnlyList<TopologyError> errors) : Exception(string.Join(Environment.NewLine, errors))
+public sealed class TopologyException(IReadOnlyList<ConfigError> errors) : Exception(string.Join(Environment.NewLine, errors))
 {
-    /// <summary>The errors, by line.</summary>
-    public IReadOnlyList<TopologyError> Errors { get; } = errors;
+    /// <summary>The errors, by place in the file.</summary>
+    public IReadOnlyList<ConfigError> Errors { get; } = errors;
 }

@@ -1,6 +1,6 @@
 using System.Text.RegularExpressions;
+using SdnEdge.Core.Config;
 using SdnEdge.Core.Wire;
-using YamlDotNet.RepresentationModel;
 
 namespace SdnEdge.Lab.Topologies;
 
@@ -18,10 +18,9 @@ public static partial class TopologyLoader
         ("sdnedge-host", NodeKind.SdnEdgeHost), ("sdnedge-mms", NodeKind.SdnEdgeMms),
     ];
 
-    // The last group: containerlab's own, without effect here.
-    private static readonly string[] s_nodeKeys =
+    // Containerlab's own, without effect here.
+    private static readonly string[] s_otherKeys =
     [
-        "kind", "startup-config", "exec", "env", "labels",
         "image", "image-pull-policy", "binds", "ports", "type", "group", "cmd", "entrypoint", "user", "license", "mgmt-ipv4", "mgmt-ipv6",
         "network-mode", "runtime", "cpu", "cpu-set", "memory", "sysctls", "enforce-startup-config", "auto-remove", "startup-delay",
         "restart-policy", "stages", "healthcheck", "dns", "extras", "certificate", "position", "suppress-startup-config",
@@ -29,7 +28,7 @@ public static partial class TopologyLoader
 
     /// <summary>Reads and checks a file.</summary>
     /// <param name="path">The file; paths inside it are relative to its folder.</param>
-    /// <exception cref="TopologyException">Something in it is wrong: all of it, each with its line.</exception>
+    /// <exception cref="TopologyException">Something in it is wrong: all of it, each with its place.</exception>
     public static LabTopology Load(string path)
     {
         string full = Path.GetFullPath(path);
@@ -40,7 +39,7 @@ public static partial class TopologyLoader
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw new TopologyException([new TopologyError(path, 0, $"cannot be read: {e.Message}")]);
+            throw new TopologyException([new ConfigError(path, 1, 1, "", $"cannot be read: {e.Message}")]);
         }
 
         return Parse(text, full);
@@ -52,136 +51,158 @@ public static partial class TopologyLoader
     /// <exception cref="TopologyException">Something in it is wrong.</exception>
     public static LabTopology Parse(string text, string file)
     {
-        var walk = new YamlWalk(file);
-        YamlMappingNode? root = walk.Parse(text);
-        if (root is null) throw new TopologyException(walk.Errors);
-
-        walk.OnlyKeys(root, "the file", "name", "prefix", "topology", "mgmt", "settings");
-        string? name = walk.Text(root, "name", "the file");
-        if (name is null) walk.Error(1, "'name' is missing; the lab's name, e.g. name: figure1.");
-        else if (!NamePattern().IsMatch(name)) walk.Error(1, $"name '{name}' cannot name a namespace; use up to 40 letters, digits, '-', '_' and '.'.");
-
-        YamlNode? topology = YamlWalk.Get(root, "topology");
-        if (topology is null) walk.Error(1, "'topology' is missing; it holds 'nodes' and 'links'.");
-        walk.OnlyKeys(topology, "'topology'", "defaults", "kinds", "groups", "nodes", "links");
-
-        List<LabNode> nodes = ReadNodes(walk, topology, file);
-        List<LabLink> links = ReadLinks(walk, topology, nodes);
-        CheckWhole(walk, nodes, links);
-        return walk.Errors.Count == 0 ? new LabTopology(name!, file, nodes, links) : throw new TopologyException(walk.Errors);
+        var errors = new ConfigErrors(file);
+        YamlValue? tree = YamlTree.Parse(text, errors);
+        LabTopology? lab = tree is YamlMap map ? Read(new MapReader(map, "", errors), file) : null;
+        if (tree is not (null or YamlMap))
+            errors.Add(tree, "", $"the file holds {tree.Kind} where a mapping belongs; start with name: figure1");
+        return errors.Count == 0 ? lab! : throw new TopologyException(errors.List);
     }
 
-    private static List<LabNode> ReadNodes(YamlWalk walk, YamlNode? topology, string file)
+    private static LabTopology Read(MapReader root, string file)
     {
-        var nodes = new List<LabNode>();
-        YamlNode? defaults = YamlWalk.Get(topology, "defaults");
-        walk.OnlyKeys(defaults, "'defaults'", s_nodeKeys);
-        var kinds = new Dictionary<string, YamlNode>(StringComparer.Ordinal);
-        foreach ((string word, YamlNode at, YamlNode value) in walk.Entries(YamlWalk.Get(topology, "kinds"), "'kinds'"))
+        string? name = root.Text("name", required: true, "figure1");
+        if (name is not null && !NamePattern().IsMatch(name)) root.Error("name", NoName(name));
+        root.Known("prefix", "mgmt", "settings");
+        List<LabNode> nodes = [];
+        List<LabLink> links = [];
+        if (root.Map("topology") is { } topology)
         {
-            if (KindOf(word) is null) walk.Error(at, NoSuchKind(word));
-            walk.OnlyKeys(value, $"kind '{word}'", s_nodeKeys);
-            kinds[word] = value;
+            var places = new Dictionary<string, Place>(StringComparer.Ordinal);
+            topology.Known("groups");
+            nodes = ReadNodes(topology, file, places);
+            links = ReadLinks(topology, nodes);
+            topology.Finish();
+            CheckServers(nodes, links, places);
+            CheckManagement(nodes, links, places);
+        }
+        else if (!root.Has("topology"))
+        {
+            root.Error("topology", "is missing; it holds 'nodes' and 'links'");
         }
 
-        YamlNode? all = YamlWalk.Get(topology, "nodes");
-        if (topology is not null && all is null) walk.Error(topology, "'nodes' is missing; name each node and its kind, e.g. nodes: { a: { kind: linux } }.");
-        foreach ((string name, YamlNode at, YamlNode body) in walk.Entries(all, "'nodes'"))
-        {
-            string what = $"node '{name}'";
-            if (!NamePattern().IsMatch(name)) walk.Error(at, $"{what} cannot name a namespace; use up to 40 letters, digits, '-', '_' and '.'.");
-            walk.OnlyKeys(body, what, s_nodeKeys);
-            string? word = walk.Text(body, "kind", what) ?? walk.Text(defaults, "kind", "'defaults'");
-            NodeKind? kind = word is null ? null : KindOf(word);
-            if (word is null) walk.Error(at, $"{what} has no 'kind'; one of {Kinds}.");
-            else if (kind is null) walk.Error(YamlWalk.Get(body, "kind") ?? at, NoSuchKind(word));
+        root.Finish();
+        return new LabTopology(name ?? "", file, nodes, links);
+    }
 
-            YamlNode? ofKind = word is null ? null : kinds.GetValueOrDefault(word);
-            YamlNode?[] layers = [defaults, ofKind, body];
-            var labels = new Dictionary<string, (string Value, int Line)>(StringComparer.Ordinal);
+    private static List<LabNode> ReadNodes(MapReader topology, string file, Dictionary<string, Place> places)
+    {
+        var nodes = new List<LabNode>();
+        Layer? defaults = topology.Map("defaults") is { } all ? ReadLayer(all) : null;
+        var kinds = new Dictionary<string, Layer>(StringComparer.Ordinal);
+        foreach ((YamlText word, MapReader body) in topology.Named("kinds"))
+        {
+            if (KindOf(word.Text) is null) body.Errors.Add(word, body.Path, NoSuchKind(word.Text));
+            kinds[word.Text] = ReadLayer(body);
+        }
+
+        if (!topology.Has("nodes")) topology.Error("nodes", "is missing; name each node and its kind: nodes: { a: { kind: linux } }");
+        foreach ((YamlText key, MapReader body) in topology.Named("nodes"))
+        {
+            string name = key.Text;
+            Place place = places[name] = new Place(body.Errors, key, body.Path);
+            if (!NamePattern().IsMatch(name)) place.Error(NoName(name));
+            Layer own = ReadLayer(body);
+            string? word = own.Kind ?? defaults?.Kind;
+            NodeKind? kind = word is null ? null : KindOf(word);
+            if (word is null) place.Error($"has no kind; write kind: and one of {Kinds}");
+            else if (kind is null) body.Error("kind", NoSuchKind(word));
+
+            var labels = new Dictionary<string, (string Text, Place Place)>(StringComparer.Ordinal);
             var env = new Dictionary<string, string>(StringComparer.Ordinal);
             var exec = new List<string>();
             string? config = null;
-            foreach (YamlNode? layer in layers)
+            foreach (Layer? layer in (ReadOnlySpan<Layer?>)[defaults, word is null ? null : kinds.GetValueOrDefault(word), own])
             {
-                foreach ((string key, (string, int) value) in walk.TextMap(layer, "labels", what)) labels[key] = value;
-                foreach ((string key, (string value, _)) in walk.TextMap(layer, "env", what)) env[key] = value;
-                exec.AddRange(walk.Texts(layer, "exec", what));
-                config = walk.Text(layer, "startup-config", what) ?? config;
+                if (layer is null) continue;
+                foreach ((string label, YamlText value, string path) in layer.Labels)
+                    labels[label] = (value.Text, new Place(body.Errors, value, path));
+                foreach ((string variable, YamlText value, _) in layer.Env) env[variable] = value.Text;
+                exec.AddRange(layer.Exec.Select(e => e.Replace("__clabNodeName__", name, StringComparison.Ordinal)));
+                config = layer.Config ?? config;
             }
 
             config = config?.Replace("__clabNodeName__", name, StringComparison.Ordinal);
             config = config is null ? null : Path.GetFullPath(Path.Combine(Path.GetDirectoryName(file) ?? "", config));
             if (config is null && kind is NodeKind.SdnEdgePe or NodeKind.Frr or NodeKind.Bird or NodeKind.SdnEdgeHost
                 or NodeKind.SdnEdgeMms)
-                walk.Error(at, $"{what} is of kind '{word}' and needs 'startup-config': the path of its configuration.");
-            if (config is not null && !File.Exists(config))
-                walk.Error(YamlWalk.Get(body, "startup-config") ?? at, $"startup-config of {what}: there is no file {config}.");
-            nodes.Add(new LabNode(name, kind ?? NodeKind.Linux, config,
-                [.. exec.Select(e => e.Replace("__clabNodeName__", name, StringComparison.Ordinal))], env,
-                labels.ToDictionary(l => l.Key, l => l.Value.Value, StringComparer.Ordinal), YamlWalk.LineOf(at))
+                place.Error($"is of kind '{word}' and needs 'startup-config': the path of its configuration");
+            if (config is not null && !File.Exists(config)) body.Error("startup-config", $"there is no file {config}");
+            nodes.Add(new LabNode(name, kind ?? NodeKind.Linux, config, exec, env,
+                labels.ToDictionary(l => l.Key, l => l.Value.Text, StringComparer.Ordinal))
             {
-                Server = kind == NodeKind.Server ? ReadServer(walk, what, YamlWalk.LineOf(at), labels) : null,
-                Seed = ReadSeed(walk, what, labels),
-                Management = ReadManagement(walk, what, kind, labels),
+                Server = kind == NodeKind.Server ? ReadServer(place, labels) : null,
+                Seed = ReadSeed(labels),
+                Management = ReadManagement(kind, labels),
             });
         }
 
         return nodes;
     }
 
-    private static ServerSpec? ReadServer(YamlWalk walk, string what, int line, Dictionary<string, (string Value, int Line)> labels)
+    private static Layer ReadLayer(MapReader map)
+    {
+        map.Known(s_otherKeys);
+        var layer = new Layer(map.Text("kind", example: "linux"), map.Text("startup-config", example: "pe-a.yaml"),
+            [.. map.Texts("exec").Select(e => e.Item.Text)], [.. map.Words("env")], [.. map.Words("labels")]);
+        map.Finish();
+        return layer;
+    }
+
+    private static ServerSpec? ReadServer(Place node, Dictionary<string, (string Text, Place Place)> labels)
     {
         MacAddress mac = default;
-        if (!labels.TryGetValue("sdnedge.mac", out (string Value, int Line) text))
-            walk.Error(line, $"{what} is a server and needs the label sdnedge.mac, e.g. 02:00:00:00:01:10.");
-        else if (!MacAddress.TryParse(text.Value, null, out mac) || mac.IsMulticast || mac.Value == 0)
-            walk.Error(text.Line, $"sdnedge.mac '{text.Value}' of {what} is no unicast MAC address; write it as 02:00:00:00:01:10.");
+        if (!labels.TryGetValue("sdnedge.mac", out (string Text, Place Place) label))
+            node.Error("is a server and needs the label sdnedge.mac, such as 02:00:00:00:01:10");
+        else if (!MacAddress.TryParse(label.Text, null, out mac) || mac.IsMulticast || mac.Value == 0)
+            label.Place.Error($"'{label.Text}' is no unicast MAC address; write it as 02:00:00:00:01:10");
 
         var addresses = new List<InterfaceAddress>();
-        if (!labels.TryGetValue("sdnedge.addresses", out text))
-            walk.Error(line, $"{what} is a server and needs the label sdnedge.addresses, e.g. \"10.1.1.10/24, fd00:1:1::10/64\".");
+        if (!labels.TryGetValue("sdnedge.addresses", out label))
+            node.Error("is a server and needs the label sdnedge.addresses, such as \"10.1.1.10/24, fd00:1:1::10/64\"");
         else
         {
-            foreach (string item in text.Value.Split(',', StringSplitOptions.TrimEntries))
+            foreach (string item in label.Text.Split(',', StringSplitOptions.TrimEntries))
             {
-                if (IpPrefix.TryParseInterface(item, out IpAddress address, out int length)) addresses.Add(new InterfaceAddress(address, length));
-                else walk.Error(text.Line, $"sdnedge.addresses of {what}: '{item}' is no address; write it as 10.1.1.10/24 or fd00:1:1::10/64.");
+                if (IpPrefix.TryParseInterface(item, out IpAddress address, out int length))
+                    addresses.Add(new InterfaceAddress(address, length));
+                else label.Place.Error($"'{item}' is no address; write it as 10.1.1.10/24 or fd00:1:1::10/64");
             }
         }
 
         var gateways = new List<IpAddress>();
-        if (labels.TryGetValue("sdnedge.gateways", out text))
+        if (labels.TryGetValue("sdnedge.gateways", out label))
         {
-            foreach (string item in text.Value.Split(',', StringSplitOptions.TrimEntries))
+            foreach (string item in label.Text.Split(',', StringSplitOptions.TrimEntries))
             {
-                if (!IpAddress.TryParse(item, out IpAddress gateway)) walk.Error(text.Line, $"sdnedge.gateways of {what}: '{item}' is no IP address.");
-                else if (gateways.Any(g => g.Family == gateway.Family)) walk.Error(text.Line, $"sdnedge.gateways of {what}: one gateway for each family.");
+                if (!IpAddress.TryParse(item, out IpAddress gateway))
+                    label.Place.Error($"'{item}' is no IP address; write it as 10.1.1.1 or fd00:1:1::1");
+                else if (gateways.Any(g => g.Family == gateway.Family))
+                    label.Place.Error("has two of one family; keep one gateway for each");
                 else gateways.Add(gateway);
             }
         }
 
-        return new ServerSpec(mac, addresses, gateways, labels.TryGetValue("sdnedge.site", out text) ? text.Value : null);
+        return new ServerSpec(mac, addresses, gateways, labels.TryGetValue("sdnedge.site", out label) ? label.Text : null);
     }
 
-    private static ulong ReadSeed(YamlWalk walk, string what, Dictionary<string, (string Value, int Line)> labels)
+    private static ulong ReadSeed(Dictionary<string, (string Text, Place Place)> labels)
     {
-        if (!labels.TryGetValue("sdnedge.seed", out (string Value, int Line) text)) return 1;
-        if (!ulong.TryParse(text.Value, out ulong seed)) walk.Error(text.Line, $"sdnedge.seed '{text.Value}' of {what} must be a whole number.");
+        if (!labels.TryGetValue("sdnedge.seed", out (string Text, Place Place) label)) return 1;
+        if (!ulong.TryParse(label.Text, out ulong seed)) label.Place.Error($"'{label.Text}' is no seed; write a whole number from 0 up");
         return seed;
     }
 
-    private static InterfaceAddress? ReadManagement(
-        YamlWalk walk, string what, NodeKind? kind, Dictionary<string, (string Value, int Line)> labels)
+    private static InterfaceAddress? ReadManagement(NodeKind? kind, Dictionary<string, (string Text, Place Place)> labels)
     {
-        if (!labels.TryGetValue("sdnedge.management", out (string Value, int Line) text)) return null;
+        if (!labels.TryGetValue("sdnedge.management", out (string Text, Place Place) label)) return null;
         if (kind is NodeKind.SdnEdgeWan or NodeKind.Server or NodeKind.Bridge)
-            walk.Error(text.Line, $"sdnedge.management: {what} is of kind {WordOf(kind.Value)}, which has no API; take the label away.");
-        else if (IpPrefix.TryParseInterface(text.Value, out IpAddress address, out int length)
-            && text.Value.Contains('/', StringComparison.Ordinal)
+            label.Place.Error($"a node of kind {WordOf(kind.Value)} has no API; take the label away");
+        else if (IpPrefix.TryParseInterface(label.Text, out IpAddress address, out int length)
+            && label.Text.Contains('/', StringComparison.Ordinal)
             && address.Bits != 0 && !address.IsMulticast)
             return new InterfaceAddress(address, length);
-        else walk.Error(text.Line, $"sdnedge.management '{text.Value}' of {what} is no address with a length; write it as 10.254.0.1/24.");
+        else label.Place.Error($"'{label.Text}' is no address with a length; write it as 10.254.0.1/24");
         return null;
     }
 
@@ -200,8 +221,21 @@ public static partial class TopologyLoader
 
     private static string Kinds => string.Join(", ", s_kinds.Select(k => k.Word));
 
-    private static string NoSuchKind(string word) => $"there is no kind '{word}'; one of {Kinds}.";
+    private static string NoSuchKind(string word) => $"there is no kind '{word}'; write one of {Kinds}";
+
+    private static string NoName(string name) => $"'{name}' cannot name a namespace; use up to 40 letters, digits, '-', '_' and '.'";
 
     [GeneratedRegex("^[A-Za-z0-9][A-Za-z0-9_.-]{0,39}$")]
     private static partial Regex NamePattern();
+
+    /// <summary>A place in the file, and its path there.</summary>
+    private readonly record struct Place(ConfigErrors Errors, YamlValue At, string Path)
+    {
+        public void Error(string message) => Errors.Add(At, Path, message);
+    }
+
+    /// <summary>What the defaults, a kind or a node says; what is said later of these wins.</summary>
+    private sealed record Layer(
+        string? Kind, string? Config, IReadOnlyList<string> Exec, IReadOnlyList<(string Name, YamlText Value, string Path)> Env,
+        IReadOnlyList<(string Name, YamlText Value, string Path)> Labels);
 }
