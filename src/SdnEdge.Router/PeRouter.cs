@@ -1,7 +1,6 @@
 using System.Reflection;
 using SdnEdge.Core.Api;
 using SdnEdge.Core.Config;
-using SdnEdge.Core.Forwarding;
 using SdnEdge.Core.Migration;
 using SdnEdge.Core.Wire;
 using SdnEdge.Linux;
@@ -50,7 +49,7 @@ public sealed record PeRouterOptions
 /// A PE. Start: 1. VRFs, ports, tunnels and routes, 2. the migrations that were kept, 3. host port, 4. workers and control loop,
 /// 5. BGP, 6. the API. Stop is the same backwards.
 /// </summary>
-public sealed class PeRouter : IPeControl, IAsyncDisposable
+public sealed partial class PeRouter : IPeControl, IAsyncDisposable
 {
     private readonly ControlLoop _loop;
     private readonly PeState _state;
@@ -79,15 +78,10 @@ public sealed class PeRouter : IPeControl, IAsyncDisposable
     private PeRouter(NodeConfig config, PeRouterOptions options)
     {
         _options = options;
-        _loop = new ControlLoop(options.Time);
+        _loop = new ControlLoop(options.Time, AfterRound, e => Events.Add(_loop!.Now, "fault", config.Name, e.GetType().Name, e.ToString()));
         _startedAt = _loop.Now;
-        _loop.Faulted = e => Events.Add(_loop.Now, "fault", config.Name, e.GetType().Name, e.ToString());
         var devices = new PortDevices(options.OpenPort, options.Keeper);
-        _state = new PeState(config, _loop, Events, devices,
-            (in PuntInfo info, ReadOnlySpan<byte> frame, long now) => _slowPath!.Punted(info, frame, now))
-        {
-            Mirror = options.Keeper?.Source,
-        };
+        _state = new PeState(config, _loop, Events, devices, this) { Mirror = options.Keeper?.Source };
         bool standby = options.Keeper?.IsStandby == true;
         if (standby) _state.Workers.Suspend();
         _tunnels = new TunnelKeeper(_state, _loop);
@@ -95,15 +89,12 @@ public sealed class PeRouter : IPeControl, IAsyncDisposable
         _vpn = new VpnDriver(_state, _tunnels, _loop);
         _bgp = new BgpDriver(_state, _vpn, _loop, options.Restarting || standby, forwardingKept: standby);
         _bfd = new BfdDriver(_state, _bgp, _loop, NeedAddress, options.Keeper, options.BfdProcess);
-        _state.RoutesChanged = _bgp.RoutesChanged;
         _markers = new MarkerDriver(_state, _loop);
-        _state.RoutesChanging += _vpn.RoutesChanging;
         _actions = new MigrationActions(_state, _tunnels, _slowPath.Resolve, _bgp.SetMoved, _markers, _loop);
-        _slowPath.Markers = _actions.Marker;
         _store = MigrationStore.Open(config.State.Folder, config.Name);
         _migrations = new MigrationRunner(_state, _tunnels, _actions, _store, _loop);
         _config = new ConfigApplier(_state, devices, _tunnels, _slowPath, _bgp, _vpn, _bfd, _loop);
-        _keeper = new KeeperDriver(options.Keeper, _state, _slowPath, _bgp, _loop) { TakenBack = _migrations.Forwards };
+        _keeper = new KeeperDriver(options.Keeper, _state, _slowPath, _bgp, _loop);
         _view = new PeView(_state, _tunnels, _slowPath, _bgp, _loop);
         _metrics = new PeMetrics(_state, _view, _actions, _bgp, _bfd, _keeper, _migrations, _slowPath, _config, _loop);
         _loop.Add(_state);
@@ -116,13 +107,6 @@ public sealed class PeRouter : IPeControl, IAsyncDisposable
         _loop.Add((IWorkSource)_bfd);
         _loop.Add((ITimed)_bfd);
         _loop.Add(_keeper);
-        _loop.AfterRound = now =>
-        {
-            _state.Publish(now);
-            _vpn.Sweep();
-            _bgp.Flush();
-            _keeper.AfterRound(now);
-        };
     }
 
     /// <inheritdoc/>

@@ -24,7 +24,8 @@ public interface IWorkSource
 
 /// <summary>
 /// The single writer of all shared tables. One thread; each round: 1. work posted by other threads, in order, 2. punted
-/// packets, 3. machines whose deadline has come, 4. <see cref="AfterRound"/> (what the round has changed is published), 5. sleep until the next of any of these.
+/// packets, 3. machines whose deadline has come, 4. the end of the round (what it has changed is published), 5. sleep until the next of any
+/// of these.
 /// </summary>
 public sealed class ControlLoop : IDisposable
 {
@@ -33,6 +34,8 @@ public sealed class ControlLoop : IDisposable
     private readonly Channel<Action> _work = Channel.CreateUnbounded<Action>(new UnboundedChannelOptions { SingleReader = true });
     private readonly AutoResetEvent _wake = new(false);
     private readonly TimeProvider _time;
+    private readonly Action<long>? _afterRound;
+    private readonly Action<Exception>? _faulted;
     private readonly double _nanosecondsPerTick;
     private readonly Thread _thread;
     private readonly List<ITimed> _timed = [];
@@ -42,10 +45,13 @@ public sealed class ControlLoop : IDisposable
     private bool _started;
     private long _faults;
 
-    /// <summary>Makes a loop that is not running yet. On Linux the system's time provider is CLOCK_MONOTONIC.</summary>
-    public ControlLoop(TimeProvider time)
+    /// <summary>Makes a loop that is not running yet.</summary>
+    /// <param name="time">The clock. On Linux the system's time provider is CLOCK_MONOTONIC.</param>
+    /// <param name="afterRound">Runs at the end of each round on the loop's thread.</param>
+    /// <param name="faulted">Told about each fault, on the loop's thread.</param>
+    public ControlLoop(TimeProvider time, Action<long>? afterRound = null, Action<Exception>? faulted = null)
     {
-        _time = time;
+        (_time, _afterRound, _faulted) = (time, afterRound, faulted);
         _nanosecondsPerTick = 1e9 / time.TimestampFrequency;
         _thread = new Thread(Run) { Name = "control-loop", IsBackground = true };
     }
@@ -58,12 +64,6 @@ public sealed class ControlLoop : IDisposable
 
     /// <summary>Exceptions that came out of posted work or a machine. Always 0 unless there is a bug.</summary>
     public long Faults => Interlocked.Read(ref _faults);
-
-    /// <summary>Told about each fault, on the loop's thread.</summary>
-    public Action<Exception>? Faulted { get; set; }
-
-    /// <summary>Runs at the end of each round on the loop's thread.</summary>
-    public Action<long>? AfterRound { get; set; }
 
     /// <summary>Adds a machine. Before <see cref="Start"/>, or on the loop's thread.</summary>
     public void Add(ITimed machine) => _timed.Add(machine);
@@ -149,7 +149,7 @@ public sealed class ControlLoop : IDisposable
                 if (machine.NextDeadline <= now) Guard(() => machine.Poll(now));
             }
 
-            if (AfterRound is { } after) Guard(() => after(now));
+            if (_afterRound is not null) Guard(() => _afterRound(now));
             Sleep();
         }
 
@@ -178,7 +178,7 @@ public sealed class ControlLoop : IDisposable
         {
             // The loop must outlive a bug in one piece of work; it is counted and told.
             Interlocked.Increment(ref _faults);
-            Faulted?.Invoke(e);
+            _faulted?.Invoke(e);
         }
     }
 }

@@ -18,10 +18,6 @@ internal sealed class KeeperDriver(KeeperLink? link, PeState state, SlowPathDriv
     private const long MissingRoutesNs = 5_000_000_000;
 
     private bool _started;
-
-    /// <summary>Told when this process forwards, after the keeper did.</summary>
-    public Action? TakenBack { get; set; }
-
     private int _quietRounds;
     private long _heardAt;
 
@@ -97,7 +93,7 @@ internal sealed class KeeperDriver(KeeperLink? link, PeState state, SlowPathDriv
         state.Events.Add(loop.Now, "keeper", state.Config.Name, "taken-back",
             $"{neighbors.Count} neighbours; the keeper forwarded for {r.LastReignNs / 1e6:0} ms, in all {r.Packets} packets");
         SendAll();
-        TakenBack?.Invoke();
+        state.Steps.TakenBack();
     }
 
     private void SendAll()

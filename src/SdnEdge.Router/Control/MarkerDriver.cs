@@ -25,12 +25,7 @@ internal sealed class MarkerDriver : ITimed
     private readonly PeState _state;
     private readonly ControlLoop _loop;
 
-    public MarkerDriver(PeState state, ControlLoop loop)
-    {
-        (_state, _loop) = (state, loop);
-        state.RoutesChanging = Note;
-        state.RoutesFollowed = Send;
-    }
+    public MarkerDriver(PeState state, ControlLoop loop) => (_state, _loop) = (state, loop);
 
     public long NextDeadline => _markers.NextDeadline;
 
@@ -46,7 +41,8 @@ internal sealed class MarkerDriver : ITimed
         SendFor(_loop.Now);
     }
 
-    private void Note(VrfState vrf, ReadOnlySpan<RibChange> changes)
+    /// <summary>The FIB is about to follow these changes.</summary>
+    public void Note(VrfState vrf, ReadOnlySpan<RibChange> changes)
     {
         foreach (ref readonly RibChange change in changes)
         {
@@ -57,7 +53,8 @@ internal sealed class MarkerDriver : ITimed
         }
     }
 
-    private void Send(long now)
+    /// <summary>The FIB has followed what was noted.</summary>
+    public void Send(long now)
     {
         // A route that was only told anew has not moved anything.
         _leaving.RemoveAll(l => ReferenceEquals(l.Old, l.Vrf.Publisher.LeafOf(l.Prefix)?.Hop.Current));

@@ -41,9 +41,6 @@ internal sealed class MigrationActions(
     /// <summary>True while the tables are filled before the loop runs: groups are armed at once.</summary>
     public bool AtOnce { get; set; }
 
-    /// <summary>Told when the last prefix of a group has been armed, if that took more than the first round.</summary>
-    public Action<string>? FullyArmed { get; set; }
-
     /// <summary>True while prefixes of a group are still to be armed.</summary>
     public bool IsArming(string group) => _armed.TryGetValue(group, out Armed? armed) && armed.IsArming;
 
@@ -222,7 +219,7 @@ internal sealed class MigrationActions(
         }
 
         tunnels.ProbeWith(tunnel, armed.Mtu);
-        FullyArmed?.Invoke(armed.Group.Name);
+        state.Steps.FullyArmed(armed.Group.Name);
     }
 
     private void ArmTunnel(ArmGroup c)

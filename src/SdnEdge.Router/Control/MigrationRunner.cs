@@ -51,16 +51,7 @@ internal sealed class MigrationRunner : ITimed
     private long _nextDrainCheck, _kept, _nextLeft;
 
     public MigrationRunner(PeState state, TunnelKeeper tunnels, MigrationActions actions, MigrationStore store, ControlLoop loop)
-    {
-        (_state, _tunnels, _actions, _store, _loop) = (state, tunnels, actions, store, loop);
-        tunnels.HealthChanged += OnTunnelHealth;
-        actions.FullyArmed = OnFullyArmed;
-        state.Reconfigured = (vrf, prefix) =>
-        {
-            _fsm.Reconfigured(vrf, prefix);
-            KeepLater();
-        };
-    }
+        => (_state, _tunnels, _actions, _store, _loop) = (state, tunnels, actions, store, loop);
 
     public long NextDeadline
     {
@@ -109,6 +100,13 @@ internal sealed class MigrationRunner : ITimed
 
         _actions.AtOnce = false;
         _kept = _fsm.Version;
+    }
+
+    /// <summary>The configuration has a route anew that was out of use for a migration.</summary>
+    public void Reconfigured(string vrf, IpPrefix prefix)
+    {
+        _fsm.Reconfigured(vrf, prefix);
+        KeepLater();
     }
 
     /// <summary>This process forwards: signals that waited for that are taken.</summary>
@@ -442,7 +440,8 @@ internal sealed class MigrationRunner : ITimed
         return new Effect(at, acknowledged, storeNs);
     }
 
-    private void OnTunnelHealth(string tunnel, bool up)
+    /// <summary>A tunnel went up or down.</summary>
+    public void OnTunnelHealth(string tunnel, bool up)
     {
         foreach (PeMigration migration in _fsm.Migrations.Where(m => m.Tunnel == tunnel && !m.Finished).ToArray())
         {
@@ -451,7 +450,8 @@ internal sealed class MigrationRunner : ITimed
         }
     }
 
-    private void OnFullyArmed(string id)
+    /// <summary>The last prefix of a group has been armed.</summary>
+    public void OnFullyArmed(string id)
     {
         if (!_underway.TryGetValue(id, out Underway? underway) || underway.IsEnding) return;
         underway.Deadline = _loop.Now + (long)PrepareTimeout.TotalNanoseconds;

@@ -33,11 +33,11 @@ internal sealed class PeState : IFibNames, ITimed, IDisposable
     private long _lastReclaim;
     private bool _graceFailed;
 
-    public PeState(NodeConfig config, ControlLoop loop, EventLog events, PortDevices devices, PuntRing.PuntHandler punted)
+    public PeState(NodeConfig config, ControlLoop loop, EventLog events, PortDevices devices, IPeSteps steps)
     {
-        (Config, _loop, Events, _devices) = (config, loop, events, devices);
+        (Config, _loop, Events, _devices, Steps) = (config, loop, events, devices, steps);
         Plane = new DataPlane(config.Workers);
-        Workers = new WorkerPool(Plane, loop, punted, PortLost);
+        Workers = new WorkerPool(Plane, loop, steps.Punted, PortLost);
     }
 
     /// <summary>The configuration in force.</summary>
@@ -78,29 +78,8 @@ internal sealed class PeState : IFibNames, ITimed, IDisposable
     /// <summary>True while the keeper forwards: tables are filled, but no packet is received, and nobody is asked or probed.</summary>
     public bool IsStandby => Workers.IsSuspended;
 
-    /// <summary>Told about RIB changes of a VRF before the FIB follows.</summary>
-    public Action<VrfState, ReadOnlySpan<RibChange>>? RoutesChanging { get; set; }
-
-    /// <summary>Told when the FIB has followed, before BGP is.</summary>
-    public Action<long>? RoutesFollowed { get; set; }
-
-    /// <summary>Told about RIB changes after the FIB has followed: BGP.</summary>
-    public Action<ReadOnlySpan<RibChange>, long>? RoutesChanged { get; set; }
-
-    /// <summary>Told about a port that is about to go: neighbours on it are forgotten.</summary>
-    public Action<PortEntry>? PortGone { get; set; }
-
-    /// <summary>
-    /// Told which neighbours are next hops of routes, so that they are known before the first packet needs them; false: not
-    /// possible yet, ask again.
-    /// </summary>
-    public Func<Adjacency, bool>? NextHopWanted { get; set; }
-
-    /// <summary>Told which neighbours are next hops no more.</summary>
-    public Action<Adjacency>? NextHopUnwanted { get; set; }
-
-    /// <summary>Told when the configuration has a route anew that was out of use for a migration.</summary>
-    public Action<string, IpPrefix>? Reconfigured { get; set; }
+    /// <summary>What other parts do at which moment.</summary>
+    public IPeSteps Steps { get; }
 
     public VrfState Default => _vrfs[NodeConfig.DefaultVrf];
 
@@ -176,7 +155,7 @@ internal sealed class PeState : IFibNames, ITimed, IDisposable
         _ports.Remove(name);
         RefreshHops();
         Publish(_loop.Now);
-        PortGone?.Invoke(port.Entry);
+        Steps.PortGoes(port.Entry);
         Plane.RemovePort(port.Entry);
         Workers.Grace();
         if (!keepDevice) _devices.Close(port.Device);
@@ -207,7 +186,7 @@ internal sealed class PeState : IFibNames, ITimed, IDisposable
 
     public void WithdrawStatic(StaticRouteConfig route)
     {
-        if (_suppressed.Remove((route.Vrf, route.Prefix))) Reconfigured?.Invoke(route.Vrf, route.Prefix);
+        if (_suppressed.Remove((route.Vrf, route.Prefix))) Steps.Reconfigured(route.Vrf, route.Prefix);
         _vrfs[route.Vrf].Rib.Withdraw(Static, route.Prefix, _loop.Now);
     }
 
@@ -240,24 +219,8 @@ internal sealed class PeState : IFibNames, ITimed, IDisposable
         foreach (VrfState vrf in _vrfs.Values) vrf.Publisher.RefreshHops(vrf.Rib.NextHops);
     }
 
-    /// <summary>Carries what has changed in the RIBs into the FIBs and tells BGP.</summary>
-    public void Publish(long now)
-    {
-        bool changed = false;
-        foreach (VrfState vrf in _vrfs.Values)
-        {
-            ReadOnlySpan<RibChange> changes = vrf.Rib.TakeChanges();
-            if (changes.Length == 0) continue;
-            changed = true;
-            RoutesChanging?.Invoke(vrf, changes);
-            vrf.Publisher.Apply(changes);
-            RoutesFollowed?.Invoke(now);
-            Report(vrf, changes, now);
-            RoutesChanged?.Invoke(changes, now);
-        }
-
-        if (changed) WatchNextHops();
-    }
+    /// <summary>Carries what has changed in the RIBs into the FIBs, now and not at the end of the round.</summary>
+    public void Publish(long now) => Steps.Publish(now);
 
     // Next hops are solicited when a route names them, not when the first packet comes: over a WAN an answer takes a round
     // trip, and traffic that moves here all at once fills more than the neighbour's queue in that time.
@@ -276,12 +239,12 @@ internal sealed class PeState : IFibNames, ITimed, IDisposable
         _watched.RemoveWhere(adjacency =>
         {
             if (_nextHops.Contains(adjacency)) return false;
-            NextHopUnwanted?.Invoke(adjacency);
+            Steps.NextHopUnwanted(adjacency);
             return true;
         });
         foreach (Adjacency adjacency in _nextHops)
         {
-            if (!_watched.Contains(adjacency) && NextHopWanted?.Invoke(adjacency) == true) _watched.Add(adjacency);
+            if (!_watched.Contains(adjacency) && Steps.NextHopWanted(adjacency)) _watched.Add(adjacency);
         }
     }
 
@@ -354,7 +317,8 @@ internal sealed class PeState : IFibNames, ITimed, IDisposable
         Events.Add(_loop.Now, "port", port.Config.Name, "down", $"device {port.Config.Device} is gone");
     }
 
-    private void Report(VrfState vrf, ReadOnlySpan<RibChange> changes, long now)
+    /// <summary>Events of changed routes: all next hops, and some of the prefixes.</summary>
+    public void Report(VrfState vrf, ReadOnlySpan<RibChange> changes, long now)
     {
         int told = 0;
         foreach (ref readonly RibChange change in changes)

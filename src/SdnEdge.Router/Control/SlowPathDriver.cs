@@ -19,17 +19,9 @@ internal sealed class SlowPathDriver : ITimed
     private readonly ReadOnlySpanAction _probeReply;
 
     public SlowPathDriver(PeState state, ControlLoop loop, ReadOnlySpanAction probeReply)
-    {
-        (_state, _loop, _probeReply) = (state, loop, probeReply);
-        state.NextHopWanted = Watch;
-        state.NextHopUnwanted = adjacency => _slow.Unwatch(adjacency.Port.Index, adjacency.Address);
-        state.PortGone = port => Do(a => _slow.RemovePort(port.Index, a));
-    }
+        => (_state, _loop, _probeReply) = (state, loop, probeReply);
 
     public long NextDeadline => _state.IsStandby ? long.MaxValue : _slow.NextDeadline;
-
-    /// <summary>Takes flush markers, each with the tunnel that it came out of.</summary>
-    public MarkerAction? Markers { get; set; }
 
     /// <summary>What the slow path knows about neighbours.</summary>
     public IEnumerable<NeighborSnapshot> Neighbors => _slow.Neighbors;
@@ -42,7 +34,7 @@ internal sealed class SlowPathDriver : ITimed
     {
         if (info.Reason is PuntReason.FlushMarker or PuntReason.FlushMarkerPassing)
         {
-            if (info.L3Offset < frame.Length) Markers?.Invoke(frame[info.L3Offset..], info.Tunnel, now);
+            if (info.L3Offset < frame.Length) _state.Steps.MarkerCame(frame[info.L3Offset..], info.Tunnel, now);
             return;
         }
 
@@ -87,14 +79,21 @@ internal sealed class SlowPathDriver : ITimed
         if (adjacency.Resolve(mac, NeighborState.Stale)) _state.Workers.Flush(adjacency);
     }
 
-    // False when the port is not known here yet, or another forwards in our place.
-    private bool Watch(Adjacency adjacency)
+    /// <summary>Keeps asking for a neighbour until it is known. False when its port is not known here yet, or another forwards in our
+    /// place.</summary>
+    public bool Watch(Adjacency adjacency)
     {
         if (_state.IsStandby) return false;
         SlowPathVerdict verdict = default;
         Do(a => verdict = _slow.Watch(adjacency.Port.Index, adjacency.Address, _loop.Now, a));
         return verdict is not (SlowPathVerdict.UnknownPort or SlowPathVerdict.NoSourceAddress or SlowPathVerdict.TableFull);
     }
+
+    /// <summary>Asks for a neighbour no more than for any other.</summary>
+    public void Unwatch(Adjacency adjacency) => _slow.Unwatch(adjacency.Port.Index, adjacency.Address);
+
+    /// <summary>Forgets a port that is about to go, and the neighbours on it.</summary>
+    public void Forget(PortEntry port) => Do(a => _slow.RemovePort(port.Index, a));
 
     public void Poll(long now) => Do(a => _slow.Poll(now, a));
 
@@ -169,9 +168,6 @@ internal sealed class SlowPathDriver : ITimed
         return false;
     }
 }
-
-/// <summary>Takes a flush marker that is valid during the call only.</summary>
-internal delegate void MarkerAction(ReadOnlySpan<byte> packet, Tunnel? tunnel, long now);
 
 /// <summary>Takes a packet that is valid during the call only.</summary>
 internal delegate void ReadOnlySpanAction(ReadOnlySpan<byte> packet, long now);

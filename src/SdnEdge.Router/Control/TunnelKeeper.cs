@@ -13,9 +13,6 @@ internal sealed class TunnelKeeper(PeState state, ControlLoop loop) : ITimed
     private readonly Dictionary<string, Kept> _kept = [];
     private uint _nextTag = 1;
 
-    /// <summary>Told when a tunnel goes up or down.</summary>
-    public event Action<string, bool>? HealthChanged;
-
     public long NextDeadline
     {
         get
@@ -178,7 +175,7 @@ internal sealed class TunnelKeeper(PeState state, ControlLoop loop) : ITimed
         kept.Up = up;
         kept.Tunnel.Up = up || (isRedirect && kept.HasAnswered);
         state.Events.Add(now, "tunnel", kept.Tunnel.Name, up ? "up" : "down", up ? $"round trip {kept.Probe.LastRttNs / 1e6:0.###} ms" : "probes are not answered");
-        HealthChanged?.Invoke(kept.Tunnel.Name, up);
+        state.Steps.TunnelHealthChanged(kept.Tunnel.Name, up);
     }
 
     private sealed class Kept(Tunnel tunnel)

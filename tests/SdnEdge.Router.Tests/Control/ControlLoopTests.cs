@@ -31,9 +31,8 @@ public sealed class ControlLoopTests
     [Fact]
     public async Task A_fault_is_counted_and_told_and_the_loop_goes_on()
     {
-        using var loop = new ControlLoop(TimeProvider.System);
         var told = new List<Exception>();
-        loop.Faulted = told.Add;
+        using var loop = new ControlLoop(TimeProvider.System, faulted: told.Add);
         loop.Start();
         loop.Post(() => throw new InvalidOperationException("first"));
         await Assert.ThrowsAsync<FormatException>(() => loop.RunAsync<int>(() => throw new FormatException("to the caller")).WaitAsync(Patience.Time));

@@ -1,0 +1,59 @@
+using SdnEdge.Core.Fib;
+using SdnEdge.Core.Forwarding;
+using SdnEdge.Core.Rib;
+using SdnEdge.Core.Wire;
+using SdnEdge.Router.Control;
+
+namespace SdnEdge.Router;
+
+/// <summary>What the parts of a PE do for one another: each method is a moment, its lines are the steps in their order.</summary>
+public sealed partial class PeRouter : IPeSteps
+{
+    // At the end of each round of the control loop.
+    private void AfterRound(long now)
+    {
+        Publish(now);
+        _vpn.Sweep();
+        _bgp.Flush();
+        _keeper.AfterRound(now);
+    }
+
+    private void Publish(long now)
+    {
+        bool changed = false;
+        foreach (VrfState vrf in _state.Vrfs.Values)
+        {
+            ReadOnlySpan<RibChange> changes = vrf.Rib.TakeChanges();
+            if (changes.Length == 0) continue;
+            changed = true;
+            _markers.Note(vrf, changes);         // the decisions that are about to go
+            _vpn.RoutesChanging(vrf, changes);   // the tunnels that new next hops name
+            vrf.Publisher.Apply(changes);        // the FIB follows
+            _markers.Send(now);                  // behind the last packet on each old path
+            _state.Report(vrf, changes, now);
+            _bgp.RoutesChanged(changes, now);    // the peers hear of it when this PE forwards so
+        }
+
+        if (changed) _state.WatchNextHops();
+    }
+
+    void IPeSteps.Publish(long now) => Publish(now);
+
+    void IPeSteps.Punted(in PuntInfo info, ReadOnlySpan<byte> frame, long now) => _slowPath.Punted(info, frame, now);
+
+    void IPeSteps.MarkerCame(ReadOnlySpan<byte> packet, Tunnel? tunnel, long now) => _actions.Marker(packet, tunnel, now);
+
+    void IPeSteps.PortGoes(PortEntry port) => _slowPath.Forget(port);
+
+    bool IPeSteps.NextHopWanted(Adjacency neighbor) => _slowPath.Watch(neighbor);
+
+    void IPeSteps.NextHopUnwanted(Adjacency neighbor) => _slowPath.Unwatch(neighbor);
+
+    void IPeSteps.Reconfigured(string vrf, IpPrefix prefix) => _migrations.Reconfigured(vrf, prefix);
+
+    void IPeSteps.TunnelHealthChanged(string tunnel, bool up) => _migrations.OnTunnelHealth(tunnel, up);
+
+    void IPeSteps.FullyArmed(string group) => _migrations.OnFullyArmed(group);
+
+    void IPeSteps.TakenBack() => _migrations.Forwards();
+}
