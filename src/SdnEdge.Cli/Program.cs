@@ -17,4 +17,5 @@ var root = new RootCommand("sdnedge: a provider-edge router that moves running s
 
 // Ctrl-C cancels; what a command then takes back (a lab, a move) may need longer than the default of two seconds.
 // migrate takes its own: there the first Ctrl-C means something else than the second, and ending it takes nothing back.
-return await root.Parse(args).InvokeAsync(new InvocationConfiguration { ProcessTerminationTimeout = args is ["migrate", ..] ? null : TimeSpan.FromMinutes(2) });
+return await root.Parse(args)
+    .InvokeAsync(new InvocationConfiguration { ProcessTerminationTimeout = args is ["migrate", ..] ? null : TimeSpan.FromMinutes(2) });

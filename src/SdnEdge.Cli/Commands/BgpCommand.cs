@@ -16,7 +16,8 @@ internal static class BgpCommand
           sdnedge bgp reset 10.255.0.2 ...                                     ends it and starts it anew
         """)
     {
-        Act(BgpPeerAction.Refresh, "Asks the peer to send all its routes again (RFC 2918), e.g. after a change of import policy. The session stays up."),
+        Act(BgpPeerAction.Refresh,
+            "Asks the peer to send all its routes again (RFC 2918), e.g. after a change of import policy. The session stays up."),
         Act(BgpPeerAction.Reset, "Ends the session and starts it anew; starts one that was shut down or is held down by a prefix limit."),
         Act(BgpPeerAction.Shutdown, "Ends the session until it is reset."),
     };
@@ -27,11 +28,14 @@ internal static class BgpCommand
         var text = new Option<string?>("--text", "-t") { Description = "Told to the peer's operator (RFC 9003).", HelpName = "TEXT" };
         var command = new Command(JsonNamingPolicy.KebabCaseLower.ConvertName(action.ToString()), description) { peer };
         if (action != BgpPeerAction.Refresh) command.Add(text);
-        foreach (Option option in (Option[])[ShowCommand.Api, ShowCommand.Lab, ShowCommand.Node, ShowCommand.Output, ShowCommand.StateRoot]) command.Add(option);
+        foreach (Option option in (Option[])[ShowCommand.Api, ShowCommand.Lab, ShowCommand.Node, ShowCommand.Output, ShowCommand.StateRoot])
+            command.Add(option);
         command.SetAction((parse, cancel) => ShowCommand.GuardAsync(parse, async pe =>
         {
-            BgpPeerReply reply = await pe.BgpPeerAsync(parse.GetValue(peer)!, action, action == BgpPeerAction.Refresh ? null : parse.GetValue(text), cancel);
-            Console.WriteLine(parse.GetValue(ShowCommand.Output) == "json" ? JsonSerializer.Serialize(reply, ApiJson.Indented.For<BgpPeerReply>()) : $"{reply.Peer}: {reply.Detail} ({reply.State})");
+            BgpPeerReply reply =
+                await pe.BgpPeerAsync(parse.GetValue(peer)!, action, action == BgpPeerAction.Refresh ? null : parse.GetValue(text), cancel);
+            Console.WriteLine(parse.GetValue(ShowCommand.Output) == "json"
+                ? JsonSerializer.Serialize(reply, ApiJson.Indented.For<BgpPeerReply>()) : $"{reply.Peer}: {reply.Detail} ({reply.State})");
         }));
         return command;
     }

@@ -14,14 +14,42 @@ internal static class DemoCommand
 
     public static Command Create()
     {
-        var folder = new Option<DirectoryInfo>("--out") { Description = "Folder for report.json and report.html.", DefaultValueFactory = _ => new DirectoryInfo("demo-report") };
-        var rate = new Option<long>("--rate") { Description = "Packets per second towards the server, all ingresses together; a quarter of it goes back.", DefaultValueFactory = _ => 20_000 };
-        var blackout = new Option<int>("--blackout") { Description = "Milliseconds that the last copy of the server's state takes: for so long it is at neither site.", DefaultValueFactory = _ => 300 };
-        var rtt = new Option<double?>("--rtt") { Description = "Round-trip time between two PEs, milliseconds. Default: as the topology says (40)." };
+        var folder = new Option<DirectoryInfo>("--out")
+        {
+            Description = "Folder for report.json and report.html.",
+            DefaultValueFactory = _ => new DirectoryInfo("demo-report"),
+        };
+        var rate = new Option<long>("--rate")
+        {
+            Description = "Packets per second towards the server, all ingresses together; a quarter of it goes back.",
+            DefaultValueFactory = _ => 20_000,
+        };
+        var blackout = new Option<int>("--blackout")
+        {
+            Description = "Milliseconds that the last copy of the server's state takes: for so long it is at neither site.",
+            DefaultValueFactory = _ => 300,
+        };
+        var rtt = new Option<double?>("--rtt")
+        {
+            Description = "Round-trip time between two PEs, milliseconds. Default: as the topology says (40).",
+        };
         var noHold = new Option<bool>("--no-hold") { Description = "Without the hold at the target PE: shows what is lost then." };
-        var noOrder = new Option<bool>("--no-order") { Description = "Without flush markers: shows what is reordered when ingress PEs go over to the direct path." };
-        var orderBound = new Option<int>("--order-bound") { Description = "Longest time in which packets of an ingress wait for its flush marker, milliseconds: a machine that stands still for longer reorders.", DefaultValueFactory = _ => 1000 };
-        var quiet = new Option<int>("--quiet") { Description = "Longest time that a packet may be on its way in the tunnel, milliseconds, where no flush marker says that it is through.", DefaultValueFactory = _ => 500 };
+        var noOrder = new Option<bool>("--no-order")
+        {
+            Description = "Without flush markers: shows what is reordered when ingress PEs go over to the direct path.",
+        };
+        var orderBound = new Option<int>("--order-bound")
+        {
+            Description = "Longest time in which packets of an ingress wait for its flush marker, milliseconds: a machine that stands "
+                + "still for longer reorders.",
+            DefaultValueFactory = _ => 1000,
+        };
+        var quiet = new Option<int>("--quiet")
+        {
+            Description = "Longest time that a packet may be on its way in the tunnel, milliseconds, where no flush marker says that it is "
+                + "through.",
+            DefaultValueFactory = _ => 500,
+        };
         var keep = new Option<bool>("--keep") { Description = "Leaves the lab running afterwards." };
         var topology = new Option<string?>("--topology", "-t") { Description = "Topology file. Default: topologies/figure1.clab.yml." };
         var name = new Option<string?>("--name", "-n") { Description = "Name of the lab. Default: the topology's." };
@@ -48,10 +76,12 @@ internal static class DemoCommand
 
             if (parse.GetValue(rate) is < 3 or > 500_000 || parse.GetValue(blackout) is < 0 or > 9_000)
             {
-                return Fail("--rate is 3 to 500000 packets per second, --blackout 0 to 9000 milliseconds (the hold keeps no packet longer than 10 s)");
+                return Fail("--rate is 3 to 500000 packets per second, --blackout 0 to 9000 milliseconds (the hold keeps no packet longer "
+                    + "than 10 s)");
             }
 
-            if (parse.GetValue(orderBound) is < 1 or > 60_000 || parse.GetValue(quiet) is < 1 or > 60_000) return Fail("--order-bound and --quiet are 1 to 60000 milliseconds");
+            if (parse.GetValue(orderBound) is < 1 or > 60_000 || parse.GetValue(quiet) is < 1 or > 60_000)
+                return Fail("--order-bound and --quiet are 1 to 60000 milliseconds");
 
             using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancel);
             limit.CancelAfter(Limit);
@@ -77,9 +107,11 @@ internal static class DemoCommand
             }
             catch (OperationCanceledException)
             {
-                return Fail(cancel.IsCancellationRequested ? "interrupted; the lab is gone" : $"not done within {Limit.TotalSeconds:0} s; given up");
+                return Fail(cancel.IsCancellationRequested ? "interrupted; the lab is gone"
+                    : $"not done within {Limit.TotalSeconds:0} s; given up");
             }
-            catch (Exception e) when (e is LabException or TopologyException or ProbeException or ApiUnreachableException or ApiProblemException or InvalidOperationException)
+            catch (Exception e) when (e is LabException or TopologyException or ProbeException or ApiUnreachableException
+                or ApiProblemException or InvalidOperationException)
             {
                 return Fail(e.Message);
             }

@@ -20,9 +20,15 @@ internal static class LabCommand
         DefaultValueFactory = _ => LabState.DefaultRoot,
     };
 
-    private static readonly Option<string?> Topology = new("--topo", "-t") { Description = "Topology file (containerlab's schema), e.g. topologies/figure1.clab.yml." };
+    private static readonly Option<string?> Topology = new("--topo", "-t")
+    {
+        Description = "Topology file (containerlab's schema), e.g. topologies/figure1.clab.yml.",
+    };
 
-    private static readonly Option<string?> Name = new("--name", "-n") { Description = "Name of the lab; default: the one that runs, or the file's." };
+    private static readonly Option<string?> Name = new("--name", "-n")
+    {
+        Description = "Name of the lab; default: the one that runs, or the file's.",
+    };
 
     public static Command Create() => new("lab",
         """
@@ -39,9 +45,13 @@ internal static class LabCommand
 
     private static Command Deploy()
     {
-        var rtt = new Option<double?>("--rtt") { Description = "Round-trip time between two PEs, milliseconds; shared evenly by the WAN links. Default: as the file says." };
+        var rtt = new Option<double?>("--rtt")
+        {
+            Description = "Round-trip time between two PEs, milliseconds; shared evenly by the WAN links. Default: as the file says.",
+        };
         var reconfigure = new Option<bool>("--reconfigure", "-c") { Description = "Replace a lab of that name that is there." };
-        var command = new Command("deploy", "Starts the lab of a topology file and returns when all of it works. Ctrl-C takes away what was begun.")
+        var command = new Command("deploy",
+            "Starts the lab of a topology file and returns when all of it works. Ctrl-C takes away what was begun.")
         {
             Topology, Name, rtt, reconfigure, StateRoot,
         };
@@ -57,7 +67,8 @@ internal static class LabCommand
                 StateRoot = parse.GetValue(StateRoot)!,
                 Progress = line => Console.Error.WriteLine(line),
             }, cancel);
-            Console.WriteLine($"lab {lab.Name} is ready: {lab.Topology.Nodes.Count} nodes, {lab.Topology.Links.Count} links, {(Monotonic.Now - begin) / 1e9:0.0} s.");
+            Console.WriteLine($"lab {lab.Name} is ready: {lab.Topology.Nodes.Count} nodes, {lab.Topology.Links.Count} links, "
+                + $"{(Monotonic.Now - begin) / 1e9:0.0} s.");
             foreach (LabIngress ingress in lab.Ingresses)
             {
                 foreach (LabNode server in lab.Topology.Nodes.Where(n => n.Server is not null))
@@ -72,9 +83,15 @@ internal static class LabCommand
     private static Command Destroy()
     {
         var all = new Option<bool>("--all", "-a") { Description = "Every lab on this machine." };
-        var cleanup = new Option<bool>("--cleanup", "-c") { Description = "Accepted for containerlab's habit: destroy always takes the lab's folder away too." };
+        var cleanup = new Option<bool>("--cleanup", "-c")
+        {
+            Description = "Accepted for containerlab's habit: destroy always takes the lab's folder away too.",
+        };
         var keep = new Option<bool>("--keep-logs") { Description = "Leaves the nodes' logs in the lab's folder." };
-        var command = new Command("destroy", "Ends a lab: its processes, namespaces and files, also after a crash. Touches nothing else.") { Topology, Name, all, cleanup, keep, StateRoot };
+        var command = new Command("destroy", "Ends a lab: its processes, namespaces and files, also after a crash. Touches nothing else.")
+        {
+            Topology, Name, all, cleanup, keep, StateRoot,
+        };
         command.SetAction((parse, _) => GuardAsync(async () =>
         {
             string root = parse.GetValue(StateRoot)!;
@@ -97,7 +114,11 @@ internal static class LabCommand
     {
         var output = new Option<string>("--output", "-o") { Description = "table or json.", DefaultValueFactory = _ => "table" };
         output.AcceptOnlyFromAmong("table", "json");
-        var command = new Command("inspect", "Shows running labs: nodes and their state, where servers live, and what the WAN delayed, lost and dropped.") { Topology, Name, output, StateRoot };
+        var command = new Command("inspect",
+            "Shows running labs: nodes and their state, where servers live, and what the WAN delayed, lost and dropped.")
+        {
+            Topology, Name, output, StateRoot,
+        };
         command.SetAction((parse, cancel) => GuardAsync(async () =>
         {
             string root = parse.GetValue(StateRoot)!;
@@ -109,7 +130,8 @@ internal static class LabCommand
                 else return Fail($"there is no lab {name}.");
             }
 
-            if (parse.GetValue(output) == "json") Console.WriteLine(JsonSerializer.Serialize(reports, LabJson.Indented.For<List<LabReport>>()));
+            if (parse.GetValue(output) == "json")
+                Console.WriteLine(JsonSerializer.Serialize(reports, LabJson.Indented.For<List<LabReport>>()));
             else if (reports.Count == 0) Console.WriteLine("no lab is running.");
             foreach (LabReport report in parse.GetValue(output) == "json" ? [] : reports) Print(report);
             return 0;
@@ -122,7 +144,8 @@ internal static class LabCommand
         AnsiConsole.WriteLine($"lab {report.Name} ({report.TopologyFile}){(report.Ready ? "" : ", deploy not ended")}");
         Table nodes = new Table().AddColumns("node", "kind", "state", "site", "management", "namespace", "processes");
         foreach (NodeReport node in report.Nodes)
-            nodes.AddRow(new[] { node.Name, node.Kind, node.State, node.Site ?? "", node.Management ?? "", node.Namespace, string.Join(", ", node.Processes) }.Select(Markup.Escape).ToArray());
+            nodes.AddRow(new[] { node.Name, node.Kind, node.State, node.Site ?? "", node.Management ?? "", node.Namespace,
+                string.Join(", ", node.Processes) }.Select(Markup.Escape).ToArray());
         AnsiConsole.Write(nodes);
         foreach (WanStats wan in report.Wans)
         {
@@ -137,7 +160,8 @@ internal static class LabCommand
             AnsiConsole.Write(links);
 
             void Row(WanLinkStats link, string way, WanDirectionStats d, long unread) => links.AddRow(
-                Markup.Escape(link.Peer), way, $"{d.Frames}", $"{d.Bytes}", $"{d.Sent}", $"{d.Lost}", $"{d.QueueFull}", $"{d.Refused}", $"{unread}", $"{d.PeakBytes}",
+                Markup.Escape(link.Peer), way, $"{d.Frames}", $"{d.Bytes}", $"{d.Sent}", $"{d.Lost}", $"{d.QueueFull}", $"{d.Refused}",
+                $"{unread}", $"{d.PeakBytes}",
                 way == "out" ? $"{d.LateMicroseconds:0.0}" : "");
         }
     }
@@ -146,11 +170,15 @@ internal static class LabCommand
     {
         var node = new Option<string>("--node") { Description = "The node.", Required = true };
         var words = new Argument<string[]>("command") { Description = "Program and arguments, after --." };
-        var command = new Command("exec", "Runs a program inside a node: sdnedge lab exec --node client-c -- ping -c 3 10.1.1.10") { Topology, Name, node, words, StateRoot };
+        var command = new Command("exec", "Runs a program inside a node: sdnedge lab exec --node client-c -- ping -c 3 10.1.1.10")
+        {
+            Topology, Name, node, words, StateRoot,
+        };
         command.SetAction((parse, cancel) => GuardAsync(async () =>
         {
             RunningLab lab = RunningLab.Attach(Which(parse), parse.GetValue(StateRoot));
-            if (parse.GetValue(words) is not { Length: > 0 } argv) return Fail("which program? Give it after --, e.g. -- ping -c 3 10.1.1.10.");
+            if (parse.GetValue(words) is not { Length: > 0 } argv)
+                return Fail("which program? Give it after --, e.g. -- ping -c 3 10.1.1.10.");
             using Process process = lab.Start(parse.GetValue(node)!, argv);
             await process.WaitForExitAsync(cancel);
             return process.ExitCode;
@@ -160,12 +188,20 @@ internal static class LabCommand
 
     private static Command Graph()
     {
-        var format = new Option<string>("--format", "-f") { Description = $"{string.Join(", ", GraphWriter.Formats)}.", DefaultValueFactory = _ => GraphWriter.Formats[0] };
+        var format = new Option<string>("--format", "-f")
+        {
+            Description = $"{string.Join(", ", GraphWriter.Formats)}.",
+            DefaultValueFactory = _ => GraphWriter.Formats[0],
+        };
         format.AcceptOnlyFromAmong(GraphWriter.Formats);
-        var command = new Command("graph", "Draws a topology: text for people, mermaid for web pages, dot for Graphviz.") { Topology, Name, format, StateRoot };
+        var command = new Command("graph", "Draws a topology: text for people, mermaid for web pages, dot for Graphviz.")
+        {
+            Topology, Name, format, StateRoot,
+        };
         command.SetAction((parse, _) => GuardAsync(() =>
         {
-            LabTopology lab = parse.GetValue(Topology) is { } file ? TopologyLoader.Load(file) : RunningLab.Attach(Which(parse), parse.GetValue(StateRoot)).Topology;
+            LabTopology lab = parse.GetValue(Topology) is { } file ? TopologyLoader.Load(file)
+                : RunningLab.Attach(Which(parse), parse.GetValue(StateRoot)).Topology;
             Console.Write(GraphWriter.Write(lab, parse.GetValue(format)!));
             return Task.FromResult(0);
         }));
@@ -179,7 +215,8 @@ internal static class LabCommand
         var wan = new Command("wan", "The emulated provider core.") { config };
         wan.SetAction((parse, cancel) => GuardAsync(async () =>
         {
-            WanConfig read = JsonSerializer.Deserialize(await File.ReadAllTextAsync(parse.GetValue(config)!, cancel), LabJson.Options.For<WanConfig>())!;
+            WanConfig read = JsonSerializer.Deserialize(await File.ReadAllTextAsync(parse.GetValue(config)!, cancel),
+                LabJson.Options.For<WanConfig>())!;
             using var node = new WanNode(read);
             Task stats = node.ServeStatsAsync(cancel);
             await Task.Factory.StartNew(() => node.Run(cancel), cancel, TaskCreationOptions.LongRunning, TaskScheduler.Default);

@@ -19,9 +19,20 @@ internal static class PeCommand
 
     public static Command Create()
     {
-        var config = new Option<string>("--config", "-c") { Description = "Configuration file (YAML).", Required = true, HelpName = "FILE" };
-        var check = new Option<bool>("--check") { Description = "Read the file, report every error with its line, and end. Needs no rights." };
-        var restarting = new Option<bool>("--restarting") { Description = "The PE comes back after a crash: its BGP peers are told so (graceful restart)." };
+        var config = new Option<string>("--config", "-c")
+        {
+            Description = "Configuration file (YAML).",
+            Required = true,
+            HelpName = "FILE",
+        };
+        var check = new Option<bool>("--check")
+        {
+            Description = "Read the file, report every error with its line, and end. Needs no rights.",
+        };
+        var restarting = new Option<bool>("--restarting")
+        {
+            Description = "The PE comes back after a crash: its BGP peers are told so (graceful restart).",
+        };
         var keeper = new Option<int?>("--keeper-fd") { Description = "The way to the keeper that starts this process.", Hidden = true };
         var command = new Command("pe",
             """
@@ -44,7 +55,8 @@ internal static class PeCommand
         {
             // Hands its task back at once: a Ctrl-C before that would end the process without waiting for what must be taken back.
             await Task.Yield();
-            return await RunAsync(parse.GetValue(config)!, parse.GetValue(check), parse.GetValue(restarting), parse.GetValue(keeper), cancel);
+            return await RunAsync(parse.GetValue(config)!, parse.GetValue(check), parse.GetValue(restarting),
+                parse.GetValue(keeper), cancel);
         });
         return command;
     }
@@ -61,7 +73,8 @@ internal static class PeCommand
 
         if (checkOnly)
         {
-            Console.WriteLine($"{file}: good. {config.Name}: {config.Ports.Count} ports, {config.Vrfs.Count} VRFs, {config.Static.Count} static routes, {config.Tunnels.Count} tunnels, {config.Bgp.Peers.Count} BGP peers.");
+            Console.WriteLine($"{file}: good. {config.Name}: {config.Ports.Count} ports, {config.Vrfs.Count} VRFs, {config.Static.Count} "
+                + $"static routes, {config.Tunnels.Count} tunnels, {config.Bgp.Peers.Count} BGP peers.");
             return ExitOk;
         }
 
@@ -80,8 +93,10 @@ internal static class PeCommand
             if (config.Forwarding.Keeper && keeperDescriptor is null) return await KeepAsync(config, file, restarting, reload, stop.Token);
             KeeperLink? link = keeperDescriptor is { } descriptor ? KeeperLink.Connect(descriptor) : null;
             await using PeRouter pe = await StartAsync(
-                config, new PeRouterOptions { ReadConfig = () => Read(file), Restarting = restarting, Keeper = link, BfdProcess = BfdCommand.Start }, stop.Token);
-            Console.WriteLine($"{config.Name}: ready, pid {Environment.ProcessId}{(config.Api.Unix is { } socket ? $", API on {socket}" : "")}");
+                config, new PeRouterOptions { ReadConfig = () => Read(file), Restarting = restarting, Keeper = link,
+                    BfdProcess = BfdCommand.Start }, stop.Token);
+            Console.WriteLine($"{config.Name}: ready, pid "
+                + $"{Environment.ProcessId}{(config.Api.Unix is { } socket ? $", API on {socket}" : "")}");
             while (true)
             {
                 await reload.WaitAsync(stop.Token);
@@ -95,7 +110,9 @@ internal static class PeCommand
         }
         catch (Exception e) when (e is IOException or LinuxException or System.Net.Sockets.SocketException or UnauthorizedAccessException)
         {
-            Console.Error.WriteLine($"{config.Name}: {e.Message}{(Environment.IsPrivilegedProcess ? "" : " (a PE needs root, or CAP_NET_ADMIN, for its TAP devices)")}");
+            Console.Error.WriteLine(
+                $"{config.Name}: "
+                + $"{e.Message}{(Environment.IsPrivilegedProcess ? "" : " (a PE needs root, or CAP_NET_ADMIN, for its TAP devices)")}");
             return ExitFailed;
         }
 
@@ -142,7 +159,10 @@ internal static class PeCommand
 
         ProcessStartInfo Child(int descriptor)
         {
-            var start = new ProcessStartInfo(self[0], [.. self.Skip(1), "pe", "--config", file, "--keeper-fd", $"{descriptor}"]) { UseShellExecute = false };
+            var start = new ProcessStartInfo(self[0], [.. self.Skip(1), "pe", "--config", file, "--keeper-fd", $"{descriptor}"])
+            {
+                UseShellExecute = false,
+            };
             if (first && restarting) start.ArgumentList.Add("--restarting");
             first = false;
             return start;

@@ -33,7 +33,10 @@ internal static class ProbeCommand
 
     private static readonly Option<ushort> Port = new("--port") { Description = "UDP port.", DefaultValueFactory = _ => 7001 };
 
-    private static readonly Option<FileInfo?> Log = new("--log") { Description = "File for the log of every packet (binary, 24 bytes a packet)." };
+    private static readonly Option<FileInfo?> Log = new("--log")
+    {
+        Description = "File for the log of every packet (binary, 24 bytes a packet).",
+    };
 
     private static readonly Option<int> Capacity = new("--capacity")
     {
@@ -60,13 +63,22 @@ internal static class ProbeCommand
     {
         var targets = new Option<string[]>("--target")
         {
-            Description = "STREAM=ADDRESS[,ADDRESS]: a stream and where it goes; with an IPv4 and an IPv6 address the flows are shared out.",
+            Description = "STREAM=ADDRESS[,ADDRESS]: a stream and where it goes; with an IPv4 and an IPv6 address the flows are shared "
+                + "out.",
             Required = true,
             AllowMultipleArgumentsPerToken = true,
         };
-        var rate = new Option<long>("--rate") { Description = "Packets per second, all streams together.", DefaultValueFactory = _ => 1000 };
+        var rate = new Option<long>("--rate")
+        {
+            Description = "Packets per second, all streams together.",
+            DefaultValueFactory = _ => 1000,
+        };
         var flows = new Option<int>("--flows") { Description = "Flows of a stream, one source port each.", DefaultValueFactory = _ => 16 };
-        var flows6 = new Option<int>("--flows6") { Description = "How many of the flows are IPv6 where a target has both.", DefaultValueFactory = _ => 4 };
+        var flows6 = new Option<int>("--flows6")
+        {
+            Description = "How many of the flows are IPv6 where a target has both.",
+            DefaultValueFactory = _ => 4,
+        };
         var size = new Option<int>("--size")
         {
             Description = $"Bytes of UDP payload, {ProbePayload.MinSize} to {ProbePayload.MaxSize}.",
@@ -93,7 +105,8 @@ internal static class ProbeCommand
                 }
 
                 return Send(
-                    new ProbeSender(parse.GetValue(RunId), parse.GetValue(rate), payload, streams, () => Monotonic.Now, NewLog(parse, streams.Count)),
+                    new ProbeSender(parse.GetValue(RunId), parse.GetValue(rate), payload, streams, () => Monotonic.Now,
+                        NewLog(parse, streams.Count)),
                     parse, parse.GetValue(catchUp) * Ms);
             }
             catch (Exception e) when (e is FormatException or ArgumentOutOfRangeException or LinuxException)
@@ -123,7 +136,8 @@ internal static class ProbeCommand
             var table = new Table().AddColumns("stream", "sent", "refused", "flows", "payload bytes", "seconds");
             foreach (SentStream s in result.Streams)
             {
-                table.AddRow($"{s.Stream}", $"{s.Sent}", $"{s.Errors}", $"{s.Flows}", $"{s.SizeBytes}", $"{(result.EndedAtNs - result.StartedAtNs) / 1e9:F3}");
+                table.AddRow($"{s.Stream}", $"{s.Sent}", $"{s.Errors}", $"{s.Flows}", $"{s.SizeBytes}",
+                    $"{(result.EndedAtNs - result.StartedAtNs) / 1e9:F3}");
             }
 
             AnsiConsole.Write(table);
@@ -136,7 +150,8 @@ internal static class ProbeCommand
         string[] parts = text.Split('=', 2);
         if (parts.Length != 2 || !byte.TryParse(parts[0], CultureInfo.InvariantCulture, out byte stream))
         {
-            throw new FormatException($"--target {text}: expected STREAM=ADDRESS[,ADDRESS] with STREAM 0 to 255, e.g. 1=10.1.1.10,fd00:1:1::10");
+            throw new FormatException(
+                $"--target {text}: expected STREAM=ADDRESS[,ADDRESS] with STREAM 0 to 255, e.g. 1=10.1.1.10,fd00:1:1::10");
         }
 
         var addresses = new List<IpAddress>();
@@ -174,9 +189,21 @@ internal static class ProbeCommand
             DefaultValueFactory = _ => [1],
             AllowMultipleArgumentsPerToken = true,
         };
-        var quiet = new Option<int>("--quiet") { Description = "Milliseconds without a packet after which the path is taken to be empty.", DefaultValueFactory = _ => 1000 };
-        var bound = new Option<int>("--bound") { Description = "Most milliseconds to wait for stragglers.", DefaultValueFactory = _ => 8000 };
-        var bin = new Option<int>("--bin") { Description = "Width of the delay series' bins in milliseconds; 0 = no series.", DefaultValueFactory = _ => 5 };
+        var quiet = new Option<int>("--quiet")
+        {
+            Description = "Milliseconds without a packet after which the path is taken to be empty.",
+            DefaultValueFactory = _ => 1000,
+        };
+        var bound = new Option<int>("--bound")
+        {
+            Description = "Most milliseconds to wait for stragglers.",
+            DefaultValueFactory = _ => 8000,
+        };
+        var bin = new Option<int>("--bin")
+        {
+            Description = "Width of the delay series' bins in milliseconds; 0 = no series.",
+            DefaultValueFactory = _ => 5,
+        };
         var command = new Command("receive", "Counts what arrives: received, duplicated, reordered, longest gap, delays.")
         {
             streams, quiet, bound, bin, Port, RunId, Duration, Capacity, Log, Output,
@@ -219,7 +246,8 @@ internal static class ProbeCommand
 
     private static void PrintReceived(ReceiveResult result)
     {
-        var table = new Table().AddColumns("stream", "received", "duplicated", "reordered", "flows", "longest gap ms", "delay min ms", "mean ms", "max ms");
+        var table = new Table()
+            .AddColumns("stream", "received", "duplicated", "reordered", "flows", "longest gap ms", "delay min ms", "mean ms", "max ms");
         foreach (ReceivedStream s in result.Streams)
         {
             table.AddRow(
@@ -238,12 +266,16 @@ internal static class ProbeCommand
     {
         var target = new Option<string>("--target") { Description = "ADDRESS:PORT of a TCP echo server.", Required = true };
         var rate = new Option<int>("--rate") { Description = "Bytes per second.", DefaultValueFactory = _ => 250_000 };
-        var command = new Command("tcp", "Transfers to an echo server and checks every byte that comes back.") { target, rate, Duration, Output };
+        var command = new Command("tcp", "Transfers to an echo server and checks every byte that comes back.")
+        {
+            target, rate, Duration, Output,
+        };
         command.SetAction(async (parse, _) =>
         {
             if (!IPEndPoint.TryParse(parse.GetValue(target)!, out IPEndPoint? endpoint) || endpoint.Port == 0)
             {
-                return Fail("probe tcp", new FormatException($"--target {parse.GetValue(target)}: expected ADDRESS:PORT, e.g. 10.1.1.10:7 or [fd00:1:1::10]:7"));
+                return Fail("probe tcp",
+                    new FormatException($"--target {parse.GetValue(target)}: expected ADDRESS:PORT, e.g. 10.1.1.10:7 or [fd00:1:1::10]:7"));
             }
 
             try
@@ -254,7 +286,8 @@ internal static class ProbeCommand
                 TcpResult result = await probe.RunAsync(seconds > 0 ? TimeSpan.FromSeconds(seconds) : null, () => Ready(parse));
                 Print(parse, result, () => AnsiConsole.Write(new Table()
                     .AddColumns("sent", "back and right", "wrong", "resets", "longest stall ms", "retransmits")
-                    .AddRow($"{result.BytesSent}", $"{result.Bytes}", $"{result.WrongBytes}", $"{result.Resets}", $"{result.MaxStallMs:F3}", $"{result.Retransmits}")));
+                    .AddRow($"{result.BytesSent}", $"{result.Bytes}", $"{result.WrongBytes}", $"{result.Resets}", $"{result.MaxStallMs:F3}",
+                        $"{result.Retransmits}")));
                 return result is { Resets: 0, WrongBytes: 0 } ? 0 : 3;
             }
             catch (ArgumentOutOfRangeException e)
@@ -292,7 +325,9 @@ internal static class ProbeCommand
         Console.Out.Flush();
     }
 
-    /// <summary>Waits on a thread of its own for <c>stop [STREAM=COUNT ...]</c>, or for the end of stdin where no duration was given.</summary>
+    /// <summary>
+    /// Waits on a thread of its own for <c>stop [STREAM=COUNT ...]</c>, or for the end of stdin where no duration was given.
+    /// </summary>
     private static void Listen(double seconds, Action<IReadOnlyList<(byte Stream, long Sent)>> stop)
     {
         new Thread(() =>

@@ -61,7 +61,8 @@ internal sealed record ParametersReport(
 /// <summary>The probes. Packets per second, forward and reverse each, over all streams; seconds of sending. Ran: false where there were
 /// none.</summary>
 internal sealed record ProbeReport(
-    long PacketsPerSecond, long ReversePacketsPerSecond, int Flows, int SizeBytes, double Seconds, bool Valid, string? WhyInvalid, bool Ran = true);
+    long PacketsPerSecond, long ReversePacketsPerSecond, int Flows, int SizeBytes, double Seconds, bool Valid,
+    string? WhyInvalid, bool Ran = true);
 
 /// <summary>One stream: a client behind an ingress PE to the server, or back.</summary>
 internal sealed record StreamReport
@@ -109,7 +110,8 @@ internal sealed record StageReport(string Name, double StartMs, double EndMs);
 
 /// <summary>The switch at PE_a.</summary>
 internal sealed record SwitchReport(
-    int Prefixes, long? StoreNanoseconds, double? SignalToFirstMs, long StalePackets, long? StaleAtServerLeg, double? SignalToAcknowledgedMs);
+    int Prefixes, long? StoreNanoseconds, double? SignalToFirstMs, long StalePackets, long? StaleAtServerLeg,
+    double? SignalToAcknowledgedMs);
 
 /// <summary>The hold at PE_b.</summary>
 internal sealed record HoldReport(long PacketsHeld, long PeakBytes, long Overflow, long PeakPackets, long Released);
@@ -127,7 +129,8 @@ internal sealed record OrderReport(bool Kept, long Unordered, IReadOnlyList<Gate
 /// The gate of an ingress PE, for one address family. Times from the advertise signal: when the ingress moved (by its own
 /// clock, which in the lab is everybody's), when its marker was at the target, when the gate opened.
 /// </summary>
-internal sealed record GateReport(string Ingress, string Loopback, string OpenedBy, double? MovedAfterMs, double? MarkerAfterMs, double? OpenedAfterMs, long PacketsKept, long Peak);
+internal sealed record GateReport(string Ingress, string Loopback, string OpenedBy, double? MovedAfterMs, double? MarkerAfterMs,
+    double? OpenedAfterMs, long PacketsKept, long Peak);
 
 /// <summary>Packets dropped at a node, by its own count.</summary>
 internal sealed record DropReport(string Node, string What, long Packets);
@@ -140,7 +143,8 @@ internal sealed record LedgerRow(string Stage, LedgerCounts Forward, LedgerCount
 /// duplicated ones are further copies, reordered ones are among those delivered. Delays in milliseconds.
 /// </summary>
 internal sealed record LedgerCounts(
-    long Sent, long Delivered, long Held, long Lost, long Duplicated, long Reordered, double? MinDelayMs, double? MedianDelayMs, double? MaxDelayMs)
+    long Sent, long Delivered, long Held, long Lost, long Duplicated, long Reordered, double? MinDelayMs, double? MedianDelayMs,
+    double? MaxDelayMs)
 {
     public static readonly LedgerCounts Empty = new(0, 0, 0, 0, 0, 0, null, null, null);
 }

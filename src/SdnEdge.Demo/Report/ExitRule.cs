@@ -31,7 +31,8 @@ internal static class ExitRule
             fail(s.Lost != 0, $"{way}: {s.Lost} of {s.Sent} packets lost");
             fail(s.Duplicated != 0, $"{way}: {s.Duplicated} packets duplicated");
             fail(s.OrderKept && s.Reordered != 0, $"{way}: {s.Reordered} packets reordered");
-            fail(!s.OrderKept && s.ReorderedSwitchToRelease != 0, $"{way}: {s.ReorderedSwitchToRelease} packets reordered from the switch through the release");
+            fail(!s.OrderKept && s.ReorderedSwitchToRelease != 0,
+                $"{way}: {s.ReorderedSwitchToRelease} packets reordered from the switch through the release");
         }
 
         foreach (StreamReport s in report.Ingress)
@@ -40,7 +41,8 @@ internal static class ExitRule
         }
 
         fail(report.Switch.StalePackets != 0, $"switch: {report.Switch.StalePackets} packets went the old way after the acknowledgement");
-        fail(report.Switch.StaleAtServerLeg is > 0, $"switch: {report.Switch.StaleAtServerLeg} packets reached the server's old leg after it had gone");
+        fail(report.Switch.StaleAtServerLeg is > 0,
+            $"switch: {report.Switch.StaleAtServerLeg} packets reached the server's old leg after it had gone");
         fail(report.Hold.Overflow != 0, $"hold: {report.Hold.Overflow} packets dropped by a cap");
         fail(report.Tcp.Resets != 0, $"tcp: {report.Tcp.Resets} resets ({report.Tcp.LastError})");
         fail(report.Tcp.WrongBytes != 0, $"tcp: {report.Tcp.WrongBytes} bytes came back wrong");

@@ -11,7 +11,8 @@ internal static class MigrationReports
     public static RunFacts Facts(MigrationStatus migration) => new()
     {
         Parameters = new ParametersReport(
-            "", string.Join(", ", migration.Moves.SelectMany(m => m.Servers).Select(s => s.Name).Distinct()), migration.From, migration.To, 0, 0, null,
+            "", string.Join(", ", migration.Moves.SelectMany(m => m.Servers).Select(s => s.Name).Distinct()), migration.From,
+            migration.To, 0, 0, null,
             migration.Moves.SelectMany(m => m.Paths).All(p => p.Hold is not { Disabled: true })),
         ForwardPacketsPerSecond = 0,
         ReversePacketsPerSecond = 0,
@@ -34,7 +35,8 @@ internal static class MigrationReports
         RunAnalysis run = ReportBuilder.Analyse(facts);
         DemoReport report = ReportBuilder.Build(run);
         folder.Create();
-        File.WriteAllText(Path.Combine(folder.FullName, "report.json"), JsonSerializer.Serialize(report, DemoReport.Json.For<DemoReport>()) + "\n");
+        File.WriteAllText(Path.Combine(folder.FullName, "report.json"),
+            JsonSerializer.Serialize(report, DemoReport.Json.For<DemoReport>()) + "\n");
         File.WriteAllText(Path.Combine(folder.FullName, "report.html"), HtmlReport.Render(run, report));
         return report;
     }

@@ -52,7 +52,8 @@ internal static class Picture
         // 4. Lanes with one scale for all, so that they can be compared.
         double top = lanesTop;
         double maxMs = NiceCeiling(report.Ingress.Concat(report.Reverse).Select(s => s.Delay.MaxMs ?? 0).DefaultIfEmpty(1).Max());
-        if (run.Forward.Count > 0) svg.Text(Left + 4, top - 10, "one-way delay of every packet by the time it was sent, ms (lost packets: red)", "axis-title");
+        if (run.Forward.Count > 0)
+            svg.Text(Left + 4, top - 10, "one-way delay of every packet by the time it was sent, ms (lost packets: red)", "axis-title");
         foreach (((StreamAnalysis a, StreamReport s), bool isForward) in run.Forward.Zip(report.Ingress).Select(p => (p, true))
             .Concat(run.Reverse.Zip(report.Reverse).Select(p => (p, false))))
         {
@@ -61,7 +62,8 @@ internal static class Picture
             top += lane + LaneGap;
         }
 
-        TimeAxis(svg, run.OriginNs, x, from, to, bottom, report.Probe.Ran ? "time since the probes began" : "time since the migration began");
+        TimeAxis(svg, run.OriginNs, x, from, to, bottom,
+            report.Probe.Ran ? "time since the probes began" : "time since the migration began");
         return svg.ToString();
     }
 
@@ -91,7 +93,8 @@ internal static class Picture
         phase(direct, to, "phase-c", "(c) server at B, direct");
         if (move.PausedNs is { } paused && move.ResumedNs is { } resumed)
         {
-            svg.Rect(x(paused), top + 20, x(resumed) - x(paused), bottom - top - 20, "blackout", $"server at neither site for {(resumed - paused) / 1e6:F0} ms");
+            svg.Rect(x(paused), top + 20, x(resumed) - x(paused), bottom - top - 20, "blackout",
+                $"server at neither site for {(resumed - paused) / 1e6:F0} ms");
             svg.Text(x(paused) + 6, top + 34, x(resumed) - x(paused) > 150 ? "server at neither site" : "", "blackout-name");
         }
     }
@@ -111,14 +114,16 @@ internal static class Picture
             double w = Math.Max(x(stage.EndNs) - left, 2.5);
             string took = $"{(stage.EndNs - stage.StartNs) / 1e6:F1} ms";
             svg.Text(Left - 10, y + 10, stage.Name, "stage-name", "end");
-            svg.Rect(left, y + 1, w, StageRow - 7, "stage", $"{stage.Name}: {(stage.StartNs - origin) / 1e6:F1} to {(stage.EndNs - origin) / 1e6:F1} ms, {took}", 2);
+            svg.Rect(left, y + 1, w, StageRow - 7, "stage",
+                $"{stage.Name}: {(stage.StartNs - origin) / 1e6:F1} to {(stage.EndNs - origin) / 1e6:F1} ms, {took}", 2);
             bool roomRight = left + w + 70 < Left + PlotWidth;
             svg.Text(roomRight ? left + w + 5 : left - 5, y + 10.5, took, "stage-time", roomRight ? "start" : "end");
         }
     }
 
     private static void Lane(
-        Svg svg, StreamAnalysis a, StreamReport s, bool isForward, MoveFacts move, Func<long, double> x, long from, long to, double top, int laneHeight, double maxMs)
+        Svg svg, StreamAnalysis a, StreamReport s, bool isForward, MoveFacts move, Func<long, double> x, long from, long to, double top,
+        int laneHeight, double maxMs)
     {
         double y(double ms) => top + laneHeight - (Math.Clamp(ms / maxMs, 0, 1) * laneHeight);
         svg.Rect(Left, top, PlotWidth, laneHeight, "lane");

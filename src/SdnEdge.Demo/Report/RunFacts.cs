@@ -38,7 +38,9 @@ internal sealed record RunFacts
 internal sealed record StreamFacts(
     string Pe, string Client, byte Stream, SentStream? Sender, ReceivedStream? Receiver, ProbeRecord[] Sent, ProbeRecord[] Received)
 {
-    /// <summary>When the direct route of the first moving prefix was in this ingress PE's FIB (CLOCK_MONOTONIC ns); null = not all are.</summary>
+    /// <summary>
+    /// When the direct route of the first moving prefix was in this ingress PE's FIB (CLOCK_MONOTONIC ns); null = not all are.
+    /// </summary>
     public long? FibFirstAtNs { get; init; }
 
     /// <summary>The same of the last one.</summary>

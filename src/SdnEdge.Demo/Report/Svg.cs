@@ -13,7 +13,8 @@ internal sealed class Svg(double width, double height, string label)
 
     public void Rect(double x, double y, double w, double h, string cls, string? title = null, double radius = 0) => body.Append(
         CultureInfo.InvariantCulture,
-        $"<rect x=\"{N(x)}\" y=\"{N(y)}\" width=\"{N(Math.Max(w, 0))}\" height=\"{N(Math.Max(h, 0))}\" rx=\"{N(radius)}\" class=\"{cls}\">{Title(title)}</rect>\n");
+        $"<rect x=\"{N(x)}\" y=\"{N(y)}\" width=\"{N(Math.Max(w, 0))}\" height=\"{N(Math.Max(h, 0))}\" rx=\"{N(radius)}\" "
+            + $"class=\"{cls}\">{Title(title)}</rect>\n");
 
     public void Line(double x1, double y1, double x2, double y2, string cls) => body.Append(
         CultureInfo.InvariantCulture, $"<line x1=\"{N(x1)}\" y1=\"{N(y1)}\" x2=\"{N(x2)}\" y2=\"{N(y2)}\" class=\"{cls}\"/>\n");

@@ -31,7 +31,9 @@ internal sealed record DemoOptions
     /// <summary>Longest time in which packets of an ingress wait for its flush marker, milliseconds.</summary>
     public int OrderBoundMs { get; init; } = 1000;
 
-    /// <summary>Longest time that a packet may be on its way in the tunnel, milliseconds, where no marker says that it is through.</summary>
+    /// <summary>
+    /// Longest time that a packet may be on its way in the tunnel, milliseconds, where no marker says that it is through.
+    /// </summary>
     public int QuietMs { get; init; } = 500;
 
     /// <summary>Leaves the lab running.</summary>

@@ -53,7 +53,8 @@ internal sealed class DemoRun(DemoOptions options, DemoView view)
             ?? throw new LabException($"topology {lab.Topology.File} has no node of kind server; the demo needs one to move.");
         IpAddress[] addresses = [.. server.Server!.Addresses.Select(a => a.Address).OrderBy(a => a.IsV4 ? 0 : 1)];
         string group = lab.Groups.FirstOrDefault(g => g.Servers.Contains(server.Name))?.Name
-            ?? throw new LabException($"the lab's manager has no group with server {server.Name}; give the topology a node of kind sdnedge-mms with one.");
+            ?? throw new LabException(
+                $"the lab's manager has no group with server {server.Name}; give the topology a node of kind sdnedge-mms with one.");
         string here = await WhereAsync(lab, server.Name, cancel);
         LabSite from = lab.SitesOf(server.Name).FirstOrDefault(s => s.Name == here)
             ?? throw new LabException($"server {server.Name} runs at {here}, where the topology gives it no leg.");
@@ -94,18 +95,22 @@ internal sealed class DemoRun(DemoOptions options, DemoView view)
 
         DropCount dropsBefore = await DropCount.TakeAsync(lab, pes, cancel);
 
-        view.Say($"starting the probes: {options.Rate:N0} packets/s from {lab.Ingresses.Count} clients to the server, {options.ReverseRate:N0} back, and a TCP transfer");
+        view.Say($"starting the probes: {options.Rate:N0} packets/s from {lab.Ingresses.Count} clients to the server, "
+            + $"{options.ReverseRate:N0} back, and a TCP transfer");
         using var fleet = new ProbeFleet(lab, server, addresses, options, logs);
         await fleet.StartAsync(cancel);
         await Task.Delay(Before, cancel);
 
         // The move, with the old leg watched from when nothing comes there any more.
         var call = new MigrationCall(
-            group, to.Name, Hold: options.Hold ? null : new HoldOptions(Disabled: true), CopyMs: options.BlackoutMs, QuietMs: options.QuietMs,
+            group, to.Name, Hold: options.Hold ? null : new HoldOptions(Disabled: true), CopyMs: options.BlackoutMs,
+            QuietMs: options.QuietMs,
             KeepOrder: options.Order, OrderBoundMs: options.OrderBoundMs);
         PlanInfo plan = await mms.PlanAsync(call, cancel);
         if (plan.Obstacles.Count > 0)
-            throw new LabException($"{group} cannot be moved to {to.Name}: {string.Join("; ", plan.Obstacles.Select(o => $"{o.Where}: {o.Reason}, {o.Detail}"))}.");
+            throw new LabException(
+                $"{group} cannot be moved to {to.Name}: "
+                + $"{string.Join("; ", plan.Obstacles.Select(o => $"{o.Where}: {o.Reason}, {o.Detail}"))}.");
         using var watch = new OldLegOnce(() => new OldLegWatch(lab, server, from.Leg, addresses));
         MigrationStatus move = await new MigrationProgress(mms).RunAsync(call, stage =>
         {
@@ -148,9 +153,11 @@ internal sealed class DemoRun(DemoOptions options, DemoView view)
     /// said, else as its RIB says now.
     /// </summary>
     private static async Task<StreamFacts> WithFibTimeAsync(
-        StreamFacts stream, Dictionary<string, PeClient> pes, MigrationStatus move, IReadOnlyList<IpAddress> addresses, CancellationToken cancel)
+        StreamFacts stream, Dictionary<string, PeClient> pes, MigrationStatus move, IReadOnlyList<IpAddress> addresses,
+        CancellationToken cancel)
     {
-        long[] moved = [.. move.Moves.SelectMany(m => m.Paths).SelectMany(p => p.Target?.Order?.Gates ?? []).Where(g => g.Ingress == stream.Pe && g.MovedAtNs is not null).Select(g => g.MovedAtNs!.Value)];
+        long[] moved = [.. move.Moves.SelectMany(m => m.Paths).SelectMany(p => p.Target?.Order?.Gates ?? [])
+            .Where(g => g.Ingress == stream.Pe && g.MovedAtNs is not null).Select(g => g.MovedAtNs!.Value)];
         if (moved.Length > 0)
         {
             return stream with { FibFirstAtNs = moved.Min(), FibLastAtNs = moved.Max() };
@@ -168,7 +175,8 @@ internal sealed class DemoRun(DemoOptions options, DemoView view)
         {
             RouteInfo? best = (await pe.RoutesAsync("default", IpPrefix.Host(address).ToString(), cancel))
                 .FirstOrDefault(r => r.Best && r.Prefix == IpPrefix.Host(address).ToString());
-            bool direct = best is not null && move.Moves.SelectMany(m => m.Paths).Any(p => best.Peer == p.TargetLoopback || best.NextHop == p.TargetLoopback);
+            bool direct = best is not null && move.Moves.SelectMany(m => m.Paths)
+                .Any(p => best.Peer == p.TargetLoopback || best.NextHop == p.TargetLoopback);
             if (!direct)
             {
                 return stream;

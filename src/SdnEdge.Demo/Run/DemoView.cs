@@ -20,7 +20,8 @@ internal sealed class DemoView(IAnsiConsole console)
             return AnsiConsole.Console;
         }
 
-        IAnsiConsole plain = AnsiConsole.Create(new AnsiConsoleSettings { Ansi = AnsiSupport.No, ColorSystem = ColorSystemSupport.NoColors });
+        IAnsiConsole plain =
+            AnsiConsole.Create(new AnsiConsoleSettings { Ansi = AnsiSupport.No, ColorSystem = ColorSystemSupport.NoColors });
         plain.Profile.Width = PlainWidth;
         return plain;
     }
@@ -29,7 +30,8 @@ internal sealed class DemoView(IAnsiConsole console)
     public void Say(string text) => Line(text, "grey");
 
     /// <summary>News of the migration: the stage that begins.</summary>
-    public void Stage(string stage) => Line(stage, stage == "ended" ? "green bold" : stage is "stop" or "hand-over" or "activate" ? "yellow" : "blue");
+    public void Stage(string stage)
+        => Line(stage, stage == "ended" ? "green bold" : stage is "stop" or "hand-over" or "activate" ? "yellow" : "blue");
 
     private void Line(string text, string style)
     {
@@ -55,7 +57,8 @@ internal sealed class DemoView(IAnsiConsole console)
         long sent = report.Ingress.Concat(report.Reverse).Sum(s => s.Sent);
         long lost = report.Ingress.Concat(report.Reverse).Sum(s => s.Lost);
         console.MarkupLine(report.Passed
-            ? $"[green bold]passed:[/] {Markup.Escape(report.Parameters.Server)} moved from {Markup.Escape(report.Parameters.From)} to {Markup.Escape(report.Parameters.To)}; {lost:N0} of {sent:N0} packets lost"
+            ? $"[green bold]passed:[/] {Markup.Escape(report.Parameters.Server)} moved from {Markup.Escape(report.Parameters.From)} to "
+                + $"{Markup.Escape(report.Parameters.To)}; {lost:N0} of {sent:N0} packets lost"
             : $"[red bold]not passed:[/] {lost:N0} of {sent:N0} packets lost");
         console.MarkupLine($"[grey]report:[/] {Markup.Escape(Path.Combine(folder.FullName, "report.html"))}");
     }
@@ -71,13 +74,15 @@ internal sealed class DemoView(IAnsiConsole console)
         double from = report.Stages[0].StartMs;
         double span = Math.Max(report.Stages[^1].EndMs - from, 1);
         Table table = new Table().Border(TableBorder.Minimal)
-            .AddColumn("stage").AddColumn(new TableColumn("start ms").RightAligned()).AddColumn(new TableColumn("took ms").RightAligned()).AddColumn("");
+            .AddColumn("stage").AddColumn(new TableColumn("start ms").RightAligned())
+            .AddColumn(new TableColumn("took ms").RightAligned()).AddColumn("");
         foreach (StageReport stage in report.Stages)
         {
             int left = (int)((stage.StartMs - from) / span * width);
             int bar = Math.Clamp((int)Math.Round((stage.EndMs - stage.StartMs) / span * width), 1, width - Math.Min(left, width - 1));
             string color = stage.Name is "stop" or "hand-over" or "activate" ? "yellow" : "blue";
-            table.AddRow(Markup.Escape(stage.Name), $"{stage.StartMs - from:0.0}", $"{stage.EndMs - stage.StartMs:0.0}", $"{new string(' ', left)}[{color}]{new string('█', bar)}[/]");
+            table.AddRow(Markup.Escape(stage.Name), $"{stage.StartMs - from:0.0}", $"{stage.EndMs - stage.StartMs:0.0}",
+                $"{new string(' ', left)}[{color}]{new string('█', bar)}[/]");
         }
 
         console.Write(table);
@@ -94,15 +99,19 @@ internal sealed class DemoView(IAnsiConsole console)
 
         static string zero(long n) => n == 0 ? "[green]0[/]" : $"[red]{n:N0}[/]";
         static string ms(double? v) => v is { } d ? $"{d:0.0}" : "-";
-        foreach ((StreamReport s, string name) in report.Ingress.Select(s => (s, $"{s.Client} >")).Concat(report.Reverse.Select(s => (s, $"> {s.Client}"))))
+        foreach ((StreamReport s, string name) in report.Ingress.Select(s => (s, $"{s.Client} >"))
+            .Concat(report.Reverse.Select(s => (s, $"> {s.Client}"))))
         {
             table.AddRow(
-                Markup.Escape(name), $"{s.Sent:N0}", zero(s.Lost), zero(s.Duplicated), s.OrderKept ? zero(s.Reordered) : $"{s.Reordered:N0}/{zero(s.ReorderedSwitchToRelease)}",
-                $"{s.MaxGapMs:0.0}", $"{ms(s.Delay.BeforeMs)} {ms(s.Delay.TunnelMs)} {ms(s.Delay.DirectMs)}", ms(s.Delay.MaxMs), ms(s.DirectPathAfterMs));
+                Markup.Escape(name), $"{s.Sent:N0}", zero(s.Lost), zero(s.Duplicated),
+                s.OrderKept ? zero(s.Reordered) : $"{s.Reordered:N0}/{zero(s.ReorderedSwitchToRelease)}",
+                $"{s.MaxGapMs:0.0}", $"{ms(s.Delay.BeforeMs)} {ms(s.Delay.TunnelMs)} {ms(s.Delay.DirectMs)}", ms(s.Delay.MaxMs),
+                ms(s.DirectPathAfterMs));
         }
 
         console.Write(table);
-        console.MarkupLine("[grey]reordered: where order is not kept by flush markers, in all / from the switch through the release. direct: from the advertise signal to the first packet on the direct path (back: from the resume).[/]");
+        console.MarkupLine("[grey]reordered: where order is not kept by flush markers, in all / from the switch through the release. "
+            + "direct: from the advertise signal to the first packet on the direct path (back: from the resume).[/]");
         console.WriteLine();
     }
 
@@ -111,17 +120,26 @@ internal sealed class DemoView(IAnsiConsole console)
         SwitchReport s = report.Switch;
         var grid = new Grid().AddColumn().AddColumn();
         void row(string name, string value) => grid.AddRow($"[grey]{name}[/]", Markup.Escape(value));
-        row("switch", $"{s.Prefixes} prefixes, store {s.StoreNanoseconds?.ToString("N0") ?? "-"} ns, signal to first packet {s.SignalToFirstMs?.ToString("0.###") ?? "-"} ms, to acknowledgement {s.SignalToAcknowledgedMs?.ToString("0.###") ?? "-"} ms, stale {s.StalePackets} (at the old leg {s.StaleAtServerLeg?.ToString() ?? "-"})");
-        row("hold", $"{report.Hold.PacketsHeld:N0} packets held, peak {report.Hold.PeakPackets:N0} packets, {report.Hold.PeakBytes / 1024.0:N0} KiB; overflow {report.Hold.Overflow:N0}");
+        row("switch", $"{s.Prefixes} prefixes, store {s.StoreNanoseconds?.ToString("N0") ?? "-"} ns, signal to first packet "
+            + $"{s.SignalToFirstMs?.ToString("0.###") ?? "-"} ms, to acknowledgement {s.SignalToAcknowledgedMs?.ToString("0.###") ?? "-"} "
+            + $"ms, stale {s.StalePackets} (at the old leg {s.StaleAtServerLeg?.ToString() ?? "-"})");
+        row("hold", $"{report.Hold.PacketsHeld:N0} packets held, peak {report.Hold.PeakPackets:N0} packets, "
+            + $"{report.Hold.PeakBytes / 1024.0:N0} KiB; overflow {report.Hold.Overflow:N0}");
         GateReport[] gates = [.. report.Order.Gates.Where(g => g.PacketsKept > 0)];
         row("order", report.Order.Kept
-            ? $"{gates.Sum(g => g.PacketsKept):N0} direct packets waited for flush markers{(gates.Length == 0 ? "" : $" (of {string.Join(", ", gates.Select(g => g.Ingress).Distinct())})")}; {report.Order.Unordered:N0} of PEs without them passed"
+            ? $"{gates.Sum(g => g.PacketsKept):N0} direct packets waited for flush "
+                + $"markers{(gates.Length == 0 ? "" : $" (of {string.Join(", ", gates.Select(g => g.Ingress).Distinct())})")}; "
+                + $"{report.Order.Unordered:N0} of PEs without them passed"
             : "not kept");
-        row("ingress", string.Join(", ", report.Ingress.Select(s => $"{s.Name} moved {s.FibAfterMs?.ToString("0.0") ?? "-"} ms after advertise")));
-        row("tunnel", $"{report.Tunnel.Packets:N0} packets; {(report.Tunnel.TornDown ? $"torn down, {report.Tunnel.TornDownAfterMs?.ToString("0.0") ?? "-"} ms after the last ingress moved; proof: {report.Tunnel.Proof}" : "not torn down")}");
+        row("ingress", string.Join(", ",
+            report.Ingress.Select(s => $"{s.Name} moved {s.FibAfterMs?.ToString("0.0") ?? "-"} ms after advertise")));
+        string end = !report.Tunnel.TornDown ? "not torn down"
+            : $"torn down, {report.Tunnel.TornDownAfterMs?.ToString("0.0") ?? "-"} ms after the last ingress moved; proof: {report.Tunnel.Proof}";
+        row("tunnel", $"{report.Tunnel.Packets:N0} packets; {end}");
         row("tcp", $"{report.Tcp.Bytes:N0} bytes checked, {report.Tcp.Resets} resets, longest stall {report.Tcp.MaxStallMs:0} ms");
         row("left over", report.Residue.Count == 0 ? "nothing" : string.Join(", ", report.Residue));
-        row("drops", report.Drops.Count == 0 ? "none" : string.Join(", ", report.Drops.Take(8).Select(d => $"{d.Node} {d.What}: {d.Packets:N0}")));
+        row("drops", report.Drops.Count == 0 ? "none"
+            : string.Join(", ", report.Drops.Take(8).Select(d => $"{d.Node} {d.What}: {d.Packets:N0}")));
         if (report.Migration is { } m) row("migration", $"{m.Id}, epoch {m.Epoch}, by {m.By}: {m.State}");
         row("blackout", $"{report.Parameters.MeasuredBlackoutMs?.ToString("0.0") ?? "-"} ms");
         console.Write(grid);

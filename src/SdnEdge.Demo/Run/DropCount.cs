@@ -61,7 +61,11 @@ internal sealed class DropCount
 
     private async Task AddDevicesAsync(RunningLab lab, LabNode node, CancellationToken cancel)
     {
-        ProcessStartInfo start = new("ip", ["-n", lab.NamespaceOf(node.Name), "-s", "-j", "link"]) { RedirectStandardOutput = true, UseShellExecute = false };
+        ProcessStartInfo start = new("ip", ["-n", lab.NamespaceOf(node.Name), "-s", "-j", "link"])
+        {
+            RedirectStandardOutput = true,
+            UseShellExecute = false,
+        };
         using Process process = Process.Start(start) ?? throw new LabException("cannot start ip.");
         string text = await process.StandardOutput.ReadToEndAsync(cancel);
         await process.WaitForExitAsync(cancel);

@@ -22,7 +22,9 @@ internal static class MoveFactsOf
         bool moved = migration.State == "moved";
         return new MoveFacts
         {
-            Stages = [.. migration.Moves.SelectMany((m, i) => m.Timeline.Select(s => new StageMark(migration.Moves.Count > 1 ? $"{i + 1}. {s.Stage}" : s.Stage, s.StartNs, s.EndNs)))],
+            Stages = [.. migration.Moves.SelectMany((m,
+                i) => m.Timeline.Select(s => new StageMark(migration.Moves.Count > 1 ? $"{i + 1}. {s.Stage}" : s.Stage,
+                    s.StartNs, s.EndNs)))],
             Succeeded = moved,
             Error = moved ? null : $"{migration.State}{(migration.Failure is null ? "" : ": " + migration.Failure)}",
             Prefixes = paths.Sum(p => p.Prefixes.Count),
@@ -47,11 +49,13 @@ internal static class MoveFactsOf
             TunnelPackets = groups.Sum(g => g.TunnelPackets),
             // Moved is said when all parties were inspected: no tunnel is there any more.
             TunnelTornDown = moved,
-            TornDownNs = moved ? signals.Where(s => s.Reply.Signal == SignalKind.Teardown).Select(s => (long?)s.Reply.AcknowledgedAtNs).Max() : null,
+            TornDownNs = moved ? signals.Where(s => s.Reply.Signal == SignalKind.Teardown)
+                .Select(s => (long?)s.Reply.AcknowledgedAtNs).Max() : null,
             Proof = paths.Select(p => p.Proof).DefaultIfEmpty().Max(),
             OrderKeptFor = paths.Where(p => p.Ordered).SelectMany(p => p.ProvedByMarker).ToHashSet(StringComparer.Ordinal),
             Order = orders.Length == 0 ? null
-                : new OrderInfo(orders[0].Tag, orders.All(o => o.Proved), [.. orders.SelectMany(o => o.Gates)], orders.Sum(o => o.Unordered), orders.Sum(o => o.StrangeMarkers)),
+                : new OrderInfo(orders[0].Tag, orders.All(o => o.Proved), [.. orders.SelectMany(o => o.Gates)],
+                    orders.Sum(o => o.Unordered), orders.Sum(o => o.StrangeMarkers)),
         };
     }
 

@@ -19,9 +19,11 @@ internal static class PathCheck
     private static readonly TimeSpan Limit = TimeSpan.FromSeconds(30);
 
     /// <summary>Null when the server answered; else what failed, in words.</summary>
-    public static string? WhyNot(RunningLab lab, LabIngress ingress, IpAddress server) => Namespaces.Run(lab.NamespaceOf(ingress.Name), () =>
+    public static string? WhyNot(RunningLab lab, LabIngress ingress, IpAddress server)
+        => Namespaces.Run(lab.NamespaceOf(ingress.Name), () =>
     {
-        using var socket = new Socket(server.IsV4 ? AddressFamily.InterNetwork : AddressFamily.InterNetworkV6, SocketType.Dgram, ProtocolType.Udp)
+        using var socket = new Socket(server.IsV4 ? AddressFamily.InterNetwork : AddressFamily.InterNetworkV6,
+            SocketType.Dgram, ProtocolType.Udp)
         {
             ReceiveTimeout = TryMilliseconds,
         };

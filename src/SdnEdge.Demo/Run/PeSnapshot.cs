@@ -14,7 +14,8 @@ internal sealed record PeSnapshot(string Pe, IReadOnlySet<string> Things)
         things.UnionWith((await pe.TunnelsAsync(cancel)).Select(t => $"tunnel {t.Name}"));
         things.UnionWith((await pe.GroupsAsync(cancel)).Select(g => $"redirect group {g.Name}"));
         things.UnionWith((await pe.MigrationsAsync(cancel))
-            .Where(m => m.State is not (PeMigrationState.TornDown or PeMigrationState.Aborted)).Select(m => $"migration {m.Id} ({m.State})"));
+            .Where(m => m.State is not (PeMigrationState.TornDown or PeMigrationState.Aborted))
+            .Select(m => $"migration {m.Id} ({m.State})"));
         things.UnionWith((await pe.MigrationsAsync(cancel))
             .Where(m => m.State is PeMigrationState.TornDown or PeMigrationState.Aborted && m.Hold is { PacketsHeldNow: > 0 })
             .Select(m => $"hold of {m.Id} with {m.Hold!.PacketsHeldNow} packets"));

@@ -21,7 +21,10 @@ internal sealed class ProbeFleet : IDisposable
     /// <summary>The server's clock stops while it moves: a gap this long is not made up for by its sender.</summary>
     private const int ServerCatchUpMs = 20;
 
-    /// <summary>No way in the lab is longer than this, the hold's time and a machine that stands still included. Receivers end as soon as all has come.</summary>
+    /// <summary>
+    /// No way in the lab is longer than this, the hold's time and a machine that stands still included. Receivers end as soon as all has
+    /// come.
+    /// </summary>
     private const int QuietMs = 5000, BoundMs = 15_000;
 
     private readonly IReadOnlyList<LabIngress> ingresses;
@@ -48,21 +51,27 @@ internal sealed class ProbeFleet : IDisposable
         string target = string.Join(',', addresses);
 
         serverReceiver = new ProbeProcess(lab, server, "receiver at the server",
-            ["receive", "--port", $"{ForwardPort}", "--stream", .. streams.Split(' '), "--bin", "0", "--quiet", $"{QuietMs}", "--bound", $"{BoundMs}", "--log", LogOf("server", "received"), .. common]);
+            ["receive", "--port", $"{ForwardPort}", "--stream", .. streams.Split(' '), "--bin", "0", "--quiet", $"{QuietMs}", "--bound",
+                $"{BoundMs}", "--log", LogOf("server", "received"), .. common]);
         clientReceivers = [.. ingresses.Select((ingress, i) => new ProbeProcess(lab, ingress.Name, $"receiver at {ingress.Name}",
-            ["receive", "--port", $"{ReversePort}", "--stream", $"{ReverseStreamBase + i + 1}", "--bin", "0", "--quiet", $"{QuietMs}", "--bound", $"{BoundMs}", "--log", LogOf(ingress.Name, "received"), .. common]))];
-        tcp = new ProbeProcess(lab, ingresses[0].Name, $"TCP transfer from {ingresses[0].Name}", ["tcp", "--target", $"{addresses[0]}:7", "--rate", "250000"]);
+            ["receive", "--port", $"{ReversePort}", "--stream", $"{ReverseStreamBase + i + 1}", "--bin", "0", "--quiet", $"{QuietMs}",
+                "--bound", $"{BoundMs}", "--log", LogOf(ingress.Name, "received"), .. common]))];
+        tcp = new ProbeProcess(lab, ingresses[0].Name, $"TCP transfer from {ingresses[0].Name}",
+            ["tcp", "--target", $"{addresses[0]}:7", "--rate", "250000"]);
 
         startSenders = () =>
         [
             new ProbeProcess(lab, server, "sender at the server",
                 [
-                    "send", .. ingresses.SelectMany((ingress, i) => new[] { "--target", $"{ReverseStreamBase + i + 1}={string.Join(',', ingress.Addresses.Select(a => a.Address))}" }),
-                    "--rate", $"{options.ReverseRate}", "--port", $"{ReversePort}", "--max-catch-up", $"{ServerCatchUpMs}", "--log", LogOf("server", "sent"), .. Shape(), .. common,
+                    "send", .. ingresses.SelectMany((ingress, i) => new[] { "--target",
+                        $"{ReverseStreamBase + i + 1}={string.Join(',', ingress.Addresses.Select(a => a.Address))}" }),
+                    "--rate", $"{options.ReverseRate}", "--port", $"{ReversePort}", "--max-catch-up", $"{ServerCatchUpMs}", "--log",
+                    LogOf("server", "sent"), .. Shape(), .. common,
                 ]),
             .. ingresses.Select((ingress, i) => new ProbeProcess(lab, ingress.Name, $"sender at {ingress.Name}",
                 [
-                    "send", "--target", $"{i + 1}={target}", "--rate", $"{Share(options.Rate, ingresses.Count, i)}", "--port", $"{ForwardPort}",
+                    "send", "--target", $"{i + 1}={target}", "--rate", $"{Share(options.Rate, ingresses.Count, i)}",
+                    "--port", $"{ForwardPort}",
                     "--log", LogOf(ingress.Name, "sent"), .. Shape(), .. common,
                 ])),
         ];
@@ -112,7 +121,8 @@ internal sealed class ProbeFleet : IDisposable
         SendResult?[] sent = await Task.WhenAll(senders.Select(s => stop<SendResult>(s, "stop")));
         string counts = string.Concat(sent.OfType<SendResult>().SelectMany(r => r.Streams).Select(s => $" {s.Stream}={s.Sent}"));
         Task<TcpResult?> transferred = stop<TcpResult>(tcp, "stop");
-        ReceiveResult?[] received = await Task.WhenAll(clientReceivers.Append(serverReceiver).Select(r => stop<ReceiveResult>(r, "stop" + counts)));
+        ReceiveResult?[] received =
+            await Task.WhenAll(clientReceivers.Append(serverReceiver).Select(r => stop<ReceiveResult>(r, "stop" + counts)));
         TcpResult? tcpResult = await transferred;
         invalid.AddRange(received.OfType<ReceiveResult>().Where(r => !r.Valid).Select(r => r.WhyInvalid!));
 

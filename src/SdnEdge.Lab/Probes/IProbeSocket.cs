@@ -28,6 +28,8 @@ public interface IProbeListener : IDisposable
     /// <summary>When the kernel took it in, CLOCK_MONOTONIC nanoseconds.</summary>
     long ArrivalNs(int index);
 
-    /// <summary>Packets the kernel dropped because these sockets' own buffers were full. Above 0 the run says nothing about the network.</summary>
+    /// <summary>
+    /// Packets the kernel dropped because these sockets' own buffers were full. Above 0 the run says nothing about the network.
+    /// </summary>
     long ReadOwnDrops();
 }

@@ -34,7 +34,8 @@ public sealed record SentStream(byte Stream, long Sent, long Errors, int LastErr
 /// <param name="OwnDrops">Packets lost in the receiver's own socket buffer.</param>
 /// <param name="Foreign">Datagrams that were no packets of this run.</param>
 /// <param name="LogOverflow">Packets that found the log full.</param>
-/// <param name="Valid">False when the receiver itself lost packets or could not place them: then its counts say nothing about the network.</param>
+/// <param name="Valid">False when the receiver itself lost packets or could not place them: then its counts say nothing about the
+/// network.</param>
 /// <param name="WhyInvalid">What was wrong; null when valid.</param>
 /// <param name="Streams">Each stream that was expected or seen.</param>
 public sealed record ReceiveResult(

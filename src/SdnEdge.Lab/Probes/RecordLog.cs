@@ -80,7 +80,8 @@ public sealed unsafe class RecordLog : IDisposable
 
         if ((bytes.Length - FileMagic.Length) % ProbeRecord.Size != 0)
         {
-            throw new InvalidDataException($"{path} was cut short: {bytes.Length} bytes are no whole number of {ProbeRecord.Size}-byte records");
+            throw new InvalidDataException(
+                $"{path} was cut short: {bytes.Length} bytes are no whole number of {ProbeRecord.Size}-byte records");
         }
 
         return MemoryMarshal.Cast<byte, ProbeRecord>(bytes.AsSpan(FileMagic.Length)).ToArray();

@@ -98,7 +98,8 @@ public sealed class TcpProbe : IDisposable
             while (written + ChunkBytes <= due)
             {
                 Fill(chunk, written);
-                int n = await socket.SendAsync(chunk, SocketFlags.None, CancellationToken.None).AsTask().WaitAsync(TimeSpan.FromSeconds(20));
+                int n = await socket.SendAsync(chunk, SocketFlags.None, CancellationToken.None).AsTask()
+                    .WaitAsync(TimeSpan.FromSeconds(20));
                 Volatile.Write(ref written, written + n);
                 sent += n;
             }

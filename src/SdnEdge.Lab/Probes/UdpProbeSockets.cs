@@ -63,7 +63,8 @@ public sealed class UdpProbeListener : IProbeListener
     public UdpProbeListener(ushort port, int bufferBytes = BufferBytes)
     {
         this.port = port;
-        var options = new UdpBatchOptions { MaxPayloadBytes = MaxPayloadBytes, ReceiveBufferBytes = bufferBytes, SendBufferBytes = 64 << 10 };
+        var options = new UdpBatchOptions { MaxPayloadBytes = MaxPayloadBytes, ReceiveBufferBytes = bufferBytes,
+            SendBufferBytes = 64 << 10 };
         v4 = UdpBatchSocket.Open(new UdpEndpoint(IpAddress.Parse("0.0.0.0"), port), options);
         v6 = UdpBatchSocket.Open(new UdpEndpoint(IpAddress.Parse("::"), port), options);
 
@@ -112,7 +113,8 @@ public sealed class UdpProbeListener : IProbeListener
     public long ArrivalNs(int index) => slots[index].Datagram.ReceivedAt;
 
     /// <inheritdoc/>
-    /// <remarks>From /proc/net/udp and udp6: the count that comes with a packet (SO_RXQ_OVFL) misses what was dropped after the last one.</remarks>
+    /// <remarks>From /proc/net/udp and udp6: the count that comes with a packet (SO_RXQ_OVFL) misses what was dropped after the last
+    /// one.</remarks>
     public long ReadOwnDrops() => Math.Max(v4.KernelDrops + v6.KernelDrops, counters.Sum(ProcDrops));
 
     private long ProcDrops(FileStream file)

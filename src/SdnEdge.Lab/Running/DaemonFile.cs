@@ -51,7 +51,8 @@ internal sealed partial class DaemonFile(LabTopology lab, LabNode node, string f
         YamlValue? tree = YamlTree.Parse(text, errors);
         if (errors.Count > 0) throw new LabException(string.Join('\n', errors.List));
         if (tree is not YamlMap map || map.Entries.Any(e => e.Key.Column != 1))
-            throw new LabException($"{file}:1: the lab sets '{key}' here and needs the file's keys one a line, each from the first column.");
+            throw new LabException(
+                $"{file}:1: the lab sets '{key}' here and needs the file's keys one a line, each from the first column.");
         int at = 0;
         while (at < map.Entries.Count && map.Entries[at].Key.Text != key) at++;
         if (at == map.Entries.Count) return $"{text.TrimEnd()}\n{key}: {value(null)}\n".TrimStart('\n');

@@ -21,7 +21,9 @@ public sealed record LabOptions
     /// <summary>Told what is being done, one short line at a time.</summary>
     public Action<string>? Progress { get; init; }
 
-    /// <summary>How to start this program again, for the nodes' processes; null = found by itself, or named by the variable SDNEDGE_BIN.</summary>
+    /// <summary>
+    /// How to start this program again, for the nodes' processes; null = found by itself, or named by the variable SDNEDGE_BIN.
+    /// </summary>
     public IReadOnlyList<string>? Self { get; init; }
 
     internal IReadOnlyList<string> FindSelf()
@@ -46,6 +48,7 @@ public sealed record LabOptions
     public static string? WhyNot { get; } =
         !Environment.IsPrivilegedProcess ? "a lab needs root: it makes network namespaces and TAP devices; run it with sudo."
         : !File.Exists("/dev/net/tun") ? "a lab needs /dev/net/tun, which is not there; load the tun module (modprobe tun)."
-        : !((string[])["/usr/sbin/ip", "/sbin/ip", "/usr/bin/ip", "/bin/ip"]).Any(File.Exists) ? "a lab needs the command 'ip'; install the package iproute2."
+        : !((string[])["/usr/sbin/ip", "/sbin/ip", "/usr/bin/ip", "/bin/ip"]).Any(File.Exists)
+            ? "a lab needs the command 'ip'; install the package iproute2."
         : null;
 }

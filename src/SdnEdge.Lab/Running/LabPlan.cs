@@ -23,7 +23,8 @@ internal sealed record PlannedProcess(string Node, string Name, IReadOnlyList<st
 /// <param name="Files">Files written to the state folder first: path and text.</param>
 /// <param name="Processes">Processes started after the script, in order.</param>
 internal sealed record PlannedNode(
-    LabNode Node, string Namespace, string Log, string Script, IReadOnlyList<(string Path, string Text)> Files, IReadOnlyList<PlannedProcess> Processes);
+    LabNode Node, string Namespace, string Log, string Script, IReadOnlyList<(string Path, string Text)> Files,
+    IReadOnlyList<PlannedProcess> Processes);
 
 /// <summary>
 /// All that deploy will do, as data: the same topology gives the same plan. Namespaces and links in one batch of <c>ip</c>,
@@ -52,8 +53,8 @@ internal sealed partial record LabPlan(LabTopology Topology, string RootBatch, I
         int index = FirstIndex;
         foreach (LabLink link in lab.Links)
         {
-            batch.Append($"link add name {link.A.Interface} index {index++} mtu {link.Mtu} netns {lab.NamespaceOf(link.A.Node)} type veth ");
-            batch.Append($"peer name {link.B.Interface} index {index++} mtu {link.Mtu} netns {lab.NamespaceOf(link.B.Node)}\n");
+            batch.Append($"link add name {link.A.Interface} index {index++} mtu {link.Mtu} netns {lab.NamespaceOf(link.A.Node)} ");
+            batch.Append($"type veth peer name {link.B.Interface} index {index++} mtu {link.Mtu} netns {lab.NamespaceOf(link.B.Node)}\n");
         }
 
         IEnumerable<PlannedNode> nodes = lab.Nodes
@@ -100,7 +101,8 @@ internal sealed partial record LabPlan(LabTopology Topology, string RootBatch, I
             ip.Append($"address add {management} dev {LabTopology.ManagementInterface}{(management.Address.IsV6 ? " nodad" : "")}\n");
 
         AppendExec(ip, later, node.Exec);
-        string script = $"set -e\nexec >>{Quote(log)} 2>&1 </dev/null\ncd /proc/sys/net\n{sysctl}ip -batch - <<'END'\n{ip}END\ncd /\n{later}";
+        string script = $"set -e\nexec >>{Quote(log)} 2>&1 </dev/null\ncd /proc/sys/net\n{sysctl}ip -batch - <<'END'\n{ip}END\ncd "
+            + $"/\n{later}";
         return new PlannedNode(node, lab.NamespaceOf(node.Name), log, script, files, processes);
 
         void Kernel(string key, string value) => sysctl.Append($"echo {value} >{key}\n");
@@ -167,7 +169,8 @@ internal sealed partial record LabPlan(LabTopology Topology, string RootBatch, I
             string config = Path.Combine(folder, node.Name + ".json");
             files.Add((config, JsonSerializer.Serialize(
                 new WanConfig(node.Name, node.Seed, Path.Combine(folder, node.Name + ".sock"),
-                    [.. lab.LinksOf(node.Name).Select(l => new WanLinkConfig(l.EndAt(node.Name)!.Interface, l.FarEnd(node.Name).Node, l.ToWan!, l.FromWan!))]),
+                    [.. lab.LinksOf(node.Name)
+                        .Select(l => new WanLinkConfig(l.EndAt(node.Name)!.Interface, l.FarEnd(node.Name).Node, l.ToWan!, l.FromWan!))]),
                 LabJson.Indented.For<WanConfig>())));
             processes.Add(new PlannedProcess(node.Name, "wan", [.. self, "lab", "node", "wan", "--config", config]));
         }
@@ -201,14 +204,16 @@ internal sealed partial record LabPlan(LabTopology Topology, string RootBatch, I
 
             ip.Append("link add stub0 type veth peer name stub1\nlink set stub1 up\n");
             ip.Append($"link add eth0 type bridge stp_state 0 mcast_snooping 0\nlink set eth0 address {server.Mac}\n");
-            ip.Append("link set stub0 master eth0 up\nlink set stub0 type bridge_slave learning off flood off mcast_flood off bcast_flood off\n");
+            ip.Append("link set stub0 master eth0 up\nlink set stub0 type bridge_slave learning off flood off mcast_flood off bcast_flood "
+                + "off\n");
             ip.Append($"link set {home} master eth0\n");
             // While the server is between two sites the kernel, which a paused guest would not have, asks for its gateway in
             // vain: let it ask long enough.
             later.Append("echo 0 >/proc/sys/net/ipv6/conf/eth0/disable_ipv6\n");
             later.Append("echo 60 >/proc/sys/net/ipv4/neigh/eth0/ucast_solicit\necho 60 >/proc/sys/net/ipv6/neigh/eth0/ucast_solicit\n");
             later.Append("ip -batch - <<'END'\nlink set eth0 up\n");
-            foreach (InterfaceAddress address in server.Addresses) later.Append($"address add {address} dev eth0{(address.Address.IsV6 ? " nodad" : "")}\n");
+            foreach (InterfaceAddress address in server.Addresses)
+                later.Append($"address add {address} dev eth0{(address.Address.IsV6 ? " nodad" : "")}\n");
             foreach (IpAddress gateway in server.Gateways) later.Append($"route add default via {gateway} dev eth0\n");
             later.Append("END\n");
             processes.Add(new PlannedProcess(node.Name, "echo", [.. self, "lab", "node", "echo"]));
@@ -228,7 +233,8 @@ internal sealed partial record LabPlan(LabTopology Topology, string RootBatch, I
         }
 
         void PlanBird() => processes.Add(new PlannedProcess(node.Name, "bird",
-            ["/usr/sbin/bird", "-f", "-c", node.StartupConfig!, "-s", Path.Combine(folder, node.Name + ".ctl"), "-P", Path.Combine(folder, node.Name + ".pid")]));
+            ["/usr/sbin/bird", "-f", "-c", node.StartupConfig!, "-s", Path.Combine(folder, node.Name + ".ctl"), "-P",
+                Path.Combine(folder, node.Name + ".pid")]));
     }
 
     // Plain lines of ip go into the batch as long as no other line has come: one process for all.
@@ -245,7 +251,9 @@ internal sealed partial record LabPlan(LabTopology Topology, string RootBatch, I
         }
     }
 
-    [GeneratedRegex(@"^ip\s+((?<command>(link|route|neigh)\s[\w\s.:/-]+)|(-[46]\s+)?(?<command>(a|addr|address)\s[\w\s.:/-]+)|-[46]\s+(?<command>(r|route)\s[\w\s.:/-]*\bvia\s[\w\s.:/-]+))$", RegexOptions.ExplicitCapture)]
+    [GeneratedRegex(@"^ip\s+((?<command>(link|route|neigh)\s[\w\s.:/-]+)"
+        + @"|(-[46]\s+)?(?<command>(a|addr|address)\s[\w\s.:/-]+)"
+        + @"|-[46]\s+(?<command>(r|route)\s[\w\s.:/-]*\bvia\s[\w\s.:/-]+))$", RegexOptions.ExplicitCapture)]
     private static partial Regex PlainIpLine();
 
     private static string Quote(string text) => "'" + text.Replace("'", "'\\''", StringComparison.Ordinal) + "'";

@@ -25,7 +25,9 @@ public static class LabRunner
         options ??= new LabOptions();
         LabTopology lab = TopologyLoader.Load(topologyFile);
         if (options.Name is { } name) lab = lab with { Name = name };
-        if (options.RttMs is { } rtt) lab = rtt is >= 0 and <= 60_000 ? lab.WithRtt(rtt) : throw new LabException($"a round-trip time of {rtt} ms cannot be; give 0 to 60000.");
+        if (options.RttMs is { } rtt)
+            lab = rtt is >= 0 and <= 60_000 ? lab.WithRtt(rtt)
+                : throw new LabException($"a round-trip time of {rtt} ms cannot be; give 0 to 60000.");
         if (LabOptions.WhyNot is { } lacking) throw new LabException(lacking);
 
         string folder = options.Folder(lab.Name);
@@ -107,8 +109,10 @@ public static class LabRunner
             if (!options.Reconfigure)
             {
                 throw new LabException(old.Ready
-                    ? $"lab {lab.Name} is running already; 'sdnedge lab destroy --name {lab.Name}' ends it, 'deploy --reconfigure' replaces it."
-                    : $"an interrupted deploy of lab {lab.Name} is still there; 'sdnedge lab destroy --name {lab.Name}' takes it away, 'deploy --reconfigure' replaces it.");
+                    ? $"lab {lab.Name} is running already; 'sdnedge lab destroy --name {lab.Name}' ends it, 'deploy --reconfigure' "
+                        + $"replaces it."
+                    : $"an interrupted deploy of lab {lab.Name} is still there; 'sdnedge lab destroy --name {lab.Name}' takes it away, "
+                        + $"'deploy --reconfigure' replaces it.");
             }
 
             options.Progress?.Invoke($"taking down the lab {lab.Name} that is there");
@@ -118,7 +122,8 @@ public static class LabRunner
         string[] strangers = [.. lab.Nodes.Select(n => lab.NamespaceOf(n.Name)).Where(Namespaces.Exists)];
         if (strangers.Length > 0)
         {
-            throw new LabException($"these namespaces exist, and no lab of {options.StateRoot} made them: {string.Join(", ", strangers)}. " +
+            throw new LabException(
+                $"these namespaces exist, and no lab of {options.StateRoot} made them: {string.Join(", ", strangers)}. " +
                 $"If nobody needs them: {string.Join("; ", strangers.Select(s => $"ip netns del {s}"))}.");
         }
     }
@@ -137,7 +142,8 @@ public static class LabRunner
         Directory.CreateDirectory(root);
         try
         {
-            return new FileStream(Path.Combine(root, lab + ".lock"), FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None, 1, FileOptions.DeleteOnClose);
+            return new FileStream(Path.Combine(root, lab + ".lock"), FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None, 1,
+                FileOptions.DeleteOnClose);
         }
         catch (IOException)
         {
@@ -151,14 +157,18 @@ public static class LabRunner
     /// </summary>
     private static async Task TakeDownAsync(LabState state, string folder, bool keepLogs)
     {
-        LabNamespace[] ours = [.. state.Namespaces.Where(n => Namespaces.Exists(n.Name) && (n.Id is null || Netns.IdOf(n.Name) is not { } id || id == n.Id))];
+        LabNamespace[] ours =
+            [.. state.Namespaces.Where(n => Namespaces.Exists(n.Name) && (n.Id is null || Netns.IdOf(n.Name) is not { } id || id == n.Id))];
         HashSet<string> ids = [.. ours.Select(n => n.Id ?? Netns.IdOf(n.Name)).OfType<string>()];
         await EndAsync(ProcessSignal.Terminate, TimeSpan.FromSeconds(1));
         await KillAsync();
-        if (ours.Length > 0) await Netns.BatchAsync(string.Concat(ours.Select(n => $"netns del {n.Name}\n")), force: true, CancellationToken.None);
+        if (ours.Length > 0)
+            await Netns.BatchAsync(string.Concat(ours.Select(n => $"netns del {n.Name}\n")), force: true, CancellationToken.None);
         await KillAsync();   // who entered between the look and the deletion
         LabNamespace[] left = [.. ours.Where(n => Namespaces.Exists(n.Name))];
-        if (left.Length > 0) throw new LabException($"these namespaces of lab {state.Name} cannot be deleted: {string.Join(", ", left.Select(n => n.Name))}.");
+        if (left.Length > 0)
+            throw new LabException(
+                $"these namespaces of lab {state.Name} cannot be deleted: {string.Join(", ", left.Select(n => n.Name))}.");
 
         if (!Directory.Exists(folder)) return;
         if (keepLogs)
@@ -177,7 +187,9 @@ public static class LabRunner
         async Task KillAsync()
         {
             if (!await EndAsync(ProcessSignal.Kill, TimeSpan.FromSeconds(30)))
-                throw new LabException($"some processes of lab {state.Name} do not end: {string.Join(", ", Living().Select(p => p.ProcessId.ToString(CultureInfo.InvariantCulture)))}.");
+                throw new LabException(
+                    $"some processes of lab {state.Name} do not end: "
+                    + $"{string.Join(", ", Living().Select(p => p.ProcessId.ToString(CultureInfo.InvariantCulture)))}.");
         }
 
         IEnumerable<ProcessStat> Living() => Netns.ProcessesIn(ids)
@@ -195,7 +207,9 @@ public static class LabRunner
                     any = true;
                     if (!told.Add(process.ProcessId)) continue;
                     Signals.Send(process.ProcessId, signal);
-                    if (signal != ProcessSignal.Kill) Signals.Send(process.ProcessId, ProcessSignal.Continue);   // a paused server hears nothing
+
+                    // A paused server hears nothing.
+                    if (signal != ProcessSignal.Kill) Signals.Send(process.ProcessId, ProcessSignal.Continue);
                 }
 
                 return !any;

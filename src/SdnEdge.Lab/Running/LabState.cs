@@ -7,7 +7,8 @@ namespace SdnEdge.Lab.Running;
 /// <summary>A namespace of a lab.</summary>
 /// <param name="Node">The node.</param>
 /// <param name="Name">The namespace, <c>clab-LAB-NODE</c>.</param>
-/// <param name="Id">The kernel's name for it, <c>net:[inode]</c>; null until it is made. Another namespace of the same name has another.</param>
+/// <param name="Id">The kernel's name for it, <c>net:[inode]</c>; null until it is made. Another namespace of the same name has
+/// another.</param>
 public sealed record LabNamespace(string Node, string Name, string? Id);
 
 /// <summary>A process the lab started.</summary>
@@ -31,7 +32,8 @@ public sealed record LabProcess(string Node, string Name, int ProcessId, long St
 /// <param name="Namespaces">Namespaces made, or about to be.</param>
 /// <param name="Processes">Processes started.</param>
 public sealed record LabState(
-    string Name, string TopologyFile, double? RttMs, bool Ready, IReadOnlyList<LabNamespace> Namespaces, IReadOnlyList<LabProcess> Processes)
+    string Name, string TopologyFile, double? RttMs, bool Ready, IReadOnlyList<LabNamespace> Namespaces,
+    IReadOnlyList<LabProcess> Processes)
 {
     /// <summary>Folder with one folder for each lab.</summary>
     public const string DefaultRoot = "/run/sdnedge";
@@ -55,5 +57,7 @@ public sealed record LabState(
 
     /// <summary>The names of labs that have a state under a root folder.</summary>
     public static IReadOnlyList<string> All(string root)
-        => Directory.Exists(root) ? [.. Directory.GetDirectories(root).Where(d => File.Exists(Path.Combine(d, FileName))).Select(d => Path.GetFileName(d)!).Order()] : [];
+        => Directory.Exists(root)
+            ? [.. Directory.GetDirectories(root).Where(d => File.Exists(Path.Combine(d, FileName)))
+                .Select(d => Path.GetFileName(d)!).Order()] : [];
 }

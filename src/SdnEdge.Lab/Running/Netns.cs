@@ -10,7 +10,9 @@ public sealed class LabException(string message) : Exception(message);
 /// <summary>Processes and namespaces, by the <c>ip</c> command and /proc.</summary>
 internal static class Netns
 {
-    /// <summary>How to start a program inside a namespace: <c>ip netns exec</c> becomes the program, so the process number is its own.</summary>
+    /// <summary>
+    /// How to start a program inside a namespace: <c>ip netns exec</c> becomes the program, so the process number is its own.
+    /// </summary>
     public static ProcessStartInfo Command(string ns, IReadOnlyList<string> argv, IReadOnlyDictionary<string, string>? env = null)
     {
         var start = new ProcessStartInfo("ip") { UseShellExecute = false };
@@ -27,13 +29,15 @@ internal static class Netns
     private const string RaisePriority = "{ echo -15 >/proc/self/autogroup; renice -n -10 -p $$ >/dev/null; } 2>/dev/null || :; ";
 
     /// <summary>A command that runs <paramref name="argv"/> as a session of its own, before ordinary programs.</summary>
-    public static IReadOnlyList<string> Ahead(IReadOnlyList<string> argv) => ["setsid", "sh", "-c", RaisePriority + "exec \"$@\"", "sh", .. argv];
+    public static IReadOnlyList<string> Ahead(IReadOnlyList<string> argv)
+        => ["setsid", "sh", "-c", RaisePriority + "exec \"$@\"", "sh", .. argv];
 
     /// <summary>Starts a daemon in a namespace: a session of its own, nothing on its input, all output into a log.</summary>
     public static Process StartDaemon(string ns, IReadOnlyList<string> argv, IReadOnlyDictionary<string, string> env, string log)
     {
         var start = new ProcessStartInfo("setsid") { UseShellExecute = false };
-        string[] words = ["ip", "netns", "exec", ns, "sh", "-c", "log=$1; shift; " + RaisePriority + "exec \"$@\" >>\"$log\" 2>&1 </dev/null", "sh", log, .. argv];
+        string[] words = ["ip", "netns", "exec", ns, "sh", "-c",
+            "log=$1; shift; " + RaisePriority + "exec \"$@\" >>\"$log\" 2>&1 </dev/null", "sh", log, .. argv];
         foreach (string word in words) start.ArgumentList.Add(word);
         foreach ((string key, string value) in env) start.Environment[key] = value;
         return Process.Start(start) ?? throw new LabException($"cannot start {argv[0]}.");
@@ -42,7 +46,9 @@ internal static class Netns
     /// <summary>Runs lines of <c>ip -batch</c>; an error names the line.</summary>
     public static async Task BatchAsync(string lines, bool force, CancellationToken cancel)
     {
-        (int code, string error) = await RunAsync(new ProcessStartInfo("ip") { ArgumentList = { force ? "-force" : "-batch", force ? "-batch" : "-", force ? "-" : "" } }, lines, cancel);
+        (int code, string error) =
+            await RunAsync(new ProcessStartInfo("ip") { ArgumentList = { force ? "-force" : "-batch", force ? "-batch" : "-",
+                force ? "-" : "" } }, lines, cancel);
         if (code != 0 && !force) throw new LabException($"ip -batch failed: {error.Trim()}");
     }
 
@@ -95,10 +101,12 @@ internal static class Netns
         var found = new List<ProcessStat>();
         foreach (string folder in Directory.EnumerateDirectories("/proc"))
         {
-            if (!int.TryParse(Path.GetFileName(folder.AsSpan()), NumberStyles.None, CultureInfo.InvariantCulture, out int pid) || pid == Environment.ProcessId) continue;
+            if (!int.TryParse(Path.GetFileName(folder.AsSpan()), NumberStyles.None, CultureInfo.InvariantCulture, out int pid)
+                || pid == Environment.ProcessId) continue;
             try
             {
-                if (new FileInfo($"{folder}/ns/net").LinkTarget is { } id && ids.Contains(id) && ProcessStat.Read(pid) is { IsAlive: true } stat) found.Add(stat);
+                if (new FileInfo($"{folder}/ns/net").LinkTarget is { } id && ids.Contains(id)
+                    && ProcessStat.Read(pid) is { IsAlive: true } stat) found.Add(stat);
             }
             catch (Exception e) when (e is IOException or UnauthorizedAccessException)
             {

@@ -16,7 +16,8 @@ internal static class Readiness
     private const int TailLines = 12;
 
     public static async Task WaitAsync(
-        LabPlan plan, string folder, IReadOnlyList<(PlannedNode Node, LabProcess Record, Process Process)> started, LabOptions options, CancellationToken cancel)
+        LabPlan plan, string folder, IReadOnlyList<(PlannedNode Node, LabProcess Record, Process Process)> started, LabOptions options,
+        CancellationToken cancel)
     {
         LabTopology lab = plan.Topology;
         string? fault = null;   // what a daemon that waits says of itself
@@ -27,7 +28,8 @@ internal static class Readiness
             switch (node.Node.Kind)
             {
                 case NodeKind.SdnEdgeWan:
-                    await UntilAsync($"{name} to forward", async () => await WanClient.TryReadAsync(Path.Combine(folder, name + ".sock"), cancel) is not null);
+                    await UntilAsync($"{name} to forward",
+                        async () => await WanClient.TryReadAsync(Path.Combine(folder, name + ".sock"), cancel) is not null);
                     break;
                 case NodeKind.SdnEdgePe:
                     await UntilAsync($"{name} to be ready",
@@ -83,7 +85,8 @@ internal static class Readiness
             string[] pes = [.. lab.Nodes.Where(n => n.Kind == NodeKind.SdnEdgePe).Select(n => n.Name)];
             if (pes.Length == 0) return;
             options.Progress?.Invoke("waiting for BGP sessions and routes");
-            IpPrefix[] servers = [.. lab.Nodes.Where(n => n.Server is not null).SelectMany(n => n.Server!.Addresses).Select(a => IpPrefix.Host(a.Address))];
+            IpPrefix[] servers =
+                [.. lab.Nodes.Where(n => n.Server is not null).SelectMany(n => n.Server!.Addresses).Select(a => IpPrefix.Host(a.Address))];
             foreach (string pe in pes)
             {
                 await UntilAsync($"{pe}'s BGP sessions and their first routes", async () =>
@@ -110,10 +113,14 @@ internal static class Readiness
             {
                 foreach ((_, LabProcess record, Process process) in started)
                 {
-                    if (process.HasExited) throw new LabException($"{record.Name} of node {record.Node} ended with exit code {process.ExitCode}, while waiting for {what}.");
+                    if (process.HasExited)
+                        throw new LabException(
+                            $"{record.Name} of node {record.Node} ended with exit code {process.ExitCode}, while waiting for {what}.");
                 }
 
-                if (Monotonic.Now > end) throw new LabException($"waited {options.ReadyTimeout.TotalSeconds:0} s in vain for {what}{(fault is null ? "" : $": {fault}")}.");
+                if (Monotonic.Now > end)
+                    throw new LabException(
+                        $"waited {options.ReadyTimeout.TotalSeconds:0} s in vain for {what}{(fault is null ? "" : $": {fault}")}.");
                 await Task.Delay(round < 20 ? 5 : 25, cancel);
             }
         }

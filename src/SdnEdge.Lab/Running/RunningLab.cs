@@ -42,7 +42,9 @@ public sealed class RunningLab
         LabState state = LabState.Read(folder) ?? throw new LabException(LabState.All(root) is { Count: > 0 } others
             ? $"no lab {name} runs here; running: {string.Join(", ", others)}."
             : $"no lab {name} runs here; 'sdnedge lab deploy -t topologies/figure1.clab.yml' starts one.");
-        if (!state.Ready) throw new LabException($"the deploy of lab {name} has not ended; wait, or take it away with 'sdnedge lab destroy --name {name}'.");
+        if (!state.Ready)
+            throw new LabException(
+                $"the deploy of lab {name} has not ended; wait, or take it away with 'sdnedge lab destroy --name {name}'.");
         LabTopology topology = TopologyLoader.Load(state.TopologyFile) with { Name = name };
         return new RunningLab(state.RttMs is { } rtt ? topology.WithRtt(rtt) : topology, folder, root);
     }
@@ -75,11 +77,15 @@ public sealed class RunningLab
     /// <summary>A node's certificate, and the lab's authority: who a client that runs in this node is.</summary>
     /// <exception cref="LabException">The node is not on a management network and has none.</exception>
     public ClientIdentity IdentityOf(string node) => Known(node).Management is null
-        ? throw new LabException($"node {node} has no certificate: it is not on a management network; give it the label sdnedge.management.")
+        ? throw new LabException(
+            $"node {node} has no certificate: it is not on a management network; give it the label sdnedge.management.")
         : ClientIdentity.Load(LabCertificates.CertificateOf(Folder, node), LabCertificates.KeyOf(Folder, node),
             LabCertificates.AuthorityOf(Folder));
 
-    /// <summary>How to start a program inside a node's namespace; redirect its output before starting it, if wanted. The process number is the program's own.</summary>
+    /// <summary>
+    /// How to start a program inside a node's namespace; redirect its output before starting it, if wanted. The process number is the
+    /// program's own.
+    /// </summary>
     public ProcessStartInfo Command(string node, IReadOnlyList<string> argv, IReadOnlyDictionary<string, string>? env = null)
     {
         var all = new Dictionary<string, string>(Known(node).Env, StringComparer.Ordinal);
@@ -93,7 +99,8 @@ public sealed class RunningLab
     /// <param name="env">More environment.</param>
     /// <param name="redirect">True: its input, output and error output are the caller's to read and write.</param>
     /// <param name="ahead">True: in a session of its own and before ordinary programs, as the lab's own daemons are.</param>
-    public Process Start(string node, IReadOnlyList<string> argv, IReadOnlyDictionary<string, string>? env = null, bool redirect = false, bool ahead = false)
+    public Process Start(string node, IReadOnlyList<string> argv, IReadOnlyDictionary<string, string>? env = null, bool redirect = false,
+        bool ahead = false)
     {
         ProcessStartInfo start = Command(node, ahead ? Netns.Ahead(argv) : argv, env);
         start.RedirectStandardInput = start.RedirectStandardOutput = start.RedirectStandardError = redirect;
@@ -105,7 +112,8 @@ public sealed class RunningLab
 
     /// <summary>The sites of a server, in the order of its links.</summary>
     public IReadOnlyList<LabSite> SitesOf(string server)
-        => Known(server).Kind == NodeKind.Server ? Sites.Of(Topology, server) : throw new LabException($"node {server} is no server; servers of lab {Name}: {Names(n => n.Kind == NodeKind.Server)}.");
+        => Known(server).Kind == NodeKind.Server ? Sites.Of(Topology, server)
+            : throw new LabException($"node {server} is no server; servers of lab {Name}: {Names(n => n.Kind == NodeKind.Server)}.");
 
     /// <summary>The site at which a server is live now; null while it is paused, or at none.</summary>
     public Task<string?> LocateAsync(string server, CancellationToken cancel = default)
@@ -125,7 +133,8 @@ public sealed class RunningLab
         .. (Directory.Exists(Folder) ? Directory.GetFileSystemEntries(Folder) : []).Select(f => $"file {f}"),
     ];
 
-    private LabNode Known(string node) => Topology.Find(node) ?? throw new LabException($"lab {Name} has no node {node}; nodes: {Names(_ => true)}.");
+    private LabNode Known(string node)
+        => Topology.Find(node) ?? throw new LabException($"lab {Name} has no node {node}; nodes: {Names(_ => true)}.");
 
     private string Names(Func<LabNode, bool> which) => string.Join(", ", Topology.Nodes.Where(which).Select(n => n.Name));
 }

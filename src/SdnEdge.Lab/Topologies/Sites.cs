@@ -35,7 +35,9 @@ public static partial class Sites
         return sites;
     }
 
-    /// <summary>The ingresses of a topology: nodes of kind linux next to a PE, of ours or of FRR or BIRD, where no server has a leg.</summary>
+    /// <summary>
+    /// The ingresses of a topology: nodes of kind linux next to a PE, of ours or of FRR or BIRD, where no server has a leg.
+    /// </summary>
     public static IReadOnlyList<LabIngress> Ingresses(LabTopology topology)
     {
         var homes = topology.Nodes.Where(n => n.Kind == NodeKind.Server)

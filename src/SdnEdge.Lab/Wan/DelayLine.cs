@@ -13,7 +13,9 @@ internal sealed unsafe class DelayLine : IDisposable
 {
     private const int Align = 32;
 
-    /// <summary>Head of a record. A record's size is a multiple of <see cref="Align"/>, so there is always room for a head before the end.</summary>
+    /// <summary>
+    /// Head of a record. A record's size is a multiple of <see cref="Align"/>, so there is always room for a head before the end.
+    /// </summary>
     private struct Record
     {
         public long Due;
@@ -60,7 +62,8 @@ internal sealed unsafe class DelayLine : IDisposable
     public long LateNs { get; set; }
 
     /// <summary>When the next frame leaves; <see cref="long.MaxValue"/> when none is under way.</summary>
-    public long NextDue => _used == 0 ? long.MaxValue : _byDue is null ? First()->Due : _byDue.TryPeek(out _, out (long Due, long) next) ? next.Due : long.MaxValue;
+    public long NextDue => _used == 0 ? long.MaxValue : _byDue is null ? First()->Due : _byDue.TryPeek(out _, out (long Due, long) next)
+        ? next.Due : long.MaxValue;
 
     /// <summary>A frame enters at <paramref name="at"/>. It is copied, lost as the model says, or dropped when there is no room.</summary>
     public void Enter(in Packet packet, long at)
@@ -166,7 +169,8 @@ internal sealed unsafe class DelayLine : IDisposable
     /// <inheritdoc/>
     public void Dispose() => NativeMemory.AlignedFree(_ring);
 
-    public WanDirectionStats Stats() => new(Frames, Bytes, Sent, Lost, QueueFull, Refused, PeakBytes, Sent == 0 ? 0 : Math.Round(LateNs / 1e3 / Sent, 1));
+    public WanDirectionStats Stats()
+        => new(Frames, Bytes, Sent, Lost, QueueFull, Refused, PeakBytes, Sent == 0 ? 0 : Math.Round(LateNs / 1e3 / Sent, 1));
 
     private static void Put(Record* record, ref Packet packet, out long due)
     {

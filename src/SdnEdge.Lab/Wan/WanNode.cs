@@ -44,7 +44,8 @@ public sealed class WanNode : IDisposable
         _config = config;
         var options = new PacketSocketOptions { Timestamps = true, BypassQueueing = true };
         _links = [.. config.Links.Select((l, i) => new Link(l, PacketSocket.Open(l.Interface, l.Interface, options),
-            new DelayLine(l.ToWan, LinkModel.SeedOf(config.Seed, i, toWan: true)), new DelayLine(l.FromWan, LinkModel.SeedOf(config.Seed, i, toWan: false))))];
+            new DelayLine(l.ToWan, LinkModel.SeedOf(config.Seed, i, toWan: true)),
+            new DelayLine(l.FromWan, LinkModel.SeedOf(config.Seed, i, toWan: false))))];
         for (int i = 0; i < _links.Length; i++) _ready.Add(_links[i].Socket.Fd, EpollEvents.In, (ulong)i);
         _ready.Add(_stop.Fd, EpollEvents.In, (ulong)_links.Length);
     }
@@ -74,7 +75,9 @@ public sealed class WanNode : IDisposable
         }
     }
 
-    /// <summary>Answers each connection to the statistics socket with the counters, until <paramref name="stop"/>. Runs beside <see cref="Run"/>.</summary>
+    /// <summary>
+    /// Answers each connection to the statistics socket with the counters, until <paramref name="stop"/>. Runs beside <see cref="Run"/>.
+    /// </summary>
     public async Task ServeStatsAsync(CancellationToken stop)
     {
         File.Delete(_config.StatsSocket);
@@ -101,7 +104,8 @@ public sealed class WanNode : IDisposable
 
     /// <summary>The counters now. Read beside the switching thread: each is whole, together they may be a few frames apart.</summary>
     public WanStats Stats() => new(_config.Name,
-        [.. _links.Select(l => new WanLinkStats(l.Config.Interface, l.Config.Peer, l.ToWan.Stats(), l.FromWan.Stats(), l.Socket.KernelDrops))],
+        [.. _links.Select(l => new WanLinkStats(l.Config.Interface, l.Config.Peer, l.ToWan.Stats(), l.FromWan.Stats(),
+            l.Socket.KernelDrops))],
         _addresses.Count, Volatile.Read(ref _flooded));
 
     /// <inheritdoc/>

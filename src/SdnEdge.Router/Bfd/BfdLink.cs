@@ -14,7 +14,8 @@ namespace SdnEdge.Router.Bfd;
 /// <param name="Why">Why not.</param>
 /// <param name="Health">How its thread fares.</param>
 /// <param name="Discards">Packets discarded, by reason.</param>
-public readonly record struct BfdReport(BfdMessageKind Kind, BfdStatus Status = default, BfdOrder Order = default, string Why = "", BfdHealth Health = default, long[]? Discards = null);
+public readonly record struct BfdReport(BfdMessageKind Kind, BfdStatus Status = default, BfdOrder Order = default, string Why = "",
+    BfdHealth Health = default, long[]? Discards = null);
 
 /// <summary>
 /// The PE's end of the way to its BFD process (<see cref="BfdServer"/>). A thread reads; <c>heard</c> and <c>ended</c> are called
@@ -38,7 +39,8 @@ public sealed class BfdLink : IDisposable
     }
 
     /// <summary>Starts a process.</summary>
-    /// <param name="program">How it is started, given the descriptor that it inherits; null: its work is done by a thread of this process.</param>
+    /// <param name="program">How it is started, given the descriptor that it inherits; null: its work is done by a thread of this
+    /// process.</param>
     /// <param name="heard">Told what it says.</param>
     /// <param name="ended">Told that it has ended, unless that was wanted.</param>
     /// <exception cref="IOException">It could not be started.</exception>
@@ -69,7 +71,8 @@ public sealed class BfdLink : IDisposable
     }
 
     /// <summary>Goes on with the process of a PE that has ended, of whose end the keeper kept a descriptor.</summary>
-    public static BfdLink Attach(int descriptor, Action<BfdReport> heard, Action ended) => Over(ProcessChannel.Inherited(descriptor), heard, ended);
+    public static BfdLink Attach(int descriptor, Action<BfdReport> heard, Action ended)
+        => Over(ProcessChannel.Inherited(descriptor), heard, ended);
 
     /// <summary>Speaks over a channel that is there.</summary>
     internal static BfdLink Over(ProcessChannel channel, Action<BfdReport> heard, Action ended) => new(channel, heard, ended);
@@ -120,10 +123,12 @@ public sealed class BfdLink : IDisposable
                     heard(new BfdReport(kind, Status: BfdMessage.Read<BfdStatus>(message)));
                     break;
                 case BfdMessageKind.Failed:
-                    heard(new BfdReport(kind, Order: BfdMessage.Read<BfdOrder>(message, out ReadOnlySpan<byte> text), Why: Encoding.UTF8.GetString(text)));
+                    heard(new BfdReport(kind, Order: BfdMessage.Read<BfdOrder>(message, out ReadOnlySpan<byte> text),
+                        Why: Encoding.UTF8.GetString(text)));
                     break;
                 case BfdMessageKind.Health:
-                    heard(new BfdReport(kind, Health: BfdMessage.Read<BfdHealth>(message, out ReadOnlySpan<byte> discards), Discards: MemoryMarshal.Cast<byte, long>(discards).ToArray()));
+                    heard(new BfdReport(kind, Health: BfdMessage.Read<BfdHealth>(message, out ReadOnlySpan<byte> discards),
+                        Discards: MemoryMarshal.Cast<byte, long>(discards).ToArray()));
                     break;
                 default:
                     // Of another version: it is told to go, and a new one is started.

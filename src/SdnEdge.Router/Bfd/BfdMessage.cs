@@ -44,7 +44,9 @@ internal static class BfdMessage
     private const int HeaderBytes = 2, MaxTextBytes = 2048;
 
     /// <summary>Changes with what is sent; the sizes catch most of what is forgotten here.</summary>
-    private static readonly byte Version = (byte)(1 + (31 * Unsafe.SizeOf<BfdOrder>()) + (17 * Unsafe.SizeOf<BfdStatus>()) + (7 * Unsafe.SizeOf<BfdHealth>()) + BfdLimits.DiscardReasons);
+    private static readonly byte Version =
+        (byte)(1 + (31 * Unsafe.SizeOf<BfdOrder>()) + (17 * Unsafe.SizeOf<BfdStatus>()) + (7 * Unsafe.SizeOf<BfdHealth>())
+            + BfdLimits.DiscardReasons);
 
     /// <summary>A message without values.</summary>
     public static byte[] Plain(BfdMessageKind kind) => [(byte)kind, Version];
@@ -68,10 +70,12 @@ internal static class BfdMessage
     }
 
     /// <summary>How the thread fares.</summary>
-    public static byte[] Health(in BfdHealth health, ReadOnlySpan<long> discards) => Of(BfdMessageKind.Health, health, MemoryMarshal.AsBytes(discards));
+    public static byte[] Health(in BfdHealth health, ReadOnlySpan<long> discards)
+        => Of(BfdMessageKind.Health, health, MemoryMarshal.AsBytes(discards));
 
     /// <summary>What a message is; 0 when it is of another version.</summary>
-    public static BfdMessageKind KindOf(ReadOnlySpan<byte> message) => message.Length >= HeaderBytes && message[1] == Version ? (BfdMessageKind)message[0] : 0;
+    public static BfdMessageKind KindOf(ReadOnlySpan<byte> message) => message.Length >= HeaderBytes && message[1] == Version
+        ? (BfdMessageKind)message[0] : 0;
 
     /// <summary>The value of a message of this version, and what stands after it.</summary>
     public static T Read<T>(ReadOnlySpan<byte> message, out ReadOnlySpan<byte> rest)

@@ -125,7 +125,8 @@ public sealed class BfdServer : IDisposable
                     _speaker.Refresh();
                     for (int i = 0; i < discards.Length; i++) discards[i] = _speaker.Discards((BfdDiscard)i);
                     var health = new BfdHealth(
-                        Environment.ProcessId, _speaker.Urgency, _speaker.Stalls, _speaker.LongestStallNs, _speaker.Credit.Times, _speaker.Credit.Nanoseconds, _speaker.KernelDrops, _speaker.Faults);
+                        Environment.ProcessId, _speaker.Urgency, _speaker.Stalls, _speaker.LongestStallNs, _speaker.Credit.Times,
+                        _speaker.Credit.Nanoseconds, _speaker.KernelDrops, _speaker.Faults);
                     _channel.Send(BfdMessage.Health(health, discards));
                 }
 

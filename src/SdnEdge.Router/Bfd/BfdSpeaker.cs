@@ -34,7 +34,8 @@ public sealed record BfdSpeakerOptions
 /// <item>Sleep until the first deadline of any session, or until a packet or an order comes.</item>
 /// <item>Carry out orders of the control loop.</item>
 /// <item>Take every packet that waits: what is in a socket was not silence.</item>
-/// <item>If the thread itself was held up, or all threads were by the garbage collector, give credit (<see cref="BfdSession.Credit"/>).</item>
+/// <item>If the thread itself was held up, or all threads were by the garbage collector, give credit
+/// (<see cref="BfdSession.Credit"/>).</item>
 /// <item>Let the clock judge; send what is due.</item>
 /// </list>
 /// Methods are for one thread at a time unless they say otherwise; <c>changed</c> is called on the BFD thread when
@@ -234,7 +235,8 @@ public sealed class BfdSpeaker : IDisposable
         try
         {
             int port = key.Multihop ? BfdLimits.MultihopPort : BfdLimits.SingleHopPort;
-            var options = new UdpBatchOptions { MaxPayloadBytes = 256, ReceiveBufferBytes = 4 << 20, SendBufferBytes = 0, ReceiveTimeToLive = true, FreeBind = true };
+            var options = new UdpBatchOptions { MaxPayloadBytes = 256, ReceiveBufferBytes = 4 << 20, SendBufferBytes = 0,
+                ReceiveTimeToLive = true, FreeBind = true };
             return new Receiver(key.Local, key.Multihop, UdpBatchSocket.Open(new UdpEndpoint(key.Local, (ushort)port), options));
         }
         catch

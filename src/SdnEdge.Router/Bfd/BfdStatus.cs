@@ -11,7 +11,8 @@ namespace SdnEdge.Router.Bfd;
 /// <param name="Diagnostic">Why this end last left Up.</param>
 /// <param name="RemoteDiagnostic">Why the peer did, as it says.</param>
 /// <param name="Multiplier">The peer gives us up after so many intervals.</param>
-/// <param name="SurvivesControlPlane">Both ends go on when their control planes end: a failure is one of forwarding (RFC 5882 4.3.2).</param>
+/// <param name="SurvivesControlPlane">Both ends go on when their control planes end: a failure is one of forwarding (RFC 5882
+/// 4.3.2).</param>
 /// <param name="LocalDiscriminator">Our name for it.</param>
 /// <param name="RemoteDiscriminator">The peer's; zero while unknown.</param>
 /// <param name="TransmitInterval">Between packets sent.</param>
@@ -25,8 +26,10 @@ namespace SdnEdge.Router.Bfd;
 /// <param name="AdministrativeDowns">Those of them that an operator wanted, here or there.</param>
 /// <param name="CreditGiven">Nanoseconds by which it was spared because its own driver had been held up.</param>
 public readonly record struct BfdStatus(
-    BfdKey Key, uint Order, BfdState State, BfdState RemoteState, BfdDiagnostic Diagnostic, BfdDiagnostic RemoteDiagnostic, byte Multiplier, bool SurvivesControlPlane,
-    uint LocalDiscriminator, uint RemoteDiscriminator, uint TransmitInterval, long DetectionTime, long ChangedAt, long Received, long Sent, long SendErrors,
+    BfdKey Key, uint Order, BfdState State, BfdState RemoteState, BfdDiagnostic Diagnostic, BfdDiagnostic RemoteDiagnostic, byte Multiplier,
+    bool SurvivesControlPlane,
+    uint LocalDiscriminator, uint RemoteDiscriminator, uint TransmitInterval, long DetectionTime, long ChangedAt, long Received,
+    long Sent, long SendErrors,
     long Ups, long Downs, long AdministrativeDowns, long CreditGiven)
 {
     /// <summary>Whether it came up after an earlier moment.</summary>
@@ -51,4 +54,5 @@ public readonly record struct BfdStatus(
 /// <param name="CreditNs">Credit given in all.</param>
 /// <param name="KernelDrops">Packets the kernel dropped because nobody took them.</param>
 /// <param name="Faults">Exceptions. Always 0 unless there is a bug.</param>
-public readonly record struct BfdHealth(int ProcessId, ThreadUrgency Urgency, long Stalls, long LongestStallNs, long Credits, long CreditNs, long KernelDrops, long Faults);
+public readonly record struct BfdHealth(int ProcessId, ThreadUrgency Urgency, long Stalls, long LongestStallNs, long Credits, long CreditNs,
+    long KernelDrops, long Faults);

@@ -3,7 +3,9 @@ using SdnEdge.Linux;
 
 namespace SdnEdge.Router.Bfd;
 
-/// <summary>A session with the socket it sends by. The session's numbers may be read from any thread; only the BFD thread changes them.</summary>
+/// <summary>
+/// A session with the socket it sends by. The session's numbers may be read from any thread; only the BFD thread changes them.
+/// </summary>
 public sealed class BfdWatch
 {
     // What the BFD thread tells: written whole and read whole, without either side waiting for the other.
@@ -38,7 +40,8 @@ public sealed class BfdWatch
         _version++;
         Thread.MemoryBarrier();
         _told = new BfdStatus(
-            s.Key, Order, s.State, s.RemoteState, s.Diagnostic, s.RemoteDiagnostic, s.Parameters.DetectMultiplier, s.ControlPlaneIndependent && s.RemoteControlPlaneIndependent,
+            s.Key, Order, s.State, s.RemoteState, s.Diagnostic, s.RemoteDiagnostic, s.Parameters.DetectMultiplier, s.ControlPlaneIndependent
+                && s.RemoteControlPlaneIndependent,
             s.LocalDiscriminator, s.RemoteDiscriminator, s.TransmitInterval, s.DetectionTime, s.ChangedAt, s.Received, s.Sent, SendErrors,
             s.Ups, s.Downs, s.AdministrativeDowns, s.CreditGiven);
         Thread.MemoryBarrier();

@@ -20,7 +20,8 @@ namespace SdnEdge.Router.Control;
 /// </list>
 /// Runs on the control loop.
 /// </summary>
-internal sealed class BfdDriver(PeState state, BgpDriver bgp, ControlLoop loop, Action<IpAddress> needAddress, KeeperLink? keeper, Func<int, ProcessStartInfo>? program)
+internal sealed class BfdDriver(PeState state, BgpDriver bgp, ControlLoop loop, Action<IpAddress> needAddress, KeeperLink? keeper,
+    Func<int, ProcessStartInfo>? program)
     : IWorkSource, ITimed, IDisposable
 {
     private const string ChannelName = "bfd";
@@ -88,7 +89,8 @@ internal sealed class BfdDriver(PeState state, BgpDriver bgp, ControlLoop loop, 
                 case BfdMessageKind.Status:
                     Follow(report.Status, now);
                     break;
-                case BfdMessageKind.Failed when _sessions.TryGetValue(report.Order.Key, out Session? session) && session.Order == report.Order.Number:
+                case BfdMessageKind.Failed when _sessions.TryGetValue(report.Order.Key, out Session? session)
+                    && session.Order == report.Order.Number:
                     Failed(session, report.Why);
                     break;
                 case BfdMessageKind.Health:
@@ -117,11 +119,13 @@ internal sealed class BfdDriver(PeState state, BgpDriver bgp, ControlLoop loop, 
     public BfdInfo Info(long now)
     {
         BfdDiscardInfo[] discards = [.. from reason in Enum.GetValues<BfdDiscard>()
-                                        let packets = reason == BfdDiscard.None || (int)reason >= _discards.Length ? 0 : _discards[(int)reason]
+                                        let packets = reason == BfdDiscard.None || (int)reason >= _discards.Length ? 0
+                                            : _discards[(int)reason]
                                         where packets > 0
                                         select new BfdDiscardInfo(Word(reason), packets)];
         return new BfdInfo(
-            _health.ProcessId, _restarts, [.. _sessions.Values.Select(s => Show(s, now))], Word(_health.Urgency), _health.Stalls, _health.LongestStallNs / 1e6, _health.Credits,
+            _health.ProcessId, _restarts, [.. _sessions.Values.Select(s => Show(s, now))], Word(_health.Urgency), _health.Stalls,
+            _health.LongestStallNs / 1e6, _health.Credits,
             _health.CreditNs / 1e6, _health.KernelDrops, _health.Faults, discards);
     }
 
@@ -135,10 +139,13 @@ internal sealed class BfdDriver(PeState state, BgpDriver bgp, ControlLoop loop, 
     {
         BfdKey key = session.Config.Key;
         if (session.Status is not { } s)
-            return new BfdSessionInfo(key.Peer.ToString(), key.Local.ToString(), key.Multihop, session.Failure is null ? "starting" : "failed", "", session.Failure ?? "", "", 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+            return new BfdSessionInfo(key.Peer.ToString(), key.Local.ToString(), key.Multihop,
+                session.Failure is null ? "starting" : "failed", "", session.Failure ?? "", "", 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
         return new BfdSessionInfo(
-            key.Peer.ToString(), key.Local.ToString(), key.Multihop, Word(s.State), Word(s.RemoteState), Word(s.Diagnostic), Word(s.RemoteDiagnostic), s.LocalDiscriminator, s.RemoteDiscriminator,
-            s.TransmitInterval / 1000.0, s.DetectionTime / 1e6, s.Multiplier, Math.Max(0, now - s.ChangedAt) / 1_000_000_000, s.Received, s.Sent, s.SendErrors, s.Ups, s.Downs, s.CreditGiven / 1e6);
+            key.Peer.ToString(), key.Local.ToString(), key.Multihop, Word(s.State), Word(s.RemoteState), Word(s.Diagnostic),
+            Word(s.RemoteDiagnostic), s.LocalDiscriminator, s.RemoteDiscriminator,
+            s.TransmitInterval / 1000.0, s.DetectionTime / 1e6, s.Multiplier, Math.Max(0, now - s.ChangedAt) / 1_000_000_000, s.Received,
+            s.Sent, s.SendErrors, s.Ups, s.Downs, s.CreditGiven / 1e6);
     }
 
     private static string Word<T>(T value)
@@ -159,7 +166,8 @@ internal sealed class BfdDriver(PeState state, BgpDriver bgp, ControlLoop loop, 
     {
         session.Order = ++_orders;
         session.Failure = null;
-        _link!.Watch(new BfdOrder(session.Order, session.Config.Key, session.Config.Parameters, session.Config.Shutdown, ControlPlaneIndependent: keeper is not null));
+        _link!.Watch(new BfdOrder(session.Order, session.Config.Key, session.Config.Parameters, session.Config.Shutdown,
+            ControlPlaneIndependent: keeper is not null));
     }
 
     private void Connect()
@@ -190,8 +198,10 @@ internal sealed class BfdDriver(PeState state, BgpDriver bgp, ControlLoop loop, 
         int wait = BackOffMilliseconds[Math.Min(_endings++, BackOffMilliseconds.Length - 1)];
         _startAt = loop.Now + (wait * 1_000_000L);
         _restarts++;
-        if (_endings == BackOffMilliseconds.Length) _answered.TrySetException(new IOException($"the BFD process ended {_endings} times in a row: {why}"));
-        state.Events.Add(loop.Now, "bfd", state.Config.Name, "process-ended", $"{why}; another one is started{(wait == 0 ? "" : $" in {wait} ms")}, and {_sessions.Count} sessions anew");
+        if (_endings == BackOffMilliseconds.Length)
+            _answered.TrySetException(new IOException($"the BFD process ended {_endings} times in a row: {why}"));
+        state.Events.Add(loop.Now, "bfd", state.Config.Name, "process-ended",
+            $"{why}; another one is started{(wait == 0 ? "" : $" in {wait} ms")}, and {_sessions.Count} sessions anew");
     }
 
     private void Follow(in BfdStatus status, long now)
@@ -211,10 +221,14 @@ internal sealed class BfdDriver(PeState state, BgpDriver bgp, ControlLoop loop, 
         string peer = status.Key.Peer.ToString();
         if (status.State == BfdState.Up) _endings = 0;
         if (status.WentDownSince(before)) state.Events.Add(now, "bfd", peer, "down", $"{status.Key}: {Word(status.Diagnostic)}");
-        if (status.PathFailedSince(before)) bgp.PathDown(status.Key.Peer, $"BFD session {Word(status.State)}: {Word(status.Diagnostic)}", now, mayBeRestart: !status.SurvivesControlPlane);
-        if (status.State == BfdState.AdminDown && before.State != BfdState.AdminDown && !status.WentDownSince(before)) state.Events.Add(now, "bfd", peer, "admin-down", status.Key.ToString());
+        if (status.PathFailedSince(before))
+            bgp.PathDown(status.Key.Peer, $"BFD session {Word(status.State)}: {Word(status.Diagnostic)}", now,
+                mayBeRestart: !status.SurvivesControlPlane);
+        if (status.State == BfdState.AdminDown && before.State != BfdState.AdminDown && !status.WentDownSince(before))
+            state.Events.Add(now, "bfd", peer, "admin-down", status.Key.ToString());
         if (status.State == BfdState.Up && (before.State != BfdState.Up || status.CameUpSince(before)))
-            state.Events.Add(now, "bfd", peer, "up", $"{status.Key}: {session.Config.Multiplier} x {session.Config.IntervalMilliseconds} ms");
+            state.Events.Add(now, "bfd", peer, "up",
+                $"{status.Key}: {session.Config.Multiplier} x {session.Config.IntervalMilliseconds} ms");
     }
 
     private void Failed(Session session, string why)

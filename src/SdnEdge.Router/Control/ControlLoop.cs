@@ -57,7 +57,8 @@ public sealed class ControlLoop : IDisposable
     }
 
     /// <summary>CLOCK_MONOTONIC, nanoseconds.</summary>
-    public long Now => _time.TimestampFrequency == 1_000_000_000 ? _time.GetTimestamp() : (long)(_time.GetTimestamp() * _nanosecondsPerTick);
+    public long Now => _time.TimestampFrequency == 1_000_000_000 ? _time.GetTimestamp()
+        : (long)(_time.GetTimestamp() * _nanosecondsPerTick);
 
     /// <summary>True on the loop's own thread.</summary>
     public bool IsCurrent => Thread.CurrentThread == _thread;

@@ -57,7 +57,8 @@ internal sealed class FibPublisher(Vrf vrf, IFibNames names)
     /// <summary>The shared decision "on this port's own subnet".</summary>
     public ForwardingDecision Connected(PortEntry port)
     {
-        if (!_connected.TryGetValue(port, out ForwardingDecision? decision)) _connected[port] = decision = ForwardingDecision.Connected(port);
+        if (!_connected.TryGetValue(port, out ForwardingDecision? decision))
+            _connected[port] = decision = ForwardingDecision.Connected(port);
         return decision;
     }
 
@@ -203,7 +204,8 @@ internal sealed class FibPublisher(Vrf vrf, IFibNames names)
             case HopKind.Blackhole: return ForwardingDecision.Blackhole;
             case HopKind.Connected or HopKind.Via or HopKind.Remote when to.Port is { } name:
                 if (name.StartsWith(TunnelPort, StringComparison.Ordinal))
-                    return names.Tunnel(name[TunnelPort.Length..]) is { } tunnel ? ForwardingDecision.Through(tunnel) : ForwardingDecision.Drop(DropReason.TunnelDown);
+                    return names.Tunnel(name[TunnelPort.Length..]) is { } tunnel ? ForwardingDecision.Through(tunnel)
+                        : ForwardingDecision.Drop(DropReason.TunnelDown);
                 if (names.Port(name) is not { } port) return ForwardingDecision.Drop(DropReason.PortDown);
                 if (to.Kind == HopKind.Connected) return Connected(port);
                 IpAddress remote = hop.Spec.IsRecursive && hop.Spec.Address != to.Address ? hop.Spec.Address : default;

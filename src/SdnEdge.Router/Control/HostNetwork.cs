@@ -60,7 +60,8 @@ public static class HostNetwork
     /// <summary>Takes the rules away; addresses and routes go with the device.</summary>
     public static void Undo(IReadOnlyList<IpAddress> loopbacks)
     {
-        foreach (IpAddress address in loopbacks) TryIp(address.IsV4 ? "-4" : "-6", "rule", "del", "from", address.ToString(), "table", Table);
+        foreach (IpAddress address in loopbacks)
+            TryIp(address.IsV4 ? "-4" : "-6", "rule", "del", "from", address.ToString(), "table", Table);
     }
 
     /// <summary>MAC address of a device.</summary>
@@ -71,7 +72,8 @@ public static class HostNetwork
         string line = Ip("-o", "link", "show", "dev", device);
         string[] words = line.Split(' ', StringSplitOptions.RemoveEmptyEntries);
         int at = Array.IndexOf(words, "link/ether");
-        return at >= 0 && MacAddress.TryParse(words[at + 1], null, out MacAddress mac) ? mac : throw new IOException($"device {device} has no Ethernet address");
+        return at >= 0 && MacAddress.TryParse(words[at + 1], null, out MacAddress mac) ? mac
+            : throw new IOException($"device {device} has no Ethernet address");
     }
 
     private static void WriteSetting(string path, string value)

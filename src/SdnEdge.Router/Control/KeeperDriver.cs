@@ -37,7 +37,8 @@ internal sealed class KeeperDriver(KeeperLink? link, PeState state, SlowPathDriv
             neighbors => loop.Post(() => TakeBack(neighbors)),
             () => loop.Post(SendAll),
             () => loop.Post(Lost));
-        if (link.IsStandby) state.Events.Add(loop.Now, "keeper", state.Config.Name, "standby", "the keeper forwards until BGP has heard its peers");
+        if (link.IsStandby)
+            state.Events.Add(loop.Now, "keeper", state.Config.Name, "standby", "the keeper forwards until BGP has heard its peers");
         else SendAll();
     }
 
@@ -65,7 +66,8 @@ internal sealed class KeeperDriver(KeeperLink? link, PeState state, SlowPathDriv
         if (link is null) return new KeeperInfo("off", 0, 0, 0, 0, 0, 0, 0, 0, 0);
         KeeperRecord r = link.Record;
         return new KeeperInfo(!link.IsConnected ? "gone" : state.IsStandby ? "forwarding" : "connected",
-            link.Records, link.SentBytes, link.QueuedBytes, link.Wholes, link.OutOfSyncs, r.Takeovers, r.Packets, r.Dropped, r.LastReignNs / 1e6);
+            link.Records, link.SentBytes, link.QueuedBytes, link.Wholes, link.OutOfSyncs, r.Takeovers, r.Packets, r.Dropped,
+            r.LastReignNs / 1e6);
     }
 
     private long Prefixes
@@ -104,7 +106,8 @@ internal sealed class KeeperDriver(KeeperLink? link, PeState state, SlowPathDriv
     private void Lost()
     {
         link!.Source.Stop();
-        state.Events.Add(loop.Now, "keeper", state.Config.Name, "gone", "a crash of this process will stop forwarding; restart the PE to have a keeper again");
+        state.Events.Add(loop.Now, "keeper", state.Config.Name, "gone",
+            "a crash of this process will stop forwarding; restart the PE to have a keeper again");
         TakeBack([]);
     }
 }

@@ -67,7 +67,8 @@ internal sealed class MarkerDriver : ITimed
     {
         foreach (var group in _leaving.GroupBy(l => (l.Tag, l.Prefix.Family, Way: WayOf(l.Old))))
             _markers.Moved(group.Key.Tag, [.. group.Select(l => l.Prefix)], group.Key.Way, now);
-        _state.Events.Add(now, "migration", $"tag {_leaving[0].Tag:x8}", "moved", $"{_leaving.Count} prefixes took another path; flush markers follow");
+        _state.Events.Add(now, "migration", $"tag {_leaving[0].Tag:x8}", "moved",
+            $"{_leaving.Count} prefixes took another path; flush markers follow");
         _leaving.Clear();
         SendDue(now);
     }

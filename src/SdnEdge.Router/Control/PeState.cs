@@ -83,7 +83,8 @@ internal sealed class PeState : IFibNames, ITimed, IDisposable
 
     public VrfState Default => _vrfs[NodeConfig.DefaultVrf];
 
-    public long NextDeadline => !_graceFailed && _vrfs.Values.Any(v => v.Publisher.HasRetired) ? _lastReclaim + ReclaimEveryNs : long.MaxValue;
+    public long NextDeadline => !_graceFailed && _vrfs.Values.Any(v => v.Publisher.HasRetired)
+        ? _lastReclaim + ReclaimEveryNs : long.MaxValue;
 
     public PortEntry? Port(string name) => _ports.TryGetValue(name, out PortState? port) ? port.Entry : null;
 
@@ -101,7 +102,8 @@ internal sealed class PeState : IFibNames, ITimed, IDisposable
         _vrfs.Add(config.Name, state);
 
         // In every VRF, so that a probe that comes out of a tunnel finds the router.
-        foreach (IpAddress loopback in Config.Loopbacks) state.Rib.Offer(Local, new IpPrefix(loopback, loopback.BitLength), HopSpec.Local, null, _loop.Now);
+        foreach (IpAddress loopback in Config.Loopbacks)
+            state.Rib.Offer(Local, new IpPrefix(loopback, loopback.BitLength), HopSpec.Local, null, _loop.Now);
     }
 
     /// <summary>Distinguisher or targets change; table and ports stay.</summary>
@@ -124,7 +126,10 @@ internal sealed class PeState : IFibNames, ITimed, IDisposable
     {
         _devices.Use(device, config.Mtu);
         VrfState vrf = _vrfs[config.Vrf];
-        var options = new PortOptions(config.Name, config.Mac ?? OwnMac(config.Name), config.Mtu) { Addresses = [.. config.Addresses.Select(a => new PortAddress(a.Address, a.Length))] };
+        var options = new PortOptions(config.Name, config.Mac ?? OwnMac(config.Name), config.Mtu)
+        {
+            Addresses = [.. config.Addresses.Select(a => new PortAddress(a.Address, a.Length))],
+        };
         PortEntry entry = Plane.AddPort(options, device, vrf.Table);
         int worker = Workers.Attach(entry.Index, device);
         _ports.Add(config.Name, new PortState(config, entry, device, worker));
@@ -231,7 +236,8 @@ internal sealed class PeState : IFibNames, ITimed, IDisposable
         {
             foreach (NextHop hop in vrf.Rib.NextHops)
             {
-                if (hop.Resolved is { Kind: HopKind.Via, Port: { } name } to && Port(name) is { } port && port.Neighbors.GetOrAdd(to.Address) is { } adjacency)
+                if (hop.Resolved is { Kind: HopKind.Via, Port: { } name } to && Port(name) is { } port
+                    && port.Neighbors.GetOrAdd(to.Address) is { } adjacency)
                     _nextHops.Add(adjacency);
             }
         }
@@ -330,10 +336,12 @@ internal sealed class PeState : IFibNames, ITimed, IDisposable
             }
 
             if (++told > RouteEventsARound) continue;
+            string group = change.Redirect is { } redirect ? $", under group {redirect.Spec.GroupName}" : "";
             Events.Add(now, "route", change.Prefix.ToString(), change.Native is null && change.Redirect is null ? "removed" : "installed",
-                $"vrf {vrf.Config.Name}: {change.Native?.Resolved.ToString() ?? "no route"}{(change.Redirect is { } redirect ? $", under group {redirect.Spec.GroupName}" : "")} ({change.Origin?.Name ?? "none"})");
+                $"vrf {vrf.Config.Name}: {change.Native?.Resolved.ToString() ?? "no route"}{group} ({change.Origin?.Name ?? "none"})");
         }
 
-        if (told > RouteEventsARound) Events.Add(now, "route", vrf.Config.Name, "more", $"{told - RouteEventsARound} more prefixes changed");
+        if (told > RouteEventsARound)
+            Events.Add(now, "route", vrf.Config.Name, "more", $"{told - RouteEventsARound} more prefixes changed");
     }
 }

@@ -20,7 +20,8 @@ internal sealed class PeView(PeState state, TunnelKeeper tunnels, SlowPathDriver
         return [.. (state.HostPort is { } host ? all.Append(host) : all).Select(Port)];
     }
 
-    public IReadOnlyList<VrfInfo> Vrfs() => [.. state.Vrfs.Values.Select(v => new VrfInfo(v.Config.Name, v.Config.Key, v.Table.V4.Count, v.Table.V6.Count)
+    public IReadOnlyList<VrfInfo> Vrfs()
+        => [.. state.Vrfs.Values.Select(v => new VrfInfo(v.Config.Name, v.Config.Key, v.Table.V4.Count, v.Table.V6.Count)
     {
         Rd = v.Config.Rd?.ToString(),
         Import = [.. v.Config.Import.Select(t => t.ToString())],
@@ -55,7 +56,8 @@ internal sealed class PeView(PeState state, TunnelKeeper tunnels, SlowPathDriver
 
     private RouteInfo Route(VrfState vrf, RouteView route, IReadOnlyList<RouteView> all) => new(
         vrf.Config.Name, route.Prefix.ToString(), route.Origin.Source.ToString().ToLowerInvariant(), route.Best,
-        route.Hop.Spec.Kind is HopKind.Via or HopKind.Remote ? route.Hop.Spec.Address.ToString() : route.Hop.Spec.GroupName is { } group ? $"group {group}" : null,
+        route.Hop.Spec.Kind is HopKind.Via or HopKind.Remote ? route.Hop.Spec.Address.ToString() : route.Hop.Spec.GroupName is { } group
+            ? $"group {group}" : null,
         route.Hop.Resolved.Port, route.Attributes?.LocalPref ?? (route.Best ? bgp.Told(vrf.Config.Name, route.Prefix) : null),
         route.Origin.Source == RouteSource.Bgp ? route.Origin.Peer.ToString() : null,
         route.Attributes?.AsPathText(), route.WhyNot == RejectReason.None ? null : Kebab(route.WhyNot), route.InstalledAtNs)
@@ -63,11 +65,13 @@ internal sealed class PeView(PeState state, TunnelKeeper tunnels, SlowPathDriver
         Why = Damped(vrf, route) ?? BestPathReason.Text(route, all),
         Stale = route.Stale,
         Med = route.Attributes?.Med,
-        Communities = route.Attributes is { } attributes ? [.. CommunityKinds.SelectMany(k => BgpCommunity.Of(attributes, k)).Select(c => c.ToString())] : null,
+        Communities = route.Attributes is { } attributes
+            ? [.. CommunityKinds.SelectMany(k => BgpCommunity.Of(attributes, k)).Select(c => c.ToString())] : null,
     };
 
     // A route without a number beside one with the number that is held on to, and the prefix is damped: that is why.
-    private string? Damped(VrfState vrf, in RouteView route) => route.WhyNot == RejectReason.MoveSequence && vrf.Config.Name == Core.Config.NodeConfig.DefaultVrf
+    private string? Damped(VrfState vrf, in RouteView route)
+        => route.WhyNot == RejectReason.MoveSequence && vrf.Config.Name == Core.Config.NodeConfig.DefaultVrf
         && route.Attributes?.MobilitySequence == 0 && bgp.Damping?.Find(route.Prefix) is { } damped
         ? $"damped: moves too often, {damped.HeldBack} not followed; move {damped.Number} is held on to" : null;
 
@@ -96,7 +100,8 @@ internal sealed class PeView(PeState state, TunnelKeeper tunnels, SlowPathDriver
         if (!state.Vrfs.TryGetValue(vrfName, out VrfState? vrf)) throw NoVrf(vrfName);
         int length;
         uint index;
-        bool there = address.IsV4 ? vrf.Table.V4.TryMatch(address.V4, out length, out index) : vrf.Table.V6.TryMatch(address.Bits, out length, out index);
+        bool there = address.IsV4 ? vrf.Table.V4.TryMatch(address.V4, out length, out index)
+            : vrf.Table.V6.TryMatch(address.Bits, out length, out index);
         if (!there || vrf.Table.Leaf(index) is not { } leaf) return new FibInfo(vrfName, "", "no-route", null, null, null, null);
         (string action, string? hop, string? port, string? mac) = Describe(InForce(leaf), address);
         return new FibInfo(vrfName, new IpPrefix(address, length).ToString(), action, hop, port, mac, leaf.Group?.Name);
@@ -108,16 +113,19 @@ internal sealed class PeView(PeState state, TunnelKeeper tunnels, SlowPathDriver
            let port = state.PortByIndex(n.Port)
            where port is not null
            orderby port.Entry.Index, n.Address
-           select new NeighborInfo(port.Config.Name, n.Address.ToString(), n.Mac?.ToString(), Kebab(n.State), n.ConfirmedAtNs == 0 ? 0 : Math.Max(0, (loop.Now - n.ConfirmedAtNs) / 1_000_000_000)),
+           select new NeighborInfo(port.Config.Name, n.Address.ToString(), n.Mac?.ToString(), Kebab(n.State),
+               n.ConfirmedAtNs == 0 ? 0 : Math.Max(0, (loop.Now - n.ConfirmedAtNs) / 1_000_000_000)),
     ];
 
     public IReadOnlyList<TunnelInfo> Tunnels() =>
     [
         .. from t in tunnels.All
            let o = t.Tunnel.Options
-           select new TunnelInfo(o.Name, o.Encapsulation == TunnelEncapsulation.Gre ? "gre" : "gre-in-udp", o.Local.ToString(), o.Remote.ToString(), o.Key,
+           select new TunnelInfo(o.Name, o.Encapsulation == TunnelEncapsulation.Gre ? "gre" : "gre-in-udp", o.Local.ToString(),
+               o.Remote.ToString(), o.Key,
                t.Tunnel.Vrf.Name, Mtu(t.Tunnel), t.Up, t.Tunnel.TxPackets, t.Tunnel.TxBytes, t.Tunnel.RxPackets, t.Tunnel.RxBytes,
-               t.Probe?.Sent ?? 0, t.Probe?.Received ?? 0, t.Probe is { LastRttNs: > 0 } probe ? probe.LastRttNs / 1e6 : null, t.Tunnel.LastPacketAtNs),
+               t.Probe?.Sent ?? 0, t.Probe?.Received ?? 0, t.Probe is { LastRttNs: > 0 } probe ? probe.LastRttNs / 1e6 : null,
+               t.Tunnel.LastPacketAtNs),
     ];
 
     public IReadOnlyList<DropInfo> Drops() =>
@@ -135,7 +143,8 @@ internal sealed class PeView(PeState state, TunnelKeeper tunnels, SlowPathDriver
     private static PortInfo Port(PortState port)
     {
         PortEntry e = port.Entry;
-        string kind = e.IsHost ? "host" : port.Device is Linux.TapPort ? "tap" : port.Device.GetType().Name.Replace("Port", "", StringComparison.Ordinal).ToLowerInvariant();
+        string kind = e.IsHost ? "host" : port.Device is Linux.TapPort ? "tap"
+            : port.Device.GetType().Name.Replace("Port", "", StringComparison.Ordinal).ToLowerInvariant();
         return new PortInfo(port.Config.Name, kind, port.Config.Device, e.Vrf.Name, e.Mac.ToString(), e.Mtu, e.Up && !port.Device.IsGone,
             [.. e.Addresses.Select(a => $"{a.Address}/{a.PrefixLength}")], e.RxPackets, e.RxBytes, e.TxPackets, e.TxBytes, e.Drops);
     }
@@ -149,10 +158,12 @@ internal sealed class PeView(PeState state, TunnelKeeper tunnels, SlowPathDriver
         return decision.Kind == ForwardingKind.Attached ? leaf.AttachedHop ?? leaf.Hop.Current : decision;
     }
 
-    private static (string Action, string? Hop, string? Port, string? Mac) Describe(ForwardingDecision decision, IpAddress? destination) => decision.Kind switch
+    private static (string Action, string? Hop, string? Port, string? Mac) Describe(ForwardingDecision decision, IpAddress? destination)
+        => decision.Kind switch
     {
         ForwardingKind.Via => ("via", decision.Adjacency!.Address.ToString(), decision.Port!.Name, decision.Adjacency.Mac?.ToString()),
-        ForwardingKind.Connected => ("connected", destination?.ToString(), decision.Port!.Name, destination is { } to ? decision.Port.Neighbors.Find(to)?.Mac?.ToString() : null),
+        ForwardingKind.Connected => ("connected", destination?.ToString(), decision.Port!.Name,
+            destination is { } to ? decision.Port.Neighbors.Find(to)?.Mac?.ToString() : null),
         ForwardingKind.Tunnel => ("tunnel", decision.Tunnel!.Options.Remote.ToString(), decision.Tunnel.Name, null),
         ForwardingKind.Hold => ("hold", null, null, null),
         ForwardingKind.Drop => ($"drop-{Kebab(decision.Reason)}", null, null, null),
@@ -165,5 +176,6 @@ internal sealed class PeView(PeState state, TunnelKeeper tunnels, SlowPathDriver
         return state.Vrfs.Values.Select(v => (v, query.Prefix));
     }
 
-    private ProblemException NoVrf(string name) => new(Problems.NotFound($"there is no VRF '{name}'; there are {string.Join(", ", state.Vrfs.Keys)}"));
+    private ProblemException NoVrf(string name)
+        => new(Problems.NotFound($"there is no VRF '{name}'; there are {string.Join(", ", state.Vrfs.Keys)}"));
 }

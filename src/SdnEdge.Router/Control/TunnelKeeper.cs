@@ -39,7 +39,9 @@ internal sealed class TunnelKeeper(PeState state, ControlLoop loop) : ITimed
             TunnelOptions o = other.Options;
             if (going.Contains(o.Name)) continue;
             if (o.Name == wanted.Name) return "a tunnel has this name already; give this one another";
-            if (o.IsSameOnTheWire(wanted)) return $"tunnel {o.Name} runs from {o.Local} to {o.Remote} with key {o.Key?.ToString() ?? "none"} already; give this one another key";
+            if (o.IsSameOnTheWire(wanted))
+                return $"tunnel {o.Name} runs from {o.Local} to {o.Remote} with key {o.Key?.ToString() ?? "none"} already; give this one "
+                    + $"another key";
         }
 
         return null;
@@ -134,8 +136,10 @@ internal sealed class TunnelKeeper(PeState state, ControlLoop loop) : ITimed
         int mtu = MtuOf(kept.Tunnel), size = kept.Probe?.Options.PacketBytes ?? 0;
         if (kept.Tunnel.Underlay.Lookup(options.Remote) is null) return $"there is no route to {options.Remote}";
         return mtu < size
-            ? $"the way to {options.Remote} leaves {mtu} bytes inside the tunnel and the servers' port has an MTU of {size}; raise the core ports' MTU to {size + kept.Tunnel.HeaderBytes} or more"
-            : $"{kept.Probe?.Sent ?? 0} probes of {size} bytes to {options.Remote} (key {options.Key}) got no answer; is the target prepared, with the same key?";
+            ? $"the way to {options.Remote} leaves {mtu} bytes inside the tunnel and the servers' port has an MTU of {size}; raise the "
+                + $"core ports' MTU to {size + kept.Tunnel.HeaderBytes} or more"
+            : $"{kept.Probe?.Sent ?? 0} probes of {size} bytes to {options.Remote} (key {options.Key}) got no answer; is the target "
+                + $"prepared, with the same key?";
     }
 
     private static TunnelOptions OptionsOf(TunnelConfig config) => new(config.Name, config.Local, config.Remote, config.Key)
@@ -162,7 +166,8 @@ internal sealed class TunnelKeeper(PeState state, ControlLoop loop) : ITimed
     }
 
     private static int MtuOf(Tunnel tunnel)
-        => tunnel.EffectiveMtu(tunnel.Underlay.Lookup(tunnel.Options.Remote)?.Hop.Current.Port?.Mtu ?? NodeConfigLoader.MinMtu + tunnel.HeaderBytes);
+        => tunnel.EffectiveMtu(tunnel.Underlay.Lookup(tunnel.Options.Remote)?.Hop.Current.Port?.Mtu
+            ?? NodeConfigLoader.MinMtu + tunnel.HeaderBytes);
 
     // What a redirect sends into its tunnel has no other way: a route that is native goes to a server that is gone. So once such a
     // tunnel has worked, probes that fail are told, and the packets go on: what is wrong may be the probes' way back.
@@ -174,7 +179,8 @@ internal sealed class TunnelKeeper(PeState state, ControlLoop loop) : ITimed
         if (up == kept.Up || (!up && !kept.HasAnswered && !isRedirect)) return;
         kept.Up = up;
         kept.Tunnel.Up = up || (isRedirect && kept.HasAnswered);
-        state.Events.Add(now, "tunnel", kept.Tunnel.Name, up ? "up" : "down", up ? $"round trip {kept.Probe.LastRttNs / 1e6:0.###} ms" : "probes are not answered");
+        state.Events.Add(now, "tunnel", kept.Tunnel.Name, up ? "up" : "down",
+            up ? $"round trip {kept.Probe.LastRttNs / 1e6:0.###} ms" : "probes are not answered");
         state.Steps.TunnelHealthChanged(kept.Tunnel.Name, up);
     }
 

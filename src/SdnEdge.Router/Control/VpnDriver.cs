@@ -126,7 +126,10 @@ internal sealed class VpnDriver(PeState state, TunnelKeeper tunnels, ControlLoop
         }
     }
 
-    /// <summary>At the end of a round: tunnels that nothing goes through any more are taken away, and one that went with a VRF comes back where others need it.</summary>
+    /// <summary>
+    /// At the end of a round: tunnels that nothing goes through any more are taken away, and one that went with a VRF comes back where
+    /// others need it.
+    /// </summary>
     public void Sweep()
     {
         if (!_dirty) return;
@@ -185,9 +188,11 @@ internal sealed class VpnDriver(PeState state, TunnelKeeper tunnels, ControlLoop
         }
     }
 
-    private void Advertise(string vrf, IpPrefix prefix) => Engine!.AdvertiseVpn(vrf, prefix, LocalPrefOf(vrf, prefix), _moved.GetValueOrDefault((vrf, prefix)).Move);
+    private void Advertise(string vrf, IpPrefix prefix)
+        => Engine!.AdvertiseVpn(vrf, prefix, LocalPrefOf(vrf, prefix), _moved.GetValueOrDefault((vrf, prefix)).Move);
 
-    private uint LocalPrefOf(string vrf, IpPrefix prefix) => _moved.TryGetValue((vrf, prefix), out VpnMove moved) ? moved.LocalPref : _localPref;
+    private uint LocalPrefOf(string vrf, IpPrefix prefix) => _moved.TryGetValue((vrf, prefix), out VpnMove moved)
+        ? moved.LocalPref : _localPref;
 
     private readonly record struct VpnMove(uint LocalPref, long Move);
 }

@@ -23,7 +23,8 @@ internal sealed class WorkerPool : IDisposable
         {
             var ring = new PuntRing(loop.Wake, punted);
             var forwarder = new Forwarder(i, plane, ring);
-            var worker = new PortWorker(i, new Processor(forwarder), new PortWorkerOptions { PortLost = id => loop.Post(() => portLost(id)) });
+            var worker = new PortWorker(i, new Processor(forwarder),
+                new PortWorkerOptions { PortLost = id => loop.Post(() => portLost(id)) });
             loop.Add(ring);
             _members.Add(new Member(worker, forwarder, ring));
         }
@@ -76,7 +77,9 @@ internal sealed class WorkerPool : IDisposable
     /// <summary>Sends a probe through a tunnel. The bytes must not change afterwards.</summary>
     public void Probe(Tunnel tunnel, ReadOnlyMemory<byte> packet) => Post(0, (f, now) => f.SendThroughTunnel(tunnel, packet.Span, now));
 
-    /// <summary>Sends an IP packet of the router's own to a next hop, whatever the FIB says. The bytes must not change afterwards.</summary>
+    /// <summary>
+    /// Sends an IP packet of the router's own to a next hop, whatever the FIB says. The bytes must not change afterwards.
+    /// </summary>
     public void SendVia(Adjacency adjacency, ReadOnlyMemory<byte> packet) => Post(0, (f, now) => f.SendVia(adjacency, packet.Span, now));
 
     /// <summary>Sends (or, when the neighbour failed, drops) what waits for a neighbour, on the worker that may send in order.</summary>

@@ -12,7 +12,8 @@ internal readonly record struct KnownNeighbor(string Port, IpAddress Address, Ma
 /// <summary>
 /// The PE's end of the way to its keeper.
 /// <list type="number">
-/// <item>At start it takes the devices and channels that the keeper still has, and learns whether the keeper forwards (then the PE is on standby).</item>
+/// <item>At start it takes the devices and channels that the keeper still has, and learns whether the keeper forwards (then the PE is on
+/// standby).</item>
 /// <item>On standby, when the PE says that it is ready, the keeper stops, tells what it knows of neighbours, and grants.</item>
 /// <item>From then on what changes in the data plane goes to the keeper. A thread of its own sends; what waits is bounded. When
 /// it is too much, all of it is thrown away and the whole state is sent once the keeper has read what was sent before.</item>
@@ -154,7 +155,9 @@ public sealed class KeeperLink : IDisposable
         else port.Dispose();
     }
 
-    /// <summary>The end of a channel that the PE before had, as <see cref="KeepChannel"/> was told; -1: there is none. The caller closes it.</summary>
+    /// <summary>
+    /// The end of a channel that the PE before had, as <see cref="KeepChannel"/> was told; -1: there is none. The caller closes it.
+    /// </summary>
     internal int TakeChannel(string name) => _channels.Remove(name, out int descriptor) ? descriptor : -1;
 
     /// <summary>Has the keeper keep the end of a channel for this PE's successor, in place of the one it had by this name.</summary>

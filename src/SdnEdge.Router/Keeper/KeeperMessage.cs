@@ -6,7 +6,9 @@ namespace SdnEdge.Router.Keeper;
 /// <summary>Messages between keeper and PE: the kind is the first byte.</summary>
 internal enum KeeperMessageKind : byte
 {
-    /// <summary>Either way, with a descriptor: a port's device. Keeper to PE before <see cref="Start"/>: take it instead of opening one.</summary>
+    /// <summary>
+    /// Either way, with a descriptor: a port's device. Keeper to PE before <see cref="Start"/>: take it instead of opening one.
+    /// </summary>
     Device = 1,
 
     /// <summary>PE to keeper: a port's device is to be closed. Answered by <see cref="Forgotten"/>.</summary>
@@ -33,7 +35,10 @@ internal enum KeeperMessageKind : byte
     /// <summary>PE to keeper: I stop, because I was told to.</summary>
     Bye,
 
-    /// <summary>Either way, with a descriptor: the PE's end of a channel to a process that outlives it, by name. Keeper to PE before <see cref="Start"/>.</summary>
+    /// <summary>
+    /// Either way, with a descriptor: the PE's end of a channel to a process that outlives it, by name. Keeper to PE before
+    /// <see cref="Start"/>.
+    /// </summary>
     Channel,
 }
 
@@ -95,7 +100,9 @@ internal static class KeeperMessage
     public static string? ReadName(ReadOnlySpan<byte> message) => Read(message, r => r.ReadString());
 
     public static KeeperRecord ReadRecord(ReadOnlySpan<byte> message)
-        => Read<object>(message, r => new KeeperRecord(r.ReadBoolean(), r.ReadInt64(), r.ReadInt64(), r.ReadInt64(), r.ReadInt64(), r.ReadInt64())) is KeeperRecord record ? record : default;
+        => Read<object>(message,
+            r => new KeeperRecord(r.ReadBoolean(), r.ReadInt64(), r.ReadInt64(), r.ReadInt64(), r.ReadInt64(),
+                r.ReadInt64())) is KeeperRecord record ? record : default;
 
     private static byte[] Write(KeeperMessageKind kind, Action<BinaryWriter> write)
     {

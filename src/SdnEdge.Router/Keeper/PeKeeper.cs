@@ -22,11 +22,13 @@ public sealed record KeeperOptions
 
 /// <summary>
 /// Starts the PE as a child process and outlives it. While the PE lives the keeper only keeps: the devices' descriptors, its
-/// channels to processes that outlive it as well (BFD), and a mirror of the forwarding tables. When the PE ends without having said that it will:
+/// channels to processes that outlive it as well (BFD), and a mirror of the forwarding tables. When the PE ends without having said that it
+/// will:
 /// <list type="number">
 /// <item>the keeper's workers forward on the devices, by the mirror (<see cref="Reign"/>);</item>
 /// <item>the PE is started again, on standby: it is given the devices, and its BGP sessions come up through the keeper's forwarding;</item>
-/// <item>it says that it is ready: the keeper's workers stop at a batch boundary, and the PE's begin. What comes in between waits in the devices.</item>
+/// <item>it says that it is ready: the keeper's workers stop at a batch boundary, and the PE's begin. What comes in between waits in the
+/// devices.</item>
 /// </list>
 /// A PE that ends during 2 or 3 changes nothing but that it is started again, later each time.
 /// </summary>
@@ -74,7 +76,8 @@ public sealed class PeKeeper : IDisposable
             using Process process = Start(childEnd);
             if (stop.IsCancellationRequested) Signal(ProcessSignal.Terminate);
 
-            await Task.Factory.StartNew(() => Listen(channel), CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);
+            await Task.Factory.StartNew(() => Listen(channel), CancellationToken.None, TaskCreationOptions.LongRunning,
+                TaskScheduler.Default);
             _tables.Abandon();
 
             // Whoever closed the channel without a word must not go on writing to the devices.
@@ -92,7 +95,8 @@ public sealed class PeKeeper : IDisposable
             }
 
             int wait = BackOffMilliseconds[Math.Min(crashes - 1, BackOffMilliseconds.Length - 1)];
-            Say($"the PE (pid {process.Id}) {ended}; its packets are forwarded here, and it is started again{(wait == 0 ? "" : $" in {wait} ms")}");
+            Say($"the PE (pid {process.Id}) {ended}; its packets are forwarded here, and it is started "
+                + $"again{(wait == 0 ? "" : $" in {wait} ms")}");
             try
             {
                 await Task.Delay(wait, stop);
@@ -180,7 +184,8 @@ public sealed class PeKeeper : IDisposable
                 else Keep(channelName, descriptor);
                 break;
             case KeeperMessageKind.Forget:
-                if (_reign is null && KeeperMessage.ReadName(message) is { } name && _devices.Remove(name, out TapPort? forgotten)) forgotten.Dispose();
+                if (_reign is null && KeeperMessage.ReadName(message) is { } name && _devices.Remove(name, out TapPort? forgotten))
+                    forgotten.Dispose();
                 channel.Send(KeeperMessage.Plain(KeeperMessageKind.Forgotten));
                 break;
             case KeeperMessageKind.Mirror when _reign is null:
@@ -231,7 +236,8 @@ public sealed class PeKeeper : IDisposable
             _record = Record() with { LastReignNs = Monotonic.Now - _reignBegan };
             _reign = null;
             TellNeighbors(channel);
-            Say($"the PE forwards again, after {_record.LastReignNs / 1e9:0.000} s; {_record.Packets} packets in {_record.Takeovers} times were forwarded here");
+            Say($"the PE forwards again, after {_record.LastReignNs / 1e9:0.000} s; {_record.Packets} packets in {_record.Takeovers} times "
+                + $"were forwarded here");
         }
 
         _handedOver = true;
@@ -247,7 +253,8 @@ public sealed class PeKeeper : IDisposable
             writer.Port(new MirrorPort(port.Index, port.Name, port.Vrf.Index, port.Mac, port.Mtu, port.IsHost, port.Up, port.Addresses));
             foreach (Adjacency neighbor in port.Neighbors.Snapshot())
             {
-                if (neighbor.Mac is { } mac && neighbor.State != NeighborState.Permanent) writer.Neighbor(port.Index, neighbor.Address, mac, NeighborState.Stale);
+                if (neighbor.Mac is { } mac && neighbor.State != NeighborState.Permanent)
+                    writer.Neighbor(port.Index, neighbor.Address, mac, NeighborState.Stale);
             }
         }
 

@@ -48,7 +48,8 @@ internal sealed class Reign : ITimed, IDisposable
             _slow.SetPort(SlowPathPort.From(port), _actions);
             foreach (Adjacency neighbor in port.Neighbors.Snapshot())
             {
-                if (neighbor.Mac is { } mac && neighbor.State != NeighborState.Permanent) _slow.Inherit(port.Index, neighbor.Address, mac, now);
+                if (neighbor.Mac is { } mac && neighbor.State != NeighborState.Permanent)
+                    _slow.Inherit(port.Index, neighbor.Address, mac, now);
             }
         }
 

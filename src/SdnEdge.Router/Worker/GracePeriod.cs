@@ -21,7 +21,8 @@ public static class GracePeriod
 
     /// <summary>Waits for all of <paramref name="workers"/>. Returns how long it took, in ns.</summary>
     /// <param name="workers">Every worker that reads the tables.</param>
-    /// <param name="timeout">How long to wait for one of them at most, not counting time in which the caller does not run; <see cref="DefaultTimeout"/> when not given.</param>
+    /// <param name="timeout">How long to wait for one of them at most, not counting time in which the caller does not run;
+    /// <see cref="DefaultTimeout"/> when not given.</param>
     /// <exception cref="TimeoutException">A worker did not pass a batch boundary; the tables' old state must not be freed.</exception>
     public static long Wait(ReadOnlySpan<PortWorker> workers, TimeSpan? timeout = null)
     {

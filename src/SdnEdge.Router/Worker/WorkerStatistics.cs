@@ -21,7 +21,9 @@ public sealed class WorkerStatistics
     /// <summary>Times the worker went to sleep for want of work.</summary>
     public long Sleeps => Volatile.Read(ref _sleeps);
 
-    /// <summary>Exceptions that came out of processing or a command; the batch or command was lost. Always 0 unless there is a bug.</summary>
+    /// <summary>
+    /// Exceptions that came out of processing or a command; the batch or command was lost. Always 0 unless there is a bug.
+    /// </summary>
     public long Faults => Volatile.Read(ref _faults);
 
     /// <summary>The last such exception.</summary>

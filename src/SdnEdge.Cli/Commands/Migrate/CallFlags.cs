@@ -9,23 +9,50 @@ internal sealed class CallFlags
 {
     private readonly Option<string> _group = new("--group", "-g") { Description = "The group that moves.", Required = true };
     private readonly Option<string> _to = new("--to") { Description = "Site that it goes to, e.g. dc-b.", Required = true };
-    private readonly Option<string> _cutover = new("--cutover") { Description = "together: all servers stop, one pivot, all start. one-by-one: server by server.", DefaultValueFactory = _ => "together" };
-    private readonly Option<int> _copy = new("--copy") { Description = "Stand-in servers: how long the last copy of a server's state takes, milliseconds (default 0).", HelpName = "MS" };
-    private readonly Option<int?> _quiet = new("--quiet") { Description = "Longest time that a packet may be on its way in the tunnel, milliseconds, where no flush marker says that it is through (default 500).", HelpName = "MS" };
-    private readonly Option<bool> _noOrder = new("--no-order") { Description = "Without flush markers: packets may be reordered when ingress PEs go over to the direct path." };
-    private readonly Option<int?> _orderBound = new("--order-bound") { Description = "Longest time in which packets of an ingress wait for its flush marker, milliseconds (default 1000).", HelpName = "MS" };
-    private readonly Option<int> _othersHold = new("--others-hold") { Description = "How long packets of PEs that send no flush markers wait, milliseconds: longer than the old path is longer than the direct one; 0 = they are delivered as they come.", HelpName = "MS" };
+    private readonly Option<string> _cutover = new("--cutover")
+    {
+        Description = "together: all servers stop, one pivot, all start. one-by-one: server by server.",
+        DefaultValueFactory = _ => "together",
+    };
+    private readonly Option<int> _copy = new("--copy")
+    {
+        Description = "Stand-in servers: how long the last copy of a server's state takes, milliseconds (default 0).",
+        HelpName = "MS",
+    };
+    private readonly Option<int?> _quiet = new("--quiet")
+    {
+        Description = "Longest time that a packet may be on its way in the tunnel, milliseconds, where no flush marker says that it is "
+            + "through (default 500).",
+        HelpName = "MS",
+    };
+    private readonly Option<bool> _noOrder = new("--no-order")
+    {
+        Description = "Without flush markers: packets may be reordered when ingress PEs go over to the direct path.",
+    };
+    private readonly Option<int?> _orderBound = new("--order-bound")
+    {
+        Description = "Longest time in which packets of an ingress wait for its flush marker, milliseconds (default 1000).",
+        HelpName = "MS",
+    };
+    private readonly Option<int> _othersHold = new("--others-hold")
+    {
+        Description = "How long packets of PEs that send no flush markers wait, milliseconds: longer than the old path is longer than the "
+            + "direct one; 0 = they are delivered as they come.",
+        HelpName = "MS",
+    };
 
     public CallFlags() => _cutover.AcceptOnlyFromAmong("together", "one-by-one");
 
     /// <summary>Adds them to a command.</summary>
     public void AddTo(Command command)
     {
-        foreach (Option option in (Option[])[_group, _to, _cutover, _copy, _quiet, _noOrder, _orderBound, _othersHold, .. HoldFlags.All]) command.Options.Add(option);
+        foreach (Option option in (Option[])[_group, _to, _cutover, _copy, _quiet, _noOrder, _orderBound, _othersHold, .. HoldFlags.All])
+            command.Options.Add(option);
     }
 
     /// <summary>The call to the manager.</summary>
     public MigrationCall Of(ParseResult parse) => new(
-        parse.GetValue(_group)!, parse.GetValue(_to)!, parse.GetValue(_cutover), HoldFlags.Of(parse), parse.GetValue(_copy), parse.GetValue(_quiet),
+        parse.GetValue(_group)!, parse.GetValue(_to)!, parse.GetValue(_cutover), HoldFlags.Of(parse), parse.GetValue(_copy),
+        parse.GetValue(_quiet),
         !parse.GetValue(_noOrder), parse.GetValue(_orderBound), parse.GetValue(_othersHold));
 }

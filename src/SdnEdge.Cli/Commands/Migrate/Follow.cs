@@ -23,7 +23,8 @@ internal static class Follow
     {
         using var leave = new CancellationTokenSource();
         using var interrupts = new Interrupts(manager.Mms, id, abortable, leave, Console.Error.WriteLine);
-        using var watch = new MigrationWatch(manager.Mms, id, !json && !Console.IsOutputRedirected ? OnTerminal : Elsewhere, Console.Error.WriteLine);
+        using var watch = new MigrationWatch(manager.Mms, id, !json && !Console.IsOutputRedirected ? OnTerminal : Elsewhere,
+            Console.Error.WriteLine);
         var view = new MigrationView(manager.SameClock);
         MigrationStatus? last = null;
         try
@@ -41,17 +42,20 @@ internal static class Follow
         }
         catch (OperationCanceledException) when (leave.IsCancellationRequested)
         {
-            Console.Error.WriteLine($"sdnedge migrate: left; {manager.Mms.Name} goes on with migration {id}: 'sdnedge migrate watch {id}' shows it.");
+            Console.Error.WriteLine(
+                $"sdnedge migrate: left; {manager.Mms.Name} goes on with migration {id}: 'sdnedge migrate watch {id}' shows it.");
             return MigrateCommand.Unfinished;
         }
 
         return MigrateCommand.CodeOf(last!);
     }
 
-    private static async Task<MigrationStatus> LiveAsync(Manager manager, MigrationWatch watch, MigrationView view, CancellationToken cancel)
+    private static async Task<MigrationStatus> LiveAsync(Manager manager, MigrationWatch watch, MigrationView view,
+        CancellationToken cancel)
     {
         MigrationStatus? last = null;
-        await DemoView.NewConsole().Live(new Text("")).Overflow(VerticalOverflow.Crop).Cropping(VerticalOverflowCropping.Top).StartAsync(async live =>
+        await DemoView.NewConsole().Live(new Text("")).Overflow(VerticalOverflow.Crop).Cropping(VerticalOverflowCropping.Top)
+            .StartAsync(async live =>
         {
             await foreach (MigrationStatus now in watch.ChangesAsync(unchanged: true, cancel))
             {

@@ -17,7 +17,8 @@ internal sealed record Manager(MmsClient Mms, RunningLab? Lab, bool SameClock) :
     public async Task<HoldInfo?> HoldAsync(PathStatus path, CancellationToken cancel)
     {
         if (Lab?.Topology.Find(path.TargetPe) is null) return null;
-        if (!_pes.TryGetValue(path.TargetPe, out PeClient? pe)) _pes[path.TargetPe] = pe = PeClient.ForUnixSocket(Lab.ApiSocket(path.TargetPe), path.TargetPe);
+        if (!_pes.TryGetValue(path.TargetPe, out PeClient? pe))
+            _pes[path.TargetPe] = pe = PeClient.ForUnixSocket(Lab.ApiSocket(path.TargetPe), path.TargetPe);
         try
         {
             return (await pe.MigrationsAsync(cancel)).FirstOrDefault(m => m.Id == path.Id)?.Hold;
@@ -39,12 +40,31 @@ internal sealed record Manager(MmsClient Mms, RunningLab? Lab, bool SameClock) :
 /// <summary>Options that say which manager is meant: a lab's, or the one at an address.</summary>
 internal static class ManagerFlags
 {
-    private static readonly Option<string?> Lab = new("--lab", "-n") { Description = "The manager of this lab. Default: of the only lab that runs." };
-    private static readonly Option<string?> Api = new("--api") { Description = "The manager's API: its unix socket, or https://HOST:PORT/ with --cert, --key and --ca.", HelpName = "SOCKET|URL" };
-    private static readonly Option<string?> Cert = new("--cert") { Description = "HTTPS: who you are, a certificate in PEM.", HelpName = "FILE" };
+    private static readonly Option<string?> Lab = new("--lab", "-n")
+    {
+        Description = "The manager of this lab. Default: of the only lab that runs.",
+    };
+    private static readonly Option<string?> Api = new("--api")
+    {
+        Description = "The manager's API: its unix socket, or https://HOST:PORT/ with --cert, --key and --ca.",
+        HelpName = "SOCKET|URL",
+    };
+    private static readonly Option<string?> Cert = new("--cert")
+    {
+        Description = "HTTPS: who you are, a certificate in PEM.",
+        HelpName = "FILE",
+    };
     private static readonly Option<string?> Key = new("--key") { Description = "HTTPS: its key in PEM.", HelpName = "FILE" };
-    private static readonly Option<string?> Authority = new("--ca") { Description = "HTTPS: the authority of the manager's certificate, PEM.", HelpName = "FILE" };
-    private static readonly Option<string> StateRoot = new("--state-dir") { Description = "Folder of the labs' states.", DefaultValueFactory = _ => LabState.DefaultRoot };
+    private static readonly Option<string?> Authority = new("--ca")
+    {
+        Description = "HTTPS: the authority of the manager's certificate, PEM.",
+        HelpName = "FILE",
+    };
+    private static readonly Option<string> StateRoot = new("--state-dir")
+    {
+        Description = "Folder of the labs' states.",
+        DefaultValueFactory = _ => LabState.DefaultRoot,
+    };
 
     /// <summary>Adds them to a command.</summary>
     public static void AddTo(Command command)
@@ -73,7 +93,8 @@ internal static class ManagerFlags
 
         string root = parse.GetValue(StateRoot)!;
         RunningLab lab = RunningLab.Attach(Which(parse, root), root);
-        string socket = lab.MmsSocket ?? throw new LabException($"lab {lab.Name} has no manager; give its topology a node of kind sdnedge-mms.");
+        string socket = lab.MmsSocket
+            ?? throw new LabException($"lab {lab.Name} has no manager; give its topology a node of kind sdnedge-mms.");
         return new Manager(Patient(new MmsClient(new ApiEndpoint("mms", socket))), lab, true);
     }
 

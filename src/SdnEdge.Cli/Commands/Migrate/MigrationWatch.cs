@@ -42,7 +42,9 @@ internal sealed class MigrationWatch(MmsClient mms, string id, TimeSpan poll, Ac
                     if (away || life is null)
                     {
                         string incarnation = (await mms.NodeAsync(cancel)).Incarnation;
-                        if (away) say(incarnation == life ? $"{mms.Name} answers again." : $"{mms.Name} was started again; the migration goes on.");
+                        if (away)
+                            say(incarnation == life ? $"{mms.Name} answers again."
+                                : $"{mms.Name} was started again; the migration goes on.");
                         (away, life) = (false, incarnation);
                     }
 
@@ -86,7 +88,8 @@ internal sealed class MigrationWatch(MmsClient mms, string id, TimeSpan poll, Ac
                         if (e.Subject == id) _news.Release();
                     }
                 }
-                catch (Exception e) when (e is ApiUnreachableException or ApiProblemException or IOException or HttpRequestException or JsonException)
+                catch (Exception e) when (e is ApiUnreachableException or ApiProblemException or IOException
+                    or HttpRequestException or JsonException)
                 {
                     // The looks go on without it, and say so where the manager is away.
                 }

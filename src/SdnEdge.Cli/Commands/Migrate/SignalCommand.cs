@@ -14,16 +14,31 @@ internal static class SignalCommand
         var kind = new Argument<string>("kind") { Description = string.Join(", ", kinds) + "." };
         kind.AcceptOnlyFromAmong(kinds);
         var id = new Argument<string>("id") { Description = "The migration's id." };
-        var api = new Option<string>("--api") { Description = "Socket of the PE's API, e.g. /run/sdnedge/figure1/pe-a.sock.", Required = true };
-        var epoch = new Option<long>("--epoch") { Description = "Fencing number; a signal older than the highest seen is refused.", Required = true };
+        var api = new Option<string>("--api")
+        {
+            Description = "Socket of the PE's API, e.g. /run/sdnedge/figure1/pe-a.sock.",
+            Required = true,
+        };
+        var epoch = new Option<long>("--epoch")
+        {
+            Description = "Fencing number; a signal older than the highest seen is refused.",
+            Required = true,
+        };
         var role = new Option<string?>("--role") { Description = "prepare: source or target." };
         role.AcceptOnlyFromAmong("source", "target");
         var vrf = new Option<string?>("--vrf") { Description = "prepare: VRF of the prefixes (default: default)." };
-        var prefix = new Option<string[]>("--prefix") { Description = "prepare: PREFIX@PORT or PREFIX@PORT,NEXTHOP, e.g. 10.1.1.10/32@dc. Once for each prefix.", AllowMultipleArgumentsPerToken = true };
+        var prefix = new Option<string[]>("--prefix")
+        {
+            Description = "prepare: PREFIX@PORT or PREFIX@PORT,NEXTHOP, e.g. 10.1.1.10/32@dc. Once for each prefix.",
+            AllowMultipleArgumentsPerToken = true,
+        };
         var peer = new Option<string?>("--peer") { Description = "prepare: loopback of the other PE." };
         var key = new Option<uint?>("--tunnel-key") { Description = "prepare: GRE key, the same for both PEs." };
         var pref = new Option<uint?>("--local-pref") { Description = "advertise: LOCAL_PREF (default 200)." };
-        var force = new Option<bool>("--force") { Description = "teardown: also when the source is left without a route to a moved prefix." };
+        var force = new Option<bool>("--force")
+        {
+            Description = "teardown: also when the source is left without a route to a moved prefix.",
+        };
         var command = new Command("signal", "Sends one signal to one PE, and shows its answer or why it refuses.")
         {
             kind, id, api, epoch, role, vrf, prefix, peer, key, pref, force, MigrateCommand.Output,
@@ -36,18 +51,23 @@ internal static class SignalCommand
             foreach (string text in parse.GetValue(prefix) ?? [])
             {
                 string[] parts = text.Split('@', ',');
-                if (parts.Length is < 2 or > 3 || parts[1].Length == 0) return MigrateCommand.Fail($"--prefix {text}: write it as PREFIX@PORT or PREFIX@PORT,NEXTHOP, e.g. 10.1.1.10/32@dc.");
+                if (parts.Length is < 2 or > 3 || parts[1].Length == 0)
+                    return MigrateCommand.Fail($"--prefix {text}: write it as PREFIX@PORT or PREFIX@PORT,NEXTHOP, e.g. 10.1.1.10/32@dc.");
                 prefixes.Add(new MovingPrefix(parts[0], parts[1], parts.Length == 3 ? parts[2] : null));
             }
 
             using PeClient pe = PeClient.For(parse.GetValue(api)!);
             SignalReply reply = await pe.SignalAsync(parse.GetValue(id)!, signal, new SignalRequest(
-                parse.GetValue(epoch), parse.GetValue(role) is { } r ? Enum.Parse<MigrationRole>(r, ignoreCase: true) : null, parse.GetValue(vrf),
+                parse.GetValue(epoch), parse.GetValue(role) is { } r ? Enum.Parse<MigrationRole>(r, ignoreCase: true) : null,
+                parse.GetValue(vrf),
                 prefixes.Count > 0 ? prefixes : null, parse.GetValue(peer), parse.GetValue(key),
                 signal == SignalKind.Prepare ? HoldFlags.Of(parse) : null, parse.GetValue(pref), Force: parse.GetValue(force)), cancel);
-            Console.WriteLine(parse.GetValue(MigrateCommand.Output) == "json" ? JsonSerializer.Serialize(reply, ApiJson.Indented.For<SignalReply>())
-                : $"{pe.Name}: {reply.Migration} is {MigrateCommand.Word(reply.State)}, epoch {reply.Epoch}{(reply.Repeated ? " (it was before)" : "")}; "
-                + $"in force on every worker after {(reply.AcknowledgedAtNs - reply.TookEffectAtNs) / 1e3:0} us{(reply.StoreNs is { } store ? $", store {store} ns" : "")}.");
+            Console.WriteLine(parse.GetValue(MigrateCommand.Output) == "json"
+                ? JsonSerializer.Serialize(reply, ApiJson.Indented.For<SignalReply>())
+                : $"{pe.Name}: {reply.Migration} is {MigrateCommand.Word(reply.State)}, epoch "
+                    + $"{reply.Epoch}{(reply.Repeated ? " (it was before)" : "")}; "
+                + $"in force on every worker after {(reply.AcknowledgedAtNs - reply.TookEffectAtNs) / 1e3:0} "
+                    + $"us{(reply.StoreNs is { } store ? $", store {store} ns" : "")}.");
             return 0;
         }));
         return command;
