@@ -17,7 +17,8 @@ public sealed class ArchitectureTests
         ["SdnEdge.Mms"] = ["SdnEdge.Client", "SdnEdge.Core", "SdnEdge.Web"],
         ["SdnEdge.Lab"] = ["SdnEdge.Client", "SdnEdge.Core", "SdnEdge.Linux"],
         ["SdnEdge.Demo"] = ["SdnEdge.Lab", "SdnEdge.Mms"],
-        ["SdnEdge.Cli"] = ["SdnEdge.Client", "SdnEdge.Core", "SdnEdge.Demo", "SdnEdge.Host", "SdnEdge.Lab", "SdnEdge.Linux", "SdnEdge.Mms", "SdnEdge.Router"],
+        ["SdnEdge.Cli"] = ["SdnEdge.Client", "SdnEdge.Core", "SdnEdge.Demo", "SdnEdge.Host", "SdnEdge.Lab", "SdnEdge.Linux", "SdnEdge.Mms",
+            "SdnEdge.Router"],
     };
 
     [Fact]

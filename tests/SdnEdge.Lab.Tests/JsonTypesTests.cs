@@ -10,7 +10,9 @@ using Xunit;
 
 namespace SdnEdge.Lab.Tests;
 
-/// <summary>What the build writes down about our types is what reflection would find: the same members by the same names in the same order.</summary>
+/// <summary>
+/// What the build writes down about our types is what reflection would find: the same members by the same names in the same order.
+/// </summary>
 public sealed class JsonTypesTests
 {
     [Theory]
@@ -20,14 +22,16 @@ public sealed class JsonTypesTests
     [InlineData(typeof(DemoReport))]
     public void Types_described_by_the_build_are_read_and_written_as_reflection_would(Type owner)
     {
-        JsonSerializerOptions options = owner == typeof(ApiJson) ? ApiJson.Options : owner == typeof(MmsJson) ? MmsJson.Options : owner == typeof(LabJson) ? LabJson.Options : DemoReport.Json;
+        JsonSerializerOptions options = owner == typeof(ApiJson) ? ApiJson.Options : owner == typeof(MmsJson) ? MmsJson.Options
+            : owner == typeof(LabJson) ? LabJson.Options : DemoReport.Json;
         var reflecting = new JsonSerializerOptions(options)
         {
             TypeInfoResolver = new DefaultJsonTypeInfoResolver(),
             Converters = { new JsonStringEnumConverter(JsonNamingPolicy.KebabCaseLower) },
         };
         var open = new Queue<Type>(owner.Assembly.GetTypes().Where(t => t.BaseType == typeof(JsonSerializerContext))
-            .SelectMany(t => t.GetCustomAttributesData()).Where(a => a.AttributeType == typeof(JsonSerializableAttribute)).Select(a => (Type)a.ConstructorArguments[0].Value!));
+            .SelectMany(t => t.GetCustomAttributesData()).Where(a => a.AttributeType == typeof(JsonSerializableAttribute))
+            .Select(a => (Type)a.ConstructorArguments[0].Value!));
         var seen = new HashSet<Type>(open);
         Assert.NotEmpty(seen);
         while (open.TryDequeue(out Type? type))
@@ -37,7 +41,8 @@ public sealed class JsonTypesTests
             Assert.Equal(theirs.Properties.Select(Described), ours.Properties.Select(Described));
             if (type.IsEnum)
             {
-                foreach (object value in Enum.GetValues(type)) Assert.Equal(JsonSerializer.Serialize(value, theirs), JsonSerializer.Serialize(value, ours));
+                foreach (object value in Enum.GetValues(type))
+                    Assert.Equal(JsonSerializer.Serialize(value, theirs), JsonSerializer.Serialize(value, ours));
             }
 
             foreach (Type next in ours.Properties.Select(p => p.PropertyType).Concat(type.GetGenericArguments()))

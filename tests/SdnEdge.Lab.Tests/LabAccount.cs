@@ -10,7 +10,9 @@ using Xunit;
 
 namespace SdnEdge.Lab.Tests;
 
-/// <summary>What a lab's nodes say about a packet that a test misses: drops since the account was opened, events of the PEs, the last of the logs.</summary>
+/// <summary>
+/// What a lab's nodes say about a packet that a test misses: drops since the account was opened, events of the PEs, the last of the logs.
+/// </summary>
 internal sealed class LabAccount : IDisposable
 {
     private readonly RunningLab _lab;
@@ -20,7 +22,8 @@ internal sealed class LabAccount : IDisposable
     private LabAccount(RunningLab lab)
     {
         _lab = lab;
-        _pes = lab.Topology.Nodes.Where(n => n.Kind == NodeKind.SdnEdgePe).ToDictionary(n => n.Name, n => PeClient.ForUnixSocket(lab.ApiSocket(n.Name), n.Name));
+        _pes = lab.Topology.Nodes.Where(n => n.Kind == NodeKind.SdnEdgePe)
+            .ToDictionary(n => n.Name, n => PeClient.ForUnixSocket(lab.ApiSocket(n.Name), n.Name));
     }
 
     public static async Task<LabAccount> OpenAsync(RunningLab lab)
@@ -40,7 +43,8 @@ internal sealed class LabAccount : IDisposable
             using var enough = new CancellationTokenSource(TimeSpan.FromSeconds(2));   // the stream has no end of its own
             try
             {
-                await foreach (EventRecord e in pe.EventsAsync(0, enough.Token)) lines.Add((e.AtNs, $"{name} {e.Kind} {e.Subject} {e.Change} {e.Detail}"));
+                await foreach (EventRecord e in pe.EventsAsync(0, enough.Token)) lines.Add((e.AtNs,
+                    $"{name} {e.Kind} {e.Subject} {e.Change} {e.Detail}"));
             }
             catch (OperationCanceledException)
             {
@@ -48,7 +52,8 @@ internal sealed class LabAccount : IDisposable
         }
 
         double now = (DateTime.UtcNow - DateTime.UnixEpoch).TotalSeconds, monotonic = Stopwatch.GetTimestamp() / 1e9;
-        IEnumerable<string> events = lines.OrderBy(l => l.AtNs).Select(l => string.Create(CultureInfo.InvariantCulture, $"  [{now - monotonic + (l.AtNs / 1e9):F3}] {l.Text}"));
+        IEnumerable<string> events = lines.OrderBy(l => l.AtNs)
+            .Select(l => string.Create(CultureInfo.InvariantCulture, $"  [{now - monotonic + (l.AtNs / 1e9):F3}] {l.Text}"));
         return $"""
             drops: {string.Join(", ", drops.Select(d => $"{d.Node} {d.What} {d.Packets}"))}
             events:
@@ -57,11 +62,14 @@ internal sealed class LabAccount : IDisposable
             """;
     }
 
-    /// <summary>Pings from a node; fails with the account when one of the first <paramref name="count"/> is not answered. Returns what ping printed.</summary>
+    /// <summary>
+    /// Pings from a node; fails with the account when one of the first <paramref name="count"/> is not answered. Returns what ping printed.
+    /// </summary>
     public async Task<string> PingAsync(string node, int count, params string[] arguments)
     {
         string output = await LabInstance.PingAsync(_lab, node, count, arguments);
-        if (!LabInstance.Answered(output).Take(count).SequenceEqual(Enumerable.Range(1, count))) Assert.Fail($"{node}: {output}\n{await TellAsync()}");
+        if (!LabInstance.Answered(output).Take(count).SequenceEqual(Enumerable.Range(1, count)))
+            Assert.Fail($"{node}: {output}\n{await TellAsync()}");
         return output;
     }
 

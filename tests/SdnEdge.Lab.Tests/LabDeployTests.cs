@@ -23,7 +23,8 @@ public sealed class LabDeployTests
         """;
 
     // A deploy that never ends: node b is not set up as long as its script runs.
-    private static readonly string Endless = TwoHosts.Replace("10.9.0.2/24 dev eth1]", "10.9.0.2/24 dev eth1, sleep 1000]", StringComparison.Ordinal);
+    private static readonly string Endless =
+        TwoHosts.Replace("10.9.0.2/24 dev eth1]", "10.9.0.2/24 dev eth1, sleep 1000]", StringComparison.Ordinal);
 
     [RootFact]
     public async Task A_lab_is_deployed_used_and_destroyed_twice_and_leaves_nothing()
@@ -56,7 +57,8 @@ public sealed class LabDeployTests
 
         RunningLab lab = await instance.DeployAsync(instance.Options with { Reconfigure = true });
         Assert.True(lab.State.Ready);
-        Assert.Contains(" 0% packet loss", await LabInstance.RunAsync(lab, "a", "ping", "-c", "1", "-W", "30", "10.9.0.2"), StringComparison.Ordinal);
+        Assert.Contains(" 0% packet loss", await LabInstance.RunAsync(lab, "a", "ping", "-c", "1", "-W", "30", "10.9.0.2"),
+            StringComparison.Ordinal);
     }
 
     [RootFact]
@@ -74,7 +76,8 @@ public sealed class LabDeployTests
     {
         await using var instance = LabInstance.Of(TwoHosts);
         using var cancel = new CancellationTokenSource();
-        var options = instance.Options with { Progress = line => { if (line.StartsWith("starting", StringComparison.Ordinal)) cancel.Cancel(); } };
+        var options = instance.Options with {
+            Progress = line => { if (line.StartsWith("starting", StringComparison.Ordinal)) cancel.Cancel(); } };
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => LabRunner.DeployAsync(instance.File, options, cancel.Token));
         Assert.Empty(instance.Residue());
     }
@@ -87,7 +90,8 @@ public sealed class LabDeployTests
         await Netns.BatchAsync($"netns add {strange}\n", force: false, CancellationToken.None);
         try
         {
-            LabException e = await Assert.ThrowsAsync<LabException>(() => instance.DeployAsync(instance.Options with { Reconfigure = true }));
+            LabException e = await Assert.ThrowsAsync<LabException>(
+                () => instance.DeployAsync(instance.Options with { Reconfigure = true }));
             Assert.Contains($"ip netns del {strange}", e.Message, StringComparison.Ordinal);
             Assert.True(Namespaces.Exists(strange));
             Assert.False(Namespaces.Exists(instance.Namespace("a")));
@@ -132,7 +136,8 @@ public sealed class LabDeployTests
         {
             // Started, it still has to enter the namespace and to become what it is.
             string a = Netns.IdOf(instance.Namespace("a"))!;
-            Assert.True(await Netns.UntilAsync(() => Netns.ProcessesIn(new HashSet<string> { a }).Exists(p => p.ProcessId == guest.Id), LabInstance.Patience, CancellationToken.None));
+            Assert.True(await Netns.UntilAsync(() => Netns.ProcessesIn(new HashSet<string> { a }).Exists(p => p.ProcessId == guest.Id),
+                LabInstance.Patience, CancellationToken.None));
 
             // A recorded number that now is another process: the start time tells.
             LabState state = lab.State;
@@ -148,13 +153,21 @@ public sealed class LabDeployTests
         }
     }
 
-    // Runs the command itself and sends it a signal when all it waits for is the script of a node, with processes at work in two namespaces. Returns its exit code.
+    // Runs the command itself and sends it a signal when all it waits for is the script of a node, with processes at work in two
+    // namespaces. Returns its exit code.
     private static async Task<int> DeployAndSignalAsync(LabInstance instance, ProcessSignal signal)
     {
         IReadOnlyList<string> self = RunningLab.Self;
-        var start = new ProcessStartInfo(self[0], [.. self.Skip(1), "lab", "deploy", "-t", instance.File, "--state-dir", instance.StateRoot]) { RedirectStandardError = true, RedirectStandardOutput = true, UseShellExecute = false };
+        var start = new ProcessStartInfo(self[0],
+            [.. self.Skip(1), "lab", "deploy", "-t", instance.File, "--state-dir", instance.StateRoot])
+        {
+            RedirectStandardError = true,
+            RedirectStandardOutput = true,
+            UseShellExecute = false,
+        };
         using Process deployer = Process.Start(start)!;
-        bool begun = await Netns.UntilAsync(() => (Lives("b") && IsSetUp("a") && File.Exists(Path.Combine(instance.Folder, "w.sock"))) || deployer.HasExited, LabInstance.Patience, CancellationToken.None);
+        bool begun = await Netns.UntilAsync(() => (Lives("b") && IsSetUp("a") && File.Exists(Path.Combine(instance.Folder, "w.sock")))
+            || deployer.HasExited, LabInstance.Patience, CancellationToken.None);
         Assert.True(begun && !deployer.HasExited, "the deployer got as far as its namespaces");
         Signals.Send(deployer.Id, signal);
         await deployer.WaitForExitAsync();
@@ -162,8 +175,10 @@ public sealed class LabDeployTests
 
         // Node a has its address: nothing is being started any more.
         bool IsSetUp(string node) => Netns.IdOf(instance.Namespace(node)) is not null
-            && Namespaces.Run(instance.Namespace(node), () => File.ReadAllText("/proc/thread-self/net/fib_trie").Contains("10.9.0.1\n", StringComparison.Ordinal));
+            && Namespaces.Run(instance.Namespace(node),
+                () => File.ReadAllText("/proc/thread-self/net/fib_trie").Contains("10.9.0.1\n", StringComparison.Ordinal));
 
-        bool Lives(string node) => Netns.IdOf(instance.Namespace(node)) is { } id && Netns.ProcessesIn(new HashSet<string> { id }).Count > 0;
+        bool Lives(string node)
+            => Netns.IdOf(instance.Namespace(node)) is { } id && Netns.ProcessesIn(new HashSet<string> { id }).Count > 0;
     }
 }

@@ -25,7 +25,8 @@ public sealed partial class LabFigure1Tests
             foreach (string server in (string[])["10.1.1.10", "fd00:1:1::10"])
             {
                 string ping = await account.PingAsync(ingress.Name, 3, "-i", "0.1", server);
-                Assert.True(double.Parse(Least().Match(ping).Groups["min"].Value, CultureInfo.InvariantCulture) >= 20, $"the WAN was passed four times: {ping}");
+                Assert.True(double.Parse(Least().Match(ping).Groups["min"].Value, CultureInfo.InvariantCulture) >= 20,
+                    $"the WAN was passed four times: {ping}");
             }
 
             // A full-size packet that must not be fragmented.
@@ -35,7 +36,8 @@ public sealed partial class LabFigure1Tests
         await account.PingAsync("vs", 1, "10.2.5.10");
         LabReport report = (await LabInspector.InspectAsync(lab.Name, instance.StateRoot, CancellationToken.None))!;
         Assert.All(report.Nodes, n => Assert.Equal("up", n.State));
-        Assert.All(report.Wans.Single(w => w.Name == "wan").Links, l => Assert.Equal((0L, 0L, 0L), (l.ToWan.QueueFull, l.FromWan.QueueFull, l.KernelDrops)));
+        Assert.All(report.Wans.Single(w => w.Name == "wan").Links,
+            l => Assert.Equal((0L, 0L, 0L), (l.ToWan.QueueFull, l.FromWan.QueueFull, l.KernelDrops)));
         Assert.Equal(refused, await RefusedAsync(lab));
         await lab.DestroyAsync();
         Assert.Empty(instance.Residue());

@@ -40,7 +40,8 @@ internal sealed partial class LabInstance : IAsyncDisposable
 
     public static LabInstance Of(string topology) => new(topology);
 
-    public Task<RunningLab> DeployAsync(LabOptions? options = null) => LabRunner.DeployAsync(File, options ?? Options, CancellationToken.None);
+    public Task<RunningLab> DeployAsync(LabOptions? options = null)
+        => LabRunner.DeployAsync(File, options ?? Options, CancellationToken.None);
 
     public string Namespace(string node) => $"clab-{Name}-{node}";
 
@@ -49,7 +50,8 @@ internal sealed partial class LabInstance : IAsyncDisposable
     [
         .. Directory.Exists(Namespaces.Folder) ? Directory.GetFiles(Namespaces.Folder, $"clab-{Name}-*") : [],
         .. Directory.Exists(StateRoot) ? Directory.GetFileSystemEntries(StateRoot) : [],
-        .. Directory.GetDirectories("/proc").Where(d => char.IsAsciiDigit(Path.GetFileName(d)[0]) && Path.GetFileName(d) != $"{Environment.ProcessId}" && CommandOf(d).Contains(StateRoot, StringComparison.Ordinal)),
+        .. Directory.GetDirectories("/proc").Where(d => char.IsAsciiDigit(Path.GetFileName(d)[0])
+            && Path.GetFileName(d) != $"{Environment.ProcessId}" && CommandOf(d).Contains(StateRoot, StringComparison.Ordinal)),
     ];
 
     /// <summary>Runs a program in a node and returns what it printed; throws when it fails.</summary>
@@ -60,23 +62,28 @@ internal sealed partial class LabInstance : IAsyncDisposable
         Task<string> errors = process.StandardError.ReadToEndAsync();
         string output = await process.StandardOutput.ReadToEndAsync();
         await process.WaitForExitAsync();
-        return process.ExitCode == 0 ? output : throw new InvalidOperationException($"{string.Join(' ', argv)} in {node}: exit code {process.ExitCode}: {output}{await errors}");
+        return process.ExitCode == 0 ? output
+            : throw new InvalidOperationException(
+                $"{string.Join(' ', argv)} in {node}: exit code {process.ExitCode}: {output}{await errors}");
     }
 
     /// <summary>
     /// Pings until so many are answered. Without a deadline ping waits for its last answers only two round trips long, or one
-    /// interval, once it has had one: a pause of 0.1 s would be a loss. It sends on meanwhile, so more may be answered. Returns what it printed.
+    /// interval, once it has had one: a pause of 0.1 s would be a loss. It sends on meanwhile, so more may be answered. Returns what it
+    /// printed.
     /// </summary>
     public static async Task<string> PingAsync(RunningLab lab, string node, int count, params string[] arguments)
     {
-        using Process ping = lab.Start(node, ["ping", "-D", "-c", $"{count}", "-w", $"{(int)Patience.TotalSeconds}", .. arguments], redirect: true);
+        using Process ping =
+            lab.Start(node, ["ping", "-D", "-c", $"{count}", "-w", $"{(int)Patience.TotalSeconds}", .. arguments], redirect: true);
         string output = await ping.StandardOutput.ReadToEndAsync();
         await ping.WaitForExitAsync();
         return output;
     }
 
     /// <summary>The numbers of the pings that were answered, in the order of the answers.</summary>
-    public static IReadOnlyList<int> Answered(string pings) => [.. Answer().Matches(pings).Select(m => int.Parse(m.Groups["n"].ValueSpan, CultureInfo.InvariantCulture))];
+    public static IReadOnlyList<int> Answered(string pings)
+        => [.. Answer().Matches(pings).Select(m => int.Parse(m.Groups["n"].ValueSpan, CultureInfo.InvariantCulture))];
 
     /// <summary>
     /// Waits until a node gets an answer from an address: all neighbours on the way there and back are known then. One try after the

@@ -25,7 +25,8 @@ public sealed partial class LabPlanTests
         Assert.Equal(["host-a", "host-b", "mms"], plan.Nodes.TakeLast(3).Select(n => n.Node.Name));
         Assert.Equal(["sdnedge", "mms", "--config", "/state/mms.yaml"], plan.Nodes[^1].Processes.Single().Argv);
         Assert.Equal(["sdnedge", "host", "--config", "/state/host-a.yaml"], plan.Nodes[^3].Processes.Single().Argv);
-        Assert.Equal(["sdnedge", "pe", "--config", "/state/pe-a.yaml"], plan.Nodes.Single(n => n.Node.Name == "pe-a").Processes.Single().Argv);
+        Assert.Equal(["sdnedge", "pe", "--config", "/state/pe-a.yaml"],
+            plan.Nodes.Single(n => n.Node.Name == "pe-a").Processes.Single().Argv);
     }
 
     [Fact]
@@ -39,7 +40,8 @@ public sealed partial class LabPlanTests
             Assert.Equal(node.Node.Name, result.Config!.Name);
             Assert.Equal($"/state/{node.Node.Name}.sock", result.Config.Api.Unix);
             string own = $"/state/{node.Node.Name}";
-            Assert.Equal(new ApiTcpConfig(node.Node.Management!.Value.Address, 8443, own + ".crt", own + ".key", "/state/ca.crt"), result.Config.Api.Tcp);
+            Assert.Equal(new ApiTcpConfig(node.Node.Management!.Value.Address, 8443, own + ".crt", own + ".key", "/state/ca.crt"),
+                result.Config.Api.Tcp);
             Assert.Equal(new AccessRule("mms", null, ApiRole.Migrate), Assert.Single(result.Config.Api.Access));
             Assert.Equal($"/state/{node.Node.Name}.state", result.Config.State.Folder);
             Assert.Equal(
@@ -66,7 +68,8 @@ public sealed partial class LabPlanTests
         Assert.Equal(lab.Nodes.Where(n => n.Kind == NodeKind.SdnEdgePe).Select(n => n.Name), config.Pes.Select(p => p.Name));
         ServerConfig vs = Assert.Single(Assert.Single(config.Groups).Servers);
         Assert.Equal(lab.Find("vs")!.Server!.Addresses.Select(a => IpPrefix.Host(a.Address)), vs.Prefixes);
-        Assert.Equal(Sites.Of(lab, "vs").Select(s => $"{s.Name} {s.Pe} {s.PePort}"), vs.At.Select(p => $"{p.Site.Name} {p.Pe.Name} {p.Port}"));
+        Assert.Equal(Sites.Of(lab, "vs").Select(s => $"{s.Name} {s.Pe} {s.PePort}"),
+            vs.At.Select(p => $"{p.Site.Name} {p.Pe.Name} {p.Port}"));
         IEnumerable<string> ours = Sites.Ingresses(lab).Select(i => i.Pe).Where(pe => lab.Find(pe)!.Kind == NodeKind.SdnEdgePe);
         Assert.Equal(ours, config.Groups[0].Ingress.Select(p => p.Name));
         Assert.Equal(!figure1, config.Groups[0].OtherIngress);
@@ -127,8 +130,10 @@ public sealed partial class LabPlanTests
                     - ip route add 10.2.0.0/16 via 10.0.0.2
             """, "/nowhere/x.yml");
         string script = Assert.Single(Plan(lab).Nodes).Script;
-        Assert.Contains("link set lo up\naddress add 10.0.0.1/24 dev lo\naddr add fd00::1/64 dev lo nodad\nroute add default via fd00::2\nEND\n", script, StringComparison.Ordinal);
-        Assert.EndsWith("ip route add 10.1.0.0/16 via $(echo 10.0.0.2)\nip route add 10.2.0.0/16 via 10.0.0.2\n", script, StringComparison.Ordinal);
+        Assert.Contains("link set lo up\naddress add 10.0.0.1/24 dev lo\naddr add fd00::1/64 dev lo nodad\nroute add default via "
+            + "fd00::2\nEND\n", script, StringComparison.Ordinal);
+        Assert.EndsWith("ip route add 10.1.0.0/16 via $(echo 10.0.0.2)\nip route add 10.2.0.0/16 via 10.0.0.2\n", script,
+            StringComparison.Ordinal);
     }
 
     [Fact]
@@ -143,7 +148,8 @@ public sealed partial class LabPlanTests
         }
     }
 
-    private static string TextOf(LabTopology lab, string node) => Assert.Single(Plan(lab).Nodes.Single(n => n.Node.Name == node).Files).Text;
+    private static string TextOf(LabTopology lab, string node)
+        => Assert.Single(Plan(lab).Nodes.Single(n => n.Node.Name == node).Files).Text;
 
     private static LabPlan Plan(LabTopology lab) => LabPlan.For(lab, "/state", ["sdnedge"]);
 

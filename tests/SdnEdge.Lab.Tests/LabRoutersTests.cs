@@ -52,7 +52,8 @@ public sealed class LabRoutersTests
         {
             // A bgpd that came up before its zebra asks for it again after 10 s only.
             string table = "";
-            for (var watch = Stopwatch.StartNew(); !table.Contains(prefix, StringComparison.Ordinal) && watch.Elapsed < LabInstance.Patience; await Task.Delay(20))
+            for (var watch = Stopwatch.StartNew(); !table.Contains(prefix, StringComparison.Ordinal)
+                && watch.Elapsed < LabInstance.Patience; await Task.Delay(20))
                 table = await LabInstance.RunAsync(lab, node, "ip", "route", "show", "proto", node == "f" ? "bgp" : "bird");
             Assert.Contains(prefix, table, StringComparison.Ordinal);
         }

@@ -26,7 +26,8 @@ public sealed class LabServerTests
           nodes:
             client:
               kind: linux
-              exec: [ip address add 10.2.0.10/24 dev eth1, ip route add default via 10.2.0.1, ip -6 address add fd02::10/64 dev eth1 nodad, ip -6 route add default via fd02::1]
+              exec: [ip address add 10.2.0.10/24 dev eth1, ip route add default via 10.2.0.1,
+                ip -6 address add fd02::10/64 dev eth1 nodad, ip -6 route add default via fd02::1]
             r:
               kind: linux
               exec:
@@ -64,9 +65,11 @@ public sealed class LabServerTests
         RunningLab lab = await instance.DeployAsync();
         foreach (string address in (string[])["10.1.1.10", "fd01::10"])
         {
-            Assert.Contains(" 0% packet loss", await LabInstance.RunAsync(lab, "client", "ping", "-c", "1", "-W", "30", address), StringComparison.Ordinal);
+            Assert.Contains(" 0% packet loss", await LabInstance.RunAsync(lab, "client", "ping", "-c", "1", "-W", "30", address),
+                StringComparison.Ordinal);
             IPEndPoint server = new(IPAddress.Parse(address), EchoServer.Port);
-            using Socket udp = Namespaces.Run(lab.NamespaceOf("client"), () => new Socket(server.AddressFamily, SocketType.Dgram, ProtocolType.Udp));
+            using Socket udp = Namespaces.Run(lab.NamespaceOf("client"),
+                () => new Socket(server.AddressFamily, SocketType.Dgram, ProtocolType.Udp));
             udp.ReceiveTimeout = (int)LabInstance.Patience.TotalMilliseconds;
             udp.Connect(server);
             for (int length = 0; length <= 1400; length += 700)
@@ -99,7 +102,9 @@ public sealed class LabServerTests
             await vs.PauseAsync();
             await vs.PauseAsync();   // again changes nothing
             Assert.Null(await lab.LocateAsync("vs"));
-            Assert.Contains("100% packet loss", await LabInstance.RunAsync(lab, "client", "sh", "-c", "ping -c 2 -i 0.05 -W 1 10.1.1.10 || true"), StringComparison.Ordinal);
+            Assert.Contains("100% packet loss",
+                await LabInstance.RunAsync(lab, "client", "sh", "-c", "ping -c 2 -i 0.05 -W 1 10.1.1.10 || true"),
+                StringComparison.Ordinal);
 
             tcp.Send([42]);   // on its way while nobody is there
             await LabInstance.RunAsync(lab, "r", "ip", "route", "replace", "10.1.1.10/32", "dev", port);
@@ -142,11 +147,14 @@ public sealed class LabServerTests
 
         // Linux checks the advertisement's checksum: it believes it for an address it asks for.
         await LabInstance.RunAsync(lab, "r", "ip", "-6", "route", "replace", "fd01::10/128", "dev", "eth3");
-        Assert.Contains(" 0% packet loss", await LabInstance.RunAsync(lab, "client", "ping", "-c", "1", "-W", "30", "fd01::10"), StringComparison.Ordinal);
+        Assert.Contains(" 0% packet loss", await LabInstance.RunAsync(lab, "client", "ping", "-c", "1", "-W", "30", "fd01::10"),
+            StringComparison.Ordinal);
 
         PacketSocket Listen(string device) => Namespaces.Run(lab.NamespaceOf("r"), () => PacketSocket.Open(device, device));
-        bool IsArp(byte[] f) => f.AsSpan(12, 2).SequenceEqual((ReadOnlySpan<byte>)[8, 6]) && f.AsSpan(28, 4).SequenceEqual((ReadOnlySpan<byte>)[10, 1, 1, 10]) && f.AsSpan(28, 4).SequenceEqual(f.AsSpan(38, 4));
-        bool IsAdvertisement(byte[] f) => f.AsSpan(12, 2).SequenceEqual((ReadOnlySpan<byte>)[0x86, 0xDD]) && f[54] == 136 && IpAddress.Read(IpFamily.V6, f.AsSpan(62)) == IpAddress.Parse("fd01::10") && ChecksumIsRight(f);
+        bool IsArp(byte[] f) => f.AsSpan(12, 2).SequenceEqual((ReadOnlySpan<byte>)[8, 6]) && f.AsSpan(28, 4)
+            .SequenceEqual((ReadOnlySpan<byte>)[10, 1, 1, 10]) && f.AsSpan(28, 4).SequenceEqual(f.AsSpan(38, 4));
+        bool IsAdvertisement(byte[] f) => f.AsSpan(12, 2).SequenceEqual((ReadOnlySpan<byte>)[0x86, 0xDD]) && f[54] == 136
+            && IpAddress.Read(IpFamily.V6, f.AsSpan(62)) == IpAddress.Parse("fd01::10") && ChecksumIsRight(f);
     }
 
     [RootFact]
@@ -156,7 +164,8 @@ public sealed class LabServerTests
         RunningLab lab = await instance.DeployAsync();
         var vs = new Moving(lab);
         IPEndPoint server = new(IPAddress.Parse("10.1.1.10"), EchoServer.Port);
-        using Socket udp = Namespaces.Run(lab.NamespaceOf("client"), () => new Socket(AddressFamily.InterNetwork, SocketType.Dgram, ProtocolType.Udp));
+        using Socket udp = Namespaces.Run(lab.NamespaceOf("client"),
+            () => new Socket(AddressFamily.InterNetwork, SocketType.Dgram, ProtocolType.Udp));
         udp.ReceiveTimeout = (int)LabInstance.Patience.TotalMilliseconds;
         udp.Connect(server);
         udp.Send([0]);
@@ -196,12 +205,14 @@ public sealed class LabServerTests
         private readonly Dictionary<string, StandInDriver> _hosts = lab.SitesOf("vs").ToDictionary(s => s.Name, s =>
         {
             ServerSpec spec = lab.Topology.Find("vs")!.Server!;
-            return new StandInDriver("vs", new StandInConfig(lab.NamespaceOf("vs"), s.Leg, spec.Mac, [.. spec.Addresses.Select(a => a.Address)]));
+            return new StandInDriver("vs",
+                new StandInConfig(lab.NamespaceOf("vs"), s.Leg, spec.Mac, [.. spec.Addresses.Select(a => a.Address)]));
         });
 
         private string _site = "dc-a";
 
-        public async Task PauseAsync() => Assert.Equal(ServerState.Paused, await _hosts[_site].StopAsync(s_context, CancellationToken.None));
+        public async Task PauseAsync()
+            => Assert.Equal(ServerState.Paused, await _hosts[_site].StopAsync(s_context, CancellationToken.None));
 
         public async Task ResumeAsync(string site)
         {
@@ -212,7 +223,11 @@ public sealed class LabServerTests
 
     private static Socket Connect(RunningLab lab, IPEndPoint server) => Namespaces.Run(lab.NamespaceOf("client"), () =>
     {
-        var socket = new Socket(server.AddressFamily, SocketType.Stream, ProtocolType.Tcp) { NoDelay = true, ReceiveTimeout = (int)LabInstance.Patience.TotalMilliseconds };
+        var socket = new Socket(server.AddressFamily, SocketType.Stream, ProtocolType.Tcp)
+        {
+            NoDelay = true,
+            ReceiveTimeout = (int)LabInstance.Patience.TotalMilliseconds,
+        };
         socket.Connect(server);
         return socket;
     });

@@ -153,8 +153,10 @@ public sealed class LabTopologyTests
                 - endpoints: ["c:mgmt0", "w:eth3"]
             """));
         Assert.Equal([4, 5, 6, 7, 7, 8], e.Errors.Select(x => x.Line));
-        foreach (string part in (string[])["topology.nodes.a.labels.sdnedge.management: '10.254.0.1' is no address with a length", "no interface mgmt0",
-            "no API; take the label away", "topology.nodes.h: is of kind 'sdnedge-host' and needs 'startup-config'", "no address for it", "management address of node 'b'"])
+        foreach (string part in (string[])["topology.nodes.a.labels.sdnedge.management: '10.254.0.1' is no address with a length",
+            "no interface mgmt0",
+            "no API; take the label away", "topology.nodes.h: is of kind 'sdnedge-host' and needs 'startup-config'", "no address for it",
+            "management address of node 'b'"])
             Assert.Contains(part, e.Message, StringComparison.Ordinal);
     }
 

@@ -126,7 +126,8 @@ public sealed partial class LabWanTests
     [InlineData(false)]
     public void A_frame_that_passes_a_delay_line_allocates_nothing(bool keepOrder)
     {
-        using var line = new DelayLine(new Impairment(DelayNs: Ms, JitterNs: Ms / 2, Loss: 0.01, RateBitsPerSecond: 1_000_000_000, KeepOrder: keepOrder), 1);
+        using var line = new DelayLine(new Impairment(DelayNs: Ms, JitterNs: Ms / 2, Loss: 0.01, RateBitsPerSecond: 1_000_000_000,
+            KeepOrder: keepOrder), 1);
         using var batch = new PacketBatch();
         var packets = new Packet[PacketBatch.Capacity];
         long[] dues = new long[PacketBatch.Capacity];
@@ -261,7 +262,11 @@ public sealed partial class LabWanTests
         Assert.True(sent.Bytes / sent.Frames > 3000, $"{sent.Bytes} bytes in {sent.Frames} frames: larger than the MTU on average");
 
         // Never more on its way than a line has room for.
-        static Socket NewSocket() => new(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp) { SendTimeout = Timeout, SendBufferSize = 4 << 20 };
+        static Socket NewSocket() => new(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp)
+        {
+            SendTimeout = Timeout,
+            SendBufferSize = 4 << 20,
+        };
     }
 
     // While a lab comes up, a link whose far end is not there yet refuses what is flooded to it: that counts only from the start on.
@@ -269,7 +274,8 @@ public sealed partial class LabWanTests
     {
         foreach ((int i, WanLinkStats link) in now.Links.Index())
         {
-            Assert.Equal((0, 0, 0, 0, 0), (link.ToWan.Lost, link.ToWan.QueueFull, link.FromWan.Lost, link.FromWan.QueueFull, link.KernelDrops));
+            Assert.Equal((0, 0, 0, 0, 0),
+                (link.ToWan.Lost, link.ToWan.QueueFull, link.FromWan.Lost, link.FromWan.QueueFull, link.KernelDrops));
             if (since is not null) Assert.Equal(since.Links[i].FromWan.Refused, link.FromWan.Refused);
         }
     }

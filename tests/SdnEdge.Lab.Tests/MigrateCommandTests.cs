@@ -151,7 +151,8 @@ public sealed partial class MigrateCommandTests
             int[] missing = [.. Enumerable.Range(answered[0], answered[^1] - answered[0] + 1).Except(answered)];
             if (missing.Length == 0) continue;
             IEnumerable<string> around = lines.Where(l => Pings.Number(l) is { } number && missing.Any(n => Math.Abs(n - number) < 4));
-            Assert.Fail($"{stream}: no answer to {string.Join(", ", missing)}; around:\n{string.Join('\n', around)}\n{await account.TellAsync()}");
+            Assert.Fail($"{stream}: no answer to {string.Join(", ", missing)}; "
+                + $"around:\n{string.Join('\n', around)}\n{await account.TellAsync()}");
         }
     }
 
@@ -178,11 +179,14 @@ public sealed partial class MigrateCommandTests
             "--hold-ms", "60000", "--quiet", "5000", "-o", "json");
 
     private static Task<(int Code, string Output, string News)> MigrateAsync(LabInstance instance, params string[] argv)
-        => RunAsync(["migrate", .. argv, .. argv.Contains("--lab") ? Array.Empty<string>() : ["--lab", instance.Name], "--state-dir", instance.StateRoot]);
+        => RunAsync(["migrate", .. argv, .. argv.Contains("--lab") ? Array.Empty<string>() : ["--lab", instance.Name], "--state-dir",
+            instance.StateRoot]);
 
-    private static Task<(int Code, string Output, string News)> RunAsync(params string[] argv) => RunAsync(null, ProcessSignal.Interrupt, argv);
+    private static Task<(int Code, string Output, string News)> RunAsync(params string[] argv)
+        => RunAsync(null, ProcessSignal.Interrupt, argv);
 
-    private static async Task<(int Code, string Output, string News)> RunAsync(string? interruptAt, ProcessSignal signal, params string[] argv)
+    private static async Task<(int Code, string Output, string News)> RunAsync(string? interruptAt, ProcessSignal signal,
+        params string[] argv)
     {
         IReadOnlyList<string> self = RunningLab.Self;
         var start = new ProcessStartInfo(self[0], [.. self.Skip(1), .. argv])
@@ -222,7 +226,8 @@ public sealed partial class MigrateCommandTests
         }
 
         /// <summary>The number of the ping that a line tells the answer of; null: the line tells of none.</summary>
-        public static int? Number(string line) => Answer().Match(line) is { Success: true } m ? int.Parse(m.Groups[1].ValueSpan, CultureInfo.InvariantCulture) : null;
+        public static int? Number(string line) => Answer().Match(line) is { Success: true } m
+            ? int.Parse(m.Groups[1].ValueSpan, CultureInfo.InvariantCulture) : null;
 
         public override string ToString() => _name;
 
@@ -230,7 +235,8 @@ public sealed partial class MigrateCommandTests
         public async Task AnswersAsync(int more)
         {
             int goal = Volatile.Read(ref _answers) + more;
-            Assert.True(await _arrivals.UntilAsync(() => Volatile.Read(ref _answers) >= goal, LabInstance.Patience), $"{_name}: no more answers in {LabInstance.Patience.TotalSeconds} s");
+            Assert.True(await _arrivals.UntilAsync(() => Volatile.Read(ref _answers) >= goal, LabInstance.Patience),
+                $"{_name}: no more answers in {LabInstance.Patience.TotalSeconds} s");
         }
 
         /// <summary>Ends it. Returns the numbers of the answered pings in rising order, and what ping printed.</summary>

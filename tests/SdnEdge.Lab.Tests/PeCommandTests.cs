@@ -29,7 +29,8 @@ public sealed class PeCommandTests
     [Fact]
     public async Task A_wrong_file_gives_every_error_with_its_line_and_nothing_is_started()
     {
-        using var files = new Files("name: pe-t\nrouterId: x\nas: 65000\nloopbacks: [10.255.0.1]\nports:\n  - { name: a, device: tap-a, mtu: 1 }\nstatik: []\n");
+        using var files = new Files(
+            "name: pe-t\nrouterId: x\nas: 65000\nloopbacks: [10.255.0.1]\nports:\n  - { name: a, device: tap-a, mtu: 1 }\nstatik: []\n");
         foreach (string[] words in (string[][])[["--check"], []])
         {
             (int code, string output, string errors) = await RunAsync(["pe", "--config", files.Config, .. words]);
@@ -87,7 +88,8 @@ public sealed class PeCommandTests
                 Assert.Contains("10.1.0.9", table, StringComparison.Ordinal);
 
                 // The kernel is a host behind the data plane: it reaches the PE's own address on a port through the host TAP.
-                using Process ping = Start("ip", ["netns", "exec", space.Name, "ping", "-c", "1", "-W", "30", "-I", "10.255.0.1", "10.1.0.1"]);
+                using Process ping =
+                    Start("ip", ["netns", "exec", space.Name, "ping", "-c", "1", "-W", "30", "-I", "10.255.0.1", "10.1.0.1"]);
                 await ping.WaitForExitAsync();
                 Assert.Equal(0, ping.ExitCode);
 
@@ -131,11 +133,14 @@ public sealed class PeCommandTests
             Assert.Contains("pe-t: ready", await LineAsync(pe), StringComparison.Ordinal);
 
             // lo is no TAP: it cannot be opened as one.
-            string wanted = files.Text.Replace("static:", "  - { name: b, device: lo, addresses: [10.2.0.1/24] }\nstatic:", StringComparison.Ordinal);
+            string wanted = files.Text.Replace("static:", "  - { name: b, device: lo, addresses: [10.2.0.1/24] }\nstatic:",
+                StringComparison.Ordinal);
             File.WriteAllText(files.Config, wanted);
             Signals.Send(pe.Id, ProcessSignal.HangUp);
-            Assert.Contains("nothing was applied", await pe.StandardError.ReadLineAsync().WaitAsync(LabInstance.Patience), StringComparison.Ordinal);
-            Assert.Contains("ports.b.device: ", await pe.StandardError.ReadLineAsync().WaitAsync(LabInstance.Patience), StringComparison.Ordinal);
+            Assert.Contains("nothing was applied", await pe.StandardError.ReadLineAsync().WaitAsync(LabInstance.Patience),
+                StringComparison.Ordinal);
+            Assert.Contains("ports.b.device: ", await pe.StandardError.ReadLineAsync().WaitAsync(LabInstance.Patience),
+                StringComparison.Ordinal);
 
             File.WriteAllText(files.Config, wanted.Replace("device: lo", "device: tap-b", StringComparison.Ordinal));
             Signals.Send(pe.Id, ProcessSignal.HangUp);
@@ -153,7 +158,8 @@ public sealed class PeCommandTests
         }
     }
 
-    private static async Task<string> LineAsync(Process process) => await process.StandardOutput.ReadLineAsync().WaitAsync(LabInstance.Patience) ?? "";
+    private static async Task<string> LineAsync(Process process)
+        => await process.StandardOutput.ReadLineAsync().WaitAsync(LabInstance.Patience) ?? "";
 
     private static async Task<(int Code, string Output, string Errors)> RunAsync(string[] words, string? program = null)
     {
@@ -166,7 +172,8 @@ public sealed class PeCommandTests
     }
 
     private static Process Start(string program, IReadOnlyList<string> words)
-        => Process.Start(new ProcessStartInfo(program, words) { UseShellExecute = false, RedirectStandardOutput = true, RedirectStandardError = true })!;
+        => Process.Start(new ProcessStartInfo(program, words) { UseShellExecute = false, RedirectStandardOutput = true,
+            RedirectStandardError = true })!;
 
     private sealed class Files : IDisposable
     {

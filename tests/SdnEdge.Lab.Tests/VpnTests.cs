@@ -18,28 +18,34 @@ public sealed class VpnTests
     public async Task Each_of_two_customers_with_the_same_addresses_reaches_its_own_server_and_only_that()
     {
         string folder = Path.GetDirectoryName(LabFiles.Vpn)!;
-        await using var instance = LabInstance.Of((await File.ReadAllTextAsync(LabFiles.Vpn)).Replace("name: vpn\n", "name: LABNAME\n", StringComparison.Ordinal));
+        await using var instance =
+            LabInstance.Of((await File.ReadAllTextAsync(LabFiles.Vpn)).Replace("name: vpn\n", "name: LABNAME\n", StringComparison.Ordinal));
         Directory.CreateDirectory(Path.Combine(instance.Root, "vpn"));
         foreach (string file in Directory.GetFiles(Path.Combine(folder, "vpn")))
         {
             string text = await File.ReadAllTextAsync(file);
 
             // What a session does that hears nothing for 9 s is not tried here: a busy machine may stand still for so long.
-            await File.WriteAllTextAsync(Path.Combine(instance.Root, "vpn", Path.GetFileName(file)), text.Replace("/run/sdnedge/vpn", instance.Folder, StringComparison.Ordinal)
-                .Replace("holdTime: 9 ", "holdTime: 180 ", StringComparison.Ordinal).Replace("timers 3 9\n", "timers 60 180\n", StringComparison.Ordinal));
+            await File.WriteAllTextAsync(Path.Combine(instance.Root, "vpn", Path.GetFileName(file)),
+                text.Replace("/run/sdnedge/vpn", instance.Folder, StringComparison.Ordinal)
+                .Replace("holdTime: 9 ", "holdTime: 180 ", StringComparison.Ordinal)
+                .Replace("timers 3 9\n", "timers 60 180\n", StringComparison.Ordinal));
         }
 
         RunningLab lab = await instance.DeployAsync();
         using LabAccount account = await LabAccount.OpenAsync(lab);
         foreach (string customer in (string[])["red", "blue"])
         {
-            using Process server = lab.Start($"{customer}-server", ["socat", "TCP6-LISTEN:7,fork,reuseaddr,ipv6only=0", $"SYSTEM:echo {customer}"], redirect: true);
+            using Process server =
+                lab.Start($"{customer}-server",
+                    ["socat", "TCP6-LISTEN:7,fork,reuseaddr,ipv6only=0", $"SYSTEM:echo {customer}"], redirect: true);
             try
             {
                 foreach (string address in (string[])["10.1.1.10", "[fd00:1:1::10]"])
                 {
                     Assert.Equal(customer, await UntilAsync(async () =>
-                        (await LabInstance.RunAsync(lab, $"{customer}-client", "sh", "-c", $"socat -T 2 - TCP:{address}:7,connect-timeout=2 || true")).Trim(), said => said.Length > 0));
+                        (await LabInstance.RunAsync(lab, $"{customer}-client", "sh", "-c",
+                            $"socat -T 2 - TCP:{address}:7,connect-timeout=2 || true")).Trim(), said => said.Length > 0));
                 }
 
                 // Full size, not to be fragmented: the core has room for the tunnel's header.
@@ -68,15 +74,21 @@ public sealed class VpnTests
             // A customer leaves pe-1: its routes go at pe-2, and so do tunnels that nothing uses any more.
             string file = Path.Combine(instance.Folder, "pe-1.yaml");
             string yaml = await File.ReadAllTextAsync(file);
-            await File.WriteAllTextAsync(file, yaml.Replace("import: [\"65000:2\"], export: [\"65000:2\"]", "import: [], export: []", StringComparison.Ordinal));
-            await LabInstance.RunAsync(lab, "pe-1", "curl", "-sS", "--fail", "--unix-socket", Path.Combine(instance.Folder, "pe-1.sock"), "-X", "POST", "http://pe/v1/config/reload");
-            Assert.Equal(["vpn-10.255.0.1-7", "vpn-10.255.0.1-8"], await UntilAsync(async () => (await pe2.TunnelsAsync()).Select(t => t.Name).Order().ToArray(), names => names.Length == 2));
+            await File.WriteAllTextAsync(file,
+                yaml.Replace("import: [\"65000:2\"], export: [\"65000:2\"]", "import: [], export: []", StringComparison.Ordinal));
+            await LabInstance.RunAsync(lab, "pe-1", "curl", "-sS", "--fail", "--unix-socket", Path.Combine(instance.Folder, "pe-1.sock"),
+                "-X", "POST", "http://pe/v1/config/reload");
+            Assert.Equal(["vpn-10.255.0.1-7", "vpn-10.255.0.1-8"],
+                await UntilAsync(async () => (await pe2.TunnelsAsync()).Select(t => t.Name).Order().ToArray(), names => names.Length == 2));
             Assert.DoesNotContain(await pe2.RoutesAsync("blue", "10.1.1.0/24"), r => r.Source == "bgp");
             Assert.Contains(await pe2.RoutesAsync("red", "10.1.1.0/24"), r => r.Source == "bgp");
             await File.WriteAllTextAsync(file, yaml);
-            await LabInstance.RunAsync(lab, "pe-1", "curl", "-sS", "--fail", "--unix-socket", Path.Combine(instance.Folder, "pe-1.sock"), "-X", "POST", "http://pe/v1/config/reload");
-            Assert.Equal("tunnel:vpn-10.255.0.1-8", await UntilAsync(() => PortOfAsync(pe2, "blue", "10.1.1.0/24"), port => port is not null));
-            Assert.Equal("tunnel:vpn-10.255.0.2-9", await UntilAsync(() => PortOfAsync(pe1, "blue", "10.2.1.0/24"), port => port is not null));
+            await LabInstance.RunAsync(lab, "pe-1", "curl", "-sS", "--fail", "--unix-socket", Path.Combine(instance.Folder, "pe-1.sock"),
+                "-X", "POST", "http://pe/v1/config/reload");
+            Assert.Equal("tunnel:vpn-10.255.0.1-8",
+                await UntilAsync(() => PortOfAsync(pe2, "blue", "10.1.1.0/24"), port => port is not null));
+            Assert.Equal("tunnel:vpn-10.255.0.2-9",
+                await UntilAsync(() => PortOfAsync(pe1, "blue", "10.2.1.0/24"), port => port is not null));
         }
 
         // Routes come back at one PE before the other: an answer says that both ways are there.
@@ -96,7 +108,8 @@ public sealed class VpnTests
         {
             T value = await read();
             if (good(value)) return value;
-            Assert.True(Monotonic.Now < end, string.Create(CultureInfo.InvariantCulture, $"waited {LabInstance.Patience.TotalSeconds} s in vain; last seen: {value}"));
+            Assert.True(Monotonic.Now < end,
+                string.Create(CultureInfo.InvariantCulture, $"waited {LabInstance.Patience.TotalSeconds} s in vain; last seen: {value}"));
             await Task.Delay(20);
         }
     }

@@ -7,7 +7,9 @@ namespace SdnEdge.Linux.Tests;
 /// <summary>Frames for the tests of this project.</summary>
 internal static class Frames
 {
-    /// <summary>An Ethernet frame of an EtherType nobody handles, of which length and bytes follow from <paramref name="number"/>.</summary>
+    /// <summary>
+    /// An Ethernet frame of an EtherType nobody handles, of which length and bytes follow from <paramref name="number"/>.
+    /// </summary>
     public static byte[] Numbered(int number)
     {
         byte[] frame = new byte[64 + (number * 19 % 1400)];

@@ -62,8 +62,10 @@ public sealed class PcapPortTests : IDisposable
     {
         string file = Path.Combine(_folder, "not-a-capture");
         File.WriteAllText(file, "plain text, and more of it than a header has");
-        Assert.Contains("not-a-capture", Assert.ThrowsAny<IOException>(() => PcapPort.Open("p", file, null)).Message, StringComparison.Ordinal);
-        Assert.Contains("nowhere", Assert.ThrowsAny<IOException>(() => PcapPort.Open("p", Path.Combine(_folder, "nowhere"), null)).Message, StringComparison.Ordinal);
+        Assert.Contains("not-a-capture", Assert.ThrowsAny<IOException>(() => PcapPort.Open("p", file, null)).Message,
+            StringComparison.Ordinal);
+        Assert.Contains("nowhere", Assert.ThrowsAny<IOException>(() => PcapPort.Open("p", Path.Combine(_folder, "nowhere"), null)).Message,
+            StringComparison.Ordinal);
         Assert.ThrowsAny<IOException>(() => PcapPort.Open("p", null, Path.Combine(_folder, "no", "such", "folder")));
     }
 

@@ -52,7 +52,8 @@ public sealed class ProcessChannelTests
         (ProcessChannel own, ProcessChannel other) = Pair();
         using (other)
         {
-            Task<int> waiting = Task.Factory.StartNew(() => own.Receive(new byte[16], out _), CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);
+            Task<int> waiting = Task.Factory.StartNew(() => own.Receive(new byte[16], out _), CancellationToken.None,
+                TaskCreationOptions.LongRunning, TaskScheduler.Default);
             own.Dispose();
             Assert.Equal(0, await waiting.WaitAsync(Patience.Time));
         }

@@ -17,7 +17,8 @@ public sealed class StandstillTests
         Assert.Equal(freezes, Enumerable.Range(0, 10_000).Select(_ => two.Next()));
         Assert.NotEqual(freezes[0], other.Next());
         Assert.All(freezes, f => Assert.InRange(f.GapNs, 1_000_000_000 / 30, 1_000_000_000 / 20));
-        Assert.All(freezes, f => Assert.True(f.LengthNs is (>= 5_000_000 and <= 60_000_000) or (>= 400_000_000 and <= 2_000_000_000), $"{f}"));
+        Assert.All(freezes, f => Assert.True(f.LengthNs is (>= 5_000_000 and <= 60_000_000)
+            or (>= 400_000_000 and <= 2_000_000_000), $"{f}"));
         Assert.InRange(freezes.Count(f => f.LengthNs >= 400_000_000), 300, 500);
         Assert.InRange(freezes.Count(f => f.Whole), 4500, 5500);
         Assert.All(freezes, f => Assert.InRange(f.Process, 0, 1));
@@ -65,7 +66,8 @@ public sealed class StandstillTests
         Signals.Send(run.Orphan, ProcessSignal.Kill);
         Until(() => !held.Look() && held.IsGone, "SIGKILL works at once");
         Assert.True(held.TryRelease());
-        Until(() => HeldThread.TryHold(run.Orphan, out HoldRefusal why) is null && why is HoldRefusal.Gone or HoldRefusal.NotPermitted, "it is gone");
+        Until(() => HeldThread.TryHold(run.Orphan, out HoldRefusal why) is null
+            && why is HoldRefusal.Gone or HoldRefusal.NotPermitted, "it is gone");
     }
 
     [RootFact]
@@ -95,7 +97,8 @@ public sealed class StandstillTests
             string mark = Mark();
             using var run = new Run(mark);
             using Process tool = Process.Start(new ProcessStartInfo(
-                Path.Combine(AppContext.BaseDirectory, "standstill"), ["--seed", "1", "--mark", mark, "--while", $"{Environment.ProcessId}"])
+                Path.Combine(AppContext.BaseDirectory, "standstill"),
+                ["--seed", "1", "--mark", mark, "--while", $"{Environment.ProcessId}"])
             {
                 UseShellExecute = false,
                 RedirectStandardOutput = true,
@@ -126,7 +129,8 @@ public sealed class StandstillTests
 
     private static void Until(Func<bool> condition, string what)
     {
-        for (long end = Monotonic.Now + Patience.Nanoseconds; !condition(); Thread.Sleep(1)) Assert.True(Monotonic.Now < end, $"not within {Patience.Seconds} s: {what}");
+        for (long end = Monotonic.Now + Patience.Nanoseconds; !condition(); Thread.Sleep(1))
+            Assert.True(Monotonic.Now < end, $"not within {Patience.Seconds} s: {what}");
     }
 
     /// <summary>
@@ -145,7 +149,12 @@ public sealed class StandstillTests
                 (setsid sh -c 'echo $$; exec sleep 1002' &)
                 read -r line
                 """;
-            var start = new ProcessStartInfo("sh", ["-c", Script]) { UseShellExecute = false, RedirectStandardInput = true, RedirectStandardOutput = true };
+            var start = new ProcessStartInfo("sh", ["-c", Script])
+            {
+                UseShellExecute = false,
+                RedirectStandardInput = true,
+                RedirectStandardOutput = true,
+            };
             if (mark is not null) start.Environment[mark.Split('=')[0]] = mark.Split('=')[1];
             _shell = Process.Start(start)!;
             Shell = _shell.Id;

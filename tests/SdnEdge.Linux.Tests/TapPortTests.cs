@@ -296,7 +296,8 @@ public sealed class TapPortTests
             using var batch = new PacketBatch();
             using var got = new PacketBatch();
             Assert.True(batch.TryAdd(Frames.Numbered(1)));
-            Assert.True(batch.TryAdd(Frames.Numbered(2), new VnetHeader { Flags = VnetHeader.NeedsCsum, CsumStart = 60_000, CsumOffset = 6 }));
+            Assert.True(batch.TryAdd(Frames.Numbered(2),
+                new VnetHeader { Flags = VnetHeader.NeedsCsum, CsumStart = 60_000, CsumOffset = 6 }));
             Assert.True(batch.TryAdd(Frames.Numbered(3)));
             Assert.True(batch.TryAdd(Frames.Numbered(4), new VnetHeader { GsoType = 77, GsoSize = 5 }));
             Assert.True(batch.TryAdd(Frames.Numbered(5)));

@@ -33,7 +33,8 @@ internal sealed class FakePe : IAsyncDisposable
         builder.Services.ConfigureHttpJsonOptions(o =>
         {
             o.SerializerOptions.PropertyNamingPolicy = JsonNamingPolicy.CamelCase;
-            foreach (System.Text.Json.Serialization.JsonConverter converter in ApiJson.Options.Converters) o.SerializerOptions.Converters.Add(converter);
+            foreach (System.Text.Json.Serialization.JsonConverter converter in ApiJson.Options.Converters)
+                o.SerializerOptions.Converters.Add(converter);
         });
         _app = builder.Build();
         Map();
@@ -72,7 +73,8 @@ internal sealed class FakePe : IAsyncDisposable
         _app.MapGet("/v1/node", () => new NodeInfo(Name, _loopback, 65000, "test", 1, 1, true));
         _app.MapGet("/v1/tunnels", () =>
         {
-            lock (_fsm) return _tunnels.Select(t => new TunnelInfo(t, "gre", _loopback, "", 7, "default", 1500, TunnelUp, 0, 0, 0, 0, 0, 0, null, null)).ToArray();
+            lock (_fsm) return _tunnels.Select(t => new TunnelInfo(t, "gre", _loopback, "", 7, "default", 1500, TunnelUp, 0, 0, 0, 0, 0, 0,
+                null, null)).ToArray();
         });
         _app.MapGet("/v1/groups", () =>
         {
@@ -86,7 +88,8 @@ internal sealed class FakePe : IAsyncDisposable
         _app.MapGet("/v1/fib/lookup", (string vrf, string address) =>
         {
             string pe = address.StartsWith("10.255.", StringComparison.Ordinal) ? address : _network.Owner;
-            return new FibInfo(vrf, address + "/32", "via", pe.Replace("10.255.0", "172.16.0", StringComparison.Ordinal), "core", null, null);
+            return new FibInfo(vrf, address + "/32", "via", pe.Replace("10.255.0", "172.16.0", StringComparison.Ordinal),
+                "core", null, null);
         });
         _app.MapGet("/v1/migrations", () =>
         {
@@ -97,7 +100,8 @@ internal sealed class FakePe : IAsyncDisposable
             lock (_fsm)
             {
                 if (_looksLeft > 0 && --_looksLeft == 0) Drain(id);
-                return _fsm.Find(id) is { } m ? Results.Ok(Info(m)) : Refused(new Problem("/problems/not-found", "no", 404, $"no migration '{id}'"));
+                return _fsm.Find(id) is { } m ? Results.Ok(Info(m))
+                    : Refused(new Problem("/problems/not-found", "no", 404, $"no migration '{id}'"));
             }
         });
         _app.MapGet("/v1/events", async context =>
@@ -106,12 +110,15 @@ internal sealed class FakePe : IAsyncDisposable
             long last = long.TryParse(context.Request.Headers["Last-Event-ID"], out long value) ? value : 0;
             await context.Response.WriteAsync(": hello\n\nevent: missed\ndata: {\"missed\":3}\n\n");
             for (long i = last + 1; i <= last + 3; i++)
-                await context.Response.WriteAsync($"id: {i}\nevent: route\ndata: {JsonSerializer.Serialize(new EventRecord(i, 5, "route", "10.0.0.0/8", "added"), ApiJson.Options)}\n\n");
+                await context.Response.WriteAsync(
+                    $"id: {i}\nevent: route\ndata: "
+                    + $"{JsonSerializer.Serialize(new EventRecord(i, 5, "route", "10.0.0.0/8", "added"), ApiJson.Options)}\n\n");
         });
         _app.MapGet("/plain", () => Results.Text("<html>", statusCode: 403));
         foreach (SignalKind kind in Enum.GetValues<SignalKind>())
         {
-            _app.MapPost("/v1/migrations/{id}/" + JsonNamingPolicy.KebabCaseLower.ConvertName(kind.ToString()), (string id, SignalRequest request, HttpContext context) =>
+            _app.MapPost("/v1/migrations/{id}/" + JsonNamingPolicy.KebabCaseLower.ConvertName(kind.ToString()),
+                (string id, SignalRequest request, HttpContext context) =>
             {
                 lock (_fsm) return Signal(id, kind, request, context);
             });

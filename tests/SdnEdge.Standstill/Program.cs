@@ -82,7 +82,8 @@ if (freezer.Threads + freezer.Processes == 0 && freezer.NotPermitted > 0)
 }
 
 Console.WriteLine(string.Create(CultureInfo.InvariantCulture,
-    $"standstill: seed {seed}: {freezer.Threads + freezer.Processes} freezes ({freezer.Threads} of threads, {freezer.Processes} of processes), longest {freezer.LongestNs / 1e9:F2} s"));
+    $"standstill: seed {seed}: {freezer.Threads + freezer.Processes} freezes ({freezer.Threads} of threads, {freezer.Processes} of "
+        + $"processes), longest {freezer.LongestNs / 1e9:F2} s"));
 return 0;
 
 static int Refuse(string why)

@@ -53,7 +53,8 @@ public static class BgpCapture
             }
         }
 
-        if (order.Find(b => b.HasHole) is { } holed) throw new InvalidDataException($"{path}: a segment from {holed.From} to {holed.To} is missing.");
+        if (order.Find(b => b.HasHole) is { } holed)
+            throw new InvalidDataException($"{path}: a segment from {holed.From} to {holed.To} is missing.");
         return [.. order.Select(b => new TcpStream(b.From, b.To, b.Bytes.ToArray()))];
     }
 

@@ -60,7 +60,10 @@ public sealed class ChannelPort : IFdPort
     /// <summary>Makes the descriptor readable without a frame, as that of a removed device is.</summary>
     public void SignalOnly() => _signal.Signal();
 
-    /// <summary>Takes out the next frame transmitted; null when none comes within <paramref name="timeout"/> (<see cref="Patience"/> when not given).</summary>
+    /// <summary>
+    /// Takes out the next frame transmitted; null when none comes within <paramref name="timeout"/> (<see cref="Patience"/> when not
+    /// given).
+    /// </summary>
     public SentFrame? Take(TimeSpan? timeout = null) =>
         _outgoing.TryTake(out SentFrame? frame, timeout ?? Patience.Time) ? frame : null;
 

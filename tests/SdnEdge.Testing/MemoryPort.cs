@@ -9,7 +9,8 @@ namespace SdnEdge.Testing;
 public sealed record TestFrame(byte[] Bytes, VnetHeader Vnet = default);
 
 /// <summary>
-/// A port in memory without a file descriptor (as ChannelPort has), for tests of the forwarder alone: a test puts frames in with <see cref="Inject"/> and reads what was sent from <see cref="Sent"/>, in
+/// A port in memory without a file descriptor (as ChannelPort has), for tests of the forwarder alone: a test puts frames in with
+/// <see cref="Inject"/> and reads what was sent from <see cref="Sent"/>, in
 /// order. Copies, so it allocates; any thread may use it.
 /// </summary>
 public sealed class MemoryPort(string name, bool segmentsForUs = true) : IPort

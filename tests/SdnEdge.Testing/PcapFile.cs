@@ -2,7 +2,9 @@ using System.Buffers.Binary;
 
 namespace SdnEdge.Testing;
 
-/// <summary>Classic pcap files of Ethernet frames, little-endian, microseconds. Frame n carries n milliseconds, so that files are reproducible.</summary>
+/// <summary>
+/// Classic pcap files of Ethernet frames, little-endian, microseconds. Frame n carries n milliseconds, so that files are reproducible.
+/// </summary>
 public static class PcapFile
 {
     private const uint Magic = 0xA1B2C3D4;
@@ -44,7 +46,8 @@ public static class PcapFile
         List<byte[]> frames = [];
         for (int at = FileHeader; at < file.Length;)
         {
-            if (at + RecordHeader > file.Length) throw new InvalidDataException($"{path} ends inside the header of frame {frames.Count + 1}.");
+            if (at + RecordHeader > file.Length)
+                throw new InvalidDataException($"{path} ends inside the header of frame {frames.Count + 1}.");
             int length = (int)BinaryPrimitives.ReadUInt32LittleEndian(file.AsSpan(at + 8));
             at += RecordHeader;
             if (length < 0 || at + length > file.Length) throw new InvalidDataException($"{path} ends inside frame {frames.Count + 1}.");

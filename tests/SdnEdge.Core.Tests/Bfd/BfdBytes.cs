@@ -30,7 +30,8 @@ internal static class BfdBytes
     public static BfdDiscard Hear(this BfdSession session, BfdControl control, long now) => session.Receive(View(Bytes(control)), now);
 
     /// <summary>What the peer says; intervals in milliseconds.</summary>
-    public static BfdControl Says(BfdState state, uint yours = 7, int tx = 50, int rx = 50, int multiplier = 3, bool poll = false, bool final = false, bool demand = false, uint mine = 9)
+    public static BfdControl Says(BfdState state, uint yours = 7, int tx = 50, int rx = 50, int multiplier = 3, bool poll = false,
+        bool final = false, bool demand = false, uint mine = 9)
         => new(state, mine, yours, (uint)tx * 1000, (uint)rx * 1000, (byte)multiplier, Poll: poll, Final: final, Demand: demand);
 
     /// <summary>All packets that are due.</summary>

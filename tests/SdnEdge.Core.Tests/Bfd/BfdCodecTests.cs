@@ -10,7 +10,8 @@ namespace SdnEdge.Core.Tests.Bfd;
 public sealed class BfdCodecTests
 {
     [Property(MaxTest = 500)]
-    public void What_is_written_is_read(byte state, uint mine, uint yours, (uint Tx, uint Rx, uint Echo) intervals, byte multiplier, byte diagnostic, (bool P, bool F, bool C, bool D) flags)
+    public void What_is_written_is_read(byte state, uint mine, uint yours, (uint Tx, uint Rx, uint Echo) intervals, byte multiplier,
+        byte diagnostic, (bool P, bool F, bool C, bool D) flags)
     {
         var control = new BfdControl((BfdState)(state & 3), mine | 1, yours | 1, intervals.Tx, intervals.Rx, (byte)(multiplier | 1),
             (BfdDiagnostic)(diagnostic & 31), flags.P, flags.F, flags.C, flags.D, intervals.Echo);
@@ -107,7 +108,8 @@ public sealed class BfdCodecTests
         var table = new BfdTable();
         BfdSession session = Session();
         table.Add(session);
-        byte[] down = Bytes(Says(BfdState.Down, yours: 0)), init = Bytes(Says(BfdState.Init)), up = Bytes(Says(BfdState.Up, poll: true, final: true)), wrong = Bytes(Says(BfdState.Up, yours: 99)), buffer = new byte[24];
+        byte[] down = Bytes(Says(BfdState.Down, yours: 0)), init = Bytes(Says(BfdState.Init)),
+        up = Bytes(Says(BfdState.Up, poll: true, final: true)), wrong = Bytes(Says(BfdState.Up, yours: 99)), buffer = new byte[24];
         long now = 0;
         Run(100);
         long before = GC.GetAllocatedBytesForCurrentThread();

@@ -32,14 +32,19 @@ public sealed class BfdOracleTests
                     break;
                 default:
                     // Mostly the packet that a peer in step would send, so that sessions do come up.
-                    BfdState state = (a & 0x10) == 0 ? session.State switch { BfdState.Down => BfdState.Down, BfdState.Init => BfdState.Init, _ => BfdState.Up } : (BfdState)(a & 3);
-                    BfdControl packet = Says(state, tx: ((b & 3) + 1) * 25, rx: (b >> 2 & 3) * 30, multiplier: (b >> 4 & 3) + 1, poll: (b & 0x40) != 0, final: (b & 0x80) != 0, demand: (a & 0x60) == 0x60, mine: 9u + (uint)(a >> 7));
+                    BfdState state = (a & 0x10) == 0
+                        ? session.State switch { BfdState.Down => BfdState.Down, BfdState.Init => BfdState.Init, _ => BfdState.Up }
+                        : (BfdState)(a & 3);
+                    BfdControl packet = Says(state, tx: ((b & 3) + 1) * 25, rx: (b >> 2 & 3) * 30, multiplier: (b >> 4 & 3) + 1,
+                        poll: (b & 0x40) != 0, final: (b & 0x80) != 0, demand: (a & 0x60) == 0x60, mine: 9u + (uint)(a >> 7));
                     session.Hear(packet, now);
                     oracle.Hear(packet, now);
                     break;
             }
 
-            Assert.Equal(oracle.ToString(), $"{session.State} {session.Diagnostic} {session.RemoteDiscriminator} tx {session.TransmitInterval} detect {session.DetectionTime} poll {session.Polling}");
+            Assert.Equal(oracle.ToString(),
+                $"{session.State} {session.Diagnostic} {session.RemoteDiscriminator} tx {session.TransmitInterval} detect "
+                + $"{session.DetectionTime} poll {session.Polling}");
             foreach (BfdControl sent in session.Take(now))
             {
                 Assert.Equal((oracle.State, oracle.ToldTx, oracle.ToldRx), (sent.State, sent.DesiredMinTx, sent.RequiredMinRx));

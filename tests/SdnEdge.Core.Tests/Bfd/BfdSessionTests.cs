@@ -46,7 +46,8 @@ public sealed class BfdSessionTests
         Assert.Equal(from, session.State);
         Assert.Equal(from == BfdState.AdminDown ? BfdDiscard.AdminDown : BfdDiscard.None, session.Hear(Says(heard), 1));
         Assert.Equal(to, session.State);
-        if (from is BfdState.Init or BfdState.Up && to == BfdState.Down) Assert.Equal(BfdDiagnostic.NeighborSignaledDown, session.Diagnostic);
+        if (from is BfdState.Init or BfdState.Up && to == BfdState.Down)
+            Assert.Equal(BfdDiagnostic.NeighborSignaledDown, session.Diagnostic);
     }
 
     [Fact]
@@ -59,7 +60,8 @@ public sealed class BfdSessionTests
         Assert.False(session.Expire(end - 1));
         Assert.Equal(BfdState.Up, session.State);
         Assert.True(session.Expire(end));
-        Assert.Equal((BfdState.Down, BfdDiagnostic.DetectionTimeExpired, 0u), (session.State, session.Diagnostic, session.RemoteDiscriminator));
+        Assert.Equal((BfdState.Down, BfdDiagnostic.DetectionTimeExpired, 0u),
+            (session.State, session.Diagnostic, session.RemoteDiscriminator));
         BfdControl said = Assert.Single(session.Take(end));
         Assert.Equal((BfdState.Down, BfdDiagnostic.DetectionTimeExpired), (said.State, said.Diagnostic));
         Assert.Equal(BfdLimits.SlowTxMicroseconds, said.DesiredMinTx);

@@ -81,7 +81,8 @@ public sealed class BfdSimulationTests
             path.Loss = 0;
             path.Run(6 * Second);
             Assert.All(path.Ends, e => Assert.True(e.State == BfdState.Up && !e.Polling, $"seed {seed}: {e.State} {e.Diagnostic}"));
-            Assert.Equal(path.Ends[0].TransmitInterval, Math.Max(path.Ends[0].Parameters.DesiredMinTx, path.Ends[1].Parameters.RequiredMinRx));
+            Assert.Equal(path.Ends[0].TransmitInterval,
+                Math.Max(path.Ends[0].Parameters.DesiredMinTx, path.Ends[1].Parameters.RequiredMinRx));
         }
     }
 

@@ -18,7 +18,8 @@ public sealed class AddPathTests
     public AddPathTests()
     {
         _a = _net.Add(1);
-        _peer = _a.Engine.AddPeer(new BgpPeerSettings(SimNetwork.Address(2), 65000) { Passive = true, AddPath = true, LimitV4 = new BgpPrefixLimit(3) }, _net.Now);
+        _peer = _a.Engine.AddPeer(new BgpPeerSettings(SimNetwork.Address(2), 65000) { Passive = true, AddPath = true,
+            LimitV4 = new BgpPrefixLimit(3) }, _net.Now);
         Establish(BgpFamilies.V4);
     }
 
@@ -58,7 +59,8 @@ public sealed class AddPathTests
     {
         var test = new AddPathTests(none: true);
         string attributes = "40 01 01 00 40 02 00 40 03 04 0AFF0002 40 05 04 00000064";
-        test._a.Engine.Received(test._peer, ConnectionSide.Incoming, UpdateBytes.Message(BgpMessageType.Update, UpdateBytes.Body(attributes, "20 0A01010A")), test._net.Now);
+        test._a.Engine.Received(test._peer, ConnectionSide.Incoming,
+            UpdateBytes.Message(BgpMessageType.Update, UpdateBytes.Body(attributes, "20 0A01010A")), test._net.Now);
         Assert.Single(test._a.Rib.Explain(Prefix));
 
         Send($"0000 {UpdateBytes.Hex(attributes).Length:X4} {attributes} 000000");
@@ -90,5 +92,6 @@ public sealed class AddPathTests
         Send($"0000 {UpdateBytes.Hex(attributes).Length:X4} {attributes} {id:X8} 20 0A01010A");
     }
 
-    private void Send(string body) => _a.Engine.Received(_peer, ConnectionSide.Incoming, UpdateBytes.Message(BgpMessageType.Update, UpdateBytes.Hex(body)), _net.Now);
+    private void Send(string body)
+        => _a.Engine.Received(_peer, ConnectionSide.Incoming, UpdateBytes.Message(BgpMessageType.Update, UpdateBytes.Hex(body)), _net.Now);
 }

@@ -17,7 +17,8 @@ public sealed class AdjRibOutTests
     {
         var table = new AttributeTable();
         var builder = new AttributeBuilder();
-        _sets = [.. Enumerable.Range(0, 5).Select(i => table.Intern(builder.Clear().Origin(BgpOrigin.Igp).Path(65001).LocalPref((uint)i).Build()))];
+        _sets = [.. Enumerable.Range(0, 5)
+            .Select(i => table.Intern(builder.Clear().Origin(BgpOrigin.Igp).Path(65001).LocalPref((uint)i).Build()))];
     }
 
     [Theory]

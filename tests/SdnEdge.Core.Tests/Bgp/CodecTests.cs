@@ -49,7 +49,8 @@ public sealed class CodecTests
     {
         PathAttributes attributes = Attributes(b => b.Origin(BgpOrigin.Igp).Path().LocalPref(100));
         Equal(
-            $"{Marker} 004F 02 0000 0038 900E0026 000201 10 FD0000FF000000000000000000000001 00 80FD000001000100000000000000000010 40010100 400200 40050400000064",
+            $"{Marker} 004F 02 0000 0038 900E0026 000201 10 FD0000FF000000000000000000000001 00 80FD000001000100000000000000000010 "
+                + $"40010100 400200 40050400000064",
             into => Announce(into, attributes, "fd00:ff::1", "fd00:1:1::10/128"));
     }
 
@@ -82,7 +83,8 @@ public sealed class CodecTests
         byte[] body = UpdateBytes.Body(UpdateBytes.Mandatory(false) + "C0 1C 03 010203" + "80 1D 02 0405" + "D0 63 0001 09");
         UpdateMessage update = new UpdateDecoder(new AttributeTable(), new BgpFaultCounters()).Decode(body, Internal);
         Assert.Equal(FaultAction.None, update.Action);
-        Assert.Equal("40010100 400200 40050400000064 E01C03010203 E0630109".Replace(" ", string.Empty, StringComparison.Ordinal), Convert.ToHexString(update.Attributes!.Wire));
+        Assert.Equal("40010100 400200 40050400000064 E01C03010203 E0630109".Replace(" ", string.Empty, StringComparison.Ordinal),
+            Convert.ToHexString(update.Attributes!.Wire));
     }
 
     [Fact]
@@ -90,12 +92,14 @@ public sealed class CodecTests
     {
         var decoder = new UpdateDecoder(new AttributeTable(), new BgpFaultCounters());
         PathAttributes a = decoder.Decode(UpdateBytes.Body(UpdateBytes.Mandatory(false)), Internal).Attributes!;
-        PathAttributes b = decoder.Decode(UpdateBytes.Body("50 05 0004 00000064" + "50 02 0000" + UpdateBytes.NextHop + UpdateBytes.Origin), Internal).Attributes!;
+        PathAttributes b = decoder.Decode(UpdateBytes.Body("50 05 0004 00000064" + "50 02 0000" + UpdateBytes.NextHop + UpdateBytes.Origin),
+            Internal).Attributes!;
         Assert.Same(a, b);
     }
 
     [Property(MaxTest = 300)]
-    public void UPDATE_read_back_is_what_was_written(byte origin, uint[] path, uint? localPref, uint? med, uint[] communities, byte[] unknown, uint[] prefixes, bool v6, bool fourOctetAs)
+    public void UPDATE_read_back_is_what_was_written(byte origin, uint[] path, uint? localPref, uint? med, uint[] communities,
+        byte[] unknown, uint[] prefixes, bool v6, bool fourOctetAs)
     {
         uint[] numbers = [.. path.Take(300).Select(a => Math.Max(a, 1))];
         PathAttributes attributes = Attributes(b =>
@@ -106,7 +110,8 @@ public sealed class CodecTests
             if (unknown.Length > 0) b.Set(0xE0, 99, unknown);
         });
         IpPrefix[] sent = [.. prefixes.Append(7u).Select((p, i) => v6
-            ? new IpPrefix(IpAddress.FromV6((UInt128)p << 70), (int)(p % 129)) : new IpPrefix(IpAddress.FromV4(p * 2654435761), (int)(p % 33))).Distinct()];
+            ? new IpPrefix(IpAddress.FromV6((UInt128)p << 70), (int)(p % 129))
+                : new IpPrefix(IpAddress.FromV4(p * 2654435761), (int)(p % 33))).Distinct()];
         IpAddress nextHop = IpAddress.Parse(v6 ? "fd00:ff::1" : "10.255.0.1");
 
         var got = new List<IpPrefix>();
@@ -136,7 +141,8 @@ public sealed class CodecTests
     public void OPEN_read_back_is_what_was_written(uint autonomousSystem, ushort holdTime, uint id, byte families, bool refresh)
     {
         var open = new OpenMessage(
-            Math.Max(autonomousSystem, 1), holdTime is 1 or 2 ? (ushort)3 : holdTime, Math.Max(id, 1), (BgpFamilies)(1 + (families % 3)), FourOctetAs: true, refresh);
+            Math.Max(autonomousSystem, 1), holdTime is 1 or 2 ? (ushort)3 : holdTime, Math.Max(id, 1), (BgpFamilies)(1 + (families % 3)),
+            FourOctetAs: true, refresh);
         var message = new byte[128];
         int length = open.Write(message);
         Assert.Equal(BgpFault.None, OpenMessage.Parse(message.AsSpan(19, length - 19), out OpenMessage? back));
@@ -147,7 +153,8 @@ public sealed class CodecTests
     public void No_bytes_crash_the_decoders(byte[] bytes, bool external, bool fourOctetAs)
     {
         OpenMessage.Parse(bytes, out _);
-        new UpdateDecoder(new AttributeTable(), new BgpFaultCounters()).Decode(bytes, new UpdateContext(fourOctetAs, external, 65001, BgpFamilies.Both));
+        new UpdateDecoder(new AttributeTable(), new BgpFaultCounters())
+            .Decode(bytes, new UpdateContext(fourOctetAs, external, 65001, BgpFamilies.Both));
         ReadOnlySpan<byte> rest = bytes;
         var framer = new MessageFramer();
         while (framer.TryNext(ref rest, out _, out _))
@@ -162,7 +169,8 @@ public sealed class CodecTests
         var expected = new List<byte[]>();
         for (int i = 0; i < (count.Get % 20) + 1; i++)
         {
-            byte[] message = UpdateBytes.Message(i % 3 == 0 ? BgpMessageType.Keepalive : BgpMessageType.Update, i % 3 == 0 ? [] : new byte[4 + (i * 97)]);
+            byte[] message = UpdateBytes.Message(i % 3 == 0 ? BgpMessageType.Keepalive : BgpMessageType.Update,
+                i % 3 == 0 ? [] : new byte[4 + (i * 97)]);
             expected.Add(message);
             stream.AddRange(message);
         }

@@ -95,7 +95,8 @@ public sealed class CollisionTests
                 for (int to = 0; to < 2; to++)
                 {
                     int side = to;
-                    if (c.Queue[to].Count > 0 && !c.GoneAt(to) && (to != c.Opener || (c.OpenerKnows && c.IsAccepted))) enabled.Add(() => Deliver(c, side));
+                    if (c.Queue[to].Count > 0 && !c.GoneAt(to) && (to != c.Opener || (c.OpenerKnows && c.IsAccepted)))
+                        enabled.Add(() => Deliver(c, side));
                 }
             }
 
@@ -115,8 +116,10 @@ public sealed class CollisionTests
 
         public bool Agreed(out string wrong)
         {
-            wrong = string.Join("; ", _sides.Select((s, i) => $"{(char)('A' + i)} {s.Fsm.State} by {s.Fsm.EstablishedSide}, up {s.Fsm.Transitions} times"));
-            return _sides.All(s => s.Fsm.State == BgpState.Established && s.Fsm.Transitions == 1) && _sides[0].Fsm.EstablishedSide != _sides[1].Fsm.EstablishedSide;
+            wrong = string.Join("; ",
+                _sides.Select((s, i) => $"{(char)('A' + i)} {s.Fsm.State} by {s.Fsm.EstablishedSide}, up {s.Fsm.Transitions} times"));
+            return _sides.All(s => s.Fsm.State == BgpState.Established && s.Fsm.Transitions == 1)
+                && _sides[0].Fsm.EstablishedSide != _sides[1].Fsm.EstablishedSide;
         }
 
         private void Accept(Connection c)
@@ -202,7 +205,8 @@ public sealed class CollisionTests
 
         public OpenMessage Open { get; } = new(65000, 9, id, BgpFamilies.Both, true, true)
         {
-            GracefulRestart = new GracefulRestart(120, restart == RestartMode.Full ? BgpFamilies.Both : BgpFamilies.None, BgpFamilies.Both, Notification: true),
+            GracefulRestart = new GracefulRestart(120, restart == RestartMode.Full ? BgpFamilies.Both : BgpFamilies.None, BgpFamilies.Both,
+                Notification: true),
         };
     }
 

@@ -168,11 +168,13 @@ public sealed class EngineTests
     public void A_malformed_update_takes_its_own_routes_away_and_leaves_the_session_and_the_others()
     {
         (SimSpeaker a, BgpPeer fromB) = WithRawPeer();
-        a.Engine.Received(fromB, ConnectionSide.Incoming, Update(UpdateBytes.Body(UpdateBytes.Mandatory(false), "18 0A0101 18 0A0102")), _net.Now);
+        a.Engine.Received(fromB, ConnectionSide.Incoming,
+            Update(UpdateBytes.Body(UpdateBytes.Mandatory(false), "18 0A0101 18 0A0102")), _net.Now);
         a.Engine.Received(fromB, ConnectionSide.Incoming, Update(UpdateBytes.Body(UpdateBytes.Mandatory(false), "18 0A0103")), _net.Now);
         Assert.Equal(3, fromB.Origin.Prefixes);
 
-        a.Engine.Received(fromB, ConnectionSide.Incoming, Update(UpdateBytes.Body(UpdateBytes.Mandatory(false) + "80 04 01 00", "18 0A0101 18 0A0102")), _net.Now);
+        a.Engine.Received(fromB, ConnectionSide.Incoming,
+            Update(UpdateBytes.Body(UpdateBytes.Mandatory(false) + "80 04 01 00", "18 0A0101 18 0A0102")), _net.Now);
         Assert.Equal(1, fromB.Origin.Prefixes);
         Assert.Equal(BgpState.Established, fromB.State);
         Assert.Equal(1, fromB.Faults[BgpFault.MedLength]);
@@ -218,6 +220,7 @@ public sealed class EngineTests
 
     private static byte[] Update(byte[] body) => UpdateBytes.Message(BgpMessageType.Update, body);
 
-    private static (BgpPeer, BgpPeer) Pair(SimSpeaker a, SimSpeaker b, uint asOfA = 65000, uint asOfB = 65000, Func<BgpPeerSettings, BgpPeerSettings>? with = null) =>
+    private static (BgpPeer, BgpPeer) Pair(SimSpeaker a, SimSpeaker b, uint asOfA = 65000, uint asOfB = 65000,
+        Func<BgpPeerSettings, BgpPeerSettings>? with = null) =>
         (a.Peer(b, asOfB, with), b.Peer(a, asOfA, with));
 }

@@ -21,7 +21,8 @@ public sealed class ExtendedMessageTests
         byte[] told = Assert.Single(session.ToObserver, m => m.Length > BgpLimits.MaxMessage);
         Assert.InRange(told.Length, 8000, 8200);
         Assert.Equal((2, 0L), (session.Observer.PrefixesSent, session.Observer.TooLarge));
-        UpdateMessage update = new UpdateDecoder(new AttributeTable(), new BgpFaultCounters()).Decode(told.AsSpan(19), new UpdateContext(true, true, RawSession.OurAs, BgpFamilies.Both));
+        UpdateMessage update = new UpdateDecoder(new AttributeTable(), new BgpFaultCounters())
+            .Decode(told.AsSpan(19), new UpdateContext(true, true, RawSession.OurAs, BgpFamilies.Both));
         Assert.Equal(2000 * 4, update.Attributes!.Find(AttributeCode.Communities).Length);
     }
 
@@ -38,7 +39,8 @@ public sealed class ExtendedMessageTests
         Assert.NotNull(session.Rib.Best(Site));
         Assert.Equal((0, 2L), (session.Observer.PrefixesSent, session.Observer.TooLarge));
         Assert.DoesNotContain(session.ToObserver, m => m.Length > BgpLimits.MaxMessage);
-        Assert.Equal("0008 180A0101180A0102 0000".Replace(" ", "", StringComparison.Ordinal), Convert.ToHexString(session.ToObserver[^1].AsSpan(19)));
+        Assert.Equal("0008 180A0101180A0102 0000".Replace(" ", "", StringComparison.Ordinal),
+            Convert.ToHexString(session.ToObserver[^1].AsSpan(19)));
     }
 
     [Fact]
@@ -46,7 +48,8 @@ public sealed class ExtendedMessageTests
     {
         var session = new RawSession(external: true, extended: true, observerExtended: true);
         session.Connect();
-        session.Receive(new UpdateSketch(external: true).Nlri(string.Concat(Enumerable.Range(0, 5000).Select(i => $"20 0B00{i:X4}"))).Build());
+        session.Receive(new UpdateSketch(external: true)
+            .Nlri(string.Concat(Enumerable.Range(0, 5000).Select(i => $"20 0B00{i:X4}"))).Build());
         session.Turn();
         Assert.Equal(5000, session.Observer.PrefixesSent);
         Assert.All(session.ToObserver, m => Assert.InRange(m.Length, 19, BgpLimits.MaxMessage));
@@ -88,5 +91,6 @@ public sealed class ExtendedMessageTests
     }
 
     private static byte[] Large(int communities) => new UpdateSketch(external: true)
-        .Add(UpdateSketch.Both, AttributeCode.Communities, string.Concat(Enumerable.Range(0, communities).Select(i => $"FDE9{i:X4}"))).Build();
+        .Add(UpdateSketch.Both, AttributeCode.Communities, string.Concat(Enumerable.Range(0, communities).Select(i => $"FDE9{i:X4}")))
+        .Build();
 }

@@ -102,7 +102,8 @@ public sealed class GracefulRestartTests
         Assert.Equal(BgpState.Established, _toB.State);
 
         // It has told one route again (as raw bytes: it still defers) when it dies the second time.
-        _a.Rib.Offer(_toB.Origin, IpPrefix.Parse(One), HopSpec.Via(again.Address), _a.Rib.Best(IpPrefix.Parse(One))!.Value.Attributes, _net.Now);
+        _a.Rib.Offer(_toB.Origin, IpPrefix.Parse(One), HopSpec.Via(again.Address),
+            _a.Rib.Best(IpPrefix.Parse(One))!.Value.Attributes, _net.Now);
         _net.Kill(again);
         Assert.Equal(_b.Address, _a.BestVia(One));
         Assert.Null(_a.BestVia(Two));
@@ -248,8 +249,10 @@ public sealed class GracefulRestartTests
     {
         var capability = new GracefulRestart(time, families, kept, restarted, notification);
         var bytes = new byte[128];
-        int size = new OpenMessage(65000, 9, 1, BgpFamilies.Both, true, true) { GracefulRestart = capability, EnhancedRefresh = true }.Write(bytes);
-        Assert.Equal(BgpFault.None, OpenMessage.Parse(bytes.AsSpan(BgpLimits.HeaderSize, size - BgpLimits.HeaderSize), out OpenMessage? open));
+        int size = new OpenMessage(65000, 9, 1, BgpFamilies.Both, true, true) { GracefulRestart = capability,
+            EnhancedRefresh = true }.Write(bytes);
+        Assert.Equal(BgpFault.None,
+            OpenMessage.Parse(bytes.AsSpan(BgpLimits.HeaderSize, size - BgpLimits.HeaderSize), out OpenMessage? open));
         Assert.Equal(capability, open!.GracefulRestart);
         Assert.True(open.EnhancedRefresh);
     }

@@ -18,7 +18,8 @@ public sealed class HostileSessionTests : IBgpWire
     public HostileSessionTests()
     {
         _engine = new BgpEngine(new BgpSpeakerSettings(65000, 1, IpAddress.Parse("10.255.0.1"), IpAddress.Parse("fd00:ff::1")), _rib, this);
-        _rib.Offer(new RouteOrigin(RouteSource.Connected, "connected"), IpPrefix.Parse("10.255.0.0/16"), HopSpec.Connected("core"), null, 0);
+        _rib.Offer(new RouteOrigin(RouteSource.Connected, "connected"), IpPrefix.Parse("10.255.0.0/16"),
+            HopSpec.Connected("core"), null, 0);
         _peer = _engine.AddPeer(new BgpPeerSettings(IpAddress.Parse("10.255.0.2"), 65000) { Passive = true }, 0);
     }
 
@@ -54,7 +55,8 @@ public sealed class HostileSessionTests : IBgpWire
             int length = encoder.Announce(output, attributes, true, IpAddress.Parse("10.255.0.1"), ref prefixes);
             if (length == 0) continue;
             var strict = new BgpFaultCounters();
-            UpdateMessage again = new UpdateDecoder(table, strict).Decode(output.AsSpan(19, length - 19), new UpdateContext(true, false, 65001, BgpFamilies.Both));
+            UpdateMessage again = new UpdateDecoder(table, strict)
+                .Decode(output.AsSpan(19, length - 19), new UpdateContext(true, false, 65001, BgpFamilies.Both));
             bool complete = attributes.LocalPref is not null;
             Assert.Equal(complete ? [] : [BgpFault.AttributeMissing], strict.Seen().Select(f => f.Key));
             if (complete) Assert.Same(attributes, again.Attributes);
@@ -104,11 +106,15 @@ public sealed class HostileSessionTests : IBgpWire
     [
         UpdateBytes.Body(UpdateBytes.Mandatory(true)),
         UpdateBytes.Body(UpdateBytes.Mandatory(false), withdrawn: "18 0A0101 20 0A010203"),
-        UpdateBytes.Body(UpdateBytes.Mandatory(true) + "80 04 04 00000001 40 06 00 C0 07 08 0000FDE9 0A000001 C0 08 08 FDE80001 FDE80002", "18 0A0101 10 0A02 00"),
-        UpdateBytes.Body(UpdateBytes.Mandatory(false) + "80 09 04 00000007 80 0A 08 00000008 00000009 C0 10 08 0002FDE800000001 C0 20 0C 0000FDE80000000100000002"),
-        UpdateBytes.Body("80 0E 26 0002 01 10 FD0000FF000000000000000000000001 00 80 FD000001000100000000000000000010" + UpdateBytes.Origin + UpdateBytes.Path65001 + UpdateBytes.LocalPref, ""),
+        UpdateBytes.Body(UpdateBytes.Mandatory(true) + "80 04 04 00000001 40 06 00 C0 07 08 0000FDE9 0A000001 C0 08 08 FDE80001 FDE80002",
+            "18 0A0101 10 0A02 00"),
+        UpdateBytes.Body(UpdateBytes.Mandatory(false)
+            + "80 09 04 00000007 80 0A 08 00000008 00000009 C0 10 08 0002FDE800000001 C0 20 0C 0000FDE80000000100000002"),
+        UpdateBytes.Body("80 0E 26 0002 01 10 FD0000FF000000000000000000000001 00 80 FD000001000100000000000000000010" + UpdateBytes.Origin
+            + UpdateBytes.Path65001 + UpdateBytes.LocalPref, ""),
         UpdateBytes.Body("80 0F 0B 0002 01 38 FD000001000100", ""),
-        UpdateBytes.Body(UpdateBytes.Origin + "40 02 06 02 02 FDE9 5BA0" + UpdateBytes.NextHop + UpdateBytes.LocalPref + "C0 11 0A 02 02 0000FDE9 FA56EA01"),
+        UpdateBytes.Body(UpdateBytes.Origin + "40 02 06 02 02 FDE9 5BA0" + UpdateBytes.NextHop + UpdateBytes.LocalPref
+            + "C0 11 0A 02 02 0000FDE9 FA56EA01"),
         UpdateBytes.Body(UpdateBytes.Mandatory(false) + "C0 17 08 0001000401020304 E0 23 04 0000FDE8 D0 28 0003 010203"),
     ];
 

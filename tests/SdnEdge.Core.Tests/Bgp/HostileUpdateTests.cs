@@ -40,8 +40,10 @@ public sealed class HostileUpdateTests
         Assert.Equal(7 * 255, update.Attributes!.AsPathLength);
 
         ReadOnlySpan<Core.Wire.IpPrefix> prefixes = [Core.Wire.IpPrefix.Parse("10.1.1.0/24")];
-        Assert.Equal(0, new UpdateEncoder().Announce(new byte[4096], update.Attributes, true, Core.Wire.IpAddress.Parse("10.0.0.1"), ref prefixes));
-        Assert.NotEqual(0, new UpdateEncoder().Announce(new byte[4096], update.Attributes, false, Core.Wire.IpAddress.Parse("10.0.0.1"), ref prefixes));
+        Assert.Equal(0, new UpdateEncoder()
+            .Announce(new byte[4096], update.Attributes, true, Core.Wire.IpAddress.Parse("10.0.0.1"), ref prefixes));
+        Assert.NotEqual(0, new UpdateEncoder()
+            .Announce(new byte[4096], update.Attributes, false, Core.Wire.IpAddress.Parse("10.0.0.1"), ref prefixes));
     }
 
     private static UpdateMessage Expect(byte[] body, bool external, BgpFault fault)

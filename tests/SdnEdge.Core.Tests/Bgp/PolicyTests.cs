@@ -36,7 +36,8 @@ public sealed class PolicyTests
         var export = new RoutePolicy("out", [new PolicyTerm { Add = all, Med = 77 }]);
         var import = new RoutePolicy("in",
         [
-            new PolicyTerm { Communities = all, MatchAll = true, Prefixes = List(One), Remove = [Community("65000:7:9")], Add = [Community("no-export"), Community("65000:1")] },
+            new PolicyTerm { Communities = all, MatchAll = true, Prefixes = List(One), Remove = [Community("65000:7:9")],
+                Add = [Community("no-export"), Community("65000:1")] },
             new PolicyTerm { Communities = [Community("65000:99")], Permit = false },
             new PolicyTerm { RemoveAll = true },
         ]);
@@ -45,7 +46,8 @@ public sealed class PolicyTests
         x.Engine.Advertise(IpPrefix.Parse(Two), 100);
         _net.Settle();
         PathAttributes one = a.Rib.Best(IpPrefix.Parse(One))!.Value.Attributes!;
-        Assert.Equal(["65000:1", "no-export", "rt:65000:5"], Enum.GetValues<CommunityKind>().SelectMany(k => BgpCommunity.Of(one, k)).Select(c => c.ToString()));
+        Assert.Equal(["65000:1", "no-export", "rt:65000:5"],
+            Enum.GetValues<CommunityKind>().SelectMany(k => BgpCommunity.Of(one, k)).Select(c => c.ToString()));
         Assert.Equal(77u, one.Med);
         PathAttributes two = a.Rib.Best(IpPrefix.Parse(Two))!.Value.Attributes!;
         Assert.Empty(Enum.GetValues<CommunityKind>().SelectMany(k => BgpCommunity.Of(two, k)));
@@ -156,14 +158,16 @@ public sealed class PolicyTests
     public void A_marked_route_of_another_AS_from_a_peer_and_a_malformed_mark_are_leaks(string mark, int leaks)
     {
         SimSpeaker a = _net.Add(1);
-        BgpPeer peer = a.Engine.AddPeer(new BgpPeerSettings(SimNetwork.Address(2), 65001) { Passive = true, Import = PrefixList.All, Role = BgpRole.Peer }, _net.Now);
+        BgpPeer peer = a.Engine.AddPeer(new BgpPeerSettings(SimNetwork.Address(2), 65001) { Passive = true, Import = PrefixList.All,
+            Role = BgpRole.Peer }, _net.Now);
         a.Engine.Connected(peer, ConnectionSide.Incoming, _net.Now);
         var bytes = new byte[128];
         int open = new OpenMessage(65001, 9, 2, BgpFamilies.Both, true, true) { Role = BgpRole.Peer }.Write(bytes);
         a.Engine.Received(peer, ConnectionSide.Incoming, bytes.AsSpan(0, open), _net.Now);
         a.Engine.Received(peer, ConnectionSide.Incoming, bytes.AsSpan(0, MessageWriter.Keepalive(bytes)), _net.Now);
         string attributes = "40 01 01 00 40 02 06 02 01 0000FDE9 40 03 04 0AFF0002 " + mark;
-        a.Engine.Received(peer, ConnectionSide.Incoming, UpdateBytes.Message(BgpMessageType.Update, UpdateBytes.Body(attributes, "10 1401")), _net.Now);
+        a.Engine.Received(peer, ConnectionSide.Incoming,
+            UpdateBytes.Message(BgpMessageType.Update, UpdateBytes.Body(attributes, "10 1401")), _net.Now);
         Assert.Equal(leaks, peer.Leaks);
         Assert.Equal(1 - leaks, peer.Origin.Prefixes);
         Assert.Equal(BgpState.Established, peer.State);
@@ -175,7 +179,8 @@ public sealed class PolicyTests
         return community;
     }
 
-    private static PrefixList List(string prefix, int? min = null, int? max = null) => new([new PrefixRule(IpPrefix.Parse(prefix), min, max)]);
+    private static PrefixList List(string prefix, int? min = null, int? max = null)
+        => new([new PrefixRule(IpPrefix.Parse(prefix), min, max)]);
 
     private static void Join(SimSpeaker a, SimSpeaker other, BgpRole ours, BgpRole theirs, uint theirAs)
     {
@@ -183,7 +188,8 @@ public sealed class PolicyTests
         other.Peer(a, 65000, s => s with { Import = PrefixList.All, Export = PrefixList.All, Role = theirs });
     }
 
-    private (SimSpeaker A, SimSpeaker X, BgpPeer ToX) ToExternal(Func<BgpPeerSettings, BgpPeerSettings>? with = null, Func<BgpPeerSettings, BgpPeerSettings>? atX = null)
+    private (SimSpeaker A, SimSpeaker X, BgpPeer ToX) ToExternal(Func<BgpPeerSettings, BgpPeerSettings>? with = null,
+        Func<BgpPeerSettings, BgpPeerSettings>? atX = null)
     {
         SimSpeaker a = _net.Add(1), x = _net.Add(9, 65009);
         BgpPeer toX = a.Peer(x, 65009, s => Apply(with, s with { Import = RoutePolicy.All, Export = RoutePolicy.All }));
@@ -192,5 +198,6 @@ public sealed class PolicyTests
         return (a, x, toX);
     }
 
-    private static BgpPeerSettings Apply(Func<BgpPeerSettings, BgpPeerSettings>? with, BgpPeerSettings settings) => with is null ? settings : with(settings);
+    private static BgpPeerSettings Apply(Func<BgpPeerSettings, BgpPeerSettings>? with, BgpPeerSettings settings) => with is null
+        ? settings : with(settings);
 }

@@ -38,7 +38,8 @@ public sealed class ReflectorTests
     [Fact]
     public void Two_reflectors_of_one_cluster_and_a_ring_of_clusters_make_no_loop()
     {
-        SimSpeaker r1 = _net.Add(1, with: s => s with { ClusterId = 99 }), r2 = _net.Add(2, with: s => s with { ClusterId = 99 }), r3 = _net.Add(3);
+        SimSpeaker r1 = _net.Add(1, with: s => s with { ClusterId = 99 }),
+        r2 = _net.Add(2, with: s => s with { ClusterId = 99 }), r3 = _net.Add(3);
         SimSpeaker client = _net.Add(4);
         Join(r1, client, client: true);
         Join(r2, client, client: true);
@@ -68,7 +69,8 @@ public sealed class ReflectorTests
         foreach (string last in (string[])["07", "08"])
         {
             string attributes = $"40 01 01 00 40 02 00 40 03 04 0AFF00{last} 40 05 04 00000064";
-            r.Engine.Received(raw, ConnectionSide.Incoming, UpdateBytes.Message(BgpMessageType.Update, UpdateBytes.Body(attributes, "20 0A01010A")), _net.Now);
+            r.Engine.Received(raw, ConnectionSide.Incoming,
+                UpdateBytes.Message(BgpMessageType.Update, UpdateBytes.Body(attributes, "20 0A01010A")), _net.Now);
             _net.Settle();
             Assert.Equal($"10.255.0.{int.Parse(last, System.Globalization.CultureInfo.InvariantCulture)}", c.BestVia(Server).ToString());
         }
@@ -146,7 +148,8 @@ public sealed class ReflectorTests
         string Why(RouteOrigin origin) => BestPathReason.Text(all.Single(r => r.Origin == origin), all);
         AttributeBuilder Attributes() => new AttributeBuilder().Clear().Origin(BgpOrigin.Igp).LocalPref(100);
         RouteOrigin Origin(int i) => new(SimNetwork.Address(i), 65000, external: false) { PeerRouterId = (uint)i };
-        void Offer(RouteOrigin origin, AttributeBuilder builder) => rib.Offer(origin, prefix, HopSpec.Via(origin.Peer), table.Intern(builder.Build()), 0);
+        void Offer(RouteOrigin origin, AttributeBuilder builder)
+            => rib.Offer(origin, prefix, HopSpec.Via(origin.Peer), table.Intern(builder.Build()), 0);
     }
 
     private static void Join(SimSpeaker a, SimSpeaker b, bool client)

@@ -37,7 +37,8 @@ public sealed class SessionFsmTests
     [InlineData(90, 0, 0)]
     public void The_lower_hold_time_holds_and_zero_means_none(int theirs, int ours, int agreed)
     {
-        SessionFsm fsm = Established(Make(s => s with { HoldTimeSeconds = (ushort)ours }), PeerOpen with { HoldTimeSeconds = (ushort)theirs });
+        SessionFsm fsm = Established(Make(s => s with { HoldTimeSeconds = (ushort)ours }),
+            PeerOpen with { HoldTimeSeconds = (ushort)theirs });
         Assert.Equal(agreed, fsm.Negotiated!.HoldTimeSeconds);
         if (agreed == 0) Assert.Equal(long.MaxValue, fsm.NextDeadline);
         else Assert.InRange(fsm.NextDeadline - _now, agreed * Second / 4, agreed * Second / 3);
@@ -48,7 +49,8 @@ public sealed class SessionFsmTests
     {
         SessionFsm fsm = Established(Make());
         long heard = _now;
-        for (_now += Second; _now < heard + (9 * Second); _now += 1_130_000_001) Assert.DoesNotContain("SendNotification", Step(fsm, FsmEventKind.Tick), StringComparison.Ordinal);
+        for (_now += Second; _now < heard + (9 * Second); _now += 1_130_000_001)
+            Assert.DoesNotContain("SendNotification", Step(fsm, FsmEventKind.Tick), StringComparison.Ordinal);
         _now = heard + (9 * Second);
         Assert.Equal("SendNotification hold timer expired (4/0), Close, Down", Step(fsm, FsmEventKind.Tick));
         Assert.Equal(BgpState.Active, fsm.State);
@@ -119,7 +121,8 @@ public sealed class SessionFsmTests
         for (int i = 0; i < 5; i++)
         {
             Step(fsm, FsmEventKind.Connected);
-            Assert.Equal("SendNotification header error: connection not synchronized (1/1), Close", Step(fsm, FsmEventKind.Fault, fault: BgpFault.HeaderMarker));
+            Assert.Equal("SendNotification header error: connection not synchronized (1/1), Close",
+                Step(fsm, FsmEventKind.Fault, fault: BgpFault.HeaderMarker));
             Assert.Equal(BgpState.Idle, fsm.State);
             Assert.False(fsm.AcceptsIncoming);
             long wait = fsm.NextDeadline - _now;
@@ -161,9 +164,12 @@ public sealed class SessionFsmTests
     }
 
     [Theory]
-    [InlineData(20u, "SendKeepalive", "SendKeepalive incoming", "SendNotification cease: connection collision resolution (6/7), Close, Up incoming", ConnectionSide.Incoming)]
-    [InlineData(5u, "SendNotification incoming cease: connection collision resolution (6/7), Close incoming, SendKeepalive", "", "Up", ConnectionSide.Outgoing)]
-    public void Of_two_connections_the_one_opened_by_the_higher_identifier_stays(uint peerId, string first, string second, string up, ConnectionSide survivor)
+    [InlineData(20u, "SendKeepalive", "SendKeepalive incoming",
+        "SendNotification cease: connection collision resolution (6/7), Close, Up incoming", ConnectionSide.Incoming)]
+    [InlineData(5u, "SendNotification incoming cease: connection collision resolution (6/7), Close incoming, SendKeepalive", "", "Up",
+        ConnectionSide.Outgoing)]
+    public void Of_two_connections_the_one_opened_by_the_higher_identifier_stays(uint peerId, string first, string second, string up,
+        ConnectionSide survivor)
     {
         SessionFsm fsm = Make();
         OpenMessage open = PeerOpen with { RouterId = peerId };
@@ -235,7 +241,8 @@ public sealed class SessionFsmTests
                 var kind = (FsmEventKind)random.Next(Enum.GetValues<FsmEventKind>().Length);
                 if (kind == FsmEventKind.Connected && side == ConnectionSide.Incoming && !fsm.AcceptsIncoming) continue;
                 _actions.Clear();
-                fsm.Step(new FsmEvent(kind, side, PeerOpen with { RouterId = (uint)random.Next(1, 30) }, BgpFault.HeaderType), _now, _actions);
+                fsm.Step(new FsmEvent(kind, side, PeerOpen with { RouterId = (uint)random.Next(1, 30) }, BgpFault.HeaderType), _now,
+                    _actions);
                 foreach (FsmAction action in _actions)
                 {
                     // Up and Down alternate, and nothing is said on a connection that is not there.
@@ -267,7 +274,8 @@ public sealed class SessionFsmTests
         return fsm;
     }
 
-    private string Open(SessionFsm fsm, OpenMessage open, ConnectionSide side = ConnectionSide.Outgoing) => Step(fsm, new FsmEvent(FsmEventKind.Open, side, open));
+    private string Open(SessionFsm fsm, OpenMessage open, ConnectionSide side = ConnectionSide.Outgoing)
+        => Step(fsm, new FsmEvent(FsmEventKind.Open, side, open));
 
     private string Step(SessionFsm fsm, FsmEventKind kind, ConnectionSide side = ConnectionSide.Outgoing, BgpFault fault = default) =>
         Step(fsm, new FsmEvent(kind, side, Fault: fault));

@@ -63,7 +63,8 @@ internal sealed class SimNetwork
     /// <summary>Cuts all connections between two speakers: both ends see them closed.</summary>
     public void Cut(SimSpeaker a, SimSpeaker b)
     {
-        foreach (Link link in _links.Where(l => (l.Opener == a && l.Acceptor == b) || (l.Opener == b && l.Acceptor == a)).ToList()) Close(link, null);
+        foreach (Link link in _links.Where(l => (l.Opener == a && l.Acceptor == b) || (l.Opener == b && l.Acceptor == a)).ToList())
+            Close(link, null);
         Settle();
     }
 
@@ -84,7 +85,8 @@ internal sealed class SimNetwork
         Settle();
     }
 
-    internal void Connect(SimSpeaker from, BgpPeer peer) => _links.Add(new Link(from, peer, _speakers.GetValueOrDefault(peer.Settings.Address)));
+    internal void Connect(SimSpeaker from, BgpPeer peer)
+        => _links.Add(new Link(from, peer, _speakers.GetValueOrDefault(peer.Settings.Address)));
 
     internal void Send(SimSpeaker from, BgpPeer peer, ConnectionSide side, ReadOnlySpan<byte> bytes)
     {
@@ -142,7 +144,8 @@ internal sealed class SimNetwork
         }
 
         // A newer incoming connection replaces the older one.
-        foreach (Link older in _links.Where(l => l != link && l.Opener == link.Opener && l.Acceptor == link.Acceptor && l.Open && !l.AcceptorGone)) Close(older, link.Acceptor);
+        foreach (Link older in _links.Where(l => l != link && l.Opener == link.Opener && l.Acceptor == link.Acceptor && l.Open
+            && !l.AcceptorGone)) Close(older, link.Acceptor);
         link.Open = true;
         link.Acceptor.Engine.Connected(link.AcceptorPeer, ConnectionSide.Incoming, Now);
         if (!link.OpenerGone) link.Opener.Engine.Connected(link.OpenerPeer, ConnectionSide.Outgoing, Now);

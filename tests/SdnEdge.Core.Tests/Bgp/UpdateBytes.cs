@@ -15,7 +15,9 @@ internal static class UpdateBytes
     /// <summary>Mandatory attributes of a route as the kind of peer sends it.</summary>
     public static string Mandatory(bool external) => external ? Origin + Path65001 + NextHop : Origin + EmptyPath + NextHop + LocalPref;
 
-    public static byte[] Hex(string text) => Convert.FromHexString(text.Replace(" ", string.Empty, StringComparison.Ordinal).Replace("\n", string.Empty, StringComparison.Ordinal));
+    public static byte[] Hex(string text)
+        => Convert.FromHexString(text.Replace(" ", string.Empty, StringComparison.Ordinal)
+            .Replace("\n", string.Empty, StringComparison.Ordinal));
 
     /// <summary>Body of an UPDATE with right lengths.</summary>
     public static byte[] Body(string attributes, string nlri = Nlri, string withdrawn = "")

@@ -40,21 +40,27 @@ public sealed class VpnCodecTests
     {
         var message = new byte[4096];
         PathAttributes attributes = Attributes(new GreTunnelRoute(7, IpAddress.Parse("10.255.0.1")));
-        ReadOnlySpan<(VpnPrefix, uint)> routes = [(new VpnPrefix(RouteDistinguisher.Parse("65000:1"), IpPrefix.Parse("10.1.1.0/24")), VpnLabel.ImplicitNull)];
+        ReadOnlySpan<(VpnPrefix, uint)> routes =
+            [(new VpnPrefix(RouteDistinguisher.Parse("65000:1"), IpPrefix.Parse("10.1.1.0/24")), VpnLabel.ImplicitNull)];
         int length = new UpdateEncoder().AnnounceVpn(message, attributes, true, IpAddress.Parse("10.255.0.1"), ref routes);
         string hex = Convert.ToHexString(message.AsSpan(23, length - 23));
-        Assert.StartsWith("900E0020" + "000180" + "0C" + "0000000000000000" + "0AFF0001" + "00" + "70" + "000031" + "0000FDE800000001" + "0A0101", hex, StringComparison.Ordinal);
-        Assert.EndsWith("C017" + "16" + "0002" + "0012" + "0104" + "00000007" + "060A" + "00000000" + "0001" + "0AFF0001", hex, StringComparison.Ordinal);
+        Assert.StartsWith("900E0020" + "000180" + "0C" + "0000000000000000" + "0AFF0001" + "00" + "70" + "000031" + "0000FDE800000001"
+            + "0A0101", hex, StringComparison.Ordinal);
+        Assert.EndsWith("C017" + "16" + "0002" + "0012" + "0104" + "00000007" + "060A" + "00000000" + "0001" + "0AFF0001", hex,
+            StringComparison.Ordinal);
 
         routes = [(new VpnPrefix(RouteDistinguisher.Parse("65000:1"), IpPrefix.Parse("10.1.1.0/24")), 0)];
         length = UpdateEncoder.WithdrawVpn(message, ref routes);
-        Assert.Equal("0000" + "0016" + "900F0012" + "000180" + "70" + "800000" + "0000FDE800000001" + "0A0101", Convert.ToHexString(message.AsSpan(19, length - 19)));
+        Assert.Equal("0000" + "0016" + "900F0012" + "000180" + "70" + "800000" + "0000FDE800000001" + "0A0101",
+            Convert.ToHexString(message.AsSpan(19, length - 19)));
     }
 
     [Property(MaxTest = 300)]
-    public void VPN_routes_read_back_are_what_was_written(bool v6, bool hop6, NonEmptyArray<(ulong Rd, ulong High, ulong Low, byte Length, uint Label)> raw, uint key)
+    public void VPN_routes_read_back_are_what_was_written(bool v6, bool hop6,
+        NonEmptyArray<(ulong Rd, ulong High, ulong Low, byte Length, uint Label)> raw, uint key)
     {
-        var sent = raw.Get.Select(r => (new VpnPrefix(new RouteDistinguisher(r.Rd), Prefix(v6, r.High, r.Low, r.Length)), r.Label & 0xFFFFF)).ToList();
+        var sent = raw.Get.Select(r => (new VpnPrefix(new RouteDistinguisher(r.Rd), Prefix(v6, r.High, r.Low, r.Length)),
+            r.Label & 0xFFFFF)).ToList();
         IpAddress hop = IpAddress.Parse(v6 && hop6 ? "fd00:ff::2" : "10.255.0.2");
         PathAttributes attributes = Attributes(new GreTunnelRoute(key, hop));
         var table = new AttributeTable();
@@ -102,7 +108,8 @@ public sealed class VpnCodecTests
         while (reader.MoveNext()) routes++;
         if (VpnNlriReader.IsWellFormed(bytes, family)) Assert.Equal(bytes.Length > 0, routes > 0);
         bool whole = GreTunnelRoute.IsWellFormed(bytes);
-        if (GreTunnelRoute.TryFind(bytes, out GreTunnelRoute tunnel)) Assert.True(tunnel.Endpoint.IsNone || UpdateDecoder.IsHost(tunnel.Endpoint));
+        if (GreTunnelRoute.TryFind(bytes, out GreTunnelRoute tunnel))
+            Assert.True(tunnel.Endpoint.IsNone || UpdateDecoder.IsHost(tunnel.Endpoint));
         byte[] value = new byte[GreTunnelRoute.MaxSize];
         if (whole) Assert.True(GreTunnelRoute.IsWellFormed([.. bytes, .. value[..new GreTunnelRoute(1, default).Write(value)]]));
     }
@@ -119,7 +126,8 @@ public sealed class VpnCodecTests
         Assert.Equal("00020080", Convert.ToHexString(message.AsSpan(19, length - 19)));
         length = UpdateEncoder.EndOfRib(message, BgpFamilies.Vpn4);
         Assert.Equal("00000006800F03000180", Convert.ToHexString(message.AsSpan(19, length - 19)));
-        Assert.Equal(IpFamily.V4, new UpdateDecoder(new AttributeTable(), new BgpFaultCounters()).Decode(message.AsSpan(19, length - 19), Internal).VpnEndOfRib);
+        Assert.Equal(IpFamily.V4,
+            new UpdateDecoder(new AttributeTable(), new BgpFaultCounters()).Decode(message.AsSpan(19, length - 19), Internal).VpnEndOfRib);
     }
 
     [Theory]
@@ -134,7 +142,8 @@ public sealed class VpnCodecTests
     {
         var value = new byte[GreTunnelRoute.MaxSize];
         AttributeBuilder builder = new AttributeBuilder().Clear().Origin(BgpOrigin.Igp).Path().LocalPref(100)
-            .Set(AttributeFlags.Optional | AttributeFlags.Transitive, AttributeCode.TunnelEncapsulation, value.AsSpan(0, tunnel.Write(value)));
+            .Set(AttributeFlags.Optional | AttributeFlags.Transitive, AttributeCode.TunnelEncapsulation,
+                value.AsSpan(0, tunnel.Write(value)));
         return new AttributeTable().Intern(builder.Build());
     }
 

@@ -68,7 +68,8 @@ public sealed class VpnEngineTests
     public void What_no_VRF_imports_is_not_kept_and_is_asked_for_when_one_does()
     {
         Peers();
-        _a.Engine.SetVrf(new VpnVrfSettings("red", RouteDistinguisher.Parse("65000:1"), 7) { Export = [Target("65000:300")] }, _redA, _net.Now);
+        _a.Engine.SetVrf(new VpnVrfSettings("red", RouteDistinguisher.Parse("65000:1"), 7) { Export = [Target("65000:300")] }, _redA,
+            _net.Now);
         _a.Engine.AdvertiseVpn("red", Site, 100);
         _net.Settle();
         Assert.Equal((0, 1L), (_b.Engine.VpnPrefixes, _toA.VpnFiltered));
@@ -254,7 +255,8 @@ public sealed class VpnEngineTests
     private static BgpPeerSettings Vpn(BgpPeerSettings settings) => settings with { Families = BgpFamilies.All };
 
     private void SetVrf(SimSpeaker speaker, LocRib rib, string rd, uint key, string import, string export) => speaker.Engine.SetVrf(
-        new VpnVrfSettings(rib.Vrf, RouteDistinguisher.Parse(rd), key) { Import = [Target(import)], Export = [Target(export)] }, rib, _net.Now);
+        new VpnVrfSettings(rib.Vrf, RouteDistinguisher.Parse(rd), key) { Import = [Target(import)], Export = [Target(export)] }, rib,
+        _net.Now);
 
     private void Peers()
     {

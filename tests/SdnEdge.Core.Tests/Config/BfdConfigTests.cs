@@ -41,10 +41,12 @@ public sealed class BfdConfigTests
     [Theory]
     [InlineData("bfd: {} }", "bfd: { interval: 20 } }", "~ bfd 10.255.0.2 from 10.255.0.1, multihop")]
     [InlineData(", bfd: {} }", " }", "- bfd 10.255.0.2 from 10.255.0.1, multihop")]
-    [InlineData("{ address: 10.255.0.3, as: 65000 }", "{ address: 10.255.0.3, as: 65000, bfd: {} }", "+ bfd 10.255.0.3 from 10.255.0.1, multihop")]
+    [InlineData("{ address: 10.255.0.3, as: 65000 }", "{ address: 10.255.0.3, as: 65000, bfd: {} }",
+        "+ bfd 10.255.0.3 from 10.255.0.1, multihop")]
     [InlineData(", shutdown: true", "", "~ bfd 10.1.1.20 from 10.1.1.1")]
     public void A_change_of_BFD_leaves_the_BGP_session_alone(string before, string after, string change)
-        => Assert.Equal([change], ConfigDiff.Between(Load(Good), Load(Good.Replace(before, after, StringComparison.Ordinal))).Select(a => a.ToString()));
+        => Assert.Equal([change],
+            ConfigDiff.Between(Load(Good), Load(Good.Replace(before, after, StringComparison.Ordinal))).Select(a => a.ToString()));
 
     private static NodeConfig Load(string text)
     {

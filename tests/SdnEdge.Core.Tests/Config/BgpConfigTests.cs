@@ -29,9 +29,11 @@ public sealed class BgpConfigTests
         Assert.Equal("until 6:00", peer.Shutdown);
         Assert.Equal(new GracefulRestartConfig(RestartMode.Full, 60, 100, 20),
             Good("bgp:\n  gracefulRestart: { mode: full, restartTime: 60, staleTime: 100, deferral: 20 }\n").GracefulRestart);
-        Assert.Equal(new MoveDampingSettings(8, 60, 300), Good("bgp:\n  moveDamping: { moves: 8, within: 60, recovery: 300 }\n").MoveDamping);
+        Assert.Equal(new MoveDampingSettings(8, 60, 300),
+            Good("bgp:\n  moveDamping: { moves: 8, within: 60, recovery: 300 }\n").MoveDamping);
         Assert.Equal(new MoveDampingSettings(5, 180, 180), Good("bgp:\n  port: 179\n").MoveDamping);
-        Assert.Equal(5, Assert.Single(Good("bgp:\n  peers:\n    - { address: 10.255.0.2, as: 65001, multihop: 5, shutdown: false }\n").Peers).Multihop);
+        Assert.Equal(5, Assert.Single(
+            Good("bgp:\n  peers:\n    - { address: 10.255.0.2, as: 65001, multihop: 5, shutdown: false }\n").Peers).Multihop);
     }
 
     [Theory]
@@ -46,7 +48,8 @@ public sealed class BgpConfigTests
     [InlineData("maxPrefix: 7", "7", "maxPrefix", "did you mean 'maxPrefixes'")]
     public void A_wrong_key_is_reported_with_its_line_and_what_would_be_right(string wrong, string line, string field, string says)
     {
-        ConfigResult result = NodeConfigLoader.Load($"{Head}bgp: {{ peers: [\n  {{ address: 10.255.0.2, as: 65001, {wrong} }} ] }}\n", "pe.yaml");
+        ConfigResult result =
+            NodeConfigLoader.Load($"{Head}bgp: {{ peers: [\n  {{ address: 10.255.0.2, as: 65001, {wrong} }} ] }}\n", "pe.yaml");
         ConfigError error = Assert.Single(result.Errors);
         Assert.Equal(line, $"{error.Line}");
         Assert.EndsWith(field, error.Field, StringComparison.Ordinal);
@@ -57,10 +60,13 @@ public sealed class BgpConfigTests
     public void A_password_does_not_appear_in_any_error_or_difference()
     {
         string secret = new('k', 90);
-        ConfigResult result = NodeConfigLoader.Load($"{Head}bgp: {{ peers: [\n  {{ address: 10.255.0.2, as: 65001, password: {secret} }} ] }}\n", "pe.yaml");
+        ConfigResult result =
+            NodeConfigLoader.Load($"{Head}bgp: {{ peers: [\n  {{ address: 10.255.0.2, as: 65001, password: {secret} }} ] }}\n", "pe.yaml");
         Assert.DoesNotContain("kkk", Assert.Single(result.Errors).ToString(), StringComparison.Ordinal);
-        NodeConfig one = NodeConfigLoader.Load($"{Head}bgp: {{ peers: [ {{ address: 10.255.0.2, as: 65001, password: one }} ] }}\n", "pe.yaml").Config!;
-        NodeConfig two = NodeConfigLoader.Load($"{Head}bgp: {{ peers: [ {{ address: 10.255.0.2, as: 65001, password: two }} ] }}\n", "pe.yaml").Config!;
+        NodeConfig one = NodeConfigLoader.Load($"{Head}bgp: {{ peers: [ {{ address: 10.255.0.2, as: 65001, password: one }} ] }}\n",
+            "pe.yaml").Config!;
+        NodeConfig two = NodeConfigLoader.Load($"{Head}bgp: {{ peers: [ {{ address: 10.255.0.2, as: 65001, password: two }} ] }}\n",
+            "pe.yaml").Config!;
         Assert.Equal(["- bgp peer 10.255.0.2", "+ bgp peer 10.255.0.2"], ConfigDiff.Between(one, two).Select(a => a.ToString()));
         Assert.DoesNotContain("two", two.Bgp.Peers[0].ToString(), StringComparison.Ordinal);
     }
@@ -68,7 +74,8 @@ public sealed class BgpConfigTests
     [Fact]
     public void Multihop_is_for_eBGP_only()
     {
-        ConfigResult result = NodeConfigLoader.Load($"{Head}bgp: {{ peers: [\n  {{ address: 10.255.0.2, as: 65000, multihop: 3 }} ] }}\n", "pe.yaml");
+        ConfigResult result =
+            NodeConfigLoader.Load($"{Head}bgp: {{ peers: [\n  {{ address: 10.255.0.2, as: 65000, multihop: 3 }} ] }}\n", "pe.yaml");
         Assert.Contains("iBGP", Assert.Single(result.Errors).Message, StringComparison.Ordinal);
     }
 
@@ -102,8 +109,10 @@ public sealed class BgpConfigTests
         Assert.True(config.Peers[1].ReflectorClient);
         var table = new AttributeTable();
         PathAttributes gold = table.Intern(new AttributeBuilder().Clear().Origin(BgpOrigin.Igp).Path(65001).Communities(0xFDE80064)
-            .Set(AttributeFlags.Optional | AttributeFlags.Transitive, AttributeCode.ExtendedCommunities, [0, 2, 0xFD, 0xE8, 0, 0, 0, 1]).Build());
-        PathAttributes plain = table.Intern(new AttributeBuilder().Clear().Origin(BgpOrigin.Igp).Path(65001).Communities(0xFDE80064).Build());
+            .Set(AttributeFlags.Optional | AttributeFlags.Transitive, AttributeCode.ExtendedCommunities, [0, 2, 0xFD, 0xE8, 0, 0, 0, 1])
+            .Build());
+        PathAttributes plain =
+            table.Intern(new AttributeBuilder().Clear().Origin(BgpOrigin.Igp).Path(65001).Communities(0xFDE80064).Build());
         Assert.Equal(200u, peer.ImportPolicy.Find(Core.Wire.IpPrefix.Parse("10.1.1.10/32"), gold)!.LocalPref);
         Assert.Null(peer.ImportPolicy.Find(Core.Wire.IpPrefix.Parse("10.1.1.10/32"), plain));
         Assert.Null(peer.ImportPolicy.Find(Core.Wire.IpPrefix.Parse("10.1.0.0/16"), gold));
@@ -113,7 +122,8 @@ public sealed class BgpConfigTests
     public void A_change_of_policy_alone_leaves_the_session_and_the_same_policy_is_no_change()
     {
         NodeConfig one = NodeConfigLoader.Load(Head + Policies, "pe.yaml").Config!;
-        NodeConfig two = NodeConfigLoader.Load(Head + Policies.Replace("localPref: 200", "localPref: 300", StringComparison.Ordinal), "pe.yaml").Config!;
+        NodeConfig two = NodeConfigLoader.Load(Head + Policies.Replace("localPref: 200", "localPref: 300", StringComparison.Ordinal),
+            "pe.yaml").Config!;
         Assert.Empty(ConfigDiff.Between(one, NodeConfigLoader.Load(Head + Policies, "pe.yaml").Config!));
         Assert.Equal(["~ bgp peer 10.255.0.2 policy"], ConfigDiff.Between(one, two).Select(a => a.ToString()));
     }

@@ -26,7 +26,8 @@ public sealed class NodeConfigTests
           - { prefix: 10.9.0.0/16, tunnel: to-b }
           - { prefix: 10.8.0.0/16, discard: true }
         tunnels:
-          - { name: to-b, remote: 10.255.0.2, key: 42, encapsulation: gre-in-udp, ttl: 64, dscp: pipe, ecn: compatibility, mssClamp: true, checksum: true, sequence: no, mtu: 1400 }
+          - { name: to-b, remote: 10.255.0.2, key: 42, encapsulation: gre-in-udp, ttl: 64, dscp: pipe, ecn: compatibility,
+              mssClamp: true, checksum: true, sequence: no, mtu: 1400 }
         bgp:
           peers:
             - { address: 10.255.0.2, as: 65000, holdTime: 9, passive: true }
@@ -97,7 +98,8 @@ public sealed class NodeConfigTests
             .Replace("localPref: 100", "localPref: 120", StringComparison.Ordinal);
         Assert.Equal(
             [
-                "- bgp peer 10.255.0.2", "- static default 10.8.0.0/16", "- static default 10.1.1.10/32", "- static default 10.9.0.0/16", "- tunnel to-b", "- port dc",
+                "- bgp peer 10.255.0.2", "- static default 10.8.0.0/16", "- static default 10.1.1.10/32", "- static default 10.9.0.0/16",
+                "- tunnel to-b", "- port dc",
                 "+ port dc", "~ port core", "+ tunnel to-b", "+ static default 10.7.0.0/16", "+ static default 10.255.0.2/32",
                 "+ static default 10.1.1.10/32", "+ static default 10.9.0.0/16", "+ bgp peer 10.255.0.2", "~ bgp advertise",
             ],
@@ -107,7 +109,8 @@ public sealed class NodeConfigTests
     [Fact]
     public void What_needs_a_restart_says_so()
     {
-        string next = Good.Replace("as: 65000\nloop", "as: 65001\nloop", StringComparison.Ordinal).Replace("workers: 2", "workers: 3", StringComparison.Ordinal);
+        string next = Good.Replace("as: 65000\nloop", "as: 65001\nloop", StringComparison.Ordinal)
+            .Replace("workers: 2", "workers: 3", StringComparison.Ordinal);
         Assert.Equal(["! as", "! workers"], ConfigDiff.Between(Load(Good), Load(next)).Select(a => a.ToString()));
     }
 

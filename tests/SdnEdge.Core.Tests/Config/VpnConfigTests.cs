@@ -42,7 +42,8 @@ public sealed class VpnConfigTests
     [InlineData("key: 7", "key: 8", "! vrfs.red.key")]
     [InlineData("vpn: true", "vpn: false", "- bgp peer 10.255.0.2", "+ bgp peer 10.255.0.2")]
     public void A_change_of_what_a_VPN_is_leaves_the_ports_alone(string before, string after, params string[] actions)
-        => Assert.Equal(actions, ConfigDiff.Between(Load(Good), Load(Good.Replace(before, after, StringComparison.Ordinal))).Select(a => a.ToString()));
+        => Assert.Equal(actions,
+            ConfigDiff.Between(Load(Good), Load(Good.Replace(before, after, StringComparison.Ordinal))).Select(a => a.ToString()));
 
     private static NodeConfig Load(string text)
     {

@@ -65,7 +65,8 @@ public class LpmConcurrencyTests
             for (int r = 0; r < 2; r++)
             {
                 int reader = r;
-                Assert.True(SpinWait.SpinUntil(() => Volatile.Read(ref lookups[reader]) >= seen[reader] + 1, Patience.Time), "a reader stands still");
+                Assert.True(SpinWait.SpinUntil(() => Volatile.Read(ref lookups[reader]) >= seen[reader] + 1, Patience.Time),
+                    "a reader stands still");
             }
 
             table.Reclaim(mark);
@@ -100,7 +101,8 @@ public class LpmConcurrencyTests
         reader.Start();
         var random = new Random(6);
         long first = table.LookupBytes;
-        for (int i = 0; i < 30_000; i++) table.Set(fixedRoute | ((UInt128)random.Next() << 64) | (uint)random.Next(), 64 + random.Next(60), (uint)i + 10);
+        for (int i = 0; i < 30_000; i++)
+            table.Set(fixedRoute | ((UInt128)random.Next() << 64) | (uint)random.Next(), 64 + random.Next(60), (uint)i + 10);
         Assert.True(SpinWait.SpinUntil(() => Volatile.Read(ref lookups) > 1000, Patience.Time));
         stop.Cancel();
         Assert.True(reader.Join(Patience.Time));

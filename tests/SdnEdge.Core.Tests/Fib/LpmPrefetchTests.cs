@@ -35,7 +35,8 @@ public sealed class LpmPrefetchTests
         var set = new Dictionary<IpPrefix, uint>();
         for (uint round = 1; round <= 2000; round++)
         {
-            var prefix = new IpPrefix(IpAddress.Read(family, [.. Enumerable.Range(0, 16).Select(i => (byte)(i < 3 ? random.Next(4) : random.Next(256)))]), random.Next(bits + 1));
+            var prefix = new IpPrefix(IpAddress.Read(family,
+                [.. Enumerable.Range(0, 16).Select(i => (byte)(i < 3 ? random.Next(4) : random.Next(256)))]), random.Next(bits + 1));
             vrf.PrefetchRoot(prefix);
             vrf.PrefetchNodes(prefix);
             uint before = set.GetValueOrDefault(prefix);

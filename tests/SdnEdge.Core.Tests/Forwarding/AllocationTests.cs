@@ -194,7 +194,8 @@ public sealed class AllocationTests
 
         private byte[] Wrap(byte[] ip) => ForwarderRig.Ethernet(_in.Mac, ForwarderRig.ClientMac, ip);
 
-        private byte[] Frame(string to, int payload) => Wrap(Frames.Ip(ForwarderRig.Client4, IpAddress.Parse(to), 17, Frames.Bytes(payload)));
+        private byte[] Frame(string to, int payload)
+            => Wrap(Frames.Ip(ForwarderRig.Client4, IpAddress.Parse(to), 17, Frames.Bytes(payload)));
 
         private byte[] Decapsulated(string to) => Wrap(Frames.Ip(ForwarderRig.PeBLoopback4, ForwarderRig.Loopback4, IpProtocol.Gre,
             Frames.Gre(new GreHeader(EtherType.Ipv4, Key: 1), Frames.Ip(ForwarderRig.Client4, IpAddress.Parse(to), 17, Frames.Bytes(64)))));

@@ -82,7 +82,8 @@ public sealed class ConservationTests
         int type = BinaryPrimitives.ReadUInt16BigEndian(frame.Bytes.AsSpan(12));
         if (type is not (EtherType.Ipv4 or EtherType.Ipv6)) return;
         ReadOnlySpan<byte> ip = frame.Bytes.AsSpan(14);
-        if (type == EtherType.Ipv4) Assert.True(Ipv4View.TryParse(ip, out Ipv4View four) && four.ChecksumIsValid && four.TotalLength == ip.Length);
+        if (type == EtherType.Ipv4)
+            Assert.True(Ipv4View.TryParse(ip, out Ipv4View four) && four.ChecksumIsValid && four.TotalLength == ip.Length);
         else Assert.True(Ipv6View.TryParse(ip, out _));
         int mtu = ReferenceEquals(device, rig.SiteDevice) ? rig.Site.Mtu : ReferenceEquals(device, rig.CoreDevice) ? rig.Core.Mtu : 9000;
         if (v.GsoType == 0) Assert.True(ip.Length <= mtu);
@@ -98,7 +99,8 @@ public sealed class ConservationTests
 
         public World(Random random)
         {
-            Rig = new ForwarderRig(segmentsForUs: random.Next(2) == 0, coreMtu: random.Next(600, 1700), siteMtu: random.Next(600, 1700), host: random.Next(2) == 0);
+            Rig = new ForwarderRig(segmentsForUs: random.Next(2) == 0, coreMtu: random.Next(600, 1700), siteMtu: random.Next(600, 1700),
+                host: random.Next(2) == 0);
             _group = new RedirectGroup("g", "default", 1);
             _tunnels =
             [
@@ -151,9 +153,11 @@ public sealed class ConservationTests
                     _hold.BeginRelease(DrainPath.Native);
                     break;
                 case 5 or 6:
-                    foreach (Adjacency adjacency in Rig.Site.Neighbors.Snapshot().Concat(Rig.Core.Neighbors.Snapshot()).Where(_ => random.Next(3) == 0))
+                    foreach (Adjacency adjacency in Rig.Site.Neighbors.Snapshot().Concat(Rig.Core.Neighbors.Snapshot())
+                        .Where(_ => random.Next(3) == 0))
                     {
-                        if (random.Next(3) > 0 ? adjacency.Resolve(ForwarderRig.HostMac) : adjacency.Fail()) Rig.Forwarder.FlushNeighbor(adjacency, Rig.Now);
+                        if (random.Next(3) > 0 ? adjacency.Resolve(ForwarderRig.HostMac) : adjacency.Fail())
+                            Rig.Forwarder.FlushNeighbor(adjacency, Rig.Now);
                     }
 
                     break;
@@ -205,14 +209,16 @@ public sealed class ConservationTests
                 frame = Address(random, Packet(random));
             }
 
-            for (int i = random.Next(4) == 0 ? random.Next(1, 6) : 0; i > 0; i--) frame[random.Next(Math.Min(frame.Length, 90))] = (byte)random.Next(256);
+            for (int i = random.Next(4) == 0 ? random.Next(1, 6) : 0; i > 0; i--)
+                frame[random.Next(Math.Min(frame.Length, 90))] = (byte)random.Next(256);
             if (random.Next(12) == 0) frame = frame[..random.Next(frame.Length)];
             if (random.Next(12) == 0)
             {
                 vnet = new VnetHeader
                 {
                     Flags = (byte)random.Next(4), GsoType = (byte)random.Next(8), GsoSize = (ushort)(random.Next(3) * random.Next(3000)),
-                    CsumStart = (ushort)random.Next(120), CsumOffset = (ushort)(random.Next(3) == 0 ? random.Next(70) : random.Next(2) == 0 ? 6 : 16),
+                    CsumStart = (ushort)random.Next(120),
+                    CsumOffset = (ushort)(random.Next(3) == 0 ? random.Next(70) : random.Next(2) == 0 ? 6 : 16),
                 };
             }
 
@@ -220,13 +226,15 @@ public sealed class ConservationTests
         }
 
         private byte[] Address(Random random, byte[] ip)
-            => ForwarderRig.Ethernet(random.Next(10) == 0 ? MacAddress.Broadcast : random.Next(2) == 0 ? Rig.Site.Mac : Rig.Core.Mac, ForwarderRig.ClientMac, ip);
+            => ForwarderRig.Ethernet(random.Next(10) == 0 ? MacAddress.Broadcast : random.Next(2) == 0 ? Rig.Site.Mac : Rig.Core.Mac,
+                ForwarderRig.ClientMac, ip);
 
         private byte[] Packet(Random random, int depth = 0)
         {
             bool v6 = random.Next(3) == 0;
             IpAddress from = v6 ? ForwarderRig.Client6 : ForwarderRig.Client4;
-            string[] to4 = ["10.1.1.10", "10.1.1.10", "10.2.3.10", "10.2.3.50", "10.77.3.4", "10.78.1.1", "10.79.1.1", "10.255.0.3", "8.8.8.8", "127.0.0.1", "224.0.0.1"];
+            string[] to4 = ["10.1.1.10", "10.1.1.10", "10.2.3.10", "10.2.3.50", "10.77.3.4", "10.78.1.1", "10.79.1.1", "10.255.0.3",
+                "8.8.8.8", "127.0.0.1", "224.0.0.1"];
             string[] to6 = ["fd00:1:1::10", "fd00:2:3::10", "fd00:2:3::77", "fd00:ff::3", "2001:db8::1", "ff02::1", "fe80::1"];
             IpAddress to = IpAddress.Parse(v6 ? to6[random.Next(to6.Length)] : to4[random.Next(to4.Length)]);
             byte ttl = (byte)(random.Next(10) == 0 ? random.Next(3) : 64);
@@ -234,10 +242,13 @@ public sealed class ConservationTests
             if (depth < 3 && random.Next(4) == 0)
             {
                 bool outer6 = random.Next(4) == 0, udp = random.Next(3) == 0;
-                IpAddress peer = outer6 ? ForwarderRig.PeBLoopback6 : ForwarderRig.PeBLoopback4, own = outer6 ? ForwarderRig.Loopback6 : ForwarderRig.Loopback4;
+                IpAddress peer = outer6 ? ForwarderRig.PeBLoopback6 : ForwarderRig.PeBLoopback4,
+                own = outer6 ? ForwarderRig.Loopback6 : ForwarderRig.Loopback4;
                 byte[] inner = Packet(random, depth + 1);
-                GreHeader gre = new(inner[0] >> 4 == 6 ? EtherType.Ipv6 : EtherType.Ipv4, random.Next(2) == 0, outer6 ? null : (uint)random.Next(1, 3), random.Next(2) == 0 ? 1 : null);
-                return Frames.Ip(peer, own, udp ? IpProtocol.Udp : IpProtocol.Gre, udp ? Frames.GreInUdpDatagram(gre, peer, own, inner) : Frames.Gre(gre, inner), ttl);
+                GreHeader gre = new(inner[0] >> 4 == 6 ? EtherType.Ipv6 : EtherType.Ipv4, random.Next(2) == 0,
+                    outer6 ? null : (uint)random.Next(1, 3), random.Next(2) == 0 ? 1 : null);
+                return Frames.Ip(peer, own, udp ? IpProtocol.Udp : IpProtocol.Gre,
+                    udp ? Frames.GreInUdpDatagram(gre, peer, own, inner) : Frames.Gre(gre, inner), ttl);
             }
 
             byte protocol = new[] { IpProtocol.Udp, IpProtocol.Icmp, IpProtocol.Icmpv6, (byte)200 }[random.Next(4)];

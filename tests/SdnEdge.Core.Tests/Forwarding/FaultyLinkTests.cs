@@ -48,6 +48,7 @@ public sealed class FaultyLinkTests
 
     // Slow and obvious. Every changed header byte breaks the checksum; a changed payload byte is not the router's business.
     private static bool IsForwardable(ReadOnlySpan<byte> frame, ForwarderRig rig)
-        => EthernetView.TryParse(frame, out EthernetView ethernet) && ethernet.Destination == rig.Site.Mac && ethernet.Type == EtherType.Ipv4
+        => EthernetView.TryParse(frame, out EthernetView ethernet) && ethernet.Destination == rig.Site.Mac
+            && ethernet.Type == EtherType.Ipv4
             && Ipv4View.TryParse(ethernet.Payload, out Ipv4View ip) && ip.ChecksumIsValid;
 }

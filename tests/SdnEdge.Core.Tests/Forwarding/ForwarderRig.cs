@@ -86,7 +86,8 @@ internal sealed class ForwarderRig : IDisposable
             }
         }
 
-        foreach (IpAddress own in new[] { Loopback4, Loopback6 }) Vrf.Set(IpPrefix.Host(own), new FibLeaf(new IndirectNextHop(ForwardingDecision.Local)));
+        foreach (IpAddress own in new[] { Loopback4, Loopback6 })
+            Vrf.Set(IpPrefix.Host(own), new FibLeaf(new IndirectNextHop(ForwardingDecision.Local)));
         Resolve(Site, Client4, ClientMac);
         Resolve(Site, Client6, ClientMac);
         PeA = Resolve(Core, PeA4, PeAMac);

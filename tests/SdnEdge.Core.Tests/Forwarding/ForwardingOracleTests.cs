@@ -29,11 +29,13 @@ public sealed class ForwardingOracleTests
             bool four = random.Next(2) == 0;
             IpPrefix prefix = four
                 ? new IpPrefix(IpAddress.FromV4(0x0A400000u | ((uint)random.Next() & 0x003F_FFFF)), random.Next(8, 33))
-                : new IpPrefix(IpAddress.FromV6(new UInt128(0x2001_0DB8_0000_0000UL | (uint)random.Next(16), (ulong)random.NextInt64())), random.Next(28, 129));
+                : new IpPrefix(IpAddress.FromV6(new UInt128(0x2001_0DB8_0000_0000UL | (uint)random.Next(16), (ulong)random.NextInt64())),
+                    random.Next(28, 129));
             int hop = random.Next(-1, NextHops);
             table.RemoveAll(t => t.Prefix == prefix);
             table.Add((prefix, hop));
-            rig.Vrf.Set(prefix, new FibLeaf(new IndirectNextHop(hop < 0 ? ForwardingDecision.Blackhole : ForwardingDecision.Via((four ? v4 : v6)[hop]))));
+            rig.Vrf.Set(prefix, new FibLeaf(
+                new IndirectNextHop(hop < 0 ? ForwardingDecision.Blackhole : ForwardingDecision.Via((four ? v4 : v6)[hop]))));
         }
 
         table.RemoveAll(t => t.Prefix.Length == 0); // the rig's own default routes lead to PE A
@@ -85,8 +87,10 @@ public sealed class ForwardingOracleTests
         int size = random.Next(3) == 0 ? random.Next(1200, 1480) : random.Next(0, 200);
         byte ttl = (byte)(random.Next(8) == 0 ? random.Next(3) : random.Next(2, 256));
         return to.IsV4
-            ? Frames.Ip(new Ipv4Header(ForwarderRig.Client4, to, 200, ttl, (byte)random.Next(256), (ushort)random.Next(65536), random.Next(2) == 0), Frames.Bytes(size))
-            : Frames.Ip(new Ipv6Header(ForwarderRig.Client6, to, 200, ttl, (byte)random.Next(256), (uint)random.Next(1 << 20)), Frames.Bytes(size));
+            ? Frames.Ip(new Ipv4Header(ForwarderRig.Client4, to, 200, ttl, (byte)random.Next(256), (ushort)random.Next(65536),
+                random.Next(2) == 0), Frames.Bytes(size))
+            : Frames.Ip(new Ipv6Header(ForwarderRig.Client6, to, 200, ttl, (byte)random.Next(256), (uint)random.Next(1 << 20)),
+                Frames.Bytes(size));
     }
 
     // The rules, one after the other, over parsed views and a linear search.

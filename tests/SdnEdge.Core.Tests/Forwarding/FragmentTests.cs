@@ -17,7 +17,8 @@ public sealed class FragmentTests
         using ForwarderRig rig = new(coreMtu: mtu);
         byte[][] optionSets = [[], [1, 1, 1, 0], [0x94, 4, 0, 0], [7, 7, 4, 0, 0, 0, 0], [1, 0x94, 4, 0, 0, 7, 3, 4]];
         byte[] ip = Frames.Ip(
-            new Ipv4Header(ForwarderRig.Client4, ForwarderRig.Server4, IpProtocol.Udp, Identification: 4711, MoreFragments: isFragment, FragmentOffset: (ushort)(isFragment ? 100 : 0)),
+            new Ipv4Header(ForwarderRig.Client4, ForwarderRig.Server4, IpProtocol.Udp, Identification: 4711, MoreFragments: isFragment,
+                FragmentOffset: (ushort)(isFragment ? 100 : 0)),
             Frames.Bytes(size % 5000), optionSets[optionSeed % optionSets.Length]);
         rig.Receive(rig.Site, rig.FromClient(ip));
 
@@ -32,7 +33,8 @@ public sealed class FragmentTests
     public void Only_options_that_say_so_are_copied_into_later_fragments()
     {
         using ForwarderRig rig = new(coreMtu: 200);
-        byte[] ip = Frames.Ip(new Ipv4Header(ForwarderRig.Client4, ForwarderRig.Server4, IpProtocol.Udp), Frames.Bytes(400), [7, 7, 4, 0, 0, 0, 0, 0x94, 4, 0, 0]);
+        byte[] ip = Frames.Ip(new Ipv4Header(ForwarderRig.Client4, ForwarderRig.Server4, IpProtocol.Udp), Frames.Bytes(400),
+            [7, 7, 4, 0, 0, 0, 0, 0x94, 4, 0, 0]);
         rig.Receive(rig.Site, rig.FromClient(ip));
         byte[][] pieces = [.. rig.CoreDevice.Sent().Select(f => f.Bytes[14..])];
         Assert.Equal(0x48, pieces[0][0]);
@@ -60,7 +62,8 @@ public sealed class FragmentTests
     public void A_fragment_that_would_end_beyond_64_kib_is_dropped()
     {
         using ForwarderRig rig = new(coreMtu: 200);
-        byte[] ip = Frames.Ip(new Ipv4Header(ForwarderRig.Client4, ForwarderRig.Server4, IpProtocol.Udp, FragmentOffset: 8191), Frames.Bytes(400));
+        byte[] ip = Frames.Ip(new Ipv4Header(ForwarderRig.Client4, ForwarderRig.Server4, IpProtocol.Udp, FragmentOffset: 8191),
+            Frames.Bytes(400));
         rig.Receive(rig.Site, rig.FromClient(ip));
         Assert.Equal(1, rig.Plane.Drops(DropReason.IpHeaderInvalid));
         Assert.Equal(0, rig.Plane.Ledger.Imbalance);

@@ -271,7 +271,8 @@ public sealed class HoldForwardingTests
         public void FromElsewhere(int number) => Rig.Receive(Rig.Core, Rig.FromPeA(Packet(number)));
 
         public byte[] Wrapped(int number, IpAddress to) => Rig.FromPeA(Frames.Ip(
-            ForwarderRig.PeBLoopback4, ForwarderRig.Loopback4, IpProtocol.Gre, Frames.Gre(new GreHeader(EtherType.Ipv4, Key: 5), Packet(number, to))));
+            ForwarderRig.PeBLoopback4, ForwarderRig.Loopback4, IpProtocol.Gre,
+            Frames.Gre(new GreHeader(EtherType.Ipv4, Key: 5), Packet(number, to))));
 
         public byte[] Packet(int number, IpAddress? to = null)
         {
@@ -288,7 +289,8 @@ public sealed class HoldForwardingTests
 
         public int[] Delivered() => Numbers(Rig.SiteDevice.Sent().Select(f => f.Bytes));
 
-        public static int[] Numbers(IEnumerable<byte[]> frames) => [.. frames.Select(f => BinaryPrimitives.ReadInt32BigEndian(f.AsSpan(34)))];
+        public static int[] Numbers(IEnumerable<byte[]> frames)
+            => [.. frames.Select(f => BinaryPrimitives.ReadInt32BigEndian(f.AsSpan(34)))];
 
         public void Dispose()
         {

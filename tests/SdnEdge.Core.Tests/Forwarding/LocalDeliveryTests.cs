@@ -37,7 +37,8 @@ public sealed class LocalDeliveryTests
         using ForwarderRig rig = new();
         Tunnel tunnel = rig.Plane.AddTunnel(TunnelTests.Options() with { Key = 3 }, rig.Vrf, rig.Vrf);
         byte[] inner = Icmp(false, reply: false, 9);
-        byte[] frame = rig.FromPeA(Frames.Ip(ForwarderRig.PeBLoopback4, ForwarderRig.Loopback4, IpProtocol.Gre, Frames.Gre(new GreHeader(EtherType.Ipv4, Key: 3), inner)));
+        byte[] frame = rig.FromPeA(Frames.Ip(ForwarderRig.PeBLoopback4, ForwarderRig.Loopback4, IpProtocol.Gre,
+            Frames.Gre(new GreHeader(EtherType.Ipv4, Key: 3), inner)));
         rig.Receive(rig.Core, frame);
         Punted punt = Assert.Single(rig.Punts.Take());
         Assert.Equal((PuntReason.LocalIcmp, tunnel), (punt.Info.Reason, punt.Info.Tunnel));
@@ -64,7 +65,9 @@ public sealed class LocalDeliveryTests
     public void Without_a_host_port_nobody_listens()
     {
         using ForwarderRig rig = new();
-        rig.Receive(rig.Site, rig.FromClient(Frames.Ip(ForwarderRig.Client4, ForwarderRig.Loopback4, IpProtocol.Udp, Frames.Udp(ForwarderRig.Client4, ForwarderRig.Loopback4, 1, 2, []))));
+        rig.Receive(rig.Site,
+            rig.FromClient(Frames.Ip(ForwarderRig.Client4, ForwarderRig.Loopback4, IpProtocol.Udp,
+                Frames.Udp(ForwarderRig.Client4, ForwarderRig.Loopback4, 1, 2, []))));
         Assert.Equal(1, rig.Plane.Drops(DropReason.NoListener));
         Assert.Equal(PuntReason.NoListener, Assert.Single(rig.Punts.Take()).Info.Reason);
     }
@@ -87,7 +90,8 @@ public sealed class LocalDeliveryTests
         using ForwarderRig rig = new();
         IpAddress destination = to == "link-local" ? rig.Site.LinkLocal : IpAddress.Parse(to);
         IpAddress source = IpAddress.Parse("fe80::10");
-        byte[] packet = Frames.Ip(source, destination, IpProtocol.Icmpv6, Frames.Icmp(new IcmpHeader(135, 0), source, destination, Frames.Bytes(24)), 255);
+        byte[] packet = Frames.Ip(source, destination, IpProtocol.Icmpv6,
+            Frames.Icmp(new IcmpHeader(135, 0), source, destination, Frames.Bytes(24)), 255);
         MacAddress mac = multicast ? MacAddress.Parse("33:33:ff:00:00:01") : rig.Site.Mac;
         rig.Receive(rig.Site, ForwarderRig.Ethernet(mac, ForwarderRig.ClientMac, packet));
         Assert.Equal(PuntReason.Nd, Assert.Single(rig.Punts.Take()).Info.Reason);
@@ -120,7 +124,8 @@ public sealed class LocalDeliveryTests
         rig.Forwarder.Transmit(99, frame);
         rig.Forwarder.Originate(99, ip, rig.Now);
         rig.Forwarder.Originate(0, [], rig.Now);
-        Assert.Equal((1L, 1L, 1L), (rig.Plane.Drops(DropReason.PortDown), rig.Plane.Drops(DropReason.NoRoute), rig.Plane.Drops(DropReason.IpTruncated)));
+        Assert.Equal((1L, 1L, 1L),
+            (rig.Plane.Drops(DropReason.PortDown), rig.Plane.Drops(DropReason.NoRoute), rig.Plane.Drops(DropReason.IpTruncated)));
         Assert.Equal((5L, 0L), (rig.Plane.Ledger.Originated, rig.Plane.Ledger.Imbalance));
     }
 

@@ -73,7 +73,8 @@ public sealed class MalformedPacketTests : IDisposable
     [Fact]
     public void A_valid_frame_beside_them_is_forwarded()
     {
-        foreach (string name in Cases().Select(c => (string)c[0])) _rig.Receive(_rig.Site, Frame(name), _rig.FromClient(RoutingTests.Udp4()));
+        foreach (string name in Cases().Select(c => (string)c[0]))
+            _rig.Receive(_rig.Site, Frame(name), _rig.FromClient(RoutingTests.Udp4()));
         Assert.Equal(Cases().Count, _rig.CoreDevice.SentCount);
     }
 

@@ -79,7 +79,8 @@ public sealed class NeighborWaitTests : IDisposable
         for (ushort i = 0; i < 5; i++) Send(i);
         Assert.Equal(6, _rig.Plane.Drops(DropReason.NeighborUnresolved));
         List<Punted> punts = _rig.Punts.Take();
-        Assert.Equal((5, 1), (punts.Count(p => p.Info.Reason == PuntReason.Unreachable), punts.Count(p => p.Info.Reason == PuntReason.NeighborNeeded)));
+        Assert.Equal((5, 1),
+            (punts.Count(p => p.Info.Reason == PuntReason.Unreachable), punts.Count(p => p.Info.Reason == PuntReason.NeighborNeeded)));
         _rig.Now += 1_000_000_000;
         Send(9);
         Assert.Contains(_rig.Punts.Take(), p => p.Info.Reason == PuntReason.NeighborNeeded);
@@ -179,7 +180,8 @@ public sealed class NeighborWaitTests : IDisposable
             for (int worker = 0; worker < 3; worker++) rig.Forwarders[worker].Poll(2);
             int[] sent = [.. rig.SiteDevice.Sent().Select(f => (f.Bytes[18] << 8) | f.Bytes[19])];
             Assert.Equal(3 * PerFlow, sent.Length);
-            foreach (IGrouping<int, int> flow in sent.GroupBy(n => n / 1000)) Assert.Equal(Enumerable.Range(0, PerFlow), flow.Select(n => n % 1000));
+            foreach (IGrouping<int, int> flow in sent.GroupBy(n => n / 1000))
+                Assert.Equal(Enumerable.Range(0, PerFlow), flow.Select(n => n % 1000));
         }
 
         Assert.Equal((0L, 0L), (rig.Plane.Ledger.Imbalance, rig.Plane.DropsTotal));

@@ -33,7 +33,8 @@ public sealed class OffloadTests
     {
         using ForwarderRig rig = new();
         (byte[] ip, VnetHeader vnet) = Tcp(false, 5000);
-        PortEntry vlan = rig.Plane.AddPort(new PortOptions("core.7", rig.Core.Mac, 1500) { Vlan = 7, Parent = rig.Core }, rig.CoreDevice, rig.Vrf);
+        PortEntry vlan = rig.Plane.AddPort(new PortOptions("core.7", rig.Core.Mac, 1500) { Vlan = 7, Parent = rig.Core },
+            rig.CoreDevice, rig.Vrf);
         rig.Route("10.1.1.10/32", ForwardingDecision.Via(rig.Resolve(vlan, ForwarderRig.PeA4, ForwarderRig.PeAMac)));
         rig.ReceiveOne(rig.Site, rig.FromClient(ip), vnet);
         TestFrame sent = Assert.Single(rig.CoreDevice.Sent());
@@ -42,7 +43,8 @@ public sealed class OffloadTests
         Assert.Equal((7, EtherType.Ipv4), ((int)view.Vlan!, view.Type));
 
         // And back in by the same VLAN.
-        byte[] reply = Frames.Ethernet(EtherType.Ipv4, Frames.Ip(ForwarderRig.Server4, ForwarderRig.Client4, 17, Frames.Bytes(20)), 7, rig.Core.Mac);
+        byte[] reply = Frames.Ethernet(EtherType.Ipv4,
+            Frames.Ip(ForwarderRig.Server4, ForwarderRig.Client4, 17, Frames.Bytes(20)), 7, rig.Core.Mac);
         rig.Receive(rig.Core, reply);
         Assert.Equal(1, rig.SiteDevice.SentCount);
         Assert.Equal(1, vlan.RxPackets);
@@ -69,7 +71,8 @@ public sealed class OffloadTests
         rig.ReceiveOne(rig.Site, rig.FromClient(ip), vnet);
         TestFrame sent = Assert.Single(rig.CoreDevice.Sent());
         Assert.Equal(default, sent.Vnet);
-        Assert.True(TcpView.TryParse(sent.Bytes.AsSpan(34), out TcpView tcp) && tcp.ChecksumIsValid(ForwarderRig.Client4, ForwarderRig.Server4));
+        Assert.True(TcpView.TryParse(sent.Bytes.AsSpan(34), out TcpView tcp)
+            && tcp.ChecksumIsValid(ForwarderRig.Client4, ForwarderRig.Server4));
     }
 
     [Theory]
@@ -116,7 +119,8 @@ public sealed class OffloadTests
         vnet.CsumStart += 20 + 8 + 8;
         rig.ReceiveOne(rig.Core, rig.FromPeA(wrapped), vnet);
         TestFrame sent = Assert.Single(rig.CoreDevice.Sent());
-        Assert.Equal((TunnelTests.Routed(ip).Length, 34, VnetHeader.GsoTcpV4), (sent.Bytes.Length - 14, sent.Vnet.CsumStart, sent.Vnet.GsoType));
+        Assert.Equal((TunnelTests.Routed(ip).Length, 34, VnetHeader.GsoTcpV4),
+            (sent.Bytes.Length - 14, sent.Vnet.CsumStart, sent.Vnet.GsoType));
         Assert.Equal(TunnelTests.Routed(ip), sent.Bytes[14..]);
     }
 
@@ -124,7 +128,8 @@ public sealed class OffloadTests
     [
         "csum_start before the ip header", "csum_start inside the ip header", "csum_start beyond the frame", "csum_start at the payload",
         "csum_offset of udp", "csum_offset beyond the frame", "no needs_csum", "gso_size 0", "gso_size 1", "tcpv6 on ipv4", "udp on tcp",
-        "ufo", "an unknown type", "data offset 0", "data offset beyond the frame", "a fragment", "an icmp superpacket", "a truncated tcp header",
+        "ufo", "an unknown type", "data offset 0", "data offset beyond the frame", "a fragment", "an icmp superpacket",
+        "a truncated tcp header",
         "an arp superpacket",
     ];
 
@@ -178,7 +183,8 @@ public sealed class OffloadTests
     internal static (byte[] Ip, VnetHeader Vnet) Tcp(bool v6, int payload, bool df = false)
     {
         IpAddress from = v6 ? ForwarderRig.Client6 : ForwarderRig.Client4, to = v6 ? ForwarderRig.Server6 : ForwarderRig.Server4;
-        byte[] segment = Frames.Tcp(from, to, new TcpHeader(5000, 7, 1_000_000, 2, TcpFlags.Ack | TcpFlags.Psh, 512), [.. Enumerable.Range(0, payload).Select(i => (byte)(i * 7))]);
+        byte[] segment = Frames.Tcp(from, to, new TcpHeader(5000, 7, 1_000_000, 2, TcpFlags.Ack | TcpFlags.Psh, 512),
+            [.. Enumerable.Range(0, payload).Select(i => (byte)(i * 7))]);
         BinaryPrimitives.WriteUInt16BigEndian(segment.AsSpan(16), (ushort)Checksum.Pseudo(from, to, IpProtocol.Tcp, segment.Length));
         return (Frames.Ip(from, to, IpProtocol.Tcp, segment, df: df), new VnetHeader
         {
@@ -204,7 +210,8 @@ public sealed class OffloadTests
             Assert.Equal(superpacket[v6 ? 7 : 8] - 1, ip[v6 ? 7 : 8]);
             if (!v6) Assert.True(Ipv4View.TryParse(ip, out Ipv4View view) && view.ChecksumIsValid);
             Assert.True(TcpView.TryParse(ip.AsSpan(l4), out TcpView tcp));
-            Assert.True(tcp.ChecksumIsValid(v6 ? ForwarderRig.Client6 : ForwarderRig.Client4, v6 ? ForwarderRig.Server6 : ForwarderRig.Server4));
+            Assert.True(tcp.ChecksumIsValid(v6 ? ForwarderRig.Client6 : ForwarderRig.Client4,
+                v6 ? ForwarderRig.Server6 : ForwarderRig.Server4));
             Assert.Equal(sequence, tcp.Sequence);
             sequence += (uint)tcp.Payload.Length;
             payload.AddRange(tcp.Payload);

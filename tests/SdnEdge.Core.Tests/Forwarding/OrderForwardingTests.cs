@@ -180,7 +180,8 @@ public sealed class OrderForwardingTests
         foreach (Ingress ingress in all)
         {
             // Those of an ingress that never moved came through the tunnel to the last.
-            Assert.Equal(Enumerable.Range(1, sent[(int)ingress]).Select(n => $"{ingress.ToString()[0]}{n}"), delivered.Where(d => d[0] == ingress.ToString()[0]));
+            Assert.Equal(Enumerable.Range(1, sent[(int)ingress]).Select(n => $"{ingress.ToString()[0]}{n}"),
+                delivered.Where(d => d[0] == ingress.ToString()[0]));
         }
 
         Assert.Equal((0L, 0L), (t.Rig.Plane.Ledger.Imbalance, t.Rig.Plane.DropsTotal));
@@ -215,8 +216,11 @@ public sealed class OrderForwardingTests
             Rig.Route("10.9.4.0/24", ForwardingDecision.Via(Rig.PeB, IpAddress.Parse("10.255.0.77")));
             FibLeaf leaf = Rig.Route("10.1.1.10/32", ForwardingDecision.Via(Rig.PeB, ForwarderRig.PeBLoopback4), Group);
             leaf.AttachedHop = ForwardingDecision.Connected(Rig.Site);
-            _keeper = new OrderKeeper(7, 1, 0, [("c", Loopbacks[0], true, 1000 * Ms), ("d", Loopbacks[1], true, 1000 * Ms), ("own", Loopbacks[2], true, 1000 * Ms)]);
-            Gates = new OrderGates(Rig.Vrf, [.. Loopbacks.Select(l => new OrderGate(l, new Hold(l.ToString(), Rig.Vrf, new HoldOptions())))], [ForwarderRig.Loopback4], 1);
+            _keeper = new OrderKeeper(7, 1, 0,
+                [("c", Loopbacks[0], true, 1000 * Ms), ("d", Loopbacks[1], true, 1000 * Ms), ("own", Loopbacks[2], true, 1000 * Ms)]);
+            Gates = new OrderGates(Rig.Vrf,
+                [.. Loopbacks.Select(l => new OrderGate(l, new Hold(l.ToString(), Rig.Vrf, new HoldOptions())))],
+                [ForwarderRig.Loopback4], 1);
             foreach (OrderGate gate in Gates.All) Rig.Plane.AddHold(gate.Hold);
             Group.Order = Gates;
             Group.ArmHold(Hold);
@@ -253,7 +257,8 @@ public sealed class OrderForwardingTests
             Rig.Forwarder.Poll(Rig.Now += Ms / 2);
             for (int i = 0; i < _keeper.Count; i++)
             {
-                if (_keeper.Open(i, Hold.State == HoldState.Released, Gates.All[i].Hold.OldestNs, 0)) Gates.All[i].Hold.BeginRelease(DrainPath.Attached);
+                if (_keeper.Open(i, Hold.State == HoldState.Released, Gates.All[i].Hold.OldestNs, 0))
+                    Gates.All[i].Hold.BeginRelease(DrainPath.Attached);
             }
         }
 
@@ -270,7 +275,8 @@ public sealed class OrderForwardingTests
         public string[] Delivered() => [.. Rig.SiteDevice.Sent().Select(f =>
         {
             IpAddress source = IpAddress.Read(IpFamily.V4, f.Bytes.AsSpan(26));
-            return $"{((Ingress)Array.IndexOf(Clients, source.ToString())).ToString()[0]}{BinaryPrimitives.ReadInt32BigEndian(f.Bytes.AsSpan(34))}";
+            var ingress = (Ingress)Array.IndexOf(Clients, source.ToString());
+            return $"{ingress.ToString()[0]}{BinaryPrimitives.ReadInt32BigEndian(f.Bytes.AsSpan(34))}";
         })];
 
         public void Dispose()

@@ -47,7 +47,8 @@ public sealed class RoutingTests : IDisposable
     [Fact]
     public void Ethernet_padding_is_not_forwarded()
     {
-        byte[] ip = Frames.Ip(ForwarderRig.Client4, ForwarderRig.Server4, IpProtocol.Udp, Frames.Udp(ForwarderRig.Client4, ForwarderRig.Server4, 1, 2, []));
+        byte[] ip = Frames.Ip(ForwarderRig.Client4, ForwarderRig.Server4, IpProtocol.Udp,
+            Frames.Udp(ForwarderRig.Client4, ForwarderRig.Server4, 1, 2, []));
         _rig.Receive(_rig.Site, _rig.FromClient([.. ip, .. new byte[18]]));
         Assert.Equal(14 + ip.Length, Assert.Single(_rig.CoreDevice.Sent()).Bytes.Length);
     }

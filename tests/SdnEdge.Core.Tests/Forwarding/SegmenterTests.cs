@@ -158,12 +158,15 @@ public sealed class SegmenterTests : IDisposable
     }
 
     [Property(MaxTest = 2000)]
-    public void Random_bytes_with_random_offload_state_never_crash_or_write_more_than_they_should(byte[] noise, int at, byte type, ushort size, ushort start, ushort offset)
+    public void Random_bytes_with_random_offload_state_never_crash_or_write_more_than_they_should(byte[] noise, int at, byte type,
+        ushort size, ushort start, ushort offset)
     {
         byte[] frame = Super((at & 1) != 0, (at & 2) != 0, 300, Ack, out _, out _);
         for (int i = 0; i < noise.Length; i++) frame[((at & 0xFFFF) + (i * 7)) % 90] = noise[i];
         _source.Count = 0;
-        _source.TryAdd(frame, new VnetHeader { Flags = (byte)(type >> 7), GsoType = (byte)(type & 7), GsoSize = (ushort)(size % 400), CsumStart = start, CsumOffset = offset });
+        _source.TryAdd(frame,
+            new VnetHeader { Flags = (byte)(type >> 7), GsoType = (byte)(type & 7), GsoSize = (ushort)(size % 400), CsumStart = start,
+                CsumOffset = offset });
         if (!Segmenter.TryBegin(_source[0], out SegmentJob job)) return;
         int total = 0;
         while (!job.IsDone)
@@ -219,7 +222,8 @@ public sealed class SegmenterTests : IDisposable
 
     private static VnetHeader Vnet(byte type, int size, int l4, int offset) => new()
     {
-        Flags = VnetHeader.NeedsCsum, GsoType = type, GsoSize = (ushort)size, HdrLen = 999, CsumStart = (ushort)l4, CsumOffset = (ushort)offset,
+        Flags = VnetHeader.NeedsCsum, GsoType = type, GsoSize = (ushort)size, HdrLen = 999, CsumStart = (ushort)l4,
+        CsumOffset = (ushort)offset,
     };
 
     // A superpacket as the kernel hands it over: the checksum field holds the pseudo-header sum only.

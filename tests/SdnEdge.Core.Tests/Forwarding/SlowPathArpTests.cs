@@ -65,7 +65,8 @@ public class SlowPathArpTests
 
         SlowPathBench failed = new();
         failed.SlowPath.Resolve(Dc, Host, failed.Now, failed.Actions);
-        while (failed.StateOf(Host) != NeighborState.Failed) failed.SlowPath.Poll(failed.Now = failed.SlowPath.NextDeadline, failed.Actions);
+        while (failed.StateOf(Host) != NeighborState.Failed)
+            failed.SlowPath.Poll(failed.Now = failed.SlowPath.NextDeadline, failed.Actions);
         failed.Arp(ArpOperation.Reply, HostMac, Host, Host);
         Assert.Equal((HostMac, NeighborState.Stale), (failed.Find(Host)!.Value.Mac, failed.StateOf(Host)));
     }
@@ -260,7 +261,8 @@ public class SlowPathArpTests
         List<byte[]> frames = _b.TakeFrames(Dc);
         Assert.Equal(2, frames.Count);
         Assert.True(EthernetView.TryParse(frames[0], out EthernetView first) && ArpView.TryParse(first.Payload, out ArpView arp)
-            && arp.Packet == new ArpPacket(ArpOperation.Request, DcMac, Gateway, default, Gateway) && first.Destination == MacAddress.Broadcast);
+            && arp.Packet == new ArpPacket(ArpOperation.Request, DcMac, Gateway, default, Gateway)
+                && first.Destination == MacAddress.Broadcast);
         Assert.Equal(MacAddress.Parse("33:33:00:00:00:01"), MacAddress.Read(frames[1]));
     }
 
@@ -315,7 +317,8 @@ public class SlowPathArpTests
         byte[] packet = Frames.Ip(Host, ClientHost, IpProtocol.Udp, Frames.Udp(Host, ClientHost, 1, 2, Frames.Bytes(30)));
         byte[] frame = Frames.Ethernet(EtherType.Ipv4, packet, to: DcMac, from: HostMac);
         (PuntReason Reason, byte Type, byte Code)[] errors =
-            [(PuntReason.TtlExpired, 11, 0), (PuntReason.TooBig, 3, 4), (PuntReason.NoRoute, 3, 0), (PuntReason.Unreachable, 3, 1), (PuntReason.NoListener, 3, 3)];
+            [(PuntReason.TtlExpired, 11, 0), (PuntReason.TooBig, 3, 4), (PuntReason.NoRoute, 3, 0), (PuntReason.Unreachable, 3, 1),
+                (PuntReason.NoListener, 3, 3)];
         foreach ((PuntReason reason, byte type, byte code) in errors)
         {
             PuntInfo info = new() { Reason = reason, Port = Dc, L3Offset = 14, Mtu = 1400 };
@@ -325,10 +328,12 @@ public class SlowPathArpTests
         }
 
         byte[] arp = Frames.Ethernet(EtherType.Arp, Frames.Arp(new ArpPacket(ArpOperation.Request, HostMac, Host, default, Gateway)));
-        Assert.Equal(SlowPathVerdict.Answered, _b.SlowPath.Handle(new PuntInfo { Reason = PuntReason.Arp, Port = Dc, L3Offset = 14 }, arp, _b.Now, _b.Actions));
+        Assert.Equal(SlowPathVerdict.Answered,
+            _b.SlowPath.Handle(new PuntInfo { Reason = PuntReason.Arp, Port = Dc, L3Offset = 14 }, arp, _b.Now, _b.Actions));
 
         DataPlane plane = new(1);
-        PortEntry port = plane.AddPort(new PortOptions("dc", DcMac, 1500) { Addresses = [new PortAddress(Gateway, 24)] }, new MemoryPort("dc"), plane.AddVrf("default"));
+        PortEntry port = plane.AddPort(new PortOptions("dc", DcMac, 1500) { Addresses = [new PortAddress(Gateway, 24)] },
+            new MemoryPort("dc"), plane.AddVrf("default"));
         SlowPath slow = new();
         slow.SetPort(SlowPathPort.From(port), _b.Actions);
         _b.Actions.Clear();
@@ -338,7 +343,8 @@ public class SlowPathArpTests
         Tunnel tunnel = new(new TunnelOptions("t", Loopback, ClientHost), port.Vrf, port.Vrf, 1);
         PuntInfo inside = new() { Reason = PuntReason.Nd, Port = Dc, L3Offset = 14, Tunnel = tunnel };
         Assert.Equal(SlowPathVerdict.BadHopLimit, _b.SlowPath.Handle(inside, frame, _b.Now, _b.Actions));
-        Assert.Equal(SlowPathVerdict.Ignored, slow.Handle(new PuntInfo { Reason = PuntReason.TunnelProbeReply }, frame, _b.Now, _b.Actions));
+        Assert.Equal(SlowPathVerdict.Ignored,
+            slow.Handle(new PuntInfo { Reason = PuntReason.TunnelProbeReply }, frame, _b.Now, _b.Actions));
     }
 
     [Fact]

@@ -15,7 +15,8 @@ internal sealed class SlowPathBench
     public static readonly MacAddress CoreMac = MacAddress.Parse("02:00:00:00:00:c0"), DcMac = MacAddress.Parse("00:00:5e:00:01:01");
     public static readonly MacAddress HostMac = MacAddress.Parse("02:00:00:00:01:10"), OtherMac = MacAddress.Parse("02:00:00:00:01:11");
     public static readonly IpAddress Gateway = IpAddress.Parse("10.1.1.1"), Gateway6 = IpAddress.Parse("fd00:1:1::1");
-    public static readonly IpAddress CoreAddress = IpAddress.Parse("172.16.0.1"), Loopback = IpAddress.Parse("10.255.0.1"), Loopback6 = IpAddress.Parse("fd00:ff::1");
+    public static readonly IpAddress CoreAddress = IpAddress.Parse("172.16.0.1"), Loopback = IpAddress.Parse("10.255.0.1"),
+    Loopback6 = IpAddress.Parse("fd00:ff::1");
     public static readonly IpAddress Host = IpAddress.Parse("10.1.1.10"), Host6 = IpAddress.Parse("fd00:1:1::10");
     public static readonly IpAddress ClientHost = IpAddress.Parse("10.2.3.10"), Client6 = IpAddress.Parse("fd00:2:3::10");
 
@@ -26,15 +27,19 @@ internal sealed class SlowPathBench
     public SlowPathBench(SlowPathOptions? options = null)
     {
         SlowPath = new SlowPath(options);
-        SlowPath.SetPort(new SlowPathPort(CorePort, 0, CoreMac) { Addresses = [(CoreAddress, 24), (IpAddress.Parse("fd00:16::1"), 64)] }, Actions);
+        SlowPath.SetPort(new SlowPathPort(CorePort, 0, CoreMac) { Addresses = [(CoreAddress, 24), (IpAddress.Parse("fd00:16::1"), 64)] },
+            Actions);
         SlowPath.SetPort(new SlowPathPort(Dc, 0, DcMac) { Addresses = [(Gateway, 24), (Gateway6, 64)] }, Actions);
         SlowPath.SetLoopbacks(0, [Loopback, Loopback6]);
     }
 
     public SlowPathVerdict Arp(ArpOperation operation, MacAddress from, IpAddress sender, IpAddress target, int port = Dc)
-        => SlowPath.Arp(port, Frames.Ethernet(EtherType.Arp, Frames.Arp(new ArpPacket(operation, from, sender, default, target)), from: from), 14, Now, Actions);
+        => SlowPath.Arp(port,
+            Frames.Ethernet(EtherType.Arp, Frames.Arp(new ArpPacket(operation, from, sender, default, target)), from: from),
+            14, Now, Actions);
 
-    public SlowPathVerdict Nd(NeighborMessage message, IpAddress source, IpAddress destination, MacAddress? from = null, byte hopLimit = 255, int port = Dc)
+    public SlowPathVerdict Nd(NeighborMessage message, IpAddress source, IpAddress destination, MacAddress? from = null,
+        byte hopLimit = 255, int port = Dc)
     {
         byte[] packet = Frames.Ip(source, destination, IpProtocol.Icmpv6, Frames.Neighbor(message, source, destination), hopLimit);
         return SlowPath.NeighborDiscovery(port, Frames.Ethernet(EtherType.Ipv6, packet, from: from ?? HostMac), 14, Now, Actions);
@@ -68,7 +73,8 @@ internal sealed class SlowPathBench
         return bytes;
     }
 
-    public NeighborSnapshot? Find(IpAddress address) => SlowPath.Neighbors.Cast<NeighborSnapshot?>().SingleOrDefault(n => n!.Value.Address == address);
+    public NeighborSnapshot? Find(IpAddress address)
+        => SlowPath.Neighbors.Cast<NeighborSnapshot?>().SingleOrDefault(n => n!.Value.Address == address);
 
     public NeighborState StateOf(IpAddress address) => Find(address)!.Value.State;
 }

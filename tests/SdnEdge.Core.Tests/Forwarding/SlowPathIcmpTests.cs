@@ -45,11 +45,14 @@ public class SlowPathIcmpTests
         Assert.Equal(SlowPathVerdict.AboutBadSource, Echo(IpAddress.Parse("10.1.1.255"), Gateway, []));
         Assert.Equal(SlowPathVerdict.AboutBadSource, Echo(IpAddress.Parse("224.0.0.5"), Gateway, []));
         Assert.Equal(SlowPathVerdict.AboutBadSource, Echo(IpAddress.Parse("::"), Gateway6, []));
-        byte[] reply = Frames.Ip(ClientHost, Gateway, IpProtocol.Icmp, Frames.Icmp(IcmpHeader.Echo(IpFamily.V4, true, 1, 1), ClientHost, Gateway, []));
+        byte[] reply = Frames.Ip(ClientHost, Gateway, IpProtocol.Icmp,
+            Frames.Icmp(IcmpHeader.Echo(IpFamily.V4, true, 1, 1), ClientHost, Gateway, []));
         Assert.Equal(SlowPathVerdict.Ignored, Local(reply));
-        byte[] fragment = Frames.Ip(new Ipv4Header(ClientHost, Gateway, IpProtocol.Icmp, MoreFragments: true), Frames.Icmp(IcmpHeader.Echo(IpFamily.V4, false, 1, 1), ClientHost, Gateway, Frames.Bytes(8)));
+        byte[] fragment = Frames.Ip(new Ipv4Header(ClientHost, Gateway, IpProtocol.Icmp, MoreFragments: true),
+            Frames.Icmp(IcmpHeader.Echo(IpFamily.V4, false, 1, 1), ClientHost, Gateway, Frames.Bytes(8)));
         Assert.Equal(SlowPathVerdict.Fragment, Local(fragment));
-        byte[] damaged = Frames.Ip(ClientHost, Gateway, IpProtocol.Icmp, Frames.Icmp(IcmpHeader.Echo(IpFamily.V4, false, 1, 1), ClientHost, Gateway, Frames.Bytes(8)));
+        byte[] damaged = Frames.Ip(ClientHost, Gateway, IpProtocol.Icmp,
+            Frames.Icmp(IcmpHeader.Echo(IpFamily.V4, false, 1, 1), ClientHost, Gateway, Frames.Bytes(8)));
         damaged[^1] ^= 1;
         Assert.Equal(SlowPathVerdict.BadChecksum, Local(damaged));
         Assert.Empty(_b.Take());
@@ -71,7 +74,8 @@ public class SlowPathIcmpTests
 
     [Theory]
     [MemberData(nameof(Errors))]
-    public void Each_error_has_its_type_and_code_quotes_the_packet_and_comes_from_the_ingress_port(IcmpErrorKind kind, bool v6, byte type, byte code, uint rest)
+    public void Each_error_has_its_type_and_code_quotes_the_packet_and_comes_from_the_ingress_port(IcmpErrorKind kind, bool v6, byte type,
+        byte code, uint rest)
     {
         byte[] packet = Udp(v6, 100);
         Assert.Equal(SlowPathVerdict.Answered, _b.Error(kind, packet, mtu: 1476));
@@ -157,7 +161,8 @@ public class SlowPathIcmpTests
     [Fact]
     public void An_error_about_an_echo_is_sent()
     {
-        byte[] echo = Frames.Ip(Host, ClientHost, IpProtocol.Icmp, Frames.Icmp(IcmpHeader.Echo(IpFamily.V4, false, 1, 2), Host, ClientHost, []));
+        byte[] echo = Frames.Ip(Host, ClientHost, IpProtocol.Icmp,
+            Frames.Icmp(IcmpHeader.Echo(IpFamily.V4, false, 1, 2), Host, ClientHost, []));
         Assert.Equal(SlowPathVerdict.Answered, _b.Error(IcmpErrorKind.TimeExceeded, echo));
     }
 
@@ -263,7 +268,8 @@ public class SlowPathIcmpTests
     {
         IpAddress router = IpAddress.Parse("172.16.0.9"), peer = IpAddress.Parse("10.255.0.2");
         byte[] Report(IpAddress quotedSource, int mtu) => Frames.Ip(router, Loopback, IpProtocol.Icmp,
-            Frames.Icmp(IcmpHeader.TooBig(IpFamily.V4, mtu), router, Loopback, Frames.Ip(quotedSource, peer, IpProtocol.Gre, Frames.Bytes(40))));
+            Frames.Icmp(IcmpHeader.TooBig(IpFamily.V4, mtu), router, Loopback,
+                Frames.Ip(quotedSource, peer, IpProtocol.Gre, Frames.Bytes(40))));
         Assert.Equal(SlowPathVerdict.Malformed, Local(Report(Host, 1400)));
         Assert.Empty(_b.Take());
         Assert.Equal(SlowPathVerdict.Noted, Local(Report(Loopback, 10)));
@@ -272,13 +278,16 @@ public class SlowPathIcmpTests
 
     // Two routers that answer one another's errors would never stop.
     [Property(MaxTest = 1000)]
-    public void An_error_is_always_sound_never_too_long_and_never_begets_an_error(int which, byte kind, int cut, (ushort At, byte Value)[] changes)
+    public void An_error_is_always_sound_never_too_long_and_never_begets_an_error(int which, byte kind, int cut,
+        (ushort At, byte Value)[] changes)
     {
         IReadOnlyList<byte[]> sound = Frames.OneOfEach();
         byte[] frame = [.. sound[(int)((uint)which % sound.Count)]];
         foreach ((ushort at, byte value) in changes) frame[14 + (at % Math.Min(frame.Length - 14, 60))] = value;
         SlowPathBench b = new();
-        SlowPathVerdict verdict = b.SlowPath.Error((IcmpErrorKind)(kind % 5), Dc, 0, frame.AsSpan(0, frame.Length - (int)((uint)cut % 20)), 14, 1400, b.Now, b.Actions);
+        SlowPathVerdict verdict =
+            b.SlowPath.Error((IcmpErrorKind)(kind % 5), Dc, 0, frame.AsSpan(0, frame.Length - (int)((uint)cut % 20)), 14, 1400,
+                b.Now, b.Actions);
         List<(SlowPathAction Action, byte[] Bytes)> actions = b.Take();
         Assert.Equal(verdict == SlowPathVerdict.Answered ? 1 : 0, actions.Count);
         if (actions.Count == 0) return;
@@ -295,7 +304,8 @@ public class SlowPathIcmpTests
         : Frames.Ip(Host, ClientHost, IpProtocol.Udp, Frames.Udp(Host, ClientHost, 1, 2, Frames.Bytes(payload)));
 
     private SlowPathVerdict Echo(IpAddress from, IpAddress to, byte[] body)
-        => Local(Frames.Ip(from, to, from.IsV4 ? IpProtocol.Icmp : IpProtocol.Icmpv6, Frames.Icmp(IcmpHeader.Echo(from.Family, false, 77, 8), from, to, body)));
+        => Local(Frames.Ip(from, to, from.IsV4 ? IpProtocol.Icmp : IpProtocol.Icmpv6,
+            Frames.Icmp(IcmpHeader.Echo(from.Family, false, 77, 8), from, to, body)));
 
     private SlowPathVerdict Local(byte[] packet)
         => _b.SlowPath.LocalIcmp(Dc, 0, Frames.Ethernet(EtherType.Ipv4, packet, from: HostMac), 14, _b.Now, _b.Actions);

@@ -23,13 +23,15 @@ public class SlowPathNdTests
         Assert.Equal((Host6, HostMac, NeighborState.Stale), (actions[0].Action.Address, actions[0].Action.Mac, actions[0].Action.State));
         IpPacketView ip = Parse(actions[1].Bytes, HostMac, out NdpView nd);
         Assert.Equal((target, Host6, (byte)255), (ip.Source, ip.Destination, ip.HopLimit));
-        Assert.Equal(new NeighborMessage(Icmpv6Type.NeighborAdvertisement, target, DcMac, NeighborFlags.Router | NeighborFlags.Solicited | NeighborFlags.Override), nd.Neighbor);
+        Assert.Equal(new NeighborMessage(Icmpv6Type.NeighborAdvertisement, target, DcMac,
+            NeighborFlags.Router | NeighborFlags.Solicited | NeighborFlags.Override), nd.Neighbor);
     }
 
     [Fact]
     public void Duplicate_address_detection_of_our_address_is_answered_to_all_nodes()
     {
-        Assert.Equal(SlowPathVerdict.Answered, _b.Nd(Solicit(Gateway6, null), IpAddress.Parse("::"), Ipv6Addresses.SolicitedNode(Gateway6)));
+        Assert.Equal(SlowPathVerdict.Answered,
+            _b.Nd(Solicit(Gateway6, null), IpAddress.Parse("::"), Ipv6Addresses.SolicitedNode(Gateway6)));
         IpPacketView ip = Parse(Assert.Single(_b.TakeFrames(Dc)), MacAddress.Parse("33:33:00:00:00:01"), out NdpView nd);
         Assert.Equal(Ipv6Addresses.AllNodes, ip.Destination);
         Assert.Equal(NeighborFlags.Router | NeighborFlags.Override, nd.Flags);
@@ -63,8 +65,10 @@ public class SlowPathNdTests
     [Fact]
     public void Solicitations_for_others_and_malformed_probes_are_not_answered()
     {
-        Assert.Equal(SlowPathVerdict.Ignored, _b.Nd(Solicit(Host6, OtherMac), IpAddress.Parse("fd00:1:1::99"), Ipv6Addresses.SolicitedNode(Host6)));
-        Assert.Equal(SlowPathVerdict.Malformed, _b.Nd(Solicit(Gateway6, HostMac), IpAddress.Parse("::"), Ipv6Addresses.SolicitedNode(Gateway6)));
+        Assert.Equal(SlowPathVerdict.Ignored,
+            _b.Nd(Solicit(Host6, OtherMac), IpAddress.Parse("fd00:1:1::99"), Ipv6Addresses.SolicitedNode(Host6)));
+        Assert.Equal(SlowPathVerdict.Malformed,
+            _b.Nd(Solicit(Gateway6, HostMac), IpAddress.Parse("::"), Ipv6Addresses.SolicitedNode(Gateway6)));
         Assert.Equal(SlowPathVerdict.Malformed, _b.Nd(Solicit(Gateway6, null), IpAddress.Parse("::"), Gateway6));
         Assert.Equal(SlowPathVerdict.AddressConflict, _b.Nd(Solicit(Gateway6, HostMac), Gateway6, Ipv6Addresses.SolicitedNode(Gateway6)));
         Assert.Empty(_b.Take());
@@ -73,7 +77,8 @@ public class SlowPathNdTests
     [Fact]
     public void Redirects_and_router_advertisements_are_ignored()
     {
-        Assert.Equal(SlowPathVerdict.Ignored, _b.Nd(new NeighborMessage(Icmpv6Type.Redirect, Host6, HostMac, Destination: Client6), Host6, Gateway6));
+        Assert.Equal(SlowPathVerdict.Ignored,
+            _b.Nd(new NeighborMessage(Icmpv6Type.Redirect, Host6, HostMac, Destination: Client6), Host6, Gateway6));
         Assert.Empty(_b.Take());
     }
 
@@ -85,7 +90,8 @@ public class SlowPathNdTests
         Assert.Equal((Gateway6, Ipv6Addresses.SolicitedNode(Host6), (byte)255), (ip.Source, ip.Destination, ip.HopLimit));
         Assert.Equal(Solicit(Host6, DcMac), nd.Neighbor);
 
-        Assert.Equal(SlowPathVerdict.Noted, _b.Nd(Advertise(Host6, HostMac, NeighborFlags.Solicited | NeighborFlags.Override), Host6, Gateway6));
+        Assert.Equal(SlowPathVerdict.Noted,
+            _b.Nd(Advertise(Host6, HostMac, NeighborFlags.Solicited | NeighborFlags.Override), Host6, Gateway6));
         Assert.Equal((HostMac, NeighborState.Reachable), (_b.Find(Host6)!.Value.Mac, _b.StateOf(Host6)));
     }
 
@@ -147,7 +153,8 @@ public class SlowPathNdTests
 
     private static NeighborMessage Solicit(IpAddress target, MacAddress? mac) => new(Icmpv6Type.NeighborSolicitation, target, mac);
 
-    private static NeighborMessage Advertise(IpAddress target, MacAddress? mac, NeighborFlags flags) => new(Icmpv6Type.NeighborAdvertisement, target, mac, flags);
+    private static NeighborMessage Advertise(IpAddress target, MacAddress? mac, NeighborFlags flags)
+        => new(Icmpv6Type.NeighborAdvertisement, target, mac, flags);
 
     private static IpPacketView Parse(byte[] bytes, MacAddress to, out NdpView nd)
     {

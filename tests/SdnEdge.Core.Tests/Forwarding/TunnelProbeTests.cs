@@ -42,7 +42,8 @@ public class TunnelProbeTests
             for (long end = now + atMost; !condition(); now += step)
             {
                 Assert.True(now < end, "did not happen in time");
-                while (wire.TryPeek(out (long At, byte[] Reply) next) && next.At <= now) Assert.True(probe.OnReply(wire.Dequeue().Reply, now));
+                while (wire.TryPeek(out (long At, byte[] Reply) next) && next.At <= now)
+                    Assert.True(probe.OnReply(wire.Dequeue().Reply, now));
                 while (probe.NextDeadline <= now)
                 {
                     if (probe.Poll(now) && answering) wire.Enqueue((now + (7 * Ms), Reply(probe.Packet)));
@@ -61,7 +62,9 @@ public class TunnelProbeTests
         long stopped = now;
         RunUntil(() => !probe.IsUp, 3000 * Ms);
         Assert.Equal(3, probe.Lost);
-        Assert.InRange(now - stopped, 1250 * Ms, (1750 * Ms) + (6 * step)); // the third unanswered one, sent within 750 ms, times out after 1 s
+
+        // The third unanswered one, sent within 750 ms, times out after 1 s.
+        Assert.InRange(now - stopped, 1250 * Ms, (1750 * Ms) + (6 * step));
         Assert.InRange(probe.RecentLoss, 0.1, 0.2);
 
         answering = true;
@@ -72,7 +75,8 @@ public class TunnelProbeTests
     public void Probes_lost_before_the_first_answer_do_not_bring_it_down_when_their_time_is_up()
     {
         // Answers so far apart that the time of more than three lost ones is up between two of them.
-        var probe = new TunnelProbe(new TunnelProbeOptions(IpAddress.Parse("10.255.0.1"), IpAddress.Parse("10.255.0.2"), 100, 0x5DE6, Tag: 7) { IntervalNs = 700 * Ms });
+        var probe = new TunnelProbe(new TunnelProbeOptions(IpAddress.Parse("10.255.0.1"), IpAddress.Parse("10.255.0.2"), 100, 0x5DE6,
+            Tag: 7) { IntervalNs = 700 * Ms });
         long now = 0;
         for (; probe.Sent < 6; now += Ms) probe.Poll(now);   // the other end is not there yet
         Assert.Equal((6, 0), (probe.Sent, probe.Lost));
@@ -149,7 +153,8 @@ public class TunnelProbeTests
     public void Options_that_make_no_sense_are_refused_with_a_reason()
     {
         Assert.Contains("28", Assert.Throws<ArgumentException>(() => Make("10.0.0.1", "10.0.0.2", 28)).Message, StringComparison.Ordinal);
-        Assert.Contains("family", Assert.Throws<ArgumentException>(() => Make("10.0.0.1", "fd00::2", 1000)).Message, StringComparison.Ordinal);
+        Assert.Contains("family", Assert.Throws<ArgumentException>(() => Make("10.0.0.1", "fd00::2", 1000)).Message,
+            StringComparison.Ordinal);
     }
 
     private static TunnelProbe Make(string from, string to, int size)

@@ -60,7 +60,8 @@ public sealed class TunnelTests : IDisposable
     [InlineData(false, false)]
     public void Gre_in_udp_has_port_4754_a_source_port_of_the_flow_and_a_checksum_where_asked(bool outerV6, bool checksum)
     {
-        Tunnel tunnel = AddTunnel(Options(outerV6) with { Encapsulation = TunnelEncapsulation.GreInUdp, Key = Key, UdpChecksum = checksum });
+        Tunnel tunnel = AddTunnel(Options(outerV6) with { Encapsulation = TunnelEncapsulation.GreInUdp, Key = Key,
+            UdpChecksum = checksum });
         Redirect(tunnel);
         _rig.Receive(_rig.Site, _rig.FromClient(Inner()), _rig.FromClient(Inner()), _rig.FromClient(Inner(sourcePort: 4001)));
         IReadOnlyList<TestFrame> sent = _rig.CoreDevice.Sent();
@@ -79,7 +80,8 @@ public sealed class TunnelTests : IDisposable
     public static TheoryData<TunnelOptions> Kinds() =>
     [
         Options(), Options(true), Options() with { Key = Key }, Options() with { Key = Key, Checksum = true, Sequence = true },
-        Options() with { Encapsulation = TunnelEncapsulation.GreInUdp }, Options(true) with { Encapsulation = TunnelEncapsulation.GreInUdp, Key = Key },
+        Options() with { Encapsulation = TunnelEncapsulation.GreInUdp },
+        Options(true) with { Encapsulation = TunnelEncapsulation.GreInUdp, Key = Key },
         Options() with { Encapsulation = TunnelEncapsulation.GreInUdp, UdpChecksum = false, Checksum = true },
     ];
 
@@ -110,7 +112,9 @@ public sealed class TunnelTests : IDisposable
     public void The_key_names_the_vrf()
     {
         Vrf red = _rig.Plane.AddVrf("red", 7);
-        red.Set(IpPrefix.Parse("10.1.1.10/32"), new FibLeaf(new IndirectNextHop(ForwardingDecision.Via(_rig.Resolve(_rig.Site, IpAddress.Parse("10.2.3.77"), ForwarderRig.HostMac)))));
+        red.Set(IpPrefix.Parse("10.1.1.10/32"),
+            new FibLeaf(new IndirectNextHop(
+                ForwardingDecision.Via(_rig.Resolve(_rig.Site, IpAddress.Parse("10.2.3.77"), ForwarderRig.HostMac)))));
         _rig.Plane.AddTunnel(Options() with { Name = "blue" }, _rig.Vrf, _rig.Vrf);
         _rig.Plane.AddTunnel(Options() with { Name = "red", Key = 7 }, red, _rig.Vrf);
 
@@ -143,7 +147,8 @@ public sealed class TunnelTests : IDisposable
         byte[] good = Wrapped(Inner(), gre);
         byte[] frame = what switch
         {
-            "another source" => _rig.FromPeA(Frames.Ip(ForwarderRig.PeALoopback4, ForwarderRig.Loopback4, IpProtocol.Gre, Frames.Gre(gre, Inner()))),
+            "another source" => _rig.FromPeA(Frames.Ip(ForwarderRig.PeALoopback4, ForwarderRig.Loopback4, IpProtocol.Gre,
+                Frames.Gre(gre, Inner()))),
             "another key" => Wrapped(Inner(), gre with { Key = Key + 1 }),
             "no key" => Wrapped(Inner(), new GreHeader(EtherType.Ipv4)),
             "udp instead of plain" => _rig.FromPeA(Frames.Ip(ForwarderRig.PeBLoopback4, ForwarderRig.Loopback4, IpProtocol.Udp,
@@ -154,12 +159,15 @@ public sealed class TunnelTests : IDisposable
             "a bad gre checksum" => Patch(Wrapped(Inner(), gre with { Checksum = true }), 60, 0xEE),
             "no room for the key" => Wrapped([], gre)[..(14 + 20 + 6)],
             "two bytes of gre" => Wrapped([], gre)[..(14 + 20 + 2)],
-            "a fragment" => _rig.FromPeA(Frames.Ip(new Ipv4Header(ForwarderRig.PeBLoopback4, ForwarderRig.Loopback4, IpProtocol.Gre, MoreFragments: true), Frames.Gre(gre, Inner()))),
+            "a fragment" => _rig.FromPeA(
+                Frames.Ip(new Ipv4Header(ForwarderRig.PeBLoopback4, ForwarderRig.Loopback4, IpProtocol.Gre, MoreFragments: true),
+                    Frames.Gre(gre, Inner()))),
             "an ethernet payload" => Wrapped(Inner(), gre with { Protocol = EtherType.Bridged }),
             "no inner packet" => Wrapped([], gre),
             "a broken inner checksum" => Wrapped(Patch(Inner(), 10, 0x55), gre),
             "inner ttl 1" => Wrapped(Inner(ttl: 1), gre),
-            _ => _rig.FromPeA(Frames.Ip(new Ipv4Header(ForwarderRig.PeBLoopback4, ForwarderRig.Loopback4, IpProtocol.Gre, TrafficClass: 3), Frames.Gre(gre, Inner()))),
+            _ => _rig.FromPeA(Frames.Ip(new Ipv4Header(ForwarderRig.PeBLoopback4, ForwarderRig.Loopback4, IpProtocol.Gre, TrafficClass: 3),
+                Frames.Gre(gre, Inner()))),
         };
         if (what is "no room for the key" or "two bytes of gre")
         {
@@ -179,9 +187,12 @@ public sealed class TunnelTests : IDisposable
     public void Gre_in_gre_is_accepted_and_gre_in_gre_in_gre_is_a_loop()
     {
         AddTunnel(Options());
-        byte[] once = Frames.Ip(ForwarderRig.PeBLoopback4, ForwarderRig.Loopback4, IpProtocol.Gre, Frames.Gre(new GreHeader(EtherType.Ipv4), Inner()));
-        byte[] twice = Frames.Ip(ForwarderRig.PeBLoopback4, ForwarderRig.Loopback4, IpProtocol.Gre, Frames.Gre(new GreHeader(EtherType.Ipv4), once));
-        byte[] thrice = Frames.Ip(ForwarderRig.PeBLoopback4, ForwarderRig.Loopback4, IpProtocol.Gre, Frames.Gre(new GreHeader(EtherType.Ipv4), twice));
+        byte[] once = Frames.Ip(ForwarderRig.PeBLoopback4, ForwarderRig.Loopback4, IpProtocol.Gre,
+            Frames.Gre(new GreHeader(EtherType.Ipv4), Inner()));
+        byte[] twice = Frames.Ip(ForwarderRig.PeBLoopback4, ForwarderRig.Loopback4, IpProtocol.Gre,
+            Frames.Gre(new GreHeader(EtherType.Ipv4), once));
+        byte[] thrice = Frames.Ip(ForwarderRig.PeBLoopback4, ForwarderRig.Loopback4, IpProtocol.Gre,
+            Frames.Gre(new GreHeader(EtherType.Ipv4), twice));
         _rig.Receive(_rig.Core, _rig.FromPeA(once), _rig.FromPeA(twice));
         Assert.Equal(2, _rig.CoreDevice.SentCount);
         _rig.Receive(_rig.Core, _rig.FromPeA(thrice));
@@ -204,8 +215,10 @@ public sealed class TunnelTests : IDisposable
             foreach (bool v6 in new[] { false, true })
             {
                 byte[] packet = v6
-                    ? Frames.Ip(new Ipv6Header(ForwarderRig.Client6, ForwarderRig.Server6, IpProtocol.Udp, TrafficClass: (byte)inner), Frames.Bytes(20))
-                    : Frames.Ip(new Ipv4Header(ForwarderRig.Client4, ForwarderRig.Server4, IpProtocol.Udp, TrafficClass: (byte)inner), Frames.Bytes(20));
+                    ? Frames.Ip(new Ipv6Header(ForwarderRig.Client6, ForwarderRig.Server6, IpProtocol.Udp, TrafficClass: (byte)inner),
+                        Frames.Bytes(20))
+                    : Frames.Ip(new Ipv4Header(ForwarderRig.Client4, ForwarderRig.Server4, IpProtocol.Udp, TrafficClass: (byte)inner),
+                        Frames.Bytes(20));
                 _rig.Receive(_rig.Core, _rig.FromPeA(Frames.Ip(
                     new Ipv4Header(ForwarderRig.PeBLoopback4, ForwarderRig.Loopback4, IpProtocol.Gre, TrafficClass: (byte)outers[i]),
                     Frames.Gre(new GreHeader(v6 ? EtherType.Ipv6 : EtherType.Ipv4), packet))));
@@ -236,8 +249,10 @@ public sealed class TunnelTests : IDisposable
     public void Class_comes_inwards_in_the_uniform_model_only(DscpModel model, byte expected)
     {
         AddTunnel(Options() with { Dscp = model });
-        byte[] inner = Frames.Ip(new Ipv4Header(ForwarderRig.Client4, ForwarderRig.Server4, IpProtocol.Udp, TrafficClass: 0x20), Frames.Bytes(8));
-        _rig.Receive(_rig.Core, _rig.FromPeA(Frames.Ip(new Ipv4Header(ForwarderRig.PeBLoopback4, ForwarderRig.Loopback4, IpProtocol.Gre, TrafficClass: 0xB8),
+        byte[] inner = Frames.Ip(new Ipv4Header(ForwarderRig.Client4, ForwarderRig.Server4, IpProtocol.Udp, TrafficClass: 0x20),
+            Frames.Bytes(8));
+        _rig.Receive(_rig.Core,
+            _rig.FromPeA(Frames.Ip(new Ipv4Header(ForwarderRig.PeBLoopback4, ForwarderRig.Loopback4, IpProtocol.Gre, TrafficClass: 0xB8),
             Frames.Gre(new GreHeader(EtherType.Ipv4), inner))));
         Assert.Equal(expected, Assert.Single(_rig.CoreDevice.Sent()).Bytes[15]);
     }
@@ -337,7 +352,8 @@ public sealed class TunnelTests : IDisposable
         AddTunnel(Options() with { Key = Key, IsRedirect = true });
         ForwardingDecision decision = way switch
         {
-            "a second redirect tunnel" => ForwardingDecision.Through(AddTunnel(new TunnelOptions("next", ForwarderRig.Loopback4, ForwarderRig.PeALoopback4, 9) { IsRedirect = true })),
+            "a second redirect tunnel" => ForwardingDecision.Through(
+                AddTunnel(new TunnelOptions("next", ForwarderRig.Loopback4, ForwarderRig.PeALoopback4, 9) { IsRedirect = true })),
             "the native way back to the source pe" => ForwardingDecision.Via(_rig.PeA, ForwarderRig.PeBLoopback4),
             "the source pe as next hop" => ForwardingDecision.Via(_rig.Resolve(_rig.Core, ForwarderRig.PeBLoopback4, ForwarderRig.PeBMac)),
             _ => ForwardingDecision.Through(AddTunnel(new TunnelOptions("back", ForwarderRig.Loopback4, ForwarderRig.PeBLoopback4, 9))),
@@ -375,7 +391,8 @@ public sealed class TunnelTests : IDisposable
     }
 
     private static byte[] Sized(int bytes, bool df) => Frames.Ip(
-        new Ipv4Header(ForwarderRig.Client4, ForwarderRig.Server4, IpProtocol.Udp, Identification: 77, DontFragment: df), Frames.Bytes(bytes - 20));
+        new Ipv4Header(ForwarderRig.Client4, ForwarderRig.Server4, IpProtocol.Udp, Identification: 77, DontFragment: df),
+        Frames.Bytes(bytes - 20));
 
     private byte[] Wrapped(byte[] inner, GreHeader gre)
         => _rig.FromPeA(Frames.Ip(ForwarderRig.PeBLoopback4, ForwarderRig.Loopback4, IpProtocol.Gre, Frames.Gre(gre, inner)));

@@ -96,7 +96,9 @@ public class FlushMarkersTests
         var table = new AttributeTable();
         var builder = new AttributeBuilder();
         byte transitive = AttributeFlags.Optional | AttributeFlags.Transitive;
-        PathAttributes route = table.Intern(builder.Clear().Origin(BgpOrigin.Igp).Path().Set(transitive, AttributeCode.ExtendedCommunities, MoveTag.ToCommunity(tag)).Build());
+        PathAttributes route =
+            table.Intern(builder.Clear().Origin(BgpOrigin.Igp).Path()
+                .Set(transitive, AttributeCode.ExtendedCommunities, MoveTag.ToCommunity(tag)).Build());
         Assert.Equal(tag, route.MoveTag);
     }
 }

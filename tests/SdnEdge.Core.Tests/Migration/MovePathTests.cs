@@ -10,7 +10,8 @@ using Xunit;
 namespace SdnEdge.Core.Tests.Migration;
 
 /// <summary>
-/// Moves among PEs that have their real speakers, routing tables and migration machines, in a full mesh or around a route reflector: a packet
+/// Moves among PEs that have their real speakers, routing tables and migration machines, in a full mesh or around a route reflector: a
+/// packet
 /// from any of them finds its way at every moment, in whatever order the routes arrive. The signals come in the manager's order; its own
 /// rules are tested with its machines.
 /// </summary>

@@ -9,7 +9,8 @@ namespace SdnEdge.Core.Tests.Migration;
 public class OrderKeeperTests
 {
     private const long Ms = 1_000_000, Bound = 1000 * Ms;
-    private static readonly IpAddress PeC = IpAddress.Parse("10.255.0.3"), PeC6 = IpAddress.Parse("fd00:ff::3"), PeD = IpAddress.Parse("10.255.0.4");
+    private static readonly IpAddress PeC = IpAddress.Parse("10.255.0.3"), PeC6 = IpAddress.Parse("fd00:ff::3"),
+    PeD = IpAddress.Parse("10.255.0.4");
 
     [Fact]
     public void A_gate_opens_once_when_all_its_prefixes_have_moved_and_the_hold_is_sent()
@@ -97,7 +98,8 @@ public class OrderKeeperTests
     private static OrderKeeper Keeper(int prefixesV4) =>
         new(7, prefixesV4, 0, [("pe-c", PeC, true, Bound), ("pe-c", PeC6, true, Bound), ("pe-d", PeD, true, Bound)]);
 
-    private static void OrderGateInfoOf(OrderKeeper keeper, int gate, out GateOpening by, out long? movedAt, out long? markerAt, out long? openedAt)
+    private static void OrderGateInfoOf(OrderKeeper keeper, int gate, out GateOpening by, out long? movedAt, out long? markerAt,
+        out long? openedAt)
     {
         var info = keeper.Info(gate, new("armed", 0, 0, 0, 0, 0, 0, 0, 0, 0));
         (by, movedAt, markerAt, openedAt) = (info.OpenedBy, info.MovedAtNs, info.MarkerAtNs, info.OpenedAtNs);

@@ -26,9 +26,11 @@ public sealed class PeEpochTests
             Assert.Null(fsm.Do(Id, SignalKind.Abort, new SignalRequest(6), 2).Refusal);
             fsm.Result(Id, new HoldDrained(), 3);
             if (restarted) fsm = Again(fsm);
-            foreach (SignalKind kind in (SignalKind[])[SignalKind.Prepare, SignalKind.Switch, SignalKind.Release, SignalKind.Advertise, SignalKind.Withdraw])
+            foreach (SignalKind kind in (SignalKind[])[SignalKind.Prepare, SignalKind.Switch, SignalKind.Release, SignalKind.Advertise,
+                SignalKind.Withdraw])
                 Assert.Equal(PeRefusalReason.StaleEpoch, fsm.Signal(Id, kind, Request(role, kind, 5), 4).Refusal!.Reason);
-            Assert.Equal(PeRefusalReason.StaleEpoch, fsm.Signal("m2", SignalKind.Prepare, Request(role, SignalKind.Prepare, 5), 4).Refusal!.Reason);
+            Assert.Equal(PeRefusalReason.StaleEpoch,
+                fsm.Signal("m2", SignalKind.Prepare, Request(role, SignalKind.Prepare, 5), 4).Refusal!.Reason);
             Assert.Equal(6, fsm.EpochOf("default", Set[0].Prefix));
             Assert.Null(fsm.Signal("m2", SignalKind.Prepare, Request(role, SignalKind.Prepare, 6), 5).Refusal);
         }
@@ -40,11 +42,15 @@ public sealed class PeEpochTests
     {
         var fsm = new PeMigrationFsm();
         PeStep abort = fsm.Do(Id, SignalKind.Abort, new SignalRequest(6, MigrationRole.Target, "default", Set.Texts), 1);
-        Assert.Equal((PeMigrationState.Aborted, MigrationRole.Target, 0), (abort.Migration!.State, abort.Migration.Role, abort.Commands.Count));
+        Assert.Equal((PeMigrationState.Aborted, MigrationRole.Target, 0),
+            (abort.Migration!.State, abort.Migration.Role, abort.Commands.Count));
         if (restarted) fsm = Again(fsm);
-        Assert.Equal(PeRefusalReason.StaleEpoch, fsm.Signal(Id, SignalKind.Prepare, Request(MigrationRole.Target, SignalKind.Prepare, 5), 2).Refusal!.Reason);
-        Assert.Equal(PeRefusalReason.StaleEpoch, fsm.Signal("m2", SignalKind.Prepare, Request(MigrationRole.Source, SignalKind.Prepare, 5), 2).Refusal!.Reason);
-        Assert.Equal(PeRefusalReason.WrongState, fsm.Signal(Id, SignalKind.Prepare, Request(MigrationRole.Target, SignalKind.Prepare, 6), 2).Refusal!.Reason);
+        Assert.Equal(PeRefusalReason.StaleEpoch,
+            fsm.Signal(Id, SignalKind.Prepare, Request(MigrationRole.Target, SignalKind.Prepare, 5), 2).Refusal!.Reason);
+        Assert.Equal(PeRefusalReason.StaleEpoch,
+            fsm.Signal("m2", SignalKind.Prepare, Request(MigrationRole.Source, SignalKind.Prepare, 5), 2).Refusal!.Reason);
+        Assert.Equal(PeRefusalReason.WrongState,
+            fsm.Signal(Id, SignalKind.Prepare, Request(MigrationRole.Target, SignalKind.Prepare, 6), 2).Refusal!.Reason);
         Assert.True(fsm.Signal(Id, SignalKind.Abort, new SignalRequest(6), 3).Repeated);
     }
 
@@ -58,7 +64,8 @@ public sealed class PeEpochTests
         Assert.Equal(before, fsm.Version);
         Assert.True(fsm.Signal(Id, SignalKind.Abort, new SignalRequest(9), 1).Repeated);
         Assert.Equal(9, fsm.Find(Id)!.Epoch);
-        Assert.Equal(PeRefusalReason.StaleEpoch, fsm.Signal("m2", SignalKind.Prepare, Request(MigrationRole.Source, SignalKind.Prepare, 8), 1).Refusal!.Reason);
+        Assert.Equal(PeRefusalReason.StaleEpoch,
+            fsm.Signal("m2", SignalKind.Prepare, Request(MigrationRole.Source, SignalKind.Prepare, 8), 1).Refusal!.Reason);
     }
 
     [Fact]
@@ -77,14 +84,16 @@ public sealed class PeEpochTests
     {
         foreach ((MigrationRole role, SignalKind[] path, SignalKind pivot) in new[]
         {
-            (MigrationRole.Target, new[] { SignalKind.Prepare }, SignalKind.Release), (MigrationRole.Source, [SignalKind.Prepare, SignalKind.Switch], SignalKind.Withdraw),
+            (MigrationRole.Target, new[] { SignalKind.Prepare }, SignalKind.Release),
+            (MigrationRole.Source, [SignalKind.Prepare, SignalKind.Switch], SignalKind.Withdraw),
         })
         {
             PeMigrationFsm fsm = Through(role, path, 5);
             fsm.Signal(Id, pivot, new SignalRequest(5), 1);
             fsm.Result(Id, new ExecutionFailed(pivot), 2);
             Assert.Null(fsm.Signal(Id, SignalKind.Abort, new SignalRequest(6), 3).Refusal);
-            Assert.Equal(PeRefusalReason.WrongState, Through(role, [.. path, pivot], 5).Signal(Id, SignalKind.Abort, new SignalRequest(6), 3).Refusal!.Reason);
+            Assert.Equal(PeRefusalReason.WrongState,
+                Through(role, [.. path, pivot], 5).Signal(Id, SignalKind.Abort, new SignalRequest(6), 3).Refusal!.Reason);
         }
     }
 
@@ -92,11 +101,13 @@ public sealed class PeEpochTests
     [MemberData(nameof(Restarts))]
     public void What_was_forgotten_is_known_to_be_over_by_its_prefixes(bool restarted)
     {
-        PeMigrationFsm fsm = Through(MigrationRole.Source, [SignalKind.Prepare, SignalKind.Switch, SignalKind.Withdraw, SignalKind.Teardown], epoch: 5);
+        PeMigrationFsm fsm =
+            Through(MigrationRole.Source, [SignalKind.Prepare, SignalKind.Switch, SignalKind.Withdraw, SignalKind.Teardown], epoch: 5);
         Forget(fsm);
         if (restarted) fsm = Again(fsm);
         Assert.Null(fsm.Find(Id));
-        Assert.True(fsm.Signal(Id, SignalKind.Teardown, new SignalRequest(5), 1) is { Repeated: true, Earlier.State: PeMigrationState.TornDown });
+        Assert.True(fsm.Signal(Id, SignalKind.Teardown, new SignalRequest(5), 1) is { Repeated: true,
+            Earlier.State: PeMigrationState.TornDown });
         PeRefusal refusal = fsm.Signal(Id, SignalKind.Abort, new SignalRequest(6), 1).Refusal!;
         Assert.Equal(PeRefusalReason.WrongState, refusal.Reason);
         Assert.Contains("move them back with a new migration", refusal.Detail, StringComparison.Ordinal);
@@ -113,13 +124,15 @@ public sealed class PeEpochTests
         foreach (SignalKind kind in (SignalKind[])[SignalKind.Abort, SignalKind.Teardown])
             Assert.True(fsm.Signal(Id, kind, new SignalRequest(5, Vrf: "default", Prefixes: [new("10.1.1.10/32", "")]), 1).Repeated);
         Assert.Equal(7, fsm.EpochOf("default", Set[0].Prefix));
-        Assert.Equal(PeRefusalReason.Unknown, fsm.Signal(Id, SignalKind.Teardown, new SignalRequest(8, Vrf: "default", Prefixes: Set.Texts), 1).Refusal!.Reason);
+        Assert.Equal(PeRefusalReason.Unknown,
+            fsm.Signal(Id, SignalKind.Teardown, new SignalRequest(8, Vrf: "default", Prefixes: Set.Texts), 1).Refusal!.Reason);
     }
 
     // Enough others come and go.
     private static void Forget(PeMigrationFsm fsm)
     {
-        for (int i = 0; i < PeMigrationFsm.MaxFinished; i++) Assert.Null(fsm.Do($"other{i}", SignalKind.Abort, new SignalRequest(1), 1).Refusal);
+        for (int i = 0; i < PeMigrationFsm.MaxFinished; i++)
+            Assert.Null(fsm.Do($"other{i}", SignalKind.Abort, new SignalRequest(1), 1).Refusal);
     }
 
     private static PeMigrationFsm Again(PeMigrationFsm fsm)

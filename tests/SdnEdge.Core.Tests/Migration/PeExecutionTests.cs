@@ -89,7 +89,8 @@ public sealed class PeExecutionTests
 
         fsm.Signal("m2", SignalKind.Withdraw, new SignalRequest(2), 2);
         fsm.Result("m2", new ExecutionFailed(SignalKind.Withdraw), 3);
-        Assert.Equal(new AdvertisePrefixes("", "default", Set, 200, 1), fsm.Signal("m2", SignalKind.Abort, new SignalRequest(2), 4).Commands[0]);
+        Assert.Equal(new AdvertisePrefixes("", "default", Set, 200, 1),
+            fsm.Signal("m2", SignalKind.Abort, new SignalRequest(2), 4).Commands[0]);
     }
 
     [Fact]
@@ -120,7 +121,8 @@ public sealed class PeExecutionTests
         PeStep prepare = fsm.Signal(Id, SignalKind.Prepare, Request(MigrationRole.Source, SignalKind.Prepare), 1);
         Assert.Equal(PeMigrationState.Idle, fsm.Find(Id)!.State);
         Assert.True(fsm.Signal(Id, SignalKind.Prepare, Request(MigrationRole.Source, SignalKind.Prepare), 2).Underway);
-        Assert.Equal<PeCommand>([new RemoveGroup(Id, "default", Set), new RemoveTunnel("mig-m1")], fsm.Do(Id, SignalKind.Abort, One, 3).Commands);
+        Assert.Equal<PeCommand>([new RemoveGroup(Id, "default", Set), new RemoveTunnel("mig-m1")],
+            fsm.Do(Id, SignalKind.Abort, One, 3).Commands);
         fsm.Result(Id, new Executed(SignalKind.Prepare, Reply(SignalKind.Prepare, prepare)), 4);
         Assert.Empty(fsm.Result(Id, new ExecutionFailed(SignalKind.Prepare), 5).Commands);
         Assert.Equal(PeMigrationState.Aborted, fsm.Find(Id)!.State);
@@ -130,7 +132,8 @@ public sealed class PeExecutionTests
     public void Names_that_only_the_pe_knows_are_an_input_and_leave_no_trace()
     {
         var fsm = new PeMigrationFsm();
-        PeRefusal refusal = fsm.Signal(Id, SignalKind.Prepare, Request(MigrationRole.Source, SignalKind.Prepare), 1, new PeFacts(UnknownNames: [new ProblemError("/vrf", "no")])).Refusal!;
+        PeRefusal refusal = fsm.Signal(Id, SignalKind.Prepare, Request(MigrationRole.Source, SignalKind.Prepare), 1,
+            new PeFacts(UnknownNames: [new ProblemError("/vrf", "no")])).Refusal!;
         Assert.Equal((PeRefusalReason.BadRequest, "/vrf"), (refusal.Reason, refusal.Errors![0].Pointer));
         Assert.Empty(fsm.Migrations);
         Assert.Equal(0, fsm.Version);
@@ -141,7 +144,8 @@ public sealed class PeExecutionTests
     internal static SignalRequest Request(MigrationRole role, SignalKind kind, long epoch = 1) => kind == SignalKind.Prepare
         ? new SignalRequest(epoch, role, "default", Set.Texts, "10.255.0.2", 77) : new SignalRequest(epoch);
 
-    internal static SignalReply Reply(SignalKind kind, PeStep step) => new(step.Migration!.Id, kind, step.Migration.State, step.Migration.Epoch, false, 1, 2);
+    internal static SignalReply Reply(SignalKind kind, PeStep step)
+        => new(step.Migration!.Id, kind, step.Migration.State, step.Migration.Epoch, false, 1, 2);
 
     internal static PeMigrationFsm Source(params ReadOnlySpan<SignalKind> kinds) => Through(MigrationRole.Source, kinds);
 

@@ -79,7 +79,8 @@ public class PeMigrationFsmTests
         Assert.Equal<PeCommand>([new SwitchToTunnel(Id)], fsm.Do(Id, SignalKind.Switch, new SignalRequest(1), 3).Commands);
         Assert.Equal<PeCommand>([new WithdrawPrefixes("default", Read)], fsm.Do(Id, SignalKind.Withdraw, new SignalRequest(1), 4).Commands);
         Assert.Equal<PeCommand>(
-            [new SwitchBack(Id), new FlushTunnel(Id, "mig-m1", MoveTag.Of(Id, 77)), new RemoveGroup(Id, "default", Read), new RemoveTunnel("mig-m1")],
+            [new SwitchBack(Id), new FlushTunnel(Id, "mig-m1", MoveTag.Of(Id, 77)), new RemoveGroup(Id, "default", Read),
+                new RemoveTunnel("mig-m1")],
             fsm.Do(Id, SignalKind.Teardown, new SignalRequest(1), 5).Commands);
         Assert.Equal(5, fsm.Find(Id)!.ChangedAtNs);
     }
@@ -89,8 +90,10 @@ public class PeMigrationFsmTests
     {
         var order = new OrderOptions([new OrderedIngress("pe-c", ["10.255.0.3"])]);
         var fsm = new PeMigrationFsm();
-        ArmGroup armed = fsm.Do(Id, SignalKind.Prepare, Request(MigrationRole.Source, SignalKind.Prepare, 1) with { Order = order }, 1).Commands.OfType<ArmGroup>().Single();
-        Assert.Equal((MoveTag.Of(Id, 77), Peer, "10.255.0.3"), (armed.Order!.Tag, armed.Order.SourceLoopback, armed.Order.Options.Ingress[0].Loopbacks[0]));
+        ArmGroup armed = fsm.Do(Id, SignalKind.Prepare, Request(MigrationRole.Source, SignalKind.Prepare, 1) with { Order = order },
+            1).Commands.OfType<ArmGroup>().Single();
+        Assert.Equal((MoveTag.Of(Id, 77), Peer, "10.255.0.3"),
+            (armed.Order!.Tag, armed.Order.SourceLoopback, armed.Order.Options.Ingress[0].Loopbacks[0]));
     }
 
     [Fact]
@@ -104,7 +107,8 @@ public class PeMigrationFsmTests
             Assert.Equal((PeRefusalReason.NoOtherRoute, "/problems/no-other-route"), (early.Refusal!.Reason, early.Refusal.Type));
             Assert.Contains("10.1.1.10/32", early.Refusal.Detail, StringComparison.Ordinal);
             Assert.Equal((PeMigrationState.Withdrawn, 0), (fsm.Find(Id)!.State, early.Commands.Count));
-            Assert.Equal(PeMigrationState.TornDown, fsm.Do(Id, SignalKind.Teardown, new SignalRequest(5, Force: force), 6, force ? facts : PeFacts.None).Migration!.State);
+            Assert.Equal(PeMigrationState.TornDown,
+                fsm.Do(Id, SignalKind.Teardown, new SignalRequest(5, Force: force), 6, force ? facts : PeFacts.None).Migration!.State);
         }
     }
 
@@ -112,7 +116,9 @@ public class PeMigrationFsmTests
     public void A_target_needs_no_other_route()
     {
         PeMigrationFsm fsm = InState(MigrationRole.Target, "advertised");
-        Assert.Equal(PeMigrationState.TornDown, fsm.Do(Id, SignalKind.Teardown, new SignalRequest(5), 6, new PeFacts(Unrouted: IpPrefix.Parse("10.1.1.10/32"))).Migration!.State);
+        Assert.Equal(PeMigrationState.TornDown,
+            fsm.Do(Id, SignalKind.Teardown, new SignalRequest(5), 6,
+                new PeFacts(Unrouted: IpPrefix.Parse("10.1.1.10/32"))).Migration!.State);
     }
 
     [Fact]
@@ -124,11 +130,13 @@ public class PeMigrationFsmTests
         Assert.Equal<PeCommand>([new CreateTunnel("mig-m1", "default", Peer, 77), new ArmHold(Id, "default", Read, "mig-m1", hold)],
             fsm.Do(Id, SignalKind.Prepare, prepare, 1).Commands);
         Assert.Equal<PeCommand>([new ReleaseHold(Id)], fsm.Do(Id, SignalKind.Release, new SignalRequest(1), 2).Commands);
-        Assert.Equal<PeCommand>([new AdvertisePrefixes(Id, "default", Read, 300, 1)], fsm.Do(Id, SignalKind.Advertise, new SignalRequest(1, LocalPref: 300), 3).Commands);
+        Assert.Equal<PeCommand>([new AdvertisePrefixes(Id, "default", Read, 300, 1)],
+            fsm.Do(Id, SignalKind.Advertise, new SignalRequest(1, LocalPref: 300), 3).Commands);
         PeStep early = fsm.Do(Id, SignalKind.Teardown, new SignalRequest(1), 4);
         Assert.Equal(PeRefusalReason.HoldNotDrained, early.Refusal!.Reason);
         Assert.Empty(fsm.Result(Id, new HoldDrained(), 5).Commands);
-        Assert.Equal<PeCommand>([new RemoveGroup(Id, "default", Read), new RemoveTunnel("mig-m1")], fsm.Do(Id, SignalKind.Teardown, new SignalRequest(1), 6).Commands);
+        Assert.Equal<PeCommand>([new RemoveGroup(Id, "default", Read), new RemoveTunnel("mig-m1")],
+            fsm.Do(Id, SignalKind.Teardown, new SignalRequest(1), 6).Commands);
     }
 
     [Fact]
@@ -141,19 +149,26 @@ public class PeMigrationFsmTests
         OrderSpec kept = fsm.Do(Id, SignalKind.Prepare, prepare with { Peer = "10.255.0.1" }, 1).Commands.OfType<ArmHold>().Single().Order!;
         Assert.Equal((tag, IpAddress.Parse("10.255.0.1"), 700), (kept.Tag, kept.SourceLoopback, kept.Options.BoundMs));
         Assert.Equal(["10.255.0.3", "fd00:ff::3"], kept.Options.Ingress[0].Loopbacks);
-        Assert.Equal(PeRefusalReason.Conflict, fsm.Do(Id, SignalKind.Prepare, prepare with { Peer = "10.255.0.1", Order = order with { BoundMs = 1 } }, 2).Refusal!.Reason);
-        Assert.True(fsm.Do(Id, SignalKind.Prepare, prepare with { Peer = "10.255.0.1", Order = new OrderOptions([new OrderedIngress("pe-c", ["10.255.0.3", "FD00:00FF:0::3"])], 700) }, 3).Repeated);
+        Assert.Equal(PeRefusalReason.Conflict,
+            fsm.Do(Id, SignalKind.Prepare, prepare with { Peer = "10.255.0.1", Order = order with { BoundMs = 1 } }, 2).Refusal!.Reason);
+        Assert.True(fsm.Do(Id, SignalKind.Prepare,
+            prepare with { Peer = "10.255.0.1",
+                Order = new OrderOptions([new OrderedIngress("pe-c", ["10.255.0.3", "FD00:00FF:0::3"])], 700) }, 3).Repeated);
         fsm.Do(Id, SignalKind.Release, new SignalRequest(1), 4);
-        Assert.Equal<PeCommand>([new AdvertisePrefixes(Id, "default", Read, 300, 1, tag)], fsm.Do(Id, SignalKind.Advertise, new SignalRequest(1, LocalPref: 300), 5).Commands);
+        Assert.Equal<PeCommand>([new AdvertisePrefixes(Id, "default", Read, 300, 1, tag)],
+            fsm.Do(Id, SignalKind.Advertise, new SignalRequest(1, LocalPref: 300), 5).Commands);
     }
 
     [Fact]
     public void What_is_wrong_with_an_order_is_said_all_at_once()
     {
-        var order = new OrderOptions([new OrderedIngress("pe-c", ["10.255.0.3", "nonsense"]), new OrderedIngress("pe-d", ["10.255.0.3"])], BoundMs: 0, OthersHoldMs: 60_001);
-        PeRefusal refusal = new PeMigrationFsm().Signal(Id, SignalKind.Prepare, Request(MigrationRole.Target, SignalKind.Prepare, 1) with { Order = order }, 1).Refusal!;
+        var order = new OrderOptions([new OrderedIngress("pe-c", ["10.255.0.3", "nonsense"]), new OrderedIngress("pe-d", ["10.255.0.3"])],
+            BoundMs: 0, OthersHoldMs: 60_001);
+        PeRefusal refusal = new PeMigrationFsm()
+            .Signal(Id, SignalKind.Prepare, Request(MigrationRole.Target, SignalKind.Prepare, 1) with { Order = order }, 1).Refusal!;
         Assert.Equal(PeRefusalReason.BadRequest, refusal.Reason);
-        Assert.Equal(["/order/boundMs", "/order/othersHoldMs", "/order/ingress/0/loopbacks", "/order/ingress/1/loopbacks"], refusal.Errors!.Select(e => e.Pointer));
+        Assert.Equal(["/order/boundMs", "/order/othersHoldMs", "/order/ingress/0/loopbacks", "/order/ingress/1/loopbacks"],
+            refusal.Errors!.Select(e => e.Pointer));
     }
 
     [Fact]
@@ -174,7 +189,8 @@ public class PeMigrationFsmTests
     public void Abort_of_a_switched_source_switches_back_first()
     {
         PeMigrationFsm fsm = InState(MigrationRole.Source, "switched");
-        Assert.Equal<PeCommand>([new SwitchBack(Id), new FlushTunnel(Id, "mig-m1", MoveTag.Of(Id, 77)), new RemoveGroup(Id, "default", Read), new RemoveTunnel("mig-m1")],
+        Assert.Equal<PeCommand>([new SwitchBack(Id), new FlushTunnel(Id, "mig-m1", MoveTag.Of(Id, 77)),
+            new RemoveGroup(Id, "default", Read), new RemoveTunnel("mig-m1")],
             fsm.Do(Id, SignalKind.Abort, new SignalRequest(5), 9).Commands);
     }
 
@@ -185,7 +201,8 @@ public class PeMigrationFsmTests
         Assert.Equal<PeCommand>([new ReturnHold(Id)], fsm.Do(Id, SignalKind.Abort, new SignalRequest(5), 9).Commands);
         PeStep busy = fsm.Do("m2", SignalKind.Prepare, Request(MigrationRole.Target, SignalKind.Prepare, 6), 10);
         Assert.Equal(PeRefusalReason.Conflict, busy.Refusal!.Reason);
-        Assert.Equal<PeCommand>([new RemoveGroup(Id, "default", Read), new RemoveTunnel("mig-m1")], fsm.Result(Id, new HoldDrained(), 11).Commands);
+        Assert.Equal<PeCommand>([new RemoveGroup(Id, "default", Read), new RemoveTunnel("mig-m1")],
+            fsm.Result(Id, new HoldDrained(), 11).Commands);
         Assert.Empty(fsm.Result(Id, new HoldDrained(), 12).Commands);
         Assert.Null(fsm.Do("m2", SignalKind.Prepare, Request(MigrationRole.Target, SignalKind.Prepare, 6), 13).Refusal);
     }
@@ -206,7 +223,8 @@ public class PeMigrationFsmTests
         var fsm = new PeMigrationFsm();
         SignalRequest prepare = Request(MigrationRole.Source, SignalKind.Prepare, 1);
         fsm.Signal(Id, SignalKind.Prepare, prepare, 1);
-        Assert.Equal<PeCommand>([new RemoveGroup(Id, "default", Read), new RemoveTunnel("mig-m1")], fsm.Result(Id, new ExecutionFailed(SignalKind.Prepare), 2).Commands);
+        Assert.Equal<PeCommand>([new RemoveGroup(Id, "default", Read), new RemoveTunnel("mig-m1")],
+            fsm.Result(Id, new ExecutionFailed(SignalKind.Prepare), 2).Commands);
         Assert.Null(fsm.Find(Id));
         Assert.Equal(2, fsm.Do(Id, SignalKind.Prepare, prepare, 3).Commands.Count);
     }
@@ -303,7 +321,8 @@ public class PeMigrationFsmTests
         }
 
         Assert.Equal(PeMigrationFsm.MaxFinished, fsm.Migrations.Count());
-        Assert.Equal(PeRefusalReason.StaleEpoch, fsm.Do("m1", SignalKind.Prepare, Request(MigrationRole.Source, SignalKind.Prepare, 1), 1).Refusal!.Reason);
+        Assert.Equal(PeRefusalReason.StaleEpoch,
+            fsm.Do("m1", SignalKind.Prepare, Request(MigrationRole.Source, SignalKind.Prepare, 1), 1).Refusal!.Reason);
     }
 
     [Property(MaxTest = 500)]
@@ -323,7 +342,8 @@ public class PeMigrationFsmTests
             Assert.Equal(first.Commands, second.Commands);
             Assert.Empty(third.Commands);
             if (second.Refusal is null) Assert.True(third.Repeated || third.Refusal!.Reason == PeRefusalReason.Conflict);
-            if ((b & 1) != 0) Assert.Equal(once.Result(id, new TunnelHealth(true), 3).Commands, twice.Result(id, new TunnelHealth(true), 3).Commands);
+            if ((b & 1) != 0)
+                Assert.Equal(once.Result(id, new TunnelHealth(true), 3).Commands, twice.Result(id, new TunnelHealth(true), 3).Commands);
             if ((b & 2) != 0) Assert.Equal(once.Result(id, new HoldDrained(), 3).Commands, twice.Result(id, new HoldDrained(), 3).Commands);
         }
 
@@ -347,7 +367,8 @@ public class PeMigrationFsmTests
                 Assert.Empty(step.Commands);
 
                 // That it is over is all that an old one may hear but a refusal.
-                Assert.True(step.Refusal is not null || (step.Repeated && step.Earlier!.State is PeMigrationState.Aborted or PeMigrationState.TornDown));
+                Assert.True(step.Refusal is not null
+                    || (step.Repeated && step.Earlier!.State is PeMigrationState.Aborted or PeMigrationState.TornDown));
             }
 
             // All migrations of this test move the same prefixes, so an effect may never come from an epoch older than the
@@ -423,7 +444,8 @@ public class PeMigrationFsmTests
             fsm.Result(Id, new HoldDrained(), 1);
         }
 
-        if (state.StartsWith("aborted", StringComparison.Ordinal)) Assert.Null(fsm.Do(Id, SignalKind.Abort, Request(role, SignalKind.Abort, 5), 1).Refusal);
+        if (state.StartsWith("aborted", StringComparison.Ordinal))
+            Assert.Null(fsm.Do(Id, SignalKind.Abort, Request(role, SignalKind.Abort, 5), 1).Refusal);
         return fsm;
     }
 }

@@ -20,7 +20,9 @@ public sealed class PeStateTests
         PeMigrationFsm fsm = Source(SignalKind.Prepare);
         Assert.Equal<PeCommand>([new CreateTunnel("mig-m1", "default", Peer, 77), new ArmGroup(Id, "default", Set, "mig-m1")], ToDo(fsm));
         fsm.Do(Id, SignalKind.Switch, new SignalRequest(1, LocalPref: 150), 1);
-        PeCommand[] switched = [new CreateTunnel("mig-m1", "default", Peer, 77, Proven: true), new ArmGroup(Id, "default", Set, "mig-m1"), new TellWith("default", Set, 150), new SwitchToTunnel(Id)];
+        PeCommand[] switched =
+            [new CreateTunnel("mig-m1", "default", Peer, 77, Proven: true), new ArmGroup(Id, "default", Set, "mig-m1"),
+                new TellWith("default", Set, 150), new SwitchToTunnel(Id)];
         Assert.Equal<PeCommand>(switched, ToDo(fsm));
         fsm.Do(Id, SignalKind.Withdraw, new SignalRequest(1), 1);
         Assert.Equal<PeCommand>([new WithdrawPrefixes("default", Away), .. switched, new WithdrawPrefixes("default", Set)], ToDo(fsm));
@@ -34,13 +36,16 @@ public sealed class PeStateTests
         var hold = new HoldOptions(MaxPackets: 7);
         var fsm = new PeMigrationFsm();
         fsm.Do(Id, SignalKind.Prepare, Request(MigrationRole.Target, SignalKind.Prepare) with { Hold = hold }, 1);
-        Assert.Equal<PeCommand>([new CreateTunnel("mig-m1", "default", Peer, 77), new ArmHold(Id, "default", Set, "mig-m1", hold)], ToDo(fsm));
+        Assert.Equal<PeCommand>([new CreateTunnel("mig-m1", "default", Peer, 77), new ArmHold(Id, "default", Set, "mig-m1", hold)],
+            ToDo(fsm));
         fsm.Do(Id, SignalKind.Release, new SignalRequest(1), 1);
-        PeCommand[] released = [new CreateTunnel("mig-m1", "default", Peer, 77), new ArmHold(Id, "default", Set, "mig-m1", hold with { Disabled = true })];
+        PeCommand[] released =
+            [new CreateTunnel("mig-m1", "default", Peer, 77), new ArmHold(Id, "default", Set, "mig-m1", hold with { Disabled = true })];
         Assert.Equal<PeCommand>(released, ToDo(fsm));
         fsm.Do(Id, SignalKind.Advertise, new SignalRequest(1, LocalPref: 250), 1);
         PeMigrationFsm back = Again(fsm, out IReadOnlyList<Restoration> toDo);
-        Assert.Equal<PeCommand>([new AdvertisePrefixes("", "default", Set, 250, 1), .. released, new AdvertisePrefixes(Id, "default", Set, 250, 1)], [.. toDo.SelectMany(t => t.Commands)]);
+        Assert.Equal<PeCommand>([new AdvertisePrefixes("", "default", Set, 250, 1), .. released,
+            new AdvertisePrefixes(Id, "default", Set, 250, 1)], [.. toDo.SelectMany(t => t.Commands)]);
 
         // The hold's packets went with the process: there is nothing to wait for.
         Assert.Null(back.Do(Id, SignalKind.Teardown, new SignalRequest(1), 2).Refusal);
@@ -139,7 +144,8 @@ public sealed class PeStateTests
             string id = role + "-" + ((b >> 3) % 2);
             SignalRequest request = Request(role, kind, 1 + (b % 3));
             PeStep one = goesOn.Do(id, kind, request, 1), other = restarts.Do(id, kind, request, 1);
-            Assert.Equal((one.Repeated, one.Refusal?.Reason, one.Migration?.State), (other.Repeated, other.Refusal?.Reason, other.Migration?.State));
+            Assert.Equal((one.Repeated, one.Refusal?.Reason, one.Migration?.State),
+                (other.Repeated, other.Refusal?.Reason, other.Migration?.State));
             Assert.Equal(one.Commands, other.Commands);
             if ((b & 0x80) != 0) restarts = Again(restarts, out _);
 

@@ -12,7 +12,8 @@ internal static class PeSteps
         PeStep step = fsm.Signal(id, kind, request, now, facts);
         if (step is { Refusal: null, Repeated: false, Underway: false, Migration: { } after })
         {
-            PeStep done = fsm.Result(id, new Executed(kind, new SignalReply(id, kind, after.State, after.Epoch, Repeated: false, now, now)), now);
+            PeStep done = fsm.Result(id,
+                new Executed(kind, new SignalReply(id, kind, after.State, after.Epoch, Repeated: false, now, now)), now);
             return step with { Migration = done.Migration };
         }
 

@@ -117,7 +117,8 @@ public sealed class MirrorTests
             source.Scan(plane);
             mirror.Writer.Flush();
             RedirectGroup there = mirror.Tables.Whole!.Plane.Vrfs[0]!.Lookup(server.Address)!.Group!;
-            Assert.Equal(expected, $"{there.Active.ForTunnelArrivals?.ToString() ?? "native"}/{there.Active.ForOthers?.ToString() ?? "native"}");
+            Assert.Equal(expected,
+                $"{there.Active.ForTunnelArrivals?.ToString() ?? "native"}/{there.Active.ForOthers?.ToString() ?? "native"}");
         }
     }
 
@@ -151,7 +152,8 @@ public sealed class MirrorTests
             {
                 byte[] copy = [.. frame];
                 copy[random.Next(copy.Length)] ^= (byte)(1 << random.Next(8));
-                if (!MirrorReader.Read(copy.AsSpan(0, random.Next(2) == 0 ? copy.Length : random.Next(copy.Length)), tables, out _)) refused++;
+                if (!MirrorReader.Read(copy.AsSpan(0, random.Next(2) == 0 ? copy.Length : random.Next(copy.Length)), tables, out _))
+                    refused++;
             }
         }
 
@@ -161,7 +163,8 @@ public sealed class MirrorTests
     [Property(MaxTest = 200)]
     public Property What_is_written_is_read_again(uint a, uint b, byte length, string text, bool flag, ulong bits)
     {
-        var port = new MirrorPort((int)(a & 0xFFFF), text is null ? "" : text.Length > 60 ? text[..60] : text, (int)(b & 0xFF), new MacAddress(bits & 0xFFFF_FFFF_FFFF), (int)(b & 0x7FFF) + 1, flag, !flag,
+        var port = new MirrorPort((int)(a & 0xFFFF), text is null ? "" : text.Length > 60 ? text[..60] : text, (int)(b & 0xFF),
+            new MacAddress(bits & 0xFFFF_FFFF_FFFF), (int)(b & 0x7FFF) + 1, flag, !flag,
             [new PortAddress(IpAddress.FromV4(a), length % 33), new PortAddress(IpAddress.FromV6(new UInt128(bits, a)), length % 129)]);
         var frames = new List<byte[]>();
         var writer = new MirrorWriter(frames.Add);
@@ -176,14 +179,17 @@ public sealed class MirrorTests
             to.Host(port.Index, IpAddress.FromV4(a));
             to.Tunnel(7, new TunnelOptions(port.Name, IpAddress.FromV4(a), IpAddress.FromV4(b), flag ? a : null)
             {
-                Encapsulation = TunnelEncapsulation.GreInUdp, Mtu = (int)(a & 0xFFFF), Ttl = length, PipeDscp = (byte)(length & 63), Dscp = DscpModel.Pipe,
-                TtlUniform = flag, Ecn = !flag, MssClamp = flag, Checksum = !flag, Sequence = flag, UdpChecksum = !flag, IsRedirect = flag, SendOnly = !flag,
+                Encapsulation = TunnelEncapsulation.GreInUdp, Mtu = (int)(a & 0xFFFF), Ttl = length, PipeDscp = (byte)(length & 63),
+                Dscp = DscpModel.Pipe,
+                TtlUniform = flag, Ecn = !flag, MssClamp = flag, Checksum = !flag, Sequence = flag, UdpChecksum = !flag,
+                IsRedirect = flag, SendOnly = !flag,
             }, 1, 2, flag);
             to.TunnelState(7, flag);
             to.TunnelGone(7);
             to.Group(new MirrorGroup(9, port.Name, "default", MirrorGroupAction.Attached, MirrorGroupAction.Tunnel, 7));
             to.GroupGone(9);
-            to.Hop(3, new MirrorHop(ForwardingKind.Via, Port: port.Index, Address: IpAddress.FromV6(bits), RemotePe: flag ? IpAddress.FromV4(b) : default));
+            to.Hop(3, new MirrorHop(ForwardingKind.Via, Port: port.Index, Address: IpAddress.FromV6(bits),
+                RemotePe: flag ? IpAddress.FromV4(b) : default));
             to.Hop(4, new MirrorHop(ForwardingKind.Drop, Reason: DropReason.Blackhole));
             to.Hop(5, new MirrorHop(ForwardingKind.Tunnel, Tunnel: 7));
             to.HopGone(3);

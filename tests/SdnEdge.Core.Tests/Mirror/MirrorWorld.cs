@@ -62,7 +62,9 @@ internal sealed class MirrorWorld : IDisposable
                 break;
             case 3 when _tunnels.Count < 6:
                 string name = $"t{++_names}";
-                _tunnels.Add(Plane.AddTunnel(new TunnelOptions(name, IpAddress.Parse("10.255.0.1"), IpAddress.FromV4(0x0AFF0000u + (uint)_names), (uint)_names) { IsRedirect = _random.Next(2) == 0, Mtu = 1400 }, Any(_vrfs), _vrfs[0]));
+                _tunnels.Add(Plane.AddTunnel(new TunnelOptions(name, IpAddress.Parse("10.255.0.1"),
+                    IpAddress.FromV4(0x0AFF0000u + (uint)_names), (uint)_names) { IsRedirect = _random.Next(2) == 0, Mtu = 1400 },
+                    Any(_vrfs), _vrfs[0]));
                 break;
             case 4 when _tunnels.Count > 0:
                 Any(_tunnels).Up = _random.Next(2) == 0;
@@ -127,12 +129,14 @@ internal sealed class MirrorWorld : IDisposable
 
     /// <summary>What a plane does with a packet to an address, in words that name no object.</summary>
     public static string Answer(Vrf vrf, IpAddress address) => vrf.Lookup(address) is not { } leaf ? "no route"
-        : $"{Words(leaf.Hop.Current)}, group {leaf.Group?.Name}: {Words(leaf.Group?.Active.ForTunnelArrivals)}/{Words(leaf.Group?.Active.ForOthers)}, attached {Words(leaf.AttachedHop)}";
+        : $"{Words(leaf.Hop.Current)}, group {leaf.Group?.Name}: "
+            + $"{Words(leaf.Group?.Active.ForTunnelArrivals)}/{Words(leaf.Group?.Active.ForOthers)}, attached {Words(leaf.AttachedHop)}";
 
     /// <summary>All that is not a prefix, in words.</summary>
     public static string Rest(DataPlane plane) => string.Join('\n', plane.Ports.Where(p => p is not null)
             .Select(p => $"{p!.Name} {p.Vrf.Name} {p.Mac} {p.Mtu} {p.Up} {string.Join(' ', p.Addresses)}: "
-                + string.Join(' ', p.Neighbors.Snapshot().Where(n => n.Mac is not null).OrderBy(n => n.Address).Select(n => $"{n.Address}={n.Mac}")))
+                + string.Join(' ', p.Neighbors.Snapshot().Where(n => n.Mac is not null).OrderBy(n => n.Address)
+                .Select(n => $"{n.Address}={n.Mac}")))
             .Concat(plane.Tunnels.Select(t => $"{t.Options} {t.Vrf.Name} {t.Underlay.Name} {t.Up}").Order(StringComparer.Ordinal))
             .Append($"host {plane.Host?.Address} {plane.Host?.Mac}"));
 
@@ -147,13 +151,15 @@ internal sealed class MirrorWorld : IDisposable
     private void AddPort()
     {
         string name = $"p{++_names}";
-        _ports.Add(Plane.AddPort(new PortOptions(name, new MacAddress(0x02_0000_0002_00 + (ulong)_names), 1500), new MemoryPort(name), Any(_vrfs)));
+        _ports.Add(Plane.AddPort(new PortOptions(name, new MacAddress(0x02_0000_0002_00 + (ulong)_names), 1500),
+            new MemoryPort(name), Any(_vrfs)));
     }
 
     private void AddLeaf()
     {
         Vrf vrf = Any(_vrfs);
-        var leaf = new FibLeaf(_random.Next(3) > 0 && _leaves.Count > 0 ? Any(_leaves).Leaf.Hop : new IndirectNextHop(Decision()), _groups.Count > 0 && _random.Next(3) == 0 ? Any(_groups) : null)
+        var leaf = new FibLeaf(_random.Next(3) > 0 && _leaves.Count > 0 ? Any(_leaves).Leaf.Hop : new IndirectNextHop(Decision()),
+            _groups.Count > 0 && _random.Next(3) == 0 ? Any(_groups) : null)
         {
             AttachedHop = _random.Next(3) == 0 ? ForwardingDecision.Connected(Any(_ports)) : null,
         };

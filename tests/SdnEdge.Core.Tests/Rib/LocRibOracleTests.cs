@@ -38,7 +38,8 @@ public sealed class LocRibOracleTests
                 1 => (fixedRoutes, Prefix(10, 1, random.Next(4), 24), HopSpec.Via(Address(0, random.Next(4), random.Next(3))), null),
                 2 => (fixedRoutes, Prefix(10, 2, random.Next(4), 24), HopSpec.Via(Address(1, random.Next(4), random.Next(3))), null),
                 3 => (redirect, Prefix(20, random.Next(6), 0, 16), HopSpec.Group($"g{random.Next(2)}"), null),
-                _ => (peers[random.Next(5)], Prefix(20, random.Next(6), 0, 16), HopSpec.Via(Address(random.Next(3), random.Next(4), random.Next(2))), Random(random, table, builder)),
+                _ => (peers[random.Next(5)], Prefix(20, random.Next(6), 0, 16),
+                    HopSpec.Via(Address(random.Next(3), random.Next(4), random.Next(2))), Random(random, table, builder)),
             };
             if (random.Next(40) == 0)
             {
@@ -70,7 +71,8 @@ public sealed class LocRibOracleTests
         Assert.Empty(rib.NextHops);
     }
 
-    private static void Compare(IEnumerable<Offered> offered, Dictionary<IpPrefix, (NextHop? Native, NextHop? Redirect)> fib, LocRib rib, int step)
+    private static void Compare(IEnumerable<Offered> offered, Dictionary<IpPrefix, (NextHop? Native, NextHop? Redirect)> fib,
+        LocRib rib, int step)
     {
         List<Offered> all = [.. offered];
         Dictionary<HopSpec, ResolvedHop> resolved = ResolveAll(all);
@@ -142,14 +144,16 @@ public sealed class LocRibOracleTests
 
     private static PathAttributes Random(Random random, AttributeTable table, AttributeBuilder builder)
     {
-        builder.Clear().Origin((BgpOrigin)random.Next(2)).Path([.. Enumerable.Range(0, random.Next(3)).Select(_ => (uint)(65001 + random.Next(2)))]);
+        builder.Clear().Origin((BgpOrigin)random.Next(2))
+            .Path([.. Enumerable.Range(0, random.Next(3)).Select(_ => (uint)(65001 + random.Next(2)))]);
         if (random.Next(3) > 0) builder.LocalPref((uint)(100 + random.Next(2)));
         if (random.Next(3) > 0) builder.Med((uint)random.Next(3));
         if (random.Next(4) == 0) builder.OriginatorId((uint)random.Next(1, 9));
         return table.Intern(builder.Build());
     }
 
-    private static IpPrefix Prefix(int a, int b, int c, int length) => new(IpAddress.FromV4((uint)((a << 24) | (b << 16) | (c << 8))), length);
+    private static IpPrefix Prefix(int a, int b, int c, int length)
+        => new(IpAddress.FromV4((uint)((a << 24) | (b << 16) | (c << 8))), length);
 
     private static IpAddress Address(int b, int c, int d) => IpAddress.FromV4((10u << 24) | (uint)((b << 16) | (c << 8) | d));
 }

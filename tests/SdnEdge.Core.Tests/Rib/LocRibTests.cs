@@ -260,9 +260,11 @@ public sealed class LocRibTests
         _rib.Offer(_static, IpPrefix.Host(_peerB.Peer), HopSpec.Via(IpAddress.Parse("172.16.0.2")), null, 1);
     }
 
-    private PathAttributes Attributes(uint localPref) => _table.Intern(_builder.Clear().Origin(BgpOrigin.Igp).Path().LocalPref(localPref).Build());
+    private PathAttributes Attributes(uint localPref)
+        => _table.Intern(_builder.Clear().Origin(BgpOrigin.Igp).Path().LocalPref(localPref).Build());
 
-    private PathAttributes External(uint from, uint med) => _table.Intern(_builder.Clear().Origin(BgpOrigin.Igp).Path(from).Med(med).Build());
+    private PathAttributes External(uint from, uint med)
+        => _table.Intern(_builder.Clear().Origin(BgpOrigin.Igp).Path(from).Med(med).Build());
 
     private RibChange[] Changes() => _rib.TakeChanges().ToArray();
 }

@@ -59,7 +59,8 @@ public class FormatRulesTests
     [Fact]
     public void An_ND_message_about_a_multicast_target_or_with_a_code_is_invalid()
     {
-        byte[] multicast = Frames.Neighbor(new NeighborMessage(Icmpv6Type.NeighborAdvertisement, Ipv6Addresses.AllNodes), Frames.A6, Frames.B6);
+        byte[] multicast = Frames.Neighbor(new NeighborMessage(Icmpv6Type.NeighborAdvertisement, Ipv6Addresses.AllNodes),
+            Frames.A6, Frames.B6);
         Assert.False(NdpView.TryParse(multicast, out _));
         byte[] code = Frames.Neighbor(new NeighborMessage(Icmpv6Type.NeighborAdvertisement, Frames.A6), Frames.A6, Frames.B6);
         code[1] = 1;
@@ -132,7 +133,8 @@ public class FormatRulesTests
     [Fact]
     public void All_packets_of_a_flow_hash_alike_and_flows_spread_over_the_source_ports()
     {
-        byte[] Packet(ushort port, int payload) => Frames.Ip(Frames.A4, Frames.B4, IpProtocol.Udp, Frames.Udp(Frames.A4, Frames.B4, port, 7, Frames.Bytes(payload)));
+        byte[] Packet(ushort port, int payload)
+            => Frames.Ip(Frames.A4, Frames.B4, IpProtocol.Udp, Frames.Udp(Frames.A4, Frames.B4, port, 7, Frames.Bytes(payload)));
         Assert.Equal(FlowHash.Of(Packet(1000, 1)), FlowHash.Of(Packet(1000, 900)));
         HashSet<ushort> ports = [.. Enumerable.Range(0, 1000).Select(p => GreInUdp.SourcePort(FlowHash.Of(Packet((ushort)p, 1))))];
         Assert.InRange(ports.Count, 900, 1000); // 16384 ports for 1000 flows: about 30 meet by chance
@@ -142,7 +144,8 @@ public class FormatRulesTests
     [Fact]
     public void Fragments_of_a_datagram_hash_alike_whatever_stands_where_ports_would()
     {
-        byte[] first = Frames.Ip(new Ipv4Header(Frames.A4, Frames.B4, IpProtocol.Udp, MoreFragments: true), Frames.Udp(Frames.A4, Frames.B4, 9, 7, Frames.Bytes(24)));
+        byte[] first = Frames.Ip(new Ipv4Header(Frames.A4, Frames.B4, IpProtocol.Udp, MoreFragments: true),
+            Frames.Udp(Frames.A4, Frames.B4, 9, 7, Frames.Bytes(24)));
         byte[] second = Frames.Ip(new Ipv4Header(Frames.A4, Frames.B4, IpProtocol.Udp, FragmentOffset: 4), Frames.Bytes(99));
         Assert.Equal(FlowHash.Of(first), FlowHash.Of(second));
         Assert.NotEqual(0u, FlowHash.Of(first));

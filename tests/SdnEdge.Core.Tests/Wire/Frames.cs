@@ -114,14 +114,20 @@ internal static class Frames
         return
         [
             Ethernet(EtherType.Arp, Arp(new ArpPacket(ArpOperation.Request, MacA, A4, default, B4)), vlan: 0x2064),
-            Ethernet(EtherType.Ipv4, Ip(new Ipv4Header(A4, B4, IpProtocol.Icmp), Icmp(IcmpHeader.TooBig(IpFamily.V4, 1400), A4, B4, inner4), [148, 4, 0, 0, 1, 7, 7, 4, 1, 2, 3, 4])),
+            Ethernet(EtherType.Ipv4,
+                Ip(new Ipv4Header(A4, B4, IpProtocol.Icmp), Icmp(IcmpHeader.TooBig(IpFamily.V4, 1400), A4, B4, inner4),
+                    [148, 4, 0, 0, 1, 7, 7, 4, 1, 2, 3, 4])),
             Ethernet(EtherType.Ipv6, Ip(A6, B6, IpProtocol.HopByHop, [.. hop, .. fragment, .. Bytes(16)])),
             Ethernet(EtherType.Ipv6, inner6),
             Ethernet(EtherType.Ipv4, Ip(A4, B4, IpProtocol.Gre, Gre(new GreHeader(EtherType.Ipv6, true, 42, 7), inner6))),
             Ethernet(EtherType.Ipv6, Ip(A6, B6, IpProtocol.Udp, GreInUdpDatagram(new GreHeader(EtherType.Ipv4, Key: 1), A6, B6, inner4))),
-            Ethernet(EtherType.Ipv6, Ip(A6, B6, IpProtocol.Icmpv6, Neighbor(new NeighborMessage(Icmpv6Type.NeighborAdvertisement, A6, MacA, NeighborFlags.Override | NeighborFlags.Router), A6, B6), 255)),
+            Ethernet(EtherType.Ipv6,
+                Ip(A6, B6, IpProtocol.Icmpv6,
+                    Neighbor(new NeighborMessage(Icmpv6Type.NeighborAdvertisement, A6, MacA, NeighborFlags.Override | NeighborFlags.Router),
+                        A6, B6), 255)),
             Ethernet(EtherType.Ipv6, Ip(A6, Ipv6Addresses.AllNodes, IpProtocol.Icmpv6, advertisement, 255)),
-            Ethernet(EtherType.Ipv6, Ip(A6, B6, IpProtocol.Icmpv6, Neighbor(new NeighborMessage(Icmpv6Type.Redirect, A6, MacA, Destination: B6), A6, B6), 255)),
+            Ethernet(EtherType.Ipv6,
+                Ip(A6, B6, IpProtocol.Icmpv6, Neighbor(new NeighborMessage(Icmpv6Type.Redirect, A6, MacA, Destination: B6), A6, B6), 255)),
         ];
     }
 }

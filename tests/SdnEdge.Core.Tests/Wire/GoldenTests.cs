@@ -37,8 +37,11 @@ public class GoldenTests
     public void Every_file_in_pcaps_is_made_by_a_test()
         => Assert.Equal(
             Golden.All.Select(g => g.Name).Order(),
+
+            // bgp- and vpn-: recorded sessions, of Router.Tests/Peers.
             System.IO.Directory.GetFiles(Directory(), "*.pcap").Select(f => Path.GetFileNameWithoutExtension(f)!)
-                .Where(name => !name.StartsWith("bgp-", StringComparison.Ordinal) && !name.StartsWith("vpn-", StringComparison.Ordinal)).Order()); // recorded sessions: Router.Tests/Peers
+                .Where(name => !name.StartsWith("bgp-", StringComparison.Ordinal) && !name.StartsWith("vpn-", StringComparison.Ordinal))
+                .Order());
 
     [TsharkTheory]
     [MemberData(nameof(Names))]
@@ -84,7 +87,8 @@ public class GoldenTests
     private static Golden Find(string name) => Golden.All.Single(g => g.Name == name);
 
     private static Dictionary<string, string[]>[] Dissect()
-        => Run([.. Golden.All.SelectMany(g => g.Frames)], [.. Golden.All.SelectMany(g => g.Fields).Select(f => f.Field).Distinct(), "_ws.malformed", "_ws.short"]);
+        => Run([.. Golden.All.SelectMany(g => g.Frames)],
+            [.. Golden.All.SelectMany(g => g.Fields).Select(f => f.Field).Distinct(), "_ws.malformed", "_ws.short"]);
 
     // One run over all frames: starting the dissector is what costs.
     private static Dictionary<string, string[]>[] Run(IReadOnlyList<byte[]> frames, string[] fields)
@@ -93,11 +97,18 @@ public class GoldenTests
         PcapFile.Write(path, frames);
         try
         {
-            ProcessStartInfo start = new(TsharkTheoryAttribute.Path!) { UseShellExecute = false, RedirectStandardOutput = true, RedirectStandardError = true };
+            ProcessStartInfo start = new(TsharkTheoryAttribute.Path!)
+            {
+                UseShellExecute = false,
+                RedirectStandardOutput = true,
+                RedirectStandardError = true,
+            };
             string[] options =
             [
-                "-r", path, "-n", "-T", "fields", "-E", "separator=|", "-E", "occurrence=a", "-E", "aggregator=,", "-d", "udp.port==4754,gre",
-                "-o", "ip.check_checksum:TRUE", "-o", "udp.check_checksum:TRUE", "-o", "tcp.check_checksum:TRUE", "-o", "tcp.relative_sequence_numbers:FALSE",
+                "-r", path, "-n", "-T", "fields", "-E", "separator=|", "-E", "occurrence=a", "-E", "aggregator=,", "-d",
+                "udp.port==4754,gre",
+                "-o", "ip.check_checksum:TRUE", "-o", "udp.check_checksum:TRUE", "-o", "tcp.check_checksum:TRUE", "-o",
+                "tcp.relative_sequence_numbers:FALSE",
             ];
             foreach (string option in options) start.ArgumentList.Add(option);
             foreach (string field in fields)
@@ -113,7 +124,8 @@ public class GoldenTests
             Assert.True(tshark.ExitCode == 0, errors.Result);
             string[] lines = output.Split('\n', StringSplitOptions.RemoveEmptyEntries);
             Assert.Equal(frames.Count, lines.Length);
-            return [.. lines.Select(line => fields.Zip(line.Split('|')).ToDictionary(f => f.First, f => f.Second.Length == 0 ? [] : f.Second.Split(',')))];
+            return [.. lines.Select(line => fields.Zip(line.Split('|'))
+                .ToDictionary(f => f.First, f => f.Second.Length == 0 ? [] : f.Second.Split(',')))];
         }
         finally
         {
@@ -125,6 +137,7 @@ public class GoldenTests
     {
         DirectoryInfo? at = new(AppContext.BaseDirectory);
         while (at is not null && !File.Exists(Path.Combine(at.FullName, "SdnEdge.sln"))) at = at.Parent;
-        return Path.Combine(at?.FullName ?? throw new InvalidOperationException("the tests must run inside the source tree, where SdnEdge.sln is"), "pcaps");
+        return Path.Combine(at?.FullName
+            ?? throw new InvalidOperationException("the tests must run inside the source tree, where SdnEdge.sln is"), "pcaps");
     }
 }

@@ -94,7 +94,8 @@ public class HostileBytesTests
 
         if (TcpView.TryParse(bytes, out TcpView tcp))
         {
-            sink += tcp.Header.GetHashCode() + tcp.Payload.Length + (tcp.MaximumSegmentSize ?? 0) + (tcp.ChecksumIsValid(Frames.A4, Frames.B4) ? 1 : 0);
+            sink += tcp.Header.GetHashCode() + tcp.Payload.Length + (tcp.MaximumSegmentSize ?? 0)
+                + (tcp.ChecksumIsValid(Frames.A4, Frames.B4) ? 1 : 0);
             byte[] copy = bytes.ToArray();
             TcpOptions.ClampMss(copy, 100);
         }
@@ -102,7 +103,8 @@ public class HostileBytesTests
         if (GreView.TryParse(bytes, out GreView gre)) sink += gre.Header.GetHashCode() + gre.Payload.Length + (gre.ChecksumIsValid ? 1 : 0);
         if (IcmpView.TryParse(bytes, out IcmpView icmp))
         {
-            sink += icmp.Header.GetHashCode() + icmp.Body.Length + icmp.Identifier + icmp.ReportedMtu(IpFamily.V4) + icmp.ReportedMtu(IpFamily.V6)
+            sink += icmp.Header.GetHashCode() + icmp.Body.Length + icmp.Identifier + icmp.ReportedMtu(IpFamily.V4)
+                + icmp.ReportedMtu(IpFamily.V6)
                 + (icmp.ChecksumIsValid(Frames.A6, Frames.B6) ? 1 : 0);
         }
 

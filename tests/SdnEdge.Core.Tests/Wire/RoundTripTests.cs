@@ -27,10 +27,12 @@ public class RoundTripTests
     }
 
     [Property]
-    public void Ipv4(uint source, uint destination, (byte Protocol, byte Ttl, byte Tos) b, ushort id, (bool Df, bool Mf, ushort Offset) f, byte[] options, byte[] payload)
+    public void Ipv4(uint source, uint destination, (byte Protocol, byte Ttl, byte Tos) b, ushort id, (bool Df, bool Mf, ushort Offset) f,
+        byte[] options, byte[] payload)
     {
         options = options[..Math.Min(options.Length, Ipv4Header.MaxOptions)];
-        Ipv4Header header = new(IpAddress.FromV4(source), IpAddress.FromV4(destination), b.Protocol, b.Ttl, b.Tos, id, f.Df, f.Mf, (ushort)(f.Offset & 0x1FFF));
+        Ipv4Header header = new(IpAddress.FromV4(source), IpAddress.FromV4(destination), b.Protocol, b.Ttl, b.Tos, id, f.Df, f.Mf,
+            (ushort)(f.Offset & 0x1FFF));
         byte[] packet = Frames.Ip(header, payload, options);
         Assert.True(Ipv4View.TryParse([.. packet, 0xEE, 0xEE], out Ipv4View view));
         Assert.Equal(header, view.Header);
@@ -85,7 +87,8 @@ public class RoundTripTests
     }
 
     [Property]
-    public void Tcp((ushort From, ushort To) ports, uint sequence, uint acknowledgement, TcpFlags flags, (ushort Window, ushort Urgent) w, byte[] options, byte[] payload, bool v6)
+    public void Tcp((ushort From, ushort To) ports, uint sequence, uint acknowledgement, TcpFlags flags, (ushort Window, ushort Urgent) w,
+        byte[] options, byte[] payload, bool v6)
     {
         options = options[..Math.Min(options.Length, TcpHeader.MaxOptions)];
         (IpAddress a, IpAddress b) = v6 ? (Frames.A6, Frames.B6) : (Frames.A4, Frames.B4);
@@ -122,7 +125,8 @@ public class RoundTripTests
     [Property]
     public void Neighbour_discovery(byte which, ulong target, ulong destination, ulong? linkLayer, byte flags)
     {
-        byte type = (which % 3) switch { 0 => Icmpv6Type.NeighborSolicitation, 1 => Icmpv6Type.NeighborAdvertisement, _ => Icmpv6Type.Redirect };
+        byte type = (which % 3) switch { 0 => Icmpv6Type.NeighborSolicitation, 1 => Icmpv6Type.NeighborAdvertisement,
+            _ => Icmpv6Type.Redirect };
         NeighborMessage message = new(type, V6(0xFE80_0000_0000_0000, target), linkLayer is { } l ? Mac(l) : null,
             type == Icmpv6Type.NeighborAdvertisement ? (NeighborFlags)((uint)flags << 29) : NeighborFlags.None,
             type == Icmpv6Type.Redirect ? V6(target, destination) : default);
@@ -133,7 +137,8 @@ public class RoundTripTests
     }
 
     [Property]
-    public void Router_advertisement(byte hopLimit, bool managed, bool other, ushort lifetime, uint reachable, uint retrans, uint mtu, ulong mac)
+    public void Router_advertisement(byte hopLimit, bool managed, bool other, ushort lifetime, uint reachable, uint retrans,
+        uint mtu, ulong mac)
     {
         RouterAdvertisement message = new(hopLimit, managed, other, lifetime, reachable, retrans);
         byte[] icmp = new byte[RouterAdvertisement.Size + 16];

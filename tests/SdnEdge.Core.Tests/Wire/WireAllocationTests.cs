@@ -40,7 +40,8 @@ public class WireAllocationTests
         SlowPath slow = new(new SlowPathOptions { ErrorsPerSecond = int.MaxValue, EchoesPerSecond = int.MaxValue });
         SlowPathActions actions = new();
         slow.SetPort(new SlowPathPort(0, 0, Frames.MacB) { Addresses = [(Frames.B4, 24)] }, actions);
-        byte[] arp = Frames.Ethernet(EtherType.Arp, Frames.Arp(new ArpPacket(ArpOperation.Request, Frames.MacA, Frames.A4, default, Frames.B4)));
+        byte[] arp = Frames.Ethernet(EtherType.Arp,
+            Frames.Arp(new ArpPacket(ArpOperation.Request, Frames.MacA, Frames.A4, default, Frames.B4)));
         byte[] echo = Frames.Ethernet(EtherType.Ipv4, Frames.Ip(Frames.A4, Frames.B4, IpProtocol.Icmp,
             Frames.Icmp(IcmpHeader.Echo(IpFamily.V4, false, 1, 2), Frames.A4, Frames.B4, Frames.Bytes(500))));
         long now = 0;
@@ -84,13 +85,16 @@ public class WireAllocationTests
             for (Ipv4OptionWalk walk = new(v4.Options); walk.MoveNext();) sink += walk.Type;
         }
 
-        if (UdpView.TryParse(ip.Payload, out UdpView udp)) sink += udp.Header.DestinationPort + (udp.ChecksumIsValid(ip.Source, ip.Destination) ? 1 : 0);
+        if (UdpView.TryParse(ip.Payload, out UdpView udp))
+            sink += udp.Header.DestinationPort + (udp.ChecksumIsValid(ip.Source, ip.Destination) ? 1 : 0);
         if (TcpView.TryParse(ip.Payload, out TcpView tcp)) sink += tcp.Header.Window + (tcp.MaximumSegmentSize ?? 0);
         if (GreView.TryParse(ip.Payload, out GreView gre)) sink += (int)(gre.Header.Key ?? 0) + (gre.ChecksumIsValid ? 1 : 0);
-        if (IcmpView.TryParse(ip.Payload, out IcmpView icmp)) sink += icmp.Header.Type + (icmp.ChecksumIsValid(ip.Source, ip.Destination) ? 1 : 0);
+        if (IcmpView.TryParse(ip.Payload, out IcmpView icmp))
+            sink += icmp.Header.Type + (icmp.ChecksumIsValid(ip.Source, ip.Destination) ? 1 : 0);
         if (NdpView.TryParse(ip.Payload, out NdpView nd)) sink += (int)nd.Neighbor.Flags + nd.Router.LifetimeSeconds;
         Span<byte> to = stackalloc byte[64];
-        sink += new EthernetHeader(Frames.MacA, Frames.MacB, EtherType.Ipv4, 5).Emit(to) + new GreHeader(EtherType.Ipv4, true, 5, 6).Emit(to);
+        sink += new EthernetHeader(Frames.MacA, Frames.MacB, EtherType.Ipv4, 5)
+            .Emit(to) + new GreHeader(EtherType.Ipv4, true, 5, 6).Emit(to);
         return sink + new Ipv4Header(Frames.A4, Frames.B4, 1).Emit(to, 44) + new UdpHeader(1, 2).Emit(to, Frames.A6, Frames.B6);
     }
 }

@@ -21,7 +21,8 @@ public sealed class ExecDriverTests : IDisposable
         string input = Path.Combine(_folder, "input");
         await using ExecDriver driver = Driver($"cat >{input}; echo paused >{_folder}/state", Look);
         Assert.Equal(ServerState.Paused, await driver.StopAsync(new DriverContext("vs", 7, "m-7", "host-b"), default));
-        Assert.Equal("""{"order":"stop","server":"vs","epoch":7,"migration":"m-7","peerHost":"host-b"}""", (await File.ReadAllTextAsync(input)).Trim());
+        Assert.Equal("""{"order":"stop","server":"vs","epoch":7,"migration":"m-7","peerHost":"host-b"}""",
+            (await File.ReadAllTextAsync(input)).Trim());
     }
 
     [Fact]
@@ -38,7 +39,8 @@ public sealed class ExecDriverTests : IDisposable
     [Fact]
     public async Task Exit_code_75_is_tried_again_until_it_is_done()
     {
-        await using ExecDriver driver = Driver($"echo x >>{_folder}/tries; [ $(wc -l <{_folder}/tries) -ge 3 ] || exit 75; echo paused >{_folder}/state", Look);
+        await using ExecDriver driver =
+            Driver($"echo x >>{_folder}/tries; [ $(wc -l <{_folder}/tries) -ge 3 ] || exit 75; echo paused >{_folder}/state", Look);
         Assert.Equal(ServerState.Paused, await driver.StopAsync(Context, default));
         Assert.Equal(3, (await File.ReadAllLinesAsync(Path.Combine(_folder, "tries"))).Length);
         await using ExecDriver never = Driver("echo busy >&2; exit 75", Look, TimeSpan.FromMilliseconds(700));

@@ -54,10 +54,12 @@ internal sealed class Machine
     }
 
     public ServerReply Done(ServerOrder order, long epoch, MigrationRole? role = null, string migration = "m")
-        => Order(order, epoch, role, migration) as ServerReply ?? throw new InvalidOperationException($"{order} of {epoch} was refused: {_results[_ticket]}");
+        => Order(order, epoch, role, migration) as ServerReply
+            ?? throw new InvalidOperationException($"{order} of {epoch} was refused: {_results[_ticket]}");
 
     public HostRefusal Refused(ServerOrder order, long epoch, MigrationRole? role = null, string migration = "m")
-        => Order(order, epoch, role, migration) as HostRefusal ?? throw new InvalidOperationException($"{order} of {epoch} was not refused: {_results[_ticket]}");
+        => Order(order, epoch, role, migration) as HostRefusal
+            ?? throw new InvalidOperationException($"{order} of {epoch} was not refused: {_results[_ticket]}");
 
     private void Feed(HostInput first)
     {

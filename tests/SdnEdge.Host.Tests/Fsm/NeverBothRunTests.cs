@@ -76,7 +76,8 @@ public sealed class NeverBothRunTests
             for (int i = 0; i < 40 && _stage != Stage.Idle; i++) Manage(calm: true);
             if (_nodes[_owner].Does != ServerState.Running) Deliver(_owner, ServerOrder.Resume, ++_epoch, null, false);
             Check();
-            if (_stage != Stage.Idle || _nodes[_owner].Does != ServerState.Running) Fail($"it ends in {_stage} and the owner's server is {_nodes[_owner].Does}");
+            if (_stage != Stage.Idle || _nodes[_owner].Does != ServerState.Running)
+                Fail($"it ends in {_stage} and the owner's server is {_nodes[_owner].Does}");
         }
 
         // The manager: one order, its answer perhaps lost, and what it then decides. What it knows is its stage, which is its journal.

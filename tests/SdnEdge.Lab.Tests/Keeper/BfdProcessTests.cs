@@ -25,14 +25,16 @@ public sealed class BfdProcessTests(ITestOutputHelper output)
         int speaker = (await rig.Kept.BfdAsync()).ProcessId;
 
         // What a terminal or a service manager sends to all processes at once is for the PE.
-        foreach (ProcessSignal signal in (ProcessSignal[])[ProcessSignal.Interrupt, ProcessSignal.HangUp, ProcessSignal.Terminate]) Signals.Send(speaker, signal);
+        foreach (ProcessSignal signal in (ProcessSignal[])[ProcessSignal.Interrupt, ProcessSignal.HangUp, ProcessSignal.Terminate])
+            Signals.Send(speaker, signal);
         using var there = new Numbered(rig.SocketOf("ha", "10.1.0.10", 5000), rig.SocketOf("hb", "10.2.0.10", 5000), 1000);
         await there.MoreAsync(500);
         for (int kill = 1; kill <= 2; kill++)
         {
             KeeperRig.Kill(await rig.PeAsync());
             await rig.TakenBackAsync(kill);
-            await rig.UntilAsync("BGP is up again, and the new PE knows the session", async k => (await k.BgpPeersAsync())[0].State == "established" && (await SessionAsync(k)).State == "up");
+            await rig.UntilAsync("BGP is up again, and the new PE knows the session",
+                async k => (await k.BgpPeersAsync())[0].State == "established" && (await SessionAsync(k)).State == "up");
         }
 
         await there.MoreAsync(500);
@@ -55,7 +57,8 @@ public sealed class BfdProcessTests(ITestOutputHelper output)
         await UpAsync(rig);
         int first = (await rig.Kept.BfdAsync()).ProcessId;
         Signals.Send(first, ProcessSignal.Kill);
-        await rig.UntilAsync("another process speaks", async k => await k.BfdAsync() is { Restarts: 1 } bfd && bfd.ProcessId != first && bfd.ProcessId != 0);
+        await rig.UntilAsync("another process speaks", async k => await k.BfdAsync() is { Restarts: 1 } bfd && bfd.ProcessId != first
+            && bfd.ProcessId != 0);
         await UpAsync(rig);
         List<EventRecord> events = [];
         using var patience = new CancellationTokenSource(KeeperRig.Patience);
@@ -78,7 +81,8 @@ public sealed class BfdProcessTests(ITestOutputHelper output)
         KeeperRig.Kill(await rig.PeAsync());
         await rig.TakenBackAsync(1);
         await rig.UntilAsync("the BFD process has ended", _ => Task.FromResult(ProcessStat.Read(speaker) is not { IsAlive: true }));
-        await rig.UntilAsync("the peer knows that it was an operator", async n => await SessionAsync(n) is { State: "down", RemoteState: "admin-down" }, rig.Next);
+        await rig.UntilAsync("the peer knows that it was an operator",
+            async n => await SessionAsync(n) is { State: "down", RemoteState: "admin-down" }, rig.Next);
         Assert.Equal("established", (await rig.Next.BgpPeersAsync())[0].State);
     }
 
@@ -90,8 +94,10 @@ public sealed class BfdProcessTests(ITestOutputHelper output)
         int speaker = (await rig.Kept.BfdAsync()).ProcessId;
         Signals.Send(rig.Keeper.Id, ProcessSignal.Terminate);
         await rig.Keeper.WaitForExitAsync().WaitAsync(KeeperRig.Patience);
-        await rig.UntilAsync("the BFD process has ended", _ => Task.FromResult(ProcessStat.Read(speaker) is not { IsAlive: true }), rig.Next);
-        await rig.UntilAsync("the peer knows that it was an operator", async n => await SessionAsync(n) is { State: "down", RemoteState: "admin-down" }, rig.Next);
+        await rig.UntilAsync("the BFD process has ended",
+            _ => Task.FromResult(ProcessStat.Read(speaker) is not { IsAlive: true }), rig.Next);
+        await rig.UntilAsync("the peer knows that it was an operator",
+            async n => await SessionAsync(n) is { State: "down", RemoteState: "admin-down" }, rig.Next);
     }
 
     private static async Task<BfdSessionInfo> SessionAsync(Client.PeClient pe) => Assert.Single((await pe.BfdAsync()).Sessions);
@@ -99,7 +105,8 @@ public sealed class BfdProcessTests(ITestOutputHelper output)
     private static async Task UpAsync(KeeperRig rig)
     {
         // A process tells of itself each second only, and of a session at once.
-        await rig.UntilAsync("pe-k's BFD session is up", async k => await k.BfdAsync() is { ProcessId: not 0, Sessions: [{ State: "up", RemoteState: "up" }] });
+        await rig.UntilAsync("pe-k's BFD session is up",
+            async k => await k.BfdAsync() is { ProcessId: not 0, Sessions: [{ State: "up", RemoteState: "up" }] });
         await rig.UntilAsync("pe-n's BFD session is up", async n => await SessionAsync(n) is { State: "up", RemoteState: "up" }, rig.Next);
     }
 }

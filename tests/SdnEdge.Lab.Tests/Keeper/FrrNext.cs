@@ -14,7 +14,8 @@ internal sealed class FrrNext : IDisposable
     public async Task StartAsync(KeeperRig rig)
     {
         string ns = rig.Space("n");
-        foreach (string line in (string[])["address add 172.16.0.2/24 dev wire-b", "address add 10.2.0.1/24 dev wire-c", "address add 10.255.0.2/32 dev lo", "route add 10.255.0.1/32 via 172.16.0.1"])
+        foreach (string line in (string[])["address add 172.16.0.2/24 dev wire-b", "address add 10.2.0.1/24 dev wire-c",
+            "address add 10.255.0.2/32 dev lo", "route add 10.255.0.1/32 via 172.16.0.1"])
             await KeeperRig.RunAsync("ip", ["-n", ns, .. line.Split(' ')]);
         Namespaces.Run(ns, () => File.WriteAllText("/proc/sys/net/ipv4/ip_forward", "1"));
         foreach (string empty in (string[])["zebra.conf", "vtysh.conf"]) await File.WriteAllTextAsync(At(empty), "");
@@ -35,13 +36,16 @@ internal sealed class FrrNext : IDisposable
         await rig.UntilAsync("zebra is up", _ => Task.FromResult(File.Exists(At("zserv.api"))));
         Start(ns, "/usr/lib/frr/bgpd", "-f", At("bgpd.conf"), "-i", At("bgpd.pid"), common);
         await rig.UntilAsync("FRR has the route to ha", _ => Task.FromResult(Route("10.1.0.0/24").IsThere));
-        await rig.UntilAsync("pe-k has the route to hb", async pe => (await pe.FibLookupAsync(null, "10.2.0.10", default)).Prefix == "10.2.0.0/24");
+        await rig.UntilAsync("pe-k has the route to hb",
+            async pe => (await pe.FibLookupAsync(null, "10.2.0.10", default)).Prefix == "10.2.0.0/24");
     }
 
     /// <summary>Whether bgpd has a route, has it marked stale, and in which second it was told of it last.</summary>
     public (bool IsThere, bool IsStale, long ToldAt) Route(string prefix)
     {
-        using Process vtysh = Process.Start(new ProcessStartInfo("vtysh", ["--vty_socket", _folder, "--config_dir", _folder, "-d", "bgpd", "-c", $"show bgp ipv4 unicast {prefix} json"])
+        using Process vtysh =
+            Process.Start(new ProcessStartInfo("vtysh",
+                ["--vty_socket", _folder, "--config_dir", _folder, "-d", "bgpd", "-c", $"show bgp ipv4 unicast {prefix} json"])
         {
             UseShellExecute = false, RedirectStandardOutput = true, RedirectStandardError = true,
         })!;
@@ -52,7 +56,8 @@ internal sealed class FrrNext : IDisposable
         {
             using JsonDocument document = JsonDocument.Parse(text);
             if (!document.RootElement.TryGetProperty("paths", out JsonElement paths) || paths.GetArrayLength() == 0) return default;
-            return (true, paths[0].TryGetProperty("stale", out JsonElement stale) && stale.GetBoolean(), paths[0].GetProperty("lastUpdate").GetProperty("epoch").GetInt64());
+            return (true, paths[0].TryGetProperty("stale", out JsonElement stale) && stale.GetBoolean(),
+                paths[0].GetProperty("lastUpdate").GetProperty("epoch").GetInt64());
         }
         catch (JsonException)
         {
@@ -75,5 +80,6 @@ internal sealed class FrrNext : IDisposable
     private string At(string file) => Path.Combine(_folder, file);
 
     private void Start(string ns, string program, string flag, string file, string pidFlag, string pidFile, string[] common) =>
-        _processes.Add(Process.Start(new ProcessStartInfo("ip", ["netns", "exec", ns, program, flag, file, pidFlag, pidFile, .. common]) { UseShellExecute = false })!);
+        _processes.Add(Process.Start(new ProcessStartInfo("ip",
+            ["netns", "exec", ns, program, flag, file, pidFlag, pidFile, .. common]) { UseShellExecute = false })!);
 }

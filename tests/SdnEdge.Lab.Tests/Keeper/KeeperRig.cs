@@ -22,7 +22,8 @@ internal sealed class KeeperRig : IAsyncDisposable
 
     private static int _rigs;
 
-    private readonly string _tag = string.Create(CultureInfo.InvariantCulture, $"kp{Environment.ProcessId % 100000}{Interlocked.Increment(ref _rigs)}");
+    private readonly string _tag =
+        string.Create(CultureInfo.InvariantCulture, $"kp{Environment.ProcessId % 100000}{Interlocked.Increment(ref _rigs)}");
     private readonly string _folder = Directory.CreateTempSubdirectory("sdnedge-keeper-").FullName;
     private readonly List<Process> _processes = [];
     private readonly List<string> _said = [];
@@ -53,7 +54,8 @@ internal sealed class KeeperRig : IAsyncDisposable
     /// <param name="peersOfNext">More peers of pe-n, a line of its configuration each.</param>
     /// <param name="next">Starts something else in pe-n's place; null: pe-n.</param>
     /// <param name="bfd">The <c>bfd:</c> of the session between the two; null: none.</param>
-    public static async Task<KeeperRig> StartAsync(IReadOnlyList<string>? program = null, string peersOfNext = "", Func<KeeperRig, Task>? next = null, string? bfd = null)
+    public static async Task<KeeperRig> StartAsync(IReadOnlyList<string>? program = null, string peersOfNext = "",
+        Func<KeeperRig, Task>? next = null, string? bfd = null)
     {
         var rig = new KeeperRig { _bfd = bfd is null ? "" : $", bfd: {bfd}" };
         try
@@ -70,7 +72,9 @@ internal sealed class KeeperRig : IAsyncDisposable
 
     public string Space(string name) => $"{_tag}-{name}";
 
-    /// <summary>A UDP socket of a host, with room for what comes in seconds, whatever the machine's limit (SO_RCVBUFFORCE of socket(7)).</summary>
+    /// <summary>
+    /// A UDP socket of a host, with room for what comes in seconds, whatever the machine's limit (SO_RCVBUFFORCE of socket(7)).
+    /// </summary>
     public Socket SocketOf(string host, string address, int port) => Namespaces.Run(Space(host), () =>
     {
         const int SolSocket = 1, ReceiveBufferForce = 33, Bytes = 32 << 20;
@@ -119,7 +123,9 @@ internal sealed class KeeperRig : IAsyncDisposable
 
     public static async Task<string> RunAsync(string program, params string[] words)
     {
-        using Process process = Process.Start(new ProcessStartInfo(program, words) { UseShellExecute = false, RedirectStandardOutput = true, RedirectStandardError = true })!;
+        using Process process =
+            Process.Start(new ProcessStartInfo(program, words) { UseShellExecute = false, RedirectStandardOutput = true,
+                RedirectStandardError = true })!;
         Task<string> errors = process.StandardError.ReadToEndAsync();
         string output = await process.StandardOutput.ReadToEndAsync();
         await process.WaitForExitAsync();
@@ -165,7 +171,8 @@ internal sealed class KeeperRig : IAsyncDisposable
         await WireAsync("ha", "eth0", "k", "wire-a");
         await WireAsync("k", "wire-b", "n", "wire-b");
         await WireAsync("n", "wire-c", "hb", "eth0");
-        foreach ((string host, string address, string gateway) in (ReadOnlySpan<(string, string, string)>)[("ha", "10.1.0.10", "10.1.0.1"), ("hb", "10.2.0.10", "10.2.0.1")])
+        foreach ((string host, string address, string gateway) in (ReadOnlySpan<(string, string, string)>)[("ha", "10.1.0.10", "10.1.0.1"),
+            ("hb", "10.2.0.10", "10.2.0.1")])
         {
             RunAsync("ip", "-n", Space(host), "address", "add", $"{address}/24", "dev", "eth0").Wait();
             RunAsync("ip", "-n", Space(host), "route", "add", "default", "via", gateway).Wait();
@@ -179,18 +186,23 @@ internal sealed class KeeperRig : IAsyncDisposable
         else
         {
             Next = await StartPeAsync(program, "n", 2, 1, "c", "10.2.0.1/24", peersOfNext, "");
-            await UntilAsync("pe-k has the route to hb", async pe => (await pe.FibLookupAsync(null, "10.2.0.10", default)).Prefix == "10.2.0.0/24");
-            await UntilAsync("pe-n has the route to ha", async pe => (await pe.FibLookupAsync(null, "10.1.0.10", default)).Prefix == "10.1.0.0/24", Next);
+            await UntilAsync("pe-k has the route to hb",
+                async pe => (await pe.FibLookupAsync(null, "10.2.0.10", default)).Prefix == "10.2.0.0/24");
+            await UntilAsync("pe-n has the route to ha",
+                async pe => (await pe.FibLookupAsync(null, "10.1.0.10", default)).Prefix == "10.1.0.0/24", Next);
         }
 
         // All neighbours on the way are known: what waits for one is bounded, and less than a slow machine's answer takes at a test's rate.
         // One try after the other: a ping with a deadline ends at the first error that the network tells.
-        await UntilAsync("ha gets an answer from hb", async _ => (await RunAsync("ip", "netns", "exec", Space("ha"), "sh", "-c", "ping -c 1 -W 1 10.2.0.10 || true")).Contains(" 0% packet loss", StringComparison.Ordinal));
+        await UntilAsync("ha gets an answer from hb",
+            async _ => (await RunAsync("ip", "netns", "exec", Space("ha"), "sh", "-c", "ping -c 1 -W 1 10.2.0.10 || true"))
+            .Contains(" 0% packet loss", StringComparison.Ordinal));
     }
 
     private async Task WireAsync(string left, string leftDevice, string right, string rightDevice)
     {
-        await RunAsync("ip", "link", "add", leftDevice, "netns", Space(left), "type", "veth", "peer", "name", rightDevice, "netns", Space(right));
+        await RunAsync("ip", "link", "add", leftDevice, "netns", Space(left), "type", "veth", "peer", "name", rightDevice,
+            "netns", Space(right));
         foreach ((string space, string device) in (ReadOnlySpan<(string, string)>)[(left, leftDevice), (right, rightDevice)])
         {
             RunAsync("ip", "-n", Space(space), "link", "set", device, "up").Wait();
@@ -198,7 +210,8 @@ internal sealed class KeeperRig : IAsyncDisposable
         }
     }
 
-    private async Task<PeClient> StartPeAsync(IReadOnlyList<string> program, string name, int self, int peer, string port, string address, string peers, string extra)
+    private async Task<PeClient> StartPeAsync(IReadOnlyList<string> program, string name, int self, int peer, string port, string address,
+        string peers, string extra)
     {
         string socket = Path.Combine(_folder, $"{name}.sock"), file = Path.Combine(_folder, $"{name}.yaml");
         await File.WriteAllTextAsync(file, $$"""
@@ -222,7 +235,12 @@ internal sealed class KeeperRig : IAsyncDisposable
             state: { folder: {{Path.Combine(_folder, name + ".state")}} }
             {{extra}}
             """);
-        var start = new ProcessStartInfo("ip", ["netns", "exec", Space(name), .. program, "pe", "--config", file]) { UseShellExecute = false, RedirectStandardOutput = true, RedirectStandardError = true };
+        var start = new ProcessStartInfo("ip", ["netns", "exec", Space(name), .. program, "pe", "--config", file])
+        {
+            UseShellExecute = false,
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+        };
         Process process = Process.Start(start)!;
         _processes.Add(process);
         var ready = new TaskCompletionSource();

@@ -43,12 +43,14 @@ public sealed class KeeperTests(ITestOutputHelper output)
 
         KeeperInfo keeper = await rig.Kept.KeeperAsync();
         long lost = await there.EndAsync() + await back.EndAsync();
-        output.WriteLine($"{keeper}; lost {lost} of {there.Sent + back.Sent}, longest gap {Math.Max(there.LongestGapMs, back.LongestGapMs):0.0} ms\n{rig.Said}");
+        output.WriteLine($"{keeper}; lost {lost} of {there.Sent + back.Sent}, longest gap "
+            + $"{Math.Max(there.LongestGapMs, back.LongestGapMs):0.0} ms\n{rig.Said}");
         Assert.NotEqual(first, await rig.PeAsync());
         Assert.InRange(lost, 0, LostInMemory);
         Assert.Equal(1, keeper.Takeovers);
         Assert.True(keeper.Packets > 0, "the keeper forwarded nothing");
-        await rig.UntilAsync("the keeper says why", _ => Task.FromResult(rig.Said.Contains("was ended by signal 9", StringComparison.Ordinal)));
+        await rig.UntilAsync("the keeper says why",
+            _ => Task.FromResult(rig.Said.Contains("was ended by signal 9", StringComparison.Ordinal)));
     }
 
     [RootFact]
@@ -64,7 +66,9 @@ public sealed class KeeperTests(ITestOutputHelper output)
             // Each at another moment: as soon as the process is there, as it answers, as BGP comes up, as it forwards.
             pe = await KillAndAwaitNextAsync(rig, pe);
             if (kill == 1) await rig.UntilAsync("it answers", async k => (await k.NodeAsync()).ProcessId == pe);
-            if (kill == 2) await rig.UntilAsync("BGP is up", async k => (await k.NodeAsync()).ProcessId == pe && (await k.BgpPeersAsync())[0].State == "established");
+            if (kill == 2)
+                await rig.UntilAsync("BGP is up", async k => (await k.NodeAsync()).ProcessId == pe
+                    && (await k.BgpPeersAsync())[0].State == "established");
         }
 
         await ForwardsAndHasLostLittleAsync(rig, there, pe, Kills);
@@ -82,7 +86,8 @@ public sealed class KeeperTests(ITestOutputHelper output)
         {
             pe = await KillAndAwaitNextAsync(rig, pe);
 
-            // More of the traffic has passed each time: the start, the devices, BGP, the hand-over and the first whole state all have their turn.
+            // More of the traffic has passed each time: the start, the devices, BGP, the hand-over and the first whole state all have their
+            // turn.
             await there.MoreAsync(kill * 200);
         }
 
@@ -111,7 +116,8 @@ public sealed class KeeperTests(ITestOutputHelper output)
         await there.MoreAsync(500);
         await back.MoreAsync(500);
         long lost = await there.EndAsync() + await back.EndAsync();
-        output.WriteLine($"lost {lost} of {there.Sent + back.Sent}, longest gap {Math.Max(there.LongestGapMs, back.LongestGapMs):0.0} ms\n{rig.Said}");
+        output.WriteLine($"lost {lost} of {there.Sent + back.Sent}, longest gap {Math.Max(there.LongestGapMs, back.LongestGapMs):0.0} "
+            + $"ms\n{rig.Said}");
         Assert.InRange(lost, 0, LostInMemory);
     }
 

@@ -25,7 +25,8 @@ public sealed class MigrationRestartTests(ITestOutputHelper output)
         await rig.ChangeAsync("static:\n", "static:\n  - { prefix: 10.1.0.10/32, port: a }\n");
         var server = new MovingPrefix("10.1.0.10/32", "a");
         var asSource = new SignalRequest(1, MigrationRole.Source, "default", [server], "10.255.0.2", 77);
-        await rig.Next.SignalAsync("m1", SignalKind.Prepare, new SignalRequest(1, MigrationRole.Target, "default", [server with { Port = "c" }], "10.255.0.1", 77, LongHold));
+        await rig.Next.SignalAsync("m1", SignalKind.Prepare,
+            new SignalRequest(1, MigrationRole.Target, "default", [server with { Port = "c" }], "10.255.0.1", 77, LongHold));
         await rig.Kept.SignalAsync("m1", SignalKind.Prepare, asSource);
 
         await KillAsync(rig, 1);
@@ -39,7 +40,8 @@ public sealed class MigrationRestartTests(ITestOutputHelper output)
         KeeperRig.Kill(await rig.PeAsync());
 
         // An answer means that it is so: it does not come before this process forwards.
-        await rig.UntilAsync("the signal is answered", async pe => (await pe.SignalAsync("m1", SignalKind.Switch, new SignalRequest(1))).Repeated);
+        await rig.UntilAsync("the signal is answered",
+            async pe => (await pe.SignalAsync("m1", SignalKind.Switch, new SignalRequest(1))).Repeated);
         Assert.Equal("connected", (await rig.Kept.KeeperAsync()).State);
         await rig.TakenBackAsync(2);
         Assert.Equal("tunnel", Assert.Single(await rig.Kept.GroupsAsync()).Active);
@@ -48,7 +50,8 @@ public sealed class MigrationRestartTests(ITestOutputHelper output)
         await rig.Kept.SignalAsync("m1", SignalKind.Abort, new SignalRequest(2));
         await rig.Next.SignalAsync("m1", SignalKind.Abort, new SignalRequest(2));
         await KillAsync(rig, 3);
-        ApiProblemException late = await Assert.ThrowsAsync<ApiProblemException>(() => rig.Kept.SignalAsync("m1", SignalKind.Switch, new SignalRequest(1)));
+        ApiProblemException late =
+            await Assert.ThrowsAsync<ApiProblemException>(() => rig.Kept.SignalAsync("m1", SignalKind.Switch, new SignalRequest(1)));
         Assert.Equal("/problems/stale-epoch", late.Problem.Type);
         await AnswersAsync(rig, "hb", "10.1.0.10");
         Assert.Empty(await rig.Kept.GroupsAsync());
@@ -76,8 +79,10 @@ public sealed class MigrationRestartTests(ITestOutputHelper output)
 
         var server = new MovingPrefix("10.2.0.10/32", "a");
         var one = new SignalRequest(1);
-        await rig.Kept.SignalAsync("m1", SignalKind.Prepare, new SignalRequest(1, MigrationRole.Target, "default", [server], "10.255.0.2", 77, LongHold));
-        await rig.Next.SignalAsync("m1", SignalKind.Prepare, new SignalRequest(1, MigrationRole.Source, "default", [server with { Port = "c" }], "10.255.0.1", 77));
+        await rig.Kept.SignalAsync("m1", SignalKind.Prepare,
+            new SignalRequest(1, MigrationRole.Target, "default", [server], "10.255.0.2", 77, LongHold));
+        await rig.Next.SignalAsync("m1", SignalKind.Prepare,
+            new SignalRequest(1, MigrationRole.Source, "default", [server with { Port = "c" }], "10.255.0.1", 77));
         await KillAsync(rig, 1);
         Assert.Equal("hold", Assert.Single(await rig.Kept.GroupsAsync()).Active);
 
@@ -101,7 +106,8 @@ public sealed class MigrationRestartTests(ITestOutputHelper output)
         Assert.Empty(await rig.Kept.TunnelsAsync());
         output.WriteLine(rig.Said);
 
-        static async Task<bool> HasRouteAsync(PeClient pe) => (await pe.RoutesAsync(null, "10.2.0.10/32", default)).Any(r => r is { Source: "bgp", Best: true, LocalPref: 250, Stale: false });
+        static async Task<bool> HasRouteAsync(PeClient pe) => (await pe.RoutesAsync(null, "10.2.0.10/32", default))
+            .Any(r => r is { Source: "bgp", Best: true, LocalPref: 250, Stale: false });
     }
 
     private static async Task KillAsync(KeeperRig rig, int takeovers)
@@ -111,7 +117,8 @@ public sealed class MigrationRestartTests(ITestOutputHelper output)
     }
 
     private static Task AnswersAsync(KeeperRig rig, string from, string address) => rig.UntilAsync($"{from} gets an answer from {address}",
-        async _ => (await KeeperRig.RunAsync("ip", "netns", "exec", rig.Space(from), "sh", "-c", $"ping -c 1 -W 1 {address} || true")).Contains(" 0% packet loss", StringComparison.Ordinal));
+        async _ => (await KeeperRig.RunAsync("ip", "netns", "exec", rig.Space(from), "sh", "-c", $"ping -c 1 -W 1 {address} || true"))
+            .Contains(" 0% packet loss", StringComparison.Ordinal));
 
     // More than there were.
     private static async Task HeldAsync(KeeperRig rig, Socket client)

@@ -50,7 +50,8 @@ internal sealed class Numbered : IDisposable
     public async Task MoreAsync(int count)
     {
         int goal = Received + count;
-        if (!await _arrivals.UntilAsync(() => Received >= goal, KeeperRig.Patience)) throw new TimeoutException($"{Received} of {Sent} packets arrived, and then no more");
+        if (!await _arrivals.UntilAsync(() => Received >= goal, KeeperRig.Patience))
+            throw new TimeoutException($"{Received} of {Sent} packets arrived, and then no more");
     }
 
     /// <summary>Ends sending; waits for what is on its way. Returns how many are missing.</summary>

@@ -25,7 +25,8 @@ public sealed class ProbeLoopTests
         Assert.Equal(2000, result.Streams.Sum(s => s.Received));
         Assert.All(result.Streams, s => Assert.Equal((1000, 0, 0, 8), (s.Received, s.Duplicated, s.Reordered, s.Flows)));
         Assert.Equal(
-            log.Records.ToArray().Select(r => (r.Stream, r.Sequence, r.Flow)), received.Records.ToArray().Select(r => (r.Stream, r.Sequence, r.Flow)));
+            log.Records.ToArray().Select(r => (r.Stream, r.Sequence, r.Flow)),
+            received.Records.ToArray().Select(r => (r.Stream, r.Sequence, r.Flow)));
     }
 
     [Theory]

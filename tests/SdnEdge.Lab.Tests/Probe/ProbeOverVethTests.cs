@@ -64,7 +64,8 @@ public sealed class ProbeOverVethTests : IDisposable
     {
         MakeNamespaces();
         using UdpProbeListener listener = Namespaces.Run(right, () => new UdpProbeListener(Port, bufferBytes: 4096));
-        using UdpProbeTransmitter flow = Namespaces.Run(left, () => new UdpProbeTransmitter(new UdpEndpoint(IpAddress.Parse("10.9.0.2"), Port), 64));
+        using UdpProbeTransmitter flow =
+            Namespaces.Run(left, () => new UdpProbeTransmitter(new UdpEndpoint(IpAddress.Parse("10.9.0.2"), Port), 64));
         WaitForWay(flow, listener, 64);
         long before = listener.ReadOwnDrops();   // of those that waited for the neighbour and came all at once
         new ProbeSender(1, 1000, 64, [new SendStream(1, [flow])], () => Monotonic.Now, null).SendDue(500);
@@ -79,7 +80,8 @@ public sealed class ProbeOverVethTests : IDisposable
     {
         using UdpProbeListener listener = Namespaces.Run(right, () => new UdpProbeListener(Port));
         UdpProbeTransmitter[] flows = Namespaces.Run(left, () => Enumerable.Range(0, 16)
-            .Select(i => new UdpProbeTransmitter(new UdpEndpoint(IpAddress.Parse(i % 4 == 3 && v6 is not null ? v6 : v4), Port), 128)).ToArray());
+            .Select(i => new UdpProbeTransmitter(new UdpEndpoint(IpAddress.Parse(i % 4 == 3 && v6 is not null ? v6 : v4), Port), 128))
+            .ToArray());
         try
         {
             WaitForWay(flows[0], listener, 128);
@@ -152,7 +154,8 @@ public sealed class ProbeOverVethTests : IDisposable
     /// <summary>The kernel's own count of UDP datagrams delivered in the receiver's namespace.</summary>
     private long KernelReceived() => Namespaces.Run(right, () =>
     {
-        string[][] udp = [.. File.ReadLines("/proc/thread-self/net/snmp").Where(l => l.StartsWith("Udp:", StringComparison.Ordinal)).Select(l => l.Split(' '))];
+        string[][] udp = [.. File.ReadLines("/proc/thread-self/net/snmp").Where(l => l.StartsWith("Udp:", StringComparison.Ordinal))
+            .Select(l => l.Split(' '))];
         return long.Parse(udp[1][Array.IndexOf(udp[0], "InDatagrams")], CultureInfo.InvariantCulture);
     });
 
@@ -171,7 +174,8 @@ public sealed class ProbeOverVethTests : IDisposable
 
     private static void Ip(string arguments, bool mayFail = false)
     {
-        using Process process = Process.Start(new ProcessStartInfo("ip", arguments) { UseShellExecute = false, RedirectStandardError = true })!;
+        using Process process =
+            Process.Start(new ProcessStartInfo("ip", arguments) { UseShellExecute = false, RedirectStandardError = true })!;
         string error = process.StandardError.ReadToEnd();
         process.WaitForExit();
         Assert.True(mayFail || process.ExitCode == 0, $"ip {arguments}: {error}");

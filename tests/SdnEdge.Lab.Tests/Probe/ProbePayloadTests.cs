@@ -11,7 +11,8 @@ public sealed class ProbePayloadTests
     [Property]
     public bool What_is_written_is_read_back(byte stream, ushort flow, uint sequence, uint flowSequence, long sendNs, uint run, byte extra)
     {
-        var probe = new ProbePayload { Stream = stream, Flow = flow, Sequence = sequence, FlowSequence = flowSequence, SendNs = sendNs, Run = run };
+        var probe = new ProbePayload { Stream = stream, Flow = flow, Sequence = sequence, FlowSequence = flowSequence,
+            SendNs = sendNs, Run = run };
         byte[] bytes = new byte[ProbePayload.MinSize + extra];
         ProbePayload.Prepare(bytes);
         probe.Write(bytes);

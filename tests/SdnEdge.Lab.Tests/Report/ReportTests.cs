@@ -41,7 +41,8 @@ public sealed class ReportTests
         foreach (string list in new[] { "ingress", "reverse" })
         {
             Assert.Equal(3, json[list]!.AsArray().Count);
-            foreach (string field in new[] { "name", "sent", "received", "lost", "duplicated", "reordered", "maxGapMs", "directPathAfterMs" })
+            foreach (string field in new[] { "name", "sent", "received", "lost", "duplicated", "reordered", "maxGapMs",
+                "directPathAfterMs" })
             {
                 Assert.All(json[list]!.AsArray(), s => Assert.True(s!.AsObject().ContainsKey(field), $"{list}[] has no {field}"));
             }
@@ -84,7 +85,8 @@ public sealed class ReportTests
         DemoReport report = Build(new SyntheticRun { Hold = false }.Facts());
         Assert.False(report.Passed);
         Assert.All(report.Ingress, i => Assert.InRange(i.Lost, 300, 400));
-        Assert.Contains(report.Failures, f => f.Contains("client-c to server", StringComparison.Ordinal) && f.Contains("lost", StringComparison.Ordinal));
+        Assert.Contains(report.Failures, f => f.Contains("client-c to server", StringComparison.Ordinal)
+            && f.Contains("lost", StringComparison.Ordinal));
         Assert.Equal(report.Ingress.Sum(i => i.Lost), report.Ledger.Sum(r => r.Forward.Lost));
     }
 
@@ -110,8 +112,10 @@ public sealed class ReportTests
         DemoReport report = Build(facts);
         for (int i = 0; i < report.Ledger.Count; i++)
         {
-            long from = i == 0 ? long.MinValue : i == report.Ledger.Count - 1 ? facts.Move.Stages[^1].EndNs : facts.Move.Stages[i - 1].StartNs;
-            long to = i == report.Ledger.Count - 1 ? long.MaxValue : i == report.Ledger.Count - 2 ? facts.Move.Stages[^1].EndNs : facts.Move.Stages[i].StartNs;
+            long from = i == 0 ? long.MinValue : i == report.Ledger.Count - 1 ? facts.Move.Stages[^1].EndNs
+                : facts.Move.Stages[i - 1].StartNs;
+            long to = i == report.Ledger.Count - 1 ? long.MaxValue : i == report.Ledger.Count - 2 ? facts.Move.Stages[^1].EndNs
+                : facts.Move.Stages[i].StartNs;
             long sent = 0, delivered = 0, held = 0, duplicated = 0;
             foreach (StreamFacts stream in facts.Forward)
             {
@@ -122,7 +126,8 @@ public sealed class ReportTests
                     sent++;
                     delivered += copies.Length > 0 ? 1 : 0;
                     duplicated += Math.Max(copies.Length - 1, 0);
-                    held += copies.Length > 0 && packet.SendNs >= SyntheticRun.Switch && packet.SendNs + (2 * oneWay) < SyntheticRun.Release ? 1 : 0;
+                    held += copies.Length > 0 && packet.SendNs >= SyntheticRun.Switch
+                        && packet.SendNs + (2 * oneWay) < SyntheticRun.Release ? 1 : 0;
                 }
             }
 
@@ -140,7 +145,9 @@ public sealed class ReportTests
     {
         // Flow 0: 2 overtakes 1 at 60, on the tunnel; 4 comes by the direct path at 80 and overtakes 3.
         ProbeRecord[] sent = [.. Enumerable.Range(0, 5).Select(i => new ProbeRecord(10 * (i + 1), 0, (uint)i, 0, 1, 0))];
-        ProbeRecord[] received = [.. new[] { (0, 50), (2, 60), (1, 70), (4, 80), (3, 90) }.Select(p => new ProbeRecord(10 * (p.Item1 + 1), p.Item2, (uint)p.Item1, 0, 1, 0))];
+        ProbeRecord[] received =
+            [.. new[] { (0, 50), (2, 60), (1, 70), (4, 80),
+                (3, 90) }.Select(p => new ProbeRecord(10 * (p.Item1 + 1), p.Item2, (uint)p.Item1, 0, 1, 0))];
         var analysis = StreamAnalysis.Of(1, sent, received);
         Assert.Equal(2, analysis.Reordered);
         Assert.Equal(1, analysis.ReorderedBy(overtakenBeforeNs: 80, arrivedFromNs: 0));

@@ -46,7 +46,8 @@ public class ReplayTests
     public async Task What_can_be_read_is_told_before_the_record_that_cannot()
     {
         Story story = Story.Of("s1").Until(MoveStage.Mirror);
-        var journal = new ScriptedJournal(story.Records.Append(new JournalRecord(story.Records.Count + 1, "", 1, "l", "manager", "m1", "x", """{"record":"later"}""")));
+        var later = new JournalRecord(story.Records.Count + 1, "", 1, "l", "manager", "m1", "x", """{"record":"later"}""");
+        var journal = new ScriptedJournal(story.Records.Append(later));
         using var text = new StringWriter();
         var e = await Assert.ThrowsAsync<JournalUnavailableException>(() => Replay.RunAsync(journal, text));
         Assert.Equal(story.Records.Count + 1, e.Position);

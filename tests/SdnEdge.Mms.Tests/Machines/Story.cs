@@ -68,7 +68,8 @@ internal sealed class Story : IDisposable
     /// <summary>The command that is open and whose key begins so.</summary>
     public MoveCommand Command(string begin)
         => Open.FirstOrDefault(c => c.Key.StartsWith(begin, StringComparison.Ordinal))
-            ?? throw new InvalidOperationException($"'{begin}' is not open in {Move.Stage}; open are: {string.Join(", ", Open.Select(c => c.Key))}");
+            ?? throw new InvalidOperationException(
+                $"'{begin}' is not open in {Move.Stage}; open are: {string.Join(", ", Open.Select(c => c.Key))}");
 
     /// <summary>The right answer to an open command.</summary>
     public Story Done(string begin, EpochVerdict verdict = EpochVerdict.Void) => Feed(Plans.Answer(Command(begin), verdict));

@@ -58,8 +58,10 @@ public sealed class BfdLinkTests
         BfdWatch peer = theirs.Add(BfdRig.Turned(BfdRig.Multi4), BfdParameters.Every(100, 100));
         theirs.Add(BfdRig.Turned(BfdRig.Single4), BfdParameters.Every(100, 100));
         using BfdServer server = Server(net.Ours, out ProcessChannel first);
-        first.Send(BfdMessage.Of(BfdMessageKind.Watch, new BfdOrder(1, BfdRig.Multi4, BfdParameters.Every(100, 100), false, ControlPlaneIndependent: true)));
-        first.Send(BfdMessage.Of(BfdMessageKind.Watch, new BfdOrder(2, BfdRig.Single4, BfdParameters.Every(100, 100), false, ControlPlaneIndependent: true)));
+        first.Send(BfdMessage.Of(BfdMessageKind.Watch,
+            new BfdOrder(1, BfdRig.Multi4, BfdParameters.Every(100, 100), false, ControlPlaneIndependent: true)));
+        first.Send(BfdMessage.Of(BfdMessageKind.Watch,
+            new BfdOrder(2, BfdRig.Single4, BfdParameters.Every(100, 100), false, ControlPlaneIndependent: true)));
         BfdRig.AwaitUp(theirs, peer);
         Assert.True(peer.Session.RemoteControlPlaneIndependent);
         uint discriminator = peer.Session.RemoteDiscriminator;
@@ -74,7 +76,8 @@ public sealed class BfdLinkTests
         // What the one before had ordered as well still says so by its number, until it is given up.
         Assert.Equal(2u, told.Next(s => s.Key == BfdRig.Single4).Order);
         link.Forget(BfdRig.Single4);
-        BfdRig.Await(theirs, peer, _ => theirs.Find(BfdRig.Turned(BfdRig.Single4))!.Session.RemoteState == BfdState.AdminDown, "the peer hears that the other one is given up");
+        BfdRig.Await(theirs, peer, _ => theirs.Find(BfdRig.Turned(BfdRig.Single4))!.Session.RemoteState == BfdState.AdminDown,
+            "the peer hears that the other one is given up");
         Assert.Equal((BfdState.Up, 0L), (peer.Session.State, peer.Session.Downs));
     }
 
@@ -106,7 +109,8 @@ public sealed class BfdLinkTests
     public void A_session_that_the_kernel_refuses_is_told_with_why()
     {
         using var net = new PeerRig();
-        using UdpBatchSocket taken = Namespaces.Run(net.Ours, () => UdpBatchSocket.Open(new UdpEndpoint(BfdRig.Single4.Local, BfdLimits.SingleHopPort)));
+        using UdpBatchSocket taken =
+            Namespaces.Run(net.Ours, () => UdpBatchSocket.Open(new UdpEndpoint(BfdRig.Single4.Local, BfdLimits.SingleHopPort)));
         using BfdServer server = Server(net.Ours, out ProcessChannel ours);
         using var told = new Told();
         using var link = BfdLink.Over(ours, told.Hear, told.End);

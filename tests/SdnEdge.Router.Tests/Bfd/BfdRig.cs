@@ -13,7 +13,9 @@ namespace SdnEdge.Router.Tests.Bfd;
 /// <summary>A BFD speaker of ours in one namespace of a <see cref="PeerRig"/>, and helpers to wait for what it sees.</summary>
 internal sealed class BfdRig : IDisposable
 {
-    /// <summary>Packets come as in operation, but it takes 6 s of silence to go down: a machine that stands still for less is not what is tried.</summary>
+    /// <summary>
+    /// Packets come as in operation, but it takes 6 s of silence to go down: a machine that stands still for less is not what is tried.
+    /// </summary>
     public const int IntervalMs = 50, Multiplier = 120;
 
     public static readonly BfdKey
@@ -31,7 +33,8 @@ internal sealed class BfdRig : IDisposable
     /// <summary>The same session as the other end sees it.</summary>
     public static BfdKey Turned(BfdKey key) => new(key.Local, key.Peer, key.Multihop);
 
-    public static void Signal(Process process, string signal) => PeerRig.Run("kill", $"-{signal}", process.Id.ToString(CultureInfo.InvariantCulture));
+    public static void Signal(Process process, string signal)
+        => PeerRig.Run("kill", $"-{signal}", process.Id.ToString(CultureInfo.InvariantCulture));
 
     /// <summary>Reads on a speaker's own thread, between two of its turns: what is read belongs together.</summary>
     public static T Look<T>(BfdSpeaker speaker, Func<T> look)
@@ -54,7 +57,9 @@ internal sealed class BfdRig : IDisposable
         {
             BfdSession s = watch.Session;
             Assert.True(Monotonic.Now - start < seconds * 1_000_000_000L,
-                $"not within {seconds} s: {what}; {s.Key} is {s.State} ({s.Diagnostic}), the peer {s.RemoteState} ({s.RemoteDiagnostic}), received {s.Received}, sent {s.Sent}, errors {watch.SendErrors}, tx {s.TransmitInterval} us, detection {s.DetectionTime} ns");
+                $"not within {seconds} s: {what}; {s.Key} is {s.State} ({s.Diagnostic}), the peer {s.RemoteState} ({s.RemoteDiagnostic}), "
+                    + $"received {s.Received}, sent {s.Sent}, errors {watch.SendErrors}, tx {s.TransmitInterval} us, detection "
+                    + $"{s.DetectionTime} ns");
             Thread.Sleep(1);
         }
     }
@@ -63,7 +68,8 @@ internal sealed class BfdRig : IDisposable
 
     /// <summary>As <see cref="AwaitUp"/>, and the interval and detection time of the rig are in force.</summary>
     public static void AwaitAgreed(BfdSpeaker speaker, BfdWatch watch) => Await(
-        speaker, watch, s => IsUp(s) && s.TransmitInterval == IntervalMs * 1000 && s.DetectionTime == Multiplier * 1_000_000L * IntervalMs, "up at both ends, with the rig's parameters");
+        speaker, watch, s => IsUp(s) && s.TransmitInterval == IntervalMs * 1000 && s.DetectionTime == Multiplier * 1_000_000L * IntervalMs,
+        "up at both ends, with the rig's parameters");
 
     /// <summary>Stops a daemon and checks that its sessions go down in time, and not before they may.</summary>
     public static void StopAndSeeThemDown(Process daemon, BfdSpeaker speaker, IReadOnlyList<BfdWatch> watches)
@@ -75,7 +81,9 @@ internal sealed class BfdRig : IDisposable
             Await(speaker, watches[i], s => s.State != BfdState.Up, "down");
             BfdSession s = watches[i].Session;
             Assert.Equal(BfdDiagnostic.DetectionTimeExpired, s.Diagnostic);
-            Assert.InRange(s.ChangedAt - s.LastHeardAt, detection[i], detection[i] + 10_000_000_000); // the machine may be busy; the benchmark has the exact figures
+
+            // The machine may be busy; the benchmark has the exact figures.
+            Assert.InRange(s.ChangedAt - s.LastHeardAt, detection[i], detection[i] + 10_000_000_000);
         }
 
         Signal(daemon, "CONT");

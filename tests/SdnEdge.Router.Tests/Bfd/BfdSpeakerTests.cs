@@ -51,7 +51,10 @@ public sealed class BfdSpeakerTests
         }
 
         Discarded(BfdDiscard.TimeToLive);
-        using UdpSender forger = Namespaces.Run(rig.Net.Theirs, () => UdpSender.TryOpen(new UdpEndpoint(BfdRig.Single4.Peer, 40_000), new UdpEndpoint(BfdRig.Single4.Local, BfdLimits.SingleHopPort)))!;
+        using UdpSender forger =
+            Namespaces.Run(rig.Net.Theirs,
+                () => UdpSender.TryOpen(new UdpEndpoint(BfdRig.Single4.Peer, 40_000),
+                    new UdpEndpoint(BfdRig.Single4.Local, BfdLimits.SingleHopPort)))!;
         new BfdControl(BfdState.Down, 5, watch.Session.LocalDiscriminator + 1, 50_000, 50_000, 3).Emit(packet);
         Assert.True(forger.Send(packet));
         Discarded(BfdDiscard.UnknownDiscriminator);
@@ -66,9 +69,11 @@ public sealed class BfdSpeakerTests
     public void A_port_that_another_program_has_is_an_error_that_says_so()
     {
         using var net = new PeerRig();
-        using UdpBatchSocket taken = Namespaces.Run(net.Ours, () => UdpBatchSocket.Open(new UdpEndpoint(BfdRig.Single4.Local, BfdLimits.SingleHopPort)));
+        using UdpBatchSocket taken =
+            Namespaces.Run(net.Ours, () => UdpBatchSocket.Open(new UdpEndpoint(BfdRig.Single4.Local, BfdLimits.SingleHopPort)));
         using var ours = new BfdSpeaker(() => { }, new BfdSpeakerOptions { Namespace = net.Ours });
-        LinuxException error = Assert.Throws<LinuxException>(() => ours.Add(BfdRig.Single4, BfdParameters.Every(BfdRig.IntervalMs, BfdRig.Multiplier)));
+        LinuxException error =
+            Assert.Throws<LinuxException>(() => ours.Add(BfdRig.Single4, BfdParameters.Every(BfdRig.IntervalMs, BfdRig.Multiplier)));
         Assert.Contains("172.16.0.1:3784", error.Message, StringComparison.Ordinal);
         Assert.Empty(ours.Sessions);
     }

@@ -27,10 +27,13 @@ public sealed class BirdBfdTests
     public void BIRD_and_we_come_up_over_one_hop_and_many_in_both_families_and_see_each_other_go()
     {
         using var rig = new BfdRig();
-        BfdWatch[] watches = [.. new[] { BfdRig.Single4, BfdRig.Single6, BfdRig.Multi4, BfdRig.Multi6 }.Select(k => rig.Ours.Add(k, BfdParameters.Every(BfdRig.IntervalMs, BfdRig.Multiplier)))];
+        BfdWatch[] watches =
+            [.. new[] { BfdRig.Single4, BfdRig.Single6, BfdRig.Multi4,
+                BfdRig.Multi6 }.Select(k => rig.Ours.Add(k, BfdParameters.Every(BfdRig.IntervalMs, BfdRig.Multiplier)))];
         Process bird = Start(rig);
         foreach (BfdWatch watch in watches) BfdRig.AwaitAgreed(rig.Ours, watch);
-        PeerRig.Await(() => Show(rig), t => t.Split('\n').Count(l => l.Contains(" Up ", StringComparison.Ordinal)) == 4, "BIRD sees four sessions up");
+        PeerRig.Await(() => Show(rig), t => t.Split('\n').Count(l => l.Contains(" Up ", StringComparison.Ordinal)) == 4,
+            "BIRD sees four sessions up");
         foreach (BfdWatch watch in watches) Assert.Equal(1, watch.Session.Ups);
         BfdRig.StopAndSeeThemDown(bird, rig.Ours, watches);
 
@@ -43,8 +46,10 @@ public sealed class BirdBfdTests
         // Parameters change under way, by a poll sequence, and nothing goes down for it.
         long downs = watches[2].Session.Downs;
         rig.Ours.Configure(BfdRig.Multi4, BfdParameters.Every(200, 50));
-        BfdRig.Await(rig.Ours, watches[2], s => s.TransmitInterval == 200_000 && s.DetectionTime == BfdRig.Multiplier * 200_000_000L && !s.Polling, "the slower interval, both ways");
-        PeerRig.Await(() => Show(rig), t => Line(t, "10.255.0.1").Contains("0.200", StringComparison.Ordinal) && Line(t, "10.255.0.1").Contains("10.000", StringComparison.Ordinal), "BIRD's interval and time-out have followed");
+        BfdRig.Await(rig.Ours, watches[2], s => s.TransmitInterval == 200_000 && s.DetectionTime == BfdRig.Multiplier * 200_000_000L
+            && !s.Polling, "the slower interval, both ways");
+        PeerRig.Await(() => Show(rig), t => Line(t, "10.255.0.1").Contains("0.200", StringComparison.Ordinal)
+            && Line(t, "10.255.0.1").Contains("10.000", StringComparison.Ordinal), "BIRD's interval and time-out have followed");
         Assert.Equal(downs, watches[2].Session.Downs);
     }
 
@@ -65,11 +70,16 @@ public sealed class BirdBfdTests
     private static Process Start(BfdRig rig)
     {
         string configuration = Path.Combine(rig.Net.Folder, "bird.conf");
-        File.WriteAllText(configuration, Configuration.Replace("INTERVAL", $"{BfdRig.IntervalMs}", StringComparison.Ordinal).Replace("MULTIPLIER", $"{BfdRig.Multiplier}", StringComparison.Ordinal));
-        return rig.Net.StartDaemon("/usr/sbin/bird", "-f", "-c", configuration, "-s", Path.Combine(rig.Net.Folder, "bird.ctl"), "-P", Path.Combine(rig.Net.Folder, "bird.pid"));
+        File.WriteAllText(configuration,
+            Configuration.Replace("INTERVAL", $"{BfdRig.IntervalMs}", StringComparison.Ordinal)
+            .Replace("MULTIPLIER", $"{BfdRig.Multiplier}", StringComparison.Ordinal));
+        return rig.Net.StartDaemon("/usr/sbin/bird", "-f", "-c", configuration, "-s", Path.Combine(rig.Net.Folder, "bird.ctl"), "-P",
+            Path.Combine(rig.Net.Folder, "bird.pid"));
     }
 
-    private static string Show(BfdRig rig) => PeerRig.TryRun("birdc", "-s", Path.Combine(rig.Net.Folder, "bird.ctl"), "show bfd sessions").Text;
+    private static string Show(BfdRig rig)
+        => PeerRig.TryRun("birdc", "-s", Path.Combine(rig.Net.Folder, "bird.ctl"), "show bfd sessions").Text;
 
-    private static string Line(string text, string peer) => text.Split('\n').FirstOrDefault(l => l.StartsWith(peer + " ", StringComparison.Ordinal)) ?? "";
+    private static string Line(string text, string peer)
+        => text.Split('\n').FirstOrDefault(l => l.StartsWith(peer + " ", StringComparison.Ordinal)) ?? "";
 }

@@ -35,7 +35,9 @@ public sealed class FrrBfdTests
     public void FRR_and_we_come_up_over_one_hop_and_many_in_both_families_and_see_each_other_go()
     {
         using var rig = new BfdRig();
-        BfdWatch[] watches = [.. new[] { BfdRig.Single4, BfdRig.Single6, BfdRig.Multi4, BfdRig.Multi6 }.Select(k => rig.Ours.Add(k, BfdParameters.Every(BfdRig.IntervalMs, BfdRig.Multiplier)))];
+        BfdWatch[] watches =
+            [.. new[] { BfdRig.Single4, BfdRig.Single6, BfdRig.Multi4,
+                BfdRig.Multi6 }.Select(k => rig.Ours.Add(k, BfdParameters.Every(BfdRig.IntervalMs, BfdRig.Multiplier)))];
         Process bfdd = Start(rig);
         foreach (BfdWatch watch in watches) BfdRig.AwaitAgreed(rig.Ours, watch);
         PeerRig.Await(() => Show(rig), t => Count(t, "\"status\":\"up\"") == 4, "FRR sees four sessions up");
@@ -56,8 +58,10 @@ public sealed class FrrBfdTests
 
         long downs = watches[2].Session.Downs;
         rig.Ours.Configure(BfdRig.Multi4, BfdParameters.Every(200, 50));
-        BfdRig.Await(rig.Ours, watches[2], s => s.TransmitInterval == 200_000 && s.DetectionTime == BfdRig.Multiplier * 200_000_000L && !s.Polling, "the slower interval, both ways");
-        PeerRig.Await(() => Show(rig), t => Count(t, "\"remote-transmit-interval\":200") == 1 && Count(t, "\"remote-detect-multiplier\":50") == 1, "FRR knows our new parameters");
+        BfdRig.Await(rig.Ours, watches[2], s => s.TransmitInterval == 200_000 && s.DetectionTime == BfdRig.Multiplier * 200_000_000L
+            && !s.Polling, "the slower interval, both ways");
+        PeerRig.Await(() => Show(rig), t => Count(t, "\"remote-transmit-interval\":200") == 1
+            && Count(t, "\"remote-detect-multiplier\":50") == 1, "FRR knows our new parameters");
         Assert.Equal(downs, watches[2].Session.Downs);
         rig.Ours.Remove(BfdRig.Multi4);
         PeerRig.Await(() => Show(rig), t => Count(t, "\"status\":\"up\"") == 3, "a session that was removed is gone at FRR too");
@@ -66,15 +70,21 @@ public sealed class FrrBfdTests
     private static Process Start(BfdRig rig)
     {
         string folder = rig.Net.Folder;
-        File.WriteAllText(Path.Combine(folder, "bfdd.conf"), Configuration.Replace("INTERVAL", $"{BfdRig.IntervalMs}", StringComparison.Ordinal).Replace("MULTIPLIER", $"{BfdRig.Multiplier}", StringComparison.Ordinal));
+        File.WriteAllText(Path.Combine(folder, "bfdd.conf"),
+            Configuration.Replace("INTERVAL", $"{BfdRig.IntervalMs}", StringComparison.Ordinal)
+            .Replace("MULTIPLIER", $"{BfdRig.Multiplier}", StringComparison.Ordinal));
         File.WriteAllText(Path.Combine(folder, "zebra.conf"), string.Empty);
         File.WriteAllText(Path.Combine(folder, "vtysh.conf"), string.Empty);
         PeerRig.Run("chown", "-R", "frr:frr", folder);
         string[] common = ["--vty_socket", folder, "-z", Path.Combine(folder, "zserv.api"), "-u", "frr", "-g", "frr"];
-        rig.Net.StartDaemon(["/usr/lib/frr/zebra", "-f", Path.Combine(folder, "zebra.conf"), "-i", Path.Combine(folder, "zebra.pid"), .. common]);
-        PeerRig.Await(() => string.Join(' ', Directory.GetFiles(folder)), t => t.Contains("zserv.api", StringComparison.Ordinal), "zebra is up");
-        Process bfdd = rig.Net.StartDaemon(["/usr/lib/frr/bfdd", "-f", Path.Combine(folder, "bfdd.conf"), "-i", Path.Combine(folder, "bfdd.pid"), "--bfdctl", Path.Combine(folder, "bfdd.sock"), .. common]);
-        PeerRig.Await(() => string.Join(' ', Directory.GetFiles(folder)), t => t.Contains("bfdd.vty", StringComparison.Ordinal), "bfdd is up");
+        rig.Net.StartDaemon(["/usr/lib/frr/zebra", "-f", Path.Combine(folder, "zebra.conf"), "-i",
+            Path.Combine(folder, "zebra.pid"), .. common]);
+        PeerRig.Await(() => string.Join(' ', Directory.GetFiles(folder)),
+            t => t.Contains("zserv.api", StringComparison.Ordinal), "zebra is up");
+        Process bfdd = rig.Net.StartDaemon(["/usr/lib/frr/bfdd", "-f", Path.Combine(folder, "bfdd.conf"), "-i",
+            Path.Combine(folder, "bfdd.pid"), "--bfdctl", Path.Combine(folder, "bfdd.sock"), .. common]);
+        PeerRig.Await(() => string.Join(' ', Directory.GetFiles(folder)),
+            t => t.Contains("bfdd.vty", StringComparison.Ordinal), "bfdd is up");
         return bfdd;
     }
 
@@ -89,5 +99,6 @@ public sealed class FrrBfdTests
     private static string[] Words(BfdRig rig, string[] commands) =>
         ["--vty_socket", rig.Net.Folder, "--config_dir", rig.Net.Folder, "-d", "bfdd", .. commands.SelectMany(c => (string[])["-c", c])];
 
-    private static int Count(string text, string what) => (text.Length - text.Replace(what, "", StringComparison.Ordinal).Length) / what.Length;
+    private static int Count(string text, string what)
+        => (text.Length - text.Replace(what, "", StringComparison.Ordinal).Length) / what.Length;
 }

@@ -40,14 +40,16 @@ public sealed class BirdTests
         SpeakerHost b = rig.AddSpeaker(2);
         string configuration = Path.Combine(rig.Folder, "bird.conf");
         File.WriteAllText(configuration, Configuration);
-        rig.StartDaemon("/usr/sbin/bird", "-f", "-c", configuration, "-s", Path.Combine(rig.Folder, "bird.ctl"), "-P", Path.Combine(rig.Folder, "bird.pid"));
+        rig.StartDaemon("/usr/sbin/bird", "-f", "-c", configuration, "-s", Path.Combine(rig.Folder, "bird.ctl"), "-P",
+            Path.Combine(rig.Folder, "bird.pid"));
 
         foreach (IpPrefix prefix in (IpPrefix[])[server4, server6])
         {
             a.Do(() => a.Speaker.Advertise(prefix, 100));
             Await(prefix, text => BestProtocol(text) == "a", "a's route");
             b.Do(() => b.Speaker.Advertise(prefix, 200));
-            Await(prefix, text => BestProtocol(text) == "b" && text.Contains("BGP.local_pref: 200", StringComparison.Ordinal), "b's route is preferred");
+            Await(prefix, text => BestProtocol(text) == "b" && text.Contains("BGP.local_pref: 200", StringComparison.Ordinal),
+                "b's route is preferred");
             a.Do(() => a.Speaker.Withdraw(prefix));
             Await(prefix, text => BestProtocol(text) == "b" && !text.Contains("[a ", StringComparison.Ordinal), "a's route is gone");
         }
@@ -60,7 +62,8 @@ public sealed class BirdTests
         }
 
         void Await(IpPrefix prefix, Func<string, bool> right, string what) => PeerRig.Await(
-            () => PeerRig.TryRun("birdc", "-s", Path.Combine(rig.Folder, "bird.ctl"), $"show route for {prefix} all").Text, right, $"{prefix}: {what}");
+            () => PeerRig.TryRun("birdc", "-s", Path.Combine(rig.Folder, "bird.ctl"), $"show route for {prefix} all").Text, right,
+            $"{prefix}: {what}");
     }
 
     [RootFact]
@@ -72,9 +75,12 @@ public sealed class BirdTests
         SpeakerHost a = rig.AddSpeaker(1, s => s with { Export = new RoutePolicy("many", [new PolicyTerm { Add = many }]) });
         SpeakerHost b = rig.AddSpeaker(2);
         string configuration = Path.Combine(rig.Folder, "bird.conf");
-        File.WriteAllText(configuration, Configuration.Replace("  multihop;", "  multihop;\n  enable extended messages on;\n  rr client;", StringComparison.Ordinal)
-            .Replace("ipv4 { import all; export where source = RTS_STATIC; next hop self; };", "ipv4 { import all; export all; next hop keep; };", StringComparison.Ordinal));
-        rig.StartDaemon("/usr/sbin/bird", "-f", "-c", configuration, "-s", Path.Combine(rig.Folder, "bird.ctl"), "-P", Path.Combine(rig.Folder, "bird.pid"));
+        File.WriteAllText(configuration,
+            Configuration.Replace("  multihop;", "  multihop;\n  enable extended messages on;\n  rr client;", StringComparison.Ordinal)
+            .Replace("ipv4 { import all; export where source = RTS_STATIC; next hop self; };",
+                "ipv4 { import all; export all; next hop keep; };", StringComparison.Ordinal));
+        rig.StartDaemon("/usr/sbin/bird", "-f", "-c", configuration, "-s", Path.Combine(rig.Folder, "bird.ctl"), "-P",
+            Path.Combine(rig.Folder, "bird.pid"));
         a.Do(() => a.Speaker.Advertise(server, 100));
         PeerRig.Await(() => PeerRig.TryRun("birdc", "-s", Path.Combine(rig.Folder, "bird.ctl"), $"show route for {server} all").Text,
             text => text.Contains("65000,1499", StringComparison.Ordinal), "all communities at BIRD");

@@ -139,7 +139,8 @@ public sealed class FrrTests
         Assert.Equal(ups, a.Ask(() => peer.Transitions));
 
         a.Do(() => a.Speaker.Engine.Shutdown(peer, "maintenance until 6:00", SpeakerHost.Now));
-        PeerRig.Await(() => Vtysh(rig, "show bgp neighbors 10.255.0.1"), t => t.Contains("Cease/Administrative Shutdown", StringComparison.Ordinal), "FRR knows that it is a shutdown");
+        PeerRig.Await(() => Vtysh(rig, "show bgp neighbors 10.255.0.1"),
+            t => t.Contains("Cease/Administrative Shutdown", StringComparison.Ordinal), "FRR knows that it is a shutdown");
         a.Do(() => a.Speaker.Engine.Restart(peer, null, SpeakerHost.Now));
         a.Await(() => peer.Transitions > ups && peer.State == BgpState.Established, "the session is back");
         Order(rig, "configure terminal", "router bgp 65000", "neighbor 10.255.0.1 shutdown message back at noon");
@@ -153,7 +154,8 @@ public sealed class FrrTests
         SpeakerHost a = rig.AddSpeaker(1, s => s with { Restart = RestartMode.Full });
 
         // FRR waits for us: two connections that collide would be a second restart to us, which takes what the first one left.
-        const string Restart = "\n bgp graceful-restart\n bgp graceful-restart preserve-fw-state\n neighbor pe passive\n network 10.2.4.0/24";
+        const string Restart =
+            "\n bgp graceful-restart\n bgp graceful-restart preserve-fw-state\n neighbor pe passive\n network 10.2.4.0/24";
         StartFrr(rig, Restart);
         IpPrefix kept = IpPrefix.Parse("10.2.3.0/24"), lost = IpPrefix.Parse("10.2.4.0/24");
         a.Await(() => a.Rib.Best(kept) is not null && a.Rib.Best(lost) is not null, "FRR's routes");
@@ -168,7 +170,9 @@ public sealed class FrrTests
         StartBgpd(rig, Restart.Replace("\n network 10.2.4.0/24", "", StringComparison.Ordinal));
         a.Await(() => peer.State == BgpState.Established && peer.StaleFamilies == BgpFamilies.None, "FRR is back and has told all");
         Assert.Null(a.Ask(() => a.Rib.Best(lost)));
-        string seen = a.Ask(() => $"best {a.Rib.Best(kept)?.InstalledAtNs.ToString() ?? "none"} (was {since}), graceful ends {peer.GracefulEnds}, times up {peer.Transitions}, {peer.MessagesIn} messages, last error {peer.LastError}");
+        string seen = a.Ask((
+            ) => $"best {a.Rib.Best(kept)?.InstalledAtNs.ToString() ?? "none"} (was {since}), graceful ends {peer.GracefulEnds}, times up "
+            + $"{peer.Transitions}, {peer.MessagesIn} messages, last error {peer.LastError}");
         Assert.True(a.Ask(() => a.Rib.Best(kept)?.InstalledAtNs == since && peer.GracefulEnds == ends + 1), seen);
     }
 
@@ -185,12 +189,15 @@ public sealed class FrrTests
 
         a.Crash();
         foreach (System.Net.Sockets.Socket socket in sockets) socket.Close(0);
-        PeerRig.Await(() => Show(rig, Server4), t => t.Contains("\"stale\":true", StringComparison.Ordinal), "FRR marks our route as stale and keeps it");
+        PeerRig.Await(() => Show(rig, Server4), t => t.Contains("\"stale\":true", StringComparison.Ordinal),
+            "FRR marks our route as stale and keeps it");
 
-        SpeakerHost again = rig.AddSpeaker(1, s => s with { Restart = RestartMode.Full }, speaker: s => s with { Restarting = true, ForwardingKept = BgpFamilies.Both });
+        SpeakerHost again = rig.AddSpeaker(1, s => s with { Restart = RestartMode.Full },
+            speaker: s => s with { Restarting = true, ForwardingKept = BgpFamilies.Both });
         Advertise(again, 100);
         again.Await(() => !again.Speaker.Engine.IsRestarting, "all peers have been heard");
-        PeerRig.Await(() => Show(rig, Server4), t => !t.Contains("stale", StringComparison.Ordinal) && Paths(t).Count == 1, "the route is fresh again");
+        PeerRig.Await(() => Show(rig, Server4), t => !t.Contains("stale", StringComparison.Ordinal) && Paths(t).Count == 1,
+            "the route is fresh again");
     }
 
     private static void StartFrr(PeerRig rig, string more = "")
@@ -198,21 +205,27 @@ public sealed class FrrTests
         File.WriteAllText(Path.Combine(rig.Folder, "zebra.conf"), string.Empty);
         File.WriteAllText(Path.Combine(rig.Folder, "vtysh.conf"), string.Empty);
         PeerRig.Run("chown", "-R", "frr:frr", rig.Folder);
-        rig.StartDaemon(["/usr/lib/frr/zebra", "-f", Path.Combine(rig.Folder, "zebra.conf"), "-i", Path.Combine(rig.Folder, "zebra.pid"), .. Common(rig)]);
-        PeerRig.Await(() => string.Join(' ', Directory.GetFiles(rig.Folder)), t => t.Contains("zserv.api", StringComparison.Ordinal), "zebra is up");
+        rig.StartDaemon(["/usr/lib/frr/zebra", "-f", Path.Combine(rig.Folder, "zebra.conf"), "-i",
+            Path.Combine(rig.Folder, "zebra.pid"), .. Common(rig)]);
+        PeerRig.Await(() => string.Join(' ', Directory.GetFiles(rig.Folder)),
+            t => t.Contains("zserv.api", StringComparison.Ordinal), "zebra is up");
         StartBgpd(rig, more);
     }
 
-    private static string[] Common(PeerRig rig) => ["--vty_socket", rig.Folder, "-z", Path.Combine(rig.Folder, "zserv.api"), "-u", "frr", "-g", "frr"];
+    private static string[] Common(PeerRig rig)
+        => ["--vty_socket", rig.Folder, "-z", Path.Combine(rig.Folder, "zserv.api"), "-u", "frr", "-g", "frr"];
 
     private static void StartBgpd(PeerRig rig, string more)
     {
         string configuration = Path.Combine(rig.Folder, "bgpd.conf");
-        File.WriteAllText(configuration, Configuration.Replace("\n neighbor pe timers connect 1", "\n neighbor pe timers connect 1" + more, StringComparison.Ordinal));
+        File.WriteAllText(configuration,
+            Configuration.Replace("\n neighbor pe timers connect 1", "\n neighbor pe timers connect 1" + more, StringComparison.Ordinal));
         PeerRig.Run("chown", "frr:frr", configuration);
         File.Delete(Path.Combine(rig.Folder, "bgpd.vty"));
-        rig.StartDaemon(["/usr/lib/frr/bgpd", "-f", configuration, "-i", Path.Combine(rig.Folder, "bgpd.pid"), "-l", "10.255.0.3", .. Common(rig)]);
-        PeerRig.Await(() => string.Join(' ', Directory.GetFiles(rig.Folder)), t => t.Contains("bgpd.vty", StringComparison.Ordinal), "bgpd is up");
+        rig.StartDaemon(["/usr/lib/frr/bgpd", "-f", configuration, "-i", Path.Combine(rig.Folder, "bgpd.pid"), "-l",
+            "10.255.0.3", .. Common(rig)]);
+        PeerRig.Await(() => string.Join(' ', Directory.GetFiles(rig.Folder)),
+            t => t.Contains("bgpd.vty", StringComparison.Ordinal), "bgpd is up");
     }
 
     private static void Advertise(SpeakerHost host, uint localPref) => host.Do(() =>
@@ -230,9 +243,11 @@ public sealed class FrrTests
 
     /// <summary>UPDATEs that FRR has received from a neighbour it shows; 0 when it does not say.</summary>
     private static long UpdatesIn(string neighbor) =>
-        Regex.Match(neighbor, "\"updatesRecv\": *([0-9]+)") is { Success: true } said ? long.Parse(said.Groups[1].Value, CultureInfo.InvariantCulture) : 0;
+        Regex.Match(neighbor, "\"updatesRecv\": *([0-9]+)") is { Success: true } said
+            ? long.Parse(said.Groups[1].Value, CultureInfo.InvariantCulture) : 0;
 
-    private static string Show(PeerRig rig, IpPrefix prefix) => Vtysh(rig, $"show bgp {(prefix.Address.IsV4 ? "ipv4" : "ipv6")} unicast {prefix} json");
+    private static string Show(PeerRig rig, IpPrefix prefix)
+        => Vtysh(rig, $"show bgp {(prefix.Address.IsV4 ? "ipv4" : "ipv6")} unicast {prefix} json");
 
     private static List<(string Peer, int LocalPref, bool Best)> Paths(string json)
     {
@@ -245,7 +260,8 @@ public sealed class FrrTests
             if (!document.RootElement.TryGetProperty("paths", out JsonElement all)) return paths;
             foreach (JsonElement path in all.EnumerateArray())
             {
-                bool best = path.TryGetProperty("bestpath", out JsonElement b) && b.TryGetProperty("overall", out JsonElement overall) && overall.GetBoolean();
+                bool best = path.TryGetProperty("bestpath", out JsonElement b) && b.TryGetProperty("overall", out JsonElement overall)
+                    && overall.GetBoolean();
                 paths.Add((path.GetProperty("peer").GetProperty("peerId").GetString()!, path.GetProperty("locPrf").GetInt32(), best));
             }
         }

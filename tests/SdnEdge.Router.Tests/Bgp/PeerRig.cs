@@ -34,7 +34,8 @@ internal sealed class PeerRig : IDisposable
         {
             string ns = line.Split(' ')[0];
             if (ns.Split('-') is not ["sdnbgp", string process, _, _] || Directory.Exists($"/proc/{process}")) continue;
-            foreach (string id in TryRun("ip", "netns", "pids", ns).Text.Split('\n', StringSplitOptions.RemoveEmptyEntries)) TryRun("kill", "-KILL", id);
+            foreach (string id in TryRun("ip", "netns", "pids", ns).Text.Split('\n', StringSplitOptions.RemoveEmptyEntries))
+                TryRun("kill", "-KILL", id);
             TryRun("ip", "netns", "del", ns);
         }
     }
@@ -77,7 +78,8 @@ internal sealed class PeerRig : IDisposable
     /// <param name="speaker">Changes the settings of the speaker.</param>
     /// <param name="sockets">Takes every socket made, listeners too.</param>
     public SpeakerHost AddSpeaker(
-        int i, Func<BgpPeerSettings, BgpPeerSettings>? with = null, uint ownAs = 65000, Func<BgpSpeakerSettings, BgpSpeakerSettings>? speaker = null,
+        int i, Func<BgpPeerSettings, BgpPeerSettings>? with = null, uint ownAs = 65000,
+        Func<BgpSpeakerSettings, BgpSpeakerSettings>? speaker = null,
         List<System.Net.Sockets.Socket>? sockets = null)
     {
         var options = new BgpTransportOptions([Loopback4(i)])
@@ -176,7 +178,8 @@ internal sealed class PeerRig : IDisposable
         }
 
         // What a daemon started itself and did not take with it: the namespace is ours alone.
-        foreach (string id in TryRun("ip", "netns", "pids", Theirs).Text.Split('\n', StringSplitOptions.RemoveEmptyEntries)) TryRun("kill", "-KILL", id);
+        foreach (string id in TryRun("ip", "netns", "pids", Theirs).Text.Split('\n', StringSplitOptions.RemoveEmptyEntries))
+            TryRun("kill", "-KILL", id);
         foreach (Process daemon in _daemons)
         {
             daemon.WaitForExit(Patience.Time);

@@ -71,7 +71,9 @@ internal sealed class SpeakerHost : IDisposable
         return true;
     });
 
-    /// <summary>Waits until something holds at the end of a turn of the control loop; fails with the text when it does not in time.</summary>
+    /// <summary>
+    /// Waits until something holds at the end of a turn of the control loop; fails with the text when it does not in time.
+    /// </summary>
     public void Await(Func<bool> condition, string what, int seconds = Patience.Seconds)
     {
         var wait = new Wait(condition);
@@ -82,9 +84,11 @@ internal sealed class SpeakerHost : IDisposable
     }
 
     /// <summary>
-    /// Waits until a connection of a peer has ended for a reason with this text. What <see cref="BgpPeer.LastError"/> says is soon that the next attempt was refused.
+    /// Waits until a connection of a peer has ended for a reason with this text. What <see cref="BgpPeer.LastError"/> says is soon that the
+    /// next attempt was refused.
     /// </summary>
-    public void AwaitEnd(BgpPeer peer, string why, string what) => Await(() => _ends.Exists(e => e.Peer == peer && e.Why.Contains(why, StringComparison.Ordinal)), what);
+    public void AwaitEnd(BgpPeer peer, string why, string what)
+        => Await(() => _ends.Exists(e => e.Peer == peer && e.Why.Contains(why, StringComparison.Ordinal)), what);
 
     /// <summary>A static route that makes an address reachable, so that BGP next hops resolve.</summary>
     public void Reach(IpAddress address) => Do(() => Rib.Offer(Static, IpPrefix.Host(address), HopSpec.Via(address, "core"), null, Now));
@@ -119,7 +123,8 @@ internal sealed class SpeakerHost : IDisposable
     }
 
     private string Describe() => string.Join("; ", Speaker.Engine.Peers.Select(p =>
-        $"{p} {p.State} in {p.MessagesIn} out {p.MessagesOut} rx {p.Origin.Prefixes} tx {p.PrefixesSent} ended [{string.Join("; ", _ends.Where(e => e.Peer == p).Select(e => e.Why))}] faults [{string.Join(", ", p.Faults.Seen())}]"));
+        $"{p} {p.State} in {p.MessagesIn} out {p.MessagesOut} rx {p.Origin.Prefixes} tx {p.PrefixesSent} ended "
+            + $"[{string.Join("; ", _ends.Where(e => e.Peer == p).Select(e => e.Why))}] faults [{string.Join(", ", p.Faults.Seen())}]"));
 
     private void Loop()
     {

@@ -23,7 +23,8 @@ public sealed class TransportTests
     [InlineData("secret", null)]
     public void With_different_passwords_no_connection_comes_about(string atA, string? atB)
     {
-        using var pair = new Pair(s => s with { Password = new BgpPassword(atA) }, s => s with { Password = atB is null ? null : new BgpPassword(atB) });
+        using var pair = new Pair(s => s with { Password = new BgpPassword(atA) },
+            s => s with { Password = atB is null ? null : new BgpPassword(atB) });
         Refused(pair);
     }
 
@@ -47,7 +48,8 @@ public sealed class TransportTests
     {
         using var pair = new Pair(s => s with { Password = new BgpPassword("secret") });
         pair.A.Await(() => pair.ToB.State == BgpState.Established, "the session is up");
-        foreach ((SpeakerHost host, int other) in ((SpeakerHost, int)[])[(pair.A, 2), (pair.B, 1)]) host.Do(() => host.Speaker.RemovePeer(TwoSpeakersTests.Address(other), SpeakerHost.Now));
+        foreach ((SpeakerHost host, int other) in ((SpeakerHost, int)[])[(pair.A, 2), (pair.B, 1)])
+            host.Do(() => host.Speaker.RemovePeer(TwoSpeakersTests.Address(other), SpeakerHost.Now));
         BgpPeer toB = pair.Join(pair.A, 2, s => s), toA = pair.Join(pair.B, 1, s => s);
         pair.A.Await(() => toB.State == BgpState.Established, "the session is up without password");
         pair.B.Await(() => toA.State == BgpState.Established, "at the other end too");
@@ -87,7 +89,8 @@ public sealed class TransportTests
         public BgpPeer ToB { get; }
 
         public BgpPeer Join(SpeakerHost host, int other, Func<BgpPeerSettings, BgpPeerSettings> with) =>
-            host.AddPeer(with(new BgpPeerSettings(TwoSpeakersTests.Address(other), 65000) { Port = _port, ConnectRetryMilliseconds = 300 }));
+            host.AddPeer(with(new BgpPeerSettings(TwoSpeakersTests.Address(other), 65000) { Port = _port,
+                ConnectRetryMilliseconds = 300 }));
 
         public void Quiet() => Assert.Empty(A.Ask(() => _faults.ToList()));
 

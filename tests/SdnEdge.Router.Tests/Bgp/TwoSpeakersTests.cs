@@ -187,7 +187,8 @@ public sealed class TwoSpeakersTests
         var rib = new LocRib("default");
         using var goesOn = new ManualResetEventSlim(true);
         using var woken = new AutoResetEvent(false);
-        using var a = new BgpSpeaker(new BgpSpeakerSettings(65000, 1, Loopback4(1), Loopback6(1), Seed: 1), rib, new BgpTransportOptions([Address(1)], port), () =>
+        using var a = new BgpSpeaker(new BgpSpeakerSettings(65000, 1, Loopback4(1), Loopback6(1), Seed: 1), rib,
+            new BgpTransportOptions([Address(1)], port), () =>
         {
             woken.Set();
             if (Thread.CurrentThread != loop) goesOn.Wait();
@@ -260,7 +261,8 @@ public sealed class TwoSpeakersTests
     internal static SpeakerHost Make(int i, int port, BgpTransportOptions? options = null)
     {
         var host = new SpeakerHost(
-            new BgpSpeakerSettings(65000, (uint)i, Loopback4(i), Loopback6(i), Seed: i), options ?? new BgpTransportOptions([Address(i)], port));
+            new BgpSpeakerSettings(65000, (uint)i, Loopback4(i), Loopback6(i), Seed: i),
+            options ?? new BgpTransportOptions([Address(i)], port));
         for (int other = 1; other <= 3; other++)
         {
             if (other == i) continue;
@@ -272,7 +274,8 @@ public sealed class TwoSpeakersTests
     }
 
     private static BgpPeer Join(SpeakerHost host, int other, int port, bool passive = false) =>
-        host.AddPeer(new BgpPeerSettings(Address(other), 65000) { Port = port, ConnectRetryMilliseconds = 300, HoldTimeSeconds = 90, Passive = passive });
+        host.AddPeer(new BgpPeerSettings(Address(other), 65000) { Port = port, ConnectRetryMilliseconds = 300, HoldTimeSeconds = 90,
+            Passive = passive });
 
     /// <summary>A peer at address 2 that opens a session with address 1, and does not read.</summary>
     private static Socket Deaf(int port)

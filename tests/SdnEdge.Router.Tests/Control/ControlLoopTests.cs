@@ -35,7 +35,8 @@ public sealed class ControlLoopTests
         using var loop = new ControlLoop(TimeProvider.System, faulted: told.Add);
         loop.Start();
         loop.Post(() => throw new InvalidOperationException("first"));
-        await Assert.ThrowsAsync<FormatException>(() => loop.RunAsync<int>(() => throw new FormatException("to the caller")).WaitAsync(Patience.Time));
+        await Assert.ThrowsAsync<FormatException>(() => loop.RunAsync<int>(() => throw new FormatException("to the caller"))
+            .WaitAsync(Patience.Time));
         Assert.Equal(42, await loop.RunAsync(() => 42).WaitAsync(Patience.Time));
         Assert.Equal(1, loop.Faults);
         Assert.Equal("first", Assert.Single(told).Message);

@@ -35,7 +35,8 @@ public sealed class FibPublisherTests
 
             // The way to the BGP next hop comes, changes and goes too.
             if (random.Next(40) == 0) world.Rib.Withdraw(Static, World.NextHopV4, i);
-            if (random.Next(20) == 0) world.Rib.Offer(Static, World.NextHopV4, HopSpec.Via(IpAddress.Parse($"172.16.0.{random.Next(2, 5)}"), "core"), null, i);
+            if (random.Next(20) == 0)
+                world.Rib.Offer(Static, World.NextHopV4, HopSpec.Via(IpAddress.Parse($"172.16.0.{random.Next(2, 5)}"), "core"), null, i);
             if (random.Next(3) == 0) world.Publish();
             if (i % 200 == 199) world.CheckAll();
         }
@@ -48,7 +49,8 @@ public sealed class FibPublisherTests
     public void Taking_everything_away_leaves_no_leaf()
     {
         using var world = new World();
-        for (int i = 0; i < 100; i++) world.Rib.Offer(Static, IpPrefix.Parse($"10.0.{i}.0/24"), HopSpec.Via(IpAddress.Parse("172.16.0.2"), "core"), null, i);
+        for (int i = 0; i < 100; i++)
+            world.Rib.Offer(Static, IpPrefix.Parse($"10.0.{i}.0/24"), HopSpec.Via(IpAddress.Parse("172.16.0.2"), "core"), null, i);
         world.Publish();
         Assert.Equal(2, world.Vrf.LeafCount); // one for the hundred, one for the subnet
         world.Rib.WithdrawAll(Static, 1000);
@@ -98,7 +100,8 @@ public sealed class FibPublisherTests
         public World()
         {
             Vrf = _plane.AddVrf("default");
-            _core = _plane.AddPort(new PortOptions("core", MacAddress.Parse("02:00:00:00:00:01"), 1500), LinkedPort.Pair("core", "x").One, Vrf);
+            _core = _plane.AddPort(new PortOptions("core", MacAddress.Parse("02:00:00:00:00:01"), 1500),
+                LinkedPort.Pair("core", "x").One, Vrf);
             Dc = _plane.AddPort(new PortOptions("dc", MacAddress.Parse("02:00:00:00:00:02"), 1500), LinkedPort.Pair("dc", "x").One, Vrf);
             Publisher = new FibPublisher(Vrf, this);
             Rib.Offer(Connected, IpPrefix.Parse("172.16.0.0/24"), HopSpec.Connected("core"), null, 0);
@@ -123,7 +126,8 @@ public sealed class FibPublisherTests
         public HopSpec Hop(RouteOrigin origin, IpFamily family, Random random)
         {
             if (ReferenceEquals(origin, Redirect)) return HopSpec.Group("m");
-            if (ReferenceEquals(origin, Peer)) return HopSpec.Via(family == IpFamily.V4 ? NextHopV4.Address : IpAddress.Parse("fd00:ff::9"));
+            if (ReferenceEquals(origin, Peer))
+                return HopSpec.Via(family == IpFamily.V4 ? NextHopV4.Address : IpAddress.Parse("fd00:ff::9"));
             return random.Next(4) switch
             {
                 0 => HopSpec.Connected("dc"),

@@ -11,7 +11,8 @@ public sealed class PuntRingTests
     {
         var seen = new List<(PuntReason, int, byte[])>();
         int wakes = 0;
-        using var ring = new PuntRing(() => wakes++, (in PuntInfo info, ReadOnlySpan<byte> frame, long now) => seen.Add((info.Reason, info.Port, frame.ToArray())));
+        using var ring = new PuntRing(() => wakes++,
+            (in PuntInfo info, ReadOnlySpan<byte> frame, long now) => seen.Add((info.Reason, info.Port, frame.ToArray())));
         for (int i = 0; i < 3000; i++)
         {
             Assert.True(ring.TryPunt(new PuntInfo { Reason = PuntReason.Arp, Port = i }, [(byte)i, (byte)(i >> 8)]));
@@ -56,7 +57,8 @@ public sealed class PuntRingTests
     [Fact]
     public void Taking_a_packet_that_makes_the_handler_throw_takes_it_out_all_the_same()
     {
-        using var ring = new PuntRing(() => { }, (in PuntInfo _, ReadOnlySpan<byte> _, long _) => throw new InvalidOperationException("bug"));
+        using var ring = new PuntRing(() => { },
+            (in PuntInfo _, ReadOnlySpan<byte> _, long _) => throw new InvalidOperationException("bug"));
         ring.TryPunt(new PuntInfo { Reason = PuntReason.Arp }, [1]);
         Assert.Throws<InvalidOperationException>(() => ring.Drain(0));
         Assert.False(ring.HasWork);

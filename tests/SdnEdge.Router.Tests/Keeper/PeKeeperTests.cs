@@ -67,7 +67,8 @@ public sealed class PeKeeperTests
         await run.WaitAsync(Patience.Time);
 
         // The kernel may take a moment to see that nobody has the device open.
-        Assert.True(SpinWait.SpinUntil(() => !space.Ip("-br", "link").Contains("tap-a", StringComparison.Ordinal), Patience.Time), "the device is still there");
+        Assert.True(SpinWait.SpinUntil(() => !space.Ip("-br", "link").Contains("tap-a", StringComparison.Ordinal), Patience.Time),
+            "the device is still there");
     }
 
     private static void Tell(MirrorWriter writer)
@@ -75,7 +76,8 @@ public sealed class PeKeeperTests
         writer.Begin();
         writer.Loopbacks([IpAddress.Parse("10.255.0.1")]);
         writer.Vrf(0, "default", null);
-        writer.Port(new MirrorPort(0, "a", 0, new MacAddress(0x02_0000_0000_01), 1500, false, true, [new PortAddress(IpAddress.Parse("10.1.0.1"), 24)]));
+        writer.Port(new MirrorPort(0, "a", 0, new MacAddress(0x02_0000_0000_01), 1500, false, true,
+            [new PortAddress(IpAddress.Parse("10.1.0.1"), 24)]));
         writer.Hop(1, new MirrorHop(ForwardingKind.Local));
         writer.Leaf(0, 1, 1, 0, null);
         writer.Hop(2, new MirrorHop(ForwardingKind.Connected, Port: 0));
@@ -93,7 +95,8 @@ public sealed class PeKeeperTests
         ProcessChannel.CloseDescriptor(descriptor);
         Assert.True(length > 0, "the keeper has closed the channel");
         var kind = (KeeperMessageKind)message[0];
-        return (kind, kind is KeeperMessageKind.Start or KeeperMessageKind.Granted ? KeeperMessage.ReadRecord(message.AsSpan(0, length)) : default);
+        return (kind, kind is KeeperMessageKind.Start
+            or KeeperMessageKind.Granted ? KeeperMessage.ReadRecord(message.AsSpan(0, length)) : default);
     }
 
     /// <summary>Processes that sleep, each with a channel that the test speaks on.</summary>
@@ -109,16 +112,22 @@ public sealed class PeKeeperTests
             ProcessChannel channel = ProcessChannel.Inherited(ProcessChannel.Duplicate(descriptor));
             _files[channel] = file;
             _channels.Add(channel);
-            return new ProcessStartInfo("bash", ["-c", $"exec {descriptor}>&-; echo $$ > {file}; exec sleep 600"]) { UseShellExecute = false };
+            return new ProcessStartInfo("bash", ["-c", $"exec {descriptor}>&-; echo $$ > {file}; exec sleep 600"])
+            {
+                UseShellExecute = false,
+            };
         }
 
-        public ProcessChannel Next() => _channels.TryTake(out ProcessChannel? channel, Patience.Time) ? channel : throw new TimeoutException("the keeper started no process");
+        public ProcessChannel Next() => _channels.TryTake(out ProcessChannel? channel, Patience.Time) ? channel
+            : throw new TimeoutException("the keeper started no process");
 
         public void Kill(ProcessChannel channel)
         {
             // While the channel is open the keeper lets the process live, and so it comes to say its number.
             int pid = 0;
-            Assert.True(SpinWait.SpinUntil(() => int.TryParse(File.ReadAllText(_files[channel]), NumberStyles.None | NumberStyles.AllowTrailingWhite, CultureInfo.InvariantCulture, out pid), Patience.Time), "the process does not say its number");
+            Assert.True(SpinWait.SpinUntil(() => int.TryParse(File.ReadAllText(_files[channel]),
+                NumberStyles.None | NumberStyles.AllowTrailingWhite, CultureInfo.InvariantCulture, out pid), Patience.Time),
+                "the process does not say its number");
             Signals.Send(pid, ProcessSignal.Kill);
             channel.Dispose();
         }
@@ -165,7 +174,9 @@ public sealed class PeKeeperTests
 
         private static (int Code, string Output) Run(string program, params string[] words)
         {
-            using Process process = Process.Start(new ProcessStartInfo(program, words) { UseShellExecute = false, RedirectStandardOutput = true, RedirectStandardError = true })!;
+            using Process process =
+                Process.Start(new ProcessStartInfo(program, words) { UseShellExecute = false, RedirectStandardOutput = true,
+                    RedirectStandardError = true })!;
             Task<string> errors = process.StandardError.ReadToEndAsync();
             string output = process.StandardOutput.ReadToEnd();
             process.WaitForExit();

@@ -58,7 +58,8 @@ public sealed class FailedSignalTests
 
         Assert.False((await SignalAsync(two.ApiB, SignalKind.Release)).Repeated);
         await SignalAsync(two.ApiB, SignalKind.Advertise);
-        await UntilAsync("the hold drains", async () => (await GetAsync<MigrationInfo>(two.ApiB, "v1/migrations/m1")).Hold!.State == "released");
+        await UntilAsync("the hold drains",
+            async () => (await GetAsync<MigrationInfo>(two.ApiB, "v1/migrations/m1")).Hold!.State == "released");
         Assert.Equal(PeMigrationState.TornDown, (await SignalAsync(two.ApiB, SignalKind.Teardown)).State);
         Assert.Empty(await GetAsync<RedirectGroupInfo[]>(two.ApiB, "v1/groups"));
         Assert.Empty(await GetAsync<TunnelInfo[]>(two.ApiB, "v1/tunnels"));
@@ -71,7 +72,8 @@ public sealed class FailedSignalTests
         await PrepareAsync(two);
         using (await StuckAsync(two.CoreA)) await ProblemAsync(PostAsync(two.ApiB, SignalKind.Release), 500);
         await SignalAsync(two.ApiB, SignalKind.Abort, new SignalRequest(2));
-        await UntilAsync("nothing is left at B", async () => (await GetAsync<RedirectGroupInfo[]>(two.ApiB, "v1/groups")).Length == 0 && (await GetAsync<TunnelInfo[]>(two.ApiB, "v1/tunnels")).Length == 0);
+        await UntilAsync("nothing is left at B", async () => (await GetAsync<RedirectGroupInfo[]>(two.ApiB, "v1/groups")).Length == 0
+            && (await GetAsync<TunnelInfo[]>(two.ApiB, "v1/tunnels")).Length == 0);
     }
 
     [Fact]

@@ -42,7 +42,8 @@ public sealed class HttpApiTests
         Assert.True((await GetAsync<NodeInfo>(two.ApiA, "v1/node")).Ready);
 
         string left = two.SocketA + ".left";
-        using (var crashed = new System.Net.Sockets.Socket(System.Net.Sockets.AddressFamily.Unix, System.Net.Sockets.SocketType.Stream, 0)) crashed.Bind(new System.Net.Sockets.UnixDomainSocketEndPoint(left));
+        using (var crashed = new System.Net.Sockets.Socket(System.Net.Sockets.AddressFamily.Unix, System.Net.Sockets.SocketType.Stream,
+            0)) crashed.Bind(new System.Net.Sockets.UnixDomainSocketEndPoint(left));
         await using PeRouter pe = await PeRouter.StartAsync(config with { Api = new ApiConfig(left) }, new PeRouterOptions());
         using HttpClient client = ClientFor(left);
         Assert.Equal("x", (await GetAsync<NodeInfo>(client, "v1/node")).Name);
@@ -54,7 +55,9 @@ public sealed class HttpApiTests
         await using TwoPes two = await StartAsync();
         Assert.Contains("openapi", (await ProblemAsync(two.ApiA.GetAsync("v1/prots"), 404)).Detail, StringComparison.Ordinal);
         Assert.Contains("GET", (await ProblemAsync(two.ApiA.PostAsync("v1/ports", null), 405)).Detail, StringComparison.Ordinal);
-        Assert.Contains("application/json", (await ProblemAsync(two.ApiA.PostAsync("v1/migrations/m/switch", new StringContent("epoch=1", Encoding.UTF8, "text/plain")), 415)).Detail, StringComparison.Ordinal);
+        Assert.Contains("application/json",
+            (await ProblemAsync(two.ApiA.PostAsync("v1/migrations/m/switch", new StringContent("epoch=1", Encoding.UTF8, "text/plain")),
+                415)).Detail, StringComparison.Ordinal);
         Problem syntax = await ProblemAsync(two.ApiA.PostAsync("v1/migrations/m/switch", Json("{\"epoch\": 1,, }")), 400);
         Assert.Contains("line 1", syntax.Detail, StringComparison.Ordinal);
         Problem unknown = await ProblemAsync(two.ApiA.PostAsync("v1/migrations/m/switch", Json("{\"epoch\": 1, \"tunelKey\": 7}")), 400);
@@ -69,7 +72,8 @@ public sealed class HttpApiTests
         await ProblemAsync(two.ApiA.GetAsync("v1/fib/lookup"), 400);
         await ProblemAsync(two.ApiA.GetAsync("v1/routes?limit=x"), 400);
         await ProblemAsync(two.ApiA.GetAsync("v1/migrations/none"), 404);
-        Assert.Contains("10.9.9.9", (await ProblemAsync(two.ApiA.PostAsync("v1/bgp/peers/10.9.9.9/refresh", null), 404)).Detail, StringComparison.Ordinal);
+        Assert.Contains("10.9.9.9", (await ProblemAsync(two.ApiA.PostAsync("v1/bgp/peers/10.9.9.9/refresh", null), 404)).Detail,
+            StringComparison.Ordinal);
         await ProblemAsync(two.ApiA.PostAsync("v1/bgp/peers/10.9.9.9/shutdown", Json("{\"text\": \"x\"}")), 404);
         await ProblemAsync(two.ApiA.PostAsync("v1/migrations/a%20b/switch", Json("{\"epoch\": 1}")), 400);
     }
@@ -84,12 +88,15 @@ public sealed class HttpApiTests
         Assert.Equal(["172.16.0.1/24", "fd00:16::1/64"], ports[0].Addresses);
         Assert.Equal(["default", "red"], (await GetAsync<VrfInfo[]>(two.ApiA, "v1/vrfs")).Select(v => v.Name));
         RouteInfo[] inside = await GetAsync<RouteInfo[]>(two.ApiA, "v1/routes?vrf=default&prefix=10.1.1.0/24");
-        Assert.Equal(["10.1.1.0/24", "10.1.1.0/25", "10.1.1.1/32", "10.1.1.10/32"], inside.Where(r => r.Best).Select(r => r.Prefix).Order(StringComparer.Ordinal));
+        Assert.Equal(["10.1.1.0/24", "10.1.1.0/25", "10.1.1.1/32", "10.1.1.10/32"],
+            inside.Where(r => r.Best).Select(r => r.Prefix).Order(StringComparer.Ordinal));
         FibInfo[] fib = await GetAsync<FibInfo[]>(two.ApiA, "v1/fib?prefix=10.1.1.10/32");
         Assert.Equal(("connected", "dc"), (Assert.Single(fib).Action, fib[0].Port));
         FibInfo far = await GetAsync<FibInfo>(two.ApiA, "v1/fib/lookup?address=10.1.1.77");
         Assert.Equal(("10.1.1.0/25", "via", "172.16.0.2", "core"), (far.Prefix, far.Action, far.NextHop, far.Port));
-        Assert.Equal(("", "no-route"), ((await GetAsync<FibInfo>(two.ApiA, "v1/fib/lookup?address=192.0.2.1")).Prefix, (await GetAsync<FibInfo>(two.ApiA, "v1/fib/lookup?address=192.0.2.1")).Action));
+        Assert.Equal(("", "no-route"),
+            ((await GetAsync<FibInfo>(two.ApiA, "v1/fib/lookup?address=192.0.2.1")).Prefix,
+                (await GetAsync<FibInfo>(two.ApiA, "v1/fib/lookup?address=192.0.2.1")).Action));
         Assert.Single(await GetAsync<RouteInfo[]>(two.ApiA, "v1/routes?limit=1"));
     }
 
@@ -103,7 +110,8 @@ public sealed class HttpApiTests
         JsonElement paths = root.GetProperty("paths");
         string[] expected =
         [
-            "/v1/node", "/v1/ports", "/v1/vrfs", "/v1/routes", "/v1/fib", "/v1/fib/lookup", "/v1/neighbors", "/v1/tunnels", "/v1/bgp/damped", "/v1/bgp/peers", "/v1/groups", "/v1/keeper",
+            "/v1/node", "/v1/ports", "/v1/vrfs", "/v1/routes", "/v1/fib", "/v1/fib/lookup", "/v1/neighbors", "/v1/tunnels",
+            "/v1/bgp/damped", "/v1/bgp/peers", "/v1/groups", "/v1/keeper",
             "/v1/bfd", "/v1/drops", "/v1/migrations", "/v1/migrations/{id}", "/v1/config/reload", "/v1/events", "/metrics",
             .. Enum.GetNames<BgpPeerAction>().Select(n => $"/v1/bgp/peers/{{address}}/{n.ToLowerInvariant()}"),
             .. Enum.GetNames<SignalKind>().Select(n => $"/v1/migrations/{{id}}/{n.ToLowerInvariant()}"),
@@ -121,8 +129,10 @@ public sealed class HttpApiTests
         // Every reference leads somewhere.
         string text = root.GetRawText();
         foreach (Match match in Regex.Matches(text, "#/components/schemas/([A-Za-z0-9]+)"))
-            Assert.True(root.GetProperty("components").GetProperty("schemas").TryGetProperty(match.Groups[1].Value, out JsonElement _), match.Value);
-        Assert.Contains("application/problem\\u002Bjson", text.Replace("application/problem+json", "application/problem\\u002Bjson", StringComparison.Ordinal), StringComparison.Ordinal);
+            Assert.True(root.GetProperty("components").GetProperty("schemas").TryGetProperty(match.Groups[1].Value, out JsonElement _),
+                match.Value);
+        Assert.Contains("application/problem\\u002Bjson",
+            text.Replace("application/problem+json", "application/problem\\u002Bjson", StringComparison.Ordinal), StringComparison.Ordinal);
     }
 
     [Fact]
@@ -143,7 +153,8 @@ public sealed class HttpApiTests
             }
             else if (!line.StartsWith('#'))
             {
-                Match sample = Regex.Match(line, "^([a-z_:][a-z0-9_:]*)(\\{[a-z_]+=\"[^\"]*\"(,[a-z_]+=\"[^\"]*\")*\\})? -?[0-9.]+(E[+-]?[0-9]+)?$");
+                Match sample = Regex.Match(line,
+                    "^([a-z_:][a-z0-9_:]*)(\\{[a-z_]+=\"[^\"]*\"(,[a-z_]+=\"[^\"]*\")*\\})? -?[0-9.]+(E[+-]?[0-9]+)?$");
                 Assert.True(sample.Success, line);
                 Assert.True(types.ContainsKey(sample.Groups[1].Value), line);
             }
@@ -153,7 +164,8 @@ public sealed class HttpApiTests
         Assert.Contains("sdnedge_packets_unaccounted ", text, StringComparison.Ordinal);
 
         // A worker in the middle of a batch has counted what came and not yet what became of it.
-        await UntilAsync("the books balance", async () => (await two.ApiA.GetStringAsync("metrics")).Contains("sdnedge_packets_unaccounted 0\n", StringComparison.Ordinal));
+        await UntilAsync("the books balance",
+            async () => (await two.ApiA.GetStringAsync("metrics")).Contains("sdnedge_packets_unaccounted 0\n", StringComparison.Ordinal));
         Assert.True(types.Count > 30, $"{types.Count} metrics");
     }
 
@@ -175,7 +187,9 @@ public sealed class HttpApiTests
         string good = File.ReadAllText(two.ConfigFileA);
         Assert.Empty((await ReadAsync<ReloadReply>(two.ApiA.PostAsync("v1/config/reload", null))).Changes);
 
-        File.WriteAllText(two.ConfigFileA, good.Replace("  - { prefix: 10.1.1.10/32, port: dc }", "  - { prefix: 10.9.0.0/16, discard: true }\n  - { prefix: 10.1.1.11/32, port: cd }", StringComparison.Ordinal));
+        File.WriteAllText(two.ConfigFileA,
+            good.Replace("  - { prefix: 10.1.1.10/32, port: dc }",
+                "  - { prefix: 10.9.0.0/16, discard: true }\n  - { prefix: 10.1.1.11/32, port: cd }", StringComparison.Ordinal));
         Problem bad = await ProblemAsync(two.ApiA.PostAsync("v1/config/reload", null), 422);
         Assert.Contains("'dc'", Assert.Single(bad.Errors!).Detail, StringComparison.Ordinal);
         Assert.Equal("no-route", (await GetAsync<FibInfo>(two.ApiA, "v1/fib/lookup?address=10.9.0.1")).Action);
@@ -188,7 +202,8 @@ public sealed class HttpApiTests
             .Replace("addresses: [10.2.3.1/24]", "addresses: [10.2.4.1/24]", StringComparison.Ordinal)
             .Replace("  - { name: red }", "  - { name: blue }", StringComparison.Ordinal));
         ReloadReply reply = await ReadAsync<ReloadReply>(two.ApiA.PostAsync("v1/config/reload", null));
-        Assert.Equal(["- static default 10.1.1.10/32", "- vrf red", "+ vrf blue", "~ port site", "+ static default 10.9.0.0/16"], reply.Changes);
+        Assert.Equal(["- static default 10.1.1.10/32", "- vrf red", "+ vrf blue", "~ port site", "+ static default 10.9.0.0/16"],
+            reply.Changes);
         Assert.Equal("drop-blackhole", (await GetAsync<FibInfo>(two.ApiA, "v1/fib/lookup?address=10.9.0.1")).Action);
         Assert.Equal("10.1.1.0/25", (await GetAsync<FibInfo>(two.ApiA, "v1/fib/lookup?address=10.1.1.10")).Prefix);
         Assert.Equal("no-route", (await GetAsync<FibInfo>(two.ApiA, "v1/fib/lookup?address=10.2.3.10")).Action);
@@ -206,7 +221,9 @@ public sealed class HttpApiTests
         Assert.Equal(["core", "dc"], (await GetAsync<PortInfo[]>(two.ApiA, "v1/ports")).Select(p => p.Name));
         File.WriteAllText(two.ConfigFileA, good);
         await ReadAsync<ReloadReply>(two.ApiA.PostAsync("v1/config/reload", null));
-        Assert.Equal(("connected", "site"), ((await GetAsync<FibInfo>(two.ApiA, "v1/fib/lookup?address=10.2.3.10")).Action, (await GetAsync<FibInfo>(two.ApiA, "v1/fib/lookup?address=10.2.3.10")).Port));
+        Assert.Equal(("connected", "site"),
+            ((await GetAsync<FibInfo>(two.ApiA, "v1/fib/lookup?address=10.2.3.10")).Action,
+                (await GetAsync<FibInfo>(two.ApiA, "v1/fib/lookup?address=10.2.3.10")).Port));
         using var server = new TestHost(two.ServerAtA, "10.1.1.10", "02:00:00:00:01:10");
         using var client = new TestHost(two.Client, "10.2.3.10", "02:00:00:00:0c:10");
         await UntilAsync("a packet crosses the new port", () =>

@@ -14,7 +14,8 @@ public sealed class ManyPrefixesTests(ITestOutputHelper output)
     {
         const int count = 100_000;
         await using TwoPes two = await StartAsync();
-        MovingPrefix[] prefixes = [.. Enumerable.Range(0, count).Select(i => new MovingPrefix($"100.{64 + (i >> 16)}.{(i >> 8) & 255}.{i & 255}/32", "dc"))];
+        MovingPrefix[] prefixes =
+            [.. Enumerable.Range(0, count).Select(i => new MovingPrefix($"100.{64 + (i >> 16)}.{(i >> 8) & 255}.{i & 255}/32", "dc"))];
         SignalRequest For(MigrationRole role) => Prepare(role) with { Prefixes = prefixes };
 
         long begin = Monotonic.Now;
@@ -36,7 +37,9 @@ public sealed class ManyPrefixesTests(ITestOutputHelper output)
         foreach (string address in (string[])["100.64.0.0", "100.64.200.7", "100.65.134.159"])
             Assert.Equal("tunnel", (await GetAsync<FibInfo>(two.ApiA, $"v1/fib/lookup?address={address}")).Action);
         Assert.Equal("no-route", (await GetAsync<FibInfo>(two.ApiA, "v1/fib/lookup?address=100.65.134.160")).Action);
-        output.WriteLine($"prepare {(prepared - begin) / 1e6:0} ms, slowest answer meanwhile {slowest / 1e6:0} ms; switch {atOnce / 1e6:0.0} ms, store {switched.StoreNs} ns, on every worker after {(switched.AcknowledgedAtNs - switched.TookEffectAtNs) / 1e3:0} us");
+        output.WriteLine($"prepare {(prepared - begin) / 1e6:0} ms, slowest answer meanwhile {slowest / 1e6:0} ms; switch "
+            + $"{atOnce / 1e6:0.0} ms, store {switched.StoreNs} ns, on every worker after "
+            + $"{(switched.AcknowledgedAtNs - switched.TookEffectAtNs) / 1e3:0} us");
         Assert.InRange(switched.StoreNs!.Value, 0, 100_000_000);
 
         begin = Monotonic.Now;
@@ -52,8 +55,10 @@ public sealed class ManyPrefixesTests(ITestOutputHelper output)
     {
         const int count = 100_000;
         await using TwoPes two = await StartAsync();
-        MovingPrefix[] prefixes = [.. Enumerable.Range(0, count).Select(i => new MovingPrefix($"100.{64 + (i >> 16)}.{(i >> 8) & 255}.{i & 255}/32", "dc"))];
-        Task<HttpResponseMessage> waiting = PostAsync(two.ApiA, SignalKind.Prepare, Prepare(MigrationRole.Source) with { Prefixes = prefixes });
+        MovingPrefix[] prefixes =
+            [.. Enumerable.Range(0, count).Select(i => new MovingPrefix($"100.{64 + (i >> 16)}.{(i >> 8) & 255}.{i & 255}/32", "dc"))];
+        Task<HttpResponseMessage> waiting =
+            PostAsync(two.ApiA, SignalKind.Prepare, Prepare(MigrationRole.Source) with { Prefixes = prefixes });
         await UntilAsync("arming is under way", async () => (await GetAsync<RedirectGroupInfo[]>(two.ApiA, "v1/groups")).Length == 1);
         await SignalAsync(two.ApiA, SignalKind.Abort);
         await ProblemAsync(waiting, 409);

@@ -23,7 +23,8 @@ public sealed class NextHopTests
     public async Task A_next_hop_that_is_not_there_is_asked_for_again_and_again_and_stops_nothing()
     {
         await using TwoPes two = await StartAsync(edit: a => a.Replace(
-            "  - { prefix: 10.1.1.10/32, port: dc }", "  - { prefix: 10.1.1.10/32, port: dc }\n  - { prefix: 10.77.0.0/16, via: 172.16.0.77 }", StringComparison.Ordinal));
+            "  - { prefix: 10.1.1.10/32, port: dc }",
+            "  - { prefix: 10.1.1.10/32, port: dc }\n  - { prefix: 10.77.0.0/16, via: 172.16.0.77 }", StringComparison.Ordinal));
         await UntilAsync("pe-a knows pe-b", async () =>
             (await GetAsync<NeighborInfo[]>(two.ApiA, "v1/neighbors")).Any(n => n.Address == "172.16.0.2" && n.Mac is not null));
         NeighborInfo absent = Assert.Single(await GetAsync<NeighborInfo[]>(two.ApiA, "v1/neighbors"), n => n.Address == "172.16.0.77");

@@ -47,7 +47,8 @@ public sealed class RestartTests
 
         Assert.False((await SignalAsync(two.ApiB, SignalKind.Advertise, new SignalRequest(1, LocalPref: 250))).Repeated);
         await BothAgainAsync(PeMigrationState.Switched, PeMigrationState.Advertised);
-        Assert.Equal("/problems/conflict", (await ProblemAsync(PostAsync(two.ApiB, SignalKind.Advertise, new SignalRequest(1, LocalPref: 251)), 409)).Type);
+        Assert.Equal("/problems/conflict",
+            (await ProblemAsync(PostAsync(two.ApiB, SignalKind.Advertise, new SignalRequest(1, LocalPref: 251)), 409)).Type);
         await HasRouteAsync();
         await hosts.ArrivesAsync("the server at B", hosts.AtB);
 
@@ -76,7 +77,9 @@ public sealed class RestartTests
         {
             await two.RestartAAsync();
             await two.RestartBAsync();
-            Assert.Equal((a, b), ((await GetAsync<MigrationInfo>(two.ApiA, "v1/migrations/m1")).State, (await GetAsync<MigrationInfo>(two.ApiB, "v1/migrations/m1")).State));
+            Assert.Equal((a, b),
+                ((await GetAsync<MigrationInfo>(two.ApiA, "v1/migrations/m1")).State,
+                    (await GetAsync<MigrationInfo>(two.ApiB, "v1/migrations/m1")).State));
         }
 
         Task HeldAsync() => UntilAsync("packets are held at B", async () =>
@@ -85,7 +88,9 @@ public sealed class RestartTests
             return (await GetAsync<MigrationInfo>(two.ApiB, "v1/migrations/m1")).Hold!.PacketsHeldNow > 0;
         });
 
-        async Task HasRouteAsync() => Assert.Contains(await GetAsync<RouteInfo[]>(two.ApiB, "v1/routes?prefix=10.1.1.10/32"), r => r.Source == "migration" && r.Best);
+        async Task HasRouteAsync()
+            => Assert.Contains(await GetAsync<RouteInfo[]>(two.ApiB, "v1/routes?prefix=10.1.1.10/32"),
+                r => r.Source == "migration" && r.Best);
     }
 
     [Fact]
@@ -99,19 +104,23 @@ public sealed class RestartTests
         await two.RestartAAsync();
         Assert.Equal(PeMigrationState.Aborted, (await SignalAsync(two.ApiA, SignalKind.Abort, new SignalRequest(6))).State);
         await SignalAsync(two.ApiB, SignalKind.Abort, new SignalRequest(6));
-        await SignalAsync(two.ApiA, SignalKind.Abort, new SignalRequest(6, MigrationRole.Source, "default", [new("10.9.9.9/32", "")]), "never-heard");
+        await SignalAsync(two.ApiA, SignalKind.Abort,
+            new SignalRequest(6, MigrationRole.Source, "default", [new("10.9.9.9/32", "")]), "never-heard");
         await two.RestartAAsync();
         await two.RestartBAsync();
         foreach ((HttpClient api, SignalKind kind, SignalRequest request) in new[]
         {
             (two.ApiA, SignalKind.Switch, new SignalRequest(5)), (two.ApiB, SignalKind.Release, new SignalRequest(5)),
-            (two.ApiA, SignalKind.Prepare, Prepare(MigrationRole.Source, 5)), (two.ApiB, SignalKind.Prepare, Prepare(MigrationRole.Target, 5)),
+            (two.ApiA, SignalKind.Prepare, Prepare(MigrationRole.Source, 5)),
+            (two.ApiB, SignalKind.Prepare, Prepare(MigrationRole.Target, 5)),
         })
         {
             Assert.Equal("/problems/stale-epoch", (await ProblemAsync(PostAsync(api, kind, request), 409)).Type);
         }
 
-        Assert.Equal("/problems/stale-epoch", (await ProblemAsync(PostAsync(two.ApiA, SignalKind.Prepare, Prepare(MigrationRole.Source, 5, prefix: "10.9.9.9/32"), "m9"), 409)).Type);
+        Assert.Equal("/problems/stale-epoch",
+            (await ProblemAsync(PostAsync(two.ApiA, SignalKind.Prepare, Prepare(MigrationRole.Source, 5, prefix: "10.9.9.9/32"), "m9"),
+                409)).Type);
         Assert.True((await SignalAsync(two.ApiA, SignalKind.Abort, new SignalRequest(6))).Repeated);
         Assert.Empty(await GetAsync<RedirectGroupInfo[]>(two.ApiA, "v1/groups"));
         await hosts.ArrivesAsync("the server at A", hosts.AtA);
@@ -124,7 +133,8 @@ public sealed class RestartTests
         await SignalAsync(two.ApiB, SignalKind.Prepare, Prepare(MigrationRole.Target, 5));
         await ProblemAsync(PostAsync(two.ApiB, SignalKind.Teardown, new SignalRequest(8)), 409);
         await two.RestartBAsync();
-        Assert.Equal("/problems/stale-epoch", (await ProblemAsync(PostAsync(two.ApiB, SignalKind.Release, new SignalRequest(7)), 409)).Type);
+        Assert.Equal("/problems/stale-epoch",
+            (await ProblemAsync(PostAsync(two.ApiB, SignalKind.Release, new SignalRequest(7)), 409)).Type);
     }
 
     [Fact]
@@ -138,12 +148,14 @@ public sealed class RestartTests
         foreach (byte[] bad in (byte[][])[[], good[..^3], [.. good[..^3], 0, 0, 0], [.. "sdnedge-pe-state 2 0\n"u8, .. good]])
         {
             await two.RestartAAsync(() => File.WriteAllBytes(file, bad));
-            foreach (Task<HttpResponseMessage> asked in (Task<HttpResponseMessage>[])[PostAsync(two.ApiA, SignalKind.Prepare, Prepare(MigrationRole.Source)), PostAsync(two.ApiA, SignalKind.Abort), two.ApiA.GetAsync("v1/migrations")])
+            foreach (Task<HttpResponseMessage> asked in (Task<HttpResponseMessage>[])[PostAsync(two.ApiA, SignalKind.Prepare,
+                Prepare(MigrationRole.Source)), PostAsync(two.ApiA, SignalKind.Abort), two.ApiA.GetAsync("v1/migrations")])
                 Assert.Contains(file, (await ProblemAsync(asked, 503)).Detail, StringComparison.Ordinal);
             StateFileInfo info = (await GetAsync<NodeInfo>(two.ApiA, "v1/node")).StateFile!;
             Assert.Equal(("unreadable", file), (info.State, info.Path));
             Assert.Contains("restart", info.Detail, StringComparison.Ordinal);
-            Assert.Contains(two.A.Events.After(0, out _), e => e.Change == "state-file-unusable" && e.Detail!.Contains(file, StringComparison.Ordinal));
+            Assert.Contains(two.A.Events.After(0, out _), e => e.Change == "state-file-unusable"
+                && e.Detail!.Contains(file, StringComparison.Ordinal));
             Assert.Equal(bad, await File.ReadAllBytesAsync(file));
             await hosts.ArrivesAsync("the server at A, by the configuration", hosts.AtA);
         }
@@ -155,11 +167,16 @@ public sealed class RestartTests
     [Fact]
     public async Task What_names_a_port_that_the_configuration_has_no_more_is_said_and_can_be_ended()
     {
-        await using TwoPes two = await StartAsync(edit: a => a.Replace("  - { name: site,", "  - { name: old, device: o, addresses: [10.7.7.1/24] }\n  - { name: site,", StringComparison.Ordinal));
+        await using TwoPes two =
+            await StartAsync(edit: a => a.Replace("  - { name: site,",
+                "  - { name: old, device: o, addresses: [10.7.7.1/24] }\n  - { name: site,", StringComparison.Ordinal));
         await SignalAsync(two.ApiB, SignalKind.Prepare, Prepare(MigrationRole.Target));
         await SignalAsync(two.ApiA, SignalKind.Prepare, Prepare(MigrationRole.Source) with { Prefixes = [new("10.7.7.7/32", "old")] });
-        await two.RestartAAsync(() => File.WriteAllText(two.ConfigFileA, File.ReadAllText(two.ConfigFileA).Replace("  - { name: old, device: o, addresses: [10.7.7.1/24] }\n", "", StringComparison.Ordinal)));
-        Assert.Contains("put that back", (await ProblemAsync(PostAsync(two.ApiA, SignalKind.Switch), 409)).Detail, StringComparison.Ordinal);
+        await two.RestartAAsync(() => File.WriteAllText(two.ConfigFileA,
+            File.ReadAllText(two.ConfigFileA)
+            .Replace("  - { name: old, device: o, addresses: [10.7.7.1/24] }\n", "", StringComparison.Ordinal)));
+        Assert.Contains("put that back", (await ProblemAsync(PostAsync(two.ApiA, SignalKind.Switch), 409)).Detail,
+            StringComparison.Ordinal);
         await SignalAsync(two.ApiA, SignalKind.Abort);
         Assert.Empty(await GetAsync<TunnelInfo[]>(two.ApiA, "v1/tunnels"));
         Assert.Empty(await GetAsync<RedirectGroupInfo[]>(two.ApiA, "v1/groups"));

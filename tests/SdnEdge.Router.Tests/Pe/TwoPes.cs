@@ -17,7 +17,8 @@ namespace SdnEdge.Router.Tests.Pe;
 ///                    |dc           |dc
 ///                    +-- server ---+      (at one of them at a time)
 /// </code>
-/// Without kernel there is no BGP: pe-a has a static route to the half of the subnet that the server is in, by way of pe-b, under its own host route.
+/// Without kernel there is no BGP: pe-a has a static route to the half of the subnet that the server is in, by way of pe-b, under its own
+/// host route.
 /// </summary>
 internal sealed class TwoPes : IAsyncDisposable
 {
@@ -167,7 +168,8 @@ internal sealed class TwoPes : IAsyncDisposable
     }) { BaseAddress = new Uri("http://pe/"), Timeout = Patience.Time };
 
     /// <summary>A prepare of either end for the server's address. What is held stays as long as a test waits.</summary>
-    public static SignalRequest Prepare(MigrationRole role, long epoch = 1, HoldOptions? hold = null, string prefix = "10.1.1.10/32", uint key = 77) => new(
+    public static SignalRequest Prepare(MigrationRole role, long epoch = 1, HoldOptions? hold = null, string prefix = "10.1.1.10/32",
+        uint key = 77) => new(
         epoch, role, "default", [new MovingPrefix(prefix, "dc")], role == MigrationRole.Source ? "10.255.0.2" : "10.255.0.1", key,
         hold ?? (role == MigrationRole.Target ? new HoldOptions(MaxMilliseconds: Patience.Seconds * 1000) : null));
 
@@ -175,10 +177,14 @@ internal sealed class TwoPes : IAsyncDisposable
         => ReadAsync<SignalReply>(PostAsync(api, kind, request, id));
 
     public static Task<HttpResponseMessage> PostAsync(HttpClient api, SignalKind kind, SignalRequest? request = null, string id = "m1")
-        => api.PostAsJsonAsync($"v1/migrations/{id}/{kind.ToString().ToLowerInvariant()}", request ?? new SignalRequest(1), ApiJson.Options);
+        => api.PostAsJsonAsync($"v1/migrations/{id}/{kind.ToString().ToLowerInvariant()}",
+            request ?? new SignalRequest(1), ApiJson.Options);
 
     // A client of its own making: it knows our types by reflection, and lists as arrays.
-    private static readonly JsonSerializerOptions ClientJson = new(ApiJson.Options) { TypeInfoResolver = new DefaultJsonTypeInfoResolver() };
+    private static readonly JsonSerializerOptions ClientJson = new(ApiJson.Options)
+    {
+        TypeInfoResolver = new DefaultJsonTypeInfoResolver(),
+    };
 
     public static async Task<T> ReadAsync<T>(Task<HttpResponseMessage> sent)
     {

@@ -20,8 +20,10 @@ internal sealed partial class BirdPeer(PeerRig rig, PeerOptions options) : PeerD
     private void StartBird(bool recover = false)
     {
         File.Delete(At("bird.ctl"));
-        Main = Rig.StartDaemon(["/usr/sbin/bird", "-f", .. (string[])(recover ? ["-R"] : []), "-c", At("bird.conf"), "-s", At("bird.ctl"), "-P", At("bird.pid")]);
-        PeerRig.Await(() => File.Exists(At("bird.ctl")) ? Birdc("show status") : Rig.Said, t => t.Contains("Daemon is up", StringComparison.Ordinal), "BIRD is up");
+        Main = Rig.StartDaemon(["/usr/sbin/bird", "-f", .. (string[])(recover ? ["-R"] : []), "-c", At("bird.conf"), "-s", At("bird.ctl"),
+            "-P", At("bird.pid")]);
+        PeerRig.Await(() => File.Exists(At("bird.ctl")) ? Birdc("show status") : Rig.Said,
+            t => t.Contains("Daemon is up", StringComparison.Ordinal), "BIRD is up");
     }
 
     public override IReadOnlyList<PeerPath> Paths(IpPrefix prefix)
@@ -55,7 +57,8 @@ internal sealed partial class BirdPeer(PeerRig rig, PeerOptions options) : PeerD
     }
 
     // Of routes it keeps for a restarting neighbour BIRD says so where it shows the protocol.
-    private bool IsKept(string protocol) => Options.GracefulRestart && Birdc($"show protocols all {protocol}").Contains("Neighbor graceful restart active", StringComparison.Ordinal);
+    private bool IsKept(string protocol) => Options.GracefulRestart && Birdc($"show protocols all {protocol}")
+        .Contains("Neighbor graceful restart active", StringComparison.Ordinal);
 
     public override void WithdrawOwn()
     {
@@ -75,7 +78,8 @@ internal sealed partial class BirdPeer(PeerRig rig, PeerOptions options) : PeerD
     public override void Reset(int i) => Order($"enable pe{i}", $"pe{i}: enabled");
 
     // birdc ends well whatever BIRD answers.
-    private void Order(string command, string answer) => Assert.Contains(answer, PeerRig.Run("birdc", "-s", At("bird.ctl"), command), StringComparison.Ordinal);
+    private void Order(string command, string answer)
+        => Assert.Contains(answer, PeerRig.Run("birdc", "-s", At("bird.ctl"), command), StringComparison.Ordinal);
 
     /// <summary>Asks; it may not be there yet.</summary>
     public string Birdc(string command) => PeerRig.TryRun("birdc", "-s", At("bird.ctl"), command).Text;

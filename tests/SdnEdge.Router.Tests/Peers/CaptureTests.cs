@@ -10,7 +10,8 @@ namespace SdnEdge.Router.Tests.Peers;
 /// </summary>
 public sealed class CaptureTests
 {
-    public static TheoryData<string> Names => new(Directory.GetFiles(Folder(), "bgp-*.pcap").Select(f => Path.GetFileNameWithoutExtension(f)!).Order());
+    public static TheoryData<string> Names
+        => new(Directory.GetFiles(Folder(), "bgp-*.pcap").Select(f => Path.GetFileNameWithoutExtension(f)!).Order());
 
     [TsharkTheory]
     [MemberData(nameof(Names))]
@@ -24,11 +25,14 @@ public sealed class CaptureTests
         Assert.Equal([1, 2, 3, 4, 5], all.Select(m => m.Type).Distinct().Order());
 
         // From the peer: both families announced and withdrawn, all three sorts of communities. From either: both ends of RIB.
-        IReadOnlyList<SortedDictionary<string, string>> theirs = [.. all.Where(m => m.Stream.From.Address.ToString() == "10.255.0.3" && m.Type == 2)
+        IReadOnlyList<SortedDictionary<string, string>> theirs =
+            [.. all.Where(m => m.Stream.From.Address.ToString() == "10.255.0.3" && m.Type == 2)
             .Select(m => MessageView.Ours(m, MessageView.ContextOf(m.Stream, all)))];
-        foreach (string kind in (string[])["nlri", "withdrawn", "reach", "unreach", "8", "16", "32"]) Assert.Contains(theirs, u => u.ContainsKey(kind));
+        foreach (string kind in (string[])["nlri", "withdrawn", "reach", "unreach", "8", "16", "32"])
+            Assert.Contains(theirs, u => u.ContainsKey(kind));
         foreach (string family in (string[])["ipv4", "ipv6"])
-            Assert.Contains(all, m => m.Type == 2 && MessageView.Ours(m, MessageView.ContextOf(m.Stream, all)).GetValueOrDefault("end") == family);
+            Assert.Contains(all, m => m.Type == 2
+                && MessageView.Ours(m, MessageView.ContextOf(m.Stream, all)).GetValueOrDefault("end") == family);
     }
 
     /// <summary>Fails, with every difference, when the two readings of a capture differ.</summary>
@@ -43,7 +47,8 @@ public sealed class CaptureTests
         foreach (IGrouping<string, CapturedMessage> stream in all.GroupBy(m => $"{m.Stream.From}>{m.Stream.To}"))
         {
             string key = stream.Key;
-            List<SortedDictionary<string, string>> ours = [.. stream.Select(m => MessageView.Ours(m, MessageView.ContextOf(m.Stream, all)))];
+            List<SortedDictionary<string, string>> ours =
+                [.. stream.Select(m => MessageView.Ours(m, MessageView.ContextOf(m.Stream, all)))];
             Assert.Equal(theirs[key].Count, ours.Count);
             for (int i = 0; i < ours.Count; i++)
             {

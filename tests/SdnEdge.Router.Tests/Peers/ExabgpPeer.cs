@@ -12,11 +12,13 @@ namespace SdnEdge.Router.Tests.Peers;
 internal sealed class ExabgpPeer(PeerRig rig, PeerOptions options) : PeerDaemon(rig, options)
 {
     private const string Attributes =
-        "origin igp med 50 local-preference 100 community [65000:100 65000:200] large-community [65000:1:2] extended-community [target:65000:7]";
+        "origin igp med 50 local-preference 100 community [65000:100 65000:200] large-community [65000:1:2] extended-community "
+            + "[target:65000:7]";
 
     // One route with every attribute that a speaker must know, and one (200) that it does not.
     private const string Rich =
-        "route 10.2.4.0/24 next-hop 10.255.0.3 " + Attributes + " as-path [ 4200000001 65010 ] aggregator ( 65010:10.255.0.9 ) atomic-aggregate "
+        "route 10.2.4.0/24 next-hop 10.255.0.3 " + Attributes
+            + " as-path [ 4200000001 65010 ] aggregator ( 65010:10.255.0.9 ) atomic-aggregate "
         + "originator-id 10.255.0.9 cluster-list [ 10.255.0.8 10.255.0.7 ] attribute [ 0xC8 0xC0 0x0102030405 ];";
 
     public override void Start()
@@ -50,9 +52,11 @@ internal sealed class ExabgpPeer(PeerRig rig, PeerOptions options) : PeerDaemon(
             JsonElement neighbor = told.GetProperty("neighbor");
             string from = neighbor.GetProperty("address").GetProperty("peer").GetString()!;
             if (neighbor.TryGetProperty("state", out JsonElement state) && state.GetString() == "down") table.Remove(from);
-            if (!neighbor.TryGetProperty("message", out JsonElement message) || !message.TryGetProperty("update", out JsonElement update)) continue;
+            if (!neighbor.TryGetProperty("message", out JsonElement message) || !message.TryGetProperty("update", out JsonElement update))
+                continue;
             if (Names(update, "withdraw", family).Any(n => Nlri(n) == prefix.ToString())) table.Remove(from);
-            if (!update.TryGetProperty("announce", out JsonElement announce) || !announce.TryGetProperty(family, out JsonElement hops)) continue;
+            if (!update.TryGetProperty("announce", out JsonElement announce) || !announce.TryGetProperty(family, out JsonElement hops))
+                continue;
             foreach (JsonProperty hop in hops.EnumerateObject())
             {
                 if (hop.Value.EnumerateArray().All(n => Nlri(n) != prefix.ToString())) continue;
@@ -79,7 +83,8 @@ internal sealed class ExabgpPeer(PeerRig rig, PeerOptions options) : PeerDaemon(
     public override void Kill()
     {
         base.Kill();
-        foreach (string id in PeerRig.TryRun("ip", "netns", "pids", Rig.Theirs).Text.Split('\n', StringSplitOptions.RemoveEmptyEntries)) PeerRig.TryRun("kill", "-KILL", id);
+        foreach (string id in PeerRig.TryRun("ip", "netns", "pids", Rig.Theirs).Text.Split('\n', StringSplitOptions.RemoveEmptyEntries))
+            PeerRig.TryRun("kill", "-KILL", id);
     }
 
     public override void StartAgain()
@@ -92,7 +97,9 @@ internal sealed class ExabgpPeer(PeerRig rig, PeerOptions options) : PeerDaemon(
     /// <summary>A command of its API.</summary>
     public void Command(string command) => File.AppendAllText(At("commands"), command + "\n");
 
-    /// <summary>The messages it has told so far. Lines that are no JSON are left out: ExaBGP 4.2.21 quotes twice in those about ROUTE-REFRESH.</summary>
+    /// <summary>
+    /// The messages it has told so far. Lines that are no JSON are left out: ExaBGP 4.2.21 quotes twice in those about ROUTE-REFRESH.
+    /// </summary>
     public IEnumerable<JsonElement> Told()
     {
         foreach (string line in File.ReadAllLines(At("told.json")))

@@ -32,11 +32,13 @@ internal sealed class FrrPeer(PeerRig rig, PeerOptions options) : PeerDaemon(rig
     public override IReadOnlyList<PeerPath> Paths(IpPrefix prefix)
     {
         var paths = new List<PeerPath>();
-        if (Json(Vtysh($"show bgp {Nets(prefix)} unicast {prefix} json")) is not { } root || !root.TryGetProperty("paths", out JsonElement all)) return paths;
+        if (Json(Vtysh($"show bgp {Nets(prefix)} unicast {prefix} json")) is not { } root
+            || !root.TryGetProperty("paths", out JsonElement all)) return paths;
         foreach (JsonElement path in all.EnumerateArray())
         {
             string from = path.GetProperty("peer").GetProperty("peerId").GetString()!;
-            bool best = path.TryGetProperty("bestpath", out JsonElement b) && b.TryGetProperty("overall", out JsonElement overall) && overall.GetBoolean();
+            bool best = path.TryGetProperty("bestpath", out JsonElement b) && b.TryGetProperty("overall", out JsonElement overall)
+                && overall.GetBoolean();
             paths.Add(new PeerPath(
                 from == "0.0.0.0" ? "local" : from,
                 path.TryGetProperty("locPrf", out JsonElement preference) ? preference.GetUInt32() : null,
@@ -50,11 +52,13 @@ internal sealed class FrrPeer(PeerRig rig, PeerOptions options) : PeerDaemon(rig
     }
 
     public override void WithdrawOwn() => Order(
-        "configure terminal", "router bgp 65000", "address-family ipv4 unicast", $"no network {Own4}", "exit", "address-family ipv6 unicast", $"no network {Own6}");
+        "configure terminal", "router bgp 65000", "address-family ipv4 unicast", $"no network {Own4}", "exit",
+        "address-family ipv6 unicast", $"no network {Own6}");
 
     public override void AskRefresh(int i) => Order($"clear bgp ipv4 unicast 10.255.0.{i} soft in");
 
-    public override void Cease(int i) => Order("configure terminal", "router bgp 65000", $"neighbor 10.255.0.{i} shutdown message maintenance");
+    public override void Cease(int i)
+        => Order("configure terminal", "router bgp 65000", $"neighbor 10.255.0.{i} shutdown message maintenance");
 
     public override void StartAgain()
     {
@@ -77,7 +81,8 @@ internal sealed class FrrPeer(PeerRig rig, PeerOptions options) : PeerDaemon(rig
         string first = string.Join('\n', (string?[])[
             Options.Md5 is { } secret ? $" neighbor 10.255.0.1 password {secret}" : null,
             Options.Gtsm ? " neighbor 10.255.0.2 ttl-security hops 1" : null,
-            Options.GracefulRestart ? " bgp graceful-restart\n bgp graceful-restart preserve-fw-state\n bgp graceful-restart restart-time 20" : null]);
+            Options.GracefulRestart
+                ? " bgp graceful-restart\n bgp graceful-restart preserve-fw-state\n bgp graceful-restart restart-time 20" : null]);
         string both = string.Join('\n', (string?[])[
             Options.Reflect ? "  neighbor pe route-reflector-client" : null,
             Options.MaxPrefix is { } limit ? $"  neighbor 10.255.0.4 maximum-prefix {limit}" : null]);

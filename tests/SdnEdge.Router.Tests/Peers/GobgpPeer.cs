@@ -20,7 +20,8 @@ internal sealed class GobgpPeer(PeerRig rig, PeerOptions options) : PeerDaemon(r
     private void StartGobgpd(bool restarting = false)
     {
         Main = Rig.StartDaemon([
-            "gobgpd", "-f", At("gobgpd.toml"), "-t", "toml", "--api-hosts", "127.0.0.1:50051", "-p", "--pprof-disable", .. (string[])(restarting ? ["-r"] : [])]);
+            "gobgpd", "-f", At("gobgpd.toml"), "-t", "toml", "--api-hosts", "127.0.0.1:50051", "-p", "--pprof-disable",
+            .. (string[])(restarting ? ["-r"] : [])]);
         PeerRig.Await(() => Gobgp("neighbor"), t => t.Contains("10.255.0.1", StringComparison.Ordinal), "GoBGP is up");
     }
 

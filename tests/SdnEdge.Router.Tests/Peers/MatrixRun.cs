@@ -42,14 +42,16 @@ internal sealed class MatrixRun(string make, bool reflect, bool whole)
         }
 
         if (!whole) return _answers;
-        using (var session = new PeerSession(make, new PeerOptions { Reflect = reflect, Md5 = "swordfish", Gtsm = true, MaxPrefix = 3 }, WrongPassword))
+        using (var session = new PeerSession(make,
+            new PeerOptions { Reflect = reflect, Md5 = "swordfish", Gtsm = true, MaxPrefix = 3 }, WrongPassword))
         {
             _capture = session.Capture;
             Guarded(session);
         }
 
         var sockets = new List<Socket>();
-        using (var session = new PeerSession(make, new PeerOptions { Reflect = reflect, GracefulRestart = true }, s => s with { Restart = RestartMode.Full }, sockets))
+        using (var session = new PeerSession(make, new PeerOptions { Reflect = reflect, GracefulRestart = true },
+            s => s with { Restart = RestartMode.Full }, sockets))
         {
             _capture = session.Capture;
             Restarts(session, sockets);
@@ -63,19 +65,22 @@ internal sealed class MatrixRun(string make, bool reflect, bool whole)
     {
         SpeakerHost b = s.Rig.AddSpeaker(2);
         SpeakerHost far = s.Rig.AddSpeaker(4);
-        SpeakerHost other = s.Rig.AddSpeaker(5, p => p with { Import = PrefixList.All, Export = PrefixList.All, Ttl = 64 }, PeerDaemon.OtherAs);
+        SpeakerHost other = s.Rig.AddSpeaker(5, p => p with { Import = PrefixList.All, Export = PrefixList.All, Ttl = 64 },
+            PeerDaemon.OtherAs);
         foreach (int i in (int[])[1, 2, 5])
         {
             far.Reach(PeerRig.Loopback4(i));
             far.Reach(TwoSpeakersTests.Loopback6(i));
         }
 
-        foreach ((string feature, IpPrefix server, IpPrefix own) in ((string, IpPrefix, IpPrefix)[])[("IPv4", Server4, PeerDaemon.Own4), ("IPv6", Server6, PeerDaemon.Own6)])
+        foreach ((string feature, IpPrefix server, IpPrefix own) in ((string, IpPrefix, IpPrefix)[])[("IPv4", Server4, PeerDaemon.Own4),
+            ("IPv6", Server6, PeerDaemon.Own6)])
         {
             Ask(feature, () =>
             {
                 Advertise(s.A, 100, server);
-                s.Await(server, p => p.Any(x => x.From == "10.255.0.1" && x.LocalPref == 100 && x.Best == Selects && x.NextHop == Loopback(server, 1)), "a's route is in the table");
+                s.Await(server, p => p.Any(x => x.From == "10.255.0.1" && x.LocalPref == 100 && x.Best == Selects
+                    && x.NextHop == Loopback(server, 1)), "a's route is in the table");
                 s.A.Await(() => s.A.Rib.Best(own) is not null, $"the peer's own {own} is here");
                 if (reflect) Reflected(far, server, 1, 100);
                 return Answer.Yes;
@@ -85,8 +90,11 @@ internal sealed class MatrixRun(string make, bool reflect, bool whole)
         Ask("4-octet AS", () =>
         {
             Advertise(other, 100, Other4);
-            s.Await(Other4, p => p.Any(x => x.From == "10.255.0.5" && x.AsPath == "4200000005" && x.Best == Selects), "the path of another AS is in the table");
-            if (Selects) far.Await(() => far.Rib.Best(Other4) is { Attributes: { } a } && a.AsPathText() == "4200000005", "the peer passes the path on");
+            s.Await(Other4, p => p.Any(x => x.From == "10.255.0.5" && x.AsPath == "4200000005" && x.Best == Selects),
+                "the path of another AS is in the table");
+            if (Selects)
+                far.Await(() => far.Rib.Best(Other4) is { Attributes: { } a } && a.AsPathText() == "4200000005",
+                    "the peer passes the path on");
             return Answer.Yes;
         });
 
@@ -95,7 +103,8 @@ internal sealed class MatrixRun(string make, bool reflect, bool whole)
             Advertise(b, 200, Server4, Server6);
             foreach (IpPrefix server in (IpPrefix[])[Server4, Server6])
             {
-                s.Await(server, p => p.Any(x => x.From == "10.255.0.2" && x.LocalPref == 200 && x.Best == Selects) && p.All(x => x.From != "10.255.0.1" || !x.Best), "b's route is the best");
+                s.Await(server, p => p.Any(x => x.From == "10.255.0.2" && x.LocalPref == 200 && x.Best == Selects)
+                    && p.All(x => x.From != "10.255.0.1" || !x.Best), "b's route is the best");
                 if (reflect) Reflected(far, server, 2, 200);
             }
 
@@ -126,7 +135,8 @@ internal sealed class MatrixRun(string make, bool reflect, bool whole)
             {
                 int again = Told(Seen(s, b, "10.255.0.2"), "10.255.0.2", "10.255.0.3");
                 s.Peer.AskRefresh(2);
-                s.AwaitOnWire(all => all.Any(m => m.Type == 5 && From(m) == "10.255.0.3" && To(m) == "10.255.0.2" && m.Bytes[21] == 0) && Told(all, "10.255.0.2", "10.255.0.3") > again, "b tells its routes again");
+                s.AwaitOnWire(all => all.Any(m => m.Type == 5 && From(m) == "10.255.0.3" && To(m) == "10.255.0.2" && m.Bytes[21] == 0)
+                    && Told(all, "10.255.0.2", "10.255.0.3") > again, "b tells its routes again");
                 Assert.Equal(came, b.Ask(() => session.Transitions));
             }
 
@@ -137,7 +147,8 @@ internal sealed class MatrixRun(string make, bool reflect, bool whole)
             Assert.Equal(BgpFamilies.V4, b.Ask(() => b.Speaker.Engine.RequestRefresh(session, BgpFamilies.V4)));
             if (make == "exabgp")
             {
-                b.Await(() => session.Transitions > came && session.State == BgpState.Established, "ExaBGP ends the session and opens it again");
+                b.Await(() => session.Transitions > came && session.State == BgpState.Established,
+                    "ExaBGP ends the session and opens it again");
                 return Answer.Cannot("e5");
             }
 
@@ -148,7 +159,8 @@ internal sealed class MatrixRun(string make, bool reflect, bool whole)
                 return Answer.Cannot("o3");
             }
 
-            s.AwaitOnWire(all => all.Any(m => m.Type == 5 && From(m) == "10.255.0.2") && Told(all, "10.255.0.3", "10.255.0.2") > told, "the peer tells its routes again");
+            s.AwaitOnWire(all => all.Any(m => m.Type == 5 && From(m) == "10.255.0.2") && Told(all, "10.255.0.3", "10.255.0.2") > told,
+                "the peer tells its routes again");
             Assert.Equal(came, b.Ask(() => session.Transitions));
             return make == "gobgp" ? new Answer(Verdict.Yes, "g1") : Answer.Yes;
 
@@ -160,7 +172,8 @@ internal sealed class MatrixRun(string make, bool reflect, bool whole)
         if (GivesUp) return;
         NoFaults(s.A, b, far, other);
         s.Peer.WithdrawOwn();
-        s.A.Await(() => s.A.Rib.Best(PeerDaemon.Own4) is null && s.A.Rib.Best(PeerDaemon.Own6) is null, "the peer's own routes are withdrawn");
+        s.A.Await(() => s.A.Rib.Best(PeerDaemon.Own4) is null && s.A.Rib.Best(PeerDaemon.Own6) is null,
+            "the peer's own routes are withdrawn");
         s.Peer.Cease(1);
         BgpPeer ended = SessionOf(s.A);
         s.A.AwaitEnd(ended, "cease: administrative shutdown", "the peer ends the session with cease");
@@ -212,7 +225,8 @@ internal sealed class MatrixRun(string make, bool reflect, bool whole)
         Ask("max-prefix", () =>
         {
             // Ours: the peer has two IPv4 prefixes to tell, and one is allowed.
-            SpeakerHost other = s.Rig.AddSpeaker(5, p => p with { Import = PrefixList.All, Export = PrefixList.All, Ttl = 64 }, PeerDaemon.OtherAs);
+            SpeakerHost other = s.Rig.AddSpeaker(5, p => p with { Import = PrefixList.All, Export = PrefixList.All, Ttl = 64 },
+                PeerDaemon.OtherAs);
             Advertise(other, 100, Other4);
             s.Await(Other4, p => p.Count == 1, "the second prefix");
             Again(s.A, p => p with { Password = new BgpPassword("swordfish"), LimitV4 = new BgpPrefixLimit(1) });
@@ -249,7 +263,8 @@ internal sealed class MatrixRun(string make, bool reflect, bool whole)
         far.Reach(PeerRig.Loopback4(1));
         BgpPeer session = SessionOf(s.A);
         Advertise(s.A, 100, Server4);
-        s.A.Await(() => s.A.Rib.Best(PeerDaemon.Own4) is not null && session.EndOfRibReceived == BgpFamilies.Both, "the peer's route and End-of-RIB");
+        s.A.Await(() => s.A.Rib.Best(PeerDaemon.Own4) is not null && session.EndOfRibReceived == BgpFamilies.Both,
+            "the peer's route and End-of-RIB");
         s.Await(Server4, p => p.Count == 1, "a's route");
         long since = s.A.Ask(() => s.A.Rib.Best(PeerDaemon.Own4)!.Value.InstalledAtNs);
 
@@ -258,7 +273,8 @@ internal sealed class MatrixRun(string make, bool reflect, bool whole)
         s.A.Await(() => session.State != BgpState.Established, "the session ends with the peer");
         Assert.Equal(BgpFamilies.Both, s.A.Ask(() => session.StaleFamilies));
         s.Peer.StartAgain();
-        s.A.Await(() => session.State == BgpState.Established && session.StaleFamilies == BgpFamilies.None && s.A.Rib.Best(PeerDaemon.Own4) is not null, "the peer is back");
+        s.A.Await(() => session.State == BgpState.Established && session.StaleFamilies == BgpFamilies.None
+            && s.A.Rib.Best(PeerDaemon.Own4) is not null, "the peer is back");
         Assert.Equal(since, s.A.Ask(() => s.A.Rib.Best(PeerDaemon.Own4)!.Value.InstalledAtNs));
         if (!Selects) return new Answer(Verdict.Yes, "e6");
 
@@ -269,7 +285,8 @@ internal sealed class MatrixRun(string make, bool reflect, bool whole)
         s.A.Crash();
         foreach (Socket socket in sockets) socket.Close(0);
         s.Await(Server4, p => p is [{ Stale: true }], "a's route is kept and marked as stale");
-        SpeakerHost again = s.Rig.AddSpeaker(1, p => p with { Restart = RestartMode.Full }, speaker: p => p with { Restarting = true, ForwardingKept = BgpFamilies.Both });
+        SpeakerHost again = s.Rig.AddSpeaker(1, p => p with { Restart = RestartMode.Full },
+            speaker: p => p with { Restarting = true, ForwardingKept = BgpFamilies.Both });
         Advertise(again, 100, Server4);
         s.Await(Server4, p => p is [{ Stale: false }], "a's route is fresh again");
         if (reflect) Assert.Equal(reflected, far.Ask(() => far.Rib.Best(Server4)!.Value.InstalledAtNs));
@@ -287,7 +304,9 @@ internal sealed class MatrixRun(string make, bool reflect, bool whole)
         s.AwaitStreams(all => (before = Attempts(all)) >= 0, "a capture");
         s.AwaitStreams(all => Attempts(all) >= before + 3, "three attempts to connect");
         Assert.DoesNotContain(s.Peer.Paths(prefix), x => x.From == $"10.255.0.{i}");
-        int Attempts(IReadOnlyList<TcpStream> all) => all.Count(t => (t.From.Address.ToString() == $"10.255.0.{i}" || t.To.Address.ToString() == $"10.255.0.{i}") && t.To.Port == 179);
+        int Attempts(IReadOnlyList<TcpStream> all)
+            => all.Count(t => (t.From.Address.ToString() == $"10.255.0.{i}" || t.To.Address.ToString() == $"10.255.0.{i}")
+                && t.To.Port == 179);
     }
 
     /// <summary>The session anew, with other settings.</summary>
@@ -319,14 +338,16 @@ internal sealed class MatrixRun(string make, bool reflect, bool whole)
     }
 
     /// <summary>UPDATEs that announce IPv4 routes.</summary>
-    private static int Told(IReadOnlyList<CapturedMessage> all, string from, string to) => all.Count(m => m.Type == 2 && From(m) == from && To(m) == to
+    private static int Told(IReadOnlyList<CapturedMessage> all, string from, string to)
+        => all.Count(m => m.Type == 2 && From(m) == from && To(m) == to
         && MessageView.Ours(m, MessageView.ContextOf(m.Stream, all)).ContainsKey("nlri"));
 
     private static void NoFaults(params SpeakerHost[] hosts)
     {
         // A reflector may pass a route on to the client that it has it from (RFC 4456 6 lets it); its next hop is that client.
         foreach (SpeakerHost host in hosts)
-            Assert.Empty(host.Ask(() => host.Speaker.Engine.Peers.Single().Faults.Seen().Where(f => f.Key != BgpFault.NextHopOurs).ToList()));
+            Assert.Empty(host.Ask(() => host.Speaker.Engine.Peers.Single().Faults.Seen()
+                .Where(f => f.Key != BgpFault.NextHopOurs).ToList()));
     }
 
     // A row that is not to be written fails by one cell, and what this one waited for in vain the others would mostly wait for too.
@@ -342,7 +363,8 @@ internal sealed class MatrixRun(string make, bool reflect, bool whole)
         catch (Exception e) when (e is Xunit.Sdk.XunitException or InvalidOperationException or InvalidDataException)
         {
             _answers[feature] = new Answer(Verdict.No);
-            string kept = Path.Combine(CaptureTests.Root(), "artifacts", "peers", $"{make}-{(reflect ? "reflector" : "ingress")}-{feature}.pcap");
+            string kept = Path.Combine(CaptureTests.Root(), "artifacts", "peers",
+                $"{make}-{(reflect ? "reflector" : "ingress")}-{feature}.pcap");
             Directory.CreateDirectory(Path.GetDirectoryName(kept)!);
             File.Copy(_capture, kept, overwrite: true);
             _failures.Add($"{feature}: {e.Message} (the session is recorded in {kept})");

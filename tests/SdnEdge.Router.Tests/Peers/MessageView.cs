@@ -17,9 +17,11 @@ internal static class MessageView
     public static UpdateContext ContextOf(TcpStream stream, IReadOnlyList<CapturedMessage> all)
     {
         // A connection may end before its sender opens the session.
-        if (all.FirstOrDefault(m => m.Type == 1 && m.Stream == stream) is not { } first) return new UpdateContext(true, false, 0, BgpFamilies.Both);
+        if (all.FirstOrDefault(m => m.Type == 1 && m.Stream == stream) is not { } first)
+            return new UpdateContext(true, false, 0, BgpFamilies.Both);
         OpenMessage mine = Open(first);
-        CapturedMessage? answer = all.FirstOrDefault(m => m.Type == 1 && m.Stream.From.Equals(stream.To) && m.Stream.To.Equals(stream.From));
+        CapturedMessage? answer =
+            all.FirstOrDefault(m => m.Type == 1 && m.Stream.From.Equals(stream.To) && m.Stream.To.Equals(stream.From));
         OpenMessage theirs = answer is null ? mine : Open(answer);
         return new UpdateContext(mine.FourOctetAs && theirs.FourOctetAs, mine.As != theirs.As, mine.As, mine.Families & theirs.Families);
     }
@@ -41,7 +43,8 @@ internal static class MessageView
                 view["open.id"] = IpAddress.FromV4(open.RouterId).ToString();
                 view["open.capabilities"] = string.Join(' ', open.CapabilityCodes);
                 view["open.families"] = string.Join(' ', (string[])[
-                    .. (string[])((open.Families & BgpFamilies.V4) != 0 ? ["1/1"] : []), .. (string[])((open.Families & BgpFamilies.V6) != 0 ? ["2/1"] : [])]);
+                    .. (string[])((open.Families & BgpFamilies.V4) != 0 ? ["1/1"] : []),
+                    .. (string[])((open.Families & BgpFamilies.V6) != 0 ? ["2/1"] : [])]);
                 break;
             case BgpMessageType.Update:
                 AddUpdate(view, body, context);

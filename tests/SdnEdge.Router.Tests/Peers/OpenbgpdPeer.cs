@@ -4,7 +4,9 @@ using SdnEdge.Router.Tests.Bgp;
 
 namespace SdnEdge.Router.Tests.Peers;
 
-/// <summary>OpenBGPD (its portable version), asked through bgpctl. On Linux it has no FIB of its own, and takes every next hop as reachable.</summary>
+/// <summary>
+/// OpenBGPD (its portable version), asked through bgpctl. On Linux it has no FIB of its own, and takes every next hop as reachable.
+/// </summary>
 internal sealed class OpenbgpdPeer(PeerRig rig, PeerOptions options) : PeerDaemon(rig, options)
 {
     public override void Start()
@@ -20,8 +22,10 @@ internal sealed class OpenbgpdPeer(PeerRig rig, PeerOptions options) : PeerDaemo
         File.Delete(At("bgpd.sock"));
 
         // It locks itself up in /run/openbgpd, which the package leaves to systemd to make: "ip netns exec" has given us mounts of our own.
-        Main = Rig.StartDaemon("sh", "-c", $"mount -t tmpfs -o mode=755 none /run && mkdir /run/openbgpd && exec /usr/sbin/bgpd -d -f {At("bgpd.conf")}");
-        PeerRig.Await(() => File.Exists(At("bgpd.sock")) ? Bgpctl("show") : Rig.Said, t => t.Contains("10.255.0.1", StringComparison.Ordinal), "OpenBGPD is up");
+        Main = Rig.StartDaemon("sh", "-c",
+            $"mount -t tmpfs -o mode=755 none /run && mkdir /run/openbgpd && exec /usr/sbin/bgpd -d -f {At("bgpd.conf")}");
+        PeerRig.Await(() => File.Exists(At("bgpd.sock")) ? Bgpctl("show") : Rig.Said,
+            t => t.Contains("10.255.0.1", StringComparison.Ordinal), "OpenBGPD is up");
     }
 
     public override IReadOnlyList<PeerPath> Paths(IpPrefix prefix)

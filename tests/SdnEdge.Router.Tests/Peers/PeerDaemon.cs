@@ -115,7 +115,9 @@ internal abstract class PeerDaemon(PeerRig rig, PeerOptions options)
         Assert.True(Main.WaitForExit(Patience.Time), "it ends when killed");
     }
 
-    /// <summary>Starts it again after <see cref="Kill"/>, as one whose forwarding has gone on (RFC 4724), where it can claim that.</summary>
+    /// <summary>
+    /// Starts it again after <see cref="Kill"/>, as one whose forwarding has gone on (RFC 4724), where it can claim that.
+    /// </summary>
     public abstract void StartAgain();
 
     protected string At(string file) => Path.Combine(Rig.Folder, file);

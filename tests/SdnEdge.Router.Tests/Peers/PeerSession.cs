@@ -20,7 +20,8 @@ internal sealed class PeerSession : IDisposable
 
     private readonly Process _tcpdump;
 
-    public PeerSession(string make, PeerOptions? options = null, Func<BgpPeerSettings, BgpPeerSettings>? withA = null, List<Socket>? socketsOfA = null)
+    public PeerSession(string make, PeerOptions? options = null, Func<BgpPeerSettings, BgpPeerSettings>? withA = null,
+        List<Socket>? socketsOfA = null)
     {
         Rig = new PeerRig();
         try
@@ -29,7 +30,8 @@ internal sealed class PeerSession : IDisposable
 
             // In immediate mode each frame takes a slot of the snapshot's length: the default 2 MiB are seven of them, and a busy
             // machine loses frames. 64 MiB are a thousand.
-            _tcpdump = Rig.Start(Rig.Ours, "tcpdump", "-i", "veth0", "-U", "--immediate-mode", "-s", "65535", "-B", "65536", "-Z", "root", "-w", Capture, "tcp port 179");
+            _tcpdump = Rig.Start(Rig.Ours, "tcpdump", "-i", "veth0", "-U", "--immediate-mode", "-s", "65535", "-B", "65536", "-Z", "root",
+                "-w", Capture, "tcp port 179");
             PeerRig.Await(() => File.Exists(Capture) ? "up" : Rig.Said, t => t == "up", "tcpdump is up");
             A = Rig.AddSpeaker(1, withA, sockets: socketsOfA);
             Peer = PeerDaemon.Make(make, Rig, options);
@@ -69,10 +71,12 @@ internal sealed class PeerSession : IDisposable
     }
 
     /// <summary>Waits for BGP messages on the wire.</summary>
-    public void AwaitOnWire(Func<IReadOnlyList<CapturedMessage>, bool> right, string what) => AwaitCapture(() => right(BgpCapture.Messages(Capture)), what);
+    public void AwaitOnWire(Func<IReadOnlyList<CapturedMessage>, bool> right, string what)
+        => AwaitCapture(() => right(BgpCapture.Messages(Capture)), what);
 
     /// <summary>Waits for connections, also failed ones.</summary>
-    public void AwaitStreams(Func<IReadOnlyList<TcpStream>, bool> right, string what) => AwaitCapture(() => right(BgpCapture.Streams(Capture)), what);
+    public void AwaitStreams(Func<IReadOnlyList<TcpStream>, bool> right, string what)
+        => AwaitCapture(() => right(BgpCapture.Streams(Capture)), what);
 
     private void AwaitCapture(Func<bool> right, string what) => PeerRig.Await(
         () =>

@@ -18,9 +18,11 @@ public abstract class PeerTests
         string role = reflect ? "reflector" : "ingress";
         var run = new MatrixRun(make, reflect, whole: PeerMatrix.Updates);
         Dictionary<string, Answer> answers = run.Run().ToDictionary(
-            a => a.Key, a => a.Value.Verdict == Verdict.No && Known.TryGetValue((make, role, a.Key), out string? why) ? a.Value with { Why = why } : a.Value);
+            a => a.Key, a => a.Value.Verdict == Verdict.No
+                && Known.TryGetValue((make, role, a.Key), out string? why) ? a.Value with { Why = why } : a.Value);
         string name = PeerDaemon.NameOf(make);
-        Assert.True(answers.Values.All(a => a.Verdict != Verdict.No || a.Why is not null), $"{name}, {role}:\n{string.Join('\n', run.Failures)}");
+        Assert.True(answers.Values.All(a => a.Verdict != Verdict.No || a.Why is not null),
+            $"{name}, {role}:\n{string.Join('\n', run.Failures)}");
         string row = PeerMatrix.Row(name, role, answers);
         if (PeerMatrix.Updates) PeerMatrix.Write(name, role, row);
         Assert.Equal(PeerMatrix.Documented(name, role), row);

@@ -12,10 +12,16 @@ internal static class TsharkView
     /// <summary>The messages by direction ("10.255.0.1:179>10.255.0.3:40000"), each in order.</summary>
     public static Dictionary<string, List<SortedDictionary<string, string>>> Dissect(string path)
     {
-        var start = new ProcessStartInfo(TsharkTheoryAttribute.Path!) { UseShellExecute = false, RedirectStandardOutput = true, RedirectStandardError = true };
+        var start = new ProcessStartInfo(TsharkTheoryAttribute.Path!)
+        {
+            UseShellExecute = false,
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+        };
 
         // A segment that has overtaken another is read as well, as it is by the receiver.
-        foreach (string word in (string[])["-o", "tcp.reassemble_out_of_order:TRUE", "-r", path, "-n", "-Y", "bgp", "-T", "pdml"]) start.ArgumentList.Add(word);
+        foreach (string word in (string[])["-o", "tcp.reassemble_out_of_order:TRUE", "-r", path, "-n", "-Y", "bgp", "-T", "pdml"])
+            start.ArgumentList.Add(word);
         using Process tshark = Process.Start(start)!;
         Task<string> errors = tshark.StandardError.ReadToEndAsync();
         XDocument document = XDocument.Load(tshark.StandardOutput);
@@ -24,7 +30,8 @@ internal static class TsharkView
         var streams = new Dictionary<string, List<SortedDictionary<string, string>>>();
         foreach (XElement packet in document.Root!.Elements("packet"))
         {
-            string key = $"{First(packet, "ip.src")}:{First(packet, "tcp.srcport")}>{First(packet, "ip.dst")}:{First(packet, "tcp.dstport")}";
+            string from = $"{First(packet, "ip.src")}:{First(packet, "tcp.srcport")}";
+            string key = $"{from}>{First(packet, "ip.dst")}:{First(packet, "tcp.dstport")}";
             if (!streams.TryGetValue(key, out List<SortedDictionary<string, string>>? messages)) streams.Add(key, messages = []);
             messages.AddRange(packet.Elements("proto").Where(p => Name(p) == "bgp").Select(View));
         }
@@ -46,7 +53,8 @@ internal static class TsharkView
                 view["open.as"] = wide;
                 view["open.id"] = First(message, "bgp.open.identifier");
                 view["open.capabilities"] = string.Join(' ', All(message, "bgp.cap.type"));
-                view["open.families"] = string.Join(' ', All(message, "bgp.cap.mp.afi").Zip(All(message, "bgp.cap.mp.safi"), (a, s) => $"{a}/{s}").Order());
+                view["open.families"] =
+                    string.Join(' ', All(message, "bgp.cap.mp.afi").Zip(All(message, "bgp.cap.mp.safi"), (a, s) => $"{a}/{s}").Order());
                 break;
             case "2":
                 AddUpdate(view, message);
@@ -56,7 +64,8 @@ internal static class TsharkView
                     .First(f => Name(f).StartsWith("bgp.notify.minor_error", StringComparison.Ordinal)).Attribute("show")!.Value;
                 break;
             case "5":
-                view["refresh"] = $"{First(message, "bgp.route_refresh.afi")}/{First(message, "bgp.route_refresh.subtype")}/{First(message, "bgp.route_refresh.safi")}";
+                string[] fields = ["bgp.route_refresh.afi", "bgp.route_refresh.subtype", "bgp.route_refresh.safi"];
+                view["refresh"] = string.Join('/', fields.Select(f => First(message, f)));
                 break;
             default:
                 break;
@@ -77,7 +86,8 @@ internal static class TsharkView
             if (code == 14)
             {
                 Set(view, "reach", Prefixes([attribute]));
-                view["reach.hop"] = attribute.Descendants().First(f => Name(f).StartsWith("bgp.update.path_attribute.mp_reach_nlri.next_hop.ip", StringComparison.Ordinal))
+                view["reach.hop"] = attribute.Descendants()
+                    .First(f => Name(f).StartsWith("bgp.update.path_attribute.mp_reach_nlri.next_hop.ip", StringComparison.Ordinal))
                     .Attribute("show")!.Value;
             }
             else if (code == 15)
@@ -98,9 +108,11 @@ internal static class TsharkView
         }
 
         Set(view, "codes", string.Join(' ', codes));
-        bool nothing = !view.ContainsKey("withdrawn") && !view.ContainsKey("nlri") && !view.ContainsKey("unreach") && !view.ContainsKey("reach");
+        bool nothing = !view.ContainsKey("withdrawn") && !view.ContainsKey("nlri") && !view.ContainsKey("unreach")
+            && !view.ContainsKey("reach");
         if (view["length"] == "23") view["end"] = "ipv4"; // a header and two lengths of zero, no more (RFC 4724 2)
-        if (nothing && codes.SetEquals([15])) view["end"] = First(message, "bgp.update.path_attribute.mp_unreach_nlri.afi") == "1" ? "ipv4" : "ipv6";
+        if (nothing && codes.SetEquals([15]))
+            view["end"] = First(message, "bgp.update.path_attribute.mp_unreach_nlri.afi") == "1" ? "ipv4" : "ipv6";
     }
 
     private static string Value(int code, XElement attribute)
@@ -114,7 +126,8 @@ internal static class TsharkView
                 return First(attribute, p + "origin");
             case 2:
                 return string.Join(' ', attribute.Descendants().Where(f => Name(f) == p + "as_path_segment")
-                    .Select(s => $"{First(s, p + "as_path_segment.type")}:{string.Join(',', All(s, p + "as_path_segment.as4").Concat(All(s, p + "as_path_segment.as2")))}"));
+                    .Select(s => $"{First(s, p + "as_path_segment.type")}:"
+                        + string.Join(',', All(s, p + "as_path_segment.as4").Concat(All(s, p + "as_path_segment.as2")))));
             case 3:
                 return First(attribute, p + "next_hop");
             case 4:
@@ -151,7 +164,8 @@ internal static class TsharkView
 
     private static string First(XElement tree, string name) => All(tree, name).First();
 
-    private static IEnumerable<string> All(XElement tree, string name) => tree.Descendants().Where(f => Name(f) == name).Select(f => f.Attribute("show")!.Value);
+    private static IEnumerable<string> All(XElement tree, string name)
+        => tree.Descendants().Where(f => Name(f) == name).Select(f => f.Attribute("show")!.Value);
 
     private static string Name(XElement field) => field.Attribute("name")!.Value;
 

@@ -26,14 +26,16 @@ public sealed partial class VpnCaptureTests
         Assert.Equal(Tshark(from), ours);
 
         // Both families announced and taken back, and both marked at their end.
-        foreach (string part in (string[])["reach 1", "reach 2", "unreach 1 10.255.0.1:2 10.1.1.0/24", "unreach 2 10.255.0.1:2 fd00:1:1::/64", "end 1", "end 2", "key 7 to 10.255.0.1"])
+        foreach (string part in (string[])["reach 1", "reach 2", "unreach 1 10.255.0.1:2 10.1.1.0/24",
+            "unreach 2 10.255.0.1:2 fd00:1:1::/64", "end 1", "end 2", "key 7 to 10.255.0.1"])
             Assert.Contains(ours, m => m.Contains(part, StringComparison.Ordinal));
     }
 
     [Fact]
     public void The_reflector_has_passed_the_tunnel_on_unchanged()
     {
-        HashSet<string> Tunnels(string from) => [.. BgpCapture.Messages(File).Where(m => m.Type == 2 && m.Stream.From.Address.ToString() == from)
+        HashSet<string> Tunnels(string from)
+            => [.. BgpCapture.Messages(File).Where(m => m.Type == 2 && m.Stream.From.Address.ToString() == from)
             .Select(m => Ours(m)).Where(t => t.Contains("to 10.255.0.1", StringComparison.Ordinal))];
         HashSet<string> told = Tunnels("10.255.0.1");
         Assert.NotEmpty(told);
@@ -48,7 +50,8 @@ public sealed partial class VpnCaptureTests
         var said = new List<string>();
         if (update.VpnFamily != 0)
         {
-            string hop = update.VpnFamily == Core.Wire.IpFamily.V6 && update.VpnNextHop.IsV4 ? $"::ffff:{update.VpnNextHop}" : $"{update.VpnNextHop}";
+            string hop = update.VpnFamily == Core.Wire.IpFamily.V6 && update.VpnNextHop.IsV4 ? $"::ffff:{update.VpnNextHop}"
+                : $"{update.VpnNextHop}";
             said.Add($"reach {(int)update.VpnFamily} by {hop}");
             foreach (VpnPrefix route in new VpnNlriReader(update.VpnNlri, update.VpnFamily)) said.Add($"{route}");
             var labels = new VpnNlriReader(update.VpnNlri, update.VpnFamily);
@@ -72,7 +75,12 @@ public sealed partial class VpnCaptureTests
 
     private static List<string> Tshark(string from)
     {
-        var start = new ProcessStartInfo(TsharkTheoryAttribute.Path!) { UseShellExecute = false, RedirectStandardOutput = true, RedirectStandardError = true };
+        var start = new ProcessStartInfo(TsharkTheoryAttribute.Path!)
+        {
+            UseShellExecute = false,
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+        };
         foreach (string word in (string[])["-r", File, "-n", "-Y", $"bgp && ip.src == {from}", "-T", "pdml"]) start.ArgumentList.Add(word);
         using Process tshark = Process.Start(start)!;
         Task<string> errors = tshark.StandardError.ReadToEndAsync();
@@ -90,20 +98,26 @@ public sealed partial class VpnCaptureTests
         {
             if (First(attribute, reach + ".safi") == "128")
             {
-                said.Insert(0, $"reach {First(attribute, reach + ".afi")} by {HopPattern().Match(First(attribute, reach + ".next_hop", "showname")).Groups[1].Value}");
-                said.InsertRange(1, [.. Routes(attribute), .. attribute.Descendants().Where(f => Name(f) == "bgp.label_stack").Select(f => $"label {LabelPattern().Match(f.Attribute("showname")!.Value).Groups[1].Value}")]);
+                said.Insert(0, $"reach {First(attribute, reach + ".afi")} by "
+                    + $"{HopPattern().Match(First(attribute, reach + ".next_hop", "showname")).Groups[1].Value}");
+                said.InsertRange(1, [.. Routes(attribute),
+                    .. attribute.Descendants().Where(f => Name(f) == "bgp.label_stack")
+                    .Select(f => $"label {LabelPattern().Match(f.Attribute("showname")!.Value).Groups[1].Value}")]);
             }
             else if (First(attribute, unreach + ".safi") == "128")
             {
                 string[] routes = [.. Routes(attribute)];
-                said.Add(routes.Length == 0 ? $"end {First(attribute, unreach + ".afi")}" : $"unreach {First(attribute, unreach + ".afi")}");
+                said.Add(routes.Length == 0 ? $"end {First(attribute, unreach + ".afi")}"
+                    : $"unreach {First(attribute, unreach + ".afi")}");
                 said.AddRange(routes);
             }
             else if (First(attribute, "bgp.update.path_attribute.type_code") == "23")
             {
                 // The endpoint is shown as bytes: reserved, family, address.
-                string endpoint = attribute.Descendants().Select(f => f.Attribute("value")?.Value ?? "").First(v => v.StartsWith("060a000000000001", StringComparison.Ordinal))[16..];
-                said.Add($"key {First(attribute, "bgp.update.encaps_tunnel_tlv_subtlv_gre_key")} to {string.Join('.', Convert.FromHexString(endpoint))}");
+                string endpoint = attribute.Descendants().Select(f => f.Attribute("value")?.Value ?? "")
+                    .First(v => v.StartsWith("060a000000000001", StringComparison.Ordinal))[16..];
+                said.Add($"key {First(attribute, "bgp.update.encaps_tunnel_tlv_subtlv_gre_key")} to "
+                    + $"{string.Join('.', Convert.FromHexString(endpoint))}");
             }
         }
 
@@ -117,12 +131,20 @@ public sealed partial class VpnCaptureTests
         {
             Match line = RoutePattern().Match(label.Attribute("showname")!.Value);
             XElement tree = label.Parent!;
-            yield return line.Success ? $"{line.Groups[1].Value} {line.Groups[2].Value}"
-                : $"{First(tree, "bgp.rd")} {tree.Elements().First(f => Name(f).EndsWith("_prefix", StringComparison.Ordinal)).Attribute("show")!.Value}/{int.Parse(First(tree, "bgp.prefix_length"), System.Globalization.CultureInfo.InvariantCulture) - 88}";
+            if (line.Success)
+            {
+                yield return $"{line.Groups[1].Value} {line.Groups[2].Value}";
+                continue;
+            }
+
+            XElement prefix = tree.Elements().First(f => Name(f).EndsWith("_prefix", StringComparison.Ordinal));
+            int length = int.Parse(First(tree, "bgp.prefix_length"), System.Globalization.CultureInfo.InvariantCulture) - 88;
+            yield return $"{First(tree, "bgp.rd")} {prefix.Attribute("show")!.Value}/{length}";
         }
     }
 
-    private static string First(XElement tree, string name, string what = "show") => tree.Descendants().FirstOrDefault(f => Name(f) == name)?.Attribute(what)?.Value ?? "";
+    private static string First(XElement tree, string name, string what = "show")
+        => tree.Descendants().FirstOrDefault(f => Name(f) == name)?.Attribute(what)?.Value ?? "";
 
     private static string Name(XElement field) => field.Attribute("name")!.Value;
 

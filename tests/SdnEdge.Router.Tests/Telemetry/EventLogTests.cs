@@ -51,14 +51,19 @@ public sealed class EventLogTests
     [Fact]
     public void The_text_escapes_what_would_end_a_label()
     {
-        string text = PrometheusText.Write([new MetricFamily("x_total", "a\nb", MetricKind.Counter, [new MetricSample(1.5, ("l", "a\"b\\c\nd"))])]);
+        string text = PrometheusText.Write(
+            [new MetricFamily("x_total", "a\nb", MetricKind.Counter, [new MetricSample(1.5, ("l", "a\"b\\c\nd"))])]);
         Assert.Equal("# HELP x_total a\\nb\n# TYPE x_total counter\nx_total{l=\"a\\\"b\\\\c\\nd\"} 1.5\n", text);
     }
 
     [Fact]
     public void A_listener_of_the_meter_sees_the_same_values_as_the_text()
     {
-        var families = new[] { new MetricFamily("x_total", "X.", MetricKind.Counter, [new MetricSample(7, ("port", "core")), new MetricSample(9, ("port", "dc"))]) };
+        var families = new[]
+        {
+            new MetricFamily("x_total", "X.", MetricKind.Counter,
+                [new MetricSample(7, ("port", "core")), new MetricSample(9, ("port", "dc"))]),
+        };
         using var bridge = new MeterBridge(() => families);
         var seen = new List<(string Name, double Value, string? Port)>();
         using var listener = new MeterListener
@@ -68,7 +73,8 @@ public sealed class EventLogTests
                 if (instrument.Meter.Name == MeterBridge.MeterName && instrument.Name == "x_total") l.EnableMeasurementEvents(instrument);
             },
         };
-        listener.SetMeasurementEventCallback<double>((instrument, value, tags, _) => seen.Add((instrument.Name, value, tags[0].Value as string)));
+        listener.SetMeasurementEventCallback<double>((instrument, value, tags,
+            _) => seen.Add((instrument.Name, value, tags[0].Value as string)));
         listener.Start();
         listener.RecordObservableInstruments();
         Assert.Equal([("x_total", 7, "core"), ("x_total", 9, "dc")], seen);

@@ -169,7 +169,8 @@ public sealed class PortWorkerTests
     {
         using var port = new ChannelPort("a");
         int lost = 0;
-        using var worker = new PortWorker(0, new RecordingProcessor(), new PortWorkerOptions { PortLost = id => Volatile.Write(ref lost, id) });
+        using var worker = new PortWorker(0, new RecordingProcessor(),
+            new PortWorkerOptions { PortLost = id => Volatile.Write(ref lost, id) });
         worker.Attach(3, port);
         worker.Start();
         port.IsGone = true;
@@ -231,7 +232,10 @@ public sealed class PortWorkerTests
         }
     }
 
-    /// <summary>The kernel's folder of a worker's thread, which has been to sleep since it was asked. By name one could find the thread of an earlier worker.</summary>
+    /// <summary>
+    /// The kernel's folder of a worker's thread, which has been to sleep since it was asked. By name one could find the thread of an
+    /// earlier worker.
+    /// </summary>
     internal static string AsleepTask(PortWorker worker)
     {
         string task = "";

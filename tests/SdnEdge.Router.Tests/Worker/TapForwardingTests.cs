@@ -154,8 +154,10 @@ public sealed class TapForwardingTests
             (_in, _out, Left, Right) = Namespaces.RunInNew(() => (TapPort.Open("in", "in0", options), TapPort.Open("out", "out0", options),
                 PacketSocket.Open("left", "in0"), PacketSocket.Open("right", "out0")));
             Vrf vrf = Plane.AddVrf("default");
-            PortEntry from = Plane.AddPort(new PortOptions("in", In, 1500) { Addresses = [new PortAddress(IpAddress.Parse("192.0.2.1"), 24)] }, _in, vrf);
-            PortEntry to = Plane.AddPort(new PortOptions("out", Out, 1500) { Addresses = [new PortAddress(IpAddress.Parse("198.51.100.1"), 24)] }, _out, vrf);
+            PortEntry from = Plane.AddPort(new PortOptions("in", In,
+                1500) { Addresses = [new PortAddress(IpAddress.Parse("192.0.2.1"), 24)] }, _in, vrf);
+            PortEntry to = Plane.AddPort(new PortOptions("out", Out,
+                1500) { Addresses = [new PortAddress(IpAddress.Parse("198.51.100.1"), 24)] }, _out, vrf);
             Adjacency neighbor = to.Neighbors.GetOrAdd(IpAddress.Parse("198.51.100.2"))!;
             neighbor.Resolve(NextHop);
             vrf.Set(IpPrefix.Parse("203.0.113.0/24"), new FibLeaf(new IndirectNextHop(ForwardingDecision.Via(neighbor))));

@@ -36,11 +36,13 @@ public sealed class RawSession : IBgpWire
         _extended = extended;
         External = external;
         _fourOctetAs = fourOctetAs;
-        Engine = new BgpEngine(new BgpSpeakerSettings(OurAs, 0x0AFF0001, IpAddress.Parse("10.255.0.1"), IpAddress.Parse("fd00:ff::1")), Rib, this);
+        Engine = new BgpEngine(new BgpSpeakerSettings(OurAs, 0x0AFF0001, IpAddress.Parse("10.255.0.1"), IpAddress.Parse("fd00:ff::1")), Rib,
+            this);
         var connected = new RouteOrigin(RouteSource.Connected, "connected");
         Rib.Offer(connected, IpPrefix.Parse("10.255.0.0/16"), HopSpec.Connected("core"), null, 0);
         Rib.Offer(connected, IpPrefix.Parse("fd00:ff::/64"), HopSpec.Connected("core"), null, 0);
-        Engine.SetVrf(new VpnVrfSettings("red", RouteDistinguisher.Parse("65000:99"), 99) { Import = [new BgpCommunity(CommunityKind.Extended, 0x0002_FDE8_0000_0001)] }, Red, Now);
+        Engine.SetVrf(new VpnVrfSettings("red", RouteDistinguisher.Parse("65000:99"),
+            99) { Import = [new BgpCommunity(CommunityKind.Extended, 0x0002_FDE8_0000_0001)] }, Red, Now);
         Peer = AddPeer("10.255.0.2", external ? ExternalAs : OurAs);
         Observer = AddPeer("10.255.0.3", ObserverAs);
         Up(Observer, ObserverAs, fourOctetAs: true, observerExtended);
@@ -128,7 +130,8 @@ public sealed class RawSession : IBgpWire
     {
     }
 
-    void IBgpWire.Send(BgpPeer peer, ConnectionSide side, ReadOnlySpan<byte> bytes) => (peer == Peer ? ToPeer : ToObserver).Add(bytes.ToArray());
+    void IBgpWire.Send(BgpPeer peer, ConnectionSide side, ReadOnlySpan<byte> bytes)
+        => (peer == Peer ? ToPeer : ToObserver).Add(bytes.ToArray());
 
     void IBgpWire.Close(BgpPeer peer, ConnectionSide side) => Closed += peer == Peer ? 1 : 0;
 

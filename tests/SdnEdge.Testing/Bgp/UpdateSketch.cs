@@ -70,7 +70,8 @@ public sealed class UpdateSketch
     }
 
     /// <summary>A header of any content, and what follows it.</summary>
-    public static byte[] Header(int length, int type, string rest = "", string marker = Marker) => Hex($"{marker} {length:X4} {type:X2} {rest}");
+    public static byte[] Header(int length, int type, string rest = "", string marker = Marker)
+        => Hex($"{marker} {length:X4} {type:X2} {rest}");
 
     /// <summary>One attribute; its length is right, and extended when it must be or when the flags say so.</summary>
     public static byte[] Attribute(byte flags, byte code, ReadOnlySpan<byte> value)
@@ -143,16 +144,21 @@ public sealed class UpdateSketch
         return this;
     }
 
-    /// <summary>Announces fd00:1:1::10/128 by fd00:ff::2 in MP_REACH_NLRI instead of the IPv4 routes; or what is given, after AFI and SAFI.</summary>
-    public UpdateSketch Mp(string hex = "10 FD0000FF000000000000000000000002 00 80 FD000001000100000000000000000010", string family = "0002 01", byte flags = Optional) =>
+    /// <summary>
+    /// Announces fd00:1:1::10/128 by fd00:ff::2 in MP_REACH_NLRI instead of the IPv4 routes; or what is given, after AFI and SAFI.
+    /// </summary>
+    public UpdateSketch Mp(string hex = "10 FD0000FF000000000000000000000002 00 80 FD000001000100000000000000000010",
+        string family = "0002 01", byte flags = Optional) =>
         Without(AttributeCode.NextHop).Nlri("").Add(flags, AttributeCode.MpReach, family + hex);
 
     /// <summary>
     /// Announces 10.1.1.0/24 of 65000:1 by 10.255.0.2 with a route target that VRF red imports, and the tunnel to it: GRE, key 7.
     /// Or, after AFI and SAFI, what is given.
     /// </summary>
-    public UpdateSketch Vpn(string hex = "0C 0000000000000000 0AFF0002 00 70 000031 0000FDE800000001 0A0101", string family = "0001 80", string? tunnel = Tunnel) =>
-        (tunnel is null ? this : Add(Both, AttributeCode.TunnelEncapsulation, tunnel)).Add(Both, AttributeCode.ExtendedCommunities, Target).Mp(hex, family);
+    public UpdateSketch Vpn(string hex = "0C 0000000000000000 0AFF0002 00 70 000031 0000FDE800000001 0A0101", string family = "0001 80",
+        string? tunnel = Tunnel) =>
+        (tunnel is null ? this : Add(Both, AttributeCode.TunnelEncapsulation, tunnel))
+            .Add(Both, AttributeCode.ExtendedCommunities, Target).Mp(hex, family);
 
     /// <summary>The IPv4 routes announced.</summary>
     public UpdateSketch Nlri(string hex)

@@ -47,7 +47,8 @@ public sealed record HostileCase(string Clause, string Input, FaultAction Does, 
     public string Name => $"{Clause}: {Input}";
 
     /// <summary>A case of an UPDATE made of a right one.</summary>
-    public static HostileCase Update(string clause, string input, FaultAction does, BgpFault fault, Func<UpdateSketch, UpdateSketch> change, int asSize = 4) =>
+    public static HostileCase Update(string clause, string input, FaultAction does, BgpFault fault, Func<UpdateSketch, UpdateSketch> change,
+        int asSize = 4) =>
         new(clause, input, does, fault, external =>
         {
             UpdateSketch sketch = change(new UpdateSketch(external, asSize));

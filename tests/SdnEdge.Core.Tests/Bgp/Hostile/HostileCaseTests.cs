@@ -35,7 +35,8 @@ public sealed class HostileCaseTests
         ("Other messages, and messages out of turn", [.. HostileMessages.Others()]),
     ];
 
-    private static readonly Dictionary<string, HostileCase> ByName = Sections.SelectMany(s => s.Cases).ToDictionary(c => c.Name, StringComparer.Ordinal);
+    private static readonly Dictionary<string, HostileCase> ByName =
+        Sections.SelectMany(s => s.Cases).ToDictionary(c => c.Name, StringComparer.Ordinal);
 
     public static TheoryData<string, bool> Cases()
     {
@@ -120,10 +121,13 @@ public sealed class HostileCaseTests
             {
                 if ((one.On & (external ? On.External : On.Internal)) == 0 || one.State != BgpState.Established || one.Extended) continue;
                 HostileBytes bytes = one.Bytes(external);
-                if (bytes.Message.Length is < 23 or > BgpLimits.MaxMessage || bytes.Message[18] != 2 || bytes.Message.Length != (bytes.Message[16] << 8) + bytes.Message[17]) continue;
+                if (bytes.Message.Length is < 23 or > BgpLimits.MaxMessage || bytes.Message[18] != 2
+                    || bytes.Message.Length != (bytes.Message[16] << 8) + bytes.Message[17]) continue;
                 var oracle = new UpdateOracle(external, one.AsSize, external ? RawSession.ExternalAs : RawSession.OurAs, RawSession.OurAs);
                 UpdateVerdict verdict = oracle.Judge(bytes.Message[19..]);
-                UpdateVerdict expected = one.Does switch { FaultAction.SessionReset => UpdateVerdict.Reset, FaultAction.TreatAsWithdraw => UpdateVerdict.Withdraw, _ => UpdateVerdict.Take };
+                UpdateVerdict expected =
+                    one.Does switch { FaultAction.SessionReset => UpdateVerdict.Reset,
+                        FaultAction.TreatAsWithdraw => UpdateVerdict.Withdraw, _ => UpdateVerdict.Take };
                 Assert.True(expected == verdict, $"{one.Name}: {verdict}");
                 Assert.True(verdict == UpdateVerdict.Reset || oracle.Clean == (one.Fault == BgpFault.None), one.Name);
                 judged++;
@@ -154,7 +158,9 @@ public sealed class HostileCaseTests
         foreach ((string title, HostileCase[] cases) in Sections)
         {
             text.Append("\n## ").Append(title).Append("\n\n| RFC | what comes | what we do | counter |\n|---|---|---|---|\n");
-            foreach (HostileCase one in cases) text.Append("| ").Append(one.Clause).Append(" | ").Append(one.Input).Append(Where(one)).Append(" | ").Append(What(one)).Append(" | ").Append(one.Fault == BgpFault.None ? "" : $"{one.Fault}").Append(" |\n");
+            foreach (HostileCase one in cases)
+                text.Append("| ").Append(one.Clause).Append(" | ").Append(one.Input).Append(Where(one)).Append(" | ").Append(What(one))
+                    .Append(" | ").Append(one.Fault == BgpFault.None ? "" : $"{one.Fault}").Append(" |\n");
         }
 
         string path = Path.Combine(Root(), "docs", "hostile-input.md");
@@ -185,5 +191,6 @@ public sealed class HostileCaseTests
         },
     };
 
-    private static string Root([CallerFilePath] string here = "") => Path.GetFullPath(Path.Combine(Path.GetDirectoryName(here)!, "..", "..", "..", ".."));
+    private static string Root([CallerFilePath] string here = "")
+        => Path.GetFullPath(Path.Combine(Path.GetDirectoryName(here)!, "..", "..", "..", ".."));
 }

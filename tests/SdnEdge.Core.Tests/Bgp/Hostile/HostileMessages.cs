@@ -14,8 +14,10 @@ internal static class HostileMessages
         HostileCase Wrong(string input, BgpFault fault, string notification, string data, byte[] bytes) =>
             Message("4271 6.1", input, FaultAction.SessionReset, fault, bytes) with { Notification = notification, Data = data };
 
-        yield return Wrong("first byte of the marker is 00", BgpFault.HeaderMarker, "0101", "", Header(19, 4, marker: "00FFFFFFFFFFFFFFFFFFFFFFFFFFFFFF"));
-        yield return Wrong("last bit of the marker is 0", BgpFault.HeaderMarker, "0101", "", Header(19, 4, marker: "FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFE"));
+        yield return Wrong("first byte of the marker is 00", BgpFault.HeaderMarker, "0101", "",
+            Header(19, 4, marker: "00FFFFFFFFFFFFFFFFFFFFFFFFFFFFFF"));
+        yield return Wrong("last bit of the marker is 0", BgpFault.HeaderMarker, "0101", "",
+            Header(19, 4, marker: "FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFE"));
         yield return Wrong("marker of zeros", BgpFault.HeaderMarker, "0101", "", Header(19, 4, marker: "00000000000000000000000000000000"));
         yield return Wrong("length 0", BgpFault.HeaderLength, "0102", "0000", Header(0, 4));
         yield return Wrong("length 18", BgpFault.HeaderLength, "0102", "0012", Header(18, 4));
@@ -33,16 +35,19 @@ internal static class HostileMessages
     public static IEnumerable<HostileCase> Opens()
     {
         HostileCase Wrong(string clause, string input, BgpFault fault, string notification, string body, string data = "") =>
-            Message(clause, input, FaultAction.SessionReset, fault, Message(1, Hex(body))) with { Notification = notification, Data = data, State = BgpState.OpenSent, On = On.Internal };
+            Message(clause, input, FaultAction.SessionReset, fault, Message(1, Hex(body))) with { Notification = notification, Data = data,
+                State = BgpState.OpenSent, On = On.Internal };
         HostileCase Right(string clause, string input, string body) =>
-            Message(clause, input, FaultAction.None, BgpFault.None, Message(1, Hex(body))) with { State = BgpState.OpenSent, On = On.Internal };
+            Message(clause, input, FaultAction.None, BgpFault.None, Message(1, Hex(body))) with { State = BgpState.OpenSent,
+                On = On.Internal };
 
         yield return Wrong("4271 6.2", "version 3", BgpFault.OpenVersion, "0201", $"03 FDE8 0009 {Id} 00", "0004");
         yield return Wrong("4271 6.2", "version 5", BgpFault.OpenVersion, "0201", $"05 FDE8 0009 {Id} 00", "0004");
         yield return Wrong("7607", "AS 0", BgpFault.OpenPeerAs, "0202", $"04 0000 0009 {Id} 00");
         yield return Wrong("4271 6.2", "AS of somebody else", BgpFault.OpenPeerAs, "0202", $"04 FDE9 0009 {Id} 00");
         yield return Wrong("6793 4.1", "4-octet AS 0", BgpFault.OpenPeerAs, "0202", $"04 FDE8 0009 {Id} 08 0206 4104 00000000");
-        yield return Wrong("6793 4.1", "4-octet AS of somebody else", BgpFault.OpenPeerAs, "0202", $"04 FDE8 0009 {Id} 08 0206 4104 0000FDE9");
+        yield return Wrong("6793 4.1", "4-octet AS of somebody else", BgpFault.OpenPeerAs, "0202",
+            $"04 FDE8 0009 {Id} 08 0206 4104 0000FDE9");
         yield return Wrong("4271 6.2", "hold time 1", BgpFault.OpenHoldTime, "0206", $"04 FDE8 0001 {Id} 00");
         yield return Wrong("4271 6.2", "hold time 2", BgpFault.OpenHoldTime, "0206", $"04 FDE8 0002 {Id} 00");
         yield return Wrong("6286 2.2", "identifier 0", BgpFault.OpenIdentifier, "0203", "04 FDE8 0009 00000000 00");
@@ -55,14 +60,20 @@ internal static class HostileMessages
         yield return Wrong("4271 6.2", "authentication parameter", BgpFault.OpenParameter, "0204", $"04 FDE8 0009 {Id} 04 0102 0000");
         yield return Wrong("4271 6.2", "parameter 99", BgpFault.OpenParameter, "0204", $"04 FDE8 0009 {Id} 02 6300");
         yield return Wrong("5492 4", "capability without length", BgpFault.OpenMalformed, "0200", $"04 FDE8 0009 {Id} 03 0201 41");
-        yield return Wrong("5492 4", "capability overruns its parameter", BgpFault.OpenMalformed, "0200", $"04 FDE8 0009 {Id} 04 0202 4104");
-        yield return Wrong("5492 4", "4-octet AS capability of three bytes", BgpFault.OpenMalformed, "0200", $"04 FDE8 0009 {Id} 07 0205 4103 00FDE8");
-        yield return Wrong("5492 4", "multiprotocol capability of three bytes", BgpFault.OpenMalformed, "0200", $"04 FDE8 0009 {Id} 07 0205 0103 000101");
+        yield return Wrong("5492 4", "capability overruns its parameter", BgpFault.OpenMalformed, "0200",
+            $"04 FDE8 0009 {Id} 04 0202 4104");
+        yield return Wrong("5492 4", "4-octet AS capability of three bytes", BgpFault.OpenMalformed, "0200",
+            $"04 FDE8 0009 {Id} 07 0205 4103 00FDE8");
+        yield return Wrong("5492 4", "multiprotocol capability of three bytes", BgpFault.OpenMalformed, "0200",
+            $"04 FDE8 0009 {Id} 07 0205 0103 000101");
         yield return Wrong("5492 5", "no family in common", BgpFault.OpenCapability, "0207", $"04 FDE8 0009 {Id} 08 0206 0104 00190041");
-        yield return Wrong("9072 2", "extended form, longer than the message", BgpFault.OpenMalformed, "0200", $"04 FDE8 0009 {Id} FF FF0005 020001 41");
-        yield return Wrong("9072 2", "extended form, parameter overruns", BgpFault.OpenMalformed, "0200", $"04 FDE8 0009 {Id} FF FF0004 020002 41");
+        yield return Wrong("9072 2", "extended form, longer than the message", BgpFault.OpenMalformed, "0200",
+            $"04 FDE8 0009 {Id} FF FF0005 020001 41");
+        yield return Wrong("9072 2", "extended form, parameter overruns", BgpFault.OpenMalformed, "0200",
+            $"04 FDE8 0009 {Id} FF FF0004 020002 41");
         yield return Wrong("9072 2", "extended form, its own length cut off", BgpFault.OpenMalformed, "0200", $"04 FDE8 0009 {Id} 02 FF00");
-        yield return Wrong("9072 2", "parameter 255 inside the extended form", BgpFault.OpenParameter, "0204", $"04 FDE8 0009 {Id} FF FF0003 FF0000");
+        yield return Wrong("9072 2", "parameter 255 inside the extended form", BgpFault.OpenParameter, "0204",
+            $"04 FDE8 0009 {Id} FF FF0003 FF0000");
 
         yield return Right("4271 4.2", "no parameters", $"04 FDE8 0009 {Id} 00");
         yield return Right("4271 4.2", "hold time 0", $"04 FDE8 0000 {Id} 00");
@@ -73,14 +84,17 @@ internal static class HostileMessages
         yield return Right("6793 4.1", "AS_TRANS with the true AS in the capability", $"04 5BA0 0009 {Id} 08 0206 4104 0000FDE8");
         yield return Right("9072 2", "extended form", $"04 FDE8 0009 {Id} FF FF0009 020006 41040000FDE8");
         yield return Right("9072 2", "extended form behind a length that is not 255", $"04 FDE8 0009 {Id} 01 FF0009 020006 41040000FDE8");
-        yield return Right("9072 2", "extended form with more than 255 bytes", $"04 FDE8 0009 {Id} FF FF0134 020128 {string.Concat(Enumerable.Repeat("FE05 0000000000", 42))} FE00 020006 41040000FDE8");
+        yield return Right("9072 2", "extended form with more than 255 bytes",
+            $"04 FDE8 0009 {Id} FF FF0134 020128 {string.Concat(Enumerable.Repeat("FE05 0000000000", 42))} FE00 020006 41040000FDE8");
     }
 
     public static IEnumerable<HostileCase> Others()
     {
         foreach ((string input, string body) in ((string, string)[])[
-            ("cease", "0602"), ("subcode 0", "0600"), ("unknown code and subcode", "FFFF"), ("a shutdown message longer than it says", "0602 FF 68656C6C6F"),
-            ("an empty shutdown message", "0602 00"), ("a shutdown message that is no UTF-8", "0602 03 C0C0C0"), ("4000 bytes of data", "0909" + new string('0', 8000))])
+            ("cease", "0602"), ("subcode 0", "0600"), ("unknown code and subcode", "FFFF"),
+            ("a shutdown message longer than it says", "0602 FF 68656C6C6F"),
+            ("an empty shutdown message", "0602 00"), ("a shutdown message that is no UTF-8", "0602 03 C0C0C0"),
+            ("4000 bytes of data", "0909" + new string('0', 8000))])
         {
             yield return Message("4271 4.5", $"NOTIFICATION: {input}", FaultAction.SessionReset, BgpFault.None, Message(3, Hex(body)));
         }
@@ -90,7 +104,8 @@ internal static class HostileMessages
         yield return Refresh("2918 4", "a family nobody negotiated", "00190041");
         yield return Refresh("2918 4", "a family of all ones", "FFFFFFFF");
         yield return Refresh("7313 5", "a subtype that does not exist", "00010301");
-        foreach ((string input, string body) in ((string, string)[])[("three bytes", "000100"), ("five bytes", "0001000100"), ("empty", "")])
+        foreach ((string input, string body) in ((string, string)[])[("three bytes", "000100"),
+            ("five bytes", "0001000100"), ("empty", "")])
         {
             byte[] message = Message(5, Hex(body));
             yield return Message("7313 5", $"ROUTE-REFRESH: {input}", FaultAction.SessionReset, BgpFault.RouteRefreshLength, message) with
@@ -100,7 +115,8 @@ internal static class HostileMessages
         HostileCase OutOfTurn(BgpState state, string input, string subcode, byte[] message) =>
             Message("6608 3", $"{input} in {state}", FaultAction.SessionReset, BgpFault.UnexpectedMessage, message) with
             { State = state, Notification = "05" + subcode, Data = message[18].ToString("X2") };
-        byte[] open = Message(1, Hex($"04 FDE8 0009 {Id} 00")), update = Message(2, Hex("00000000")), keepalive = Header(19, 4), refresh = Message(5, Hex("00010001"));
+        byte[] open = Message(1, Hex($"04 FDE8 0009 {Id} 00")), update = Message(2, Hex("00000000")), keepalive = Header(19, 4),
+        refresh = Message(5, Hex("00010001"));
         yield return OutOfTurn(BgpState.OpenSent, "KEEPALIVE", "01", keepalive);
         yield return OutOfTurn(BgpState.OpenSent, "UPDATE", "01", update);
         yield return OutOfTurn(BgpState.OpenSent, "ROUTE-REFRESH", "01", refresh);

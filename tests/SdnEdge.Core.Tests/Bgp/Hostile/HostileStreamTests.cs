@@ -43,7 +43,8 @@ public sealed class HostileStreamTests
     {
         var session = new RawSession(false);
         session.Connect(BgpState.OpenSent);
-        for (int at = 0; at < Conversation.Length; at += size) session.Receive(Conversation.AsSpan(at, Math.Min(size, Conversation.Length - at)));
+        for (int at = 0; at < Conversation.Length; at += size)
+            session.Receive(Conversation.AsSpan(at, Math.Min(size, Conversation.Length - at)));
         ExpectTwoRoutes(session);
     }
 
@@ -125,7 +126,8 @@ public sealed class HostileStreamTests
     {
         var session = new RawSession(false);
         session.Connect(BgpState.OpenSent);
-        session.Receive(UpdateSketch.Message(1, UpdateSketch.Hex($"04 FDE8 005A 0AFF0002 12 0210 010400010001 4104 0000FDE8 0200 {(enhanced ? "46" : "FE")}00")));
+        session.Receive(UpdateSketch.Message(1,
+            UpdateSketch.Hex($"04 FDE8 005A 0AFF0002 12 0210 010400010001 4104 0000FDE8 0200 {(enhanced ? "46" : "FE")}00")));
         session.Receive(UpdateSketch.Header(19, 4));
         session.Turn();
         for (int i = 0; i < 5000; i++) session.Engine.Advertise(new IpPrefix(IpAddress.FromV4(0x0B000000u + (uint)(i << 8)), 24), 100);

@@ -19,7 +19,8 @@ public sealed record FuzzCase(bool External, bool FourOctetAs, BgpState State, I
     public static FuzzCase Parse(string text)
     {
         string[] words = text.Split(' ', StringSplitOptions.RemoveEmptyEntries);
-        if (words.Length < 3 || !Enum.TryParse(words[2], out BgpState state)) throw new FormatException("a case reads: external|internal 4|2 STATE MESSAGE...");
+        if (words.Length < 3 || !Enum.TryParse(words[2], out BgpState state))
+            throw new FormatException("a case reads: external|internal 4|2 STATE MESSAGE...");
         return new FuzzCase(words[0] == "external", words[1] == "4", state, [.. words[3..].Select(Convert.FromHexString)], []);
     }
 }
@@ -46,7 +47,8 @@ public sealed class FuzzSource(IReadOnlyList<byte[]> corpus, int seed)
         var messages = new List<byte[]>();
         for (int n = 1 + random.Next(3); n > 0; n--)
         {
-            byte[] message = state == BgpState.Established && random.Next(10) > 0 ? right[random.Next(right.Length)] : _corpus[random.Next(_corpus.Length)];
+            byte[] message = state == BgpState.Established && random.Next(10) > 0 ? right[random.Next(right.Length)]
+                : _corpus[random.Next(_corpus.Length)];
             messages.Add(random.Next(4) == 0 ? message : Mutator.Mutate(message, _updates, ref random));
         }
 

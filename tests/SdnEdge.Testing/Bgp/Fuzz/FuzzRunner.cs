@@ -18,7 +18,10 @@ public sealed class FuzzRunner
     private readonly UpdateOracle[] _oracles = [.. new[] { (false, 2), (false, 4), (true, 2), (true, 4) }
         .Select(k => new UpdateOracle(k.Item1, k.Item2, k.Item1 ? RawSession.ExternalAs : RawSession.OurAs, RawSession.OurAs))];
 
-    private readonly UpdateOracle _observerOracle = new(external: true, 4, RawSession.OurAs, ourAs: 65002) { Ours = ([10, 255, 0, 3], [1]) };
+    private readonly UpdateOracle _observerOracle = new(external: true, 4, RawSession.OurAs, ourAs: 65002)
+    {
+        Ours = ([10, 255, 0, 3], [1]),
+    };
     private BgpFaultCounters _observerFaults = new();
     private UpdateDecoder _observerDecoder;
     private readonly HashSet<IpPrefix> _expected = [];
@@ -104,7 +107,8 @@ public sealed class FuzzRunner
         else if (lengths + 2 <= at && lengths + 2 <= message.Length)
         {
             int attributes = (message[lengths] << 8) + message[lengths + 1];
-            if (at + size <= lengths + 2 + attributes) (less[lengths], less[lengths + 1]) = ((byte)((attributes - size) >> 8), (byte)(attributes - size));
+            if (at + size <= lengths + 2 + attributes)
+                (less[lengths], less[lengths + 1]) = ((byte)((attributes - size) >> 8), (byte)(attributes - size));
         }
 
         return less;
@@ -112,7 +116,8 @@ public sealed class FuzzRunner
 
     private string? Feed(RawSession session, FuzzCase one)
     {
-        if (one.State != BgpState.Established && session.Peer.State == BgpState.Established) session.Engine.Disconnected(session.Peer, ConnectionSide.Incoming, session.Now);
+        if (one.State != BgpState.Established && session.Peer.State == BgpState.Established)
+            session.Engine.Disconnected(session.Peer, ConnectionSide.Incoming, session.Now);
         if (session.Peer.State != one.State)
         {
             if (session.Peer.State > BgpState.Active) session.Engine.Disconnected(session.Peer, ConnectionSide.Incoming, session.Now);
@@ -154,8 +159,11 @@ public sealed class FuzzRunner
         if (leave) session.Engine.Disconnected(session.Peer, ConnectionSide.Incoming, session.Now);
         else TakeBack(session);
         session.Turn();
-        if (session.Peer.Origin.Prefixes + session.Peer.VpnReceived > 0) return $"{session.Peer.Origin.Prefixes} routes and {session.Peer.VpnReceived} of VPNs are left after all were withdrawn";
-        return CheckTold(session) ?? (session.Observer.PrefixesSent + session.Observer.PrefixesWaiting > 0 || _told.Count > 0 ? $"the observer still knows {_told.Count} routes" : null);
+        if (session.Peer.Origin.Prefixes + session.Peer.VpnReceived > 0)
+            return $"{session.Peer.Origin.Prefixes} routes and {session.Peer.VpnReceived} of VPNs are left after all were withdrawn";
+        return CheckTold(session)
+            ?? (session.Observer.PrefixesSent + session.Observer.PrefixesWaiting > 0
+                || _told.Count > 0 ? $"the observer still knows {_told.Count} routes" : null);
     }
 
     private static bool HasTail(byte[] stream)
@@ -175,7 +183,8 @@ public sealed class FuzzRunner
 
         foreach (IGrouping<IpFamily, (ulong Rd, IpPrefix Prefix)> family in _expectedVpn.GroupBy(r => r.Prefix.Family))
         {
-            ReadOnlySpan<(VpnPrefix, uint)> routes = family.Select(r => (new VpnPrefix(new RouteDistinguisher(r.Rd), r.Prefix), 0u)).ToArray();
+            ReadOnlySpan<(VpnPrefix, uint)> routes = family.Select(r => (new VpnPrefix(new RouteDistinguisher(r.Rd), r.Prefix), 0u))
+                .ToArray();
             while (routes.Length > 0) session.Receive(_withdrawal.AsSpan(0, UpdateEncoder.WithdrawVpn(_withdrawal, ref routes)));
         }
     }
@@ -203,7 +212,8 @@ public sealed class FuzzRunner
                 break;
             }
 
-            Updates = verdict == UpdateVerdict.Take ? Updates with { Taken = Updates.Taken + 1 } : Updates with { Withdrawn = Updates.Withdrawn + 1 };
+            Updates = verdict == UpdateVerdict.Take ? Updates with { Taken = Updates.Taken + 1 }
+                : Updates with { Withdrawn = Updates.Withdrawn + 1 };
             _expected.ExceptWith(oracle.Gone);
             if (verdict == UpdateVerdict.Take && !oracle.Loops) _expected.UnionWith(oracle.Announced);
             else _expected.ExceptWith(oracle.Announced);
@@ -217,8 +227,10 @@ public sealed class FuzzRunner
         if (reset && expected is null) return $"needless reset: {session.Peer.LastError}";
         if (!reset && expected is not null) return $"no reset, although {expected}";
         if (reset) return session.Notification is null && expected != "a NOTIFICATION came" ? "a reset without a NOTIFICATION" : null;
-        if (session.Peer.Origin.Prefixes != _expected.Count) return $"{session.Peer.Origin.Prefixes} routes are kept, {_expected.Count} are right";
-        if (session.Peer.VpnReceived != _expectedVpn.Count) return $"{session.Peer.VpnReceived} VPN routes are kept, {_expectedVpn.Count} are right";
+        if (session.Peer.Origin.Prefixes != _expected.Count)
+            return $"{session.Peer.Origin.Prefixes} routes are kept, {_expected.Count} are right";
+        if (session.Peer.VpnReceived != _expectedVpn.Count)
+            return $"{session.Peer.VpnReceived} VPN routes are kept, {_expectedVpn.Count} are right";
         foreach (IpPrefix prefix in _expected)
         {
             if (!session.Rib.Explain(prefix).Any(r => r.Origin == session.Peer.Origin)) return $"{prefix} is not kept";
@@ -241,7 +253,8 @@ public sealed class FuzzRunner
 
     private static string? CompareOpening(RawSession session, bool reset)
     {
-        if (!reset) return session.Peer.Origin.Prefixes > 0 && session.Peer.State != BgpState.Established ? "routes without a session" : null;
+        if (!reset)
+            return session.Peer.Origin.Prefixes > 0 && session.Peer.State != BgpState.Established ? "routes without a session" : null;
         bool asked = session.Peer.LastError?.StartsWith("received", StringComparison.Ordinal) ?? false;
         return session.Notification is null && !asked ? "a reset without a NOTIFICATION" : null;
     }
@@ -252,7 +265,8 @@ public sealed class FuzzRunner
         UpdateOracle oracle = _observerOracle;
         foreach (byte[] message in session.ToObserver)
         {
-            if (HeaderFault(message.AsSpan(0, 16), (message[16] << 8) + message[17], message[18]) is { } wrong || (message[16] << 8) + message[17] != message.Length)
+            if (HeaderFault(message.AsSpan(0, 16), (message[16] << 8) + message[17], message[18]) is { } wrong
+                || (message[16] << 8) + message[17] != message.Length)
             {
                 return $"sent on a message with a wrong header: {Convert.ToHexString(message)}";
             }
@@ -262,7 +276,8 @@ public sealed class FuzzRunner
             UpdateVerdict verdict = oracle.Judge(message[BgpLimits.HeaderSize..]);
             if (verdict != UpdateVerdict.Take || !oracle.Clean || _observerFaults.Seen().Any())
             {
-                return $"sent on something malformed ({verdict}, {string.Join(", ", _observerFaults.Seen())}): {Convert.ToHexString(message)}";
+                return $"sent on something malformed ({verdict}, {string.Join(", ", _observerFaults.Seen())}): "
+                    + $"{Convert.ToHexString(message)}";
             }
 
             _told.ExceptWith(oracle.Gone);
@@ -271,7 +286,8 @@ public sealed class FuzzRunner
         }
 
         session.ToObserver.Clear();
-        if (session.Observer.PrefixesSent != _told.Count) return $"the observer knows {_told.Count} routes, {session.Observer.PrefixesSent} are booked as sent";
+        if (session.Observer.PrefixesSent != _told.Count)
+            return $"the observer knows {_told.Count} routes, {session.Observer.PrefixesSent} are booked as sent";
         return null;
     }
 }

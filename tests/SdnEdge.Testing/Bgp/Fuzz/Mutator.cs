@@ -6,7 +6,8 @@ namespace SdnEdge.Testing.Bgp.Fuzz;
 /// </summary>
 internal static class Mutator
 {
-    private static readonly byte[] InterestingCodes = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 14, 15, 16, 17, 18, 22, 23, 25, 28, 32, 35, 40, 128, 255];
+    private static readonly byte[] InterestingCodes =
+        [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 14, 15, 16, 17, 18, 22, 23, 25, 28, 32, 35, 40, 128, 255];
     private static readonly byte[] InterestingBytes = [0, 1, 2, 3, 4, 5, 16, 24, 32, 33, 127, 128, 129, 224, 254, 255];
 
     public static byte[] Mutate(byte[] original, byte[][] updates, ref SplitMix random)
@@ -113,7 +114,9 @@ internal static class Mutator
                 break;
             default:
                 byte[] value = [.. list[at]];
-                if (value.Length > 3) value[3 + random.Next(value.Length - 3)] = random.Next(2) == 0 ? (byte)random.Next(256) : InterestingBytes[random.Next(InterestingBytes.Length)];
+                if (value.Length > 3)
+                    value[3 + random.Next(value.Length - 3)] = random.Next(2) == 0 ? (byte)random.Next(256)
+                        : InterestingBytes[random.Next(InterestingBytes.Length)];
                 list[at] = value;
                 break;
         }
@@ -135,7 +138,9 @@ internal static class Mutator
             int count = random.Next(4);
             value.Add((byte)random.Next(6));
             value.Add((byte)(random.Next(8) == 0 ? random.Next(256) : count));
-            for (int i = 0; i < count; i++) value.AddRange(random.Next(6) switch { 0 => [0, 0, 0, 0], 1 => [0, 0, 0xFD, 0xE8], 2 => [0xFA, 0x56, 0xEA, 1], 3 => [0xFD, 0xE9, 0x5B, 0xA0], _ => [0, 0, 0xFD, 0xE9] });
+            for (int i = 0; i < count; i++)
+                value.AddRange(random.Next(6) switch { 0 => [0, 0, 0, 0], 1 => [0, 0, 0xFD, 0xE8], 2 => [0xFA, 0x56, 0xEA, 1],
+                    3 => [0xFD, 0xE9, 0x5B, 0xA0], _ => [0, 0, 0xFD, 0xE9] });
         }
 
         return UpdateSketch.Attribute((byte)(flags & 0xEF), random.Next(4) == 0 ? (byte)17 : (byte)2, value.ToArray());
@@ -193,7 +198,9 @@ internal static class Mutator
         public byte[] Build()
         {
             int attributes = Attributes.Sum(a => a.Length);
-            return UpdateSketch.Message(2, [(byte)(Withdrawn.Length >> 8), (byte)Withdrawn.Length, .. Withdrawn, (byte)(attributes >> 8), (byte)attributes, .. Attributes.SelectMany(a => a), .. Nlri]);
+            return UpdateSketch.Message(2,
+                [(byte)(Withdrawn.Length >> 8), (byte)Withdrawn.Length, .. Withdrawn, (byte)(attributes >> 8), (byte)attributes,
+                    .. Attributes.SelectMany(a => a), .. Nlri]);
         }
     }
 }

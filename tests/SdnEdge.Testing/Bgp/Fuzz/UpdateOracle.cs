@@ -58,7 +58,8 @@ public sealed class UpdateOracle
     public bool Clean { get; private set; }
 
     /// <summary>True when the routes of the message judged last carry route target 65000:1.</summary>
-    public bool Targeted => First(16) is { } targets && targets.Length % 8 == 0 && targets.Chunk(8).Any(t => t.SequenceEqual((byte[])[0, 2, 0xFD, 0xE8, 0, 0, 0, 1]));
+    public bool Targeted => First(16) is { } targets && targets.Length % 8 == 0 && targets.Chunk(8)
+        .Any(t => t.SequenceEqual((byte[])[0, 2, 0xFD, 0xE8, 0, 0, 0, 1]));
 
     /// <summary>True when the AS path, the originator or the cluster list shows that the routes have been here before.</summary>
     public bool Loops { get; private set; }
@@ -147,7 +148,8 @@ public sealed class UpdateOracle
         }
 
         // What is mandatory, when there is something to announce.
-        if (announces && !(firsts.Contains(1) && firsts.Contains(2) && (!plain || firsts.Contains(3)) && (_external || firsts.Contains(5)))) Fault(breaks: false);
+        if (announces && !(firsts.Contains(1) && firsts.Contains(2) && (!plain || firsts.Contains(3)) && (_external || firsts.Contains(5))))
+            Fault(breaks: false);
         if (_withdraw && _broken && !announces && !anyMpRoutes) return UpdateVerdict.Reset;
         Loops = !_withdraw && WasHere();
         return _withdraw ? UpdateVerdict.Withdraw : UpdateVerdict.Take;
@@ -184,14 +186,17 @@ public sealed class UpdateOracle
             int bits = bytes[0] - 88, all = 1 + 11 + ((bits + 7) / 8);
             if (bits < 0 || bits > size * 8 || all > bytes.Length) return false;
             byte[] address = [.. bytes[12..all], .. new byte[size]];
-            into.Add((((ulong)Big(bytes, 4, 4) << 32) | Big(bytes, 8, 4), new IpPrefix(size == 4 ? IpAddress.FromV4(Big(address, 0, 4)) : IpAddress.Read(IpFamily.V6, address.AsSpan(0, 16)), bits)));
+            into.Add((((ulong)Big(bytes, 4, 4) << 32) | Big(bytes, 8, 4),
+                new IpPrefix(size == 4 ? IpAddress.FromV4(Big(address, 0, 4)) : IpAddress.Read(IpFamily.V6, address.AsSpan(0, 16)), bits)));
             bytes = bytes[all..];
         }
 
         return true;
     }
 
-    /// <summary>RFC 9012 2, 3: tunnel TLVs with two octets of type and length; sub-TLVs with one of type, and one or (from 128 on) two of length.</summary>
+    /// <summary>
+    /// RFC 9012 2, 3: tunnel TLVs with two octets of type and length; sub-TLVs with one of type, and one or (from 128 on) two of length.
+    /// </summary>
     private static bool WholeTlvs(byte[] value)
     {
         if (value.Length == 0) return false;
