@@ -86,11 +86,14 @@ public enum HoldOverflowPolicy
 /// <param name="MaxPackets">Most packets held; default 262144.</param>
 /// <param name="MaxMilliseconds">Longest time a packet is held; older ones are dropped and counted. Default 10000.</param>
 /// <param name="Overflow">What to do when a cap is reached.</param>
-/// <param name="ReleasePacketsPerSecond">Pace of the release, so that the server's queue is not flooded; 0 = as fast as possible. Default 100000.</param>
+/// <param name="ReleasePacketsPerSecond">
+/// Pace of the release, so that the server's queue is not flooded; 0 = as fast as possible. Default: ten times the rate at which the held
+/// packets came, so that emptying takes a tenth of the time that they were held for.
+/// </param>
 /// <param name="Disabled">True: the target does not hold; what arrives is forwarded at once (and lost while no server answers).</param>
 public sealed record HoldOptions(
     long MaxBytes = 64L << 20, int MaxPackets = 262_144, int MaxMilliseconds = 10_000,
-    HoldOverflowPolicy Overflow = HoldOverflowPolicy.DropNewest, int ReleasePacketsPerSecond = 100_000, bool Disabled = false);
+    HoldOverflowPolicy Overflow = HoldOverflowPolicy.DropNewest, int? ReleasePacketsPerSecond = null, bool Disabled = false);
 
 /// <summary>One of the moving prefixes, and where its server lives on the PE that has it.</summary>
 /// <param name="Prefix">e.g. <c>10.1.1.10/32</c>.</param>

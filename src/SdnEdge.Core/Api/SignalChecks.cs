@@ -67,7 +67,7 @@ public static class SignalChecks
             or > 600_000) errors.Add(new ProblemError("/hold/maxMilliseconds", $"{hold.MaxMilliseconds} is out of range; 1 to 600000"));
         if (hold.ReleasePacketsPerSecond is < 0
             or > 100_000_000) errors.Add(new ProblemError("/hold/releasePacketsPerSecond",
-            $"{hold.ReleasePacketsPerSecond} is out of range; 0 (no pace) to 100000000"));
+            $"{hold.ReleasePacketsPerSecond} is out of range; 0 (no pace) to 100000000, or leave it out"));
     }
 
     private static void CheckPrefixes(IReadOnlyList<MovingPrefix>? prefixes, bool needsPort, List<ProblemError> errors)

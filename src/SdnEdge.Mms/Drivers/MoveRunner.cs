@@ -15,8 +15,9 @@ public sealed record Waiting(string Command, WaitReason Reason, string? Detail, 
 
 /// <summary>
 /// Carries out the open commands of one migration. Each resource (a path at a PE, a server at a host, a watch) has a queue of its own: a
-/// command never begins before the one ahead of it at the same resource has been answered or given up. A command is asked again until the
-/// state says that it is done, or is not open any more.
+/// command never begins before the one ahead of it at the same resource has been answered or given up. An undo gives up what is ahead of it:
+/// the party itself carries out one thing at a time, and refuses the older epoch should that come late (R1, R2). A command is asked again
+/// until the state says that it is done, or is not open any more.
 /// </summary>
 internal sealed class MoveRunner : IDisposable
 {
@@ -91,7 +92,7 @@ internal sealed class MoveRunner : IDisposable
         {
             MoveCommand command;
             MoveState state;
-            CancellationTokenSource end;
+            CancellationTokenSource end, undo;
             lock (_lock)
             {
                 if (queue.Open.Count == 0 || _stop.IsCancellationRequested)
@@ -102,17 +103,18 @@ internal sealed class MoveRunner : IDisposable
 
                 (command, state) = (queue.Open[0], _state);
                 end = CancellationTokenSource.CreateLinkedTokenSource(queue.Closed, _stop.Token);
+                undo = CancellationTokenSource.CreateLinkedTokenSource(IsUndo(command) ? default : queue.Undone, _stop.Token);
             }
 
-            using CancellationTokenSource ended = end;
+            using CancellationTokenSource ended = end, undone = undo;
             CancellationToken closed = end.Token;
 
             try
             {
                 MoveInput? input = command switch
                 {
-                    SendSignal signal => await SignalAsync(queue, signal),
-                    SendOrder order => await OrderAsync(queue, order),
+                    SendSignal signal => await SignalAsync(queue, signal, undone.Token),
+                    SendOrder order => await OrderAsync(queue, order, undone.Token),
                     WatchPath { Kind: PathWatch.Clean } clean => await CleanAsync(queue, clean, state, closed),
                     WatchPath watch => await WatchAsync(queue, watch, state, closed),
                     WatchServer watch => await WatchAsync(queue, watch, state, closed),
@@ -146,6 +148,9 @@ internal sealed class MoveRunner : IDisposable
         }
     }
 
+    private static bool IsUndo(MoveCommand command) => command is SendSignal { Signal: SignalKind.Abort }
+        or SendOrder { Order: ServerOrder.Resume or ServerOrder.Cancel };
+
     private static async Task PauseAsync(TimeSpan time, CancellationToken closed)
         => await Task.Delay(time, closed).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
 
@@ -176,12 +181,12 @@ internal sealed class MoveRunner : IDisposable
         return wait is null ? new Refused(command.Key, e.Problem.Type, detail) : null;
     }
 
-    private async Task<MoveInput?> SignalAsync(Queue queue, SendSignal signal)
+    private async Task<MoveInput?> SignalAsync(Queue queue, SendSignal signal, CancellationToken undone)
     {
         long sent = FirstSent(signal.Key);
         try
         {
-            return new SignalDone(signal.Key, await _parties.SignalAsync(signal, _stop.Token), sent);
+            return new SignalDone(signal.Key, await _parties.SignalAsync(signal, undone), sent);
         }
         catch (ApiProblemException e)
         {
@@ -189,12 +194,12 @@ internal sealed class MoveRunner : IDisposable
         }
     }
 
-    private async Task<MoveInput?> OrderAsync(Queue queue, SendOrder order)
+    private async Task<MoveInput?> OrderAsync(Queue queue, SendOrder order, CancellationToken undone)
     {
         long sent = FirstSent(order.Key);
         try
         {
-            ServerReply reply = await _parties.OrderAsync(order, _stop.Token);
+            ServerReply reply = await _parties.OrderAsync(order, undone);
             if (MoveMachine.WhyNoAnswer(order, reply) is not { } why) return new OrderDone(order.Key, reply, sent);
             Note(queue, order, WaitReason.Refused, why);
             return null;
@@ -284,7 +289,7 @@ internal sealed class MoveRunner : IDisposable
     // Open commands of one resource, in order.
     private sealed class Queue(string name) : IDisposable
     {
-        private CancellationTokenSource _closed = new();
+        private CancellationTokenSource _closed = new(), _undone = new();
 
         public string Name { get; } = name;
 
@@ -313,11 +318,22 @@ internal sealed class MoveRunner : IDisposable
             CancellationTokenSource old = _closed;
             _closed = new CancellationTokenSource();
             _ = old.CancelAsync();
+            if (commands.Count == 0 || !IsUndo(commands[0])) return;
+            old = _undone;
+            _undone = new CancellationTokenSource();
+            _ = old.CancelAsync();
         }
 
-        public void Dispose() => _closed.Dispose();
+        public void Dispose()
+        {
+            _closed.Dispose();
+            _undone.Dispose();
+        }
 
-        // Ends what waits or only looks when the command at the head is another one. An order that is under way is answered first.
+        // Ends what waits or only looks when the command at the head is another one. An order that is under way is answered first...
         public CancellationToken Closed => _closed.Token;
+
+        // ... unless the one at the head undoes it.
+        public CancellationToken Undone => _undone.Token;
     }
 }
