@@ -117,9 +117,14 @@ public sealed record MovingPrefix(string Prefix, string Port, string? NextHop = 
 /// <param name="LocalPref">LOCAL_PREF to advertise with (advertise; null = 200), or with which the source tells its prefixes from the switch on (switch; null = as before).</param>
 /// <param name="Order">How order is kept when ingress PEs take the direct path (prepare; the source sees their flush markers go by; null = it is not).</param>
 /// <param name="Force">Teardown at the source: also when this PE is left without a route to a moved prefix.</param>
+/// <param name="WaitMs">
+/// How long the PE may wait until the signal is possible (the one before it in the order of signals is executed, the hold is empty, the
+/// other route is there) before it refuses, milliseconds, 0 to 10000. With it a signal can be sent together with the one before it.
+/// </param>
 public sealed record SignalRequest(
     long Epoch, MigrationRole? Role = null, string? Vrf = null, IReadOnlyList<MovingPrefix>? Prefixes = null,
-    string? Peer = null, uint? TunnelKey = null, HoldOptions? Hold = null, uint? LocalPref = null, OrderOptions? Order = null, bool Force = false);
+    string? Peer = null, uint? TunnelKey = null, HoldOptions? Hold = null, uint? LocalPref = null, OrderOptions? Order = null,
+    bool Force = false, int WaitMs = 0);
 
 /// <summary>
 /// How the target keeps order, and the source knows that no more comes, while ingress PEs go over from the old path (by the source PE and the tunnel) to the direct one.
@@ -186,9 +191,13 @@ public enum TeardownProof
 /// <param name="TookEffectAtNs">CLOCK_MONOTONIC, nanoseconds: when the change was stored.</param>
 /// <param name="AcknowledgedAtNs">CLOCK_MONOTONIC, nanoseconds: when the last worker had passed a batch boundary.</param>
 /// <param name="StoreNs">Switch and release: nanoseconds the store itself took.</param>
+/// <param name="Empty">
+/// Switch: true = nothing is left on the way to the servers: each has answered an ARP or ND request that was sent behind the last packet
+/// for it. False: not all of them did within a second. Null: other signals, and where there is nobody to ask (a subnet).
+/// </param>
 public sealed record SignalReply(
     string Migration, SignalKind Signal, PeMigrationState State, long Epoch, bool Repeated,
-    long TookEffectAtNs, long AcknowledgedAtNs, long? StoreNs = null);
+    long TookEffectAtNs, long AcknowledgedAtNs, long? StoreNs = null, bool? Empty = null);
 
 /// <summary>State of a migration on one PE.</summary>
 public enum PeMigrationState
@@ -224,9 +233,10 @@ public enum PeMigrationState
 /// <param name="Hold">Counters of the hold (target).</param>
 /// <param name="Group">Counters of the redirect group.</param>
 /// <param name="Order">How order is kept (target), or which flush markers went by (source); where asked for.</param>
+/// <param name="Change">Another number than before: something has changed. What asks again with it waits until it does.</param>
 public sealed record MigrationInfo(
     string Id, MigrationRole Role, PeMigrationState State, long Epoch, string Vrf, IReadOnlyList<MovingPrefix> Prefixes,
-    string Peer, string Tunnel, bool TunnelUp, HoldInfo? Hold, RedirectGroupInfo? Group, OrderInfo? Order = null);
+    string Peer, string Tunnel, bool TunnelUp, HoldInfo? Hold, RedirectGroupInfo? Group, OrderInfo? Order = null, long Change = 0);
 
 /// <summary>Counters of a hold.</summary>
 public sealed record HoldInfo(

@@ -15,6 +15,9 @@ public static class SignalChecks
     /// <summary>Longest migration id.</summary>
     public const int MaxIdLength = 64;
 
+    /// <summary>Longest time that a PE waits for a signal to become possible, and for a migration to change, milliseconds.</summary>
+    public const int MaxWaitMs = 10_000;
+
     private const int MaxErrors = 100;
 
     /// <summary>Checks the id and the body of a signal.</summary>
@@ -41,6 +44,7 @@ public static class SignalChecks
 
         if (kind is not (SignalKind.Advertise or SignalKind.Switch)) Unwanted("/localPref", request.LocalPref is not null && kind != SignalKind.Prepare);
         if (request.Force && kind != SignalKind.Teardown) errors.Add(new ProblemError("/force", $"does not belong to {kind.ToString().ToLowerInvariant()}; only a teardown can be forced"));
+        if (request.WaitMs is < 0 or > MaxWaitMs) errors.Add(new ProblemError("/waitMs", $"{request.WaitMs} is out of range; 0 to {MaxWaitMs} ms"));
         return errors;
 
         void Unwanted(string pointer, bool there)

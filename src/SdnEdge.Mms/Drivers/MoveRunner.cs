@@ -21,7 +21,8 @@ public sealed record Waiting(string Command, WaitReason Reason, string? Detail, 
 /// </summary>
 internal sealed class MoveRunner : IDisposable
 {
-    private static readonly TimeSpan s_retry = TimeSpan.FromMilliseconds(50), s_longRetry = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan s_retry = TimeSpan.FromMilliseconds(50), s_longRetry = TimeSpan.FromSeconds(1),
+        s_silent = TimeSpan.FromMilliseconds(20);
 
     private readonly IParties _parties;
     private readonly Func<MoveInput, Task<bool>> _post;
@@ -215,43 +216,81 @@ internal sealed class MoveRunner : IDisposable
         PathMove path = state.Plan.Paths.First(p => p.Id == watch.Path);
         var watcher = new PathWatcher(watch.Kind, path, state.Plan.Options, state.EvidenceOf(watch.Path), Now);
         PathQuestion question = watcher.First;
-        while (true)
+        using var ended = CancellationTokenSource.CreateLinkedTokenSource(closed);
+        (MigrationInfo? Known, Task<MigrationInfo?>? Look) source = default, target = default;
+        Task<Dictionary<string, string?>>? ingress = null;
+        try
         {
-            Task<MigrationInfo?> source = question.Source ? LookAsync(path.Source.Pe, path.Id, closed)
-                : Task.FromResult<MigrationInfo?>(null);
-            Task<MigrationInfo?> target = question.Target ? LookAsync(path.Target.Pe, path.Id, closed)
-                : Task.FromResult<MigrationInfo?>(null);
-            var ingress = new Dictionary<string, string?>(StringComparer.Ordinal);
-            foreach ((string pe, Task<string?> why) in question.Ingress.Select(pe => (pe,
-                _parties.WhyNotDirectAsync(pe, path, closed))).ToArray())
+            while (true)
             {
-                try
+                if (question.Source) source.Look ??= LookAsync(path.Source.Pe, path.Id, source.Known, question.AfterMs, ended.Token);
+                if (question.Target) target.Look ??= LookAsync(path.Target.Pe, path.Id, target.Known, question.AfterMs, ended.Token);
+                if (question.Ingress.Count > 0) ingress ??= DirectAsync(question, path, ended.Token);
+                await Task.WhenAny(((Task?[])[source.Look, target.Look, ingress]).OfType<Task>());
+
+                // What one of them says is judged at once: the others may have nothing new for long.
+                string? silent = null;
+                MigrationInfo? fromSource = Taken(ref source, path.Source.Pe), fromTarget = Taken(ref target, path.Target.Pe);
+                Dictionary<string, string?> fromIngress = ingress is { IsCompleted: true } ? await ingress : [];
+                if (ingress is { IsCompleted: true }) ingress = null;
+                if (watcher.Take(new PathLook(fromSource, fromTarget, fromIngress, silent), Now, out question) is { } evidence)
+                    return new Seen(watch.Key, evidence);
+                Note(queue, watch, watcher.Reason, watcher.Detail);
+
+                MigrationInfo? Taken(ref (MigrationInfo? Known, Task<MigrationInfo?>? Look) end, string pe)
                 {
-                    ingress[pe] = await why;
-                }
-                catch (Exception e) when (e is ApiProblemException or ApiUnreachableException)
-                {
-                    ingress[pe] = e.Message;
+                    if (end.Look is not { IsCompleted: true } look) return null;
+                    closed.ThrowIfCancellationRequested();
+                    end = (look.Result, null);
+                    if (look.Result is null) silent = pe;
+                    return look.Result;
                 }
             }
-
-            if (watcher.Take(new PathLook(await source, await target, ingress), Now,
-                out question) is { } evidence) return new Seen(watch.Key, evidence);
-            Note(queue, watch, watcher.Reason, watcher.Detail);
-            await Task.Delay(question.AfterMs, closed);
+        }
+        finally
+        {
+            await ended.CancelAsync();
         }
     }
 
-    private async Task<MigrationInfo?> LookAsync(string pe, string path, CancellationToken cancel)
+    // One that does not answer, or has nothing new and says so at once, is not asked again at once.
+    private async Task<MigrationInfo?> LookAsync(string pe, string path, MigrationInfo? known, int afterMs, CancellationToken cancel)
     {
         try
         {
-            return await _parties.MigrationAsync(pe, path, cancel);
+            MigrationInfo seen = await _parties.MigrationAsync(pe, path, known, cancel);
+            if (seen.Change == known?.Change) await PauseAsync(TimeSpan.FromMilliseconds(afterMs), cancel);
+            return seen;
         }
         catch (Exception e) when (e is ApiProblemException or ApiUnreachableException)
         {
+            await PauseAsync(s_silent, cancel);
             return null;
         }
+        catch (OperationCanceledException)
+        {
+            return null;
+        }
+    }
+
+    private async Task<Dictionary<string, string?>> DirectAsync(PathQuestion question, PathMove path, CancellationToken cancel)
+    {
+        var ingress = new Dictionary<string, string?>(StringComparer.Ordinal);
+        foreach ((string pe, Task<string?> why) in question.Ingress.Select(pe => (pe,
+            _parties.WhyNotDirectAsync(pe, path, cancel))).ToArray())
+        {
+            try
+            {
+                ingress[pe] = await why;
+            }
+            catch (Exception e) when (e is ApiProblemException or ApiUnreachableException)
+            {
+                ingress[pe] = e.Message;
+            }
+        }
+
+        if (ingress.Values.Any(why => why is not null)) await PauseAsync(TimeSpan.FromMilliseconds(question.AfterMs), cancel);
+        return ingress;
     }
 
     private async Task<MoveInput?> CleanAsync(Queue queue, WatchPath watch, MoveState state, CancellationToken closed)

@@ -79,6 +79,7 @@ public sealed record PathMove(
 /// <param name="Servers">The servers.</param>
 /// <param name="Paths">The network's part.</param>
 /// <param name="Options">Bounds.</param>
+/// <param name="Ahead">True: what a later stage asks may be asked in the stage before it. Plans of the first version do not say it.</param>
 public sealed record MovePlan(
     string Migration, long Epoch, string From, string To, IReadOnlyList<ServerMove> Servers, IReadOnlyList<PathMove> Paths,
-        MoveOptions Options);
+        MoveOptions Options, bool Ahead = false);

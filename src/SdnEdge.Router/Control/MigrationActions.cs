@@ -44,6 +44,28 @@ internal sealed class MigrationActions(
     /// <summary>Told when the last prefix of a group has been armed, if that took more than the first round.</summary>
     public Action<string>? FullyArmed { get; set; }
 
+    /// <summary>Rises when a flush marker has come or gone by, and when a gate opens.</summary>
+    public long Changes { get; private set; }
+
+    /// <summary>
+    /// The neighbours by which a group's servers are reached, as far as one can be asked: next hops, and hosts on the port's own subnet.
+    /// One whose MAC address was never needed has been sent nothing.
+    /// </summary>
+    public List<(PortEntry Port, IpAddress Address)> Neighbors(string group)
+    {
+        var list = new List<(PortEntry Port, IpAddress Address)>();
+        if (!_armed.TryGetValue(group, out Armed? armed)) return list;
+        foreach (MovedPrefix moving in armed.Prefixes)
+        {
+            if (moving.NextHop is null && moving.Prefix.Length != moving.Prefix.Address.BitLength) continue;
+            PortEntry port = state.Ports[moving.Port].Entry;
+            IpAddress address = moving.NextHop ?? moving.Prefix.Address;
+            if (port.Neighbors.Find(address) is { } known && (known.Mac is not null || known.WaitingPackets > 0)) list.Add((port, address));
+        }
+
+        return [.. list.Distinct()];
+    }
+
     /// <summary>True while prefixes of a group are still to be armed.</summary>
     public bool IsArming(string group) => _armed.TryGetValue(group, out Armed? armed) && armed.IsArming;
 
@@ -82,21 +104,27 @@ internal sealed class MigrationActions(
         {
             if (armed.Passing is { } passing && passing.Tag == marker.Tag)
             {
+                Changes++;
                 passing.Marker(from, marker, now);
                 state.Events.Add(now, "migration", armed.Group.Name, "flush-marker-passed", $"of {from} for {to}: {marker.Moved} prefixes moved");
             }
 
             if (armed.Order is not { } order || order.Tag != marker.Tag) continue;
+            Changes++;
             order.Marker(from, marker, tunnel is not null && tunnel.Options.IsRedirect, now);
             state.Events.Add(now, "migration", armed.Group.Name, "flush-marker", $"of {from} for {to}: {marker.Moved} prefixes moved");
-            order.Poll(now);
+            if (order.Poll(now)) Changes++;
         }
     }
 
     /// <summary>Opens gates that may be opened, and forgets those that have nothing left.</summary>
     public void PollGates(long now)
     {
-        foreach (Armed armed in _armed.Values) armed.Order?.Poll(now);
+        foreach (Armed armed in _armed.Values)
+        {
+            if (armed.Order?.Poll(now) == true) Changes++;
+        }
+
         _leaving.RemoveAll(order =>
         {
             if (order.IsBusy) return false;

@@ -40,7 +40,7 @@ public sealed class PlannerTests
                     ["pe-c"], 0x4000_0000, 200, null, options.Hold,
                     new OrderOptions([new OrderedIngress("pe-a", ["10.255.0.1", "fd00:ff::1"]), new OrderedIngress("pe-c", ["10.255.0.3",
                         "fd00:ff::3"])])),
-            ], options),
+            ], options, Ahead: true),
             Assert.Single(plan.Moves));
         Assert.Equal(new MigrationRequest("web", "dc-b", Cutover.Together, options), plan.Request);
     }
