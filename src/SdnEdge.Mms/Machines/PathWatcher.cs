@@ -141,11 +141,12 @@ public sealed class PathWatcher
     private PathEvidence? DirectPath(PathLook look, long now, ref PathQuestion next)
     {
         TakeMarkers(look.Target, now);
-        if (Marked && !_path.OtherIngress && !_seen.OthersSeen && look.Source?.Order is { Proved: true } order
-            && _path.Ingress.All(pe => order.Gates.Any(g => g.Ingress == pe)))
+        if (Marked && !_path.OtherIngress && !_seen.OthersSeen)
         {
-            _seen = _seen with { Passed = true };
-            foreach (string pe in _path.Ingress) Direct(pe, now);
+            // What has come out of the tunnel has gone by the source.
+            bool wentBy = look.Source?.Order is { Proved: true } order && _path.Ingress.All(pe => order.Gates.Any(g => g.Ingress == pe));
+            _seen = _seen with { Passed = _seen.Passed || wentBy || (_seen.ByMarker ?? []).IsSupersetOf(_path.Ingress) };
+            if (wentBy) foreach (string pe in _path.Ingress) Direct(pe, now);
         }
 
         foreach ((string pe, string? why) in look.Ingress)

@@ -139,10 +139,10 @@ internal sealed class MigrationRunner : ITimed
         long patience = _loop.Now + (signal.WaitMs * 1_000_000L);
         while (true)
         {
-            Task before = Task.CompletedTask;
-            Task<SignalReply>? answer = await _loop.RunAsync(() => MustWait(signal, out before) ? null : Take(signal, patience, out before));
+            (Task? before, Task<SignalReply>? answer) =
+                await _loop.RunAsync(() => MustWait(signal, out Task wait) ? (wait, null) : Take(signal, patience));
             if (answer is not null) return await answer;
-            await Task.WhenAny(before);
+            await Task.WhenAny(before!);
         }
     }
 
@@ -243,10 +243,9 @@ internal sealed class MigrationRunner : ITimed
         return !joins;
     }
 
-    // The answer; null when it can only come later: before says when to ask again.
-    private Task<SignalReply>? Take(PeSignal signal, long patience, out Task before)
+    // The answer; or, when it can only come later, what to wait for before it is taken again.
+    private (Task? Before, Task<SignalReply>? Answer) Take(PeSignal signal, long patience)
     {
-        before = Task.CompletedTask;
         (string id, SignalKind kind) = (signal.Id, signal.Kind);
         long now = _loop.Now;
 
@@ -255,12 +254,13 @@ internal sealed class MigrationRunner : ITimed
         if (_broken.TryGetValue(id, out string? broken) && kind is not (SignalKind.Abort or SignalKind.Teardown))
             throw new ProblemException(Problems.Conflict($"{Word(kind)} is refused: {broken}"));
         PeStep step = _fsm.Signal(signal, Facts(signal), now);
-        if (step.Refusal is { } early && now < patience && IsOnlyEarly(signal, early))
-        {
-            before = Soon();
-            return null;
-        }
+        if (step.Refusal is { } early && now < patience && IsOnlyEarly(signal, early)) return (Soon(), null);
+        return (null, Answer(signal, step));
+    }
 
+    private Task<SignalReply> Answer(PeSignal signal, PeStep step)
+    {
+        (string id, SignalKind kind) = (signal.Id, signal.Kind);
         if (step.Refusal is { } refusal) return KeptAsync<SignalReply>(() => throw new ProblemException(Problem(refusal)));
         if (step is { Repeated: true, Earlier: { } earlier })
         {

@@ -30,6 +30,7 @@ public sealed class MoveTests
 
         SignalReply switched = await SignalAsync(two.ApiA, SignalKind.Switch);
         Assert.True(switched.StoreNs is >= 0 && switched.AcknowledgedAtNs >= switched.TookEffectAtNs);
+        Assert.True(switched.Empty);
         await traffic.PauseServerAsync();
         await traffic.RunAsync(500);
         await UntilAsync("the blackout's packets are held", async () => (await GetAsync<MigrationInfo>(two.ApiB, "v1/migrations/m1")).Hold!.PacketsHeldNow >= 500);
