@@ -36,11 +36,11 @@ public static class StageTable
         new(MoveStage.PrepareTarget,
             s => [.. Signals(s, SignalKind.Prepare, target: true), .. Orders(s, ServerOrder.Prepare, target: true)],
             MoveStage.PrepareSource, o => o.StepMs, BeforePivot: true,
-            Meanwhile: s => Ahead([.. PrepareSource(s), .. Watches(s, PathWatch.TunnelUp)], s)),
+            Meanwhile: s => Ahead([.. PrepareSource(s), .. Watches(s, PathWatch.TunnelUp), .. Mirrored(s, Offered(s))], s)),
         new(MoveStage.PrepareSource, PrepareSource, MoveStage.Mirror, o => o.StepMs, BeforePivot: true,
-            Meanwhile: s => Ahead(Watches(s, PathWatch.TunnelUp), s)),
+            Meanwhile: s => Ahead([.. Watches(s, PathWatch.TunnelUp), .. Mirrored(s, Offered(s))], s)),
         new(MoveStage.Mirror,
-            s => [.. Watches(s, PathWatch.TunnelUp), .. s.Plan.Servers.Select(x => new WatchServer(ServerWatch.Mirrored, x.Name, s.Epoch))],
+            s => [.. Watches(s, PathWatch.TunnelUp), .. Mirrored(s, s.Plan.Servers)],
             MoveStage.Switch, o => o.MirrorMs, BeforePivot: true),
         new(MoveStage.Switch, s => Signals(s, SignalKind.Switch, target: false), MoveStage.Stop, o => o.StepMs, BeforePivot: true),
         new(MoveStage.Stop,
@@ -97,6 +97,13 @@ public static class StageTable
 
     private static IEnumerable<MoveCommand> PrepareSource(MoveState s)
         => [.. Signals(s, SignalKind.Prepare, target: false), .. Orders(s, ServerOrder.Prepare, target: false)];
+
+    private static IEnumerable<MoveCommand> Mirrored(MoveState s, IEnumerable<ServerMove> servers)
+        => servers.Select(x => new WatchServer(ServerWatch.Mirrored, x.Name, s.Epoch));
+
+    // Of these the copy has begun.
+    private static IEnumerable<ServerMove> Offered(MoveState s) => s.Plan.Servers.Where(
+        x => Orders(s, ServerOrder.Prepare, target: false, o => o == x).All(c => s.Done.Contains(c.Key)));
 
     private static IEnumerable<MoveCommand> HoldEmpty(MoveState s)
         => s.Plan.Paths.Where(p => p.Hold is not { Disabled: true }).Select(p => new WatchPath(PathWatch.HoldEmpty, p.Id));
