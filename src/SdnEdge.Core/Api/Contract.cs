@@ -121,10 +121,15 @@ public sealed record MovingPrefix(string Prefix, string Port, string? NextHop = 
 /// How long the PE may wait until the signal is possible (the one before it in the order of signals is executed, the hold is empty, the
 /// other route is there) before it refuses, milliseconds, 0 to 10000. With it a signal can be sent together with the one before it.
 /// </param>
+/// <param name="KeepBackMs">
+/// By how much the way from the source to an ingress is longer than the one from here, milliseconds, 0 to 1000. Prepare at the target: what
+/// the servers send first, once they are here, is kept back for so long, so that it does not overtake what they sent from the source.
+/// Release: how much of that is left.
+/// </param>
 public sealed record SignalRequest(
     long Epoch, MigrationRole? Role = null, string? Vrf = null, IReadOnlyList<MovingPrefix>? Prefixes = null,
     string? Peer = null, uint? TunnelKey = null, HoldOptions? Hold = null, uint? LocalPref = null, OrderOptions? Order = null,
-    bool Force = false, int WaitMs = 0);
+    bool Force = false, int WaitMs = 0, int KeepBackMs = 0);
 
 /// <summary>
 /// How the target keeps order, and the source knows that no more comes, while ingress PEs go over from the old path (by the source PE and the tunnel) to the direct one.
@@ -300,6 +305,9 @@ public sealed record BgpPeerInfo(
     string Address, uint PeerAs, string State, long UptimeSeconds, int PrefixesReceived, int PrefixesSent, long MessagesIn,
     long MessagesOut, string? LastError, IReadOnlyList<string> Capabilities)
 {
+    /// <summary>The shortest round trip of the session's last minutes, milliseconds; null: not known.</summary>
+    public double? RoundTripMs { get; init; }
+
     /// <summary>Routes received that policy denied.</summary>
     public long Denied { get; init; }
 

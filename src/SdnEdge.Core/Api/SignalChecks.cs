@@ -18,6 +18,9 @@ public static class SignalChecks
     /// <summary>Longest time that a PE waits for a signal to become possible, and for a migration to change, milliseconds.</summary>
     public const int MaxWaitMs = 10_000;
 
+    /// <summary>Longest time that a target keeps back what its servers send first, milliseconds.</summary>
+    public const int MaxKeepBackMs = 1_000;
+
     private const int MaxErrors = 100;
 
     /// <summary>Checks the id and the body of a signal.</summary>
@@ -44,6 +47,9 @@ public static class SignalChecks
 
         if (kind is not (SignalKind.Advertise or SignalKind.Switch)) Unwanted("/localPref", request.LocalPref is not null && kind != SignalKind.Prepare);
         if (request.Force && kind != SignalKind.Teardown) errors.Add(new ProblemError("/force", $"does not belong to {kind.ToString().ToLowerInvariant()}; only a teardown can be forced"));
+        if (request.KeepBackMs is < 0 or > MaxKeepBackMs) errors.Add(new ProblemError("/keepBackMs", $"{request.KeepBackMs} is out of range; 0 to {MaxKeepBackMs} ms"));
+        if (request.KeepBackMs != 0 && !(kind == SignalKind.Release || request is { Role: MigrationRole.Target } && kind == SignalKind.Prepare))
+            errors.Add(new ProblemError("/keepBackMs", "is for prepare and release at the target only"));
         if (request.WaitMs is < 0 or > MaxWaitMs) errors.Add(new ProblemError("/waitMs", $"{request.WaitMs} is out of range; 0 to {MaxWaitMs} ms"));
         return errors;
 

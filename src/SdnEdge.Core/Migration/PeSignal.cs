@@ -49,6 +49,9 @@ public sealed record PeSignal
     /// <summary>How long it may wait until it is possible, milliseconds.</summary>
     public int WaitMs { get; private init; }
 
+    /// <summary>For how long what the servers send first is kept back, milliseconds.</summary>
+    public int KeepBackMs { get; private init; }
+
     /// <summary>Checks (<see cref="SignalChecks"/>) and reads a signal; null with all errors at once. Pure and without state: any
     /// thread.</summary>
     public static PeSignal? TryParse(string id, SignalKind kind, SignalRequest request, out IReadOnlyList<ProblemError> errors)
@@ -72,6 +75,7 @@ public sealed record PeSignal
             Order = request.Order is { } order ? OneSpelling(order) : null,
             Force = request.Force,
             WaitMs = request.WaitMs,
+            KeepBackMs = request.KeepBackMs,
         };
     }
 

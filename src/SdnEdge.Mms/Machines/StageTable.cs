@@ -139,6 +139,16 @@ public static class StageTable
                 order == ServerOrder.Prepare ? target ? x.SourceHost : x.TargetHost : null,
                 order == ServerOrder.Stop ? s.Plan.Options.CopyMs : 0)));
 
+    // All stood still between the last answer to stop and the first one to activate, at least for so long.
+    private static int LeftToKeepBack(MoveState s, PathMove path)
+    {
+        if (path.KeepBackMs == 0) return 0;
+        long stopped = Answered(ServerOrder.Stop).DefaultIfEmpty().Max(), runs = Answered(ServerOrder.Activate).DefaultIfEmpty().Min();
+        return (int)Math.Clamp(path.KeepBackMs - ((runs - stopped) / 1_000_000), 0, path.KeepBackMs);
+
+        IEnumerable<long> Answered(ServerOrder order) => s.Orders.Where(o => o.Reply.Order == order).Select(o => o.AnsweredNs);
+    }
+
     private static IEnumerable<MoveCommand> Signals(MoveState s, SignalKind kind, bool target) => s.Plan.Paths.Select(p =>
     {
         (PathEnd here, PathEnd there) = target ? (p.Target, p.Source) : (p.Source, p.Target);
@@ -146,10 +156,11 @@ public static class StageTable
         {
             SignalKind.Prepare => new SignalRequest(
                 s.Epoch, target ? MigrationRole.Target : MigrationRole.Source, p.Vrf, here.Prefixes, there.Loopback, p.TunnelKey,
-                target ? p.Hold : null, Order: p.Order),
+                target ? p.Hold : null, Order: p.Order, KeepBackMs: target ? p.KeepBackMs : 0),
 
             // A PE that never heard of the migration fences its prefixes, too.
             SignalKind.Abort => new SignalRequest(s.Epoch, target ? MigrationRole.Target : MigrationRole.Source, p.Vrf, here.Prefixes),
+            SignalKind.Release => new SignalRequest(s.Epoch, KeepBackMs: LeftToKeepBack(s, p)),
             SignalKind.Switch => new SignalRequest(s.Epoch, LocalPref: p.SourceLocalPref),
             SignalKind.Advertise => new SignalRequest(s.Epoch, LocalPref: p.LocalPref, WaitMs: WaitMs),
             SignalKind.Teardown when !target => new SignalRequest(s.Epoch, WaitMs: WaitMs),

@@ -32,8 +32,9 @@ internal sealed class MigrationActions(
 
     private readonly Dictionary<string, Armed> _armed = [];
 
-    // Of groups that are gone: gates that still send what they kept.
+    // Of groups that are gone: gates, and what was kept back, that still send what they have.
     private readonly List<OrderedGroup> _leaving = [];
+    private readonly List<KeptBackServers> _goingOn = [];
 
     // What gates did, of the last groups that are gone, newest first.
     private readonly LinkedList<(string Group, OrderInfo? Order)> _ended = [];
@@ -80,7 +81,7 @@ internal sealed class MigrationActions(
     public OrderInfo? OrderOf(string group) => _armed.GetValueOrDefault(group) is { } armed && (armed.Order?.Info ?? armed.Passing?.Info(loop.Now)) is { } info ? info : _ended.FirstOrDefault(e => e.Group == group).Order;
 
     /// <summary>True while gates may have something to do.</summary>
-    public bool HasGates => _leaving.Count > 0 || _armed.Values.Any(a => a.Order is not null);
+    public bool HasGates => _leaving.Count > 0 || _goingOn.Count > 0 || _armed.Values.Any(a => a.Order is not null || a.KeptBack is not null);
 
     /// <summary>The first prefix of a migration to which, its group aside, this PE has no route but to the port the prefix was on; null when there is none.</summary>
     public IpPrefix? Unrouted(PeMigration migration)
@@ -123,7 +124,10 @@ internal sealed class MigrationActions(
         foreach (Armed armed in _armed.Values)
         {
             if (armed.Order?.Poll(now) == true) Changes++;
+            armed.KeptBack?.Poll(now);
         }
+
+        _goingOn.RemoveAll(kept => kept.TryEnd());
 
         _leaving.RemoveAll(order =>
         {
@@ -167,7 +171,7 @@ internal sealed class MigrationActions(
             case SwitchBack c:
                 return _armed.TryGetValue(c.Group, out Armed? switched) ? Timed(switched.Group.SwitchBack) : 0;
             case ReleaseHold c:
-                return Release(_armed[c.Group]);
+                return Release(_armed[c.Group], c.KeepBackMs);
             case ReturnHold c:
                 Return(c);
                 return 0;
@@ -275,12 +279,14 @@ internal sealed class MigrationActions(
         Armed armed = Arm(c.Group, c.Vrf, c.Prefixes, c.Tunnel, hold);
         if (hold is not null) armed.Group.ArmHold(hold);
         else armed.Group.Release(null);
+        if (c.KeepBackMs > 0) armed.KeptBack = new KeptBackServers(state, c.Group, c.Vrf, c.Prefixes, c.KeepBackMs);
         if (hold is null || c.Order is not { } order) return; // without a hold packets are lost anyway: there is no order to keep
         armed.Order = new OrderedGroup(state, order, armed.Group, state.Vrfs[c.Vrf], [.. c.Prefixes.Select(p => p.Prefix)], hold, c.Hold);
     }
 
-    private long Release(Armed armed)
+    private long Release(Armed armed, int keepBackMs)
     {
+        armed.KeptBack?.LetGoAfter(keepBackMs, loop.Now);
         // Ask for the server before anything is sent to it, so that the answer is under way while the store is made.
         VrfState vrf = state.Vrfs[armed.Group.Vrf];
         foreach (MovedPrefix moving in armed.Prefixes.Take(MaxResolvedAhead))
@@ -377,6 +383,13 @@ internal sealed class MigrationActions(
             armed.Order = null;
         }
 
+        if (armed.KeptBack is { } kept)
+        {
+            kept.LetGo();
+            _goingOn.Add(kept);
+            armed.KeptBack = null;
+        }
+
         // Nobody is to send markers for a group that is gone.
         if (armed.Advertised is { } told)
         {
@@ -420,6 +433,9 @@ internal sealed class MigrationActions(
 
         /// <summary>How order is kept; null: it is not.</summary>
         public OrderedGroup? Order { get; set; }
+
+        /// <summary>What the servers send at first, kept back; null: nothing is.</summary>
+        public KeptBackServers? KeptBack { get; set; }
 
         /// <summary>Source: flush markers that went by; null: nobody asked for them.</summary>
         public PassingMarkers? Passing { get; set; }

@@ -319,6 +319,25 @@ public class HandOverRuleTests
     }
 
     // Guards: MoveMachine.Take, what is merged and what is not.
+    // Guards: StageTable.LeftToKeepBack. What they stood still for needs not be waited for again.
+    [Theory]
+    [InlineData(0, 0, 0)]
+    [InlineData(50, 10, 40)]
+    [InlineData(50, 49, 1)]
+    [InlineData(50, 80, 0)]
+    public void Release_keeps_back_what_is_left_of_the_difference(int keepBackMs, int stoodStillMs, int left)
+    {
+        MovePlan plan = Plans.Move(["s1"]);
+        Story story = new Story().Ask(Plans.Request(Cutover.Together, plan with { Paths = [plan.Paths[0] with { KeepBackMs = keepBackMs }] }))
+            .Until(MoveStage.Release);
+        Assert.Equal(keepBackMs, story.Asked.OfType<SendSignal>().Single(s => s is { Pe: "pe-b", Signal: SignalKind.Prepare }).Request.KeepBackMs);
+        MoveState move = story.Move with
+        {
+            Orders = [.. story.Move.Orders.Select(o => o with { AnsweredNs = 1_000_000L * (o.Reply.Order == ServerOrder.Activate ? stoodStillMs : 0) })],
+        };
+        Assert.Equal(left, MoveMachine.Open(move).OfType<SendSignal>().Single(s => s.Signal == SignalKind.Release).Request.KeepBackMs);
+    }
+
     [Fact]
     public void What_was_seen_of_a_path_once_stays_seen()
     {
