@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text.Json;
 using SdnEdge.Core.Api;
 
@@ -85,6 +86,15 @@ public sealed class PeClient(ApiEndpoint endpoint) : ApiClient(endpoint, ApiJson
     /// <summary>One migration.</summary>
     public Task<MigrationInfo> MigrationAsync(string id, CancellationToken cancel = default)
         => GetAsync<MigrationInfo>("v1/migrations/" + Uri.EscapeDataString(id), cancel);
+
+    /// <summary>One migration as soon as it is another than <paramref name="known"/>, at the latest after <paramref name="waitMs"/>
+    /// milliseconds (1 to 10000).</summary>
+    public Task<MigrationInfo> ChangedMigrationAsync(MigrationInfo known, int waitMs, CancellationToken cancel = default)
+    {
+        ArgumentNullException.ThrowIfNull(known);
+        return GetAsync<MigrationInfo>(
+            string.Create(CultureInfo.InvariantCulture, $"v1/migrations/{Uri.EscapeDataString(known.Id)}?after={known.Change}&waitMs={waitMs}"), cancel);
+    }
 
     /// <summary>Sends a signal; returns when it is in force on every worker of the PE.</summary>
     public Task<SignalReply> SignalAsync(string id, SignalKind signal, SignalRequest request, CancellationToken cancel = default)

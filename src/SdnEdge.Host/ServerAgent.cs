@@ -32,7 +32,7 @@ internal sealed class ServerAgent : IAsyncDisposable
     private readonly OrderCounts _counts = new();
     private HostServer _server;
     private MirrorProgress? _mirror;
-    private CancellationTokenSource? _lookCancel;
+    private CancellationTokenSource? _lookCancel, _callCancel;
     private Task _look = Task.CompletedTask;
     private Task _call = Task.CompletedTask;
     private Task _loop = Task.CompletedTask;
@@ -99,6 +99,7 @@ internal sealed class ServerAgent : IAsyncDisposable
             + "again when it runs")));
         await _driver.DisposeAsync();
         _lookCancel?.Dispose();
+        _callCancel?.Dispose();
         _stop.Dispose();
     }
 
@@ -163,7 +164,12 @@ internal sealed class ServerAgent : IAsyncDisposable
                         inputs.Enqueue(Write(write.Record));
                         break;
                     case CallDriver call:
-                        _call = CallAsync(call);
+                        _callCancel?.Dispose();
+                        _callCancel = CancellationTokenSource.CreateLinkedTokenSource(_stop.Token);
+                        _call = CallAsync(call, _callCancel.Token);
+                        break;
+                    case BreakOffCall:
+                        _ = _callCancel!.CancelAsync();
                         break;
                     case AnswerOrder answer:
                         Publish(before);
@@ -198,7 +204,7 @@ internal sealed class ServerAgent : IAsyncDisposable
         }
     }
 
-    private async Task CallAsync(CallDriver call)
+    private async Task CallAsync(CallDriver call, CancellationToken cancel)
     {
         HostInput result;
         try
@@ -206,7 +212,6 @@ internal sealed class ServerAgent : IAsyncDisposable
             ServerOrderRequest request = call.Order.Request;
             var context = new DriverContext(Name, request.Epoch, request.Migration, request.PeerHost ?? _server.Record.PeerHost,
                 request.CopyMs);
-            CancellationToken cancel = _stop.Token;
             Task<ServerState> task = call.Call switch
             {
                 DriverCall.Look => _driver.LookAsync(context, cancel),
@@ -224,6 +229,10 @@ internal sealed class ServerAgent : IAsyncDisposable
         catch (OperationCanceledException) when (_stop.IsCancellationRequested)
         {
             return;
+        }
+        catch (OperationCanceledException) when (cancel.IsCancellationRequested)
+        {
+            result = new DriverFailed($"{HostFsm.Word(call.Call)} was broken off: the server is to go on here");
         }
         catch (Exception e)
         {

@@ -92,7 +92,7 @@ public sealed partial class PeRouter : IPeControl, IAsyncDisposable
         _markers = new MarkerDriver(_state, _loop);
         _actions = new MigrationActions(_state, _tunnels, _slowPath.Resolve, _bgp.SetMoved, _markers, _loop);
         _store = MigrationStore.Open(config.State.Folder, config.Name);
-        _migrations = new MigrationRunner(_state, _tunnels, _actions, _store, _loop);
+        _migrations = new MigrationRunner(_state, _tunnels, _slowPath, _actions, _store, _loop);
         _config = new ConfigApplier(_state, devices, _tunnels, _slowPath, _bgp, _vpn, _bfd, _loop);
         _keeper = new KeeperDriver(options.Keeper, _state, _slowPath, _bgp, _loop);
         _view = new PeView(_state, _tunnels, _slowPath, _bgp, _loop);
@@ -199,6 +199,12 @@ public sealed partial class PeRouter : IPeControl, IAsyncDisposable
     public Task<IReadOnlyList<MigrationInfo>> MigrationsAsync() => _migrations.Fault is { } fault
         ? throw new ProblemException(Problems.Unavailable($"the migrations of this PE are not known: {fault}"))
             : _loop.RunAsync(_migrations.Infos);
+
+    /// <inheritdoc/>
+    public Task<MigrationInfo?> MigrationAsync(string id, long? after, TimeSpan wait, CancellationToken cancel)
+        => _migrations.Fault is { } fault
+            ? throw new ProblemException(Problems.Unavailable($"the migrations of this PE are not known: {fault}"))
+            : _migrations.FindAsync(id, after, wait, cancel);
 
     /// <inheritdoc/>
     public async Task<SignalReply> SignalAsync(string id, SignalKind kind, SignalRequest request, CancellationToken cancel)

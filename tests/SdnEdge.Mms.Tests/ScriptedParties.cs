@@ -122,7 +122,7 @@ internal sealed class ScriptedParties(ScriptedJournal journal) : IParties
         }
     }
 
-    public Task<MigrationInfo> MigrationAsync(string pe, string path, CancellationToken cancel)
+    public Task<MigrationInfo> MigrationAsync(string pe, string path, MigrationInfo? known, CancellationToken cancel)
     {
         cancel.ThrowIfCancellationRequested();
         lock (_lock)

@@ -85,11 +85,14 @@ public enum HoldOverflowPolicy
 /// <param name="MaxPackets">Most packets held; default 262144.</param>
 /// <param name="MaxMilliseconds">Longest time a packet is held; older ones are dropped and counted. Default 10000.</param>
 /// <param name="Overflow">What to do when a cap is reached.</param>
-/// <param name="ReleasePacketsPerSecond">Pace of the release, so that the server's queue is not flooded; 0 = as fast as possible. Default 100000.</param>
+/// <param name="ReleasePacketsPerSecond">
+/// Pace of the release, so that the server's queue is not flooded; 0 = as fast as possible. Default: ten times the rate at which the held
+/// packets came, so that emptying takes a tenth of the time that they were held for.
+/// </param>
 /// <param name="Disabled">True: the target does not hold; what arrives is forwarded at once (and lost while no server answers).</param>
 public sealed record HoldOptions(
     long MaxBytes = 64L << 20, int MaxPackets = 262_144, int MaxMilliseconds = 10_000,
-    HoldOverflowPolicy Overflow = HoldOverflowPolicy.DropNewest, int ReleasePacketsPerSecond = 100_000, bool Disabled = false);
+    HoldOverflowPolicy Overflow = HoldOverflowPolicy.DropNewest, int? ReleasePacketsPerSecond = null, bool Disabled = false);
 
 /// <summary>One of the moving prefixes, and where its server lives on the PE that has it.</summary>
 /// <param name="Prefix">e.g. <c>10.1.1.10/32</c>.</param>
@@ -113,9 +116,19 @@ public sealed record MovingPrefix(string Prefix, string Port, string? NextHop = 
 /// <param name="LocalPref">LOCAL_PREF to advertise with (advertise; null = 200), or with which the source tells its prefixes from the switch on (switch; null = as before).</param>
 /// <param name="Order">How order is kept when ingress PEs take the direct path (prepare; the source sees their flush markers go by; null = it is not).</param>
 /// <param name="Force">Teardown at the source: also when this PE is left without a route to a moved prefix.</param>
+/// <param name="WaitMs">
+/// How long the PE may wait until the signal is possible (the one before it in the order of signals is executed, the hold is empty, the
+/// other route is there) before it refuses, milliseconds, 0 to 10000. With it a signal can be sent together with the one before it.
+/// </param>
+/// <param name="KeepBackMs">
+/// By how much the way from the source to an ingress is longer than the one from here, milliseconds, 0 to 1000. Prepare at the target: what
+/// the servers send first, once they are here, is kept back for so long, so that it does not overtake what they sent from the source.
+/// Release: how much of that is left.
+/// </param>
 public sealed record SignalRequest(
     long Epoch, MigrationRole? Role = null, string? Vrf = null, IReadOnlyList<MovingPrefix>? Prefixes = null,
-    string? Peer = null, uint? TunnelKey = null, HoldOptions? Hold = null, uint? LocalPref = null, OrderOptions? Order = null, bool Force = false);
+    string? Peer = null, uint? TunnelKey = null, HoldOptions? Hold = null, uint? LocalPref = null, OrderOptions? Order = null,
+    bool Force = false, int WaitMs = 0, int KeepBackMs = 0);
 
 /// <summary>
 /// How the target keeps order, and the source knows that no more comes, while ingress PEs go over from the old path (by the source PE and the tunnel) to the direct one.
@@ -182,9 +195,13 @@ public enum TeardownProof
 /// <param name="TookEffectAtNs">CLOCK_MONOTONIC, nanoseconds: when the change was stored.</param>
 /// <param name="AcknowledgedAtNs">CLOCK_MONOTONIC, nanoseconds: when the last worker had passed a batch boundary.</param>
 /// <param name="StoreNs">Switch and release: nanoseconds the store itself took.</param>
+/// <param name="Empty">
+/// Switch: true = nothing is left on the way to the servers: each has answered an ARP or ND request that was sent behind the last packet
+/// for it. False: not all of them did within a second. Null: other signals, and where there is nobody to ask (a subnet).
+/// </param>
 public sealed record SignalReply(
     string Migration, SignalKind Signal, PeMigrationState State, long Epoch, bool Repeated,
-    long TookEffectAtNs, long AcknowledgedAtNs, long? StoreNs = null);
+    long TookEffectAtNs, long AcknowledgedAtNs, long? StoreNs = null, bool? Empty = null);
 
 /// <summary>State of a migration on one PE.</summary>
 public enum PeMigrationState
@@ -220,9 +237,10 @@ public enum PeMigrationState
 /// <param name="Hold">Counters of the hold (target).</param>
 /// <param name="Group">Counters of the redirect group.</param>
 /// <param name="Order">How order is kept (target), or which flush markers went by (source); where asked for.</param>
+/// <param name="Change">Another number than before: something has changed. What asks again with it waits until it does.</param>
 public sealed record MigrationInfo(
     string Id, MigrationRole Role, PeMigrationState State, long Epoch, string Vrf, IReadOnlyList<MovingPrefix> Prefixes,
-    string Peer, string Tunnel, bool TunnelUp, HoldInfo? Hold, RedirectGroupInfo? Group, OrderInfo? Order = null);
+    string Peer, string Tunnel, bool TunnelUp, HoldInfo? Hold, RedirectGroupInfo? Group, OrderInfo? Order = null, long Change = 0);
 
 /// <summary>Counters of a hold.</summary>
 public sealed record HoldInfo(
@@ -286,6 +304,9 @@ public sealed record BgpPeerInfo(
     string Address, uint PeerAs, string State, long UptimeSeconds, int PrefixesReceived, int PrefixesSent, long MessagesIn,
     long MessagesOut, string? LastError, IReadOnlyList<string> Capabilities)
 {
+    /// <summary>The shortest round trip of the session's last minutes, milliseconds; null: not known.</summary>
+    public double? RoundTripMs { get; init; }
+
     /// <summary>Routes received that policy denied.</summary>
     public long Denied { get; init; }
 

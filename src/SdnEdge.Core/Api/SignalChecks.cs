@@ -15,6 +15,12 @@ public static class SignalChecks
     /// <summary>Longest migration id.</summary>
     public const int MaxIdLength = 64;
 
+    /// <summary>Longest time that a PE waits for a signal to become possible, and for a migration to change, milliseconds.</summary>
+    public const int MaxWaitMs = 10_000;
+
+    /// <summary>Longest time that a target keeps back what its servers send first, milliseconds.</summary>
+    public const int MaxKeepBackMs = 1_000;
+
     private const int MaxErrors = 100;
 
     /// <summary>Checks the id and the body of a signal.</summary>
@@ -41,6 +47,10 @@ public static class SignalChecks
 
         if (kind is not (SignalKind.Advertise or SignalKind.Switch)) Unwanted("/localPref", request.LocalPref is not null && kind != SignalKind.Prepare);
         if (request.Force && kind != SignalKind.Teardown) errors.Add(new ProblemError("/force", $"does not belong to {kind.ToString().ToLowerInvariant()}; only a teardown can be forced"));
+        if (request.KeepBackMs is < 0 or > MaxKeepBackMs) errors.Add(new ProblemError("/keepBackMs", $"{request.KeepBackMs} is out of range; 0 to {MaxKeepBackMs} ms"));
+        if (request.KeepBackMs != 0 && !(kind == SignalKind.Release || request is { Role: MigrationRole.Target } && kind == SignalKind.Prepare))
+            errors.Add(new ProblemError("/keepBackMs", "is for prepare and release at the target only"));
+        if (request.WaitMs is < 0 or > MaxWaitMs) errors.Add(new ProblemError("/waitMs", $"{request.WaitMs} is out of range; 0 to {MaxWaitMs} ms"));
         return errors;
 
         void Unwanted(string pointer, bool there)
@@ -67,7 +77,7 @@ public static class SignalChecks
             or > 600_000) errors.Add(new ProblemError("/hold/maxMilliseconds", $"{hold.MaxMilliseconds} is out of range; 1 to 600000"));
         if (hold.ReleasePacketsPerSecond is < 0
             or > 100_000_000) errors.Add(new ProblemError("/hold/releasePacketsPerSecond",
-            $"{hold.ReleasePacketsPerSecond} is out of range; 0 (no pace) to 100000000"));
+            $"{hold.ReleasePacketsPerSecond} is out of range; 0 (no pace) to 100000000, or leave it out"));
     }
 
     private static void CheckPrefixes(IReadOnlyList<MovingPrefix>? prefixes, bool needsPort, List<ProblemError> errors)

@@ -203,6 +203,7 @@ public sealed unsafe partial class Forwarder
             return;
         }
 
+        if (c.In?.KeptBackArray is { } kept && c.From is null && KeepBack(ref p, ref c, kept)) return;
         FibLeaf? leaf = c.Vrf.Leaf(c.Vrf.V4.Lookup(destination));
         if (leaf is null) DropAndTell(ref p, ref c, DropReason.NoRoute, PuntReason.NoRoute);
         else Route(ref p, ref c, leaf);
@@ -263,6 +264,7 @@ public sealed unsafe partial class Forwarder
             return;
         }
 
+        if (c.In?.KeptBackArray is { } kept && c.From is null && KeepBack(ref p, ref c, kept)) return;
         FibLeaf? leaf = c.Vrf.Leaf(c.Vrf.V6.Lookup(At.Load64(ip + At.V6Destination), At.Load64(ip + At.V6Destination + 8)));
         if (leaf is null) DropAndTell(ref p, ref c, DropReason.NoRoute, PuntReason.NoRoute);
         else Route(ref p, ref c, leaf);

@@ -149,6 +149,31 @@ public sealed unsafe partial class Forwarder
         }
     }
 
+    // From a server that has come here: true when it is dealt with.
+    private bool KeepBack(ref Packet p, ref PacketContext c, KeptBack[] all)
+    {
+        IpAddress source = c.IsV6
+            ? At.Address6(p.Data + At.V6Source)
+            : IpAddress.FromV4(At.Load32(p.Data + At.V4Source));
+        foreach (KeptBack kept in all)
+        {
+            if (!kept.Takes(source)) continue;
+            switch (kept.Hold.Enqueue(p, _now, out _, out _))
+            {
+                case Hold.Result.Held:
+                    _flow[(int)FlowField.IntoHold]++;
+                    return true;
+                case Hold.Result.Overflow:
+                    Drop(ref c, DropReason.HoldOverflow);
+                    return true;
+                default:
+                    return false;
+            }
+        }
+
+        return false;
+    }
+
     // By the direct path, to a server that has moved here. The gate of its ingress PE keeps it while older packets of the same
     // ingress may still come through the tunnel.
     private void InOrder(ref Packet p, ref PacketContext c, FibLeaf leaf, OrderGates gates)

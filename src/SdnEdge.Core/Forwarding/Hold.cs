@@ -47,15 +47,24 @@ public sealed class Hold : IDisposable
     private const int ChunkBytes = 1 << 20;
     private const long NsPerSecond = 1_000_000_000;
 
+    // Where no pace is configured: packets leave so many times as fast as they came, but not slower than the least pace. Who took them
+    // before the hold then takes them now, and what comes meanwhile does not wait for long.
+    private const double PaceOfArrivals = 10;
+    private const double LeastPace = 1000;
+    private const long LeastArrivalNs = 10_000_000;
+
     private readonly Lock _lock = new();
     private readonly PacketRing _ring;
     private readonly HoldOptions _options;
     private readonly long _maxNs;
+
+    // Packets per second while it drains: configured, or found when it begins.
+    private double _pace;
     private volatile HoldState _state;
     private DrainPath _path;
     private RedirectGroup? _group;
     private GroupDecision? _from, _to;
-    private long _heldTotal, _released, _droppedNewest, _droppedOldest, _expired, _peakBytes, _peakPackets;
+    private long _heldTotal, _released, _droppedNewest, _droppedOldest, _expired, _peakBytes, _peakPackets, _firstNs;
     private long _arrivalsSinceTake, _lastTakeNs, _blockedUntilNs;
     private double _credit;
     private bool _disposed;
@@ -70,7 +79,7 @@ public sealed class Hold : IDisposable
         ArgumentOutOfRangeException.ThrowIfLessThan(options.MaxBytes, 1);
         ArgumentOutOfRangeException.ThrowIfLessThan(options.MaxPackets, 1);
         ArgumentOutOfRangeException.ThrowIfLessThan(options.MaxMilliseconds, 1);
-        ArgumentOutOfRangeException.ThrowIfNegative(options.ReleasePacketsPerSecond);
+        ArgumentOutOfRangeException.ThrowIfNegative(options.ReleasePacketsPerSecond ?? 0, nameof(options.ReleasePacketsPerSecond));
         (Name, Vrf, _options, DrainWorker) = (name, vrf, options, drainWorker);
         _maxNs = options.MaxMilliseconds * 1_000_000L;
         _ring = new PacketRing(ChunkBytes, options.MaxBytes, options.MaxPackets);
@@ -161,7 +170,7 @@ public sealed class Hold : IDisposable
                 return Result.Overflow;
             }
 
-            _heldTotal++;
+            if (_heldTotal++ == 0) _firstNs = now;
             _arrivalsSinceTake++;
             if (_ring.Bytes > _peakBytes) _peakBytes = _ring.Bytes;
             if (_ring.Count > _peakPackets) _peakPackets = _ring.Count;
@@ -205,8 +214,8 @@ public sealed class Hold : IDisposable
         lock (_lock) (_group, _from, _to) = (group, from, to);
     }
 
-    // How many packets the pace allows now: the configured rate plus whatever arrived since the last time, so that the hold
-    // empties at that rate whatever the load.
+    // How many packets the pace allows now: its rate plus whatever arrived since the last time, so that the hold empties at that rate
+    // whatever the load.
     internal int Budget(long now)
     {
         lock (_lock)
@@ -215,12 +224,14 @@ public sealed class Hold : IDisposable
             if (_options.ReleasePacketsPerSecond == 0) return int.MaxValue;
             if (_lastTakeNs != 0)
             {
-                double earned = (double)(now - _lastTakeNs) * _options.ReleasePacketsPerSecond / NsPerSecond;
+                double earned = (now - _lastTakeNs) * _pace / NsPerSecond;
                 // At most 10 ms worth at once: a late worker must not flood the server's queue.
-                _credit = Math.Min(_credit + Math.Max(0, earned), Math.Max(64, _options.ReleasePacketsPerSecond / 100.0));
+                _credit = Math.Min(_credit + Math.Max(0, earned), Math.Max(64, _pace / 100));
             }
             else
             {
+                _pace = _options.ReleasePacketsPerSecond ?? Math.Max(LeastPace,
+                    PaceOfArrivals * _heldTotal * NsPerSecond / Math.Max(LeastArrivalNs, now - _firstNs));
                 _credit = 32;
             }
 
@@ -288,7 +299,7 @@ public sealed class Hold : IDisposable
                     case HoldState.Draining:
                         if (_blockedUntilNs != 0) return _blockedUntilNs;
                         if (_options.ReleasePacketsPerSecond == 0 || _credit >= 1 || _ring.Count == 0 || _lastTakeNs == 0) return 0;
-                        return _lastTakeNs + (Math.Min(_ring.Count, 32) * NsPerSecond / _options.ReleasePacketsPerSecond);
+                        return _lastTakeNs + (long)(Math.Min(_ring.Count, 32) * NsPerSecond / _pace);
                     default:
                         return long.MaxValue;
                 }

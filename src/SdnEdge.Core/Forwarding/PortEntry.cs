@@ -108,6 +108,13 @@ public sealed class PortEntry
     /// <summary>Who is on the link.</summary>
     public NeighborTable Neighbors { get; }
 
+    /// <summary>Servers of which what they send is kept back, a list for each of their moves. Replaced as a whole.</summary>
+    public IReadOnlyList<KeptBack> KeptBack
+    {
+        get => KeptBackArray ?? [];
+        set => Volatile.Write(ref KeptBackArray, value.Count == 0 ? null : [.. value]);
+    }
+
     /// <summary>Frames received.</summary>
     public long RxPackets => Counters.Total(RxPacketsField);
 
@@ -127,6 +134,7 @@ public sealed class PortEntry
 
     internal readonly bool SegmentsForUs;
     internal readonly ulong MacOnWire; // first six bytes as they lie in memory
+    internal KeptBack[]? KeptBackArray; // null when there are none
     internal PortEntry?[]? SubInterfaces; // by VLAN; null when there are none
 
     internal L2Rewrite RewriteTo(MacAddress mac) => new(mac, Mac, Options.Vlan);

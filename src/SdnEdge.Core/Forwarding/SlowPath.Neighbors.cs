@@ -37,7 +37,7 @@ public sealed partial class SlowPath
         get
         {
             DropOutdatedDeadlines();
-            return _deadlines.TryPeek(out _, out long deadline) ? deadline : long.MaxValue;
+            return Math.Min(_deadlines.TryPeek(out _, out long deadline) ? deadline : long.MaxValue, NextProofAt);
         }
     }
 
@@ -88,7 +88,7 @@ public sealed partial class SlowPath
 
         SetState(neighbor, NeighborState.Incomplete);
         neighbor.Attempts = 1;
-        Solicit(on, neighbor, unicast: false, actions);
+        Solicit(on, neighbor, unicast: false, now, actions);
         Schedule(neighbor, now + _options.FirstRetryNs);
         return Tally(SlowPathVerdict.Answered);
     }
@@ -140,6 +140,7 @@ public sealed partial class SlowPath
     /// <summary>Does what is due: repeats solicitations, probes what has aged, gives up on who does not answer.</summary>
     public void Poll(long now, SlowPathActions actions)
     {
+        PollProofs(now, actions);
         while (true)
         {
             DropOutdatedDeadlines();
@@ -172,7 +173,7 @@ public sealed partial class SlowPath
         {
             case NeighborState.Incomplete when neighbor.Attempts <= _options.Retries || neighbor.IsWatched:
                 neighbor.Attempts = Math.Min(neighbor.Attempts, _options.Retries) + 1;
-                Solicit(port, neighbor, unicast: false, actions);
+                Solicit(port, neighbor, unicast: false, now, actions);
                 Schedule(neighbor, now + _options.RetryNs);
                 break;
             case NeighborState.Reachable or NeighborState.Stale:
@@ -181,7 +182,7 @@ public sealed partial class SlowPath
             case NeighborState.Probe when neighbor.Attempts < _options.Retries:
                 neighbor.Attempts++;
                 // The last one goes to all: whoever has the address now may be at another MAC address.
-                Solicit(port, neighbor, unicast: neighbor.Attempts < _options.Retries, actions);
+                Solicit(port, neighbor, unicast: neighbor.Attempts < _options.Retries, now, actions);
                 Schedule(neighbor, now + _options.RetryNs);
                 break;
             case NeighborState.Probe when neighbor.IsWatched:
@@ -208,13 +209,14 @@ public sealed partial class SlowPath
         SetState(neighbor, NeighborState.Probe);
         neighbor.Attempts = 1;
         actions.NeighborChanged(neighbor.Port, neighbor.Address, neighbor.Mac, NeighborState.Probe);
-        Solicit(_ports[neighbor.Port], neighbor, unicast: true, actions);
+        Solicit(_ports[neighbor.Port], neighbor, unicast: true, now, actions);
         Schedule(neighbor, now + _options.RetryNs);
     }
 
     // Somebody was heard at a MAC address. confirmed: it answered us, so the way there and back works.
     private void Learn(Neighbor neighbor, MacAddress mac, bool confirmed, long now, SlowPathActions actions)
     {
+        if (confirmed) Answered(neighbor, actions);
         bool moved = neighbor.Mac != mac;
         if (!moved && !confirmed) return; // says nothing new
         NeighborState before = neighbor.State;
@@ -228,9 +230,12 @@ public sealed partial class SlowPath
     // 0.5 to 1.5 of the reachable time, the same for the same neighbour: so that all are not probed at once (RFC 4861 6.3.2).
     private long Spread(IpAddress address) => (_options.ReachableNs / 2) + (long)(_options.ReachableNs * (FlowHash.Of(address, default, 0, 0) / 4294967296.0));
 
-    private void Solicit(SlowPathPort port, Neighbor neighbor, bool unicast, SlowPathActions actions)
+    private void Solicit(SlowPathPort port, Neighbor neighbor, bool unicast, long now, SlowPathActions actions)
     {
         IpAddress target = neighbor.Address;
+        if (now - neighbor.AskedAt > UnansweredForNs) neighbor.Unanswered = 0;
+        neighbor.Unanswered++;
+        neighbor.AskedAt = now;
         MacAddress? mac = unicast ? neighbor.Mac : null;
         IpAddress source = port.SourceFor(target);
         SolicitationsSent++;
@@ -274,6 +279,7 @@ public sealed partial class SlowPath
         (int all, int incomplete) = _counts[neighbor.Port];
         _counts[neighbor.Port] = (all - 1, incomplete - (IsUnresolved(neighbor.State) ? 1 : 0));
         neighbor.Deadline = long.MaxValue;
+        _proofs.Remove((neighbor.Port, neighbor.Address));
     }
 
     private void SetState(Neighbor neighbor, NeighborState state)
@@ -341,5 +347,11 @@ public sealed partial class SlowPath
         public bool IsWatched { get; set; }
 
         public long ConfirmedAt { get; set; }
+
+        /// <summary>Solicitations that may still be answered.</summary>
+        public int Unanswered { get; set; }
+
+        /// <summary>When the last one was sent.</summary>
+        public long AskedAt { get; set; }
     }
 }

@@ -15,6 +15,8 @@ public enum SlowPathActionKind : byte
     NeighborChanged,
     /// <summary>Somebody on the way to <see cref="SlowPathAction.Address"/> says that larger packets than <see cref="SlowPathAction.Mtu"/> do not fit.</summary>
     PathMtu,
+    /// <summary>The neighbour has answered behind everything that had been sent to it.</summary>
+    Proved,
 }
 
 /// <summary>One thing to do. Frame and packet bytes are got with <see cref="SlowPathActions.Bytes"/>.</summary>
@@ -23,7 +25,7 @@ public readonly record struct SlowPathAction
     /// <summary>What.</summary>
     public SlowPathActionKind Kind { get; init; }
 
-    /// <summary>Port of SendFrame and NeighborChanged.</summary>
+    /// <summary>Port of SendFrame, NeighborChanged and Proved.</summary>
     public int Port { get; init; }
 
     /// <summary>VRF of Originate and PathMtu.</summary>
@@ -86,6 +88,9 @@ public sealed class SlowPathActions
 
     internal void NeighborChanged(int port, IpAddress address, MacAddress? mac, NeighborState state)
         => _items.Add(new SlowPathAction { Kind = SlowPathActionKind.NeighborChanged, Port = port, Address = address, Mac = mac, State = state });
+
+    internal void Proved(int port, IpAddress address)
+        => _items.Add(new SlowPathAction { Kind = SlowPathActionKind.Proved, Port = port, Address = address });
 
     internal void PathMtu(int vrf, IpAddress destination, int mtu)
         => _items.Add(new SlowPathAction { Kind = SlowPathActionKind.PathMtu, Vrf = vrf, Address = destination, Mtu = mtu });

@@ -81,7 +81,7 @@ public sealed record DriverFailed(string Reason) : HostInput;
 /// <param name="Reason">Unknown: why the driver could not say.</param>
 public sealed record ServerSeen(ServerState Seen, string? Reason = null) : HostInput;
 
-/// <summary>What a server's machine wants done. At most one of the first two is open at a time; the next input but orders is its
+/// <summary>What a server's machine wants done. At most one write or call is open at a time; the next input but orders is its
 /// result.</summary>
 public abstract record HostCommand;
 
@@ -93,6 +93,9 @@ public sealed record WriteRecord(HostRecord Record) : HostCommand;
 /// <param name="Call">What.</param>
 /// <param name="Order">The order that it is for.</param>
 public sealed record CallDriver(DriverCall Call, HostOrder Order) : HostCommand;
+
+/// <summary>Break the open call off: it is a hand-over, and the server is to go on here. Its result follows, whichever it is.</summary>
+public sealed record BreakOffCall : HostCommand;
 
 /// <summary>Answer an order.</summary>
 /// <param name="Ticket">Its number.</param>
@@ -177,6 +180,7 @@ public sealed record HostServer
 /// 3. the steps are taken one by one; a write or call ends the step with a command, its result takes the next
 /// 4. a failed write or call refuses the order (not done: the same order again tries again)
 /// </code>
+/// A resume does not wait for the hand-over that it undoes: that is broken off.
 /// The rules R1 to R8 are those of the hand-over, docs/design.md; where a rule is kept, it is named.
 /// </summary>
 public static class HostFsm
@@ -210,6 +214,7 @@ public static class HostFsm
                 break;
             case OrderArrived(var order):
                 server = server with { Waiting = server.Waiting.Enqueue(order), WaitingCount = server.WaitingCount + 1 };
+                if (Undoes(server, order)) commands.Add(new BreakOffCall());
                 break;
             case ServerSeen seen when server.Current is null:
                 server = server with { Seen = seen.Seen, LookFault = seen.Seen == ServerState.Unknown
@@ -236,6 +241,11 @@ public static class HostFsm
 
         return (Advance(server, now, commands), commands);
     }
+
+    // A hand-over that cannot be undone is never the one to be resumed (HostPlans refuses that).
+    private static bool Undoes(HostServer server, HostOrder order) => server is { Open: true, Undoable: true, Current: { } current }
+        && server.Rest.Peek() is Call { What: DriverCall.HandOver }
+        && order.Order == ServerOrder.Resume && order.Request.Epoch > current.Request.Epoch;
 
     private static HostServer Next(HostServer server, out HostStep done)
     {

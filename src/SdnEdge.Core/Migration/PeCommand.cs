@@ -25,9 +25,9 @@ public sealed record CreateTunnel(string Tunnel, string Vrf, IpAddress Peer, uin
 public sealed record ArmGroup(string Group, string Vrf, PrefixSet Prefixes, string Tunnel, OrderSpec? Order = null) : PeCommand;
 
 /// <summary>Target, at prepare: the prefixes' leaves point at the group, which holds what comes out of the tunnel; all else stays
-/// native.</summary>
-public sealed record ArmHold(string Group, string Vrf, PrefixSet Prefixes, string Tunnel, HoldOptions Hold, OrderSpec? Order = null)
-    : PeCommand;
+/// native. With <paramref name="KeepBackMs"/> what the servers send is kept back at first.</summary>
+public sealed record ArmHold(
+    string Group, string Vrf, PrefixSet Prefixes, string Tunnel, HoldOptions Hold, OrderSpec? Order = null, int KeepBackMs = 0) : PeCommand;
 
 /// <summary>How order is kept: see <see cref="OrderOptions"/>.</summary>
 /// <param name="Tag">Tag of the move.</param>
@@ -50,8 +50,8 @@ public sealed record SwitchToTunnel(string Group) : PeCommand;
 public sealed record SwitchBack(string Group) : PeCommand;
 
 /// <summary>Target, at release: all for the prefixes goes to their attachment ports, behind what is held, in order. Answer with
-/// <see cref="HoldDrained"/>.</summary>
-public sealed record ReleaseHold(string Group) : PeCommand;
+/// <see cref="HoldDrained"/>. What the servers send is kept back for <paramref name="KeepBackMs"/> more at most.</summary>
+public sealed record ReleaseHold(string Group, int KeepBackMs = 0) : PeCommand;
 
 /// <summary>
 /// Target, at abort: what is held leaves by the native route, towards the source, where the server stays; each packet that
@@ -186,10 +186,11 @@ public sealed record PeStep(
 /// <param name="ChangedAtNs">When the state was last changed.</param>
 /// <param name="Order">How order is kept when ingress PEs take the direct path.</param>
 /// <param name="Move">Target, once advertised: the number of the move in its routes.</param>
+/// <param name="KeepBackMs">Target: for how long what the servers send first is kept back; from the release on, what is left of it.</param>
 public sealed record PeMigration(
     string Id, MigrationRole Role, PeMigrationState State, long Epoch, string Vrf, PrefixSet Prefixes,
     IpAddress Peer, uint TunnelKey, HoldOptions Hold, uint? LocalPref, bool TunnelUp, bool Drained, long ChangedAtNs,
-        OrderOptions? Order = null, long? Move = null)
+        OrderOptions? Order = null, long? Move = null, int KeepBackMs = 0)
 {
     /// <summary>
     /// Tag of the move in its routes and flush markers: both ends and all repetitions find the same. Not a secret.

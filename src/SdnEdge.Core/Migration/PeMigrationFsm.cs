@@ -193,6 +193,7 @@ public sealed partial class PeMigrationFsm
                 _ => migration.LocalPref,
             },
             Move = kind == SignalKind.Advertise ? migration.Epoch : migration.Move,
+            KeepBackMs = kind == SignalKind.Release ? signal.KeepBackMs : migration.KeepBackMs,
         };
         entry.Underway = new Underway(kind, after, IsKept: true);
         Version++;
@@ -230,7 +231,7 @@ public sealed partial class PeMigrationFsm
         MigrationRole role = signal.Role!.Value;
         var migration = new PeMigration(id, role, PeMigrationState.Idle, signal.Epoch, vrf, prefixes, signal.Peer!.Value,
             signal.TunnelKey!.Value, signal.Hold ?? new HoldOptions(), null, TunnelUp: false, Drained: role == MigrationRole.Source, now,
-                signal.Order);
+                signal.Order, KeepBackMs: signal.KeepBackMs);
         PeMigration after = migration with { State = PeMigrationState.Prepared };
         var entry = new Entry(migration) { Underway = new Underway(SignalKind.Prepare, after, IsKept: false) };
         _entries[id] = entry;
@@ -312,7 +313,7 @@ public sealed partial class PeMigrationFsm
             case SignalKind.Withdraw:
                 return [new WithdrawPrefixes(after.Vrf, after.Prefixes)];
             case SignalKind.Release:
-                return [new ReleaseHold(after.Group)];
+                return [new ReleaseHold(after.Group, after.KeepBackMs)];
             case SignalKind.Advertise:
                 return [Advertisement(after)];
             case SignalKind.Teardown when after.Role == MigrationRole.Source:
@@ -339,7 +340,8 @@ public sealed partial class PeMigrationFsm
             new CreateTunnel(m.Tunnel, m.Vrf, m.Peer, m.TunnelKey, proven),
             m.Role == MigrationRole.Source
                 ? new ArmGroup(m.Group, m.Vrf, m.Prefixes, m.Tunnel, order)
-                : new ArmHold(m.Group, m.Vrf, m.Prefixes, m.Tunnel, hold, order),
+                : new ArmHold(m.Group, m.Vrf, m.Prefixes, m.Tunnel, hold, order,
+                    m.State is PeMigrationState.Idle or PeMigrationState.Prepared ? m.KeepBackMs : 0),
         ];
     }
 

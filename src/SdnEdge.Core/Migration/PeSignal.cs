@@ -46,6 +46,12 @@ public sealed record PeSignal
     /// <summary>Teardown also without another route.</summary>
     public bool Force { get; private init; }
 
+    /// <summary>How long it may wait until it is possible, milliseconds.</summary>
+    public int WaitMs { get; private init; }
+
+    /// <summary>For how long what the servers send first is kept back, milliseconds.</summary>
+    public int KeepBackMs { get; private init; }
+
     /// <summary>Checks (<see cref="SignalChecks"/>) and reads a signal; null with all errors at once. Pure and without state: any
     /// thread.</summary>
     public static PeSignal? TryParse(string id, SignalKind kind, SignalRequest request, out IReadOnlyList<ProblemError> errors)
@@ -68,6 +74,8 @@ public sealed record PeSignal
             LocalPref = request.LocalPref,
             Order = request.Order is { } order ? OneSpelling(order) : null,
             Force = request.Force,
+            WaitMs = request.WaitMs,
+            KeepBackMs = request.KeepBackMs,
         };
     }
 

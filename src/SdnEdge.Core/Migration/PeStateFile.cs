@@ -81,12 +81,12 @@ public static class PeStateFile
 
     private static PeStateMigration Text(PeMigration m, IReadOnlyList<SignalReply> replies) => new(
         m.Id, m.Role, m.State, m.Epoch, m.Vrf, m.Prefixes.Texts, m.Peer.IsNone ? null : m.Peer.ToString(), m.TunnelKey, m.Hold,
-            m.LocalPref, m.Drained, m.ChangedAtNs, m.Order, m.Move, replies);
+            m.LocalPref, m.Drained, m.ChangedAtNs, m.Order, m.Move, replies, m.KeepBackMs);
 
     private static PeMigration Read(PeStateMigration m) => new(
         m.Id, m.Role, m.State, m.Epoch, m.Vrf, PrefixSet.Parse(m.Prefixes), m.Peer is { } peer ? IpAddress.Parse(peer) : default,
             m.TunnelKey, m.Hold, m.LocalPref,
-        TunnelUp: false, m.Drained, m.ChangedAtNs, m.Order, m.Move);
+        TunnelUp: false, m.Drained, m.ChangedAtNs, m.Order, m.Move, m.KeepBackMs);
 }
 
 /// <summary>The JSON of the state file.</summary>
@@ -99,7 +99,8 @@ internal sealed record PeStateBody(string Node, IReadOnlyList<PeStateMigration> 
 internal sealed record PeStateMigration(
     string Id, MigrationRole Role, PeMigrationState State, long Epoch, string Vrf, IReadOnlyList<MovingPrefix> Prefixes, string? Peer,
         uint TunnelKey, HoldOptions Hold,
-    uint? LocalPref, bool Drained, long ChangedAtNs, OrderOptions? Order, long? Move, IReadOnlyList<SignalReply> Replies);
+    uint? LocalPref, bool Drained, long ChangedAtNs, OrderOptions? Order, long? Move, IReadOnlyList<SignalReply> Replies,
+    int KeepBackMs = 0);
 
 /// <summary>Prefixes in the state file: see <see cref="PrefixRecord"/>.</summary>
 internal sealed record PeStatePrefixes(

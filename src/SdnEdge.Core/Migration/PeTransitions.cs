@@ -46,6 +46,21 @@ public static class PeTransitions
         return null;
     }
 
+    /// <summary>True when a state does not allow a signal, and one that it leads to without an abort does.</summary>
+    public static bool MayCome(MigrationRole role, PeMigrationState state, SignalKind signal)
+    {
+        if (Next(role, state, signal) is not null) return false;
+        foreach ((MigrationRole r, PeMigrationState from, SignalKind s, PeMigrationState to) in Table)
+        {
+            // The table is in the order of the states.
+            if (r != role || from != state || s == SignalKind.Abort) continue;
+            if (Next(role, to, signal) is not null) return true;
+            state = to;
+        }
+
+        return false;
+    }
+
     /// <summary>The states in which a signal is allowed for a role; empty when it is not for this role at all.</summary>
     public static IReadOnlyList<PeMigrationState> AllowedIn(MigrationRole role, SignalKind signal)
         => [.. Table.Where(t => t.Role == role && t.Signal == signal).Select(t => t.From)];

@@ -50,7 +50,10 @@ public interface IServerDriver : IAsyncDisposable
     /// <summary>Source: stops the server.</summary>
     Task<ServerState> StopAsync(DriverContext context, CancellationToken cancel);
 
-    /// <summary>Source: hands its state over to the target.</summary>
+    /// <summary>
+    /// Source: hands its state over to the target. Where that can be undone it may be cancelled at any time: then, as after a failure,
+    /// the server stands still here with all its state, and <see cref="ResumeAsync"/> follows.
+    /// </summary>
     Task<ServerState> HandOverAsync(DriverContext context, CancellationToken cancel);
 
     /// <summary>Target: runs the server with what was handed over; a second time, when it has died, anew.</summary>

@@ -34,9 +34,6 @@ public sealed class StandInDriver : IServerDriver
 
     private const int Nothing = 0, Expected = 1, Kept = 2;
 
-    // A leg that brings nothing for so long has nothing more on its way. Where traffic never ends, nobody waits for it.
-    private const long QuietNs = 3_000_000;
-    private static readonly TimeSpan s_quietLimit = TimeSpan.FromMilliseconds(50);
     private static readonly TimeSpan s_limit = TimeSpan.FromSeconds(20);
 
     private readonly string _server;
@@ -77,9 +74,8 @@ public sealed class StandInDriver : IServerDriver
         SetTag(Kept);
         Signal(id, ProcessSignal.Stop, p => p.IsStopped, "stop", cancel);
 
-        // What it sent is out already: a send ends only when the frame is at the other end of the leg. What the site was
-        // still bringing comes in first, into the sockets of the frozen processes.
-        Until(Quiet(_config.Leg), s_quietLimit, cancel);
+        // What it sent is out already: a send ends only when the frame is at the other end of the leg. What was on its way to it has come,
+        // into the sockets of the frozen processes: PE_a has seen to that when it switched.
         NetDevice.RemoveFromBridge(Bridge, _config.Leg);
         return See(id);
     }, cancel);
@@ -202,27 +198,6 @@ public sealed class StandInDriver : IServerDriver
             cancel.ThrowIfCancellationRequested();
             if (late) return false;
             Thread.Sleep(1);
-        }
-    }
-
-    private static Func<bool> Quiet(string leg)
-    {
-        long since = Monotonic.Now, seen = Received();
-        return () =>
-        {
-            long now = Monotonic.Now, received = Received();
-            if (received == seen) return now - since >= QuietNs;
-            (since, seen) = (now, received);
-            return false;
-        };
-
-        // "leg-a: BYTES PACKETS ...": received packets, of the namespace of the thread that reads.
-        long Received()
-        {
-            string line = File.ReadLines("/proc/thread-self/net/dev").First(l
-                => l.TrimStart().StartsWith(leg + ":", StringComparison.Ordinal));
-            return long.Parse(line[(line.IndexOf(':') + 1)..].Split(' ', StringSplitOptions.RemoveEmptyEntries)[1],
-                CultureInfo.InvariantCulture);
         }
     }
 

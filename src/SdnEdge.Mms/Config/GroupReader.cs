@@ -86,7 +86,7 @@ internal sealed class GroupReader(Defined<DaemonConfig> pes, Defined<DaemonConfi
             (int)hold.Number("maxMilliseconds", 1, 600_000, usual.MaxMilliseconds),
             hold.Choice("overflow", usual.Overflow,
                 ("drop-newest", HoldOverflowPolicy.DropNewest), ("drop-oldest", HoldOverflowPolicy.DropOldest)),
-            (int)hold.Number("releasePacketsPerSecond", 0, 100_000_000, usual.ReleasePacketsPerSecond),
+            (int?)hold.OptionalNumber("releasePacketsPerSecond", 0, 100_000_000),
             hold.Flag("disabled", usual.Disabled));
         hold.Finish();
         return options;

@@ -48,6 +48,10 @@ public sealed class HttpPlanView(PartyClients clients) : IPlanView
         => AskAsync(pe, "neighbours", end => clients.Pe(pe).NeighborsAsync(end), cancel);
 
     /// <inheritdoc/>
+    public Task<Answer<IReadOnlyList<BgpPeerInfo>>> BgpPeersAsync(string pe, CancellationToken cancel)
+        => AskAsync(pe, "BGP peers", end => clients.Pe(pe).BgpPeersAsync(end), cancel);
+
+    /// <inheritdoc/>
     public Task<Answer<IReadOnlyList<DampedInfo>>> DampedAsync(string pe, CancellationToken cancel)
         => AskAsync(pe, "damped prefixes", end => clients.Pe(pe).DampedAsync(end), cancel);
 

@@ -51,6 +51,9 @@ public interface IPlanView
     /// <summary>Whom it knows by ARP and ND.</summary>
     Task<Answer<IReadOnlyList<NeighborInfo>>> NeighborsAsync(string pe, CancellationToken cancel);
 
+    /// <summary>Its BGP peers.</summary>
+    Task<Answer<IReadOnlyList<BgpPeerInfo>>> BgpPeersAsync(string pe, CancellationToken cancel);
+
     /// <summary>Prefixes whose moves it does not follow now. A PE of an older version does not know the question (404).</summary>
     Task<Answer<IReadOnlyList<DampedInfo>>> DampedAsync(string pe, CancellationToken cancel);
 

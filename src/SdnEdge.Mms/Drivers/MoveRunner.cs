@@ -15,12 +15,14 @@ public sealed record Waiting(string Command, WaitReason Reason, string? Detail, 
 
 /// <summary>
 /// Carries out the open commands of one migration. Each resource (a path at a PE, a server at a host, a watch) has a queue of its own: a
-/// command never begins before the one ahead of it at the same resource has been answered or given up. A command is asked again until the
-/// state says that it is done, or is not open any more.
+/// command never begins before the one ahead of it at the same resource has been answered or given up. An undo gives up what is ahead of it:
+/// the party itself carries out one thing at a time, and refuses the older epoch should that come late (R1, R2). A command is asked again
+/// until the state says that it is done, or is not open any more.
 /// </summary>
 internal sealed class MoveRunner : IDisposable
 {
-    private static readonly TimeSpan s_retry = TimeSpan.FromMilliseconds(50), s_longRetry = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan s_retry = TimeSpan.FromMilliseconds(50), s_longRetry = TimeSpan.FromSeconds(1),
+        s_silent = TimeSpan.FromMilliseconds(20);
 
     private readonly IParties _parties;
     private readonly Func<MoveInput, Task<bool>> _post;
@@ -91,7 +93,7 @@ internal sealed class MoveRunner : IDisposable
         {
             MoveCommand command;
             MoveState state;
-            CancellationTokenSource end;
+            CancellationTokenSource end, undo;
             lock (_lock)
             {
                 if (queue.Open.Count == 0 || _stop.IsCancellationRequested)
@@ -102,17 +104,18 @@ internal sealed class MoveRunner : IDisposable
 
                 (command, state) = (queue.Open[0], _state);
                 end = CancellationTokenSource.CreateLinkedTokenSource(queue.Closed, _stop.Token);
+                undo = CancellationTokenSource.CreateLinkedTokenSource(IsUndo(command) ? default : queue.Undone, _stop.Token);
             }
 
-            using CancellationTokenSource ended = end;
+            using CancellationTokenSource ended = end, undone = undo;
             CancellationToken closed = end.Token;
 
             try
             {
                 MoveInput? input = command switch
                 {
-                    SendSignal signal => await SignalAsync(queue, signal),
-                    SendOrder order => await OrderAsync(queue, order),
+                    SendSignal signal => await SignalAsync(queue, signal, undone.Token),
+                    SendOrder order => await OrderAsync(queue, order, undone.Token),
                     WatchPath { Kind: PathWatch.Clean } clean => await CleanAsync(queue, clean, state, closed),
                     WatchPath watch => await WatchAsync(queue, watch, state, closed),
                     WatchServer watch => await WatchAsync(queue, watch, state, closed),
@@ -146,6 +149,9 @@ internal sealed class MoveRunner : IDisposable
         }
     }
 
+    private static bool IsUndo(MoveCommand command) => command is SendSignal { Signal: SignalKind.Abort }
+        or SendOrder { Order: ServerOrder.Resume or ServerOrder.Cancel };
+
     private static async Task PauseAsync(TimeSpan time, CancellationToken closed)
         => await Task.Delay(time, closed).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
 
@@ -176,12 +182,12 @@ internal sealed class MoveRunner : IDisposable
         return wait is null ? new Refused(command.Key, e.Problem.Type, detail) : null;
     }
 
-    private async Task<MoveInput?> SignalAsync(Queue queue, SendSignal signal)
+    private async Task<MoveInput?> SignalAsync(Queue queue, SendSignal signal, CancellationToken undone)
     {
         long sent = FirstSent(signal.Key);
         try
         {
-            return new SignalDone(signal.Key, await _parties.SignalAsync(signal, _stop.Token), sent);
+            return new SignalDone(signal.Key, await _parties.SignalAsync(signal, undone), sent);
         }
         catch (ApiProblemException e)
         {
@@ -189,12 +195,12 @@ internal sealed class MoveRunner : IDisposable
         }
     }
 
-    private async Task<MoveInput?> OrderAsync(Queue queue, SendOrder order)
+    private async Task<MoveInput?> OrderAsync(Queue queue, SendOrder order, CancellationToken undone)
     {
         long sent = FirstSent(order.Key);
         try
         {
-            ServerReply reply = await _parties.OrderAsync(order, _stop.Token);
+            ServerReply reply = await _parties.OrderAsync(order, undone);
             if (MoveMachine.WhyNoAnswer(order, reply) is not { } why) return new OrderDone(order.Key, reply, sent);
             Note(queue, order, WaitReason.Refused, why);
             return null;
@@ -210,43 +216,81 @@ internal sealed class MoveRunner : IDisposable
         PathMove path = state.Plan.Paths.First(p => p.Id == watch.Path);
         var watcher = new PathWatcher(watch.Kind, path, state.Plan.Options, state.EvidenceOf(watch.Path), Now);
         PathQuestion question = watcher.First;
-        while (true)
+        using var ended = CancellationTokenSource.CreateLinkedTokenSource(closed);
+        (MigrationInfo? Known, Task<MigrationInfo?>? Look) source = default, target = default;
+        Task<Dictionary<string, string?>>? ingress = null;
+        try
         {
-            Task<MigrationInfo?> source = question.Source ? LookAsync(path.Source.Pe, path.Id, closed)
-                : Task.FromResult<MigrationInfo?>(null);
-            Task<MigrationInfo?> target = question.Target ? LookAsync(path.Target.Pe, path.Id, closed)
-                : Task.FromResult<MigrationInfo?>(null);
-            var ingress = new Dictionary<string, string?>(StringComparer.Ordinal);
-            foreach ((string pe, Task<string?> why) in question.Ingress.Select(pe => (pe,
-                _parties.WhyNotDirectAsync(pe, path, closed))).ToArray())
+            while (true)
             {
-                try
+                if (question.Source) source.Look ??= LookAsync(path.Source.Pe, path.Id, source.Known, question.AfterMs, ended.Token);
+                if (question.Target) target.Look ??= LookAsync(path.Target.Pe, path.Id, target.Known, question.AfterMs, ended.Token);
+                if (question.Ingress.Count > 0) ingress ??= DirectAsync(question, path, ended.Token);
+                await Task.WhenAny(((Task?[])[source.Look, target.Look, ingress]).OfType<Task>());
+
+                // What one of them says is judged at once: the others may have nothing new for long.
+                string? silent = null;
+                MigrationInfo? fromSource = Taken(ref source, path.Source.Pe), fromTarget = Taken(ref target, path.Target.Pe);
+                Dictionary<string, string?> fromIngress = ingress is { IsCompleted: true } ? await ingress : [];
+                if (ingress is { IsCompleted: true }) ingress = null;
+                if (watcher.Take(new PathLook(fromSource, fromTarget, fromIngress, silent), Now, out question) is { } evidence)
+                    return new Seen(watch.Key, evidence);
+                Note(queue, watch, watcher.Reason, watcher.Detail);
+
+                MigrationInfo? Taken(ref (MigrationInfo? Known, Task<MigrationInfo?>? Look) end, string pe)
                 {
-                    ingress[pe] = await why;
-                }
-                catch (Exception e) when (e is ApiProblemException or ApiUnreachableException)
-                {
-                    ingress[pe] = e.Message;
+                    if (end.Look is not { IsCompleted: true } look) return null;
+                    closed.ThrowIfCancellationRequested();
+                    end = (look.Result, null);
+                    if (look.Result is null) silent = pe;
+                    return look.Result;
                 }
             }
-
-            if (watcher.Take(new PathLook(await source, await target, ingress), Now,
-                out question) is { } evidence) return new Seen(watch.Key, evidence);
-            Note(queue, watch, watcher.Reason, watcher.Detail);
-            await Task.Delay(question.AfterMs, closed);
+        }
+        finally
+        {
+            await ended.CancelAsync();
         }
     }
 
-    private async Task<MigrationInfo?> LookAsync(string pe, string path, CancellationToken cancel)
+    // One that does not answer, or has nothing new and says so at once, is not asked again at once.
+    private async Task<MigrationInfo?> LookAsync(string pe, string path, MigrationInfo? known, int afterMs, CancellationToken cancel)
     {
         try
         {
-            return await _parties.MigrationAsync(pe, path, cancel);
+            MigrationInfo seen = await _parties.MigrationAsync(pe, path, known, cancel);
+            if (seen.Change == known?.Change) await PauseAsync(TimeSpan.FromMilliseconds(afterMs), cancel);
+            return seen;
         }
         catch (Exception e) when (e is ApiProblemException or ApiUnreachableException)
         {
+            await PauseAsync(s_silent, cancel);
             return null;
         }
+        catch (OperationCanceledException)
+        {
+            return null;
+        }
+    }
+
+    private async Task<Dictionary<string, string?>> DirectAsync(PathQuestion question, PathMove path, CancellationToken cancel)
+    {
+        var ingress = new Dictionary<string, string?>(StringComparer.Ordinal);
+        foreach ((string pe, Task<string?> why) in question.Ingress.Select(pe => (pe,
+            _parties.WhyNotDirectAsync(pe, path, cancel))).ToArray())
+        {
+            try
+            {
+                ingress[pe] = await why;
+            }
+            catch (Exception e) when (e is ApiProblemException or ApiUnreachableException)
+            {
+                ingress[pe] = e.Message;
+            }
+        }
+
+        if (ingress.Values.Any(why => why is not null)) await PauseAsync(TimeSpan.FromMilliseconds(question.AfterMs), cancel);
+        return ingress;
     }
 
     private async Task<MoveInput?> CleanAsync(Queue queue, WatchPath watch, MoveState state, CancellationToken closed)
@@ -284,7 +328,7 @@ internal sealed class MoveRunner : IDisposable
     // Open commands of one resource, in order.
     private sealed class Queue(string name) : IDisposable
     {
-        private CancellationTokenSource _closed = new();
+        private CancellationTokenSource _closed = new(), _undone = new();
 
         public string Name { get; } = name;
 
@@ -313,11 +357,22 @@ internal sealed class MoveRunner : IDisposable
             CancellationTokenSource old = _closed;
             _closed = new CancellationTokenSource();
             _ = old.CancelAsync();
+            if (commands.Count == 0 || !IsUndo(commands[0])) return;
+            old = _undone;
+            _undone = new CancellationTokenSource();
+            _ = old.CancelAsync();
         }
 
-        public void Dispose() => _closed.Dispose();
+        public void Dispose()
+        {
+            _closed.Dispose();
+            _undone.Dispose();
+        }
 
-        // Ends what waits or only looks when the command at the head is another one. An order that is under way is answered first.
+        // Ends what waits or only looks when the command at the head is another one. An order that is under way is answered first...
         public CancellationToken Closed => _closed.Token;
+
+        // ... unless the one at the head undoes it.
+        public CancellationToken Undone => _undone.Token;
     }
 }

@@ -19,6 +19,8 @@ internal sealed class PathPlanner(
     PlanNotes notes, string migration, uint firstKey, GroupConfig group, MoveOptions options,
     IReadOnlyDictionary<string, PeFacts> ends, IReadOnlyDictionary<string, PeFacts> ingress)
 {
+    private const double LeastKeptBackMs = 1;
+
     private uint _key = firstKey;
     private int _number;
 
@@ -34,7 +36,22 @@ internal sealed class PathPlanner(
             new PathEnd(draft.Source, source.Loopback, source.Loopbacks, draft.Moving(target: false)),
             new PathEnd(draft.Target, target.Loopback, target.Loopbacks, draft.Moving(target: true)),
             reached, FreeKey(source, target), localPref, sourceLocalPref, options.Hold, Order(draft, source, reached),
-            group.OtherIngress || reached.Length < others.Length);
+            group.OtherIngress || reached.Length < others.Length, KeepBackMs(source, target, reached));
+    }
+
+    // What a server sends from its new place must not overtake what it sent from the old one: where the old PE's way to an ingress is the
+    // longer one, by the difference of the two.
+    private int KeepBackMs(PeFacts source, PeFacts target, string[] reached)
+    {
+        if (!options.KeepOrder) return 0;
+        double most = 0;
+        foreach (string pe in reached)
+        {
+            if (source.RoundTripTo(ingress[pe]) is { } from && target.RoundTripTo(ingress[pe]) is { } to) most = Math.Max(most, (from - to) / 2);
+        }
+
+        // Less than that is how much round trips differ by themselves.
+        return most < LeastKeptBackMs ? 0 : (int)Math.Min(Math.Ceiling(most), SignalChecks.MaxKeepBackMs);
     }
 
     // The source is an ingress, too: of its own clients, and of all who have not moved when its tunnel goes.

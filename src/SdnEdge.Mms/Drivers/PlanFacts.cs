@@ -32,6 +32,11 @@ internal sealed record PeFacts(Answer<NodeInfo> Node, double RoundTripMs)
 
     public Answer<IReadOnlyList<DampedInfo>>? Damped { get; init; }
 
+    public Answer<IReadOnlyList<BgpPeerInfo>>? Peers { get; init; }
+
+    /// <summary>The round trip to another PE with which there is a BGP session, milliseconds; null: not known.</summary>
+    public double? RoundTripTo(PeFacts other) => Peers?.Value?.Where(p => other.Loopbacks.Contains(p.Address)).Min(p => p.RoundTripMs);
+
     /// <summary>A port by its name; null: there is none.</summary>
     public PortInfo? Port(string? name) => Ports?.Value?.FirstOrDefault(p => p.Name == name);
 
@@ -124,6 +129,7 @@ internal sealed class PlanInquiry(IPlanView view, CancellationToken cancel)
         Task<Answer<IReadOnlyList<TunnelInfo>>> tunnels = view.TunnelsAsync(pe, cancel);
         Task<Answer<IReadOnlyList<MigrationInfo>>> migrations = view.MigrationsAsync(pe, cancel);
         Task<Answer<IReadOnlyList<NeighborInfo>>> neighbors = view.NeighborsAsync(pe, cancel);
+        Task<Answer<IReadOnlyList<BgpPeerInfo>>> peers = view.BgpPeersAsync(pe, cancel);
         Answer<IReadOnlyList<PortInfo>> ports = await view.PortsAsync(pe, cancel), later = ports;
         if (ports.Value is not null)
         {
@@ -134,7 +140,7 @@ internal sealed class PlanInquiry(IPlanView view, CancellationToken cancel)
         return new PeFacts(first, Math.Min(first.Milliseconds, second.Milliseconds))
         {
             Ports = ports, PortsLater = later, Vrfs = await vrfs, Tunnels = await tunnels, Migrations = await migrations,
-            Neighbors = await neighbors,
+            Neighbors = await neighbors, Peers = await peers,
         };
     }
 

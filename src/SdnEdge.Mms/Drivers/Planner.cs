@@ -99,7 +99,7 @@ public static class Planner
             moves.Add(new MovePlan(
                 ManagerMachine.IdOf(state.NextMigration), state.GroupOf(group.Name).Epoch + 1, draft.Servers[0].From.Site.Name, to.Name,
                 [.. draft.Servers.Select(s => new ServerMove(s.Server.Name, s.From.Host.Name, s.To.Host.Name, s.Undoable))],
-                made, options));
+                made, options, Ahead: true));
         }
 
         bool may = notes.Obstacles.Count == 0;

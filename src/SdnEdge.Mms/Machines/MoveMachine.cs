@@ -61,19 +61,21 @@ public static class MoveMachine
         if (state.Outcome is not null) return [];
         StageRow row = StageTable.Of(state.Stage);
         IEnumerable<MoveCommand> all = row.Commands(state);
-        if (row.Behind is { } behind) all = all.Concat(behind(state));
+        if (row.Meanwhile is { } meanwhile) all = all.Concat(meanwhile(state));
         return [.. all.Where(c => !state.Done.Contains(c.Key)).DistinctBy(c => c.Key)];
     }
 
     /// <summary>
     /// The resource that a command is for: a path at a PE, a server at a host, a watch. Commands of one resource are issued one after the
-    /// other: the next one begins when the one before was answered or given up.
+    /// other: the next one begins when the one before was answered or given up. A signal that waits at the PE for the one before it has a
+    /// queue of its own.
     /// </summary>
     public static string ResourceOf(MoveCommand command)
     {
         ArgumentNullException.ThrowIfNull(command);
         return command switch
         {
+            SendSignal { Request.WaitMs: > 0 } s => s.Key,
             SendSignal s => $"pe {s.Pe} {s.Path}",
             SendOrder o => $"host {o.Host} {o.Server}",
             _ => command.Key,
@@ -152,6 +154,7 @@ public static class MoveMachine
         state = EndStage(state, now, error) with { Stage = stage, StageSinceNs = now };
         return stage switch
         {
+            MoveStage.PrepareTarget => state with { SourcesAsked = state.Plan.Ahead },
             MoveStage.PrepareSource => state with { SourcesAsked = true },
             MoveStage.Switch => state with { SwitchAsked = true },
             MoveStage.HandOver => state with { TargetOwns = true },

@@ -15,11 +15,13 @@ public sealed record PathQuestion(bool Source, bool Target, IReadOnlyList<string
 /// <param name="Source">The source PE's word.</param>
 /// <param name="Target">The target PE's word.</param>
 /// <param name="Ingress">For each ingress PE that answered: null = it takes the direct path, else why not.</param>
-public sealed record PathLook(MigrationInfo? Source, MigrationInfo? Target, IReadOnlyDictionary<string, string?> Ingress);
+/// <param name="Silent">A PE of the two that was asked and did not answer; null = none.</param>
+public sealed record PathLook(
+    MigrationInfo? Source, MigrationInfo? Target, IReadOnlyDictionary<string, string?> Ingress, string? Silent = null);
 
 /// <summary>
-/// Watches one path until something is so: pure, one answer after the other. What many looks showed becomes one piece of evidence, so that
-/// the journal has one record of it.
+/// Watches one path until something is so: pure, one answer after the other, of one PE or of several. What many looks showed becomes one
+/// piece of evidence, so that the journal has one record of it.
 /// </summary>
 public sealed class PathWatcher
 {
@@ -72,9 +74,15 @@ public sealed class PathWatcher
         if (look.Source is not null) _seen = _seen with { Source = Newest(_seen.Source, look.Source) };
         if (look.Target is not null) _seen = _seen with { Target = Newest(_seen.Target, look.Target) };
         next = First with { AfterMs = Poll };
+        PathEvidence? evidence = Judge(look, now, ref next);
+        return evidence is null && look.Silent is { } silent ? Unread(silent) : evidence;
+    }
+
+    private PathEvidence? Judge(PathLook look, long now, ref PathQuestion next)
+    {
         return _kind switch
         {
-            PathWatch.TunnelUp => TunnelUp(look),
+            PathWatch.TunnelUp => TunnelUp(),
             PathWatch.Holding => Holding(look),
             PathWatch.HoldEmpty => HoldEmpty(look, now, ref next),
             PathWatch.DirectPath => DirectPath(look, now, ref next),
@@ -95,24 +103,20 @@ public sealed class PathWatcher
         return null;
     }
 
-    private PathEvidence? Unread(PathLook look, bool source = false) => source && look.Source is null
-        ? Not(WaitReason.PeerUnreachable, $"{_path.Source.Pe} does not say how its part is")
-        : Not(WaitReason.PeerUnreachable, $"{_path.Target.Pe} does not say how its part is");
+    private PathEvidence? Unread(string pe) => Not(WaitReason.PeerUnreachable, $"{pe} does not say how its part is");
 
     private bool Over(long now, int boundMs) => now - _startedNs >= boundMs * Ms;
 
-    private PathEvidence? TunnelUp(PathLook look)
+    private PathEvidence? TunnelUp()
     {
-        if (look.Source is null) return Unread(look, source: true);
-        if (look.Target is null) return Unread(look);
-        if (look.Source.TunnelUp && look.Target.TunnelUp) return _seen;
-        string down = look.Source.TunnelUp ? _path.Target.Pe : _path.Source.Pe;
-        return Not(WaitReason.TunnelDown, $"no full-size probe has come back to {down} through tunnel {look.Source.Tunnel}");
+        if (_seen is { Source.TunnelUp: true, Target.TunnelUp: true }) return _seen;
+        string down = _seen.Source is { TunnelUp: true } ? _path.Target.Pe : _path.Source.Pe;
+        return Not(WaitReason.TunnelDown, $"no full-size probe has come back to {down} through tunnel mig-{_path.Id}");
     }
 
     private PathEvidence? Holding(PathLook look)
     {
-        if (look.Target is not { } target) return Unread(look);
+        if (look.Target is not { } target) return Unread(_path.Target.Pe);
         return target.State == PeMigrationState.Prepared && (target.Hold is not null || _path.Hold is { Disabled: true }) ? _seen
             : Not(WaitReason.Refused, $"{_path.Target.Pe} does not hold for {_path.Id}: it is {Words.Of(target.State)} there");
     }
@@ -127,7 +131,7 @@ public sealed class PathWatcher
         }
 
         next = next with { AfterMs = PollMarkers };
-        return look.Target is null ? Unread(look)
+        return look.Target is null ? Unread(_path.Target.Pe)
             : Not(WaitReason.Draining, $"{_path.Target.Pe} still holds {look.Target.Hold!.PacketsHeldNow} packets");
     }
 
@@ -137,11 +141,12 @@ public sealed class PathWatcher
     private PathEvidence? DirectPath(PathLook look, long now, ref PathQuestion next)
     {
         TakeMarkers(look.Target, now);
-        if (Marked && !_path.OtherIngress && !_seen.OthersSeen && look.Source?.Order is { Proved: true } order
-            && _path.Ingress.All(pe => order.Gates.Any(g => g.Ingress == pe)))
+        if (Marked && !_path.OtherIngress && !_seen.OthersSeen)
         {
-            _seen = _seen with { Passed = true };
-            foreach (string pe in _path.Ingress) Direct(pe, now);
+            // What has come out of the tunnel has gone by the source.
+            bool wentBy = look.Source?.Order is { Proved: true } order && _path.Ingress.All(pe => order.Gates.Any(g => g.Ingress == pe));
+            _seen = _seen with { Passed = _seen.Passed || wentBy || (_seen.ByMarker ?? []).IsSupersetOf(_path.Ingress) };
+            if (wentBy) foreach (string pe in _path.Ingress) Direct(pe, now);
         }
 
         foreach ((string pe, string? why) in look.Ingress)
@@ -205,10 +210,8 @@ public sealed class PathWatcher
 
         // Traffic that starts at the source PE itself goes on; after teardown its route is BGP's, by the direct path.
         if (_sourceRead && _targetDrained && Over(now, _options.DrainMs)) return _seen with { Late = true };
-        if (look.Source is null) return Unread(look, source: true);
-        return look.Target is null ? Unread(look)
-            : Not(WaitReason.Draining, _targetDrained ? $"packets still come to tunnel {look.Source.Tunnel}"
-                : $"{_path.Target.Pe} still holds packets");
+        return Not(WaitReason.Draining, _targetDrained ? $"packets still come to tunnel mig-{_path.Id}"
+            : $"{_path.Target.Pe} still holds packets");
     }
 
     // Where there are no markers the last packets may be on their way still, and nothing says when they are through: the quiet time is
@@ -229,7 +232,7 @@ public sealed class PathWatcher
 
         // Lost, all copies of it. The source sends into the tunnel no more, and it has had time to become empty.
         if (Over(now, Math.Max(2_000, _options.QuietMs))) return _seen with { Late = true };
-        return look.Target is null ? Unread(look)
+        return look.Target is null ? Unread(_path.Target.Pe)
             : Not(WaitReason.Draining, $"{_path.Source.Pe}'s last packet has not come out of the tunnel");
     }
 
@@ -237,6 +240,6 @@ public sealed class PathWatcher
     {
         if (look.Target is { State: PeMigrationState.Aborted, Group: null }) return _seen;
         next = next with { AfterMs = PollMarkers };
-        return look.Target is null ? Unread(look) : Not(WaitReason.Draining, $"{_path.Target.Pe} still gives back what it held");
+        return look.Target is null ? Unread(_path.Target.Pe) : Not(WaitReason.Draining, $"{_path.Target.Pe} still gives back what it held");
     }
 }

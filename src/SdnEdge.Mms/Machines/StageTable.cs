@@ -9,10 +9,11 @@ namespace SdnEdge.Mms.Machines;
 /// <param name="Next">The stage after it.</param>
 /// <param name="DeadlineMs">Longest time for it; then the move is undone. Null: it waits, however long.</param>
 /// <param name="BeforePivot">True: it can still be undone without asking anybody.</param>
-/// <param name="Behind">What is asked from here on, and has to be there only when everything is inspected.</param>
+/// <param name="Meanwhile">What is asked from here on, too, and waited for in a later stage: each round trip to a party takes its
+/// time.</param>
 public sealed record StageRow(
     MoveStage Stage, Func<MoveState, IEnumerable<MoveCommand>> Commands, MoveStage Next, Func<MoveOptions, int>? DeadlineMs = null,
-    bool BeforePivot = false, Func<MoveState, IEnumerable<MoveCommand>>? Behind = null);
+    bool BeforePivot = false, Func<MoveState, IEnumerable<MoveCommand>>? Meanwhile = null);
 
 /// <summary>
 /// A move as a table: each stage with what it asks of whom, how long it may take, and what comes next. Undoing is the second part of the
@@ -26,17 +27,20 @@ public sealed record StageRow(
 /// </summary>
 public static class StageTable
 {
+    // How long a PE keeps a signal that was sent together with the one before it.
+    private const int WaitMs = 5_000;
+
     private static readonly Dictionary<MoveStage, StageRow> s_rows = new StageRow[]
     {
         new(MoveStage.Planned, _ => [], MoveStage.PrepareTarget),
         new(MoveStage.PrepareTarget,
             s => [.. Signals(s, SignalKind.Prepare, target: true), .. Orders(s, ServerOrder.Prepare, target: true)],
-            MoveStage.PrepareSource, o => o.StepMs, BeforePivot: true),
-        new(MoveStage.PrepareSource,
-            s => [.. Signals(s, SignalKind.Prepare, target: false), .. Orders(s, ServerOrder.Prepare, target: false)],
-            MoveStage.Mirror, o => o.StepMs, BeforePivot: true),
+            MoveStage.PrepareSource, o => o.StepMs, BeforePivot: true,
+            Meanwhile: s => Ahead([.. PrepareSource(s), .. Watches(s, PathWatch.TunnelUp), .. Mirrored(s, Offered(s))], s)),
+        new(MoveStage.PrepareSource, PrepareSource, MoveStage.Mirror, o => o.StepMs, BeforePivot: true,
+            Meanwhile: s => Ahead([.. Watches(s, PathWatch.TunnelUp), .. Mirrored(s, Offered(s))], s)),
         new(MoveStage.Mirror,
-            s => [.. Watches(s, PathWatch.TunnelUp), .. s.Plan.Servers.Select(x => new WatchServer(ServerWatch.Mirrored, x.Name, s.Epoch))],
+            s => [.. Watches(s, PathWatch.TunnelUp), .. Mirrored(s, s.Plan.Servers)],
             MoveStage.Switch, o => o.MirrorMs, BeforePivot: true),
         new(MoveStage.Switch, s => Signals(s, SignalKind.Switch, target: false), MoveStage.Stop, o => o.StepMs, BeforePivot: true),
         new(MoveStage.Stop,
@@ -44,17 +48,20 @@ public static class StageTable
             MoveStage.HandOver, o => o.StopMs, BeforePivot: true),
         new(MoveStage.HandOver, s => Orders(s, ServerOrder.HandOver, target: false, x => !x.Undoable), MoveStage.Activate),
         new(MoveStage.Activate, s => Orders(s, ServerOrder.Activate, target: true), MoveStage.Release),
-        new(MoveStage.Release, s => Signals(s, SignalKind.Release, target: true), MoveStage.HoldDrain, Behind: Retire),
-        new(MoveStage.HoldDrain,
-            s => s.Plan.Paths.Where(p => p.Hold is not { Disabled: true }).Select(p => new WatchPath(PathWatch.HoldEmpty, p.Id)),
-            MoveStage.Advertise, Behind: Retire),
-        new(MoveStage.Advertise, s => Signals(s, SignalKind.Advertise, target: true), MoveStage.DirectPath, Behind: Retire),
-        new(MoveStage.DirectPath, s => Watches(s, PathWatch.DirectPath), MoveStage.Withdraw, Behind: Retire),
-        new(MoveStage.Withdraw, s => Signals(s, SignalKind.Withdraw, target: false), MoveStage.Drain, Behind: Retire),
-        new(MoveStage.Drain, s => Watches(s, PathWatch.Drained), MoveStage.TeardownSource, Behind: Retire),
-        new(MoveStage.TeardownSource, s => Signals(s, SignalKind.Teardown, target: false), MoveStage.LastPacket, Behind: Retire),
-        new(MoveStage.LastPacket, s => Watches(s, PathWatch.LastPacket), MoveStage.TeardownTarget, Behind: Retire),
-        new(MoveStage.TeardownTarget, s => Signals(s, SignalKind.Teardown, target: true), MoveStage.Inspect, Behind: Retire),
+        new(MoveStage.Release, s => Signals(s, SignalKind.Release, target: true), MoveStage.HoldDrain,
+            Meanwhile: s => [.. Ahead([.. HoldEmpty(s), .. Ordered([.. Advertise(s), .. DirectPath(s)], s)], s), .. Retire(s)]),
+        new(MoveStage.HoldDrain, HoldEmpty, MoveStage.Advertise,
+            Meanwhile: s => [.. Ahead(Ordered([.. Advertise(s), .. DirectPath(s)], s), s), .. Retire(s)]),
+        new(MoveStage.Advertise, Advertise, MoveStage.DirectPath,
+            Meanwhile: s => [.. Ahead(Ordered(DirectPath(s), s), s), .. Retire(s)]),
+        new(MoveStage.DirectPath, DirectPath, MoveStage.Withdraw, Meanwhile: Retire),
+        new(MoveStage.Withdraw, s => Signals(s, SignalKind.Withdraw, target: false), MoveStage.Drain,
+            Meanwhile: s => [.. Ahead(Drained(s).Any() ? [] : TeardownSource(s), s), .. Retire(s)]),
+        new(MoveStage.Drain, Drained, MoveStage.TeardownSource, Meanwhile: Retire),
+        new(MoveStage.TeardownSource, s => Signals(s, SignalKind.Teardown, target: false), MoveStage.LastPacket,
+            Meanwhile: s => [.. Ahead(Ordered(Watches(s, PathWatch.LastPacket), s), s), .. Retire(s)]),
+        new(MoveStage.LastPacket, s => Watches(s, PathWatch.LastPacket), MoveStage.TeardownTarget, Meanwhile: Retire),
+        new(MoveStage.TeardownTarget, s => Signals(s, SignalKind.Teardown, target: true), MoveStage.Inspect, Meanwhile: Retire),
         new(MoveStage.Inspect,
             s =>
             [
@@ -66,12 +73,12 @@ public static class StageTable
             s => Orders(s, ServerOrder.Void, target: true, x => !s.Running.Contains(x.Name)),
             MoveStage.ResumeSource),
         new(MoveStage.ResumeSource, s => s.SourcesAsked ? Orders(s, ServerOrder.Resume, target: false) : [], MoveStage.AbortSource,
-            Behind: Cancel),
+            Meanwhile: Cancel),
         new(MoveStage.AbortSource, s => s.SourcesAsked ? Signals(s, SignalKind.Abort, target: false) : [], MoveStage.EmptyTunnel,
-            Behind: Cancel),
-        new(MoveStage.EmptyTunnel, s => s.SwitchAsked ? Watches(s, PathWatch.LastPacket) : [], MoveStage.AbortTarget, Behind: Cancel),
-        new(MoveStage.AbortTarget, s => Signals(s, SignalKind.Abort, target: true), MoveStage.GiveBack, Behind: Cancel),
-        new(MoveStage.GiveBack, s => Watches(s, PathWatch.GivenBack), MoveStage.InspectUndo, Behind: Cancel),
+            Meanwhile: Cancel),
+        new(MoveStage.EmptyTunnel, s => s.SwitchAsked ? Watches(s, PathWatch.LastPacket) : [], MoveStage.AbortTarget, Meanwhile: Cancel),
+        new(MoveStage.AbortTarget, s => Signals(s, SignalKind.Abort, target: true), MoveStage.GiveBack, Meanwhile: Cancel),
+        new(MoveStage.GiveBack, s => Watches(s, PathWatch.GivenBack), MoveStage.InspectUndo, Meanwhile: Cancel),
         new(MoveStage.InspectUndo,
             s =>
             [
@@ -88,6 +95,36 @@ public static class StageTable
     /// <summary>All rows, in the order of the stages.</summary>
     public static IEnumerable<StageRow> Rows => s_rows.Values.OrderBy(r => r.Stage);
 
+    private static IEnumerable<MoveCommand> PrepareSource(MoveState s)
+        => [.. Signals(s, SignalKind.Prepare, target: false), .. Orders(s, ServerOrder.Prepare, target: false)];
+
+    private static IEnumerable<MoveCommand> Mirrored(MoveState s, IEnumerable<ServerMove> servers)
+        => servers.Select(x => new WatchServer(ServerWatch.Mirrored, x.Name, s.Epoch));
+
+    // Of these the copy has begun.
+    private static IEnumerable<ServerMove> Offered(MoveState s) => s.Plan.Servers.Where(
+        x => Orders(s, ServerOrder.Prepare, target: false, o => o == x).All(c => s.Done.Contains(c.Key)));
+
+    private static IEnumerable<MoveCommand> HoldEmpty(MoveState s)
+        => s.Plan.Paths.Where(p => p.Hold is not { Disabled: true }).Select(p => new WatchPath(PathWatch.HoldEmpty, p.Id));
+
+    private static IEnumerable<MoveCommand> Advertise(MoveState s) => Signals(s, SignalKind.Advertise, target: true);
+
+    private static IEnumerable<MoveCommand> DirectPath(MoveState s) => Watches(s, PathWatch.DirectPath);
+
+    // Where the markers of all ingress PEs have gone by the source, no more comes to the tunnel.
+    private static IEnumerable<MoveCommand> Drained(MoveState s)
+        => s.Plan.Paths.Where(p => !(s.Plan.Ahead && s.EvidenceOf(p.Id).Passed)).Select(p => new WatchPath(PathWatch.Drained, p.Id));
+
+    private static IEnumerable<MoveCommand> TeardownSource(MoveState s)
+        => [.. Signals(s, SignalKind.Teardown, target: false), .. Ordered(Watches(s, PathWatch.LastPacket), s)];
+
+    private static IEnumerable<MoveCommand> Ahead(IEnumerable<MoveCommand> commands, MoveState s) => s.Plan.Ahead ? commands : [];
+
+    // What may be asked ahead where order is kept: what comes by the direct path waits at the target for what came before it.
+    private static IEnumerable<MoveCommand> Ordered(IEnumerable<MoveCommand> commands, MoveState s)
+        => s.Plan.Paths.All(p => p.Order is not null) ? commands : [];
+
     private static IEnumerable<MoveCommand> Retire(MoveState s) => Orders(s, ServerOrder.Retire, target: false);
 
     private static IEnumerable<MoveCommand> Cancel(MoveState s) => Orders(s, ServerOrder.Cancel, target: true);
@@ -102,6 +139,16 @@ public static class StageTable
                 order == ServerOrder.Prepare ? target ? x.SourceHost : x.TargetHost : null,
                 order == ServerOrder.Stop ? s.Plan.Options.CopyMs : 0)));
 
+    // All stood still between the last answer to stop and the first one to activate, at least for so long.
+    private static int LeftToKeepBack(MoveState s, PathMove path)
+    {
+        if (path.KeepBackMs == 0) return 0;
+        long stopped = Answered(ServerOrder.Stop).DefaultIfEmpty().Max(), runs = Answered(ServerOrder.Activate).DefaultIfEmpty().Min();
+        return (int)Math.Clamp(path.KeepBackMs - ((runs - stopped) / 1_000_000), 0, path.KeepBackMs);
+
+        IEnumerable<long> Answered(ServerOrder order) => s.Orders.Where(o => o.Reply.Order == order).Select(o => o.AnsweredNs);
+    }
+
     private static IEnumerable<MoveCommand> Signals(MoveState s, SignalKind kind, bool target) => s.Plan.Paths.Select(p =>
     {
         (PathEnd here, PathEnd there) = target ? (p.Target, p.Source) : (p.Source, p.Target);
@@ -109,12 +156,14 @@ public static class StageTable
         {
             SignalKind.Prepare => new SignalRequest(
                 s.Epoch, target ? MigrationRole.Target : MigrationRole.Source, p.Vrf, here.Prefixes, there.Loopback, p.TunnelKey,
-                target ? p.Hold : null, Order: p.Order),
+                target ? p.Hold : null, Order: p.Order, KeepBackMs: target ? p.KeepBackMs : 0),
 
             // A PE that never heard of the migration fences its prefixes, too.
             SignalKind.Abort => new SignalRequest(s.Epoch, target ? MigrationRole.Target : MigrationRole.Source, p.Vrf, here.Prefixes),
+            SignalKind.Release => new SignalRequest(s.Epoch, KeepBackMs: LeftToKeepBack(s, p)),
             SignalKind.Switch => new SignalRequest(s.Epoch, LocalPref: p.SourceLocalPref),
-            SignalKind.Advertise => new SignalRequest(s.Epoch, LocalPref: p.LocalPref),
+            SignalKind.Advertise => new SignalRequest(s.Epoch, LocalPref: p.LocalPref, WaitMs: WaitMs),
+            SignalKind.Teardown when !target => new SignalRequest(s.Epoch, WaitMs: WaitMs),
             _ => new SignalRequest(s.Epoch),
         };
         return new SendSignal(here.Pe, p.Id, kind, request);

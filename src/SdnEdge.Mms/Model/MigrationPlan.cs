@@ -67,9 +67,12 @@ public sealed record PathEnd(string Pe, string Loopback, IReadOnlyList<string> L
 /// <param name="Order">How order is kept when ingress PEs take the direct path; null = it is not.</param>
 /// <param name="OtherIngress">Traffic also comes by PEs that are not in <paramref name="Ingress"/>: markers alone do not prove that the
 /// tunnel is empty.</param>
+/// <param name="KeepBackMs">By how much the source's way to an ingress is longer than the target's, milliseconds: what the servers send first
+/// at the target waits so long, counted from the stop.</param>
 public sealed record PathMove(
     string Id, string Vrf, PathEnd Source, PathEnd Target, IReadOnlyList<string> Ingress, uint TunnelKey, uint LocalPref,
-    uint? SourceLocalPref = null, HoldOptions? Hold = null, OrderOptions? Order = null, bool OtherIngress = false);
+    uint? SourceLocalPref = null, HoldOptions? Hold = null, OrderOptions? Order = null, bool OtherIngress = false,
+    int KeepBackMs = 0);
 
 /// <summary>One atomic move: these servers and their prefixes, all or none.</summary>
 /// <param name="Migration">Id of the migration that it is part of; the ids of its paths begin with it.</param>
@@ -79,6 +82,7 @@ public sealed record PathMove(
 /// <param name="Servers">The servers.</param>
 /// <param name="Paths">The network's part.</param>
 /// <param name="Options">Bounds.</param>
+/// <param name="Ahead">True: what a later stage asks may be asked in the stage before it. Plans of the first version do not say it.</param>
 public sealed record MovePlan(
     string Migration, long Epoch, string From, string To, IReadOnlyList<ServerMove> Servers, IReadOnlyList<PathMove> Paths,
-        MoveOptions Options);
+        MoveOptions Options, bool Ahead = false);

@@ -43,9 +43,11 @@ internal static class Endpoints
         v1.MapGet("/groups", () => pe.GroupsAsync()).Says("Redirect groups").WithTags("show");
         v1.MapGet("/drops", () => pe.DropsAsync()).Says("Dropped packets by reason").WithTags("show");
         v1.MapGet("/migrations", () => pe.MigrationsAsync()).Says("Migrations").WithTags("migrations");
-        v1.MapGet("/migrations/{id}", async (string id) => (await pe.MigrationsAsync()).FirstOrDefault(m => m.Id == id)
+        v1.MapGet("/migrations/{id}", async (string id, [FromQuery] long? after, [FromQuery] int? waitMs, CancellationToken cancel)
+            => await pe.MigrationAsync(id, after, Wait(after, waitMs), cancel)
             ?? throw new ProblemException(Problems.NotFound($"there is no migration '{id}' on this PE; prepare makes one")))
-            .Says("One migration").WithTags("migrations").Fails(404);
+            .Says("One migration; with after=CHANGE and waitMs=N as soon as it has changed since, at the latest after N ms")
+            .WithTags("migrations").Fails(400, 404);
 
         foreach (SignalKind kind in Enum.GetValues<SignalKind>())
         {
@@ -82,6 +84,17 @@ internal static class Endpoints
         BgpPeerAction.Reset => "Ends a session and starts it anew; starts one that was shut down or is held down by a limit",
         _ => "Ends a session until it is reset",
     };
+
+    private static TimeSpan Wait(long? after, int? waitMs)
+    {
+        if (after is null != waitMs is null || waitMs is < 1 or > SignalChecks.MaxWaitMs)
+        {
+            throw new ProblemException(Problems.BadRequest("the query is wrong", [new ProblemError(after is null ? "after" : "waitMs",
+                $"after (the change number of an earlier answer) and waitMs (1 to {SignalChecks.MaxWaitMs}) go together")]));
+        }
+
+        return TimeSpan.FromMilliseconds(waitMs ?? 0);
+    }
 
     private static RouteQuery Query(string? vrf, string? prefix, int? limit)
     {

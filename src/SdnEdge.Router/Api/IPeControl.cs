@@ -63,6 +63,12 @@ public interface IPeControl
     /// <summary>Migrations.</summary>
     Task<IReadOnlyList<MigrationInfo>> MigrationsAsync();
 
+    /// <summary>
+    /// One migration; null when it is not known. With <paramref name="after"/>, a <see cref="MigrationInfo.Change"/>: as soon as it has
+    /// changed since, at the latest after <paramref name="wait"/>.
+    /// </summary>
+    Task<MigrationInfo?> MigrationAsync(string id, long? after, TimeSpan wait, CancellationToken cancel);
+
     /// <summary>Carries a signal out; returns when it took effect on every worker.</summary>
     /// <exception cref="ProblemException">The signal was refused; says why and what would be right.</exception>
     Task<SignalReply> SignalAsync(string id, SignalKind kind, SignalRequest request, CancellationToken cancel);

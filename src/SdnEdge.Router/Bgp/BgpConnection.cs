@@ -2,6 +2,7 @@ using System.Buffers;
 using System.Net.Sockets;
 using System.Threading.Channels;
 using SdnEdge.Core.Bgp;
+using SdnEdge.Linux;
 
 namespace SdnEdge.Router.Bgp;
 
@@ -59,6 +60,9 @@ internal sealed class BgpConnection : IDisposable
 
     /// <summary>Bytes TCP has taken so far.</summary>
     public long Taken => Volatile.Read(ref _taken);
+
+    /// <summary>The shortest round trip of the last minutes, milliseconds; null: not known.</summary>
+    public double? RoundTripMs => _socket is { } socket ? TcpInfo.ShortestRoundTripMs(socket) : null;
 
     /// <summary>TCP has no room for what is to be sent: the peer does not read. Bytes that our writer has not come to yet are not that.</summary>
     public bool Full => _full;

@@ -193,6 +193,13 @@ public sealed class BgpSpeaker : IBgpWire, IDisposable
         _ = connection.ConnectAsync(() => MakeSocket(peer), source, new IPEndPoint(to.ToIPAddress(), peer.Settings.Port));
     }
 
+    /// <summary>The shortest round trip of an established session, milliseconds; null: not known.</summary>
+    public double? RoundTripMs(BgpPeer peer)
+    {
+        ArgumentNullException.ThrowIfNull(peer);
+        return peer.OpenedBy is { } side && _connections.TryGetValue((peer, side), out BgpConnection? connection) ? connection.RoundTripMs : null;
+    }
+
     void IBgpWire.Send(BgpPeer peer, ConnectionSide side, ReadOnlySpan<byte> bytes)
     {
         if (_connections.TryGetValue((peer, side), out BgpConnection? connection)) connection.Append(bytes);

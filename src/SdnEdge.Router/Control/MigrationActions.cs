@@ -32,14 +32,37 @@ internal sealed class MigrationActions(
 
     private readonly Dictionary<string, Armed> _armed = [];
 
-    // Of groups that are gone: gates that still send what they kept.
+    // Of groups that are gone: gates, and what was kept back, that still send what they have.
     private readonly List<OrderedGroup> _leaving = [];
+    private readonly List<KeptBackServers> _goingOn = [];
 
     // What gates did, of the last groups that are gone, newest first.
     private readonly LinkedList<(string Group, OrderInfo? Order)> _ended = [];
 
     /// <summary>True while the tables are filled before the loop runs: groups are armed at once.</summary>
     public bool AtOnce { get; set; }
+
+    /// <summary>Rises when a flush marker has come or gone by, and when a gate opens.</summary>
+    public long Changes { get; private set; }
+
+    /// <summary>
+    /// The neighbours by which a group's servers are reached, as far as one can be asked: next hops, and hosts on the port's own subnet.
+    /// One whose MAC address was never needed has been sent nothing.
+    /// </summary>
+    public List<(PortEntry Port, IpAddress Address)> Neighbors(string group)
+    {
+        var list = new List<(PortEntry Port, IpAddress Address)>();
+        if (!_armed.TryGetValue(group, out Armed? armed)) return list;
+        foreach (MovedPrefix moving in armed.Prefixes)
+        {
+            if (moving.NextHop is null && moving.Prefix.Length != moving.Prefix.Address.BitLength) continue;
+            PortEntry port = state.Ports[moving.Port].Entry;
+            IpAddress address = moving.NextHop ?? moving.Prefix.Address;
+            if (port.Neighbors.Find(address) is { } known && (known.Mac is not null || known.WaitingPackets > 0)) list.Add((port, address));
+        }
+
+        return [.. list.Distinct()];
+    }
 
     /// <summary>True while prefixes of a group are still to be armed.</summary>
     public bool IsArming(string group) => _armed.TryGetValue(group, out Armed? armed) && armed.IsArming;
@@ -55,7 +78,7 @@ internal sealed class MigrationActions(
     public OrderInfo? OrderOf(string group) => _armed.GetValueOrDefault(group) is { } armed && (armed.Order?.Info ?? armed.Passing?.Info(loop.Now)) is { } info ? info : _ended.FirstOrDefault(e => e.Group == group).Order;
 
     /// <summary>True while gates may have something to do.</summary>
-    public bool HasGates => _leaving.Count > 0 || _armed.Values.Any(a => a.Order is not null);
+    public bool HasGates => _leaving.Count > 0 || _goingOn.Count > 0 || _armed.Values.Any(a => a.Order is not null || a.KeptBack is not null);
 
     /// <summary>The first prefix of a migration to which, its group aside, this PE has no route but to the port the prefix was on; null when there is none.</summary>
     public IpPrefix? Unrouted(PeMigration migration)
@@ -79,21 +102,30 @@ internal sealed class MigrationActions(
         {
             if (armed.Passing is { } passing && passing.Tag == marker.Tag)
             {
+                Changes++;
                 passing.Marker(from, marker, now);
                 state.Events.Add(now, "migration", armed.Group.Name, "flush-marker-passed", $"of {from} for {to}: {marker.Moved} prefixes moved");
             }
 
             if (armed.Order is not { } order || order.Tag != marker.Tag) continue;
+            Changes++;
             order.Marker(from, marker, tunnel is not null && tunnel.Options.IsRedirect, now);
             state.Events.Add(now, "migration", armed.Group.Name, "flush-marker", $"of {from} for {to}: {marker.Moved} prefixes moved");
-            order.Poll(now);
+            if (order.Poll(now)) Changes++;
         }
     }
 
     /// <summary>Opens gates that may be opened, and forgets those that have nothing left.</summary>
     public void PollGates(long now)
     {
-        foreach (Armed armed in _armed.Values) armed.Order?.Poll(now);
+        foreach (Armed armed in _armed.Values)
+        {
+            if (armed.Order?.Poll(now) == true) Changes++;
+            armed.KeptBack?.Poll(now);
+        }
+
+        _goingOn.RemoveAll(kept => kept.TryEnd());
+
         _leaving.RemoveAll(order =>
         {
             if (order.IsBusy) return false;
@@ -136,7 +168,7 @@ internal sealed class MigrationActions(
             case SwitchBack c:
                 return _armed.TryGetValue(c.Group, out Armed? switched) ? Timed(switched.Group.SwitchBack) : 0;
             case ReleaseHold c:
-                return Release(_armed[c.Group]);
+                return Release(_armed[c.Group], c.KeepBackMs);
             case ReturnHold c:
                 Return(c);
                 return 0;
@@ -244,12 +276,14 @@ internal sealed class MigrationActions(
         Armed armed = Arm(c.Group, c.Vrf, c.Prefixes, c.Tunnel, hold);
         if (hold is not null) armed.Group.ArmHold(hold);
         else armed.Group.Release(null);
+        if (c.KeepBackMs > 0) armed.KeptBack = new KeptBackServers(state, c.Group, c.Vrf, c.Prefixes, c.KeepBackMs);
         if (hold is null || c.Order is not { } order) return; // without a hold packets are lost anyway: there is no order to keep
         armed.Order = new OrderedGroup(state, order, armed.Group, state.Vrfs[c.Vrf], [.. c.Prefixes.Select(p => p.Prefix)], hold, c.Hold);
     }
 
-    private long Release(Armed armed)
+    private long Release(Armed armed, int keepBackMs)
     {
+        armed.KeptBack?.LetGoAfter(keepBackMs, loop.Now);
         // Ask for the server before anything is sent to it, so that the answer is under way while the store is made.
         VrfState vrf = state.Vrfs[armed.Group.Vrf];
         foreach (MovedPrefix moving in armed.Prefixes.Take(MaxResolvedAhead))
@@ -346,6 +380,13 @@ internal sealed class MigrationActions(
             armed.Order = null;
         }
 
+        if (armed.KeptBack is { } kept)
+        {
+            kept.LetGo();
+            _goingOn.Add(kept);
+            armed.KeptBack = null;
+        }
+
         // Nobody is to send markers for a group that is gone.
         if (armed.Advertised is { } told)
         {
@@ -389,6 +430,9 @@ internal sealed class MigrationActions(
 
         /// <summary>How order is kept; null: it is not.</summary>
         public OrderedGroup? Order { get; set; }
+
+        /// <summary>What the servers send at first, kept back; null: nothing is.</summary>
+        public KeptBackServers? KeptBack { get; set; }
 
         /// <summary>Source: flush markers that went by; null: nobody asked for them.</summary>
         public PassingMarkers? Passing { get; set; }

@@ -19,8 +19,11 @@ namespace SdnEdge.Router.Control;
 /// <item>it is on disk (<see cref="MigrationStore"/>), as executed: a PE that is killed from here on carries it out when it starts;</item>
 /// <item>each command is carried out in order (<see cref="MigrationActions"/>);</item>
 /// <item>every worker has passed a batch boundary;</item>
+/// <item>a switch: each server has answered a request that was sent behind the last packet for it, or has not for
+/// <see cref="ProofTimeout"/>;</item>
 /// <item>the machine is told, and the reply goes out.</item>
 /// </list>
+/// A signal that may wait (<see cref="SignalRequest.WaitMs"/>) is taken again and again while only time is missing.
 /// Prepare is on disk after its commands, not before: it waits besides until all prefixes are armed and, at the source, a
 /// full-size probe has come back through the tunnel, and is undone when that takes too long. A refusal, too, is answered when the
 /// epoch that it raised is on disk.
@@ -34,11 +37,19 @@ internal sealed class MigrationRunner : ITimed
     /// do.</summary>
     public static readonly TimeSpan ArmTimeout = TimeSpan.FromSeconds(120);
 
+    /// <summary>How long a switch waits for the servers' answers.</summary>
+    public static readonly TimeSpan ProofTimeout = TimeSpan.FromSeconds(1);
+
+    // More servers than this are not asked at a switch.
+    private const int MaxAsked = 1024;
+
     private const long DrainCheckNs = 2_000_000;
+    private const long SoonNs = 2_000_000;
     private const long LeftEveryNs = 1_000_000_000;
 
     private readonly PeState _state;
     private readonly TunnelKeeper _tunnels;
+    private readonly SlowPathDriver _slowPath;
     private readonly MigrationActions _actions;
     private readonly MigrationStore _store;
     private readonly ControlLoop _loop;
@@ -48,10 +59,16 @@ internal sealed class MigrationRunner : ITimed
     private readonly List<(string Id, IReadOnlyList<PeCommand> Commands)> _left = [];
     private readonly TaskCompletionSource _forwards = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private PeMigrationFsm _fsm = new();
-    private long _nextDrainCheck, _kept, _nextLeft;
+    private readonly List<(long Change, TaskCompletionSource Done)> _watchers = [];
+    private TaskCompletionSource? _soon;
+    private long _nextDrainCheck, _kept, _nextLeft, _nextSoon;
 
-    public MigrationRunner(PeState state, TunnelKeeper tunnels, MigrationActions actions, MigrationStore store, ControlLoop loop)
-        => (_state, _tunnels, _actions, _store, _loop) = (state, tunnels, actions, store, loop);
+    // Another one in each life of the PE: what was said before a restart is not taken for what is so now.
+    private long _changes = Stopwatch.GetTimestamp();
+
+    public MigrationRunner(
+        PeState state, TunnelKeeper tunnels, SlowPathDriver slowPath, MigrationActions actions, MigrationStore store, ControlLoop loop)
+        => (_state, _tunnels, _slowPath, _actions, _store, _loop) = (state, tunnels, slowPath, actions, store, loop);
 
     public long NextDeadline
     {
@@ -59,6 +76,7 @@ internal sealed class MigrationRunner : ITimed
         {
             long next = _draining.Count > 0 || _actions.HasGates ? _nextDrainCheck : long.MaxValue;
             if (_left.Count > 0) next = Math.Min(next, _nextLeft);
+            if (_soon is not null) next = Math.Min(next, _nextSoon);
             foreach (Underway underway in _underway.Values) next = Math.Min(next, underway.Deadline);
             return next;
         }
@@ -116,13 +134,53 @@ internal sealed class MigrationRunner : ITimed
     public async Task<SignalReply> SignalAsync(PeSignal signal)
     {
         if (_store.Fault is { } fault) throw new ProblemException(Problems.Unavailable($"{Word(signal.Kind)} is refused: {fault}"));
+        long patience = _loop.Now + (signal.WaitMs * 1_000_000L);
         while (true)
         {
-            (Task before, Task<SignalReply>? answer) =
-                await _loop.RunAsync(() => MustWait(signal, out Task wait) ? (wait, null) : (wait, Take(signal)));
+            (Task? before, Task<SignalReply>? answer) =
+                await _loop.RunAsync(() => MustWait(signal, out Task wait) ? (wait, null) : Take(signal, patience));
             if (answer is not null) return await answer;
-            await Task.WhenAny(before);
+            await Task.WhenAny(before!);
         }
+    }
+
+    /// <summary>
+    /// A migration; null when it is not known here. With <paramref name="after"/> as soon as it is another than the one with that
+    /// <see cref="MigrationInfo.Change"/>, or the time is over.
+    /// </summary>
+    public async Task<MigrationInfo?> FindAsync(string id, long? after, TimeSpan wait, CancellationToken cancel)
+    {
+        long end = _loop.Now + (long)wait.TotalNanoseconds;
+        while (true)
+        {
+            (MigrationInfo? info, Task? changed) = await _loop.RunAsync(() =>
+            {
+                MigrationInfo? now = _fsm.Find(id) is { } migration ? Info(migration) : null;
+                return (now, now is null || now.Change != after || _loop.Now >= end ? null : Changed(now.Change));
+            });
+            if (changed is null) return info;
+            try
+            {
+                await changed.WaitAsync(TimeSpan.FromMilliseconds(Math.Max(0, (end - _loop.Now) / 1e6)), cancel);
+            }
+            catch (TimeoutException)
+            {
+                return info;
+            }
+        }
+    }
+
+    /// <summary>At the end of each round of the loop: tells who waits for a change.</summary>
+    public void TellChanges()
+    {
+        if (_watchers.Count == 0) return;
+        long now = Change;
+        foreach ((long change, TaskCompletionSource done) in _watchers)
+        {
+            if (change != now) done.TrySetResult();
+        }
+
+        _watchers.RemoveAll(w => w.Done.Task.IsCompleted);
     }
 
     /// <summary>Why the migrations of this PE are not known; null when they are.</summary>
@@ -137,12 +195,24 @@ internal sealed class MigrationRunner : ITimed
         {
             if (underway.Deadline > now) continue;
             string id = underway.Id;
+            if (underway.Signal == SignalKind.Switch)
+            {
+                EndProof(underway, proved: false);
+                continue;
+            }
+
             (int armed, int all) = _actions.Progress(id);
             string why = _fsm.Find(id) is not { } migration ? "it is gone"
                 : _actions.IsArming(id) ? $"{armed} of {all} prefixes were armed in {ArmTimeout.TotalSeconds} s"
                 : $"no full-size probe came back through the tunnel in {PrepareTimeout.TotalSeconds} s: "
                 + $"{_tunnels.WhyDown(migration.Tunnel)}";
             Undo(underway, new ProblemException(Problems.Timeout($"prepare was undone: {why}")));
+        }
+
+        if (_soon is { } soon && now >= _nextSoon)
+        {
+            _soon = null;
+            soon.SetResult();
         }
 
         if (_left.Count > 0 && now >= _nextLeft)
@@ -171,7 +241,8 @@ internal sealed class MigrationRunner : ITimed
         return !joins;
     }
 
-    private Task<SignalReply> Take(PeSignal signal)
+    // The answer; or, when it can only come later, what to wait for before it is taken again.
+    private (Task? Before, Task<SignalReply>? Answer) Take(PeSignal signal, long patience)
     {
         (string id, SignalKind kind) = (signal.Id, signal.Kind);
         long now = _loop.Now;
@@ -181,6 +252,13 @@ internal sealed class MigrationRunner : ITimed
         if (_broken.TryGetValue(id, out string? broken) && kind is not (SignalKind.Abort or SignalKind.Teardown))
             throw new ProblemException(Problems.Conflict($"{Word(kind)} is refused: {broken}"));
         PeStep step = _fsm.Signal(signal, Facts(signal), now);
+        if (step.Refusal is { } early && now < patience && IsOnlyEarly(signal, early)) return (Soon(), null);
+        return (null, Answer(signal, step));
+    }
+
+    private Task<SignalReply> Answer(PeSignal signal, PeStep step)
+    {
+        (string id, SignalKind kind) = (signal.Id, signal.Kind);
         if (step.Refusal is { } refusal) return KeptAsync<SignalReply>(() => throw new ProblemException(Problem(refusal)));
         if (step is { Repeated: true, Earlier: { } earlier })
         {
@@ -199,6 +277,30 @@ internal sealed class MigrationRunner : ITimed
         if (kind == SignalKind.Prepare) BeginPrepare(underway);
         else Keep(why => Carry(underway, why));
         return underway.Done.Task;
+    }
+
+    private bool IsOnlyEarly(PeSignal signal, PeRefusal refusal) => refusal.Reason switch
+    {
+        PeRefusalReason.TunnelNotUp or PeRefusalReason.HoldNotDrained or PeRefusalReason.NoOtherRoute => true,
+        PeRefusalReason.WrongState => _fsm.Find(signal.Id) is { } m && PeTransitions.MayCome(m.Role, m.State, signal.Kind),
+        _ => false,
+    };
+
+    // In a moment: routes and holds do not tell when they change.
+    private Task Soon()
+    {
+        if (_soon is null) (_soon, _nextSoon) = (new(TaskCreationOptions.RunContinuationsAsynchronously), _loop.Now + SoonNs);
+        return _soon.Task;
+    }
+
+    private long Change => _changes + _actions.Changes;
+
+    private Task Changed(long change)
+    {
+        _watchers.RemoveAll(w => w.Done.Task.IsCompleted);
+        var done = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        _watchers.Add((change, done));
+        return done.Task;
     }
 
     private PeFacts Facts(PeSignal signal) => signal.Kind switch
@@ -224,9 +326,10 @@ internal sealed class MigrationRunner : ITimed
         {
             Effect effect = Execute(id, underway.Step.Commands);
             Tell(effect.At, underway);
-            SignalReply reply = Done(underway, effect);
+            underway.Effect = effect;
             _broken.Remove(id);
-            End(underway, reply);
+            if (kind == SignalKind.Switch) BeginProof(underway);
+            else End(underway, Done(underway, effect));
         }
         catch (Exception e)
         {
@@ -237,6 +340,45 @@ internal sealed class MigrationRunner : ITimed
             Keep(_ => End(underway, new ProblemException(Problems.Internal($"{Word(kind)} of '{id}' was not carried out to its end, and "
                 + $"counts as not done: {e.Message}; send it again, or abort where that is still possible"))));
         }
+    }
+
+    // The packets that were to go to the servers have left this PE; the servers' answers say that they have arrived.
+    private void BeginProof(Underway underway)
+    {
+        underway.Deadline = _loop.Now + (long)ProofTimeout.TotalNanoseconds;
+        List<(PortEntry Port, IpAddress Address)> servers = _actions.Neighbors(underway.Id);
+        if (servers.Count is 0 or > MaxAsked)
+        {
+            EndProof(underway, servers.Count == 0 ? null : false);
+            return;
+        }
+
+        foreach ((PortEntry port, IpAddress address) in servers)
+        {
+            underway.Asked.Add((port, address));
+            bool asked = _slowPath.Prove(port, address, () =>
+            {
+                if (underway.Asked.Remove((port, address)) && underway.Asked.Count == 0) EndProof(underway, true);
+            });
+            if (asked) continue;
+            EndProof(underway, false);
+            return;
+        }
+    }
+
+    private void EndProof(Underway underway, bool? proved)
+    {
+        if (_underway.GetValueOrDefault(underway.Id) != underway) return;
+        underway.Deadline = long.MaxValue;
+        if (underway.Asked.Count > 0)
+        {
+            _state.Events.Add(_loop.Now, "migration", underway.Id, "not-proved-empty",
+                $"no answer from {string.Join(", ", underway.Asked.Select(a => $"{a.Address} on port {a.Port.Name}"))} behind the last packet");
+        }
+
+        foreach ((PortEntry port, IpAddress address) in underway.Asked) _slowPath.EndProof(port, address);
+        underway.Asked.Clear();
+        End(underway, Done(underway, underway.Effect with { Empty = proved }));
     }
 
     private void BeginPrepare(Underway underway)
@@ -293,19 +435,21 @@ internal sealed class MigrationRunner : ITimed
         PeMigration after = underway.Step.Migration!;
         long epoch = Math.Max(after.Epoch, _fsm.Find(underway.Id)?.Epoch ?? 0);
         var reply = new SignalReply(underway.Id, underway.Signal, after.State, epoch, Repeated: false, effect.At, effect.AcknowledgedAt,
-            effect.StoreNs);
+            effect.StoreNs, effect.Empty);
         _fsm.Result(underway.Id, new Executed(underway.Signal, reply), _loop.Now);
         return reply;
     }
 
     private void End(Underway underway, SignalReply reply)
     {
+        _changes++;
         if (_underway.GetValueOrDefault(underway.Id) == underway) _underway.Remove(underway.Id);
         underway.Done.TrySetResult(reply);
     }
 
     private void End(Underway underway, ProblemException why)
     {
+        _changes++;
         if (_underway.GetValueOrDefault(underway.Id) == underway) _underway.Remove(underway.Id);
         underway.Done.TrySetException(why);
     }
@@ -386,6 +530,7 @@ internal sealed class MigrationRunner : ITimed
         {
             if (hold is { State: not HoldState.Released } || _underway.ContainsKey(id)) continue;
             _draining.Remove(id);
+            _changes++;
             _state.Events.Add(now, "migration", id, "hold-drained", hold is null ? null : $"{hold.Info.Released} packets");
             TakeAway(id, _fsm.Result(id, new HoldDrained(), now).Commands);
             KeepLater();
@@ -446,6 +591,7 @@ internal sealed class MigrationRunner : ITimed
         foreach (PeMigration migration in _fsm.Migrations.Where(m => m.Tunnel == tunnel && !m.Finished).ToArray())
         {
             _fsm.Result(migration.Id, new TunnelHealth(up), _loop.Now);
+            _changes++;
             if (up) TryFinish(migration.Id);
         }
     }
@@ -478,7 +624,7 @@ internal sealed class MigrationRunner : ITimed
         migration.Peer.IsNone ? "" : migration.Peer.ToString(), migration.Tunnel,
         migration.TunnelUp && _state.Tunnels.ContainsKey(migration.Tunnel), _actions.HoldOf(migration.Id)?.Info,
         _actions.GroupInfo(migration.Group),
-        _actions.OrderOf(migration.Group));
+        _actions.OrderOf(migration.Group), Change);
 
     private static Problem Problem(PeRefusal refusal) => refusal.Reason switch
     {
@@ -492,7 +638,7 @@ internal sealed class MigrationRunner : ITimed
         _ => Problems.Conflict(refusal.Detail),
     };
 
-    private readonly record struct Effect(long At, long AcknowledgedAt, long? StoreNs);
+    private readonly record struct Effect(long At, long AcknowledgedAt, long? StoreNs, bool? Empty = null);
 
     /// <summary>A signal between its acceptance and its answer.</summary>
     private sealed class Underway(string id, SignalKind signal, PeStep step)
@@ -503,11 +649,14 @@ internal sealed class MigrationRunner : ITimed
 
         public PeStep Step { get; } = step;
 
-        /// <summary>Prepare: when it is given up.</summary>
+        /// <summary>Prepare: when it is given up. Switch: when the servers' answers are.</summary>
         public long Deadline { get; set; } = long.MaxValue;
 
-        /// <summary>Prepare: what its commands did.</summary>
+        /// <summary>What its commands did.</summary>
         public Effect Effect { get; set; }
+
+        /// <summary>Switch: servers that have not answered yet.</summary>
+        public HashSet<(PortEntry Port, IpAddress Address)> Asked { get; } = [];
 
         /// <summary>Prepare: all parts are there, and it only has to get to disk.</summary>
         public bool IsReady { get; set; }

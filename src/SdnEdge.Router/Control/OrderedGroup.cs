@@ -55,8 +55,8 @@ internal sealed class OrderedGroup : IDisposable
     /// <summary>A marker came.</summary>
     public void Marker(IpAddress from, in FlushMarker marker, bool throughTunnel, long now) => _keeper.Marker(from, marker, throughTunnel, now);
 
-    /// <summary>Opens what may be opened.</summary>
-    public void Poll(long now)
+    /// <summary>Opens what may be opened; true when it opened one.</summary>
+    public bool Poll(long now)
     {
         bool holdSent = _hold is null or { State: HoldState.Released };
         bool opened = false;
@@ -70,6 +70,7 @@ internal sealed class OrderedGroup : IDisposable
         }
 
         if (opened) _state.Workers.PollAll();
+        return opened;
     }
 
     /// <summary>The group is settled or gone: no packet comes any more. Sends what is still kept, to the attached hop.</summary>

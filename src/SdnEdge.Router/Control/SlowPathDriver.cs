@@ -17,6 +17,7 @@ internal sealed class SlowPathDriver : ITimed
     private readonly PeState _state;
     private readonly ControlLoop _loop;
     private readonly ReadOnlySpanAction _probeReply;
+    private readonly Dictionary<(int Port, IpAddress Address), Action> _proofs = [];
 
     public SlowPathDriver(PeState state, ControlLoop loop, ReadOnlySpanAction probeReply)
         => (_state, _loop, _probeReply) = (state, loop, probeReply);
@@ -79,6 +80,26 @@ internal sealed class SlowPathDriver : ITimed
         if (adjacency.Resolve(mac, NeighborState.Stale)) _state.Workers.Flush(adjacency);
     }
 
+    /// <summary>
+    /// Asks a neighbour; <paramref name="proved"/> is called when it has answered behind all that was sent to it before. What was begun for
+    /// the same neighbour before is given up. False: it cannot be asked.
+    /// </summary>
+    public bool Prove(PortEntry port, IpAddress address, Action proved)
+    {
+        bool asked = false;
+        _proofs[(port.Index, address)] = proved;
+        Do(a => asked = _slow.Prove(port.Index, address, _loop.Now, a));
+        if (!asked) _proofs.Remove((port.Index, address));
+        return asked;
+    }
+
+    /// <summary>Ends <see cref="Prove"/>.</summary>
+    public void EndProof(PortEntry port, IpAddress address)
+    {
+        _proofs.Remove((port.Index, address));
+        _slow.EndProof(port.Index, address);
+    }
+
     /// <summary>Keeps asking for a neighbour until it is known. False when its port is not known here yet, or another forwards in our
     /// place.</summary>
     public bool Watch(Adjacency adjacency)
@@ -117,6 +138,9 @@ internal sealed class SlowPathDriver : ITimed
                     break;
                 case SlowPathActionKind.NeighborChanged:
                     Follow(action, now);
+                    break;
+                case SlowPathActionKind.Proved:
+                    if (_proofs.Remove((action.Port, action.Address), out Action? proved)) _loop.Post(proved);
                     break;
                 case SlowPathActionKind.PathMtu:
                     _state.Events.Add(now, "neighbor", action.Address.ToString(), "path-mtu", $"{action.Mtu} bytes");

@@ -138,6 +138,37 @@ public sealed class HoldTests
         }
     }
 
+    /// <summary>Where no pace is configured the hold empties in a tenth of the time that it was held for, whatever the rate.</summary>
+    [Theory]
+    [InlineData(20_000, 20_000)]
+    [InlineData(300, 2_000)]
+    [InlineData(300, 30_000)]
+    public void Without_a_configured_pace_packets_leave_ten_times_as_fast_as_they_came(int heldMs, int packets)
+    {
+        using Vrf vrf = new(0, "v");
+        using Hold hold = new("h", vrf, new HoldOptions(MaxMilliseconds: 60_000));
+        using PacketBatch from = new(), to = new();
+        from.TryAdd(Frames.Ip(ForwarderRig.Client4, ForwarderRig.Server4, 17, []));
+        long now = Ms;
+        for (int i = 0; i < packets; i++) hold.Enqueue(from[0], now + (heldMs * Ms * i / packets), out _, out _);
+        now += heldMs * Ms;
+        hold.BeginRelease(DrainPath.Attached);
+
+        int ms = 0;
+        for (; !hold.TryFinish(); ms++, now += Ms)
+        {
+            int budget = hold.Budget(now);
+            Assert.InRange(budget, 0, Math.Max(64, packets / heldMs * 10 * 11));
+            for (; budget > 0 && hold.TryPeek(out _); budget--)
+            {
+                to.Count = 0;
+                Assert.True(Take(hold, to));
+            }
+        }
+
+        Assert.InRange(ms, heldMs / 10 * 9 / 10, (heldMs / 10 * 11 / 10) + 2);
+    }
+
     [Fact]
     public void A_late_packet_finds_it_released_and_is_delivered_by_its_worker()
     {

@@ -289,6 +289,37 @@ public sealed class HostFsmTests
         static OrderArrived Prepare(long ticket) => new(new HostOrder(ticket, ServerOrder.Prepare, new ServerOrderRequest(1, "m", Source)));
     }
 
+    /// <summary>An undo in the middle of a long copy: the server goes on at once, not when the copy has ended.</summary>
+    [Fact]
+    public void A_resume_breaks_off_the_hand_over_that_it_undoes_and_no_other_call()
+    {
+        HostServer server = HostFsm.Start(HostRecord.First("vs", true) with { Epoch = 1, PhaseEpoch = 1, Phase = HostPhase.Stopping,
+            MayRun = null }, true);
+        (server, _) = Step(new OrderArrived(new HostOrder(1, ServerOrder.Stop, new ServerOrderRequest(1, "m"))));
+
+        // The driver stops it: that is waited for. An order of the same epoch, or another one, undoes nothing.
+        Assert.Empty(Step(Resume(2, 2)).Commands);
+        Assert.Equal(DriverCall.HandOver, Assert.IsType<CallDriver>(Assert.Single(Step(new DriverDone(ServerState.Paused)).Commands)).Call);
+        Assert.Empty(Step(Resume(3, 1)).Commands);
+        Assert.Empty(Step(new OrderArrived(new HostOrder(4, ServerOrder.Retire, new ServerOrderRequest(2, "m")))).Commands);
+        Assert.IsType<BreakOffCall>(Assert.Single(Step(Resume(5, 2)).Commands));
+
+        // The stop is not done; the resume that came first is carried out.
+        IReadOnlyList<HostCommand> after = Step(new DriverFailed("it was broken off")).Commands;
+        Assert.Equal(1, Assert.IsType<RefuseOrder>(after[0]).Ticket);
+        Assert.Equal(2, Assert.IsType<WriteRecord>(after[1]).Record.MayRun);
+        Assert.Equal(DriverCall.Resume, Assert.IsType<CallDriver>(Assert.Single(Step(new RecordSynced()).Commands)).Call);
+
+        (HostServer Server, IReadOnlyList<HostCommand> Commands) Step(HostInput input)
+        {
+            (server, IReadOnlyList<HostCommand> commands) = HostFsm.Step(server, input, 0);
+            return (server, commands);
+        }
+
+        static OrderArrived Resume(long ticket, long epoch)
+            => new(new HostOrder(ticket, ServerOrder.Resume, new ServerOrderRequest(epoch, "m")));
+    }
+
     [Fact]
     public void A_record_that_cannot_be_used_takes_no_order_and_says_why()
     {

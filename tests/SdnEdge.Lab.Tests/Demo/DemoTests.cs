@@ -89,6 +89,35 @@ public sealed class DemoTests : IDisposable
         Assert.NotEqual("markers", (string)report["tunnel"]!["proof"]!);
     }
 
+    /// <summary>
+    /// PE_a is 60 ms from every ingress, PE_b 5 ms, and the server stands still for little more than the round trips to a manager next door:
+    /// what it sends from its new place would overtake what it sent from the old one.
+    /// </summary>
+    [RootFact]
+    public void What_the_server_sends_stays_in_order_where_the_old_way_is_longer()
+    {
+        string topologies = Path.Combine(LabFiles.Root(), "topologies"), copy = Path.Combine(folder.FullName, "topologies");
+        Directory.CreateDirectory(Path.Combine(copy, "figure1"));
+        foreach (string file in Directory.GetFiles(Path.Combine(topologies, "figure1"))) File.Copy(file, Path.Combine(copy, "figure1", Path.GetFileName(file)));
+        string topology = Path.Combine(copy, "near.clab.yml");
+        string text = File.ReadAllText(LabFiles.Figure1);
+        foreach ((string from, string to) in new[]
+        {
+            ("[\"pe-a:eth1\", \"wan:eth1\"], mtu: 1600, vars: { delay: 10ms", "[\"pe-a:eth1\", \"wan:eth1\"], mtu: 1600, vars: { delay: 58ms"),
+            ("delay: 10ms, jitter", "delay: 2ms, jitter"), ("\"mgmt:eth1\"], vars: { delay: 10ms }", "\"mgmt:eth1\"], vars: { delay: 0ms }"),
+        })
+        {
+            Assert.Contains(from, text, StringComparison.Ordinal);
+            text = text.Replace(from, to, StringComparison.Ordinal);
+        }
+
+        File.WriteAllText(topology, text);
+        (int code, string output, JsonNode report) = Run("-t", topology, "--blackout", "1", "--order-bound", "20000", "--quiet", "5000");
+        Assert.True(code == 0, output);
+        Assert.All(report["reverse"]!.AsArray().Concat(report["ingress"]!.AsArray()),
+            s => Assert.Equal((0, 0, 0), ((long)s!["lost"]!, (long)s["duplicated"]!, (long)s["reordered"]!)));
+    }
+
     /// <summary>Core and ingress PEs are FRR and BIRD: nobody sends flush markers there, so order is not kept at the last step, but nothing is lost.</summary>
     [RootFact]
     public void In_a_provider_network_of_FRR_and_BIRD_it_loses_nothing_and_the_tunnel_goes_when_it_is_quiet()

@@ -28,6 +28,9 @@ internal sealed class PlanPe
 
     public List<DampedInfo> Damped { get; } = [];
 
+    /// <summary>Round trips of its BGP sessions, by the peer's address, milliseconds.</summary>
+    public Dictionary<string, double?> RoundTrips { get; } = [];
+
     public bool Silent { get; set; }
 
     public double RoundTripMs { get; set; } = 10;
@@ -220,6 +223,10 @@ internal sealed class PlanLab : IPlanView
 
     public Task<Answer<IReadOnlyList<NeighborInfo>>> NeighborsAsync(string pe, CancellationToken cancel)
         => OfPe<IReadOnlyList<NeighborInfo>>(pe, p => p.Neighbors);
+
+    public Task<Answer<IReadOnlyList<BgpPeerInfo>>> BgpPeersAsync(string pe, CancellationToken cancel)
+        => OfPe<IReadOnlyList<BgpPeerInfo>>(pe, p => [.. p.RoundTrips.Select(
+            r => new BgpPeerInfo(r.Key, 65000, "established", 1, 0, 0, 0, 0, null, []) { RoundTripMs = r.Value })]);
 
     public Task<Answer<IReadOnlyList<DampedInfo>>> DampedAsync(string pe, CancellationToken cancel)
         => OfPe<IReadOnlyList<DampedInfo>>(pe, p => p.Damped);

@@ -40,9 +40,26 @@ public sealed class PlannerTests
                     ["pe-c"], 0x4000_0000, 200, null, options.Hold,
                     new OrderOptions([new OrderedIngress("pe-a", ["10.255.0.1", "fd00:ff::1"]), new OrderedIngress("pe-c", ["10.255.0.3",
                         "fd00:ff::3"])])),
-            ], options),
+            ], options, Ahead: true),
             Assert.Single(plan.Moves));
         Assert.Equal(new MigrationRequest("web", "dc-b", Cutover.Together, options), plan.Request);
+    }
+
+    /// <summary>What the servers send from their new place must not overtake what they sent from the old one.</summary>
+    [Theory]
+    [InlineData(120.0, 10.0, true, 55)]
+    [InlineData(120.2, 10.0, true, 56)]
+    [InlineData(10.0, 120.0, true, 0)]    // the new way is the longer one
+    [InlineData(11.9, 10.0, true, 0)]     // no more than round trips differ by themselves
+    [InlineData(9_000.0, 10.0, true, 1000)]
+    [InlineData(120.0, null, true, 0)]    // not known
+    [InlineData(120.0, 10.0, false, 0)]   // order is not wanted
+    public async Task Keeps_back_what_the_servers_send_by_half_of_what_the_old_round_trip_is_longer(double from, double? to, bool order, int keepBack)
+    {
+        foreach (string loopback in (string[])["10.255.0.3", "192.0.2.1"]) (_lab.A.RoundTrips[loopback], _lab.B.RoundTrips[loopback]) = (from, to);
+        _lab.B.RoundTrips["192.0.2.1"] = 1;   // no ingress of the group
+        PlanResult plan = await _lab.PlanAsync(with: c => c with { KeepOrder = order });
+        Assert.Equal(keepBack, plan.Moves[0].Paths[0].KeepBackMs);
     }
 
     [Fact]

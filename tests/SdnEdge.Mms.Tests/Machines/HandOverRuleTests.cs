@@ -64,8 +64,8 @@ public class HandOverRuleTests
         Assert.Equal(["Cancel s1 host-b", "Cancel s2 host-b", "Resume s1 host-a", "Resume s2 host-a"], undone);
         Assert.Equal(["pe-a", "pe-b"], story.Asked.OfType<SendSignal>().Where(s => s.Signal == SignalKind.Abort).Select(s => s.Pe).Order());
 
-        // The sources were not asked yet: they are left alone.
-        story = Story.Of("s1").Abort().End();
+        // In a plan of the first version the sources were not asked yet: they are left alone.
+        story = new Story().Ask(Plans.Request(Cutover.Together, Plans.Move(["s1"]) with { Ahead = false })).Abort().End();
         Assert.DoesNotContain(story.Asked.OfType<SendOrder>(), o => o.Order == ServerOrder.Resume);
         Assert.DoesNotContain(story.Asked.OfType<SendSignal>(), s => s.Pe == "pe-a");
     }
@@ -248,7 +248,7 @@ public class HandOverRuleTests
         Assert.Equal(MoveOutcome.Moved, story.End().Move.Outcome);
     }
 
-    // Guards: StageTable: Retire is Behind from Release on, and Activate's commands are what Release waits for.
+    // Guards: StageTable: Retire is asked meanwhile from Release on, and Activate's commands are what Release waits for.
     [Fact]
     public void R7_what_the_source_kept_goes_and_the_hold_is_released_only_when_all_run_at_the_target()
     {
@@ -319,6 +319,25 @@ public class HandOverRuleTests
     }
 
     // Guards: MoveMachine.Take, what is merged and what is not.
+    // Guards: StageTable.LeftToKeepBack. What they stood still for needs not be waited for again.
+    [Theory]
+    [InlineData(0, 0, 0)]
+    [InlineData(50, 10, 40)]
+    [InlineData(50, 49, 1)]
+    [InlineData(50, 80, 0)]
+    public void Release_keeps_back_what_is_left_of_the_difference(int keepBackMs, int stoodStillMs, int left)
+    {
+        MovePlan plan = Plans.Move(["s1"]);
+        Story story = new Story().Ask(Plans.Request(Cutover.Together, plan with { Paths = [plan.Paths[0] with { KeepBackMs = keepBackMs }] }))
+            .Until(MoveStage.Release);
+        Assert.Equal(keepBackMs, story.Asked.OfType<SendSignal>().Single(s => s is { Pe: "pe-b", Signal: SignalKind.Prepare }).Request.KeepBackMs);
+        MoveState move = story.Move with
+        {
+            Orders = [.. story.Move.Orders.Select(o => o with { AnsweredNs = 1_000_000L * (o.Reply.Order == ServerOrder.Activate ? stoodStillMs : 0) })],
+        };
+        Assert.Equal(left, MoveMachine.Open(move).OfType<SendSignal>().Single(s => s.Signal == SignalKind.Release).Request.KeepBackMs);
+    }
+
     [Fact]
     public void What_was_seen_of_a_path_once_stays_seen()
     {
@@ -327,8 +346,8 @@ public class HandOverRuleTests
             DirectAt: System.Collections.Immutable.ImmutableSortedDictionary<string, long>.Empty.Add("pe-i", 5), ByMarker: ["pe-i"],
                 Passed: true,
             OthersSeen: true, Late: true);
-        story.Feed(new Seen("direct-path m1.1", direct)).Done("withdraw");
-        story.Feed(new Seen("drained m1.1", new PathEvidence(
+        story.Feed(new Seen("direct-path m1.1", direct)).Done("withdraw").Done("teardown");
+        story.Feed(new Seen("last-packet m1.1", new PathEvidence(
             DirectAt: System.Collections.Immutable.ImmutableSortedDictionary<string, long>.Empty.Add("pe-i", 9).Add("pe-j", 9),
                 Quiet: true)));
         PathEvidence seen = story.Move.EvidenceOf("m1.1");

@@ -6,281 +6,106 @@ using Xunit;
 
 namespace SdnEdge.Mms.Tests.Machines;
 
-/// <summary>What is watched on a path: when it is so, what has to be asked for it, and what it proves of the tunnel.</summary>
+/// <summary>What a path's two ends say, one after the other, and what follows from it.</summary>
 public class PathWatcherTests
 {
-    private const long Never = long.MaxValue, Ms = 1_000_000;
+    private const long Ms = 1_000_000;
+    private static readonly IReadOnlyDictionary<string, string?> Nothing = new Dictionary<string, string?>();
+    private static readonly PathMove Marked = Plans.InOrder(Plans.Move(["s1"])).Paths[0];
 
     [Fact]
-    public void A_tunnel_is_up_when_probes_come_back_to_both_ends()
+    public void A_tunnel_is_up_when_each_end_has_said_so_in_whatever_order()
     {
-        var net = new Network { TunnelUp = { ["pe-a"] = 100, ["pe-b"] = 300 } };
-        Assert.Null(net.Watch(PathWatch.TunnelUp, forMs: 250));
-        Assert.Equal((WaitReason.TunnelDown, "no full-size probe has come back to pe-b through tunnel m1.1"), net.Waits);
-        Assert.NotNull(net.Watch(PathWatch.TunnelUp));
-        Assert.InRange(net.Now, 300, 350);
-    }
-
-    [Theory]
-    [InlineData(PeMigrationState.Prepared, true)]
-    [InlineData(PeMigrationState.Idle, false)]   // it has started again and knows of no prepare
-    public void The_target_holds_when_it_is_prepared(PeMigrationState state, bool holds)
-    {
-        var net = new Network { TargetState = state };
-        Assert.Equal(holds, net.Watch(PathWatch.Holding, forMs: 500) is not null);
-        if (!holds) Assert.Equal((WaitReason.Refused, "pe-b does not hold for m1.1: it is idle there"), net.Waits);
-    }
-
-    [Theory]
-    [InlineData(0, 0, false)]
-    [InlineData(300, 300, false)]
-    [InlineData(Never, 2000, true)]   // more comes than leaves: the direct paths are to help, not to wait
-    public void The_hold_is_empty_or_its_bound_is_over(long emptyAt, long so, bool late)
-    {
-        var net = new Network { HoldEmpty = emptyAt };
-        Assert.Equal(late, net.Watch(PathWatch.HoldEmpty)!.Late);
-        Assert.InRange(net.Now, so, so + 2);
+        PathWatcher watcher = Watch(PathWatch.TunnelUp);
+        Assert.Null(Take(watcher, source: Info(up: false)));
+        Assert.Contains("to pe-a through tunnel mig-m1.1", watcher.Detail, StringComparison.Ordinal);
+        Assert.Null(Take(watcher, target: Info(up: true)));
+        Assert.NotNull(Take(watcher, source: Info(up: true)));
     }
 
     [Fact]
-    public void With_flush_markers_the_tunnel_goes_as_soon_as_the_last_one_is_there_and_nobody_is_asked_for_routes()
+    public void One_that_does_not_answer_is_named()
     {
-        var net = new Network { MarkerOut = { ["pe-c"] = 60, ["pe-d"] = 150 }, BusyUntil = Never };
-        PathEvidence direct = net.Watch(PathWatch.DirectPath)!;
-        Assert.InRange(net.Now, 150, 152);
-        Assert.Equal(["pe-c", "pe-d"], direct.ByMarker!);
-        Assert.True(direct.DirectAt!["pe-c"] < direct.DirectAt["pe-d"]);
-        Assert.Equal((TeardownProof.Markers, 0L, 20L), net.TearDown(direct));
-        Assert.Equal(0, net.RoutesAsked);
+        PathWatcher watcher = Watch(PathWatch.TunnelUp);
+        Assert.Null(watcher.Take(new PathLook(null, null, Nothing, "pe-b"), Ms, out _));
+        Assert.Equal((WaitReason.PeerUnreachable, "pe-b does not say how its part is"), (watcher.Reason, watcher.Detail));
     }
 
     [Fact]
-    public void The_source_may_go_when_all_markers_have_gone_by_it_and_the_target_when_they_have_come_out_of_the_tunnel()
+    public void Markers_that_went_by_the_source_prove_the_direct_path_and_that_no_more_comes()
     {
-        var net = new Network { MarkersPass = 100, MarkerOut = { ["pe-c"] = 600, ["pe-d"] = 700 }, BusyUntil = Never };
-        PathEvidence direct = net.Watch(PathWatch.DirectPath)!;
-        Assert.InRange(net.Now, 100, 102);
-        Assert.True(direct.Passed);
-        Assert.Equal((TeardownProof.Markers, 0L, 700L - net.Now), net.TearDown(direct));
-        Assert.Equal(0, net.RoutesAsked);
+        PathWatcher watcher = Watch(PathWatch.DirectPath);
+        Assert.True(watcher.First is { Source: true, Target: true, Ingress.Count: 0 });
+        Assert.Null(Take(watcher, source: Info(gates: [Gate("pe-i", proved: false)], proved: false)));
+        PathEvidence seen = Take(watcher, source: Info(gates: [Gate("pe-i", proved: true)], proved: true))!;
+        Assert.True(seen is { Passed: true, ByMarker: null });
+        Assert.Equal(["pe-i"], seen.DirectAt!.Keys);
     }
 
     [Fact]
-    public void A_marker_that_went_by_the_source_and_is_lost_in_the_tunnel_is_waited_for_only_so_long()
+    public void So_do_markers_that_came_out_of_the_tunnel()
     {
-        var net = new Network { MarkersPass = 100, MarkerOut = { ["pe-d"] = Never } };
-        Assert.Equal((TeardownProof.Timer, 0L, 2000L), net.TearDown(net.Watch(PathWatch.DirectPath)!));
+        PathEvidence seen = Take(Watch(PathWatch.DirectPath), target: Info(gates: [Gate("pe-i", proved: true)], proved: true))!;
+        Assert.Null(seen.Source);
+        Assert.Equal(["pe-i"], seen.ByMarker!);
+        Assert.True(Take(Watch(PathWatch.DirectPath), source: Info(), target: Info(gates: [Gate("pe-i", proved: true)], proved: true)) is { Passed: true });
+    }
+
+    // Packets of a PE that sends no markers were seen: markers alone prove nothing then.
+    [Fact]
+    public void Where_others_send_too_the_markers_do_not_prove_that_the_tunnel_is_empty()
+    {
+        PathEvidence seen = Take(Watch(PathWatch.DirectPath), target: Info(gates: [Gate("pe-i", proved: true)], proved: true, unordered: 1))!;
+        Assert.True(seen is { Passed: false, OthersSeen: true });
+        PathWatcher watcher = new(PathWatch.DirectPath, Marked with { OtherIngress = true }, Plans.Quick, new PathEvidence(), 0);
+        Assert.False(watcher.First.Source);
+        Assert.True(Take(watcher, target: Info(gates: [Gate("pe-i", proved: true)], proved: true)) is { Passed: false });
     }
 
     [Fact]
-    public void Markers_that_went_by_the_source_say_nothing_of_a_PE_that_sends_none()
+    public void Where_no_marker_comes_in_time_the_ingress_is_asked_for_its_routes()
     {
-        var net = new Network(silent: "pe-d") { MarkersPass = 10, Direct = { ["pe-d"] = 3000 } };
-        PathEvidence direct = net.Watch(PathWatch.DirectPath)!;
-        Assert.InRange(net.Now, 3000, 3050);
-        Assert.False(direct.Passed);
-        Assert.Equal(["pe-c"], direct.ByMarker!);
-        Assert.Equal((TeardownProof.Quiet, 500L, 20L), net.TearDown(direct));
+        PathWatcher watcher = Watch(PathWatch.DirectPath);
+        Assert.Null(watcher.Take(new PathLook(Info(), Info(), Nothing), (Marked.Order!.BoundMs - 1) * Ms, out PathQuestion next));
+        Assert.Empty(next.Ingress);
+        Assert.Null(watcher.Take(new PathLook(null, Info(), Nothing), Marked.Order.BoundMs * Ms, out next));
+        Assert.Equal(["pe-i"], next.Ingress);
+        Assert.Null(watcher.Take(new PathLook(null, null, new Dictionary<string, string?> { ["pe-i"] = "no route" }), 2000 * Ms, out next));
+        Assert.Equal("pe-i: no route", watcher.Detail);
+        PathEvidence seen = watcher.Take(new PathLook(null, null, new Dictionary<string, string?> { ["pe-i"] = null }), 2001 * Ms, out _)!;
+        Assert.True(seen is { Passed: false, ByMarker: null });
     }
 
     [Fact]
-    public void An_ingress_whose_markers_are_lost_is_asked_for_its_routes_after_the_bound_and_the_tunnel_has_to_be_quiet()
+    public void The_last_packet_is_out_when_the_markers_of_the_source_and_of_all_that_went_by_are()
     {
-        var net = new Network { MarkerOut = { ["pe-d"] = Never } };
-        PathEvidence direct = net.Watch(PathWatch.DirectPath)!;
-        Assert.InRange(net.Now, 1000, 1050);
-        Assert.True(net.RoutesAsked > 0);
-        Assert.Equal((TeardownProof.Quiet, 500L, 20L), net.TearDown(direct));
+        PathWatcher watcher = Watch(PathWatch.LastPacket, new PathEvidence(Passed: true));
+        Assert.Null(Take(watcher, target: Info(gates: [Gate("pe-i", proved: false), Gate("pe-a", proved: true)])));
+        Assert.Null(Take(watcher, target: Info(gates: [Gate("pe-i", proved: true), Gate("pe-a", proved: false)])));
+        Assert.True(Take(watcher, target: Info(gates: [Gate("pe-i", proved: true), Gate("pe-a", proved: true)])) is { Late: false });
+
+        watcher = Watch(PathWatch.LastPacket, new PathEvidence(Passed: true));
+        Assert.Null(watcher.Take(new PathLook(null, Info(gates: [Gate("pe-a", proved: false)]), Nothing), 1_999 * Ms, out _));
+        Assert.True(watcher.Take(new PathLook(null, null, Nothing), 2_000 * Ms, out _) is { Late: true });
     }
 
     [Fact]
-    public void An_ingress_that_sends_no_markers_is_asked_for_its_routes_at_once()
+    public void What_is_torn_down_leaves_the_last_word_before_it()
     {
-        var net = new Network(silent: "pe-d") { Direct = { ["pe-d"] = 80 } };
-        net.Watch(PathWatch.DirectPath);
-        Assert.InRange(net.Now, 80, 130);
+        PathWatcher watcher = Watch(PathWatch.LastPacket, new PathEvidence(Target: Info(gates: [Gate("pe-i", proved: true)])));
+        PathEvidence seen = Take(watcher, target: Info(gates: [Gate("pe-a", proved: true)]) with { State = PeMigrationState.TornDown })!;
+        Assert.Equal("pe-i", Assert.Single(seen.Target!.Order!.Gates).Ingress);
     }
 
-    [Theory]
-    [InlineData(5, false)]   // packets of a PE without a gate came out of the tunnel
-    [InlineData(0, true)]    // the plan says that there are such PEs
-    public void Traffic_of_other_PEs_asks_for_quiet_counters_besides_the_markers(long unordered, bool planned)
-    {
-        var net = new Network { Unordered = unordered, OtherIngress = planned, MarkersPass = 0 };
-        PathEvidence direct = net.Watch(PathWatch.DirectPath)!;
-        Assert.Equal(["pe-c", "pe-d"], direct.ByMarker!);
-        Assert.False(direct.Passed);
-        Assert.Equal((TeardownProof.Quiet, 500L, 20L), net.TearDown(direct));
-    }
+    private static PathWatcher Watch(PathWatch kind, PathEvidence? prior = null) => new(kind, Marked, Plans.Quick, prior ?? new PathEvidence(), 0);
 
-    [Fact]
-    public void A_last_marker_that_does_not_come_delays_the_end_only_so_long_and_the_proof_says_timer()
-    {
-        var net = new Network();
-        Assert.Equal((TeardownProof.Timer, 0L, 2000L), net.TearDown(net.Watch(PathWatch.DirectPath)!, lastMarkerAfterMs: Never));
-    }
+    private static PathEvidence? Take(PathWatcher watcher, MigrationInfo? source = null, MigrationInfo? target = null)
+        => watcher.Take(new PathLook(source, target, Nothing), Ms, out _);
 
-    [Fact]
-    public void Without_markers_every_ingress_is_asked_and_the_tunnel_has_to_be_quiet()
-    {
-        var net = new Network(keepOrder: false) { Direct = { ["pe-d"] = 5000 }, BusyUntil = 7000 };
-        Assert.Null(net.Watch(PathWatch.DirectPath, forMs: 4000));
-        Assert.Equal((WaitReason.NoDirectPath, "pe-d: by pe-a"), net.Waits);
-        PathEvidence direct = net.Watch(PathWatch.DirectPath)!;
-        Assert.InRange(net.Now, 5000, 5050);
-        (TeardownProof proof, long drain, long last) = net.TearDown(direct);
-        Assert.Equal((TeardownProof.Quiet, 500L), (proof, last));
-        Assert.InRange(drain, 7500 - 5050, 7600 - 5000);
-    }
+    private static MigrationInfo Info(bool up = true, OrderGateInfo[]? gates = null, bool proved = false, long unordered = 0) => new(
+        "m1.1", MigrationRole.Target, PeMigrationState.Prepared, 1, "blue", [], "peer", "mig-m1.1", up,
+        new HoldInfo("released", 0, 0, 0, 0, 0, 0, 0, 0, 0), null, gates is null ? null : new OrderInfo(1, proved, gates, unordered, 0));
 
-    [Fact]
-    public void A_tunnel_that_is_never_quiet_delays_the_end_only_so_long_and_the_proof_says_timer()
-    {
-        var net = new Network(keepOrder: false) { BusyUntil = Never };
-        Assert.Equal((TeardownProof.Timer, 10_000L, 500L), net.TearDown(net.Watch(PathWatch.DirectPath)!));
-    }
-
-    [Fact]
-    public void The_tunnel_stays_while_the_target_holds_packets()
-    {
-        var net = new Network(keepOrder: false) { HoldEmpty = Never };
-        PathEvidence direct = net.Watch(PathWatch.DirectPath)!;
-        Assert.Null(net.Watch(PathWatch.Drained, direct, forMs: 60_000));
-        Assert.Equal((WaitReason.Draining, "pe-b still holds packets"), net.Waits);
-    }
-
-    [Theory]
-    [InlineData(true, 20, 20)]
-    [InlineData(true, 1500, 1500)]
-    [InlineData(true, Never, 2000)]
-    [InlineData(false, 20, 500)]
-    public void After_an_abort_the_last_packet_is_out_when_its_marker_is_or_it_had_the_time_to(bool keepOrder, long markerOut, long so)
-    {
-        var net = new Network(keepOrder) { MarkerOut = { ["pe-a"] = markerOut } };
-        Assert.NotNull(net.Watch(PathWatch.LastPacket));
-        Assert.InRange(net.Now, so, so + 2);
-    }
-
-    [Fact]
-    public void It_is_given_back_when_the_group_of_the_target_is_gone()
-    {
-        var net = new Network { GivenBack = 700, TargetState = PeMigrationState.Aborted };
-        Assert.NotNull(net.Watch(PathWatch.GivenBack));
-        Assert.InRange(net.Now, 700, 702);
-    }
-
-    [Fact]
-    public void A_PE_that_does_not_answer_is_named()
-    {
-        var net = new Network { Silent = "pe-b" };
-        Assert.Null(net.Watch(PathWatch.Drained, forMs: 20_000));
-        Assert.Equal((WaitReason.PeerUnreachable, "pe-b does not say how its part is"), net.Waits);
-    }
-
-    /// <summary>What the PEs of a path from pe-a to pe-b say, with the ingress PEs pe-c and pe-d. Times are milliseconds from the start.</summary>
-    private sealed class Network
-    {
-        private readonly string[] _gates = [];
-        private readonly PathMove _path;
-
-        /// <param name="keepOrder">True: with flush markers.</param>
-        /// <param name="silent">An ingress that sends none.</param>
-        public Network(bool keepOrder = true, string? silent = null)
-        {
-            if (keepOrder) _gates = [.. new[] { "pe-a", "pe-c", "pe-d" }.Where(p => p != silent)];
-            _path = Plans.Path(1) with
-            {
-                Ingress = ["pe-c", "pe-d"],
-                Order = keepOrder ? new OrderOptions([.. _gates.Select(p => new OrderedIngress(p, ["10.255.0.1"]))]) : null,
-            };
-        }
-
-        /// <summary>When a full-size probe comes back to each end.</summary>
-        public Dictionary<string, long> TunnelUp { get; } = [];
-
-        /// <summary>When each ingress's markers come out of the tunnel; without an entry after 40 ms. Those of pe-a: after its teardown.</summary>
-        public Dictionary<string, long> MarkerOut { get; } = [];
-
-        /// <summary>When the source has seen all markers go by.</summary>
-        public long MarkersPass { get; init; } = Never;
-
-        /// <summary>When each ingress has the direct route; without an entry after 80 ms.</summary>
-        public Dictionary<string, long> Direct { get; } = [];
-
-        public long HoldEmpty { get; init; }
-
-        /// <summary>Until when packets come to the tunnel.</summary>
-        public long BusyUntil { get; init; }
-
-        /// <summary>Packets that came to the target by PEs without a gate.</summary>
-        public long Unordered { get; init; }
-
-        public bool OtherIngress { init => _path = _path with { OtherIngress = value }; }
-
-        public long GivenBack { get; init; } = Never;
-
-        public PeMigrationState TargetState { get; init; } = PeMigrationState.Prepared;
-
-        /// <summary>A PE that does not answer.</summary>
-        public string? Silent { get; init; }
-
-        public long Now { get; private set; }
-
-        public int RoutesAsked { get; private set; }
-
-        /// <summary>What the last watch said it waits for.</summary>
-        public (WaitReason Reason, string? Detail) Waits { get; private set; }
-
-        /// <summary>Watches until it is so; null: it was not within a time.</summary>
-        public PathEvidence? Watch(PathWatch kind, PathEvidence? prior = null, long forMs = 100_000)
-        {
-            var watcher = new PathWatcher(kind, _path, new MoveOptions(), prior ?? new PathEvidence(), Now * Ms);
-            PathQuestion question = watcher.First;
-            for (long until = Now + forMs; Now <= until; Now += Math.Max(1, question.AfterMs))
-            {
-                if (watcher.Take(Answer(question), Now * Ms, out question) is { } seen) return seen;
-                Waits = (watcher.Reason, watcher.Detail);
-            }
-
-            return null;
-        }
-
-        /// <summary>The end of a move after all have the direct path: what it proved, and how long it took to drain and for the last packet.</summary>
-        public (TeardownProof Proof, long DrainMs, long LastPacketMs) TearDown(PathEvidence direct, long lastMarkerAfterMs = 20)
-        {
-            long began = Now;
-            PathEvidence drained = Watch(PathWatch.Drained, direct)!;
-            long tornDown = Now;
-            MarkerOut["pe-a"] = lastMarkerAfterMs == Never ? Never : Now + lastMarkerAfterMs;
-            PathEvidence last = Watch(PathWatch.LastPacket, drained)!;
-            return (PathProofs.Of(_path, last), tornDown - began, Now - tornDown);
-        }
-
-        private PathLook Answer(PathQuestion question)
-        {
-            RoutesAsked += question.Ingress.Count;
-            return new PathLook(question.Source && Silent != "pe-a" ? Source() : null, question.Target && Silent != "pe-b" ? Target() : null,
-                question.Ingress.ToDictionary(pe => pe, pe => Now >= Direct.GetValueOrDefault(pe, 80) ? null : "by pe-a"));
-        }
-
-        private MigrationInfo Source() => new("m1.1", MigrationRole.Source, PeMigrationState.Switched, 1, "blue", _path.Source.Prefixes,
-            _path.Target.Loopback, "m1.1", Now >= TunnelUp.GetValueOrDefault("pe-a"), null, Group(Math.Min(Now, BusyUntil)),
-            MarkersPass == Never ? null : Order([.. _gates.Where(pe => pe != "pe-a")], _ => Now >= MarkersPass));
-
-        private MigrationInfo Target() => new("m1.1", MigrationRole.Target, TargetState, 1, "blue", _path.Target.Prefixes,
-            _path.Source.Loopback, "m1.1", Now >= TunnelUp.GetValueOrDefault("pe-b"),
-            new HoldInfo("armed", 9, Now >= HoldEmpty ? 0 : 5, 0, 9, 9, 9, 0, 0, 0), Now >= GivenBack ? null : Group(0),
-            _gates.Length == 0 ? null : Order(_gates, pe => Now >= MarkerOut.GetValueOrDefault(pe, pe == "pe-a" ? Never : 40)));
-
-        private static RedirectGroupInfo Group(long tunnelPackets) => new("m1.1", "blue", 1, "tunnel", 0, tunnelPackets, 0, null);
-
-        private OrderInfo Order(string[] gates, Func<string, bool> proved)
-        {
-            OrderGateInfo[] all = [.. gates.Select(pe => Gate(pe, proved(pe)))];
-            return new OrderInfo(7, Array.TrueForAll(all, g => g.Proved), all, Unordered, 0);
-        }
-
-        private static OrderGateInfo Gate(string pe, bool proved) => new(pe, "", true, proved ? GateOpening.Marker : GateOpening.Closed, 1,
-            proved ? 1u : 0, proved, null, null, null, 0, 0, 0, 0);
-    }
+    private static OrderGateInfo Gate(string ingress, bool proved)
+        => new(ingress, "10.255.0.9", true, GateOpening.Closed, 1, proved ? 1u : 0u, proved, null, null, null, 0, 0, 0, 0);
 }

@@ -21,7 +21,11 @@ internal static class Plans
 
     public static MovePlan Move(string[] servers, int paths = 1, MoveOptions? options = null, string migration = "m1", int firstPath = 1)
         => new(migration, 0, "site-a", "site-b", [.. servers.Select(s => new ServerMove(s, "host-a", "host-b"))],
-            [.. Enumerable.Range(firstPath, paths).Select(n => Path(n, migration))], options ?? Quick);
+            [.. Enumerable.Range(firstPath, paths).Select(n => Path(n, migration))], options ?? Quick, Ahead: true);
+
+    /// <summary>The same, and order is kept by flush markers.</summary>
+    public static MovePlan InOrder(MovePlan plan)
+        => plan with { Paths = [.. plan.Paths.Select(p => p with { Order = new OrderOptions([new OrderedIngress("pe-i", ["10.255.0.9"])]) })] };
 
     public static MigrationRequested Request(Cutover cutover, params MovePlan[] moves)
         => new(moves[0].Migration,

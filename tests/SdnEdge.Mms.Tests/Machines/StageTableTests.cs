@@ -75,7 +75,7 @@ public class StageTableTests
     [Fact]
     public void Every_command_of_a_stage_has_a_key_of_its_own() => Assert.All(s_states.Values, s =>
     {
-        MoveCommand[] all = [.. StageTable.Of(s.Stage).Commands(s), .. StageTable.Of(s.Stage).Behind?.Invoke(s) ?? []];
+        MoveCommand[] all = [.. StageTable.Of(s.Stage).Commands(s), .. StageTable.Of(s.Stage).Meanwhile?.Invoke(s) ?? []];
         Assert.Equal(all.Length, all.DistinctBy(c => c.Key).Count());
     });
 

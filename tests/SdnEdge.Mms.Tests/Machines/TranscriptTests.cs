@@ -18,6 +18,9 @@ public class TranscriptTests
         ["one-server"] = () => Story.Of("s1").End().Feed(new CommitRequested("m1", "user ops"), "user ops"),
         ["three-servers-two-pairs"] = ()
             => new Story().Ask(Plans.Request(Cutover.Together, Plans.Move(["s1", "s2", "s3"], paths: 2))).End(),
+        ["order-is-kept"] = () => new Story().Ask(Plans.Request(Cutover.Together, Plans.InOrder(Plans.Move(["s1"]))))
+            .Until(MoveStage.Release).Done("advertise").Done("release").Done("hold-empty")
+            .Feed(new Seen("direct-path m1.1", new PathEvidence(Passed: true))).Done("teardown").Done("withdraw").End(),
         ["hand-over-after-the-pivot"] = () =>
         {
             MovePlan plan = Plans.Move(["s1"]);

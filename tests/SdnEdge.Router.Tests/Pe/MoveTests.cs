@@ -30,6 +30,7 @@ public sealed class MoveTests
 
         SignalReply switched = await SignalAsync(two.ApiA, SignalKind.Switch);
         Assert.True(switched.StoreNs is >= 0 && switched.AcknowledgedAtNs >= switched.TookEffectAtNs);
+        Assert.True(switched.Empty);
         await traffic.PauseServerAsync();
         await traffic.RunAsync(500);
         await UntilAsync("the blackout's packets are held", async () => (await GetAsync<MigrationInfo>(two.ApiB, "v1/migrations/m1")).Hold!.PacketsHeldNow >= 500);
@@ -65,6 +66,30 @@ public sealed class MoveTests
         Assert.Equal("via", (await GetAsync<FibInfo>(two.ApiA, "v1/fib/lookup?address=10.1.1.10")).Action);
         Assert.Equal("connected", (await GetAsync<FibInfo>(two.ApiB, "v1/fib/lookup?address=10.1.1.10")).Action);
         Assert.Contains(await GetAsync<RouteInfo[]>(two.ApiB, "v1/routes?prefix=10.1.1.10/32"), r => r.Source == "migration" && r.Best);
+    }
+
+    /// <summary>
+    /// Where the source's way to an ingress is longer, the first packets of the servers wait at the target: until the release says that it is
+    /// long enough, else for the whole difference from the first one on. No timer of the test decides which.
+    /// </summary>
+    [Theory]
+    [InlineData(SignalChecks.MaxKeepBackMs, 0, true)]
+    [InlineData(1, SignalChecks.MaxKeepBackMs, false)]
+    public async Task What_the_servers_send_first_waits_at_the_target_and_stays_in_order(int keepBackMs, int leftAtRelease, bool release)
+    {
+        await using TwoPes two = await StartAsync();
+        using var server = new TestHost(two.ServerAtB, "10.1.1.10", "02:00:00:00:01:10");
+        using var client = new TestHost(two.Client, "10.2.3.10", "02:00:00:00:0c:10");
+        await SignalAsync(two.ApiB, SignalKind.Prepare, Prepare(MigrationRole.Target) with { KeepBackMs = keepBackMs });
+        await SignalAsync(two.ApiA, SignalKind.Prepare, Prepare(MigrationRole.Source));
+        await SignalAsync(two.ApiA, SignalKind.Switch);
+        for (int i = 0; i < 50; i++) server.Send(MacAddress.Parse("00:00:5e:00:01:01"), IpAddress.Parse("10.2.3.10"), i);
+        if (release) await SignalAsync(two.ApiB, SignalKind.Release, new SignalRequest(1, KeepBackMs: leftAtRelease));
+        await UntilAsync("what was kept back arrives", () => Task.FromResult(client.Received.Length == 50));
+        for (int i = 50; i < 60; i++) server.Send(MacAddress.Parse("00:00:5e:00:01:01"), IpAddress.Parse("10.2.3.10"), i);
+        await UntilAsync("the rest arrives", () => Task.FromResult(client.Received.Length == 60));
+        Assert.Equal(Enumerable.Range(0, 60).Select(i => (long)i), client.Received);
+        Assert.Contains(two.B.Events.After(0, out _), e => e.Change == "kept-back" && e.Detail!.StartsWith("50 packets", StringComparison.Ordinal));
     }
 
     [Fact]

@@ -44,6 +44,71 @@ public sealed class SignalTests
         Assert.Equal(PeMigrationState.Switched, (await SignalAsync(two.ApiA, SignalKind.Switch, new SignalRequest(5))).State);
     }
 
+    /// <summary>A server that does not answer may still be sent packets that are on the way: the switch is done and says so.</summary>
+    [Fact]
+    public async Task A_switch_says_when_the_server_did_not_answer_behind_the_last_packet()
+    {
+        await using TwoPes two = await StartAsync();
+        using var server = new TestHost(two.ServerAtA, "10.1.1.10", "02:00:00:00:00:10");
+        using var client = new TestHost(two.Client, "10.2.3.10", "02:00:00:00:00:30");
+        client.Send(Core.Wire.MacAddress.Parse("02:00:00:00:a0:03"), Core.Wire.IpAddress.Parse("10.1.1.10"), 1);
+        await UntilAsync("the server is heard", () => Task.FromResult(server.Received.Length == 1));
+        await BothAsync(two);
+        server.Live = false;
+        SignalReply switched = await SignalAsync(two.ApiA, SignalKind.Switch);
+        Assert.Equal((PeMigrationState.Switched, (bool?)false), (switched.State, switched.Empty));
+        Assert.Equal(false, (await SignalAsync(two.ApiA, SignalKind.Switch)).Empty);
+        await SignalAsync(two.ApiA, SignalKind.Abort, new SignalRequest(2));
+
+        // Nobody has ever sent it anything: nothing can be on the way.
+        await using TwoPes silent = await StartAsync();
+        await BothAsync(silent);
+        Assert.Null((await SignalAsync(silent.ApiA, SignalKind.Switch)).Empty);
+    }
+
+    [Fact]
+    public async Task A_signal_that_may_wait_is_carried_out_after_the_one_before_it_whichever_comes_first()
+    {
+        await using TwoPes two = await StartAsync();
+        await BothAsync(two);
+        Task<SignalReply> advertised = SignalAsync(two.ApiB, SignalKind.Advertise, new SignalRequest(1, WaitMs: SignalChecks.MaxWaitMs));
+        Task<SignalReply> tornDown = SignalAsync(two.ApiA, SignalKind.Teardown, new SignalRequest(1, WaitMs: SignalChecks.MaxWaitMs));
+        SignalReply released = await SignalAsync(two.ApiB, SignalKind.Release);
+        await SignalAsync(two.ApiA, SignalKind.Switch);
+        Assert.False(tornDown.IsCompleted);
+        await SignalAsync(two.ApiA, SignalKind.Withdraw);
+        Assert.Equal(PeMigrationState.Advertised, (await advertised).State);
+        Assert.True((await advertised).TookEffectAtNs >= released.TookEffectAtNs);
+        Assert.Equal(PeMigrationState.TornDown, (await tornDown).State);
+
+        // What can never come is refused at once, and what does not come when its time is over.
+        await ProblemAsync(PostAsync(two.ApiB, SignalKind.Release, new SignalRequest(1, WaitMs: SignalChecks.MaxWaitMs), "m2"), 404);
+        await ProblemAsync(PostAsync(two.ApiB, SignalKind.Abort, new SignalRequest(2, WaitMs: SignalChecks.MaxWaitMs)), 409);
+        Problem bad = await ProblemAsync(PostAsync(two.ApiB, SignalKind.Teardown, new SignalRequest(2, WaitMs: SignalChecks.MaxWaitMs + 1)), 400);
+        Assert.Equal("/waitMs", Assert.Single(bad.Errors!).Pointer);
+        await using TwoPes early = await StartAsync();
+        await BothAsync(early);
+        await ProblemAsync(PostAsync(early.ApiB, SignalKind.Advertise, new SignalRequest(1, WaitMs: 20)), 409);
+    }
+
+    [Fact]
+    public async Task Who_asks_for_a_change_is_answered_when_there_is_one()
+    {
+        await using TwoPes two = await StartAsync();
+        await BothAsync(two);
+        MigrationInfo known = await GetAsync<MigrationInfo>(two.ApiB, "v1/migrations/m1");
+        Task<MigrationInfo> changed = GetAsync<MigrationInfo>(two.ApiB, $"v1/migrations/m1?after={known.Change}&waitMs=10000");
+        MigrationInfo same = await GetAsync<MigrationInfo>(two.ApiB, $"v1/migrations/m1?after={known.Change}&waitMs=1");
+        Assert.Equal((known.Change, PeMigrationState.Prepared), (same.Change, same.State));
+        await SignalAsync(two.ApiB, SignalKind.Release);
+        MigrationInfo after = await changed;
+        Assert.NotEqual(known.Change, after.Change);
+        Assert.Equal(PeMigrationState.Released, after.State);
+        await ProblemAsync(two.ApiB.GetAsync("v1/migrations/m1?after=1"), 400);
+        await ProblemAsync(two.ApiB.GetAsync("v1/migrations/m1?after=1&waitMs=0"), 400);
+        await ProblemAsync(two.ApiB.GetAsync("v1/migrations/m2?after=1&waitMs=10000"), 404);
+    }
+
     [Fact]
     public async Task A_signal_the_state_does_not_allow_is_refused_and_says_what_would_be()
     {

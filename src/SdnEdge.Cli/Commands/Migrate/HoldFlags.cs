@@ -10,7 +10,10 @@ internal static class HoldFlags
     private static readonly Option<long?> Bytes = new("--hold-bytes") { Description = "Most bytes held (default 67108864)." };
     private static readonly Option<int?> Packets = new("--hold-packets") { Description = "Most packets held (default 262144)." };
     private static readonly Option<int?> Ms = new("--hold-ms") { Description = "Longest time a packet is held, milliseconds (default 10000)." };
-    private static readonly Option<int?> Rate = new("--hold-rate") { Description = "Pace of the release, packets per second; 0 = as fast as possible (default 100000)." };
+    private static readonly Option<int?> Rate = new("--hold-rate")
+    { 
+        Description = "Pace of the release, packets per second; 0 = as fast as possible (default: ten times the rate at which they came).",
+    };
     private static readonly Option<string?> Policy = Words();
 
     /// <summary>All of them.</summary>
@@ -26,7 +29,7 @@ internal static class HoldFlags
             MaxBytes = parse.GetValue(Bytes) ?? options.MaxBytes,
             MaxPackets = parse.GetValue(Packets) ?? options.MaxPackets,
             MaxMilliseconds = parse.GetValue(Ms) ?? options.MaxMilliseconds,
-            ReleasePacketsPerSecond = parse.GetValue(Rate) ?? options.ReleasePacketsPerSecond,
+            ReleasePacketsPerSecond = parse.GetValue(Rate),
             Overflow = parse.GetValue(Policy) == "drop-oldest" ? HoldOverflowPolicy.DropOldest : HoldOverflowPolicy.DropNewest,
         };
         return All.All(o => parse.GetResult(o) is null or { Implicit: true }) ? null : asked;

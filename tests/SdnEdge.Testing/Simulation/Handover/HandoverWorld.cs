@@ -340,7 +340,7 @@ internal sealed class HandoverWorld
                 .. byPair.Select((pair, i) => new PathMove(
                     number == 0 ? $"{id}.{i + 1}" : $"{id}.{number + 1}{i + 1}", Vrf, End(from, pair), End(to, pair), ["pe-i"],
                     key + (uint)i, 200 + (100 * (uint)state.NextMigration))),
-            ], _options);
+            ], _options, Ahead: true);
     }
 
     private PathEnd End(string site, IGrouping<int, string> pair)

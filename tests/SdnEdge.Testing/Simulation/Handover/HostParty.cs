@@ -114,6 +114,10 @@ internal sealed class HostParty(HandoverWorld world, string site, IEnumerable<st
                     case CallDriver call:
                         Call(cell, call, inputs);
                         break;
+                    case BreakOffCall when World.Sim.Chance(500) && cell.Calling is not null:
+                        cell.Calling = null;
+                        inputs.Enqueue(new DriverFailed("broken off"));
+                        break;
                     case AnswerOrder done:
                         World.Log(Name, $"answers {done.Reply.Order} {done.Reply.Server}: "
                             + $"epoch {done.Reply.Epoch}, {done.Reply.State} {done.Reply.Verdict}");
@@ -187,6 +191,7 @@ internal sealed class HostParty(HandoverWorld world, string site, IEnumerable<st
         bool hangs = fails && World.Sim.Chance(300);
         In(hangs ? World.Sim.Between(1_000_000_000, 30_000_000_000) : World.Sim.Between(500_000, 15_000_000), () =>
         {
+            if (cell.Calling != call) return; // broken off
             cell.Calling = null;
             if (!fails || World.Sim.Chance(400)) fails |= !Act(cell, call);
             Input(cell, !fails ? new DriverDone(cell.Guest)
