@@ -203,10 +203,9 @@ public sealed unsafe partial class Forwarder
             return;
         }
 
-        if (c.In?.KeptBackArray is { } kept && c.From is null && KeepBack(ref p, ref c, kept)) return;
         FibLeaf? leaf = c.Vrf.Leaf(c.Vrf.V4.Lookup(destination));
         if (leaf is null) DropAndTell(ref p, ref c, DropReason.NoRoute, PuntReason.NoRoute);
-        else Route(ref p, ref c, leaf);
+        else if (c.In?.KeptBackArray is not { } kept || !KeepBack(ref p, ref c, leaf, kept)) Route(ref p, ref c, leaf);
     }
 
     // Martians (RFC 1812 5.3.7, RFC 6890): never a source or destination on a wire; link-local is never forwarded (RFC 3927 7).
@@ -264,10 +263,9 @@ public sealed unsafe partial class Forwarder
             return;
         }
 
-        if (c.In?.KeptBackArray is { } kept && c.From is null && KeepBack(ref p, ref c, kept)) return;
         FibLeaf? leaf = c.Vrf.Leaf(c.Vrf.V6.Lookup(At.Load64(ip + At.V6Destination), At.Load64(ip + At.V6Destination + 8)));
         if (leaf is null) DropAndTell(ref p, ref c, DropReason.NoRoute, PuntReason.NoRoute);
-        else Route(ref p, ref c, leaf);
+        else if (c.In?.KeptBackArray is not { } kept || !KeepBack(ref p, ref c, leaf, kept)) Route(ref p, ref c, leaf);
     }
 
     // Addresses with a scope (RFC 4291 2.5, RFC 6890). False when the packet has been dealt with.

@@ -149,9 +149,11 @@ public sealed unsafe partial class Forwarder
         }
     }
 
-    // From a server that has come here: true when it is dealt with.
-    private bool KeepBack(ref Packet p, ref PacketContext c, KeptBack[] all)
+    // From a server that has come here: true when it is dealt with. What it says to the router itself (neighbour discovery, BGP) overtakes
+    // nothing.
+    private bool KeepBack(ref Packet p, ref PacketContext c, FibLeaf leaf, KeptBack[] all)
     {
+        if (c.From is not null || leaf.Hop.Current.Kind == ForwardingKind.Local) return false;
         IpAddress source = c.IsV6
             ? At.Address6(p.Data + At.V6Source)
             : IpAddress.FromV4(At.Load32(p.Data + At.V4Source));

@@ -49,6 +49,17 @@ public sealed class KeptBackTests : IDisposable
         Assert.Equal((1, 1), (_rig.CoreDevice.SentCount, _rig.SiteDevice.SentCount));
     }
 
+    /// <summary>The router asks where the server is, and must hear the answer.</summary>
+    [Fact]
+    public void What_they_say_to_the_router_itself_does_not_wait()
+    {
+        byte[] answer = Frames.Neighbor(new NeighborMessage(Icmpv6Type.NeighborAdvertisement, ForwarderRig.Client6, ForwarderRig.ClientMac,
+            NeighborFlags.Solicited), ForwarderRig.Client6, IpAddress.Parse("fd00:2:3::1"));
+        _rig.Receive(_rig.Site, _rig.FromClient(Frames.Ip(ForwarderRig.Client6, IpAddress.Parse("fd00:2:3::1"), IpProtocol.Icmpv6, answer, 255)));
+        Assert.Equal(PuntReason.Nd, Assert.Single(_rig.Punts.Take()).Info.Reason);
+        Assert.Equal(0, _hold.Info.PacketsHeldTotal);
+    }
+
     [Fact]
     public void Beyond_its_bound_they_are_dropped_and_counted()
     {
