@@ -125,6 +125,9 @@ public sealed class PeRouter : IPeControl, IAsyncDisposable
         };
     }
 
+    /// <summary>Its API; null where its configuration gives it none.</summary>
+    public ApiServer? Api => _api;
+
     /// <inheritdoc/>
     public EventLog Events { get; } = new();
 

@@ -33,6 +33,9 @@ public sealed class MmsDaemon : IAsyncDisposable
         service.Changed += Tell;
     }
 
+    /// <summary>Its API; null where its configuration gives it none.</summary>
+    public ApiServer? Api => _api;
+
     /// <summary>What happened, for the event stream.</summary>
     public Web.EventLog Events { get; } = new();
 
