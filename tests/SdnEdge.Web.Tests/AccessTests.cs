@@ -172,7 +172,8 @@ public sealed class AccessTests : IDisposable
         // Plain HTTP gets nothing there.
         using (var plain = new HttpClient { BaseAddress = new Uri($"http://127.0.0.1:{_port}/"), Timeout = Patience.Time })
         {
-            foreach (var endpoint in endpoints) Judge("plain HTTP", null, endpoint, await AnswerAsync(plain, endpoint.Method, endpoint.Path));
+            foreach (var endpoint in endpoints)
+                Judge("plain HTTP", null, endpoint, await AnswerAsync(plain, endpoint.Method, endpoint.Path));
         }
 
         Assert.True(wrong.Count == 0, string.Join('\n', wrong));
@@ -197,7 +198,8 @@ public sealed class AccessTests : IDisposable
         switch (daemon)
         {
             case "pe":
-                ConfigResult read = NodeConfigLoader.Load("name: pe-a\nrouterId: 10.255.0.1\nas: 1\nloopbacks: [10.255.0.1]\n", "pe-a.yaml");
+                ConfigResult read = NodeConfigLoader.Load(
+                    "name: pe-a\nrouterId: 10.255.0.1\nas: 1\nloopbacks: [10.255.0.1]\n", "pe-a.yaml");
                 PeRouter pe = await PeRouter.StartAsync(read.Config! with { Api = api }, new PeRouterOptions());
                 return (pe, pe.Api!);
             case "host":
