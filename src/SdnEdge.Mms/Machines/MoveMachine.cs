@@ -249,7 +249,7 @@ public static class MoveMachine
     private static MoveState TakeGiveUp(MoveState state, GiveUpRequested given, long now)
     {
         MoveState after = GiveUp.Take(state, given);
-        return StageTable.Of(state.Stage).BeforePivot ? Undo(after, given.Why, given.By, now) : Advance(after, now);
+        return StageTable.Of(state.Stage).BeforePivot ? Undo(after, after.GivenUpWhy!, given.By, now) : Advance(after, now);
     }
 
     // R5. Nothing is decided yet: what the targets answer decides.
