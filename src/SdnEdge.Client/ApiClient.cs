@@ -45,28 +45,6 @@ public sealed class ApiUnreachableException : Exception
 /// <param name="Identity">For HTTPS: the client's certificate and the authority of the servers'. Null on a unix socket.</param>
 public sealed record ApiEndpoint(string Name, string Address, ClientIdentity? Identity = null);
 
-/// <summary>A client's certificate with its key, and the only authority whose server certificates it accepts (null = the
-/// system's).</summary>
-/// <param name="Certificate">Certificate and key.</param>
-/// <param name="Authority">The authority.</param>
-public sealed record ClientIdentity(X509Certificate2 Certificate, X509Certificate2? Authority)
-{
-    /// <summary>Reads PEM files.</summary>
-    /// <exception cref="IOException">One cannot be read, or holds no certificate or key.</exception>
-    public static ClientIdentity Load(string certificate, string key, string authority)
-    {
-        try
-        {
-            return new ClientIdentity(X509Certificate2.CreateFromPemFile(certificate, key),
-                X509CertificateLoader.LoadCertificateFromFile(authority));
-        }
-        catch (Exception e) when (e is System.Security.Cryptography.CryptographicException or IOException or UnauthorizedAccessException)
-        {
-            throw new IOException($"cannot read {certificate}, {key} or {authority}: {e.Message}; each must be a readable PEM file", e);
-        }
-    }
-}
-
 /// <summary>
 /// The client of a daemon's API: HTTP over its unix socket, or HTTPS with a client certificate. Safe for several callers at once.
 /// A refusal is an <see cref="ApiProblemException"/>; anything without a proper answer is an <see cref="ApiUnreachableException"/>.
@@ -276,7 +254,8 @@ public abstract class ApiClient : IDisposable
         return new HttpClient(handler) { BaseAddress = new Uri("http://localhost/") };
     }
 
-    // A connection is kept, and looked after, so that no order of a move has to wait for a handshake, or for one that died unseen.
+    // A connection is kept, and looked after, so that no order of a move has to wait for a handshake, or for one that died unseen. Each
+    // handshake uses the identity as it is then; a resumed session would go on with the one before.
     private static HttpClient Https(Uri address, ClientIdentity identity)
     {
         var handler = new SocketsHttpHandler
@@ -287,15 +266,19 @@ public abstract class ApiClient : IDisposable
             KeepAlivePingDelay = TimeSpan.FromSeconds(5),
             KeepAlivePingTimeout = TimeSpan.FromSeconds(5),
         };
-        handler.SslOptions.ClientCertificates = [identity.Certificate];
-        if (identity.Authority is { } authority)
+        handler.SslOptions.AllowTlsResume = false;
+        handler.SslOptions.LocalCertificateSelectionCallback = (_, _, _, _, _) => identity.Current.Certificate;
+        if (identity.Authority is not null)
         {
+            // Only so that nothing is looked up elsewhere: what counts is the callback's word.
             handler.SslOptions.CertificateChainPolicy = new X509ChainPolicy
             {
                 TrustMode = X509ChainTrustMode.CustomRootTrust,
                 RevocationMode = X509RevocationMode.NoCheck,
-                CustomTrustStore = { authority },
+                DisableCertificateDownloads = true,
             };
+            handler.SslOptions.RemoteCertificateValidationCallback = (_, certificate, chain, errors) => identity.Current.Accepts(
+                certificate as X509Certificate2, chain, errors);
         }
 
         return new HttpClient(handler) { BaseAddress = address };

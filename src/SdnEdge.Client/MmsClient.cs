@@ -34,7 +34,11 @@ public sealed class MmsClient(ApiEndpoint endpoint) : ApiClient(endpoint, ApiJso
 
     /// <summary>Has a migration undone; returns when that is on record.</summary>
     public Task<MigrationStatus> AbortAsync(string id, string? why = null, CancellationToken cancel = default)
-        => PostAsync<AbortCall, MigrationStatus>($"v1/migrations/{Uri.EscapeDataString(id)}/abort", new AbortCall(why), cancel);
+        => AbortAsync(id, new AbortCall(why), cancel);
+
+    /// <summary>Has a migration undone, or ended without the word of parties that are given up; returns when that is on record.</summary>
+    public Task<MigrationStatus> AbortAsync(string id, AbortCall call, CancellationToken cancel = default)
+        => PostAsync<AbortCall, MigrationStatus>($"v1/migrations/{Uri.EscapeDataString(id)}/abort", call, cancel);
 
     /// <summary>Ends the trial of a migration.</summary>
     public Task<MigrationStatus> CommitAsync(string id, CancellationToken cancel = default)

@@ -27,6 +27,9 @@ public sealed class HostAgent : IHostControl, IAsyncDisposable
 
     private HostAgent(HostAgentConfig config, RecordStore store) => (_config, _store) = (config, store);
 
+    /// <summary>Its API; null where its configuration gives it none.</summary>
+    public ApiServer? Api => _api;
+
     /// <inheritdoc/>
     public EventLog Events { get; } = new();
 

@@ -109,6 +109,9 @@ public sealed partial class PeRouter : IPeControl, IAsyncDisposable
         _loop.Add(_keeper);
     }
 
+    /// <summary>Its API; null where its configuration gives it none.</summary>
+    public ApiServer? Api => _api;
+
     /// <inheritdoc/>
     public EventLog Events { get; } = new();
 

@@ -30,3 +30,9 @@ public static class ApiEndpoints
 /// <summary>Metadata of an endpoint: the least role that may call it.</summary>
 /// <param name="Role">The role.</param>
 public sealed record NeededRole(ApiRole Role);
+
+/// <summary>An endpoint of a running daemon.</summary>
+/// <param name="Method">The HTTP method.</param>
+/// <param name="Pattern">The path, its variable parts in braces: <c>/v1/migrations/{id}</c>.</param>
+/// <param name="Role">The least role that may call it.</param>
+public sealed record ServedEndpoint(string Method, string Pattern, ApiRole Role);

@@ -5,6 +5,7 @@ using System.Text.Json.Serialization.Metadata;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Routing;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.AspNetCore.Server.Kestrel.Transport.Sockets;
 using Microsoft.Extensions.DependencyInjection;
@@ -49,6 +50,14 @@ public sealed class ApiServer : IAsyncDisposable
 
     /// <summary>Counters of connections and requests that were refused.</summary>
     public ConnectionChecks Checks { get; }
+
+    /// <summary>What it serves, by its own routing table: each method of each pattern, with the least role that may call it.</summary>
+    public IReadOnlyList<ServedEndpoint> Endpoints =>
+    [
+        .. ((IEndpointRouteBuilder)_app).DataSources.SelectMany(d => d.Endpoints).SelectMany(e =>
+            (e.Metadata.GetMetadata<IHttpMethodMetadata>()?.HttpMethods ?? ["any"]).Select(m =>
+                new ServedEndpoint(m, (e as RouteEndpoint)?.RoutePattern.RawText ?? e.DisplayName ?? "?", LeastRole(e)))),
+    ];
 
     /// <summary>Starts to serve. When this returns, a client can connect.</summary>
     /// <exception cref="IOException">The socket cannot be made; the message says why and what to do.</exception>
@@ -133,12 +142,14 @@ public sealed class ApiServer : IAsyncDisposable
     {
         ApiIdentity caller = checks.Of(context);
         context.Items[typeof(ApiIdentity)] = caller;
-        ApiRole needed = context.GetEndpoint()?.Metadata.GetMetadata<NeededRole>()?.Role ?? ApiRole.Read;
+        ApiRole needed = LeastRole(context.GetEndpoint());
         if (caller.Role >= needed) return next(context);
         checks.CountRefusedRole();
         throw new ProblemException(Problems.Forbidden(
             $"{caller.Name} may {Word(caller.Role)} and this needs {Word(needed)}; the daemon's configuration gives roles in api.access"));
     }
+
+    private static ApiRole LeastRole(Endpoint? endpoint) => endpoint?.Metadata.GetMetadata<NeededRole>()?.Role ?? ApiRole.Read;
 
     private static string Word(ApiRole role) => role == ApiRole.None ? "do nothing" : role.ToString().ToLowerInvariant();
 

@@ -24,6 +24,12 @@ internal sealed class ScriptedParties(ScriptedJournal journal) : IParties
     /// <summary>Commands whose key begins so are answered with this.</summary>
     public Dictionary<string, Exception> Failures { get; } = new(StringComparer.Ordinal);
 
+    /// <summary>Hosts and PEs that answer nothing.</summary>
+    public HashSet<string> Silent { get; } = new(StringComparer.Ordinal);
+
+    /// <summary>PEs that forget a path as soon as they have aborted it.</summary>
+    public HashSet<string> Forgetful { get; } = new(StringComparer.Ordinal);
+
     /// <summary>"ask KEY" and "done KEY", in order, with the number of acknowledged appends.</summary>
     public IReadOnlyList<(string What, int Appends)> Log
     {
@@ -59,7 +65,7 @@ internal sealed class ScriptedParties(ScriptedJournal journal) : IParties
 
     public async Task<SignalReply> SignalAsync(SendSignal command, CancellationToken cancel)
     {
-        await BeginAsync(command.Key, cancel);
+        await BeginAsync(command.Pe, command.Key, cancel);
         lock (_lock)
         {
             (string, string) key = (command.Pe, command.Path);
@@ -76,6 +82,7 @@ internal sealed class ScriptedParties(ScriptedJournal journal) : IParties
                 _ => PeMigrationState.Aborted,
             };
             _paths[key] = (state, command.Request.Epoch);
+            if (state == PeMigrationState.Aborted && Forgetful.Contains(command.Pe)) _paths.Remove(key);
             Note("done " + command.Key);
             return new SignalReply(command.Path, command.Signal, state, command.Request.Epoch, before == state, 1, 2);
         }
@@ -83,7 +90,7 @@ internal sealed class ScriptedParties(ScriptedJournal journal) : IParties
 
     public async Task<ServerReply> OrderAsync(SendOrder command, CancellationToken cancel)
     {
-        await BeginAsync(command.Key, cancel);
+        await BeginAsync(command.Host, command.Key, cancel);
         lock (_lock)
         {
             ServerInfo before = Of(command.Host, command.Server), after = before;
@@ -125,6 +132,7 @@ internal sealed class ScriptedParties(ScriptedJournal journal) : IParties
     public Task<MigrationInfo> MigrationAsync(string pe, string path, MigrationInfo? known, CancellationToken cancel)
     {
         cancel.ThrowIfCancellationRequested();
+        Speak(pe);
         lock (_lock)
         {
             if (!_paths.TryGetValue((pe, path), out (PeMigrationState State, long Epoch) at)) throw Refusal("not-found", 404);
@@ -140,6 +148,7 @@ internal sealed class ScriptedParties(ScriptedJournal journal) : IParties
 
     public Task<IReadOnlyList<string>> LeftOverAsync(string pe, string path, CancellationToken cancel)
     {
+        Speak(pe);
         lock (_lock)
         {
             return Task.FromResult<IReadOnlyList<string>>(
@@ -151,6 +160,7 @@ internal sealed class ScriptedParties(ScriptedJournal journal) : IParties
     public Task<ServerInfo> ServerAsync(string host, string server, CancellationToken cancel)
     {
         cancel.ThrowIfCancellationRequested();
+        Speak(host);
         lock (_lock) return Task.FromResult(Of(host, server));
     }
 
@@ -160,12 +170,21 @@ internal sealed class ScriptedParties(ScriptedJournal journal) : IParties
 
     private void Note(string what) => _log.Add($"{what}|{Journal.Batches.Count}");
 
-    private async Task BeginAsync(string key, CancellationToken cancel)
+    private void Speak(string party)
+    {
+        lock (_lock)
+        {
+            if (Silent.Contains(party)) throw new ApiUnreachableException($"{party} does not answer");
+        }
+    }
+
+    private async Task BeginAsync(string party, string key, CancellationToken cancel)
     {
         Task? kept;
         lock (_lock)
         {
             Note("ask " + key);
+            Speak(party);
             kept = _kept.FirstOrDefault(k => key.StartsWith(k.Key, StringComparison.Ordinal)).Value?.Task;
             if (Failures.FirstOrDefault(f => key.StartsWith(f.Key, StringComparison.Ordinal)).Value is { } failure) throw failure;
         }

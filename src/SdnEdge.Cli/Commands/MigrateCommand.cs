@@ -20,7 +20,7 @@ internal static class MigrateCommand
     /// <summary>Wrong usage, or the manager cannot be reached.</summary>
     public const int Unusable = 2;
 
-    /// <summary>Fenced, or not at its end when the command left.</summary>
+    /// <summary>Fenced, given up, or not at its end when the command left.</summary>
     public const int Unfinished = 3;
 
     /// <summary>How it is shown.</summary>
@@ -43,7 +43,8 @@ internal static class MigrateCommand
               sdnedge migrate run --api https://10.254.0.100:8443/ --cert me.crt --key me.key --ca ca.crt --group vs --to dc-b
               sdnedge migrate signal switch m1 --api PE.sock --epoch 7    one signal to one PE, by hand
 
-            Exit code: 0 moved, or done; 1 all is as before, or it is not possible; 2 wrong usage, or no manager; 3 fenced, or left unfinished.
+            Exit code: 0 moved, or done; 1 all is as before, or it is not possible; 2 wrong usage, or no manager; 3 fenced, given up, or
+            left unfinished.
             """)
         {
             Plan(), Start(), Run(), Watch(), Status(), Abort(), Resume(), Commit(), Rollback(), List(), Report(), SignalCommand.Create(),
@@ -143,11 +144,36 @@ internal static class MigrateCommand
     {
         Argument<string> id = Id();
         var why = new Option<string?>("--why") { Description = "For the journal and the report." };
-        return With(new Command("abort", "Has a migration undone: before the pivot always, after it while no server is known to run at the target. Returns when that is on record.") { id, why },
+        var giveUp = new Option<string[]>("--give-up")
+        {
+            Description = "A host, PE or site that will not answer any more; may be given several times. The migration ends without its "
+                + "word.",
+            HelpName = "PARTY", AllowMultipleArgumentsPerToken = true,
+        };
+        return With(new Command("abort",
+            """
+            Has a migration undone: before the pivot always, after it while no server is known to run at the target. Returns when that is on
+            record.
+
+              sdnedge migrate abort m3 --why "too slow"
+              sdnedge migrate abort m3 --give-up dc-a --why "dc-a burnt down"
+
+            --give-up is your word that a party is dead. It is on record with your name; the migration ends as given-up, neither moved nor
+            as before, and lists what is not proved. Before the pivot, in an undo and on a way back any party can be given up; after the
+            pivot only the source's: a target may run what it was granted, and your word does not stop it.
+            """) { id, why, giveUp },
             async (parse, manager, json, cancel) =>
             {
-                MigrationStatus m = await manager.Mms.AbortAsync(parse.GetValue(id)!, parse.GetValue(why), cancel);
+                string[] parties = parse.GetValue(giveUp) ?? [];
+                var call = new AbortCall(parse.GetValue(why), parties.Length == 0 ? null : parties);
+                MigrationStatus m = await manager.Mms.AbortAsync(parse.GetValue(id)!, call, cancel);
                 if (json) Show(m, manager, json);
+                else if (m.Ended) Console.WriteLine(MigrationView.End(m));
+                else if (parties.Length > 0)
+                {
+                    Console.WriteLine($"{m.Id} goes on without {string.Join(", ", parties)}, at {m.Stage}; 'sdnedge migrate watch {m.Id}' "
+                        + "shows it.");
+                }
                 else Console.WriteLine($"{m.Id} is being undone, at {m.Stage}; 'sdnedge migrate watch {m.Id}' shows it.");
                 return 0;
             });

@@ -71,6 +71,9 @@ internal static class MmsCommand
         {
             await using MmsDaemon daemon = await MmsDaemon.StartAsync(config, stop.Token);
             Console.WriteLine($"{config.Name}: ready, pid {Environment.ProcessId}{(config.Api.Unix is { } socket ? $", API on {socket}" : "")}");
+            _ = daemon.FoundOld.ContinueWith(
+                old => Console.Error.WriteLine($"{config.Name}: {old.Result}"), stop.Token, TaskContinuationOptions.OnlyOnRanToCompletion,
+                TaskScheduler.Default);
             await daemon.Ended.WaitAsync(stop.Token);
             return 0;
         }
@@ -139,7 +142,8 @@ internal static class MmsCommand
         var command = new Command("recover",
             """
             Rebuilds a running manager's owners and epochs from what PEs and hosts say, after its journal was lost or an old copy of it was put
-            back. All PEs and hosts must answer. Nothing is moved.
+            back. All PEs and hosts must answer, and of each server it must be known who may run it: else nothing is recovered, and what is
+            in the way is listed. Nothing is moved.
 
               sdnedge mms recover --api /run/sdnedge/mms.sock
             """)

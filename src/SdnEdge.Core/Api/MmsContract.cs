@@ -79,8 +79,8 @@ public sealed record WaitingInfo(string Step, string Reason, string? Detail, lon
 /// <param name="From">The site it leaves.</param>
 /// <param name="To">The site it goes to.</param>
 /// <param name="Cutover">together or one-by-one.</param>
-/// <param name="State">running, undoing, moved, as-before, fenced. moved: the servers were seen running, the epoch is in force, nothing is
-/// left over.</param>
+/// <param name="State">running, undoing, moved, as-before, fenced, given-up. moved: the servers were seen running, the epoch is in force,
+/// nothing is left over.</param>
 /// <param name="Stage">Where the current move is.</param>
 /// <param name="Epoch">Epoch in force.</param>
 /// <param name="By">Who asked for it.</param>
@@ -90,9 +90,11 @@ public sealed record WaitingInfo(string Step, string Reason, string? Detail, lon
 /// <param name="Waiting">What is open, and why it is not done.</param>
 /// <param name="Committed">True: the trial is over, no rollback is offered.</param>
 /// <param name="Moves">Its moves: one, or one a member.</param>
+/// <param name="Unproved">What is not proved because an operator gave parties up, in plain words; null = nobody was given up.</param>
 public sealed record MigrationStatus(
     string Id, string Group, string From, string To, string Cutover, string State, string Stage, long Epoch, string By, string At,
-    string? EndedAt, string? Failure, IReadOnlyList<WaitingInfo> Waiting, bool Committed, IReadOnlyList<MoveStatus> Moves)
+    string? EndedAt, string? Failure, IReadOnlyList<WaitingInfo> Waiting, bool Committed, IReadOnlyList<MoveStatus> Moves,
+    IReadOnlyList<string>? Unproved = null)
 {
     /// <summary>True when it has ended.</summary>
     public bool Ended => EndedAt is not null;
@@ -103,7 +105,7 @@ public sealed record MigrationStatus(
 /// <param name="To">Site that they go to.</param>
 /// <param name="Epoch">Epoch in force.</param>
 /// <param name="Stage">Where it is.</param>
-/// <param name="Outcome">moved, as-before, fenced; null while it runs.</param>
+/// <param name="Outcome">moved, as-before, fenced, given-up; null while it runs.</param>
 /// <param name="Failure">Why it was undone; null = it was not.</param>
 /// <param name="Servers">Its servers.</param>
 /// <param name="Paths">Its pairs of PEs.</param>
@@ -164,4 +166,6 @@ public sealed record OrderTime(string Host, long SentNs, long AnsweredNs, Server
 
 /// <summary>Body of <c>POST /v1/migrations/{id}/abort</c>.</summary>
 /// <param name="Why">For the journal and the report.</param>
-public sealed record AbortCall(string? Why = null);
+/// <param name="GiveUp">Hosts, PEs or a site that will not answer any more: it ends without their word, as given-up, and says what is not
+/// proved; null = none. Only abort takes it.</param>
+public sealed record AbortCall(string? Why = null, IReadOnlyList<string>? GiveUp = null);

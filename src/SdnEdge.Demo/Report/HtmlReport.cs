@@ -91,6 +91,7 @@ internal static class HtmlReport
             "moved" => $"moved from {p.From} to {p.To}",
             "as-before" => $"was not moved from {p.From} to {p.To}: it is as before",
             "fenced" => $"was to move from {p.From} to {p.To}: another manager is in charge of it",
+            "given-up" => $"was to move from {p.From} to {p.To}: ended without the word of parties that were given up",
             _ => $"is on its way from {p.From} to {p.To}",
         };
         page.Append("<header>\n<p class=\"kicker\">SdnEdge · migration ").Append(Svg.Escape(m.Id)).Append("</p>\n<h1>Group <b>")

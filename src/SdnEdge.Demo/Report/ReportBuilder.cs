@@ -69,7 +69,11 @@ internal static class ReportBuilder
             Drops = facts.Drops,
             Migration = facts.Migration is { } m ? Migration(m, ms) : null,
         };
-        IReadOnlyList<string> failures = ExitRule.Judge(report, move.Succeeded ? null : move.Error ?? "the migration did not finish");
+        IReadOnlyList<string> failures =
+        [
+            .. ExitRule.Judge(report, move.Succeeded ? null : move.Error ?? "the migration did not finish"),
+            .. (facts.Migration?.Unproved ?? []).Select(u => "not proved: " + u),
+        ];
         return report with { Passed = failures.Count == 0, Failures = failures };
     }
 

@@ -81,7 +81,8 @@ internal sealed class MigrationProgress(MmsClient mms)
 
         void Take(EventRecord e)
         {
-            if (e.Kind == "migration" && e.Subject == id && e.Change is not ("requested" or "pivot" or "moved" or "as-before" or "fenced" or "committed")) Once(e.Change);
+            bool end = e.Change is "moved" or "as-before" or "fenced" or "given-up";
+            if (e.Kind == "migration" && e.Subject == id && !end && e.Change is not ("requested" or "pivot" or "committed")) Once(e.Change);
         }
 
         async Task ListenAsync()

@@ -13,7 +13,7 @@ namespace SdnEdge.Mms.Api;
 /// <summary>
 /// The manager as a daemon. Started in this order: 1. the journal is opened and locked, 2. its records are folded and what is open in them
 /// is
-/// taken up, 3. the API listens. Stopped in the other order.
+/// taken up, once its parties have said that they know of nothing later, 3. the API listens. Stopped in the other order.
 /// </summary>
 public sealed class MmsDaemon : IAsyncDisposable
 {
@@ -31,10 +31,18 @@ public sealed class MmsDaemon : IAsyncDisposable
         (_config, _journal, _clients, _service) = (config, journal, clients, service);
         _view = new HttpPlanView(clients);
         service.Changed += Tell;
+        _ = TellOldAsync();
     }
+
+    /// <summary>Its API; null where its configuration gives it none.</summary>
+    public ApiServer? Api => _api;
 
     /// <summary>What happened, for the event stream.</summary>
     public Web.EventLog Events { get; } = new();
+
+    /// <summary>Ends with a sentence for people when the journal is found to be an old copy: nothing moves until it was
+    /// recovered.</summary>
+    public Task<string> FoundOld => _service.FoundOld;
 
     /// <summary>Ends when the manager can go on no more, with the reason.</summary>
     public Task Ended => _service.Ended;
@@ -127,14 +135,29 @@ public sealed class MmsDaemon : IAsyncDisposable
     {
         CheckJournal();
         Find(id);
-        ManagerState? after = await _service.PostAsync(state =>
+        IReadOnlyList<string> parties = call?.GiveUp ?? [];
+        string text = call?.Why is { Length: > 0 } said ? said
+            : parties.Count == 0 ? $"aborted by {by}" : $"{by} gave up {string.Join(", ", parties)}";
+        try
         {
-            MigrationState migration = state.Migrations[id];
-            string? why = ManagerMachine.MayAbort(migration);
-            if (why is not null) throw new ProblemException(Problems.WrongState($"migration {id} cannot be aborted: {why}"));
-            return new MoveHappened(id, new AbortRequested(by, call?.Why is { Length: > 0 } text ? text : $"aborted by {by}"));
-        }, by);
-        return Status((after ?? _service.State).Migrations[id]);
+            ManagerState? after = await _service.PostAsync(state =>
+            {
+                MigrationState migration = state.Migrations[id];
+                string? why = parties.Count == 0 ? ManagerMachine.MayAbort(migration) : ManagerMachine.MayGiveUp(migration, parties);
+                if (why is not null)
+                {
+                    throw new ProblemException(Problems.WrongState(parties.Count == 0 ? $"migration {id} cannot be aborted: {why}"
+                        : $"{string.Join(", ", parties)} cannot be given up in migration {id}: {why}"));
+                }
+
+                return new MoveHappened(id, parties.Count == 0 ? new AbortRequested(by, text) : new GiveUpRequested(by, text, parties));
+            }, by);
+            return Status((after ?? _service.State).Migrations[id]);
+        }
+        catch (MigrationHeldException e)
+        {
+            throw new ProblemException(Problems.Unavailable($"migration {id} is not taken up yet: {e.Message}"));
+        }
     }
 
     /// <summary>Ends the trial of a migration.</summary>
@@ -161,14 +184,25 @@ public sealed class MmsDaemon : IAsyncDisposable
     }
 
     /// <summary>Rebuilds owners and epochs from what PEs and hosts say.</summary>
-    /// <exception cref="ProblemException">A migration runs, or a party does not answer.</exception>
+    /// <exception cref="ProblemException">A migration runs, or who owns what is not known: nothing was recovered.</exception>
     public async Task<IReadOnlyList<GroupInfo>> RecoverAsync(string by, CancellationToken cancel)
     {
-        CheckJournal();
-        if (_service.State.Migrations.Values.FirstOrDefault(m => m.Outcome is null) is { } running)
-            throw new ProblemException(Problems.WrongState($"migration {running.Id} runs; recover is for a journal that has none that runs"));
-        Recovered found = await Recovery.AskAsync(_config, _view, by, cancel);
-        await _service.PostAsync(_ => found, by);
+        if (_service.JournalFault is { } fault) throw new ProblemException(Problems.Unavailable(fault));
+        ManagerState asked = _service.State;
+        if (_service.OldJournal is null && asked.Migrations.Values.FirstOrDefault(m => m.Outcome is null) is { } running)
+        {
+            throw new ProblemException(Problems.WrongState(
+                $"migration {running.Id} runs; recover is for a journal that has none that runs, or was found to be an old copy"));
+        }
+
+        Recovered found = await Recovery.AskAsync(_config, _view, asked, by, cancel);
+        ManagerState? after = await _service.PostAsync(state =>
+        {
+            // What began or moved while the parties were asked is not in what they said.
+            bool same = ReferenceEquals(state.Groups, asked.Groups) && state.NextMigration == asked.NextMigration;
+            return same ? found : throw new ProblemException(Problems.Conflict("nothing was recovered: a migration began meanwhile"));
+        }, by);
+        if (after is null) throw new ProblemException(Problems.WrongState("nothing was recovered: a migration runs"));
         Events.Add(Now, "journal", _config.Journal, "recovered", $"by {by}");
         return Groups();
     }
@@ -186,7 +220,10 @@ public sealed class MmsDaemon : IAsyncDisposable
                     ("state", Words.Of(o)))),
             ]),
             new("sdnedge_mms_journal_records", "Records in the journal.", MetricKind.Gauge, [new(_journal.Length)]),
-            new("sdnedge_mms_journal_up", "1 while the journal takes records.", MetricKind.Gauge, [new(_service.Fault is null ? 1 : 0)]),
+            new("sdnedge_mms_journal_up", "1 while the journal takes records.", MetricKind.Gauge,
+                [new(_service.JournalFault is null ? 1 : 0)]),
+            new("sdnedge_mms_journal_old", "1 while the journal is known to be an old copy: nothing moves.", MetricKind.Gauge,
+                [new(_service.OldJournal is null ? 0 : 1)]),
         ];
     }
 
@@ -237,6 +274,8 @@ public sealed class MmsDaemon : IAsyncDisposable
         "/problems/obstacles", "The migration cannot be started", obstacles.Any(o => o.Reason == "busy") ? 409 : 422,
         $"{call.Group} cannot be moved to {call.To}: {obstacles.Count} obstacle{(obstacles.Count == 1 ? "" : "s")}; nothing was changed",
         [.. obstacles.Select(o => new ProblemError(o.Where, $"{o.Reason}: {o.Detail}"))]);
+
+    private async Task TellOldAsync() => Events.Add(Now, "journal", _config.Journal, "old", await _service.FoundOld);
 
     // On the manager's loop: short.
     private void Tell(ManagerState before, ManagerState after, ManagerInput input)

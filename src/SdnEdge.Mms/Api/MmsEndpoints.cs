@@ -28,7 +28,8 @@ internal static class MmsEndpoints
             => mms.Migration(id)).Says("One migration, with all that is known of it").WithTags("migrations").Fails(404);
         v1.MapPost("/migrations/{id}/abort",
             (HttpContext context, [FromRoute] string id, [FromBody] AbortCall? call) => mms.AbortAsync(id, call, context.Caller().Name))
-            .Says("Has it undone: before the pivot always, after it while no server is known to run at the target").WithTags("migrations")
+            .Says("Has it undone: before the pivot always, after it while no server is known to run at the target. With giveUp it ends "
+                + "without the word of parties that are dead").WithTags("migrations")
             .Needs(ApiRole.Migrate).Fails(404, 409, 503).WithName("abort");
         v1.MapPost("/migrations/{id}/commit",
             (HttpContext context, [FromRoute] string id, [FromBody] AbortCall? _) => mms.CommitAsync(id, context.Caller().Name))

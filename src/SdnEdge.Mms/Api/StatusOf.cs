@@ -1,6 +1,7 @@
 using SdnEdge.Core.Api;
 using SdnEdge.Mms.Config;
 using SdnEdge.Mms.Drivers;
+using SdnEdge.Mms.Machines;
 using SdnEdge.Mms.Model;
 
 namespace SdnEdge.Mms.Api;
@@ -20,8 +21,12 @@ internal static class StatusOf
                 state,
             Words.Of(current.Stage), current.Epoch, migration.By, migration.At, migration.EndedAt, migration.Failure,
             [.. waiting.Select(w => new WaitingInfo(w.Command, Words.Of(w.Reason), w.Detail, w.SinceNs))], migration.Committed,
-            [.. migration.Moves.Select(Move)]);
+            [.. migration.Moves.Select(Move)], UnprovedOf(migration));
     }
+
+    // What parties that were given up had to do, and where the members are whose moves are not to be.
+    private static IReadOnlyList<string>? UnprovedOf(MigrationState migration)
+        => migration.Moves.SelectMany(GiveUp.Unproved).ToArray() is { Length: > 0 } list ? list : null;
 
     /// <summary>A group: as the journal knows it.</summary>
     public static GroupInfo Group(GroupConfig group, ManagerState state)

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Diagnostics;
 using System.Globalization;
 using System.Threading.Channels;
@@ -6,6 +7,9 @@ using SdnEdge.Mms.Machines;
 using SdnEdge.Mms.Model;
 
 namespace SdnEdge.Mms.Drivers;
+
+/// <summary>A migration is not taken up yet, or nothing moves: nothing is decided about it now. The message says why.</summary>
+public sealed class MigrationHeldException(string message) : Exception(message);
 
 /// <summary>
 /// The manager's one loop. An input is taken, the machine says what state it leads to, and:
@@ -16,6 +20,10 @@ namespace SdnEdge.Mms.Drivers;
 /// <item>the others are on the disk before any of their commands is issued.</item>
 /// </list>
 /// While the journal takes no records nothing moves: inputs wait, what runs goes on, and <see cref="Fault"/> says so.
+/// <para>
+/// A migration that runs by the journal is held until its parties were asked whether they know of anything later (<see cref="TakeUp"/>). If
+/// they do, the journal is an old copy: nothing moves at all until it was recovered.
+/// </para>
 /// </summary>
 public sealed class ManagerService : IAsyncDisposable
 {
@@ -28,6 +36,10 @@ public sealed class ManagerService : IAsyncDisposable
     private readonly Lock _runnersLock = new();
     private readonly List<JournalEntry> _unwritten = [];
     private readonly List<Item> _unanswered = [];
+
+    // Migrations that are not taken up yet, and why.
+    private readonly ConcurrentDictionary<string, Waiting> _held = new(StringComparer.Ordinal);
+    private readonly TaskCompletionSource<string> _foundOld = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly CancellationTokenSource _stop = new();
     private ManagerState _state;
     private long _expected;
@@ -35,6 +47,7 @@ public sealed class ManagerService : IAsyncDisposable
     private Task _loop = Task.CompletedTask;
     private volatile ManagerState _shown;
     private volatile string? _fault;
+    private volatile string? _old;
 
     private ManagerService(IJournal journal, IParties parties, ManagerState state, long position)
         => (_journal, _parties, _state, _shown, _expected) = (journal, parties, state, state, position);
@@ -48,8 +61,17 @@ public sealed class ManagerService : IAsyncDisposable
     /// </summary>
     public ManagerState State => _shown;
 
-    /// <summary>Why nothing moves; null: the journal takes records.</summary>
-    public string? Fault => _fault;
+    /// <summary>Why nothing moves; null: the journal takes records, and is not known to be an old copy.</summary>
+    public string? Fault => _fault ?? _old;
+
+    /// <summary>Why the journal takes no records; null: it does.</summary>
+    public string? JournalFault => _fault;
+
+    /// <summary>Why the journal is known to be an old copy, in a sentence that says what to do; null: it is not.</summary>
+    public string? OldJournal => _old;
+
+    /// <summary>Ends with <see cref="OldJournal"/> when that is found out.</summary>
+    public Task<string> FoundOld => _foundOld.Task;
 
     /// <summary>Ends when the manager can go on no more: another one uses the journal. Faults with the reason.</summary>
     public Task Ended => _loop;
@@ -74,9 +96,10 @@ public sealed class ManagerService : IAsyncDisposable
         }
 
         var manager = new ManagerService(journal, parties, state, position);
-        foreach (MigrationState open in manager._state.Migrations.Values.Where(m => m.Outcome is null))
-            manager._items.Writer.TryWrite(new Item(_ => new MoveHappened(open.Id, new TakenUp()), "manager", MustSync: true));
+        string[] open = [.. state.Migrations.Values.Where(m => m.Outcome is null).Select(m => m.Id)];
+        foreach (string id in open) manager.Hold(id, WaitReason.InProgress, "its parties are asked whether they know of anything later");
         manager._loop = Task.Run(manager.LoopAsync, CancellationToken.None);
+        foreach (string id in open) _ = Task.Run(() => manager.TakeUpAsync(id), CancellationToken.None);
         return manager;
     }
 
@@ -94,8 +117,12 @@ public sealed class ManagerService : IAsyncDisposable
     /// <summary>What is open in a migration, and why it is not done.</summary>
     public IReadOnlyList<Waiting> WaitingOf(string migration)
     {
+        if (_held.TryGetValue(migration, out Waiting? held)) return [held];
         lock (_runnersLock) return _runners.TryGetValue(migration, out MoveRunner? runner) ? runner.Waiting : [];
     }
+
+    /// <summary>Why a migration is not gone on with: it is not taken up yet. Null: it is.</summary>
+    public string? WhyHeld(string migration) => _held.TryGetValue(migration, out Waiting? held) ? held.Detail : null;
 
     /// <inheritdoc/>
     public async ValueTask DisposeAsync()
@@ -144,9 +171,74 @@ public sealed class ManagerService : IAsyncDisposable
         }
     }
 
+    private void Hold(string migration, WaitReason reason, string why) => _held[migration] = new Waiting("take-up", reason, why, Now);
+
+    // Asks until those have answered whose word is needed; then the migration is taken up, or the journal is known to be old.
+    private async Task TakeUpAsync(string id)
+    {
+        try
+        {
+            while (_old is null && _shown.Migrations.GetValueOrDefault(id) is { Outcome: null } migration && _held.ContainsKey(id))
+            {
+                TakeUpAnswer answer = await TakeUp.AskAsync(migration, _parties, _stop.Token);
+                if (answer.Old is { } old)
+                {
+                    FindOld(id, old);
+                    return;
+                }
+
+                if (answer.Silent.Count == 0)
+                {
+                    // Once nobody holds it any more: its record comes first, and then its commands.
+                    await PostAsync(
+                        _ => _old is null && _held.TryRemove(id, out Waiting? _) ? new MoveHappened(id, new TakenUp()) : null, "manager");
+                    return;
+                }
+
+                Hold(id, WaitReason.PeerUnreachable, $"{string.Join(", ", answer.Silent)} must say first that epoch "
+                    + $"{migration.Current.Plan.Epoch} never ran there: the journal may be an old copy, and then giving up would start the "
+                    + "servers twice");
+                await Task.Delay(s_journalRetry, _stop.Token);
+            }
+        }
+        catch (Exception e) when (e is OperationCanceledException or ObjectDisposedException)
+        {
+            // Stopped.
+        }
+    }
+
+    private void FindOld(string id, string why)
+    {
+        lock (_runnersLock)
+        {
+            _old ??= $"nothing moves: the journal is older than what PEs and hosts know: {why} (migration {id}). An old copy of it was put "
+                + "back, or another manager is in charge: put the newest one back and start again, or run sdnedge mms recover";
+
+            // All of them: what one migration shows is true of the whole journal.
+            foreach (MigrationState open in _shown.Migrations.Values.Where(m => m.Outcome is null))
+                Hold(open.Id, WaitReason.JournalOld, _old);
+            foreach (MoveRunner runner in _runners.Values) runner.Dispose();
+            _runners.Clear();
+        }
+
+        _foundOld.TrySetResult(_old);
+    }
+
+    // The journal has been rebuilt: what still runs by it is taken up anew.
+    private void HoldAnew()
+    {
+        _old = null;
+        foreach (string id in _held.Keys)
+        {
+            if (_state.Migrations[id].Outcome is not null) _held.TryRemove(id, out Waiting? _);
+            else _ = Task.Run(() => TakeUpAsync(id), CancellationToken.None);
+        }
+    }
+
     // While a server stands still, what came before waits for the pivot: its record must find the journal idle.
     private bool MayFlush => _unwritten.Count > 0
-        && !_state.Migrations.Values.Any(m => m is { Outcome: null, Current.Stage: MoveStage.Stop or MoveStage.HandOver });
+        && !_state.Migrations.Values.Any(m => m is { Outcome: null, Current.Stage: MoveStage.Stop or MoveStage.HandOver }
+            && !_held.ContainsKey(m.Id));
 
     private ObjectDisposedException Stopped() => new(nameof(ManagerService), _fault ?? "the manager has stopped");
 
@@ -157,7 +249,8 @@ public sealed class ManagerService : IAsyncDisposable
         (string? migration, long deadline) = (null, long.MaxValue);
         foreach (MigrationState open in _state.Migrations.Values)
         {
-            if (ManagerMachine.Deadline(open) is var due && due < deadline) (migration, deadline) = (open.Id, due);
+            if (!_held.ContainsKey(open.Id) && ManagerMachine.Deadline(open) is var due && due < deadline)
+                (migration, deadline) = (open.Id, due);
         }
 
         long left = deadline == long.MaxValue ? long.MaxValue : deadline - Now;
@@ -201,6 +294,13 @@ public sealed class ManagerService : IAsyncDisposable
             return;
         }
 
+        if (WhyNot(input) is { } held)
+        {
+            if (item.MustSync) item.Done.SetException(new MigrationHeldException(held));
+            else item.Done.SetResult(null);
+            return;
+        }
+
         long now = Now;
         string at = DateTimeOffset.UtcNow.ToString("yyyy-MM-ddTHH:mm:ss.fffZ", CultureInfo.InvariantCulture);
         ManagerState before = _state, after = input is null ? before : ManagerMachine.Step(before, input, now, at);
@@ -213,6 +313,14 @@ public sealed class ManagerService : IAsyncDisposable
         _unwritten.Add(JournalCodec.Write(input!, now, at, item.Actor));
         _unanswered.Add(item with { Before = before, After = after, Input = input });
         _state = after;
+        if (input is MoveHappened { Input: GiveUpRequested, Migration: var given }) _held.TryRemove(given, out Waiting? _);
+        if (input is Recovered)
+        {
+            await FlushAsync();
+            HoldAnew();
+            return;
+        }
+
         if (item.MustSync || ManagerMachine.OpensCommands(before, after))
         {
             await FlushAsync();
@@ -222,6 +330,16 @@ public sealed class ManagerService : IAsyncDisposable
         Show(after);
         item.Done.SetResult(after);
     }
+
+    // Nothing happens to a migration that is held, but that an operator gives a silent party up; and to nothing while the journal is old.
+    private string? WhyNot(ManagerInput? input) => input switch
+    {
+        MoveHappened { Input: TakenUp } => null,
+        MoveHappened { Input: GiveUpRequested } => _old,
+        MoveHappened happened => WhyHeld(happened.Migration),
+        MigrationRequested => _old,
+        _ => null,
+    };
 
     private async Task FlushAsync()
     {
@@ -260,6 +378,7 @@ public sealed class ManagerService : IAsyncDisposable
         {
             foreach (MigrationState migration in state.Migrations.Values)
             {
+                if (_held.ContainsKey(migration.Id)) continue;
                 if (migration.Outcome is not null)
                 {
                     if (_runners.Remove(migration.Id, out MoveRunner? ended)) ended.Dispose();

@@ -233,7 +233,8 @@ internal sealed class MoveRunner : IDisposable
                 MigrationInfo? fromSource = Taken(ref source, path.Source.Pe), fromTarget = Taken(ref target, path.Target.Pe);
                 Dictionary<string, string?> fromIngress = ingress is { IsCompleted: true } ? await ingress : [];
                 if (ingress is { IsCompleted: true }) ingress = null;
-                if (watcher.Take(new PathLook(fromSource, fromTarget, fromIngress, silent), Now, out question) is { } evidence)
+                bool forgot = watch.Kind == PathWatch.GivenBack && silent is not null && await ForgotAsync(state, path, closed);
+                if (watcher.Take(new PathLook(fromSource, fromTarget, fromIngress, silent, forgot), Now, out question) is { } evidence)
                     return new Seen(watch.Key, evidence);
                 Note(queue, watch, watcher.Reason, watcher.Detail);
 
@@ -293,10 +294,32 @@ internal sealed class MoveRunner : IDisposable
         return ingress;
     }
 
+    // A PE that has forgotten the path says so. It is told the abort once more first: what it forgot it would carry out again, were a late
+    // command of the old epoch to come; the abort of a path that it does not know raises the epoch of its prefixes.
+    private async Task<bool> ForgotAsync(MoveState state, PathMove path, CancellationToken cancel)
+    {
+        try
+        {
+            await _parties.MigrationAsync(path.Target.Pe, path.Id, cancel);
+            return false;
+        }
+        catch (ApiProblemException e) when (e.Problem.Status == 404)
+        {
+            await _parties.SignalAsync(
+                StageTable.Of(MoveStage.AbortTarget).Commands(state).OfType<SendSignal>().First(s => s.Path == path.Id), cancel);
+            return true;
+        }
+        catch (Exception e) when (e is ApiProblemException or ApiUnreachableException)
+        {
+            return false;
+        }
+    }
+
     private async Task<MoveInput?> CleanAsync(Queue queue, WatchPath watch, MoveState state, CancellationToken closed)
     {
         PathMove path = state.Plan.Paths.First(p => p.Id == watch.Path);
-        string[] pes = state.SourcesAsked ? [path.Source.Pe, path.Target.Pe] : [path.Target.Pe];
+        string[] asked = state.SourcesAsked ? [path.Source.Pe, path.Target.Pe] : [path.Target.Pe];
+        IEnumerable<string> pes = asked.Where(pe => !state.GivenUp.Contains(pe));
         var left = new List<string>();
         foreach (IReadOnlyList<string> at in await Task.WhenAll(pes.Select(pe => _parties.LeftOverAsync(pe, path.Id,
             closed)))) left.AddRange(at);
@@ -318,9 +341,9 @@ internal sealed class MoveRunner : IDisposable
 
         (string here, string there) = watch.Kind == ServerWatch.RunsAtTarget
             ? (server.TargetHost, server.SourceHost) : (server.SourceHost, server.TargetHost);
-        ServerInfo[] at = await Task.WhenAll(_parties.ServerAsync(here, server.Name, closed),
-            _parties.ServerAsync(there, server.Name, closed));
-        if (ServerProofs.WhyNot(here, at[0], there, at[1], watch.Epoch) is not { } why) return new Seen(watch.Key, null);
+        Task<ServerInfo> at = _parties.ServerAsync(here, server.Name, closed);
+        ServerInfo? other = state.GivenUp.Contains(there) ? null : await _parties.ServerAsync(there, server.Name, closed);
+        if (ServerProofs.WhyNot(here, await at, there, other, watch.Epoch) is not { } why) return new Seen(watch.Key, null);
         Note(queue, watch, WaitReason.LeftOver, why);
         return null;
     }

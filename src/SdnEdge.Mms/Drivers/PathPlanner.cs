@@ -11,12 +11,13 @@ namespace SdnEdge.Mms.Drivers;
 /// <param name="notes">Where what is wrong goes.</param>
 /// <param name="migration">Id of the migration.</param>
 /// <param name="firstKey">First GRE key to try.</param>
+/// <param name="usedKeys">Keys of the migrations that run.</param>
 /// <param name="group">The group.</param>
 /// <param name="options">The moves' bounds.</param>
 /// <param name="ends">The PEs at both ends.</param>
 /// <param name="ingress">The group's ingress PEs.</param>
 internal sealed class PathPlanner(
-    PlanNotes notes, string migration, uint firstKey, GroupConfig group, MoveOptions options,
+    PlanNotes notes, string migration, uint firstKey, IReadOnlySet<uint> usedKeys, GroupConfig group, MoveOptions options,
     IReadOnlyDictionary<string, PeFacts> ends, IReadOnlyDictionary<string, PeFacts> ingress)
 {
     private const double LeastKeptBackMs = 1;
@@ -72,9 +73,11 @@ internal sealed class PathPlanner(
 
     private uint FreeKey(PeFacts source, PeFacts target)
     {
-        HashSet<uint> used = [.. (source.Tunnels?.Value ?? []).Concat(target.Tunnels?.Value ?? []).Select(t => t.Key).OfType<uint>()];
-        while (used.Contains(_key)) _key++;
-        return _key++;
+        HashSet<uint> used =
+            [.. usedKeys, .. (source.Tunnels?.Value ?? []).Concat(target.Tunnels?.Value ?? []).Select(t => t.Key).OfType<uint>()];
+        uint key = GreKeys.Free(_key, used);
+        _key = GreKeys.After(key);
+        return key;
     }
 
     // The target has what the source advertises, the source what all others do.

@@ -47,6 +47,13 @@ public static class Planner
         if (to is null) notes.Add("site-unknown", call.To, $"there is no site '{call.To}'; there is "
             + $"{List((group?.Sites ?? config.Sites).Select(s => s.Name))}");
         if (group is not null) CheckRunning(config, state, group, cutover, notes);
+        if (group is not null && state.GroupOf(group.Name).Epoch is >= ManagerState.LastEpoch and var last)
+        {
+            notes.Add("epochs-exhausted", group.Name, $"epoch {last} was used for {group.Name}, and {ManagerState.LastEpoch} is the last "
+                + "with which a migration begins; nobody counts that far: rename the group and its servers, in the manager's and in the "
+                + "hosts' configuration");
+        }
+
         if (group is null || to is null)
         {
             string how = Words.Of(cutover ?? Cutover.Together);
@@ -76,7 +83,8 @@ public static class Planner
         // Pairs of PEs, and what comes while nobody runs.
         var holds = new HoldChecks(notes, hosts, ends);
         var damping = new DampingChecks(notes, state, view.Now);
-        var paths = new PathPlanner(notes, ManagerMachine.IdOf(state.NextMigration), state.NextKey, group, options, ends, ingress);
+        var paths = new PathPlanner(
+            notes, ManagerMachine.IdOf(state.NextMigration), state.NextKey, state.KeysInUse(), group, options, ends, ingress);
         var predictions = new List<HoldPrediction>();
         var moves = new List<MovePlan>();
         double longest = 0;

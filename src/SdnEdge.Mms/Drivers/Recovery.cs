@@ -1,6 +1,7 @@
 using System.Collections.Immutable;
 using System.Globalization;
 using SdnEdge.Core.Api;
+using SdnEdge.Core.Wire;
 using SdnEdge.Mms.Config;
 using SdnEdge.Mms.Model;
 using SdnEdge.Web;
@@ -8,68 +9,194 @@ using SdnEdge.Web;
 namespace SdnEdge.Mms.Drivers;
 
 /// <summary>
-/// Rebuilds what a lost journal knew from what PEs and hosts say: epochs at least as high as any that they have seen, and where each server
-/// may
-/// run. Every party must answer: one that is silent may know more.
+/// Rebuilds what a lost or old journal does not know from what PEs and hosts say: epochs at least as high as any that they have seen, and
+/// where each server may run. All of it or nothing:
+/// <list type="number">
+/// <item>every PE and host must answer: one that is silent may know more;</item>
+/// <item>of each server that was ever moved exactly one host has the right to run it. Two, or none (a migration is half way), is for people
+/// to put right: the problem says what each host says, and what would be right;</item>
+/// <item>a host that runs a server without the right to, or whose record cannot be used, is not believed;</item>
+/// <item>a journal that knows more than the hosts is not overwritten; neither is a migration that runs and of which nobody knows
+/// more.</item>
+/// </list>
 /// </summary>
 internal static class Recovery
 {
-    /// <summary>Asks all parties.</summary>
-    /// <exception cref="ProblemException">A party is silent, or a server may run at two places: all of it is in the problem's
-    /// errors.</exception>
-    public static async Task<Recovered> AskAsync(MmsConfig config, IPlanView view, string by, CancellationToken cancel)
+    /// <summary>Asks all parties. Changes nothing.</summary>
+    /// <param name="config">The manager's configuration.</param>
+    /// <param name="view">Whom to ask.</param>
+    /// <param name="state">The fold of the journal as it is.</param>
+    /// <param name="by">Who ordered it.</param>
+    /// <param name="cancel">Ends it.</param>
+    /// <exception cref="ProblemException">Who owns what is not known: every reason is in the problem's errors.</exception>
+    public static async Task<Recovered> AskAsync(
+        MmsConfig config, IPlanView view, ManagerState state, string by, CancellationToken cancel)
     {
         var errors = new List<ProblemError>();
-        var paths = new List<MigrationInfo>();
-        uint key = ManagerState.FirstKey;
-        foreach (DaemonConfig pe in config.Pes)
+        Said said = await AskAllAsync(config, view, errors, cancel);
+        uint key = state.NextKey;
+        foreach (uint used in said.Keys) key = GreKeys.Behind(key, used);
+        ImmutableSortedDictionary<string, GroupState> groups = ImmutableSortedDictionary<string, GroupState>.Empty;
+        var stale = new List<string>();
+        foreach (GroupConfig group in config.Groups)
         {
-            Answer<IReadOnlyList<MigrationInfo>> migrations = await view.MigrationsAsync(pe.Name, cancel);
-            Answer<IReadOnlyList<TunnelInfo>> tunnels = await view.TunnelsAsync(pe.Name, cancel);
-            if (migrations.Value is null || tunnels.Value is null)
+            long epoch = EpochOf(group, said);
+            if (epoch > ManagerState.LastEpoch)
             {
-                errors.Add(new ProblemError(pe.Name, migrations.Silence ?? tunnels.Silence ?? migrations.Refusal?.Detail
-                    ?? "does not answer"));
+                errors.Add(new ProblemError(group.Name, $"epoch {epoch} was seen of it, and the last that can be used is "
+                    + $"{ManagerState.LastEpoch}; nobody counts that far: see who sent it, and take it from the party's state folder"));
                 continue;
             }
 
-            paths.AddRange(migrations.Value);
-            key = Math.Max(key, tunnels.Value.Select(t => (t.Key ?? 0) + 1).DefaultIfEmpty(key).Max());
-        }
+            if (state.RunningOf(group.Name) is { } running)
+            {
+                // What the journal knows of it is as new as what the parties know: it goes on.
+                if (said.Servers.Count > 0 && TakeUp.WhyOld(running, said.Servers, said.Paths) is null
+                    && epoch <= state.GroupOf(group.Name).Epoch) continue;
+                stale.Add(running.Id);
+            }
 
-        ImmutableSortedDictionary<string, GroupState> groups = ImmutableSortedDictionary<string, GroupState>.Empty;
-        foreach (GroupConfig group in config.Groups)
-        {
-            HashSet<string> prefixes = [.. group.Servers.SelectMany(s => s.Prefixes).Select(p => p.ToString())];
-            long epoch = paths.Where(m => m.Prefixes.Any(p => prefixes.Contains(p.Prefix))).Select(m => m.Epoch).DefaultIfEmpty(0).Max();
             var owners = new Dictionary<string, Ownership>(StringComparer.Ordinal);
             foreach (ServerConfig server in group.Servers)
             {
-                var may = new List<Ownership>();
-                foreach (PlaceConfig place in server.At)
-                {
-                    Answer<ServerInfo> answer = await view.ServerAsync(place.Host.Name, server.Name, cancel);
-                    if (answer.Value is not { } info)
-                    {
-                        errors.Add(new ProblemError(place.Host.Name, answer.Silence ?? answer.Refusal?.Detail ?? "does not answer"));
-                        continue;
-                    }
-
-                    epoch = Math.Max(epoch, info.Epoch);
-                    if (info.MayRun is { } right) may.Add(new Ownership(place.Site.Name, right));
-                }
-
-                if (may.Count > 1)
-                    errors.Add(new ProblemError(server.Name, $"may run at {string.Join(" and ", may.Select(o => $"{o.Site} (epoch {o.Epoch})"))}; stop it at one of them first"));
-                else if (may.Count == 1) owners[server.Name] = may[0];
+                if (Owner(group, server, said, state, epoch, errors) is { } owner) owners[server.Name] = owner;
             }
 
             groups = groups.Add(group.Name, new GroupState(epoch, owners.ToImmutableSortedDictionary(StringComparer.Ordinal)));
         }
 
+        // A migration of a group that the configuration does not have any more: nobody can say whether it is still so.
+        errors.AddRange(state.Migrations.Values.Where(m => m.Outcome is null && config.Group(m.Request.Group) is null).Select(m =>
+            new ProblemError(m.Request.Group, $"migration {m.Id} of it runs, and the configuration does not have it any more; put it "
+                + "back")));
         if (errors.Count > 0)
-            throw new ProblemException(Problems.Conflict("nothing was recovered: each party must answer, and each server may run at one place at most") with { Errors = errors });
-        return new Recovered(groups, paths.Select(p => NumberOf(p.Id) + 1).DefaultIfEmpty(1).Max(), key, by);
+        {
+            Problem problem = Problems.Conflict("nothing was recovered, and nothing moves: who owns what is not known");
+            throw new ProblemException(problem with { Errors = errors });
+        }
+
+        long next = said.Paths.Select(p => NumberOf(p.Info.Id) + 1).DefaultIfEmpty(1).Max();
+        return new Recovered(groups, next, key, by, stale.Count > 0 ? stale : null);
+    }
+
+    private static async Task<Said> AskAllAsync(MmsConfig config, IPlanView view, List<ProblemError> errors, CancellationToken cancel)
+    {
+        // All at once: a silent one costs its time once.
+        var pes = config.Pes.Select(pe => (pe.Name, Migrations: view.MigrationsAsync(pe.Name, cancel), Tunnels: view.TunnelsAsync(pe.Name,
+            cancel))).ToArray();
+        var places = config.Groups.SelectMany(g => g.Servers).SelectMany(s => s.At, (server, place) =>
+            (Server: server.Name, Host: place.Host.Name, Answer: view.ServerAsync(place.Host.Name, server.Name, cancel))).ToArray();
+        var paths = new List<(string Pe, MigrationInfo Info)>();
+        var keys = new List<uint>();
+        var servers = new Dictionary<(string Host, string Server), ServerInfo>();
+        foreach (var pe in pes)
+        {
+            Answer<IReadOnlyList<MigrationInfo>> migrations = await pe.Migrations;
+            Answer<IReadOnlyList<TunnelInfo>> tunnels = await pe.Tunnels;
+            if (Silent(pe.Name, migrations, errors) || Silent(pe.Name, tunnels, errors)) continue;
+            paths.AddRange(migrations.Value!.Select(m => (pe.Name, m)));
+            keys.AddRange(tunnels.Value!.Select(t => t.Key).OfType<uint>());
+        }
+
+        foreach (var place in places)
+        {
+            Answer<ServerInfo> answer = await place.Answer;
+            if (!Silent(place.Host, answer, errors)) servers[(place.Host, place.Server)] = answer.Value!;
+        }
+
+        return new Said(paths, keys, servers);
+    }
+
+    private static bool Silent<T>(string party, Answer<T> answer, List<ProblemError> errors)
+        where T : class
+    {
+        if (answer.Value is not null) return false;
+        errors.Add(new ProblemError(party, $"{answer.Silence ?? answer.Refusal?.Detail ?? "does not answer"}; it may know more than all "
+            + "others: recover when it answers"));
+        return true;
+    }
+
+    private static long EpochOf(GroupConfig group, Said said)
+    {
+        IEnumerable<long> seen = said.Servers.Where(s => group.Servers.Any(x => x.Name == s.Key.Server)).Select(s =>
+            Math.Max(Math.Max(s.Value.Epoch, s.Value.MayRun ?? 0), Math.Max(s.Value.RanEpoch, s.Value.VoidEpoch)));
+        return seen.Concat(said.Paths.Where(p => Concerns(group, p.Info)).Select(p => p.Info.Epoch)).DefaultIfEmpty(0).Max();
+    }
+
+    private static bool Concerns(GroupConfig group, MigrationInfo path) => group.Servers.Any(s => Concerns(s, path));
+
+    private static bool Concerns(ServerConfig server, MigrationInfo path) => server.Vrf == path.Vrf
+        && server.Prefixes.Any(p => path.Prefixes.Any(m => IpPrefix.TryParse(m.Prefix, out IpPrefix other)
+            && (p.Contains(other) || other.Contains(p))));
+
+    // Null: it was never moved and nobody may run it, or it is not known, and the errors say why.
+    private static Ownership? Owner(
+        GroupConfig group, ServerConfig server, Said said, ManagerState state, long epoch, List<ProblemError> errors)
+    {
+        var at = server.At.Where(p => said.Servers.ContainsKey((p.Host.Name, server.Name)))
+            .Select(p => (Place: p, Info: said.Servers[(p.Host.Name, server.Name)])).ToArray();
+        if (at.Length < server.At.Count) return null;
+        int wrong = errors.Count;
+        foreach ((PlaceConfig place, ServerInfo info) in at.Where(x => x.Info.MayRun is null))
+        {
+            string where = $"{server.Name} at {place.Host.Name}";
+            if (info.State == ServerState.Running)
+                errors.Add(new ProblemError(where, "runs there without the right to; stop it there, or restore the host's state folder"));
+            else if (info.State == ServerState.Unknown)
+                errors.Add(new ProblemError(where, $"{place.Host.Name} cannot say what it does there"
+                    + $"{(info.Fault is { } reason ? ": " + reason : "")}; put that right first"));
+            else if (info is { Epoch: 0, Fault: { } fault })
+                errors.Add(new ProblemError(where, $"{fault}; what {place.Host.Name} has promised of it is not known before that is put "
+                    + "right"));
+        }
+
+        if (errors.Count > wrong) return null;
+        var may = at.Where(x => x.Info.MayRun is not null).ToArray();
+        if (may.Length > 1)
+        {
+            errors.Add(new ProblemError(server.Name, $"may run at {string.Join(" and at ", may.Select(x =>
+                $"{x.Place.Site.Name} ({x.Place.Host.Name}: epoch {x.Info.MayRun}, {Words.Of(x.Info.State)})"))}; see at which of them it "
+                + "is the right one, stop it at the others and take their right away (retire, with a higher epoch)"));
+            return null;
+        }
+
+        if (may.Length == 0)
+        {
+            bool moved = state.GroupOf(group.Name).Owners.ContainsKey(server.Name);
+            if (moved || at.Any(x => x.Info.Epoch > 0) || said.Paths.Any(p => Concerns(server, p.Info)))
+                errors.Add(new ProblemError(server.Name, HalfWay(group, server, at, said, epoch)));
+            return null;
+        }
+
+        (PlaceConfig here, ServerInfo owner) = may[0];
+        if (state.GroupOf(group.Name).Owners.GetValueOrDefault(server.Name) is { } known && known.Epoch > epoch
+            && known.Site != here.Site.Name)
+        {
+            errors.Add(new ProblemError(server.Name, $"by the journal {known.Site} owns it under epoch {known.Epoch}, and no PE or host "
+                + $"has seen more than {epoch}: the journal knows more than they do. {here.Host.Name} may run it under epoch "
+                + $"{owner.MayRun}: was an old copy of its state folder put back?"));
+            return null;
+        }
+
+        return new Ownership(here.Site.Name, owner.MayRun!.Value);
+    }
+
+    // Nobody may run it: it was stopped, and not started at the other end, or not yet. R5 says how that is decided: by the target's word.
+    private static string HalfWay(
+        GroupConfig group, ServerConfig server, (PlaceConfig Place, ServerInfo Info)[] at, Said said, long epoch)
+    {
+        string each = string.Join(", ", at.Select(x => $"{x.Place.Host.Name} has seen epoch {x.Info.Epoch}, ran {x.Info.RanEpoch}, and it "
+            + $"is {Words.Of(x.Info.State)} there"));
+        string[] paths = [.. said.Paths.Where(p => Concerns(group, p.Info) && !p.Info.IsOver()).Select(p =>
+            $"{p.Info.Id} at {p.Pe} ({Words.Of(p.Info.Role)}, {Words.Of(p.Info.State)})")];
+        (PlaceConfig Place, ServerInfo Info)[] kept = [.. at.Where(x => x.Info.State == ServerState.Paused)];
+        string source = kept.Length == 1 ? kept[0].Place.Host.Name : "the host that keeps it";
+        string migration = at.Select(x => x.Info.Migration).FirstOrDefault(m => m is not null) ?? "it";
+        return $"no host may run it: migration {migration} is half way ({each}). Have each other host say void of epoch {epoch} (POST "
+            + $"/v1/servers/{server.Name}/void at it, with this epoch): if all answer void, have {source} resume it under epoch "
+            + $"{epoch + 1} (POST .../resume); if one answers ran, have that one activate it"
+            + (paths.Length == 0 ? "" : $". Then have the PEs abort {string.Join(" and ", paths)} with that epoch (sdnedge migrate signal)")
+            + ". Then recover again";
     }
 
     // m12.1, m12-2.1: 12. Ids of another form are no manager's.
@@ -78,6 +205,11 @@ internal static class Recovery
         int end = path.IndexOfAny(['.', '-']);
         return path.StartsWith('m')
             && long.TryParse(path.AsSpan(1, (end < 0 ? path.Length : end) - 1), NumberStyles.None, CultureInfo.InvariantCulture,
-            out long number) ? number : 0;
+            out long number) && number < ManagerState.LastEpoch ? number : 0;
     }
+
+    // What all parties said.
+    private sealed record Said(
+        IReadOnlyList<(string Pe, MigrationInfo Info)> Paths, IReadOnlyList<uint> Keys,
+        IReadOnlyDictionary<(string Host, string Server), ServerInfo> Servers);
 }

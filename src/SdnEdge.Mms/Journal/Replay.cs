@@ -154,7 +154,8 @@ public static class Replay
             + (r.Moves.Count == 1 ? "move" : "moves"),
         MoveHappened m => Words(m.Input, move),
         CommitRequested c => $"{c.By} ends the trial: no rollback is offered any more",
-        Recovered r => $"{r.By} has had the journal rebuilt: {r.Groups.Count} groups, next migration {r.NextMigration}",
+        Recovered r => $"{r.By} has had the journal rebuilt: {r.Groups.Count} groups, next migration {r.NextMigration}"
+            + (r.Stale is { } stale ? $"; {string.Join(", ", stale)} ran by an old journal only" : ""),
         _ => input.GetType().Name,
     };
 
@@ -172,6 +173,7 @@ public static class Replay
         Refused r => $"{Party(r.Key, move)} refuses {r.Key}: {r.Detail} ({r.Problem})",
         StageExpired e => $"{Model.Words.Of(e.Stage)} did not end in time: {e.Detail}",
         AbortRequested a => $"{a.By} wants it undone: {a.Why}",
+        GiveUpRequested g => $"{g.By} gives up {string.Join(", ", g.Parties)}: {g.Why}",
         TakenUp => "a manager has taken the journal up: the deadline of the open stage starts anew",
         _ => Model.Words.Of(input),
     };

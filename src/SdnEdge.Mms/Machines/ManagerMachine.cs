@@ -35,12 +35,14 @@ public static class ManagerMachine
             MigrationRequested requested => Request(state, requested, now, at),
             MoveHappened { Input: AbortRequested } abort when state.Migrations.TryGetValue(abort.Migration, out MigrationState? migration)
                 && MayAbort(migration) is not null => state,
+            MoveHappened { Input: GiveUpRequested given } up when state.Migrations.TryGetValue(up.Migration, out MigrationState? migration)
+                && MayGiveUp(migration, given.Parties) is not null => state,
             MoveHappened happened when state.Migrations.TryGetValue(happened.Migration, out MigrationState? migration)
                 && migration.Outcome is null
                 => Happened(state, migration, happened.Input, now, at),
             CommitRequested commit when state.Migrations.TryGetValue(commit.Migration, out MigrationState? migration)
                 && migration is { Outcome: MigrationOutcome.Moved, Committed: false } => With(state, migration with { Committed = true }),
-            Recovered recovered => Recover(state, recovered),
+            Recovered recovered => Recover(state, recovered, now, at),
             _ => state,
         };
     }
@@ -68,6 +70,13 @@ public static class ManagerMachine
         return migration.GoingBack ? $"it is going back already: {migration.Failure}" : MoveMachine.MayAbort(migration.Current);
     }
 
+    /// <summary>Null: these parties of the migration can be given up now. Else why not, and what would be right.</summary>
+    public static string? MayGiveUp(MigrationState migration, IReadOnlyList<string> parties)
+    {
+        ArgumentNullException.ThrowIfNull(migration);
+        return migration.Outcome is { } outcome ? $"it has ended ({Words.Of(outcome)})" : GiveUp.MayGiveUp(migration.Current, parties);
+    }
+
     /// <summary>
     /// True when a step opens a command or ends something: it is on the disk before anybody acts on it. A step that does not may wait for
     /// the
@@ -92,14 +101,15 @@ public static class ManagerMachine
     private static ManagerState Request(ManagerState state, MigrationRequested requested, long now, string at)
     {
         if (requested.Id != IdOf(state.NextMigration) || requested.Moves.Count == 0
-            || state.RunningOf(requested.Request.Group) is not null) return state;
+            || state.RunningOf(requested.Request.Group) is not null
+            || state.GroupOf(requested.Request.Group).Epoch >= ManagerState.LastEpoch) return state;
         var migration = new MigrationState
         {
             Id = requested.Id, Request = requested.Request, By = requested.By, IdempotencyKey = requested.IdempotencyKey, At = at,
                 ToCome = [.. requested.Moves],
         };
-        uint highest = requested.Moves.SelectMany(m => m.Paths).Select(p => p.TunnelKey).DefaultIfEmpty(0u).Max();
-        state = state with { NextMigration = state.NextMigration + 1, NextKey = Math.Max(state.NextKey, highest + 1) };
+        uint next = requested.Moves.SelectMany(m => m.Paths).Aggregate(state.NextKey, (key, path) => GreKeys.Behind(key, path.TunnelKey));
+        state = state with { NextMigration = state.NextMigration + 1, NextKey = next };
         return Begin(With(state, migration), migration, requested.Moves[0], back: false, delayed: false, now);
     }
 
@@ -134,6 +144,10 @@ public static class ManagerMachine
         {
             case MoveOutcome.Fenced:
                 return Finish(state, migration, MigrationOutcome.Fenced, at);
+            case MoveOutcome.GivenUp:
+                // What had moved stays where it is: nothing is begun with parties that do not answer.
+                migration = migration with { ToCome = [], ToTakeBack = [], Failure = migration.Failure ?? move.GivenUpWhy };
+                return Finish(state, migration, MigrationOutcome.GivenUp, at);
             case MoveOutcome.Moved when !migration.GoingBack:
                 migration = migration with { ToTakeBack = migration.ToTakeBack.Push(move.Plan) };
                 return migration.ToCome.IsEmpty ? Finish(state, migration, MigrationOutcome.Moved, at)
@@ -155,12 +169,18 @@ public static class ManagerMachine
         uint key = state.NextKey;
         if (back)
         {
-            // Paths of their own: the PEs know those of the way there already.
+            // Paths of their own: the PEs know those of the way there already. So are their keys, also when all have been used once.
             int attempt = migration.Moves.Count + 1;
-            plan = plan with
+            IReadOnlySet<uint> used = state.KeysInUse();
+            var paths = new List<PathMove>();
+            foreach (PathMove path in plan.Paths)
             {
-                Paths = [.. plan.Paths.Select((p, i) => p with { Id = $"{migration.Id}-{attempt}.{i + 1}", TunnelKey = key++ })],
-            };
+                uint free = GreKeys.Free(key, used);
+                key = GreKeys.After(free);
+                paths.Add(path with { Id = $"{migration.Id}-{attempt}.{paths.Count + 1}", TunnelKey = free });
+            }
+
+            plan = plan with { Paths = paths };
         }
 
         MoveState move = MoveMachine.Start(plan with { Migration = migration.Id, Epoch = epoch }) with { StageSinceNs = now };
@@ -199,16 +219,30 @@ public static class ManagerMachine
         };
     }
 
-    private static ManagerState Recover(ManagerState state, Recovered recovered)
+    private static ManagerState Recover(ManagerState state, Recovered recovered, long now, string at)
     {
-        if (state.Migrations.Values.Any(m => m.Outcome is null)) return state;
+        HashSet<string> stale = [.. recovered.Stale ?? []];
+        if (state.Migrations.Values.Any(m => m.Outcome is null && recovered.Groups.ContainsKey(m.Request.Group) && !stale.Contains(m.Id)))
+            return state;
+        foreach (MigrationState migration in state.Migrations.Values.Where(m => m.Outcome is null && stale.Contains(m.Id)).ToArray())
+        {
+            string why = $"{recovered.By} had the journal rebuilt: it was older than what PEs and hosts know of {migration.Request.Group}";
+            MoveState fenced = MoveMachine.Fence(migration.Current, why, now);
+            MigrationState ended = migration with
+            {
+                Moves = migration.Moves.SetItem(migration.Moves.Count - 1, fenced), Failure = migration.Failure ?? why,
+            };
+            state = Finish(state, ended, MigrationOutcome.Fenced, at);
+        }
+
         ImmutableSortedDictionary<string, GroupState> groups = state.Groups;
         foreach ((string name, GroupState group) in recovered.Groups) groups =
             groups.SetItem(name, Raise(group, state.GroupOf(name).Epoch));
+
         return state with
         {
             Groups = groups, NextMigration = Math.Max(state.NextMigration, recovered.NextMigration),
-                NextKey = Math.Max(state.NextKey, recovered.NextKey),
+                NextKey = GreKeys.Later(state.NextKey, recovered.NextKey),
         };
     }
 

@@ -14,7 +14,8 @@ namespace SdnEdge.Mms.Machines;
 /// <item>The step that ends <see cref="MoveStage.Stop"/> is the pivot: its record grants the target its epoch.</item>
 /// <item>After the pivot the move goes forward, however long that takes. While no target is known to run, it can be asked to void the epoch
 /// (R5): if all say that they never ran it, the source is granted the next one and the move is undone.</item>
-/// <item>It ends when all parties have been inspected and nothing is left over.</item>
+/// <item>It ends when all parties have been inspected and nothing is left over; or when an operator has given up those that do not answer
+/// (<see cref="GiveUp"/>).</item>
 /// </list>
 /// Invariants: <see cref="MoveState.Epoch"/> never goes down; the target is told to activate only while <see cref="MoveState.TargetOwns"/>;
 /// the source is told to resume only while not.
@@ -39,6 +40,8 @@ public static class MoveMachine
         {
             Begin when state.Stage == MoveStage.Planned => Advance(state, now),
             TakenUp => state with { StageSinceNs = now },
+            GiveUpRequested given when state.Stage == MoveStage.Planned && GiveUp.MayGiveUp(state, given.Parties) is null
+                => End(GiveUp.Take(state, given), MoveOutcome.GivenUp, now),
             _ when state.Stage == MoveStage.Planned => state,
             SignalDone done when Opens(state, done.Key) is SendSignal command => Complete(
                 state with { Signals = state.Signals.Add(new SignalAnswer(command.Pe, done.SentNs, now, done.Reply)) }, done.Key, now),
@@ -49,6 +52,7 @@ public static class MoveMachine
             Refused refused when Opens(state, refused.Key) is { } command => Refuse(state, command, refused, now),
             StageExpired expired when expired.Stage == state.Stage && StageTable.Of(state.Stage).BeforePivot
                 => Undo(state, $"{Words.Of(state.Stage)} did not end in time: {expired.Detail}", null, now),
+            GiveUpRequested given when GiveUp.MayGiveUp(state, given.Parties) is null => TakeGiveUp(state, given, now),
             AbortRequested abort when MayAbort(state) is null => Abort(state, abort, now),
             _ => state,
         };
@@ -62,7 +66,7 @@ public static class MoveMachine
         StageRow row = StageTable.Of(state.Stage);
         IEnumerable<MoveCommand> all = row.Commands(state);
         if (row.Meanwhile is { } meanwhile) all = all.Concat(meanwhile(state));
-        return [.. all.Where(c => !state.Done.Contains(c.Key)).DistinctBy(c => c.Key)];
+        return [.. all.Where(c => !state.Done.Contains(c.Key) && !GiveUp.Skips(state, c)).DistinctBy(c => c.Key)];
     }
 
     /// <summary>
@@ -126,6 +130,16 @@ public static class MoveMachine
         };
     }
 
+    /// <summary>Ends a move where it is: another manager is in charge of the group. Nobody is told anything.</summary>
+    /// <param name="state">The move; one that has ended stays as it is.</param>
+    /// <param name="why">How that is known.</param>
+    /// <param name="now">CLOCK_MONOTONIC, nanoseconds.</param>
+    public static MoveState Fence(MoveState state, string why, long now)
+    {
+        ArgumentNullException.ThrowIfNull(state);
+        return state.Outcome is not null ? state : End(state with { Failure = state.Failure ?? why }, MoveOutcome.Fenced, now, why);
+    }
+
     private static MoveCommand? Opens(MoveState state, string key) => Open(state).FirstOrDefault(c => c.Key == key);
 
     private static MoveState Complete(MoveState state, string key, long now) => Advance(state with { Done = state.Done.Add(key) }, now);
@@ -136,10 +150,11 @@ public static class MoveMachine
         while (state.Outcome is null)
         {
             StageRow row = StageTable.Of(state.Stage);
-            if (row.Commands(state).Any(c => !state.Done.Contains(c.Key))) return state;
+            if (row.Commands(state).Any(c => !state.Done.Contains(c.Key) && !GiveUp.Skips(state, c))) return state;
             state = state.Stage switch
             {
                 MoveStage.Void => Judge(state, now),
+                MoveStage.Inspect or MoveStage.InspectUndo when !state.GivenUp.IsEmpty => End(state, MoveOutcome.GivenUp, now),
                 MoveStage.Inspect => End(state, MoveOutcome.Moved, now),
                 MoveStage.InspectUndo => End(state, MoveOutcome.AsBefore, now),
                 _ => EnterOnly(state, row.Next, now),
@@ -231,6 +246,13 @@ public static class MoveMachine
     {
         string why = abort.Why.Length > 0 ? abort.Why : "aborted";
         return StageTable.Of(state.Stage).BeforePivot ? Undo(state, why, abort.By, now) : AskToVoid(state, why, abort.By, now);
+    }
+
+    // Before the pivot the move is undone, without the word of those who were given up.
+    private static MoveState TakeGiveUp(MoveState state, GiveUpRequested given, long now)
+    {
+        MoveState after = GiveUp.Take(state, given);
+        return StageTable.Of(state.Stage).BeforePivot ? Undo(after, after.GivenUpWhy!, given.By, now) : Advance(after, now);
     }
 
     // R5. Nothing is decided yet: what the targets answer decides.

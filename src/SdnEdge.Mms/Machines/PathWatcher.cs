@@ -16,8 +16,10 @@ public sealed record PathQuestion(bool Source, bool Target, IReadOnlyList<string
 /// <param name="Target">The target PE's word.</param>
 /// <param name="Ingress">For each ingress PE that answered: null = it takes the direct path, else why not.</param>
 /// <param name="Silent">A PE of the two that was asked and did not answer; null = none.</param>
+/// <param name="TargetForgot">The target PE answered that it does not know the path, and has been fenced since.</param>
 public sealed record PathLook(
-    MigrationInfo? Source, MigrationInfo? Target, IReadOnlyDictionary<string, string?> Ingress, string? Silent = null);
+    MigrationInfo? Source, MigrationInfo? Target, IReadOnlyDictionary<string, string?> Ingress, string? Silent = null,
+    bool TargetForgot = false);
 
 /// <summary>
 /// Watches one path until something is so: pure, one answer after the other, of one PE or of several. What many looks showed becomes one
@@ -238,7 +240,8 @@ public sealed class PathWatcher
 
     private PathEvidence? GivenBack(PathLook look, ref PathQuestion next)
     {
-        if (look.Target is { State: PeMigrationState.Aborted, Group: null }) return _seen;
+        // A PE that does not know the path has nothing of it left.
+        if (look.TargetForgot || look.Target is { State: PeMigrationState.Aborted, Group: null }) return _seen;
         next = next with { AfterMs = PollMarkers };
         return look.Target is null ? Unread(_path.Target.Pe) : Not(WaitReason.Draining, $"{_path.Target.Pe} still gives back what it held");
     }

@@ -33,11 +33,14 @@ public sealed record CommitRequested(string Migration, string By) : ManagerInput
 /// <summary>
 /// An operator had the journal rebuilt from what PEs and hosts say, after it was lost or an old copy was put back: epochs at least as high
 /// as
-/// any that a resource has seen, and where each server runs.
+/// any that a resource has seen, and where each server runs. While a migration runs that is not <paramref name="Stale"/> its group is not
+/// touched.
 /// </summary>
 /// <param name="Groups">The groups.</param>
 /// <param name="NextMigration">A number higher than that of any migration that a resource knows.</param>
 /// <param name="NextKey">A key higher than any in use.</param>
 /// <param name="By">Who ordered it.</param>
-public sealed record Recovered(ImmutableSortedDictionary<string, GroupState> Groups, long NextMigration, uint NextKey, string By)
+/// <param name="Stale">Migrations that run by the journal only: the parties know of later things. They end as fenced; null = none.</param>
+public sealed record Recovered(
+    ImmutableSortedDictionary<string, GroupState> Groups, long NextMigration, uint NextKey, string By, IReadOnlyList<string>? Stale = null)
     : ManagerInput;

@@ -11,6 +11,8 @@ public enum MigrationOutcome
     AsBefore,
     /// <summary>Another manager is in charge of the group.</summary>
     Fenced,
+    /// <summary>An operator ended it without the word of parties that did not answer. Its moves say what is not proved.</summary>
+    GivenUp,
 }
 
 /// <summary>
@@ -82,6 +84,9 @@ public sealed record ManagerState
     /// <summary>First GRE key of migrations: those below are the configuration's.</summary>
     public const uint FirstKey = 0x4000_0000;
 
+    /// <summary>Last epoch with which a migration begins: what is above is for its undo and its way back.</summary>
+    public const long LastEpoch = long.MaxValue - 1_000_000;
+
     /// <summary>A manager with an empty journal.</summary>
     public static readonly ManagerState Empty = new();
 
@@ -100,6 +105,10 @@ public sealed record ManagerState
 
     /// <summary>A group; a fresh one where the journal has none.</summary>
     public GroupState GroupOf(string name) => Groups.GetValueOrDefault(name) ?? GroupState.Fresh;
+
+    /// <summary>GRE keys of the migrations that run: of their moves so far, and of those to come.</summary>
+    public IReadOnlySet<uint> KeysInUse() => Migrations.Values.Where(m => m.Outcome is null)
+        .SelectMany(m => m.Moves.Select(x => x.Plan).Concat(m.ToCome)).SelectMany(p => p.Paths).Select(p => p.TunnelKey).ToHashSet();
 
     /// <summary>The migration of a group that runs; null: none does.</summary>
     public MigrationState? RunningOf(string group) => Migrations.Values.FirstOrDefault(m => m.Request.Group == group && m.Outcome is null);

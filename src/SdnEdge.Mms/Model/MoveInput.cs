@@ -13,6 +13,7 @@ namespace SdnEdge.Mms.Model;
 [JsonDerivedType(typeof(Refused), "refused")]
 [JsonDerivedType(typeof(StageExpired), "stage-expired")]
 [JsonDerivedType(typeof(AbortRequested), "abort-requested")]
+[JsonDerivedType(typeof(GiveUpRequested), "give-up-requested")]
 [JsonDerivedType(typeof(TakenUp), "taken-up")]
 public abstract record MoveInput;
 
@@ -52,6 +53,13 @@ public sealed record StageExpired(MoveStage Stage, string Detail) : MoveInput;
 /// <param name="By">Who.</param>
 /// <param name="Why">Why.</param>
 public sealed record AbortRequested(string By, string Why) : MoveInput;
+
+/// <summary>An operator decides that parties will not answer any more, and that the move ends without their word: see
+/// <see cref="Machines.GiveUp"/>.</summary>
+/// <param name="By">Who.</param>
+/// <param name="Why">Why.</param>
+/// <param name="Parties">Hosts, PEs, or a site of the move: all that it has there.</param>
+public sealed record GiveUpRequested(string By, string Why, IReadOnlyList<string> Parties) : MoveInput;
 
 /// <summary>A manager has taken the journal up: the deadline of an open stage starts anew.</summary>
 public sealed record TakenUp : MoveInput;

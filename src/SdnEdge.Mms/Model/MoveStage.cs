@@ -69,6 +69,8 @@ public enum MoveOutcome
     AsBefore,
     /// <summary>A party has seen a higher epoch: another manager is in charge of the group. This one stopped where it was.</summary>
     Fenced,
+    /// <summary>An operator gave parties up that did not answer: what they had to do is not proved.</summary>
+    GivenUp,
 }
 
 /// <summary>Why a step is not done yet: one word for each kind of reason.</summary>
@@ -98,4 +100,6 @@ public enum WaitReason
     LeftOver,
     /// <summary>The journal takes no records.</summary>
     JournalDown,
+    /// <summary>PEs or hosts know of later things than the journal: an old copy of it was put back.</summary>
+    JournalOld,
 }

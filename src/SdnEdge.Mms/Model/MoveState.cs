@@ -65,6 +65,12 @@ public sealed record MoveState
     /// <summary>Who asked for it to be undone; null: nobody did.</summary>
     public string? AbortedBy { get; init; }
 
+    /// <summary>Hosts and PEs that an operator has given up: they are not asked any more.</summary>
+    public ImmutableSortedSet<string> GivenUp { get; init; } = [];
+
+    /// <summary>Who gave which of them up first, and why; null: nobody was.</summary>
+    public string? GivenUpWhy { get; init; }
+
     /// <summary>How it ended; null while it runs.</summary>
     public MoveOutcome? Outcome { get; init; }
 

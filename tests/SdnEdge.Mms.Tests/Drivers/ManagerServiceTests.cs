@@ -225,6 +225,61 @@ public sealed class ManagerServiceTests : IAsyncLifetime
         Assert.False(Was("ask resume"));
     }
 
+    // Guards: MoveRunner.ForgotAsync. A PE that lost its state after the abort answers 404 for ever; the undo waited as long.
+    [Theory]
+    [InlineData(MoveStage.PrepareSource)]
+    [InlineData(MoveStage.Stop)]
+    public async Task An_undo_whose_PE_has_forgotten_the_path_ends_after_the_PE_was_told_the_abort_again(MoveStage stage)
+    {
+        _parties.Forgetful.Add("pe-b");
+        _parties.Keep(stage == MoveStage.Stop ? "stop s1" : "prepare s1 host-a");
+        await AskAsync(Plans.Move(["s1"]));
+        await UntilAsync(() => State("m1").Stage == stage);
+        await AbortAsync("m1");
+        _parties.Give(stage == MoveStage.Stop ? "stop s1" : "prepare s1 host-a");
+        await EndedAsync("m1", MigrationOutcome.AsBefore);
+        Assert.True(_parties.Asked.Count(a => a == "abort m1.1 pe-b") >= 2);
+    }
+
+    // A PE that is dead is not one that has forgotten: its answer is waited for, until an operator says that none will come.
+    [Fact]
+    public async Task An_undo_whose_PE_is_dead_waits_until_an_operator_gives_it_up_and_then_says_what_is_not_proved()
+    {
+        _parties.Keep("stop s1");
+        await AskAsync(Plans.Move(["s1"]));
+        await UntilAsync(() => State("m1").Stage == MoveStage.Stop);
+        await AbortAsync("m1");
+        _parties.Give("stop s1");
+        _parties.Silent.UnionWith(["pe-b", "host-b"]);
+        await UntilAsync(() => _manager.WaitingOf("m1").Any(w => w is { Reason: WaitReason.PeerUnreachable }
+            && w.Command.StartsWith("abort m1.1 pe-b", StringComparison.Ordinal)));
+        Assert.Null(_manager.State.Migrations["m1"].Outcome);
+        var given = new GiveUpRequested("user ops", "it burnt down", ["pe-b", "host-b"]);
+        await _manager.PostAsync(_ => new MoveHappened("m1", given), "user ops");
+        await EndedAsync("m1", MigrationOutcome.GivenUp);
+        Assert.Equal(
+            ["that s1 does not run at host-b, and that nothing of it is left there",
+                "that pe-b has no tunnel, group or hold of m1.1, and has seen epoch 2"],
+            GiveUp.Unproved(State("m1")));
+        Assert.Equal(2, (await _parties.ServerAsync("host-a", "s1", default)).MayRun);
+    }
+
+    [Fact]
+    public async Task A_source_site_that_died_after_the_pivot_can_be_given_up_and_the_servers_stay_at_the_target()
+    {
+        _parties.Keep("activate s1");
+        await AskAsync(Plans.Move(["s1"]));
+        await UntilAsync(() => Was("ask activate s1"));
+        _parties.Silent.UnionWith(["pe-a", "host-a"]);
+        _parties.Give("activate s1");
+        await UntilAsync(() => State("m1").Running.Contains("s1")
+            && _manager.WaitingOf("m1").Any(w => w.Reason == WaitReason.PeerUnreachable));
+        await _manager.PostAsync(_ => new MoveHappened("m1", new GiveUpRequested("user ops", "it burnt down", ["site-a"])), "user ops");
+        await EndedAsync("m1", MigrationOutcome.GivenUp);
+        Assert.Equal(new Ownership("site-b", 1), _manager.State.GroupOf("shop").Owners["s1"]);
+        Before("done activate s1", "done advertise m1.1 pe-b");
+    }
+
     [Fact]
     public async Task A_target_that_refuses_to_start_voids_the_epoch_and_the_servers_run_at_the_source_again()
     {

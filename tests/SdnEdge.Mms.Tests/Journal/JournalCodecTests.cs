@@ -26,7 +26,7 @@ public class JournalCodecTests
                 ImmutableSortedDictionary<string, GroupState>.Empty.Add(Word(random), new GroupState(
                     random.NextInt64(), ImmutableSortedDictionary<string,
                         Ownership>.Empty.Add(Word(random), new Ownership(Word(random), random.NextInt64())))),
-                random.NextInt64(), (uint)random.Next(), Word(random)),
+                random.NextInt64(), (uint)random.Next(), Word(random), random.Next(2) == 0 ? null : [Word(random)]),
             .. MoveInputs(random).Select(i => new MoveHappened(Word(random), i)),
         ];
         Assert.Equal(AllKinds(typeof(ManagerInput)), inputs.Select(i => i.GetType().Name).Distinct().Order());
@@ -155,7 +155,7 @@ public class JournalCodecTests
             ImmutableSortedDictionary<string, long>.Empty.Add(Word(random), random.NextInt64()), [Word(random) + "1", Word(random) + "2"],
             random.Next(2) == 0, random.Next(2) == 0, random.Next(2) == 0, random.Next(2) == 0)),
         new Refused(Word(random), Word(random), Word(random)), new StageExpired(Any<MoveStage>(random), Word(random)),
-        new AbortRequested(Word(random), Word(random)),
+        new AbortRequested(Word(random), Word(random)), new GiveUpRequested(Word(random), Word(random), [Word(random), Word(random)]),
     ];
 
     private static MigrationInfo Info(Random random) => new(

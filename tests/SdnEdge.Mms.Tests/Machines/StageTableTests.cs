@@ -14,35 +14,35 @@ public class StageTableTests
     // -      the same state: nothing is recorded          go     it begins
     // done   noted, the stage goes on or ends             undo   the source is granted the next epoch
     // void   the targets are asked for their verdict      fence  it ends here: another manager is in charge
-    // taken  the deadline starts anew
+    // taken  the deadline starts anew                     left   it goes on, or ends, without the party that was given up
     private const string Table = """
-        stage            begin answer late wrong refuse-1 refuse-2 refuse-wrong stale expired expired-other abort taken-up
-        planned          go    -      -    -     -        -        -            -     -       -             -     taken
-        prepare-target   -     done   -    -     undo     undo     -            fence undo    -             undo  taken
-        prepare-source   -     done   -    -     undo     undo     -            fence undo    -             undo  taken
-        mirror           -     done   -    -     undo     undo     -            fence undo    -             undo  taken
-        switch           -     done   -    -     undo     undo     -            fence undo    -             undo  taken
-        stop             -     done   -    -     undo     undo     -            fence undo    -             undo  taken
-        hand-over        -     done   -    -     -        -        -            fence -       -             -     taken
-        activate         -     done   -    -     void     void     -            fence -       -             void  taken
-        release          -     done   -    -     -        -        -            fence -       -             -     taken
-        hold-drain       -     done   -    -     -        -        -            fence -       -             -     taken
-        advertise        -     done   -    -     -        -        -            fence -       -             -     taken
-        direct-path      -     done   -    -     -        -        -            fence -       -             -     taken
-        withdraw         -     done   -    -     -        -        -            fence -       -             -     taken
-        drain            -     done   -    -     -        -        -            fence -       -             -     taken
-        teardown-source  -     done   -    -     -        -        -            fence -       -             -     taken
-        last-packet      -     done   -    -     -        -        -            fence -       -             -     taken
-        teardown-target  -     done   -    -     -        -        -            fence -       -             -     taken
-        inspect          -     done   -    -     -        -        -            fence -       -             -     taken
-        void             -     done   -    -     -        -        -            fence -       -             -     taken
-        resume-source    -     done   -    -     -        -        -            fence -       -             -     taken
-        abort-source     -     done   -    -     -        -        -            fence -       -             -     taken
-        empty-tunnel     -     done   -    -     -        -        -            fence -       -             -     taken
-        abort-target     -     done   -    -     -        -        -            fence -       -             -     taken
-        give-back        -     done   -    -     -        -        -            fence -       -             -     taken
-        inspect-undo     -     done   -    -     -        -        -            fence -       -             -     taken
-        ended            -     -      -    -     -        -        -            -     -       -             -     -
+        stage            begin answer late wrong refuse-1 refuse-2 refuse-wrong stale expired expired-other abort taken-up give-src give-tgt
+        planned          go    -      -    -     -        -        -            -     -       -             -     taken    left     left
+        prepare-target   -     done   -    -     undo     undo     -            fence undo    -             undo  taken    undo     undo
+        prepare-source   -     done   -    -     undo     undo     -            fence undo    -             undo  taken    undo     undo
+        mirror           -     done   -    -     undo     undo     -            fence undo    -             undo  taken    undo     undo
+        switch           -     done   -    -     undo     undo     -            fence undo    -             undo  taken    undo     undo
+        stop             -     done   -    -     undo     undo     -            fence undo    -             undo  taken    undo     undo
+        hand-over        -     done   -    -     -        -        -            fence -       -             -     taken    -        -
+        activate         -     done   -    -     void     void     -            fence -       -             void  taken    left     -
+        release          -     done   -    -     -        -        -            fence -       -             -     taken    left     -
+        hold-drain       -     done   -    -     -        -        -            fence -       -             -     taken    left     -
+        advertise        -     done   -    -     -        -        -            fence -       -             -     taken    left     -
+        direct-path      -     done   -    -     -        -        -            fence -       -             -     taken    left     -
+        withdraw         -     done   -    -     -        -        -            fence -       -             -     taken    left     -
+        drain            -     done   -    -     -        -        -            fence -       -             -     taken    left     -
+        teardown-source  -     done   -    -     -        -        -            fence -       -             -     taken    left     -
+        last-packet      -     done   -    -     -        -        -            fence -       -             -     taken    left     -
+        teardown-target  -     done   -    -     -        -        -            fence -       -             -     taken    left     -
+        inspect          -     done   -    -     -        -        -            fence -       -             -     taken    left     -
+        void             -     done   -    -     -        -        -            fence -       -             -     taken    left     -
+        resume-source    -     done   -    -     -        -        -            fence -       -             -     taken    left     left
+        abort-source     -     done   -    -     -        -        -            fence -       -             -     taken    left     left
+        empty-tunnel     -     done   -    -     -        -        -            fence -       -             -     taken    left     left
+        abort-target     -     done   -    -     -        -        -            fence -       -             -     taken    left     left
+        give-back        -     done   -    -     -        -        -            fence -       -             -     taken    left     left
+        inspect-undo     -     done   -    -     -        -        -            fence -       -             -     taken    left     left
+        ended            -     -      -    -     -        -        -            -     -       -             -     -        -        -
         """;
 
     private static readonly Dictionary<MoveStage, MoveState> s_states = Reached();
@@ -126,6 +126,8 @@ public class StageTableTests
             "expired-other" => new StageExpired(other, "nobody answers"),
             "abort" => new AbortRequested("user ops", "why not"),
             "taken-up" => new TakenUp(),
+            "give-src" => new GiveUpRequested("user ops", "it burnt down", ["host-a"]),
+            "give-tgt" => new GiveUpRequested("user ops", "it burnt down", ["host-b"]),
             _ => throw new InvalidOperationException($"no such kind of input: {kind}"),
         };
     }
@@ -136,6 +138,7 @@ public class StageTableTests
             ? after.TargetOwns && after.Epoch == before.Epoch ? "void" : "void, but not as it should be"
             : !after.TargetOwns && after.Epoch == before.Epoch + 1 && after.Stage >= MoveStage.ResumeSource ? "undo"
                 : "undone, but not as it should be"
+        : after.GivenUp.Count > before.GivenUp.Count ? after.Epoch == before.Epoch ? "left" : "left, but not as it should be"
         : before.Stage == MoveStage.Planned && after.Stage == MoveStage.PrepareTarget ? "go"
         : after.Stage == before.Stage && after.Done == before.Done && after.StageSinceNs == 77 ? "taken"
         : after.Done.Count == before.Done.Count + 1 ? "done" : "something else";

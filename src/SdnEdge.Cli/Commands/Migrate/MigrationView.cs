@@ -118,6 +118,7 @@ internal sealed class MigrationView(bool sameClock)
         "moved" => $"moved: {m.Group} is at {m.To}, epoch {m.Epoch}.{(m.Failure is null ? "" : " On the way: " + m.Failure)}",
         "as-before" => $"not moved: {m.Group} is at {m.From} as before, epoch {m.Epoch}. {m.Failure}",
         "fenced" => $"fenced: another manager is in charge of {m.Group}; this one stopped where it was. {m.Failure}",
+        "given-up" => $"given up: {m.Failure}. Not proved: {string.Join("; ", m.Unproved ?? [])}.",
         _ => $"{m.State}: {m.Stage}",
     };
 

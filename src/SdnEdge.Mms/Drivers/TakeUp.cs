@@ -1,0 +1,107 @@
+using SdnEdge.Client;
+using SdnEdge.Core.Api;
+using SdnEdge.Mms.Machines;
+using SdnEdge.Mms.Model;
+
+namespace SdnEdge.Mms.Drivers;
+
+/// <summary>What the parties of a migration said when a manager wants to take it up.</summary>
+/// <param name="Old">Why the journal is older than what they know; null: nobody knows of anything later.</param>
+/// <param name="Silent">Hosts whose word is needed and did not come; empty: it may be taken up, unless <paramref name="Old"/>.</param>
+internal sealed record TakeUpAnswer(string? Old, IReadOnlyList<string> Silent);
+
+/// <summary>
+/// Before a manager goes on with a migration that runs by its journal, it asks whether the journal is the newest: it may be a copy that was
+/// put back from a backup. Later commands of the true journal carried epochs that PEs and hosts keep on disk, and an epoch that was granted
+/// to the target was promised there on disk, too (R6).
+/// <para>
+/// Before the pivot both ends' hosts must have answered: giving up would grant the source a new epoch, which no resource could refuse, and
+/// the target may run the old one. From the pivot on and in an undo the epochs at the resources are enough: who cannot be reached is not
+/// waited for.
+/// </para>
+/// </summary>
+internal static class TakeUp
+{
+    private static readonly TimeSpan s_bound = TimeSpan.FromSeconds(1);
+
+    /// <summary>Asks the parties of the current move.</summary>
+    /// <param name="migration">The migration, by the journal.</param>
+    /// <param name="parties">Whom to ask.</param>
+    /// <param name="cancel">Ends it.</param>
+    public static async Task<TakeUpAnswer> AskAsync(MigrationState migration, IParties parties, CancellationToken cancel)
+    {
+        MoveState move = migration.Current;
+        bool all = NeedsAll(move);
+        using var end = CancellationTokenSource.CreateLinkedTokenSource(cancel);
+        if (!all) end.CancelAfter(s_bound);
+        var servers = move.Plan.Servers.SelectMany(s => new[] { s.SourceHost, s.TargetHost }, (s, host) =>
+            (Host: host, Server: s.Name, Answer: KnownAsync(() => parties.ServerAsync(host, s.Name, end.Token), cancel))).ToArray();
+        var paths = move.Plan.Paths.SelectMany(p => new[] { p.Source.Pe, p.Target.Pe }, (p, pe) =>
+            (Pe: pe, Answer: KnownAsync(() => parties.MigrationAsync(pe, p.Id, end.Token), cancel))).ToArray();
+        var said = new Dictionary<(string Host, string Server), ServerInfo>();
+        var silent = new SortedSet<string>(StringComparer.Ordinal);
+        foreach (var server in servers)
+        {
+            if (await server.Answer is { } info) said[(server.Host, server.Server)] = info;
+            else if (all) silent.Add(server.Host);
+        }
+
+        var known = new List<(string Pe, MigrationInfo Info)>();
+        foreach (var path in paths)
+        {
+            if (await path.Answer is { } info) known.Add((path.Pe, info));
+        }
+
+        return new TakeUpAnswer(WhyOld(migration, said, known), [.. silent]);
+    }
+
+    /// <summary>Why the journal is older than what was said; null: nobody knows of anything later.</summary>
+    /// <param name="migration">A migration that runs, by the journal.</param>
+    /// <param name="servers">What hosts said of servers. Those of other groups are passed over.</param>
+    /// <param name="paths">What PEs said of migrations. Other ones are passed over.</param>
+    public static string? WhyOld(
+        MigrationState migration, IReadOnlyDictionary<(string Host, string Server), ServerInfo> servers,
+        IEnumerable<(string Pe, MigrationInfo Info)> paths)
+    {
+        MoveState move = migration.Current;
+        HashSet<string> ours =
+            [.. migration.Moves.Select(m => m.Plan).Concat(migration.ToCome).SelectMany(p => p.Servers).Select(s => s.Name)];
+        foreach (((string host, string server), ServerInfo info) in servers.OrderBy(s => s.Key))
+        {
+            if (!ours.Contains(server)) continue;
+            long seen = Math.Max(Math.Max(info.Epoch, info.MayRun ?? 0), Math.Max(info.RanEpoch, info.VoidEpoch));
+            if (seen > move.Epoch) return $"{host} has seen epoch {seen} of {server}, and the journal's last one is {move.Epoch}";
+
+            // Without a pivot on record nobody was told to run it.
+            ServerMove? moving = move.Plan.Servers.FirstOrDefault(s => s.Name == server && s.TargetHost == host);
+            if (moving is null || move.TargetOwns || info.RanEpoch < move.Plan.Epoch) continue;
+            return $"{host} has run {server} under epoch {info.RanEpoch}, and by the journal it was never granted that";
+        }
+
+        HashSet<string> known = [.. migration.Moves.SelectMany(m => m.Plan.Paths).Select(p => p.Id)];
+        foreach ((string pe, MigrationInfo info) in paths)
+        {
+            if (known.Contains(info.Id) && info.Epoch > move.Epoch)
+                return $"{pe} has seen epoch {info.Epoch} of {info.Id}, and the journal's last one is {move.Epoch}";
+        }
+
+        return null;
+    }
+
+    private static bool NeedsAll(MoveState move) => move.Stage == MoveStage.Planned || StageTable.Of(move.Stage).BeforePivot;
+
+    // Null: it says nothing, or nothing usable.
+    private static async Task<T?> KnownAsync<T>(Func<Task<T>> ask, CancellationToken cancel)
+        where T : class
+    {
+        try
+        {
+            return await ask();
+        }
+        catch (Exception e) when (e is ApiProblemException or ApiUnreachableException
+            || (e is OperationCanceledException && !cancel.IsCancellationRequested))
+        {
+            return null;
+        }
+    }
+}

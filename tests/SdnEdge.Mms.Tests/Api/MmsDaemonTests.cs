@@ -1,0 +1,73 @@
+using System.Diagnostics;
+using SdnEdge.Client;
+using SdnEdge.Core.Api;
+using SdnEdge.Core.Config;
+using SdnEdge.Mms.Api;
+using SdnEdge.Mms.Config;
+using SdnEdge.Mms.Journal;
+using SdnEdge.Mms.Model;
+using SdnEdge.Mms.Tests.Machines;
+using SdnEdge.Testing;
+using Xunit;
+
+namespace SdnEdge.Mms.Tests.Api;
+
+/// <summary>The manager as a daemon, by its API, with a journal that has a migration half way and parties that nobody reaches.</summary>
+public sealed class MmsDaemonTests : IDisposable
+{
+    private readonly string _folder = Directory.CreateTempSubdirectory("sdnedge-mms-").FullName;
+
+    public void Dispose() => Directory.Delete(_folder, recursive: true);
+
+    [Fact]
+    public async Task A_migration_whose_parties_are_silent_is_held_and_ends_only_by_an_operators_word_that_is_shown()
+    {
+        await using MmsDaemon daemon = await StartAsync(Story.Of("s1").Until(MoveStage.Stop));
+        using var client = new MmsClient(new ApiEndpoint("mms", Socket));
+        long start = Stopwatch.GetTimestamp();
+        WaitingInfo waiting;
+        while ((waiting = Assert.Single((await client.MigrationAsync("m1")).Waiting)).Reason != "peer-unreachable")
+        {
+            Assert.True(Stopwatch.GetElapsedTime(start) < Patience.Time, $"it waits for {waiting}");
+            await Task.Delay(5);
+        }
+
+        Assert.Equal("take-up", waiting.Step);
+        Assert.Contains("host-a, host-b must say first", waiting.Detail, StringComparison.Ordinal);
+
+        Problem problem = await ProblemAsync(() => client.AbortAsync("m1", "too slow"));
+        Assert.Equal(503, problem.Status);
+        Assert.Contains("m1 is not taken up yet", problem.Detail, StringComparison.Ordinal);
+        problem = await ProblemAsync(() => client.RecoverAsync());
+        Assert.Equal(409, problem.Status);
+        problem = await ProblemAsync(() => client.AbortAsync("m1", new AbortCall("gone", ["host-z"])));
+        Assert.Equal(409, problem.Status);
+        Assert.Contains("'host-z' is no party of it", problem.Detail, StringComparison.Ordinal);
+
+        MigrationStatus ended = await client.AbortAsync("m1", new AbortCall("both burnt down", ["site-a", "site-b"]));
+        Assert.Equal(("given-up", "given-up"), (ended.State, ended.Moves[0].Outcome));
+        Assert.EndsWith(" gave up site-a, site-b: both burnt down", ended.Failure, StringComparison.Ordinal);
+        Assert.Equal(4, ended.Unproved!.Count);
+        Assert.Contains("that s1 runs at host-a, which owns it", ended.Unproved);
+        Assert.Contains("that s1 does not run at host-b, and that nothing of it is left there", ended.Unproved);
+        Assert.Empty((await client.MigrationAsync("m1")).Waiting);
+        Assert.Equal(409, (await ProblemAsync(() => client.RollbackAsync("m1"))).Status);
+        Assert.Equal(409, (await ProblemAsync(() => client.CommitAsync("m1"))).Status);
+    }
+
+    private string Socket => Path.Combine(_folder, "mms.sock");
+
+    private static async Task<Problem> ProblemAsync(Func<Task> call) => (await Assert.ThrowsAsync<ApiProblemException>(call)).Problem;
+
+    private async Task<MmsDaemon> StartAsync(Story story)
+    {
+        string file = Path.Combine(_folder, "mms.db");
+        await using (IJournal journal = await SqliteJournal.OpenAsync(file, create: true))
+        {
+            await journal.AppendAsync(
+                0, [.. story.Records.Select(r => new JournalEntry(r.At, r.NowNs, r.Actor, r.Migration, r.Input, r.Body))], default);
+        }
+
+        return await MmsDaemon.StartAsync(new MmsConfig { Name = "mms", Journal = file, Api = new ApiConfig(Socket) });
+    }
+}
