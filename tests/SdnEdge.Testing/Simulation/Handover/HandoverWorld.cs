@@ -282,9 +282,11 @@ internal sealed class HandoverWorld
 
     private ManagerParty? Manager() => _managers.LastOrDefault(m => m is { Up: true, Paused: false });
 
+    // The newest one counts. An older one that stood still while others wrote may know of nothing that is open, append nothing, and so
+    // never find out that it is behind: with it alone nothing would go on.
     private void StartManager()
     {
-        if (Manager() is not null) return;
+        if (_managers.LastOrDefault() is { Up: true, Paused: false }) return;
         var manager = new ManagerParty(this, $"mms-{_managers.Count + 1}");
         Log(manager.Name, $"takes the journal up at {Journal.Records.Count}");
         _managers.Add(manager);
