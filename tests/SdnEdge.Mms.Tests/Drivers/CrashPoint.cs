@@ -1,4 +1,3 @@
-using SdnEdge.Client;
 using SdnEdge.Core.Api;
 using SdnEdge.Mms.Drivers;
 using SdnEdge.Mms.Journal;
@@ -112,7 +111,7 @@ internal sealed class CrashPoint
             if (!Leave(after, number)) await _never.Task;
             return result;
         }
-        catch (Exception e) when (e is ApiProblemException or ApiUnreachableException or JournalUnavailableException or OperationCanceledException)
+        catch (Exception)
         {
             if (!Leave(after, number)) await _never.Task;
             throw;

@@ -55,8 +55,17 @@ public sealed class CrashTests(ITestOutputHelper output) : IDisposable
             // Up to the first one that a whole migration does not come to.
             for (int k; (k = Interlocked.Increment(ref next)) < Volatile.Read(ref end);)
             {
-                if (await CaseAsync(scenario, at, k, outcome) is { } what) died[k] = what;
-                else Volatile.Write(ref end, Math.Min(end, k));
+                bool well = false;
+                try
+                {
+                    if (await CaseAsync(scenario, at, k, outcome) is { } what) died[k] = what;
+                    else Volatile.Write(ref end, Math.Min(end, k));
+                    well = true;
+                }
+                finally
+                {
+                    if (!well) Volatile.Write(ref end, -1);   // the first that fails is enough
+                }
             }
         })));
         output.WriteLine($"{scenario}, {at}: died at {died.Count}");
@@ -120,7 +129,7 @@ public sealed class CrashTests(ITestOutputHelper output) : IDisposable
     private static async Task<bool> EndedAsync(ManagerService manager, CrashPoint life, MovePlan plan, string what)
     {
         if (!manager.State.Migrations.ContainsKey("m1"))
-            await Task.WhenAny(life.Died, manager.PostAsync(_ => Plans.Request(Cutover.Together, plan), "user ops"));
+            _ = manager.PostAsync(state => state.Migrations.IsEmpty ? Plans.Request(Cutover.Together, plan) : null, "user ops");
         for (long start = Stopwatch.GetTimestamp(); !life.Died.IsCompleted; await Task.Delay(2))
         {
             if (manager.Ended.IsFaulted) await manager.Ended;
