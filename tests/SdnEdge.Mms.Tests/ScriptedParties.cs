@@ -124,6 +124,8 @@ internal sealed class ScriptedParties(ScriptedJournal journal) : IParties
             _servers[(command.Host, command.Server)] = after = after with { Epoch = epoch };
             if (_servers.Count(s => s.Key.Server == command.Server && s.Value.State == ServerState.Running) > 1)
                 Violations.Add($"{command.Server} runs at two places after {command.Key}");
+            if (_servers.Count(s => s.Key.Server == command.Server && s.Value.MayRun is not null) > 1)
+                Violations.Add($"{command.Server} may run at two places after {command.Key}");
             Note("done " + command.Key);
             return new ServerReply(command.Server, command.Order, epoch, after.State, before == after, 1, verdict);
         }

@@ -19,8 +19,15 @@ internal static class KillsCommand
     {
         Party[] parties = [.. Enum.GetValues<Party>().Where(p => args.Length == 0 || Is(args[0], p))];
         Fault[] faults = [.. Enum.GetValues<Fault>().Where(f => args.Length < 2 || Is(args[1], f))];
-        if (parties.Length > 0 && faults.Length > 0 && args.Length <= 2)
-            return RunAsync([.. parties.SelectMany(Matrix).Where(c => faults.Contains(c.Fault))]).GetAwaiter().GetResult();
+        KillCase[] cases = [.. parties.SelectMany(Matrix).Where(c => faults.Contains(c.Fault))];
+        if (cases.Length > 0 && args.Length <= 2) return RunAsync(cases).GetAwaiter().GetResult();
+        if (parties.Length == 1 && faults.Length == 1 && args.Length == 2)
+        {
+            Console.Error.WriteLine($"bench kills: there are no cases of {parties[0]} {faults[0]}; there are those of "
+                + string.Join(", ", Enum.GetValues<Party>().SelectMany(Matrix).Select(c => $"{c.Party} {c.Fault}").Distinct()));
+            return 2;
+        }
+
         Console.Error.WriteLine($"usage: bench kills [PARTY [FAULT]]\n  PARTY: {string.Join(", ", Enum.GetNames<Party>())}\n  " +
             $"FAULT: {string.Join(", ", Enum.GetNames<Fault>())}\n  without them, all");
         return 2;

@@ -45,7 +45,8 @@ internal static class MmsEndpoints
             .Needs(ApiRole.Admin).Fails(409, 503).WithName("recover");
         v1.MapEvents(mms.Events, "this manager", stopping);
         app.MapGet("/metrics",
-            () => Results.Text(PrometheusText.Write([.. mms.Metrics(), .. checks.Metrics()]), PrometheusText.ContentType))
+            () => Results.Text(PrometheusText.Write([.. mms.Metrics(), .. checks.Metrics(), .. ProcessMetrics.Collect()]),
+                PrometheusText.ContentType))
             .Says("Metrics in the Prometheus text format").WithTags("telemetry").Produces<string>(200, "text/plain");
     }
 

@@ -62,7 +62,8 @@ internal static class Endpoints
         v1.MapPost("/config/reload", () => pe.ReloadAsync()).Says("Reads the configuration file again and applies the difference, or nothing").WithTags("config").Needs(ApiRole.Admin).Fails(422);
         v1.MapEvents(pe.Events, "this PE", stopping);
         app.MapGet("/metrics",
-            async () => Results.Text(PrometheusText.Write([.. await pe.MetricsAsync(), .. checks.Metrics()]), PrometheusText.ContentType))
+            async () => Results.Text(PrometheusText.Write([.. await pe.MetricsAsync(), .. checks.Metrics(), .. ProcessMetrics.Collect()]),
+                PrometheusText.ContentType))
             .Says("Metrics in the Prometheus text format").WithTags("telemetry").Produces<string>(200, "text/plain");
     }
 

@@ -179,7 +179,14 @@ internal sealed class HandoverWorld
     public void OnRecord(ManagerParty manager, JournalItem item, ManagerState before)
     {
         ManagerState after = item.After;
-        foreach ((string server, Ownership owner) in after.GroupOf(Group).Owners) _granted.Add((server, owner.Site, owner.Epoch));
+        foreach ((string server, Ownership owner) in after.GroupOf(Group).Owners)
+        {
+            // An epoch is one site's for ever: what is late, and of that epoch, then says whose order it is.
+            if (_granted.Contains((server, owner.Site == "a" ? "b" : "a", owner.Epoch)))
+                Fail($"two grants: epoch {owner.Epoch} of {server} was granted to site {owner.Site}, and to the other one before");
+            _granted.Add((server, owner.Site, owner.Epoch));
+        }
+
         foreach (MigrationState migration in after.Migrations.Values)
         {
             MigrationState? was = before.Migrations.GetValueOrDefault(migration.Id);
@@ -284,7 +291,11 @@ internal sealed class HandoverWorld
 
     private void StartManager()
     {
-        if (Manager() is not null) return;
+        if (Manager() is null) StartAnother();
+    }
+
+    private void StartAnother()
+    {
         var manager = new ManagerParty(this, $"mms-{_managers.Count + 1}");
         Log(manager.Name, $"takes the journal up at {Journal.Records.Count}");
         _managers.Add(manager);
@@ -299,10 +310,11 @@ internal sealed class HandoverWorld
         Watchdog();
     }
 
-    // Whoever was still to be killed was; a manager that gave way to one that was killed later is replaced.
+    // Whoever was still to be killed was; a manager that gave way to one that was killed later is replaced. The newest one counts: an older
+    // one that stood still while others wrote may know of nothing that is open, append nothing, and so never find out that it is behind.
     private void Watchdog()
     {
-        StartManager();
+        if (_managers[^1] is not { Up: true, Paused: false }) StartAnother();
         foreach (ManagerParty manager in _managers.ToArray()) manager.Wake();
         foreach (Party party in All) party.Start();
         if (Sim.Now < CalmAt + (20 * Second)) Sim.In(Second, Watchdog);

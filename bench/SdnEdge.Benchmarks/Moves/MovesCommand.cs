@@ -1,0 +1,109 @@
+using System.Globalization;
+using SdnEdge.Benchmarks.Bgp;
+using SdnEdge.Lab.Running;
+using SdnEdge.Lab.Tests;
+using SdnEdge.Lab.Tests.Moves;
+
+namespace SdnEdge.Benchmarks.Moves;
+
+/// <summary>
+/// Moves back and forth in the Figure 1 lab, with real processes and under traffic: of group <c>vs</c>, then of a group of several servers.
+/// Each move must be clean, and what PEs, hosts and manager keep in memory must not grow with the number of moves.
+/// </summary>
+internal static class MovesCommand
+{
+    private const int CopyMs = 100, PerSecond = 50;
+
+    public static int Run(string[] args)
+    {
+        var options = new Dictionary<string, int> { ["--moves"] = 20, ["--servers"] = 10, ["--warm"] = 4, ["--bound"] = 6144, ["--gen0"] = 2048 };
+        for (int i = 0; i < args.Length; i += 2)
+        {
+            if (i + 1 < args.Length && options.ContainsKey(args[i])
+                && int.TryParse(args[i + 1], NumberStyles.None, CultureInfo.InvariantCulture, out int value))
+            {
+                options[args[i]] = value;
+                continue;
+            }
+
+            Console.Error.WriteLine($"""
+                usage: bench moves [--moves N] [--servers N] [--warm N] [--bound KB] [--gen0 KB]
+                  --moves N    so many moves of each group ({options["--moves"]})
+                  --servers N  servers of the second group, 1 to 100 ({options["--servers"]})
+                  --warm N     memory is compared from after this move on ({options["--warm"]})
+                  --bound KB   most that a process's memory (Pss) may grow from then to the last move ({options["--bound"]})
+                  --gen0 KB    the daemons collect garbage after so much of it ({options["--gen0"]}), so that what grows is what is kept;
+                               0: when the runtime does, which on a machine with a large cache is after hundreds of MB
+                """);
+            return 2;
+        }
+
+        // The daemons inherit it; this process has read its own long ago.
+        if (options["--gen0"] > 0)
+            Environment.SetEnvironmentVariable("DOTNET_GCgen0size", (options["--gen0"] * 1024L).ToString("X", CultureInfo.InvariantCulture));
+        return RunAsync(options["--moves"], options["--servers"], options["--warm"], options["--bound"]).GetAwaiter().GetResult();
+    }
+
+    private static async Task<int> RunAsync(int moves, int servers, int warm, int boundKb)
+    {
+        await using MoveRig rig = await MoveRig.StartAsync(LabFiles.Figure1, servers, [Daemon.Executable()]);
+        bool clean = true;
+        foreach ((string group, int count) in ((string, int)[])[("vs", 1), (GroupLab.Group, servers)])
+            clean &= await SeriesAsync(rig, group, count, moves, Math.Min(warm, moves), boundKb);
+        Console.WriteLine(clean ? "all moves clean, memory flat" : "NOT all is well");
+        return clean ? 0 : 1;
+    }
+
+    private static async Task<bool> SeriesAsync(MoveRig rig, string group, int servers, int moves, int warm, int boundKb)
+    {
+        Console.WriteLine($"{moves} moves of group {group} ({servers} server{(servers == 1 ? "" : "s")}, {2 * servers} prefixes), "
+            + $"{PerSecond * 2 * servers} datagrams a second and their echoes, {CopyMs} ms of copying, RTT between PEs 40 ms, to the manager 20 ms");
+        Console.WriteLine($"  {"move",-7}{"to",-7}{"ended",-11}{"blackout ms",12}{"network ms",12}{"total ms",10}{"sent",8}{"lost",6}"
+            + $"{"twice",7}{"reordered",11}{"longest gap ms",16}  verdict");
+        using EchoTraffic traffic = await rig.TrafficAsync(group, PerSecond);
+        IReadOnlyList<ProcessMemory> before = await ProcessMemory.ReadAsync(rig);
+        int clean = 0;
+        var results = new List<MoveResult>();
+        for (int i = 1; i <= moves; i++)
+        {
+            MoveResult m = await rig.MoveAsync(group, traffic, CopyMs);
+            results.Add(m);
+            if (m.Wrong.Count == 0) clean++;
+            Console.WriteLine(string.Create(CultureInfo.InvariantCulture,
+                $"  {m.Id,-7}{m.To,-7}{m.State,-11}{m.BlackoutMs,12:F1}{m.NetworkMs,12:F1}{m.TotalMs,10:F1}{m.Echo.Sent,8}{m.Echo.Lost,6}"
+                + $"{m.Echo.Duplicated,7}{m.Echo.Reordered,11}{m.Echo.LongestGapMs,16:F1}  ")
+                + (m.Wrong.Count == 0 ? "clean" : string.Join("; ", m.Wrong)));
+            if (i == warm) before = await ProcessMemory.ReadAsync(rig);
+        }
+
+        bool flat = Compare(before, await ProcessMemory.ReadAsync(rig), warm, moves, boundKb);
+        Console.WriteLine(string.Create(CultureInfo.InvariantCulture,
+            $"{clean} of {moves} clean; blackout median {Median(results, m => m.BlackoutMs):F1} ms, network steps median ")
+            + string.Create(CultureInfo.InvariantCulture, $"{Median(results, m => m.NetworkMs):F1} ms; memory {(flat ? "flat" : "GROWS")}\n"));
+        return flat && clean == moves;
+    }
+
+    private static bool Compare(IReadOnlyList<ProcessMemory> before, IReadOnlyList<ProcessMemory> after, int warm, int moves, int boundKb)
+    {
+        bool flat = true;
+        Console.WriteLine($"  memory after move {warm} and after move {moves}, KB (growth of Pss at most {boundKb} KB)");
+        Console.WriteLine($"  {"node",-8}{"RSS",9}{"RSS",9}{"growth",9}{"Pss",9}{"Pss",9}{"growth",9}{"heap",9}{"heap",9}{"growth",9}"
+            + $"{"collected",11}  verdict");
+        foreach ((ProcessMemory a, ProcessMemory b) in before.Zip(after))
+        {
+            bool well = a.ProcessId == b.ProcessId && b.PssKb - a.PssKb <= boundKb;
+            flat &= well;
+            Console.WriteLine($"  {b.Node,-8}{a.RssKb,9}{b.RssKb,9}{b.RssKb - a.RssKb,9}{a.PssKb,9}{b.PssKb,9}{b.PssKb - a.PssKb,9}"
+                + $"{a.HeapKb,9}{b.HeapKb,9}{b.HeapKb - a.HeapKb,9}{b.Collections - a.Collections,11}  "
+                + (well ? "flat" : a.ProcessId == b.ProcessId ? "GROWS" : "another process"));
+        }
+
+        return flat;
+    }
+
+    private static double Median(List<MoveResult> results, Func<MoveResult, double> value)
+    {
+        double[] sorted = [.. results.Select(value).Order()];
+        return sorted[sorted.Length / 2];
+    }
+}

@@ -1,0 +1,205 @@
+using System.Collections.Concurrent;
+using System.Diagnostics;
+using SdnEdge.Core.Api;
+using SdnEdge.Mms.Drivers;
+using SdnEdge.Mms.Journal;
+using SdnEdge.Mms.Model;
+using SdnEdge.Mms.Tests.Machines;
+using SdnEdge.Testing;
+using Xunit;
+using Xunit.Abstractions;
+
+namespace SdnEdge.Mms.Tests.Drivers;
+
+/// <summary>
+/// The manager dies before and after every record that it writes, and before and after every command that it gives: at each of them once,
+/// with the journal on a disk (<see cref="CrashPoint"/>). What the next manager finds is what SIGKILL leaves: the journal's files as they
+/// are, and parties that have carried out what had reached them. Every case must end moved or as before, never with two servers live.
+/// Real processes, killed by SIGKILL at every stage: <c>./build.sh bench kills Manager</c>.
+/// </summary>
+public sealed class CrashTests(ITestOutputHelper output) : IDisposable
+{
+    // Most of the time a case waits: for a sync, for the time between two looks.
+    private const int AtOnce = 12;
+
+    private readonly string _folder = Directory.CreateTempSubdirectory("crash-").FullName;
+    private int _files;
+
+    public void Dispose() => Directory.Delete(_folder, recursive: true);
+
+    [Theory]
+    [MemberData(nameof(Places))]
+    public Task A_move_ends_moved_wherever_its_manager_dies(string at)
+        => EverywhereAsync(Scenario.Move, Enum.Parse<CrashAt>(at), MigrationOutcome.Moved);
+
+    // The operator's abort comes when one server stands still and the other is about to.
+    [Theory]
+    [MemberData(nameof(Places))]
+    public Task A_move_that_is_aborted_ends_as_before_wherever_its_manager_dies(string at)
+        => EverywhereAsync(Scenario.Abort, Enum.Parse<CrashAt>(at), MigrationOutcome.AsBefore);
+
+    // After the pivot: the target cannot start it, says so for ever, and the source is granted the next epoch (R5).
+    [Theory]
+    [MemberData(nameof(Places))]
+    public Task A_move_whose_target_cannot_start_ends_as_before_wherever_its_manager_dies(string at)
+        => EverywhereAsync(Scenario.Void, Enum.Parse<CrashAt>(at), MigrationOutcome.AsBefore);
+
+    public static TheoryData<string> Places => new(Enum.GetNames<CrashAt>());
+
+    private async Task EverywhereAsync(Scenario scenario, CrashAt at, MigrationOutcome outcome)
+    {
+        var died = new ConcurrentDictionary<int, string>();
+        int next = -1, end = int.MaxValue;
+        await Task.WhenAll(Enumerable.Range(0, AtOnce).Select(_ => Task.Run(async () =>
+        {
+            // Up to the first one that a whole migration does not come to.
+            for (int k; (k = Interlocked.Increment(ref next)) < Volatile.Read(ref end);)
+            {
+                bool well = false;
+                try
+                {
+                    if (await CaseAsync(scenario, at, k, outcome) is { } what) died[k] = what;
+                    else Volatile.Write(ref end, Math.Min(end, k));
+                    well = true;
+                }
+                finally
+                {
+                    if (!well) Volatile.Write(ref end, -1);   // the first that fails is enough
+                }
+            }
+        })));
+        output.WriteLine($"{scenario}, {at}: died at {died.Count}");
+        foreach ((int k, string what) in died.OrderBy(d => d.Key)) output.WriteLine($"  {k,3} {what}");
+
+        // All of them in turn, and of a whole migration: its shortest has ten of either kind.
+        Assert.True(died.Count >= 10, $"only {died.Count} places");
+        Assert.Equal(Enumerable.Range(0, end), died.Keys.Where(k => k < end).Order());
+    }
+
+    // Returns at what the first life died; null: it did not.
+    private async Task<string?> CaseAsync(Scenario scenario, CrashAt at, int number, MigrationOutcome outcome)
+    {
+        var parties = new ScriptedParties(new ScriptedJournal());
+        if (scenario == Scenario.Void) parties.Failures["activate s1"] = ScriptedParties.Refusal("wrong-state");
+        MovePlan plan = Plans.Move(scenario == Scenario.Void ? ["s1"] : ["s1", "s2"]);
+        var life = new CrashPoint(at, number);
+        string file = NextFile();
+        SqliteJournal disk = await SqliteJournal.OpenAsync(file, create: true);
+        string? died = null;
+        int lives = 1;
+        try
+        {
+            while (true)
+            {
+                var door = new AbortAtStop(life.Parties(parties), scenario == Scenario.Abort);
+                ManagerService manager = await ManagerService.StartAsync(life.Journal(disk), door);
+                door.Manager = manager;
+                if (await EndedAsync(manager, life, plan, $"{scenario}, {at} {number}"))
+                {
+                    await CheckAsync(manager, parties, plan, outcome, $"{scenario}, {at} {number} ({died ?? "lived"})");
+                    await manager.DisposeAsync();
+                    IReadOnlyList<JournalRecord> records = await disk.ReadAsync(0, 10_000, default);
+                    Assert.Equal(outcome, Story.Fold(records).Migrations["m1"].Outcome);
+                    return died;
+                }
+
+                // The dead life is left as it is: it never comes through its doors again. Its files are the next one's.
+                await life.QuietAsync();
+                died ??= at is CrashAt.BeforeAppend or CrashAt.AfterAppend ? life.Appends[number] : life.Commands[number];
+                string copy = NextFile();
+                foreach (string suffix in (string[])["", "-wal"])
+                {
+                    if (File.Exists(file + suffix)) File.Copy(file + suffix, copy + suffix);
+                }
+
+                await disk.DisposeAsync();
+                disk = await SqliteJournal.OpenAsync(file = copy, create: false);
+
+                // The second life dies, too, early on: while it takes up what it found. The third one does not.
+                life = ++lives == 2 ? new CrashPoint(at, number % 3) : new CrashPoint();
+            }
+        }
+        finally
+        {
+            await disk.DisposeAsync();
+        }
+    }
+
+    // Asks for the move where it is not on record, as its client does. False: the manager died.
+    private static async Task<bool> EndedAsync(ManagerService manager, CrashPoint life, MovePlan plan, string what)
+    {
+        if (!manager.State.Migrations.ContainsKey("m1"))
+            _ = manager.PostAsync(state => state.Migrations.IsEmpty ? Plans.Request(Cutover.Together, plan) : null, "user ops");
+        for (long start = Stopwatch.GetTimestamp(); !life.Died.IsCompleted; await Task.Delay(2))
+        {
+            if (manager.Ended.IsFaulted) await manager.Ended;
+            if (manager.State.Migrations.TryGetValue("m1", out MigrationState? m) && m.Outcome is not null) return !life.Died.IsCompleted;
+            if (Stopwatch.GetElapsedTime(start) < Patience.Time) continue;
+            Assert.Fail($"{what}: not over after {Patience.Seconds} s; {m?.Current.Stage}; {manager.Fault}; "
+                + string.Join(", ", manager.WaitingOf("m1")));
+        }
+
+        return false;
+    }
+
+    private static async Task CheckAsync(
+        ManagerService manager, ScriptedParties parties, MovePlan plan, MigrationOutcome outcome, string what)
+    {
+        MigrationState migration = manager.State.Migrations["m1"];
+        Assert.True(outcome == migration.Outcome, $"{what}: {migration.Outcome}: {migration.Failure}");
+        Assert.True(parties.Violations.Count == 0, $"{what}: {string.Join("; ", parties.Violations)}");
+        bool moved = outcome == MigrationOutcome.Moved;
+        foreach (ServerMove server in plan.Servers)
+        {
+            ServerInfo here = await parties.ServerAsync(moved ? server.TargetHost : server.SourceHost, server.Name, default),
+                there = await parties.ServerAsync(moved ? server.SourceHost : server.TargetHost, server.Name, default);
+            Assert.True(here.State == ServerState.Running && here.MayRun == migration.Current.Epoch, $"{what}: {here}");
+            Assert.True(there is { State: ServerState.Absent, MayRun: null }, $"{what}: {there}");
+            Assert.True(new Ownership(moved ? plan.To : plan.From, migration.Current.Epoch)
+                == manager.State.GroupOf("shop").Owners[server.Name], $"{what}: the journal has another owner of {server.Name}");
+        }
+
+        foreach (string pe in plan.Paths.SelectMany(p => (string[])[p.Source.Pe, p.Target.Pe]))
+            Assert.True((await parties.LeftOverAsync(pe, plan.Paths[0].Id, default)).Count == 0, $"{what}: {pe} has something left");
+    }
+
+    private string NextFile() => Path.Combine(_folder, $"{Interlocked.Increment(ref _files)}.db");
+
+    private enum Scenario
+    {
+        Move,
+        Abort,
+        Void,
+    }
+
+    // Before the second server is told to stop, an operator has the move aborted. It stands outside the life's doors: an abort is no
+    // command.
+    private sealed class AbortAtStop(IParties parties, bool abort) : IParties
+    {
+        public ManagerService? Manager { get; set; }
+
+        public async Task<ServerReply> OrderAsync(SendOrder command, CancellationToken cancel)
+        {
+            if (abort && command is { Order: ServerOrder.Stop, Server: "s2" })
+            {
+                while (Manager is null) await Task.Delay(1, cancel);
+                await Manager.PostAsync(_ => new MoveHappened("m1", new AbortRequested("user ops", "changed my mind")), "user ops");
+            }
+
+            return await parties.OrderAsync(command, cancel);
+        }
+
+        public Task<SignalReply> SignalAsync(SendSignal command, CancellationToken cancel) => parties.SignalAsync(command, cancel);
+
+        public Task<MigrationInfo> MigrationAsync(string pe, string path, CancellationToken cancel) => parties.MigrationAsync(pe, path, cancel);
+
+        public Task<string?> WhyNotDirectAsync(string pe, PathMove path, CancellationToken cancel)
+            => parties.WhyNotDirectAsync(pe, path, cancel);
+
+        public Task<IReadOnlyList<string>> LeftOverAsync(string pe, string path, CancellationToken cancel)
+            => parties.LeftOverAsync(pe, path, cancel);
+
+        public Task<ServerInfo> ServerAsync(string host, string server, CancellationToken cancel)
+            => parties.ServerAsync(host, server, cancel);
+    }
+}
