@@ -300,7 +300,7 @@ internal sealed class MoveRunner : IDisposable
     {
         try
         {
-            await _parties.MigrationAsync(path.Target.Pe, path.Id, cancel);
+            await _parties.MigrationAsync(path.Target.Pe, path.Id, null, cancel);
             return false;
         }
         catch (ApiProblemException e) when (e.Problem.Status == 404)

@@ -155,8 +155,8 @@ internal sealed class CrashPoint
         public Task<ServerReply> OrderAsync(SendOrder command, CancellationToken cancel) => life.ThroughAsync(
             life._commands, command.Key, CrashAt.BeforeCommand, CrashAt.AfterCommand, () => parties.OrderAsync(command, CancellationToken.None));
 
-        public Task<MigrationInfo> MigrationAsync(string pe, string path, CancellationToken cancel)
-            => life.LookAsync(() => parties.MigrationAsync(pe, path, cancel));
+        public Task<MigrationInfo> MigrationAsync(string pe, string path, MigrationInfo? known, CancellationToken cancel)
+            => life.LookAsync(() => parties.MigrationAsync(pe, path, known, cancel));
 
         public Task<string?> WhyNotDirectAsync(string pe, PathMove path, CancellationToken cancel)
             => life.LookAsync(() => parties.WhyNotDirectAsync(pe, path, cancel));

@@ -296,7 +296,7 @@ public sealed class ManagerServiceTests : IAsyncLifetime
     {
         _parties.Keep("prepare s1 host-b");
         await AskAsync(Plans.Move(["s1", "s2"], paths: 2));
-        await UntilAsync(() => State("m1").Done.Count == 9);
+        await UntilAsync(() => State("m1").Done.Count == 11);
         Assert.Equal(["prepare s1 host-b 1"], MoveMachine.Open(State("m1")).Select(c => c.Key));
         Waiting waiting = Assert.Single(_manager.WaitingOf("m1"));
         Assert.Equal(("prepare s1 host-b 1", WaitReason.InProgress), (waiting.Command, waiting.Reason));
