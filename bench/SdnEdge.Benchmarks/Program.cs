@@ -17,7 +17,7 @@ using SdnEdge.Benchmarks.Switchover;
     ("bgp", "routes through the router beside FRR, BIRD and GoBGP: time and memory", BgpCommand.Run),
     ("restart", "a PE killed under traffic with a full table: what is lost, and how soon BGP and the routes are back", RestartCommand.Run),
     ("kills", "every party of a migration killed, and cut off from the manager, at every stage: how each migration ends", KillsCommand.Run),
-    ("moves", "moves back and forth under traffic, of one server and of ten: what each costs, what it leaves, what memory they take", MovesCommand.Run),
+    ("moves", "moves back and forth under traffic, of one server and of ten: what each costs and leaves, and memory", MovesCommand.Run),
     ("bfd", "64 BFD sessions while a million routes change: false downs, and how fast a stopped peer is found", BfdCommand.Run),
     ("ingress", "how soon many ingress PEs, each a process, take the direct path, and when the tunnel is gone", IngressCommand.Run),
     ("micro", "BenchmarkDotNet: lookups, inserts and memory of a full table; takes BenchmarkDotNet's arguments", MicroCommand.Run),

@@ -19,7 +19,8 @@ public static class ProcessMetrics
                 [new(GC.GetTotalAllocatedBytes())]),
             new("sdnedge_process_garbage_collections_total",
                 "Garbage collections so far; one of a higher generation counts in the lower ones, too.", MetricKind.Counter,
-                [.. Enumerable.Range(0, GC.MaxGeneration + 1).Select(g => new MetricSample(GC.CollectionCount(g), ("generation", $"{g}")))]),
+                [.. Enumerable.Range(0, GC.MaxGeneration + 1)
+                    .Select(g => new MetricSample(GC.CollectionCount(g), ("generation", $"{g}")))]),
         ];
     }
 }

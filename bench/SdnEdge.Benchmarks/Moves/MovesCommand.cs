@@ -16,7 +16,10 @@ internal static class MovesCommand
 
     public static int Run(string[] args)
     {
-        var options = new Dictionary<string, int> { ["--moves"] = 20, ["--servers"] = 10, ["--warm"] = 4, ["--bound"] = 6144, ["--gen0"] = 2048 };
+        var options = new Dictionary<string, int>
+        {
+            ["--moves"] = 20, ["--servers"] = 10, ["--warm"] = 4, ["--bound"] = 6144, ["--gen0"] = 2048,
+        };
         for (int i = 0; i < args.Length; i += 2)
         {
             if (i + 1 < args.Length && options.ContainsKey(args[i])
@@ -39,8 +42,8 @@ internal static class MovesCommand
         }
 
         // The daemons inherit it; this process has read its own long ago.
-        if (options["--gen0"] > 0)
-            Environment.SetEnvironmentVariable("DOTNET_GCgen0size", (options["--gen0"] * 1024L).ToString("X", CultureInfo.InvariantCulture));
+        string gen0 = (options["--gen0"] * 1024L).ToString("X", CultureInfo.InvariantCulture);
+        if (options["--gen0"] > 0) Environment.SetEnvironmentVariable("DOTNET_GCgen0size", gen0);
         return RunAsync(options["--moves"], options["--servers"], options["--warm"], options["--bound"]).GetAwaiter().GetResult();
     }
 
@@ -57,7 +60,8 @@ internal static class MovesCommand
     private static async Task<bool> SeriesAsync(MoveRig rig, string group, int servers, int moves, int warm, int boundKb)
     {
         Console.WriteLine($"{moves} moves of group {group} ({servers} server{(servers == 1 ? "" : "s")}, {2 * servers} prefixes), "
-            + $"{PerSecond * 2 * servers} datagrams a second and their echoes, {CopyMs} ms of copying, RTT between PEs 40 ms, to the manager 20 ms");
+            + $"{PerSecond * 2 * servers} datagrams a second and their echoes, {CopyMs} ms of copying, "
+            + "RTT between PEs 40 ms, to the manager 20 ms");
         Console.WriteLine($"  {"move",-7}{"to",-7}{"ended",-11}{"blackout ms",12}{"network ms",12}{"total ms",10}{"sent",8}{"lost",6}"
             + $"{"twice",7}{"reordered",11}{"longest gap ms",16}  verdict");
         using EchoTraffic traffic = await rig.TrafficAsync(group, PerSecond);
@@ -77,9 +81,10 @@ internal static class MovesCommand
         }
 
         bool flat = Compare(before, await ProcessMemory.ReadAsync(rig), warm, moves, boundKb);
-        Console.WriteLine(string.Create(CultureInfo.InvariantCulture,
-            $"{clean} of {moves} clean; blackout median {Median(results, m => m.BlackoutMs):F1} ms, network steps median ")
-            + string.Create(CultureInfo.InvariantCulture, $"{Median(results, m => m.NetworkMs):F1} ms; memory {(flat ? "flat" : "GROWS")}\n"));
+        string dark = Median(results, m => m.BlackoutMs).ToString("F1", CultureInfo.InvariantCulture);
+        string network = Median(results, m => m.NetworkMs).ToString("F1", CultureInfo.InvariantCulture);
+        Console.WriteLine($"{clean} of {moves} clean; blackout median {dark} ms, network steps median {network} ms; "
+            + $"memory {(flat ? "flat" : "GROWS")}\n");
         return flat && clean == moves;
     }
 

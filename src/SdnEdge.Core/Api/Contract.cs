@@ -86,8 +86,8 @@ public enum HoldOverflowPolicy
 /// <param name="MaxMilliseconds">Longest time a packet is held; older ones are dropped and counted. Default 10000.</param>
 /// <param name="Overflow">What to do when a cap is reached.</param>
 /// <param name="ReleasePacketsPerSecond">
-/// Pace of the release, so that the server's queue is not flooded; 0 = as fast as possible. Default: ten times the rate at which the held
-/// packets came, so that emptying takes a tenth of the time that they were held for.
+/// Pace of the release, so that the server's queue is not flooded; 0 = as fast as possible. Default: five times the rate at which the held
+/// packets came, so that emptying takes a fifth of the time that they were held for.
 /// </param>
 /// <param name="Disabled">True: the target does not hold; what arrives is forwarded at once (and lost while no server answers).</param>
 public sealed record HoldOptions(
@@ -195,13 +195,15 @@ public enum TeardownProof
 /// <param name="TookEffectAtNs">CLOCK_MONOTONIC, nanoseconds: when the change was stored.</param>
 /// <param name="AcknowledgedAtNs">CLOCK_MONOTONIC, nanoseconds: when the last worker had passed a batch boundary.</param>
 /// <param name="StoreNs">Switch and release: nanoseconds the store itself took.</param>
+/// <param name="Group">Teardown: the counters of the redirect group at its end.</param>
 /// <param name="Empty">
 /// Switch: true = nothing is left on the way to the servers: each has answered an ARP or ND request that was sent behind the last packet
 /// for it. False: not all of them did within a second. Null: other signals, and where there is nobody to ask (a subnet).
 /// </param>
 public sealed record SignalReply(
     string Migration, SignalKind Signal, PeMigrationState State, long Epoch, bool Repeated,
-    long TookEffectAtNs, long AcknowledgedAtNs, long? StoreNs = null, bool? Empty = null);
+    long TookEffectAtNs, long AcknowledgedAtNs, long? StoreNs = null, bool? Empty = null,
+    RedirectGroupInfo? Group = null);
 
 /// <summary>State of a migration on one PE.</summary>
 public enum PeMigrationState

@@ -49,7 +49,7 @@ public sealed class Hold : IDisposable
 
     // Where no pace is configured: packets leave so many times as fast as they came, but not slower than the least pace. Who took them
     // before the hold then takes them now, and what comes meanwhile does not wait for long.
-    private const double PaceOfArrivals = 10;
+    private const double PaceOfArrivals = 5;
     private const double LeastPace = 1000;
     private const long LeastArrivalNs = 10_000_000;
 

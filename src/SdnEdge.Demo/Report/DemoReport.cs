@@ -87,12 +87,12 @@ internal sealed record StreamReport
     public required double MaxGapMs { get; init; }
 
     /// <summary>
-    /// Ingress: from the advertise signal to the first packet the receiver saw come by the direct way. Reverse: from the
+    /// Ingress: from the advertisement to the first packet the receiver saw come by the direct way. Reverse: from the
     /// server's resume to the first packet from its new site. Null: never.
     /// </summary>
     public required double? DirectPathAfterMs { get; init; }
 
-    /// <summary>Ingress: from the advertise signal to the direct route in this PE's FIB.</summary>
+    /// <summary>Ingress: from the advertisement to the direct route in this PE's FIB.</summary>
     public required double? FibAfterMs { get; init; }
 
     public required long SendErrors { get; init; }
@@ -108,10 +108,12 @@ internal sealed record TcpReport(long Bytes, int Resets, double MaxStallMs, long
 /// <summary>A stage of the migration.</summary>
 internal sealed record StageReport(string Name, double StartMs, double EndMs);
 
-/// <summary>The switch at PE_a.</summary>
+/// <summary>
+/// The switch at PE_a. ProvedEmpty: the servers answered behind the last packet for them; null: there was nobody to ask.
+/// </summary>
 internal sealed record SwitchReport(
     int Prefixes, long? StoreNanoseconds, double? SignalToFirstMs, long StalePackets, long? StaleAtServerLeg,
-    double? SignalToAcknowledgedMs);
+    double? SignalToAcknowledgedMs, bool? ProvedEmpty);
 
 /// <summary>The hold at PE_b.</summary>
 internal sealed record HoldReport(long PacketsHeld, long PeakBytes, long Overflow, long PeakPackets, long Released);
@@ -126,7 +128,7 @@ internal sealed record TunnelReport(long Packets, bool TornDown, string? Name, s
 internal sealed record OrderReport(bool Kept, long Unordered, IReadOnlyList<GateReport> Gates);
 
 /// <summary>
-/// The gate of an ingress PE, for one address family. Times from the advertise signal: when the ingress moved (by its own
+/// The gate of an ingress PE, for one address family. Times from the advertisement: when the ingress moved (by its own
 /// clock, which in the lab is everybody's), when its marker was at the target, when the gate opened.
 /// </summary>
 internal sealed record GateReport(string Ingress, string Loopback, string OpenedBy, double? MovedAfterMs, double? MarkerAfterMs,

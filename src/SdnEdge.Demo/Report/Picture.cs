@@ -100,7 +100,7 @@ internal static class Picture
     }
 
     private static long? DirectNs(DemoReport report, MoveFacts move) =>
-        move.AdvertiseSignalNs is { } advertised && report.Ingress.Count > 0 && report.Ingress.All(i => i.DirectPathAfterMs is not null)
+        move.AdvertisedNs is { } advertised && report.Ingress.Count > 0 && report.Ingress.All(i => i.DirectPathAfterMs is not null)
             ? advertised + (long)(report.Ingress.Max(i => i.DirectPathAfterMs!.Value) * 1e6)
             : null;
 
@@ -148,7 +148,7 @@ internal static class Picture
         }
 
         // The moment this ingress took the direct way.
-        if (isForward && move.AdvertiseSignalNs is { } advertised && s.DirectPathAfterMs is { } after)
+        if (isForward && move.AdvertisedNs is { } advertised && s.DirectPathAfterMs is { } after)
         {
             double at = x(advertised + (long)(after * 1e6));
             svg.Line(at, top, at, top + laneHeight, "direct");

@@ -57,13 +57,13 @@ internal static class ReportBuilder
             Stages = [.. move.Stages.Select(s => new StageReport(s.Name, ms(s.StartNs), ms(s.EndNs)))],
             Switch = new SwitchReport(
                 move.Prefixes, move.StoreNs, Since(move.SwitchSignalNs, move.FirstTunnelPacketNs), move.StalePackets, move.StaleAtServerLeg,
-                Since(move.SwitchSignalNs, move.SwitchAcknowledgedNs)),
+                Since(move.SwitchSignalNs, move.SwitchAcknowledgedNs), move.ProvedEmpty),
             Hold = new HoldReport(move.PacketsHeld, move.HoldPeakBytes, move.HoldOverflow, move.HoldPeakPackets, move.HoldReleased),
             Tunnel = new TunnelReport(move.TunnelPackets, move.TunnelTornDown, move.TunnelName, JsonNamingPolicy.KebabCaseLower.ConvertName(move.Proof.ToString()),
                 Since(facts.Forward.Max(s => s.FibLastAtNs) ?? LastMovedNs(move), move.TornDownNs)),
             Order = new OrderReport(move.Order is not null, move.Order?.Unordered ?? 0, [.. (move.Order?.Gates ?? []).Select(g => new GateReport(
-                g.Ingress, g.Loopback, JsonNamingPolicy.KebabCaseLower.ConvertName(g.OpenedBy.ToString()), Since(move.AdvertiseSignalNs, g.MovedAtNs),
-                Since(move.AdvertiseSignalNs, g.MarkerAtNs), Since(move.AdvertiseSignalNs, g.OpenedAtNs), g.PacketsHeldTotal, g.PeakPackets))]),
+                g.Ingress, g.Loopback, JsonNamingPolicy.KebabCaseLower.ConvertName(g.OpenedBy.ToString()), Since(move.AdvertisedNs, g.MovedAtNs),
+                Since(move.AdvertisedNs, g.MarkerAtNs), Since(move.AdvertisedNs, g.OpenedAtNs), g.PacketsHeldTotal, g.PeakPackets))]),
             Residue = facts.Residue,
             Ledger = Ledger(run),
             Drops = facts.Drops,
@@ -95,8 +95,8 @@ internal static class ReportBuilder
         long? direct = DirectAtNs(s, a, move);
         return Common(s, a, move) with
         {
-            DirectPathAfterMs = Since(move.AdvertiseSignalNs, direct),
-            FibAfterMs = Since(move.AdvertiseSignalNs, s.FibLastAtNs),
+            DirectPathAfterMs = Since(move.AdvertisedNs, direct),
+            FibAfterMs = Since(move.AdvertisedNs, s.FibLastAtNs),
         };
     }
 
@@ -140,7 +140,7 @@ internal static class ReportBuilder
     /// </summary>
     private static long? DirectAtNs(StreamFacts s, StreamAnalysis a, MoveFacts move)
     {
-        if (move.AdvertiseSignalNs is not { } advertised || s.FibFirstAtNs is not { } installed)
+        if (move.AdvertisedNs is not { } advertised || s.FibFirstAtNs is not { } installed)
         {
             return null;
         }
@@ -160,10 +160,10 @@ internal static class ReportBuilder
             toMs(TunnelDelayNs(a, move)), toMs(DirectDelayNs(a, move)), all.Count == 0 ? null : toMs(all.Max()));
     }
 
-    /// <summary>Shortest delay after the switch and up to the advertise signal: held packets only had longer ones.</summary>
+    /// <summary>Shortest delay after the switch and up to the advertisement: held packets only had longer ones.</summary>
     internal static long? TunnelDelayNs(StreamAnalysis a, MoveFacts move)
     {
-        if (move.SwitchAcknowledgedNs is not { } from || move.AdvertiseSignalNs is not { } to)
+        if (move.SwitchAcknowledgedNs is not { } from || move.AdvertisedNs is not { } to)
         {
             return null;
         }

@@ -61,11 +61,15 @@ internal sealed record MoveFacts
     public long? SwitchSignalNs { get; init; }
     public long? SwitchEffectNs { get; init; }
     public long? SwitchAcknowledgedNs { get; init; }
+
+    /// <summary>True: every server answered behind the last packet for it.</summary>
+    public bool? ProvedEmpty { get; init; }
+
     public long? FirstTunnelPacketNs { get; init; }
     public long? PausedNs { get; init; }
     public long? ResumedNs { get; init; }
     public long? ReleaseEffectNs { get; init; }
-    public long? AdvertiseSignalNs { get; init; }
+    public long? AdvertisedNs { get; init; }
     public long? WithdrawNs { get; init; }
     public long StalePackets { get; init; }
     public long? StaleAtServerLeg { get; init; }

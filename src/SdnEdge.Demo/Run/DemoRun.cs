@@ -166,7 +166,7 @@ internal sealed class DemoRun(DemoOptions options, DemoView view)
         if (!pes.TryGetValue(stream.Pe, out PeClient? pe))
         {
             // A PE of another make tells nothing. Before it could hear of the new place its packets came by the tunnel.
-            return stream with { FibFirstAtNs = MoveFactsOf.From(move, null).AdvertiseSignalNs };
+            return stream with { FibFirstAtNs = MoveFactsOf.From(move, null).AdvertisedNs };
         }
 
         long first = long.MaxValue;

@@ -111,7 +111,7 @@ internal sealed class DemoView(IAnsiConsole console)
 
         console.Write(table);
         console.MarkupLine("[grey]reordered: where order is not kept by flush markers, in all / from the switch through the release. "
-            + "direct: from the advertise signal to the first packet on the direct path (back: from the resume).[/]");
+            + "direct: from the advertisement to the first packet on the direct path (back: from the resume).[/]");
         console.WriteLine();
     }
 
@@ -122,7 +122,13 @@ internal sealed class DemoView(IAnsiConsole console)
         void row(string name, string value) => grid.AddRow($"[grey]{name}[/]", Markup.Escape(value));
         row("switch", $"{s.Prefixes} prefixes, store {s.StoreNanoseconds?.ToString("N0") ?? "-"} ns, signal to first packet "
             + $"{s.SignalToFirstMs?.ToString("0.###") ?? "-"} ms, to acknowledgement {s.SignalToAcknowledgedMs?.ToString("0.###") ?? "-"} "
-            + $"ms, stale {s.StalePackets} (at the old leg {s.StaleAtServerLeg?.ToString() ?? "-"})");
+            + $"ms, stale {s.StalePackets} (at the old leg {s.StaleAtServerLeg?.ToString() ?? "-"}); "
+            + s.ProvedEmpty switch
+            {
+                true => "the server answered behind the last packet",
+                false => "NOT PROVED: the server did not answer behind the last packet",
+                null => "nobody was asked behind the last packet",
+            });
         row("hold", $"{report.Hold.PacketsHeld:N0} packets held, peak {report.Hold.PeakPackets:N0} packets, "
             + $"{report.Hold.PeakBytes / 1024.0:N0} KiB; overflow {report.Hold.Overflow:N0}");
         GateReport[] gates = [.. report.Order.Gates.Where(g => g.PacketsKept > 0)];

@@ -66,7 +66,8 @@ internal sealed class MigrationProgress(MmsClient mms)
         {
             foreach (MoveStatus move in now.Moves)
             {
-                foreach (StageTime ended in move.Timeline) Once(ended.Stage);
+                // One that was passed through in one step has no event, and would be told when it is long over.
+                foreach (StageTime ended in move.Timeline.Where(t => t.EndNs > t.StartNs)) Once(ended.Stage);
                 Once(move.Stage);
             }
         }

@@ -32,11 +32,12 @@ internal static class MoveFactsOf
             SwitchSignalNs = first(SignalKind.Switch)?.SentNs,
             SwitchEffectNs = first(SignalKind.Switch)?.Reply.TookEffectAtNs,
             SwitchAcknowledgedNs = first(SignalKind.Switch)?.Reply.AcknowledgedAtNs,
+            ProvedEmpty = ProvedEmpty(signals),
             FirstTunnelPacketNs = groups.Min(g => g.FirstTunnelPacketAtNs),
             PausedNs = servers.Min(s => s.StoppedAtNs),
             ResumedNs = servers.All(s => s.StoppedAtNs is null || s.RunningAtNs is not null) ? servers.Max(s => s.RunningAtNs) : null,
             ReleaseEffectNs = first(SignalKind.Release)?.Reply.TookEffectAtNs,
-            AdvertiseSignalNs = first(SignalKind.Advertise)?.SentNs,
+            AdvertisedNs = first(SignalKind.Advertise)?.Reply.TookEffectAtNs,
             WithdrawNs = first(SignalKind.Withdraw)?.SentNs,
             StalePackets = groups.Sum(g => g.StalePackets),
             StaleAtServerLeg = staleAtServerLeg,
@@ -57,6 +58,13 @@ internal static class MoveFactsOf
                 : new OrderInfo(orders[0].Tag, orders.All(o => o.Proved), [.. orders.SelectMany(o => o.Gates)],
                     orders.Sum(o => o.Unordered), orders.Sum(o => o.StrangeMarkers)),
         };
+    }
+
+    // What was not asked proves nothing, and what was not answered neither.
+    private static bool? ProvedEmpty(IEnumerable<SignalTime> signals)
+    {
+        bool?[] said = [.. signals.Where(s => s.Reply.Signal == SignalKind.Switch).Select(s => s.Reply.Empty)];
+        return said.Contains(false) ? false : said.Length > 0 && said.All(e => e == true) ? true : null;
     }
 
     /// <summary>What is said to be left over on a party while a migration has not ended.</summary>

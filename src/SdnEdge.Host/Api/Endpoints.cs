@@ -29,8 +29,9 @@ internal static class Endpoints
         }
 
         v1.MapEvents(host.Events, "this host", stopping);
-        app.MapGet("/metrics", () => Results.Text(PrometheusText.Write([.. host.Metrics(), .. checks.Metrics(), .. ProcessMetrics.Collect()]),
-            PrometheusText.ContentType))
+        app.MapGet("/metrics",
+            () => Results.Text(PrometheusText.Write([.. host.Metrics(), .. checks.Metrics(), .. ProcessMetrics.Collect()]),
+                PrometheusText.ContentType))
             .Says("Metrics in the Prometheus text format").WithTags("telemetry").Produces<string>(200, "text/plain");
     }
 

@@ -44,7 +44,10 @@ public static class MoveMachine
                 => End(GiveUp.Take(state, given), MoveOutcome.GivenUp, now),
             _ when state.Stage == MoveStage.Planned => state,
             SignalDone done when Opens(state, done.Key) is SendSignal command => Complete(
-                state with { Signals = state.Signals.Add(new SignalAnswer(command.Pe, done.SentNs, now, done.Reply)) }, done.Key, now),
+                LastWord(state, command, done.Reply) with
+                {
+                    Signals = state.Signals.Add(new SignalAnswer(command.Pe, done.SentNs, now, done.Reply)),
+                }, done.Key, now),
             OrderDone done when Opens(state, done.Key) is SendOrder command => WhyNoAnswer(command, done.Reply) is null
                 ? Ordered(Noted(state, command, done, now), command, done, now) : state,
             OrderDone late when state.Stage == MoveStage.Void => RanAfterAll(state, late, now),
@@ -209,7 +212,8 @@ public static class MoveMachine
         PathEvidence before = state.EvidenceOf(watch.Path);
         PathEvidence after = before with
         {
-            Source = evidence.Source ?? before.Source,
+            // Who waited for the last packet began before the source's last word.
+            Source = watch.Kind == PathWatch.LastPacket ? before.Source ?? evidence.Source : evidence.Source ?? before.Source,
             Target = evidence.Target ?? before.Target,
             DirectAt = before.DirectAt is { } at ? (evidence.DirectAt ?? at).SetItems(at) : evidence.DirectAt,
             ByMarker = before.ByMarker is { } by ? by.Union(evidence.ByMarker ?? []) : evidence.ByMarker,
@@ -222,6 +226,11 @@ public static class MoveMachine
         return watch.Kind == PathWatch.LastPacket && state.Failure is null
             ? state with { Proofs = state.Proofs.SetItem(watch.Path, PathProofs.Of(PathOf(state, watch.Path), after)) } : state;
     }
+
+    // What went through the source's group is known when it is gone.
+    private static MoveState LastWord(MoveState state, SendSignal command, SignalReply reply)
+        => reply.Group is { } group && state.EvidenceOf(command.Path) is { Source: { } source } known && command.Pe == PathOf(state, command.Path).Source.Pe
+            ? state with { Evidence = state.Evidence.SetItem(command.Path, known with { Source = source with { Group = group } }) } : state;
 
     private static PathMove PathOf(MoveState state, string path) => state.Plan.Paths.First(p => p.Id == path);
 

@@ -105,8 +105,10 @@ public static class StageTable
     private static IEnumerable<ServerMove> Offered(MoveState s) => s.Plan.Servers.Where(
         x => Orders(s, ServerOrder.Prepare, target: false, o => o == x).All(c => s.Done.Contains(c.Key)));
 
-    private static IEnumerable<MoveCommand> HoldEmpty(MoveState s)
-        => s.Plan.Paths.Where(p => p.Hold is not { Disabled: true }).Select(p => new WatchPath(PathWatch.HoldEmpty, p.Id));
+    // Where order is kept, what comes by the direct path waits for the hold anyhow, and the target is torn down only when it is empty.
+    private static IEnumerable<MoveCommand> HoldEmpty(MoveState s) => s.Plan.Paths
+        .Where(p => p.Hold is not { Disabled: true } && !(s.Plan.Ahead && p.Order is not null))
+        .Select(p => new WatchPath(PathWatch.HoldEmpty, p.Id));
 
     private static IEnumerable<MoveCommand> Advertise(MoveState s) => Signals(s, SignalKind.Advertise, target: true);
 

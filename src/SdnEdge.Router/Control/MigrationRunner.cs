@@ -435,7 +435,8 @@ internal sealed class MigrationRunner : ITimed
         PeMigration after = underway.Step.Migration!;
         long epoch = Math.Max(after.Epoch, _fsm.Find(underway.Id)?.Epoch ?? 0);
         var reply = new SignalReply(underway.Id, underway.Signal, after.State, epoch, Repeated: false, effect.At, effect.AcknowledgedAt,
-            effect.StoreNs, effect.Empty);
+            effect.StoreNs, effect.Empty,
+            underway.Signal == SignalKind.Teardown ? effect.Group : null);
         _fsm.Result(underway.Id, new Executed(underway.Signal, reply), _loop.Now);
         return reply;
     }
@@ -564,9 +565,11 @@ internal sealed class MigrationRunner : ITimed
     private Effect Execute(string id, IReadOnlyList<PeCommand> commands)
     {
         long? storeNs = null;
+        RedirectGroupInfo? group = null;
         bool drains = false;
         foreach (PeCommand command in commands)
         {
+            if (command is RemoveGroup) group = _actions.GroupInfo(id);
             long took = _actions.Carry(command);
             if (command is SwitchToTunnel or SwitchBack or ReleaseHold) storeNs = took;
             drains |= command is ReleaseHold or ReturnHold;
@@ -582,7 +585,7 @@ internal sealed class MigrationRunner : ITimed
             _nextDrainCheck = acknowledged;
         }
 
-        return new Effect(at, acknowledged, storeNs);
+        return new Effect(at, acknowledged, storeNs, Group: group);
     }
 
     /// <summary>A tunnel went up or down.</summary>
@@ -638,7 +641,7 @@ internal sealed class MigrationRunner : ITimed
         _ => Problems.Conflict(refusal.Detail),
     };
 
-    private readonly record struct Effect(long At, long AcknowledgedAt, long? StoreNs, bool? Empty = null);
+    private readonly record struct Effect(long At, long AcknowledgedAt, long? StoreNs, bool? Empty = null, RedirectGroupInfo? Group = null);
 
     /// <summary>A signal between its acceptance and its answer.</summary>
     private sealed class Underway(string id, SignalKind signal, PeStep step)

@@ -182,7 +182,8 @@ internal sealed class EchoTraffic : IDisposable
         {
             long[] lost = [.. _waiting.Keys.TakeWhile(n => n < upTo)];
             foreach (long number in lost) _waiting.Remove(number);
-            var count = new EchoCount(upTo - _first - _refused, lost.Length, _duplicated, _reordered, _longestGap / 1e6, _longestTrip / 1e6);
+            var count = new EchoCount(
+                upTo - _first - _refused, lost.Length, _duplicated, _reordered, _longestGap / 1e6, _longestTrip / 1e6);
             (_first, _refused, _duplicated, _reordered, _longestGap, _longestTrip) = (upTo, 0, 0, 0, 0, 0);
             return count;
         }

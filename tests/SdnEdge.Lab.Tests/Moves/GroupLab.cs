@@ -59,7 +59,8 @@ internal static class GroupLab
                         """)),
                 _ => config,
             };
-            if (name.StartsWith("pe-", StringComparison.Ordinal)) config = Before(config, "  peers:", [0], _ => "  moveDamping: { moves: 0 }\n");
+            if (name.StartsWith("pe-", StringComparison.Ordinal))
+                config = Before(config, "  peers:", [0], _ => "  moveDamping: { moves: 0 }\n");
             File.WriteAllText(Path.Combine(files, name), config);
         }
 

@@ -21,8 +21,8 @@ internal sealed record MoveResult(
     string Id, string To, string State, double BlackoutMs, double NetworkMs, double TotalMs, EchoCount Echo, IReadOnlyList<string> Wrong);
 
 /// <summary>
-/// Figure 1 with a group of several servers beside <c>vs</c> (<see cref="GroupLab"/>), under traffic, whose groups move back and forth. Each
-/// move ends with an inspection that does not rest on what the manager says: the servers' namespaces, the host agents, every PE.
+/// Figure 1 with a group of several servers beside <c>vs</c> (<see cref="GroupLab"/>), whose groups move back and forth under traffic.
+/// Each move ends with an inspection that does not rest on what the manager says: the servers' namespaces, the host agents, every PE.
 /// </summary>
 internal sealed class MoveRig : IAsyncDisposable
 {
@@ -69,7 +69,8 @@ internal sealed class MoveRig : IAsyncDisposable
             string name = string.Create(CultureInfo.InvariantCulture, $"mv{Environment.ProcessId}-{Interlocked.Increment(ref s_rigs)}");
             var options = new LabOptions
             {
-                Name = name, StateRoot = Path.Combine(folder, "labs"), RttMs = 40, ReadyTimeout = Patience, Self = program ?? RunningLab.Self,
+                Name = name, StateRoot = Path.Combine(folder, "labs"), RttMs = 40, ReadyTimeout = Patience,
+                Self = program ?? RunningLab.Self,
             };
             return new MoveRig(await LabRunner.DeployAsync(topology, options, CancellationToken.None), folder);
         }
@@ -104,7 +105,8 @@ internal sealed class MoveRig : IAsyncDisposable
         MigrationStatus status = await _mms.MigrationAsync(id);
         for (var watch = Stopwatch.StartNew(); !status.Ended; status = await _mms.MigrationAsync(id))
         {
-            if (watch.Elapsed > Patience) throw new TimeoutException($"migration {id} has not ended in {Patience.TotalSeconds} s: {Tell(status)}");
+            if (watch.Elapsed > Patience)
+                throw new TimeoutException($"migration {id} has not ended in {Patience.TotalSeconds} s: {Tell(status)}");
             await Task.Delay(20);
         }
 
@@ -142,8 +144,10 @@ internal sealed class MoveRig : IAsyncDisposable
         Dictionary<string, ServerInfo> here = await ServersAsync(home), there = await ServersAsync(away);
         foreach (string server in ServersOf(group))
         {
-            if (await Lab.LocateAsync(server) is var site && site != home) wrong.Add($"{server} is live at {site ?? "no site"}, not at {home}");
-            if (here[server] is not { State: ServerState.Running } run || run.MayRun != status.Epoch) wrong.Add($"at {home}: {here[server]}");
+            if (await Lab.LocateAsync(server) is var site && site != home)
+                wrong.Add($"{server} is live at {site ?? "no site"}, not at {home}");
+            if (here[server] is not { State: ServerState.Running } run || run.MayRun != status.Epoch)
+                wrong.Add($"at {home}: {here[server]}");
             if (there[server] is not { State: ServerState.Absent, MayRun: null }) wrong.Add($"at {away}: {there[server]}");
         }
 
@@ -153,7 +157,8 @@ internal sealed class MoveRig : IAsyncDisposable
             wrong.AddRange((await pe.GroupsAsync()).Select(g => $"{name} still has group {g.Name} ({g.Active})"));
             foreach (MigrationInfo m in await pe.MigrationsAsync())
             {
-                if (m.State is not (PeMigrationState.TornDown or PeMigrationState.Aborted)) wrong.Add($"{name} still has migration {m.Id} ({m.State})");
+                if (m.State is not (PeMigrationState.TornDown or PeMigrationState.Aborted))
+                    wrong.Add($"{name} still has migration {m.Id} ({m.State})");
                 if (m.Hold is not null) wrong.Add($"{name} still has a hold of {m.Id} ({m.Hold.PacketsHeldNow} packets)");
                 long kept = m.Order?.Gates.Sum(g => g.PacketsHeldNow) ?? 0;
                 if (kept > 0) wrong.Add($"gates of {m.Id} at {name} still keep {kept} packets");

@@ -56,7 +56,7 @@ public sealed class ReportTests
     public void An_ingress_that_never_converged_stands_there_as_null()
     {
         RunFacts facts = new SyntheticRun().Facts();
-        facts = facts with { Move = facts.Move with { AdvertiseSignalNs = null } };
+        facts = facts with { Move = facts.Move with { AdvertisedNs = null } };
         string text = JsonSerializer.Serialize(Build(facts), DemoReport.Json);
         Assert.Contains("\"directPathAfterMs\": null", text, StringComparison.Ordinal);
     }

@@ -61,7 +61,7 @@ internal sealed class SyntheticRun
             PausedNs = Pause,
             ResumedNs = Resume,
             ReleaseEffectNs = Release,
-            AdvertiseSignalNs = Advertise,
+            AdvertisedNs = Advertise,
             WithdrawNs = Withdraw,
             PacketsHeld = Hold ? 903 : 0,
             HoldPeakBytes = 180_000,

@@ -150,10 +150,12 @@ internal sealed class CrashPoint
     private sealed class PartyDoor(CrashPoint life, IParties parties) : IParties
     {
         public Task<SignalReply> SignalAsync(SendSignal command, CancellationToken cancel) => life.ThroughAsync(
-            life._commands, command.Key, CrashAt.BeforeCommand, CrashAt.AfterCommand, () => parties.SignalAsync(command, CancellationToken.None));
+            life._commands, command.Key, CrashAt.BeforeCommand, CrashAt.AfterCommand,
+            () => parties.SignalAsync(command, CancellationToken.None));
 
         public Task<ServerReply> OrderAsync(SendOrder command, CancellationToken cancel) => life.ThroughAsync(
-            life._commands, command.Key, CrashAt.BeforeCommand, CrashAt.AfterCommand, () => parties.OrderAsync(command, CancellationToken.None));
+            life._commands, command.Key, CrashAt.BeforeCommand, CrashAt.AfterCommand,
+            () => parties.OrderAsync(command, CancellationToken.None));
 
         public Task<MigrationInfo> MigrationAsync(string pe, string path, MigrationInfo? known, CancellationToken cancel)
             => life.LookAsync(() => parties.MigrationAsync(pe, path, known, cancel));

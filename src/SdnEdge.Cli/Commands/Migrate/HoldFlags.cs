@@ -12,7 +12,7 @@ internal static class HoldFlags
     private static readonly Option<int?> Ms = new("--hold-ms") { Description = "Longest time a packet is held, milliseconds (default 10000)." };
     private static readonly Option<int?> Rate = new("--hold-rate")
     { 
-        Description = "Pace of the release, packets per second; 0 = as fast as possible (default: ten times the rate at which they came).",
+        Description = "Pace of the release, packets per second; 0 = as fast as possible (default: five times the rate at which they came).",
     };
     private static readonly Option<string?> Policy = Words();
 
