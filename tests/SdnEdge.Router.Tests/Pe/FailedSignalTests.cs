@@ -24,7 +24,8 @@ public sealed class FailedSignalTests
             Assert.Equal(PeMigrationState.Prepared, (await GetAsync<MigrationInfo>(two.ApiA, "v1/migrations/m1")).State);
         }
 
-        SignalReply again = await SignalAsync(two.ApiA, SignalKind.Switch);
+        // No probe came back while the worker was stuck, so that the tunnel may be taken for down until one does.
+        SignalReply again = await SignalAsync(two.ApiA, SignalKind.Switch, new SignalRequest(1, WaitMs: SignalChecks.MaxWaitMs));
         Assert.Equal((false, PeMigrationState.Switched), (again.Repeated, again.State));
         Assert.Equal("tunnel", Assert.Single(await GetAsync<RedirectGroupInfo[]>(two.ApiA, "v1/groups")).Active);
         Assert.True((await SignalAsync(two.ApiA, SignalKind.Switch)).Repeated);
