@@ -76,7 +76,9 @@ public sealed class TapForwardingTests
         // The second is what is measured.
         Thread.Sleep(1000);
         Assert.InRange(PortWorkerTests.CpuTimeOf(task) - before, 0, 10_000_000);
-        Assert.InRange(rig.Worker.Statistics.Sleeps - sleeps, 0, 3);
+
+        // A standstill ends a sleep; one that does not sleep at all would come to thousands.
+        Assert.InRange(rig.Worker.Statistics.Sleeps - sleeps, 0, 100);
     }
 
     [RootFact]
