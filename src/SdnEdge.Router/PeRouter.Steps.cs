@@ -15,7 +15,7 @@ public sealed partial class PeRouter : IPeSteps
         Publish(now);
         _vpn.Sweep();
         _bgp.Flush();
-        _migrations.TellChanges();
+        _migrationChanges.Tell();
         _keeper.AfterRound(now);
     }
 

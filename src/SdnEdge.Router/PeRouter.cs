@@ -61,6 +61,7 @@ public sealed partial class PeRouter : IPeControl, IAsyncDisposable
     private readonly BfdDriver _bfd;
     private readonly MigrationActions _actions;
     private readonly MigrationRunner _migrations;
+    private readonly MigrationChanges _migrationChanges = new();
     private readonly MigrationStore _store;
     private readonly ConfigApplier _config;
     private readonly KeeperDriver _keeper;
@@ -78,7 +79,8 @@ public sealed partial class PeRouter : IPeControl, IAsyncDisposable
     private PeRouter(NodeConfig config, PeRouterOptions options)
     {
         _options = options;
-        _loop = new ControlLoop(options.Time, AfterRound, e => Events.Add(_loop!.Now, "fault", config.Name, e.GetType().Name, e.ToString()));
+        _loop = new ControlLoop(options.Time, AfterRound,
+            e => Events.Add(_loop!.Now, "fault", config.Name, e.GetType().Name, e.ToString()));
         _startedAt = _loop.Now;
         var devices = new PortDevices(options.OpenPort, options.Keeper);
         _state = new PeState(config, _loop, Events, devices, this) { Mirror = options.Keeper?.Source };
@@ -90,9 +92,10 @@ public sealed partial class PeRouter : IPeControl, IAsyncDisposable
         _bgp = new BgpDriver(_state, _vpn, _loop, options.Restarting || standby, forwardingKept: standby);
         _bfd = new BfdDriver(_state, _bgp, _loop, NeedAddress, options.Keeper, options.BfdProcess);
         _markers = new MarkerDriver(_state, _loop);
-        _actions = new MigrationActions(_state, _tunnels, _slowPath.Resolve, _bgp.SetMoved, _markers, _loop);
+        _actions = new MigrationActions(_state, _tunnels, _slowPath.Resolve, _bgp.SetMoved, _markers, _migrationChanges, _loop);
         _store = MigrationStore.Open(config.State.Folder, config.Name);
-        _migrations = new MigrationRunner(_state, _tunnels, _slowPath, _actions, _store, _loop);
+        var switchProof = new SwitchProof(_state, _slowPath, _actions, _loop);
+        _migrations = new MigrationRunner(_state, _tunnels, _actions, _migrationChanges, switchProof, _store, _loop);
         _config = new ConfigApplier(_state, devices, _tunnels, _slowPath, _bgp, _vpn, _bfd, _loop);
         _keeper = new KeeperDriver(options.Keeper, _state, _slowPath, _bgp, _loop);
         _view = new PeView(_state, _tunnels, _slowPath, _bgp, _loop);
@@ -102,6 +105,7 @@ public sealed partial class PeRouter : IPeControl, IAsyncDisposable
         _loop.Add(_tunnels);
         _loop.Add(_markers);
         _loop.Add(_migrations);
+        _loop.Add(switchProof);
         _loop.Add((ITimed)_bgp);
         _loop.Add((IWorkSource)_bgp);
         _loop.Add((IWorkSource)_bfd);

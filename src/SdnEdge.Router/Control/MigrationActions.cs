@@ -17,9 +17,11 @@ namespace SdnEdge.Router.Control;
 /// <param name="resolve">Starts ARP or ND for a neighbour at once.</param>
 /// <param name="setMoved">Sets (or with null forgets) how BGP advertises a prefix that a migration brought here.</param>
 /// <param name="markers">Flush markers of this PE.</param>
+/// <param name="changes">Told when a flush marker has come or gone by, and when a gate opens.</param>
 /// <param name="loop">The loop.</param>
 internal sealed class MigrationActions(
-    PeState state, TunnelKeeper tunnels, Action<Adjacency> resolve, Action<string, IpPrefix, MovedRoute?> setMoved, MarkerDriver markers, ControlLoop loop)
+    PeState state, TunnelKeeper tunnels, Action<Adjacency> resolve, Action<string, IpPrefix, MovedRoute?> setMoved, MarkerDriver markers,
+    MigrationChanges changes, ControlLoop loop)
 {
     // A move of more prefixes than this lets ARP and ND ask for the rest when packets come.
     private const int MaxResolvedAhead = 1024;
@@ -41,9 +43,6 @@ internal sealed class MigrationActions(
 
     /// <summary>True while the tables are filled before the loop runs: groups are armed at once.</summary>
     public bool AtOnce { get; set; }
-
-    /// <summary>Rises when a flush marker has come or gone by, and when a gate opens.</summary>
-    public long Changes { get; private set; }
 
     /// <summary>
     /// The neighbours by which a group's servers are reached, as far as one can be asked: next hops, and hosts on the port's own subnet.
@@ -78,7 +77,8 @@ internal sealed class MigrationActions(
     public OrderInfo? OrderOf(string group) => _armed.GetValueOrDefault(group) is { } armed && (armed.Order?.Info ?? armed.Passing?.Info(loop.Now)) is { } info ? info : _ended.FirstOrDefault(e => e.Group == group).Order;
 
     /// <summary>True while gates may have something to do.</summary>
-    public bool HasGates => _leaving.Count > 0 || _goingOn.Count > 0 || _armed.Values.Any(a => a.Order is not null || a.KeptBack is not null);
+    public bool HasGates => _leaving.Count > 0 || _goingOn.Count > 0
+        || _armed.Values.Any(a => a.Order is not null || a.KeptBack is not null);
 
     /// <summary>The first prefix of a migration to which, its group aside, this PE has no route but to the port the prefix was on; null when there is none.</summary>
     public IpPrefix? Unrouted(PeMigration migration)
@@ -102,16 +102,16 @@ internal sealed class MigrationActions(
         {
             if (armed.Passing is { } passing && passing.Tag == marker.Tag)
             {
-                Changes++;
+                changes.Note();
                 passing.Marker(from, marker, now);
                 state.Events.Add(now, "migration", armed.Group.Name, "flush-marker-passed", $"of {from} for {to}: {marker.Moved} prefixes moved");
             }
 
             if (armed.Order is not { } order || order.Tag != marker.Tag) continue;
-            Changes++;
+            changes.Note();
             order.Marker(from, marker, tunnel is not null && tunnel.Options.IsRedirect, now);
             state.Events.Add(now, "migration", armed.Group.Name, "flush-marker", $"of {from} for {to}: {marker.Moved} prefixes moved");
-            if (order.Poll(now)) Changes++;
+            if (order.Poll(now)) changes.Note();
         }
     }
 
@@ -120,7 +120,7 @@ internal sealed class MigrationActions(
     {
         foreach (Armed armed in _armed.Values)
         {
-            if (armed.Order?.Poll(now) == true) Changes++;
+            if (armed.Order?.Poll(now) == true) changes.Note();
             armed.KeptBack?.Poll(now);
         }
 

@@ -20,7 +20,7 @@ namespace SdnEdge.Router.Control;
 /// <item>each command is carried out in order (<see cref="MigrationActions"/>);</item>
 /// <item>every worker has passed a batch boundary;</item>
 /// <item>a switch: each server has answered a request that was sent behind the last packet for it, or has not for
-/// <see cref="ProofTimeout"/>;</item>
+/// <see cref="SwitchProof.Timeout"/>;</item>
 /// <item>the machine is told, and the reply goes out.</item>
 /// </list>
 /// A signal that may wait (<see cref="SignalRequest.WaitMs"/>) is taken again and again while only time is missing.
@@ -37,20 +37,15 @@ internal sealed class MigrationRunner : ITimed
     /// do.</summary>
     public static readonly TimeSpan ArmTimeout = TimeSpan.FromSeconds(120);
 
-    /// <summary>How long a switch waits for the servers' answers.</summary>
-    public static readonly TimeSpan ProofTimeout = TimeSpan.FromSeconds(1);
-
-    // More servers than this are not asked at a switch.
-    private const int MaxAsked = 1024;
-
     private const long DrainCheckNs = 2_000_000;
     private const long SoonNs = 2_000_000;
     private const long LeftEveryNs = 1_000_000_000;
 
     private readonly PeState _state;
     private readonly TunnelKeeper _tunnels;
-    private readonly SlowPathDriver _slowPath;
     private readonly MigrationActions _actions;
+    private readonly MigrationChanges _changes;
+    private readonly SwitchProof _proof;
     private readonly MigrationStore _store;
     private readonly ControlLoop _loop;
     private readonly Dictionary<string, Underway> _underway = [];
@@ -59,16 +54,13 @@ internal sealed class MigrationRunner : ITimed
     private readonly List<(string Id, IReadOnlyList<PeCommand> Commands)> _left = [];
     private readonly TaskCompletionSource _forwards = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private PeMigrationFsm _fsm = new();
-    private readonly List<(long Change, TaskCompletionSource Done)> _watchers = [];
     private TaskCompletionSource? _soon;
     private long _nextDrainCheck, _kept, _nextLeft, _nextSoon;
 
-    // Another one in each life of the PE: what was said before a restart is not taken for what is so now.
-    private long _changes = Stopwatch.GetTimestamp();
-
     public MigrationRunner(
-        PeState state, TunnelKeeper tunnels, SlowPathDriver slowPath, MigrationActions actions, MigrationStore store, ControlLoop loop)
-        => (_state, _tunnels, _slowPath, _actions, _store, _loop) = (state, tunnels, slowPath, actions, store, loop);
+        PeState state, TunnelKeeper tunnels, MigrationActions actions, MigrationChanges changes, SwitchProof proof, MigrationStore store,
+        ControlLoop loop)
+        => (_state, _tunnels, _actions, _changes, _proof, _store, _loop) = (state, tunnels, actions, changes, proof, store, loop);
 
     public long NextDeadline
     {
@@ -156,7 +148,7 @@ internal sealed class MigrationRunner : ITimed
             (MigrationInfo? info, Task? changed) = await _loop.RunAsync(() =>
             {
                 MigrationInfo? now = _fsm.Find(id) is { } migration ? Info(migration) : null;
-                return (now, now is null || now.Change != after || _loop.Now >= end ? null : Changed(now.Change));
+                return (now, now is null || now.Change != after || _loop.Now >= end ? null : _changes.NextAsync());
             });
             if (changed is null) return info;
             try
@@ -168,19 +160,6 @@ internal sealed class MigrationRunner : ITimed
                 return info;
             }
         }
-    }
-
-    /// <summary>At the end of each round of the loop: tells who waits for a change.</summary>
-    public void TellChanges()
-    {
-        if (_watchers.Count == 0) return;
-        long now = Change;
-        foreach ((long change, TaskCompletionSource done) in _watchers)
-        {
-            if (change != now) done.TrySetResult();
-        }
-
-        _watchers.RemoveAll(w => w.Done.Task.IsCompleted);
     }
 
     /// <summary>Why the migrations of this PE are not known; null when they are.</summary>
@@ -195,12 +174,6 @@ internal sealed class MigrationRunner : ITimed
         {
             if (underway.Deadline > now) continue;
             string id = underway.Id;
-            if (underway.Signal == SignalKind.Switch)
-            {
-                EndProof(underway, proved: false);
-                continue;
-            }
-
             (int armed, int all) = _actions.Progress(id);
             string why = _fsm.Find(id) is not { } migration ? "it is gone"
                 : _actions.IsArming(id) ? $"{armed} of {all} prefixes were armed in {ArmTimeout.TotalSeconds} s"
@@ -259,7 +232,7 @@ internal sealed class MigrationRunner : ITimed
     private Task<SignalReply> Answer(PeSignal signal, PeStep step)
     {
         (string id, SignalKind kind) = (signal.Id, signal.Kind);
-        if (step.Refusal is { } refusal) return KeptAsync<SignalReply>(() => throw new ProblemException(Problem(refusal)));
+        if (step.Refusal is { } refusal) return KeptAsync<SignalReply>(() => throw new ProblemException(SignalNames.Problem(refusal)));
         if (step is { Repeated: true, Earlier: { } earlier })
         {
             (PeMigrationState state, long epoch) = step.Migration is { } m ? (m.State, m.Epoch) : (earlier.State, earlier.Epoch);
@@ -293,21 +266,11 @@ internal sealed class MigrationRunner : ITimed
         return _soon.Task;
     }
 
-    private long Change => _changes + _actions.Changes;
-
-    private Task Changed(long change)
-    {
-        _watchers.RemoveAll(w => w.Done.Task.IsCompleted);
-        var done = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
-        _watchers.Add((change, done));
-        return done.Task;
-    }
-
     private PeFacts Facts(PeSignal signal) => signal.Kind switch
     {
         SignalKind.Teardown when !signal.Force && _fsm.Find(signal.Id) is { Role: MigrationRole.Source, Finished: false } migration
             => new PeFacts(Unrouted: _actions.Unrouted(migration)),
-        SignalKind.Prepare when _fsm.Find(signal.Id) is null => new PeFacts(UnknownNames: UnknownNames(signal)),
+        SignalKind.Prepare when _fsm.Find(signal.Id) is null => new PeFacts(UnknownNames: SignalNames.Unknown(signal, _state)),
         _ => PeFacts.None,
     };
 
@@ -326,9 +289,8 @@ internal sealed class MigrationRunner : ITimed
         {
             Effect effect = Execute(id, underway.Step.Commands);
             Tell(effect.At, underway);
-            underway.Effect = effect;
             _broken.Remove(id);
-            if (kind == SignalKind.Switch) BeginProof(underway);
+            if (kind == SignalKind.Switch) _proof.Begin(id, proved => End(underway, Done(underway, effect with { Empty = proved })));
             else End(underway, Done(underway, effect));
         }
         catch (Exception e)
@@ -340,45 +302,6 @@ internal sealed class MigrationRunner : ITimed
             Keep(_ => End(underway, new ProblemException(Problems.Internal($"{Word(kind)} of '{id}' was not carried out to its end, and "
                 + $"counts as not done: {e.Message}; send it again, or abort where that is still possible"))));
         }
-    }
-
-    // The packets that were to go to the servers have left this PE; the servers' answers say that they have arrived.
-    private void BeginProof(Underway underway)
-    {
-        underway.Deadline = _loop.Now + (long)ProofTimeout.TotalNanoseconds;
-        List<(PortEntry Port, IpAddress Address)> servers = _actions.Neighbors(underway.Id);
-        if (servers.Count is 0 or > MaxAsked)
-        {
-            EndProof(underway, servers.Count == 0 ? null : false);
-            return;
-        }
-
-        foreach ((PortEntry port, IpAddress address) in servers)
-        {
-            underway.Asked.Add((port, address));
-            bool asked = _slowPath.Prove(port, address, () =>
-            {
-                if (underway.Asked.Remove((port, address)) && underway.Asked.Count == 0) EndProof(underway, true);
-            });
-            if (asked) continue;
-            EndProof(underway, false);
-            return;
-        }
-    }
-
-    private void EndProof(Underway underway, bool? proved)
-    {
-        if (_underway.GetValueOrDefault(underway.Id) != underway) return;
-        underway.Deadline = long.MaxValue;
-        if (underway.Asked.Count > 0)
-        {
-            _state.Events.Add(_loop.Now, "migration", underway.Id, "not-proved-empty",
-                $"no answer from {string.Join(", ", underway.Asked.Select(a => $"{a.Address} on port {a.Port.Name}"))} behind the last packet");
-        }
-
-        foreach ((PortEntry port, IpAddress address) in underway.Asked) _slowPath.EndProof(port, address);
-        underway.Asked.Clear();
-        End(underway, Done(underway, underway.Effect with { Empty = proved }));
     }
 
     private void BeginPrepare(Underway underway)
@@ -443,14 +366,14 @@ internal sealed class MigrationRunner : ITimed
 
     private void End(Underway underway, SignalReply reply)
     {
-        _changes++;
+        _changes.Note();
         if (_underway.GetValueOrDefault(underway.Id) == underway) _underway.Remove(underway.Id);
         underway.Done.TrySetResult(reply);
     }
 
     private void End(Underway underway, ProblemException why)
     {
-        _changes++;
+        _changes.Note();
         if (_underway.GetValueOrDefault(underway.Id) == underway) _underway.Remove(underway.Id);
         underway.Done.TrySetException(why);
     }
@@ -531,35 +454,11 @@ internal sealed class MigrationRunner : ITimed
         {
             if (hold is { State: not HoldState.Released } || _underway.ContainsKey(id)) continue;
             _draining.Remove(id);
-            _changes++;
+            _changes.Note();
             _state.Events.Add(now, "migration", id, "hold-drained", hold is null ? null : $"{hold.Info.Released} packets");
             TakeAway(id, _fsm.Result(id, new HoldDrained(), now).Commands);
             KeepLater();
         }
-    }
-
-    // Names that only this PE knows.
-    private List<ProblemError> UnknownNames(PeSignal signal)
-    {
-        var errors = new List<ProblemError>();
-        string vrf = signal.Vrf ?? NodeConfig.DefaultVrf;
-        if (!_state.Vrfs.ContainsKey(vrf)) errors.Add(new ProblemError("/vrf",
-            $"there is no VRF '{vrf}' here; there are {string.Join(", ", _state.Vrfs.Keys)}"));
-        IpAddress peer = signal.Peer!.Value;
-        if (_state.Config.Loopbacks.Contains(peer)) errors.Add(new ProblemError("/peer",
-            $"'{peer}' is this PE itself; send the other PE's loopback"));
-        else if (!_state.Config.Loopbacks.Any(l => l.Family == peer.Family)) errors.Add(new ProblemError("/peer",
-            $"this PE has no loopback of the family of '{peer}'"));
-        for (int i = 0; i < signal.Prefixes!.Count && errors.Count < 100; i++)
-        {
-            string name = signal.Prefixes[i].Port;
-            if (!_state.Ports.TryGetValue(name, out PortState? port)) errors.Add(new ProblemError($"/prefixes/{i}/port",
-                $"there is no port '{name}' here; there are {string.Join(", ", _state.Ports.Keys)}"));
-            else if (port.Config.Vrf != vrf) errors.Add(new ProblemError($"/prefixes/{i}/port",
-                $"port '{name}' is in VRF '{port.Config.Vrf}', the migration in '{vrf}'"));
-        }
-
-        return errors;
     }
 
     private Effect Execute(string id, IReadOnlyList<PeCommand> commands)
@@ -594,7 +493,7 @@ internal sealed class MigrationRunner : ITimed
         foreach (PeMigration migration in _fsm.Migrations.Where(m => m.Tunnel == tunnel && !m.Finished).ToArray())
         {
             _fsm.Result(migration.Id, new TunnelHealth(up), _loop.Now);
-            _changes++;
+            _changes.Note();
             if (up) TryFinish(migration.Id);
         }
     }
@@ -627,19 +526,7 @@ internal sealed class MigrationRunner : ITimed
         migration.Peer.IsNone ? "" : migration.Peer.ToString(), migration.Tunnel,
         migration.TunnelUp && _state.Tunnels.ContainsKey(migration.Tunnel), _actions.HoldOf(migration.Id)?.Info,
         _actions.GroupInfo(migration.Group),
-        _actions.OrderOf(migration.Group), Change);
-
-    private static Problem Problem(PeRefusal refusal) => refusal.Reason switch
-    {
-        PeRefusalReason.BadRequest => Problems.BadRequest(refusal.Detail, refusal.Errors),
-        PeRefusalReason.Unknown => Problems.NotFound(refusal.Detail),
-        PeRefusalReason.StaleEpoch => Problems.StaleEpoch(refusal.Detail),
-        PeRefusalReason.WrongState => Problems.WrongState(refusal.Detail),
-        // Types of their own: a manager that sees them only has to wait.
-        PeRefusalReason.TunnelNotUp or PeRefusalReason.HoldNotDrained or PeRefusalReason.NoOtherRoute
-            => Problems.WrongState(refusal.Detail) with { Type = refusal.Type },
-        _ => Problems.Conflict(refusal.Detail),
-    };
+        _actions.OrderOf(migration.Group), _changes.Number);
 
     private readonly record struct Effect(long At, long AcknowledgedAt, long? StoreNs, bool? Empty = null, RedirectGroupInfo? Group = null);
 
@@ -652,14 +539,11 @@ internal sealed class MigrationRunner : ITimed
 
         public PeStep Step { get; } = step;
 
-        /// <summary>Prepare: when it is given up. Switch: when the servers' answers are.</summary>
+        /// <summary>Prepare: when it is given up.</summary>
         public long Deadline { get; set; } = long.MaxValue;
 
-        /// <summary>What its commands did.</summary>
+        /// <summary>Prepare: what its commands did.</summary>
         public Effect Effect { get; set; }
-
-        /// <summary>Switch: servers that have not answered yet.</summary>
-        public HashSet<(PortEntry Port, IpAddress Address)> Asked { get; } = [];
 
         /// <summary>Prepare: all parts are there, and it only has to get to disk.</summary>
         public bool IsReady { get; set; }

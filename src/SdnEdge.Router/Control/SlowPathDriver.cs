@@ -81,21 +81,26 @@ internal sealed class SlowPathDriver : ITimed
     }
 
     /// <summary>
-    /// Asks a neighbour; <paramref name="proved"/> is called when it has answered behind all that was sent to it before. What was begun for
-    /// the same neighbour before is given up. False: it cannot be asked.
+    /// Asks a neighbour; <paramref name="proved"/> is called when it has answered behind all that was sent to it before: an answer that
+    /// proves that is proof for whoever began earlier, too. False: it cannot be asked.
     /// </summary>
     public bool Prove(PortEntry port, IpAddress address, Action proved)
     {
         bool asked = false;
-        _proofs[(port.Index, address)] = proved;
         Do(a => asked = _slow.Prove(port.Index, address, _loop.Now, a));
-        if (!asked) _proofs.Remove((port.Index, address));
+        if (asked) _proofs[(port.Index, address)] = _proofs.GetValueOrDefault((port.Index, address)) + proved;
         return asked;
     }
 
-    /// <summary>Ends <see cref="Prove"/>.</summary>
-    public void EndProof(PortEntry port, IpAddress address)
+    /// <summary>Ends <see cref="Prove"/> for who began it.</summary>
+    public void EndProof(PortEntry port, IpAddress address, Action proved)
     {
+        if (_proofs.GetValueOrDefault((port.Index, address)) - proved is { } others)
+        {
+            _proofs[(port.Index, address)] = others;
+            return;
+        }
+
         _proofs.Remove((port.Index, address));
         _slow.EndProof(port.Index, address);
     }

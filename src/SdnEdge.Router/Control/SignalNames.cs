@@ -1,0 +1,49 @@
+using SdnEdge.Core.Api;
+using SdnEdge.Core.Config;
+using SdnEdge.Core.Migration;
+using SdnEdge.Core.Wire;
+using SdnEdge.Router.Api;
+using SdnEdge.Web;
+
+namespace SdnEdge.Router.Control;
+
+/// <summary>What a signal is told that cannot be carried out here.</summary>
+internal static class SignalNames
+{
+    /// <summary>Names in a prepare that only this PE knows, and does not have; all at once.</summary>
+    public static List<ProblemError> Unknown(PeSignal signal, PeState state)
+    {
+        var errors = new List<ProblemError>();
+        string vrf = signal.Vrf ?? NodeConfig.DefaultVrf;
+        if (!state.Vrfs.ContainsKey(vrf)) errors.Add(new ProblemError("/vrf",
+            $"there is no VRF '{vrf}' here; there are {string.Join(", ", state.Vrfs.Keys)}"));
+        IpAddress peer = signal.Peer!.Value;
+        if (state.Config.Loopbacks.Contains(peer)) errors.Add(new ProblemError("/peer",
+            $"'{peer}' is this PE itself; send the other PE's loopback"));
+        else if (!state.Config.Loopbacks.Any(l => l.Family == peer.Family)) errors.Add(new ProblemError("/peer",
+            $"this PE has no loopback of the family of '{peer}'"));
+        for (int i = 0; i < signal.Prefixes!.Count && errors.Count < 100; i++)
+        {
+            string name = signal.Prefixes[i].Port;
+            if (!state.Ports.TryGetValue(name, out PortState? port)) errors.Add(new ProblemError($"/prefixes/{i}/port",
+                $"there is no port '{name}' here; there are {string.Join(", ", state.Ports.Keys)}"));
+            else if (port.Config.Vrf != vrf) errors.Add(new ProblemError($"/prefixes/{i}/port",
+                $"port '{name}' is in VRF '{port.Config.Vrf}', the migration in '{vrf}'"));
+        }
+
+        return errors;
+    }
+
+    /// <summary>A refusal of the machine, as the API says it.</summary>
+    public static Problem Problem(PeRefusal refusal) => refusal.Reason switch
+    {
+        PeRefusalReason.BadRequest => Problems.BadRequest(refusal.Detail, refusal.Errors),
+        PeRefusalReason.Unknown => Problems.NotFound(refusal.Detail),
+        PeRefusalReason.StaleEpoch => Problems.StaleEpoch(refusal.Detail),
+        PeRefusalReason.WrongState => Problems.WrongState(refusal.Detail),
+        // Types of their own: a manager that sees them only has to wait.
+        PeRefusalReason.TunnelNotUp or PeRefusalReason.HoldNotDrained or PeRefusalReason.NoOtherRoute
+            => Problems.WrongState(refusal.Detail) with { Type = refusal.Type },
+        _ => Problems.Conflict(refusal.Detail),
+    };
+}
