@@ -3,6 +3,7 @@ using System.Net;
 using System.Net.Sockets;
 using SdnEdge.Lab.Running;
 using SdnEdge.Linux;
+using SdnEdge.Testing;
 
 namespace SdnEdge.Lab.Tests.Moves;
 
@@ -24,6 +25,7 @@ internal sealed class EchoTraffic : IDisposable
     private static readonly TimeSpan s_bound = TimeSpan.FromSeconds(30);
 
     private readonly Lock _lock = new();
+    private readonly Arrivals _answers = new();
     private readonly Stream[] _streams;
     private readonly TimeSpan _interval;
     private readonly Task _loop;
@@ -63,7 +65,7 @@ internal sealed class EchoTraffic : IDisposable
                 if (all || Monotonic.Now > end) return Count(upTo);
             }
 
-            await Task.Delay(5);
+            await Task.WhenAny(_answers.NextAsync(TimeSpan.FromMilliseconds((end - Monotonic.Now) / 1e6)), _loop);
         }
     }
 
@@ -72,6 +74,7 @@ internal sealed class EchoTraffic : IDisposable
     {
         _stop = true;
         _loop.ContinueWith(_ => { }, TaskScheduler.Default).Wait();
+        _answers.Dispose();
     }
 
     private EchoCount Count(long[] upTo)
@@ -102,6 +105,8 @@ internal sealed class EchoTraffic : IDisposable
                     {
                         foreach (Stream stream in _streams.Where(s => ready.Contains(s.Socket!))) stream.Receive();
                     }
+
+                    if (ready.Count > 0) _answers.Tell();
                 }
                 while (Monotonic.Now < next);
             }

@@ -35,6 +35,7 @@ internal sealed class CrashPoint
     private readonly List<string> _appends = [];
     private readonly List<string> _commands = [];
     private int _underWay;
+    private TaskCompletionSource? _quiet;
 
     /// <summary>A life that dies at a door.</summary>
     /// <param name="at">Where; null: it lives on, and only counts.</param>
@@ -64,9 +65,9 @@ internal sealed class CrashPoint
 
     /// <summary>Waits until what a party or the disk had begun when the life ended is over: it is at their side, and nobody recalls
     /// it.</summary>
-    public async Task QuietAsync()
+    public Task QuietAsync()
     {
-        while (Volatile.Read(ref _underWay) > 0) await Task.Delay(1);
+        lock (_lock) return _underWay == 0 ? Task.CompletedTask : (_quiet ??= new(TaskCreationOptions.RunContinuationsAsynchronously)).Task;
     }
 
     /// <summary>The journal as this life sees it.</summary>
@@ -95,7 +96,7 @@ internal sealed class CrashPoint
     {
         lock (_lock)
         {
-            _underWay--;
+            if (--_underWay == 0) _quiet?.TrySetResult();
             if (_at == after && number == _number) _died.TrySetResult();
             return !_died.Task.IsCompleted;
         }

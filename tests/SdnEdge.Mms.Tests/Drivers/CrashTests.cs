@@ -93,7 +93,7 @@ public sealed class CrashTests(ITestOutputHelper output) : IDisposable
             {
                 var door = new AbortAtStop(life.Parties(parties), scenario == Scenario.Abort);
                 ManagerService manager = await ManagerService.StartAsync(life.Journal(disk), door);
-                door.Manager = manager;
+                door.Manager.SetResult(manager);
                 if (await EndedAsync(manager, life, plan, $"{scenario}, {at} {number}"))
                 {
                     await CheckAsync(manager, parties, plan, outcome, $"{scenario}, {at} {number} ({died ?? "lived"})");
@@ -130,15 +130,22 @@ public sealed class CrashTests(ITestOutputHelper output) : IDisposable
     {
         if (!manager.State.Migrations.ContainsKey("m1"))
             _ = manager.PostAsync(state => state.Migrations.IsEmpty ? Plans.Request(Cutover.Together, plan) : null, "user ops");
-        for (long start = Stopwatch.GetTimestamp(); !life.Died.IsCompleted; await Task.Delay(2))
+        var over = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        void Look(ManagerState state)
         {
-            if (manager.Ended.IsFaulted) await manager.Ended;
-            if (manager.State.Migrations.TryGetValue("m1", out MigrationState? m) && m.Outcome is not null) return !life.Died.IsCompleted;
-            if (Stopwatch.GetElapsedTime(start) < Patience.Time) continue;
-            Assert.Fail($"{what}: not over after {Patience.Seconds} s; {m?.Current.Stage}; {manager.Fault}; "
-                + string.Join(", ", manager.WaitingOf("m1")));
+            if (state.Migrations.TryGetValue("m1", out MigrationState? m) && m.Outcome is not null) over.TrySetResult();
         }
 
+        void OnChanged(ManagerState before, ManagerState after, ManagerInput input) => Look(after);
+
+        manager.Changed += OnChanged;
+        Look(manager.State);
+        Task first = await Task.WhenAny(over.Task, life.Died, manager.Ended, Task.Delay(Patience.Time));
+        manager.Changed -= OnChanged;
+        if (first == manager.Ended && manager.Ended.IsFaulted && !life.Died.IsCompleted) await manager.Ended;
+        if (first == over.Task || life.Died.IsCompleted) return !life.Died.IsCompleted;
+        Assert.Fail($"{what}: not over after {Patience.Seconds} s; {manager.State.Migrations.GetValueOrDefault("m1")?.Current.Stage}; "
+            + $"{manager.Fault}; {string.Join(", ", manager.WaitingOf("m1"))}");
         return false;
     }
 
@@ -176,14 +183,15 @@ public sealed class CrashTests(ITestOutputHelper output) : IDisposable
     // command.
     private sealed class AbortAtStop(IParties parties, bool abort) : IParties
     {
-        public ManagerService? Manager { get; set; }
+        /// <summary>Set when it is known.</summary>
+        public TaskCompletionSource<ManagerService> Manager { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
         public async Task<ServerReply> OrderAsync(SendOrder command, CancellationToken cancel)
         {
             if (abort && command is { Order: ServerOrder.Stop, Server: "s2" })
             {
-                while (Manager is null) await Task.Delay(1, cancel);
-                await Manager.PostAsync(_ => new MoveHappened("m1", new AbortRequested("user ops", "changed my mind")), "user ops");
+                ManagerService manager = await Manager.Task.WaitAsync(cancel);
+                await manager.PostAsync(_ => new MoveHappened("m1", new AbortRequested("user ops", "changed my mind")), "user ops");
             }
 
             return await parties.OrderAsync(command, cancel);
