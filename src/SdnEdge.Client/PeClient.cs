@@ -92,8 +92,8 @@ public sealed class PeClient(ApiEndpoint endpoint) : ApiClient(endpoint, ApiJson
     public Task<MigrationInfo> ChangedMigrationAsync(MigrationInfo known, int waitMs, CancellationToken cancel = default)
     {
         ArgumentNullException.ThrowIfNull(known);
-        return GetAsync<MigrationInfo>(
-            string.Create(CultureInfo.InvariantCulture, $"v1/migrations/{Uri.EscapeDataString(known.Id)}?after={known.Change}&waitMs={waitMs}"), cancel);
+        string query = string.Create(CultureInfo.InvariantCulture, $"?after={known.Change}&waitMs={waitMs}");
+        return GetAsync<MigrationInfo>("v1/migrations/" + Uri.EscapeDataString(known.Id) + query, cancel);
     }
 
     /// <summary>Sends a signal; returns when it is in force on every worker of the PE.</summary>

@@ -47,10 +47,13 @@ public static class SignalChecks
 
         if (kind is not (SignalKind.Advertise or SignalKind.Switch)) Unwanted("/localPref", request.LocalPref is not null && kind != SignalKind.Prepare);
         if (request.Force && kind != SignalKind.Teardown) errors.Add(new ProblemError("/force", $"does not belong to {kind.ToString().ToLowerInvariant()}; only a teardown can be forced"));
-        if (request.KeepBackMs is < 0 or > MaxKeepBackMs) errors.Add(new ProblemError("/keepBackMs", $"{request.KeepBackMs} is out of range; 0 to {MaxKeepBackMs} ms"));
-        if (request.KeepBackMs != 0 && !(kind == SignalKind.Release || request is { Role: MigrationRole.Target } && kind == SignalKind.Prepare))
+        if (request.KeepBackMs is < 0 or > MaxKeepBackMs)
+            errors.Add(new ProblemError("/keepBackMs", $"{request.KeepBackMs} is out of range; 0 to {MaxKeepBackMs} ms"));
+        bool keepsBack = kind == SignalKind.Release || (kind == SignalKind.Prepare && request.Role == MigrationRole.Target);
+        if (request.KeepBackMs != 0 && !keepsBack)
             errors.Add(new ProblemError("/keepBackMs", "is for prepare and release at the target only"));
-        if (request.WaitMs is < 0 or > MaxWaitMs) errors.Add(new ProblemError("/waitMs", $"{request.WaitMs} is out of range; 0 to {MaxWaitMs} ms"));
+        if (request.WaitMs is < 0 or > MaxWaitMs)
+            errors.Add(new ProblemError("/waitMs", $"{request.WaitMs} is out of range; 0 to {MaxWaitMs} ms"));
         return errors;
 
         void Unwanted(string pointer, bool there)

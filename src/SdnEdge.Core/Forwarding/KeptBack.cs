@@ -4,9 +4,9 @@ using SdnEdge.Core.Wire;
 namespace SdnEdge.Core.Forwarding;
 
 /// <summary>
-/// What servers send first from the place that they have come to, kept back at their port. Where the way from the place before to an ingress
-/// is longer, it would overtake what they sent from there. Packets stay in order; when the time is over they leave, oldest first, and what
-/// comes then queues behind them until all are out.
+/// What servers send first from the place that they have come to, kept back at their port. Where the way from the place before to an
+/// ingress is longer, it would overtake what they sent from there. Packets stay in order; when the time is over they leave, oldest first,
+/// and what comes then queues behind them until all are out.
 /// </summary>
 public sealed class KeptBack
 {

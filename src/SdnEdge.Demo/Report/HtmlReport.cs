@@ -165,7 +165,9 @@ internal static class HtmlReport
         }
 
         page.Append("</tbody></table></div>\n<p class=\"foot\">Lost = the sender's own count of packets the kernel took, less the different packets the receiver saw. ")
-            .Append("Reordered by RFC 4737, in each flow; from the switch through the release: overtaken before any packet could have come by the direct path. Direct path: towards the server from the advertisement, from the server from its resume.</p>\n</section>\n");
+            .Append("Reordered by RFC 4737, in each flow; from the switch through the release: overtaken before any packet could have come ")
+            .Append("by the direct path. Direct path: towards the server from the advertisement, from the server from its resume.</p>\n")
+            .Append("</section>\n");
     }
 
     private static void Ledger(StringBuilder page, DemoReport report)
@@ -191,7 +193,9 @@ internal static class HtmlReport
         row("signal acknowledged by every worker", report.Switch.SignalToAcknowledgedMs is { } ack ? $"{ack:0.###} ms after it was sent" : "–");
         row("nothing left on the way to the server", report.Switch.ProvedEmpty switch
         {
-            true => "proved: it answered behind the last packet", false => "not proved: it did not answer in time", null => "nobody was asked",
+            true => "proved: it answered behind the last packet",
+            false => "not proved: it did not answer in time",
+            null => "nobody was asked",
         });
         if (report.Probe.Ran) row("packets at the server's old leg after it had gone", report.Switch.StaleAtServerLeg is { } leg ? $"{leg:N0}" : "not counted");
         row("held, most at once", $"{report.Hold.PeakPackets:N0} packets, {report.Hold.PeakBytes:N0} bytes; {report.Hold.Released:N0} released, {report.Hold.Overflow:N0} dropped");

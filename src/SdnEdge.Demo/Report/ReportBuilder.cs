@@ -62,7 +62,8 @@ internal static class ReportBuilder
             Tunnel = new TunnelReport(move.TunnelPackets, move.TunnelTornDown, move.TunnelName, JsonNamingPolicy.KebabCaseLower.ConvertName(move.Proof.ToString()),
                 Since(facts.Forward.Max(s => s.FibLastAtNs) ?? LastMovedNs(move), move.TornDownNs)),
             Order = new OrderReport(move.Order is not null, move.Order?.Unordered ?? 0, [.. (move.Order?.Gates ?? []).Select(g => new GateReport(
-                g.Ingress, g.Loopback, JsonNamingPolicy.KebabCaseLower.ConvertName(g.OpenedBy.ToString()), Since(move.AdvertisedNs, g.MovedAtNs),
+                g.Ingress, g.Loopback, JsonNamingPolicy.KebabCaseLower.ConvertName(g.OpenedBy.ToString()),
+                Since(move.AdvertisedNs, g.MovedAtNs),
                 Since(move.AdvertisedNs, g.MarkerAtNs), Since(move.AdvertisedNs, g.OpenedAtNs), g.PacketsHeldTotal, g.PeakPackets))]),
             Residue = facts.Residue,
             Ledger = Ledger(run),

@@ -140,7 +140,8 @@ internal sealed class DemoView(IAnsiConsole console)
         row("ingress", string.Join(", ",
             report.Ingress.Select(s => $"{s.Name} moved {s.FibAfterMs?.ToString("0.0") ?? "-"} ms after advertise")));
         string end = !report.Tunnel.TornDown ? "not torn down"
-            : $"torn down, {report.Tunnel.TornDownAfterMs?.ToString("0.0") ?? "-"} ms after the last ingress moved; proof: {report.Tunnel.Proof}";
+            : $"torn down, {report.Tunnel.TornDownAfterMs?.ToString("0.0") ?? "-"} ms after the last ingress moved; proof: "
+                + report.Tunnel.Proof;
         row("tunnel", $"{report.Tunnel.Packets:N0} packets; {end}");
         row("tcp", $"{report.Tcp.Bytes:N0} bytes checked, {report.Tcp.Resets} resets, longest stall {report.Tcp.MaxStallMs:0} ms");
         row("left over", report.Residue.Count == 0 ? "nothing" : string.Join(", ", report.Residue));

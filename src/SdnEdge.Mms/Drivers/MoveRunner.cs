@@ -15,9 +15,9 @@ public sealed record Waiting(string Command, WaitReason Reason, string? Detail, 
 
 /// <summary>
 /// Carries out the open commands of one migration. Each resource (a path at a PE, a server at a host, a watch) has a queue of its own: a
-/// command never begins before the one ahead of it at the same resource has been answered or given up. An undo gives up what is ahead of it:
-/// the party itself carries out one thing at a time, and refuses the older epoch should that come late (R1, R2). A command is asked again
-/// until the state says that it is done, or is not open any more.
+/// command never begins before the one ahead of it at the same resource has been answered or given up. An undo gives up what is ahead of
+/// it: the party itself carries out one thing at a time, and refuses the older epoch should that come late (R1, R2). A command is asked
+/// again until the state says that it is done, or is not open any more.
 /// </summary>
 internal sealed class MoveRunner : IDisposable
 {

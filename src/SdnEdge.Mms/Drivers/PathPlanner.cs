@@ -48,7 +48,8 @@ internal sealed class PathPlanner(
         double most = 0;
         foreach (string pe in reached)
         {
-            if (source.RoundTripTo(ingress[pe]) is { } from && target.RoundTripTo(ingress[pe]) is { } to) most = Math.Max(most, (from - to) / 2);
+            if (source.RoundTripTo(ingress[pe]) is { } from && target.RoundTripTo(ingress[pe]) is { } to)
+                most = Math.Max(most, (from - to) / 2);
         }
 
         // Less than that is how much round trips differ by themselves.

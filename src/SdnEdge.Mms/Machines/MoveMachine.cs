@@ -229,7 +229,8 @@ public static class MoveMachine
 
     // What went through the source's group is known when it is gone.
     private static MoveState LastWord(MoveState state, SendSignal command, SignalReply reply)
-        => reply.Group is { } group && state.EvidenceOf(command.Path) is { Source: { } source } known && command.Pe == PathOf(state, command.Path).Source.Pe
+        => reply.Group is { } group && command.Pe == PathOf(state, command.Path).Source.Pe
+            && state.EvidenceOf(command.Path) is { Source: { } source } known
             ? state with { Evidence = state.Evidence.SetItem(command.Path, known with { Source = source with { Group = group } }) } : state;
 
     private static PathMove PathOf(MoveState state, string path) => state.Plan.Paths.First(p => p.Id == path);

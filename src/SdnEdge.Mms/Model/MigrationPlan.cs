@@ -67,8 +67,8 @@ public sealed record PathEnd(string Pe, string Loopback, IReadOnlyList<string> L
 /// <param name="Order">How order is kept when ingress PEs take the direct path; null = it is not.</param>
 /// <param name="OtherIngress">Traffic also comes by PEs that are not in <paramref name="Ingress"/>: markers alone do not prove that the
 /// tunnel is empty.</param>
-/// <param name="KeepBackMs">By how much the source's way to an ingress is longer than the target's, milliseconds: what the servers send first
-/// at the target waits so long, counted from the stop.</param>
+/// <param name="KeepBackMs">By how much the source's way to an ingress is longer than the target's, milliseconds: what the servers send
+/// first at the target waits so long, counted from the stop.</param>
 public sealed record PathMove(
     string Id, string Vrf, PathEnd Source, PathEnd Target, IReadOnlyList<string> Ingress, uint TunnelKey, uint LocalPref,
     uint? SourceLocalPref = null, HoldOptions? Hold = null, OrderOptions? Order = null, bool OtherIngress = false,

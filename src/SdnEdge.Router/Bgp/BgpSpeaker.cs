@@ -197,7 +197,7 @@ public sealed class BgpSpeaker : IBgpWire, IDisposable
     public double? RoundTripMs(BgpPeer peer)
     {
         ArgumentNullException.ThrowIfNull(peer);
-        return peer.OpenedBy is { } side && _connections.TryGetValue((peer, side), out BgpConnection? connection) ? connection.RoundTripMs : null;
+        return peer.OpenedBy is { } side && _connections.TryGetValue((peer, side), out BgpConnection? open) ? open.RoundTripMs : null;
     }
 
     void IBgpWire.Send(BgpPeer peer, ConnectionSide side, ReadOnlySpan<byte> bytes)

@@ -169,7 +169,8 @@ internal sealed class BgpDriver(PeState state, VpnDriver vpn, ControlLoop loop, 
     public void Flush() => _speaker?.Flush();
 
     public IReadOnlyList<BgpPeerInfo> Peers(long now) => [.. _speaker?.Engine.Peers
-        .Select(p => p.ToInfo(now) with { RoundTripMs = _speaker.RoundTripMs(p) }).Select(i => i with { State = KebabWord(i.State) }) ?? []];
+        .Select(p => p.ToInfo(now) with { RoundTripMs = _speaker.RoundTripMs(p) })
+        .Select(i => i with { State = KebabWord(i.State) }) ?? []];
 
     /// <summary>Carries out what the operator wants of a session.</summary>
     public BgpPeerReply Act(string text, BgpPeerAction action, BgpPeerRequest request)

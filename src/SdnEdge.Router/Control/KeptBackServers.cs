@@ -40,7 +40,8 @@ internal sealed class KeptBackServers
         if (now < _untilNs && (_kept.Hold.OldestNs is not { } first || now - first < _forNs)) return;
         LetGo();
         long held = _kept.Hold.Info.PacketsHeldTotal;
-        _state.Events.Add(now, "migration", _group, "kept-back", $"{held} packets of the servers waited for what they had sent from the source");
+        _state.Events.Add(now, "migration", _group, "kept-back",
+            $"{held} packets of the servers waited for what they had sent from the source");
     }
 
     /// <summary>Lets go what it has, and what comes from now on behind it.</summary>

@@ -55,7 +55,8 @@ public sealed class KeptBackTests : IDisposable
     {
         byte[] answer = Frames.Neighbor(new NeighborMessage(Icmpv6Type.NeighborAdvertisement, ForwarderRig.Client6, ForwarderRig.ClientMac,
             NeighborFlags.Solicited), ForwarderRig.Client6, IpAddress.Parse("fd00:2:3::1"));
-        _rig.Receive(_rig.Site, _rig.FromClient(Frames.Ip(ForwarderRig.Client6, IpAddress.Parse("fd00:2:3::1"), IpProtocol.Icmpv6, answer, 255)));
+        byte[] packet = Frames.Ip(ForwarderRig.Client6, IpAddress.Parse("fd00:2:3::1"), IpProtocol.Icmpv6, answer, 255);
+        _rig.Receive(_rig.Site, _rig.FromClient(packet));
         Assert.Equal(PuntReason.Nd, Assert.Single(_rig.Punts.Take()).Info.Reason);
         Assert.Equal(0, _hold.Info.PacketsHeldTotal);
     }

@@ -90,21 +90,23 @@ public sealed class DemoTests : IDisposable
     }
 
     /// <summary>
-    /// PE_a is 60 ms from every ingress, PE_b 5 ms, and the server stands still for little more than the round trips to a manager next door:
-    /// what it sends from its new place would overtake what it sent from the old one.
+    /// PE_a is 60 ms from every ingress, PE_b 5 ms, and the server stands still for little more than the round trips to a manager next
+    /// door: what it sends from its new place would overtake what it sent from the old one.
     /// </summary>
     [RootFact]
     public void What_the_server_sends_stays_in_order_where_the_old_way_is_longer()
     {
         string topologies = Path.Combine(LabFiles.Root(), "topologies"), copy = Path.Combine(folder.FullName, "topologies");
         Directory.CreateDirectory(Path.Combine(copy, "figure1"));
-        foreach (string file in Directory.GetFiles(Path.Combine(topologies, "figure1"))) File.Copy(file, Path.Combine(copy, "figure1", Path.GetFileName(file)));
+        foreach (string file in Directory.GetFiles(Path.Combine(topologies, "figure1")))
+            File.Copy(file, Path.Combine(copy, "figure1", Path.GetFileName(file)));
         string topology = Path.Combine(copy, "near.clab.yml");
         string text = File.ReadAllText(LabFiles.Figure1);
         foreach ((string from, string to) in new[]
         {
-            ("[\"pe-a:eth1\", \"wan:eth1\"], mtu: 1600, vars: { delay: 10ms", "[\"pe-a:eth1\", \"wan:eth1\"], mtu: 1600, vars: { delay: 58ms"),
-            ("delay: 10ms, jitter", "delay: 2ms, jitter"), ("\"mgmt:eth1\"], vars: { delay: 10ms }", "\"mgmt:eth1\"], vars: { delay: 0ms }"),
+            ("\"wan:eth1\"], mtu: 1600, vars: { delay: 10ms", "\"wan:eth1\"], mtu: 1600, vars: { delay: 58ms"),
+            ("delay: 10ms, jitter", "delay: 2ms, jitter"),
+            ("\"mgmt:eth1\"], vars: { delay: 10ms }", "\"mgmt:eth1\"], vars: { delay: 0ms }"),
         })
         {
             Assert.Contains(from, text, StringComparison.Ordinal);
@@ -113,7 +115,8 @@ public sealed class DemoTests : IDisposable
 
         File.WriteAllText(topology, text);
         // More than usual: what the server sends is a quarter of it, and shared out over many flows.
-        (int code, string output, JsonNode report) = Run("-t", topology, "--blackout", "1", "--rate", $"{4 * Rate}", "--order-bound", "20000", "--quiet", "5000");
+        (int code, string output, JsonNode report) = Run(
+            "-t", topology, "--blackout", "1", "--rate", $"{4 * Rate}", "--order-bound", "20000", "--quiet", "5000");
         Assert.True(code == 0, output);
         Assert.All(report["reverse"]!.AsArray().Concat(report["ingress"]!.AsArray()),
             s => Assert.Equal((0, 0, 0), ((long)s!["lost"]!, (long)s["duplicated"]!, (long)s["reordered"]!)));
@@ -147,7 +150,8 @@ public sealed class DemoTests : IDisposable
             RedirectStandardError = true,
             UseShellExecute = false,
         };
-        foreach (string word in (string[])["demo", "--name", lab, "--out", folder.FullName, .. more.Contains("--rate") ? more : ["--rate", $"{Rate}", .. more]])
+        string[] rate = more.Contains("--rate") ? [] : ["--rate", $"{Rate}"];
+        foreach (string word in (string[])["demo", "--name", lab, "--out", folder.FullName, .. rate, .. more])
         {
             start.ArgumentList.Add(word);
         }

@@ -54,10 +54,13 @@ public sealed class PlannerTests
     [InlineData(9_000.0, 10.0, true, 1000)]
     [InlineData(120.0, null, true, 0)]    // not known
     [InlineData(120.0, 10.0, false, 0)]   // order is not wanted
-    public async Task Keeps_back_what_the_servers_send_by_half_of_what_the_old_round_trip_is_longer(double from, double? to, bool order, int keepBack)
+    public async Task Keeps_back_what_the_servers_send_by_half_of_what_the_old_round_trip_is_longer(
+        double from, double? to, bool order, int keepBack)
     {
-        foreach (string loopback in (string[])["10.255.0.3", "192.0.2.1"]) (_lab.A.RoundTrips[loopback], _lab.B.RoundTrips[loopback]) = (from, to);
-        _lab.B.RoundTrips["192.0.2.1"] = 1;   // no ingress of the group
+        (_lab.A.RoundTrips["10.255.0.3"], _lab.B.RoundTrips["10.255.0.3"]) = (from, to);
+
+        // No ingress of the group.
+        (_lab.A.RoundTrips["192.0.2.1"], _lab.B.RoundTrips["192.0.2.1"]) = (500, 1);
         PlanResult plan = await _lab.PlanAsync(with: c => c with { KeepOrder = order });
         Assert.Equal(keepBack, plan.Moves[0].Paths[0].KeepBackMs);
     }

@@ -328,12 +328,17 @@ public class HandOverRuleTests
     public void Release_keeps_back_what_is_left_of_the_difference(int keepBackMs, int stoodStillMs, int left)
     {
         MovePlan plan = Plans.Move(["s1"]);
-        Story story = new Story().Ask(Plans.Request(Cutover.Together, plan with { Paths = [plan.Paths[0] with { KeepBackMs = keepBackMs }] }))
-            .Until(MoveStage.Release);
-        Assert.Equal(keepBackMs, story.Asked.OfType<SendSignal>().Single(s => s is { Pe: "pe-b", Signal: SignalKind.Prepare }).Request.KeepBackMs);
+        plan = plan with { Paths = [plan.Paths[0] with { KeepBackMs = keepBackMs }] };
+        Story story = new Story().Ask(Plans.Request(Cutover.Together, plan)).Until(MoveStage.Release);
+        SendSignal prepare = story.Asked.OfType<SendSignal>().Single(s => s is { Pe: "pe-b", Signal: SignalKind.Prepare });
+        Assert.Equal(keepBackMs, prepare.Request.KeepBackMs);
         MoveState move = story.Move with
         {
-            Orders = [.. story.Move.Orders.Select(o => o with { AnsweredNs = 1_000_000L * (o.Reply.Order == ServerOrder.Activate ? stoodStillMs : 0) })],
+            Orders =
+            [
+                .. story.Move.Orders.Select(
+                    o => o with { AnsweredNs = o.Reply.Order == ServerOrder.Activate ? 1_000_000L * stoodStillMs : 0 }),
+            ],
         };
         Assert.Equal(left, MoveMachine.Open(move).OfType<SendSignal>().Single(s => s.Signal == SignalKind.Release).Request.KeepBackMs);
     }

@@ -25,7 +25,10 @@ internal static class Plans
 
     /// <summary>The same, and order is kept by flush markers.</summary>
     public static MovePlan InOrder(MovePlan plan)
-        => plan with { Paths = [.. plan.Paths.Select(p => p with { Order = new OrderOptions([new OrderedIngress("pe-i", ["10.255.0.9"])]) })] };
+    {
+        var order = new OrderOptions([new OrderedIngress("pe-i", ["10.255.0.9"])]);
+        return plan with { Paths = [.. plan.Paths.Select(p => p with { Order = order })] };
+    }
 
     public static MigrationRequested Request(Cutover cutover, params MovePlan[] moves)
         => new(moves[0].Migration,

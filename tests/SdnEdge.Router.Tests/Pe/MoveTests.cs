@@ -69,8 +69,8 @@ public sealed class MoveTests
     }
 
     /// <summary>
-    /// Where the source's way to an ingress is longer, the first packets of the servers wait at the target: until the release says that it is
-    /// long enough, else for the whole difference from the first one on. No timer of the test decides which.
+    /// Where the source's way to an ingress is longer, the first packets of the servers wait at the target: until the release says that it
+    /// is long enough, else for the whole difference from the first one on. No timer of the test decides which.
     /// </summary>
     [Theory]
     [InlineData(SignalChecks.MaxKeepBackMs, 0, true)]
@@ -89,7 +89,8 @@ public sealed class MoveTests
         for (int i = 50; i < 60; i++) server.Send(MacAddress.Parse("00:00:5e:00:01:01"), IpAddress.Parse("10.2.3.10"), i);
         await UntilAsync("the rest arrives", () => Task.FromResult(client.Received.Length == 60));
         Assert.Equal(Enumerable.Range(0, 60).Select(i => (long)i), client.Received);
-        Assert.Contains(two.B.Events.After(0, out _), e => e.Change == "kept-back" && e.Detail!.StartsWith("50 packets", StringComparison.Ordinal));
+        EventRecord told = Assert.Single(two.B.Events.After(0, out _), e => e.Change == "kept-back");
+        Assert.StartsWith("50 packets", told.Detail, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -84,7 +84,8 @@ public sealed class SignalTests
         // What can never come is refused at once, and what does not come when its time is over.
         await ProblemAsync(PostAsync(two.ApiB, SignalKind.Release, new SignalRequest(1, WaitMs: SignalChecks.MaxWaitMs), "m2"), 404);
         await ProblemAsync(PostAsync(two.ApiB, SignalKind.Abort, new SignalRequest(2, WaitMs: SignalChecks.MaxWaitMs)), 409);
-        Problem bad = await ProblemAsync(PostAsync(two.ApiB, SignalKind.Teardown, new SignalRequest(2, WaitMs: SignalChecks.MaxWaitMs + 1)), 400);
+        var tooLong = new SignalRequest(2, WaitMs: SignalChecks.MaxWaitMs + 1);
+        Problem bad = await ProblemAsync(PostAsync(two.ApiB, SignalKind.Teardown, tooLong), 400);
         Assert.Equal("/waitMs", Assert.Single(bad.Errors!).Pointer);
         await using TwoPes early = await StartAsync();
         await BothAsync(early);
