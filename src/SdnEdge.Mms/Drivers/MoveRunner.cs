@@ -104,7 +104,7 @@ internal sealed class MoveRunner : IDisposable
 
                 (command, state) = (queue.Open[0], _state);
                 end = CancellationTokenSource.CreateLinkedTokenSource(queue.Closed, _stop.Token);
-                undo = CancellationTokenSource.CreateLinkedTokenSource(IsUndo(command) ? default : queue.Undone, _stop.Token);
+                undo = CancellationTokenSource.CreateLinkedTokenSource(MoveMachine.IsUndo(command) ? default : queue.Undone, _stop.Token);
             }
 
             using CancellationTokenSource ended = end, undone = undo;
@@ -148,9 +148,6 @@ internal sealed class MoveRunner : IDisposable
             await PauseAsync(command is WatchPath or WatchServer || failures < 10 ? s_retry : s_longRetry, closed);
         }
     }
-
-    private static bool IsUndo(MoveCommand command) => command is SendSignal { Signal: SignalKind.Abort }
-        or SendOrder { Order: ServerOrder.Resume or ServerOrder.Cancel };
 
     private static async Task PauseAsync(TimeSpan time, CancellationToken closed)
         => await Task.Delay(time, closed).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
@@ -380,7 +377,7 @@ internal sealed class MoveRunner : IDisposable
             CancellationTokenSource old = _closed;
             _closed = new CancellationTokenSource();
             _ = old.CancelAsync();
-            if (commands.Count == 0 || !IsUndo(commands[0])) return;
+            if (commands.Count == 0 || !MoveMachine.IsUndo(commands[0])) return;
             old = _undone;
             _undone = new CancellationTokenSource();
             _ = old.CancelAsync();

@@ -89,6 +89,13 @@ public static class MoveMachine
         };
     }
 
+    /// <summary>
+    /// True: the command takes back what may have been asked of its resource before, and is issued without waiting for the answer to that. The
+    /// party carries out one thing at a time, and refuses what comes late: it is of an older epoch (R1, R2).
+    /// </summary>
+    public static bool IsUndo(MoveCommand command) => command is SendSignal { Signal: SignalKind.Abort }
+        or SendOrder { Order: ServerOrder.Resume or ServerOrder.Cancel };
+
     /// <summary>When <see cref="StageExpired"/> is due (CLOCK_MONOTONIC, nanoseconds); long.MaxValue = never.</summary>
     public static long Deadline(MoveState state)
     {

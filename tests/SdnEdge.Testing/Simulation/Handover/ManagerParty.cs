@@ -217,6 +217,9 @@ internal sealed class ManagerParty : Party
 
         // Rises when the head is another command: what only looks ends then.
         public int Head { get; set; }
+
+        // Ends the wait for the answer to the command that was issued last.
+        public Action? GiveUp { get; set; }
     }
 
     // The open commands of one migration.
@@ -262,6 +265,7 @@ internal sealed class ManagerParty : Party
 
             queue.Open = commands;
             queue.Head++;
+            if (commands.Length > 0 && MoveMachine.IsUndo(commands[0])) queue.GiveUp?.Invoke();
         }
 
         // What the mutants do too early.
@@ -308,6 +312,7 @@ internal sealed class ManagerParty : Party
 
             void Again() => manager.After(queue.Head != head ? 1 : (failures < 10 ? 50 : 1000) * Ms, () => Run(queue, failures + 1));
 
+            queue.GiveUp = command is SendSignal or SendOrder && !MoveMachine.IsUndo(command) ? () => Finish(null) : null;
             if (command is SendSignal or SendOrder && World.BreaksOff()) manager.After(World.Sim.Between(20 * Ms, 500 * Ms), ()
                 => Finish(null));
             switch (command)
