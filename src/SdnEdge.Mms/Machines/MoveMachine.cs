@@ -90,8 +90,8 @@ public static class MoveMachine
     }
 
     /// <summary>
-    /// True: the command takes back what may have been asked of its resource before, and is issued without waiting for the answer to that. The
-    /// party carries out one thing at a time, and refuses what comes late: it is of an older epoch (R1, R2).
+    /// True: the command takes back what may have been asked of its resource before, and is issued without waiting for the answer to that.
+    /// The party carries out one thing at a time, and refuses what comes late: it is of an older epoch (R1, R2).
     /// </summary>
     public static bool IsUndo(MoveCommand command) => command is SendSignal { Signal: SignalKind.Abort }
         or SendOrder { Order: ServerOrder.Resume or ServerOrder.Cancel };
@@ -116,7 +116,11 @@ public static class MoveMachine
             return "the servers run at the target; a move the other way brings them back";
         if (state.Running.Count > 0) return $"{string.Join(", ", state.Running)} runs at the target; a move the other way brings it back";
         if (state.Verdicts.Where(v => v.Value == EpochVerdict.Ran).Select(v => v.Key).ToArray() is { Length: > 0 } promised)
-            return $"the target has said for ever that it runs {string.Join(", ", promised)}; when it does, a move the other way brings it back";
+        {
+            return $"the target has said for ever that it runs {string.Join(", ", promised)}; when it does, a move the other way brings it "
+                + "back";
+        }
+
         return state.Plan.Servers.Where(s => !s.Undoable).Select(s => s.Name).ToArray() is { Length: > 0 } handed
             ? $"the hand-over of {string.Join(", ", handed)} cannot be undone; wait until it runs, then move it back" : null;
     }
