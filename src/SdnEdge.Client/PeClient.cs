@@ -87,13 +87,14 @@ public sealed class PeClient(ApiEndpoint endpoint) : ApiClient(endpoint, ApiJson
     public Task<MigrationInfo> MigrationAsync(string id, CancellationToken cancel = default)
         => GetAsync<MigrationInfo>("v1/migrations/" + Uri.EscapeDataString(id), cancel);
 
-    /// <summary>One migration as soon as it is another than <paramref name="known"/>, at the latest after <paramref name="waitMs"/>
-    /// milliseconds (1 to 10000).</summary>
-    public Task<MigrationInfo> ChangedMigrationAsync(MigrationInfo known, int waitMs, CancellationToken cancel = default)
+    /// <summary>One migration as soon as what <paramref name="wait"/> waits for is so, or its time (1 to 10000 ms) is over.</summary>
+    public Task<MigrationInfo> MigrationAsync(string id, MigrationWait wait, CancellationToken cancel = default)
     {
-        ArgumentNullException.ThrowIfNull(known);
-        string query = string.Create(CultureInfo.InvariantCulture, $"?after={known.Change}&waitMs={waitMs}");
-        return GetAsync<MigrationInfo>("v1/migrations/" + Uri.EscapeDataString(known.Id) + query, cancel);
+        ArgumentNullException.ThrowIfNull(wait);
+        string what = wait.Until is { } until ? "until=" + JsonNamingPolicy.KebabCaseLower.ConvertName(until.ToString())
+            : wait.After is { } after ? string.Create(CultureInfo.InvariantCulture, $"after={after}") : "";
+        if (what.Length > 0) what = string.Create(CultureInfo.InvariantCulture, $"?{what}&waitMs={(int)wait.Longest.TotalMilliseconds}");
+        return GetAsync<MigrationInfo>("v1/migrations/" + Uri.EscapeDataString(id) + what, cancel);
     }
 
     /// <summary>Sends a signal; returns when it is in force on every worker of the PE.</summary>

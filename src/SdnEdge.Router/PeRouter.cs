@@ -208,10 +208,10 @@ public sealed partial class PeRouter : IPeControl, IAsyncDisposable
             : _loop.RunAsync(_migrations.Infos);
 
     /// <inheritdoc/>
-    public Task<MigrationInfo?> MigrationAsync(string id, long? after, TimeSpan wait, CancellationToken cancel)
+    public Task<MigrationInfo?> MigrationAsync(string id, MigrationWait wait, CancellationToken cancel)
         => _migrations.Fault is { } fault
             ? throw new ProblemException(Problems.Unavailable($"the migrations of this PE are not known: {fault}"))
-            : _migrations.FindAsync(id, after, wait, cancel);
+            : _migrations.FindAsync(id, wait, cancel);
 
     /// <inheritdoc/>
     public async Task<SignalReply> SignalAsync(string id, SignalKind kind, SignalRequest request, CancellationToken cancel)

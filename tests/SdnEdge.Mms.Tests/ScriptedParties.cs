@@ -131,7 +131,7 @@ internal sealed class ScriptedParties(ScriptedJournal journal) : IParties
         }
     }
 
-    public Task<MigrationInfo> MigrationAsync(string pe, string path, MigrationInfo? known, CancellationToken cancel)
+    public Task<MigrationInfo> MigrationAsync(string pe, string path, MigrationWait wait, CancellationToken cancel)
     {
         cancel.ThrowIfCancellationRequested();
         Speak(pe);

@@ -125,10 +125,15 @@ public sealed record MovingPrefix(string Prefix, string Port, string? NextHop = 
 /// the servers send first, once they are here, is kept back for so long, so that it does not overtake what they sent from the source.
 /// Release: how much of that is left.
 /// </param>
+/// <param name="AfterMarkers">
+/// Withdraw and teardown, where order is kept: only when nothing of the move is under way by the old path to this PE any more. At the
+/// source the flush markers of all ingress PEs have gone by; at the target theirs and the source's have come out of the tunnel, and what
+/// was held for them is delivered. With <paramref name="WaitMs"/> the PE waits for that.
+/// </param>
 public sealed record SignalRequest(
     long Epoch, MigrationRole? Role = null, string? Vrf = null, IReadOnlyList<MovingPrefix>? Prefixes = null,
     string? Peer = null, uint? TunnelKey = null, HoldOptions? Hold = null, uint? LocalPref = null, OrderOptions? Order = null,
-    bool Force = false, int WaitMs = 0, int KeepBackMs = 0);
+    bool Force = false, int WaitMs = 0, int KeepBackMs = 0, bool AfterMarkers = false);
 
 /// <summary>
 /// How the target keeps order, and the source knows that no more comes, while ingress PEs go over from the old path (by the source PE and the tunnel) to the direct one.
@@ -196,6 +201,7 @@ public enum TeardownProof
 /// <param name="AcknowledgedAtNs">CLOCK_MONOTONIC, nanoseconds: when the last worker had passed a batch boundary.</param>
 /// <param name="StoreNs">Switch and release: nanoseconds the store itself took.</param>
 /// <param name="Group">Teardown: the counters of the redirect group at its end.</param>
+/// <param name="Order">Teardown: how order was kept, or which flush markers went by, at its end.</param>
 /// <param name="Empty">
 /// Switch: true = nothing is left on the way to the servers: each has answered an ARP or ND request that was sent behind the last packet
 /// for it. False: not all of them did within a second. Null: other signals, and where there is nobody to ask (a subnet).
@@ -203,7 +209,7 @@ public enum TeardownProof
 public sealed record SignalReply(
     string Migration, SignalKind Signal, PeMigrationState State, long Epoch, bool Repeated,
     long TookEffectAtNs, long AcknowledgedAtNs, long? StoreNs = null, bool? Empty = null,
-    RedirectGroupInfo? Group = null);
+    RedirectGroupInfo? Group = null, OrderInfo? Order = null);
 
 /// <summary>State of a migration on one PE.</summary>
 public enum PeMigrationState
@@ -240,9 +246,26 @@ public enum PeMigrationState
 /// <param name="Group">Counters of the redirect group.</param>
 /// <param name="Order">How order is kept (target), or which flush markers went by (source); where asked for.</param>
 /// <param name="Change">Another number than before: something has changed. What asks again with it waits until it does.</param>
+/// <param name="LeftOver">When it is over: what the PE's tables still have of it; empty = nothing.</param>
 public sealed record MigrationInfo(
     string Id, MigrationRole Role, PeMigrationState State, long Epoch, string Vrf, IReadOnlyList<MovingPrefix> Prefixes,
-    string Peer, string Tunnel, bool TunnelUp, HoldInfo? Hold, RedirectGroupInfo? Group, OrderInfo? Order = null, long Change = 0);
+    string Peer, string Tunnel, bool TunnelUp, HoldInfo? Hold, RedirectGroupInfo? Group, OrderInfo? Order = null, long Change = 0,
+    IReadOnlyList<string>? LeftOver = null);
+
+/// <summary>What <c>GET /v1/migrations/{id}?until=...</c> waits for.</summary>
+public enum MigrationCondition
+{
+    /// <summary>A full-size probe has come back through the tunnel.</summary>
+    TunnelUp,
+    /// <summary>The hold is empty, or there is none.</summary>
+    HoldEmpty,
+    /// <summary>The flush markers of all ingress PEs have come, the source's own aside.</summary>
+    Direct,
+    /// <summary>Nothing of the move is under way by the old path to this PE any more, and what was held is delivered.</summary>
+    Settled,
+    /// <summary>It is over, and nothing of it is left.</summary>
+    Gone,
+}
 
 /// <summary>Counters of a hold.</summary>
 public sealed record HoldInfo(

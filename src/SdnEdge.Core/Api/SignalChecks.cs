@@ -52,6 +52,8 @@ public static class SignalChecks
         bool keepsBack = kind == SignalKind.Release || (kind == SignalKind.Prepare && request.Role == MigrationRole.Target);
         if (request.KeepBackMs != 0 && !keepsBack)
             errors.Add(new ProblemError("/keepBackMs", "is for prepare and release at the target only"));
+        if (request.AfterMarkers && kind is not (SignalKind.Withdraw or SignalKind.Teardown))
+            errors.Add(new ProblemError("/afterMarkers", "is for withdraw and teardown only"));
         if (request.WaitMs is < 0 or > MaxWaitMs)
             errors.Add(new ProblemError("/waitMs", $"{request.WaitMs} is out of range; 0 to {MaxWaitMs} ms"));
         return errors;

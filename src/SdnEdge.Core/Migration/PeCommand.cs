@@ -136,6 +136,8 @@ public enum PeRefusalReason
     HoldNotDrained,
     /// <summary>Teardown at the source: it would have no route to a moved prefix (409).</summary>
     NoOtherRoute,
+    /// <summary>A signal for after the flush markers: not all of them have come (409).</summary>
+    MarkersMissing,
 }
 
 /// <summary>A refusal: nothing was changed but, at most, the highest epoch seen.</summary>
@@ -154,6 +156,7 @@ public sealed record PeRefusal(PeRefusalReason Reason, string Detail, IReadOnlyL
         PeRefusalReason.TunnelNotUp => "tunnel-not-up",
         PeRefusalReason.HoldNotDrained => "hold-not-drained",
         PeRefusalReason.NoOtherRoute => "no-other-route",
+        PeRefusalReason.MarkersMissing => "markers-missing",
         _ => "conflict",
     };
 }

@@ -49,6 +49,9 @@ public sealed record PeSignal
     /// <summary>How long it may wait until it is possible, milliseconds.</summary>
     public int WaitMs { get; private init; }
 
+    /// <summary>Only when flush markers show that nothing is under way by the old path any more.</summary>
+    public bool AfterMarkers { get; private init; }
+
     /// <summary>For how long what the servers send first is kept back, milliseconds.</summary>
     public int KeepBackMs { get; private init; }
 
@@ -75,6 +78,7 @@ public sealed record PeSignal
             Order = request.Order is { } order ? OneSpelling(order) : null,
             Force = request.Force,
             WaitMs = request.WaitMs,
+            AfterMarkers = request.AfterMarkers,
             KeepBackMs = request.KeepBackMs,
         };
     }
@@ -92,7 +96,10 @@ public sealed record PeSignal
 /// when it has one to each.
 /// </param>
 /// <param name="UnknownNames">Prepare: what it names that this PE does not have; null or empty when it has all.</param>
-public sealed record PeFacts(IpPrefix? Unrouted = null, IReadOnlyList<ProblemError>? UnknownNames = null)
+/// <param name="UnderWay">
+/// A signal that is only for after the flush markers: what may still be under way by the old path; null when nothing is.
+/// </param>
+public sealed record PeFacts(IpPrefix? Unrouted = null, IReadOnlyList<ProblemError>? UnknownNames = null, string? UnderWay = null)
 {
     /// <summary>All routes and names are there.</summary>
     public static PeFacts None { get; } = new();

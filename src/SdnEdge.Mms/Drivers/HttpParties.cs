@@ -13,9 +13,6 @@ public sealed class HttpParties(PartyClients clients) : IParties
     private static readonly TimeSpan s_prepare = TimeSpan.FromSeconds(12), s_signal = TimeSpan.FromSeconds(6),
         s_order = TimeSpan.FromSeconds(15), s_read = TimeSpan.FromSeconds(5);
 
-    // Who waits for a change looks again after so long: bounds of the manager's own are over, too.
-    private const int ChangeWaitMs = 250;
-
     private readonly ConcurrentDictionary<(string Pe, string Path), ConcurrentDictionary<string, bool>> _direct = [];
 
     /// <inheritdoc/>
@@ -37,9 +34,12 @@ public sealed class HttpParties(PartyClients clients) : IParties
     }
 
     /// <inheritdoc/>
-    public Task<MigrationInfo> MigrationAsync(string pe, string path, MigrationInfo? known, CancellationToken cancel)
-        => PartyClients.WithinAsync(s_read, $"what {pe} knows of {path}", end => known is null ? clients.Pe(pe).MigrationAsync(path, end)
-            : clients.Pe(pe).ChangedMigrationAsync(known, ChangeWaitMs, end), cancel);
+    public Task<MigrationInfo> MigrationAsync(string pe, string path, MigrationWait wait, CancellationToken cancel)
+    {
+        ArgumentNullException.ThrowIfNull(wait);
+        return PartyClients.WithinAsync(
+            s_read + wait.Longest, $"what {pe} knows of {path}", end => clients.Pe(pe).MigrationAsync(path, wait, end), cancel);
+    }
 
     /// <inheritdoc/>
     public Task<ServerInfo> ServerAsync(string host, string server, CancellationToken cancel)

@@ -15,8 +15,8 @@ public interface IParties
     /// <summary>Gives an order to a host.</summary>
     Task<ServerReply> OrderAsync(SendOrder command, CancellationToken cancel);
 
-    /// <summary>A path at one of its PEs; where it is known already, as soon as it has changed, or after a while.</summary>
-    Task<MigrationInfo> MigrationAsync(string pe, string path, MigrationInfo? known, CancellationToken cancel);
+    /// <summary>A path at one of its PEs, as soon as what is waited for is so, or the time for that is over.</summary>
+    Task<MigrationInfo> MigrationAsync(string pe, string path, MigrationWait wait, CancellationToken cancel);
 
     /// <summary>Why an ingress PE does not take the direct path for all prefixes of a path; null = it does.</summary>
     Task<string?> WhyNotDirectAsync(string pe, PathMove path, CancellationToken cancel);

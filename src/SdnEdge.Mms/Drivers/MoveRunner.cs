@@ -24,6 +24,9 @@ internal sealed class MoveRunner : IDisposable
     private static readonly TimeSpan s_retry = TimeSpan.FromMilliseconds(50), s_longRetry = TimeSpan.FromSeconds(1),
         s_silent = TimeSpan.FromMilliseconds(20);
 
+    // A party that is asked to wait answers after so long at the latest: bounds of the manager's own are over, too.
+    private static readonly TimeSpan s_look = TimeSpan.FromMilliseconds(250);
+
     private readonly IParties _parties;
     private readonly Func<MoveInput, Task<bool>> _post;
     private readonly Lock _lock = new();
@@ -220,8 +223,10 @@ internal sealed class MoveRunner : IDisposable
         {
             while (true)
             {
-                if (question.Source) source.Look ??= LookAsync(path.Source.Pe, path.Id, source.Known, question.AfterMs, ended.Token);
-                if (question.Target) target.Look ??= LookAsync(path.Target.Pe, path.Id, target.Known, question.AfterMs, ended.Token);
+                if (question.Source) source.Look ??=
+                    LookAsync(path.Source.Pe, path.Id, source.Known, watcher.SourceUntil, question.AfterMs, ended.Token);
+                if (question.Target) target.Look ??=
+                    LookAsync(path.Target.Pe, path.Id, target.Known, watcher.TargetUntil, question.AfterMs, ended.Token);
                 if (question.Ingress.Count > 0) ingress ??= DirectAsync(question, path, ended.Token);
                 await Task.WhenAny(((Task?[])[source.Look, target.Look, ingress]).OfType<Task>());
 
@@ -252,11 +257,13 @@ internal sealed class MoveRunner : IDisposable
     }
 
     // One that does not answer, or has nothing new and says so at once, is not asked again at once.
-    private async Task<MigrationInfo?> LookAsync(string pe, string path, MigrationInfo? known, int afterMs, CancellationToken cancel)
+    private async Task<MigrationInfo?> LookAsync(
+        string pe, string path, MigrationInfo? known, MigrationCondition? until, int afterMs, CancellationToken cancel)
     {
         try
         {
-            MigrationInfo seen = await _parties.MigrationAsync(pe, path, known, cancel);
+            MigrationWait wait = until is null && known is null ? new() : new(s_look, until is null ? known?.Change : null, until);
+            MigrationInfo seen = await _parties.MigrationAsync(pe, path, wait, cancel);
             if (seen.Change == known?.Change) await PauseAsync(TimeSpan.FromMilliseconds(afterMs), cancel);
             return seen;
         }
@@ -297,7 +304,7 @@ internal sealed class MoveRunner : IDisposable
     {
         try
         {
-            await _parties.MigrationAsync(path.Target.Pe, path.Id, null, cancel);
+            await _parties.MigrationAsync(path.Target.Pe, path.Id, new MigrationWait(), cancel);
             return false;
         }
         catch (ApiProblemException e) when (e.Problem.Status == 404)
@@ -317,12 +324,25 @@ internal sealed class MoveRunner : IDisposable
         PathMove path = state.Plan.Paths.First(p => p.Id == watch.Path);
         string[] asked = state.SourcesAsked ? [path.Source.Pe, path.Target.Pe] : [path.Target.Pe];
         IEnumerable<string> pes = asked.Where(pe => !state.GivenUp.Contains(pe));
-        var left = new List<string>();
-        foreach (IReadOnlyList<string> at in await Task.WhenAll(pes.Select(pe => _parties.LeftOverAsync(pe, path.Id,
-            closed)))) left.AddRange(at);
-        if (left.Count == 0) return new Seen(watch.Key, null);
+        string[] left = [.. (await Task.WhenAll(pes.Select(pe => LeftOverAsync(pe, path.Id, closed)))).SelectMany(l => l)];
+        if (left.Length == 0) return new Seen(watch.Key, null);
         Note(queue, watch, WaitReason.LeftOver, $"still there: {string.Join(", ", left)}");
         return null;
+    }
+
+    // The PE's own word about its tables, as soon as nothing is left; a PE that does not know the path is asked for all that it has.
+    private async Task<IReadOnlyList<string>> LeftOverAsync(string pe, string path, CancellationToken cancel)
+    {
+        try
+        {
+            MigrationInfo seen = await _parties.MigrationAsync(pe, path, new MigrationWait(s_look, Until: MigrationCondition.Gone), cancel);
+            if (seen.Is(MigrationCondition.Gone)) return [];
+        }
+        catch (ApiProblemException e) when (e.Problem.Status == 404)
+        {
+        }
+
+        return await _parties.LeftOverAsync(pe, path, cancel);
     }
 
     private async Task<MoveInput?> WatchAsync(Queue queue, WatchServer watch, MoveState state, CancellationToken closed)

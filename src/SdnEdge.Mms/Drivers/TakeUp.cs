@@ -37,7 +37,7 @@ internal static class TakeUp
         var servers = move.Plan.Servers.SelectMany(s => new[] { s.SourceHost, s.TargetHost }, (s, host) =>
             (Host: host, Server: s.Name, Answer: KnownAsync(() => parties.ServerAsync(host, s.Name, end.Token), cancel))).ToArray();
         var paths = move.Plan.Paths.SelectMany(p => new[] { p.Source.Pe, p.Target.Pe }, (p, pe) =>
-            (Pe: pe, Answer: KnownAsync(() => parties.MigrationAsync(pe, p.Id, null, end.Token), cancel))).ToArray();
+            (Pe: pe, Answer: KnownAsync(() => parties.MigrationAsync(pe, p.Id, new MigrationWait(), end.Token), cancel))).ToArray();
         var said = new Dictionary<(string Host, string Server), ServerInfo>();
         var silent = new SortedSet<string>(StringComparer.Ordinal);
         foreach (var server in servers)

@@ -44,7 +44,7 @@ public static class MoveMachine
                 => End(GiveUp.Take(state, given), MoveOutcome.GivenUp, now),
             _ when state.Stage == MoveStage.Planned => state,
             SignalDone done when Opens(state, done.Key) is SendSignal command => Complete(
-                LastWord(state, command, done.Reply) with
+                LastWord(state, command, done.Reply, now) with
                 {
                     Signals = state.Signals.Add(new SignalAnswer(command.Pe, done.SentNs, now, done.Reply)),
                 }, done.Key, now),
@@ -74,14 +74,15 @@ public static class MoveMachine
 
     /// <summary>
     /// The resource that a command is for: a path at a PE, a server at a host, a watch. Commands of one resource are issued one after the
-    /// other: the next one begins when the one before was answered or given up. A signal that waits at the PE for the one before it has a
-    /// queue of its own.
+    /// other: the next one begins when the one before was answered or given up. A signal that waits at the PE, for the one before it or for
+    /// flush markers, has a queue of its own.
     /// </summary>
     public static string ResourceOf(MoveCommand command)
     {
         ArgumentNullException.ThrowIfNull(command);
         return command switch
         {
+            SendSignal { Request.AfterMarkers: true } s => s.Key + " after-markers",
             SendSignal { Request.WaitMs: > 0 } s => s.Key,
             SendSignal s => $"pe {s.Pe} {s.Path}",
             SendOrder o => $"host {o.Host} {o.Server}",
@@ -231,6 +232,7 @@ public static class MoveMachine
             Passed = before.Passed || evidence.Passed,
             OthersSeen = before.OthersSeen || evidence.OthersSeen,
             Quiet = before.Quiet || evidence.Quiet,
+            Settled = before.Settled,
             Late = evidence.Late,
         };
         state = state with { Evidence = state.Evidence.SetItem(watch.Path, after) };
@@ -238,11 +240,29 @@ public static class MoveMachine
             ? state with { Proofs = state.Proofs.SetItem(watch.Path, PathProofs.Of(PathOf(state, watch.Path), after)) } : state;
     }
 
-    // What went through the source's group is known when it is gone.
-    private static MoveState LastWord(MoveState state, SendSignal command, SignalReply reply)
-        => reply.Group is { } group && command.Pe == PathOf(state, command.Path).Source.Pe
-            && state.EvidenceOf(command.Path) is { Source: { } source } known
-            ? state with { Evidence = state.Evidence.SetItem(command.Path, known with { Source = source with { Group = group } }) } : state;
+    // A PE's last word on a path. What went through the source's group is known when it is gone; and a target that was to wait for the
+    // flush markers says that they have come.
+    private static MoveState LastWord(MoveState state, SendSignal command, SignalReply reply, long now)
+    {
+        if (command.Signal != SignalKind.Teardown) return state;
+        PathMove path = PathOf(state, command.Path);
+        PathEvidence known = state.EvidenceOf(path.Id);
+        if (command.Pe == path.Source.Pe)
+        {
+            return known.Source is { } source && reply.Group is { } group
+                ? state with { Evidence = state.Evidence.SetItem(path.Id, known with { Source = source with { Group = group } }) } : state;
+        }
+
+        if (!command.Request.AfterMarkers || reply.Order is not { Proved: true } order) return state;
+        known = PathProofs.WithMarkers(path, known, order, now) with
+        {
+            Target = known.Target is { } target ? target with { Order = order } : null, Passed = true, Settled = true,
+        };
+        return state with
+        {
+            Evidence = state.Evidence.SetItem(path.Id, known), Proofs = state.Proofs.SetItem(path.Id, PathProofs.Of(path, known)),
+        };
+    }
 
     private static PathMove PathOf(MoveState state, string path) => state.Plan.Paths.First(p => p.Id == path);
 

@@ -67,6 +67,25 @@ public sealed class PathWatcher
         _ => new PathQuestion(false, true, []),
     };
 
+    /// <summary>What the source PE is asked to wait for with its answer; null: for any change.</summary>
+    public MigrationCondition? SourceUntil => _kind switch
+    {
+        PathWatch.TunnelUp => MigrationCondition.TunnelUp,
+        PathWatch.DirectPath => MigrationCondition.Settled,
+        _ => null,
+    };
+
+    /// <summary>The same for the target PE.</summary>
+    public MigrationCondition? TargetUntil => _kind switch
+    {
+        PathWatch.TunnelUp => MigrationCondition.TunnelUp,
+        PathWatch.HoldEmpty => MigrationCondition.HoldEmpty,
+        PathWatch.DirectPath => MigrationCondition.Direct,
+        PathWatch.LastPacket when Marked => MigrationCondition.Settled,
+        PathWatch.GivenBack => MigrationCondition.Gone,
+        _ => null,
+    };
+
     private bool Marked => _path.Order is not null;
 
     /// <summary>Takes what was seen. Returns the evidence when it is so, else null and what to look at next.</summary>
@@ -168,26 +187,13 @@ public sealed class PathWatcher
         return null;
     }
 
-    private void Direct(string pe, long now)
-    {
-        ImmutableSortedDictionary<string, long> at = _seen.DirectAt ?? ImmutableSortedDictionary.Create<string,
-            long>(StringComparer.Ordinal);
-        if (!at.ContainsKey(pe)) _seen = _seen with { DirectAt = at.Add(pe, now) };
-    }
+    private void Direct(string pe, long now) => _seen = PathProofs.WithDirect(_seen, pe, now);
 
     private void TakeMarkers(MigrationInfo? target, long now)
     {
         if (target?.Order is not { } order) return;
         _targetDrained = IsDrained(target);
-        _seen = _seen with { OthersSeen = _seen.OthersSeen || order.Unordered > 0
-            || order.Gates.Any(g => !g.SendsMarkers && g.PacketsHeldTotal > 0) };
-        foreach (string pe in _path.Ingress)
-        {
-            OrderGateInfo[] gates = [.. order.Gates.Where(g => g.Ingress == pe)];
-            if (gates.Length == 0 || !gates.All(g => g.Proved)) continue;
-            _seen = _seen with { ByMarker = (_seen.ByMarker ?? ImmutableSortedSet.Create<string>(StringComparer.Ordinal)).Add(pe) };
-            Direct(pe, now);
-        }
+        _seen = PathProofs.WithMarkers(_path, _seen, order, now);
     }
 
     // The hold, and the gates of all ingress PEs that have moved; the source's own opens at teardown.

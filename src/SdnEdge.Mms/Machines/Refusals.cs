@@ -15,6 +15,7 @@ public static class Refusals
             "/problems/tunnel-not-up" => WaitReason.TunnelDown,
             "/problems/hold-not-drained" => WaitReason.Draining,
             "/problems/no-other-route" => WaitReason.NoOtherRoute,
+            "/problems/markers-missing" => WaitReason.NoDirectPath,
             "/problems/timeout" => WaitReason.TunnelDown,
             "/problems/unavailable" => WaitReason.PeerUnreachable,
             "/problems/damped" => WaitReason.Damped,

@@ -30,6 +30,9 @@ public static class StageTable
     // How long a PE keeps a signal that was sent together with the one before it.
     private const int WaitMs = 5_000;
 
+    // The same for one that waits for flush markers: its bound is shorter than that of the stage that goes on without them.
+    private const int MarkersWaitMs = 1_000;
+
     private static readonly Dictionary<MoveStage, StageRow> s_rows = new StageRow[]
     {
         new(MoveStage.Planned, _ => [], MoveStage.PrepareTarget),
@@ -49,26 +52,22 @@ public static class StageTable
         new(MoveStage.HandOver, s => Orders(s, ServerOrder.HandOver, target: false, x => !x.Undoable), MoveStage.Activate),
         new(MoveStage.Activate, s => Orders(s, ServerOrder.Activate, target: true), MoveStage.Release),
         new(MoveStage.Release, s => Signals(s, SignalKind.Release, target: true), MoveStage.HoldDrain,
-            Meanwhile: s => [.. Ahead([.. HoldEmpty(s), .. Ordered([.. Advertise(s), .. DirectPath(s)], s)], s), .. Retire(s)]),
+            Meanwhile: s => [.. Ahead([.. HoldEmpty(s), .. Ordered([.. Advertise(s), .. DirectPath(s)], s)], s), .. AfterMarkers(s),
+                .. Retire(s)]),
         new(MoveStage.HoldDrain, HoldEmpty, MoveStage.Advertise,
-            Meanwhile: s => [.. Ahead(Ordered([.. Advertise(s), .. DirectPath(s)], s), s), .. Retire(s)]),
+            Meanwhile: s => [.. Ahead(Ordered([.. Advertise(s), .. DirectPath(s)], s), s), .. AfterMarkers(s), .. Retire(s)]),
         new(MoveStage.Advertise, Advertise, MoveStage.DirectPath,
-            Meanwhile: s => [.. Ahead(Ordered(DirectPath(s), s), s), .. Retire(s)]),
-        new(MoveStage.DirectPath, DirectPath, MoveStage.Withdraw, Meanwhile: Retire),
+            Meanwhile: s => [.. Ahead(Ordered(DirectPath(s), s), s), .. AfterMarkers(s), .. Retire(s)]),
+        new(MoveStage.DirectPath, DirectPath, MoveStage.Withdraw, Meanwhile: s => [.. AfterMarkers(s), .. Retire(s)]),
         new(MoveStage.Withdraw, s => Signals(s, SignalKind.Withdraw, target: false), MoveStage.Drain,
-            Meanwhile: s => [.. Ahead(Drained(s).Any() ? [] : TeardownSource(s), s), .. Retire(s)]),
-        new(MoveStage.Drain, Drained, MoveStage.TeardownSource, Meanwhile: Retire),
+            Meanwhile: s => [.. Ahead(Drained(s).Any() ? [] : TeardownSource(s), s), .. AfterMarkers(s), .. Retire(s)]),
+        new(MoveStage.Drain, Drained, MoveStage.TeardownSource, Meanwhile: s => [.. AfterMarkers(s), .. Retire(s)]),
         new(MoveStage.TeardownSource, s => Signals(s, SignalKind.Teardown, target: false), MoveStage.LastPacket,
-            Meanwhile: s => [.. Ahead(Ordered(Watches(s, PathWatch.LastPacket), s), s), .. Retire(s)]),
-        new(MoveStage.LastPacket, s => Watches(s, PathWatch.LastPacket), MoveStage.TeardownTarget, Meanwhile: Retire),
-        new(MoveStage.TeardownTarget, s => Signals(s, SignalKind.Teardown, target: true), MoveStage.Inspect, Meanwhile: Retire),
-        new(MoveStage.Inspect,
-            s =>
-            [
-                .. Retire(s), .. Watches(s, PathWatch.Clean),
-                .. s.Plan.Servers.Select(x => new WatchServer(ServerWatch.RunsAtTarget, x.Name, s.Epoch)),
-            ],
-            MoveStage.Ended),
+            Meanwhile: s => [.. Ahead(Ordered(LastPacket(s), s), s), .. AfterMarkers(s), .. Retire(s)]),
+        new(MoveStage.LastPacket, LastPacket, MoveStage.TeardownTarget, Meanwhile: s => [.. AfterMarkers(s), .. Retire(s)]),
+        new(MoveStage.TeardownTarget, s => Signals(s, SignalKind.Teardown, target: true), MoveStage.Inspect,
+            Meanwhile: s => [.. AfterMarkers(s), .. Retire(s)]),
+        new(MoveStage.Inspect, s => [.. Retire(s), .. Inspection(s)], MoveStage.Ended),
         new(MoveStage.Void,
             s => Orders(s, ServerOrder.Void, target: true, x => !s.Running.Contains(x.Name)),
             MoveStage.ResumeSource),
@@ -119,7 +118,34 @@ public static class StageTable
         => s.Plan.Paths.Where(p => !(s.Plan.Ahead && s.EvidenceOf(p.Id).Passed)).Select(p => new WatchPath(PathWatch.Drained, p.Id));
 
     private static IEnumerable<MoveCommand> TeardownSource(MoveState s)
-        => [.. Signals(s, SignalKind.Teardown, target: false), .. Ordered(Watches(s, PathWatch.LastPacket), s)];
+        => [.. Signals(s, SignalKind.Teardown, target: false), .. Ordered(LastPacket(s), s)];
+
+    private static IEnumerable<MoveCommand> LastPacket(MoveState s)
+        => s.Plan.Paths.Where(p => !s.EvidenceOf(p.Id).Settled).Select(p => new WatchPath(PathWatch.LastPacket, p.Id));
+
+    // The PEs see the flush markers before the manager can: where all ingress PEs send them, the last signals are asked ahead, each to be
+    // carried out when the markers are there. One that has waited in vain comes back refused, and the stages go on without it.
+    private static IEnumerable<MoveCommand> AfterMarkers(MoveState s)
+    {
+        if (!s.Plan.Ahead || !s.Plan.Paths.All(p => p is { Order: not null, OtherIngress: false } && !s.EvidenceOf(p.Id).OthersSeen))
+            return [];
+        MoveCommand[] withdraw = [.. Waiting(Signals(s, SignalKind.Withdraw, target: false))];
+        return
+        [
+            .. withdraw, .. Waiting(Signals(s, SignalKind.Teardown, target: false)), .. Waiting(Signals(s, SignalKind.Teardown, target: true)),
+
+            // Not before the end is near: what is seen is to be true when the move ends.
+            .. withdraw.All(w => s.Done.Contains(w.Key)) ? Inspection(s) : [],
+        ];
+
+        static IEnumerable<MoveCommand> Waiting(IEnumerable<MoveCommand> signals) => signals.Cast<SendSignal>()
+            .Select(c => c with { Request = c.Request with { AfterMarkers = true, WaitMs = MarkersWaitMs } });
+    }
+
+    private static IEnumerable<MoveCommand> Inspection(MoveState s) =>
+    [
+        .. Watches(s, PathWatch.Clean), .. s.Plan.Servers.Select(x => new WatchServer(ServerWatch.RunsAtTarget, x.Name, s.Epoch)),
+    ];
 
     private static IEnumerable<MoveCommand> Ahead(IEnumerable<MoveCommand> commands, MoveState s) => s.Plan.Ahead ? commands : [];
 

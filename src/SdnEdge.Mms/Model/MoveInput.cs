@@ -73,6 +73,8 @@ public sealed record TakenUp : MoveInput;
 /// <param name="OthersSeen">Packets came by PEs that send no markers.</param>
 /// <param name="Quiet">No packet came to the tunnel for the quiet time.</param>
 /// <param name="Late">The bound was over before it was so.</param>
+/// <param name="Settled">The target has said, when it tore its end down, that nothing of the path was on its way any more.</param>
 public sealed record PathEvidence(
     MigrationInfo? Source = null, MigrationInfo? Target = null, ImmutableSortedDictionary<string, long>? DirectAt = null,
-    ImmutableSortedSet<string>? ByMarker = null, bool Passed = false, bool OthersSeen = false, bool Quiet = false, bool Late = false);
+    ImmutableSortedSet<string>? ByMarker = null, bool Passed = false, bool OthersSeen = false, bool Quiet = false, bool Late = false,
+    bool Settled = false);

@@ -43,10 +43,12 @@ internal static class Endpoints
         v1.MapGet("/groups", () => pe.GroupsAsync()).Says("Redirect groups").WithTags("show");
         v1.MapGet("/drops", () => pe.DropsAsync()).Says("Dropped packets by reason").WithTags("show");
         v1.MapGet("/migrations", () => pe.MigrationsAsync()).Says("Migrations").WithTags("migrations");
-        v1.MapGet("/migrations/{id}", async (string id, [FromQuery] long? after, [FromQuery] int? waitMs, CancellationToken cancel)
-            => await pe.MigrationAsync(id, after, Wait(after, waitMs), cancel)
+        v1.MapGet("/migrations/{id}", async (
+            string id, [FromQuery] long? after, [FromQuery] string? until, [FromQuery] int? waitMs, CancellationToken cancel)
+            => await pe.MigrationAsync(id, Wait(after, until, waitMs), cancel)
             ?? throw new ProblemException(Problems.NotFound($"there is no migration '{id}' on this PE; prepare makes one")))
-            .Says("One migration; with after=CHANGE and waitMs=N as soon as it has changed since, at the latest after N ms")
+            .Says($"One migration. With after=CHANGE the answer comes as soon as it has changed since, with until=CONDITION ({Conditions}) "
+                + "as soon as it is so; with either at the latest after waitMs=N milliseconds")
             .WithTags("migrations").Fails(400, 404);
 
         foreach (SignalKind kind in Enum.GetValues<SignalKind>())
@@ -86,15 +88,26 @@ internal static class Endpoints
         _ => "Ends a session until it is reset",
     };
 
-    private static TimeSpan Wait(long? after, int? waitMs)
+    private static string Kebab(MigrationCondition condition) => JsonNamingPolicy.KebabCaseLower.ConvertName(condition.ToString());
+
+    private static string Conditions => string.Join(", ", Enum.GetValues<MigrationCondition>().Select(Kebab));
+
+    private static MigrationWait Wait(long? after, string? until, int? waitMs)
     {
-        if (after is null != waitMs is null || waitMs is < 1 or > SignalChecks.MaxWaitMs)
+        var errors = new List<ProblemError>();
+        MigrationCondition? condition = Enum.GetValues<MigrationCondition>().Cast<MigrationCondition?>()
+            .FirstOrDefault(c => Kebab(c!.Value) == until);
+        if (until is not null && condition is null) errors.Add(new ProblemError("until", $"'{until}' is not one of {Conditions}"));
+        if (after is not null && until is not null) errors.Add(new ProblemError("after", "does not go with until; send one of them"));
+        bool waits = after is not null || until is not null;
+        if (waits != waitMs is not null || waitMs is < 1 or > SignalChecks.MaxWaitMs)
         {
-            throw new ProblemException(Problems.BadRequest("the query is wrong", [new ProblemError(after is null ? "after" : "waitMs",
-                $"after (the change number of an earlier answer) and waitMs (1 to {SignalChecks.MaxWaitMs}) go together")]));
+            errors.Add(new ProblemError(waits ? "waitMs" : "after",
+                $"after (the change number of an earlier answer), or until, and waitMs (1 to {SignalChecks.MaxWaitMs}) go together"));
         }
 
-        return TimeSpan.FromMilliseconds(waitMs ?? 0);
+        if (errors.Count > 0) throw new ProblemException(Problems.BadRequest("the query is wrong", errors));
+        return new MigrationWait(TimeSpan.FromMilliseconds(waitMs ?? 0), after, condition);
     }
 
     private static RouteQuery Query(string? vrf, string? prefix, int? limit)

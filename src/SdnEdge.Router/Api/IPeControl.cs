@@ -64,10 +64,9 @@ public interface IPeControl
     Task<IReadOnlyList<MigrationInfo>> MigrationsAsync();
 
     /// <summary>
-    /// One migration; null when it is not known. With <paramref name="after"/>, a <see cref="MigrationInfo.Change"/>: as soon as it has
-    /// changed since, at the latest after <paramref name="wait"/>.
+    /// One migration; null when it is not known. The answer comes as soon as what it is to wait for is so, or its time is over.
     /// </summary>
-    Task<MigrationInfo?> MigrationAsync(string id, long? after, TimeSpan wait, CancellationToken cancel);
+    Task<MigrationInfo?> MigrationAsync(string id, MigrationWait wait, CancellationToken cancel);
 
     /// <summary>Carries a signal out; returns when it took effect on every worker.</summary>
     /// <exception cref="ProblemException">The signal was refused; says why and what would be right.</exception>

@@ -137,18 +137,17 @@ internal sealed class MigrationRunner : ITimed
     }
 
     /// <summary>
-    /// A migration; null when it is not known here. With <paramref name="after"/> as soon as it is another than the one with that
-    /// <see cref="MigrationInfo.Change"/>, or the time is over.
+    /// A migration; null when it is not known here. What <paramref name="wait"/> waits for it is given for at most its time.
     /// </summary>
-    public async Task<MigrationInfo?> FindAsync(string id, long? after, TimeSpan wait, CancellationToken cancel)
+    public async Task<MigrationInfo?> FindAsync(string id, MigrationWait wait, CancellationToken cancel)
     {
-        long end = _loop.Now + (long)wait.TotalNanoseconds;
+        long end = _loop.Now + (long)wait.Longest.TotalNanoseconds;
         while (true)
         {
             (MigrationInfo? info, Task? changed) = await _loop.RunAsync(() =>
             {
                 MigrationInfo? now = _fsm.Find(id) is { } migration ? Info(migration) : null;
-                return (now, now is null || now.Change != after || _loop.Now >= end ? null : _changes.NextAsync());
+                return (now, wait.IsOver(now) || _loop.Now >= end ? null : wait.Until is null ? _changes.NextAsync() : Soon());
             });
             if (changed is null) return info;
             try
@@ -254,7 +253,8 @@ internal sealed class MigrationRunner : ITimed
 
     private bool IsOnlyEarly(PeSignal signal, PeRefusal refusal) => refusal.Reason switch
     {
-        PeRefusalReason.TunnelNotUp or PeRefusalReason.HoldNotDrained or PeRefusalReason.NoOtherRoute => true,
+        PeRefusalReason.TunnelNotUp or PeRefusalReason.HoldNotDrained or PeRefusalReason.NoOtherRoute or PeRefusalReason.MarkersMissing
+            => true,
         PeRefusalReason.WrongState => _fsm.Find(signal.Id) is { } m && PeTransitions.MayCome(m.Role, m.State, signal.Kind),
         _ => false,
     };
@@ -266,13 +266,20 @@ internal sealed class MigrationRunner : ITimed
         return _soon.Task;
     }
 
-    private PeFacts Facts(PeSignal signal) => signal.Kind switch
+    // One that waits is taken again and again: what costs as much as it has prefixes is looked for last.
+    private PeFacts Facts(PeSignal signal)
     {
-        SignalKind.Teardown when !signal.Force && _fsm.Find(signal.Id) is { Role: MigrationRole.Source, Finished: false } migration
-            => new PeFacts(Unrouted: _actions.Unrouted(migration)),
-        SignalKind.Prepare when _fsm.Find(signal.Id) is null => new PeFacts(UnknownNames: SignalNames.Unknown(signal, _state)),
-        _ => PeFacts.None,
-    };
+        if (_fsm.Find(signal.Id) is not { } migration)
+            return signal.Kind == SignalKind.Prepare ? new PeFacts(UnknownNames: SignalNames.Unknown(signal, _state)) : PeFacts.None;
+        if (PeTransitions.Next(migration.Role, migration.State, signal.Kind) is null) return PeFacts.None;
+        if (signal.AfterMarkers && UnderWay(migration, signal.Kind) is { } underWay) return new PeFacts(UnderWay: underWay);
+        return signal is { Kind: SignalKind.Teardown, Force: false } && migration.Role == MigrationRole.Source
+            ? new PeFacts(Unrouted: _actions.Unrouted(migration)) : PeFacts.None;
+    }
+
+    // Packets go into the tunnel after withdraw as before it: that does not wait for copies of the markers.
+    private string? UnderWay(PeMigration migration, SignalKind kind) => kind == SignalKind.Withdraw
+        ? MigrationConditions.WhyNotPassed(_actions.OrderOf(migration.Group)) : Info(migration).WhyNotSettled();
 
     // It is on disk, or not.
     private void Carry(Underway underway, string? notKept)
@@ -358,8 +365,8 @@ internal sealed class MigrationRunner : ITimed
         PeMigration after = underway.Step.Migration!;
         long epoch = Math.Max(after.Epoch, _fsm.Find(underway.Id)?.Epoch ?? 0);
         var reply = new SignalReply(underway.Id, underway.Signal, after.State, epoch, Repeated: false, effect.At, effect.AcknowledgedAt,
-            effect.StoreNs, effect.Empty,
-            underway.Signal == SignalKind.Teardown ? effect.Group : null);
+            effect.StoreNs, effect.Empty);
+        if (underway.Signal == SignalKind.Teardown) reply = reply with { Group = effect.Group, Order = effect.Order };
         _fsm.Result(underway.Id, new Executed(underway.Signal, reply), _loop.Now);
         return reply;
     }
@@ -465,10 +472,11 @@ internal sealed class MigrationRunner : ITimed
     {
         long? storeNs = null;
         RedirectGroupInfo? group = null;
+        OrderInfo? order = null;
         bool drains = false;
         foreach (PeCommand command in commands)
         {
-            if (command is RemoveGroup) group = _actions.GroupInfo(id);
+            if (command is RemoveGroup) (group, order) = (_actions.GroupInfo(id), _actions.OrderOf(id));
             long took = _actions.Carry(command);
             if (command is SwitchToTunnel or SwitchBack or ReleaseHold) storeNs = took;
             drains |= command is ReleaseHold or ReturnHold;
@@ -484,7 +492,7 @@ internal sealed class MigrationRunner : ITimed
             _nextDrainCheck = acknowledged;
         }
 
-        return new Effect(at, acknowledged, storeNs, Group: group);
+        return new Effect(at, acknowledged, storeNs, Group: group, Order: order);
     }
 
     /// <summary>A tunnel went up or down.</summary>
@@ -526,9 +534,17 @@ internal sealed class MigrationRunner : ITimed
         migration.Peer.IsNone ? "" : migration.Peer.ToString(), migration.Tunnel,
         migration.TunnelUp && _state.Tunnels.ContainsKey(migration.Tunnel), _actions.HoldOf(migration.Id)?.Info,
         _actions.GroupInfo(migration.Group),
-        _actions.OrderOf(migration.Group), _changes.Number);
+        _actions.OrderOf(migration.Group), _changes.Number, migration.Finished ? [.. LeftOver(migration)] : null);
 
-    private readonly record struct Effect(long At, long AcknowledgedAt, long? StoreNs, bool? Empty = null, RedirectGroupInfo? Group = null);
+    // The tables' word, not the machine's.
+    private IEnumerable<string> LeftOver(PeMigration migration)
+    {
+        if (_state.Tunnels.ContainsKey(migration.Tunnel)) yield return $"tunnel {migration.Tunnel}";
+        if (_actions.GroupInfo(migration.Group) is { } group) yield return $"group {group.Name} ({group.Active})";
+    }
+
+    private readonly record struct Effect(
+        long At, long AcknowledgedAt, long? StoreNs, bool? Empty = null, RedirectGroupInfo? Group = null, OrderInfo? Order = null);
 
     /// <summary>A signal between its acceptance and its answer.</summary>
     private sealed class Underway(string id, SignalKind signal, PeStep step)

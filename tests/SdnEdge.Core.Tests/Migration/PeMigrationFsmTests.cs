@@ -112,6 +112,25 @@ public class PeMigrationFsmTests
         }
     }
 
+    [Theory]
+    [InlineData(MigrationRole.Source, SignalKind.Withdraw, "switched", PeMigrationState.Withdrawn)]
+    [InlineData(MigrationRole.Source, SignalKind.Teardown, "withdrawn", PeMigrationState.TornDown)]
+    [InlineData(MigrationRole.Target, SignalKind.Teardown, "advertised", PeMigrationState.TornDown)]
+    public void A_signal_for_after_the_flush_markers_is_refused_until_they_have_come(
+        MigrationRole role, SignalKind signal, string state, PeMigrationState then)
+    {
+        PeMigrationFsm fsm = InState(role, state);
+        PeMigrationState before = fsm.Find(Id)!.State;
+        var facts = new PeFacts(UnderWay: "the flush markers of pe-c have not come");
+        PeStep early = fsm.Do(Id, signal, new SignalRequest(5, AfterMarkers: true), 5, facts);
+        Assert.Equal((PeRefusalReason.MarkersMissing, "/problems/markers-missing"), (early.Refusal!.Reason, early.Refusal.Type));
+        Assert.Contains("pe-c", early.Refusal.Detail, StringComparison.Ordinal);
+        Assert.Equal((before, 0), (fsm.Find(Id)!.State, early.Commands.Count));
+
+        // Who does not ask for them does not wait for them.
+        Assert.Equal(then, fsm.Do(Id, signal, new SignalRequest(5, AfterMarkers: false), 6, facts).Migration!.State);
+    }
+
     [Fact]
     public void A_target_needs_no_other_route()
     {

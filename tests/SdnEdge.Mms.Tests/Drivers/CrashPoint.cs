@@ -158,8 +158,8 @@ internal sealed class CrashPoint
             life._commands, command.Key, CrashAt.BeforeCommand, CrashAt.AfterCommand,
             () => parties.OrderAsync(command, CancellationToken.None));
 
-        public Task<MigrationInfo> MigrationAsync(string pe, string path, MigrationInfo? known, CancellationToken cancel)
-            => life.LookAsync(() => parties.MigrationAsync(pe, path, known, cancel));
+        public Task<MigrationInfo> MigrationAsync(string pe, string path, MigrationWait wait, CancellationToken cancel)
+            => life.LookAsync(() => parties.MigrationAsync(pe, path, wait, cancel));
 
         public Task<string?> WhyNotDirectAsync(string pe, PathMove path, CancellationToken cancel)
             => life.LookAsync(() => parties.WhyNotDirectAsync(pe, path, cancel));

@@ -199,8 +199,8 @@ public sealed class CrashTests(ITestOutputHelper output) : IDisposable
 
         public Task<SignalReply> SignalAsync(SendSignal command, CancellationToken cancel) => parties.SignalAsync(command, cancel);
 
-        public Task<MigrationInfo> MigrationAsync(string pe, string path, MigrationInfo? known, CancellationToken cancel)
-            => parties.MigrationAsync(pe, path, known, cancel);
+        public Task<MigrationInfo> MigrationAsync(string pe, string path, MigrationWait wait, CancellationToken cancel)
+            => parties.MigrationAsync(pe, path, wait, cancel);
 
         public Task<string?> WhyNotDirectAsync(string pe, PathMove path, CancellationToken cancel)
             => parties.WhyNotDirectAsync(pe, path, cancel);

@@ -53,7 +53,7 @@ public sealed class HttpPartiesTests : IAsyncLifetime
     [Fact]
     public async Task Migration_that_a_PE_does_not_know_is_a_refusal()
     {
-        var e = await Assert.ThrowsAsync<ApiProblemException>(() => _parties.MigrationAsync("pe-a", "m9.1", null, default));
+        var e = await Assert.ThrowsAsync<ApiProblemException>(() => _parties.MigrationAsync("pe-a", "m9.1", new MigrationWait(), default));
         Assert.Equal(404, e.Problem.Status);
     }
 
@@ -61,7 +61,7 @@ public sealed class HttpPartiesTests : IAsyncLifetime
     public async Task Silence_and_a_name_that_is_not_configured_are_no_answer()
     {
         await Assert.ThrowsAsync<ApiUnreachableException>(() => _parties.ServerAsync("host-a", "web-1", default));
-        var e = await Assert.ThrowsAsync<ApiUnreachableException>(() => _parties.MigrationAsync("pe-z", "m1.1", null, default));
+        var e = await Assert.ThrowsAsync<ApiUnreachableException>(() => _parties.MigrationAsync("pe-z", "m1.1", new MigrationWait(), default));
         Assert.Contains("no PE 'pe-z'", e.Message, StringComparison.Ordinal);
     }
 
@@ -70,7 +70,7 @@ public sealed class HttpPartiesTests : IAsyncLifetime
     {
         using var end = new CancellationTokenSource();
         await end.CancelAsync();
-        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => _parties.MigrationAsync("pe-a", "m1.1", null, end.Token));
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => _parties.MigrationAsync("pe-a", "m1.1", new MigrationWait(), end.Token));
     }
 
     [Fact]

@@ -204,6 +204,62 @@ public sealed class SignalTests
         Assert.Equal(3, (await GetAsync<MigrationInfo[]>(two.ApiA, "v1/migrations")).Length);
     }
 
-    private static Task BothAsync(TwoPes two, long epoch = 1) => Task.WhenAll(
-        SignalAsync(two.ApiB, SignalKind.Prepare, Prepare(MigrationRole.Target, epoch)), SignalAsync(two.ApiA, SignalKind.Prepare, Prepare(MigrationRole.Source, epoch)));
+    [Fact]
+    public async Task Signals_for_after_the_flush_markers_are_carried_out_when_those_have_come_whoever_sends_them_when()
+    {
+        await using TwoPes two = await StartAsync();
+        var order = new OrderOptions([]);
+        var atTheEnd = new SignalRequest(1, WaitMs: SignalChecks.MaxWaitMs, AfterMarkers: true);
+        await BothAsync(two, order: order);
+        Task<SignalReply> targetDown = SignalAsync(two.ApiB, SignalKind.Teardown, atTheEnd);
+        Task<MigrationInfo> settled = GetAsync<MigrationInfo>(two.ApiB, "v1/migrations/m1?until=settled&waitMs=10000");
+        Task<MigrationInfo> gone = GetAsync<MigrationInfo>(two.ApiB, "v1/migrations/m1?until=gone&waitMs=10000");
+        await SignalAsync(two.ApiA, SignalKind.Switch);
+        await SignalAsync(two.ApiB, SignalKind.Release);
+        await SignalAsync(two.ApiB, SignalKind.Advertise);
+        Assert.False(targetDown.IsCompleted || settled.IsCompleted || gone.IsCompleted);
+
+        // No ingress PE is waited for: the source's own marker, which it sends as it tears down, is the last.
+        Task<SignalReply> sourceDown = SignalAsync(two.ApiA, SignalKind.Teardown, atTheEnd);
+        await SignalAsync(two.ApiA, SignalKind.Withdraw, atTheEnd);
+        Assert.Equal(PeMigrationState.TornDown, (await sourceDown).State);
+        SignalReply down = await targetDown;
+        Assert.True(down is { State: PeMigrationState.TornDown, Order.Proved: true });
+        Assert.True((await settled).Is(MigrationCondition.Settled));
+        Assert.Equal([], (await gone).LeftOver!);
+    }
+
+    [Fact]
+    public async Task What_keeps_no_order_has_no_flush_markers_to_wait_for()
+    {
+        await using TwoPes two = await StartAsync();
+        await BothAsync(two);
+        await SignalAsync(two.ApiA, SignalKind.Switch);
+        Problem problem = await ProblemAsync(
+            PostAsync(two.ApiA, SignalKind.Withdraw, new SignalRequest(1, WaitMs: 20, AfterMarkers: true)), 409);
+        Assert.Equal("/problems/markers-missing", problem.Type);
+        Assert.Contains("no order is kept", problem.Detail, StringComparison.Ordinal);
+        problem = await ProblemAsync(PostAsync(two.ApiB, SignalKind.Release, new SignalRequest(1, AfterMarkers: true)), 400);
+        Assert.Equal("/afterMarkers", Assert.Single(problem.Errors!).Pointer);
+    }
+
+    [Fact]
+    public async Task Who_asks_for_a_condition_is_answered_when_it_is_so_or_the_time_is_over()
+    {
+        await using TwoPes two = await StartAsync();
+        Task<MigrationInfo> up = GetAsync<MigrationInfo>(two.ApiB, "v1/migrations/m1?until=tunnel-up&waitMs=10000");
+        await ProblemAsync(two.ApiB.GetAsync("v1/migrations/m1?until=tunnel-up&waitMs=1"), 404);
+        await BothAsync(two);
+        Assert.True((await up).TunnelUp);
+        Assert.Equal(PeMigrationState.Prepared,
+            (await GetAsync<MigrationInfo>(two.ApiB, "v1/migrations/m1?until=gone&waitMs=1")).State);
+        Problem wrong = await ProblemAsync(two.ApiB.GetAsync("v1/migrations/m1?until=never&after=1&waitMs=0"), 400);
+        Assert.Equal(["until", "after", "waitMs"], wrong.Errors!.Select(e => e.Pointer));
+        Assert.Contains("tunnel-up, hold-empty, direct, settled, gone", wrong.Errors![0].Detail, StringComparison.Ordinal);
+        await ProblemAsync(two.ApiB.GetAsync("v1/migrations/m1?until=gone"), 400);
+    }
+
+    private static Task BothAsync(TwoPes two, long epoch = 1, OrderOptions? order = null) => Task.WhenAll(
+        SignalAsync(two.ApiB, SignalKind.Prepare, Prepare(MigrationRole.Target, epoch) with { Order = order }),
+        SignalAsync(two.ApiA, SignalKind.Prepare, Prepare(MigrationRole.Source, epoch) with { Order = order }));
 }
