@@ -231,7 +231,10 @@ internal sealed class MoveRunner : IDisposable
                 Dictionary<string, string?> fromIngress = ingress is { IsCompleted: true } ? await ingress : [];
                 if (ingress is { IsCompleted: true }) ingress = null;
                 bool forgot = watch.Kind == PathWatch.GivenBack && silent is not null && await ForgotAsync(state, path, closed);
-                if (watcher.Take(new PathLook(fromSource, fromTarget, fromIngress, silent, forgot), Now, out question) is { } evidence)
+                bool gone;
+                lock (_lock) gone = MoveMachine.SourceIsGone(_state, watch.Path);
+                var seen = new PathLook(fromSource, fromTarget, fromIngress, silent, forgot, gone);
+                if (watcher.Take(seen, Now, out question) is { } evidence)
                     return new Seen(watch.Key, evidence);
                 Note(queue, watch, watcher.Reason, watcher.Detail);
 
