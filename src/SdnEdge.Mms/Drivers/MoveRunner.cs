@@ -211,7 +211,8 @@ internal sealed class MoveRunner : IDisposable
     private async Task<MoveInput?> WatchAsync(Queue queue, WatchPath watch, MoveState state, CancellationToken closed)
     {
         PathMove path = state.Plan.Paths.First(p => p.Id == watch.Path);
-        var watcher = new PathWatcher(watch.Kind, path, state.Plan.Options, state.EvidenceOf(watch.Path), Now);
+        var watcher = new PathWatcher(watch.Kind, path, state.Plan.Options, state.EvidenceOf(watch.Path), Now,
+            MoveMachine.SourceIsGone(state, watch.Path));
         PathQuestion question = watcher.First;
         using var ended = CancellationTokenSource.CreateLinkedTokenSource(closed);
         (MigrationInfo? Known, Task<MigrationInfo?>? Look) source = default, target = default;

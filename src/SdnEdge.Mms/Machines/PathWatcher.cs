@@ -44,7 +44,6 @@ public sealed class PathWatcher
     private bool _sourceRead;
     private long _packets = -1;
     private long _quietSince;
-    private bool _sourceSends;
 
     // Since when what is watched may be late; null: it has not begun.
     private long? _boundSince;
@@ -55,8 +54,11 @@ public sealed class PathWatcher
     /// <param name="options">The move's bounds.</param>
     /// <param name="prior">What is known of the path.</param>
     /// <param name="now">CLOCK_MONOTONIC, nanoseconds.</param>
-    public PathWatcher(PathWatch kind, PathMove path, MoveOptions options, PathEvidence prior, long now)
-        => (_kind, _path, _options, _seen, _startedNs, _quietSince) = (kind, path, options, prior with { Late = false }, now, now);
+    /// <param name="sourceGone">What the first look's <see cref="PathLook.SourceGone"/> would be if it came at once.</param>
+    public PathWatcher(
+        PathWatch kind, PathMove path, MoveOptions options, PathEvidence prior, long now, bool sourceGone = true)
+        => (_kind, _path, _options, _seen, _startedNs, _quietSince, _boundSince) = (kind, path, options, prior with { Late = false }, now,
+            now, kind == PathWatch.LastPacket && sourceGone ? now : null);
 
     /// <summary>Why it is not so yet.</summary>
     public WaitReason Reason { get; private set; } = WaitReason.InProgress;
@@ -241,8 +243,7 @@ public sealed class PathWatcher
 
         // Lost, all copies of it. The source sends into the tunnel no more, and it has had time to become empty. Asked ahead of the source's
         // teardown, the time begins with that.
-        if (!look.SourceGone) _sourceSends = true;
-        else _boundSince ??= _sourceSends ? now : _startedNs;
+        if (look.SourceGone) _boundSince ??= now;
         if (now - _boundSince >= Math.Max(2_000, _options.QuietMs) * Ms) return _seen with { Late = true };
         return look.Target is null ? Unread(_path.Target.Pe)
             : Not(WaitReason.Draining, $"{_path.Source.Pe}'s last packet has not come out of the tunnel");

@@ -89,18 +89,22 @@ public class PathWatcherTests
         Assert.True(watcher.Take(new PathLook(null, null, Nothing), 2_000 * Ms, out _) is { Late: true });
     }
 
-    // Guards: _sourceSends. The watch is asked ahead; without it the target was torn down with packets in the tunnel when the source's
+    // Guards: _boundSince. The watch is asked ahead; without it the target was torn down with packets in the tunnel when the source's
     // teardown took longer than the bound.
     [Fact]
     public void The_time_for_the_last_packet_begins_when_the_source_is_gone()
     {
-        PathWatcher watcher = Watch(PathWatch.LastPacket, new PathEvidence(Passed: true));
+        var watcher = new PathWatcher(PathWatch.LastPacket, Marked, Plans.Quick, new PathEvidence(Passed: true), 0, sourceGone: false);
         var look = new PathLook(null, Info(gates: [Gate("pe-a", proved: false)]), Nothing, SourceGone: false);
         Assert.Null(watcher.Take(look, 1_000 * Ms, out _));
         Assert.Null(watcher.Take(look, 9_000 * Ms, out _));
         Assert.Null(watcher.Take(look with { SourceGone = true }, 9_500 * Ms, out _));
         Assert.Null(watcher.Take(look with { SourceGone = true }, 11_499 * Ms, out _));
         Assert.True(watcher.Take(look with { SourceGone = true }, 11_500 * Ms, out _) is { Late: true });
+
+        // Also where no look came before it was gone.
+        watcher = new PathWatcher(PathWatch.LastPacket, Marked, Plans.Quick, new PathEvidence(Passed: true), 0, sourceGone: false);
+        Assert.Null(watcher.Take(look with { SourceGone = true }, 9_500 * Ms, out _));
     }
 
     [Fact]
