@@ -214,7 +214,8 @@ internal sealed class MoveRunner : IDisposable
     private async Task<MoveInput?> WatchAsync(Queue queue, WatchPath watch, MoveState state, CancellationToken closed)
     {
         PathMove path = state.Plan.Paths.First(p => p.Id == watch.Path);
-        var watcher = new PathWatcher(watch.Kind, path, state.Plan.Options, state.EvidenceOf(watch.Path), Now);
+        var watcher = new PathWatcher(watch.Kind, path, state.Plan.Options, state.EvidenceOf(watch.Path), Now,
+            MoveMachine.SourceIsGone(state, watch.Path));
         PathQuestion question = watcher.First;
         using var ended = CancellationTokenSource.CreateLinkedTokenSource(closed);
         (MigrationInfo? Known, Task<MigrationInfo?>? Look) source = default, target = default;
@@ -236,7 +237,10 @@ internal sealed class MoveRunner : IDisposable
                 Dictionary<string, string?> fromIngress = ingress is { IsCompleted: true } ? await ingress : [];
                 if (ingress is { IsCompleted: true }) ingress = null;
                 bool forgot = watch.Kind == PathWatch.GivenBack && silent is not null && await ForgotAsync(state, path, closed);
-                if (watcher.Take(new PathLook(fromSource, fromTarget, fromIngress, silent, forgot), Now, out question) is { } evidence)
+                bool gone;
+                lock (_lock) gone = MoveMachine.SourceIsGone(_state, watch.Path);
+                var seen = new PathLook(fromSource, fromTarget, fromIngress, silent, forgot, gone);
+                if (watcher.Take(seen, Now, out question) is { } evidence)
                     return new Seen(watch.Key, evidence);
                 Note(queue, watch, watcher.Reason, watcher.Detail);
 

@@ -97,6 +97,15 @@ public static class MoveMachine
     public static bool IsUndo(MoveCommand command) => command is SendSignal { Signal: SignalKind.Abort }
         or SendOrder { Order: ServerOrder.Resume or ServerOrder.Cancel };
 
+    /// <summary>True when the source PE of a path sends nothing into the tunnel any more: it has answered its teardown or its abort, or was
+    /// given up.</summary>
+    public static bool SourceIsGone(MoveState state, string path)
+    {
+        ArgumentNullException.ThrowIfNull(state);
+        return state.Stage == MoveStage.EmptyTunnel || StageTable.Of(MoveStage.TeardownSource).Commands(state).OfType<SendSignal>()
+            .Where(s => s.Path == path).All(s => state.Done.Contains(s.Key) || GiveUp.Skips(state, s));
+    }
+
     /// <summary>When <see cref="StageExpired"/> is due (CLOCK_MONOTONIC, nanoseconds); long.MaxValue = never.</summary>
     public static long Deadline(MoveState state)
     {

@@ -17,9 +17,11 @@ public sealed record PathQuestion(bool Source, bool Target, IReadOnlyList<string
 /// <param name="Ingress">For each ingress PE that answered: null = it takes the direct path, else why not.</param>
 /// <param name="Silent">A PE of the two that was asked and did not answer; null = none.</param>
 /// <param name="TargetForgot">The target PE answered that it does not know the path, and has been fenced since.</param>
+/// <param name="SourceGone">The source PE has answered that it sends nothing into the tunnel any more
+/// (<see cref="MoveMachine.SourceIsGone"/>).</param>
 public sealed record PathLook(
     MigrationInfo? Source, MigrationInfo? Target, IReadOnlyDictionary<string, string?> Ingress, string? Silent = null,
-    bool TargetForgot = false);
+    bool TargetForgot = false, bool SourceGone = true);
 
 /// <summary>
 /// Watches one path until something is so: pure, one answer after the other, of one PE or of several. What many looks showed becomes one
@@ -43,14 +45,20 @@ public sealed class PathWatcher
     private long _packets = -1;
     private long _quietSince;
 
+    // Since when what is watched may be late; null: it has not begun.
+    private long? _boundSince;
+
     /// <summary>Begins to watch.</summary>
     /// <param name="kind">What for.</param>
     /// <param name="path">The path.</param>
     /// <param name="options">The move's bounds.</param>
     /// <param name="prior">What is known of the path.</param>
     /// <param name="now">CLOCK_MONOTONIC, nanoseconds.</param>
-    public PathWatcher(PathWatch kind, PathMove path, MoveOptions options, PathEvidence prior, long now)
-        => (_kind, _path, _options, _seen, _startedNs, _quietSince) = (kind, path, options, prior with { Late = false }, now, now);
+    /// <param name="sourceGone">What the first look's <see cref="PathLook.SourceGone"/> would be if it came at once.</param>
+    public PathWatcher(
+        PathWatch kind, PathMove path, MoveOptions options, PathEvidence prior, long now, bool sourceGone = true)
+        => (_kind, _path, _options, _seen, _startedNs, _quietSince, _boundSince) = (kind, path, options, prior with { Late = false }, now,
+            now, kind == PathWatch.LastPacket && sourceGone ? now : null);
 
     /// <summary>Why it is not so yet.</summary>
     public WaitReason Reason { get; private set; } = WaitReason.InProgress;
@@ -144,16 +152,17 @@ public sealed class PathWatcher
 
     private PathEvidence? HoldEmpty(PathLook look, long now, ref PathQuestion next)
     {
-        if (look.Target is { Hold: null or { PacketsHeldNow: 0 } }) return _seen;
-        if (look.Target is { Hold: not null } && Over(now, _options.HoldDrainMs))
-        {
-            // More comes than can leave: the direct paths relieve the tunnel, so go on.
-            return _seen with { Late = true };
-        }
-
         next = next with { AfterMs = PollMarkers };
-        return look.Target is null ? Unread(_path.Target.Pe)
-            : Not(WaitReason.Draining, $"{_path.Target.Pe} still holds {look.Target.Hold!.PacketsHeldNow} packets");
+        if (look.Target is not { } target) return Unread(_path.Target.Pe);
+
+        // Asked ahead of the release: what comes until then is held, too.
+        if (target.State == PeMigrationState.Prepared) return Not(WaitReason.InProgress, $"{_path.Target.Pe} still holds what comes");
+        if (target.Hold is not { PacketsHeldNow: > 0 } hold) return _seen;
+        _boundSince ??= now;
+
+        // More comes than can leave: the direct paths relieve the tunnel, so go on.
+        if (now - _boundSince >= _options.HoldDrainMs * Ms) return _seen with { Late = true };
+        return Not(WaitReason.Draining, $"{_path.Target.Pe} still holds {hold.PacketsHeldNow} packets");
     }
 
     // 1. An ingress is on the direct path when its markers have come out of the tunnel, for each address family that moves; or, where the
@@ -238,8 +247,10 @@ public sealed class PathWatcher
             && (!_seen.Passed || (_targetDrained && (_seen.ByMarker ?? []).IsSupersetOf(_path.Ingress)));
         if (allOut) return _seen;
 
-        // Lost, all copies of it. The source sends into the tunnel no more, and it has had time to become empty.
-        if (Over(now, Math.Max(2_000, _options.QuietMs))) return _seen with { Late = true };
+        // Lost, all copies of it. The source sends into the tunnel no more, and it has had time to become empty. Asked ahead of the source's
+        // teardown, the time begins with that.
+        if (look.SourceGone) _boundSince ??= now;
+        if (now - _boundSince >= Math.Max(2_000, _options.QuietMs) * Ms) return _seen with { Late = true };
         return look.Target is null ? Unread(_path.Target.Pe)
             : Not(WaitReason.Draining, $"{_path.Source.Pe}'s last packet has not come out of the tunnel");
     }

@@ -8,6 +8,7 @@ using SdnEdge.Mms.Tests.Machines;
 using SdnEdge.Testing;
 using Xunit;
 using Xunit.Abstractions;
+using Xunit.Sdk;
 
 namespace SdnEdge.Mms.Tests.Drivers;
 
@@ -21,6 +22,9 @@ public sealed class CrashTests(ITestOutputHelper output) : IDisposable
 {
     // Most of the time a case waits: for a sync, for the time between two looks.
     private const int AtOnce = 12;
+
+    // A manager that forgets stands still for ever; a whole one needs a fraction of a second.
+    private static readonly TimeSpan s_forBroken = TimeSpan.FromSeconds(5);
 
     private readonly string _folder = Directory.CreateTempSubdirectory("crash-").FullName;
     private int _files;
@@ -43,6 +47,96 @@ public sealed class CrashTests(ITestOutputHelper output) : IDisposable
     [MemberData(nameof(Places))]
     public Task A_move_whose_target_cannot_start_ends_as_before_wherever_its_manager_dies(string at)
         => EverywhereAsync(Scenario.Void, Enum.Parse<CrashAt>(at), MigrationOutcome.AsBefore);
+
+    // The checks above, against a manager that is broken: without a crash it does well, and at one of the crashes they see it.
+    [Theory]
+    [InlineData(Broken.CommandsBeforeSync, CrashAt.AfterCommand, "the journal is older than what PEs and hosts know")]
+    [InlineData(Broken.OpenCommandsForgotten, CrashAt.AfterCommand, "not over after")]
+    [InlineData(Broken.OpenCommandsForgotten, CrashAt.BeforeCommand, "not over after")]
+    internal async Task A_broken_manager_is_found_out_at_one_of_its_deaths(Broken how, CrashAt at, string says)
+    {
+        Assert.Null(await CaseAsync(Scenario.Move, at, int.MaxValue, MigrationOutcome.Moved, how));
+        string? found = null, died = "";
+        for (int k = 0; found is null && died is not null; k++)
+        {
+            try
+            {
+                died = await CaseAsync(Scenario.Move, at, k, MigrationOutcome.Moved, how);
+            }
+            catch (XunitException e)
+            {
+                found = e.Message;
+            }
+        }
+
+        output.WriteLine(found);
+        Assert.True(found is not null, "a whole move, and no death showed it");
+        Assert.Contains(says, found, StringComparison.Ordinal);
+    }
+
+    // R8. The old manager stands still with its pivot decided on and not written; the next one has the move aborted, and then the old one
+    // goes on.
+    [Theory]
+    [InlineData(Broken.No)]
+    [InlineData(Broken.AppendsAnywhere)]
+    public async Task A_pivot_behind_an_abort_is_refused_and_without_its_position_two_servers_run(Broken how)
+    {
+        var parties = new ScriptedParties(new ScriptedJournal());
+        MovePlan plan = Plans.Move(["s1"]);
+        await using SqliteJournal disk = await SqliteJournal.OpenAsync(NextFile(), create: true);
+        var pivot = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        var goOn = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        IJournal door = how == Broken.AppendsAnywhere ? new AnywhereJournal(disk) : disk;
+        await using ManagerService old = await ManagerService.StartAsync(
+            new WatchedJournal(
+                door,
+                async entries =>
+                {
+                    if (!entries.Any(e => e.Body.Contains("stop s1", StringComparison.Ordinal))) return;
+                    pivot.TrySetResult();
+                    await goOn.Task;
+                },
+                _ => Task.CompletedTask), parties);
+        _ = old.PostAsync(_ => Plans.Request(Cutover.Together, plan), "user ops");
+        await pivot.Task.WaitAsync(Patience.Time);
+
+        // So that it is not a matter of which of its two orders the next one gives first.
+        if (how == Broken.AppendsAnywhere) parties.Keep("cancel s1");
+
+        // The undo is on record; before the next manager acts on it the old one goes on, to its end or to a server that runs.
+        var runs = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        old.Changed += (_, after, _) =>
+        {
+            if (!after.Migrations["m1"].Current.Running.IsEmpty) runs.TrySetResult();
+        };
+        await using ManagerService next = await ManagerService.StartAsync(
+            new WatchedJournal(
+                disk, _ => Task.CompletedTask,
+                async entries =>
+                {
+                    if (!entries.Any(e => e.Input == "abort-requested")) return;
+                    goOn.TrySetResult();
+                    await Task.WhenAny(runs.Task, old.Ended).WaitAsync(Patience.Time);
+                }), parties);
+        var over = new TaskCompletionSource<MigrationState>(TaskCreationOptions.RunContinuationsAsynchronously);
+        var takenUp = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        next.Changed += (_, after, input) =>
+        {
+            if (input is MoveHappened { Input: TakenUp }) takenUp.TrySetResult();
+            if (after.Migrations["m1"] is { Outcome: not null } ended) over.TrySetResult(ended);
+        };
+        if (next.WhyHeld("m1") is not null) await takenUp.Task.WaitAsync(Patience.Time);
+        await next.PostAsync(_ => new MoveHappened("m1", new AbortRequested("user ops", "changed my mind")), "user ops");
+        await Task.WhenAny(over.Task, next.Ended).WaitAsync(Patience.Time);
+        if (how == Broken.No)
+        {
+            await Assert.ThrowsAsync<JournalConflictException>(() => old.Ended);
+            await CheckAsync(next, parties, plan, MigrationOutcome.AsBefore, "two managers");
+            return;
+        }
+
+        Assert.Contains(parties.Violations, v => v.StartsWith("s1 runs at two places", StringComparison.Ordinal));
+    }
 
     public static TheoryData<string> Places => new(Enum.GetNames<CrashAt>());
 
@@ -77,8 +171,10 @@ public sealed class CrashTests(ITestOutputHelper output) : IDisposable
     }
 
     // Returns at what the first life died; null: it did not.
-    private async Task<string?> CaseAsync(Scenario scenario, CrashAt at, int number, MigrationOutcome outcome)
+    private async Task<string?> CaseAsync(
+        Scenario scenario, CrashAt at, int number, MigrationOutcome outcome, Broken how = Broken.No)
     {
+        var issued = new ConcurrentDictionary<string, int>(StringComparer.Ordinal);
         var parties = new ScriptedParties(new ScriptedJournal());
         if (scenario == Scenario.Void) parties.Failures["activate s1"] = ScriptedParties.Refusal("wrong-state");
         MovePlan plan = Plans.Move(scenario == Scenario.Void ? ["s1"] : ["s1", "s2"]);
@@ -91,13 +187,19 @@ public sealed class CrashTests(ITestOutputHelper output) : IDisposable
         {
             while (true)
             {
-                var door = new AbortAtStop(life.Parties(parties), scenario == Scenario.Abort);
-                ManagerService manager = await ManagerService.StartAsync(life.Journal(disk), door);
+                IParties seen = life.Parties(parties);
+                if (how == Broken.OpenCommandsForgotten) seen = new ForgetfulParties(seen, issued, lives);
+                var door = new AbortAtStop(seen, scenario == Scenario.Abort);
+                IJournal journal = life.Journal(disk);
+                if (how == Broken.CommandsBeforeSync) journal = new LateJournal(journal);
+                ManagerService manager = await ManagerService.StartAsync(journal, door);
                 door.Manager.SetResult(manager);
-                if (await EndedAsync(manager, life, plan, $"{scenario}, {at} {number}"))
+                TimeSpan patience = how == Broken.OpenCommandsForgotten && lives > 1 ? s_forBroken : Patience.Time;
+                if (await EndedAsync(manager, life, plan, $"{scenario}, {at} {number}", patience))
                 {
                     await CheckAsync(manager, parties, plan, outcome, $"{scenario}, {at} {number} ({died ?? "lived"})");
                     await manager.DisposeAsync();
+                    if (journal is LateJournal late) await late.FlushAsync();
                     IReadOnlyList<JournalRecord> records = await disk.ReadAsync(0, 10_000, default);
                     Assert.Equal(outcome, Story.Fold(records).Migrations["m1"].Outcome);
                     return died;
@@ -126,7 +228,7 @@ public sealed class CrashTests(ITestOutputHelper output) : IDisposable
     }
 
     // Asks for the move where it is not on record, as its client does. False: the manager died.
-    private static async Task<bool> EndedAsync(ManagerService manager, CrashPoint life, MovePlan plan, string what)
+    private static async Task<bool> EndedAsync(ManagerService manager, CrashPoint life, MovePlan plan, string what, TimeSpan patience)
     {
         if (!manager.State.Migrations.ContainsKey("m1"))
             _ = manager.PostAsync(state => state.Migrations.IsEmpty ? Plans.Request(Cutover.Together, plan) : null, "user ops");
@@ -140,11 +242,12 @@ public sealed class CrashTests(ITestOutputHelper output) : IDisposable
 
         manager.Changed += OnChanged;
         Look(manager.State);
-        Task first = await Task.WhenAny(over.Task, life.Died, manager.Ended, Task.Delay(Patience.Time));
+        Task first = await Task.WhenAny(over.Task, life.Died, manager.Ended, manager.FoundOld,
+            Task.Delay(patience));
         manager.Changed -= OnChanged;
         if (first == manager.Ended && manager.Ended.IsFaulted && !life.Died.IsCompleted) await manager.Ended;
         if (first == over.Task || life.Died.IsCompleted) return !life.Died.IsCompleted;
-        Assert.Fail($"{what}: not over after {Patience.Seconds} s; {manager.State.Migrations.GetValueOrDefault("m1")?.Current.Stage}; "
+        Assert.Fail($"{what}: not over after {patience.TotalSeconds} s; {manager.State.Migrations.GetValueOrDefault("m1")?.Current.Stage}; "
             + $"{manager.Fault}; {string.Join(", ", manager.WaitingOf("m1"))}");
         return false;
     }

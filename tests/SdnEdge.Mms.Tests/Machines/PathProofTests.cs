@@ -39,7 +39,7 @@ public class PathProofTests
     [InlineData(Never, 2000, true)]   // more comes than leaves: the direct paths are to help, not to wait
     public void The_hold_is_empty_or_its_bound_is_over(long emptyAt, long so, bool late)
     {
-        var net = new Network { HoldEmpty = emptyAt };
+        var net = new Network { HoldEmpty = emptyAt, TargetState = PeMigrationState.Released };
         Assert.Equal(late, net.Watch(PathWatch.HoldEmpty)!.Late);
         Assert.InRange(net.Now, so, so + 2);
     }

@@ -89,6 +89,37 @@ public class PathWatcherTests
         Assert.True(watcher.Take(new PathLook(null, null, Nothing), 2_000 * Ms, out _) is { Late: true });
     }
 
+    // Guards: _boundSince. The watch is asked ahead; without it the target was torn down with packets in the tunnel when the source's
+    // teardown took longer than the bound.
+    [Fact]
+    public void The_time_for_the_last_packet_begins_when_the_source_is_gone()
+    {
+        var watcher = new PathWatcher(PathWatch.LastPacket, Marked, Plans.Quick, new PathEvidence(Passed: true), 0, sourceGone: false);
+        var look = new PathLook(null, Info(gates: [Gate("pe-a", proved: false)]), Nothing, SourceGone: false);
+        Assert.Null(watcher.Take(look, 1_000 * Ms, out _));
+        Assert.Null(watcher.Take(look, 9_000 * Ms, out _));
+        Assert.Null(watcher.Take(look with { SourceGone = true }, 9_500 * Ms, out _));
+        Assert.Null(watcher.Take(look with { SourceGone = true }, 11_499 * Ms, out _));
+        Assert.True(watcher.Take(look with { SourceGone = true }, 11_500 * Ms, out _) is { Late: true });
+
+        // Also where no look came before it was gone.
+        watcher = new PathWatcher(PathWatch.LastPacket, Marked, Plans.Quick, new PathEvidence(Passed: true), 0, sourceGone: false);
+        Assert.Null(watcher.Take(look with { SourceGone = true }, 9_500 * Ms, out _));
+    }
+
+    [Fact]
+    public void A_hold_is_empty_or_late_only_after_its_release()
+    {
+        PathWatcher watcher = Watch(PathWatch.HoldEmpty);
+        long bound = Plans.Quick.HoldDrainMs * Ms;
+        Assert.Null(watcher.Take(new PathLook(null, Info(), Nothing), 1, out _));
+        MigrationInfo full = Info() with { State = PeMigrationState.Released, Hold = Info().Hold! with { PacketsHeldNow = 3 } };
+        Assert.Null(watcher.Take(new PathLook(null, full, Nothing), 5 * bound, out _));
+        Assert.Null(watcher.Take(new PathLook(null, full, Nothing), (6 * bound) - 1, out _));
+        Assert.True(watcher.Take(new PathLook(null, full, Nothing), 6 * bound, out _) is { Late: true });
+        Assert.True(Take(Watch(PathWatch.HoldEmpty), target: Info() with { State = PeMigrationState.Released }) is { Late: false });
+    }
+
     [Fact]
     public void What_is_torn_down_leaves_the_last_word_before_it()
     {

@@ -12,9 +12,11 @@ public sealed record HandoverResult(ulong Seed, string? Wrong, IReadOnlyList<Mig
     IReadOnlyList<string> Trace);
 
 /// <summary>
-/// Moves of a group between two sites, by the decision code that ships, of every party: the manager's machines with their journal, the PEs'
-/// and the host agents'. Wires, clocks, disks, drivers and guests are simulated, and fail. Deterministic from its seed; one thread.
-/// Not in it: the death of a guest (an outage), and packets, routes and flush markers (MovePathTests in SdnEdge.Core.Tests has them).
+/// Moves of a group between two sites, by the decision code that ships, of every party: the manager's machines with their journal, the
+/// PEs' with their gates and flush markers, and the host agents'. Wires, clocks, disks, drivers, routes and guests are simulated, and
+/// fail; of the clients' packets the last one on each old path and the first one on each new path. In seven of ten runs the plans keep
+/// order. Between two migrations the journal may be lost, and is recovered. Deterministic from its seed; one thread. Not in it: the death
+/// of a guest (an outage), and an old journal in the middle of a migration (OldJournalTests has that).
 /// </summary>
 public static class HandoverSimulation
 {

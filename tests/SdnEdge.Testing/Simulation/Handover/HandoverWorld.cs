@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using System.Globalization;
 using SdnEdge.Core.Api;
 using SdnEdge.Core.Wire;
@@ -5,6 +6,13 @@ using SdnEdge.Mms.Machines;
 using SdnEdge.Mms.Model;
 
 namespace SdnEdge.Testing.Simulation.Handover;
+
+/// <summary>A route of a PE to a moving prefix.</summary>
+/// <param name="Pe">Whose.</param>
+/// <param name="LocalPref">LOCAL_PREF; the highest is the best.</param>
+/// <param name="Move">Number of the move: among equal ones the highest is the best.</param>
+/// <param name="Tag">Tag of the move; null: no marker is wanted.</param>
+internal sealed record Route(PeParty Pe, uint LocalPref, long Move, uint? Tag);
 
 /// <summary>
 /// All parties of one run, the wires between them, the faults, and who watches:
@@ -19,6 +27,10 @@ internal sealed class HandoverWorld
 {
     public const string Vrf = "blue", Group = "shop";
 
+    /// <summary>So long the hold of a target is waited for before it advertises; a little less than the plans say: clocks differ.</summary>
+    public const long DrainBoundNs = 450 * Ms;
+
+
     private const long Ms = 1_000_000, Second = 1_000 * Ms;
 
     /// <summary>When faults end, and the longest time after that for all to come to its end: every bound of every stage, several
@@ -32,6 +44,21 @@ internal sealed class HandoverWorld
     private readonly bool _oneByOne, _undoable;
     private readonly MoveOptions _options;
     private readonly string[] _servers;
+    private readonly bool _ordered, _slowDrain;
+    private readonly int _markerLoss;
+
+    // The longest way of a packet of a client from one PE to the next, and through the tunnel.
+    private readonly long _way, _tunnelWay;
+    private readonly Dictionary<string, long> _legs = new(StringComparer.Ordinal);
+    private readonly Dictionary<(PeParty Pe, IpPrefix Prefix), Route> _routes = [];
+    private readonly HashSet<Packet> _underWay = [];
+
+    // Prefixes whose target has died after its release: its gates are gone, and an advertisement that it had not on disk, too. Ingress PEs
+    // may go back to the old path; nothing is lost, and nobody promises order.
+    private readonly HashSet<IpPrefix> _unordered = [], _flushedTwice = [];
+    private readonly bool _loses;
+    private readonly List<int> _copies = [0];
+    private bool _lost;
     private int _asked, _ended, _aborts;
     private long _doneAt = long.MaxValue;
 
@@ -48,16 +75,37 @@ internal sealed class HandoverWorld
         _oneByOne = Sim.Chance(300);
         _undoable = !Sim.Chance(200);
         _wanted = 1 + Sim.Next(3);
-        _options = new MoveOptions(QuietMs: 50, StepMs: Sim.Chance(500) ? 2_000 : 15_000, StopMs: Sim.Chance(500) ? 3_000 : 30_000,
-            MirrorMs: 30_000, HoldDrainMs: 500);
         foreach (string site in new[] { "a", "b" })
         {
             Hosts["host-" + site] = new HostParty(this, site, _servers, site == "a", _undoable);
             for (int pair = 1; pair <= _pairs; pair++) Pes[$"pe-{site}{pair}"] = new PeParty(this, $"pe-{site}{pair}", site);
         }
 
+        _ordered = !Sim.Chance(280);
+        _markerLoss = Sim.Next(3) switch { 0 => 0, 1 => 100, _ => 500 };
+        _slowDrain = Sim.Chance(250);
+        _loses = Sim.Chance(300);
+
+        // Where nothing but the quiet time proves that the tunnel is empty, the way through it is shorter than that.
+        int quiet = Sim.Chance(500) ? 50 : 200;
+        _way = quiet * Ms * 4 / 5;
+        _tunnelWay = _ordered && Sim.Chance(500) ? 700 * Ms : _way;
+        _options = new MoveOptions(QuietMs: quiet, StepMs: Sim.Chance(500) ? 2_000 : 15_000, StopMs: Sim.Chance(500) ? 3_000 : 30_000,
+            MirrorMs: 30_000, HoldDrainMs: 500);
+        Prefixes = [.. _servers.Select(PrefixOf)];
+        int ingress = 1 + Sim.Next(3);
+        for (int i = 1; i <= ingress; i++)
+            Ingress[$"pe-i{i}"] = new IngressParty(this, $"pe-i{i}", IpAddress.Parse($"10.255.3.{i}"));
         for (int pair = 1; pair <= _pairs; pair++)
             (Pes[$"pe-a{pair}"].Peer, Pes[$"pe-b{pair}"].Peer) = (Pes[$"pe-b{pair}"], Pes[$"pe-a{pair}"]);
+        foreach (PeParty pe in Pes.Values)
+        {
+            foreach (string server in _servers.Where(s => PairOf(s) == pe.Name[4..]))
+                _routes[(pe, PrefixOf(server))] = new Route(pe, 100, 0, null);
+        }
+
+        foreach (IngressParty pe in Ingress.Values) pe.Begin();
+        foreach (PeParty pe in Pes.Values) pe.Learn(Prefixes);
         Journal = new JournalStore(this);
         StartManager();
         Sim.In(10 * Ms, AskForMove);
@@ -74,6 +122,12 @@ internal sealed class HandoverWorld
 
     public Dictionary<string, PeParty> Pes { get; } = new(StringComparer.Ordinal);
 
+    /// <summary>Ingress PEs.</summary>
+    public Dictionary<string, IngressParty> Ingress { get; } = new(StringComparer.Ordinal);
+
+    /// <summary>The moving prefixes.</summary>
+    public IReadOnlyList<IpPrefix> Prefixes { get; }
+
     /// <summary>True when no more faults happen.</summary>
     public bool Calm { get; private set; }
 
@@ -84,7 +138,7 @@ internal sealed class HandoverWorld
 
     public List<MigrationOutcome> Outcomes { get; } = [];
 
-    private Party[] All => [.. Hosts.Values, .. Pes.Values];
+    private Party[] All => [.. Hosts.Values, .. Pes.Values, .. Ingress.Values];
 
     /// <summary>Lets the run go to its end.</summary>
     public void Run()
@@ -138,8 +192,123 @@ internal sealed class HandoverWorld
         });
     }
 
-    /// <summary>True when an ingress PE takes the direct path to what a PE advertises.</summary>
-    public bool IsDirect(PeParty target, string prefix) => target.Up && target.Has(IpPrefix.Parse(prefix));
+    /// <summary>The best route to a prefix; null: nobody offers it. A PE that is down is gone on with for that time (graceful
+    /// restart).</summary>
+    public Route? BestOf(IpPrefix prefix) => _routes.Where(r => r.Key.Prefix == prefix && r.Key.Pe.Has(prefix)).Select(r => r.Value)
+        .OrderByDescending(r => (r.LocalPref, r.Move)).FirstOrDefault();
+
+    /// <summary>True when a PE offers a prefix.</summary>
+    public bool Offers(PeParty pe, IpPrefix prefix) => pe.Has(prefix);
+
+    /// <summary>A PE has a route of its own to advertise.</summary>
+    public void Advertised(PeParty pe, IpPrefix prefix, Route route) => _routes[(pe, prefix)] = route;
+
+    /// <summary>A PE's own routes have changed: the others come to know it, each at its time, and of each prefix at its time or of all
+    /// together.</summary>
+    public void Told(PeParty pe, IReadOnlyList<IpPrefix> prefixes)
+    {
+        long Late() => Sim.Between(1 * Ms, !Calm && Sim.Chance(_late) ? 3 * Second : 20 * Ms);
+        IReadOnlyList<IpPrefix>[] told = Sim.Chance(500) ? [prefixes] : [.. prefixes.Select(p => (IpPrefix[])[p])];
+        foreach (IReadOnlyList<IpPrefix> some in told)
+        {
+            foreach (IngressParty ingress in Ingress.Values) Sim.In(Late(), () => ingress.Follow(some));
+            Sim.In(Late(), () => pe.Peer.Learn(some));
+        }
+    }
+
+    /// <summary>How long a hold takes to send what it has.</summary>
+    public long DrainTime() => Sim.Between(1 * Ms, !Calm && _slowDrain && Sim.Chance(300) ? 4 * Second : 40 * Ms);
+
+    /// <summary>
+    /// Sends a packet to a PE. On one way nothing overtakes; a packet of a client arrives, a marker may be lost, doubled, or late: never
+    /// early, that is what it is for.
+    /// </summary>
+    public void Send(Packet packet, string from, PeParty to, string? tunnel = null)
+    {
+        string leg = $"{from}>{to.Name} {tunnel}";
+        long at = Math.Max(Sim.Now + Sim.Between(1 * Ms, tunnel is null ? _way : _tunnelWay), _legs.GetValueOrDefault(leg) + 1);
+        void Arrive()
+        {
+            _underWay.Remove(packet);
+            if (tunnel is null) to.FromCore(packet);
+            else to.FromTunnel(tunnel, packet);
+        }
+
+        if (packet.Marker is not null && !Calm)
+        {
+            if (Sim.Chance(_markerLoss)) return;
+            if (Sim.Chance(_double)) Sim.At(at + Sim.Between(1 * Ms, Sim.Chance(500) ? 1 * Second : 40 * Second), Arrive);
+            if (Sim.Chance(_late))
+            {
+                Sim.At(at + Sim.Between(1 * Ms, 2 * Second), Arrive);
+                return;
+            }
+        }
+
+        _legs[leg] = at;
+        if (packet.Marker is null)
+        {
+            packet.Towards = to;
+            _underWay.Add(packet);
+        }
+
+        Sim.At(at, Arrive);
+    }
+
+    /// <summary>A target has died after its release.</summary>
+    public void LostGates(IEnumerable<IpPrefix> prefixes) => _unordered.UnionWith(prefixes);
+
+    /// <summary>A target has armed its hold.</summary>
+    public void HasGates(IReadOnlyList<IpPrefix> prefixes)
+    {
+        _unordered.ExceptWith(prefixes);
+        _flushedTwice.ExceptWith(prefixes);
+    }
+
+    /// <summary>A source's teardown failed behind its last marker. Should it start again now, it sends into the tunnel again, and another
+    /// last marker at its next teardown; the first one may have been taken for the last (docs/plan.md).</summary>
+    public void FlushedTwice(IReadOnlyList<IpPrefix> prefixes)
+    {
+        _unordered.UnionWith(prefixes);
+        _flushedTwice.UnionWith(prefixes);
+    }
+
+    /// <summary>True when that may have happened to a prefix.</summary>
+    public bool MayHaveFlushedTwice(IpPrefix prefix) => _flushedTwice.Contains(prefix);
+
+    /// <summary>A packet is lost: with a process, or where nobody has a route.</summary>
+    public void Lost(Packet packet)
+    {
+        packet.IsOver = true;
+        _underWay.Remove(packet);
+    }
+
+    /// <summary>A packet goes to the server: behind the one that was sent before it, unless what would keep it back is known to be
+    /// gone.</summary>
+    public void Delivered(Packet packet, PeParty at, bool excused)
+    {
+        packet.IsOver = true;
+        if (packet is { Marker: null, Before: { IsOver: false, IsOrphan: false } } && !excused && !_unordered.Contains(packet.To))
+            Fail($"order: a packet of {packet.From.Name} for {packet.To} is delivered by {at.Name} before one that was sent before it");
+    }
+
+    /// <summary>A PE withdraws its routes: every ingress that runs has another way.</summary>
+    public void Withdraws(PeParty pe, IReadOnlyList<IpPrefix> prefixes, string id)
+    {
+        foreach (IngressParty ingress in Ingress.Values.Where(i => i.Up))
+        {
+            foreach (IpPrefix prefix in prefixes.Where(p => ingress.WayTo(p) == pe && !_unordered.Contains(p)))
+                Fail($"{pe.Name} withdraws {prefix} for {id}, and {ingress.Name} still sends there");
+        }
+    }
+
+    /// <summary>A source takes its redirect away for good: nothing of an ingress PE is on its way to it.</summary>
+    public void Leaves(PeParty pe, IReadOnlyList<IpPrefix> prefixes)
+    {
+        foreach (Packet packet in _underWay.Where(p => p.From is IngressParty && !p.IsOrphan && p.Towards == pe
+            && prefixes.Contains(p.To) && !_unordered.Contains(p.To)))
+            Fail($"{pe.Name} is torn down, and a packet of {packet.From.Name} for {packet.To} is on its way to it");
+    }
 
     /// <summary>A guest was started, paused or killed.</summary>
     public void GuestChanged(string server)
@@ -179,10 +348,13 @@ internal sealed class HandoverWorld
     public void OnRecord(ManagerParty manager, JournalItem item, ManagerState before)
     {
         ManagerState after = item.After;
+        if (item.Input is Recovered) _lost = false;
         foreach ((string server, Ownership owner) in after.GroupOf(Group).Owners)
         {
-            // An epoch is one site's for ever: what is late, and of that epoch, then says whose order it is.
-            if (_granted.Contains((server, owner.Site == "a" ? "b" : "a", owner.Epoch)))
+            // An epoch is one site's for ever: what is late, and of that epoch, then says whose order it is. Where epochs are used again
+            // that is left to do its harm.
+            string other = owner.Site == "a" ? "b" : "a";
+            if (Mutant is not (Mutant.MoveReusesEpoch or Mutant.RecoverReusesEpoch) && _granted.Contains((server, other, owner.Epoch)))
                 Fail($"two grants: epoch {owner.Epoch} of {server} was granted to site {owner.Site}, and to the other one before");
             _granted.Add((server, owner.Site, owner.Epoch));
         }
@@ -208,7 +380,12 @@ internal sealed class HandoverWorld
             if (outcome == MigrationOutcome.Fenced) Fail($"{migration.Id} ended fenced off, and there is one journal");
             CheckAllOrNone(migration.Id);
             _ended++;
-            if (_ended < _wanted) Sim.In(Sim.Between(1 * Ms, 2 * Second), AskForMove);
+            if (_ended < _wanted)
+            {
+                if (_loses && !Calm && Sim.Chance(600)) Sim.In(Sim.Between(0, Second), LoseJournal);
+                else _copies.Add(Journal.Records.Count);
+                Sim.In(Sim.Between(1 * Ms, 2 * Second), AskForMove);
+            }
             else _doneAt = Math.Max(Sim.Now + (50 * Second), CalmAt + Second);
         }
     }
@@ -320,9 +497,64 @@ internal sealed class HandoverWorld
         if (Sim.Now < CalmAt + (20 * Second)) Sim.In(Second, Watchdog);
     }
 
+    // Between two migrations the journal is lost, or an old copy of it is put back. Its manager is killed, or stands still and wakes up
+    // later; the next one has it recovered.
+    private void LoseJournal()
+    {
+        if (Calm || _lost || Journal.Records[^1].After.RunningOf(Group) is not null) return;
+        foreach (ManagerParty manager in _managers.Where(m => m is { Up: true, Paused: false }).ToArray())
+        {
+            if (Sim.Chance(500)) manager.Crash();
+            else
+            {
+                manager.Pause();
+                Sim.In(Sim.Between(50 * Ms, 10 * Second), manager.Wake);
+            }
+        }
+
+        Journal.PutBack(_copies[Sim.Next(_copies.Count)]);
+        _copies.RemoveAll(c => c > Journal.Records.Count);
+        _asked = Journal.Records.Count == 0 ? 0 : Journal.Records[^1].After.Migrations.Count;
+        _lost = true;
+        StartManager();
+        Recover();
+    }
+
+    // What `sdnedge mms recover` finds when all answer (Recovery has the asking; RecoveryTests).
+    private void Recover()
+    {
+        if (!_lost) return;
+        Sim.In(500 * Ms, Recover);
+        if (Manager() is not { } manager || Hosts.Values.Any(h => !h.Up) || Pes.Values.Any(p => !p.Up)) return;
+        manager.Post(state =>
+        {
+            ImmutableSortedDictionary<string, Ownership> owners = ImmutableSortedDictionary<string, Ownership>.Empty;
+            long epoch = Pes.Values.SelectMany(p => Prefixes.Select(p.EpochOf)).Max();
+            foreach (string server in _servers)
+            {
+                ServerCell[] cells = [.. Hosts.Values.Select(h => h.Cells[server])];
+                epoch = Math.Max(epoch, cells.Max(c => c.Disk.Epoch));
+                if (cells.Where(c => c.Disk.MayRun is not null).ToArray() is not [{ } here]) return null;
+                owners = owners.Add(server, new Ownership(here.Site, here.Disk.MayRun!.Value));
+            }
+
+            if (Mutant == Mutant.RecoverReusesEpoch) epoch = state.GroupOf(Group).Epoch;
+            long next = Pes.Values.SelectMany(p => p.Migrations).Select(m =>
+                long.Parse(m[1..m.IndexOfAny(['.', '-'])], CultureInfo.InvariantCulture) + 1).DefaultIfEmpty(1).Max();
+            return new Recovered(ImmutableSortedDictionary<string, GroupState>.Empty.Add(Group, new GroupState(epoch, owners)),
+                Math.Max(next, state.NextMigration), state.NextKey, "operator");
+        });
+    }
+
     // Asks for the next migration until it is on record.
     private void AskForMove()
     {
+        if (_lost)
+        {
+            Sim.In(Second, AskForMove);
+            return;
+        }
+
         ManagerState known = Journal.Records.Count == 0 ? ManagerState.Empty : Journal.Records[^1].After;
         if (known.Migrations.Count > _asked)
         {
@@ -350,10 +582,16 @@ internal sealed class HandoverWorld
         return new MovePlan(id, 0, from, to, [.. servers.Select(s => new ServerMove(s, "host-" + from, "host-" + to, _undoable))],
             [
                 .. byPair.Select((pair, i) => new PathMove(
-                    number == 0 ? $"{id}.{i + 1}" : $"{id}.{number + 1}{i + 1}", Vrf, End(from, pair), End(to, pair), ["pe-i"],
-                    key + (uint)i, 200 + (100 * (uint)state.NextMigration))),
+                    number == 0 ? $"{id}.{i + 1}" : $"{id}.{number + 1}{i + 1}", Vrf, End(from, pair), End(to, pair), [.. Ingress.Keys],
+                    key + (uint)i, 200 * (1 + (uint)state.NextMigration), Order: _ordered ? OrderFrom(End(from, pair)) : null)),
             ], _options, Ahead: true);
     }
+
+    private OrderOptions OrderFrom(PathEnd source) => new(
+        [new OrderedIngress(source.Pe, source.Loopbacks),
+            .. Ingress.Values.Select(i => new OrderedIngress(i.Name, [i.Loopback.ToString()]))]);
+
+    private string PairOf(string server) => ((Array.IndexOf(_servers, server) % _pairs) + 1).ToString(CultureInfo.InvariantCulture);
 
     private PathEnd End(string site, IGrouping<int, string> pair)
     {
@@ -388,6 +626,10 @@ internal sealed class HandoverWorld
 
         foreach (PathMove path in move.Plan.Paths)
         {
+            if (move.Proofs.GetValueOrDefault(path.Id) == TeardownProof.Markers && _underWay.FirstOrDefault(p => !p.Direct && !p.IsOrphan
+                && path.Source.Prefixes.Any(m => m.Prefix == p.To.ToString()) && p.From is not PeParty
+                && !_unordered.Contains(p.To)) is { } late)
+                Fail($"{path.Id} was proved by markers, and a packet of {late.From.Name} for {late.To} is on the old path");
             PathEnd[] ends = outcome == MoveOutcome.AsBefore && !move.SourcesAsked ? [path.Target] : [path.Source, path.Target];
             foreach (PathEnd end in ends)
             {
@@ -433,9 +675,9 @@ internal sealed class HandoverWorld
                 || there.Disk.MayRun is not null) Fail($"{server} is {there.Guest} at site {there.Site}, may run {there.Disk.MayRun}");
             if (Journal.Records[^1].After.GroupOf(Group).Owners.TryGetValue(server, out Ownership? owner) && (owner.Site != here.Site
                 || (here.Disk.MayRun != owner.Epoch && here.Disk.Epoch >= owner.Epoch)))
-                Fail($"{server} runs at site {here.Site} under {here.Disk.MayRun}, and the journal says site {owner.Site} under {owner.Epoch}");
-            foreach (PeParty pe in Pes.Values.Where(p => p.Name.EndsWith(((Array.IndexOf(_servers,
-                server) % _pairs) + 1).ToString(CultureInfo.InvariantCulture), StringComparison.Ordinal)))
+                Fail($"{server} runs at site {here.Site} under {here.Disk.MayRun}, and the journal says site {owner.Site} under "
+                    + $"{owner.Epoch}");
+            foreach (PeParty pe in Pes.Values.Where(p => p.Name[4..] == PairOf(server)))
             {
                 bool right = pe.Name[3] == here.Site[0];
                 if (pe.Has(PrefixOf(server)) != right)

@@ -26,6 +26,17 @@ internal sealed class JournalStore(HandoverWorld world)
 
     public List<JournalItem> Records { get; } = [];
 
+    /// <summary>Which file it is: another one has been put in its place so often.</summary>
+    public int File { get; private set; }
+
+    /// <summary>An old copy is put in its place. Who still has the old file open writes there no more.</summary>
+    public void PutBack(int upTo)
+    {
+        Records.RemoveRange(upTo, Records.Count - upTo);
+        File++;
+        world.Log("journal", $"is an old copy now, of {upTo} records");
+    }
+
     /// <summary>Appends; the answer comes when it is known.</summary>
     public void Append(ManagerParty manager, long expected, JournalItem[] items, Action<AppendResult> answer)
     {
@@ -35,7 +46,7 @@ internal sealed class JournalStore(HandoverWorld world)
         {
             if (!_inFlight.TryGetValue(manager, out (long Expected, JournalItem[] Items, bool Torn) found) || found.Items != items
                 || found.Torn) return;
-            if (expected != Records.Count && world.Mutant != Mutant.AppendAnywhere)
+            if (manager.File != File || (expected != Records.Count && world.Mutant != Mutant.AppendAnywhere))
             {
                 _inFlight.Remove(manager);
                 world.Log("journal", $"{manager.Name} expected position {expected}, it is {Records.Count}");
@@ -60,8 +71,8 @@ internal sealed class JournalStore(HandoverWorld world)
     public void Killed(ManagerParty manager)
     {
         if (!_inFlight.Remove(manager, out (long Expected, JournalItem[] Items, bool Torn) entry)) return;
-        if (world.Sim.Chance(500) && (entry.Expected == Records.Count || world.Mutant == Mutant.AppendAnywhere)) Write(manager,
-            entry.Items);
+        bool may = manager.File == File && (entry.Expected == Records.Count || world.Mutant == Mutant.AppendAnywhere);
+        if (world.Sim.Chance(500) && may) Write(manager, entry.Items);
     }
 
     private void Write(ManagerParty manager, JournalItem[] items)

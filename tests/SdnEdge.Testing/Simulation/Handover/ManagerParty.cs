@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using SdnEdge.Core.Api;
+using SdnEdge.Core.Wire;
 using SdnEdge.Mms.Machines;
 using SdnEdge.Mms.Model;
 
@@ -29,11 +30,15 @@ internal sealed class ManagerParty : Party
     {
         foreach (JournalItem record in world.Journal.Records) _state = Step(_state, record.Input, record.Now);
         _expected = world.Journal.Records.Count;
+        File = world.Journal.File;
         _shown = _state;
         foreach (MigrationState open in _state.Migrations.Values.Where(m => m.Outcome is null))
             _items.Enqueue(new Item(_ => new MoveHappened(open.Id, new TakenUp()), MustSync: true, null));
         World.Sim.In(1, () => Guard(Pump));
     }
+
+    /// <summary>The journal's file that it has open.</summary>
+    public int File { get; }
 
     /// <summary>True while the process stands still: it does nothing, and what comes to it waits.</summary>
     public bool Paused { get; private set; }
@@ -92,7 +97,12 @@ internal sealed class ManagerParty : Party
             MigrationState? was = before.Migrations.GetValueOrDefault(migration.Id);
             MoveState move = migration.Current;
             if (World.Mutant == Mutant.MoveReusesEpoch && (was is null || was.Moves.Count != migration.Moves.Count) && move.Epoch > 1)
-                move = move with { Epoch = move.Epoch - 1, Plan = move.Plan with { Epoch = move.Epoch - 1 } };
+            {
+                // The highest one that was used, again and again.
+                GroupState group = after.GroupOf(HandoverWorld.Group) with { Epoch = move.Epoch - 1 };
+                move = move with { Epoch = group.Epoch, Plan = move.Plan with { Epoch = group.Epoch } };
+                after = after with { Groups = after.Groups.SetItem(HandoverWorld.Group, group) };
+            }
             else if (World.Mutant == Mutant.UndoWithSameEpoch && was is not null && was.Moves.Count == migration.Moves.Count
                 && move.Epoch == was.Current.Epoch + 1 && !was.Current.TargetOwns)
                 move = move with { Epoch = was.Current.Epoch };
@@ -238,7 +248,7 @@ internal sealed class ManagerParty : Party
         {
             _state = state;
             if (before is not null && before.Plan.Epoch == state.Plan.Epoch && !before.TargetOwns && state.TargetOwns) AtPivot(state);
-            ILookup<string, MoveCommand> open = MoveMachine.Open(state).ToLookup(MoveMachine.ResourceOf, StringComparer.Ordinal);
+            ILookup<string, MoveCommand> open = Opened(state).ToLookup(MoveMachine.ResourceOf, StringComparer.Ordinal);
             foreach ((string name, CommandQueue queue) in Queues) Set(queue, [.. open[name]]);
             foreach (IGrouping<string, MoveCommand> group in open)
             {
@@ -266,6 +276,13 @@ internal sealed class ManagerParty : Party
             queue.Open = commands;
             queue.Head++;
             if (commands.Length > 0 && MoveMachine.IsUndo(commands[0])) queue.GiveUp?.Invoke();
+        }
+
+        private IEnumerable<MoveCommand> Opened(MoveState state)
+        {
+            IReadOnlyList<MoveCommand> open = MoveMachine.Open(state);
+            return World.Mutant == Mutant.AheadWithoutOrder && state.Stage is MoveStage.Release or MoveStage.HoldDrain
+                ? open.Concat(StageTable.Of(MoveStage.Advertise).Commands(state)).DistinctBy(c => c.Key) : open;
         }
 
         // What the mutants do too early.
@@ -332,9 +349,13 @@ internal sealed class ManagerParty : Party
                 case WatchPath { Kind: PathWatch.Clean } clean:
                     Clean(clean, Finish);
                     break;
+                case WatchPath watch when Unwatched(watch):
+                    manager.After(World.Sim.Between(1 * Ms, 30 * Ms), () => Finish(new Seen(watch.Key, _state.EvidenceOf(watch.Path))));
+                    break;
                 case WatchPath watch:
                     PathMove path = _state.Plan.Paths.First(p => p.Id == watch.Path);
-                    var watcher = new PathWatcher(watch.Kind, path, _state.Plan.Options, _state.EvidenceOf(watch.Path), manager.Now);
+                    var watcher = new PathWatcher(watch.Kind, path, _state.Plan.Options, _state.EvidenceOf(watch.Path), manager.Now,
+                        MoveMachine.SourceIsGone(_state, watch.Path));
                     Look(queue, head, watch, path, watcher, watcher.First, Finish);
                     break;
                 case WatchServer watch:
@@ -342,6 +363,10 @@ internal sealed class ManagerParty : Party
                     break;
             }
         }
+
+        // What a mutant takes as seen.
+        private bool Unwatched(WatchPath watch) => (World.Mutant, watch.Kind) is (Mutant.TeardownBeforeLastMarker, PathWatch.LastPacket)
+            or (Mutant.DirectUnseen, PathWatch.DirectPath) or (Mutant.DrainUnseen, PathWatch.Drained);
 
         private static OrderDone Fake(SendOrder order, EpochVerdict? verdict) => new(
             order.Key, new ServerReply(order.Server, order.Order, order.Request.Epoch, order.Order == ServerOrder.Resume
@@ -427,13 +452,25 @@ internal sealed class ManagerParty : Party
             var asked = new List<(Party, Func<Box>)>();
             if (question.Source) asked.Add((source, () => new Box(source.Info(path.Id))));
             if (question.Target) asked.Add((target, () => new Box(target.Info(path.Id))));
+            int pes = asked.Count;
+            foreach (string name in question.Ingress)
+            {
+                IngressParty pe = World.Ingress[name];
+                asked.Add((pe, () => new Box(null, path.Target.Prefixes.All(p => pe.WayTo(IpPrefix.Parse(p.Prefix)) == target) ? null
+                    : "no direct path")));
+            }
+
             AskAll([.. asked], answers =>
             {
-                var ingress = question.Ingress.ToDictionary(pe => pe, _ => path.Target.Prefixes.All(p => World.IsDirect(target,
-                    p.Prefix)) ? null : "no direct path", StringComparer.Ordinal);
-                MigrationInfo? at = question.Source ? answers[0]?.Info : null, there = question.Target ? answers[^1]?.Info : null;
-                if (watcher.Take(new PathLook(at, there, ingress), manager.Now,
-                    out PathQuestion next) is { } evidence) finish(new Seen(watch.Key, evidence));
+                var ingress = new Dictionary<string, string?>(StringComparer.Ordinal);
+                for (int i = 0; i < question.Ingress.Count; i++)
+                {
+                    if (answers[pes + i] is { } said) ingress[question.Ingress[i]] = said.Why;
+                }
+
+                MigrationInfo? at = question.Source ? answers[0]?.Info : null, there = question.Target ? answers[pes - 1]?.Info : null;
+                var seen = new PathLook(at, there, ingress, SourceGone: MoveMachine.SourceIsGone(_state, path.Id));
+                if (watcher.Take(seen, manager.Now, out PathQuestion next) is { } evidence) finish(new Seen(watch.Key, evidence));
                 else manager.After(Math.Max(20, next.AfterMs) * Ms, () => Look(queue, head, watch, path, watcher, next, finish));
             });
         }
@@ -464,6 +501,6 @@ internal sealed class ManagerParty : Party
                     ? new Seen(watch.Key, null) : null));
         }
 
-        private sealed record Box(MigrationInfo? Info);
+        private sealed record Box(MigrationInfo? Info, string? Why = null);
     }
 }

@@ -46,6 +46,30 @@ public enum Mutant
     FailedWriteIsDone,
     /// <summary>A driver's call that failed counts as done.</summary>
     FailedCallIsDone,
+    /// <summary>Where order is not kept the target is told to advertise before its hold is empty.</summary>
+    AheadWithoutOrder,
+    /// <summary>The manager withdraws without having seen that every ingress takes the direct path.</summary>
+    DirectUnseen,
+    /// <summary>The manager tears the source down without having seen that nothing comes to the tunnel any more.</summary>
+    DrainUnseen,
+    /// <summary>The manager tears the target down without having seen the source's last marker.</summary>
+    TeardownBeforeLastMarker,
+    /// <summary>A PE sends its marker while packets still take the old path.</summary>
+    MarkerBeforeGrace,
+    /// <summary>The source says that all markers have gone by when those of one ingress have.</summary>
+    PassedAtFirstMarker,
+    /// <summary>A gate opens at a marker that does not cover all prefixes.</summary>
+    GateOpensAtFirstMarker,
+    /// <summary>A gate opens before the hold has been sent.</summary>
+    GateBeforeHold,
+    /// <summary>A marker of another move counts.</summary>
+    MarkerOfAnotherMove,
+    /// <summary>The target is torn down although its hold has packets.</summary>
+    TeardownThoughHolding,
+    /// <summary>The source is torn down although it has no other route.</summary>
+    TeardownWithoutRoute,
+    /// <summary>After a loss of the journal the epochs go on where the old copy had them.</summary>
+    RecoverReusesEpoch,
 }
 
 /// <summary>A check, as the tests list it.</summary>
@@ -79,5 +103,17 @@ public static class Mutants
         new(Mutant.ReleaseAtPivot, "release only after RESUME"),
         new(Mutant.FailedWriteIsDone, "what cannot be kept is not promised"),
         new(Mutant.FailedCallIsDone, "an answer is given when the effect is there"),
+        new(Mutant.AheadWithoutOrder, "what is asked ahead needs gates (StageTable.Ordered)"),
+        new(Mutant.DirectUnseen, "direct path before withdraw"),
+        new(Mutant.DrainUnseen, "the source goes when nothing comes to it any more"),
+        new(Mutant.TeardownBeforeLastMarker, "the target goes when the source's last marker is out"),
+        new(Mutant.MarkerBeforeGrace, "a marker is behind the last packet"),
+        new(Mutant.PassedAtFirstMarker, "the markers of all ingress PEs have gone by"),
+        new(Mutant.GateOpensAtFirstMarker, "a marker covers all prefixes"),
+        new(Mutant.GateBeforeHold, "the hold goes first"),
+        new(Mutant.MarkerOfAnotherMove, "a marker is of the move"),
+        new(Mutant.TeardownThoughHolding, "hold-not-drained"),
+        new(Mutant.TeardownWithoutRoute, "no-other-route"),
+        new(Mutant.RecoverReusesEpoch, "after recover an epoch is higher than any seen"),
     ];
 }

@@ -12,7 +12,8 @@ internal abstract class Party(HandoverWorld world, string name)
 
     protected HandoverWorld World { get; } = world;
 
-    protected int Life { get; private set; }
+    /// <summary>How often it was killed.</summary>
+    public int Lives { get; private set; }
 
     /// <summary>What its clock shows, nanoseconds.</summary>
     protected long Now => _clock.Local(World.Sim.Now);
@@ -23,7 +24,7 @@ internal abstract class Party(HandoverWorld world, string name)
         if (!Up) return;
         World.Log(Name, "is killed");
         Up = false;
-        Life++;
+        Lives++;
         OnCrash();
     }
 
@@ -43,10 +44,10 @@ internal abstract class Party(HandoverWorld world, string name)
     /// <summary>Does something after a while, if it still lives.</summary>
     protected void In(long nanoseconds, Action what)
     {
-        int life = Life;
+        int life = Lives;
         World.Sim.In(nanoseconds, () =>
         {
-            if (Up && Life == life) what();
+            if (Up && Lives == life) what();
         });
     }
 

@@ -8,10 +8,10 @@ namespace SdnEdge.Testing.Simulation.Handover;
 /// A PE: its migration machine as it ships (<see cref="PeMigrationFsm"/>), its disk, and its tables as far as migrations change them. The
 /// order of keeping, carrying out and answering is that of the PE's MigrationRunner.
 /// </summary>
-internal sealed class PeParty(HandoverWorld world, string name, string site) : Party(world, name)
+internal sealed partial class PeParty(HandoverWorld world, string name, string site) : Party(world, name)
 {
     private readonly Dictionary<string, Work> _underway = new(StringComparer.Ordinal);
-    private readonly List<(PeSignal Signal, Action<Answer<SignalReply>> Answer)> _waiting = [];
+    private readonly List<(PeSignal Signal, long Patience, Action<Answer<SignalReply>> Answer)> _waiting = [], _early = [];
     private readonly List<(PeSnapshot Snapshot, long Version)> _writing = [];
     private readonly Dictionary<IpPrefix, bool> _here = [];
     private PeMigrationFsm _machine = new();
@@ -33,6 +33,9 @@ internal sealed class PeParty(HandoverWorld world, string name, string site) : P
     /// <summary>The highest epoch that it has seen for a prefix.</summary>
     public long EpochOf(IpPrefix prefix) => _machine.EpochOf(HandoverWorld.Vrf, prefix);
 
+    /// <summary>The migrations that it knows.</summary>
+    public IEnumerable<string> Migrations => _machine.Migrations.Select(m => m.Id);
+
     /// <summary>What is left of migrations, for people.</summary>
     public IEnumerable<string> LeftOver(string prefix) =>
     [
@@ -49,7 +52,9 @@ internal sealed class PeParty(HandoverWorld world, string name, string site) : P
         HoldInfo? hold = group is "hold" or "draining" or "released" ? new HoldInfo(group, 3, group == "draining" ? 3 : 0, 0, 0, 0, 0,
             0, 0, 0) : null;
         return new MigrationInfo(id, m.Role, m.State, m.Epoch, m.Vrf, [], m.Peer.ToString(), m.Tunnel, m.TunnelUp, hold,
-            group is null ? null : new RedirectGroupInfo(m.Group, m.Vrf, 1, group, 0, 7, 0, null));
+            group is null ? null : new RedirectGroupInfo(
+                m.Group, m.Vrf, 1, group, 0, _armed.GetValueOrDefault(m.Group)?.TunnelPackets ?? 0, 0, null),
+            OrderOf(m.Group));
     }
 
     /// <summary>A signal comes in.</summary>
@@ -57,7 +62,7 @@ internal sealed class PeParty(HandoverWorld world, string name, string site) : P
     {
         PeSignal? signal = PeSignal.TryParse(id, kind, request, out IReadOnlyList<ProblemError> errors);
         if (signal is null) World.Fail($"{Name}: {kind} of {id} is no good: {string.Join("; ", errors)}");
-        else Take(signal, answer);
+        else Take(signal, World.Sim.Now + (signal.WaitMs * 1_000_000L), answer);
     }
 
     /// <summary>True when a signal of an older epoch changes nothing here.</summary>
@@ -80,6 +85,8 @@ internal sealed class PeParty(HandoverWorld world, string name, string site) : P
         _writing.Clear();
         _underway.Clear();
         _waiting.Clear();
+        _early.Clear();
+        LosePackets();
         Tunnels.Clear();
         Groups.Clear();
     }
@@ -88,6 +95,7 @@ internal sealed class PeParty(HandoverWorld world, string name, string site) : P
     {
         _here.Clear();
         _diskFree = 0;
+        In(World.Sim.Between(10_000_000, 100_000_000), () => Learn(World.Prefixes));
         _machine = _disk is null ? new PeMigrationFsm() : PeMigrationFsm.Restore(_disk, out _);
         _kept = _machine.Version;
         if (_disk is null) return;
@@ -96,20 +104,31 @@ internal sealed class PeParty(HandoverWorld world, string name, string site) : P
         {
             foreach (PeCommand command in part.Commands) Carry(command, part.Id, restored: true);
         }
+
+        World.Told(this, World.Prefixes);
     }
 
-    private void Take(PeSignal signal, Action<Answer<SignalReply>> answer)
+    private void Take(PeSignal signal, long patience, Action<Answer<SignalReply>> answer)
     {
         (string id, SignalKind kind) = (signal.Id, signal.Kind);
         signal = AsTaken(signal);
         if (_underway.TryGetValue(id, out Work? before)
             && !(before is { Kind: SignalKind.Prepare, IsEnding: false } && kind is SignalKind.Prepare or SignalKind.Abort))
         {
-            _waiting.Add((signal, answer));
+            _waiting.Add((signal, patience, answer));
             return;
         }
 
+        if (World.Mutant == Mutant.TeardownThoughHolding && kind == SignalKind.Teardown) _machine.Result(id, new HoldDrained(), Now);
         PeStep step = _machine.Signal(signal, Facts(signal), Now);
+        if (step.Refusal is { } early && World.Sim.Now < patience && IsOnlyEarly(signal, early))
+        {
+            // Taken again when something changes, and in a while in any case.
+            if (_early.Count == 0) In(100_000_000, Retry);
+            _early.Add((signal, patience, answer));
+            return;
+        }
+
         if (step.Refusal is { } no)
         {
             World.Log(Name, $"refuses {kind} {id} of epoch {signal.Epoch}: {no.Reason}");
@@ -147,6 +166,21 @@ internal sealed class PeParty(HandoverWorld world, string name, string site) : P
         else Keep(why => Execute(work, why));
     }
 
+    // As in MigrationRunner: what only time is missing for.
+    private bool IsOnlyEarly(PeSignal signal, PeRefusal refusal) => refusal.Reason switch
+    {
+        PeRefusalReason.TunnelNotUp or PeRefusalReason.HoldNotDrained or PeRefusalReason.NoOtherRoute => true,
+        PeRefusalReason.WrongState => _machine.Find(signal.Id) is { } m && PeTransitions.MayCome(m.Role, m.State, signal.Kind),
+        _ => false,
+    };
+
+    private void Retry()
+    {
+        (PeSignal Signal, long Patience, Action<Answer<SignalReply>> Answer)[] again = [.. _early];
+        _early.Clear();
+        foreach ((PeSignal signal, long patience, Action<Answer<SignalReply>> answer) in again) Take(signal, patience, answer);
+    }
+
     private PeSignal AsTaken(PeSignal signal)
     {
         if (World.Mutant != Mutant.PeTakesLowerEpoch) return signal;
@@ -157,10 +191,10 @@ internal sealed class PeParty(HandoverWorld world, string name, string site) : P
     private PeFacts Facts(PeSignal signal)
     {
         if (signal.Kind != SignalKind.Teardown || _machine.Find(signal.Id) is not { Role: MigrationRole.Source,
-            Finished: false } migration) return PeFacts.None;
+            Finished: false } migration || World.Mutant == Mutant.TeardownWithoutRoute) return PeFacts.None;
         foreach (MovedPrefix moved in migration.Prefixes)
         {
-            if (!Peer.Has(moved.Prefix)) return new PeFacts(Unrouted: moved.Prefix);
+            if (!_learned.ContainsKey(moved.Prefix)) return new PeFacts(Unrouted: moved.Prefix);
         }
 
         return PeFacts.None;
@@ -186,6 +220,8 @@ internal sealed class PeParty(HandoverWorld world, string name, string site) : P
         }
 
         World.Log(Name, $"{work.Kind} {work.Id} fails after {until} of {commands.Count} commands");
+        if (until > 1 && work is { Kind: SignalKind.Teardown, Step.Migration: { Role: MigrationRole.Source } torn })
+            World.FlushedTwice([.. torn.Prefixes.Select(p => p.Prefix)]);
         _machine.Result(work.Id, new ExecutionFailed(work.Kind), Now);
         Keep(_ => End(work, new(null, new Problem("/problems/internal", "", 500, "not carried out to its end"))));
     }
@@ -239,9 +275,10 @@ internal sealed class PeParty(HandoverWorld world, string name, string site) : P
         if (_underway.GetValueOrDefault(work.Id) == work) _underway.Remove(work.Id);
         World.Log(Name, $"answers {work.Kind} {work.Id}: {answer.Value?.State.ToString() ?? answer.Problem!.Type}");
         work.Answer(answer);
-        (PeSignal Signal, Action<Answer<SignalReply>> Answer)[] next = [.. _waiting.Where(w => w.Signal.Id == work.Id)];
+        (PeSignal Signal, long Patience, Action<Answer<SignalReply>> Answer)[] next = [.. _waiting.Where(w => w.Signal.Id == work.Id)];
         _waiting.RemoveAll(w => w.Signal.Id == work.Id);
-        foreach ((PeSignal signal, Action<Answer<SignalReply>> reply) in next) Take(signal, reply);
+        foreach ((PeSignal signal, long patience, Action<Answer<SignalReply>> reply) in next) Take(signal, patience, reply);
+        Retry();
     }
 
     // The machine as it is now goes to disk, in order.
@@ -300,34 +337,52 @@ internal sealed class PeParty(HandoverWorld world, string name, string site) : P
                 break;
             case ArmGroup group:
                 Groups[group.Group] = "native";
+                Arm(group);
                 break;
             case ArmHold hold:
                 Groups[hold.Group] = hold.Hold.Disabled ? "released" : "hold";
+                Arm(hold);
                 break;
             case SwitchToTunnel group:
                 Groups[group.Group] = "tunnel";
                 break;
             case SwitchBack group:
+                if (Groups.GetValueOrDefault(group.Group) == "tunnel" && _armed.TryGetValue(group.Group, out ArmedGroup? switched))
+                    SwitchedBack(switched, _underway.GetValueOrDefault(group.Group)?.Kind == SignalKind.Teardown);
                 Groups[group.Group] = "native";
                 break;
+            case FlushTunnel flush:
+                Flush(flush);
+                break;
             case RemoveGroup group:
+                Removed(group.Group);
                 Groups.Remove(group.Group);
                 break;
             case ReleaseHold hold:
                 if (!restored) World.Released(id!, site);
                 Drain(hold.Group, id!);
+                if (_armed.TryGetValue(hold.Group, out ArmedGroup? released) && !released.IsReleased) Released(released);
                 break;
             case ReturnHold hold:
                 Drain(hold.Group, id!);
                 break;
             case AdvertisePrefixes routes:
-                foreach (MovedPrefix moved in routes.Prefixes) _here[moved.Prefix] = true;
+                foreach (MovedPrefix moved in routes.Prefixes)
+                {
+                    _here[moved.Prefix] = true;
+                    World.Advertised(this, moved.Prefix, new Route(this, routes.LocalPref, routes.Move, routes.Tag));
+                }
+
+                World.Told(this, [.. routes.Prefixes.Select(p => p.Prefix)]);
                 break;
             case WithdrawPrefixes routes:
+                if (!restored) World.Withdraws(this, [.. routes.Prefixes.Select(p => p.Prefix)], id!);
                 foreach (MovedPrefix moved in routes.Prefixes) _here[moved.Prefix] = false;
+                World.Told(this, [.. routes.Prefixes.Select(p => p.Prefix)]);
                 break;
             case RestorePrefixes routes:
                 foreach (MovedPrefix moved in routes.Prefixes) _here.Remove(moved.Prefix);
+                World.Told(this, [.. routes.Prefixes.Select(p => p.Prefix)]);
                 break;
         }
     }
@@ -335,7 +390,7 @@ internal sealed class PeParty(HandoverWorld world, string name, string site) : P
     private void Drain(string group, string id)
     {
         if (Groups.ContainsKey(group)) Groups[group] = "draining";
-        In(World.Sim.Between(1_000_000, 40_000_000), () => Drained(group, id));
+        In(World.DrainTime(), () => Drained(group, id));
     }
 
     private void Drained(string group, string id)
@@ -347,8 +402,10 @@ internal sealed class PeParty(HandoverWorld world, string name, string site) : P
         }
 
         if (Groups.ContainsKey(group)) Groups[group] = "released";
+        Emptied(group);
         foreach (PeCommand command in _machine.Result(id, new HoldDrained(), Now).Commands) Carry(command, id);
         if (_kept != _machine.Version) Keep(_ => { });
+        Retry();
     }
 
     private void Probe(string tunnel, string id)
