@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Globalization;
 using System.Text.Json;
+using SdnEdge.Client;
 using SdnEdge.Lab.Running;
 using SdnEdge.Linux;
 using SdnEdge.Testing;
@@ -156,6 +157,42 @@ public sealed class PeCommandTests
         {
             if (!pe.HasExited) pe.Kill(entireProcessTree: true);
         }
+    }
+
+    // Guards: GCgen0size in SdnEdge.Cli.csproj. The runtime's own choice is as much as the processor's last cache holds.
+    [RootFact]
+    public async Task A_pe_collects_garbage_after_a_few_megabytes_of_it()
+    {
+        const long Megabyte = 1 << 20;
+        using var files = new Files(Good);
+        using var space = new Namespace();
+        using Process pe = Start("ip", ["netns", "exec", space.Name, .. RunningLab.Self, "pe", "--config", files.Config]);
+        try
+        {
+            Assert.Contains("pe-t: ready", await LineAsync(pe), StringComparison.Ordinal);
+            using PeClient client = PeClient.ForUnixSocket(files.Socket, "pe-t");
+            (long allocated, long collections) = await GarbageAsync(client);
+            long until = allocated + (96 * Megabyte), before = collections;
+
+            // Answering makes the garbage. What survives the start has the runtime wait once for some 30 MB, and then no more.
+            for (int i = 0; i < 20_000 && allocated < until; i++) (allocated, collections) = await GarbageAsync(client);
+            Assert.True(allocated >= until, $"{allocated} bytes were allocated, not {until}");
+            Assert.InRange(collections - before, 8, long.MaxValue);
+        }
+        finally
+        {
+            if (!pe.HasExited) pe.Kill(entireProcessTree: true);
+        }
+    }
+
+    private static async Task<(long Allocated, long Collections)> GarbageAsync(PeClient client)
+    {
+        string[] metrics = (await client.TextAsync("metrics")).Split('\n');
+        return (Value("sdnedge_process_allocated_bytes_total "),
+            Value("sdnedge_process_garbage_collections_total{generation=\"0\"} "));
+
+        long Value(string name) => (long)double.Parse(
+            metrics.Single(l => l.StartsWith(name, StringComparison.Ordinal))[name.Length..], CultureInfo.InvariantCulture);
     }
 
     private static async Task<string> LineAsync(Process process)

@@ -18,7 +18,7 @@ internal static class MovesCommand
     {
         var options = new Dictionary<string, int>
         {
-            ["--moves"] = 20, ["--servers"] = 10, ["--warm"] = 4, ["--bound"] = 6144, ["--gen0"] = 2048,
+            ["--moves"] = 20, ["--servers"] = 10, ["--warm"] = 4, ["--bound"] = 6144,
         };
         for (int i = 0; i < args.Length; i += 2)
         {
@@ -30,20 +30,15 @@ internal static class MovesCommand
             }
 
             Console.Error.WriteLine($"""
-                usage: bench moves [--moves N] [--servers N] [--warm N] [--bound KB] [--gen0 KB]
+                usage: bench moves [--moves N] [--servers N] [--warm N] [--bound KB]
                   --moves N    so many moves of each group ({options["--moves"]})
                   --servers N  servers of the second group, 1 to 100 ({options["--servers"]})
                   --warm N     memory is compared from after this move on ({options["--warm"]})
                   --bound KB   most that a process's memory (Pss) may grow from then to the last move ({options["--bound"]})
-                  --gen0 KB    the daemons collect garbage after so much of it ({options["--gen0"]}), so that what grows is what is kept;
-                               0: when the runtime does, which on a machine with a large cache is after hundreds of MB
                 """);
             return 2;
         }
 
-        // The daemons inherit it; this process has read its own long ago.
-        string gen0 = (options["--gen0"] * 1024L).ToString("X", CultureInfo.InvariantCulture);
-        if (options["--gen0"] > 0) Environment.SetEnvironmentVariable("DOTNET_GCgen0size", gen0);
         return RunAsync(options["--moves"], options["--servers"], options["--warm"], options["--bound"]).GetAwaiter().GetResult();
     }
 

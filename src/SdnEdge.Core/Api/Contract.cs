@@ -257,7 +257,7 @@ public enum MigrationCondition
 {
     /// <summary>A full-size probe has come back through the tunnel.</summary>
     TunnelUp,
-    /// <summary>The hold is empty, or there is none.</summary>
+    /// <summary>The hold was released and is empty, or there is none.</summary>
     HoldEmpty,
     /// <summary>The flush markers of all ingress PEs have come, the source's own aside.</summary>
     Direct,

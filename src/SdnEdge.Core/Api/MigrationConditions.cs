@@ -12,7 +12,7 @@ public static class MigrationConditions
         return condition switch
         {
             MigrationCondition.TunnelUp => migration.TunnelUp,
-            MigrationCondition.HoldEmpty => IsHoldEmpty(migration),
+            MigrationCondition.HoldEmpty => migration.State != PeMigrationState.Prepared && IsHoldEmpty(migration),
             MigrationCondition.Direct => migration.Order is { } order && Unproved(order).All(g => g.Ingress == OtherEnd(migration, order)),
             MigrationCondition.Settled => WhyNotSettled(migration) is null,
             MigrationCondition.Gone => migration.IsOver() && migration.LeftOver is [],

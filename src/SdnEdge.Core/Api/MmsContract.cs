@@ -89,7 +89,8 @@ public sealed record WaitingInfo(string Step, string Reason, string? Detail, lon
 /// <param name="Failure">The first thing that went wrong; null = nothing did.</param>
 /// <param name="Waiting">What is open, and why it is not done.</param>
 /// <param name="Committed">True: the trial is over, no rollback is offered.</param>
-/// <param name="Moves">Its moves: one, or one a member.</param>
+/// <param name="Moves">Its moves: one, or one a member. In a list, migrations that ended a while ago are without their moves: those are
+/// in <c>GET /v1/migrations/{id}</c>.</param>
 /// <param name="Unproved">What is not proved because an operator gave parties up, in plain words; null = nobody was given up.</param>
 public sealed record MigrationStatus(
     string Id, string Group, string From, string To, string Cutover, string State, string Stage, long Epoch, string By, string At,

@@ -88,13 +88,27 @@ public sealed class MmsDaemon : IAsyncDisposable
     /// <summary>Groups, by the journal.</summary>
     public IReadOnlyList<GroupInfo> Groups() => [.. _config.Groups.Select(g => StatusOf.Group(g, _service.State))];
 
-    /// <summary>All migrations, oldest first.</summary>
+    /// <summary>All migrations, oldest first. Those that ended a while ago are without their moves.</summary>
     public IReadOnlyList<MigrationStatus> Migrations()
-        => [.. _service.State.Migrations.Values.OrderBy(m => m.Id.Length).ThenBy(m => m.Id, StringComparer.Ordinal).Select(Status)];
+    {
+        ManagerState state = _service.State;
+        IEnumerable<MigrationStatus> all = state.Ended.Values.Select(StatusOf.Migration).Concat(state.Migrations.Values.Select(Status));
+        return [.. all.OrderBy(m => m.Id.Length).ThenBy(m => m.Id, StringComparer.Ordinal)];
+    }
 
-    /// <summary>One migration.</summary>
-    /// <exception cref="ProblemException">There is none of that id.</exception>
-    public MigrationStatus Migration(string id) => Status(Find(id));
+    /// <summary>One migration, with its moves.</summary>
+    /// <exception cref="ProblemException">There is none of that id, or the journal cannot be read.</exception>
+    public async Task<MigrationStatus> MigrationAsync(string id, CancellationToken cancel = default)
+    {
+        try
+        {
+            return await _service.FindAsync(id, cancel) is { } migration ? Status(migration) : throw Unknown(id);
+        }
+        catch (JournalUnavailableException e)
+        {
+            throw new ProblemException(Problems.Unavailable($"migration {id} cannot be read from the journal: {e.Message}"));
+        }
+    }
 
     /// <summary>A dry run.</summary>
     public async Task<PlanInfo> PlanAsync(MigrationCall call, CancellationToken cancel)
@@ -109,7 +123,7 @@ public sealed class MmsDaemon : IAsyncDisposable
     {
         CheckCall(call);
         CheckJournal();
-        if (Again(idempotencyKey) is { } again) return again;
+        if (Again(idempotencyKey) is { } again) return await MigrationAsync(again, cancel);
         while (true)
         {
             PlanResult plan = await Planner.PlanAsync(_config, _view, _service.State, call, cancel);
@@ -125,7 +139,7 @@ public sealed class MmsDaemon : IAsyncDisposable
                     ? new MigrationRequested(id, plan.Request, plan.Moves, by, idempotencyKey) : null;
             }, by);
             if (after is not null) return Status(after.Migrations[id]);
-            if (Again(idempotencyKey) is { } other) return other;
+            if (Again(idempotencyKey) is { } other) return await MigrationAsync(other, cancel);
         }
     }
 
@@ -142,8 +156,7 @@ public sealed class MmsDaemon : IAsyncDisposable
         {
             ManagerState? after = await _service.PostAsync(state =>
             {
-                MigrationState migration = state.Migrations[id];
-                string? why = parties.Count == 0 ? ManagerMachine.MayAbort(migration) : ManagerMachine.MayGiveUp(migration, parties);
+                string? why = WhyNot(state, id, parties);
                 if (why is not null)
                 {
                     throw new ProblemException(Problems.WrongState(parties.Count == 0 ? $"migration {id} cannot be aborted: {why}"
@@ -152,7 +165,7 @@ public sealed class MmsDaemon : IAsyncDisposable
 
                 return new MoveHappened(id, parties.Count == 0 ? new AbortRequested(by, text) : new GiveUpRequested(by, text, parties));
             }, by);
-            return Status((after ?? _service.State).Migrations[id]);
+            return await StatusAsync(id, after);
         }
         catch (MigrationHeldException e)
         {
@@ -164,23 +177,27 @@ public sealed class MmsDaemon : IAsyncDisposable
     public async Task<MigrationStatus> CommitAsync(string id, string by)
     {
         CheckJournal();
-        MigrationState migration = Find(id);
-        if (migration.Outcome != MigrationOutcome.Moved) throw new ProblemException(Problems.WrongState($"migration {id} has not moved its group; only one that has can be committed"));
-        ManagerState? after = await _service.PostAsync(_ => new CommitRequested(id, by), by);
-        return Status((after ?? _service.State).Migrations[id]);
+        if (Find(id).Outcome != MigrationOutcome.Moved)
+            throw new ProblemException(Problems.WrongState($"migration {id} has not moved its group; only one that has can be committed"));
+        return await StatusAsync(id, await _service.PostAsync(_ => new CommitRequested(id, by), by));
     }
 
     /// <summary>Moves the group of a migration back to where it was.</summary>
     public Task<MigrationStatus> RollbackAsync(string id, string by, CancellationToken cancel)
     {
-        MigrationState migration = Find(id);
-        if (migration.Outcome != MigrationOutcome.Moved) throw new ProblemException(Problems.WrongState($"migration {id} has not moved its group; there is nothing to move back"));
-        if (migration.Committed) throw new ProblemException(Problems.WrongState($"migration {id} is committed; start a migration of {migration.Request.Group} to {migration.Moves[0].Plan.From} instead"));
-        MoveOptions options = migration.Request.Options ?? new MoveOptions();
+        (MigrationRequest request, string from, MigrationOutcome? outcome, bool committed) = Find(id);
+        if (outcome != MigrationOutcome.Moved)
+            throw new ProblemException(Problems.WrongState($"migration {id} has not moved its group; there is nothing to move back"));
+        if (committed)
+        {
+            throw new ProblemException(Problems.WrongState(
+                $"migration {id} is committed; start a migration of {request.Group} to {from} instead"));
+        }
+
+        MoveOptions options = request.Options ?? new MoveOptions();
         return StartAsync(new MigrationCall(
-            migration.Request.Group, migration.Moves[0].Plan.From, Words.Of(migration.Request.Cutover), options.Hold, options.CopyMs,
-                options.QuietMs,
-            options.KeepOrder, options.OrderBoundMs, options.OthersHoldMs), by, null, cancel);
+            request.Group, from, Words.Of(request.Cutover), options.Hold, options.CopyMs, options.QuietMs, options.KeepOrder,
+            options.OrderBoundMs, options.OthersHoldMs), by, null, cancel);
     }
 
     /// <summary>Rebuilds owners and epochs from what PEs and hosts say.</summary>
@@ -216,7 +233,8 @@ public sealed class MmsDaemon : IAsyncDisposable
             new("sdnedge_mms_migrations", "Migrations by state.", MetricKind.Gauge,
             [
                 new(state.Migrations.Values.Count(m => m.Outcome is null), ("state", "running")),
-                .. Enum.GetValues<MigrationOutcome>().Select(o => new MetricSample(state.Migrations.Values.Count(m => m.Outcome == o),
+                .. Enum.GetValues<MigrationOutcome>().Select(o => new MetricSample(
+                    state.Migrations.Values.Count(m => m.Outcome == o) + state.Ended.Values.Count(e => e.Outcome == o),
                     ("state", Words.Of(o)))),
             ]),
             new("sdnedge_mms_journal_records", "Records in the journal.", MetricKind.Gauge, [new(_journal.Length)]),
@@ -238,11 +256,36 @@ public sealed class MmsDaemon : IAsyncDisposable
 
     private MigrationStatus Status(MigrationState migration) => StatusOf.Migration(migration, _service.WaitingOf(migration.Id));
 
-    private MigrationState Find(string id) => _service.State.Migrations.GetValueOrDefault(id)
-        ?? throw new ProblemException(Problems.NotFound($"there is no migration '{id}'; GET /v1/migrations lists them"));
+    // As a step has left it; one that is a row is read from the journal.
+    private Task<MigrationStatus> StatusAsync(string id, ManagerState? after)
+        => after?.Migrations.GetValueOrDefault(id) is { } whole ? Task.FromResult(Status(whole)) : MigrationAsync(id);
 
-    private MigrationStatus? Again(string? idempotencyKey) => idempotencyKey is null ? null
-        : _service.State.Migrations.Values.FirstOrDefault(m => m.IdempotencyKey == idempotencyKey) is { } known ? Status(known) : null;
+    // What is in memory of every migration, whole or a row.
+    private (MigrationRequest Request, string From, MigrationOutcome? Outcome, bool Committed) Find(string id)
+    {
+        ManagerState state = _service.State;
+        if (state.Migrations.GetValueOrDefault(id) is { } m) return (m.Request, m.Moves[0].Plan.From, m.Outcome, m.Committed);
+        return state.Ended.GetValueOrDefault(id) is { } e ? (e.Request, e.From, e.Outcome, e.Committed) : throw Unknown(id);
+    }
+
+    private static ProblemException Unknown(string id)
+        => new(Problems.NotFound($"there is no migration '{id}'; GET /v1/migrations lists them"));
+
+    private static string? WhyNot(ManagerState state, string id, IReadOnlyList<string> parties)
+    {
+        if (state.Ended.TryGetValue(id, out EndedMigration? ended))
+            return parties.Count == 0 ? ManagerMachine.WhyNotAbort(ended.Outcome) : ManagerMachine.WhyNotGiveUp(ended.Outcome);
+        MigrationState migration = state.Migrations[id];
+        return parties.Count == 0 ? ManagerMachine.MayAbort(migration) : ManagerMachine.MayGiveUp(migration, parties);
+    }
+
+    private string? Again(string? idempotencyKey)
+    {
+        if (idempotencyKey is null) return null;
+        ManagerState state = _service.State;
+        return state.Migrations.Values.FirstOrDefault(m => m.IdempotencyKey == idempotencyKey)?.Id
+            ?? state.Ended.Values.FirstOrDefault(e => e.IdempotencyKey == idempotencyKey)?.Id;
+    }
 
     private void CheckJournal()
     {
@@ -287,13 +330,13 @@ public sealed class MmsDaemon : IAsyncDisposable
             CommitRequested c => c.Migration,
             _ => null,
         };
+        if (id is not null && input is CommitRequested) Events.Add(Now, "migration", id, "committed");
         if (id is null || !after.Migrations.TryGetValue(id, out MigrationState? now)) return;
         MigrationState? was = before.Migrations.GetValueOrDefault(id);
         MoveState move = now.Current;
         long at = Now;
         if (was is null) Events.Add(at, "migration", id, "requested",
             $"{now.Request.Group} from {move.Plan.From} to {now.Request.To}, by {now.By}");
-        if (input is CommitRequested) Events.Add(at, "migration", id, "committed");
         if (was is null || was.Current.Stage != move.Stage || was.Moves.Count != now.Moves.Count)
             Events.Add(at, "migration", id, Words.Of(move.Stage), move.Failure);
         if (move.TargetOwns && !(was?.Current.TargetOwns ?? false)) Events.Add(at, "migration", id, "pivot",

@@ -22,10 +22,10 @@ internal static class MmsEndpoints
                 Results.Accepted(null, await mms.StartAsync(call, context.Caller().Name, Key(context), cancel)))
             .Says("Starts a migration. With an Idempotency-Key the same call again gets the same migration").WithTags("migrations")
             .Needs(ApiRole.Migrate).Produces<MigrationStatus>(202).Fails(400, 409, 422, 503).WithName("start");
-        v1.MapGet("/migrations", () => mms.Migrations()).Says("All migrations, oldest first").WithTags("migrations");
-        v1.MapGet("/migrations/{id}",
-            ([FromRoute] string id)
-            => mms.Migration(id)).Says("One migration, with all that is known of it").WithTags("migrations").Fails(404);
+        v1.MapGet("/migrations", () => mms.Migrations())
+            .Says("All migrations, oldest first; those that ended a while ago without their moves").WithTags("migrations");
+        v1.MapGet("/migrations/{id}", ([FromRoute] string id, CancellationToken cancel) => mms.MigrationAsync(id, cancel))
+            .Says("One migration, with all that is known of it").WithTags("migrations").Fails(404, 503);
         v1.MapPost("/migrations/{id}/abort",
             (HttpContext context, [FromRoute] string id, [FromBody] AbortCall? call) => mms.AbortAsync(id, call, context.Caller().Name))
             .Says("Has it undone: before the pivot always, after it while no server is known to run at the target. With giveUp it ends "

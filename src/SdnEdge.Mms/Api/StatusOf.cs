@@ -21,12 +21,13 @@ internal static class StatusOf
                 state,
             Words.Of(current.Stage), current.Epoch, migration.By, migration.At, migration.EndedAt, migration.Failure,
             [.. waiting.Select(w => new WaitingInfo(w.Command, Words.Of(w.Reason), w.Detail, w.SinceNs))], migration.Committed,
-            [.. migration.Moves.Select(Move)], UnprovedOf(migration));
+            [.. migration.Moves.Select(Move)], GiveUp.Unproved(migration));
     }
 
-    // What parties that were given up had to do, and where the members are whose moves are not to be.
-    private static IReadOnlyList<string>? UnprovedOf(MigrationState migration)
-        => migration.Moves.SelectMany(GiveUp.Unproved).ToArray() is { Length: > 0 } list ? list : null;
+    /// <summary>A migration that ended a while ago, without its moves.</summary>
+    public static MigrationStatus Migration(EndedMigration ended) => new(
+        ended.Id, ended.Request.Group, ended.From, ended.Request.To, Words.Of(ended.Request.Cutover), Words.Of(ended.Outcome),
+        Words.Of(ended.Stage), ended.Epoch, ended.By, ended.At, ended.EndedAt, ended.Failure, [], ended.Committed, [], ended.Unproved);
 
     /// <summary>A group: as the journal knows it.</summary>
     public static GroupInfo Group(GroupConfig group, ManagerState state)

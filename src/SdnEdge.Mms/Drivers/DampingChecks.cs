@@ -46,12 +46,16 @@ internal sealed class DampingChecks(PlanNotes notes, ManagerState state, DateTim
     }
 
     // When moves of the prefix were told to others: at the latest when the migration ended.
-    private IEnumerable<DateTimeOffset> Told(IpPrefix prefix) =>
-        from migration in state.Migrations.Values
-        from move in migration.Moves
-        from path in move.Plan.Paths
-        where path.Vrf == NodeConfig.DefaultVrf && path.Target.Prefixes.Any(p => IpPrefix.TryParse(p.Prefix, out IpPrefix parsed)
-            && parsed == prefix)
-        where move.Signals.Any(s => s.Reply.Signal == SignalKind.Advertise && s.Reply.Migration == path.Id)
-        select DateTimeOffset.Parse(migration.EndedAt ?? migration.At, CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal);
+    private IEnumerable<DateTimeOffset> Told(IpPrefix prefix)
+    {
+        IEnumerable<(string At, IEnumerable<string> Prefixes)> whole = state.Migrations.Values
+            .Select(m => (m.EndedAt ?? m.At, m.Moves.SelectMany(EndedMigration.AdvertisedBy)));
+        IEnumerable<(string At, IEnumerable<string> Prefixes)> rows = state.Ended.Values
+            .Select(e => (e.EndedAt, e.Advertised.AsEnumerable()));
+        return
+            from migration in whole.Concat(rows)
+            from told in migration.Prefixes
+            where IpPrefix.TryParse(told, out IpPrefix parsed) && parsed == prefix
+            select DateTimeOffset.Parse(migration.At, CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal);
+    }
 }

@@ -27,6 +27,8 @@ public sealed class MigrationHeldException(string message) : Exception(message);
 /// </summary>
 public sealed class ManagerService : IAsyncDisposable
 {
+    private const int FoldBatch = 64;
+
     private static readonly TimeSpan s_journalRetry = TimeSpan.FromMilliseconds(500), s_idleFlush = TimeSpan.FromMilliseconds(100);
 
     private readonly IJournal _journal;
@@ -40,6 +42,7 @@ public sealed class ManagerService : IAsyncDisposable
     // Migrations that are not taken up yet, and why.
     private readonly ConcurrentDictionary<string, Waiting> _held = new(StringComparer.Ordinal);
     private readonly TaskCompletionSource<string> _foundOld = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly SemaphoreSlim _folding = new(1);
     private readonly CancellationTokenSource _stop = new();
     private ManagerState _state;
     private long _expected;
@@ -83,18 +86,9 @@ public sealed class ManagerService : IAsyncDisposable
     public static async Task<ManagerService> StartAsync(IJournal journal, IParties parties, CancellationToken cancel = default)
     {
         ArgumentNullException.ThrowIfNull(journal);
-        ManagerState state = ManagerState.Empty;
 
         // R8: appends expect the position up to which the records were read, not the length that the journal has by now.
-        long position = 0;
-        for (IReadOnlyList<JournalRecord> records;
-             (records = await journal.ReadAsync(position, 1000, cancel)).Count > 0;
-             position = records[^1].Position)
-        {
-            foreach (JournalRecord record in records) state =
-                ManagerMachine.Step(state, JournalCodec.Read(record), record.NowNs, record.At);
-        }
-
+        (ManagerState state, long position) = await JournalCodec.FoldAsync(journal, 1000, _ => false, cancel);
         var manager = new ManagerService(journal, parties, state, position);
         string[] open = [.. state.Migrations.Values.Where(m => m.Outcome is null).Select(m => m.Id)];
         foreach (string id in open) manager.Hold(id, WaitReason.InProgress, "its parties are asked whether they know of anything later");
@@ -112,6 +106,31 @@ public sealed class ManagerService : IAsyncDisposable
         var item = new Item(decide, actor, MustSync: true);
         return _items.Writer.TryWrite(item) ? item.Done.Task
             : Task.FromException<ManagerState?>(new ObjectDisposedException(nameof(ManagerService)));
+    }
+
+    /// <summary>
+    /// A migration, whole; null: there is none of that id. One that is kept as a row is folded from the journal, which takes the longer the
+    /// later it ended. One is folded at a time, and the records are read in small batches: a pivot waits for one batch at most.
+    /// </summary>
+    /// <exception cref="JournalUnavailableException">A record cannot be read.</exception>
+    public async Task<MigrationState?> FindAsync(string id, CancellationToken cancel = default)
+    {
+        ManagerState shown = _shown;
+        if (shown.Migrations.TryGetValue(id, out MigrationState? whole)) return whole;
+        if (!shown.Ended.TryGetValue(id, out EndedMigration? ended)) return null;
+        await _folding.WaitAsync(cancel);
+        try
+        {
+            (ManagerState then, _) = await JournalCodec.FoldAsync(
+                _journal, FoldBatch, s => s.Migrations.GetValueOrDefault(id) is { Outcome: not null }, cancel);
+
+            // All that can happen to it after its end is the commit.
+            return then.Migrations[id] with { Committed = ended.Committed };
+        }
+        finally
+        {
+            _folding.Release();
+        }
     }
 
     /// <summary>What is open in a migration, and why it is not done.</summary>
@@ -136,6 +155,7 @@ public sealed class ManagerService : IAsyncDisposable
             foreach (MoveRunner runner in _runners.Values) runner.Dispose();
         }
 
+        _folding.Dispose();
         _stop.Dispose();
     }
 
@@ -230,7 +250,7 @@ public sealed class ManagerService : IAsyncDisposable
         _old = null;
         foreach (string id in _held.Keys)
         {
-            if (_state.Migrations[id].Outcome is not null) _held.TryRemove(id, out Waiting? _);
+            if (_state.Migrations.GetValueOrDefault(id) is not { Outcome: null }) _held.TryRemove(id, out Waiting? _);
             else _ = Task.Run(() => TakeUpAsync(id), CancellationToken.None);
         }
     }
@@ -370,15 +390,14 @@ public sealed class ManagerService : IAsyncDisposable
         _shown = state;
         lock (_runnersLock)
         {
-            foreach (MigrationState migration in state.Migrations.Values)
+            foreach (string id in _runners.Keys.Where(r => state.Migrations.GetValueOrDefault(r) is not { Outcome: null }).ToArray())
             {
-                if (_held.ContainsKey(migration.Id)) continue;
-                if (migration.Outcome is not null)
-                {
-                    if (_runners.Remove(migration.Id, out MoveRunner? ended)) ended.Dispose();
-                    continue;
-                }
+                _runners.Remove(id, out MoveRunner? ended);
+                ended!.Dispose();
+            }
 
+            foreach (MigrationState migration in state.Migrations.Values.Where(m => m.Outcome is null && !_held.ContainsKey(m.Id)))
+            {
                 if (!_runners.TryGetValue(migration.Id, out MoveRunner? runner))
                     _runners[migration.Id] = runner = new MoveRunner(_parties, migration.Current, input => PostAsync(migration.Id, input));
                 runner.Update(migration.Current);

@@ -111,8 +111,10 @@ internal sealed class NetworkChecks(PlanNotes notes, ManagerState state, GroupCo
 
     private string OwnerOf(string path)
     {
-        MigrationState? owner = state.Migrations.Values.FirstOrDefault(m => m.Moves.Any(x => x.Plan.Paths.Any(p => p.Id == path)));
-        return owner is null ? ", and is not of this manager" : $", of group {owner.Request.Group}";
+        MigrationRequest? owner = state.Migrations.Values
+            .FirstOrDefault(m => m.Moves.Any(x => x.Plan.Paths.Any(p => p.Id == path)))?.Request
+            ?? state.Ended.Values.FirstOrDefault(e => e.HasPath(path))?.Request;
+        return owner is null ? ", and is not of this manager" : $", of group {owner.Group}";
     }
 
     // 1. There is a way. 2. What the servers' port takes fits into the tunnel by that way, so that nothing is fragmented or refused.

@@ -38,18 +38,29 @@ public static class JournalCodec
         }
     }
 
-    /// <summary>The state that all records lead to.</summary>
-    public static async Task<ManagerState> FoldAsync(IJournal journal, CancellationToken cancel)
+    /// <summary>The state that the records lead to, and the position of the last one of them.</summary>
+    /// <param name="journal">The journal.</param>
+    /// <param name="batch">How many records are read at a time: the journal's appends wait so long.</param>
+    /// <param name="until">Ends it at the first state of which this is true.</param>
+    /// <param name="cancel">Ends it early.</param>
+    /// <exception cref="JournalUnavailableException">A record cannot be read.</exception>
+    public static async Task<(ManagerState State, long Position)> FoldAsync(
+        IJournal journal, int batch, Predicate<ManagerState> until, CancellationToken cancel)
     {
         ArgumentNullException.ThrowIfNull(journal);
+        ArgumentNullException.ThrowIfNull(until);
         ManagerState state = ManagerState.Empty;
         long position = 0;
         while (true)
         {
-            IReadOnlyList<JournalRecord> records = await journal.ReadAsync(position, 1000, cancel);
-            if (records.Count == 0) return state;
-            foreach (JournalRecord record in records) state = ManagerMachine.Step(state, Read(record), record.NowNs, record.At);
-            position = records[^1].Position;
+            IReadOnlyList<JournalRecord> records = await journal.ReadAsync(position, batch, cancel);
+            if (records.Count == 0) return (state, position);
+            foreach (JournalRecord record in records)
+            {
+                state = ManagerMachine.Step(state, Read(record), record.NowNs, record.At);
+                position = record.Position;
+                if (until(state)) return (state, position);
+            }
         }
     }
 }

@@ -71,6 +71,13 @@ public static class GiveUp
         };
     }
 
+    /// <summary>What is not proved of a migration because parties were given up, a line each for people; null: nobody was.</summary>
+    public static IReadOnlyList<string>? Unproved(MigrationState migration)
+    {
+        ArgumentNullException.ThrowIfNull(migration);
+        return migration.Moves.SelectMany(Unproved).ToArray() is { Length: > 0 } list ? list : null;
+    }
+
     /// <summary>What is not proved because parties were given up, a line each for people. Empty: nobody was.</summary>
     public static IReadOnlyList<string> Unproved(MoveState state)
     {

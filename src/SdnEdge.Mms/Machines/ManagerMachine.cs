@@ -12,6 +12,8 @@ namespace SdnEdge.Mms.Machines;
 /// <item>What happens to its current move goes to <see cref="MoveMachine"/>. A pivot and an undo change who owns the servers, in the same
 /// step.</item>
 /// <item>When a move has ended, the next one begins; when one failed, those that had moved go back, last one first.</item>
+/// <item>A migration that has ended is kept whole until <see cref="ManagerState.EndedKept"/> others have ended after it; from then on as
+/// a row.</item>
 /// </list>
 /// </summary>
 public static class ManagerMachine
@@ -42,6 +44,9 @@ public static class ManagerMachine
                 => Happened(state, migration, happened.Input, now, at),
             CommitRequested commit when state.Migrations.TryGetValue(commit.Migration, out MigrationState? migration)
                 && migration is { Outcome: MigrationOutcome.Moved, Committed: false } => With(state, migration with { Committed = true }),
+            CommitRequested commit when state.Ended.TryGetValue(commit.Migration, out EndedMigration? ended)
+                && ended is { Outcome: MigrationOutcome.Moved, Committed: false }
+                => state with { Ended = state.Ended.SetItem(ended.Id, ended with { Committed = true }) },
             Recovered recovered => Recover(state, recovered, now, at),
             _ => state,
         };
@@ -64,7 +69,7 @@ public static class ManagerMachine
     public static string? MayAbort(MigrationState migration)
     {
         ArgumentNullException.ThrowIfNull(migration);
-        if (migration.Outcome is { } outcome) return $"it has ended ({Words.Of(outcome)}); a migration the other way brings the servers back";
+        if (migration.Outcome is { } outcome) return WhyNotAbort(outcome);
 
         // Undoing a move back would only have it tried again.
         return migration.GoingBack ? $"it is going back already: {migration.Failure}" : MoveMachine.MayAbort(migration.Current);
@@ -74,8 +79,15 @@ public static class ManagerMachine
     public static string? MayGiveUp(MigrationState migration, IReadOnlyList<string> parties)
     {
         ArgumentNullException.ThrowIfNull(migration);
-        return migration.Outcome is { } outcome ? $"it has ended ({Words.Of(outcome)})" : GiveUp.MayGiveUp(migration.Current, parties);
+        return migration.Outcome is { } outcome ? WhyNotGiveUp(outcome) : GiveUp.MayGiveUp(migration.Current, parties);
     }
+
+    /// <summary>Why a migration that has ended so cannot be aborted.</summary>
+    public static string WhyNotAbort(MigrationOutcome outcome)
+        => $"it has ended ({Words.Of(outcome)}); a migration the other way brings the servers back";
+
+    /// <summary>Why no party of a migration that has ended so can be given up.</summary>
+    public static string WhyNotGiveUp(MigrationOutcome outcome) => $"it has ended ({Words.Of(outcome)})";
 
     /// <summary>
     /// True when a step opens a command or ends something: it is on the disk before anybody acts on it. A step that does not may wait for
@@ -193,7 +205,29 @@ public static class ManagerMachine
     }
 
     private static ManagerState Finish(ManagerState state, MigrationState migration, MigrationOutcome outcome, string at)
-        => With(state, migration with { Outcome = outcome, EndedAt = at });
+    {
+        state = With(state, migration with { Outcome = outcome, EndedAt = at });
+        ImmutableList<string> whole = state.EndedWhole.Add(migration.Id);
+        if (whole.Count <= ManagerState.EndedKept) return state with { EndedWhole = whole };
+        MigrationState oldest = state.Migrations[whole[0]];
+        return state with
+        {
+            Migrations = state.Migrations.Remove(oldest.Id), EndedWhole = whole.RemoveAt(0),
+                Ended = state.Ended.Add(oldest.Id, Row(oldest, state)),
+        };
+    }
+
+    private static EndedMigration Row(MigrationState migration, ManagerState state)
+    {
+        IReadOnlyList<string> advertised = [.. migration.Moves.SelectMany(EndedMigration.AdvertisedBy)];
+
+        // A group that goes to and fro advertises the same prefixes each time: its rows have one list of them.
+        EndedMigration? alike = state.Ended.Values.LastOrDefault(e => e.Advertised.SequenceEqual(advertised));
+        return new EndedMigration(
+            migration.Id, migration.Request, migration.By, migration.IdempotencyKey, migration.At, migration.EndedAt!,
+            migration.Outcome!.Value, migration.Moves[0].Plan.From, migration.Current.Stage, migration.Current.Epoch, migration.Failure,
+            migration.Committed, GiveUp.Unproved(migration), alike?.Advertised ?? advertised);
+    }
 
     /// <summary>The move the other way.</summary>
     public static MovePlan Reverse(MovePlan plan)

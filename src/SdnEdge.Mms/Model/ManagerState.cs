@@ -99,9 +99,22 @@ public sealed record ManagerState
     /// <summary>Groups, by name.</summary>
     public ImmutableSortedDictionary<string, GroupState> Groups { get; init; } = ImmutableSortedDictionary<string, GroupState>.Empty;
 
-    /// <summary>Migrations, by id.</summary>
+    /// <summary>
+    /// How many migrations that have ended are kept whole. No decision rests on it: a journal leads to the same owners, epochs and commands
+    /// with any number.
+    /// </summary>
+    public const int EndedKept = 16;
+
+    /// <summary>Migrations by id, whole: those that run, and of those that have ended the last <see cref="EndedKept"/>.</summary>
     public ImmutableSortedDictionary<string, MigrationState> Migrations { get; init; } = ImmutableSortedDictionary<string,
         MigrationState>.Empty;
+
+    /// <summary>Ids of the migrations that have ended and are kept whole, in the order in which they ended.</summary>
+    public ImmutableList<string> EndedWhole { get; init; } = [];
+
+    /// <summary>Migrations that ended before those, by id.</summary>
+    public ImmutableSortedDictionary<string, EndedMigration> Ended { get; init; }
+        = ImmutableSortedDictionary.Create<string, EndedMigration>(StringComparer.Ordinal);
 
     /// <summary>A group; a fresh one where the journal has none.</summary>
     public GroupState GroupOf(string name) => Groups.GetValueOrDefault(name) ?? GroupState.Fresh;

@@ -51,8 +51,9 @@ public class MigrationConditionTests
     }
 
     [Fact]
-    public void A_hold_is_empty_when_it_has_nothing_or_is_not_there()
+    public void A_hold_is_empty_when_it_was_released_and_has_nothing_or_is_not_there()
     {
+        Assert.False((With() with { Hold = Hold(0), State = PeMigrationState.Prepared }).Is(MigrationCondition.HoldEmpty));
         Assert.True(With().Is(MigrationCondition.HoldEmpty));
         Assert.True((With() with { Hold = Hold(0) }).Is(MigrationCondition.HoldEmpty));
         Assert.False((With() with { Hold = Hold(1) }).Is(MigrationCondition.HoldEmpty));

@@ -22,7 +22,7 @@ public sealed class MmsDaemonTests : IDisposable
     [Fact]
     public async Task A_migration_whose_parties_are_silent_is_held_and_ends_only_by_an_operators_word_that_is_shown()
     {
-        await using MmsDaemon daemon = await StartAsync(Story.Of("s1").Until(MoveStage.Stop));
+        await using MmsDaemon daemon = await StartAsync(Story.Of("s1").Until(MoveStage.Stop).Records);
         using var client = new MmsClient(new ApiEndpoint("mms", Socket));
         long start = Stopwatch.GetTimestamp();
         WaitingInfo waiting;
@@ -55,17 +55,61 @@ public sealed class MmsDaemonTests : IDisposable
         Assert.Equal(409, (await ProblemAsync(() => client.CommitAsync("m1"))).Status);
     }
 
+    [Fact]
+    public async Task A_migration_that_ended_a_while_ago_is_a_row_in_the_list_and_whole_when_it_is_asked_for()
+    {
+        using var story = new ManyMigrations();
+        MigrationState first = story.Next();
+        for (int i = 0; i <= ManagerState.EndedKept; i++) story.Next(undo: i == 0);
+        await using MmsDaemon daemon = await StartAsync(story.Records);
+        using var client = new MmsClient(new ApiEndpoint("mms", Socket));
+
+        IReadOnlyList<MigrationStatus> all = await client.MigrationsAsync();
+        Assert.Equal(Enumerable.Range(1, ManagerState.EndedKept + 2).Select(i => $"m{i}"), all.Select(m => m.Id));
+        Assert.Equal([0, 0], all.Take(2).Select(m => m.Moves.Count));
+        Assert.All(all.Skip(2), m => Assert.Single(m.Moves));
+        Assert.Equal([("moved", false, null), ("as-before", false, "changed my mind")],
+            all.Take(2).Select(m => (m.State, m.Committed, m.Failure)));
+
+        // All but its moves is in the row.
+        MigrationStatus whole = await client.MigrationAsync("m1");
+        Assert.Equal(first.Current.Timeline.Select(t => (Words.Of(t.Stage), t.StartNs, t.EndNs)),
+            Assert.Single(whole.Moves).Timeline.Select(t => (t.Stage, t.StartNs, t.EndNs)));
+        Assert.Equal(first.Current.Signals.Count, whole.Moves[0].Signals.Count);
+        Assert.Equal(whole with { Moves = all[0].Moves, Waiting = all[0].Waiting }, all[0]);
+        Assert.Equal(404, (await ProblemAsync(() => client.MigrationAsync("m99"))).Status);
+
+        // The same call again.
+        MigrationStatus again = await client.StartAsync(new MigrationCall("shop", "site-b"), "key-m1");
+        Assert.Equal(("m1", 1), (again.Id, again.Moves.Count));
+
+        Problem problem = await ProblemAsync(() => client.AbortAsync("m1", "too late"));
+        Assert.Equal(409, problem.Status);
+        Assert.Contains("it has ended (moved)", problem.Detail, StringComparison.Ordinal);
+        problem = await ProblemAsync(() => client.AbortAsync("m1", new AbortCall("gone", ["host-a"])));
+        Assert.Equal(409, problem.Status);
+        Assert.Contains("it has ended (moved)", problem.Detail, StringComparison.Ordinal);
+        Assert.Equal(409, (await ProblemAsync(() => client.RollbackAsync("m2"))).Status);
+        Assert.Equal(409, (await ProblemAsync(() => client.CommitAsync("m2"))).Status);
+        MigrationStatus committed = await client.CommitAsync("m1");
+        Assert.Equal((true, 1), (committed.Committed, committed.Moves.Count));
+        Assert.True((await client.MigrationsAsync())[0].Committed);
+        problem = await ProblemAsync(() => client.RollbackAsync("m1"));
+        Assert.Equal(409, problem.Status);
+        Assert.Contains("start a migration of shop to site-a", problem.Detail, StringComparison.Ordinal);
+    }
+
     private string Socket => Path.Combine(_folder, "mms.sock");
 
     private static async Task<Problem> ProblemAsync(Func<Task> call) => (await Assert.ThrowsAsync<ApiProblemException>(call)).Problem;
 
-    private async Task<MmsDaemon> StartAsync(Story story)
+    private async Task<MmsDaemon> StartAsync(IEnumerable<JournalRecord> records)
     {
         string file = Path.Combine(_folder, "mms.db");
         await using (IJournal journal = await SqliteJournal.OpenAsync(file, create: true))
         {
             await journal.AppendAsync(
-                0, [.. story.Records.Select(r => new JournalEntry(r.At, r.NowNs, r.Actor, r.Migration, r.Input, r.Body))], default);
+                0, [.. records.Select(r => new JournalEntry(r.At, r.NowNs, r.Actor, r.Migration, r.Input, r.Body))], default);
         }
 
         return await MmsDaemon.StartAsync(new MmsConfig { Name = "mms", Journal = file, Api = new ApiConfig(Socket) });

@@ -50,6 +50,23 @@ public sealed class ManagerServiceTests : IAsyncLifetime
         Before("done activate s2", "ask retire s1");
     }
 
+    [Fact]
+    public async Task What_is_kept_as_a_row_is_folded_from_the_journal_as_it_ended()
+    {
+        using var story = new ManyMigrations();
+        MigrationState first = story.Next();
+        for (int i = 0; i < ManagerState.EndedKept; i++) story.Next();
+        story.Feed(new CommitRequested("m1", "user ops"));
+        await using ManagerService manager = await ManagerService.StartAsync(new ScriptedJournal(story.Records), _parties);
+        Assert.Equal("m1", Assert.Single(manager.State.Ended).Key);
+        MigrationState? found = await manager.FindAsync("m1");
+        Assert.Equal((true, first.EndedAt, first.Outcome), (found!.Committed, found.EndedAt, found.Outcome));
+        Assert.Equal(first.Current.Timeline, found.Current.Timeline);
+        Assert.Equal(first.Current.Done, found.Current.Done);
+        Assert.Same(manager.State.Migrations["m2"], await manager.FindAsync("m2"));
+        Assert.Null(await manager.FindAsync("m99"));
+    }
+
     // Guards: ManagerService.OpensCommands and MayFlush. The blackout pays one synced append, however many answers there are in it.
     [Fact]
     public async Task One_synced_append_between_the_stop_answers_and_activate()

@@ -420,6 +420,35 @@ public sealed class PlannerTests
         Assert.Empty((await _lab.PlanAsync()).Info.Obstacles);
     }
 
+    // Guards: DampingChecks' rows. What ended a while ago is moves all the same.
+    [Fact]
+    public async Task Moves_of_migrations_that_are_kept_as_rows_count_too()
+    {
+        PlanResult plan = await _lab.PlanAsync("web");
+        for (int i = 1; i <= 6; i++)
+        {
+            Assert.Empty((await _lab.PlanAsync()).Info.Obstacles);
+            string at = (_lab.Now - TimeSpan.FromSeconds(100 - i)).ToString("O");
+            var row = new EndedMigration(
+                $"x{i}", plan.Request!, "me", null, at, at, MigrationOutcome.Moved, "dc-a", MoveStage.Ended, i, null, false, null,
+                ["10.1.1.12/32"]);
+            _lab.State = _lab.State with { Ended = _lab.State.Ended.Add(row.Id, row) };
+        }
+
+        await FindsAsync("damped", "10.1.1.12/32", ["5 moves", "within 180 s", "82 s"]);
+    }
+
+    [Fact]
+    public async Task Prefix_in_a_path_that_a_migration_kept_as_a_row_has_left_at_a_PE()
+    {
+        PlanResult plan = await _lab.PlanAsync("web");
+        var row = new EndedMigration(
+            "x7", plan.Request!, "me", null, "", "", MigrationOutcome.GivenUp, "dc-a", MoveStage.Ended, 3, null, false, null, []);
+        _lab.State = _lab.State with { Ended = _lab.State.Ended.Add(row.Id, row) };
+        _lab.A.Migrations.Add(PlanLab.Migration("x7.1", PeMigrationState.Switched, 0, "10.1.1.12/32"));
+        await FindsAsync("prefix-elsewhere", "10.1.1.12/32", ["x7.1", "of group web"]);
+    }
+
     [Fact]
     public Task Local_pref_without_room()
     {

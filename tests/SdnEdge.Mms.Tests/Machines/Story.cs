@@ -58,7 +58,7 @@ internal sealed class Story : IDisposable
 
         Records.Add(record);
         Replay.Write(_text, Replay.Explain(record, input, before, after), times: false);
-        if (record.Migration != "m1") return this;
+        if (record.Migration != "m1" || !after.Migrations.ContainsKey("m1")) return this;
         Invariants.Check(was, Migration);
         States.Add(Move);
         Asked.AddRange(Open.Where(c => !Asked.Contains(c)));
