@@ -139,24 +139,53 @@ internal static class MmsCommand
     private static Command Recover()
     {
         var api = new Option<string>("--api") { Description = "The manager's unix socket.", Required = true, HelpName = "SOCKET" };
+        var settle = new Option<string[]>("--settle")
+        {
+            Description = "Where a server in doubt is to run; once for each of them.", HelpName = "SERVER=SITE",
+        };
         var command = new Command("recover",
             """
             Rebuilds a running manager's owners and epochs from what PEs and hosts say, after its journal was lost or an old copy of it was put
             back. All PEs and hosts must answer, and of each server it must be known who may run it: else nothing is recovered, and what is
             in the way is listed. Nothing is moved.
 
+            A server is in doubt when no host, or two, have the right to run it: a migration of it was between stop and start. Say with --settle
+            where it is to run. All its hosts are asked first whether they have run it; if another one has, nothing is settled. Then the site
+            that was named is granted a new epoch, and servers and network go back to it, or on to it. That is a migration like any other:
+            watch it to its end.
+
               sdnedge mms recover --api /run/sdnedge/mms.sock
+              sdnedge mms recover --api /run/sdnedge/mms.sock --settle web-1=dc-a --settle web-2=dc-a
+              sdnedge migrate watch m8 --api /run/sdnedge/mms.sock
+
+            Exit code: 0 recovered, or being settled; 1 nothing was recovered; 2 the command line is wrong.
             """)
         {
-            api,
+            api, settle,
         };
         command.SetAction(async (parse, cancel) =>
         {
+            var sites = new Dictionary<string, string>(StringComparer.Ordinal);
+            foreach (string pair in parse.GetValue(settle) ?? [])
+            {
+                if (pair.Split('=') is [{ Length: > 0 } server, { Length: > 0 } site] && sites.TryAdd(server, site)) continue;
+                Console.Error.WriteLine($"sdnedge mms recover: --settle '{pair}' is not SERVER=SITE, or names a server twice; "
+                    + "e.g. --settle web-1=dc-a");
+                return ExitBadConfig;
+            }
+
             using var mms = new MmsClient(ApiClient.EndpointFor(parse.GetValue(api)!));
             try
             {
-                foreach (GroupInfo group in await mms.RecoverAsync(cancel))
-                    Console.WriteLine($"{group.Name}: epoch {group.Epoch}; {string.Join(", ", group.Servers.Select(s => $"{s.Name} at {s.Site ?? "no site"}"))}");
+                foreach (GroupInfo group in await mms.RecoverAsync(new RecoverCall(sites.Count > 0 ? sites : null), cancel))
+                {
+                    string servers = string.Join(", ", group.Servers.Select(s => $"{s.Name} at {s.Site ?? "no site"}"));
+                    Console.WriteLine($"{group.Name}: epoch {group.Epoch}; {servers}");
+                    if (group.Migration is not { } id) continue;
+                    Console.WriteLine($"{group.Name}: migration {id} {(sites.Count > 0 ? "settles it" : "goes on")}: sdnedge migrate watch {id} "
+                        + $"--api {parse.GetValue(api)}");
+                }
+
                 return 0;
             }
             catch (Exception e) when (e is ApiProblemException or ApiUnreachableException)

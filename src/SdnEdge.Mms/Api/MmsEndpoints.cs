@@ -40,8 +40,10 @@ internal static class MmsEndpoints
                 mms.RollbackAsync(id, context.Caller().Name, cancel))
             .Says("Moves its group back to where it was: a migration of its own").WithTags("migrations")
             .Needs(ApiRole.Migrate).Fails(404, 409, 422, 503).WithName("rollback");
-        v1.MapPost("/recover", (HttpContext context, CancellationToken cancel) => mms.RecoverAsync(context.Caller().Name, cancel))
-            .Says("Rebuilds owners and epochs from what PEs and hosts say, after the journal was lost or an old copy was put back").WithTags("admin")
+        v1.MapPost("/recover", (HttpContext context, [FromBody] RecoverCall? call, CancellationToken cancel) =>
+                mms.RecoverAsync(call, context.Caller().Name, cancel))
+            .Says("Rebuilds owners and epochs from what PEs and hosts say, after the journal was lost or an old copy was put back. What is in "
+                + "doubt is settled where the body says, by a migration of its own").WithTags("admin")
             .Needs(ApiRole.Admin).Fails(409, 503).WithName("recover");
         v1.MapEvents(mms.Events, "this manager", stopping);
         app.MapGet("/metrics",

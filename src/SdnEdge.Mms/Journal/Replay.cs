@@ -125,6 +125,7 @@ public static class Replay
         foreach (IGrouping<Ownership, string> owner in changed)
         {
             string why = old is null || now is null ? "as recovered"
+                : old.Stage == MoveStage.Settle ? $"settled: nobody else ran it, and epoch {old.Epoch} is void for all"
                 : now.TargetOwns && !old.TargetOwns ? "THE PIVOT"
                 : !now.TargetOwns && old.TargetOwns ? $"THE SECOND PIVOT: nobody ran epoch {old.Epoch}, nobody ever will"
                 : now.TargetOwns ? $"granted anew: epoch {old.Epoch} was said to be void for some"
@@ -155,7 +156,9 @@ public static class Replay
         MoveHappened m => Words(m.Input, move),
         CommitRequested c => $"{c.By} ends the trial: no rollback is offered any more",
         Recovered r => $"{r.By} has had the journal rebuilt: {r.Groups.Count} groups, next migration {r.NextMigration}"
-            + (r.Stale is { } stale ? $"; {string.Join(", ", stale)} ran by an old journal only" : ""),
+            + (r.Stale is { } stale ? $"; {string.Join(", ", stale)} ran by an old journal only" : "")
+            + string.Concat((r.Settled ?? []).Select(s => $"; {string.Join(", ", s.Move.Servers.Select(x => x.Name))} of {s.Group} to be "
+                + $"settled at {(s.Move.Settle is { AtTarget: true } ? s.Move.To : s.Move.From)}")),
         _ => input.GetType().Name,
     };
 

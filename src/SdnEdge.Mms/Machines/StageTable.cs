@@ -23,6 +23,7 @@ public sealed record StageRow(
 ///          release, hold-drain, advertise, direct-path, withdraw, drain, teardown-source, last-packet, teardown-target, inspect
 /// undo     resume-source, abort-source, empty-tunnel, abort-target, give-back, inspect-undo
 /// between  void: after the pivot, while no target is known to run (R5)
+/// settle   the first stage of a move whose journal was lost; then forward from activate, or undo
 /// </code>
 /// </summary>
 public static class StageTable
@@ -71,6 +72,10 @@ public static class StageTable
             MoveStage.Ended),
         new(MoveStage.Void,
             s => Orders(s, ServerOrder.Void, target: true, x => !s.Running.Contains(x.Name)),
+            MoveStage.ResumeSource),
+        new(MoveStage.Settle,
+            s => s.Plan.Settle is not { } settle ? [] : settle.Asks.Select(a => new SendOrder(
+                a.Host, a.Server, a.Order, new ServerOrderRequest(a.Epoch, s.Plan.Migration))),
             MoveStage.ResumeSource),
         new(MoveStage.ResumeSource, s => s.SourcesAsked ? Orders(s, ServerOrder.Resume, target: false) : [], MoveStage.AbortSource,
             Meanwhile: Cancel),

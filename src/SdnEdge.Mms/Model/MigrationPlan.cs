@@ -83,6 +83,23 @@ public sealed record PathMove(
 /// <param name="Paths">The network's part.</param>
 /// <param name="Options">Bounds.</param>
 /// <param name="Ahead">True: what a later stage asks may be asked in the stage before it. Plans of the first version do not say it.</param>
+/// <param name="Settle">An operator settles it after its journal was lost; null: it is a move from its beginning.</param>
 public sealed record MovePlan(
     string Migration, long Epoch, string From, string To, IReadOnlyList<ServerMove> Servers, IReadOnlyList<PathMove> Paths,
-        MoveOptions Options, bool Ahead = false);
+        MoveOptions Options, bool Ahead = false, Settlement? Settle = null);
+
+/// <summary>
+/// How a move is settled that was half way when its journal was lost. <see cref="MovePlan.Epoch"/> is one that nobody has seen, and nobody
+/// is granted it: when all hosts have said that it is void for them, the site that was named is granted the next one.
+/// </summary>
+/// <param name="AtTarget">True: the servers are to run at the move's target, and it goes on there. False: they run at its source again, and
+/// it is undone.</param>
+/// <param name="Asks">What every host of the servers is asked before anybody is granted anything.</param>
+public sealed record Settlement(bool AtTarget, IReadOnlyList<SettleAsk> Asks);
+
+/// <summary>A question of a settlement.</summary>
+/// <param name="Host">The host.</param>
+/// <param name="Server">The server.</param>
+/// <param name="Order">Void; or retire, where a second host has the right to run the server and does not run it.</param>
+/// <param name="Epoch">Void: the highest epoch seen of the server (did it run?), and the plan's (it never will). Retire: the plan's.</param>
+public sealed record SettleAsk(string Host, string Server, ServerOrder Order, long Epoch);

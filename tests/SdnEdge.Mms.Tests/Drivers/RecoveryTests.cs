@@ -240,7 +240,10 @@ public sealed class RecoveryTests
             State = state, Epoch = epoch, MayRun = mayRun, RanEpoch = ran, Migration = migration, Fault = fault,
         });
 
-    private Task<Recovered> AskAsync() => Recovery.AskAsync(_lab.Config, _lab, _lab.State, "user ops", default);
+    private Task<Recovered> AskAsync() => AskAsync([]);
+
+    private Task<Recovered> AskAsync(Dictionary<string, string> settle)
+        => Recovery.AskAsync(_lab.Config, _lab, _lab.State, "user ops", settle, default);
 
     private async Task<string[]> RefusedAsync()
     {

@@ -36,6 +36,7 @@ public class StageTableTests
         teardown-target  -     done   -    -     -        -        -            fence -       -             -     taken    left     -
         inspect          -     done   -    -     -        -        -            fence -       -             -     taken    left     -
         void             -     done   -    -     -        -        -            fence -       -             -     taken    left     -
+        settle           -     done   -    -     fence    fence    -            fence -       -             fence taken    -        -
         resume-source    -     done   -    -     -        -        -            fence -       -             -     taken    left     left
         abort-source     -     done   -    -     -        -        -            fence -       -             -     taken    left     left
         empty-tunnel     -     done   -    -     -        -        -            fence -       -             -     taken    left     left
