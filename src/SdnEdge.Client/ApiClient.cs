@@ -4,6 +4,7 @@ using System.Net.Http.Json;
 using System.Net.ServerSentEvents;
 using System.Net.Sockets;
 using System.Runtime.CompilerServices;
+using System.Security.Authentication;
 using System.Security.Cryptography.X509Certificates;
 using System.Text;
 using System.Text.Json;
@@ -195,6 +196,7 @@ public abstract class ApiClient : IDisposable
         catch (HttpRequestException e)
         {
             Exception cause = e.InnerException ?? e;
+            if (WhyRefused(cause) is { } refused) throw new ApiUnreachableException($"cannot reach {Name} at {_where}: {refused}", e);
             string hint = cause is SocketException { SocketErrorCode: SocketError.AddressNotAvailable or SocketError.ConnectionRefused }
                 or FileNotFoundException
                 || cause.Message.Contains("No such file", StringComparison.Ordinal)
@@ -208,6 +210,17 @@ public abstract class ApiClient : IDisposable
             throw new ApiUnreachableException($"{Name} at {_where} closed the connection: {e.Message}", e);
         }
     }
+
+    // What the runtime says of these does not tell what to put right.
+    private string? WhyRefused(Exception cause) => cause switch
+    {
+        AuthenticationException => "its certificate is not one of the authority that was given, or is not for that address",
+        IOException when cause.Message.Contains("did not complete the HTTP/2 handshake", StringComparison.Ordinal)
+            => "it closed the connection before it answered anything: it may not know the authority of this certificate",
+        SocketException { SocketErrorCode: SocketError.AddressNotAvailable } when _http.BaseAddress?.Scheme == Uri.UriSchemeHttp
+            && !File.Exists(_where) => "there is no such socket; is it running, and is that its address?",
+        _ => null,
+    };
 
     private async Task CheckAsync(HttpResponseMessage response, CancellationToken cancel)
     {

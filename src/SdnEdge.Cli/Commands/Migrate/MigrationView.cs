@@ -81,9 +81,13 @@ internal sealed class MigrationView(bool sameClock)
     /// <summary>Every obstacle, and what is predicted.</summary>
     public static void Print(PlanInfo plan)
     {
-        Console.WriteLine($"{plan.Group}: {plan.From ?? "?"} to {plan.To}, {plan.Cutover}; {plan.Servers.Count} server{(plan.Servers.Count == 1 ? "" : "s")} ({string.Join(", ", plan.Servers)}), {plan.Prefixes} prefix{(plan.Prefixes == 1 ? "" : "es")}");
+        // Of a group or a site that is not known there is nothing more to say than that.
+        bool known = plan.Servers.Count > 0;
+        string what = $"{plan.Servers.Count} server{(plan.Servers.Count == 1 ? "" : "s")} ({string.Join(", ", plan.Servers)}), "
+            + $"{plan.Prefixes} prefix{(plan.Prefixes == 1 ? "" : "es")}";
+        Console.WriteLine(known ? $"{plan.Group}: {plan.From ?? "?"} to {plan.To}, {plan.Cutover}; {what}" : $"{plan.Group} to {plan.To}");
         foreach (Obstacle o in plan.Obstacles) Console.WriteLine($"obstacle   {o.Reason}  {o.Where}  {o.Detail}");
-        Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"blackout   {plan.PredictedBlackoutMs:0.0} ms predicted"));
+        if (known) Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"blackout   {plan.PredictedBlackoutMs:0.0} ms predicted"));
         foreach (HoldPrediction h in plan.Holds)
         {
             double share = h.CapacityPackets > 0 ? 100.0 * h.PredictedPackets / h.CapacityPackets : 0;
