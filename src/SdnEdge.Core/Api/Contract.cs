@@ -309,6 +309,9 @@ public sealed record BgpPeerInfo(
     /// <summary>The shortest round trip of the session's last minutes, milliseconds; null: not known.</summary>
     public double? RoundTripMs { get; init; }
 
+    /// <summary>True: routes are reflected to and from it (RFC 4456).</summary>
+    public bool ReflectorClient { get; init; }
+
     /// <summary>Routes received that policy denied.</summary>
     public long Denied { get; init; }
 

@@ -198,6 +198,7 @@ public sealed class BgpPeer
         State == BgpState.Established ? (now - Fsm.EstablishedAt) / 1_000_000_000 : 0,
         Origin.Prefixes + VpnReceived, PrefixesSent, MessagesIn, MessagesOut, LastError, Capabilities())
     {
+        ReflectorClient = Settings.ReflectorClient,
         Denied = Denied,
         Loops = Loops,
         Leaks = Leaks,
