@@ -239,7 +239,7 @@ public sealed class MmsDaemon : IAsyncDisposable
     private MigrationStatus Status(MigrationState migration) => StatusOf.Migration(migration, _service.WaitingOf(migration.Id));
 
     private MigrationState Find(string id) => _service.State.Migrations.GetValueOrDefault(id)
-        ?? throw new ProblemException(Problems.NotFound($"there is no migration '{id}'; GET /v1/migrations lists them"));
+        ?? throw new ProblemException(Problems.NotFound($"there is no migration '{id}'; sdnedge migrate list (GET /v1/migrations) shows them"));
 
     private MigrationStatus? Again(string? idempotencyKey) => idempotencyKey is null ? null
         : _service.State.Migrations.Values.FirstOrDefault(m => m.IdempotencyKey == idempotencyKey) is { } known ? Status(known) : null;

@@ -314,13 +314,6 @@ public sealed class ManagerService : IAsyncDisposable
         _unanswered.Add(item with { Before = before, After = after, Input = input });
         _state = after;
         if (input is MoveHappened { Input: GiveUpRequested, Migration: var given }) _held.TryRemove(given, out Waiting? _);
-        if (input is Recovered)
-        {
-            await FlushAsync();
-            HoldAnew();
-            return;
-        }
-
         if (item.MustSync || ManagerMachine.OpensCommands(before, after))
         {
             await FlushAsync();
@@ -362,6 +355,7 @@ public sealed class ManagerService : IAsyncDisposable
         _unwritten.Clear();
         Item[] done = [.. _unanswered];
         _unanswered.Clear();
+        if (Array.Exists(done, i => i.Input is Recovered)) HoldAnew();
         Show(_state);
         foreach (Item item in done)
         {

@@ -71,7 +71,10 @@ internal sealed class Settling(
                 Wrong(doubt, $"it cannot live at '{named}'; its sites are {string.Join(", ", doubt.Server.At.Select(p => p.Site.Name))}");
             else if (WhyNotAt(doubt, place) is { } why) Wrong(doubt, $"it cannot be settled at {named}: {why}");
             else if (named != site)
-                Wrong(doubt, $"it was half way in the same migration as {doubts[0].Server.Name}, which goes to {site}: name one site for both");
+            {
+                Wrong(doubt, $"it was half way in the same migration as {doubts[0].Server.Name}, which goes to {site}: name one site for "
+                    + "both");
+            }
         }
 
         if (errors.Count > wrong) return null;
@@ -87,6 +90,7 @@ internal sealed class Settling(
                 + $"settle it at {owner.Site}, too");
         }
 
+        if (errors.Count > wrong) return null;
         Doubt[] all = [.. doubts, .. beside.Select(o => o.Server)];
         bool atTarget = IsTarget(doubts[0], site);
         var placed = new List<PlacedServer>();
@@ -95,7 +99,8 @@ internal sealed class Settling(
             PlaceConfig here = server.Server.PlaceAt(site)!;
             if (Other(server, here) is not { } other)
                 Wrong(server, $"it has no place but {site}, so there is no other end of the migration");
-            else if (IsTarget(server, site) != atTarget) Wrong(server, $"{site} is not the same end of the migration for all of {group.Name}");
+            else if (IsTarget(server, site) != atTarget)
+                Wrong(server, $"{site} is not the same end of the migration for all of {group.Name}");
             else placed.Add(Placed(server, atTarget ? other : here, atTarget ? here : other));
         }
 
@@ -188,7 +193,8 @@ internal sealed class Settling(
         return null;
     }
 
-    private static string List(IEnumerable<(PlaceConfig Place, ServerInfo Info)> at) => string.Join(" and ", at.Select(x => x.Place.Host.Name));
+    private static string List(IEnumerable<(PlaceConfig Place, ServerInfo Info)> at)
+        => string.Join(" and ", at.Select(x => x.Place.Host.Name));
 
     // The other end: the PE's word, else that of the host that has something of it, else the first other place.
     private PlaceConfig? Other(Doubt server, PlaceConfig here) => server.At.Where(x => x.Place != here)

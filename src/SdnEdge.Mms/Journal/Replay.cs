@@ -72,8 +72,9 @@ public static class Replay
         ArgumentNullException.ThrowIfNull(record);
         ArgumentNullException.ThrowIfNull(before);
         ArgumentNullException.ThrowIfNull(after);
-        MigrationState? was = record.Migration is { } id ? before.Migrations.GetValueOrDefault(id) : null;
-        MigrationState? now = record.Migration is { } same ? after.Migrations.GetValueOrDefault(same) : null;
+        string? id = record.Migration ?? after.Migrations.Keys.FirstOrDefault(m => !before.Migrations.ContainsKey(m));
+        MigrationState? was = id is null ? null : before.Migrations.GetValueOrDefault(id);
+        MigrationState? now = id is null ? null : after.Migrations.GetValueOrDefault(id);
         string what = Words(input, was?.Current);
         if (ReferenceEquals(before, after)) what += " (changes nothing)";
         if (now is null) return new ReplayStep(record.Position, record.At, record.Actor, record.Migration, what, null, [], [], [], null);

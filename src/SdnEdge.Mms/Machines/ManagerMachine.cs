@@ -252,10 +252,10 @@ public static class ManagerMachine
 
     private static ManagerState Settle(ManagerState state, SettledMove settled, string by, long now, string at)
     {
-        MoveState move = MoveMachine.StartSettling(settled.Move, by, now);
+        MoveState move = MoveMachine.StartSettling(settled.Move, now);
         var migration = new MigrationState
         {
-            Id = IdOf(state.NextMigration), By = by, At = at, Moves = [move], Failure = move.Failure,
+            Id = IdOf(state.NextMigration), By = by, At = at, Moves = [move],
             Request = new MigrationRequest(settled.Group, settled.Move.To, Cutover.Together, settled.Move.Options),
         };
         return Own(With(state with { NextMigration = state.NextMigration + 1 }, migration), settled.Group, move);

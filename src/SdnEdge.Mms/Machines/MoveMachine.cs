@@ -36,18 +36,12 @@ public static class MoveMachine
     /// (R3).
     /// </summary>
     /// <param name="plan">The move, as PEs and hosts tell it.</param>
-    /// <param name="by">Who settles it.</param>
     /// <param name="now">CLOCK_MONOTONIC, nanoseconds.</param>
-    public static MoveState StartSettling(MovePlan plan, string by, long now)
+    public static MoveState StartSettling(MovePlan plan, long now)
     {
         ArgumentNullException.ThrowIfNull(plan);
-        if (plan.Settle is not { } settle) throw new ArgumentException("the plan has nothing to settle", nameof(plan));
-        string servers = string.Join(", ", plan.Servers.Select(s => s.Name));
-        return Start(plan) with
-        {
-            Stage = MoveStage.Settle, StageSinceNs = now, SourcesAsked = true, SwitchAsked = true,
-            Failure = settle.AtTarget ? null : $"{by} settled {servers} at {plan.From}, after the journal was lost",
-        };
+        if (plan.Settle is null) throw new ArgumentException("the plan has nothing to settle", nameof(plan));
+        return Start(plan) with { Stage = MoveStage.Settle, StageSinceNs = now, SourcesAsked = true, SwitchAsked = true };
     }
 
     /// <summary>Takes an input. The same state comes back when it changes nothing: such an input is not journalled.</summary>
@@ -73,7 +67,7 @@ public static class MoveMachine
             Seen seen when Opens(state, seen.Key) is { } command => Complete(Take(state, command, seen), seen.Key, now),
             Refused refused when Opens(state, refused.Key) is { } command => Refuse(state, command, refused, now),
             StageExpired expired when expired.Stage == state.Stage && StageTable.Of(state.Stage).BeforePivot
-                => Undo(state, $"{Words.Of(state.Stage)} did not end in time: {expired.Detail}", null, now),
+                => Undo(state with { StopUnconfirmed = !AllStopped(state) }, WhyExpired(state, expired), null, now),
             GiveUpRequested given when GiveUp.MayGiveUp(state, given.Parties) is null => TakeGiveUp(state, given, now),
             AbortRequested abort when MayAbort(state) is null => Abort(state, abort, now),
             _ => state,
@@ -215,6 +209,17 @@ public static class MoveMachine
     private static MoveState EndStage(MoveState state, long now, string? error) => state.Stage == MoveStage.Planned ? state
         : state with { Timeline = state.Timeline.Add(new StageRecord(state.Stage, state.StageSinceNs, now, error)) };
 
+    // A server that was not seen to stand still may run: what comes for it is worth more there than in a hold that is full.
+    private static bool AllStopped(MoveState state) => state.Stage != MoveStage.Stop
+        || StageTable.Of(MoveStage.Stop).Commands(state).OfType<SendOrder>().All(o => state.Done.Contains(o.Key));
+
+    private static string WhyExpired(MoveState state, StageExpired expired)
+    {
+        string hold = state.Stage == MoveStage.Stop && state.Plan.Options.StopByHold
+            ? $" ({Words.Of(WaitReason.HoldTooSmall)}: it takes what comes for {state.Plan.Options.StopMs} ms)" : "";
+        return $"{Words.Of(state.Stage)} did not end in time{hold}: {expired.Detail}";
+    }
+
     private static MoveState Ordered(MoveState state, SendOrder command, OrderDone done, long now) => command.Order switch
     {
         ServerOrder.Activate => Complete(state with { Running = state.Running.Add(command.Server) }, done.Key, now),
@@ -272,7 +277,8 @@ public static class MoveMachine
         string what = $"{Party(command)} refuses {command.Key}: {refused.Detail}";
         if (refused.Problem == StaleEpoch) return End(state with { Failure = state.Failure ?? what }, MoveOutcome.Fenced, now, what);
         if (StageTable.Of(state.Stage).BeforePivot) return Undo(state, what, null, now);
-        if (state.Stage == MoveStage.Settle) return End(state with { Failure = $"nothing was settled: {what}" }, MoveOutcome.Fenced, now, what);
+        if (state.Stage == MoveStage.Settle)
+            return End(state with { Failure = $"nothing was settled: {what}" }, MoveOutcome.Fenced, now, what);
 
         // A target that cannot start what it was granted: it says for ever that it will not, and the servers go back (R5).
         return command is SendOrder { Order: ServerOrder.Activate } && MayAbort(state) is null ? AskToVoid(state, what, null, now) : state;
@@ -345,9 +351,10 @@ public static class MoveMachine
             return End(state with { Failure = why }, MoveOutcome.Fenced, now, elsewhere);
         }
 
-        return EnterOnly(
-            state with { Epoch = state.Epoch + 1, TargetOwns = settle.AtTarget },
-            settle.AtTarget ? MoveStage.Activate : MoveStage.ResumeSource, now);
+        MoveState granted = state with { Epoch = state.Epoch + 1, TargetOwns = settle.AtTarget };
+        if (settle.AtTarget) return EnterOnly(granted, MoveStage.Activate, now);
+        string undone = $"settled at {state.Plan.From}, after the journal was lost";
+        return EnterOnly(granted with { Failure = undone }, MoveStage.ResumeSource, now);
     }
 
     // R2: the record of this step grants the source the next epoch; the one that the target was promised is burnt.

@@ -28,13 +28,15 @@ public sealed record MigrationRequest(string Group, string To, Cutover Cutover =
 /// <param name="OthersHoldMs">How long packets of PEs that send no markers wait, 0 to 60000; 0 = they are delivered as they come.</param>
 /// <param name="StepMs">For a party to carry out one step before the pivot, retries included. After the pivot there is no bound: it
 /// waits.</param>
-/// <param name="StopMs">For a server to stop and be handed over.</param>
+/// <param name="StopMs">For a server to stop and be handed over. A plan has less where the hold has no room for longer.</param>
 /// <param name="MirrorMs">For the copy of a server's state to reach its convenient point.</param>
 /// <param name="HoldDrainMs">Longest delay of the advertisement while the hold drains.</param>
 /// <param name="DrainMs">Without markers: longest wait for the tunnel to be quiet.</param>
+/// <param name="StopByHold">True: <paramref name="StopMs"/> is how long the hold takes what comes; then it drops.</param>
 public sealed record MoveOptions(
     HoldOptions? Hold = null, int CopyMs = 0, int QuietMs = 500, bool KeepOrder = true, int OrderBoundMs = 1000, int OthersHoldMs = 0,
-    int StepMs = 15_000, int StopMs = 30_000, int MirrorMs = 3_600_000, int HoldDrainMs = 2_000, int DrainMs = 10_000);
+    int StepMs = 15_000, int StopMs = 30_000, int MirrorMs = 3_600_000, int HoldDrainMs = 2_000, int DrainMs = 10_000,
+    bool StopByHold = false);
 
 /// <summary>A server of a move and the hosts at its two ends.</summary>
 /// <param name="Name">The server.</param>
@@ -101,5 +103,6 @@ public sealed record Settlement(bool AtTarget, IReadOnlyList<SettleAsk> Asks);
 /// <param name="Host">The host.</param>
 /// <param name="Server">The server.</param>
 /// <param name="Order">Void; or retire, where a second host has the right to run the server and does not run it.</param>
-/// <param name="Epoch">Void: the highest epoch seen of the server (did it run?), and the plan's (it never will). Retire: the plan's.</param>
+/// <param name="Epoch">Void: the highest epoch seen of the server (did it run?), and the plan's (it never will). Retire: the
+/// plan's.</param>
 public sealed record SettleAsk(string Host, string Server, ServerOrder Order, long Epoch);
