@@ -14,6 +14,9 @@ internal sealed class HoldChecks(PlanNotes notes, IReadOnlyDictionary<string, Ho
     // Part of the hold that a prediction may fill: traffic is not even, and a blackout is longer at times.
     private const double Share = 0.8;
 
+    // For the source PE to switch back, and the target PE to begin to give back.
+    private const int SwitchBackMs = 500;
+
     // No hold is so small that a host on a busy machine is given up within less.
     private const int LeastStopMs = 3_000;
 
@@ -43,7 +46,7 @@ internal sealed class HoldChecks(PlanNotes notes, IReadOnlyDictionary<string, Ho
         if (rate.Bytes > 0) room = Math.Min(room, hold.MaxBytes * 1000.0 / rate.Bytes);
 
         // It has been filling since the switch, and goes on until the source PE has switched back.
-        room -= 2 * pes[path.Source].RoundTripMs;
+        room -= (2 * pes[path.Source].RoundTripMs) + SwitchBackMs;
         return (int)Math.Max(Math.Max(LeastStopMs, 2 * blackoutMs), room);
     }
 

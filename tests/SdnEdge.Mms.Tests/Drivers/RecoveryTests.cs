@@ -212,7 +212,6 @@ public sealed class RecoveryTests
         foreach (PlanPe pe in new[] { _lab.A, _lab.B })
             pe.Migrations[0] = pe.Migrations[0] with { Prefixes = [new("10.1.1.10/32", "dc"), new("10.1.1.12/32", "dc")] };
 
-
         // web-2 has not been stopped: it is part of what is undone, and keeps web-1 from going on.
         SettledMove settled = Assert.Single((await SettleAsync(("web-1", "dc-a"))).Settled!);
         Assert.Equal(["web-1", "web-2"], settled.Move.Servers.Select(s => s.Name));
