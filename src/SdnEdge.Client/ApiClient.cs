@@ -65,14 +65,16 @@ public abstract class ApiClient : IDisposable
         if (endpoint.Address.StartsWith("https://", StringComparison.OrdinalIgnoreCase))
         {
             ClientIdentity identity = endpoint.Identity ?? throw new ArgumentException(
-                $"{endpoint.Name}: {endpoint.Address} needs a client certificate, its key and the authority; give them, or use its unix socket", nameof(endpoint));
+                $"{endpoint.Name}: {endpoint.Address} needs a client certificate, its key and the authority; give them, or use its unix "
+                + $"socket", nameof(endpoint));
             (_where, _http) = (endpoint.Address, Https(new Uri(endpoint.Address), identity));
         }
         else
         {
             _where = endpoint.Address.StartsWith("unix:", StringComparison.Ordinal) ? endpoint.Address[5..] : endpoint.Address;
             if (_where.Contains("://", StringComparison.Ordinal) || _where.Length == 0)
-                throw new ArgumentException($"{endpoint.Name}: '{endpoint.Address}' is no address of an API; write unix:PATH or https://HOST:PORT/", nameof(endpoint));
+                throw new ArgumentException($"{endpoint.Name}: '{endpoint.Address}' is no address of an API; write unix:PATH or "
+                    + $"https://HOST:PORT/", nameof(endpoint));
             _http = Unix(_where);
         }
 

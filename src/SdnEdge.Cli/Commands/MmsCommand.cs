@@ -58,7 +58,8 @@ internal static class MmsCommand
 
         if (checkOnly)
         {
-            Console.WriteLine($"{file}: good. {config.Name}: {config.Pes.Count} PEs, {config.Hosts.Count} hosts, {config.Groups.Count} groups.");
+            Console.WriteLine($"{file}: good. {config.Name}: {config.Pes.Count} PEs, {config.Hosts.Count} hosts, {config.Groups.Count} "
+                + $"groups.");
             return 0;
         }
 
@@ -70,7 +71,8 @@ internal static class MmsCommand
         try
         {
             await using MmsDaemon daemon = await MmsDaemon.StartAsync(config, stop.Token);
-            Console.WriteLine($"{config.Name}: ready, pid {Environment.ProcessId}{(config.Api.Unix is { } socket ? $", API on {socket}" : "")}");
+            Console.WriteLine($"{config.Name}: ready, pid "
+                + $"{Environment.ProcessId}{(config.Api.Unix is { } socket ? $", API on {socket}" : "")}");
             _ = daemon.FoundOld.ContinueWith(
                 old => Console.Error.WriteLine($"{config.Name}: {old.Result}"), stop.Token, TaskContinuationOptions.OnlyOnRanToCompletion,
                 TaskScheduler.Default);
@@ -110,9 +112,11 @@ internal static class MmsCommand
 
     private static Command ReplayJournal()
     {
-        var file = new Argument<string>("journal") { Description = "The journal. It may be in use: it is only read.", HelpName = "JOURNAL" };
+        var file = new Argument<string>("journal") { Description = "The journal. It may be in use: it is only read.", HelpName =
+            "JOURNAL" };
         var migration = new Option<string?>("--migration", "-m") { Description = "Only this migration, e.g. m3." };
-        var output = new Option<string>("--output", "-o") { Description = "text, or json: one object a line.", DefaultValueFactory = _ => "text" };
+        var output = new Option<string>("--output", "-o") { Description = "text, or json: one object a line.", DefaultValueFactory = _
+            => "text" };
         output.AcceptOnlyFromAmong("text", "json");
         var command = new Command("replay",
             "Folds a journal and prints, step by step, what the manager saw and decided: what to send with a report of a fault. "
@@ -145,14 +149,14 @@ internal static class MmsCommand
         };
         var command = new Command("recover",
             """
-            Rebuilds a running manager's owners and epochs from what PEs and hosts say, after its journal was lost or an old copy of it was put
-            back. All PEs and hosts must answer, and of each server it must be known who may run it: else nothing is recovered, and what is
-            in the way is listed. Nothing is moved.
+            Rebuilds a running manager's owners and epochs from what PEs and hosts say, after its journal was lost or an old copy of it
+            was put back. All PEs and hosts must answer, and of each server it must be known who may run it: else nothing is recovered,
+            and what is in the way is listed. Nothing is moved.
 
-            A server is in doubt when no host, or two, have the right to run it: a migration of it was between stop and start. Say with --settle
-            where it is to run. All its hosts are asked first whether they have run it; if another one has, nothing is settled. Then the site
-            that was named is granted a new epoch, and servers and network go back to it, or on to it. That is a migration like any other:
-            watch it to its end.
+            A server is in doubt when no host, or two, have the right to run it: a migration of it was between stop and start. Say with
+            --settle where it is to run. All its hosts are asked first whether they have run it; if another one has, nothing is settled.
+            Then the site that was named is granted a new epoch, and servers and network go back to it, or on to it. That is a migration
+            like any other: watch it to its end.
 
               sdnedge mms recover --api /run/sdnedge/mms.sock
               sdnedge mms recover --api /run/sdnedge/mms.sock --settle web-1=dc-a --settle web-2=dc-a
@@ -182,7 +186,8 @@ internal static class MmsCommand
                     string servers = string.Join(", ", group.Servers.Select(s => $"{s.Name} at {s.Site ?? "no site"}"));
                     Console.WriteLine($"{group.Name}: epoch {group.Epoch}; {servers}");
                     if (group.Migration is not { } id) continue;
-                    Console.WriteLine($"{group.Name}: migration {id} {(sites.Count > 0 ? "settles it" : "goes on")}: sdnedge migrate watch {id} "
+                    Console.WriteLine($"{group.Name}: migration {id} {(sites.Count > 0 ? "settles it" : "goes on")}: sdnedge migrate watch "
+                        + $"{id} "
                         + $"--api {parse.GetValue(api)}");
                 }
 
@@ -203,8 +208,10 @@ internal static class MmsCommand
         var output = new Option<string>("--output", "-o") { Description = "text or json.", DefaultValueFactory = _ => "text" };
         output.AcceptOnlyFromAmong("text", "json");
         var command = new Command("journal",
-            "Lists a journal's records and verifies that each one follows the one before. Text: position, time, actor, migration, input, body. "
-            + "Exit code 0: all is well; 1: a record is damaged, or the journal cannot be read; the reason, with the position, goes to standard error.")
+            "Lists a journal's records and verifies that each one follows the one before. Text: position, time, actor, migration, input, "
+            + "body. "
+            + "Exit code 0: all is well; 1: a record is damaged, or the journal cannot be read; the reason, with the position, goes to "
+            + "standard error.")
         {
             file, output,
         };

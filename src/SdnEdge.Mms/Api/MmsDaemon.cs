@@ -165,7 +165,8 @@ public sealed class MmsDaemon : IAsyncDisposable
     {
         CheckJournal();
         MigrationState migration = Find(id);
-        if (migration.Outcome != MigrationOutcome.Moved) throw new ProblemException(Problems.WrongState($"migration {id} has not moved its group; only one that has can be committed"));
+        if (migration.Outcome != MigrationOutcome.Moved) throw new ProblemException(
+            Problems.WrongState($"migration {id} has not moved its group; only one that has can be committed"));
         ManagerState? after = await _service.PostAsync(_ => new CommitRequested(id, by), by);
         return Status((after ?? _service.State).Migrations[id]);
     }
@@ -174,8 +175,10 @@ public sealed class MmsDaemon : IAsyncDisposable
     public Task<MigrationStatus> RollbackAsync(string id, string by, CancellationToken cancel)
     {
         MigrationState migration = Find(id);
-        if (migration.Outcome != MigrationOutcome.Moved) throw new ProblemException(Problems.WrongState($"migration {id} has not moved its group; there is nothing to move back"));
-        if (migration.Committed) throw new ProblemException(Problems.WrongState($"migration {id} is committed; start a migration of {migration.Request.Group} to {migration.Moves[0].Plan.From} instead"));
+        if (migration.Outcome != MigrationOutcome.Moved) throw new ProblemException(
+            Problems.WrongState($"migration {id} has not moved its group; there is nothing to move back"));
+        if (migration.Committed) throw new ProblemException(Problems.WrongState(
+            $"migration {id} is committed; start a migration of {migration.Request.Group} to {migration.Moves[0].Plan.From} instead"));
         MoveOptions options = migration.Request.Options ?? new MoveOptions();
         return StartAsync(new MigrationCall(
             migration.Request.Group, migration.Moves[0].Plan.From, Words.Of(migration.Request.Cutover), options.Hold, options.CopyMs,
@@ -239,7 +242,8 @@ public sealed class MmsDaemon : IAsyncDisposable
     private MigrationStatus Status(MigrationState migration) => StatusOf.Migration(migration, _service.WaitingOf(migration.Id));
 
     private MigrationState Find(string id) => _service.State.Migrations.GetValueOrDefault(id)
-        ?? throw new ProblemException(Problems.NotFound($"there is no migration '{id}'; sdnedge migrate list (GET /v1/migrations) shows them"));
+        ?? throw new ProblemException(Problems.NotFound(
+            $"there is no migration '{id}'; sdnedge migrate list (GET /v1/migrations) shows them"));
 
     private MigrationStatus? Again(string? idempotencyKey) => idempotencyKey is null ? null
         : _service.State.Migrations.Values.FirstOrDefault(m => m.IdempotencyKey == idempotencyKey) is { } known ? Status(known) : null;

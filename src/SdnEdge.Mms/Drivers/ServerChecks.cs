@@ -118,7 +118,8 @@ internal sealed class ServerChecks(
         }
         else if (runs[0].Site == to.Name)
         {
-            notes.Add("already-there", group.Name, $"{string.Join(", ", runs.Select(r => r.Server))} {(runs.Count == 1 ? "runs" : "run")} at "
+            notes.Add("already-there", group.Name,
+                $"{string.Join(", ", runs.Select(r => r.Server))} {(runs.Count == 1 ? "runs" : "run")} at "
                 + $"{to.Name} already; name another site");
         }
     }

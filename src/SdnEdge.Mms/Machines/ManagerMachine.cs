@@ -64,7 +64,8 @@ public static class ManagerMachine
     public static string? MayAbort(MigrationState migration)
     {
         ArgumentNullException.ThrowIfNull(migration);
-        if (migration.Outcome is { } outcome) return $"it has ended ({Words.Of(outcome)}); a migration the other way brings the servers back";
+        if (migration.Outcome is { } outcome) return $"it has ended ({Words.Of(outcome)}); a migration the other way brings the servers "
+            + $"back";
 
         // Undoing a move back would only have it tried again.
         return migration.GoingBack ? $"it is going back already: {migration.Failure}" : MoveMachine.MayAbort(migration.Current);
