@@ -394,7 +394,8 @@ public sealed class ManagerServiceTests : IAsyncLifetime
     [Fact]
     public async Task What_a_caller_decides_wrong_is_the_callers_and_the_manager_goes_on()
     {
-        await Assert.ThrowsAsync<InvalidOperationException>(() => _manager.PostAsync(_ => throw new InvalidOperationException("no such group"), "user ops"));
+        await Assert.ThrowsAsync<InvalidOperationException>(()
+            => _manager.PostAsync(_ => throw new InvalidOperationException("no such group"), "user ops"));
         Assert.Null(await _manager.PostAsync(_ => null, "user ops"));
         Assert.Null(await _manager.PostAsync(_ => new CommitRequested("m9", "user ops"), "user ops"));
         Assert.Empty(_journal.Records);

@@ -433,7 +433,8 @@ internal sealed class HandoverWorld
                 || there.Disk.MayRun is not null) Fail($"{server} is {there.Guest} at site {there.Site}, may run {there.Disk.MayRun}");
             if (Journal.Records[^1].After.GroupOf(Group).Owners.TryGetValue(server, out Ownership? owner) && (owner.Site != here.Site
                 || (here.Disk.MayRun != owner.Epoch && here.Disk.Epoch >= owner.Epoch)))
-                Fail($"{server} runs at site {here.Site} under {here.Disk.MayRun}, and the journal says site {owner.Site} under {owner.Epoch}");
+                Fail($"{server} runs at site {here.Site} under {here.Disk.MayRun}, and the journal says site {owner.Site} under "
+                    + $"{owner.Epoch}");
             foreach (PeParty pe in Pes.Values.Where(p => p.Name.EndsWith(((Array.IndexOf(_servers,
                 server) % _pairs) + 1).ToString(CultureInfo.InvariantCulture), StringComparison.Ordinal)))
             {
