@@ -27,5 +27,6 @@ internal static class MicroCommand
     }
 
     private static void Print(string name, LpmTable table) => Console.WriteLine(
-        $"{name,-6} {table.Count,9} {table.LookupBytes / 1048576.0,11:0.0} {table.RuleBytes / 1048576.0,10:0.0} {(double)table.LookupBytes / table.Count,14:0.0}");
+        $"{name,-6} {table.Count,9} {table.LookupBytes / 1048576.0,11:0.0} {table.RuleBytes / 1048576.0,10:0.0} "
+        + $"{(double)table.LookupBytes / table.Count,14:0.0}");
 }

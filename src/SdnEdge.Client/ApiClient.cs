@@ -4,6 +4,7 @@ using System.Net.Http.Json;
 using System.Net.ServerSentEvents;
 using System.Net.Sockets;
 using System.Runtime.CompilerServices;
+using System.Security.Authentication;
 using System.Security.Cryptography.X509Certificates;
 using System.Text;
 using System.Text.Json;
@@ -64,14 +65,16 @@ public abstract class ApiClient : IDisposable
         if (endpoint.Address.StartsWith("https://", StringComparison.OrdinalIgnoreCase))
         {
             ClientIdentity identity = endpoint.Identity ?? throw new ArgumentException(
-                $"{endpoint.Name}: {endpoint.Address} needs a client certificate, its key and the authority; give them, or use its unix socket", nameof(endpoint));
+                $"{endpoint.Name}: {endpoint.Address} needs a client certificate, its key and the authority; give them, or use its unix "
+                + $"socket", nameof(endpoint));
             (_where, _http) = (endpoint.Address, Https(new Uri(endpoint.Address), identity));
         }
         else
         {
             _where = endpoint.Address.StartsWith("unix:", StringComparison.Ordinal) ? endpoint.Address[5..] : endpoint.Address;
             if (_where.Contains("://", StringComparison.Ordinal) || _where.Length == 0)
-                throw new ArgumentException($"{endpoint.Name}: '{endpoint.Address}' is no address of an API; write unix:PATH or https://HOST:PORT/", nameof(endpoint));
+                throw new ArgumentException($"{endpoint.Name}: '{endpoint.Address}' is no address of an API; write unix:PATH or "
+                    + $"https://HOST:PORT/", nameof(endpoint));
             _http = Unix(_where);
         }
 
@@ -195,6 +198,7 @@ public abstract class ApiClient : IDisposable
         catch (HttpRequestException e)
         {
             Exception cause = e.InnerException ?? e;
+            if (WhyRefused(cause) is { } refused) throw new ApiUnreachableException($"cannot reach {Name} at {_where}: {refused}", e);
             string hint = cause is SocketException { SocketErrorCode: SocketError.AddressNotAvailable or SocketError.ConnectionRefused }
                 or FileNotFoundException
                 || cause.Message.Contains("No such file", StringComparison.Ordinal)
@@ -208,6 +212,17 @@ public abstract class ApiClient : IDisposable
             throw new ApiUnreachableException($"{Name} at {_where} closed the connection: {e.Message}", e);
         }
     }
+
+    // What the runtime says of these does not tell what to put right.
+    private string? WhyRefused(Exception cause) => cause switch
+    {
+        AuthenticationException => "its certificate is not one of the authority that was given, or is not for that address",
+        IOException when cause.Message.Contains("did not complete the HTTP/2 handshake", StringComparison.Ordinal)
+            => "it closed the connection before it answered anything: it may not know the authority of this certificate",
+        SocketException { SocketErrorCode: SocketError.AddressNotAvailable } when _http.BaseAddress?.Scheme == Uri.UriSchemeHttp
+            && !File.Exists(_where) => "there is no such socket; is it running, and is that its address?",
+        _ => null,
+    };
 
     private async Task CheckAsync(HttpResponseMessage response, CancellationToken cancel)
     {

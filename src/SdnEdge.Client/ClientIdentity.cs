@@ -92,7 +92,9 @@ public sealed record ClientIdentity(X509Certificate2 Certificate, X509Certificat
             catch (Exception e) when (e is CryptographicException or IOException or UnauthorizedAccessException)
             {
                 throw new IOException(
-                    $"cannot read {_certificate}, {_key} or {_authority}: {e.Message}; each must be a readable PEM file", e);
+                    $"cannot read {_certificate}, {_key} or {_authority}: {e.Message.TrimEnd('.')}; each must be a readable PEM file, and "
+                    + $"the key the "
+                    + "certificate's", e);
             }
         }
     }

@@ -49,6 +49,9 @@ public sealed class MmsClient(ApiEndpoint endpoint) : ApiClient(endpoint, ApiJso
         => PostAsync<AbortCall, MigrationStatus>($"v1/migrations/{Uri.EscapeDataString(id)}/rollback", new AbortCall(), cancel);
 
     /// <summary>Rebuilds owners and epochs from what PEs and hosts say.</summary>
-    public Task<IReadOnlyList<GroupInfo>> RecoverAsync(CancellationToken cancel = default)
-        => PostAsync<AbortCall, IReadOnlyList<GroupInfo>>("v1/recover", new AbortCall(), cancel);
+    public Task<IReadOnlyList<GroupInfo>> RecoverAsync(CancellationToken cancel = default) => RecoverAsync(new RecoverCall(), cancel);
+
+    /// <summary>The same, and settles servers that are in doubt, each group by a migration of its own.</summary>
+    public Task<IReadOnlyList<GroupInfo>> RecoverAsync(RecoverCall call, CancellationToken cancel = default)
+        => PostAsync<RecoverCall, IReadOnlyList<GroupInfo>>("v1/recover", call, cancel);
 }

@@ -298,7 +298,7 @@ internal sealed class ServerAgent : IAsyncDisposable
     {
         HostRecord r = _server.Record;
         return new ServerInfo(Name, _driver.Kind, _server.Seen, r.Epoch, r.MayRun, r.RanEpoch, r.VoidEpoch, r.Migration, _driver.Undoable,
-            r.Phase is HostPhase.Offered or HostPhase.Incoming ? _mirror : null, _server.Fault);
+            r.Phase is HostPhase.Offered or HostPhase.Incoming ? _mirror : null, _server.Fault, HostFsm.Word(r.Phase));
     }
 
     private long? Oldest()

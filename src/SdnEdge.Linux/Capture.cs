@@ -5,7 +5,8 @@ using SharpPcap.LibPcap;
 
 namespace SdnEdge.Linux;
 
-/// <summary>Where copies of a port's frames go. Called on worker threads, whole vectors at a time; it must not throw nor keep the packets.</summary>
+/// <summary>Where copies of a port's frames go. Called on worker threads, whole vectors at a time; it must not throw nor keep the
+/// packets.</summary>
 public interface ICaptureSink
 {
     /// <summary>Takes copies of frames that <paramref name="port"/> received (or transmitted) now.</summary>

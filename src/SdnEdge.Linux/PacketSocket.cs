@@ -115,8 +115,10 @@ public sealed unsafe class PacketSocket : IFdPort
         if (fd < 0) throw LinuxException.Last($"open a packet socket for device {device}");
         Libc.SetOption(fd, Libc.SOL_PACKET, IfPacket.PACKET_VNET_HDR, 1, $"ask for virtio headers on device {device}");
         Libc.SetOption(fd, Libc.SOL_PACKET, IfPacket.PACKET_AUXDATA, 1, $"ask for VLAN tags on device {device}");
-        if (options.IgnoreOutgoing) Libc.SetOption(fd, Libc.SOL_PACKET, IfPacket.PACKET_IGNORE_OUTGOING, 1, $"ignore outgoing frames on device {device}");
-        if (options.BypassQueueing) Libc.SetOption(fd, Libc.SOL_PACKET, IfPacket.PACKET_QDISC_BYPASS, 1, $"bypass queueing on device {device}");
+        if (options.IgnoreOutgoing) Libc.SetOption(fd, Libc.SOL_PACKET, IfPacket.PACKET_IGNORE_OUTGOING, 1,
+            $"ignore outgoing frames on device {device}");
+        if (options.BypassQueueing) Libc.SetOption(fd, Libc.SOL_PACKET, IfPacket.PACKET_QDISC_BYPASS, 1,
+            $"bypass queueing on device {device}");
         if (options.Timestamps) Libc.SetOption(fd, Libc.SOL_SOCKET, Libc.SO_TIMESTAMPNS, 1, $"ask for time stamps on device {device}");
         Libc.SetBuffer(fd, Libc.SO_RCVBUFFORCE, Libc.SO_RCVBUF, options.ReceiveBufferBytes);
         Libc.SetBuffer(fd, Libc.SO_SNDBUFFORCE, Libc.SO_SNDBUF, options.SendBufferBytes);
@@ -124,14 +126,16 @@ public sealed unsafe class PacketSocket : IFdPort
         if (options.Promiscuous)
         {
             var membership = new IfPacket.Membership { Index = index, Type = IfPacket.PACKET_MR_PROMISC };
-            if (Libc.SetSocketOption(fd, Libc.SOL_PACKET, IfPacket.PACKET_ADD_MEMBERSHIP, &membership, (uint)sizeof(IfPacket.Membership)) < 0)
+            if (Libc.SetSocketOption(fd, Libc.SOL_PACKET, IfPacket.PACKET_ADD_MEMBERSHIP, &membership,
+                (uint)sizeof(IfPacket.Membership)) < 0)
             {
                 throw CloseAndReport(fd, $"receive frames to any address on device {device}");
             }
         }
 
         var address = new IfPacket.LinkAddress { Family = Libc.AF_PACKET, Protocol = IfPacket.ETH_P_ALL_BIG_ENDIAN, Index = index };
-        if (Libc.Bind(fd, &address, (uint)sizeof(IfPacket.LinkAddress)) < 0) throw CloseAndReport(fd, $"bind a packet socket to device {device}");
+        if (Libc.Bind(fd, &address, (uint)sizeof(IfPacket.LinkAddress)) < 0) throw CloseAndReport(fd,
+            $"bind a packet socket to device {device}");
         return new PacketSocket(name, fd);
     }
 

@@ -29,7 +29,8 @@ public readonly partial record struct PeerCredentials(int Process, uint User, ui
             return false;
         }
 
-        credentials = new PeerCredentials(MemoryMarshal.Read<int>(bytes), MemoryMarshal.Read<uint>(bytes[4..]), MemoryMarshal.Read<uint>(bytes[8..]));
+        credentials = new PeerCredentials(MemoryMarshal.Read<int>(bytes), MemoryMarshal.Read<uint>(bytes[4..]),
+            MemoryMarshal.Read<uint>(bytes[8..]));
 
         // An unconnected pair says process 0 and user -1.
         return credentials.User != uint.MaxValue;

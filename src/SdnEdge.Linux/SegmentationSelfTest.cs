@@ -64,7 +64,8 @@ public sealed class SegmentationSelfTest
         }
     }
 
-    /// <summary>A superpacket of <see cref="PayloadBytes"/> with addresses and ports of its own, as a socket would hand it to a device.</summary>
+    /// <summary>A superpacket of <see cref="PayloadBytes"/> with addresses and ports of its own, as a socket would hand it to a
+    /// device.</summary>
     internal static byte[] BuildSuperpacket(bool v6, bool udp, out VnetHeader vnet)
     {
         int ipBytes = v6 ? 40 : 20, l4Bytes = udp ? 8 : 20;
@@ -140,7 +141,8 @@ public sealed class SegmentationSelfTest
         payloadLength = 0;
         int ipBytes = v6 ? 40 : 20, l4Bytes = udp ? 8 : 20, headers = EthernetBytes + ipBytes + l4Bytes;
         if (frame.Length <= headers) return "a segment without payload";
-        if (frame.Length > headers + SegmentPayload) return $"a segment of {frame.Length - headers} bytes of payload, {SegmentPayload} were asked for";
+        if (frame.Length > headers + SegmentPayload) return $"a segment of {frame.Length - headers} bytes of payload, {SegmentPayload} "
+            + $"were asked for";
         ReadOnlySpan<byte> ip = frame[EthernetBytes..];
         ReadOnlySpan<byte> transport = ip[ipBytes..];
         int length = BinaryPrimitives.ReadUInt16BigEndian(ip[(v6 ? 4 : 2)..]) + (v6 ? ipBytes : 0);

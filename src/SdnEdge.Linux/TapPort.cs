@@ -7,7 +7,8 @@ namespace SdnEdge.Linux;
 /// <summary>How a TAP is set up. What is null is left as the device has it.</summary>
 public sealed record TapOptions
 {
-    /// <summary>Packets the kernel queues towards us, at least, before it drops. The kernel's own 500 lose bursts; a longer queue that was given to the device is kept.</summary>
+    /// <summary>Packets the kernel queues towards us, at least, before it drops. The kernel's own 500 lose bursts; a longer queue that was
+    /// given to the device is kept.</summary>
     public int QueueLength { get; init; } = 10_000;
 
     /// <summary>Largest packet without its Ethernet header, 68 to 65521 bytes.</summary>
@@ -111,14 +112,16 @@ public sealed unsafe partial class TapPort : IFdPort
             string real = Marshal.PtrToStringUTF8((nint)request.Name)!;
 
             int headerSize = VnetHeader.Size;
-            if (Libc.Ioctl(fd, IfTun.TUNSETVNETHDRSZ, &headerSize) < 0) throw LinuxException.Last($"set the virtio header size of TAP device {real}");
+            if (Libc.Ioctl(fd, IfTun.TUNSETVNETHDRSZ,
+                &headerSize) < 0) throw LinuxException.Last($"set the virtio header size of TAP device {real}");
             TapOffloads offloads = SetOffloads(fd, options.Offloads);
             if (NetDevice.QueueLength(real) < options.QueueLength) NetDevice.SetQueueLength(real, options.QueueLength);
             if (options.Mtu is { } mtu) NetDevice.SetMtu(real, mtu);
             if (options.Mac is { } mac) NetDevice.SetMac(real, mac);
             if (options.DisableKernelIpv6) NetDevice.DisableIpv6(real);
             if (options.BringUp) NetDevice.SetUp(real);
-            return new TapPort(name, real, fd, offloads) { SegmentsForUs = options.SegmentsForUs ?? SegmentationSelfTest.Result.Passed, _batched = options.BatchedCalls };
+            return new TapPort(name, real, fd, offloads) { SegmentsForUs =
+                options.SegmentsForUs ?? SegmentationSelfTest.Result.Passed, _batched = options.BatchedCalls };
         }
         catch
         {

@@ -161,7 +161,8 @@ public sealed unsafe class UdpBatchSocket : IDisposable
         return new UdpBatchSocket(fd, address.Get(), options.MaxPayloadBytes);
     }
 
-    /// <summary>Waits until a datagram is there, at most <paramref name="timeout"/> ns (negative: for ever). Returns whether one is.</summary>
+    /// <summary>Waits until a datagram is there, at most <paramref name="timeout"/> ns (negative: for ever). Returns whether one
+    /// is.</summary>
     public bool Wait(long timeout) => Libc.WaitReadable(_fd, timeout);
 
     /// <summary>Takes what is there now, up to 64 datagrams, without waiting. The result is valid until the next call.</summary>
@@ -193,13 +194,15 @@ public sealed unsafe class UdpBatchSocket : IDisposable
                 continue;
             }
 
-            _datagrams[count++] = new UdpDatagram((byte*)_vectors[i].Base, (int)message.Length, _addresses[i].Get(), receivedAt, timeToLive);
+            _datagrams[count++] = new UdpDatagram((byte*)_vectors[i].Base, (int)message.Length, _addresses[i].Get(), receivedAt,
+                timeToLive);
         }
 
         return _datagrams.AsSpan(0, count);
     }
 
-    /// <summary>Adds a datagram to the batch that <see cref="Flush"/> sends; a full batch is sent first. False when it is longer than the buffers.</summary>
+    /// <summary>Adds a datagram to the batch that <see cref="Flush"/> sends; a full batch is sent first. False when it is longer than the
+    /// buffers.</summary>
     public bool Queue(ReadOnlySpan<byte> payload, UdpEndpoint to)
     {
         if (payload.Length > _maxPayload) return false;
@@ -266,7 +269,8 @@ public sealed unsafe class UdpBatchSocket : IDisposable
         for (Libc.ControlHeader* header = Libc.FirstControl(ref message); header != null; header = Libc.NextControl(ref message, header))
         {
             byte* data = (byte*)(header + 1);
-            if ((header->Level, header->Type) is (Libc.SOL_IP, Libc.IP_TTL) or (Libc.SOL_IPV6, Libc.IPV6_HOPLIMIT)) timeToLive = *(int*)data;
+            if ((header->Level, header->Type) is (Libc.SOL_IP, Libc.IP_TTL) or (Libc.SOL_IPV6, Libc.IPV6_HOPLIMIT)) timeToLive =
+                *(int*)data;
             if (header->Level != Libc.SOL_SOCKET) continue;
             if (header->Type == Libc.SO_TIMESTAMPNS)
             {

@@ -2,7 +2,8 @@ using System.Runtime.InteropServices;
 
 namespace SdnEdge.Linux;
 
-/// <summary>A UDP socket that only sends, always from one port to one endpoint, with TTL 255 and the precedence of routing protocols (CS6). Allocates nothing to send.</summary>
+/// <summary>A UDP socket that only sends, always from one port to one endpoint, with TTL 255 and the precedence of routing protocols (CS6).
+/// Allocates nothing to send.</summary>
 public sealed unsafe class UdpSender : IDisposable
 {
     private const int NetworkControl = 0xC0;

@@ -70,10 +70,12 @@ internal sealed unsafe class BatchRing
     private BatchRing(int fd, in Parameters p)
     {
         _fd = fd;
-        _ringsBytes = Math.Max(p.SubmitArray + (p.SubmitEntries * sizeof(uint)), p.CompleteEvents + (p.CompleteEntries * (uint)sizeof(Completion)));
+        _ringsBytes = Math.Max(p.SubmitArray + (p.SubmitEntries * sizeof(uint)), p.CompleteEvents
+            + (p.CompleteEntries * (uint)sizeof(Completion)));
         _entriesBytes = p.SubmitEntries * (uint)sizeof(Entry);
         _rings = (byte*)Libc.Map(null, _ringsBytes, Libc.PROT_READ | Libc.PROT_WRITE, Libc.MAP_SHARED | Libc.MAP_POPULATE, fd, OffsetRings);
-        _entries = (Entry*)Libc.Map(null, _entriesBytes, Libc.PROT_READ | Libc.PROT_WRITE, Libc.MAP_SHARED | Libc.MAP_POPULATE, fd, OffsetEntries);
+        _entries = (Entry*)Libc.Map(null, _entriesBytes, Libc.PROT_READ | Libc.PROT_WRITE, Libc.MAP_SHARED | Libc.MAP_POPULATE, fd,
+            OffsetEntries);
         if ((nint)_rings == -1 || (nint)_entries == -1) return;
         _submitHead = (uint*)(_rings + p.SubmitHead);
         _submitTail = (uint*)(_rings + p.SubmitTail);
@@ -123,7 +125,8 @@ internal sealed unsafe class BatchRing
     /// <summary>What operation <paramref name="index"/> of the last run gave: bytes, or an error number, negative.</summary>
     public int Result(int index) => _results[index];
 
-    /// <summary>Makes file <paramref name="number"/> known as descriptor <paramref name="fd"/>; once is enough. False when the kernel does not take it.</summary>
+    /// <summary>Makes file <paramref name="number"/> known as descriptor <paramref name="fd"/>; once is enough. False when the kernel does
+    /// not take it.</summary>
     public bool Know(int number, int fd)
     {
         if (Volatile.Read(ref _registered[number])) return true;
@@ -160,7 +163,8 @@ internal sealed unsafe class BatchRing
     /// <summary>Adds a write to a known file; at most <see cref="Capacity"/> operations a run.</summary>
     public void Write(int number, byte* buffer, int length) => Add(OpWrite, number, buffer, length);
 
-    /// <summary>Runs what was added, in order, and has all results when it returns. False when the kernel refused the whole: nothing was done.</summary>
+    /// <summary>Runs what was added, in order, and has all results when it returns. False when the kernel refused the whole: nothing was
+    /// done.</summary>
     public bool Run()
     {
         int count = Count;
@@ -175,7 +179,8 @@ internal sealed unsafe class BatchRing
             {
                 // Refused before anything was taken: take the entries back. Refused later the kernel may still hold buffers,
                 // which nothing but the thread's end makes safe.
-                if (done > 0 || *_submitTail - Volatile.Read(ref *_submitHead) != (uint)count) throw LinuxException.Last("complete a batch of packets");
+                if (done > 0 || *_submitTail - Volatile.Read(ref *_submitHead) != (uint)count) throw LinuxException.Last(
+                    "complete a batch of packets");
                 Volatile.Write(ref *_submitTail, *_submitTail - (uint)count);
                 return false;
             }
@@ -222,7 +227,8 @@ internal sealed unsafe class BatchRing
         Entry* entry = _entries + place;
         *entry = new Entry
         {
-            Operation = operation, EntryFlags = FixedFile, Fd = number, Address = (ulong)buffer, Length = (uint)length, Flags = RwfNoWait, UserData = (ulong)Count,
+            Operation = operation, EntryFlags = FixedFile, Fd = number, Address = (ulong)buffer, Length = (uint)length, Flags =
+                RwfNoWait, UserData = (ulong)Count,
         };
         Count++;
     }

@@ -51,7 +51,8 @@ internal static unsafe partial class Libc
 /// </summary>
 public static unsafe partial class NetDevice
 {
-    /// <summary>Throws when <paramref name="device"/> cannot be a device's name: 1 to 15 printable ASCII characters without space, slash or colon.</summary>
+    /// <summary>Throws when <paramref name="device"/> cannot be a device's name: 1 to 15 printable ASCII characters without space, slash or
+    /// colon.</summary>
     public static void CheckName(string device)
     {
         if (device.Length is 0 or >= Libc.IFNAMSIZ || device is "." or ".." || device.Any(c => c is <= ' ' or > '~' or '/' or ':'))

@@ -125,7 +125,8 @@ public enum ThreadUrgency
 /// <summary>Priority of threads.</summary>
 public static unsafe class Urgency
 {
-    /// <summary>Raises the calling thread as far as the system permits, and says how far that was. Only for threads that sleep most of the time.</summary>
+    /// <summary>Raises the calling thread as far as the system permits, and says how far that was. Only for threads that sleep most of the
+    /// time.</summary>
     public static ThreadUrgency Raise()
     {
         int lowest = 1;

@@ -10,7 +10,8 @@ internal static unsafe partial class Libc
     public static partial int EventFd(uint initial, int flags);
 }
 
-/// <summary>A counter in the kernel by which any thread wakes one that waits in <see cref="Epoll"/>. A signal given before the wait is kept.</summary>
+/// <summary>A counter in the kernel by which any thread wakes one that waits in <see cref="Epoll"/>. A signal given before the wait is
+/// kept.</summary>
 public sealed unsafe class EventFd : IDisposable
 {
     private int _fd;

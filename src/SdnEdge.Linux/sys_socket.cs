@@ -12,7 +12,8 @@ internal static unsafe partial class Libc
     public const int SO_REUSEADDR = 2, SO_SNDBUF = 7, SO_RCVBUF = 8, SO_SNDBUFFORCE = 32, SO_RCVBUFFORCE = 33,
         SO_TIMESTAMPNS = 35, SO_RXQ_OVFL = 40, SO_BUSY_POLL = 46;
     public const int IP_TOS = 1, IP_TTL = 2, IP_RECVTTL = 12, IP_FREEBIND = 15;
-    public const int IPV6_UNICAST_HOPS = 16, IPV6_V6ONLY = 26, IPV6_RECVHOPLIMIT = 51, IPV6_HOPLIMIT = 52, IPV6_TCLASS = 67, IPV6_FREEBIND = 78;
+    public const int IPV6_UNICAST_HOPS = 16, IPV6_V6ONLY = 26, IPV6_RECVHOPLIMIT = 51, IPV6_HOPLIMIT = 52, IPV6_TCLASS = 67, IPV6_FREEBIND =
+        78;
     public const int MSG_DONTWAIT = 0x40, MSG_TRUNC = 0x20;
     public const short POLLIN = 1;
 
@@ -56,7 +57,8 @@ internal static unsafe partial class Libc
 
     /// <summary>Lets a socket be bound to an address that the machine does not have yet; on a throw the socket is closed.</summary>
     public static void SetFreeBind(int fd, int family, UdpEndpoint local) => SetOption(
-        fd, family == AF_INET ? SOL_IP : SOL_IPV6, family == AF_INET ? IP_FREEBIND : IPV6_FREEBIND, 1, $"bind before the address {local} is there");
+        fd, family == AF_INET ? SOL_IP : SOL_IPV6, family == AF_INET ? IP_FREEBIND : IPV6_FREEBIND, 1,
+            $"bind before the address {local} is there");
 
     /// <summary>Sets a buffer's size past the system's limit where we may, else as near as it lets us.</summary>
     public static void SetBuffer(int fd, int forceName, int name, int bytes)

@@ -53,7 +53,8 @@ public sealed unsafe class ProcessChannel : IDisposable
     public static (ProcessChannel Own, int ChildEnd) Pair()
     {
         int* fds = stackalloc int[2];
-        if (Libc.SocketPair(Libc.AF_UNIX, Libc.SOCK_SEQPACKET | Libc.SOCK_CLOEXEC, 0, fds) < 0) throw LinuxException.Last("make a pair of sockets");
+        if (Libc.SocketPair(Libc.AF_UNIX, Libc.SOCK_SEQPACKET | Libc.SOCK_CLOEXEC, 0,
+            fds) < 0) throw LinuxException.Last("make a pair of sockets");
         _ = Libc.FileControl(fds[1], Libc.F_SETFD, 0);
         Libc.SetBuffer(fds[0], Libc.SO_SNDBUFFORCE, Libc.SO_SNDBUF, BufferBytes);
         Libc.SetBuffer(fds[1], Libc.SO_SNDBUFFORCE, Libc.SO_SNDBUF, BufferBytes);
@@ -74,7 +75,8 @@ public sealed unsafe class ProcessChannel : IDisposable
     /// <summary>Sends a message, with a descriptor unless it is negative. False: the other end is gone, or this one closed.</summary>
     public bool Send(ReadOnlySpan<byte> message, int descriptor = -1)
     {
-        if (message.IsEmpty || message.Length > MaxMessage) throw new ArgumentException($"a message has 1 to {MaxMessage} bytes, not {message.Length}", nameof(message));
+        if (message.IsEmpty || message.Length > MaxMessage) throw new ArgumentException(
+            $"a message has 1 to {MaxMessage} bytes, not {message.Length}", nameof(message));
         if (!Enter()) return false;
         try
         {
@@ -85,7 +87,8 @@ public sealed unsafe class ProcessChannel : IDisposable
                 var header = new Libc.Message { Vectors = &vector, VectorCount = 1 };
                 if (descriptor >= 0)
                 {
-                    *(Libc.ControlHeader*)control = new Libc.ControlHeader { Length = (nuint)(sizeof(Libc.ControlHeader) + sizeof(int)), Level = Libc.SOL_SOCKET, Type = Libc.SCM_RIGHTS };
+                    *(Libc.ControlHeader*)control = new Libc.ControlHeader { Length =
+                        (nuint)(sizeof(Libc.ControlHeader) + sizeof(int)), Level = Libc.SOL_SOCKET, Type = Libc.SCM_RIGHTS };
                     *(int*)(control + sizeof(Libc.ControlHeader)) = descriptor;
                     header.Control = control;
                     header.ControlLength = ControlBytes;

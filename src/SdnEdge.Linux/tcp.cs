@@ -24,7 +24,8 @@ public static class BgpSocketOptions
     /// <summary>TTL or hop limit of what is sent, 1 to 255; -1: the system's default.</summary>
     public static void SetTtl(Socket socket, IpFamily family, int ttl) => Set(socket, family, IpTtl, Ipv6UnicastHops, ttl);
 
-    /// <summary>Received segments with a lower TTL or hop limit are dropped by the kernel (GTSM, RFC 5082); 1 to 255, 0: none. Connections that a listener takes begin with its own.</summary>
+    /// <summary>Received segments with a lower TTL or hop limit are dropped by the kernel (GTSM, RFC 5082); 1 to 255, 0: none. Connections
+    /// that a listener takes begin with its own.</summary>
     public static void SetMinimumTtl(Socket socket, IpFamily family, int ttl) => Set(socket, family, IpMinTtl, Ipv6MinHopCount, ttl);
 
     /// <summary>
@@ -60,5 +61,6 @@ public static class BgpSocketOptions
     }
 
     private static void Set(Socket socket, IpFamily family, int optionV4, int optionV6, int value) =>
-        socket.SetRawSocketOption(family == IpFamily.V4 ? SolIp : SolIpv6, family == IpFamily.V4 ? optionV4 : optionV6, MemoryMarshal.AsBytes(new Span<int>(ref value)));
+        socket.SetRawSocketOption(family == IpFamily.V4 ? SolIp : SolIpv6, family == IpFamily.V4 ? optionV4 : optionV6,
+            MemoryMarshal.AsBytes(new Span<int>(ref value)));
 }

@@ -21,7 +21,8 @@ public static class Monotonic
     /// </summary>
     public static long FromRealtime(long realtime, long offset) => realtime - offset;
 
-    /// <summary>CLOCK_REALTIME less CLOCK_MONOTONIC now, in ns; the best of a few readings. Ask again when the wall clock may have been set.</summary>
+    /// <summary>CLOCK_REALTIME less CLOCK_MONOTONIC now, in ns; the best of a few readings. Ask again when the wall clock may have been
+    /// set.</summary>
     public static long RealtimeOffset()
     {
         long best = 0, narrowest = long.MaxValue;
@@ -41,5 +42,6 @@ public static class Monotonic
     private static long CheckedScale() =>
         1_000_000_000 % Stopwatch.Frequency == 0
             ? 1_000_000_000 / Stopwatch.Frequency
-            : throw new PlatformNotSupportedException($"the monotonic clock ticks {Stopwatch.Frequency} times a second; 1 GHz or a divisor is needed");
+            : throw new PlatformNotSupportedException(
+                $"the monotonic clock ticks {Stopwatch.Frequency} times a second; 1 GHz or a divisor is needed");
 }

@@ -29,7 +29,8 @@ public sealed record PeRouterOptions
     /// <summary>Reads the configuration again for a reload; null: reload is refused.</summary>
     public Func<ConfigResult>? ReadConfig { get; init; }
 
-    /// <summary>The PE comes back after a crash: its BGP peers are told so (RFC 4724), and told nothing else before they have been heard.</summary>
+    /// <summary>The PE comes back after a crash: its BGP peers are told so (RFC 4724), and told nothing else before they have been
+    /// heard.</summary>
     public bool Restarting { get; init; }
 
     /// <summary>The way to the keeper that started this process; null: there is none. The PE disposes of it.</summary>
@@ -185,7 +186,8 @@ public sealed partial class PeRouter : IPeControl, IAsyncDisposable
     public Task<IReadOnlyList<BgpPeerInfo>> BgpPeersAsync() => _loop.RunAsync(() => _bgp.Peers(_loop.Now));
 
     /// <inheritdoc/>
-    public Task<BgpPeerReply> BgpPeerAsync(string peer, BgpPeerAction action, BgpPeerRequest request) => _loop.RunAsync(() => _bgp.Act(peer, action, request));
+    public Task<BgpPeerReply> BgpPeerAsync(string peer, BgpPeerAction action, BgpPeerRequest request)
+        => _loop.RunAsync(() => _bgp.Act(peer, action, request));
 
     /// <inheritdoc/>
     public Task<IReadOnlyList<DampedInfo>> DampedAsync() => _loop.RunAsync(() => _bgp.Damped(_loop.Now));
@@ -218,7 +220,8 @@ public sealed partial class PeRouter : IPeControl, IAsyncDisposable
     {
         // Read on the caller's thread: the loop has other things to do than a million prefixes.
         if (PeSignal.TryParse(id, kind, request, out IReadOnlyList<ProblemError> errors) is not { } signal)
-            throw new ProblemException(Problems.BadRequest($"{kind.ToString().ToLowerInvariant()} needs {errors.Count} thing{(errors.Count == 1 ? "" : "s")} put right", errors));
+            throw new ProblemException(Problems.BadRequest(
+                $"{kind.ToString().ToLowerInvariant()} needs {errors.Count} thing{(errors.Count == 1 ? "" : "s")} put right", errors));
         return await _migrations.SignalAsync(signal).WaitAsync(cancel);
     }
 
@@ -271,7 +274,8 @@ public sealed partial class PeRouter : IPeControl, IAsyncDisposable
         HostConfig host = config.Host!;
         var options = new TapOptions { Mtu = host.Mtu };
         bool adopted = false;
-        TapPort tap = _options.Keeper is { } keeper ? keeper.Open("host", host.Device, options, out adopted) : TapPort.Open("host", host.Device, options);
+        TapPort tap = _options.Keeper is { } keeper ? keeper.Open("host", host.Device, options, out adopted)
+            : TapPort.Open("host", host.Device, options);
         _options.Keeper?.Keep(tap);
         _hostConfigured = true;
 

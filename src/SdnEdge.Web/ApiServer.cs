@@ -77,7 +77,8 @@ public sealed class ApiServer : IAsyncDisposable
             o.SerializerOptions.UnmappedMemberHandling = System.Text.Json.Serialization.JsonUnmappedMemberHandling.Disallow;
             o.SerializerOptions.NumberHandling = System.Text.Json.Serialization.JsonNumberHandling.Strict;
             o.SerializerOptions.TypeInfoResolver = options.Json.TypeInfoResolver;
-            foreach (System.Text.Json.Serialization.JsonConverter converter in options.Json.Converters) o.SerializerOptions.Converters.Add(converter);
+            foreach (System.Text.Json.Serialization.JsonConverter converter in options.Json.Converters) o.SerializerOptions.Converters.Add(
+                converter);
         });
         builder.Services.Configure<Microsoft.AspNetCore.Routing.RouteHandlerOptions>(o => o.ThrowOnBadRequest = true);
         builder.Services.AddOpenApi("v1", o =>
@@ -102,7 +103,8 @@ public sealed class ApiServer : IAsyncDisposable
             kestrel.Limits.MaxRequestBodySize = 256L << 20;
             kestrel.Limits.MaxConcurrentConnections = 256;
             if (config.Unix is { } path) kestrel.ListenUnixSocket(path, listen => listen.Use(checks.CheckPeer));
-            if (config.Tcp is { } tcp) kestrel.Listen(IPAddress.Parse(tcp.Address.ToString()), tcp.Port, listen => listen.UseHttps(checks.MutualTls(tcp)));
+            if (config.Tcp is { } tcp) kestrel.Listen(IPAddress.Parse(tcp.Address.ToString()), tcp.Port, listen
+                => listen.UseHttps(checks.MutualTls(tcp)));
         });
 
         WebApplication app = builder.Build();

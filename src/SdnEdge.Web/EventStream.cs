@@ -24,7 +24,8 @@ public static class EventStream
         long place = events.Newest;
         if (context.Request.Headers.TryGetValue("Last-Event-ID", out Microsoft.Extensions.Primitives.StringValues value)
             && !long.TryParse(value.ToString(), out place))
-            throw new ProblemException(Problems.BadRequest($"Last-Event-ID '{value}' is not a number; send the id of the last event you have, or 0 for all that are kept"));
+            throw new ProblemException(Problems.BadRequest(
+                $"Last-Event-ID '{value}' is not a number; send the id of the last event you have, or 0 for all that are kept"));
         context.Response.ContentType = "text/event-stream";
         context.Response.Headers.CacheControl = "no-store";
         using var end = CancellationTokenSource.CreateLinkedTokenSource(context.RequestAborted, stopping);

@@ -44,7 +44,8 @@ public static class PrometheusText
                 text.Append(family.Name);
                 for (int i = 0; i < sample.Labels.Length; i++)
                 {
-                    text.Append(i == 0 ? '{' : ',').Append(sample.Labels[i].Name).Append("=\"").Append(Escape(sample.Labels[i].Value, quotes: true)).Append('"');
+                    text.Append(i == 0 ? '{' : ',').Append(sample.Labels[i].Name).Append("=\"").Append(Escape(sample.Labels[i].Value,
+                        quotes: true)).Append('"');
                 }
 
                 if (sample.Labels.Length > 0) text.Append('}');
@@ -108,7 +109,8 @@ public sealed class MeterBridge : IDisposable
             if (family.Name != name) continue;
             foreach (MetricSample sample in family.Samples)
             {
-                yield return new Measurement<double>(sample.Value, sample.Labels.Select(l => new KeyValuePair<string, object?>(l.Name, l.Value)));
+                yield return new Measurement<double>(sample.Value,
+                    sample.Labels.Select(l => new KeyValuePair<string, object?>(l.Name, l.Value)));
             }
         }
     }

@@ -14,7 +14,8 @@ internal static class ProblemAnswers
 
     // People read these in a terminal: an apostrophe is an apostrophe there, and nobody embeds them in a page.
     private static readonly JsonTypeInfo<Problem> Json =
-        new JsonSerializerOptions(ApiJson.Options) { Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping }.For<Problem>();
+        new JsonSerializerOptions(ApiJson.Options) { Encoder =
+            System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping }.For<Problem>();
 
     /// <summary>Puts it in front of everything that can fail.</summary>
     /// <param name="app">The daemon's API.</param>
@@ -25,7 +26,8 @@ internal static class ProblemAnswers
         {
             await next(context);
             if (context.Response is { HasStarted: false, StatusCode: >= 400, ContentLength: null, ContentType: null })
-                await WriteAsync(context, Problems.OfStatus(context.Response.StatusCode, context.Request.Method, context.Request.Path, context.Request.QueryString.ToString()));
+                await WriteAsync(context, Problems.OfStatus(context.Response.StatusCode, context.Request.Method, context.Request.Path,
+                    context.Request.QueryString.ToString()));
         }
         catch (ProblemException e) when (!context.Response.HasStarted)
         {
@@ -59,13 +61,16 @@ internal static class ProblemAnswers
     private static Problem Unreadable(BadHttpRequestException e, IReadOnlyList<JsonTypeInfo> bodies)
     {
         if (e.StatusCode == StatusCodes.Status415UnsupportedMediaType) return Problems.OfStatus(415, "", "");
-        if (e.StatusCode == StatusCodes.Status413PayloadTooLarge) return new Problem("/problems/too-large", "The body is too large", 413, "a body holds at most 256 MiB");
+        if (e.StatusCode == StatusCodes.Status413PayloadTooLarge) return new Problem("/problems/too-large", "The body is too large", 413,
+            "a body holds at most 256 MiB");
         if (e.InnerException is not JsonException json) return Problems.BadRequest(e.Message);
         string where = json.LineNumber is { } line ? $" at line {line + 1}, byte {json.BytePositionInLine}" : "";
-        string pointer = (json.Path ?? "$").Replace("$", "", StringComparison.Ordinal).Replace('.', '/').Replace("[", "/", StringComparison.Ordinal).Replace("]", "", StringComparison.Ordinal);
+        string pointer = (json.Path ?? "$").Replace("$", "", StringComparison.Ordinal).Replace('.', '/').Replace("[", "/",
+            StringComparison.Ordinal).Replace("]", "", StringComparison.Ordinal);
         string message = json.Message.Split(" Path: ", 2)[0];
         if (message.Contains("could not be mapped", StringComparison.Ordinal)) message = UnknownMember(pointer, bodies);
-        return Problems.BadRequest($"the body is not the JSON this endpoint takes{where}; GET /openapi/v1.json has its schema", [new ProblemError(pointer, message)]);
+        return Problems.BadRequest($"the body is not the JSON this endpoint takes{where}; GET /openapi/v1.json has its schema",
+            [new ProblemError(pointer, message)]);
     }
 
     // The pointer of an unknown member ends with its name.

@@ -74,11 +74,13 @@ internal sealed class TlsFiles
         catch (Exception e) when (e is CryptographicException or IOException or UnauthorizedAccessException)
         {
             throw new IOException(
-                $"api.tcp: cannot read {config.Certificate}, {config.Key} or {config.ClientCa}: {e.Message}; each must be a readable PEM file", e);
+                $"api.tcp: cannot read {config.Certificate}, {config.Key} or {config.ClientCa}: {e.Message}; each must be a readable PEM "
+                + $"file", e);
         }
 
         return authorities.Count > 0 ? new Loaded(server, authorities, stamp)
-            : throw new IOException($"api.tcp.clientCa: {config.ClientCa} holds no certificate; it must hold the CA that signs the clients' certificates");
+            : throw new IOException($"api.tcp.clientCa: {config.ClientCa} holds no certificate; it must hold the CA that signs the "
+            + $"clients' certificates");
     }
 
     /// <summary>The files' content, and when each was last changed.</summary>

@@ -32,9 +32,12 @@ internal static class BfdCommand
         for (int i = 0; i < args.Length; i += 2)
         {
             bool good = i + 1 < args.Length;
-            if (good && args[i] == "--minutes") good = double.TryParse(args[i + 1], CultureInfo.InvariantCulture, out minutes) && minutes > 0;
-            else if (good && args[i] == "--sessions") good = int.TryParse(args[i + 1], CultureInfo.InvariantCulture, out sessions) && sessions is > 0 and <= 1000;
-            else if (good && args[i] == "--routes") good = int.TryParse(args[i + 1], CultureInfo.InvariantCulture, out routes) && routes >= 1000;
+            if (good && args[i] == "--minutes") good =
+                double.TryParse(args[i + 1], CultureInfo.InvariantCulture, out minutes) && minutes > 0;
+            else if (good && args[i] == "--sessions") good =
+                int.TryParse(args[i + 1], CultureInfo.InvariantCulture, out sessions) && sessions is > 0 and <= 1000;
+            else if (good && args[i] == "--routes") good =
+                int.TryParse(args[i + 1], CultureInfo.InvariantCulture, out routes) && routes >= 1000;
             else good = false;
             if (good) continue;
             Console.Error.WriteLine("usage: bench bfd [--minutes 10] [--sessions 64] [--routes 1000000]");
@@ -47,7 +50,8 @@ internal static class BfdCommand
         try
         {
             Wire(rig, theirs, ours, sessions);
-            Console.WriteLine($"{sessions} sessions, {routes} routes changing in this process, a full collection each second; {minutes.ToString(CultureInfo.InvariantCulture)} minutes");
+            Console.WriteLine($"{sessions} sessions, {routes} routes changing in this process, a full collection each second; "
+                + $"{minutes.ToString(CultureInfo.InvariantCulture)} minutes");
             using var churn = new Churn(routes);
             Process witness = rig.Start(null, Environment.ProcessPath!, "bfd-witness");
             Rig.Expect(witness, "ready");
@@ -89,11 +93,15 @@ internal static class BfdCommand
         BfdHealth health = speaker.Health;
         double[] pauses = [.. churn.PausesMs.Order()];
         Console.WriteLine();
-        Console.WriteLine($"{Multiplier}x{interval} ms, {elapsed:F0} s with nothing wrong: {falseHere} false downs here, {falseThere} at the peer");
-        Console.WriteLine($"  {(churn.Changed - changedBefore) / elapsed:F0} route changes a second; {pauses.Length} collections, pause median {At(pauses, 0.5):F1} ms, longest {At(pauses, 1):F1} ms");
+        Console.WriteLine($"{Multiplier}x{interval} ms, {elapsed:F0} s with nothing wrong: {falseHere} false downs here, {falseThere} at "
+            + $"the peer");
+        Console.WriteLine($"  {(churn.Changed - changedBefore) / elapsed:F0} route changes a second; {pauses.Length} collections, pause "
+            + $"median {At(pauses, 0.5):F1} ms, longest {At(pauses, 1):F1} ms");
         double[] computed = [.. churn.Shares.Select(s => s.Computed).Order()], waited = [.. churn.Shares.Select(s => s.Waited).Order()];
-        Console.WriteLine($"  of a pause: computing median {At(computed, 0.5):F1} ms, longest {At(computed, 1):F1} ms; waiting for a core median {At(waited, 0.5):F1} ms, longest {At(waited, 1):F1} ms");
-        Console.WriteLine($"  thread {health.Urgency}, {health.Stalls} stalls, longest {health.LongestStallNs / 1e6:F1} ms; credit given {health.Credits - before.Credits} times, {(health.CreditNs - before.CreditNs) / 1e6:F1} ms in all; peer: {peerSays}");
+        Console.WriteLine($"  of a pause: computing median {At(computed, 0.5):F1} ms, longest {At(computed, 1):F1} ms; waiting for a core "
+            + $"median {At(waited, 0.5):F1} ms, longest {At(waited, 1):F1} ms");
+        Console.WriteLine($"  thread {health.Urgency}, {health.Stalls} stalls, longest {health.LongestStallNs / 1e6:F1} ms; credit given "
+            + $"{health.Credits - before.Credits} times, {(health.CreditNs - before.CreditNs) / 1e6:F1} ms in all; peer: {peerSays}");
 
         Testify(Standstills(witness), wentDownAt, (Multiplier * interval) + 10, coresBefore, CoreTime());
 
@@ -117,19 +125,24 @@ internal static class BfdCommand
         }
 
         Standstill[] standstills = Standstills(witness);
-        double[] detections = Times(detected), undisturbed = Times(detected.Where(d => standstills.All(s => OverlapMs(s, d.StoppedAt, d.DownAt) == 0)));
+        double[] detections = Times(detected), undisturbed =
+            Times(detected.Where(d => standstills.All(s => OverlapMs(s, d.StoppedAt, d.DownAt) == 0)));
         double p999 = At(detections, 0.999);
-        Console.WriteLine($"  {stops} stops of the peer's process, {detections.Length} detections: p50 {At(detections, 0.5):F1} ms, p99 {At(detections, 0.99):F1} ms, p99.9 {p999:F1} ms, max {detections[^1]:F1} ms, min {detections[0]:F1} ms");
-        Console.WriteLine($"  of these, {undisturbed.Length} while no core stood still for 10 ms: p99 {At(undisturbed, 0.99):F1} ms, p99.9 {At(undisturbed, 0.999):F1} ms, max {At(undisturbed, 1):F1} ms");
+        Console.WriteLine($"  {stops} stops of the peer's process, {detections.Length} detections: p50 {At(detections, 0.5):F1} ms, p99 "
+            + $"{At(detections, 0.99):F1} ms, p99.9 {p999:F1} ms, max {detections[^1]:F1} ms, min {detections[0]:F1} ms");
+        Console.WriteLine($"  of these, {undisturbed.Length} while no core stood still for 10 ms: p99 {At(undisturbed, 0.99):F1} ms, p99.9 "
+            + $"{At(undisturbed, 0.999):F1} ms, max {At(undisturbed, 1):F1} ms");
         peer.StandardInput.Close();
         peer.WaitForExit(5000);
         if (interval != 50) return true;
         bool good = falseHere + falseThere == 0 && p999 <= GoalMs;
-        Console.WriteLine($"  goal: no false down (there were {falseHere + falseThere}) and p99.9 <= {GoalMs:F0} ms: {(good ? "met" : "missed")}");
+        Console.WriteLine($"  goal: no false down (there were {falseHere + falseThere}) and p99.9 <= {GoalMs:F0} ms: "
+            + $"{(good ? "met" : "missed")}");
         return good;
     }
 
-    private static double[] Times(IEnumerable<(long StoppedAt, long DownAt)> detected) => [.. detected.Select(d => (d.DownAt - d.StoppedAt) / 1e6).Order()];
+    private static double[] Times(IEnumerable<(long StoppedAt, long DownAt)> detected)
+        => [.. detected.Select(d => (d.DownAt - d.StoppedAt) / 1e6).Order()];
 
     /// <summary>When a session went down, each time one did; looks every 5 ms, until a time.</summary>
     private static List<long> DownsUntil(BfdEnd speaker, long until)
@@ -159,27 +172,35 @@ internal static class BfdCommand
         return [.. said.Split(' ', StringSplitOptions.RemoveEmptyEntries).Select(Standstill.Parse)];
     }
 
-    private static void Testify(Standstill[] noted, List<long> wentDownAt, int beforeMs, (long Stolen, long All) from, (long Stolen, long All) to)
+    private static void Testify(Standstill[] noted, List<long> wentDownAt, int beforeMs, (long Stolen, long All) from,
+        (long Stolen, long All) to)
     {
-        Console.WriteLine($"  witness: a core ran nobody for 10 ms or more {noted.Length} times, longest {noted.Select(n => n.Ms).DefaultIfEmpty().Max():F1} ms; the host took {(to.Stolen - from.Stolen) / (double)(to.All - from.All):P1} of the cores' time");
+        Console.WriteLine($"  witness: a core ran nobody for 10 ms or more {noted.Length} times, longest "
+            + $"{noted.Select(n => n.Ms).DefaultIfEmpty().Max():F1} ms; the host took "
+            + $"{(to.Stolen - from.Stolen) / (double)(to.All - from.All):P1} of the cores' time");
         if (wentDownAt.Count == 0) return;
-        double[] before = [.. wentDownAt.Select(at => noted.GroupBy(n => n.Core).Select(c => c.Sum(n => OverlapMs(n, at - (beforeMs * 1_000_000L), at))).DefaultIfEmpty().Max()).Order()];
-        Console.WriteLine($"  in the {beforeMs} ms before a false down here, one core ran nobody for {At(before, 0.5):F1} ms (median), {before[0]:F1} ms (least), {before[^1]:F1} ms (most)");
+        double[] before = [.. wentDownAt.Select(at => noted.GroupBy(n => n.Core).Select(c
+            => c.Sum(n => OverlapMs(n, at - (beforeMs * 1_000_000L), at))).DefaultIfEmpty().Max()).Order()];
+        Console.WriteLine($"  in the {beforeMs} ms before a false down here, one core ran nobody for {At(before, 0.5):F1} ms (median), "
+            + $"{before[0]:F1} ms (least), {before[^1]:F1} ms (most)");
     }
 
-    private static double OverlapMs(Standstill noted, long from, long to) => Math.Max(0, Math.Min(noted.ToNs, to) - Math.Max(noted.FromNs, from)) / 1e6;
+    private static double OverlapMs(Standstill noted, long from, long to)
+        => Math.Max(0, Math.Min(noted.ToNs, to) - Math.Max(noted.FromNs, from)) / 1e6;
 
     /// <summary>Time of all cores since the start, and what the host took of it, in ticks (proc(5), stat).</summary>
     private static (long Stolen, long All) CoreTime()
     {
-        long[] times = [.. File.ReadLines("/proc/stat").First().Split(' ', StringSplitOptions.RemoveEmptyEntries)[1..9].Select(w => long.Parse(w, CultureInfo.InvariantCulture))];
+        long[] times = [.. File.ReadLines("/proc/stat").First().Split(' ', StringSplitOptions.RemoveEmptyEntries)[1..9].Select(w
+            => long.Parse(w, CultureInfo.InvariantCulture))];
         return (times[7], times.Sum());
     }
 
     private static void Wire(Rig rig, string theirs, string ours, int sessions)
     {
         rig.Outside("ip", "-n", theirs, "link", "add", "veth0", "type", "veth", "peer", "name", "veth1", "netns", ours);
-        foreach ((string ns, string device, string own, string other, bool isOurs) in ((string, string, string, string, bool)[])[(theirs, "veth0", "172.16.0.2", "172.16.0.1", false), (ours, "veth1", "172.16.0.1", "172.16.0.2", true)])
+        foreach ((string ns, string device, string own, string other, bool isOurs) in ((string, string, string, string, bool)[])[(theirs,
+            "veth0", "172.16.0.2", "172.16.0.1", false), (ours, "veth1", "172.16.0.1", "172.16.0.2", true)])
         {
             rig.Outside("ip", "-n", ns, "link", "set", "lo", "up");
             rig.Outside("ip", "-n", ns, "link", "set", device, "up");
@@ -213,5 +234,6 @@ internal static class BfdCommand
 
     private static void Sleep(double seconds) => Thread.Sleep(TimeSpan.FromSeconds(seconds));
 
-    private static double At(IReadOnlyList<double> sorted, double share) => sorted.Count == 0 ? double.NaN : sorted[Math.Min(sorted.Count - 1, (int)(share * sorted.Count))];
+    private static double At(IReadOnlyList<double> sorted, double share)
+        => sorted.Count == 0 ? double.NaN : sorted[Math.Min(sorted.Count - 1, (int)(share * sorted.Count))];
 }

@@ -20,8 +20,10 @@ internal sealed class BfdEnd : IDisposable
         _statuses = new BfdStatus[sessions];
         _interval = (uint)interval * 1000;
         string program = Daemon.Executable();
-        _link = BfdLink.Start(fd => new ProcessStartInfo("ip", ["netns", "exec", space, program, "bfd", "--channel-fd", $"{fd}"]), Hear, () => _ended = true);
-        for (int i = 0; i < sessions; i++) _link.Watch(new BfdOrder((uint)i, BfdCommand.Key(i, ours: true), BfdParameters.Every(interval, BfdCommand.Multiplier), AdminDown: false, ControlPlaneIndependent: true));
+        _link = BfdLink.Start(fd => new ProcessStartInfo("ip", ["netns", "exec", space, program, "bfd", "--channel-fd", $"{fd}"]), Hear, ()
+            => _ended = true);
+        for (int i = 0; i < sessions; i++) _link.Watch(new BfdOrder((uint)i, BfdCommand.Key(i, ours: true),
+            BfdParameters.Every(interval, BfdCommand.Multiplier), AdminDown: false, ControlPlaneIndependent: true));
     }
 
     public BfdHealth Health
@@ -45,7 +47,8 @@ internal sealed class BfdEnd : IDisposable
     public long[] Downs => [.. Statuses.Select(s => s.Downs)];
 
     /// <summary>All are up, at both ends, with the intervals they were meant to have.</summary>
-    public bool AllUp => Statuses.All(s => s is { State: BfdState.Up, RemoteState: BfdState.Up } && s.TransmitInterval == _interval && s.DetectionTime == BfdCommand.Multiplier * 1000L * _interval);
+    public bool AllUp => Statuses.All(s => s is { State: BfdState.Up, RemoteState: BfdState.Up } && s.TransmitInterval == _interval
+        && s.DetectionTime == BfdCommand.Multiplier * 1000L * _interval);
 
     public bool NoneUp => Statuses.All(s => s.State != BfdState.Up);
 

@@ -15,13 +15,15 @@ internal static class BfdPeerCommand
     {
         int sessions = int.Parse(args[0], CultureInfo.InvariantCulture), interval = int.Parse(args[1], CultureInfo.InvariantCulture);
         using var speaker = new BfdSpeaker(() => { });
-        for (int i = 0; i < sessions; i++) speaker.Add(BfdCommand.Key(i, ours: false), BfdParameters.Every(interval, BfdCommand.Multiplier));
+        for (int i = 0; i < sessions; i++) speaker.Add(BfdCommand.Key(i, ours: false),
+            BfdParameters.Every(interval, BfdCommand.Multiplier));
         Console.WriteLine("ready");
         while (Console.ReadLine() is not null)
         {
             BfdSession[] all = [.. speaker.Sessions.Select(w => w.Session)];
             string causes = string.Join(',', all.Where(s => s.State != BfdState.Up).Select(s => s.Diagnostic).Distinct());
-            Console.WriteLine($"{all.Sum(s => s.Ups)} {all.Sum(s => s.Downs)} {all.Count(s => s.State == BfdState.Up)} {speaker.Stalls} {speaker.LongestStallNs} {causes}");
+            Console.WriteLine($"{all.Sum(s => s.Ups)} {all.Sum(s => s.Downs)} {all.Count(s => s.State == BfdState.Up)} {speaker.Stalls} "
+                + $"{speaker.LongestStallNs} {causes}");
         }
 
         return 0;

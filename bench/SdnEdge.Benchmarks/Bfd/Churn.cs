@@ -27,7 +27,8 @@ internal sealed class Churn : IDisposable
         _rib.Offer(new RouteOrigin(RouteSource.Connected, "connected"), IpPrefix.Parse("10.0.0.0/8"), HopSpec.Connected("core"), null, 0);
         for (int i = 0; i < routes; i++) Offer(i, 0);
         Settle();
-        _threads = [new Thread(Change) { IsBackground = true, Name = "churn" }, new Thread(Collect) { IsBackground = true, Name = "collect" }];
+        _threads = [new Thread(Change) { IsBackground = true, Name = "churn" },
+            new Thread(Collect) { IsBackground = true, Name = "collect" }];
         foreach (Thread thread in _threads) thread.Start();
     }
 
@@ -75,14 +76,17 @@ internal sealed class Churn : IDisposable
     private static (double Computed, double Waited) Scheduled()
     {
         string[] words = File.ReadAllText("/proc/thread-self/schedstat").Split(' ');
-        return (long.Parse(words[0], System.Globalization.CultureInfo.InvariantCulture) / 1e6, long.Parse(words[1], System.Globalization.CultureInfo.InvariantCulture) / 1e6);
+        return (long.Parse(words[0], System.Globalization.CultureInfo.InvariantCulture) / 1e6,
+            long.Parse(words[1], System.Globalization.CultureInfo.InvariantCulture) / 1e6);
     }
 
     private void Offer(int i, int round)
     {
         uint set = (uint)((i + (round * 7)) % Attributes);
-        PathAttributes attributes = _table.Intern(_builder.Clear().Origin(BgpOrigin.Igp).Path(65001, 64000 + (set % 900), 60000 + (set / 900), (uint)round).Communities(set + 1).Build());
-        _rib.Offer(_peer, new IpPrefix(IpAddress.FromV4((20u << 24) + ((uint)i << 8)), 24), HopSpec.Via(IpAddress.Parse("10.0.0.1")), attributes, i);
+        PathAttributes attributes = _table.Intern(_builder.Clear().Origin(BgpOrigin.Igp).Path(65001, 64000 + (set % 900), 60000
+            + (set / 900), (uint)round).Communities(set + 1).Build());
+        _rib.Offer(_peer, new IpPrefix(IpAddress.FromV4((20u << 24) + ((uint)i << 8)), 24), HopSpec.Via(IpAddress.Parse("10.0.0.1")),
+            attributes, i);
     }
 
     private void Settle() => _rib.TakeChanges();

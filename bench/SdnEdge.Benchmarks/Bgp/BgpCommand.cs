@@ -27,7 +27,8 @@ internal static class BgpCommand
 
     public static int Run(string[] args)
     {
-        var options = new Dictionary<string, string> { ["--routes"] = "100000", ["--big"] = "1000000", ["--repetitions"] = "3", ["--only"] = "", ["--seconds"] = "300" };
+        var options = new Dictionary<string,
+            string> { ["--routes"] = "100000", ["--big"] = "1000000", ["--repetitions"] = "3", ["--only"] = "", ["--seconds"] = "300" };
         for (int i = 0; i < args.Length; i += 2)
         {
             if (options.ContainsKey(args[i]) && i + 1 < args.Length)
@@ -36,12 +37,15 @@ internal static class BgpCommand
                 continue;
             }
 
-            Console.Error.WriteLine($"usage: bench bgp [{string.Join("] [", options.Select(o => $"{o.Key} {(o.Value.Length == 0 ? "SdnEdge,BIRD" : o.Value)}"))}]; 0 routes leave that part out");
+            Console.Error.WriteLine($"usage: bench bgp "
+                + $"[{string.Join("] [", options.Select(o => $"{o.Key} {(o.Value.Length == 0 ? "SdnEdge,BIRD" : o.Value)}"))}]; 0 routes "
+                + $"leave that part out");
             return 2;
         }
 
         int repetitions = Number("--repetitions");
-        Daemon[] daemons = [.. Daemon.All.Where(d => options["--only"].Length == 0 || options["--only"].Split(',').Contains(d.Name, StringComparer.OrdinalIgnoreCase))];
+        Daemon[] daemons = [.. Daemon.All.Where(d
+            => options["--only"].Length == 0 || options["--only"].Split(',').Contains(d.Name, StringComparer.OrdinalIgnoreCase))];
         foreach ((int routes, int feeders) in (ReadOnlySpan<(int, int)>)[(Number("--routes"), 1), (Number("--big"), 2)])
         {
             if (routes > 0) Compare(daemons, routes, feeders, repetitions, Number("--seconds"));
@@ -57,7 +61,8 @@ internal static class BgpCommand
         IpPrefix[] table = RouteSet.Make(routes);
         Feed[] feeds = [.. Enumerable.Range(0, feeders).Select(i => new Feed(table, i, IpAddress.Parse(Peers[i].Address), Peers[i].As))];
         Console.WriteLine();
-        Console.WriteLine($"{routes} routes from {feeders} peer{(feeders == 1 ? "" : "s")}, {feeds[0].Sets} sets of attributes each, {repetitions} repetitions; median (least .. most)");
+        Console.WriteLine($"{routes} routes from {feeders} peer{(feeders == 1 ? "" : "s")}, {feeds[0].Sets} sets of attributes each, "
+            + $"{repetitions} repetitions; median (least .. most)");
         var turns = daemons.ToDictionary(d => d, _ => new List<Turn>());
         for (int r = 0; r < repetitions; r++)
         {
@@ -89,7 +94,8 @@ internal static class BgpCommand
             if (daemons.FirstOrDefault(d => d.Name == name) is not { } peer || turns[peer].Count == 0) continue;
             double announce = Median(turns[peer].Select(t => t.Announce)) / Median(turns[ours].Select(t => t.Announce));
             double withdraw = Median(turns[peer].Select(t => t.Withdraw)) / Median(turns[ours].Select(t => t.Withdraw));
-            Console.WriteLine($"  beside {name}: announce {announce:F2}x, withdraw {withdraw:F2}x; goal {goal:F2}x: {(announce >= goal && withdraw >= goal ? "met" : "missed")}");
+            Console.WriteLine($"  beside {name}: announce {announce:F2}x, withdraw {withdraw:F2}x; goal {goal:F2}x: "
+                + $"{(announce >= goal && withdraw >= goal ? "met" : "missed")}");
         }
     }
 
@@ -133,7 +139,8 @@ internal static class BgpCommand
                 {
                     receiver.CheckAlive();
                     foreach (BgpEnd feeder in feeders) feeder.CheckAlive();
-                    if (Monotonic.Now - start > seconds * 1_000_000_000L) throw new InvalidOperationException($"not done after {seconds} s: the receiver has {reached.Count} prefixes");
+                    if (Monotonic.Now - start > seconds * 1_000_000_000L) throw new InvalidOperationException(
+                        $"not done after {seconds} s: the receiver has {reached.Count} prefixes");
                     Thread.Sleep(1);
                 }
 
@@ -161,7 +168,8 @@ internal static class BgpCommand
             while (reached.Has(feed.Sentinel) != there)
             {
                 receiver.CheckAlive();
-                if (Monotonic.Now - start > 30_000_000_000L) throw new InvalidOperationException("one UPDATE was not passed on within 30 s");
+                if (Monotonic.Now - start > 30_000_000_000L) throw new InvalidOperationException(
+                    "one UPDATE was not passed on within 30 s");
                 Thread.Yield();
             }
 
@@ -192,7 +200,8 @@ internal static class BgpCommand
     private static string Spread(List<Turn> turns, Func<Turn, double> value, string format)
     {
         double[] all = [.. turns.Select(value)];
-        return $"{Median(all).ToString(format, CultureInfo.InvariantCulture)} ({all.Min().ToString(format, CultureInfo.InvariantCulture)} .. {all.Max().ToString(format, CultureInfo.InvariantCulture)})";
+        return $"{Median(all).ToString(format, CultureInfo.InvariantCulture)} ({all.Min().ToString(format, CultureInfo.InvariantCulture)} "
+            + $".. {all.Max().ToString(format, CultureInfo.InvariantCulture)})";
     }
 
     private static double Median(IEnumerable<double> values)

@@ -36,7 +36,8 @@ internal sealed class BgpEnd : IDisposable
         long end = Monotonic.Now + 60_000_000_000;
         while (true)
         {
-            Socket socket = Namespaces.Run(ns, () => new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp) { NoDelay = true });
+            Socket socket = Namespaces.Run(ns, ()
+                => new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp) { NoDelay = true });
             try
             {
                 socket.Bind(new IPEndPoint(from.ToIPAddress(), 0));
@@ -48,7 +49,8 @@ internal sealed class BgpEnd : IDisposable
             catch (Exception e) when (e is SocketException or AggregateException or IOException)
             {
                 socket.Dispose();
-                if (Monotonic.Now > end) throw new InvalidOperationException($"no session from {from} with {to} within 60 s: {e.GetBaseException().Message}", e);
+                if (Monotonic.Now > end) throw new InvalidOperationException(
+                    $"no session from {from} with {to} within 60 s: {e.GetBaseException().Message}", e);
                 Thread.Sleep(50);
             }
         }
@@ -99,7 +101,8 @@ internal sealed class BgpEnd : IDisposable
     private void Open(IpAddress identifier, uint ownAs)
     {
         // Multiprotocol IPv4 unicast, route refresh, 4-octet AS.
-        byte[] open = [.. Enumerable.Repeat((byte)0xFF, 16), 0, 0, 1, 4, 0, 0, 0, HoldSeconds, 0, 0, 0, 0, 16, 2, 14, 1, 4, 0, 1, 0, 1, 2, 0, 65, 4, 0, 0, 0, 0];
+        byte[] open = [.. Enumerable.Repeat((byte)0xFF, 16), 0, 0, 1, 4, 0, 0, 0, HoldSeconds, 0, 0, 0, 0, 16, 2, 14, 1, 4, 0, 1, 0, 1, 2,
+            0, 65, 4, 0, 0, 0, 0];
         BinaryPrimitives.WriteUInt16BigEndian(open.AsSpan(16), (ushort)open.Length);
         BinaryPrimitives.WriteUInt16BigEndian(open.AsSpan(20), (ushort)ownAs);
         identifier.Write(open.AsSpan(24));
@@ -115,7 +118,8 @@ internal sealed class BgpEnd : IDisposable
             if (n == 0) throw new IOException("closed while opening");
             got += n;
             int at = 0;
-            for (int length; at + 19 <= got && at + (length = BinaryPrimitives.ReadUInt16BigEndian(_buffer.AsSpan(at + 16))) <= got; at += length)
+            for (int length; at + 19 <= got && at
+                + (length = BinaryPrimitives.ReadUInt16BigEndian(_buffer.AsSpan(at + 16))) <= got; at += length)
             {
                 opened |= _buffer[at + 18] == 1;
                 kept |= _buffer[at + 18] == 4;
@@ -142,7 +146,8 @@ internal sealed class BgpEnd : IDisposable
                 if (n == 0) throw new IOException("closed");
                 got += n;
                 int at = 0;
-                for (int length; at + 19 <= got && at + (length = BinaryPrimitives.ReadUInt16BigEndian(_buffer.AsSpan(at + 16))) <= got; at += length)
+                for (int length; at + 19 <= got && at
+                    + (length = BinaryPrimitives.ReadUInt16BigEndian(_buffer.AsSpan(at + 16))) <= got; at += length)
                 {
                     switch (_buffer[at + 18])
                     {
@@ -170,7 +175,8 @@ internal sealed class BgpEnd : IDisposable
     private void Update(ReadOnlySpan<byte> body)
     {
         if (_reached is null) return;
-        int withdrawn = BinaryPrimitives.ReadUInt16BigEndian(body), attributes = BinaryPrimitives.ReadUInt16BigEndian(body[(2 + withdrawn)..]);
+        int withdrawn = BinaryPrimitives.ReadUInt16BigEndian(body), attributes =
+            BinaryPrimitives.ReadUInt16BigEndian(body[(2 + withdrawn)..]);
         _reached.Take(body.Slice(2, withdrawn), there: false);
         ReadOnlySpan<byte> rest = body.Slice(4 + withdrawn, attributes);
         _reached.Take(body[(4 + withdrawn + attributes)..], there: true);

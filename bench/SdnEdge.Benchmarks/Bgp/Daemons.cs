@@ -37,7 +37,8 @@ internal sealed record Daemon(string Name, string Address, Func<Rig, IReadOnlyLi
               peers:
             {{string.Join('\n', peers.Select(p => $"    - {{ address: {p.Address}, as: {p.As}, passive: true, import: all, export: all }}"))}}
             """);
-        foreach (string line in (string[])["tuntap add dev tap-eth1 mode tap vnet_hdr", "link add br-eth1 type bridge stp_state 0 ageing_time 0 mcast_snooping 0",
+        foreach (string line in (string[])["tuntap add dev tap-eth1 mode tap vnet_hdr",
+            "link add br-eth1 type bridge stp_state 0 ageing_time 0 mcast_snooping 0",
             "link set tap-eth1 txqueuelen 4096 master br-eth1 up", "link set eth1 master br-eth1", "link set br-eth1 up"])
             rig.Outside("ip", ["-n", rig.Namespace, .. line.Split(' ')]);
         return rig.Start(null, Executable(), "pe", "--config", file);
@@ -55,7 +56,8 @@ internal sealed record Daemon(string Name, string Address, Func<Rig, IReadOnlyLi
             """);
         GiveAddress(rig);
         rig.Outside("chown", "-R", "frr:frr", rig.Folder);
-        return rig.Start(null, "/usr/lib/frr/bgpd", "-f", file, "-i", Path.Combine(rig.Folder, "bgpd.pid"), "-Z", "-l", Link, "--vty_socket", rig.Folder, "-u", "frr", "-g", "frr");
+        return rig.Start(null, "/usr/lib/frr/bgpd", "-f", file, "-i", Path.Combine(rig.Folder, "bgpd.pid"), "-Z", "-l", Link,
+            "--vty_socket", rig.Folder, "-u", "frr", "-g", "frr");
     }
 
     private static Process StartBird(Rig rig, IReadOnlyList<(string Address, uint As)> peers)
@@ -68,7 +70,8 @@ internal sealed record Daemon(string Name, string Address, Func<Rig, IReadOnlyLi
             protocol direct { ipv4; }
             {{string.Join('\n', peers.Select((p, i) => $"protocol bgp p{i} {{ local {Link} as {OwnAs}; neighbor {p.Address} as {p.As}; passive; ipv4 {{ import all; export where source = RTS_BGP; }}; }}"))}}
             """);
-        return rig.Start(null, "/usr/sbin/bird", "-f", "-c", file, "-s", Path.Combine(rig.Folder, "bird.ctl"), "-P", Path.Combine(rig.Folder, "bird.pid"));
+        return rig.Start(null, "/usr/sbin/bird", "-f", "-c", file, "-s", Path.Combine(rig.Folder, "bird.ctl"), "-P",
+            Path.Combine(rig.Folder, "bird.pid"));
     }
 
     private static Process StartGoBgp(Rig rig, IReadOnlyList<(string Address, uint As)> peers)
@@ -90,7 +93,8 @@ internal sealed record Daemon(string Name, string Address, Func<Rig, IReadOnlyLi
     internal static string Executable()
     {
         string published = Environment.GetEnvironmentVariable("SDNEDGE_BIN") ?? Path.Combine(Root(), "artifacts/bin/sdnedge");
-        return File.Exists(published) ? published : throw new InvalidOperationException($"there is no {published}: ./build.sh bench bgp makes it");
+        return File.Exists(published) ? published
+            : throw new InvalidOperationException($"there is no {published}: ./build.sh bench bgp makes it");
     }
 
     private static string Root()

@@ -118,5 +118,6 @@ internal sealed class Feed
         }
     }
 
-    private static void Add32(List<byte> bytes, uint value) => bytes.AddRange([(byte)(value >> 24), (byte)(value >> 16), (byte)(value >> 8), (byte)value]);
+    private static void Add32(List<byte> bytes, uint value)
+        => bytes.AddRange([(byte)(value >> 24), (byte)(value >> 16), (byte)(value >> 8), (byte)value]);
 }

@@ -9,7 +9,8 @@ internal static class FullTable
     public const int Routes = 1_000_000;
 
     // Share of each length in a hundred, after what global IPv6 tables look like.
-    private static readonly (int Length, int Share)[] Shares6 = [(48, 47), (32, 12), (44, 11), (40, 11), (36, 6), (46, 4), (42, 3), (29, 2), (34, 2), (33, 1), (38, 1)];
+    private static readonly (int Length, int Share)[] Shares6 =
+        [(48, 47), (32, 12), (44, 11), (40, 11), (36, 6), (46, 4), (42, 3), (29, 2), (34, 2), (33, 1), (38, 1)];
 
     public static IpPrefix[] V4(int count = Routes) => RouteSet.Make(count);
 

@@ -31,10 +31,12 @@ internal static class FuzzCommand
         }
 
         string? folder = FuzzCorpus.Folder();
-        if (folder is null) Console.Error.WriteLine("bench fuzz: no pcaps/ above the executable, so only messages made here are mutated; --case numbers mean others");
+        if (folder is null) Console.Error.WriteLine(
+            "bench fuzz: no pcaps/ above the executable, so only messages made here are mutated; --case numbers mean others");
         var source = new FuzzSource(folder is null ? FuzzCorpus.Made() : FuzzCorpus.WithCaptured(folder), seed);
         var runner = new FuzzRunner();
-        if (given is not null || only >= 0) return Tell(runner, given ?? source.Make(only), given is null ? $"--seed {seed} --case {only}" : "--bytes") ? 0 : 1;
+        if (given is not null || only >= 0) return Tell(runner, given ?? source.Make(only), given is null ? $"--seed {seed} --case {only}"
+            : "--bytes") ? 0 : 1;
 
         long started = Stopwatch.GetTimestamp(), settled = 0, told = started;
         long slowest = 0, slowestCase = 0, failures = 0;
@@ -53,15 +55,18 @@ internal static class FuzzCommand
             if (n == cases / 10) settled = Settled();
             if (Stopwatch.GetElapsedTime(told, after).TotalSeconds < 10) continue;
             told = after;
-            Console.WriteLine($"{n,12} cases, {n / Stopwatch.GetElapsedTime(started, after).TotalSeconds,8:0} a second, {runner.Resets} resets, {failures} failures");
+            Console.WriteLine($"{n,12} cases, {n / Stopwatch.GetElapsedTime(started, after).TotalSeconds,8:0} a second, {runner.Resets} "
+                + $"resets, {failures} failures");
         }
 
         double seconds = Stopwatch.GetElapsedTime(started).TotalSeconds;
         long grown = Settled() - settled;
         (long taken, long withdrawn, long toldOn) = runner.Updates;
         Console.WriteLine($"seed {seed}: {runner.Cases} cases in {seconds:0.0} s, {runner.Cases / seconds:0} a second");
-        Console.WriteLine($"UPDATEs taken {taken}, treated as withdrawn {withdrawn}, sessions reset {runner.Resets}, routes told on {toldOn}");
-        Console.WriteLine($"slowest case {slowest * 1000.0 / Stopwatch.Frequency:0.0} ms (--case {slowestCase}), memory grown by {grown / 1024} KiB over the last nine tenths");
+        Console.WriteLine($"UPDATEs taken {taken}, treated as withdrawn {withdrawn}, sessions reset {runner.Resets}, routes told on "
+            + $"{toldOn}");
+        Console.WriteLine($"slowest case {slowest * 1000.0 / Stopwatch.Frequency:0.0} ms (--case {slowestCase}), memory grown by "
+            + $"{grown / 1024} KiB over the last nine tenths");
         Console.WriteLine(failures == 0 ? "no failure" : $"{failures} failures");
         return failures == 0 && grown < 64 << 20 ? 0 : 1;
 

@@ -18,12 +18,16 @@ internal static class IngressCommand
         double rtt = 40;
         for (int i = 0; i < args.Length; i++)
         {
-            if (args[i] == "--count" && i + 1 < args.Length && int.TryParse(args[i + 1], out int c) && c is >= 1 and <= ManyIngresses.Most) (count, i) = (c, i + 1);
-            else if (args[i] == "--moves" && i + 1 < args.Length && int.TryParse(args[i + 1], out int m) && m is >= 1 and <= 1000) (moves, i) = (m, i + 1);
-            else if (args[i] == "--rtt" && i + 1 < args.Length && double.TryParse(args[i + 1], out double r) && r is >= 0 and <= 1000) (rtt, i) = (r, i + 1);
+            if (args[i] == "--count" && i + 1 < args.Length && int.TryParse(args[i + 1], out int c)
+                && c is >= 1 and <= ManyIngresses.Most) (count, i) = (c, i + 1);
+            else if (args[i] == "--moves" && i + 1 < args.Length && int.TryParse(args[i + 1], out int m) && m is >= 1 and <= 1000) (moves,
+                i) = (m, i + 1);
+            else if (args[i] == "--rtt" && i + 1 < args.Length && double.TryParse(args[i + 1], out double r) && r is >= 0 and <= 1000) (rtt,
+                i) = (r, i + 1);
             else
             {
-                Console.Error.WriteLine($"usage: bench ingress [--count N] [--moves N] [--rtt MS]   (1 to {ManyIngresses.Most} ingress PEs, default 64; 6 moves; 40 ms)");
+                Console.Error.WriteLine($"usage: bench ingress [--count N] [--moves N] [--rtt MS]   (1 to {ManyIngresses.Most} ingress "
+                    + $"PEs, default 64; 6 moves; 40 ms)");
                 return 2;
             }
         }
@@ -47,7 +51,8 @@ internal static class IngressCommand
             long begin = Stopwatch.GetTimestamp();
             lab = await LabRunner.DeployAsync(ManyIngresses.Write(folder.FullName, "many", count),
                 new LabOptions { RttMs = rtt, Self = [self], ReadyTimeout = TimeSpan.FromMinutes(5) }, CancellationToken.None);
-            Console.WriteLine($"{count} ingress PEs and both ends deployed in {Stopwatch.GetElapsedTime(begin).TotalSeconds:0.0} s; one-way delay {rtt / 2} ms\n");
+            Console.WriteLine($"{count} ingress PEs and both ends deployed in {Stopwatch.GetElapsedTime(begin).TotalSeconds:0.0} s; "
+                + $"one-way delay {rtt / 2} ms\n");
             return await MoveAsync(lab, moves, rtt) ? 0 : 1;
         }
         finally
@@ -60,7 +65,8 @@ internal static class IngressCommand
     private static async Task<bool> MoveAsync(RunningLab lab, int moves, double rtt)
     {
         bool sound = true;
-        Console.WriteLine($"{"move",4}  {"outcome",-9} {"proof",-8} {"by marker",9}  {"moved after advertise, ms: min",30} {"p50",6} {"p99",6} {"max",6}  {"torn down after the last, ms",28}");
+        Console.WriteLine($"{"move",4}  {"outcome",-9} {"proof",-8} {"by marker",9}  {"moved after advertise, ms: min",30} {"p50",6} "
+            + $"{"p99",6} {"max",6}  {"torn down after the last, ms",28}");
         using var mms = new MmsClient(new ApiEndpoint("mms", lab.MmsSocket!)) { RequestTimeout = TimeSpan.FromMinutes(2) };
         string[] sites = ["dc-b", "dc-a"];
         for (int move = 1; move <= moves; move++)
@@ -81,9 +87,11 @@ internal static class IngressCommand
         PathStatus path = only.Paths[0];
         SignalTime? at(SignalKind kind) => only.Signals.FirstOrDefault(s => s.Pe == path.TargetPe && s.Reply.Signal == kind);
         long advertised = at(SignalKind.Advertise)?.SentNs ?? 0, gone = at(SignalKind.Teardown)?.Reply.AcknowledgedAtNs ?? 0;
-        long[] moved = [.. (path.Target?.Order?.Gates ?? []).Where(g => path.Ingress.Contains(g.Ingress) && g.MovedAtNs is not null).Select(g => g.MovedAtNs!.Value - advertised).Order()];
+        long[] moved = [.. (path.Target?.Order?.Gates ?? []).Where(g
+            => path.Ingress.Contains(g.Ingress) && g.MovedAtNs is not null).Select(g => g.MovedAtNs!.Value - advertised).Order()];
         string ms(double share) => moved.Length == 0 ? "-" : $"{moved[(int)Math.Min(moved.Length * share, moved.Length - 1)] / 1e6:0.0}";
-        Console.WriteLine($"{move,4}  {result.State,-9} {path.Proof,-8} {$"{path.ProvedByMarker.Count(path.Ingress.Contains)}/{ingresses}",9}  {ms(0),30} {ms(0.5),6} {ms(0.99),6} {ms(1),6}  "
+        Console.WriteLine($"{move,4}  {result.State,-9} {path.Proof,-8} "
+            + $"{$"{path.ProvedByMarker.Count(path.Ingress.Contains)}/{ingresses}",9}  {ms(0),30} {ms(0.5),6} {ms(0.99),6} {ms(1),6}  "
             + $"{(moved.Length == 0 || gone == 0 ? "-" : $"{(gone - advertised - moved[^1]) / 1e6:0.0}"),28}");
         if (result.Failure is { } failure) Console.WriteLine($"      {failure}");
         return result.State == "moved" && path.Proof == TeardownProof.Markers;

@@ -20,9 +20,11 @@ internal static class ManyIngresses
             string pe = Name(i);
             File.WriteAllText(Path.Combine(folder, pe + ".yaml"), Configuration(i, count));
             Line(nodes, $"    {pe}: {{ kind: sdnedge-pe, startup-config: {pe}.yaml }}");
-            Line(links, $"    - {{ endpoints: [\"{pe}:eth1\", \"wan:eth{i}\"], mtu: 1600, vars: {{ delay: 10ms, jitter: 0ms, loss: 0%, rate: 10gbit }} }}");
+            Line(links, $"    - {{ endpoints: [\"{pe}:eth1\", \"wan:eth{i}\"], mtu: 1600, vars: {{ delay: 10ms, jitter: 0ms, loss: 0%, "
+                + $"rate: 10gbit }} }}");
             if (i <= 2) continue;
-            Line(nodes, $"    c{i}: {{ kind: linux, exec: [\"ip address add 10.2.{i}.10/24 dev eth1\", \"ip route add default via 10.2.{i}.1\"] }}");
+            Line(nodes, $"    c{i}: {{ kind: linux, exec: [\"ip address add 10.2.{i}.10/24 dev eth1\", \"ip route add default via "
+                + $"10.2.{i}.1\"] }}");
             Line(links, $"    - endpoints: [\"{pe}:eth2\", \"c{i}:eth1\"]");
         }
 

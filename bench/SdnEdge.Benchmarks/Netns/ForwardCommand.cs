@@ -24,13 +24,15 @@ internal static class ForwardCommand
 
         int routes = int.Parse(args[2]);
         bool gre = args[3] == "gre";
-        var options = new TapOptions { DisableKernelIpv6 = true, QueueLength = int.Parse(NetnsCommand.QueueLength), BatchedCalls = args[3] != "single" };
+        var options = new TapOptions { DisableKernelIpv6 = true, QueueLength = int.Parse(NetnsCommand.QueueLength), BatchedCalls =
+            args[3] != "single" };
         using TapPort input = TapPort.Open("in", args[0], options);
         using TapPort output = TapPort.Open("out", args[1], options);
         var plane = new DataPlane(1);
         Vrf vrf = plane.AddVrf("default");
         PortEntry from = plane.AddPort(new PortOptions("in", RouteSet.RouterMac, 1500) { Addresses = [Address("192.0.2.1")] }, input, vrf);
-        PortEntry to = plane.AddPort(new PortOptions("out", MacAddress.Parse("02:00:00:00:00:21"), 1600) { Addresses = [Address("203.0.113.1")] }, output, vrf);
+        PortEntry to = plane.AddPort(new PortOptions("out", MacAddress.Parse("02:00:00:00:00:21"), 1600) { Addresses =
+            [Address("203.0.113.1")] }, output, vrf);
         FillTable(plane, vrf, to, RouteSet.Make(routes), gre);
 
         using var forwarder = new Forwarder(0, plane, new Refusal());

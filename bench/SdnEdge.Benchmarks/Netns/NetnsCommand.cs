@@ -15,7 +15,8 @@ namespace SdnEdge.Benchmarks.Netns;
 /// </list>
 /// Where the two cores are not its own, packets a second say what others left over: packets per second of the forwarder's
 /// own processor time are the steadier figure, and both are shown. `--realtime yes` instead has generator and forwarder run
-/// before everything else for the time of a turn (keep --seconds short). The first repetition only warms up (the JIT needs a few seconds of load to be done). A flood is valid only where the generator outran the forwarder: the input queue must have overflowed.
+/// before everything else for the time of a turn (keep --seconds short). The first repetition only warms up (the JIT needs a few seconds of
+/// load to be done). A flood is valid only where the generator outran the forwarder: the input queue must have overflowed.
 /// </summary>
 internal static class NetnsCommand
 {
@@ -30,7 +31,8 @@ internal static class NetnsCommand
     {
         var options = new Dictionary<string, string>
         {
-            ["--repetitions"] = "7", ["--seconds"] = "1.5", ["--warmup"] = "4", ["--routes"] = "1000000", ["--out"] = "", ["--only"] = "", ["--realtime"] = "no",
+            ["--repetitions"] = "7", ["--seconds"] = "1.5", ["--warmup"] = "4", ["--routes"] = "1000000", ["--out"] = "", ["--only"] =
+                "", ["--realtime"] = "no",
             ["--method"] = "drain", ["--backlog"] = "100000",
         };
         for (int i = 0; i < args.Length; i += 2)
@@ -49,7 +51,8 @@ internal static class NetnsCommand
         bool realtime = options["--realtime"] == "yes";
         bool drain = options["--method"] == "drain";
         double warmup = double.Parse(options["--warmup"], CultureInfo.InvariantCulture);
-        if (Environment.ProcessorCount < 2) Console.Error.WriteLine("only one core: generator and forwarder share it, and the figures say little");
+        if (Environment.ProcessorCount < 2) Console.Error.WriteLine(
+            "only one core: generator and forwarder share it, and the figures say little");
 
         using var rig = new Rig();
         ConsoleCancelEventHandler cancel = (_, _) => rig.Dispose();
@@ -71,7 +74,8 @@ internal static class NetnsCommand
                 if (repetition == 0) continue;
                 if (realtime) Thread.Sleep((int)(seconds * 2000)); // the rest of the machine wants to run too
                 contenders[i].Turns.Add(turn);
-                Console.Error.WriteLine($"{repetition}/{repetitions} {contenders[i].Name,-14} {turn.Rate / 1000,7:F0} kpps, {turn.PerCpuSecond / 1000,7:F0} k per CPU second");
+                Console.Error.WriteLine($"{repetition}/{repetitions} {contenders[i].Name,-14} {turn.Rate / 1000,7:F0} kpps, "
+                    + $"{turn.PerCpuSecond / 1000,7:F0} k per CPU second");
             }
         }
 
@@ -98,7 +102,8 @@ internal static class NetnsCommand
             if (!Wanted(name)) continue;
             Process loop = rig.Start(ForwarderCore, rig.Compile(Source("tapcopy.c")), prefix + "in", prefix + "out", way);
             Rig.Expect(loop, "ready");
-            foreach (string device in new[] { prefix + "in", prefix + "out" }) rig.Inside("ip", "link", "set", device, "up", "txqueuelen", QueueLength);
+            foreach (string device in new[] { prefix + "in", prefix + "out" }) rig.Inside("ip", "link", "set", device, "up", "txqueuelen",
+                QueueLength);
             yield return new Contender(name, loop, prefix + "in", prefix + "out");
         }
 
@@ -114,10 +119,12 @@ internal static class NetnsCommand
             else Console.Error.WriteLine("Open vSwitch is not installed (package openvswitch-switch): left out");
         }
 
-        foreach ((string name, string kind, string prefix) in new[] { ("sdnedge", "plain", "p"), ("sdnedge-gre", "gre", "g"), ("sdnedge-single", "single", "s") })
+        foreach ((string name, string kind, string prefix) in new[] { ("sdnedge", "plain", "p"), ("sdnedge-gre", "gre", "g"),
+            ("sdnedge-single", "single", "s") })
         {
             if (!Wanted(name)) continue;
-            Process forward = rig.Start(ForwarderCore, Environment.ProcessPath!, [.. Self(), "netns-forward", prefix + "in", prefix + "out", routes, kind]);
+            Process forward = rig.Start(ForwarderCore, Environment.ProcessPath!,
+                [.. Self(), "netns-forward", prefix + "in", prefix + "out", routes, kind]);
             Rig.Expect(forward, "ready");
             yield return new Contender(name, forward, prefix + "in", prefix + "out") { SaysWhatItCounted = true };
         }
@@ -138,7 +145,8 @@ internal static class NetnsCommand
         string filled;
         try
         {
-            filled = rig.Inside(generator, "fill", contender.Input, backlog, Path.Combine(rig.Folder, contender.Frames), $"{RouteSet.FrameBytes}");
+            filled = rig.Inside(generator, "fill", contender.Input, backlog, Path.Combine(rig.Folder, contender.Frames),
+                $"{RouteSet.FrameBytes}");
         }
         catch
         {
@@ -162,7 +170,8 @@ internal static class NetnsCommand
             Thread.Sleep(1);
         }
 
-        if (first is null || last is null) throw new InvalidOperationException($"{contender.Name} did not work off {count} packets in {watch.Elapsed.TotalSeconds:F0} s, or faster than it could be watched");
+        if (first is null || last is null) throw new InvalidOperationException(
+            $"{contender.Name} did not work off {count} packets in {watch.Elapsed.TotalSeconds:F0} s, or faster than it could be watched");
         double packets = last.Packets - first.Packets;
         return new Turn(
             packets / (last.At - first.At), packets / last.CpuSecondsSince(first), 0, count, (last.Bytes - first.Bytes) / packets);
@@ -207,12 +216,15 @@ internal static class NetnsCommand
     private static void Report(List<Contender> contenders, Dictionary<string, string> options)
     {
         Console.WriteLine();
-        Console.WriteLine($"TAP to TAP, {options["--routes"]} routes, {RouteSet.FrameBytes}-byte frames to 65536 random destinations, {options["--method"]}; median (min .. max) of {options["--repetitions"]}");
+        Console.WriteLine($"TAP to TAP, {options["--routes"]} routes, {RouteSet.FrameBytes}-byte frames to 65536 random destinations, "
+            + $"{options["--method"]}; median (min .. max) of {options["--repetitions"]}");
         Console.WriteLine($"{"",-14} {"kpps",-24} {"k per CPU second",-24} {"frame out",-10} {"offered kpps",-13} valid");
         foreach (Contender c in contenders)
         {
-            Console.WriteLine($"{c.Name,-14} {Spread(c.Turns.Select(t => t.Rate / 1000)),-24} {Spread(c.Turns.Select(t => t.PerCpuSecond / 1000)),-24} "
-                + $"{Median(c.Turns.Select(t => t.FrameBytes)),-10:F0} {Median(c.Turns.Select(t => t.Offered / 1000)),-13:F0} {(c.Turns.TrueForAll(t => t.QueueOverflow > 0) ? "yes" : "NO: the generator did not outrun it")}");
+            Console.WriteLine($"{c.Name,-14} {Spread(c.Turns.Select(t => t.Rate / 1000)),-24} "
+                + $"{Spread(c.Turns.Select(t => t.PerCpuSecond / 1000)),-24} "
+                + $"{Median(c.Turns.Select(t => t.FrameBytes)),-10:F0} {Median(c.Turns.Select(t => t.Offered / 1000)),-13:F0} "
+                + $"{(c.Turns.TrueForAll(t => t.QueueOverflow > 0) ? "yes" : "NO: the generator did not outrun it")}");
         }
 
         Console.WriteLine();
@@ -224,8 +236,10 @@ internal static class NetnsCommand
                 double[] rates = [.. ours.Turns.Zip(peer.Turns, (a, b) => a.Rate / b.Rate)];
                 double[] perCpu = [.. ours.Turns.Zip(peer.Turns, (a, b) => a.PerCpuSecond / b.PerCpuSecond)];
                 double goal = peer.Name.StartsWith("c-loop", StringComparison.Ordinal) ? 0.9 : 2;
-                Console.WriteLine($"{ours.Name} / {peer.Name}: {Spread(rates, "F2")} in packets a second, {Spread(perCpu, "F2")} in packets per CPU second; "
-                    + $"goal {goal.ToString(CultureInfo.InvariantCulture)}: {(Median(rates) >= goal ? "met" : "missed")}, per CPU second {(Median(perCpu) >= goal ? "met" : "missed")}");
+                Console.WriteLine($"{ours.Name} / {peer.Name}: {Spread(rates, "F2")} in packets a second, {Spread(perCpu, "F2")} in "
+                    + $"packets per CPU second; "
+                    + $"goal {goal.ToString(CultureInfo.InvariantCulture)}: {(Median(rates) >= goal ? "met" : "missed")}, per CPU second "
+                    + $"{(Median(perCpu) >= goal ? "met" : "missed")}");
                 ratios.Add(new { ours = ours.Name, peer = peer.Name, rate = Median(rates), ratePerCpuSecond = Median(perCpu) });
             }
         }
@@ -251,7 +265,8 @@ internal static class NetnsCommand
     private static double Median(IEnumerable<double> values)
     {
         double[] sorted = [.. values.Order()];
-        return sorted.Length == 0 ? 0 : sorted.Length % 2 == 1 ? sorted[sorted.Length / 2] : (sorted[(sorted.Length / 2) - 1] + sorted[sorted.Length / 2]) / 2;
+        return sorted.Length == 0 ? 0 : sorted.Length % 2 == 1 ? sorted[sorted.Length / 2]
+            : (sorted[(sorted.Length / 2) - 1] + sorted[sorted.Length / 2]) / 2;
     }
 
     private static string Source(string name)
@@ -262,7 +277,8 @@ internal static class NetnsCommand
             if (File.Exists(candidate)) return candidate;
         }
 
-        throw new FileNotFoundException($"bench/netns/{name} is not above {AppContext.BaseDirectory}: run the benchmark from its source tree");
+        throw new FileNotFoundException(
+            $"bench/netns/{name} is not above {AppContext.BaseDirectory}: run the benchmark from its source tree");
     }
 
     private sealed record Contender(string Name, Process Process, string Input, string Output)
@@ -275,7 +291,8 @@ internal static class NetnsCommand
         public List<Turn> Turns { get; } = [];
     }
 
-    /// <summary>One flood: packets a second out, the same per second of the forwarder's processor time, packets a second offered, packets its full input queue refused, mean bytes of a frame out.</summary>
+    /// <summary>One flood: packets a second out, the same per second of the forwarder's processor time, packets a second offered, packets
+    /// its full input queue refused, mean bytes of a frame out.</summary>
     private sealed record Turn(double Rate, double PerCpuSecond, double Offered, long QueueOverflow, double FrameBytes);
 
     private sealed record Sample(double At, long Packets, long Bytes, Dictionary<string, long> Cpu)
@@ -285,7 +302,8 @@ internal static class NetnsCommand
             sink.StandardInput.Write('\n');
             sink.StandardInput.Flush();
             string[] counts = sink.StandardOutput.ReadLine()!.Split(' ', StringSplitOptions.RemoveEmptyEntries);
-            return new Sample(Stopwatch.GetTimestamp() / (double)Stopwatch.Frequency, long.Parse(counts[2 * index]), long.Parse(counts[(2 * index) + 1]),
+            return new Sample(Stopwatch.GetTimestamp() / (double)Stopwatch.Frequency, long.Parse(counts[2 * index]),
+                long.Parse(counts[(2 * index) + 1]),
                 Rig.CpuNanoseconds(contender.Process));
         }
 

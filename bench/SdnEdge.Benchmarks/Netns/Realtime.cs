@@ -28,7 +28,8 @@ internal sealed class Realtime : IDisposable
 
     private static void Change(string policy, int priority, int process)
     {
-        using var chrt = Process.Start(new ProcessStartInfo("chrt", ["-a", policy, "-p", $"{priority}", $"{process}"]) { UseShellExecute = false })!;
+        using var chrt = Process.Start(new ProcessStartInfo("chrt", ["-a", policy, "-p", $"{priority}", $"{process}"]) { UseShellExecute =
+            false })!;
         chrt.WaitForExit();
     }
 }

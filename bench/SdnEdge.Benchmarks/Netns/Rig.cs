@@ -35,7 +35,8 @@ internal sealed class Rig : IDisposable
     /// <summary>Starts a process inside, on a core (null: any), that lives until the rig is disposed of.</summary>
     public Process Start(int? core, string program, params string[] arguments)
     {
-        ProcessStartInfo start = Describe("taskset", ["-c", core is { } one ? $"{one}" : $"0-{Environment.ProcessorCount - 1}", "ip", "netns", "exec", Namespace, program, .. arguments]);
+        ProcessStartInfo start = Describe("taskset", ["-c", core is { } one ? $"{one}" : $"0-{Environment.ProcessorCount - 1}", "ip",
+            "netns", "exec", Namespace, program, .. arguments]);
         start.RedirectStandardInput = true;
         Process process = Process.Start(start)!;
         _processes.Add(process);
@@ -128,12 +129,14 @@ internal sealed class Rig : IDisposable
         process.WaitForExit();
         return process.ExitCode == 0
             ? output
-            : throw new InvalidOperationException($"{program} {string.Join(' ', arguments)}: {error.Result.Trim()} (exit code {process.ExitCode})");
+            : throw new InvalidOperationException(
+                $"{program} {string.Join(' ', arguments)}: {error.Result.Trim()} (exit code {process.ExitCode})");
     }
 
     private ProcessStartInfo Describe(string program, string[] arguments)
     {
-        var start = new ProcessStartInfo(program, arguments) { UseShellExecute = false, RedirectStandardOutput = true, RedirectStandardError = true };
+        var start = new ProcessStartInfo(program, arguments) { UseShellExecute = false, RedirectStandardOutput =
+            true, RedirectStandardError = true };
         foreach ((string name, string value) in Variables) start.Environment[name] = value;
         return start;
     }

@@ -14,7 +14,8 @@ internal static class RouteSet
 
     // Share of each length in a thousand, after what global tables look like: most are /24, then /22 and /23.
     private static readonly (int Length, int Share)[] Shares =
-        [(24, 600), (23, 100), (22, 110), (21, 50), (20, 45), (19, 30), (18, 15), (17, 10), (16, 15), (15, 5), (14, 5), (13, 5), (12, 5), (32, 5)];
+        [(24, 600), (23, 100), (22, 110), (21, 50), (20, 45), (19, 30), (18, 15), (17, 10), (16, 15), (15, 5), (14, 5), (13, 5), (12, 5),
+            (32, 5)];
 
     /// <summary>Makes <paramref name="count"/> different IPv4 prefixes of unicast space.</summary>
     public static IpPrefix[] Make(int count, int seed = 1)
@@ -40,7 +41,8 @@ internal static class RouteSet
         return routes;
     }
 
-    /// <summary>Frames of UDP, one after the other, each to an address that one of <paramref name="routes"/> covers (a random one for each frame).</summary>
+    /// <summary>Frames of UDP, one after the other, each to an address that one of <paramref name="routes"/> covers (a random one for each
+    /// frame).</summary>
     public static byte[] Frames(IpPrefix[] routes, int count, int seed = 2)
     {
         var random = new Random(seed);

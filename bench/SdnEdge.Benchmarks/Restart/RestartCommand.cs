@@ -45,7 +45,8 @@ internal static class RestartCommand
     private static async Task MeasureAsync(int routes, int kills, int rate, int bfd)
     {
         string program = Daemon.Executable();
-        await using KeeperRig rig = await KeeperRig.StartAsync([program], "- { address: 10.2.0.10, as: 65001, passive: true, import: all, export: none }",
+        await using KeeperRig rig = await KeeperRig.StartAsync([program],
+            "- { address: 10.2.0.10, as: 65001, passive: true, import: all, export: none }",
             bfd: bfd > 0 ? $"{{ interval: {bfd}, multiplier: 3 }}" : null);
         IpAddress feeder = IpAddress.Parse("10.2.0.10");
         IpPrefix[] table = RouteSet.Make(routes);
@@ -56,7 +57,8 @@ internal static class RestartCommand
 
         if (bfd > 0) await rig.UntilAsync("BFD is up", async pe => (await pe.BfdAsync()).Sessions is [{ State: "up", RemoteState: "up" }]);
         Console.WriteLine($"{routes} routes, {rate} packets a second each way, {kills} kills{(bfd > 0 ? $", BFD at 3x{bfd} ms" : "")}");
-        Console.WriteLine($"  {"kill",-6}{"established ms",16}{"routes ms",12}{"gap ms",10}{"lost",8}{"of",10}{(bfd > 0 ? "  BFD downs at the peer" : "")}");
+        Console.WriteLine($"  {"kill",-6}{"established ms",16}{"routes ms",12}{"gap ms",10}{"lost",8}{"of",10}"
+            + $"{(bfd > 0 ? "  BFD downs at the peer" : "")}");
         var established = new List<double>();
         var whole = new List<double>();
         long lostInAll = 0;
@@ -81,16 +83,20 @@ internal static class RestartCommand
             lostInAll += lost;
             string wentDown = bfd > 0 ? $"  {await BfdDownsAsync(rig) - downs}" : "";
             Console.WriteLine(string.Create(CultureInfo.InvariantCulture,
-                $"  {kill,-6}{established[^1],16:F0}{whole[^1],12:F0}{Math.Max(there.LongestGapMs, back.LongestGapMs),10:F1}{lost,8}{there.Sent + back.Sent,10}{wentDown}"));
+                $"  {kill,-6}{established[^1],16:F0}{whole[^1],12:F0}{Math.Max(there.LongestGapMs, back.LongestGapMs),10:F1}{lost,8}"
+                + $"{there.Sent + back.Sent,10}{wentDown}"));
         }
 
         KeeperInfo keeper = await rig.Kept.KeeperAsync();
         Console.WriteLine(string.Create(CultureInfo.InvariantCulture,
-            $"  median{Median(established),16:F0}{Median(whole),12:F0}{"",10}{lostInAll,8}   keeper: {keeper.Packets} packets forwarded, {keeper.Dropped} dropped, {keeper.SentBytes / 1e6:F1} MB of state since the last restart"));
-        Console.WriteLine($"  goal: established <= 1000 ms: {(established.Max() <= 1000 ? "met" : "missed")}; routes <= 2000 ms: {(whole.Max() <= 2000 ? "met" : "missed")}; nothing lost: {(lostInAll == 0 ? "met" : "missed")}");
+            $"  median{Median(established),16:F0}{Median(whole),12:F0}{"",10}{lostInAll,8}   keeper: {keeper.Packets} packets forwarded, "
+            + $"{keeper.Dropped} dropped, {keeper.SentBytes / 1e6:F1} MB of state since the last restart"));
+        Console.WriteLine($"  goal: established <= 1000 ms: {(established.Max() <= 1000 ? "met" : "missed")}; routes <= 2000 ms: "
+            + $"{(whole.Max() <= 2000 ? "met" : "missed")}; nothing lost: {(lostInAll == 0 ? "met" : "missed")}");
     }
 
-    private static async Task<long> BfdDownsAsync(KeeperRig rig) => (await rig.Next.BfdAsync()).Sessions is [{ Downs: var downs }] ? downs : 0;
+    private static async Task<long> BfdDownsAsync(KeeperRig rig)
+        => (await rig.Next.BfdAsync()).Sessions is [{ Downs: var downs }] ? downs : 0;
 
     private static async Task<(long Established, long Forwards)> EventsAsync(KeeperRig rig)
     {

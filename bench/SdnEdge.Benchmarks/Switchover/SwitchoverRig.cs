@@ -38,7 +38,8 @@ internal sealed class SwitchoverRig : IDisposable
 
         IpAddress remote = IpAddress.Parse("10.255.0.2");
         vrf.Set(IpPrefix.Host(remote), new FibLeaf(new IndirectNextHop(Via(core))));
-        Tunnel tunnel = _plane.AddTunnel(new TunnelOptions("mig", IpAddress.Parse("10.255.0.1"), remote, 7) { IsRedirect = true }, vrf, vrf);
+        Tunnel tunnel = _plane.AddTunnel(new TunnelOptions("mig", IpAddress.Parse("10.255.0.1"), remote, 7) { IsRedirect = true }, vrf,
+            vrf);
         tunnel.Up = true;
         _intoTunnel = ForwardingDecision.Through(tunnel);
 
@@ -64,7 +65,8 @@ internal sealed class SwitchoverRig : IDisposable
         }
 
         _input = new GeneratorPort(Interleave(frames));
-        _from = _plane.AddPort(new PortOptions("in", RouteSet.RouterMac, 1500) { Addresses = [new PortAddress(IpAddress.Parse("192.0.2.1"), 24)] }, _input, vrf);
+        _from = _plane.AddPort(new PortOptions("in", RouteSet.RouterMac, 1500) { Addresses =
+            [new PortAddress(IpAddress.Parse("192.0.2.1"), 24)] }, _input, vrf);
         _forwarder = new Forwarder(0, _plane, new Refusal());
         _worker = new PortWorker(0, _forwarder);
     }
@@ -84,7 +86,8 @@ internal sealed class SwitchoverRig : IDisposable
         long packets = _from.RxPackets;
         Wait(500);
         if (_from.RxPackets == packets) throw new InvalidOperationException("the worker does not forward");
-        if (_plane.DropsTotal > 0) throw new InvalidOperationException($"the rig drops packets: {string.Join(", ", Enum.GetValues<DropReason>().Where(r => _plane.Drops(r) > 0))}");
+        if (_plane.DropsTotal > 0) throw new InvalidOperationException(
+            $"the rig drops packets: {string.Join(", ", Enum.GetValues<DropReason>().Where(r => _plane.Drops(r) > 0))}");
     }
 
     /// <summary>Watches the bystanders for a while, in the middle of which a group is switched; -1 = nothing is.</summary>
@@ -170,7 +173,8 @@ internal sealed class SwitchoverRig : IDisposable
     }
 
     private PortEntry AddSink(Vrf vrf, SinkPort sink, uint number) => _plane.AddPort(
-        new PortOptions(sink.Name, new MacAddress(0x0200_0000_0020UL + number), 1600) { Addresses = [new PortAddress(IpAddress.FromV4(0xAC10_0001 + (number << 8)), 24)] }, sink, vrf);
+        new PortOptions(sink.Name, new MacAddress(0x0200_0000_0020UL + number), 1600) { Addresses =
+            [new PortAddress(IpAddress.FromV4(0xAC10_0001 + (number << 8)), 24)] }, sink, vrf);
 
     private sealed class Refusal : IPuntSink
     {

@@ -24,7 +24,8 @@ internal static class MigrateCommand
     public const int Unfinished = 3;
 
     /// <summary>How it is shown.</summary>
-    public static readonly Option<string> Output = new("--output", "-o") { Description = "text or json. A migration that is followed: one line of JSON for each change.", DefaultValueFactory = _ => "text" };
+    public static readonly Option<string> Output = new("--output", "-o") { Description =
+        "text or json. A migration that is followed: one line of JSON for each change.", DefaultValueFactory = _ => "text" };
 
     public static Command Create()
     {
@@ -86,7 +87,9 @@ internal static class MigrateCommand
     private static Command Plan()
     {
         var call = new CallFlags();
-        var command = new Command("plan", "A dry run: every obstacle at once, the predicted blackout, and what the holds will keep. Nothing is changed anywhere. Exit code 0: possible, 1: not.");
+        var command = new Command("plan",
+            "A dry run: every obstacle at once, the predicted blackout, and what the holds will keep. Nothing is changed anywhere. Exit "
+            + "code 0: possible, 1: not.");
         call.AddTo(command);
         return With(command, async (parse, manager, json, cancel) =>
         {
@@ -106,7 +109,8 @@ internal static class MigrateCommand
         return With(command, async (parse, manager, json, cancel) =>
         {
             MigrationStatus m = await StartAsync(manager, call.Of(parse), parse.GetValue(key), cancel);
-            Console.WriteLine(json ? JsonSerializer.Serialize(m, ApiJson.Indented.For<MigrationStatus>()) : $"{m.Id}: {m.Group} moves from {m.From} to {m.To}; 'sdnedge migrate watch {m.Id}' shows it.");
+            Console.WriteLine(json ? JsonSerializer.Serialize(m, ApiJson.Indented.For<MigrationStatus>())
+                : $"{m.Id}: {m.Group} moves from {m.From} to {m.To}; 'sdnedge migrate watch {m.Id}' shows it.");
             return 0;
         });
     }
@@ -116,24 +120,28 @@ internal static class MigrateCommand
         var call = new CallFlags();
         Option<string?> key = IdempotencyKey();
         var command = new Command("run",
-            "Starts a migration and follows it to its end. Ctrl-C asks the manager to undo it, and goes on watching; a second one only leaves. "
+            "Starts a migration and follows it to its end. Ctrl-C asks the manager to undo it, and goes on watching; a second one only "
+            + "leaves. "
             + "Exit code 0: moved, nothing left over; 1: refused, or all is as before; 3: fenced, or left before its end.") { key };
         call.AddTo(command);
         return With(command, async (parse, manager, json, cancel) =>
-            await Follow.ToEndAsync(manager, (await StartAsync(manager, call.Of(parse), parse.GetValue(key), cancel)).Id, json, abortable: true));
+            await Follow.ToEndAsync(manager, (await StartAsync(manager, call.Of(parse), parse.GetValue(key), cancel)).Id, json,
+                abortable: true));
     }
 
     private static Command Watch()
     {
         Argument<string?> id = IdOrLatest();
         return With(new Command("watch", "Follows a migration to its end. Ctrl-C leaves, and changes nothing.") { id },
-            async (parse, manager, json, cancel) => await Follow.ToEndAsync(manager, await WhichAsync(manager, parse.GetValue(id), cancel), json, abortable: false));
+            async (parse, manager, json, cancel)
+                => await Follow.ToEndAsync(manager, await WhichAsync(manager, parse.GetValue(id), cancel), json, abortable: false));
     }
 
     private static Command Status()
     {
         Argument<string?> id = IdOrLatest();
-        return With(new Command("status", "Shows a migration: stages, servers, holds, tunnels, what is open and why.") { id }, async (parse, manager, json, cancel) =>
+        return With(new Command("status", "Shows a migration: stages, servers, holds, tunnels, what is open and why.") { id },
+            async (parse, manager, json, cancel) =>
         {
             Show(await manager.Mms.MigrationAsync(await WhichAsync(manager, parse.GetValue(id), cancel), cancel), manager, json);
             return 0;
@@ -182,12 +190,16 @@ internal static class MigrateCommand
     private static Command Resume()
     {
         Argument<string> id = Id();
-        return With(new Command("resume", "Shows what of a migration is open and why, and follows it. (The manager goes on by itself, also after a restart; nothing needs to be told.)") { id },
+        return With(new Command("resume",
+            "Shows what of a migration is open and why, and follows it. (The manager goes on by itself, also after a restart; nothing "
+            + "needs to be told.)") { id },
             async (parse, manager, json, cancel) =>
             {
                 MigrationStatus m = await manager.Mms.MigrationAsync(parse.GetValue(id)!, cancel);
                 TextWriter to = json ? Console.Error : Console.Out;
-                to.WriteLine(m.Ended ? $"{m.Id} has ended." : $"{m.Id} is at {m.Stage}, {m.State}; {(m.Waiting.Count == 0 ? "nothing is waited for" : $"open: {m.Waiting.Count}")}.");
+                to.WriteLine(m.Ended ? $"{m.Id} has ended."
+                    : $"{m.Id} is at {m.Stage}, {m.State}; "
+                    + $"{(m.Waiting.Count == 0 ? "nothing is waited for" : $"open: {m.Waiting.Count}")}.");
                 foreach (WaitingInfo w in m.Waiting) to.WriteLine($"  {w.Step}: {w.Reason}{(w.Detail is null ? "" : ", " + w.Detail)}");
                 return await Follow.ToEndAsync(manager, m.Id, json, abortable: false);
             });
@@ -196,7 +208,9 @@ internal static class MigrateCommand
     private static Command Commit()
     {
         Argument<string> id = Id();
-        return With(new Command("commit", "Ends the trial of a migration that has moved its group: no rollback is offered any more.") { id }, async (parse, manager, json, cancel) =>
+        return With(new Command("commit",
+            "Ends the trial of a migration that has moved its group: no rollback is offered any more.") { id },
+            async (parse, manager, json, cancel) =>
         {
             MigrationStatus m = await manager.Mms.CommitAsync(parse.GetValue(id)!, cancel);
             if (json) Show(m, manager, json);
@@ -208,8 +222,10 @@ internal static class MigrateCommand
     private static Command Rollback()
     {
         Argument<string> id = Id();
-        return With(new Command("rollback", "Moves the group of a migration back to where it was, by a migration of its own, and follows that. Ctrl-C as with run.") { id },
-            async (parse, manager, json, cancel) => await Follow.ToEndAsync(manager, (await manager.Mms.RollbackAsync(parse.GetValue(id)!, cancel)).Id, json, abortable: true));
+        return With(new Command("rollback",
+            "Moves the group of a migration back to where it was, by a migration of its own, and follows that. Ctrl-C as with run.") { id },
+            async (parse, manager, json, cancel) => await Follow.ToEndAsync(manager,
+                (await manager.Mms.RollbackAsync(parse.GetValue(id)!, cancel)).Id, json, abortable: true));
     }
 
     private static Command List() => With(new Command("list", "All migrations, oldest first."), async (_, manager, json, cancel) =>
@@ -223,8 +239,10 @@ internal static class MigrateCommand
     private static Command Report()
     {
         Argument<string> id = Id();
-        var folder = new Option<DirectoryInfo>("--out") { Description = "Folder for report.html and report.json.", DefaultValueFactory = _ => new DirectoryInfo("migration-report") };
-        return With(new Command("report", "Writes what is known of a migration as a page and as JSON: timeline, stages, signals and orders, counters.") { id, folder },
+        var folder = new Option<DirectoryInfo>("--out") { Description = "Folder for report.html and report.json.", DefaultValueFactory = _
+            => new DirectoryInfo("migration-report") };
+        return With(new Command("report",
+            "Writes what is known of a migration as a page and as JSON: timeline, stages, signals and orders, counters.") { id, folder },
             async (parse, manager, json, cancel) =>
             {
                 MigrationStatus m = await manager.Mms.MigrationAsync(parse.GetValue(id)!, cancel);
@@ -256,7 +274,9 @@ internal static class MigrateCommand
         }
         catch (ApiUnreachableException e)
         {
-            throw new ApiUnreachableException($"{e.Message}. If it was reached, the migration may run: 'sdnedge migrate list'; the same command with --idempotency-key {key} starts no second one.", e);
+            throw new ApiUnreachableException(
+                $"{e.Message}. If it was reached, the migration may run: 'sdnedge migrate list'; the same command with --idempotency-key "
+                + $"{key} starts no second one.", e);
         }
     }
 
@@ -264,10 +284,12 @@ internal static class MigrateCommand
     {
         if (id is not null) return id;
         IReadOnlyList<MigrationStatus> all = await manager.Mms.MigrationsAsync(cancel);
-        if (all.Count == 0) throw new ArgumentException($"{manager.Mms.Name} knows no migration; 'sdnedge migrate run --group GROUP --to SITE' starts one");
+        if (all.Count == 0) throw new ArgumentException(
+            $"{manager.Mms.Name} knows no migration; 'sdnedge migrate run --group GROUP --to SITE' starts one");
         MigrationStatus[] running = [.. all.Where(m => !m.Ended)];
         return running.Length <= 1 ? (running.FirstOrDefault() ?? all[^1]).Id
-            : throw new ArgumentException($"which one? Give its id; running: {string.Join(", ", running.Select(m => $"{m.Id} ({m.Group} to {m.To})"))}");
+            : throw new ArgumentException($"which one? Give its id; running: "
+            + $"{string.Join(", ", running.Select(m => $"{m.Id} ({m.Group} to {m.To})"))}");
     }
 
     private static void Show(MigrationStatus m, Manager manager, bool json)

@@ -58,7 +58,8 @@ internal static class MmsCommand
 
         if (checkOnly)
         {
-            Console.WriteLine($"{file}: good. {config.Name}: {config.Pes.Count} PEs, {config.Hosts.Count} hosts, {config.Groups.Count} groups.");
+            Console.WriteLine($"{file}: good. {config.Name}: {config.Pes.Count} PEs, {config.Hosts.Count} hosts, {config.Groups.Count} "
+                + $"groups.");
             return 0;
         }
 
@@ -70,7 +71,8 @@ internal static class MmsCommand
         try
         {
             await using MmsDaemon daemon = await MmsDaemon.StartAsync(config, stop.Token);
-            Console.WriteLine($"{config.Name}: ready, pid {Environment.ProcessId}{(config.Api.Unix is { } socket ? $", API on {socket}" : "")}");
+            Console.WriteLine($"{config.Name}: ready, pid "
+                + $"{Environment.ProcessId}{(config.Api.Unix is { } socket ? $", API on {socket}" : "")}");
             _ = daemon.FoundOld.ContinueWith(
                 old => Console.Error.WriteLine($"{config.Name}: {old.Result}"), stop.Token, TaskContinuationOptions.OnlyOnRanToCompletion,
                 TaskScheduler.Default);
@@ -110,9 +112,11 @@ internal static class MmsCommand
 
     private static Command ReplayJournal()
     {
-        var file = new Argument<string>("journal") { Description = "The journal. It may be in use: it is only read.", HelpName = "JOURNAL" };
+        var file = new Argument<string>("journal") { Description = "The journal. It may be in use: it is only read.", HelpName =
+            "JOURNAL" };
         var migration = new Option<string?>("--migration", "-m") { Description = "Only this migration, e.g. m3." };
-        var output = new Option<string>("--output", "-o") { Description = "text, or json: one object a line.", DefaultValueFactory = _ => "text" };
+        var output = new Option<string>("--output", "-o") { Description = "text, or json: one object a line.", DefaultValueFactory = _
+            => "text" };
         output.AcceptOnlyFromAmong("text", "json");
         var command = new Command("replay",
             "Folds a journal and prints, step by step, what the manager saw and decided: what to send with a report of a fault. "
@@ -139,24 +143,54 @@ internal static class MmsCommand
     private static Command Recover()
     {
         var api = new Option<string>("--api") { Description = "The manager's unix socket.", Required = true, HelpName = "SOCKET" };
+        var settle = new Option<string[]>("--settle")
+        {
+            Description = "Where a server in doubt is to run; once for each of them.", HelpName = "SERVER=SITE",
+        };
         var command = new Command("recover",
             """
-            Rebuilds a running manager's owners and epochs from what PEs and hosts say, after its journal was lost or an old copy of it was put
-            back. All PEs and hosts must answer, and of each server it must be known who may run it: else nothing is recovered, and what is
-            in the way is listed. Nothing is moved.
+            Rebuilds a running manager's owners and epochs from what PEs and hosts say, after its journal was lost or an old copy of it
+            was put back. All PEs and hosts must answer, and of each server it must be known who may run it: else nothing is recovered,
+            and what is in the way is listed. Nothing is moved.
+
+            A server is in doubt when no host, or two, have the right to run it: a migration of it was between stop and start. Say with
+            --settle where it is to run. All its hosts are asked first whether they have run it; if another one has, nothing is settled.
+            Then the site that was named is granted a new epoch, and servers and network go back to it, or on to it. That is a migration
+            like any other: watch it to its end.
 
               sdnedge mms recover --api /run/sdnedge/mms.sock
+              sdnedge mms recover --api /run/sdnedge/mms.sock --settle web-1=dc-a --settle web-2=dc-a
+              sdnedge migrate watch m8 --api /run/sdnedge/mms.sock
+
+            Exit code: 0 recovered, or being settled; 1 nothing was recovered; 2 the command line is wrong.
             """)
         {
-            api,
+            api, settle,
         };
         command.SetAction(async (parse, cancel) =>
         {
+            var sites = new Dictionary<string, string>(StringComparer.Ordinal);
+            foreach (string pair in parse.GetValue(settle) ?? [])
+            {
+                if (pair.Split('=') is [{ Length: > 0 } server, { Length: > 0 } site] && sites.TryAdd(server, site)) continue;
+                Console.Error.WriteLine($"sdnedge mms recover: --settle '{pair}' is not SERVER=SITE, or names a server twice; "
+                    + "e.g. --settle web-1=dc-a");
+                return ExitBadConfig;
+            }
+
             using var mms = new MmsClient(ApiClient.EndpointFor(parse.GetValue(api)!));
             try
             {
-                foreach (GroupInfo group in await mms.RecoverAsync(cancel))
-                    Console.WriteLine($"{group.Name}: epoch {group.Epoch}; {string.Join(", ", group.Servers.Select(s => $"{s.Name} at {s.Site ?? "no site"}"))}");
+                foreach (GroupInfo group in await mms.RecoverAsync(new RecoverCall(sites.Count > 0 ? sites : null), cancel))
+                {
+                    string servers = string.Join(", ", group.Servers.Select(s => $"{s.Name} at {s.Site ?? "no site"}"));
+                    Console.WriteLine($"{group.Name}: epoch {group.Epoch}; {servers}");
+                    if (group.Migration is not { } id) continue;
+                    Console.WriteLine($"{group.Name}: migration {id} {(sites.Count > 0 ? "settles it" : "goes on")}: sdnedge migrate watch "
+                        + $"{id} "
+                        + $"--api {parse.GetValue(api)}");
+                }
+
                 return 0;
             }
             catch (Exception e) when (e is ApiProblemException or ApiUnreachableException)
@@ -174,8 +208,10 @@ internal static class MmsCommand
         var output = new Option<string>("--output", "-o") { Description = "text or json.", DefaultValueFactory = _ => "text" };
         output.AcceptOnlyFromAmong("text", "json");
         var command = new Command("journal",
-            "Lists a journal's records and verifies that each one follows the one before. Text: position, time, actor, migration, input, body. "
-            + "Exit code 0: all is well; 1: a record is damaged, or the journal cannot be read; the reason, with the position, goes to standard error.")
+            "Lists a journal's records and verifies that each one follows the one before. Text: position, time, actor, migration, input, "
+            + "body. "
+            + "Exit code 0: all is well; 1: a record is damaged, or the journal cannot be read; the reason, with the position, goes to "
+            + "standard error.")
         {
             file, output,
         };

@@ -37,6 +37,7 @@ namespace SdnEdge.Core.Api;
 [JsonSerializable(typeof(MmsNodeInfo))]
 [JsonSerializable(typeof(MigrationCall))]
 [JsonSerializable(typeof(AbortCall))]
+[JsonSerializable(typeof(RecoverCall))]
 [JsonSerializable(typeof(PlanInfo))]
 [JsonSerializable(typeof(IReadOnlyList<GroupInfo>))]
 [JsonSerializable(typeof(IReadOnlyList<MigrationStatus>))]

@@ -14,7 +14,8 @@ public static class ApiJson
     /// <summary>The same, indented for people.</summary>
     public static readonly JsonSerializerOptions Indented = new(Options) { WriteIndented = true };
 
-    /// <summary>The same settings, for what the API's types and <paramref name="more"/> describe. Nothing is found by reflection: the program is compiled ahead of time.</summary>
+    /// <summary>The same settings, for what the API's types and <paramref name="more"/> describe. Nothing is found by reflection: the
+    /// program is compiled ahead of time.</summary>
     public static JsonSerializerOptions With(params ReadOnlySpan<IJsonTypeInfoResolver> more) => new(JsonSerializerDefaults.Web)
     {
         DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull,
@@ -113,8 +114,10 @@ public sealed record MovingPrefix(string Prefix, string Port, string? NextHop = 
 /// <param name="Peer">Loopback address of the other PE, the tunnel's far end (prepare only).</param>
 /// <param name="TunnelKey">GRE key of the migration tunnel (prepare only).</param>
 /// <param name="Hold">Caps of the hold (prepare at the target only; null = defaults).</param>
-/// <param name="LocalPref">LOCAL_PREF to advertise with (advertise; null = 200), or with which the source tells its prefixes from the switch on (switch; null = as before).</param>
-/// <param name="Order">How order is kept when ingress PEs take the direct path (prepare; the source sees their flush markers go by; null = it is not).</param>
+/// <param name="LocalPref">LOCAL_PREF to advertise with (advertise; null = 200), or with which the source tells its prefixes from the
+/// switch on (switch; null = as before).</param>
+/// <param name="Order">How order is kept when ingress PEs take the direct path (prepare; the source sees their flush markers go by; null =
+/// it is not).</param>
 /// <param name="Force">Teardown at the source: also when this PE is left without a route to a moved prefix.</param>
 /// <param name="WaitMs">
 /// How long the PE may wait until the signal is possible (the one before it in the order of signals is executed, the hold is empty, the
@@ -136,7 +139,8 @@ public sealed record SignalRequest(
     bool Force = false, int WaitMs = 0, int KeepBackMs = 0, bool AfterMarkers = false);
 
 /// <summary>
-/// How the target keeps order, and the source knows that no more comes, while ingress PEs go over from the old path (by the source PE and the tunnel) to the direct one.
+/// How the target keeps order, and the source knows that no more comes, while ingress PEs go over from the old path (by the source PE and
+/// the tunnel) to the direct one.
 /// </summary>
 /// <param name="Ingress">PEs that send flush markers; their clients' packets wait at the target for them.</param>
 /// <param name="BoundMs">Longest time such a packet waits when the marker does not come, 1 to 60000 ms.</param>
@@ -153,7 +157,8 @@ public sealed record OrderedIngress(string Name, IReadOnlyList<string> Loopbacks
 
 /// <summary>How order was kept: the target's view, or which flush markers went by the source.</summary>
 /// <param name="Tag">Tag of the move, in its routes and markers.</param>
-/// <param name="Proved">True when no ingress that sends markers has anything under way to this PE on the old path any more; at the source, when the copies of their markers have gone by, too.</param>
+/// <param name="Proved">True when no ingress that sends markers has anything under way to this PE on the old path any more; at the source,
+/// when the copies of their markers have gone by, too.</param>
 /// <param name="Gates">One for each loopback of an ingress.</param>
 /// <param name="Unordered">Packets delivered as they came because their ingress has no gate.</param>
 /// <param name="StrangeMarkers">Markers of another move, or from nobody who has a gate.</param>
@@ -332,6 +337,9 @@ public sealed record BgpPeerInfo(
     /// <summary>The shortest round trip of the session's last minutes, milliseconds; null: not known.</summary>
     public double? RoundTripMs { get; init; }
 
+    /// <summary>True: routes are reflected to and from it (RFC 4456).</summary>
+    public bool ReflectorClient { get; init; }
+
     /// <summary>Routes received that policy denied.</summary>
     public long Denied { get; init; }
 
@@ -399,8 +407,10 @@ public sealed record BgpPeerReply(string Peer, BgpPeerAction Action, string Stat
 
 /// <summary>A BFD session. Intervals and times as in force now; <paramref name="Seconds"/> since the state last changed.</summary>
 public sealed record BfdSessionInfo(
-    string Peer, string Local, bool Multihop, string State, string RemoteState, string Diagnostic, string RemoteDiagnostic, uint LocalDiscriminator,
-    uint RemoteDiscriminator, double TransmitIntervalMilliseconds, double DetectionMilliseconds, int Multiplier, long Seconds, long PacketsReceived,
+    string Peer, string Local, bool Multihop, string State, string RemoteState, string Diagnostic, string RemoteDiagnostic,
+        uint LocalDiscriminator,
+    uint RemoteDiscriminator, double TransmitIntervalMilliseconds, double DetectionMilliseconds, int Multiplier, long Seconds,
+        long PacketsReceived,
     long PacketsSent, long SendErrors, long Ups, long Downs, double CreditMilliseconds);
 
 /// <summary>Control packets discarded for a reason.</summary>
@@ -419,11 +429,13 @@ public sealed record BfdDiscardInfo(string Reason, long Packets);
 /// <param name="Faults">Exceptions in the thread. Always 0.</param>
 /// <param name="Discards">Discards by reason, reasons without any left out.</param>
 public sealed record BfdInfo(
-    int ProcessId, long Restarts, IReadOnlyList<BfdSessionInfo> Sessions, string Urgency, long Stalls, double LongestStallMilliseconds, long Credits, double CreditMilliseconds,
+    int ProcessId, long Restarts, IReadOnlyList<BfdSessionInfo> Sessions, string Urgency, long Stalls, double LongestStallMilliseconds,
+        long Credits, double CreditMilliseconds,
     long KernelDrops, long Faults, IReadOnlyList<BfdDiscardInfo> Discards);
 
 /// <summary><c>GET /v1/keeper</c>: the process that forwards while the PE is restarted after a crash.</summary>
-/// <param name="State">off: not configured; connected; forwarding: the keeper forwards and the PE waits until BGP is back; gone: the keeper ended, the PE goes on without.</param>
+/// <param name="State">off: not configured; connected; forwarding: the keeper forwards and the PE waits until BGP is back; gone: the keeper
+/// ended, the PE goes on without.</param>
 /// <param name="Records">Records of the forwarding state told to it by this process.</param>
 /// <param name="SentBytes">Bytes sent.</param>
 /// <param name="QueuedBytes">Bytes that wait for it.</param>
@@ -434,7 +446,8 @@ public sealed record BfdInfo(
 /// <param name="Dropped">Packets that it dropped.</param>
 /// <param name="LastTakeoverMilliseconds">How long it forwarded the last time; 0: it never did.</param>
 public sealed record KeeperInfo(
-    string State, long Records, long SentBytes, long QueuedBytes, long Wholes, long OutOfSyncs, long Takeovers, long Packets, long Dropped, double LastTakeoverMilliseconds);
+    string State, long Records, long SentBytes, long QueuedBytes, long Wholes, long OutOfSyncs, long Takeovers, long Packets, long Dropped,
+        double LastTakeoverMilliseconds);
 
 /// <summary>A server-sent event on <c>GET /v1/events</c>. Kinds: port, neighbor, route, tunnel, bgp, bfd, migration.</summary>
 public sealed record EventRecord(long Sequence, long AtNs, string Kind, string Subject, string Change, string? Detail = null);
@@ -452,7 +465,8 @@ public sealed record DropInfo(string Reason, long Packets);
 /// <param name="Ready">True once it forwards.</param>
 /// <param name="Loopbacks">Its loopback addresses.</param>
 public sealed record NodeInfo(
-    string Name, string RouterId, uint As, string Version, int ProcessId, long StartedAtNs, bool Ready, IReadOnlyList<string>? Loopbacks = null)
+    string Name, string RouterId, uint As, string Version, int ProcessId, long StartedAtNs, bool Ready, IReadOnlyList<string>? Loopbacks =
+        null)
 {
     /// <summary>When it stops following the moves of a prefix; null: an older version, which does not say.</summary>
     public MoveDampingInfo? MoveDamping { get; init; }

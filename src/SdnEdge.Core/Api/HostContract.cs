@@ -94,10 +94,12 @@ public sealed record MirrorProgress(bool Ready, long CopiedBytes, long Remaining
 /// hand-over.</param>
 /// <param name="Mirror">Copying of its state, while it is prepared; null = nothing is copied before the stop.</param>
 /// <param name="Fault">What is wrong with it here, for people; null = nothing.</param>
+/// <param name="Phase">How far the host has got with it, as it is on disk, e.g. <c>stopped</c>, <c>handed-over</c>, <c>incoming</c>; null =
+/// an agent of an older version.</param>
 public sealed record ServerInfo(
     string Name, string Driver, ServerState State, long Epoch, long? MayRun, long RanEpoch, long VoidEpoch, string? Migration,
         bool Undoable,
-    MirrorProgress? Mirror = null, string? Fault = null);
+    MirrorProgress? Mirror = null, string? Fault = null, string? Phase = null);
 
 /// <summary><c>GET /v1/node</c> of a server host's agent.</summary>
 /// <param name="Name">Its name.</param>

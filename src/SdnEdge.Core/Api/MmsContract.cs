@@ -59,6 +59,12 @@ public sealed record PlanInfo(
 /// <param name="Migration">The migration that runs; null = none.</param>
 public sealed record GroupInfo(string Name, long Epoch, IReadOnlyList<GroupServerInfo> Servers, string? Migration);
 
+/// <summary>Body of <c>POST /v1/recover</c>.</summary>
+/// <param name="Settle">Where each server in doubt is to run: the site, by server. A server is in doubt when no host, or two, have the
+/// right
+/// to run it. Null = none is settled.</param>
+public sealed record RecoverCall(IReadOnlyDictionary<string, string>? Settle = null);
+
 /// <summary>A server of a group.</summary>
 /// <param name="Name">The server.</param>
 /// <param name="Site">The site that owns it by the journal; null = it was never moved, its hosts know.</param>

@@ -28,8 +28,10 @@ public static class SignalChecks
     {
         var errors = new List<ProblemError>();
         if (id.Length is 0 or > MaxIdLength || !id.All(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '_' or '.'))
-            errors.Add(new ProblemError("id", $"'{id}' is not a migration id; use 1 to {MaxIdLength} letters, digits, dashes, dots or underscores"));
-        if (request.Epoch < 1) errors.Add(new ProblemError("/epoch", $"{request.Epoch} is not an epoch; send a number from 1, higher for each new attempt"));
+            errors.Add(new ProblemError("id",
+                $"'{id}' is not a migration id; use 1 to {MaxIdLength} letters, digits, dashes, dots or underscores"));
+        if (request.Epoch < 1) errors.Add(new ProblemError("/epoch",
+            $"{request.Epoch} is not an epoch; send a number from 1, higher for each new attempt"));
         if (kind == SignalKind.Prepare)
         {
             CheckPrepare(request, errors);
@@ -45,8 +47,10 @@ public static class SignalChecks
             Unwanted("/order", request.Order is not null);
         }
 
-        if (kind is not (SignalKind.Advertise or SignalKind.Switch)) Unwanted("/localPref", request.LocalPref is not null && kind != SignalKind.Prepare);
-        if (request.Force && kind != SignalKind.Teardown) errors.Add(new ProblemError("/force", $"does not belong to {kind.ToString().ToLowerInvariant()}; only a teardown can be forced"));
+        if (kind is not (SignalKind.Advertise or SignalKind.Switch)) Unwanted("/localPref", request.LocalPref is not null
+            && kind != SignalKind.Prepare);
+        if (request.Force && kind != SignalKind.Teardown) errors.Add(new ProblemError("/force",
+            $"does not belong to {kind.ToString().ToLowerInvariant()}; only a teardown can be forced"));
         if (request.KeepBackMs is < 0 or > MaxKeepBackMs)
             errors.Add(new ProblemError("/keepBackMs", $"{request.KeepBackMs} is out of range; 0 to {MaxKeepBackMs} ms"));
         bool keepsBack = kind == SignalKind.Release || (kind == SignalKind.Prepare && request.Role == MigrationRole.Target);
@@ -60,14 +64,18 @@ public static class SignalChecks
 
         void Unwanted(string pointer, bool there)
         {
-            if (there) errors.Add(new ProblemError(pointer, $"does not belong to {kind.ToString().ToLowerInvariant()}; it is said once, with {(pointer == "/localPref" ? "switch or advertise" : "prepare")}"));
+            if (there) errors.Add(new ProblemError(pointer,
+                $"does not belong to {kind.ToString().ToLowerInvariant()}; it is said once, with "
+                + $"{(pointer == "/localPref" ? "switch or advertise" : "prepare")}"));
         }
     }
 
     private static void CheckPrepare(SignalRequest request, List<ProblemError> errors)
     {
-        if (request.Role is null) errors.Add(new ProblemError("/role", "is missing; send source to the PE that has the server now, target to the PE that will have it"));
-        if (request.TunnelKey is null) errors.Add(new ProblemError("/tunnelKey", "is missing; send the same unused GRE key (0 to 4294967295) to both PEs"));
+        if (request.Role is null) errors.Add(new ProblemError("/role",
+            "is missing; send source to the PE that has the server now, target to the PE that will have it"));
+        if (request.TunnelKey is null) errors.Add(new ProblemError("/tunnelKey",
+            "is missing; send the same unused GRE key (0 to 4294967295) to both PEs"));
         if (!IpAddress.TryParse(request.Peer, out IpAddress peer) || peer.IsMulticast || peer.Bits == 0)
             errors.Add(new ProblemError("/peer", $"{Quote(request.Peer)} is not the other PE's loopback address; send e.g. 10.255.0.2"));
         if (request.Order is { } order) CheckOrder(order, errors);
@@ -89,7 +97,8 @@ public static class SignalChecks
     {
         if (prefixes is not { Count: > 0 })
         {
-            errors.Add(new ProblemError("/prefixes", "is missing or empty; send the moving prefixes, e.g. [{\"prefix\": \"10.1.1.10/32\", \"port\": \"dc\"}]"));
+            errors.Add(new ProblemError("/prefixes",
+                "is missing or empty; send the moving prefixes, e.g. [{\"prefix\": \"10.1.1.10/32\", \"port\": \"dc\"}]"));
             return;
         }
 
@@ -139,13 +148,16 @@ public static class SignalChecks
         }
 
         bool good = IpPrefix.TryParse(moving.Prefix, out IpPrefix prefix);
-        if (!good) errors.Add(new ProblemError($"{pointer}/prefix", $"{Quote(moving.Prefix)} is not a prefix; write it as 10.1.1.10/32, with no host bits set"));
+        if (!good) errors.Add(new ProblemError($"{pointer}/prefix",
+            $"{Quote(moving.Prefix)} is not a prefix; write it as 10.1.1.10/32, with no host bits set"));
         else if (!seen.Add(prefix)) errors.Add(new ProblemError($"{pointer}/prefix", $"'{prefix}' is there twice"));
         if (needsPort && string.IsNullOrEmpty(moving.Port)) errors.Add(new ProblemError($"{pointer}/port",
             "is missing; name the port on this PE where the server is or will be"));
         if (moving.NextHop is null) return;
-        if (!IpAddress.TryParse(moving.NextHop, out IpAddress hop)) errors.Add(new ProblemError($"{pointer}/nextHop", $"'{moving.NextHop}' is not an address"));
-        else if (good && hop.Family != prefix.Address.Family) errors.Add(new ProblemError($"{pointer}/nextHop", $"'{moving.NextHop}' is not of the prefix's family"));
+        if (!IpAddress.TryParse(moving.NextHop, out IpAddress hop)) errors.Add(new ProblemError($"{pointer}/nextHop",
+            $"'{moving.NextHop}' is not an address"));
+        else if (good && hop.Family != prefix.Address.Family) errors.Add(new ProblemError($"{pointer}/nextHop",
+            $"'{moving.NextHop}' is not of the prefix's family"));
     }
 
     private static string Quote(string? text) => text is null ? "nothing" : $"'{text}'";

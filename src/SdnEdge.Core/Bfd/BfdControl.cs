@@ -70,7 +70,8 @@ public readonly record struct BfdControl(
 /// </summary>
 public readonly ref struct BfdView
 {
-    private const int FlagPoll = 0x20, FlagFinal = 0x10, FlagIndependent = 0x08, FlagAuthentication = 0x04, FlagDemand = 0x02, FlagMultipoint = 0x01;
+    private const int FlagPoll = 0x20, FlagFinal = 0x10, FlagIndependent = 0x08, FlagAuthentication = 0x04, FlagDemand =
+        0x02, FlagMultipoint = 0x01;
 
     private readonly ReadOnlySpan<byte> _bytes;
 
@@ -90,24 +91,29 @@ public readonly ref struct BfdView
 
     /// <summary>The packet as values, without its authentication section.</summary>
     public BfdControl Control => new(
-        State, MyDiscriminator, YourDiscriminator, BinaryPrimitives.ReadUInt32BigEndian(_bytes[12..]), BinaryPrimitives.ReadUInt32BigEndian(_bytes[16..]),
-        _bytes[2], (BfdDiagnostic)(_bytes[0] & 0x1F), (_bytes[1] & FlagPoll) != 0, (_bytes[1] & FlagFinal) != 0, (_bytes[1] & FlagIndependent) != 0,
+        State, MyDiscriminator, YourDiscriminator, BinaryPrimitives.ReadUInt32BigEndian(_bytes[12..]),
+            BinaryPrimitives.ReadUInt32BigEndian(_bytes[16..]),
+        _bytes[2], (BfdDiagnostic)(_bytes[0] & 0x1F), (_bytes[1] & FlagPoll) != 0, (_bytes[1] & FlagFinal) != 0,
+            (_bytes[1] & FlagIndependent) != 0,
         (_bytes[1] & FlagDemand) != 0, BinaryPrimitives.ReadUInt32BigEndian(_bytes[20..]));
 
-    /// <summary>Checks a UDP payload: RFC 5880 6.8.6 up to, without, the choice of the session. A good packet gives <see cref="BfdDiscard.None"/>.</summary>
+    /// <summary>Checks a UDP payload: RFC 5880 6.8.6 up to, without, the choice of the session. A good packet gives
+    /// <see cref="BfdDiscard.None"/>.</summary>
     public static BfdDiscard Parse(ReadOnlySpan<byte> payload, out BfdView view)
     {
         view = default;
         if (payload.Length < 4) return BfdDiscard.LengthBeyondPayload;
         if (payload[0] >> 5 != BfdControl.Version) return BfdDiscard.Version;
         int length = payload[3];
-        if (length < ((payload[1] & FlagAuthentication) != 0 ? BfdControl.SizeWithAuthentication : BfdControl.Size)) return BfdDiscard.LengthTooSmall;
+        if (length < ((payload[1] & FlagAuthentication) != 0 ? BfdControl.SizeWithAuthentication
+            : BfdControl.Size)) return BfdDiscard.LengthTooSmall;
         if (length > payload.Length) return BfdDiscard.LengthBeyondPayload;
         if (payload[2] == 0) return BfdDiscard.DetectMultiplierZero;
         if ((payload[1] & FlagMultipoint) != 0) return BfdDiscard.Multipoint;
         var candidate = new BfdView(payload[..length]);
         if (candidate.MyDiscriminator == 0) return BfdDiscard.MyDiscriminatorZero;
-        if (candidate.YourDiscriminator == 0 && candidate.State is not (BfdState.Down or BfdState.AdminDown)) return BfdDiscard.NoDiscriminatorWhileUp;
+        if (candidate.YourDiscriminator == 0
+            && candidate.State is not (BfdState.Down or BfdState.AdminDown)) return BfdDiscard.NoDiscriminatorWhileUp;
         view = candidate;
         return BfdDiscard.None;
     }

@@ -19,7 +19,8 @@ public readonly record struct BfdKey(IpAddress Peer, IpAddress Local, bool Multi
 public readonly record struct BfdParameters(uint DesiredMinTx, uint RequiredMinRx, byte DetectMultiplier)
 {
     /// <summary>The same interval both ways.</summary>
-    public static BfdParameters Every(int milliseconds, int multiplier) => new((uint)milliseconds * 1000, (uint)milliseconds * 1000, (byte)multiplier);
+    public static BfdParameters Every(int milliseconds, int multiplier)
+        => new((uint)milliseconds * 1000, (uint)milliseconds * 1000, (byte)multiplier);
 }
 
 /// <summary>
@@ -131,7 +132,8 @@ public sealed class BfdSession
     /// <summary>Times it left Up.</summary>
     public long Downs { get; private set; }
 
-    /// <summary>Those of <see cref="Downs"/> that an operator wanted, here or there: they say nothing about the path (RFC 5882 3.2).</summary>
+    /// <summary>Those of <see cref="Downs"/> that an operator wanted, here or there: they say nothing about the path (RFC 5882
+    /// 3.2).</summary>
     public long AdministrativeDowns { get; private set; }
 
     /// <summary>Nanoseconds of credit that kept it from expiring while the driver itself had been held up.</summary>
@@ -251,7 +253,8 @@ public sealed class BfdSession
         }
 
         // A packet carries P or F, never both (RFC 5880 6.5).
-        new BfdControl(State, LocalDiscriminator, RemoteDiscriminator, _desiredMinTx, _requiredMinRx, _parameters.DetectMultiplier, Diagnostic, _polling && !final, final, ControlPlaneIndependent).Emit(to);
+        new BfdControl(State, LocalDiscriminator, RemoteDiscriminator, _desiredMinTx, _requiredMinRx, _parameters.DetectMultiplier,
+            Diagnostic, _polling && !final, final, ControlPlaneIndependent).Emit(to);
         Sent++;
         if (final)
         {
@@ -287,7 +290,8 @@ public sealed class BfdSession
         Reschedule(before);
     }
 
-    /// <summary>Takes the session down, or lets it come up again; the peer is told at once (RFC 5880 6.8.16). True when that changed something.</summary>
+    /// <summary>Takes the session down, or lets it come up again; the peer is told at once (RFC 5880 6.8.16). True when that changed
+    /// something.</summary>
     public bool SetAdminDown(bool down, long now)
     {
         if (down == (State == BfdState.AdminDown)) return false;
@@ -312,7 +316,8 @@ public sealed class BfdSession
         else if (wasUp)
         {
             Downs++;
-            if (next == BfdState.AdminDown || (diagnostic == BfdDiagnostic.NeighborSignaledDown && RemoteState == BfdState.AdminDown)) AdministrativeDowns++;
+            if (next == BfdState.AdminDown || (diagnostic == BfdDiagnostic.NeighborSignaledDown
+                && RemoteState == BfdState.AdminDown)) AdministrativeDowns++;
             if (_waitingParameters is { } waiting) (_parameters, _waitingParameters) = (waiting, null);
             _polling = false;
             Apply();

@@ -18,7 +18,8 @@ internal interface IAdjRibOut
     /// <summary>States what the peer is to know about a prefix; null: nothing.</summary>
     void Set(IpPrefix prefix, PathAttributes? attributes);
 
-    /// <summary>Asks for what <see cref="Set"/> will read for these changes (<see cref="CacheLine"/>); those of the other family are passed over.</summary>
+    /// <summary>Asks for what <see cref="Set"/> will read for these changes (<see cref="CacheLine"/>); those of the other family are passed
+    /// over.</summary>
     void Prefetch(ReadOnlySpan<RibChange> changes);
 
     /// <summary>Has everything sent again (ROUTE-REFRESH).</summary>
@@ -207,7 +208,8 @@ internal sealed class AdjRibOut<TKey> : IAdjRibOut
         return group;
     }
 
-    /// <summary>A group is told. Its number may be given again: no entry waits for it, and only its own queue named entries under it.</summary>
+    /// <summary>A group is told. Its number may be given again: no entry waits for it, and only its own queue named entries under
+    /// it.</summary>
     private void Retire(Group group)
     {
         if (group.Attributes is null) _withdrawals = null;

@@ -108,7 +108,8 @@ public static class AsPath
         ? BinaryPrimitives.ReadUInt32BigEndian(numbers[(index * 4)..])
         : BinaryPrimitives.ReadUInt16BigEndian(numbers[(index * 2)..]);
 
-    /// <summary>Writes the path with one AS in front (RFC 4271 5.1.2 b). Returns the bytes written; room for 6 more than the path is enough.</summary>
+    /// <summary>Writes the path with one AS in front (RFC 4271 5.1.2 b). Returns the bytes written; room for 6 more than the path is
+    /// enough.</summary>
     public static int Prepend(ReadOnlySpan<byte> value, uint autonomousSystem, Span<byte> into)
     {
         if (value.Length >= 2 && value[0] == AsSegment.Sequence && value[1] < MaxSegment)
@@ -141,7 +142,8 @@ public static class AsPath
         return written;
     }
 
-    /// <summary>Writes the path with AS numbers of another size; numbers above 65535 become AS_TRANS (RFC 6793 4.2.2). Returns the bytes written.</summary>
+    /// <summary>Writes the path with AS numbers of another size; numbers above 65535 become AS_TRANS (RFC 6793 4.2.2). Returns the bytes
+    /// written.</summary>
     public static int Convert(ReadOnlySpan<byte> value, int fromSize, int toSize, Span<byte> into)
     {
         int written = 0;
@@ -242,13 +244,15 @@ public static class AsPath
         {
             uint number = ReadAs(numbers, i, fromSize);
             if (toSize == 4) BinaryPrimitives.WriteUInt32BigEndian(into[(2 + (i * 4))..], number);
-            else BinaryPrimitives.WriteUInt16BigEndian(into[(2 + (i * 2))..], number > ushort.MaxValue ? BgpLimits.AsTrans : (ushort)number);
+            else BinaryPrimitives.WriteUInt16BigEndian(into[(2 + (i * 2))..], number > ushort.MaxValue ? BgpLimits.AsTrans
+                : (ushort)number);
         }
 
         return 2 + (count * toSize);
     }
 
-    /// <summary>Joins the sequence that ends at <paramref name="seam"/> with one that starts there, so that a merged path has its canonical shape.</summary>
+    /// <summary>Joins the sequence that ends at <paramref name="seam"/> with one that starts there, so that a merged path has its canonical
+    /// shape.</summary>
     private static int Join(Span<byte> path, int seam)
     {
         if (seam == 0 || seam == path.Length || path[seam] != AsSegment.Sequence) return path.Length;

@@ -16,7 +16,8 @@ public sealed class AttributeTable
     private int _count;
     private int _sweepAt = FirstSweep;
 
-    /// <summary>Where all that share the table, and so a thread, put attributes together: each from Clear or Load to Build at one go.</summary>
+    /// <summary>Where all that share the table, and so a thread, put attributes together: each from Clear or Load to Build at one
+    /// go.</summary>
     internal AttributeBuilder Builder { get; } = new();
 
     /// <summary>Likewise for one AS path.</summary>
@@ -25,7 +26,8 @@ public sealed class AttributeTable
     /// <summary>Sets in the table, those no longer used and not swept out yet included.</summary>
     public int Count => _count;
 
-    /// <summary>The set with these canonical bytes (see <see cref="PathAttributes"/>; made with an <see cref="AttributeBuilder"/>).</summary>
+    /// <summary>The set with these canonical bytes (see <see cref="PathAttributes"/>; made with an
+    /// <see cref="AttributeBuilder"/>).</summary>
     public PathAttributes Intern(ReadOnlySpan<byte> canonical)
     {
         int hash = PathAttributes.Hash(canonical);

@@ -59,7 +59,8 @@ public readonly record struct BgpCommunity(CommunityKind Kind, ulong Value, uint
         }
 
         uint c = 0;
-        if (parts.Length is not (2 or 3) || !Number(parts[0], out uint a) || !Number(parts[1], out uint b) || (parts.Length == 3 && !Number(parts[2], out c))) return false;
+        if (parts.Length is not (2 or 3) || !Number(parts[0], out uint a) || !Number(parts[1], out uint b)
+            || (parts.Length == 3 && !Number(parts[2], out c))) return false;
         if (parts.Length == 3)
         {
             community = new BgpCommunity(CommunityKind.Large, ((ulong)b << 32) | c, a);
@@ -154,7 +155,8 @@ public readonly record struct BgpCommunity(CommunityKind Kind, ulong Value, uint
         community = default;
         if (parts.Length != 3 || !Number(parts[2], out uint value)) return false;
         ulong octets;
-        if (IpAddress.TryParse(parts[1], out IpAddress address) && address.IsV4 && value <= ushort.MaxValue) octets = (1UL << 56) | ((ulong)address.V4 << 16) | value;
+        if (IpAddress.TryParse(parts[1], out IpAddress address) && address.IsV4 && value <= ushort.MaxValue) octets =
+            (1UL << 56) | ((ulong)address.V4 << 16) | value;
         else if (!Number(parts[1], out uint number)) return false;
         else if (number <= ushort.MaxValue) octets = ((ulong)number << 32) | value;
         else if (value <= ushort.MaxValue) octets = (2UL << 56) | ((ulong)number << 16) | value;
@@ -163,5 +165,6 @@ public readonly record struct BgpCommunity(CommunityKind Kind, ulong Value, uint
         return true;
     }
 
-    private static bool Number(string text, out uint number) => uint.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out number);
+    private static bool Number(string text, out uint number)
+        => uint.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out number);
 }

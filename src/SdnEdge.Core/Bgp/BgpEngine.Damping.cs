@@ -17,7 +17,8 @@ public sealed partial class BgpEngine
     /// <summary>What is damped.</summary>
     public MoveDamping MoveDamping { get; }
 
-    /// <summary>A prefix moves too often (the text says how), or, with no text, is followed again. Called inside the engine's methods: do not call back.</summary>
+    /// <summary>A prefix moves too often (the text says how), or, with no text, is followed again. Called inside the engine's methods: do
+    /// not call back.</summary>
     public event Action<IpPrefix, string?>? MoveDamped;
 
     private PathAttributes Damp(RouteOrigin origin, IpPrefix prefix, PathAttributes told, long now)
@@ -25,19 +26,23 @@ public sealed partial class BgpEngine
         if (told.MobilitySequence == 0 || _own.ContainsKey(prefix)
             || !MoveDamping.HoldsBack(prefix, told.MobilitySequence, now, out bool begins))
         {
-            if (_heldBack.Count > 0 && _heldBack.TryGetValue(prefix, out Dictionary<RouteOrigin, (PathAttributes, PathAttributes)>? others)) others.Remove(origin);
+            if (_heldBack.Count > 0 && _heldBack.TryGetValue(prefix, out Dictionary<RouteOrigin,
+                (PathAttributes, PathAttributes)>? others)) others.Remove(origin);
             return told;
         }
 
         _builder.Load(told);
         MobilitySequence.Remove(_builder);
         PathAttributes taken = Attributes.Intern(_builder.Build());
-        if (!_heldBack.TryGetValue(prefix, out Dictionary<RouteOrigin, (PathAttributes, PathAttributes)>? routes)) _heldBack.Add(prefix, routes = []);
+        if (!_heldBack.TryGetValue(prefix, out Dictionary<RouteOrigin, (PathAttributes, PathAttributes)>? routes)) _heldBack.Add(prefix,
+            routes = []);
         routes[origin] = (told, taken);
         if (begins)
         {
             MoveDampingSettings limits = _settings.MoveDamping;
-            MoveDamped?.Invoke(prefix, $"more than {limits.Moves} moves within {limits.WithinSeconds} s, now {told.MobilitySequence} by {origin.Name}: move {MoveDamping.Find(prefix)!.Value.Number} is held on to until {limits.RecoverySeconds} s have passed without another");
+            MoveDamped?.Invoke(prefix, $"more than {limits.Moves} moves within {limits.WithinSeconds} s, now {told.MobilitySequence} by "
+                + $"{origin.Name}: move {MoveDamping.Find(prefix)!.Value.Number} is held on to until {limits.RecoverySeconds} s have "
+                + $"passed without another");
         }
 
         return taken;
@@ -55,7 +60,8 @@ public sealed partial class BgpEngine
                 foreach (RouteView route in _rib.Explain(prefix))
                 {
                     // What its peer has taken back or replaced since is past.
-                    if (routes.TryGetValue(route.Origin, out (PathAttributes Told, PathAttributes Taken) held) && held.Taken.Equals(route.Attributes))
+                    if (routes.TryGetValue(route.Origin, out (PathAttributes Told, PathAttributes Taken) held)
+                        && held.Taken.Equals(route.Attributes))
                         _rib.Offer(route.Origin, prefix, route.Hop.Spec, held.Told, now);
                 }
             }

@@ -22,7 +22,8 @@ public sealed partial class BgpEngine
     /// <summary>Prefixes advertised as our own, with their attributes.</summary>
     public IReadOnlyDictionary<IpPrefix, PathAttributes> Own => _own;
 
-    /// <summary>Advertises a prefix as our own. Repeating it with another LOCAL_PREF replaces it. Sent by the next <see cref="Flush"/>.</summary>
+    /// <summary>Advertises a prefix as our own. Repeating it with another LOCAL_PREF replaces it. Sent by the next
+    /// <see cref="Flush"/>.</summary>
     /// <param name="prefix">Prefix.</param>
     /// <param name="localPref">LOCAL_PREF towards iBGP peers.</param>
     /// <param name="moveTag">Tag of the move that brought it here (<see cref="Migration.MoveTag"/>); null: none.</param>
@@ -62,7 +63,8 @@ public sealed partial class BgpEngine
         }
     }
 
-    /// <summary>Packs and sends what waits, as far as the peers take it. True when some still waits: call again when <see cref="IBgpWire.Unsent"/> has gone down.</summary>
+    /// <summary>Packs and sends what waits, as far as the peers take it. True when some still waits: call again when
+    /// <see cref="IBgpWire.Unsent"/> has gone down.</summary>
     public bool Flush()
     {
         bool waits = false;
@@ -85,7 +87,8 @@ public sealed partial class BgpEngine
         while (table.Waiting > 0)
         {
             if (_wire.Unsent(peer, side) >= SendWindow) return false;
-            if (_taken.Length < TakeAtOnce && _taken.Length < table.Waiting) _taken = new IpPrefix[Math.Min(TakeAtOnce, (int)System.Numerics.BitOperations.RoundUpToPowerOf2((uint)table.Waiting))];
+            if (_taken.Length < TakeAtOnce && _taken.Length < table.Waiting) _taken =
+                new IpPrefix[Math.Min(TakeAtOnce, (int)System.Numerics.BitOperations.RoundUpToPowerOf2((uint)table.Waiting))];
             int count = table.Take(_taken, out PathAttributes? attributes);
             ReadOnlySpan<IpPrefix> prefixes = _taken.AsSpan(0, count);
             while (prefixes.Length > 0)
@@ -213,7 +216,8 @@ internal sealed class BgpExport(BgpSpeakerSettings settings, AttributeTable tabl
             used += Migration.MoveTag.CommunityBytes;
         }
 
-        if (used > 0) _builder.Set(AttributeFlags.Optional | AttributeFlags.Transitive, AttributeCode.ExtendedCommunities, communities[..used]);
+        if (used > 0) _builder.Set(AttributeFlags.Optional | AttributeFlags.Transitive, AttributeCode.ExtendedCommunities,
+            communities[..used]);
         return table.Intern(_builder.Build());
     }
 

@@ -37,7 +37,8 @@ public sealed partial class BgpEngine
         }
 
         TellAllVpn(peer);
-        if (RequestRefresh(peer) == BgpFamilies.None) Warned?.Invoke(peer, "does not know route refresh: the new import policy holds for what it tells from now on; reset the session");
+        if (RequestRefresh(peer) == BgpFamilies.None) Warned?.Invoke(peer,
+            "does not know route refresh: the new import policy holds for what it tells from now on; reset the session");
     }
 
     /// <summary>The attributes to go on with; null: the routes are to be left aside.</summary>
@@ -135,7 +136,8 @@ public sealed partial class BgpEngine
     private int ReadNext(ref NlriReader reader, IpFamily family)
     {
         int count = 0;
-        for (; count < CacheLine.Ahead && reader.MoveNext(); count++) (_nextPathIds[count], _nextPrefixes[count]) = (reader.PathId, reader.Current);
+        for (; count < CacheLine.Ahead && reader.MoveNext(); count++) (_nextPathIds[count], _nextPrefixes[count]) =
+            (reader.PathId, reader.Current);
         _rib.Prefetch(family, _nextPrefixes.AsSpan(0, count));
         return count;
     }

@@ -21,7 +21,8 @@ public sealed partial class BgpEngine
             BinaryPrimitives.WriteUInt32BigEndian(data.AsSpan(3), (uint)limit.Maximum);
             string next = limit.RestartSeconds > 0 ? $"starts again in {limit.RestartSeconds} s" : "waits for a reset by the operator";
             Step(peer, new FsmEvent(FsmEventKind.PrefixLimit, peer.Fsm.EstablishedSide, Data: data,
-                Reason: $"more than {limit.Maximum} {(v4 ? "IPv4" : "IPv6")} prefixes; {next}", WaitNs: limit.RestartSeconds * 1_000_000_000L), now);
+                Reason: $"more than {limit.Maximum} {(v4 ? "IPv4" : "IPv6")} prefixes; {next}",
+                    WaitNs: limit.RestartSeconds * 1_000_000_000L), now);
             return true;
         }
 

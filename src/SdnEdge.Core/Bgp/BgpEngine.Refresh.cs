@@ -79,13 +79,15 @@ public sealed partial class BgpEngine
         peer.Dirty = true;
     }
 
-    /// <summary>Nothing waits any more: End-of-RIB, and the ends of refreshes, go out. True when a refresh put off till now has begun.</summary>
+    /// <summary>Nothing waits any more: End-of-RIB, and the ends of refreshes, go out. True when a refresh put off till now has
+    /// begun.</summary>
     private bool SendEnds(BgpPeer peer)
     {
         ConnectionSide side = peer.Fsm.EstablishedSide;
         foreach (BgpFamilies family in peer.EndOfRibDue.List()) Send(peer, side, UpdateEncoder.EndOfRib(_message, family));
         peer.EndOfRibDue = BgpFamilies.None;
-        foreach (BgpFamilies family in peer.EndOfRefreshDue.List()) Send(peer, side, MessageWriter.RouteRefresh(_message, family, RefreshKind.End));
+        foreach (BgpFamilies family in peer.EndOfRefreshDue.List()) Send(peer, side,
+            MessageWriter.RouteRefresh(_message, family, RefreshKind.End));
         peer.EndOfRefreshDue = BgpFamilies.None;
         BgpFamilies later = peer.RefreshLater;
         peer.RefreshLater = BgpFamilies.None;

@@ -15,7 +15,8 @@ public sealed partial class BgpEngine
 
     private long _deferUntil = long.MaxValue;
 
-    /// <summary>True from a start with <see cref="BgpSpeakerSettings.Restarting"/> until all peers have been heard: nothing is told meanwhile.</summary>
+    /// <summary>True from a start with <see cref="BgpSpeakerSettings.Restarting"/> until all peers have been heard: nothing is told
+    /// meanwhile.</summary>
     public bool IsRestarting { get; private set; }
 
     private GracefulRestart? RestartCapability(BgpPeer peer)
@@ -25,7 +26,8 @@ public sealed partial class BgpEngine
 
         // A session that ended without a restart of ours has cost no forwarding.
         BgpFamilies kept = IsRestarting ? families & _settings.ForwardingKept : families;
-        return new GracefulRestart(families == BgpFamilies.None ? 0 : _settings.RestartSeconds, families, kept, IsRestarting, Notification: true);
+        return new GracefulRestart(families == BgpFamilies.None ? 0 : _settings.RestartSeconds, families, kept, IsRestarting,
+            Notification: true);
     }
 
     private void KeepStale(BgpPeer peer, long now)

@@ -110,7 +110,8 @@ public sealed partial class BgpEngine
             {
                 RemoveVpn(peer, reader.Current, now);
             }
-            else if (peer.Import.Find(reader.Current.Prefix, attributes) is not { } term || _editor.Edit(term, attributes, toExternal: false) is not { } taken)
+            else if (peer.Import.Find(reader.Current.Prefix, attributes) is not { } term
+                || _editor.Edit(term, attributes, toExternal: false) is not { } taken)
             {
                 peer.Denied++;
                 RemoveVpn(peer, reader.Current, now);
@@ -135,7 +136,8 @@ public sealed partial class BgpEngine
         if (added) peer.VpnReceived++;
         (path.Attributes, path.Label) = (attributes, label);
         IpAddress endpoint = default;
-        if (label == VpnLabel.ImplicitNull && GreTunnelRoute.TryFind(attributes.Find(AttributeCode.TunnelEncapsulation), out GreTunnelRoute tunnel))
+        if (label == VpnLabel.ImplicitNull
+            && GreTunnelRoute.TryFind(attributes.Find(AttributeCode.TunnelEncapsulation), out GreTunnelRoute tunnel))
         {
             endpoint = tunnel.Endpoint.IsNone ? nextHop : tunnel.Endpoint;
             IpAddress ours = endpoint.IsV4 ? _settings.NextHopV4 : _settings.NextHopV6;
@@ -205,11 +207,13 @@ public sealed partial class BgpEngine
     private PathAttributes? OwnAttributes(VpnVrf vrf, IpPrefix prefix, VpnOwnRoute route)
     {
         IpAddress hop = OwnVpnHop(prefix.Family);
-        return hop.IsNone || vrf.Settings.Export.Count == 0 ? null : _export.OwnVpn(route.LocalPref, route.Move, vrf.Settings.Export, new GreTunnelRoute(vrf.Settings.Key, hop));
+        return hop.IsNone || vrf.Settings.Export.Count == 0 ? null
+            : _export.OwnVpn(route.LocalPref, route.Move, vrf.Settings.Export, new GreTunnelRoute(vrf.Settings.Key, hop));
     }
 
     /// <summary>One tunnel serves both families: over IPv4 wherever there is an IPv4 loopback (RFC 4659 3.2.1).</summary>
-    private IpAddress OwnVpnHop(IpFamily family) => !_settings.NextHopV4.IsNone ? _settings.NextHopV4 : family == IpFamily.V6 ? _settings.NextHopV6 : default;
+    private IpAddress OwnVpnHop(IpFamily family)
+        => !_settings.NextHopV4.IsNone ? _settings.NextHopV4 : family == IpFamily.V6 ? _settings.NextHopV6 : default;
 
     /// <summary>Tells what is best for a prefix now: our own route, or on a reflector the best of the table.</summary>
     private void PublishBest(VpnPrefix prefix)
@@ -235,11 +239,13 @@ public sealed partial class BgpEngine
     {
         if ((peer.Negotiated!.Families & prefix.Prefix.Family.VpnFlag()) == 0) return;
         bool may = attributes is not null && !peer.External
-            && (from is null || (!ReferenceEquals(from, peer.Origin) && !from.External && (from.ReflectorClient || peer.Origin.ReflectorClient)))
+            && (from is null || (!ReferenceEquals(from, peer.Origin) && !from.External
+                && (from.ReflectorClient || peer.Origin.ReflectorClient)))
             && !BgpExport.IsHeldBack(attributes, external: false);
         PathAttributes? told = null;
         if (may && peer.Export.Find(prefix.Prefix, attributes!) is { } term)
-            told = _editor.Edit(term, from is null ? attributes! : _export.Reflected(attributes!, from.PeerRouterId, nextHop), toExternal: false);
+            told = _editor.Edit(term, from is null ? attributes! : _export.Reflected(attributes!, from.PeerRouterId, nextHop),
+                toExternal: false);
         peer.OutVpn.Set(prefix, told, label);
         peer.Dirty |= peer.OutVpn.Waiting > 0;
     }
@@ -256,7 +262,8 @@ public sealed partial class BgpEngine
         foreach (VpnVrf vrf in _vrfs.Values)
         {
             foreach ((IpPrefix prefix, VpnOwnRoute route) in vrf.Own)
-                TellVpn(peer, new VpnPrefix(vrf.Settings.Rd, prefix), OwnAttributes(vrf, prefix, route), VpnLabel.ImplicitNull, null, default);
+                TellVpn(peer, new VpnPrefix(vrf.Settings.Rd, prefix), OwnAttributes(vrf, prefix, route), VpnLabel.ImplicitNull, null,
+                    default);
         }
     }
 
@@ -273,10 +280,12 @@ public sealed partial class BgpEngine
             while (routes.Length > 0)
             {
                 int length = attributes is null ? UpdateEncoder.WithdrawVpn(into, ref routes)
-                    : _encoder.AnnounceVpn(into, attributes, peer.Negotiated!.FourOctetAs, OwnVpnHop(routes[0].Prefix.Prefix.Family), ref routes);
+                    : _encoder.AnnounceVpn(into, attributes, peer.Negotiated!.FourOctetAs, OwnVpnHop(routes[0].Prefix.Prefix.Family),
+                        ref routes);
                 if (length == 0 && peer.Negotiated!.ExtendedMessages)
                 {
-                    length = _encoder.AnnounceVpn(LargeMessage, attributes!, peer.Negotiated.FourOctetAs, OwnVpnHop(routes[0].Prefix.Prefix.Family), ref routes);
+                    length = _encoder.AnnounceVpn(LargeMessage, attributes!, peer.Negotiated.FourOctetAs,
+                        OwnVpnHop(routes[0].Prefix.Prefix.Family), ref routes);
                     if (length > 0)
                     {
                         Send(peer, side, LargeMessage.AsSpan(0, length));
@@ -330,7 +339,8 @@ public sealed partial class BgpEngine
     private void SweepVpn(BgpPeer peer, BgpFamilies family, bool staleOnly, long now)
     {
         if (peer.VpnReceived == 0) return;
-        foreach (VpnPath path in _vpn.All.Where(p => ReferenceEquals(p.Session, peer.Origin) && p.Prefix.Prefix.Family == family.Ip() && (p.Stale || !staleOnly)).ToList())
+        foreach (VpnPath path in _vpn.All.Where(p
+            => ReferenceEquals(p.Session, peer.Origin) && p.Prefix.Prefix.Family == family.Ip() && (p.Stale || !staleOnly)).ToList())
             RemoveVpn(peer, path, now);
     }
 

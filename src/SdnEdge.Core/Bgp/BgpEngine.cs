@@ -6,7 +6,8 @@ namespace SdnEdge.Core.Bgp;
 /// <summary>
 /// A BGP speaker without sockets, clock or threads: bytes and connection events come in, bytes go out through an
 /// <see cref="IBgpWire"/>, routes go into a <see cref="LocRib"/>.
-/// The way of a route: Received -> framer -> decoder -> loops, leaks (BgpEngine.Import) -> import policy -> LocRib.Offer -> (best route changes)
+/// The way of a route: Received -> framer -> decoder -> loops, leaks (BgpEngine.Import) -> import policy -> LocRib.Offer -> (best route
+/// changes)
 /// RibChanged -> export policy -> Adj-RIB-Out -> Flush -> packed UPDATEs.
 /// Single-threaded: the control loop calls it.
 /// </summary>
@@ -16,7 +17,8 @@ public sealed partial class BgpEngine
     private const long SendWindow = 256 * 1024;
 
     // What a NOTIFICATION about an unexpected message carries (RFC 6608 4).
-    private static readonly ReadOnlyMemory<byte>[] Types = [default, new byte[] { 1 }, new byte[] { 2 }, new byte[] { 3 }, new byte[] { 4 }, new byte[] { 5 }];
+    private static readonly ReadOnlyMemory<byte>[] Types =
+        [default, new byte[] { 1 }, new byte[] { 2 }, new byte[] { 3 }, new byte[] { 4 }, new byte[] { 5 }];
 
     private readonly BgpSpeakerSettings _settings;
     private readonly LocRib _rib;
@@ -49,10 +51,12 @@ public sealed partial class BgpEngine
     /// <summary>The peers.</summary>
     public IReadOnlyCollection<BgpPeer> Peers => _peers.Values;
 
-    /// <summary>A session came up or went down; the text says why it went down. Called inside the engine's methods: do not call back.</summary>
+    /// <summary>A session came up or went down; the text says why it went down. Called inside the engine's methods: do not call
+    /// back.</summary>
     public event Action<BgpPeer, string?>? SessionChanged;
 
-    /// <summary>Something the operator should know of a peer, without a change of its session. Called inside the engine's methods: do not call back.</summary>
+    /// <summary>Something the operator should know of a peer, without a change of its session. Called inside the engine's methods: do not
+    /// call back.</summary>
     public event Action<BgpPeer, string>? Warned;
 
     /// <summary>When <see cref="Tick"/> is due next; <see cref="long.MaxValue"/>: never.</summary>
@@ -74,7 +78,8 @@ public sealed partial class BgpEngine
     public BgpPeer AddPeer(BgpPeerSettings settings, long now)
     {
         var peer = new BgpPeer(_settings, settings, Attributes, _jitter);
-        if (!_peers.TryAdd(settings.Address, peer)) throw new ArgumentException($"Peer {settings.Address} is configured already.", nameof(settings));
+        if (!_peers.TryAdd(settings.Address, peer)) throw new ArgumentException($"Peer {settings.Address} is configured already.",
+            nameof(settings));
         if (IsRestarting && _deferUntil == long.MaxValue) _deferUntil = now + (_settings.DeferralSeconds * Second);
         if (!settings.Shutdown) Step(peer, new FsmEvent(FsmEventKind.Start), now);
         return peer;
@@ -107,7 +112,8 @@ public sealed partial class BgpEngine
         DropStale(peer, now);
     }
 
-    /// <summary>Starts a peer's session: one that was shut down, or (cease: administrative reset) one that is up, or one held down by a limit.</summary>
+    /// <summary>Starts a peer's session: one that was shut down, or (cease: administrative reset) one that is up, or one held down by a
+    /// limit.</summary>
     /// <param name="peer">The peer.</param>
     /// <param name="text">Told to the peer's operator (RFC 9003); null: nothing.</param>
     /// <param name="now">CLOCK_MONOTONIC, nanoseconds.</param>
@@ -142,7 +148,8 @@ public sealed partial class BgpEngine
     /// <summary>Whether a connection from this address would be taken now. If not, close it and do not report it.</summary>
     public bool Accepts(IpAddress from) => _peers.TryGetValue(from, out BgpPeer? peer) && peer.Fsm.AcceptsIncoming;
 
-    /// <summary>A TCP connection is there: the one asked for, or one from the peer (after <see cref="Accepts"/>; it replaces an earlier incoming one).</summary>
+    /// <summary>A TCP connection is there: the one asked for, or one from the peer (after <see cref="Accepts"/>; it replaces an earlier
+    /// incoming one).</summary>
     public void Connected(BgpPeer peer, ConnectionSide side, long now)
     {
         peer.Framers[(int)side].Clear();
@@ -204,7 +211,8 @@ public sealed partial class BgpEngine
                 Step(peer, new FsmEvent(FsmEventKind.Keepalive, side, Data: Types[4]), now);
                 break;
             case BgpMessageType.Notification:
-                Step(peer, new FsmEvent(FsmEventKind.Notification, side, Notification: new BgpNotification(body[0], body[1]), Data: body[2..].ToArray()), now);
+                Step(peer, new FsmEvent(FsmEventKind.Notification, side, Notification: new BgpNotification(body[0], body[1]),
+                    Data: body[2..].ToArray()), now);
                 break;
             default:
                 if (message[18] == (byte)BgpMessageType.RouteRefresh && body.Length != 4 && established)
@@ -249,7 +257,8 @@ public sealed partial class BgpEngine
         }
 
         Offer(peer, update.Nlri, IpFamily.V4, update.NextHop, attributes, now);
-        if (update.MpFamily != 0 && peer.State == BgpState.Established) Offer(peer, update.MpNlri, update.MpFamily, update.MpNextHop, attributes, now);
+        if (update.MpFamily != 0 && peer.State == BgpState.Established) Offer(peer, update.MpNlri, update.MpFamily, update.MpNextHop,
+            attributes, now);
     }
 
     private void Withdraw(BgpPeer peer, ReadOnlySpan<byte> nlri, IpFamily family, long now)
@@ -294,7 +303,8 @@ public sealed partial class BgpEngine
                 break;
             case FsmActionKind.SendNotification:
                 if (action.Fault != BgpFault.None) peer.Faults.Add(action.Fault);
-                Send(peer, action.Side, MessageWriter.Notification(_message, action.Notification.Code, action.Notification.Subcode, action.Data.Span));
+                Send(peer, action.Side, MessageWriter.Notification(_message, action.Notification.Code, action.Notification.Subcode,
+                    action.Data.Span));
                 break;
             case FsmActionKind.Close:
                 _wire.Close(peer, action.Side);

@@ -67,7 +67,8 @@ public enum BgpFault : byte
     /// <summary>NLRI that does not parse (RFC 7606 5.3).</summary>
     NlriSyntax,
 
-    /// <summary>MP_REACH_NLRI too short, with wrong flags or a next hop of wrong length, or NLRI that does not parse (RFC 7606 5.3, 7.11).</summary>
+    /// <summary>MP_REACH_NLRI too short, with wrong flags or a next hop of wrong length, or NLRI that does not parse (RFC 7606 5.3,
+    /// 7.11).</summary>
     MpReachSyntax,
 
     /// <summary>MP_UNREACH_NLRI too short, with wrong flags, or with routes that do not parse (RFC 7606 5.3).</summary>
@@ -150,7 +151,8 @@ public enum BgpFault : byte
     /// <summary>ORIGINATOR_ID of wrong length over iBGP (RFC 7606 7.9).</summary>
     OriginatorIdLength,
 
-    /// <summary>Attributes of an extended message so large that they could not be sent on (RFC 8654; see <see cref="BgpLimits.MaxAttributes"/>).</summary>
+    /// <summary>Attributes of an extended message so large that they could not be sent on (RFC 8654; see
+    /// <see cref="BgpLimits.MaxAttributes"/>).</summary>
     AttributesTooLarge,
 
     /// <summary>Tunnel encapsulation attribute whose TLVs do not parse, or that is not flagged transitive (RFC 9012 13).</summary>
@@ -196,8 +198,9 @@ public static class BgpFaults
     public static FaultAction ActionOf(BgpFault fault) => fault switch
     {
         BgpFault.None => FaultAction.None,
-        BgpFault.AggregateFlagBits or BgpFault.AttributeDuplicate or BgpFault.LocalPrefExternal or BgpFault.AtomicAggregateLength or BgpFault.AggregatorMalformed
-            or BgpFault.ReflectionExternal or BgpFault.TunnelEncapsulationExternal or BgpFault.As4PathMalformed or BgpFault.As4PathConfederation or BgpFault.FamilyNotNegotiated
+        BgpFault.AggregateFlagBits or BgpFault.AttributeDuplicate or BgpFault.LocalPrefExternal or BgpFault.AtomicAggregateLength
+            or BgpFault.AggregatorMalformed or BgpFault.ReflectionExternal or BgpFault.TunnelEncapsulationExternal
+            or BgpFault.As4PathMalformed or BgpFault.As4PathConfederation or BgpFault.FamilyNotNegotiated
             or BgpFault.RouteRefreshFamily => FaultAction.AttributeDiscard,
         >= BgpFault.AttributeLengths and <= BgpFault.ClusterListLength => FaultAction.TreatAsWithdraw,
         _ => FaultAction.SessionReset,

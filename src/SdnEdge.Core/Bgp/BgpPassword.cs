@@ -15,7 +15,8 @@ public sealed class BgpPassword : IEquatable<BgpPassword>
     public BgpPassword(string text)
     {
         _key = Encoding.UTF8.GetBytes(text);
-        if (_key.Length is 0 or > MaxBytes) throw new ArgumentException($"A password has 1 to {MaxBytes} octets, not {_key.Length}.", nameof(text));
+        if (_key.Length is 0 or > MaxBytes) throw new ArgumentException($"A password has 1 to {MaxBytes} octets, not {_key.Length}.",
+            nameof(text));
     }
 
     /// <summary>The octets of the key.</summary>

@@ -22,7 +22,8 @@ public interface IBgpWire
     long Unsent(BgpPeer peer, ConnectionSide side);
 }
 
-/// <summary>One configured peer and all that is known of it. Owned by a <see cref="BgpEngine"/>; read its properties from the control loop only.</summary>
+/// <summary>One configured peer and all that is known of it. Owned by a <see cref="BgpEngine"/>; read its properties from the control loop
+/// only.</summary>
 public sealed class BgpPeer
 {
     internal BgpPeer(BgpSpeakerSettings local, BgpPeerSettings settings, AttributeTable table, Random jitter)
@@ -89,7 +90,8 @@ public sealed class BgpPeer
     /// <summary>VPN routes received whose route targets no VRF imports; they are not kept.</summary>
     public long VpnFiltered { get; internal set; }
 
-    /// <summary>VPN routes received that a VRF imports and no tunnel of ours leads to: no GRE with a key, or a label to be pushed.</summary>
+    /// <summary>VPN routes received that a VRF imports and no tunnel of ours leads to: no GRE with a key, or a label to be
+    /// pushed.</summary>
     public long VpnUnusable { get; internal set; }
 
     /// <summary>Routes not sent because their attributes leave no room in a message.</summary>
@@ -198,18 +200,22 @@ public sealed class BgpPeer
         State == BgpState.Established ? (now - Fsm.EstablishedAt) / 1_000_000_000 : 0,
         Origin.Prefixes + VpnReceived, PrefixesSent, MessagesIn, MessagesOut, LastError, Capabilities())
     {
+        ReflectorClient = Settings.ReflectorClient,
         Denied = Denied,
         Loops = Loops,
         Leaks = Leaks,
         Fenced = Fenced,
         TooLarge = TooLarge,
-        Families = [.. (Negotiated?.Families ?? BgpFamilies.None).List().Select(f => $"{(f.IsVpn() ? "vpn" : "ip")}{(f.Ip() == IpFamily.V4 ? "v4" : "v6")}")],
+        Families = [.. (Negotiated?.Families ?? BgpFamilies.None).List().Select(f
+            => $"{(f.IsVpn() ? "vpn" : "ip")}{(f.Ip() == IpFamily.V4 ? "v4" : "v6")}")],
         VpnFiltered = VpnFiltered,
-        Loaded = State == BgpState.Established && Negotiated is { PeerRestart: not null } agreed ? (agreed.Families & ~EndOfRibReceived) == 0 : null,
+        Loaded = State == BgpState.Established && Negotiated is { PeerRestart: not null } agreed
+            ? (agreed.Families & ~EndOfRibReceived) == 0 : null,
         VpnUnusable = VpnUnusable,
         Stale = StaleFamilies != BgpFamilies.None,
         GracefulEnds = GracefulEnds,
-        Faults = [.. Faults.Seen().Select(f => new BgpFaultInfo(System.Text.Json.JsonNamingPolicy.KebabCaseLower.ConvertName(f.Key.ToString()), f.Value))],
+        Faults = [.. Faults.Seen().Select(f
+            => new BgpFaultInfo(System.Text.Json.JsonNamingPolicy.KebabCaseLower.ConvertName(f.Key.ToString()), f.Value))],
     };
 
     private List<string> Capabilities()

@@ -41,7 +41,8 @@ internal static class RoleRules
         if (!attributes.Has(AttributeCode.OnlyToCustomer)) return false;
         ReadOnlySpan<byte> value = attributes.Find(AttributeCode.OnlyToCustomer);
         if (value.Length != 4) return true;
-        return ours is BgpRole.Provider or BgpRole.RouteServer || (ours == BgpRole.Peer && BinaryPrimitives.ReadUInt32BigEndian(value) != peerAs);
+        return ours is BgpRole.Provider or BgpRole.RouteServer
+            || (ours == BgpRole.Peer && BinaryPrimitives.ReadUInt32BigEndian(value) != peerAs);
     }
 
     /// <summary>Whether the mark is put on a received route that has none (ingress 3).</summary>

@@ -45,7 +45,8 @@ public sealed record PrefixList(IReadOnlyList<PrefixRule> Rules)
 /// <param name="Seed">Seed of the jitter.</param>
 public sealed record BgpSpeakerSettings(uint As, uint RouterId, IpAddress NextHopV4, IpAddress NextHopV6, int Seed = 0)
 {
-    /// <summary>The speaker was down and comes back (R in its OPENs): it tells nothing before it has heard all peers, or <see cref="DeferralSeconds"/> have passed (RFC 4724 4.1).</summary>
+    /// <summary>The speaker was down and comes back (R in its OPENs): it tells nothing before it has heard all peers, or
+    /// <see cref="DeferralSeconds"/> have passed (RFC 4724 4.1).</summary>
     public bool Restarting { get; init; }
 
     /// <summary>With <see cref="Restarting"/>: families whose forwarding went on meanwhile.</summary>
@@ -109,7 +110,8 @@ public sealed record BgpPeerSettings(IpAddress Address, uint PeerAs)
     /// <summary>ConnectRetryTime, milliseconds, before jitter.</summary>
     public int ConnectRetryMilliseconds { get; init; } = 2000;
 
-    /// <summary>First wait after a session that ended by a fault, milliseconds; doubles with each fault up to 64 times (DampPeerOscillations).</summary>
+    /// <summary>First wait after a session that ended by a fault, milliseconds; doubles with each fault up to 64 times
+    /// (DampPeerOscillations).</summary>
     public int IdleHoldMilliseconds { get; init; } = 1000;
 
     /// <summary>Next hop for IPv4 routes sent to this peer; null: that of the speaker.</summary>
@@ -151,9 +153,11 @@ public sealed record BgpPeerSettings(IpAddress Address, uint PeerAs)
     /// <summary>TCP-MD5 (RFC 2385); null: none.</summary>
     public BgpPassword? Password { get; init; }
 
-    /// <summary>GTSM (RFC 5082): the peer is at most so many hops away (1: on the link), 1 to 254; packets from farther are dropped. Null: not used.</summary>
+    /// <summary>GTSM (RFC 5082): the peer is at most so many hops away (1: on the link), 1 to 254; packets from farther are dropped. Null:
+    /// not used.</summary>
     public int? TtlSecurityHops { get; init; }
 
-    /// <summary>TTL or hop limit of what is sent, 1 to 255; null: 1 over eBGP, the system's default over iBGP. Without effect with <see cref="TtlSecurityHops"/>.</summary>
+    /// <summary>TTL or hop limit of what is sent, 1 to 255; null: 1 over eBGP, the system's default over iBGP. Without effect with
+    /// <see cref="TtlSecurityHops"/>.</summary>
     public int? Ttl { get; init; }
 }

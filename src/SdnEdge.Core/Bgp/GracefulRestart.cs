@@ -9,11 +9,13 @@ namespace SdnEdge.Core.Bgp;
 /// </code>
 /// </summary>
 /// <param name="TimeSeconds">How long the sender's routes may be kept once its session is gone, 0 to 4095 s.</param>
-/// <param name="Families">Families whose forwarding goes on while the sender restarts; none: the sender only helps others, and marks End-of-RIB.</param>
+/// <param name="Families">Families whose forwarding goes on while the sender restarts; none: the sender only helps others, and marks
+/// End-of-RIB.</param>
 /// <param name="Kept">Of these, the ones whose forwarding state was kept over the last restart (F).</param>
 /// <param name="Restarted">The sender has just restarted: do not wait for its End-of-RIB (R).</param>
 /// <param name="Notification">A NOTIFICATION or an expired hold timer does not end the help either, but a hard reset (N, RFC 8538).</param>
-public readonly record struct GracefulRestart(int TimeSeconds, BgpFamilies Families = BgpFamilies.None, BgpFamilies Kept = BgpFamilies.None, bool Restarted = false, bool Notification = false)
+public readonly record struct GracefulRestart(int TimeSeconds, BgpFamilies Families = BgpFamilies.None, BgpFamilies Kept =
+    BgpFamilies.None, bool Restarted = false, bool Notification = false)
 {
     /// <summary>Longest restart time, seconds.</summary>
     public const int MaxTime = 4095;
@@ -26,7 +28,8 @@ public readonly record struct GracefulRestart(int TimeSeconds, BgpFamilies Famil
 
     internal int Write(Span<byte> into)
     {
-        BinaryPrimitives.WriteUInt16BigEndian(into, (ushort)(Math.Min(TimeSeconds, MaxTime) | (Restarted ? RestartedBit : 0) | (Notification ? NotificationBit : 0)));
+        BinaryPrimitives.WriteUInt16BigEndian(into,
+            (ushort)(Math.Min(TimeSeconds, MaxTime) | (Restarted ? RestartedBit : 0) | (Notification ? NotificationBit : 0)));
         int at = 2;
         foreach (BgpFamilies family in Families.List())
         {

@@ -70,7 +70,8 @@ public sealed class MessageFramer
     {
         length = BinaryPrimitives.ReadUInt16BigEndian(header[16..]);
         if (header[..16].ContainsAnyExcept((byte)0xFF)) return BgpFault.HeaderMarker;
-        if (length < BgpLimits.HeaderSize || length > (extended && header[18] != (byte)BgpMessageType.Open ? BgpLimits.MaxExtended : BgpLimits.MaxMessage)) return BgpFault.HeaderLength;
+        if (length < BgpLimits.HeaderSize || length > (extended && header[18] != (byte)BgpMessageType.Open ? BgpLimits.MaxExtended
+            : BgpLimits.MaxMessage)) return BgpFault.HeaderLength;
         return (BgpMessageType)header[18] switch
         {
             BgpMessageType.Open when length < 29 => BgpFault.HeaderLength,

@@ -94,7 +94,8 @@ public readonly record struct BgpNotification(byte Code, byte Subcode)
     /// <summary>The same with what the peer's operator wrote, where there is such a text (RFC 9003).</summary>
     /// <param name="data">Data of the NOTIFICATION.</param>
     public string Describe(ReadOnlySpan<byte> data) =>
-        this == HardReset && data.Length >= 2 && data[0] != 6 | data[1] != 9 ? $"{this}: {new BgpNotification(data[0], data[1]).Describe(data[2..])}"
+        this == HardReset && data.Length >= 2 && data[0] != 6 | data[1] != 9
+            ? $"{this}: {new BgpNotification(data[0], data[1]).Describe(data[2..])}"
         : this is { Code: 6, Subcode: 2 or 4 } && ShutdownText.Read(data) is { Length: > 0 } text ? $"{this}: \"{text}\"" : ToString();
 
     private string Words => (Code, Subcode) switch

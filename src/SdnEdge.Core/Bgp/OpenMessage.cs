@@ -66,7 +66,8 @@ public sealed record OpenMessage(uint As, ushort HoldTimeSeconds, uint RouterId,
         uint routerId = BinaryPrimitives.ReadUInt32BigEndian(body[5..]);
 
         ReadOnlySpan<byte> parameters = body[10..];
-        // The type alone tells the extended form: the length octet before it is ignored then, unless it says that nothing follows (RFC 9072 2).
+        // The type alone tells the extended form: the length octet before it is ignored then, unless it says that nothing follows (RFC 9072
+        // 2).
         bool extended = body[9] != 0 && parameters.Length > 0 && parameters[0] == ParameterExtended;
         if (extended && parameters.Length < 3) return BgpFault.OpenMalformed;
         int length = extended ? BinaryPrimitives.ReadUInt16BigEndian(parameters[1..]) : body[9];
@@ -112,7 +113,8 @@ public sealed record OpenMessage(uint As, ushort HoldTimeSeconds, uint RouterId,
         BinaryPrimitives.WriteUInt16BigEndian(body[3..], HoldTimeSeconds);
         BinaryPrimitives.WriteUInt32BigEndian(body[5..], RouterId);
         int at = 12;
-        foreach (BgpFamilies family in Families.List()) at += Capability(body[at..], CapabilityMultiprotocol, [0, (byte)family.Ip(), 0, family.Safi()]);
+        foreach (BgpFamilies family in Families.List()) at += Capability(body[at..], CapabilityMultiprotocol,
+            [0, (byte)family.Ip(), 0, family.Safi()]);
         if (RouteRefresh) at += Capability(body[at..], CapabilityRouteRefresh, []);
         if (FourOctetAs)
         {
@@ -224,7 +226,8 @@ public sealed record OpenMessage(uint As, ushort HoldTimeSeconds, uint RouterId,
                     // Several of them: the last one counts (RFC 4724 3).
                     found.GracefulRestart = Bgp.GracefulRestart.Read(value);
                     break;
-                case CapabilityExtendedMessage or CapabilityMultiprotocol or CapabilityFourOctetAs or CapabilityRouteRefresh or CapabilityEnhancedRefresh or CapabilityGracefulRestart or CapabilityRole or CapabilityAddPath:
+                case CapabilityExtendedMessage or CapabilityMultiprotocol or CapabilityFourOctetAs or CapabilityRouteRefresh
+                    or CapabilityEnhancedRefresh or CapabilityGracefulRestart or CapabilityRole or CapabilityAddPath:
                     return false;
                 default:
                     break;

@@ -114,7 +114,8 @@ public sealed class PathAttributes : IEquatable<PathAttributes>
     /// <summary>ORIGINATOR_ID; null when absent.</summary>
     public uint? OriginatorId { get; }
 
-    /// <summary>Tag of the migration that brought the prefix where it is, while flush markers are wanted; null when there is none.</summary>
+    /// <summary>Tag of the migration that brought the prefix where it is, while flush markers are wanted; null when there is
+    /// none.</summary>
     public uint? MoveTag { get; }
 
     /// <summary>AS numbers in AS_PATH as the decision counts them: a set is one, confederation segments are none.</summary>

@@ -170,7 +170,8 @@ internal sealed class PolicyEditor(AttributeTable table, uint ownAs)
         _builder.Load(attributes);
         if (term.LocalPref is { } localPref && !toExternal) _builder.LocalPref(localPref);
         if (term.Med is { } med) _builder.Med(med);
-        foreach (CommunityKind kind in (ReadOnlySpan<CommunityKind>)[CommunityKind.Standard, CommunityKind.Extended, CommunityKind.Large]) EditCommunities(term, kind);
+        foreach (CommunityKind kind in (ReadOnlySpan<CommunityKind>)[CommunityKind.Standard, CommunityKind.Extended,
+            CommunityKind.Large]) EditCommunities(term, kind);
         if (toExternal)
         {
             ReadOnlySpan<byte> path = _builder.Get(AttributeCode.AsPath);

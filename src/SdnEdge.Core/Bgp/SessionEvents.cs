@@ -118,9 +118,11 @@ public enum FsmActionKind : byte
 
 /// <summary>An output of the state machine, to be carried out in order.</summary>
 public readonly record struct FsmAction(
-    FsmActionKind Kind, ConnectionSide Side = default, BgpNotification Notification = default, ReadOnlyMemory<byte> Data = default, string? Reason = null)
+    FsmActionKind Kind, ConnectionSide Side = default, BgpNotification Notification = default, ReadOnlyMemory<byte> Data =
+        default, string? Reason = null)
 {
-    /// <summary>With Down: the peer is expected back with its forwarding unharmed; its routes may stay (RFC 4724 4.2, RFC 8538 3).</summary>
+    /// <summary>With Down: the peer is expected back with its forwarding unharmed; its routes may stay (RFC 4724 4.2, RFC 8538
+    /// 3).</summary>
     public bool Graceful { get; init; }
 
     /// <summary>With a NOTIFICATION: what the machine itself found wrong, to be counted. None when the caller has counted it.</summary>

@@ -164,7 +164,8 @@ public sealed class SessionFsm
                 RestartHoldTimer(connection, now);
                 break;
             case FsmEventKind.Notification:
-                Drop(side, $"received {input.Notification.Describe(input.Data.Span)}", close: true, Damps(input.Notification) ? After.Damp : After.Retry, now, actions,
+                Drop(side, $"received {input.Notification.Describe(input.Data.Span)}", close: true, Damps(input.Notification) ? After.Damp
+                    : After.Retry, now, actions,
                     input.Notification == BgpNotification.HardReset ? Ending.Hard : Ending.Soft);
                 break;
             case FsmEventKind.PrefixLimit:
@@ -182,7 +183,8 @@ public sealed class SessionFsm
                 break;
             default:
                 // RFC 6608: the subcode names the state, the data the message.
-                Fail(side, new BgpNotification(5, (byte)(connection.State - BgpState.OpenSent + 1)), input.Data, now, actions, BgpFault.UnexpectedMessage);
+                Fail(side, new BgpNotification(5, (byte)(connection.State - BgpState.OpenSent + 1)), input.Data, now, actions,
+                    BgpFault.UnexpectedMessage);
                 break;
         }
     }
@@ -229,7 +231,8 @@ public sealed class SessionFsm
     /// <summary>A NOTIFICATION after which the peer keeps none of our routes: in a hard reset where it else would (RFC 8538 3.1).</summary>
     private void SendHard(ConnectionSide side, BgpNotification notification, ReadOnlyMemory<byte> data, List<FsmAction> actions)
     {
-        if (_connections[(int)side].State == BgpState.Established && _peer.Restart == RestartMode.Full && Negotiated is { GracefulNotification: true })
+        if (_connections[(int)side].State == BgpState.Established && _peer.Restart == RestartMode.Full
+            && Negotiated is { GracefulNotification: true })
         {
             data = (byte[])[notification.Code, notification.Subcode, .. data.Span];
             notification = BgpNotification.HardReset;
@@ -333,7 +336,8 @@ public sealed class SessionFsm
         }
 
         ConnectionSide other = Other(side);
-        if (_connections[(int)other].State is > BgpState.Connect and < BgpState.Established && side == ConnectionSide.Outgoing && IsHigher(open))
+        if (_connections[(int)other].State is > BgpState.Connect and < BgpState.Established && side == ConnectionSide.Outgoing
+            && IsHigher(open))
         {
             actions.Add(new FsmAction(FsmActionKind.SendNotification, other, BgpNotification.Collision));
             Drop(other, Collision, close: true, After.Retry, now, actions);
@@ -404,7 +408,8 @@ public sealed class SessionFsm
         Transitions++;
         EstablishedSide = side;
         PeerOpen = open;
-        Negotiated = new Negotiated(connection.HoldSeconds, open.Families & _peer.Families, open.FourOctetAs, open.RouteRefresh, open.RouterId)
+        Negotiated = new Negotiated(connection.HoldSeconds, open.Families & _peer.Families, open.FourOctetAs, open.RouteRefresh,
+            open.RouterId)
         {
             EnhancedRefresh = open.EnhancedRefresh,
             ExtendedMessages = open.ExtendedMessages && _peer.ExtendedMessages,
@@ -457,14 +462,17 @@ public sealed class SessionFsm
         }
     }
 
-    private void Fail(ConnectionSide side, BgpNotification notification, ReadOnlyMemory<byte> data, long now, List<FsmAction> actions, BgpFault fault = BgpFault.None)
+    private void Fail(ConnectionSide side, BgpNotification notification, ReadOnlyMemory<byte> data, long now, List<FsmAction> actions,
+        BgpFault fault = BgpFault.None)
     {
-        if (_connections[(int)side].State > BgpState.Connect) actions.Add(new FsmAction(FsmActionKind.SendNotification, side, notification, data) { Fault = fault });
+        if (_connections[(int)side].State > BgpState.Connect) actions.Add(new FsmAction(FsmActionKind.SendNotification, side, notification,
+            data) { Fault = fault });
         Drop(side, $"sent {notification}", close: true, After.Damp, now, actions, Ending.Soft);
     }
 
     /// <summary>Ends one connection; when it was the last one, sees to the next attempt.</summary>
-    private void Drop(ConnectionSide side, string reason, bool close, After after, long now, List<FsmAction> actions, Ending ending = Ending.Hard)
+    private void Drop(ConnectionSide side, string reason, bool close, After after, long now, List<FsmAction> actions, Ending ending =
+        Ending.Hard)
     {
         Connection connection = _connections[(int)side];
         bool established = connection.State == BgpState.Established;
@@ -515,7 +523,8 @@ public sealed class SessionFsm
     /// <summary>RFC 4271 10: a factor of 0.75 to 1.0, evenly spread.</summary>
     private long Jittered(long nanoseconds) => (long)(nanoseconds * (0.75 + (_jitter.NextDouble() * 0.25)));
 
-    private static ConnectionSide Other(ConnectionSide side) => side == ConnectionSide.Outgoing ? ConnectionSide.Incoming : ConnectionSide.Outgoing;
+    private static ConnectionSide Other(ConnectionSide side)
+        => side == ConnectionSide.Outgoing ? ConnectionSide.Incoming : ConnectionSide.Outgoing;
 
     /// <summary>What follows when the last connection is gone.</summary>
     private enum After : byte

@@ -13,7 +13,8 @@ public static class ShutdownText
     /// <summary>Most octets of a text.</summary>
     public const int MaxBytes = 255;
 
-    /// <summary>The data of a NOTIFICATION (cease/2 or cease/4). A longer text is cut off between two characters; null or empty gives no data.</summary>
+    /// <summary>The data of a NOTIFICATION (cease/2 or cease/4). A longer text is cut off between two characters; null or empty gives no
+    /// data.</summary>
     public static byte[] Write(string? text)
     {
         if (string.IsNullOrEmpty(text)) return [];
@@ -29,7 +30,8 @@ public static class ShutdownText
         return data[..(1 + used)];
     }
 
-    /// <summary>The text in a NOTIFICATION's data; null when there is none that is whole and valid UTF-8. Control characters become blanks: it is shown on terminals and in logs.</summary>
+    /// <summary>The text in a NOTIFICATION's data; null when there is none that is whole and valid UTF-8. Control characters become blanks:
+    /// it is shown on terminals and in logs.</summary>
     public static string? Read(ReadOnlySpan<byte> data)
     {
         if (data.IsEmpty || data[0] == 0 || data.Length < 1 + data[0]) return null;
@@ -40,7 +42,8 @@ public static class ShutdownText
             Encoding.UTF8.GetChars(from, text);
             for (int i = 0; i < text.Length; i++)
             {
-                if (char.IsControl(text[i]) || char.GetUnicodeCategory(text[i]) is System.Globalization.UnicodeCategory.Format) text[i] = ' ';
+                if (char.IsControl(text[i]) || char.GetUnicodeCategory(text[i]) is System.Globalization.UnicodeCategory.Format) text[i] =
+                    ' ';
             }
         });
     }

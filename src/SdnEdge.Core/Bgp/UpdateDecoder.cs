@@ -113,7 +113,8 @@ public sealed class UpdateDecoder(AttributeTable table, BgpFaultCounters counter
         if (attributes > body.Length - 4 - withdrawn) return Reset(BgpFault.UpdateLengths);
         update.Withdrawn = body.Slice(2, withdrawn);
         update.Nlri = body[(4 + withdrawn + attributes)..];
-        if (!NlriReader.IsWellFormed(update.Withdrawn, IpFamily.V4, context.HasPathIds(IpFamily.V4))) return Reset(BgpFault.WithdrawnSyntax);
+        if (!NlriReader.IsWellFormed(update.Withdrawn, IpFamily.V4,
+            context.HasPathIds(IpFamily.V4))) return Reset(BgpFault.WithdrawnSyntax);
         if (!NlriReader.IsWellFormed(update.Nlri, IpFamily.V4, context.HasPathIds(IpFamily.V4))) return Reset(BgpFault.NlriSyntax);
         if ((context.Families & BgpFamilies.V4) == 0 && (update.Withdrawn.Length > 0 || update.Nlri.Length > 0))
         {
@@ -167,8 +168,10 @@ public sealed class UpdateDecoder(AttributeTable table, BgpFaultCounters counter
 
         if (!announces)
         {
-            if (count == 1 && update.MpWithdrawnFamily != 0 && update.MpWithdrawn.IsEmpty && update.Withdrawn.IsEmpty) update.EndOfRib = update.MpWithdrawnFamily;
-            if (count == 1 && update.VpnWithdrawnFamily != 0 && update.VpnWithdrawn.IsEmpty && update.Withdrawn.IsEmpty) update.VpnEndOfRib = update.VpnWithdrawnFamily;
+            if (count == 1 && update.MpWithdrawnFamily != 0 && update.MpWithdrawn.IsEmpty && update.Withdrawn.IsEmpty) update.EndOfRib =
+                update.MpWithdrawnFamily;
+            if (count == 1 && update.VpnWithdrawnFamily != 0 && update.VpnWithdrawn.IsEmpty
+                && update.Withdrawn.IsEmpty) update.VpnEndOfRib = update.VpnWithdrawnFamily;
             return update;
         }
 
@@ -281,7 +284,8 @@ public sealed class UpdateDecoder(AttributeTable table, BgpFaultCounters counter
             AttributeCode.LocalPref => context.External ? BgpFault.LocalPrefExternal
                 : value.Length == 4 ? BgpFault.None : BgpFault.LocalPrefLength,
             AttributeCode.AtomicAggregate => value.IsEmpty ? BgpFault.None : BgpFault.AtomicAggregateLength,
-            AttributeCode.Aggregator => value.Length == 4 + asSize && AsPath.ReadAs(value, 0, asSize) != 0 ? BgpFault.None : BgpFault.AggregatorMalformed,
+            AttributeCode.Aggregator => value.Length == 4 + asSize && AsPath.ReadAs(value, 0, asSize) != 0 ? BgpFault.None
+                : BgpFault.AggregatorMalformed,
             AttributeCode.As4Aggregator => value.Length == 8 && AsPath.ReadAs(value, 0, 4) != 0 && !context.FourOctetAs
                 ? BgpFault.None : BgpFault.AggregatorMalformed,
             AttributeCode.Communities => IsMultiple(value, 4) ? BgpFault.None : BgpFault.CommunitiesLength,
@@ -345,7 +349,8 @@ public sealed class UpdateDecoder(AttributeTable table, BgpFaultCounters counter
         BgpFamilies family = BgpFamiliesExtensions.FromCodes(value[0], value[1], value[2]) & context.Families;
         if (family == BgpFamilies.None) return BgpFault.FamilyNotNegotiated;
         ReadOnlySpan<byte> nlri = value[(5 + value[3])..];
-        if (!VpnNextHop.TryRead(family.Ip(), value.Slice(4, value[3]), out IpAddress hop) || !VpnNlriReader.IsWellFormed(nlri, family.Ip())) return BgpFault.MpReachSyntax;
+        if (!VpnNextHop.TryRead(family.Ip(), value.Slice(4, value[3]), out IpAddress hop)
+            || !VpnNlriReader.IsWellFormed(nlri, family.Ip())) return BgpFault.MpReachSyntax;
         update.VpnFamily = family.Ip();
         update.VpnNlri = nlri;
         update.VpnNextHop = hop;
@@ -379,11 +384,13 @@ public sealed class UpdateDecoder(AttributeTable table, BgpFaultCounters counter
         if (!complete) Note(ref update, BgpFault.AttributeMissing);
     }
 
-    /// <summary>Makes four-octet attributes of what a peer with two-octet AS numbers sent (RFC 6793 4.2.3). False: the path grows too long for that.</summary>
+    /// <summary>Makes four-octet attributes of what a peer with two-octet AS numbers sent (RFC 6793 4.2.3). False: the path grows too long
+    /// for that.</summary>
     private bool MergeAs4(in UpdateContext context)
     {
         if (context.FourOctetAs) return true;
-        if (_builder.Get(AttributeCode.AsPath).Length + _builder.Get(AttributeCode.As4Path).Length > BgpLimits.MaxAttributes / 2) return false;
+        if (_builder.Get(AttributeCode.AsPath).Length
+            + _builder.Get(AttributeCode.As4Path).Length > BgpLimits.MaxAttributes / 2) return false;
         ReadOnlySpan<byte> aggregator = _builder.Get(AttributeCode.Aggregator);
         bool ignoreAs4 = aggregator.Length == 8 && _builder.Has(AttributeCode.As4Aggregator)
             && AsPath.ReadAs(aggregator, 0, 4) != BgpLimits.AsTrans;
@@ -391,7 +398,8 @@ public sealed class UpdateDecoder(AttributeTable table, BgpFaultCounters counter
         {
             if (!ignoreAs4 && aggregator.Length == 8)
             {
-                _builder.Set(AttributeFlags.Optional | AttributeFlags.Transitive, AttributeCode.Aggregator, _builder.Get(AttributeCode.As4Aggregator));
+                _builder.Set(AttributeFlags.Optional | AttributeFlags.Transitive, AttributeCode.Aggregator,
+                    _builder.Get(AttributeCode.As4Aggregator));
             }
 
             _builder.Remove(AttributeCode.As4Aggregator);
@@ -407,8 +415,11 @@ public sealed class UpdateDecoder(AttributeTable table, BgpFaultCounters counter
     private static BgpFault CheckHop(IpAddress hop, IpAddress ours) =>
         !IsHost(hop) ? BgpFault.NextHopValue : !ours.IsNone && hop == ours ? BgpFault.NextHopOurs : BgpFault.None;
 
-    /// <summary>Whether a fault makes one doubt what the message says. A next hop that parses but cannot be used, or a tunnel that makes no sense, does not: it costs its routes only (RFC 4271 6.3, RFC 9012 13).</summary>
-    private static bool IsBroken(BgpFault fault) => fault is not (BgpFault.NextHopValue or BgpFault.NextHopOurs or BgpFault.TunnelEncapsulationMalformed) && BgpFaults.ActionOf(fault) == FaultAction.TreatAsWithdraw;
+    /// <summary>Whether a fault makes one doubt what the message says. A next hop that parses but cannot be used, or a tunnel that makes no
+    /// sense, does not: it costs its routes only (RFC 4271 6.3, RFC 9012 13).</summary>
+    private static bool IsBroken(BgpFault fault)
+        => fault is not (BgpFault.NextHopValue or BgpFault.NextHopOurs or BgpFault.TunnelEncapsulationMalformed)
+        && BgpFaults.ActionOf(fault) == FaultAction.TreatAsWithdraw;
 
     internal static bool IsHost(IpAddress address) => address.IsV4
         ? address.V4 >> 24 is not (0 or 127) and not >= 224

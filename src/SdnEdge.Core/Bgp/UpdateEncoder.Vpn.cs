@@ -13,7 +13,8 @@ public sealed partial class UpdateEncoder
     /// <param name="nextHop">Next hop, of either family for IPv6 prefixes.</param>
     /// <param name="routes">Prefixes with their labels; those written are taken off.</param>
     /// <returns>Bytes written; 0 when the attributes leave no room for a prefix.</returns>
-    public int AnnounceVpn(Span<byte> into, PathAttributes attributes, bool fourOctetAs, IpAddress nextHop, ref ReadOnlySpan<(VpnPrefix Prefix, uint Label)> routes)
+    public int AnnounceVpn(Span<byte> into, PathAttributes attributes, bool fourOctetAs, IpAddress nextHop,
+        ref ReadOnlySpan<(VpnPrefix Prefix, uint Label)> routes)
     {
         IpFamily family = routes[0].Prefix.Prefix.Family;
         ReadOnlySpan<byte> wire = fourOctetAs ? attributes.Wire : ToTwoOctets(attributes);

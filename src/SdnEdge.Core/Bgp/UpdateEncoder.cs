@@ -25,7 +25,8 @@ public sealed partial class UpdateEncoder
     /// <param name="nextHop">Next hop, of the family of the prefixes.</param>
     /// <param name="prefixes">Prefixes of one family; those written are taken off.</param>
     /// <returns>Bytes written; 0 when the attributes leave no room for a prefix, and then nothing can be announced with them.</returns>
-    public int Announce(Span<byte> into, PathAttributes attributes, bool fourOctetAs, IpAddress nextHop, ref ReadOnlySpan<IpPrefix> prefixes)
+    public int Announce(Span<byte> into, PathAttributes attributes, bool fourOctetAs, IpAddress nextHop,
+        ref ReadOnlySpan<IpPrefix> prefixes)
     {
         IpFamily family = prefixes[0].Family;
         ReadOnlySpan<byte> wire = fourOctetAs ? attributes.Wire : ToTwoOctets(attributes);
@@ -160,13 +161,15 @@ public sealed partial class UpdateEncoder
         int at = 0;
         foreach (RawAttribute attribute in new AttributeReader(wire))
         {
-            if (attribute.Code != AttributeCode.NextHop) at += AttributeBuilder.WriteAttribute(Reflected.AsSpan(at), attribute.Flags, attribute.Code, attribute.Value);
+            if (attribute.Code != AttributeCode.NextHop) at += AttributeBuilder.WriteAttribute(Reflected.AsSpan(at), attribute.Flags,
+                attribute.Code, attribute.Value);
         }
 
         return Reflected.AsSpan(0, at);
     }
 
-    /// <summary>The form for a peer with two-octet AS numbers (RFC 6793 4.2.2): AS_TRANS, and AS4_PATH and AS4_AGGREGATOR where something is lost.</summary>
+    /// <summary>The form for a peer with two-octet AS numbers (RFC 6793 4.2.2): AS_TRANS, and AS4_PATH and AS4_AGGREGATOR where something
+    /// is lost.</summary>
     private ReadOnlySpan<byte> ToTwoOctets(PathAttributes attributes)
     {
         const byte OptionalTransitive = AttributeFlags.Optional | AttributeFlags.Transitive;

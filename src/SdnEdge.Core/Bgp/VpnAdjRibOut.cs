@@ -52,7 +52,8 @@ internal sealed class VpnAdjRibOut
         Sent = Waiting = 0;
     }
 
-    /// <summary>Takes all waiting prefixes of one family that share attributes, and counts them as told. False when nothing waits. Null attributes: withdraw.</summary>
+    /// <summary>Takes all waiting prefixes of one family that share attributes, and counts them as told. False when nothing waits. Null
+    /// attributes: withdraw.</summary>
     public bool Take(List<(VpnPrefix Prefix, uint Label)> into, out PathAttributes? attributes)
     {
         into.Clear();

@@ -66,7 +66,8 @@ public ref struct VpnNlriReader(ReadOnlySpan<byte> nlri, IpFamily family)
         address.Clear();
         _rest[(1 + Before)..size].CopyTo(address);
         Label = VpnLabel.Read(_rest[1..]);
-        Current = new VpnPrefix(RouteDistinguisher.Read(_rest[(1 + VpnLabel.Size)..]), new IpPrefix(IpAddress.Read(family, address), _rest[0] - BitsBefore));
+        Current = new VpnPrefix(RouteDistinguisher.Read(_rest[(1 + VpnLabel.Size)..]),
+            new IpPrefix(IpAddress.Read(family, address), _rest[0] - BitsBefore));
         _rest = _rest[size..];
         return true;
     }

@@ -69,7 +69,9 @@ public static class ApiConfigReader
     private static string? ReadFileName(MapReader tcp, string key, string file)
     {
         string? text = tcp.Text(key, example: $"/etc/sdnedge/{file}");
-        if (string.IsNullOrEmpty(text)) tcp.Error(key, $"is missing: the API is not served over TCP without mutual TLS; write {key}: /etc/sdnedge/{file}, or use unix: instead of tcp:");
+        if (string.IsNullOrEmpty(text)) tcp.Error(key,
+            $"is missing: the API is not served over TCP without mutual TLS; write {key}: /etc/sdnedge/{file}, or use unix: instead of "
+            + $"tcp:");
         return text;
     }
 }

@@ -11,7 +11,8 @@ namespace SdnEdge.Core.Config;
 /// <param name="Multiplier">Given up after so many intervals of silence, 1 to 255.</param>
 /// <param name="Shutdown">Held AdminDown.</param>
 public sealed record BfdConfig(
-    IpAddress Address, IpAddress Local, bool Multihop, int IntervalMilliseconds = BfdConfig.DefaultInterval, int Multiplier = BfdConfig.DefaultMultiplier, bool Shutdown = false)
+    IpAddress Address, IpAddress Local, bool Multihop, int IntervalMilliseconds = BfdConfig.DefaultInterval, int Multiplier =
+        BfdConfig.DefaultMultiplier, bool Shutdown = false)
 {
     /// <summary>Milliseconds between packets where nothing is said.</summary>
     public const int DefaultInterval = 50;
@@ -62,7 +63,8 @@ internal static class BfdConfigReader
 
     private static BfdConfig? Read(MapReader item, IpAddress address, NodeConfig soFar)
     {
-        List<InterfaceAddress> links = [.. soFar.Ports.Where(p => p.Vrf == NodeConfig.DefaultVrf).SelectMany(p => p.Addresses).Where(a => a.Subnet.Contains(address))];
+        List<InterfaceAddress> links = [.. soFar.Ports.Where(p => p.Vrf == NodeConfig.DefaultVrf).SelectMany(p => p.Addresses).Where(a
+            => a.Subnet.Contains(address))];
         bool multihop = item.Flag("multihop", links.Count == 0);
         IpAddress local = item.Address("local", required: false, "10.255.0.1");
         IpAddress[] own = multihop ? [.. soFar.Loopbacks.Where(l => l.Family == address.Family)] : [.. links.Select(l => l.Address)];
@@ -83,7 +85,8 @@ internal static class BfdConfigReader
         }
         else if (!local.IsNone && !own.Contains(local))
         {
-            item.Error("local", $"'{local}' is not one of {string.Join(", ", own)}; {(multihop ? "multihop sessions start from a loopback" : "a single hop starts from the port's address on the link")}");
+            item.Error("local", $"'{local}' is not one of {string.Join(", ", own)}; "
+                + $"{(multihop ? "multihop sessions start from a loopback" : "a single hop starts from the port's address on the link")}");
         }
         else
         {

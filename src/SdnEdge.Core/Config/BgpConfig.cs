@@ -52,7 +52,8 @@ public sealed record BgpConfig
 /// <param name="Import">True: its routes are taken. Null: from iBGP all, from eBGP none (RFC 8212).</param>
 /// <param name="Export">True: routes are told to it. Null: to iBGP all, to eBGP none (RFC 8212).</param>
 public sealed record BgpPeerConfig(
-    IpAddress Address, uint As, int HoldTimeSeconds = 90, bool Passive = false, int Port = BgpConfig.DefaultPort, bool? Import = null, bool? Export = null)
+    IpAddress Address, uint As, int HoldTimeSeconds = 90, bool Passive = false, int Port = BgpConfig.DefaultPort, bool? Import =
+        null, bool? Export = null)
 {
     /// <summary>Most IPv4 prefixes taken; null: no limit.</summary>
     public BgpPrefixLimit? LimitV4 { get; init; }
@@ -105,4 +106,5 @@ public sealed record BgpPeerConfig(
 /// <param name="RestartTimeSeconds">How long peers may keep our routes while we restart, 1 to 4095 s.</param>
 /// <param name="StaleTimeSeconds">Longest wait for the End-of-RIB of a peer that is back, 1 to 86400 s.</param>
 /// <param name="DeferralSeconds">Longest wait for the End-of-RIB of all peers after a restart of ours, 1 to 3600 s.</param>
-public sealed record GracefulRestartConfig(RestartMode Mode = RestartMode.Helper, int RestartTimeSeconds = 120, int StaleTimeSeconds = 360, int DeferralSeconds = 60);
+public sealed record GracefulRestartConfig(RestartMode Mode = RestartMode.Helper, int RestartTimeSeconds = 120, int StaleTimeSeconds =
+    360, int DeferralSeconds = 60);

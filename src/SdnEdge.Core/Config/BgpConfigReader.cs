@@ -28,7 +28,8 @@ internal static class BgpConfigReader
         {
             if (item.Text == "connected") sources |= AdvertiseSources.Connected;
             else if (item.Text == "static") sources |= AdvertiseSources.Static;
-            else bgp.Errors.Add(item, path, $"'{item.Text}' is not known; write connected or static{MapReader.DidYouMean(item.Text, ["connected", "static"])}");
+            else bgp.Errors.Add(item, path,
+                $"'{item.Text}' is not known; write connected or static{MapReader.DidYouMean(item.Text, ["connected", "static"])}");
         }
 
         var config = new BgpConfig
@@ -59,7 +60,8 @@ internal static class BgpConfigReader
         if (bgp.Map("gracefulRestart") is not { } map) return new GracefulRestartConfig();
         var config = new GracefulRestartConfig(
             map.Choice("mode", RestartMode.Helper, ("off", RestartMode.Off), ("helper", RestartMode.Helper), ("full", RestartMode.Full)),
-            (int)map.Number("restartTime", 1, GracefulRestart.MaxTime, 120), (int)map.Number("staleTime", 1, 86_400, 360), (int)map.Number("deferral", 1, 3600, 60));
+            (int)map.Number("restartTime", 1, GracefulRestart.MaxTime, 120), (int)map.Number("staleTime", 1, 86_400, 360),
+                (int)map.Number("deferral", 1, 3600, 60));
         map.Finish();
         return config;
     }
@@ -68,7 +70,8 @@ internal static class BgpConfigReader
     {
         var settings = new MoveDampingSettings();
         if (bgp.Map("moveDamping") is not { } map) return settings;
-        settings = new MoveDampingSettings((int)map.Number("moves", 0, 1000, settings.Moves), (int)map.Number("within", 1, 86_400, settings.WithinSeconds),
+        settings = new MoveDampingSettings((int)map.Number("moves", 0, 1000, settings.Moves),
+            (int)map.Number("within", 1, 86_400, settings.WithinSeconds),
             (int)map.Number("recovery", 1, 86_400, settings.RecoverySeconds));
         map.Finish();
         return settings;
@@ -80,7 +83,8 @@ internal static class BgpConfigReader
         uint peerAs = (uint)item.Number("as", 1, uint.MaxValue, 0, required: true);
         long holdTime = item.Number("holdTime", 0, 65535, 90);
         if (holdTime is 1 or 2) item.Error("holdTime", $"{holdTime} s is not allowed (RFC 4271 4.2); write 0 for never, or 3 and more");
-        var peer = new BgpPeerConfig(address, peerAs, (int)holdTime, item.Flag("passive", false), (int)item.Number("port", 1, 65535, BgpConfig.DefaultPort),
+        var peer = new BgpPeerConfig(address, peerAs, (int)holdTime, item.Flag("passive", false),
+            (int)item.Number("port", 1, 65535, BgpConfig.DefaultPort),
             ReadPolicy(item, "import", policies, out RoutePolicy? import), ReadPolicy(item, "export", policies, out RoutePolicy? export))
         {
             ImportPolicy = import,
@@ -98,12 +102,18 @@ internal static class BgpConfigReader
             Shutdown = ReadShutdown(item),
         };
         if (peer.TtlSecurity is not null && peer.Multihop is not null)
-            item.Error("multihop", "cannot stand beside ttlSecurity, which sends with TTL 255; keep ttlSecurity and write the number of hops there");
-        if (peer.Multihop is not null && peerAs == ownAs) item.Error("multihop", "is for eBGP; an iBGP peer may be any number of hops away, so take it out");
-        if (peer.ReflectorClient && peerAs != ownAs) item.Error("routeReflectorClient", $"is for iBGP, and AS {peerAs} is not ours; take it out");
-        if (peer.Vpn && peerAs != ownAs) item.Error("vpn", $"is for iBGP, and AS {peerAs} is not ours: tunnels are not told across networks (RFC 9012 11); take it out");
-        if (peer.Role != BgpRole.None && peerAs == ownAs) item.Error("role", "is for eBGP (RFC 9234), and the peer is of our AS; take it out");
-        if (peer.StrictRole && peer.Role == BgpRole.None && !item.Has("role")) item.Error("strictRole", "insists on a role and none is written; add role: provider, customer, peer, route-server or route-server-client");
+            item.Error("multihop", "cannot stand beside ttlSecurity, which sends with TTL 255; keep ttlSecurity and write the number of "
+                + "hops there");
+        if (peer.Multihop is not null && peerAs == ownAs) item.Error("multihop",
+            "is for eBGP; an iBGP peer may be any number of hops away, so take it out");
+        if (peer.ReflectorClient && peerAs != ownAs) item.Error("routeReflectorClient",
+            $"is for iBGP, and AS {peerAs} is not ours; take it out");
+        if (peer.Vpn && peerAs != ownAs) item.Error("vpn",
+            $"is for iBGP, and AS {peerAs} is not ours: tunnels are not told across networks (RFC 9012 11); take it out");
+        if (peer.Role != BgpRole.None && peerAs == ownAs) item.Error("role",
+            "is for eBGP (RFC 9234), and the peer is of our AS; take it out");
+        if (peer.StrictRole && peer.Role == BgpRole.None && !item.Has("role")) item.Error("strictRole",
+            "insists on a role and none is written; add role: provider, customer, peer, route-server or route-server-client");
         return ReadLimits(item, peer);
     }
 
@@ -142,7 +152,8 @@ internal static class BgpConfigReader
         if (text is "false" or "no" or "off") return null;
         if (text is "true" or "yes" or "on") return "";
         int length = text is null ? 0 : Encoding.UTF8.GetByteCount(text);
-        if (length > ShutdownText.MaxBytes) item.Error("shutdown", $"the text has {length} octets; RFC 9003 carries {ShutdownText.MaxBytes}");
+        if (length > ShutdownText.MaxBytes) item.Error("shutdown",
+            $"the text has {length} octets; RFC 9003 carries {ShutdownText.MaxBytes}");
         return text;
     }
 
@@ -151,7 +162,8 @@ internal static class BgpConfigReader
         if (item.Map("maxPrefixes") is not { } map) return peer;
         int warn = (int)map.Number("warning", 1, 100, 75), restart = (int)map.Number("restart", 0, 86_400, 0);
         int? v4 = (int?)map.OptionalNumber("ipv4", 1, MaxLimit), v6 = (int?)map.OptionalNumber("ipv6", 1, MaxLimit);
-        if (v4 is null && v6 is null && !map.Has("ipv4") && !map.Has("ipv6")) map.Errors.Add(map.Node, map.Path, "limits no family; write ipv4: NUMBER, ipv6: NUMBER or both");
+        if (v4 is null && v6 is null && !map.Has("ipv4") && !map.Has("ipv6")) map.Errors.Add(map.Node, map.Path,
+            "limits no family; write ipv4: NUMBER, ipv6: NUMBER or both");
         map.Finish();
         return peer with
         {

@@ -31,7 +31,8 @@ internal static class BgpPolicyReader
         {
             List<BgpCommunity> communities = Communities(item, "communities");
             if (!item.Has("communities")) item.Errors.Add(item.Node, item.Path, "has no communities; write communities: [\"65000:100\"]");
-            Define(item, communityLists, "community list", new CommunityList(communities, item.Choice("match", false, ("any", false), ("all", true))));
+            Define(item, communityLists, "community list",
+                new CommunityList(communities, item.Choice("match", false, ("any", false), ("all", true))));
         }
 
         var policies = new Dictionary<string, RoutePolicy>();
@@ -40,14 +41,16 @@ internal static class BgpPolicyReader
             var terms = new List<PolicyTerm>();
             foreach (MapReader term in item.Maps("terms")) terms.Add(ReadTerm(term, prefixLists, communityLists));
             string? name = item.Text("name");
-            if (name is "all" or "none") item.Error("name", $"'{name}' is taken: it stands for {(name == "all" ? "everything" : "nothing")}; choose another");
+            if (name is "all" or "none") item.Error("name",
+                $"'{name}' is taken: it stands for {(name == "all" ? "everything" : "nothing")}; choose another");
             Define(item, policies, "policy", new RoutePolicy(name ?? "", terms));
         }
 
         return policies;
     }
 
-    private static PolicyTerm ReadTerm(MapReader term, Dictionary<string, PrefixList> prefixLists, Dictionary<string, CommunityList> communityLists)
+    private static PolicyTerm ReadTerm(MapReader term, Dictionary<string, PrefixList> prefixLists, Dictionary<string,
+        CommunityList> communityLists)
     {
         CommunityList? communities = Named(term, "communities", communityLists, "community list", "communityLists");
         var read = new PolicyTerm
@@ -73,13 +76,16 @@ internal static class BgpPolicyReader
     {
         if (term.Text(key) is not { } name) return null;
         if (known.TryGetValue(name, out T? value)) return value;
-        term.Error(key, $"there is no {what} '{name}'; {(known.Count == 0 ? $"define it in {where}" : $"there are {string.Join(", ", known.Keys)}")}{MapReader.DidYouMean(name, known.Keys)}");
+        term.Error(key, $"there is no {what} '{name}'; "
+            + $"{(known.Count == 0 ? $"define it in {where}" : $"there are {string.Join(", ", known.Keys)}")}"
+            + $"{MapReader.DidYouMean(name, known.Keys)}");
         return null;
     }
 
     private static void Define<T>(MapReader item, Dictionary<string, T> into, string what, T value)
     {
-        if (item.Text("name", required: true, "customers") is { } name && !into.TryAdd(name, value)) item.Error("name", $"there is a {what} '{name}' already; give each its own name");
+        if (item.Text("name", required: true, "customers") is { } name && !into.TryAdd(name, value)) item.Error("name",
+            $"there is a {what} '{name}' already; give each its own name");
         item.Finish();
     }
 
@@ -89,7 +95,8 @@ internal static class BgpPolicyReader
         foreach ((YamlText text, string path) in item.Texts(key))
         {
             if (BgpCommunity.TryParse(text.Text, out BgpCommunity community)) list.Add(community);
-            else item.Errors.Add(text, path, $"'{text.Text}' is no community; write \"65000:100\", \"65000:1:2\" (large), \"rt:65000:100\" or no-export");
+            else item.Errors.Add(text, path,
+                $"'{text.Text}' is no community; write \"65000:100\", \"65000:1:2\" (large), \"rt:65000:100\" or no-export");
         }
 
         return list;
@@ -106,7 +113,8 @@ internal static class BgpPolicyReader
         for (int i = at + 1; i < words.Length; i += 2)
         {
             wrong = "behind the prefix stand ge LENGTH and le LENGTH only";
-            if (i + 1 >= words.Length || words[i] is not ("ge" or "le") || !int.TryParse(words[i + 1], NumberStyles.None, CultureInfo.InvariantCulture, out int length)) return false;
+            if (i + 1 >= words.Length || words[i] is not ("ge" or "le")
+                || !int.TryParse(words[i + 1], NumberStyles.None, CultureInfo.InvariantCulture, out int length)) return false;
             wrong = $"{length} is no length from {prefix.Length} to {prefix.Address.BitLength}";
             if (length < prefix.Length || length > prefix.Address.BitLength) return false;
             if (words[i] == "ge") least = length;

@@ -129,10 +129,12 @@ public static class ConfigDiff
         IReadOnlyList<StaticRouteConfig> carried = [.. next.Static.Where(r => old.Static.Contains(r)
             && ((r.Port is not null && remade.Contains(r.Port)) || (r.Tunnel is not null && rewrapped.Contains(r.Tunnel))))];
         actions.AddRange(bfd.Gone.Select(b => new RemoveBfd(b)));
-        actions.AddRange(peers.Gone.Concat(peers.Changed.Where(c => !PolicyOnly(c.Old, c.New)).Select(c => c.Old)).Select(p => new RemovePeer(p)));
+        actions.AddRange(peers.Gone.Concat(peers.Changed.Where(c => !PolicyOnly(c.Old, c.New)).Select(c => c.Old)).Select(p
+            => new RemovePeer(p)));
         actions.AddRange(routes.Gone.Concat(carried).Select(r => new RemoveStatic(r)));
         actions.AddRange(tunnels.Gone.Concat(tunnels.Changed.Select(c => c.Old)).Select(t => new RemoveTunnel(t)));
-        actions.AddRange(ports.Gone.Concat(ports.Changed.Where(c => !InPlace(c.Old, c.New)).Select(c => c.Old)).Select(p => new RemovePort(p)));
+        actions.AddRange(ports.Gone.Concat(ports.Changed.Where(c => !InPlace(c.Old, c.New)).Select(c => c.Old)).Select(p
+            => new RemovePort(p)));
         actions.AddRange(vrfs.Gone.Select(v => new RemoveVrf(v)));
 
         actions.AddRange(vrfs.New.Select(v => new AddVrf(v)));
@@ -141,7 +143,8 @@ public static class ConfigDiff
         actions.AddRange(ports.Changed.Where(c => InPlace(c.Old, c.New)).Select(c => new ChangePort(c.Old, c.New)));
         actions.AddRange(tunnels.New.Concat(tunnels.Changed.Select(c => c.New)).Select(t => new AddTunnel(t)));
         actions.AddRange(routes.New.Concat(routes.Changed.Select(c => c.New)).Concat(carried).Select(r => new AddStatic(r)));
-        actions.AddRange(peers.New.Concat(peers.Changed.Where(c => !PolicyOnly(c.Old, c.New)).Select(c => c.New)).Select(p => new AddPeer(p)));
+        actions.AddRange(peers.New.Concat(peers.Changed.Where(c => !PolicyOnly(c.Old, c.New)).Select(c => c.New)).Select(p
+            => new AddPeer(p)));
         actions.AddRange(peers.Changed.Where(c => PolicyOnly(c.Old, c.New)).Select(c => new ChangePeerPolicy(c.New)));
         actions.AddRange(bfd.New.Select(b => new AddBfd(b)));
         actions.AddRange(bfd.Changed.Select(c => new ChangeBfd(c.New)));
@@ -152,7 +155,8 @@ public static class ConfigDiff
     private static bool PolicyOnly(BgpPeerConfig a, BgpPeerConfig b) =>
         a with { Import = b.Import, Export = b.Export, ImportPolicy = b.ImportPolicy, ExportPolicy = b.ExportPolicy, Bfd = b.Bfd } == b;
 
-    private static bool Same(PortConfig a, PortConfig b) => a with { Addresses = b.Addresses } == b && a.Addresses.SequenceEqual(b.Addresses);
+    private static bool Same(PortConfig a, PortConfig b)
+        => a with { Addresses = b.Addresses } == b && a.Addresses.SequenceEqual(b.Addresses);
 
     // Device, MAC address and VRF belong to the open port; MTU and addresses can change under traffic.
     private static bool InPlace(PortConfig a, PortConfig b) => a with { Addresses = b.Addresses, Mtu = b.Mtu } == b;

@@ -9,7 +9,8 @@ namespace SdnEdge.Core.Config;
 public sealed record ConfigError(string File, int Line, int Column, string Field, string Message)
 {
     /// <summary><c>file:line:col: field: message</c>, as compilers write it.</summary>
-    public override string ToString() => Field.Length == 0 ? $"{File}:{Line}:{Column}: {Message}" : $"{File}:{Line}:{Column}: {Field}: {Message}";
+    public override string ToString()
+        => Field.Length == 0 ? $"{File}:{Line}:{Column}: {Message}" : $"{File}:{Line}:{Column}: {Field}: {Message}";
 }
 
 /// <summary>Collects every error of one file, in the order of the file.</summary>

@@ -179,7 +179,8 @@ public sealed record TunnelConfig(string Name, IpAddress Local, IpAddress Remote
 public sealed record TelemetryConfig(Uri? Otlp = null);
 
 /// <summary>Forwarding of the PE.</summary>
-/// <param name="Keeper">True: a second process keeps devices and tables, and forwards while the PE itself is restarted after a crash.</param>
+/// <param name="Keeper">True: a second process keeps devices and tables, and forwards while the PE itself is restarted after a
+/// crash.</param>
 public sealed record ForwardingConfig(bool Keeper = false);
 
 /// <summary>Where the PE keeps what must outlive it.</summary>

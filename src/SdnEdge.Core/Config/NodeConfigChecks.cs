@@ -24,7 +24,8 @@ internal static class NodeConfigChecks
         Unique(config.Static, r => new VrfPrefix(r.Vrf, r.Prefix), "prefix", "a static route for", places, errors);
         foreach (PortConfig port in config.Ports)
         {
-            if (port.Device.Length > 0 && port.Device == config.Host?.Device) places[port].Error("device", $"'{port.Device}' is the host port's device; give each its own");
+            if (port.Device.Length > 0 && port.Device == config.Host?.Device) places[port].Error("device",
+                $"'{port.Device}' is the host port's device; give each its own");
             Reference(places[port], "vrf", port.Vrf, config.Vrfs.Select(v => v.Name), "VRF", "vrfs");
         }
 
@@ -33,12 +34,14 @@ internal static class NodeConfigChecks
         foreach (TunnelConfig tunnel in config.Tunnels)
         {
             Reference(places[tunnel], "vrf", tunnel.Vrf, config.Vrfs.Select(v => v.Name), "VRF", "vrfs");
-            if (config.Loopbacks.Contains(tunnel.Remote)) places[tunnel].Error("remote", $"'{tunnel.Remote}' is this node's own loopback; write the far end's");
+            if (config.Loopbacks.Contains(tunnel.Remote)) places[tunnel].Error("remote",
+                $"'{tunnel.Remote}' is this node's own loopback; write the far end's");
         }
 
         foreach (BgpPeerConfig peer in config.Bgp.Peers)
         {
-            if (config.Loopbacks.Contains(peer.Address)) places[peer].Error("address", $"'{peer.Address}' is this node's own loopback; write the peer's");
+            if (config.Loopbacks.Contains(peer.Address)) places[peer].Error("address",
+                $"'{peer.Address}' is this node's own loopback; write the peer's");
         }
 
         Unique([.. config.BfdSessions], b => b.Key, "address", "a BFD session with", places, errors);
@@ -62,7 +65,9 @@ internal static class NodeConfigChecks
         foreach (T item in items)
         {
             if (key(item) is not { } value || !places.TryGetValue(item, out MapReader? place)) continue;
-            if (!first.TryAdd(value, place)) place.Error(field, $"{what} '{value}' is already there on line {(first[value].Node[field] ?? first[value].Node).Line}; each must be the only one");
+            if (!first.TryAdd(value, place)) place.Error(field,
+                $"{what} '{value}' is already there on line {(first[value].Node[field] ?? first[value].Node).Line}; each must be the only "
+                + $"one");
         }
     }
 
@@ -94,13 +99,18 @@ internal static class NodeConfigChecks
         {
             foreach (InterfaceAddress address in port.Addresses)
             {
-                if (config.Loopbacks.Contains(address.Address)) places[port].Error("addresses", $"{address.Address} is a loopback too; give the port its own address");
+                if (config.Loopbacks.Contains(address.Address)) places[port].Error("addresses",
+                    $"{address.Address} is a loopback too; give the port its own address");
                 foreach ((PortConfig other, InterfaceAddress taken) in seen)
                 {
                     if (other.Vrf != port.Vrf) continue;
-                    if (taken.Address == address.Address) places[port].Error("addresses", $"{address} is already on port '{other.Name}'; an address belongs to one port");
-                    else if (!ReferenceEquals(other, port) && (taken.Subnet.Contains(address.Subnet) || address.Subnet.Contains(taken.Subnet)))
-                        places[port].Error("addresses", $"{address} overlaps {taken} of port '{other.Name}' in VRF '{port.Vrf}'; give each link its own subnet, or put one port in another VRF");
+                    if (taken.Address == address.Address) places[port].Error("addresses",
+                        $"{address} is already on port '{other.Name}'; an address belongs to one port");
+                    else if (!ReferenceEquals(other, port)
+                        && (taken.Subnet.Contains(address.Subnet) || address.Subnet.Contains(taken.Subnet)))
+                        places[port].Error("addresses",
+                            $"{address} overlaps {taken} of port '{other.Name}' in VRF '{port.Vrf}'; give each link its own subnet, or put "
+                            + $"one port in another VRF");
                 }
 
                 seen.Add((port, address));
@@ -116,22 +126,28 @@ internal static class NodeConfigChecks
         if (route.Port is { } name && Reference(place, "port", name, config.Ports.Select(p => p.Name), "port", "ports"))
         {
             port = config.Ports.First(p => p.Name == name);
-            if (port.Vrf != route.Vrf) place.Error("port", $"port '{name}' is in VRF '{port.Vrf}', the route in '{route.Vrf}'; both must be in the same");
+            if (port.Vrf != route.Vrf) place.Error("port",
+                $"port '{name}' is in VRF '{port.Vrf}', the route in '{route.Vrf}'; both must be in the same");
             else if (!port.Addresses.Any(a => a.Address.Family == route.Prefix.Address.Family))
-                place.Error("port", $"port '{name}' has no {NodeConfigLoader.Family(route.Prefix.Address)} address; give it one, or choose another port");
+                place.Error("port", $"port '{name}' has no {NodeConfigLoader.Family(route.Prefix.Address)} address; give it one, or choose "
+                    + $"another port");
         }
 
         if (route.Via is not { } via) return;
         if (via.Family != route.Prefix.Address.Family)
         {
-            place.Error("via", $"'{via}' is {NodeConfigLoader.Family(via)} and the prefix {NodeConfigLoader.Family(route.Prefix.Address)}; both must be of one family");
+            place.Error("via", $"'{via}' is {NodeConfigLoader.Family(via)} and the prefix {NodeConfigLoader.Family(route.Prefix.Address)}; "
+                + $"both must be of one family");
             return;
         }
 
         var links = config.Ports.Where(p => p.Vrf == route.Vrf && (port is null || p == port)).ToList();
-        if (links.Any(p => p.Addresses.Any(a => a.Address == via))) place.Error("via", $"'{via}' is this node's own address; write the neighbour's");
+        if (links.Any(p => p.Addresses.Any(a => a.Address == via))) place.Error("via",
+            $"'{via}' is this node's own address; write the neighbour's");
         else if (!via.IsLinkLocal && !links.Any(p => p.Addresses.Any(a => a.Subnet.Contains(via))))
-            place.Error("via", $"'{via}' is on no link of VRF '{route.Vrf}'; write a neighbour in the subnet of a port{(port is null ? "" : $" ('{port.Name}')")}");
-        else if (via.IsLinkLocal && via.IsV6 && route.Port is null) place.Error("via", $"'{via}' is link-local, so the port must be named; add port: NAME");
+            place.Error("via", $"'{via}' is on no link of VRF '{route.Vrf}'; write a neighbour in the subnet of a "
+                + $"port{(port is null ? "" : $" ('{port.Name}')")}");
+        else if (via.IsLinkLocal && via.IsV6 && route.Port is null) place.Error("via",
+            $"'{via}' is link-local, so the port must be named; add port: NAME");
     }
 }

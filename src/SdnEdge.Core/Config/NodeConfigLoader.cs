@@ -43,7 +43,8 @@ public static class NodeConfigLoader
     {
         string name = ReadName(node, "name", "pe-a");
         IpAddress routerId = node.Address("routerId", required: true, "10.255.0.1");
-        if (!routerId.IsNone && (!routerId.IsV4 || routerId.Bits == 0)) node.Error("routerId", $"'{routerId}' cannot be a BGP identifier; write a non-zero IPv4 address such as 10.255.0.1");
+        if (!routerId.IsNone && (!routerId.IsV4 || routerId.Bits == 0)) node.Error("routerId",
+            $"'{routerId}' cannot be a BGP identifier; write a non-zero IPv4 address such as 10.255.0.1");
         var config = new NodeConfig
         {
             Name = name,
@@ -61,7 +62,8 @@ public static class NodeConfigLoader
             Api = ApiConfigReader.Read(node),
             Telemetry = ReadTelemetry(node),
         };
-        config = config with { Tunnels = ReadTunnels(node, config.Loopbacks, places), Bgp = BgpConfigReader.Read(node, config, places), Bfd = BfdConfigReader.ReadSessions(node, config, places) };
+        config = config with { Tunnels = ReadTunnels(node, config.Loopbacks, places), Bgp =
+            BgpConfigReader.Read(node, config, places), Bfd = BfdConfigReader.ReadSessions(node, config, places) };
         node.Finish();
         places[NodeConfigChecks.Root] = node;
         return config;
@@ -75,12 +77,14 @@ public static class NodeConfigLoader
             if (!IpPrefix.TryParseInterface(item.Text, out IpAddress address, out int length) || length != address.BitLength)
                 node.Errors.Add(item, path, $"'{item.Text}' is not an address; write it as 10.255.0.1 or \"fd00:ff::1\"");
             else if (address.IsMulticast || address.IsLinkLocal || address.Bits == 0)
-                node.Errors.Add(item, path, $"'{item.Text}' cannot be a router's own address; write a unicast address that other PEs can reach");
+                node.Errors.Add(item, path, $"'{item.Text}' cannot be a router's own address; write a unicast address that other PEs can "
+                    + $"reach");
             else if (list.Contains(address)) node.Errors.Add(item, path, $"'{address}' is there twice; keep one");
             else list.Add(address);
         }
 
-        if (list.Count == 0 && !node.Has("loopbacks")) node.Error("loopbacks", "is missing; write loopbacks: [10.255.0.1], the ends of tunnels and BGP sessions");
+        if (list.Count == 0 && !node.Has("loopbacks")) node.Error("loopbacks",
+            "is missing; write loopbacks: [10.255.0.1], the ends of tunnels and BGP sessions");
         return list;
     }
 
@@ -117,7 +121,8 @@ public static class NodeConfigLoader
         var list = new List<PortConfig>();
         foreach (MapReader item in node.Maps("ports"))
         {
-            var port = new PortConfig(ReadName(item, "name", "core"), ReadDevice(item, "tap-eth1"), (int)item.Number("mtu", MinMtu, MaxMtu, 1500),
+            var port = new PortConfig(ReadName(item, "name", "core"), ReadDevice(item, "tap-eth1"),
+                (int)item.Number("mtu", MinMtu, MaxMtu, 1500),
                 item.Text("vrf", example: NodeConfig.DefaultVrf) ?? NodeConfig.DefaultVrf, ReadMac(item))
             {
                 Addresses = ReadInterfaceAddresses(item),
@@ -133,8 +138,10 @@ public static class NodeConfigLoader
     private static MacAddress? ReadMac(MapReader item)
     {
         if (item.Text("mac", example: "\"02:00:00:00:00:01\"") is not { } text) return null;
-        if (!MacAddress.TryParse(text, null, out MacAddress mac)) item.Error("mac", $"'{text}' is not a MAC address; write six hex octets in quotes, \"02:00:00:00:00:01\"");
-        else if (mac.IsMulticast || mac.Value == 0) item.Error("mac", $"'{text}' is no unicast address; the lowest bit of the first octet must be 0");
+        if (!MacAddress.TryParse(text, null, out MacAddress mac)) item.Error("mac",
+            $"'{text}' is not a MAC address; write six hex octets in quotes, \"02:00:00:00:00:01\"");
+        else if (mac.IsMulticast || mac.Value == 0) item.Error("mac",
+            $"'{text}' is no unicast address; the lowest bit of the first octet must be 0");
         else return mac;
         return null;
     }
@@ -146,19 +153,25 @@ public static class NodeConfigLoader
         {
             if (!IpPrefix.TryParseInterface(text.Text, out IpAddress address, out int length))
             {
-                item.Errors.Add(text, path, $"'{text.Text}' is not an address with a length; write it as 10.1.1.1/24 or \"fd00:1:1::1/64\"");
+                item.Errors.Add(text, path, $"'{text.Text}' is not an address with a length; write it as 10.1.1.1/24 or "
+                    + $"\"fd00:1:1::1/64\"");
                 continue;
             }
 
             var entry = new InterfaceAddress(address, length);
             bool v4Subnet = address.IsV4 && length is > 0 and < 31;
             uint hostBits = v4Subnet ? uint.MaxValue >> length : 0;
-            if (!text.Text.Contains('/', StringComparison.Ordinal)) item.Errors.Add(text, path, $"'{text.Text}' has no length; write {text.Text}/{(address.IsV4 ? 24 : 64)} for a subnet of that size");
-            else if (length == 0) item.Errors.Add(text, path, $"'{text.Text}' has length 0, which is everything; write the length of the link's subnet");
-            else if (address.IsMulticast || address.Bits == 0 || (address.IsV4 && address.V4 >> 24 == 127) || address == IpAddress.FromV6(1))
+            if (!text.Text.Contains('/', StringComparison.Ordinal)) item.Errors.Add(text, path,
+                $"'{text.Text}' has no length; write {text.Text}/{(address.IsV4 ? 24 : 64)} for a subnet of that size");
+            else if (length == 0) item.Errors.Add(text, path,
+                $"'{text.Text}' has length 0, which is everything; write the length of the link's subnet");
+            else if (address.IsMulticast || address.Bits == 0 || (address.IsV4 && address.V4 >> 24 == 127)
+                || address == IpAddress.FromV6(1))
                 item.Errors.Add(text, path, $"'{text.Text}' cannot be an interface address; write a unicast address");
-            else if (v4Subnet && (address.V4 & hostBits) == 0) item.Errors.Add(text, path, $"'{text.Text}' is the subnet itself; write a host in it, such as {IpAddress.FromV4(address.V4 + 1)}/{length}");
-            else if (v4Subnet && (address.V4 & hostBits) == hostBits) item.Errors.Add(text, path, $"'{text.Text}' is the subnet's broadcast address; write a host in it");
+            else if (v4Subnet && (address.V4 & hostBits) == 0) item.Errors.Add(text, path,
+                $"'{text.Text}' is the subnet itself; write a host in it, such as {IpAddress.FromV4(address.V4 + 1)}/{length}");
+            else if (v4Subnet && (address.V4 & hostBits) == hostBits) item.Errors.Add(text, path,
+                $"'{text.Text}' is the subnet's broadcast address; write a host in it");
             else list.Add(entry);
         }
 
@@ -183,7 +196,8 @@ public static class NodeConfigLoader
             var route = new StaticRouteConfig(item.Text("vrf", example: NodeConfig.DefaultVrf) ?? NodeConfig.DefaultVrf, prefix,
                 via.IsNone ? null : via, item.Text("port", example: "core"), item.Text("tunnel"), item.Flag("discard", false));
             int ways = (item.Has("via") || item.Has("port") ? 1 : 0) + (item.Has("tunnel") ? 1 : 0) + (route.Discard ? 1 : 0);
-            if (ways == 0) item.Errors.Add(item.Node, item.Path, "goes nowhere; add one of via: ADDRESS, port: NAME (a host on that link), tunnel: NAME or discard: true");
+            if (ways == 0) item.Errors.Add(item.Node, item.Path,
+                "goes nowhere; add one of via: ADDRESS, port: NAME (a host on that link), tunnel: NAME or discard: true");
             if (ways > 1) item.Errors.Add(item.Node, item.Path, "goes more than one way; keep one of via/port, tunnel and discard");
             item.Finish();
             places[route] = item;
@@ -202,13 +216,16 @@ public static class NodeConfigLoader
             IpAddress remote = item.Address("remote", required: true, "10.255.0.2");
             IpAddress local = item.Address("local", required: false, "10.255.0.1");
             if (local.IsNone) local = loopbacks.FirstOrDefault(l => l.Family == remote.Family);
-            else if (!loopbacks.Contains(local)) item.Error("local", $"'{local}' is not one of the loopbacks; write one of {string.Join(", ", loopbacks)}");
-            if (!remote.IsNone && local.IsNone) item.Error("remote", $"'{remote}' is {Family(remote)}, and there is no loopback of that family; add one to loopbacks");
+            else if (!loopbacks.Contains(local)) item.Error("local",
+                $"'{local}' is not one of the loopbacks; write one of {string.Join(", ", loopbacks)}");
+            if (!remote.IsNone && local.IsNone) item.Error("remote",
+                $"'{remote}' is {Family(remote)}, and there is no loopback of that family; add one to loopbacks");
             var tunnel = new TunnelConfig(name, local, remote)
             {
                 Key = (uint?)item.OptionalNumber("key", 0, uint.MaxValue),
                 Vrf = item.Text("vrf", example: NodeConfig.DefaultVrf) ?? NodeConfig.DefaultVrf,
-                Encapsulation = item.Choice("encapsulation", TunnelEncapsulation.Gre, ("gre", TunnelEncapsulation.Gre), ("gre-in-udp", TunnelEncapsulation.GreInUdp)),
+                Encapsulation = item.Choice("encapsulation", TunnelEncapsulation.Gre, ("gre", TunnelEncapsulation.Gre),
+                    ("gre-in-udp", TunnelEncapsulation.GreInUdp)),
                 Ttl = (int)item.Number("ttl", 1, 255, 255),
                 Dscp = item.Choice("dscp", DscpMode.Uniform, ("uniform", DscpMode.Uniform), ("pipe", DscpMode.Pipe)),
                 Ecn = item.Choice("ecn", EcnMode.Normal, ("normal", EcnMode.Normal), ("compatibility", EcnMode.Compatibility)),
@@ -242,8 +259,10 @@ public static class NodeConfigLoader
     {
         string? text = item.Text("device", required: true, example);
         if (text is null) return "";
-        if (text.Length is > 0 and <= MaxDeviceName && text is not ("." or "..") && !text.Any(c => c is '/' or ':' || char.IsWhiteSpace(c))) return text;
-        item.Error("device", $"'{text}' is not a device name; write 1 to {MaxDeviceName} characters without '/', ':' or spaces, such as {example}");
+        if (text.Length is > 0 and <= MaxDeviceName && text is not ("." or "..")
+            && !text.Any(c => c is '/' or ':' || char.IsWhiteSpace(c))) return text;
+        item.Error("device", $"'{text}' is not a device name; write 1 to {MaxDeviceName} characters without '/', ':' or spaces, such as "
+            + $"{example}");
         return "";
     }
 

@@ -69,7 +69,8 @@ public static class YamlTree
     /// <summary>Deepest nesting accepted.</summary>
     public const int MaxDepth = 64;
 
-    /// <summary>Parses one document. Returns null and adds an error when the text is no YAML; an empty document is an empty mapping.</summary>
+    /// <summary>Parses one document. Returns null and adds an error when the text is no YAML; an empty document is an empty
+    /// mapping.</summary>
     public static YamlValue? Parse(string text, ConfigErrors errors)
     {
         var parser = new Parser(new StringReader(text));
@@ -94,14 +95,17 @@ public static class YamlTree
             string reason = e.InnerException?.Message ?? e.Message;
             int colon = reason.IndexOf("): ", StringComparison.Ordinal);
             if (reason.StartsWith("(Line", StringComparison.Ordinal) && colon > 0) reason = reason[(colon + 3)..];
-            errors.Add((int)e.Start.Line, (int)e.Start.Column, "", $"this is not YAML: {reason.TrimEnd('.')}; check indentation (spaces, no tabs), colons and quotes");
+            errors.Add((int)e.Start.Line, (int)e.Start.Column, "",
+                $"this is not YAML: {reason.TrimEnd('.')}; check indentation (spaces, no tabs), colons and quotes");
             return null;
         }
         catch (InvalidOperationException)
         {
             // The scanner fails this way on some unfinished flow collections; what it read last is the nearest place.
             Mark last = parser.Current?.End ?? new Mark(0, 1, 1);
-            errors.Add((int)last.Line, (int)last.Column, "", "this is not YAML: after here a bracket, brace or quote is not closed; check indentation (spaces, no tabs), colons and quotes");
+            errors.Add((int)last.Line, (int)last.Column, "",
+                "this is not YAML: after here a bracket, brace or quote is not closed; check indentation (spaces, no tabs), colons and "
+                + "quotes");
             return null;
         }
     }
@@ -134,7 +138,8 @@ public static class YamlTree
                 while (!parser.TryConsume<MappingEnd>(out _))
                 {
                     ParsingEvent keyAt = parser.Current!;
-                    if (Read(parser, anchors, depth + 1) is not YamlText key) throw new YamlException(keyAt.Start, keyAt.End, "a key must be a single word");
+                    if (Read(parser, anchors, depth + 1) is not YamlText key) throw new YamlException(keyAt.Start, keyAt.End,
+                        "a key must be a single word");
                     entries.Add((key, Read(parser, anchors, depth + 1)));
                 }
 

@@ -187,7 +187,8 @@ public sealed class Adjacency
     {
         lock (_lock)
         {
-            if (_next is not null || _rewrite is not null || (_lastAskedNs != long.MinValue && now - _lastAskedNs < intervalNs)) return false;
+            if (_next is not null || _rewrite is not null
+                || (_lastAskedNs != long.MinValue && now - _lastAskedNs < intervalNs)) return false;
             _lastAskedNs = now;
             return true;
         }

@@ -9,7 +9,8 @@ namespace SdnEdge.Core.Fib;
 /// </summary>
 public static unsafe class CacheLine
 {
-    /// <summary>Prefixes asked for together: enough to hide the memory's latency, few enough to stay in the cache until they are used.</summary>
+    /// <summary>Prefixes asked for together: enough to hide the memory's latency, few enough to stay in the cache until they are
+    /// used.</summary>
     public const int Ahead = 16;
 
     /// <summary>Asks for the line that a place is in. The collector may move it meanwhile: then it was in vain.</summary>

@@ -22,7 +22,8 @@ public enum ForwardingKind : byte
     Hold,
     /// <summary>Only in a <see cref="GroupDecision"/>: use the leaf's <see cref="FibLeaf.AttachedHop"/>.</summary>
     Attached,
-    /// <summary>Only in a <see cref="GroupDecision"/>: to the attached hop, but not before the packet's ingress PE is done with the old path.</summary>
+    /// <summary>Only in a <see cref="GroupDecision"/>: to the attached hop, but not before the packet's ingress PE is done with the old
+    /// path.</summary>
     Ordered,
 }
 

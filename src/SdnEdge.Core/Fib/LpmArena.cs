@@ -81,7 +81,8 @@ internal sealed unsafe class LpmArena : IDisposable
         _retiredBytes += (long)units * Unit;
     }
 
-    /// <summary>Frees what was retired up to <paramref name="mark"/>. No reader may still be inside a lookup that began before it.</summary>
+    /// <summary>Frees what was retired up to <paramref name="mark"/>. No reader may still be inside a lookup that began before
+    /// it.</summary>
     public void Reclaim(long mark)
     {
         while (_reclaimedEver < mark && _retired.TryDequeue(out Retired item))
@@ -118,7 +119,8 @@ internal sealed unsafe class LpmArena : IDisposable
 
     private void Grow()
     {
-        if (_capacity == MaxCapacity) throw new InvalidOperationException("The longest-prefix-match table is full: its nodes need more than 16 GiB.");
+        if (_capacity == MaxCapacity) throw new InvalidOperationException(
+            "The longest-prefix-match table is full: its nodes need more than 16 GiB.");
         uint capacity = (uint)Math.Min((long)_capacity + (_capacity / 2) + FirstCapacity, MaxCapacity);
         byte* grown = (byte*)NativeMemory.Alloc(capacity, Unit);
         Buffer.MemoryCopy(_base, grown, (long)capacity * Unit, (long)_next * Unit);

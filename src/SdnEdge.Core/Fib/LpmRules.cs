@@ -66,7 +66,8 @@ internal sealed unsafe class LpmRules : IDisposable
         return ((1UL << size) - 1) << start;
     }
 
-    /// <summary>Asks for what a change of a rule reads of the root: its place in the binary tree and the rules that may cover it (<see cref="CacheLine"/>).</summary>
+    /// <summary>Asks for what a change of a rule reads of the root: its place in the binary tree and the rules that may cover it
+    /// (<see cref="CacheLine"/>).</summary>
     public void PrefetchShort(int place)
     {
         // Further up, the rules are few and in the cache.

@@ -59,10 +59,12 @@ public abstract unsafe class LpmTable : IDisposable
     /// <summary>Bytes of the writer's side: the exact prefixes.</summary>
     public long RuleBytes => _rules.UsedBytes + (3L * sizeof(uint) << RootBits);
 
-    /// <summary>Bytes that wait for <see cref="Reclaim()"/>. Reclaim before it grows out of hand: a bulk load retires some 150 bytes a route.</summary>
+    /// <summary>Bytes that wait for <see cref="Reclaim()"/>. Reclaim before it grows out of hand: a bulk load retires some 150 bytes a
+    /// route.</summary>
     public long RetiredBytes => _arena.RetiredBytes;
 
-    /// <summary>Names all that is retired until now: take it, wait for a grace period, then call <see cref="Reclaim(long)"/> with it.</summary>
+    /// <summary>Names all that is retired until now: take it, wait for a grace period, then call <see cref="Reclaim(long)"/> with
+    /// it.</summary>
     public long RetireMark => _arena.RetireMark;
 
     /// <summary>Frees all retired memory. Only when no lookup is running that began before the last change.</summary>
@@ -193,7 +195,8 @@ public abstract unsafe class LpmTable : IDisposable
         _rules.PrefetchRootChild(index);
     }
 
-    /// <summary>Asks for the first nodes that a change of a prefix reads; what <see cref="PrefetchRoot"/> asked for is there by now.</summary>
+    /// <summary>Asks for the first nodes that a change of a prefix reads; what <see cref="PrefetchRoot"/> asked for is there by
+    /// now.</summary>
     private protected void PrefetchNodes(UInt128 key, int length)
     {
         if (length <= RootBits) return;

@@ -127,7 +127,8 @@ public sealed class RedirectGroup
         }
     }
 
-    /// <summary>Target: gates through which packets go that come by the direct path; flush markers for the group are taken out while it is set. Null: none.</summary>
+    /// <summary>Target: gates through which packets go that come by the direct path; flush markers for the group are taken out while it is
+    /// set. Null: none.</summary>
     public OrderGates? Order
     {
         get => Volatile.Read(ref _order);
@@ -194,7 +195,8 @@ public sealed class RedirectGroup
         hold?.BeginRelease(DrainPath.Attached);
     }
 
-    /// <summary>Target: everything for the group is delivered as it comes, past hold and gates. One store. What they still have is theirs to send.</summary>
+    /// <summary>Target: everything for the group is delivered as it comes, past hold and gates. One store. What they still have is theirs
+    /// to send.</summary>
     public void Settle()
     {
         GroupDecision settled = Make("deliver", ForwardingDecision.Attached, ForwardingDecision.Attached);

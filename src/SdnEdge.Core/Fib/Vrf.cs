@@ -38,7 +38,8 @@ public sealed class Vrf : IDisposable
     /// <summary>Leaves in use.</summary>
     public int LeafCount => (int)_next - 1 - _free.Count;
 
-    /// <summary>Gives a leaf an index, for use with <see cref="Set"/>. The leaf is visible to workers before any prefix can name it.</summary>
+    /// <summary>Gives a leaf an index, for use with <see cref="Set"/>. The leaf is visible to workers before any prefix can name
+    /// it.</summary>
     public uint AddLeaf(FibLeaf leaf)
     {
         uint index = _free.Count > 0 ? _free.Pop() : _next++;
@@ -94,7 +95,8 @@ public sealed class Vrf : IDisposable
         : V6.Remove(prefix.Address.Bits, prefix.Length);
 
     /// <summary>
-    /// Asks for what <see cref="Set(IpPrefix, uint)"/> or <see cref="Remove"/> will read first; <see cref="PrefetchNodes"/> for what they read
+    /// Asks for what <see cref="Set(IpPrefix, uint)"/> or <see cref="Remove"/> will read first; <see cref="PrefetchNodes"/> for what they
+    /// read
     /// then. A hint, for some <see cref="CacheLine.Ahead"/> prefixes just before they change. The writer's thread.
     /// </summary>
     public void PrefetchRoot(IpPrefix prefix)

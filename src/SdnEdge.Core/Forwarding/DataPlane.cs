@@ -41,7 +41,8 @@ public sealed class DataPlane
     /// <summary>Holds.</summary>
     public IReadOnlyList<Hold> Holds => _holds;
 
-    /// <summary>Identifier of the ICMP echo requests that tunnel probes send; replies to it are punted as <see cref="PuntReason.TunnelProbeReply"/>.</summary>
+    /// <summary>Identifier of the ICMP echo requests that tunnel probes send; replies to it are punted as
+    /// <see cref="PuntReason.TunnelProbeReply"/>.</summary>
     public ushort ProbeIdentifier { get; set; } = 0x5DE6;
 
     /// <summary>
@@ -141,7 +142,8 @@ public sealed class DataPlane
             if (o.IsSameOnTheWire(options))
             {
                 throw new ArgumentException(
-                    $"Tunnel {options.Name}: {o.Name} already runs from {o.Local} to {o.Remote} with key {o.Key?.ToString(System.Globalization.CultureInfo.InvariantCulture) ?? "none"}; give one of them another key.",
+                    $"Tunnel {options.Name}: {o.Name} already runs from {o.Local} to {o.Remote} with key "
+                    + $"{o.Key?.ToString(System.Globalization.CultureInfo.InvariantCulture) ?? "none"}; give one of them another key.",
                     nameof(options));
             }
         }
@@ -201,5 +203,6 @@ public sealed record PacketLedger(
     long IntoHold, long OutOfHold, long IntoWait, long OutOfWait)
 {
     /// <summary>Zero when every packet is accounted for.</summary>
-    public long Imbalance => Received + Originated + Split - Transmitted - Dropped - Punted - (IntoHold - OutOfHold) - (IntoWait - OutOfWait);
+    public long Imbalance => Received + Originated
+        + Split - Transmitted - Dropped - Punted - (IntoHold - OutOfHold) - (IntoWait - OutOfWait);
 }

@@ -275,7 +275,8 @@ public sealed unsafe partial class Forwarder
         if (to.IsMulticast)
         {
             // Neighbour discovery never crosses a router, so its source may be anything a link allows, unspecified too.
-            if (IsNeighborDiscovery(p, c) && c.In is not null && c.From is null && !source.IsMulticast) PuntConsumed(ref p, ref c, PuntReason.Nd);
+            if (IsNeighborDiscovery(p, c) && c.In is not null && c.From is null && !source.IsMulticast) PuntConsumed(ref p, ref c,
+                PuntReason.Nd);
             else Drop(ref c, DropReason.NotForwardedMulticast);
             return false;
         }
@@ -309,7 +310,8 @@ public sealed unsafe partial class Forwarder
     {
         int at = At.V6Header;
         byte next = p.Data[At.V6Next];
-        for (int headers = 0; next is IpProtocol.HopByHop or IpProtocol.Routing or IpProtocol.DestinationOptions or IpProtocol.Fragment; headers++)
+        for (int headers = 0; next is IpProtocol.HopByHop or IpProtocol.Routing or IpProtocol.DestinationOptions
+            or IpProtocol.Fragment; headers++)
         {
             if (headers == 8 || at + 8 > p.Length) return false;
             if (next == IpProtocol.Fragment)

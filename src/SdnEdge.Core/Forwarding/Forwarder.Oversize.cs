@@ -168,7 +168,8 @@ public sealed unsafe partial class Forwarder
         }
         else
         {
-            if (p.Length < At.V4Header || ip[At.V4Protocol] != IpProtocol.Tcp || (At.Load16(ip + At.V4Fragment) & At.V4OffsetMask) != 0) return;
+            if (p.Length < At.V4Header || ip[At.V4Protocol] != IpProtocol.Tcp
+                || (At.Load16(ip + At.V4Fragment) & At.V4OffsetMask) != 0) return;
             tcp = (ip[0] & 0xF) * 4;
             ipHeader = At.V4Header;
             if (tcp < At.V4Header) return;

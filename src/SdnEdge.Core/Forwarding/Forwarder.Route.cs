@@ -123,7 +123,8 @@ public sealed unsafe partial class Forwarder
             PortAddress own = addresses[i];
             if (!own.Address.IsV4 || own.PrefixLength > 30) continue;
             uint host = uint.MaxValue >> own.PrefixLength;
-            if (((own.Address.V4 ^ destination.V4) & ~host) == 0 && ((destination.V4 & host) == host || (destination.V4 & host) == 0)) return true;
+            if (((own.Address.V4 ^ destination.V4) & ~host) == 0
+                && ((destination.V4 & host) == host || (destination.V4 & host) == 0)) return true;
         }
 
         return false;

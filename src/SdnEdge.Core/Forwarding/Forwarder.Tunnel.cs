@@ -290,7 +290,8 @@ public sealed unsafe partial class Forwarder
     {
         Tunnel? tunnel = c.IsV6
             ? _tunnels.Find(At.Address6(p.Data + At.V6Destination), At.Address6(p.Data + At.V6Source), hasKey, key, udp)
-            : _tunnels.Find(IpAddress.FromV4(At.Load32(p.Data + At.V4Destination)), IpAddress.FromV4(At.Load32(p.Data + At.V4Source)), hasKey, key, udp);
+            : _tunnels.Find(IpAddress.FromV4(At.Load32(p.Data + At.V4Destination)), IpAddress.FromV4(At.Load32(p.Data + At.V4Source)),
+                hasKey, key, udp);
         return tunnel is not null && ReferenceEquals(tunnel.Underlay, c.Vrf) ? tunnel : null;
     }
 

@@ -16,7 +16,8 @@ public sealed unsafe partial class Forwarder
     private readonly Adjacency?[] _waitingFor = new Adjacency?[1024];
     private int _waitingCount;
 
-    /// <summary>Sends what waits for a neighbour that was resolved, in order, before anything newer; or drops it when the neighbour failed.</summary>
+    /// <summary>Sends what waits for a neighbour that was resolved, in order, before anything newer; or drops it when the neighbour
+    /// failed.</summary>
     public void FlushNeighbor(Adjacency adjacency, long now)
     {
         Begin(now);

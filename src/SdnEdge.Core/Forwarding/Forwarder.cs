@@ -123,7 +123,8 @@ public sealed unsafe partial class Forwarder : IBatchProcessor, IDisposable
         _flow[(int)FlowField.Originated]++;
         PacketContext c = new() { Own = true, Quiet = true, Probe = true, Vrf = tunnel.Vrf };
         if (!_source.TryAdd(ipPacket)) Drop(ref c, DropReason.TooBig);
-        else if (ipPacket.Length < At.V4Header || (ipPacket[0] >> 4 == 6 && ipPacket.Length < At.V6Header)) Drop(ref c, DropReason.IpTruncated);
+        else if (ipPacket.Length < At.V4Header || (ipPacket[0] >> 4 == 6 && ipPacket.Length < At.V6Header)) Drop(ref c,
+            DropReason.IpTruncated);
         else
         {
             c.IsV6 = ipPacket[0] >> 4 == 6;
@@ -133,7 +134,8 @@ public sealed unsafe partial class Forwarder : IBatchProcessor, IDisposable
         FlushTx();
     }
 
-    /// <summary>Sends an IP packet of the router's own to a next hop, whatever the FIB says of its destination: flush markers, down the old path.</summary>
+    /// <summary>Sends an IP packet of the router's own to a next hop, whatever the FIB says of its destination: flush markers, down the old
+    /// path.</summary>
     public void SendVia(Adjacency adjacency, ReadOnlySpan<byte> ipPacket, long now)
     {
         Begin(now);
@@ -247,7 +249,8 @@ public sealed unsafe partial class Forwarder : IBatchProcessor, IDisposable
 
     private bool AskFor(Adjacency adjacency, ReadOnlySpan<byte> frame, int vrf)
     {
-        PuntInfo info = new() { Reason = PuntReason.NeighborNeeded, Port = adjacency.Port.Index, Vrf = vrf, Adjacency = adjacency, AtNs = _now };
+        PuntInfo info = new() { Reason = PuntReason.NeighborNeeded, Port = adjacency.Port.Index, Vrf = vrf, Adjacency = adjacency, AtNs =
+            _now };
         bool taken = _punt.TryPunt(info, frame);
         _flow[(int)(taken ? FlowField.Notices : FlowField.NoticesLost)]++;
         return taken;

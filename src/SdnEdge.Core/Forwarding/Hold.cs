@@ -197,7 +197,8 @@ public sealed class Hold : IDisposable
         lock (_lock) return ExpireOld(now);
     }
 
-    /// <summary>Gives the native memory back; what is still held is lost, uncounted. No worker may still have a decision that names it.</summary>
+    /// <summary>Gives the native memory back; what is still held is lost, uncounted. No worker may still have a decision that names
+    /// it.</summary>
     public void Dispose()
     {
         lock (_lock)

@@ -1,6 +1,7 @@
 namespace SdnEdge.Core.Forwarding;
 
-/// <summary>What a worker drives: it hands over what a port received and says when time has passed. Called by that one worker only.</summary>
+/// <summary>What a worker drives: it hands over what a port received and says when time has passed. Called by that one worker
+/// only.</summary>
 public interface IBatchProcessor
 {
     /// <summary>

@@ -15,6 +15,7 @@ public interface IPort
     /// <summary>Fills the batch from slot 0 without waiting and sets its Count. Returns the count; 0 when nothing is there now.</summary>
     int Receive(PacketBatch batch);
 
-    /// <summary>Sends the frames in order. Returns how many the device took; the rest are lost and counted by the caller as <see cref="DropReason.TransmitFailed"/>.</summary>
+    /// <summary>Sends the frames in order. Returns how many the device took; the rest are lost and counted by the caller as
+    /// <see cref="DropReason.TransmitFailed"/>.</summary>
     int Transmit(ReadOnlySpan<Packet> packets);
 }

@@ -48,7 +48,8 @@ public sealed class OrderGates
     /// <summary>All gates.</summary>
     public IReadOnlyList<OrderGate> All { get; }
 
-    /// <summary>Packets that came by the direct path from an ingress without a gate, and were delivered as they came. A superpacket counts once.</summary>
+    /// <summary>Packets that came by the direct path from an ingress without a gate, and were delivered as they came. A superpacket counts
+    /// once.</summary>
     public long Unordered => _unordered.Total(0);
 
     /// <summary>The gate of the ingress by which a source's packets come; null: none, which is counted.</summary>

@@ -15,7 +15,8 @@ public enum PuntReason : byte
     TunnelProbeReply,
     /// <summary>A <see cref="Wire.FlushMarker"/> for a prefix whose group keeps order.</summary>
     FlushMarker,
-    /// <summary>A <see cref="Wire.FlushMarker"/> went by, for a prefix whose group is to see them (<see cref="RedirectGroup.ShowsMarkers"/>).</summary>
+    /// <summary>A <see cref="Wire.FlushMarker"/> went by, for a prefix whose group is to see them
+    /// (<see cref="RedirectGroup.ShowsMarkers"/>).</summary>
     FlushMarkerPassing,
     /// <summary>TTL or hop limit ran out: answer time exceeded.</summary>
     TtlExpired,
@@ -43,7 +44,8 @@ public readonly struct PuntInfo
     /// <summary>Index of the VRF of the packet at <see cref="L3Offset"/>.</summary>
     public int Vrf { get; init; }
 
-    /// <summary>Where the IP packet (or ARP) starts in the frame. Bytes before are what was stripped: Ethernet, and outer headers.</summary>
+    /// <summary>Where the IP packet (or ARP) starts in the frame. Bytes before are what was stripped: Ethernet, and outer
+    /// headers.</summary>
     public int L3Offset { get; init; }
 
     /// <summary>TooBig: the largest IP packet that would fit.</summary>
@@ -58,7 +60,8 @@ public readonly struct PuntInfo
     /// <summary>The batch's time, nanoseconds.</summary>
     public long AtNs { get; init; }
 
-    /// <summary>True when the packet itself is handed over (ARP, ND, ICMP for us); false when it was dropped, waits or goes on, and this is a notice about it.</summary>
+    /// <summary>True when the packet itself is handed over (ARP, ND, ICMP for us); false when it was dropped, waits or goes on, and this is
+    /// a notice about it.</summary>
     public bool IsConsumed => Reason <= PuntReason.FlushMarker;
 }
 

@@ -9,7 +9,8 @@ public enum IcmpErrorKind : byte
     NoRoute,
     /// <summary>The last hop does not answer: host unreachable, address unreachable (code 3).</summary>
     HostUnreachable,
-    /// <summary>For the router, but nobody listens: port or protocol unreachable; for IPv6 parameter problem where the protocol is unknown.</summary>
+    /// <summary>For the router, but nobody listens: port or protocol unreachable; for IPv6 parameter problem where the protocol is
+    /// unknown.</summary>
     NoListener,
     /// <summary>Larger than the next hop's MTU: fragmentation needed (RFC 1191), packet too big (RFC 4443 3.2).</summary>
     TooBig,
@@ -102,7 +103,8 @@ public sealed partial class SlowPath
         if (WhyNot(kind, ip, ingress, frame, l3Offset) is { } refused) return Tally(refused);
 
         // 2. Who speaks?
-        IpAddress from = kind == IcmpErrorKind.NoListener && !IsManyHosts(ip.Destination, ingress) ? ip.Destination : Speaker(ip.Source, vrf, ingress);
+        IpAddress from = kind == IcmpErrorKind.NoListener && !IsManyHosts(ip.Destination, ingress) ? ip.Destination
+            : Speaker(ip.Source, vrf, ingress);
         if (from.IsNone) return Tally(SlowPathVerdict.NoSourceAddress);
 
         // 3. Not too often.
@@ -122,7 +124,8 @@ public sealed partial class SlowPath
         return Tally(SlowPathVerdict.Answered);
     }
 
-    private static SlowPathVerdict? WhyNot(IcmpErrorKind kind, in IpPacketView ip, SlowPathPort? ingress, ReadOnlySpan<byte> frame, int l3Offset)
+    private static SlowPathVerdict? WhyNot(IcmpErrorKind kind, in IpPacketView ip, SlowPathPort? ingress, ReadOnlySpan<byte> frame,
+        int l3Offset)
     {
         bool v4 = ip.Family == IpFamily.V4;
         if (ip.IsLaterFragment && v4) return SlowPathVerdict.AboutLaterFragment;
@@ -131,7 +134,8 @@ public sealed partial class SlowPath
             // A part without its ICMP header might be of an error; then none is sent.
             if (ip.IsLaterFragment || ip.Payload.IsEmpty) return SlowPathVerdict.AboutIcmpError;
             byte type = ip.Payload[0];
-            if (v4 ? Icmpv4Type.IsError(type) : Icmpv6Type.IsError(type) || type == Icmpv6Type.Redirect) return SlowPathVerdict.AboutIcmpError;
+            if (v4 ? Icmpv4Type.IsError(type) : Icmpv6Type.IsError(type)
+                || type == Icmpv6Type.Redirect) return SlowPathVerdict.AboutIcmpError;
         }
 
         if (!IsSingleHost(ip.Source, ingress)) return SlowPathVerdict.AboutBadSource;
@@ -185,7 +189,8 @@ public sealed partial class SlowPath
     // Writes the IP header of an ICMP message, to be routed, or sent on the ingress link when the peer is link-local (a FIB does
     // not know which link that is). Returns where the ICMP message goes; empty when it cannot be sent.
     private Span<byte> IcmpPacket(
-        IpAddress from, IpAddress to, byte trafficClass, int length, int vrf, SlowPathPort? ingress, ReadOnlySpan<byte> frame, SlowPathActions actions)
+        IpAddress from, IpAddress to, byte trafficClass, int length, int vrf, SlowPathPort? ingress, ReadOnlySpan<byte> frame,
+            SlowPathActions actions)
     {
         int header = to.IsV4 ? Ipv4Header.Size : Ipv6Header.Size;
         Span<byte> packet;
@@ -226,9 +231,11 @@ public sealed partial class SlowPath
     // Believed only when it quotes a packet of the address it was sent to (RFC 5927 4), and not below what every link carries.
     private SlowPathVerdict NotePathMtu(in IpPacketView ip, IcmpView icmp, int vrf, long now, SlowPathActions actions)
     {
-        if (!IpPacketView.TryParseQuoted(icmp.Body, out IpPacketView quoted) || quoted.Source != ip.Destination) return SlowPathVerdict.Malformed;
+        if (!IpPacketView.TryParseQuoted(icmp.Body, out IpPacketView quoted)
+            || quoted.Source != ip.Destination) return SlowPathVerdict.Malformed;
         if (!_pathMtus.TryTake(now)) return SlowPathVerdict.RateLimited;
-        actions.PathMtu(vrf, quoted.Destination, Math.Max(icmp.ReportedMtu(ip.Family), ip.Family == IpFamily.V4 ? LeastMtuV4 : Ipv6Header.MinimumMtu));
+        actions.PathMtu(vrf, quoted.Destination,
+            Math.Max(icmp.ReportedMtu(ip.Family), ip.Family == IpFamily.V4 ? LeastMtuV4 : Ipv6Header.MinimumMtu));
         return SlowPathVerdict.Noted;
     }
 
@@ -240,5 +247,6 @@ public sealed partial class SlowPath
     }
 
     private static bool IsManyHosts(IpAddress destination, SlowPathPort? ingress)
-        => destination.IsMulticast || (destination.IsV4 && (destination.V4 == uint.MaxValue || (ingress?.IsDirectedBroadcast(destination) ?? false)));
+        => destination.IsMulticast || (destination.IsV4
+            && (destination.V4 == uint.MaxValue || (ingress?.IsDirectedBroadcast(destination) ?? false)));
 }

@@ -19,7 +19,8 @@ public sealed partial class SlowPath
     public SlowPathVerdict Arp(int port, ReadOnlySpan<byte> frame, int l3Offset, long now, SlowPathActions actions)
     {
         if (!_ports.TryGetValue(port, out SlowPathPort? on)) return Tally(SlowPathVerdict.UnknownPort);
-        if ((uint)l3Offset > (uint)frame.Length || !ArpView.TryParse(frame[l3Offset..], out ArpView arp)) return Tally(SlowPathVerdict.Malformed);
+        if ((uint)l3Offset > (uint)frame.Length
+            || !ArpView.TryParse(frame[l3Offset..], out ArpView arp)) return Tally(SlowPathVerdict.Malformed);
         if (arp.Operation is not (ArpOperation.Request or ArpOperation.Reply)) return Tally(SlowPathVerdict.Ignored);
         MacAddress mac = arp.SenderMac;
         IpAddress sender = arp.Sender, target = arp.Target;
@@ -46,13 +47,15 @@ public sealed partial class SlowPath
         }
 
         bool proxied = on.AnswersForAll && !isProbe && sender != target;
-        if (arp.Operation != ArpOperation.Request || !(forUs || proxied)) return Tally(noted ? SlowPathVerdict.Noted : SlowPathVerdict.Ignored);
+        if (arp.Operation != ArpOperation.Request || !(forUs || proxied)) return Tally(noted ? SlowPathVerdict.Noted
+            : SlowPathVerdict.Ignored);
         SendArp(on, new ArpPacket(ArpOperation.Reply, on.Mac, target, mac, sender), mac, actions);
         AdvertisementsSent++;
         return Tally(SlowPathVerdict.Answered);
     }
 
-    /// <summary>A neighbour discovery packet (RFC 4861 7): solicitations for us are answered, advertisements move the neighbour on.</summary>
+    /// <summary>A neighbour discovery packet (RFC 4861 7): solicitations for us are answered, advertisements move the neighbour
+    /// on.</summary>
     /// <param name="port">Port it came in on.</param>
     /// <param name="frame">The frame.</param>
     /// <param name="l3Offset">Where the IPv6 header starts.</param>
@@ -76,7 +79,8 @@ public sealed partial class SlowPath
         });
     }
 
-    private SlowPathVerdict Solicitation(SlowPathPort on, in IpPacketView ip, NdpView nd, ReadOnlySpan<byte> frame, int l3Offset, long now, SlowPathActions actions)
+    private SlowPathVerdict Solicitation(SlowPathPort on, in IpPacketView ip, NdpView nd, ReadOnlySpan<byte> frame, int l3Offset, long now,
+        SlowPathActions actions)
     {
         bool isProbe = ip.Source.Bits == 0; // duplicate address detection (RFC 4862 5.4.3)
         MacAddress? mac = nd.SourceLinkLayer;
@@ -103,7 +107,8 @@ public sealed partial class SlowPath
             if (neighbor is not null) Learn(neighbor, known, confirmed: false, now, actions);
         }
 
-        Advertise(on, nd.Target, nd.Target, ip.Source, to, NeighborFlags.Router | NeighborFlags.Solicited | NeighborFlags.Override, actions);
+        Advertise(on, nd.Target, nd.Target, ip.Source, to, NeighborFlags.Router | NeighborFlags.Solicited | NeighborFlags.Override,
+            actions);
         AdvertisementsSent++;
         return SlowPathVerdict.Answered;
     }

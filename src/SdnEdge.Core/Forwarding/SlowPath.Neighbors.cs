@@ -59,7 +59,8 @@ public sealed partial class SlowPath
     /// <param name="address">Its address.</param>
     /// <param name="now">Nanoseconds.</param>
     /// <param name="actions">Where what is to be done is appended.</param>
-    /// <param name="force">True: also a failed neighbour is tried at once, one being solicited anew, and a known one probed (a server may have just come to this port).</param>
+    /// <param name="force">True: also a failed neighbour is tried at once, one being solicited anew, and a known one probed (a server may
+    /// have just come to this port).</param>
     public SlowPathVerdict Resolve(int port, IpAddress address, long now, SlowPathActions actions, bool force = false)
     {
         if (!_ports.TryGetValue(port, out SlowPathPort? on)) return Tally(SlowPathVerdict.UnknownPort);
@@ -160,8 +161,10 @@ public sealed partial class SlowPath
         if (!_ports.TryGetValue(port, out SlowPathPort? on)) return;
         foreach ((IpAddress address, _) in on.Addresses)
         {
-            if (address.IsV4) SendArp(on, new ArpPacket(ArpOperation.Request, on.Mac, address, default, address), MacAddress.Broadcast, actions);
-            else Advertise(on, address, address, Ipv6Addresses.AllNodes, Ipv6Addresses.MulticastMac(Ipv6Addresses.AllNodes), NeighborFlags.Router | NeighborFlags.Override, actions);
+            if (address.IsV4) SendArp(on, new ArpPacket(ArpOperation.Request, on.Mac, address, default, address), MacAddress.Broadcast,
+                actions);
+            else Advertise(on, address, address, Ipv6Addresses.AllNodes, Ipv6Addresses.MulticastMac(Ipv6Addresses.AllNodes),
+                NeighborFlags.Router | NeighborFlags.Override, actions);
             AdvertisementsSent++;
         }
     }
@@ -228,7 +231,8 @@ public sealed partial class SlowPath
     }
 
     // 0.5 to 1.5 of the reachable time, the same for the same neighbour: so that all are not probed at once (RFC 4861 6.3.2).
-    private long Spread(IpAddress address) => (_options.ReachableNs / 2) + (long)(_options.ReachableNs * (FlowHash.Of(address, default, 0, 0) / 4294967296.0));
+    private long Spread(IpAddress address)
+        => (_options.ReachableNs / 2) + (long)(_options.ReachableNs * (FlowHash.Of(address, default, 0, 0) / 4294967296.0));
 
     private void Solicit(SlowPathPort port, Neighbor neighbor, bool unicast, long now, SlowPathActions actions)
     {
@@ -247,16 +251,19 @@ public sealed partial class SlowPath
 
         if (source.IsNone) source = port.LinkLocalAddress;
         IpAddress to = mac is null ? Ipv6Addresses.SolicitedNode(target) : target;
-        SendNeighbor(port, new NeighborMessage(Icmpv6Type.NeighborSolicitation, target, port.Mac), source, to, mac ?? Ipv6Addresses.MulticastMac(to), actions);
+        SendNeighbor(port, new NeighborMessage(Icmpv6Type.NeighborSolicitation, target, port.Mac), source, to, mac
+            ?? Ipv6Addresses.MulticastMac(to), actions);
     }
 
     private static void SendArp(SlowPathPort port, ArpPacket packet, MacAddress to, SlowPathActions actions)
         => packet.Emit(Frame(port, to, EtherType.Arp, ArpPacket.Size, actions));
 
-    private static void Advertise(SlowPathPort port, IpAddress target, IpAddress source, IpAddress to, MacAddress mac, NeighborFlags flags, SlowPathActions actions)
+    private static void Advertise(SlowPathPort port, IpAddress target, IpAddress source, IpAddress to, MacAddress mac, NeighborFlags flags,
+        SlowPathActions actions)
         => SendNeighbor(port, new NeighborMessage(Icmpv6Type.NeighborAdvertisement, target, port.Mac, flags), source, to, mac, actions);
 
-    private static void SendNeighbor(SlowPathPort port, NeighborMessage message, IpAddress source, IpAddress to, MacAddress mac, SlowPathActions actions)
+    private static void SendNeighbor(SlowPathPort port, NeighborMessage message, IpAddress source, IpAddress to, MacAddress mac,
+        SlowPathActions actions)
     {
         Span<byte> packet = Frame(port, mac, EtherType.Ipv6, Ipv6Header.Size + message.Length, actions);
         new Ipv6Header(source, to, IpProtocol.Icmpv6, HopLimit: 255, TrafficClass: InternetworkControl).Emit(packet, message.Length);

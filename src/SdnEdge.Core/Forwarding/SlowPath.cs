@@ -76,7 +76,8 @@ public sealed record SlowPathPort(int Index, int Vrf, MacAddress Mac)
         return false;
     }
 
-    /// <summary>The router's address to speak with on this link: of the subnet of <paramref name="peer"/> if there is one; none if there is none of its family.</summary>
+    /// <summary>The router's address to speak with on this link: of the subnet of <paramref name="peer"/> if there is one; none if there is
+    /// none of its family.</summary>
     internal IpAddress SourceFor(IpAddress peer)
     {
         IpAddress first = default;
@@ -98,7 +99,8 @@ public sealed record SlowPathOptions
     /// <summary>How long a confirmed neighbour counts as reachable; spread by 0.5 to 1.5 over neighbours (RFC 4861 6.3.2). 30 s.</summary>
     public long ReachableNs { get; init; } = 30_000_000_000;
 
-    /// <summary>How long a neighbour heard of, but not confirmed, is used before it is probed (RFC 4861 DELAY_FIRST_PROBE_TIME). 5 s.</summary>
+    /// <summary>How long a neighbour heard of, but not confirmed, is used before it is probed (RFC 4861 DELAY_FIRST_PROBE_TIME). 5
+    /// s.</summary>
     public long DelayNs { get; init; } = 5_000_000_000;
 
     /// <summary>Wait after the first solicitation. Short, so that a lost first frame costs little. 100 ms.</summary>
@@ -218,7 +220,8 @@ public sealed partial class SlowPath
     /// </summary>
     public void SetLoopbacks(int vrf, IEnumerable<IpAddress> addresses) => _fallback[vrf] = [.. addresses];
 
-    /// <summary>Gives a punted packet to the part that answers it. Tunnel probe replies are not for the slow path: they are ignored.</summary>
+    /// <summary>Gives a punted packet to the part that answers it. Tunnel probe replies are not for the slow path: they are
+    /// ignored.</summary>
     /// <param name="info">What the forwarder says about it.</param>
     /// <param name="frame">The frame, from its first stripped header on.</param>
     /// <param name="now">Nanoseconds.</param>

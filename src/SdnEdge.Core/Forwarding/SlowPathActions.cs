@@ -13,7 +13,8 @@ public enum SlowPathActionKind : byte
     Originate,
     /// <summary>A neighbour was learnt, changed its MAC address or its state.</summary>
     NeighborChanged,
-    /// <summary>Somebody on the way to <see cref="SlowPathAction.Address"/> says that larger packets than <see cref="SlowPathAction.Mtu"/> do not fit.</summary>
+    /// <summary>Somebody on the way to <see cref="SlowPathAction.Address"/> says that larger packets than <see cref="SlowPathAction.Mtu"/>
+    /// do not fit.</summary>
     PathMtu,
     /// <summary>The neighbour has answered behind everything that had been sent to it.</summary>
     Proved,
@@ -87,7 +88,8 @@ public sealed class SlowPathActions
     }
 
     internal void NeighborChanged(int port, IpAddress address, MacAddress? mac, NeighborState state)
-        => _items.Add(new SlowPathAction { Kind = SlowPathActionKind.NeighborChanged, Port = port, Address = address, Mac = mac, State = state });
+        => _items.Add(new SlowPathAction { Kind = SlowPathActionKind.NeighborChanged, Port = port, Address = address, Mac = mac, State =
+            state });
 
     internal void Proved(int port, IpAddress address)
         => _items.Add(new SlowPathAction { Kind = SlowPathActionKind.Proved, Port = port, Address = address });

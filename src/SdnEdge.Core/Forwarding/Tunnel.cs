@@ -63,7 +63,8 @@ public sealed record TunnelOptions(string Name, IpAddress Local, IpAddress Remot
     /// <summary>GRE in UDP: send the UDP checksum (RFC 8086 6).</summary>
     public bool UdpChecksum { get; init; } = true;
 
-    /// <summary>True: packets go in only. What comes from the far end with this key belongs to no tunnel (<see cref="DropReason.TunnelUnknownPeer"/>).</summary>
+    /// <summary>True: packets go in only. What comes from the far end with this key belongs to no tunnel
+    /// (<see cref="DropReason.TunnelUnknownPeer"/>).</summary>
     public bool SendOnly { get; init; }
 
     /// <summary>True for a migration's tunnel: what comes out of it never goes into another such tunnel nor back to its peer.</summary>
@@ -97,7 +98,8 @@ public sealed class Tunnel
     public Tunnel(TunnelOptions options, Vrf vrf, Vrf underlay, int workers)
     {
         if (options.Local.Family != options.Remote.Family || options.Local.IsNone)
-            throw new ArgumentException($"Tunnel {options.Name}: local {options.Local} and remote {options.Remote} must be of one address family.", nameof(options));
+            throw new ArgumentException($"Tunnel {options.Name}: local {options.Local} and remote {options.Remote} must be of one address "
+                + $"family.", nameof(options));
         (Options, Vrf, Underlay) = (options, vrf, underlay);
         Counters = new PerWorkerCounters(workers, 6);
         IsUdp = options.Encapsulation == TunnelEncapsulation.GreInUdp;
@@ -126,7 +128,8 @@ public sealed class Tunnel
     /// <summary>Bytes that encapsulation adds: outer IP, UDP where used, GRE with its options.</summary>
     public int HeaderBytes { get; }
 
-    /// <summary>Operational state, set by whoever probes it. A tunnel that is down drops (<see cref="DropReason.TunnelDown"/>); probes pass.</summary>
+    /// <summary>Operational state, set by whoever probes it. A tunnel that is down drops (<see cref="DropReason.TunnelDown"/>); probes
+    /// pass.</summary>
     public bool Up
     {
         get => _up;

@@ -26,7 +26,8 @@ public sealed record TunnelProbeOptions(IpAddress Source, IpAddress Destination,
     /// <summary>Answers in a row that make a tunnel up. 1.</summary>
     public int UpAfter { get; init; } = 1;
 
-    /// <summary>Losses in a row that make it down, in the order in which they were sent: one that was sent before the last answered one says nothing new. 3.</summary>
+    /// <summary>Losses in a row that make it down, in the order in which they were sent: one that was sent before the last answered one
+    /// says nothing new. 3.</summary>
     public int DownAfter { get; init; } = 3;
 
     /// <summary>DSCP and ECN of the probe.</summary>
@@ -65,10 +66,13 @@ public sealed class TunnelProbe
     public TunnelProbe(TunnelProbeOptions options)
     {
         if (options.Source.Family != options.Destination.Family || options.Source.IsNone)
-            throw new ArgumentException($"A probe needs two addresses of one family, not {options.Source} and {options.Destination}.", nameof(options));
+            throw new ArgumentException($"A probe needs two addresses of one family, not {options.Source} and {options.Destination}.",
+                nameof(options));
         if (options.PacketBytes is < LeastBytes or > 65535)
-            throw new ArgumentException($"A probe of {options.PacketBytes} bytes is not possible; choose {LeastBytes} to 65535.", nameof(options));
-        if (options.TimeoutNs <= 0 || options.IntervalNs <= 0 || options.DownIntervalNs <= 0 || options.UpAfter < 1 || options.DownAfter < 1)
+            throw new ArgumentException($"A probe of {options.PacketBytes} bytes is not possible; choose {LeastBytes} to 65535.",
+                nameof(options));
+        if (options.TimeoutNs <= 0 || options.IntervalNs <= 0 || options.DownIntervalNs <= 0 || options.UpAfter < 1
+            || options.DownAfter < 1)
             throw new ArgumentException("Interval, timeout and the counts for up and down of a probe must be above zero.", nameof(options));
         Options = options;
         _packet = new byte[options.PacketBytes];
@@ -163,10 +167,12 @@ public sealed class TunnelProbe
         if (!IpPacketView.TryParse(packet, out IpPacketView ip) || !ip.IsIcmp || ip.IsFragment) return false;
         if (ip.Source != Options.Destination || ip.Destination != Options.Source || ip.Bytes.Length != _packet.Length) return false;
         if (!IcmpView.TryParse(ip.Payload, out IcmpView icmp) || icmp.Identifier != Options.Identifier) return false;
-        if (icmp.Type != (ip.Family == IpFamily.V4 ? Icmpv4Type.EchoReply : Icmpv6Type.EchoReply) || icmp.Body.Length < BodyBytes) return false;
+        if (icmp.Type != (ip.Family == IpFamily.V4 ? Icmpv4Type.EchoReply : Icmpv6Type.EchoReply)
+            || icmp.Body.Length < BodyBytes) return false;
         if (!icmp.ChecksumIsValid(ip.Source, ip.Destination)) return false;
         ReadOnlySpan<byte> body = icmp.Body;
-        if (BinaryPrimitives.ReadUInt32BigEndian(body) != Magic || BinaryPrimitives.ReadUInt32BigEndian(body[4..]) != Options.Tag) return false;
+        if (BinaryPrimitives.ReadUInt32BigEndian(body) != Magic
+            || BinaryPrimitives.ReadUInt32BigEndian(body[4..]) != Options.Tag) return false;
         long sequence = BinaryPrimitives.ReadInt64BigEndian(body[8..]);
         if (sequence < 0 || sequence >= _sequence) return false;
         if (sequence < _sequence - Window)
@@ -234,7 +240,8 @@ public sealed class TunnelProbe
         (IpAddress source, IpAddress destination) = (Options.Source, Options.Destination);
         IcmpHeader.Echo(source.Family, reply: false, Options.Identifier, (ushort)sequence).Emit(_packet.AsSpan(_icmp), source, destination);
         int payload = _packet.Length - _icmp;
-        if (source.IsV4) new Ipv4Header(source, destination, IpProtocol.Icmp, 64, Options.TrafficClass, (ushort)sequence, DontFragment: true).Emit(_packet, payload);
+        if (source.IsV4) new Ipv4Header(source, destination, IpProtocol.Icmp, 64, Options.TrafficClass, (ushort)sequence,
+            DontFragment: true).Emit(_packet, payload);
         else new Ipv6Header(source, destination, IpProtocol.Icmpv6, 64, Options.TrafficClass).Emit(_packet, payload);
     }
 }

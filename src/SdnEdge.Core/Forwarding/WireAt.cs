@@ -35,7 +35,8 @@ internal static unsafe class At
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Store32(byte* at, uint value) => Unsafe.WriteUnaligned(at, BinaryPrimitives.ReverseEndianness(value));
 
-    /// <summary>Ones' complement sum of an IPv4 header, folded to 16 bits, in the machine's byte order: 0xFFFF when its checksum is right (RFC 1071).</summary>
+    /// <summary>Ones' complement sum of an IPv4 header, folded to 16 bits, in the machine's byte order: 0xFFFF when its checksum is right
+    /// (RFC 1071).</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static uint HeaderSum(byte* ip, int bytes)
     {

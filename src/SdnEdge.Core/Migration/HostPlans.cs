@@ -46,7 +46,7 @@ internal static class HostPlans
             ServerOrder.Activate => Activate(r, q, seen),
             ServerOrder.Resume => Resume(r, q, seen),
             ServerOrder.Cancel => Cancel(r, q),
-            ServerOrder.Retire => Retire(r, q),
+            ServerOrder.Retire => Retire(r, q, seen),
             _ => throw new ArgumentOutOfRangeException(nameof(order), order.Order, "an unknown order"),
         };
     }
@@ -133,7 +133,7 @@ internal static class HostPlans
     {
         if (r.VoidEpoch >= q.Epoch) return Voided(r, q);
         bool anew = q.Epoch > r.PhaseEpoch && r.Migration == q.Migration && r.Migration is not null
-            && (r.Phase == Incoming ? r.VoidEpoch == r.PhaseEpoch : r.RanEpoch == r.PhaseEpoch);
+            && (r.Phase == Incoming ? r.VoidEpoch >= r.PhaseEpoch : r.RanEpoch == r.PhaseEpoch);
         if (!(r.Role == MigrationRole.Target && (r.PhaseEpoch == q.Epoch || anew) && r.Phase is Incoming or Starting or Running))
             return Wrong(r, q, $"activate is for a target prepared with this epoch, and here it is {Where(r)}; prepare it with role "
                 + "target first");
@@ -208,13 +208,16 @@ internal static class HostPlans
         ];
     }
 
-    // R7.
-    private static IReadOnlyList<HostStep> Retire(HostRecord r, ServerOrderRequest q)
+    // R7. A right to run that is not used is taken away by a higher epoch than the one that gave it: two hosts had it, and the manager was
+    // told which of them is the right one.
+    private static IReadOnlyList<HostStep> Retire(HostRecord r, ServerOrderRequest q, ServerState? seen)
     {
-        if (r.MayRun is not null) return Wrong(r, q, $"{May(r)}; only what was stopped is retired");
+        if (r.MayRun is not null && (q.Epoch <= r.PhaseEpoch || seen == ServerState.Running))
+            return Wrong(r, q, $"{May(r)}{(seen == ServerState.Running ? ", and it runs" : "")}; only what was stopped is retired");
+        if (r.MayRun is not null && seen is null) return Look(r, q);
         if (r.Phase is Preparing or Incoming or Cancelling) return Wrong(r, q,
             $"here it is {Where(r)}: this is the target, which is cancelled");
-        HostRecord retiring = r with { Epoch = q.Epoch, PhaseEpoch = q.Epoch, Phase = Retiring };
+        HostRecord retiring = r with { Epoch = q.Epoch, PhaseEpoch = q.Epoch, Phase = Retiring, MayRun = null };
         if (r.Phase == Away && r.PhaseEpoch == q.Epoch && r.Role == MigrationRole.Source) return [new Reply(true)];
         List<HostStep> steps = r.Phase == Retiring && r.PhaseEpoch == q.Epoch ? [] : [new Write(retiring)];
         steps.AddRange([new Call(DriverCall.Kill, ServerState.Absent),

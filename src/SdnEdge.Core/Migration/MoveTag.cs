@@ -42,7 +42,8 @@ public static class MoveTag
     {
         for (; extendedCommunities.Length >= CommunityBytes; extendedCommunities = extendedCommunities[CommunityBytes..])
         {
-            if (BinaryPrimitives.ReadUInt16BigEndian(extendedCommunities) == Type) return BinaryPrimitives.ReadUInt32BigEndian(extendedCommunities[4..]);
+            if (BinaryPrimitives.ReadUInt16BigEndian(extendedCommunities) == Type) return BinaryPrimitives.ReadUInt32BigEndian(
+                extendedCommunities[4..]);
         }
 
         return null;

@@ -38,10 +38,12 @@ public sealed class OrderKeeper
     /// <param name="prefixesV4">IPv4 prefixes that move.</param>
     /// <param name="prefixesV6">IPv6 prefixes that move.</param>
     /// <param name="gates">One for each loopback: whose it is, and the longest time to wait, nanoseconds.</param>
-    public OrderKeeper(uint tag, int prefixesV4, int prefixesV6, IEnumerable<(string Ingress, IpAddress Loopback, bool SendsMarkers, long BoundNs)> gates)
+    public OrderKeeper(uint tag, int prefixesV4, int prefixesV6,
+        IEnumerable<(string Ingress, IpAddress Loopback, bool SendsMarkers, long BoundNs)> gates)
     {
         _tag = tag;
-        _gates = [.. gates.Select(g => new Gate(g.Ingress, g.Loopback, g.SendsMarkers, (uint)(g.Loopback.IsV4 ? prefixesV4 : prefixesV6), g.BoundNs))];
+        _gates = [.. gates.Select(g => new Gate(g.Ingress, g.Loopback, g.SendsMarkers, (uint)(g.Loopback.IsV4 ? prefixesV4 : prefixesV6),
+            g.BoundNs))];
     }
 
     /// <summary>Number of gates; they are numbered as they were given.</summary>
@@ -65,7 +67,8 @@ public sealed class OrderKeeper
     /// <summary>A marker came.</summary>
     /// <param name="from">Its source.</param>
     /// <param name="marker">What it says.</param>
-    /// <param name="throughTunnel">True when it came out of the migration's tunnel. One that did not is behind nothing, and counts only from an ingress that had no old path.</param>
+    /// <param name="throughTunnel">True when it came out of the migration's tunnel. One that did not is behind nothing, and counts only
+    /// from an ingress that had no old path.</param>
     /// <param name="now">CLOCK_MONOTONIC, nanoseconds.</param>
     public void Marker(IpAddress from, in FlushMarker marker, bool throughTunnel, long now)
     {
@@ -113,7 +116,8 @@ public sealed class OrderKeeper
     {
         Gate g = _gates[gate];
         return new OrderGateInfo(g.Ingress, g.Loopback.ToString(), g.SendsMarkers, g.OpenedBy, g.Expected, g.Moved, g.IsProved,
-            g.MovedAtNs, g.MarkerAtNs, g.OpenedAtNs, hold.PacketsHeldTotal, hold.PacketsHeldNow, hold.PeakPackets, hold.DroppedNewest + hold.DroppedOldest + hold.Expired);
+            g.MovedAtNs, g.MarkerAtNs, g.OpenedAtNs, hold.PacketsHeldTotal, hold.PacketsHeldNow, hold.PeakPackets, hold.DroppedNewest
+                + hold.DroppedOldest + hold.Expired);
     }
 
     private sealed class Gate(string ingress, IpAddress loopback, bool sendsMarkers, uint expected, long boundNs)

@@ -40,5 +40,6 @@ public sealed class PassingMarkers
     public bool Passed(long now) => _keeper.Proved && now - _keeper.LastMarkerAtNs >= SettleNs;
 
     /// <summary>As the API shows it; its gates keep nothing.</summary>
-    public OrderInfo Info(long now) => new(Tag, Passed(now), [.. Enumerable.Range(0, _keeper.Count).Select(i => _keeper.Info(i, KeepsNothing))], 0, _keeper.StrangeMarkers);
+    public OrderInfo Info(long now) => new(Tag, Passed(now),
+        [.. Enumerable.Range(0, _keeper.Count).Select(i => _keeper.Info(i, KeepsNothing))], 0, _keeper.StrangeMarkers);
 }

@@ -13,9 +13,11 @@ namespace SdnEdge.Core.Mirror;
 /// <param name="IsHost">True for the way to the router's own kernel.</param>
 /// <param name="Up">False: nothing is sent on it.</param>
 /// <param name="Addresses">The router's addresses on it.</param>
-public sealed record MirrorPort(int Index, string Name, int Vrf, MacAddress Mac, int Mtu, bool IsHost, bool Up, IReadOnlyList<PortAddress> Addresses);
+public sealed record MirrorPort(int Index, string Name, int Vrf, MacAddress Mac, int Mtu, bool IsHost, bool Up,
+    IReadOnlyList<PortAddress> Addresses);
 
-/// <summary>A <see cref="ForwardingDecision"/> in numbers. Holds and gates have none: they live only as long as the process that made them.</summary>
+/// <summary>A <see cref="ForwardingDecision"/> in numbers. Holds and gates have none: they live only as long as the process that made
+/// them.</summary>
 /// <param name="Kind">What to do: Drop, Unreachable, Local, Connected, Via or Tunnel.</param>
 /// <param name="Reason">Drop: the counter.</param>
 /// <param name="Port">Connected and Via: index of the port.</param>
@@ -23,7 +25,8 @@ public sealed record MirrorPort(int Index, string Name, int Vrf, MacAddress Mac,
 /// <param name="Address">Via: the next hop.</param>
 /// <param name="RemotePe">Via: the PE behind it, or none.</param>
 public readonly record struct MirrorHop(
-    ForwardingKind Kind, DropReason Reason = DropReason.None, int Port = 0, int Tunnel = 0, IpAddress Address = default, IpAddress RemotePe = default);
+    ForwardingKind Kind, DropReason Reason = DropReason.None, int Port = 0, int Tunnel = 0, IpAddress Address =
+        default, IpAddress RemotePe = default);
 
 /// <summary>What a redirect group does with one kind of packets.</summary>
 public enum MirrorGroupAction : byte

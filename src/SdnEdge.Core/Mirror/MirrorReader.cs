@@ -67,7 +67,8 @@ public ref struct MirrorReader
                 if (!_bad) into.PortGone(index);
                 break;
             case MirrorRecord.Neighbor:
-                (index, IpAddress address, MacAddress mac, NeighborState state) = (Index(), Address(), Mac(), (NeighborState)Limited((byte)NeighborState.Permanent));
+                (index, IpAddress address, MacAddress mac, NeighborState state) =
+                    (Index(), Address(), Mac(), (NeighborState)Limited((byte)NeighborState.Permanent));
                 if (!_bad) into.Neighbor(index, address, mac, state);
                 break;
             case MirrorRecord.NeighborGone:

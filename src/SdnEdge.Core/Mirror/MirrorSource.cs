@@ -302,7 +302,8 @@ public sealed class MirrorSource(IMirrorSink sink)
                 return new MirrorHop(ForwardingKind.Connected, Port: decision.Port!.Index);
             case ForwardingKind.Via:
                 See(decision.Port!);
-                return new MirrorHop(ForwardingKind.Via, Port: decision.Port!.Index, Address: decision.Adjacency!.Address, RemotePe: decision.RemotePe);
+                return new MirrorHop(ForwardingKind.Via, Port: decision.Port!.Index, Address: decision.Adjacency!.Address,
+                    RemotePe: decision.RemotePe);
             case ForwardingKind.Tunnel: return new MirrorHop(ForwardingKind.Tunnel, Tunnel: See(decision.Tunnel!).Id);
             default: return new MirrorHop(ForwardingKind.Unreachable);
         }

@@ -20,7 +20,8 @@ public sealed class MirrorTables : IMirrorSink, IDisposable
 
     /// <summary>Makes empty tables.</summary>
     /// <param name="workers">Workers that will use them.</param>
-    /// <param name="device">The device of a port, by the port's name; null: there is none, what goes to the port is lost and counted.</param>
+    /// <param name="device">The device of a port, by the port's name; null: there is none, what goes to the port is lost and
+    /// counted.</param>
     public MirrorTables(int workers, Func<string, IPort?> device)
     {
         _device = device;
@@ -143,7 +144,8 @@ public sealed class MirrorTables : IMirrorSink, IDisposable
         // One that is to go may be told after the one that takes its place: the old one goes first here.
         foreach ((int other, Tunnel there) in _tunnels)
         {
-            if (there.Options.Local != options.Local || there.Options.Remote != options.Remote || there.Options.Key != options.Key || there.Options.Encapsulation != options.Encapsulation) continue;
+            if (there.Options.Local != options.Local || there.Options.Remote != options.Remote || there.Options.Key != options.Key
+                || there.Options.Encapsulation != options.Encapsulation) continue;
             TunnelGone(other);
             break;
         }
@@ -168,7 +170,8 @@ public sealed class MirrorTables : IMirrorSink, IDisposable
     /// <inheritdoc/>
     public void Group(MirrorGroup group)
     {
-        if (!_groups.TryGetValue(group.Id, out RedirectGroup? redirect)) _groups[group.Id] = redirect = new RedirectGroup(group.Name, group.Vrf, Plane.Workers);
+        if (!_groups.TryGetValue(group.Id, out RedirectGroup? redirect)) _groups[group.Id] = redirect =
+            new RedirectGroup(group.Name, group.Vrf, Plane.Workers);
         redirect.Set(DecisionOf(group.Arrivals, group.Tunnel), DecisionOf(group.Others, group.Tunnel));
     }
 
@@ -257,7 +260,8 @@ public sealed class MirrorTables : IMirrorSink, IDisposable
             case ForwardingKind.Drop: return ForwardingDecision.Drop(hop.Reason);
             case ForwardingKind.Local: return ForwardingDecision.Local;
             case ForwardingKind.Connected when _ports.TryGetValue(hop.Port, out PortEntry? port): return ForwardingDecision.Connected(port);
-            case ForwardingKind.Via when AdjacencyOf(hop.Port, hop.Address) is { } neighbor: return ForwardingDecision.Via(neighbor, hop.RemotePe);
+            case ForwardingKind.Via when AdjacencyOf(hop.Port, hop.Address) is { } neighbor: return ForwardingDecision.Via(neighbor,
+                hop.RemotePe);
             case ForwardingKind.Tunnel when _tunnels.TryGetValue(hop.Tunnel, out Tunnel? tunnel): return ForwardingDecision.Through(tunnel);
             case ForwardingKind.Unreachable: return ForwardingDecision.Unreachable;
             default:

@@ -81,7 +81,8 @@ internal sealed class FamilyRib<TKey>(LocRib owner) : IFamilyRib
         for (int i = 0; i < _paths.Slots; i++)
         {
             ref RoutePath<TKey> path = ref _paths[i];
-            if (path.Content == 0 || !ReferenceEquals(_paths.ContentOf(i).Origin.Session, origin) || (staleOnly && (path.Flags & PathFlags.Stale) == 0)) continue;
+            if (path.Content == 0 || !ReferenceEquals(_paths.ContentOf(i).Origin.Session, origin)
+                || (staleOnly && (path.Flags & PathFlags.Stale) == 0)) continue;
             RemoveAt(_paths.EntryOf(path.Key), i, now);
             removed++;
         }
@@ -103,13 +104,15 @@ internal sealed class FamilyRib<TKey>(LocRib owner) : IFamilyRib
         return marked;
     }
 
-    /// <summary>A next hop became usable or unusable: decide again for each prefix that has a route with it. A walk over all routes, no list a next hop.</summary>
+    /// <summary>A next hop became usable or unusable: decide again for each prefix that has a route with it. A walk over all routes, no
+    /// list a next hop.</summary>
     public void ReselectUsersOf(NextHop hop, long now)
     {
         for (int i = 0; i < _paths.Slots; i++)
         {
             ref RoutePath<TKey> path = ref _paths[i];
-            if (path.Content != 0 && ReferenceEquals(_paths.ContentOf(i).Hop, hop)) Reselect(path.Key.ToPrefix(), _paths.EntryOf(path.Key), -1, now);
+            if (path.Content != 0 && ReferenceEquals(_paths.ContentOf(i).Hop, hop)) Reselect(path.Key.ToPrefix(), _paths.EntryOf(path.Key),
+                -1, now);
         }
     }
 
@@ -172,7 +175,8 @@ internal sealed class FamilyRib<TKey>(LocRib owner) : IFamilyRib
         if (!_paths.Remove(entry, index)) entry = -1;
         if (said.Origin.Source == RouteSource.Redirect) _redirects--;
         said.Origin.Count(TKey.Family, -1);
-        if ((gone.Flags & (PathFlags.Best | PathFlags.Redirect)) != 0) Reselect(gone.Key.ToPrefix(), entry, -1, now, said.Origin, removed: true);
+        if ((gone.Flags & (PathFlags.Best | PathFlags.Redirect)) != 0) Reselect(gone.Key.ToPrefix(), entry, -1, now, said.Origin,
+            removed: true);
         owner.Hops.Release(said.Hop);
     }
 
@@ -197,7 +201,8 @@ internal sealed class FamilyRib<TKey>(LocRib owner) : IFamilyRib
         if (Resolves(before) || Resolves(after)) owner.Hops.CoverChanged(prefix);
     }
 
-    private static bool Resolves(RouteOrigin? origin) => origin is not null && origin.Source is not (RouteSource.Bgp or RouteSource.Redirect);
+    private static bool Resolves(RouteOrigin? origin)
+        => origin is not null && origin.Source is not (RouteSource.Bgp or RouteSource.Redirect);
 
     /// <summary>Moves the flag to the best route. True when another one is best now, or the best one's content changed.</summary>
     private bool Choose(int entry, PathFlags flag, bool redirects, int touched, long now, out int best, out RouteOrigin? beforeOrigin)
@@ -263,6 +268,7 @@ internal sealed class FamilyRib<TKey>(LocRib owner) : IFamilyRib
         ref RoutePath<TKey> path = ref _paths[index];
         bool best = (path.Flags & (PathFlags.Best | PathFlags.Redirect)) != 0;
         ref readonly RouteContent route = ref _paths.ContentOf(index);
-        return new RouteView(path.Key.ToPrefix(), route.Origin, route.Hop, route.Attributes, best, why, best ? path.SinceNs : 0) { Stale = (path.Flags & PathFlags.Stale) != 0 };
+        return new RouteView(path.Key.ToPrefix(), route.Origin, route.Hop, route.Attributes, best, why, best ? path.SinceNs : 0) { Stale =
+            (path.Flags & PathFlags.Stale) != 0 };
     }
 }

@@ -18,7 +18,8 @@ public sealed class LocRib
 
     /// <summary>Makes an empty table.</summary>
     /// <param name="vrf">Name of the VRF.</param>
-    /// <param name="resolveByDefault">True: a default route may resolve a next hop. False (usual): a next hop that only the default route covers counts as unreachable.</param>
+    /// <param name="resolveByDefault">True: a default route may resolve a next hop. False (usual): a next hop that only the default route
+    /// covers counts as unreachable.</param>
     public LocRib(string vrf, bool resolveByDefault = false)
     {
         Vrf = vrf;
@@ -46,7 +47,8 @@ public sealed class LocRib
     /// <summary>Next hops left unresolved because their resolution went in circles.</summary>
     public long UnsettledNextHops => Hops.Unsettled;
 
-    /// <summary>Whether the underlay has a route to the far end of a tunnel; null: no route through a tunnel (<see cref="HopKind.Remote"/>) is usable.</summary>
+    /// <summary>Whether the underlay has a route to the far end of a tunnel; null: no route through a tunnel (<see cref="HopKind.Remote"/>)
+    /// is usable.</summary>
     public Func<IpAddress, bool>? Reaches { get; set; }
 
     internal NextHopTable Hops { get; }
@@ -75,13 +77,15 @@ public sealed class LocRib
         return changed;
     }
 
-    /// <summary>Asks for what offering or withdrawing these prefixes of one family will read. A hint: some <see cref="Fib.CacheLine.Ahead"/> of them, just before.</summary>
+    /// <summary>Asks for what offering or withdrawing these prefixes of one family will read. A hint: some
+    /// <see cref="Fib.CacheLine.Ahead"/> of them, just before.</summary>
     internal void Prefetch(IpFamily family, ReadOnlySpan<IpPrefix> prefixes) => Of(family).Prefetch(prefixes);
 
     /// <summary>Takes back all an origin offers. Returns how many routes that were.</summary>
     public int WithdrawAll(RouteOrigin origin, long now) => Sweep(origin, staleOnly: false, now);
 
-    /// <summary>Marks all routes of an origin as stale (its peer restarts, RFC 4724). They stay in use; a new offer clears the mark.</summary>
+    /// <summary>Marks all routes of an origin as stale (its peer restarts, RFC 4724). They stay in use; a new offer clears the
+    /// mark.</summary>
     public int MarkStale(RouteOrigin origin) => _v4.MarkStale(origin) + _v6.MarkStale(origin);
 
     /// <summary>The same for the routes of one family.</summary>
@@ -115,7 +119,8 @@ public sealed class LocRib
     /// <summary>The best route to exactly this prefix, redirects aside; null when there is none.</summary>
     public RouteView? Best(IpPrefix prefix) => Of(prefix.Family).Best(prefix);
 
-    /// <summary>The best route to this prefix or else to the longest one that covers it, redirects aside; null when there is none.</summary>
+    /// <summary>The best route to this prefix or else to the longest one that covers it, redirects aside; null when there is
+    /// none.</summary>
     public RouteView? BestCovering(IpPrefix prefix)
     {
         RouteView? best = null;
@@ -161,7 +166,8 @@ public sealed class LocRib
         _v6.ReselectUsersOf(hop, now);
     }
 
-    internal (NextHop? Hop, IpPrefix Prefix) Cover(IpAddress address, NextHop asking) => Of(address.Family).Cover(address, asking, ResolveByDefault);
+    internal (NextHop? Hop, IpPrefix Prefix) Cover(IpAddress address, NextHop asking)
+        => Of(address.Family).Cover(address, asking, ResolveByDefault);
 
     private int Sweep(RouteOrigin origin, bool staleOnly, long now)
     {

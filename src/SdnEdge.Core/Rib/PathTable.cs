@@ -29,7 +29,8 @@ internal readonly struct RouteContent(RouteOrigin origin, NextHop hop, PathAttri
     public override bool Equals(object? obj) => obj is RouteContent other && Equals(other);
 
     public override int GetHashCode() => HashCode.Combine(
-        System.Runtime.CompilerServices.RuntimeHelpers.GetHashCode(Origin), System.Runtime.CompilerServices.RuntimeHelpers.GetHashCode(Hop), Attributes?.GetHashCode() ?? 0);
+        System.Runtime.CompilerServices.RuntimeHelpers.GetHashCode(Origin), System.Runtime.CompilerServices.RuntimeHelpers.GetHashCode(Hop),
+            Attributes?.GetHashCode() ?? 0);
 }
 
 [Flags]
@@ -155,7 +156,8 @@ internal sealed class PathTable<TKey>
         Release(before);
     }
 
-    /// <summary>Takes a route of an entry's prefix away and frees its slot. True when the prefix has others; false: the entry is gone too.</summary>
+    /// <summary>Takes a route of an entry's prefix away and frees its slot. True when the prefix has others; false: the entry is gone
+    /// too.</summary>
     public bool Remove(int entry, int index)
     {
         ref RoutePath<TKey> path = ref this[index];

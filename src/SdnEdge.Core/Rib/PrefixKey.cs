@@ -31,7 +31,8 @@ internal readonly struct Key4 : IPrefixKey<Key4>
 
     public static Key4 From(IpPrefix prefix) => new(prefix.Address.V4, prefix.Length);
 
-    public static Key4 Covering(IpAddress address, int length) => new(length == 0 ? 0 : address.V4 & (uint.MaxValue << (32 - length)), length);
+    public static Key4 Covering(IpAddress address, int length)
+        => new(length == 0 ? 0 : address.V4 & (uint.MaxValue << (32 - length)), length);
 
     public IpPrefix ToPrefix() => new(IpAddress.FromV4((uint)(_value >> 32)), Length);
 
@@ -66,5 +67,6 @@ internal readonly struct Key6 : IPrefixKey<Key6>
 
     public override bool Equals(object? obj) => obj is Key6 other && Equals(other);
 
-    public override int GetHashCode() => (int)(((_high * 0x9E3779B97F4A7C15UL) ^ (_low * 0xC2B2AE3D27D4EB4FUL) ^ (uint)_length) >> 32) + _length;
+    public override int GetHashCode()
+        => (int)(((_high * 0x9E3779B97F4A7C15UL) ^ (_low * 0xC2B2AE3D27D4EB4FUL) ^ (uint)_length) >> 32) + _length;
 }

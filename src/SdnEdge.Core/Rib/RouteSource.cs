@@ -5,7 +5,8 @@ namespace SdnEdge.Core.Rib;
 /// <summary>Where a route comes from.</summary>
 public enum RouteSource : byte
 {
-    /// <summary>A redirect group of a migration. It lies over the best of all other sources and never replaces it: taking it away restores what they say.</summary>
+    /// <summary>A redirect group of a migration. It lies over the best of all other sources and never replaces it: taking it away restores
+    /// what they say.</summary>
     Redirect = 1,
 
     /// <summary>An address of this router itself.</summary>
@@ -65,7 +66,8 @@ public sealed class RouteOrigin
         (Peer, PeerAs, External, _session) = (session.Peer, session.PeerAs, session.External, session);
     }
 
-    /// <summary>Makes the origin of a BGP peer's VPN routes with one route distinguisher: those with another one are routes of their own.</summary>
+    /// <summary>Makes the origin of a BGP peer's VPN routes with one route distinguisher: those with another one are routes of their
+    /// own.</summary>
     internal RouteOrigin(RouteOrigin session, Bgp.RouteDistinguisher distinguisher)
         : this(RouteSource.Bgp, $"{session.Name} rd {distinguisher}", session.Preference)
     {

@@ -18,7 +18,8 @@ public enum ArpOperation : ushort
 /// <param name="Sender">IPv4 address of the sender; 0.0.0.0 in a probe (RFC 5227).</param>
 /// <param name="TargetMac">Hardware address of the target; zero in a request.</param>
 /// <param name="Target">IPv4 address of the target.</param>
-public readonly record struct ArpPacket(ArpOperation Operation, MacAddress SenderMac, IpAddress Sender, MacAddress TargetMac, IpAddress Target)
+public readonly record struct ArpPacket(ArpOperation Operation, MacAddress SenderMac, IpAddress Sender, MacAddress TargetMac,
+    IpAddress Target)
 {
     /// <summary>Bytes of an IPv4-over-Ethernet ARP packet.</summary>
     public const int Size = 28;

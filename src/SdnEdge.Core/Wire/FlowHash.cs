@@ -35,5 +35,6 @@ public static class FlowHash
     }
 
     // Multiply to spread upwards, rotate to bring the upper bits back down.
-    private static ulong Mix(ulong hash, ulong value) => BitOperations.RotateLeft((hash ^ value) * 0xD6E8_FEB8_6659_FD93, 32) * 0xFF51_AFD7_ED55_8CCD;
+    private static ulong Mix(ulong hash, ulong value)
+        => BitOperations.RotateLeft((hash ^ value) * 0xD6E8_FEB8_6659_FD93, 32) * 0xFF51_AFD7_ED55_8CCD;
 }

@@ -70,7 +70,8 @@ public readonly record struct FlushMarker(uint Tag, uint Moved, long MovedAtNs, 
         marker = default;
         from = to = default;
         if (!IpPacketView.TryParse(packet, out IpPacketView ip) || ip.Protocol != IpProtocol.Udp || ip.IsFragment) return false;
-        if (!UdpView.TryParse(ip.Payload, out UdpView udp) || udp.DestinationPort != Port || !udp.ChecksumIsValid(ip.Source, ip.Destination)) return false;
+        if (!UdpView.TryParse(ip.Payload, out UdpView udp) || udp.DestinationPort != Port
+            || !udp.ChecksumIsValid(ip.Source, ip.Destination)) return false;
         ReadOnlySpan<byte> body = udp.Payload;
         if (body.Length < BodyBytes || BinaryPrimitives.ReadUInt32BigEndian(body) != Magic || body[4] != Version) return false;
         marker = new FlushMarker(BinaryPrimitives.ReadUInt32BigEndian(body[8..]), BinaryPrimitives.ReadUInt32BigEndian(body[12..]),

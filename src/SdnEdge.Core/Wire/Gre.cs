@@ -145,7 +145,8 @@ public static class GreInUdp
     /// <param name="source">Outer source.</param>
     /// <param name="destination">Outer destination.</param>
     /// <param name="udpChecksum">False: checksum zero, allowed over IPv4 (RFC 8086 6.1) and under conditions over IPv6 (6.2).</param>
-    public static int Emit(Span<byte> datagram, in GreHeader gre, uint flowHash, IpAddress source, IpAddress destination, bool udpChecksum = true)
+    public static int Emit(Span<byte> datagram, in GreHeader gre, uint flowHash, IpAddress source, IpAddress destination, bool udpChecksum =
+        true)
     {
         UdpHeader udp = new(SourcePort(flowHash), Port);
         int length = gre.Emit(datagram[UdpHeader.Size..]);

@@ -6,7 +6,8 @@ namespace SdnEdge.Core.Wire;
 public static class Icmpv4Type
 {
     /// <summary>Types.</summary>
-    public const byte EchoReply = 0, Unreachable = 3, SourceQuench = 4, Redirect = 5, EchoRequest = 8, TimeExceeded = 11, ParameterProblem = 12;
+    public const byte EchoReply = 0, Unreachable = 3, SourceQuench = 4, Redirect = 5, EchoRequest = 8, TimeExceeded = 11, ParameterProblem =
+        12;
 
     /// <summary>Codes of <see cref="Unreachable"/>.</summary>
     public const byte Network = 0, Host = 1, Protocol = 2, Port = 3, FragmentationNeeded = 4, Prohibited = 13;
@@ -25,7 +26,8 @@ public static class Icmpv6Type
     public const byte EchoRequest = 128, EchoReply = 129;
 
     /// <summary>Neighbour discovery.</summary>
-    public const byte RouterSolicitation = 133, RouterAdvertisement = 134, NeighborSolicitation = 135, NeighborAdvertisement = 136, Redirect = 137;
+    public const byte RouterSolicitation = 133, RouterAdvertisement = 134, NeighborSolicitation = 135, NeighborAdvertisement =
+        136, Redirect = 137;
 
     /// <summary>Codes of <see cref="Unreachable"/>.</summary>
     public const byte NoRoute = 0, Prohibited = 1, BeyondScope = 2, Address = 3, Port = 4;
@@ -51,7 +53,8 @@ public readonly record struct IcmpHeader(byte Type, byte Code, uint Rest = 0)
 
     /// <summary>Echo request or reply (RFC 792, RFC 4443 4).</summary>
     public static IcmpHeader Echo(IpFamily family, bool reply, ushort identifier, ushort sequence) => new(
-        family == IpFamily.V4 ? (reply ? Icmpv4Type.EchoReply : Icmpv4Type.EchoRequest) : (reply ? Icmpv6Type.EchoReply : Icmpv6Type.EchoRequest),
+        family == IpFamily.V4 ? (reply ? Icmpv4Type.EchoReply : Icmpv4Type.EchoRequest)
+            : (reply ? Icmpv6Type.EchoReply : Icmpv6Type.EchoRequest),
         0, ((uint)identifier << 16) | sequence);
 
     /// <summary>Fragmentation needed with the next hop's MTU (RFC 1191 4), or packet too big (RFC 4443 3.2).</summary>

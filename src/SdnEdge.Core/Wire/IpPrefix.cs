@@ -62,7 +62,8 @@ public readonly record struct IpPrefix : IComparable<IpPrefix>
         if (!IpAddress.TryParse(slash < 0 ? text : text[..slash], out address)) return false;
         length = address.BitLength;
         return slash < 0
-            || (int.TryParse(text.AsSpan(slash + 1), NumberStyles.None, CultureInfo.InvariantCulture, out length) && length <= address.BitLength);
+            || (int.TryParse(text.AsSpan(slash + 1), NumberStyles.None, CultureInfo.InvariantCulture, out length)
+                && length <= address.BitLength);
     }
 
     /// <summary>Orders by family, address, then length.</summary>

@@ -134,7 +134,8 @@ public readonly ref struct Ipv4View
     public bool ChecksumIsValid => Checksum.IsValid(HeaderBytes);
 
     /// <summary>The header as values; options stand apart in <see cref="Options"/>.</summary>
-    public Ipv4Header Header => new(Source, Destination, Protocol, Ttl, TrafficClass, Identification, DontFragment, MoreFragments, FragmentOffset);
+    public Ipv4Header Header => new(Source, Destination, Protocol, Ttl, TrafficClass, Identification, DontFragment, MoreFragments,
+        FragmentOffset);
 
     /// <summary>False when version, IHL or total length do not fit each other and the bytes that are there.</summary>
     public static bool TryParse(ReadOnlySpan<byte> bytes, out Ipv4View view)

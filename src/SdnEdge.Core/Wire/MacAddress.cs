@@ -57,7 +57,8 @@ public readonly record struct MacAddress(ulong Value) : ISpanParsable<MacAddress
         for (int i = 0; i < Size; i++)
         {
             if (i > 0 && s[(i * 3) - 1] is not (':' or '-')) return false;
-            if (!byte.TryParse(s.Slice(i * 3, 2), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out byte octet)) return false;
+            if (!byte.TryParse(s.Slice(i * 3, 2), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture,
+                out byte octet)) return false;
             value = (value << 8) | octet;
         }
 
@@ -67,5 +68,6 @@ public readonly record struct MacAddress(ulong Value) : ISpanParsable<MacAddress
 
     /// <summary>The address as six lower-case hex octets joined by colons.</summary>
     public override string ToString() => string.Create(CultureInfo.InvariantCulture,
-        $"{(byte)(Value >> 40):x2}:{(byte)(Value >> 32):x2}:{(byte)(Value >> 24):x2}:{(byte)(Value >> 16):x2}:{(byte)(Value >> 8):x2}:{(byte)Value:x2}");
+        $"{(byte)(Value >> 40):x2}:{(byte)(Value >> 32):x2}:{(byte)(Value >> 24):x2}:"
+        + $"{(byte)(Value >> 16):x2}:{(byte)(Value >> 8):x2}:{(byte)Value:x2}");
 }

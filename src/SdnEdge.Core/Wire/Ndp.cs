@@ -67,12 +67,14 @@ public static class NdpOption
 /// <param name="LinkLayer">Source (solicitation) or target link-layer address option; null = none.</param>
 /// <param name="Flags">Flags of an advertisement; none for the others.</param>
 /// <param name="Destination">Destination that is redirected; redirect only.</param>
-public readonly record struct NeighborMessage(byte Type, IpAddress Target, MacAddress? LinkLayer = null, NeighborFlags Flags = NeighborFlags.None, IpAddress Destination = default)
+public readonly record struct NeighborMessage(byte Type, IpAddress Target, MacAddress? LinkLayer = null, NeighborFlags Flags =
+    NeighborFlags.None, IpAddress Destination = default)
 {
     /// <summary>Bytes of the ICMPv6 message.</summary>
     public int Length => IcmpHeader.Size + 16 + (Type == Icmpv6Type.Redirect ? 16 : 0) + (LinkLayer is null ? 0 : NdpOption.LinkLayerSize);
 
-    /// <summary>Writes the whole ICMPv6 message with checksum. Returns <see cref="Length"/>, which <paramref name="to"/> must hold.</summary>
+    /// <summary>Writes the whole ICMPv6 message with checksum. Returns <see cref="Length"/>, which <paramref name="to"/> must
+    /// hold.</summary>
     public int Emit(Span<byte> to, IpAddress source, IpAddress destination)
     {
         to = to[..Length];
@@ -103,7 +105,8 @@ public readonly record struct NeighborMessage(byte Type, IpAddress Target, MacAd
 /// <param name="LifetimeSeconds">Lifetime as a default router; 0 = is none.</param>
 /// <param name="ReachableMs">Reachable time, ms; 0 = unspecified.</param>
 /// <param name="RetransMs">Retransmission timer, ms; 0 = unspecified.</param>
-public readonly record struct RouterAdvertisement(byte HopLimit, bool Managed, bool OtherConfig, ushort LifetimeSeconds, uint ReachableMs, uint RetransMs)
+public readonly record struct RouterAdvertisement(byte HopLimit, bool Managed, bool OtherConfig, ushort LifetimeSeconds, uint ReachableMs,
+    uint RetransMs)
 {
     /// <summary>Bytes before the options, ICMPv6 header included.</summary>
     public const int Size = 16;
@@ -167,7 +170,8 @@ public readonly ref struct NdpView
     public MacAddress? TargetLinkLayer => LinkLayer(NdpOption.TargetLinkLayer);
 
     /// <summary>NS, NA or redirect as values.</summary>
-    public NeighborMessage Neighbor => new(Type, Target, Type == Icmpv6Type.NeighborSolicitation ? SourceLinkLayer : TargetLinkLayer, Flags, Destination);
+    public NeighborMessage Neighbor
+        => new(Type, Target, Type == Icmpv6Type.NeighborSolicitation ? SourceLinkLayer : TargetLinkLayer, Flags, Destination);
 
     /// <summary>A router advertisement as values; <c>default</c> for the others.</summary>
     public RouterAdvertisement Router => Type == Icmpv6Type.RouterAdvertisement
@@ -175,11 +179,13 @@ public readonly ref struct NdpView
             BinaryPrimitives.ReadUInt32BigEndian(_bytes[8..]), BinaryPrimitives.ReadUInt32BigEndian(_bytes[12..]))
         : default;
 
-    /// <summary>False when the ICMPv6 message is none of ND, truncated, has a code, a multicast target, or options that do not fit.</summary>
+    /// <summary>False when the ICMPv6 message is none of ND, truncated, has a code, a multicast target, or options that do not
+    /// fit.</summary>
     public static bool TryParse(ReadOnlySpan<byte> icmp, out NdpView view)
     {
         view = default;
-        if (icmp.Length < IcmpHeader.Size || icmp[0] is < Icmpv6Type.RouterSolicitation or > Icmpv6Type.Redirect || icmp[1] != 0) return false;
+        if (icmp.Length < IcmpHeader.Size || icmp[0] is < Icmpv6Type.RouterSolicitation or > Icmpv6Type.Redirect
+            || icmp[1] != 0) return false;
         int at = FixedLength(icmp[0]);
         if (icmp.Length < at) return false;
         if (icmp[0] >= Icmpv6Type.NeighborSolicitation && icmp[8] == 0xFF) return false;
@@ -216,7 +222,8 @@ public readonly ref struct NdpView
     }
 
     private MacAddress? LinkLayer(byte type)
-        => TryFindOption(type, out ReadOnlySpan<byte> option) && option.Length == NdpOption.LinkLayerSize ? MacAddress.Read(option[2..]) : null;
+        => TryFindOption(type, out ReadOnlySpan<byte> option) && option.Length == NdpOption.LinkLayerSize ? MacAddress.Read(option[2..])
+            : null;
 
     private static int FixedLength(byte type) => type switch
     {

@@ -135,7 +135,8 @@ public readonly ref struct TcpView
     public TcpHeader Header => new(SourcePort, DestinationPort, Sequence, Acknowledgement, Flags, Window, Urgent);
 
     /// <summary>Value of the maximum segment size option; null when there is none (RFC 9293 3.2).</summary>
-    public ushort? MaximumSegmentSize => TcpOptions.FindMss(Options, out int at) ? BinaryPrimitives.ReadUInt16BigEndian(Options[at..]) : null;
+    public ushort? MaximumSegmentSize
+        => TcpOptions.FindMss(Options, out int at) ? BinaryPrimitives.ReadUInt16BigEndian(Options[at..]) : null;
 
     /// <summary>True when the segment adds up.</summary>
     public bool ChecksumIsValid(IpAddress source, IpAddress destination)

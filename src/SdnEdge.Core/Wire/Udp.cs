@@ -25,7 +25,8 @@ public readonly record struct UdpHeader(ushort SourcePort, ushort DestinationPor
         return Size;
     }
 
-    /// <summary>Writes the header with checksum zero: "none" (RFC 768; over IPv6 only where RFC 6936 allows it). Returns <see cref="Size"/>.</summary>
+    /// <summary>Writes the header with checksum zero: "none" (RFC 768; over IPv6 only where RFC 6936 allows it). Returns
+    /// <see cref="Size"/>.</summary>
     public int EmitWithoutChecksum(Span<byte> to, int payloadLength)
     {
         BinaryPrimitives.WriteUInt16BigEndian(to, SourcePort);

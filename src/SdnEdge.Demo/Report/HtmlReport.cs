@@ -11,12 +11,15 @@ internal static class HtmlReport
     public static string Render(RunAnalysis run, DemoReport report)
     {
         var page = new StringBuilder();
-        page.Append("<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n")
-            .Append("<title>SdnEdge: planned switchover</title>\n<style>\n").Append(HtmlStyle.Css).Append("</style>\n</head>\n<body>\n<main>\n");
+        page.Append("<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" "
+            + "content=\"width=device-width, initial-scale=1\">\n")
+            .Append("<title>SdnEdge: planned switchover</title>\n<style>\n").Append(HtmlStyle.Css).Append(
+                "</style>\n</head>\n<body>\n<main>\n");
         Verdict(page, report);
         Tiles(page, report);
         if (report.Probe.Ran) Phases(page, report);
-        page.Append("<section class=\"card picture\">\n<h2>").Append(report.Probe.Ran ? "Stage by stage, packet by packet" : "Stage by stage").Append("</h2>\n")
+        page.Append("<section class=\"card picture\">\n<h2>").Append(report.Probe.Ran ? "Stage by stage, packet by packet"
+            : "Stage by stage").Append("</h2>\n")
             .Append(Picture.Draw(run, report)).Append("</section>\n");
         if (report.Probe.Ran)
         {
@@ -37,11 +40,13 @@ internal static class HtmlReport
             ('a', "(a) Before", "Every ingress reaches the server through pe-a."),
             ('b', "(b) While it moves", report.Parameters.Hold
                 ? "One store at pe-a turns all traffic into the tunnel; pe-b holds it, in order, until the server is there."
-                : "One store at pe-a turns all traffic into the tunnel. The hold is disabled: what reaches pe-b before the server does is lost."),
+                : "One store at pe-a turns all traffic into the tunnel. The hold is disabled: what reaches pe-b before the server does is "
+                + "lost."),
             ('c', "(c) After", "pe-b's better route has reached every ingress; the tunnel is gone."),
         })
         {
-            page.Append($"<figure class=\"card\"><figcaption><b>{title}</b><span>{Svg.Escape(text)}</span></figcaption>{PhasePicture.Draw(phase, report.Parameters.Hold ? report.Hold.PacketsHeld : null)}</figure>\n");
+            page.Append($"<figure class=\"card\"><figcaption><b>{title}</b><span>{Svg.Escape(text)}</span></figcaption>"
+                + $"{PhasePicture.Draw(phase, report.Parameters.Hold ? report.Hold.PacketsHeld : null)}</figure>\n");
         }
 
         page.Append("</section>\n");
@@ -50,14 +55,18 @@ internal static class HtmlReport
     /// <summary>What PEs and hosts were told to do, in order.</summary>
     private static void Calls(StringBuilder page, MigrationReport migration)
     {
-        page.Append("<section class=\"card\">\n<h2>Signals to PEs, orders to hosts</h2>\n<div class=\"scroll\"><table>\n<thead><tr><th>to</th><th>signal or order</th><th>about</th><th>sent</th><th>took</th><th>in effect</th></tr></thead>\n<tbody>\n");
+        page.Append("<section class=\"card\">\n<h2>Signals to PEs, orders to hosts</h2>\n<div "
+            + "class=\"scroll\"><table>\n<thead><tr><th>to</th><th>signal or order</th><th>about</th><th>sent</th><th>took</th><th>in "
+            + "effect</th></tr></thead>\n<tbody>\n");
         foreach (CallReport c in migration.Calls)
         {
-            page.Append($"<tr><th>{Svg.Escape(c.To)}</th><td>{Svg.Escape(c.What)}{(c.Repeated ? " (again)" : "")}</td><td>{Svg.Escape(c.About)}</td>")
+            page.Append($"<tr><th>{Svg.Escape(c.To)}</th><td>{Svg.Escape(c.What)}{(c.Repeated ? " (again)" : "")}</td>"
+                + $"<td>{Svg.Escape(c.About)}</td>")
                 .Append($"{Ms(c.SentMs)}{Ms(c.AnsweredMs - c.SentMs)}{Ms(c.EffectMs)}</tr>\n");
         }
 
-        page.Append("</tbody></table></div>\n<p class=\"foot\">In effect: by the clock of the PE or host; on one machine it is everybody's.</p>\n</section>\n");
+        page.Append("</tbody></table></div>\n<p class=\"foot\">In effect: by the clock of the PE or host; on one machine it is "
+            + "everybody's.</p>\n</section>\n");
     }
 
     private static void Verdict(StringBuilder page, DemoReport report)
@@ -72,12 +81,17 @@ internal static class HtmlReport
         }
 
         page.Append("<header>\n<p class=\"kicker\">SdnEdge · planned switchover · ").Append(Svg.Escape(p.Topology)).Append("</p>\n<h1>")
-            .Append($"The running server <b>{Svg.Escape(p.Server)}</b> moved from <span class=\"whole\">{Svg.Escape(p.From)}</span> to <span class=\"whole\">{Svg.Escape(p.To)}</span>: ")
+            .Append($"The running server <b>{Svg.Escape(p.Server)}</b> moved from <span class=\"whole\">{Svg.Escape(p.From)}</span> to "
+                + $"<span class=\"whole\">{Svg.Escape(p.To)}</span>: ")
             .Append($"<span class=\"{(lost == 0 ? "good" : "bad")}\">{lost:N0} of {sent:N0} packets lost</span></h1>\n")
-            .Append($"<p class=\"lede\"><span class=\"badge {(report.Passed ? "pass" : "fail")}\">{(report.Passed ? "passed" : "failed")}</span> ")
-            .Append($"{report.Ingress.Count} ingress PEs, {report.Probe.PacketsPerSecond:N0} packets/s towards the server and {report.Probe.ReversePacketsPerSecond:N0} back, ")
-            .Append($"{report.Probe.Flows} flows, round trip {p.RoundTripMs:0.#} ms, server at neither site for {p.MeasuredBlackoutMs ?? p.BlackoutMs:0} ms")
-            .Append(p.Hold ? "" : ", hold disabled").Append(report.Migration is { } m ? Svg.Escape($". Migration {m.Id}, epoch {m.Epoch}, by {m.By}") : "").Append(".</p>\n");
+            .Append($"<p class=\"lede\"><span class=\"badge "
+                + $"{(report.Passed ? "pass" : "fail")}\">{(report.Passed ? "passed" : "failed")}</span> ")
+            .Append($"{report.Ingress.Count} ingress PEs, {report.Probe.PacketsPerSecond:N0} packets/s towards the server and "
+                + $"{report.Probe.ReversePacketsPerSecond:N0} back, ")
+            .Append($"{report.Probe.Flows} flows, round trip {p.RoundTripMs:0.#} ms, server at neither site for "
+                + $"{p.MeasuredBlackoutMs ?? p.BlackoutMs:0} ms")
+            .Append(p.Hold ? "" : ", hold disabled").Append(report.Migration is { } m
+                ? Svg.Escape($". Migration {m.Id}, epoch {m.Epoch}, by {m.By}") : "").Append(".</p>\n");
         Failures(page, report);
         page.Append("</header>\n");
     }
@@ -97,8 +111,10 @@ internal static class HtmlReport
         page.Append("<header>\n<p class=\"kicker\">SdnEdge · migration ").Append(Svg.Escape(m.Id)).Append("</p>\n<h1>Group <b>")
             .Append(Svg.Escape(m.Group)).Append("</b> ").Append(Svg.Escape(state)).Append("</h1>\n")
             .Append($"<p class=\"lede\"><span class=\"badge {(report.Passed ? "pass" : "fail")}\">{Svg.Escape(m.State)}</span> ")
-            .Append(Svg.Escape($"{p.Server}; {m.Cutover}, epoch {m.Epoch}, asked for by {m.By} at {m.At}{(m.EndedAt is null ? ", not ended" : $", ended {m.EndedAt}")}"))
-            .Append(p.MeasuredBlackoutMs is { } blackout ? $"; at neither site for {blackout:0} ms" : "").Append(p.Hold ? "" : ", hold disabled")
+            .Append(Svg.Escape($"{p.Server}; {m.Cutover}, epoch {m.Epoch}, asked for by {m.By} at "
+                + $"{m.At}{(m.EndedAt is null ? ", not ended" : $", ended {m.EndedAt}")}"))
+            .Append(p.MeasuredBlackoutMs is { } blackout ? $"; at neither site for {blackout:0} ms" : "").Append(p.Hold ? ""
+                : ", hold disabled")
             .Append(". No probes ran: packets were not counted end to end.</p>\n");
         Failures(page, report);
         page.Append("</header>\n");
@@ -122,11 +138,13 @@ internal static class HtmlReport
     {
         IEnumerable<StreamReport> all = report.Ingress.Concat(report.Reverse);
         void tile(string value, string unit, string label, bool? good = null) => page.Append(
-            $"<div class=\"tile\"><div class=\"value{(good is { } g ? g ? " good" : " bad" : "")}\">{Svg.Escape(value)}<small>{Svg.Escape(unit)}</small></div><div class=\"label\">{Svg.Escape(label)}</div></div>\n");
+            $"<div class=\"tile\"><div class=\"value{(good is { } g ? g ? " good" : " bad" : "")}\">{Svg.Escape(value)}"
+            + $"<small>{Svg.Escape(unit)}</small></div><div class=\"label\">{Svg.Escape(label)}</div></div>\n");
         page.Append("<section class=\"tiles\">\n");
         if (report.Probe.Ran) EndToEnd();
         tile($"{report.Switch.StalePackets:N0}", "", "stale packets after the switch", report.Switch.StalePackets == 0);
-        tile(report.Switch.StoreNanoseconds is { } store ? $"{store:N0}" : "–", "ns", $"to switch {report.Switch.Prefixes} prefix{(report.Switch.Prefixes == 1 ? "" : "es")} (one store)");
+        tile(report.Switch.StoreNanoseconds is { } store ? $"{store:N0}" : "–", "ns",
+            $"to switch {report.Switch.Prefixes} prefix{(report.Switch.Prefixes == 1 ? "" : "es")} (one store)");
         tile(report.Switch.SignalToFirstMs is { } first ? $"{first:0.##}" : "–", "ms", "signal to first packet in the tunnel");
         tile($"{report.Hold.PacketsHeld:N0}", "", $"packets held at the target PE (peak {report.Hold.PeakBytes / 1024.0:N0} KiB)");
         if (report.Probe.Ran) Ways();
@@ -150,37 +168,50 @@ internal static class HtmlReport
         {
             double? slowest = report.Ingress.Any(i => i.DirectPathAfterMs is null) ? null : report.Ingress.Max(i => i.DirectPathAfterMs);
             tile(slowest is { } d ? $"{d:0.#}" : "–", "ms", "advertise to last ingress direct", slowest is null ? false : null);
-            tile($"{report.Tcp.MaxStallMs:0}", "ms", $"longest TCP stall, {report.Tcp.Resets} resets", report.Tcp.Resets == 0 ? null : false);
+            tile($"{report.Tcp.MaxStallMs:0}", "ms", $"longest TCP stall, {report.Tcp.Resets} resets", report.Tcp.Resets == 0 ? null
+                : false);
         }
     }
 
     private static void Streams(StringBuilder page, DemoReport report)
     {
-        page.Append("<section class=\"card\">\n<h2>Each stream, as its receiver saw it</h2>\n<div class=\"scroll\"><table>\n<thead><tr><th>stream</th><th>sent</th><th>received</th><th>lost</th>")
-            .Append("<th>duplicated</th><th>reordered</th><th>of these switch…release</th><th>longest gap</th><th>delay before</th><th>tunnel</th><th>direct</th><th>longest</th><th>direct path after</th></tr></thead>\n<tbody>\n");
+        page.Append("<section class=\"card\">\n<h2>Each stream, as its receiver saw it</h2>\n<div "
+            + "class=\"scroll\"><table>\n<thead><tr><th>stream</th><th>sent</th><th>received</th><th>lost</th>")
+            .Append("<th>duplicated</th><th>reordered</th><th>of these switch…release</th><th>longest gap</th><th>delay "
+                + "before</th><th>tunnel</th><th>direct</th><th>longest</th><th>direct path after</th></tr></thead>\n<tbody>\n");
         foreach ((StreamReport s, bool isForward) in report.Ingress.Select(s => (s, true)).Concat(report.Reverse.Select(s => (s, false))))
         {
-            page.Append($"<tr><th>{(isForward ? $"{Svg.Escape(s.Client)} → server" : $"server → {Svg.Escape(s.Client)}")}</th><td>{s.Sent:N0}</td><td>{s.Received:N0}</td>{Zero(s.Lost)}{Zero(s.Duplicated)}")
-                .Append($"{(s.OrderKept ? Zero(s.Reordered) : $"<td>{s.Reordered:N0}</td>")}{Zero(s.ReorderedSwitchToRelease)}<td>{s.MaxGapMs:0.0} ms</td>{Ms(s.Delay.BeforeMs)}{Ms(s.Delay.TunnelMs)}{Ms(s.Delay.DirectMs)}{Ms(s.Delay.MaxMs)}{Ms(s.DirectPathAfterMs)}</tr>\n");
+            page.Append($"<tr><th>{(isForward ? $"{Svg.Escape(s.Client)} → server" : $"server → {Svg.Escape(s.Client)}")}</th>"
+                + $"<td>{s.Sent:N0}</td><td>{s.Received:N0}</td>{Zero(s.Lost)}{Zero(s.Duplicated)}")
+                .Append($"{(s.OrderKept ? Zero(s.Reordered) : $"<td>{s.Reordered:N0}</td>")}{Zero(s.ReorderedSwitchToRelease)}"
+                    + $"<td>{s.MaxGapMs:0.0} ms</td>{Ms(s.Delay.BeforeMs)}{Ms(s.Delay.TunnelMs)}{Ms(s.Delay.DirectMs)}"
+                    + $"{Ms(s.Delay.MaxMs)}{Ms(s.DirectPathAfterMs)}</tr>\n");
         }
 
-        page.Append("</tbody></table></div>\n<p class=\"foot\">Lost = the sender's own count of packets the kernel took, less the different packets the receiver saw. ")
-            .Append("Reordered by RFC 4737, in each flow; from the switch through the release: overtaken before any packet could have come ")
+        page.Append("</tbody></table></div>\n<p class=\"foot\">Lost = the sender's own count of packets the kernel took, less the "
+            + "different packets the receiver saw. ")
+            .Append("Reordered by RFC 4737, in each flow; from the switch through the release: overtaken before any packet could have "
+                + "come ")
             .Append("by the direct path. Direct path: towards the server from the advertisement, from the server from its resume.</p>\n")
             .Append("</section>\n");
     }
 
     private static void Ledger(StringBuilder page, DemoReport report)
     {
-        page.Append("<section class=\"card\">\n<h2>Packet ledger: what became of the packets sent in each stage</h2>\n<div class=\"scroll\"><table>\n<thead><tr><th>stage</th><th>from</th><th>took</th>")
-            .Append("<th>sent</th><th>delivered</th><th>held</th><th>lost</th><th>duplicated</th><th>reordered</th><th>delay, median</th><th>longest</th><th class=\"sep\">back: sent</th><th>lost</th><th>reordered</th></tr></thead>\n<tbody>\n");
+        page.Append("<section class=\"card\">\n<h2>Packet ledger: what became of the packets sent in each stage</h2>\n<div "
+            + "class=\"scroll\"><table>\n<thead><tr><th>stage</th><th>from</th><th>took</th>")
+            .Append("<th>sent</th><th>delivered</th><th>held</th><th>lost</th><th>duplicated</th><th>reordered</th><th>delay, "
+                + "median</th><th>longest</th><th class=\"sep\">back: sent</th><th>lost</th><th>reordered</th></tr></thead>\n<tbody>\n");
         foreach (LedgerRow row in report.Ledger)
         {
             StageReport? stage = report.Stages.FirstOrDefault(s => s.Name == row.Stage);
             LedgerCounts f = row.Forward;
             LedgerCounts r = row.Reverse;
-            page.Append($"<tr><th>{Svg.Escape(row.Stage)}</th>{Ms(stage?.StartMs)}{Ms(stage?.EndMs - stage?.StartMs)}<td>{f.Sent:N0}</td><td>{f.Delivered:N0}</td><td>{f.Held:N0}</td>{Zero(f.Lost)}{Zero(f.Duplicated)}<td>{f.Reordered:N0}</td>")
-                .Append($"{Ms(f.MedianDelayMs)}{Ms(f.MaxDelayMs)}<td class=\"sep\">{r.Sent:N0}</td>{Zero(r.Lost)}<td>{r.Reordered:N0}</td></tr>\n");
+            page.Append($"<tr><th>{Svg.Escape(row.Stage)}</th>{Ms(stage?.StartMs)}{Ms(stage?.EndMs - stage?.StartMs)}"
+                + $"<td>{f.Sent:N0}</td><td>{f.Delivered:N0}</td><td>{f.Held:N0}</td>"
+                + $"{Zero(f.Lost)}{Zero(f.Duplicated)}<td>{f.Reordered:N0}</td>")
+                .Append($"{Ms(f.MedianDelayMs)}{Ms(f.MaxDelayMs)}<td "
+                    + $"class=\"sep\">{r.Sent:N0}</td>{Zero(r.Lost)}<td>{r.Reordered:N0}</td></tr>\n");
         }
 
         page.Append("</tbody></table></div>\n</section>\n");
@@ -190,23 +221,36 @@ internal static class HtmlReport
     {
         void row(string name, string value) => page.Append($"<tr><th>{Svg.Escape(name)}</th><td>{Svg.Escape(value)}</td></tr>\n");
         page.Append("<section class=\"card\">\n<h2>Switch, hold, tunnel, order</h2>\n<table class=\"facts\">\n<tbody>\n");
-        row("signal acknowledged by every worker", report.Switch.SignalToAcknowledgedMs is { } ack ? $"{ack:0.###} ms after it was sent" : "–");
+        row("signal acknowledged by every worker", report.Switch.SignalToAcknowledgedMs is { } ack ? $"{ack:0.###} ms after it was sent"
+            : "–");
         row("nothing left on the way to the server", report.Switch.ProvedEmpty switch
         {
             true => "proved: it answered behind the last packet",
             false => "not proved: it did not answer in time",
             null => "nobody was asked",
         });
-        if (report.Probe.Ran) row("packets at the server's old leg after it had gone", report.Switch.StaleAtServerLeg is { } leg ? $"{leg:N0}" : "not counted");
-        row("held, most at once", $"{report.Hold.PeakPackets:N0} packets, {report.Hold.PeakBytes:N0} bytes; {report.Hold.Released:N0} released, {report.Hold.Overflow:N0} dropped");
-        row("through the tunnel", $"{report.Tunnel.Packets:N0} packets; {(report.Tunnel.TornDown ? $"torn down, {report.Tunnel.TornDownAfterMs?.ToString("0.0") ?? "–"} ms after the last ingress moved; proof: {report.Tunnel.Proof}" : "NOT torn down")}");
+        if (report.Probe.Ran) row("packets at the server's old leg after it had gone", report.Switch.StaleAtServerLeg is { } leg
+            ? $"{leg:N0}" : "not counted");
+        row("held, most at once", $"{report.Hold.PeakPackets:N0} packets, {report.Hold.PeakBytes:N0} bytes; {report.Hold.Released:N0} "
+            + $"released, {report.Hold.Overflow:N0} dropped");
+        row("through the tunnel", $"{report.Tunnel.Packets:N0} packets; "
+            + (report.Tunnel.TornDown
+                ? $"torn down, {report.Tunnel.TornDownAfterMs?.ToString("0.0") ?? "–"} ms after the last ingress moved; "
+                + $"proof: {report.Tunnel.Proof}" : "NOT torn down"));
         foreach (GateReport g in report.Order.Gates.Where(g => g.OpenedAfterMs is not null || g.PacketsKept > 0))
-            row($"gate of {Svg.Escape(g.Ingress)} ({Svg.Escape(g.Loopback)})", $"moved {g.MovedAfterMs?.ToString("0.0") ?? "–"} ms after advertise, marker after {g.MarkerAfterMs?.ToString("0.0") ?? "–"} ms, open after {g.OpenedAfterMs?.ToString("0.0") ?? "–"} ms by {g.OpenedBy}; {g.PacketsKept:N0} packets kept, {g.Peak:N0} at once");
+            row($"gate of {Svg.Escape(g.Ingress)} ({Svg.Escape(g.Loopback)})",
+                $"moved {g.MovedAfterMs?.ToString("0.0") ?? "–"} ms after advertise, marker after "
+                + $"{g.MarkerAfterMs?.ToString("0.0") ?? "–"} ms, open after {g.OpenedAfterMs?.ToString("0.0") ?? "–"} ms by {g.OpenedBy}; "
+                + $"{g.PacketsKept:N0} packets kept, {g.Peak:N0} at once");
         row("packets of PEs without a gate", $"{report.Order.Unordered:N0}");
-        if (report.Probe.Ran) row("TCP", $"{report.Tcp.Bytes:N0} bytes sent, echoed and checked; {report.Tcp.Retransmits:N0} segments sent again by the kernel; {report.Tcp.WrongBytes:N0} wrong");
+        if (report.Probe.Ran) row("TCP",
+            $"{report.Tcp.Bytes:N0} bytes sent, echoed and checked; {report.Tcp.Retransmits:N0} segments sent again by the kernel; "
+            + $"{report.Tcp.WrongBytes:N0} wrong");
         row("left over", report.Residue.Count == 0 ? "nothing" : string.Join(", ", report.Residue));
-        if (report.Probe.Ran) row("dropped in the lab, by its own counters", report.Drops.Count == 0 ? "nothing" : string.Join("; ", report.Drops.Take(12).Select(d => $"{d.Node}: {d.What} {d.Packets:N0}")));
-        row("probes", !report.Probe.Ran ? "none ran" : report.Probe.Valid ? $"valid: no receiver lost a packet itself; {report.Probe.Seconds:0.0} s" : $"NOT VALID: {report.Probe.WhyInvalid}");
+        if (report.Probe.Ran) row("dropped in the lab, by its own counters", report.Drops.Count == 0 ? "nothing"
+            : string.Join("; ", report.Drops.Take(12).Select(d => $"{d.Node}: {d.What} {d.Packets:N0}")));
+        row("probes", !report.Probe.Ran ? "none ran" : report.Probe.Valid
+            ? $"valid: no receiver lost a packet itself; {report.Probe.Seconds:0.0} s" : $"NOT VALID: {report.Probe.WhyInvalid}");
         page.Append("</tbody></table>\n</section>\n");
     }
 

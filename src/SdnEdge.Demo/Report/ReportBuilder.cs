@@ -59,9 +59,11 @@ internal static class ReportBuilder
                 move.Prefixes, move.StoreNs, Since(move.SwitchSignalNs, move.FirstTunnelPacketNs), move.StalePackets, move.StaleAtServerLeg,
                 Since(move.SwitchSignalNs, move.SwitchAcknowledgedNs), move.ProvedEmpty),
             Hold = new HoldReport(move.PacketsHeld, move.HoldPeakBytes, move.HoldOverflow, move.HoldPeakPackets, move.HoldReleased),
-            Tunnel = new TunnelReport(move.TunnelPackets, move.TunnelTornDown, move.TunnelName, JsonNamingPolicy.KebabCaseLower.ConvertName(move.Proof.ToString()),
+            Tunnel = new TunnelReport(move.TunnelPackets, move.TunnelTornDown, move.TunnelName,
+                JsonNamingPolicy.KebabCaseLower.ConvertName(move.Proof.ToString()),
                 Since(facts.Forward.Max(s => s.FibLastAtNs) ?? LastMovedNs(move), move.TornDownNs)),
-            Order = new OrderReport(move.Order is not null, move.Order?.Unordered ?? 0, [.. (move.Order?.Gates ?? []).Select(g => new GateReport(
+            Order = new OrderReport(move.Order is not null, move.Order?.Unordered ?? 0,
+                [.. (move.Order?.Gates ?? []).Select(g => new GateReport(
                 g.Ingress, g.Loopback, JsonNamingPolicy.KebabCaseLower.ConvertName(g.OpenedBy.ToString()),
                 Since(move.AdvertisedNs, g.MovedAtNs),
                 Since(move.AdvertisedNs, g.MarkerAtNs), Since(move.AdvertisedNs, g.OpenedAtNs), g.PacketsHeldTotal, g.PeakPackets))]),
@@ -84,11 +86,14 @@ internal static class ReportBuilder
     private static MigrationReport Migration(MigrationStatus m, Func<long, double> ms)
     {
         IEnumerable<CallReport> signals = m.Moves.SelectMany(x => x.Signals).Select(s => new CallReport(
-            s.Pe, JsonNamingPolicy.KebabCaseLower.ConvertName(s.Reply.Signal.ToString()), s.Reply.Migration, ms(s.SentNs), ms(s.AnsweredNs), ms(s.Reply.TookEffectAtNs), s.Reply.Repeated));
+            s.Pe, JsonNamingPolicy.KebabCaseLower.ConvertName(s.Reply.Signal.ToString()), s.Reply.Migration, ms(s.SentNs), ms(s.AnsweredNs),
+                ms(s.Reply.TookEffectAtNs), s.Reply.Repeated));
         IEnumerable<CallReport> orders = m.Moves.SelectMany(x => x.Orders).Select(o => new CallReport(
-            o.Host, JsonNamingPolicy.KebabCaseLower.ConvertName(o.Reply.Order.ToString()), o.Reply.Server, ms(o.SentNs), ms(o.AnsweredNs), ms(o.Reply.TookEffectAtNs), o.Reply.Repeated));
+            o.Host, JsonNamingPolicy.KebabCaseLower.ConvertName(o.Reply.Order.ToString()), o.Reply.Server, ms(o.SentNs), ms(o.AnsweredNs),
+                ms(o.Reply.TookEffectAtNs), o.Reply.Repeated));
         return new MigrationReport(
-            m.Id, m.Group, m.Epoch, m.By, m.At, m.EndedAt, m.State, m.Failure, m.Cutover, [.. signals.Concat(orders).OrderBy(c => c.SentMs)]);
+            m.Id, m.Group, m.Epoch, m.By, m.At, m.EndedAt, m.State, m.Failure, m.Cutover,
+                [.. signals.Concat(orders).OrderBy(c => c.SentMs)]);
     }
 
     private static StreamReport Forward(StreamFacts s, StreamAnalysis a, MoveFacts move)

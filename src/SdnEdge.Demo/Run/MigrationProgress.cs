@@ -99,7 +99,8 @@ internal sealed class MigrationProgress(MmsClient mms)
                     }
                 }
             }
-            catch (Exception e) when (e is OperationCanceledException or ApiUnreachableException or ApiProblemException or IOException or HttpRequestException)
+            catch (Exception e) when (e is OperationCanceledException or ApiUnreachableException or ApiProblemException
+                or IOException or HttpRequestException)
             {
                 // The looks go on without it.
             }

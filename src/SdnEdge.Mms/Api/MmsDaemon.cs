@@ -200,9 +200,9 @@ public sealed class MmsDaemon : IAsyncDisposable
             options.OrderBoundMs, options.OthersHoldMs), by, null, cancel);
     }
 
-    /// <summary>Rebuilds owners and epochs from what PEs and hosts say.</summary>
+    /// <summary>Rebuilds owners and epochs from what PEs and hosts say, and begins to settle what is in doubt as was asked for.</summary>
     /// <exception cref="ProblemException">A migration runs, or who owns what is not known: nothing was recovered.</exception>
-    public async Task<IReadOnlyList<GroupInfo>> RecoverAsync(string by, CancellationToken cancel)
+    public async Task<IReadOnlyList<GroupInfo>> RecoverAsync(RecoverCall? call, string by, CancellationToken cancel)
     {
         if (_service.JournalFault is { } fault) throw new ProblemException(Problems.Unavailable(fault));
         ManagerState asked = _service.State;
@@ -212,7 +212,7 @@ public sealed class MmsDaemon : IAsyncDisposable
                 $"migration {running.Id} runs; recover is for a journal that has none that runs, or was found to be an old copy"));
         }
 
-        Recovered found = await Recovery.AskAsync(_config, _view, asked, by, cancel);
+        Recovered found = await Recovery.AskAsync(_config, _view, asked, by, call?.Settle ?? new Dictionary<string, string>(), cancel);
         ManagerState? after = await _service.PostAsync(state =>
         {
             // What began or moved while the parties were asked is not in what they said.
@@ -269,7 +269,7 @@ public sealed class MmsDaemon : IAsyncDisposable
     }
 
     private static ProblemException Unknown(string id)
-        => new(Problems.NotFound($"there is no migration '{id}'; GET /v1/migrations lists them"));
+        => new(Problems.NotFound($"there is no migration '{id}'; sdnedge migrate list (GET /v1/migrations) shows them"));
 
     private static string? WhyNot(ManagerState state, string id, IReadOnlyList<string> parties)
     {
@@ -320,6 +320,9 @@ public sealed class MmsDaemon : IAsyncDisposable
 
     private async Task TellOldAsync() => Events.Add(Now, "journal", _config.Journal, "old", await _service.FoundOld);
 
+    private static IEnumerable<string> Settled(ManagerState before, ManagerState after)
+        => after.Migrations.Keys.Where(id => !before.Migrations.ContainsKey(id));
+
     // On the manager's loop: short.
     private void Tell(ManagerState before, ManagerState after, ManagerInput input)
     {
@@ -327,6 +330,7 @@ public sealed class MmsDaemon : IAsyncDisposable
         {
             MoveHappened m => m.Migration,
             MigrationRequested r => r.Id,
+            Recovered { Settled: not null } => Settled(before, after).FirstOrDefault(),
             CommitRequested c => c.Migration,
             _ => null,
         };

@@ -17,7 +17,8 @@ internal static class MmsEndpoints
         v1.MapGet("/node", () => mms.Node()).Says("The manager").WithTags("show");
         v1.MapGet("/groups", () => mms.Groups()).Says("Groups, and where their servers may run by the journal").WithTags("show");
         v1.MapPost("/plans", ([FromBody] MigrationCall call, CancellationToken cancel) => mms.PlanAsync(call, cancel))
-            .Says("A dry run: every obstacle at once, predicted blackout and hold. Nothing is changed anywhere").WithTags("migrations").Fails(400);
+            .Says("A dry run: every obstacle at once, predicted blackout and hold. Nothing is changed anywhere").WithTags(
+                "migrations").Fails(400);
         v1.MapPost("/migrations", async (HttpContext context, [FromBody] MigrationCall call, CancellationToken cancel) =>
                 Results.Accepted(null, await mms.StartAsync(call, context.Caller().Name, Key(context), cancel)))
             .Says("Starts a migration. With an Idempotency-Key the same call again gets the same migration").WithTags("migrations")
@@ -40,8 +41,11 @@ internal static class MmsEndpoints
                 mms.RollbackAsync(id, context.Caller().Name, cancel))
             .Says("Moves its group back to where it was: a migration of its own").WithTags("migrations")
             .Needs(ApiRole.Migrate).Fails(404, 409, 422, 503).WithName("rollback");
-        v1.MapPost("/recover", (HttpContext context, CancellationToken cancel) => mms.RecoverAsync(context.Caller().Name, cancel))
-            .Says("Rebuilds owners and epochs from what PEs and hosts say, after the journal was lost or an old copy was put back").WithTags("admin")
+        v1.MapPost("/recover", (HttpContext context, [FromBody] RecoverCall? call, CancellationToken cancel) =>
+                mms.RecoverAsync(call, context.Caller().Name, cancel))
+            .Says("Rebuilds owners and epochs from what PEs and hosts say, after the journal was lost or an old copy was put back. What is "
+                + "in "
+                + "doubt is settled where the body says, by a migration of its own").WithTags("admin")
             .Needs(ApiRole.Admin).Fails(409, 503).WithName("recover");
         v1.MapEvents(mms.Events, "this manager", stopping);
         app.MapGet("/metrics",

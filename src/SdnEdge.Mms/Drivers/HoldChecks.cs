@@ -14,6 +14,12 @@ internal sealed class HoldChecks(PlanNotes notes, IReadOnlyDictionary<string, Ho
     // Part of the hold that a prediction may fill: traffic is not even, and a blackout is longer at times.
     private const double Share = 0.8;
 
+    // For the source PE to switch back, and the target PE to begin to give back.
+    private const int SwitchBackMs = 500;
+
+    // No hold is so small that a host on a busy machine is given up within less.
+    private const int LeastStopMs = 3_000;
+
     /// <summary>
     /// Time between stop and start, milliseconds, the longest of these servers: what is copied in it, and a round trip from the manager
     /// to each of the two hosts; one more to the source where the hand-over is an order of its own.
@@ -23,6 +29,26 @@ internal sealed class HoldChecks(PlanNotes notes, IReadOnlyDictionary<string, Ho
         double source = hosts[s.From.Host.Name].RoundTripMs, target = hosts[s.To.Host.Name].RoundTripMs;
         return (s.AtFrom?.Mirror?.PredictedBlackoutMs ?? copyMs) + source + target + (s.Undoable ? 0 : source) + StopAndStartMs;
     }).DefaultIfEmpty(0).Max();
+
+    /// <summary>
+    /// How long the manager may wait for the servers to stop: as long as the hold takes what comes, less what it has taken by then. A host
+    /// that is cut off does not answer, its servers may run, and nothing reaches them from the switch on.
+    /// </summary>
+    /// <param name="path">The path.</param>
+    /// <param name="hold">Its caps.</param>
+    /// <param name="blackoutMs">How long nobody will run.</param>
+    /// <returns>Milliseconds; null: there is no hold, or the rate is not known.</returns>
+    public int? StopMs(PathDraft path, HoldOptions hold, double blackoutMs)
+    {
+        if (hold.Disabled || Rate(path) is not { } rate) return null;
+        double room = hold.MaxMilliseconds;
+        if (rate.Packets > 0) room = Math.Min(room, hold.MaxPackets * 1000.0 / rate.Packets);
+        if (rate.Bytes > 0) room = Math.Min(room, hold.MaxBytes * 1000.0 / rate.Bytes);
+
+        // It has been filling since the switch, and goes on until the source PE has switched back.
+        room -= (2 * pes[path.Source].RoundTripMs) + SwitchBackMs;
+        return (int)Math.Max(Math.Max(LeastStopMs, 2 * blackoutMs), room);
+    }
 
     /// <summary>What a path's hold will keep. Too much is an obstacle.</summary>
     /// <param name="path">The path.</param>

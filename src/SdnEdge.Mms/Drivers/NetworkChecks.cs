@@ -1,4 +1,5 @@
 using SdnEdge.Core.Api;
+using SdnEdge.Core.Config;
 using SdnEdge.Core.Wire;
 using SdnEdge.Mms.Config;
 using SdnEdge.Mms.Machines;
@@ -56,6 +57,35 @@ internal sealed class NetworkChecks(PlanNotes notes, ManagerState state, GroupCo
                 $"{path.Source} has no route to {prefix} by port {server.From.Port}, where {server.Server.Name} is: {now}; give it a "
                     + "static route there, or correct the configuration");
         }
+    }
+
+    /// <summary>
+    /// Whether an ingress PE will hear of the target's route. The source has a route of its own to what moves, which it prefers to all
+    /// that it is told, whatever their LOCAL_PREF, until it withdraws; and it withdraws when every ingress has taken the direct path. A
+    /// reflector passes on its best route alone (RFC 4456): a source that is the reflector hides the target's route.
+    /// </summary>
+    /// <param name="path">The path.</param>
+    /// <param name="name">The ingress PE.</param>
+    /// <param name="ingress">All ingress PEs.</param>
+    public void CheckIngress(PathDraft path, string name, IReadOnlyDictionary<string, PeFacts> ingress)
+    {
+        (PeFacts facts, PeFacts source, PeFacts target) = (ingress[name], pes[path.Source], pes[path.Target]);
+
+        // In a VPN each PE's route has a distinguisher of its own, as a rule, and no route hides another's.
+        if (path.Vrf != NodeConfig.DefaultVrf || facts.Node.Value is not { } node || facts.Peers?.Value is not { } peers) return;
+        BgpPeerInfo[] up = [.. peers.Where(p => p.PeerAs == node.As && p.State == "established")];
+        if (!up.Any(p => source.Loopbacks.Contains(p.Address)) || up.Any(p => target.Loopbacks.Contains(p.Address))) return;
+        PeFacts[] known = [.. pes.Values, .. ingress.Values];
+        foreach (BgpPeerInfo peer in up.Where(p => !source.Loopbacks.Contains(p.Address)))
+        {
+            // One that nothing is known of may be a reflector.
+            PeFacts? other = known.FirstOrDefault(k => k.Loopbacks.Contains(peer.Address));
+            if (other?.Peers?.Value is not { } its || its.Any(p => p.ReflectorClient)) return;
+        }
+
+        notes.Add("no-direct-path", name, $"{name} hears of {path.Target}'s routes by {path.Source} alone, and {path.Source} has a "
+            + $"route of its own to what moves: it would never tell {name} of the one by {path.Target}; give {name} a BGP session with "
+            + $"{path.Target}, or with a route reflector that is not {path.Source}");
     }
 
     private static string List(IEnumerable<string> names) => string.Join(", ", names) is { Length: > 0 } list ? list : "none";

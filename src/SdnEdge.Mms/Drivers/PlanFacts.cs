@@ -83,7 +83,10 @@ internal sealed class PlanInquiry(IPlanView view, CancellationToken cancel)
     public Task<IReadOnlyDictionary<string, PeFacts>> IngressAsync(IEnumerable<string> pes) => AllAsync(pes, async pe =>
     {
         Answer<NodeInfo> node = await view.NodeAsync(pe, cancel);
-        return new PeFacts(node, 0) { Damped = node.Value is null ? null : await view.DampedAsync(pe, cancel) };
+        if (node.Value is null) return new PeFacts(node, 0);
+        Task<Answer<IReadOnlyList<DampedInfo>>> damped = view.DampedAsync(pe, cancel);
+        Task<Answer<IReadOnlyList<BgpPeerInfo>>> peers = view.BgpPeersAsync(pe, cancel);
+        return new PeFacts(node, 0) { Damped = await damped, Peers = await peers };
     });
 
     public async Task<PathFacts> PathAsync(PathDraft path, PeFacts sourceFacts, PeFacts targetFacts)

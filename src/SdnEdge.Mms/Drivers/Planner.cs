@@ -92,12 +92,14 @@ public static class Planner
         {
             double blackout = holds.Blackout(draft.Servers, call.CopyMs);
             longest = Math.Max(longest, blackout);
+            int stopMs = options.StopMs;
             var made = new List<PathMove>();
             foreach (PathDraft path in draft.Paths)
             {
                 foreach ((string name, PeFacts facts) in ingress.Where(i => i.Key != path.Source && i.Key != path.Target))
                     CheckIngress(name, facts, path);
                 if (holds.Predict(path, options.Hold ?? new HoldOptions(), blackout) is { } prediction) predictions.Add(prediction);
+                stopMs = Math.Min(stopMs, holds.StopMs(path, options.Hold ?? new HoldOptions(), blackout) ?? stopMs);
                 if (ends[path.Source].Node.Value is null || ends[path.Target].Node.Value is null) continue;
                 PathFacts known = await inquiry.PathAsync(path, ends[path.Source], ends[path.Target]);
                 network.CheckPath(path, known);
@@ -107,7 +109,7 @@ public static class Planner
             moves.Add(new MovePlan(
                 ManagerMachine.IdOf(state.NextMigration), state.GroupOf(group.Name).Epoch + 1, draft.Servers[0].From.Site.Name, to.Name,
                 [.. draft.Servers.Select(s => new ServerMove(s.Server.Name, s.From.Host.Name, s.To.Host.Name, s.Undoable))],
-                made, options, Ahead: true));
+                made, options with { StopMs = stopMs, StopByHold = stopMs < options.StopMs }, Ahead: true));
         }
 
         bool may = notes.Obstacles.Count == 0;
@@ -128,6 +130,7 @@ public static class Planner
             }
 
             damping.Check(name, facts, path);
+            network.CheckIngress(path, name, ingress);
         }
     }
 

@@ -13,8 +13,8 @@ namespace SdnEdge.Mms.Drivers;
 /// where each server may run. All of it or nothing:
 /// <list type="number">
 /// <item>every PE and host must answer: one that is silent may know more;</item>
-/// <item>of each server that was ever moved exactly one host has the right to run it. Two, or none (a migration is half way), is for people
-/// to put right: the problem says what each host says, and what would be right;</item>
+/// <item>of each server that was ever moved exactly one host has the right to run it. Two, or none (a migration is half way), is for an
+/// operator to settle: the problem says what each host says, and with which command (<see cref="Settling"/>);</item>
 /// <item>a host that runs a server without the right to, or whose record cannot be used, is not believed;</item>
 /// <item>a journal that knows more than the hosts is not overwritten; neither is a migration that runs and of which nobody knows
 /// more.</item>
@@ -27,10 +27,12 @@ internal static class Recovery
     /// <param name="view">Whom to ask.</param>
     /// <param name="state">The fold of the journal as it is.</param>
     /// <param name="by">Who ordered it.</param>
+    /// <param name="settle">Where each server in doubt is to run: the site, by server.</param>
     /// <param name="cancel">Ends it.</param>
     /// <exception cref="ProblemException">Who owns what is not known: every reason is in the problem's errors.</exception>
     public static async Task<Recovered> AskAsync(
-        MmsConfig config, IPlanView view, ManagerState state, string by, CancellationToken cancel)
+        MmsConfig config, IPlanView view, ManagerState state, string by, IReadOnlyDictionary<string, string> settle,
+        CancellationToken cancel)
     {
         var errors = new List<ProblemError>();
         Said said = await AskAllAsync(config, view, errors, cancel);
@@ -38,6 +40,8 @@ internal static class Recovery
         foreach (uint used in said.Keys) key = GreKeys.Behind(key, used);
         ImmutableSortedDictionary<string, GroupState> groups = ImmutableSortedDictionary<string, GroupState>.Empty;
         var stale = new List<string>();
+        var settled = new List<SettledMove>();
+        HashSet<string> unused = [.. settle.Keys];
         foreach (GroupConfig group in config.Groups)
         {
             long epoch = EpochOf(group, said);
@@ -52,18 +56,42 @@ internal static class Recovery
             {
                 // What the journal knows of it is as new as what the parties know: it goes on.
                 if (said.Servers.Count > 0 && TakeUp.WhyOld(running, said.Servers, said.Paths) is null
-                    && epoch <= state.GroupOf(group.Name).Epoch) continue;
+                    && epoch <= state.GroupOf(group.Name).Epoch)
+                {
+                    errors.AddRange(group.Servers.Where(s => unused.Remove(s.Name)).Select(s => new ProblemError(s.Name,
+                        $"it is not in doubt: migration {running.Id} of it runs by the journal and goes on")));
+                    continue;
+                }
+
                 stale.Add(running.Id);
             }
 
             var owners = new Dictionary<string, Ownership>(StringComparer.Ordinal);
+            var doubts = new List<Doubt>();
             foreach (ServerConfig server in group.Servers)
             {
-                if (Owner(group, server, said, state, epoch, errors) is { } owner) owners[server.Name] = owner;
+                if (Owner(group, server, said, state, epoch, errors, doubts) is not { } owner) continue;
+                owners[server.Name] = owner;
+                if (unused.Remove(server.Name))
+                {
+                    errors.Add(new ProblemError(server.Name, $"it is not in doubt: {owner.Site} owns it under epoch {owner.Epoch}; to have "
+                        + "it elsewhere, move it"));
+                }
             }
 
             groups = groups.Add(group.Name, new GroupState(epoch, owners.ToImmutableSortedDictionary(StringComparer.Ordinal)));
+            if (doubts.Count == 0) continue;
+            foreach (Doubt doubt in doubts) unused.Remove(doubt.Server.Name);
+            long highest = Math.Max(epoch, state.GroupOf(group.Name).Epoch);
+            if (await SettleAsync(group, view, state, said, settle, doubts, owners, highest, errors, cancel) is { } move)
+                settled.Add(new SettledMove(group.Name, move));
         }
+
+        errors.AddRange(unused.Where(s => !config.Groups.SelectMany(g => g.Servers).Any(x => x.Name == s)).Select(s => new ProblemError(s,
+            $"there is no server '{s}'; --settle takes SERVER=SITE")));
+        errors.AddRange(unused.Where(s => config.Groups.SelectMany(g => g.Servers).Any(x => x.Name == s)
+            && errors.All(e => e.Pointer != s && !e.Pointer.StartsWith(s + " at ", StringComparison.Ordinal))).Select(s =>
+            new ProblemError(s, "it is not in doubt: it was never moved, or its hosts did not all answer")));
 
         // A migration of a group that the configuration does not have any more: nobody can say whether it is still so.
         errors.AddRange(state.Migrations.Values.Where(m => m.Outcome is null && config.Group(m.Request.Group) is null).Select(m =>
@@ -76,8 +104,28 @@ internal static class Recovery
         }
 
         long next = said.Paths.Select(p => NumberOf(p.Info.Id) + 1).DefaultIfEmpty(1).Max();
-        return new Recovered(groups, next, key, by, stale.Count > 0 ? stale : null);
+        return new Recovered(groups, next, key, by, stale.Count > 0 ? stale : null, settled.Count > 0 ? settled : null);
     }
+
+    // Null: not all that are in doubt were named, or cannot be settled so.
+    private static async Task<MovePlan?> SettleAsync(
+        GroupConfig group, IPlanView view, ManagerState state, Said said, IReadOnlyDictionary<string, string> settle, List<Doubt> doubts,
+        Dictionary<string, Ownership> owners, long epoch, List<ProblemError> errors, CancellationToken cancel)
+    {
+        var settling = new Settling(group, view, state, said.Paths, errors);
+        foreach (Doubt doubt in doubts.Where(d => !settle.ContainsKey(d.Server.Name)))
+            errors.Add(new ProblemError(doubt.Server.Name, $"{doubt.Why}; {settling.Help(doubt)}"));
+
+        // Where a host has not answered, or is not believed, nothing is settled: it may know more than all others.
+        if (errors.Count > 0) return null;
+        var known = owners.Select(o => (Server: new Doubt(group.Servers.First(s => s.Name == o.Key), [], ""), Owner: o.Value))
+            .Select(o => (o.Server with { At = AtOf(o.Server.Server, said) }, o.Owner)).ToArray();
+        return await settling.PlanAsync(doubts, known, settle, epoch, cancel);
+    }
+
+    private static (PlaceConfig Place, ServerInfo Info)[] AtOf(ServerConfig server, Said said)
+        => [.. server.At.Where(p => said.Servers.ContainsKey((p.Host.Name, server.Name)))
+            .Select(p => (p, said.Servers[(p.Host.Name, server.Name)]))];
 
     private static async Task<Said> AskAllAsync(MmsConfig config, IPlanView view, List<ProblemError> errors, CancellationToken cancel)
     {
@@ -119,22 +167,22 @@ internal static class Recovery
     private static long EpochOf(GroupConfig group, Said said)
     {
         IEnumerable<long> seen = said.Servers.Where(s => group.Servers.Any(x => x.Name == s.Key.Server)).Select(s =>
-            Math.Max(Math.Max(s.Value.Epoch, s.Value.MayRun ?? 0), Math.Max(s.Value.RanEpoch, s.Value.VoidEpoch)));
+            Settling.SeenOf(s.Value));
         return seen.Concat(said.Paths.Where(p => Concerns(group, p.Info)).Select(p => p.Info.Epoch)).DefaultIfEmpty(0).Max();
     }
 
     private static bool Concerns(GroupConfig group, MigrationInfo path) => group.Servers.Any(s => Concerns(s, path));
 
-    private static bool Concerns(ServerConfig server, MigrationInfo path) => server.Vrf == path.Vrf
+    /// <summary>True when a PE's migration has prefixes of a server.</summary>
+    public static bool Concerns(ServerConfig server, MigrationInfo path) => server.Vrf == path.Vrf
         && server.Prefixes.Any(p => path.Prefixes.Any(m => IpPrefix.TryParse(m.Prefix, out IpPrefix other)
             && (p.Contains(other) || other.Contains(p))));
 
     // Null: it was never moved and nobody may run it, or it is not known, and the errors say why.
     private static Ownership? Owner(
-        GroupConfig group, ServerConfig server, Said said, ManagerState state, long epoch, List<ProblemError> errors)
+        GroupConfig group, ServerConfig server, Said said, ManagerState state, long epoch, List<ProblemError> errors, List<Doubt> doubts)
     {
-        var at = server.At.Where(p => said.Servers.ContainsKey((p.Host.Name, server.Name)))
-            .Select(p => (Place: p, Info: said.Servers[(p.Host.Name, server.Name)])).ToArray();
+        (PlaceConfig Place, ServerInfo Info)[] at = AtOf(server, said);
         if (at.Length < server.At.Count) return null;
         int wrong = errors.Count;
         foreach ((PlaceConfig place, ServerInfo info) in at.Where(x => x.Info.MayRun is null))
@@ -154,9 +202,8 @@ internal static class Recovery
         var may = at.Where(x => x.Info.MayRun is not null).ToArray();
         if (may.Length > 1)
         {
-            errors.Add(new ProblemError(server.Name, $"may run at {string.Join(" and at ", may.Select(x =>
-                $"{x.Place.Site.Name} ({x.Place.Host.Name}: epoch {x.Info.MayRun}, {Words.Of(x.Info.State)})"))}; see at which of them it "
-                + "is the right one, stop it at the others and take their right away (retire, with a higher epoch)"));
+            doubts.Add(new Doubt(server, at, $"two hosts may run it: {string.Join(" and ", may.Select(x =>
+                $"{x.Place.Site.Name} ({x.Place.Host.Name}: epoch {x.Info.MayRun}, {Words.Of(x.Info.State)})"))}"));
             return null;
         }
 
@@ -164,7 +211,7 @@ internal static class Recovery
         {
             bool moved = state.GroupOf(group.Name).Owners.ContainsKey(server.Name);
             if (moved || at.Any(x => x.Info.Epoch > 0) || said.Paths.Any(p => Concerns(server, p.Info)))
-                errors.Add(new ProblemError(server.Name, HalfWay(group, server, at, said, epoch)));
+                doubts.Add(new Doubt(server, at, HalfWay(group, at, said)));
             return null;
         }
 
@@ -181,22 +228,15 @@ internal static class Recovery
         return new Ownership(here.Site.Name, owner.MayRun!.Value);
     }
 
-    // Nobody may run it: it was stopped, and not started at the other end, or not yet. R5 says how that is decided: by the target's word.
-    private static string HalfWay(
-        GroupConfig group, ServerConfig server, (PlaceConfig Place, ServerInfo Info)[] at, Said said, long epoch)
+    // Nobody may run it: it was stopped, and not started at the other end, or not yet.
+    private static string HalfWay(GroupConfig group, (PlaceConfig Place, ServerInfo Info)[] at, Said said)
     {
         string each = string.Join(", ", at.Select(x => $"{x.Place.Host.Name} has seen epoch {x.Info.Epoch}, ran {x.Info.RanEpoch}, and it "
             + $"is {Words.Of(x.Info.State)} there"));
         string[] paths = [.. said.Paths.Where(p => Concerns(group, p.Info) && !p.Info.IsOver()).Select(p =>
             $"{p.Info.Id} at {p.Pe} ({Words.Of(p.Info.Role)}, {Words.Of(p.Info.State)})")];
-        (PlaceConfig Place, ServerInfo Info)[] kept = [.. at.Where(x => x.Info.State == ServerState.Paused)];
-        string source = kept.Length == 1 ? kept[0].Place.Host.Name : "the host that keeps it";
         string migration = at.Select(x => x.Info.Migration).FirstOrDefault(m => m is not null) ?? "it";
-        return $"no host may run it: migration {migration} is half way ({each}). Have each other host say void of epoch {epoch} (POST "
-            + $"/v1/servers/{server.Name}/void at it, with this epoch): if all answer void, have {source} resume it under epoch "
-            + $"{epoch + 1} (POST .../resume); if one answers ran, have that one activate it"
-            + (paths.Length == 0 ? "" : $". Then have the PEs abort {string.Join(" and ", paths)} with that epoch (sdnedge migrate signal)")
-            + ". Then recover again";
+        return $"no host may run it: migration {migration} is half way ({string.Join(", ", [each, .. paths])})";
     }
 
     // m12.1, m12-2.1: 12. Ids of another form are no manager's.

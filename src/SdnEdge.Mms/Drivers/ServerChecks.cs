@@ -118,8 +118,9 @@ internal sealed class ServerChecks(
         }
         else if (runs[0].Site == to.Name)
         {
-            notes.Add("already-there", group.Name, $"{string.Join(", ", runs.Select(r => r.Server))} run at {to.Name} already; name "
-                + "another site");
+            notes.Add("already-there", group.Name,
+                $"{string.Join(", ", runs.Select(r => r.Server))} {(runs.Count == 1 ? "runs" : "run")} at "
+                + $"{to.Name} already; name another site");
         }
     }
 

@@ -33,7 +33,8 @@ public static class JournalCodec
         catch (Exception e) when (e is JsonException or NotSupportedException)
         {
             throw new JournalUnavailableException(JournalFault.TooNew,
-                $"record {record.Position} of the journal ({record.Input}) cannot be read by this version: {e.Message}; use the version that wrote it, or a later one",
+                $"record {record.Position} of the journal ({record.Input}) cannot be read by this version: {e.Message}; use the version "
+                + $"that wrote it, or a later one",
                 record.Position, e);
         }
     }

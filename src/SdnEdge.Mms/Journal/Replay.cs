@@ -72,8 +72,9 @@ public static class Replay
         ArgumentNullException.ThrowIfNull(record);
         ArgumentNullException.ThrowIfNull(before);
         ArgumentNullException.ThrowIfNull(after);
-        MigrationState? was = record.Migration is { } id ? before.Migrations.GetValueOrDefault(id) : null;
-        MigrationState? now = record.Migration is { } same ? after.Migrations.GetValueOrDefault(same) : null;
+        string? id = record.Migration ?? after.Migrations.Keys.FirstOrDefault(m => !before.Migrations.ContainsKey(m));
+        MigrationState? was = id is null ? null : before.Migrations.GetValueOrDefault(id);
+        MigrationState? now = id is null ? null : after.Migrations.GetValueOrDefault(id);
         string what = Words(input, was?.Current);
         if (ReferenceEquals(before, after)) what += " (changes nothing)";
         if (now is null) return new ReplayStep(record.Position, record.At, record.Actor, record.Migration, what, null, [], [], [], null);
@@ -125,6 +126,7 @@ public static class Replay
         foreach (IGrouping<Ownership, string> owner in changed)
         {
             string why = old is null || now is null ? "as recovered"
+                : old.Stage == MoveStage.Settle ? $"settled: nobody else ran it, and epoch {old.Epoch} is void for all"
                 : now.TargetOwns && !old.TargetOwns ? "THE PIVOT"
                 : !now.TargetOwns && old.TargetOwns ? $"THE SECOND PIVOT: nobody ran epoch {old.Epoch}, nobody ever will"
                 : now.TargetOwns ? $"granted anew: epoch {old.Epoch} was said to be void for some"
@@ -156,7 +158,9 @@ public static class Replay
         MoveHappened m => Words(m.Input, move),
         CommitRequested c => $"{c.By} ends the trial: no rollback is offered any more",
         Recovered r => $"{r.By} has had the journal rebuilt: {r.Groups.Count} groups, next migration {r.NextMigration}"
-            + (r.Stale is { } stale ? $"; {string.Join(", ", stale)} ran by an old journal only" : ""),
+            + (r.Stale is { } stale ? $"; {string.Join(", ", stale)} ran by an old journal only" : "")
+            + string.Concat((r.Settled ?? []).Select(s => $"; {string.Join(", ", s.Move.Servers.Select(x => x.Name))} of {s.Group} to be "
+                + $"settled at {(s.Move.Settle is { AtTarget: true } ? s.Move.To : s.Move.From)}")),
         _ => input.GetType().Name,
     };
 

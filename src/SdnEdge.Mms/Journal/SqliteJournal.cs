@@ -226,7 +226,8 @@ public sealed class SqliteJournal : IJournal
             Execute("BEGIN IMMEDIATE");
             SetMeta(_connection!, "product", Product);
             SetMeta(_connection!, "holder", string.Create(CultureInfo.InvariantCulture,
-                $"process {Environment.ProcessId} on {Environment.MachineName}, life {Life}, since {DateTimeOffset.UtcNow:yyyy-MM-ddTHH:mm:ssZ}"));
+                $"process {Environment.ProcessId} on {Environment.MachineName}, life {Life}, since "
+                + $"{DateTimeOffset.UtcNow:yyyy-MM-ddTHH:mm:ssZ}"));
             // The first commit into a new log syncs the folder too, and with it the journal's name.
             Execute("COMMIT");
         }
@@ -327,7 +328,8 @@ public sealed class SqliteJournal : IJournal
                 $"journal {_path}: its schema is '{schema}', which is no version. Restore it from a copy.");
         if (version > Schema)
             throw new JournalUnavailableException(JournalFault.TooNew,
-                $"journal {_path} has schema {version}, written by SdnEdge {Meta("product")}; this is SdnEdge {Product}, which reads up to schema "
+                $"journal {_path} has schema {version}, written by SdnEdge {Meta("product")}; this is SdnEdge {Product}, which reads up to "
+                + $"schema "
                 + $"{Schema}. Run the newer version; the journal has not been changed.");
         Id = Meta("id") ?? throw new JournalUnavailableException(JournalFault.Corrupt,
             $"journal {_path}: its id is missing. Restore it from a copy.");

@@ -255,6 +255,7 @@ public static class ManagerMachine
 
     private static ManagerState Recover(ManagerState state, Recovered recovered, long now, string at)
     {
+        ManagerState before = state;
         HashSet<string> stale = [.. recovered.Stale ?? []];
         if (state.Migrations.Values.Any(m => m.Outcome is null && recovered.Groups.ContainsKey(m.Request.Group) && !stale.Contains(m.Id)))
             return state;
@@ -269,15 +270,29 @@ public static class ManagerMachine
             state = Finish(state, ended, MigrationOutcome.Fenced, at);
         }
 
+        IReadOnlyList<SettledMove> settled = recovered.Settled ?? [];
+        if (settled.Any(s => s.Move.Epoch != Raise(recovered.Groups[s.Group], before.GroupOf(s.Group).Epoch).Epoch + 1)) return before;
         ImmutableSortedDictionary<string, GroupState> groups = state.Groups;
         foreach ((string name, GroupState group) in recovered.Groups) groups =
             groups.SetItem(name, Raise(group, state.GroupOf(name).Epoch));
 
-        return state with
+        state = state with
         {
             Groups = groups, NextMigration = Math.Max(state.NextMigration, recovered.NextMigration),
                 NextKey = GreKeys.Later(state.NextKey, recovered.NextKey),
         };
+        return settled.Aggregate(state, (s, move) => Settle(s, move, recovered.By, now, at));
+    }
+
+    private static ManagerState Settle(ManagerState state, SettledMove settled, string by, long now, string at)
+    {
+        MoveState move = MoveMachine.StartSettling(settled.Move, now);
+        var migration = new MigrationState
+        {
+            Id = IdOf(state.NextMigration), By = by, At = at, Moves = [move],
+            Request = new MigrationRequest(settled.Group, settled.Move.To, Cutover.Together, settled.Move.Options),
+        };
+        return Own(With(state with { NextMigration = state.NextMigration + 1 }, migration), settled.Group, move);
     }
 
     private static ManagerState With(ManagerState state, MigrationState migration)

@@ -31,6 +31,19 @@ public static class MoveMachine
         return new MoveState { Plan = plan, Epoch = plan.Epoch };
     }
 
+    /// <summary>
+    /// A move that is settled (<see cref="MovePlan.Settle"/>): how far it had got is not known, so everybody may have been asked anything
+    /// (R3).
+    /// </summary>
+    /// <param name="plan">The move, as PEs and hosts tell it.</param>
+    /// <param name="now">CLOCK_MONOTONIC, nanoseconds.</param>
+    public static MoveState StartSettling(MovePlan plan, long now)
+    {
+        ArgumentNullException.ThrowIfNull(plan);
+        if (plan.Settle is null) throw new ArgumentException("the plan has nothing to settle", nameof(plan));
+        return Start(plan) with { Stage = MoveStage.Settle, StageSinceNs = now, SourcesAsked = true, SwitchAsked = true };
+    }
+
     /// <summary>Takes an input. The same state comes back when it changes nothing: such an input is not journalled.</summary>
     public static MoveState Step(MoveState state, MoveInput input, long now)
     {
@@ -54,7 +67,7 @@ public static class MoveMachine
             Seen seen when Opens(state, seen.Key) is { } command => Complete(Take(state, command, seen), seen.Key, now),
             Refused refused when Opens(state, refused.Key) is { } command => Refuse(state, command, refused, now),
             StageExpired expired when expired.Stage == state.Stage && StageTable.Of(state.Stage).BeforePivot
-                => Undo(state, $"{Words.Of(state.Stage)} did not end in time: {expired.Detail}", null, now),
+                => Undo(state with { StopUnconfirmed = !AllStopped(state) }, WhyExpired(state, expired), null, now),
             GiveUpRequested given when GiveUp.MayGiveUp(state, given.Parties) is null => TakeGiveUp(state, given, now),
             AbortRequested abort when MayAbort(state) is null => Abort(state, abort, now),
             _ => state,
@@ -119,6 +132,7 @@ public static class MoveMachine
     {
         ArgumentNullException.ThrowIfNull(state);
         if (state.Outcome is { } outcome) return $"it has ended ({Words.Of(outcome)}); a move the other way brings the servers back";
+        if (state.Stage == MoveStage.Settle) return null;
         if (state.Failure is not null) return $"it is being undone already: {state.Failure}";
         if (StageTable.Of(state.Stage).BeforePivot) return null;
         if (state.Stage == MoveStage.Planned) return "it has not begun";
@@ -178,6 +192,7 @@ public static class MoveMachine
             state = state.Stage switch
             {
                 MoveStage.Void => Judge(state, now),
+                MoveStage.Settle => JudgeSettlement(state, now),
                 MoveStage.Inspect or MoveStage.InspectUndo when !state.GivenUp.IsEmpty => End(state, MoveOutcome.GivenUp, now),
                 MoveStage.Inspect => End(state, MoveOutcome.Moved, now),
                 MoveStage.InspectUndo => End(state, MoveOutcome.AsBefore, now),
@@ -204,10 +219,21 @@ public static class MoveMachine
     private static MoveState EndStage(MoveState state, long now, string? error) => state.Stage == MoveStage.Planned ? state
         : state with { Timeline = state.Timeline.Add(new StageRecord(state.Stage, state.StageSinceNs, now, error)) };
 
+    // A server that was not seen to stand still may run: what comes for it is worth more there than in a hold that is full.
+    private static bool AllStopped(MoveState state) => state.Stage != MoveStage.Stop
+        || StageTable.Of(MoveStage.Stop).Commands(state).OfType<SendOrder>().All(o => state.Done.Contains(o.Key));
+
+    private static string WhyExpired(MoveState state, StageExpired expired)
+    {
+        string hold = state.Stage == MoveStage.Stop && state.Plan.Options.StopByHold
+            ? $" ({Words.Of(WaitReason.HoldTooSmall)}: it takes what comes for {state.Plan.Options.StopMs} ms)" : "";
+        return $"{Words.Of(state.Stage)} did not end in time{hold}: {expired.Detail}";
+    }
+
     private static MoveState Ordered(MoveState state, SendOrder command, OrderDone done, long now) => command.Order switch
     {
         ServerOrder.Activate => Complete(state with { Running = state.Running.Add(command.Server) }, done.Key, now),
-        ServerOrder.Void => Complete(
+        ServerOrder.Void when state.Stage != MoveStage.Settle => Complete(
             state with { Verdicts = state.Verdicts.SetItem(command.Server, done.Reply.Verdict!.Value) }, done.Key, now),
         _ => Complete(state, done.Key, now),
     };
@@ -280,6 +306,8 @@ public static class MoveMachine
         string what = $"{Party(command)} refuses {command.Key}: {refused.Detail}";
         if (refused.Problem == StaleEpoch) return End(state with { Failure = state.Failure ?? what }, MoveOutcome.Fenced, now, what);
         if (StageTable.Of(state.Stage).BeforePivot) return Undo(state, what, null, now);
+        if (state.Stage == MoveStage.Settle)
+            return End(state with { Failure = $"nothing was settled: {what}" }, MoveOutcome.Fenced, now, what);
 
         // A target that cannot start what it was granted: it says for ever that it will not, and the servers go back (R5).
         return command is SendOrder { Order: ServerOrder.Activate } && MayAbort(state) is null ? AskToVoid(state, what, null, now) : state;
@@ -295,6 +323,11 @@ public static class MoveMachine
     private static MoveState Abort(MoveState state, AbortRequested abort, long now)
     {
         string why = abort.Why.Length > 0 ? abort.Why : "aborted";
+        if (state.Stage == MoveStage.Settle)
+        {
+            return End(state with { Failure = $"nothing was settled: {why}", AbortedBy = abort.By }, MoveOutcome.Fenced, now, why);
+        }
+
         return StageTable.Of(state.Stage).BeforePivot ? Undo(state, why, abort.By, now) : AskToVoid(state, why, abort.By, now);
     }
 
@@ -330,6 +363,27 @@ public static class MoveMachine
                 Verdicts = state.Verdicts.RemoveRange(voided),
             },
             MoveStage.Activate, now);
+    }
+
+    // R5. No host but those at the site that was named ran it, and what may still be on its way to them is void: that site owns the next
+    // epoch. The plan's own was never granted to anybody (R2).
+    private static MoveState JudgeSettlement(MoveState state, long now)
+    {
+        Settlement settle = state.Plan.Settle!;
+        string? elsewhere = state.Orders
+            .Where(o => o.Reply.Verdict == EpochVerdict.Ran && state.Plan.Servers.Any(s => s.Name == o.Reply.Server
+                && o.Host != (settle.AtTarget ? s.TargetHost : s.SourceHost)))
+            .Select(o => $"{o.Host} answers that it ran {o.Reply.Server}").FirstOrDefault();
+        if (elsewhere is not null)
+        {
+            string why = $"nothing was settled: {elsewhere}, so it is there; run sdnedge mms recover again";
+            return End(state with { Failure = why }, MoveOutcome.Fenced, now, elsewhere);
+        }
+
+        MoveState granted = state with { Epoch = state.Epoch + 1, TargetOwns = settle.AtTarget };
+        if (settle.AtTarget) return EnterOnly(granted, MoveStage.Activate, now);
+        string undone = $"settled at {state.Plan.From}, after the journal was lost";
+        return EnterOnly(granted with { Failure = undone }, MoveStage.ResumeSource, now);
     }
 
     // R2: the record of this step grants the source the next epoch; the one that the target was promised is burnt.

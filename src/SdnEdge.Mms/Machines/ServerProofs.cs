@@ -15,7 +15,8 @@ public static class ServerProofs
     public static string? WhyNot(string here, ServerInfo at, string there, ServerInfo? other, long epoch)
     {
         ArgumentNullException.ThrowIfNull(at);
-        if (at.State != ServerState.Running) return $"{at.Name} is {Model.Words.Of(at.State)} at {here}{(at.Fault is null ? "" : ": " + at.Fault)}";
+        if (at.State != ServerState.Running) return $"{at.Name} is {Model.Words.Of(at.State)} at "
+            + $"{here}{(at.Fault is null ? "" : ": " + at.Fault)}";
         if (at.MayRun is not { } right
             || right < epoch) return $"{at.Name} runs at {here} under epoch {at.MayRun?.ToString() ?? "none"}, not {epoch}";
         if (other is null) return null;

@@ -23,6 +23,7 @@ public sealed record StageRow(
 ///          release, hold-drain, advertise, direct-path, withdraw, drain, teardown-source, last-packet, teardown-target, inspect
 /// undo     resume-source, abort-source, empty-tunnel, abort-target, give-back, inspect-undo
 /// between  void: after the pivot, while no target is known to run (R5)
+/// settle   the first stage of a move whose journal was lost; then forward from activate, or undo
 /// </code>
 /// </summary>
 public static class StageTable
@@ -71,17 +72,20 @@ public static class StageTable
         new(MoveStage.Void,
             s => Orders(s, ServerOrder.Void, target: true, x => !s.Running.Contains(x.Name)),
             MoveStage.ResumeSource),
-        new(MoveStage.ResumeSource, s => s.SourcesAsked ? Orders(s, ServerOrder.Resume, target: false) : [], MoveStage.AbortSource,
-            Meanwhile: Cancel),
+        new(MoveStage.Settle,
+            s => s.Plan.Settle is not { } settle ? [] : settle.Asks.Select(a => new SendOrder(
+                a.Host, a.Server, a.Order, new ServerOrderRequest(a.Epoch, s.Plan.Migration))),
+            MoveStage.ResumeSource),
+        new(MoveStage.ResumeSource, s => s.StopUnconfirmed ? [] : Resume(s), MoveStage.AbortSource, Meanwhile: Cancel),
         new(MoveStage.AbortSource, s => s.SourcesAsked ? Signals(s, SignalKind.Abort, target: false) : [], MoveStage.EmptyTunnel,
-            Meanwhile: Cancel),
-        new(MoveStage.EmptyTunnel, s => s.SwitchAsked ? Watches(s, PathWatch.LastPacket) : [], MoveStage.AbortTarget, Meanwhile: Cancel),
-        new(MoveStage.AbortTarget, s => Signals(s, SignalKind.Abort, target: true), MoveStage.GiveBack, Meanwhile: Cancel),
-        new(MoveStage.GiveBack, s => Watches(s, PathWatch.GivenBack), MoveStage.InspectUndo, Meanwhile: Cancel),
+            Meanwhile: Undone),
+        new(MoveStage.EmptyTunnel, s => s.SwitchAsked ? Watches(s, PathWatch.LastPacket) : [], MoveStage.AbortTarget, Meanwhile: Undone),
+        new(MoveStage.AbortTarget, s => Signals(s, SignalKind.Abort, target: true), MoveStage.GiveBack, Meanwhile: Undone),
+        new(MoveStage.GiveBack, s => Watches(s, PathWatch.GivenBack), MoveStage.InspectUndo, Meanwhile: Undone),
         new(MoveStage.InspectUndo,
             s =>
             [
-                .. Cancel(s), .. Watches(s, PathWatch.Clean),
+                .. Undone(s), .. Watches(s, PathWatch.Clean),
                 .. s.SourcesAsked ? s.Plan.Servers.Select(x => new WatchServer(ServerWatch.RunsAtSource, x.Name, s.Epoch)) : [],
             ],
             MoveStage.Ended),
@@ -154,6 +158,11 @@ public static class StageTable
         => s.Plan.Paths.All(p => p.Order is not null) ? commands : [];
 
     private static IEnumerable<MoveCommand> Retire(MoveState s) => Orders(s, ServerOrder.Retire, target: false);
+
+    private static IEnumerable<MoveCommand> Resume(MoveState s) => s.SourcesAsked ? Orders(s, ServerOrder.Resume, target: false) : [];
+
+    // A source host that did not answer in time is told, too, and waited for at the end: the PEs need no host to switch back.
+    private static IEnumerable<MoveCommand> Undone(MoveState s) => s.StopUnconfirmed ? [.. Resume(s), .. Cancel(s)] : Cancel(s);
 
     private static IEnumerable<MoveCommand> Cancel(MoveState s) => Orders(s, ServerOrder.Cancel, target: true);
 

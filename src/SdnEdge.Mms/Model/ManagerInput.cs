@@ -41,6 +41,13 @@ public sealed record CommitRequested(string Migration, string By) : ManagerInput
 /// <param name="NextKey">A key higher than any in use.</param>
 /// <param name="By">Who ordered it.</param>
 /// <param name="Stale">Migrations that run by the journal only: the parties know of later things. They end as fenced; null = none.</param>
+/// <param name="Settled">Moves that were half way and are settled: each becomes a migration. Null = none.</param>
 public sealed record Recovered(
-    ImmutableSortedDictionary<string, GroupState> Groups, long NextMigration, uint NextKey, string By, IReadOnlyList<string>? Stale = null)
+    ImmutableSortedDictionary<string, GroupState> Groups, long NextMigration, uint NextKey, string By, IReadOnlyList<string>? Stale = null,
+    IReadOnlyList<SettledMove>? Settled = null)
     : ManagerInput;
+
+/// <summary>A move of a group that is settled (<see cref="MovePlan.Settle"/>).</summary>
+/// <param name="Group">The group.</param>
+/// <param name="Move">The move, as PEs and hosts tell it.</param>
+public sealed record SettledMove(string Group, MovePlan Move);

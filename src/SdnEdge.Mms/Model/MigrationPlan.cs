@@ -28,13 +28,15 @@ public sealed record MigrationRequest(string Group, string To, Cutover Cutover =
 /// <param name="OthersHoldMs">How long packets of PEs that send no markers wait, 0 to 60000; 0 = they are delivered as they come.</param>
 /// <param name="StepMs">For a party to carry out one step before the pivot, retries included. After the pivot there is no bound: it
 /// waits.</param>
-/// <param name="StopMs">For a server to stop and be handed over.</param>
+/// <param name="StopMs">For a server to stop and be handed over. A plan has less where the hold has no room for longer.</param>
 /// <param name="MirrorMs">For the copy of a server's state to reach its convenient point.</param>
 /// <param name="HoldDrainMs">Longest delay of the advertisement while the hold drains.</param>
 /// <param name="DrainMs">Without markers: longest wait for the tunnel to be quiet.</param>
+/// <param name="StopByHold">True: <paramref name="StopMs"/> is how long the hold takes what comes; then it drops.</param>
 public sealed record MoveOptions(
     HoldOptions? Hold = null, int CopyMs = 0, int QuietMs = 500, bool KeepOrder = true, int OrderBoundMs = 1000, int OthersHoldMs = 0,
-    int StepMs = 15_000, int StopMs = 30_000, int MirrorMs = 3_600_000, int HoldDrainMs = 2_000, int DrainMs = 10_000);
+    int StepMs = 15_000, int StopMs = 30_000, int MirrorMs = 3_600_000, int HoldDrainMs = 2_000, int DrainMs = 10_000,
+    bool StopByHold = false);
 
 /// <summary>A server of a move and the hosts at its two ends.</summary>
 /// <param name="Name">The server.</param>
@@ -83,6 +85,24 @@ public sealed record PathMove(
 /// <param name="Paths">The network's part.</param>
 /// <param name="Options">Bounds.</param>
 /// <param name="Ahead">True: what a later stage asks may be asked in the stage before it. Plans of the first version do not say it.</param>
+/// <param name="Settle">An operator settles it after its journal was lost; null: it is a move from its beginning.</param>
 public sealed record MovePlan(
     string Migration, long Epoch, string From, string To, IReadOnlyList<ServerMove> Servers, IReadOnlyList<PathMove> Paths,
-        MoveOptions Options, bool Ahead = false);
+        MoveOptions Options, bool Ahead = false, Settlement? Settle = null);
+
+/// <summary>
+/// How a move is settled that was half way when its journal was lost. <see cref="MovePlan.Epoch"/> is one that nobody has seen, and nobody
+/// is granted it: when all hosts have said that it is void for them, the site that was named is granted the next one.
+/// </summary>
+/// <param name="AtTarget">True: the servers are to run at the move's target, and it goes on there. False: they run at its source again, and
+/// it is undone.</param>
+/// <param name="Asks">What every host of the servers is asked before anybody is granted anything.</param>
+public sealed record Settlement(bool AtTarget, IReadOnlyList<SettleAsk> Asks);
+
+/// <summary>A question of a settlement.</summary>
+/// <param name="Host">The host.</param>
+/// <param name="Server">The server.</param>
+/// <param name="Order">Void; or retire, where a second host has the right to run the server and does not run it.</param>
+/// <param name="Epoch">Void: the highest epoch seen of the server (did it run?), and the plan's (it never will). Retire: the
+/// plan's.</param>
+public sealed record SettleAsk(string Host, string Server, ServerOrder Order, long Epoch);

@@ -44,6 +44,11 @@ public enum MoveStage
     Inspect,
     /// <summary>After the pivot, before the target is known to run: the target hosts say for ever whether they have run it (R5).</summary>
     Void,
+    /// <summary>
+    /// The first stage of a move that an operator settles after its journal was lost: all hosts of its servers say for ever that they
+    /// never ran it, and that they never will unless they are granted a higher epoch (R5).
+    /// </summary>
+    Settle,
     /// <summary>Undo: the source owns the next epoch, on record; the servers run there again.</summary>
     ResumeSource,
     /// <summary>Undo: source PEs switch back.</summary>
@@ -67,7 +72,10 @@ public enum MoveOutcome
     Moved,
     /// <summary>The servers run at the source, its epoch is in force, nothing is left over.</summary>
     AsBefore,
-    /// <summary>A party has seen a higher epoch: another manager is in charge of the group. This one stopped where it was.</summary>
+    /// <summary>
+    /// A party has seen a higher epoch: another manager is in charge of the group. This one stopped where it was. Also: a settlement was
+    /// called off, or a host said that it ran the server; nobody was granted anything.
+    /// </summary>
     Fenced,
     /// <summary>An operator gave parties up that did not answer: what they had to do is not proved.</summary>
     GivenUp,

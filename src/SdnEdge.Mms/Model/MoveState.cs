@@ -35,6 +35,12 @@ public sealed record MoveState
     /// <summary>True when a source PE may have switched.</summary>
     public bool SwitchAsked { get; init; }
 
+    /// <summary>
+    /// True when it is undone because a source host did not confirm the stop in time: the server may run on behind the switched path.
+    /// Source PEs then switch back without waiting for that host.
+    /// </summary>
+    public bool StopUnconfirmed { get; init; }
+
     /// <summary>Keys of the commands whose effect is known to be there.</summary>
     public ImmutableSortedSet<string> Done { get; init; } = [];
 

@@ -19,9 +19,11 @@ internal static class Endpoints
         v1.MapGet("/node", () => pe.NodeAsync()).Says("The node").WithTags("show");
         v1.MapGet("/ports", () => pe.PortsAsync()).Says("Ports and their counters").WithTags("show");
         v1.MapGet("/vrfs", () => pe.VrfsAsync()).Says("VRFs").WithTags("show");
-        v1.MapGet("/routes", ([FromQuery] string? vrf, [FromQuery] string? prefix, [FromQuery] int? limit) => pe.RoutesAsync(Query(vrf, prefix, limit)))
+        v1.MapGet("/routes", ([FromQuery] string? vrf, [FromQuery] string? prefix, [FromQuery] int? limit)
+            => pe.RoutesAsync(Query(vrf, prefix, limit)))
             .Says("RIB: one line for each source that offers a prefix; prefix = that prefix and what lies inside it").WithTags("show");
-        v1.MapGet("/fib", ([FromQuery] string? vrf, [FromQuery] string? prefix, [FromQuery] int? limit) => pe.FibAsync(Query(vrf, prefix, limit)))
+        v1.MapGet("/fib", ([FromQuery] string? vrf, [FromQuery] string? prefix, [FromQuery] int? limit)
+            => pe.FibAsync(Query(vrf, prefix, limit)))
             .Says("FIB: what the data plane does with each prefix").WithTags("show");
         v1.MapGet("/fib/lookup",
             ([FromQuery] string? vrf, [FromQuery] string address) => pe.LookupAsync(vrf ?? "default", Address(address)))
@@ -32,13 +34,15 @@ internal static class Endpoints
         foreach (BgpPeerAction action in Enum.GetValues<BgpPeerAction>())
         {
             string verb = JsonNamingPolicy.KebabCaseLower.ConvertName(action.ToString());
-            v1.MapPost("/bgp/peers/{address}/" + verb, ([FromRoute] string address, [FromBody] BgpPeerRequest? request) => pe.BgpPeerAsync(address, action, request ?? new BgpPeerRequest()))
+            v1.MapPost("/bgp/peers/{address}/" + verb, ([FromRoute] string address, [FromBody] BgpPeerRequest? request)
+                => pe.BgpPeerAsync(address, action, request ?? new BgpPeerRequest()))
                 .Says(Meaning(action)).WithTags("bgp").WithName("bgp-" + verb)
                 .Needs(ApiRole.Admin).Fails(400, 404, 409);
         }
         v1.MapGet("/bgp/damped",
             () => pe.DampedAsync()).Says("Prefixes whose moves come too fast and are not followed for a while").WithTags("show");
-        v1.MapGet("/keeper", () => pe.KeeperAsync()).Says("The process that forwards while the PE is restarted after a crash").WithTags("show");
+        v1.MapGet("/keeper", () => pe.KeeperAsync()).Says("The process that forwards while the PE is restarted after a crash").WithTags(
+            "show");
         v1.MapGet("/bfd", () => pe.BfdAsync()).Says("BFD sessions, and how their thread fares").WithTags("show");
         v1.MapGet("/groups", () => pe.GroupsAsync()).Says("Redirect groups").WithTags("show");
         v1.MapGet("/drops", () => pe.DropsAsync()).Says("Dropped packets by reason").WithTags("show");
@@ -61,7 +65,8 @@ internal static class Endpoints
                 .Needs(ApiRole.Migrate).Fails(400, 409, 503, 504, 507);
         }
 
-        v1.MapPost("/config/reload", () => pe.ReloadAsync()).Says("Reads the configuration file again and applies the difference, or nothing").WithTags("config").Needs(ApiRole.Admin).Fails(422);
+        v1.MapPost("/config/reload", () => pe.ReloadAsync()).Says(
+            "Reads the configuration file again and applies the difference, or nothing").WithTags("config").Needs(ApiRole.Admin).Fails(422);
         v1.MapEvents(pe.Events, "this PE", stopping);
         app.MapGet("/metrics",
             async () => Results.Text(PrometheusText.Write([.. await pe.MetricsAsync(), .. checks.Metrics(), .. ProcessMetrics.Collect()]),
@@ -117,7 +122,8 @@ internal static class Endpoints
         if (prefix is not null && IpPrefix.TryParse(prefix, out IpPrefix parsed)) inside = parsed;
         else if (prefix is not null) errors.Add(new ProblemError("prefix",
             $"'{prefix}' is not a prefix; write it as 10.0.0.0/8, with no host bits set"));
-        if (limit is < 1 or > RouteQuery.MaxLimit) errors.Add(new ProblemError("limit", $"{limit} is out of range; 1 to {RouteQuery.MaxLimit}"));
+        if (limit is < 1 or > RouteQuery.MaxLimit) errors.Add(new ProblemError("limit",
+            $"{limit} is out of range; 1 to {RouteQuery.MaxLimit}"));
         if (errors.Count > 0) throw new ProblemException(Problems.BadRequest("the query is wrong", errors));
         return new RouteQuery(vrf, inside, limit ?? RouteQuery.DefaultLimit);
     }

@@ -7,7 +7,8 @@ using SdnEdge.Linux;
 namespace SdnEdge.Router.Bgp;
 
 /// <summary>What the network tells the control loop.</summary>
-internal readonly record struct BgpInput(BgpInputKind Kind, BgpConnection? Connection = null, Socket? Socket = null, byte[]? Buffer = null, int Count = 0);
+internal readonly record struct BgpInput(BgpInputKind Kind, BgpConnection? Connection = null, Socket? Socket = null, byte[]? Buffer =
+    null, int Count = 0);
 
 internal enum BgpInputKind : byte
 {
@@ -31,7 +32,8 @@ internal sealed class BgpConnection : IDisposable
     private readonly ChannelWriter<BgpInput> _inputs;
     private readonly Action _wake;
     private readonly SemaphoreSlim _credits = new(ReadAhead);
-    private readonly Channel<bool> _signal = Channel.CreateBounded<bool>(new BoundedChannelOptions(1) { FullMode = BoundedChannelFullMode.DropWrite });
+    private readonly Channel<bool> _signal =
+        Channel.CreateBounded<bool>(new BoundedChannelOptions(1) { FullMode = BoundedChannelFullMode.DropWrite });
     private readonly CancellationTokenSource _cancel = new();
     private readonly Lock _gate = new();
     private ArrayBufferWriter<byte> _filling = new(4096);
@@ -64,10 +66,12 @@ internal sealed class BgpConnection : IDisposable
     /// <summary>The shortest round trip of the last minutes, milliseconds; null: not known.</summary>
     public double? RoundTripMs => _socket is { } socket ? TcpInfo.ShortestRoundTripMs(socket) : null;
 
-    /// <summary>TCP has no room for what is to be sent: the peer does not read. Bytes that our writer has not come to yet are not that.</summary>
+    /// <summary>TCP has no room for what is to be sent: the peer does not read. Bytes that our writer has not come to yet are not
+    /// that.</summary>
     public bool Full => _full;
 
-    /// <summary>For the control loop: <see cref="Taken"/> when it first found the connection <see cref="Full"/>, and when that was; null when it is not.</summary>
+    /// <summary>For the control loop: <see cref="Taken"/> when it first found the connection <see cref="Full"/>, and when that was; null
+    /// when it is not.</summary>
     public (long Taken, long AtNs)? BlockedSince { get; set; }
 
     /// <summary>Connects and reports how that went; it never throws.</summary>

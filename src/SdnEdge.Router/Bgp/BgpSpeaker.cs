@@ -9,7 +9,8 @@ using SdnEdge.Linux;
 namespace SdnEdge.Router.Bgp;
 
 /// <summary>Where a speaker listens and connects from.</summary>
-/// <param name="LocalAddresses">Our addresses, usually the loopbacks: each is listened on, and the one of the peer's family is connected from.</param>
+/// <param name="LocalAddresses">Our addresses, usually the loopbacks: each is listened on, and the one of the peer's family is connected
+/// from.</param>
 /// <param name="Port">TCP port to listen on.</param>
 public sealed record BgpTransportOptions(IReadOnlyList<IpAddress> LocalAddresses, int Port = BgpLimits.Port)
 {
@@ -134,8 +135,10 @@ public sealed class BgpSpeaker : IBgpWire, IDisposable
         return known;
     }
 
-    /// <summary>Advertises a prefix of our own with a LOCAL_PREF; repeating it changes the LOCAL_PREF. Goes out with the next <see cref="Flush"/>.</summary>
-    public void Advertise(IpPrefix prefix, uint localPref, uint? moveTag = null, long move = 0) => Engine.Advertise(prefix, localPref, moveTag, move);
+    /// <summary>Advertises a prefix of our own with a LOCAL_PREF; repeating it changes the LOCAL_PREF. Goes out with the next
+    /// <see cref="Flush"/>.</summary>
+    public void Advertise(IpPrefix prefix, uint localPref, uint? moveTag = null, long move = 0)
+        => Engine.Advertise(prefix, localPref, moveTag, move);
 
     /// <summary>Stops advertising a prefix. False when it was not advertised. Goes out with the next <see cref="Flush"/>.</summary>
     public bool Withdraw(IpPrefix prefix) => Engine.Withdraw(prefix);
@@ -223,7 +226,8 @@ public sealed class BgpSpeaker : IBgpWire, IDisposable
 
         // What an earlier connection of this peer still had to say is of no interest.
         BgpConnection connection = input.Connection!;
-        bool current = _connections.TryGetValue((connection.Peer, connection.Side), out BgpConnection? known) && ReferenceEquals(known, connection);
+        bool current = _connections.TryGetValue((connection.Peer, connection.Side), out BgpConnection? known)
+            && ReferenceEquals(known, connection);
         switch (input.Kind)
         {
             case BgpInputKind.Bytes:
@@ -276,7 +280,8 @@ public sealed class BgpSpeaker : IBgpWire, IDisposable
         {
             // The time counts from the look that first found it full: an idle loop may not have looked for long.
             if (!connection.Full) connection.BlockedSince = null;
-            else if (connection.BlockedSince is not { } since || connection.Taken != since.Taken) connection.BlockedSince = (connection.Taken, now);
+            else if (connection.BlockedSince is not { } since || connection.Taken != since.Taken) connection.BlockedSince =
+                (connection.Taken, now);
             else if (now - since.AtNs >= _sendHoldNs) _scratch.Add(connection);
         }
 
@@ -318,7 +323,8 @@ public sealed class BgpSpeaker : IBgpWire, IDisposable
     private Socket MakeSocket(BgpPeer peer)
     {
         Socket socket = MakeSocket(peer.Settings.Address.Family);
-        if (peer.Settings.Password is { } password) Try(peer.Settings.Address, "TCP-MD5", () => BgpSocketOptions.SetMd5Key(socket, peer.Settings.Address, password.Key));
+        if (peer.Settings.Password is { } password) Try(peer.Settings.Address, "TCP-MD5", ()
+            => BgpSocketOptions.SetMd5Key(socket, peer.Settings.Address, password.Key));
         Prepare(socket, peer);
         return socket;
     }
@@ -349,7 +355,8 @@ public sealed class BgpSpeaker : IBgpWire, IDisposable
             .Select(p => p.Settings.TtlSecurityHops is { } hops ? 256 - hops : 0).DefaultIfEmpty(0).Min();
         foreach ((IpAddress address, Socket listener) in _listeners)
         {
-            if (address.Family == changed.Family) Try(changed, "the least TTL of the listener", () => BgpSocketOptions.SetMinimumTtl(listener, address.Family, least));
+            if (address.Family == changed.Family) Try(changed, "the least TTL of the listener", ()
+                => BgpSocketOptions.SetMinimumTtl(listener, address.Family, least));
         }
     }
 
@@ -357,7 +364,8 @@ public sealed class BgpSpeaker : IBgpWire, IDisposable
     {
         foreach ((IpAddress address, Socket listener) in _listeners)
         {
-            if (address.Family == peer.Family) Try(peer, "TCP-MD5", () => BgpSocketOptions.SetMd5Key(listener, peer, password is null ? default : password.Key));
+            if (address.Family == peer.Family) Try(peer, "TCP-MD5", ()
+                => BgpSocketOptions.SetMd5Key(listener, peer, password is null ? default : password.Key));
         }
     }
 

@@ -21,7 +21,8 @@ internal readonly record struct MovedRoute(uint LocalPref, uint? Tag = null, lon
 /// is of a source that the configuration names, or was brought here by a migration; never the way to a peer itself, which
 /// belongs to the core. Without peers there is no speaker. Runs on the control loop.
 /// </summary>
-internal sealed class BgpDriver(PeState state, VpnDriver vpn, ControlLoop loop, bool restarting = false, bool forwardingKept = false) : ITimed, IWorkSource, IDisposable
+internal sealed class BgpDriver(PeState state, VpnDriver vpn, ControlLoop loop, bool restarting = false, bool forwardingKept = false)
+    : ITimed, IWorkSource, IDisposable
 {
     private readonly Dictionary<IpPrefix, MovedRoute> _moved = [];
     private readonly Dictionary<IpPrefix, long> _moves = [];
@@ -106,7 +107,8 @@ internal sealed class BgpDriver(PeState state, VpnDriver vpn, ControlLoop loop, 
         if (_speaker?.RemovePeer(address, loop.Now) == true) state.Events.Add(loop.Now, "bgp", address.ToString(), "removed");
     }
 
-    /// <summary>BFD found the path to a peer down: its session ends now, not when the hold time is over. See <see cref="Core.Bgp.BgpEngine.PathDown"/>.</summary>
+    /// <summary>BFD found the path to a peer down: its session ends now, not when the hold time is over. See
+    /// <see cref="Core.Bgp.BgpEngine.PathDown"/>.</summary>
     public void PathDown(IpAddress peer, string reason, long now, bool mayBeRestart) => _speaker?.PathDown(peer, reason, now, mayBeRestart);
 
     /// <summary>What is told changes: sources or LOCAL_PREF.</summary>
@@ -143,7 +145,8 @@ internal sealed class BgpDriver(PeState state, VpnDriver vpn, ControlLoop loop, 
     }
 
     /// <summary>The LOCAL_PREF with which a prefix is told; null when it is not told.</summary>
-    public uint? Told(string vrf, IpPrefix prefix) => vrf != NodeConfig.DefaultVrf ? vpn.Told(vrf, prefix) : _told.Contains(prefix) ? LocalPrefOf(prefix) : null;
+    public uint? Told(string vrf, IpPrefix prefix)
+        => vrf != NodeConfig.DefaultVrf ? vpn.Told(vrf, prefix) : _told.Contains(prefix) ? LocalPrefOf(prefix) : null;
 
     /// <summary>What is damped of moves that come too fast; null without a speaker.</summary>
     public MoveDamping? Damping => _speaker?.Engine.MoveDamping;
@@ -176,9 +179,11 @@ internal sealed class BgpDriver(PeState state, VpnDriver vpn, ControlLoop loop, 
     public BgpPeerReply Act(string text, BgpPeerAction action, BgpPeerRequest request)
     {
         BgpPeer peer = IpAddress.TryParse(text, out IpAddress address) && _speaker?.Engine.Find(address) is { } known ? known
-            : throw new ProblemException(Problems.NotFound($"there is no BGP peer '{text}'; there are {string.Join(", ", state.Config.Bgp.Peers.Select(p => p.Address))}"));
+            : throw new ProblemException(Problems.NotFound(
+                $"there is no BGP peer '{text}'; there are {string.Join(", ", state.Config.Bgp.Peers.Select(p => p.Address))}"));
         if (request.Text is { } words && System.Text.Encoding.UTF8.GetByteCount(words) is > ShutdownText.MaxBytes and int length)
-            throw new ProblemException(Problems.BadRequest($"the text has {length} octets; RFC 9003 carries {ShutdownText.MaxBytes}", [new ProblemError("text", "make it shorter")]));
+            throw new ProblemException(Problems.BadRequest($"the text has {length} octets; RFC 9003 carries {ShutdownText.MaxBytes}",
+                [new ProblemError("text", "make it shorter")]));
         BgpEngine engine = _speaker!.Engine;
         string detail;
         switch (action)
@@ -186,8 +191,14 @@ internal sealed class BgpDriver(PeState state, VpnDriver vpn, ControlLoop loop, 
             case BgpPeerAction.Refresh:
                 BgpFamilies families = engine.RequestRefresh(peer);
                 if (families == BgpFamilies.None)
-                    throw new ProblemException(Problems.WrongState(peer.State == BgpState.Established ? "the peer does not know route refresh (RFC 2918); reset the session instead" : $"the session is {Kebab(peer.State)}; it sends everything when it comes up"));
-                detail = $"asked for {families switch { BgpFamilies.Both => "IPv4 and IPv6", BgpFamilies.V4 => "IPv4", BgpFamilies.V6 => "IPv6", _ => "all families" }}";
+                    throw new ProblemException(Problems.WrongState(peer.State == BgpState.Established
+                        ? "the peer does not know route refresh (RFC 2918); reset the session instead"
+                        : $"the session is {Kebab(peer.State)}; it sends everything when it comes up"));
+                string asked = families switch
+                {
+                    BgpFamilies.Both => "IPv4 and IPv6", BgpFamilies.V4 => "IPv4", BgpFamilies.V6 => "IPv6", _ => "all families",
+                };
+                detail = $"asked for {asked}";
                 break;
             case BgpPeerAction.Reset:
                 engine.Restart(peer, request.Text, loop.Now);
@@ -239,7 +250,8 @@ internal sealed class BgpDriver(PeState state, VpnDriver vpn, ControlLoop loop, 
 
     private static string KebabWord(string word) => System.Text.Json.JsonNamingPolicy.KebabCaseLower.ConvertName(word);
 
-    private void Advertise(IpPrefix prefix) => _speaker!.Advertise(prefix, LocalPrefOf(prefix), _moved.TryGetValue(prefix, out MovedRoute moved) ? moved.Tag : null, _moves.GetValueOrDefault(prefix));
+    private void Advertise(IpPrefix prefix) => _speaker!.Advertise(prefix, LocalPrefOf(prefix),
+        _moved.TryGetValue(prefix, out MovedRoute moved) ? moved.Tag : null, _moves.GetValueOrDefault(prefix));
 
     private uint LocalPrefOf(IpPrefix prefix) => _moved.TryGetValue(prefix, out MovedRoute moved) ? moved.LocalPref : _config.LocalPref;
 

@@ -73,14 +73,17 @@ internal sealed class MigrationActions(
     /// <summary>The hold of a migration; null when it has none.</summary>
     public Hold? HoldOf(string group) => _armed.GetValueOrDefault(group)?.Hold;
 
-    /// <summary>How a group keeps order, or kept it until it was removed, or which markers went by it; null when it does none of that.</summary>
-    public OrderInfo? OrderOf(string group) => _armed.GetValueOrDefault(group) is { } armed && (armed.Order?.Info ?? armed.Passing?.Info(loop.Now)) is { } info ? info : _ended.FirstOrDefault(e => e.Group == group).Order;
+    /// <summary>How a group keeps order, or kept it until it was removed, or which markers went by it; null when it does none of
+    /// that.</summary>
+    public OrderInfo? OrderOf(string group) => _armed.GetValueOrDefault(group) is { } armed
+        && (armed.Order?.Info ?? armed.Passing?.Info(loop.Now)) is { } info ? info : _ended.FirstOrDefault(e => e.Group == group).Order;
 
     /// <summary>True while gates may have something to do.</summary>
     public bool HasGates => _leaving.Count > 0 || _goingOn.Count > 0
         || _armed.Values.Any(a => a.Order is not null || a.KeptBack is not null);
 
-    /// <summary>The first prefix of a migration to which, its group aside, this PE has no route but to the port the prefix was on; null when there is none.</summary>
+    /// <summary>The first prefix of a migration to which, its group aside, this PE has no route but to the port the prefix was on; null
+    /// when there is none.</summary>
     public IpPrefix? Unrouted(PeMigration migration)
     {
         if (!state.Vrfs.TryGetValue(migration.Vrf, out VrfState? vrf)) return null;
@@ -88,7 +91,8 @@ internal sealed class MigrationActions(
         foreach (MovedPrefix moving in migration.Prefixes)
         {
             IpPrefix prefix = moving.Prefix;
-            if (rib.BestCovering(prefix)?.Hop.Resolved is not { IsUsable: true } hop || hop.Kind == HopKind.Blackhole || hop.Port == moving.Port) return prefix;
+            if (rib.BestCovering(prefix)?.Hop.Resolved is not { IsUsable: true } hop || hop.Kind == HopKind.Blackhole
+                || hop.Port == moving.Port) return prefix;
         }
 
         return null;
@@ -104,7 +108,8 @@ internal sealed class MigrationActions(
             {
                 changes.Note();
                 passing.Marker(from, marker, now);
-                state.Events.Add(now, "migration", armed.Group.Name, "flush-marker-passed", $"of {from} for {to}: {marker.Moved} prefixes moved");
+                state.Events.Add(now, "migration", armed.Group.Name, "flush-marker-passed",
+                    $"of {from} for {to}: {marker.Moved} prefixes moved");
             }
 
             if (armed.Order is not { } order || order.Tag != marker.Tag) continue;
@@ -262,7 +267,8 @@ internal sealed class MigrationActions(
         if (c.Order is not { } order) return;
 
         // Its own markers do not go by: they are the last packets of the tunnel.
-        (string Ingress, IpAddress Loopback)[] others = [.. order.Options.Ingress.SelectMany(i => i.Loopbacks.Select(l => (i.Name, IpAddress.Parse(l)))).Where(i => !state.Config.Loopbacks.Contains(i.Item2))];
+        (string Ingress, IpAddress Loopback)[] others = [.. order.Options.Ingress.SelectMany(i
+            => i.Loopbacks.Select(l => (i.Name, IpAddress.Parse(l)))).Where(i => !state.Config.Loopbacks.Contains(i.Item2))];
         ILookup<IpFamily, IpPrefix> families = c.Prefixes.Select(p => p.Prefix).ToLookup(p => p.Family);
         armed.Passing = new PassingMarkers(order.Tag, families[IpFamily.V4].Count(), families[IpFamily.V6].Count(), others);
         armed.Group.ShowsMarkers = true;
@@ -415,7 +421,8 @@ internal sealed class MigrationActions(
     }
 
     private static RedirectGroupInfo Info(Armed armed) => new(
-        armed.Group.Name, armed.Group.Vrf, armed.Prefixes.Count, armed.Group.Active.Name, armed.Group.NativePackets, armed.Group.TunnelPackets,
+        armed.Group.Name, armed.Group.Vrf, armed.Prefixes.Count, armed.Group.Active.Name, armed.Group.NativePackets,
+            armed.Group.TunnelPackets,
         armed.Group.StalePackets, armed.Group.FirstTunnelPacketAtNs);
 
     private sealed class Armed(RedirectGroup group, Hold? hold, PrefixSet prefixes, RouteOrigin origin)

@@ -31,14 +31,18 @@ internal sealed class OrderedGroup : IDisposable
     /// <param name="prefixes">The moving prefixes.</param>
     /// <param name="hold">The migration's hold: gates open behind it.</param>
     /// <param name="pace">Pace of a gate that opens.</param>
-    public OrderedGroup(PeState state, OrderSpec spec, RedirectGroup group, VrfState vrf, IReadOnlyList<IpPrefix> prefixes, Hold? hold, HoldOptions pace)
+    public OrderedGroup(PeState state, OrderSpec spec, RedirectGroup group, VrfState vrf, IReadOnlyList<IpPrefix> prefixes, Hold? hold,
+        HoldOptions pace)
     {
         (_state, _spec, _hold) = (state, spec, hold);
         List<(string Ingress, IpAddress Loopback, bool SendsMarkers, long BoundNs)> gates = Gates(vrf);
-        _keeper = new OrderKeeper(spec.Tag, prefixes.Count(p => p.Family == IpFamily.V4), prefixes.Count(p => p.Family == IpFamily.V6), gates);
-        var options = pace with { MaxBytes = MaxBytesOfGate, MaxPackets = MaxPacketsOfGate, MaxMilliseconds = int.MaxValue / 2, Overflow = HoldOverflowPolicy.DropNewest, Disabled = false };
+        _keeper = new OrderKeeper(spec.Tag, prefixes.Count(p => p.Family == IpFamily.V4), prefixes.Count(p => p.Family == IpFamily.V6),
+            gates);
+        var options = pace with { MaxBytes = MaxBytesOfGate, MaxPackets = MaxPacketsOfGate, MaxMilliseconds = int.MaxValue / 2, Overflow =
+            HoldOverflowPolicy.DropNewest, Disabled = false };
         _gates = new OrderGates(vrf.Table,
-            [.. gates.Select(g => new OrderGate(g.Loopback, new Hold($"{group.Name}/{g.Loopback}", vrf.Table, options)))], state.Config.Loopbacks, state.Plane.Workers);
+            [.. gates.Select(g => new OrderGate(g.Loopback, new Hold($"{group.Name}/{g.Loopback}", vrf.Table, options)))],
+                state.Config.Loopbacks, state.Plane.Workers);
         foreach (OrderGate gate in _gates.All) state.Plane.AddHold(gate.Hold);
         group.Order = _gates;
     }
@@ -47,13 +51,15 @@ internal sealed class OrderedGroup : IDisposable
     public uint Tag => _spec.Tag;
 
     /// <summary>As the API shows it.</summary>
-    public OrderInfo Info => new(_spec.Tag, _keeper.Proved, [.. _gates.All.Select((g, i) => _keeper.Info(i, g.Hold.Info))], _gates.Unordered, _keeper.StrangeMarkers);
+    public OrderInfo Info => new(_spec.Tag, _keeper.Proved, [.. _gates.All.Select((g, i) => _keeper.Info(i, g.Hold.Info))],
+        _gates.Unordered, _keeper.StrangeMarkers);
 
     /// <summary>True while a gate is closed or still has packets.</summary>
     public bool IsBusy => _gates.All.Any(g => g.Hold.State != HoldState.Released);
 
     /// <summary>A marker came.</summary>
-    public void Marker(IpAddress from, in FlushMarker marker, bool throughTunnel, long now) => _keeper.Marker(from, marker, throughTunnel, now);
+    public void Marker(IpAddress from, in FlushMarker marker, bool throughTunnel, long now)
+        => _keeper.Marker(from, marker, throughTunnel, now);
 
     /// <summary>Opens what may be opened; true when it opened one.</summary>
     public bool Poll(long now)
@@ -66,7 +72,8 @@ internal sealed class OrderedGroup : IDisposable
             _gates.All[i].Hold.BeginRelease(DrainPath.Attached);
             opened = true;
             OrderGateInfo info = _keeper.Info(i, _gates.All[i].Hold.Info);
-            _state.Events.Add(now, "migration", _gates.All[i].Hold.Name, "gate-open", $"{info.Ingress}: {info.OpenedBy.ToString().ToLowerInvariant()}, {info.PacketsHeldTotal} packets kept");
+            _state.Events.Add(now, "migration", _gates.All[i].Hold.Name, "gate-open",
+                $"{info.Ingress}: {info.OpenedBy.ToString().ToLowerInvariant()}, {info.PacketsHeldTotal} packets kept");
         }
 
         if (opened) _state.Workers.PollAll();
@@ -114,7 +121,8 @@ internal sealed class OrderedGroup : IDisposable
         if (_spec.Options.OthersHoldMs == 0) return gates;
         foreach (NextHop hop in vrf.Rib.NextHops)
         {
-            if (hop.Spec.IsRecursive && seen.Add(hop.Spec.Address)) gates.Add((hop.Spec.Address.ToString(), hop.Spec.Address, false, _spec.Options.OthersHoldMs * 1_000_000L));
+            if (hop.Spec.IsRecursive && seen.Add(hop.Spec.Address)) gates.Add((hop.Spec.Address.ToString(), hop.Spec.Address, false,
+                _spec.Options.OthersHoldMs * 1_000_000L));
         }
 
         return gates;

@@ -179,7 +179,8 @@ internal sealed class SlowPathDriver : ITimed
 
         // Reachable, stale and probe come and go with every idle spell; a person wants to know about the rest.
         bool worthTelling = action.Mac != known || (action.State == NeighborState.Failed) != (before == NeighborState.Failed);
-        if (worthTelling) _state.Events.Add(now, "neighbor", $"{action.Address}%{port.Config.Name}", action.State.ToString().ToLowerInvariant(), action.Mac?.ToString());
+        if (worthTelling) _state.Events.Add(now, "neighbor", $"{action.Address}%{port.Config.Name}",
+            action.State.ToString().ToLowerInvariant(), action.Mac?.ToString());
     }
 
     // A next hop's adjacency is named by decisions: it stays the one object for its address.

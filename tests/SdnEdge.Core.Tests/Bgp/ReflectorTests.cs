@@ -55,6 +55,26 @@ public sealed class ReflectorTests
         foreach (SimSpeaker each in (SimSpeaker[])[r1, r2, r3]) Assert.Empty(each.Rib.Explain(IpPrefix.Parse(Server)));
     }
 
+    // Why the manager's planner refuses such a source: it withdraws when all ingress PEs are on the target's route.
+    [Fact]
+    public void A_reflector_with_a_route_of_its_own_hides_a_clients_better_one_until_it_withdraws()
+    {
+        SimSpeaker r = _net.Add(1), target = _net.Add(2), ingress = _net.Add(3), other = _net.Add(4);
+        foreach (SimSpeaker client in (SimSpeaker[])[target, ingress, other]) Join(r, client, client: true);
+        Join(other, target, client: false);
+        var own = new RouteOrigin(RouteSource.Static, "static");
+        r.Rib.Offer(own, IpPrefix.Parse(Server), HopSpec.Connected("dc"), null, 0);
+        r.Engine.Advertise(IpPrefix.Parse(Server), 100);
+        target.Engine.Advertise(IpPrefix.Parse(Server), 900, move: 7);
+        _net.Settle();
+        Assert.Equal(r.Address, ingress.BestVia(Server));
+        Assert.Equal(target.Address, other.BestVia(Server));   // a session with the target is enough
+        r.Engine.Withdraw(IpPrefix.Parse(Server));
+        r.Rib.Withdraw(own, IpPrefix.Parse(Server), 0);
+        _net.Settle();
+        Assert.Equal(target.Address, ingress.BestVia(Server));
+    }
+
     [Fact]
     public void A_change_of_next_hop_alone_is_reflected()
     {

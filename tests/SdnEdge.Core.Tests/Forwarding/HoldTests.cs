@@ -80,7 +80,8 @@ public sealed class HoldTests
             }
 
             HoldInfo info = hold.Info;
-            Assert.Equal((total, released, newest, oldest, expired), (info.PacketsHeldTotal, info.Released, info.DroppedNewest, info.DroppedOldest, info.Expired));
+            Assert.Equal((total, released, newest, oldest, expired),
+                (info.PacketsHeldTotal, info.Released, info.DroppedNewest, info.DroppedOldest, info.Expired));
             Assert.Equal((model.Count, model.Sum(m => m.Bytes.Length)), ((int)info.PacketsHeldNow, (int)info.BytesHeldNow));
             Assert.True(info.PeakBytes <= options.MaxBytes && info.PeakPackets <= options.MaxPackets);
         }

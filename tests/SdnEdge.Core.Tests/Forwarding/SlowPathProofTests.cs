@@ -6,7 +6,8 @@ using static SdnEdge.Core.Tests.Forwarding.SlowPathBench;
 namespace SdnEdge.Core.Tests.Forwarding;
 
 /// <summary>
-/// Proof that nothing is left on the way to a neighbour: the neighbour answers each solicitation, in order, and says of none which it is for.
+/// Proof that nothing is left on the way to a neighbour: the neighbour answers each solicitation, in order, and says of none which it is
+/// for.
 /// </summary>
 public class SlowPathProofTests
 {

@@ -238,6 +238,61 @@ public sealed class HostFsmTests
         Assert.Equal(ServerState.Running, m.Does);
     }
 
+    // Guards: the second line of Retire. Two hosts may run it, and the operator has said which one is right.
+    [Theory]
+    [InlineData(ServerState.Absent)]
+    [InlineData(ServerState.Paused)]
+    public void R7_a_right_to_run_that_is_not_used_is_taken_away_by_a_higher_epoch(ServerState does)
+    {
+        var m = new Machine(runs: false);
+        m.Done(ServerOrder.Prepare, 5, Target);
+        m.Done(ServerOrder.Activate, 5);
+        Assert.Contains("only what was stopped", m.Refused(ServerOrder.Retire, 5).Detail, StringComparison.Ordinal);
+        Assert.Contains("and it runs", m.Refused(ServerOrder.Retire, 6).Detail, StringComparison.Ordinal);
+        m.Does = does;
+        m.Log.Clear();
+        Assert.Equal(ServerState.Absent, m.Done(ServerOrder.Retire, 6).State);
+        Assert.Equal(["disk Retiring 6", "driver Kill", "disk Away 6", "answer retire"], m.Log);
+        Assert.Null(m.Disk.MayRun);
+        m.Refused(ServerOrder.Activate, 6);
+        m.Restart();
+        Assert.True(m.Done(ServerOrder.Retire, 6).Repeated);
+        m.Done(ServerOrder.Cancel, 7);
+    }
+
+    // A migration whose journal was lost is settled: every host says void of the epoch that was seen and of the next one, and the one after
+    // that is granted. Whatever the lost manager may have on its way is refused from then on.
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void R5_after_a_void_of_the_next_epoch_only_a_higher_one_runs_and_it_runs_at_either_end(bool atTarget)
+    {
+        var source = new Machine(runs: true);
+        var target = new Machine(runs: false);
+        source.Done(ServerOrder.Prepare, 5, Source);
+        target.Done(ServerOrder.Prepare, 5, Target);
+        source.Done(ServerOrder.Stop, 5);
+        foreach (Machine m in (Machine[])[source, target])
+        {
+            Assert.Equal(EpochVerdict.Void, m.Done(ServerOrder.Void, 5).Verdict);
+            Assert.Equal(EpochVerdict.Void, m.Done(ServerOrder.Void, 6).Verdict);
+            Assert.Equal(EpochVerdict.Void, m.Done(ServerOrder.Void, 5).Verdict);
+            foreach (long late in (long[])[5, 6])
+            {
+                m.Refused(ServerOrder.Activate, late);
+                m.Refused(ServerOrder.Resume, late);
+            }
+        }
+
+        (Machine to, ServerOrder order) = atTarget ? (target, ServerOrder.Activate) : (source, ServerOrder.Resume);
+        Assert.Equal(ServerState.Running, to.Done(order, 7).State);
+        Assert.Equal(7, to.Disk.MayRun);
+        if (atTarget) source.Done(ServerOrder.Retire, 7);
+        else target.Done(ServerOrder.Cancel, 7);
+        Assert.Null((atTarget ? source : target).Disk.MayRun);
+        Assert.Equal(ServerState.Absent, (atTarget ? source : target).Does);
+    }
+
     [Fact]
     public void A_driver_that_fails_leaves_the_order_undone_and_the_same_order_goes_on_where_it_failed()
     {

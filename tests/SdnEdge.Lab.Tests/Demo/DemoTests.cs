@@ -13,7 +13,8 @@ public sealed class DemoTests : IDisposable
 {
     private const int Rate = 3000;
 
-    // The longer the way, the longer the time in which direct packets and those in the tunnel are under way together; a machine that stands still for less hides nothing of it.
+    // The longer the way, the longer the time in which direct packets and those in the tunnel are under way together; a machine that stands
+    // still for less hides nothing of it.
     private static readonly string[] LongWay = ["--rtt", "400"];
     private static readonly TimeSpan Limit = TimeSpan.FromSeconds(120);
 
@@ -45,7 +46,8 @@ public sealed class DemoTests : IDisposable
         Assert.True((long)report["tunnel"]!["packets"]! > 0);
         Assert.Equal("markers", (string)report["tunnel"]!["proof"]!);
         Assert.Equal(0, (long)report["order"]!["unordered"]!);
-        string[] kept = [.. report["order"]!["gates"]!.AsArray().Where(g => (long)g!["packetsKept"]! > 0).Select(g => (string)g!["ingress"]!).Distinct().Order()];
+        string[] kept = [.. report["order"]!["gates"]!.AsArray().Where(g => (long)g!["packetsKept"]! > 0).Select(g
+            => (string)g!["ingress"]!).Distinct().Order()];
         Assert.NotEmpty(kept);   // an ingress that stands still in those 200 ms has nothing to keep
         foreach (JsonNode? gate in report["order"]!["gates"]!.AsArray()) Assert.Equal("marker", (string)gate!["openedBy"]!);
         Assert.Empty(report["residue"]!.AsArray());
@@ -75,7 +77,8 @@ public sealed class DemoTests : IDisposable
         Assert.Equal(0, (long)report["hold"]!["packetsHeld"]!);
         Assert.Contains("packets lost", output, StringComparison.Ordinal);
 
-        long SentIn(params string[] stages) => report["ledger"]!.AsArray().Where(r => stages.Contains((string)r!["stage"]!)).Sum(r => (long)r!["forward"]!["sent"]!);
+        long SentIn(params string[] stages)
+            => report["ledger"]!.AsArray().Where(r => stages.Contains((string)r!["stage"]!)).Sum(r => (long)r!["forward"]!["sent"]!);
     }
 
     /// <summary>The probe can see reordering: without flush markers, direct packets overtake those in the tunnel.</summary>
@@ -122,7 +125,8 @@ public sealed class DemoTests : IDisposable
             s => Assert.Equal((0, 0, 0), ((long)s!["lost"]!, (long)s["duplicated"]!, (long)s["reordered"]!)));
     }
 
-    /// <summary>Core and ingress PEs are FRR and BIRD: nobody sends flush markers there, so order is not kept at the last step, but nothing is lost.</summary>
+    /// <summary>Core and ingress PEs are FRR and BIRD: nobody sends flush markers there, so order is not kept at the last step, but nothing
+    /// is lost.</summary>
     [RootFact]
     public void In_a_provider_network_of_FRR_and_BIRD_it_loses_nothing_and_the_tunnel_goes_when_it_is_quiet()
     {

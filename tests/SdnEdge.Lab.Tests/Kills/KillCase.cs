@@ -35,7 +35,10 @@ internal enum Fault
 /// So long after the stage was seen, milliseconds. The manager is 10 ms away from every party: at 0 its command is on the way, at 12 the
 /// party has it, at 25 the answer is there.
 /// </param>
-internal sealed record KillCase(Party Party, string Stage, string? AbortAt = null, Fault Fault = Fault.Kill, int AfterMs = 0)
+/// <param name="Until">A cut-off lasts until the migration is in this stage; null = until the manager has said that it misses the
+/// party.</param>
+internal sealed record KillCase(
+    Party Party, string Stage, string? AbortAt = null, Fault Fault = Fault.Kill, int AfterMs = 0, string? Until = null)
 {
     /// <summary>Stages in which a move waits for somebody, in order; stand-in servers pass hand-over at once.</summary>
     public static readonly string[] Forward =
@@ -64,7 +67,8 @@ internal sealed record KillCase(Party Party, string Stage, string? AbortAt = nul
     {
         string after = AfterMs > 0 ? string.Create(CultureInfo.InvariantCulture, $" + {AfterMs} ms") : "";
         string aborted = AbortAt is null ? "" : $", aborted at {AbortAt}";
-        return $"{(Fault == Fault.Kill ? "kill" : "cut off")} {Party} at {Stage}{after}{aborted}";
+        string until = Until is null ? "" : $" until {Until}";
+        return $"{(Fault == Fault.Kill ? "kill" : "cut off")} {Party} at {Stage}{after}{until}{aborted}";
     }
 }
 

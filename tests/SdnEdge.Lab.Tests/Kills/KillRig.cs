@@ -196,7 +196,7 @@ internal sealed class KillRig : IAsyncDisposable
                 if ((what.AbortAt is not null && abort is null) || !what.IsDue(e.Change)) continue;
                 if (what.AfterMs > 0) await Task.Delay(what.AfterMs, patience.Token);
                 if (what.Fault == Fault.Kill) await KillAsync(node);
-                else await CutOffAsync(node, e.Subject);
+                else await CutOffAsync(node, e.Subject, what.Until);
                 return (e.Change, abort is null ? null : await abort);
             }
         }
@@ -268,14 +268,15 @@ internal sealed class KillRig : IAsyncDisposable
         });
     }
 
-    // Until the manager says that it does not reach the party, or undoes the migration because of that, or needs it no more.
-    private async Task CutOffAsync(string node, string migration)
+    // Until the manager says that it does not reach the party, or undoes the migration because of that, or needs it no more; or until the
+    // migration has come to the case's stage without it.
+    private async Task CutOffAsync(string node, string migration, string? until)
     {
         await LinkAsync("down");
         try
         {
             await UntilAsync($"the manager to miss {node}", c => _mms.MigrationAsync(migration, c),
-                m => m.Ended || m.Waiting.Any(w => w.Reason == "peer-unreachable"));
+                m => m.Ended || (until is null ? m.Waiting.Any(w => w.Reason == "peer-unreachable") : m.Stage == until));
         }
         finally
         {

@@ -31,6 +31,9 @@ internal sealed class PlanPe
     /// <summary>Round trips of its BGP sessions, by the peer's address, milliseconds.</summary>
     public Dictionary<string, double?> RoundTrips { get; } = [];
 
+    /// <summary>Further BGP sessions.</summary>
+    public List<BgpPeerInfo> Peers { get; } = [];
+
     public bool Silent { get; set; }
 
     public double RoundTripMs { get; set; } = 10;
@@ -178,6 +181,9 @@ internal sealed class PlanLab : IPlanView
         => new(id, MigrationRole.Source, state, epoch, "default", [new MovingPrefix(prefix, "dc")], "10.255.0.2", "mig-" + id, true, null,
             null);
 
+    public static BgpPeerInfo Peer(string address, bool client = false, string state = "established", uint peerAs = 65000)
+        => new(address, peerAs, state, 1, 0, 0, 0, 0, null, []) { ReflectorClient = client };
+
     public static TunnelInfo Tunnel(string name, uint key)
         => new(name, "gre", "10.255.0.1", "10.255.0.2", key, "default", 1572, true, 0, 0, 0, 0, 0, 0, null, null);
 
@@ -226,7 +232,7 @@ internal sealed class PlanLab : IPlanView
 
     public Task<Answer<IReadOnlyList<BgpPeerInfo>>> BgpPeersAsync(string pe, CancellationToken cancel)
         => OfPe<IReadOnlyList<BgpPeerInfo>>(pe, p => [.. p.RoundTrips.Select(
-            r => new BgpPeerInfo(r.Key, 65000, "established", 1, 0, 0, 0, 0, null, []) { RoundTripMs = r.Value })]);
+            r => new BgpPeerInfo(r.Key, 65000, "established", 1, 0, 0, 0, 0, null, []) { RoundTripMs = r.Value }), .. p.Peers]);
 
     public Task<Answer<IReadOnlyList<DampedInfo>>> DampedAsync(string pe, CancellationToken cancel)
         => OfPe<IReadOnlyList<DampedInfo>>(pe, p => p.Damped);

@@ -40,7 +40,7 @@ public sealed class PlannerTests
                     ["pe-c"], 0x4000_0000, 200, null, options.Hold,
                     new OrderOptions([new OrderedIngress("pe-a", ["10.255.0.1", "fd00:ff::1"]), new OrderedIngress("pe-c", ["10.255.0.3",
                         "fd00:ff::3"])])),
-            ], options, Ahead: true),
+            ], options with { StopMs = 3_000, StopByHold = true }, Ahead: true),
             Assert.Single(plan.Moves));
         Assert.Equal(new MigrationRequest("web", "dc-b", Cutover.Together, options), plan.Request);
     }
@@ -377,6 +377,32 @@ public sealed class PlannerTests
         Assert.Contains("older than 10000 ms", time.Detail, StringComparison.Ordinal);
     }
 
+    // 12000 packets at 1000 a second last 12 s, and what is older than 10 s is dropped; two round trips to the source PE are 20 ms,
+    // and to switch back takes 500.
+    [Theory]
+    [InlineData(1_000, 1_000, 0, 3_000, true)]        // never less, however small the hold
+    [InlineData(12_000, 1_000, 0, 9_480, true)]       // by age
+    [InlineData(9_000, 1_000, 0, 8_480, true)]        // by packets
+    [InlineData(9_000, 0, 0, 9_480, true)]
+    [InlineData(9_000, 10, 10_000_000, 6_190, true)]  // by bytes
+    [InlineData(9_000, 1_000, 4_000, 8_480, true)]    // the copy is a part of the stop, and has twice its time at least
+    [InlineData(9_000, 1_000, 7_000, 14_120, true)]
+    public async Task The_stop_is_waited_for_as_long_as_the_hold_has_room(int packets, int rate, int bytesOrCopy, int stopMs, bool byHold)
+    {
+        int copyMs = bytesOrCopy < 10_000 ? bytesOrCopy : 0;
+        (_lab.A.PacketsPerSecond, _lab.A.BytesPerSecond) = (rate, bytesOrCopy - copyMs);
+        PlanResult plan = await _lab.PlanAsync(with: c => c with { CopyMs = copyMs, Hold = new HoldOptions(MaxPackets: packets) });
+        Assert.Empty(plan.Info.Obstacles);
+        Assert.Equal((stopMs, byHold), (plan.Moves[0].Options.StopMs, plan.Moves[0].Options.StopByHold));
+    }
+
+    [Fact]
+    public async Task Without_a_hold_the_stop_has_its_usual_time()
+    {
+        PlanResult plan = await _lab.PlanAsync(with: c => c with { Hold = new HoldOptions(Disabled: true) });
+        Assert.Equal((30_000, false), (plan.Moves[0].Options.StopMs, plan.Moves[0].Options.StopByHold));
+    }
+
     [Fact]
     public async Task Others_behind_the_port_make_a_small_hold_a_warning()
     {
@@ -389,6 +415,39 @@ public sealed class PlannerTests
         PlanResult plan = await _lab.PlanAsync();
         Assert.Empty(plan.Info.Obstacles);
         Assert.Contains("10.1.1.77", Assert.Single(plan.Info.Warnings), StringComparison.Ordinal);
+    }
+
+    // ReflectorTests.A_reflector_with_a_route_of_its_own_hides_a_clients_better_one shows why. Each other session may bring the route.
+    [Theory]
+    [InlineData(true, "")]
+    [InlineData(false, "fd00:ff::2")]             // the target itself
+    [InlineData(false, "10.255.0.9")]             // nobody knows what that is: it may be a reflector
+    [InlineData(true, "10.255.0.4")]              // a PE that is known and reflects to nobody
+    [InlineData(false, "10.255.0.4 reflects")]
+    [InlineData(true, "10.255.0.9 down")]
+    [InlineData(true, "10.255.0.9 of another AS")]
+    [InlineData(false, "without the source")]     // not of the source's making
+    public async Task Source_that_reflects_hides_the_targets_route(bool hidden, string other)
+    {
+        var lab = new PlanLab(PlanLab.Yaml.Replace("ingress: [pe-a, pe-c]", "ingress: [pe-a, pe-c, pe-d]", StringComparison.Ordinal)
+            .Replace("  - { name: pe-c, api: unix:/run/pe-c.sock }",
+                "  - { name: pe-c, api: unix:/run/pe-c.sock }\n  - { name: pe-d, api: unix:/run/pe-d.sock }", StringComparison.Ordinal));
+        lab.Pes["pe-d"] = new PlanPe { Node = lab.Pes["pe-c"].Node with { Name = "pe-d", RouterId = "10.255.0.4",
+            Loopbacks = ["10.255.0.4"] } };
+        lab.Pes["pe-d"].Peers.AddRange([PlanLab.Peer("10.255.0.2"), PlanLab.Peer("10.255.0.3", client: other.EndsWith("reflects"))]);
+        lab.A.Peers.AddRange([PlanLab.Peer("10.255.0.2", client: true), PlanLab.Peer("10.255.0.3", client: true)]);
+        if (other != "without the source") lab.Pes["pe-c"].Peers.Add(PlanLab.Peer("10.255.0.1"));
+        else lab.Pes["pe-c"].Peers.Add(PlanLab.Peer("10.255.0.4"));
+        if (other.Contains('.') || other.Contains(':'))
+        {
+            lab.Pes["pe-c"].Peers.Add(PlanLab.Peer(
+                other.Split(' ')[0], state: other.EndsWith("down") ? "idle" : "established",
+                peerAs: other.EndsWith("AS") ? 65001u : 65000u));
+        }
+
+        IReadOnlyList<Obstacle> obstacles = (await lab.PlanAsync()).Info.Obstacles;
+        if (!hidden) Assert.Empty(obstacles);
+        else Assert.Contains("give pe-c a BGP session with pe-b", Only(await lab.PlanAsync(), "no-direct-path", "pe-c").Detail);
     }
 
     [Fact]

@@ -107,26 +107,135 @@ public sealed class RecoveryTests
     }
 
     [Fact]
-    public async Task Between_stop_and_start_nobody_owns_it_and_the_way_out_is_the_targets_word()
+    public async Task Between_stop_and_start_nobody_owns_it_and_the_problem_names_the_commands_that_help()
     {
-        Set("host-a", "web-1", ServerState.Paused, 5, mayRun: null, ran: 3, "m4");
-        Set("host-b", "web-1", ServerState.Incoming, 5, mayRun: null, ran: 2, "m4");
-        _lab.A.Migrations.Add(PlanLab.Migration("m4.1", PeMigrationState.Switched, 5, "10.1.1.10/32"));
+        HalfWay();
         string error = Assert.Single(await RefusedAsync());
         Assert.Contains("migration m4 is half way", error, StringComparison.Ordinal);
-        Assert.Contains("void of epoch 5", error, StringComparison.Ordinal);
-        Assert.Contains("have host-a resume it under epoch 6", error, StringComparison.Ordinal);
-        Assert.Contains("abort m4.1 at pe-a", error, StringComparison.Ordinal);
+        Assert.Contains("m4.1 at pe-a (source, switched)", error, StringComparison.Ordinal);
+        Assert.Contains("sdnedge mms recover --settle web-1=dc-a, or sdnedge mms recover --settle web-1=dc-b.", error,
+            StringComparison.Ordinal);
         Assert.NotEmpty((await _lab.PlanAsync()).Info.Obstacles);
+    }
 
-        // Done by hand as it says: host-b has said void, host-a has resumed, the PE has aborted.
-        Set("host-a", "web-1", ServerState.Running, 6, mayRun: 6, ran: 6);
-        Set("host-b", "web-1", ServerState.Absent, 5, mayRun: null, ran: 2);
-        _lab.A.Migrations[0] = PlanLab.Migration("m4.1", PeMigrationState.Aborted, 6, "10.1.1.10/32");
-        _lab.State = ManagerMachine.Step(ManagerState.Empty, await AskAsync(), 1, "t");
-        PlanResult plan = await _lab.PlanAsync();
-        Assert.Empty(plan.Info.Obstacles);
-        Assert.Equal(7, plan.Moves[0].Epoch);
+    [Theory]
+    [InlineData("dc-a", false)]
+    [InlineData("dc-b", true)]
+    public async Task What_is_half_way_is_settled_by_a_migration_that_asks_all_hosts_before_it_grants_an_epoch_that_nobody_saw(
+        string site, bool atTarget)
+    {
+        HalfWay();
+        Recovered found = await SettleAsync(("web-1", site));
+        SettledMove settled = Assert.Single(found.Settled!);
+        Assert.Equal(("web", "m4", 6, "dc-a", "dc-b"),
+            (settled.Group, settled.Move.Migration, settled.Move.Epoch, settled.Move.From, settled.Move.To));
+        Assert.Equal([new ServerMove("web-1", "host-a", "host-b")], settled.Move.Servers);
+        Assert.Equal(atTarget, settled.Move.Settle!.AtTarget);
+        Assert.Equal(
+            [.. from host in (string[])["host-a", "host-b"] from epoch in (long[])[5, 6]
+                select new SettleAsk(host, "web-1", ServerOrder.Void, epoch)], settled.Move.Settle.Asks);
+        PathMove path = Assert.Single(settled.Move.Paths);
+        Assert.Equal(("m4.1", "pe-a", "pe-b", 77u, 200u), (path.Id, path.Source.Pe, path.Target.Pe, path.TunnelKey, path.LocalPref));
+        Assert.Equal(["10.1.1.10/32", "fd00:1:1::10/128"], path.Source.Prefixes.Select(p => p.Prefix));
+        Assert.Null(path.Order);
+
+        // On record: a migration of its own, the server has no owner yet, and the other one has.
+        _lab.State = ManagerMachine.Step(ManagerState.Empty, found, 1, "t");
+        MigrationState migration = _lab.State.Migrations["m5"];
+        Assert.Equal((MoveStage.Settle, 6, false), (migration.Current.Stage, migration.Current.Epoch, migration.Current.TargetOwns));
+        GroupState web = _lab.State.GroupOf("web");
+        Assert.Equal((6, false, new Ownership("dc-a", 3), 6),
+            (web.Epoch, web.Owners.ContainsKey("web-1"), web.Owners["web-2"], _lab.State.NextMigration));
+        foreach (SettleAsk ask in settled.Move.Settle.Asks)
+        {
+            var reply = new ServerReply(ask.Server, ask.Order, ask.Epoch, ServerState.Paused, false, 1, EpochVerdict.Void);
+            string key = new SendOrder(ask.Host, ask.Server, ask.Order, new ServerOrderRequest(ask.Epoch, "m4")).Key;
+            _lab.State = ManagerMachine.Step(_lab.State, new MoveHappened("m5", new OrderDone(key, reply, 1)), 2, "t");
+        }
+
+        MoveState granted = _lab.State.Migrations["m5"].Current;
+        Assert.Equal((atTarget ? MoveStage.Activate : MoveStage.ResumeSource, 7), (granted.Stage, granted.Epoch));
+        Assert.Equal(new Ownership(site, 7), _lab.State.GroupOf("web").Owners["web-1"]);
+        var order = MoveMachine.Open(granted).OfType<SendOrder>().First();
+        Assert.Equal(atTarget ? ("host-b", ServerOrder.Activate, 7, "m4") : ("host-a", ServerOrder.Resume, 7, "m4"),
+            (order.Host, order.Order, order.Request.Epoch, order.Request.Migration));
+    }
+
+    // Guards: each refusal of Settling. Nothing is settled by halves.
+    [Fact]
+    public async Task Only_what_is_in_doubt_is_settled_and_only_where_it_can_run()
+    {
+        string[] none = await RefusedAsync([("web-1", "dc-a"), ("web-9", "dc-a")]);
+        Assert.Equal(["web-1 it is not in doubt: dc-a owns it under epoch 3; to have it elsewhere, move it",
+            "web-9 there is no server 'web-9'; --settle takes SERVER=SITE"], none.Order(StringComparer.Ordinal));
+        HalfWay();
+        Assert.Contains("cannot live at 'dc-c'; its sites are dc-a, dc-b", await OneAsync("dc-c"), StringComparison.Ordinal);
+
+        // Handed over for good: only forward.
+        HalfWay(source: "handed-over", undoable: false);
+        Assert.Contains("host-a has handed it over, which cannot be undone", await OneAsync("dc-a"), StringComparison.Ordinal);
+        Assert.NotNull((await SettleAsync(("web-1", "dc-b"))).Settled);
+
+        // Not handed over, or not wholly: only back.
+        HalfWay(source: "stopped", undoable: false);
+        Assert.Contains("host-a has not handed it over (stopped)", await OneAsync("dc-b"), StringComparison.Ordinal);
+        HalfWay(source: "stopping");
+        Assert.Contains("host-a has not handed it over (stopping)", await OneAsync("dc-b"), StringComparison.Ordinal);
+        Assert.NotNull((await SettleAsync(("web-1", "dc-a"))).Settled);
+
+        // The hosts could go on, and the network could not.
+        HalfWay();
+        _lab.B.Migrations.Clear();
+        Assert.Contains("pe-b is not prepared for it", await OneAsync("dc-b"), StringComparison.Ordinal);
+
+        // Nobody has anything of it.
+        HalfWay();
+        foreach (string host in new[] { "host-a", "host-b" })
+            Set(host, "web-1", ServerState.Absent, 5, mayRun: null, ran: 3, phase: "away");
+        string error = await OneAsync("dc-a");
+        Assert.Contains("host-a has nothing of it that could run (away)", error, StringComparison.Ordinal);
+        Assert.Contains("it can be settled at none of its sites", Assert.Single(await RefusedAsync()), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task One_silent_party_is_enough_to_settle_nothing()
+    {
+        HalfWay();
+        _lab.Pes["pe-c"].Silent = true;
+        Assert.Contains("may know more", Assert.Single(await RefusedAsync([("web-1", "dc-a")])), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Servers_that_share_a_path_are_settled_at_one_site()
+    {
+        HalfWay();
+        foreach (PlanPe pe in new[] { _lab.A, _lab.B })
+            pe.Migrations[0] = pe.Migrations[0] with { Prefixes = [new("10.1.1.10/32", "dc"), new("10.1.1.12/32", "dc")] };
+
+        // web-2 has not been stopped: it is part of what is undone, and keeps web-1 from going on.
+        SettledMove settled = Assert.Single((await SettleAsync(("web-1", "dc-a"))).Settled!);
+        Assert.Equal(["web-1", "web-2"], settled.Move.Servers.Select(s => s.Name));
+        Assert.Contains("shares a migration with web-2, which dc-a owns under epoch 3: settle it at dc-a, too", await OneAsync("dc-b"),
+            StringComparison.Ordinal);
+        Set("host-a", "web-2", ServerState.Paused, 5, mayRun: null, ran: 3, "m4", phase: "stopped");
+        Set("host-b", "web-2", ServerState.Incoming, 5, mayRun: null, ran: 2, "m4", phase: "incoming");
+        Assert.Contains("name one site for both", Assert.Single(await RefusedAsync([("web-1", "dc-a"), ("web-2", "dc-b")])),
+            StringComparison.Ordinal);
+        string missing = Assert.Single(await RefusedAsync([("web-1", "dc-a")]));
+        Assert.Contains("web-2 no host may run it", missing, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Of_two_rights_the_one_that_is_not_used_is_taken_away_first()
+    {
+        Set("host-b", "web-1", ServerState.Absent, 5, mayRun: 5, ran: 5, phase: "running");
+        SettledMove settled = Assert.Single((await SettleAsync(("web-1", "dc-a"))).Settled!);
+        Assert.Equal(
+            [new SettleAsk("host-a", "web-1", ServerOrder.Void, 5), new SettleAsk("host-a", "web-1", ServerOrder.Void, 6),
+                new SettleAsk("host-b", "web-1", ServerOrder.Retire, 6)], settled.Move.Settle!.Asks);
+        Assert.Empty(settled.Move.Paths);
+        Assert.False(settled.Move.Settle.AtTarget);
+        Assert.Contains("it runs at dc-a (host-a): stop it there first", await OneAsync("dc-b"), StringComparison.Ordinal);
     }
 
     [Fact]
@@ -234,17 +343,43 @@ public sealed class RecoveryTests
     }
 
     private void Set(
-        string host, string server, ServerState state, long epoch, long? mayRun, long ran, string? migration = null, string? fault = null)
+        string host, string server, ServerState state, long epoch, long? mayRun, long ran, string? migration = null, string? fault = null,
+        string? phase = null)
         => _lab.Set(host, server, s => s with
         {
-            State = state, Epoch = epoch, MayRun = mayRun, RanEpoch = ran, Migration = migration, Fault = fault,
+            State = state, Epoch = epoch, MayRun = mayRun, RanEpoch = ran, Migration = migration, Fault = fault, Phase = phase,
         });
 
-    private Task<Recovered> AskAsync() => Recovery.AskAsync(_lab.Config, _lab, _lab.State, "user ops", default);
-
-    private async Task<string[]> RefusedAsync()
+    // web-1 was stopped at host-a, and not started at host-b.
+    private void HalfWay(string source = "stopped", bool undoable = true)
     {
-        ProblemException e = await Assert.ThrowsAsync<ProblemException>(AskAsync);
+        Set("host-a", "web-1", ServerState.Paused, 5, mayRun: null, ran: 3, "m4", phase: source);
+        Set("host-b", "web-1", ServerState.Incoming, 5, mayRun: null, ran: 2, "m4", phase: "incoming");
+        _lab.Set("host-a", "web-1", s => s with { Undoable = undoable });
+        _lab.A.Migrations.Clear();
+        _lab.B.Migrations.Clear();
+        _lab.A.Tunnels.Clear();
+        MigrationInfo path = PlanLab.Migration("m4.1", PeMigrationState.Switched, 5, "10.1.1.10/32");
+        _lab.A.Migrations.Add(path);
+        _lab.B.Migrations.Add(path with { Role = MigrationRole.Target, State = PeMigrationState.Prepared });
+        _lab.A.Tunnels.Add(PlanLab.Tunnel("mig-m4.1", 77));
+    }
+
+    private Task<Recovered> AskAsync() => AskAsync([]);
+
+    private Task<Recovered> AskAsync(Dictionary<string, string> settle)
+        => Recovery.AskAsync(_lab.Config, _lab, _lab.State, "user ops", settle, default);
+
+    private Task<Recovered> SettleAsync(params (string Server, string Site)[] settle)
+        => AskAsync(settle.ToDictionary(s => s.Server, s => s.Site));
+
+    private async Task<string> OneAsync(string site) => Assert.Single(await RefusedAsync([("web-1", site)]));
+
+    private Task<string[]> RefusedAsync() => RefusedAsync([]);
+
+    private async Task<string[]> RefusedAsync((string Server, string Site)[] settle)
+    {
+        ProblemException e = await Assert.ThrowsAsync<ProblemException>(() => SettleAsync(settle));
         Assert.Equal(409, e.Problem.Status);
         Assert.Contains("nothing was recovered, and nothing moves", e.Problem.Detail, StringComparison.Ordinal);
         return [.. e.Problem.Errors!.Select(x => $"{x.Pointer} {x.Detail}")];

@@ -75,7 +75,8 @@ public class JournalCodecTests
     public async Task A_journal_that_is_too_new_is_not_taken_up()
     {
         Story story = Story.Of("s1").Until(MoveStage.Stop);
-        var journal = new ScriptedJournal(story.Records.Append(new JournalRecord(story.Records.Count + 1, "", 1, "l", "manager", "m1", "x", """{"record":"later"}""")));
+        var journal = new ScriptedJournal(story.Records.Append(
+            new JournalRecord(story.Records.Count + 1, "", 1, "l", "manager", "m1", "x", """{"record":"later"}""")));
         var parties = new ScriptedParties(journal);
         var e = await Assert.ThrowsAsync<JournalUnavailableException>(() => Mms.Drivers.ManagerService.StartAsync(journal, parties));
         Assert.Equal(JournalFault.TooNew, e.Fault);
@@ -115,19 +116,24 @@ public class JournalCodecTests
     private static string Outcomes(string file)
     {
         var text = new StringBuilder();
-        foreach (var story in File.ReadLines(file).Select(l => JsonDocument.Parse(l).RootElement.Clone()).GroupBy(l => l.GetProperty("story").GetString()!))
+        foreach (var story in File.ReadLines(file).Select(l => JsonDocument.Parse(l).RootElement.Clone()).GroupBy(l
+            => l.GetProperty("story").GetString()!))
         {
             ManagerState state = Story.Fold(story.Select(l => l.Deserialize<JournalRecord>(s_web)!));
             text.Append($"story {story.Key}\n");
             foreach ((string name, GroupState group) in state.Groups)
-                text.Append($"  group {name} epoch {group.Epoch}: {string.Join(", ", group.Owners.Select(o => $"{o.Key} at {o.Value.Site} under {o.Value.Epoch}"))}\n");
+                text.Append($"  group {name} epoch {group.Epoch}: "
+                    + $"{string.Join(", ", group.Owners.Select(o => $"{o.Key} at {o.Value.Site} under {o.Value.Epoch}"))}\n");
             foreach (MigrationState migration in state.Migrations.Values)
             {
-                text.Append($"  {migration.Id} {(migration.Outcome is { } o ? Words.Of(o) : "runs")}, failure: {migration.Failure ?? "none"}, committed: {migration.Committed}\n");
+                text.Append($"  {migration.Id} {(migration.Outcome is { } o ? Words.Of(o) : "runs")}, failure: "
+                    + $"{migration.Failure ?? "none"}, committed: {migration.Committed}\n");
                 foreach (MoveState move in migration.Moves)
                 {
-                    text.Append($"    {move.Plan.From} to {move.Plan.To}, epoch {move.Epoch}, {Words.Of(move.Stage)}, {(move.Outcome is { } m ? Words.Of(m) : "runs")}: ");
-                    text.Append($"{string.Join(' ', move.Timeline.Select(t => Words.Of(t.Stage) + (t.Error is null ? "" : "!")))}; done {move.Done.Count}, ");
+                    text.Append($"    {move.Plan.From} to {move.Plan.To}, epoch {move.Epoch}, {Words.Of(move.Stage)}, "
+                        + $"{(move.Outcome is { } m ? Words.Of(m) : "runs")}: ");
+                    text.Append($"{string.Join(' ', move.Timeline.Select(t => Words.Of(t.Stage) + (t.Error is null ? "" : "!")))}; done "
+                        + $"{move.Done.Count}, ");
                     text.Append($"signals {move.Signals.Count}, orders {move.Orders.Count}, running {string.Join('+', move.Running)}\n");
                 }
             }

@@ -36,6 +36,7 @@ public class StageTableTests
         teardown-target  -     done   -    -     -        -        -            fence -       -             -     taken    left     -
         inspect          -     done   -    -     -        -        -            fence -       -             -     taken    left     -
         void             -     done   -    -     -        -        -            fence -       -             -     taken    left     -
+        settle           -     done   -    -     fence    fence    -            fence -       -             fence taken    -        -
         resume-source    -     done   -    -     -        -        -            fence -       -             -     taken    left     left
         abort-source     -     done   -    -     -        -        -            fence -       -             -     taken    left     left
         empty-tunnel     -     done   -    -     -        -        -            fence -       -             -     taken    left     left
@@ -156,6 +157,13 @@ public class StageTableTests
             new Story().Ask(Plans.Request(Cutover.Together,
                 plan with { Servers = [plan.Servers[0], plan.Servers[1] with { Undoable = false }] })).End(),
         ];
+        states.Add(MoveStage.Settle, MoveMachine.StartSettling(
+            plan with
+            {
+                Epoch = 6, Settle = new Settlement(false, [.. plan.Servers.SelectMany(s => new[] { s.SourceHost, s.TargetHost }
+                    .SelectMany(h => new long[] { 5, 6 }.Select(e => new SettleAsk(h, s.Name, ServerOrder.Void, e))))]),
+            },
+            1));
         foreach (MoveState state in stories.SelectMany(s => s.States)) states.TryAdd(state.Stage, state);
         return states;
     }

@@ -33,6 +33,21 @@ public class TranscriptTests
         ["abort-in-switch"] = () => Story.Of("s1").Until(MoveStage.Switch).Abort().End(),
         ["abort-in-stop"] = () => Story.Of("s1").Until(MoveStage.Stop).Abort().End(),
         ["stop-times-out"] = () => Story.Of("s1").Until(MoveStage.Stop).Expire("stop s1 host-a 1: host-a does not answer").End(),
+        ["stop-times-out-and-the-host-is-cut-off"] = () =>
+        {
+            MoveOptions options = Plans.Quick with { StopMs = 4_000, StopByHold = true };
+            Story story = new Story().Ask(Plans.Request(Cutover.Together, Plans.Move(["s1", "s2"], options: options)))
+                .Until(MoveStage.Stop).Done("stop s1").Expire("stop s2 host-a 1: host-a does not answer");
+            foreach (string done in (string[])["abort m1.1 pe-a", "last-packet", "abort m1.1 pe-b", "given-back"]) story.Done(done);
+            return story.End();
+        },
+        ["settled-at-the-source"] = () => Settled(atTarget: false).End(),
+        ["settled-at-the-target"] = () => Settled(atTarget: true).End(),
+        ["settled-and-another-host-ran-it"] = () => Settled(atTarget: false)
+            .Done("void s1 host-b 5", EpochVerdict.Ran).End(),
+        ["settled-and-a-second-right-is-used"] = () => Settled(atTarget: false, two: true)
+            .Refuse("retire s1 host-b 6", "server s1: it may run here, under epoch 5, and it runs").Abort(),
+        ["settled-and-called-off"] = () => Settled(atTarget: true).Done("void s1 host-a 5").Abort("not yet"),
         ["void-answered-void"] = ()
             => Story.Of("s1", "s2").Until(MoveStage.Activate).Abort("host-b is on fire").Done("void s1").Done("void s2").End(),
         ["void-answered-ran"] = () => Story.Of("s1").Until(MoveStage.Activate).Abort().Done("void s1", EpochVerdict.Ran)
@@ -89,6 +104,21 @@ public class TranscriptTests
         Story story = make();
         Assert.Equivalent(story.State, Story.Fold(story.Records), strict: true);
     });
+
+    // s1 was half way to site-b under epoch 5 when the journal was lost.
+    private static Story Settled(bool atTarget, bool two = false)
+    {
+        SettleAsk Void(string host, long epoch) => new(host, "s1", ServerOrder.Void, epoch);
+        SettleAsk[] asks = two ? [Void("host-a", 5), Void("host-a", 6), new("host-b", "s1", ServerOrder.Retire, 6)]
+            : [Void("host-a", 5), Void("host-a", 6), Void("host-b", 5), Void("host-b", 6)];
+        MovePlan plan = Plans.Move(["s1"]) with { Migration = "m4", Epoch = 6, Settle = new Settlement(atTarget, asks) };
+        var groups = System.Collections.Immutable.ImmutableSortedDictionary<string, GroupState>.Empty.Add("shop", GroupState.Fresh with
+        {
+            Epoch = 5,
+        });
+        return new Story().Feed(
+            new Recovered(groups, 1, ManagerState.FirstKey, "user ops", Settled: [new SettledMove("shop", plan)]), "user ops");
+    }
 
     private static Story OneByOne() => new Story().Ask(Plans.Request(
         Cutover.OneByOne, Plans.Move(["s1"]), Plans.Move(["s2"], firstPath: 2), Plans.Move(["s3"], firstPath: 3)));

@@ -22,7 +22,8 @@ public sealed class MoveTests
         await traffic.ArrivesAsync(two); // nothing waits for ARP any more
 
         SignalReply[] prepared = await Task.WhenAll(
-            SignalAsync(two.ApiB, SignalKind.Prepare, Prepare(MigrationRole.Target)), SignalAsync(two.ApiA, SignalKind.Prepare, Prepare(MigrationRole.Source)));
+            SignalAsync(two.ApiB, SignalKind.Prepare, Prepare(MigrationRole.Target)),
+                SignalAsync(two.ApiA, SignalKind.Prepare, Prepare(MigrationRole.Source)));
         Assert.All(prepared, r => Assert.Equal(PeMigrationState.Prepared, r.State));
         MigrationInfo source = await GetAsync<MigrationInfo>(two.ApiA, "v1/migrations/m1");
         Assert.True(source.TunnelUp);
@@ -33,7 +34,8 @@ public sealed class MoveTests
         Assert.True(switched.Empty);
         await traffic.PauseServerAsync();
         await traffic.RunAsync(500);
-        await UntilAsync("the blackout's packets are held", async () => (await GetAsync<MigrationInfo>(two.ApiB, "v1/migrations/m1")).Hold!.PacketsHeldNow >= 500);
+        await UntilAsync("the blackout's packets are held", async ()
+            => (await GetAsync<MigrationInfo>(two.ApiB, "v1/migrations/m1")).Hold!.PacketsHeldNow >= 500);
 
         traffic.ResumeServerAtB();
         SignalReply released = await SignalAsync(two.ApiB, SignalKind.Release);
@@ -43,7 +45,8 @@ public sealed class MoveTests
         await traffic.RunAsync(100);
         await SignalAsync(two.ApiA, SignalKind.Withdraw);
         await traffic.RunAsync(100);
-        await UntilAsync("the hold drains", async () => (await GetAsync<MigrationInfo>(two.ApiB, "v1/migrations/m1")).Hold!.State == "released");
+        await UntilAsync("the hold drains", async ()
+            => (await GetAsync<MigrationInfo>(two.ApiB, "v1/migrations/m1")).Hold!.State == "released");
         RedirectGroupInfo group = Assert.Single(await GetAsync<RedirectGroupInfo[]>(two.ApiA, "v1/groups"));
         Assert.Equal(0, group.StalePackets);
         Assert.True(group.TunnelPackets > 0 && group.FirstTunnelPacketAtNs is not null);
@@ -133,18 +136,21 @@ public sealed class MoveTests
         await traffic.RunAsync(50);
         await traffic.ArrivesAsync(two);
         await Task.WhenAll(
-            SignalAsync(two.ApiB, SignalKind.Prepare, Prepare(MigrationRole.Target)), SignalAsync(two.ApiA, SignalKind.Prepare, Prepare(MigrationRole.Source)));
+            SignalAsync(two.ApiB, SignalKind.Prepare, Prepare(MigrationRole.Target)),
+                SignalAsync(two.ApiA, SignalKind.Prepare, Prepare(MigrationRole.Source)));
         await SignalAsync(two.ApiA, SignalKind.Switch);
         await traffic.RunAsync(200);
 
         // B takes its tunnel away once its hold is empty: a manager waits until nothing is on the way.
-        await UntilAsync("all is held", async () => (await GetAsync<MigrationInfo>(two.ApiB, "v1/migrations/m1")).Hold!.PacketsHeldNow >= 200);
+        await UntilAsync("all is held", async ()
+            => (await GetAsync<MigrationInfo>(two.ApiB, "v1/migrations/m1")).Hold!.PacketsHeldNow >= 200);
         await SignalAsync(two.ApiA, SignalKind.Abort);
         await SignalAsync(two.ApiB, SignalKind.Abort);
         await traffic.RunAsync(100);
         await traffic.ArrivesAsync(two);
         Assert.Equal(traffic.Sent, traffic.Received.Distinct().Count());
-        await UntilAsync("nothing is left over at B", async () => (await GetAsync<RedirectGroupInfo[]>(two.ApiB, "v1/groups")).Length == 0 && (await GetAsync<TunnelInfo[]>(two.ApiB, "v1/tunnels")).Length == 0);
+        await UntilAsync("nothing is left over at B", async () => (await GetAsync<RedirectGroupInfo[]>(two.ApiB, "v1/groups")).Length == 0
+            && (await GetAsync<TunnelInfo[]>(two.ApiB, "v1/tunnels")).Length == 0);
         Assert.Empty(await GetAsync<RedirectGroupInfo[]>(two.ApiA, "v1/groups"));
         Assert.Empty(await GetAsync<TunnelInfo[]>(two.ApiA, "v1/tunnels"));
         Assert.Equal("connected", (await GetAsync<FibInfo>(two.ApiA, "v1/fib/lookup?address=10.1.1.10")).Action);
@@ -158,17 +164,20 @@ public sealed class MoveTests
         await traffic.RunAsync(50);
         await traffic.ArrivesAsync(two);
         await Task.WhenAll(
-            SignalAsync(two.ApiB, SignalKind.Prepare, Prepare(MigrationRole.Target)), SignalAsync(two.ApiA, SignalKind.Prepare, Prepare(MigrationRole.Source)));
+            SignalAsync(two.ApiB, SignalKind.Prepare, Prepare(MigrationRole.Target)),
+                SignalAsync(two.ApiA, SignalKind.Prepare, Prepare(MigrationRole.Source)));
         await SignalAsync(two.ApiA, SignalKind.Switch);
         await traffic.PauseServerAsync();
 
-        string file = await File.ReadAllTextAsync(two.ConfigFileB), broken = file.Replace("10.255.0.1/32, via: 172.16.0.1", "10.255.0.1/32, discard: true", StringComparison.Ordinal);
+        string file = await File.ReadAllTextAsync(two.ConfigFileB), broken =
+            file.Replace("10.255.0.1/32, via: 172.16.0.1", "10.255.0.1/32, discard: true", StringComparison.Ordinal);
         Assert.NotEqual(file, broken);
         await File.WriteAllTextAsync(two.ConfigFileB, broken);
         using (HttpResponseMessage reload = await two.ApiB.PostAsync("v1/config/reload", null)) Assert.True(reload.IsSuccessStatusCode);
         await UntilAsync("pe-a sees its probes fail", async () => !Assert.Single(await GetAsync<TunnelInfo[]>(two.ApiA, "v1/tunnels")).Up);
         await traffic.RunAsync(200);
-        await UntilAsync("all is held", async () => (await GetAsync<MigrationInfo>(two.ApiB, "v1/migrations/m1")).Hold!.PacketsHeldNow >= 200);
+        await UntilAsync("all is held", async ()
+            => (await GetAsync<MigrationInfo>(two.ApiB, "v1/migrations/m1")).Hold!.PacketsHeldNow >= 200);
 
         traffic.ResumeServerAtB();
         await SignalAsync(two.ApiB, SignalKind.Release);
@@ -213,12 +222,14 @@ public sealed class MoveTests
             return UntilAsync("the server's wire is empty", () => Task.FromResult(!_atA.Live));
         }
 
-        /// <summary>Waits until all that was sent has arrived somewhere; says what is missing, and where it was dropped, when it does not.</summary>
+        /// <summary>Waits until all that was sent has arrived somewhere; says what is missing, and where it was dropped, when it does
+        /// not.</summary>
         public async Task ArrivesAsync(TwoPes two)
         {
             if (await _arrivals.UntilAsync(() => Received.Count() >= Sent, Patience.Time)) return;
             string missing = string.Join(",", Enumerable.Range(0, (int)Sent).Select(i => (long)i).Except(Received).Take(50));
-            Assert.Fail($"of {Sent} missing: {missing}; dropped at A: {await two.ApiA.GetStringAsync("v1/drops")}, at B: {await two.ApiB.GetStringAsync("v1/drops")}, not live: {Missed}");
+            Assert.Fail($"of {Sent} missing: {missing}; dropped at A: {await two.ApiA.GetStringAsync("v1/drops")}, at B: "
+                + $"{await two.ApiB.GetStringAsync("v1/drops")}, not live: {Missed}");
         }
 
         public void ResumeServerAtB() => _atB.Live = true;

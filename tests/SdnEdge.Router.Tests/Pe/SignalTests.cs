@@ -27,7 +27,8 @@ public sealed class SignalTests
 
         SignalReply prepared = await SignalAsync(two.ApiA, SignalKind.Prepare, Prepare(MigrationRole.Source));
         Assert.True(prepared.Repeated);
-        await UntilAsync("the hold drains", async () => (await GetAsync<MigrationInfo>(two.ApiB, "v1/migrations/m1")).Hold!.State == "released");
+        await UntilAsync("the hold drains", async ()
+            => (await GetAsync<MigrationInfo>(two.ApiB, "v1/migrations/m1")).Hold!.State == "released");
         await SignalAsync(two.ApiA, SignalKind.Teardown);
         Assert.True((await SignalAsync(two.ApiA, SignalKind.Teardown)).Repeated);
     }
@@ -140,10 +141,12 @@ public sealed class SignalTests
             Assert.Equal("/problems/no-other-route", problem.Type);
             Assert.Contains("10.1.1.10/32", problem.Detail, StringComparison.Ordinal);
             Assert.Equal("tunnel", Assert.Single(await GetAsync<RedirectGroupInfo[]>(two.ApiA, "v1/groups")).Active);
-            Assert.Equal(["/force"], (await ProblemAsync(PostAsync(two.ApiA, SignalKind.Withdraw, new SignalRequest(1, Force: true)), 400)).Errors!.Select(e => e.Pointer));
+            Assert.Equal(["/force"], (await ProblemAsync(PostAsync(two.ApiA, SignalKind.Withdraw, new SignalRequest(1, Force: true)),
+                400)).Errors!.Select(e => e.Pointer));
         }
 
-        Assert.Equal(PeMigrationState.TornDown, (await SignalAsync(two.ApiA, SignalKind.Teardown, new SignalRequest(1, Force: kept))).State);
+        Assert.Equal(PeMigrationState.TornDown,
+            (await SignalAsync(two.ApiA, SignalKind.Teardown, new SignalRequest(1, Force: kept))).State);
         Assert.Empty(await GetAsync<TunnelInfo[]>(two.ApiA, "v1/tunnels"));
     }
 

@@ -6,10 +6,12 @@ namespace SdnEdge.Cli.Commands.Migrate;
 /// <summary>Options that say how the target PE holds what comes during the blackout.</summary>
 internal static class HoldFlags
 {
-    private static readonly Option<bool> NoHold = new("--no-hold") { Description = "The target does not hold: what arrives during the blackout is lost. To see what the hold is for." };
+    private static readonly Option<bool> NoHold = new("--no-hold") { Description =
+        "The target does not hold: what arrives during the blackout is lost. To see what the hold is for." };
     private static readonly Option<long?> Bytes = new("--hold-bytes") { Description = "Most bytes held (default 67108864)." };
     private static readonly Option<int?> Packets = new("--hold-packets") { Description = "Most packets held (default 262144)." };
-    private static readonly Option<int?> Ms = new("--hold-ms") { Description = "Longest time a packet is held, milliseconds (default 10000)." };
+    private static readonly Option<int?> Ms =
+        new("--hold-ms") { Description = "Longest time a packet is held, milliseconds (default 10000)." };
     private static readonly Option<int?> Rate = new("--hold-rate")
     { 
         Description = "Pace of the release, packets per second; 0 = as fast as possible (default: five times the rate at which they came).",

@@ -27,15 +27,19 @@ internal sealed class MigrationView(bool sameClock)
             foreach ((StageTime s, int at) in move.Timeline.Select((s, at) => (s, at)))
             {
                 if (_told.Add($"{i} {at} {s.Stage}"))
-                    yield return string.Create(CultureInfo.InvariantCulture, $"{(s.EndNs - zero) / 1e6,10:0.0} ms  {of}{s.Stage} took {(s.EndNs - s.StartNs) / 1e6:0.0} ms{(s.Error is null ? "" : ": " + s.Error)}");
+                    yield return string.Create(CultureInfo.InvariantCulture,
+                        $"{(s.EndNs - zero) / 1e6,10:0.0} ms  {of}{s.Stage} took {(s.EndNs - s.StartNs) / 1e6:0.0} "
+                        + $"ms{(s.Error is null ? "" : ": " + s.Error)}");
             }
 
-            if (move.Outcome is null && _told.Add($"{i} in {move.Stage} {move.Timeline.Count}")) yield return $"{"",10}     {of}{move.Stage} begins";
+            if (move.Outcome is null && _told.Add(
+                $"{i} in {move.Stage} {move.Timeline.Count}")) yield return $"{"",10}     {of}{move.Stage} begins";
         }
 
         foreach (WaitingInfo w in m.Waiting.Where(w => w.Reason != "in-progress"))
         {
-            if (_told.Add($"waiting {w.Step} {w.Reason} {w.Detail}")) yield return $"{"",10}     waits: {w.Step}: {w.Reason}{(w.Detail is null ? "" : ", " + w.Detail)}";
+            if (_told.Add($"waiting {w.Step} {w.Reason} {w.Detail}")) yield return $"{"",10}     waits: {w.Step}: "
+                + $"{w.Reason}{(w.Detail is null ? "" : ", " + w.Detail)}";
         }
 
         if (m.Ended && _told.Add("end")) yield return End(m);
@@ -66,14 +70,21 @@ internal sealed class MigrationView(bool sameClock)
         foreach (MoveStatus move in m.Moves)
         {
             foreach (ServerMoveStatus s in move.Servers)
-                Console.WriteLine($"server     {s.Name}: {s.SourceHost} to {s.TargetHost}{(s is { StoppedAtNs: { } stopped, RunningAtNs: { } running } ? $", still for {Ms(running - stopped)} ms" : "")}");
+                Console.WriteLine($"server     {s.Name}: {s.SourceHost} to {s.TargetHost}"
+                    + $"{(s is { StoppedAtNs: { } stopped, RunningAtNs: { } running } ? $", still for {Ms(running - stopped)} ms" : "")}");
             foreach (PathStatus p in move.Paths)
             {
-                Console.WriteLine($"path       {p.Id}: {p.SourcePe} to {p.TargetPe}, {p.Prefixes.Count} prefix{(p.Prefixes.Count == 1 ? "" : "es")} of VRF {p.Vrf}");
-                if (p.Target?.Hold is { } h) Console.WriteLine($"hold       {h.PacketsHeldTotal} packets held, {h.Released} released, {h.DroppedNewest + h.DroppedOldest + h.Expired} dropped, peak {h.PeakBytes} bytes");
-                if (p.Source?.Group is { } g) Console.WriteLine($"tunnel     {g.TunnelPackets} packets, {g.StalePackets} stale; proof that it could go: {MigrateCommand.Word(p.Proof)}");
+                Console.WriteLine($"path       {p.Id}: {p.SourcePe} to {p.TargetPe}, {p.Prefixes.Count} "
+                    + $"prefix{(p.Prefixes.Count == 1 ? "" : "es")} of VRF {p.Vrf}");
+                if (p.Target?.Hold is { } h) Console.WriteLine(
+                    $"hold       {h.PacketsHeldTotal} packets held, {h.Released} released, {h.DroppedNewest + h.DroppedOldest + h.Expired} "
+                    + $"dropped, peak {h.PeakBytes} bytes");
+                if (p.Source?.Group is { } g) Console.WriteLine($"tunnel     {g.TunnelPackets} packets, {g.StalePackets} stale; proof that "
+                    + $"it could go: {MigrateCommand.Word(p.Proof)}");
                 if (p.Target?.Order is { } o)
-                    Console.WriteLine($"order      {o.Gates.Sum(x => x.PacketsHeldTotal)} direct packets waited for flush markers; proved by markers: {(p.ProvedByMarker.Count > 0 ? string.Join(", ", p.ProvedByMarker) : "nobody")}; {o.Unordered} packets of others passed");
+                    Console.WriteLine($"order      {o.Gates.Sum(x => x.PacketsHeldTotal)} direct packets waited for flush markers; proved "
+                        + $"by markers: {(p.ProvedByMarker.Count > 0 ? string.Join(", ", p.ProvedByMarker) : "nobody")}; {o.Unordered} "
+                        + $"packets of others passed");
             }
         }
     }
@@ -81,17 +92,25 @@ internal sealed class MigrationView(bool sameClock)
     /// <summary>Every obstacle, and what is predicted.</summary>
     public static void Print(PlanInfo plan)
     {
-        Console.WriteLine($"{plan.Group}: {plan.From ?? "?"} to {plan.To}, {plan.Cutover}; {plan.Servers.Count} server{(plan.Servers.Count == 1 ? "" : "s")} ({string.Join(", ", plan.Servers)}), {plan.Prefixes} prefix{(plan.Prefixes == 1 ? "" : "es")}");
+        // Of a group or a site that is not known there is nothing more to say than that.
+        bool known = plan.Servers.Count > 0;
+        string what = $"{plan.Servers.Count} server{(plan.Servers.Count == 1 ? "" : "s")} ({string.Join(", ", plan.Servers)}), "
+            + $"{plan.Prefixes} prefix{(plan.Prefixes == 1 ? "" : "es")}";
+        Console.WriteLine(known ? $"{plan.Group}: {plan.From ?? "?"} to {plan.To}, {plan.Cutover}; {what}" : $"{plan.Group} to {plan.To}");
         foreach (Obstacle o in plan.Obstacles) Console.WriteLine($"obstacle   {o.Reason}  {o.Where}  {o.Detail}");
-        Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"blackout   {plan.PredictedBlackoutMs:0.0} ms predicted"));
+        if (known) Console.WriteLine(string.Create(CultureInfo.InvariantCulture,
+            $"blackout   {plan.PredictedBlackoutMs:0.0} ms predicted"));
         foreach (HoldPrediction h in plan.Holds)
         {
             double share = h.CapacityPackets > 0 ? 100.0 * h.PredictedPackets / h.CapacityPackets : 0;
-            Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"hold       {h.Path}: {h.PacketsPerSecond:0} packets/s now, {h.PredictedPackets} predicted of {h.CapacityPackets} that fit ({share:0.0} %)"));
+            Console.WriteLine(string.Create(CultureInfo.InvariantCulture,
+                $"hold       {h.Path}: {h.PacketsPerSecond:0} packets/s now, {h.PredictedPackets} predicted of {h.CapacityPackets} that "
+                + $"fit ({share:0.0} %)"));
         }
 
         foreach (string warning in plan.Warnings) Console.WriteLine($"warning    {warning}");
-        Console.WriteLine(plan.Obstacles.Count == 0 ? "possible: it can be started." : $"not possible: {plan.Obstacles.Count} obstacle{(plan.Obstacles.Count == 1 ? "" : "s")}. Nothing was changed.");
+        Console.WriteLine(plan.Obstacles.Count == 0 ? "possible: it can be started."
+            : $"not possible: {plan.Obstacles.Count} obstacle{(plan.Obstacles.Count == 1 ? "" : "s")}. Nothing was changed.");
     }
 
     /// <summary>A table of migrations.</summary>
@@ -105,7 +124,8 @@ internal sealed class MigrationView(bool sameClock)
 
         var table = new Table().AddColumns("migration", "group", "from", "to", "state", "stage", "epoch", "by", "at", "");
         foreach (MigrationStatus m in all)
-            table.AddRow(new[] { m.Id, m.Group, m.From, m.To, m.State, m.Ended ? "" : m.Stage, $"{m.Epoch}", m.By, m.At, m.Committed ? "committed" : m.Failure ?? "" }.Select(Markup.Escape).ToArray());
+            table.AddRow(new[] { m.Id, m.Group, m.From, m.To, m.State, m.Ended ? "" : m.Stage, $"{m.Epoch}", m.By, m.At, m.Committed
+                ? "committed" : m.Failure ?? "" }.Select(Markup.Escape).ToArray());
         DemoView.NewConsole().Write(table);
     }
 
@@ -122,7 +142,8 @@ internal sealed class MigrationView(bool sameClock)
         _ => $"{m.State}: {m.Stage}",
     };
 
-    private static string Head(MigrationStatus m) => $"{m.Group}: {m.From} to {m.To}, migration {m.Id}, epoch {m.Epoch}, by {m.By}, {m.State}";
+    private static string Head(MigrationStatus m)
+        => $"{m.Group}: {m.From} to {m.To}, migration {m.Id}, epoch {m.Epoch}, by {m.By}, {m.State}";
 
     private static long Zero(MigrationStatus m) => m.Moves.SelectMany(x => x.Timeline).Select(s => s.StartNs).DefaultIfEmpty(0).First();
 
@@ -131,15 +152,18 @@ internal sealed class MigrationView(bool sameClock)
     private Table Stages(MigrationStatus m)
     {
         Table table = new Table().Border(TableBorder.Minimal)
-            .AddColumn("stage").AddColumn(new TableColumn("start ms").RightAligned()).AddColumn(new TableColumn("ms").RightAligned()).AddColumn("");
+            .AddColumn("stage").AddColumn(new TableColumn("start ms").RightAligned()).AddColumn(
+                new TableColumn("ms").RightAligned()).AddColumn("");
         long zero = Zero(m);
         foreach ((MoveStatus move, int i) in m.Moves.Select((x, i) => (x, i)))
         {
             string of = m.Moves.Count > 1 ? $"{i + 1}. " : "";
-            foreach (StageTime s in move.Timeline) table.AddRow(Markup.Escape(of + s.Stage), Ms(s.StartNs - zero), Ms(s.EndNs - s.StartNs), Markup.Escape(s.Error ?? ""));
+            foreach (StageTime s in move.Timeline) table.AddRow(Markup.Escape(of + s.Stage), Ms(s.StartNs - zero), Ms(s.EndNs - s.StartNs),
+                Markup.Escape(s.Error ?? ""));
             if (move.Outcome is not null) continue;
             long since = move.Timeline.Count > 0 ? move.Timeline[^1].EndNs : 0;
-            table.AddRow($"[yellow]{Markup.Escape(of + move.Stage)}[/]", since == 0 ? "" : Ms(since - zero), Age($"{i} {move.Stage}", since), "[yellow]now[/]");
+            table.AddRow($"[yellow]{Markup.Escape(of + move.Stage)}[/]", since == 0 ? "" : Ms(since - zero),
+                Age($"{i} {move.Stage}", since), "[yellow]now[/]");
         }
 
         return table;
@@ -148,15 +172,19 @@ internal sealed class MigrationView(bool sameClock)
     private static string Hold(PathStatus path, HoldInfo hold)
     {
         HoldOptions caps = path.Hold ?? new HoldOptions();
-        double share = Math.Clamp(Math.Max((double)hold.PacketsHeldNow / Math.Max(caps.MaxPackets, 1), (double)hold.BytesHeldNow / Math.Max(caps.MaxBytes, 1)), 0, 1);
+        double share = Math.Clamp(Math.Max((double)hold.PacketsHeldNow / Math.Max(caps.MaxPackets, 1),
+            (double)hold.BytesHeldNow / Math.Max(caps.MaxBytes, 1)), 0, 1);
         int full = (int)Math.Ceiling(share * Bar);
         string color = share > 0.8 ? "red" : share > 0.5 ? "yellow" : "green";
         return string.Create(CultureInfo.InvariantCulture,
-            $"hold {Markup.Escape(path.TargetPe)}  [{color}]{new string('█', full)}[/]{new string('░', Bar - full)} {share * 100:0.0} %: {hold.PacketsHeldNow} packets, {hold.BytesHeldNow} bytes now; {hold.PacketsHeldTotal} held in all, {hold.DroppedNewest + hold.DroppedOldest + hold.Expired} dropped");
+            $"hold {Markup.Escape(path.TargetPe)}  [{color}]{new string('█', full)}[/]{new string('░', Bar - full)} {share * 100:0.0} %: "
+            + $"{hold.PacketsHeldNow} packets, {hold.BytesHeldNow} bytes now; {hold.PacketsHeldTotal} held in all, "
+            + $"{hold.DroppedNewest + hold.DroppedOldest + hold.Expired} dropped");
     }
 
     private string Waits(WaitingInfo w)
-        => $"[yellow]waits[/] {Markup.Escape(w.Step)}  [bold]{Markup.Escape(w.Reason)}[/]  {Markup.Escape(w.Detail ?? "")}  for {Age("waits " + w.Step, w.SinceNs)} ms";
+        => $"[yellow]waits[/] {Markup.Escape(w.Step)}  [bold]{Markup.Escape(w.Reason)}[/]  {Markup.Escape(w.Detail ?? "")}  for "
+        + $"{Age("waits " + w.Step, w.SinceNs)} ms";
 
     // By the manager's clock where it is ours; elsewhere for how long we have seen it.
     private string Age(string what, long sinceNs)
