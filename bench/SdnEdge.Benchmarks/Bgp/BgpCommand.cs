@@ -115,7 +115,8 @@ internal static class BgpCommand
             try
             {
                 double before = CpuSeconds(process);
-                double announce = Phase(f => f.Announce, () => reached.Count >= table.Length + feeds.Length && feeds.All(f => reached.Has(f.Sentinel)));
+                double announce = Phase(f => f.Announce, ()
+                    => reached.Count >= table.Length + feeds.Length && feeds.All(f => reached.Has(f.Sentinel)));
                 double cpu = CpuSeconds(process) - before;
                 double megabytes = Daemon.PeakMegabytes(process);
                 double[] one = OneByOne(feeders[0], feeds[0], reached, receiver);

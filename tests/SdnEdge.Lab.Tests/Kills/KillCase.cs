@@ -58,6 +58,9 @@ internal sealed record KillCase(
         .. Forward[..Array.IndexOf(Forward, "activate")], "hand-over", .. Forward[Array.IndexOf(Forward, "activate")..], "void", .. Undo,
     ];
 
+    /// <summary>How long the last copy of the server takes, milliseconds: long enough for what is to happen meanwhile.</summary>
+    public int CopyMs => Until is not null ? 4000 : AbortAt is not null ? 1000 : 300;
+
     /// <summary>True when a stage (or an outcome) is the case's or comes after it.</summary>
     public bool IsDue(string stage)
         => stage is "moved" or "as-before" or "fenced" || Array.IndexOf(s_order, stage) >= Array.IndexOf(s_order, Stage);

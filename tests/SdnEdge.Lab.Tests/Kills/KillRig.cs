@@ -103,7 +103,7 @@ internal sealed class KillRig : IAsyncDisposable
         string[] known = [.. (await AskAsync("the migrations so far", c => _mms.MigrationsAsync(c))).Select(m => m.Id)];
         var watch = Stopwatch.StartNew();
         Task<(string Hit, bool? Aborted)> strike = StrikeAsync(what, node, known);
-        string id = await BeginAsync(to, what.AbortAt is null ? 300 : 1000, known);
+        string id = await BeginAsync(to, what.CopyMs, known);
         (string hit, bool? aborted) = await strike;
         MigrationStatus status = await UntilAsync($"migration {id} to end", c => _mms.MigrationAsync(id, c), m => m.Ended);
         double ms = watch.Elapsed.TotalMilliseconds;
@@ -324,6 +324,8 @@ internal sealed class KillRig : IAsyncDisposable
         if (aborted == true && status.State != "as-before" && !voided) wrong.Add($"the abort was taken, and it ended {status.State}");
         if (what.AbortAt is null && KillCase.AfterPivot.Contains(hit) && status.State != "moved" && !voided)
             wrong.Add($"after the pivot it ended {status.State}: {status.Failure}");
+        if (what.Until is not null && status.State != "as-before")
+            wrong.Add($"it was cut off until {what.Until}, and ended {status.State}");
         if (status.State == "as-before" && pivoted && !voided)
             wrong.Add("it was undone after the pivot, and the target was not asked to void the epoch");
 

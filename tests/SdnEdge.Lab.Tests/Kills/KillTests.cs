@@ -42,12 +42,12 @@ public sealed class KillTests(KillTests.OneLab lab, ITestOutputHelper output) : 
         new(Party.TargetHost, "activate", Fault: Fault.CutOff), new(Party.TargetPe, "release", Fault: Fault.CutOff),
     ]);
 
-    // It may never have heard of the stop: its server runs on behind the switched path. The manager waits for as long as the hold has room,
-    // and has the PEs switch back and give back without the host.
+    // Its answer to the stop never comes. The manager waits for as long as the hold has room, and has the PEs switch back and give back
+    // while the host is still cut off.
     [RootFact]
-    public Task A_source_host_that_is_cut_off_before_the_stop_is_not_waited_for_longer_than_the_hold_has_room() => RunAsync(
+    public Task A_source_host_that_is_cut_off_in_the_stop_is_not_waited_for_longer_than_the_hold_has_room() => RunAsync(
     [
-        new(Party.SourceHost, "switch", Fault: Fault.CutOff, Until: "inspect-undo"),
+        new(Party.SourceHost, "stop", Fault: Fault.CutOff, Until: "inspect-undo"),
     ]);
 
     private async Task RunAsync(IEnumerable<KillCase> cases)

@@ -108,8 +108,8 @@ internal sealed class ForgetfulParties(IParties parties, ConcurrentDictionary<st
         return await parties.OrderAsync(command, cancel);
     }
 
-    public Task<MigrationInfo> MigrationAsync(string pe, string path, MigrationInfo? known, CancellationToken cancel)
-        => parties.MigrationAsync(pe, path, known, cancel);
+    public Task<MigrationInfo> MigrationAsync(string pe, string path, MigrationWait wait, CancellationToken cancel)
+        => parties.MigrationAsync(pe, path, wait, cancel);
 
     public Task<string?> WhyNotDirectAsync(string pe, PathMove path, CancellationToken cancel)
         => parties.WhyNotDirectAsync(pe, path, cancel);

@@ -54,6 +54,8 @@ public enum Mutant
     DrainUnseen,
     /// <summary>The manager tears the target down without having seen the source's last marker.</summary>
     TeardownBeforeLastMarker,
+    /// <summary>A PE carries out a signal for after the flush markers before they have come.</summary>
+    MarkersUnseen,
     /// <summary>A PE sends its marker while packets still take the old path.</summary>
     MarkerBeforeGrace,
     /// <summary>The source says that all markers have gone by when those of one ingress have.</summary>
@@ -107,6 +109,7 @@ public static class Mutants
         new(Mutant.DirectUnseen, "direct path before withdraw"),
         new(Mutant.DrainUnseen, "the source goes when nothing comes to it any more"),
         new(Mutant.TeardownBeforeLastMarker, "the target goes when the source's last marker is out"),
+        new(Mutant.MarkersUnseen, "a signal for after the flush markers waits for them"),
         new(Mutant.MarkerBeforeGrace, "a marker is behind the last packet"),
         new(Mutant.PassedAtFirstMarker, "the markers of all ingress PEs have gone by"),
         new(Mutant.GateOpensAtFirstMarker, "a marker covers all prefixes"),

@@ -169,7 +169,8 @@ internal sealed partial class PeParty(HandoverWorld world, string name, string s
     // As in MigrationRunner: what only time is missing for.
     private bool IsOnlyEarly(PeSignal signal, PeRefusal refusal) => refusal.Reason switch
     {
-        PeRefusalReason.TunnelNotUp or PeRefusalReason.HoldNotDrained or PeRefusalReason.NoOtherRoute => true,
+        PeRefusalReason.TunnelNotUp or PeRefusalReason.HoldNotDrained or PeRefusalReason.NoOtherRoute or PeRefusalReason.MarkersMissing
+            => true,
         PeRefusalReason.WrongState => _machine.Find(signal.Id) is { } m && PeTransitions.MayCome(m.Role, m.State, signal.Kind),
         _ => false,
     };
@@ -190,6 +191,8 @@ internal sealed partial class PeParty(HandoverWorld world, string name, string s
 
     private PeFacts Facts(PeSignal signal)
     {
+        if (signal.AfterMarkers && World.Mutant != Mutant.MarkersUnseen && _machine.Find(signal.Id) is { } known
+            && UnderWay(known, signal.Kind) is { } underWay) return new PeFacts(UnderWay: underWay);
         if (signal.Kind != SignalKind.Teardown || _machine.Find(signal.Id) is not { Role: MigrationRole.Source,
             Finished: false } migration || World.Mutant == Mutant.TeardownWithoutRoute) return PeFacts.None;
         foreach (MovedPrefix moved in migration.Prefixes)
@@ -199,6 +202,9 @@ internal sealed partial class PeParty(HandoverWorld world, string name, string s
 
         return PeFacts.None;
     }
+
+    private string? UnderWay(PeMigration migration, SignalKind kind) => kind == SignalKind.Withdraw
+        ? MigrationConditions.WhyNotPassed(OrderOf(migration.Group)) : Info(migration.Id)!.WhyNotSettled();
 
     private void Execute(Work work, string? notKept)
     {
@@ -230,7 +236,9 @@ internal sealed partial class PeParty(HandoverWorld world, string name, string s
     {
         PeMigration after = work.Step.Migration!;
         long epoch = Math.Max(after.Epoch, _machine.Find(work.Id)?.Epoch ?? 0);
-        var reply = new SignalReply(work.Id, work.Kind, after.State, epoch, Repeated: false, Now, Now);
+        var reply = new SignalReply(
+            work.Id, work.Kind, after.State, epoch, Repeated: false, Now, Now,
+            Order: work.Kind == SignalKind.Teardown ? OrderOf(after.Group) : null);
         _machine.Result(work.Id, new Executed(work.Kind, reply), Now);
         return reply;
     }
