@@ -7,6 +7,7 @@ here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 out="$(mkdir -p "$1" && cd "$1" && pwd)"
 modules=(virtio_ring virtio virtio_pci_modern_dev virtio_pci_legacy_dev virtio_pci failover net_failover virtio_net virtio_blk)
 
+[ ! "$out/initrd" -nt "$here/app.c" ] || [ ! "$out/initrd" -nt "$here/init" ] || [ ! "$out/initrd" -nt "$here/make-guest.sh" ] || exit 0
 if [ ! -e "$out/vmlinuz" ]; then
   package="$(apt-cache depends linux-image-cloud-amd64 | awk '/Depends:/ { print $2; exit }')"
   [ -n "$package" ] || { echo "make-guest.sh: apt knows no linux-image-cloud-amd64: run \`apt-get update\`" >&2; exit 1; }

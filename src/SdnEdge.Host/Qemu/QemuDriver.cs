@@ -48,7 +48,7 @@ public sealed class QemuDriver : IServerDriver
     private readonly IReadOnlyList<string> _command;
     private readonly IMigrationNetwork _network;
     private readonly QemuProcess _process;
-    private readonly SemaphoreSlim _connecting = new(1);
+    private readonly SemaphoreSlim _connecting = new(1), _taking = new(1);
     private QmpMonitors? _qmp;
     private Outgoing? _outgoing;
 
@@ -87,13 +87,7 @@ public sealed class QemuDriver : IServerDriver
     public async Task<ServerState> PrepareIncomingAsync(DriverContext context, CancellationToken cancel)
     {
         if (_process.Id is not null && !_process.IsExpected) throw new DriverException($"a guest {_server} is here already");
-        await EndAsync(cancel);
-        _process.Start(_command, expected: true);
-        QmpConnection qmp = (await MonitorsAsync(cancel)).Main;
-        await qmp.ExecuteAsync(QmpCommands.SetCapabilities,
-            QmpCapabilities.On("events", "return-path", "validate-uuid", "late-block-activate"), s_command, cancel);
-        await qmp.ExecuteAsync(QmpCommands.SetParameters, new QmpMigrationParameters(AnnounceRounds: 0), s_command, cancel);
-        await qmp.ExecuteAsync(QmpCommands.MigrateIncoming, new QmpUri("unix:" + _process.Incoming), s_command, cancel);
+        await ExpectAsync(cancel);
         _network.Expect(_server, context.Epoch, TakeAsync);
         return ServerState.Incoming;
     }
@@ -193,6 +187,7 @@ public sealed class QemuDriver : IServerDriver
         await EndOutgoingAsync();
         if (_qmp is { } qmp) await qmp.DisposeAsync();
         _connecting.Dispose();
+        _taking.Dispose();
     }
 
     // What runs already is not told twice; what was told is believed when it was seen.
@@ -276,13 +271,48 @@ public sealed class QemuDriver : IServerDriver
         return outgoing;
     }
 
+    // A new process: one into which a migration has begun and failed is of no use any more.
+    private async Task ExpectAsync(CancellationToken cancel)
+    {
+        await EndAsync(cancel);
+        _process.Start(_command, expected: true);
+        QmpConnection qmp = (await MonitorsAsync(cancel)).Main;
+        await qmp.ExecuteAsync(QmpCommands.SetCapabilities,
+            QmpCapabilities.On("events", "return-path", "validate-uuid", "late-block-activate"), s_command, cancel);
+        await qmp.ExecuteAsync(QmpCommands.SetParameters, new QmpMigrationParameters(AnnounceRounds: 0), s_command, cancel);
+        await qmp.ExecuteAsync(QmpCommands.MigrateIncoming, new QmpUri("unix:" + _process.Incoming), s_command, cancel);
+    }
+
+    // A migration from the other host. One that was cut leaves a QEMU that has ended or will: another one waits for the next attempt.
     private async Task TakeAsync(Stream network, CancellationToken cancel)
     {
-        var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
-        await socket.ConnectAsync(new UnixDomainSocketEndPoint(_process.Incoming), cancel);
-        MigrationRelay.Bound(socket);
-        await using var relay = new MigrationRelay(network, new NetworkStream(socket, ownsSocket: true), new RelayGate());
-        await relay.Completion.WaitAsync(cancel);
+        await _taking.WaitAsync(cancel);
+        try
+        {
+            if (_process.Id is null || await HasBegunAsync(cancel)) await ExpectAsync(cancel);
+            var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+            await socket.ConnectAsync(new UnixDomainSocketEndPoint(_process.Incoming), cancel);
+            MigrationRelay.Bound(socket);
+            await using var relay = new MigrationRelay(network, new NetworkStream(socket, ownsSocket: true), new RelayGate());
+            await relay.Completion.WaitAsync(cancel);
+        }
+        finally
+        {
+            _taking.Release();
+        }
+    }
+
+    private async Task<bool> HasBegunAsync(CancellationToken cancel)
+    {
+        try
+        {
+            return (await (await MonitorsAsync(cancel)).Main.ExecuteAsync(QmpCommands.QueryMigrate, s_command, cancel)).Status
+                is not (null or "none" or "setup");
+        }
+        catch (QmpDisconnectedException)
+        {
+            return true;
+        }
     }
 
     private async Task CancelOutgoingAsync(QmpConnection qmp, CancellationToken cancel)

@@ -64,6 +64,25 @@ public class QemuDriverTests
         Assert.True(later >= ticks && bad == 0, $"{ticks} ticks before, {later} after, {bad} words of memory wrong");
     }
 
+    // The guest runs on at the source, and the target takes a second attempt.
+    [Fact]
+    public async Task A_copy_that_is_cut_is_begun_anew()
+    {
+        await using var lab = new TwoDrivers();
+        await lab.StartAsync();
+        var context = new DriverContext("vs", 1, "m1", "host-b");
+        await lab.B.Driver.PrepareIncomingAsync(context, default);
+        await lab.MirroredAsync(lab.A, context);
+        lab.Network.Cut();
+        await lab.UntilAsync(async () => await lab.A.Driver.MirrorAsync(context, default) is { Ready: false });
+        Assert.Equal(ServerState.Running, await lab.A.Driver.LookAsync(context, default));
+        await lab.MirroredAsync(lab.A, context);
+        await lab.A.Driver.StopAsync(context, default);
+        await lab.A.Driver.HandOverAsync(context, default);
+        Assert.Equal(ServerState.Running, await lab.B.Driver.ActivateAsync(context, default));
+        Assert.Equal(0, (await lab.CountsAsync(lab.B)).Bad);
+    }
+
     [Fact]
     public async Task The_next_agent_finds_the_guest_of_the_one_before()
     {
@@ -99,10 +118,13 @@ public class QemuDriverTests
 
         public Task<(long Ticks, long Bad)> CountsAsync(Side side) => Guest.CountsAsync(side.Counter, Patience.Time * 2);
 
-        public async Task MirroredAsync(Side from, DriverContext context)
+        public Task MirroredAsync(Side from, DriverContext context)
+            => UntilAsync(async () => await from.Driver.MirrorAsync(context, default) is { Ready: true });
+
+        public async Task UntilAsync(Func<Task<bool>> so)
         {
             using var end = new CancellationTokenSource(Patience.Time);
-            while (await from.Driver.MirrorAsync(context, end.Token) is not { Ready: true }) await Task.Delay(20, end.Token);
+            while (!await so()) await Task.Delay(20, end.Token);
         }
 
         public async ValueTask DisposeAsync()
@@ -129,6 +151,10 @@ public class QemuDriverTests
     private sealed class Loopback : IMigrationNetwork
     {
         private readonly ConcurrentDictionary<(string Server, long Epoch), TcpListener> _expected = [];
+        private TcpClient? _incoming;
+
+        /// <summary>The link breaks.</summary>
+        public void Cut() => _incoming!.Client.Close(0);
 
         public async Task<Stream> ConnectAsync(string host, string server, long epoch, CancellationToken cancel)
         {
@@ -146,8 +172,12 @@ public class QemuDriverTests
             _expected[(server, epoch)] = listener;
             _ = Task.Run(async () =>
             {
-                using TcpClient client = await listener.AcceptTcpClientAsync();
-                await take(client.GetStream(), default);
+                while (true)
+                {
+                    TcpClient client = await listener.AcceptTcpClientAsync();
+                    _incoming = client;
+                    _ = take(client.GetStream(), default);
+                }
             });
         }
     }
