@@ -1,3 +1,4 @@
+using System.Net.Security;
 using System.Net.Sockets;
 
 namespace SdnEdge.Host.Qemu;
@@ -89,6 +90,7 @@ public sealed class MigrationRelay : IAsyncDisposable
             {
                 // The end of one direction: what comes the other way still does.
                 if (to is NetworkStream { Socket: { } socket }) socket.Shutdown(SocketShutdown.Send);
+                else if (to is SslStream tls) await tls.ShutdownAsync().ConfigureAwait(false);
                 return;
             }
 
