@@ -76,7 +76,8 @@ install_packages() {
 
 BUILD_PACKAGES=(gcc libc6-dev libsqlite3-dev)   # the linker, and what it links
 LAB_PACKAGES=(iproute2 iputils-ping libpcap0.8 procps)
-TEST_PACKAGES=("${LAB_PACKAGES[@]}" tshark tcpdump frr bird2 gobgpd exabgp openbgpd ethtool jq curl openssl socat)
+GUEST_PACKAGES=(gcc libc6-dev qemu-system-x86 busybox-static cpio)   # the last two and the compiler make the guest
+TEST_PACKAGES=("${LAB_PACKAGES[@]}" tshark tcpdump frr bird2 gobgpd exabgp openbgpd ethtool jq curl openssl socat "${GUEST_PACKAGES[@]}")
 BENCH_PACKAGES=("${LAB_PACKAGES[@]}" "${BUILD_PACKAGES[@]}" openvswitch-switch ethtool util-linux frr bird2 gobgpd)
 
 export DOTNET_CLI_TELEMETRY_OPTOUT=1 DOTNET_NOLOGO=1 MSBUILDDISABLENODEREUSE=1
@@ -202,6 +203,12 @@ end_standstill() {
   return "$code"
 }
 
+make_guest() {
+  export SDNEDGE_GUEST="$PWD/artifacts/guest"
+  guest/fetch-qemu.sh "$SDNEDGE_GUEST" || fail "QEMU of Debian's backports could not be fetched (the reason is above)."
+  guest/make-guest.sh "$SDNEDGE_GUEST" || fail "the test guest could not be made (the reason is above)."
+}
+
 run_tests() {
   local filter="" seed="" rerun=no started=$SECONDS code=0 project name
   local -a projects=() builds=()
@@ -244,6 +251,11 @@ run_tests() {
       SDNEDGE_BIN="$PWD/artifacts/only-for-tests-that-need-executable/sdnedge"
     fi
   fi
+
+  # Guests of QEMU, for the tests that move one.
+  for project in "${projects[@]}"; do
+    [ "$(basename "$project" .csproj)" != SdnEdge.Host.Tests ] || make_guest
+  done
 
   [ "$(id -u)" -eq 0 ] || echo "build.sh: not root: tests that need namespaces will be reported as skipped"
   [ -z "$seed" ] || start_standstill "$seed"

@@ -4,6 +4,7 @@ using SdnEdge.Core.Migration;
 using SdnEdge.Host.Api;
 using SdnEdge.Host.Config;
 using SdnEdge.Host.Drivers;
+using SdnEdge.Host.Qemu;
 using SdnEdge.Linux;
 using SdnEdge.Web;
 using IServerDriver = SdnEdge.Host.Drivers.IServerDriver;
@@ -13,7 +14,7 @@ namespace SdnEdge.Host;
 /// <summary>
 /// The agent of one server host: the only one that starts a server here. Its start, in order: 1. the state folder, for itself alone; 2.
 /// each
-/// server's record and driver; 3. a look at each server; 4. the API. Nothing is started or resumed by its start, and nothing stopped by its
+/// server's record and driver, before them the link by which guests come; 3. a look at each server; 4. the API. Nothing is started or resumed by its start, and nothing stopped by its
 /// end.
 /// </summary>
 public sealed class HostAgent : IHostControl, IAsyncDisposable
@@ -24,6 +25,7 @@ public sealed class HostAgent : IHostControl, IAsyncDisposable
     private readonly long _startedAt = Monotonic.Now;
     private readonly string _incarnation = Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(8));
     private ApiServer? _api;
+    private MigrationLink? _link;
 
     private HostAgent(HostAgentConfig config, RecordStore store) => (_config, _store) = (config, store);
 
@@ -42,6 +44,7 @@ public sealed class HostAgent : IHostControl, IAsyncDisposable
         var agent = new HostAgent(config, RecordStore.Open(config.StateFolder));
         try
         {
+            if (config.Migration is { } migration) agent._link = new MigrationLink(migration);
             foreach (ServerConfig server in config.Servers)
             {
                 agent._servers.Add(server.Name,
@@ -105,6 +108,7 @@ public sealed class HostAgent : IHostControl, IAsyncDisposable
     {
         if (_api is not null) await _api.DisposeAsync();
         foreach (ServerAgent server in _servers.Values) await server.DisposeAsync();
+        if (_link is not null) await _link.DisposeAsync();
         _store.Dispose();
     }
 
@@ -116,6 +120,7 @@ public sealed class HostAgent : IHostControl, IAsyncDisposable
     private IServerDriver DriverOf(ServerConfig server) => server.Driver switch
     {
         StandInConfig standIn => new StandInDriver(server.Name, standIn),
+        QemuConfig qemu => new QemuDriver(server.Name, qemu.Run, _store.FolderOf(server.Name), _link!),
         ExecConfig exec => new ExecDriver(server.Name, exec, _store.LockOf(server.Name)),
         _ => throw new InvalidOperationException($"server {server.Name} has no driver"),
     };

@@ -59,6 +59,9 @@ public sealed class RecordStore : IDisposable
     /// <summary>The file of a server.</summary>
     public string PathOf(string server) => Path.Combine(_folder, server + Suffix);
 
+    /// <summary>The folder of a server's process and sockets.</summary>
+    public string FolderOf(string server) => Path.Combine(_folder, server + ".run");
+
     /// <summary>The lock file of a server's commands.</summary>
     public string LockOf(string server) => Path.Combine(_folder, server + ".lock");
 

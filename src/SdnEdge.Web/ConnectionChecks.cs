@@ -16,7 +16,6 @@ namespace SdnEdge.Web;
 /// </summary>
 public sealed class ConnectionChecks(IReadOnlyList<AccessRule> access)
 {
-    private const string CommonNameOid = "2.5.4.3";
 
     private long _refusedUsers;
     private long _refusedCertificates;
@@ -39,24 +38,8 @@ public sealed class ConnectionChecks(IReadOnlyList<AccessRule> access)
     public ApiRole RoleOf(X509Certificate2 certificate)
     {
         ArgumentNullException.ThrowIfNull(certificate);
-        string? name = CommonName(certificate);
+        string? name = TlsFiles.CommonName(certificate);
         return name is null ? ApiRole.Read : access.FirstOrDefault(r => r.Certificate == name)?.Role ?? ApiRole.Read;
-    }
-
-    // The one common name of the subject; null where it has none, or more than one. Another part of the subject, or of its other names,
-    // is not taken for it.
-    private static string? CommonName(X509Certificate2 certificate)
-    {
-        string? name = null;
-        foreach (X500RelativeDistinguishedName part in certificate.SubjectName.EnumerateRelativeDistinguishedNames())
-        {
-            if (part.HasMultipleElements) return null;
-            if (part.GetSingleElementType().Value != CommonNameOid) continue;
-            if (name is not null) return null;
-            name = part.GetSingleElementValue();
-        }
-
-        return name;
     }
 
     /// <summary>The counters as metrics.</summary>
@@ -72,7 +55,7 @@ public sealed class ConnectionChecks(IReadOnlyList<AccessRule> access)
     {
         if (context.Features.Get<ApiIdentity>() is { } user) return user;
         if (context.Connection.ClientCertificate is not { } certificate) return new ApiIdentity("nobody", ApiRole.None);
-        return new ApiIdentity("certificate " + (CommonName(certificate) ?? certificate.Subject), RoleOf(certificate));
+        return new ApiIdentity("certificate " + (TlsFiles.CommonName(certificate) ?? certificate.Subject), RoleOf(certificate));
     }
 
     internal void CountRefusedRole() => Interlocked.Increment(ref _refusedRoles);

@@ -9,9 +9,10 @@ namespace SdnEdge.Web;
 /// that
 /// cannot be read any more leave the last good ones in force.
 /// </summary>
-internal sealed class TlsFiles
+public sealed class TlsFiles
 {
-    private const string ClientAuthentication = "1.3.6.1.5.5.7.3.2";
+    private const string ServerAuthentication = "1.3.6.1.5.5.7.3.1", ClientAuthentication = "1.3.6.1.5.5.7.3.2";
+    private const string CommonNameOid = "2.5.4.3";
 
     private readonly ApiTcpConfig _config;
     private readonly Lock _lock = new();
@@ -47,14 +48,35 @@ internal sealed class TlsFiles
         }
     }
 
-    /// <summary>True when the configured CA has signed this certificate for a client, and its time has not run out.</summary>
-    public bool Accepts(X509Certificate2 certificate)
+    /// <summary>
+    /// The one common name of a certificate's subject; null where it has none, or more than one. Another part of the subject, or of its
+    /// other names, is not taken for it.
+    /// </summary>
+    public static string? CommonName(X509Certificate2 certificate)
+    {
+        ArgumentNullException.ThrowIfNull(certificate);
+        string? name = null;
+        foreach (X500RelativeDistinguishedName part in certificate.SubjectName.EnumerateRelativeDistinguishedNames())
+        {
+            if (part.HasMultipleElements) return null;
+            if (part.GetSingleElementType().Value != CommonNameOid) continue;
+            if (name is not null) return null;
+            name = part.GetSingleElementValue();
+        }
+
+        return name;
+    }
+
+    /// <summary>True when the configured CA has signed this certificate, and its time has not run out.</summary>
+    /// <param name="certificate">The certificate.</param>
+    /// <param name="ofServer">True: it must be one for servers; false: for clients.</param>
+    public bool Accepts(X509Certificate2 certificate, bool ofServer = false)
     {
         using var chain = new X509Chain();
         chain.ChainPolicy.TrustMode = X509ChainTrustMode.CustomRootTrust;
         chain.ChainPolicy.CustomTrustStore.AddRange(Current.Authorities);
         chain.ChainPolicy.RevocationMode = X509RevocationMode.NoCheck;
-        chain.ChainPolicy.ApplicationPolicy.Add(new Oid(ClientAuthentication));
+        chain.ChainPolicy.ApplicationPolicy.Add(new Oid(ofServer ? ServerAuthentication : ClientAuthentication));
         return chain.Build(certificate);
     }
 
@@ -84,5 +106,8 @@ internal sealed class TlsFiles
     }
 
     /// <summary>The files' content, and when each was last changed.</summary>
-    internal sealed record Loaded(X509Certificate2 Server, X509Certificate2Collection Authorities, (DateTime, DateTime, DateTime) Stamp);
+    /// <param name="Server">The daemon's certificate with its key.</param>
+    /// <param name="Authorities">The CA's certificates.</param>
+    /// <param name="Stamp">When each file was last changed.</param>
+    public sealed record Loaded(X509Certificate2 Server, X509Certificate2Collection Authorities, (DateTime, DateTime, DateTime) Stamp);
 }

@@ -27,6 +27,59 @@ public sealed class ConfigTests
     }
 
     [Fact]
+    public void A_guest_of_QEMU_needs_its_arguments_and_the_link_by_which_it_moves()
+    {
+        const string Head = """
+            name: host-a
+            site: dc-a
+            api: { unix: /run/host.sock }
+            state: { folder: /var/lib/host }
+
+            """;
+        HostConfigResult good = HostConfigLoader.Load(Head + """
+            migration:
+              listen: "192.0.2.1:7810"
+              certificate: /etc/host-a.crt
+              key: /etc/host-a.key
+              clientCa: /etc/hosts.crt
+              peers:
+                - { name: host-b, address: "192.0.2.2:7810" }
+            servers:
+              - { name: vs, runs: true, qemu: { run: [/usr/bin/qemu-system-x86_64, -m, "512"] } }
+            """, "h.yaml");
+        Assert.Empty(good.Errors);
+        Assert.Equal(("host-b", "192.0.2.2", 7810),
+            (good.Config!.Migration!.Peers[0].Name, good.Config.Migration.Peers[0].Address.ToString(), good.Config.Migration.Peers[0].Port));
+        Assert.Equal(["/usr/bin/qemu-system-x86_64", "-m", "512"], Assert.IsType<QemuConfig>(good.Config.Servers[0].Driver).Run);
+
+        HostConfigResult bad = HostConfigLoader.Load(Head + """
+            migration:
+              listen: 192.0.2.1
+              certificate: /etc/host-a.crt
+              peers:
+                - { name: host-b, address: host-b }
+                - { name: host-b, address: "192.0.2.2:7810", weight: 3 }
+            servers:
+              - { name: vs, runs: true, qemu: { run: [qemu, -S, --incoming, defer, -m, "512"] } }
+              - { name: db, runs: true, qemu: { run: [] }, exec: {} }
+              - { name: xs, runs: true, qemu: {} }
+            """, "h.yaml");
+        string all = string.Join('\n', bad.Errors);
+        foreach (string wanted in (string[])
+        [
+            "migration.listen: '192.0.2.1' is not ADDRESS:PORT", "migration.key: is missing: a guest's memory is not carried without mutual TLS",
+            "migration.clientCa: is missing", "migration.peers[0].address: 'host-b' is not ADDRESS:PORT", "migration.peers[1].name: 'host-b' is",
+            "weight", "servers[0].qemu.run: 'qemu' is not an absolute path", "servers[0].qemu.run[1]: '-S' is the agent's own",
+            "servers[0].qemu.run[2]: '--incoming' is the agent's own", "servers[1].qemu: exactly one", "servers[2].qemu.run: is missing",
+        ]) Assert.Contains(wanted, all, StringComparison.Ordinal);
+        HostConfigResult without = HostConfigLoader.Load(Head + """
+            servers:
+              - { name: vs, runs: true, qemu: { run: [/usr/bin/qemu-system-x86_64] } }
+            """, "h.yaml");
+        Assert.Contains("migration: is missing: vs is a guest of QEMU", string.Join('\n', without.Errors), StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void All_errors_come_at_once_with_their_places()
     {
         HostConfigResult result = HostConfigLoader.Load("""

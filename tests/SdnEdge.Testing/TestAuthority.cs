@@ -25,15 +25,17 @@ public sealed class TestAuthority : IDisposable
 
     /// <summary>A certificate with its key, for clients or for a server at 127.0.0.1.</summary>
     /// <param name="subject">The whole subject, e.g. <c>CN=mms</c>.</param>
-    /// <param name="forServer">False: for clients.</param>
+    /// <param name="forServer">False: for clients; null: for both.</param>
     /// <param name="fromHours">Valid from so many hours from now.</param>
     /// <param name="toHours">Valid up to so many hours from now.</param>
-    public X509Certificate2 Issue(string subject, bool forServer = false, double fromHours = -1, double toHours = 1)
+    public X509Certificate2 Issue(string subject, bool? forServer = false, double fromHours = -1, double toHours = 1)
     {
         using ECDsa key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
         var request = new CertificateRequest(subject, key, HashAlgorithmName.SHA256);
-        request.CertificateExtensions.Add(new X509EnhancedKeyUsageExtension(
-            [new Oid(forServer ? ServerAuthentication : ClientAuthentication)], false));
+        var usage = new OidCollection();
+        if (forServer != false) usage.Add(new Oid(ServerAuthentication));
+        if (forServer != true) usage.Add(new Oid(ClientAuthentication));
+        request.CertificateExtensions.Add(new X509EnhancedKeyUsageExtension(usage, false));
         var names = new SubjectAlternativeNameBuilder();
         names.AddIpAddress(IPAddress.Loopback);
         request.CertificateExtensions.Add(names.Build());
@@ -46,7 +48,7 @@ public sealed class TestAuthority : IDisposable
 
     /// <summary>Issues a certificate and writes it and its key as PEM files NAME.crt and NAME.key into a folder.</summary>
     /// <returns>The two files.</returns>
-    public (string Certificate, string Key) Write(string folder, string name, bool forServer = false, string? subject = null)
+    public (string Certificate, string Key) Write(string folder, string name, bool? forServer = false, string? subject = null)
     {
         using X509Certificate2 issued = Issue(subject ?? "CN=" + name, forServer);
         (string crt, string key) = (Path.Combine(folder, name + ".crt"), Path.Combine(folder, name + ".key"));
@@ -65,9 +67,10 @@ public sealed class TestAuthority : IDisposable
     }
 
     /// <summary>A TCP port of 127.0.0.1 that nobody has: below those that the kernel gives to those who ask for any.</summary>
-    public static int FreePort()
+    /// <param name="above">A port that was given before; 0: none.</param>
+    public static int FreePort(int above = 0)
     {
-        for (int port = 20_000 + (Environment.ProcessId % 10_000); ; port++)
+        for (int port = above > 0 ? above + 1 : 20_000 + (Environment.ProcessId % 10_000); ; port++)
         {
             try
             {

@@ -19,7 +19,7 @@ public static class ApiConfigReader
             $"'{unix}' is not an absolute path; write it as /run/sdnedge/pe-a.sock");
         else if (unix is not null && Encoding.UTF8.GetByteCount(unix) > MaxSocketPath) api.Error("unix",
             $"is {Encoding.UTF8.GetByteCount(unix)} bytes long and the kernel takes {MaxSocketPath}; choose a shorter path");
-        ApiTcpConfig? tcp = api.Map("tcp") is { } map ? ReadTcp(map) : null;
+        ApiTcpConfig? tcp = api.Map("tcp") is { } map ? ReadTcp(map, "the API is not served over TCP", "use unix: instead of tcp:") : null;
         var config = new ApiConfig(unix, tcp) { Access = ReadAccess(api) };
         api.Finish();
         return config;
@@ -46,32 +46,40 @@ public static class ApiConfigReader
         return rules;
     }
 
-    private static ApiTcpConfig? ReadTcp(MapReader tcp)
+    /// <summary>Reads an address to listen on with mutual TLS: listen, certificate, key, clientCa.</summary>
+    /// <param name="tcp">The section.</param>
+    /// <param name="what">What there is not without it, e.g. <c>the API is not served over TCP</c>.</param>
+    /// <param name="instead">What to do otherwise, e.g. <c>use unix: instead of tcp:</c>.</param>
+    public static ApiTcpConfig? ReadTcp(MapReader tcp, string what, string instead)
     {
-        string? listen = tcp.Text("listen", required: true, "\"10.255.0.1:8443\"");
-        IpAddress address = default;
-        int port = 0;
-        if (listen is not null)
-        {
-            int colon = listen.LastIndexOf(':');
-            bool good = colon > 0 && IpAddress.TryParse(listen[..colon].Trim('[', ']'), out address)
-                && int.TryParse(listen.AsSpan(colon + 1), NumberStyles.None, CultureInfo.InvariantCulture, out port) && port is > 0
-                    and < 65536;
-            if (!good) tcp.Error("listen", $"'{listen}' is not ADDRESS:PORT; write \"10.255.0.1:8443\" or \"[fd00:ff::1]:8443\"");
-        }
-
-        string? certificate = ReadFileName(tcp, "certificate", "pe-a.crt"), key = ReadFileName(tcp, "key", "pe-a.key"),
-            ca = ReadFileName(tcp, "clientCa", "mms-ca.crt");
+        ArgumentNullException.ThrowIfNull(tcp);
+        (IpAddress Address, int Port) at = tcp.Text("listen", required: true, "\"10.255.0.1:8443\"") is { } listen
+            ? ReadEndPoint(tcp, "listen", listen) : default;
+        string? certificate = FileName("certificate", "pe-a.crt"), key = FileName("key", "pe-a.key"), ca = FileName("clientCa", "mms-ca.crt");
         tcp.Finish();
-        return certificate is null || key is null || ca is null ? null : new ApiTcpConfig(address, port, certificate, key, ca);
+        return certificate is null || key is null || ca is null ? null : new ApiTcpConfig(at.Address, at.Port, certificate, key, ca);
+
+        string? FileName(string name, string file)
+        {
+            string? text = tcp.Text(name, example: $"/etc/sdnedge/{file}");
+            if (string.IsNullOrEmpty(text)) tcp.Error(name, $"is missing: {what} without mutual TLS; write {name}: /etc/sdnedge/{file}, or {instead}");
+            return text;
+        }
     }
 
-    private static string? ReadFileName(MapReader tcp, string key, string file)
+    /// <summary>Reads ADDRESS:PORT.</summary>
+    public static (IpAddress Address, int Port) ReadEndPoint(MapReader map, string key, string text)
     {
-        string? text = tcp.Text(key, example: $"/etc/sdnedge/{file}");
-        if (string.IsNullOrEmpty(text)) tcp.Error(key,
-            $"is missing: the API is not served over TCP without mutual TLS; write {key}: /etc/sdnedge/{file}, or use unix: instead of "
-            + $"tcp:");
-        return text;
+        ArgumentNullException.ThrowIfNull(map);
+        ArgumentNullException.ThrowIfNull(text);
+        int colon = text.LastIndexOf(':');
+        if (colon > 0 && IpAddress.TryParse(text[..colon].Trim('[', ']'), out IpAddress address)
+            && int.TryParse(text.AsSpan(colon + 1), NumberStyles.None, CultureInfo.InvariantCulture, out int port) && port is > 0 and < 65536)
+        {
+            return (address, port);
+        }
+
+        map.Error(key, $"'{text}' is not ADDRESS:PORT; write \"10.255.0.1:8443\" or \"[fd00:ff::1]:8443\"");
+        return default;
     }
 }

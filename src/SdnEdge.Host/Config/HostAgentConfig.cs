@@ -9,7 +9,20 @@ namespace SdnEdge.Host.Config;
 /// <param name="Api">Where its API listens, and who may do what.</param>
 /// <param name="StateFolder">Where it keeps a record for each server.</param>
 /// <param name="Servers">The servers that it may ever run.</param>
-public sealed record HostAgentConfig(string Name, string Site, ApiConfig Api, string StateFolder, IReadOnlyList<ServerConfig> Servers);
+/// <param name="Migration">How guests are carried to and from other hosts; null = none are.</param>
+public sealed record HostAgentConfig(
+    string Name, string Site, ApiConfig Api, string StateFolder, IReadOnlyList<ServerConfig> Servers, MigrationLinkConfig? Migration = null);
+
+/// <summary>How guests are carried to and from other hosts.</summary>
+/// <param name="Listen">Where guests come in, with this host's certificate and the CA of all hosts.</param>
+/// <param name="Peers">The other hosts.</param>
+public sealed record MigrationLinkConfig(ApiTcpConfig Listen, IReadOnlyList<MigrationPeer> Peers);
+
+/// <summary>Another host.</summary>
+/// <param name="Name">Its name, which is the common name of its certificate.</param>
+/// <param name="Address">Its address.</param>
+/// <param name="Port">Its TCP port.</param>
+public sealed record MigrationPeer(string Name, IpAddress Address, int Port);
 
 /// <summary>A server.</summary>
 /// <param name="Name">Its name.</param>
@@ -26,6 +39,10 @@ public abstract record ServerDriverConfig;
 /// <param name="Mac">The server's MAC address.</param>
 /// <param name="Addresses">The server's addresses, announced when it comes to run here.</param>
 public sealed record StandInConfig(string Namespace, string Leg, MacAddress Mac, IReadOnlyList<IpAddress> Addresses) : ServerDriverConfig;
+
+/// <summary>A guest of QEMU.</summary>
+/// <param name="Run">QEMU and its arguments, but for its monitors and what a migration needs.</param>
+public sealed record QemuConfig(IReadOnlyList<string> Run) : ServerDriverConfig;
 
 /// <summary>A step of the exec driver.</summary>
 /// <param name="Run">The program and its arguments.</param>

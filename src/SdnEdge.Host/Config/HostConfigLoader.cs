@@ -47,8 +47,34 @@ public static class HostConfigLoader
         }
 
         List<ServerConfig> servers = ReadServers(root);
+        MigrationLinkConfig? migration = root.Map("migration") is { } link ? ReadMigration(link) : null;
+        if (!root.Has("migration") && servers.FirstOrDefault(s => s.Driver is QemuConfig) is { } guest)
+            root.Error("migration", $"is missing: {guest.Name} is a guest of QEMU, whose memory is carried to other hosts; write migration: "
+                + "{ listen: \"192.0.2.1:7810\", certificate: ..., key: ..., clientCa: ..., peers: [...] }");
         root.Finish();
-        return new HostAgentConfig(name, site, api, folder, servers);
+        return new HostAgentConfig(name, site, api, folder, servers, migration);
+    }
+
+    private static MigrationLinkConfig? ReadMigration(MapReader link)
+    {
+        var peers = new List<MigrationPeer>();
+        foreach (MapReader item in link.Maps("peers"))
+        {
+            string name = ReadName(item, "name", "host-b");
+            if (name.Length > 0 && peers.Exists(p => p.Name == name)) item.Error("name", $"'{name}' is there twice; each host is named once");
+            if (item.Text("address", required: true, "\"192.0.2.2:7810\"") is { } text)
+            {
+                (IpAddress address, int port) = ApiConfigReader.ReadEndPoint(item, "address", text);
+                peers.Add(new MigrationPeer(name, address, port));
+            }
+
+            item.Finish();
+        }
+
+        if (!link.Has("peers")) link.Error("peers",
+            "is missing; write peers: [{ name: host-b, address: \"192.0.2.2:7810\" }], the hosts that guests go to and come from");
+        return ApiConfigReader.ReadTcp(link, "a guest's memory is not carried", "leave migration: out where no guest moves") is { } listen
+            ? new MigrationLinkConfig(listen, peers) : null;
     }
 
     private static List<ServerConfig> ReadServers(MapReader root)
@@ -63,12 +89,13 @@ public static class HostConfigLoader
                 item.Error("runs", "is missing; write runs: true at the one host where the server runs before its first move, runs: "
                     + "false at all others");
             bool runs = item.Flag("runs", false);
-            MapReader? standIn = item.Map("standIn"), exec = item.Map("exec");
+            MapReader? standIn = item.Map("standIn"), exec = item.Map("exec"), qemu = item.Map("qemu");
             ServerDriverConfig? driver = null;
-            if (item.Has("standIn") == item.Has("exec"))
-                item.Error(item.Has("exec") ? "exec" : "name",
-                    "exactly one of standIn: and exec: says how the server is driven; write one of them");
-            else driver = standIn is not null ? ReadStandIn(standIn) : exec is not null ? ReadExec(exec) : null;
+            string[] said = [.. ((string[])["standIn", "exec", "qemu"]).Where(item.Has)];
+            if (said.Length != 1)
+                item.Error(said.Length > 1 ? said[^1] : "name",
+                    "exactly one of standIn:, exec: and qemu: says how the server is driven; write one of them");
+            else driver = standIn is not null ? ReadStandIn(standIn) : exec is not null ? ReadExec(exec) : qemu is not null ? ReadQemu(qemu) : null;
             item.Finish();
             if (driver is not null) list.Add(new ServerConfig(name, runs, driver));
         }
@@ -109,6 +136,27 @@ public static class HostConfigLoader
             "is missing; write addresses: [10.1.1.10], which are announced when the server comes to run here");
         map.Finish();
         return new StandInConfig(space, leg, mac, addresses);
+    }
+
+    // Arguments by which the agent itself starts it, or would no more be its master.
+    private static readonly string[] s_ours = ["-S", "-incoming", "-qmp", "-daemonize", "-pidfile", "-monitor", "-mon", "-loadvm", "-snapshot"];
+
+    private static QemuConfig? ReadQemu(MapReader map)
+    {
+        var words = new List<string>();
+        foreach ((YamlText item, string path) in map.Texts("run"))
+        {
+            words.Add(item.Text);
+            if (s_ours.Contains(item.Text.StartsWith("--", StringComparison.Ordinal) ? item.Text[1..] : item.Text))
+                map.Errors.Add(item, path, $"'{item.Text}' is the agent's own to say; leave it out");
+        }
+
+        if (words.Count == 0) map.Error("run",
+            "is missing or empty; write run: [/usr/bin/qemu-system-x86_64, -machine, ...], QEMU and its arguments, the same at each host but for "
+                + "paths and the network's back end");
+        else if (!words[0].StartsWith('/')) map.Error("run", $"'{words[0]}' is not an absolute path; QEMU is not searched for in PATH");
+        map.Finish();
+        return words.Count == 0 ? null : new QemuConfig(words);
     }
 
     private static ExecConfig? ReadExec(MapReader map)

@@ -1,0 +1,403 @@
+using System.Globalization;
+using System.Net.Sockets;
+using SdnEdge.Core.Api;
+using SdnEdge.Host.Drivers;
+using SdnEdge.Host.Qmp;
+
+namespace SdnEdge.Host.Qemu;
+
+/// <summary>How migrations reach the other host.</summary>
+public interface IMigrationNetwork
+{
+    /// <summary>Connects to where another host expects a guest.</summary>
+    /// <exception cref="IOException">It does not answer, or expects none.</exception>
+    Task<Stream> ConnectAsync(string host, string server, long epoch, CancellationToken cancel);
+
+    /// <summary>What comes for this guest and epoch from now on is given to <paramref name="take"/>; null: nothing is expected any
+    /// more.</summary>
+    void Expect(string server, long epoch, Func<Stream, CancellationToken, Task>? take);
+}
+
+/// <summary>
+/// Drives a guest of QEMU by two monitors. The order in which a guest moves:
+/// <code>
+/// target  -S -incoming defer; migrate-incoming                            the guest is expected
+/// source  migrate to our relay; passes; near the end the gate is shut     the guest runs, QEMU waits in its pass
+/// source  stop; query-status says paused                                  from here on it never runs on by itself
+/// source  the gate opens; pre-switchover; migrate-continue; completed     the rest is at the target, which stands still
+/// target  cont, RESUME                                                    after the pivot
+/// </code>
+/// QEMU decides by itself when to stop a guest, whatever downtime-limit says; stopped so, it resumes it by itself when the migration fails,
+/// also when only the acknowledgement of its success was lost: two guests run then. Hence the gate, the explicit stop, and
+/// <c>paused</c>, the only state in which nothing resumes by itself.
+/// </summary>
+public sealed class QemuDriver : IServerDriver
+{
+    private static readonly TimeSpan s_start = TimeSpan.FromSeconds(10), s_command = TimeSpan.FromSeconds(5), s_stop = TimeSpan.FromSeconds(10),
+        s_handOver = TimeSpan.FromSeconds(60), s_continue = TimeSpan.FromSeconds(2), s_pause = TimeSpan.FromMilliseconds(20);
+
+    // The last pass begins when so little is left, bytes, or after so many passes.
+    private const long LittleLeft = 4 << 20;
+    private const int MostPasses = 30;
+
+    // Bytes per second: while all of the memory is copied for the first time; and from when this pass comes to its end. QEMU takes the pace
+    // for the way's, and does not believe that it could carry what is left within a millisecond: it begins another pass, and says so.
+    private const long Pace = 200 << 20, SlowPace = 20 << 20;
+
+    private readonly string _server;
+    private readonly IReadOnlyList<string> _command;
+    private readonly IMigrationNetwork _network;
+    private readonly QemuProcess _process;
+    private readonly SemaphoreSlim _connecting = new(1), _taking = new(1);
+    private QmpMonitors? _qmp;
+    private Outgoing? _outgoing;
+
+    /// <summary>A driver of <paramref name="server"/>.</summary>
+    /// <param name="server">The server.</param>
+    /// <param name="command">QEMU and its arguments, but for its monitors and what a migration needs.</param>
+    /// <param name="folder">A folder of its own for sockets.</param>
+    /// <param name="network">The way to other hosts.</param>
+    public QemuDriver(string server, IReadOnlyList<string> command, string folder, IMigrationNetwork network)
+        => (_server, _command, _network, _process) = (server, command, network, new QemuProcess(folder));
+
+    /// <inheritdoc/>
+    public string Kind => "qemu";
+
+    /// <inheritdoc/>
+    public bool Undoable => true;
+
+    /// <inheritdoc/>
+    public TimeSpan LookInterval => TimeSpan.FromSeconds(1);
+
+    /// <inheritdoc/>
+    public async Task<ServerState> LookAsync(DriverContext context, CancellationToken cancel)
+    {
+        if (_process.Id is null) return ServerState.Absent;
+        QmpStatus status = await (await MonitorsAsync(cancel)).Main.ExecuteAsync(QmpCommands.QueryStatus, s_command, cancel);
+        if (status.Running) return ServerState.Running;
+        return status.Status switch
+        {
+            _ when _process.IsExpected => ServerState.Incoming,
+            "paused" or "postmigrate" or "finish-migrate" or "prelaunch" => ServerState.Paused,
+            _ => throw new DriverException($"QEMU of {_server} is in state {status.Status}"),
+        };
+    }
+
+    /// <inheritdoc/>
+    public async Task<ServerState> PrepareIncomingAsync(DriverContext context, CancellationToken cancel)
+    {
+        if (_process.Id is not null && !_process.IsExpected) throw new DriverException($"a guest {_server} is here already");
+        await ExpectAsync(cancel);
+        _network.Expect(_server, context.Epoch, TakeAsync);
+        return ServerState.Incoming;
+    }
+
+    /// <inheritdoc/>
+    public async Task<MirrorProgress?> MirrorAsync(DriverContext context, CancellationToken cancel)
+    {
+        if (_process.Id is null || _process.IsExpected) return null;
+        QmpMonitors qmp = await MonitorsAsync(cancel);
+        QmpMigration at = await qmp.Main.ExecuteAsync(QmpCommands.QueryMigrate, s_command, cancel);
+
+        // A copy that failed, or in which QEMU has stopped the guest by itself, is begun anew: the target expects it again.
+        if (_outgoing is not null && (_outgoing.Ended || _outgoing.Epoch != context.Epoch || at.Status is not ("setup" or "active")))
+            await CancelOutgoingAsync(qmp.Main, cancel);
+        _outgoing ??= await BeginAsync(qmp, context, cancel);
+        at = await qmp.Main.ExecuteAsync(QmpCommands.QueryMigrate, s_command, cancel);
+        QmpMigrationRam ram = at.Ram ?? new QmpMigrationRam(0, 0, 0);
+        return new MirrorProgress(_outgoing.Gate.IsShut, ram.Transferred, ram.Remaining, _outgoing.PredictedMs(ram));
+    }
+
+    /// <inheritdoc/>
+    public async Task<ServerState> StopAsync(DriverContext context, CancellationToken cancel)
+    {
+        QmpConnection qmp = (await MonitorsAsync(cancel)).Main;
+        _outgoing?.Gate.Shut();
+        await qmp.ExecuteAsync(QmpCommands.Stop, s_stop, cancel);
+
+        // An answer proves nothing: QEMU may have decided by itself a moment before, and would resume by itself; or the disk has failed.
+        QmpStatus status = await qmp.ExecuteAsync(QmpCommands.QueryStatus, s_command, cancel);
+        if (status.Status is "paused") return ServerState.Paused;
+        throw new DriverException($"QEMU of {_server} was told to stop and is in state {status.Status}, not paused: it may run on by itself");
+    }
+
+    /// <inheritdoc/>
+    public async Task<ServerState> HandOverAsync(DriverContext context, CancellationToken cancel)
+    {
+        QmpMonitors qmp = await MonitorsAsync(cancel);
+        if (_outgoing is not { } outgoing || outgoing.Ended || outgoing.Epoch != context.Epoch)
+            throw new DriverException($"no copy of {_server} is under way under epoch {context.Epoch}; the move has to be undone");
+        using QmpListener listener = qmp.Main.Listen("MIGRATION");
+        outgoing.Relay.BytesPerSecond = 0;
+        outgoing.Gate.Open();
+        await ReachesAsync(qmp.Main, listener, "pre-switchover", cancel);
+        await qmp.ExecuteOrYankAsync(QmpCommands.MigrateContinue, new QmpMigrationState("pre-switchover"), s_continue, cancel);
+        await ReachesAsync(qmp.Main, listener, "completed", cancel);
+        await EndOutgoingAsync();
+        return ServerState.Paused;
+    }
+
+    /// <inheritdoc/>
+    public async Task<ServerState> ActivateAsync(DriverContext context, CancellationToken cancel)
+    {
+        // It has died after it was granted: a start from its disk.
+        if (_process.Id is null) _process.Start(_command, expected: false);
+        QmpConnection qmp = (await MonitorsAsync(cancel)).Main;
+        if (_process.IsExpected)
+        {
+            QmpMigration came = await qmp.ExecuteAsync(QmpCommands.QueryMigrate, s_command, cancel);
+            if (came.Status != "completed")
+                throw new DriverException($"what {_server} needs to run here has not come: its migration is {came.Status ?? "not begun"}");
+        }
+
+        await RunAsync(qmp, cancel);
+        _process.HasRun();
+        _network.Expect(_server, context.Epoch, null);
+        return ServerState.Running;
+    }
+
+    /// <inheritdoc/>
+    public async Task<ServerState> ResumeAsync(DriverContext context, CancellationToken cancel)
+    {
+        QmpConnection qmp = (await MonitorsAsync(cancel)).Main;
+        await CancelOutgoingAsync(qmp, cancel);
+        await RunAsync(qmp, cancel);
+        return ServerState.Running;
+    }
+
+    /// <inheritdoc/>
+    public async Task<ServerState> CancelAsync(DriverContext context, CancellationToken cancel)
+    {
+        _network.Expect(_server, context.Epoch, null);
+        if (_process.Id is null || _process.IsExpected) await EndAsync(cancel);
+        else if (await LookAsync(context, cancel) == ServerState.Running) return ServerState.Running;
+        return ServerState.Absent;
+    }
+
+    /// <inheritdoc/>
+    public async Task<ServerState> KillAsync(DriverContext context, CancellationToken cancel)
+    {
+        await EndAsync(cancel);
+        return ServerState.Absent;
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask DisposeAsync()
+    {
+        await EndOutgoingAsync();
+        if (_qmp is { } qmp) await qmp.DisposeAsync();
+        _connecting.Dispose();
+        _taking.Dispose();
+    }
+
+    // What runs already is not told twice; what was told is believed when it was seen.
+    private static async Task RunAsync(QmpConnection qmp, CancellationToken cancel)
+    {
+        if ((await qmp.ExecuteAsync(QmpCommands.QueryStatus, s_command, cancel)).Running) return;
+        await qmp.ExecuteAsync(QmpCommands.Cont, s_command, cancel);
+        QmpStatus status = await qmp.ExecuteAsync(QmpCommands.QueryStatus, s_command, cancel);
+        if (!status.Running) throw new DriverException($"QEMU was told to run and is in state {status.Status}");
+    }
+
+    private static async Task ReachesAsync(QmpConnection qmp, QmpListener listener, string wanted, CancellationToken cancel)
+    {
+        QmpMigration at = await qmp.ExecuteAsync(QmpCommands.QueryMigrate, s_command, cancel);
+        string? status = at.Status;
+        while (status != wanted)
+        {
+            if (status is "failed" or "cancelled" or "cancelling")
+            {
+                at = await qmp.ExecuteAsync(QmpCommands.QueryMigrate, s_command, cancel);
+                throw new DriverException($"the migration is {status} instead of {wanted}: {at.ErrorDesc}");
+            }
+
+            status = (await listener.NextAsync(_ => true, $"its migration is {wanted}", s_handOver, cancel)).Text("status");
+        }
+    }
+
+    private async Task<QmpMonitors> MonitorsAsync(CancellationToken cancel)
+    {
+        await _connecting.WaitAsync(cancel);
+        try
+        {
+            if (_qmp is { Main.State: QmpState.Ready, Rescue.State: QmpState.Ready }) return _qmp;
+            if (_qmp is not null) await _qmp.DisposeAsync();
+            _qmp = null;
+            using var end = CancellationTokenSource.CreateLinkedTokenSource(cancel);
+            end.CancelAfter(s_start);
+            while (true)
+            {
+                if (_process.Id is null) throw new DriverException($"there is no QEMU of {_server} here: {_process.LastWords}");
+                try
+                {
+                    return _qmp = await QmpMonitors.ConnectAsync(_process.Monitor, _process.Rescue, s_command, end.Token);
+                }
+                catch (QmpDisconnectedException)
+                {
+                    // It has just been started.
+                    await Task.Delay(s_pause, end.Token);
+                }
+            }
+        }
+        catch (OperationCanceledException) when (!cancel.IsCancellationRequested)
+        {
+            throw new DriverException($"QEMU of {_server} has opened no monitor within {s_start.TotalSeconds} s: {_process.LastWords}");
+        }
+        finally
+        {
+            _connecting.Release();
+        }
+    }
+
+    private async Task<Outgoing> BeginAsync(QmpMonitors qmp, DriverContext context, CancellationToken cancel)
+    {
+        string host = context.PeerHost ?? throw new DriverException($"nobody has said to which host {_server} is to go");
+        QmpListener passes = qmp.Main.Listen("MIGRATION_PASS", "MIGRATION");
+        Stream network = await _network.ConnectAsync(host, _server, context.Epoch, cancel);
+        File.Delete(_process.Outgoing);
+        using var listener = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+        listener.Bind(new UnixDomainSocketEndPoint(_process.Outgoing));
+        listener.Listen(1);
+        await qmp.Main.ExecuteAsync(QmpCommands.SetCapabilities,
+            QmpCapabilities.On("events", "return-path", "validate-uuid", "pause-before-switchover"), s_command, cancel);
+        await qmp.Main.ExecuteAsync(QmpCommands.SetParameters,
+            new QmpMigrationParameters(DowntimeLimit: 1, MaxBandwidth: 1L << 40, AnnounceRounds: 0), s_command, cancel);
+        await qmp.Main.ExecuteAsync(QmpCommands.Migrate, new QmpUri("unix:" + _process.Outgoing), s_command, cancel);
+        using var end = CancellationTokenSource.CreateLinkedTokenSource(cancel);
+        end.CancelAfter(s_command);
+        Socket socket = await listener.AcceptAsync(end.Token);
+        MigrationRelay.Bound(socket);
+        var outgoing = new Outgoing(context.Epoch, qmp.Main, passes, new NetworkStream(socket, ownsSocket: true), network);
+        return outgoing;
+    }
+
+    // A new process: one into which a migration has begun and failed is of no use any more.
+    private async Task ExpectAsync(CancellationToken cancel)
+    {
+        await EndAsync(cancel);
+        _process.Start(_command, expected: true);
+        QmpConnection qmp = (await MonitorsAsync(cancel)).Main;
+        await qmp.ExecuteAsync(QmpCommands.SetCapabilities,
+            QmpCapabilities.On("events", "return-path", "validate-uuid", "late-block-activate"), s_command, cancel);
+        await qmp.ExecuteAsync(QmpCommands.SetParameters, new QmpMigrationParameters(AnnounceRounds: 0), s_command, cancel);
+        await qmp.ExecuteAsync(QmpCommands.MigrateIncoming, new QmpUri("unix:" + _process.Incoming), s_command, cancel);
+    }
+
+    // A migration from the other host. One that was cut leaves a QEMU that has ended or will: another one waits for the next attempt.
+    private async Task TakeAsync(Stream network, CancellationToken cancel)
+    {
+        await _taking.WaitAsync(cancel);
+        try
+        {
+            if (_process.Id is null || await HasBegunAsync(cancel)) await ExpectAsync(cancel);
+            var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+            await socket.ConnectAsync(new UnixDomainSocketEndPoint(_process.Incoming), cancel);
+            MigrationRelay.Bound(socket);
+            await using var relay = new MigrationRelay(network, new NetworkStream(socket, ownsSocket: true), new RelayGate());
+            await relay.Completion.WaitAsync(cancel);
+        }
+        finally
+        {
+            _taking.Release();
+        }
+    }
+
+    private async Task<bool> HasBegunAsync(CancellationToken cancel)
+    {
+        try
+        {
+            return (await (await MonitorsAsync(cancel)).Main.ExecuteAsync(QmpCommands.QueryMigrate, s_command, cancel)).Status
+                is not (null or "none" or "setup");
+        }
+        catch (QmpDisconnectedException)
+        {
+            return true;
+        }
+    }
+
+    private async Task CancelOutgoingAsync(QmpConnection qmp, CancellationToken cancel)
+    {
+        await qmp.ExecuteAsync(QmpCommands.MigrateCancel, s_command, cancel);
+        await EndOutgoingAsync();
+        while ((await qmp.ExecuteAsync(QmpCommands.QueryMigrate, s_command, cancel)).Status
+            is not (null or "none" or "cancelled" or "failed" or "completed")) await Task.Delay(s_pause, cancel);
+    }
+
+    private async Task EndOutgoingAsync()
+    {
+        if (_outgoing is not { } outgoing) return;
+        _outgoing = null;
+        await outgoing.DisposeAsync();
+    }
+
+    private async Task EndAsync(CancellationToken cancel)
+    {
+        await EndOutgoingAsync();
+        await _process.KillAsync(cancel);
+        if (_qmp is { } qmp) await qmp.DisposeAsync();
+        _qmp = null;
+    }
+
+    // A migration that goes on: its relay, and who shuts the gate when little is left.
+    private sealed class Outgoing : IAsyncDisposable
+    {
+        private readonly QmpConnection _qmp;
+        private readonly QmpListener _passes;
+        private readonly CancellationTokenSource _stop = new();
+        private readonly Task _watch;
+        private readonly long _since = Environment.TickCount64;
+
+        public Outgoing(long epoch, QmpConnection qmp, QmpListener passes, Stream local, Stream network)
+        {
+            (Epoch, _qmp, _passes) = (epoch, qmp, passes);
+            Relay = new MigrationRelay(local, network, Gate, Pace);
+            _watch = WatchAsync();
+        }
+
+        public long Epoch { get; }
+
+        public RelayGate Gate { get; } = new();
+
+        public MigrationRelay Relay { get; }
+
+        public bool Ended => Relay.Completion.IsCompleted;
+
+        // What is left at the pace so far, and the device's state with its acknowledgement.
+        public double PredictedMs(QmpMigrationRam ram)
+        {
+            double perMs = Relay.Counts.Forth / (double)Math.Max(1, Environment.TickCount64 - _since);
+            return perMs <= 0 ? 0 : (ram.Remaining / perMs) + 20;
+        }
+
+        public async ValueTask DisposeAsync()
+        {
+            await _stop.CancelAsync();
+            await _watch.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            await Relay.DisposeAsync();
+            _passes.Dispose();
+            _stop.Dispose();
+        }
+
+        private async Task WatchAsync()
+        {
+            while (!Gate.IsShut)
+            {
+                // A pass that begins is told at once; how much of it is left has to be asked for.
+                try
+                {
+                    await _passes.NextAsync(_ => true, "a pass has begun", s_pause, _stop.Token);
+                }
+                catch (QmpTimeoutException)
+                {
+                    // Nothing has happened: look.
+                }
+
+                QmpMigration at = await _qmp.ExecuteAsync(QmpCommands.QueryMigrate, s_command, _stop.Token);
+                if (at.Status is not ("setup" or "active")) return;
+                if (at.Ram is not { } ram) continue;
+                if (ram.DirtySyncCount >= 2 && (ram.Remaining <= LittleLeft || ram.DirtySyncCount >= MostPasses)) Gate.Shut();
+                else if (ram.Remaining <= Pace / 4) Relay.BytesPerSecond = SlowPace;
+            }
+        }
+    }
+}

@@ -1,0 +1,138 @@
+using System.Diagnostics;
+using System.Globalization;
+using SdnEdge.Host.Drivers;
+
+namespace SdnEdge.Host.Qemu;
+
+/// <summary>
+/// The process of one guest, in a folder of its own with its sockets, its log and a file that says which process it is. It outlives the
+/// agent: it is in a session of its own, and the next agent finds it by that file (the process's id and when it started, so that another
+/// process of the same id is not taken for it).
+/// </summary>
+public sealed class QemuProcess
+{
+    private const string Shell = "/bin/sh";
+
+    private readonly string _folder;
+
+    /// <summary>The process of the guest whose folder this is.</summary>
+    public QemuProcess(string folder) => _folder = folder;
+
+    /// <summary>The monitors' sockets, and those of migrations out and in.</summary>
+    public string Monitor => Path.Combine(_folder, "qmp");
+
+    /// <inheritdoc cref="Monitor"/>
+    public string Rescue => Path.Combine(_folder, "qmp-rescue");
+
+    /// <inheritdoc cref="Monitor"/>
+    public string Outgoing => Path.Combine(_folder, "out");
+
+    /// <inheritdoc cref="Monitor"/>
+    public string Incoming => Path.Combine(_folder, "in");
+
+    /// <summary>What QEMU says.</summary>
+    public string Log => Path.Combine(_folder, "log");
+
+    private string PidFile => Path.Combine(_folder, "process");
+
+    private string Expected => Path.Combine(_folder, "expected");
+
+    /// <summary>True when the guest here was started to take one over, and has not run yet.</summary>
+    public bool IsExpected => File.Exists(Expected);
+
+    /// <summary>Its id; null when it does not run.</summary>
+    public int? Id
+    {
+        get
+        {
+            try
+            {
+                string[] words = File.ReadAllText(PidFile).Split(' ');
+                return words.Length == 2 && int.TryParse(words[0], NumberStyles.None, CultureInfo.InvariantCulture, out int id)
+                    && StartOf(id) is { } start && start == words[1] ? id : null;
+            }
+            catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
+            {
+                return null;
+            }
+        }
+    }
+
+    /// <summary>Starts QEMU.</summary>
+    /// <param name="command">The program and its arguments.</param>
+    /// <param name="expected">True: it waits for a guest to be taken over, and its processors stand still.</param>
+    public void Start(IReadOnlyList<string> command, bool expected)
+    {
+        ArgumentNullException.ThrowIfNull(command);
+        Directory.CreateDirectory(_folder, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
+        foreach (string socket in (string[])[Monitor, Rescue, Incoming, Outgoing]) File.Delete(socket);
+        if (expected) File.WriteAllText(Expected, "");
+        else File.Delete(Expected);
+        string[] own = expected ? ["-S", "-incoming", "defer"] : [];
+        var start = new ProcessStartInfo(Shell, ["-c", "exec setsid \"$@\" < /dev/null > \"$SDNEDGE_LOG\" 2>&1", "sh", .. command, .. own,
+            "-qmp", $"unix:{Monitor},server=on,wait=off", "-qmp", $"unix:{Rescue},server=on,wait=off"])
+        {
+            Environment = { ["SDNEDGE_LOG"] = Log },
+        };
+        using Process process = Process.Start(start) ?? throw new DriverException($"{Shell} did not start");
+        string since = StartOf(process.Id) ?? throw new DriverException($"{command[0]} ended at once: {LastWords}");
+        File.WriteAllText(PidFile, string.Create(CultureInfo.InvariantCulture, $"{process.Id} {since}"));
+    }
+
+    /// <summary>It runs now: nothing is expected here any more.</summary>
+    public void HasRun() => File.Delete(Expected);
+
+    /// <summary>The end of its log, for people.</summary>
+    public string LastWords
+    {
+        get
+        {
+            try
+            {
+                return string.Join("; ", File.ReadAllLines(Log).TakeLast(3)) is { Length: > 0 } said ? said : "it said nothing";
+            }
+            catch (IOException)
+            {
+                return "it has no log";
+            }
+        }
+    }
+
+    /// <summary>Ends it at once: a guest whose disk is fenced hangs when it is asked to end. Returns when it is gone.</summary>
+    public async Task KillAsync(CancellationToken cancel)
+    {
+        if (Id is { } id)
+        {
+            try
+            {
+                using Process process = Process.GetProcessById(id);
+                if (Id == id) process.Kill();
+            }
+            catch (ArgumentException)
+            {
+                // It has just ended.
+            }
+
+            while (Id is not null) await Task.Delay(5, cancel).ConfigureAwait(false);
+        }
+
+        if (!Directory.Exists(_folder)) return;
+        File.Delete(PidFile);
+        File.Delete(Expected);
+    }
+
+    // When it started, in ticks since boot (proc(5), stat, field 22); null: there is no such process, or it has ended and waits for its parent.
+    private static string? StartOf(int id)
+    {
+        try
+        {
+            string stat = File.ReadAllText(string.Create(CultureInfo.InvariantCulture, $"/proc/{id}/stat"));
+            string[] fields = stat[(stat.LastIndexOf(')') + 2)..].Split(' ');
+            return fields[0] is "Z" or "X" ? null : fields[19];
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return null;
+        }
+    }
+}

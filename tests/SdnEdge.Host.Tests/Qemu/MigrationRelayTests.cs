@@ -1,0 +1,145 @@
+using System.Net.Sockets;
+using SdnEdge.Host.Qemu;
+using SdnEdge.Testing;
+using Xunit;
+
+namespace SdnEdge.Host.Tests.Qemu;
+
+/// <summary>What passes between QEMU and the network, and when.</summary>
+public class MigrationRelayTests
+{
+    [Fact]
+    public async Task What_comes_in_goes_out_both_ways_and_is_counted_and_one_end_of_a_direction_is_passed_on()
+    {
+        using var lab = new Ends();
+        await using var relay = new MigrationRelay(lab.RelayToQemu, lab.RelayToNetwork, new RelayGate());
+        byte[] state = [.. Enumerable.Range(0, 3_000_000).Select(i => (byte)(i * 31 >> 3))];
+        Task send = SendAsync(lab.Qemu, state);
+        Assert.Equal(state, await ReadAsync(lab.Network, state.Length));
+        await send;
+        await lab.Network.SendAsync("done"u8.ToArray(), default);
+        Assert.Equal("done"u8.ToArray(), await ReadAsync(lab.Qemu, 4));
+        Assert.Equal(new RelayCounts(state.Length, 4), relay.Counts);
+
+        lab.Qemu.Shutdown(SocketShutdown.Send);
+        Assert.Equal(0, await lab.Network.ReceiveAsync(new byte[1], SocketFlags.None));
+        Assert.False(relay.Completion.IsCompleted);
+        await lab.Network.SendAsync("late"u8.ToArray(), default);
+        Assert.Equal("late"u8.ToArray(), await ReadAsync(lab.Qemu, 4));
+        lab.Network.Shutdown(SocketShutdown.Send);
+        await relay.Completion.WaitAsync(Patience.Time);
+    }
+
+    // Whoever believes that all is sent when the relay has it all believes wrong: it must not have much.
+    [Fact]
+    public async Task Behind_a_shut_gate_nothing_passes_little_is_kept_and_the_way_back_stays_open()
+    {
+        using var lab = new Ends();
+        var gate = new RelayGate();
+        gate.Shut();
+        await using var relay = new MigrationRelay(lab.RelayToQemu, lab.RelayToNetwork, gate);
+        MigrationRelay.Bound(lab.Qemu);
+        Task send = SendAsync(lab.Qemu, new byte[8 << 20]);
+        await lab.Network.SendAsync("back"u8.ToArray(), default);
+        Assert.Equal("back"u8.ToArray(), await ReadAsync(lab.Qemu, 4));
+        Assert.False(send.IsCompleted);
+        Assert.Equal((0, 0), ((int)relay.Counts.Forth, lab.Network.Available));
+        gate.Open();
+        await ReadAsync(lab.Network, 8 << 20);
+        await send;
+        Assert.False(gate.IsShut);
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task When_one_end_breaks_the_other_is_told(bool qemuBreaks)
+    {
+        using var lab = new Ends();
+        var gate = new RelayGate();
+        await using var relay = new MigrationRelay(lab.RelayToQemu, lab.RelayToNetwork, gate);
+        (Socket breaks, Socket other) = qemuBreaks ? (lab.Qemu, lab.Network) : (lab.Network, lab.Qemu);
+        breaks.LingerState = new LingerOption(true, 0);
+        await SendAsync(breaks, [1]);
+        await ReadAsync(other, 1);
+        breaks.Dispose();
+        try
+        {
+            Assert.Equal(0, await other.ReceiveAsync(new byte[1], SocketFlags.None).WaitAsync(Patience.Time));
+        }
+        catch (SocketException)
+        {
+            // Reset: it has been told, too.
+        }
+
+        other.Dispose();
+        await Task.WhenAny(relay.Completion, Task.Delay(Patience.Time));
+        Assert.True(relay.Completion.IsCompleted);
+    }
+
+    [Fact]
+    public async Task A_gate_lets_everybody_pass_when_it_opens()
+    {
+        var gate = new RelayGate();
+        await gate.PassAsync(default);
+        gate.Shut();
+        gate.Shut();
+        Task[] wait = [.. Enumerable.Range(0, 3).Select(_ => gate.PassAsync(default).AsTask())];
+        Assert.DoesNotContain(wait, w => w.IsCompleted);
+        using var cancel = new CancellationTokenSource();
+        Task gaveUp = gate.PassAsync(cancel.Token).AsTask();
+        await cancel.CancelAsync();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => gaveUp);
+        gate.Open();
+        await Task.WhenAll(wait).WaitAsync(Patience.Time);
+    }
+
+    private static async Task SendAsync(Socket socket, byte[] bytes)
+    {
+        for (int sent = 0; sent < bytes.Length;) sent += await socket.SendAsync(bytes.AsMemory(sent), SocketFlags.None);
+    }
+
+    private static async Task<byte[]> ReadAsync(Socket socket, int length)
+    {
+        byte[] bytes = new byte[length];
+        for (int read = 0; read < length;)
+        {
+            int once = await socket.ReceiveAsync(bytes.AsMemory(read), SocketFlags.None).AsTask().WaitAsync(Patience.Time);
+            Assert.NotEqual(0, once);
+            read += once;
+        }
+
+        return bytes;
+    }
+
+    /// <summary>Two pairs of sockets, the relay between them.</summary>
+    private sealed class Ends : IDisposable
+    {
+        public Ends() => ((Qemu, RelayToQemu), (Network, RelayToNetwork)) = (Pair(), Pair());
+
+        public Socket Qemu { get; }
+
+        public NetworkStream RelayToQemu { get; }
+
+        public Socket Network { get; }
+
+        public NetworkStream RelayToNetwork { get; }
+
+        public void Dispose()
+        {
+            Qemu.Dispose();
+            Network.Dispose();
+        }
+
+        private static (Socket Outside, NetworkStream Relay) Pair()
+        {
+            using var listener = new TcpListener(System.Net.IPAddress.Loopback, 0);
+            listener.Start();
+            var outside = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+            outside.Connect(listener.LocalEndpoint);
+            Socket inside = listener.AcceptSocket();
+            MigrationRelay.Bound(inside);
+            return (outside, new NetworkStream(inside, ownsSocket: true));
+        }
+    }
+}

@@ -1,0 +1,184 @@
+using System.Collections.Concurrent;
+using System.Net;
+using System.Net.Sockets;
+using SdnEdge.Core.Api;
+using SdnEdge.Host.Drivers;
+using SdnEdge.Host.Qemu;
+using SdnEdge.Testing;
+using Xunit;
+
+namespace SdnEdge.Host.Tests.Qemu;
+
+/// <summary>A real guest that moves between two drivers, as the agents of two hosts call them.</summary>
+public class QemuDriverTests
+{
+    [Fact]
+    public async Task A_guest_moves_there_and_back_with_all_its_memory()
+    {
+        await using var lab = new TwoDrivers();
+        await lab.StartAsync();
+        (long ticks, long bad) = await lab.CountsAsync(lab.A);
+        Assert.Equal(0, bad);
+        for (int move = 1; move <= 4; move++)
+        {
+            (Side from, Side to) = move % 2 == 1 ? (lab.A, lab.B) : (lab.B, lab.A);
+            var context = new DriverContext("vs", move, $"m{move}", to.Name);
+            Assert.Equal(ServerState.Incoming, await to.Driver.PrepareIncomingAsync(context, default));
+            await lab.MirroredAsync(from, context);
+            Assert.Equal(ServerState.Running, await from.Driver.LookAsync(context, default));
+            Assert.Equal(ServerState.Paused, await from.Driver.StopAsync(context, default));
+            Assert.Equal(ServerState.Paused, await from.Driver.HandOverAsync(context, default));
+            Assert.Equal(ServerState.Incoming, await to.Driver.LookAsync(context, default));
+            Assert.Equal(ServerState.Running, await to.Driver.ActivateAsync(context, default));
+            Assert.Equal(ServerState.Absent, await from.Driver.KillAsync(context, default));
+            (long now, bad) = await lab.CountsAsync(to);
+            Assert.True(now >= ticks, $"move {move}: the guest's clock went back from {ticks} to {now}");
+            Assert.Equal(0, bad);
+            ticks = now;
+        }
+    }
+
+    [Fact]
+    public async Task A_guest_that_was_stopped_and_handed_over_goes_on_where_it_was_when_the_move_is_undone()
+    {
+        await using var lab = new TwoDrivers();
+        await lab.StartAsync();
+        var context = new DriverContext("vs", 1, "m1", "host-b");
+        await lab.B.Driver.PrepareIncomingAsync(context, default);
+        await lab.MirroredAsync(lab.A, context);
+        await lab.A.Driver.StopAsync(context, default);
+        Assert.Equal(ServerState.Running, await lab.A.Driver.ResumeAsync(context with { Epoch = 2 }, default));
+        Assert.Equal(ServerState.Absent, await lab.B.Driver.CancelAsync(context with { Epoch = 2 }, default));
+        (long ticks, long bad) = await lab.CountsAsync(lab.A);
+        Assert.Equal(0, bad);
+
+        // Again, and now all of it is at the target already.
+        context = context with { Epoch = 3 };
+        await lab.B.Driver.PrepareIncomingAsync(context, default);
+        await lab.MirroredAsync(lab.A, context);
+        await lab.A.Driver.StopAsync(context, default);
+        await lab.A.Driver.HandOverAsync(context, default);
+        Assert.Equal(ServerState.Running, await lab.A.Driver.ResumeAsync(context with { Epoch = 4 }, default));
+        Assert.Equal(ServerState.Absent, await lab.B.Driver.CancelAsync(context with { Epoch = 4 }, default));
+        (long later, bad) = await lab.CountsAsync(lab.A);
+        Assert.True(later >= ticks && bad == 0, $"{ticks} ticks before, {later} after, {bad} words of memory wrong");
+    }
+
+    // The guest runs on at the source, and the target takes a second attempt.
+    [Fact]
+    public async Task A_copy_that_is_cut_is_begun_anew()
+    {
+        await using var lab = new TwoDrivers();
+        await lab.StartAsync();
+        var context = new DriverContext("vs", 1, "m1", "host-b");
+        await lab.B.Driver.PrepareIncomingAsync(context, default);
+        await lab.MirroredAsync(lab.A, context);
+        lab.Network.Cut();
+        await lab.UntilAsync(async () => await lab.A.Driver.MirrorAsync(context, default) is { Ready: false });
+        Assert.Equal(ServerState.Running, await lab.A.Driver.LookAsync(context, default));
+        await lab.MirroredAsync(lab.A, context);
+        await lab.A.Driver.StopAsync(context, default);
+        await lab.A.Driver.HandOverAsync(context, default);
+        Assert.Equal(ServerState.Running, await lab.B.Driver.ActivateAsync(context, default));
+        Assert.Equal(0, (await lab.CountsAsync(lab.B)).Bad);
+    }
+
+    [Fact]
+    public async Task The_next_agent_finds_the_guest_of_the_one_before()
+    {
+        await using var lab = new TwoDrivers();
+        await lab.StartAsync();
+        await lab.A.Driver.DisposeAsync();
+        await using var next = new QemuDriver("vs", [], lab.A.Folder, lab.Network);
+        Assert.Equal(ServerState.Running, await next.LookAsync(new DriverContext("vs"), default));
+        Assert.Equal(ServerState.Paused, await next.StopAsync(new DriverContext("vs", 1), default));
+        Assert.Equal(ServerState.Running, await next.ResumeAsync(new DriverContext("vs", 2), default));
+        Assert.Equal(ServerState.Absent, await next.KillAsync(new DriverContext("vs", 2), default));
+    }
+
+    private sealed record Side(string Name, string Folder, QemuDriver Driver, int Counter);
+
+    private sealed class TwoDrivers : IAsyncDisposable
+    {
+        private readonly string _folder = Directory.CreateTempSubdirectory("sdnedge-guest-").FullName;
+
+        public TwoDrivers() => (A, B) = (Make("host-a"), Make("host-b"));
+
+        public Loopback Network { get; } = new();
+
+        public Side A { get; }
+
+        public Side B { get; }
+
+        public async Task StartAsync()
+        {
+            Assert.Equal(ServerState.Running, await A.Driver.ActivateAsync(new DriverContext("vs"), default));
+            await CountsAsync(A);
+        }
+
+        public Task<(long Ticks, long Bad)> CountsAsync(Side side) => Guest.CountsAsync(side.Counter, Patience.Time * 2);
+
+        public Task MirroredAsync(Side from, DriverContext context)
+            => UntilAsync(async () => await from.Driver.MirrorAsync(context, default) is { Ready: true });
+
+        public async Task UntilAsync(Func<Task<bool>> so)
+        {
+            using var end = new CancellationTokenSource(Patience.Time);
+            while (!await so()) await Task.Delay(20, end.Token);
+        }
+
+        public async ValueTask DisposeAsync()
+        {
+            foreach (Side side in (Side[])[A, B])
+            {
+                await side.Driver.DisposeAsync();
+                await new QemuProcess(side.Folder).KillAsync(default);
+            }
+
+            Directory.Delete(_folder, recursive: true);
+        }
+
+        private Side Make(string host)
+        {
+            string folder = Path.Combine(_folder, host);
+            int counter = Guest.FreePort();
+            string[] command = Guest.Command(Path.Combine(_folder, host + ".console"), Guest.FreePort(), counter, "dirty=400,over=16");
+            return new Side(host, folder, new QemuDriver("vs", command, folder, Network), counter);
+        }
+    }
+
+    /// <summary>Migrations by TCP on the loopback, one port a guest that is expected.</summary>
+    private sealed class Loopback : IMigrationNetwork
+    {
+        private readonly ConcurrentDictionary<(string Server, long Epoch), TcpListener> _expected = [];
+        private TcpClient? _incoming;
+
+        /// <summary>The link breaks.</summary>
+        public void Cut() => _incoming!.Client.Close(0);
+
+        public async Task<Stream> ConnectAsync(string host, string server, long epoch, CancellationToken cancel)
+        {
+            var client = new TcpClient();
+            await client.ConnectAsync((IPEndPoint)_expected[(server, epoch)].LocalEndpoint, cancel);
+            return client.GetStream();
+        }
+
+        public void Expect(string server, long epoch, Func<Stream, CancellationToken, Task>? take)
+        {
+            if (_expected.TryRemove((server, epoch), out TcpListener? old)) old.Dispose();
+            if (take is null) return;
+            var listener = new TcpListener(IPAddress.Loopback, 0);
+            listener.Start();
+            _expected[(server, epoch)] = listener;
+            _ = Task.Run(async () =>
+            {
+                while (true)
+                {
+                    TcpClient client = await listener.AcceptTcpClientAsync();
+                    _incoming = client;
+                    _ = take(client.GetStream(), default);
+                }
+            });
+        }
+    }
+}
