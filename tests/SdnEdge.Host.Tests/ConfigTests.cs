@@ -49,7 +49,8 @@ public sealed class ConfigTests
             """, "h.yaml");
         Assert.Empty(good.Errors);
         Assert.Equal(("host-b", "192.0.2.2", 7810),
-            (good.Config!.Migration!.Peers[0].Name, good.Config.Migration.Peers[0].Address.ToString(), good.Config.Migration.Peers[0].Port));
+            (good.Config!.Migration!.Peers[0].Name, good.Config.Migration.Peers[0].Address.ToString(),
+                good.Config.Migration.Peers[0].Port));
         Assert.Equal(["/usr/bin/qemu-system-x86_64", "-m", "512"], Assert.IsType<QemuConfig>(good.Config.Servers[0].Driver).Run);
 
         HostConfigResult bad = HostConfigLoader.Load(Head + """
@@ -67,8 +68,10 @@ public sealed class ConfigTests
         string all = string.Join('\n', bad.Errors);
         foreach (string wanted in (string[])
         [
-            "migration.listen: '192.0.2.1' is not ADDRESS:PORT", "migration.key: is missing: a guest's memory is not carried without mutual TLS",
-            "migration.clientCa: is missing", "migration.peers[0].address: 'host-b' is not ADDRESS:PORT", "migration.peers[1].name: 'host-b' is",
+            "migration.listen: '192.0.2.1' is not ADDRESS:PORT",
+                "migration.key: is missing: a guest's memory is not carried without mutual TLS",
+            "migration.clientCa: is missing", "migration.peers[0].address: 'host-b' is not ADDRESS:PORT",
+                "migration.peers[1].name: 'host-b' is",
             "weight", "servers[0].qemu.run: 'qemu' is not an absolute path", "servers[0].qemu.run[1]: '-S' is the agent's own",
             "servers[0].qemu.run[2]: '--incoming' is the agent's own", "servers[1].qemu: exactly one", "servers[2].qemu.run: is missing",
         ]) Assert.Contains(wanted, all, StringComparison.Ordinal);

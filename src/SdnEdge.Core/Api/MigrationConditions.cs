@@ -50,7 +50,8 @@ public static class MigrationConditions
 
     private static bool IsHoldEmpty(MigrationInfo migration) => migration.Hold is null or { PacketsHeldNow: 0 };
 
-    private static IEnumerable<OrderGateInfo> Unproved(OrderInfo order) => order.Gates.Where(g => g is { SendsMarkers: true, Proved: false });
+    private static IEnumerable<OrderGateInfo> Unproved(OrderInfo order)
+        => order.Gates.Where(g => g is { SendsMarkers: true, Proved: false });
 
     private static string? OtherEnd(MigrationInfo migration, OrderInfo order)
         => order.Gates.FirstOrDefault(g => g.Loopback == migration.Peer)?.Ingress;

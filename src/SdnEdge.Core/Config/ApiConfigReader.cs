@@ -55,14 +55,16 @@ public static class ApiConfigReader
         ArgumentNullException.ThrowIfNull(tcp);
         (IpAddress Address, int Port) at = tcp.Text("listen", required: true, "\"10.255.0.1:8443\"") is { } listen
             ? ReadEndPoint(tcp, "listen", listen) : default;
-        string? certificate = FileName("certificate", "pe-a.crt"), key = FileName("key", "pe-a.key"), ca = FileName("clientCa", "mms-ca.crt");
+        string? certificate = FileName("certificate", "pe-a.crt"), key = FileName("key", "pe-a.key"), ca =
+            FileName("clientCa", "mms-ca.crt");
         tcp.Finish();
         return certificate is null || key is null || ca is null ? null : new ApiTcpConfig(at.Address, at.Port, certificate, key, ca);
 
         string? FileName(string name, string file)
         {
             string? text = tcp.Text(name, example: $"/etc/sdnedge/{file}");
-            if (string.IsNullOrEmpty(text)) tcp.Error(name, $"is missing: {what} without mutual TLS; write {name}: /etc/sdnedge/{file}, or {instead}");
+            if (string.IsNullOrEmpty(text)) tcp.Error(name,
+                $"is missing: {what} without mutual TLS; write {name}: /etc/sdnedge/{file}, or {instead}");
             return text;
         }
     }
@@ -74,7 +76,8 @@ public static class ApiConfigReader
         ArgumentNullException.ThrowIfNull(text);
         int colon = text.LastIndexOf(':');
         if (colon > 0 && IpAddress.TryParse(text[..colon].Trim('[', ']'), out IpAddress address)
-            && int.TryParse(text.AsSpan(colon + 1), NumberStyles.None, CultureInfo.InvariantCulture, out int port) && port is > 0 and < 65536)
+            && int.TryParse(text.AsSpan(colon + 1), NumberStyles.None, CultureInfo.InvariantCulture, out int port)
+                && port is > 0 and < 65536)
         {
             return (address, port);
         }

@@ -49,7 +49,8 @@ public static class HostConfigLoader
         List<ServerConfig> servers = ReadServers(root);
         MigrationLinkConfig? migration = root.Map("migration") is { } link ? ReadMigration(link) : null;
         if (!root.Has("migration") && servers.FirstOrDefault(s => s.Driver is QemuConfig) is { } guest)
-            root.Error("migration", $"is missing: {guest.Name} is a guest of QEMU, whose memory is carried to other hosts; write migration: "
+            root.Error("migration", $"is missing: {guest.Name} is a guest of QEMU, whose memory is carried to other hosts; write "
+                + $"migration: "
                 + "{ listen: \"192.0.2.1:7810\", certificate: ..., key: ..., clientCa: ..., peers: [...] }");
         root.Finish();
         return new HostAgentConfig(name, site, api, folder, servers, migration);
@@ -61,7 +62,8 @@ public static class HostConfigLoader
         foreach (MapReader item in link.Maps("peers"))
         {
             string name = ReadName(item, "name", "host-b");
-            if (name.Length > 0 && peers.Exists(p => p.Name == name)) item.Error("name", $"'{name}' is there twice; each host is named once");
+            if (name.Length > 0 && peers.Exists(p => p.Name == name)) item.Error("name",
+                $"'{name}' is there twice; each host is named once");
             if (item.Text("address", required: true, "\"192.0.2.2:7810\"") is { } text)
             {
                 (IpAddress address, int port) = ApiConfigReader.ReadEndPoint(item, "address", text);
@@ -95,7 +97,8 @@ public static class HostConfigLoader
             if (said.Length != 1)
                 item.Error(said.Length > 1 ? said[^1] : "name",
                     "exactly one of standIn:, exec: and qemu: says how the server is driven; write one of them");
-            else driver = standIn is not null ? ReadStandIn(standIn) : exec is not null ? ReadExec(exec) : qemu is not null ? ReadQemu(qemu) : null;
+            else driver = standIn is not null ? ReadStandIn(standIn) : exec is not null ? ReadExec(exec) : qemu is not null ? ReadQemu(qemu)
+                : null;
             item.Finish();
             if (driver is not null) list.Add(new ServerConfig(name, runs, driver));
         }
@@ -139,7 +142,8 @@ public static class HostConfigLoader
     }
 
     // Arguments by which the agent itself starts it, or would no more be its master.
-    private static readonly string[] s_ours = ["-S", "-incoming", "-qmp", "-daemonize", "-pidfile", "-monitor", "-mon", "-loadvm", "-snapshot"];
+    private static readonly string[] s_ours =
+        ["-S", "-incoming", "-qmp", "-daemonize", "-pidfile", "-monitor", "-mon", "-loadvm", "-snapshot"];
 
     private static QemuConfig? ReadQemu(MapReader map)
     {
@@ -152,7 +156,8 @@ public static class HostConfigLoader
         }
 
         if (words.Count == 0) map.Error("run",
-            "is missing or empty; write run: [/usr/bin/qemu-system-x86_64, -machine, ...], QEMU and its arguments, the same at each host but for "
+            "is missing or empty; write run: [/usr/bin/qemu-system-x86_64, -machine, ...], QEMU and its arguments, the same at each host "
+            + "but for "
                 + "paths and the network's back end");
         else if (!words[0].StartsWith('/')) map.Error("run", $"'{words[0]}' is not an absolute path; QEMU is not searched for in PATH");
         map.Finish();

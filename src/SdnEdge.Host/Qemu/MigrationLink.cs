@@ -178,7 +178,8 @@ public sealed class MigrationLink : IMigrationNetwork, IAsyncDisposable
                 {
                     ServerCertificate = _files.Current.Server,
                     ClientCertificateRequired = true,
-                    RemoteCertificateValidationCallback = (_, certificate, _, _) => _config.Peers.Any(p => Is(certificate, p.Name, ofServer: false)),
+                    RemoteCertificateValidationCallback = (_, certificate, _, _)
+                        => _config.Peers.Any(p => Is(certificate, p.Name, ofServer: false)),
                 }, end.Token);
                 LinkRequest? asked = JsonSerializer.Deserialize(await ReadAsync(tls, end.Token), LinkTypes.Default.LinkRequest);
                 take = asked is null ? null : _expected.GetValueOrDefault((asked.Server, asked.Epoch));

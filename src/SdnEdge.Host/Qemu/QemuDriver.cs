@@ -33,7 +33,8 @@ public interface IMigrationNetwork
 /// </summary>
 public sealed class QemuDriver : IServerDriver
 {
-    private static readonly TimeSpan s_start = TimeSpan.FromSeconds(10), s_command = TimeSpan.FromSeconds(5), s_stop = TimeSpan.FromSeconds(10),
+    private static readonly TimeSpan s_start = TimeSpan.FromSeconds(10), s_command = TimeSpan.FromSeconds(5), s_stop =
+        TimeSpan.FromSeconds(10),
         s_handOver = TimeSpan.FromSeconds(60), s_continue = TimeSpan.FromSeconds(2), s_pause = TimeSpan.FromMilliseconds(20);
 
     // The last pass begins when so little is left, bytes, or after so many passes.
@@ -118,7 +119,8 @@ public sealed class QemuDriver : IServerDriver
         // An answer proves nothing: QEMU may have decided by itself a moment before, and would resume by itself; or the disk has failed.
         QmpStatus status = await qmp.ExecuteAsync(QmpCommands.QueryStatus, s_command, cancel);
         if (status.Status is "paused") return ServerState.Paused;
-        throw new DriverException($"QEMU of {_server} was told to stop and is in state {status.Status}, not paused: it may run on by itself");
+        throw new DriverException($"QEMU of {_server} was told to stop and is in state {status.Status}, not paused: it may run on by "
+            + $"itself");
     }
 
     /// <inheritdoc/>

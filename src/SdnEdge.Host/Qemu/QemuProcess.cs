@@ -121,7 +121,8 @@ public sealed class QemuProcess
         File.Delete(Expected);
     }
 
-    // When it started, in ticks since boot (proc(5), stat, field 22); null: there is no such process, or it has ended and waits for its parent.
+    // When it started, in ticks since boot (proc(5), stat, field 22); null: there is no such process, or it has ended and waits for its
+    // parent.
     private static string? StartOf(int id)
     {
         try

@@ -107,7 +107,8 @@ public sealed class QmpConnection : IAsyncDisposable
         {
             await connection.DisposeAsync().ConfigureAwait(false);
             if (e is OperationCanceledException && !cancel.IsCancellationRequested)
-                throw new QmpTimeoutException($"QEMU at {path} has not greeted within {deadline.TotalSeconds:0.###} s: it hangs, or another "
+                throw new QmpTimeoutException($"QEMU at {path} has not greeted within {deadline.TotalSeconds:0.###} s: it hangs, or "
+                    + $"another "
                     + "client has this monitor");
             throw;
         }
@@ -143,7 +144,8 @@ public sealed class QmpConnection : IAsyncDisposable
         ArgumentNullException.ThrowIfNull(command);
         if (command.OutOfBand && !OutOfBand)
             throw new QmpException($"QEMU at {Socket} executes nothing out of band, so it cannot be told to {command.Name}");
-        JsonElement answer = await SendAsync(command.Name, command.OutOfBand, JsonSerializer.SerializeToElement(arguments, Type<TArguments>()),
+        JsonElement answer = await SendAsync(command.Name, command.OutOfBand,
+            JsonSerializer.SerializeToElement(arguments, Type<TArguments>()),
             deadline, cancel).ConfigureAwait(false);
         try
         {

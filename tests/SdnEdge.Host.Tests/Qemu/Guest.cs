@@ -16,7 +16,8 @@ internal static class Guest
     public static string[] Command(string log, int echo, int counter, string app) =>
     [
         Path.Combine(Folder, "qemu/usr/bin/qemu-system-x86_64"), "-L", Path.Combine(Folder, "qemu/usr/share/qemu"), "-L",
-        Path.Combine(Folder, "qemu/usr/share/seabios"), "-machine", "pc-q35-7.2", "-cpu", "qemu64", "-accel", "tcg", "-m", "128", "-display",
+        Path.Combine(Folder, "qemu/usr/share/seabios"), "-machine", "pc-q35-7.2", "-cpu", "qemu64", "-accel", "tcg", "-m", "128",
+            "-display",
         "none", "-nodefaults", "-no-user-config", "-serial", "file:" + log, "-kernel", Path.Combine(Folder, "vmlinuz"), "-initrd",
         Path.Combine(Folder, "initrd"), "-append",
         "console=ttyS0 quiet ipv6.disable=1 mitigations=off nokaslr tsc=reliable panic=-1 net=10.0.2.15/24,10.0.2.2 app=" + app, "-netdev",

@@ -10,7 +10,8 @@ namespace SdnEdge.Host.Tests.Qmp;
 /// </summary>
 internal sealed class FakeQemu : IAsyncDisposable
 {
-    public const string Greeting = """{"QMP":{"version":{"qemu":{"micro":2,"minor":0,"major":10},"package":"Debian 1:10.0.2"},"capabilities":["oob"]}}""";
+    public const string Greeting =
+        """{"QMP":{"version":{"qemu":{"micro":2,"minor":0,"major":10},"package":"Debian 1:10.0.2"},"capabilities":["oob"]}}""";
 
     private readonly Socket _listener = new(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
     private readonly Func<FakeCommand, Task> _script;

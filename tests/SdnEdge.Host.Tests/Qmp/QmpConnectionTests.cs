@@ -60,7 +60,8 @@ public class QmpConnectionTests
             foreach (FakeCommand command in kept.Reverse()) await command.ReturnAsync($$"""{"running":true,"status":"{{command.Id}}"}""");
         });
         await using QmpConnection qmp = await ConnectAsync(qemu);
-        Task<QmpStatus>[] asked = [.. Enumerable.Range(0, 3).Select(_ => qmp.ExecuteAsync(QmpCommands.QueryStatus, Patience.Time, default))];
+        Task<QmpStatus>[] asked = [.. Enumerable.Range(0, 3).Select(_
+            => qmp.ExecuteAsync(QmpCommands.QueryStatus, Patience.Time, default))];
         Assert.Equal(["2", "3", "4"], (await Task.WhenAll(asked)).Select(s => s.Status));
     }
 
@@ -69,7 +70,8 @@ public class QmpConnectionTests
     {
         await using var qemu = new FakeQemu(c => c.Name == "cont" ? c.RefuseAsync("GenericError", "it cannot") : c.ReturnAsync());
         await using QmpConnection qmp = await ConnectAsync(qemu);
-        QmpCommandException e = await Assert.ThrowsAsync<QmpCommandException>(() => qmp.ExecuteAsync(QmpCommands.Cont, Patience.Time, default));
+        QmpCommandException e = await Assert.ThrowsAsync<QmpCommandException>(()
+            => qmp.ExecuteAsync(QmpCommands.Cont, Patience.Time, default));
         Assert.Equal(("cont", "GenericError"), (e.Command, e.ErrorClass));
         Assert.Contains("it cannot", e.Message, StringComparison.Ordinal);
         await qmp.ExecuteAsync(QmpCommands.Stop, Patience.Time, default);
@@ -117,7 +119,8 @@ public class QmpConnectionTests
         Assert.Equal((1700000000, 5), (active.Seconds, active.Microseconds));
         Assert.Equal("STOP", (await all.NextAsync(_ => true, "anything happens", Patience.Time, default)).Name);
         Assert.Equal("setup", (await all.NextAsync(_ => true, "anything happens", Patience.Time, default)).Text("status"));
-        QmpTimeoutException e = await Assert.ThrowsAsync<QmpTimeoutException>(() => migration.NextAsync(_ => true, "it has completed", s_soon, default));
+        QmpTimeoutException e = await Assert.ThrowsAsync<QmpTimeoutException>(()
+            => migration.NextAsync(_ => true, "it has completed", s_soon, default));
         Assert.Contains("did not say within 0.05 s that it has completed", e.Message, StringComparison.Ordinal);
     }
 
@@ -267,7 +270,8 @@ public class QmpConnectionTests
         await using QmpMonitors qmp = await QmpMonitors.ConnectAsync(main.Path, rescue.Path, Patience.Time, default);
         Assert.False(await qmp.YankMigrationAsync(default));
         await Assert.ThrowsAsync<QmpTimeoutException>(() => qmp.ExecuteOrYankAsync(QmpCommands.Stop, QmpNothing.Value, s_soon, default));
-        await Assert.ThrowsAsync<QmpDisconnectedException>(() => QmpMonitors.ConnectAsync(main.Path + "x", rescue.Path, Patience.Time, default));
+        await Assert.ThrowsAsync<QmpDisconnectedException>(()
+            => QmpMonitors.ConnectAsync(main.Path + "x", rescue.Path, Patience.Time, default));
     }
 
     private static Task<QmpConnection> ConnectAsync(FakeQemu qemu) => QmpConnection.ConnectAsync(qemu.Path, Patience.Time, default);

@@ -61,7 +61,8 @@ public sealed class HttpPartiesTests : IAsyncLifetime
     public async Task Silence_and_a_name_that_is_not_configured_are_no_answer()
     {
         await Assert.ThrowsAsync<ApiUnreachableException>(() => _parties.ServerAsync("host-a", "web-1", default));
-        var e = await Assert.ThrowsAsync<ApiUnreachableException>(() => _parties.MigrationAsync("pe-z", "m1.1", new MigrationWait(), default));
+        var e = await Assert.ThrowsAsync<ApiUnreachableException>(()
+            => _parties.MigrationAsync("pe-z", "m1.1", new MigrationWait(), default));
         Assert.Contains("no PE 'pe-z'", e.Message, StringComparison.Ordinal);
     }
 
@@ -70,7 +71,8 @@ public sealed class HttpPartiesTests : IAsyncLifetime
     {
         using var end = new CancellationTokenSource();
         await end.CancelAsync();
-        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => _parties.MigrationAsync("pe-a", "m1.1", new MigrationWait(), end.Token));
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(()
+            => _parties.MigrationAsync("pe-a", "m1.1", new MigrationWait(), end.Token));
     }
 
     [Fact]

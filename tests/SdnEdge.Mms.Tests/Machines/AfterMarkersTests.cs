@@ -6,7 +6,8 @@ using Xunit;
 
 namespace SdnEdge.Mms.Tests.Machines;
 
-/// <summary>The last signals of a move whose ingress PEs all send flush markers: asked ahead, and carried out when those have come.</summary>
+/// <summary>The last signals of a move whose ingress PEs all send flush markers: asked ahead, and carried out when those have
+/// come.</summary>
 public class AfterMarkersTests
 {
     private static readonly OrderGateInfo Gate
@@ -53,7 +54,8 @@ public class AfterMarkersTests
             Cutover.Together, plan with { Paths = [.. plan.Paths.Select(p => p with { OtherIngress = true })] }));
         configured.End();
         using Story without = Story.Of("s1").End();
-        Assert.All((Story[])[configured, without], s => Assert.DoesNotContain(s.Asked, c => c is SendSignal { Request.AfterMarkers: true }));
+        Assert.All((Story[])[configured, without], s
+            => Assert.DoesNotContain(s.Asked, c => c is SendSignal { Request.AfterMarkers: true }));
 
         // They were not expected, and have been seen.
         using Story seen = InOrder().Until(MoveStage.Release).Done("release").Done("advertise");
