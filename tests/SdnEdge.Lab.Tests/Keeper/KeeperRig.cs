@@ -20,6 +20,9 @@ internal sealed class KeeperRig : IAsyncDisposable
 {
     public static readonly TimeSpan Patience = TimeSpan.FromSeconds(120);
 
+    private const string HostDevice = "eth0";
+    private const int PortMtu = 1400;
+
     private static int _rigs;
 
     private readonly string _tag =
@@ -168,13 +171,13 @@ internal sealed class KeeperRig : IAsyncDisposable
     private async Task BuildAsync(IReadOnlyList<string> program, string peersOfNext, Func<KeeperRig, Task>? next)
     {
         foreach (string space in (string[])["ha", "k", "n", "hb"]) await RunAsync("ip", "netns", "add", Space(space));
-        await WireAsync("ha", "eth0", "k", "wire-a");
+        await WireAsync("ha", HostDevice, "k", "wire-a");
         await WireAsync("k", "wire-b", "n", "wire-b");
-        await WireAsync("n", "wire-c", "hb", "eth0");
+        await WireAsync("n", "wire-c", "hb", HostDevice);
         foreach ((string host, string address, string gateway) in (ReadOnlySpan<(string, string, string)>)[("ha", "10.1.0.10", "10.1.0.1"),
             ("hb", "10.2.0.10", "10.2.0.1")])
         {
-            RunAsync("ip", "-n", Space(host), "address", "add", $"{address}/24", "dev", "eth0").Wait();
+            RunAsync("ip", "-n", Space(host), "address", "add", $"{address}/24", "dev", HostDevice).Wait();
             RunAsync("ip", "-n", Space(host), "route", "add", "default", "via", gateway).Wait();
         }
 
@@ -205,6 +208,8 @@ internal sealed class KeeperRig : IAsyncDisposable
             "netns", Space(right));
         foreach ((string space, string device) in (ReadOnlySpan<(string, string)>)[(left, leftDevice), (right, rightDevice)])
         {
+            // A host's packets fit its PE's port: the bridge between them drops a larger one silently (those of a burst pass, uncut).
+            if (device == HostDevice) RunAsync("ip", "-n", Space(space), "link", "set", device, "mtu", $"{PortMtu}").Wait();
             RunAsync("ip", "-n", Space(space), "link", "set", device, "up").Wait();
             RunAsync("ip", "-n", Space(space), "link", "set", "lo", "up").Wait();
         }
@@ -221,7 +226,7 @@ internal sealed class KeeperRig : IAsyncDisposable
             loopbacks: [10.255.0.{{self}}]
             host: { device: host0 }
             ports:
-              - { name: {{port}}, device: tap-{{port}}, mtu: 1400, addresses: [{{address}}] }
+              - { name: {{port}}, device: tap-{{port}}, mtu: {{PortMtu}}, addresses: [{{address}}] }
               - { name: b, device: tap-b, addresses: [172.16.0.{{self}}/24] }
             static:
               - { prefix: 10.255.0.{{peer}}/32, via: 172.16.0.{{peer}} }
