@@ -33,9 +33,8 @@ public interface IMigrationNetwork
 /// </summary>
 public sealed class QemuDriver : IServerDriver
 {
-    private static readonly TimeSpan s_start = TimeSpan.FromSeconds(10), s_command = TimeSpan.FromSeconds(5), s_stop =
-        TimeSpan.FromSeconds(10),
-        s_handOver = TimeSpan.FromSeconds(60), s_continue = TimeSpan.FromSeconds(2), s_pause = TimeSpan.FromMilliseconds(20);
+    private static readonly TimeSpan s_start = TimeSpan.FromSeconds(10), s_command = TimeSpan.FromSeconds(5),
+        s_stop = TimeSpan.FromSeconds(10), s_handOver = TimeSpan.FromSeconds(60), s_continue = TimeSpan.FromSeconds(2), s_pause = TimeSpan.FromMilliseconds(20);
 
     // The last pass begins when so little is left, bytes, or after so many passes.
     private const long LittleLeft = 4 << 20;
@@ -119,8 +118,8 @@ public sealed class QemuDriver : IServerDriver
         // An answer proves nothing: QEMU may have decided by itself a moment before, and would resume by itself; or the disk has failed.
         QmpStatus status = await qmp.ExecuteAsync(QmpCommands.QueryStatus, s_command, cancel);
         if (status.Status is "paused") return ServerState.Paused;
-        throw new DriverException($"QEMU of {_server} was told to stop and is in state {status.Status}, not paused: it may run on by "
-            + $"itself");
+        throw new DriverException($"QEMU of {_server} was told to stop and is in state {status.Status}, not paused: it "
+            + "may run on by itself");
     }
 
     /// <inheritdoc/>
@@ -161,6 +160,9 @@ public sealed class QemuDriver : IServerDriver
     /// <inheritdoc/>
     public async Task<ServerState> ResumeAsync(DriverContext context, CancellationToken cancel)
     {
+        // It has died, or has never been started: a start from its disk. What would be taken over here belongs to somebody else.
+        if (_process.Id is null) _process.Start(_command, expected: false);
+        else if (_process.IsExpected) throw new DriverException($"{_server} is expected here and has never run; it cannot be resumed");
         QmpConnection qmp = (await MonitorsAsync(cancel)).Main;
         await CancelOutgoingAsync(qmp, cancel);
         await RunAsync(qmp, cancel);
