@@ -34,7 +34,8 @@ public interface IMigrationNetwork
 public sealed class QemuDriver : IServerDriver
 {
     private static readonly TimeSpan s_start = TimeSpan.FromSeconds(10), s_command = TimeSpan.FromSeconds(5),
-        s_stop = TimeSpan.FromSeconds(10), s_handOver = TimeSpan.FromSeconds(60), s_continue = TimeSpan.FromSeconds(2), s_pause = TimeSpan.FromMilliseconds(20);
+        s_stop = TimeSpan.FromSeconds(10), s_rest = TimeSpan.FromSeconds(10), s_continue = TimeSpan.FromSeconds(2),
+        s_pause = TimeSpan.FromMilliseconds(20);
 
     // The last pass begins when so little is left, bytes, or after so many passes.
     private const long LittleLeft = 4 << 20;
@@ -131,9 +132,19 @@ public sealed class QemuDriver : IServerDriver
         using QmpListener listener = qmp.Main.Listen("MIGRATION");
         outgoing.Relay.BytesPerSecond = 0;
         outgoing.Gate.Open();
-        await ReachesAsync(qmp.Main, listener, "pre-switchover", cancel);
-        await qmp.ExecuteOrYankAsync(QmpCommands.MigrateContinue, new QmpMigrationState("pre-switchover"), s_continue, cancel);
-        await ReachesAsync(qmp.Main, listener, "completed", cancel);
+        try
+        {
+            await ReachesAsync(qmp.Main, listener, "pre-switchover", cancel);
+            await qmp.ExecuteOrYankAsync(QmpCommands.MigrateContinue, new QmpMigrationState("pre-switchover"), s_continue, cancel);
+            await ReachesAsync(qmp.Main, listener, "completed", cancel);
+        }
+        catch (QmpTimeoutException e)
+        {
+            // The target stands still, or the way does. What the migration waits for does not come any more.
+            await qmp.YankMigrationAsync(cancel);
+            throw new DriverException($"the rest of {_server} was not taken by {context.PeerHost}: {e.Message}");
+        }
+
         await EndOutgoingAsync();
         return ServerState.Paused;
     }
@@ -215,7 +226,7 @@ public sealed class QemuDriver : IServerDriver
                 throw new DriverException($"the migration is {status} instead of {wanted}: {at.ErrorDesc}");
             }
 
-            status = (await listener.NextAsync(_ => true, $"its migration is {wanted}", s_handOver, cancel)).Text("status");
+            status = (await listener.NextAsync(_ => true, $"its migration is {wanted}", s_rest, cancel)).Text("status");
         }
     }
 
