@@ -19,7 +19,8 @@ public sealed class GuestAgentsTests : IAsyncLifetime
     public async Task InitializeAsync()
     {
         int portA = TestAuthority.FreePort(), portB = TestAuthority.FreePort(portA);
-        (_configA, _configB) = (Config("host-a", portA, "host-b", portB, runs: true), Config("host-b", portB, "host-a", portA, runs: false));
+        _configA = Config("host-a", portA, "host-b", portB, runs: true);
+        _configB = Config("host-b", portB, "host-a", portA, runs: false);
         (_a, _b) = (await HostAgent.StartAsync(_configA), await HostAgent.StartAsync(_configB));
     }
 
