@@ -12,11 +12,9 @@ using IServerDriver = SdnEdge.Host.Drivers.IServerDriver;
 namespace SdnEdge.Host;
 
 /// <summary>
-/// The agent of one server host: the only one that starts a server here. Its start, in order: 1. the state folder, for itself alone; 2.
-/// each
-/// server's record and driver, before them the link by which guests come; 3. a look at each server; 4. the API. Nothing is started or
-/// resumed by its start, and nothing stopped by its
-/// end.
+/// The agent of one server host: the only one that starts a server here. Its start, in order: 1. the state folder, for itself alone;
+/// 2. the link by which guests come, each server's record and driver; 3. a look at each server; 4. the API. Nothing is started or resumed
+/// by its start, and nothing stopped by its end.
 /// </summary>
 public sealed class HostAgent : IHostControl, IAsyncDisposable
 {

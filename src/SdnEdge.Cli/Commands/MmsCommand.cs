@@ -186,9 +186,8 @@ internal static class MmsCommand
                     string servers = string.Join(", ", group.Servers.Select(s => $"{s.Name} at {s.Site ?? "no site"}"));
                     Console.WriteLine($"{group.Name}: epoch {group.Epoch}; {servers}");
                     if (group.Migration is not { } id) continue;
-                    Console.WriteLine($"{group.Name}: migration {id} {(sites.Count > 0 ? "settles it" : "goes on")}: sdnedge migrate watch "
-                        + $"{id} "
-                        + $"--api {parse.GetValue(api)}");
+                    Console.WriteLine($"{group.Name}: migration {id} {(sites.Count > 0 ? "settles it" : "goes on")}: "
+                        + $"sdnedge migrate watch {id} --api {parse.GetValue(api)}");
                 }
 
                 return 0;

@@ -55,8 +55,8 @@ public static class ApiConfigReader
         ArgumentNullException.ThrowIfNull(tcp);
         (IpAddress Address, int Port) at = tcp.Text("listen", required: true, "\"10.255.0.1:8443\"") is { } listen
             ? ReadEndPoint(tcp, "listen", listen) : default;
-        string? certificate = FileName("certificate", "pe-a.crt"), key = FileName("key", "pe-a.key"), ca =
-            FileName("clientCa", "mms-ca.crt");
+        string? certificate = FileName("certificate", "pe-a.crt"), key = FileName("key", "pe-a.key");
+        string? ca = FileName("clientCa", "mms-ca.crt");
         tcp.Finish();
         return certificate is null || key is null || ca is null ? null : new ApiTcpConfig(at.Address, at.Port, certificate, key, ca);
 

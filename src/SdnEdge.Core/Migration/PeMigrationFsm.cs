@@ -169,9 +169,8 @@ public sealed partial class PeMigrationFsm
         {
             case SignalKind.Withdraw or SignalKind.Teardown when signal.AfterMarkers && facts.UnderWay is { } underWay:
                 return Refuse(migration, PeRefusalReason.MarkersMissing,
-                    $"{Word(kind)} of '{migration.Id}' is refused: it is to wait for the flush markers, and {underWay}; send it later, "
-                    + $"with "
-                        + "waitMs, or without afterMarkers");
+                    $"{Word(kind)} of '{migration.Id}' is refused: it is to wait for the flush markers, and {underWay}; send it "
+                        + "later, with waitMs, or without afterMarkers");
             case SignalKind.Switch when !migration.TunnelUp:
                 return Refuse(migration, PeRefusalReason.TunnelNotUp,
                     $"switch is refused: no full-size probe has come back through tunnel {migration.Tunnel} to {migration.Peer}; wait "

@@ -11,8 +11,8 @@ namespace SdnEdge.Host.Config;
 /// <param name="Servers">The servers that it may ever run.</param>
 /// <param name="Migration">How guests are carried to and from other hosts; null = none are.</param>
 public sealed record HostAgentConfig(
-    string Name, string Site, ApiConfig Api, string StateFolder, IReadOnlyList<ServerConfig> Servers, MigrationLinkConfig? Migration =
-        null);
+    string Name, string Site, ApiConfig Api, string StateFolder, IReadOnlyList<ServerConfig> Servers,
+    MigrationLinkConfig? Migration = null);
 
 /// <summary>How guests are carried to and from other hosts.</summary>
 /// <param name="Listen">Where guests come in, with this host's certificate and the CA of all hosts.</param>

@@ -50,8 +50,7 @@ public static class HostConfigLoader
         MigrationLinkConfig? migration = root.Map("migration") is { } link ? ReadMigration(link) : null;
         if (!root.Has("migration") && servers.FirstOrDefault(s => s.Driver is QemuConfig) is { } guest)
             root.Error("migration", $"is missing: {guest.Name} is a guest of QEMU, whose memory is carried to other hosts; write "
-                + $"migration: "
-                + "{ listen: \"192.0.2.1:7810\", certificate: ..., key: ..., clientCa: ..., peers: [...] }");
+                + "migration: { listen: \"192.0.2.1:7810\", certificate: ..., key: ..., clientCa: ..., peers: [...] }");
         root.Finish();
         return new HostAgentConfig(name, site, api, folder, servers, migration);
     }
@@ -97,7 +96,9 @@ public static class HostConfigLoader
             if (said.Length != 1)
                 item.Error(said.Length > 1 ? said[^1] : "name",
                     "exactly one of standIn:, exec: and qemu: says how the server is driven; write one of them");
-            else driver = standIn is not null ? ReadStandIn(standIn) : exec is not null ? ReadExec(exec) : qemu is not null ? ReadQemu(qemu)
+            else driver = standIn is not null ? ReadStandIn(standIn)
+                : exec is not null ? ReadExec(exec)
+                : qemu is not null ? ReadQemu(qemu)
                 : null;
             item.Finish();
             if (driver is not null) list.Add(new ServerConfig(name, runs, driver));
@@ -157,8 +158,7 @@ public static class HostConfigLoader
 
         if (words.Count == 0) map.Error("run",
             "is missing or empty; write run: [/usr/bin/qemu-system-x86_64, -machine, ...], QEMU and its arguments, the same at each host "
-            + "but for "
-                + "paths and the network's back end");
+                + "but for paths and the network's back end");
         else if (!words[0].StartsWith('/')) map.Error("run", $"'{words[0]}' is not an absolute path; QEMU is not searched for in PATH");
         map.Finish();
         return words.Count == 0 ? null : new QemuConfig(words);

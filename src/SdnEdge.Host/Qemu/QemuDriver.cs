@@ -33,9 +33,9 @@ public interface IMigrationNetwork
 /// </summary>
 public sealed class QemuDriver : IServerDriver
 {
-    private static readonly TimeSpan s_start = TimeSpan.FromSeconds(10), s_command = TimeSpan.FromSeconds(5), s_stop =
-        TimeSpan.FromSeconds(10),
-        s_handOver = TimeSpan.FromSeconds(60), s_continue = TimeSpan.FromSeconds(2), s_pause = TimeSpan.FromMilliseconds(20);
+    private static readonly TimeSpan s_start = TimeSpan.FromSeconds(10), s_command = TimeSpan.FromSeconds(5),
+        s_stop = TimeSpan.FromSeconds(10), s_rest = TimeSpan.FromSeconds(10), s_continue = TimeSpan.FromSeconds(2),
+        s_pause = TimeSpan.FromMilliseconds(20);
 
     // The last pass begins when so little is left, bytes, or after so many passes.
     private const long LittleLeft = 4 << 20;
@@ -119,8 +119,8 @@ public sealed class QemuDriver : IServerDriver
         // An answer proves nothing: QEMU may have decided by itself a moment before, and would resume by itself; or the disk has failed.
         QmpStatus status = await qmp.ExecuteAsync(QmpCommands.QueryStatus, s_command, cancel);
         if (status.Status is "paused") return ServerState.Paused;
-        throw new DriverException($"QEMU of {_server} was told to stop and is in state {status.Status}, not paused: it may run on by "
-            + $"itself");
+        throw new DriverException($"QEMU of {_server} was told to stop and is in state {status.Status}, not paused: it "
+            + "may run on by itself");
     }
 
     /// <inheritdoc/>
@@ -132,9 +132,19 @@ public sealed class QemuDriver : IServerDriver
         using QmpListener listener = qmp.Main.Listen("MIGRATION");
         outgoing.Relay.BytesPerSecond = 0;
         outgoing.Gate.Open();
-        await ReachesAsync(qmp.Main, listener, "pre-switchover", cancel);
-        await qmp.ExecuteOrYankAsync(QmpCommands.MigrateContinue, new QmpMigrationState("pre-switchover"), s_continue, cancel);
-        await ReachesAsync(qmp.Main, listener, "completed", cancel);
+        try
+        {
+            await ReachesAsync(qmp.Main, listener, "pre-switchover", cancel);
+            await qmp.ExecuteOrYankAsync(QmpCommands.MigrateContinue, new QmpMigrationState("pre-switchover"), s_continue, cancel);
+            await ReachesAsync(qmp.Main, listener, "completed", cancel);
+        }
+        catch (QmpTimeoutException e)
+        {
+            // The target stands still, or the way does. What the migration waits for does not come any more.
+            await qmp.YankMigrationAsync(cancel);
+            throw new DriverException($"the rest of {_server} was not taken by {context.PeerHost}: {e.Message}");
+        }
+
         await EndOutgoingAsync();
         return ServerState.Paused;
     }
@@ -161,6 +171,9 @@ public sealed class QemuDriver : IServerDriver
     /// <inheritdoc/>
     public async Task<ServerState> ResumeAsync(DriverContext context, CancellationToken cancel)
     {
+        // It has died, or has never been started: a start from its disk. What would be taken over here belongs to somebody else.
+        if (_process.Id is null) _process.Start(_command, expected: false);
+        else if (_process.IsExpected) throw new DriverException($"{_server} is expected here and has never run; it cannot be resumed");
         QmpConnection qmp = (await MonitorsAsync(cancel)).Main;
         await CancelOutgoingAsync(qmp, cancel);
         await RunAsync(qmp, cancel);
@@ -213,7 +226,7 @@ public sealed class QemuDriver : IServerDriver
                 throw new DriverException($"the migration is {status} instead of {wanted}: {at.ErrorDesc}");
             }
 
-            status = (await listener.NextAsync(_ => true, $"its migration is {wanted}", s_handOver, cancel)).Text("status");
+            status = (await listener.NextAsync(_ => true, $"its migration is {wanted}", s_rest, cancel)).Text("status");
         }
     }
 

@@ -108,8 +108,7 @@ public sealed class QmpConnection : IAsyncDisposable
             await connection.DisposeAsync().ConfigureAwait(false);
             if (e is OperationCanceledException && !cancel.IsCancellationRequested)
                 throw new QmpTimeoutException($"QEMU at {path} has not greeted within {deadline.TotalSeconds:0.###} s: it hangs, or "
-                    + $"another "
-                    + "client has this monitor");
+                    + "another client has this monitor");
             throw;
         }
     }

@@ -44,8 +44,7 @@ internal static class MmsEndpoints
         v1.MapPost("/recover", (HttpContext context, [FromBody] RecoverCall? call, CancellationToken cancel) =>
                 mms.RecoverAsync(call, context.Caller().Name, cancel))
             .Says("Rebuilds owners and epochs from what PEs and hosts say, after the journal was lost or an old copy was put back. What is "
-                + "in "
-                + "doubt is settled where the body says, by a migration of its own").WithTags("admin")
+                + "in doubt is settled where the body says, by a migration of its own").WithTags("admin")
             .Needs(ApiRole.Admin).Fails(409, 503).WithName("recover");
         v1.MapEvents(mms.Events, "this manager", stopping);
         app.MapGet("/metrics",

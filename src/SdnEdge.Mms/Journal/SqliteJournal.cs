@@ -329,8 +329,7 @@ public sealed class SqliteJournal : IJournal
         if (version > Schema)
             throw new JournalUnavailableException(JournalFault.TooNew,
                 $"journal {_path} has schema {version}, written by SdnEdge {Meta("product")}; this is SdnEdge {Product}, which reads up to "
-                + $"schema "
-                + $"{Schema}. Run the newer version; the journal has not been changed.");
+                + $"schema {Schema}. Run the newer version; the journal has not been changed.");
         Id = Meta("id") ?? throw new JournalUnavailableException(JournalFault.Corrupt,
             $"journal {_path}: its id is missing. Restore it from a copy.");
         if (!_readOnly && Scalar(_connection!, "PRAGMA journal_mode") is not "wal") Execute("PRAGMA journal_mode = WAL");

@@ -248,8 +248,7 @@ public sealed class PathWatcher
         if (allOut) return _seen;
 
         // Lost, all copies of it. The source sends into the tunnel no more, and it has had time to become empty. Asked ahead of the
-        // source's
-        // teardown, the time begins with that.
+        // source's teardown, the time begins with that.
         if (look.SourceGone) _boundSince ??= now;
         if (now - _boundSince >= Math.Max(2_000, _options.QuietMs) * Ms) return _seen with { Late = true };
         return look.Target is null ? Unread(_path.Target.Pe)

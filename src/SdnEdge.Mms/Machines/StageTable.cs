@@ -136,8 +136,9 @@ public static class StageTable
         MoveCommand[] withdraw = [.. Waiting(Signals(s, SignalKind.Withdraw, target: false))];
         return
         [
-            .. withdraw, .. Waiting(Signals(s, SignalKind.Teardown, target: false)),
-                .. Waiting(Signals(s, SignalKind.Teardown, target: true)),
+            .. withdraw,
+            .. Waiting(Signals(s, SignalKind.Teardown, target: false)),
+            .. Waiting(Signals(s, SignalKind.Teardown, target: true)),
 
             // Not before the end is near: what is seen is to be true when the move ends.
             .. withdraw.All(w => s.Done.Contains(w.Key)) ? Inspection(s) : [],

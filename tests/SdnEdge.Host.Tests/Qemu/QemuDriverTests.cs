@@ -4,6 +4,7 @@ using System.Net.Sockets;
 using SdnEdge.Core.Api;
 using SdnEdge.Host.Drivers;
 using SdnEdge.Host.Qemu;
+using SdnEdge.Linux;
 using SdnEdge.Testing;
 using Xunit;
 
@@ -83,6 +84,52 @@ public class QemuDriverTests
         Assert.Equal(0, (await lab.CountsAsync(lab.B)).Bad);
     }
 
+    [Theory]
+    [InlineData("killed")]
+    [InlineData("frozen")]
+    [InlineData("cut off")]
+    public async Task A_target_that_fails_in_the_hand_over_leaves_the_guest_stopped_at_the_source_which_resumes_it(string how)
+    {
+        await using var lab = new TwoDrivers();
+        await lab.StartAsync();
+        var context = new DriverContext("vs", 1, "m1", "host-b");
+        await lab.B.Driver.PrepareIncomingAsync(context, default);
+        await lab.MirroredAsync(lab.A, context);
+        await lab.A.Driver.StopAsync(context, default);
+        int target = new QemuProcess(lab.B.Folder).Id!.Value;
+        if (how == "cut off") lab.Network.Cut();
+        else Assert.True(Signals.Send(target, how == "killed" ? ProcessSignal.Kill : ProcessSignal.Stop));
+        await Assert.ThrowsAnyAsync<Exception>(() => lab.A.Driver.HandOverAsync(context, default));
+
+        // Stopped by command, it does not go on by itself, whatever became of its migration.
+        Assert.Equal(ServerState.Paused, await lab.A.Driver.LookAsync(context, default));
+        Assert.Equal(ServerState.Running, await lab.A.Driver.ResumeAsync(context with { Epoch = 2 }, default));
+        if (how == "frozen") Assert.True(Signals.Send(target, ProcessSignal.Continue));
+        Assert.Equal(ServerState.Absent, await lab.B.Driver.CancelAsync(context with { Epoch = 2 }, default));
+        Assert.Equal(0, (await lab.CountsAsync(lab.A)).Bad);
+    }
+
+    // The target has all of it, and its acknowledgement is lost. QEMU, had it stopped the guest by itself, would run it on: at both sides.
+    [Fact]
+    public async Task A_lost_acknowledgement_makes_no_second_guest()
+    {
+        await using var lab = new TwoDrivers();
+        await lab.StartAsync();
+        var context = new DriverContext("vs", 1, "m1", "host-b");
+        await lab.B.Driver.PrepareIncomingAsync(context, default);
+        await lab.MirroredAsync(lab.A, context);
+        await lab.A.Driver.StopAsync(context, default);
+        lab.Network.LoseAnswers();
+        Task<ServerState> handOver = lab.A.Driver.HandOverAsync(context, default);
+        await lab.UntilAsync(() => Task.FromResult(handOver.IsCompleted));
+        await Assert.ThrowsAnyAsync<Exception>(() => handOver);
+        Assert.Equal(ServerState.Paused, await lab.A.Driver.LookAsync(context, default));
+        Assert.Equal(ServerState.Incoming, await lab.B.Driver.LookAsync(context, default));
+        Assert.Equal(ServerState.Running, await lab.A.Driver.ResumeAsync(context with { Epoch = 2 }, default));
+        Assert.Equal(ServerState.Absent, await lab.B.Driver.CancelAsync(context with { Epoch = 2 }, default));
+        Assert.Equal(0, (await lab.CountsAsync(lab.A)).Bad);
+    }
+
     [Fact]
     public async Task The_next_agent_finds_the_guest_of_the_one_before()
     {
@@ -147,20 +194,68 @@ public class QemuDriverTests
         }
     }
 
+    /// <summary>A stream whose answers can be lost.</summary>
+    private sealed class OneWay(Stream inner) : Stream
+    {
+        public bool Lost { get; set; }
+
+        public override bool CanRead => true;
+
+        public override bool CanSeek => false;
+
+        public override bool CanWrite => true;
+
+        public override long Length => throw new NotSupportedException();
+
+        public override long Position { get => throw new NotSupportedException(); set => throw new NotSupportedException(); }
+
+        public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
+        {
+            while (true)
+            {
+                int read = await inner.ReadAsync(buffer, cancellationToken);
+                if (read == 0 || !Lost) return read;
+            }
+        }
+
+        public override ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
+            => inner.WriteAsync(buffer, cancellationToken);
+
+        public override void Flush() => inner.Flush();
+
+        public override int Read(byte[] buffer, int offset, int count) => throw new NotSupportedException();
+
+        public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException();
+
+        public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
+
+        public override void SetLength(long value) => throw new NotSupportedException();
+
+        protected override void Dispose(bool disposing)
+        {
+            if (disposing) inner.Dispose();
+        }
+    }
+
     /// <summary>Migrations by TCP on the loopback, one port a guest that is expected.</summary>
     private sealed class Loopback : IMigrationNetwork
     {
         private readonly ConcurrentDictionary<(string Server, long Epoch), TcpListener> _expected = [];
         private TcpClient? _incoming;
 
+        private OneWay? _outgoing;
+
         /// <summary>The link breaks.</summary>
         public void Cut() => _incoming!.Client.Close(0);
+
+        /// <summary>What the target says does not arrive any more.</summary>
+        public void LoseAnswers() => _outgoing!.Lost = true;
 
         public async Task<Stream> ConnectAsync(string host, string server, long epoch, CancellationToken cancel)
         {
             var client = new TcpClient();
             await client.ConnectAsync((IPEndPoint)_expected[(server, epoch)].LocalEndpoint, cancel);
-            return client.GetStream();
+            return _outgoing = new OneWay(client.GetStream());
         }
 
         public void Expect(string server, long epoch, Func<Stream, CancellationToken, Task>? take)
