@@ -11,15 +11,16 @@ namespace SdnEdge.Lab.Running;
 /// 1 the lab's variables are filled in; 2 what belongs to this lab alone is set: where the API listens, with which certificate, that the
 /// lab's managers may use it, and where state is kept. So two labs of one file share nothing. Lines keep their numbers.
 /// Variables: <c>${lab.name}</c>, <c>${lab.folder}</c> (state, sockets, certificates), <c>${lab.node}</c> (this node's name),
-/// <c>${lab.namespace:NODE}</c>, <c>${lab.api:NODE}</c> (https on the management network, else the unix socket). Written in
-/// quotes they leave the file YAML as it stands. Any other <c>${...}</c> is left alone.
+/// <c>${lab.namespace:NODE}</c>, <c>${lab.api:NODE}</c> (https on the management network, else the unix socket), <c>${lab.guest}</c> (the
+/// folder with QEMU and the test guest: the environment's SDNEDGE_GUEST). Written in quotes they leave the file YAML as it stands. Any other <c>${...}</c> is left alone.
 /// </summary>
 internal sealed partial class DaemonFile(LabTopology lab, LabNode node, string folder)
 {
     /// <summary>TCP port of every API on a management network.</summary>
     public const int ApiPort = 8443;
 
-    private const string Variables = "${lab.name}, ${lab.folder}, ${lab.node}, ${lab.namespace:NODE} and ${lab.api:NODE}";
+    private const string Variables
+        = "${lab.name}, ${lab.folder}, ${lab.node}, ${lab.guest}, ${lab.namespace:NODE} and ${lab.api:NODE}";
 
     /// <summary>Where a node's API is: <c>https://ADDRESS:8443/</c> when it is on a management network, else <c>unix:PATH</c>.</summary>
     public static string ApiAddress(LabNode node, string folder)
@@ -115,6 +116,7 @@ internal sealed partial class DaemonFile(LabTopology lab, LabNode node, string f
                 ("name", false) => lab.Name,
                 ("folder", false) => folder,
                 ("node", false) => node.Name,
+                ("guest", false) => Environment.GetEnvironmentVariable("SDNEDGE_GUEST") is { Length: > 0 } guest ? guest : null,
                 ("namespace", true) when named is not null => lab.NamespaceOf(named.Name),
                 ("api", true) when named is not null => ApiAddress(named, folder),
                 _ => null,
@@ -123,6 +125,9 @@ internal sealed partial class DaemonFile(LabTopology lab, LabNode node, string f
             int line = text.AsSpan(0, match.Index).Count('\n') + 1, column = match.Index - text.LastIndexOf('\n', match.Index);
             errors.Add(line, column, "", of.Success && named is null && name is "namespace" or "api"
                 ? $"{match.Value}: there is no node '{of.Value}' in this lab; nodes are {string.Join(", ", lab.Nodes.Select(n => n.Name))}"
+                : name == "guest" && !of.Success
+                    ? $"{match.Value}: SDNEDGE_GUEST names no folder; make the guest (guest/fetch-qemu.sh DIR && guest/make-guest.sh DIR) "
+                        + "and set it to DIR"
                 : $"{match.Value} is no variable of a lab; there are {Variables}");
             return match.Value;
         });
