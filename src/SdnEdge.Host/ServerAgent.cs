@@ -31,7 +31,7 @@ internal sealed class ServerAgent : IAsyncDisposable
     private readonly CancellationTokenSource _stop = new();
     private readonly OrderCounts _counts = new();
     private HostServer _server;
-    private MirrorProgress? _mirror;
+    private (long Epoch, MirrorProgress Progress)? _mirror;
     private CancellationTokenSource? _lookCancel, _callCancel;
     private Task _look = Task.CompletedTask;
     private Task _call = Task.CompletedTask;
@@ -145,9 +145,9 @@ internal sealed class ServerAgent : IAsyncDisposable
     }
 
     // While its state is copied, who waits for the convenient point wants fresh figures.
-    private TimeSpan LookInterval => _server.Record.Phase is HostPhase.Offered or HostPhase.Incoming
-        && _driver.LookInterval > TimeSpan.FromSeconds(1)
-        ? TimeSpan.FromSeconds(1) : _driver.LookInterval;
+    private TimeSpan LookInterval => IsCopied(_server.Record) ? _driver.MirrorInterval : _driver.LookInterval;
+
+    private static bool IsCopied(HostRecord record) => record.Phase is HostPhase.Offered or HostPhase.Incoming;
 
     private void Take(HostInput input)
     {
@@ -264,7 +264,7 @@ internal sealed class ServerAgent : IAsyncDisposable
             HostRecord record = _server.Record;
             var context = new DriverContext(Name, record.PhaseEpoch, record.Migration ?? "", record.PeerHost);
             ServerState state = await _driver.LookAsync(context, cancel);
-            _mirror = record.Phase is HostPhase.Offered or HostPhase.Incoming ? await _driver.MirrorAsync(context, cancel) : null;
+            _mirror = IsCopied(record) && await _driver.MirrorAsync(context, cancel) is { } at ? (record.PhaseEpoch, at) : null;
             seen = new ServerSeen(state);
         }
         catch (OperationCanceledException)
@@ -298,8 +298,12 @@ internal sealed class ServerAgent : IAsyncDisposable
     {
         HostRecord r = _server.Record;
         return new ServerInfo(Name, _driver.Kind, _server.Seen, r.Epoch, r.MayRun, r.RanEpoch, r.VoidEpoch, r.Migration, _driver.Undoable,
-            r.Phase is HostPhase.Offered or HostPhase.Incoming ? _mirror : null, _server.Fault, HostFsm.Word(r.Phase));
+            IsCopied(r) ? Mirror(r) : null, _server.Fault, HostFsm.Word(r.Phase));
     }
+
+    // What was seen of an earlier move says nothing of this one; before the first look nothing has been copied.
+    private MirrorProgress? Mirror(HostRecord record) => _mirror is { } seen && seen.Epoch == record.PhaseEpoch ? seen.Progress
+        : _driver.Mirrors && record.Phase == HostPhase.Offered ? new MirrorProgress(false, 0, 0, 0) : null;
 
     private long? Oldest()
     {

@@ -66,6 +66,9 @@ public sealed class ExecDriver : IServerDriver
     public TimeSpan LookInterval => TimeSpan.FromSeconds(5);
 
     /// <inheritdoc/>
+    public bool Mirrors => _config.Mirror is not null;
+
+    /// <inheritdoc/>
     public async Task<ServerState> LookAsync(DriverContext context, CancellationToken cancel)
     {
         string output = await RunAsync("look", _config.Look, context, cancel);

@@ -41,6 +41,12 @@ public interface IServerDriver : IAsyncDisposable
     /// <summary>How often it is to be looked at between orders.</summary>
     TimeSpan LookInterval { get; }
 
+    /// <summary>True: state is copied before the stop, and whoever stops the server waits until enough of it is.</summary>
+    bool Mirrors => false;
+
+    /// <summary>How often it is to be looked at while state is copied.</summary>
+    TimeSpan MirrorInterval => LookInterval < TimeSpan.FromSeconds(1) ? LookInterval : TimeSpan.FromSeconds(1);
+
     /// <summary>What the server is doing. Has no side effects; may be cancelled at any time.</summary>
     Task<ServerState> LookAsync(DriverContext context, CancellationToken cancel);
 

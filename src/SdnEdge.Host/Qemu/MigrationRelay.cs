@@ -17,6 +17,9 @@ public sealed class MigrationRelay : IAsyncDisposable
     /// <summary>The most that is kept between QEMU and the network, bytes; with sockets of this size on both sides.</summary>
     public const int ChunkBytes = 128 << 10;
 
+    // tcp(7): IPPROTO_TCP, TCP_NOTSENT_LOWAT.
+    private const int Tcp = 6, NotSentLowWater = 25;
+
     private readonly Stream _qemu, _network;
     private readonly CancellationTokenSource _stop = new();
     private readonly Task _run;
@@ -47,11 +50,15 @@ public sealed class MigrationRelay : IAsyncDisposable
     /// <summary>Completes when both ends have said all; fails with what ended it otherwise.</summary>
     public Task Completion => _run;
 
-    /// <summary>Bounds what a socket keeps.</summary>
+    /// <summary>
+    /// Bounds what a socket keeps. Of a unix socket all of it; of a TCP socket what is not sent yet: what is on its way must be able to grow
+    /// to what the way holds (bandwidth times round trip), or a long way is slow.
+    /// </summary>
     public static void Bound(Socket socket)
     {
         ArgumentNullException.ThrowIfNull(socket);
-        (socket.SendBufferSize, socket.ReceiveBufferSize) = (ChunkBytes, ChunkBytes);
+        if (socket.AddressFamily == AddressFamily.Unix) (socket.SendBufferSize, socket.ReceiveBufferSize) = (ChunkBytes, ChunkBytes);
+        else socket.SetRawSocketOption(Tcp, NotSentLowWater, BitConverter.GetBytes(ChunkBytes));
     }
 
     /// <summary>Cuts both ends.</summary>

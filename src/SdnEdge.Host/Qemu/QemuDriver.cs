@@ -71,6 +71,12 @@ public sealed class QemuDriver : IServerDriver
     public TimeSpan LookInterval => TimeSpan.FromSeconds(1);
 
     /// <inheritdoc/>
+    public bool Mirrors => true;
+
+    /// <inheritdoc/>
+    public TimeSpan MirrorInterval => TimeSpan.FromMilliseconds(100);
+
+    /// <inheritdoc/>
     public async Task<ServerState> LookAsync(DriverContext context, CancellationToken cancel)
     {
         if (_process.Id is null) return ServerState.Absent;
