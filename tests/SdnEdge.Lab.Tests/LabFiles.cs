@@ -12,6 +12,9 @@ internal static class LabFiles
     /// <summary>Two customers with the same addresses.</summary>
     public static string Vpn { get; } = Path.Combine(Root(), "topologies", "vpn.clab.yml");
 
+    /// <summary>A real virtual machine behind two PEs.</summary>
+    public static string Guest { get; } = Path.Combine(Root(), "topologies", "guest.clab.yml");
+
     /// <summary>The folder of the repository.</summary>
     public static string Root()
     {

@@ -1,7 +1,5 @@
 using System.Diagnostics;
-using System.Globalization;
 using System.Text.Json.Nodes;
-using System.Text.RegularExpressions;
 using SdnEdge.Client;
 using SdnEdge.Core.Api;
 using SdnEdge.Lab.Running;
@@ -14,7 +12,7 @@ namespace SdnEdge.Lab.Tests;
 
 /// <summary><c>sdnedge migrate</c> in the Figure 1 lab, while clients ping the server.</summary>
 [Trait("needs", "executable")]
-public sealed partial class MigrateCommandTests
+public sealed class MigrateCommandTests
 {
     [RootFact]
     public async Task The_server_moves_there_and_back_and_there_again_and_no_ping_is_lost_even_when_a_move_is_given_up()
@@ -54,7 +52,7 @@ public sealed partial class MigrateCommandTests
         // And the lab is as good as new: nothing sticks to the next attempt.
         (int last, string lastOutput, string lastNews) = await MoveAsync(instance, "dc-a", 200);
         Assert.True(last == 0, lastNews + lastOutput);
-        await NothingLostAsync(streams, account);
+        await Pings.NothingLostAsync(streams, account);
     }
 
     /// <summary>The manager moves, not the command: one that is killed in the middle changes nothing.</summary>
@@ -101,7 +99,7 @@ public sealed partial class MigrateCommandTests
         Assert.True(commit == 0, kept);
         (int late, _, string gone) = await MigrateAsync(instance, "rollback", (string)Last(rolled)["id"]!);
         Assert.True(late == 1 && gone.Contains("committed", StringComparison.Ordinal), gone);
-        await NothingLostAsync(streams, account);
+        await Pings.NothingLostAsync(streams, account);
     }
 
     [RootFact]
@@ -138,23 +136,6 @@ public sealed partial class MigrateCommandTests
 
     private static Task<RunningLab> DeployAsync(LabInstance instance)
         => LabRunner.DeployAsync(LabFiles.Figure1, instance.Options with { Name = instance.Name, RttMs = 20 }, CancellationToken.None);
-
-    /// <summary>Ends the pings; all of the moves lie between answered ones, and between those every one was answered, once.</summary>
-    private static async Task NothingLostAsync(Pings[] streams, LabAccount account)
-    {
-        foreach (Pings stream in streams) await stream.AnswersAsync(5);
-        foreach (Pings stream in streams)
-        {
-            using Pings ended = stream;
-            (int[] answered, string[] lines) = await ended.EndAsync();
-            Assert.Equal(answered.Distinct(), answered);
-            int[] missing = [.. Enumerable.Range(answered[0], answered[^1] - answered[0] + 1).Except(answered)];
-            if (missing.Length == 0) continue;
-            IEnumerable<string> around = lines.Where(l => Pings.Number(l) is { } number && missing.Any(n => Math.Abs(n - number) < 4));
-            Assert.Fail($"{stream}: no answer to {string.Join(", ", missing)}; "
-                + $"around:\n{string.Join('\n', around)}\n{await account.TellAsync()}");
-        }
-    }
 
     /// <summary>The site at which the server runs, as the hosts say; null: at none.</summary>
     private static async Task<string?> SiteAsync(RunningLab lab)
@@ -206,66 +187,5 @@ public sealed partial class MigrateCommandTests
 
         await process.WaitForExitAsync();
         return (process.ExitCode, await output, news);
-    }
-
-    /// <summary>20 pings a second from a node, until ended.</summary>
-    private sealed partial class Pings : IDisposable
-    {
-        private readonly string _name;
-        private readonly Process _process;
-        private readonly Task _reading;
-        private readonly Arrivals _arrivals = new();
-        private readonly List<string> _lines = [];
-        private int _answers;
-
-        public Pings(RunningLab lab, string node, string address)
-        {
-            _name = $"{node} to {address}";
-            _process = lab.Start(node, ["ping", "-D", "-i", "0.05", address], redirect: true);
-            _reading = Task.Run(ReadAsync);
-        }
-
-        /// <summary>The number of the ping that a line tells the answer of; null: the line tells of none.</summary>
-        public static int? Number(string line) => Answer().Match(line) is { Success: true } m
-            ? int.Parse(m.Groups[1].ValueSpan, CultureInfo.InvariantCulture) : null;
-
-        public override string ToString() => _name;
-
-        /// <summary>Waits until so many more answers have come.</summary>
-        public async Task AnswersAsync(int more)
-        {
-            int goal = Volatile.Read(ref _answers) + more;
-            Assert.True(await _arrivals.UntilAsync(() => Volatile.Read(ref _answers) >= goal, LabInstance.Patience),
-                $"{_name}: no more answers in {LabInstance.Patience.TotalSeconds} s");
-        }
-
-        /// <summary>Ends it. Returns the numbers of the answered pings in rising order, and what ping printed.</summary>
-        public async Task<(int[] Answered, string[] Lines)> EndAsync()
-        {
-            Signals.Send(_process.Id, ProcessSignal.Interrupt);
-            await _reading;
-            await _process.WaitForExitAsync();
-            return ([.. _lines.Select(Number).OfType<int>().Order()], [.. _lines]);
-        }
-
-        public void Dispose()
-        {
-            _process.Dispose();
-            _arrivals.Dispose();
-        }
-
-        private async Task ReadAsync()
-        {
-            while (await _process.StandardOutput.ReadLineAsync() is { } line)
-            {
-                _lines.Add(line);
-                if (Number(line) is null) continue;
-                Interlocked.Increment(ref _answers);
-                _arrivals.Tell();
-            }
-        }
-
-        [GeneratedRegex(@"bytes from .*icmp_seq=(\d+)")]
-        private static partial Regex Answer();
     }
 }
