@@ -258,7 +258,7 @@ internal sealed class HandoverWorld
     /// <summary>A target has died after its release.</summary>
     public void LostGates(IEnumerable<IpPrefix> prefixes) => _unordered.UnionWith(prefixes);
 
-    /// <summary>A target has armed its hold.</summary>
+    /// <summary>A target has armed its hold for a new move.</summary>
     public void HasGates(IReadOnlyList<IpPrefix> prefixes)
     {
         _unordered.ExceptWith(prefixes);

@@ -111,13 +111,13 @@ internal sealed partial class PeParty
         _armed[c.Group] = armed;
     }
 
-    private void Arm(ArmHold c)
+    private void Arm(ArmHold c, bool restored)
     {
         var armed = new ArmedGroup(c.Group, c.Tunnel, [.. c.Prefixes.Select(p => p.Prefix)], isSource: false, c.Order)
         {
             IsReleased = c.Hold.Disabled, IsRestored = c.Hold.Disabled,
         };
-        if (!armed.IsRestored) World.HasGates(armed.Prefixes);
+        if (!restored) World.HasGates(armed.Prefixes);
         if (c.Order is { } order && !c.Hold.Disabled)
         {
             // Those asked for, this PE itself, and the source.

@@ -349,7 +349,7 @@ internal sealed partial class PeParty(HandoverWorld world, string name, string s
                 break;
             case ArmHold hold:
                 Groups[hold.Group] = hold.Hold.Disabled ? "released" : "hold";
-                Arm(hold);
+                Arm(hold, restored);
                 break;
             case SwitchToTunnel group:
                 Groups[group.Group] = "tunnel";
