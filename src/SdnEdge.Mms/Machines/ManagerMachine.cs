@@ -90,9 +90,8 @@ public static class ManagerMachine
     public static string WhyNotGiveUp(MigrationOutcome outcome) => $"it has ended ({Words.Of(outcome)})";
 
     /// <summary>
-    /// True when a step opens a command or ends something: it is on the disk before anybody acts on it. A step that does not may wait for
-    /// the
-    /// record of the next one that does.
+    /// True when a step opens a signal or an order, or ends something: it is on the disk before anybody acts on it. A step that does not
+    /// may wait for the record of the next one that does; who only looks changes nothing anywhere.
     /// </summary>
     public static bool OpensCommands(ManagerState before, ManagerState after)
     {
@@ -104,7 +103,7 @@ public static class ManagerMachine
             if (ReferenceEquals(was, migration)) continue;
             if (was is null || was.Outcome != migration.Outcome || was.Moves.Count != migration.Moves.Count) return true;
             HashSet<string> open = [.. MoveMachine.Open(was.Current).Select(c => c.Key)];
-            if (MoveMachine.Open(migration.Current).Any(c => !open.Contains(c.Key))) return true;
+            if (MoveMachine.Open(migration.Current).Any(c => c is SendSignal or SendOrder && !open.Contains(c.Key))) return true;
         }
 
         return false;
