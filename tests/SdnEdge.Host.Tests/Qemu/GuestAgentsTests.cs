@@ -8,7 +8,7 @@ using Xunit;
 namespace SdnEdge.Host.Tests.Qemu;
 
 /// <summary>A real guest under the agents of two hosts, which carry it to one another by mutual TLS.</summary>
-public sealed class GuestAgentsTests : IAsyncLifetime
+public sealed class GuestAgentsTests : IAsyncLifetime, IDisposable
 {
     private readonly string _folder = Directory.CreateTempSubdirectory("sdnedge-agents-").FullName;
     private readonly TestAuthority _authority = new("hosts");
@@ -30,9 +30,10 @@ public sealed class GuestAgentsTests : IAsyncLifetime
         await _b.DisposeAsync();
         foreach (HostAgentConfig config in (HostAgentConfig[])[_configA, _configB])
             await new QemuProcess(Path.Combine(config.StateFolder, "vs.run")).KillAsync(default);
-        _authority.Dispose();
         Directory.Delete(_folder, recursive: true);
     }
+
+    public void Dispose() => _authority.Dispose();
 
     [Fact]
     public async Task A_guest_moves_by_the_manager_s_orders_and_the_next_agent_goes_on_with_it()

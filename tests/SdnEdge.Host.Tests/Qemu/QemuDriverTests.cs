@@ -182,6 +182,7 @@ public class QemuDriverTests
                 await new QemuProcess(side.Folder).KillAsync(default);
             }
 
+            Network.Dispose();
             Directory.Delete(_folder, recursive: true);
         }
 
@@ -234,16 +235,24 @@ public class QemuDriverTests
         protected override void Dispose(bool disposing)
         {
             if (disposing) inner.Dispose();
+            base.Dispose(disposing);
         }
     }
 
     /// <summary>Migrations by TCP on the loopback, one port a guest that is expected.</summary>
-    private sealed class Loopback : IMigrationNetwork
+    private sealed class Loopback : IMigrationNetwork, IDisposable
     {
         private readonly ConcurrentDictionary<(string Server, long Epoch), TcpListener> _expected = [];
         private TcpClient? _incoming;
 
         private OneWay? _outgoing;
+
+        public void Dispose()
+        {
+            _outgoing?.Dispose();
+            _incoming?.Dispose();
+            foreach (TcpListener listener in _expected.Values) listener.Dispose();
+        }
 
         /// <summary>The link breaks.</summary>
         public void Cut() => _incoming!.Client.Close(0);
