@@ -50,8 +50,10 @@ public sealed class QemuDriver : IServerDriver
     private readonly IMigrationNetwork _network;
     private readonly QemuProcess _process;
     private readonly SemaphoreSlim _connecting = new(1), _taking = new(1);
+    private CancellationTokenSource _expecting = new();
     private QmpMonitors? _qmp;
     private Outgoing? _outgoing;
+    private bool _disposed;
 
     /// <summary>A driver of <paramref name="server"/>.</summary>
     /// <param name="server">The server.</param>
@@ -59,7 +61,10 @@ public sealed class QemuDriver : IServerDriver
     /// <param name="folder">A folder of its own for sockets.</param>
     /// <param name="network">The way to other hosts.</param>
     public QemuDriver(string server, IReadOnlyList<string> command, string folder, IMigrationNetwork network)
-        => (_server, _command, _network, _process) = (server, command, network, new QemuProcess(folder));
+    {
+        (_server, _command, _network, _process) = (server, command, network, new QemuProcess(folder));
+        _process.Adopt();
+    }
 
     /// <inheritdoc/>
     public string Kind => "qemu";
@@ -94,6 +99,7 @@ public sealed class QemuDriver : IServerDriver
     public async Task<ServerState> PrepareIncomingAsync(DriverContext context, CancellationToken cancel)
     {
         if (_process.Id is not null && !_process.IsExpected) throw new DriverException($"a guest {_server} is here already");
+        await StopTakingAsync(context, cancel);
         await ExpectAsync(cancel);
         _network.Expect(_server, context.Epoch, TakeAsync);
         return ServerState.Incoming;
@@ -106,8 +112,10 @@ public sealed class QemuDriver : IServerDriver
         QmpMonitors qmp = await MonitorsAsync(cancel);
         QmpMigration at = await qmp.Main.ExecuteAsync(QmpCommands.QueryMigrate, s_command, cancel);
 
-        // A copy that failed, or in which QEMU has stopped the guest by itself, is begun anew: the target expects it again.
-        if (_outgoing is not null && (_outgoing.Ended || _outgoing.Epoch != context.Epoch || at.Status is not ("setup" or "active")))
+        // A copy that failed, that an agent before this one began, or in which QEMU has stopped the guest by itself, is begun anew: the
+        // target expects it again.
+        bool goesOn = _outgoing is { Ended: false } known && known.Epoch == context.Epoch && at.Status is "setup" or "active";
+        if (!goesOn && (_outgoing is not null || at.Status is not (null or "none" or "cancelled" or "failed" or "completed")))
             await CancelOutgoingAsync(qmp.Main, cancel);
         _outgoing ??= await BeginAsync(qmp, context, cancel);
         at = await qmp.Main.ExecuteAsync(QmpCommands.QueryMigrate, s_command, cancel);
@@ -170,7 +178,7 @@ public sealed class QemuDriver : IServerDriver
 
         await RunAsync(qmp, cancel);
         _process.HasRun();
-        _network.Expect(_server, context.Epoch, null);
+        await StopTakingAsync(context, cancel);
         return ServerState.Running;
     }
 
@@ -189,7 +197,7 @@ public sealed class QemuDriver : IServerDriver
     /// <inheritdoc/>
     public async Task<ServerState> CancelAsync(DriverContext context, CancellationToken cancel)
     {
-        _network.Expect(_server, context.Epoch, null);
+        await StopTakingAsync(context, cancel);
         if (_process.Id is null || _process.IsExpected) await EndAsync(cancel);
         else if (await LookAsync(context, cancel) == ServerState.Running) return ServerState.Running;
         return ServerState.Absent;
@@ -205,10 +213,15 @@ public sealed class QemuDriver : IServerDriver
     /// <inheritdoc/>
     public async ValueTask DisposeAsync()
     {
+        if (_disposed) return;
+        _disposed = true;
+        await _expecting.CancelAsync();
         await EndOutgoingAsync();
+        await _taking.WaitAsync();
         if (_qmp is { } qmp) await qmp.DisposeAsync();
         _connecting.Dispose();
         _taking.Dispose();
+        _expecting.Dispose();
     }
 
     // What runs already is not told twice; what was told is believed when it was seen.
@@ -274,22 +287,32 @@ public sealed class QemuDriver : IServerDriver
     {
         string host = context.PeerHost ?? throw new DriverException($"nobody has said to which host {_server} is to go");
         QmpListener passes = qmp.Main.Listen("MIGRATION_PASS", "MIGRATION");
-        Stream network = await _network.ConnectAsync(host, _server, context.Epoch, cancel);
-        File.Delete(_process.Outgoing);
-        using var listener = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
-        listener.Bind(new UnixDomainSocketEndPoint(_process.Outgoing));
-        listener.Listen(1);
-        await qmp.Main.ExecuteAsync(QmpCommands.SetCapabilities,
-            QmpCapabilities.On("events", "return-path", "validate-uuid", "pause-before-switchover"), s_command, cancel);
-        await qmp.Main.ExecuteAsync(QmpCommands.SetParameters,
-            new QmpMigrationParameters(DowntimeLimit: 1, MaxBandwidth: 1L << 40, AnnounceRounds: 0), s_command, cancel);
-        await qmp.Main.ExecuteAsync(QmpCommands.Migrate, new QmpUri("unix:" + _process.Outgoing), s_command, cancel);
-        using var end = CancellationTokenSource.CreateLinkedTokenSource(cancel);
-        end.CancelAfter(s_command);
-        Socket socket = await listener.AcceptAsync(end.Token);
-        MigrationRelay.Bound(socket);
-        var outgoing = new Outgoing(context.Epoch, qmp.Main, passes, new NetworkStream(socket, ownsSocket: true), network);
-        return outgoing;
+        Stream network = Stream.Null;
+        try
+        {
+            network = await _network.ConnectAsync(host, _server, context.Epoch, cancel);
+            File.Delete(_process.Outgoing);
+            using var listener = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+            listener.Bind(new UnixDomainSocketEndPoint(_process.Outgoing));
+            listener.Listen(1);
+            await qmp.Main.ExecuteAsync(QmpCommands.SetCapabilities,
+                QmpCapabilities.On("events", "return-path", "validate-uuid", "pause-before-switchover"), s_command, cancel);
+            await qmp.Main.ExecuteAsync(QmpCommands.SetParameters,
+                new QmpMigrationParameters(DowntimeLimit: 1, MaxBandwidth: 1L << 40, AnnounceRounds: 0), s_command, cancel);
+            await qmp.Main.ExecuteAsync(QmpCommands.Migrate, new QmpUri("unix:" + _process.Outgoing), s_command, cancel);
+            using var end = CancellationTokenSource.CreateLinkedTokenSource(cancel);
+            end.CancelAfter(s_command);
+            Socket socket = await listener.AcceptAsync(end.Token);
+            MigrationRelay.Bound(socket);
+            return new Outgoing(context.Epoch, qmp.Main, passes, new NetworkStream(socket, ownsSocket: true), network);
+        }
+        catch
+        {
+            // Broken off half way: the next look cancels what QEMU has begun.
+            passes.Dispose();
+            await network.DisposeAsync();
+            throw;
+        }
     }
 
     // A new process: one into which a migration has begun and failed is of no use any more.
@@ -310,17 +333,29 @@ public sealed class QemuDriver : IServerDriver
         await _taking.WaitAsync(cancel);
         try
         {
-            if (_process.Id is null || await HasBegunAsync(cancel)) await ExpectAsync(cancel);
+            using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancel, _expecting.Token);
+            if (_process.Id is null || await HasBegunAsync(stop.Token)) await ExpectAsync(stop.Token);
             var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
-            await socket.ConnectAsync(new UnixDomainSocketEndPoint(_process.Incoming), cancel);
+            await socket.ConnectAsync(new UnixDomainSocketEndPoint(_process.Incoming), stop.Token);
             MigrationRelay.Bound(socket);
             await using var relay = new MigrationRelay(network, new NetworkStream(socket, ownsSocket: true), new RelayGate());
-            await relay.Completion.WaitAsync(cancel);
+            await relay.Completion.WaitAsync(stop.Token);
         }
         finally
         {
             _taking.Release();
         }
+    }
+
+    // Nothing is expected any more, and what comes in at this moment starts no other process.
+    private async Task StopTakingAsync(DriverContext context, CancellationToken cancel)
+    {
+        _network.Expect(_server, context.Epoch, null);
+        await _expecting.CancelAsync();
+        await _taking.WaitAsync(cancel);
+        _expecting.Dispose();
+        _expecting = new CancellationTokenSource();
+        _taking.Release();
     }
 
     private async Task<bool> HasBegunAsync(CancellationToken cancel)

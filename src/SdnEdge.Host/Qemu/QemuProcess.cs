@@ -58,6 +58,12 @@ public sealed class QemuProcess
         }
     }
 
+    /// <summary>Finds a process that an agent has started and did not come to write down.</summary>
+    public void Adopt()
+    {
+        if (Id is null && Started().FirstOrDefault() is var id and > 0 && StartOf(id) is { } since) Write(id, since);
+    }
+
     /// <summary>Starts QEMU.</summary>
     /// <param name="command">The program and its arguments.</param>
     /// <param name="expected">True: it waits for a guest to be taken over, and its processors stand still.</param>
@@ -65,6 +71,8 @@ public sealed class QemuProcess
     {
         ArgumentNullException.ThrowIfNull(command);
         Directory.CreateDirectory(_folder, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
+        if (Started().FirstOrDefault() is var running and > 0)
+            throw new DriverException($"process {running} is QEMU of {_folder} already; it must end before another one starts");
         foreach (string socket in (string[])[Monitor, Rescue, Incoming, Outgoing]) File.Delete(socket);
         if (expected) File.WriteAllText(Expected, "");
         else File.Delete(Expected);
@@ -75,8 +83,7 @@ public sealed class QemuProcess
             Environment = { ["SDNEDGE_LOG"] = Log },
         };
         using Process process = Process.Start(start) ?? throw new DriverException($"{Shell} did not start");
-        string since = StartOf(process.Id) ?? throw new DriverException($"{command[0]} ended at once: {LastWords}");
-        File.WriteAllText(PidFile, string.Create(CultureInfo.InvariantCulture, $"{process.Id} {since}"));
+        Write(process.Id, StartOf(process.Id) ?? throw new DriverException($"{command[0]} ended at once: {LastWords}"));
     }
 
     /// <summary>It runs now: nothing is expected here any more.</summary>
@@ -119,6 +126,30 @@ public sealed class QemuProcess
         if (!Directory.Exists(_folder)) return;
         File.Delete(PidFile);
         File.Delete(Expected);
+    }
+
+    private void Write(int id, string since)
+        => File.WriteAllText(PidFile, string.Create(CultureInfo.InvariantCulture, $"{id} {since}"));
+
+    // Processes that have this folder's monitor among their arguments.
+    private IEnumerable<int> Started()
+    {
+        string monitor = $"unix:{Monitor},";
+        foreach (string folder in Directory.EnumerateDirectories("/proc"))
+        {
+            if (!int.TryParse(Path.GetFileName(folder), NumberStyles.None, CultureInfo.InvariantCulture, out int id)) continue;
+            string command;
+            try
+            {
+                command = File.ReadAllText(folder + "/cmdline");
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+            {
+                continue;
+            }
+
+            if (command.Split('\0').Any(word => word.StartsWith(monitor, StringComparison.Ordinal)) && StartOf(id) is not null) yield return id;
+        }
     }
 
     // When it started, in ticks since boot (proc(5), stat, field 22); null: there is no such process, or it has ended and waits for its

@@ -136,6 +136,9 @@ public class QemuDriverTests
         await using var lab = new TwoDrivers();
         await lab.StartAsync();
         await lab.A.Driver.DisposeAsync();
+
+        // It was killed before it had written down which process it had started.
+        File.Delete(Path.Combine(lab.A.Folder, "process"));
         await using var next = new QemuDriver("vs", [], lab.A.Folder, lab.Network);
         Assert.Equal(ServerState.Running, await next.LookAsync(new DriverContext("vs"), default));
         Assert.Equal(ServerState.Paused, await next.StopAsync(new DriverContext("vs", 1), default));
