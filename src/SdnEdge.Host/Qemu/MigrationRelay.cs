@@ -51,13 +51,14 @@ public sealed class MigrationRelay : IAsyncDisposable
     public Task Completion => _run;
 
     /// <summary>
-    /// Bounds what a socket keeps. Of a unix socket all of it; of a TCP socket what is not sent yet: what is on its way must be able to grow
-    /// to what the way holds (bandwidth times round trip), or a long way is slow.
+    /// Bounds what a socket keeps. Of a unix socket all of it; of a TCP socket what is not sent yet: what is on its way must be able to
+    /// grow to what the way holds (bandwidth times round trip), or a long way is slow.
     /// </summary>
     public static void Bound(Socket socket)
     {
         ArgumentNullException.ThrowIfNull(socket);
-        if (socket.AddressFamily == AddressFamily.Unix) (socket.SendBufferSize, socket.ReceiveBufferSize) = (ChunkBytes, ChunkBytes);
+        if (socket.AddressFamily == AddressFamily.Unix)
+            (socket.SendBufferSize, socket.ReceiveBufferSize) = (ChunkBytes, ChunkBytes);
         else socket.SetRawSocketOption(Tcp, NotSentLowWater, BitConverter.GetBytes(ChunkBytes));
     }
 

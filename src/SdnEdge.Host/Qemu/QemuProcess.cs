@@ -148,7 +148,8 @@ public sealed class QemuProcess
                 continue;
             }
 
-            if (command.Split('\0').Any(word => word.StartsWith(monitor, StringComparison.Ordinal)) && StartOf(id) is not null) yield return id;
+            bool isIts = command.Split('\0').Any(word => word.StartsWith(monitor, StringComparison.Ordinal));
+            if (isIts && StartOf(id) is not null) yield return id;
         }
     }
 

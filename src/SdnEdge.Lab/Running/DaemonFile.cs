@@ -12,7 +12,8 @@ namespace SdnEdge.Lab.Running;
 /// lab's managers may use it, and where state is kept. So two labs of one file share nothing. Lines keep their numbers.
 /// Variables: <c>${lab.name}</c>, <c>${lab.folder}</c> (state, sockets, certificates), <c>${lab.node}</c> (this node's name),
 /// <c>${lab.namespace:NODE}</c>, <c>${lab.api:NODE}</c> (https on the management network, else the unix socket), <c>${lab.guest}</c> (the
-/// folder with QEMU and the test guest: the environment's SDNEDGE_GUEST). Written in quotes they leave the file YAML as it stands. Any other <c>${...}</c> is left alone.
+/// folder with QEMU and the test guest: the environment's SDNEDGE_GUEST). Written in quotes they leave the file YAML as it stands. Any
+/// other <c>${...}</c> is left alone.
 /// </summary>
 internal sealed partial class DaemonFile(LabTopology lab, LabNode node, string folder)
 {
