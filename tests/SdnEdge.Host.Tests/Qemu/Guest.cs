@@ -8,6 +8,8 @@ namespace SdnEdge.Host.Tests.Qemu;
 /// <summary>The test guest (guest/app.c): how it is started, and what it says.</summary>
 internal static class Guest
 {
+    private static int s_port = 10_000 + (Environment.ProcessId % 8_000);
+
     /// <summary>What guest/make-guest.sh and guest/fetch-qemu.sh made; `./build.sh test` does so.</summary>
     public static string Folder { get; } = Environment.GetEnvironmentVariable("SDNEDGE_GUEST") is { Length: > 0 } folder ? folder
         : throw new InvalidOperationException("SDNEDGE_GUEST names no folder with the test guest: run ./build.sh test, which makes it");
@@ -49,10 +51,21 @@ internal static class Guest
         }
     }
 
-    /// <summary>A UDP port of the loopback that nobody has.</summary>
+    /// <summary>A UDP port of the loopback that nobody has: below those that the kernel gives to those who ask for any.</summary>
     public static int FreePort()
     {
-        using var socket = new UdpClient(new IPEndPoint(IPAddress.Loopback, 0));
-        return ((IPEndPoint)socket.Client.LocalEndPoint!).Port;
+        while (true)
+        {
+            int port = Interlocked.Increment(ref s_port);
+            try
+            {
+                using var socket = new UdpClient(new IPEndPoint(IPAddress.Loopback, port));
+                return port;
+            }
+            catch (SocketException)
+            {
+                // Somebody has it: the next one.
+            }
+        }
     }
 }
