@@ -43,11 +43,7 @@ public class QemuDriverTests
     public async Task A_guest_that_was_stopped_and_handed_over_goes_on_where_it_was_when_the_move_is_undone()
     {
         await using var lab = new TwoDrivers();
-        await lab.StartAsync();
-        var context = new DriverContext("vs", 1, "m1", "host-b");
-        await lab.B.Driver.PrepareIncomingAsync(context, default);
-        await lab.MirroredAsync(lab.A, context);
-        await lab.A.Driver.StopAsync(context, default);
+        DriverContext context = await lab.StoppedAsync();
         Assert.Equal(ServerState.Running, await lab.A.Driver.ResumeAsync(context with { Epoch = 2 }, default));
         Assert.Equal(ServerState.Absent, await lab.B.Driver.CancelAsync(context with { Epoch = 2 }, default));
         (long ticks, long bad) = await lab.CountsAsync(lab.A);
@@ -91,11 +87,7 @@ public class QemuDriverTests
     public async Task A_target_that_fails_in_the_hand_over_leaves_the_guest_stopped_at_the_source_which_resumes_it(string how)
     {
         await using var lab = new TwoDrivers();
-        await lab.StartAsync();
-        var context = new DriverContext("vs", 1, "m1", "host-b");
-        await lab.B.Driver.PrepareIncomingAsync(context, default);
-        await lab.MirroredAsync(lab.A, context);
-        await lab.A.Driver.StopAsync(context, default);
+        DriverContext context = await lab.StoppedAsync();
         int target = new QemuProcess(lab.B.Folder).Id!.Value;
         if (how == "cut off") lab.Network.Cut();
         else Assert.True(Signals.Send(target, how == "killed" ? ProcessSignal.Kill : ProcessSignal.Stop));
@@ -114,11 +106,7 @@ public class QemuDriverTests
     public async Task A_lost_acknowledgement_makes_no_second_guest()
     {
         await using var lab = new TwoDrivers();
-        await lab.StartAsync();
-        var context = new DriverContext("vs", 1, "m1", "host-b");
-        await lab.B.Driver.PrepareIncomingAsync(context, default);
-        await lab.MirroredAsync(lab.A, context);
-        await lab.A.Driver.StopAsync(context, default);
+        DriverContext context = await lab.StoppedAsync();
         lab.Network.LoseAnswers();
         Task<ServerState> handOver = lab.A.Driver.HandOverAsync(context, default);
         await lab.UntilAsync(() => Task.FromResult(handOver.IsCompleted));
@@ -164,6 +152,17 @@ public class QemuDriverTests
         {
             Assert.Equal(ServerState.Running, await A.Driver.ActivateAsync(new DriverContext("vs"), default));
             await CountsAsync(A);
+        }
+
+        /// <summary>The guest runs at A, nearly all of it is at B, and it has been stopped.</summary>
+        public async Task<DriverContext> StoppedAsync()
+        {
+            await StartAsync();
+            var context = new DriverContext("vs", 1, "m1", B.Name);
+            await B.Driver.PrepareIncomingAsync(context, default);
+            await MirroredAsync(A, context);
+            await A.Driver.StopAsync(context, default);
+            return context;
         }
 
         public Task<(long Ticks, long Bad)> CountsAsync(Side side) => Guest.CountsAsync(side.Counter, Patience.Time * 2);
