@@ -29,7 +29,7 @@ internal enum Fault
 /// <summary>One migration with one fault.</summary>
 /// <param name="Party">Who it happens to.</param>
 /// <param name="Stage">When: at this stage, or at the first one after it when the migration never waits in this one.</param>
-/// <param name="AbortAt">The stage in which the migration is asked to be undone; null = it is not.</param>
+/// <param name="AbortAt">The stage in which the migration is asked to be undone, or the first one after it; null = it is not.</param>
 /// <param name="Fault">What happens.</param>
 /// <param name="AfterMs">
 /// So long after the stage was seen, milliseconds. The manager is 10 ms away from every party: at 0 its command is on the way, at 12 the
@@ -62,8 +62,14 @@ internal sealed record KillCase(
     public int CopyMs => Until is not null ? 4000 : AbortAt is not null ? 1000 : 300;
 
     /// <summary>True when a stage (or an outcome) is the case's or comes after it.</summary>
-    public bool IsDue(string stage)
-        => stage is "moved" or "as-before" or "fenced" || Array.IndexOf(s_order, stage) >= Array.IndexOf(s_order, Stage);
+    public bool IsDue(string stage) => IsOrFollows(stage, Stage);
+
+    /// <summary>True when the migration is to be asked to be undone in this stage: in the case's, or in the first one after it when the
+    /// migration never waits in that.</summary>
+    public bool IsAbortDue(string stage) => AbortAt is { } at && IsOrFollows(stage, at);
+
+    private static bool IsOrFollows(string stage, string wanted)
+        => stage is "moved" or "as-before" or "fenced" || Array.IndexOf(s_order, stage) >= Array.IndexOf(s_order, wanted);
 
     /// <inheritdoc/>
     public override string ToString()

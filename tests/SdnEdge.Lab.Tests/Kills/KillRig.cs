@@ -192,7 +192,7 @@ internal sealed class KillRig : IAsyncDisposable
             await foreach (EventRecord e in _mms.EventsAsync(0, patience.Token))
             {
                 if (e.Kind != "migration" || known.Contains(e.Subject)) continue;
-                if (abort is null && e.Change == what.AbortAt) abort = AbortAsync(e.Subject);
+                if (abort is null && what.IsAbortDue(e.Change)) abort = AbortAsync(e.Subject);
                 if ((what.AbortAt is not null && abort is null) || !what.IsDue(e.Change)) continue;
                 if (what.AfterMs > 0) await Task.Delay(what.AfterMs, patience.Token);
                 if (what.Fault == Fault.Kill) await KillAsync(node);
