@@ -126,15 +126,7 @@ public sealed class HostProcessTests
         return Process.Start(start)!;
     }
 
-    private static async Task UntilAsync(Func<Task<bool>> condition)
-    {
-        long end = Monotonic.Now + Patience.Nanoseconds;
-        while (!await condition())
-        {
-            Assert.True(Monotonic.Now < end, "it did not come to pass");
-            await Task.Delay(1);
-        }
-    }
+    private static Task UntilAsync(Func<Task<bool>> condition) => Patience.UntilAsync(condition, () => "the agent does not say so");
 
     private sealed class Agent : IAsyncDisposable
     {

@@ -3,6 +3,7 @@ using System.Globalization;
 using SdnEdge.Client;
 using SdnEdge.Core.Api;
 using SdnEdge.Lab.Running;
+using SdnEdge.Lab.Tests.Moves;
 using SdnEdge.Testing;
 using Xunit;
 
@@ -32,14 +33,7 @@ public sealed class GuestTests
         long ticks = await TicksAsync(lab);
         foreach (string to in (string[])["dc-b", "dc-a"])
         {
-            MigrationStatus status = await mms.StartAsync(new MigrationCall("vs", to));
-            for (var watch = Stopwatch.StartNew(); !status.Ended; status = await mms.MigrationAsync(status.Id))
-            {
-                Assert.True(watch.Elapsed < LabInstance.Patience * 2, $"{status.Id} is in {status.Stage}: "
-                    + string.Join("; ", status.Waiting.Select(w => $"{w.Step}: {w.Reason}, {w.Detail}")));
-                await Task.Delay(50);
-            }
-
+            MigrationStatus status = await MoveRig.EndedAsync(mms, (await mms.StartAsync(new MigrationCall("vs", to))).Id);
             Assert.True(status.State == "moved", $"{status.State}: {status.Failure}");
             long now = await TicksAsync(lab);
             Assert.True(now >= ticks, $"the guest's clock went back from {ticks} to {now}");

@@ -303,13 +303,5 @@ public sealed class HostApiTests : IDisposable
             : _drivers[s.Name] = new FakeDriver(s.Runs));
     }
 
-    private static async Task UntilAsync(Func<Task<bool>> condition)
-    {
-        long end = Monotonic.Now + Patience.Nanoseconds;
-        while (!await condition())
-        {
-            Assert.True(Monotonic.Now < end, "it did not come to pass");
-            await Task.Delay(5);
-        }
-    }
+    private static Task UntilAsync(Func<Task<bool>> condition) => Patience.UntilAsync(condition, () => "the agent does not say so");
 }

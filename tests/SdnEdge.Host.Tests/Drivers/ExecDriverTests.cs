@@ -118,15 +118,7 @@ public sealed class ExecDriverTests : IDisposable
         return probe.ExitCode != 0;
     }
 
-    private static async Task Until(Func<bool> condition)
-    {
-        long end = Monotonic.Now + Patience.Nanoseconds;
-        while (!condition())
-        {
-            Assert.True(Monotonic.Now < end, "it did not come to pass");
-            await Task.Delay(10);
-        }
-    }
+    private static Task Until(Func<bool> condition) => Patience.UntilAsync(condition, () => "the command has not come so far");
 
     private static string[] Shell(string script) => ["/bin/sh", "-c", script];
 

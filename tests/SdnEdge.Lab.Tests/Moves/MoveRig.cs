@@ -94,6 +94,28 @@ internal sealed class MoveRig : IAsyncDisposable
         return traffic;
     }
 
+    /// <summary>Waits until a migration has ended, which the manager's events say.</summary>
+    /// <exception cref="TimeoutException">It does not end.</exception>
+    public static async Task<MigrationStatus> EndedAsync(MmsClient mms, string id)
+    {
+        using var end = new CancellationTokenSource(Patience * 2);
+        try
+        {
+            await foreach (EventRecord e in mms.EventsAsync(0, end.Token))
+            {
+                if (e.Kind == "migration" && e.Subject == id && e.Change is "moved" or "as-before" or "fenced" or "given-up") break;
+            }
+        }
+        catch (OperationCanceledException)
+        {
+            // Said below.
+        }
+
+        MigrationStatus status = await mms.MigrationAsync(id);
+        return status.Ended ? status
+            : throw new TimeoutException($"migration {id} has not ended in {2 * Patience.TotalSeconds} s: {Tell(status)}");
+    }
+
     /// <summary>Moves a group to its other site, and inspects everything at the end.</summary>
     /// <param name="group">The group.</param>
     /// <param name="traffic">Traffic with it.</param>
@@ -102,14 +124,7 @@ internal sealed class MoveRig : IAsyncDisposable
     {
         string from = await SiteAsync(group), to = _hosts.Keys.Single(s => s != from);
         string id = (await _mms.StartAsync(new MigrationCall(group, to, CopyMs: copyMs, QuietMs: 100))).Id;
-        MigrationStatus status = await _mms.MigrationAsync(id);
-        for (var watch = Stopwatch.StartNew(); !status.Ended; status = await _mms.MigrationAsync(id))
-        {
-            if (watch.Elapsed > Patience)
-                throw new TimeoutException($"migration {id} has not ended in {Patience.TotalSeconds} s: {Tell(status)}");
-            await Task.Delay(20);
-        }
-
+        MigrationStatus status = await EndedAsync(_mms, id);
         EchoCount echo = await traffic.SettleAsync();
         List<string> wrong = await InspectAsync(group, status, from, to);
         if (echo.Lost > 0) wrong.Add($"{echo.Lost} of {echo.Sent} datagrams have no answer");

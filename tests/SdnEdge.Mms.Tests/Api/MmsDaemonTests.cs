@@ -24,14 +24,10 @@ public sealed class MmsDaemonTests : IDisposable
     {
         await using MmsDaemon daemon = await StartAsync(Story.Of("s1").Until(MoveStage.Stop).Records);
         using var client = new MmsClient(new ApiEndpoint("mms", Socket));
-        long start = Stopwatch.GetTimestamp();
-        WaitingInfo waiting;
-        while ((waiting = Assert.Single((await client.MigrationAsync("m1")).Waiting)).Reason != "peer-unreachable")
-        {
-            Assert.True(Stopwatch.GetElapsedTime(start) < Patience.Time, $"it waits for {waiting}");
-            await Task.Delay(5);
-        }
-
+        WaitingInfo waiting = null!;
+        await Patience.UntilAsync(
+            async () => (waiting = Assert.Single((await client.MigrationAsync("m1")).Waiting)).Reason == "peer-unreachable",
+            () => $"it waits for {waiting}");
         Assert.Equal("take-up", waiting.Step);
         Assert.Contains("host-a, host-b must say first", waiting.Detail, StringComparison.Ordinal);
 

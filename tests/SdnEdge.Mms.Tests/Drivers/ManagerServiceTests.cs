@@ -476,21 +476,7 @@ public sealed class ManagerServiceTests : IAsyncLifetime
         if (outcome is { } o) Assert.Equal(o, _manager.State.Migrations[migration].Outcome);
     }
 
-    private async Task UntilAsync(Func<bool> condition)
-    {
-        long start = Stopwatch.GetTimestamp();
-        while (!condition())
-        {
-            if (_manager.Ended is { IsFaulted: true } ended) await ended;
-            if (Stopwatch.GetElapsedTime(start) > Patience.Time)
-            {
-                Assert.Fail($"not so after {Patience.Seconds} s; {_manager.Fault}\n{string.Join('\n', _parties.Log.Select(l => l.What))}\n"
-                    + string.Join('\n', _manager.State.Migrations.Values.SelectMany(m => _manager.WaitingOf(m.Id))));
-            }
-
-            await Task.Delay(2);
-        }
-    }
+    private Task UntilAsync(Func<bool> condition) => _manager.UntilAsync(condition, _parties);
 
     // A journal to which another manager appends just after it was read to its end.
     private sealed class LateJournal(IEnumerable<JournalRecord> records, JournalEntry late) : IJournal

@@ -165,15 +165,5 @@ public sealed class OldJournalTests
     private static Task<ManagerState?> AbortAsync(ManagerService manager)
         => manager.PostAsync(_ => new MoveHappened("m1", new AbortRequested("user ops", "changed my mind")), "user ops");
 
-    private static async Task UntilAsync(ManagerService manager, Func<bool> condition)
-    {
-        long start = Stopwatch.GetTimestamp();
-        while (!condition())
-        {
-            if (manager.Ended is { IsFaulted: true } ended) await ended;
-            Assert.True(Stopwatch.GetElapsedTime(start) < Patience.Time,
-                $"not so after {Patience.Seconds} s; {manager.Fault}; {string.Join('\n', manager.WaitingOf("m1"))}");
-            await Task.Delay(2);
-        }
-    }
+    private Task UntilAsync(ManagerService manager, Func<bool> condition) => manager.UntilAsync(condition, _parties);
 }

@@ -137,15 +137,5 @@ public sealed class SettlingTests
         return manager.State.Migrations["m2"];
     }
 
-    private static async Task UntilAsync(ManagerService manager, Func<bool> condition)
-    {
-        long start = Stopwatch.GetTimestamp();
-        while (!condition())
-        {
-            if (manager.Ended is { IsFaulted: true } ended) await ended;
-            Assert.True(Stopwatch.GetElapsedTime(start) < Patience.Time,
-                $"not so after {Patience.Seconds} s; {manager.Fault}; {string.Join('\n', manager.WaitingOf("m2"))}");
-            await Task.Delay(2);
-        }
-    }
+    private Task UntilAsync(ManagerService manager, Func<bool> condition) => manager.UntilAsync(condition, _parties);
 }

@@ -211,15 +211,7 @@ internal sealed class TwoPes : IAsyncDisposable
     }
 
     /// <summary>Waits until the condition holds.</summary>
-    public static async Task UntilAsync(string what, Func<Task<bool>> condition)
-    {
-        long end = Monotonic.Now + Patience.Nanoseconds;
-        while (!await condition())
-        {
-            Assert.True(Monotonic.Now < end, $"waited {Patience.Seconds} s in vain: {what}");
-            await Task.Delay(2);
-        }
-    }
+    public static Task UntilAsync(string what, Func<Task<bool>> condition) => Patience.UntilAsync(condition, () => what);
 
     public async ValueTask DisposeAsync()
     {
