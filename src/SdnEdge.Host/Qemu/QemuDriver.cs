@@ -90,7 +90,9 @@ public sealed class QemuDriver : IServerDriver
         return status.Status switch
         {
             _ when _process.IsExpected => ServerState.Incoming,
-            "paused" or "postmigrate" or "finish-migrate" or "prelaunch" => ServerState.Paused,
+
+            // Not finish-migrate: QEMU has stopped the guest by itself, and resumes it by itself when the migration fails.
+            "paused" or "postmigrate" or "prelaunch" => ServerState.Paused,
             _ => throw new DriverException($"QEMU of {_server} is in state {status.Status}"),
         };
     }
