@@ -301,7 +301,7 @@ internal sealed class ServerAgent : IAsyncDisposable
             IsCopied(r) ? Mirror(r) : null, _server.Fault, HostFsm.Word(r.Phase));
     }
 
-    // What was seen of an earlier move says nothing of this one; before the first look nothing has been copied.
+    // Progress of an earlier move does not count; before the first look nothing has been copied.
     private MirrorProgress? Mirror(HostRecord record) => _mirror is { } seen && seen.Epoch == record.PhaseEpoch ? seen.Progress
         : _driver.Mirrors && record.Phase == HostPhase.Offered ? new MirrorProgress(false, 0, 0, 0) : null;
 

@@ -210,7 +210,7 @@ public sealed class MigrationLink : IMigrationNetwork, IAsyncDisposable
         await stream.FlushAsync(cancel);
     }
 
-    // Byte by byte: what follows the line is QEMU's.
+    // Byte by byte: everything after the line belongs to QEMU's stream.
     private static async Task<byte[]> ReadAsync(Stream stream, CancellationToken cancel)
     {
         var line = new List<byte>(128);

@@ -3,7 +3,7 @@ using System.Net.Sockets;
 
 namespace SdnEdge.Host.Qemu;
 
-/// <summary>What a relay has carried.</summary>
+/// <summary>Byte counters of a relay.</summary>
 /// <param name="Forth">Bytes of the guest's state.</param>
 /// <param name="Back">Bytes of the return path.</param>
 public readonly record struct RelayCounts(long Forth, long Back);
@@ -40,19 +40,19 @@ public sealed class MigrationRelay : IAsyncDisposable
     /// <summary>What has been carried so far.</summary>
     public RelayCounts Counts => new(Interlocked.Read(ref _forth), Interlocked.Read(ref _back));
 
-    /// <summary>The most that is carried from QEMU; 0 = as much as goes. QEMU measures it, and takes it for the way's.</summary>
+    /// <summary>Rate limit of the stream from QEMU; 0 = none. QEMU takes the rate that it sees for the link's.</summary>
     public long BytesPerSecond
     {
         get => Interlocked.Read(ref _bytesPerSecond);
         set => Interlocked.Exchange(ref _bytesPerSecond, value);
     }
 
-    /// <summary>Completes when both ends have said all; fails with what ended it otherwise.</summary>
+    /// <summary>Completes when both directions have ended; faults with the error that ended it otherwise.</summary>
     public Task Completion => _run;
 
     /// <summary>
-    /// Bounds what a socket keeps. Of a unix socket all of it; of a TCP socket what is not sent yet: what is on its way must be able to
-    /// grow to what the way holds (bandwidth times round trip), or a long way is slow.
+    /// Limits what a socket buffers. A unix socket: all of it. A TCP socket: only data not yet sent (TCP_NOTSENT_LOWAT); data in flight may
+    /// grow to the bandwidth-delay product, or a long link is slow.
     /// </summary>
     public static void Bound(Socket socket)
     {
@@ -72,7 +72,7 @@ public sealed class MigrationRelay : IAsyncDisposable
         _stop.Dispose();
     }
 
-    // One end that fails ends the other: QEMU notices a migration that is cut, not one that is silent.
+    // A failure of one end closes the other: QEMU notices a migration that is closed, not one that is silent.
     private async Task RunAsync(RelayGate gate)
     {
         Task forth = Task.Run(() => CopyAsync(_qemu, _network, gate, n => Interlocked.Add(ref _forth, n)));
@@ -96,7 +96,7 @@ public sealed class MigrationRelay : IAsyncDisposable
             int read = await from.ReadAsync(chunk, _stop.Token).ConfigureAwait(false);
             if (read == 0)
             {
-                // The end of one direction: what comes the other way still does.
+                // Half-close: the other direction goes on.
                 if (to is NetworkStream { Socket: { } socket }) socket.Shutdown(SocketShutdown.Send);
                 else if (to is SslStream tls) await tls.ShutdownAsync().ConfigureAwait(false);
                 return;

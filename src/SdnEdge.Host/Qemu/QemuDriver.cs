@@ -13,8 +13,7 @@ public interface IMigrationNetwork
     /// <exception cref="IOException">It does not answer, or expects none.</exception>
     Task<Stream> ConnectAsync(string host, string server, long epoch, CancellationToken cancel);
 
-    /// <summary>What comes for this guest and epoch from now on is given to <paramref name="take"/>; null: nothing is expected any
-    /// more.</summary>
+    /// <summary>Passes incoming migrations of this guest and epoch to <paramref name="take"/>; null: accepts none any more.</summary>
     void Expect(string server, long epoch, Func<Stream, CancellationToken, Task>? take);
 }
 
@@ -41,8 +40,8 @@ public sealed class QemuDriver : IServerDriver
     private const long LittleLeft = 4 << 20;
     private const int MostPasses = 30;
 
-    // Bytes per second: while all of the memory is copied for the first time; and from when this pass comes to its end. QEMU takes the pace
-    // for the way's, and does not believe that it could carry what is left within a millisecond: it begins another pass, and says so.
+    // Rates of the relay, bytes per second: for most of the first pass, and from near its end on. QEMU estimates its downtime from the rate
+    // that it sees: at the low one it does not switch over by itself, but starts a second pass and sends an event.
     private const long Pace = 200 << 20, SlowPace = 20 << 20;
 
     private readonly string _server;
@@ -156,7 +155,7 @@ public sealed class QemuDriver : IServerDriver
         }
         catch (QmpTimeoutException e)
         {
-            // The target stands still, or the way does. What the migration waits for does not come any more.
+            // The target or the link hangs: this migration cannot complete any more.
             await qmp.YankMigrationAsync(cancel);
             throw new DriverException($"the rest of {_server} was not taken by {context.PeerHost}: {e.Message}");
         }
@@ -187,7 +186,7 @@ public sealed class QemuDriver : IServerDriver
     /// <inheritdoc/>
     public async Task<ServerState> ResumeAsync(DriverContext context, CancellationToken cancel)
     {
-        // It has died, or has never been started: a start from its disk. What would be taken over here belongs to somebody else.
+        // The guest died or was never started: cold start. A guest that is only expected here must not run.
         if (_process.Id is null) _process.Start(_command, expected: false);
         else if (_process.IsExpected) throw new DriverException($"{_server} is expected here and has never run; it cannot be resumed");
         QmpConnection qmp = (await MonitorsAsync(cancel)).Main;
@@ -226,7 +225,7 @@ public sealed class QemuDriver : IServerDriver
         _expecting.Dispose();
     }
 
-    // What runs already is not told twice; what was told is believed when it was seen.
+    // Idempotent. Successful only when QEMU reports that the guest runs.
     private static async Task RunAsync(QmpConnection qmp, CancellationToken cancel)
     {
         if ((await qmp.ExecuteAsync(QmpCommands.QueryStatus, s_command, cancel)).Running) return;
@@ -310,7 +309,7 @@ public sealed class QemuDriver : IServerDriver
         }
         catch
         {
-            // Broken off half way: the next look cancels what QEMU has begun.
+            // Failed or cancelled half way: the next call of Mirror cancels the migration that QEMU may have begun.
             passes.Dispose();
             await network.DisposeAsync();
             throw;
@@ -349,7 +348,7 @@ public sealed class QemuDriver : IServerDriver
         }
     }
 
-    // Nothing is expected any more, and what comes in at this moment starts no other process.
+    // Stops expecting the guest. A connection that arrives meanwhile starts no new QEMU.
     private async Task StopTakingAsync(DriverContext context, CancellationToken cancel)
     {
         _network.Expect(_server, context.Epoch, null);
@@ -396,7 +395,7 @@ public sealed class QemuDriver : IServerDriver
         _qmp = null;
     }
 
-    // A migration that goes on: its relay, and who shuts the gate when little is left.
+    // An outgoing migration: its relay, and the task that shuts the gate when little memory is left.
     private sealed class Outgoing : IAsyncDisposable
     {
         private readonly QmpConnection _qmp;
@@ -420,7 +419,7 @@ public sealed class QemuDriver : IServerDriver
 
         public bool Ended => Relay.Completion.IsCompleted;
 
-        // What is left at the pace so far, and the device's state with its acknowledgement.
+        // Remaining memory at the average rate so far, plus 20 ms for the device state and its acknowledgement.
         public double PredictedMs(QmpMigrationRam ram)
         {
             double perMs = Relay.Counts.Forth / (double)Math.Max(1, Environment.TickCount64 - _since);

@@ -18,13 +18,13 @@ public sealed class RelayGate
         }
     }
 
-    /// <summary>Lets nothing pass from now on, but what was read already.</summary>
+    /// <summary>Stops the stream. A chunk that was already read waits, too.</summary>
     public void Shut()
     {
         lock (_lock) _shut ??= new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
     }
 
-    /// <summary>Lets all pass.</summary>
+    /// <summary>Resumes the stream.</summary>
     public void Open()
     {
         TaskCompletionSource? shut;

@@ -33,7 +33,7 @@ public enum QmpState
 /// </summary>
 public sealed class QmpConnection : IAsyncDisposable
 {
-    // The longest line that is taken: answers to what is asked here have a few KiB.
+    // Longest accepted line: answers to the commands used here have a few KiB.
     private const int MaxLine = 1 << 20;
 
     private readonly Socket _socket;
@@ -131,7 +131,7 @@ public sealed class QmpConnection : IAsyncDisposable
     /// <param name="command">The command.</param>
     /// <param name="arguments">Its arguments.</param>
     /// <param name="deadline">How long its answer is waited for.</param>
-    /// <param name="cancel">Ends the wait; QEMU executes what was sent.</param>
+    /// <param name="cancel">Stops waiting; QEMU still executes the command.</param>
     /// <exception cref="QmpCommandException">QEMU refused it.</exception>
     /// <exception cref="QmpTimeoutException">It did not answer in time.</exception>
     /// <exception cref="QmpDisconnectedException">The connection has ended; whether it was executed is not known.</exception>
@@ -346,7 +346,7 @@ public sealed class QmpConnection : IAsyncDisposable
 
     private QmpDisconnectedException Gone() => new(_why?.Message ?? $"there is no connection to QEMU at {Socket}", _why);
 
-    // The first reason stays. Everybody who waits is told before anybody can begin to wait anew.
+    // The first reason is kept. All pending commands and listeners fail with it.
     private void Close(QmpException why)
     {
         Pending[] pending;
