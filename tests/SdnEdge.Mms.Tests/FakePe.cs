@@ -49,6 +49,9 @@ internal sealed class FakePe : IAsyncDisposable
     /// <summary>Answers to this many signals are thrown away after they took effect.</summary>
     public int LoseAnswers { get; set; }
 
+    /// <summary>Queries of those who looked at a migration.</summary>
+    public List<string> Queries { get; } = [];
+
     public bool TunnelUp { get; set; } = true;
 
     /// <summary>An aborted target's hold is empty when its migration has been looked at so often.</summary>
@@ -95,10 +98,11 @@ internal sealed class FakePe : IAsyncDisposable
         {
             lock (_fsm) return _fsm.Migrations.Select(Info).ToArray();
         });
-        _app.MapGet("/v1/migrations/{id}", (string id) =>
+        _app.MapGet("/v1/migrations/{id}", (string id, HttpContext context) =>
         {
             lock (_fsm)
             {
+                Queries.Add(context.Request.QueryString.Value ?? "");
                 if (_looksLeft > 0 && --_looksLeft == 0) Drain(id);
                 return _fsm.Find(id) is { } m ? Results.Ok(Info(m))
                     : Refused(new Problem("/problems/not-found", "no", 404, $"no migration '{id}'"));

@@ -37,6 +37,18 @@ public sealed class PeClientTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task What_an_answer_is_to_wait_for_is_asked_of_the_PE()
+    {
+        MigrationWait[] waits =
+        [
+            new(), new(TimeSpan.FromMilliseconds(250), After: 7), new(TimeSpan.FromMilliseconds(250), Until: MigrationCondition.HoldEmpty),
+        ];
+        foreach (MigrationWait wait in waits)
+            await Assert.ThrowsAsync<ApiProblemException>(() => _client.MigrationAsync("m", wait));
+        Assert.Equal(["", "?after=7&waitMs=250", "?until=hold-empty&waitMs=250"], _pe.Queries);
+    }
+
+    [Fact]
     public async Task A_socket_that_is_not_there_says_where_it_was_looked_for()
     {
         using PeClient nobody = PeClient.ForUnixSocket(Path.Combine(_folder, "nobody.sock"));

@@ -23,7 +23,12 @@ internal sealed class FakeDriver(bool runs) : IServerDriver
     /// <summary>Set: calls but looks fail with it.</summary>
     public string? Fails { get; set; }
 
+    /// <summary>Set: nobody is told how far the copy is before it is completed.</summary>
+    public TaskCompletionSource? MirrorGate { get; set; }
+
     public string Kind => "fake";
+
+    public bool Mirrors => true;
 
     public bool Undoable => true;
 
@@ -46,8 +51,11 @@ internal sealed class FakeDriver(bool runs) : IServerDriver
 
     public Task<ServerState> KillAsync(DriverContext context, CancellationToken cancel) => DoAsync(DriverCall.Kill, cancel);
 
-    public Task<MirrorProgress?> MirrorAsync(DriverContext context, CancellationToken cancel)
-        => Task.FromResult<MirrorProgress?>(new(true, 10, 20, 30));
+    public async Task<MirrorProgress?> MirrorAsync(DriverContext context, CancellationToken cancel)
+    {
+        if (MirrorGate is { } gate) await gate.Task.WaitAsync(cancel);
+        return new(true, 10, 20, 30);
+    }
 
     public ValueTask DisposeAsync() => ValueTask.CompletedTask;
 

@@ -52,6 +52,23 @@ public sealed class HostApiTests : IDisposable
             StringComparison.Ordinal);
     }
 
+    // A manager that takes the copy of the move before for this one's stops the server with nothing copied.
+    [Fact]
+    public async Task The_copy_of_an_earlier_move_does_not_count_and_before_the_first_look_nothing_is_copied()
+    {
+        await using HostAgent agent = await StartAsync();
+        using HostClient client = Client();
+        await client.OrderAsync("vs", ServerOrder.Prepare, new ServerOrderRequest(1, "m-1", MigrationRole.Source, "host-b"));
+        await UntilAsync(async () => (await client.ServerAsync("vs")).Mirror is { Ready: true });
+        await client.OrderAsync("vs", ServerOrder.Resume, new ServerOrderRequest(2, "m-1"));
+        var gate = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        _drivers["vs"].MirrorGate = gate;
+        await client.OrderAsync("vs", ServerOrder.Prepare, new ServerOrderRequest(3, "m-2", MigrationRole.Source, "host-b"));
+        Assert.Equal(new MirrorProgress(false, 0, 0, 0), (await client.ServerAsync("vs")).Mirror);
+        gate.SetResult();
+        await UntilAsync(async () => (await client.ServerAsync("vs")).Mirror is { Ready: true });
+    }
+
     [Fact]
     public async Task While_an_order_runs_the_next_waits_reads_are_answered_and_what_nobody_waits_for_is_done_all_the_same()
     {

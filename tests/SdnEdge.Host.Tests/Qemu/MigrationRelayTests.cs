@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Net.Sockets;
 using SdnEdge.Host.Qemu;
 using SdnEdge.Testing;
@@ -75,6 +76,21 @@ public class MigrationRelayTests
         other.Dispose();
         await Task.WhenAny(relay.Completion, Task.Delay(Patience.Time));
         Assert.True(relay.Completion.IsCompleted);
+    }
+
+    // Only the lower bound is asserted: a busy machine is slower.
+    [Fact]
+    public async Task A_limited_relay_is_not_faster_than_its_limit()
+    {
+        using var lab = new Ends();
+        await using var relay = new MigrationRelay(lab.RelayToQemu, lab.RelayToNetwork, new RelayGate(), bytesPerSecond: 1 << 20);
+        long start = Stopwatch.GetTimestamp();
+        Task send = SendAsync(lab.Qemu, new byte[1 << 20]);
+        await ReadAsync(lab.Network, 1 << 20);
+        await send;
+        Assert.True(Stopwatch.GetElapsedTime(start) > TimeSpan.FromSeconds(0.7));
+        relay.BytesPerSecond = 0;
+        Assert.Equal(0, relay.BytesPerSecond);
     }
 
     [Fact]
