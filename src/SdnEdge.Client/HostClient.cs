@@ -17,6 +17,10 @@ public sealed class HostClient(ApiEndpoint endpoint) : ApiClient(endpoint, ApiJs
     public Task<ServerInfo> ServerAsync(string server, CancellationToken cancel = default)
         => GetAsync<ServerInfo>("v1/servers/" + Uri.EscapeDataString(server), cancel);
 
+    /// <summary>The last copy of a server's memory from this host to another.</summary>
+    public Task<CopyInfo> CopyAsync(string server, CancellationToken cancel = default)
+        => GetAsync<CopyInfo>($"v1/servers/{Uri.EscapeDataString(server)}/copy", cancel);
+
     /// <summary>Gives an order; returns when its effect is there.</summary>
     public Task<ServerReply> OrderAsync(string server, ServerOrder order, ServerOrderRequest request, CancellationToken cancel = default)
         => PostAsync<ServerOrderRequest, ServerReply>(

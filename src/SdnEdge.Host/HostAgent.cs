@@ -77,6 +77,11 @@ public sealed class HostAgent : IHostControl, IAsyncDisposable
     public ServerInfo Server(string name) => Known(name).Published;
 
     /// <inheritdoc/>
+    public CopyInfo Copy(string name) => Known(name).Copy
+        ?? throw new ProblemException(Problems.NotFound(
+            $"no copy of {name} to another host was made since this agent started"));
+
+    /// <inheritdoc/>
     public Task<ServerReply> OrderAsync(string name, ServerOrder order, ServerOrderRequest request, CancellationToken cancel)
         => Known(name).OrderAsync(order, request, cancel);
 

@@ -56,6 +56,9 @@ internal sealed class ServerAgent : IAsyncDisposable
     /// <summary>What was published last.</summary>
     public ServerInfo Published => _published;
 
+    /// <summary>The last copy of its memory from here; null = none since the agent's start.</summary>
+    public CopyInfo? Copy => _driver.Copy;
+
     /// <summary>True when no order is taken for it.</summary>
     public bool Unusable => _unusable;
 

@@ -33,6 +33,7 @@ namespace SdnEdge.Core.Api;
 [JsonSerializable(typeof(ServerReply))]
 [JsonSerializable(typeof(ServerInfo))]
 [JsonSerializable(typeof(IReadOnlyList<ServerInfo>))]
+[JsonSerializable(typeof(CopyInfo))]
 [JsonSerializable(typeof(HostNodeInfo))]
 [JsonSerializable(typeof(MmsNodeInfo))]
 [JsonSerializable(typeof(MigrationCall))]

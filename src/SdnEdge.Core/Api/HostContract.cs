@@ -28,6 +28,11 @@ public enum ServerOrder
     Void,
     /// <summary>Source, after the server runs at the target: what was kept of it goes (R7).</summary>
     Retire,
+    /// <summary>
+    /// A server that may run here and does not: for the first time, or after it has died. Carries the epoch under which it may run here (0
+    /// before its first move), and changes no right.
+    /// </summary>
+    Start,
 }
 
 /// <summary>What a server is doing on this host.</summary>
@@ -46,7 +51,8 @@ public enum ServerState
 }
 
 /// <summary>Body of <c>POST /v1/servers/{name}/{order}</c>.</summary>
-/// <param name="Epoch">Epoch of the group; one that is lower than the highest seen for this server is refused (409 stale-epoch).</param>
+/// <param name="Epoch">Epoch of the group; one that is lower than the highest seen for this server is refused (409 stale-epoch). 0 only
+/// for start.</param>
 /// <param name="Migration">Id of the migration, for logs and events.</param>
 /// <param name="Role">Prepare: which end this host is.</param>
 /// <param name="PeerHost">Prepare: name of the host at the other end.</param>
@@ -79,7 +85,51 @@ public sealed record ServerReply(
 /// <param name="CopiedBytes">Bytes copied so far, all passes.</param>
 /// <param name="RemainingBytes">Bytes to be copied.</param>
 /// <param name="PredictedBlackoutMs">Predicted time between stop and start, milliseconds, if it were stopped now.</param>
-public sealed record MirrorProgress(bool Ready, long CopiedBytes, long RemainingBytes, double PredictedBlackoutMs);
+/// <param name="Pass">The pass over its memory that is under way, from 1; 0 = the driver knows no passes.</param>
+/// <param name="BytesPerSecond">Rate at which it is copied; 0 = not known yet.</param>
+/// <param name="DirtyBytesPerSecond">Rate at which the server changes what was copied; 0 = not known yet.</param>
+/// <param name="NotConverging">Why this copy cannot come to an end, with its numbers; null = it may.</param>
+public sealed record MirrorProgress(
+    bool Ready, long CopiedBytes, long RemainingBytes, double PredictedBlackoutMs, int Pass = 0, double BytesPerSecond = 0,
+    double DirtyBytesPerSecond = 0, string? NotConverging = null);
+
+/// <summary>The virtual machine that a server is, as its host has it: the one that runs there, or the one that would.</summary>
+/// <param name="Hypervisor">Its kind: qemu.</param>
+/// <param name="Version">The hypervisor's version, e.g. <c>10.0.2</c>.</param>
+/// <param name="Accelerator">tcg (emulation) or kvm.</param>
+/// <param name="Type">Machine type, e.g. <c>pc-q35-7.2</c>.</param>
+/// <param name="Cpu">CPU model with its flags, e.g. <c>qemu64</c>.</param>
+/// <param name="Processors">Virtual processors.</param>
+/// <param name="MemoryBytes">Its memory.</param>
+public sealed record MachineInfo(
+    string Hypervisor, string Version, string Accelerator, string Type, string Cpu, int Processors, long MemoryBytes);
+
+/// <summary><c>GET /v1/servers/{name}/copy</c>: the last copy of a server's memory from this host to another. Times: CLOCK_MONOTONIC of the
+/// host, nanoseconds.</summary>
+/// <param name="Migration">Its migration.</param>
+/// <param name="Epoch">Its epoch.</param>
+/// <param name="PeerHost">The host that it went to.</param>
+/// <param name="BeganAtNs">When it began.</param>
+/// <param name="EndedAtNs">When all was there, or it was broken off; null = it goes on.</param>
+/// <param name="Completed">True when all was there.</param>
+/// <param name="CopiedBytes">Bytes that were sent, with their headers.</param>
+/// <param name="WireBytes">Bytes that went over the network for them; fewer when they are compressed.</param>
+/// <param name="Pass">Passes over the memory, from 1.</param>
+/// <param name="Samples">How it went, oldest first: one every 100 ms while it is short, fewer later; 1000 at most.</param>
+public sealed record CopyInfo(
+    string Migration, long Epoch, string PeerHost, long BeganAtNs, long? EndedAtNs, bool Completed, long CopiedBytes, long WireBytes,
+    int Pass, IReadOnlyList<CopySample> Samples);
+
+/// <summary>A moment of a copy.</summary>
+/// <param name="AtNs">When.</param>
+/// <param name="Pass">The pass that was under way.</param>
+/// <param name="RemainingBytes">What was left of it.</param>
+/// <param name="CopiedBytes">Bytes copied by then.</param>
+/// <param name="BytesPerSecond">Rate at which it was copied.</param>
+/// <param name="DirtyBytesPerSecond">Rate at which the server changed its memory.</param>
+/// <param name="GateShut">True while the relay's gate kept the last of it back.</param>
+public sealed record CopySample(
+    long AtNs, int Pass, long RemainingBytes, long CopiedBytes, double BytesPerSecond, double DirtyBytesPerSecond, bool GateShut);
 
 /// <summary><c>GET /v1/servers/{name}</c>.</summary>
 /// <param name="Name">The server.</param>
@@ -96,10 +146,11 @@ public sealed record MirrorProgress(bool Ready, long CopiedBytes, long Remaining
 /// <param name="Fault">What is wrong with it here, for people; null = nothing.</param>
 /// <param name="Phase">How far the host has got with it, as it is on disk, e.g. <c>stopped</c>, <c>handed-over</c>, <c>incoming</c>; null =
 /// an agent of an older version.</param>
+/// <param name="Machine">The virtual machine that it is; null = the driver knows none.</param>
 public sealed record ServerInfo(
     string Name, string Driver, ServerState State, long Epoch, long? MayRun, long RanEpoch, long VoidEpoch, string? Migration,
         bool Undoable,
-    MirrorProgress? Mirror = null, string? Fault = null, string? Phase = null);
+    MirrorProgress? Mirror = null, string? Fault = null, string? Phase = null, MachineInfo? Machine = null);
 
 /// <summary><c>GET /v1/node</c> of a server host's agent.</summary>
 /// <param name="Name">Its name.</param>

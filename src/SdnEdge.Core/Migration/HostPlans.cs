@@ -31,7 +31,7 @@ internal static class HostPlans
 
         // A question is not a change: void is answered of every epoch, for ever (R5).
         if (order.Order == ServerOrder.Void) return VoidOf(r, q);
-        if (q.Epoch < r.Epoch)
+        if (q.Epoch < r.Epoch && !(order.Order == ServerOrder.Start && q.Epoch == r.MayRun))
         {
             return [new Refuse(new HostRefusal(HostRefusalKind.StaleEpoch,
                 $"epoch {q.Epoch} is older than {r.Epoch}, the highest seen for server {r.Name} (R1); only the newest migration gives "
@@ -47,6 +47,7 @@ internal static class HostPlans
             ServerOrder.Resume => Resume(r, q, seen),
             ServerOrder.Cancel => Cancel(r, q),
             ServerOrder.Retire => Retire(r, q, seen),
+            ServerOrder.Start => Start(r, q, seen),
             _ => throw new ArgumentOutOfRangeException(nameof(order), order.Order, "an unknown order"),
         };
     }
@@ -223,6 +224,19 @@ internal static class HostPlans
         steps.AddRange([new Call(DriverCall.Kill, ServerState.Absent),
             new Write(retiring with { Phase = Away, Role = MigrationRole.Source, Migration = null, PeerHost = null }), new Reply()]);
         return steps;
+    }
+
+    // No right changes, and no epoch is raised: what may run here runs. Only a server that no migration has in its hands: there its own
+    // orders do it.
+    private static IReadOnlyList<HostStep> Start(HostRecord r, ServerOrderRequest q, ServerState? seen)
+    {
+        string? why = r.MayRun is null ? $"{May(r)}; the host that may run it starts it"
+            : q.Epoch != r.MayRun ? $"{May(r)}, and this start carries epoch {q.Epoch}; send {r.MayRun}"
+            : r.Phase != Running ? $"here it is {Where(r)}: a migration has it in its hands, and goes on with it"
+            : null;
+        if (why is not null) return [new Refuse(new HostRefusal(HostRefusalKind.WrongState, $"server {r.Name}: {why}"))];
+        if (seen is null) return [new LookFirst()];
+        return seen == ServerState.Running ? [new Reply(true)] : [new Call(DriverCall.Resume, ServerState.Running), new Reply()];
     }
 
     private static HostRecord Begin(HostRecord r, ServerOrderRequest q, HostPhase phase, MigrationRole role)

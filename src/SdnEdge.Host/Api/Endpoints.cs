@@ -19,6 +19,8 @@ internal static class Endpoints
         v1.MapGet("/servers", () => host.Servers()).Says("Servers that this host may run: what they do here, and what the host has "
             + "promised").WithTags("show");
         v1.MapGet("/servers/{name}", ([FromRoute] string name) => host.Server(name)).Says("One server").WithTags("show").Fails(404);
+        v1.MapGet("/servers/{name}/copy", ([FromRoute] string name) => host.Copy(name)).Says("The last copy of its memory to another host, "
+            + "pass by pass").WithTags("show").Fails(404);
         foreach (ServerOrder order in Enum.GetValues<ServerOrder>())
         {
             string verb = HostFsm.Word(order);
@@ -54,6 +56,7 @@ internal static class Endpoints
             + "again",
         ServerOrder.Cancel => "Target of a move that is undone: what prepare made goes; the older epoch is never run here",
         ServerOrder.Void => "Target: says from disk, for ever, whether it has run this epoch or never will",
+        ServerOrder.Start => "A server that may run here and does not: it is started, under the epoch that it has",
         _ => "Source, after the server runs at the target: what was kept of it goes",
     };
 }

@@ -13,7 +13,7 @@ internal static class OrderChecks
     {
         string word = Core.Migration.HostFsm.Word(order);
         var errors = new List<ProblemError>();
-        if (request.Epoch < 1) errors.Add(new ProblemError("/epoch", $"{request.Epoch} is not an epoch; send the group's, from 1"));
+        if (request.Epoch < (order == ServerOrder.Start ? 0 : 1)) errors.Add(new ProblemError("/epoch", $"{request.Epoch} is not an epoch; send the group's, from 1"));
         if (!IsName(request.Migration)) errors.Add(new ProblemError("/migration", Name("migration", request.Migration)));
         if (order == ServerOrder.Prepare && request.Role is null)
             errors.Add(new ProblemError("/role",

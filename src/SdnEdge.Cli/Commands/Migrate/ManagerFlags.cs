@@ -49,17 +49,6 @@ internal static class ManagerFlags
         Description = "The manager's API: its unix socket, or https://HOST:PORT/ with --cert, --key and --ca.",
         HelpName = "SOCKET|URL",
     };
-    private static readonly Option<string?> Cert = new("--cert")
-    {
-        Description = "HTTPS: who you are, a certificate in PEM.",
-        HelpName = "FILE",
-    };
-    private static readonly Option<string?> Key = new("--key") { Description = "HTTPS: its key in PEM.", HelpName = "FILE" };
-    private static readonly Option<string?> Authority = new("--ca")
-    {
-        Description = "HTTPS: the authority of the manager's certificate, PEM.",
-        HelpName = "FILE",
-    };
     private static readonly Option<string> StateRoot = new("--state-dir")
     {
         Description = "Folder of the labs' states.",
@@ -69,7 +58,8 @@ internal static class ManagerFlags
     /// <summary>Adds them to a command.</summary>
     public static void AddTo(Command command)
     {
-        foreach (Option option in (Option[])[Lab, Api, Cert, Key, Authority, StateRoot]) command.Options.Add(option);
+        foreach (Option option in (Option[])[Lab, Api, StateRoot]) command.Options.Add(option);
+        IdentityFlags.AddTo(command);
     }
 
     /// <summary>The manager meant. Nothing is connected yet.</summary>
@@ -81,14 +71,8 @@ internal static class ManagerFlags
         if (parse.GetValue(Api) is { } api)
         {
             if (parse.GetValue(Lab) is not null) throw new ArgumentException("--lab and --api both name a manager; give one of them");
-            bool https = api.StartsWith("https://", StringComparison.OrdinalIgnoreCase);
-            ClientIdentity? identity = (parse.GetValue(Cert), parse.GetValue(Key), parse.GetValue(Authority)) switch
-            {
-                ({ } cert, { } key, { } authority) => ClientIdentity.Load(cert, key, authority),
-                _ when https => throw new ArgumentException($"{api} needs --cert, --key and --ca; or give the manager's unix socket"),
-                _ => null,
-            };
-            return new Manager(Patient(new MmsClient(ApiClient.EndpointFor(api, identity))), null, !https);
+            return new Manager(Patient(new MmsClient(ApiClient.EndpointFor(api, IdentityFlags.For(parse, api, "the manager")))), null,
+                !IdentityFlags.IsHttps(api));
         }
 
         string root = parse.GetValue(StateRoot)!;
