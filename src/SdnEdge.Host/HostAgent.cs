@@ -24,9 +24,11 @@ public sealed class HostAgent : IHostControl, IAsyncDisposable
     private readonly long _startedAt = Monotonic.Now;
     private readonly string _incarnation = Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(8));
     private ApiServer? _api;
+    private readonly CopyBandwidth _bandwidth;
     private MigrationLink? _link;
 
-    private HostAgent(HostAgentConfig config, RecordStore store) => (_config, _store) = (config, store);
+    private HostAgent(HostAgentConfig config, RecordStore store)
+        => (_config, _store, _bandwidth) = (config, store, new CopyBandwidth(config.Migration?.BytesPerSecond ?? 0));
 
     /// <summary>Its API; null where its configuration gives it none.</summary>
     public ApiServer? Api => _api;
@@ -124,7 +126,7 @@ public sealed class HostAgent : IHostControl, IAsyncDisposable
     private IServerDriver DriverOf(ServerConfig server) => server.Driver switch
     {
         StandInConfig standIn => new StandInDriver(server.Name, standIn),
-        QemuConfig qemu => new QemuDriver(server.Name, qemu.Run, _store.FolderOf(server.Name), _link!),
+        QemuConfig qemu => new QemuDriver(server.Name, qemu, _store.FolderOf(server.Name), _link!, _bandwidth),
         ExecConfig exec => new ExecDriver(server.Name, exec, _store.LockOf(server.Name)),
         _ => throw new InvalidOperationException($"server {server.Name} has no driver"),
     };

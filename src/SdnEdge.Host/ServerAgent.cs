@@ -265,7 +265,7 @@ internal sealed class ServerAgent : IAsyncDisposable
         try
         {
             HostRecord record = _server.Record;
-            var context = new DriverContext(Name, record.PhaseEpoch, record.Migration ?? "", record.PeerHost);
+            var context = new DriverContext(Name, record.PhaseEpoch, record.Migration ?? "", record.PeerHost, MaxStopMs: record.MaxStopMs);
             ServerState state = await _driver.LookAsync(context, cancel);
             _mirror = IsCopied(record) && await _driver.MirrorAsync(context, cancel) is { } at ? (record.PhaseEpoch, at) : null;
             seen = new ServerSeen(state);

@@ -12,6 +12,7 @@ namespace SdnEdge.Mms.Tests;
 /// </summary>
 internal sealed class ScriptedParties(ScriptedJournal journal) : IParties
 {
+    private readonly Dictionary<string, MirrorProgress?> _copies = new(StringComparer.Ordinal);
     private readonly Lock _lock = new();
     private readonly List<string> _log = [];
     private readonly Dictionary<(string Pe, string Path), (PeMigrationState State, long Epoch)> _paths = [];
@@ -163,7 +164,17 @@ internal sealed class ScriptedParties(ScriptedJournal journal) : IParties
     {
         cancel.ThrowIfCancellationRequested();
         Speak(host);
-        lock (_lock) return Task.FromResult(Of(host, server));
+        lock (_lock)
+        {
+            MirrorProgress? copy = host == "host-a" ? _copies.GetValueOrDefault(server) : null;
+            return Task.FromResult(Of(host, server) with { Mirror = copy });
+        }
+    }
+
+    /// <summary>How the memory of a server at host-a is copied; null = nothing is.</summary>
+    public void Copy(string server, MirrorProgress? copy)
+    {
+        lock (_lock) _copies[server] = copy;
     }
 
     private ServerInfo Of(string host, string server) => _servers.GetValueOrDefault((host, server))

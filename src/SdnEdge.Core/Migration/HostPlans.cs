@@ -170,7 +170,7 @@ internal static class HostPlans
         HostRecord resuming = r with
         {
             Epoch = q.Epoch, PhaseEpoch = q.Epoch, Phase = Resuming, MayRun = q.Epoch, RanEpoch = q.Epoch, Role = MigrationRole.Source,
-                Migration = null, PeerHost = null,
+                Migration = null, PeerHost = null, MaxStopMs = null,
         };
         HostRecord running = resuming with { Phase = Running };
         if (r.Phase is Running or Offered or Starting)
@@ -205,7 +205,7 @@ internal static class HostPlans
         return
         [
             .. again ? (ReadOnlySpan<HostStep>)[] : [new Write(cancelling)], new Call(DriverCall.Cancel, ServerState.Absent),
-            new Write(cancelling with { Phase = Away, Migration = null, PeerHost = null }), new Reply(),
+            new Write(cancelling with { Phase = Away, Migration = null, PeerHost = null, MaxStopMs = null }), new Reply(),
         ];
     }
 
@@ -222,7 +222,7 @@ internal static class HostPlans
         if (r.Phase == Away && r.PhaseEpoch == q.Epoch && r.Role == MigrationRole.Source) return [new Reply(true)];
         List<HostStep> steps = r.Phase == Retiring && r.PhaseEpoch == q.Epoch ? [] : [new Write(retiring)];
         steps.AddRange([new Call(DriverCall.Kill, ServerState.Absent),
-            new Write(retiring with { Phase = Away, Role = MigrationRole.Source, Migration = null, PeerHost = null }), new Reply()]);
+            new Write(retiring with { Phase = Away, Role = MigrationRole.Source, Migration = null, PeerHost = null, MaxStopMs = null }), new Reply()]);
         return steps;
     }
 
@@ -231,8 +231,8 @@ internal static class HostPlans
     private static IReadOnlyList<HostStep> Start(HostRecord r, ServerOrderRequest q, ServerState? seen)
     {
         string? why = r.MayRun is null ? $"{May(r)}; the host that may run it starts it"
-            : q.Epoch != r.MayRun ? $"{May(r)}, and this start carries epoch {q.Epoch}; send {r.MayRun}"
             : r.Phase != Running ? $"here it is {Where(r)}: a migration has it in its hands, and goes on with it"
+            : q.Epoch != r.MayRun ? $"{May(r)}, and this start carries epoch {q.Epoch}; send {r.MayRun}"
             : null;
         if (why is not null) return [new Refuse(new HostRefusal(HostRefusalKind.WrongState, $"server {r.Name}: {why}"))];
         if (seen is null) return [new LookFirst()];
@@ -241,7 +241,7 @@ internal static class HostPlans
 
     private static HostRecord Begin(HostRecord r, ServerOrderRequest q, HostPhase phase, MigrationRole role)
         => r with { Epoch = q.Epoch, PhaseEpoch = q.Epoch, Phase = phase, Role = role, Migration = q.Migration,
-            PeerHost = q.PeerHost ?? r.PeerHost };
+            PeerHost = q.PeerHost ?? r.PeerHost, MaxStopMs = q.MaxStopMs };
 
     // R1 holds also when the look fails and the order with it.
     private static IReadOnlyList<HostStep> Look(HostRecord r, ServerOrderRequest q)

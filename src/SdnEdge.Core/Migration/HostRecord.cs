@@ -73,6 +73,9 @@ public sealed record HostRecord
     /// <summary>The host at the other end, for the driver; null = not said.</summary>
     public string? PeerHost { get; init; }
 
+    /// <summary>Longest time for which nobody may run in its migration, milliseconds, as prepare has said; null = not said.</summary>
+    public int? MaxStopMs { get; init; }
+
     /// <summary>The record of a server that no order was ever given for.</summary>
     /// <param name="name">The server.</param>
     /// <param name="runs">True: this host has the right to run it, by its configuration.</param>

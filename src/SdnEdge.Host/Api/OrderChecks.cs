@@ -8,6 +8,9 @@ internal static class OrderChecks
     /// <summary>Longest copy of a stand-in, milliseconds.</summary>
     public const int MaxCopyMs = 60_000;
 
+    /// <summary>Longest time for which nobody may run, milliseconds.</summary>
+    public const int MaxStopMs = 600_000;
+
     /// <summary>Checks the body of an order.</summary>
     public static IReadOnlyList<ProblemError> Check(ServerOrder order, ServerOrderRequest request)
     {
@@ -27,6 +30,10 @@ internal static class OrderChecks
             $"{request.CopyMs} is out of range; 0 to {MaxCopyMs}"));
         else if (request.CopyMs > 0 && order is not (ServerOrder.Stop or ServerOrder.HandOver))
             errors.Add(new ProblemError("/copyMs", $"does not belong to {word}; it is how long the hand-over of a stand-in takes"));
+        if (request.MaxStopMs is < 1 or > MaxStopMs) errors.Add(new ProblemError("/maxStopMs",
+            $"{request.MaxStopMs} is out of range; 1 to {MaxStopMs}"));
+        else if (request.MaxStopMs is not null && (order != ServerOrder.Prepare || request.Role != MigrationRole.Source))
+            errors.Add(new ProblemError("/maxStopMs", "belongs to prepare of a source: there its memory is copied"));
         return errors;
     }
 

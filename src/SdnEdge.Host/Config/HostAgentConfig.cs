@@ -17,7 +17,10 @@ public sealed record HostAgentConfig(
 /// <summary>How guests are carried to and from other hosts.</summary>
 /// <param name="Listen">Where guests come in, with this host's certificate and the CA of all hosts.</param>
 /// <param name="Peers">The other hosts.</param>
-public sealed record MigrationLinkConfig(ApiTcpConfig Listen, IReadOnlyList<MigrationPeer> Peers);
+/// <param name="BytesPerSecond">What all copies together may take of the network, bytes/s; 0 = as much as there is.</param>
+/// <param name="Compress">True: memory is compressed on its way (Zstandard), where the other host can read that.</param>
+public sealed record MigrationLinkConfig(
+    ApiTcpConfig Listen, IReadOnlyList<MigrationPeer> Peers, long BytesPerSecond = 0, bool Compress = false);
 
 /// <summary>Another host.</summary>
 /// <param name="Name">Its name, which is the common name of its certificate.</param>
@@ -43,7 +46,10 @@ public sealed record StandInConfig(string Namespace, string Leg, MacAddress Mac,
 
 /// <summary>A guest of QEMU.</summary>
 /// <param name="Run">QEMU and its arguments, but for its monitors and what a migration needs.</param>
-public sealed record QemuConfig(IReadOnlyList<string> Run) : ServerDriverConfig;
+/// <param name="OnePass">True: while it runs its memory is copied once, and what has changed meanwhile after its stop. What QEMU before 9.0
+/// needs without KVM: a second pass there loses changes.</param>
+/// <param name="AutoConverge">True: QEMU slows it down when it changes its memory faster than the way takes it.</param>
+public sealed record QemuConfig(IReadOnlyList<string> Run, bool OnePass = false, bool AutoConverge = false) : ServerDriverConfig;
 
 /// <summary>A step of the exec driver.</summary>
 /// <param name="Run">The program and its arguments.</param>

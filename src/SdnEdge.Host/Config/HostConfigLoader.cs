@@ -74,8 +74,10 @@ public static class HostConfigLoader
 
         if (!link.Has("peers")) link.Error("peers",
             "is missing; write peers: [{ name: host-b, address: \"192.0.2.2:7810\" }], the hosts that guests go to and come from");
+        long bandwidth = link.Number("bandwidth", 1, 1_000_000, 0) * 125_000;
+        bool compress = link.Choice("compress", false, ("none", false), ("zstd", true));
         return ApiConfigReader.ReadTcp(link, "a guest's memory is not carried", "leave migration: out where no guest moves") is { } listen
-            ? new MigrationLinkConfig(listen, peers) : null;
+            ? new MigrationLinkConfig(listen, peers, bandwidth, compress) : null;
     }
 
     private static List<ServerConfig> ReadServers(MapReader root)
@@ -160,8 +162,12 @@ public static class HostConfigLoader
             "is missing or empty; write run: [/usr/bin/qemu-system-x86_64, -machine, ...], QEMU and its arguments, the same at each host "
                 + "but for paths and the network's back end");
         else if (!words[0].StartsWith('/')) map.Error("run", $"'{words[0]}' is not an absolute path; QEMU is not searched for in PATH");
+        bool onePass = map.Choice("passes", false, ("many", false), ("one", true));
+        bool autoConverge = map.Flag("autoConverge", false);
+        if (onePass && autoConverge) map.Error("autoConverge",
+            "slows a guest down from pass to pass, and passes: one allows one; leave one of them out");
         map.Finish();
-        return words.Count == 0 ? null : new QemuConfig(words);
+        return words.Count == 0 ? null : new QemuConfig(words, onePass, autoConverge);
     }
 
     private static ExecConfig? ReadExec(MapReader map)

@@ -13,7 +13,9 @@ public sealed class DriverException(string message) : Exception(message);
 /// <param name="Migration">Id of the migration; empty when it is only looked at.</param>
 /// <param name="PeerHost">The host at the other end; null = not said.</param>
 /// <param name="CopyMs">Hand-over of a stand-in: how long the copy of the last of the server's state takes, milliseconds.</param>
-public sealed record DriverContext(string Server, long Epoch = 0, string Migration = "", string? PeerHost = null, int CopyMs = 0);
+/// <param name="MaxStopMs">Longest time for which nobody may run, milliseconds; null = not said.</param>
+public sealed record DriverContext(
+    string Server, long Epoch = 0, string Migration = "", string? PeerHost = null, int CopyMs = 0, int? MaxStopMs = null);
 
 /// <summary>
 /// Drives one server on this host. The agent decides who may run (<see cref="HostFsm"/>) and never makes two calls of one server at once.

@@ -16,11 +16,13 @@ namespace SdnEdge.Host.Qemu;
 /// <summary>The first line of a migration's connection: what it carries.</summary>
 /// <param name="Server">The server.</param>
 /// <param name="Epoch">The epoch under which it is to run at the target.</param>
-internal sealed record LinkRequest(string Server, long Epoch);
+/// <param name="Compression">How the source would compress it: zstd; null = not.</param>
+internal sealed record LinkRequest(string Server, long Epoch, string? Compression = null);
 
 /// <summary>The answer, before anything is carried.</summary>
 /// <param name="Refused">Why not, for people; null = it is expected.</param>
-internal sealed record LinkAnswer(string? Refused = null);
+/// <param name="Compression">What was asked for, when it will be read so; null = not compressed.</param>
+internal sealed record LinkAnswer(string? Refused = null, string? Compression = null);
 
 /// <summary>JSON of the two lines.</summary>
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase)]
@@ -36,6 +38,7 @@ internal sealed partial class LinkTypes : JsonSerializerContext;
 public sealed class MigrationLink : IMigrationNetwork, IAsyncDisposable
 {
     private const int MaxLine = 1024;
+    private const string Zstd = "zstd";
     private static readonly TimeSpan s_greeting = TimeSpan.FromSeconds(10);
 
     private readonly MigrationLinkConfig _config;
@@ -95,11 +98,12 @@ public sealed class MigrationLink : IMigrationNetwork, IAsyncDisposable
                 ClientCertificates = [_files.Current.Server],
                 RemoteCertificateValidationCallback = (_, certificate, _, _) => Is(certificate, host, ofServer: true),
             }, end.Token);
-            await WriteAsync(tls, JsonSerializer.SerializeToUtf8Bytes(new LinkRequest(server, epoch), LinkTypes.Default.LinkRequest),
-                end.Token);
+            var request = new LinkRequest(server, epoch, _config.Compress ? Zstd : null);
+            await WriteAsync(tls, JsonSerializer.SerializeToUtf8Bytes(request, LinkTypes.Default.LinkRequest), end.Token);
             LinkAnswer answer = JsonSerializer.Deserialize(await ReadAsync(tls, end.Token), LinkTypes.Default.LinkAnswer)
                 ?? throw new IOException("it answered null");
-            return answer.Refused is null ? stream : throw new IOException($"it does not take {server}: {answer.Refused}");
+            if (answer.Refused is not null) throw new IOException($"it does not take {server}: {answer.Refused}");
+            return new MigrationStream(tls, socket, _config.Compress && answer.Compression == Zstd, sends: true);
         }
         catch (Exception e)
         {
@@ -171,6 +175,7 @@ public sealed class MigrationLink : IMigrationNetwork, IAsyncDisposable
         try
         {
             Func<Stream, CancellationToken, Task>? take;
+            bool compressed;
             using (var end = CancellationTokenSource.CreateLinkedTokenSource(_stop.Token))
             {
                 end.CancelAfter(s_greeting);
@@ -183,12 +188,14 @@ public sealed class MigrationLink : IMigrationNetwork, IAsyncDisposable
                 }, end.Token);
                 LinkRequest? asked = JsonSerializer.Deserialize(await ReadAsync(tls, end.Token), LinkTypes.Default.LinkRequest);
                 take = asked is null ? null : _expected.GetValueOrDefault((asked.Server, asked.Epoch));
+                compressed = take is not null && asked?.Compression == Zstd;
                 LinkAnswer answer = new(take is not null ? null
-                    : $"it is not expected here under epoch {asked?.Epoch}: this host was told of no such move, or of its end");
+                    : $"it is not expected here under epoch {asked?.Epoch}: this host was told of no such move, or of its end",
+                    compressed ? Zstd : null);
                 await WriteAsync(tls, JsonSerializer.SerializeToUtf8Bytes(answer, LinkTypes.Default.LinkAnswer), end.Token);
             }
 
-            if (take is not null) await take(tls, _stop.Token);
+            if (take is not null) await take(new MigrationStream(tls, socket, compressed, sends: false), _stop.Token);
             else Interlocked.Increment(ref _refused);
         }
         catch (Exception e) when (e is AuthenticationException or JsonException)

@@ -1,4 +1,3 @@
-using System.Net.Security;
 using System.Net.Sockets;
 
 namespace SdnEdge.Host.Qemu;
@@ -23,29 +22,24 @@ public sealed class MigrationRelay : IAsyncDisposable
     private readonly Stream _qemu, _network;
     private readonly CancellationTokenSource _stop = new();
     private readonly Task _run;
-    private long _forth, _back, _bytesPerSecond;
+    private readonly CopyShare? _share;
+    private long _forth, _back;
 
     /// <summary>Begins to carry.</summary>
     /// <param name="qemu">QEMU's end.</param>
     /// <param name="network">The other host's end.</param>
     /// <param name="gate">What comes from QEMU passes it.</param>
-    /// <param name="bytesPerSecond">See <see cref="BytesPerSecond"/>.</param>
-    public MigrationRelay(Stream qemu, Stream network, RelayGate gate, long bytesPerSecond = 0)
+    /// <param name="share">What the stream from QEMU may take of the network; QEMU takes the rate that it sees for the link's. Null = as much
+    /// as there is.</param>
+    public MigrationRelay(Stream qemu, Stream network, RelayGate gate, CopyShare? share = null)
     {
         ArgumentNullException.ThrowIfNull(gate);
-        (_qemu, _network, _bytesPerSecond) = (qemu, network, bytesPerSecond);
+        (_qemu, _network, _share) = (qemu, network, share);
         _run = RunAsync(gate);
     }
 
     /// <summary>What has been carried so far.</summary>
     public RelayCounts Counts => new(Interlocked.Read(ref _forth), Interlocked.Read(ref _back));
-
-    /// <summary>Rate limit of the stream from QEMU; 0 = none. QEMU takes the rate that it sees for the link's.</summary>
-    public long BytesPerSecond
-    {
-        get => Interlocked.Read(ref _bytesPerSecond);
-        set => Interlocked.Exchange(ref _bytesPerSecond, value);
-    }
 
     /// <summary>Completes when both directions have ended; faults with the error that ended it otherwise.</summary>
     public Task Completion => _run;
@@ -98,15 +92,14 @@ public sealed class MigrationRelay : IAsyncDisposable
             {
                 // Half-close: the other direction goes on.
                 if (to is NetworkStream { Socket: { } socket }) socket.Shutdown(SocketShutdown.Send);
-                else if (to is SslStream tls) await tls.ShutdownAsync().ConfigureAwait(false);
+                else if (to is MigrationStream stream) await stream.CompleteAsync().ConfigureAwait(false);
                 return;
             }
 
             if (gate is not null) await gate.PassAsync(_stop.Token).ConfigureAwait(false);
             await to.WriteAsync(chunk.AsMemory(0, read), _stop.Token).ConfigureAwait(false);
             count(read);
-            if (gate is not null && BytesPerSecond is > 0 and var limit)
-                await Task.Delay(TimeSpan.FromSeconds(read / (double)limit), _stop.Token).ConfigureAwait(false);
+            if (gate is not null && _share is not null) await _share.PayAsync(read, _stop.Token).ConfigureAwait(false);
         }
     }
 }

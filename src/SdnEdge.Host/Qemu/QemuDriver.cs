@@ -1,8 +1,10 @@
-using System.Globalization;
 using System.Net.Sockets;
 using SdnEdge.Core.Api;
+using SdnEdge.Core.Migration;
+using SdnEdge.Host.Config;
 using SdnEdge.Host.Drivers;
 using SdnEdge.Host.Qmp;
+using SdnEdge.Linux;
 
 namespace SdnEdge.Host.Qemu;
 
@@ -36,32 +38,32 @@ public sealed class QemuDriver : IServerDriver
         s_stop = TimeSpan.FromSeconds(10), s_rest = TimeSpan.FromSeconds(10), s_continue = TimeSpan.FromSeconds(2),
         s_pause = TimeSpan.FromMilliseconds(20);
 
-    // The last pass begins when so little is left, bytes, or after so many passes.
-    private const long LittleLeft = 4 << 20;
-    private const int MostPasses = 30;
+    // The copy's own limit, bytes/s: what passes between two looks must be little beside a pass.
+    private const long Pace = 400 << 20;
 
-    // Rates of the relay, bytes per second: for most of the first pass, and from near its end on. QEMU estimates its downtime from the rate
-    // that it sees: at the low one it does not switch over by itself, but starts a second pass and sends an event.
-    private const long Pace = 200 << 20, SlowPace = 20 << 20;
+    // Longest time for which nobody may run, milliseconds, where the order says none.
+    private const int MaxStopMs = 2_000;
 
     private readonly string _server;
-    private readonly IReadOnlyList<string> _command;
+    private readonly QemuConfig _config;
     private readonly IMigrationNetwork _network;
+    private readonly CopyBandwidth _bandwidth;
     private readonly QemuProcess _process;
     private readonly SemaphoreSlim _connecting = new(1), _taking = new(1);
     private CancellationTokenSource _expecting = new();
     private QmpMonitors? _qmp;
-    private Outgoing? _outgoing;
+    private volatile Outgoing? _outgoing, _lastOutgoing;
     private bool _disposed;
 
     /// <summary>A driver of <paramref name="server"/>.</summary>
     /// <param name="server">The server.</param>
-    /// <param name="command">QEMU and its arguments, but for its monitors and what a migration needs.</param>
+    /// <param name="config">How it is run and copied.</param>
     /// <param name="folder">A folder of its own for sockets.</param>
     /// <param name="network">The way to other hosts.</param>
-    public QemuDriver(string server, IReadOnlyList<string> command, string folder, IMigrationNetwork network)
+    /// <param name="bandwidth">What all copies of this host may take; null = as much as there is.</param>
+    public QemuDriver(string server, QemuConfig config, string folder, IMigrationNetwork network, CopyBandwidth? bandwidth = null)
     {
-        (_server, _command, _network, _process) = (server, command, network, new QemuProcess(folder));
+        (_server, _config, _network, _process, _bandwidth) = (server, config, network, new QemuProcess(folder), bandwidth ?? new());
         _process.Adopt();
     }
 
@@ -118,17 +120,18 @@ public sealed class QemuDriver : IServerDriver
         bool goesOn = _outgoing is { Ended: false } known && known.Epoch == context.Epoch && at.Status is "setup" or "active";
         if (!goesOn && (_outgoing is not null || at.Status is not (null or "none" or "cancelled" or "failed" or "completed")))
             await CancelOutgoingAsync(qmp.Main, cancel);
-        _outgoing ??= await BeginAsync(qmp, context, cancel);
-        at = await qmp.Main.ExecuteAsync(QmpCommands.QueryMigrate, s_command, cancel);
-        QmpMigrationRam ram = at.Ram ?? new QmpMigrationRam(0, 0, 0);
-        return new MirrorProgress(_outgoing.Gate.IsShut, ram.Transferred, ram.Remaining, _outgoing.PredictedMs(ram));
+        _outgoing ??= _lastOutgoing = await BeginAsync(qmp, context, cancel);
+        return _outgoing.Progress;
     }
+
+    /// <inheritdoc/>
+    public CopyInfo? Copy => _lastOutgoing?.Info;
 
     /// <inheritdoc/>
     public async Task<ServerState> StopAsync(DriverContext context, CancellationToken cancel)
     {
         QmpConnection qmp = (await MonitorsAsync(cancel)).Main;
-        _outgoing?.Gate.Shut();
+        _outgoing?.StopsNow();
         await qmp.ExecuteAsync(QmpCommands.Stop, s_stop, cancel);
 
         // An answer proves nothing: QEMU may have decided by itself a moment before, and would resume by itself; or the disk has failed.
@@ -145,8 +148,7 @@ public sealed class QemuDriver : IServerDriver
         if (_outgoing is not { } outgoing || outgoing.Ended || outgoing.Epoch != context.Epoch)
             throw new DriverException($"no copy of {_server} is under way under epoch {context.Epoch}; the move has to be undone");
         using QmpListener listener = qmp.Main.Listen("MIGRATION");
-        outgoing.Relay.BytesPerSecond = 0;
-        outgoing.Gate.Open();
+        outgoing.OpenForRest();
         try
         {
             await ReachesAsync(qmp.Main, listener, "pre-switchover", cancel);
@@ -160,7 +162,7 @@ public sealed class QemuDriver : IServerDriver
             throw new DriverException($"the rest of {_server} was not taken by {context.PeerHost}: {e.Message}");
         }
 
-        await EndOutgoingAsync();
+        await EndOutgoingAsync(completed: true);
         return ServerState.Paused;
     }
 
@@ -168,7 +170,7 @@ public sealed class QemuDriver : IServerDriver
     public async Task<ServerState> ActivateAsync(DriverContext context, CancellationToken cancel)
     {
         // It has died after it was granted: a start from its disk.
-        if (_process.Id is null) _process.Start(_command, expected: false);
+        if (_process.Id is null) _process.Start(_config.Run, expected: false);
         QmpConnection qmp = (await MonitorsAsync(cancel)).Main;
         if (_process.IsExpected)
         {
@@ -187,7 +189,7 @@ public sealed class QemuDriver : IServerDriver
     public async Task<ServerState> ResumeAsync(DriverContext context, CancellationToken cancel)
     {
         // The guest died or was never started: cold start. A guest that is only expected here must not run.
-        if (_process.Id is null) _process.Start(_command, expected: false);
+        if (_process.Id is null) _process.Start(_config.Run, expected: false);
         else if (_process.IsExpected) throw new DriverException($"{_server} is expected here and has never run; it cannot be resumed");
         QmpConnection qmp = (await MonitorsAsync(cancel)).Main;
         await CancelOutgoingAsync(qmp, cancel);
@@ -297,7 +299,10 @@ public sealed class QemuDriver : IServerDriver
             listener.Bind(new UnixDomainSocketEndPoint(_process.Outgoing));
             listener.Listen(1);
             await qmp.Main.ExecuteAsync(QmpCommands.SetCapabilities,
-                QmpCapabilities.On("events", "return-path", "validate-uuid", "pause-before-switchover"), s_command, cancel);
+                new QmpCapabilities([
+                    .. QmpCapabilities.On("events", "return-path", "validate-uuid", "pause-before-switchover").Capabilities,
+                    new QmpCapability("auto-converge", _config.AutoConverge),
+                ]), s_command, cancel);
             await qmp.Main.ExecuteAsync(QmpCommands.SetParameters,
                 new QmpMigrationParameters(DowntimeLimit: 1, MaxBandwidth: 1L << 40, AnnounceRounds: 0), s_command, cancel);
             await qmp.Main.ExecuteAsync(QmpCommands.Migrate, new QmpUri("unix:" + _process.Outgoing), s_command, cancel);
@@ -305,7 +310,7 @@ public sealed class QemuDriver : IServerDriver
             end.CancelAfter(s_command);
             Socket socket = await listener.AcceptAsync(end.Token);
             MigrationRelay.Bound(socket);
-            return new Outgoing(context.Epoch, qmp.Main, passes, new NetworkStream(socket, ownsSocket: true), network);
+            return new Outgoing(this, context, host, qmp.Main, passes, new NetworkStream(socket, ownsSocket: true), network);
         }
         catch
         {
@@ -320,7 +325,7 @@ public sealed class QemuDriver : IServerDriver
     private async Task ExpectAsync(CancellationToken cancel)
     {
         await EndAsync(cancel);
-        _process.Start(_command, expected: true);
+        _process.Start(_config.Run, expected: true);
         QmpConnection qmp = (await MonitorsAsync(cancel)).Main;
         await qmp.ExecuteAsync(QmpCommands.SetCapabilities,
             QmpCapabilities.On("events", "return-path", "validate-uuid", "late-block-activate"), s_command, cancel);
@@ -380,10 +385,11 @@ public sealed class QemuDriver : IServerDriver
             is not (null or "none" or "cancelled" or "failed" or "completed")) await Task.Delay(s_pause, cancel);
     }
 
-    private async Task EndOutgoingAsync()
+    private async Task EndOutgoingAsync(bool completed = false)
     {
         if (_outgoing is not { } outgoing) return;
         _outgoing = null;
+        outgoing.End(completed);
         await outgoing.DisposeAsync();
     }
 
@@ -395,49 +401,96 @@ public sealed class QemuDriver : IServerDriver
         _qmp = null;
     }
 
-    // An outgoing migration: its relay, and the task that shuts the gate when little memory is left.
+    // An outgoing migration: its relay, and the task that follows its course and shuts the gate at the convenient point.
     private sealed class Outgoing : IAsyncDisposable
     {
         private readonly QmpConnection _qmp;
         private readonly QmpListener _passes;
+        private readonly Stream _network;
+        private readonly CopyShare _share;
+        private readonly CopyLog _log;
+        private readonly MigrationRelay _relay;
+        private readonly RelayGate _gate = new();
         private readonly CancellationTokenSource _stop = new();
+        private readonly Lock _lock = new();
         private readonly Task _watch;
-        private readonly long _since = Environment.TickCount64;
+        private CopyCourse _course;
+        private bool _stops;
 
-        public Outgoing(long epoch, QmpConnection qmp, QmpListener passes, Stream local, Stream network)
+        public Outgoing(QemuDriver driver, DriverContext context, string host, QmpConnection qmp, QmpListener passes, Stream local,
+            Stream network)
         {
-            (Epoch, _qmp, _passes) = (epoch, qmp, passes);
-            Relay = new MigrationRelay(local, network, Gate, Pace);
+            (Epoch, _qmp, _passes, _network) = (context.Epoch, qmp, passes, network);
+            _log = new CopyLog(context.Migration, context.Epoch, host, Monotonic.Now);
+            _course = new CopyCourse(new CopyLimits(context.MaxStopMs ?? MaxStopMs,
+                (network as MigrationStream)?.RoundTripMs ?? 0, driver._config.OnePass, driver._config.AutoConverge));
+            _share = driver._bandwidth.Join();
+            _share.Limit = Pace;
+            _relay = new MigrationRelay(local, network, _gate, _share);
             _watch = WatchAsync();
         }
 
         public long Epoch { get; }
 
-        public RelayGate Gate { get; } = new();
+        public bool Ended => _relay.Completion.IsCompleted || Course.Step == CopyStep.Restart;
 
-        public MigrationRelay Relay { get; }
+        public CopyInfo Info => _log.Info(_relay.Counts.Forth, (_network as MigrationStream)?.WireBytes ?? _relay.Counts.Forth);
 
-        public bool Ended => Relay.Completion.IsCompleted;
-
-        // Remaining memory at the average rate so far, plus 20 ms for the device state and its acknowledgement.
-        public double PredictedMs(QmpMigrationRam ram)
+        public MirrorProgress Progress
         {
-            double perMs = Relay.Counts.Forth / (double)Math.Max(1, Environment.TickCount64 - _since);
-            return perMs <= 0 ? 0 : (ram.Remaining / perMs) + 20;
+            get
+            {
+                CopyCourse course = Course;
+                return new MirrorProgress(course.IsShut, _relay.Counts.Forth, course.Last?.RemainingBytes ?? 0, course.PredictedMs,
+                    course.Last?.Pass ?? 0, course.Bandwidth, course.DirtyRate, course.NotConverging);
+            }
+        }
+
+        // The guest is told to stop: whatever the course would say, nothing passes until it stands still.
+        public void StopsNow()
+        {
+            lock (_lock)
+            {
+                _stops = true;
+                _gate.Shut();
+            }
+        }
+
+        // It stands still: the rest goes ahead of all other copies.
+        public void OpenForRest()
+        {
+            (_share.Limit, _share.Urgent) = (0, true);
+            _gate.Open();
+        }
+
+        public void End(bool completed)
+        {
+            if (completed) Note();
+            _log.End(Monotonic.Now, completed);
         }
 
         public async ValueTask DisposeAsync()
         {
+            End(completed: false);
             await _stop.CancelAsync();
             await _watch.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-            await Relay.DisposeAsync();
+            await _relay.DisposeAsync();
+            _share.Dispose();
             _passes.Dispose();
             _stop.Dispose();
         }
 
+        private CopyCourse Course
+        {
+            get
+            {
+                lock (_lock) return _course;
+            }
+        }
+
         private async Task WatchAsync()
         {
-            while (!Gate.IsShut)
+            while (Course.Step != CopyStep.Restart)
             {
                 // A pass that begins is told at once; how much of it is left has to be asked for.
                 try
@@ -452,9 +505,25 @@ public sealed class QemuDriver : IServerDriver
                 QmpMigration at = await _qmp.ExecuteAsync(QmpCommands.QueryMigrate, s_command, _stop.Token);
                 if (at.Status is not ("setup" or "active")) return;
                 if (at.Ram is not { } ram) continue;
-                if (ram.DirtySyncCount >= 2 && (ram.Remaining <= LittleLeft || ram.DirtySyncCount >= MostPasses)) Gate.Shut();
-                else if (ram.Remaining <= Pace / 4) Relay.BytesPerSecond = SlowPace;
+                lock (_lock)
+                {
+                    if (_stops) return;
+                    _course = _course.Look(new CopyLook(Monotonic.Now, (int)ram.DirtySyncCount, ram.Remaining, _relay.Counts.Forth));
+                    if (_course.IsShut) _gate.Shut();
+                    else _gate.Open();
+                    _share.Limit = _course.Step == CopyStep.Hurry ? Pace : _course.ApproachBytesPerSecond;
+                }
+
+                Note();
             }
+        }
+
+        private void Note()
+        {
+            CopyCourse course = Course;
+            if (course.Last is not { } at) return;
+            _log.Add(new CopySample(Monotonic.Now, at.Pass, at.RemainingBytes, _relay.Counts.Forth, course.Bandwidth, course.DirtyRate,
+                _gate.IsShut));
         }
     }
 }

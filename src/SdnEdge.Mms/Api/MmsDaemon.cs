@@ -197,7 +197,7 @@ public sealed class MmsDaemon : IAsyncDisposable
         MoveOptions options = request.Options ?? new MoveOptions();
         return StartAsync(new MigrationCall(
             request.Group, from, Words.Of(request.Cutover), options.Hold, options.CopyMs, options.QuietMs, options.KeepOrder,
-            options.OrderBoundMs, options.OthersHoldMs), by, null, cancel);
+            options.OrderBoundMs, options.OthersHoldMs, options.MaxBlackoutMs, options.KeepTrying), by, null, cancel);
     }
 
     /// <summary>Rebuilds owners and epochs from what PEs and hosts say, and begins to settle what is in doubt as was asked for.</summary>
@@ -303,13 +303,14 @@ public sealed class MmsDaemon : IAsyncDisposable
         Range("/quietMs", call.QuietMs ?? 500, 1);
         Range("/orderBoundMs", call.OrderBoundMs ?? 1000, 1);
         Range("/othersHoldMs", call.OthersHoldMs, 0);
+        Range("/maxBlackoutMs", call.MaxBlackoutMs ?? 1, 1, 600_000);
         if (errors.Count > 0) throw new ProblemException(Problems.BadRequest("the migration is not asked for rightly", errors));
 
-        void Range(string pointer, int value, int least)
+        void Range(string pointer, int value, int least, int most = 60_000)
         {
-            if (value < least || value > 60_000)
+            if (value < least || value > most)
                 errors.Add(new ProblemError(pointer,
-                    string.Create(CultureInfo.InvariantCulture, $"{value} is out of range; {least} to 60000 milliseconds")));
+                    string.Create(CultureInfo.InvariantCulture, $"{value} is out of range; {least} to {most} milliseconds")));
         }
     }
 

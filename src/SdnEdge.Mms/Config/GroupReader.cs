@@ -27,6 +27,7 @@ internal sealed class GroupReader(Defined<DaemonConfig> pes, Defined<DaemonConfi
                 Ingress = ReadIngress(item),
                 OtherIngress = item.Flag("otherIngress", false),
                 Hold = ReadHold(item),
+                MaxBlackoutMs = (int)item.Number("maxBlackoutMs", 1, 600_000, 2_000),
             };
             item.Finish();
             groups.Add(item, name, group);

@@ -80,6 +80,9 @@ public sealed record GroupConfig(string Name, IReadOnlyList<ServerConfig> Server
     /// <summary>Bounds of the hold at the target PE; null: the PE's defaults.</summary>
     public HoldOptions? Hold { get; init; }
 
+    /// <summary>Longest time for which nobody may run in a move, milliseconds, as far as it can be predicted.</summary>
+    public int MaxBlackoutMs { get; init; } = 2_000;
+
     /// <summary>The sites at which every server of the group has a place, in the order of the first server's places.</summary>
     public IReadOnlyList<SiteConfig> Sites =>
         Servers.Count == 0 ? [] : [.. Servers[0].At.Select(p => p.Site).Where(site => Servers.All(s => s.PlaceAt(site.Name) is not null))];

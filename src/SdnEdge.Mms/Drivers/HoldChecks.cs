@@ -24,11 +24,21 @@ internal sealed class HoldChecks(PlanNotes notes, IReadOnlyDictionary<string, Ho
     /// Time between stop and start, milliseconds, the longest of these servers: what is copied in it, and a round trip from the manager
     /// to each of the two hosts; one more to the source where the hand-over is an order of its own.
     /// </summary>
-    public double Blackout(IEnumerable<PlacedServer> servers, int copyMs) => servers.Select(s =>
+    public double Blackout(IEnumerable<PlacedServer> servers, int copyMs)
+        => servers.Select(s => (s.AtFrom?.Mirror?.PredictedBlackoutMs ?? copyMs) + OrdersMs([s])).DefaultIfEmpty(0).Max();
+
+    /// <summary>The part of it that the manager's orders take.</summary>
+    public double OrdersMs(IEnumerable<PlacedServer> servers) => servers.Select(s =>
     {
         double source = hosts[s.From.Host.Name].RoundTripMs, target = hosts[s.To.Host.Name].RoundTripMs;
-        return (s.AtFrom?.Mirror?.PredictedBlackoutMs ?? copyMs) + source + target + (s.Undoable ? 0 : source) + StopAndStartMs;
+        return source + target + (s.Undoable ? 0 : source) + StopAndStartMs;
     }).DefaultIfEmpty(0).Max();
+
+    /// <summary>How long nobody may run, milliseconds, so that what comes meanwhile fits into the hold. Null: there is no hold, or the rate
+    /// is not known.</summary>
+    public int? LongestBlackoutMs(PathDraft path, HoldOptions hold)
+        => hold.Disabled || Rate(path) is not { } rate ? null
+            : (int)Math.Max(1, (Room(hold, rate) * Share) - pes[path.Source].RoundTripMs - pes[path.Target].RoundTripMs);
 
     /// <summary>
     /// How long the manager may wait for the servers to stop: as long as the hold takes what comes, less what it has taken by then. A host
@@ -41,12 +51,9 @@ internal sealed class HoldChecks(PlanNotes notes, IReadOnlyDictionary<string, Ho
     public int? StopMs(PathDraft path, HoldOptions hold, double blackoutMs)
     {
         if (hold.Disabled || Rate(path) is not { } rate) return null;
-        double room = hold.MaxMilliseconds;
-        if (rate.Packets > 0) room = Math.Min(room, hold.MaxPackets * 1000.0 / rate.Packets);
-        if (rate.Bytes > 0) room = Math.Min(room, hold.MaxBytes * 1000.0 / rate.Bytes);
 
         // It has been filling since the switch, and goes on until the source PE has switched back.
-        room -= (2 * pes[path.Source].RoundTripMs) + SwitchBackMs;
+        double room = Room(hold, rate) - (2 * pes[path.Source].RoundTripMs) - SwitchBackMs;
         return (int)Math.Max(Math.Max(LeastStopMs, 2 * blackoutMs), room);
     }
 
@@ -88,6 +95,14 @@ internal sealed class HoldChecks(PlanNotes notes, IReadOnlyDictionary<string, Ho
         }
 
         return new HoldPrediction(path.Name, Math.Round(rate.Packets, 1), packets, hold.MaxPackets);
+    }
+
+    // How long it takes what comes, milliseconds.
+    private static double Room(HoldOptions hold, (double Packets, double Bytes) rate)
+    {
+        double room = hold.MaxMilliseconds;
+        if (rate.Packets > 0) room = Math.Min(room, hold.MaxPackets * 1000.0 / rate.Packets);
+        return rate.Bytes > 0 ? Math.Min(room, hold.MaxBytes * 1000.0 / rate.Bytes) : room;
     }
 
     // What leaves by the servers' ports, by two looks at the counters: no less than what comes for the servers.

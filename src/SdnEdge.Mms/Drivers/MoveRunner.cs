@@ -352,13 +352,7 @@ internal sealed class MoveRunner : IDisposable
     private async Task<MoveInput?> WatchAsync(Queue queue, WatchServer watch, MoveState state, CancellationToken closed)
     {
         ServerMove server = state.Plan.Servers.First(s => s.Name == watch.Server);
-        if (watch.Kind == ServerWatch.Mirrored)
-        {
-            ServerInfo info = await _parties.ServerAsync(server.SourceHost, server.Name, closed);
-            if (info.Mirror is null or { Ready: true }) return new Seen(watch.Key, null);
-            Note(queue, watch, WaitReason.NotConverging, $"{info.Mirror.RemainingBytes} bytes of {server.Name} are still to be copied");
-            return null;
-        }
+        if (watch.Kind == ServerWatch.Mirrored) return await MirroredAsync(queue, watch, server, state, closed);
 
         (string here, string there) = watch.Kind == ServerWatch.RunsAtTarget
             ? (server.TargetHost, server.SourceHost) : (server.SourceHost, server.TargetHost);
@@ -368,6 +362,36 @@ internal sealed class MoveRunner : IDisposable
         Note(queue, watch, WaitReason.LeftOver, why);
         return null;
     }
+
+    // A point that suits all: servers that move together are all ready in the same look, for one that is ready and waits for another may
+    // have changed too much meanwhile.
+    private async Task<MoveInput?> MirroredAsync(
+        Queue queue, WatchServer watch, ServerMove server, MoveState state, CancellationToken closed)
+    {
+        ServerInfo info = await _parties.ServerAsync(server.SourceHost, server.Name, closed);
+        if (info.Mirror is { NotConverging: { } why } && !state.Plan.Options.KeepTrying)
+            return new Refused(watch.Key, "/problems/not-converging", why);
+        if (info.Mirror is { Ready: false } copy)
+        {
+            Note(queue, watch, WaitReason.NotConverging, copy.NotConverging ?? Course(server.Name, copy));
+            return null;
+        }
+
+        foreach (ServerMove other in state.Plan.Servers.Where(s => s.Name != server.Name))
+        {
+            if ((await _parties.ServerAsync(other.SourceHost, other.Name, closed)).Mirror is not { Ready: false } late) continue;
+            Note(queue, watch, WaitReason.NotConverging, $"{server.Name} is ready; {Course(other.Name, late)}");
+            return null;
+        }
+
+        return new Seen(watch.Key, null);
+    }
+
+    private static string Course(string server, MirrorProgress copy) => copy.BytesPerSecond <= 0
+        ? $"{copy.RemainingBytes / 1_000_000} MB of {server} are still to be copied"
+        : $"pass {copy.Pass} over the memory of {server}: {copy.RemainingBytes / 1_000_000} MB are left, {copy.BytesPerSecond / 1e6:0.0} MB/s "
+            + $"are carried, {copy.DirtyBytesPerSecond / 1e6:0.0} MB/s change; stopped now, nobody would run for "
+            + $"{copy.PredictedBlackoutMs:0} ms";
 
     // Open commands of one resource, in order.
     private sealed class Queue(string name) : IDisposable

@@ -92,7 +92,7 @@ public static class Planner
         {
             double blackout = holds.Blackout(draft.Servers, call.CopyMs);
             longest = Math.Max(longest, blackout);
-            int stopMs = options.StopMs;
+            int stopMs = options.StopMs, maxBlackoutMs = options.MaxBlackoutMs ?? int.MaxValue;
             var made = new List<PathMove>();
             foreach (PathDraft path in draft.Paths)
             {
@@ -100,6 +100,7 @@ public static class Planner
                     CheckIngress(name, facts, path);
                 if (holds.Predict(path, options.Hold ?? new HoldOptions(), blackout) is { } prediction) predictions.Add(prediction);
                 stopMs = Math.Min(stopMs, holds.StopMs(path, options.Hold ?? new HoldOptions(), blackout) ?? stopMs);
+                maxBlackoutMs = Math.Min(maxBlackoutMs, holds.LongestBlackoutMs(path, options.Hold ?? new HoldOptions()) ?? maxBlackoutMs);
                 if (ends[path.Source].Node.Value is null || ends[path.Target].Node.Value is null) continue;
                 PathFacts known = await inquiry.PathAsync(path, ends[path.Source], ends[path.Target]);
                 network.CheckPath(path, known);
@@ -109,9 +110,12 @@ public static class Planner
             moves.Add(new MovePlan(
                 ManagerMachine.IdOf(state.NextMigration), state.GroupOf(group.Name).Epoch + 1, draft.Servers[0].From.Site.Name, to.Name,
                 [.. draft.Servers.Select(s => new ServerMove(s.Server.Name, s.From.Host.Name, s.To.Host.Name, s.Undoable))],
-                made, options with { StopMs = stopMs, StopByHold = stopMs < options.StopMs }, Ahead: true));
+                made, options with { StopMs = stopMs, StopByHold = stopMs < options.StopMs,
+                    MaxBlackoutMs = Math.Max(1, maxBlackoutMs - (int)Math.Ceiling(holds.OrdersMs(draft.Servers))) }, Ahead: true));
         }
 
+        if (call.MaxBlackoutMs < longest)
+            notes.Add("blackout-too-long", group.Name, $"nobody would run for {longest:0} ms, {call.MaxBlackoutMs} are allowed; allow more");
         bool may = notes.Obstacles.Count == 0;
         var info = new PlanInfo(
             group.Name, placed.Select(p => p.From.Site.Name).Distinct().ToArray() is [string site] ? site : null, to.Name,
@@ -155,6 +159,7 @@ public static class Planner
         {
             Hold = call.Hold ?? group.Hold, CopyMs = call.CopyMs, QuietMs = call.QuietMs ?? usual.QuietMs, KeepOrder = call.KeepOrder,
             OrderBoundMs = call.OrderBoundMs ?? usual.OrderBoundMs, OthersHoldMs = call.OthersHoldMs,
+            MaxBlackoutMs = call.MaxBlackoutMs ?? group.MaxBlackoutMs, KeepTrying = call.KeepTrying,
         };
     }
 

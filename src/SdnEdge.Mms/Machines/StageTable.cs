@@ -176,7 +176,8 @@ public static class StageTable
             new ServerOrderRequest(
                 s.Epoch, s.Plan.Migration, order == ServerOrder.Prepare ? target ? MigrationRole.Target : MigrationRole.Source : null,
                 order == ServerOrder.Prepare ? target ? x.SourceHost : x.TargetHost : null,
-                order == ServerOrder.Stop ? s.Plan.Options.CopyMs : 0)));
+                order == ServerOrder.Stop ? s.Plan.Options.CopyMs : 0,
+                order == ServerOrder.Prepare && !target ? s.Plan.Options.MaxBlackoutMs : null)));
 
     // All stood still between the last answer to stop and the first one to activate, at least for so long.
     private static int LeftToKeepBack(MoveState s, PathMove path)

@@ -33,10 +33,13 @@ public sealed record MigrationRequest(string Group, string To, Cutover Cutover =
 /// <param name="HoldDrainMs">Longest delay of the advertisement while the hold drains.</param>
 /// <param name="DrainMs">Without markers: longest wait for the tunnel to be quiet.</param>
 /// <param name="StopByHold">True: <paramref name="StopMs"/> is how long the hold takes what comes; then it drops.</param>
+/// <param name="MaxBlackoutMs">Longest time for which nobody may run, from the source's stop to the target's start, as far as it can be
+/// predicted. In a plan: no more than the hold takes. Null: as long as it takes; plans of the first version do not say it.</param>
+/// <param name="KeepTrying">True: a copy that does not converge is not given up.</param>
 public sealed record MoveOptions(
     HoldOptions? Hold = null, int CopyMs = 0, int QuietMs = 500, bool KeepOrder = true, int OrderBoundMs = 1000, int OthersHoldMs = 0,
     int StepMs = 15_000, int StopMs = 30_000, int MirrorMs = 3_600_000, int HoldDrainMs = 2_000, int DrainMs = 10_000,
-    bool StopByHold = false);
+    bool StopByHold = false, int? MaxBlackoutMs = null, bool KeepTrying = false);
 
 /// <summary>A server of a move and the hosts at its two ends.</summary>
 /// <param name="Name">The server.</param>

@@ -173,7 +173,8 @@ public sealed class HostApiTests : IDisposable
         JsonElement paths = root.GetProperty("paths");
         string[] expected =
         [
-            "/v1/node", "/v1/servers", "/v1/servers/{name}", "/v1/events", "/metrics",
+            "/v1/node", "/v1/servers", "/v1/servers/{name}", "/v1/servers/{name}/copy", "/v1/events",
+            "/metrics",
             .. Enum.GetValues<ServerOrder>().Select(o => $"/v1/servers/{{name}}/{HostFsm.Word(o)}"),
         ];
         Assert.Equal(expected.Order(StringComparer.Ordinal), paths.EnumerateObject().Select(p => p.Name).Order(StringComparer.Ordinal));
@@ -238,7 +239,7 @@ public sealed class HostApiTests : IDisposable
             {
                 // A migrate role is let through to the server's state, which refuses most of these; void is answered.
                 var request = new ServerOrderRequest(1, "m", order == ServerOrder.Prepare ? MigrationRole.Target : null);
-                Assert.Equal(order is ServerOrder.Void or ServerOrder.Resume && orders == 409 ? 200 : orders,
+                Assert.Equal(order is ServerOrder.Void or ServerOrder.Resume or ServerOrder.Start && orders == 409 ? 200 : orders,
                     await StatusAsync(() => client.OrderAsync("vs", order, request)));
             }
 

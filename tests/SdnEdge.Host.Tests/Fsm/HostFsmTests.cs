@@ -80,6 +80,28 @@ public sealed class HostFsmTests
         Assert.Equal(11, m.Disk.Epoch);
     }
 
+    // No right changes by it, and no epoch: what may run here runs, and nothing else.
+    [Fact]
+    public void Start_runs_what_may_run_here_and_changes_no_right()
+    {
+        var m = new Machine(runs: true) { Does = ServerState.Absent };
+        Assert.Contains("send 0", m.Refused(ServerOrder.Start, 1).Detail, StringComparison.Ordinal);
+        Assert.Equal(ServerState.Running, m.Done(ServerOrder.Start, 0).State);
+        Assert.Equal(["refuse WrongState", "driver Resume", "answer start"], m.Log);
+        Assert.True(m.Done(ServerOrder.Start, 0).Repeated);
+        Assert.Equal(HostRecord.First("vs", runs: true), m.Disk);
+
+        // It has died, and a manager has been refused meanwhile: the epoch that gave the right still does.
+        m.Refused(ServerOrder.Activate, 7);
+        m.Does = ServerState.Absent;
+        m.Done(ServerOrder.Start, 0);
+        Assert.Equal((7, 0), (m.Disk.Epoch, m.Disk.MayRun));
+
+        m.Done(ServerOrder.Prepare, 8, Source);
+        Assert.Contains("a migration has it in its hands", m.Refused(ServerOrder.Start, 8).Detail, StringComparison.Ordinal);
+        Assert.Contains("may not run here", new Machine(runs: false).Refused(ServerOrder.Start, 0).Detail, StringComparison.Ordinal);
+    }
+
     [Fact]
     public void R2_an_undo_carries_a_higher_epoch_than_what_it_undoes()
     {

@@ -24,10 +24,12 @@ public sealed class MigrationLinkTests : IDisposable
         Directory.Delete(_folder, recursive: true);
     }
 
-    [Fact]
-    public async Task A_guest_that_is_expected_is_carried_and_both_ends_of_the_stream_arrive()
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task A_guest_that_is_expected_is_carried_and_both_ends_of_the_stream_arrive(bool compressed)
     {
-        await using MigrationLink a = Link("host-a", _portA), b = Link("host-b", _portB);
+        await using MigrationLink a = Link("host-a", _portA, compress: compressed), b = Link("host-b", _portB);
         var came = new TaskCompletionSource<byte[]>(TaskCreationOptions.RunContinuationsAsynchronously);
         b.Expect("vs", 7, async (stream, cancel) =>
         {
@@ -39,11 +41,14 @@ public sealed class MigrationLinkTests : IDisposable
         byte[] state = [.. Enumerable.Range(0, 1_000_000).Select(i => (byte)(i >> 2))];
         await using Stream stream = await a.ConnectAsync("host-b", "vs", 7, default);
         await stream.WriteAsync(state);
-        await ((SslStream)stream).ShutdownAsync();
+        await ((MigrationStream)stream).CompleteAsync();
         byte[] answer = new byte[6];
         await stream.ReadExactlyAsync(answer);
         Assert.Equal("got it"u8.ToArray(), answer);
         Assert.Equal(state, await came.Task.WaitAsync(Patience.Time));
+        long wire = ((MigrationStream)stream).WireBytes;
+        if (compressed) Assert.InRange(wire, 1, state.Length / 10);
+        else Assert.Equal(state.Length, wire);
     }
 
     [Theory]
@@ -104,7 +109,7 @@ public sealed class MigrationLinkTests : IDisposable
         Assert.Throws<IOException>(() => Link("host-a", _portA));
     }
 
-    private MigrationLink Link(string name, int port, TestAuthority? of = null)
+    private MigrationLink Link(string name, int port, TestAuthority? of = null, bool compress = false)
     {
         TestAuthority authority = of ?? _authority;
         string folder = Directory.CreateDirectory(Path.Combine(_folder, Guid.NewGuid().ToString("N"))).FullName;
@@ -113,6 +118,6 @@ public sealed class MigrationLinkTests : IDisposable
         bool isA = port == _portA;
         return new MigrationLink(new MigrationLinkConfig(
             new ApiTcpConfig(loopback, port, certificate, key, authority.WriteAuthority(folder)),
-            [new MigrationPeer(isA ? "host-b" : "host-a", loopback, isA ? _portB : _portA)]));
+            [new MigrationPeer(isA ? "host-b" : "host-a", loopback, isA ? _portB : _portA)], Compress: compress));
     }
 }

@@ -83,14 +83,36 @@ public class MigrationRelayTests
     public async Task A_limited_relay_is_not_faster_than_its_limit()
     {
         using var lab = new Ends();
-        await using var relay = new MigrationRelay(lab.RelayToQemu, lab.RelayToNetwork, new RelayGate(), bytesPerSecond: 1 << 20);
+        using CopyShare share = new CopyBandwidth(4 << 20).Join();
+        share.Limit = 1 << 20;
+        await using var relay = new MigrationRelay(lab.RelayToQemu, lab.RelayToNetwork, new RelayGate(), share);
         long start = Stopwatch.GetTimestamp();
         Task send = SendAsync(lab.Qemu, new byte[1 << 20]);
         await ReadAsync(lab.Network, 1 << 20);
         await send;
         Assert.True(Stopwatch.GetElapsedTime(start) > TimeSpan.FromSeconds(0.7));
-        relay.BytesPerSecond = 0;
-        Assert.Equal(0, relay.BytesPerSecond);
+    }
+
+    [Fact]
+    public void Copies_share_what_there_is_and_a_guest_that_stands_still_goes_first()
+    {
+        var bandwidth = new CopyBandwidth(90);
+        using CopyShare a = bandwidth.Join(), b = bandwidth.Join();
+        CopyShare c = bandwidth.Join();
+        Assert.Equal((30, 30, 30), (a.BytesPerSecond, b.BytesPerSecond, c.BytesPerSecond));
+        b.Limit = 10;
+        Assert.Equal(10, b.BytesPerSecond);
+        c.Dispose();
+        Assert.Equal((45, 2), (a.BytesPerSecond, bandwidth.Count));
+        bandwidth = new CopyBandwidth(900 << 20);
+        using CopyShare still = bandwidth.Join(), runs = bandwidth.Join();
+        still.Urgent = true;
+        Assert.Equal(900 << 20, still.BytesPerSecond);
+        Assert.True(runs.BytesPerSecond <= 1 << 20);
+        still.Urgent = false;
+        Assert.Equal(450 << 20, runs.BytesPerSecond);
+        using CopyShare free = new CopyBandwidth().Join();
+        Assert.Equal(0, free.BytesPerSecond);
     }
 
     [Fact]

@@ -2,6 +2,7 @@ using System.Collections.Concurrent;
 using System.Net;
 using System.Net.Sockets;
 using SdnEdge.Core.Api;
+using SdnEdge.Host.Config;
 using SdnEdge.Host.Drivers;
 using SdnEdge.Host.Qemu;
 using SdnEdge.Host.Qmp;
@@ -127,7 +128,7 @@ public class QemuDriverTests
 
         // It was killed before it had written down which process it had started.
         File.Delete(Path.Combine(lab.A.Folder, "process"));
-        await using var next = new QemuDriver("vs", [], lab.A.Folder, lab.Network);
+        await using var next = new QemuDriver("vs", new QemuConfig([]), lab.A.Folder, lab.Network);
         Assert.Equal(ServerState.Running, await next.LookAsync(new DriverContext("vs"), default));
         Assert.Equal(ServerState.Paused, await next.StopAsync(new DriverContext("vs", 1), default));
         Assert.Equal(ServerState.Running, await next.ResumeAsync(new DriverContext("vs", 2), default));
@@ -189,7 +190,7 @@ public class QemuDriverTests
             string folder = Path.Combine(_folder, host);
             int counter = Guest.FreePort();
             string[] command = Guest.Command(Path.Combine(_folder, host + ".console"), Guest.FreePort(), counter, "dirty=400,over=16");
-            return new Side(host, folder, new QemuDriver("vs", command, folder, Network), counter);
+            return new Side(host, folder, new QemuDriver("vs", new QemuConfig(command), folder, Network), counter);
         }
     }
 

@@ -50,6 +50,48 @@ public sealed class ManagerServiceTests : IAsyncLifetime
         Before("done activate s2", "ask retire s1");
     }
 
+    // One that is ready and waits for another has changed too much when the other is ready.
+    [Fact]
+    public async Task Servers_that_move_together_are_stopped_when_all_of_them_are_ready_in_one_look()
+    {
+        var ready = new MirrorProgress(true, 90_000_000, 0, 80);
+        var copied = new MirrorProgress(false, 50_000_000, 40_000_000, 900, 2, 50e6, 1e6);
+        _parties.Copy("s1", ready);
+        _parties.Copy("s2", copied);
+        await AskAsync(Plans.Move(["s1", "s2"]));
+        await UntilAsync(() => Waits("mirrored s1") is { } why && why.Contains("s1 is ready; pass 2 over the memory of s2: 40 MB are left",
+            StringComparison.Ordinal));
+        _parties.Copy("s1", copied);
+        await UntilAsync(() => Waits("mirrored s1") is { } why && why.StartsWith("pass 2 over the memory of s1", StringComparison.Ordinal));
+        _parties.Copy("s2", ready);
+        await UntilAsync(() => Waits("mirrored s2") is { } why && why.StartsWith("s2 is ready; pass 2", StringComparison.Ordinal));
+        Assert.DoesNotContain(_parties.Asked, a => a.StartsWith("switch", StringComparison.Ordinal));
+        _parties.Copy("s1", ready);
+        await EndedAsync("m1", MigrationOutcome.Moved);
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task A_copy_that_does_not_converge_is_undone_with_its_numbers_or_waited_for_when_that_was_asked_for(bool keepTrying)
+    {
+        _parties.Copy("s1", new MirrorProgress(false, 900_000_000, 800_000_000, 9_000, 4, 100e6, 200e6, "it changes 200 MB a second"));
+        MovePlan plan = Plans.Move(["s1"]);
+        await AskAsync(plan with { Options = plan.Options with { KeepTrying = keepTrying } });
+        if (keepTrying)
+        {
+            await UntilAsync(() => Waits("mirrored s1") == "it changes 200 MB a second");
+            _parties.Copy("s1", null);
+        }
+
+        await EndedAsync("m1", keepTrying ? MigrationOutcome.Moved : MigrationOutcome.AsBefore);
+        Assert.Equal(keepTrying ? null : "s1 cannot be moved: it changes 200 MB a second", State("m1").Failure);
+        Assert.Equal(keepTrying, _parties.Asked.Any(a => a.StartsWith("switch", StringComparison.Ordinal)));
+    }
+
+    private string? Waits(string command) => _manager.WaitingOf("m1")
+        .FirstOrDefault(w => w.Command.StartsWith(command, StringComparison.Ordinal))?.Detail;
+
     [Fact]
     public async Task What_is_kept_as_a_row_is_folded_from_the_journal_as_it_ended()
     {

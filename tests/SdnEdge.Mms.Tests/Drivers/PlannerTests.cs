@@ -27,7 +27,7 @@ public sealed class PlannerTests
         // Two hosts 20 ms away, and 20 ms to stop and start; the hold has a round trip to each PE more.
         Assert.Equal(60, plan.Info.PredictedBlackoutMs);
         Assert.Equal(new HoldPrediction("pe-a > pe-b", 1000, 80, 1000), Assert.Single(plan.Info.Holds));
-        var options = new MoveOptions(new HoldOptions(MaxPackets: 1000));
+        var options = new MoveOptions(new HoldOptions(MaxPackets: 1000), MaxBlackoutMs: 2_000);
         MovingPrefix[] there = [new("10.1.1.10/32", "dc", "10.1.1.2"), new("fd00:1:1::10/128", "dc"), new("10.1.1.12/32", "dc")];
         AssertSame(
             new MovePlan("m1", 1, "dc-a", "dc-b", [new ServerMove("web-1", "host-a", "host-b"), new ServerMove("web-2", "host-a",
@@ -40,7 +40,9 @@ public sealed class PlannerTests
                     ["pe-c"], 0x4000_0000, 200, null, options.Hold,
                     new OrderOptions([new OrderedIngress("pe-a", ["10.255.0.1", "fd00:ff::1"]), new OrderedIngress("pe-c", ["10.255.0.3",
                         "fd00:ff::3"])])),
-            ], options with { StopMs = 3_000, StopByHold = true }, Ahead: true),
+
+            // Of a hold that is filled in a second a prediction may take 800 ms, of which the orders take 60 and two round trips 20.
+            ], options with { StopMs = 3_000, StopByHold = true, MaxBlackoutMs = 720 }, Ahead: true),
             Assert.Single(plan.Moves));
         Assert.Equal(new MigrationRequest("web", "dc-b", Cutover.Together, options), plan.Request);
     }
@@ -394,6 +396,28 @@ public sealed class PlannerTests
         PlanResult plan = await _lab.PlanAsync(with: c => c with { CopyMs = copyMs, Hold = new HoldOptions(MaxPackets: packets) });
         Assert.Empty(plan.Info.Obstacles);
         Assert.Equal((stopMs, byHold), (plan.Moves[0].Options.StopMs, plan.Moves[0].Options.StopByHold));
+    }
+
+    // 60 ms of what is allowed are the orders'; the hold is asked for no more than four fifths, of which two round trips are 20.
+    [Theory]
+    [InlineData(null, 9_000, 1_940)]      // the group's two seconds
+    [InlineData(500, 9_000, 440)]
+    [InlineData(100_000, 9_000, 7_120)]   // 9000 packets at 1000 a second
+    public async Task A_server_is_stopped_only_when_nobody_runs_for_as_long_as_is_allowed_and_held(int? allowed, int packets, int expected)
+    {
+        PlanResult plan = await _lab.PlanAsync(with: c => c with
+        {
+            MaxBlackoutMs = allowed, KeepTrying = true, Hold = new HoldOptions(MaxPackets: packets, MaxMilliseconds: 20_000),
+        });
+        Assert.Equal((expected, true), (plan.Moves[0].Options.MaxBlackoutMs, plan.Moves[0].Options.KeepTrying));
+    }
+
+    [Fact]
+    public async Task More_than_is_allowed_is_an_obstacle_where_it_was_asked_for()
+    {
+        Obstacle found = Only(await _lab.PlanAsync(with: c => c with { MaxBlackoutMs = 59 }), "blackout-too-long", "web");
+        Assert.Contains("nobody would run for 60 ms, 59 are allowed", found.Detail, StringComparison.Ordinal);
+        Assert.Empty((await _lab.PlanAsync(with: c => c with { MaxBlackoutMs = 60 })).Info.Obstacles);
     }
 
     [Fact]

@@ -41,12 +41,25 @@ internal sealed class CallFlags
         HelpName = "MS",
     };
 
+    private readonly Option<int?> _maxBlackout = new("--max-blackout")
+    {
+        Description = "Longest time for which nobody may run, milliseconds (default: the group's, 2000): a virtual machine is stopped only "
+            + "when less is predicted.",
+        HelpName = "MS",
+    };
+    private readonly Option<bool> _keepTrying = new("--keep-trying")
+    {
+        Description = "Go on copying a virtual machine that changes its memory faster than it is carried, until it grows quieter. Without, "
+            + "the migration is undone when that is clear.",
+    };
+
     public CallFlags() => _cutover.AcceptOnlyFromAmong("together", "one-by-one");
 
     /// <summary>Adds them to a command.</summary>
     public void AddTo(Command command)
     {
-        foreach (Option option in (Option[])[_group, _to, _cutover, _copy, _quiet, _noOrder, _orderBound, _othersHold, .. HoldFlags.All])
+        foreach (Option option in (Option[])[_group, _to, _cutover, _copy, _quiet, _noOrder, _orderBound, _othersHold, _maxBlackout,
+            _keepTrying, .. HoldFlags.All])
             command.Options.Add(option);
     }
 
@@ -54,5 +67,6 @@ internal sealed class CallFlags
     public MigrationCall Of(ParseResult parse) => new(
         parse.GetValue(_group)!, parse.GetValue(_to)!, parse.GetValue(_cutover), HoldFlags.Of(parse), parse.GetValue(_copy),
         parse.GetValue(_quiet),
-        !parse.GetValue(_noOrder), parse.GetValue(_orderBound), parse.GetValue(_othersHold));
+        !parse.GetValue(_noOrder), parse.GetValue(_orderBound), parse.GetValue(_othersHold),
+        parse.GetValue(_maxBlackout), parse.GetValue(_keepTrying));
 }

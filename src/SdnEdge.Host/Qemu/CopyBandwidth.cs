@@ -1,0 +1,109 @@
+using System.Diagnostics;
+
+namespace SdnEdge.Host.Qemu;
+
+/// <summary>
+/// What the copies of one host may take of the network. They share it evenly; a server that stands still goes first, since nobody runs
+/// until the rest of it is there. Any thread.
+/// </summary>
+/// <param name="bytesPerSecond">All copies together, bytes/s; 0 = no limit.</param>
+public sealed class CopyBandwidth(long bytesPerSecond = 0)
+{
+    // What the others keep meanwhile, so that none of their connections looks dead.
+    private const long Aside = 1 << 20;
+
+    private readonly Lock _lock = new();
+    private readonly List<CopyShare> _shares = [];
+
+    /// <summary>All copies together, bytes/s; 0 = no limit.</summary>
+    public long BytesPerSecond => bytesPerSecond;
+
+    /// <summary>Copies that go on.</summary>
+    public int Count
+    {
+        get
+        {
+            lock (_lock) return _shares.Count;
+        }
+    }
+
+    /// <summary>The share of one more copy.</summary>
+    public CopyShare Join()
+    {
+        var share = new CopyShare(this);
+        lock (_lock) _shares.Add(share);
+        return share;
+    }
+
+    internal void Leave(CopyShare share)
+    {
+        lock (_lock) _shares.Remove(share);
+    }
+
+    internal long RateOf(CopyShare share)
+    {
+        lock (_lock)
+        {
+            int urgent = _shares.Count(s => s.Urgent);
+            if (urgent > 0 && !share.Urgent) return Aside;
+            return bytesPerSecond == 0 ? 0 : Math.Max(1, bytesPerSecond / Math.Max(1, urgent > 0 ? urgent : _shares.Count));
+        }
+    }
+}
+
+/// <summary>One copy's share, and its own limit below that.</summary>
+public sealed class CopyShare : IDisposable
+{
+    // Timers are no finer.
+    private const double LeastWaitMs = 2;
+
+    private readonly CopyBandwidth _all;
+    private long _limit;
+    private volatile bool _urgent;
+    private double _dueMs;
+
+    internal CopyShare(CopyBandwidth all) => _all = all;
+
+    /// <summary>True: its server stands still.</summary>
+    public bool Urgent
+    {
+        get => _urgent;
+        set => _urgent = value;
+    }
+
+    /// <summary>The copy's own limit, bytes/s; 0 = none.</summary>
+    public long Limit
+    {
+        get => Interlocked.Read(ref _limit);
+        set => Interlocked.Exchange(ref _limit, value);
+    }
+
+    /// <summary>What it may take now, bytes/s; 0 = as much as there is.</summary>
+    public long BytesPerSecond
+    {
+        get
+        {
+            long share = _all.RateOf(this), own = Limit;
+            return own == 0 || (share != 0 && share < own) ? share : own;
+        }
+    }
+
+    /// <summary>Completes when so many bytes, which were sent, have been paid for. One caller at a time.</summary>
+    public async ValueTask PayAsync(int bytes, CancellationToken cancel)
+    {
+        long rate = BytesPerSecond;
+        double now = Stopwatch.GetTimestamp() * 1000.0 / Stopwatch.Frequency;
+        if (rate == 0)
+        {
+            _dueMs = now;
+            return;
+        }
+
+        // Time that was not used is not made up for.
+        _dueMs = Math.Max(_dueMs, now - LeastWaitMs) + (bytes * 1000.0 / rate);
+        if (_dueMs - now >= LeastWaitMs) await Task.Delay(TimeSpan.FromMilliseconds(_dueMs - now), cancel).ConfigureAwait(false);
+    }
+
+    /// <summary>The copy has ended.</summary>
+    public void Dispose() => _all.Leave(this);
+}
