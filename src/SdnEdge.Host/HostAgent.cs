@@ -104,7 +104,18 @@ public sealed class HostAgent : IHostControl, IAsyncDisposable
             new("sdnedge_host_server_epoch", "Highest epoch seen for the server.", MetricKind.Gauge, Each(s => s.Published.Epoch)),
             new("sdnedge_host_server_faults", "1 while something is wrong with the server here.", MetricKind.Gauge,
                 Each(s => s.Published.Fault is null ? 0 : 1)),
+            new("sdnedge_host_copy_bytes", "Bytes of a server's memory that its last copy to another host has sent.", MetricKind.Gauge,
+                Copies(c => c.CopiedBytes)),
+            new("sdnedge_host_copy_wire_bytes", "Bytes that went over the network for them.", MetricKind.Gauge, Copies(c => c.WireBytes)),
+            new("sdnedge_host_copy_passes", "Passes over its memory.", MetricKind.Gauge, Copies(c => c.Pass)),
+            new("sdnedge_host_copies", "Copies that go on.", MetricKind.Gauge, [new MetricSample(_bandwidth.Count)]),
+            new("sdnedge_host_copies_refused_total",
+                "Connections of other hosts that were refused: a stranger's certificate, or a server that nobody expects.",
+                MetricKind.Counter, [new MetricSample(_link?.Refused ?? 0)]),
         ];
+
+        MetricSample[] Copies(Func<CopyInfo, double> value)
+            => [.. all.Where(s => s.Copy is not null).Select(s => new MetricSample(value(s.Copy!), ("server", s.Name)))];
 
         MetricSample[] Each(Func<ServerAgent, double> value) => [.. all.Select(s => new MetricSample(value(s), ("server", s.Name)))];
     }

@@ -33,6 +33,7 @@ internal sealed class ServerAgent : IAsyncDisposable
     private HostServer _server;
     private (long Epoch, MirrorProgress Progress)? _mirror;
     private CancellationTokenSource? _lookCancel, _callCancel;
+    private Task _news = Task.CompletedTask;
     private Task _look = Task.CompletedTask;
     private Task _call = Task.CompletedTask;
     private Task _loop = Task.CompletedTask;
@@ -75,7 +76,7 @@ internal sealed class ServerAgent : IAsyncDisposable
     }
 
     /// <summary>Begins to take orders. The server is looked at first, and nothing else is done (R4).</summary>
-    public void Start() => _loop = Task.Run(RunAsync);
+    public void Start() => (_loop, _news) = (Task.Run(RunAsync), Task.Run(NewsAsync));
 
     /// <summary>Gives an order; returns when its effect is there. It is carried out also when nobody waits for the answer any
     /// more.</summary>
@@ -97,13 +98,31 @@ internal sealed class ServerAgent : IAsyncDisposable
         _inputs.Writer.TryComplete();
         await _stop.CancelAsync();
         await _loop;
-        await Task.WhenAll(_look, _call);
+        await Task.WhenAll(_look, _call, _news);
         while (Oldest() is { } open) Take(open)?.TrySetException(new ProblemException(Problems.Unavailable("the agent is stopping; ask "
             + "again when it runs")));
         await _driver.DisposeAsync();
         _lookCancel?.Dispose();
         _callCancel?.Dispose();
         _stop.Dispose();
+    }
+
+    // What nobody ordered is said at once, and looked at without waiting for the next look.
+    private async Task NewsAsync()
+    {
+        if (_driver.News is not { } news) return;
+        try
+        {
+            await foreach (DriverNews next in news.ReadAllAsync(_stop.Token))
+            {
+                _events.Add(Monotonic.Now, "server", Name, next.Change, next.Detail);
+                if (next.LookNow) _inputs.Writer.TryWrite(new LookWanted());
+            }
+        }
+        catch (OperationCanceledException)
+        {
+            // Stopping.
+        }
     }
 
     private async Task RunAsync()
@@ -125,6 +144,12 @@ internal sealed class ServerAgent : IAsyncDisposable
                 if (!await more) return;
                 while (_inputs.Reader.TryRead(out HostInput? input))
                 {
+                    if (input is LookWanted)
+                    {
+                        if (_look.IsCompleted && _server.Current is null) BeginLook();
+                        continue;
+                    }
+
                     if (input is OrderArrived) await EndLookAsync();
                     Take(input);
                 }
@@ -193,6 +218,9 @@ internal sealed class ServerAgent : IAsyncDisposable
             Publish(before);
         }
     }
+
+    // The driver has news: no input of the machine, which only judges what is seen.
+    private sealed record LookWanted : HostInput;
 
     private HostInput Write(HostRecord record)
     {
@@ -268,7 +296,7 @@ internal sealed class ServerAgent : IAsyncDisposable
             var context = new DriverContext(Name, record.PhaseEpoch, record.Migration ?? "", record.PeerHost, MaxStopMs: record.MaxStopMs);
             ServerState state = await _driver.LookAsync(context, cancel);
             _mirror = IsCopied(record) && await _driver.MirrorAsync(context, cancel) is { } at ? (record.PhaseEpoch, at) : null;
-            seen = new ServerSeen(state);
+            seen = new ServerSeen(state, state == ServerState.Running ? null : _driver.Why);
         }
         catch (OperationCanceledException)
         {

@@ -81,17 +81,18 @@ public static class HostDiagnosis
     /// <summary>The fault, for people; null when there is none.</summary>
     /// <param name="record">The record.</param>
     /// <param name="seen">What the server was seen doing.</param>
-    /// <param name="reason">Unknown: why the driver could not say.</param>
+    /// <param name="reason">Unknown: why the driver could not say. Else why it does not run, where that is known.</param>
     public static string? Of(HostRecord record, ServerState seen, string? reason)
     {
-        string phase = HostFsm.Word(record.Phase), state = HostFsm.Word(seen);
+        string phase = HostFsm.Word(record.Phase);
+        string state = seen == ServerState.Unknown || reason is null ? HostFsm.Word(seen) : $"{HostFsm.Word(seen)} ({reason})";
         return Find(record.Phase, seen) switch
         {
             HostFinding.AsRecorded => null,
             HostFinding.Unfinished => $"{phase} of epoch {record.PhaseEpoch} is unfinished (seen {state}); the same order again "
                 + "finishes it",
             HostFinding.NotRunning => $"it may run here under epoch {record.MayRun} and is {state}; it stays so until an order: "
-                + (record.Role == MigrationRole.Target ? $"activate of epoch {record.MayRun}" : "resume with a higher epoch"),
+                + (record.Phase == Running ? "start" : $"the migration goes on with it, or undoes it: resume with a higher epoch"),
             HostFinding.RunsWithoutRight => $"it runs here and may not ({phase} since epoch {record.PhaseEpoch}); nothing was touched: "
                 + "find out where "
                 + "it is to run, and retire it here or resume it here with a higher epoch",

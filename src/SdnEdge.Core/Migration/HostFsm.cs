@@ -78,7 +78,7 @@ public sealed record DriverFailed(string Reason) : HostInput;
 
 /// <summary>The server was looked at between orders.</summary>
 /// <param name="Seen">What it does.</param>
-/// <param name="Reason">Unknown: why the driver could not say.</param>
+/// <param name="Reason">Unknown: why the driver could not say. Else why it does not run, where that is known.</param>
 public sealed record ServerSeen(ServerState Seen, string? Reason = null) : HostInput;
 
 /// <summary>What a server's machine wants done. At most one write or call is open at a time; the next input but orders is its
@@ -140,7 +140,7 @@ public sealed record HostServer
     /// <summary>What it was last seen doing.</summary>
     public ServerState Seen { get; init; } = ServerState.Unknown;
 
-    /// <summary>Why the driver could not say; null = it could, or was not asked yet.</summary>
+    /// <summary>Unknown: why the driver could not say. Else why it does not run, where that is known; null = not.</summary>
     public string? LookFault { get; init; }
 
     /// <summary>Why the last write failed; null = it did not.</summary>
@@ -218,7 +218,7 @@ public static class HostFsm
                 break;
             case ServerSeen seen when server.Current is null:
                 server = server with { Seen = seen.Seen, LookFault = seen.Seen == ServerState.Unknown
-                    ? seen.Reason ?? "the driver cannot say what it does" : null };
+                    ? seen.Reason ?? "the driver cannot say what it does" : seen.Reason };
                 break;
             case ServerSeen:
                 break;   // It was looked at before the order began.

@@ -1,3 +1,4 @@
+using System.Threading.Channels;
 using SdnEdge.Core.Api;
 using SdnEdge.Core.Migration;
 
@@ -6,6 +7,12 @@ namespace SdnEdge.Host.Drivers;
 /// <summary>The driver could not do what it was asked. Not done: it may be asked again.</summary>
 /// <param name="message">What was tried, and what stood in the way; for people.</param>
 public sealed class DriverException(string message) : Exception(message);
+
+/// <summary>Something happened to a server that no order caused: it ended, its disk failed, its copy begins anew.</summary>
+/// <param name="Change">One word, e.g. <c>panicked</c>.</param>
+/// <param name="Detail">What, for people; null = the word says it.</param>
+/// <param name="LookNow">True: what the server does may have changed.</param>
+public sealed record DriverNews(string Change, string? Detail = null, bool LookNow = false);
 
 /// <summary>What a driver is told with each call.</summary>
 /// <param name="Server">The server.</param>
@@ -78,6 +85,12 @@ public interface IServerDriver : IAsyncDisposable
 
     /// <summary>How far the server's state is copied; null = nothing is copied before the stop. May be cancelled at any time.</summary>
     Task<MirrorProgress?> MirrorAsync(DriverContext context, CancellationToken cancel);
+
+    /// <summary>What happens without an order, as soon as it is known; null = the driver learns of nothing before it looks.</summary>
+    ChannelReader<DriverNews>? News => null;
+
+    /// <summary>Why the server does not run, as far as that is known; null = it runs, or nothing is known. Any thread.</summary>
+    string? Why => null;
 
     /// <summary>The last copy of its memory from here; null = none since the driver was made. Any thread.</summary>
     CopyInfo? Copy => null;

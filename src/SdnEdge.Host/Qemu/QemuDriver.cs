@@ -1,4 +1,5 @@
 using System.Net.Sockets;
+using System.Threading.Channels;
 using SdnEdge.Core.Api;
 using SdnEdge.Core.Migration;
 using SdnEdge.Host.Config;
@@ -38,6 +39,9 @@ public sealed class QemuDriver : IServerDriver
         s_stop = TimeSpan.FromSeconds(10), s_rest = TimeSpan.FromSeconds(10), s_continue = TimeSpan.FromSeconds(2),
         s_pause = TimeSpan.FromMilliseconds(20);
 
+    // What happens to a guest without an order. RESUME: what stopped it is over.
+    private static readonly string[] s_reported = ["SHUTDOWN", "GUEST_PANICKED", "BLOCK_IO_ERROR", "WATCHDOG", "RESET", "RESUME"];
+
     // The copy's own limit, bytes/s: what passes between two looks must be little beside a pass.
     private const long Pace = 400 << 20;
 
@@ -51,7 +55,10 @@ public sealed class QemuDriver : IServerDriver
     private readonly QemuProcess _process;
     private readonly SemaphoreSlim _connecting = new(1), _taking = new(1);
     private CancellationTokenSource _expecting = new();
-    private QmpMonitors? _qmp;
+    private readonly Channel<DriverNews> _news =
+        Channel.CreateBounded<DriverNews>(new BoundedChannelOptions(256) { FullMode = BoundedChannelFullMode.DropOldest });
+    private volatile QmpMonitors? _qmp;
+    private volatile string? _why;
     private volatile Outgoing? _outgoing, _lastOutgoing;
     private bool _disposed;
 
@@ -94,6 +101,9 @@ public sealed class QemuDriver : IServerDriver
 
             // Not finish-migrate: QEMU has stopped the guest by itself, and resumes it by itself when the migration fails.
             "paused" or "postmigrate" or "prelaunch" => ServerState.Paused,
+
+            // QEMU has stopped it and does not resume it: its disk has failed, or the guest itself has.
+            "io-error" or "guest-panicked" or "internal-error" or "watchdog" or "shutdown" => Failed(status.Status),
             _ => throw new DriverException($"QEMU of {_server} is in state {status.Status}"),
         };
     }
@@ -119,10 +129,22 @@ public sealed class QemuDriver : IServerDriver
         // target expects it again.
         bool goesOn = _outgoing is { Ended: false } known && known.Epoch == context.Epoch && at.Status is "setup" or "active";
         if (!goesOn && (_outgoing is not null || at.Status is not (null or "none" or "cancelled" or "failed" or "completed")))
+        {
+            if (_outgoing is { } broken && broken.Epoch == context.Epoch)
+                _news.Writer.TryWrite(new DriverNews("copy-anew", $"its copy to {context.PeerHost} is begun anew: the migration is "
+                    + $"{at.Status ?? "gone"}{(at.ErrorDesc is { } why ? $" ({why})" : "")}"));
             await CancelOutgoingAsync(qmp.Main, cancel);
+        }
+
         _outgoing ??= _lastOutgoing = await BeginAsync(qmp, context, cancel);
         return _outgoing.Progress;
     }
+
+    /// <inheritdoc/>
+    public ChannelReader<DriverNews> News => _news.Reader;
+
+    /// <inheritdoc/>
+    public string? Why => _why;
 
     /// <inheritdoc/>
     public CopyInfo? Copy => _lastOutgoing?.Info;
@@ -181,6 +203,7 @@ public sealed class QemuDriver : IServerDriver
 
         await RunAsync(qmp, cancel);
         _process.HasRun();
+        await AnnounceAsync(qmp, cancel);
         await StopTakingAsync(context, cancel);
         return ServerState.Running;
     }
@@ -221,10 +244,81 @@ public sealed class QemuDriver : IServerDriver
         await _expecting.CancelAsync();
         await EndOutgoingAsync();
         await _taking.WaitAsync();
-        if (_qmp is { } qmp) await qmp.DisposeAsync();
+        await ForgetMonitorsAsync();
         _connecting.Dispose();
         _taking.Dispose();
         _expecting.Dispose();
+    }
+
+    // Switches and neighbours learn where it is now. QEMU's own announcements are kept back: they would come before anybody knows that it
+    // runs. One that cannot be made is no reason to say that it does not run: what it sends itself shows where it is.
+    private async Task AnnounceAsync(QmpConnection qmp, CancellationToken cancel)
+    {
+        try
+        {
+            await qmp.ExecuteAsync(QmpCommands.AnnounceSelf, new QmpAnnounce(50, 550, 5, 100), s_command, cancel);
+        }
+        catch (QmpException e)
+        {
+            _news.Writer.TryWrite(new DriverNews("not-announced", e.Message));
+        }
+    }
+
+    private ServerState Failed(string state)
+    {
+        _why ??= $"QEMU has stopped it: {state}";
+        return ServerState.Paused;
+    }
+
+    // Reports what happens to the guest without an order, for as long as QEMU or this connection lives.
+    private async Task ReportAsync(QmpMonitors qmp, QmpListener listener)
+    {
+        using QmpListener events = listener;
+        while (true)
+        {
+            QmpEvent happened;
+            try
+            {
+                happened = await events.NextAsync(_ => true, "anything", Timeout.InfiniteTimeSpan, default);
+            }
+            catch (QmpException)
+            {
+                // Not when this driver has ended the connection or the process itself.
+                if (_qmp != qmp || _disposed) return;
+                if (_process.Id is null) Report("ended", $"its QEMU has ended: {_process.LastWords}");
+                return;
+            }
+
+            string? Said(string field) => happened.Text(field);
+            switch (happened.Name)
+            {
+                case "SHUTDOWN":
+                    Report("shut-down", $"it was shut down ({Said("reason") ?? "no reason given"})");
+                    break;
+                case "GUEST_PANICKED":
+                    Report("panicked", $"its kernel has panicked ({Said("action") ?? "no action"})");
+                    break;
+                case "BLOCK_IO_ERROR":
+                    Report("io-error", $"its disk {Said("node-name") ?? Said("device")} has failed: {Said("operation")}, {Said("reason")} "
+                        + $"(action {Said("action")})");
+                    break;
+                case "WATCHDOG":
+                    Report("watchdog", $"its watchdog has expired (action {Said("action")})");
+                    break;
+                case "RESET":
+                    _news.Writer.TryWrite(new DriverNews("reset", "it restarts"));
+                    break;
+                case "RESUME":
+                    _why = null;
+                    break;
+            }
+        }
+    }
+
+    private void Report(string change, string detail)
+    {
+        _why = detail;
+        _news.Writer.TryWrite(new DriverNews(change, detail, LookNow: true));
     }
 
     // Idempotent. Successful only when QEMU reports that the guest runs.
@@ -258,8 +352,7 @@ public sealed class QemuDriver : IServerDriver
         try
         {
             if (_qmp is { Main.State: QmpState.Ready, Rescue.State: QmpState.Ready }) return _qmp;
-            if (_qmp is not null) await _qmp.DisposeAsync();
-            _qmp = null;
+            await ForgetMonitorsAsync();
             using var end = CancellationTokenSource.CreateLinkedTokenSource(cancel);
             end.CancelAfter(s_start);
             while (true)
@@ -267,7 +360,10 @@ public sealed class QemuDriver : IServerDriver
                 if (_process.Id is null) throw new DriverException($"there is no QEMU of {_server} here: {_process.LastWords}");
                 try
                 {
-                    return _qmp = await QmpMonitors.ConnectAsync(_process.Monitor, _process.Rescue, s_command, end.Token);
+                    QmpMonitors qmp = await QmpMonitors.ConnectAsync(_process.Monitor, _process.Rescue, s_command, end.Token);
+                    _qmp = qmp;
+                    _ = ReportAsync(qmp, qmp.Main.Listen(s_reported));
+                    return qmp;
                 }
                 catch (QmpDisconnectedException)
                 {
@@ -396,9 +492,18 @@ public sealed class QemuDriver : IServerDriver
     private async Task EndAsync(CancellationToken cancel)
     {
         await EndOutgoingAsync();
+        QmpMonitors? qmp = _qmp;
+        (_qmp, _why) = (null, null);
         await _process.KillAsync(cancel);
-        if (_qmp is { } qmp) await qmp.DisposeAsync();
+        if (qmp is not null) await qmp.DisposeAsync();
+    }
+
+    // What its connection says from now on is of no interest.
+    private async Task ForgetMonitorsAsync()
+    {
+        if (_qmp is not { } qmp) return;
         _qmp = null;
+        await qmp.DisposeAsync();
     }
 
     // An outgoing migration: its relay, and the task that follows its course and shuts the gate at the convenient point.

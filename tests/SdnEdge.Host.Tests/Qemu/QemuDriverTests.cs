@@ -135,13 +135,70 @@ public class QemuDriverTests
         Assert.Equal(ServerState.Absent, await next.KillAsync(new DriverContext("vs", 2), default));
     }
 
+    [Fact]
+    public async Task What_happens_to_a_guest_without_an_order_is_said_with_its_reason()
+    {
+        await using var lab = new TwoDrivers();
+        await lab.StartAsync();
+        Assert.Null(lab.A.Driver.Why);
+        Assert.True(Signals.Send(new QemuProcess(lab.A.Folder).Id!.Value, ProcessSignal.Terminate));
+        DriverNews first = await lab.A.Driver.News.ReadAsync().AsTask().WaitAsync(Patience.Time);
+        Assert.Equal(("shut-down", true), (first.Change, first.LookNow));
+        Assert.Contains("host-signal", first.Detail, StringComparison.Ordinal);
+        Assert.Equal("ended", (await lab.A.Driver.News.ReadAsync().AsTask().WaitAsync(Patience.Time)).Change);
+        Assert.Equal(ServerState.Absent, await lab.A.Driver.LookAsync(new DriverContext("vs"), default));
+        Assert.Contains("its QEMU has ended", lab.A.Driver.Why, StringComparison.Ordinal);
+
+        // What the driver ends itself is no news.
+        Assert.Equal(ServerState.Running, await lab.A.Driver.ResumeAsync(new DriverContext("vs", 1), default));
+        Assert.Equal(ServerState.Absent, await lab.A.Driver.KillAsync(new DriverContext("vs", 1), default));
+        Assert.Null(lab.A.Driver.Why);
+        Assert.False(lab.A.Driver.News.TryRead(out DriverNews? none), none?.Detail);
+    }
+
+    [Fact]
+    public async Task In_one_pass_the_memory_is_copied_once_and_the_rest_when_the_guest_stands_still()
+    {
+        await using var lab = new TwoDrivers(onePass: true);
+        DriverContext context = await lab.StoppedAsync();
+        Assert.Equal(ServerState.Paused, await lab.A.Driver.HandOverAsync(context, default));
+        Assert.Equal(ServerState.Running, await lab.B.Driver.ActivateAsync(context, default));
+        Assert.Equal(0, (await lab.CountsAsync(lab.B)).Bad);
+        CopyInfo copy = lab.A.Driver.Copy!;
+        Assert.True(copy is { Completed: true, EndedAtNs: not null } && copy.CopiedBytes > 64 << 20, copy.ToString());
+        Assert.All(copy.Samples.Where(s => !s.GateShut).SkipLast(1), s => Assert.Equal(1, s.Pass));
+    }
+
+    // 16 MiB that change all the time over 8 MB/s: each pass has as much to copy as the one before.
+    [Fact]
+    public async Task A_guest_that_changes_its_memory_faster_than_it_is_carried_is_said_not_to_converge()
+    {
+        await using var lab = new TwoDrivers(app: "dirty=4000,over=16", bytesPerSecond: 8_000_000);
+        await lab.StartAsync();
+        var context = new DriverContext("vs", 1, "m1", "host-b", MaxStopMs: 1_000);
+        await lab.B.Driver.PrepareIncomingAsync(context, default);
+        MirrorProgress? at = null;
+        await lab.UntilAsync(async () => (at = await lab.A.Driver.MirrorAsync(context, default)) is { NotConverging: not null });
+        Assert.False(at!.Ready);
+        Assert.Contains("1000 are allowed", at.NotConverging, StringComparison.Ordinal);
+        Assert.Equal(ServerState.Running, await lab.A.Driver.LookAsync(context, default));
+    }
+
     private sealed record Side(string Name, string Folder, QemuDriver Driver, int Counter);
 
     private sealed class TwoDrivers : IAsyncDisposable
     {
         private readonly string _folder = Directory.CreateTempSubdirectory("sdnedge-guest-").FullName;
 
-        public TwoDrivers() => (A, B) = (Make("host-a"), Make("host-b"));
+        private readonly string _app;
+        private readonly bool _onePass;
+        private readonly CopyBandwidth _bandwidth;
+
+        public TwoDrivers(string app = "dirty=400,over=16", bool onePass = false, long bytesPerSecond = 0)
+        {
+            (_app, _onePass, _bandwidth) = (app, onePass, new CopyBandwidth(bytesPerSecond));
+            (A, B) = (Make("host-a"), Make("host-b"));
+        }
 
         public Loopback Network { get; } = new();
 
@@ -189,8 +246,9 @@ public class QemuDriverTests
         {
             string folder = Path.Combine(_folder, host);
             int counter = Guest.FreePort();
-            string[] command = Guest.Command(Path.Combine(_folder, host + ".console"), Guest.FreePort(), counter, "dirty=400,over=16");
-            return new Side(host, folder, new QemuDriver("vs", new QemuConfig(command), folder, Network), counter);
+            string[] command = Guest.Command(Path.Combine(_folder, host + ".console"), Guest.FreePort(), counter, _app);
+            var config = new QemuConfig(command, _onePass);
+            return new Side(host, folder, new QemuDriver("vs", config, folder, Network, _bandwidth), counter);
         }
     }
 
