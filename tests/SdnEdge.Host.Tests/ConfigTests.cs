@@ -7,6 +7,27 @@ namespace SdnEdge.Host.Tests;
 /// <summary>All errors at once, each with its place.</summary>
 public sealed class ConfigTests
 {
+    private const string Head = """
+        name: host-a
+        site: dc-a
+        api: { unix: /run/host.sock }
+        state: { folder: /var/lib/host }
+
+        """;
+
+    private const string Link = """
+        migration:
+          listen: "192.0.2.1:7810"
+          certificate: /etc/host-a.crt
+          key: /etc/host-a.key
+          clientCa: /etc/hosts.crt
+          bandwidth: 400
+          compress: zstd
+          peers:
+            - { name: host-b, address: "192.0.2.2:7810" }
+
+        """;
+
     [Fact]
     public void The_examples_are_good()
     {
@@ -29,21 +50,7 @@ public sealed class ConfigTests
     [Fact]
     public void A_guest_of_QEMU_needs_its_arguments_and_the_link_by_which_it_moves()
     {
-        const string Head = """
-            name: host-a
-            site: dc-a
-            api: { unix: /run/host.sock }
-            state: { folder: /var/lib/host }
-
-            """;
-        HostConfigResult good = HostConfigLoader.Load(Head + """
-            migration:
-              listen: "192.0.2.1:7810"
-              certificate: /etc/host-a.crt
-              key: /etc/host-a.key
-              clientCa: /etc/hosts.crt
-              peers:
-                - { name: host-b, address: "192.0.2.2:7810" }
+        HostConfigResult good = HostConfigLoader.Load(Head + Link + """
             servers:
               - { name: vs, runs: true, qemu: { run: [/usr/bin/qemu-system-x86_64, -m, "512"] } }
             """, "h.yaml");
@@ -51,6 +58,7 @@ public sealed class ConfigTests
         Assert.Equal(("host-b", "192.0.2.2", 7810),
             (good.Config!.Migration!.Peers[0].Name, good.Config.Migration.Peers[0].Address.ToString(),
                 good.Config.Migration.Peers[0].Port));
+        Assert.Equal((50_000_000, true), (good.Config.Migration.BytesPerSecond, good.Config.Migration.Compress));
         Assert.Equal(["/usr/bin/qemu-system-x86_64", "-m", "512"], Assert.IsType<QemuConfig>(good.Config.Servers[0].Driver).Run);
 
         HostConfigResult bad = HostConfigLoader.Load(Head + """
@@ -73,13 +81,76 @@ public sealed class ConfigTests
             "migration.clientCa: is missing", "migration.peers[0].address: 'host-b' is not ADDRESS:PORT",
                 "migration.peers[1].name: 'host-b' is",
             "weight", "servers[0].qemu.run: 'qemu' is not an absolute path", "servers[0].qemu.run[1]: '-S' is the agent's own",
-            "servers[0].qemu.run[2]: '--incoming' is the agent's own", "servers[1].qemu: exactly one", "servers[2].qemu.run: is missing",
+            "servers[0].qemu.run[2]: '--incoming' is the agent's own", "servers[1].qemu: exactly one", "servers[2].qemu.machine: is missing",
+            "servers[2].qemu.cpu: is missing", "servers[2].qemu.memory: is missing",
         ]) Assert.Contains(wanted, all, StringComparison.Ordinal);
         HostConfigResult without = HostConfigLoader.Load(Head + """
             servers:
               - { name: vs, runs: true, qemu: { run: [/usr/bin/qemu-system-x86_64] } }
             """, "h.yaml");
         Assert.Contains("migration: is missing: vs is a guest of QEMU", string.Join('\n', without.Errors), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_machine_in_words_is_a_command_line_in_the_order_of_the_file()
+    {
+        HostConfigResult result = HostConfigLoader.Load(Head + Link + """
+            servers:
+              - name: vs
+                runs: true
+                qemu:
+                  machine: pc-q35-7.2
+                  cpu: host
+                  memory: 2048
+                  processors: 2
+                  nics:
+                    - { tap: vs0, mac: "02:00:00:00:01:10" }
+                  disks:
+                    - { name: root, file: "/var/lib/vs/a,b.img", format: qcow2, shared: true }
+                  arguments: [-device, virtio-rng-pci]
+                  autoConverge: true
+                  given: { qmp: /run/vs/a, rescue: /run/vs/b }
+            """, "h.yaml");
+        Assert.Equal("", string.Join('\n', result.Errors));
+        var qemu = (QemuConfig)Assert.Single(result.Config!.Servers).Driver;
+        Assert.Equal(
+            "/usr/bin/qemu-system-x86_64 -machine pc-q35-7.2 -accel kvm -cpu host -smp 2 -m 2048 -display none -nodefaults -no-user-config "
+            + "-netdev tap,id=nic0,ifname=vs0,script=no,downscript=no -device virtio-net-pci,id=net0,netdev=nic0,mac=02:00:00:00:01:10,"
+            + "romfile= -blockdev driver=qcow2,node-name=root,file.driver=file,file.filename=/var/lib/vs/a,,b.img "
+            + "-device virtio-blk-pci,id=disk-root,drive=root,werror=stop,rerror=stop -device virtio-rng-pci", string.Join(' ', qemu.Run));
+        Assert.Equal((false, true, new QemuSockets("/run/vs/a", "/run/vs/b")), (qemu.OnePass, qemu.AutoConverge, qemu.Given));
+        Assert.Equal(["root"], qemu.SharedDisks);
+
+        HostConfigResult bad = HostConfigLoader.Load(Head + Link + """
+            servers:
+              - name: vs
+                runs: true
+                qemu:
+                  run: [/usr/bin/qemu-system-x86_64]
+                  memory: 2048
+                  passes: one
+                  autoConverge: true
+                  given: { qmp: /run/a, rescue: /run/a }
+              - name: db
+                runs: true
+                qemu:
+                  machine: pc-q35-7.2
+                  cpu: qemu64
+                  memory: 1
+                  append: quiet
+                  passes: none
+                  nics: [{ tap: "a,b", mac: x }]
+                  disks: [{ name: a, file: x, format: vmdk }, { name: a, file: /x }]
+                  arguments: [-qmp, stdio]
+            """, "h.yaml");
+        string all = string.Join('\n', bad.Errors);
+        foreach (string wanted in (string[])
+        [
+            "servers[0].qemu.memory: says what run: says already", "servers[0].qemu.autoConverge: ", "servers[0].qemu.given.rescue: ",
+            "servers[1].qemu.memory: ", "servers[1].qemu.append: needs a kernel", "servers[1].qemu.passes: ", "servers[1].qemu.nics[0].tap: ",
+            "servers[1].qemu.nics[0].mac: ", "servers[1].qemu.disks[0].file: ", "servers[1].qemu.disks[0].format: ",
+            "servers[1].qemu.disks[1].name: ", "servers[1].qemu.arguments[0]: '-qmp' is the agent's own",
+        ]) Assert.Contains(wanted, all, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -57,7 +57,7 @@ public enum ServerState
 /// <param name="Role">Prepare: which end this host is.</param>
 /// <param name="PeerHost">Prepare: name of the host at the other end.</param>
 /// <param name="CopyMs">Stop, stand-in only: how long the copy of the last of the server's state takes, milliseconds; 0 to 60000.</param>
-/// <param name="MaxStopMs">Prepare of a source: longest time for which nobody may run, milliseconds, 1 to 600000; null = the host's.</param>
+/// <param name="MaxStopMs">Prepare of a source: longest time for which nobody may run, milliseconds, 1 to 600000; null = 2000.</param>
 public sealed record ServerOrderRequest(
     long Epoch, string Migration, MigrationRole? Role = null, string? PeerHost = null, int CopyMs = 0, int? MaxStopMs = null);
 

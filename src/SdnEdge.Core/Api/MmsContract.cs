@@ -19,8 +19,8 @@ public sealed record MmsNodeInfo(string Name, string Version, string Incarnation
 /// <param name="KeepOrder">False: ingress PEs send no flush markers, order at the last step is not kept.</param>
 /// <param name="OrderBoundMs">Longest time that packets of an ingress wait for its marker, milliseconds, 1 to 60000; null = 1000.</param>
 /// <param name="OthersHoldMs">How long packets of PEs that send no markers wait, milliseconds, 0 to 60000.</param>
-/// <param name="MaxBlackoutMs">Longest time for which nobody may run, milliseconds, 1 to 600000; null = the group's. A server whose memory is
-/// copied is stopped only when less is predicted.</param>
+/// <param name="MaxBlackoutMs">Longest time for which nobody may run, milliseconds, 1 to 600000; null = the group's. A server whose memory
+/// is copied is stopped only when less is predicted.</param>
 /// <param name="KeepTrying">True: a server that changes its memory faster than it is carried is copied on and on, until it grows quieter.
 /// False: the migration is undone as soon as that is clear.</param>
 public sealed record MigrationCall(

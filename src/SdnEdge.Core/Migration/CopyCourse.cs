@@ -195,8 +195,8 @@ public sealed record CopyCourse
         string copied = $"after {Last!.Value.Pass - 1} passes {Mega(_passRemaining)} MB are to be copied again and again";
         string stop = string.Create(CultureInfo.InvariantCulture, $"nobody would run for {stopMs:0} ms, {Limits.MaxStopMs:0} are allowed");
         string help = Limits.AutoConverge ? "" : ", or let it be slowed down (autoConverge)";
-        return $"it changes {Mega(DirtyRate)} MB of its memory a second and {Mega(Bandwidth)} MB/s are carried: {copied}; {stop}. Allow more, "
-            + $"make it quieter, widen the way{help}";
+        return $"it changes {Mega(DirtyRate)} MB of its memory a second and {Mega(Bandwidth)} MB/s are carried: {copied}; {stop}. Allow "
+            + $"more, make it quieter, widen the way{help}";
     }
 
     private static string Mega(double bytes) => (bytes / 1e6).ToString(bytes < 9.95e6 ? "0.0" : "0", CultureInfo.InvariantCulture);

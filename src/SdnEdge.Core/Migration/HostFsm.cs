@@ -329,8 +329,8 @@ public static class HostFsm
     private static ServerReply Answer(HostServer server, HostOrder order, Reply reply, long now) => new(
         server.Record.Name, order.Order, server.Record.Epoch,
         server.Seen == ServerState.Unknown ? HostDiagnosis.Expected(server.Record.Phase) : server.Seen, reply.Repeated,
-        order.Order is ServerOrder.Stop or ServerOrder.Activate or ServerOrder.Resume or ServerOrder.Start && server.EffectAtNs != 0 ? server.EffectAtNs : now,
-            reply.Verdict);
+        order.Order is ServerOrder.Stop or ServerOrder.Activate or ServerOrder.Resume or ServerOrder.Start && server.EffectAtNs != 0
+            ? server.EffectAtNs : now, reply.Verdict);
 
     /// <summary>A value as the API writes it: <c>hand-over</c>.</summary>
     public static string Word<T>(T value) where T : struct, Enum

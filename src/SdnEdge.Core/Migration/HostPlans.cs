@@ -222,7 +222,10 @@ internal static class HostPlans
         if (r.Phase == Away && r.PhaseEpoch == q.Epoch && r.Role == MigrationRole.Source) return [new Reply(true)];
         List<HostStep> steps = r.Phase == Retiring && r.PhaseEpoch == q.Epoch ? [] : [new Write(retiring)];
         steps.AddRange([new Call(DriverCall.Kill, ServerState.Absent),
-            new Write(retiring with { Phase = Away, Role = MigrationRole.Source, Migration = null, PeerHost = null, MaxStopMs = null }), new Reply()]);
+            new Write(retiring with
+            {
+                Phase = Away, Role = MigrationRole.Source, Migration = null, PeerHost = null, MaxStopMs = null,
+            }), new Reply()]);
         return steps;
     }
 

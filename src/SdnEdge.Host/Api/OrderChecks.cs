@@ -16,7 +16,9 @@ internal static class OrderChecks
     {
         string word = Core.Migration.HostFsm.Word(order);
         var errors = new List<ProblemError>();
-        if (request.Epoch < (order == ServerOrder.Start ? 0 : 1)) errors.Add(new ProblemError("/epoch", $"{request.Epoch} is not an epoch; send the group's, from 1"));
+        int least = order == ServerOrder.Start ? 0 : 1;
+        if (request.Epoch < least)
+            errors.Add(new ProblemError("/epoch", $"{request.Epoch} is not an epoch; send the group's, from {least}"));
         if (!IsName(request.Migration)) errors.Add(new ProblemError("/migration", Name("migration", request.Migration)));
         if (order == ServerOrder.Prepare && request.Role is null)
             errors.Add(new ProblemError("/role",

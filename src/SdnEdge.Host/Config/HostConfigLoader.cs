@@ -100,7 +100,7 @@ public static class HostConfigLoader
                     "exactly one of standIn:, exec: and qemu: says how the server is driven; write one of them");
             else driver = standIn is not null ? ReadStandIn(standIn)
                 : exec is not null ? ReadExec(exec)
-                : qemu is not null ? ReadQemu(qemu)
+                : qemu is not null ? QemuConfigReader.Read(qemu)
                 : null;
             item.Finish();
             if (driver is not null) list.Add(new ServerConfig(name, runs, driver));
@@ -142,32 +142,6 @@ public static class HostConfigLoader
             "is missing; write addresses: [10.1.1.10], which are announced when the server comes to run here");
         map.Finish();
         return new StandInConfig(space, leg, mac, addresses);
-    }
-
-    // Arguments by which the agent itself starts it, or would no more be its master.
-    private static readonly string[] s_ours =
-        ["-S", "-incoming", "-qmp", "-daemonize", "-pidfile", "-monitor", "-mon", "-loadvm", "-snapshot"];
-
-    private static QemuConfig? ReadQemu(MapReader map)
-    {
-        var words = new List<string>();
-        foreach ((YamlText item, string path) in map.Texts("run"))
-        {
-            words.Add(item.Text);
-            if (s_ours.Contains(item.Text.StartsWith("--", StringComparison.Ordinal) ? item.Text[1..] : item.Text))
-                map.Errors.Add(item, path, $"'{item.Text}' is the agent's own to say; leave it out");
-        }
-
-        if (words.Count == 0) map.Error("run",
-            "is missing or empty; write run: [/usr/bin/qemu-system-x86_64, -machine, ...], QEMU and its arguments, the same at each host "
-                + "but for paths and the network's back end");
-        else if (!words[0].StartsWith('/')) map.Error("run", $"'{words[0]}' is not an absolute path; QEMU is not searched for in PATH");
-        bool onePass = map.Choice("passes", false, ("many", false), ("one", true));
-        bool autoConverge = map.Flag("autoConverge", false);
-        if (onePass && autoConverge) map.Error("autoConverge",
-            "slows a guest down from pass to pass, and passes: one allows one; leave one of them out");
-        map.Finish();
-        return words.Count == 0 ? null : new QemuConfig(words, onePass, autoConverge);
     }
 
     private static ExecConfig? ReadExec(MapReader map)

@@ -95,7 +95,7 @@ public interface IServerDriver : IAsyncDisposable
     /// <summary>The last copy of its memory from here; null = none since the driver was made. Any thread.</summary>
     CopyInfo? Copy => null;
 
-    /// <summary>The virtual machine that it is, or would be here; null = the driver knows none. Has no side effects; may be cancelled at any
-    /// time.</summary>
+    /// <summary>The virtual machine that it is, or would be here; null = the driver knows none. Has no side effects; may be cancelled at
+    /// any time.</summary>
     Task<MachineInfo?> MachineAsync(CancellationToken cancel) => Task.FromResult<MachineInfo?>(null);
 }

@@ -2,7 +2,7 @@ using SdnEdge.Core.Api;
 
 namespace SdnEdge.Host.Qemu;
 
-/// <summary>How one copy went, for people: a sample every 100 ms; when there are too many, every other one is dropped. Any thread.</summary>
+/// <summary>How one copy went: a sample every 100 ms; when there are too many, every other one is dropped. Any thread.</summary>
 internal sealed class CopyLog(string migration, long epoch, string peerHost, long beganAtNs)
 {
     private const int Most = 1000;

@@ -29,8 +29,8 @@ public sealed class MigrationRelay : IAsyncDisposable
     /// <param name="qemu">QEMU's end.</param>
     /// <param name="network">The other host's end.</param>
     /// <param name="gate">What comes from QEMU passes it.</param>
-    /// <param name="share">What the stream from QEMU may take of the network; QEMU takes the rate that it sees for the link's. Null = as much
-    /// as there is.</param>
+    /// <param name="share">What the stream from QEMU may take of the network; QEMU takes the rate that it sees for the link's. Null = as
+    /// much as there is.</param>
     public MigrationRelay(Stream qemu, Stream network, RelayGate gate, CopyShare? share = null)
     {
         ArgumentNullException.ThrowIfNull(gate);

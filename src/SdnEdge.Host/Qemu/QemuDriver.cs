@@ -70,7 +70,7 @@ public sealed class QemuDriver : IServerDriver
     /// <param name="bandwidth">What all copies of this host may take; null = as much as there is.</param>
     public QemuDriver(string server, QemuConfig config, string folder, IMigrationNetwork network, CopyBandwidth? bandwidth = null)
     {
-        (_server, _config, _network, _process, _bandwidth) = (server, config, network, new QemuProcess(folder), bandwidth ?? new());
+        (_server, _config, _network, _process, _bandwidth) = (server, config, network, new QemuProcess(folder, config.Given), bandwidth ?? new());
         _process.Adopt();
     }
 
@@ -92,6 +92,7 @@ public sealed class QemuDriver : IServerDriver
     /// <inheritdoc/>
     public async Task<ServerState> LookAsync(DriverContext context, CancellationToken cancel)
     {
+        if (_process.Id is null && _config.Given is not null) _process.Adopt();
         if (_process.Id is null) return ServerState.Absent;
         QmpStatus status = await (await MonitorsAsync(cancel)).Main.ExecuteAsync(QmpCommands.QueryStatus, s_command, cancel);
         if (status.Running) return ServerState.Running;
@@ -360,7 +361,7 @@ public sealed class QemuDriver : IServerDriver
                 if (_process.Id is null) throw new DriverException($"there is no QEMU of {_server} here: {_process.LastWords}");
                 try
                 {
-                    QmpMonitors qmp = await QmpMonitors.ConnectAsync(_process.Monitor, _process.Rescue, s_command, end.Token);
+                    QmpMonitors qmp = await QmpMonitors.ConnectAsync(_process.Monitors.Main, _process.Monitors.Rescue, s_command, end.Token);
                     _qmp = qmp;
                     _ = ReportAsync(qmp, qmp.Main.Listen(s_reported));
                     return qmp;

@@ -1,6 +1,9 @@
 using System.Diagnostics;
 using System.Globalization;
+using System.Net.Sockets;
+using SdnEdge.Host.Config;
 using SdnEdge.Host.Drivers;
+using SdnEdge.Linux;
 
 namespace SdnEdge.Host.Qemu;
 
@@ -14,20 +17,27 @@ public sealed class QemuProcess
     private const string Shell = "/bin/sh";
 
     private readonly string _folder;
+    private readonly QemuSockets? _given;
 
     /// <summary>The process of the guest whose folder this is.</summary>
-    public QemuProcess(string folder) => _folder = folder;
+    /// <param name="folder">The folder.</param>
+    /// <param name="given">Monitors of a process that was not started here; null = there is none.</param>
+    public QemuProcess(string folder, QemuSockets? given = null) => (_folder, _given) = (folder, given);
 
-    /// <summary>The monitors' sockets, and those of migrations out and in.</summary>
-    public string Monitor => Path.Combine(_folder, "qmp");
+    /// <summary>Its monitors.</summary>
+    public QemuSockets Monitors => _given is not null && File.Exists(Given) ? _given : Own;
 
-    /// <inheritdoc cref="Monitor"/>
-    public string Rescue => Path.Combine(_folder, "qmp-rescue");
+    // Those of a process that is started here.
+    private QemuSockets Own => new(Path.Combine(_folder, "qmp"), Path.Combine(_folder, "qmp-rescue"));
 
-    /// <inheritdoc cref="Monitor"/>
+    // Says that the process is the one that was given.
+    private string Given => Path.Combine(_folder, "given");
+
+    /// <summary>The socket of migrations that leave.</summary>
+
     public string Outgoing => Path.Combine(_folder, "out");
 
-    /// <inheritdoc cref="Monitor"/>
+    /// <summary>The socket of migrations that arrive.</summary>
     public string Incoming => Path.Combine(_folder, "in");
 
     /// <summary>What QEMU says.</summary>
@@ -58,10 +68,17 @@ public sealed class QemuProcess
         }
     }
 
-    /// <summary>Finds a process that an agent has started and did not come to write down.</summary>
+    /// <summary>Finds a process that an agent has started and did not come to write down, or that was given.</summary>
     public void Adopt()
     {
-        if (Id is null && Started().FirstOrDefault() is var id and > 0 && StartOf(id) is { } since) Write(id, since);
+        if (Id is not null) return;
+        if (Started().FirstOrDefault() is var id and > 0 && StartOf(id) is { } since) Write(id, since);
+        else if (_given is not null && ListenerAt(_given.Main) is { } other && StartOf(other) is { } then)
+        {
+            MakeFolder();
+            File.WriteAllText(Given, "");
+            Write(other, then);
+        }
     }
 
     /// <summary>Starts QEMU.</summary>
@@ -70,15 +87,16 @@ public sealed class QemuProcess
     public void Start(IReadOnlyList<string> command, bool expected)
     {
         ArgumentNullException.ThrowIfNull(command);
-        Directory.CreateDirectory(_folder, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
+        MakeFolder();
+        File.Delete(Given);
         if (Started().FirstOrDefault() is var running and > 0)
             throw new DriverException($"process {running} is QEMU of {_folder} already; it must end before another one starts");
-        foreach (string socket in (string[])[Monitor, Rescue, Incoming, Outgoing]) File.Delete(socket);
+        foreach (string socket in (string[])[Own.Main, Own.Rescue, Incoming, Outgoing]) File.Delete(socket);
         if (expected) File.WriteAllText(Expected, "");
         else File.Delete(Expected);
         string[] own = expected ? ["-S", "-incoming", "defer"] : [];
         var start = new ProcessStartInfo(Shell, ["-c", "exec setsid \"$@\" < /dev/null > \"$SDNEDGE_LOG\" 2>&1", "sh", .. command, .. own,
-            "-qmp", $"unix:{Monitor},server=on,wait=off", "-qmp", $"unix:{Rescue},server=on,wait=off"])
+            "-qmp", $"unix:{Own.Main},server=on,wait=off", "-qmp", $"unix:{Own.Rescue},server=on,wait=off"])
         {
             Environment = { ["SDNEDGE_LOG"] = Log },
         };
@@ -126,6 +144,25 @@ public sealed class QemuProcess
         if (!Directory.Exists(_folder)) return;
         File.Delete(PidFile);
         File.Delete(Expected);
+        File.Delete(Given);
+    }
+
+    private void MakeFolder()
+        => Directory.CreateDirectory(_folder, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
+
+    // The process that listens at a socket; null: nobody does.
+    private static int? ListenerAt(string socket)
+    {
+        using var client = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+        try
+        {
+            client.Connect(new UnixDomainSocketEndPoint(socket));
+            return PeerCredentials.TryGet(client, out PeerCredentials listener) && listener.Process > 0 ? listener.Process : null;
+        }
+        catch (SocketException)
+        {
+            return null;
+        }
     }
 
     private void Write(int id, string since)
@@ -134,7 +171,7 @@ public sealed class QemuProcess
     // Processes that have this folder's monitor among their arguments.
     private IEnumerable<int> Started()
     {
-        string monitor = $"unix:{Monitor},";
+        string monitor = $"unix:{Own.Main},";
         foreach (string folder in Directory.EnumerateDirectories("/proc"))
         {
             if (!int.TryParse(Path.GetFileName(folder), NumberStyles.None, CultureInfo.InvariantCulture, out int id)) continue;

@@ -115,7 +115,8 @@ public static class Planner
         }
 
         if (call.MaxBlackoutMs < longest)
-            notes.Add("blackout-too-long", group.Name, $"nobody would run for {longest:0} ms, {call.MaxBlackoutMs} are allowed; allow more");
+            notes.Add("blackout-too-long", group.Name,
+                $"nobody would run for {longest:0} ms, {call.MaxBlackoutMs} are allowed; allow more");
         bool may = notes.Obstacles.Count == 0;
         var info = new PlanInfo(
             group.Name, placed.Select(p => p.From.Site.Name).Distinct().ToArray() is [string site] ? site : null, to.Name,

@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using System.Diagnostics;
 using System.Net;
 using System.Net.Sockets;
 using SdnEdge.Core.Api;
@@ -184,7 +185,39 @@ public class QemuDriverTests
         Assert.Equal(ServerState.Running, await lab.A.Driver.LookAsync(context, default));
     }
 
-    private sealed record Side(string Name, string Folder, QemuDriver Driver, int Counter);
+    // As users of other managers have it: a QEMU that runs already, with two monitors.
+    [Fact]
+    public async Task A_guest_that_was_started_by_others_is_taken_over_as_it_runs_and_moves()
+    {
+        await using var lab = new TwoDrivers();
+        string folder = Directory.CreateDirectory(Path.Combine(Path.GetDirectoryName(lab.A.Folder)!, "given")).FullName;
+        var given = new QemuSockets(Path.Combine(folder, "a"), Path.Combine(folder, "b"));
+        await using var driver = new QemuDriver("vs", lab.A.Config with { Given = given }, lab.A.Folder, lab.Network);
+        Assert.Equal(ServerState.Absent, await driver.LookAsync(new DriverContext("vs"), default));
+        using Process qemu = Process.Start(new ProcessStartInfo(lab.A.Config.Run[0],
+            [.. lab.A.Config.Run.Skip(1), "-qmp", $"unix:{given.Main},server=on,wait=off", "-qmp", $"unix:{given.Rescue},server=on,wait=off"]))!;
+        try
+        {
+            await lab.UntilAsync(async () => await driver.LookAsync(new DriverContext("vs"), default) == ServerState.Running);
+            (long ticks, _) = await lab.CountsAsync(lab.A);
+            var context = new DriverContext("vs", 1, "m1", "host-b");
+            await lab.B.Driver.PrepareIncomingAsync(context, default);
+            await lab.UntilAsync(async () => await driver.MirrorAsync(context, default) is { Ready: true });
+            Assert.Equal(ServerState.Paused, await driver.StopAsync(context, default));
+            await driver.HandOverAsync(context, default);
+            Assert.Equal(ServerState.Running, await lab.B.Driver.ActivateAsync(context, default));
+            Assert.Equal(ServerState.Absent, await driver.KillAsync(context, default));
+            await qemu.WaitForExitAsync().WaitAsync(Patience.Time);
+            (long later, long bad) = await lab.CountsAsync(lab.B);
+            Assert.True(later >= ticks && bad == 0, $"{ticks} ticks before, {later} after, {bad} words of memory wrong");
+        }
+        finally
+        {
+            qemu.Kill();
+        }
+    }
+
+    private sealed record Side(string Name, string Folder, QemuConfig Config, QemuDriver Driver, int Counter);
 
     private sealed class TwoDrivers : IAsyncDisposable
     {
@@ -248,7 +281,7 @@ public class QemuDriverTests
             int counter = Guest.FreePort();
             string[] command = Guest.Command(Path.Combine(_folder, host + ".console"), Guest.FreePort(), counter, _app);
             var config = new QemuConfig(command, _onePass);
-            return new Side(host, folder, new QemuDriver("vs", config, folder, Network, _bandwidth), counter);
+            return new Side(host, folder, config, new QemuDriver("vs", config, folder, Network, _bandwidth), counter);
         }
     }
 
