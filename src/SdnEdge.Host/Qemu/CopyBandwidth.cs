@@ -46,7 +46,8 @@ public sealed class CopyBandwidth(long bytesPerSecond = 0)
         {
             int urgent = _shares.Count(s => s.Urgent);
             if (urgent > 0 && !share.Urgent) return Aside;
-            return bytesPerSecond == 0 ? 0 : Math.Max(1, bytesPerSecond / Math.Max(1, urgent > 0 ? urgent : _shares.Count));
+            int sharing = urgent > 0 ? urgent : _shares.Count(s => s == share || !s.Waits);
+            return bytesPerSecond == 0 ? 0 : Math.Max(1, bytesPerSecond / sharing);
         }
     }
 }
@@ -59,7 +60,7 @@ public sealed class CopyShare : IDisposable
 
     private readonly CopyBandwidth _all;
     private long _limit;
-    private volatile bool _urgent;
+    private volatile bool _urgent, _waits;
     private double _dueMs;
 
     internal CopyShare(CopyBandwidth all) => _all = all;
@@ -69,6 +70,13 @@ public sealed class CopyShare : IDisposable
     {
         get => _urgent;
         set => _urgent = value;
+    }
+
+    /// <summary>True: nothing of it passes now, and the others have its share.</summary>
+    public bool Waits
+    {
+        get => _waits;
+        set => _waits = value;
     }
 
     /// <summary>The copy's own limit, bytes/s; 0 = none.</summary>

@@ -565,7 +565,7 @@ public sealed class QemuDriver : IServerDriver
         // It stands still: the rest goes ahead of all other copies.
         public void OpenForRest()
         {
-            (_share.Limit, _share.Urgent) = (0, true);
+            (_share.Limit, _share.Urgent, _share.Waits) = (0, true, false);
             _gate.Open();
         }
 
@@ -615,6 +615,7 @@ public sealed class QemuDriver : IServerDriver
                 {
                     if (_stops) return;
                     _course = _course.Look(new CopyLook(Monotonic.Now, (int)ram.DirtySyncCount, ram.Remaining, _relay.Counts.Forth));
+                    _share.Waits = _course.IsShut;
                     if (_course.IsShut) _gate.Shut();
                     else _gate.Open();
                     _share.Limit = _course.Step == CopyStep.Hurry ? Pace : _course.ApproachBytesPerSecond;

@@ -100,6 +100,9 @@ public class MigrationRelayTests
         using CopyShare a = bandwidth.Join(), b = bandwidth.Join();
         CopyShare c = bandwidth.Join();
         Assert.Equal((30, 30, 30), (a.BytesPerSecond, b.BytesPerSecond, c.BytesPerSecond));
+        a.Waits = true;
+        Assert.Equal((30, 45, 45), (a.BytesPerSecond, b.BytesPerSecond, c.BytesPerSecond));
+        a.Waits = false;
         b.Limit = 10;
         Assert.Equal(10, b.BytesPerSecond);
         c.Dispose();
