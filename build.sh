@@ -9,7 +9,7 @@ Usage: ./build.sh COMMAND [ARGUMENTS]
 
   build                build Release with all analyzers; leaves the executable at artifacts/sdnedge
   demo  [OPTIONS]      build, then move a virtual server from data centre A to B under traffic
-                       (--out DIR, --rate PPS, --blackout MS, --rtt MS, --no-hold, --keep)
+                       (--out DIR, --rate PPS, --blackout MS, --rtt MS, --no-hold, --keep; --vm qemu: a real virtual machine)
   test  [OPTIONS] [FILTER]
                        build everything with all analyzers, then run every test; ends with "N passed, N failed, N skipped".
                        FILTER: only the tests whose full name contains it (or an expression of `dotnet test --filter`); then only
@@ -18,6 +18,7 @@ Usage: ./build.sh COMMAND [ARGUMENTS]
                        --rerun-failed     run a failed test once more, by itself; one that then passes counts as passed and is named FLAKY
   peers                build, try every cell of the matrix with FRR, BIRD, GoBGP, ExaBGP and OpenBGPD, and rewrite docs/peers.md
   bench [NAME] [ARGS]  build, then measure beside peers; without a name it lists what there is
+  guest                put QEMU and the virtual machine of the lab into artifacts/guest; demo --vm qemu and test do so by themselves
   lab   ARGUMENTS      build, then `sdnedge lab ARGUMENTS` (deploy | destroy | inspect | exec | graph)
   format               put the code into the house's format
 
@@ -307,8 +308,10 @@ case "$command" in
   build)  publish ;;
   demo)   need_sdk; need_root demo; install_packages "${LAB_PACKAGES[@]}"
           case "$*" in *provider-frr*) install_packages frr bird2 ;; esac
+          case " $* " in *" --vm qemu "*|*" --vm=qemu "*|*-qemu.clab.yml*) install_packages "${GUEST_PACKAGES[@]}"; make_guest ;; esac
           publish "$UNJUDGED"; exec artifacts/sdnedge demo "$@" ;;
   lab)    need_sdk; need_root lab; install_packages "${LAB_PACKAGES[@]}"; publish "$UNJUDGED"; exec artifacts/sdnedge lab "$@" ;;
+  guest)  install_packages "${GUEST_PACKAGES[@]}"; make_guest ;;
   test)   need_sdk; install_packages "${TEST_PACKAGES[@]}"; run_tests "$@" ;;
   peers)  need_sdk; need_root peers; install_packages "${TEST_PACKAGES[@]}"; compile tests/SdnEdge.Router.Tests "$UNJUDGED"
           SDNEDGE_UPDATE_PEERS=1 dotnet test tests/SdnEdge.Router.Tests -c Release --no-build --nologo --filter FullyQualifiedName~MatrixTests ;;

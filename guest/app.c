@@ -2,11 +2,15 @@
 // migration has lost, repeated or damaged anything.
 //
 //   TCP and UDP port 7     echo
-//   UDP port 8             any datagram is answered with "COUNTER BAD\n": ticks since boot, and words of memory found wrong
+//   UDP port 7001          echo of probes: each datagram goes back to port 7002 of its sender, where the probes' receiver listens
+//   UDP port 8             any datagram is answered with "COUNTER BAD\n": ticks since boot, and words of memory found wrong; the datagram
+//                          "pattern" with "COUNTER BAD WRONG WORDS\n": the pattern is read, WRONG of its WORDS words are not as written
 //   app=dirty=PAGES,over=MIB   writes to so many pages of 4 KiB a second, of so many MiB; each page says when it was written, and
 //                              what it says is checked before it is written again
+//   app=pattern=MIB            so much memory is written once, at the start, and never again
 //
-// The counter goes up by one every 100 ms of the guest's own clock: it stands still while the guest does.
+// The counter goes up by one every 100 ms of the guest's own clock: it stands still while the guest does. All ports are those of IPv4 and
+// IPv6; where the kernel has no IPv6, of IPv4 alone.
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -23,9 +27,19 @@
 #define PAGE 4096
 #define WORDS (PAGE / sizeof(uint64_t))
 
+// As many datagrams as are taken and answered in one call, and their largest size: a full Ethernet frame's.
+#define BATCH 64
+#define DATAGRAM 2048
+
+// What comes while the application has no processor, or all at once when the guest was moved, waits: 8 MiB, with the kernel's overhead.
+#define WAITING (8 << 20)
+
+#define PROBES 7001
+#define PROBES_BACK 7002
+
 static uint64_t counter, bad, written;
-static uint64_t *memory;
-static size_t pages, pages_a_tick;
+static uint64_t *memory, *pattern;
+static size_t pages, pages_a_tick, pattern_pages;
 
 // Every word of a page says which page it is and how often it was written.
 static uint64_t word_of(size_t page, uint64_t round, size_t word)
@@ -35,14 +49,17 @@ static uint64_t word_of(size_t page, uint64_t round, size_t word)
     return x * 0xBF58476D1CE4E5B9u;
 }
 
-static void write_page(size_t page, uint64_t round)
+static void write_page(uint64_t *at, size_t page, uint64_t round)
 {
-    for (size_t w = 0; w < WORDS; w++) memory[page * WORDS + w] = word_of(page, round, w);
+    for (size_t w = 0; w < WORDS; w++) at[page * WORDS + w] = word_of(page, round, w);
 }
 
-static void check_page(size_t page, uint64_t round)
+// Words of a page that are not as they were written.
+static uint64_t wrong_in(const uint64_t *at, size_t page, uint64_t round)
 {
-    for (size_t w = 0; w < WORDS; w++) bad += memory[page * WORDS + w] != word_of(page, round, w);
+    uint64_t wrong = 0;
+    for (size_t w = 0; w < WORDS; w++) wrong += at[page * WORDS + w] != word_of(page, round, w);
+    return wrong;
 }
 
 static void tick(void)
@@ -51,8 +68,8 @@ static void tick(void)
     for (size_t i = 0; i < pages_a_tick; i++, written++) {
         size_t page = written % pages;
         uint64_t round = written / pages;
-        check_page(page, round);
-        write_page(page, round + 1);
+        bad += wrong_in(memory, page, round);
+        write_page(memory, page, round + 1);
     }
 }
 
@@ -64,10 +81,20 @@ static void fatal(const char *what)
 
 static int bound(int type, int port)
 {
-    int fd = socket(AF_INET, type | SOCK_NONBLOCK, 0), on = 1;
-    struct sockaddr_in at = { .sin_family = AF_INET, .sin_port = htons(port) };
+    int fd = socket(AF_INET6, type | SOCK_NONBLOCK, 0), on = 1, off = 0, waiting = WAITING;
+    struct sockaddr_in6 any = { .sin6_family = AF_INET6, .sin6_port = htons(port) };
+    struct sockaddr_in any4 = { .sin_family = AF_INET, .sin_port = htons(port) };
+    struct sockaddr *at = (struct sockaddr *)&any;
+    socklen_t length = sizeof any;
+    if (fd < 0) {
+        fd = socket(AF_INET, type | SOCK_NONBLOCK, 0);
+        at = (struct sockaddr *)&any4;
+        length = sizeof any4;
+    } else if (setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off) < 0) fatal("IPV6_V6ONLY");
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    if (fd < 0 || bind(fd, (struct sockaddr *)&at, sizeof at) < 0) fatal("bind");
+    if (type == SOCK_DGRAM && (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &waiting, sizeof waiting) < 0
+        || setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &waiting, sizeof waiting) < 0)) fatal("SO_RCVBUFFORCE");
+    if (fd < 0 || bind(fd, at, length) < 0) fatal("bind");
     return fd;
 }
 
@@ -77,16 +104,42 @@ static void watch(int epoll, int fd)
     if (epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &e) < 0) fatal("epoll_ctl");
 }
 
-static void answer(int fd, int with_counter)
+static size_t counts(char *text, size_t size, int with_pattern)
 {
-    static char buffer[65536];
-    struct sockaddr_in from;
-    for (;;) {
-        socklen_t length = sizeof from;
-        ssize_t n = recvfrom(fd, buffer, sizeof buffer, 0, (struct sockaddr *)&from, &length);
-        if (n < 0) return;
-        if (with_counter) n = snprintf(buffer, sizeof buffer, "%llu %llu\n", (unsigned long long)counter, (unsigned long long)bad);
-        sendto(fd, buffer, n, 0, (struct sockaddr *)&from, length);
+    uint64_t wrong = 0;
+    if (!with_pattern) return snprintf(text, size, "%llu %llu\n", (unsigned long long)counter, (unsigned long long)bad);
+    for (size_t i = 0; i < pattern_pages; i++) wrong += wrong_in(pattern, i, 0);
+    return snprintf(text, size, "%llu %llu %llu %zu\n", (unsigned long long)counter, (unsigned long long)bad, (unsigned long long)wrong,
+        pattern_pages * WORDS);
+}
+
+// Answers what is there, up to a batch: the other ports have their turn. Each datagram with itself, to its sender or, with back, to that
+// port of its sender; with_counter: with the counts.
+static void answer(int fd, int with_counter, int back)
+{
+    static char buffers[BATCH][DATAGRAM];
+    static struct sockaddr_in6 from[BATCH];   // an IPv4 address too: the port is at the same place
+    static struct iovec parts[BATCH];
+    static struct mmsghdr datagrams[BATCH];
+    for (int i = 0; i < BATCH; i++) {
+        parts[i] = (struct iovec){ buffers[i], DATAGRAM };
+        datagrams[i].msg_hdr = (struct msghdr){ .msg_name = &from[i], .msg_namelen = sizeof from[i], .msg_iov = &parts[i],
+            .msg_iovlen = 1 };
+    }
+
+    int n = recvmmsg(fd, datagrams, BATCH, 0, NULL);
+    for (int i = 0; i < n; i++) {
+        size_t length = datagrams[i].msg_len;
+        if (with_counter) length = counts(buffers[i], DATAGRAM, length >= 7 && memcmp(buffers[i], "pattern", 7) == 0);
+        if (back) from[i].sin6_port = htons(back);
+        parts[i].iov_len = length;
+    }
+
+    for (int sent = 0; sent < n;) {
+        int once = sendmmsg(fd, datagrams + sent, n - sent, 0);
+        if (once > 0) sent += once;
+        else if (errno == EAGAIN || errno == ENOBUFS) usleep(1000);
+        else sent++;   // its sender cannot be reached: told to nobody, as any echo
     }
 }
 
@@ -113,24 +166,29 @@ static void echo(int fd)
 
 int main(int argc, char **argv)
 {
-    size_t dirty = 0, over = 16;
+    size_t dirty = 0, over = 16, once = 0;
     for (int i = 1; i < argc; i++) {
         if (strncmp(argv[i], "dirty=", 6) == 0) dirty = strtoul(argv[i] + 6, NULL, 10);
         if (strncmp(argv[i], "over=", 5) == 0) over = strtoul(argv[i] + 5, NULL, 10);
+        if (strncmp(argv[i], "pattern=", 8) == 0) once = strtoul(argv[i] + 8, NULL, 10);
     }
 
     pages = over * 1048576 / PAGE;
+    pattern_pages = once * 1048576 / PAGE;
     pages_a_tick = dirty / 10;
-    memory = mmap(NULL, pages * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+    memory = mmap(NULL, (pages + pattern_pages) * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
     if (memory == MAP_FAILED) fatal("mmap");
-    for (size_t i = 0; i < pages; i++) write_page(i, 0);
+    pattern = memory + pages * WORDS;
+    for (size_t i = 0; i < pages; i++) write_page(memory, i, 0);
+    for (size_t i = 0; i < pattern_pages; i++) write_page(pattern, i, 0);
 
     int epoll = epoll_create1(0), timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK);
     struct itimerspec every = { .it_interval = { .tv_nsec = 100000000 }, .it_value = { .tv_nsec = 100000000 } };
-    int udp = bound(SOCK_DGRAM, 7), count = bound(SOCK_DGRAM, 8), tcp = bound(SOCK_STREAM, 7);
+    int udp = bound(SOCK_DGRAM, 7), probes = bound(SOCK_DGRAM, PROBES), count = bound(SOCK_DGRAM, 8), tcp = bound(SOCK_STREAM, 7);
     if (listen(tcp, 64) < 0 || timerfd_settime(timer, 0, &every, NULL) < 0) fatal("start");
     watch(epoll, timer);
     watch(epoll, udp);
+    watch(epoll, probes);
     watch(epoll, count);
     watch(epoll, tcp);
     printf("app: ready\n");
@@ -143,8 +201,8 @@ int main(int argc, char **argv)
             uint64_t times;
             if (fd == timer) {
                 if (read(timer, &times, sizeof times) == sizeof times) while (times-- > 0) tick();
-            } else if (fd == udp || fd == count) {
-                answer(fd, fd == count);
+            } else if (fd == udp || fd == probes || fd == count) {
+                answer(fd, fd == count, fd == probes ? PROBES_BACK : 0);
             } else if (fd == tcp) {
                 int client = accept4(tcp, NULL, NULL, SOCK_NONBLOCK);
                 if (client >= 0) watch(epoll, client);

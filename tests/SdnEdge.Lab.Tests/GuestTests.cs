@@ -4,6 +4,7 @@ using SdnEdge.Client;
 using SdnEdge.Core.Api;
 using SdnEdge.Lab.Running;
 using SdnEdge.Lab.Tests.Moves;
+using SdnEdge.Lab.Topologies;
 using SdnEdge.Testing;
 using Xunit;
 
@@ -22,12 +23,7 @@ public sealed class GuestTests
         RunningLab lab = await LabRunner.DeployAsync(
             LabFiles.Guest, instance.Options with { Name = instance.Name }, CancellationToken.None);
         using LabAccount account = await LabAccount.OpenAsync(lab);
-        using var host = new HostClient(new ApiEndpoint("host-a", lab.ApiSocket("host-a")));
         using var mms = new MmsClient(new ApiEndpoint("mms", lab.ApiSocket("mms")));
-        Assert.Equal(ServerState.Running,
-            (await host.OrderAsync("vs", ServerOrder.Resume, new ServerOrderRequest(1, "first-start"))).State);
-        Assert.Equal("dc-a", Assert.Single(Assert.Single(await mms.RecoverAsync()).Servers).Site);
-        await LabInstance.ReachAsync(lab, "client-c", Address);
         using var pings = new Pings(lab, "client-c", Address);
         await pings.AnswersAsync(1);
         long ticks = await TicksAsync(lab);
@@ -41,6 +37,65 @@ public sealed class GuestTests
         }
 
         await Pings.NothingLostAsync([pings], account);
+    }
+
+    [RootFact]
+    public async Task Every_client_reaches_the_virtual_machine_of_figure_1_by_IPv4_and_IPv6()
+    {
+        await using var instance = LabInstance.Of("name: LABNAME");
+        RunningLab lab = await LabRunner.DeployAsync(
+            LabFiles.Figure1Qemu, instance.Options with { Name = instance.Name }, CancellationToken.None);
+        using LabAccount account = await LabAccount.OpenAsync(lab);
+        Assert.Equal(["client-c", "client-d", "client-e"], lab.Ingresses.Select(i => i.Name));
+        foreach (LabIngress ingress in lab.Ingresses)
+        {
+            await account.PingAsync(ingress.Name, 2, "-i", "0.2", Address);
+            await account.PingAsync(ingress.Name, 2, "-i", "0.2", "fd00:1:1::10");
+        }
+
+        using var host = new HostClient(new ApiEndpoint("host-a", lab.ApiSocket("host-a")));
+        Assert.Equal(ServerState.Running, (await host.ServerAsync("vs")).State);
+        string said = await LabInstance.RunAsync(lab, "client-c", "sh", "-c", $"echo pattern | timeout 60 socat -T 30 - UDP:{Address}:8");
+        Assert.Equal(["0", "0", $"{(64 << 20) / 8}"], said.Split(' ', '\n').Skip(1).Take(3));
+        await lab.DestroyAsync();
+        Assert.Empty(instance.Residue());
+    }
+
+    [Fact]
+    public void The_guests_of_a_lab_are_known_by_its_files()
+    {
+        LabGuest guest = Assert.Single(Managed.Guests(TopologyLoader.Load(LabFiles.Figure1Qemu)));
+        Assert.Equal("vs", guest.Name);
+        Assert.Equal([Address, "fd00:1:1::10"], guest.Addresses.Select(a => a.ToString()));
+        Assert.Equal([new LabGuestSite("dc-a", "host-a", "eth1", "pe-a", true), new LabGuestSite("dc-b", "host-b", "eth1", "pe-b", false)],
+            guest.Sites);
+        Assert.Empty(Managed.Guests(TopologyLoader.Load(LabFiles.Figure1)));
+    }
+
+    [Fact]
+    public void Where_the_guest_is_not_made_it_is_said_what_helps()
+    {
+        DirectoryInfo root = Directory.CreateTempSubdirectory("sdnedge-test-");
+        try
+        {
+            string topology = Path.Combine(root.FullName, "topologies", "x.clab.yml"), made = Path.Combine(root.FullName, "artifacts/guest");
+            Assert.Null(GuestFolder.Find(topology, null, out string why));
+            Assert.Contains("./build.sh guest", why, StringComparison.Ordinal);
+            Directory.CreateDirectory(made);
+            File.WriteAllText(Path.Combine(made, "vmlinuz"), "");
+            Assert.Null(GuestFolder.Find(topology, null, out why));
+            Assert.StartsWith($"{made} has no qemu/usr/bin/qemu-system-x86_64, qemu-ahead, initrd; ", why, StringComparison.Ordinal);
+            Assert.Null(GuestFolder.Find(topology, Path.Combine(root.FullName, "none"), out why));
+            Assert.Contains("none has no", why, StringComparison.Ordinal);
+            Directory.CreateDirectory(Path.Combine(made, "qemu/usr/bin"));
+            foreach (string file in (string[])["qemu/usr/bin/qemu-system-x86_64", "qemu-ahead", "initrd"])
+                File.WriteAllText(Path.Combine(made, file), "");
+            Assert.Equal((made, ""), (GuestFolder.Find(topology, null, out why), why));
+        }
+        finally
+        {
+            root.Delete(recursive: true);
+        }
     }
 
     // Of the guest's own clock, ten a second. It checks its memory as it writes to it, and says how many words it found wrong.

@@ -15,6 +15,9 @@ internal static class LabFiles
     /// <summary>A real virtual machine behind two PEs.</summary>
     public static string Guest { get; } = Path.Combine(Root(), "topologies", "guest.clab.yml");
 
+    /// <summary>Figure 1 with a real virtual machine.</summary>
+    public static string Figure1Qemu { get; } = Path.Combine(Root(), "topologies", "figure1-qemu.clab.yml");
+
     /// <summary>The folder of the repository.</summary>
     public static string Root()
     {

@@ -12,7 +12,7 @@ namespace SdnEdge.Lab.Running;
 /// lab's managers may use it, and where state is kept. So two labs of one file share nothing. Lines keep their numbers.
 /// Variables: <c>${lab.name}</c>, <c>${lab.folder}</c> (state, sockets, certificates), <c>${lab.node}</c> (this node's name),
 /// <c>${lab.namespace:NODE}</c>, <c>${lab.api:NODE}</c> (https on the management network, else the unix socket), <c>${lab.guest}</c> (the
-/// folder with QEMU and the test guest: the environment's SDNEDGE_GUEST). Written in quotes they leave the file YAML as it stands. Any
+/// folder with QEMU and the lab's guest, <see cref="GuestFolder"/>). Written in quotes they leave the file YAML as it stands. Any
 /// other <c>${...}</c> is left alone.
 /// </summary>
 internal sealed partial class DaemonFile(LabTopology lab, LabNode node, string folder)
@@ -107,6 +107,7 @@ internal sealed partial class DaemonFile(LabTopology lab, LabNode node, string f
     private string Fill(string text, string file)
     {
         var errors = new ConfigErrors(file);
+        string noGuest = "";
         string filled = Variable().Replace(text, match =>
         {
             string name = match.Groups["name"].Value;
@@ -117,7 +118,7 @@ internal sealed partial class DaemonFile(LabTopology lab, LabNode node, string f
                 ("name", false) => lab.Name,
                 ("folder", false) => folder,
                 ("node", false) => node.Name,
-                ("guest", false) => Environment.GetEnvironmentVariable("SDNEDGE_GUEST") is { Length: > 0 } guest ? guest : null,
+                ("guest", false) => GuestFolder.Find(lab.File, out noGuest),
                 ("namespace", true) when named is not null => lab.NamespaceOf(named.Name),
                 ("api", true) when named is not null => ApiAddress(named, folder),
                 _ => null,
@@ -126,9 +127,7 @@ internal sealed partial class DaemonFile(LabTopology lab, LabNode node, string f
             int line = text.AsSpan(0, match.Index).Count('\n') + 1, column = match.Index - text.LastIndexOf('\n', match.Index);
             errors.Add(line, column, "", of.Success && named is null && name is "namespace" or "api"
                 ? $"{match.Value}: there is no node '{of.Value}' in this lab; nodes are {string.Join(", ", lab.Nodes.Select(n => n.Name))}"
-                : name == "guest" && !of.Success
-                    ? $"{match.Value}: SDNEDGE_GUEST names no folder; make the guest (guest/fetch-qemu.sh DIR && guest/make-guest.sh DIR) "
-                        + "and set it to DIR"
+                : name == "guest" && !of.Success ? $"{match.Value}: {noGuest}"
                 : $"{match.Value} is no variable of a lab; there are {Variables}");
             return match.Value;
         });

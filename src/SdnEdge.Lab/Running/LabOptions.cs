@@ -15,6 +15,9 @@ public sealed record LabOptions
     /// <summary>Folder with one folder for each lab: state, configurations, sockets, logs.</summary>
     public string StateRoot { get; init; } = LabState.DefaultRoot;
 
+    /// <summary>False: virtual machines are left for somebody else to start.</summary>
+    public bool StartGuests { get; init; } = true;
+
     /// <summary>Longest time from the first process to the last one ready.</summary>
     public TimeSpan ReadyTimeout { get; init; } = TimeSpan.FromSeconds(60);
 

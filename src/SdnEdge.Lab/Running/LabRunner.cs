@@ -9,7 +9,7 @@ namespace SdnEdge.Lab.Running;
 /// <summary>
 /// Deploys and destroys labs. Deploy: 1 read and check the topology; 2 refuse what cannot work; 3 write down what will be
 /// made; 4 make certificates, and namespaces and links in one batch; 5 set up each node and start its processes, stage by stage;
-/// 6 wait until each is ready.
+/// 6 wait until each is ready; hosts that are ready start their virtual machines, which are waited for.
 /// Whatever goes wrong after 3, and a cancelled deploy too, is undone. Destroy works from what was written down.
 /// </summary>
 public static class LabRunner

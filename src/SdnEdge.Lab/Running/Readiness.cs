@@ -39,6 +39,7 @@ internal static class Readiness
                     await UntilAsync($"{name} to be ready", async () =>
                         await AskAsync(name, e => new HostClient(e), (host, c) => host.NodeAsync(c)) is { } host
                             && Told(host.Ready, host.Fault));
+                    if (options.StartGuests) await GuestStart.OrderAsync(lab, name, Path.Combine(folder, name + ".sock"), cancel);
                     break;
                 case NodeKind.SdnEdgeMms:
                     await UntilAsync($"{name} to be ready", async () =>
@@ -57,6 +58,7 @@ internal static class Readiness
         }
 
         await RoutesAsync();
+        if (options.StartGuests) await GuestsAsync();
 
         Task<T?> AskPeAsync<T>(string node, Func<PeClient, CancellationToken, Task<T>> ask) where T : class
             => AskAsync(node, e => new PeClient(e), ask);
@@ -97,6 +99,29 @@ internal static class Readiness
                     await UntilAsync($"{pe} to have a route to {server}", async () =>
                         await AskPeAsync(pe, (client, c) => client.RoutesAsync(prefix: server.ToString(), cancel: c)) is { } routes
                         && routes.Any(r => r.Best && IpPrefix.TryParse(r.Prefix, out IpPrefix prefix) && prefix == server));
+                }
+            }
+        }
+
+        // From every client, by every address: then all neighbours on the way are known, as a stand-in's are. A guest that boots without KVM
+        // takes as long as all the rest, and more.
+        async Task GuestsAsync()
+        {
+            end = Monotonic.Now + (long)(options.ReadyTimeout.TotalMilliseconds * 1e6);
+            foreach (LabGuest guest in Managed.Guests(lab))
+            {
+                options.Progress?.Invoke($"waiting for guest {guest.Name}");
+                foreach (LabIngress client in Sites.Ingresses(lab))
+                {
+                    foreach (IpAddress address in guest.Addresses)
+                    {
+                        await UntilAsync($"guest {guest.Name} to answer {client.Name} from {address} port 7", async () =>
+                        {
+                            if (await GuestStart.AnswersAsync(lab.NamespaceOf(client.Name), address)) return true;
+                            return await GuestStart.FaultAsync(guest, folder, cancel) is { } why
+                                ? throw new LabException($"guest {guest.Name} does not run: {why}.") : false;
+                        });
+                    }
                 }
             }
         }

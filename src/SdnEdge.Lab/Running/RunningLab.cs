@@ -67,6 +67,9 @@ public sealed class RunningLab
     /// <summary>The lab's server hosts, and where they are.</summary>
     public IReadOnlyList<LabHost> Hosts => Managed.Hosts(Topology);
 
+    /// <summary>The lab's virtual machines.</summary>
+    public IReadOnlyList<LabGuest> Guests => Managed.Guests(Topology);
+
     /// <summary>A node's address on the management network; null when it is not on one.</summary>
     public IpAddress? ManagementAddress(string node) => Known(node).Management?.Address;
 
