@@ -133,9 +133,9 @@ public sealed class QemuDriver : IServerDriver
 
         // An answer proves nothing: QEMU may have decided by itself a moment before, and would resume by itself; or the disk has failed.
         QmpStatus status = await qmp.ExecuteAsync(QmpCommands.QueryStatus, s_command, cancel);
-        if (status.Status is "paused") return ServerState.Paused;
-        throw new DriverException($"QEMU of {_server} was told to stop and is in state {status.Status}, not paused: it "
-            + "may run on by itself");
+        if (status is { Running: false, Status: "paused" }) return ServerState.Paused;
+        throw new DriverException($"QEMU of {_server} was told to stop and is in state {status.Status}"
+            + $"{(status.Running ? ", with its processors running" : "")}, not paused: it may run on by itself");
     }
 
     /// <inheritdoc/>
@@ -161,7 +161,9 @@ public sealed class QemuDriver : IServerDriver
         }
 
         await EndOutgoingAsync();
-        return ServerState.Paused;
+        QmpStatus status = await qmp.Main.ExecuteAsync(QmpCommands.QueryStatus, s_command, cancel);
+        return !status.Running ? ServerState.Paused
+            : throw new DriverException($"{_server} was handed over, and its QEMU here runs it again ({status.Status})");
     }
 
     /// <inheritdoc/>
@@ -253,6 +255,7 @@ public sealed class QemuDriver : IServerDriver
     private async Task<QmpMonitors> MonitorsAsync(CancellationToken cancel)
     {
         await _connecting.WaitAsync(cancel);
+        string why = "";
         try
         {
             if (_qmp is { Main.State: QmpState.Ready, Rescue.State: QmpState.Ready }) return _qmp;
@@ -267,16 +270,18 @@ public sealed class QemuDriver : IServerDriver
                 {
                     return _qmp = await QmpMonitors.ConnectAsync(_process.Monitor, _process.Rescue, s_command, end.Token);
                 }
-                catch (QmpDisconnectedException)
+                catch (QmpDisconnectedException e)
                 {
                     // It has just been started.
+                    why = e.Message;
                     await Task.Delay(s_pause, end.Token);
                 }
             }
         }
         catch (OperationCanceledException) when (!cancel.IsCancellationRequested)
         {
-            throw new DriverException($"QEMU of {_server} has opened no monitor within {s_start.TotalSeconds} s: {_process.LastWords}");
+            throw new DriverException($"QEMU of {_server} has opened no monitor within {s_start.TotalSeconds} s: {why}; "
+                + _process.LastWords);
         }
         finally
         {
@@ -303,7 +308,17 @@ public sealed class QemuDriver : IServerDriver
             await qmp.Main.ExecuteAsync(QmpCommands.Migrate, new QmpUri("unix:" + _process.Outgoing), s_command, cancel);
             using var end = CancellationTokenSource.CreateLinkedTokenSource(cancel);
             end.CancelAfter(s_command);
-            Socket socket = await listener.AcceptAsync(end.Token);
+            Socket socket;
+            try
+            {
+                socket = await listener.AcceptAsync(end.Token);
+            }
+            catch (OperationCanceledException) when (!cancel.IsCancellationRequested)
+            {
+                throw new DriverException($"QEMU of {_server} was told to migrate and has not connected to the relay within "
+                    + $"{s_command.TotalSeconds} s");
+            }
+
             MigrationRelay.Bound(socket);
             return new Outgoing(context.Epoch, qmp.Main, passes, new NetworkStream(socket, ownsSocket: true), network);
         }
@@ -326,6 +341,9 @@ public sealed class QemuDriver : IServerDriver
             QmpCapabilities.On("events", "return-path", "validate-uuid", "late-block-activate"), s_command, cancel);
         await qmp.ExecuteAsync(QmpCommands.SetParameters, new QmpMigrationParameters(AnnounceRounds: 0), s_command, cancel);
         await qmp.ExecuteAsync(QmpCommands.MigrateIncoming, new QmpUri("unix:" + _process.Incoming), s_command, cancel);
+        QmpStatus status = await qmp.ExecuteAsync(QmpCommands.QueryStatus, s_command, cancel);
+        if (status.Running)
+            throw new DriverException($"QEMU of {_server} was started to wait for a guest, and runs one ({status.Status})");
     }
 
     // A migration from the other host. One that was cut leaves a QEMU that has ended or will: another one waits for the next attempt.
@@ -376,8 +394,14 @@ public sealed class QemuDriver : IServerDriver
     {
         await qmp.ExecuteAsync(QmpCommands.MigrateCancel, s_command, cancel);
         await EndOutgoingAsync();
-        while ((await qmp.ExecuteAsync(QmpCommands.QueryMigrate, s_command, cancel)).Status
-            is not (null or "none" or "cancelled" or "failed" or "completed")) await Task.Delay(s_pause, cancel);
+        for (long since = Environment.TickCount64; ; await Task.Delay(s_pause, cancel))
+        {
+            string? status = (await qmp.ExecuteAsync(QmpCommands.QueryMigrate, s_command, cancel)).Status;
+            if (status is null or "none" or "cancelled" or "failed" or "completed") return;
+            if (Environment.TickCount64 - since > s_rest.TotalMilliseconds)
+                throw new DriverException($"QEMU of {_server} was told to cancel its migration and is in state {status} after "
+                    + $"{s_rest.TotalSeconds} s");
+        }
     }
 
     private async Task EndOutgoingAsync()
