@@ -159,9 +159,9 @@ public sealed class QemuDriver : IServerDriver
 
         // An answer proves nothing: QEMU may have decided by itself a moment before, and would resume by itself; or the disk has failed.
         QmpStatus status = await qmp.ExecuteAsync(QmpCommands.QueryStatus, s_command, cancel);
-        if (status.Status is "paused") return ServerState.Paused;
-        throw new DriverException($"QEMU of {_server} was told to stop and is in state {status.Status}, not paused: it "
-            + "may run on by itself");
+        if (status is { Running: false, Status: "paused" }) return ServerState.Paused;
+        throw new DriverException($"QEMU of {_server} was told to stop and is in state {status.Status}"
+            + $"{(status.Running ? ", with its processors running" : "")}, not paused: it may run on by itself");
     }
 
     /// <inheritdoc/>
@@ -186,7 +186,9 @@ public sealed class QemuDriver : IServerDriver
         }
 
         await EndOutgoingAsync(completed: true);
-        return ServerState.Paused;
+        QmpStatus status = await qmp.Main.ExecuteAsync(QmpCommands.QueryStatus, s_command, cancel);
+        return !status.Running ? ServerState.Paused
+            : throw new DriverException($"{_server} was handed over, and its QEMU here runs it again ({status.Status})");
     }
 
     /// <inheritdoc/>
@@ -350,6 +352,7 @@ public sealed class QemuDriver : IServerDriver
     private async Task<QmpMonitors> MonitorsAsync(CancellationToken cancel)
     {
         await _connecting.WaitAsync(cancel);
+        string why = "";
         try
         {
             if (_qmp is { Main.State: QmpState.Ready, Rescue.State: QmpState.Ready }) return _qmp;
@@ -361,21 +364,24 @@ public sealed class QemuDriver : IServerDriver
                 if (_process.Id is null) throw new DriverException($"there is no QEMU of {_server} here: {_process.LastWords}");
                 try
                 {
-                    QmpMonitors qmp = await QmpMonitors.ConnectAsync(_process.Monitors.Main, _process.Monitors.Rescue, s_command, end.Token);
+                    (string main, string rescue) = _process.Monitors;
+                    QmpMonitors qmp = await QmpMonitors.ConnectAsync(main, rescue, s_command, end.Token);
                     _qmp = qmp;
                     _ = ReportAsync(qmp, qmp.Main.Listen(s_reported));
                     return qmp;
                 }
-                catch (QmpDisconnectedException)
+                catch (QmpDisconnectedException e)
                 {
                     // It has just been started.
+                    why = e.Message;
                     await Task.Delay(s_pause, end.Token);
                 }
             }
         }
         catch (OperationCanceledException) when (!cancel.IsCancellationRequested)
         {
-            throw new DriverException($"QEMU of {_server} has opened no monitor within {s_start.TotalSeconds} s: {_process.LastWords}");
+            throw new DriverException($"QEMU of {_server} has opened no monitor within {s_start.TotalSeconds} s: {why}; "
+                + _process.LastWords);
         }
         finally
         {
@@ -405,7 +411,17 @@ public sealed class QemuDriver : IServerDriver
             await qmp.Main.ExecuteAsync(QmpCommands.Migrate, new QmpUri("unix:" + _process.Outgoing), s_command, cancel);
             using var end = CancellationTokenSource.CreateLinkedTokenSource(cancel);
             end.CancelAfter(s_command);
-            Socket socket = await listener.AcceptAsync(end.Token);
+            Socket socket;
+            try
+            {
+                socket = await listener.AcceptAsync(end.Token);
+            }
+            catch (OperationCanceledException) when (!cancel.IsCancellationRequested)
+            {
+                throw new DriverException($"QEMU of {_server} was told to migrate and has not connected to the relay within "
+                    + $"{s_command.TotalSeconds} s");
+            }
+
             MigrationRelay.Bound(socket);
             return new Outgoing(this, context, host, qmp.Main, passes, new NetworkStream(socket, ownsSocket: true), network);
         }
@@ -428,6 +444,9 @@ public sealed class QemuDriver : IServerDriver
             QmpCapabilities.On("events", "return-path", "validate-uuid", "late-block-activate"), s_command, cancel);
         await qmp.ExecuteAsync(QmpCommands.SetParameters, new QmpMigrationParameters(AnnounceRounds: 0), s_command, cancel);
         await qmp.ExecuteAsync(QmpCommands.MigrateIncoming, new QmpUri("unix:" + _process.Incoming), s_command, cancel);
+        QmpStatus status = await qmp.ExecuteAsync(QmpCommands.QueryStatus, s_command, cancel);
+        if (status.Running)
+            throw new DriverException($"QEMU of {_server} was started to wait for a guest, and runs one ({status.Status})");
     }
 
     // A migration from the other host. One that was cut leaves a QEMU that has ended or will: another one waits for the next attempt.
@@ -478,8 +497,14 @@ public sealed class QemuDriver : IServerDriver
     {
         await qmp.ExecuteAsync(QmpCommands.MigrateCancel, s_command, cancel);
         await EndOutgoingAsync();
-        while ((await qmp.ExecuteAsync(QmpCommands.QueryMigrate, s_command, cancel)).Status
-            is not (null or "none" or "cancelled" or "failed" or "completed")) await Task.Delay(s_pause, cancel);
+        for (long since = Environment.TickCount64; ; await Task.Delay(s_pause, cancel))
+        {
+            string? status = (await qmp.ExecuteAsync(QmpCommands.QueryMigrate, s_command, cancel)).Status;
+            if (status is null or "none" or "cancelled" or "failed" or "completed") return;
+            if (Environment.TickCount64 - since > s_rest.TotalMilliseconds)
+                throw new DriverException($"QEMU of {_server} was told to cancel its migration and is in state {status} after "
+                    + $"{s_rest.TotalSeconds} s");
+        }
     }
 
     private async Task EndOutgoingAsync(bool completed = false)
