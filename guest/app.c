@@ -4,7 +4,8 @@
 //   TCP and UDP port 7     echo
 //   UDP port 7001          echo of probes: each datagram goes back to port 7002 of its sender, where the probes' receiver listens
 //   UDP port 8             any datagram is answered with "COUNTER BAD\n": ticks since boot, and words of memory found wrong; the datagram
-//                          "pattern" with "COUNTER BAD WRONG WORDS\n": the pattern is read, WRONG of its WORDS words are not as written
+//                          "pattern" with "COUNTER BAD WRONG WORDS\n": the pattern is read, WRONG of its WORDS words are not as written;
+//                          "dirty PAGES" changes how many pages are written a second
 //   app=dirty=PAGES,over=MIB   writes to so many pages of 4 KiB a second, of so many MiB; each page says when it was written, and
 //                              what it says is checked before it is written again
 //   app=pattern=MIB            so much memory is written once, at the start, and never again
@@ -130,6 +131,10 @@ static void answer(int fd, int with_counter, int back)
     int n = recvmmsg(fd, datagrams, BATCH, 0, NULL);
     for (int i = 0; i < n; i++) {
         size_t length = datagrams[i].msg_len;
+        if (with_counter && length > 6 && length < DATAGRAM && memcmp(buffers[i], "dirty ", 6) == 0) {
+            buffers[i][length] = 0;
+            pages_a_tick = strtoul(buffers[i] + 6, NULL, 10) / 10;
+        }
         if (with_counter) length = counts(buffers[i], DATAGRAM, length >= 7 && memcmp(buffers[i], "pattern", 7) == 0);
         if (back) from[i].sin6_port = htons(back);
         parts[i].iov_len = length;
