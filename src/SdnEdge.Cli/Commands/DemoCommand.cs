@@ -10,7 +10,11 @@ namespace SdnEdge.Cli.Commands;
 /// <summary><c>sdnedge demo</c>: the Figure 1 lab, traffic from every ingress, one planned switchover, a report and a verdict.</summary>
 internal static class DemoCommand
 {
-    private static readonly TimeSpan Limit = TimeSpan.FromSeconds(85);
+    // A virtual machine boots, is tried at rest, and its memory is copied while it runs.
+    private static readonly TimeSpan StandInLimit = TimeSpan.FromSeconds(85), GuestLimit = TimeSpan.FromSeconds(300);
+
+    private const long StandInRate = 20_000, GuestRate = 5000;
+    private const int StandInTcp = 250_000, GuestTcp = 50_000;
 
     public static Command Create()
     {
@@ -19,14 +23,22 @@ internal static class DemoCommand
             Description = "Folder for report.json and report.html.",
             DefaultValueFactory = _ => new DirectoryInfo("demo-report"),
         };
-        var rate = new Option<long>("--rate")
+        var vm = new Option<string>("--vm")
         {
-            Description = "Packets per second towards the server, all ingresses together; a quarter of it goes back.",
-            DefaultValueFactory = _ => 20_000,
+            Description = "stand-in: the server is processes in a namespace. qemu: it is a virtual machine, whose memory moves too "
+                + "(./build.sh guest makes it).",
+            DefaultValueFactory = _ => "stand-in",
+        };
+        vm.AcceptOnlyFromAmong("stand-in", "qemu");
+        var rate = new Option<long?>("--rate")
+        {
+            Description = "Packets per second towards the server, all ingresses together; a quarter of it goes back. Default: "
+                + $"{StandInRate}. With --vm qemu all of it goes back; a machine that does not answer all of it at rest gets half of "
+                + $"what it does. Default: {GuestRate}.",
         };
         var blackout = new Option<int>("--blackout")
         {
-            Description = "Milliseconds that the last copy of the server's state takes: for so long it is at neither site.",
+            Description = "Stand-in only: milliseconds that the last copy of the server's state takes: for so long it is at neither site.",
             DefaultValueFactory = _ => 300,
         };
         var rtt = new Option<double?>("--rtt")
@@ -51,30 +63,36 @@ internal static class DemoCommand
             DefaultValueFactory = _ => 500,
         };
         var keep = new Option<bool>("--keep") { Description = "Leaves the lab running afterwards." };
-        var topology = new Option<string?>("--topology", "-t") { Description = "Topology file. Default: topologies/figure1.clab.yml." };
+        var topology = new Option<string?>("--topology", "-t")
+        {
+            Description = "Topology file. Default: topologies/figure1.clab.yml, with --vm qemu topologies/figure1-qemu.clab.yml.",
+        };
         var name = new Option<string?>("--name", "-n") { Description = "Name of the lab. Default: the topology's." };
         var command = new Command("demo",
             """
             Moves a virtual server from data centre A to data centre B under traffic and shows that nothing is lost.
 
             Exit code 0 only when: no packet lost, duplicated, reordered, stale or dropped by the hold; no TCP reset; every ingress
-            on the direct path; the tunnel torn down; nothing left over. (Of ingress PEs that send no flush markers, packets may be
-            reordered at the step to the direct path.)
+            on the direct path; the tunnel torn down; nothing left over; a virtual machine's counter and memory intact.
+            (Of ingress PEs that send no flush markers, packets may be reordered at the step to the direct path.)
             1: a condition failed. 2: the run could not be made.
             """)
         {
-            folder, rate, blackout, rtt, noHold, noOrder, orderBound, quiet, keep, topology, name,
+            folder, vm, rate, blackout, rtt, noHold, noOrder, orderBound, quiet, keep, topology, name,
         };
         command.SetAction(async (parse, cancel) =>
         {
             // Hands its task back at once: a Ctrl-C before that would end the process without waiting for what must be taken back.
             await Task.Yield();
-            if (Topologies.Find(parse.GetValue(topology)) is not { } file)
+            bool guest = parse.GetValue(vm) == "qemu";
+            long packets = parse.GetValue(rate) ?? (guest ? GuestRate : StandInRate);
+            TimeSpan most = guest ? GuestLimit : StandInLimit;
+            if (Topologies.Find(parse.GetValue(topology), guest) is not { } file)
             {
                 return Fail("no topology file; give --topology FILE, e.g. --topology topologies/figure1.clab.yml");
             }
 
-            if (parse.GetValue(rate) is < 3 or > 500_000 || parse.GetValue(blackout) is < 0 or > 9_000)
+            if (packets is < 3 or > 500_000 || parse.GetValue(blackout) is < 0 or > 9_000)
             {
                 return Fail("--rate is 3 to 500000 packets per second, --blackout 0 to 9000 milliseconds (the hold keeps no packet longer "
                     + "than 10 s)");
@@ -84,7 +102,7 @@ internal static class DemoCommand
                 return Fail("--order-bound and --quiet are 1 to 60000 milliseconds");
 
             using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancel);
-            limit.CancelAfter(Limit);
+            limit.CancelAfter(most);
             var view = new DemoView(DemoView.NewConsole());
             try
             {
@@ -93,7 +111,8 @@ internal static class DemoCommand
                     Topology = file,
                     Out = parse.GetValue(folder)!,
                     LabName = parse.GetValue(name),
-                    Rate = parse.GetValue(rate),
+                    Rate = packets,
+                    TcpBytesPerSecond = guest ? GuestTcp : StandInTcp,
                     BlackoutMs = parse.GetValue(blackout),
                     RttMs = parse.GetValue(rtt),
                     Hold = !parse.GetValue(noHold),
@@ -108,7 +127,7 @@ internal static class DemoCommand
             catch (OperationCanceledException)
             {
                 return Fail(cancel.IsCancellationRequested ? "interrupted; the lab is gone"
-                    : $"not done within {Limit.TotalSeconds:0} s; given up");
+                    : $"not done within {most.TotalSeconds:0} s; given up");
             }
             catch (Exception e) when (e is LabException or TopologyException or ProbeException or ApiUnreachableException
                 or ApiProblemException or InvalidOperationException)
@@ -127,10 +146,10 @@ internal static class DemoCommand
 
     private static class Topologies
     {
-        private const string Default = "topologies/figure1.clab.yml";
+        private const string StandIn = "topologies/figure1.clab.yml", Guest = "topologies/figure1-qemu.clab.yml";
 
         /// <summary>The file given, or the default one in the working folder or in one above the program.</summary>
-        public static string? Find(string? given)
+        public static string? Find(string? given, bool guest)
         {
             if (given is not null)
             {
@@ -141,7 +160,7 @@ internal static class DemoCommand
             {
                 for (DirectoryInfo? folder = new(start); folder is not null; folder = folder.Parent)
                 {
-                    string file = Path.Combine(folder.FullName, Default);
+                    string file = Path.Combine(folder.FullName, guest ? Guest : StandIn);
                     if (File.Exists(file))
                     {
                         return file;

@@ -29,6 +29,15 @@ internal sealed record DemoReport
     /// <summary>What the lab's own counters say was dropped during the run, and where. Not only probe packets.</summary>
     public required IReadOnlyList<DropReport> Drops { get; init; }
 
+    /// <summary>The server that was moved; null = nobody asked what it is.</summary>
+    public required ServerReport? Server { get; init; }
+
+    /// <summary>How long a client and the server stood still, beside their goals; null = the server is no virtual machine.</summary>
+    public required GoalsReport? Goals { get; init; }
+
+    /// <summary>The copy of the server's memory; null = there was none, or its host has no record of it.</summary>
+    public required PrecopyReport? Precopy { get; init; }
+
     /// <summary>The migration as its manager tells it; null = there was none to ask.</summary>
     public required MigrationReport? Migration { get; init; }
 
@@ -45,6 +54,32 @@ internal sealed record DemoReport
 [JsonSerializable(typeof(DemoReport))]
 internal sealed partial class ReportTypes : JsonSerializerContext;
 
+/// <summary>
+/// The server. Kind: stand-in, of which nothing else is said, or the hypervisor. Version, Accelerator (tcg: emulation; kvm) and MemoryBytes
+/// as its host says. PrecopyBytes: sent from host to host, all passes and the rest. DowntimeMs: from the stop to the start, it ran nowhere.
+/// CounterContinuous: its counter went on over the move. PatternIntact: the memory that it never writes again was read after the move and
+/// is as written. BadWords: of the memory that it writes again and again.
+/// </summary>
+internal sealed record ServerReport(
+    string Kind, string? Version = null, string? Accelerator = null, long? MemoryBytes = null, long? PrecopyBytes = null,
+    int? Passes = null, double? DowntimeMs = null, bool? CounterContinuous = null, bool? PatternIntact = null, long? BadWords = null);
+
+/// <summary>
+/// Two times and what they are to be, milliseconds. Gap: the longest time in which a client saw nothing, around the move; its bound is the
+/// time from stop to run and what a cold start of the emulation costs. StopToRun: from the stop to the start; its bound holds for an idle
+/// machine of 128 MiB. A goal that is missed is told, and fails no run.
+/// </summary>
+internal sealed record GoalsReport(double? GapMs, double? GapBoundMs, double? StopToRunMs, double StopToRunBoundMs);
+
+/// <summary>The copy of the server's memory. WireBytes: what went over the network for it.</summary>
+internal sealed record PrecopyReport(
+    double BeganMs, double? EndedMs, bool Completed, long CopiedBytes, long WireBytes, int Passes, IReadOnlyList<PrecopySample> Samples);
+
+/// <summary>A moment of the copy: what was left of the pass, the rates of the copy and of the server's own writing, and whether the relay's
+/// gate kept the last of it back.</summary>
+internal sealed record PrecopySample(
+    double AtMs, int Pass, long RemainingBytes, long CopiedBytes, double BytesPerSecond, double DirtyBytesPerSecond, bool GateShut);
+
 /// <summary>A migration: which, by whom (At and EndedAt in ISO 8601, UTC), how it ended, and what PEs and hosts were told to do.</summary>
 internal sealed record MigrationReport(
     string Id, string Group, long Epoch, string By, string At, string? EndedAt, string State, string? Failure, string Cutover,
@@ -59,10 +94,11 @@ internal sealed record ParametersReport(
     string Topology, string Server, string From, string To, double RoundTripMs, double BlackoutMs, double? MeasuredBlackoutMs, bool Hold);
 
 /// <summary>The probes. Packets per second, forward and reverse each, over all streams; seconds of sending. Ran: false where there were
-/// none.</summary>
+/// none. Echo: the server sends each packet back, a stream is there and back, there are none of the server's own, and a packet that is lost
+/// may have been lost on either way. Trials: the rates that were tried before the move.</summary>
 internal sealed record ProbeReport(
     long PacketsPerSecond, long ReversePacketsPerSecond, int Flows, int SizeBytes, double Seconds, bool Valid,
-    string? WhyInvalid, bool Ran = true);
+    string? WhyInvalid, bool Ran = true, bool Echo = false, IReadOnlyList<RateTrial>? Trials = null);
 
 /// <summary>One stream: a client behind an ingress PE to the server, or back.</summary>
 internal sealed record StreamReport

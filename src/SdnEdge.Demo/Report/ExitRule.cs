@@ -3,7 +3,7 @@ namespace SdnEdge.Demo.Report;
 /// <summary>
 /// When a run has passed: nothing lost, duplicated, stale or overflown, no reset, every ingress on the direct way, the tunnel
 /// gone and nothing left over, and the probes themselves sound; and order kept: everywhere for ingress PEs with flush markers,
-/// from the switch through the release for others. Pure.
+/// from the switch through the release for others. A virtual machine must be the same one, with the same memory. Pure.
 /// </summary>
 internal static class ExitRule
 {
@@ -49,6 +49,16 @@ internal static class ExitRule
         fail(report.Probe.Ran && report.Tcp.Bytes == 0, $"tcp: nothing was transferred ({report.Tcp.LastError ?? "no error reported"})");
         fail(!report.Tunnel.TornDown, "tunnel: not torn down");
         fail(report.Residue.Count != 0, $"left over: {string.Join(", ", report.Residue)}");
+        if (report.Server is { Kind: not "stand-in" } server)
+        {
+            fail(server.CounterContinuous is null, "server: its counter was not seen on both sides of the move");
+            fail(server.CounterContinuous == false, "server: its counter did not go on where it was");
+            fail(server.PatternIntact is null, "server: it did not say whether the pattern in its memory is intact");
+            fail(server.PatternIntact == false, "server: the pattern in its memory is damaged");
+            fail(server.BadWords is null, "server: it did not say whether its memory is intact");
+            fail(server.BadWords > 0, $"server: {server.BadWords} words of its memory are wrong");
+        }
+
         return failures;
     }
 }

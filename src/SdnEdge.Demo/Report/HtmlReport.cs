@@ -21,6 +21,9 @@ internal static class HtmlReport
         page.Append("<section class=\"card picture\">\n<h2>").Append(report.Probe.Ran ? "Stage by stage, packet by packet"
             : "Stage by stage").Append("</h2>\n")
             .Append(Picture.Draw(run, report)).Append("</section>\n");
+        if (Picture.DrawSwitch(run, report) is { } detail)
+            page.Append("<section class=\"card picture\">\n<h2>From the switch to the direct path</h2>\n").Append(detail)
+                .Append("</section>\n");
         if (report.Probe.Ran)
         {
             Streams(page, report);
@@ -87,7 +90,7 @@ internal static class HtmlReport
             .Append($"<p class=\"lede\"><span class=\"badge "
                 + $"{(report.Passed ? "pass" : "fail")}\">{(report.Passed ? "passed" : "failed")}</span> ")
             .Append($"{report.Ingress.Count} ingress PEs, {report.Probe.PacketsPerSecond:N0} packets/s towards the server and "
-                + $"{report.Probe.ReversePacketsPerSecond:N0} back, ")
+                + (report.Probe.Echo ? "each back, " : $"{report.Probe.ReversePacketsPerSecond:N0} back, "))
             .Append($"{report.Probe.Flows} flows, round trip {p.RoundTripMs:0.#} ms, server at neither site for "
                 + $"{p.MeasuredBlackoutMs ?? p.BlackoutMs:0} ms")
             .Append(p.Hold ? "" : ", hold disabled").Append(report.Migration is { } m
@@ -146,6 +149,7 @@ internal static class HtmlReport
         tile(report.Switch.StoreNanoseconds is { } store ? $"{store:N0}" : "–", "ns",
             $"to switch {report.Switch.Prefixes} prefix{(report.Switch.Prefixes == 1 ? "" : "es")} (one store)");
         tile(report.Switch.SignalToFirstMs is { } first ? $"{first:0.##}" : "–", "ms", "signal to first packet in the tunnel");
+        if (report.Goals is { } goals) Goals(goals);
         tile($"{report.Hold.PacketsHeld:N0}", "", $"packets held at the target PE (peak {report.Hold.PeakBytes / 1024.0:N0} KiB)");
         if (report.Probe.Ran) Ways();
         else
@@ -155,6 +159,20 @@ internal static class HtmlReport
         }
 
         page.Append("</section>\n");
+
+        void Goals(GoalsReport goals)
+        {
+            tile(goals.GapMs is { } gap ? $"{gap:0}" : "–", "ms", $"nothing seen by a client, at most {goals.GapBoundMs:0} wanted",
+                goals.GapMs > goals.GapBoundMs ? false : null);
+            tile(goals.StopToRunMs is { } still ? $"{still:0}" : "–", "ms",
+                $"from stop to run, at most {goals.StopToRunBoundMs:0} wanted",
+                goals.StopToRunMs > goals.StopToRunBoundMs ? false : null);
+            tile(report.Precopy is { } copy ? $"{copy.CopiedBytes / 1048576.0:0.0}" : "–", "MiB",
+                report.Precopy is { } p ? $"of memory copied in {p.Passes} passes while it ran"
+                    : "of memory copied: its host has no record");
+            bool? same = report.Server is { CounterContinuous: { } counter, PatternIntact: { } pattern } ? counter && pattern : null;
+            tile(same switch { true => "intact", false => "damaged", null => "–" }, "", "its memory, after the move", same);
+        }
 
         void EndToEnd()
         {
@@ -181,7 +199,9 @@ internal static class HtmlReport
                 + "before</th><th>tunnel</th><th>direct</th><th>longest</th><th>direct path after</th></tr></thead>\n<tbody>\n");
         foreach ((StreamReport s, bool isForward) in report.Ingress.Select(s => (s, true)).Concat(report.Reverse.Select(s => (s, false))))
         {
-            page.Append($"<tr><th>{(isForward ? $"{Svg.Escape(s.Client)} → server" : $"server → {Svg.Escape(s.Client)}")}</th>"
+            string way = isForward ? $"{Svg.Escape(s.Client)} → server{(report.Probe.Echo ? " → back" : "")}"
+                : $"server → {Svg.Escape(s.Client)}";
+            page.Append($"<tr><th>{way}</th>"
                 + $"<td>{s.Sent:N0}</td><td>{s.Received:N0}</td>{Zero(s.Lost)}{Zero(s.Duplicated)}")
                 .Append($"{(s.OrderKept ? Zero(s.Reordered) : $"<td>{s.Reordered:N0}</td>")}{Zero(s.ReorderedSwitchToRelease)}"
                     + $"<td>{s.MaxGapMs:0.0} ms</td>{Ms(s.Delay.BeforeMs)}{Ms(s.Delay.TunnelMs)}{Ms(s.Delay.DirectMs)}"
@@ -192,7 +212,9 @@ internal static class HtmlReport
             + "different packets the receiver saw. ")
             .Append("Reordered by RFC 4737, in each flow; from the switch through the release: overtaken before any packet could have "
                 + "come ")
-            .Append("by the direct path. Direct path: towards the server from the advertisement, from the server from its resume.</p>\n")
+            .Append("by the direct path. Direct path: towards the server from the advertisement, from the server from its resume.")
+            .Append(report.Probe.Echo ? " The server sends each packet back: delays are there and back, and what is lost may have been lost "
+                + "on either way." : "").Append("</p>\n")
             .Append("</section>\n");
     }
 
@@ -229,6 +251,7 @@ internal static class HtmlReport
             false => "not proved: it did not answer in time",
             null => "nobody was asked",
         });
+        if (report.Server is { Kind: not "stand-in" } vm) Machine(vm);
         if (report.Probe.Ran) row("packets at the server's old leg after it had gone", report.Switch.StaleAtServerLeg is { } leg
             ? $"{leg:N0}" : "not counted");
         row("held, most at once", $"{report.Hold.PeakPackets:N0} packets, {report.Hold.PeakBytes:N0} bytes; {report.Hold.Released:N0} "
@@ -252,6 +275,35 @@ internal static class HtmlReport
         row("probes", !report.Probe.Ran ? "none ran" : report.Probe.Valid
             ? $"valid: no receiver lost a packet itself; {report.Probe.Seconds:0.0} s" : $"NOT VALID: {report.Probe.WhyInvalid}");
         page.Append("</tbody></table>\n</section>\n");
+
+        void Machine(ServerReport vm)
+        {
+            row("server", $"{vm.Kind} {vm.Version ?? "(version not told)"}, {vm.Accelerator switch
+            {
+                "tcg" => "emulated (tcg)",
+                { } name => name,
+                null => "accelerator not told",
+            }}, {(vm.MemoryBytes is { } memory ? $"{memory >> 20:N0} MiB" : "memory not told")}");
+            row("its counter over the move", Is(vm.CounterContinuous, "went on"));
+            row("memory written once, read after the move", Is(vm.PatternIntact, "intact"));
+            row("memory written again and again", vm.BadWords is { } bad ? $"{bad:N0} words wrong" : "not told");
+            row("copied while it ran, and the rest", vm.PrecopyBytes is { } bytes
+                ? $"{bytes:N0} bytes in {vm.Passes} passes" + (report.Precopy is { } p ? $"; {p.WireBytes:N0} bytes over the network" : "")
+                : "not told");
+            if (report.Probe.Trials is { Count: > 0 } trials)
+                row("at rest, before the move", string.Join("; ",
+                    trials.Select(t => $"{t.PacketsPerSecond:N0} packets/s: {t.Lost:N0} of {t.Sent:N0} lost")));
+            if (report.Goals is not { } goals) return;
+            row("longest time in which a client saw nothing", Goal(goals.GapMs, goals.GapBoundMs)
+                + " (stop to run, and what a cold start costs: translated code is not moved)");
+            row("from stop to run", Goal(goals.StopToRunMs, goals.StopToRunBoundMs) + " (one round trip between the sites, two to the "
+                + "manager, 60 ms; for an idle machine of 128 MiB)");
+        }
+
+        static string Is(bool? so, string what) => so switch { true => what, false => $"NOT {what}", null => "not told" };
+
+        static string Goal(double? ms, double? bound)
+            => $"{ms?.ToString("0.0") ?? "–"} ms; goal at most {bound?.ToString("0.0") ?? "–"} ms{(ms > bound ? ", MISSED" : "")}";
     }
 
     private static string Zero(long n) => n == 0 ? "<td class=\"good\">0</td>" : $"<td class=\"bad\">{n:N0}</td>";

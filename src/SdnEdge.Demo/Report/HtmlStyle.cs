@@ -58,6 +58,8 @@ internal static class HtmlStyle
         svg .lane-name { fill: var(--ink); font-size: 12.5px; font-weight: 600; } svg .lane-good { fill: var(--good); font-weight: 600; font-size: 12px; }
         svg .lane-bad { fill: var(--bad); font-weight: 700; font-size: 12px; } svg .note { fill: var(--ink); }
         .band { fill: var(--accent); stroke: var(--accent); stroke-width: .8; } .band-reverse { fill: var(--back); stroke: var(--back); stroke-width: .8; }
+        .remaining { fill: var(--accent-soft); stroke: var(--accent); stroke-width: 1.2; } .gate { fill: var(--b); } .pass { stroke: var(--line); stroke-dasharray: 2 3; }
+        .rate { fill: none; stroke: var(--accent); stroke-width: 1.6; } .dirty { fill: none; stroke: var(--back); stroke-width: 1.6; stroke-dasharray: 5 3; }
         .lost { fill: var(--bad); } .direct { stroke: var(--good); stroke-width: 1.6; stroke-dasharray: 3 2; }
         .node { fill: var(--card); stroke: var(--line); stroke-width: 1.4; } svg .fig-node { fill: var(--ink); font-size: 13px; font-weight: 500; }
         .site { fill: var(--faint); } .site-empty { fill: none; stroke: var(--line); stroke-dasharray: 4 3; }

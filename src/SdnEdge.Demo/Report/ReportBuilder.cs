@@ -48,7 +48,8 @@ internal static class ReportBuilder
                 facts.Forward.Concat(facts.Reverse).Sum(s => s.Sender?.Flows ?? 0),
                 facts.Forward.Select(s => s.Sender?.SizeBytes ?? 0).FirstOrDefault(),
                 Math.Round((run.EndNs - run.OriginNs) / 1e9, 3),
-                facts.Invalid.Count == 0, facts.Invalid.Count == 0 ? null : string.Join("; ", facts.Invalid), facts.Probed),
+                facts.Invalid.Count == 0, facts.Invalid.Count == 0 ? null : string.Join("; ", facts.Invalid), facts.Probed,
+                facts.Guest is not null, facts.Guest?.Trials),
             Ingress = [.. facts.Forward.Zip(run.Forward, (s, a) => Forward(s, a, move))],
             Reverse = [.. facts.Reverse.Zip(run.Reverse, (s, a) => Backward(s, a, move))],
             Tcp = facts.Tcp is { } t
@@ -70,6 +71,9 @@ internal static class ReportBuilder
             Residue = facts.Residue,
             Ledger = Ledger(run),
             Drops = facts.Drops,
+            Server = facts.Guest is { } guest ? Server(guest, move) : facts.Probed ? new ServerReport("stand-in") : null,
+            Goals = facts.Guest is { } still ? Goals(still, run) : null,
+            Precopy = facts.Guest?.Copy is { } copy ? Precopy(copy, ms) : null,
             Migration = facts.Migration is { } m ? Migration(m, ms) : null,
         };
         IReadOnlyList<string> failures =
@@ -82,6 +86,30 @@ internal static class ReportBuilder
 
     // Where no probes ran, the flush markers say when each ingress had moved.
     private static long? LastMovedNs(MoveFacts move) => (move.Order?.Gates ?? []).Max(g => g.MovedAtNs);
+
+    private static ServerReport Server(GuestFacts guest, MoveFacts move) => new(
+        guest.Machine?.Hypervisor ?? "qemu", guest.Machine?.Version, guest.Machine?.Accelerator, guest.Machine?.MemoryBytes,
+        guest.Copy?.CopiedBytes, guest.Copy?.Pass, Since(move.PausedNs, move.ResumedNs),
+        guest.CounterContinuous(move.PausedNs, move.ResumedNs),
+        guest.PatternWrong is { } wrong ? wrong == 0 && guest.PatternWords > 0 : null, guest.BadWords);
+
+    /// <summary>What a cold start of the emulation costs: its translated code is not moved (docs/qemu.md).</summary>
+    private const double ColdTcgMs = 120, ColdKvmMs = 20, OwnMs = 60;
+
+    private static GoalsReport Goals(GuestFacts guest, RunAnalysis run)
+    {
+        MoveFacts move = run.Facts.Move;
+        double? still = Since(move.PausedNs, move.ResumedNs);
+        double? gap = move.SwitchEffectNs is { } from && move.ReleaseEffectNs is { } to && run.Forward.Any(a => a.Received > 1)
+            ? Math.Round(run.Forward.Max(a => a.LongestGapNs(from, to)) / 1e6, 3) : null;
+        return new GoalsReport(gap, still + (guest.Machine?.Accelerator == "kvm" ? ColdKvmMs : ColdTcgMs), still,
+            run.Facts.Parameters.RoundTripMs + (2 * guest.ManagerRoundTripMs) + OwnMs);
+    }
+
+    private static PrecopyReport Precopy(CopyInfo copy, Func<long, double> ms) => new(
+        ms(copy.BeganAtNs), copy.EndedAtNs is { } ended ? ms(ended) : null, copy.Completed, copy.CopiedBytes, copy.WireBytes, copy.Pass,
+        [.. copy.Samples.Select(s => new PrecopySample(ms(s.AtNs), s.Pass, s.RemainingBytes, s.CopiedBytes, Math.Round(s.BytesPerSecond),
+            Math.Round(s.DirtyBytesPerSecond), s.GateShut))]);
 
     private static MigrationReport Migration(MigrationStatus m, Func<long, double> ms)
     {
@@ -192,7 +220,8 @@ internal static class ReportBuilder
         {
             // Held: it would have been at PE_b's server before the release, had it not been kept.
             long release = move.ReleaseEffectNs ?? long.MaxValue;
-            long? way = TunnelDelayNs(a, move);
+            // Where the server sends packets back, half of the round trip on the direct path is the way back.
+            long? way = TunnelDelayNs(a, move) - (run.Facts.Guest is null ? 0 : (DirectDelayNs(a, move) ?? 0) / 2);
             bool held(long send, long arrival) => run.Facts.Parameters.Hold && way is { } w && arrival >= release
                 && send >= (move.SwitchEffectNs ?? long.MaxValue) && send + w < release;
             a.AddTo(forward, starts, held);

@@ -27,6 +27,9 @@ internal sealed record RunFacts
     /// <summary>Why the run says nothing (a probe died, a receiver lost packets itself ...); empty = it is valid.</summary>
     public required IReadOnlyList<string> Invalid { get; init; }
 
+    /// <summary>What is known of the server as a virtual machine; null = it is a stand-in. Its streams are there and back.</summary>
+    public GuestFacts? Guest { get; init; }
+
     /// <summary>What the manager said of the migration; null = there was none to ask.</summary>
     public MigrationStatus? Migration { get; init; }
 

@@ -14,6 +14,7 @@ internal sealed class StreamAnalysis
     private readonly ushort[] copies;
     private readonly bool[] reordered;
     private readonly ushort[] flows;
+    private long[] arrivals = []; // every arrival, copies too, in order of time
     private readonly List<int> order = []; // sequences of first copies, as they arrived
 
     private StreamAnalysis(int sent)
@@ -91,6 +92,7 @@ internal sealed class StreamAnalysis
 
         // 3. Gaps. IPv4 and IPv6 are read from two sockets, so the log is in order for each flow, not as a whole.
         arrivals.Sort();
+        analysis.arrivals = [.. arrivals];
         for (int i = 1; i < arrivals.Count; i++)
         {
             analysis.MaxGapNs = Math.Max(analysis.MaxGapNs, arrivals[i] - arrivals[i - 1]);
@@ -195,6 +197,18 @@ internal sealed class StreamAnalysis
         }
 
         return best == long.MaxValue ? null : best;
+    }
+
+    /// <summary>Longest time between two arrivals of which some lies within [from, to]; 0 = there are no two.</summary>
+    public long LongestGapNs(long fromNs, long toNs)
+    {
+        long longest = 0;
+        for (int i = 1; i < arrivals.Length; i++)
+        {
+            if (arrivals[i] >= fromNs && arrivals[i - 1] <= toNs) longest = Math.Max(longest, arrivals[i] - arrivals[i - 1]);
+        }
+
+        return longest;
     }
 
     /// <summary>Adds this stream's packets to a ledger: each to the stage in force when it was sent.</summary>

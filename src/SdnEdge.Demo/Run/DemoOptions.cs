@@ -9,7 +9,8 @@ internal sealed record DemoOptions
     /// <summary>Name of the lab; null = the topology's.</summary>
     public string? LabName { get; init; }
 
-    /// <summary>Packets per second towards the server over all ingresses.</summary>
+    /// <summary>Packets per second towards the server over all ingresses. A virtual machine gets fewer where it loses some at
+    /// rest.</summary>
     public long Rate { get; init; } = 20_000;
 
     /// <summary>
@@ -17,6 +18,12 @@ internal sealed record DemoOptions
     /// all of them live on the two cores that the lab is made for.
     /// </summary>
     public long ReverseRate => Math.Max(Rate / 4, 1);
+
+    /// <summary>Bytes per second of the TCP transfer. A virtual machine without KVM takes some time for each segment.</summary>
+    public int TcpBytesPerSecond { get; init; } = 250_000;
+
+    /// <summary>How long a virtual machine at rest is tried at a rate.</summary>
+    public TimeSpan Trial { get; init; } = TimeSpan.FromSeconds(2);
 
     public int BlackoutMs { get; init; } = 300;
 

@@ -10,7 +10,7 @@ namespace SdnEdge.Demo.Run;
 /// <summary>
 /// One run of the demo:
 ///   1. deploy the lab,
-///   2. see that every client reaches the server,
+///   2. see that every client reaches the server; find the rate that a virtual machine at rest answers without a loss,
 ///   3. start the probes and let them run a while (Figure 1(a)),
 ///   4. have the manager move the server, as <c>sdnedge migrate run</c> does (Figure 1(b)),
 ///   5. let the probes run on (Figure 1(c)), stop them,
@@ -19,7 +19,9 @@ namespace SdnEdge.Demo.Run;
 /// </summary>
 internal sealed class DemoRun(DemoOptions options, DemoView view)
 {
-    private static readonly TimeSpan Before = TimeSpan.FromSeconds(2), After = TimeSpan.FromSeconds(1);
+    // A virtual machine without KVM is slow for a while where it has just come.
+    private static readonly TimeSpan Before = TimeSpan.FromSeconds(2), After = TimeSpan.FromSeconds(1),
+        AfterGuest = TimeSpan.FromSeconds(2);
 
     /// <summary>Runs; the report is in the out folder when it returns.</summary>
     /// <exception cref="LabException">The lab cannot be deployed, or a client does not reach the server.</exception>
@@ -49,23 +51,21 @@ internal sealed class DemoRun(DemoOptions options, DemoView view)
     private async Task<DemoReport> InLabAsync(RunningLab lab, CancellationToken cancel)
     {
         // Who and where.
-        LabNode server = lab.Topology.Nodes.FirstOrDefault(n => n.Kind == NodeKind.Server)
-            ?? throw new LabException($"topology {lab.Topology.File} has no node of kind server; the demo needs one to move.");
-        IpAddress[] addresses = [.. server.Server!.Addresses.Select(a => a.Address).OrderBy(a => a.IsV4 ? 0 : 1)];
+        var server = MovedServer.Of(lab);
         string group = lab.Groups.FirstOrDefault(g => g.Servers.Contains(server.Name))?.Name
             ?? throw new LabException(
                 $"the lab's manager has no group with server {server.Name}; give the topology a node of kind sdnedge-mms with one.");
         string here = await WhereAsync(lab, server.Name, cancel);
-        LabSite from = lab.SitesOf(server.Name).FirstOrDefault(s => s.Name == here)
+        MovedSite from = server.Sites.FirstOrDefault(s => s.Name == here)
             ?? throw new LabException($"server {server.Name} runs at {here}, where the topology gives it no leg.");
-        LabSite to = lab.SitesOf(server.Name).FirstOrDefault(s => s.Name != here && s.Pe is not null)
+        MovedSite to = server.Sites.FirstOrDefault(s => s.Name != here)
             ?? throw new LabException($"server {server.Name} has no other site to move to.");
         using var mms = new MmsClient(new ApiEndpoint("mms", lab.MmsSocket!)) { RequestTimeout = TimeSpan.FromSeconds(60) };
         Dictionary<string, PeClient> pes = lab.Topology.Nodes.Where(n => n.Kind == NodeKind.SdnEdgePe)
             .ToDictionary(n => n.Name, n => PeClient.ForUnixSocket(lab.ApiSocket(n.Name), n.Name), StringComparer.Ordinal);
 
         view.Say("asking the server's echo from every client");
-        string[] unreached = [.. lab.Ingresses.SelectMany(i => addresses.Select(a => PathCheck.WhyNot(lab, i, a))).OfType<string>()];
+        string[] unreached = [.. lab.Ingresses.SelectMany(i => server.Addresses.Select(a => PathCheck.WhyNot(lab, i, a))).OfType<string>()];
         if (unreached.Length > 0)
         {
             throw new LabException($"the lab does not work: {string.Join("; ", unreached)}.");
@@ -74,7 +74,7 @@ internal sealed class DemoRun(DemoOptions options, DemoView view)
         DirectoryInfo logs = Directory.CreateTempSubdirectory("sdnedge-demo-");
         try
         {
-            return await MeasureAsync(lab, server.Name, addresses, mms, group, from, to, pes, logs.FullName, cancel);
+            return await MeasureAsync(lab, server, mms, group, from, to, pes, logs.FullName, cancel);
         }
         finally
         {
@@ -87,23 +87,31 @@ internal sealed class DemoRun(DemoOptions options, DemoView view)
     }
 
     private async Task<DemoReport> MeasureAsync(
-        RunningLab lab, string server, IReadOnlyList<IpAddress> addresses, MmsClient mms, string group, LabSite from, LabSite to,
+        RunningLab lab, MovedServer server, MmsClient mms, string group, MovedSite from, MovedSite to,
         Dictionary<string, PeClient> pes, string logs, CancellationToken cancel)
     {
-        PeClient[] ends = [pes[from.Pe!], pes[to.Pe!]];
+        PeClient[] ends = [pes[from.Pe], pes[to.Pe]];
         PeSnapshot[] before = await Task.WhenAll(ends.Select(pe => PeSnapshot.TakeAsync(pe, cancel)));
+        var rates = new ProbeRates(options.Rate, options.ReverseRate, options.TcpBytesPerSecond);
+        IReadOnlyList<RateTrial> trials = [];
+        if (server.IsGuest)
+        {
+            (long rate, trials) = await RateSearch.FindAsync(options.Rate,
+                r => TryAsync(lab, server, rates with { PacketsPerSecond = r }, logs, cancel));
+            rates = rates with { PacketsPerSecond = rate, ReversePacketsPerSecond = rate };
+        }
 
         DropCount dropsBefore = await DropCount.TakeAsync(lab, pes, cancel);
-
-        view.Say($"starting the probes: {options.Rate:N0} packets/s from {lab.Ingresses.Count} clients to the server, "
-            + $"{options.ReverseRate:N0} back, and a TCP transfer");
-        using var fleet = new ProbeFleet(lab, server, addresses, options, logs);
+        view.Say($"starting the probes: {rates.PacketsPerSecond:N0} packets/s from {lab.Ingresses.Count} clients to the server, "
+            + $"{(server.IsGuest ? "which sends each back" : $"{rates.ReversePacketsPerSecond:N0} back")}, and a TCP transfer");
+        using GuestWatch? guest = server.IsGuest ? new GuestWatch(lab, lab.Ingresses[0].Name, server.Addresses[0]) : null;
+        using var fleet = new ProbeFleet(lab, server, rates, logs);
         await fleet.StartAsync(cancel);
         await Task.Delay(Before, cancel);
 
         // The move, with the old leg watched from when nothing comes there any more.
         var call = new MigrationCall(
-            group, to.Name, Hold: options.Hold ? null : new HoldOptions(Disabled: true), CopyMs: options.BlackoutMs,
+            group, to.Name, Hold: options.Hold ? null : new HoldOptions(Disabled: true), CopyMs: server.IsGuest ? 0 : options.BlackoutMs,
             QuietMs: options.QuietMs,
             KeepOrder: options.Order, OrderBoundMs: options.OrderBoundMs);
         PlanInfo plan = await mms.PlanAsync(call, cancel);
@@ -111,17 +119,18 @@ internal sealed class DemoRun(DemoOptions options, DemoView view)
             throw new LabException(
                 $"{group} cannot be moved to {to.Name}: "
                 + $"{string.Join("; ", plan.Obstacles.Select(o => $"{o.Where}: {o.Reason}, {o.Detail}"))}.");
-        using var watch = new OldLegOnce(() => new OldLegWatch(lab, server, from.Leg, addresses));
+        using var watch = new OldLegOnce(() => new OldLegWatch(lab, from, server.Addresses));
         MigrationStatus move = await new MigrationProgress(mms).RunAsync(call, stage =>
         {
             view.Stage(stage);
             if (stage is "stop" or "hand-over" or "activate") watch.Start();
         }, cancel);
-        await Task.Delay(After, cancel);
+        await Task.Delay(server.IsGuest ? AfterGuest : After, cancel);
         long? staleAtLeg = watch.Stop();
 
         view.Say("stopping the probes");
         FleetResult probes = await fleet.StopAsync(cancel);
+        GuestFacts? guestFacts = guest is null ? null : await GuestAsync(lab, server, guest.Stop(), move, trials, cancel);
         DropCount drops = await DropCount.TakeAsync(lab, pes, cancel);
         var residue = new List<string>();
         for (int i = 0; i < ends.Length; i++)
@@ -130,13 +139,16 @@ internal sealed class DemoRun(DemoOptions options, DemoView view)
         }
 
         residue.AddRange(MoveFactsOf.Residue(move).Where(r => !residue.Contains(r)));
-        StreamFacts[] forward = [.. await Task.WhenAll(probes.Forward.Select(s => WithFibTimeAsync(s, pes, move, addresses, cancel)))];
+        StreamFacts[] forward =
+            [.. await Task.WhenAll(probes.Forward.Select(s => WithFibTimeAsync(s, pes, move, server.Addresses, cancel)))];
         return MigrationReports.Write(new RunFacts
         {
             Parameters = new ParametersReport(
-                lab.Name, server, from.Name, to.Name, options.RttMs ?? RoundTripOf(lab.Topology), options.BlackoutMs, null, options.Hold),
-            ForwardPacketsPerSecond = options.Rate,
-            ReversePacketsPerSecond = options.ReverseRate,
+                lab.Name, server.Name, from.Name, to.Name, options.RttMs ?? RoundTripOf(lab.Topology),
+                server.IsGuest ? 0 : options.BlackoutMs, null, options.Hold),
+            ForwardPacketsPerSecond = rates.PacketsPerSecond,
+            ReversePacketsPerSecond = rates.ReversePacketsPerSecond,
+            Guest = guestFacts,
             Forward = forward,
             Reverse = probes.Reverse,
             Tcp = probes.Tcp,
@@ -146,6 +158,45 @@ internal sealed class DemoRun(DemoOptions options, DemoView view)
             Invalid = probes.Invalid,
             Migration = move,
         }, options.Out);
+    }
+
+    private async Task<RateTrial> TryAsync(RunningLab lab, MovedServer server, ProbeRates rates, string logs, CancellationToken cancel)
+    {
+        view.Say($"trying {rates.PacketsPerSecond:N0} packets/s there and back while {server.Name} stays where it is");
+        using var fleet = new ProbeFleet(lab, server, rates, logs);
+        await fleet.StartAsync(cancel);
+        await Task.Delay(options.Trial, cancel);
+        FleetResult result = await fleet.StopAsync(cancel);
+        if (result.Invalid.Count > 0) throw new LabException($"the probes are not sound: {string.Join("; ", result.Invalid)}.");
+        StreamAnalysis[] streams = [.. result.Forward.Select(s => StreamAnalysis.Of(s.Stream, s.Sent, s.Received))];
+        var trial = new RateTrial(rates.PacketsPerSecond, streams.Sum(s => (long)s.Sent), streams.Sum(s => s.Lost),
+            result.Tcp?.Resets ?? 1);
+        if (!trial.Clean) view.Say($"{trial.Lost:N0} of {trial.Sent:N0} packets lost, {trial.TcpResets} connections broken: half the rate");
+        return trial;
+    }
+
+    /// <summary>What the source's host and the virtual machine itself say of the move.</summary>
+    private static async Task<GuestFacts> GuestAsync(RunningLab lab, MovedServer server, IReadOnlyList<GuestSample> samples,
+        MigrationStatus move, IReadOnlyList<RateTrial> trials, CancellationToken cancel)
+    {
+        (long Wrong, long Words)? pattern = await GuestWatch.PatternAsync(lab, lab.Ingresses[0].Name, server.Addresses[0]);
+        MachineInfo? machine = null;
+        CopyInfo? copy = null;
+        if (move.Moves.SelectMany(m => m.Servers).FirstOrDefault(s => s.Name == server.Name) is { } moved)
+        {
+            using var source = new HostClient(new ApiEndpoint(moved.SourceHost, lab.ApiSocket(moved.SourceHost)));
+            machine = (await source.ServerAsync(server.Name, cancel)).Machine;
+            try
+            {
+                copy = await source.CopyAsync(server.Name, cancel);
+            }
+            catch (ApiProblemException)
+            {
+                // It has no record of a copy: the move ended before one began.
+            }
+        }
+
+        return new GuestFacts(machine, copy, samples, pattern?.Wrong, pattern?.Words ?? 0, ManagerRoundTripOf(lab.Topology), trials);
     }
 
     /// <summary>
@@ -194,6 +245,15 @@ internal sealed class DemoRun(DemoOptions options, DemoView view)
     {
         LabLink? link = topology.Links.FirstOrDefault(l => l.ToWan is not null);
         return link is null ? 0 : 2 * (link.ToWan!.DelayNs + link.FromWan!.DelayNs) / 1e6;
+    }
+
+    /// <summary>From the manager to a host and back, by the links of the management network.</summary>
+    private static double ManagerRoundTripOf(LabTopology topology)
+    {
+        double Most(NodeKind kind) => topology.Nodes.Where(n => n.Kind == kind).SelectMany(n => topology.LinksOf(n.Name))
+            .Where(l => l.IsManagement && l.ToWan is not null).Select(l => (l.ToWan!.DelayNs + l.FromWan!.DelayNs) / 1e6)
+            .DefaultIfEmpty(0).Max();
+        return Most(NodeKind.SdnEdgeMms) + Most(NodeKind.SdnEdgeHost);
     }
 
     /// <summary>The site at which a server runs, as the hosts say.</summary>

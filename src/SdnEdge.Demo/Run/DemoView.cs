@@ -99,7 +99,7 @@ internal sealed class DemoView(IAnsiConsole console)
 
         static string zero(long n) => n == 0 ? "[green]0[/]" : $"[red]{n:N0}[/]";
         static string ms(double? v) => v is { } d ? $"{d:0.0}" : "-";
-        foreach ((StreamReport s, string name) in report.Ingress.Select(s => (s, $"{s.Client} >"))
+        foreach ((StreamReport s, string name) in report.Ingress.Select(s => (s, report.Probe.Echo ? $"{s.Client} <>" : $"{s.Client} >"))
             .Concat(report.Reverse.Select(s => (s, $"> {s.Client}"))))
         {
             table.AddRow(
@@ -111,7 +111,9 @@ internal sealed class DemoView(IAnsiConsole console)
 
         console.Write(table);
         console.MarkupLine("[grey]reordered: where order is not kept by flush markers, in all / from the switch through the release. "
-            + "direct: from the advertisement to the first packet on the direct path (back: from the resume).[/]");
+            + "direct: from the advertisement to the first packet on the direct path (back: from the resume)."
+            + (report.Probe.Echo ? " <>: there and back; the server sends each packet back, so that what is lost may have been lost on "
+                + "either way." : "") + "[/]");
         console.WriteLine();
     }
 
@@ -148,7 +150,28 @@ internal sealed class DemoView(IAnsiConsole console)
         row("drops", report.Drops.Count == 0 ? "none"
             : string.Join(", ", report.Drops.Take(8).Select(d => $"{d.Node} {d.What}: {d.Packets:N0}")));
         if (report.Migration is { } m) row("migration", $"{m.Id}, epoch {m.Epoch}, by {m.By}: {m.State}");
+        if (report.Server is { Kind: not "stand-in" } vm) Machine(vm);
         row("blackout", $"{report.Parameters.MeasuredBlackoutMs?.ToString("0.0") ?? "-"} ms");
         console.Write(grid);
+
+        void Machine(ServerReport vm)
+        {
+            row("server", $"{vm.Kind} {vm.Version ?? "(version not told)"}, {vm.Accelerator ?? "accelerator not told"}, "
+                + $"{(vm.MemoryBytes is { } memory ? $"{memory >> 20:N0} MiB" : "memory not told")}; "
+                + $"counter {Is(vm.CounterContinuous, "went on")}, pattern {Is(vm.PatternIntact, "intact")}, "
+                + $"wrong words {vm.BadWords?.ToString("N0") ?? "not told"}");
+            row("pre-copy", vm.PrecopyBytes is { } bytes ? $"{bytes / 1048576.0:N1} MiB in {vm.Passes} passes"
+                + (report.Precopy is { } p ? $", {(p.EndedMs ?? p.BeganMs) - p.BeganMs:N0} ms" : "") : "not told");
+            if (report.Probe.Trials is { Count: > 0 } trials)
+                row("at rest", string.Join(", ", trials.Select(t => $"{t.PacketsPerSecond:N0}/s: {t.Lost:N0} of {t.Sent:N0} lost")));
+            if (report.Goals is not { } goals) return;
+            row("gap", Goal(goals.GapMs, goals.GapBoundMs) + " (stop to run, and a cold start); the longest that a client saw");
+            row("stop to run", Goal(goals.StopToRunMs, goals.StopToRunBoundMs) + "; the goal is an idle machine's of 128 MiB");
+        }
+
+        static string Is(bool? so, string what) => so switch { true => what, false => $"NOT {what}", null => "not told" };
+
+        static string Goal(double? ms, double? bound)
+            => $"{ms?.ToString("0.0") ?? "-"} ms, goal at most {bound?.ToString("0.0") ?? "-"}{(ms > bound ? ": MISSED" : "")}";
     }
 }

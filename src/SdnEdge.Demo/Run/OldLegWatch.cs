@@ -7,7 +7,8 @@ using SdnEdge.Linux;
 namespace SdnEdge.Demo.Run;
 
 /// <summary>
-/// Watches the server's leg at the site it leaves, by the kernel's own tap, from the time when the switch is in force and
+/// Watches the server's leg at the site it leaves (of a virtual machine: its host's interface to the PE), by the kernel's own tap, from
+/// the time when the switch is in force and
 /// nothing is left before it: an IP packet to the server that still comes there went the old way after the switch. A check on the PE's own
 /// count of stale packets.
 /// </summary>
@@ -22,10 +23,10 @@ internal sealed class OldLegWatch : IDisposable
     private volatile bool stop;
 
     /// <summary>Starts to watch.</summary>
-    public OldLegWatch(RunningLab lab, string server, string leg, IReadOnlyList<IpAddress> addresses)
+    public OldLegWatch(RunningLab lab, MovedSite site, IReadOnlyList<IpAddress> addresses)
     {
         this.addresses = addresses;
-        socket = Namespaces.Run(lab.NamespaceOf(server), () => PacketSocket.Open(leg, leg));
+        socket = Namespaces.Run(lab.NamespaceOf(site.Node), () => PacketSocket.Open(site.Device, site.Device));
         thread = new Thread(Watch) { IsBackground = true, Name = "old leg" };
         thread.Start();
     }

@@ -7,9 +7,17 @@ using SdnEdge.Lab.Topologies;
 
 namespace SdnEdge.Demo.Run;
 
+/// <summary>What the probes send.</summary>
+/// <param name="PacketsPerSecond">Towards the server, all ingresses together.</param>
+/// <param name="ReversePacketsPerSecond">From the server to all clients. Not for a server that echoes.</param>
+/// <param name="TcpBytesPerSecond">The TCP transfer.</param>
+internal sealed record ProbeRates(long PacketsPerSecond, long ReversePacketsPerSecond, int TcpBytesPerSecond);
+
 /// <summary>
 /// All probes of one run. From each client a sender to the server, from the server one sender to all clients, a receiver at
 /// each end, and a TCP transfer from the first client. Receivers are started first and stopped last, with what was sent.
+/// In a server that is a virtual machine no probe runs: it sends each packet back, to the receiver at the client that sent it (guest/app.c,
+/// port 7001). A stream is then there and back, and there are none of the server's own.
 /// </summary>
 internal sealed class ProbeFleet : IDisposable
 {
@@ -28,53 +36,57 @@ internal sealed class ProbeFleet : IDisposable
     private const int QuietMs = 5000, BoundMs = 15_000;
 
     private readonly IReadOnlyList<LabIngress> ingresses;
+    private readonly bool echo;
     private readonly string folder;
-    private readonly ProbeProcess serverReceiver;
-    private readonly ProbeProcess[] clientReceivers;
+    private readonly ProbeProcess[] receivers;   // at the clients, in order; then at the server, unless it echoes
     private readonly ProbeProcess tcp;
-    private readonly Func<ProbeProcess[]> startSenders;
+    private readonly Func<ProbeProcess[]> startSenders;   // at the clients, in order; then at the server, unless it echoes
     private ProbeProcess[] senders = [];
 
     /// <summary>Starts the receivers and the TCP transfer.</summary>
     /// <param name="lab">The lab.</param>
-    /// <param name="server">The server's node.</param>
-    /// <param name="addresses">The server's addresses, IPv4 first.</param>
-    /// <param name="options">Rates.</param>
+    /// <param name="server">The server.</param>
+    /// <param name="rates">Rates.</param>
     /// <param name="folder">Where the packet logs go.</param>
-    public ProbeFleet(RunningLab lab, string server, IReadOnlyList<IpAddress> addresses, DemoOptions options, string folder)
+    public ProbeFleet(RunningLab lab, MovedServer server, ProbeRates rates, string folder)
     {
         ingresses = lab.Ingresses;
+        echo = server.IsGuest;
         this.folder = folder;
         string run = ((uint)Environment.ProcessId).ToString(CultureInfo.InvariantCulture);
         string[] common = ["--run", run, "--capacity", "4000000"];
-        string streams = string.Join(' ', ingresses.Select((_, i) => i + 1));
-        string target = string.Join(',', addresses);
-
-        serverReceiver = new ProbeProcess(lab, server, "receiver at the server",
-            ["receive", "--port", $"{ForwardPort}", "--stream", .. streams.Split(' '), "--bin", "0", "--quiet", $"{QuietMs}", "--bound",
-                $"{BoundMs}", "--log", LogOf("server", "received"), .. common]);
-        clientReceivers = [.. ingresses.Select((ingress, i) => new ProbeProcess(lab, ingress.Name, $"receiver at {ingress.Name}",
-            ["receive", "--port", $"{ReversePort}", "--stream", $"{ReverseStreamBase + i + 1}", "--bin", "0", "--quiet", $"{QuietMs}",
-                "--bound", $"{BoundMs}", "--log", LogOf(ingress.Name, "received"), .. common]))];
+        string target = string.Join(',', server.Addresses);
+        receivers =
+        [
+            .. ingresses.Select((ingress, i) => Receiver(ingress.Name, ingress.Name, ReversePort, [StreamAt(i)])),
+            .. echo ? Array.Empty<ProbeProcess>() : [Receiver(server.Name, "server", ForwardPort, [.. ingresses.Select((_, i) => i + 1)])],
+        ];
         tcp = new ProbeProcess(lab, ingresses[0].Name, $"TCP transfer from {ingresses[0].Name}",
-            ["tcp", "--target", $"{addresses[0]}:7", "--rate", "250000"]);
-
+            ["tcp", "--target", $"{server.Addresses[0]}:7", "--rate", $"{rates.TcpBytesPerSecond}"]);
         startSenders = () =>
         [
-            new ProbeProcess(lab, server, "sender at the server",
-                [
-                    "send", .. ingresses.SelectMany((ingress, i) => new[] { "--target",
-                        $"{ReverseStreamBase + i + 1}={string.Join(',', ingress.Addresses.Select(a => a.Address))}" }),
-                    "--rate", $"{options.ReverseRate}", "--port", $"{ReversePort}", "--max-catch-up", $"{ServerCatchUpMs}", "--log",
-                    LogOf("server", "sent"), .. Shape(), .. common,
-                ]),
             .. ingresses.Select((ingress, i) => new ProbeProcess(lab, ingress.Name, $"sender at {ingress.Name}",
                 [
-                    "send", "--target", $"{i + 1}={target}", "--rate", $"{Share(options.Rate, ingresses.Count, i)}",
+                    "send", "--target", $"{i + 1}={target}", "--rate", $"{Share(rates.PacketsPerSecond, ingresses.Count, i)}",
                     "--port", $"{ForwardPort}",
                     "--log", LogOf(ingress.Name, "sent"), .. Shape(), .. common,
                 ])),
+            .. echo ? Array.Empty<ProbeProcess>() : [new ProbeProcess(lab, server.Name, "sender at the server",
+                [
+                    "send", .. ingresses.SelectMany((ingress, i) => new[] { "--target",
+                        $"{ReverseStreamBase + i + 1}={string.Join(',', ingress.Addresses.Select(a => a.Address))}" }),
+                    "--rate", $"{rates.ReversePacketsPerSecond}", "--port", $"{ReversePort}", "--max-catch-up", $"{ServerCatchUpMs}",
+                    "--log", LogOf("server", "sent"), .. Shape(), .. common,
+                ])],
         ];
+
+        // What a client receives: the server's own stream to it, or its own back.
+        int StreamAt(int ingress) => echo ? ingress + 1 : ReverseStreamBase + ingress + 1;
+
+        ProbeProcess Receiver(string node, string log, int port, int[] streams) => new(lab, node,
+            log == "server" ? "receiver at the server" : $"receiver at {node}",
+            ["receive", "--port", $"{port}", "--stream", .. streams.Select(s => $"{s}"), "--bin", "0", "--quiet", $"{QuietMs}", "--bound",
+                $"{BoundMs}", "--log", LogOf(log, "received"), .. common]);
     }
 
     private static string[] Shape() => ["--flows", $"{FlowsPerStream}", "--flows6", $"{Ipv6FlowsPerStream}", "--size", $"{PayloadBytes}"];
@@ -85,7 +97,7 @@ internal sealed class ProbeFleet : IDisposable
     /// <summary>Waits for the receivers and the TCP connection, then starts all senders.</summary>
     public async Task StartAsync(CancellationToken cancel)
     {
-        foreach (ProbeProcess probe in clientReceivers.Append(serverReceiver).Append(tcp))
+        foreach (ProbeProcess probe in receivers.Append(tcp))
         {
             await probe.WaitReadyAsync(cancel);
         }
@@ -121,19 +133,17 @@ internal sealed class ProbeFleet : IDisposable
         SendResult?[] sent = await Task.WhenAll(senders.Select(s => stop<SendResult>(s, "stop")));
         string counts = string.Concat(sent.OfType<SendResult>().SelectMany(r => r.Streams).Select(s => $" {s.Stream}={s.Sent}"));
         Task<TcpResult?> transferred = stop<TcpResult>(tcp, "stop");
-        ReceiveResult?[] received =
-            await Task.WhenAll(clientReceivers.Append(serverReceiver).Select(r => stop<ReceiveResult>(r, "stop" + counts)));
+        ReceiveResult?[] received = await Task.WhenAll(receivers.Select(r => stop<ReceiveResult>(r, "stop" + counts)));
         TcpResult? tcpResult = await transferred;
         invalid.AddRange(received.OfType<ReceiveResult>().Where(r => !r.Valid).Select(r => r.WhyInvalid!));
 
-        ReceiveResult? atServer = received[^1];
-        SendResult? fromServer = sent.Length > 0 ? sent[0] : null;
-        ProbeRecord[] serverReceived = Load("server", "received", atServer);
-        ProbeRecord[] serverSent = Load("server", "sent", fromServer);
+        ProbeRecord[][] sentLogs = [.. sent.Select((s, i) => Load(NameAt(i), "sent", s))];
+        ProbeRecord[][] receivedLogs = [.. received.Select((r, i) => Load(NameAt(i), "received", r))];
+        int last = ingresses.Count;
         StreamFacts[] forward = [.. ingresses.Select((ingress, i) => Facts(ingress, i + 1,
-            sent.ElementAtOrDefault(i + 1), atServer, Load(ingress.Name, "sent", sent.ElementAtOrDefault(i + 1)), serverReceived))];
-        StreamFacts[] reverse = [.. ingresses.Select((ingress, i) => Facts(ingress, ReverseStreamBase + i + 1,
-            fromServer, received[i], serverSent, Load(ingress.Name, "received", received[i])))];
+            sent.ElementAtOrDefault(i), received[echo ? i : last], sentLogs.ElementAtOrDefault(i) ?? [], receivedLogs[echo ? i : last]))];
+        StreamFacts[] reverse = echo ? [] : [.. ingresses.Select((ingress, i) => Facts(ingress, ReverseStreamBase + i + 1,
+            sent.ElementAtOrDefault(last), received[i], sentLogs.ElementAtOrDefault(last) ?? [], receivedLogs[i]))];
         foreach (StreamFacts s in forward.Concat(reverse).Where(s => s.Sender is not null))
         {
             // The sender's count and its log are two ways to the same figure; a difference would make both worthless.
@@ -147,6 +157,8 @@ internal sealed class ProbeFleet : IDisposable
         return new FleetResult(forward, reverse, tcpResult, invalid);
     }
 
+    private string NameAt(int probe) => probe < ingresses.Count ? ingresses[probe].Name : "server";
+
     private static StreamFacts Facts(
         LabIngress ingress, int stream, SendResult? sender, ReceiveResult? receiver, ProbeRecord[] sent, ProbeRecord[] received) => new(
         ingress.Pe, ingress.Name, (byte)stream, sender?.Streams.FirstOrDefault(s => s.Stream == stream),
@@ -158,7 +170,7 @@ internal sealed class ProbeFleet : IDisposable
 
     public void Dispose()
     {
-        foreach (ProbeProcess probe in clientReceivers.Append(serverReceiver).Append(tcp).Concat(senders))
+        foreach (ProbeProcess probe in receivers.Append(tcp).Concat(senders))
         {
             probe.Dispose();
         }
