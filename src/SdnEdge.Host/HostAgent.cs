@@ -124,7 +124,7 @@ public sealed class HostAgent : IHostControl, IAsyncDisposable
     private IServerDriver DriverOf(ServerConfig server) => server.Driver switch
     {
         StandInConfig standIn => new StandInDriver(server.Name, standIn),
-        QemuConfig qemu => new QemuDriver(server.Name, qemu.Run, _store.FolderOf(server.Name), _link!),
+        QemuConfig qemu => new QemuDriver(server.Name, qemu, _store.FolderOf(server.Name), _link!),
         ExecConfig exec => new ExecDriver(server.Name, exec, _store.LockOf(server.Name)),
         _ => throw new InvalidOperationException($"server {server.Name} has no driver"),
     };

@@ -43,7 +43,13 @@ public sealed record StandInConfig(string Namespace, string Leg, MacAddress Mac,
 
 /// <summary>A guest of QEMU.</summary>
 /// <param name="Run">QEMU and its arguments, but for its monitors and what a migration needs.</param>
-public sealed record QemuConfig(IReadOnlyList<string> Run) : ServerDriverConfig;
+/// <param name="OnePass">True: while it runs its memory is copied once, and what has changed meanwhile after its stop. What QEMU before 9.0
+/// needs without KVM: a second pass there loses changes.</param>
+/// <param name="AutoConverge">True: QEMU slows it down when it changes its memory faster than the way takes it.</param>
+/// <param name="SharedDisks">Ids of drives and node names of block devices whose files the other hosts have too; null = none.</param>
+public sealed record QemuConfig(
+    IReadOnlyList<string> Run, bool OnePass = false, bool AutoConverge = false, IReadOnlyList<string>? SharedDisks = null)
+    : ServerDriverConfig;
 
 /// <summary>A step of the exec driver.</summary>
 /// <param name="Run">The program and its arguments.</param>

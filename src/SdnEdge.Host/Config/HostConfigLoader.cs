@@ -160,8 +160,13 @@ public static class HostConfigLoader
             "is missing or empty; write run: [/usr/bin/qemu-system-x86_64, -machine, ...], QEMU and its arguments, the same at each host "
                 + "but for paths and the network's back end");
         else if (!words[0].StartsWith('/')) map.Error("run", $"'{words[0]}' is not an absolute path; QEMU is not searched for in PATH");
+        bool onePass = map.Choice("passes", false, ("many", false), ("one", true));
+        bool autoConverge = map.Flag("autoConverge", false);
+        if (onePass && autoConverge) map.Error("autoConverge",
+            "slows a guest down from pass to pass, and passes: one allows one; leave one of them out");
+        string[] shared = [.. map.Texts("sharedDisks").Select(t => t.Item.Text)];
         map.Finish();
-        return words.Count == 0 ? null : new QemuConfig(words);
+        return words.Count == 0 ? null : new QemuConfig(words, onePass, autoConverge, shared.Length > 0 ? shared : null);
     }
 
     private static ExecConfig? ReadExec(MapReader map)

@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Net.Sockets;
 using SdnEdge.Core.Api;
+using SdnEdge.Host.Config;
 using SdnEdge.Host.Drivers;
 using SdnEdge.Host.Qmp;
 
@@ -45,9 +46,10 @@ public sealed class QemuDriver : IServerDriver
     private const long Pace = 200 << 20, SlowPace = 20 << 20;
 
     private readonly string _server;
-    private readonly IReadOnlyList<string> _command;
+    private readonly QemuConfig _config;
     private readonly IMigrationNetwork _network;
     private readonly QemuProcess _process;
+    private readonly QemuInspection _inspection;
     private readonly SemaphoreSlim _connecting = new(1), _taking = new(1);
     private CancellationTokenSource _expecting = new();
     private QmpMonitors? _qmp;
@@ -56,12 +58,13 @@ public sealed class QemuDriver : IServerDriver
 
     /// <summary>A driver of <paramref name="server"/>.</summary>
     /// <param name="server">The server.</param>
-    /// <param name="command">QEMU and its arguments, but for its monitors and what a migration needs.</param>
+    /// <param name="config">How it is run and copied.</param>
     /// <param name="folder">A folder of its own for sockets.</param>
     /// <param name="network">The way to other hosts.</param>
-    public QemuDriver(string server, IReadOnlyList<string> command, string folder, IMigrationNetwork network)
+    public QemuDriver(string server, QemuConfig config, string folder, IMigrationNetwork network)
     {
-        (_server, _command, _network, _process) = (server, command, network, new QemuProcess(folder));
+        _inspection = new QemuInspection(config);
+        (_server, _config, _network, _process) = (server, config, network, new QemuProcess(folder));
         _process.Adopt();
     }
 
@@ -168,7 +171,7 @@ public sealed class QemuDriver : IServerDriver
     public async Task<ServerState> ActivateAsync(DriverContext context, CancellationToken cancel)
     {
         // It has died after it was granted: a start from its disk.
-        if (_process.Id is null) _process.Start(_command, expected: false);
+        if (_process.Id is null) _process.Start(_config.Run, expected: false);
         QmpConnection qmp = (await MonitorsAsync(cancel)).Main;
         if (_process.IsExpected)
         {
@@ -187,7 +190,7 @@ public sealed class QemuDriver : IServerDriver
     public async Task<ServerState> ResumeAsync(DriverContext context, CancellationToken cancel)
     {
         // The guest died or was never started: cold start. A guest that is only expected here must not run.
-        if (_process.Id is null) _process.Start(_command, expected: false);
+        if (_process.Id is null) _process.Start(_config.Run, expected: false);
         else if (_process.IsExpected) throw new DriverException($"{_server} is expected here and has never run; it cannot be resumed");
         QmpConnection qmp = (await MonitorsAsync(cancel)).Main;
         await CancelOutgoingAsync(qmp, cancel);
@@ -210,6 +213,10 @@ public sealed class QemuDriver : IServerDriver
         await EndAsync(cancel);
         return ServerState.Absent;
     }
+
+    /// <inheritdoc/>
+    public async Task<MachineInfo?> MachineAsync(CancellationToken cancel)
+        => await _inspection.DescribeAsync(_process.IsExpected ? null : _process.Id, async end => (await MonitorsAsync(end)).Main, cancel);
 
     /// <inheritdoc/>
     public async ValueTask DisposeAsync()
@@ -320,7 +327,7 @@ public sealed class QemuDriver : IServerDriver
     private async Task ExpectAsync(CancellationToken cancel)
     {
         await EndAsync(cancel);
-        _process.Start(_command, expected: true);
+        _process.Start(_config.Run, expected: true);
         QmpConnection qmp = (await MonitorsAsync(cancel)).Main;
         await qmp.ExecuteAsync(QmpCommands.SetCapabilities,
             QmpCapabilities.On("events", "return-path", "validate-uuid", "late-block-activate"), s_command, cancel);

@@ -2,6 +2,7 @@ using System.Collections.Concurrent;
 using System.Net;
 using System.Net.Sockets;
 using SdnEdge.Core.Api;
+using SdnEdge.Host.Config;
 using SdnEdge.Host.Drivers;
 using SdnEdge.Host.Qemu;
 using SdnEdge.Host.Qmp;
@@ -127,20 +128,22 @@ public class QemuDriverTests
 
         // It was killed before it had written down which process it had started.
         File.Delete(Path.Combine(lab.A.Folder, "process"));
-        await using var next = new QemuDriver("vs", [], lab.A.Folder, lab.Network);
+        await using var next = new QemuDriver("vs", new QemuConfig([]), lab.A.Folder, lab.Network);
         Assert.Equal(ServerState.Running, await next.LookAsync(new DriverContext("vs"), default));
         Assert.Equal(ServerState.Paused, await next.StopAsync(new DriverContext("vs", 1), default));
         Assert.Equal(ServerState.Running, await next.ResumeAsync(new DriverContext("vs", 2), default));
         Assert.Equal(ServerState.Absent, await next.KillAsync(new DriverContext("vs", 2), default));
     }
 
-    private sealed record Side(string Name, string Folder, QemuDriver Driver, int Counter);
+    internal sealed record Side(string Name, string Folder, QemuDriver Driver, int Counter);
 
-    private sealed class TwoDrivers : IAsyncDisposable
+    /// <summary>Two hosts' drivers of one guest, by QEMU 10 where nothing else is said.</summary>
+    internal sealed class TwoDrivers : IAsyncDisposable
     {
         private readonly string _folder = Directory.CreateTempSubdirectory("sdnedge-guest-").FullName;
 
-        public TwoDrivers() => (A, B) = (Make("host-a"), Make("host-b"));
+        public TwoDrivers(string[]? qemuA = null, string[]? qemuB = null)
+            => (A, B) = (Make("host-a", qemuA), Make("host-b", qemuB));
 
         public Loopback Network { get; } = new();
 
@@ -184,17 +187,18 @@ public class QemuDriverTests
             Directory.Delete(_folder, recursive: true);
         }
 
-        private Side Make(string host)
+        private Side Make(string host, string[]? qemu)
         {
             string folder = Path.Combine(_folder, host);
             int counter = Guest.FreePort();
-            string[] command = Guest.Command(Path.Combine(_folder, host + ".console"), Guest.FreePort(), counter, "dirty=400,over=16");
-            return new Side(host, folder, new QemuDriver("vs", command, folder, Network), counter);
+            string console = Path.Combine(_folder, host + ".console");
+            string[] command = Guest.Command(console, Guest.FreePort(), counter, "dirty=400,over=16", qemu);
+            return new Side(host, folder, new QemuDriver("vs", new QemuConfig(command), folder, Network), counter);
         }
     }
 
     /// <summary>A stream whose answers can be lost.</summary>
-    private sealed class OneWay(Stream inner) : Stream
+    internal sealed class OneWay(Stream inner) : Stream
     {
         public bool Lost { get; set; }
 
@@ -238,7 +242,7 @@ public class QemuDriverTests
     }
 
     /// <summary>Migrations by TCP on the loopback, one port a guest that is expected.</summary>
-    private sealed class Loopback : IMigrationNetwork, IDisposable
+    internal sealed class Loopback : IMigrationNetwork, IDisposable
     {
         private readonly ConcurrentDictionary<(string Server, long Epoch), TcpListener> _expected = [];
         private TcpClient? _incoming;
