@@ -14,7 +14,7 @@ namespace SdnEdge.Host;
 /// the machine, writes the record and calls the driver:
 /// <code>
 /// 1. an input: an order of the API, the end of a driver's call, time to look
-/// 2. an order ends a look that is under way (it has no side effects), and goes on when that has ended
+/// 2. an order ends a look that is under way (it has no side effects), and goes on when that has ended; some looks ask for the machine too
 /// 3. step the machine; carry out its commands in order; a record is synced before the next command
 /// 4. publish what readers see
 /// </code>
@@ -22,6 +22,9 @@ namespace SdnEdge.Host;
 /// </summary>
 internal sealed class ServerAgent : IAsyncDisposable
 {
+    // How often the driver is asked for the machine, and when it could not say all of it.
+    private static readonly TimeSpan s_machine = TimeSpan.FromSeconds(30);
+
     private readonly IServerDriver _driver;
     private readonly RecordStore _store;
     private readonly EventLog _events;
@@ -32,6 +35,8 @@ internal sealed class ServerAgent : IAsyncDisposable
     private readonly OrderCounts _counts = new();
     private HostServer _server;
     private (long Epoch, MirrorProgress Progress)? _mirror;
+    private (long AtNs, ServerState State)? _machineAsked;
+    private MachineInfo? _machine;
     private CancellationTokenSource? _lookCancel, _callCancel;
     private Task _news = Task.CompletedTask;
     private Task _look = Task.CompletedTask;
@@ -277,7 +282,15 @@ internal sealed class ServerAgent : IAsyncDisposable
     {
         _lookCancel?.Dispose();
         _lookCancel = CancellationTokenSource.CreateLinkedTokenSource(_stop.Token);
-        _look = LookAsync(_lookCancel.Token);
+        _look = LookAsync(MachineIsDue(), _lookCancel.Token);
+    }
+
+    // Not before it was seen for the first time, and not while it is moved.
+    private bool MachineIsDue()
+    {
+        if (_server.Seen == ServerState.Unknown || _server.Record.Phase is not (HostPhase.Running or HostPhase.Away)) return false;
+        if (_machineAsked is not { } asked || asked.State != _server.Seen) return true;
+        return Monotonic.Now - asked.AtNs >= s_machine.TotalNanoseconds;
     }
 
     private async Task EndLookAsync()
@@ -287,13 +300,15 @@ internal sealed class ServerAgent : IAsyncDisposable
         await _look;
     }
 
-    private async Task LookAsync(CancellationToken cancel)
+    private async Task LookAsync(bool withMachine, CancellationToken cancel)
     {
         HostInput seen;
+        ServerState before = _server.Seen;
         try
         {
             HostRecord record = _server.Record;
             var context = new DriverContext(Name, record.PhaseEpoch, record.Migration ?? "", record.PeerHost, MaxStopMs: record.MaxStopMs);
+            if (withMachine) await AskMachineAsync(before, cancel);
             ServerState state = await _driver.LookAsync(context, cancel);
             _mirror = IsCopied(record) && await _driver.MirrorAsync(context, cancel) is { } at ? (record.PhaseEpoch, at) : null;
             seen = new ServerSeen(state, state == ServerState.Running ? null : _driver.Why);
@@ -308,6 +323,26 @@ internal sealed class ServerAgent : IAsyncDisposable
         }
 
         _inputs.Writer.TryWrite(seen);
+    }
+
+    // A failure keeps nobody from anything but a plan.
+    private async Task AskMachineAsync(ServerState state, CancellationToken cancel)
+    {
+        MachineInfo? was = _machine;
+        string? why = null;
+        try
+        {
+            _machine = await _driver.MachineAsync(cancel);
+            why = _machine?.Unknown;
+        }
+        catch (Exception e) when (e is not OperationCanceledException)
+        {
+            (_machine, why) = (null, Said(e));
+        }
+
+        if (why is not null && why != was?.Unknown)
+            _events.Add(Monotonic.Now, "server", Name, "machine", $"what machine it is was not found out: {why}");
+        _machineAsked = (Monotonic.Now, state);
     }
 
     private static string Said(Exception e)
@@ -329,7 +364,7 @@ internal sealed class ServerAgent : IAsyncDisposable
     {
         HostRecord r = _server.Record;
         return new ServerInfo(Name, _driver.Kind, _server.Seen, r.Epoch, r.MayRun, r.RanEpoch, r.VoidEpoch, r.Migration, _driver.Undoable,
-            IsCopied(r) ? Mirror(r) : null, _server.Fault, HostFsm.Word(r.Phase));
+            IsCopied(r) ? Mirror(r) : null, _server.Fault, HostFsm.Word(r.Phase), _machine);
     }
 
     // Progress of an earlier move does not count; before the first look nothing has been copied.

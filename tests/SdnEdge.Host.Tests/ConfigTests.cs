@@ -53,10 +53,16 @@ public sealed class ConfigTests
         HostConfigResult good = HostConfigLoader.Load(Head + Link + """
             servers:
               - { name: vs, runs: true, qemu: { run: [/usr/bin/qemu-system-x86_64, -m, "512"] } }
+              - { name: db, runs: true, qemu: { run: [/usr/bin/qemu-system-x86_64], passes: one, sharedDisks: [d0, d1] } }
             """, "h.yaml");
         Assert.Empty(good.Errors);
+        var usual = Assert.IsType<QemuConfig>(good.Config!.Servers[0].Driver);
+        Assert.True(usual is { OnePass: false, AutoConverge: false, SharedDisks: null });
+        var once = Assert.IsType<QemuConfig>(good.Config.Servers[1].Driver);
+        Assert.True(once.OnePass);
+        Assert.Equal(["d0", "d1"], once.SharedDisks!);
         Assert.Equal(("host-b", "192.0.2.2", 7810),
-            (good.Config!.Migration!.Peers[0].Name, good.Config.Migration.Peers[0].Address.ToString(),
+            (good.Config.Migration!.Peers[0].Name, good.Config.Migration.Peers[0].Address.ToString(),
                 good.Config.Migration.Peers[0].Port));
         Assert.Equal((50_000_000, true), (good.Config.Migration.BytesPerSecond, good.Config.Migration.Compress));
         Assert.Equal(["/usr/bin/qemu-system-x86_64", "-m", "512"], Assert.IsType<QemuConfig>(good.Config.Servers[0].Driver).Run);
@@ -72,6 +78,7 @@ public sealed class ConfigTests
               - { name: vs, runs: true, qemu: { run: [qemu, -S, --incoming, defer, -m, "512"] } }
               - { name: db, runs: true, qemu: { run: [] }, exec: {} }
               - { name: xs, runs: true, qemu: {} }
+              - { name: ys, runs: true, qemu: { run: [/usr/bin/qemu-system-x86_64], passes: two } }
             """, "h.yaml");
         string all = string.Join('\n', bad.Errors);
         foreach (string wanted in (string[])
@@ -83,6 +90,7 @@ public sealed class ConfigTests
             "weight", "servers[0].qemu.run: 'qemu' is not an absolute path", "servers[0].qemu.run[1]: '-S' is the agent's own",
             "servers[0].qemu.run[2]: '--incoming' is the agent's own", "servers[1].qemu: exactly one", "servers[2].qemu.machine: is missing",
             "servers[2].qemu.cpu: is missing", "servers[2].qemu.memory: is missing",
+            "servers[3].qemu.passes: 'two' is not known; write one of many, one",
         ]) Assert.Contains(wanted, all, StringComparison.Ordinal);
         HostConfigResult without = HostConfigLoader.Load(Head + """
             servers:

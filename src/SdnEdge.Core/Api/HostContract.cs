@@ -95,17 +95,6 @@ public sealed record MirrorProgress(
     bool Ready, long CopiedBytes, long RemainingBytes, double PredictedBlackoutMs, int Pass = 0, double BytesPerSecond = 0,
     double DirtyBytesPerSecond = 0, string? NotConverging = null);
 
-/// <summary>The virtual machine that a server is, as its host has it: the one that runs there, or the one that would.</summary>
-/// <param name="Hypervisor">Its kind: qemu.</param>
-/// <param name="Version">The hypervisor's version, e.g. <c>10.0.2</c>.</param>
-/// <param name="Accelerator">tcg (emulation) or kvm.</param>
-/// <param name="Type">Machine type, e.g. <c>pc-q35-7.2</c>.</param>
-/// <param name="Cpu">CPU model with its flags, e.g. <c>qemu64</c>.</param>
-/// <param name="Processors">Virtual processors.</param>
-/// <param name="MemoryBytes">Its memory.</param>
-public sealed record MachineInfo(
-    string Hypervisor, string Version, string Accelerator, string Type, string Cpu, int Processors, long MemoryBytes);
-
 /// <summary><c>GET /v1/servers/{name}/copy</c>: the last copy of a server's memory from this host to another. Times: CLOCK_MONOTONIC of the
 /// host, nanoseconds.</summary>
 /// <param name="Migration">Its migration.</param>

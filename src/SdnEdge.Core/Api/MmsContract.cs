@@ -29,7 +29,7 @@ public sealed record MigrationCall(
 
 /// <summary>Something that keeps a migration from being started.</summary>
 /// <param name="Reason">One word for its kind, e.g. <c>server-unknown</c>, <c>peer-unreachable</c>, <c>hold-too-small</c>,
-/// <c>damped</c>.</param>
+/// <c>damped</c>, <c>machine-type</c>.</param>
 /// <param name="Where">What it is about: a server, a PE, a prefix, a link.</param>
 /// <param name="Detail">What is wrong and what would be right, with its number.</param>
 public sealed record Obstacle(string Reason, string Where, string Detail);
@@ -52,9 +52,19 @@ public sealed record HoldPrediction(string Path, double PacketsPerSecond, long P
 /// <param name="Servers">The servers that move.</param>
 /// <param name="Prefixes">Number of prefixes that move.</param>
 /// <param name="Warnings">What is worth knowing and keeps nothing from starting.</param>
+/// <param name="Machines">The virtual machines among the servers; null = none, or no host says.</param>
 public sealed record PlanInfo(
     string Group, string? From, string To, string Cutover, IReadOnlyList<Obstacle> Obstacles, double PredictedBlackoutMs,
-    IReadOnlyList<HoldPrediction> Holds, IReadOnlyList<string> Servers, int Prefixes, IReadOnlyList<string> Warnings);
+    IReadOnlyList<HoldPrediction> Holds, IReadOnlyList<string> Servers, int Prefixes, IReadOnlyList<string> Warnings,
+    IReadOnlyList<PlannedMachine>? Machines = null);
+
+/// <summary>A virtual machine that is to move.</summary>
+/// <param name="Server">The server.</param>
+/// <param name="FromHost">The host that it leaves.</param>
+/// <param name="From">What it is there; null = that host does not say.</param>
+/// <param name="ToHost">The host that it goes to.</param>
+/// <param name="To">What it would be there; null = that host does not say.</param>
+public sealed record PlannedMachine(string Server, string FromHost, MachineInfo? From, string ToHost, MachineInfo? To);
 
 /// <summary>A group and where its servers may run: <c>GET /v1/groups</c>.</summary>
 /// <param name="Name">The group.</param>

@@ -46,7 +46,7 @@ internal static class QemuConfigReader
             "slows a guest down from pass to pass, and passes: one allows one; leave one of them out");
         QemuSockets? given = ReadGiven(map);
         map.Finish();
-        return command.Count == 0 ? null : new QemuConfig(command, onePass, autoConverge, given, shared);
+        return command.Count == 0 ? null : new QemuConfig(command, onePass, autoConverge, given, shared.Count > 0 ? shared : null);
     }
 
     private static List<string> ReadArguments(MapReader map, string key)

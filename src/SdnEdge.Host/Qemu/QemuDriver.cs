@@ -53,6 +53,7 @@ public sealed class QemuDriver : IServerDriver
     private readonly IMigrationNetwork _network;
     private readonly CopyBandwidth _bandwidth;
     private readonly QemuProcess _process;
+    private readonly QemuInspection _inspection;
     private readonly SemaphoreSlim _connecting = new(1), _taking = new(1);
     private CancellationTokenSource _expecting = new();
     private readonly Channel<DriverNews> _news =
@@ -70,7 +71,9 @@ public sealed class QemuDriver : IServerDriver
     /// <param name="bandwidth">What all copies of this host may take; null = as much as there is.</param>
     public QemuDriver(string server, QemuConfig config, string folder, IMigrationNetwork network, CopyBandwidth? bandwidth = null)
     {
-        (_server, _config, _network, _process, _bandwidth) = (server, config, network, new QemuProcess(folder, config.Given), bandwidth ?? new());
+        (_server, _config, _network, _bandwidth) = (server, config, network, bandwidth ?? new());
+        _inspection = new QemuInspection(config, _bandwidth.BytesPerSecond);
+        _process = new QemuProcess(folder, config.Given);
         _process.Adopt();
     }
 
@@ -238,6 +241,10 @@ public sealed class QemuDriver : IServerDriver
         await EndAsync(cancel);
         return ServerState.Absent;
     }
+
+    /// <inheritdoc/>
+    public async Task<MachineInfo?> MachineAsync(CancellationToken cancel)
+        => await _inspection.DescribeAsync(_process.IsExpected ? null : _process.Id, async end => (await MonitorsAsync(end)).Main, cancel);
 
     /// <inheritdoc/>
     public async ValueTask DisposeAsync()

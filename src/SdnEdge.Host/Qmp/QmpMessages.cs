@@ -53,8 +53,10 @@ public sealed record QmpStatus(bool Running, string Status);
 /// <param name="TotalTime">Milliseconds since it began.</param>
 /// <param name="Downtime">Milliseconds for which the guest stood still; completed only.</param>
 /// <param name="Ram">How far the memory is copied.</param>
+/// <param name="BlockedReasons">Why the guest cannot be migrated now, for people; null = it can.</param>
 public sealed record QmpMigration(
-    string? Status = null, string? ErrorDesc = null, long? TotalTime = null, long? Downtime = null, QmpMigrationRam? Ram = null);
+    string? Status = null, string? ErrorDesc = null, long? TotalTime = null, long? Downtime = null, QmpMigrationRam? Ram = null,
+    IReadOnlyList<string>? BlockedReasons = null);
 
 /// <summary>How far the memory is copied.</summary>
 /// <param name="Transferred">Bytes sent.</param>
@@ -111,6 +113,62 @@ public sealed record QmpYank(IReadOnlyList<QmpYankInstance> Instances);
 /// <param name="NodeName">The block node; null for the others.</param>
 public sealed record QmpYankInstance(string Type, string? NodeName = null);
 
+/// <summary>Answer to <c>query-kvm</c>.</summary>
+/// <param name="Enabled">True: the guest runs by KVM.</param>
+/// <param name="Present">True: this QEMU was built with it.</param>
+public sealed record QmpKvm(bool Enabled, bool Present);
+
+/// <summary>A machine type, by <c>query-machines</c>.</summary>
+/// <param name="Name">Its name, e.g. <c>pc-q35-7.2</c>.</param>
+/// <param name="Alias">Another name for it, e.g. <c>q35</c>; null = none.</param>
+/// <param name="IsDefault">True: it is taken when none is named.</param>
+public sealed record QmpMachine(string Name, string? Alias = null, bool IsDefault = false);
+
+/// <summary>A CPU model, by <c>query-cpu-definitions</c>.</summary>
+/// <param name="Name">Its name, e.g. <c>qemu64</c>.</param>
+/// <param name="UnavailableFeatures">Features of it that guests do not have here; null = QEMU does not say.</param>
+public sealed record QmpCpuModel(string Name, IReadOnlyList<string>? UnavailableFeatures = null);
+
+/// <summary>A virtual processor, by <c>query-cpus-fast</c>.</summary>
+/// <param name="CpuIndex">Its number.</param>
+public sealed record QmpCpu(int CpuIndex);
+
+/// <summary>Answer to <c>query-memory-size-summary</c>.</summary>
+/// <param name="BaseMemory">Bytes.</param>
+/// <param name="PluggedMemory">Bytes that were plugged in; null = QEMU does not say.</param>
+public sealed record QmpMemory(long BaseMemory, long? PluggedMemory = null);
+
+/// <summary>Arguments of <c>qom-list</c> and, with a property, of <c>qom-get</c>.</summary>
+/// <param name="Path">The object, e.g. <c>/machine</c>.</param>
+/// <param name="Property">Its property.</param>
+public sealed record QmpObject(string Path, string? Property = null);
+
+/// <summary>A property of an object, by <c>qom-list</c>.</summary>
+/// <param name="Name">Its name; of a child of <c>/machine/peripheral</c> a device's id.</param>
+/// <param name="Type">Its type; of a child <c>child&lt;virtio-net-pci&gt;</c>.</param>
+public sealed record QmpProperty(string Name, string Type);
+
+/// <summary>A disk, by <c>query-block</c>.</summary>
+/// <param name="Device">The drive's id; may be empty.</param>
+/// <param name="Inserted">The medium; null = none.</param>
+public sealed record QmpBlock(string Device, QmpMedium? Inserted = null);
+
+/// <summary>A disk's medium.</summary>
+/// <param name="File">Where its data is.</param>
+/// <param name="Ro">True: it is not written.</param>
+/// <param name="NodeName">Its block node.</param>
+public sealed record QmpMedium(string File, bool Ro, string? NodeName = null);
+
+/// <summary>Arguments of <c>calc-dirty-rate</c>.</summary>
+/// <param name="CalcTime">For how long it is measured, seconds.</param>
+/// <param name="SamplePages">Pages that are looked at, per GiB of memory.</param>
+public sealed record QmpMeasure(long CalcTime, long SamplePages);
+
+/// <summary>Answer to <c>query-dirty-rate</c>.</summary>
+/// <param name="Status">unstarted, measuring or measured.</param>
+/// <param name="DirtyRate">MiB per second; measured only.</param>
+public sealed record QmpDirtyRate(string Status, long? DirtyRate = null);
+
 /// <summary>Arguments of <c>qmp_capabilities</c>.</summary>
 /// <param name="Enable">What is negotiated.</param>
 internal sealed record QmpNegotiation(IReadOnlyList<string> Enable);
@@ -127,6 +185,17 @@ internal sealed record QmpNegotiation(IReadOnlyList<string> Enable);
 [JsonSerializable(typeof(QmpMigrationParameters))]
 [JsonSerializable(typeof(QmpAnnounce))]
 [JsonSerializable(typeof(QmpYank))]
+[JsonSerializable(typeof(QmpKvm))]
+[JsonSerializable(typeof(IReadOnlyList<QmpMachine>))]
+[JsonSerializable(typeof(IReadOnlyList<QmpCpuModel>))]
+[JsonSerializable(typeof(IReadOnlyList<QmpCpu>))]
+[JsonSerializable(typeof(QmpMemory))]
+[JsonSerializable(typeof(QmpObject))]
+[JsonSerializable(typeof(IReadOnlyList<QmpProperty>))]
+[JsonSerializable(typeof(IReadOnlyList<QmpBlock>))]
+[JsonSerializable(typeof(QmpMeasure))]
+[JsonSerializable(typeof(QmpDirtyRate))]
+[JsonSerializable(typeof(string))]
 [JsonSerializable(typeof(QmpNegotiation))]
 internal sealed partial class QmpTypes : JsonSerializerContext;
 
@@ -172,6 +241,39 @@ public static class QmpCommands
 
     /// <summary>Cuts connections on which QEMU hangs. Out of band: it is executed although the main loop stands still.</summary>
     public static QmpCommand<QmpYank, QmpNothing> Yank { get; } = new("yank", OutOfBand: true);
+
+    /// <summary>Whether the guest runs by KVM.</summary>
+    public static QmpCommand<QmpNothing, QmpKvm> QueryKvm { get; } = new("query-kvm");
+
+    /// <summary>The machine types that this QEMU has.</summary>
+    public static QmpCommand<QmpNothing, IReadOnlyList<QmpMachine>> QueryMachines { get; } = new("query-machines");
+
+    /// <summary>The CPU models that this QEMU has, and what of them this host and accelerator do not give.</summary>
+    public static QmpCommand<QmpNothing, IReadOnlyList<QmpCpuModel>> QueryCpuModels { get; } = new("query-cpu-definitions");
+
+    /// <summary>The virtual processors.</summary>
+    public static QmpCommand<QmpNothing, IReadOnlyList<QmpCpu>> QueryCpus { get; } = new("query-cpus-fast");
+
+    /// <summary>The guest's memory.</summary>
+    public static QmpCommand<QmpNothing, QmpMemory> QueryMemory { get; } = new("query-memory-size-summary");
+
+    /// <summary>The guest's disks.</summary>
+    public static QmpCommand<QmpNothing, IReadOnlyList<QmpBlock>> QueryBlock { get; } = new("query-block");
+
+    /// <summary>The properties of an object.</summary>
+    public static QmpCommand<QmpObject, IReadOnlyList<QmpProperty>> ListObject { get; } = new("qom-list");
+
+    /// <summary>A property of an object that is a text.</summary>
+    public static QmpCommand<QmpObject, string> ObjectText { get; } = new("qom-get");
+
+    /// <summary>
+    /// Begins to measure how fast the guest changes its memory, by sampling pages. The mode <c>dirty-bitmap</c> is not used: QEMU 7.2 dies
+    /// of it under TCG (SIGSEGV).
+    /// </summary>
+    public static QmpCommand<QmpMeasure, QmpNothing> MeasureDirtyRate { get; } = new("calc-dirty-rate");
+
+    /// <summary>What was measured last.</summary>
+    public static QmpCommand<QmpNothing, QmpDirtyRate> QueryDirtyRate { get; } = new("query-dirty-rate");
 
     internal static QmpCommand<QmpNegotiation, QmpNothing> Capabilities { get; } = new("qmp_capabilities");
 }

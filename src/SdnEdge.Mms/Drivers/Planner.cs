@@ -15,7 +15,7 @@ public sealed record PlanResult(PlanInfo Info, MigrationRequest? Request, IReadO
 /// Plans the migration of a group. It asks and changes nothing, and it does not stop at the first obstacle:
 /// <list type="number">
 /// <item>the configuration: group, site, places; the journal: what runs already;</item>
-/// <item>the hosts: where each server is, and whether it can be moved;</item>
+/// <item>the hosts: where each server is, and whether it can be moved; a virtual machine: whether both hosts agree on it;</item>
 /// <item>the PEs at both ends and the ingress PEs, all at once;</item>
 /// <item>for each pair of PEs the way between them, and for each prefix how it is routed;</item>
 /// <item>what the hold will keep, what is damped;</item>
@@ -64,6 +64,7 @@ public static class Planner
         var inquiry = new PlanInquiry(view, cancel);
         IReadOnlyDictionary<string, HostFacts> hosts = await inquiry.HostsAsync(group);
         IReadOnlyList<PlacedServer> placed = new ServerChecks(notes, state, group, to, hosts).Place();
+        if (state.RunningOf(group.Name) is null) new GuestChecks(notes).Check(placed);
         MoveDraft[] drafts = cutover == Cutover.OneByOne ? [.. placed.Select(s => MoveDraft.Of([s]))]
             : placed.Count > 0 ? [MoveDraft.Of(placed)] : [];
         MoveOptions options = OptionsOf(call, group);
@@ -122,7 +123,7 @@ public static class Planner
             group.Name, placed.Select(p => p.From.Site.Name).Distinct().ToArray() is [string site] ? site : null, to.Name,
             Words.Of(cutover ?? Cutover.Together), notes.Obstacles, Math.Round(longest, 1), predictions,
             [.. group.Servers.Select(s => s.Name)],
-            group.Servers.Sum(s => s.Prefixes.Count), notes.Warnings);
+            group.Servers.Sum(s => s.Prefixes.Count), notes.Warnings, MachinesOf(placed));
         return new PlanResult(info, may ? new MigrationRequest(group.Name, to.Name, cutover!.Value, options) : null, may ? moves : []);
 
         void CheckIngress(string name, PeFacts facts, PathDraft path)
@@ -137,6 +138,13 @@ public static class Planner
             damping.Check(name, facts, path);
             network.CheckIngress(path, name, ingress);
         }
+    }
+
+    private static PlannedMachine[]? MachinesOf(IReadOnlyList<PlacedServer> placed)
+    {
+        PlannedMachine[] machines = [.. placed.Where(s => s.AtFrom?.Machine is not null || s.AtTo?.Machine is not null)
+            .Select(s => new PlannedMachine(s.Server.Name, s.From.Host.Name, s.AtFrom?.Machine, s.To.Host.Name, s.AtTo?.Machine))];
+        return machines.Length > 0 ? machines : null;
     }
 
     private static string List(IEnumerable<string> names) => string.Join(", ", names) is { Length: > 0 } list ? list : "none";

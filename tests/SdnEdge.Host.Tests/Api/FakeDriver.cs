@@ -26,6 +26,12 @@ internal sealed class FakeDriver(bool runs) : IServerDriver
     /// <summary>Set: nobody is told how far the copy is before it is completed.</summary>
     public TaskCompletionSource? MirrorGate { get; set; }
 
+    /// <summary>What it says of the machine; a task that never ends = it hangs.</summary>
+    public Func<CancellationToken, Task<MachineInfo?>> Machine { get; set; } = _ => Task.FromResult<MachineInfo?>(null);
+
+    /// <summary>How often it was asked for the machine.</summary>
+    public int MachineAsked { get; private set; }
+
     public string Kind => "fake";
 
     public bool Mirrors => true;
@@ -57,6 +63,12 @@ internal sealed class FakeDriver(bool runs) : IServerDriver
         return new(true, 10, 20, 30);
     }
 
+    public Task<MachineInfo?> MachineAsync(CancellationToken cancel)
+    {
+        MachineAsked++;
+        return Machine(cancel);
+    }
+
     public ValueTask DisposeAsync() => ValueTask.CompletedTask;
 
     private async Task<ServerState> DoAsync(DriverCall call, CancellationToken cancel)
@@ -69,7 +81,7 @@ internal sealed class FakeDriver(bool runs) : IServerDriver
             lock (Calls) Calls.Add(call);
             if (Gate is { } gate) await gate.Task.WaitAsync(cancel);
             if (Fails is { } reason) throw new DriverException(reason);
-            return Does = Machine.After(call, Does);
+            return Does = Fsm.Machine.After(call, Does);
         }
         finally
         {

@@ -70,6 +70,59 @@ public sealed class HostApiTests : IDisposable
     }
 
     [Fact]
+    public async Task The_machine_is_asked_for_when_the_server_has_been_seen_and_again_when_it_has_changed_and_not_while_it_moves()
+    {
+        _drivers["vs"] = new FakeDriver(true);
+        int version = 1;
+        _drivers["vs"].Machine = _ => Task.FromResult<MachineInfo?>(new MachineInfo("qemu", $"{version++}", "tcg", "q35", "", 1, 1)
+        {
+            Devices = [new MachineDevice("e1000", "", "", "")], Disks = [new MachineDisk("d", "/x", DiskReach.Shared, true, null, "stop")],
+        });
+        await using HostAgent agent = await StartAsync();
+        using HostClient client = Client();
+        await UntilAsync(async () => (await client.ServerAsync("vs")).Machine is not null);
+        MachineInfo machine = (await client.ServerAsync("vs")).Machine!;
+        Assert.Equal(DiskReach.Shared, Assert.Single(machine.Disks).Reach);
+        Assert.Equal("e1000", Assert.Single(machine.Devices).Kind);
+        Assert.Null((await client.ServerAsync("db")).Machine);
+
+        // The move there and back: what was known stays, nobody is asked before it has ended.
+        await client.OrderAsync("vs", ServerOrder.Prepare, new ServerOrderRequest(1, "m-1", MigrationRole.Source, "host-b"));
+        int asked = _drivers["vs"].MachineAsked;
+        await UntilAsync(async () => (await client.ServerAsync("vs")).Mirror is { Ready: true });
+        await client.OrderAsync("vs", ServerOrder.Stop, new ServerOrderRequest(1, "m-1"));
+        await UntilAsync(async () => (await client.ServerAsync("vs")) is { State: ServerState.Paused, Machine: not null });
+        Assert.Equal(asked, _drivers["vs"].MachineAsked);
+        await client.OrderAsync("vs", ServerOrder.Retire, new ServerOrderRequest(1, "m-1"));
+        await UntilAsync(async () => (await client.ServerAsync("vs")).Machine!.Version == $"{asked + 1}");
+    }
+
+    [Fact]
+    public async Task A_driver_that_cannot_say_what_machine_it_is_is_in_nobody_s_way()
+    {
+        _drivers["vs"] = new FakeDriver(true);
+        var hangs = new TaskCompletionSource();
+        _drivers["vs"].Machine = async cancel =>
+        {
+            hangs.TrySetResult();
+            await Task.Delay(Timeout.Infinite, cancel);
+            return null;
+        };
+        _drivers["db"] = new FakeDriver(false) { Machine = _ => throw new IOException("no such program") };
+        await using HostAgent agent = await StartAsync();
+        using HostClient client = Client();
+        await hangs.Task.WaitAsync(Patience.Time);
+        Assert.Equal(ServerState.Running, (await client.ServerAsync("vs")).State);
+        ServerReply reply = await client.OrderAsync("vs", ServerOrder.Prepare,
+            new ServerOrderRequest(1, "m-1", MigrationRole.Source, "host-b"));
+        Assert.Equal(ServerState.Running, reply.State);
+        await UntilAsync(() => Task.FromResult(agent.Events.After(0, out _).Any(e => e.Change == "machine")));
+        Assert.Equal((ServerState.Absent, null, null), ((await client.ServerAsync("db")).State, (await client.ServerAsync("db")).Machine,
+            (await client.ServerAsync("db")).Fault));
+        Assert.Contains(agent.Events.After(0, out _), e => e.Detail?.Contains("no such program", StringComparison.Ordinal) == true);
+    }
+
+    [Fact]
     public async Task While_an_order_runs_the_next_waits_reads_are_answered_and_what_nobody_waits_for_is_done_all_the_same()
     {
         await using HostAgent agent = await StartAsync();

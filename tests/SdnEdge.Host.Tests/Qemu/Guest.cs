@@ -14,11 +14,20 @@ internal static class Guest
     public static string Folder { get; } = Environment.GetEnvironmentVariable("SDNEDGE_GUEST") is { Length: > 0 } folder ? folder
         : throw new InvalidOperationException("SDNEDGE_GUEST names no folder with the test guest: run ./build.sh test, which makes it");
 
-    /// <summary>QEMU and its arguments. The guest's UDP ports 7 (echo) and 8 (counter) are at these ports of the loopback.</summary>
-    public static string[] Command(string log, int echo, int counter, string app) =>
+    /// <summary>QEMU 10, which guest/fetch-qemu.sh puts beside the system's own, and where it finds its files.</summary>
+    public static string[] Qemu10 { get; } =
     [
         Path.Combine(Folder, "qemu/usr/bin/qemu-system-x86_64"), "-L", Path.Combine(Folder, "qemu/usr/share/qemu"), "-L",
-        Path.Combine(Folder, "qemu/usr/share/seabios"), "-machine", "pc-q35-7.2", "-cpu", "qemu64", "-accel", "tcg", "-m", "128",
+        Path.Combine(Folder, "qemu/usr/share/seabios"),
+    ];
+
+    /// <summary>The system's own QEMU: 7.2 in Debian 12.</summary>
+    public static string[] Qemu7 { get; } = ["/usr/bin/qemu-system-x86_64"];
+
+    /// <summary>QEMU and its arguments. The guest's UDP ports 7 (echo) and 8 (counter) are at these ports of the loopback.</summary>
+    public static string[] Command(string log, int echo, int counter, string app, string[]? qemu = null) =>
+    [
+        .. qemu ?? Qemu10, "-machine", "pc-q35-7.2", "-cpu", "qemu64", "-accel", "tcg", "-m", "128",
             "-display",
         "none", "-nodefaults", "-no-user-config", "-serial", "file:" + log, "-kernel", Path.Combine(Folder, "vmlinuz"), "-initrd",
         Path.Combine(Folder, "initrd"), "-append",

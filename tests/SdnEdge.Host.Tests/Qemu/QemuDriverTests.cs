@@ -217,9 +217,10 @@ public class QemuDriverTests
         }
     }
 
-    private sealed record Side(string Name, string Folder, QemuConfig Config, QemuDriver Driver, int Counter);
+    internal sealed record Side(string Name, string Folder, QemuConfig Config, QemuDriver Driver, int Counter);
 
-    private sealed class TwoDrivers : IAsyncDisposable
+    /// <summary>Two hosts' drivers of one guest, by QEMU 10 where nothing else is said.</summary>
+    internal sealed class TwoDrivers : IAsyncDisposable
     {
         private readonly string _folder = Directory.CreateTempSubdirectory("sdnedge-guest-").FullName;
 
@@ -227,10 +228,11 @@ public class QemuDriverTests
         private readonly bool _onePass;
         private readonly CopyBandwidth _bandwidth;
 
-        public TwoDrivers(string app = "dirty=400,over=16", bool onePass = false, long bytesPerSecond = 0)
+        public TwoDrivers(
+            string app = "dirty=400,over=16", bool onePass = false, long bytesPerSecond = 0, string[]? qemuA = null, string[]? qemuB = null)
         {
             (_app, _onePass, _bandwidth) = (app, onePass, new CopyBandwidth(bytesPerSecond));
-            (A, B) = (Make("host-a"), Make("host-b"));
+            (A, B) = (Make("host-a", qemuA), Make("host-b", qemuB));
         }
 
         public Loopback Network { get; } = new();
@@ -275,18 +277,18 @@ public class QemuDriverTests
             Directory.Delete(_folder, recursive: true);
         }
 
-        private Side Make(string host)
+        private Side Make(string host, string[]? qemu)
         {
             string folder = Path.Combine(_folder, host);
             int counter = Guest.FreePort();
-            string[] command = Guest.Command(Path.Combine(_folder, host + ".console"), Guest.FreePort(), counter, _app);
+            string[] command = Guest.Command(Path.Combine(_folder, host + ".console"), Guest.FreePort(), counter, _app, qemu);
             var config = new QemuConfig(command, _onePass);
             return new Side(host, folder, config, new QemuDriver("vs", config, folder, Network, _bandwidth), counter);
         }
     }
 
     /// <summary>A stream whose answers can be lost.</summary>
-    private sealed class OneWay(Stream inner) : Stream
+    internal sealed class OneWay(Stream inner) : Stream
     {
         public bool Lost { get; set; }
 
@@ -330,7 +332,7 @@ public class QemuDriverTests
     }
 
     /// <summary>Migrations by TCP on the loopback, one port a guest that is expected.</summary>
-    private sealed class Loopback : IMigrationNetwork, IDisposable
+    internal sealed class Loopback : IMigrationNetwork, IDisposable
     {
         private readonly ConcurrentDictionary<(string Server, long Epoch), TcpListener> _expected = [];
         private TcpClient? _incoming;

@@ -97,6 +97,7 @@ internal sealed class MigrationView(bool sameClock)
         string what = $"{plan.Servers.Count} server{(plan.Servers.Count == 1 ? "" : "s")} ({string.Join(", ", plan.Servers)}), "
             + $"{plan.Prefixes} prefix{(plan.Prefixes == 1 ? "" : "es")}";
         Console.WriteLine(known ? $"{plan.Group}: {plan.From ?? "?"} to {plan.To}, {plan.Cutover}; {what}" : $"{plan.Group} to {plan.To}");
+        foreach (PlannedMachine m in plan.Machines ?? []) Console.WriteLine($"machine    {Line(m)}");
         foreach (Obstacle o in plan.Obstacles) Console.WriteLine($"obstacle   {o.Reason}  {o.Where}  {o.Detail}");
         if (known) Console.WriteLine(string.Create(CultureInfo.InvariantCulture,
             $"blackout   {plan.PredictedBlackoutMs:0.0} ms predicted"));
@@ -111,6 +112,27 @@ internal sealed class MigrationView(bool sameClock)
         foreach (string warning in plan.Warnings) Console.WriteLine($"warning    {warning}");
         Console.WriteLine(plan.Obstacles.Count == 0 ? "possible: it can be started."
             : $"not possible: {plan.Obstacles.Count} obstacle{(plan.Obstacles.Count == 1 ? "" : "s")}. Nothing was changed.");
+    }
+
+    /// <summary>A virtual machine in one line: what differs between the hosts, then what is the same.</summary>
+    public static string Line(PlannedMachine planned)
+    {
+        ArgumentNullException.ThrowIfNull(planned);
+        MachineInfo? m = planned.From ?? planned.To;
+        string line = $"{planned.Server}: {At(planned.From)} at {planned.FromHost} > {At(planned.To)} at {planned.ToHost}";
+        if (m is null) return line;
+        string[] facts =
+        [
+            m.ResolvedType ?? m.Type, m.Cpu, Count(m.Processors, "processor"), $"{m.MemoryBytes >> 20} MiB",
+            Count(m.Devices.Count, "device"), Count(m.Disks.Count, "disk"), m.OnePass ? "one pass" : "",
+            m.DirtyBytesPerSecond is { } dirty ? string.Create(CultureInfo.InvariantCulture, $"changes {dirty / 1e6:0.0} MB/s") : "",
+        ];
+        return $"{line}; {string.Join(", ", facts.Where(f => f.Length > 0))}";
+
+        static string At(MachineInfo? m) => m is null ? "not said"
+            : $"{m.Hypervisor} {(m.Version.Length > 0 ? m.Version : "?")} {m.Accelerator}";
+
+        static string Count(int n, string what) => n == 0 ? "" : $"{n} {what}{(n == 1 ? "" : "s")}";
     }
 
     /// <summary>A table of migrations.</summary>
