@@ -88,7 +88,8 @@ public sealed class ConfigTests
             "migration.clientCa: is missing", "migration.peers[0].address: 'host-b' is not ADDRESS:PORT",
                 "migration.peers[1].name: 'host-b' is",
             "weight", "servers[0].qemu.run: 'qemu' is not an absolute path", "servers[0].qemu.run[1]: '-S' is the agent's own",
-            "servers[0].qemu.run[2]: '--incoming' is the agent's own", "servers[1].qemu: exactly one", "servers[2].qemu.machine: is missing",
+            "servers[0].qemu.run[2]: '--incoming' is the agent's own", "servers[1].qemu: exactly one",
+                "servers[2].qemu.machine: is missing",
             "servers[2].qemu.cpu: is missing", "servers[2].qemu.memory: is missing",
             "servers[3].qemu.passes: 'two' is not known; write one of many, one",
         ]) Assert.Contains(wanted, all, StringComparison.Ordinal);
@@ -155,7 +156,8 @@ public sealed class ConfigTests
         foreach (string wanted in (string[])
         [
             "servers[0].qemu.memory: says what run: says already", "servers[0].qemu.autoConverge: ", "servers[0].qemu.given.rescue: ",
-            "servers[1].qemu.memory: ", "servers[1].qemu.append: needs a kernel", "servers[1].qemu.passes: ", "servers[1].qemu.nics[0].tap: ",
+            "servers[1].qemu.memory: ", "servers[1].qemu.append: needs a kernel", "servers[1].qemu.passes: ",
+                "servers[1].qemu.nics[0].tap: ",
             "servers[1].qemu.nics[0].mac: ", "servers[1].qemu.disks[0].file: ", "servers[1].qemu.disks[0].format: ",
             "servers[1].qemu.disks[1].name: ", "servers[1].qemu.arguments[0]: '-qmp' is the agent's own",
         ]) Assert.Contains(wanted, all, StringComparison.Ordinal);

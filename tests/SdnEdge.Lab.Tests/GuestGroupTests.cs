@@ -69,7 +69,8 @@ public sealed class GuestGroupTests
         string from = Path.GetDirectoryName(LabFiles.Guest)!, files = Directory.CreateDirectory(Path.Combine(folder, "guest")).FullName;
         string topology = Path.Combine(folder, "guest.clab.yml");
         string taps = string.Concat(s_guests.Skip(1).Select((_, i)
-            => $"        - ip tuntap add dev vs{i + 1} mode tap\n        - ip link set vs{i + 1} master br0\n        - ip link set vs{i + 1} up\n"));
+            => $"        - ip tuntap add dev vs{i + 1} mode tap\n        - ip link set vs{i + 1} master br0\n        - ip link set "
+            + $"vs{i + 1} up\n"));
         File.WriteAllText(topology, Changed(LabFiles.Guest, ("        - ip link set br0 up\n", taps + "        - ip link set br0 up\n")));
         foreach (string file in Directory.GetFiles(Path.Combine(from, "guest")))
         {

@@ -78,7 +78,8 @@ public sealed class GuestTests
         DirectoryInfo root = Directory.CreateTempSubdirectory("sdnedge-test-");
         try
         {
-            string topology = Path.Combine(root.FullName, "topologies", "x.clab.yml"), made = Path.Combine(root.FullName, "artifacts/guest");
+            string topology = Path.Combine(root.FullName, "topologies", "x.clab.yml"), made =
+                Path.Combine(root.FullName, "artifacts/guest");
             Assert.Null(GuestFolder.Find(topology, null, out string why));
             Assert.Contains("./build.sh guest", why, StringComparison.Ordinal);
             Directory.CreateDirectory(made);

@@ -213,7 +213,8 @@ internal static class HtmlReport
             .Append("Reordered by RFC 4737, in each flow; from the switch through the release: overtaken before any packet could have "
                 + "come ")
             .Append("by the direct path. Direct path: towards the server from the advertisement, from the server from its resume.")
-            .Append(report.Probe.Echo ? " The server sends each packet back: delays are there and back, and what is lost may have been lost "
+            .Append(report.Probe.Echo ? " The server sends each packet back: delays are there and back, and what is lost may have been "
+                + "lost "
                 + "on either way." : "").Append("</p>\n")
             .Append("</section>\n");
     }

@@ -49,7 +49,8 @@ public sealed record StandInConfig(string Namespace, string Leg, MacAddress Mac,
 /// <param name="OnePass">True: while it runs its memory is copied once, and what has changed meanwhile after its stop. What QEMU before 9.0
 /// needs without KVM: a second pass there loses changes.</param>
 /// <param name="AutoConverge">True: QEMU slows it down when it changes its memory faster than the way takes it.</param>
-/// <param name="Given">Monitors of a QEMU that was not started by the agent and is taken over as it runs; null = the agent starts it.</param>
+/// <param name="Given">Monitors of a QEMU that was not started by the agent and is taken over as it runs; null = the agent starts
+/// it.</param>
 /// <param name="SharedDisks">Ids of drives and node names of block devices whose files the other hosts have, too; null = none.</param>
 public sealed record QemuConfig(
     IReadOnlyList<string> Run, bool OnePass = false, bool AutoConverge = false, QemuSockets? Given = null,

@@ -97,7 +97,8 @@ internal static class QemuConfigReader
         {
             string tap = nic.Text("tap", required: true, "vs0") ?? "";
             if (tap.Length > NodeConfigLoader.MaxDeviceName || tap.Any(c => c is '/' or ',' || char.IsWhiteSpace(c)))
-                nic.Error("tap", $"'{tap}' is not a device name; write 1 to {NodeConfigLoader.MaxDeviceName} characters without '/', ',' or "
+                nic.Error("tap", $"'{tap}' is not a device name; write 1 to {NodeConfigLoader.MaxDeviceName} characters without '/', ',' "
+                    + $"or "
                     + "spaces");
             MacAddress mac = default;
             if (nic.Text("mac", required: true, "\"02:00:00:00:01:10\"") is { } text

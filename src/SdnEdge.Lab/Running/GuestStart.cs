@@ -16,7 +16,8 @@ internal static class GuestStart
     // A QEMU that the machine is slow to start.
     private static readonly TimeSpan s_start = TimeSpan.FromSeconds(30);
 
-    /// <summary>Orders the agent of a host to start the guests that begin their life there. An agent that has started one says so.</summary>
+    /// <summary>Orders the agent of a host to start the guests that begin their life there. An agent that has started one says
+    /// so.</summary>
     /// <exception cref="LabException">The agent refused, or could not.</exception>
     public static async Task OrderAsync(LabTopology lab, string host, string socket, CancellationToken cancel)
     {

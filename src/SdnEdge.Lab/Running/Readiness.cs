@@ -103,7 +103,8 @@ internal static class Readiness
             }
         }
 
-        // From every client, by every address: then all neighbours on the way are known, as a stand-in's are. A guest that boots without KVM
+        // From every client, by every address: then all neighbours on the way are known, as a stand-in's are. A guest that boots without
+        // KVM
         // takes as long as all the rest, and more.
         async Task GuestsAsync()
         {

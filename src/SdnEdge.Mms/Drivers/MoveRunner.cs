@@ -390,7 +390,8 @@ internal sealed class MoveRunner : IDisposable
     private static string Course(string server, MirrorProgress copy) => copy.BytesPerSecond <= 0
         ? $"{copy.RemainingBytes / 1_000_000} MB of {server} are still to be copied"
         : $"pass {copy.Pass} over the memory of {server}: {copy.RemainingBytes / 1_000_000} MB are left, "
-            + $"{copy.BytesPerSecond / 1e6:0.0} MB/s are carried, {copy.DirtyBytesPerSecond / 1e6:0.0} MB/s change; stopped now, nobody would run for "
+            + $"{copy.BytesPerSecond / 1e6:0.0} MB/s are carried, {copy.DirtyBytesPerSecond / 1e6:0.0} MB/s change; stopped now, nobody "
+            + $"would run for "
             + $"{copy.PredictedBlackoutMs:0} ms";
 
     // Open commands of one resource, in order.

@@ -22,7 +22,8 @@ public sealed class HostileMonitorTests(ITestOutputHelper output)
 
     // The commands of each way, in the order in which they come first.
     private static readonly string[] s_out =
-        ["query-status", "cont", "query-migrate", "migrate-set-capabilities", "migrate-set-parameters", "migrate", "stop", "migrate-continue"];
+        ["query-status", "cont", "query-migrate", "migrate-set-capabilities", "migrate-set-parameters", "migrate", "stop",
+            "migrate-continue"];
 
     private static readonly string[] s_undone = ["migrate_cancel"];
 
@@ -141,7 +142,8 @@ public sealed class HostileMonitorTests(ITestOutputHelper output)
             step = what;
             ServerState said = await call().WaitAsync(Patience.Time);
             if (said != expected) wrong.Add($"{name}: {what} says {said}");
-            else if (!so()) wrong.Add($"{name}: {what} says {said}, and the guest {(machine.Runs ? "runs" : "does not run")}, its migration "
+            else if (!so()) wrong.Add($"{name}: {what} says {said}, and the guest {(machine.Runs ? "runs" : "does not run")}, its "
+                + $"migration "
                 + $"is {machine.Migration ?? "none"}");
         }
 

@@ -195,7 +195,8 @@ public class QemuDriverTests
         await using var driver = new QemuDriver("vs", lab.A.Config with { Given = given }, lab.A.Folder, lab.Network);
         Assert.Equal(ServerState.Absent, await driver.LookAsync(new DriverContext("vs"), default));
         using Process qemu = Process.Start(new ProcessStartInfo(lab.A.Config.Run[0],
-            [.. lab.A.Config.Run.Skip(1), "-qmp", $"unix:{given.Main},server=on,wait=off", "-qmp", $"unix:{given.Rescue},server=on,wait=off"]))!;
+            [.. lab.A.Config.Run.Skip(1), "-qmp", $"unix:{given.Main},server=on,wait=off", "-qmp",
+                $"unix:{given.Rescue},server=on,wait=off"]))!;
         try
         {
             await lab.UntilAsync(async () => await driver.LookAsync(new DriverContext("vs"), default) == ServerState.Running);

@@ -145,7 +145,8 @@ public sealed class DemoTests : IDisposable
         Assert.Empty(report["residue"]!.AsArray());
     }
 
-    /// <summary>At a rate that an emulated machine answers beside other tests; what it does not answer at rest is not asked of it.</summary>
+    /// <summary>At a rate that an emulated machine answers beside other tests; what it does not answer at rest is not asked of
+    /// it.</summary>
     [RootFact]
     public void A_virtual_machine_moves_with_its_memory_and_nothing_is_lost()
     {
