@@ -30,8 +30,8 @@ internal static class Picture
     public static string Draw(RunAnalysis run, DemoReport report) => Draw(run, report, null);
 
     /// <summary>
-    /// What is between the switch and the last ingress on the direct path, larger; null where the whole shows it large enough, or it did not
-    /// come so far.
+    /// What is between the switch and the last ingress on the direct path, larger; null where the whole shows it large enough, or it did
+    /// not come so far.
     /// </summary>
     public static string? DrawSwitch(RunAnalysis run, DemoReport report)
     {
