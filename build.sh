@@ -9,7 +9,8 @@ Usage: ./build.sh COMMAND [ARGUMENTS]
 
   build                build Release with all analyzers; leaves the executable at artifacts/sdnedge
   demo  [OPTIONS]      build, then move a virtual server from data centre A to B under traffic
-                       (--out DIR, --rate PPS, --blackout MS, --rtt MS, --no-hold, --keep; --vm qemu: a real virtual machine)
+                       (--out DIR, --rate PPS, --blackout MS, --rtt MS, --no-hold, --keep; --vm qemu: a real virtual machine,
+                       with --compare the same one by a script beside it)
   test  [OPTIONS] [FILTER]
                        build everything with all analyzers, then run every test; ends with "N passed, N failed, N skipped".
                        FILTER: only the tests whose full name contains it (or an expression of `dotnet test --filter`); then only
@@ -310,6 +311,7 @@ case "$command" in
   demo)   need_sdk; need_root demo; install_packages "${LAB_PACKAGES[@]}"
           case "$*" in *provider-frr*) install_packages frr bird2 ;; esac
           case " $* " in *" --vm qemu "*|*" --vm=qemu "*|*-qemu.clab.yml*) install_packages "${GUEST_PACKAGES[@]}"; make_guest ;; esac
+          case " $* " in *" --compare "*) install_packages socat ;; esac
           publish "$UNJUDGED"; exec artifacts/sdnedge demo "$@" ;;
   lab)    need_sdk; need_root lab; install_packages "${LAB_PACKAGES[@]}"; publish "$UNJUDGED"; exec artifacts/sdnedge lab "$@" ;;
   guest)  install_packages "${GUEST_PACKAGES[@]}"; make_guest ;;

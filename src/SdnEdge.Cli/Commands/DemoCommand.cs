@@ -62,6 +62,11 @@ internal static class DemoCommand
                 + "through.",
             DefaultValueFactory = _ => 500,
         };
+        var compare = new Option<bool>("--compare")
+        {
+            Description = "With --vm qemu: the same machine is moved a second time, by a script with plain migrate and a change of routes, "
+                + "in a lab of its own; the report has both side by side.",
+        };
         var keep = new Option<bool>("--keep") { Description = "Leaves the lab running afterwards." };
         var topology = new Option<string?>("--topology", "-t")
         {
@@ -78,7 +83,7 @@ internal static class DemoCommand
             1: a condition failed. 2: the run could not be made.
             """)
         {
-            folder, vm, rate, blackout, rtt, noHold, noOrder, orderBound, quiet, keep, topology, name,
+            folder, vm, rate, blackout, rtt, noHold, noOrder, orderBound, quiet, compare, keep, topology, name,
         };
         command.SetAction(async (parse, cancel) =>
         {
@@ -86,7 +91,7 @@ internal static class DemoCommand
             await Task.Yield();
             bool guest = parse.GetValue(vm) == "qemu";
             long packets = parse.GetValue(rate) ?? (guest ? GuestRate : StandInRate);
-            TimeSpan most = guest ? GuestLimit : StandInLimit;
+            TimeSpan most = (guest ? GuestLimit : StandInLimit) + (parse.GetValue(compare) ? GuestLimit : TimeSpan.Zero);
             if (Topologies.Find(parse.GetValue(topology), guest) is not { } file)
             {
                 return Fail("no topology file; give --topology FILE, e.g. --topology topologies/figure1.clab.yml");
@@ -100,6 +105,8 @@ internal static class DemoCommand
 
             if (parse.GetValue(orderBound) is < 1 or > 60_000 || parse.GetValue(quiet) is < 1 or > 60_000)
                 return Fail("--order-bound and --quiet are 1 to 60000 milliseconds");
+
+            if (parse.GetValue(compare) && !guest) return Fail("--compare moves a virtual machine a second time; it needs --vm qemu");
 
             using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancel);
             limit.CancelAfter(most);
@@ -119,6 +126,7 @@ internal static class DemoCommand
                     Order = !parse.GetValue(noOrder),
                     OrderBoundMs = parse.GetValue(orderBound),
                     QuietMs = parse.GetValue(quiet),
+                    Compare = parse.GetValue(compare),
                     Keep = parse.GetValue(keep),
                 }, view).RunAsync(limit.Token);
                 view.Show(report, parse.GetValue(folder)!);

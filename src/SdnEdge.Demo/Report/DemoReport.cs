@@ -38,6 +38,9 @@ internal sealed record DemoReport
     /// <summary>The copy of the server's memory; null = there was none, or its host has no record of it.</summary>
     public required PrecopyReport? Precopy { get; init; }
 
+    /// <summary>The same machine under the same traffic, moved by a script; null = that was not tried.</summary>
+    public required ScriptReport? Script { get; init; }
+
     /// <summary>The migration as its manager tells it; null = there was none to ask.</summary>
     public required MigrationReport? Migration { get; init; }
 
@@ -70,6 +73,14 @@ internal sealed record ServerReport(
 /// machine of 128 MiB. A goal that is missed is told, and fails no run.
 /// </summary>
 internal sealed record GoalsReport(double? GapMs, double? GapBoundMs, double? StopToRunMs, double StopToRunBoundMs);
+
+/// <summary>
+/// A move by plain migrate, QEMU's own announcements, and a change of the PEs' static routes (move-by-script.sh), as the probes saw it:
+/// there and back. PrecopyBytes and DowntimeMs: QEMU's own account. TookMs: all of the script.
+/// </summary>
+internal sealed record ScriptReport(
+    long PacketsPerSecond, long Sent, long Lost, long Duplicated, long Reordered, double GapMs, long PrecopyBytes, double DowntimeMs,
+    double TookMs, int TcpResets, double TcpMaxStallMs, bool Valid, string? WhyInvalid);
 
 /// <summary>The copy of the server's memory. WireBytes: what went over the network for it.</summary>
 internal sealed record PrecopyReport(

@@ -54,8 +54,12 @@ internal sealed record GuestSample(long AskedNs, long AnsweredNs, long Ticks, lo
 /// <param name="Sent">Packets sent.</param>
 /// <param name="Lost">Packets that did not come back.</param>
 /// <param name="TcpResets">Connections that broke meanwhile.</param>
-internal sealed record RateTrial(long PacketsPerSecond, long Sent, long Lost, int TcpResets)
+/// <param name="BehindMs">How much longer what was sent last was on its way than the fastest packet, milliseconds (median, of the slowest
+/// stream): what waits in the machine when it does not keep up, and would be lost later.</param>
+internal sealed record RateTrial(long PacketsPerSecond, long Sent, long Lost, int TcpResets, double BehindMs = 0)
 {
-    /// <summary>True when nothing was lost.</summary>
-    public bool Clean => Sent > 0 && Lost == 0 && TcpResets == 0;
+    private const double MostBehindMs = 150;
+
+    /// <summary>True when nothing was lost, and nothing would have been in a longer trial: the machine keeps up.</summary>
+    public bool Clean => Sent > 0 && Lost == 0 && TcpResets == 0 && BehindMs <= MostBehindMs;
 }

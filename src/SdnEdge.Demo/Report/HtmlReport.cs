@@ -26,6 +26,7 @@ internal static class HtmlReport
                 .Append("</section>\n");
         if (report.Probe.Ran)
         {
+            if (report.Script is { } script) BesideScript(page, report, script);
             Streams(page, report);
             Ledger(page, report);
         }
@@ -214,9 +215,22 @@ internal static class HtmlReport
                 + "come ")
             .Append("by the direct path. Direct path: towards the server from the advertisement, from the server from its resume.")
             .Append(report.Probe.Echo ? " The server sends each packet back: delays are there and back, and what is lost may have been "
-                + "lost "
-                + "on either way." : "").Append("</p>\n")
+                + "lost on either way." : "").Append("</p>\n")
             .Append("</section>\n");
+    }
+
+    private static void BesideScript(StringBuilder page, DemoReport report, ScriptReport script)
+    {
+        page.Append("<section class=\"card\">\n<h2>Beside it: the same machine moved by a script</h2>\n<div class=\"scroll\"><table>\n"
+            + "<thead><tr><th>moved by</th><th>sent</th><th>lost</th><th>reordered</th><th>longest gap, ms</th><th>stop to run, ms</th>"
+            + "<th>longest TCP stall, ms</th><th>resets</th><th>MiB copied</th></tr></thead>\n<tbody>\n");
+        foreach (string[] row in Beside.Rows(report, script))
+            page.Append($"<tr><th>{Svg.Escape(row[0])}</th>")
+                .AppendJoin("", row.Skip(1).Select(c => $"<td>{Svg.Escape(c)}</td>")).Append("</tr>\n");
+        page.Append("</tbody></table></div>\n<p class=\"foot\">The script: plain migrate from host to host, QEMU's announcements (RARP, "
+            + "gratuitous ARP), then the machine's static routes from one PE to the other; what is sent to it meanwhile is lost. Its stop "
+            + "to run and its bytes are QEMU's own account.").Append(script.Valid ? "" : Svg.Escape($" NOT VALID: {script.WhyInvalid}"))
+            .Append("</p>\n</section>\n");
     }
 
     private static void Ledger(StringBuilder page, DemoReport report)
@@ -293,7 +307,8 @@ internal static class HtmlReport
                 : "not told");
             if (report.Probe.Trials is { Count: > 0 } trials)
                 row("at rest, before the move", string.Join("; ",
-                    trials.Select(t => $"{t.PacketsPerSecond:N0} packets/s: {t.Lost:N0} of {t.Sent:N0} lost")));
+                    trials.Select(t => $"{t.PacketsPerSecond:N0} packets/s: {t.Lost:N0} of {t.Sent:N0} lost, "
+                        + $"{t.BehindMs:N0} ms behind at the end")));
             if (report.Goals is not { } goals) return;
             row("longest time in which a client saw nothing", Goal(goals.GapMs, goals.GapBoundMs)
                 + " (stop to run, and what a cold start costs: translated code is not moved)");

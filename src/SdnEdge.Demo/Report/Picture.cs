@@ -31,8 +31,7 @@ internal static class Picture
 
     /// <summary>
     /// What is between the switch and the last ingress on the direct path, larger; null where the whole shows it large enough, or it did
-    /// not
-    /// come so far.
+    /// not come so far.
     /// </summary>
     public static string? DrawSwitch(RunAnalysis run, DemoReport report)
     {

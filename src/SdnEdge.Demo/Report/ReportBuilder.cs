@@ -74,6 +74,7 @@ internal static class ReportBuilder
             Server = facts.Guest is { } guest ? Server(guest, move) : facts.Probed ? new ServerReport("stand-in") : null,
             Goals = facts.Guest is { } still ? Goals(still, run) : null,
             Precopy = facts.Guest?.Copy is { } copy ? Precopy(copy, ms) : null,
+            Script = facts.Script,
             Migration = facts.Migration is { } m ? Migration(m, ms) : null,
         };
         IReadOnlyList<string> failures =

@@ -30,6 +30,9 @@ internal sealed record RunFacts
     /// <summary>What is known of the server as a virtual machine; null = it is a stand-in. Its streams are there and back.</summary>
     public GuestFacts? Guest { get; init; }
 
+    /// <summary>The same machine moved by a script; null = that was not tried.</summary>
+    public ScriptReport? Script { get; init; }
+
     /// <summary>What the manager said of the migration; null = there was none to ask.</summary>
     public MigrationStatus? Migration { get; init; }
 

@@ -211,6 +211,16 @@ internal sealed class StreamAnalysis
         return longest;
     }
 
+    /// <summary>How much longer the packets sent in the last <paramref name="lastNs"/> took (median) than the fastest of all; 0 = there are
+    /// none.</summary>
+    public long BehindNs(long lastNs)
+    {
+        List<long> last = Delays(LastSentNs - lastNs, long.MaxValue);
+        if (last.Count == 0) return 0;
+        last.Sort();
+        return last[last.Count / 2] - Delays(long.MinValue, long.MaxValue).Min();
+    }
+
     /// <summary>Adds this stream's packets to a ledger: each to the stage in force when it was sent.</summary>
     /// <param name="ledger">One tally for each stage.</param>
     /// <param name="startsNs">Start of each stage but the first, rising: stage 0 lies before all of them.</param>

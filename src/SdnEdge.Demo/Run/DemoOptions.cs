@@ -23,7 +23,7 @@ internal sealed record DemoOptions
     public int TcpBytesPerSecond { get; init; } = 250_000;
 
     /// <summary>How long a virtual machine at rest is tried at a rate.</summary>
-    public TimeSpan Trial { get; init; } = TimeSpan.FromSeconds(2);
+    public TimeSpan Trial { get; init; } = TimeSpan.FromSeconds(3);
 
     public int BlackoutMs { get; init; } = 300;
 
@@ -42,6 +42,9 @@ internal sealed record DemoOptions
     /// Longest time that a packet may be on its way in the tunnel, milliseconds, where no marker says that it is through.
     /// </summary>
     public int QuietMs { get; init; } = 500;
+
+    /// <summary>Moves a virtual machine a second time, by a script, in a lab of its own, and reports both.</summary>
+    public bool Compare { get; init; }
 
     /// <summary>Leaves the lab running.</summary>
     public bool Keep { get; init; }

@@ -14,7 +14,9 @@ namespace SdnEdge.Demo.Run;
 ///   3. start the probes and let them run a while (Figure 1(a)),
 ///   4. have the manager move the server, as <c>sdnedge migrate run</c> does (Figure 1(b)),
 ///   5. let the probes run on (Figure 1(c)), stop them,
-///   6. look for leftovers on both PEs, make the report, judge.
+///   6. look for leftovers on both PEs,
+///   7. where that is asked for, do the same by a script in a lab of its own,
+///   8. make the report, judge.
 /// Whatever happens, the lab is taken down at the end, unless it is to be kept.
 /// </summary>
 internal sealed class DemoRun(DemoOptions options, DemoView view)
@@ -23,9 +25,19 @@ internal sealed class DemoRun(DemoOptions options, DemoView view)
     private static readonly TimeSpan Before = TimeSpan.FromSeconds(2), After = TimeSpan.FromSeconds(1),
         AfterGuest = TimeSpan.FromSeconds(2);
 
+    private const long LastOfTrialNs = 500_000_000;
+
     /// <summary>Runs; the report is in the out folder when it returns.</summary>
     /// <exception cref="LabException">The lab cannot be deployed, or a client does not reach the server.</exception>
     public async Task<DemoReport> RunAsync(CancellationToken cancel)
+    {
+        RunFacts facts = await DeployedAsync(cancel);
+        if (options.Compare && facts.Guest is not null)
+            facts = facts with { Script = await new ScriptedMove(options, view).RunAsync(facts.ForwardPacketsPerSecond, cancel) };
+        return MigrationReports.Write(facts, options.Out);
+    }
+
+    private async Task<RunFacts> DeployedAsync(CancellationToken cancel)
     {
         view.Say("deploying the lab");
         RunningLab lab = await LabRunner.DeployAsync(
@@ -48,7 +60,7 @@ internal sealed class DemoRun(DemoOptions options, DemoView view)
         }
     }
 
-    private async Task<DemoReport> InLabAsync(RunningLab lab, CancellationToken cancel)
+    private async Task<RunFacts> InLabAsync(RunningLab lab, CancellationToken cancel)
     {
         // Who and where.
         var server = MovedServer.Of(lab);
@@ -86,7 +98,7 @@ internal sealed class DemoRun(DemoOptions options, DemoView view)
         }
     }
 
-    private async Task<DemoReport> MeasureAsync(
+    private async Task<RunFacts> MeasureAsync(
         RunningLab lab, MovedServer server, MmsClient mms, string group, MovedSite from, MovedSite to,
         Dictionary<string, PeClient> pes, string logs, CancellationToken cancel)
     {
@@ -141,7 +153,7 @@ internal sealed class DemoRun(DemoOptions options, DemoView view)
         residue.AddRange(MoveFactsOf.Residue(move).Where(r => !residue.Contains(r)));
         StreamFacts[] forward =
             [.. await Task.WhenAll(probes.Forward.Select(s => WithFibTimeAsync(s, pes, move, server.Addresses, cancel)))];
-        return MigrationReports.Write(new RunFacts
+        return new RunFacts
         {
             Parameters = new ParametersReport(
                 lab.Name, server.Name, from.Name, to.Name, options.RttMs ?? RoundTripOf(lab.Topology),
@@ -157,7 +169,7 @@ internal sealed class DemoRun(DemoOptions options, DemoView view)
             Drops = drops.Since(dropsBefore),
             Invalid = probes.Invalid,
             Migration = move,
-        }, options.Out);
+        };
     }
 
     private async Task<RateTrial> TryAsync(RunningLab lab, MovedServer server, ProbeRates rates, string logs, CancellationToken cancel)
@@ -170,8 +182,10 @@ internal sealed class DemoRun(DemoOptions options, DemoView view)
         if (result.Invalid.Count > 0) throw new LabException($"the probes are not sound: {string.Join("; ", result.Invalid)}.");
         StreamAnalysis[] streams = [.. result.Forward.Select(s => StreamAnalysis.Of(s.Stream, s.Sent, s.Received))];
         var trial = new RateTrial(rates.PacketsPerSecond, streams.Sum(s => (long)s.Sent), streams.Sum(s => s.Lost),
-            result.Tcp?.Resets ?? 1);
-        if (!trial.Clean) view.Say($"{trial.Lost:N0} of {trial.Sent:N0} packets lost, {trial.TcpResets} connections broken: half the rate");
+            result.Tcp?.Resets ?? 1, Math.Round(streams.Max(s => s.BehindNs(LastOfTrialNs)) / 1e6, 3));
+        if (!trial.Clean)
+            view.Say($"{trial.Lost:N0} of {trial.Sent:N0} packets lost, {trial.BehindMs:N0} ms behind at the end, "
+                + $"{trial.TcpResets} connections broken: half the rate");
         return trial;
     }
 

@@ -49,6 +49,7 @@ internal sealed class DemoView(IAnsiConsole console)
         ShowStreams(report);
         ShowFigures(report);
         console.WriteLine();
+        if (report.Script is { } script) ShowBeside(report, script);
         foreach (string failure in report.Failures)
         {
             console.MarkupLine($"[red]failed:[/] {Markup.Escape(failure)}");
@@ -117,6 +118,17 @@ internal sealed class DemoView(IAnsiConsole console)
         console.WriteLine();
     }
 
+    private void ShowBeside(DemoReport report, ScriptReport script)
+    {
+        Table table = new Table().Border(TableBorder.Minimal).AddColumn("the same machine");
+        foreach (string column in new[] { "sent", "lost", "reordered", "gap ms", "stop to run ms", "tcp stall ms", "resets", "MiB copied" })
+            table.AddColumn(new TableColumn(column).RightAligned().NoWrap());
+        foreach (string[] row in Beside.Rows(report, script)) table.AddRow([.. row.Select(Markup.Escape)]);
+        console.Write(table);
+        if (!script.Valid) console.MarkupLine($"[red]the script's figures are not valid:[/] {Markup.Escape(script.WhyInvalid ?? "")}");
+        console.WriteLine();
+    }
+
     private void ShowFigures(DemoReport report)
     {
         SwitchReport s = report.Switch;
@@ -163,7 +175,8 @@ internal sealed class DemoView(IAnsiConsole console)
             row("pre-copy", vm.PrecopyBytes is { } bytes ? $"{bytes / 1048576.0:N1} MiB in {vm.Passes} passes"
                 + (report.Precopy is { } p ? $", {(p.EndedMs ?? p.BeganMs) - p.BeganMs:N0} ms" : "") : "not told");
             if (report.Probe.Trials is { Count: > 0 } trials)
-                row("at rest", string.Join(", ", trials.Select(t => $"{t.PacketsPerSecond:N0}/s: {t.Lost:N0} of {t.Sent:N0} lost")));
+                row("at rest", string.Join(", ", trials.Select(t => $"{t.PacketsPerSecond:N0}/s: {t.Lost:N0} of {t.Sent:N0} lost, "
+                    + $"{t.BehindMs:N0} ms behind at the end")));
             if (report.Goals is not { } goals) return;
             row("gap", Goal(goals.GapMs, goals.GapBoundMs) + " (stop to run, and a cold start); the longest that a client saw");
             row("stop to run", Goal(goals.StopToRunMs, goals.StopToRunBoundMs) + "; the goal is an idle machine's of 128 MiB");

@@ -4,9 +4,9 @@ using SdnEdge.Lab.Running;
 namespace SdnEdge.Demo.Run;
 
 /// <summary>
-/// Finds the rate at which a virtual machine is asked while it moves: the wanted one if it loses nothing there while it stays where it is,
-/// else half of the highest rate of those tried, each half of the one before, at which it loses nothing. What a machine cannot answer at
-/// rest says nothing of the move.
+/// Finds the rate at which a virtual machine is asked while it moves: the wanted one if it loses nothing there and keeps up while it stays
+/// where it is, else half of the highest rate of those tried, each half of the one before, at which it does. What a machine cannot answer
+/// at rest says nothing of the move.
 /// </summary>
 internal static class RateSearch
 {

@@ -142,6 +142,23 @@ public sealed class GuestReportTests
             => (Guest() with { Samples = samples }).CounterContinuous(SyntheticRun.Pause, SyntheticRun.Resume);
     }
 
+    [Fact]
+    public void A_move_by_a_script_stands_beside_the_managers()
+    {
+        var script = new ScriptReport(5000, 20_000, 1234, 0, 7, 800, 100 * Mib, 250, 3000, 0, 450, true, null);
+        RunFacts facts = Facts(Guest()) with { Script = script };
+        RunAnalysis run = ReportBuilder.Analyse(facts);
+        DemoReport report = ReportBuilder.Build(run);
+        Assert.True(report.Passed, "what the script loses fails no run");
+        Assert.Equal(script, report.Script);
+        string[][] rows = Beside.Rows(report, script);
+        Assert.Equal(["by a script", "20,000", "1,234", "7", "800", "250", "450", "0", "100.0"], rows[1]);
+        Assert.Equal(("by the manager", "0", "300", "90.0"), (rows[0][0], rows[0][2], rows[0][5], rows[0][8]));
+        string page = HtmlReport.Render(run, report);
+        Assert.Contains("moved by a script", page, StringComparison.Ordinal);
+        Assert.Contains("<td>1,234</td>", page, StringComparison.Ordinal);
+    }
+
     [Theory]
     [InlineData(5000, 5000, 1)]
     [InlineData(2600, 1250, 2)]
@@ -152,6 +169,19 @@ public sealed class GuestReportTests
         Assert.Equal((expected, tries), (rate, trials.Count));
         Assert.True(trials[^1].Clean);
         Assert.All(trials.SkipLast(1), t => Assert.False(t.Clean));
+    }
+
+    [Fact]
+    public void A_machine_that_only_queues_does_not_keep_up()
+    {
+        Assert.True(new RateTrial(5000, 100, 0, 0, 150).Clean);
+        Assert.False(new RateTrial(5000, 100, 0, 0, 151).Clean);
+
+        // Each packet takes 10 longer than the one before it.
+        ProbeRecord[] sent = [.. Enumerable.Range(0, 11).Select(i => new ProbeRecord(i + 1, 0, (uint)i, 0, 1, 0))];
+        ProbeRecord[] received = [.. sent.Select(p => p with { ArrivalNs = p.SendNs + 40 + (10 * p.Sequence) })];
+        Assert.Equal(90, StreamAnalysis.Of(1, sent, received).BehindNs(2));
+        Assert.Equal(0, StreamAnalysis.Of(1, sent, []).BehindNs(2));
     }
 
     [Fact]
