@@ -26,6 +26,9 @@ internal sealed class FakeDriver(bool runs) : IServerDriver
     /// <summary>Set: nobody is told how far the copy is before it is completed.</summary>
     public TaskCompletionSource? MirrorGate { get; set; }
 
+    /// <summary>Looks that end as a driver's own deadline may end them.</summary>
+    public int LooksThatEndByADeadline { get; set; }
+
     public string Kind => "fake";
 
     public bool Mirrors => true;
@@ -65,6 +68,7 @@ internal sealed class FakeDriver(bool runs) : IServerDriver
         try
         {
             await Task.Yield();
+            if (call == DriverCall.Look && LooksThatEndByADeadline-- > 0) throw new OperationCanceledException("a deadline");
             if (call == DriverCall.Look) return Does;
             lock (Calls) Calls.Add(call);
             if (Gate is { } gate) await gate.Task.WaitAsync(cancel);
