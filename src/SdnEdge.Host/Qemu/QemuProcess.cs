@@ -124,8 +124,7 @@ public sealed class QemuProcess
         }
 
         if (!Directory.Exists(_folder)) return;
-        File.Delete(PidFile);
-        File.Delete(Expected);
+        foreach (string file in (string[])[PidFile, Expected, Monitor, Rescue, Incoming, Outgoing]) File.Delete(file);
     }
 
     private void Write(int id, string since)
