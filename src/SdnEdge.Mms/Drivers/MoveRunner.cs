@@ -355,6 +355,10 @@ internal sealed class MoveRunner : IDisposable
         if (watch.Kind == ServerWatch.Mirrored)
         {
             ServerInfo info = await _parties.ServerAsync(server.SourceHost, server.Name, closed);
+
+            // It has died in the middle of the copy: nobody can wait for the rest of it.
+            if (info is { State: ServerState.Absent, MayRun: not null })
+                return new Refused(watch.Key, "/problems/wrong-state", $"{server.Name} has died at {server.SourceHost}: {info.Fault}");
             if (info.Mirror is null or { Ready: true }) return new Seen(watch.Key, null);
             Note(queue, watch, WaitReason.NotConverging, $"{info.Mirror.RemainingBytes} bytes of {server.Name} are still to be copied");
             return null;

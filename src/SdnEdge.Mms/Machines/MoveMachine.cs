@@ -303,7 +303,7 @@ public static class MoveMachine
 
     private static MoveState Refuse(MoveState state, MoveCommand command, Refused refused, long now)
     {
-        string what = $"{Party(command)} refuses {command.Key}: {refused.Detail}";
+        string what = command is SendSignal or SendOrder ? $"{Party(command)} refuses {command.Key}: {refused.Detail}" : refused.Detail;
         if (refused.Problem == StaleEpoch) return End(state with { Failure = state.Failure ?? what }, MoveOutcome.Fenced, now, what);
         if (StageTable.Of(state.Stage).BeforePivot) return Undo(state, what, null, now);
         if (state.Stage == MoveStage.Settle)
