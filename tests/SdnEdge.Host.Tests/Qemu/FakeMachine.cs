@@ -48,8 +48,12 @@ internal sealed class FakeMachine : IAsyncDisposable
         _rescue = new FakeQemu(AnswerAsync);
         Folder = Path.Combine(Directory.CreateTempSubdirectory("sdnedge-fake-").FullName, "run");
         var process = new QemuProcess(Folder);
-        Command = ["/bin/sh", "-c", $"ln -s {_main.Path} {process.Monitor}; ln -s {_rescue.Path} {process.Rescue}; exec sleep 3600", "fake"];
+        Command = Sleeping(process, _main, _rescue);
     }
+
+    /// <summary>A process that only sleeps; its monitors are these fakes.</summary>
+    public static string[] Sleeping(QemuProcess process, FakeQemu main, FakeQemu rescue)
+        => ["/bin/sh", "-c", $"ln -s {main.Path} {process.Monitor}; ln -s {rescue.Path} {process.Rescue}; exec sleep 3600", "fake"];
 
     /// <summary>The driver's folder.</summary>
     public string Folder { get; }

@@ -21,7 +21,10 @@ public sealed class HostileMonitorTests(ITestOutputHelper output)
 
     // The commands of each way, in the order in which they come first.
     private static readonly string[] s_out =
-        ["query-status", "cont", "query-migrate", "migrate-set-capabilities", "migrate-set-parameters", "migrate", "stop", "migrate-continue"];
+    [
+        "query-status", "cont", "query-migrate", "migrate-set-capabilities", "migrate-set-parameters", "migrate", "stop",
+        "migrate-continue",
+    ];
 
     private static readonly string[] s_undone = ["migrate_cancel"];
 
@@ -69,8 +72,7 @@ public sealed class HostileMonitorTests(ITestOutputHelper output)
     {
         await using var fake = new FakeQemu(greeting: greeting);
         string folder = Path.Combine(Directory.CreateTempSubdirectory("sdnedge-fake-").FullName, "run");
-        var process = new QemuProcess(folder);
-        string[] command = ["/bin/sh", "-c", $"ln -s {fake.Path} {process.Monitor}; ln -s {fake.Path} {process.Rescue}; exec sleep 3600", "fake"];
+        string[] command = FakeMachine.Sleeping(new QemuProcess(folder), fake, fake);
         await using (var driver = new QemuDriver("vs", command, folder, new SinkNetwork()))
         {
             Exception e = await Assert.ThrowsAnyAsync<Exception>(() => driver.ActivateAsync(s_move, default).WaitAsync(Patience.Time));
@@ -139,8 +141,8 @@ public sealed class HostileMonitorTests(ITestOutputHelper output)
             step = what;
             ServerState said = await call().WaitAsync(Patience.Time);
             if (said != expected) wrong.Add($"{name}: {what} says {said}");
-            else if (!so()) wrong.Add($"{name}: {what} says {said}, and the guest {(machine.Runs ? "runs" : "does not run")}, its migration "
-                + $"is {machine.Migration ?? "none"}");
+            else if (!so()) wrong.Add($"{name}: {what} says {said}, and the guest {(machine.Runs ? "runs" : "does not run")}, its "
+                + $"migration is {machine.Migration ?? "none"}");
         }
 
         // Its point may be put off, while the copy is begun anew; it is never said to be there when it is not.
@@ -172,10 +174,7 @@ public sealed class HostileMonitorTests(ITestOutputHelper output)
         public QemuDriver Driver()
         {
             string folder = Path.Combine(_root, "run");
-            var process = new QemuProcess(folder);
-            return new QemuDriver("vs",
-                ["/bin/sh", "-c", $"ln -s {_main.Path} {process.Monitor}; ln -s {_rescue.Path} {process.Rescue}; exec sleep 3600", "fake"],
-                folder, new SinkNetwork());
+            return new QemuDriver("vs", FakeMachine.Sleeping(new QemuProcess(folder), _main, _rescue), folder, new SinkNetwork());
         }
 
         public async ValueTask DisposeAsync()
