@@ -319,6 +319,7 @@ case "$command" in
   peers)  need_sdk; need_root peers; install_packages "${TEST_PACKAGES[@]}"; compile tests/SdnEdge.Router.Tests "$UNJUDGED"
           SDNEDGE_UPDATE_PEERS=1 dotnet test tests/SdnEdge.Router.Tests -c Release --no-build --nologo --filter FullyQualifiedName~MatrixTests ;;
   bench)  need_sdk; need_root bench; install_packages "${BENCH_PACKAGES[@]}"; compile bench/SdnEdge.Benchmarks "$UNJUDGED"; publish "$UNJUDGED"
+          if [ "${1:-}" = guests ]; then install_packages "${GUEST_PACKAGES[@]}"; make_guest; fi
           exec bench/SdnEdge.Benchmarks/bin/Release/net10.0/SdnEdge.Benchmarks "$@" ;;
   format) need_sdk; exec dotnet format SdnEdge.sln "$@" ;;
   ''|help|-h|--help) usage ;;

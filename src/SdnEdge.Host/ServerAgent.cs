@@ -138,8 +138,15 @@ internal sealed class ServerAgent : IAsyncDisposable
             while (!_stop.IsCancellationRequested)
             {
                 Task<bool> more = _inputs.Reader.WaitToReadAsync(_stop.Token).AsTask();
-                if (!more.IsCompleted && _look.IsCompleted && _server.Current is null)
+                while (!more.IsCompleted && _server.Current is null)
                 {
+                    // What a look has seen is an input, and may be taken a moment before the look ends; and a look may end without a word.
+                    if (!_look.IsCompleted)
+                    {
+                        await Task.WhenAny(more, _look);
+                        continue;
+                    }
+
                     using var due = CancellationTokenSource.CreateLinkedTokenSource(_stop.Token);
                     bool late = await Task.WhenAny(more, Task.Delay(LookInterval, due.Token)) != more;
                     await due.CancelAsync();
@@ -313,7 +320,7 @@ internal sealed class ServerAgent : IAsyncDisposable
             _mirror = IsCopied(record) && await _driver.MirrorAsync(context, cancel) is { } at ? (record.PhaseEpoch, at) : null;
             seen = new ServerSeen(state, state == ServerState.Running ? null : _driver.Why);
         }
-        catch (OperationCanceledException)
+        catch (OperationCanceledException) when (cancel.IsCancellationRequested)
         {
             return;
         }

@@ -61,6 +61,12 @@ internal sealed class ScriptedParties(ScriptedJournal journal) : IParties
         }
     }
 
+    /// <summary>The server that may run at a host has died there.</summary>
+    public void Die(string host, string server)
+    {
+        lock (_lock) _servers[(host, server)] = Of(host, server) with { State = ServerState.Absent, Fault = "it may run here and is absent" };
+    }
+
     public static ApiProblemException Refusal(string type, int status = 409)
         => new("party", new Problem("/problems/" + type, type, status, "it says " + type));
 

@@ -60,7 +60,7 @@ internal static class MovesCommand
         Console.WriteLine($"  {"move",-7}{"to",-7}{"ended",-11}{"blackout ms",12}{"network ms",12}{"total ms",10}{"sent",8}{"lost",6}"
             + $"{"twice",7}{"reordered",11}{"longest gap ms",16}  verdict");
         using EchoTraffic traffic = await rig.TrafficAsync(group, PerSecond);
-        IReadOnlyList<ProcessMemory> before = await ProcessMemory.ReadAsync(rig);
+        IReadOnlyList<ProcessMemory> before = await ProcessMemory.ReadAsync(rig.Lab, rig.Daemons);
         int clean = 0;
         var results = new List<MoveResult>();
         for (int i = 1; i <= moves; i++)
@@ -72,33 +72,15 @@ internal static class MovesCommand
                 $"  {m.Id,-7}{m.To,-7}{m.State,-11}{m.BlackoutMs,12:F1}{m.NetworkMs,12:F1}{m.TotalMs,10:F1}{m.Echo.Sent,8}{m.Echo.Lost,6}"
                 + $"{m.Echo.Duplicated,7}{m.Echo.Reordered,11}{m.Echo.LongestGapMs,16:F1}  ")
                 + (m.Wrong.Count == 0 ? "clean" : string.Join("; ", m.Wrong)));
-            if (i == warm) before = await ProcessMemory.ReadAsync(rig);
+            if (i == warm) before = await ProcessMemory.ReadAsync(rig.Lab, rig.Daemons);
         }
 
-        bool flat = Compare(before, await ProcessMemory.ReadAsync(rig), warm, moves, boundKb);
+        bool flat = ProcessMemory.Compare(before, await ProcessMemory.ReadAsync(rig.Lab, rig.Daemons), warm, moves, boundKb);
         string dark = Median(results, m => m.BlackoutMs).ToString("F1", CultureInfo.InvariantCulture);
         string network = Median(results, m => m.NetworkMs).ToString("F1", CultureInfo.InvariantCulture);
         Console.WriteLine($"{clean} of {moves} clean; blackout median {dark} ms, network steps median {network} ms; "
             + $"memory {(flat ? "flat" : "GROWS")}\n");
         return flat && clean == moves;
-    }
-
-    private static bool Compare(IReadOnlyList<ProcessMemory> before, IReadOnlyList<ProcessMemory> after, int warm, int moves, int boundKb)
-    {
-        bool flat = true;
-        Console.WriteLine($"  memory after move {warm} and after move {moves}, KB (growth of Pss at most {boundKb} KB)");
-        Console.WriteLine($"  {"node",-8}{"RSS",9}{"RSS",9}{"growth",9}{"Pss",9}{"Pss",9}{"growth",9}{"heap",9}{"heap",9}{"growth",9}"
-            + $"{"collected",11}  verdict");
-        foreach ((ProcessMemory a, ProcessMemory b) in before.Zip(after))
-        {
-            bool well = a.ProcessId == b.ProcessId && b.PssKb - a.PssKb <= boundKb;
-            flat &= well;
-            Console.WriteLine($"  {b.Node,-8}{a.RssKb,9}{b.RssKb,9}{b.RssKb - a.RssKb,9}{a.PssKb,9}{b.PssKb,9}{b.PssKb - a.PssKb,9}"
-                + $"{a.HeapKb,9}{b.HeapKb,9}{b.HeapKb - a.HeapKb,9}{b.Collections - a.Collections,11}  "
-                + (well ? "flat" : a.ProcessId == b.ProcessId ? "GROWS" : "another process"));
-        }
-
-        return flat;
     }
 
     private static double Median(List<MoveResult> results, Func<MoveResult, double> value)

@@ -72,7 +72,9 @@ public sealed class MigrationRelay : IAsyncDisposable
         Task forth = Task.Run(() => CopyAsync(_qemu, _network, gate, n => Interlocked.Add(ref _forth, n)));
         Task back = Task.Run(() => CopyAsync(_network, _qemu, null, n => Interlocked.Add(ref _back, n)));
         Task first = await Task.WhenAny(forth, back);
-        if (!first.IsCompletedSuccessfully)
+
+        // A target needs the way back until it has everything: one that closes it earlier has died, however properly it was closed.
+        if (first == back || !first.IsCompletedSuccessfully)
         {
             await _qemu.DisposeAsync();
             await _network.DisposeAsync();

@@ -142,9 +142,7 @@ public sealed class QemuProcess
         }
 
         if (!Directory.Exists(_folder)) return;
-        File.Delete(PidFile);
-        File.Delete(Expected);
-        File.Delete(Given);
+        foreach (string file in (string[])[PidFile, Expected, Given, Own.Main, Own.Rescue, Incoming, Outgoing]) File.Delete(file);
     }
 
     private void MakeFolder()

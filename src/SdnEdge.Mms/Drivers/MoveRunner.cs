@@ -369,6 +369,10 @@ internal sealed class MoveRunner : IDisposable
         Queue queue, WatchServer watch, ServerMove server, MoveState state, CancellationToken closed)
     {
         ServerInfo info = await _parties.ServerAsync(server.SourceHost, server.Name, closed);
+
+        // It has died in the middle of the copy: nobody can wait for the rest of it.
+        if (info is { State: ServerState.Absent, MayRun: not null })
+            return new Refused(watch.Key, "/problems/wrong-state", $"it has died at {server.SourceHost}: {info.Fault}");
         if (info.Mirror is { NotConverging: { } why } && !state.Plan.Options.KeepTrying)
             return new Refused(watch.Key, "/problems/not-converging", why);
         if (info.Mirror is { Ready: false } copy)

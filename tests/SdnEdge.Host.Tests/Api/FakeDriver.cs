@@ -32,6 +32,9 @@ internal sealed class FakeDriver(bool runs) : IServerDriver
     /// <summary>How often it was asked for the machine.</summary>
     public int MachineAsked { get; private set; }
 
+    /// <summary>Looks that end as a driver's own deadline may end them.</summary>
+    public int LooksThatEndByADeadline { get; set; }
+
     public string Kind => "fake";
 
     public bool Mirrors => true;
@@ -77,6 +80,7 @@ internal sealed class FakeDriver(bool runs) : IServerDriver
         try
         {
             await Task.Yield();
+            if (call == DriverCall.Look && LooksThatEndByADeadline-- > 0) throw new OperationCanceledException("a deadline");
             if (call == DriverCall.Look) return Does;
             lock (Calls) Calls.Add(call);
             if (Gate is { } gate) await gate.Task.WaitAsync(cancel);

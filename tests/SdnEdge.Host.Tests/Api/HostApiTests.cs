@@ -69,6 +69,20 @@ public sealed class HostApiTests : IDisposable
         await UntilAsync(async () => (await client.ServerAsync("vs")).Mirror is { Ready: true });
     }
 
+    // A deadline within the driver is a failure, not the agent's own breaking off of a look.
+    [Fact]
+    public async Task A_look_that_a_deadline_ends_is_told_and_the_server_is_looked_at_again()
+    {
+        await using HostAgent agent = await StartAsync();
+        using HostClient client = Client();
+        await UntilAsync(async () => (await client.ServerAsync("vs")).State == ServerState.Running);
+        _drivers["vs"].LooksThatEndByADeadline = int.MaxValue;
+        await UntilAsync(async () => await client.ServerAsync("vs") is { State: ServerState.Unknown, Fault: { } fault }
+            && fault.Contains("a deadline", StringComparison.Ordinal));
+        _drivers["vs"].LooksThatEndByADeadline = 0;
+        await UntilAsync(async () => (await client.ServerAsync("vs")).State == ServerState.Running);
+    }
+
     [Fact]
     public async Task The_machine_is_asked_for_when_the_server_has_been_seen_and_again_when_it_has_changed_and_not_while_it_moves()
     {

@@ -48,8 +48,14 @@ internal sealed class FakeMachine : IAsyncDisposable
         _rescue = new FakeQemu(AnswerAsync);
         Folder = Path.Combine(Directory.CreateTempSubdirectory("sdnedge-fake-").FullName, "run");
         var process = new QemuProcess(Folder);
-        string links = $"ln -s {_main.Path} {process.Monitors.Main}; ln -s {_rescue.Path} {process.Monitors.Rescue}";
-        Command = ["/bin/sh", "-c", $"{links}; exec sleep 3600", "fake"];
+        Command = Sleeping(process, _main, _rescue);
+    }
+
+    /// <summary>A process that only sleeps; its monitors are these fakes.</summary>
+    public static string[] Sleeping(QemuProcess process, FakeQemu main, FakeQemu rescue)
+    {
+        string links = $"ln -s {main.Path} {process.Monitors.Main}; ln -s {rescue.Path} {process.Monitors.Rescue}";
+        return ["/bin/sh", "-c", $"{links}; exec sleep 3600", "fake"];
     }
 
     /// <summary>The driver's folder.</summary>

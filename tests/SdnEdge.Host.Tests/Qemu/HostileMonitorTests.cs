@@ -22,8 +22,10 @@ public sealed class HostileMonitorTests(ITestOutputHelper output)
 
     // The commands of each way, in the order in which they come first.
     private static readonly string[] s_out =
-        ["query-status", "cont", "query-migrate", "migrate-set-capabilities", "migrate-set-parameters", "migrate", "stop",
-            "migrate-continue"];
+    [
+        "query-status", "cont", "query-migrate", "migrate-set-capabilities", "migrate-set-parameters", "migrate", "stop",
+        "migrate-continue",
+    ];
 
     private static readonly string[] s_undone = ["migrate_cancel"];
 
@@ -71,9 +73,7 @@ public sealed class HostileMonitorTests(ITestOutputHelper output)
     {
         await using var fake = new FakeQemu(greeting: greeting);
         string folder = Path.Combine(Directory.CreateTempSubdirectory("sdnedge-fake-").FullName, "run");
-        var process = new QemuProcess(folder);
-        string links = $"ln -s {fake.Path} {process.Monitors.Main}; ln -s {fake.Path} {process.Monitors.Rescue}";
-        string[] command = ["/bin/sh", "-c", $"{links}; exec sleep 3600", "fake"];
+        string[] command = FakeMachine.Sleeping(new QemuProcess(folder), fake, fake);
         await using (var driver = new QemuDriver("vs", new QemuConfig(command), folder, new SinkNetwork()))
         {
             Exception e = await Assert.ThrowsAnyAsync<Exception>(() => driver.ActivateAsync(s_move, default).WaitAsync(Patience.Time));
@@ -143,8 +143,7 @@ public sealed class HostileMonitorTests(ITestOutputHelper output)
             ServerState said = await call().WaitAsync(Patience.Time);
             if (said != expected) wrong.Add($"{name}: {what} says {said}");
             else if (!so()) wrong.Add($"{name}: {what} says {said}, and the guest {(machine.Runs ? "runs" : "does not run")}, its "
-                + $"migration "
-                + $"is {machine.Migration ?? "none"}");
+                + $"migration is {machine.Migration ?? "none"}");
         }
 
         // Its point may be put off, while the copy is begun anew; it is never said to be there when it is not.
@@ -176,9 +175,8 @@ public sealed class HostileMonitorTests(ITestOutputHelper output)
         public QemuDriver Driver()
         {
             string folder = Path.Combine(_root, "run");
-            var process = new QemuProcess(folder);
-            string links = $"ln -s {_main.Path} {process.Monitors.Main}; ln -s {_rescue.Path} {process.Monitors.Rescue}";
-            return new QemuDriver("vs", new QemuConfig(["/bin/sh", "-c", $"{links}; exec sleep 3600", "fake"]), folder, new SinkNetwork());
+            return new QemuDriver(
+                "vs", new QemuConfig(FakeMachine.Sleeping(new QemuProcess(folder), _main, _rescue)), folder, new SinkNetwork());
         }
 
         public async ValueTask DisposeAsync()

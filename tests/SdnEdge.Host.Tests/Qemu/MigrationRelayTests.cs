@@ -78,6 +78,23 @@ public class MigrationRelayTests
         Assert.True(relay.Completion.IsCompleted);
     }
 
+    // A QEMU that has died closes its socket as one does that is done; the source must not wait for its acknowledgement.
+    [Fact]
+    public async Task A_way_back_that_ends_before_all_has_come_ends_the_migration()
+    {
+        using var lab = new Ends();
+        await using var relay = new MigrationRelay(lab.RelayToQemu, lab.RelayToNetwork, new RelayGate());
+        await SendAsync(lab.Qemu, [1]);
+        await ReadAsync(lab.Network, 1);
+        await lab.Network.SendAsync("end"u8.ToArray(), default);
+        lab.Network.Shutdown(SocketShutdown.Send);
+        Assert.Equal("end"u8.ToArray(), await ReadAsync(lab.Qemu, 3));
+        Assert.Equal(0, await lab.Qemu.ReceiveAsync(new byte[1], SocketFlags.None).WaitAsync(Patience.Time));
+        Assert.Equal(0, await lab.Network.ReceiveAsync(new byte[1], SocketFlags.None).WaitAsync(Patience.Time));
+        await Task.WhenAny(relay.Completion, Task.Delay(Patience.Time));
+        Assert.True(relay.Completion.IsCompleted);
+    }
+
     // Only the lower bound is asserted: a busy machine is slower.
     [Fact]
     public async Task A_limited_relay_is_not_faster_than_its_limit()

@@ -92,6 +92,18 @@ public sealed class ManagerServiceTests : IAsyncLifetime
     private string? Waits(string command) => _manager.WaitingOf("m1")
         .FirstOrDefault(w => w.Command.StartsWith(command, StringComparison.Ordinal))?.Detail;
 
+    // Its copy never comes to an end: the manager waited for it for an hour.
+    [Fact]
+    public async Task A_server_that_dies_while_it_is_copied_is_waited_for_no_longer_and_started_where_it_was()
+    {
+        _parties.Die("host-a", "s1");
+        await AskAsync(Plans.Move(["s1"]));
+        await EndedAsync("m1", MigrationOutcome.AsBefore);
+        Assert.Equal("s1 cannot be moved: it has died at host-a: it may run here and is absent", State("m1").Failure);
+        Assert.Equal(ServerState.Running, (await _parties.ServerAsync("host-a", "s1", default)).State);
+        Assert.False(Was("ask stop s1"));
+    }
+
     [Fact]
     public async Task What_is_kept_as_a_row_is_folded_from_the_journal_as_it_ended()
     {

@@ -1,0 +1,207 @@
+using System.Diagnostics;
+using SdnEdge.Core.Api;
+using SdnEdge.Lab.Tests.Kills;
+using SdnEdge.Linux;
+
+namespace SdnEdge.Lab.Tests.Guests;
+
+/// <summary>
+/// The lab with a real guest, which moves to and fro while one party after the other is killed, frozen or cut off. Each case ends with one
+/// running guest, with an inspection, and with what was heard of the guest at both hosts.
+/// </summary>
+internal sealed class GuestKillRig : IAsyncDisposable
+{
+    // How long a party is frozen, or the way between the hosts cut, at most: longer than the driver's deadlines.
+    private static readonly TimeSpan s_bound = TimeSpan.FromSeconds(15);
+
+    private readonly GuestRig _rig;
+    private readonly TapWatch _watch;
+
+    private GuestKillRig(GuestRig rig) => (_rig, _watch) = (rig, new TapWatch(rig.Lab, rig.Daemons.Hosts.Keys));
+
+    /// <summary>Deploys the lab and starts the guest.</summary>
+    public static async Task<GuestKillRig> StartAsync(string topology, IReadOnlyList<string>? program = null)
+        => new(await GuestRig.StartAsync(topology, program));
+
+    /// <summary>Moves the guest to its other site, with a fault on the way, and inspects everything at the end.</summary>
+    public async Task<GuestKillResult> RunAsync(GuestKillCase what)
+    {
+        LabDaemons lab = _rig.Daemons;
+        string from = await _rig.SiteAsync(), to = GuestRig.Other(from);
+        string source = GuestRig.HostOf(from), target = GuestRig.HostOf(to);
+        (long ticks, long bad) = await _rig.CountsAsync();
+        _watch.Begin();
+        using var pings = new PingStream(_rig.Lab, GuestRig.Client, GuestRig.Address);
+        string[] known = await lab.MigrationsAsync();
+        if (what.Fault == GuestFault.NoMemory) _rig.LimitMemory(target, limited: true);
+        try
+        {
+            var watch = Stopwatch.StartNew();
+            Task<string> strike = StrikeAsync(what, source, target, known);
+            string id = await lab.BeginAsync(GuestRig.Server, to, 0, known);
+            string hit = await strike;
+            MigrationStatus status = await lab.UntilAsync($"migration {id} to end", c => lab.Mms.MigrationAsync(id, c), m => m.Ended);
+            double ms = watch.Elapsed.TotalMilliseconds;
+            string home = status.State == "moved" ? to : from;
+            bool anew = what.KillsGuest && await StartAnewAsync(GuestRig.HostOf(home));
+            await lab.AnswersAsync(GuestRig.Client, GuestRig.Address);
+            (int Sent, int Lost) unanswered = await pings.EndAsync();
+            var wrong = new List<string>();
+            if (status.State is not ("moved" or "as-before")) wrong.Add($"it ended {status.State}: {status.Failure}");
+            wrong.AddRange(await _rig.InspectAsync(home, status.Epoch));
+            wrong.AddRange(_watch.Twice(source, target));
+            if (!_watch.HeardAt(GuestRig.HostOf(home))) wrong.Add($"nothing was heard of the guest at {GuestRig.HostOf(home)}");
+            if (status.State != "moved" && _watch.HeardAt(target))
+                wrong.Add($"it ended {status.State}, and the guest was heard at {target}");
+            (long now, bad) = await _rig.CountsAsync();
+
+            // Only a guest that was killed itself, where it ran or was about to, begins anew.
+            bool lost = what.KillsGuest && (what.Party == GuestParty.TargetQemu) == KillCase.AfterPivot.Contains(hit);
+            if (now < ticks && !lost) wrong.Add($"the guest's clock went back from {ticks} to {now}");
+            if (bad > 0) wrong.Add($"{bad} words of the guest's memory are wrong");
+            return new GuestKillResult(
+                what, hit, status.State, ms, _watch.LongestSilenceMs, anew || now < ticks, unanswered, status.Failure, wrong);
+        }
+        finally
+        {
+            _rig.LimitMemory(target, limited: false);
+        }
+    }
+
+    /// <inheritdoc cref="LabDaemons.TellAsync"/>
+    public Task<string> TellAsync() => _rig.Daemons.TellAsync();
+
+    /// <inheritdoc/>
+    public async ValueTask DisposeAsync()
+    {
+        await _watch.DisposeAsync();
+        await _rig.DisposeAsync();
+    }
+
+    // Waits for the case's stage by the manager's events, and does there what the case says. Returns the stage that it was.
+    private async Task<string> StrikeAsync(GuestKillCase what, string source, string target, string[] known)
+    {
+        LabDaemons lab = _rig.Daemons;
+        await foreach (EventRecord e in lab.StagesAsync(known, what.Stage))
+        {
+            if (!what.IsDue(e.Change)) continue;
+            string node = what.Party switch { GuestParty.Manager => "mms", GuestParty.SourceHost => source, _ => target };
+            switch (what.Fault, what.Party)
+            {
+                case (GuestFault.Kill, GuestParty.SourceQemu or GuestParty.TargetQemu):
+                    if (Qemu() is { } process) Signals.Send(process, ProcessSignal.Kill);
+                    break;
+                case (GuestFault.Kill, _):
+                    await lab.KillAsync(node);
+                    break;
+                case (GuestFault.Freeze, GuestParty.SourceQemu or GuestParty.TargetQemu):
+                    await FreezeAsync(Qemu(), e.Subject);
+                    break;
+                case (GuestFault.Freeze, _):
+                    await FreezeAsync(lab.ProcessOf(node), e.Subject);
+                    break;
+                case (GuestFault.CutOff, _):
+                    await lab.CutOffAsync(node, e.Subject, null);
+                    break;
+                case (GuestFault.Cut, _):
+                    await WithoutAsync([(source, target), (target, source)], e.Subject);
+                    break;
+                case (GuestFault.HalfOpen, _):
+                    await WithoutAsync([(target, source)], e.Subject);
+                    break;
+                case (GuestFault.Slow, _):
+                    await SlowAsync(source, e.Subject);
+                    break;
+                case (GuestFault.NoMemory, _):
+                    break;
+            }
+
+            return e.Change;
+        }
+
+        throw new InvalidOperationException("the events have no end of their own");
+
+        int? Qemu() => _rig.QemuAt(what.Party == GuestParty.SourceQemu ? source : target);
+    }
+
+    // Until the migration has ended, or the bound is over. The manager may be the one that is frozen.
+    private async Task BoundAsync(string migration)
+    {
+        using var bound = new CancellationTokenSource(s_bound);
+        while (!bound.IsCancellationRequested)
+        {
+            try
+            {
+                if ((await _rig.Daemons.Mms.MigrationAsync(migration, bound.Token)).Ended) return;
+                await Task.Delay(50, bound.Token);
+            }
+            catch (Exception e) when (e is Client.ApiUnreachableException or OperationCanceledException)
+            {
+                // Asked again, while there is time.
+            }
+        }
+    }
+
+    private async Task FreezeAsync(int? process, string migration)
+    {
+        // Nothing is there to be frozen: it has not been started, or has ended.
+        if (process is not { } id || ProcessStat.Read(id) is not { } stat) return;
+        Signals.Send(id, ProcessSignal.Stop);
+        try
+        {
+            await BoundAsync(migration);
+        }
+        finally
+        {
+            if (ProcessStat.Read(id) is { } now && now.StartTicks == stat.StartTicks) Signals.Send(id, ProcessSignal.Continue);
+        }
+    }
+
+    // A route that drops: what a host sends to another one does not leave it.
+    private async Task WithoutAsync((string From, string To)[] ways, string migration)
+    {
+        foreach ((string from, string to) in ways) await _rig.Daemons.IpAsync(from, "route", "add", "blackhole", AddressOf(to) + "/32");
+        try
+        {
+            await BoundAsync(migration);
+        }
+        finally
+        {
+            foreach ((string from, string to) in ways) await _rig.Daemons.IpAsync(from, "route", "del", "blackhole", AddressOf(to) + "/32");
+        }
+    }
+
+    private async Task SlowAsync(string host, string migration)
+    {
+        await TcAsync(host, "add", "dev", "eth2", "root", "tbf", "rate", "20mbit", "burst", "64k", "latency", "400ms");
+        try
+        {
+            await BoundAsync(migration);
+        }
+        finally
+        {
+            await TcAsync(host, "del", "dev", "eth2", "root");
+        }
+    }
+
+    private async Task TcAsync(string host, params string[] arguments)
+    {
+        using Process tc = _rig.Lab.Start(host, ["tc", "qdisc", .. arguments]);
+        await tc.WaitForExitAsync();
+        if (tc.ExitCode != 0) throw new InvalidOperationException($"tc qdisc {string.Join(' ', arguments)} at {host} failed");
+    }
+
+    // The hosts' own network of topologies/guest.clab.yml.
+    private static string AddressOf(string host) => host == "host-a" ? "10.1.10.11" : "10.1.20.11";
+
+    // The one who operates it: a guest that has died is started by an order, and by nothing else. False: it had not.
+    private async Task<bool> StartAnewAsync(string host)
+    {
+        ServerInfo info = await _rig.Daemons.UntilAsync($"{host} to say what became of the guest",
+            c => _rig.Daemons.Hosts[host].ServerAsync(GuestRig.Server, c), s => s.State is ServerState.Running or ServerState.Absent
+                && (_rig.QemuAt(host) is not null) == (s.State == ServerState.Running));
+        if (info.State == ServerState.Running) return false;
+        await _rig.Daemons.Hosts[host].OrderAsync(GuestRig.Server, ServerOrder.Start, new ServerOrderRequest(info.MayRun ?? 0, "start"));
+        return true;
+    }
+}

@@ -1,0 +1,283 @@
+using System.Diagnostics;
+using System.Globalization;
+using System.Net;
+using System.Net.Sockets;
+using System.Text;
+using SdnEdge.Client;
+using SdnEdge.Core.Api;
+using SdnEdge.Host.Qemu;
+using SdnEdge.Lab.Running;
+using SdnEdge.Lab.Tests.Kills;
+using SdnEdge.Lab.Tests.Moves;
+using SdnEdge.Linux;
+
+namespace SdnEdge.Lab.Tests.Guests;
+
+/// <summary>What came of a move of a guest.</summary>
+/// <param name="Id">The migration.</param>
+/// <param name="To">The site that it went to.</param>
+/// <param name="State">How it ended.</param>
+/// <param name="CopySeconds">From the first byte of its memory to the convenient point, by the stages, seconds.</param>
+/// <param name="Copy">The source's record of the copy; null = it keeps none.</param>
+/// <param name="StopToRunMs">From the stop at the source to where it was seen running at the target, by the hosts' clocks,
+/// milliseconds.</param>
+/// <param name="Echo">UDP echo of a client since the move before.</param>
+/// <param name="Tcp">A TCP connection that was opened before the first move.</param>
+/// <param name="Wrong">What must not be; empty = all is well.</param>
+internal sealed record GuestMove(
+    string Id, string To, string State, double CopySeconds, CopyInfo? Copy, double StopToRunMs, EchoCount Echo, LineCount Tcp,
+    IReadOnlyList<string> Wrong);
+
+/// <summary>
+/// The lab with a real guest behind two PEs. What is inspected does not rest on what the manager says: the hosts' processes, files and
+/// connections, the agents, every PE, and the guest itself.
+/// </summary>
+internal sealed class GuestRig : IAsyncDisposable
+{
+    /// <summary>A node that uses the guest.</summary>
+    public const string Client = "client-c";
+
+    /// <summary>The guest.</summary>
+    public const string Server = "vs";
+
+    /// <summary>Its address.</summary>
+    public const string Address = "10.1.1.10";
+
+    // migration.listen of both hosts.
+    private const int LinkPort = 7810;
+
+    private static readonly Dictionary<string, string> s_hosts = new(StringComparer.Ordinal) { ["dc-a"] = "host-a", ["dc-b"] = "host-b" };
+
+    private static int s_rigs;
+
+    private readonly string _folder;
+
+    private GuestRig(LabDaemons daemons, string folder) => (Daemons, _folder) = (daemons, folder);
+
+    /// <summary>The lab's daemons.</summary>
+    public LabDaemons Daemons { get; }
+
+    /// <summary>The lab.</summary>
+    public RunningLab Lab => Daemons.Lab;
+
+    /// <summary>Deploys the lab and starts the guest at dc-a; returns when a client has its answer.</summary>
+    /// <param name="topology">The topology file; it and its folder are copied.</param>
+    /// <param name="program">How <c>sdnedge</c> is started; null: found by itself.</param>
+    public static async Task<GuestRig> StartAsync(string topology, IReadOnlyList<string>? program = null)
+    {
+        string folder = Directory.CreateTempSubdirectory("sdnedge-guests-").FullName;
+        try
+        {
+            string wrapper = Wrapper(folder);
+            string copy = LabDaemons.CopyUndamped(topology, folder, (name, text) =>
+            {
+                string limit = NoMemory(folder, Path.GetFileNameWithoutExtension(name));
+                return text.Replace("      run:\n", $"      run:\n        - {wrapper}\n        - {limit}\n", StringComparison.Ordinal);
+            });
+            program ??= RunningLab.Self;
+            string lab = string.Create(CultureInfo.InvariantCulture, $"gu{Environment.ProcessId}-{Interlocked.Increment(ref s_rigs)}");
+            var options = new LabOptions
+            {
+                Name = lab, StateRoot = Path.Combine(folder, "labs"), ReadyTimeout = LabDaemons.Patience, Self = program,
+            };
+            var rig = new GuestRig(new LabDaemons(await LabRunner.DeployAsync(copy, options, CancellationToken.None), program), folder);
+            try
+            {
+                await rig.Daemons.Hosts["host-a"].OrderAsync(Server, ServerOrder.Start, new ServerOrderRequest(0, "start"));
+                await rig.Daemons.AnswersAsync(Client, Address);
+                await rig.CountsAsync();
+                return rig;
+            }
+            catch
+            {
+                await rig.Daemons.DisposeAsync();
+                throw;
+            }
+        }
+        catch
+        {
+            Directory.Delete(folder, recursive: true);
+            throw;
+        }
+    }
+
+    /// <summary>The host of a site.</summary>
+    public static string HostOf(string site) => s_hosts[site];
+
+    /// <summary>The site that is not this one.</summary>
+    public static string Other(string site) => s_hosts.Keys.Single(s => s != site);
+
+    /// <summary>The site whose host may run the guest.</summary>
+    public async Task<string> SiteAsync()
+    {
+        foreach ((string site, string host) in s_hosts)
+            if ((await ServerAsync(host)).MayRun is not null) return site;
+        throw new InvalidOperationException("no host may run the guest");
+    }
+
+    /// <summary>The guest at a host, as its agent has it.</summary>
+    public Task<ServerInfo> ServerAsync(string host)
+        => Daemons.AskAsync($"what {host} has", c => Daemons.Hosts[host].ServerAsync(Server, c));
+
+    /// <summary>The process of QEMU at a host; null = none, by the agent's file.</summary>
+    public int? QemuAt(string host) => new QemuProcess(RunFolder(host)).Id;
+
+    /// <summary>From now on a QEMU that starts at this host gets less memory than its guest has; or as much as it wants again.</summary>
+    public void LimitMemory(string host, bool limited)
+    {
+        if (limited) File.WriteAllText(NoMemory(_folder, host), "");
+        else File.Delete(NoMemory(_folder, host));
+    }
+
+    /// <summary>The guest's ticks, ten a second of its own clock, and the words of its memory that it found wrong.</summary>
+    public async Task<(long Ticks, long Bad)> CountsAsync()
+    {
+        using Socket socket = Namespaces.Run(Lab.NamespaceOf(Client),
+            () => new Socket(AddressFamily.InterNetwork, SocketType.Dgram, ProtocolType.Udp));
+        socket.Connect(IPAddress.Parse(Address), 8);
+        byte[] buffer = new byte[128];
+        for (var watch = Stopwatch.StartNew(); watch.Elapsed < LabDaemons.Patience;)
+        {
+            using var wait = new CancellationTokenSource(500);
+            try
+            {
+                await socket.SendAsync("?"u8.ToArray(), wait.Token);
+                int length = await socket.ReceiveAsync(buffer, wait.Token);
+                string[] words = Encoding.ASCII.GetString(buffer, 0, length).Split(' ', '\n');
+                return (long.Parse(words[0], CultureInfo.InvariantCulture), long.Parse(words[1], CultureInfo.InvariantCulture));
+            }
+            catch (Exception e) when (e is OperationCanceledException or SocketException)
+            {
+                // It was lost, or nobody is there yet: asked again.
+            }
+        }
+
+        throw new TimeoutException($"the guest does not say its counter\n{await Daemons.TellAsync()}");
+    }
+
+    /// <summary>Moves the guest to its other site, and inspects everything at the end.</summary>
+    public async Task<GuestMove> MoveAsync(EchoTraffic traffic, TcpLines tcp)
+    {
+        string from = await SiteAsync(), to = Other(from);
+        (long ticks, _) = await CountsAsync();
+        string id = (await Daemons.Mms.StartAsync(new MigrationCall(Server, to, QuietMs: 100))).Id;
+        MigrationStatus status = await MoveRig.EndedAsync(Daemons.Mms, id);
+        EchoCount echo = await traffic.SettleAsync();
+        LineCount lines = await tcp.SettleAsync();
+        CopyInfo? copy = await CopyAsync(HostOf(from));
+        List<string> wrong = [];
+        if (status.State != "moved") wrong.Add($"it ended {status.State}: {status.Failure}");
+        wrong.AddRange(await InspectAsync(status.State == "moved" ? to : from, status.Epoch));
+        (long now, long bad) = await CountsAsync();
+        if (now < ticks) wrong.Add($"the guest's clock went back from {ticks} to {now}");
+        if (bad > 0) wrong.Add($"{bad} words of its memory are wrong");
+        if (echo.Lost > 0) wrong.Add($"{echo.Lost} of {echo.Sent} datagrams have no answer");
+        if (echo.Duplicated > 0) wrong.Add($"{echo.Duplicated} answers came twice");
+        if (echo.Reordered > 0) wrong.Add($"{echo.Reordered} answers came out of order");
+        if (lines.Failure is { } failure) wrong.Add($"TCP: {failure}");
+        StageTime[] stages = [.. status.Moves.SelectMany(m => m.Timeline)];
+        double dark = status.Moves.SelectMany(m => m.Servers)
+            .Max(s => s is { StoppedAtNs: { } stopped, RunningAtNs: { } running } ? (running - stopped) / 1e6 : 0);
+        double copied = stages.Where(s => s.Stage is "prepare-source" or "mirror").Sum(s => s.EndNs - s.StartNs) / 1e9;
+        return new GuestMove(id, to, status.State, copied, copy, dark, echo, lines, wrong);
+    }
+
+    /// <summary>What must not be, when the guest is at this site and no migration is under way. Empty = all is well.</summary>
+    /// <param name="home">The site.</param>
+    /// <param name="epoch">The epoch under which it may run; null = not looked at.</param>
+    public async Task<IReadOnlyList<string>> InspectAsync(string home, long? epoch)
+    {
+        var wrong = new List<string>();
+        string here = HostOf(home), there = HostOf(Other(home));
+
+        // Between orders an agent looks once a second: what it published may be older than the end of the migration.
+        ServerInfo at = await AsAsync(here, s => s is { State: ServerState.Running, Fault: null });
+        if (at is not { State: ServerState.Running, MayRun: not null, Fault: null }) wrong.Add($"at {here}: {at}");
+        if (epoch is { } wanted && at.MayRun != wanted) wrong.Add($"the epoch in force is {wanted}, and the guest runs under {at.MayRun}");
+        ServerInfo away = await AsAsync(there, s => s is { State: ServerState.Absent, Fault: null });
+        if (away is not { State: ServerState.Absent, MayRun: null, Fault: null }) wrong.Add($"at {there}: {away}");
+        wrong.AddRange(await Daemons.LeftOverAsync());
+
+        ProcessStat[] running = Qemus(here), left = Qemus(there);
+        if (running.Length != 1) wrong.Add($"at {here} are {running.Length} processes of QEMU");
+        wrong.AddRange(left.Select(p => $"at {there} is process {p.ProcessId} of QEMU"));
+        wrong.AddRange(running.Concat(left).Where(p => p.IsStopped).Select(p => $"QEMU (process {p.ProcessId}) is frozen"));
+        wrong.AddRange(Directory.GetFiles(RunFolder(there)).Select(Path.GetFileName).Where(f => f != "log")
+            .Select(f => $"{there} still has {f} of the guest"));
+        foreach (string host in (string[])[here, there])
+        {
+            string[] open = Links(host);
+            for (var watch = Stopwatch.StartNew(); open.Length > 0 && watch.Elapsed < LabDaemons.Patience; open = Links(host))
+                await Task.Delay(50);
+            wrong.AddRange(open.Select(c => $"{host} still has a connection to the other host: {c}"));
+        }
+
+        return wrong;
+
+        // The state that is wanted, or the last one seen in a long time.
+        async Task<ServerInfo> AsAsync(string host, Predicate<ServerInfo> so)
+        {
+            ServerInfo info = await ServerAsync(host);
+            for (var watch = Stopwatch.StartNew(); !so(info) && watch.Elapsed < TimeSpan.FromSeconds(20); info = await ServerAsync(host))
+                await Task.Delay(50);
+            return info;
+        }
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask DisposeAsync()
+    {
+        await Daemons.DisposeAsync();
+        Directory.Delete(_folder, recursive: true);
+    }
+
+    // Runs QEMU, with a limit to its memory when a file is there. The agent knows it by its arguments, which it keeps.
+    private static string Wrapper(string folder)
+    {
+        string file = Path.Combine(folder, "qemu");
+        File.WriteAllText(file, "#!/bin/sh\nlimit=$1\nshift\n[ ! -e \"$limit\" ] || ulimit -v 200000\nexec \"$@\"\n");
+        File.SetUnixFileMode(file, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
+        return file;
+    }
+
+    private static string NoMemory(string folder, string host) => Path.Combine(folder, host + ".limit");
+
+    private string RunFolder(string host) => Path.Combine(Lab.Folder, host + ".state", Server + ".run");
+
+    private ProcessStat[] Qemus(string host)
+        => [.. NamespaceProcesses.In(NamespaceProcesses.IdOf(Lab.NamespaceOf(host))!).Where(p => IsQemu(p.ProcessId))];
+
+    private static bool IsQemu(int process)
+    {
+        try
+        {
+            return File.ReadAllText($"/proc/{process}/cmdline").Split('\0')[0].Contains("qemu-system", StringComparison.Ordinal);
+        }
+        catch (IOException)
+        {
+            return false;
+        }
+    }
+
+    // Established connections of the hosts' migration port, as /proc/net/tcp has them (proc(5)): local, remote, state 01.
+    private string[] Links(string host)
+    {
+        string port = LinkPort.ToString("X4", CultureInfo.InvariantCulture);
+        return Namespaces.Run(Lab.NamespaceOf(host), () => File.ReadAllLines("/proc/thread-self/net/tcp").Skip(1)
+            .Select(l => l.Split(' ', StringSplitOptions.RemoveEmptyEntries))
+            .Where(w => w[3] == "01" && (w[1].EndsWith(port, StringComparison.Ordinal) || w[2].EndsWith(port, StringComparison.Ordinal)))
+            .Select(w => $"{w[1]} {w[2]}").ToArray());
+    }
+
+    private async Task<CopyInfo?> CopyAsync(string host)
+    {
+        try
+        {
+            return await Daemons.Hosts[host].CopyAsync(Server);
+        }
+        catch (ApiProblemException)
+        {
+            return null;
+        }
+    }
+}
