@@ -50,7 +50,7 @@ internal sealed class GuestChecks(PlanNotes notes)
         CheckAny(server, host, machine);
         foreach (string reason in machine.Blocked)
             notes.Add("migration-blocked", $"{server} at {host}", $"QEMU does not migrate it: {reason}");
-        if (machine.Accelerator == "tcg" && !machine.OnePass && VersionOf(machine) is { } version && version.Major < RightUnderTcg)
+        if (LosesChanges(machine))
         {
             notes.Add("tcg-before-9", $"{server} at {host}", $"QEMU {machine.Version} without KVM corrupts the guest's memory when it is "
                 + "copied in more than one pass; use QEMU 9.0 or later or KVM, or write passes: one in that host's configuration");
@@ -78,6 +78,8 @@ internal sealed class GuestChecks(PlanNotes notes)
         if (machine.ResolvedType is null)
             notes.Add("machine-type", $"{server} at {host}", $"QEMU {machine.Version} at {host} has no machine type "
                 + $"{Or(machine.Type, "by default")}; name one that both have");
+        if (LosesChanges(machine))
+            notes.Warn($"{server} would not be moved back from {host}: QEMU {machine.Version} without KVM needs passes: one there");
         if (machine.CpuIsKnown == false)
             notes.Add("cpu-differs", $"{server} at {host}", $"QEMU {machine.Version} at {host} has no CPU model "
                 + $"{machine.Cpu.Split(',')[0]}; name one that both have");
@@ -113,6 +115,9 @@ internal sealed class GuestChecks(PlanNotes notes)
                     + $"{need >> 20} MiB, {at.Key} has {free >> 20} MiB free");
         }
     }
+
+    private static bool LosesChanges(MachineInfo machine) => machine is { Accelerator: "tcg", OnePass: false }
+        && VersionOf(machine) is { } version && version.Major < RightUnderTcg;
 
     private static Version? VersionOf(MachineInfo machine) => Version.TryParse(machine.Version, out Version? version) ? version : null;
 

@@ -243,10 +243,20 @@ public sealed class GuestPlanTests
     [InlineData("9.0.0", "tcg", false, false)]
     public async Task Emulation_that_loses_changes_of_memory(string version, string accelerator, bool onePass, bool refused)
     {
-        Both(m => m with { Version = version, Accelerator = accelerator });
+        Both(m => m with { Version = version, Accelerator = accelerator, OnePass = true });
         Set("host-a", m => m with { OnePass = onePass });
         if (refused) await FindsAsync("tcg-before-9", "web-1 at host-a", version, "passes: one");
         else Assert.Empty((await _lab.PlanAsync()).Info.Obstacles);
+    }
+
+    [Fact]
+    public async Task Emulation_that_loses_changes_at_the_target_is_a_warning_for_the_way_back()
+    {
+        Set("host-a", m => m with { Version = "8.2.1", OnePass = true });
+        Set("host-b", m => m with { Version = "8.2.1" });
+        PlanResult plan = await _lab.PlanAsync();
+        Assert.Empty(plan.Info.Obstacles);
+        Assert.Contains("moved back from host-b", Assert.Single(plan.Info.Warnings), StringComparison.Ordinal);
     }
 
     [Fact]
