@@ -57,7 +57,8 @@ public sealed class GuestTests
 
         using var host = new HostClient(new ApiEndpoint("host-a", lab.ApiSocket("host-a")));
         Assert.Equal(ServerState.Running, (await host.ServerAsync("vs")).State);
-        string said = await LabInstance.RunAsync(lab, "client-c", "sh", "-c", $"echo pattern | timeout 60 socat -T 30 - UDP:{GuestRig.Address}:8");
+        string said = await LabInstance.RunAsync(lab, "client-c", "sh", "-c",
+            $"echo pattern | timeout 60 socat -T 30 - UDP:{GuestRig.Address}:8");
         Assert.Equal(["0", "0", $"{(64 << 20) / 8}"], said.Split(' ', '\n').Skip(1).Take(3));
         await lab.DestroyAsync();
         Assert.Empty(instance.Residue());

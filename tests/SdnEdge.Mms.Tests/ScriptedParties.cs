@@ -64,7 +64,8 @@ internal sealed class ScriptedParties(ScriptedJournal journal) : IParties
     /// <summary>The server that may run at a host has died there.</summary>
     public void Die(string host, string server)
     {
-        lock (_lock) _servers[(host, server)] = Of(host, server) with { State = ServerState.Absent, Fault = "it may run here and is absent" };
+        const string fault = "it may run here and is absent";
+        lock (_lock) _servers[(host, server)] = Of(host, server) with { State = ServerState.Absent, Fault = fault };
     }
 
     public static ApiProblemException Refusal(string type, int status = 409)
