@@ -72,6 +72,8 @@ public sealed class AccessTests : IDisposable
             migrate POST /v1/servers/{name}/cancel
             migrate POST /v1/servers/{name}/void
             migrate POST /v1/servers/{name}/retire
+            migrate POST /v1/servers/{name}/start
+            read    GET  /v1/servers/{name}/copy
             """,
         ["mms"] = """
             read    GET  /openapi/{documentName}.json

@@ -24,6 +24,7 @@ public static class ApiJson
         {
             Words<SignalKind>(), Words<MigrationRole>(), Words<HoldOverflowPolicy>(), Words<PeMigrationState>(), Words<BgpPeerAction>(),
             Words<GateOpening>(), Words<ServerOrder>(), Words<ServerState>(), Words<EpochVerdict>(), Words<TeardownProof>(),
+            Words<DiskReach>(),
         },
     };
 

@@ -37,6 +37,9 @@ public sealed partial class QemuDriver : IServerDriver
         s_stop = TimeSpan.FromSeconds(10), s_rest = TimeSpan.FromSeconds(10), s_continue = TimeSpan.FromSeconds(2),
         s_pause = TimeSpan.FromMilliseconds(20);
 
+    // A process that ends closes its monitors a moment before it has ended: so many pauses are waited for that.
+    private const int EndingPauses = 250;
+
     // What happens to a guest without an order. RESUME: what stopped it is over.
     private static readonly string[] s_reported = ["SHUTDOWN", "GUEST_PANICKED", "BLOCK_IO_ERROR", "WATCHDOG", "RESET", "RESUME"];
 
@@ -293,7 +296,8 @@ public sealed partial class QemuDriver : IServerDriver
             {
                 // Not when this driver has ended the connection or the process itself.
                 if (_qmp != qmp || _disposed) return;
-                if (_process.Id is null) Report("ended", $"its QEMU has ended: {_process.LastWords}");
+                for (int i = 0; i < EndingPauses && _process.Id is not null; i++) await Task.Delay(s_pause);
+                if (_qmp == qmp && _process.Id is null) Report("ended", $"its QEMU has ended: {_process.LastWords}");
                 return;
             }
 

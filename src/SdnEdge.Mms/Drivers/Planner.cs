@@ -93,7 +93,7 @@ public static class Planner
         {
             double blackout = holds.Blackout(draft.Servers, call.CopyMs);
             longest = Math.Max(longest, blackout);
-            int stopMs = options.StopMs, maxBlackoutMs = options.MaxBlackoutMs ?? int.MaxValue;
+            int stopMs = options.StopMs, maxBlackoutMs = options.MaxBlackoutMs ?? group.MaxBlackoutMs;
             var made = new List<PathMove>();
             foreach (PathDraft path in draft.Paths)
             {
@@ -168,7 +168,7 @@ public static class Planner
         {
             Hold = call.Hold ?? group.Hold, CopyMs = call.CopyMs, QuietMs = call.QuietMs ?? usual.QuietMs, KeepOrder = call.KeepOrder,
             OrderBoundMs = call.OrderBoundMs ?? usual.OrderBoundMs, OthersHoldMs = call.OthersHoldMs,
-            MaxBlackoutMs = call.MaxBlackoutMs ?? group.MaxBlackoutMs, KeepTrying = call.KeepTrying,
+            MaxBlackoutMs = call.MaxBlackoutMs, KeepTrying = call.KeepTrying,
         };
     }
 

@@ -27,7 +27,7 @@ public sealed class PlannerTests
         // Two hosts 20 ms away, and 20 ms to stop and start; the hold has a round trip to each PE more.
         Assert.Equal(60, plan.Info.PredictedBlackoutMs);
         Assert.Equal(new HoldPrediction("pe-a > pe-b", 1000, 80, 1000), Assert.Single(plan.Info.Holds));
-        var options = new MoveOptions(new HoldOptions(MaxPackets: 1000), MaxBlackoutMs: 2_000);
+        var options = new MoveOptions(new HoldOptions(MaxPackets: 1000));
         MovingPrefix[] there = [new("10.1.1.10/32", "dc", "10.1.1.2"), new("fd00:1:1::10/128", "dc"), new("10.1.1.12/32", "dc")];
         AssertSame(
             new MovePlan("m1", 1, "dc-a", "dc-b", [new ServerMove("web-1", "host-a", "host-b"), new ServerMove("web-2", "host-a",
