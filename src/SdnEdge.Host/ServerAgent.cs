@@ -279,7 +279,7 @@ internal sealed class ServerAgent : IAsyncDisposable
         }
         catch (Exception e)
         {
-            result = new DriverFailed(Said(e));
+            result = new DriverFailed(Said(e), e is DriverException { Final: true });
         }
 
         _inputs.Writer.TryWrite(result);
@@ -316,8 +316,10 @@ internal sealed class ServerAgent : IAsyncDisposable
             HostRecord record = _server.Record;
             var context = new DriverContext(Name, record.PhaseEpoch, record.Migration ?? "", record.PeerHost, MaxStopMs: record.MaxStopMs);
             if (withMachine) await AskMachineAsync(before, cancel);
-            ServerState state = await _driver.LookAsync(context, cancel);
+
+            // The copy first: what has gone wrong in it may keep the server from a state that the driver can name.
             _mirror = IsCopied(record) && await _driver.MirrorAsync(context, cancel) is { } at ? (record.PhaseEpoch, at) : null;
+            ServerState state = await _driver.LookAsync(context, cancel);
             seen = new ServerSeen(state, state == ServerState.Running ? null : _driver.Why);
         }
         catch (OperationCanceledException) when (cancel.IsCancellationRequested)

@@ -74,7 +74,8 @@ public sealed record DriverDone(ServerState Seen) : HostInput;
 
 /// <summary>A driver's call failed.</summary>
 /// <param name="Reason">What the driver said.</param>
-public sealed record DriverFailed(string Reason) : HostInput;
+/// <param name="Final">True: the same order again is of no use; the move has to be undone.</param>
+public sealed record DriverFailed(string Reason, bool Final = false) : HostInput;
 
 /// <summary>The server was looked at between orders.</summary>
 /// <param name="Seen">What it does.</param>
@@ -233,7 +234,8 @@ public static class HostFsm
                 server = Done(server, done.Seen, now, commands);
                 break;
             case DriverFailed failed:
-                server = Fail(server, new HostRefusal(HostRefusalKind.DriverFailed, failed.Reason), commands);
+                server = Fail(server, new HostRefusal(failed.Final ? HostRefusalKind.WrongState : HostRefusalKind.DriverFailed,
+                    failed.Reason), commands);
                 break;
             default:
                 throw new ArgumentOutOfRangeException(nameof(input), input, "an unknown input");

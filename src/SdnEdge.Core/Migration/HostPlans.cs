@@ -43,7 +43,7 @@ internal static class HostPlans
             ServerOrder.Prepare => Prepare(r, q, seen),
             ServerOrder.Stop => Stop(r, q, undoable),
             ServerOrder.HandOver => HandOver(r, q, undoable),
-            ServerOrder.Activate => Activate(r, q, seen),
+            ServerOrder.Activate => Activate(r, q, undoable, seen),
             ServerOrder.Resume => Resume(r, q, seen),
             ServerOrder.Cancel => Cancel(r, q),
             ServerOrder.Retire => Retire(r, q, seen),
@@ -129,8 +129,9 @@ internal static class HostPlans
     }
 
     // R6: the promise to run is on disk before the driver is asked. A group of which some ran and some were void is granted anew, with a
-    // higher epoch and without another prepare.
-    private static IReadOnlyList<HostStep> Activate(HostRecord r, ServerOrderRequest q, ServerState? seen)
+    // higher epoch and without another prepare. Nothing is promised for a server that died here before it ran while its source still has all
+    // of it: the manager then asks for a void (R5), and it goes on at the source.
+    private static IReadOnlyList<HostStep> Activate(HostRecord r, ServerOrderRequest q, bool undoable, ServerState? seen)
     {
         if (r.VoidEpoch >= q.Epoch) return Voided(r, q);
         bool anew = q.Epoch > r.PhaseEpoch && r.Migration == q.Migration && r.Migration is not null
@@ -138,6 +139,14 @@ internal static class HostPlans
         if (!(r.Role == MigrationRole.Target && (r.PhaseEpoch == q.Epoch || anew) && r.Phase is Incoming or Starting or Running))
             return Wrong(r, q, $"activate is for a target prepared with this epoch, and here it is {Where(r)}; prepare it with role "
                 + "target first");
+        if (r.Phase == Incoming && undoable)
+        {
+            if (seen is null) return Look(r, q);
+            if (seen == ServerState.Absent) return Wrong(r, q,
+                $"what came from {r.PeerHost ?? "the source"} is gone: it has died here before it ran; ask for a void, and resume it at the "
+                    + "source, which still has it");
+        }
+
         HostRecord starting = r with { Epoch = q.Epoch, PhaseEpoch = q.Epoch, Phase = Starting, RanEpoch = q.Epoch, MayRun = q.Epoch };
         HostRecord running = starting with { Phase = Running };
         if (r.Phase == Running)

@@ -6,7 +6,12 @@ namespace SdnEdge.Host.Drivers;
 
 /// <summary>The driver could not do what it was asked. Not done: it may be asked again.</summary>
 /// <param name="message">What was tried, and what stood in the way; for people.</param>
-public sealed class DriverException(string message) : Exception(message);
+/// <param name="final">See <see cref="Final"/>.</param>
+public sealed class DriverException(string message, bool final = false) : Exception(message)
+{
+    /// <summary>True: asking again is of no use in this move, which has to be undone.</summary>
+    public bool Final => final;
+}
 
 /// <summary>Something happened to a server that no order caused: it ended, its disk failed, its copy begins anew.</summary>
 /// <param name="Change">One word, e.g. <c>panicked</c>.</param>

@@ -110,7 +110,12 @@ public sealed partial class QemuDriver
                 }
 
                 QmpMigration at = await _qmp.ExecuteAsync(QmpCommands.QueryMigrate, s_command, _stop.Token);
-                if (at.Status is not ("setup" or "active")) return;
+                if (at.Status is not ("setup" or "active"))
+                {
+                    await ResumeAsync(at.Status);
+                    return;
+                }
+
                 if (at.Ram is not { } ram) continue;
                 lock (_lock)
                 {
@@ -124,6 +129,19 @@ public sealed partial class QemuDriver
 
                 Note();
             }
+        }
+
+        // QEMU has stopped the guest by itself, a moment before the gate was shut: it runs on when its migration is cancelled. The next look
+        // begins the copy anew. Not when the guest is being stopped: then the order that stops it sees what has become of it.
+        private async Task ResumeAsync(string? status)
+        {
+            if (status is not ("pre-switchover" or "device")) return;
+            lock (_lock)
+            {
+                if (_stops) return;
+            }
+
+            await _qmp.ExecuteAsync(QmpCommands.MigrateCancel, s_command, _stop.Token);
         }
 
         private void Note()

@@ -62,6 +62,7 @@ public sealed partial class QemuDriver : IServerDriver
     private volatile QmpMonitors? _qmp;
     private volatile string? _why;
     private volatile Outgoing? _outgoing, _lastOutgoing;
+    private long? _expectedEpoch;
     private bool _disposed;
 
     /// <summary>A driver of <paramref name="server"/>.</summary>
@@ -119,14 +120,21 @@ public sealed partial class QemuDriver : IServerDriver
         if (_process.Id is not null && !_process.IsExpected) throw new DriverException($"a guest {_server} is here already");
         await StopTakingAsync(context, cancel);
         await ExpectAsync(cancel);
-        _network.Expect(_server, context.Epoch, TakeAsync);
+        Expect(context.Epoch);
         return ServerState.Incoming;
     }
 
     /// <inheritdoc/>
     public async Task<MirrorProgress?> MirrorAsync(DriverContext context, CancellationToken cancel)
     {
-        if (_process.Id is null || _process.IsExpected) return null;
+        if (_process.IsExpected)
+        {
+            // The agent was started again: the source begins its copy anew.
+            if (_expectedEpoch != context.Epoch) Expect(context.Epoch);
+            return null;
+        }
+
+        if (_process.Id is null) return null;
         QmpMonitors qmp = await MonitorsAsync(cancel);
         QmpMigration at = await qmp.Main.ExecuteAsync(QmpCommands.QueryMigrate, s_command, cancel);
 
@@ -165,7 +173,7 @@ public sealed partial class QemuDriver : IServerDriver
         QmpStatus status = await qmp.ExecuteAsync(QmpCommands.QueryStatus, s_command, cancel);
         if (status is { Running: false, Status: "paused" }) return ServerState.Paused;
         throw new DriverException($"QEMU of {_server} was told to stop and is in state {status.Status}"
-            + $"{(status.Running ? ", with its processors running" : "")}, not paused: it may run on by itself");
+            + $"{(status.Running ? ", with its processors running" : "")}, not paused: it may run on by itself", final: true);
     }
 
     /// <inheritdoc/>
@@ -173,7 +181,8 @@ public sealed partial class QemuDriver : IServerDriver
     {
         QmpMonitors qmp = await MonitorsAsync(cancel);
         if (_outgoing is not { } outgoing || outgoing.Ended || outgoing.Epoch != context.Epoch)
-            throw new DriverException($"no copy of {_server} is under way under epoch {context.Epoch}; the move has to be undone");
+            throw new DriverException($"no copy of {_server} is under way under epoch {context.Epoch}; the move has to be undone",
+                final: true);
         using QmpListener listener = qmp.Main.Listen("MIGRATION");
         outgoing.OpenForRest();
         try
@@ -186,7 +195,7 @@ public sealed partial class QemuDriver : IServerDriver
         {
             // The target or the link hangs: this migration cannot complete any more.
             await qmp.YankMigrationAsync(cancel);
-            throw new DriverException($"the rest of {_server} was not taken by {context.PeerHost}: {e.Message}");
+            throw new DriverException($"the rest of {_server} was not taken by {context.PeerHost}: {e.Message}", final: true);
         }
 
         await EndOutgoingAsync(completed: true);
@@ -351,7 +360,7 @@ public sealed partial class QemuDriver : IServerDriver
             if (status is "failed" or "cancelled" or "cancelling")
             {
                 at = await qmp.ExecuteAsync(QmpCommands.QueryMigrate, s_command, cancel);
-                throw new DriverException($"the migration is {status} instead of {wanted}: {at.ErrorDesc}");
+                throw new DriverException($"the migration is {status} instead of {wanted}: {at.ErrorDesc}", final: true);
             }
 
             status = (await listener.NextAsync(_ => true, $"its migration is {wanted}", s_rest, cancel)).Text("status");
@@ -458,6 +467,12 @@ public sealed partial class QemuDriver : IServerDriver
             throw new DriverException($"QEMU of {_server} was started to wait for a guest, and runs one ({status.Status})");
     }
 
+    private void Expect(long epoch)
+    {
+        _network.Expect(_server, epoch, TakeAsync);
+        _expectedEpoch = epoch;
+    }
+
     // A migration from the other host. One that was cut leaves a QEMU that has ended or will: another one waits for the next attempt.
     private async Task TakeAsync(Stream network, CancellationToken cancel)
     {
@@ -482,6 +497,7 @@ public sealed partial class QemuDriver : IServerDriver
     private async Task StopTakingAsync(DriverContext context, CancellationToken cancel)
     {
         _network.Expect(_server, context.Epoch, null);
+        _expectedEpoch = null;
         await _expecting.CancelAsync();
         await _taking.WaitAsync(cancel);
         _expecting.Dispose();

@@ -23,6 +23,12 @@ internal sealed class FakeDriver(bool runs) : IServerDriver
     /// <summary>Set: calls but looks fail with it.</summary>
     public string? Fails { get; set; }
 
+    /// <summary>True: that they fail is final.</summary>
+    public bool FailsForGood { get; set; }
+
+    /// <summary>True: the server is in a state without a name, until its copy is looked at.</summary>
+    public bool IsNamelessUntilMirrored { get; set; }
+
     /// <summary>Set: nobody is told how far the copy is before it is completed.</summary>
     public TaskCompletionSource? MirrorGate { get; set; }
 
@@ -63,6 +69,7 @@ internal sealed class FakeDriver(bool runs) : IServerDriver
     public async Task<MirrorProgress?> MirrorAsync(DriverContext context, CancellationToken cancel)
     {
         if (MirrorGate is { } gate) await gate.Task.WaitAsync(cancel);
+        IsNamelessUntilMirrored = false;
         return new(true, 10, 20, 30);
     }
 
@@ -81,10 +88,11 @@ internal sealed class FakeDriver(bool runs) : IServerDriver
         {
             await Task.Yield();
             if (call == DriverCall.Look && LooksThatEndByADeadline-- > 0) throw new OperationCanceledException("a deadline");
+            if (call == DriverCall.Look && IsNamelessUntilMirrored) throw new DriverException("it is in a state without a name");
             if (call == DriverCall.Look) return Does;
             lock (Calls) Calls.Add(call);
             if (Gate is { } gate) await gate.Task.WaitAsync(cancel);
-            if (Fails is { } reason) throw new DriverException(reason);
+            if (Fails is { } reason) throw new DriverException(reason, FailsForGood);
             return Does = Fsm.Machine.After(call, Does);
         }
         finally

@@ -69,6 +69,36 @@ public sealed class HostApiTests : IDisposable
         await UntilAsync(async () => (await client.ServerAsync("vs")).Mirror is { Ready: true });
     }
 
+    // What has gone wrong in the copy is mended where it is looked at.
+    [Fact]
+    public async Task A_server_whose_state_has_no_name_while_it_is_copied_is_not_kept_from_its_copy_by_that()
+    {
+        await using HostAgent agent = await StartAsync();
+        using HostClient client = Client();
+        await client.OrderAsync("vs", ServerOrder.Prepare, new ServerOrderRequest(1, "m-1", MigrationRole.Source, "host-b"));
+        await UntilAsync(async () => (await client.ServerAsync("vs")).Mirror is { Ready: true });
+        _drivers["vs"].IsNamelessUntilMirrored = true;
+        await UntilAsync(async () => !_drivers["vs"].IsNamelessUntilMirrored
+            && await client.ServerAsync("vs") is { State: ServerState.Running, Fault: null });
+    }
+
+    // The manager asks again what has failed, and undoes what is in the wrong state.
+    [Fact]
+    public async Task A_failure_that_is_final_is_a_wrong_state()
+    {
+        await using HostAgent agent = await StartAsync();
+        using HostClient client = Client();
+        await client.OrderAsync("vs", ServerOrder.Prepare, new ServerOrderRequest(1, "m-1", MigrationRole.Source, "host-b"));
+        (_drivers["vs"].Fails, _drivers["vs"].FailsForGood) = ("its copy is gone", true);
+        var e = await Assert.ThrowsAsync<ApiProblemException>(
+            () => client.OrderAsync("vs", ServerOrder.Stop, new ServerOrderRequest(1, "m-1")));
+        Assert.Equal(("/problems/wrong-state", "its copy is gone"), (e.Problem.Type, e.Problem.Detail));
+        _drivers["vs"].FailsForGood = false;
+        e = await Assert.ThrowsAsync<ApiProblemException>(
+            () => client.OrderAsync("vs", ServerOrder.Stop, new ServerOrderRequest(1, "m-1")));
+        Assert.Equal("/problems/driver-failed", e.Problem.Type);
+    }
+
     // A deadline within the driver is a failure, not the agent's own breaking off of a look.
     [Fact]
     public async Task A_look_that_a_deadline_ends_is_told_and_the_server_is_looked_at_again()

@@ -190,7 +190,7 @@ public sealed class HostFsmTests
         voided.Done(ServerOrder.Void, 1);
         voided.Log.Clear();
         Assert.Equal(ServerState.Running, voided.Done(ServerOrder.Activate, 2).State);
-        Assert.Equal(["disk Starting 2", "driver Activate", "answer activate", "disk Running 2"], voided.Log);
+        Assert.Equal(["disk Incoming 2", "disk Starting 2", "driver Activate", "answer activate", "disk Running 2"], voided.Log);
         Assert.Equal(EpochVerdict.Void, voided.Done(ServerOrder.Void, 1).Verdict);
 
         var ran = new Machine(runs: false);
@@ -241,6 +241,23 @@ public sealed class HostFsmTests
         m.Log.Clear();
         Assert.False(m.Done(ServerOrder.Activate, 1).Repeated);
         Assert.Equal(["driver Activate", "answer activate"], m.Log);
+    }
+
+    [Fact]
+    public void R6_nothing_is_promised_for_a_server_that_died_at_the_target_before_it_ran()
+    {
+        var m = new Machine(runs: false);
+        m.Done(ServerOrder.Prepare, 1, Target);
+        m.Does = ServerState.Absent;
+        Assert.Equal(HostRefusalKind.WrongState, m.Refused(ServerOrder.Activate, 1).Kind);
+        Assert.Equal((null, HostPhase.Incoming), (m.Disk.MayRun, m.Disk.Phase));
+        Assert.Equal(EpochVerdict.Void, m.Done(ServerOrder.Void, 1).Verdict);
+
+        // Where the source has nothing any more, there is nothing to go back to: it is started anew.
+        m = new Machine(runs: false, undoable: false);
+        m.Done(ServerOrder.Prepare, 1, Target);
+        m.Does = ServerState.Absent;
+        Assert.Equal(ServerState.Running, m.Done(ServerOrder.Activate, 1).State);
     }
 
     [Fact]

@@ -97,6 +97,13 @@ internal sealed class FakeMachine : IAsyncDisposable
         lock (_lock) (_status, _migration) = ("paused", "completed");
     }
 
+    /// <summary>QEMU finds by itself that little enough is left: it stops the guest for the last of it.</summary>
+    public Task FinishByItselfAsync()
+    {
+        lock (_lock) (_status, _migration) = ("finish-migrate", "pre-switchover");
+        return _main.EventAsync("MIGRATION", """{"status":"pre-switchover"}""");
+    }
+
     /// <inheritdoc/>
     public async ValueTask DisposeAsync()
     {
@@ -187,6 +194,7 @@ internal sealed class FakeMachine : IAsyncDisposable
                 lock (_lock)
                 {
                     if (_migration is "active" or "pre-switchover") _migration = "cancelled";
+                    if (_status == "finish-migrate") _status = "running";
                     _outgoing?.Dispose();
                 }
 

@@ -1,4 +1,5 @@
 using SdnEdge.Core.Api;
+using SdnEdge.Web;
 using Xunit;
 
 namespace SdnEdge.Host.Tests.Qemu;
@@ -38,6 +39,38 @@ public sealed class GuestAgentsTests : IAsyncLifetime
         Assert.Equal(ServerState.Running, (await TwoAgents.OrderAsync(_two.A, ServerOrder.Resume, 3)).State);
         await TwoAgents.OrderAsync(_two.B, ServerOrder.Cancel, 3);
         Assert.Equal(ServerState.Absent, _two.B.Server("vs").State);
+        (long later, long bad) = await _two.CountsAsync(_two.A);
+        Assert.True(later >= ticks && bad == 0, $"{ticks} ticks before, {later} after, {bad} words of memory wrong");
+    }
+
+    // The source has begun a copy that the target's next agent knows nothing of: it expects it again.
+    [Fact]
+    public async Task Agents_that_are_started_again_in_the_copy_go_on_with_the_move()
+    {
+        await TwoAgents.OrderAsync(_two.A, ServerOrder.Resume, 1);
+        await _two.CountsAsync(_two.A);
+        await _two.MirroredAsync(_two.A, _two.B, 2);
+        await _two.RestartAsync();
+        await TwoAgents.UntilAsync(_two.A, s => s.Mirror is { Ready: false });
+        await TwoAgents.UntilAsync(_two.A, s => s.Mirror is { Ready: true });
+        Assert.Equal(ServerState.Paused, (await TwoAgents.OrderAsync(_two.A, ServerOrder.Stop, 2)).State);
+        Assert.Equal(ServerState.Running, (await TwoAgents.OrderAsync(_two.B, ServerOrder.Activate, 2)).State);
+        Assert.Equal(0, (await _two.CountsAsync(_two.B)).Bad);
+    }
+
+    // All of it has come, and it dies before it is told to run: the source still has it.
+    [Fact]
+    public async Task Nothing_is_promised_for_a_guest_that_died_at_the_target_before_it_ran()
+    {
+        await TwoAgents.OrderAsync(_two.A, ServerOrder.Resume, 1);
+        (long ticks, _) = await _two.CountsAsync(_two.A);
+        await _two.MirroredAsync(_two.A, _two.B, 2);
+        await TwoAgents.OrderAsync(_two.A, ServerOrder.Stop, 2);
+        await _two.KillGuestAsync(_two.B);
+        var e = await Assert.ThrowsAsync<ProblemException>(() => TwoAgents.OrderAsync(_two.B, ServerOrder.Activate, 2));
+        Assert.Equal("/problems/wrong-state", e.Problem.Type);
+        Assert.Equal(EpochVerdict.Void, (await TwoAgents.OrderAsync(_two.B, ServerOrder.Void, 2)).Verdict);
+        Assert.Equal(ServerState.Running, (await TwoAgents.OrderAsync(_two.A, ServerOrder.Resume, 3)).State);
         (long later, long bad) = await _two.CountsAsync(_two.A);
         Assert.True(later >= ticks && bad == 0, $"{ticks} ticks before, {later} after, {bad} words of memory wrong");
     }

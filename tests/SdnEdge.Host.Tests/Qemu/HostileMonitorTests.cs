@@ -69,6 +69,26 @@ public sealed class HostileMonitorTests(ITestOutputHelper output)
         await driver.KillAsync(s_move, default);
     }
 
+    // QEMU decides by itself when to stop a guest; the gate may be shut a moment too late.
+    [Fact]
+    public async Task A_guest_that_QEMU_stops_by_itself_in_the_copy_runs_on_at_once_and_its_copy_is_begun_anew()
+    {
+        await using var machine = new FakeMachine(incoming: false);
+        await using var driver = new QemuDriver("vs", new QemuConfig(machine.Command), machine.Folder, new SinkNetwork());
+        await driver.ActivateAsync(s_move, default).WaitAsync(Patience.Time);
+        await driver.MirrorAsync(s_move, default).WaitAsync(Patience.Time);
+        await machine.FinishByItselfAsync();
+
+        // Nobody looks.
+        await Patience.UntilAsync(() => machine.Runs, () => $"the guest stands still, its migration is {machine.Migration}");
+        Assert.Equal("cancelled", machine.Migration);
+        await driver.MirrorAsync(s_move, default).WaitAsync(Patience.Time);
+        Assert.Equal("active", machine.Migration);
+        Assert.Equal(ServerState.Running, await driver.LookAsync(s_move, default));
+        Assert.Equal("copy-anew", (await driver.News.ReadAsync().AsTask().WaitAsync(Patience.Time)).Change);
+        await driver.KillAsync(s_move, default);
+    }
+
     private static async Task GreetedAsync(string greeting, string said)
     {
         await using var fake = new FakeQemu(greeting: greeting);

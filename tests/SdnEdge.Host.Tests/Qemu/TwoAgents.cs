@@ -3,6 +3,7 @@ using SdnEdge.Core.Config;
 using SdnEdge.Core.Wire;
 using SdnEdge.Host.Config;
 using SdnEdge.Host.Qemu;
+using SdnEdge.Linux;
 using SdnEdge.Testing;
 
 namespace SdnEdge.Host.Tests.Qemu;
@@ -50,6 +51,14 @@ internal sealed class TwoAgents : IAsyncDisposable
         await B.DisposeAsync();
         await A.DisposeAsync();
         (A, B) = (await HostAgent.StartAsync(_configA), await HostAgent.StartAsync(_configB));
+    }
+
+    /// <summary>Ends the guest at an agent, as if its host had no memory left; returns when it is gone.</summary>
+    public async Task KillGuestAsync(HostAgent agent)
+    {
+        var process = new QemuProcess(Path.Combine(_folder, NameOf(agent), "vs.run"));
+        if (!Signals.Send(process.Id!.Value, ProcessSignal.Kill)) throw new InvalidOperationException("there was no guest to end");
+        await Patience.UntilAsync(() => process.Id is null, () => "the guest does not end");
     }
 
     /// <summary>Gives an order.</summary>

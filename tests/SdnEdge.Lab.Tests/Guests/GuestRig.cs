@@ -3,6 +3,7 @@ using System.Globalization;
 using System.Net;
 using System.Net.Sockets;
 using System.Text;
+using System.Text.RegularExpressions;
 using SdnEdge.Client;
 using SdnEdge.Core.Api;
 using SdnEdge.Host.Qemu;
@@ -32,7 +33,7 @@ internal sealed record GuestMove(
 /// The lab with a real guest behind two PEs. What is inspected does not rest on what the manager says: the hosts' processes, files and
 /// connections, the agents, every PE, and the guest itself.
 /// </summary>
-internal sealed class GuestRig : IAsyncDisposable
+internal sealed partial class GuestRig : IAsyncDisposable
 {
     /// <summary>A node that uses the guest.</summary>
     public const string Client = "client-c";
@@ -68,12 +69,10 @@ internal sealed class GuestRig : IAsyncDisposable
         string folder = Directory.CreateTempSubdirectory("sdnedge-guests-").FullName;
         try
         {
-            string wrapper = Wrapper(folder);
-            string copy = LabDaemons.CopyUndamped(topology, folder, (name, text) =>
-            {
-                string limit = NoMemory(folder, Path.GetFileNameWithoutExtension(name));
-                return text.Replace("      run:\n", $"      run:\n        - {wrapper}\n        - {limit}\n", StringComparison.Ordinal);
-            });
+            string guest = GuestFolder.Find(topology, out string? why) ?? throw new InvalidOperationException(why);
+            string copy = LabDaemons.CopyUndamped(topology, folder, (name, text) => Program().Replace(text, m => m.Groups[1]
+                + Wrapper(folder, Path.GetFileNameWithoutExtension(name), m.Groups[2].Value.Replace("${lab.guest}", guest,
+                    StringComparison.Ordinal))));
             program ??= RunningLab.Self;
             string lab = string.Create(CultureInfo.InvariantCulture, $"gu{Environment.ProcessId}-{Interlocked.Increment(ref s_rigs)}");
             var options = new LabOptions
@@ -125,6 +124,7 @@ internal sealed class GuestRig : IAsyncDisposable
     /// <summary>From now on a QEMU that starts at this host gets less memory than its guest has; or as much as it wants again.</summary>
     public void LimitMemory(string host, bool limited)
     {
+        if (!File.Exists(WrapperOf(_folder, host))) throw new InvalidOperationException($"no QEMU of {host} is started with a limit");
         if (limited) File.WriteAllText(NoMemory(_folder, host), "");
         else File.Delete(NoMemory(_folder, host));
     }
@@ -231,14 +231,21 @@ internal sealed class GuestRig : IAsyncDisposable
         Directory.Delete(_folder, recursive: true);
     }
 
-    // Runs QEMU, with a limit to its memory when a file is there. The agent knows it by its arguments, which it keeps.
-    private static string Wrapper(string folder)
+    // A machine's program: in words, or the first word of `run`.
+    [GeneratedRegex("""(\n      program: |\n      run:\n        - )"?([^"\n ]+)"?""")]
+    private static partial Regex Program();
+
+    // Runs a host's QEMU, with a limit to its memory when a file is there. The agent knows it by its arguments, which it keeps.
+    private static string Wrapper(string folder, string host, string program)
     {
-        string file = Path.Combine(folder, "qemu");
-        File.WriteAllText(file, "#!/bin/sh\nlimit=$1\nshift\n[ ! -e \"$limit\" ] || ulimit -v 200000\nexec \"$@\"\n");
+        string file = WrapperOf(folder, host);
+        File.WriteAllText(file,
+            $"#!/bin/sh\n[ ! -e {NoMemory(folder, host)} ] || ulimit -v 200000\nexec {program} \"$@\"\n");
         File.SetUnixFileMode(file, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
         return file;
     }
+
+    private static string WrapperOf(string folder, string host) => Path.Combine(folder, host + ".qemu");
 
     private static string NoMemory(string folder, string host) => Path.Combine(folder, host + ".limit");
 
