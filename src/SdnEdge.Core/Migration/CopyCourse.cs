@@ -104,6 +104,14 @@ public sealed record CopyCourse
     /// <summary>Rate for the approach to the end of a pass, bytes/s: what is left takes a tenth of a second.</summary>
     public long ApproachBytesPerSecond => Math.Max(2 << 20, (Last?.RemainingBytes ?? 0) * 10);
 
+    /// <summary>
+    /// How much may be carried before the next look, bytes; <see cref="long.MaxValue"/> = as much as goes. In a pass that is to be the last, not
+    /// its end: a hypervisor that has sent all of a pass finishes by itself, however late the next look comes.
+    /// </summary>
+    public long AllowanceBytes => Step == CopyStep.Shut ? 0
+        : Last is not { } at ? (Limits.OnePass ? LeastEnd : long.MaxValue)
+        : IsLast(at) ? Math.Max(1, at.RemainingBytes - LeastEnd) : long.MaxValue;
+
     /// <summary>How long nobody would run, milliseconds, if the server were stopped <see cref="LeadMs"/> from now.</summary>
     public double PredictedMs => Last is { } at ? Predicted(at) : 0;
 
@@ -161,12 +169,13 @@ public sealed record CopyCourse
         if (IsShut)
             return predicted > Limits.MaxStopMs && (at.AtNs - _shutAtNs) / 1e6 >= LeastShutMs && !Limits.OnePass ? CopyStep.Open
                 : CopyStep.Shut;
-        bool last = Limits.OnePass || at.Pass >= 2;
         long end = Math.Max(LeastEnd, (long)(Bandwidth * EndOfPassMs / 1000));
         long rest = Math.Max(2 * LeastEnd, (long)(Bandwidth * LookMs / 1000));
-        if (last && at.RemainingBytes <= rest && (Limits.OnePass || IsConvenient(at, predicted))) return CopyStep.Shut;
+        if (at.RemainingBytes <= rest && IsLast(at)) return CopyStep.Shut;
         return at.RemainingBytes <= end ? CopyStep.Approach : CopyStep.Hurry;
     }
+
+    private bool IsLast(CopyLook at) => Limits.OnePass || (at.Pass >= 2 && IsConvenient(at, Predicted(at)));
 
     private bool IsConvenient(CopyLook at, double predicted)
     {

@@ -88,8 +88,8 @@ public sealed class MigrationRelay : IAsyncDisposable
         byte[] chunk = GC.AllocateUninitializedArray<byte>(ChunkBytes);
         while (true)
         {
-            if (gate is not null) await gate.PassAsync(_stop.Token).ConfigureAwait(false);
-            int read = await from.ReadAsync(chunk, _stop.Token).ConfigureAwait(false);
+            int most = gate is null ? chunk.Length : await gate.PassAsync(chunk.Length, _stop.Token).ConfigureAwait(false);
+            int read = await from.ReadAsync(chunk.AsMemory(0, most), _stop.Token).ConfigureAwait(false);
             if (read == 0)
             {
                 // Half-close: the other direction goes on.
@@ -98,9 +98,10 @@ public sealed class MigrationRelay : IAsyncDisposable
                 return;
             }
 
-            if (gate is not null) await gate.PassAsync(_stop.Token).ConfigureAwait(false);
+            if (gate is not null) await gate.PassAsync(read, _stop.Token).ConfigureAwait(false);
             await to.WriteAsync(chunk.AsMemory(0, read), _stop.Token).ConfigureAwait(false);
             count(read);
+            gate?.Spend(read);
             if (gate is not null && _share is not null) await _share.PayAsync(read, _stop.Token).ConfigureAwait(false);
         }
     }

@@ -33,6 +33,7 @@ public sealed partial class QemuDriver
                 (network as MigrationStream)?.RoundTripMs ?? 0, driver._config.OnePass, driver._config.AutoConverge));
             _share = driver._bandwidth.Join();
             _share.Limit = Pace;
+            _gate.Allow(_course.AllowanceBytes);
             _relay = new MigrationRelay(local, network, _gate, _share);
             _watch = WatchAsync();
         }
@@ -122,8 +123,7 @@ public sealed partial class QemuDriver
                     if (_stops) return;
                     _course = _course.Look(new CopyLook(Monotonic.Now, (int)ram.DirtySyncCount, ram.Remaining, _relay.Counts.Forth));
                     _share.Waits = _course.IsShut;
-                    if (_course.IsShut) _gate.Shut();
-                    else _gate.Open();
+                    _gate.Allow(_course.AllowanceBytes);
                     _share.Limit = _course.Step == CopyStep.Hurry ? Pace : _course.ApproachBytesPerSecond;
                 }
 

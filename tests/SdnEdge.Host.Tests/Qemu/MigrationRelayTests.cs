@@ -51,6 +51,26 @@ public class MigrationRelayTests
         Assert.False(gate.IsShut);
     }
 
+    [Fact]
+    public async Task No_more_than_its_allowance_passes_the_gate_and_the_rest_when_it_is_opened()
+    {
+        using var lab = new Ends();
+        var gate = new RelayGate();
+        gate.Allow(1_000_000);
+        await using var relay = new MigrationRelay(lab.RelayToQemu, lab.RelayToNetwork, gate);
+        Task send = SendAsync(lab.Qemu, new byte[3_000_000]);
+        await ReadAsync(lab.Network, 1_000_000);
+        await Patience.UntilAsync(() => gate.IsShut, () => "the gate is open");
+        gate.Allow(500_000);
+        await ReadAsync(lab.Network, 500_000);
+        await Patience.UntilAsync(() => gate.IsShut, () => "the gate is open");
+        Assert.Equal((1_500_000, 0), ((int)relay.Counts.Forth, lab.Network.Available));
+        gate.Open();
+        await ReadAsync(lab.Network, 1_500_000);
+        await send;
+        Assert.False(gate.IsShut);
+    }
+
     [Theory]
     [InlineData(true)]
     [InlineData(false)]
@@ -139,13 +159,13 @@ public class MigrationRelayTests
     public async Task A_gate_lets_everybody_pass_when_it_opens()
     {
         var gate = new RelayGate();
-        await gate.PassAsync(default);
+        await gate.PassAsync(1, default);
         gate.Shut();
         gate.Shut();
-        Task[] wait = [.. Enumerable.Range(0, 3).Select(_ => gate.PassAsync(default).AsTask())];
+        Task[] wait = [.. Enumerable.Range(0, 3).Select(_ => gate.PassAsync(1, default).AsTask())];
         Assert.DoesNotContain(wait, w => w.IsCompleted);
         using var cancel = new CancellationTokenSource();
-        Task gaveUp = gate.PassAsync(cancel.Token).AsTask();
+        Task gaveUp = gate.PassAsync(1, cancel.Token).AsTask();
         await cancel.CancelAsync();
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => gaveUp);
         gate.Open();
