@@ -21,6 +21,7 @@ internal static class GuestsCommand
         {
             ["memory", .. string[] rest] when Moves(rest, 20) is { } moves => GuestMemoryRun.RunAsync(moves),
             ["moves", .. string[] rest] when Moves(rest, 20) is { } moves => GuestMovesRun.RunAsync(moves),
+            ["demo", .. string[] rest] when Moves(rest, 10) is { } moves => GuestDemoRun.RunAsync(moves),
             ["kills", .. string[] rest] when GuestKillsRun.Cases(rest) is { Length: > 0 } cases => GuestKillsRun.RunAsync(cases),
             _ => null,
         };
@@ -28,6 +29,7 @@ internal static class GuestsCommand
         Console.Error.WriteLine($"""
             usage: bench guests memory [--moves N]                N moves between two agents (20), memory compared page by page in each
                    bench guests moves [--moves N]                 N moves back and forth in the lab (20), under traffic
+                   bench guests demo [--moves N]                  the demo with a virtual machine, N times (10), beside a script
                    bench guests kills [PARTY [FAULT [STAGE]]]     every party killed, frozen, cut off, at every stage; without words, all
               PARTY: {GuestKillsRun.Parties}
               FAULT: {GuestKillsRun.Faults}
