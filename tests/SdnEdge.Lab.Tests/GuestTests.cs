@@ -1,3 +1,4 @@
+using System.Globalization;
 using SdnEdge.Client;
 using SdnEdge.Core.Api;
 using SdnEdge.Lab.Running;
@@ -28,8 +29,16 @@ public sealed class GuestTests
         (long ticks, _) = await rig.CountsAsync();
         foreach (string to in (string[])["dc-b", "dc-a"])
         {
+            string from = GuestRig.Other(to);
+            long carried = await CarriedAsync(rig.Lab, from);
             MigrationStatus status = await MoveRig.EndedAsync(mms, (await mms.StartAsync(new MigrationCall(GuestRig.Server, to))).Id);
             Assert.True(status.State == "moved", $"{status.State}: {status.Failure}");
+
+            // What the host says of its copy is what the WAN has carried: with it went headers, repeated segments, and the clients' packets.
+            carried = await CarriedAsync(rig.Lab, from) - carried;
+            long said = (await rig.Daemons.Hosts[GuestRig.HostOf(from)].CopyAsync(GuestRig.Server)).WireBytes;
+            Assert.InRange(said, 32 << 20, 512 << 20);
+            Assert.InRange(carried, said, (long)(said * 1.15) + (2 << 20));
             Assert.Empty(await rig.InspectAsync(to, status.Epoch));
             LineCount lines = await tcp.SettleAsync();
             Assert.True(lines is { Failure: null, Lines: > 0 }, $"{lines}\n{await account.TellAsync()}");
@@ -40,6 +49,11 @@ public sealed class GuestTests
 
         await Pings.NothingLostAsync([pings], account);
     }
+
+    // Bytes that have come from a site's PE to the WAN, by the kernel's counter.
+    private static async Task<long> CarriedAsync(RunningLab lab, string site)
+        => long.Parse(await LabInstance.RunAsync(lab, "wan", "cat",
+            $"/sys/class/net/{(site == "dc-a" ? "eth1" : "eth2")}/statistics/rx_bytes"), CultureInfo.InvariantCulture);
 
     [RootFact]
     public async Task Every_client_reaches_the_virtual_machine_of_figure_1_by_IPv4_and_IPv6()
