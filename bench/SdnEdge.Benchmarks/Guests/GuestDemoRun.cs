@@ -73,7 +73,7 @@ internal static class GuestDemoRun
         using Process demo = Process.Start(new ProcessStartInfo(
             Daemon.Executable(), ["demo", "--vm", "qemu", "--compare", "--out", folder])
         {
-            RedirectStandardOutput = true, RedirectStandardError = true,
+            RedirectStandardOutput = true, RedirectStandardError = true, UseShellExecute = false,
         })!;
         Task<string> output = demo.StandardOutput.ReadToEndAsync(), errors = demo.StandardError.ReadToEndAsync();
         await demo.WaitForExitAsync();
