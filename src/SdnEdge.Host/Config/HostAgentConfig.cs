@@ -10,9 +10,15 @@ namespace SdnEdge.Host.Config;
 /// <param name="StateFolder">Where it keeps a record for each server.</param>
 /// <param name="Servers">The servers that it may ever run.</param>
 /// <param name="Migration">How guests are carried to and from other hosts; null = none are.</param>
+/// <param name="Store">The block store of this site, which has the servers' volumes; null = no server has any.</param>
 public sealed record HostAgentConfig(
     string Name, string Site, ApiConfig Api, string StateFolder, IReadOnlyList<ServerConfig> Servers,
-    MigrationLinkConfig? Migration = null);
+    MigrationLinkConfig? Migration = null, SiteStoreConfig? Store = null);
+
+/// <summary>The block store of a site, as its host reaches it.</summary>
+/// <param name="Api">Unix socket of its API, absolute path.</param>
+/// <param name="Nbd">Unix socket of its exports, absolute path.</param>
+public sealed record SiteStoreConfig(string Api, string Nbd);
 
 /// <summary>How guests are carried to and from other hosts.</summary>
 /// <param name="Listen">Where guests come in, with this host's certificate and the CA of all hosts.</param>
@@ -32,7 +38,8 @@ public sealed record MigrationPeer(string Name, IpAddress Address, int Port);
 /// <param name="Name">Its name.</param>
 /// <param name="Runs">Whether this host has the right to run it before any order was given: true at one host at most.</param>
 /// <param name="Driver">How it is driven.</param>
-public sealed record ServerConfig(string Name, bool Runs, ServerDriverConfig Driver);
+/// <param name="Volumes">Its volumes at the site's store, by name, the same at each site; null = it has none there.</param>
+public sealed record ServerConfig(string Name, bool Runs, ServerDriverConfig Driver, IReadOnlyList<string>? Volumes = null);
 
 /// <summary>How a server is driven.</summary>
 public abstract record ServerDriverConfig;
@@ -52,9 +59,10 @@ public sealed record StandInConfig(string Namespace, string Leg, MacAddress Mac,
 /// <param name="Given">Monitors of a QEMU that was not started by the agent and is taken over as it runs; null = the agent starts
 /// it.</param>
 /// <param name="SharedDisks">Ids of drives and node names of block devices whose files the other hosts have, too; null = none.</param>
+/// <param name="Volumes">Volumes of the site's store that are its disks; null = none are.</param>
 public sealed record QemuConfig(
     IReadOnlyList<string> Run, bool OnePass = false, bool AutoConverge = false, QemuSockets? Given = null,
-    IReadOnlyList<string>? SharedDisks = null) : ServerDriverConfig;
+    IReadOnlyList<string>? SharedDisks = null, IReadOnlyList<string>? Volumes = null) : ServerDriverConfig;
 
 /// <summary>Two monitor sockets of a QEMU (QMP), each for one client.</summary>
 /// <param name="Main">For commands and events.</param>

@@ -46,13 +46,28 @@ public static class HostConfigLoader
             root.Error("state", "is missing; write state: { folder: /var/lib/sdnedge/host-a }, where the agent keeps what it promises");
         }
 
-        List<ServerConfig> servers = ReadServers(root);
+        SiteStoreConfig? store = root.Map("store") is { } siteStore ? ReadStore(siteStore) : null;
+        List<ServerConfig> servers = ReadServers(root, store);
         MigrationLinkConfig? migration = root.Map("migration") is { } link ? ReadMigration(link) : null;
         if (!root.Has("migration") && servers.FirstOrDefault(s => s.Driver is QemuConfig) is { } guest)
             root.Error("migration", $"is missing: {guest.Name} is a guest of QEMU, whose memory is carried to other hosts; write "
                 + "migration: { listen: \"192.0.2.1:7810\", certificate: ..., key: ..., clientCa: ..., peers: [...] }");
         root.Finish();
-        return new HostAgentConfig(name, site, api, folder, servers, migration);
+        return new HostAgentConfig(name, site, api, folder, servers, migration, store);
+    }
+
+    private static SiteStoreConfig ReadStore(MapReader map)
+    {
+        string api = Socket("api", "/run/sdnedge/store-a.sock"), nbd = Socket("nbd", "/run/sdnedge/store-a.nbd");
+        map.Finish();
+        return new SiteStoreConfig(api, nbd);
+
+        string Socket(string key, string example)
+        {
+            string path = map.Text(key, required: true, example) ?? "";
+            if (path.Length > 0 && !path.StartsWith('/')) map.Error(key, $"'{path}' is not an absolute path; write the store's socket, as {example}");
+            return path;
+        }
     }
 
     private static MigrationLinkConfig? ReadMigration(MapReader link)
@@ -80,7 +95,7 @@ public static class HostConfigLoader
             ? new MigrationLinkConfig(listen, peers, bandwidth, compress) : null;
     }
 
-    private static List<ServerConfig> ReadServers(MapReader root)
+    private static List<ServerConfig> ReadServers(MapReader root, SiteStoreConfig? store)
     {
         var list = new List<ServerConfig>();
         foreach (MapReader item in root.Maps("servers"))
@@ -100,14 +115,33 @@ public static class HostConfigLoader
                     "exactly one of standIn:, exec: and qemu: says how the server is driven; write one of them");
             else driver = standIn is not null ? ReadStandIn(standIn)
                 : exec is not null ? ReadExec(exec)
-                : qemu is not null ? QemuConfigReader.Read(qemu)
+                : qemu is not null ? QemuConfigReader.Read(qemu, store)
                 : null;
+            List<string> volumes = ReadVolumes(item, driver, store);
             item.Finish();
-            if (driver is not null) list.Add(new ServerConfig(name, runs, driver));
+            if (driver is not null) list.Add(new ServerConfig(name, runs, driver, volumes.Count > 0 ? volumes : null));
         }
 
         if (!root.Has("servers")) root.Error("servers", "is missing; write servers: and one '- name: ...' a server that this host may run");
         return list;
+    }
+
+    // Those that are a guest's disks are known by them.
+    private static List<string> ReadVolumes(MapReader item, ServerDriverConfig? driver, SiteStoreConfig? store)
+    {
+        List<string> volumes = [.. (driver as QemuConfig)?.Volumes ?? []];
+        if (!item.Has("volumes")) return volumes;
+        if (store is null) item.Error("volumes", "need the site's store; write store: { api: /run/sdnedge/store-a.sock, nbd: "
+            + "/run/sdnedge/store-a.nbd } at the top of the file");
+        if (driver is ExecConfig { Undoable: false }) item.Error("volumes",
+            "need a server whose hand-over can be undone: nobody could seal them in time; write exec.undoable: true, or leave volumes: out");
+        foreach ((YamlText text, string path) in item.Texts("volumes"))
+        {
+            if (volumes.Contains(text.Text)) item.Errors.Add(text, path, $"'{text.Text}' is there twice; name each volume once");
+            else volumes.Add(text.Text);
+        }
+
+        return volumes;
     }
 
     private static StandInConfig ReadStandIn(MapReader map)

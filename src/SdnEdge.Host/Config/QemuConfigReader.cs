@@ -21,9 +21,16 @@ internal static class QemuConfigReader
         ["program", "machine", "cpu", "accelerator", "processors", "memory", "kernel", "initrd", "append", "console", "nics", "disks",
             "arguments"];
 
+    // How long QEMU keeps a disk's requests while its store is away, and waits for it at the start, seconds: a store that is started again is
+    // not seen by the guest.
+    private const int ReconnectSeconds = 600, OpenSeconds = 10;
+
     /// <summary>Reads it; null when it is wrong, and the errors say why.</summary>
-    public static QemuConfig? Read(MapReader map)
+    /// <param name="map">What is under <c>qemu:</c>.</param>
+    /// <param name="store">The site's store; null = there is none.</param>
+    public static QemuConfig? Read(MapReader map, SiteStoreConfig? store)
     {
+        var volumes = new List<string>();
         List<string> command, shared = [.. map.Texts("sharedDisks").Select(t => t.Item.Text)];
         if (map.Has("run"))
         {
@@ -37,7 +44,7 @@ internal static class QemuConfigReader
         }
         else
         {
-            command = ReadMachine(map, shared);
+            command = ReadMachine(map, shared, volumes, store);
         }
 
         bool onePass = map.Choice("passes", false, ("many", false), ("one", true));
@@ -46,7 +53,8 @@ internal static class QemuConfigReader
             "slows a guest down from pass to pass, and passes: one allows one; leave one of them out");
         QemuSockets? given = ReadGiven(map);
         map.Finish();
-        return command.Count == 0 ? null : new QemuConfig(command, onePass, autoConverge, given, shared.Count > 0 ? shared : null);
+        return command.Count == 0 ? null : new QemuConfig(
+            command, onePass, autoConverge, given, shared.Count > 0 ? shared : null, volumes.Count > 0 ? volumes : null);
     }
 
     private static List<string> ReadArguments(MapReader map, string key)
@@ -62,7 +70,8 @@ internal static class QemuConfigReader
         return words;
     }
 
-    private static List<string> ReadMachine(MapReader map, List<string> shared)
+    private static List<string> ReadMachine(
+        MapReader map, List<string> shared, List<string> volumes, SiteStoreConfig? store)
     {
         string program = map.Text("program", required: false, Usual) ?? Usual;
         if (!program.StartsWith('/')) map.Error("program", $"'{program}' is not an absolute path; QEMU is not searched for in PATH");
@@ -85,7 +94,7 @@ internal static class QemuConfigReader
 
         if (map.Text("console") is { Length: > 0 } console) command.AddRange(["-serial", "file:" + Escaped(console)]);
         ReadNics(map, command);
-        ReadDisks(map, command, shared);
+        ReadDisks(map, command, shared, volumes, store);
         command.AddRange(ReadArguments(map, "arguments"));
         return command;
     }
@@ -115,20 +124,37 @@ internal static class QemuConfigReader
     }
 
     // A disk that fails stops the guest, and nothing is lost: what was asked is asked again when it goes on.
-    private static void ReadDisks(MapReader map, List<string> command, List<string> shared)
+    private static void ReadDisks(
+        MapReader map, List<string> command, List<string> shared, List<string> volumes, SiteStoreConfig? store)
     {
         var names = new HashSet<string>(StringComparer.Ordinal);
         foreach (MapReader disk in map.Maps("disks"))
         {
             string name = disk.Name("name", "root");
             if (!names.Add(name)) disk.Error("name", $"'{name}' is there twice; each disk is named once");
+            string device = $"virtio-blk-pci,id=disk-{name},drive={name},werror=stop,rerror=stop";
+            if (disk.Has("volume"))
+            {
+                string volume = disk.Name("volume", "vs-root");
+                foreach (string key in (string[])["file", "format", "shared"])
+                    if (disk.Has(key)) disk.Error(key, "says where a file is, and volume: names one of the site's store; write one of them");
+                if (store is null) disk.Error("volume", "needs the site's store; write store: { api: /run/sdnedge/store-a.sock, nbd: "
+                    + "/run/sdnedge/store-a.nbd } at the top of the file");
+                if (volumes.Contains(volume)) disk.Error("volume", $"'{volume}' is there twice; a volume is one disk");
+                disk.Finish();
+                volumes.Add(volume);
+                shared.Add(name);
+                command.AddRange(["-blockdev", $"driver=nbd,node-name={name},server.type=unix,server.path={Escaped(store?.Nbd ?? "")},"
+                    + $"export={volume},reconnect-delay={Number(ReconnectSeconds)},open-timeout={Number(OpenSeconds)}", "-device", device]);
+                continue;
+            }
+
             string format = disk.Choice("format", "raw", ("raw", "raw"), ("qcow2", "qcow2"));
             string file = disk.Text("file", required: true, "/var/lib/vs/root.img") ?? "";
             if (!file.StartsWith('/')) disk.Error("file", $"'{file}' is not an absolute path");
             if (disk.Flag("shared", false)) shared.Add(name);
             disk.Finish();
-            command.AddRange(["-blockdev", $"driver={format},node-name={name},file.driver=file,file.filename={Escaped(file)}", "-device",
-                $"virtio-blk-pci,id=disk-{name},drive={name},werror=stop,rerror=stop"]);
+            command.AddRange(["-blockdev", $"driver={format},node-name={name},file.driver=file,file.filename={Escaped(file)}", "-device", device]);
         }
     }
 

@@ -97,6 +97,10 @@ public interface IServerDriver : IAsyncDisposable
     /// <summary>Why the server does not run, as far as that is known; null = it runs, or nothing is known. Any thread.</summary>
     string? Why => null;
 
+    /// <summary>The process that the server is here, and that opens its volumes; null = there is none, or the driver knows of none. Any
+    /// thread.</summary>
+    int? Process => null;
+
     /// <summary>The last copy of its memory from here; null = none since the driver was made. Any thread.</summary>
     CopyInfo? Copy => null;
 

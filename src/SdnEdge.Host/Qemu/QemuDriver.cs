@@ -160,6 +160,9 @@ public sealed partial class QemuDriver : IServerDriver
     public string? Why => _why;
 
     /// <inheritdoc/>
+    public int? Process => _process.Id;
+
+    /// <inheritdoc/>
     public CopyInfo? Copy => _lastOutgoing?.Info;
 
     /// <inheritdoc/>

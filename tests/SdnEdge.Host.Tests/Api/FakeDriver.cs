@@ -7,7 +7,7 @@ using IServerDriver = SdnEdge.Host.Drivers.IServerDriver;
 namespace SdnEdge.Host.Tests.Api;
 
 /// <summary>A driver that does what it is asked in no time, or when it is let, and counts calls that overlap.</summary>
-internal sealed class FakeDriver(bool runs) : IServerDriver
+internal class FakeDriver(bool runs) : IServerDriver
 {
     private int _inside;
 
@@ -40,6 +40,9 @@ internal sealed class FakeDriver(bool runs) : IServerDriver
 
     /// <summary>Looks that end as a driver's own deadline may end them.</summary>
     public int LooksThatEndByADeadline { get; set; }
+
+    /// <summary>The process that the server is.</summary>
+    public virtual int? Process { get; set; }
 
     public string Kind => "fake";
 
@@ -79,7 +82,17 @@ internal sealed class FakeDriver(bool runs) : IServerDriver
         return Machine(cancel);
     }
 
-    public ValueTask DisposeAsync() => ValueTask.CompletedTask;
+    public ValueTask DisposeAsync()
+    {
+        GC.SuppressFinalize(this);
+        return ValueTask.CompletedTask;
+    }
+
+    /// <summary>A call that is no look has come.</summary>
+    protected virtual void Called(string call)
+    {
+        // Nothing but what is kept.
+    }
 
     private async Task<ServerState> DoAsync(DriverCall call, CancellationToken cancel)
     {
@@ -91,6 +104,7 @@ internal sealed class FakeDriver(bool runs) : IServerDriver
             if (call == DriverCall.Look && IsNamelessUntilMirrored) throw new DriverException("it is in a state without a name");
             if (call == DriverCall.Look) return Does;
             lock (Calls) Calls.Add(call);
+            Called(call.ToString());
             if (Gate is { } gate) await gate.Task.WaitAsync(cancel);
             if (Fails is { } reason) throw new DriverException(reason, FailsForGood);
             return Does = Fsm.Machine.After(call, Does);

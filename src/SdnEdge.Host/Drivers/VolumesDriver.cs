@@ -1,0 +1,159 @@
+using System.Threading.Channels;
+using SdnEdge.Core.Api;
+using SdnEdge.Core.Migration;
+
+namespace SdnEdge.Host.Drivers;
+
+/// <summary>
+/// A server with volumes: what its own driver does, and beside it what the site's store has to do. The order in which a volume moves with its
+/// server:
+/// <code>
+/// target  prepare at the store; the server is expected, its volumes are read
+/// source  prepare at the store; near the end of the memory's copy: writes are answered when the replica has them
+/// source  the server stops; the replica proves that it has everything
+/// source  the server is handed over; only then the store is sealed: a hypervisor flushes once more at the end of its hand-over
+/// target  the store owns the volumes under the new epoch, for the server's process alone; the server runs (R6 is on disk)
+/// source  the server is removed; what its store has parked is refused for good
+/// </code>
+/// An undo: the store owns the volumes again, under the higher epoch, before the server goes on (R3). Between seal and grant nobody writes.
+/// </summary>
+public sealed class VolumesDriver : IServerDriver
+{
+    private readonly IServerDriver _server;
+    private readonly IReadOnlyList<IServerVolume> _volumes;
+    private long? _prepared;
+
+    /// <summary>Drives a server and its volumes.</summary>
+    public VolumesDriver(IServerDriver server, IReadOnlyList<IServerVolume> volumes)
+    {
+        ArgumentNullException.ThrowIfNull(server);
+        if (!server.Undoable)
+            throw new ArgumentException("a server whose hand-over cannot be undone has no volumes of a store: nobody could seal them in time",
+                nameof(server));
+        (_server, _volumes) = (server, volumes);
+    }
+
+    /// <inheritdoc/>
+    public string Kind => _server.Kind;
+
+    /// <inheritdoc/>
+    public bool Undoable => true;
+
+    /// <inheritdoc/>
+    public TimeSpan LookInterval => _server.LookInterval;
+
+    /// <inheritdoc/>
+    public bool Mirrors => true;
+
+    /// <inheritdoc/>
+    public TimeSpan MirrorInterval => _server.MirrorInterval;
+
+    /// <inheritdoc/>
+    public ChannelReader<DriverNews>? News => _server.News;
+
+    /// <inheritdoc/>
+    public string? Why => _server.Why;
+
+    /// <inheritdoc/>
+    public CopyInfo? Copy => _server.Copy;
+
+    /// <inheritdoc/>
+    public int? Process => _server.Process;
+
+    /// <inheritdoc/>
+    public Task<ServerState> LookAsync(DriverContext context, CancellationToken cancel) => _server.LookAsync(context, cancel);
+
+    /// <inheritdoc/>
+    public Task<MachineInfo?> MachineAsync(CancellationToken cancel) => _server.MachineAsync(cancel);
+
+    /// <inheritdoc/>
+    public async Task<ServerState> PrepareIncomingAsync(DriverContext context, CancellationToken cancel)
+    {
+        await EachAsync(v => v.PrepareAsync(context.Epoch, cancel));
+        return await _server.PrepareIncomingAsync(context, cancel);
+    }
+
+    /// <inheritdoc/>
+    public async Task<MirrorProgress?> MirrorAsync(DriverContext context, CancellationToken cancel)
+    {
+        MirrorProgress? server = await _server.MirrorAsync(context, cancel);
+
+        // A target has nothing to copy. A source that copies no memory has its volumes to get in sync.
+        if (server is null && _server.Mirrors) return null;
+        MirrorProgress at = server ?? new MirrorProgress(true, 0, 0, 0);
+        if (_prepared != context.Epoch)
+        {
+            await EachAsync(v => v.PrepareAsync(context.Epoch, cancel));
+            _prepared = context.Epoch;
+        }
+
+        // Writes take a round trip longer from here on: not before the first pass over the memory is done.
+        if (at is { Ready: false, Pass: < 2 }) return at;
+        VolumeProgress[] volumes = await Task.WhenAll(_volumes.Select(v => v.GetInSyncAsync(cancel)));
+        return at with
+        {
+            Ready = at.Ready && volumes.All(v => v.InSync),
+            NotConverging = at.NotConverging ?? volumes.FirstOrDefault(v => v.NotConverging is not null)?.NotConverging,
+        };
+    }
+
+    /// <inheritdoc/>
+    public Task<ServerState> StopAsync(DriverContext context, CancellationToken cancel) => _server.StopAsync(context, cancel);
+
+    /// <inheritdoc/>
+    public async Task<ServerState> HandOverAsync(DriverContext context, CancellationToken cancel)
+    {
+        await EachAsync(v => v.DrainAsync(context.Epoch, cancel));
+        ServerState state = await _server.HandOverAsync(context, cancel);
+        await EachAsync(v => v.SealAsync(context.Epoch, cancel));
+        return state;
+    }
+
+    /// <inheritdoc/>
+    public async Task<ServerState> ActivateAsync(DriverContext context, CancellationToken cancel)
+    {
+        // One that is started anew has no process before; its writes wait until it is named.
+        int? before = _server.Process;
+        await EachAsync(v => v.GrantAsync(context.Epoch, before, cancel));
+        ServerState state = await _server.ActivateAsync(context, cancel);
+        await NameAsync(before, context.Epoch, cancel);
+        return state;
+    }
+
+    /// <inheritdoc/>
+    public async Task<ServerState> ResumeAsync(DriverContext context, CancellationToken cancel)
+    {
+        _prepared = null;
+        int? before = _server.Process;
+        await EachAsync(v => v.UnparkAsync(context.Epoch, cancel));
+        await EachAsync(v => v.RestoreModeAsync(cancel));
+        ServerState state = await _server.ResumeAsync(context, cancel);
+        await NameAsync(before, context.Epoch, cancel);
+        return state;
+    }
+
+    /// <inheritdoc/>
+    public async Task<ServerState> CancelAsync(DriverContext context, CancellationToken cancel)
+    {
+        ServerState state = await _server.CancelAsync(context, cancel);
+        await EachAsync(v => v.CancelAsync(context.Epoch, cancel));
+        return state;
+    }
+
+    /// <inheritdoc/>
+    public async Task<ServerState> KillAsync(DriverContext context, CancellationToken cancel)
+    {
+        ServerState state = await _server.KillAsync(context, cancel);
+        await EachAsync(v => v.ReleaseAsync(context.Epoch, cancel));
+        return state;
+    }
+
+    /// <inheritdoc/>
+    public ValueTask DisposeAsync() => _server.DisposeAsync();
+
+    // Another process than the one that the store knows: its predecessor writes nothing any more.
+    private Task NameAsync(int? before, long epoch, CancellationToken cancel)
+        => _server.Process is { } now && now != before ? EachAsync(v => v.GrantAsync(epoch, now, cancel)) : Task.CompletedTask;
+
+    private Task EachAsync(Func<IServerVolume, Task> call) => Task.WhenAll(_volumes.Select(call));
+}

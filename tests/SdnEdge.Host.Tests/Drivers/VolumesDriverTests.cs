@@ -1,0 +1,154 @@
+using System.Collections.Concurrent;
+using SdnEdge.Core.Api;
+using SdnEdge.Host.Drivers;
+using SdnEdge.Host.Tests.Api;
+using Xunit;
+
+namespace SdnEdge.Host.Tests.Drivers;
+
+/// <summary>A server's volumes move with it: what is asked of the store, and in which order.</summary>
+public class VolumesDriverTests
+{
+    private static readonly DriverContext s_move = new("vs", 7, "m7", "host-b");
+
+    [Fact]
+    public async Task At_the_source_the_replica_has_everything_before_the_hand_over_and_the_store_is_sealed_behind_it()
+    {
+        var lab = new Lab(runs: true);
+        Assert.Equal(new MirrorProgress(false, 10, 20, 30), await lab.Driver.MirrorAsync(s_move, default));
+        lab.Volumes[0].At = lab.Volumes[1].At = new VolumeProgress(true, 0);
+        Assert.True((await lab.Driver.MirrorAsync(s_move, default))!.Ready);
+        await lab.Driver.StopAsync(s_move, default);
+        await lab.Driver.HandOverAsync(s_move, default);
+        await lab.Driver.KillAsync(s_move, default);
+        Assert.Equal(["prepare 7", "sync", "sync", "Stop", "drain 7", "HandOver", "seal 7", "Kill", "release 7"], lab.Log);
+    }
+
+    // Until one volume is in sync there is no convenient point, and one that never will be says so.
+    [Fact]
+    public async Task A_volume_that_is_not_in_sync_keeps_its_server_from_being_ready()
+    {
+        var lab = new Lab(runs: true);
+        lab.Volumes[0].At = new VolumeProgress(true, 0);
+        Assert.False((await lab.Driver.MirrorAsync(s_move, default))!.Ready);
+        lab.Volumes[1].At = new VolumeProgress(false, 1 << 30, "it writes 20 MB/s and 10 MB/s are carried");
+        MirrorProgress at = (await lab.Driver.MirrorAsync(s_move, default))!;
+        Assert.Equal((false, "it writes 20 MB/s and 10 MB/s are carried"), (at.Ready, at.NotConverging));
+    }
+
+    [Fact]
+    public async Task At_the_target_the_store_owns_the_volumes_before_the_server_runs_and_for_its_process_alone()
+    {
+        var lab = new Lab(runs: false);
+        await lab.Driver.PrepareIncomingAsync(s_move, default);
+        lab.Server.Process = 41;
+        await lab.Driver.ActivateAsync(s_move, default);
+        Assert.Equal(["prepare 7", "PrepareIncoming", "grant 7 to 41", "Activate"], lab.Log);
+
+        // It has died and is started anew: nobody writes until the new process is named.
+        lab.Log.Clear();
+        (lab.Server.Process, lab.Server.ProcessAfterStart) = (null, 42);
+        await lab.Driver.ActivateAsync(s_move, default);
+        Assert.Equal(["grant 7 to nobody", "Activate", "grant 7 to 42"], lab.Log);
+    }
+
+    [Fact]
+    public async Task An_undo_gives_the_volumes_back_before_the_server_goes_on()
+    {
+        var lab = new Lab(runs: true);
+        await lab.Driver.MirrorAsync(s_move, default);
+        await lab.Driver.StopAsync(s_move, default);
+        lab.Log.Clear();
+        await lab.Driver.ResumeAsync(s_move with { Epoch = 8 }, default);
+        Assert.Equal(["unpark 8", "mode as before", "Resume"], lab.Log);
+
+        // The next move is one of its own.
+        lab.Log.Clear();
+        await lab.Driver.MirrorAsync(s_move with { Epoch = 9 }, default);
+        Assert.Equal("prepare 9", lab.Log.First());
+
+        var target = new Lab(runs: false);
+        await target.Driver.CancelAsync(s_move with { Epoch = 8 }, default);
+        Assert.Equal(["Cancel", "cancel 8"], target.Log);
+    }
+
+    [Fact]
+    public async Task What_the_replica_has_not_proved_is_not_handed_over()
+    {
+        var lab = new Lab(runs: true);
+        lab.Volumes[1].Drained = new DriverException("the replica of v1 has other bytes", final: true);
+        var e = await Assert.ThrowsAsync<DriverException>(() => lab.Driver.HandOverAsync(s_move, default));
+        Assert.True(e.Final);
+        Assert.Equal(["drain 7"], lab.Log);
+    }
+
+    // A server with two volumes; the log has what is asked of both as one line.
+    private sealed class Lab
+    {
+        public Lab(bool runs)
+        {
+            Server = new LoggedServer(runs, Log);
+            Volumes = [new Volume("v0", Log), new Volume("v1", [])];
+            Driver = new VolumesDriver(Server, Volumes);
+        }
+
+        public ConcurrentQueue<string> Log { get; } = [];
+
+        public LoggedServer Server { get; }
+
+        public Volume[] Volumes { get; }
+
+        public VolumesDriver Driver { get; }
+    }
+
+    private sealed class LoggedServer(bool runs, ConcurrentQueue<string> log) : FakeDriver(runs)
+    {
+        public int? ProcessAfterStart { get; set; }
+
+        public override int? Process { get; set; }
+
+        protected override void Called(string call)
+        {
+            log.Enqueue(call);
+            Process ??= ProcessAfterStart;
+        }
+    }
+
+    private sealed class Volume(string name, ConcurrentQueue<string> log) : IServerVolume
+    {
+        public string Name => name;
+
+        public VolumeProgress At { get; set; } = new(false, 4096);
+
+        public Exception? Drained { get; set; }
+
+        public Task PrepareAsync(long epoch, CancellationToken cancel) => Did($"prepare {epoch}");
+
+        public Task<VolumeProgress> GetInSyncAsync(CancellationToken cancel)
+        {
+            log.Enqueue("sync");
+            return Task.FromResult(At);
+        }
+
+        public Task RestoreModeAsync(CancellationToken cancel) => Did("mode as before");
+
+        public Task DrainAsync(long epoch, CancellationToken cancel) => Drained is { } e ? Task.FromException(e) : Did($"drain {epoch}");
+
+        public Task SealAsync(long epoch, CancellationToken cancel) => Did($"seal {epoch}");
+
+        public Task UnparkAsync(long epoch, CancellationToken cancel) => Did($"unpark {epoch}");
+
+        public Task ReleaseAsync(long epoch, CancellationToken cancel) => Did($"release {epoch}");
+
+        public Task GrantAsync(long epoch, int? process, CancellationToken cancel)
+            => Did($"grant {epoch} to {(process is { } p ? $"{p}" : "nobody")}");
+
+        public Task CancelAsync(long epoch, CancellationToken cancel) => Did($"cancel {epoch}");
+
+        private Task Did(string what)
+        {
+            log.Enqueue(what);
+            return Task.CompletedTask;
+        }
+    }
+}
