@@ -14,11 +14,12 @@ public sealed class ArchitectureTests
         ["SdnEdge.Web"] = ["SdnEdge.Core", "SdnEdge.Linux"],
         ["SdnEdge.Router"] = ["SdnEdge.Core", "SdnEdge.Linux", "SdnEdge.Web"],
         ["SdnEdge.Host"] = ["SdnEdge.Core", "SdnEdge.Linux", "SdnEdge.Web"],
+        ["SdnEdge.Storage"] = ["SdnEdge.Core", "SdnEdge.Linux", "SdnEdge.Web"],
         ["SdnEdge.Mms"] = ["SdnEdge.Client", "SdnEdge.Core", "SdnEdge.Web"],
         ["SdnEdge.Lab"] = ["SdnEdge.Client", "SdnEdge.Core", "SdnEdge.Linux"],
         ["SdnEdge.Demo"] = ["SdnEdge.Lab", "SdnEdge.Mms"],
         ["SdnEdge.Cli"] = ["SdnEdge.Client", "SdnEdge.Core", "SdnEdge.Demo", "SdnEdge.Host", "SdnEdge.Lab", "SdnEdge.Linux", "SdnEdge.Mms",
-            "SdnEdge.Router"],
+            "SdnEdge.Router", "SdnEdge.Storage"],
     };
 
     [Fact]
