@@ -1,0 +1,71 @@
+using SdnEdge.Core.Config;
+using SdnEdge.Core.Replication;
+using SdnEdge.Core.Wire;
+
+namespace SdnEdge.Storage.Config;
+
+/// <summary>The configuration of a site's block store.</summary>
+/// <param name="Name">Its name.</param>
+/// <param name="Site">The site it is at.</param>
+/// <param name="Api">Where its API listens, and who may do what.</param>
+/// <param name="StateFolder">Where the volumes are, a folder each, unless their images are elsewhere.</param>
+/// <param name="Exports">Where clients find the volumes (NBD).</param>
+/// <param name="Replication">How volumes are replicated to and from other stores; null = none is.</param>
+/// <param name="Volumes">Volumes that are made at the start where they are not there yet.</param>
+public sealed record StoreConfig(
+    string Name, string Site, ApiConfig Api, string StateFolder, ExportConfig Exports, ReplicationLinkConfig? Replication,
+    IReadOnlyList<VolumeConfig> Volumes);
+
+/// <summary>Where clients find the volumes. At least one of the two.</summary>
+/// <param name="Unix">A unix socket, absolute path, mode 0600; null = none.</param>
+/// <param name="Tcp">TCP; null = none.</param>
+public sealed record ExportConfig(string? Unix, ExportTcpConfig? Tcp);
+
+/// <summary>Exports by TCP.</summary>
+/// <param name="Address">Address to listen at.</param>
+/// <param name="Port">Port; NBD's is 10809.</param>
+/// <param name="Tls">Certificates; the clients need one, too. Null = none: the configuration has named the address insecure.</param>
+public sealed record ExportTcpConfig(IpAddress Address, int Port, ApiTcpConfig? Tls);
+
+/// <summary>How volumes are replicated to and from other stores.</summary>
+/// <param name="Listen">Where other stores connect, with this store's certificate and the CA of all stores.</param>
+/// <param name="Peers">The other stores.</param>
+/// <param name="BytesPerSecond">What all volumes together may take of the network, bytes/s; 0 = as much as there is.</param>
+/// <param name="Compression">How records are compressed on their way: none, zstd, lz4.</param>
+public sealed record ReplicationLinkConfig(
+    ApiTcpConfig Listen, IReadOnlyList<StorePeer> Peers, long BytesPerSecond = 0, LinkCompression Compression = LinkCompression.None);
+
+/// <summary>How records are compressed on their way.</summary>
+public enum LinkCompression
+{
+    /// <summary>Not.</summary>
+    None,
+
+    /// <summary>Zstandard: smaller.</summary>
+    Zstd,
+
+    /// <summary>LZ4: faster.</summary>
+    Lz4,
+}
+
+/// <summary>Another store.</summary>
+/// <param name="Name">Its name, which is the common name of its certificate.</param>
+/// <param name="Address">Its address.</param>
+/// <param name="Port">Its TCP port.</param>
+public sealed record StorePeer(string Name, IpAddress Address, int Port);
+
+/// <summary>A volume that is made at the start where it is not there yet.</summary>
+/// <param name="Name">Its name, which is its export's name.</param>
+/// <param name="Size">Bytes, a multiple of 4096.</param>
+/// <param name="Image">Its image, a raw file or a block device; null = a file in its folder.</param>
+/// <param name="Owner">Whether this store owns it before any order was given: true at one store at most.</param>
+/// <param name="Replica">The store with its replica, one of the peers; null = it is not replicated.</param>
+/// <param name="Mode">When a write is answered, while no migration says otherwise.</param>
+/// <param name="Policy">What is promised of its replication, and what is done when that cannot be kept.</param>
+public sealed record VolumeConfig(
+    string Name, long Size, string? Image, bool Owner, string? Replica, ReplicationMode Mode, ReplicationPolicy Policy);
+
+/// <summary>A configuration, or everything that is wrong with it.</summary>
+/// <param name="Config">The configuration; null when there is any error.</param>
+/// <param name="Errors">All errors by place in the file.</param>
+public sealed record StoreConfigResult(StoreConfig? Config, IReadOnlyList<ConfigError> Errors);

@@ -1,0 +1,102 @@
+using SdnEdge.Core.Replication;
+using SdnEdge.Storage.Config;
+using Xunit;
+
+namespace SdnEdge.Storage.Tests;
+
+/// <summary>What a store's configuration says, and what is said about one that is wrong.</summary>
+public class StoreConfigTests
+{
+    private const string Good = """
+        name: store-a
+        site: dc-a
+        api: { unix: /run/sdnedge/store-a.sock }
+        state: { folder: /var/lib/sdnedge/store-a }
+        nbd:
+          unix: /run/sdnedge/store-a.nbd
+          tcp: { listen: "127.0.0.1:10809", insecure: true }
+        replication:
+          listen: "10.1.10.21:7820"
+          certificate: /etc/sdnedge/store-a.crt
+          key: /etc/sdnedge/store-a.key
+          clientCa: /etc/sdnedge/ca.crt
+          compress: lz4
+          bandwidth: 1000
+          peers: [{ name: store-b, address: "10.1.20.21:7820" }]
+        volumes:
+          - { name: scratch, size: 64MiB }
+          - name: vs-disk
+            size: 8GiB
+            image: /dev/vg0/vs-disk
+            owner: true
+            replica: store-b
+            mode: semantic
+            lag: { bytes: 256MiB, seconds: 30, atBound: go-on }
+            peerGone: { then: go-on, afterMs: 2000 }
+        """;
+
+    [Fact]
+    public void Everything_that_can_be_said_is_read()
+    {
+        StoreConfigResult result = StoreConfigLoader.Load(Good, "store-a.yaml");
+        Assert.Empty(result.Errors);
+        StoreConfig config = result.Config!;
+        Assert.Equal(("store-a", "dc-a", "/var/lib/sdnedge/store-a"), (config.Name, config.Site, config.StateFolder));
+        Assert.Equal(("/run/sdnedge/store-a.nbd", 10809, null), (config.Exports.Unix, config.Exports.Tcp!.Port, config.Exports.Tcp.Tls));
+        Assert.Equal((125_000_000, LinkCompression.Lz4), (config.Replication!.BytesPerSecond, config.Replication.Compression));
+        Assert.Equal("store-b", Assert.Single(config.Replication.Peers).Name);
+        Assert.Equal(new VolumeConfig("scratch", 64 << 20, null, true, null, ReplicationMode.Async, new ReplicationPolicy()), config.Volumes[0]);
+        Assert.Equal(new VolumeConfig("vs-disk", 8L << 30, "/dev/vg0/vs-disk", true, "store-b", ReplicationMode.Semantic, new ReplicationPolicy
+        {
+            LagBytes = 256 << 20, LagTime = 30_000_000_000, AtLagBound = LagAction.GoOn, PeerGone = PeerGoneAction.GoOn,
+            PeerGoneAfter = 2_000_000_000,
+        }), config.Volumes[1]);
+    }
+
+    [Fact]
+    public void All_that_is_wrong_is_said_at_once_with_its_line_and_what_would_be_right()
+    {
+        StoreConfigResult result = StoreConfigLoader.Load("""
+            name: store a
+            site: dc-a
+            api: {}
+            state: { folder: var/lib }
+            nbd: { tcp: { listen: "10.0.0.1:10809", insecure: true, key: /k } }
+            volumes:
+              - { name: v, size: 1000, mode: sync }
+              - { name: v, size: 8GiB, replica: store-b }
+              - { name: w, size: 8GiB, lagg: {} }
+            """, "store-a.yaml");
+        Assert.Null(result.Config);
+        string[] said = [.. result.Errors.Select(e => e.ToString())];
+        foreach (string wanted in (string[])
+            [
+                "store-a.yaml:1", "'store a' is not a name", "api: is missing or empty", "'var/lib' is not an absolute path",
+                "nbd.tcp.key: has no effect at an address that is named insecure", "'1000' is not a size; write a multiple of 4096 bytes",
+                "volumes[0].mode: has no effect without replica:", "volumes[1].name: 'v' is there twice",
+                "volumes[1].replica: 'store-b' is not among replication.peers", "volumes[1].owner: is missing", "lagg",
+            ])
+        {
+            Assert.Contains(said, s => s.Contains(wanted, StringComparison.Ordinal));
+        }
+    }
+
+    // A network on which everybody may read and write a disk has to be asked for by name.
+    [Fact]
+    public void Exports_by_TCP_need_certificates_unless_the_address_is_named_insecure()
+    {
+        StoreConfigResult result = StoreConfigLoader.Load(Good.Replace(", insecure: true", "", StringComparison.Ordinal), "store-a.yaml");
+        Assert.Contains(result.Errors, e => e.ToString().Contains("nbd.tcp", StringComparison.Ordinal)
+            && e.ToString().Contains("insecure: true", StringComparison.Ordinal));
+    }
+
+    [Theory]
+    [InlineData("4096", 4096L)]
+    [InlineData("8GiB", 8L << 30)]
+    [InlineData("10 TiB", 10L << 40)]
+    [InlineData("512M", 512L << 20)]
+    [InlineData("-1", null)]
+    [InlineData("9223372036854775807KiB", null)]
+    [InlineData("GiB", null)]
+    public void Sizes_are_numbers_of_bytes_or_have_a_unit(string text, long? bytes) => Assert.Equal(bytes, StoreConfigLoader.ReadSize(text));
+}
