@@ -19,7 +19,7 @@ internal sealed partial class NbdConnection
     private bool _deviceWaits, _ending, _orderly, _filled;
     private int _quiet;
 
-    // True: the client has said goodbye.
+    // True: the client has said goodbye, or the server ends: what was received is still carried out.
     private bool Transmit()
     {
         NbdExport export = Export!;
@@ -35,7 +35,7 @@ internal sealed partial class NbdConnection
 
             if (_ending) return _orderly;
             if (Volatile.Read(ref _completed) is not null) Drain();
-            if (!FlushReplies() || !ReceiveMore()) return false;
+            if (!FlushReplies() || !ReceiveMore()) return _draining;
         }
     }
 

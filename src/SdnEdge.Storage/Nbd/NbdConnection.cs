@@ -28,6 +28,7 @@ internal sealed partial class NbdConnection : INbdWaiter, IDisposable
     private NbdTransport _transport;
     private NbdBuffer _in;
     private int _start, _end, _needed;
+    private volatile bool _draining;
 
     /// <summary>A connection that has been accepted.</summary>
     /// <param name="server">Whose exports it may open.</param>
@@ -74,6 +75,7 @@ internal sealed partial class NbdConnection : INbdWaiter, IDisposable
     /// <summary>Ends it, by any thread. With <paramref name="receiveOnly"/> requests that have been received are still answered.</summary>
     public void Disconnect(bool receiveOnly = false)
     {
+        if (receiveOnly) _draining = true;
         lock (_transportLock) _transport.ShutDown(receiveOnly);
         if (receiveOnly) return;
         try
@@ -113,7 +115,9 @@ internal sealed partial class NbdConnection : INbdWaiter, IDisposable
                     _transport.Deadline = null;
                     _session = handshake.Session!;
                     Export = visible.First(export => export.Name == _session.Export.Name);
-                    return true;
+
+                    // It may have been taken away meanwhile; from here on its connections are found by it.
+                    return _server.Serves(Export);
             }
 
             _needed = handshake.Needed;

@@ -156,6 +156,12 @@ public sealed partial class NbdServer : IDisposable
         return [.. all.Where(export => export.Admits is null || export.Admits(client)).OrderBy(export => export.Name, StringComparer.Ordinal)];
     }
 
+    /// <summary>Whether an export is still there.</summary>
+    internal bool Serves(NbdExport export)
+    {
+        lock (_lock) return _exports.TryGetValue(export.Name, out NbdExport? there) && ReferenceEquals(there, export);
+    }
+
     internal void Report(string sentence) => Options.Report?.Invoke(sentence);
 
     /// <summary>Serves one connection in the caller's thread.</summary>
@@ -215,13 +221,11 @@ public sealed partial class NbdServer : IDisposable
 
     private async Task Connected(CancellationToken stop)
     {
-        foreach (Bound bound in _bound) Start(new NbdSocketTransport(bound.Descriptor, null, Options.Spins),
-            new NbdClient(NbdTransportKind.Inherited), bound.TlsRequired);
-        Task idle;
-        lock (_lock) idle = _idle.Task;
+        Task[] served = [.. _bound.Select(bound => Start(new NbdSocketTransport(bound.Descriptor, null, Options.Spins),
+            new NbdClient(NbdTransportKind.Inherited), bound.TlsRequired))];
         try
         {
-            await idle.WaitAsync(stop);
+            await Task.WhenAll(served).WaitAsync(stop);
         }
         catch (OperationCanceledException)
         {
