@@ -89,6 +89,12 @@ public sealed partial class NbdServer : IDisposable
         int bytes = System.Text.Encoding.UTF8.GetByteCount(export.Name);
         if (bytes > NbdProtocol.MaximumString) throw new ArgumentException(
             $"export name of {bytes} bytes: it must have at most {NbdProtocol.MaximumString}.", nameof(export));
+        if (export.Description is { } text && System.Text.Encoding.UTF8.GetByteCount(text) > NbdProtocol.MaximumString)
+        {
+            throw new ArgumentException($"export '{export.Name}': its description has more than {NbdProtocol.MaximumString} bytes.",
+                nameof(export));
+        }
+
         int block = export.Device.MinimumBlock;
         if (block is < 1 or > 65536 || !System.Numerics.BitOperations.IsPow2(block)) throw new ArgumentException(
             $"export '{export.Name}': a block of {block} bytes: it must be a power of two, 1 to 65536.", nameof(export));

@@ -203,13 +203,14 @@ internal static class NbdHandshakeWire
         output.Advance(20 + data.Length);
     }
 
-    /// <summary>NBD_REP_SERVER: length of the name (4), the name.</summary>
-    public static void WriteServer(IBufferWriter<byte> output, string name)
+    /// <summary>NBD_REP_SERVER: length of the name (4), the name, then what people may want to know of it.</summary>
+    public static void WriteServer(IBufferWriter<byte> output, string name, string? description)
     {
-        byte[] text = Encoding.UTF8.GetBytes(name);
-        byte[] data = new byte[4 + text.Length];
-        BinaryPrimitives.WriteUInt32BigEndian(data, (uint)text.Length);
-        text.CopyTo(data, 4);
+        int length = Encoding.UTF8.GetByteCount(name);
+        byte[] data = new byte[4 + length + Encoding.UTF8.GetByteCount(description ?? "")];
+        BinaryPrimitives.WriteUInt32BigEndian(data, (uint)length);
+        Encoding.UTF8.GetBytes(name, data.AsSpan(4));
+        Encoding.UTF8.GetBytes(description ?? "", data.AsSpan(4 + length));
         WriteReply(output, (uint)NbdOption.List, NbdOptionReply.Server, data);
     }
 

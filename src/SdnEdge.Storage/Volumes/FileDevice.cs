@@ -1,4 +1,3 @@
-using System.Threading.Tasks.Sources;
 using SdnEdge.Linux;
 
 namespace SdnEdge.Storage.Volumes;
@@ -12,7 +11,7 @@ internal interface IWaitingDevice : IBlockDevice;
 /// </summary>
 /// <remarks>
 /// <para>Each call is one system call or a loop of them, and any number may be in progress. The kernel makes an aligned page's write whole.</para>
-/// <para>The file is locked (flock) against another server of the same image.</para>
+/// <para>The image is locked against another server of it, and against QEMU. All calls must have ended when it is disposed.</para>
 /// </remarks>
 public sealed partial class FileDevice : IWaitingDevice, IDisposable
 {

@@ -149,6 +149,13 @@ internal sealed class NbdAnswers(byte[] bytes)
         }
     }
 
+    /// <summary>The name in a reply to LIST, and what follows it.</summary>
+    public static (string Name, string Description) Server(byte[] data)
+    {
+        int length = (int)BinaryPrimitives.ReadUInt32BigEndian(data);
+        return (Encoding.UTF8.GetString(data, 4, length), Encoding.UTF8.GetString(data.AsSpan(4 + length)));
+    }
+
     /// <summary>One reply, simple or a chunk.</summary>
     /// <param name="readLength">Bytes that follow a simple reply without an error.</param>
     public NbdAnswer Reply(int readLength = 0)
