@@ -42,7 +42,8 @@ public sealed unsafe partial class BlockFile : IDisposable
     /// (F_OFD_SETLK of fcntl(2)), as QEMU's are: each refuses an image that the other writes.</summary>
     /// <param name="path">Its path.</param>
     /// <param name="writable">False: to read only.</param>
-    /// <exception cref="LinuxException">It is not there, is somebody else's, is neither a file nor a block device, or is in use.</exception>
+    /// <exception cref="LinuxException">It is not there, is somebody else's, is neither a file nor a block device, or is in
+    /// use.</exception>
     public static BlockFile Open(string path, bool writable)
     {
         int fd = Libc.Open(path, (writable ? Libc.O_RDWR : Libc.O_RDONLY) | Libc.O_CLOEXEC);

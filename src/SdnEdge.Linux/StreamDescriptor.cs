@@ -16,8 +16,8 @@ public enum StreamEnd
 }
 
 /// <summary>
-/// Receiving from and sending to a connected stream socket by its descriptor, which somebody else owns and closes when nobody is in here any
-/// more. Nothing is allocated. One thread may receive while another sends.
+/// Receiving from and sending to a connected stream socket by its descriptor, which somebody else owns and closes when nobody is in here
+/// any more. Nothing is allocated. One thread may receive while another sends.
 /// </summary>
 public static unsafe partial class StreamDescriptor
 {

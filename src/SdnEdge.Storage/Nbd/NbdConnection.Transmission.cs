@@ -215,8 +215,8 @@ internal sealed partial class NbdConnection
     }
 
     /// <summary>
-    /// Section "NBD_CMD_BLOCK_STATUS": with REQ_ONE one extent that ends inside the range; without, the last one may go beyond it. A length has
-    /// 32 bits: longer ones are cut to whole blocks, and the answer ends there.
+    /// Section "NBD_CMD_BLOCK_STATUS": with REQ_ONE one extent that ends inside the range; without, the last one may go beyond it. A length
+    /// has 32 bits: longer ones are cut to whole blocks, and the answer ends there.
     /// </summary>
     private void BlockStatus(in NbdRequest request)
     {
@@ -294,7 +294,8 @@ internal sealed partial class NbdConnection
         }
         else
         {
-            NbdBuffer next = _pool.Take(grow ? NbdBufferPool.Large : Math.Max(_needed + LeastRoom, Math.Min(capacity, NbdBufferPool.Small)));
+            int least = Math.Max(_needed + LeastRoom, Math.Min(capacity, NbdBufferPool.Small));
+            NbdBuffer next = _pool.Take(grow ? NbdBufferPool.Large : least);
             Buffer.BlockCopy(_in.Bytes, _start, next.Bytes, 0, have);
             Abandon(_in);
             _in = next;

@@ -135,8 +135,8 @@ public sealed partial class NbdServer
     {
         if (family == AddressFamily.Unix) return Options.RequireTlsOnUnix;
         if (Options.Tls is not null) return true;
-        throw new IOException($"listen on {NameOf(listen)}: it is a TCP socket; NBD over TCP needs a certificate, a key and the clients' CA "
-            + "(mutual TLS).");
+        throw new IOException($"listen on {NameOf(listen)}: it is a TCP socket; NBD over TCP needs a certificate, a key and the "
+            + "clients' CA (mutual TLS).");
     }
 
     private async Task AcceptAsync(Bound bound, CancellationToken stop)

@@ -12,9 +12,9 @@ namespace SdnEdge.Storage.Nbd;
 public sealed record NbdConnectionInfo(long Id, NbdClient Client, string? Export, NbdCounters Counters);
 
 /// <summary>
-/// Serves block devices by the NBD protocol: fixed newstyle handshake, TLS, structured replies, base:allocation. 1. <see cref="Bind"/> opens the
-/// sockets, 2. <see cref="RunAsync"/> accepts connections, each on its own thread, until it is cancelled, 3. it then lets the connections answer
-/// what they have received, and ends them.
+/// Serves block devices by the NBD protocol: fixed newstyle handshake, TLS, structured replies, base:allocation. 1. <see cref="Bind"/>
+/// opens the sockets, 2. <see cref="RunAsync"/> accepts connections, each on its own thread, until it is cancelled, 3. it then lets the
+/// connections answer what they have received, and ends them.
 /// </summary>
 public sealed partial class NbdServer : IDisposable
 {
@@ -53,7 +53,10 @@ public sealed partial class NbdServer : IDisposable
     {
         get
         {
-            lock (_lock) return [.. _connections.Select(c => new NbdConnectionInfo(c.Key, c.Value.Client, c.Value.Export?.Name, c.Value.Counters))];
+            lock (_lock)
+            {
+                return [.. _connections.Select(c => new NbdConnectionInfo(c.Key, c.Value.Client, c.Value.Export?.Name, c.Value.Counters))];
+            }
         }
     }
 
@@ -102,7 +105,8 @@ public sealed partial class NbdServer : IDisposable
             $"export '{export.Name}': a size of {export.Device.Size} bytes: it must be at least a block, {block}.", nameof(export));
         lock (_lock)
         {
-            if (!_exports.TryAdd(export.Name, export)) throw new ArgumentException($"export '{export.Name}' is there already.", nameof(export));
+            if (_exports.TryAdd(export.Name, export)) return;
+            throw new ArgumentException($"export '{export.Name}' is there already.", nameof(export));
         }
     }
 
@@ -159,7 +163,8 @@ public sealed partial class NbdServer : IDisposable
     {
         NbdExport[] all;
         lock (_lock) all = [.. _exports.Values];
-        return [.. all.Where(export => export.Admits is null || export.Admits(client)).OrderBy(export => export.Name, StringComparer.Ordinal)];
+        return [.. all.Where(export => export.Admits is null || export.Admits(client))
+            .OrderBy(export => export.Name, StringComparer.Ordinal)];
     }
 
     /// <summary>Whether an export is still there.</summary>

@@ -16,7 +16,8 @@ namespace SdnEdge.Storage.Nbd;
 /// +--------------------------------+-------------+
 /// </code>
 /// </summary>
-/// <param name="Magic">Anything but <see cref="NbdProtocol.RequestMagic"/>: the stream is out of step, and nothing after it can be read.</param>
+/// <param name="Magic">Anything but <see cref="NbdProtocol.RequestMagic"/>: the stream is out of step, and nothing after it can be
+/// read.</param>
 /// <param name="Flags">As sent.</param>
 /// <param name="Command">As sent.</param>
 /// <param name="Cookie">The client's, given back in the reply.</param>
@@ -254,8 +255,8 @@ internal static class NbdHandshakeWire
     }
 
     /// <summary>
-    /// The answer to EXPORT_NAME (section "Newstyle negotiation"): size (8), transmission flags (2), 124 zeros unless agreed otherwise. It has
-    /// no header.
+    /// The answer to EXPORT_NAME (section "Newstyle negotiation"): size (8), transmission flags (2), 124 zeros unless agreed otherwise. It
+    /// has no header.
     /// </summary>
     public static void WriteExportName(IBufferWriter<byte> output, long size, NbdTransmissionFlags flags, bool zeroes)
     {

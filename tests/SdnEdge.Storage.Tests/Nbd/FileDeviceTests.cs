@@ -47,7 +47,8 @@ public sealed class FileDeviceTests : IDisposable
                     data.CopyTo(model, offset);
                     break;
                 case 1:
-                    result = await device.WriteZeroesAsync(offset, length, random.Next(2) == 0 ? BlockFlags.None : BlockFlags.NoHole, default);
+                    result = await device.WriteZeroesAsync(offset, length, random.Next(2) == 0 ? BlockFlags.None : BlockFlags.NoHole,
+                        default);
                     model.AsSpan(offset, length).Clear();
                     break;
                 case 2:
@@ -132,7 +133,8 @@ public sealed class FileDeviceTests : IDisposable
     [Fact]
     public async Task A_full_disk_is_no_space()
     {
-        // Beyond the file size that the process may write is EFBIG; on /dev/full every write is ENOSPC, but it has no size: a small tmpfs does.
+        // Beyond the file size that the process may write is EFBIG; on /dev/full every write is ENOSPC, but it has no size: a small tmpfs
+        // does.
         if (!Environment.IsPrivilegedProcess) throw new InvalidOperationException("this test mounts a file system and needs root");
         string mount = Directory.CreateDirectory(Path.Combine(_folder, "small")).FullName;
         NbdClientTests.Tool("mount", "-t", "tmpfs", "-o", "size=1m", "none", mount);
@@ -163,7 +165,8 @@ public sealed class FileDeviceTests : IDisposable
         File.WriteAllBytes(Image, [1]);
         using FileDevice first = FileDevice.Open(Image);
         Assert.Contains("lock", Assert.ThrowsAny<IOException>(() => FileDevice.Open(Image)).Message);
-        Assert.Contains("for writing", Assert.ThrowsAny<IOException>(() => FileDevice.Open(Image, new FileDeviceOptions { ReadOnly = true })).Message);
+        Assert.Contains("for writing", Assert.ThrowsAny<IOException>(() => FileDevice.Open(Image,
+            new FileDeviceOptions { ReadOnly = true })).Message);
     }
 
     [Fact]
@@ -229,5 +232,6 @@ public sealed class FileDeviceTests : IDisposable
     private long Allocated() => long.Parse(NbdClientTests.Tool("stat", "-c", "%b", Image)) * 512;
 
     // Out of the page cache: posix_fadvise DONTNEED by way of dd.
-    private static void Drop(string path) => NbdClientTests.Tool("dd", $"if={path}", "of=/dev/null", "iflag=nocache", "count=0", "status=none");
+    private static void Drop(string path) => NbdClientTests.Tool("dd", $"if={path}", "of=/dev/null", "iflag=nocache", "count=0",
+        "status=none");
 }

@@ -13,7 +13,8 @@ public sealed class HostileBytesTests
 {
     private const int Seed = 20261129;
 
-    private static int Count => int.Parse(Environment.GetEnvironmentVariable("SDNEDGE_NBD_MUTATIONS") ?? "100000", CultureInfo.InvariantCulture);
+    private static int Count => int.Parse(Environment.GetEnvironmentVariable("SDNEDGE_NBD_MUTATIONS") ?? "100000",
+        CultureInfo.InvariantCulture);
 
     [Fact]
     public async Task Mutated_sessions_neither_crash_nor_hang_nor_leak()
@@ -75,7 +76,8 @@ public sealed class HostileBytesTests
                 .Request(NbdCommand.WriteZeroes, 0, 8192, NbdCommandFlags.NoHole).Request(NbdCommand.BlockStatus, 0, 65536)
                 .Request(NbdCommand.BlockStatus, 0, 4096, NbdCommandFlags.RequestOne).Request(NbdCommand.Cache, 0, 65536)
                 .Disconnect()).ToArray(),
-            new NbdScript().Flags().Option((uint)NbdOption.ExtendedHeaders).Structured().ListContext("vol").SetContext("vol", "base:allocation")
+            new NbdScript().Flags().Option((uint)NbdOption.ExtendedHeaders).Structured().ListContext("vol").SetContext("vol",
+                "base:allocation")
                 .Option((uint)NbdOption.List).Info("vol", 0, 1, 2, 3).Go("vol", 3).Write(1, [1]).Request(NbdCommand.Read, 0, 512)
                 .Request(NbdCommand.Read, 0, 262144).ToArray(),
             new NbdScript().Flags(1).ExportName("vol").Write(0, data).Request(NbdCommand.Read, 100, 100).Disconnect().ToArray(),
@@ -88,7 +90,8 @@ public sealed class HostileBytesTests
     }
 
     private static readonly uint[] s_interesting =
-        [0, 1, 2, 3, 7, 8, 255, 256, 4095, 4096, 65535, 65536, 65537, 1 << 20, (1 << 20) + 1, 64 << 20, 0x7fffffff, 0x80000000, uint.MaxValue];
+        [0, 1, 2, 3, 7, 8, 255, 256, 4095, 4096, 65535, 65536, 65537, 1 << 20, (1 << 20) + 1, 64 << 20, 0x7fffffff, 0x80000000,
+            uint.MaxValue];
 
     private static byte[] Mutate(byte[] session, Random random)
     {

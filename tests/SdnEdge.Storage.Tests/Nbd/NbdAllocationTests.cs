@@ -131,7 +131,8 @@ public sealed class NbdAllocationTests : IDisposable
 
         public BlockFeatures Features => file.Features;
 
-        public ValueTask<BlockResult> ReadAsync(long offset, Memory<byte> into, CancellationToken cancel) => file.ReadAsync(offset, into, cancel);
+        public ValueTask<BlockResult> ReadAsync(long offset, Memory<byte> into, CancellationToken cancel) => file.ReadAsync(offset, into,
+            cancel);
 
         public ValueTask<BlockResult> WriteAsync(long offset, ReadOnlyMemory<byte> bytes, BlockFlags flags, CancellationToken cancel)
         {
@@ -148,8 +149,10 @@ public sealed class NbdAllocationTests : IDisposable
         public ValueTask<BlockResult> WriteZeroesAsync(long offset, long length, BlockFlags flags, CancellationToken cancel)
             => file.WriteZeroesAsync(offset, length, flags, cancel);
 
-        public ValueTask<BlockResult> CacheAsync(long offset, long length, CancellationToken cancel) => file.CacheAsync(offset, length, cancel);
+        public ValueTask<BlockResult> CacheAsync(long offset, long length, CancellationToken cancel) => file.CacheAsync(offset, length,
+            cancel);
 
-        public BlockResult Extents(long offset, long length, int limit, List<BlockExtent> into) => file.Extents(offset, length, limit, into);
+        public BlockResult Extents(long offset, long length, int limit, List<BlockExtent> into) => file.Extents(offset, length, limit,
+            into);
     }
 }

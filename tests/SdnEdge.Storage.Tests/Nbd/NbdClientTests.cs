@@ -70,7 +70,8 @@ public sealed class NbdClientTests : IDisposable
         Assert.Equal(Size, export.GetProperty("export-size").GetInt64());
         Assert.Equal(1, export.GetProperty("block_size_minimum").GetInt32());
         Assert.True(document.RootElement.GetProperty("structured").GetBoolean());
-        foreach (string can in new[] { "flush", "fua", "trim", "zero", "fast-zero", "cache", "df", "multi-conn", "write", "read", "connect" })
+        foreach (string can in new[] { "flush", "fua", "trim", "zero", "fast-zero", "cache", "df", "multi-conn", "write", "read",
+            "connect" })
         {
             Assert.Equal(0, Run("nbdinfo", "--can", can, Uri).Code);
         }
@@ -269,7 +270,8 @@ public sealed class NbdClientTests : IDisposable
                 Tool("mount", loop, inside);
                 try
                 {
-                    foreach ((string path, string sum) in sums) Assert.Equal(sum, Convert.ToHexString(SHA256.HashData(File.ReadAllBytes(path))));
+                    foreach ((string path, string sum) in sums) Assert.Equal(sum,
+                        Convert.ToHexString(SHA256.HashData(File.ReadAllBytes(path))));
                 }
                 finally
                 {
@@ -321,7 +323,8 @@ public sealed class NbdClientTests : IDisposable
         {
             Assert.Equal("ready", server.StandardOutput.ReadLine());
             string uri = $"nbds://127.0.0.1:{port}/?tls-certificates={pki}";
-            string shell = "assert h.get_tls_negotiated(); h.pwrite(b'z' * 100000, 0, nbd.CMD_FLAG_FUA); assert h.pread(100000, 0) == b'z' * 100000";
+            string shell = "assert h.get_tls_negotiated(); h.pwrite(b'z' * 100000, 0, nbd.CMD_FLAG_FUA); "
+                + "assert h.pread(100000, 0) == b'z' * 100000";
             Tool("/usr/bin/nbdsh", "-c", $"h.set_uri_allow_local_file(True)\nh.connect_uri('{uri}')\n{shell}");
             Assert.NotEqual(0, Run("nbdinfo", $"nbd://127.0.0.1:{port}/").Code);
         }
@@ -368,7 +371,13 @@ public sealed class NbdClientTests : IDisposable
 
     private static Process Start(params string[] command)
     {
-        var start = new ProcessStartInfo(command[0]) { RedirectStandardOutput = true, RedirectStandardError = true, RedirectStandardInput = true };
+        var start = new ProcessStartInfo(command[0])
+        {
+            UseShellExecute = false,
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+            RedirectStandardInput = true,
+        };
 
         // libnbd's Python module is the system's.
         start.Environment["PATH"] = "/usr/bin:/usr/sbin:" + Environment.GetEnvironmentVariable("PATH");

@@ -84,8 +84,10 @@ public sealed class NbdServerTests : IDisposable
     public void An_export_that_cannot_be_served_is_refused_with_the_reason()
     {
         using var server = new NbdServer(Options());
-        Assert.Contains("power of two", Assert.Throws<ArgumentException>(() => server.Add(new NbdExport("a", new MemoryDevice(9, 3)))).Message);
-        Assert.Contains("at least a block", Assert.Throws<ArgumentException>(() => server.Add(new NbdExport("a", new MemoryDevice(0)))).Message);
+        Assert.Contains("power of two", Assert.Throws<ArgumentException>(() => server.Add(new NbdExport("a", new MemoryDevice(9, 3))))
+            .Message);
+        Assert.Contains("at least a block", Assert.Throws<ArgumentException>(() => server.Add(new NbdExport("a", new MemoryDevice(0))))
+            .Message);
         Assert.Contains("at most 4096", Assert.Throws<ArgumentException>(
             () => server.Add(new NbdExport(new string('a', 4097), new MemoryDevice(9)))).Message);
         server.Add(new NbdExport("a", new MemoryDevice(9)));
@@ -220,7 +222,8 @@ public sealed class NbdServerTests : IDisposable
         for (int i = 0; i < 100; i++)
         {
             using Socket other = Connect();
-            Assert.NotEmpty(Exchange(other, TransmissionTests.Opened(false, s => s.Request(NbdCommand.Read, 0, 4096).Disconnect()).ToArray()));
+            Assert.NotEmpty(Exchange(other, TransmissionTests.Opened(false, s => s.Request(NbdCommand.Read, 0, 4096).Disconnect())
+                .ToArray()));
         }
 
         await Patience.UntilAsync(() => running.Server.Connections.Count == 1, () => $"{running.Server.Connections.Count} connections");
@@ -324,7 +327,8 @@ public sealed class NbdServerTests : IDisposable
         });
         running.Server.Add(new NbdExport("b", new MemoryDevice(8192)) { Admits = client => client.Certificate == "guest-b" });
 
-        using X509Certificate2 good = authority.Issue("CN=guest-b"), other = authority.Issue("CN=guest-a"), bad = stranger.Issue("CN=guest-b");
+        using X509Certificate2 good = authority.Issue("CN=guest-b"), other = authority.Issue("CN=guest-a"),
+            bad = stranger.Issue("CN=guest-b");
         Assert.Equal(["b", "vol"], Listed(running, good));
         Assert.Equal(["vol"], Listed(running, other));
         Assert.Null(Listed(running, bad));
@@ -399,7 +403,7 @@ public sealed class NbdServerTests : IDisposable
             {
                 TargetHost = "127.0.0.1",
                 ClientCertificates = own is null ? null : [own],
-                RemoteCertificateValidationCallback = (_, _, _, _) => true,
+                RemoteCertificateValidationCallback = (_, certificate, _, _) => certificate?.Subject == "CN=server",
             });
             return stream;
         }
@@ -435,7 +439,8 @@ public sealed class NbdServerTests : IDisposable
 
     private Socket Connect()
     {
-        var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified) { ReceiveTimeout = Patience.Seconds * 1000 };
+        var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+        socket.ReceiveTimeout = Patience.Seconds * 1000;
         socket.Connect(new UnixDomainSocketEndPoint(SocketPath));
         return socket;
     }

@@ -6,8 +6,8 @@ using Xunit;
 
 namespace SdnEdge.Storage.Tests.Nbd;
 
-/// <summary>The cases of the reference implementation's tester, over a socket and a file: handshake, oversize, read, write, write with flush
-/// and FUA, and an integrity trace of many requests in flight on several connections.</summary>
+/// <summary>The cases of the reference implementation's tester, over a socket and a file: handshake, oversize, read, write, write with
+/// flush and FUA, and an integrity trace of many requests in flight on several connections.</summary>
 public sealed class NbdTesterTests : IDisposable
 {
     private const int Size = 16 << 20;
@@ -23,7 +23,8 @@ public sealed class NbdTesterTests : IDisposable
         string image = Path.Combine(_folder, "image");
         using (FileStream file = File.Create(image)) file.SetLength(Size);
         _device = FileDevice.Open(image);
-        _server = new NbdServer(new NbdServerOptions { Listen = [new NbdUnixListen(Path.Combine(_folder, "s"))] }, new NbdExport("vol", _device));
+        var options = new NbdServerOptions { Listen = [new NbdUnixListen(Path.Combine(_folder, "s"))] };
+        _server = new NbdServer(options, new NbdExport("vol", _device));
         _server.Bind();
         _run = _server.RunAsync(_stop.Token);
     }
@@ -115,7 +116,7 @@ public sealed class NbdTesterTests : IDisposable
             int count = random.Next(10) == 0 ? random.Next(1, 65) : random.Next(1, 5), first = random.Next((Size / Block) - count);
 
             // What is in flight does not overlap: the order of such requests is nobody's.
-            while (Enumerable.Range(first, count).Any(busy.Contains)) Take(Enumerable.Range(0, connections).First(i => inFlight[i].Count > 0));
+            while (Enumerable.Range(first, count).Any(busy.Contains)) Take(Array.FindIndex(inFlight, queue => queue.Count > 0));
             var script = new NbdScript();
             byte[]? expected = null;
             int kind = random.Next(10);
