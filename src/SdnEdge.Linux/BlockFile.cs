@@ -11,7 +11,8 @@ public sealed unsafe partial class BlockFile : IDisposable
 {
     private const int SeekData = 3, SeekHole = 4;
     private const int KeepSize = 1, PunchHoleMode = 2, ZeroRangeMode = 0x10;
-    private const int LockShared = 1, LockExclusive = 2, LockNow = 4;
+    private const int SetOpenFileLock = 37;
+    private const short ReadLock = 0, WriteLock = 1;
     private const int AdviseWillNeed = 3;
     private const int NoWait = 8;
     private const nuint BlkGetSize64 = 0x80081272, BlkDiscard = 0x1277, BlkRotational = 0x127E;
@@ -37,10 +38,12 @@ public sealed unsafe partial class BlockFile : IDisposable
     /// <summary>True where the kernel says that seeking costs time.</summary>
     public bool IsRotational { get; }
 
-    /// <summary>Opens a file or a block device that exists and locks it (flock): by one writer, or by readers.</summary>
+    /// <summary>Opens a file or a block device that exists and locks it: by one writer, or by readers. The lock is one of the open file
+    /// (F_OFD_SETLK of fcntl(2)), as QEMU's are: each refuses an image that the other writes.</summary>
     /// <param name="path">Its path.</param>
     /// <param name="writable">False: to read only.</param>
-    /// <exception cref="LinuxException">It is not there, is somebody else's, is neither a file nor a block device, or is in use.</exception>
+    /// <exception cref="LinuxException">It is not there, is somebody else's, is neither a file nor a block device, or is in
+    /// use.</exception>
     public static BlockFile Open(string path, bool writable)
     {
         int fd = Libc.Open(path, (writable ? Libc.O_RDWR : Libc.O_RDONLY) | Libc.O_CLOEXEC);
@@ -48,7 +51,8 @@ public sealed unsafe partial class BlockFile : IDisposable
         var handle = new SafeFileHandle(fd, ownsHandle: true);
         try
         {
-            if (FLock(fd, (writable ? LockExclusive : LockShared) | LockNow) != 0)
+            var wanted = new FileLock { Type = writable ? WriteLock : ReadLock };
+            if (Libc.FileControl(fd, SetOpenFileLock, (nint)(&wanted)) != 0)
             {
                 throw LinuxException.Last($"lock {path}, which another process or export has open {(writable ? "too" : "for writing")}");
             }
@@ -211,6 +215,14 @@ public sealed unsafe partial class BlockFile : IDisposable
     [LibraryImport("libc", EntryPoint = "posix_fadvise64")]
     private static partial int Advise(int fd, long offset, long length, int advice);
 
-    [LibraryImport("libc", EntryPoint = "flock", SetLastError = true)]
-    private static partial int FLock(int fd, int operation);
+    // struct flock of a 64-bit system; a length of 0 goes to the end, whatever it will be.
+    [StructLayout(LayoutKind.Sequential)]
+    private struct FileLock
+    {
+        public short Type;
+        public short Whence;
+        public long Start;
+        public long Length;
+        public int Process;
+    }
 }

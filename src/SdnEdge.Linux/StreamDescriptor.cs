@@ -16,8 +16,8 @@ public enum StreamEnd
 }
 
 /// <summary>
-/// Receiving from and sending to a connected stream socket by its descriptor, which somebody else owns and closes when nobody is in here any
-/// more. Nothing is allocated. One thread may receive while another sends.
+/// Receiving from and sending to a connected stream socket by its descriptor, which somebody else owns and closes when nobody is in here
+/// any more. Nothing is allocated. One thread may receive while another sends.
 /// </summary>
 public static unsafe partial class StreamDescriptor
 {
@@ -30,9 +30,11 @@ public static unsafe partial class StreamDescriptor
     /// <param name="wake">An <see cref="EventFd"/> that ends the wait too; negative: none.</param>
     /// <param name="milliseconds">Longest wait; negative: any.</param>
     /// <param name="spins">How often to look before waiting in the kernel.</param>
+    /// <param name="waited">True: nothing came while looking, and the kernel was waited in.</param>
     /// <returns>Bytes; or a <see cref="StreamEnd"/>.</returns>
-    public static int Receive(int fd, Span<byte> into, int wake, int milliseconds, int spins)
+    public static int Receive(int fd, Span<byte> into, int wake, int milliseconds, int spins, out bool waited)
     {
+        waited = false;
         fixed (byte* p = into)
         {
             // Waiting in recv itself costs one call; where something else may end the wait it takes a poll.
@@ -40,12 +42,14 @@ public static unsafe partial class StreamDescriptor
             for (int look = 0; ;)
             {
                 bool wait = !poll && look >= spins;
+                waited |= wait;
                 nint got = Recv(fd, p, (nuint)into.Length, wait ? 0 : DontWait);
                 if (got >= 0) return (int)got;
                 int error = Marshal.GetLastPInvokeError();
                 if (error == Errno.EINTR) continue;
                 if (error != Errno.EAGAIN) return (int)StreamEnd.Closed;
                 if (look++ < spins) continue;
+                waited = true;
                 if (wait || poll)
                 {
                     StreamEnd? end = Wait(fd, Libc.POLLIN, wake, milliseconds);

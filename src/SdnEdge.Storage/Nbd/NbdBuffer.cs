@@ -3,8 +3,8 @@ using System.Collections.Concurrent;
 namespace SdnEdge.Storage.Nbd;
 
 /// <summary>
-/// A piece of memory that requests are received into or replies are built in. It is counted: the connection holds it, and so does each request
-/// that the device has not finished with. All counting is done by the connection's own thread.
+/// A piece of memory that requests are received into or replies are built in. It is counted: the connection holds it, and so does each
+/// request that the device has not finished with. All counting is done by the connection's own thread.
 /// </summary>
 internal sealed class NbdBuffer(NbdBufferPool pool, byte[] bytes)
 {
@@ -34,8 +34,8 @@ internal sealed class NbdBuffer(NbdBufferPool pool, byte[] bytes)
 }
 
 /// <summary>
-/// Buffers of two sizes for all connections of a server: small ones, which an idle connection keeps, and large ones for those with much to move.
-/// Memory is pinned, so that the kernel's calls need not.
+/// Buffers of two sizes for all connections of a server: small ones, which an idle connection keeps, and large ones for those with much to
+/// move. Memory is pinned, so that the kernel's calls need not.
 /// </summary>
 internal sealed class NbdBufferPool
 {

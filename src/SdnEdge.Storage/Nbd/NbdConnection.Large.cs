@@ -2,8 +2,8 @@ using SdnEdge.Storage.Volumes;
 
 namespace SdnEdge.Storage.Nbd;
 
-// Reads and writes that are longer than a piece go through the two buffers piece by piece, in order, each awaited: memory stays bounded whatever
-// the length. Pieces end at multiples of 4096, so that each aligned block is still written as a whole.
+// Reads and writes that are longer than a piece go through the two buffers piece by piece, in order, each awaited: memory stays bounded
+// whatever the length. Pieces end at multiples of 4096, so that each aligned block is still written as a whole.
 internal sealed partial class NbdConnection
 {
     private static int PieceAt(ulong offset, uint left) => (int)Math.Min(left, NbdBufferPool.Piece - (uint)(offset & 4095));

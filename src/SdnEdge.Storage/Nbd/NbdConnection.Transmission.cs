@@ -19,7 +19,7 @@ internal sealed partial class NbdConnection
     private bool _deviceWaits, _ending, _orderly, _filled;
     private int _quiet;
 
-    // True: the client has said goodbye.
+    // True: the client has said goodbye, or the server ends: what was received is still carried out.
     private bool Transmit()
     {
         NbdExport export = Export!;
@@ -35,7 +35,7 @@ internal sealed partial class NbdConnection
 
             if (_ending) return _orderly;
             if (Volatile.Read(ref _completed) is not null) Drain();
-            if (!FlushReplies() || !ReceiveMore()) return false;
+            if (!FlushReplies() || !ReceiveMore()) return _draining;
         }
     }
 
@@ -215,8 +215,8 @@ internal sealed partial class NbdConnection
     }
 
     /// <summary>
-    /// Section "NBD_CMD_BLOCK_STATUS": with REQ_ONE one extent that ends inside the range; without, the last one may go beyond it. A length has
-    /// 32 bits: longer ones are cut to whole blocks, and the answer ends there.
+    /// Section "NBD_CMD_BLOCK_STATUS": with REQ_ONE one extent that ends inside the range; without, the last one may go beyond it. A length
+    /// has 32 bits: longer ones are cut to whole blocks, and the answer ends there.
     /// </summary>
     private void BlockStatus(in NbdRequest request)
     {
@@ -294,7 +294,8 @@ internal sealed partial class NbdConnection
         }
         else
         {
-            NbdBuffer next = _pool.Take(grow ? NbdBufferPool.Large : Math.Max(_needed + LeastRoom, Math.Min(capacity, NbdBufferPool.Small)));
+            int least = Math.Max(_needed + LeastRoom, Math.Min(capacity, NbdBufferPool.Small));
+            NbdBuffer next = _pool.Take(grow ? NbdBufferPool.Large : least);
             Buffer.BlockCopy(_in.Bytes, _start, next.Bytes, 0, have);
             Abandon(_in);
             _in = next;

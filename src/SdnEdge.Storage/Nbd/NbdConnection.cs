@@ -8,13 +8,13 @@ using SdnEdge.Web;
 namespace SdnEdge.Storage.Nbd;
 
 /// <summary>
-/// One connection, on a thread of its own: 1. the handshake's machine is fed, 2. TLS is started where it says so, 3. requests are taken from the
-/// buffer as long as there are whole ones, given to the device, and what it answers at once goes into the reply buffer, 4. the replies are sent
-/// together, 5. more is received. Requests that must wait for the device leave the buffer, are counted as pending, and are answered when
-/// they signal.
+/// One connection, on a thread of its own: 1. the handshake's machine is fed, 2. TLS is started where it says so, 3. requests are taken
+/// from the buffer as long as there are whole ones, given to the device, and what it answers at once goes into the reply buffer, 4. the
+/// replies are sent together, 5. more is received. Requests that must wait for the device leave the buffer, are counted as pending, and
+/// are answered when they signal.
 /// </summary>
-/// <remarks>Memory is bounded: two buffers, and at most <see cref="MaximumHeld"/> bytes of those that pending requests hold. Beyond that, and
-/// beyond the number of pending requests allowed, the next ones wait in the socket.</remarks>
+/// <remarks>Memory is bounded: two buffers, and at most <see cref="MaximumHeld"/> bytes of those that pending requests hold. Beyond that,
+/// and beyond the number of pending requests allowed, the next ones wait in the socket.</remarks>
 internal sealed partial class NbdConnection : INbdWaiter, IDisposable
 {
     /// <summary>Most bytes of buffers that pending requests hold, beside the two in use.</summary>
@@ -28,6 +28,7 @@ internal sealed partial class NbdConnection : INbdWaiter, IDisposable
     private NbdTransport _transport;
     private NbdBuffer _in;
     private int _start, _end, _needed;
+    private volatile bool _draining;
 
     /// <summary>A connection that has been accepted.</summary>
     /// <param name="server">Whose exports it may open.</param>
@@ -74,6 +75,7 @@ internal sealed partial class NbdConnection : INbdWaiter, IDisposable
     /// <summary>Ends it, by any thread. With <paramref name="receiveOnly"/> requests that have been received are still answered.</summary>
     public void Disconnect(bool receiveOnly = false)
     {
+        if (receiveOnly) _draining = true;
         lock (_transportLock) _transport.ShutDown(receiveOnly);
         if (receiveOnly) return;
         try
@@ -113,7 +115,9 @@ internal sealed partial class NbdConnection : INbdWaiter, IDisposable
                     _transport.Deadline = null;
                     _session = handshake.Session!;
                     Export = visible.First(export => export.Name == _session.Export.Name);
-                    return true;
+
+                    // It may have been taken away meanwhile; from here on its connections are found by it.
+                    return _server.Serves(Export);
             }
 
             _needed = handshake.Needed;
@@ -141,7 +145,8 @@ internal sealed partial class NbdConnection : INbdWaiter, IDisposable
                 ServerCertificate = files.Current.Server,
                 ClientCertificateRequired = true,
                 CertificateRevocationCheckMode = X509RevocationMode.NoCheck,
-                RemoteCertificateValidationCallback = (_, certificate, _, _) => certificate is X509Certificate2 given && files.Accepts(given),
+                RemoteCertificateValidationCallback = (_, certificate, _, _) => certificate is X509Certificate2 given
+                    && files.Accepts(given),
             });
         }
         catch (Exception e) when (e is AuthenticationException or IOException or InvalidOperationException or NotSupportedException)

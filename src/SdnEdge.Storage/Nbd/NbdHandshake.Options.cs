@@ -85,7 +85,7 @@ internal sealed partial class NbdHandshake
             return;
         }
 
-        foreach (NbdExportInfo export in _exports) NbdHandshakeWire.WriteServer(output, export.Name);
+        foreach (NbdExportInfo export in _exports) NbdHandshakeWire.WriteServer(output, export.Name, export.Description);
         NbdHandshakeWire.WriteReply(output, _option, NbdOptionReply.Ack, []);
     }
 

@@ -41,11 +41,12 @@ internal sealed record NbdHandshakePolicy(
 
 /// <summary>
 /// The handshake of one connection as a machine without sockets: bytes in, bytes out. 1. The greeting is in the output from the start.
-/// 2. <see cref="Consume"/> takes whole units from what has arrived and says how many bytes. 3. Its <see cref="State"/> says what is to be done:
-/// read more, start TLS, serve, close. Fixed newstyle only (section "Fixed newstyle negotiation").
+/// 2. <see cref="Consume"/> takes whole units from what has arrived and says how many bytes. 3. Its <see cref="State"/> says what is to be
+/// done: read more, start TLS, serve, close. Fixed newstyle only (section "Fixed newstyle negotiation").
 /// </summary>
 /// <remarks>
-/// <para>Invariant: what was negotiated before TLS, and contexts chosen for another export than the one that is opened, have no effect.</para>
+/// <para>Invariant: what was negotiated before TLS, and contexts chosen for another export than the one that is opened, have no
+/// effect.</para>
 /// <para>Whatever the bytes are, the output of an option is bounded by the exports that the client may see, and no more than
 /// <see cref="MaximumOption"/> bytes are awaited in one piece.</para>
 /// </remarks>

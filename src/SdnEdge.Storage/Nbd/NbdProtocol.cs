@@ -1,6 +1,7 @@
 namespace SdnEdge.Storage.Nbd;
 
-/// <summary>The numbers of the NBD protocol document (NetworkBlockDevice/nbd, doc/proto.md). All integers on the wire are big-endian.</summary>
+/// <summary>The numbers of the NBD protocol document (NetworkBlockDevice/nbd, doc/proto.md). All integers on the wire are
+/// big-endian.</summary>
 internal static class NbdProtocol
 {
     /// <summary>"NBDMAGIC", the first 8 bytes of a server.</summary>
@@ -34,7 +35,8 @@ internal static class NbdProtocol
     public const uint BaseAllocationId = 1;
 }
 
-/// <summary>Handshake flags, server's and client's share their values (section "Flag fields", "Handshake flags" and "Client flags").</summary>
+/// <summary>Handshake flags, server's and client's share their values (section "Flag fields", "Handshake flags" and "Client
+/// flags").</summary>
 [Flags]
 internal enum NbdHandshakeFlags : uint
 {

@@ -14,8 +14,8 @@ internal static class NbdRequestRules
 {
     /// <summary>
     /// The error of a request, or <see cref="NbdError.None"/>. In this order: 1. a command that is known and was offered, 2. flags that are
-    /// known, fit the command and were offered, 3. may it write, 4. a length that is not 0 (a flush has no range at all), 5. within the largest
-    /// payload, 6. whole blocks, 7. inside the export: beyond it a write has no room (ENOSPC), all else is wrong (EINVAL).
+    /// known, fit the command and were offered, 3. may it write, 4. a length that is not 0 (a flush has no range at all), 5. within the
+    /// largest payload, 6. whole blocks, 7. inside the export: beyond it a write has no room (ENOSPC), all else is wrong (EINVAL).
     /// </summary>
     public static NbdError Check(in NbdRequest request, NbdSession session)
     {

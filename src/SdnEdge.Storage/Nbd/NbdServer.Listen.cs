@@ -135,8 +135,8 @@ public sealed partial class NbdServer
     {
         if (family == AddressFamily.Unix) return Options.RequireTlsOnUnix;
         if (Options.Tls is not null) return true;
-        throw new IOException($"listen on {NameOf(listen)}: it is a TCP socket; NBD over TCP needs a certificate, a key and the clients' CA "
-            + "(mutual TLS).");
+        throw new IOException($"listen on {NameOf(listen)}: it is a TCP socket; NBD over TCP needs a certificate, a key and the "
+            + "clients' CA (mutual TLS).");
     }
 
     private async Task AcceptAsync(Bound bound, CancellationToken stop)
@@ -148,7 +148,7 @@ public sealed partial class NbdServer
             {
                 socket = await bound.Listener!.AcceptAsync(stop);
                 Configure(socket);
-                Start(new NbdSocketTransport((int)socket.SafeHandle.DangerousGetHandle(), socket, Options.Spins), ClientOf(socket),
+                _ = Start(new NbdSocketTransport((int)socket.SafeHandle.DangerousGetHandle(), socket, Options.Spins), ClientOf(socket),
                     bound.TlsRequired);
             }
             catch (OperationCanceledException)
@@ -190,11 +190,22 @@ public sealed partial class NbdServer
             : new NbdClient(NbdTransportKind.Unix);
     }
 
-    private void Start(NbdTransport transport, NbdClient client, bool tlsRequired)
+    // Done when the connection has ended.
+    private Task Start(NbdTransport transport, NbdClient client, bool tlsRequired)
     {
         NbdHandshakePolicy policy = Policy(tlsRequired);
-        var started = new Thread(() => Serve(transport, client, policy), StackBytes) { IsBackground = true, Name = "nbd connection" };
-        started.Start();
+        var ended = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        var thread = new Thread(() =>
+        {
+            Serve(transport, client, policy);
+            ended.SetResult();
+        }, StackBytes)
+        {
+            IsBackground = true,
+            Name = "nbd connection",
+        };
+        thread.Start();
+        return ended.Task;
     }
 
     private void Close(Bound bound)

@@ -12,9 +12,9 @@ namespace SdnEdge.Storage.Nbd;
 public sealed record NbdConnectionInfo(long Id, NbdClient Client, string? Export, NbdCounters Counters);
 
 /// <summary>
-/// Serves block devices by the NBD protocol: fixed newstyle handshake, TLS, structured replies, base:allocation. 1. <see cref="Bind"/> opens the
-/// sockets, 2. <see cref="RunAsync"/> accepts connections, each on its own thread, until it is cancelled, 3. it then lets the connections answer
-/// what they have received, and ends them.
+/// Serves block devices by the NBD protocol: fixed newstyle handshake, TLS, structured replies, base:allocation. 1. <see cref="Bind"/>
+/// opens the sockets, 2. <see cref="RunAsync"/> accepts connections, each on its own thread, until it is cancelled, 3. it then lets the
+/// connections answer what they have received, and ends them.
 /// </summary>
 public sealed partial class NbdServer : IDisposable
 {
@@ -53,7 +53,10 @@ public sealed partial class NbdServer : IDisposable
     {
         get
         {
-            lock (_lock) return [.. _connections.Select(c => new NbdConnectionInfo(c.Key, c.Value.Client, c.Value.Export?.Name, c.Value.Counters))];
+            lock (_lock)
+            {
+                return [.. _connections.Select(c => new NbdConnectionInfo(c.Key, c.Value.Client, c.Value.Export?.Name, c.Value.Counters))];
+            }
         }
     }
 
@@ -89,6 +92,12 @@ public sealed partial class NbdServer : IDisposable
         int bytes = System.Text.Encoding.UTF8.GetByteCount(export.Name);
         if (bytes > NbdProtocol.MaximumString) throw new ArgumentException(
             $"export name of {bytes} bytes: it must have at most {NbdProtocol.MaximumString}.", nameof(export));
+        if (export.Description is { } text && System.Text.Encoding.UTF8.GetByteCount(text) > NbdProtocol.MaximumString)
+        {
+            throw new ArgumentException($"export '{export.Name}': its description has more than {NbdProtocol.MaximumString} bytes.",
+                nameof(export));
+        }
+
         int block = export.Device.MinimumBlock;
         if (block is < 1 or > 65536 || !System.Numerics.BitOperations.IsPow2(block)) throw new ArgumentException(
             $"export '{export.Name}': a block of {block} bytes: it must be a power of two, 1 to 65536.", nameof(export));
@@ -96,7 +105,8 @@ public sealed partial class NbdServer : IDisposable
             $"export '{export.Name}': a size of {export.Device.Size} bytes: it must be at least a block, {block}.", nameof(export));
         lock (_lock)
         {
-            if (!_exports.TryAdd(export.Name, export)) throw new ArgumentException($"export '{export.Name}' is there already.", nameof(export));
+            if (_exports.TryAdd(export.Name, export)) return;
+            throw new ArgumentException($"export '{export.Name}' is there already.", nameof(export));
         }
     }
 
@@ -153,7 +163,14 @@ public sealed partial class NbdServer : IDisposable
     {
         NbdExport[] all;
         lock (_lock) all = [.. _exports.Values];
-        return [.. all.Where(export => export.Admits is null || export.Admits(client)).OrderBy(export => export.Name, StringComparer.Ordinal)];
+        return [.. all.Where(export => export.Admits is null || export.Admits(client))
+            .OrderBy(export => export.Name, StringComparer.Ordinal)];
+    }
+
+    /// <summary>Whether an export is still there.</summary>
+    internal bool Serves(NbdExport export)
+    {
+        lock (_lock) return _exports.TryGetValue(export.Name, out NbdExport? there) && ReferenceEquals(there, export);
     }
 
     internal void Report(string sentence) => Options.Report?.Invoke(sentence);
@@ -215,13 +232,11 @@ public sealed partial class NbdServer : IDisposable
 
     private async Task Connected(CancellationToken stop)
     {
-        foreach (Bound bound in _bound) Start(new NbdSocketTransport(bound.Descriptor, null, Options.Spins),
-            new NbdClient(NbdTransportKind.Inherited), bound.TlsRequired);
-        Task idle;
-        lock (_lock) idle = _idle.Task;
+        Task[] served = [.. _bound.Select(bound => Start(new NbdSocketTransport(bound.Descriptor, null, Options.Spins),
+            new NbdClient(NbdTransportKind.Inherited), bound.TlsRequired))];
         try
         {
-            await idle.WaitAsync(stop);
+            await Task.WhenAll(served).WaitAsync(stop);
         }
         catch (OperationCanceledException)
         {

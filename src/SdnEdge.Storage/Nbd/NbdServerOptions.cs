@@ -54,7 +54,8 @@ public sealed record NbdServerOptions
     /// <summary>Most connections at a time, 1 to 65536; more are closed at once.</summary>
     public int MaximumConnections { get; init; } = 4096;
 
-    /// <summary>Requests of a connection that may wait for the device at a time, 1 to 65536; the next ones are left in its socket.</summary>
+    /// <summary>Requests of a connection that may wait for the device at a time, 1 to 65536; the next ones are left in its
+    /// socket.</summary>
     public int MaximumInFlight { get; init; } = 1024;
 
     /// <summary>Longest handshake, TLS included: 1 ms to an hour.</summary>
@@ -66,7 +67,8 @@ public sealed record NbdServerOptions
     /// <summary>How often a connection looks for the next request before it waits in the kernel, 0 to 1,000,000.</summary>
     public int Spins { get; init; }
 
-    /// <summary>Is told what an operator should know, one sentence each: a client refused, a fault in a device. By any thread. Null: nobody.</summary>
+    /// <summary>Is told what an operator should know, one sentence each: a client refused, a fault in a device. By any thread. Null:
+    /// nobody.</summary>
     public Action<string>? Report { get; init; }
 
     /// <summary>Everything that is wrong with them, each as a sentence; none: they can be used.</summary>

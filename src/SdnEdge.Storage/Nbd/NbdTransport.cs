@@ -46,9 +46,12 @@ internal abstract class NbdTransport : IDisposable
 /// <summary>A connected stream socket.</summary>
 internal sealed class NbdSocketTransport : NbdTransport
 {
+    private const int MostMisses = 10;
+
     private readonly IDisposable? _owner;
     private readonly Lock _closing = new();
     private readonly int _fd, _spins;
+    private int _misses, _skip;
     private EventFd? _wake;
     private bool _closed;
 
@@ -65,7 +68,9 @@ internal sealed class NbdSocketTransport : NbdTransport
         {
             bool pending = Waiter is { HasPending: true };
             if (pending) Wake();
-            int got = StreamDescriptor.Receive(_fd, into, pending ? _wake!.Fd : -1, Remaining(), Deadline is null ? _spins : 0);
+            int spins = Deadline is null ? Spins() : 0;
+            int got = StreamDescriptor.Receive(_fd, into, pending ? _wake!.Fd : -1, Remaining(), spins, out bool waited);
+            if (spins > 0) Looked(hit: !waited);
             if (got >= 0) return got;
             if (got != (int)StreamEnd.Signalled) return 0;
             _wake!.Drain();
@@ -119,6 +124,21 @@ internal sealed class NbdSocketTransport : NbdTransport
         if (Interlocked.CompareExchange(ref _wake, made, null) is not { } other) return made;
         made.Dispose();
         return other;
+    }
+
+    // Looking again and again pays where the next request comes at once. After each time that it did not, twice as many receives wait in
+    // the kernel from the start: an idle connection costs nothing.
+    private int Spins()
+    {
+        if (_skip == 0) return _spins;
+        _skip--;
+        return 0;
+    }
+
+    private void Looked(bool hit)
+    {
+        _misses = hit ? 0 : Math.Min(_misses + 1, MostMisses);
+        _skip = (1 << _misses) - 1;
     }
 
     private int Remaining() => Deadline is not { } deadline ? -1 : (int)Math.Clamp(deadline - Environment.TickCount64, 0, int.MaxValue);

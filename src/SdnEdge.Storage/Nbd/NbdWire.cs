@@ -16,7 +16,8 @@ namespace SdnEdge.Storage.Nbd;
 /// +--------------------------------+-------------+
 /// </code>
 /// </summary>
-/// <param name="Magic">Anything but <see cref="NbdProtocol.RequestMagic"/>: the stream is out of step, and nothing after it can be read.</param>
+/// <param name="Magic">Anything but <see cref="NbdProtocol.RequestMagic"/>: the stream is out of step, and nothing after it can be
+/// read.</param>
 /// <param name="Flags">As sent.</param>
 /// <param name="Command">As sent.</param>
 /// <param name="Cookie">The client's, given back in the reply.</param>
@@ -203,13 +204,14 @@ internal static class NbdHandshakeWire
         output.Advance(20 + data.Length);
     }
 
-    /// <summary>NBD_REP_SERVER: length of the name (4), the name.</summary>
-    public static void WriteServer(IBufferWriter<byte> output, string name)
+    /// <summary>NBD_REP_SERVER: length of the name (4), the name, then what people may want to know of it.</summary>
+    public static void WriteServer(IBufferWriter<byte> output, string name, string? description)
     {
-        byte[] text = Encoding.UTF8.GetBytes(name);
-        byte[] data = new byte[4 + text.Length];
-        BinaryPrimitives.WriteUInt32BigEndian(data, (uint)text.Length);
-        text.CopyTo(data, 4);
+        int length = Encoding.UTF8.GetByteCount(name);
+        byte[] data = new byte[4 + length + Encoding.UTF8.GetByteCount(description ?? "")];
+        BinaryPrimitives.WriteUInt32BigEndian(data, (uint)length);
+        Encoding.UTF8.GetBytes(name, data.AsSpan(4));
+        Encoding.UTF8.GetBytes(description ?? "", data.AsSpan(4 + length));
         WriteReply(output, (uint)NbdOption.List, NbdOptionReply.Server, data);
     }
 
@@ -253,8 +255,8 @@ internal static class NbdHandshakeWire
     }
 
     /// <summary>
-    /// The answer to EXPORT_NAME (section "Newstyle negotiation"): size (8), transmission flags (2), 124 zeros unless agreed otherwise. It has
-    /// no header.
+    /// The answer to EXPORT_NAME (section "Newstyle negotiation"): size (8), transmission flags (2), 124 zeros unless agreed otherwise. It
+    /// has no header.
     /// </summary>
     public static void WriteExportName(IBufferWriter<byte> output, long size, NbdTransmissionFlags flags, bool zeroes)
     {

@@ -12,7 +12,8 @@ public sealed record FileDeviceOptions
     /// <summary>Threads that wait for reads from the disk, 1 to 256.</summary>
     public int Readers { get; init; } = 16;
 
-    /// <summary>Is told each failure of the file, one sentence, once for each kind of call and error. By any thread. Null: nobody.</summary>
+    /// <summary>Is told each failure of the file, one sentence, once for each kind of call and error. By any thread. Null:
+    /// nobody.</summary>
     public Action<string>? Report { get; init; }
 }
 

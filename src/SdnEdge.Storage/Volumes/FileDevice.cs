@@ -1,4 +1,3 @@
-using System.Threading.Tasks.Sources;
 using SdnEdge.Linux;
 
 namespace SdnEdge.Storage.Volumes;
@@ -7,12 +6,14 @@ namespace SdnEdge.Storage.Volumes;
 internal interface IWaitingDevice : IBlockDevice;
 
 /// <summary>
-/// A raw file or a block device, through the page cache. Reads of what is in memory, writes and zeroing are done in the caller's thread; a read
-/// that must wait for the disk is done by one of <see cref="FileDeviceOptions.Readers"/> threads of the device; a flush (fdatasync) waits.
+/// A raw file or a block device, through the page cache. Reads of what is in memory, writes and zeroing are done in the caller's thread; a
+/// read that must wait for the disk is done by one of <see cref="FileDeviceOptions.Readers"/> threads of the device; a flush (fdatasync)
+/// waits.
 /// </summary>
 /// <remarks>
-/// <para>Each call is one system call or a loop of them, and any number may be in progress. The kernel makes an aligned page's write whole.</para>
-/// <para>The file is locked (flock) against another server of the same image.</para>
+/// <para>Each call is one system call or a loop of them, and any number may be in progress. The kernel makes an aligned page's write
+/// whole.</para>
+/// <para>The image is locked against another server of it, and against QEMU. All calls must have ended when it is disposed.</para>
 /// </remarks>
 public sealed partial class FileDevice : IWaitingDevice, IDisposable
 {
@@ -118,7 +119,8 @@ public sealed partial class FileDevice : IWaitingDevice, IDisposable
         return BlockResult.Ok;
     }
 
-    // 1. without room: punched, which no disk writes; 2. with room: unwritten extents; 3. neither can be done: written, unless that is too slow.
+    // 1. without room: punched, which no disk writes; 2. with room: unwritten extents; 3. neither can be done: written, unless that is too
+    // slow.
     private BlockResult WriteZeroes(long offset, long length, BlockFlags flags)
     {
         bool noHole = (flags & BlockFlags.NoHole) != 0, fast = (flags & BlockFlags.FastZero) != 0;

@@ -75,8 +75,9 @@ public sealed class HandshakeTests
     {
         (_, NbdAnswers answers) = Run(new NbdScript().Flags().Option((uint)NbdOption.List));
         var replies = answers.OptionReplies((uint)NbdOption.List);
-        Assert.Equal([NbdOptionReply.Server, NbdOptionReply.Server, NbdOptionReply.Server, NbdOptionReply.Ack], replies.Select(r => r.Type));
-        Assert.Equal(["vol", "other", "coarse"], replies.SkipLast(1).Select(r => Encoding.UTF8.GetString(r.Data, 4, r.Data.Length - 4)));
+        Assert.Equal([NbdOptionReply.Server, NbdOptionReply.Server, NbdOptionReply.Server, NbdOptionReply.Ack],
+            replies.Select(r => r.Type));
+        Assert.Equal([("vol", "a volume"), ("other", ""), ("coarse", "")], replies.SkipLast(1).Select(r => NbdAnswers.Server(r.Data)));
     }
 
     [Fact]
@@ -293,7 +294,8 @@ public sealed class HandshakeTests
             Assert.Equal(NbdHandshakeState.OptionHeader, handshake.State);
         }
 
-        Assert.Equal(NbdHandshakeState.Closed, Run(new NbdScript().Flags().ExportName("vol"), new NbdHandshakePolicy(true, true)).Item1.State);
+        Assert.Equal(NbdHandshakeState.Closed, Run(new NbdScript().Flags().ExportName("vol"), new NbdHandshakePolicy(true, true))
+            .Item1.State);
         Assert.Equal(NbdOptionReply.Unsupported, Run(new NbdScript().Flags().Option((uint)NbdOption.StartTls)).Item2.OptionReply().Type);
     }
 

@@ -18,7 +18,8 @@ public sealed class KnownBugTests
     {
         foreach (int length in new[] { 0, 1, 4095, 4096, 4097, 60_000, NbdHandshake.MaximumOption - 6 })
         {
-            (NbdHandshake handshake, NbdAnswers answers) = HandshakeTests.Run(new NbdScript().Flags().Info(new string('n', length)).Go("vol"));
+            (NbdHandshake handshake, NbdAnswers answers) = HandshakeTests.Run(new NbdScript().Flags().Info(new string('n', length))
+                .Go("vol"));
             NbdOptionReply reply = answers.OptionReply().Type;
             Assert.Equal(length > 4096 ? NbdOptionReply.TooBig : NbdOptionReply.Unknown, reply);
             Assert.Equal(NbdHandshakeState.Transmission, handshake.State);

@@ -14,8 +14,8 @@ internal sealed class MemoryDevice(int size, int block = 1) : IBlockDevice
 
     public int MinimumBlock => block;
 
-    public BlockFeatures Features { get; init; } = BlockFeatures.Write | BlockFeatures.Flush | BlockFeatures.Trim | BlockFeatures.WriteZeroes
-        | BlockFeatures.FastZero | BlockFeatures.MultiConnection | BlockFeatures.Cache;
+    public BlockFeatures Features { get; init; } = BlockFeatures.Write | BlockFeatures.Flush | BlockFeatures.Trim
+        | BlockFeatures.WriteZeroes | BlockFeatures.FastZero | BlockFeatures.MultiConnection | BlockFeatures.Cache;
 
     /// <summary>The result of each call; null: done.</summary>
     public Func<string, long, BlockResult?>? Fails { get; set; }
@@ -50,21 +50,21 @@ internal sealed class MemoryDevice(int size, int block = 1) : IBlockDevice
     }
 
     public ValueTask<BlockResult> ReadAsync(long offset, Memory<byte> into, CancellationToken cancel)
-        => Do("read", offset, into.Length, BlockFlags.None, cancel, () => Bytes.AsMemory((int)offset, into.Length).CopyTo(into));
+        => Do("read", offset, into.Length, BlockFlags.None, () => Bytes.AsMemory((int)offset, into.Length).CopyTo(into), cancel);
 
     public ValueTask<BlockResult> WriteAsync(long offset, ReadOnlyMemory<byte> bytes, BlockFlags flags, CancellationToken cancel)
-        => Do("write", offset, bytes.Length, flags, cancel, () => bytes.CopyTo(Bytes.AsMemory((int)offset)));
+        => Do("write", offset, bytes.Length, flags, () => bytes.CopyTo(Bytes.AsMemory((int)offset)), cancel);
 
-    public ValueTask<BlockResult> FlushAsync(CancellationToken cancel) => Do("flush", 0, 0, BlockFlags.None, cancel, () => { });
+    public ValueTask<BlockResult> FlushAsync(CancellationToken cancel) => Do("flush", 0, 0, BlockFlags.None, () => { }, cancel);
 
     public ValueTask<BlockResult> TrimAsync(long offset, long length, BlockFlags flags, CancellationToken cancel)
-        => Do("trim", offset, length, flags, cancel, () => { });
+        => Do("trim", offset, length, flags, () => { }, cancel);
 
     public ValueTask<BlockResult> WriteZeroesAsync(long offset, long length, BlockFlags flags, CancellationToken cancel)
-        => Do("zero", offset, length, flags, cancel, () => Bytes.AsSpan((int)offset, (int)length).Clear());
+        => Do("zero", offset, length, flags, () => Bytes.AsSpan((int)offset, (int)length).Clear(), cancel);
 
     public ValueTask<BlockResult> CacheAsync(long offset, long length, CancellationToken cancel)
-        => Do("cache", offset, length, BlockFlags.None, cancel, () => { });
+        => Do("cache", offset, length, BlockFlags.None, () => { }, cancel);
 
     /// <summary>What <see cref="Extents"/> answers; null: all is data.</summary>
     public List<BlockExtent>? Map { get; set; }
@@ -77,7 +77,7 @@ internal sealed class MemoryDevice(int size, int block = 1) : IBlockDevice
         return BlockResult.Ok;
     }
 
-    private ValueTask<BlockResult> Do(string call, long offset, long length, BlockFlags flags, CancellationToken cancel, Action act)
+    private ValueTask<BlockResult> Do(string call, long offset, long length, BlockFlags flags, Action act, CancellationToken cancel)
     {
         lock (_lock) Calls.Add($"{call} {offset}+{length}{(flags == BlockFlags.None ? "" : $" {flags}")}");
         if (Fails?.Invoke(call, offset) is { } failure) return new(failure);

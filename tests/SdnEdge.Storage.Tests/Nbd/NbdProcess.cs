@@ -11,8 +11,8 @@ using SdnEdge.Web;
 namespace SdnEdge.Storage.Tests.Nbd;
 
 /// <summary>
-/// An NBD server as a process: <c>nbd [--unix PATH] [--tcp PORT] [--stdin] [--tls CERT KEY CA] [--export NAME] [--read-only] [--spins N] FILE</c>.
-/// Without a place to listen at it takes the sockets that it was started with.
+/// An NBD server as a process: <c>nbd [--unix PATH] [--tcp PORT] [--stdin] [--tls CERT KEY CA] [--export NAME] [--read-only] [--spins N]
+/// FILE</c>. Without a place to listen at it takes the sockets that it was started with.
 /// </summary>
 internal static class NbdProcess
 {

@@ -7,14 +7,14 @@ namespace SdnEdge.Storage.Tests.Nbd;
 /// <summary>What a client sends, as bytes.</summary>
 internal sealed class NbdScript
 {
-    private readonly MemoryStream _bytes = new();
+    private readonly List<byte> _bytes = [];
     private ulong _cookie;
 
-    public byte[] ToArray() => _bytes.ToArray();
+    public byte[] ToArray() => [.. _bytes];
 
     public NbdScript Raw(params ReadOnlySpan<byte> bytes)
     {
-        _bytes.Write(bytes);
+        _bytes.AddRange(bytes);
         return this;
     }
 
@@ -35,7 +35,8 @@ internal sealed class NbdScript
 
     public NbdScript SetContext(string name, params string[] queries) => Option((uint)NbdOption.SetMetaContext, ContextData(name, queries));
 
-    public NbdScript ListContext(string name, params string[] queries) => Option((uint)NbdOption.ListMetaContext, ContextData(name, queries));
+    public NbdScript ListContext(string name, params string[] queries)
+        => Option((uint)NbdOption.ListMetaContext, ContextData(name, queries));
 
     public NbdScript Request(NbdCommand command, ulong offset, uint length, NbdCommandFlags flags = NbdCommandFlags.None,
         uint magic = NbdProtocol.RequestMagic)
@@ -149,6 +150,13 @@ internal sealed class NbdAnswers(byte[] bytes)
         }
     }
 
+    /// <summary>The name in a reply to LIST, and what follows it.</summary>
+    public static (string Name, string Description) Server(byte[] data)
+    {
+        int length = (int)BinaryPrimitives.ReadUInt32BigEndian(data);
+        return (Encoding.UTF8.GetString(data, 4, length), Encoding.UTF8.GetString(data.AsSpan(4 + length)));
+    }
+
     /// <summary>One reply, simple or a chunk.</summary>
     /// <param name="readLength">Bytes that follow a simple reply without an error.</param>
     public NbdAnswer Reply(int readLength = 0)
@@ -169,7 +177,8 @@ internal sealed class NbdAnswers(byte[] bytes)
 
     private static void Same<T>(T expected, T actual)
     {
-        if (!EqualityComparer<T>.Default.Equals(expected, actual)) throw new InvalidDataException($"{expected} was awaited, {actual} is there");
+        if (EqualityComparer<T>.Default.Equals(expected, actual)) return;
+        throw new InvalidDataException($"{expected} was awaited, {actual} is there");
     }
 }
 

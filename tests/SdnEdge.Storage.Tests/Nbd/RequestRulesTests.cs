@@ -132,7 +132,8 @@ public sealed class RequestRulesTests
     [Fact]
     public void Each_result_of_a_device_has_its_error_value()
     {
-        Assert.Equal([0u, 1, 5, 28, 22, 95, 12, 108], Enum.GetValues<BlockResult>().Select(result => (uint)NbdRequestRules.ErrorOf(result)));
+        Assert.Equal([0u, 1, 5, 28, 22, 95, 12, 108],
+            Enum.GetValues<BlockResult>().Select(result => (uint)NbdRequestRules.ErrorOf(result)));
         Assert.Equal(NbdError.Io, NbdRequestRules.ErrorOf((BlockResult)99));
     }
 

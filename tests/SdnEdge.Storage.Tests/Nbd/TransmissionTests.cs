@@ -130,7 +130,10 @@ public sealed class TransmissionTests
     [Fact]
     public void An_exception_of_a_device_is_EIO_and_the_connection_goes_on()
     {
-        var device = new MemoryDevice(1 << 20) { Fails = (call, _) => call == "flush" ? null : throw new InvalidOperationException("a bug") };
+        var device = new MemoryDevice(1 << 20)
+        {
+            Fails = (call, _) => call == "flush" ? null : throw new InvalidOperationException("a bug"),
+        };
         using var rig = new NbdRig(device);
         NbdAnswers answers = Structured(rig, script => script.Write(0, s_data).Request(NbdCommand.Read, 0, 1).Request(NbdCommand.Trim, 0, 1)
             .Request(NbdCommand.BlockStatus, 0, 1).Request(NbdCommand.Flush, 0, 0));
@@ -211,7 +214,11 @@ public sealed class TransmissionTests
     [Fact]
     public void Block_status_is_cut_to_what_a_chunk_can_say()
     {
-        var device = new MemoryDevice(4096) { Size = 20L << 30, Map = [new(1L << 20, false, false), new(10L << 30, true, true), new(9, false, false)] };
+        var device = new MemoryDevice(4096)
+        {
+            Size = 20L << 30,
+            Map = [new(1L << 20, false, false), new(10L << 30, true, true), new(9, false, false)],
+        };
         using var rig = new NbdRig(device);
         NbdAnswers answers = Structured(rig, script => script.Request(NbdCommand.BlockStatus, 0, 2 << 20)
             .Request(NbdCommand.BlockStatus, 0, 4096, NbdCommandFlags.RequestOne));
