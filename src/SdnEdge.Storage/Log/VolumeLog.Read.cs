@@ -38,6 +38,9 @@ public sealed partial class VolumeLog
     /// <summary>The least buffer for <see cref="Read"/>: the largest record.</summary>
     public int ReadBufferSize => _staging.Length;
 
+    /// <summary>A good buffer for <see cref="Read"/>: 4 MiB, or a segment where that is less.</summary>
+    public int BatchSize => (int)Math.Max(_staging.Length, Math.Min(4 << 20, _options.SegmentSize));
+
     /// <summary>
     /// Reads records in order, as many as the buffer holds of one segment, while appends go on. What was written a short while ago comes
     /// from the kernel's memory.

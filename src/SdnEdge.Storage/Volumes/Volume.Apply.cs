@@ -188,7 +188,8 @@ public sealed partial class Volume
         int error = 0;
         if (first < last) _tree.SetZeros(first, last - first);
         if (offset % Block != 0) error = HashBlock(offset / Block);
-        if (error == 0 && end % Block != 0 && end != Size && end / Block != offset / Block) error = HashBlock(end / Block);
+        bool other = offset % Block == 0 || end / Block != offset / Block;
+        if (error == 0 && end % Block != 0 && end != Size && other) error = HashBlock(end / Block);
         return error;
     }
 

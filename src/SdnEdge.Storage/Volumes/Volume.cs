@@ -74,7 +74,7 @@ public sealed partial class Volume : IBlockDevice, IDisposable
         _tree.Begin(super.Root);
         (_applied, _appliedChain, _appliedEpoch) = (super.Applied, super.Chain, super.Epoch);
         foreach ((string name, ulong sequence) in super.Replicas) _replicas[name] = sequence;
-        _applyBuffer = new byte[Math.Max(4 << 20, log.ReadBufferSize)];
+        _applyBuffer = new byte[log.BatchSize];
         if (log.LastSequence > _applied) BeginRedo();
         log.SegmentReady += Unpark;
         log.Committed += OnCommitted;

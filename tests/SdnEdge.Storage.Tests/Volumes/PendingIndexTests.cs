@@ -3,14 +3,14 @@ using Xunit;
 
 namespace SdnEdge.Storage.Tests.Volumes;
 
-/// <summary>The index against an array that has for each byte the position of its newest record.</summary>
+/// <summary>The index against an array that has for each sector the position of its newest record.</summary>
 public sealed class PendingIndexTests
 {
     private const int Size = 64 * 4096;
     private const long InImage = -2;
 
     [Fact]
-    public void Every_byte_comes_from_its_newest_record_while_records_are_added_and_removed()
+    public void Every_sector_comes_from_its_newest_record_while_records_are_added_and_removed()
     {
         for (int seed = 1; seed <= 200; seed++)
         {
@@ -39,23 +39,25 @@ public sealed class PendingIndexTests
                 }
 
                 int from = 512 * random.Next(Size / 512), size = Math.Min(512 * (1 + random.Next(64)), Size - from);
-                long[] expected = new long[size], actual = new long[size];
+                // One number a sector: nothing is smaller.
+                long[] expected = new long[size / 512], actual = new long[size / 512];
                 Array.Fill(expected, InImage);
                 Array.Fill(actual, InImage);
                 foreach ((_, int offset, int length, long position) in records)
                 {
-                    for (int at = Math.Max(from, offset); at < Math.Min(from + size, offset + length); at++)
-                        expected[at - from] = position < 0 ? -1 : position + (at - offset);
+                    for (int at = Math.Max(from, offset); at < Math.Min(from + size, offset + length); at += 512)
+                        expected[(at - from) / 512] = position < 0 ? -1 : position + (at - offset);
                 }
 
                 bool image = index.Find(from, size, parts);
                 foreach (var part in parts)
                 {
-                    for (int i = 0; i < part.Length; i++) actual[part.At + i] = part.Position < 0 ? -1 : part.Position + i;
+                    for (int i = 0; i < part.Length; i += 512) actual[(part.At + i) / 512] = part.Position < 0 ? -1 : part.Position + i;
                 }
 
                 Assert.True(expected.AsSpan().SequenceEqual(actual), $"seed {seed}, step {step}");
-                Assert.Equal(expected.Contains(InImage), image);
+                // It may be read for nothing where several records cover a block together.
+                Assert.True(image || !expected.Contains(InImage));
             }
         }
     }

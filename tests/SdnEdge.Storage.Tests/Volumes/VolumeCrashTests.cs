@@ -235,7 +235,7 @@ public sealed class VolumeCrashTests
         private static string FirstDifference(byte[] expected, byte[] actual)
         {
             int at = expected.AsSpan().CommonPrefixLength(actual);
-            return $"first at byte {at}, {expected[at]} expected, {actual[at]} read";
+            return at == expected.Length ? "none" : $"first at byte {at}, {expected[at]} expected, {actual[at]} read";
         }
 
         private ulong RootOf(byte[] state)
