@@ -1,5 +1,7 @@
 using System.Buffers.Binary;
 using System.Numerics;
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
 
 namespace SdnEdge.Core.Replication;
 
@@ -23,11 +25,12 @@ public static class Crc32C
         while (bytes.Length >= 3 * Lane)
         {
             uint a = crc, b = 0, c = 0;
-            for (int at = 0; at < Lane; at += 8)
+            ref byte start = ref MemoryMarshal.GetReference(bytes);
+            for (nuint at = 0; at < Lane; at += 8)
             {
-                a = BitOperations.Crc32C(a, BinaryPrimitives.ReadUInt64LittleEndian(bytes[at..]));
-                b = BitOperations.Crc32C(b, BinaryPrimitives.ReadUInt64LittleEndian(bytes[(at + Lane)..]));
-                c = BitOperations.Crc32C(c, BinaryPrimitives.ReadUInt64LittleEndian(bytes[(at + (2 * Lane))..]));
+                a = BitOperations.Crc32C(a, Word(ref start, at));
+                b = BitOperations.Crc32C(b, Word(ref start, at + Lane));
+                c = BitOperations.Crc32C(c, Word(ref start, at + (2 * Lane)));
             }
 
             crc = Move(s_overTwoLanes, a) ^ Move(s_overOneLane, b) ^ c;
@@ -42,6 +45,13 @@ public static class Crc32C
 
         foreach (byte one in bytes) crc = BitOperations.Crc32C(crc, one);
         return crc;
+    }
+
+    // In the loop above the length has been checked for a whole round.
+    private static ulong Word(ref byte start, nuint at)
+    {
+        ulong word = Unsafe.ReadUnaligned<ulong>(ref Unsafe.AddByteOffset(ref start, at));
+        return BitConverter.IsLittleEndian ? word : BinaryPrimitives.ReverseEndianness(word);
     }
 
     private static uint Move(uint[] table, uint crc) =>

@@ -3,7 +3,10 @@ using SdnEdge.Core.Replication;
 namespace SdnEdge.Storage.Log;
 
 /// <summary>A record that was read, and where its bytes are in the buffer.</summary>
-public readonly record struct LogEntry(LogRecord Record, int PayloadAt);
+/// <param name="Record">Its header.</param>
+/// <param name="PayloadAt">Where its bytes begin in the buffer.</param>
+/// <param name="Position">Where they are in the log.</param>
+public readonly record struct LogEntry(LogRecord Record, int PayloadAt, long Position);
 
 /// <summary>How a reading of the log ended.</summary>
 public enum LogReadStatus
@@ -24,8 +27,8 @@ public enum LogReadStatus
 /// <summary>Where a reader is. The default value is a reader that looks its place up.</summary>
 public struct LogCursor
 {
-    internal ulong Sequence;
-    internal long Position;
+    internal ulong Sequence, Ordinal;
+    internal long Place;
 }
 
 public sealed partial class VolumeLog
@@ -34,6 +37,9 @@ public sealed partial class VolumeLog
 
     /// <summary>The least buffer for <see cref="Read"/>: the largest record.</summary>
     public int ReadBufferSize => _staging.Length;
+
+    /// <summary>A good buffer for <see cref="Read"/>: 4 MiB, or a segment where that is less.</summary>
+    public int BatchSize => (int)Math.Max(_staging.Length, Math.Min(4 << 20, _options.SegmentSize));
 
     /// <summary>
     /// Reads records in order, as many as the buffer holds of one segment, while appends go on. What was written a short while ago comes
@@ -63,10 +69,7 @@ public sealed partial class VolumeLog
             end = segment.End;
             last = Math.Min(through, segment.LastSequence);
             segment.Pins++;
-            if (cursor.Sequence == from && cursor.Position / _options.SegmentSize == (long)segment.Header.Ordinal)
-                (sequence, place) = (from, cursor.Position % _options.SegmentSize);
-            else
-                (sequence, place) = segment.Find(from);
+            (sequence, place) = cursor.Sequence == from && cursor.Ordinal == segment.Header.Ordinal ? (from, cursor.Place) : segment.Find(from);
         }
 
         try
@@ -90,13 +93,14 @@ public sealed partial class VolumeLog
                 if (size > got - at) break;
                 int payload = (int)record.PayloadLength;
                 if (payload > 0 && Crc32C.Of(buffer.AsSpan(at + LogRecordCodec.HeaderSize, payload)) != record.Checksum) return Partly(entries);
-                entries.Add(new LogEntry(record, at + LogRecordCodec.HeaderSize));
+                int bytes = at + LogRecordCodec.HeaderSize;
+                entries.Add(new LogEntry(record, bytes, PositionOf(segment, place + bytes)));
                 at += (int)size;
                 sequence++;
             }
 
             cursor.Sequence = sequence;
-            cursor.Position = PositionOf(segment, place + at);
+            (cursor.Ordinal, cursor.Place) = (segment.Header.Ordinal, place + at);
             return entries.Count > 0 ? LogReadStatus.Read : LogReadStatus.Damaged;
         }
         finally
@@ -109,6 +113,12 @@ public sealed partial class VolumeLog
 
     private static bool Fits(ReadOnlySpan<byte> header, LogSegment segment, ulong sequence, out LogRecord record) =>
         LogRecordCodec.TryRead(header, out record, out ulong salt, out _) && salt == segment.Header.Salt && record.Sequence == sequence;
+
+    /// <summary>The first record that can be read, and the chain before it.</summary>
+    public (ulong Sequence, ulong PreviousChain) Begins()
+    {
+        lock (Gate) return (_segments[0].Header.FirstSequence, _segments[0].Header.PreviousChain);
+    }
 
     private LogSegment SegmentWith(ulong sequence)
     {

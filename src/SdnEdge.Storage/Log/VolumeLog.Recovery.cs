@@ -58,7 +58,7 @@ public sealed partial class VolumeLog
         private readonly List<(IStoreFile File, SegmentHeader Header)> _used = [];
         private readonly List<IStoreFile> _files = [], _broken = [], _behind = [];
         private readonly List<LogDamage> _damage = [];
-        private readonly byte[] _window = new byte[Math.Max(4 << 20, log._staging.Length)];
+        private readonly byte[] _window = new byte[log.BatchSize];
         private IStoreFile? _windowOf;
         private long _windowAt, _windowEnd, _records, _cutBytes, _cutRecords, _cutAt = -1;
         private ulong _sequence, _chain, _epoch;

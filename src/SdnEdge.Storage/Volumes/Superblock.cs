@@ -1,0 +1,99 @@
+using System.Buffers.Binary;
+using System.Text;
+using SdnEdge.Core.Replication;
+using SdnEdge.Storage.Log;
+
+namespace SdnEdge.Storage.Volumes;
+
+/// <summary>
+/// What is durable of a volume beside its log: up to where the log is in the image, the content root there, and how far each replica is. Two
+/// slots of 4096 bytes are written in turn; the one with the higher number that is whole is the superblock, so a crash in the middle of
+/// writing one leaves the other.
+/// <code>
+///  0  u32  CRC-32C of bytes 4 to 4095
+///  4  u32  magic "SVS1"
+///  8  16   the volume's identity
+/// 24  u64  number of this superblock, one more each time
+/// 32  u64  applied: every record up to this sequence is in the image, durably
+/// 40  u64  content root there
+/// 48  u64  chain there
+/// 56  u64  epoch there
+/// 64  u32  replicas
+/// 68       for each: u8 length of its name, the name as UTF-8, u64 the sequence that it has acknowledged
+/// </code>
+/// </summary>
+/// <param name="Number">One more each time.</param>
+/// <param name="Applied">Every record up to this sequence is in the image, durably.</param>
+/// <param name="Root">The content root there.</param>
+/// <param name="Chain">The log's chain there.</param>
+/// <param name="Epoch">The epoch there.</param>
+/// <param name="Replicas">The sequence that each replica has acknowledged.</param>
+internal sealed record Superblock(ulong Number, ulong Applied, ulong Root, ulong Chain, ulong Epoch,
+    IReadOnlyDictionary<string, ulong> Replicas)
+{
+    public const int Slot = 4096, Slots = 2, MaxReplicas = 16, MaxName = 200;
+
+    private const uint Magic = 0x3153_5653;
+
+    /// <summary>Writes it into the slot of its number, and makes it durable.</summary>
+    public int Write(IStoreFile file, Guid identity)
+    {
+        byte[] bytes = new byte[Slot];
+        BinaryPrimitives.WriteUInt32LittleEndian(bytes.AsSpan(4), Magic);
+        identity.TryWriteBytes(bytes.AsSpan(8));
+        BinaryPrimitives.WriteUInt64LittleEndian(bytes.AsSpan(24), Number);
+        BinaryPrimitives.WriteUInt64LittleEndian(bytes.AsSpan(32), Applied);
+        BinaryPrimitives.WriteUInt64LittleEndian(bytes.AsSpan(40), Root);
+        BinaryPrimitives.WriteUInt64LittleEndian(bytes.AsSpan(48), Chain);
+        BinaryPrimitives.WriteUInt64LittleEndian(bytes.AsSpan(56), Epoch);
+        BinaryPrimitives.WriteInt32LittleEndian(bytes.AsSpan(64), Replicas.Count);
+        int at = 68;
+        foreach ((string name, ulong sequence) in Replicas)
+        {
+            int length = Encoding.UTF8.GetBytes(name, bytes.AsSpan(at + 1));
+            bytes[at] = (byte)length;
+            BinaryPrimitives.WriteUInt64LittleEndian(bytes.AsSpan(at + 1 + length), sequence);
+            at += 9 + length;
+        }
+
+        BinaryPrimitives.WriteUInt32LittleEndian(bytes, Crc32C.Of(bytes.AsSpan(4)));
+        int error = file.Write((long)(Number % Slots) * Slot, bytes);
+        return error != 0 ? error : file.Sync();
+    }
+
+    /// <summary>Reads the newest whole one; null when there is none, or the disk failed.</summary>
+    public static Superblock? Read(IStoreFile file, Guid identity, out int error)
+    {
+        Superblock? newest = null;
+        byte[] bytes = new byte[Slot];
+        error = 0;
+        for (int slot = 0; slot < Slots; slot++)
+        {
+            error = file.Read(slot * Slot, bytes);
+            if (error != 0) return null;
+            if (Parse(bytes, identity) is { } found && (newest is null || found.Number > newest.Number)) newest = found;
+        }
+
+        return newest;
+    }
+
+    private static Superblock? Parse(ReadOnlySpan<byte> bytes, Guid identity)
+    {
+        if (BinaryPrimitives.ReadUInt32LittleEndian(bytes) != Crc32C.Of(bytes[4..])
+            || BinaryPrimitives.ReadUInt32LittleEndian(bytes[4..]) != Magic || new Guid(bytes[8..24]) != identity) return null;
+        int count = BinaryPrimitives.ReadInt32LittleEndian(bytes[64..]), at = 68;
+        if (count is < 0 or > MaxReplicas) return null;
+        Dictionary<string, ulong> replicas = [];
+        for (int i = 0; i < count; i++)
+        {
+            int length = bytes[at];
+            if (at + 9 + length > bytes.Length) return null;
+            replicas[Encoding.UTF8.GetString(bytes.Slice(at + 1, length))] = BinaryPrimitives.ReadUInt64LittleEndian(bytes[(at + 1 + length)..]);
+            at += 9 + length;
+        }
+
+        return new Superblock(BinaryPrimitives.ReadUInt64LittleEndian(bytes[24..]), BinaryPrimitives.ReadUInt64LittleEndian(bytes[32..]),
+            BinaryPrimitives.ReadUInt64LittleEndian(bytes[40..]), BinaryPrimitives.ReadUInt64LittleEndian(bytes[48..]),
+            BinaryPrimitives.ReadUInt64LittleEndian(bytes[56..]), replicas);
+    }
+}
