@@ -201,12 +201,14 @@ public static class ReplicaMachine
         bool copying = state.Record.Phase is CopyPhase.Copying or CopyPhase.Resyncing;
 
         // A copy that was broken off goes on where it was, when its log does.
-        if (copying && found.Common is { } here && here == state.Received)
+        if (copying && found.Common is { } here && here.Sequence >= state.Record.CopyBase.Sequence && here.Sequence >= found.Applied)
         {
-            var again = new AskStream(
-                state.Record.CopyEnd is not null ? StreamStart.Log
-                : state.Record.Phase == CopyPhase.Copying ? StreamStart.Everything : StreamStart.Differences, here);
-            return Stream(state, again, commands);
+            var again = new AskStream(StreamStart.Log, here);
+            if (state.Record.CopyEnd is null)
+                again = again with { Start = state.Record.Phase == CopyPhase.Copying ? StreamStart.Everything : StreamStart.Differences };
+            if (here == state.Received) return Stream(state, again, commands);
+            commands.Add(new PutTailAside(here));
+            return state with { Beginning = again };
         }
 
         if (found.Common is { } common && !copying && (state.Record.Phase == CopyPhase.Following || common.Sequence == 0))
@@ -247,7 +249,7 @@ public static class ReplicaMachine
 
     private static ReplicaState Ready(ReplicaState state, AskStream beginning, List<ReplicaCommand> commands)
     {
-        if (beginning.Start != StreamStart.Everything)
+        if (beginning.Start != StreamStart.Everything || beginning.From != default)
         {
             state = state with
             {
