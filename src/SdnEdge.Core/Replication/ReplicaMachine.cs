@@ -204,8 +204,7 @@ public static class ReplicaMachine
         if (copying && found.Common is { } here && here.Sequence >= state.Record.CopyBase.Sequence && here.Sequence >= found.Applied)
         {
             var again = new AskStream(StreamStart.Log, here);
-            if (state.Record.CopyEnd is null)
-                again = again with { Start = state.Record.Phase == CopyPhase.Copying ? StreamStart.Everything : StreamStart.Differences };
+            if (state.Record.CopyEnd is null) again = again with { Start = state.Record.Copies };
             if (here == state.Received) return Stream(state, again, commands);
             commands.Add(new PutTailAside(here));
             return state with { Beginning = again };
@@ -226,7 +225,8 @@ public static class ReplicaMachine
                 Beginning = new(StreamStart.Differences, common),
                 Record = state.Record with
                 {
-                    Phase = CopyPhase.Resyncing, LastConsistent = state.Durable, CopyBase = common, CopyEnd = null, CopiedBytes = 0,
+                    Phase = CopyPhase.Resyncing, LastConsistent = state.Durable, Copies = StreamStart.Differences, CopyBase = common,
+                    CopyEnd = null, CopiedBytes = 0,
                 },
             };
         }
@@ -238,7 +238,7 @@ public static class ReplicaMachine
             {
                 Phase = state.Record is { Phase: CopyPhase.Following } or { LastConsistent: not null } ? CopyPhase.Resyncing : CopyPhase.Copying,
                 LastConsistent = state.Record.Phase == CopyPhase.Following ? state.Durable : state.Record.LastConsistent,
-                CopyBase = default, CopyEnd = null, CopiedBytes = 0,
+                Copies = StreamStart.Everything, CopyBase = default, CopyEnd = null, CopiedBytes = 0,
             },
         };
     }

@@ -24,6 +24,9 @@ public sealed record ReplicaRecord(Guid Volume, CopyPhase Phase)
     /// <summary>Resyncing: the consistent point that is kept.</summary>
     public LogPoint? LastConsistent { get; init; }
 
+    /// <summary>Copying, resyncing: what is fetched.</summary>
+    public StreamStart Copies { get; init; }
+
     /// <summary>Copying, resyncing: the log is applied from the record behind this point on.</summary>
     public LogPoint CopyBase { get; init; }
 

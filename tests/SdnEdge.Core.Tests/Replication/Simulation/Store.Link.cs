@@ -159,9 +159,8 @@ internal sealed partial class Store
     }
 
     // The owner's side.
-    private LogPoint PointAt(ulong sequence) => sequence == _base.Sequence ? _base : LogPoint.Of(_log[(int)(sequence - _base.Sequence - 1)]);
-
-    private ulong? ChainAt(ulong sequence) => sequence < _base.Sequence || sequence > Last.Sequence ? null : PointAt(sequence).Chain;
+    private LogPoint? PointAt(ulong sequence) => sequence < _base.Sequence || sequence > Last.Sequence ? null
+        : sequence == _base.Sequence ? _base : LogPoint.Of(_log[(int)(sequence - _base.Sequence - 1)]);
 
     private void Search(LogPoint otherLast, CopyPhase phase)
     {
@@ -178,7 +177,7 @@ internal sealed partial class Store
             IReadOnlyList<ulong> ask = _search.Ask;
             session.Send(Other.Site, () =>
             {
-                List<ulong?> chains = [.. ask.Select(Other.ChainAt)];
+                List<ulong?> chains = [.. ask.Select(a => Other.PointAt(a)?.Chain)];
                 session.Send(Site, () =>
                 {
                     if (Primary is null || _search is null) return;
@@ -202,6 +201,13 @@ internal sealed partial class Store
         if (Primary is null) return;
         Session session = _session!;
         LogPoint durable = DurableLast;
+
+        // What was common is not kept any more: it is searched for anew.
+        if (from != default && from.Sequence < _base.Sequence)
+        {
+            Break();
+            return;
+        }
 
         // Data are those of a durable state: a power cut here takes nothing back that was copied.
         uint[] content = ContentThrough(durable.Sequence);

@@ -20,6 +20,7 @@ internal sealed partial class Store(World world, int site)
     private uint[]? _kept;
     private List<int> _differs = [];
 
+    private (ulong, ulong, bool) _checked;
     private int _life;
     private long _stalledUntil;
 
@@ -86,6 +87,8 @@ internal sealed partial class Store(World world, int site)
     public void Check()
     {
         if (!IsUp || (Replica is { } replica && (!replica.Facts.IsConsistent || replica.Writing(_replicaOnDisk)))) return;
+        if (_checked == (Last.Chain, _applied, Replica is null)) return;
+        _checked = (Last.Chain, _applied, Replica is null);
         if (world.ContentAt(Last) is not { } right) world.Fail($"store {Name} is at {Last}, which no owner ever had");
         else if (!Content().SequenceEqual(right)) world.Fail($"store {Name} is at {Last} with other bytes than the owner had: "
             + $"[{string.Join(' ', Content())}], not [{string.Join(' ', right)}]; applied {_applied}, log from {_base.Sequence}, durable {DurableLast.Sequence}");
