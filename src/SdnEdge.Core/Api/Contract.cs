@@ -2,6 +2,7 @@ using System.Text.Json;
 using System.Text.Json.Serialization;
 using System.Text.Json.Serialization.Metadata;
 using SdnEdge.Core.Migration;
+using SdnEdge.Core.Replication;
 
 namespace SdnEdge.Core.Api;
 
@@ -24,7 +25,9 @@ public static class ApiJson
         {
             Words<SignalKind>(), Words<MigrationRole>(), Words<HoldOverflowPolicy>(), Words<PeMigrationState>(), Words<BgpPeerAction>(),
             Words<GateOpening>(), Words<ServerOrder>(), Words<ServerState>(), Words<EpochVerdict>(), Words<TeardownProof>(),
-            Words<DiskReach>(),
+            Words<DiskReach>(), Words<ReplicationMode>(), Words<PeerGoneAction>(), Words<LagAction>(), Words<OwnerRole>(),
+            Words<OwnershipOrderKind>(), Words<GrantVerdict>(), Words<Protection>(), Words<ReplicationAlarm>(), Words<CopyPhase>(),
+            Words<ClientKind>(), Words<StoreProblem>(),
         },
     };
 

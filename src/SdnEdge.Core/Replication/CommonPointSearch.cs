@@ -32,12 +32,12 @@ public sealed record CommonPointSearch
     /// <param name="oldest">The point before the oldest record that this site still has.</param>
     /// <param name="last">Its last point.</param>
     /// <param name="otherLast">The other site's last point.</param>
-    /// <param name="at">This site's point of a sequence between <paramref name="oldest"/> and <paramref name="last"/>.</param>
-    public static CommonPointSearch Start(LogPoint oldest, LogPoint last, LogPoint otherLast, Func<ulong, LogPoint> at)
+    /// <param name="at">This site's point of a sequence between <paramref name="oldest"/> and <paramref name="last"/>; null = it is not kept any more.</param>
+    public static CommonPointSearch Start(LogPoint oldest, LogPoint last, LogPoint otherLast, Func<ulong, LogPoint?> at)
     {
         ArgumentNullException.ThrowIfNull(at);
         if (otherLast.Sequence < oldest.Sequence) return new() { IsDone = true };
-        if (otherLast.Sequence <= last.Sequence && at(otherLast.Sequence) is var mine && mine.Chain == otherLast.Chain)
+        if (otherLast.Sequence <= last.Sequence && at(otherLast.Sequence) is { } mine && mine.Chain == otherLast.Chain)
             return new() { IsDone = true, Low = mine };
 
         // Before the first record all histories of a volume are equal.
@@ -52,7 +52,7 @@ public sealed record CommonPointSearch
     /// <summary>Takes the other site's answer.</summary>
     /// <param name="chains">Its chain at each sequence that was asked for, in that order; null = it does not have it any more.</param>
     /// <param name="at">This site's point of a sequence.</param>
-    public CommonPointSearch Answer(IReadOnlyList<ulong?> chains, Func<ulong, LogPoint> at)
+    public CommonPointSearch Answer(IReadOnlyList<ulong?> chains, Func<ulong, LogPoint?> at)
     {
         ArgumentNullException.ThrowIfNull(chains);
         ArgumentNullException.ThrowIfNull(at);
@@ -60,8 +60,7 @@ public sealed record CommonPointSearch
         for (int i = 0; i < Ask.Length && i < chains.Count; i++)
         {
             if (Ask[i] <= next.LowSequence || Ask[i] >= next.High) continue;
-            LogPoint mine = at(Ask[i]);
-            if (chains[i] is null) next = next with { LowSequence = Ask[i] };
+            if (chains[i] is null || at(Ask[i]) is not { } mine) next = next with { LowSequence = Ask[i] };
             else if (chains[i] == mine.Chain) next = next with { Low = mine, LowSequence = Ask[i] };
             else next = next with { High = Ask[i] };
         }

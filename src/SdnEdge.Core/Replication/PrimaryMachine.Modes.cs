@@ -70,7 +70,8 @@ public static partial class PrimaryMachine
             return state with { Armed = null, IsSyncProved = true };
         }
 
-        if (armed.IsFlipping) return state;
+        // While the replica is silent a switch would be lost again at once.
+        if (armed.IsFlipping || IsPeerGone(state, now)) return state;
         long backlog = Backlog(state);
         if (backlog <= SwitchBacklog(state))
         {

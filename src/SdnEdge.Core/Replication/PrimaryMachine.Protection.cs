@@ -42,7 +42,9 @@ public static partial class PrimaryMachine
         if (!Reaches(100)) return Clear(state, ReplicationAlarm.LagAtBound, commands);
         state = Raise(state, ReplicationAlarm.LagAtBound, $"the replica is {Numbers()}; "
             + (policy.AtLagBound == LagAction.Slow ? "writes wait for it" : "writes go on as soon as the manager has that on disk"), commands);
-        return policy.AtLagBound == LagAction.GoOn ? LoseProtection(state, now) : state;
+        
+        // In sync mode nothing is answered that the replica lacks: there is nothing to report.
+        return policy.AtLagBound == LagAction.GoOn && state.InForce != ReplicationMode.Sync ? LoseProtection(state, now) : state;
 
         static string Bound(long value, string unit) => value == 0 ? "none" : value + unit;
     }
@@ -60,7 +62,7 @@ public static partial class PrimaryMachine
         // On record already, and nothing is under way that would take it from there.
         if (state.Protection == Protection.Reporting) return state;
         if (state.Protection == Protection.Unprotected && !state.IsClearing)
-            return state.InForce == ReplicationMode.Async ? state : Weaken(state, now);
+            return Promises(state) && IsPeerGone(state, now) ? Weaken(state, now) : state;
         ulong generation = state.Record.StaleGeneration + 1;
         return state with
         {
@@ -75,7 +77,8 @@ public static partial class PrimaryMachine
     private static PrimaryState Report(PrimaryState state, long now, List<PrimaryCommand> commands)
     {
         if (now < state.ReportAt) return state;
-        if (state.Protection == Protection.Reporting && state.Record.Stale is { } stale && state.OnDisk.Stale == stale)
+        if (state.Protection == Protection.Reporting && state.Record.Stale is { } stale && state.OnDisk.Stale == stale
+            && state.OnDisk.Epoch == state.Record.Epoch)
             commands.Add(new ReportStale(state.Record.Epoch, stale));
         else if (state.IsClearing)
             commands.Add(new ReportInSync(state.Record.Epoch, state.Record.Stale!.Generation, state.Durable));
@@ -88,7 +91,10 @@ public static partial class PrimaryMachine
     {
         state = Raise(state, ReplicationAlarm.Unprotected, $"the replica is stale from sequence {state.Record.Stale!.From} on; writes are answered "
             + "without it", commands);
-        return Weaken(state with { Protection = Protection.Unprotected }, now);
+        state = state with { Protection = Protection.Unprotected };
+
+        // A lag beyond its bound changes no mode: flushes of semantic mode wait for the replica as before.
+        return Promises(state) && IsPeerGone(state, now) && state.Policy.PeerGone == PeerGoneAction.GoOn ? Weaken(state, now) : state;
     }
 
     // Writes are answered as in async mode; the promised mode is armed, for when the replica is back.
@@ -107,8 +113,9 @@ public static partial class PrimaryMachine
     {
         if (state.Protection != Protection.Unprotected || state.IsClearing || !state.IsConnected || !state.IsReplicaWhole) return state;
         bool back = state.Record.Mode == ReplicationMode.Async
-            ? state.Durable >= state.CaughtUpAt && (state.Alarms & ReplicationAlarm.LagNearBound) == 0
+            ? state.Durable >= state.CaughtUpAt
             : state.IsSyncProved && state.Armed is null;
+        back &= (state.Alarms & ReplicationAlarm.LagNearBound) == 0 || state.InForce == ReplicationMode.Sync;
         if (!back) return state;
         commands.Add(new ReportInSync(state.Record.Epoch, state.Record.Stale!.Generation, state.Durable));
         return state with { IsClearing = true, ReportAt = now + Retry };

@@ -276,6 +276,16 @@ public static partial class PrimaryMachine
             case PrimarySyncFailed(var reason) when state.Writing is not null:
                 return Raise(state with { Writing = null, SaveAt = now + Retry }, ReplicationAlarm.RecordNotWritten,
                     $"the record of the replication cannot be written: {reason}", commands);
+            case EpochRaised(var epoch) when epoch > state.Record.Epoch:
+                if (state.Drain is { } open) commands.Add(new DrainRefused(open.Ticket, $"the owner's epoch is {epoch} now: the move was undone"));
+                return state with
+                {
+                    Record = state.Record with { Epoch = epoch },
+                    Protection = state.Record.Stale is null ? Protection.Protected : Protection.Reporting,
+                    IsClearing = false, ReportAt = now, IsConnected = false, IsSyncProved = false, Drain = null,
+                    InForce = state.Record.Stale is null ? state.InForce : state.Record.Mode,
+                    InForceFrom = state.Record.Stale is null ? state.InForceFrom : state.Last + 1,
+                };
             case PolicyChanged(var policy):
                 return state with { Policy = policy };
             default:
@@ -293,7 +303,7 @@ public static partial class PrimaryMachine
 
     private static PrimaryState Limit(PrimaryState state, long now)
     {
-        bool free = state.Protection == Protection.Unprotected && state.InForce == ReplicationMode.Async;
+        bool free = state.Protection == Protection.Unprotected || state.InForce == ReplicationMode.Sync;
         ulong capped = free ? state.Last : LagCap(state, now);
         ulong both = Math.Min(state.LocalDurable, state.Durable);
         ulong write = Limits(state.InForce, true), barrier = Limits(state.InForce, false);

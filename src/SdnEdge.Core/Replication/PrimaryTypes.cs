@@ -162,6 +162,11 @@ public sealed record PrimarySynced : PrimaryInput;
 /// <param name="Reason">Why.</param>
 public sealed record PrimarySyncFailed(string Reason) : PrimaryInput;
 
+/// <summary>The owner goes on under a higher epoch: a move was undone. What waits goes on waiting; a report that is in force is made anew
+/// under the new epoch.</summary>
+/// <param name="Epoch">The epoch.</param>
+public sealed record EpochRaised(ulong Epoch) : PrimaryInput;
+
 /// <summary>The policy was changed.</summary>
 /// <param name="Policy">The new one.</param>
 public sealed record PolicyChanged(ReplicationPolicy Policy) : PrimaryInput;

@@ -201,12 +201,13 @@ public static class ReplicaMachine
         bool copying = state.Record.Phase is CopyPhase.Copying or CopyPhase.Resyncing;
 
         // A copy that was broken off goes on where it was, when its log does.
-        if (copying && found.Common is { } here && here == state.Received)
+        if (copying && found.Common is { } here && here.Sequence >= state.Record.CopyBase.Sequence && here.Sequence >= found.Applied)
         {
-            var again = new AskStream(
-                state.Record.CopyEnd is not null ? StreamStart.Log
-                : state.Record.Phase == CopyPhase.Copying ? StreamStart.Everything : StreamStart.Differences, here);
-            return Stream(state, again, commands);
+            var again = new AskStream(StreamStart.Log, here);
+            if (state.Record.CopyEnd is null) again = again with { Start = state.Record.Copies };
+            if (here == state.Received) return Stream(state, again, commands);
+            commands.Add(new PutTailAside(here));
+            return state with { Beginning = again };
         }
 
         if (found.Common is { } common && !copying && (state.Record.Phase == CopyPhase.Following || common.Sequence == 0))
@@ -224,7 +225,8 @@ public static class ReplicaMachine
                 Beginning = new(StreamStart.Differences, common),
                 Record = state.Record with
                 {
-                    Phase = CopyPhase.Resyncing, LastConsistent = state.Durable, CopyBase = common, CopyEnd = null, CopiedBytes = 0,
+                    Phase = CopyPhase.Resyncing, LastConsistent = state.Durable, Copies = StreamStart.Differences, CopyBase = common,
+                    CopyEnd = null, CopiedBytes = 0,
                 },
             };
         }
@@ -236,7 +238,7 @@ public static class ReplicaMachine
             {
                 Phase = state.Record is { Phase: CopyPhase.Following } or { LastConsistent: not null } ? CopyPhase.Resyncing : CopyPhase.Copying,
                 LastConsistent = state.Record.Phase == CopyPhase.Following ? state.Durable : state.Record.LastConsistent,
-                CopyBase = default, CopyEnd = null, CopiedBytes = 0,
+                Copies = StreamStart.Everything, CopyBase = default, CopyEnd = null, CopiedBytes = 0,
             },
         };
     }
@@ -247,7 +249,7 @@ public static class ReplicaMachine
 
     private static ReplicaState Ready(ReplicaState state, AskStream beginning, List<ReplicaCommand> commands)
     {
-        if (beginning.Start != StreamStart.Everything)
+        if (beginning.Start != StreamStart.Everything || beginning.From != default)
         {
             state = state with
             {

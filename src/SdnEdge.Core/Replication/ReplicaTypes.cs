@@ -24,6 +24,9 @@ public sealed record ReplicaRecord(Guid Volume, CopyPhase Phase)
     /// <summary>Resyncing: the consistent point that is kept.</summary>
     public LogPoint? LastConsistent { get; init; }
 
+    /// <summary>Copying, resyncing: what is fetched.</summary>
+    public StreamStart Copies { get; init; }
+
     /// <summary>Copying, resyncing: the log is applied from the record behind this point on.</summary>
     public LogPoint CopyBase { get; init; }
 
@@ -131,7 +134,8 @@ public sealed record BeginResync(LogPoint? Common) : ReplicaCommand;
 
 /// <summary>The stream may begin.</summary>
 /// <param name="Start">With what.</param>
-/// <param name="From">The log: from the record behind this point.</param>
+/// <param name="From">The log: from the record behind this point. Everything: the start of history where the copy begins, so that the owner
+/// names the point; else it goes on behind the bytes that are there.</param>
 public sealed record AskStream(StreamStart Start, LogPoint From) : ReplicaCommand;
 
 /// <summary>Append a batch's records to the log as they are, all or none.</summary>
