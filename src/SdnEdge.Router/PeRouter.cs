@@ -95,8 +95,8 @@ public sealed partial class PeRouter : IPeControl, IAsyncDisposable
         _markers = new MarkerDriver(_state, _loop);
         _actions = new MigrationActions(_state, _tunnels, _slowPath.Resolve, _bgp.SetMoved, _markers, _migrationChanges, _loop);
         _store = MigrationStore.Open(config.State.Folder, config.Name);
-        var switchProof = new SwitchProof(_state, _slowPath, _actions, _loop);
-        _migrations = new MigrationRunner(_state, _tunnels, _actions, _migrationChanges, switchProof, _store, _loop);
+        var serverProof = new ServerProof(_state, _slowPath, _actions, _loop);
+        _migrations = new MigrationRunner(_state, _tunnels, _actions, _migrationChanges, serverProof, _store, _loop);
         _config = new ConfigApplier(_state, devices, _tunnels, _slowPath, _bgp, _vpn, _bfd, _loop);
         _keeper = new KeeperDriver(options.Keeper, _state, _slowPath, _bgp, _loop);
         _view = new PeView(_state, _tunnels, _slowPath, _bgp, _loop);
@@ -106,7 +106,7 @@ public sealed partial class PeRouter : IPeControl, IAsyncDisposable
         _loop.Add(_tunnels);
         _loop.Add(_markers);
         _loop.Add(_migrations);
-        _loop.Add(switchProof);
+        _loop.Add(serverProof);
         _loop.Add((ITimed)_bgp);
         _loop.Add((IWorkSource)_bgp);
         _loop.Add((IWorkSource)_bfd);

@@ -137,10 +137,14 @@ public sealed record MovingPrefix(string Prefix, string Port, string? NextHop = 
 /// source the flush markers of all ingress PEs have gone by; at the target theirs and the source's have come out of the tunnel, and what
 /// was held for them is delivered. With <paramref name="WaitMs"/> the PE waits for that.
 /// </param>
+/// <param name="AfterServers">
+/// Release: only when each server behind the target's ports that can be asked (a host's prefix, or one with a next hop) answers ARP or ND
+/// there: it runs. With <paramref name="WaitMs"/> the PE asks until then, so that nobody waits for the manager.
+/// </param>
 public sealed record SignalRequest(
     long Epoch, MigrationRole? Role = null, string? Vrf = null, IReadOnlyList<MovingPrefix>? Prefixes = null,
     string? Peer = null, uint? TunnelKey = null, HoldOptions? Hold = null, uint? LocalPref = null, OrderOptions? Order = null,
-    bool Force = false, int WaitMs = 0, int KeepBackMs = 0, bool AfterMarkers = false);
+    bool Force = false, int WaitMs = 0, int KeepBackMs = 0, bool AfterMarkers = false, bool AfterServers = false);
 
 /// <summary>
 /// How the target keeps order, and the source knows that no more comes, while ingress PEs go over from the old path (by the source PE and

@@ -58,6 +58,7 @@ public static class SignalChecks
             errors.Add(new ProblemError("/keepBackMs", "is for prepare and release at the target only"));
         if (request.AfterMarkers && kind is not (SignalKind.Withdraw or SignalKind.Teardown))
             errors.Add(new ProblemError("/afterMarkers", "is for withdraw and teardown only"));
+        if (request.AfterServers && kind != SignalKind.Release) errors.Add(new ProblemError("/afterServers", "is for release only"));
         if (request.WaitMs is < 0 or > MaxWaitMs)
             errors.Add(new ProblemError("/waitMs", $"{request.WaitMs} is out of range; 0 to {MaxWaitMs} ms"));
         return errors;

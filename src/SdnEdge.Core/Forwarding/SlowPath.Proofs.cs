@@ -25,8 +25,9 @@ public sealed partial class SlowPath
     /// <param name="address">Its address.</param>
     /// <param name="now">Nanoseconds.</param>
     /// <param name="actions">Where what is to be done is appended.</param>
+    /// <param name="everyNs">Asks so often, and any answer will do: it is only asked whether the neighbour is there. Null: as above.</param>
     /// <returns>False: there is no such port, it has no address to ask with, or there is no room for one more neighbour.</returns>
-    public bool Prove(int port, IpAddress address, long now, SlowPathActions actions)
+    public bool Prove(int port, IpAddress address, long now, SlowPathActions actions, long? everyNs = null)
     {
         if (!_ports.TryGetValue(port, out SlowPathPort? on) || (on.SourceFor(address).IsNone && address.IsV4)) return false;
         if (!_neighbors.TryGetValue((port, address), out Neighbor? neighbor))
@@ -36,8 +37,9 @@ public sealed partial class SlowPath
             Schedule(neighbor, now + _options.FirstRetryNs);
         }
 
-        int before = now - neighbor.AskedAt > UnansweredForNs ? 0 : neighbor.Unanswered;
-        _proofs[(port, address)] = new Proof(neighbor) { Missing = before + 1, NextAt = now + ProofRetryNs };
+        int before = everyNs is not null || now - neighbor.AskedAt > UnansweredForNs ? 0 : neighbor.Unanswered;
+        long every = everyNs ?? ProofRetryNs;
+        _proofs[(port, address)] = new Proof(neighbor, every) { Missing = before + 1, NextAt = now + every };
         Solicit(on, neighbor, unicast: neighbor.Mac is not null, now, actions);
         return true;
     }
@@ -60,7 +62,7 @@ public sealed partial class SlowPath
         foreach (Proof proof in _proofs.Values)
         {
             if (proof.NextAt > now || !_ports.TryGetValue(proof.Neighbor.Port, out SlowPathPort? port)) continue;
-            proof.NextAt = now + ProofRetryNs;
+            proof.NextAt = now + proof.EveryNs;
             Solicit(port, proof.Neighbor, unicast: proof.Neighbor.Mac is not null, now, actions);
         }
     }
@@ -73,8 +75,10 @@ public sealed partial class SlowPath
         actions.Proved(neighbor.Port, neighbor.Address);
     }
 
-    private sealed class Proof(Neighbor neighbor)
+    private sealed class Proof(Neighbor neighbor, long everyNs)
     {
+        public long EveryNs { get; } = everyNs;
+
         public Neighbor Neighbor { get; } = neighbor;
 
         /// <summary>Answers that have to come: those to earlier solicitations, and one.</summary>

@@ -138,6 +138,8 @@ public enum PeRefusalReason
     NoOtherRoute,
     /// <summary>A signal for after the flush markers: not all of them have come (409).</summary>
     MarkersMissing,
+    /// <summary>A release for when the servers answer: not all of them do (409).</summary>
+    ServersSilent,
 }
 
 /// <summary>A refusal: nothing was changed but, at most, the highest epoch seen.</summary>
@@ -157,6 +159,7 @@ public sealed record PeRefusal(PeRefusalReason Reason, string Detail, IReadOnlyL
         PeRefusalReason.HoldNotDrained => "hold-not-drained",
         PeRefusalReason.NoOtherRoute => "no-other-route",
         PeRefusalReason.MarkersMissing => "markers-missing",
+        PeRefusalReason.ServersSilent => "servers-silent",
         _ => "conflict",
     };
 }

@@ -171,6 +171,10 @@ public sealed partial class PeMigrationFsm
                 return Refuse(migration, PeRefusalReason.MarkersMissing,
                     $"{Word(kind)} of '{migration.Id}' is refused: it is to wait for the flush markers, and {underWay}; send it "
                         + "later, with waitMs, or without afterMarkers");
+            case SignalKind.Release when signal.AfterServers && facts.Silent is { } silent:
+                return Refuse(migration, PeRefusalReason.ServersSilent,
+                    $"release of '{migration.Id}' is refused: it is to wait for the servers, and {silent}; send it later, with waitMs, or "
+                        + "without afterServers");
             case SignalKind.Switch when !migration.TunnelUp:
                 return Refuse(migration, PeRefusalReason.TunnelNotUp,
                     $"switch is refused: no full-size probe has come back through tunnel {migration.Tunnel} to {migration.Peer}; wait "

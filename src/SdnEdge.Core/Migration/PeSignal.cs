@@ -52,6 +52,9 @@ public sealed record PeSignal
     /// <summary>Only when flush markers show that nothing is under way by the old path any more.</summary>
     public bool AfterMarkers { get; private init; }
 
+    /// <summary>Only when the servers answer at this PE's ports.</summary>
+    public bool AfterServers { get; private init; }
+
     /// <summary>For how long what the servers send first is kept back, milliseconds.</summary>
     public int KeepBackMs { get; private init; }
 
@@ -79,6 +82,7 @@ public sealed record PeSignal
             Force = request.Force,
             WaitMs = request.WaitMs,
             AfterMarkers = request.AfterMarkers,
+            AfterServers = request.AfterServers,
             KeepBackMs = request.KeepBackMs,
         };
     }
@@ -99,7 +103,9 @@ public sealed record PeSignal
 /// <param name="UnderWay">
 /// A signal that is only for after the flush markers: what may still be under way by the old path; null when nothing is.
 /// </param>
-public sealed record PeFacts(IpPrefix? Unrouted = null, IReadOnlyList<ProblemError>? UnknownNames = null, string? UnderWay = null)
+/// <param name="Silent">A signal that is only for when the servers answer: who has not; null when all have.</param>
+public sealed record PeFacts(
+    IpPrefix? Unrouted = null, IReadOnlyList<ProblemError>? UnknownNames = null, string? UnderWay = null, string? Silent = null)
 {
     /// <summary>All routes and names are there.</summary>
     public static PeFacts None { get; } = new();

@@ -198,7 +198,13 @@ public sealed partial class QemuDriver : IServerDriver
         {
             // The target or the link hangs: this migration cannot complete any more.
             await qmp.YankMigrationAsync(cancel);
+            await SettleAsync(qmp.Main, cancel);
             throw new DriverException($"the rest of {_server} was not taken by {context.PeerHost}: {e.Message}", final: true);
+        }
+        catch (DriverException)
+        {
+            await SettleAsync(qmp.Main, cancel);
+            throw;
         }
 
         await EndOutgoingAsync(completed: true);
@@ -345,10 +351,20 @@ public sealed partial class QemuDriver : IServerDriver
         _news.Writer.TryWrite(new DriverNews(change, detail, LookNow: true));
     }
 
+    // A migration that has failed is failed a moment before its guest is back in the state that it had; until then QEMU takes no orders.
+    private static async Task<QmpStatus> SettleAsync(QmpConnection qmp, CancellationToken cancel)
+    {
+        for (long since = Environment.TickCount64; ; await Task.Delay(s_pause, cancel))
+        {
+            QmpStatus status = await qmp.ExecuteAsync(QmpCommands.QueryStatus, s_command, cancel);
+            if (status.Status != "finish-migrate" || Environment.TickCount64 - since > s_command.TotalMilliseconds) return status;
+        }
+    }
+
     // Idempotent. Successful only when QEMU reports that the guest runs.
     private static async Task RunAsync(QmpConnection qmp, CancellationToken cancel)
     {
-        if ((await qmp.ExecuteAsync(QmpCommands.QueryStatus, s_command, cancel)).Running) return;
+        if ((await SettleAsync(qmp, cancel)).Running) return;
         await qmp.ExecuteAsync(QmpCommands.Cont, s_command, cancel);
         QmpStatus status = await qmp.ExecuteAsync(QmpCommands.QueryStatus, s_command, cancel);
         if (!status.Running) throw new DriverException($"QEMU was told to run and is in state {status.Status}");

@@ -143,7 +143,7 @@ public static class Replay
     private static string Words(MoveCommand command) => command switch
     {
         SendSignal s => $"{s.Pe}: {Model.Words.Of(s.Signal)} {s.Path} (epoch {s.Request.Epoch}"
-            + (s.Request.AfterMarkers ? ", after the flush markers)" : ")"),
+            + (s.Request.AfterMarkers ? ", after the flush markers)" : s.Request.AfterServers ? ", when the servers answer)" : ")"),
         SendOrder o => $"{o.Host}: {Model.Words.Of(o.Order)} {o.Server} (epoch {o.Request.Epoch})",
         WatchPath w => $"look until {w.Path} is {Model.Words.Of(w.Kind)}",
         WatchServer w => $"look until {w.Server} is {Model.Words.Of(w.Kind)} (epoch {w.Epoch})",

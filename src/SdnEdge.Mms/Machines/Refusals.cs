@@ -16,6 +16,7 @@ public static class Refusals
             "/problems/hold-not-drained" => WaitReason.Draining,
             "/problems/no-other-route" => WaitReason.NoOtherRoute,
             "/problems/markers-missing" => WaitReason.NoDirectPath,
+            "/problems/servers-silent" => WaitReason.PeerUnreachable,
             "/problems/timeout" => WaitReason.TunnelDown,
             "/problems/unavailable" => WaitReason.PeerUnreachable,
             "/problems/damped" => WaitReason.Damped,

@@ -51,7 +51,8 @@ public static class StageTable
             s => [.. Orders(s, ServerOrder.Stop, target: false), .. Watches(s, PathWatch.Holding)],
             MoveStage.HandOver, o => o.StopMs, BeforePivot: true),
         new(MoveStage.HandOver, s => Orders(s, ServerOrder.HandOver, target: false, x => !x.Undoable), MoveStage.Activate),
-        new(MoveStage.Activate, s => Orders(s, ServerOrder.Activate, target: true), MoveStage.Release),
+        new(MoveStage.Activate, s => Orders(s, ServerOrder.Activate, target: true), MoveStage.Release,
+            Meanwhile: s => Ahead(AfterServers(s), s)),
         new(MoveStage.Release, s => Signals(s, SignalKind.Release, target: true), MoveStage.HoldDrain,
             Meanwhile: s => [.. Ahead([.. HoldEmpty(s), .. Ordered([.. Advertise(s), .. DirectPath(s)], s)], s), .. AfterMarkers(s),
                 .. Retire(s)]),
@@ -147,6 +148,12 @@ public static class StageTable
         static IEnumerable<MoveCommand> Waiting(IEnumerable<MoveCommand> signals) => signals.Cast<SendSignal>()
             .Select(c => c with { Request = c.Request with { AfterMarkers = true, WaitMs = MarkersWaitMs } });
     }
+
+    // The target PE sees that the servers run before the manager can be told: it then lets go what it holds at once. Where what the servers send
+    // first is kept back, the manager has to say for how long.
+    private static IEnumerable<MoveCommand> AfterServers(MoveState s) => Signals(s, SignalKind.Release, target: true).Cast<SendSignal>()
+        .Where(c => s.Plan.Paths.First(p => p.Id == c.Path) is { KeepBackMs: 0, Hold: not { Disabled: true } })
+        .Select(c => c with { Request = c.Request with { AfterServers = true, WaitMs = WaitMs } });
 
     private static IEnumerable<MoveCommand> Inspection(MoveState s) =>
     [

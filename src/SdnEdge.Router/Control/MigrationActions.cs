@@ -48,7 +48,9 @@ internal sealed class MigrationActions(
     /// The neighbours by which a group's servers are reached, as far as one can be asked: next hops, and hosts on the port's own subnet.
     /// One whose MAC address was never needed has been sent nothing.
     /// </summary>
-    public List<(PortEntry Port, IpAddress Address)> Neighbors(string group)
+    /// <param name="group">The group.</param>
+    /// <param name="unasked">True: those, too, whose MAC address was never needed.</param>
+    public List<(PortEntry Port, IpAddress Address)> Neighbors(string group, bool unasked)
     {
         var list = new List<(PortEntry Port, IpAddress Address)>();
         if (!_armed.TryGetValue(group, out Armed? armed)) return list;
@@ -57,7 +59,8 @@ internal sealed class MigrationActions(
             if (moving.NextHop is null && moving.Prefix.Length != moving.Prefix.Address.BitLength) continue;
             PortEntry port = state.Ports[moving.Port].Entry;
             IpAddress address = moving.NextHop ?? moving.Prefix.Address;
-            if (port.Neighbors.Find(address) is { } known && (known.Mac is not null || known.WaitingPackets > 0)) list.Add((port, address));
+            if (unasked || (port.Neighbors.Find(address) is { } known && (known.Mac is not null || known.WaitingPackets > 0)))
+                list.Add((port, address));
         }
 
         return [.. list.Distinct()];

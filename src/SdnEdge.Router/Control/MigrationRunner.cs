@@ -20,7 +20,7 @@ namespace SdnEdge.Router.Control;
 /// <item>each command is carried out in order (<see cref="MigrationActions"/>);</item>
 /// <item>every worker has passed a batch boundary;</item>
 /// <item>a switch: each server has answered a request that was sent behind the last packet for it, or has not for
-/// <see cref="SwitchProof.Timeout"/>;</item>
+/// <see cref="ServerProof.Timeout"/>;</item>
 /// <item>the machine is told, and the reply goes out.</item>
 /// </list>
 /// A signal that may wait (<see cref="SignalRequest.WaitMs"/>) is taken again and again while only time is missing.
@@ -45,7 +45,7 @@ internal sealed class MigrationRunner : ITimed
     private readonly TunnelKeeper _tunnels;
     private readonly MigrationActions _actions;
     private readonly MigrationChanges _changes;
-    private readonly SwitchProof _proof;
+    private readonly ServerProof _proof;
     private readonly MigrationStore _store;
     private readonly ControlLoop _loop;
     private readonly Dictionary<string, Underway> _underway = [];
@@ -58,7 +58,7 @@ internal sealed class MigrationRunner : ITimed
     private long _nextDrainCheck, _kept, _nextLeft, _nextSoon;
 
     public MigrationRunner(
-        PeState state, TunnelKeeper tunnels, MigrationActions actions, MigrationChanges changes, SwitchProof proof, MigrationStore store,
+        PeState state, TunnelKeeper tunnels, MigrationActions actions, MigrationChanges changes, ServerProof proof, MigrationStore store,
         ControlLoop loop)
         => (_state, _tunnels, _actions, _changes, _proof, _store, _loop) = (state, tunnels, actions, changes, proof, store, loop);
 
@@ -254,7 +254,7 @@ internal sealed class MigrationRunner : ITimed
     private bool IsOnlyEarly(PeSignal signal, PeRefusal refusal) => refusal.Reason switch
     {
         PeRefusalReason.TunnelNotUp or PeRefusalReason.HoldNotDrained or PeRefusalReason.NoOtherRoute or PeRefusalReason.MarkersMissing
-            => true,
+            or PeRefusalReason.ServersSilent => true,
         PeRefusalReason.WrongState => _fsm.Find(signal.Id) is { } m && PeTransitions.MayCome(m.Role, m.State, signal.Kind),
         _ => false,
     };
@@ -273,6 +273,7 @@ internal sealed class MigrationRunner : ITimed
             return signal.Kind == SignalKind.Prepare ? new PeFacts(UnknownNames: SignalNames.Unknown(signal, _state)) : PeFacts.None;
         if (PeTransitions.Next(migration.Role, migration.State, signal.Kind) is null) return PeFacts.None;
         if (signal.AfterMarkers && UnderWay(migration, signal.Kind) is { } underWay) return new PeFacts(UnderWay: underWay);
+        if (signal.AfterServers && _proof.WhoIsSilent(signal.Id) is { } silent) return new PeFacts(Silent: silent);
         return signal is { Kind: SignalKind.Teardown, Force: false } && migration.Role == MigrationRole.Source
             ? new PeFacts(Unrouted: _actions.Unrouted(migration)) : PeFacts.None;
     }

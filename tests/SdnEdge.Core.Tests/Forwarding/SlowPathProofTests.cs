@@ -45,6 +45,22 @@ public class SlowPathProofTests
         Assert.Single(Proofs());
     }
 
+    // Whether it is there, not what has arrived.
+    [Fact]
+    public void Where_it_is_only_asked_whether_it_is_there_any_answer_will_do_and_it_is_asked_as_often_as_is_said()
+    {
+        Learn(Host);
+        _b.SlowPath.Resolve(Dc, Host, _b.Now, _b.Actions, force: true);
+        _b.SlowPath.Prove(Dc, Host, _b.Now, _b.Actions, everyNs: 4_000_000);
+        Assert.Equal(2, _b.TakeFrames(Dc).Count);
+        long asked = _b.Now;
+        _b.SlowPath.Poll(_b.Now = _b.SlowPath.NextDeadline, _b.Actions);
+        Assert.Equal(4_000_000, _b.Now - asked);
+        Assert.Single(_b.TakeFrames(Dc));
+        Answer(Host);
+        Assert.Equal([(SlowPathActionKind.Proved, Host)], Proofs());
+    }
+
     [Fact]
     public void It_is_asked_again_until_it_answers_or_nobody_waits_any_more()
     {

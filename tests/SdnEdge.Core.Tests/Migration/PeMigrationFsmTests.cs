@@ -132,6 +132,17 @@ public class PeMigrationFsmTests
     }
 
     [Fact]
+    public void A_release_for_when_the_servers_answer_is_refused_until_they_do()
+    {
+        PeMigrationFsm fsm = InState(MigrationRole.Target, "prepared");
+        var facts = new PeFacts(Silent: "no answer has come from 10.1.1.10 on port dc");
+        PeStep early = fsm.Do(Id, SignalKind.Release, new SignalRequest(5, AfterServers: true), 5, facts);
+        Assert.Equal((PeRefusalReason.ServersSilent, "/problems/servers-silent"), (early.Refusal!.Reason, early.Refusal.Type));
+        Assert.Equal((PeMigrationState.Prepared, 0), (fsm.Find(Id)!.State, early.Commands.Count));
+        Assert.Equal(PeMigrationState.Released, fsm.Do(Id, SignalKind.Release, new SignalRequest(5), 6, facts).Migration!.State);
+    }
+
+    [Fact]
     public void A_target_needs_no_other_route()
     {
         PeMigrationFsm fsm = InState(MigrationRole.Target, "advertised");

@@ -24,7 +24,7 @@ public class StageTableTests
         switch           -     done   -    -     undo     undo     -            fence undo    -             undo  taken    undo     undo
         stop             -     done   -    -     undo     undo     -            fence undo    -             undo  taken    undo     undo
         hand-over        -     done   -    -     -        -        -            fence -       -             -     taken    -        -
-        activate         -     done   -    -     void     void     -            fence -       -             void  taken    left     -
+        activate         -     done   -    -     void     -        -            fence -       -             void  taken    left     -
         release          -     done   -    -     -        -        -            fence -       -             -     taken    left     -
         hold-drain       -     done   -    -     -        -        -            fence -       -             -     taken    left     -
         advertise        -     done   -    -     -        -        -            fence -       -             -     taken    left     -

@@ -149,9 +149,13 @@ internal static class Invariants
                 Assert.All(now.Plan.Servers, s => Assert.Equal(EpochVerdict.Void, now.Verdicts[s.Name]));
         }
 
+        // A release that waits for the servers' own word is for a target that owns the epoch: nowhere else do they answer.
+        SendSignal[] waiting = [.. open.OfType<SendSignal>().Where(s => s.Request.AfterServers)];
+        Assert.All(waiting, s => Assert.True(s is { Signal: SignalKind.Release, Request.WaitMs: > 0 } && now.TargetOwns));
+
         // R7 and "release only after RESUME": when all run.
         if ((orders.Contains(ServerOrder.Retire) && !settles)
-            || open.Any(c => c is SendSignal { Signal: SignalKind.Release or SignalKind.Advertise or SignalKind.Withdraw
+            || open.Except(waiting).Any(c => c is SendSignal { Signal: SignalKind.Release or SignalKind.Advertise or SignalKind.Withdraw
             or SignalKind.Teardown }))
             Assert.All(now.Plan.Servers, s => Assert.Contains(s.Name, now.Running));
 

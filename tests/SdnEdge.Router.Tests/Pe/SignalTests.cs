@@ -246,6 +246,40 @@ public sealed class SignalTests
         Assert.Equal("/afterMarkers", Assert.Single(problem.Errors!).Pointer);
     }
 
+    // The target sees that the server runs before the manager can be told.
+    [Fact]
+    public async Task A_release_for_when_the_servers_answer_is_carried_out_when_they_do_and_never_before()
+    {
+        await using TwoPes two = await StartAsync();
+        using var server = new TestHost(two.ServerAtB, "10.1.1.10", "02:00:00:00:00:10", live: false);
+        await BothAsync(two);
+        Problem problem = await ProblemAsync(
+            PostAsync(two.ApiB, SignalKind.Release, new SignalRequest(1, WaitMs: 30, AfterServers: true)), 409);
+        Assert.Equal("/problems/servers-silent", problem.Type);
+        Assert.Contains("no answer has come from 10.1.1.10 on port dc", problem.Detail, StringComparison.Ordinal);
+        Task<SignalReply> release = SignalAsync(
+            two.ApiB, SignalKind.Release, new SignalRequest(1, WaitMs: SignalChecks.MaxWaitMs, AfterServers: true));
+        int asked = server.Asked;
+        await UntilAsync("the server has been asked", () => Task.FromResult(server.Asked > asked + 2));
+        Assert.False(release.IsCompleted);
+        server.Live = true;
+        Assert.Equal(PeMigrationState.Released, (await release).State);
+        problem = await ProblemAsync(PostAsync(two.ApiA, SignalKind.Switch, new SignalRequest(1, AfterServers: true)), 400);
+        Assert.Equal("/afterServers", Assert.Single(problem.Errors!).Pointer);
+    }
+
+    // Whoever knows better, the manager, is not kept waiting by a release that waits.
+    [Fact]
+    public async Task A_release_that_waits_for_the_servers_gives_way_to_one_that_does_not()
+    {
+        await using TwoPes two = await StartAsync();
+        await BothAsync(two);
+        Task<SignalReply> waits = SignalAsync(
+            two.ApiB, SignalKind.Release, new SignalRequest(1, WaitMs: SignalChecks.MaxWaitMs, AfterServers: true));
+        Assert.Equal(PeMigrationState.Released, (await SignalAsync(two.ApiB, SignalKind.Release)).State);
+        Assert.True((await waits).Repeated);
+    }
+
     [Fact]
     public async Task Who_asks_for_a_condition_is_answered_when_it_is_so_or_the_time_is_over()
     {

@@ -37,6 +37,9 @@ internal sealed class TestHost : IDisposable
     /// <summary>Packets that came while it was not live.</summary>
     public int Missed;
 
+    /// <summary>ARP requests for it, answered or not.</summary>
+    public int Asked;
+
     /// <summary>Numbers in the order of arrival.</summary>
     public long[] Received
     {
@@ -98,7 +101,9 @@ internal sealed class TestHost : IDisposable
         ReadOnlySpan<byte> request = frame.Bytes;
         if (BinaryPrimitives.ReadUInt16BigEndian(request[12..]) != 0x0806) return;
         ReadOnlySpan<byte> arp = request[14..];
-        if (!Live || arp[7] != 1 || IpAddress.Read(IpFamily.V4, arp[24..28]) != _address) return;
+        if (arp[7] != 1 || IpAddress.Read(IpFamily.V4, arp[24..28]) != _address) return;
+        Interlocked.Increment(ref Asked);
+        if (!Live) return;
         Span<byte> reply = stackalloc byte[42];
         request[..42].CopyTo(reply);
         arp[8..14].CopyTo(reply);

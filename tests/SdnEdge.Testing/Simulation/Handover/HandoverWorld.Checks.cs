@@ -37,12 +37,17 @@ internal sealed partial class HandoverWorld
         MoveState? move = Journal.Records.Count == 0 ? null
             : Journal.Records[^1].After.Migrations.Values.SelectMany(m => m.Moves).FirstOrDefault(m => m.Plan.Paths.Any(p => p.Id == path));
         if (move is null) return;
-        foreach (ServerMove server in move.Plan.Servers)
+        string[] behind = [.. move.Plan.Paths.First(p => p.Id == path).Target.Prefixes.Select(p => p.Prefix)];
+        foreach (ServerMove server in move.Plan.Servers.Where(s => behind.Contains(PrefixOf(s.Name).ToString())))
         {
             if (Hosts["host-" + site].Cells[server.Name].Guest != ServerState.Running)
                 Fail($"packets go to {server.Name} at site {site}, where it does not run");
         }
     }
+
+    /// <summary>Who of the servers behind a site's PE does not answer; null: all of them do, they run there.</summary>
+    public string? SilentAt(string site, IEnumerable<IpPrefix> prefixes)
+        => _servers.FirstOrDefault(s => prefixes.Contains(PrefixOf(s)) && Hosts["host-" + site].Cells[s].Guest != ServerState.Running);
 
     /// <summary>A record is on disk.</summary>
     public void OnRecord(ManagerParty manager, JournalItem item, ManagerState before)

@@ -42,6 +42,8 @@ public enum Mutant
     PeNotDurable,
     /// <summary>The target PE is told to release at the pivot.</summary>
     ReleaseAtPivot,
+    /// <summary>A release that is to wait for the servers does not.</summary>
+    ServersUnseen,
     /// <summary>A host goes on when its disk has refused a record.</summary>
     FailedWriteIsDone,
     /// <summary>A driver's call that failed counts as done.</summary>
@@ -103,6 +105,7 @@ public static class Mutants
         new(Mutant.AcceptedIsDone, "done is executed"),
         new(Mutant.PeNotDurable, "a PE's part is durable"),
         new(Mutant.ReleaseAtPivot, "release only after RESUME"),
+        new(Mutant.ServersUnseen, "a release for when the servers answer waits for them"),
         new(Mutant.FailedWriteIsDone, "what cannot be kept is not promised"),
         new(Mutant.FailedCallIsDone, "an answer is given when the effect is there"),
         new(Mutant.AheadWithoutOrder, "what is asked ahead needs gates (StageTable.Ordered)"),

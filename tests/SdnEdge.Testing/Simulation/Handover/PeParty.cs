@@ -124,7 +124,7 @@ internal sealed partial class PeParty(HandoverWorld world, string name, string s
         if (step.Refusal is { } early && World.Sim.Now < patience && IsOnlyEarly(signal, early))
         {
             // Taken again when something changes, and in a while in any case.
-            if (_early.Count == 0) In(100_000_000, Retry);
+            if (_early.Count == 0) In(signal.AfterServers ? 5_000_000 : 100_000_000, Retry);
             _early.Add((signal, patience, answer));
             return;
         }
@@ -170,7 +170,7 @@ internal sealed partial class PeParty(HandoverWorld world, string name, string s
     private bool IsOnlyEarly(PeSignal signal, PeRefusal refusal) => refusal.Reason switch
     {
         PeRefusalReason.TunnelNotUp or PeRefusalReason.HoldNotDrained or PeRefusalReason.NoOtherRoute or PeRefusalReason.MarkersMissing
-            => true,
+            or PeRefusalReason.ServersSilent => true,
         PeRefusalReason.WrongState => _machine.Find(signal.Id) is { } m && PeTransitions.MayCome(m.Role, m.State, signal.Kind),
         _ => false,
     };
@@ -193,6 +193,8 @@ internal sealed partial class PeParty(HandoverWorld world, string name, string s
     {
         if (signal.AfterMarkers && World.Mutant != Mutant.MarkersUnseen && _machine.Find(signal.Id) is { } known
             && UnderWay(known, signal.Kind) is { } underWay) return new PeFacts(UnderWay: underWay);
+        if (signal.AfterServers && World.Mutant != Mutant.ServersUnseen && _machine.Find(signal.Id) is { } held
+            && World.SilentAt(site, held.Prefixes.Select(p => p.Prefix)) is { } silent) return new PeFacts(Silent: silent);
         if (signal.Kind != SignalKind.Teardown || _machine.Find(signal.Id) is not { Role: MigrationRole.Source,
             Finished: false } migration || World.Mutant == Mutant.TeardownWithoutRoute) return PeFacts.None;
         foreach (MovedPrefix moved in migration.Prefixes)
