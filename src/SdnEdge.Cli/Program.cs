@@ -5,6 +5,7 @@ var root = new RootCommand("sdnedge: a provider-edge router that moves running s
 {
     PeCommand.Create(),
     HostCommand.Create(),
+    StoreCommand.Create(),
     BfdCommand.Create(),
     ShowCommand.Create(),
     BgpCommand.Create(),

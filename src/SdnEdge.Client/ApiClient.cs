@@ -150,6 +150,10 @@ public abstract class ApiClient : IDisposable
     protected Task<TReply> PostAsync<TBody, TReply>(string path, TBody body, CancellationToken cancel, string? idempotencyKey = null)
         => SendAsync(HttpMethod.Post, path, JsonContent.Create(body, _json.For<TBody>()), ReadAsync<TReply>, cancel, idempotencyKey);
 
+    /// <summary>Deletes a resource.</summary>
+    protected Task DeleteAsync(string path, CancellationToken cancel)
+        => SendAsync(HttpMethod.Delete, path, null, (_, _) => Task.FromResult(true), cancel);
+
     private async Task<T> ReadAsync<T>(HttpContent content, CancellationToken cancel)
     {
         try

@@ -44,6 +44,8 @@ namespace SdnEdge.Core.Api;
 [JsonSerializable(typeof(IReadOnlyList<MigrationStatus>))]
 [JsonSerializable(typeof(PeStateBody))]
 [JsonSerializable(typeof(IReadOnlyList<DampedInfo>))]
+[JsonSerializable(typeof(StoreNodeInfo))]
+[JsonSerializable(typeof(VolumeCheckInfo))]
 [JsonSerializable(typeof(VolumeInfo))]
 [JsonSerializable(typeof(IReadOnlyList<VolumeInfo>))]
 [JsonSerializable(typeof(VolumeRequest))]

@@ -1,0 +1,279 @@
+using System.Collections.Concurrent;
+using System.Net;
+using System.Security.Cryptography;
+using SdnEdge.Core.Api;
+using SdnEdge.Core.Replication;
+using SdnEdge.Linux;
+using SdnEdge.Storage.Api;
+using SdnEdge.Storage.Config;
+using SdnEdge.Storage.Nbd;
+using SdnEdge.Storage.Volumes;
+using SdnEdge.Web;
+
+namespace SdnEdge.Storage;
+
+/// <summary>
+/// The block store of a site: its volumes, served by NBD. Its start, in order: 1. the state folder; 2. each volume that is there, brought up from
+/// its log, and each that the configuration names and is not there yet; 3. the exports; 4. the API. A volume that cannot be opened is said
+/// so, and the others are served. Its end: requests that have come are answered, logs are made durable.
+/// </summary>
+public sealed class StoreAgent : IStoreControl, IAsyncDisposable
+{
+    private readonly StoreConfig _config;
+    private readonly VolumeStore _store;
+    private readonly ConcurrentDictionary<string, Volume> _volumes = new(StringComparer.Ordinal);
+    private readonly SortedDictionary<string, string> _faults = new(StringComparer.Ordinal);
+    private readonly Lock _lock = new();
+    private readonly CancellationTokenSource _stop = new();
+    private readonly long _startedAt = Monotonic.Now;
+    private readonly string _incarnation = Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(8));
+    private readonly NbdServer _server;
+    private Task _serving = Task.CompletedTask;
+    private ApiServer? _api;
+
+    private StoreAgent(StoreConfig config)
+    {
+        (_config, _store) = (config, new VolumeStore(config.StateFolder, TimeProvider.System));
+        _server = new NbdServer(ServerOptions(config, what => Events.Add(Monotonic.Now, "nbd", config.Name, "report", what)));
+    }
+
+    /// <summary>Its API; null where its configuration gives it none.</summary>
+    public ApiServer? Api => _api;
+
+    /// <inheritdoc/>
+    public EventLog Events { get; } = new();
+
+    /// <summary>Starts it. When this returns its volumes are served.</summary>
+    /// <exception cref="IOException">The state folder, a socket or a certificate cannot be had; the message says why and what to do.</exception>
+    public static async Task<StoreAgent> StartAsync(StoreConfig config)
+    {
+        ArgumentNullException.ThrowIfNull(config);
+        var agent = new StoreAgent(config);
+        try
+        {
+            agent.OpenVolumes();
+            agent._server.Bind();
+            agent._serving = agent._server.RunAsync(agent._stop.Token);
+            agent._api = await ApiServer.StartAsync(StoreApi.Options(config, agent));
+            return agent;
+        }
+        catch
+        {
+            await agent.DisposeAsync();
+            throw;
+        }
+    }
+
+    /// <inheritdoc/>
+    public StoreNodeInfo Node()
+    {
+        string? fault;
+        lock (_lock)
+            fault = _faults.Count == 0 ? null : string.Join("; ", _faults.Values);
+        string version = typeof(StoreAgent).Assembly.GetName().Version?.ToString(3) ?? "";
+        return new StoreNodeInfo(_config.Name, _config.Site, version, _incarnation, _startedAt, [.. Uris()], _server.Connections.Count,
+            fault is null, fault);
+    }
+
+    /// <inheritdoc/>
+    public IReadOnlyList<VolumeInfo> Volumes() => [.. _volumes.Values.OrderBy(v => v.Metadata.Name, StringComparer.Ordinal).Select(Info)];
+
+    /// <inheritdoc/>
+    public VolumeInfo Volume(string name) => Info(Known(name));
+
+    /// <inheritdoc/>
+    public VolumeInfo Create(VolumeRequest request)
+    {
+        ArgumentNullException.ThrowIfNull(request);
+        lock (_lock)
+        {
+            if (_volumes.ContainsKey(request.Name)) throw new ProblemException(Problems.Conflict($"volume {request.Name} is there already"));
+            try
+            {
+                Volume volume = request.Image is { } image ? _store.Import(request.Name, image, Options, request.Id)
+                    : _store.Create(request.Name, request.SizeBytes, Options, request.Id);
+                Serve(volume);
+                return Info(volume);
+            }
+            catch (VolumeException e)
+            {
+                throw new ProblemException(Problems.Conflict(e.Message));
+            }
+        }
+    }
+
+    /// <inheritdoc/>
+    public void Delete(string name)
+    {
+        lock (_lock)
+        {
+            Volume volume = Known(name);
+            string[] clients = [.. _server.Connections.Where(c => c.Export == name).Select(c => c.Client.ToString())];
+            if (clients.Length > 0)
+            {
+                throw new ProblemException(Problems.Conflict($"volume {name} is in use by {string.Join(", ", clients)}; end "
+                    + $"{(clients.Length == 1 ? "it" : "them")} first"));
+            }
+
+            _server.Remove(name);
+            _volumes.TryRemove(name, out _);
+            volume.Dispose();
+            try
+            {
+                _store.Delete(name);
+            }
+            catch (VolumeException e)
+            {
+                throw new ProblemException(Problems.Conflict(e.Message));
+            }
+
+            Events.Add(Monotonic.Now, "volume", name, "deleted");
+        }
+    }
+
+    /// <inheritdoc/>
+    public Task<VolumeCheckInfo> CheckAsync(string name, CancellationToken cancel)
+    {
+        Volume volume = Known(name);
+        return Task.Run(
+            () =>
+            {
+                VolumeCheckInfo info = CheckInfo(name, volume.Check(cancel));
+                Events.Add(Monotonic.Now, "volume", name, "checked", info.Good ? "good" : "NOT as it was written");
+                return info;
+            }, cancel);
+    }
+
+    /// <inheritdoc/>
+    public IReadOnlyList<MetricFamily> Metrics()
+    {
+        Volume[] all = [.. _volumes.Values.OrderBy(v => v.Metadata.Name, StringComparer.Ordinal)];
+        NbdCounters counters = _server.Counters();
+        return
+        [
+            new("sdnedge_store_volume_bytes", "Size of a volume.", MetricKind.Gauge, Each(v => v.Size)),
+            new("sdnedge_store_log_bytes", "Bytes of a volume's log segments in use.", MetricKind.Gauge, Each(v => v.Log.BytesInUse)),
+            new("sdnedge_store_log_last_sequence", "Newest record of a volume's log.", MetricKind.Gauge, Each(v => v.Log.LastSequence)),
+            new("sdnedge_store_log_durable_sequence", "Newest durable record.", MetricKind.Gauge, Each(v => v.Log.DurableSequence)),
+            new("sdnedge_store_applied_sequence", "Newest record that is in the image.", MetricKind.Gauge, Each(v => v.AppliedSequence)),
+            new("sdnedge_store_commits_total", "Times that a volume's log was made durable.", MetricKind.Counter, Each(v => v.Log.Commits)),
+            new("sdnedge_store_parked_total", "Requests that had to wait for room in the log.", MetricKind.Counter, Each(v => v.ParkedRequests)),
+            new("sdnedge_store_faults", "1 while a volume's disk does not take what it should.", MetricKind.Gauge,
+                Each(v => v.ImageError != 0 || v.Log.LastError != 0 || v.Log.Failure != 0 ? 1 : 0)),
+            new("sdnedge_nbd_connections", "Clients that are connected.", MetricKind.Gauge, [new MetricSample(_server.Connections.Count)]),
+            new("sdnedge_nbd_connections_total", "Connections that were accepted.", MetricKind.Counter, [new MetricSample(_server.Accepted)]),
+            new("sdnedge_nbd_connections_refused_total", "Connections that were one too many.", MetricKind.Counter,
+                [new MetricSample(_server.Refused)]),
+            .. StoreMetrics.Of(counters),
+        ];
+
+        MetricSample[] Each(Func<Volume, double> value) => [.. all.Select(v => new MetricSample(value(v), ("volume", v.Metadata.Name)))];
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask DisposeAsync()
+    {
+        if (_api is not null) await _api.DisposeAsync();
+        await _stop.CancelAsync();
+        await _serving.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        _server.Dispose();
+        foreach (Volume volume in _volumes.Values) volume.Dispose();
+        _stop.Dispose();
+    }
+
+    private static VolumeOptions Options { get; } = new();
+
+    private static NbdServerOptions ServerOptions(StoreConfig config, Action<string> report)
+    {
+        var listen = new List<NbdListen>();
+        if (config.Exports.Unix is { } path) listen.Add(new NbdUnixListen(path));
+        if (config.Exports.Tcp is { } tcp)
+            listen.Add(new NbdTcpListen(new IPEndPoint(IPAddress.Parse(tcp.Address.ToString()), tcp.Port)) { IsInsecure = tcp.Tls is null });
+        return new NbdServerOptions
+        {
+            Listen = listen, Tls = config.Exports.Tcp?.Tls is { } files ? new TlsFiles(files) : null, Report = report,
+        };
+    }
+
+    // What is there is opened, and what is named and not there is made.
+    private void OpenVolumes()
+    {
+        foreach (VolumeMetadata known in _store.List()) Try(known.Name, () => _store.Open(known.Name, Options));
+        foreach (VolumeConfig named in _config.Volumes)
+        {
+            if (_volumes.TryGetValue(named.Name, out Volume? there))
+            {
+                if (there.Size != named.Size && named.Image is null)
+                {
+                    Fault(named.Name, $"volume {named.Name} has {there.Size} bytes, and its configuration says {named.Size}; it is served as it "
+                        + "is: correct the configuration");
+                }
+
+                continue;
+            }
+
+            if (_faults.ContainsKey(named.Name)) continue;
+            Try(named.Name, () => named.Image is { } image ? _store.Import(named.Name, image, Options)
+                : _store.Create(named.Name, named.Size, Options));
+        }
+    }
+
+    private void Try(string name, Func<Volume> open)
+    {
+        try
+        {
+            Serve(open());
+        }
+        catch (VolumeException e)
+        {
+            Fault(name, e.Message);
+        }
+    }
+
+    private void Serve(Volume volume)
+    {
+        string name = volume.Metadata.Name;
+        volume.Happened += e => Events.Add(Monotonic.Now, "volume", name, JsonWord(e.Kind), e.Message);
+        _volumes[name] = volume;
+        _server.Add(new NbdExport(name, volume));
+        Events.Add(Monotonic.Now, "volume", name, "served", $"{volume.Size} bytes, log from {volume.Log.FirstSequence} to {volume.Log.LastSequence}");
+    }
+
+    private void Fault(string name, string why)
+    {
+        lock (_lock) _faults[name] = why;
+        Events.Add(Monotonic.Now, "volume", name, "fault", why);
+    }
+
+    private static string JsonWord<T>(T value) where T : struct, Enum
+        => System.Text.Json.JsonNamingPolicy.KebabCaseLower.ConvertName(value.ToString());
+
+    private Volume Known(string name)
+    {
+        if (_volumes.TryGetValue(name, out Volume? volume)) return volume;
+        lock (_lock)
+        {
+            if (_faults.TryGetValue(name, out string? why)) throw new ProblemException(Problems.Unavailable($"volume {name} is not served: {why}"));
+        }
+
+        throw new ProblemException(Problems.NotFound($"there is no volume '{name}' at {_config.Name}; it has "
+            + $"{(_volumes.IsEmpty ? "none" : string.Join(", ", _volumes.Keys.Order(StringComparer.Ordinal)))}"));
+    }
+
+    private IEnumerable<string> Uris()
+    {
+        if (_config.Exports.Unix is { } path) yield return $"nbd+unix:///?socket={path}";
+        if (_config.Exports.Tcp is not { } tcp) yield break;
+        foreach (IPEndPoint at in _server.EndPoints.OfType<IPEndPoint>()) yield return $"{(tcp.Tls is null ? "nbd" : "nbds")}://{at}/";
+    }
+
+    private static VolumeInfo Info(Volume volume) => new(volume.Metadata.Name, volume.Metadata.Identity, volume.Size, OwnerRole.Owner,
+        volume.Log.Epoch, volume.Log.Epoch, null, 0, 0, null, null, null, []);
+
+    private static VolumeCheckInfo CheckInfo(string name, VolumeCheck check) => new(
+        name, check.IsGood, LogPointInfo.Of(new LogPoint(check.Proof.Sequence, check.Proof.Epoch, check.Proof.Chain)), Hex(check.Proof.Root),
+        Hex(check.Root), check.BlocksRead, check.BadCount, check.BadBlocks, check.RecordsRead, check.LogDamage,
+        check.Error == 0 ? null : RawFile.Describe(check.Error));
+
+    private static string Hex(ulong value) => value.ToString("x16", null);
+}
