@@ -62,9 +62,6 @@ internal static class NbdReply
     /// <summary>Bytes before the data of an OFFSET_DATA chunk.</summary>
     public const int OffsetDataSize = ChunkSize + 8;
 
-    /// <summary>Bytes of an OFFSET_HOLE chunk.</summary>
-    public const int OffsetHoleSize = ChunkSize + 12;
-
     /// <summary>Bytes of an error chunk without a message.</summary>
     public const int ErrorSize = ChunkSize + 6;
 
@@ -111,14 +108,6 @@ internal static class NbdReply
     {
         WriteChunk(into, cookie, NbdChunk.OffsetData, last, length + 8);
         BinaryPrimitives.WriteUInt64BigEndian(into[ChunkSize..], offset);
-    }
-
-    /// <summary>NBD_REPLY_TYPE_OFFSET_HOLE: header, offset (8), length (4): so many zeros.</summary>
-    public static void WriteOffsetHole(Span<byte> into, ulong cookie, bool last, ulong offset, uint length)
-    {
-        WriteChunk(into, cookie, NbdChunk.OffsetHole, last, 12);
-        BinaryPrimitives.WriteUInt64BigEndian(into[ChunkSize..], offset);
-        BinaryPrimitives.WriteUInt32BigEndian(into[(ChunkSize + 8)..], length);
     }
 
     /// <summary>NBD_REPLY_TYPE_ERROR: header, error (4), length of the message (2), which is empty here.</summary>

@@ -20,7 +20,7 @@ public sealed record FileDeviceOptions
 // What waits for the disk, and what fails.
 public sealed partial class FileDevice
 {
-    private const int Eperm = 1, Eio = 5, Enomem = 12, Einval = 22, Efbig = 27, Enospc = 28, Enosys = 38, Eopnotsupp = 95, Edquot = 122;
+    private const int Eperm = 1, Enomem = 12, Einval = 22, Efbig = 27, Enospc = 28, Enosys = 38, Eopnotsupp = 95, Edquot = 122;
 
     private readonly ConcurrentDictionary<(string, int), long> _failures = new();
     private readonly ConcurrentBag<DiskRead> _free = [];
