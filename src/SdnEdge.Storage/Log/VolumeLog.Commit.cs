@@ -107,7 +107,7 @@ public sealed partial class VolumeLog
     {
         lock (Gate)
         {
-            if (_options.Background && LastSequence > DurableSequence) RequestLocked();
+            if (_options.Background && !_disposed && LastSequence > DurableSequence) RequestLocked();
         }
     }
 

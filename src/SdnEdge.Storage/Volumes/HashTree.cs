@@ -202,6 +202,8 @@ internal sealed class HashTree(IStoreFile file, ContentTreeShape shape, int maxP
 
     private void WriteOut(Page page)
     {
+        // After a failure a page may not be what the file has: nothing is written before a redo.
+        if (Error != 0) return;
         int error = file.Write(page.Number * ContentTreeShape.PageSize, MemoryMarshal.AsBytes(page.Entries.AsSpan()));
         if (error != 0) Error = error;
         else page.Dirty = false;

@@ -19,13 +19,24 @@ public sealed partial class Volume
     /// <inheritdoc/>
     public ValueTask<BlockResult> ReadAsync(long offset, Memory<byte> into, CancellationToken cancel)
     {
-        var bytes = into.Span;
+        try
+        {
+            return new(Read(offset, into.Span));
+        }
+        catch (ObjectDisposedException)
+        {
+            return new(BlockResult.ShuttingDown);
+        }
+    }
+
+    private BlockResult Read(long offset, Span<byte> bytes)
+    {
         while (true)
         {
             long before = Stamp(offset, bytes.Length);
             int error = (before & 1) == 0 ? TryRead(offset, bytes) : 0;
-            if (error != 0) return new(BlockResult.IoError);
-            if ((before & 1) == 0 && Stamp(offset, bytes.Length) == before) return new(BlockResult.Ok);
+            if (error != 0) return BlockResult.IoError;
+            if ((before & 1) == 0 && Stamp(offset, bytes.Length) == before) return BlockResult.Ok;
             Thread.Yield();
         }
     }

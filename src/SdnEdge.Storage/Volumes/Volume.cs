@@ -99,7 +99,8 @@ public sealed partial class Volume : IBlockDevice, IDisposable
         }
     }
 
-    /// <summary>What happened that an operator has to know. Raised without a lock; the handler must not wait.</summary>
+    /// <summary>What happened that an operator has to know. It may be raised under the apply lock: the handler must neither wait nor call the
+    /// volume.</summary>
     public event Action<VolumeEvent>? Happened;
 
     /// <summary>What it is.</summary>
@@ -217,8 +218,9 @@ public sealed partial class Volume : IBlockDevice, IDisposable
         byte[] bytes = new byte[1 << 20];
         for (long at = 0; ;)
         {
-            at = image.NextData(at) / Block * Block;
+            at = image.NextData(at);
             if (at >= size) return 0;
+            at = at / Block * Block;
             long end = Math.Min(size, image.NextHole(at));
             while (at < end)
             {

@@ -219,6 +219,40 @@ public sealed class VolumeFaultTests : IDisposable
         Assert.Equal([(1ul, false), (2ul, false), (3ul, true)], gate.Asked);
     }
 
+    [Fact]
+    public async Task Another_volume_of_the_same_identity_that_gets_every_record_has_the_same_proof()
+    {
+        using var copy = Volume.Create(new CrashDisk(4), new Volume.Parts(new CrashDisk(5).Open("image", Size, out _)!), Metadata, Options(null), out _)!;
+        for (int i = 0; i < 5; i++) await WriteAsync();
+        Assert.Equal(AppendStatus.Appended, _volume.BeginEpoch(7, out _));
+        Assert.Equal(AppendStatus.Appended, _volume.Mark("before lunch", out var mark));
+        Assert.Equal((LogRecordKind.Mark, 7ul), (mark.Kind, mark.Epoch));
+        await WriteAsync();
+        await _volume.TrimAsync(512, 8192, BlockFlags.None, default);
+        await _volume.FlushAsync(default);
+        Assert.Throws<ArgumentOutOfRangeException>(() => _volume.BeginEpoch(7, out _));
+
+        byte[] buffer = new byte[_volume.Log.BatchSize];
+        List<LogEntry> entries = [];
+        LogCursor cursor = default;
+        for (ulong next = 1; _volume.Log.Read(next, ulong.MaxValue, ref cursor, buffer, entries) == LogReadStatus.Read;)
+        {
+            foreach (var entry in entries)
+            {
+                var payload = buffer.AsSpan(entry.PayloadAt, (int)entry.Record.PayloadLength);
+                Assert.Equal(AppendStatus.Appended, copy.AppendReplicated(entry.Record, payload));
+                Assert.Equal(AppendStatus.OutOfOrder, copy.AppendReplicated(entry.Record, payload));
+                next = entry.Record.Sequence + 1;
+            }
+        }
+
+        var proof = _volume.Drain(ulong.MaxValue, out _)!.Value;
+        Assert.Equal(proof, copy.Drain(ulong.MaxValue, out _));
+        Assert.Equal((7ul, 10ul), (proof.Epoch, proof.Sequence));
+        await copy.WriteAsync(0, new byte[] { 1, 2, 3, 4 }.Concat(new byte[508]).ToArray(), BlockFlags.None, default);
+        Assert.NotEqual(proof.Root, copy.Drain(ulong.MaxValue, out _)!.Value.Root);
+    }
+
     private sealed class Gate : IAckGate
     {
         private readonly Dictionary<ulong, TaskCompletionSource<BlockResult>> _waiting = [];
