@@ -1,0 +1,339 @@
+using System.Buffers;
+using System.Diagnostics;
+using SdnEdge.Core.Replication;
+
+namespace SdnEdge.Storage.Replication;
+
+/// <summary>Options of the owner's side of the link.</summary>
+public sealed record LinkOptions
+{
+    /// <summary>Payload of a batch at most, bytes; a single larger record goes alone.</summary>
+    public int BatchBytes { get; init; } = 1 << 20;
+
+    /// <summary>Compression of batches and copied data.</summary>
+    public LinkCompression Compression { get; init; }
+
+    /// <summary>Leave out of a batch what a later write of it covers, where the replica keeps batches whole.</summary>
+    public bool Coalesces { get; init; }
+
+    /// <summary>Time between two pings.</summary>
+    public TimeSpan PingEvery { get; init; } = TimeSpan.FromMilliseconds(100);
+}
+
+/// <summary>
+/// The owner's side of the link, for one connection: hello, the last common point, data where the replica needs them, then the log, in order
+/// and without waiting for acknowledgements, so that any round trip is filled. What is heard becomes inputs of <see cref="PrimaryMachine"/>.
+/// </summary>
+public sealed class OwnerSession(
+    ILogReader log, ICopySource volume, Guid identity, Func<ulong> epoch, Action<PrimaryInput> post, LinkOptions options)
+{
+    private const int CopyPiece = 1 << 20;
+
+    private readonly LinkMeter _meter = new();
+    private readonly SemaphoreSlim _writing = new(1);
+    private readonly Lock _lock = new();
+    private LinkFrames _frames = null!;
+    private DrainProof? _proof;
+    private ulong _sent;
+    private long _sentBytes;
+
+    /// <summary>Bytes that were sent, with headers.</summary>
+    public long SentBytes => _frames?.SentBytes ?? 0;
+
+    /// <summary>Payload bytes that were left out because a later write of the batch covers them.</summary>
+    public long ElidedBytes { get; private set; }
+
+    /// <summary>Bytes of the volume that were copied, zeros too, and how many there are to be copied.</summary>
+    public (long Copied, long Total) Progress { get; private set; }
+
+    /// <summary>Asks for the replica's proof behind the record that <paramref name="proof"/> names, before any later one is sent.</summary>
+    /// <returns>False: a later record was sent already.</returns>
+    public bool AskProof(DrainProof proof)
+    {
+        lock (_lock)
+        {
+            if (_sent > proof.Point.Sequence) return false;
+            _proof = proof;
+            return true;
+        }
+    }
+
+    /// <summary>Serves a connection until it ends.</summary>
+    /// <returns>Why it ended, for people.</returns>
+    public async Task<string> RunAsync(Stream stream, CancellationToken cancel)
+    {
+        _frames = new LinkFrames(stream);
+        (_sent, _proof) = (0, null);
+        using var end = CancellationTokenSource.CreateLinkedTokenSource(cancel);
+        Task hearing = Task.CompletedTask;
+        string reason;
+        try
+        {
+            LinkAnswer answer = await GreetAsync(end.Token).ConfigureAwait(false);
+            LogPoint? common = await FindCommonAsync(answer.Last, end.Token).ConfigureAwait(false);
+            await SendAsync(FrameKind.Common, LinkMessages.WriteCommon(common), end.Token).ConfigureAwait(false);
+            LinkStart start = LinkMessages.Start((await ExpectAsync(FrameKind.Start, end.Token).ConfigureAwait(false)).Span, volume.Size);
+            await OpenAsync(start, answer, end.Token).ConfigureAwait(false);
+
+            // Nothing that is heard comes before the link is said to be open.
+            hearing = HearAsync(end);
+            await StreamAsync(start, answer, end.Token).ConfigureAwait(false);
+            reason = "it was closed";
+        }
+        catch (Exception e) when (e is IOException or OperationCanceledException or ObjectDisposedException)
+        {
+            reason = e.Message;
+        }
+
+        await end.CancelAsync().ConfigureAwait(false);
+        try
+        {
+            await hearing.ConfigureAwait(false);
+        }
+        catch (Exception e) when (e is IOException or OperationCanceledException or ObjectDisposedException)
+        {
+            // What was heard last says more than that nothing could be sent.
+            if (e is not OperationCanceledException) reason = e.Message;
+        }
+
+        post(new LinkClosed(reason));
+        return reason;
+    }
+
+    private async Task<LinkAnswer> GreetAsync(CancellationToken cancel)
+    {
+        var hello = new LinkHello(LinkHello.CurrentVersion, identity, volume.Size, epoch(), log.Durable.Sequence);
+        await SendAsync(FrameKind.Hello, LinkMessages.Write(hello), cancel).ConfigureAwait(false);
+        return LinkMessages.Answer((await ExpectAsync(FrameKind.Answer, cancel).ConfigureAwait(false)).Span);
+    }
+
+    private async Task<LogPoint?> FindCommonAsync(LogPoint otherLast, CancellationToken cancel)
+    {
+        CommonPointSearch search = CommonPointSearch.Start(log.Oldest, log.Last, otherLast, log.PointAt);
+        while (!search.IsDone)
+        {
+            await SendAsync(FrameKind.ChainQuery, LinkMessages.WriteQuery(search.Ask), cancel).ConfigureAwait(false);
+            search = search.Answer(LinkMessages.Chains((await ExpectAsync(FrameKind.ChainAnswer, cancel).ConfigureAwait(false)).Span), log.PointAt);
+        }
+
+        return search.Common;
+    }
+
+    private async Task<ReadOnlyMemory<byte>> ExpectAsync(FrameKind kind, CancellationToken cancel)
+    {
+        if (await _frames.ReadAsync(cancel).ConfigureAwait(false) is not var (got, body)) throw new IOException("the replica has closed the connection");
+        if (got == FrameKind.Refuse) throw new IOException($"the replica refuses: {LinkMessages.Text(body.Span)}");
+        return got == kind ? body : throw new LinkFormatException($"a {got} frame came where {kind} was expected");
+    }
+
+    private async Task OpenAsync(LinkStart start, LinkAnswer answer, CancellationToken cancel)
+    {
+        LogPoint from = start.From;
+        if (start.Start == StreamStart.Everything && from == default)
+        {
+            from = log.Durable;
+            await SendAsync(FrameKind.LogBegins, LinkMessages.Write(from), cancel).ConfigureAwait(false);
+        }
+
+        bool isWhole = start.Start == StreamStart.Log && answer.Phase == CopyPhase.Following;
+        lock (_lock) _sent = from.Sequence;
+        post(new LinkOpened(from.Sequence, Math.Min(from.Sequence, answer.Last.Sequence), isWhole));
+    }
+
+    private async Task StreamAsync(LinkStart start, LinkAnswer answer, CancellationToken cancel)
+    {
+        if (start.Start != StreamStart.Log) await CopyAsync(start, cancel).ConfigureAwait(false);
+        bool coalesces = options.Coalesces && answer.KeepsBatchesWhole;
+        var batch = new RecordBatch();
+        var body = new ArrayBufferWriter<byte>();
+        ulong told = 0;
+        while (true)
+        {
+            ulong through = _proof?.Point.Sequence ?? ulong.MaxValue;
+            if (_sent < Math.Min(through, log.Last.Sequence))
+            {
+                batch.Clear();
+                body.ResetWrittenCount();
+                if (!log.Read(_sent, through, options.BatchBytes, batch)) throw new IOException($"the log does not reach back to {_sent} any more");
+                if (coalesces) ElidedBytes += batch.Coalesce();
+                told = log.Durable.Sequence;
+                BatchCodec.Write(batch, told, body);
+                lock (_lock) _sent = batch.Records[^1].Sequence;
+                await SendAsync(FrameKind.Batch, body.WrittenMemory, cancel, options.Compression).ConfigureAwait(false);
+            }
+            else if (_proof is { } proof && _sent == proof.Point.Sequence)
+            {
+                lock (_lock) _proof = null;
+                await SendAsync(FrameKind.ProofRequest, LinkMessages.Write(_sent, 0), cancel).ConfigureAwait(false);
+            }
+            else
+            {
+                using var soon = CancellationTokenSource.CreateLinkedTokenSource(cancel);
+                soon.CancelAfter(options.PingEvery);
+                try
+                {
+                    await log.WaitAsync(_sent, told, soon.Token).ConfigureAwait(false);
+                }
+                catch (OperationCanceledException) when (!cancel.IsCancellationRequested)
+                {
+                    // Time for a ping.
+                }
+            }
+
+            if (_meter.IsDue(options.PingEvery, _sentBytes) || (told != log.Durable.Sequence && _sent == log.Last.Sequence))
+            {
+                told = log.Durable.Sequence;
+                await SendAsync(FrameKind.Ping, LinkMessages.Write(_meter.Ping(_sentBytes), told), cancel).ConfigureAwait(false);
+            }
+        }
+    }
+
+    // Range by range, in order; holes as one frame each. What the replica has durably of an earlier connection is passed over.
+    private async Task CopyAsync(LinkStart start, CancellationToken cancel)
+    {
+        IReadOnlyList<(long Offset, long Length)> ranges = start.Start == StreamStart.Everything ? [(0, volume.Size)] : start.Ranges;
+        long skip = start.CopiedBytes, total = ranges.Sum(r => r.Length);
+        Progress = (Math.Min(skip, total), total);
+        byte[] piece = new byte[8 + CopyPiece];
+        foreach ((long offset, long length) in ranges)
+        {
+            if (skip >= length)
+            {
+                skip -= length;
+                continue;
+            }
+
+            long at = offset + skip, end = offset + length;
+            skip = 0;
+            while (at < end)
+            {
+                (long Offset, long Length) data = volume.NextData(at) ?? (end, 0);
+                long step;
+                if (data.Offset > at)
+                {
+                    step = Math.Min(data.Offset, end) - at;
+                    await SendAsync(FrameKind.CopyZero, LinkMessages.Write((ulong)at, (ulong)step), cancel).ConfigureAwait(false);
+                }
+                else
+                {
+                    step = Math.Min(Math.Min(data.Offset + data.Length, end) - at, CopyPiece);
+                    System.Buffers.Binary.BinaryPrimitives.WriteInt64LittleEndian(piece, at);
+                    await volume.ReadDurableAsync(at, piece.AsMemory(8, (int)step), cancel).ConfigureAwait(false);
+                    await SendAsync(FrameKind.CopyData, piece.AsMemory(0, 8 + (int)step), cancel, options.Compression).ConfigureAwait(false);
+                }
+
+                at += step;
+                Progress = (Progress.Copied + step, total);
+            }
+        }
+
+        await SendAsync(FrameKind.CopyEnd, LinkMessages.Write(log.Durable), cancel).ConfigureAwait(false);
+    }
+
+    private async Task HearAsync(CancellationTokenSource end)
+    {
+        try
+        {
+            while (true)
+            {
+                if (await _frames.ReadAsync(end.Token).ConfigureAwait(false) is not var (kind, body))
+                    throw new IOException("the replica has closed the connection");
+                switch (kind)
+                {
+                    case FrameKind.Ack:
+                        (ulong received, ulong durable) = LinkMessages.Pair(kind, body.Span);
+                        post(new Acked(received, durable));
+                        break;
+                    case FrameKind.Pong:
+                        post(new PeerHeard());
+                        if (_meter.Pong(LinkMessages.Pair(kind, body.Span).First)) post(new LinkMeasured(_meter.RoundTrip, _meter.BytesPerSecond));
+                        break;
+                    case FrameKind.Whole:
+                        post(new ReplicaConsistent());
+                        break;
+                    case FrameKind.Proof:
+                        post(new ReplicaProved(LinkMessages.Proof(body.Span)));
+                        break;
+                    case FrameKind.Refuse:
+                        throw new IOException($"the replica refuses: {LinkMessages.Text(body.Span)}");
+                    default:
+                        throw new LinkFormatException($"a {kind} frame is not for an owner");
+                }
+            }
+        }
+        finally
+        {
+            await end.CancelAsync().ConfigureAwait(false);
+        }
+    }
+
+    private async ValueTask SendAsync(
+        FrameKind kind, ReadOnlyMemory<byte> body, CancellationToken cancel, LinkCompression compression = LinkCompression.None)
+    {
+        await _writing.WaitAsync(cancel).ConfigureAwait(false);
+        try
+        {
+            await _frames.WriteAsync(kind, body, compression, cancel).ConfigureAwait(false);
+            await _frames.FlushAsync(cancel).ConfigureAwait(false);
+            _sentBytes = _frames.SentBytes;
+        }
+        finally
+        {
+            _writing.Release();
+        }
+    }
+}
+
+/// <summary>Measures a link by its pings: the smallest recent round trip, and the greatest recent rate at which what was sent before a ping had
+/// arrived when its answer came.</summary>
+internal sealed class LinkMeter
+{
+    private const int Samples = 16;
+
+    private readonly Lock _lock = new();
+    private readonly Queue<long> _trips = [], _rates = [];
+    private readonly Dictionary<ulong, (long At, long Bytes)> _open = [];
+    private long _lastPing, _lastPong, _lastBytes;
+    private ulong _stamp;
+
+    public long RoundTrip { get; private set; }
+
+    public long BytesPerSecond { get; private set; }
+
+    public bool IsDue(TimeSpan every, long sentBytes)
+    {
+        lock (_lock) return sentBytes >= 0 && _open.Count < Samples && Stopwatch.GetElapsedTime(_lastPing) >= every;
+    }
+
+    public ulong Ping(long sentBytes)
+    {
+        lock (_lock)
+        {
+            _lastPing = Stopwatch.GetTimestamp();
+            _open[++_stamp] = (_lastPing, sentBytes);
+            return _stamp;
+        }
+    }
+
+    public bool Pong(ulong stamp)
+    {
+        lock (_lock)
+        {
+            if (!_open.Remove(stamp, out (long At, long Bytes) sent)) return false;
+            long now = Stopwatch.GetTimestamp();
+            Add(_trips, (long)Stopwatch.GetElapsedTime(sent.At, now).TotalNanoseconds);
+            if (_lastPong > 0 && sent.Bytes > _lastBytes)
+                Add(_rates, (long)((sent.Bytes - _lastBytes) / Math.Max(1e-6, Stopwatch.GetElapsedTime(_lastPong, now).TotalSeconds)));
+            (_lastPong, _lastBytes) = (now, sent.Bytes);
+            RoundTrip = _trips.Min();
+            if (_rates.Count > 0) BytesPerSecond = _rates.Max();
+            return true;
+        }
+    }
+
+    private static void Add(Queue<long> to, long value)
+    {
+        to.Enqueue(value);
+        if (to.Count > Samples) to.Dequeue();
+    }
+}

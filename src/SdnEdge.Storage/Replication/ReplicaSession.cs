@@ -1,0 +1,296 @@
+using SdnEdge.Core.Replication;
+
+namespace SdnEdge.Storage.Replication;
+
+/// <summary>
+/// A replica's side of the link: carries out what <see cref="ReplicaMachine"/> says, for one connection after the other.
+/// <code>
+/// 1. the owner's hello; refused, or answered with how far this copy is
+/// 2. chain queries, until the owner knows the last common point; the tail behind it is put aside
+/// 3. data, where they are asked for; then batches; each received batch and each sync is acknowledged
+/// </code>
+/// What comes from the other site is checked before it is used: bytes that are no message end the connection, and are counted.
+/// </summary>
+public sealed class ReplicaSession
+{
+    private readonly IReplicaSink _sink;
+    private readonly Guid _volume;
+    private readonly Func<OwnershipRecord> _ownership;
+    private readonly Func<ulong, CancellationToken, Task> _ownerSeen;
+    private readonly ChainStep _chain;
+    private LinkFrames _frames = null!;
+    private RecordBatch? _batch;
+    private long _copied, _syncedCopy;
+    private bool _isDirty;
+
+    /// <summary>A replica as it is on disk.</summary>
+    /// <param name="record">Its record.</param>
+    /// <param name="last">The log's last point, durable.</param>
+    /// <param name="size">Size of the volume, bytes.</param>
+    /// <param name="sink">Its log and volume.</param>
+    /// <param name="ownership">This store's ownership of the volume.</param>
+    /// <param name="ownerSeen">Makes durable that an owner of a higher epoch was seen.</param>
+    /// <param name="chain">The chain's step.</param>
+    public ReplicaSession(ReplicaRecord record, LogPoint last, long size, IReplicaSink sink, Func<OwnershipRecord> ownership,
+        Func<ulong, CancellationToken, Task> ownerSeen, ChainStep chain)
+    {
+        ArgumentNullException.ThrowIfNull(record);
+        (_sink, _ownership, _ownerSeen, _chain, _volume) = (sink, ownership, ownerSeen, chain, record.Volume);
+        State = ReplicaMachine.Start(record, size, last);
+    }
+
+    /// <summary>The machine's state.</summary>
+    public ReplicaState State { get; private set; }
+
+    /// <summary>Connections that ended because of what they carried.</summary>
+    public long BadConnections { get; private set; }
+
+    /// <summary>Why the last connection ended, for people; null = it was closed.</summary>
+    public string? LastFault { get; private set; }
+
+    /// <summary>Serves one connection of an owner until it ends.</summary>
+    public async Task RunAsync(Stream stream, CancellationToken cancel)
+    {
+        _frames = new LinkFrames(stream);
+        LastFault = null;
+        Task<ulong>? sync = null;
+        using var end = CancellationTokenSource.CreateLinkedTokenSource(cancel);
+        Task<(FrameKind, ReadOnlyMemory<byte>)?>? reading = null;
+        try
+        {
+            reading = _frames.ReadAsync(end.Token).AsTask();
+            while (true)
+            {
+                await Task.WhenAny(reading, sync ?? (Task)reading).ConfigureAwait(false);
+                if (sync is { IsCompleted: true })
+                {
+                    await SyncedAsync(sync, cancel).ConfigureAwait(false);
+                    sync = null;
+                }
+
+                if (reading.IsCompleted)
+                {
+                    if (await reading.ConfigureAwait(false) is not var (kind, body)) break;
+                    if (kind == FrameKind.CopyEnd)
+                    {
+                        // The data are durable before the end of them is known.
+                        if (sync is not null) await SyncedAsync(sync, cancel).ConfigureAwait(false);
+                        (sync, _isDirty, _syncedCopy) = (null, false, _copied);
+                        await SyncedAsync(_sink.SyncAsync(cancel), cancel).ConfigureAwait(false);
+                    }
+
+                    await HandleAsync(kind, body, cancel).ConfigureAwait(false);
+                    reading = _frames.ReadAsync(end.Token).AsTask();
+                }
+
+                if (sync is null && _isDirty)
+                {
+                    (_isDirty, _syncedCopy) = (false, _copied);
+                    sync = _sink.SyncAsync(cancel);
+                }
+
+                await _frames.FlushAsync(cancel).ConfigureAwait(false);
+            }
+        }
+        catch (LinkFormatException e)
+        {
+            BadConnections++;
+            LastFault = e.Message;
+            await SayWhyAsync(e.Message).ConfigureAwait(false);
+        }
+        catch (Exception e) when (e is IOException or OperationCanceledException)
+        {
+            LastFault = e.Message;
+        }
+        finally
+        {
+            await end.CancelAsync().ConfigureAwait(false);
+            if (reading is not null) await ((Task)reading).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+
+            // What was begun to be made durable is taken into account; nobody is told.
+            if (sync is not null)
+            {
+                await ((Task)sync).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+                if (sync.IsCompletedSuccessfully) (State, _) = ReplicaMachine.Step(State, new ReplicaSynced(sync.Result));
+            }
+
+            (State, _) = ReplicaMachine.Step(State, new OwnerGone());
+        }
+    }
+
+    private async Task SyncedAsync(Task<ulong> sync, CancellationToken cancel)
+    {
+        ulong through = await sync.ConfigureAwait(false);
+        await StepAsync(new ReplicaSynced(through), cancel).ConfigureAwait(false);
+        if (_syncedCopy > 0) await StepAsync(new CopySynced(_syncedCopy), cancel).ConfigureAwait(false);
+    }
+
+    private async Task SayWhyAsync(string why)
+    {
+        try
+        {
+            using var soon = new CancellationTokenSource(TimeSpan.FromSeconds(1));
+            await _frames.WriteAsync(FrameKind.Refuse, LinkMessages.WriteText(why), LinkCompression.None, soon.Token).ConfigureAwait(false);
+            await _frames.FlushAsync(soon.Token).ConfigureAwait(false);
+        }
+        catch (Exception e) when (e is IOException or OperationCanceledException or ObjectDisposedException)
+        {
+            // It is gone: the reason stays here.
+        }
+    }
+
+    private async Task HandleAsync(FrameKind kind, ReadOnlyMemory<byte> body, CancellationToken cancel)
+    {
+        if (State.Following == 0 && kind != FrameKind.Hello) throw new LinkFormatException($"a {kind} frame came before the hello");
+        switch (kind)
+        {
+            case FrameKind.Hello when State.Following == 0:
+                LinkHello hello = LinkMessages.Hello(body.Span);
+                if (hello.Volume != _volume || hello.Size != State.Size)
+                {
+                    throw new LinkFormatException($"the owner has volume {hello.Volume} of {hello.Size} bytes, this is {_volume} of {State.Size}");
+                }
+
+                if (OwnershipMachine.MayFollow(_ownership(), hello.Epoch) is null && _ownership().OwnerEpoch < hello.Epoch)
+                    await _ownerSeen(hello.Epoch, cancel).ConfigureAwait(false);
+                await StepAsync(new OwnerConnected(_ownership(), hello.Epoch, hello.Durable), cancel).ConfigureAwait(false);
+                break;
+            case FrameKind.ChainQuery:
+                List<ulong?> chains = [.. LinkMessages.Query(body.Span).Select(s => _sink.PointAt(s)?.Chain)];
+                await SendAsync(FrameKind.ChainAnswer, LinkMessages.WriteChains(chains), cancel).ConfigureAwait(false);
+                break;
+            case FrameKind.Common:
+                LogPoint? common = LinkMessages.Common(body.Span);
+                if (common is { } point && _sink.PointAt(point.Sequence) != point) common = null;
+                await StepAsync(new CommonFound(common, _sink.Applied), cancel).ConfigureAwait(false);
+                break;
+            case FrameKind.LogBegins:
+                LogPoint begin = LinkMessages.Point(kind, body.Span);
+                if (!IsCopying() || State.Record.Copies != StreamStart.Everything) throw Unexpected(kind);
+                await _sink.BeginLogAsync(begin, cancel).ConfigureAwait(false);
+                State = ReplicaMachine.LogBeginsAt(State, begin);
+                await StepAsync(new OwnerDurableTo(begin.Sequence), cancel).ConfigureAwait(false);
+                break;
+            case FrameKind.CopyData or FrameKind.CopyZero:
+                Copy(kind, body.Span);
+                break;
+            case FrameKind.CopyEnd:
+                LogPoint last = LinkMessages.Point(kind, body.Span);
+                if (!IsCopying()) throw Unexpected(kind);
+                await StepAsync(new CopySent(last), cancel).ConfigureAwait(false);
+                break;
+            case FrameKind.Batch:
+                (RecordBatch batch, ulong ownerDurable) = BatchCodec.Read(body);
+                if (!_sink.KeepsBatchesWhole && Enumerable.Range(0, batch.Count).Any(batch.IsElided))
+                    throw new LinkFormatException("bytes were left out of a batch, which this store does not take");
+                _batch = batch;
+                await StepAsync(new BatchArrived(batch.Records.ToArray(), ownerDurable, _chain), cancel).ConfigureAwait(false);
+                break;
+            case FrameKind.Ping:
+                (ulong stamp, ulong through) = LinkMessages.Pair(kind, body.Span);
+                await StepAsync(new OwnerDurableTo(through), cancel).ConfigureAwait(false);
+                await SendAsync(FrameKind.Pong, LinkMessages.Write(stamp, 0), cancel).ConfigureAwait(false);
+                break;
+            case FrameKind.ProofRequest:
+                (ulong sequence, _) = LinkMessages.Pair(kind, body.Span);
+                await StepAsync(new ProofAsked(sequence, _sink.ContentRoot), cancel).ConfigureAwait(false);
+                break;
+            case FrameKind.Refuse:
+                throw new IOException($"the owner has ended the connection: {LinkMessages.Text(body.Span)}");
+            default:
+                throw Unexpected(kind);
+        }
+    }
+
+    private static LinkFormatException Unexpected(FrameKind kind) => new($"a {kind} frame is not expected here");
+
+    private bool IsCopying() => State.IsStreaming && State.Record.Phase is CopyPhase.Copying or CopyPhase.Resyncing;
+
+    private void Copy(FrameKind kind, ReadOnlySpan<byte> body)
+    {
+        if (!IsCopying()) throw Unexpected(kind);
+        var reader = new BodyReader(kind, body);
+        long offset = reader.Size(), length = kind == FrameKind.CopyZero ? reader.Size() : reader.Left;
+        if (length <= 0 || offset > State.Size - length)
+            throw new LinkFormatException($"a {kind} frame has the range {offset}+{length}; the volume has {State.Size} bytes");
+        if (kind == FrameKind.CopyZero)
+        {
+            reader.End();
+            _sink.ZeroCopy(offset, length);
+        }
+        else
+        {
+            _sink.WriteCopy(offset, reader.Take(reader.Left));
+        }
+
+        _copied += length;
+        _isDirty = true;
+    }
+
+    private async Task StepAsync(ReplicaInput input, CancellationToken cancel)
+    {
+        (State, IReadOnlyList<ReplicaCommand> commands) = ReplicaMachine.Step(State, input);
+        foreach (ReplicaCommand command in commands) await CarryAsync(command, cancel).ConfigureAwait(false);
+        _sink.ApplyUpTo(State.ApplyLimit);
+    }
+
+    private async Task CarryAsync(ReplicaCommand command, CancellationToken cancel)
+    {
+        switch (command)
+        {
+            case WriteReplica(var record):
+                try
+                {
+                    await _sink.WriteAsync(record, cancel).ConfigureAwait(false);
+                }
+                catch (IOException e)
+                {
+                    await StepAsync(new ReplicaRecordFailed(e.Message), cancel).ConfigureAwait(false);
+                    break;
+                }
+
+                await StepAsync(new ReplicaRecordSynced(), cancel).ConfigureAwait(false);
+                break;
+            case AnswerOwner(var last, var phase, _, var copied):
+                _copied = copied;
+                await SendAsync(FrameKind.Answer, LinkMessages.Write(new LinkAnswer(last, phase, copied, _sink.KeepsBatchesWhole)), cancel)
+                    .ConfigureAwait(false);
+                break;
+            case RefuseOwner(var reason, _):
+                throw new LinkFormatException(reason);
+            case PutTailAside(var to):
+                await _sink.PutTailAsideAsync(to, cancel).ConfigureAwait(false);
+                await StepAsync(new StreamReady(), cancel).ConfigureAwait(false);
+                break;
+            case BeginResync(var common):
+                await _sink.BeginResyncAsync(common, cancel).ConfigureAwait(false);
+                _copied = 0;
+                await StepAsync(new StreamReady(), cancel).ConfigureAwait(false);
+                break;
+            case AskStream(var start, var from):
+                IReadOnlyList<(long, long)> ranges = start == StreamStart.Differences ? _sink.Differences : [];
+                await SendAsync(FrameKind.Start, LinkMessages.Write(new LinkStart(start, from, State.Record.CopiedBytes, ranges)), cancel)
+                    .ConfigureAwait(false);
+                break;
+            case AppendBatch(var skip):
+                _sink.Append(_batch!, skip);
+                _isDirty = true;
+                break;
+            case EndResync:
+                _sink.EndResync();
+                break;
+            case SendWhole:
+                await SendAsync(FrameKind.Whole, default, cancel).ConfigureAwait(false);
+                break;
+            case SendAck(var received, var durable):
+                await SendAsync(FrameKind.Ack, LinkMessages.Write(received, durable), cancel).ConfigureAwait(false);
+                break;
+            case SendProof(var proof):
+                await SendAsync(FrameKind.Proof, LinkMessages.Write(proof), cancel).ConfigureAwait(false);
+                break;
+        }
+    }
+
+    private ValueTask SendAsync(FrameKind kind, ReadOnlyMemory<byte> body, CancellationToken cancel)
+        => _frames.WriteAsync(kind, body, LinkCompression.None, cancel);
+}

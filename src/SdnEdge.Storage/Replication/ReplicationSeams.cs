@@ -1,0 +1,94 @@
+using SdnEdge.Core.Replication;
+
+namespace SdnEdge.Storage.Replication;
+
+/// <summary>The owner's log, as the link reads it. Calls come from one task at a time.</summary>
+public interface ILogReader
+{
+    /// <summary>The point before the oldest record that is kept.</summary>
+    LogPoint Oldest { get; }
+
+    /// <summary>The last point, durable or not.</summary>
+    LogPoint Last { get; }
+
+    /// <summary>The last durable point.</summary>
+    LogPoint Durable { get; }
+
+    /// <summary>The point of a sequence; null = it is not kept, or does not exist.</summary>
+    LogPoint? PointAt(ulong sequence);
+
+    /// <summary>Adds the records behind a sequence, up to <paramref name="through"/>, to a batch until it has so many bytes of payload; at least
+    /// one where there is one.</summary>
+    /// <returns>False: the log does not reach back to it any more.</returns>
+    bool Read(ulong after, ulong through, int maxBytes, RecordBatch into);
+
+    /// <summary>Completes when there is a record behind this sequence, or something is newly durable beyond <paramref name="durable"/>.</summary>
+    ValueTask WaitAsync(ulong after, ulong durable, CancellationToken cancel);
+}
+
+/// <summary>The owner's volume, as a copy reads it.</summary>
+public interface ICopySource
+{
+    /// <summary>Size, bytes.</summary>
+    long Size { get; }
+
+    /// <summary>The first part at or behind an offset that does not read as zeros; null = there is none.</summary>
+    (long Offset, long Length)? NextData(long from);
+
+    /// <summary>Reads bytes none of which is newer than what is durable at the return: a power cut takes nothing back that was copied.</summary>
+    ValueTask ReadDurableAsync(long offset, Memory<byte> into, CancellationToken cancel);
+}
+
+/// <summary>The replica's log and volume. Calls come from one task, one at a time.</summary>
+public interface IReplicaSink
+{
+    /// <summary>The point before the oldest record that is kept.</summary>
+    LogPoint Oldest { get; }
+
+    /// <summary>Up to this sequence the log was applied to the image.</summary>
+    ulong Applied { get; }
+
+    /// <summary>The content root with everything received.</summary>
+    ulong ContentRoot { get; }
+
+    /// <summary>A batch is in the log as a whole after a crash, or not at all: bytes may be left out of it.</summary>
+    bool KeepsBatchesWhole { get; }
+
+    /// <summary>The point of a sequence; null = it is not kept, or does not exist.</summary>
+    LogPoint? PointAt(ulong sequence);
+
+    /// <summary>Appends records as they are, from the one at <paramref name="skip"/> on. Not durable yet.</summary>
+    void Append(RecordBatch batch, int skip);
+
+    /// <summary>Makes durable what was appended and copied before the call.</summary>
+    /// <returns>The last durable sequence.</returns>
+    Task<ulong> SyncAsync(CancellationToken cancel);
+
+    /// <summary>The log may be applied up to this sequence.</summary>
+    void ApplyUpTo(ulong sequence);
+
+    /// <summary>Makes the record durable.</summary>
+    Task WriteAsync(ReplicaRecord record, CancellationToken cancel);
+
+    /// <summary>Puts the records behind a point aside, durably.</summary>
+    Task PutTailAsideAsync(LogPoint to, CancellationToken cancel);
+
+    /// <summary>Keeps the present content as the last consistent point (unless one is kept), puts the records behind the common point aside, and
+    /// remembers what they touched, durably.</summary>
+    Task BeginResyncAsync(LogPoint? common, CancellationToken cancel);
+
+    /// <summary>What the records that were put aside touched: ranges in order, not overlapping.</summary>
+    IReadOnlyList<(long Offset, long Length)> Differences { get; }
+
+    /// <summary>The log begins anew behind this point, durably.</summary>
+    Task BeginLogAsync(LogPoint at, CancellationToken cancel);
+
+    /// <summary>Writes copied bytes to the image.</summary>
+    void WriteCopy(long offset, ReadOnlySpan<byte> bytes);
+
+    /// <summary>Zeros a part of the image.</summary>
+    void ZeroCopy(long offset, long length);
+
+    /// <summary>The last consistent point that was kept is not needed any more.</summary>
+    void EndResync();
+}
