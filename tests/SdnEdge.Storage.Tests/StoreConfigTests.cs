@@ -1,5 +1,6 @@
 using SdnEdge.Core.Replication;
 using SdnEdge.Storage.Config;
+using SdnEdge.Storage.Replication;
 using Xunit;
 
 namespace SdnEdge.Storage.Tests;

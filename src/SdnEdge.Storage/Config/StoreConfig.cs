@@ -1,6 +1,7 @@
 using SdnEdge.Core.Config;
 using SdnEdge.Core.Replication;
 using SdnEdge.Core.Wire;
+using SdnEdge.Storage.Replication;
 
 namespace SdnEdge.Storage.Config;
 
@@ -34,19 +35,6 @@ public sealed record ExportTcpConfig(IpAddress Address, int Port, ApiTcpConfig? 
 /// <param name="Compression">How records are compressed on their way: none, zstd, lz4.</param>
 public sealed record ReplicationLinkConfig(
     ApiTcpConfig Listen, IReadOnlyList<StorePeer> Peers, long BytesPerSecond = 0, LinkCompression Compression = LinkCompression.None);
-
-/// <summary>How records are compressed on their way.</summary>
-public enum LinkCompression
-{
-    /// <summary>Not.</summary>
-    None,
-
-    /// <summary>Zstandard: smaller.</summary>
-    Zstd,
-
-    /// <summary>LZ4: faster.</summary>
-    Lz4,
-}
 
 /// <summary>Another store.</summary>
 /// <param name="Name">Its name, which is the common name of its certificate.</param>

@@ -2,6 +2,7 @@ using System.Globalization;
 using SdnEdge.Core.Config;
 using SdnEdge.Core.Replication;
 using SdnEdge.Core.Wire;
+using SdnEdge.Storage.Replication;
 
 namespace SdnEdge.Storage.Config;
 
