@@ -16,10 +16,18 @@ public sealed partial class Volume
     private ulong _applied, _appliedChain, _appliedEpoch, _redoThrough, _batchThrough;
     private long _appliedSinceCheckpoint;
     private int _imageError, _kicked;
+    private ulong _applyLimit = ulong.MaxValue;
     private bool _replicasChanged;
 
     /// <summary>The error number of the image or its metadata, while they cannot be written; 0 when they can.</summary>
     public int ImageError => _imageError;
+
+    /// <summary>None after this sequence is brought into the image by itself: a replica's records that its owner may still lose stay in the log.</summary>
+    public ulong ApplyLimit
+    {
+        get => Volatile.Read(ref _applyLimit);
+        set => Volatile.Write(ref _applyLimit, value);
+    }
 
     private void Kick()
     {
@@ -38,7 +46,7 @@ public sealed partial class Volume
             _ = _log.Commit();
 
             // 2. Everything durable goes to the image, with a checkpoint wherever there is much of it.
-            while (!_disposed && ApplyOnce())
+            while (!_disposed && ApplyOnce(ApplyLimit))
             {
                 if (_appliedSinceCheckpoint >= _options.CheckpointBytes || _log.IsFull) _ = Checkpoint();
             }

@@ -1,0 +1,142 @@
+using SdnEdge.Core.Replication;
+using SdnEdge.Storage.Log;
+using SdnEdge.Storage.Replication;
+using SdnEdge.Storage.Volumes;
+
+namespace SdnEdge.Storage.Service;
+
+/// <summary>A volume's log and contents, as the link reads them. Calls come from one task at a time.</summary>
+internal sealed class VolumeLogReader : ILogReader, ICopySource, IDisposable
+{
+    private readonly Volume _volume;
+    private readonly VolumeLog _log;
+    private readonly List<LogEntry> _entries = [];
+    private readonly List<BlockExtent> _extents = [];
+    private readonly Lock _lock = new();
+    private byte[] _buffer = [];
+    private LogCursor _cursor;
+    private LogPoint _durable;
+    private TaskCompletionSource _committed = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+    public VolumeLogReader(Volume volume)
+    {
+        (_volume, _log) = (volume, volume.Log);
+        _log.Committed += OnCommitted;
+    }
+
+    /// <inheritdoc/>
+    public LogPoint Oldest => _log.BeforeFirst;
+
+    /// <inheritdoc/>
+    public LogPoint Last
+    {
+        get
+        {
+            lock (_log.Gate) return new LogPoint(_log.LastSequence, _log.LastSequence == 0 ? 0 : _log.Epoch, _log.LastSequence == 0 ? 0 : _log.Chain);
+        }
+    }
+
+    /// <inheritdoc/>
+    public LogPoint Durable
+    {
+        get
+        {
+            ulong sequence = _log.DurableSequence;
+            if (sequence != _durable.Sequence) _durable = PointAt(sequence) ?? _durable;
+            return _durable;
+        }
+    }
+
+    /// <inheritdoc/>
+    public long Size => _volume.Size;
+
+    /// <inheritdoc/>
+    public LogPoint? PointAt(ulong sequence)
+    {
+        LogPoint oldest = Oldest;
+        if (sequence == oldest.Sequence) return oldest;
+        if (sequence < oldest.Sequence) return null;
+        var cursor = default(LogCursor);
+        byte[] buffer = new byte[_log.ReadBufferSize];
+        var entries = new List<LogEntry>();
+        return _log.Read(sequence, sequence, ref cursor, buffer, entries) == LogReadStatus.Read ? LogPoint.Of(entries[0].Record) : null;
+    }
+
+    /// <inheritdoc/>
+    public bool Read(ulong after, ulong through, int maxBytes, RecordBatch into)
+    {
+        if (_buffer.Length == 0) _buffer = new byte[Math.Max(_log.ReadBufferSize, maxBytes)];
+        switch (_log.Read(after + 1, through, ref _cursor, _buffer, _entries))
+        {
+            case LogReadStatus.Read:
+                long bytes = 0;
+                foreach (LogEntry entry in _entries)
+                {
+                    if (into.Count > 0 && (bytes >= maxBytes || into.Count >= RecordBatch.MaxRecords)) break;
+                    into.Add(entry.Record, _buffer.AsMemory(entry.PayloadAt, (int)entry.Record.PayloadLength));
+                    bytes += entry.Record.PayloadLength;
+                }
+
+                // What did not fit is looked up by its sequence.
+                if (into.Count < _entries.Count) _cursor = default;
+                return true;
+            case LogReadStatus.AtEnd:
+                return true;
+            case LogReadStatus.TooOld:
+                return false;
+            default:
+                throw new IOException($"record {after + 1} of volume {_volume.Metadata.Name} cannot be read back from its log; check the volume");
+        }
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask WaitAsync(ulong after, ulong durable, CancellationToken cancel)
+    {
+        Task committed;
+        lock (_lock) committed = _committed.Task;
+        if (_log.DurableSequence > durable || _log.LastSequence > after) return;
+        using var end = CancellationTokenSource.CreateLinkedTokenSource(cancel);
+        Task appended = _log.WaitForAsync(after + 1, end.Token);
+        await Task.WhenAny(appended, committed.WaitAsync(end.Token)).ConfigureAwait(false);
+        await end.CancelAsync().ConfigureAwait(false);
+        cancel.ThrowIfCancellationRequested();
+    }
+
+    /// <inheritdoc/>
+    public (long Offset, long Length)? NextData(long from)
+    {
+        const long Range = 1L << 30;
+        while (from < Size)
+        {
+            _extents.Clear();
+            BlockResult result = _volume.Extents(from, Math.Min(Range, Size - from), 256, _extents);
+            if (result != BlockResult.Ok) throw new IOException($"volume {_volume.Metadata.Name} cannot be read at {from}: {result}");
+            foreach (BlockExtent extent in _extents)
+            {
+                if (!extent.ReadsAsZeros) return (from, Math.Min(extent.Length, Size - from));
+                from += extent.Length;
+                if (from >= Size) return null;
+            }
+        }
+
+        return null;
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask ReadDurableAsync(long offset, Memory<byte> into, CancellationToken cancel)
+    {
+        BlockResult result = await _volume.ReadAsync(offset, into, cancel).ConfigureAwait(false);
+        if (result != BlockResult.Ok) throw new IOException($"volume {_volume.Metadata.Name} cannot be read at {offset}: {result}");
+        if (await _log.CommitAsync(_log.LastSequence).ConfigureAwait(false) is var error and not 0)
+            throw new IOException($"the log of volume {_volume.Metadata.Name} cannot be made durable: {Linux.RawFile.Describe(error)}");
+    }
+
+    public void Dispose() => _log.Committed -= OnCommitted;
+
+    private void OnCommitted(int error)
+    {
+        TaskCompletionSource done;
+        lock (_lock) (done, _committed) = (_committed, new(TaskCreationOptions.RunContinuationsAsynchronously));
+        done.TrySetResult();
+    }
+}
