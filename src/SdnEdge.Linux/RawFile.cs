@@ -179,7 +179,8 @@ public sealed unsafe class RawFile : IDisposable
     /// filesystem does not say, <paramref name="offset"/> itself.</summary>
     public long NextData(long offset) => NextOf(Libc.SEEK_DATA, offset);
 
-    /// <summary>The first byte at or behind <paramref name="offset"/> that has no room on the disk; the file's length when all have.</summary>
+    /// <summary>The first byte at or behind <paramref name="offset"/> that has no room on the disk; the file's length when all
+    /// have.</summary>
     public long NextHole(long offset) => NextOf(Libc.SEEK_HOLE, offset);
 
     private long NextOf(int whence, long offset)

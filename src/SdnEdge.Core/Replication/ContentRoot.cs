@@ -3,7 +3,8 @@ using System.IO.Hashing;
 namespace SdnEdge.Core.Replication;
 
 /// <summary>
-/// The content of a volume as one number: the sum modulo 2^64 of a keyed hash of each 4096-byte block that is not all zeros. A write changes
+/// The content of a volume as one number: the sum modulo 2^64 of a keyed hash of each 4096-byte block that is not all zeros. A write
+/// changes
 /// it by one subtraction and one addition; the order of the writes does not matter; a new volume of any size has 0. Two copies of a volume
 /// with different contents have the same root by an accident of 2^-64; it is no protection against one who chooses contents.
 /// </summary>
@@ -51,7 +52,8 @@ public static class ContentRoot
 }
 
 /// <summary>
-/// The shape of the tree of sums beside a content root. Level 0 has the hash of each block; an entry of a higher level is the sum of the 512
+/// The shape of the tree of sums beside a content root. Level 0 has the hash of each block; an entry of a higher level is the sum of the
+/// 512
 /// below it; the highest level has at most 512 entries, whose sum is the root. In a file each level is a run of whole pages of 4096 bytes
 /// (512 entries of 8 bytes, little endian), level 0 first: 0.2 % of the volume, and holes where the volume has zeros.
 /// </summary>

@@ -34,7 +34,8 @@ public static class LogRecordCodec
     private const byte Version = 1;
 
     /// <summary>Bytes a record takes on disk.</summary>
-    public static long SizeOnDisk(in LogRecord record) => HeaderSize + ((record.PayloadLength + (HeaderSize - 1)) & ~(long)(HeaderSize - 1));
+    public static long SizeOnDisk(in LogRecord record) =>
+        HeaderSize + ((record.PayloadLength + (HeaderSize - 1)) & ~(long)(HeaderSize - 1));
 
     /// <summary>Writes a header.</summary>
     /// <param name="record">What it says.</param>

@@ -32,7 +32,8 @@ public interface IStoreFile : IDisposable
     /// <summary>Gives a range room on the disk.</summary>
     int Allocate(long offset, long length);
 
-    /// <summary>The first byte at or behind <paramref name="offset"/> that may not be a hole; <see cref="Length"/> when there is none.</summary>
+    /// <summary>The first byte at or behind <paramref name="offset"/> that may not be a hole; <see cref="Length"/> when there is
+    /// none.</summary>
     long NextData(long offset);
 
     /// <summary>The first byte at or behind <paramref name="offset"/> that is in a hole; <see cref="Length"/> when there is none.</summary>
@@ -45,7 +46,8 @@ public interface IStoreFile : IDisposable
 /// <summary>The folder that the files of a volume are in.</summary>
 public interface IStoreFolder
 {
-    /// <summary>Opens a file; one that is to be made gets <paramref name="length"/> bytes of zeros, and its name is durable on return.</summary>
+    /// <summary>Opens a file; one that is to be made gets <paramref name="length"/> bytes of zeros, and its name is durable on
+    /// return.</summary>
     /// <param name="name">Its name in this folder; subfolders by a slash.</param>
     /// <param name="length">Of a new file; an existing one keeps its own. -1: it must be there already.</param>
     /// <param name="error">The error number when the answer is null.</param>

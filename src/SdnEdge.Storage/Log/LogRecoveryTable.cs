@@ -15,10 +15,12 @@ public enum FoundHeader
     /// <summary>A whole header of this use with another sequence than the expected one.</summary>
     OtherSequence,
 
-    /// <summary>A whole header of this use with the expected sequence, and the chain or the epoch does not continue the record before.</summary>
+    /// <summary>A whole header of this use with the expected sequence, and the chain or the epoch does not continue the record
+    /// before.</summary>
     OtherHistory,
 
-    /// <summary>A whole header of this use that continues the record before; the bytes behind it do not fit its checksum or its segment.</summary>
+    /// <summary>A whole header of this use that continues the record before; the bytes behind it do not fit its checksum or its
+    /// segment.</summary>
     BadPayload,
 
     /// <summary>A whole record that continues the one before.</summary>
@@ -68,11 +70,13 @@ public static class LogRecoveryTable
     public static IReadOnlyList<Row> Rows { get; } =
     [
         new("@whole", at => at is FoundHeader.Whole, _ => true, RecoveryAction.Accept),
-        new("@end", at => at is FoundHeader.Zeros or FoundHeader.OtherUse, behind => behind is FoundBehind.Nothing, RecoveryAction.EndClean),
+        new("@end", at => at is FoundHeader.Zeros or FoundHeader.OtherUse, behind => behind is FoundBehind.Nothing,
+            RecoveryAction.EndClean),
         new("@torn", at => at is FoundHeader.Broken or FoundHeader.BadPayload or FoundHeader.OtherSequence or FoundHeader.OtherHistory,
             behind => behind is FoundBehind.Nothing, RecoveryAction.CutTail),
         new("@loose", at => at is not FoundHeader.Whole, behind => behind is FoundBehind.Loose, RecoveryAction.CutTail),
-        new("@gone", at => at is FoundHeader.Zeros or FoundHeader.OtherUse, behind => behind is FoundBehind.Witness, RecoveryAction.Damaged),
+        new("@gone", at => at is FoundHeader.Zeros or FoundHeader.OtherUse, behind => behind is FoundBehind.Witness,
+            RecoveryAction.Damaged),
         new("@bad", at => at is FoundHeader.Broken or FoundHeader.BadPayload or FoundHeader.OtherSequence or FoundHeader.OtherHistory,
             behind => behind is FoundBehind.Witness, RecoveryAction.Damaged),
     ];

@@ -69,7 +69,8 @@ public sealed partial class VolumeLog
             end = segment.End;
             last = Math.Min(through, segment.LastSequence);
             segment.Pins++;
-            (sequence, place) = cursor.Sequence == from && cursor.Ordinal == segment.Header.Ordinal ? (from, cursor.Place) : segment.Find(from);
+            (sequence, place) = cursor.Sequence == from && cursor.Ordinal == segment.Header.Ordinal ? (from,
+                cursor.Place) : segment.Find(from);
         }
 
         try
@@ -92,7 +93,8 @@ public sealed partial class VolumeLog
                 long size = LogRecordCodec.SizeOnDisk(record);
                 if (size > got - at) break;
                 int payload = (int)record.PayloadLength;
-                if (payload > 0 && Crc32C.Of(buffer.AsSpan(at + LogRecordCodec.HeaderSize, payload)) != record.Checksum) return Partly(entries);
+                if (payload > 0 && Crc32C.Of(buffer.AsSpan(at + LogRecordCodec.HeaderSize,
+                    payload)) != record.Checksum) return Partly(entries);
                 int bytes = at + LogRecordCodec.HeaderSize;
                 entries.Add(new LogEntry(record, bytes, PositionOf(segment, place + bytes)));
                 at += (int)size;
@@ -133,7 +135,8 @@ public sealed partial class VolumeLog
         return _segments[low];
     }
 
-    /// <summary>Holds the segment of a position, so that <see cref="ReadPayload"/> may be called without the lock. The lock is held.</summary>
+    /// <summary>Holds the segment of a position, so that <see cref="ReadPayload"/> may be called without the lock. The lock is
+    /// held.</summary>
     internal LogSegment PinLocked(long position)
     {
         var segment = SegmentOf(position);

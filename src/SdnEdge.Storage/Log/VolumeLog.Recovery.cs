@@ -292,7 +292,8 @@ public sealed partial class VolumeLog
             return _window.AsSpan((int)(at - _windowAt), length);
         }
 
-        /// <summary>Overwrites with zeros what is behind the end: whole segments first, the newest first, then the rest of the last one.</summary>
+        /// <summary>Overwrites with zeros what is behind the end: whole segments first, the newest first, then the rest of the last
+        /// one.</summary>
         public int Cut()
         {
             foreach (var file in _broken) log._unfilled.Enqueue(file);

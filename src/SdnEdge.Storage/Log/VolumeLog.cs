@@ -59,7 +59,8 @@ public enum AppendStatus
 /// segment  0     header, 4096 bytes (SegmentHeader)
 ///          4096  record, record, ...  each 64 bytes of header (LogRecordCodec), its bytes, zeros up to a multiple of 64
 /// </code>
-/// <para><b>A record is valid if and only if</b> (1) its header's checksum fits and all its fields are in range, (2) its salt is that of the
+/// <para><b>A record is valid if and only if</b> (1) its header's checksum fits and all its fields are in range, (2) its salt is that of
+/// the
 /// segment's header, (3) its sequence is one more than that of the record before, (4) its epoch is not less, (5) its chain follows from the
 /// chain before, (6) it ends inside the segment, (7) the checksum of the bytes behind the header fits. <b>The log is</b> the longest run of
 /// valid records: from the first one of the segment that has the first sequence not applied (and, where they are there, of the
@@ -140,7 +141,8 @@ public sealed partial class VolumeLog : IDisposable
     /// <summary>The file that failed last.</summary>
     public string FailedFile { get; private set; } = "";
 
-    /// <summary>A segment became ready, or could not be made: appends that found no room may be tried again. Raised without the lock.</summary>
+    /// <summary>A segment became ready, or could not be made: appends that found no room may be tried again. Raised without the
+    /// lock.</summary>
     public event Action? SegmentReady;
 
     /// <summary>Every segment is in use: room comes only by <see cref="Release"/>.</summary>
@@ -202,7 +204,8 @@ public sealed partial class VolumeLog : IDisposable
         position = 0;
         record = new LogRecord(LastSequence + 1, epoch, kind, offset, length, 0, 0);
         if (payload.Length != record.PayloadLength || payload.Length > _options.MaxPayload)
-            throw new ArgumentException($"{payload.Length} bytes behind a {kind} of {length}; at most {_options.MaxPayload}", nameof(payload));
+            throw new ArgumentException($"{payload.Length} bytes behind a {kind} of {length}; at most {_options.MaxPayload}",
+                nameof(payload));
         if (Failure != 0) return AppendStatus.Failed;
         int size = (int)LogRecordCodec.SizeOnDisk(record);
         var segment = _segments[^1];
@@ -255,7 +258,8 @@ public sealed partial class VolumeLog : IDisposable
 
         var file = _ready.Peek();
         var segment = new LogSegment(file,
-            new SegmentHeader(_identity, _options.NewSalt(), _segments[^1].Header.Ordinal + 1, LastSequence + 1, Chain, Epoch, file.Length));
+            new SegmentHeader(_identity, _options.NewSalt(), _segments[^1].Header.Ordinal + 1, LastSequence + 1, Chain, Epoch,
+                file.Length));
         Span<byte> header = stackalloc byte[SegmentHeader.Bytes];
         segment.Header.Write(header);
         int error = file.Write(0, header);

@@ -22,8 +22,10 @@ public enum AckRule
 /// </summary>
 public interface IAckGate
 {
-    /// <summary>The rule for a record that was just appended. It is called in the order of the sequences, under the lock that gives them out:
-    /// a mode that is switched under that lock (<see cref="Volume.WithSequenceLock"/>) holds from one sequence on. It must return at once and
+    /// <summary>The rule for a record that was just appended. It is called in the order of the sequences, under the lock that gives them
+    /// out:
+    /// a mode that is switched under that lock (<see cref="Volume.WithSequenceLock"/>) holds from one sequence on. It must return at once
+    /// and
     /// must not call the volume.</summary>
     /// <param name="record">The request's last record.</param>
     /// <param name="durable">The guest asked for durability: a flush or a FUA write.</param>
@@ -52,7 +54,8 @@ public enum VolumeEventKind
     /// <summary>What failed works again.</summary>
     Recovered,
 
-    /// <summary>The log is full of records that a replica has not acknowledged: writes wait until it has, or until it is given up.</summary>
+    /// <summary>The log is full of records that a replica has not acknowledged: writes wait until it has, or until it is given
+    /// up.</summary>
     RetentionExceeded,
 
     /// <summary>A record of the log that was read back is not what was written.</summary>

@@ -173,7 +173,8 @@ internal sealed class PendingIndex
         return newest;
     }
 
-    /// <summary>Whether a record later than <paramref name="sequence"/>, up to <paramref name="through"/>, replaces the whole block.</summary>
+    /// <summary>Whether a record later than <paramref name="sequence"/>, up to <paramref name="through"/>, replaces the whole
+    /// block.</summary>
     public bool IsReplaced(long block, ulong sequence, ulong through)
     {
         if (_zeros.Count > 0 && ZerosOf(block) is var zeros && zeros > sequence && zeros <= through) return true;

@@ -6,7 +6,8 @@ using SdnEdge.Storage.Log;
 namespace SdnEdge.Storage.Volumes;
 
 /// <summary>
-/// What is durable of a volume beside its log: up to where the log is in the image, the content root there, and how far each replica is. Two
+/// What is durable of a volume beside its log: up to where the log is in the image, the content root there, and how far each replica is.
+/// Two
 /// slots of 4096 bytes are written in turn; the one with the higher number that is whole is the superblock, so a crash in the middle of
 /// writing one leaves the other.
 /// <code>
@@ -88,7 +89,8 @@ internal sealed record Superblock(ulong Number, ulong Applied, ulong Root, ulong
         {
             int length = bytes[at];
             if (at + 9 + length > bytes.Length) return null;
-            replicas[Encoding.UTF8.GetString(bytes.Slice(at + 1, length))] = BinaryPrimitives.ReadUInt64LittleEndian(bytes[(at + 1 + length)..]);
+            replicas[Encoding.UTF8.GetString(bytes.Slice(at + 1,
+                length))] = BinaryPrimitives.ReadUInt64LittleEndian(bytes[(at + 1 + length)..]);
             at += 9 + length;
         }
 

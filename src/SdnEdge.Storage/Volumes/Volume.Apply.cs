@@ -69,7 +69,8 @@ public sealed partial class Volume
             if (status == LogReadStatus.AtEnd) return false;
             if (status != LogReadStatus.Read)
             {
-                Fail(VolumeEventKind.LogDamaged, "log", RawFile.IoError, $"record {_applied + 1} cannot be read back from the log: run check");
+                Fail(VolumeEventKind.LogDamaged, "log", RawFile.IoError,
+                    $"record {_applied + 1} cannot be read back from the log: run check");
                 return false;
             }
 
@@ -138,7 +139,8 @@ public sealed partial class Volume
             long stop = at;
             lock (_log.Gate)
             {
-                while (stop < end && !_index.IsReplaced(stop / Block, record.Sequence, last)) stop = Math.Min(end, ((stop / Block) + 1) * Block);
+                while (stop < end && !_index.IsReplaced(stop / Block, record.Sequence, last)) stop = Math.Min(end,
+                    ((stop / Block) + 1) * Block);
             }
 
             if (stop == at)
@@ -232,7 +234,8 @@ public sealed partial class Volume
 
                 if (error != 0)
                 {
-                    Fail(kind, file, error, $"{file}: {RawFile.Describe(error)}; records {_super.Applied + 1} to {_applied} are applied again");
+                    Fail(kind, file, error,
+                        $"{file}: {RawFile.Describe(error)}; records {_super.Applied + 1} to {_applied} are applied again");
                     ApplyAgain();
                     return error;
                 }
@@ -355,7 +358,8 @@ public sealed partial class Volume
         lock (_log.Gate)
         {
             if (!_replicas.ContainsKey(name)
-                && (_replicas.Count >= Superblock.MaxReplicas || System.Text.Encoding.UTF8.GetByteCount(name) > Superblock.MaxName)) return false;
+                && (_replicas.Count >= Superblock.MaxReplicas || System.Text.Encoding.UTF8.GetByteCount(name) > Superblock.MaxName))
+                return false;
             _replicas[name] = acknowledged;
             _replicasChanged = true;
         }

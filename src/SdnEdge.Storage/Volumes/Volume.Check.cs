@@ -12,7 +12,8 @@ namespace SdnEdge.Storage.Volumes;
 /// <param name="RecordsRead">Records of the log that were read.</param>
 /// <param name="LogDamage">The first record of the log that is not as it was written; null when all are.</param>
 /// <param name="Error">The error number of a disk that failed meanwhile; 0 when none did.</param>
-public sealed record VolumeCheck(VolumeProof Proof, ulong Root, long BlocksRead, IReadOnlyList<long> BadBlocks, long BadCount, long RecordsRead,
+public sealed record VolumeCheck(VolumeProof Proof, ulong Root, long BlocksRead, IReadOnlyList<long> BadBlocks, long BadCount,
+    long RecordsRead,
     string? LogDamage, int Error)
 {
     /// <summary>Everything is as it was written.</summary>
@@ -24,7 +25,8 @@ public sealed partial class Volume
     private const int BadBlocksNamed = 1000;
 
     /// <summary>
-    /// Verifies the volume from its own records: 1. everything in the log goes to the image; 2. each block of the image that is not in a hole,
+    /// Verifies the volume from its own records: 1. everything in the log goes to the image; 2. each block of the image that is not in a
+    /// hole,
     /// and each that is said to have contents, is hashed and compared; 3. the log is read, its chain followed. Writes go on meanwhile, into
     /// the log.
     /// </summary>

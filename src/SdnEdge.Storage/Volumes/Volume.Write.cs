@@ -44,7 +44,8 @@ public sealed partial class Volume
             lock (_log.Gate)
             {
                 if (_parked.Count > 0 || _disposed || !_index.HasRoom(offset, bytes.Length, zeros: false)
-                    || _log.Append(LogRecordKind.Write, offset, bytes.Length, bytes.Span, out record, out long position) != AppendStatus.Appended)
+                    || _log.Append(LogRecordKind.Write, offset, bytes.Length, bytes.Span, out record,
+                        out long position) != AppendStatus.Appended)
                 {
                     goto slow;
                 }
@@ -59,11 +60,13 @@ public sealed partial class Volume
         }
 
     slow:
-        return Submit(new Request { Work = Work.Write, Offset = offset, Length = bytes.Length, Bytes = bytes, Durable = durable, Cancel = cancel });
+        return Submit(new Request { Work = Work.Write, Offset = offset, Length = bytes.Length, Bytes = bytes, Durable = durable,
+            Cancel = cancel });
     }
 
     /// <inheritdoc/>
-    public ValueTask<BlockResult> FlushAsync(CancellationToken cancel) => Submit(new Request { Work = Work.Flush, Durable = true, Cancel = cancel });
+    public ValueTask<BlockResult> FlushAsync(CancellationToken cancel) => Submit(new Request { Work = Work.Flush, Durable = true,
+        Cancel = cancel });
 
     /// <inheritdoc/>
     public ValueTask<BlockResult> TrimAsync(long offset, long length, BlockFlags flags, CancellationToken cancel) =>
@@ -137,7 +140,8 @@ public sealed partial class Volume
                 Work.Zero => LogRecordKind.Zero,
                 _ => LogRecordKind.Trim,
             };
-            var status = _log.Append(kind, request.Offset, length, write ? request.Bytes.Span[..(int)length] : [], out request.Last, out long position);
+            var status = _log.Append(kind, request.Offset, length, write ? request.Bytes.Span[..(int)length] : [], out request.Last,
+                out long position);
             if (status != AppendStatus.Appended)
             {
                 failed = Refusal(status);
@@ -289,7 +293,8 @@ public sealed partial class Volume
     {
         byte[] bytes = System.Text.Encoding.UTF8.GetBytes(name ?? "");
         if (bytes.Length is 0 or > LogRecordCodec.MaxMarkName)
-            throw new ArgumentException($"a mark's name has 1 to {LogRecordCodec.MaxMarkName} bytes, this one {bytes.Length}", nameof(name));
+            throw new ArgumentException($"a mark's name has 1 to {LogRecordCodec.MaxMarkName} bytes, this one {bytes.Length}",
+                nameof(name));
         return _log.Append(LogRecordKind.Mark, 0, bytes.Length, bytes, out record, out _);
     }
 

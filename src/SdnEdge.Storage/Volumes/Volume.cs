@@ -9,7 +9,8 @@ public sealed record VolumeOptions
     /// <summary>Its log.</summary>
     public VolumeLogOptions Log { get; init; } = new();
 
-    /// <summary>True: a thread applies. False: the owner calls <see cref="Volume.ApplyOnce"/> and <see cref="Volume.Checkpoint"/>.</summary>
+    /// <summary>True: a thread applies. False: the owner calls <see cref="Volume.ApplyOnce"/> and <see
+    /// cref="Volume.Checkpoint"/>.</summary>
     public bool Background { get; init; } = true;
 
     /// <summary>The applier looks at the log at least this often.</summary>
@@ -32,7 +33,8 @@ public sealed record VolumeOptions
 /// A volume: log first, applied lazily to an image (a raw file or a block device).
 /// </summary>
 /// <remarks>
-/// <para><b>Write.</b> 1. Under the sequence lock the record is appended, with one write to the kernel, and the index notes where the newest
+/// <para><b>Write.</b> 1. Under the sequence lock the record is appended, with one write to the kernel, and the index notes where the
+/// newest
 /// bytes of its blocks are. 2. It is answered, like a disk with a write cache; with FUA after a barrier record is durable. A request that
 /// finds no room in log or index is parked and carried out in its turn.</para>
 /// <para><b>Read.</b> What the index names comes from the log, the rest from the image.</para>
@@ -40,7 +42,8 @@ public sealed record VolumeOptions
 /// <para><b>Apply.</b> Only records that are durable in the log go to the image, in order; a block that a later record of the same batch
 /// replaces whole is left out. The hash tree follows. <b>Checkpoint:</b> 1. sync the image, 2. sync the hash tree, 3. write the superblock:
 /// applied is durable, 4. segments that are applied and acknowledged by every replica are free.</para>
-/// <para><b>Invariant.</b> The image on the disk, with every durable record after the superblock's <i>applied</i> written over it in order, is
+/// <para><b>Invariant.</b> The image on the disk, with every durable record after the superblock's <i>applied</i> written over it in
+/// order, is
 /// the state after the last durable record. Nothing that is not durable in the log is ever in the image. So after any crash the volume is
 /// a prefix of its writes, and has everything that was answered as durable.</para>
 /// <para><b>Locks</b>, in this order: the apply lock (apply, checkpoint, check), the log's commit lock, the sequence lock.</para>
@@ -99,7 +102,8 @@ public sealed partial class Volume : IBlockDevice, IDisposable
         }
     }
 
-    /// <summary>What happened that an operator has to know. It may be raised under the apply lock: the handler must neither wait nor call the
+    /// <summary>What happened that an operator has to know. It may be raised under the apply lock: the handler must neither wait nor call
+    /// the
     /// volume.</summary>
     public event Action<VolumeEvent>? Happened;
 
@@ -131,7 +135,8 @@ public sealed partial class Volume : IBlockDevice, IDisposable
     /// <summary>Requests that had to wait for room, since the volume was opened.</summary>
     public long ParkedRequests { get; private set; }
 
-    /// <summary>Makes a volume in an empty folder. The image is there, of the volume's size; what it contains is the volume's content.</summary>
+    /// <summary>Makes a volume in an empty folder. The image is there, of the volume's size; what it contains is the volume's
+    /// content.</summary>
     /// <param name="folder">For everything but the image.</param>
     /// <param name="parts">The image; closed with the volume, or when this fails.</param>
     /// <param name="metadata">What it is.</param>
@@ -172,7 +177,8 @@ public sealed partial class Volume : IBlockDevice, IDisposable
     {
         recovery = null;
         Superblock? super = null;
-        if (OpenParts(folder, parts, metadata, make: false, out error)) super = Superblock.Read(parts.Superblock!, metadata.Identity, out error);
+        if (OpenParts(folder, parts, metadata, make: false, out error)) super = Superblock.Read(parts.Superblock!, metadata.Identity,
+            out error);
         if (super is not null)
         {
             var index = new PendingIndex(options.MaxPendingBlocks);

@@ -45,7 +45,8 @@ public sealed class VolumeStore(string root, TimeProvider time)
     public Volume Create(string name, long size, VolumeOptions options, Guid? identity = null, ulong epoch = 0) =>
         Make(name, size, image: null, options, identity, epoch);
 
-    /// <summary>Makes a volume of a raw image or a block device that is there. It is used where it is, and its contents are read once.</summary>
+    /// <summary>Makes a volume of a raw image or a block device that is there. It is used where it is, and its contents are read
+    /// once.</summary>
     /// <param name="name">As <see cref="Create"/>'s.</param>
     /// <param name="image">Absolute path. From now on it belongs to the volume.</param>
     /// <param name="options">How it works.</param>
@@ -57,7 +58,8 @@ public sealed class VolumeStore(string root, TimeProvider time)
         if (!Path.IsPathFullyQualified(image)) throw new VolumeException($"image {image}: an absolute path is needed");
         using var file = OpenRaw(image);
         long size = file.Length();
-        if (size == 0 || size % 512 != 0) throw new VolumeException($"image {image}: {size} bytes; a multiple of 512, more than 0, is needed");
+        if (size == 0 || size % 512 != 0)
+            throw new VolumeException($"image {image}: {size} bytes; a multiple of 512, more than 0, is needed");
         return Make(name, size, image, options, identity, epoch);
     }
 
@@ -65,7 +67,8 @@ public sealed class VolumeStore(string root, TimeProvider time)
     {
         ArgumentNullException.ThrowIfNull(options);
         string folder = FolderOf(name);
-        if (size <= 0 || size % 512 != 0) throw new VolumeException($"volume {name}: size {size}; a multiple of 512, more than 0, is needed");
+        if (size <= 0 || size % 512 != 0)
+            throw new VolumeException($"volume {name}: size {size}; a multiple of 512, more than 0, is needed");
         if (File.Exists(Path.Combine(folder, "volume.json"))) throw new VolumeException($"volume {name} is there already, in {folder}");
         var metadata = new VolumeMetadata
         {
@@ -116,7 +119,8 @@ public sealed class VolumeStore(string root, TimeProvider time)
     {
         ArgumentNullException.ThrowIfNull(options);
         string folder = FolderOf(name);
-        var metadata = ReadMetadata(folder) ?? throw new VolumeException($"volume {name} is not there: no {Path.Combine(folder, "volume.json")}");
+        var metadata = ReadMetadata(folder)
+            ?? throw new VolumeException($"volume {name} is not there: no {Path.Combine(folder, "volume.json")}");
         LockedFolder disk;
         try
         {
@@ -202,7 +206,8 @@ public sealed class VolumeStore(string root, TimeProvider time)
         bool good = name is { Length: > 0 and <= 64 } && char.IsAsciiLetterOrDigit(name[0])
             && name.All(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '_' or '.');
         return good ? Path.Combine(root, name)
-            : throw new VolumeException($"volume name '{name}': 1 to 64 of a-z, A-Z, 0-9, '-', '_', '.', the first a letter or digit, is needed");
+            : throw new VolumeException(
+                $"volume name '{name}': 1 to 64 of a-z, A-Z, 0-9, '-', '_', '.', the first a letter or digit, is needed");
     }
 
     private static RawFile OpenRaw(string path)

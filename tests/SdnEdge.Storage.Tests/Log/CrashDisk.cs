@@ -65,7 +65,8 @@ internal sealed class CrashDisk(int seed) : IStoreFolder
         {
             error = 0;
             if (_files.TryGetValue(name, out var file)) return file;
-            error = length < 0 ? 2 : IsOff ? IoError : FailingName is not null && name.EndsWith(FailingName, StringComparison.Ordinal) ? FailingError : 0;
+            error = length < 0 ? 2 : IsOff ? IoError : FailingName is not null && name.EndsWith(FailingName,
+                StringComparison.Ordinal) ? FailingError : 0;
             return error != 0 ? null : _files[name] = new CrashFile(this, name, new byte[length]);
         }
     }
@@ -154,7 +155,8 @@ internal sealed class CrashDisk(int seed) : IStoreFolder
                 }
 
                 Syncs++;
-                foreach (long sector in _dirty.Keys) _current.AsSpan((int)(sector * Sector), Sector).CopyTo(_durable.AsSpan((int)(sector * Sector)));
+                foreach (long sector in _dirty.Keys) _current.AsSpan((int)(sector * Sector),
+                    Sector).CopyTo(_durable.AsSpan((int)(sector * Sector)));
                 _dirty.Clear();
                 return 0;
             }
@@ -164,7 +166,8 @@ internal sealed class CrashDisk(int seed) : IStoreFolder
         {
             if (disk.IsOff) return IoError;
             disk.Operations++;
-            bool fails = disk.FailingName is not null && name.EndsWith(disk.FailingName, StringComparison.Ordinal) && (sync || !disk.FailsOnlySync);
+            bool fails = disk.FailingName is not null && name.EndsWith(disk.FailingName,
+                StringComparison.Ordinal) && (sync || !disk.FailsOnlySync);
             return fails ? disk.FailingError : 0;
         }
 

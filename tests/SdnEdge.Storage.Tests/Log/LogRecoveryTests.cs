@@ -209,7 +209,8 @@ public sealed class LogRecoveryTests
 
     private static LogRecord Append(VolumeLog log, int filling, int length)
     {
-        Assert.Equal(AppendStatus.Appended, log.Append(LogRecordKind.Write, 4096L * filling, length, Payload(filling, length), out var record, out _));
+        Assert.Equal(AppendStatus.Appended, log.Append(LogRecordKind.Write, 4096L * filling, length, Payload(filling, length),
+            out var record, out _));
         return record;
     }
 }

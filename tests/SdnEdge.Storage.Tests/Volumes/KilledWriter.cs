@@ -54,7 +54,8 @@ internal static class KilledWriter
         {
             var result = operation.IsFlush
                 ? await volume.FlushAsync(default)
-                : await volume.WriteAsync(operation.Offset, operation.Bytes, operation.Durable ? BlockFlags.ForceUnitAccess : BlockFlags.None, default);
+                : await volume.WriteAsync(operation.Offset, operation.Bytes,
+                    operation.Durable ? BlockFlags.ForceUnitAccess : BlockFlags.None, default);
             if (result != BlockResult.Ok) throw new InvalidOperationException($"operation {answered}: {result}");
             BitConverter.TryWriteBytes(line, ++answered);
             output.Write(line);

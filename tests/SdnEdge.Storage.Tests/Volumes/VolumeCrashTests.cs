@@ -44,7 +44,8 @@ public sealed class VolumeCrashTests
         }
 
         // The rare ways were gone: cuts inside operations, torn tails, writes that were lost, records applied again, segments used again.
-        Assert.True(cuts >= 2 * seeds && mid > seeds / 4 && torn > seeds / 10 && lost > seeds / 10 && redone > seeds / 10 && rolled > seeds / 10,
+        Assert.True(cuts >= 2 * seeds && mid > seeds / 4 && torn > seeds / 10 && lost > seeds / 10 && redone > seeds / 10
+            && rolled > seeds / 10,
             $"cuts {cuts}, inside an operation {mid}, torn {torn}, lost {lost}, applied again {redone}, segments used again {rolled}");
     }
 
@@ -147,7 +148,8 @@ public sealed class VolumeCrashTests
             var call = trim
                 ? _volume.TrimAsync(offset, length, BlockFlags.None, default)
                 : _volume.WriteZeroesAsync(offset, length, BlockFlags.NoHole, default);
-            await Answered(call, new Operation(trim ? LogRecordKind.Trim : LogRecordKind.Zero, offset, length, new byte[length]), durable: false);
+            await Answered(call, new Operation(trim ? LogRecordKind.Trim : LogRecordKind.Zero, offset, length, new byte[length]),
+                durable: false);
         }
 
         // The operation is the next record, if it became one; its answer, if there is one, is kept.
@@ -185,7 +187,8 @@ public sealed class VolumeCrashTests
             var result = await _volume.ReadAsync(offset, bytes, default);
             if (_disk.IsOff) return;
             Assert.Equal(BlockResult.Ok, result);
-            Assert.True(StateAfter(_last).AsSpan(offset, bytes.Length).SequenceEqual(bytes), $"{bytes.Length} bytes at {offset} are not the newest");
+            Assert.True(StateAfter(_last).AsSpan(offset, bytes.Length).SequenceEqual(bytes),
+                $"{bytes.Length} bytes at {offset} are not the newest");
         }
 
         private byte[] StateAfter(ulong sequence)
@@ -218,9 +221,11 @@ public sealed class VolumeCrashTests
             // 2. What is read is the state after the last record.
             byte[] expected = StateAfter(last), bytes = new byte[_size];
             Assert.Equal(BlockResult.Ok, _volume.ReadAsync(0, bytes, default).AsTask().GetAwaiter().GetResult());
-            Assert.True(expected.AsSpan().SequenceEqual(bytes), $"the volume is not the state after record {last}: {FirstDifference(expected, bytes)}");
+            Assert.True(expected.AsSpan().SequenceEqual(bytes),
+                $"the volume is not the state after record {last}: {FirstDifference(expected, bytes)}");
 
-            // 3. So is the image once the log is applied, its root is the sum over its blocks, and the volume finds nothing wrong with itself.
+            // 3. So is the image once the log is applied, its root is the sum over its blocks, and the volume finds nothing wrong with
+            // itself.
             var proof = _volume.Drain(ulong.MaxValue, out error);
             Assert.True(proof is not null, $"not applied: error {error}");
             Assert.True(expected.AsSpan().SequenceEqual(_disk.File("image").Snapshot()), $"the image is not the state after record {last}");

@@ -25,7 +25,8 @@ public sealed class VolumeFaultTests : IDisposable
 
     public void Dispose() => _volume.Dispose();
 
-    private static VolumeMetadata Metadata => new() { Name = "v", Identity = new Guid("8e0d6c1e-0000-4000-8000-000000000001"), Size = Size };
+    private static VolumeMetadata Metadata => new() { Name = "v", Identity = new Guid("8e0d6c1e-0000-4000-8000-000000000001"),
+        Size = Size };
 
     private static VolumeOptions Options(IAckGate? gate) => new()
     {
@@ -198,7 +199,8 @@ public sealed class VolumeFaultTests : IDisposable
     public async Task A_gate_decides_under_the_lock_when_a_request_is_answered()
     {
         var gate = new Gate();
-        using var volume = Volume.Create(new CrashDisk(2), new Volume.Parts(new CrashDisk(3).Open("image", Size, out _)!), Metadata, Options(gate), out _)!;
+        using var volume = Volume.Create(new CrashDisk(2), new Volume.Parts(new CrashDisk(3).Open("image", Size, out _)!), Metadata,
+            Options(gate), out _)!;
         Assert.Equal(BlockResult.Ok, await volume.WriteAsync(0, new byte[4096], BlockFlags.None, default));
         Assert.Equal(0ul, volume.Log.DurableSequence);
 
@@ -222,7 +224,8 @@ public sealed class VolumeFaultTests : IDisposable
     [Fact]
     public async Task Another_volume_of_the_same_identity_that_gets_every_record_has_the_same_proof()
     {
-        using var copy = Volume.Create(new CrashDisk(4), new Volume.Parts(new CrashDisk(5).Open("image", Size, out _)!), Metadata, Options(null), out _)!;
+        using var copy = Volume.Create(new CrashDisk(4), new Volume.Parts(new CrashDisk(5).Open("image", Size, out _)!), Metadata,
+            Options(null), out _)!;
         for (int i = 0; i < 5; i++) await WriteAsync();
         Assert.Equal(AppendStatus.Appended, _volume.BeginEpoch(7, out _));
         Assert.Equal(AppendStatus.Appended, _volume.Mark("before lunch", out var mark));

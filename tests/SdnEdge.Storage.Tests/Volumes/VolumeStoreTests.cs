@@ -39,7 +39,8 @@ public sealed class VolumeStoreTests : IDisposable
         {
             List<VolumeEvent> events = [];
             volume.Happened += events.Add;
-            await Task.WhenAll(Enumerable.Range(0, Writers).Select(writer => Task.Run(() => WriteAsync(volume, writer, states[writer], 400))));
+            await Task.WhenAll(Enumerable.Range(0, Writers).Select(writer => Task.Run(() => WriteAsync(volume, writer, states[writer],
+                400))));
             Assert.Empty(events);
             Assert.True(volume.Log.FirstSequence > 1, "no segment was used again");
             proof = volume.Drain(ulong.MaxValue, out _)!.Value;
@@ -62,7 +63,8 @@ public sealed class VolumeStoreTests : IDisposable
             var random = new Random(writer);
             for (int i = 0; i < operations; i++)
             {
-                int length = 512 * (1 + random.Next(random.Next(10) == 0 ? 128 : 16)), offset = 512 * random.Next(((Region - length) / 512) + 1);
+                int length = 512 * (1 + random.Next(random.Next(10) == 0 ? 128 : 16)),
+                    offset = 512 * random.Next(((Region - length) / 512) + 1);
                 byte[] bytes = new byte[length];
                 switch (random.Next(8))
                 {
@@ -75,7 +77,8 @@ public sealed class VolumeStoreTests : IDisposable
                         break;
                     case 2 or 3:
                         Assert.Equal(BlockResult.Ok, await volume.ReadAsync((writer * Region) + offset, bytes, default));
-                        Assert.True(state.AsSpan(offset, length).SequenceEqual(bytes), $"writer {writer}, operation {i}: not what was written");
+                        Assert.True(state.AsSpan(offset, length).SequenceEqual(bytes),
+                            $"writer {writer}, operation {i}: not what was written");
                         break;
                     default:
                         random.NextBytes(bytes);
@@ -153,9 +156,11 @@ public sealed class VolumeStoreTests : IDisposable
     {
         using (var volume = _store.Create("a.1", 1 << 20, Small))
         {
-            Assert.Contains("open already", Assert.Throws<VolumeException>(() => _store.Open("a.1", Small)).Message, StringComparison.Ordinal);
+            Assert.Contains("open already", Assert.Throws<VolumeException>(() => _store.Open("a.1", Small)).Message,
+                StringComparison.Ordinal);
             Assert.Contains("open already", Assert.Throws<VolumeException>(() => _store.Delete("a.1")).Message, StringComparison.Ordinal);
-            Assert.Contains("there already", Assert.Throws<VolumeException>(() => _store.Create("a.1", 512, Small)).Message, StringComparison.Ordinal);
+            Assert.Contains("there already", Assert.Throws<VolumeException>(() => _store.Create("a.1", 512, Small)).Message,
+                StringComparison.Ordinal);
             foreach (string file in Directory.EnumerateFiles(Path.Combine(_root, "store", "a.1"), "*", SearchOption.AllDirectories))
                 Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite, File.GetUnixFileMode(file));
         }
@@ -164,7 +169,8 @@ public sealed class VolumeStoreTests : IDisposable
         Assert.Contains("512", Assert.Throws<VolumeException>(() => _store.Create("b", 1000, Small)).Message, StringComparison.Ordinal);
         Assert.Contains("name", Assert.Throws<VolumeException>(() => _store.Create("../b", 512, Small)).Message, StringComparison.Ordinal);
         Assert.Contains("not there", Assert.Throws<VolumeException>(() => _store.Open("b", Small)).Message, StringComparison.Ordinal);
-        Assert.Contains("absolute", Assert.Throws<VolumeException>(() => _store.Import("b", "b.raw", Small)).Message, StringComparison.Ordinal);
+        Assert.Contains("absolute", Assert.Throws<VolumeException>(() => _store.Import("b", "b.raw", Small)).Message,
+            StringComparison.Ordinal);
         File.WriteAllText(Path.Combine(_root, "store", "a.1", "volume.json"), "{");
         Assert.Contains("volume.json", Assert.Throws<VolumeException>(() => _store.Open("a.1", Small)).Message, StringComparison.Ordinal);
     }
@@ -172,7 +178,8 @@ public sealed class VolumeStoreTests : IDisposable
     /// <summary>Any operations against an array.</summary>
     [Property(MaxTest = 200)]
     public Property A_volume_reads_as_an_array_does_whatever_is_done_to_it() => Prop.ForAll(
-        Gen.Choose(0, int.MaxValue).Four().Select(n => (Kind: n.Item1 % 8, At: n.Item2, Length: n.Item3, Filling: (byte)(n.Item4 % 255 + 1)))
+        Gen.Choose(0, int.MaxValue).Four().Select(n => (Kind: n.Item1 % 8, At: n.Item2, Length: n.Item3,
+            Filling: (byte)(n.Item4 % 255 + 1)))
             .ListOf().ToArbitrary(),
         operations =>
         {
@@ -189,7 +196,8 @@ public sealed class VolumeStoreTests : IDisposable
                 {
                     case < 4:
                         bytes.AsSpan(0, length).Fill(filling);
-                        if (Run(volume.WriteAsync(offset, bytes.AsMemory(0, length), (BlockFlags)(kind & 1), default)) != BlockResult.Ok) return false;
+                        if (Run(volume.WriteAsync(offset, bytes.AsMemory(0, length), (BlockFlags)(kind & 1),
+                            default)) != BlockResult.Ok) return false;
                         state.AsSpan(offset, length).Fill(filling);
                         break;
                     case 4:
