@@ -165,8 +165,13 @@ internal static class LinkMessages
     {
         var reader = new BodyReader(FrameKind.ChainAnswer, body);
         var chains = new List<ulong?>();
-        while (reader.Left > 0 && chains.Count < MaxAsked) chains.Add(reader.Flag() ? reader.Number() : reader.Number() is var _ ? null
-            : null);
+        while (reader.Left > 0 && chains.Count < MaxAsked)
+        {
+            bool has = reader.Flag();
+            ulong chain = reader.Number();
+            chains.Add(has ? chain : null);
+        }
+
         reader.End();
         return chains;
     }

@@ -32,7 +32,6 @@ public sealed class OwnerSession(
     private const int CopyPiece = 1 << 20;
 
     private readonly LinkMeter _meter = new();
-    private readonly SemaphoreSlim _writing = new(1);
     private readonly Lock _lock = new();
     private LinkFrames _frames = null!;
     private DrainProof? _proof;
@@ -277,17 +276,10 @@ public sealed class OwnerSession(
     private async ValueTask SendAsync(
         FrameKind kind, ReadOnlyMemory<byte> body, CancellationToken cancel, LinkCompression compression = LinkCompression.None)
     {
-        await _writing.WaitAsync(cancel).ConfigureAwait(false);
-        try
-        {
-            await _frames.WriteAsync(kind, body, compression, cancel).ConfigureAwait(false);
-            await _frames.FlushAsync(cancel).ConfigureAwait(false);
-            _sentBytes = _frames.SentBytes;
-        }
-        finally
-        {
-            _writing.Release();
-        }
+        // Only the stream's task writes.
+        await _frames.WriteAsync(kind, body, compression, cancel).ConfigureAwait(false);
+        await _frames.FlushAsync(cancel).ConfigureAwait(false);
+        _sentBytes = _frames.SentBytes;
     }
 }
 
