@@ -42,7 +42,8 @@ public sealed record LogPointInfo(ulong Sequence, ulong Epoch, string Chain)
 
     /// <summary>The machine's point; null where the chain is not 16 hexadecimal digits.</summary>
     public LogPoint? ToPoint() => Chain is { Length: 16 }
-        && ulong.TryParse(Chain, System.Globalization.NumberStyles.AllowHexSpecifier, null, out ulong chain) ? new(Sequence, Epoch, chain) : null;
+        && ulong.TryParse(Chain, System.Globalization.NumberStyles.AllowHexSpecifier, null, out ulong chain) ? new(Sequence, Epoch,
+        chain) : null;
 }
 
 /// <summary>What a site says of its copy at a point; equal at both: the same history and the same bytes.</summary>
@@ -83,8 +84,10 @@ public sealed record LagInfo(long Bytes, double Seconds, long BytesBound, double
 /// <param name="StaleFrom">First sequence that may be missing at the replica, by the record at the manager; null = none is.</param>
 /// <param name="Alarms">What is wrong, as words.</param>
 public sealed record VolumeReplicationInfo(
-    ReplicationMode Mode, ReplicationMode InForce, ReplicationMode? Switching, Protection Protection, bool InSync, bool Connected, LagInfo Lag,
-    ulong Last, ulong Durable, ulong ReplicaReceived, ulong ReplicaDurable, double RoundTripMs, long BytesPerSecond, long WriteBytesPerSecond,
+    ReplicationMode Mode, ReplicationMode InForce, ReplicationMode? Switching, Protection Protection, bool InSync, bool Connected,
+        LagInfo Lag,
+    ulong Last, ulong Durable, ulong ReplicaReceived, ulong ReplicaDurable, double RoundTripMs, long BytesPerSecond,
+        long WriteBytesPerSecond,
     ulong? StaleFrom, IReadOnlyList<ReplicationAlarm> Alarms)
 {
     /// <summary>Of a machine's state.</summary>
@@ -95,9 +98,12 @@ public sealed record VolumeReplicationInfo(
         ArgumentNullException.ThrowIfNull(state);
         ReplicationPolicy policy = state.Policy;
         var lag = new LagInfo(state.Lag.LagBytes, state.Lag.Age(now) / 1e9, policy.LagBytes, policy.LagTime / 1e9, policy.AtLagBound);
-        ReplicationAlarm[] alarms = [.. Enum.GetValues<ReplicationAlarm>().Where(a => a != ReplicationAlarm.None && (state.Alarms & a) != 0)];
-        return new(state.Record.Mode, state.InForce, state.Armed?.Mode, state.Protection, state.IsInSync, state.IsConnected, lag, state.Last,
-            state.LocalDurable, state.Received, state.Durable, state.RoundTrip / 1e6, state.Bandwidth, state.WriteRate, state.Record.Stale?.From,
+        ReplicationAlarm[] alarms = [.. Enum.GetValues<ReplicationAlarm>().Where(a => a != ReplicationAlarm.None
+            && (state.Alarms & a) != 0)];
+        return new(state.Record.Mode, state.InForce, state.Armed?.Mode, state.Protection, state.IsInSync, state.IsConnected, lag,
+            state.Last,
+            state.LocalDurable, state.Received, state.Durable, state.RoundTrip / 1e6, state.Bandwidth, state.WriteRate,
+                state.Record.Stale?.From,
             alarms);
     }
 }
@@ -108,7 +114,8 @@ public sealed record VolumeReplicationInfo(
 /// <param name="LastConsistent">The point that may be promoted; null = there is none.</param>
 /// <param name="CopiedBytes">While it is copied: bytes that are there.</param>
 /// <param name="CopyBytes">While it is copied: bytes in all; 0 = not known.</param>
-public sealed record VolumeReplicaInfo(CopyPhase Phase, LogPointInfo Durable, LogPointInfo? LastConsistent, long CopiedBytes, long CopyBytes);
+public sealed record VolumeReplicaInfo(CopyPhase Phase, LogPointInfo Durable, LogPointInfo? LastConsistent, long CopiedBytes,
+    long CopyBytes);
 
 /// <summary><c>GET /v1/volumes</c>: a volume of this store.</summary>
 /// <param name="Name">Its name.</param>

@@ -32,7 +32,8 @@ public sealed record CommonPointSearch
     /// <param name="oldest">The point before the oldest record that this site still has.</param>
     /// <param name="last">Its last point.</param>
     /// <param name="otherLast">The other site's last point.</param>
-    /// <param name="at">This site's point of a sequence between <paramref name="oldest"/> and <paramref name="last"/>; null = it is not kept any more.</param>
+    /// <param name="at">This site's point of a sequence between <paramref name="oldest"/> and <paramref name="last"/>; null = it is not
+    /// kept any more.</param>
     public static CommonPointSearch Start(LogPoint oldest, LogPoint last, LogPoint otherLast, Func<ulong, LogPoint?> at)
     {
         ArgumentNullException.ThrowIfNull(at);

@@ -62,7 +62,8 @@ public sealed record LagMarks
     public LagMarks Append(ulong last, long totalBytes, long now)
     {
         ImmutableList<LagMark> marks = _marks;
-        if (marks.Count > 0 && marks[^1] is var tail && now - tail.Since < StretchTime && totalBytes - Before(marks.Count - 1) < StretchBytes)
+        if (marks.Count > 0 && marks[^1] is var tail && now - tail.Since < StretchTime
+            && totalBytes - Before(marks.Count - 1) < StretchBytes)
             marks = marks.SetItem(marks.Count - 1, tail with { Last = last, Bytes = totalBytes });
         else
             marks = marks.Add(new(last, totalBytes, now));

@@ -3,7 +3,8 @@ namespace SdnEdge.Core.Replication;
 // The orders: how each begins, and what is done once its record is on disk.
 public static partial class OwnershipMachine
 {
-    /// <summary>Why this copy may not become the owner's by this order; null = it may. The manager asks the same before it grants.</summary>
+    /// <summary>Why this copy may not become the owner's by this order; null = it may. The manager asks the same before it
+    /// grants.</summary>
     /// <param name="order">A grant.</param>
     /// <param name="copy">The copy.</param>
     public static string? NotPromotable(OwnershipOrder order, CopyFacts copy)
@@ -22,7 +23,8 @@ public static partial class OwnershipMachine
                 + $"{copy.LastConsistent?.ToString() ?? "none"}: wait for the end, or force that point by name";
         }
 
-        if (order.IsStale) return "the copy is on record as stale: acknowledged writes are missing here; repair the owner, or force it by name";
+        if (order.IsStale) return "the copy is on record as stale: acknowledged writes are missing here; repair the owner, or force "
+            + "it by name";
         if (order.Expected is not { } expected || expected == copy.Durable) return null;
         return copy.Durable.Sequence < expected.Sequence
             ? $"the sealed owner ended at sequence {expected.Sequence}, this copy is durable up to {copy.Durable.Sequence}: drain it first"
@@ -40,7 +42,8 @@ public static partial class OwnershipMachine
         if (epoch < record.Seen)
         {
             return Refused(state, OwnershipRefusalKind.StaleEpoch,
-                $"{order.Kind} carries epoch {epoch}, but {record.Seen} was seen for this volume; ask the manager that holds the newest one",
+                $"{order.Kind} carries epoch {epoch}, but {record.Seen} was seen for this volume; ask the manager that holds the "
+                    + "newest one",
                 commands);
         }
 
@@ -60,7 +63,8 @@ public static partial class OwnershipMachine
 
             case OwnershipOrderKind.Unpark when record.Role is OwnerRole.Owner or OwnerRole.Sealed:
                 if (record.Voided.Contains(epoch)) return RefusedVoid(state, commands);
-                if (record.Role == OwnerRole.Owner && record.GrantedEpoch == epoch && !state.IsClosed) return Answered(state, true, commands);
+                if (record.Role == OwnerRole.Owner && record.GrantedEpoch == epoch && !state.IsClosed) return Answered(state, true,
+                    commands);
                 return Write(state, next with
                 {
                     Role = OwnerRole.Owner, Granted = With(record.Granted, epoch), OwnerEpoch = epoch, SealedAt = null,
@@ -69,7 +73,8 @@ public static partial class OwnershipMachine
             case OwnershipOrderKind.Release:
                 if (record.Role == OwnerRole.Owner && record.GrantedEpoch >= epoch)
                 {
-                    return Refused(state, OwnershipRefusalKind.WrongRole, $"this store is the owner under epoch {record.GrantedEpoch} itself; release "
+                    return Refused(state, OwnershipRefusalKind.WrongRole,
+                        $"this store is the owner under epoch {record.GrantedEpoch} itself; release "
                         + "it with the epoch of the next owner", commands);
                 }
 
@@ -94,7 +99,8 @@ public static partial class OwnershipMachine
         if (record.Voided.Contains(order.Epoch)) return RefusedVoid(state, commands);
         if (record.Role == OwnerRole.Sealed || state.IsClosed)
         {
-            return Refused(state, OwnershipRefusalKind.WrongRole, "this store is sealed; unpark it under a higher epoch, or release it and let it "
+            return Refused(state, OwnershipRefusalKind.WrongRole,
+                "this store is sealed; unpark it under a higher epoch, or release it and let it "
                 + "follow before it is granted again", commands);
         }
 
@@ -102,7 +108,8 @@ public static partial class OwnershipMachine
         {
             if (order.Epoch != record.GrantedEpoch)
             {
-                return Refused(state, OwnershipRefusalKind.WrongRole, $"this store is the owner under epoch {record.GrantedEpoch}; a higher one is "
+                return Refused(state, OwnershipRefusalKind.WrongRole,
+                    $"this store is the owner under epoch {record.GrantedEpoch}; a higher one is "
                     + "given by unpark", commands);
             }
 
@@ -138,7 +145,8 @@ public static partial class OwnershipMachine
     }
 
     private static OwnershipState RefusedVoid(OwnershipState state, List<OwnershipCommand> commands)
-        => Refused(state, OwnershipRefusalKind.VoidEpoch, $"epoch {state.Current!.Epoch} was said to be void here and is never granted; take a "
+        => Refused(state, OwnershipRefusalKind.VoidEpoch,
+        $"epoch {state.Current!.Epoch} was said to be void here and is never granted; take a "
             + "higher one", commands);
 
     private static OwnershipState WriteOrRepeat(OwnershipState state, OwnershipRecord next, List<OwnershipCommand> commands)

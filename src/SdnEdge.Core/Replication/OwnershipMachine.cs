@@ -89,7 +89,8 @@ public static partial class OwnershipMachine
         return state.Parked >= MaxParked || state.ParkedBytes >= MaxParkedBytes ? Admission.HoldConnection : Admission.Park;
     }
 
-    /// <summary>True while a write that was admitted may be answered to its client: its grant and its lease are still in force. A write that
+    /// <summary>True while a write that was admitted may be answered to its client: its grant and its lease are still in force. A write
+    /// that
     /// got its sequence before a seal is answered after it.</summary>
     /// <param name="state">The state.</param>
     /// <param name="client">Who asked.</param>
@@ -110,12 +111,14 @@ public static partial class OwnershipMachine
         ulong newest = Math.Max(record.OwnerEpoch, record.GrantedEpoch);
         if (epoch < newest)
         {
-            return new(OwnershipRefusalKind.StaleEpoch, $"the owner's epoch is {epoch}, but {newest} was granted since; it is not the owner any "
+            return new(OwnershipRefusalKind.StaleEpoch,
+                $"the owner's epoch is {epoch}, but {newest} was granted since; it is not the owner any "
                 + "more, and its later records are kept at its site");
         }
 
         return record.Role is OwnerRole.Replica or OwnerRole.Released ? null
-            : new(OwnershipRefusalKind.WrongRole, $"this store is {record.Role} of the volume itself, under epoch {record.GrantedEpoch}; the manager "
+            : new(OwnershipRefusalKind.WrongRole,
+            $"this store is {record.Role} of the volume itself, under epoch {record.GrantedEpoch}; the manager "
                 + "must release it before it follows another");
     }
 
@@ -141,7 +144,8 @@ public static partial class OwnershipMachine
                 state = Write(state, state.Record with { Role = OwnerRole.Sealed, SealedAt = last, Seen = state.Current.Epoch }, commands);
                 break;
             case AdmissionStopFailed(var reason) when state.Current?.Kind == OwnershipOrderKind.Seal && state.Writing is null:
-                state = Refused(state, OwnershipRefusalKind.StoreFailed, $"the log could not be made durable: {reason}; nothing is admitted, order it "
+                state = Refused(state, OwnershipRefusalKind.StoreFailed,
+                    $"the log could not be made durable: {reason}; nothing is admitted, order it "
                     + "again or undo it", commands);
                 break;
             case OwnershipSynced when state.Writing is { } written:

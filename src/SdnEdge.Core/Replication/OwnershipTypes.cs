@@ -82,7 +82,8 @@ public sealed record CopyFacts(bool IsConsistent, LogPoint Durable, LogPoint? La
 /// <param name="Role">What the store is to the volume.</param>
 public sealed record OwnershipRecord(Guid Volume, ulong Seen, OwnerRole Role)
 {
-    /// <summary>The epochs under which this store was or is the owner, ascending; the last one is in force while the role is owner.</summary>
+    /// <summary>The epochs under which this store was or is the owner, ascending; the last one is in force while the role is
+    /// owner.</summary>
     public ImmutableArray<ulong> Granted { get; init; } = [];
 
     /// <summary>The epochs that were said to be void here, ascending: never granted (R5).</summary>
@@ -218,7 +219,8 @@ public sealed record LeaseRenewed(long SentAt, long Length) : OwnershipInput;
 /// <param name="Epoch">Its epoch.</param>
 public sealed record OwnerSeen(ulong Epoch) : OwnershipInput;
 
-/// <summary>What the machine wants done, in this order. At most one of <see cref="StopAdmission"/> and <see cref="WriteOwnership"/> is open;
+/// <summary>What the machine wants done, in this order. At most one of <see cref="StopAdmission"/> and <see cref="WriteOwnership"/> is
+/// open;
 /// its result is an input.</summary>
 public abstract record OwnershipCommand;
 
@@ -229,7 +231,8 @@ public sealed record StopAdmission : OwnershipCommand;
 /// <param name="Record">The record.</param>
 public sealed record WriteOwnership(OwnershipRecord Record) : OwnershipCommand;
 
-/// <summary>The grant is in force: the log's next record is <see cref="LogRecordKind.Epoch"/> of this epoch (unless its last record is of that
+/// <summary>The grant is in force: the log's next record is <see cref="LogRecordKind.Epoch"/> of this epoch (unless its last record is of
+/// that
 /// epoch already), then what waits of the granted client is carried out. With <paramref name="From"/> the copy is put back to that point
 /// first.</summary>
 /// <param name="Epoch">The epoch.</param>

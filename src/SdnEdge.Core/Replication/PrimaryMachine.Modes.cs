@@ -24,7 +24,8 @@ public static partial class PrimaryMachine
     {
         if (state.Armed is { Ticket: not 0 } older && older.Ticket != ticket)
             commands.Add(new ModeGivenUp(older.Ticket, $"{mode} was asked for after it"));
-        if (mode > state.InForce) return Clear(state, ReplicationAlarm.NotConverging, commands) with { Armed = Arm(state, ticket, mode, now) };
+        if (mode > state.InForce) return Clear(state, ReplicationAlarm.NotConverging, commands) with { Armed = Arm(state, ticket, mode,
+            now) };
 
         // The same or a weaker mode: at once, also for what waits.
         bool same = mode == state.InForce && mode != ReplicationMode.Async;
@@ -47,7 +48,8 @@ public static partial class PrimaryMachine
         return state with { IsSyncProved = state.IsSyncProved && mode != ReplicationMode.Async };
     }
 
-    private static ArmedSwitch Arm(PrimaryState state, long ticket, ReplicationMode mode, long now) => new(ticket, mode, now, Backlog(state));
+    private static ArmedSwitch Arm(PrimaryState state, long ticket, ReplicationMode mode, long now) => new(ticket, mode, now,
+        Backlog(state));
 
     // A link that is new: what is promised has to be proved again, and a proof that was under way is asked for again.
     private static PrimaryState Rearm(PrimaryState state, long now)
@@ -60,7 +62,8 @@ public static partial class PrimaryMachine
     // A switch that is armed is made when the backlog is small; one that was made is reached when the replica has proved it.
     private static PrimaryState Switch(PrimaryState state, long now, List<PrimaryCommand> commands)
     {
-        if (state.Armed is not { } armed || !state.IsConnected || !state.IsReplicaWhole || state.Protection == Protection.Reporting) return state;
+        if (state.Armed is not { } armed || !state.IsConnected || !state.IsReplicaWhole
+            || state.Protection == Protection.Reporting) return state;
         if (armed.Flipped is { } proof)
         {
             if (state.Durable < proof.Point.Sequence || (state.Policy.ComparesRoots && !armed.IsProved) || state.OnDisk.Mode != armed.Mode)
@@ -82,7 +85,8 @@ public static partial class PrimaryMachine
         if (now - armed.WindowSince < ConvergenceWindow) return state;
         if (backlog >= armed.WindowBacklog)
         {
-            state = Raise(state, ReplicationAlarm.NotConverging, $"{armed.Mode} cannot be reached: {backlog} bytes wait, {armed.WindowBacklog} waited "
+            state = Raise(state, ReplicationAlarm.NotConverging,
+                $"{armed.Mode} cannot be reached: {backlog} bytes wait, {armed.WindowBacklog} waited "
                 + $"{(now - armed.WindowSince) / 1_000_000} ms ago; the guest writes {state.WriteRate} bytes/s, the link carries "
                 + $"{state.Bandwidth}; slow the guest down, or widen the link", commands);
         }
@@ -141,7 +145,8 @@ public static partial class PrimaryMachine
         if (state.Drain is not { } drain) return state;
         if (state.Last > drain.Proof.Point.Sequence)
         {
-            commands.Add(new DrainRefused(drain.Ticket, $"sequence {state.Last} was written after {drain.Proof.Point.Sequence}, for which the proof "
+            commands.Add(new DrainRefused(drain.Ticket,
+                $"sequence {state.Last} was written after {drain.Proof.Point.Sequence}, for which the proof "
                 + "was asked: the guest does not stand still"));
             return state with { Drain = null };
         }

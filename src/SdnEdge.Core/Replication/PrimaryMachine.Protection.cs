@@ -24,7 +24,8 @@ public static partial class PrimaryMachine
         string what = !Promises(state) ? "the lag grows"
             : state.Policy.PeerGone == PeerGoneAction.Stop ? "writes wait until it is back (policy: stop)"
             : "writes go on without it as soon as the manager has that on disk (policy: go on)";
-        state = Raise(state, ReplicationAlarm.PeerGone, $"the replica was not heard for {(now - state.HeardAt) / 1_000_000} ms: {what}", commands);
+        state = Raise(state, ReplicationAlarm.PeerGone, $"the replica was not heard for {(now - state.HeardAt) / 1_000_000} ms: {what}",
+            commands);
         return Promises(state) && state.Policy.PeerGone == PeerGoneAction.GoOn ? LoseProtection(state, now) : state;
     }
 
@@ -41,7 +42,8 @@ public static partial class PrimaryMachine
             : Clear(state, ReplicationAlarm.LagNearBound, commands);
         if (!Reaches(100)) return Clear(state, ReplicationAlarm.LagAtBound, commands);
         state = Raise(state, ReplicationAlarm.LagAtBound, $"the replica is {Numbers()}; "
-            + (policy.AtLagBound == LagAction.Slow ? "writes wait for it" : "writes go on as soon as the manager has that on disk"), commands);
+            + (policy.AtLagBound == LagAction.Slow ? "writes wait for it" : "writes go on as soon as the manager has that on disk"),
+            commands);
         
         // In sync mode nothing is answered that the replica lacks: there is nothing to report.
         return policy.AtLagBound == LagAction.GoOn && state.InForce != ReplicationMode.Sync ? LoseProtection(state, now) : state;
@@ -89,7 +91,8 @@ public static partial class PrimaryMachine
 
     private static PrimaryState GoUnprotected(PrimaryState state, long now, List<PrimaryCommand> commands)
     {
-        state = Raise(state, ReplicationAlarm.Unprotected, $"the replica is stale from sequence {state.Record.Stale!.From} on; writes are answered "
+        state = Raise(state, ReplicationAlarm.Unprotected,
+            $"the replica is stale from sequence {state.Record.Stale!.From} on; writes are answered "
             + "without it", commands);
         state = state with { Protection = Protection.Unprotected };
 

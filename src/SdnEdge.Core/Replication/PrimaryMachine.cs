@@ -96,7 +96,8 @@ public sealed record PrimaryState
     public ReplicationAlarm Alarms { get; init; }
 
     /// <summary>In the mode that is promised, proved: the replica has all that it must have.</summary>
-    public bool IsInSync => IsConnected && Protection == Protection.Protected && Armed is null && InForce != ReplicationMode.Async && IsSyncProved;
+    public bool IsInSync => IsConnected && Protection == Protection.Protected && Armed is null && InForce != ReplicationMode.Async
+        && IsSyncProved;
 
     internal bool IsSyncProved { get; init; }
 
@@ -118,7 +119,8 @@ public sealed record PrimaryState
 }
 
 /// <summary>
-/// A volume's owner, as its replication goes: which writes may be answered, how a mode is switched, what is done when the replica lags or is
+/// A volume's owner, as its replication goes: which writes may be answered, how a mode is switched, what is done when the replica lags or
+/// is
 /// gone. A pure function; its inputs come from one queue.
 /// <code>
 ///            may be answered up to       write                            flush, FUA
@@ -204,7 +206,8 @@ public static partial class PrimaryMachine
         long at = state.IsClearing || (state.Protection == Protection.Reporting && state.OnDisk.Stale == state.Record.Stale)
             ? state.ReportAt : long.MaxValue;
         if (state.Writing is null && state.Record != state.OnDisk) at = Math.Min(at, state.SaveAt);
-        if (Promises(state) && (state.Alarms & ReplicationAlarm.PeerGone) == 0) at = Math.Min(at, state.HeardAt + state.Policy.PeerGoneAfter);
+        if (Promises(state) && (state.Alarms & ReplicationAlarm.PeerGone) == 0) at = Math.Min(at, state.HeardAt
+            + state.Policy.PeerGoneAfter);
         if (state.Armed is { Flipped: null }) at = Math.Min(at, state.Armed.WindowSince + ConvergenceWindow);
         if (state.Policy.LagTime > 0 && state.Lag.OldestSince is { } since)
         {
@@ -226,7 +229,8 @@ public static partial class PrimaryMachine
             case LinkOpened(var common, var durable, var whole):
                 if (whole && durable < state.Durable)
                 {
-                    state = Raise(state, ReplicationAlarm.ReplicaWentBack, $"the replica had said that {state.Durable} is durable, and now has "
+                    state = Raise(state, ReplicationAlarm.ReplicaWentBack,
+                        $"the replica had said that {state.Durable} is durable, and now has "
                         + $"{durable}: it has lost what it had acknowledged; check its disk", commands);
                 }
 
@@ -263,7 +267,8 @@ public static partial class PrimaryMachine
                 return state with { Drain = new(ticket, new(last, state.Record.Epoch, root)) };
             case ReplicaProved(var proof):
                 return Proved(state, proof, commands);
-            case StaleConfirmed(var generation) when state.Protection == Protection.Reporting && state.Record.Stale?.Generation == generation:
+            case StaleConfirmed(var generation) when state.Protection == Protection.Reporting
+                && state.Record.Stale?.Generation == generation:
                 return GoUnprotected(state, now, commands);
             case InSyncConfirmed(var generation) when state.IsClearing && state.Record.Stale?.Generation == generation:
                 state = Clear(Clear(state, ReplicationAlarm.Unprotected, commands), ReplicationAlarm.ReplicaWentBack, commands);
@@ -277,7 +282,8 @@ public static partial class PrimaryMachine
                 return Raise(state with { Writing = null, SaveAt = now + Retry }, ReplicationAlarm.RecordNotWritten,
                     $"the record of the replication cannot be written: {reason}", commands);
             case EpochRaised(var epoch) when epoch > state.Record.Epoch:
-                if (state.Drain is { } open) commands.Add(new DrainRefused(open.Ticket, $"the owner's epoch is {epoch} now: the move was undone"));
+                if (state.Drain is { } open) commands.Add(new DrainRefused(open.Ticket,
+                    $"the owner's epoch is {epoch} now: the move was undone"));
                 return state with
                 {
                     Record = state.Record with { Epoch = epoch },

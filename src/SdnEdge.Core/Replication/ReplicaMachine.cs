@@ -48,7 +48,8 @@ public sealed record ReplicaState
 }
 
 /// <summary>
-/// A volume's replica, as a pure function: it receives the owner's records in order, refuses older owners, and knows at any time whether it is
+/// A volume's replica, as a pure function: it receives the owner's records in order, refuses older owners, and knows at any time whether
+/// it is
 /// a state that an owner once had.
 /// <code>
 /// 1. an owner connects: refused when a newer one is known, or when this store is the owner itself
@@ -87,10 +88,12 @@ public static class ReplicaMachine
             if (record.Epoch < from.Epoch || record.Epoch > epoch)
                 return $"record {record.Sequence} is of epoch {record.Epoch}; between {from.Epoch} and {epoch} would be right";
             bool hasRange = record.Kind is LogRecordKind.Write or LogRecordKind.Zero or LogRecordKind.Trim;
-            if (record.Kind is < LogRecordKind.Write or > LogRecordKind.Epoch) return $"record {record.Sequence} has the unknown kind {(int)record.Kind}";
+            if (record.Kind is < LogRecordKind.Write or > LogRecordKind.Epoch) return $"record {record.Sequence} has the unknown "
+                + $"kind {(int)record.Kind}";
             if (hasRange && (record.Offset < 0 || record.Length <= 0 || record.Offset > size - record.Length))
             {
-                return $"record {record.Sequence} ({record.Kind}) has the range {record.Offset}+{record.Length}; the volume has {size} bytes";
+                return $"record {record.Sequence} ({record.Kind}) has the range {record.Offset}+{record.Length}; the volume has "
+                    + $"{size} bytes";
             }
 
             if (!hasRange && record.Offset != 0) return $"record {record.Sequence} ({record.Kind}) has an offset";
@@ -194,7 +197,8 @@ public static class ReplicaMachine
         return (state, commands);
     }
 
-    private static ReplicaState Quiet(ReplicaState state) => state with { Following = 0, IsStreaming = false, Beginning = null, Proof = null };
+    private static ReplicaState Quiet(ReplicaState state) => state with { Following = 0, IsStreaming = false, Beginning = null,
+        Proof = null };
 
     private static ReplicaState Begin(ReplicaState state, CommonFound found, List<ReplicaCommand> commands)
     {
@@ -236,7 +240,8 @@ public static class ReplicaMachine
             Beginning = new(StreamStart.Everything, default),
             Record = state.Record with
             {
-                Phase = state.Record is { Phase: CopyPhase.Following } or { LastConsistent: not null } ? CopyPhase.Resyncing : CopyPhase.Copying,
+                Phase = state.Record is { Phase: CopyPhase.Following } or { LastConsistent: not null } ? CopyPhase.Resyncing
+                    : CopyPhase.Copying,
                 LastConsistent = state.Record.Phase == CopyPhase.Following ? state.Durable : state.Record.LastConsistent,
                 Copies = StreamStart.Everything, CopyBase = default, CopyEnd = null, CopiedBytes = 0,
             },
@@ -336,7 +341,8 @@ public static class ReplicaMachine
 
         return state with
         {
-            Record = state.Record with { Phase = CopyPhase.Following, LastConsistent = null, CopyEnd = null, CopiedBytes = 0, CopyBase = default },
+            Record = state.Record with { Phase = CopyPhase.Following, LastConsistent = null, CopyEnd = null, CopiedBytes = 0,
+                CopyBase = default },
         };
     }
 

@@ -30,7 +30,8 @@ public enum LagAction
     /// <summary>The writer is slowed down to the speed of the link: no write beyond the bound is answered.</summary>
     Slow,
 
-    /// <summary>The writes are answered beyond the bound, from the moment at which "the replica is stale" is durable at the manager.</summary>
+    /// <summary>The writes are answered beyond the bound, from the moment at which "the replica is stale" is durable at the
+    /// manager.</summary>
     GoOn,
 }
 
@@ -67,14 +68,16 @@ public readonly record struct DrainProof(LogPoint Point, ulong OwnerEpoch, ulong
             return $"the replica is at sequence {other.Point.Sequence}, the owner at {Point.Sequence}; let it catch up and ask again";
         if (Point.Chain != other.Point.Chain)
         {
-            return $"the histories differ at sequence {Point.Sequence}: chain {Point.Chain:x16} here, {other.Point.Chain:x16} at the replica; "
+            return $"the histories differ at sequence {Point.Sequence}: chain {Point.Chain:x16} here, {other.Point.Chain:x16} at "
+                + "the replica; "
                 + "resynchronize it";
         }
 
         if (OwnerEpoch != other.OwnerEpoch)
             return $"the replica follows epoch {other.OwnerEpoch}, the owner has {OwnerEpoch}";
         return ContentRoot == other.ContentRoot ? null
-            : $"the same history, but other bytes at sequence {Point.Sequence}: content root {ContentRoot:x16} here, {other.ContentRoot:x16} at "
+            : $"the same history, but other bytes at sequence {Point.Sequence}: content root {ContentRoot:x16} here, "
+                + $"{other.ContentRoot:x16} at "
             + "the replica; check both volumes, then repair the one that does not vouch for itself";
     }
 }

@@ -138,7 +138,8 @@ public static class BatchCodec
         for (int i = 0; i < batch.Count; i++) to.Write(batch.Payload(i).Span);
     }
 
-    /// <summary>Reads a batch. Sequence, epoch, chain and range are the machine's to check; here each part has its length, and each payload its
+    /// <summary>Reads a batch. Sequence, epoch, chain and range are the machine's to check; here each part has its length, and each
+    /// payload its
     /// checksum.</summary>
     /// <exception cref="LinkFormatException">It is no batch.</exception>
     public static (RecordBatch Batch, ulong OwnerDurable) Read(ReadOnlyMemory<byte> body)
@@ -153,15 +154,19 @@ public static class BatchCodec
         for (int i = 0; i < count; i++)
         {
             ReadOnlySpan<byte> header = span.Slice(Head + (i * HeaderLength), HeaderLength);
-            var record = new LogRecord(BinaryPrimitives.ReadUInt64LittleEndian(header), BinaryPrimitives.ReadUInt64LittleEndian(header[8..]),
-                (LogRecordKind)header[16], BinaryPrimitives.ReadInt64LittleEndian(header[24..]), BinaryPrimitives.ReadInt64LittleEndian(header[32..]),
+            var record = new LogRecord(BinaryPrimitives.ReadUInt64LittleEndian(header),
+                BinaryPrimitives.ReadUInt64LittleEndian(header[8..]),
+                (LogRecordKind)header[16], BinaryPrimitives.ReadInt64LittleEndian(header[24..]),
+                    BinaryPrimitives.ReadInt64LittleEndian(header[32..]),
                 BinaryPrimitives.ReadUInt32LittleEndian(header[20..]), BinaryPrimitives.ReadUInt64LittleEndian(header[40..]));
             if (header[17] > 1) throw new LinkFormatException($"record {record.Sequence} has unknown flags");
             bool isElided = header[17] == 1;
-            if (isElided && record.Kind != LogRecordKind.Write) throw new LinkFormatException($"record {record.Sequence} ({record.Kind}) has nothing to leave out");
+            if (isElided && record.Kind != LogRecordKind.Write) throw new LinkFormatException($"record {record.Sequence} "
+                + $"({record.Kind}) has nothing to leave out");
             long length = isElided ? 0 : record.PayloadLength;
             if (length < 0 || length > span.Length - payload)
-                throw new LinkFormatException($"record {record.Sequence} claims {length} bytes; the batch has {span.Length - payload} left");
+                throw new LinkFormatException($"record {record.Sequence} claims {length} bytes; the batch has "
+                    + $"{span.Length - payload} left");
             ReadOnlyMemory<byte> bytes = body.Slice(payload, (int)length);
             if (length > 0 && LinkChecksum.Of(bytes.Span) != record.Checksum)
                 throw new LinkFormatException($"record {record.Sequence} has a wrong checksum");

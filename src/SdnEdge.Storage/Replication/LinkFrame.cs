@@ -87,7 +87,8 @@ public sealed class LinkFormatException(string message) : IOException(message);
 ///  | 0x5352 |      |             | on the wire  | decompressed| the body    | bytes 0..15 |
 ///  +--------+------+-------------+--------------+-------------+-------------+-------------+----------
 /// </code>
-/// Valid if and only if both checksums are right, kind and compression are known, and raw is at most <see cref="MaxBody"/>; without compression
+/// Valid if and only if both checksums are right, kind and compression are known, and raw is at most <see cref="MaxBody"/>; without
+/// compression
 /// raw and body are equal.
 /// </summary>
 public readonly record struct LinkFrame(FrameKind Kind, LinkCompression Compression, int BodyLength, int RawLength, uint BodyChecksum)
@@ -116,16 +117,20 @@ public readonly record struct LinkFrame(FrameKind Kind, LinkCompression Compress
     /// <exception cref="LinkFormatException">It is not valid.</exception>
     public static LinkFrame Read(ReadOnlySpan<byte> from)
     {
-        if (BinaryPrimitives.ReadUInt16LittleEndian(from) != Magic || BinaryPrimitives.ReadUInt32LittleEndian(from[16..]) != LinkChecksum.Of(from[..16]))
-            throw new LinkFormatException("the bytes are no frame's header: another protocol speaks here, or bytes were changed on the way");
+        if (BinaryPrimitives.ReadUInt16LittleEndian(from) != Magic
+            || BinaryPrimitives.ReadUInt32LittleEndian(from[16..]) != LinkChecksum.Of(from[..16]))
+            throw new LinkFormatException("the bytes are no frame's header: another protocol speaks here, or bytes were changed on "
+                + "the way");
         var frame = new LinkFrame((FrameKind)from[2], (LinkCompression)from[3], BinaryPrimitives.ReadInt32LittleEndian(from[4..]),
             BinaryPrimitives.ReadInt32LittleEndian(from[8..]), BinaryPrimitives.ReadUInt32LittleEndian(from[12..]));
         if (frame.Kind is < FrameKind.Hello or > FrameKind.Refuse || frame.Compression > LinkCompression.Lz4)
-            throw new LinkFormatException($"a frame has the unknown kind {from[2]} or compression {from[3]}; the other site's version is newer");
+            throw new LinkFormatException($"a frame has the unknown kind {from[2]} or compression {from[3]}; the other site's "
+                + "version is newer");
         if (frame.BodyLength is < 0 or > MaxBody || frame.RawLength is < 0 or > MaxBody
             || (frame.Compression == LinkCompression.None && frame.BodyLength != frame.RawLength))
         {
-            throw new LinkFormatException($"a {frame.Kind} frame claims {frame.BodyLength} bytes, {frame.RawLength} raw; {MaxBody} is the most");
+            throw new LinkFormatException($"a {frame.Kind} frame claims {frame.BodyLength} bytes, {frame.RawLength} raw; {MaxBody} "
+                + "is the most");
         }
 
         return frame;

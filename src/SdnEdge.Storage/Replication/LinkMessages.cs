@@ -75,7 +75,8 @@ internal ref struct BodyReader(FrameKind kind, ReadOnlySpan<byte> body)
 
     public ulong Number() => BinaryPrimitives.ReadUInt64LittleEndian(Take(8));
 
-    public long Size() => (long)Number() is >= 0 and var value ? value : throw new LinkFormatException($"a {kind} frame has a negative number");
+    public long Size() => (long)Number() is >= 0 and var value ? value
+        : throw new LinkFormatException($"a {kind} frame has a negative number");
 
     public bool Flag() => Byte() switch
     {
@@ -116,7 +117,8 @@ internal static class LinkMessages
         var reader = new BodyReader(FrameKind.Hello, body);
         ulong version = reader.Number();
         if (version != LinkHello.CurrentVersion)
-            throw new LinkFormatException($"the other site speaks version {version} of the link, this one {LinkHello.CurrentVersion}; update the older one");
+            throw new LinkFormatException($"the other site speaks version {version} of the link, this one "
+                + $"{LinkHello.CurrentVersion}; update the older one");
         var hello = new LinkHello((int)version, new Guid(reader.Take(16)), reader.Size(), reader.Number(), reader.Number());
         reader.End();
         return hello;
@@ -163,7 +165,13 @@ internal static class LinkMessages
     {
         var reader = new BodyReader(FrameKind.ChainAnswer, body);
         var chains = new List<ulong?>();
-        while (reader.Left > 0 && chains.Count < MaxAsked) chains.Add(reader.Flag() ? reader.Number() : reader.Number() is var _ ? null : null);
+        while (reader.Left > 0 && chains.Count < MaxAsked)
+        {
+            bool has = reader.Flag();
+            ulong chain = reader.Number();
+            chains.Add(has ? chain : null);
+        }
+
         reader.End();
         return chains;
     }
@@ -198,7 +206,8 @@ internal static class LinkMessages
         while (reader.Left > 0 && ranges.Count < MaxRanges)
         {
             (long offset, long length) = (reader.Size(), reader.Size());
-            if (length == 0 || offset > size - length) throw new LinkFormatException($"a start has the range {offset}+{length}; the volume has {size} bytes");
+            if (length == 0 || offset > size - length) throw new LinkFormatException($"a start has the range {offset}+{length}; the "
+                + $"volume has {size} bytes");
             ranges.Add((offset, length));
         }
 

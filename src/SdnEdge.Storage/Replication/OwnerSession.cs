@@ -21,8 +21,10 @@ public sealed record LinkOptions
 }
 
 /// <summary>
-/// The owner's side of the link, for one connection: hello, the last common point, data where the replica needs them, then the log, in order
-/// and without waiting for acknowledgements, so that any round trip is filled. What is heard becomes inputs of <see cref="PrimaryMachine"/>.
+/// The owner's side of the link, for one connection: hello, the last common point, data where the replica needs them, then the log, in
+/// order
+/// and without waiting for acknowledgements, so that any round trip is filled. What is heard becomes inputs of <see
+/// cref="PrimaryMachine"/>.
 /// </summary>
 public sealed class OwnerSession(
     ILogReader log, ICopySource volume, Guid identity, Func<ulong> epoch, Action<PrimaryInput> post, LinkOptions options)
@@ -30,7 +32,6 @@ public sealed class OwnerSession(
     private const int CopyPiece = 1 << 20;
 
     private readonly LinkMeter _meter = new();
-    private readonly SemaphoreSlim _writing = new(1);
     private readonly Lock _lock = new();
     private LinkFrames _frames = null!;
     private DrainProof? _proof;
@@ -113,7 +114,8 @@ public sealed class OwnerSession(
         while (!search.IsDone)
         {
             await SendAsync(FrameKind.ChainQuery, LinkMessages.WriteQuery(search.Ask), cancel).ConfigureAwait(false);
-            search = search.Answer(LinkMessages.Chains((await ExpectAsync(FrameKind.ChainAnswer, cancel).ConfigureAwait(false)).Span), log.PointAt);
+            search = search.Answer(LinkMessages.Chains((await ExpectAsync(FrameKind.ChainAnswer, cancel).ConfigureAwait(false)).Span),
+                log.PointAt);
         }
 
         return search.Common;
@@ -121,7 +123,8 @@ public sealed class OwnerSession(
 
     private async Task<ReadOnlyMemory<byte>> ExpectAsync(FrameKind kind, CancellationToken cancel)
     {
-        if (await _frames.ReadAsync(cancel).ConfigureAwait(false) is not var (got, body)) throw new IOException("the replica has closed the connection");
+        if (await _frames.ReadAsync(cancel).ConfigureAwait(false) is not var (got,
+            body)) throw new IOException("the replica has closed the connection");
         if (got == FrameKind.Refuse) throw new IOException($"the replica refuses: {LinkMessages.Text(body.Span)}");
         return got == kind ? body : throw new LinkFormatException($"a {got} frame came where {kind} was expected");
     }
@@ -154,7 +157,8 @@ public sealed class OwnerSession(
             {
                 batch.Clear();
                 body.ResetWrittenCount();
-                if (!log.Read(_sent, through, options.BatchBytes, batch)) throw new IOException($"the log does not reach back to {_sent} any more");
+                if (!log.Read(_sent, through, options.BatchBytes,
+                    batch)) throw new IOException($"the log does not reach back to {_sent} any more");
                 if (coalesces) ElidedBytes += batch.Coalesce();
                 told = log.Durable.Sequence;
                 BatchCodec.Write(batch, told, body);
@@ -219,7 +223,8 @@ public sealed class OwnerSession(
                     step = Math.Min(Math.Min(data.Offset + data.Length, end) - at, CopyPiece);
                     System.Buffers.Binary.BinaryPrimitives.WriteInt64LittleEndian(piece, at);
                     await volume.ReadDurableAsync(at, piece.AsMemory(8, (int)step), cancel).ConfigureAwait(false);
-                    await SendAsync(FrameKind.CopyData, piece.AsMemory(0, 8 + (int)step), cancel, options.Compression).ConfigureAwait(false);
+                    await SendAsync(FrameKind.CopyData, piece.AsMemory(0, 8 + (int)step), cancel,
+                        options.Compression).ConfigureAwait(false);
                 }
 
                 at += step;
@@ -246,7 +251,8 @@ public sealed class OwnerSession(
                         break;
                     case FrameKind.Pong:
                         post(new PeerHeard());
-                        if (_meter.Pong(LinkMessages.Pair(kind, body.Span).First)) post(new LinkMeasured(_meter.RoundTrip, _meter.BytesPerSecond));
+                        if (_meter.Pong(LinkMessages.Pair(kind, body.Span).First)) post(new LinkMeasured(_meter.RoundTrip,
+                            _meter.BytesPerSecond));
                         break;
                     case FrameKind.Whole:
                         post(new ReplicaConsistent());
@@ -270,21 +276,15 @@ public sealed class OwnerSession(
     private async ValueTask SendAsync(
         FrameKind kind, ReadOnlyMemory<byte> body, CancellationToken cancel, LinkCompression compression = LinkCompression.None)
     {
-        await _writing.WaitAsync(cancel).ConfigureAwait(false);
-        try
-        {
-            await _frames.WriteAsync(kind, body, compression, cancel).ConfigureAwait(false);
-            await _frames.FlushAsync(cancel).ConfigureAwait(false);
-            _sentBytes = _frames.SentBytes;
-        }
-        finally
-        {
-            _writing.Release();
-        }
+        // Only the stream's task writes.
+        await _frames.WriteAsync(kind, body, compression, cancel).ConfigureAwait(false);
+        await _frames.FlushAsync(cancel).ConfigureAwait(false);
+        _sentBytes = _frames.SentBytes;
     }
 }
 
-/// <summary>Measures a link by its pings: the smallest recent round trip, and the greatest recent rate at which what was sent before a ping had
+/// <summary>Measures a link by its pings: the smallest recent round trip, and the greatest recent rate at which what was sent before a
+/// ping had
 /// arrived when its answer came.</summary>
 internal sealed class LinkMeter
 {

@@ -148,7 +148,8 @@ public sealed class ReplicaSession
                 LinkHello hello = LinkMessages.Hello(body.Span);
                 if (hello.Volume != _volume || hello.Size != State.Size)
                 {
-                    throw new LinkFormatException($"the owner has volume {hello.Volume} of {hello.Size} bytes, this is {_volume} of {State.Size}");
+                    throw new LinkFormatException($"the owner has volume {hello.Volume} of {hello.Size} bytes, this is {_volume} of "
+                        + $"{State.Size}");
                 }
 
                 if (OwnershipMachine.MayFollow(_ownership(), hello.Epoch) is null && _ownership().OwnerEpoch < hello.Epoch)

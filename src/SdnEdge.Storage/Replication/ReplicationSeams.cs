@@ -17,12 +17,14 @@ public interface ILogReader
     /// <summary>The point of a sequence; null = it is not kept, or does not exist.</summary>
     LogPoint? PointAt(ulong sequence);
 
-    /// <summary>Adds the records behind a sequence, up to <paramref name="through"/>, to a batch until it has so many bytes of payload; at least
+    /// <summary>Adds the records behind a sequence, up to <paramref name="through"/>, to a batch until it has so many bytes of payload; at
+    /// least
     /// one where there is one.</summary>
     /// <returns>False: the log does not reach back to it any more.</returns>
     bool Read(ulong after, ulong through, int maxBytes, RecordBatch into);
 
-    /// <summary>Completes when there is a record behind this sequence, or something is newly durable beyond <paramref name="durable"/>.</summary>
+    /// <summary>Completes when there is a record behind this sequence, or something is newly durable beyond <paramref
+    /// name="durable"/>.</summary>
     ValueTask WaitAsync(ulong after, ulong durable, CancellationToken cancel);
 }
 
@@ -35,7 +37,8 @@ public interface ICopySource
     /// <summary>The first part at or behind an offset that does not read as zeros; null = there is none.</summary>
     (long Offset, long Length)? NextData(long from);
 
-    /// <summary>Reads bytes none of which is newer than what is durable at the return: a power cut takes nothing back that was copied.</summary>
+    /// <summary>Reads bytes none of which is newer than what is durable at the return: a power cut takes nothing back that was
+    /// copied.</summary>
     ValueTask ReadDurableAsync(long offset, Memory<byte> into, CancellationToken cancel);
 }
 
@@ -73,7 +76,8 @@ public interface IReplicaSink
     /// <summary>Puts the records behind a point aside, durably.</summary>
     Task PutTailAsideAsync(LogPoint to, CancellationToken cancel);
 
-    /// <summary>Keeps the present content as the last consistent point (unless one is kept), puts the records behind the common point aside, and
+    /// <summary>Keeps the present content as the last consistent point (unless one is kept), puts the records behind the common point
+    /// aside, and
     /// remembers what they touched, durably.</summary>
     Task BeginResyncAsync(LogPoint? common, CancellationToken cancel);
 

@@ -225,7 +225,8 @@ public sealed class OwnershipMachineTests
 
         Assert.Equal(OwnershipMachine.MaxWaiting + 2, Assert.Single(commands.OfType<RefuseOwnership>()).Ticket);
         (state, IReadOnlyList<OwnershipCommand> rest) = OwnershipMachine.Step(state, new OwnershipSynced());
-        Assert.Equal(Enumerable.Range(1, OwnershipMachine.MaxWaiting + 1).Select(i => (long)i), rest.OfType<AnswerOwnership>().Select(a => a.Ticket));
+        Assert.Equal(Enumerable.Range(1, OwnershipMachine.MaxWaiting + 1).Select(i => (long)i), rest.OfType<AnswerOwnership>().Select(a
+            => a.Ticket));
         Assert.Equal(0, state.WaitingCount);
     }
 
@@ -238,7 +239,8 @@ public sealed class OwnershipMachineTests
         {
             var story = new OwnershipStory(new OwnershipRecord(OwnershipStory.Volume, 5, role)
             {
-                Granted = role is OwnerRole.Replica ? [] : [5], OwnerEpoch = 5, SealedAt = role == OwnerRole.Sealed ? OwnershipStory.Point : null,
+                Granted = role is OwnerRole.Replica ? [] : [5], OwnerEpoch = 5, SealedAt = role == OwnerRole.Sealed
+                    ? OwnershipStory.Point : null,
             });
             story.Order(kind, epoch, o => o with { Client = OwnershipStory.Guest });
             Assert.True(story.Reply is null != story.Refusal is null, $"{role} {kind} {epoch}");

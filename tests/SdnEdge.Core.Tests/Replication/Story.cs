@@ -7,7 +7,8 @@ internal sealed class PrimaryStory
 {
     public const long Ms = 1_000_000;
 
-    public PrimaryStory(ReplicationMode mode = ReplicationMode.Async, ReplicationPolicy? policy = null, ulong last = 0, PrimaryRecord? record = null)
+    public PrimaryStory(ReplicationMode mode = ReplicationMode.Async, ReplicationPolicy? policy = null, ulong last = 0,
+        PrimaryRecord? record = null)
         => State = PrimaryMachine.Start(record ?? new(Guid.Empty, 1, mode), policy ?? new(), last, (long)last * 4096, Now);
 
     public PrimaryState State { get; private set; }
@@ -91,7 +92,8 @@ internal sealed class OwnershipStory(OwnershipRecord record, bool needsLease = f
         return Take(new OwnershipOrderArrived(more?.Invoke(order) ?? order, Copy));
     }
 
-    public OwnershipStory Grant(ulong epoch, ClientIdentity? client = null, uint generation = 0, string? force = null, LogPoint? expected = null,
+    public OwnershipStory Grant(ulong epoch, ClientIdentity? client = null, uint generation = 0, string? force = null,
+        LogPoint? expected = null,
         bool stale = false)
         => Order(OwnershipOrderKind.Grant, epoch, o => o with
         {

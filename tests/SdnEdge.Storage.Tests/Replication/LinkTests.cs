@@ -62,7 +62,8 @@ public sealed class LinkTests : IDisposable
         MemoryVolume a = New(), b = New();
         for (int i = 0; i < 100; i++) a.Write(8192, Enumerable.Repeat((byte)(i + 1), 65_536).ToArray());
         a.Write(8192, new byte[4096], kind: LogRecordKind.Trim);
-        await using Link link = await LinkAsync(a, b, new LinkOptions { Compression = compression, Coalesces = true, BatchBytes = 32 << 20 });
+        await using Link link = await LinkAsync(a, b, new LinkOptions { Compression = compression, Coalesces = true,
+            BatchBytes = 32 << 20 });
         await link.UntilAsync(() => link.Primary.Durable == 101, "all durable");
         Assert.Equal(a.Content, b.Content);
         Assert.Equal(a.Last, b.Last);
@@ -138,7 +139,8 @@ public sealed class LinkTests : IDisposable
     public async Task An_older_owner_is_refused_with_the_reason()
     {
         MemoryVolume a = New(), b = New();
-        await using Link link = await LinkAsync(a, b, ownership: OwnershipRecord.Follower(MemoryVolume.Id) with { OwnerEpoch = 7 }, connect: false);
+        await using Link link = await LinkAsync(a, b, ownership: OwnershipRecord.Follower(MemoryVolume.Id) with { OwnerEpoch = 7 },
+            connect: false);
         string reason = await link.RunOnceAsync();
         Assert.Contains("7 was granted since", reason, StringComparison.Ordinal);
     }
@@ -160,7 +162,8 @@ public sealed class LinkTests : IDisposable
             if (random.Next(3) == 0) Repair(bytes);
             await session.RunAsync(new ScriptedStream(bytes), CancellationToken.None).WaitAsync(Patience.Time);
             if (session.LastFault is not null) bad++;
-            Assert.True(b.Last.Sequence <= a.Last.Sequence && (b.Last.Sequence == 0 || a.PointAt(b.Last.Sequence) == b.Last), $"case {i}: {b.Last}");
+            Assert.True(b.Last.Sequence <= a.Last.Sequence && (b.Last.Sequence == 0 || a.PointAt(b.Last.Sequence) == b.Last),
+                $"case {i}: {b.Last}");
         }
 
         Assert.True(bad > 2_000, $"{bad} of 3000 were noticed");
@@ -178,7 +181,8 @@ public sealed class LinkTests : IDisposable
         Assert.True(GC.GetTotalAllocatedBytes(true) - before < 4 << 20);
         new LinkFrame(FrameKind.Batch, LinkCompression.Zstd, 4, LinkFrame.MaxBody, LinkChecksum.Of(new byte[4])).Write(header);
         before = GC.GetTotalAllocatedBytes(true);
-        await Assert.ThrowsAsync<LinkFormatException>(async () => await new LinkFrames(new ScriptedStream([.. header, 0, 0, 0, 0])).ReadAsync(default));
+        await Assert.ThrowsAsync<LinkFormatException>(async () => await new LinkFrames(new ScriptedStream([.. header, 0, 0, 0,
+            0])).ReadAsync(default));
         Assert.True(GC.GetTotalAllocatedBytes(true) - before < 4 << 20);
     }
 
@@ -233,14 +237,16 @@ public sealed class LinkTests : IDisposable
     }
 
     private static ReplicaSession Session(MemoryVolume volume, CopyPhase phase, OwnershipRecord ownership)
-        => new(new ReplicaRecord(MemoryVolume.Id, phase), volume.Last, Size, volume, () => ownership, (_, _) => Task.CompletedTask, MemoryVolume.Chain);
+        => new(new ReplicaRecord(MemoryVolume.Id, phase), volume.Last, Size, volume, () => ownership, (_, _) => Task.CompletedTask,
+        MemoryVolume.Chain);
 
     // What an owner sends to an empty replica, as bytes.
     private static async Task<byte[]> RecordAsync(MemoryVolume a)
     {
         var stream = new MemoryStream();
         var frames = new LinkFrames(stream);
-        await frames.WriteAsync(FrameKind.Hello, LinkMessages.Write(new LinkHello(1, MemoryVolume.Id, Size, 1, a.Last.Sequence)), 0, default);
+        await frames.WriteAsync(FrameKind.Hello, LinkMessages.Write(new LinkHello(1, MemoryVolume.Id, Size, 1, a.Last.Sequence)), 0,
+            default);
         await frames.WriteAsync(FrameKind.Common, LinkMessages.WriteCommon(LogPoint.Start), 0, default);
         for (ulong sent = 0; sent < a.Last.Sequence;)
         {
@@ -271,7 +277,8 @@ public sealed class LinkTests : IDisposable
     private async Task<Link> LinkAsync(MemoryVolume owner, MemoryVolume replica, LinkOptions? options = null, ulong epoch = 1,
         CopyPhase follower = CopyPhase.Empty, OwnershipRecord? ownership = null, bool connect = true)
     {
-        var link = new Link(owner, Session(replica, follower, ownership ?? OwnershipRecord.Follower(MemoryVolume.Id)), options ?? new(), epoch,
+        var link = new Link(owner, Session(replica, follower, ownership ?? OwnershipRecord.Follower(MemoryVolume.Id)), options ?? new(),
+            epoch,
             () => Path.Combine(_folder, $"s{++_sockets}"));
         if (connect) await link.ConnectAsync();
         return link;
@@ -322,7 +329,8 @@ public sealed class LinkTests : IDisposable
         {
             lock (_lock)
             {
-                if (input is LinkOpened && _owner.Last.Sequence > Primary.Last) Step(new Appended(_owner.Last.Sequence, (long)_owner.Last.Sequence * 4096));
+                if (input is LinkOpened && _owner.Last.Sequence > Primary.Last) Step(new Appended(_owner.Last.Sequence,
+                    (long)_owner.Last.Sequence * 4096));
                 if (input is Acked acked && acked.Received > Primary.Last) Step(new Appended(acked.Received, (long)acked.Received * 4096));
                 Step(input);
             }
@@ -361,7 +369,8 @@ public sealed class LinkTests : IDisposable
         }
 
         public Task UntilAsync(Func<bool> so, string what) => Patience.UntilAsync(so,
-            () => $"{what}: {Primary.Durable} of {_owner.Last.Sequence} durable, connected {Primary.IsConnected}; replica: {_replica.LastFault}");
+            () => $"{what}: {Primary.Durable} of {_owner.Last.Sequence} durable, connected {Primary.IsConnected}; replica: "
+                + $"{_replica.LastFault}");
 
         public async ValueTask DisposeAsync()
         {

@@ -105,7 +105,8 @@ internal sealed class MemoryVolume(int size, Guid identity) : ILogReader, ICopyS
         lock (_lock)
         {
             if (after < _base.Sequence) return false;
-            for (int i = (int)(after - _base.Sequence); i < _log.Count && into.PayloadBytes < maxBytes && _log[i].Record.Sequence <= through; i++)
+            for (int i = (int)(after - _base.Sequence); i < _log.Count && into.PayloadBytes < maxBytes
+                && _log[i].Record.Sequence <= through; i++)
                 into.Add(_log[i].Record, _log[i].Payload);
             return true;
         }
@@ -183,7 +184,8 @@ internal sealed class MemoryVolume(int size, Guid identity) : ILogReader, ICopyS
         {
             _differences.Clear();
             if (common is not { } point) return Task.CompletedTask;
-            _differences.AddRange(_log.Where(r => r.Record.Sequence > point.Sequence && r.Record.Length > 0).Select(r => (r.Record.Offset, r.Record.Length))
+            _differences.AddRange(_log.Where(r => r.Record.Sequence > point.Sequence && r.Record.Length > 0).Select(r => (r.Record.Offset,
+                r.Record.Length))
                 .Distinct().Order());
             _log.Clear();
             (_base, Applied) = (point, point.Sequence);

@@ -51,8 +51,7 @@ internal sealed partial class Store
 
     private void Greet(Session session, ulong epoch, ulong ownerDurable)
     {
-        OwnershipRecord record = world.Mutant == Mutant.FollowsAnyOwner && Replica is not null
-            ? Ownership.Record with { Granted = [], OwnerEpoch = 0, Role = OwnerRole.Replica } : Ownership.Record;
+        OwnershipRecord record = Ownership.Record;
         if (OwnershipMachine.MayFollow(record, epoch) is not null || Replica is null)
         {
             world.Count("owners refused");
@@ -61,7 +60,7 @@ internal sealed partial class Store
         }
 
         // Who the owner is is on disk before its stream is followed.
-        if (record.OwnerEpoch < epoch && world.Mutant != Mutant.FollowsAnyOwner)
+        if (record.OwnerEpoch < epoch)
         {
             StepOwnership(new OwnerSeen(epoch));
             After(5 * World.Ms, () =>
@@ -124,7 +123,8 @@ internal sealed partial class Store
                     if (_kept is null && Replica.Record.LastConsistent is { } point) _kept = ContentThrough(point.Sequence);
                     if (common is { } from)
                     {
-                        _differs = [.. _log.Where(r => r.Kind == LogRecordKind.Write && r.Sequence > from.Sequence).Select(r => (int)(r.Offset / 4096))
+                        _differs = [.. _log.Where(r => r.Kind == LogRecordKind.Write && r.Sequence > from.Sequence).Select(r
+                            => (int)(r.Offset / 4096))
                             .Distinct()];
                         _image = Content();
                         _log.Clear();
@@ -250,7 +250,8 @@ internal sealed partial class Store
     {
         while (_isStreaming && _session is { } session && Primary is not null && _sent < Math.Min(Last.Sequence, through))
         {
-            int first = (int)(_sent - _base.Sequence), count = (int)Math.Min((ulong)world.Random.Next(1, 5), Math.Min(Last.Sequence, through) - _sent);
+            int first = (int)(_sent - _base.Sequence), count = (int)Math.Min((ulong)world.Random.Next(1, 5), Math.Min(Last.Sequence,
+                through) - _sent);
             LogRecord[] records = [.. _log.Skip(first).Take(count)];
             _sent += (ulong)count;
             ulong durable = DurableLast.Sequence;

@@ -127,8 +127,7 @@ internal sealed partial class Store
 
     private void Admit(Request request)
     {
-        OwnershipState seen = world.Mutant == Mutant.SealAdmits ? Ownership with { IsClosed = false } : Ownership;
-        Admission admission = OwnershipMachine.Admit(seen, request.Guest.Identity, world.Now);
+        Admission admission = OwnershipMachine.Admit(Ownership, request.Guest.Identity, world.Now);
         switch (admission)
         {
             case Admission.Admit when Primary is not null:
@@ -177,7 +176,8 @@ internal sealed partial class Store
         {
             (Request request, LogPoint point) = _pending[i];
             ulong limit = request.IsFlush ? primary.BarrierLimit : primary.WriteLimit;
-            if (world.Mutant == Mutant.RemoteAloneAnswers && primary.InForce == ReplicationMode.Sync) limit = Math.Max(limit, primary.Durable);
+            if (world.Mutant == Mutant.RemoteAloneAnswers && primary.InForce == ReplicationMode.Sync) limit = Math.Max(limit,
+                primary.Durable);
             bool may = world.Mutant == Mutant.LeaseAtAdmissionOnly ? Ownership.Record.Role is OwnerRole.Owner or OwnerRole.Sealed
                 : OwnershipMachine.MayAnswer(Ownership, request.Guest.Identity, world.Now);
             if (point.Sequence > limit || !may)
@@ -192,7 +192,8 @@ internal sealed partial class Store
             bool holds = point.Sequence >= primary.InForceFrom;
             world.Acknowledged(new Ack(primary.Record.Epoch, point, request.IsFlush,
                 holds && (promise == ReplicationMode.Sync || (promise == ReplicationMode.Semantic && request.IsFlush)),
-                request.IsFlush || (holds && promise == ReplicationMode.Sync && primary.InForce == ReplicationMode.Sync)), this, request.Guest);
+                request.IsFlush || (holds && promise == ReplicationMode.Sync && primary.InForce == ReplicationMode.Sync)), this,
+                    request.Guest);
             request.Guest.Done(request, true);
         }
     }

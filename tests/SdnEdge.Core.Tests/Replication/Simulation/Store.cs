@@ -91,7 +91,8 @@ internal sealed partial class Store(World world, int site)
         _checked = (Last.Chain, _applied, Replica is null);
         if (world.ContentAt(Last) is not { } right) world.Fail($"store {Name} is at {Last}, which no owner ever had");
         else if (!Content().SequenceEqual(right)) world.Fail($"store {Name} is at {Last} with other bytes than the owner had: "
-            + $"[{string.Join(' ', Content())}], not [{string.Join(' ', right)}]; applied {_applied}, log from {_base.Sequence}, durable {DurableLast.Sequence}");
+            + $"[{string.Join(' ', Content())}], not [{string.Join(' ', right)}]; applied {_applied}, log from {_base.Sequence}, "
+            + $"durable {DurableLast.Sequence}");
     }
 
     public void Submit(Request request) => After(World.Ms, () =>

@@ -6,14 +6,15 @@ using Xunit.Abstractions;
 namespace SdnEdge.Core.Tests.Replication.Simulation;
 
 /// <summary>
-/// The decision code of two stores and what it needs of a manager and a guest, in a world that loses, doubles and delays messages, cuts links
+/// The decision code of two stores and what it needs of a manager and a guest, in a world that loses, doubles and delays messages, cuts
+/// links
 /// and crashes everybody. A failure says its seed and tells its story; the same seed gives the same run.
 /// </summary>
 public sealed class StoreSimulationTests(ITestOutputHelper output)
 {
     // More by SDNEDGE_STORE_SEEDS.
     private const int Seeds = 10_000, MutantSeeds = 4_000;
-    private const long Milliseconds = 6_000;
+    private const long Milliseconds = 4_000;
 
     public static TheoryData<Mutant> Rules() => [.. Enum.GetValues<Mutant>().Where(m => m != Mutant.None)];
 
@@ -39,7 +40,8 @@ public sealed class StoreSimulationTests(ITestOutputHelper output)
         if (!failed.IsEmpty) Assert.Fail(Tell(failed.MinBy(f => f.Seed).Seed, Mutant.None));
 
         // What the runs are to show has happened, often.
-        foreach (string what in new[] { "moved", "undone", "failed over", "forced", "voided", "stale", "in sync again", "resyncs", "full copies",
+        foreach (string what in new[] { "moved", "undone", "failed over", "forced", "voided", "stale", "in sync again", "resyncs",
+            "full copies",
             "tails put aside", "not promoted, stale", "owners refused", "EPERM", "flips" })
         {
             Assert.True(counts.GetValueOrDefault(what) > seeds / 200, $"{what}: {counts.GetValueOrDefault(what)}");

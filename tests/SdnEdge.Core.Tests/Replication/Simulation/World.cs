@@ -2,16 +2,14 @@ using SdnEdge.Core.Replication;
 
 namespace SdnEdge.Core.Tests.Replication.Simulation;
 
-/// <summary>A rule that a run leaves out, to show that it is needed. The drivers around the machines leave it out, not the machines.</summary>
+/// <summary>A rule that a run leaves out, to show that it is needed. The drivers around the machines leave it out, not the
+/// machines.</summary>
 public enum Mutant
 {
     None,
 
     /// <summary>The effect of an order comes before its record is on disk.</summary>
     AnswersBeforeDisk,
-
-    /// <summary>A seal says the last sequence and goes on admitting writes.</summary>
-    SealAdmits,
 
     /// <summary>A replica says "durable" when it has received.</summary>
     ReceivedIsDurable,
@@ -24,9 +22,6 @@ public enum Mutant
 
     /// <summary>The manager grants without the sealed owner's last point.</summary>
     GrantWithoutPoint,
-
-    /// <summary>A stream of an older owner is followed.</summary>
-    FollowsAnyOwner,
 
     /// <summary>The lease is looked at when a write comes, not when it is answered.</summary>
     LeaseAtAdmissionOnly,
@@ -47,7 +42,8 @@ public enum Mutant
 internal sealed record Ack(ulong Epoch, LogPoint Point, bool IsBarrier, bool IsPromised, bool IsDurable);
 
 /// <summary>
-/// Two stores, a manager and a guest in one thread, with a seeded order of everything: messages are lost, doubled, late and out of order, links
+/// Two stores, a manager and a guest in one thread, with a seeded order of everything: messages are lost, doubled, late and out of order,
+/// links
 /// are cut, everybody crashes and forgets what was not synced. What must be true is checked whenever something happens.
 /// </summary>
 internal sealed class World
@@ -206,7 +202,8 @@ internal sealed class World
     {
         Count("acks");
         if (_acks.Count > 0 && ack.Epoch < _acks[^1].Epoch)
-            Fail($"store {by.Name} acknowledged {ack.Point} under epoch {ack.Epoch} to guest {to.Number} after one of epoch {_acks[^1].Epoch}");
+            Fail($"store {by.Name} acknowledged {ack.Point} under epoch {ack.Epoch} to guest {to.Number} after one of epoch "
+                + $"{_acks[^1].Epoch}");
         _acks.Add(ack);
     }
 
