@@ -1,4 +1,5 @@
 using SdnEdge.Core.Api;
+using SdnEdge.Core.Replication;
 
 namespace SdnEdge.Client;
 
@@ -25,6 +26,20 @@ public sealed class StoreClient(ApiEndpoint endpoint) : ApiClient(endpoint, ApiJ
     /// <summary>Compares a volume with its own records; takes as long as it takes to read it.</summary>
     public Task<VolumeCheckInfo> CheckAsync(string name, CancellationToken cancel = default)
         => PostAsync<object?, VolumeCheckInfo>(Of(name) + "/check", null, cancel);
+
+    /// <summary>Gives an order of a migration; returns when its effect is on disk.</summary>
+    public Task<VolumeOrderReply> OrderAsync(
+        string name, OwnershipOrderKind order, VolumeOrderRequest request, CancellationToken cancel = default)
+        => PostAsync<VolumeOrderRequest, VolumeOrderReply>(
+            $"{Of(name)}/{System.Text.Json.JsonNamingPolicy.KebabCaseLower.ConvertName(order.ToString())}", request, cancel);
+
+    /// <summary>Switches when writes are answered; returns when that is reached.</summary>
+    public Task<VolumeInfo> ModeAsync(string name, VolumeModeRequest request, CancellationToken cancel = default)
+        => PostAsync<VolumeModeRequest, VolumeInfo>(Of(name) + "/mode", request, cancel);
+
+    /// <summary>The proof that the replica has everything that was written.</summary>
+    public Task<DrainProofInfo> DrainAsync(string name, CancellationToken cancel = default)
+        => PostAsync<object?, DrainProofInfo>(Of(name) + "/drain", null, cancel);
 
     private static string Of(string name) => "v1/volumes/" + Uri.EscapeDataString(name);
 }

@@ -7,6 +7,8 @@ using SdnEdge.Linux;
 using SdnEdge.Storage.Api;
 using SdnEdge.Storage.Config;
 using SdnEdge.Storage.Nbd;
+using SdnEdge.Storage.Replication;
+using SdnEdge.Storage.Service;
 using SdnEdge.Storage.Volumes;
 using SdnEdge.Web;
 
@@ -22,12 +24,14 @@ public sealed class StoreAgent : IStoreControl, IAsyncDisposable
     private readonly StoreConfig _config;
     private readonly VolumeStore _store;
     private readonly ConcurrentDictionary<string, Volume> _volumes = new(StringComparer.Ordinal);
+    private readonly ConcurrentDictionary<string, ReplicatedVolume> _replicated = new(StringComparer.Ordinal);
     private readonly SortedDictionary<string, string> _faults = new(StringComparer.Ordinal);
     private readonly Lock _lock = new();
     private readonly CancellationTokenSource _stop = new();
     private readonly long _startedAt = Monotonic.Now;
     private readonly string _incarnation = Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(8));
     private readonly NbdServer _server;
+    private readonly StoreLink? _link;
     private Task _serving = Task.CompletedTask;
     private ApiServer? _api;
 
@@ -35,6 +39,7 @@ public sealed class StoreAgent : IStoreControl, IAsyncDisposable
     {
         (_config, _store) = (config, new VolumeStore(config.StateFolder, TimeProvider.System));
         _server = new NbdServer(ServerOptions(config, what => Events.Add(Monotonic.Now, "nbd", config.Name, "report", what)));
+        if (config.Replication is { } replication) _link = new StoreLink(replication, FollowerOf);
     }
 
     /// <summary>Its API; null where its configuration gives it none.</summary>
@@ -52,6 +57,7 @@ public sealed class StoreAgent : IStoreControl, IAsyncDisposable
         try
         {
             agent.OpenVolumes();
+            agent._link?.Start();
             agent._server.Bind();
             agent._serving = agent._server.RunAsync(agent._stop.Token);
             agent._api = await ApiServer.StartAsync(StoreApi.Options(config, agent));
@@ -108,6 +114,8 @@ public sealed class StoreAgent : IStoreControl, IAsyncDisposable
         lock (_lock)
         {
             Volume volume = Known(name);
+            if (_replicated.ContainsKey(name)) throw new ProblemException(Problems.Conflict(
+                $"volume {name} is replicated by the configuration; take it out there, and start the store again, then delete it"));
             string[] clients = [.. _server.Connections.Where(c => c.Export == name).Select(c => c.Client.ToString())];
             if (clients.Length > 0)
             {
@@ -128,6 +136,64 @@ public sealed class StoreAgent : IStoreControl, IAsyncDisposable
             }
 
             Events.Add(Monotonic.Now, "volume", name, "deleted");
+        }
+    }
+
+    /// <inheritdoc/>
+    public async Task<VolumeOrderReply> OrderAsync(string name, OwnershipOrderKind order, VolumeOrderRequest request, CancellationToken cancel)
+    {
+        ArgumentNullException.ThrowIfNull(request);
+        ReplicatedVolume volume = Replicated(name);
+        OwnershipRecord now = volume.Ownership.Record;
+        ClientIdentity? client = Whole(request.Client);
+
+        // Another client under the same grant: the one before it writes nothing any more.
+        bool other = order == OwnershipOrderKind.Grant && now.Role == OwnerRole.Owner && request.Epoch == now.GrantedEpoch && client != now.Client;
+        uint generation = other && request.Generation <= now.Generation ? now.Generation + 1 : Math.Max(request.Generation, now.Generation);
+        try
+        {
+            OwnershipReply reply = await volume.OrderAsync(order, request.Epoch, client, generation, request.Expected?.ToPoint(), cancel);
+            return new VolumeOrderReply(name, reply.Kind, reply.Epoch, reply.Role, reply.Repeated,
+                reply.SealedAt is { } at ? LogPointInfo.Of(at) : null, reply.Verdict);
+        }
+        catch (OwnershipRefusedException e)
+        {
+            throw new ProblemException(StoreProblems.Of(e.Refusal));
+        }
+    }
+
+    /// <inheritdoc/>
+    public async Task<VolumeInfo> ModeAsync(string name, VolumeModeRequest request, CancellationToken cancel)
+    {
+        ArgumentNullException.ThrowIfNull(request);
+        ReplicatedVolume volume = Replicated(name);
+        using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancel);
+        limit.CancelAfter(request.TimeoutMs);
+        try
+        {
+            await (request.Mode is { } mode ? volume.ModeAsync(mode, limit.Token) : volume.RestoreModeAsync(limit.Token));
+            return Volume(name);
+        }
+        catch (IOException e)
+        {
+            throw new ProblemException(StoreProblems.Of(StoreProblem.CannotConverge, e.Message));
+        }
+        catch (OperationCanceledException) when (!cancel.IsCancellationRequested)
+        {
+            throw new ProblemException(Problems.Timeout($"{name} was not in that mode within {request.TimeoutMs} ms; it goes on trying"));
+        }
+    }
+
+    /// <inheritdoc/>
+    public async Task<DrainProofInfo> DrainAsync(string name, CancellationToken cancel)
+    {
+        try
+        {
+            return DrainProofInfo.Of(name, await Replicated(name).DrainAsync(cancel));
+        }
+        catch (IOException e)
+        {
+            throw new ProblemException(StoreProblems.Of(StoreProblem.CopiesDiffer, e.Message));
         }
     }
 
@@ -177,6 +243,8 @@ public sealed class StoreAgent : IStoreControl, IAsyncDisposable
         await _stop.CancelAsync();
         await _serving.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         _server.Dispose();
+        if (_link is not null) await _link.DisposeAsync();
+        foreach (ReplicatedVolume volume in _replicated.Values) await volume.DisposeAsync();
         foreach (Volume volume in _volumes.Values) volume.Dispose();
         _stop.Dispose();
     }
@@ -198,7 +266,13 @@ public sealed class StoreAgent : IStoreControl, IAsyncDisposable
     // What is there is opened, and what is named and not there is made.
     private void OpenVolumes()
     {
-        foreach (VolumeMetadata known in _store.List()) Try(known.Name, () => _store.Open(known.Name, Options));
+        foreach (VolumeMetadata known in _store.List())
+        {
+            VolumeConfig? named = _config.Volumes.FirstOrDefault(v => v.Name == known.Name && v.Replica is not null);
+            if (named is null) Try(known.Name, () => _store.Open(known.Name, Options));
+            else TryReplicated(named, options => _store.Open(known.Name, options));
+        }
+
         foreach (VolumeConfig named in _config.Volumes)
         {
             if (_volumes.TryGetValue(named.Name, out Volume? there))
@@ -213,6 +287,12 @@ public sealed class StoreAgent : IStoreControl, IAsyncDisposable
             }
 
             if (_faults.ContainsKey(named.Name)) continue;
+            if (named.Replica is not null)
+            {
+                TryReplicated(named, options => _store.Create(named.Name, named.Size, options, IdentityOf(named)));
+                continue;
+            }
+
             Try(named.Name, () => named.Image is { } image ? _store.Import(named.Name, image, Options)
                 : _store.Create(named.Name, named.Size, Options));
         }
@@ -230,12 +310,67 @@ public sealed class StoreAgent : IStoreControl, IAsyncDisposable
         }
     }
 
-    private void Serve(Volume volume)
+    private void TryReplicated(VolumeConfig named, Func<VolumeOptions, Volume> open)
+    {
+        Volume? volume = null;
+        try
+        {
+            var gate = new AnswerGate();
+            volume = open(Options with { Gate = gate });
+            string name = named.Name, peer = named.Replica!;
+            if (volume.Metadata.Identity != IdentityOf(named))
+            {
+                throw new IOException($"volume {name} was not made as the one that {peer} has a copy of; delete it, so that it is made anew, or take "
+                    + "replica: out");
+            }
+
+            var files = new VolumeFiles(Path.Combine(_config.StateFolder, name));
+            var around = new VolumeSurroundings(peer, cancel => _link!.ConnectAsync(peer, name, cancel),
+                keep => _server.Disconnect(c => c.Export == name && !keep(IdentityOf(c.Client))),
+                (change, detail) => Events.Add(Monotonic.Now, "volume", name, change, detail));
+            var link = new LinkOptions { Compression = _config.Replication!.Compression };
+            var replicated = new ReplicatedVolume(volume, gate, files, named.Owner, named.Mode, named.Policy, link, around);
+            _replicated[name] = replicated;
+            Serve(volume, client => new ClientView(replicated, IdentityOf(client)));
+        }
+        catch (IOException e)
+        {
+            volume?.Dispose();
+            Fault(named.Name, e.Message);
+        }
+    }
+
+    // The same at both stores, without a word between them: chain and content root are keyed by it.
+    private Guid IdentityOf(VolumeConfig volume)
+    {
+        string[] stores = [.. ((string[])[_config.Name, volume.Replica!]).Order(StringComparer.Ordinal)];
+        return new Guid(SHA256.HashData(System.Text.Encoding.UTF8.GetBytes($"{volume.Name}\n{stores[0]}\n{stores[1]}"))[..16]);
+    }
+
+    private static ClientIdentity? IdentityOf(NbdClient client) => client.Certificate is { } name ? ClientIdentity.Certificate(name)
+        : client.Process > 0 ? Whole(ClientIdentity.Process(client.Process, 0)) : null;
+
+    // A process is known by when it started, too; null = it has ended.
+    private static ClientIdentity? Whole(ClientIdentity? client) => client is not { Kind: ClientKind.Process, StartTime: 0 } ? client
+        : ProcessStat.Read(client.ProcessId) is { } stat ? ClientIdentity.Process(client.ProcessId, (ulong)stat.StartTicks) : null;
+
+    // Who takes a connection of another store.
+    private Func<Stream, CancellationToken, Task>? FollowerOf(string store, string volume)
+        => _replicated.TryGetValue(volume, out ReplicatedVolume? known) && known.Peer == store ? known.FollowAsync : null;
+
+    private ReplicatedVolume Replicated(string name)
+    {
+        _ = Known(name);
+        return _replicated.TryGetValue(name, out ReplicatedVolume? volume) ? volume
+            : throw new ProblemException(Problems.Conflict($"volume {name} has no replica; name one in the configuration: replica: STORE"));
+    }
+
+    private void Serve(Volume volume, Func<NbdClient, IBlockDevice>? view = null)
     {
         string name = volume.Metadata.Name;
         volume.Happened += e => Events.Add(Monotonic.Now, "volume", name, JsonWord(e.Kind), e.Message);
         _volumes[name] = volume;
-        _server.Add(new NbdExport(name, volume));
+        _server.Add(new NbdExport(name, volume) { Open = view });
         Events.Add(Monotonic.Now, "volume", name, "served", $"{volume.Size} bytes, log from {volume.Log.FirstSequence} to {volume.Log.LastSequence}");
     }
 
@@ -267,7 +402,22 @@ public sealed class StoreAgent : IStoreControl, IAsyncDisposable
         foreach (IPEndPoint at in _server.EndPoints.OfType<IPEndPoint>()) yield return $"{(tcp.Tls is null ? "nbd" : "nbds")}://{at}/";
     }
 
-    private static VolumeInfo Info(Volume volume) => new(volume.Metadata.Name, volume.Metadata.Identity, volume.Size, OwnerRole.Owner,
+    private VolumeInfo Info(Volume volume)
+    {
+        if (!_replicated.TryGetValue(volume.Metadata.Name, out ReplicatedVolume? replicated)) return Alone(volume);
+        OwnershipState state = replicated.Ownership;
+        OwnershipRecord record = state.Record;
+        PrimaryState? primary = replicated.Primary;
+        ReplicaRecord copy = replicated.Replica.Record;
+        LogPointInfo last = LogPointInfo.Of(replicated.Durable);
+        VolumeReplicaInfo? replica = primary is not null ? null : new VolumeReplicaInfo(copy.Phase, last,
+            copy.Phase == CopyPhase.Following ? last : null, copy.CopiedBytes, 0);
+        return new VolumeInfo(volume.Metadata.Name, volume.Metadata.Identity, volume.Size, record.Role, record.Seen, record.GrantedEpoch,
+            record.Client?.ToString(), state.Parked, state.ParkedBytes, record.ForcedBy,
+            primary is null ? null : VolumeReplicationInfo.Of(primary, Monotonic.Now), replica, []);
+    }
+
+    private static VolumeInfo Alone(Volume volume) => new(volume.Metadata.Name, volume.Metadata.Identity, volume.Size, OwnerRole.Owner,
         volume.Log.Epoch, volume.Log.Epoch, null, 0, 0, null, null, null, []);
 
     private static VolumeCheckInfo CheckInfo(string name, VolumeCheck check) => new(

@@ -161,9 +161,9 @@ public sealed record VolumeRequest(
 
 /// <summary>Body of <c>PUT /v1/volumes/{name}/mode</c>. Answered when the mode is reached.</summary>
 /// <param name="Epoch">Epoch of the group.</param>
-/// <param name="Mode">The mode.</param>
+/// <param name="Mode">The mode; null = that of its configuration, which holds while no migration says otherwise.</param>
 /// <param name="TimeoutMs">Longest wait for it, milliseconds, 1 to 3600000.</param>
-public sealed record VolumeModeRequest(ulong Epoch, ReplicationMode Mode, int TimeoutMs = 60_000);
+public sealed record VolumeModeRequest(ulong Epoch, ReplicationMode? Mode = null, int TimeoutMs = 60_000);
 
 /// <summary>Body of <c>POST /v1/volumes/{name}/{order}</c>: an order of the manager.</summary>
 /// <param name="Epoch">Epoch of the group; a lower one than the highest seen is refused (409 stale-epoch).</param>

@@ -1,4 +1,5 @@
 using SdnEdge.Core.Api;
+using SdnEdge.Core.Replication;
 using SdnEdge.Web;
 
 namespace SdnEdge.Storage.Api;
@@ -26,6 +27,18 @@ public interface IStoreControl
     /// <summary>Deletes a volume that no client uses. An image that was there before it stays.</summary>
     /// <exception cref="ProblemException">There is no such volume, or it is in use.</exception>
     void Delete(string name);
+
+    /// <summary>Carries out an order of a migration; returns when its effect is on disk.</summary>
+    /// <exception cref="ProblemException">It was refused; says why and what would be right.</exception>
+    Task<VolumeOrderReply> OrderAsync(string name, OwnershipOrderKind order, VolumeOrderRequest request, CancellationToken cancel);
+
+    /// <summary>Switches when writes are answered; returns when that is reached.</summary>
+    /// <exception cref="ProblemException">It cannot be reached, or was not in time.</exception>
+    Task<VolumeInfo> ModeAsync(string name, VolumeModeRequest request, CancellationToken cancel);
+
+    /// <summary>The proof that the replica has everything that was written. Nobody writes meanwhile.</summary>
+    /// <exception cref="ProblemException">It has not; says what is different.</exception>
+    Task<DrainProofInfo> DrainAsync(string name, CancellationToken cancel);
 
     /// <summary>Compares a volume with its own records. It is served meanwhile.</summary>
     /// <exception cref="ProblemException">There is no such volume.</exception>

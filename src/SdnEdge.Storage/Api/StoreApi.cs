@@ -4,6 +4,7 @@ using Microsoft.AspNetCore.Mvc;
 using Microsoft.AspNetCore.Routing;
 using SdnEdge.Core.Api;
 using SdnEdge.Core.Config;
+using SdnEdge.Core.Replication;
 using SdnEdge.Storage.Config;
 using SdnEdge.Web;
 
@@ -15,7 +16,10 @@ internal static class StoreApi
     /// <summary>What it serves, and where.</summary>
     public static ApiServerOptions Options(StoreConfig config, IStoreControl store) => new(
         "SdnEdge block store API", "The volumes of a site's block store.", config.Api, ApiJson.Options,
-        [ApiJson.Options.GetTypeInfo(typeof(VolumeRequest))], (app, checks, stopping) => Map(app, store, checks, stopping))
+        [
+            ApiJson.Options.GetTypeInfo(typeof(VolumeRequest)), ApiJson.Options.GetTypeInfo(typeof(VolumeOrderRequest)),
+            ApiJson.Options.GetTypeInfo(typeof(VolumeModeRequest)),
+        ], (app, checks, stopping) => Map(app, store, checks, stopping))
     {
         MeterName = "SdnEdge.Store",
     };
@@ -34,12 +38,38 @@ internal static class StoreApi
         v1.MapPost("/volumes/{name}/check", ([FromRoute] string name, CancellationToken cancel) => store.CheckAsync(name, cancel))
             .Says("Compares a volume with its own records, block by block; it is served meanwhile").WithTags("volumes")
             .Needs(ApiRole.Admin).Fails(404, 503);
+        foreach (OwnershipOrderKind order in Enum.GetValues<OwnershipOrderKind>())
+        {
+            string verb = System.Text.Json.JsonNamingPolicy.KebabCaseLower.ConvertName(order.ToString());
+            v1.MapPost("/volumes/{name}/" + verb, ([FromRoute] string name, [FromBody] VolumeOrderRequest request, CancellationToken cancel)
+                    => store.OrderAsync(name, order, request, cancel))
+                .Says(Meaning(order)).WithTags("orders").WithName("volume-" + verb).Needs(ApiRole.Migrate).Fails(400, 404, 409, 503);
+        }
+
+        v1.MapPost("/volumes/{name}/mode", ([FromRoute] string name, [FromBody] VolumeModeRequest request, CancellationToken cancel)
+                => store.ModeAsync(name, request, cancel))
+            .Says("Owner: switches when writes are answered; answered when that is reached").WithTags("orders")
+            .Needs(ApiRole.Migrate).Fails(400, 404, 409, 503, 504);
+        v1.MapPost("/volumes/{name}/drain", ([FromRoute] string name, CancellationToken cancel) => store.DrainAsync(name, cancel))
+            .Says("Owner, while its client stands still: the proof that the replica has the same history and the same bytes").WithTags("orders")
+            .Needs(ApiRole.Migrate).Fails(404, 409, 503);
         v1.MapEvents(store.Events, "this store", stopping);
         app.MapGet("/metrics",
             () => Results.Text(PrometheusText.Write([.. store.Metrics(), .. checks.Metrics(), .. ProcessMetrics.Collect()]),
                 PrometheusText.ContentType))
             .Says("Metrics in the Prometheus text format").WithTags("telemetry").Produces<string>(200, "text/plain");
     }
+
+    private static string Meaning(OwnershipOrderKind order) => order switch
+    {
+        OwnershipOrderKind.Prepare => "A move begins: older epochs are refused from now on",
+        OwnershipOrderKind.Seal => "Source: no write is carried out any more, what comes waits; answered with the last point, durable",
+        OwnershipOrderKind.Unpark => "Source of a move that is undone: it owns the volume under the higher epoch, and what waits is carried out",
+        OwnershipOrderKind.Release => "Source, after the server runs at the target: what waits is refused for good",
+        OwnershipOrderKind.Grant => "Target: it owns the volume under this epoch, for the client that is named",
+        OwnershipOrderKind.Cancel => "Target of a move that is undone: older epochs are never granted here",
+        _ => "Target: says from disk, for ever, whether this epoch was granted here or never will be",
+    };
 
     private static IResult Delete(IStoreControl store, string name)
     {
@@ -66,7 +96,8 @@ internal static class StoreApi
         if (request.Image is { } image && !image.StartsWith('/')) errors.Add(new ProblemError("/image", $"'{image}' is not an absolute path"));
         if (request.Image is not null && request.SizeBytes != 0)
             errors.Add(new ProblemError("/sizeBytes", "has no effect beside image, whose size is the volume's; leave it out"));
-        if (request.Replica) errors.Add(new ProblemError("/replica", "volumes are not replicated by this version; leave it out"));
+        if (request.Replica) errors.Add(new ProblemError("/replica",
+            "a volume is replicated by the store's configuration: volumes: [{ name: ..., replica: STORE }]; leave it out here"));
         return errors.Count == 0 ? store.Create(request)
             : throw new ProblemException(Problems.BadRequest($"the volume needs {errors.Count} thing{(errors.Count == 1 ? "" : "s")} put right",
                 errors));

@@ -15,6 +15,9 @@ public static class StoreConfigLoader
     /// <summary>A volume's size is a multiple of this, bytes.</summary>
     public const int SizeUnit = 4096;
 
+    private const string Unprotected = "go-on needs a manager that has it on record that the replica is stale, before the first write without it is "
+        + "answered; no manager of this version keeps that: write ";
+
     // Suffixes of sizes: of 1024, as fdisk and qemu-img read them.
     private static readonly (string Suffix, long Bytes)[] s_units =
     [
@@ -150,6 +153,8 @@ public static class StoreConfigLoader
             if (replica is { Length: > 0 } && known && !(replication?.Peers ?? []).Any(p => p.Name == replica))
                 item.Error("replica", $"'{replica}' is not among replication.peers; add it there, or name one of "
                     + $"{string.Join(", ", (replication?.Peers ?? []).Select(p => p.Name).DefaultIfEmpty("(none)"))}");
+            if (replica is not null && image is not null) item.Error("image",
+                "cannot be replicated yet: both copies are made full of zeros, and have the same history from then on; leave image: out");
             if (replica is not null && !item.Has("owner"))
                 item.Error("owner", "is missing; write owner: true at the one store that the guest writes to before its first move, owner: false "
                     + "at the other");
@@ -183,6 +188,7 @@ public static class StoreConfigLoader
                 LagBytes = bytes, LagTime = lag.Number("seconds", 1, 86_400, 0) * 1_000_000_000,
                 AtLagBound = lag.Choice("atBound", LagAction.Slow, ("slow", LagAction.Slow), ("go-on", LagAction.GoOn)),
             };
+            if (policy.AtLagBound == LagAction.GoOn) lag.Error("atBound", Unprotected + "slow");
             lag.Finish();
         }
 
@@ -193,6 +199,7 @@ public static class StoreConfigLoader
                 PeerGone = gone.Choice("then", PeerGoneAction.Stop, ("stop", PeerGoneAction.Stop), ("go-on", PeerGoneAction.GoOn)),
                 PeerGoneAfter = gone.Number("afterMs", 100, 3_600_000, 5_000) * 1_000_000,
             };
+            if (policy.PeerGone == PeerGoneAction.GoOn) gone.Error("then", Unprotected + "stop");
             gone.Finish();
         }
 

@@ -116,6 +116,28 @@ public sealed partial class VolumeLog
     private static bool Fits(ReadOnlySpan<byte> header, LogSegment segment, ulong sequence, out LogRecord record) =>
         LogRecordCodec.TryRead(header, out record, out ulong salt, out _) && salt == segment.Header.Salt && record.Sequence == sequence;
 
+    /// <summary>The point before the first record that can be read.</summary>
+    internal LogPoint BeforeFirst
+    {
+        get
+        {
+            lock (Gate)
+            {
+                SegmentHeader first = _segments[0].Header;
+                return first.FirstSequence == 1 ? LogPoint.Start : new LogPoint(first.FirstSequence - 1, first.PreviousEpoch, first.PreviousChain);
+            }
+        }
+    }
+
+    /// <summary>Where the newest record ends, in bytes that only grow: the bytes of all records, and what is left at the ends of segments.</summary>
+    internal long EndPosition
+    {
+        get
+        {
+            lock (Gate) return PositionOf(_segments[^1], _segments[^1].End);
+        }
+    }
+
     /// <summary>The first record that can be read, and the chain before it.</summary>
     public (ulong Sequence, ulong PreviousChain) Begins()
     {

@@ -14,6 +14,7 @@ internal sealed class VolumeLogReader : ILogReader, ICopySource, IDisposable
     private readonly List<BlockExtent> _extents = [];
     private readonly Lock _lock = new();
     private byte[] _buffer = [];
+    private ulong _ceiling = ulong.MaxValue;
     private LogCursor _cursor;
     private LogPoint _durable;
     private TaskCompletionSource _committed = new(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -32,7 +33,21 @@ internal sealed class VolumeLogReader : ILogReader, ICopySource, IDisposable
     {
         get
         {
-            lock (_log.Gate) return new LogPoint(_log.LastSequence, _log.LastSequence == 0 ? 0 : _log.Epoch, _log.LastSequence == 0 ? 0 : _log.Chain);
+            LogPoint last;
+            lock (_log.Gate) last = _log.LastSequence == 0 ? LogPoint.Start : new LogPoint(_log.LastSequence, _log.Epoch, _log.Chain);
+            ulong ceiling = Ceiling;
+            return last.Sequence <= ceiling ? last : PointAt(ceiling) ?? last;
+        }
+    }
+
+    /// <summary>Records behind this sequence are not told of yet. Any thread.</summary>
+    public ulong Ceiling
+    {
+        get => Volatile.Read(ref _ceiling);
+        set
+        {
+            Volatile.Write(ref _ceiling, value);
+            OnCommitted(0);
         }
     }
 
@@ -66,7 +81,7 @@ internal sealed class VolumeLogReader : ILogReader, ICopySource, IDisposable
     public bool Read(ulong after, ulong through, int maxBytes, RecordBatch into)
     {
         if (_buffer.Length == 0) _buffer = new byte[Math.Max(_log.ReadBufferSize, maxBytes)];
-        switch (_log.Read(after + 1, through, ref _cursor, _buffer, _entries))
+        switch (_log.Read(after + 1, Math.Min(through, Ceiling), ref _cursor, _buffer, _entries))
         {
             case LogReadStatus.Read:
                 long bytes = 0;
@@ -94,9 +109,9 @@ internal sealed class VolumeLogReader : ILogReader, ICopySource, IDisposable
     {
         Task committed;
         lock (_lock) committed = _committed.Task;
-        if (_log.DurableSequence > durable || _log.LastSequence > after) return;
+        if (_log.DurableSequence > durable || Math.Min(_log.LastSequence, Ceiling) > after) return;
         using var end = CancellationTokenSource.CreateLinkedTokenSource(cancel);
-        Task appended = _log.WaitForAsync(after + 1, end.Token);
+        Task appended = after >= Ceiling ? Task.Delay(Timeout.Infinite, end.Token) : _log.WaitForAsync(after + 1, end.Token);
         await Task.WhenAny(appended, committed.WaitAsync(end.Token)).ConfigureAwait(false);
         await end.CancelAsync().ConfigureAwait(false);
         cancel.ThrowIfCancellationRequested();

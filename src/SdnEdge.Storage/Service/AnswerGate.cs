@@ -1,0 +1,84 @@
+using SdnEdge.Core.Replication;
+using SdnEdge.Storage.Volumes;
+
+namespace SdnEdge.Storage.Service;
+
+/// <summary>
+/// When an owner's writes are answered: <see cref="PrimaryMachine"/>'s limits, waited for. The mode is switched under the volume's sequence lock, so
+/// that it holds from one sequence on. Any thread.
+/// </summary>
+internal sealed class AnswerGate : IAckGate
+{
+    private readonly Lock _lock = new();
+    private readonly PriorityQueue<TaskCompletionSource<BlockResult>, ulong> _writes = new(), _barriers = new();
+    private readonly HashSet<ulong> _durable = [];
+    private ulong _writeLimit, _barrierLimit;
+    private bool _ended;
+
+    /// <summary>The mode for records that are appended from now on. Set under the volume's sequence lock.</summary>
+    public ReplicationMode Mode { get; set; }
+
+    /// <summary>True: writes wait for their limit in every mode: the lag is at its bound. Any thread.</summary>
+    public bool IsSlow { get; set; }
+
+    /// <inheritdoc/>
+    public AckRule RuleFor(in LogRecord record, bool durable)
+    {
+        AckRule rule = (Mode, durable) switch
+        {
+            (ReplicationMode.Sync, _) or (ReplicationMode.Semantic, true) => AckRule.LocallyDurable | AckRule.ReplicaDurable,
+            (_, true) => AckRule.LocallyDurable,
+            _ => AckRule.Appended,
+        };
+        if (IsSlow) rule |= AckRule.ReplicaDurable;
+        if (durable && (rule & AckRule.ReplicaDurable) != 0)
+        {
+            lock (_lock) _durable.Add(record.Sequence);
+        }
+
+        return rule;
+    }
+
+    /// <inheritdoc/>
+    public ValueTask<BlockResult> ReplicaDurableAsync(ulong sequence, CancellationToken cancel)
+    {
+        TaskCompletionSource<BlockResult> waiter;
+        lock (_lock)
+        {
+            bool barrier = _durable.Remove(sequence);
+            if (sequence <= (barrier ? _barrierLimit : _writeLimit)) return new(BlockResult.Ok);
+            if (_ended) return new(BlockResult.ShuttingDown);
+            waiter = new TaskCompletionSource<BlockResult>(TaskCreationOptions.RunContinuationsAsynchronously);
+            (barrier ? _barriers : _writes).Enqueue(waiter, sequence);
+        }
+
+        return new(waiter.Task.WaitAsync(cancel));
+    }
+
+    /// <summary>Answers what may be answered.</summary>
+    public void Open(ulong writeLimit, ulong barrierLimit)
+    {
+        lock (_lock)
+        {
+            (_writeLimit, _barrierLimit) = (writeLimit, barrierLimit);
+            Answer(_writes, writeLimit, BlockResult.Ok);
+            Answer(_barriers, barrierLimit, BlockResult.Ok);
+        }
+    }
+
+    /// <summary>The store ends: what waits is told so.</summary>
+    public void End()
+    {
+        lock (_lock)
+        {
+            _ended = true;
+            Answer(_writes, ulong.MaxValue, BlockResult.ShuttingDown);
+            Answer(_barriers, ulong.MaxValue, BlockResult.ShuttingDown);
+        }
+    }
+
+    private static void Answer(PriorityQueue<TaskCompletionSource<BlockResult>, ulong> waiting, ulong limit, BlockResult result)
+    {
+        while (waiting.TryPeek(out _, out ulong sequence) && sequence <= limit) waiting.Dequeue().TrySetResult(result);
+    }
+}

@@ -1,0 +1,401 @@
+using SdnEdge.Core.Replication;
+using SdnEdge.Linux;
+using SdnEdge.Storage.Log;
+using SdnEdge.Storage.Replication;
+using SdnEdge.Storage.Volumes;
+
+namespace SdnEdge.Storage.Service;
+
+// The loop, and what the machines want done.
+internal sealed partial class ReplicatedVolume
+{
+    /// <summary>True: a request of this client may be carried out now; <see cref="Leave"/> follows when it has its sequence.</summary>
+    public bool Enter(ClientIdentity? client)
+    {
+        // A seal first takes the client away, then waits until nobody is inside.
+        Interlocked.Increment(ref _inside);
+        if (client is not null && Volatile.Read(ref _admitted) is { } admitted && admitted == client) return true;
+        Interlocked.Decrement(ref _inside);
+        return false;
+    }
+
+    /// <summary>It has its sequence, or failed.</summary>
+    public void Leave() => Interlocked.Decrement(ref _inside);
+
+    /// <summary>A request that was carried out is answered while its client still holds the grant.</summary>
+    public ValueTask<BlockResult> Guard(ValueTask<BlockResult> task, ClientIdentity? client)
+    {
+        return task.IsCompletedSuccessfully ? task : LaterAsync(task);
+
+        async ValueTask<BlockResult> LaterAsync(ValueTask<BlockResult> open)
+        {
+            BlockResult result = await open.ConfigureAwait(false);
+            return result != BlockResult.Ok || OwnershipMachine.MayAnswer(Ownership, client, Monotonic.Now) ? result : BlockResult.NotPermitted;
+        }
+    }
+
+    /// <summary>Waits until a request may be tried again; or says how it ends.</summary>
+    public async Task<BlockResult?> ParkAsync(ClientIdentity? client, long bytes, CancellationToken cancel)
+    {
+        Post(new ParkedChanged(1, bytes));
+        try
+        {
+            while (true)
+            {
+                Task changed;
+                lock (_lock) changed = _changed.Task;
+                if (_stop.IsCancellationRequested) return BlockResult.ShuttingDown;
+                OwnershipState state = Ownership;
+                if (OwnershipMachine.Admit(state, client, Monotonic.Now) == Admission.NotPermitted) return BlockResult.NotPermitted;
+                if (client is not null && Volatile.Read(ref _admitted) is { } admitted && admitted == client) return null;
+                await changed.WaitAsync(cancel).ConfigureAwait(false);
+            }
+        }
+        finally
+        {
+            Post(new ParkedChanged(-1, -bytes));
+        }
+    }
+
+    /// <summary>Completes when the volume is not sealed.</summary>
+    public async Task WhileSealedAsync(CancellationToken cancel)
+    {
+        while (IsSealed && !_stop.IsCancellationRequested)
+        {
+            Task changed;
+            lock (_lock) changed = _changed.Task;
+            if (!IsSealed) return;
+            await changed.WaitAsync(cancel).ConfigureAwait(false);
+        }
+    }
+
+    private async Task RunAsync()
+    {
+        try
+        {
+            while (!_stop.IsCancellationRequested)
+            {
+                using (var soon = CancellationTokenSource.CreateLinkedTokenSource(_stop.Token))
+                {
+                    soon.CancelAfter(_primary is null ? s_idle : s_look);
+                    try
+                    {
+                        if (!await _inputs.Reader.WaitToReadAsync(soon.Token).ConfigureAwait(false)) return;
+                    }
+                    catch (OperationCanceledException) when (!_stop.IsCancellationRequested)
+                    {
+                        // Time to look.
+                    }
+                }
+
+                Look();
+                while (_inputs.Reader.TryRead(out object? input))
+                {
+                    switch (input)
+                    {
+                        case PrimaryInput primary:
+                            Take(primary);
+                            break;
+                        case OwnershipInput ownership:
+                            Take(ownership);
+                            break;
+                        case OwnershipOrder order:
+                            Take(new OwnershipOrderArrived(order, Copy()));
+                            break;
+                    }
+                }
+
+                if (_primary is { } at && PrimaryMachine.NextDeadline(at) <= Monotonic.Now) Take(new Tick());
+            }
+        }
+        catch (OperationCanceledException)
+        {
+            // Stopping.
+        }
+        catch (Exception e)
+        {
+            // A mistake of ours: nothing is admitted any more, and it is said.
+            Volatile.Write(ref _admitted, null);
+            _around.Tell("fault", $"nothing is taken any more: the store made a mistake ({e.GetType().Name}: {e.Message}); start it again");
+        }
+    }
+
+    // What the log has become.
+    private void Look()
+    {
+        if (_primary is null) return;
+        VolumeLog log = Volume.Log;
+        ulong last, durable;
+        long end;
+        lock (log.Gate) (last, durable, end) = (log.LastSequence, log.DurableSequence, log.EndPosition);
+        if (last > _primary.Last) Take(new Appended(last, end));
+        if (durable > _primary.LocalDurable) Take(new LocalSynced(durable));
+    }
+
+    private CopyFacts Copy()
+    {
+        ReplicaRecord record = _replica.State.Record;
+        bool consistent = IsOwner || record.Phase == CopyPhase.Following;
+        return new CopyFacts(consistent, _reader.Durable, record.LastConsistent ?? (consistent ? _reader.Durable : null));
+    }
+
+    private void Take(PrimaryInput input)
+    {
+        if (_primary is null)
+        {
+            // Not the owner: nobody waits for what it was asked.
+            if (input is ModeAsked mode) Fail(mode.Ticket, "this store does not own the volume; ask the one that does");
+            if (input is DrainAsked drain) FailDrain(drain.Ticket, "this store does not own the volume; ask the one that does");
+            return;
+        }
+
+        (PrimaryState next, IReadOnlyList<PrimaryCommand> commands) = PrimaryMachine.Step(_primary, input, Monotonic.Now);
+        lock (_lock) _primary = next;
+        _gate.IsSlow = next.InForce == ReplicationMode.Async && next.WriteLimit < next.Last;
+        _gate.Open(next.WriteLimit, next.BarrierLimit);
+        if (input is Acked) Volume.SetReplica(Peer, next.Durable);
+        foreach (PrimaryCommand command in commands) Carry(command);
+    }
+
+    private void Carry(PrimaryCommand command)
+    {
+        switch (command)
+        {
+            case WritePrimary(var record):
+                try
+                {
+                    _files.Write(record);
+                }
+                catch (IOException e)
+                {
+                    Take(new PrimarySyncFailed(e.Message));
+                    break;
+                }
+
+                Take(new PrimarySynced());
+                break;
+            case FlipMode(var mode):
+                Flip(mode);
+                break;
+            case AskProof(var proof):
+                if (_session?.AskProof(proof) == false) _around.Tell("proof-late", $"a proof at sequence {proof.Point.Sequence} could not be asked "
+                    + "for: a later record is on its way; it is asked for again with the next link");
+                break;
+            case ModeReached(var ticket, var mode, var through):
+                _around.Tell("mode", $"{Word(mode)}{(through > 0 ? $", the replica has everything up to sequence {through}" : "")}");
+                if (TakeMode(ticket) is { } reached) reached.TrySetResult();
+                break;
+            case ModeGivenUp(var ticket, var reason):
+                Fail(ticket, reason);
+                break;
+            case DrainProved(var ticket, var proof):
+                lock (_lock)
+                {
+                    if (_drains.Remove(ticket, out TaskCompletionSource<DrainProof>? proved)) proved.TrySetResult(proof);
+                }
+
+                break;
+            case DrainRefused(var ticket, var reason):
+                FailDrain(ticket, reason);
+                break;
+            case RaiseAlarm(var alarm, var detail):
+                _around.Tell("alarm", $"{Word(alarm)}: {detail}");
+                break;
+            case ClearAlarm(var alarm):
+                _around.Tell("alarm-over", Word(alarm));
+                break;
+            default:
+                // Reports for a manager: no policy that needs one can be configured.
+                throw new InvalidOperationException($"{command.GetType().Name} needs a manager");
+        }
+    }
+
+    // The switch holds from a sequence on; its proof is of the last record before it. Between the two nothing is sent.
+    private void Flip(ReplicationMode mode)
+    {
+        ulong last = 0;
+        _reader.Ceiling = Volume.Log.LastSequence;
+        try
+        {
+            Volume.WithSequenceLock(newest => (last, _gate.Mode) = (newest, mode));
+            if (Volume.Drain(last, out int error) is { } proof)
+            {
+                _reader.Ceiling = proof.Sequence;
+                Take(new ModeFlipped(proof.Sequence == 0 ? LogPoint.Start : new LogPoint(proof.Sequence, proof.Epoch, proof.Chain), proof.Root));
+                return;
+            }
+
+            _around.Tell("fault", $"the mode cannot be switched: the volume cannot be read up to sequence {last}: {RawFile.Describe(error)}");
+        }
+        finally
+        {
+            _reader.Ceiling = ulong.MaxValue;
+        }
+    }
+
+    private void Take(OwnershipInput input)
+    {
+        (OwnershipState next, IReadOnlyList<OwnershipCommand> commands) = OwnershipMachine.Step(_ownership, input);
+        lock (_lock) _ownership = next;
+        if (next.IsClosed || next.Record.Role != OwnerRole.Owner) Volatile.Write(ref _admitted, null);
+        foreach (OwnershipCommand command in commands) Carry(command);
+        if (commands.Count > 0) Publish();
+    }
+
+    private void Carry(OwnershipCommand command)
+    {
+        switch (command)
+        {
+            case StopAdmission:
+                StopAdmitting();
+                break;
+            case WriteOwnership(var record):
+                try
+                {
+                    _files.Write(record);
+                }
+                catch (IOException e)
+                {
+                    Take(new OwnershipSyncFailed(e.Message));
+                    break;
+                }
+
+                Take(new OwnershipSynced());
+                break;
+            case BeginEpoch(var epoch, var from):
+                if (from is not null) throw new InvalidOperationException("a copy is put back to an earlier point");
+                if (Volume.Log.Epoch < epoch) _ = Volume.BeginEpoch(epoch, out _);
+                if (_primary is null || _primary.Record.Epoch != epoch) BeginOwning();
+                break;
+            case CloseOthers(var client):
+                _around.Disconnect(c => client is null || c != client);
+                break;
+            case RefuseParked:
+                EndOwning();
+                break;
+            case AnswerOwnership(var ticket, var reply):
+                _around.Tell(Word(reply.Kind), $"epoch {reply.Epoch}, {Word(reply.Role)}{(reply.Repeated ? ", repeated" : "")}");
+                lock (_lock)
+                {
+                    if (_orders.Remove(ticket, out TaskCompletionSource<OwnershipReply>? answer)) answer.TrySetResult(reply);
+                }
+
+                break;
+            case RefuseOwnership(var ticket, var refusal):
+                _around.Tell("refused", refusal.Detail);
+                lock (_lock)
+                {
+                    if (_orders.Remove(ticket, out TaskCompletionSource<OwnershipReply>? answer))
+                        answer.TrySetException(new OwnershipRefusedException(refusal));
+                }
+
+                break;
+        }
+    }
+
+    // Nobody is let in any more; those inside get their sequence in no time, and it becomes durable.
+    private void StopAdmitting()
+    {
+        var spin = default(SpinWait);
+        while (Volatile.Read(ref _inside) > 0) spin.SpinOnce();
+        int error = Volume.Log.Commit();
+        if (error != 0) Take(new AdmissionStopFailed(RawFile.Describe(error)));
+        else Take(new AdmissionStopped(_reader.Last));
+    }
+
+    // Who waits looks again.
+    private void Publish()
+    {
+        TaskCompletionSource changed;
+        lock (_lock)
+        {
+            OwnershipRecord record = _ownership.Record;
+            Volatile.Write(ref _admitted, record.Role == OwnerRole.Owner && !_ownership.IsClosed ? record.Client : null);
+            (changed, _changed) = (_changed, new(TaskCreationOptions.RunContinuationsAsynchronously));
+        }
+
+        changed.TrySetResult();
+    }
+
+    private void BeginOwning()
+    {
+        EndOwning();
+        Guid id = Volume.Metadata.Identity;
+        ulong epoch = _ownership.Record.GrantedEpoch;
+        PrimaryRecord record = _files.Primary is { } kept && kept.Epoch == epoch ? kept : new PrimaryRecord(id, epoch, _mode);
+        Volume.ApplyLimit = ulong.MaxValue;
+        Volume.SetReplica(Peer, Volume.Replicas.TryGetValue(Peer, out ulong had) ? had : _reader.Oldest.Sequence);
+        VolumeLog log = Volume.Log;
+        PrimaryState begun;
+        lock (log.Gate)
+        {
+            _gate.Mode = record.Mode;
+            begun = PrimaryMachine.Start(record, _policy, log.LastSequence, log.EndPosition, Monotonic.Now);
+        }
+
+        lock (_lock) _primary = begun;
+        _gate.Open(begun.WriteLimit, begun.BarrierLimit);
+        _owning = CancellationTokenSource.CreateLinkedTokenSource(_stop.Token);
+        Task before = _linking;
+        CancellationToken owning = _owning.Token;
+        _linking = Task.Run(() => LinkAsync(before, epoch, owning));
+    }
+
+    private void EndOwning()
+    {
+        lock (_lock) _primary = null;
+        if (_owning is null) return;
+        _owning.Cancel();
+        _owning.Dispose();
+        _owning = null;
+        Volume.RemoveReplica(Peer);
+        _replica = NewSession(new ReplicaRecord(Volume.Metadata.Identity, CopyPhase.Following));
+        _files.Write(_replica.State.Record);
+    }
+
+    // Keeps the link to the replica's store, one connection after the other.
+    private async Task LinkAsync(Task before, ulong epoch, CancellationToken cancel)
+    {
+        await before.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        string said = "";
+        while (!cancel.IsCancellationRequested)
+        {
+            string why;
+            try
+            {
+                await using Stream stream = await _around.Connect(cancel).ConfigureAwait(false);
+                var session = new OwnerSession(_reader, _reader, Volume.Metadata.Identity, () => epoch, Post, _link);
+                _session = session;
+                why = await session.RunAsync(stream, cancel).ConfigureAwait(false);
+            }
+            catch (Exception e) when (e is IOException or OperationCanceledException or System.Net.Sockets.SocketException)
+            {
+                why = e.Message;
+            }
+
+            _session = null;
+            if (cancel.IsCancellationRequested) return;
+            if (why != said) _around.Tell("link", $"the replica at {Peer} is not reached: {why}");
+            said = why;
+            await Task.Delay(s_retry, cancel).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        }
+    }
+
+    private TaskCompletionSource? TakeMode(long ticket)
+    {
+        lock (_lock) return _modes.Remove(ticket, out TaskCompletionSource? reached) ? reached : null;
+    }
+
+    private void Fail(long ticket, string reason) => TakeMode(ticket)?.TrySetException(new IOException(reason));
+
+    private void FailDrain(long ticket, string reason)
+    {
+        lock (_lock)
+        {
+            if (_drains.Remove(ticket, out TaskCompletionSource<DrainProof>? proved)) proved.TrySetException(new IOException(reason));
+        }
+    }
+
+    private static string Word<T>(T value) where T : struct, Enum
+        => System.Text.Json.JsonNamingPolicy.KebabCaseLower.ConvertName(value.ToString());
+}
