@@ -1,4 +1,5 @@
 using System.Security.Cryptography;
+using SdnEdge.Client;
 using SdnEdge.Core.Api;
 using SdnEdge.Core.Migration;
 using SdnEdge.Host.Api;
@@ -26,6 +27,7 @@ public sealed class HostAgent : IHostControl, IAsyncDisposable
     private ApiServer? _api;
     private readonly CopyBandwidth _bandwidth;
     private MigrationLink? _link;
+    private StoreClient? _volumes;
 
     private HostAgent(HostAgentConfig config, RecordStore store)
         => (_config, _store, _bandwidth) = (config, store, new CopyBandwidth(config.Migration?.BytesPerSecond ?? 0));
@@ -49,7 +51,8 @@ public sealed class HostAgent : IHostControl, IAsyncDisposable
             foreach (ServerConfig server in config.Servers)
             {
                 agent._servers.Add(server.Name,
-                    new ServerAgent(server.Name, server.Runs, (drivers ?? agent.DriverOf)(server), agent._store, agent.Events));
+                    new ServerAgent(server.Name, server.Runs, agent.WithVolumes(server, (drivers ?? agent.DriverOf)(server)), agent._store,
+                        agent.Events));
             }
 
             foreach (ServerAgent server in agent._servers.Values) server.Start();
@@ -126,6 +129,7 @@ public sealed class HostAgent : IHostControl, IAsyncDisposable
         if (_api is not null) await _api.DisposeAsync();
         foreach (ServerAgent server in _servers.Values) await server.DisposeAsync();
         if (_link is not null) await _link.DisposeAsync();
+        _volumes?.Dispose();
         _store.Dispose();
     }
 
@@ -133,6 +137,13 @@ public sealed class HostAgent : IHostControl, IAsyncDisposable
         : throw new ProblemException(Problems.NotFound(
             $"there is no server '{name}' at {_config.Name}; it has {(_servers.Count == 0 ? "none"
                 : string.Join(", ", _servers.Keys))}, by its configuration"));
+
+    private IServerDriver WithVolumes(ServerConfig server, IServerDriver driver)
+    {
+        if (server.Volumes is not { Count: > 0 } names) return driver;
+        StoreClient store = _volumes ??= new StoreClient(new ApiEndpoint("the site's store", _config.Store!.Api));
+        return new VolumesDriver(driver, [.. names.Select(n => new StoreVolume(store, n))]);
+    }
 
     private IServerDriver DriverOf(ServerConfig server) => server.Driver switch
     {

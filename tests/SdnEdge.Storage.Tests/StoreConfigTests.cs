@@ -28,12 +28,12 @@ public class StoreConfigTests
           - { name: scratch, size: 64MiB }
           - name: vs-disk
             size: 8GiB
-            image: /dev/vg0/vs-disk
             owner: true
             replica: store-b
             mode: semantic
-            lag: { bytes: 256MiB, seconds: 30, atBound: go-on }
-            peerGone: { then: go-on, afterMs: 2000 }
+            lag: { bytes: 256MiB, seconds: 30, atBound: slow }
+            peerGone: { then: stop, afterMs: 2000 }
+          - { name: old, size: 8GiB, image: /dev/vg0/old }
         """;
 
     [Fact]
@@ -47,11 +47,11 @@ public class StoreConfigTests
         Assert.Equal((125_000_000, LinkCompression.Lz4), (config.Replication!.BytesPerSecond, config.Replication.Compression));
         Assert.Equal("store-b", Assert.Single(config.Replication.Peers).Name);
         Assert.Equal(new VolumeConfig("scratch", 64 << 20, null, true, null, ReplicationMode.Async, new ReplicationPolicy()), config.Volumes[0]);
-        Assert.Equal(new VolumeConfig("vs-disk", 8L << 30, "/dev/vg0/vs-disk", true, "store-b", ReplicationMode.Semantic, new ReplicationPolicy
+        Assert.Equal(new VolumeConfig("vs-disk", 8L << 30, null, true, "store-b", ReplicationMode.Semantic, new ReplicationPolicy
         {
-            LagBytes = 256 << 20, LagTime = 30_000_000_000, AtLagBound = LagAction.GoOn, PeerGone = PeerGoneAction.GoOn,
-            PeerGoneAfter = 2_000_000_000,
+            LagBytes = 256 << 20, LagTime = 30_000_000_000, PeerGoneAfter = 2_000_000_000,
         }), config.Volumes[1]);
+        Assert.Equal("/dev/vg0/old", config.Volumes[2].Image);
     }
 
     [Fact]
@@ -67,6 +67,7 @@ public class StoreConfigTests
               - { name: v, size: 1000, mode: sync }
               - { name: v, size: 8GiB, replica: store-b }
               - { name: w, size: 8GiB, lagg: {} }
+              - { name: x, size: 8GiB, replica: store-b, owner: true, image: /x, lag: { atBound: go-on }, peerGone: { then: go-on } }
             """, "store-a.yaml");
         Assert.Null(result.Config);
         string[] said = [.. result.Errors.Select(e => e.ToString())];
@@ -76,6 +77,8 @@ public class StoreConfigTests
                 "nbd.tcp.key: has no effect at an address that is named insecure", "'1000' is not a size; write a multiple of 4096 bytes",
                 "volumes[0].mode: has no effect without replica:", "volumes[1].name: 'v' is there twice",
                 "volumes[1].replica: 'store-b' is not among replication.peers", "volumes[1].owner: is missing", "lagg",
+                "volumes[3].image: cannot be replicated yet", "volumes[3].lag.atBound: go-on needs a manager",
+                "volumes[3].peerGone.then: go-on needs a manager",
             ])
         {
             Assert.Contains(said, s => s.Contains(wanted, StringComparison.Ordinal));

@@ -268,7 +268,7 @@ internal sealed partial class ReplicatedVolume
                 if (_primary is null || _primary.Record.Epoch != epoch) BeginOwning();
                 break;
             case CloseOthers(var client):
-                _around.Disconnect(c => client is null || c != client);
+                _around.Disconnect(c => client is not null && c == client);
                 break;
             case RefuseParked:
                 EndOwning();

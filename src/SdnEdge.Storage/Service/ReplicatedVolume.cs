@@ -10,7 +10,7 @@ namespace SdnEdge.Storage.Service;
 /// <summary>How a replicated volume reaches the rest of its store.</summary>
 /// <param name="Peer">The store with the other copy.</param>
 /// <param name="Connect">Connects to it, for this volume.</param>
-/// <param name="Disconnect">Ends the clients of this volume but those that are kept.</param>
+/// <param name="Disconnect">Ends the clients of this volume, but those for whom it is true.</param>
 /// <param name="Tell">Tells the operator: one word, and a sentence.</param>
 internal sealed record VolumeSurroundings(
     string Peer, Func<CancellationToken, Task<Stream>> Connect, Action<Func<ClientIdentity?, bool>> Disconnect, Action<string, string> Tell);

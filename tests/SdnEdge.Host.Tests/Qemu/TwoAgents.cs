@@ -4,6 +4,7 @@ using SdnEdge.Core.Wire;
 using SdnEdge.Host.Config;
 using SdnEdge.Host.Qemu;
 using SdnEdge.Linux;
+using SdnEdge.Storage.Tests.Service;
 using SdnEdge.Testing;
 
 namespace SdnEdge.Host.Tests.Qemu;
@@ -15,9 +16,11 @@ internal sealed class TwoAgents : IAsyncDisposable
     private readonly TestAuthority _authority = new("hosts");
     private readonly Dictionary<string, int> _counters = new(StringComparer.Ordinal);
     private readonly HostAgentConfig _configA, _configB;
+    private readonly TwoStores? _stores;
 
-    private TwoAgents()
+    private TwoAgents(TwoStores? stores)
     {
+        _stores = stores;
         int portA = TestAuthority.FreePort(), portB = TestAuthority.FreePort(portA);
         _configA = Config("host-a", portA, "host-b", portB, runs: true);
         _configB = Config("host-b", portB, "host-a", portA, runs: false);
@@ -29,10 +32,14 @@ internal sealed class TwoAgents : IAsyncDisposable
     /// <summary>The other host.</summary>
     public HostAgent B { get; private set; } = null!;
 
+    /// <summary>The stores of the two sites; null = the guest has no disk.</summary>
+    public TwoStores? Stores => _stores;
+
     /// <summary>Starts both agents. The guest is not started.</summary>
-    public static async Task<TwoAgents> StartAsync()
+    /// <param name="stores">Stores with the guest's disk, a site each; null = it has none.</param>
+    public static async Task<TwoAgents> StartAsync(TwoStores? stores = null)
     {
-        var agents = new TwoAgents();
+        var agents = new TwoAgents(stores);
         try
         {
             (agents.A, agents.B) = (await HostAgent.StartAsync(agents._configA), await HostAgent.StartAsync(agents._configB));
@@ -121,11 +128,19 @@ internal sealed class TwoAgents : IAsyncDisposable
         string state = Path.Combine(_folder, name);
         _counters[name] = Guest.FreePort();
         string[] command = Guest.Command(Path.Combine(_folder, name + ".console"), Guest.FreePort(), _counters[name], "dirty=400,over=16");
+        SiteStoreConfig? store = _stores is null ? null : new SiteStoreConfig(_stores.ApiOf(name), _stores.NbdOf(name));
+        if (store is not null)
+        {
+            // As QemuConfigReader writes a disk that is a volume; the test writes to it, too, by the monitor.
+            command = [.. command, "-blockdev", $"driver=nbd,node-name=root,server.type=unix,server.path={store.Nbd},export={TwoStores.Volume},"
+                + "reconnect-delay=600,open-timeout=10", "-device", "virtio-blk-pci,id=disk-root,drive=root,werror=stop,rerror=stop,share-rw=on"];
+        }
+
         string monitor = $"unix:{Path.Combine(_folder, name + ".qmp")},server=on,wait=off";
         return new HostAgentConfig(name, "dc", new ApiConfig(Path.Combine(_folder, name + ".sock")), state,
-            [new ServerConfig("vs", runs, new QemuConfig([.. command, "-qmp", monitor]))],
+            [new ServerConfig("vs", runs, new QemuConfig([.. command, "-qmp", monitor]), store is null ? null : [TwoStores.Volume])],
             new MigrationLinkConfig(
                 new ApiTcpConfig(loopback, port, certificate, key, _authority.WriteAuthority(_folder)),
-                [new MigrationPeer(peer, loopback, peerPort)]));
+                [new MigrationPeer(peer, loopback, peerPort)]), store);
     }
 }

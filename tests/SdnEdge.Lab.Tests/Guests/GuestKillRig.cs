@@ -40,10 +40,16 @@ internal sealed class GuestKillRig : IAsyncDisposable
             Task<string> strike = StrikeAsync(what, source, target, known);
             string id = await lab.BeginAsync(GuestRig.Server, to, 0, known);
             string hit = await strike;
-            MigrationStatus status = await lab.UntilAsync($"migration {id} to end", c => lab.Mms.MigrationAsync(id, c), m => m.Ended);
+            bool anew = false;
+            MigrationStatus status = await lab.UntilAsync($"migration {id} to end", async c =>
+            {
+                // One that has died where it ran already keeps its migration waiting until somebody starts it.
+                if (what.KillsGuest) anew |= await StartDeadAsync(target);
+                return await lab.Mms.MigrationAsync(id, c);
+            }, m => m.Ended);
             double ms = watch.Elapsed.TotalMilliseconds;
             string home = status.State == "moved" ? to : from;
-            bool anew = what.KillsGuest && await StartAnewAsync(GuestRig.HostOf(home));
+            anew |= what.KillsGuest && await StartAnewAsync(GuestRig.HostOf(home));
             await lab.AnswersAsync(GuestRig.Client, GuestRig.Address);
             (int Sent, int Lost) unanswered = await pings.EndAsync();
             var wrong = new List<string>();
@@ -193,6 +199,15 @@ internal sealed class GuestKillRig : IAsyncDisposable
 
     // The hosts' own network of topologies/guest.clab.yml.
     private static string AddressOf(string host) => host == "host-a" ? "10.1.10.11" : "10.1.20.11";
+
+    // The same while its migration goes on. False: it is not so, or not yet.
+    private async Task<bool> StartDeadAsync(string host)
+    {
+        ServerInfo info = await _rig.ServerAsync(host);
+        if (info is not { MayRun: { } epoch, State: ServerState.Absent, Phase: "running" } || _rig.QemuAt(host) is not null) return false;
+        await _rig.Daemons.Hosts[host].OrderAsync(GuestRig.Server, ServerOrder.Start, new ServerOrderRequest(epoch, "start"));
+        return true;
+    }
 
     // The one who operates it: a guest that has died is started by an order, and by nothing else. False: it had not.
     private async Task<bool> StartAnewAsync(string host)

@@ -1,0 +1,113 @@
+using SdnEdge.Client;
+using SdnEdge.Core.Api;
+using SdnEdge.Core.Config;
+using SdnEdge.Core.Replication;
+using SdnEdge.Core.Wire;
+using SdnEdge.Storage.Config;
+using SdnEdge.Testing;
+using ClientIdentity = SdnEdge.Core.Replication.ClientIdentity;
+
+namespace SdnEdge.Storage.Tests.Service;
+
+/// <summary>Two stores with one volume, which replicate it by mutual TLS. The test is the manager, and the volume's client.</summary>
+internal sealed class TwoStores : IAsyncDisposable
+{
+    public const string Volume = "vs-disk";
+    public const long Size = 64 << 20;
+
+    private readonly string _folder = Directory.CreateTempSubdirectory("sdnedge-stores-").FullName;
+    private readonly TestAuthority _authority = new("stores");
+    private readonly StoreConfig _configA, _configB;
+
+    private TwoStores(ReplicationMode mode, ReplicationPolicy? policy)
+    {
+        int portA = TestAuthority.FreePort(), portB = TestAuthority.FreePort(portA);
+        _configA = Config("store-a", portA, "store-b", portB, owner: true, mode, policy);
+        _configB = Config("store-b", portB, "store-a", portA, owner: false, mode, policy);
+        (ApiA, ApiB) = (Client("store-a"), Client("store-b"));
+    }
+
+    public StoreAgent? A { get; private set; }
+
+    public StoreAgent? B { get; private set; }
+
+    public StoreClient ApiA { get; }
+
+    public StoreClient ApiB { get; }
+
+    public static async Task<TwoStores> StartAsync(ReplicationMode mode = ReplicationMode.Async, ReplicationPolicy? policy = null)
+    {
+        var two = new TwoStores(mode, policy);
+        await two.StartAAsync();
+        await two.StartBAsync();
+        return two;
+    }
+
+    public async Task StartAAsync() => A = await StoreAgent.StartAsync(_configA);
+
+    public async Task StartBAsync() => B = await StoreAgent.StartAsync(_configB);
+
+    public async Task StopAAsync()
+    {
+        await A!.DisposeAsync();
+        A = null;
+    }
+
+    public async Task StopBAsync()
+    {
+        await B!.DisposeAsync();
+        B = null;
+    }
+
+    public Task<NbdTestClient> ConnectAsync(string store) => NbdTestClient.ConnectAsync(Path.Combine(_folder, store + ".nbd"), Volume);
+
+    /// <summary>Where the API of the store at a host is, and where its exports are.</summary>
+    public string ApiOf(string host) => Path.Combine(_folder, StoreAt(host) + ".sock");
+
+    /// <inheritdoc cref="ApiOf"/>
+    public string NbdOf(string host) => Path.Combine(_folder, StoreAt(host) + ".nbd");
+
+    private static string StoreAt(string host) => host.Replace("host-", "store-", StringComparison.Ordinal);
+
+    /// <summary>Gives an order of a migration.</summary>
+    public static Task<VolumeOrderReply> OrderAsync(StoreClient store, OwnershipOrderKind order, ulong epoch, ClientIdentity? client = null)
+        => store.OrderAsync(Volume, order, new VolumeOrderRequest(epoch, $"m{epoch}", client));
+
+    /// <summary>This process may write at a store.</summary>
+    public static Task<VolumeOrderReply> GrantAsync(StoreClient store, ulong epoch)
+        => OrderAsync(store, OwnershipOrderKind.Grant, epoch, ClientIdentity.Process(Environment.ProcessId, 0));
+
+    public async Task<VolumeInfo> UntilAsync(StoreClient store, Predicate<VolumeInfo> so)
+    {
+        VolumeInfo info = await store.VolumeAsync(Volume);
+        await Patience.UntilAsync(async () => so(info = await store.VolumeAsync(Volume)), () => $"the volume is {info}; {Told()}");
+        return info;
+    }
+
+    /// <summary>What both stores have told.</summary>
+    public string Told() => string.Join("\n", ((StoreAgent?[])[A, B]).OfType<StoreAgent>().SelectMany(
+        s => s.Events.After(0, out _).Select(e => $"{s.Node().Name} {e.Subject} {e.Change}: {e.Detail}")));
+
+    public async ValueTask DisposeAsync()
+    {
+        ApiA.Dispose();
+        ApiB.Dispose();
+        if (A is not null) await A.DisposeAsync();
+        if (B is not null) await B.DisposeAsync();
+        Directory.Delete(_folder, recursive: true);
+        _authority.Dispose();
+    }
+
+    private StoreClient Client(string store) => new(new ApiEndpoint(store, Path.Combine(_folder, store + ".sock")));
+
+    private StoreConfig Config(string name, int port, string peer, int peerPort, bool owner, ReplicationMode mode, ReplicationPolicy? policy)
+    {
+        (string certificate, string key) = _authority.Write(_folder, name, forServer: null);
+        var loopback = IpAddress.Parse("127.0.0.1");
+        var tls = new ApiTcpConfig(loopback, port, certificate, key, _authority.WriteAuthority(_folder));
+        return new StoreConfig(name, "dc", new ApiConfig(Path.Combine(_folder, name + ".sock")), Path.Combine(_folder, name),
+            new ExportConfig(Path.Combine(_folder, name + ".nbd"), null),
+            new ReplicationLinkConfig(tls, [new StorePeer(peer, loopback, peerPort)]),
+            [new VolumeConfig(Volume, Size, null, owner, peer, mode, policy ?? new ReplicationPolicy())]);
+    }
+}
