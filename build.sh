@@ -80,8 +80,9 @@ BUILD_PACKAGES=(gcc libc6-dev libsqlite3-dev)   # the linker, and what it links
 LAB_PACKAGES=(iproute2 iputils-ping libpcap0.8 procps)
 GUEST_PACKAGES=(gcc libc6-dev qemu-system-x86 busybox-static cpio)   # the last two and the compiler make the guest
 TEST_PACKAGES=("${LAB_PACKAGES[@]}" tshark tcpdump frr bird2 gobgpd exabgp openbgpd ethtool jq curl openssl socat libvirt-daemon
-  libvirt-daemon-driver-qemu libvirt-clients "${GUEST_PACKAGES[@]}")
-BENCH_PACKAGES=("${LAB_PACKAGES[@]}" "${BUILD_PACKAGES[@]}" openvswitch-switch ethtool util-linux frr bird2 gobgpd)
+  libvirt-daemon-driver-qemu libvirt-clients libnbd-bin python3-libnbd fuse3 nbdkit fio qemu-utils e2fsprogs "${GUEST_PACKAGES[@]}")
+BENCH_PACKAGES=("${LAB_PACKAGES[@]}" "${BUILD_PACKAGES[@]}" openvswitch-switch ethtool util-linux frr bird2 gobgpd
+  nbdkit fio)
 
 export DOTNET_CLI_TELEMETRY_OPTOUT=1 DOTNET_NOLOGO=1 MSBUILDDISABLENODEREUSE=1
 

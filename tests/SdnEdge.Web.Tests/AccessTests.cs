@@ -11,6 +11,8 @@ using SdnEdge.Host.Config;
 using SdnEdge.Mms.Api;
 using SdnEdge.Mms.Config;
 using SdnEdge.Router;
+using SdnEdge.Storage;
+using SdnEdge.Storage.Config;
 using SdnEdge.Testing;
 using Xunit;
 
@@ -75,6 +77,17 @@ public sealed class AccessTests : IDisposable
             migrate POST /v1/servers/{name}/start
             read    GET  /v1/servers/{name}/copy
             """,
+        ["store"] = """
+            read    GET  /openapi/{documentName}.json
+            read    GET  /metrics
+            read    GET  /v1/node
+            read    GET  /v1/volumes
+            read    GET  /v1/volumes/{name}
+            read    GET  /v1/events
+            admin   POST /v1/volumes
+            admin   DELETE /v1/volumes/{name}
+            admin   POST /v1/volumes/{name}/check
+            """,
         ["mms"] = """
             read    GET  /openapi/{documentName}.json
             read    GET  /metrics
@@ -123,6 +136,7 @@ public sealed class AccessTests : IDisposable
     [RootTheory]
     [InlineData("pe")]
     [InlineData("host")]
+    [InlineData("store")]
     [InlineData("mms")]
     public async Task Every_identity_may_do_at_every_endpoint_what_its_role_says_and_no_more(string daemon)
     {
@@ -207,6 +221,11 @@ public sealed class AccessTests : IDisposable
             case "host":
                 HostAgent host = await HostAgent.StartAsync(new HostAgentConfig("host-a", "dc-a", api, Path.Combine(_folder, "state"), []));
                 return (host, host.Api!);
+            case "store":
+                var exports = new ExportConfig(Path.Combine(_folder, "nbd.sock"), null);
+                StoreAgent store = await StoreAgent.StartAsync(
+                    new StoreConfig("store-a", "dc-a", api, Path.Combine(_folder, "state"), exports, null, []));
+                return (store, store.Api!);
             default:
                 MmsDaemon mms = await MmsDaemon.StartAsync(
                     new MmsConfig { Name = "mms", Journal = Path.Combine(_folder, "journal.db"), Api = api });
@@ -233,6 +252,7 @@ public sealed class AccessTests : IDisposable
             if (text.Length > 0) text.Append("next\n");
             text.Append($"url = \"http://daemon{Concrete(path)}\"\nunix-socket = \"{Socket}\"\nsilent\noutput = \"/dev/null\"\n");
             text.Append($"max-time = {Patience.Seconds}\nwrite-out = \"%{{http_code}}\\n\"\nheader = \"Last-Event-ID: none\"\n");
+            if (method == "DELETE") text.Append("request = DELETE\n");
             if (method == "POST") text.Append("header = \"Content-Type: application/json\"\ndata = \"{}\"\n");
         }
 
