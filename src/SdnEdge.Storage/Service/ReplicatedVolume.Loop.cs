@@ -73,19 +73,14 @@ internal sealed partial class ReplicatedVolume
     {
         try
         {
+            Task<bool> more = _inputs.Reader.WaitToReadAsync(_stop.Token).AsTask();
             while (!_stop.IsCancellationRequested)
             {
-                using (var soon = CancellationTokenSource.CreateLinkedTokenSource(_stop.Token))
+                await Task.WhenAny(more, Task.Delay(s_look, _stop.Token)).ConfigureAwait(false);
+                if (more.IsCompleted)
                 {
-                    soon.CancelAfter(_primary is null ? s_idle : s_look);
-                    try
-                    {
-                        if (!await _inputs.Reader.WaitToReadAsync(soon.Token).ConfigureAwait(false)) return;
-                    }
-                    catch (OperationCanceledException) when (!_stop.IsCancellationRequested)
-                    {
-                        // Time to look.
-                    }
+                    if (!await more.ConfigureAwait(false)) return;
+                    more = Task.FromResult(true);
                 }
 
                 Look();
@@ -106,6 +101,7 @@ internal sealed partial class ReplicatedVolume
                 }
 
                 if (_primary is { } at && PrimaryMachine.NextDeadline(at) <= Monotonic.Now) Take(new Tick());
+                if (more.IsCompleted) more = _inputs.Reader.WaitToReadAsync(_stop.Token).AsTask();
             }
         }
         catch (OperationCanceledException)
@@ -296,8 +292,20 @@ internal sealed partial class ReplicatedVolume
     // Nobody is let in any more; those inside get their sequence in no time, and it becomes durable.
     private void StopAdmitting()
     {
+        // Whoever comes in from here on sees that nobody is let in.
+        Interlocked.MemoryBarrier();
         var spin = default(SpinWait);
         while (Volatile.Read(ref _inside) > 0) spin.SpinOnce();
+
+        // What waits for room in the log has no sequence yet. A server that stands still has nothing of that kind.
+        long until = Environment.TickCount64 + (long)s_room.TotalMilliseconds;
+        while (Volume.IsParking && Environment.TickCount64 < until) Thread.Sleep(1);
+        if (Volume.IsParking)
+        {
+            Take(new AdmissionStopFailed($"requests have waited {s_room.TotalSeconds} s for room in the log; make room on its disk, then ask again"));
+            return;
+        }
+
         int error = Volume.Log.Commit();
         if (error != 0) Take(new AdmissionStopFailed(RawFile.Describe(error)));
         else Take(new AdmissionStopped(_reader.Last));
@@ -320,6 +328,9 @@ internal sealed partial class ReplicatedVolume
     private void BeginOwning()
     {
         EndOwning();
+        _followed.Cancel();
+        _followed.Dispose();
+        _followed = new CancellationTokenSource();
         Guid id = Volume.Metadata.Identity;
         ulong epoch = _ownership.Record.GrantedEpoch;
         PrimaryRecord record = _files.Primary is { } kept && kept.Epoch == epoch ? kept : new PrimaryRecord(id, epoch, _mode);
@@ -350,7 +361,15 @@ internal sealed partial class ReplicatedVolume
         _owning = null;
         Volume.RemoveReplica(Peer);
         _replica = NewSession(new ReplicaRecord(Volume.Metadata.Identity, CopyPhase.Following));
-        _files.Write(_replica.State.Record);
+        try
+        {
+            _files.Write(_replica.State.Record);
+        }
+        catch (IOException e)
+        {
+            // What is there, or that there is nothing, says the same: a copy that follows.
+            _around.Tell("fault", $"that it follows now could not be written: {e.Message}");
+        }
     }
 
     // Keeps the link to the replica's store, one connection after the other.

@@ -30,7 +30,9 @@ internal sealed record VolumeSurroundings(
 internal sealed partial class ReplicatedVolume : IAsyncDisposable
 {
     // The loop looks so often at what the log has become, when nothing else happens.
-    private static readonly TimeSpan s_look = TimeSpan.FromMilliseconds(5), s_idle = TimeSpan.FromMilliseconds(100), s_retry = TimeSpan.FromMilliseconds(200);
+    private static readonly TimeSpan s_look = TimeSpan.FromMilliseconds(20), s_retry = TimeSpan.FromMilliseconds(200), s_room = TimeSpan.FromSeconds(5);
+
+    private static readonly object s_wake = new();
 
     private readonly VolumeFiles _files;
     private readonly VolumeSurroundings _around;
@@ -50,6 +52,7 @@ internal sealed partial class ReplicatedVolume : IAsyncDisposable
     private PrimaryState? _primary;
     private OwnerSession? _session;
     private CancellationTokenSource? _owning;
+    private CancellationTokenSource _followed = new();
     private ReplicaSession _replica;
     private TaskCompletionSource _changed = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private Task _loop = Task.CompletedTask, _linking = Task.CompletedTask;
@@ -82,6 +85,7 @@ internal sealed partial class ReplicatedVolume : IAsyncDisposable
         if (IsOwner) BeginOwning();
         else volume.ApplyLimit = volume.AppliedSequence;
         Publish();
+        volume.Log.Committed += OnCommitted;
         _loop = Task.Run(RunAsync);
     }
 
@@ -177,7 +181,7 @@ internal sealed partial class ReplicatedVolume : IAsyncDisposable
         await _following.WaitAsync(cancel).ConfigureAwait(false);
         try
         {
-            using var end = CancellationTokenSource.CreateLinkedTokenSource(cancel, _stop.Token);
+            using var end = CancellationTokenSource.CreateLinkedTokenSource(cancel, _stop.Token, _followed.Token);
             await _replica.RunAsync(stream, end.Token).ConfigureAwait(false);
             if (_replica.LastFault is { } why) _around.Tell("link-ended", $"{Peer} does not reach this copy any more: {why}");
         }
@@ -206,11 +210,16 @@ internal sealed partial class ReplicatedVolume : IAsyncDisposable
             _changed.TrySetResult();
         }
 
+        Volume.Log.Committed -= OnCommitted;
         _reader.Dispose();
         _following.Dispose();
+        _followed.Dispose();
         _owning?.Dispose();
         _stop.Dispose();
     }
+
+    // What is durable here may be what an answer waits for.
+    private void OnCommitted(int error) => Post(s_wake);
 
     private void Post(object input) => _inputs.Writer.TryWrite(input);
 

@@ -32,6 +32,15 @@ public sealed partial class Volume
     private long _appendedSinceKick;
     private bool _logTold, _retentionTold;
 
+    /// <summary>True while requests wait for room: they have no sequence yet.</summary>
+    public bool IsParking
+    {
+        get
+        {
+            lock (_log.Gate) return _parked.Count > 0;
+        }
+    }
+
     /// <inheritdoc/>
     public ValueTask<BlockResult> WriteAsync(long offset, ReadOnlyMemory<byte> bytes, BlockFlags flags, CancellationToken cancel)
     {
