@@ -15,7 +15,8 @@ using SdnEdge.Web;
 namespace SdnEdge.Storage;
 
 /// <summary>
-/// The block store of a site: its volumes, served by NBD. Its start, in order: 1. the state folder; 2. each volume that is there, brought up from
+/// The block store of a site: its volumes, served by NBD. Its start, in order: 1. the state folder; 2. each volume that is there, brought
+/// up from
 /// its log, and each that the configuration names and is not there yet; 3. the exports; 4. the API. A volume that cannot be opened is said
 /// so, and the others are served. Its end: requests that have come are answered, logs are made durable.
 /// </summary>
@@ -49,7 +50,8 @@ public sealed class StoreAgent : IStoreControl, IAsyncDisposable
     public EventLog Events { get; } = new();
 
     /// <summary>Starts it. When this returns its volumes are served.</summary>
-    /// <exception cref="IOException">The state folder, a socket or a certificate cannot be had; the message says why and what to do.</exception>
+    /// <exception cref="IOException">The state folder, a socket or a certificate cannot be had; the message says why and what to
+    /// do.</exception>
     public static async Task<StoreAgent> StartAsync(StoreConfig config)
     {
         ArgumentNullException.ThrowIfNull(config);
@@ -93,7 +95,8 @@ public sealed class StoreAgent : IStoreControl, IAsyncDisposable
         ArgumentNullException.ThrowIfNull(request);
         lock (_lock)
         {
-            if (_volumes.ContainsKey(request.Name)) throw new ProblemException(Problems.Conflict($"volume {request.Name} is there already"));
+            if (_volumes.ContainsKey(request.Name))
+                throw new ProblemException(Problems.Conflict($"volume {request.Name} is there already"));
             try
             {
                 Volume volume = request.Image is { } image ? _store.Import(request.Name, image, Options, request.Id)
@@ -140,7 +143,8 @@ public sealed class StoreAgent : IStoreControl, IAsyncDisposable
     }
 
     /// <inheritdoc/>
-    public async Task<VolumeOrderReply> OrderAsync(string name, OwnershipOrderKind order, VolumeOrderRequest request, CancellationToken cancel)
+    public async Task<VolumeOrderReply> OrderAsync(string name, OwnershipOrderKind order, VolumeOrderRequest request,
+        CancellationToken cancel)
     {
         ArgumentNullException.ThrowIfNull(request);
         ReplicatedVolume volume = Replicated(name);
@@ -148,7 +152,8 @@ public sealed class StoreAgent : IStoreControl, IAsyncDisposable
         ClientIdentity? client = Whole(request.Client);
 
         // Another client under the same grant: the one before it writes nothing any more.
-        bool other = order == OwnershipOrderKind.Grant && now.Role == OwnerRole.Owner && request.Epoch == now.GrantedEpoch && client != now.Client;
+        bool other = order == OwnershipOrderKind.Grant && now.Role == OwnerRole.Owner && request.Epoch == now.GrantedEpoch
+            && client != now.Client;
         uint generation = other && request.Generation <= now.Generation ? now.Generation + 1 : Math.Max(request.Generation, now.Generation);
         try
         {
@@ -223,11 +228,13 @@ public sealed class StoreAgent : IStoreControl, IAsyncDisposable
             new("sdnedge_store_log_durable_sequence", "Newest durable record.", MetricKind.Gauge, Each(v => v.Log.DurableSequence)),
             new("sdnedge_store_applied_sequence", "Newest record that is in the image.", MetricKind.Gauge, Each(v => v.AppliedSequence)),
             new("sdnedge_store_commits_total", "Times that a volume's log was made durable.", MetricKind.Counter, Each(v => v.Log.Commits)),
-            new("sdnedge_store_parked_total", "Requests that had to wait for room in the log.", MetricKind.Counter, Each(v => v.ParkedRequests)),
+            new("sdnedge_store_parked_total", "Requests that had to wait for room in the log.", MetricKind.Counter, Each(v
+                => v.ParkedRequests)),
             new("sdnedge_store_faults", "1 while a volume's disk does not take what it should.", MetricKind.Gauge,
                 Each(v => v.ImageError != 0 || v.Log.LastError != 0 || v.Log.Failure != 0 ? 1 : 0)),
             new("sdnedge_nbd_connections", "Clients that are connected.", MetricKind.Gauge, [new MetricSample(_server.Connections.Count)]),
-            new("sdnedge_nbd_connections_total", "Connections that were accepted.", MetricKind.Counter, [new MetricSample(_server.Accepted)]),
+            new("sdnedge_nbd_connections_total", "Connections that were accepted.", MetricKind.Counter,
+                [new MetricSample(_server.Accepted)]),
             new("sdnedge_nbd_connections_refused_total", "Connections that were one too many.", MetricKind.Counter,
                 [new MetricSample(_server.Refused)]),
             .. StoreMetrics.Of(counters),
@@ -256,7 +263,8 @@ public sealed class StoreAgent : IStoreControl, IAsyncDisposable
         var listen = new List<NbdListen>();
         if (config.Exports.Unix is { } path) listen.Add(new NbdUnixListen(path));
         if (config.Exports.Tcp is { } tcp)
-            listen.Add(new NbdTcpListen(new IPEndPoint(IPAddress.Parse(tcp.Address.ToString()), tcp.Port)) { IsInsecure = tcp.Tls is null });
+            listen.Add(new NbdTcpListen(new IPEndPoint(IPAddress.Parse(tcp.Address.ToString()),
+                tcp.Port)) { IsInsecure = tcp.Tls is null });
         return new NbdServerOptions
         {
             Listen = listen, Tls = config.Exports.Tcp?.Tls is { } files ? new TlsFiles(files) : null, Report = report,
@@ -279,7 +287,8 @@ public sealed class StoreAgent : IStoreControl, IAsyncDisposable
             {
                 if (there.Size != named.Size && named.Image is null)
                 {
-                    Fault(named.Name, $"volume {named.Name} has {there.Size} bytes, and its configuration says {named.Size}; it is served as it "
+                    Fault(named.Name, $"volume {named.Name} has {there.Size} bytes, and its configuration says {named.Size}; it is "
+                        + $"served as it "
                         + "is: correct the configuration");
                 }
 
@@ -320,7 +329,8 @@ public sealed class StoreAgent : IStoreControl, IAsyncDisposable
             string name = named.Name, peer = named.Replica!;
             if (volume.Metadata.Identity != IdentityOf(named))
             {
-                throw new IOException($"volume {name} was not made as the one that {peer} has a copy of; delete it, so that it is made anew, or take "
+                throw new IOException($"volume {name} was not made as the one that {peer} has a copy of; delete it, so that it is made "
+                    + $"anew, or take "
                     + "replica: out");
             }
 
@@ -371,7 +381,8 @@ public sealed class StoreAgent : IStoreControl, IAsyncDisposable
         volume.Happened += e => Events.Add(Monotonic.Now, "volume", name, JsonWord(e.Kind), e.Message);
         _volumes[name] = volume;
         _server.Add(new NbdExport(name, volume) { Open = view });
-        Events.Add(Monotonic.Now, "volume", name, "served", $"{volume.Size} bytes, log from {volume.Log.FirstSequence} to {volume.Log.LastSequence}");
+        Events.Add(Monotonic.Now, "volume", name, "served",
+            $"{volume.Size} bytes, log from {volume.Log.FirstSequence} to {volume.Log.LastSequence}");
     }
 
     private void Fault(string name, string why)
@@ -388,7 +399,8 @@ public sealed class StoreAgent : IStoreControl, IAsyncDisposable
         if (_volumes.TryGetValue(name, out Volume? volume)) return volume;
         lock (_lock)
         {
-            if (_faults.TryGetValue(name, out string? why)) throw new ProblemException(Problems.Unavailable($"volume {name} is not served: {why}"));
+            if (_faults.TryGetValue(name, out string? why))
+                throw new ProblemException(Problems.Unavailable($"volume {name} is not served: {why}"));
         }
 
         throw new ProblemException(Problems.NotFound($"there is no volume '{name}' at {_config.Name}; it has "
@@ -421,7 +433,8 @@ public sealed class StoreAgent : IStoreControl, IAsyncDisposable
         volume.Log.Epoch, volume.Log.Epoch, null, 0, 0, null, null, null, []);
 
     private static VolumeCheckInfo CheckInfo(string name, VolumeCheck check) => new(
-        name, check.IsGood, LogPointInfo.Of(new LogPoint(check.Proof.Sequence, check.Proof.Epoch, check.Proof.Chain)), Hex(check.Proof.Root),
+        name, check.IsGood, LogPointInfo.Of(new LogPoint(check.Proof.Sequence, check.Proof.Epoch, check.Proof.Chain)),
+            Hex(check.Proof.Root),
         Hex(check.Root), check.BlocksRead, check.BadCount, check.BadBlocks, check.RecordsRead, check.LogDamage,
         check.Error == 0 ? null : RawFile.Describe(check.Error));
 

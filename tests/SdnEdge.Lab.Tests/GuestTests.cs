@@ -34,7 +34,8 @@ public sealed class GuestTests
             MigrationStatus status = await MoveRig.EndedAsync(mms, (await mms.StartAsync(new MigrationCall(GuestRig.Server, to))).Id);
             Assert.True(status.State == "moved", $"{status.State}: {status.Failure}");
 
-            // What the host says of its copy is what the WAN has carried: with it went headers, repeated segments, and the clients' packets.
+            // What the host says of its copy is what the WAN has carried: with it went headers, repeated segments, and the clients'
+            // packets.
             carried = await CarriedAsync(rig.Lab, from) - carried;
             long said = (await rig.Daemons.Hosts[GuestRig.HostOf(from)].CopyAsync(GuestRig.Server)).WireBytes;
             Assert.InRange(said, 32 << 20, 512 << 20);

@@ -46,7 +46,8 @@ public class StoreConfigTests
         Assert.Equal(("/run/sdnedge/store-a.nbd", 10809, null), (config.Exports.Unix, config.Exports.Tcp!.Port, config.Exports.Tcp.Tls));
         Assert.Equal((125_000_000, LinkCompression.Lz4), (config.Replication!.BytesPerSecond, config.Replication.Compression));
         Assert.Equal("store-b", Assert.Single(config.Replication.Peers).Name);
-        Assert.Equal(new VolumeConfig("scratch", 64 << 20, null, true, null, ReplicationMode.Async, new ReplicationPolicy()), config.Volumes[0]);
+        Assert.Equal(new VolumeConfig("scratch", 64 << 20, null, true, null, ReplicationMode.Async, new ReplicationPolicy()),
+            config.Volumes[0]);
         Assert.Equal(new VolumeConfig("vs-disk", 8L << 30, null, true, "store-b", ReplicationMode.Semantic, new ReplicationPolicy
         {
             LagBytes = 256 << 20, LagTime = 30_000_000_000, PeerGoneAfter = 2_000_000_000,
@@ -102,5 +103,6 @@ public class StoreConfigTests
     [InlineData("-1", null)]
     [InlineData("9223372036854775807KiB", null)]
     [InlineData("GiB", null)]
-    public void Sizes_are_numbers_of_bytes_or_have_a_unit(string text, long? bytes) => Assert.Equal(bytes, StoreConfigLoader.ReadSize(text));
+    public void Sizes_are_numbers_of_bytes_or_have_a_unit(string text, long? bytes) => Assert.Equal(bytes,
+        StoreConfigLoader.ReadSize(text));
 }

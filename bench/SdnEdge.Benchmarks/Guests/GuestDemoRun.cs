@@ -6,7 +6,8 @@ using SdnEdge.Benchmarks.Bgp;
 namespace SdnEdge.Benchmarks.Guests;
 
 /// <summary>
-/// <c>sdnedge demo --vm qemu --compare</c> again and again, as a user runs it: what its reports say of the move, and of the same machine moved by a
+/// <c>sdnedge demo --vm qemu --compare</c> again and again, as a user runs it: what its reports say of the move, and of the same machine
+/// moved by a
 /// script.
 /// </summary>
 internal static class GuestDemoRun

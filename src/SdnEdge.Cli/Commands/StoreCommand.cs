@@ -118,7 +118,8 @@ internal static class StoreCommand
     private static Command Import()
     {
         Argument<string> name = Name();
-        var image = new Argument<string>("image") { Description = "A raw image or a block device at the store's machine.", HelpName = "IMAGE" };
+        var image = new Argument<string>("image") { Description = "A raw image or a block device at the store's machine.",
+            HelpName = "IMAGE" };
         var command = new Command("import",
             """
             Makes a volume of a raw image or a block device that is there. It stays where it is and belongs to the volume from then on: nothing
@@ -161,7 +162,8 @@ internal static class StoreCommand
             VolumeInfo info = await store.VolumeAsync(volume, cancel);
             if (!parse.GetValue(yes))
             {
-                if (Console.IsInputRedirected) throw new ArgumentException($"{volume} has {Size(info.SizeBytes)}; write --yes to delete it");
+                if (Console.IsInputRedirected)
+                    throw new ArgumentException($"{volume} has {Size(info.SizeBytes)}; write --yes to delete it");
                 Console.Write($"Delete {volume}, {Size(info.SizeBytes)}, for good? Write its name: ");
                 if (Console.ReadLine()?.Trim() != volume)
                 {
@@ -208,7 +210,8 @@ internal static class StoreCommand
             if (found.LogDamage is { } damage) Console.WriteLine($"  its log: {damage}");
             if (found.BadBlockCount > 0)
             {
-                string blocks = string.Join(", ", found.BadBlocks.Take(20).Select(b => string.Create(CultureInfo.InvariantCulture, $"{b}")));
+                string blocks = string.Join(", ", found.BadBlocks.Take(20).Select(b => string.Create(CultureInfo.InvariantCulture,
+                    $"{b}")));
                 Console.WriteLine($"  {found.BadBlockCount} blocks of 4096 bytes: {blocks}{(found.BadBlockCount > 20 ? ", ..." : "")}");
             }
 

@@ -15,13 +15,15 @@ internal static class StoreServeCommand
     public static Command Create()
     {
         var image = new Argument<string>("image") { Description = "A raw image or a block device.", HelpName = "IMAGE" };
-        var name = new Option<string>("--name") { Description = "Name of the export. Default: the empty one.", DefaultValueFactory = _ => "" };
+        var name = new Option<string>("--name") { Description = "Name of the export. Default: the empty one.", DefaultValueFactory = _
+            => "" };
         var unix = new Option<string?>("--unix") { Description = "Listen at this unix socket, mode 0600.", HelpName = "SOCKET" };
         var tcp = new Option<string?>("--tcp-insecure")
         {
             Description = "Listen at this address without TLS: who reaches it may read and write.", HelpName = "ADDRESS:PORT",
         };
-        var standardInput = new Option<bool>("--stdin") { Description = "Serve the one connection that standard input is, as inetd starts it." };
+        var standardInput = new Option<bool>("--stdin") { Description = "Serve the one connection that standard input is, as inetd "
+            + "starts it." };
         var readOnly = new Option<bool>("--read-only") { Description = "Nobody may write." };
         var command = new Command("serve",
             """
@@ -80,7 +82,8 @@ internal static class StoreServeCommand
         try
         {
             Action<string> report = Console.Error.WriteLine;
-            using FileDevice device = FileDevice.Open(Path.GetFullPath(image), new FileDeviceOptions { ReadOnly = readOnly, Report = report });
+            using FileDevice device = FileDevice.Open(Path.GetFullPath(image), new FileDeviceOptions { ReadOnly = readOnly,
+                Report = report });
             using var server = new NbdServer(
                 new NbdServerOptions { Listen = listen, Report = report }, new NbdExport(name, device) { IsReadOnly = readOnly });
             await server.RunAsync(stop.Token);

@@ -10,7 +10,8 @@ namespace SdnEdge.Core.Api;
 /// <param name="Connections">Clients that are connected.</param>
 /// <param name="Ready">True when all of its volumes are served.</param>
 /// <param name="Fault">Why not; null = they are.</param>
-public sealed record StoreNodeInfo(string Name, string Site, string Version, string Incarnation, long StartedAtNs, IReadOnlyList<string> Exports,
+public sealed record StoreNodeInfo(string Name, string Site, string Version, string Incarnation, long StartedAtNs,
+    IReadOnlyList<string> Exports,
     int Connections, bool Ready, string? Fault = null);
 
 /// <summary><c>POST /v1/volumes/{name}/check</c>: a volume compared with its own records.</summary>

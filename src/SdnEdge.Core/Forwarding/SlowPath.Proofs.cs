@@ -25,7 +25,8 @@ public sealed partial class SlowPath
     /// <param name="address">Its address.</param>
     /// <param name="now">Nanoseconds.</param>
     /// <param name="actions">Where what is to be done is appended.</param>
-    /// <param name="everyNs">Asks so often, and any answer will do: it is only asked whether the neighbour is there. Null: as above.</param>
+    /// <param name="everyNs">Asks so often, and any answer will do: it is only asked whether the neighbour is there. Null: as
+    /// above.</param>
     /// <returns>False: there is no such port, it has no address to ask with, or there is no room for one more neighbour.</returns>
     public bool Prove(int port, IpAddress address, long now, SlowPathActions actions, long? everyNs = null)
     {

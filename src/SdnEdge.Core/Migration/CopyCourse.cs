@@ -105,7 +105,8 @@ public sealed record CopyCourse
     public long ApproachBytesPerSecond => Math.Max(2 << 20, (Last?.RemainingBytes ?? 0) * 10);
 
     /// <summary>
-    /// How much may be carried before the next look, bytes; <see cref="long.MaxValue"/> = as much as goes. In a pass that is to be the last, not
+    /// How much may be carried before the next look, bytes; <see cref="long.MaxValue"/> = as much as goes. In a pass that is to be the
+    /// last, not
     /// its end: a hypervisor that has sent all of a pass finishes by itself, however late the next look comes.
     /// </summary>
     public long AllowanceBytes => Step == CopyStep.Shut ? 0

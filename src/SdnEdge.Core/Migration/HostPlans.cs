@@ -129,7 +129,8 @@ internal static class HostPlans
     }
 
     // R6: the promise to run is on disk before the driver is asked. A group of which some ran and some were void is granted anew, with a
-    // higher epoch and without another prepare. Nothing is promised for a server that died here before it ran while its source still has all
+    // higher epoch and without another prepare. Nothing is promised for a server that died here before it ran while its source still has
+    // all
     // of it: the manager then asks for a void (R5), and it goes on at the source.
     private static IReadOnlyList<HostStep> Activate(HostRecord r, ServerOrderRequest q, bool undoable, ServerState? seen)
     {
@@ -143,7 +144,8 @@ internal static class HostPlans
         {
             if (seen is null) return Look(r, q);
             if (seen == ServerState.Absent) return Wrong(r, q,
-                $"what came from {r.PeerHost ?? "the source"} is gone: it has died here before it ran; ask for a void, and resume it at the "
+                $"what came from {r.PeerHost ?? "the source"} is gone: it has died here before it ran; ask for a void, and resume it at "
+                    + $"the "
                     + "source, which still has it");
         }
 

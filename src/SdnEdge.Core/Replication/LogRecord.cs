@@ -12,7 +12,8 @@ public enum LogRecordKind : byte
     /// <summary>A range is no longer wanted; it reads as zeros from then on, so that both sites read the same. No bytes follow.</summary>
     Trim = 3,
 
-    /// <summary>The guest asked for durability here (FLUSH, or the end of a FUA write): what is before it is durable when it is answered.</summary>
+    /// <summary>The guest asked for durability here (FLUSH, or the end of a FUA write): what is before it is durable when it is
+    /// answered.</summary>
     Barrier = 4,
 
     /// <summary>A named point in time; its name follows as UTF-8.</summary>
@@ -32,9 +33,12 @@ public enum LogRecordKind : byte
 /// <param name="Offset">Bytes into the volume; 0 where the kind has no range.</param>
 /// <param name="Length">Bytes of the range; for <see cref="LogRecordKind.Mark"/> of the name; otherwise 0.</param>
 /// <param name="Checksum">CRC-32C of the bytes that follow the header; 0 where none do.</param>
-/// <param name="Chain">64 bits over the previous record's chain and all fields of this header before it: two logs with the same chain at the same
-/// sequence have the same history (XXH3 keyed by the volume's identity; against accidents, not against an attacker, whom mutual TLS keeps out).</param>
-public readonly record struct LogRecord(ulong Sequence, ulong Epoch, LogRecordKind Kind, long Offset, long Length, uint Checksum, ulong Chain)
+/// <param name="Chain">64 bits over the previous record's chain and all fields of this header before it: two logs with the same chain at
+/// the same
+/// sequence have the same history (XXH3 keyed by the volume's identity; against accidents, not against an attacker, whom mutual TLS keeps
+/// out).</param>
+public readonly record struct LogRecord(ulong Sequence, ulong Epoch, LogRecordKind Kind, long Offset, long Length, uint Checksum,
+    ulong Chain)
 {
     /// <summary>How many bytes follow the header on disk and on the wire.</summary>
     public long PayloadLength => Kind is LogRecordKind.Write or LogRecordKind.Mark ? Length : 0;

@@ -65,7 +65,8 @@ public static class HostConfigLoader
         string Socket(string key, string example)
         {
             string path = map.Text(key, required: true, example) ?? "";
-            if (path.Length > 0 && !path.StartsWith('/')) map.Error(key, $"'{path}' is not an absolute path; write the store's socket, as {example}");
+            if (path.Length > 0 && !path.StartsWith('/')) map.Error(key,
+                $"'{path}' is not an absolute path; write the store's socket, as {example}");
             return path;
         }
     }
@@ -134,7 +135,8 @@ public static class HostConfigLoader
         if (store is null) item.Error("volumes", "need the site's store; write store: { api: /run/sdnedge/store-a.sock, nbd: "
             + "/run/sdnedge/store-a.nbd } at the top of the file");
         if (driver is ExecConfig { Undoable: false }) item.Error("volumes",
-            "need a server whose hand-over can be undone: nobody could seal them in time; write exec.undoable: true, or leave volumes: out");
+            "need a server whose hand-over can be undone: nobody could seal them in time; write exec.undoable: true, or leave volumes: "
+                + "out");
         foreach ((YamlText text, string path) in item.Texts("volumes"))
         {
             if (volumes.Contains(text.Text)) item.Errors.Add(text, path, $"'{text.Text}' is there twice; name each volume once");

@@ -21,7 +21,8 @@ internal static class QemuConfigReader
         ["program", "machine", "cpu", "accelerator", "processors", "memory", "kernel", "initrd", "append", "console", "nics", "disks",
             "arguments"];
 
-    // How long QEMU keeps a disk's requests while its store is away, and waits for it at the start, seconds: a store that is started again is
+    // How long QEMU keeps a disk's requests while its store is away, and waits for it at the start, seconds: a store that is started
+    // again is
     // not seen by the guest.
     private const int ReconnectSeconds = 600, OpenSeconds = 10;
 
@@ -137,7 +138,8 @@ internal static class QemuConfigReader
             {
                 string volume = disk.Name("volume", "vs-root");
                 foreach (string key in (string[])["file", "format", "shared"])
-                    if (disk.Has(key)) disk.Error(key, "says where a file is, and volume: names one of the site's store; write one of them");
+                    if (disk.Has(key)) disk.Error(key,
+                        "says where a file is, and volume: names one of the site's store; write one of them");
                 if (store is null) disk.Error("volume", "needs the site's store; write store: { api: /run/sdnedge/store-a.sock, nbd: "
                     + "/run/sdnedge/store-a.nbd } at the top of the file");
                 if (volumes.Contains(volume)) disk.Error("volume", $"'{volume}' is there twice; a volume is one disk");
@@ -154,7 +156,8 @@ internal static class QemuConfigReader
             if (!file.StartsWith('/')) disk.Error("file", $"'{file}' is not an absolute path");
             if (disk.Flag("shared", false)) shared.Add(name);
             disk.Finish();
-            command.AddRange(["-blockdev", $"driver={format},node-name={name},file.driver=file,file.filename={Escaped(file)}", "-device", device]);
+            command.AddRange(["-blockdev", $"driver={format},node-name={name},file.driver=file,file.filename={Escaped(file)}", "-device",
+                device]);
         }
     }
 

@@ -32,7 +32,8 @@ public interface IServerVolume
     /// <summary>Source: no write is carried out any more; what comes waits. Returns when the replica has the last one.</summary>
     Task SealAsync(long epoch, CancellationToken cancel);
 
-    /// <summary>Source, of a move that is undone: the store owns it under the higher epoch, and what waits is carried out (R2, R3).</summary>
+    /// <summary>Source, of a move that is undone: the store owns it under the higher epoch, and what waits is carried out (R2,
+    /// R3).</summary>
     Task UnparkAsync(long epoch, CancellationToken cancel);
 
     /// <summary>Source, when the server runs at the target: what waits is refused for good.</summary>

@@ -5,7 +5,8 @@ using ClientIdentity = SdnEdge.Core.Replication.ClientIdentity;
 
 namespace SdnEdge.Host.Drivers;
 
-/// <summary>A volume of the site's store, by the store's API. A store's epochs begin at 1, for who owns a volume when it is made, and a server's at
+/// <summary>A volume of the site's store, by the store's API. A store's epochs begin at 1, for who owns a volume when it is made, and a
+/// server's at
 /// 0, for who may run it before any order: a store gets the server's epoch and one.</summary>
 /// <param name="store">The store.</param>
 /// <param name="name">The volume.</param>
@@ -90,6 +91,7 @@ public sealed class StoreVolume(StoreClient store, string name) : IServerVolume
     }
 
     private DriverException Failed(string what, Exception e) => e is ApiProblemException problem
-        ? new DriverException($"the store does not {what} with volume {name}: {problem.Problem.Detail}", s_final.Contains(problem.Problem.Type))
+        ? new DriverException($"the store does not {what} with volume {name}: {problem.Problem.Detail}",
+            s_final.Contains(problem.Problem.Type))
         : new DriverException($"the store of volume {name} does not answer: {e.Message}");
 }

@@ -5,7 +5,8 @@ using SdnEdge.Core.Migration;
 namespace SdnEdge.Host.Drivers;
 
 /// <summary>
-/// A server with volumes: what its own driver does, and beside it what the site's store has to do. The order in which a volume moves with its
+/// A server with volumes: what its own driver does, and beside it what the site's store has to do. The order in which a volume moves with
+/// its
 /// server:
 /// <code>
 /// target  prepare at the store; the server is expected, its volumes are read
@@ -28,7 +29,8 @@ public sealed class VolumesDriver : IServerDriver
     {
         ArgumentNullException.ThrowIfNull(server);
         if (!server.Undoable)
-            throw new ArgumentException("a server whose hand-over cannot be undone has no volumes of a store: nobody could seal them in time",
+            throw new ArgumentException("a server whose hand-over cannot be undone has no volumes of a store: nobody could seal them in "
+                + "time",
                 nameof(server));
         (_server, _volumes) = (server, volumes);
     }

@@ -41,7 +41,8 @@ internal sealed class ServerProof(PeState state, SlowPathDriver slowPath, Migrat
         Ask(migration, servers, tell, every: null);
     }
 
-    /// <summary>Who of a migration's servers has not answered here since this was asked first; null: all have, or nobody can be asked. They are
+    /// <summary>Who of a migration's servers has not answered here since this was asked first; null: all have, or nobody can be asked.
+    /// They are
     /// asked from the first call on, for as long as it is asked again at least every <see cref="Timeout"/>.</summary>
     public string? WhoIsSilent(string migration)
     {

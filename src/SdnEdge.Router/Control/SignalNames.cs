@@ -43,7 +43,8 @@ internal static class SignalNames
         PeRefusalReason.WrongState => Problems.WrongState(refusal.Detail),
         // Types of their own: a manager that sees them only has to wait.
         PeRefusalReason.TunnelNotUp or PeRefusalReason.HoldNotDrained or PeRefusalReason.NoOtherRoute
-            or PeRefusalReason.MarkersMissing or PeRefusalReason.ServersSilent => Problems.WrongState(refusal.Detail) with { Type = refusal.Type },
+            or PeRefusalReason.MarkersMissing or PeRefusalReason.ServersSilent => Problems.WrongState(refusal.Detail)
+                with { Type = refusal.Type },
         _ => Problems.Conflict(refusal.Detail),
     };
 }

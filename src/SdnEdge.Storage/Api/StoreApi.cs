@@ -51,7 +51,8 @@ internal static class StoreApi
             .Says("Owner: switches when writes are answered; answered when that is reached").WithTags("orders")
             .Needs(ApiRole.Migrate).Fails(400, 404, 409, 503, 504);
         v1.MapPost("/volumes/{name}/drain", ([FromRoute] string name, CancellationToken cancel) => store.DrainAsync(name, cancel))
-            .Says("Owner, while its client stands still: the proof that the replica has the same history and the same bytes").WithTags("orders")
+            .Says("Owner, while its client stands still: the proof that the replica has the same history and the same "
+                + "bytes").WithTags("orders")
             .Needs(ApiRole.Migrate).Fails(404, 409, 503);
         v1.MapEvents(store.Events, "this store", stopping);
         app.MapGet("/metrics",
@@ -64,7 +65,8 @@ internal static class StoreApi
     {
         OwnershipOrderKind.Prepare => "A move begins: older epochs are refused from now on",
         OwnershipOrderKind.Seal => "Source: no write is carried out any more, what comes waits; answered with the last point, durable",
-        OwnershipOrderKind.Unpark => "Source of a move that is undone: it owns the volume under the higher epoch, and what waits is carried out",
+        OwnershipOrderKind.Unpark => "Source of a move that is undone: it owns the volume under the higher epoch, and what waits is "
+            + "carried out",
         OwnershipOrderKind.Release => "Source, after the server runs at the target: what waits is refused for good",
         OwnershipOrderKind.Grant => "Target: it owns the volume under this epoch, for the client that is named",
         OwnershipOrderKind.Cancel => "Target of a move that is undone: older epochs are never granted here",
@@ -84,7 +86,8 @@ internal static class StoreApi
             || !name.All(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '_' or '.'))
         {
             errors.Add(new ProblemError("/name",
-                $"'{request.Name}' is not a volume's name; write 1 to 63 letters, digits, dashes, dots or underscores, the first a letter or digit"));
+                $"'{request.Name}' is not a volume's name; write 1 to 63 letters, digits, dashes, dots or underscores, the first a "
+                    + $"letter or digit"));
         }
 
         if (request.Image is null && (request.SizeBytes <= 0 || request.SizeBytes % StoreConfigLoader.SizeUnit != 0))
@@ -93,13 +96,15 @@ internal static class StoreApi
                 $"{request.SizeBytes} is not a size; write a multiple of {StoreConfigLoader.SizeUnit}, more than 0"));
         }
 
-        if (request.Image is { } image && !image.StartsWith('/')) errors.Add(new ProblemError("/image", $"'{image}' is not an absolute path"));
+        if (request.Image is { } image && !image.StartsWith('/')) errors.Add(new ProblemError("/image",
+            $"'{image}' is not an absolute path"));
         if (request.Image is not null && request.SizeBytes != 0)
             errors.Add(new ProblemError("/sizeBytes", "has no effect beside image, whose size is the volume's; leave it out"));
         if (request.Replica) errors.Add(new ProblemError("/replica",
             "a volume is replicated by the store's configuration: volumes: [{ name: ..., replica: STORE }]; leave it out here"));
         return errors.Count == 0 ? store.Create(request)
-            : throw new ProblemException(Problems.BadRequest($"the volume needs {errors.Count} thing{(errors.Count == 1 ? "" : "s")} put right",
+            : throw new ProblemException(Problems.BadRequest($"the volume needs {errors.Count} thing{(errors.Count == 1 ? "" : "s")} put "
+                + $"right",
                 errors));
     }
 }

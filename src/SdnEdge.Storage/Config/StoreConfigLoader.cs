@@ -6,7 +6,8 @@ using SdnEdge.Storage.Replication;
 
 namespace SdnEdge.Storage.Config;
 
-/// <summary>Reads the configuration of a block store. All errors are collected; a configuration comes out only when there is none.</summary>
+/// <summary>Reads the configuration of a block store. All errors are collected; a configuration comes out only when there is
+/// none.</summary>
 public static class StoreConfigLoader
 {
     /// <summary>NBD's port.</summary>
@@ -15,7 +16,8 @@ public static class StoreConfigLoader
     /// <summary>A volume's size is a multiple of this, bytes.</summary>
     public const int SizeUnit = 4096;
 
-    private const string Unprotected = "go-on needs a manager that has it on record that the replica is stale, before the first write without it is "
+    private const string Unprotected = "go-on needs a manager that has it on record that the replica is stale, before the first write "
+        + "without it is "
         + "answered; no manager of this version keeps that: write ";
 
     // Suffixes of sizes: of 1024, as fdisk and qemu-img read them.
@@ -46,7 +48,8 @@ public static class StoreConfigLoader
     {
         ArgumentNullException.ThrowIfNull(text);
         (string suffix, long unit) = s_units.FirstOrDefault(u => text.EndsWith(u.Suffix, StringComparison.OrdinalIgnoreCase), ("", 1));
-        return long.TryParse(text.AsSpan(0, text.Length - suffix.Length).Trim(), NumberStyles.None, CultureInfo.InvariantCulture, out long n)
+        return long.TryParse(text.AsSpan(0, text.Length - suffix.Length).Trim(), NumberStyles.None, CultureInfo.InvariantCulture,
+            out long n)
             && n <= long.MaxValue / unit ? n * unit : null;
     }
 
@@ -77,7 +80,8 @@ public static class StoreConfigLoader
     {
         if (root.Map("nbd") is not { } nbd)
         {
-            if (!root.Has("nbd")) root.Error("nbd", "is missing; write nbd: { unix: /run/sdnedge/store-a.nbd }, where clients find the volumes");
+            if (!root.Has("nbd")) root.Error("nbd",
+                "is missing; write nbd: { unix: /run/sdnedge/store-a.nbd }, where clients find the volumes");
             return new ExportConfig(null, null);
         }
 
@@ -114,7 +118,8 @@ public static class StoreConfigLoader
         foreach (MapReader item in link.Maps("peers"))
         {
             string name = item.Name("name", "store-b");
-            if (name.Length > 0 && peers.Exists(p => p.Name == name)) item.Error("name", $"'{name}' is there twice; each store is named once");
+            if (name.Length > 0 && peers.Exists(p => p.Name == name)) item.Error("name",
+                $"'{name}' is there twice; each store is named once");
             if (item.Text("address", required: true, "\"192.0.2.2:7820\"") is { } text)
             {
                 (IpAddress address, int port) = ApiConfigReader.ReadEndPoint(item, "address", text);
@@ -129,7 +134,8 @@ public static class StoreConfigLoader
         long bandwidth = link.Number("bandwidth", 1, 1_000_000, 0) * 125_000;
         LinkCompression compress = link.Choice("compress", LinkCompression.None, ("none", LinkCompression.None),
             ("zstd", LinkCompression.Zstd), ("lz4", LinkCompression.Lz4));
-        return ApiConfigReader.ReadTcp(link, "volumes are not replicated", "leave replication: out where no volume has a replica") is { } listen
+        return ApiConfigReader.ReadTcp(link, "volumes are not replicated",
+            "leave replication: out where no volume has a replica") is { } listen
             ? new ReplicationLinkConfig(listen, peers, bandwidth, compress) : null;
     }
 
@@ -139,7 +145,8 @@ public static class StoreConfigLoader
         foreach (MapReader item in root.Maps("volumes"))
         {
             string name = item.Name("name", "vs-disk");
-            if (name.Length > 0 && list.Exists(v => v.Name == name)) item.Error("name", $"'{name}' is there twice; each volume is named once");
+            if (name.Length > 0 && list.Exists(v => v.Name == name)) item.Error("name",
+                $"'{name}' is there twice; each volume is named once");
             long size = 0;
             if (item.Text("size", required: true, "8GiB") is { } text)
             {
@@ -156,7 +163,8 @@ public static class StoreConfigLoader
             if (replica is not null && image is not null) item.Error("image",
                 "cannot be replicated yet: both copies are made full of zeros, and have the same history from then on; leave image: out");
             if (replica is not null && !item.Has("owner"))
-                item.Error("owner", "is missing; write owner: true at the one store that the guest writes to before its first move, owner: false "
+                item.Error("owner", "is missing; write owner: true at the one store that the guest writes to before its first move, "
+                    + "owner: false "
                     + "at the other");
             bool owner = item.Flag("owner", replica is null);
             if (replica is null)

@@ -124,12 +124,14 @@ public sealed partial class VolumeLog
             lock (Gate)
             {
                 SegmentHeader first = _segments[0].Header;
-                return first.FirstSequence == 1 ? LogPoint.Start : new LogPoint(first.FirstSequence - 1, first.PreviousEpoch, first.PreviousChain);
+                return first.FirstSequence == 1 ? LogPoint.Start : new LogPoint(first.FirstSequence - 1, first.PreviousEpoch,
+                    first.PreviousChain);
             }
         }
     }
 
-    /// <summary>Where the newest record ends, in bytes that only grow: the bytes of all records, and what is left at the ends of segments.</summary>
+    /// <summary>Where the newest record ends, in bytes that only grow: the bytes of all records, and what is left at the ends of
+    /// segments.</summary>
     internal long EndPosition
     {
         get

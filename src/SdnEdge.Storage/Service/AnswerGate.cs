@@ -4,7 +4,8 @@ using SdnEdge.Storage.Volumes;
 namespace SdnEdge.Storage.Service;
 
 /// <summary>
-/// When an owner's writes are answered: <see cref="PrimaryMachine"/>'s limits, waited for. The mode is switched under the volume's sequence lock, so
+/// When an owner's writes are answered: <see cref="PrimaryMachine"/>'s limits, waited for. The mode is switched under the volume's
+/// sequence lock, so
 /// that it holds from one sequence on. Any thread.
 /// </summary>
 internal sealed class AnswerGate : IAckGate

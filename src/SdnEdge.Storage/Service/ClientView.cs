@@ -4,7 +4,8 @@ using SdnEdge.Storage.Volumes;
 namespace SdnEdge.Storage.Service;
 
 /// <summary>
-/// A replicated volume as one client sees it: its writes are carried out while it holds the grant, wait while who may write is open, and are
+/// A replicated volume as one client sees it: its writes are carried out while it holds the grant, wait while who may write is open, and
+/// are
 /// refused when it is another site for good. Reads are answered, but while the volume is sealed.
 /// </summary>
 internal sealed class ClientView(ReplicatedVolume owner, ClientIdentity? client) : IBlockDevice
@@ -37,7 +38,8 @@ internal sealed class ClientView(ReplicatedVolume owner, ClientIdentity? client)
         => Admit(new Request(v => v.WriteZeroesAsync(offset, length, flags, cancel), 0, cancel));
 
     /// <inheritdoc/>
-    public ValueTask<BlockResult> CacheAsync(long offset, long length, CancellationToken cancel) => Volume.CacheAsync(offset, length, cancel);
+    public ValueTask<BlockResult> CacheAsync(long offset, long length, CancellationToken cancel) => Volume.CacheAsync(offset, length,
+        cancel);
 
     /// <inheritdoc/>
     public BlockResult Extents(long offset, long length, int limit, List<BlockExtent> into) => Volume.Extents(offset, length, limit, into);

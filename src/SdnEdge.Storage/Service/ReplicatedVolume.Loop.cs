@@ -30,7 +30,8 @@ internal sealed partial class ReplicatedVolume
         async ValueTask<BlockResult> LaterAsync(ValueTask<BlockResult> open)
         {
             BlockResult result = await open.ConfigureAwait(false);
-            return result != BlockResult.Ok || OwnershipMachine.MayAnswer(Ownership, client, Monotonic.Now) ? result : BlockResult.NotPermitted;
+            return result != BlockResult.Ok || OwnershipMachine.MayAnswer(Ownership, client, Monotonic.Now) ? result
+                : BlockResult.NotPermitted;
         }
     }
 
@@ -174,7 +175,8 @@ internal sealed partial class ReplicatedVolume
                 Flip(mode);
                 break;
             case AskProof(var proof):
-                if (_session?.AskProof(proof) == false) _around.Tell("proof-late", $"a proof at sequence {proof.Point.Sequence} could not be asked "
+                if (_session?.AskProof(proof) == false) _around.Tell("proof-late",
+                    $"a proof at sequence {proof.Point.Sequence} could not be asked "
                     + "for: a later record is on its way; it is asked for again with the next link");
                 break;
             case ModeReached(var ticket, var mode, var through):
@@ -217,11 +219,13 @@ internal sealed partial class ReplicatedVolume
             if (Volume.Drain(last, out int error) is { } proof)
             {
                 _reader.Ceiling = proof.Sequence;
-                Take(new ModeFlipped(proof.Sequence == 0 ? LogPoint.Start : new LogPoint(proof.Sequence, proof.Epoch, proof.Chain), proof.Root));
+                Take(new ModeFlipped(proof.Sequence == 0 ? LogPoint.Start : new LogPoint(proof.Sequence, proof.Epoch, proof.Chain),
+                    proof.Root));
                 return;
             }
 
-            _around.Tell("fault", $"the mode cannot be switched: the volume cannot be read up to sequence {last}: {RawFile.Describe(error)}");
+            _around.Tell("fault", $"the mode cannot be switched: the volume cannot be read up to sequence {last}: "
+                + $"{RawFile.Describe(error)}");
         }
         finally
         {
@@ -302,7 +306,8 @@ internal sealed partial class ReplicatedVolume
         while (Volume.IsParking && Environment.TickCount64 < until) Thread.Sleep(1);
         if (Volume.IsParking)
         {
-            Take(new AdmissionStopFailed($"requests have waited {s_room.TotalSeconds} s for room in the log; make room on its disk, then ask again"));
+            Take(new AdmissionStopFailed($"requests have waited {s_room.TotalSeconds} s for room in the log; make room on its disk, then "
+                + $"ask again"));
             return;
         }
 

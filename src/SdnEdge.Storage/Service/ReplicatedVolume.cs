@@ -13,11 +13,13 @@ namespace SdnEdge.Storage.Service;
 /// <param name="Disconnect">Ends the clients of this volume, but those for whom it is true.</param>
 /// <param name="Tell">Tells the operator: one word, and a sentence.</param>
 internal sealed record VolumeSurroundings(
-    string Peer, Func<CancellationToken, Task<Stream>> Connect, Action<Func<ClientIdentity?, bool>> Disconnect, Action<string, string> Tell);
+    string Peer, Func<CancellationToken, Task<Stream>> Connect, Action<Func<ClientIdentity?, bool>> Disconnect, Action<string,
+        string> Tell);
 
 /// <summary>
 /// One volume with a replica at another store: who may write it (<see cref="OwnershipMachine"/>), when that is answered
-/// (<see cref="PrimaryMachine"/>), and whom it follows (<see cref="ReplicaSession"/>). One loop takes all inputs in order and is the only one that
+/// (<see cref="PrimaryMachine"/>), and whom it follows (<see cref="ReplicaSession"/>). One loop takes all inputs in order and is the only
+/// one that
 /// steps the machines and writes their records:
 /// <code>
 /// 1. an input: an order, a word of the link, a commit of the log, time
@@ -30,7 +32,8 @@ internal sealed record VolumeSurroundings(
 internal sealed partial class ReplicatedVolume : IAsyncDisposable
 {
     // The loop looks so often at what the log has become, when nothing else happens.
-    private static readonly TimeSpan s_look = TimeSpan.FromMilliseconds(20), s_retry = TimeSpan.FromMilliseconds(200), s_room = TimeSpan.FromSeconds(5);
+    private static readonly TimeSpan s_look = TimeSpan.FromMilliseconds(20), s_retry = TimeSpan.FromMilliseconds(200),
+        s_room = TimeSpan.FromSeconds(5);
 
     private static readonly object s_wake = new();
 
@@ -138,7 +141,8 @@ internal sealed partial class ReplicatedVolume : IAsyncDisposable
 
     /// <summary>Carries out an order; returns when its effect is on disk.</summary>
     /// <exception cref="OwnershipRefusedException">It was refused.</exception>
-    public Task<OwnershipReply> OrderAsync(OwnershipOrderKind kind, ulong epoch, ClientIdentity? client, uint generation, LogPoint? expected,
+    public Task<OwnershipReply> OrderAsync(OwnershipOrderKind kind, ulong epoch, ClientIdentity? client, uint generation,
+        LogPoint? expected,
         CancellationToken cancel)
     {
         long ticket = Interlocked.Increment(ref _tickets);

@@ -13,7 +13,8 @@ using SdnEdge.Web;
 namespace SdnEdge.Storage.Service;
 
 /// <summary>
-/// The way between two stores: TCP with mutual TLS, one connection a volume, made by the store that owns it. Each end must be the configured store
+/// The way between two stores: TCP with mutual TLS, one connection a volume, made by the store that owns it. Each end must be the
+/// configured store
 /// of its name, by its certificate's common name. The connection begins with one line, the volume's name.
 /// </summary>
 internal sealed class StoreLink : IAsyncDisposable
@@ -47,7 +48,8 @@ internal sealed class StoreLink : IAsyncDisposable
         catch (SocketException e)
         {
             _listener.Dispose();
-            throw new IOException($"replication.listen: {at} cannot be had: {e.Message}; choose an address of this machine and a free port", e);
+            throw new IOException($"replication.listen: {at} cannot be had: {e.Message}; choose an address of this machine and a free "
+                + $"port", e);
         }
     }
 
@@ -64,7 +66,8 @@ internal sealed class StoreLink : IAsyncDisposable
         StorePeer peer = _config.Peers.First(p => p.Name == store);
         using var end = CancellationTokenSource.CreateLinkedTokenSource(cancel);
         end.CancelAfter(s_greeting);
-        var socket = new Socket(peer.Address.IsV4 ? AddressFamily.InterNetwork : AddressFamily.InterNetworkV6, SocketType.Stream, ProtocolType.Tcp)
+        var socket = new Socket(peer.Address.IsV4 ? AddressFamily.InterNetwork : AddressFamily.InterNetworkV6, SocketType.Stream,
+            ProtocolType.Tcp)
         {
             NoDelay = true,
         };
@@ -91,7 +94,8 @@ internal sealed class StoreLink : IAsyncDisposable
             throw new IOException(e switch
             {
                 OperationCanceledException => $"it has not answered within {s_greeting.TotalSeconds} s",
-                AuthenticationException => $"its certificate is not one of '{store}' by the CA of replication, or it refused ours ({e.Message})",
+                AuthenticationException => $"its certificate is not one of '{store}' by the CA of replication, or it refused ours "
+                    + $"({e.Message})",
                 _ => e.Message,
             }, e);
         }
@@ -109,7 +113,8 @@ internal sealed class StoreLink : IAsyncDisposable
 
     private static IPAddress Address(IpAddress address) => IPAddress.Parse(address.ToString());
 
-    private string? NameOf(X509Certificate? certificate, bool ofServer) => certificate is X509Certificate2 known && _files.Accepts(known, ofServer)
+    private string? NameOf(X509Certificate? certificate, bool ofServer) => certificate is X509Certificate2 known && _files.Accepts(known,
+        ofServer)
         ? TlsFiles.CommonName(known) : null;
 
     private async Task AcceptAsync()
@@ -187,7 +192,8 @@ internal sealed class StoreLink : IAsyncDisposable
         var line = new StringBuilder(MaxLine);
         while (true)
         {
-            if (await stream.ReadAsync(one, cancel).ConfigureAwait(false) == 0) throw new IOException("the other store has closed the connection");
+            if (await stream.ReadAsync(one, cancel).ConfigureAwait(false) == 0)
+                throw new IOException("the other store has closed the connection");
             if (one[0] == '\n') return line.ToString();
             if (line.Length == MaxLine || one[0] is < 0x21 or > 0x7e) throw new LinkFormatException("the first line names no volume");
             line.Append((char)one[0]);

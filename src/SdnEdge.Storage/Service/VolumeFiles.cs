@@ -6,7 +6,8 @@ using SdnEdge.Linux;
 namespace SdnEdge.Storage.Service;
 
 /// <summary>JSON of what a store has promised of a replicated volume.</summary>
-[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase, UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow,
+[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase,
+    UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow,
     UseStringEnumConverter = true, IgnoreReadOnlyProperties = true)]
 [JsonSerializable(typeof(OwnershipRecord))]
 [JsonSerializable(typeof(PrimaryRecord))]
@@ -14,7 +15,8 @@ namespace SdnEdge.Storage.Service;
 internal sealed partial class VolumeRecordTypes : JsonSerializerContext;
 
 /// <summary>
-/// The files beside a volume with what its store has promised: ownership.json, primary.json, replica.json. Each is replaced as a whole and is on disk
+/// The files beside a volume with what its store has promised: ownership.json, primary.json, replica.json. Each is replaced as a whole
+/// and is on disk
 /// when a call returns (<see cref="DurableFile"/>). One that cannot be read is never taken for one that is not there.
 /// </summary>
 internal sealed class VolumeFiles(string folder)
@@ -51,7 +53,8 @@ internal sealed class VolumeFiles(string folder)
         }
         catch (JsonException e)
         {
-            throw new IOException($"{file} cannot be used: {e.Message}; put the right one back, or delete the volume and replicate it anew", e);
+            throw new IOException($"{file} cannot be used: {e.Message}; put the right one back, or delete the volume and replicate it "
+                + $"anew", e);
         }
     }
 

@@ -100,7 +100,8 @@ internal sealed class VolumeLogReader : ILogReader, ICopySource, IDisposable
             case LogReadStatus.TooOld:
                 return false;
             default:
-                throw new IOException($"record {after + 1} of volume {_volume.Metadata.Name} cannot be read back from its log; check the volume");
+                throw new IOException($"record {after + 1} of volume {_volume.Metadata.Name} cannot be read back from its log; check the "
+                    + $"volume");
         }
     }
 

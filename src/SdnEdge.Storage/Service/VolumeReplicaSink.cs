@@ -7,7 +7,8 @@ using SdnEdge.Storage.Volumes;
 namespace SdnEdge.Storage.Service;
 
 /// <summary>
-/// A replica's volume, as the link writes it. What would overwrite it (a copy of a volume that was not made with it, what differs after a split)
+/// A replica's volume, as the link writes it. What would overwrite it (a copy of a volume that was not made with it, what differs after a
+/// split)
 /// is refused: there is no last consistent point kept beside yet.
 /// </summary>
 internal sealed class VolumeReplicaSink(Volume volume, VolumeFiles files, VolumeLogReader log) : IReplicaSink
@@ -54,7 +55,8 @@ internal sealed class VolumeReplicaSink(Volume volume, VolumeFiles files, Volume
                 case AppendStatus.Failed:
                     throw Failed("be written", volume.Log.Failure != 0 ? volume.Log.Failure : volume.Log.LastError);
                 default:
-                    throw new LinkFormatException($"record {batch.Records[i].Sequence} does not continue the log of volume {volume.Metadata.Name}");
+                    throw new LinkFormatException($"record {batch.Records[i].Sequence} does not continue the log of volume "
+                        + $"{volume.Metadata.Name}");
             }
         }
     }
@@ -62,7 +64,8 @@ internal sealed class VolumeReplicaSink(Volume volume, VolumeFiles files, Volume
     /// <inheritdoc/>
     public async Task<ulong> SyncAsync(CancellationToken cancel)
     {
-        if (await volume.Log.CommitAsync(volume.Log.LastSequence).ConfigureAwait(false) is var error and not 0) throw Failed("be made durable", error);
+        if (await volume.Log.CommitAsync(volume.Log.LastSequence).ConfigureAwait(false) is var error and not 0)
+            throw Failed("be made durable", error);
         return volume.Log.DurableSequence;
     }
 
@@ -105,5 +108,6 @@ internal sealed class VolumeReplicaSink(Volume volume, VolumeFiles files, Volume
         => new($"volume {volume.Metadata.Name} cannot {what}: {(error == 0 ? "unknown" : RawFile.Describe(error))}");
 
     private IOException Unknown(string why)
-        => new($"the copy of {volume.Metadata.Name} cannot follow: {why}; delete it here, so that it is made anew, or keep it for inspection");
+        => new($"the copy of {volume.Metadata.Name} cannot follow: {why}; delete it here, so that it is made anew, or keep it for "
+            + $"inspection");
 }

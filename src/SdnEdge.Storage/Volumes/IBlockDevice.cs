@@ -5,12 +5,14 @@ namespace SdnEdge.Storage.Volumes;
 /// (<c>FileDevice</c>), a replicated volume or a clone is behind it.
 /// </summary>
 /// <remarks>
-/// <para>The contract, asserted at the server's side of it: offset and length are inside <see cref="Size"/>, the length is not 0, and both are
+/// <para>The contract, asserted at the server's side of it: offset and length are inside <see cref="Size"/>, the length is not 0, and
+/// both are
 /// multiples of <see cref="MinimumBlock"/>. A call may be made from any thread while others are in progress; two that overlap take effect
 /// in either order, but each whole in itself for each 4096 bytes that are aligned.</para>
 /// <para>Failures are results, not exceptions: what failed is told to the client as the NBD error of that name and to the operator by the
 /// device itself. An exception that leaves a call is a bug; the server answers EIO and reports it.</para>
-/// <para>A call that can be answered at once returns a completed task and allocates nothing. One that must wait (a synchronous write for its
+/// <para>A call that can be answered at once returns a completed task and allocates nothing. One that must wait (a synchronous write for
+/// its
 /// replica, a parked write for its grant) returns a task that completes later; the caller goes on with other requests meanwhile.</para>
 /// </remarks>
 public interface IBlockDevice
@@ -38,13 +40,15 @@ public interface IBlockDevice
     ValueTask<BlockResult> TrimAsync(long offset, long length, BlockFlags flags, CancellationToken cancel);
 
     /// <summary>The range reads as zeros from now on. With <see cref="BlockFlags.NoHole"/> its room stays allocated; with
-    /// <see cref="BlockFlags.FastZero"/> the answer is <see cref="BlockResult.NotSupported"/> where that is no faster than writing.</summary>
+    /// <see cref="BlockFlags.FastZero"/> the answer is <see cref="BlockResult.NotSupported"/> where that is no faster than
+    /// writing.</summary>
     ValueTask<BlockResult> WriteZeroesAsync(long offset, long length, BlockFlags flags, CancellationToken cancel);
 
     /// <summary>Brings the range into memory, so that reading it is fast. A device may do nothing.</summary>
     ValueTask<BlockResult> CacheAsync(long offset, long length, CancellationToken cancel);
 
-    /// <summary>Which parts of a range are allocated: extents in order, without gaps, beginning at <paramref name="offset"/>. At least one, at
+    /// <summary>Which parts of a range are allocated: extents in order, without gaps, beginning at <paramref name="offset"/>. At least
+    /// one, at
     /// most <paramref name="limit"/>; they may end before the range does, and the last one may go beyond it.</summary>
     BlockResult Extents(long offset, long length, int limit, List<BlockExtent> into);
 }
@@ -71,7 +75,8 @@ public enum BlockFeatures
     /// <summary><see cref="BlockFlags.FastZero"/> is answered as its rule says.</summary>
     FastZero = 16,
 
-    /// <summary>A flush covers the completed writes of every connection, and what one wrote the others read: several connections at once are
+    /// <summary>A flush covers the completed writes of every connection, and what one wrote the others read: several connections at once
+    /// are
     /// safe (NBD_FLAG_CAN_MULTI_CONN).</summary>
     MultiConnection = 32,
 

@@ -22,7 +22,8 @@ public sealed partial class Volume
     /// <summary>The error number of the image or its metadata, while they cannot be written; 0 when they can.</summary>
     public int ImageError => _imageError;
 
-    /// <summary>None after this sequence is brought into the image by itself: a replica's records that its owner may still lose stay in the log.</summary>
+    /// <summary>None after this sequence is brought into the image by itself: a replica's records that its owner may still lose stay in
+    /// the log.</summary>
     public ulong ApplyLimit
     {
         get => Volatile.Read(ref _applyLimit);

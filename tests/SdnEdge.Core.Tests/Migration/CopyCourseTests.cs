@@ -74,7 +74,8 @@ public class CopyCourseTests
     [InlineData(0.7, false)]
     public void The_pass_that_is_to_be_the_last_does_not_end_however_late_the_next_look_comes(double lookSeconds, bool onePass)
     {
-        var guest = new SimulatedCopy(memory: 90 * Mega, bandwidth: 100 * Mega, dirty: 0.2 * Mega, working: 8 * Mega) { Look = lookSeconds };
+        var guest = new SimulatedCopy(memory: 90 * Mega, bandwidth: 100 * Mega, dirty: 0.2 * Mega,
+            working: 8 * Mega) { Look = lookSeconds };
         CopyCourse course = guest.Run(new CopyLimits(1000, OnePass: onePass), until: c => c.IsShut, looks: 2000);
         Assert.True(course.IsShut);
         Assert.True(course.Last!.Value.RemainingBytes > 0);

@@ -132,8 +132,10 @@ internal sealed class TwoAgents : IAsyncDisposable
         if (store is not null)
         {
             // As QemuConfigReader writes a disk that is a volume; the test writes to it, too, by the monitor.
-            command = [.. command, "-blockdev", $"driver=nbd,node-name=root,server.type=unix,server.path={store.Nbd},export={TwoStores.Volume},"
-                + "reconnect-delay=600,open-timeout=10", "-device", "virtio-blk-pci,id=disk-root,drive=root,werror=stop,rerror=stop,share-rw=on"];
+            command = [.. command, "-blockdev",
+                $"driver=nbd,node-name=root,server.type=unix,server.path={store.Nbd},export={TwoStores.Volume},"
+                + "reconnect-delay=600,open-timeout=10", "-device",
+                    "virtio-blk-pci,id=disk-root,drive=root,werror=stop,rerror=stop,share-rw=on"];
         }
 
         string monitor = $"unix:{Path.Combine(_folder, name + ".qmp")},server=on,wait=off";

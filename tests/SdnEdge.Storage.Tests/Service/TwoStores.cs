@@ -100,7 +100,8 @@ internal sealed class TwoStores : IAsyncDisposable
 
     private StoreClient Client(string store) => new(new ApiEndpoint(store, Path.Combine(_folder, store + ".sock")));
 
-    private StoreConfig Config(string name, int port, string peer, int peerPort, bool owner, ReplicationMode mode, ReplicationPolicy? policy)
+    private StoreConfig Config(string name, int port, string peer, int peerPort, bool owner, ReplicationMode mode,
+        ReplicationPolicy? policy)
     {
         (string certificate, string key) = _authority.Write(_folder, name, forServer: null);
         var loopback = IpAddress.Parse("127.0.0.1");
