@@ -43,8 +43,8 @@ internal static class StoreCommand
         if (!good)
         {
             Console.Error.WriteLine("usage: bench store plain [--seconds 5] [--repetitions 5] [--mib 1024] [--folder /var/tmp]");
-            Console.Error.WriteLine("  seconds of a measurement, its repetitions, size of an image, and the folder for images and log, on the disk "
-                + "that is meant");
+            Console.Error.WriteLine("  seconds of a measurement, its repetitions, size of an image, and the folder for images and log: on the "
+                + "disk that is meant");
             return 2;
         }
 
