@@ -43,7 +43,7 @@ internal static class StoreCommand
         if (!good)
         {
             Console.Error.WriteLine("usage: bench store plain [--seconds 5] [--repetitions 5] [--mib 1024] [--folder /var/tmp]");
-            Console.Error.WriteLine("  seconds of a measurement, its repetitions, size of an image, and the folder for images and log: on the "
+            Console.Error.WriteLine("  seconds of a measurement, its repetitions, size of an image, and where images and log are: on the "
                 + "disk that is meant");
             return 2;
         }
