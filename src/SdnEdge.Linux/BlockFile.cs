@@ -51,8 +51,7 @@ public sealed unsafe partial class BlockFile : IDisposable
         var handle = new SafeFileHandle(fd, ownsHandle: true);
         try
         {
-            var wanted = new FileLock { Type = writable ? WriteLock : ReadLock };
-            if (Libc.FileControl(fd, SetOpenFileLock, (nint)(&wanted)) != 0)
+            if (!TryLock(fd, writable))
             {
                 throw LinuxException.Last($"lock {path}, which another process or export has open {(writable ? "too" : "for writing")}");
             }
@@ -214,6 +213,14 @@ public sealed unsafe partial class BlockFile : IDisposable
 
     [LibraryImport("libc", EntryPoint = "posix_fadvise64")]
     private static partial int Advise(int fd, long offset, long length, int advice);
+
+    /// <summary>Takes the lock by which this program and QEMU keep others off an image; it ends with the open file.</summary>
+    /// <returns>False when another open of the file has one that it excludes.</returns>
+    internal static bool TryLock(int descriptor, bool writable)
+    {
+        var wanted = new FileLock { Type = writable ? WriteLock : ReadLock };
+        return Libc.FileControl(descriptor, SetOpenFileLock, (nint)(&wanted)) == 0;
+    }
 
     // struct flock of a 64-bit system; a length of 0 goes to the end, whatever it will be.
     [StructLayout(LayoutKind.Sequential)]

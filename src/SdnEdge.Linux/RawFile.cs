@@ -15,6 +15,9 @@ public sealed unsafe class RawFile : IDisposable
     /// <summary>The error number of a disk that failed (EIO).</summary>
     public const int IoError = Errno.EIO;
 
+    /// <summary>The error number of what another has open (EBUSY).</summary>
+    public const int InUse = 16;
+
     /// <summary>The error number of a quota that is used up (EDQUOT).</summary>
     public const int QuotaExceeded = 122;
 
@@ -47,6 +50,11 @@ public sealed unsafe class RawFile : IDisposable
     /// <summary>Takes the file's exclusive lock, which ends with this process.</summary>
     /// <returns>False when another open of the file has it.</returns>
     public bool TryLock() => Libc.Lock(_file, Libc.LOCK_EX | Libc.LOCK_NB) == 0;
+
+    /// <summary>Takes the lock of an image that is written: another volume, another server and QEMU refuse it meanwhile. It ends with the open
+    /// file.</summary>
+    /// <returns>False when another open of the file has it.</returns>
+    public bool TryLockImage() => BlockFile.TryLock((int)_file.DangerousGetHandle(), writable: true);
 
     /// <summary>Bytes, also of a block device.</summary>
     /// <exception cref="LinuxException">The kernel refused.</exception>

@@ -274,11 +274,11 @@ public sealed class StoreAgent : IStoreControl, IAsyncDisposable
     // What is there is opened, and what is named and not there is made.
     private void OpenVolumes()
     {
-        foreach (VolumeMetadata known in _store.List())
+        foreach (string known in _store.Names())
         {
-            VolumeConfig? named = _config.Volumes.FirstOrDefault(v => v.Name == known.Name && v.Replica is not null);
-            if (named is null) Try(known.Name, () => _store.Open(known.Name, Options));
-            else TryReplicated(named, options => _store.Open(known.Name, options));
+            VolumeConfig? named = _config.Volumes.FirstOrDefault(v => v.Name == known && v.Replica is not null);
+            if (named is null) Try(known, () => _store.Open(known, Options));
+            else TryReplicated(named, options => _store.Open(known, options));
         }
 
         foreach (VolumeConfig named in _config.Volumes)
@@ -315,7 +315,7 @@ public sealed class StoreAgent : IStoreControl, IAsyncDisposable
         }
         catch (VolumeException e)
         {
-            Fault(name, e.Message);
+            Fault(name, e.Message.StartsWith("volume ", StringComparison.Ordinal) ? e.Message : $"volume {name}: {e.Message}");
         }
     }
 

@@ -70,6 +70,10 @@ public sealed class StoreAgentTests : IDisposable
         VolumeCheckInfo check = await client.CheckAsync("vs");
         Assert.Equal((true, Size / 4096L, 0L), (check.Good, check.BlocksRead, check.BadBlockCount));
 
+        // It is this volume's now: nothing else writes it.
+        var twice = await Assert.ThrowsAsync<ApiProblemException>(() => client.CreateAsync(new VolumeRequest("twice", 0, Image: image)));
+        Assert.Contains("another volume or process has it open for writing", twice.Problem.Detail, StringComparison.Ordinal);
+
         // What is written is in the image once it is applied; a check applies all of it.
         NbdClientTests.Tool("qemu-io", "-f", "raw", Uri("vs"), "-c", "write -P 0x5a 1M 64k", "-c", "flush");
         Assert.True((await client.CheckAsync("vs")).Good);
@@ -216,6 +220,7 @@ public sealed class StoreAgentTests : IDisposable
     [Theory]
     [InlineData("image", "image")]
     [InlineData("superblock", "superblock")]
+    [InlineData("volume.json", "volume.json")]
     public async Task A_volume_whose_files_are_damaged_is_said_so_and_does_not_keep_the_others_from_being_served(
         string file, string named)
     {

@@ -87,6 +87,15 @@ public sealed class AccessTests : IDisposable
             admin   POST /v1/volumes
             admin   DELETE /v1/volumes/{name}
             admin   POST /v1/volumes/{name}/check
+            migrate POST /v1/volumes/{name}/prepare
+            migrate POST /v1/volumes/{name}/seal
+            migrate POST /v1/volumes/{name}/unpark
+            migrate POST /v1/volumes/{name}/release
+            migrate POST /v1/volumes/{name}/grant
+            migrate POST /v1/volumes/{name}/cancel
+            migrate POST /v1/volumes/{name}/void
+            migrate POST /v1/volumes/{name}/mode
+            migrate POST /v1/volumes/{name}/drain
             """,
         ["mms"] = """
             read    GET  /openapi/{documentName}.json

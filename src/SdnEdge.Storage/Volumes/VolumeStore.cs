@@ -88,7 +88,13 @@ public sealed class VolumeStore(string root, TimeProvider time)
             Directory.CreateDirectory(folder, Private);
             DurableFile.SyncFolder(root);
             var disk = new LockedFolder(folder);
-            IStoreFile? file = image is null ? disk.Open("image", size, out int error) : OpenImage(image, out error);
+            int error = 0;
+            if (image is null)
+            {
+                using IStoreFile? made = disk.Open("image", size, out error);
+            }
+
+            IStoreFile? file = error == 0 ? OpenImage(image ?? Path.Combine(folder, "image"), out error) : null;
             if (file is null) throw Failed(disk, name, "image", error);
             var volume = Volume.Create(disk, new Volume.Parts(file), metadata, options, out error);
             if (volume is null) throw Failed(disk, name, folder, error);
@@ -177,6 +183,11 @@ public sealed class VolumeStore(string root, TimeProvider time)
         }
     }
 
+    /// <summary>The names of the volumes that are here, whatever their files are like.</summary>
+    public IReadOnlyList<string> Names() => !Directory.Exists(root) ? []
+        : [.. Directory.EnumerateDirectories(root).Where(f => File.Exists(Path.Combine(f, "volume.json"))).Select(f => Path.GetFileName(f)!)
+            .Order(StringComparer.Ordinal)];
+
     /// <summary>The volumes that are here, by name.</summary>
     public IReadOnlyList<VolumeMetadata> List() =>
         !Directory.Exists(root)
@@ -222,24 +233,31 @@ public sealed class VolumeStore(string root, TimeProvider time)
         }
     }
 
+    // Locked, so that no other volume and no other server writes it.
     private static DiskFile? OpenImage(string path, out int error)
     {
+        RawFile file;
         try
         {
-            error = 0;
-            return new DiskFile(RawFile.Open(path, writable: true));
+            file = RawFile.Open(path, writable: true);
         }
         catch (LinuxException e)
         {
             error = e.ErrorNumber;
             return null;
         }
+
+        error = file.TryLockImage() ? 0 : RawFile.InUse;
+        if (error == 0) return new DiskFile(file);
+        file.Dispose();
+        return null;
     }
 
     private static VolumeException Failed(LockedFolder disk, string name, string what, int error)
     {
         disk.Dispose();
-        return new VolumeException($"volume {name}: {what}: {RawFile.Describe(error)}");
+        return new VolumeException($"volume {name}: {what}: "
+            + (error == RawFile.InUse ? "another volume or process has it open for writing; end that first" : RawFile.Describe(error)));
     }
 
     // The folder of an open volume: one process has it, and it once.
