@@ -74,6 +74,7 @@ internal sealed class ScriptedParties(ScriptedJournal journal) : IParties
     public async Task<SignalReply> SignalAsync(SendSignal command, CancellationToken cancel)
     {
         await BeginAsync(command.Pe, command.Key, cancel);
+        if (command.Request.AfterServers) await ServersAnswerAsync(command.Request.WaitMs, cancel);
         lock (_lock)
         {
             (string, string) key = (command.Pe, command.Path);
@@ -187,6 +188,20 @@ internal sealed class ScriptedParties(ScriptedJournal journal) : IParties
     private ServerInfo Of(string host, string server) => _servers.GetValueOrDefault((host, server))
         ?? new ServerInfo(server, "stand-in", host == "host-a" ? ServerState.Running : ServerState.Absent, 0, host == "host-a" ? 0 : null,
             0, 0, null, true);
+
+    /// <summary>A server answers where it runs.</summary>
+    private async Task ServersAnswerAsync(int waitMs, CancellationToken cancel)
+    {
+        for (long end = Environment.TickCount64 + waitMs; ; await Task.Delay(1, cancel))
+        {
+            lock (_lock)
+            {
+                if (_servers.GroupBy(s => s.Key.Server).All(s => s.Any(p => p.Value.State == ServerState.Running))) return;
+            }
+
+            if (Environment.TickCount64 >= end) throw Refusal("servers-silent");
+        }
+    }
 
     private void Note(string what) => _log.Add($"{what}|{Journal.Batches.Count}");
 

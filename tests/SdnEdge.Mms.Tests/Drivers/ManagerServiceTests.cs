@@ -44,9 +44,10 @@ public sealed class ManagerServiceTests : IAsyncLifetime
             Assert.Equal(ServerState.Absent, (await _parties.ServerAsync("host-a", server, default)).State);
         }
 
-        // Each command was given once: nothing failed.
-        Assert.Equal(_parties.Asked.Count(), _parties.Asked.Distinct().Count());
-        Before("done activate s1", "ask release m1.1");
+        // Each command was given once, nothing failed; but for release, which is asked ahead, to be carried out when the servers answer,
+        // and again when they are known to run.
+        Assert.All(_parties.Asked.CountBy(a => a), a => Assert.InRange(a.Value, 1, a.Key.StartsWith("release", StringComparison.Ordinal) ? 2 : 1));
+        Before("done activate s1", "done release m1.1");
         Before("done activate s2", "ask retire s1");
     }
 
