@@ -4,9 +4,11 @@ using SdnEdge.Core.Wire;
 namespace SdnEdge.Core.Migration;
 
 /// <summary>
-/// What outlives a restart. A snapshot is taken before a signal's commands are carried out, and has the signal as executed: a PE
-/// that is killed in between carries them out when it starts. Prepare is the exception: until its parts are there
-/// (<see cref="PartsReady"/>), nothing but its epoch is kept.
+/// What outlives a restart. A snapshot is taken before a signal's commands are carried out, and has the signal as executed, the
+/// records of its prefixes included: a PE that is killed in between carries them out when it starts. Prepare is the exception: until
+/// its parts are there (<see cref="PartsReady"/>), nothing but its epoch is kept. What is remembered of migrations that are over is
+/// the same with a restart as without: the last <see cref="MaxFinished"/> in the order of their ends, and of older ones what their
+/// prefixes know.
 /// </summary>
 public sealed partial class PeMigrationFsm
 {
@@ -14,13 +16,22 @@ public sealed partial class PeMigrationFsm
     public PeSnapshot Save()
     {
         var migrations = new List<KeptMigration>(_entries.Count);
+        var ended = new List<string>(_finished.Select(e => e.Migration.Id));
+        Dictionary<(string Vrf, IpPrefix Prefix), PrefixRecord> after = [];
         foreach (Entry entry in _entries.Values)
         {
-            if (entry.Underway is { IsKept: true, After: { } after } underway)
+            if (entry.Underway is { IsKept: true, After: { } then } underway)
             {
-                var reply = new SignalReply(after.Id, underway.Signal, after.State, after.Epoch, Repeated: false, after.ChangedAtNs,
-                    after.ChangedAtNs);
-                migrations.Add(new KeptMigration(after, [.. entry.Done.Values.Where(r => r.Signal != underway.Signal), reply]));
+                var reply = new SignalReply(then.Id, underway.Signal, then.State, then.Epoch, Repeated: false, then.ChangedAtNs,
+                    then.ChangedAtNs);
+                migrations.Add(new KeptMigration(then, [.. entry.Done.Values.Where(r => r.Signal != underway.Signal), reply]));
+                if (then.IsOver) ended.Add(then.Id);
+                foreach (MovedPrefix moved in then.Prefixes)
+                {
+                    Known known = KnownOf(then.Vrf, moved.Prefix);
+                    PrefixRecord record = RecordAfter(entry, then, moved, known);
+                    if (!ReferenceEquals(record, known.Record)) after[(then.Vrf, moved.Prefix)] = record;
+                }
             }
             else if (entry.Migration.State != PeMigrationState.Idle)
             {
@@ -28,7 +39,7 @@ public sealed partial class PeMigrationFsm
             }
         }
 
-        return new PeSnapshot(migrations, [.. _prefixes.Values.Select(k => k.Record)]);
+        return new PeSnapshot(migrations, [.. _prefixes.Select(p => after.GetValueOrDefault(p.Key, p.Value.Record))], ended);
     }
 
     /// <summary>
@@ -42,6 +53,7 @@ public sealed partial class PeMigrationFsm
         ArgumentNullException.ThrowIfNull(snapshot);
         var fsm = new PeMigrationFsm();
         foreach (PrefixRecord record in snapshot.Prefixes) fsm._prefixes[(record.Vrf, record.Prefix)] = new Known(record);
+        HashSet<string> ended = [.. snapshot.Ended ?? []];
         foreach ((PeMigration kept, IReadOnlyList<SignalReply> replies) in snapshot.Migrations)
         {
             PeMigration migration = kept with
@@ -60,32 +72,43 @@ public sealed partial class PeMigrationFsm
                 if (!migration.Finished && known.Record.Epoch > entry.Fence.Epoch) entry.Fence = (known.Record.Epoch, known.Record.By);
             }
 
-            if (migration.State == PeMigrationState.Advertised)
-                fsm.Place(migration, m => new PrefixPlace(true, m.Port, m.NextHop?.ToString(), migration.LocalPref ?? DefaultLocalPref,
-                    migration.Move ?? migration.Epoch));
-            else if (migration.State == PeMigrationState.Withdrawn) fsm.Place(migration, _ => PrefixPlace.Away);
-            else if (migration.IsOver) fsm.Bury(entry);
+            // The records are as the snapshot has them, but for the end that a restart brings: a hold is empty, so what gave its
+            // packets back is over. A snapshot without the order of the ends has records from before the last signal.
+            if (snapshot.Ended is null && !migration.Finished) fsm.Place(entry);
+            if (migration.IsOver && !ended.Contains(migration.Id)) fsm.Bury(entry);
         }
 
+        foreach (string id in (snapshot.Ended ?? []).Reverse())
+        {
+            if (fsm._entries.TryGetValue(id, out Entry? entry)) fsm._finished.AddFirst(entry);
+        }
+
+        fsm.ForgetOldest();
         fsm.Version = 0;
         toDo =
         [
             new Restoration(null, [.. fsm.Places(fsm._prefixes.Values.Select(k => k.Record))]),
-            .. fsm.Migrations.Where(m => !m.IsOver).Select(m => new Restoration(m.Id, Again(m))),
+            .. fsm.Migrations.Where(m => !m.IsOver).Select(m => new Restoration(m.Id, fsm.Again(m))),
         ];
         return fsm;
     }
 
     // The commands of all signals that were executed. What kept order is left out once packets went to the server here: the
     // markers have come, or what they would have come behind was lost with the process.
-    private static List<PeCommand> Again(PeMigration m)
+    private List<PeCommand> Again(PeMigration m)
     {
         bool released = m.State is PeMigrationState.Released or PeMigrationState.Advertised;
         bool switched = m.State is PeMigrationState.Switched or PeMigrationState.Withdrawn;
         List<PeCommand> commands = Parts(m, released ? null : m.Order, released ? m.Hold with { Disabled = true } : m.Hold,
             proven: switched);
         if (switched) commands.AddRange(Switch(m));
-        if (m.State == PeMigrationState.Withdrawn) commands.Add(new WithdrawPrefixes(m.Vrf, m.Prefixes));
+        if (m.State == PeMigrationState.Withdrawn)
+        {
+            // What the configuration has anew since is not out of use.
+            var away = new PrefixSet(m.Prefixes.Where(p => KnownOf(m.Vrf, p.Prefix).Record.Place is { IsHere: false }));
+            if (away.Count > 0) commands.Add(new WithdrawPrefixes(m.Vrf, away));
+        }
+
         if (m.State == PeMigrationState.Advertised) commands.Add(Advertisement(m));
         return commands;
     }

@@ -30,9 +30,9 @@ public sealed partial class PeMigrationFsm
     /// <summary>Finished migrations that are remembered. Of older ones the PE knows by their prefixes that they are over.</summary>
     public const int MaxFinished = 256;
 
-    private readonly Dictionary<string, Entry> _entries = new(StringComparer.Ordinal);
+    private readonly OrderedDictionary<string, Entry> _entries = new(StringComparer.Ordinal);
     private readonly Dictionary<(string Vrf, IpPrefix Prefix), Known> _prefixes = [];
-    private readonly Queue<Entry> _finished = new();
+    private readonly LinkedList<Entry> _finished = new();
 
     /// <summary>All migrations known, oldest first. One whose prepare is being carried out is idle.</summary>
     public IEnumerable<PeMigration> Migrations => _entries.Values.Select(e => e.Migration);
@@ -425,20 +425,30 @@ public sealed partial class PeMigrationFsm
         entry.Attempted.Clear();
         entry.Migration = underway.After;
         entry.Done[underway.Signal] = reply;
-        PeMigration migration = entry.Migration;
-        if (migration.State == PeMigrationState.Advertised)
-            Place(migration, moved => new PrefixPlace(true, moved.Port, moved.NextHop?.ToString(), migration.LocalPref ?? DefaultLocalPref,
-                migration.Move ?? migration.Epoch));
-        else if (migration.State == PeMigrationState.Withdrawn) Place(migration, _ => PrefixPlace.Away);
-        else if (migration.IsOver) Bury(entry);
+        if (entry.Migration.IsOver) Bury(entry);
+        else Place(entry);
     }
 
-    private void Place(PeMigration migration, Func<MovedPrefix, PrefixPlace> place)
+    // The record of a prefix once a migration of it is as given: where the servers are, or how it ended.
+    private static PrefixRecord RecordAfter(Entry entry, PeMigration after, MovedPrefix moved, Known known) => after.State switch
     {
-        foreach (MovedPrefix moved in migration.Prefixes)
+        PeMigrationState.Advertised => known.Record with
         {
-            Known known = KnownOf(migration.Vrf, moved.Prefix);
-            known.Record = known.Record with { Place = place(moved) };
+            Place = new PrefixPlace(true, moved.Port, moved.NextHop?.ToString(), after.LocalPref ?? DefaultLocalPref,
+                after.Move ?? after.Epoch),
+        },
+        PeMigrationState.Withdrawn => known.Record with { Place = PrefixPlace.Away },
+        _ when after.IsOver && (known.Owner is null || known.Owner == entry) && known.Record.Epoch <= after.Epoch
+            => known.Record with { Last = after.Id, Ended = after.State },
+        _ => known.Record,
+    };
+
+    private void Place(Entry entry)
+    {
+        foreach (MovedPrefix moved in entry.Migration.Prefixes)
+        {
+            Known known = KnownOf(entry.Migration.Vrf, moved.Prefix);
+            known.Record = RecordAfter(entry, entry.Migration, moved, known);
         }
     }
 
@@ -449,15 +459,20 @@ public sealed partial class PeMigrationFsm
         foreach (MovedPrefix moved in migration.Prefixes)
         {
             Known known = KnownOf(migration.Vrf, moved.Prefix);
+            known.Record = RecordAfter(entry, migration, moved, known);
             if (known.Owner == entry) known.Owner = null;
-            if (known.Owner is null && known.Record.Epoch <= migration.Epoch)
-                known.Record = known.Record with { Last = migration.Id, Ended = migration.State };
         }
 
-        _finished.Enqueue(entry);
+        _finished.AddLast(entry);
+        ForgetOldest();
+    }
+
+    private void ForgetOldest()
+    {
         while (_finished.Count > MaxFinished)
         {
-            Entry oldest = _finished.Dequeue();
+            Entry oldest = _finished.First!.Value;
+            _finished.RemoveFirst();
             if (_entries.TryGetValue(oldest.Migration.Id, out Entry? current) && current == oldest) _entries.Remove(oldest.Migration.Id);
         }
     }

@@ -35,7 +35,10 @@ public sealed record KeptMigration(PeMigration Migration, IReadOnlyList<SignalRe
 /// <summary>All that outlives a restart of a PE. Immutable: it may be written by another thread than the machine's.</summary>
 /// <param name="Migrations">Migrations, oldest first.</param>
 /// <param name="Prefixes">Prefixes that signals have named.</param>
-public sealed record PeSnapshot(IReadOnlyList<KeptMigration> Migrations, IReadOnlyList<PrefixRecord> Prefixes);
+/// <param name="Ended">Those of the migrations that are over, in the order of their ends: the first is forgotten first. Null: an earlier
+/// version wrote it, and the records of prefixes lack what the last signal changed.</param>
+public sealed record PeSnapshot(
+    IReadOnlyList<KeptMigration> Migrations, IReadOnlyList<PrefixRecord> Prefixes, IReadOnlyList<string>? Ended = null);
 
 /// <summary>What has to be carried out, after a restart, for a migration to be in the tables as it was.</summary>
 /// <param name="Id">The migration; null: for prefixes whose migration is over.</param>

@@ -12,7 +12,7 @@ namespace SdnEdge.Core.Migration;
 /// The bytes of the file in which a PE keeps its migrations. One line, then JSON:
 /// <code>
 /// sdnedge-pe-state 1 SHA-256-of-what-follows-the-line-in-hex
-/// { "node": "pe-a", "migrations": [...], "prefixes": [...] }
+/// { "node": "pe-a", "migrations": [...], "prefixes": [...], "ended": [...] }
 /// </code>
 /// A file is taken whole or not at all.
 /// </summary>
@@ -32,7 +32,8 @@ public static class PeStateFile
         var body = new PeStateBody(node,
             [.. snapshot.Migrations.Select(k => Text(k.Migration, k.Replies))],
             [.. snapshot.Prefixes.GroupBy(r => r with { Prefix = default }).Select(g => new PeStatePrefixes(g.Key.Vrf, g.Key.Epoch,
-                g.Key.By, g.Key.Last, g.Key.Ended, g.Key.Place, [.. g.Select(r => r.Prefix.ToString())]))]);
+                g.Key.By, g.Key.Last, g.Key.Ended, g.Key.Place, [.. g.Select(r => r.Prefix.ToString())]))],
+            snapshot.Ended);
         byte[] json = JsonSerializer.SerializeToUtf8Bytes(body,
             (JsonTypeInfo<PeStateBody>)ApiJson.Options.GetTypeInfo(typeof(PeStateBody)));
         byte[] line = Encoding.ASCII.GetBytes(string.Create(CultureInfo.InvariantCulture,
@@ -70,7 +71,8 @@ public static class PeStateFile
             return new PeSnapshot(
                 [.. body.Migrations.Select(m => new KeptMigration(Read(m), m.Replies))],
                 [.. body.Prefixes.SelectMany(g => g.Prefixes.Select(p => new PrefixRecord(g.Vrf, IpPrefix.Parse(p), g.Epoch, g.By, g.Last,
-                    g.Ended, g.Place)))]);
+                    g.Ended, g.Place)))],
+                body.Ended);
         }
         catch (Exception e) when (e is JsonException or FormatException or ArgumentNullException or NullReferenceException)
         {
@@ -93,7 +95,10 @@ public static class PeStateFile
 /// <param name="Node">Name of the PE.</param>
 /// <param name="Migrations">Migrations, oldest first.</param>
 /// <param name="Prefixes">Prefixes of which the same is known, together.</param>
-internal sealed record PeStateBody(string Node, IReadOnlyList<PeStateMigration> Migrations, IReadOnlyList<PeStatePrefixes> Prefixes);
+/// <param name="Ended">Migrations that are over, in the order of their ends; not in files of earlier versions.</param>
+internal sealed record PeStateBody(
+    string Node, IReadOnlyList<PeStateMigration> Migrations, IReadOnlyList<PeStatePrefixes> Prefixes,
+    IReadOnlyList<string>? Ended = null);
 
 /// <summary>A migration in the state file: see <see cref="PeMigration"/>.</summary>
 internal sealed record PeStateMigration(

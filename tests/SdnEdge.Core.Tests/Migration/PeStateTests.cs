@@ -131,37 +131,50 @@ public sealed class PeStateTests
     }
 
     [Property(MaxTest = 500)]
-    public void A_machine_that_is_restarted_at_any_time_answers_as_one_that_was_not(byte[] script)
+    public void A_machine_that_is_restarted_at_any_time_answers_as_one_that_was_not(byte[] script) => AnswersAlike(script);
+
+    [Theory]
+    [InlineData(84, 81, 168, 136, 83, 128)]     // a target ends between two aborts of a source
+    public void A_machine_that_is_restarted_answers_as_one_that_was_not_where_once_it_did_not(params int[] script)
+        => AnswersAlike([.. script.Select(b => (byte)b)]);
+
+    [Fact]
+    public void What_is_remembered_of_migrations_that_are_over_is_the_same_with_a_restart_as_without()
     {
-        ArgumentNullException.ThrowIfNull(script);
         var goesOn = new PeMigrationFsm();
         var restarts = new PeMigrationFsm();
-        foreach (byte b in script)
-        {
-            SignalKind[] all = Enum.GetValues<SignalKind>();
-            SignalKind kind = all[(b >> 2) % all.Length];
-            MigrationRole role = (b & 0x40) != 0 ? MigrationRole.Source : MigrationRole.Target;
-            string id = role + "-" + ((b >> 3) % 2);
-            SignalRequest request = Request(role, kind, 1 + (b % 3));
-            PeStep one = goesOn.Do(id, kind, request, 1), other = restarts.Do(id, kind, request, 1);
-            Assert.Equal((one.Repeated, one.Refusal?.Reason, one.Migration?.State),
-                (other.Repeated, other.Refusal?.Reason, other.Migration?.State));
-            Assert.Equal(one.Commands, other.Commands);
-            if ((b & 0x80) != 0) restarts = Again(restarts, out _);
-
-            // A restart empties holds, and tunnels are probed anew.
-            foreach (PeMigrationFsm fsm in (PeMigrationFsm[])[goesOn, restarts])
-            {
-                foreach (PeMigration m in fsm.Migrations.ToArray())
-                {
-                    fsm.Result(m.Id, new HoldDrained(), 2);
-                    fsm.Result(m.Id, new TunnelHealth(true), 2);
-                }
-            }
-        }
-
+        int[] numbers = [.. Enumerable.Range(0, PeMigrationFsm.MaxFinished + 50)];
+        foreach (int n in numbers) Both(n, SignalKind.Prepare);
+        foreach (int n in numbers.Reverse()) Both(n, SignalKind.Abort);
+        Both(1000, SignalKind.Prepare);
+        Both(1000, SignalKind.Abort);
+        Assert.Equal(PeMigrationFsm.MaxFinished, goesOn.Migrations.Count());
+        Assert.Null(goesOn.Find($"m{numbers[^1]}"));
+        Assert.Null(goesOn.Find($"m{PeMigrationFsm.MaxFinished - 1}"));
+        Assert.NotNull(goesOn.Find($"m{PeMigrationFsm.MaxFinished - 2}"));
         Assert.Equal(goesOn.Migrations, restarts.Migrations);
-        Assert.Equal(goesOn.Save().Prefixes.OrderBy(p => p.Prefix), restarts.Save().Prefixes.OrderBy(p => p.Prefix));
+
+        void Both(int n, SignalKind kind)
+        {
+            SignalRequest request = kind == SignalKind.Abort ? new SignalRequest(2) : Request(MigrationRole.Source, kind, 1) with
+            {
+                TunnelKey = (uint)n,
+                Prefixes = [new MovingPrefix($"10.{n / 256}.{n % 256}.0/24", "port-1")],
+            };
+            PeStep one = goesOn.Do($"m{n}", kind, request, n), other = restarts.Do($"m{n}", kind, request, n);
+            Assert.Equal((one.Refusal, one.Repeated), (other.Refusal, other.Repeated));
+            Assert.Null(one.Refusal);
+            if (n % 10 == 0) restarts = Again(restarts, out _);
+        }
+    }
+
+    [Fact]
+    public void A_route_that_is_configured_anew_before_the_teardown_is_in_use_after_a_restart()
+    {
+        PeMigrationFsm fsm = Source(SignalKind.Prepare, SignalKind.Switch, SignalKind.Withdraw);
+        Assert.Contains(ToDo(fsm), c => c is WithdrawPrefixes);
+        foreach (MovedPrefix moved in Set) fsm.Reconfigured("default", moved.Prefix);
+        Assert.DoesNotContain(ToDo(fsm), c => c is WithdrawPrefixes);
     }
 
     [Property(MaxTest = 300)]
@@ -183,6 +196,53 @@ public sealed class PeStateTests
             foreach (PeCommand command in ToDo(fsm)) Follow(command, back);
             Assert.Equal(there.Order(), back.Order());
         }
+    }
+
+    // One machine goes on, one restarts with what was written when a signal was accepted, and one with what it had executed.
+    private static void AnswersAlike(byte[] script)
+    {
+        ArgumentNullException.ThrowIfNull(script);
+        PeMigrationFsm[] machines = [new(), new(), new()];
+        foreach (byte b in script)
+        {
+            SignalKind[] all = Enum.GetValues<SignalKind>();
+            SignalKind kind = all[(b >> 2) % all.Length];
+            MigrationRole role = (b & 0x40) != 0 ? MigrationRole.Source : MigrationRole.Target;
+            string id = role + "-" + ((b >> 3) % 2);
+            SignalRequest request = Request(role, kind, 1 + (b % 3));
+            bool restart = (b & 0x80) != 0;
+            PeMigrationFsm? atAccept = null;
+            if (restart)
+            {
+                PeMigrationFsm early = Again(machines[1], out _);
+                early.Tested();
+                early.Signal(id, kind, request, 1);
+                atAccept = Again(early, out _);
+            }
+
+            PeStep[] steps = [.. machines.Select(m => m.Do(id, kind, request, 1))];
+            Assert.All(steps, step =>
+            {
+                Assert.Equal((steps[0].Repeated, steps[0].Refusal?.Reason, steps[0].Migration?.State),
+                    (step.Repeated, step.Refusal?.Reason, step.Migration?.State));
+                Assert.Equal(steps[0].Commands, step.Commands);
+            });
+            if (restart)
+            {
+                // A prepare that was not carried out is not kept.
+                machines[1] = kind == SignalKind.Prepare ? Again(machines[1], out _) : atAccept!;
+                machines[2] = Again(machines[2], out _);
+            }
+
+            foreach (PeMigrationFsm fsm in machines) fsm.Tested();
+        }
+
+        Assert.All(machines, m =>
+        {
+            Assert.Equal(machines[0].Migrations, m.Migrations);
+            Assert.Equal(machines[0].Save().Prefixes.OrderBy(p => p.Prefix), m.Save().Prefixes.OrderBy(p => p.Prefix));
+            Assert.Equal(machines[0].Save().Ended, m.Save().Ended);
+        });
     }
 
     private static readonly IpAddress Peer = IpAddress.Parse("10.255.0.2");
