@@ -228,6 +228,9 @@ public sealed partial class Volume : IBlockDevice, IDisposable
             case LogRecordKind.Zero or LogRecordKind.Trim:
                 index.Add(record.Sequence, record.Offset, record.Length, -1);
                 break;
+            case LogRecordKind.Mark:
+                index.AddMark(record.Sequence);
+                break;
             default:
                 break;
         }

@@ -246,7 +246,7 @@ public sealed class PointTests
                 Assert.Equal(BlockResult.Ok, await device.ReadAsync(0, bytes, default));
                 int at = expected.AsSpan().CommonPrefixLength(bytes);
                 Assert.True(at == _size, $"point {name} is not what the volume was: first at byte {at}");
-                Assert.True(_volume.CheckPoint(name, default), $"point {name} has another root");
+                Assert.True(_volume.VerifyPoint(name, default), $"point {name} has another root");
                 Assert.Equal(RootOf(expected), _volume.Points.Single(p => p.Name == name).Root);
                 List<BlockExtent> extents = [];
                 Assert.Equal(BlockResult.Ok, device.Extents(0, _size, int.MaxValue, extents));
