@@ -66,7 +66,10 @@ public sealed partial class Volume
     {
         lock (_applyLock)
         {
-            var status = _log.Read(_applied + 1, Math.Min(through, _log.DurableSequence), ref _cursor, _applyBuffer, _entries);
+            if (!MarkIsDurable()) return false;
+            ulong limit = Math.Min(through, _log.DurableSequence), before = BeforeMark;
+            if (before == _applied && limit > before) return ApplyMark(before + 1);
+            var status = _log.Read(_applied + 1, Math.Min(limit, before), ref _cursor, _applyBuffer, _entries);
             if (status == LogReadStatus.AtEnd) return false;
             if (status != LogReadStatus.Read)
             {
@@ -78,8 +81,8 @@ public sealed partial class Volume
             // A block is left out when a later record of this batch replaces it, so there is no checkpoint inside the batch.
             ulong last = _entries[^1].Record.Sequence;
             _batchThrough = Math.Max(_batchThrough, last);
-            int done = 0, error = 0;
-            for (; done < _entries.Count; done++)
+            int done = 0, error = _points.IsEmpty ? 0 : Preserve();
+            for (; error == 0 && done < _entries.Count; done++)
             {
                 error = Apply(_entries[done], last);
                 if (error != 0) break;
@@ -103,8 +106,9 @@ public sealed partial class Volume
             if (error != 0)
             {
                 _cursor = default;
-                Fail(VolumeEventKind.ImageFailed, _image.Name, error,
-                    $"{_image.Name}: {RawFile.Describe(error)}; the log keeps what is written until it can be applied");
+                string file = done == 0 && _points.Failed is { } point ? point.FileName : _image.Name;
+                Fail(VolumeEventKind.ImageFailed, file, error,
+                    $"{file}: {RawFile.Describe(error)}; the log keeps what is written until it can be applied");
                 return false;
             }
 
@@ -324,7 +328,7 @@ public sealed partial class Volume
     private void BeginRedo()
     {
         _tree.BeginRedo();
-        _redoThrough = _log.LastSequence;
+        _redoThrough = Math.Min(_log.LastSequence, BeforeMark);
         _batchThrough = _redoThrough;
         if (_applied >= _redoThrough) _tree.EndRedo();
     }
