@@ -334,7 +334,7 @@ public sealed class StoreAgent : IStoreControl, IAsyncDisposable
                     + "replica: out");
             }
 
-            var files = new VolumeFiles(Path.Combine(_config.StateFolder, name));
+            var files = new VolumeFiles(Path.Combine(_config.StateFolder, name), volume.Metadata.Identity);
             var around = new VolumeSurroundings(peer, cancel => _link!.ConnectAsync(peer, name, cancel),
                 keep => _server.Disconnect(c => c.Export == name && !keep(IdentityOf(c.Client))),
                 (change, detail) => Events.Add(Monotonic.Now, "volume", name, change, detail));

@@ -143,7 +143,7 @@ internal sealed partial class Store
                 _log.AddRange(((BatchArrived)input).Records.ToArray().Skip(skip));
                 if (world.Mutant == Mutant.ReceivedIsDurable) After(0, () => StepReplica(new ReplicaSynced(Last.Sequence)));
                 break;
-            case EndResync:
+            case EndResync(_):
                 _kept = null;
                 break;
             case SendWhole:
