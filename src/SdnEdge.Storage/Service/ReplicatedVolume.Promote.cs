@@ -9,6 +9,9 @@ internal sealed partial class ReplicatedVolume
 {
     private const string HeardFile = "owner-answered";
 
+    private ulong _heardKept;
+    private string _ended = "";
+
     /// <summary>What was put aside of this volume.</summary>
     public VolumeBranches Branches => _files.Branches;
 
@@ -129,11 +132,14 @@ internal sealed partial class ReplicatedVolume
     // What the owner has answered is known after a restart of this store, too.
     private void KeepHeard()
     {
+        ulong heard = _replica.OwnerAnswered;
+        if (heard == _heardKept) return;
         byte[] bytes = new byte[8];
-        BinaryPrimitives.WriteUInt64LittleEndian(bytes, _replica.OwnerAnswered);
+        BinaryPrimitives.WriteUInt64LittleEndian(bytes, heard);
         try
         {
             CheckedFile.Write(Path.Combine(_files.Folder, HeardFile), bytes);
+            _heardKept = heard;
         }
         catch (IOException e)
         {

@@ -188,7 +188,9 @@ internal sealed partial class ReplicatedVolume : IAsyncDisposable
         {
             using var end = CancellationTokenSource.CreateLinkedTokenSource(cancel, _stop.Token, _followed.Token);
             await _replica.RunAsync(stream, end.Token).ConfigureAwait(false);
-            if (_replica.LastFault is { } why) _around.Tell("link-ended", $"{Peer} does not reach this copy any more: {why}");
+            string ended = _replica.LastFault ?? "";
+            if (ended != _ended && ended.Length > 0) _around.Tell("link-ended", $"{Peer} does not reach this copy any more: {ended}");
+            _ended = ended;
             KeepHeard();
         }
         finally

@@ -12,7 +12,7 @@ namespace SdnEdge.Storage.Service;
 /// <param name="Last">Its last point.</param>
 /// <param name="Records">How many records.</param>
 /// <param name="Bytes">Bytes that they wrote.</param>
-internal sealed record Branch(int Number, LogPoint From, LogPoint Last, long Records, long Bytes);
+public sealed record Branch(int Number, LogPoint From, LogPoint Last, long Records, long Bytes);
 
 /// <summary>
 /// The branches of a volume: records that only this site had, and that no owner's history goes on from. Files of mode 0600 beside the
@@ -26,8 +26,7 @@ internal sealed record Branch(int Number, LogPoint From, LogPoint Last, long Rec
 /// </summary>
 internal sealed class VolumeBranches(string folder, Guid identity)
 {
-    private const int Header = 128;
-    private const uint Magic = 0x3142_5653;
+    private const int Header = BranchFile.Header;
 
     private readonly string _folder = Path.Combine(folder, "branches");
     private readonly Lock _lock = new();
@@ -57,7 +56,7 @@ internal sealed class VolumeBranches(string folder, Guid identity)
             IReadOnlyList<Branch> there = List();
             if (there.FirstOrDefault(b => b.From == from && b.Last == last) is { } same) return same;
             int number = there.Count == 0 ? 1 : there[^1].Number + 1;
-            string path = Path.Combine(_folder, number.ToString(CultureInfo.InvariantCulture)), beside = path + ".new";
+            string path = PathOf(number), beside = path + ".new";
             Directory.CreateDirectory(_folder, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
             DurableFile.SyncFolder(folder);
             Branch branch;
@@ -83,29 +82,33 @@ internal sealed class VolumeBranches(string folder, Guid identity)
         }
     }
 
-    /// <summary>The records of a branch, in order.</summary>
-    /// <exception cref="IOException">There is no such branch, or it is damaged.</exception>
-    public IEnumerable<(LogRecord Record, byte[] Bytes)> Records(int number)
+    /// <summary>A branch's file, to be read by <see cref="BranchFile"/>.</summary>
+    /// <exception cref="FileNotFoundException">There is no such branch.</exception>
+    /// <exception cref="IOException">It is damaged.</exception>
+    public Stream Open(int number)
     {
-        string path = Path.Combine(_folder, number.ToString(CultureInfo.InvariantCulture));
-        if (Read(path) is not { } branch) throw new IOException($"{path} is no branch, or is damaged");
-        using var file = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read, 1 << 20);
-        file.Position = Header;
-        byte[] header = new byte[LogRecordCodec.HeaderSize];
-        ulong chain = branch.From.Chain;
-        for (ulong sequence = branch.From.Sequence + 1; sequence <= branch.Last.Sequence; sequence++)
+        string path = PathOf(number);
+        if (!File.Exists(path)) throw new FileNotFoundException($"there is no branch {number} here; {Those()}");
+        if (Read(path) is null) throw new IOException($"{path} is no branch, or is damaged");
+        return new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read | FileShare.Delete, 1 << 20, useAsync: true);
+    }
+
+    /// <summary>Deletes a branch.</summary>
+    /// <exception cref="FileNotFoundException">There is no such branch.</exception>
+    public void Delete(int number)
+    {
+        lock (_lock)
         {
-            file.ReadExactly(header);
-            bool good = LogRecordCodec.TryRead(header, out LogRecord record, out _, out _) && record.Sequence == sequence
-                && (branch.From == LogPoint.Start || LogRecordCodec.NextChain(chain, record) == record.Chain);
-            byte[] bytes = good ? new byte[record.PayloadLength] : [];
-            if (good) file.ReadExactly(bytes);
-            if (!good || (bytes.Length > 0 && Crc32C.Of(bytes) != record.Checksum))
-                throw new IOException($"{path} is damaged at record {sequence}");
-            chain = record.Chain;
-            yield return (record, bytes);
+            string path = PathOf(number);
+            if (!File.Exists(path)) throw new FileNotFoundException($"there is no branch {number} here; {Those()}");
+            File.Delete(path);
+            DurableFile.SyncFolder(_folder);
         }
     }
+
+    private string Those() => List() is { Count: > 0 } there ? "there are " + string.Join(", ", there.Select(b => b.Number)) : "there is none";
+
+    private string PathOf(int number) => Path.Combine(_folder, number.ToString(CultureInfo.InvariantCulture));
 
     private Branch Write(VolumeLog log, LogPoint from, LogPoint last, int number, FileStream file)
     {
@@ -128,7 +131,7 @@ internal sealed class VolumeBranches(string folder, Guid identity)
         }
 
         var branch = new Branch(number, from, last, (long)(last.Sequence - from.Sequence), bytes);
-        BinaryPrimitives.WriteUInt32LittleEndian(header.AsSpan(4), Magic);
+        BinaryPrimitives.WriteUInt32LittleEndian(header.AsSpan(4), BranchFile.Magic);
         identity.TryWriteBytes(header.AsSpan(8));
         Put(header.AsSpan(24), from);
         Put(header.AsSpan(48), last);
@@ -154,11 +157,7 @@ internal sealed class VolumeBranches(string folder, Guid identity)
             return null;
         }
 
-        return BinaryPrimitives.ReadUInt32LittleEndian(header) != Crc32C.Of(header.AsSpan(4))
-            || BinaryPrimitives.ReadUInt32LittleEndian(header.AsSpan(4)) != Magic || new Guid(header.AsSpan(8, 16)) != identity
-            ? null
-            : new Branch(number, PointAt(header.AsSpan(24)), PointAt(header.AsSpan(48)),
-                BinaryPrimitives.ReadInt64LittleEndian(header.AsSpan(72)), BinaryPrimitives.ReadInt64LittleEndian(header.AsSpan(80)));
+        return BranchFile.Parse(header, number) is var (branch, of) && of == identity ? branch : null;
     }
 
     private static void Put(Span<byte> into, LogPoint point)
@@ -167,7 +166,4 @@ internal sealed class VolumeBranches(string folder, Guid identity)
         BinaryPrimitives.WriteUInt64LittleEndian(into[8..], point.Epoch);
         BinaryPrimitives.WriteUInt64LittleEndian(into[16..], point.Chain);
     }
-
-    private static LogPoint PointAt(ReadOnlySpan<byte> from) => new(BinaryPrimitives.ReadUInt64LittleEndian(from),
-        BinaryPrimitives.ReadUInt64LittleEndian(from[8..]), BinaryPrimitives.ReadUInt64LittleEndian(from[16..]));
 }
