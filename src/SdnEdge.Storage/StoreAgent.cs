@@ -52,10 +52,13 @@ public sealed partial class StoreAgent : IStoreControl, IAsyncDisposable
     /// <summary>Starts it. When this returns its volumes are served.</summary>
     /// <exception cref="IOException">The state folder, a socket or a certificate cannot be had; the message says why and what to
     /// do.</exception>
-    public static async Task<StoreAgent> StartAsync(StoreConfig config)
+    public static Task<StoreAgent> StartAsync(StoreConfig config) => StartAsync(config, new VolumeOptions());
+
+    /// <summary>As <see cref="StartAsync(StoreConfig)"/>, with volumes that work in another way.</summary>
+    internal static async Task<StoreAgent> StartAsync(StoreConfig config, VolumeOptions volumes)
     {
         ArgumentNullException.ThrowIfNull(config);
-        var agent = new StoreAgent(config);
+        var agent = new StoreAgent(config) { Options = volumes };
         try
         {
             agent.OpenVolumes();
@@ -256,7 +259,7 @@ public sealed partial class StoreAgent : IStoreControl, IAsyncDisposable
         _stop.Dispose();
     }
 
-    private static VolumeOptions Options { get; } = new();
+    private VolumeOptions Options { get; init; } = new();
 
     private static NbdServerOptions ServerOptions(StoreConfig config, Action<string> report)
     {

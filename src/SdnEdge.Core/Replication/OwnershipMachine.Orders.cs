@@ -84,7 +84,7 @@ public static partial class OwnershipMachine
                         + "it with the epoch of the next owner", commands);
                 }
 
-                return WriteOrRepeat(state, next with { Role = OwnerRole.Released, OwnerEpoch = epoch }, commands);
+                return WriteOrRepeat(state, next with { Role = OwnerRole.Released, OwnerEpoch = order.OwnerEpoch ?? epoch }, commands);
 
             case OwnershipOrderKind.Cancel when record.Role is OwnerRole.Replica or OwnerRole.Released:
                 return WriteOrRepeat(state, next, commands);

@@ -131,7 +131,7 @@ public static partial class OwnershipMachine
     public static bool GivesWay(OwnershipRecord record, ulong epoch, bool isFinal)
     {
         ArgumentNullException.ThrowIfNull(record);
-        return isFinal && record.Role is (OwnerRole.Owner or OwnerRole.Sealed) && epoch > record.GrantedEpoch && epoch >= record.Seen;
+        return isFinal && record.Role is (OwnerRole.Owner or OwnerRole.Sealed) && epoch > record.GrantedEpoch;
     }
 
     /// <summary>Takes one input.</summary>

@@ -72,6 +72,9 @@ public sealed record OwnershipOrder(long Ticket, OwnershipOrderKind Kind, ulong 
     /// <summary>Grant: the person who promotes the copy, for people; null = a manager orders it, and may undo it. What a person has promoted
     /// stays: the owner before gives way to it when it hears of it.</summary>
     public string? PromotedBy { get; init; }
+
+    /// <summary>Release of a store that gives way: the epoch of the owner that it gives way to, where a higher one was seen already.</summary>
+    public ulong? OwnerEpoch { get; init; }
 }
 
 /// <summary>What a store's copy is at the time of an order.</summary>

@@ -55,6 +55,10 @@ public interface IStoreFolder
 
     /// <summary>The names of the files in a subfolder, in ordinal order; none when it is not there.</summary>
     IReadOnlyList<string> List(string subfolder);
+
+    /// <summary>Deletes a file that nobody has open any more; its name is gone durably on return.</summary>
+    /// <returns>0, or the error number.</returns>
+    int Delete(string name);
 }
 
 /// <summary>A file of this machine.</summary>
@@ -131,6 +135,25 @@ internal sealed class DiskFolder(string path) : IStoreFolder
         }
 
         return null;
+    }
+
+    public int Delete(string name)
+    {
+        string file = Path.Combine(path, name);
+        try
+        {
+            File.Delete(file);
+            DurableFile.SyncFolder(Path.GetDirectoryName(file)!);
+            return 0;
+        }
+        catch (LinuxException e)
+        {
+            return e.ErrorNumber;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return RawFile.IoError;
+        }
     }
 
     public IReadOnlyList<string> List(string subfolder)

@@ -19,7 +19,7 @@ public sealed class ReplicaSession
     private readonly Func<ulong, CancellationToken, Task> _ownerSeen;
     private readonly ChainStep _chain;
     // Copied data are made durable after so many bytes, or so many milliseconds.
-    private const long CopySyncBytes = 64 << 20, CopySyncMs = 1000;
+    private const long CopySyncBytes = 16 << 20, CopySyncMs = 1000;
 
     private LinkFrames _frames = null!;
     private RecordBatch? _batch;

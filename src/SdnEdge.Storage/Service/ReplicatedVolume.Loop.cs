@@ -268,7 +268,7 @@ internal sealed partial class ReplicatedVolume
                 Take(new OwnershipSynced());
                 break;
             case BeginEpoch(var epoch, var from):
-                if (from is { } point) PutBack(point);
+                if (from is not null) PutBack();
                 if (Volume.Log.Epoch < epoch) _ = Volume.BeginEpoch(epoch, out _);
                 if (_primary is null || _primary.Record.Epoch != epoch) BeginOwning();
                 break;

@@ -114,9 +114,10 @@ internal sealed partial class ReplicatedVolume
     // Sealed first: whoever is inside has its sequence, and everything that was answered goes aside.
     private async Task GiveUpAsync(ulong epoch, CancellationToken cancel)
     {
+        ulong seen = Math.Max(epoch, Ownership.Record.Seen);
         if (Ownership.Record.Role == OwnerRole.Owner)
-            await OrderAsync(OwnershipOrderKind.Seal, epoch, cancel, order => order).ConfigureAwait(false);
-        await OrderAsync(OwnershipOrderKind.Release, epoch, cancel, order => order).ConfigureAwait(false);
+            await OrderAsync(OwnershipOrderKind.Seal, seen, cancel, order => order).ConfigureAwait(false);
+        await OrderAsync(OwnershipOrderKind.Release, seen, cancel, order => order with { OwnerEpoch = epoch }).ConfigureAwait(false);
     }
 
     private Task<OwnershipReply> OrderAsync(
@@ -160,6 +161,17 @@ internal sealed partial class ReplicatedVolume
         }
     }
 
-    // A promotion that was forced in the middle of a copy.
-    private void PutBack(LogPoint point) => throw new InvalidOperationException($"a copy is put back to {point}");
+    // A promotion that was forced in the middle of a copy. Its record is on disk, so that this is repeated after a crash.
+    private void PutBack()
+    {
+        string name = Volume.Metadata.Name;
+        if (Volume.IsCopying)
+        {
+            int error = Volume.GoBack(VolumeReplicaSink.KeptPoint);
+            if (error != 0) throw new IOException($"volume {name} cannot be put back to its last consistent point: {RawFile.Describe(error)}");
+            _around.Tell("put-back", $"it is what it was at sequence {Volume.Log.LastSequence}, before the copy that was broken off");
+        }
+
+        if (Volume.Points.Any(p => p.Name == VolumeReplicaSink.KeptPoint)) Volume.DropPoint(VolumeReplicaSink.KeptPoint);
+    }
 }

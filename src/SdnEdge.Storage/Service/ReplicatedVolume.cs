@@ -86,6 +86,7 @@ internal sealed partial class ReplicatedVolume : IAsyncDisposable
         ReplicaRecord replica = files.Replica
             ?? new ReplicaRecord(id, IsOwner || volume.Log.LastSequence > 1 ? CopyPhase.Following : CopyPhase.Empty);
         _replica = NewSession(replica);
+        if (IsOwner && (Volume.IsCopying || replica.Phase == CopyPhase.Resyncing)) PutBack();
         if (IsOwner) BeginOwning();
         else volume.ApplyLimit = volume.AppliedSequence;
         Publish();

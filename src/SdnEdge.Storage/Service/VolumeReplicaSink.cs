@@ -18,6 +18,9 @@ namespace SdnEdge.Storage.Service;
 internal sealed class VolumeReplicaSink(Volume volume, VolumeFiles files, VolumeLogReader log, Func<OwnershipRecord> ownership,
     Action<string, string> tell) : IReplicaSink
 {
+    /// <summary>Name of the point that is kept while a copy overwrites the volume.</summary>
+    public const string KeptPoint = "last consistent";
+
     // Longest wait for room in the log, in which nothing of it became free.
     private static readonly TimeSpan s_room = TimeSpan.FromSeconds(30);
 
@@ -159,12 +162,17 @@ internal sealed class VolumeReplicaSink(Volume volume, VolumeFiles files, Volume
     public void EndResync(ulong through)
     {
         Check(volume.EndCopy(through), "be summed up");
+        if (volume.Points.Any(p => p.Name == KeptPoint)) volume.DropPoint(KeptPoint);
         TouchedRanges.DeleteBut(files.Folder, -1);
     }
 
-    // What is there now can be gone back to, until the copy is whole.
+    // What is there now can be gone back to, until the copy is whole. A volume that nothing was ever written to is nothing to go back to.
     private void KeepConsistent()
     {
+        if (volume.IsCopying || files.Replica?.LastConsistent is null) return;
+        if (volume.Points.Any(p => p.Name == KeptPoint)) volume.DropPoint(KeptPoint);
+        LogPoint at = volume.KeepPoint(KeptPoint);
+        tell("point-kept", $"what it is at sequence {at.Sequence} is kept, until the copy of what differs is whole");
     }
 
     private Branch? PutAside(LogPoint from)

@@ -60,6 +60,9 @@ public enum VolumeEventKind
 
     /// <summary>A record of the log that was read back is not what was written.</summary>
     LogDamaged,
+
+    /// <summary>A kept point was given up, or is damaged.</summary>
+    PointLost,
 }
 
 /// <summary>An event of a volume.</summary>

@@ -78,8 +78,8 @@ public sealed partial class Volume
             // A block is left out when a later record of this batch replaces it, so there is no checkpoint inside the batch.
             ulong last = _entries[^1].Record.Sequence;
             _batchThrough = Math.Max(_batchThrough, last);
-            int done = 0, error = 0;
-            for (; done < _entries.Count; done++)
+            int done = 0, error = _points.IsEmpty ? 0 : Preserve();
+            for (; error == 0 && done < _entries.Count; done++)
             {
                 error = Apply(_entries[done], last);
                 if (error != 0) break;
@@ -103,8 +103,9 @@ public sealed partial class Volume
             if (error != 0)
             {
                 _cursor = default;
-                Fail(VolumeEventKind.ImageFailed, _image.Name, error,
-                    $"{_image.Name}: {RawFile.Describe(error)}; the log keeps what is written until it can be applied");
+                string file = done == 0 && _points.Failed is { } point ? point.FileName : _image.Name;
+                Fail(VolumeEventKind.ImageFailed, file, error,
+                    $"{file}: {RawFile.Describe(error)}; the log keeps what is written until it can be applied");
                 return false;
             }
 

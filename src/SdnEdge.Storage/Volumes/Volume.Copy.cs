@@ -29,7 +29,25 @@ public sealed partial class Volume
     /// <param name="at">The point. Without <paramref name="copying"/> none of the records behind it may have touched the image.</param>
     /// <param name="copying">The contents are replaced from now on, until <see cref="EndCopy"/>.</param>
     /// <returns>0, or the error number of what failed: the log is as it was.</returns>
-    internal int BeginAnew(LogPoint at, bool copying)
+    internal int BeginAnew(LogPoint at, bool copying) => BeginAnew(at, copying, restored: false);
+
+    /// <summary>A copy that was broken off is given up: contents and log are again what they were at a kept point.</summary>
+    /// <returns>0, or the error number: it is still being copied, and this may be called again.</returns>
+    /// <exception cref="VolumeException">There is no such point, or it could not be restored.</exception>
+    internal int GoBack(string name)
+    {
+        lock (_applyLock)
+        {
+            VolumePoint point = RestoreImage(name);
+            if (_tree.IsRedoing) _tree.EndRedo();
+            int error = _tree.Error != 0 ? _tree.Error : _tree.Root == point.Root ? _tree.Checkpoint() : RawFile.IoError;
+            if (error == 0) error = BeginAnew(point.At, copying: false, restored: true);
+            if (error != 0 && !_tree.IsRedoing) _tree.BeginRedo(all: true);
+            return error;
+        }
+    }
+
+    private int BeginAnew(LogPoint at, bool copying, bool restored)
     {
         int error = _log.Commit();
         if (error != 0) return error;
@@ -37,10 +55,10 @@ public sealed partial class Volume
         {
             // 1. While the contents are replaced nothing that was there need stay.
             ulong keep = copying ? Math.Max(_batchThrough, _redoThrough) : at.Sequence;
-            if (!copying && Math.Max(_applied, Math.Max(_batchThrough, _redoThrough)) > at.Sequence)
+            if (!copying && !restored && Math.Max(_applied, Math.Max(_batchThrough, _redoThrough)) > at.Sequence)
                 throw new InvalidOperationException($"records behind {at.Sequence} are in the image");
-            error = ApplyThrough(keep);
-            if (error == 0) error = Checkpoint();
+            if (!restored) error = ApplyThrough(keep);
+            if (error == 0 && !restored) error = Checkpoint();
             if (error != 0) return error;
 
             // 2.
@@ -50,7 +68,7 @@ public sealed partial class Volume
             Superblock next = _super with
             {
                 Number = _super.Number + 1, Applied = at.Sequence, Chain = at.Chain, Epoch = at.Epoch, LogSalt = segment.Header.Salt,
-                IsCopying = copying || IsCopying, Root = copying || IsCopying ? 0 : _tree.Root,
+                IsCopying = copying || (IsCopying && !restored), Root = copying || (IsCopying && !restored) ? 0 : _tree.Root,
             };
             error = next.Write(_superFile, _metadata.Identity);
             if (error != 0)
@@ -81,6 +99,7 @@ public sealed partial class Volume
             _redoThrough = _batchThrough = at.Sequence;
             _cursor = default;
             if (begins) _tree.BeginRedo();
+            if (restored) _copied = _copyLost = false;
             return 0;
         }
     }
@@ -109,9 +128,11 @@ public sealed partial class Volume
         {
             if (!IsCopying) throw new InvalidOperationException("the contents are not being replaced");
             if (_copyLost) return RawFile.IoError;
+            int error = PreserveRange(offset, bytes.Length, zeros: false);
+            if (error != 0) return error;
             _copied = true;
             ChangeStamps(offset, bytes.Length);
-            int error = _image.Write(offset, bytes);
+            error = _image.Write(offset, bytes);
             ChangeStamps(offset, bytes.Length);
             return error != 0 ? error : HashRun(offset, bytes);
         }
@@ -124,9 +145,11 @@ public sealed partial class Volume
         {
             if (!IsCopying) throw new InvalidOperationException("the contents are not being replaced");
             if (_copyLost) return RawFile.IoError;
+            int error = PreserveRange(offset, length, zeros: true);
+            if (error != 0) return error;
             _copied = true;
             ChangeStamps(offset, length);
-            int error = _image.PunchHole(offset, length);
+            error = _image.PunchHole(offset, length);
             ChangeStamps(offset, length);
             return error != 0 ? error : HashZeros(offset, length);
         }

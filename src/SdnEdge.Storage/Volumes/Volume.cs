@@ -57,6 +57,7 @@ public sealed partial class Volume : IBlockDevice, IDisposable
     private readonly VolumeMetadata _metadata;
     private readonly IStoreFile _image, _superFile, _treeFile;
     private readonly HashTree _tree;
+    private readonly PointSet _points;
     private readonly PendingIndex _index;
     private readonly ulong _key;
     private readonly Dictionary<string, ulong> _replicas = new(StringComparer.Ordinal);
@@ -64,8 +65,10 @@ public sealed partial class Volume : IBlockDevice, IDisposable
     private IDisposable? _held;
     private bool _disposed;
 
-    private Volume(Parts parts, VolumeMetadata metadata, VolumeOptions options, VolumeLog log, PendingIndex index, Superblock super)
+    private Volume(Parts parts, VolumeMetadata metadata, VolumeOptions options, VolumeLog log, PendingIndex index, Superblock super,
+        PointSet points)
     {
+        _points = points;
         _log = log;
         _options = options;
         _metadata = metadata;
@@ -106,6 +109,9 @@ public sealed partial class Volume : IBlockDevice, IDisposable
     /// the
     /// volume.</summary>
     public event Action<VolumeEvent>? Happened;
+
+    /// <summary>What had to be told when it was opened, before anybody could hear it.</summary>
+    public IReadOnlyList<VolumeEvent> Found { get; private init; } = [];
 
     /// <summary>What it is.</summary>
     public VolumeMetadata Metadata => _metadata;
@@ -166,7 +172,8 @@ public sealed partial class Volume : IBlockDevice, IDisposable
         var super = new Superblock(1, log.LastSequence, tree.Root, log.Chain, metadata.Epoch,
             new Dictionary<string, ulong>(StringComparer.Ordinal));
         error = super.Write(parts.Superblock!, metadata.Identity);
-        if (error == 0) return new Volume(parts, metadata, options, log, new PendingIndex(options.MaxPendingBlocks), super);
+        if (error == 0) return new Volume(parts, metadata, options, log, new PendingIndex(options.MaxPendingBlocks), super,
+            new PointSet(folder, parts.Image, metadata.Identity, metadata.Size));
         log.Dispose();
         parts.Dispose();
         return null;
@@ -197,9 +204,16 @@ public sealed partial class Volume : IBlockDevice, IDisposable
         if (super is not null)
         {
             var index = new PendingIndex(options.MaxPendingBlocks);
-            var log = VolumeLog.Open(folder, options.Log, metadata.Identity, new VolumeLog.Floor(super.Applied),
+            var log = VolumeLog.Open(folder, options.Log, metadata.Identity, new VolumeLog.Floor(super.Applied, super.LogSalt),
                 (record, position) => Note(index, record, position), out recovery, out error);
-            if (log is not null) return new Volume(parts, metadata, options, log, index, super);
+            if (log is not null)
+            {
+                var points = new PointSet(folder, parts.Image, metadata.Identity, metadata.Size);
+                List<VolumeEvent> lost = [];
+                error = points.Open((file, what) => lost.Add(new VolumeEvent(VolumeEventKind.PointLost, file, 0, what)));
+                if (error == 0) return new Volume(parts, metadata, options, log, index, super, points) { Found = lost };
+                log.Dispose();
+            }
         }
         else if (error == 0)
         {
@@ -286,6 +300,7 @@ public sealed partial class Volume : IBlockDevice, IDisposable
             _image.Dispose();
             _superFile.Dispose();
             _treeFile.Dispose();
+            _points.Dispose();
         }
 
         _held?.Dispose();

@@ -280,6 +280,8 @@ public sealed class VolumeStore(string root, TimeProvider time)
 
         public IReadOnlyList<string> List(string subfolder) => _folder.List(subfolder);
 
+        public int Delete(string name) => _folder.Delete(name);
+
         public void Dispose() => _lock.Dispose();
     }
 }

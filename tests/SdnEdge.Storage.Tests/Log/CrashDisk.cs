@@ -80,6 +80,25 @@ internal sealed class CrashDisk(int seed) : IStoreFolder
         }
     }
 
+    public int Delete(string name)
+    {
+        lock (_lock)
+        {
+            if (IsOff) return IoError;
+            Operations++;
+            if (_left-- <= 0)
+            {
+                // Gone or not, as the power went.
+                if (_random.Next(2) == 0) _files.Remove(name);
+                IsOff = true;
+                return IoError;
+            }
+
+            _files.Remove(name);
+            return 0;
+        }
+    }
+
     internal sealed class CrashFile(CrashDisk disk, string name, byte[] bytes) : IStoreFile
     {
         private readonly byte[] _durable = [.. bytes], _current = bytes;
