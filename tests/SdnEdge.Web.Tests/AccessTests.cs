@@ -96,6 +96,11 @@ public sealed class AccessTests : IDisposable
             migrate POST /v1/volumes/{name}/void
             migrate POST /v1/volumes/{name}/mode
             migrate POST /v1/volumes/{name}/drain
+            admin   POST /v1/volumes/{name}/promote
+            admin   POST /v1/volumes/{name}/resync
+            read    GET  /v1/volumes/{name}/branches
+            admin   GET  /v1/volumes/{name}/branches/{number:int}
+            admin   DELETE /v1/volumes/{name}/branches/{number:int}
             """,
         ["mms"] = """
             read    GET  /openapi/{documentName}.json

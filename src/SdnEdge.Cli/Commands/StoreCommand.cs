@@ -36,13 +36,18 @@ internal static class StoreCommand
               sdnedge store import vs-disk disk.img --api SOCKET     make one of an image that is there, and use it where it is
               sdnedge store list --api SOCKET                        its volumes
               sdnedge store check vs-disk --api SOCKET               compare one with its own records, block by block
+              sdnedge store show vs-disk --follow --api SOCKET       who owns it, how far its replica is, and the copy's progress
+              sdnedge store mode vs-disk sync --api SOCKET           when its writes are answered
+              sdnedge store promote vs-disk --api SOCKET             make the copy here the owner: the other site is lost
+              sdnedge store branch list vs-disk --api SOCKET         what was put aside after a split
               sdnedge store serve disk.img --unix disk.sock          serve an image as it is, without a store
               kill -TERM PID                                         stop; what has come is answered, logs are made durable
 
             Exit code: 0 stopped, 1 could not run, 2 the file is wrong.
             """)
         {
-            config, check, List(), Show(), Make(), Import(), Delete(), Check(), StoreServeCommand.Create(),
+            config, check, List(), StoreReplicaCommands.Show(), Make(), Import(), Delete(), Check(), StoreReplicaCommands.Mode(),
+            StoreReplicaCommands.Promote(), StoreReplicaCommands.Resync(), StoreReplicaCommands.Branch(), StoreServeCommand.Create(),
         };
         command.SetAction(async (parse, cancel) =>
         {
@@ -72,18 +77,6 @@ internal static class StoreCommand
             Table table = new Table().Border(TableBorder.Minimal).AddColumns("volume", "size", "identity");
             foreach (VolumeInfo v in volumes) table.AddRow(Markup.Escape(v.Name), Size(v.SizeBytes), v.Id.ToString());
             DemoView.NewConsole().Write(table);
-            return ExitOk;
-        }));
-        return command;
-    }
-
-    private static Command Show()
-    {
-        var command = new Command("show", "A store: where its volumes are found, and what is wrong, as JSON.");
-        StoreFlags.AddTo(command);
-        command.SetAction((parse, cancel) => StoreFlags.AskAsync("sdnedge store show", parse, async store =>
-        {
-            Console.WriteLine(JsonSerializer.Serialize(await store.NodeAsync(cancel), ApiJson.Indented.For<StoreNodeInfo>()));
             return ExitOk;
         }));
         return command;
@@ -220,16 +213,16 @@ internal static class StoreCommand
         return command;
     }
 
-    private static Argument<string> Name() => new("volume") { Description = "The volume.", HelpName = "VOLUME" };
+    internal static Argument<string> Name() => new("volume") { Description = "The volume.", HelpName = "VOLUME" };
 
-    private static Option<string> Output()
+    internal static Option<string> Output()
     {
         var output = new Option<string>("--output", "-o") { Description = "table or json.", DefaultValueFactory = _ => "table" };
         output.AcceptOnlyFromAmong("table", "json");
         return output;
     }
 
-    private static string Size(long bytes)
+    internal static string Size(long bytes)
     {
         (string Unit, int Shift) = bytes switch
         {

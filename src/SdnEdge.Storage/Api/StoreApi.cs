@@ -11,14 +11,15 @@ using SdnEdge.Web;
 namespace SdnEdge.Storage.Api;
 
 /// <summary>The store's API, one line each.</summary>
-internal static class StoreApi
+internal static partial class StoreApi
 {
     /// <summary>What it serves, and where.</summary>
     public static ApiServerOptions Options(StoreConfig config, IStoreControl store) => new(
         "SdnEdge block store API", "The volumes of a site's block store.", config.Api, ApiJson.Options,
         [
             ApiJson.Options.GetTypeInfo(typeof(VolumeRequest)), ApiJson.Options.GetTypeInfo(typeof(VolumeOrderRequest)),
-            ApiJson.Options.GetTypeInfo(typeof(VolumeModeRequest)),
+            ApiJson.Options.GetTypeInfo(typeof(VolumeModeRequest)), ApiJson.Options.GetTypeInfo(typeof(VolumePromoteRequest)),
+            ApiJson.Options.GetTypeInfo(typeof(VolumeResyncRequest)),
         ], (app, checks, stopping) => Map(app, store, checks, stopping))
     {
         MeterName = "SdnEdge.Store",
@@ -54,6 +55,7 @@ internal static class StoreApi
             .Says("Owner, while its client stands still: the proof that the replica has the same history and the same "
                 + "bytes").WithTags("orders")
             .Needs(ApiRole.Migrate).Fails(404, 409, 503);
+        MapDecisions(v1, store);
         v1.MapEvents(store.Events, "this store", stopping);
         app.MapGet("/metrics",
             () => Results.Text(PrometheusText.Write([.. store.Metrics(), .. checks.Metrics(), .. ProcessMetrics.Collect()]),

@@ -51,7 +51,12 @@ public sealed record StorePeer(string Name, IpAddress Address, int Port);
 /// <param name="Mode">When a write is answered, while no migration says otherwise.</param>
 /// <param name="Policy">What is promised of its replication, and what is done when that cannot be kept.</param>
 public sealed record VolumeConfig(
-    string Name, long Size, string? Image, bool Owner, string? Replica, ReplicationMode Mode, ReplicationPolicy Policy);
+    string Name, long Size, string? Image, bool Owner, string? Replica, ReplicationMode Mode, ReplicationPolicy Policy)
+{
+    /// <summary>The identity of both copies; null = one of the names of volume and stores. It is that of a volume which was made before it
+    /// had a replica.</summary>
+    public Guid? Identity { get; init; }
+}
 
 /// <summary>A configuration, or everything that is wrong with it.</summary>
 /// <param name="Config">The configuration; null when there is any error.</param>
