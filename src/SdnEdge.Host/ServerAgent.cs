@@ -25,6 +25,9 @@ internal sealed class ServerAgent : IAsyncDisposable
     // How often the driver is asked for the machine, and when it could not say all of it.
     private static readonly TimeSpan s_machine = TimeSpan.FromSeconds(30);
 
+    // How often the site's store is asked for the volumes, and while the server is being moved.
+    private static readonly TimeSpan s_volumes = TimeSpan.FromSeconds(1), s_volumesMoving = TimeSpan.FromMilliseconds(200);
+
     private readonly IServerDriver _driver;
     private readonly RecordStore _store;
     private readonly EventLog _events;
@@ -38,17 +41,20 @@ internal sealed class ServerAgent : IAsyncDisposable
     private (long AtNs, ServerState State)? _machineAsked;
     private MachineInfo? _machine;
     private CancellationTokenSource? _lookCancel, _callCancel;
-    private Task _news = Task.CompletedTask;
+    private Task _news = Task.CompletedTask, _volumesAsked = Task.CompletedTask;
     private Task _look = Task.CompletedTask;
     private Task _call = Task.CompletedTask;
     private Task _loop = Task.CompletedTask;
     private long _lastTicket;
     private volatile ServerInfo _published;
+    private volatile IReadOnlyList<ServerVolumeInfo>? _volumes;
     private volatile bool _unusable;
 
     public ServerAgent(string name, bool runs, IServerDriver driver, RecordStore store, EventLog events)
     {
         (Name, _driver, _store, _events) = (name, driver, store, events);
+        if (driver.VolumeNames is { Count: > 0 } volumes)
+            _volumes = [.. volumes.Select(v => new ServerVolumeInfo(v, Fault: "the store was not asked yet"))];
         RecordFound found = store.Read(name);
         _server = HostFsm.Start(found.Record ?? HostRecord.First(name, runs && found.Fault is null), driver.Undoable, found.Fault);
         _unusable = found.Fault is not null;
@@ -60,7 +66,7 @@ internal sealed class ServerAgent : IAsyncDisposable
     public string Name { get; }
 
     /// <summary>What was published last.</summary>
-    public ServerInfo Published => _published;
+    public ServerInfo Published => _volumes is { } volumes ? _published with { Volumes = volumes } : _published;
 
     /// <summary>The last copy of its memory from here; null = none since the agent's start.</summary>
     public CopyInfo? Copy => _driver.Copy;
@@ -81,7 +87,7 @@ internal sealed class ServerAgent : IAsyncDisposable
     }
 
     /// <summary>Begins to take orders. The server is looked at first, and nothing else is done (R4).</summary>
-    public void Start() => (_loop, _news) = (Task.Run(RunAsync), Task.Run(NewsAsync));
+    public void Start() => (_loop, _news, _volumesAsked) = (Task.Run(RunAsync), Task.Run(NewsAsync), Task.Run(AskVolumesAsync));
 
     /// <summary>Gives an order; returns when its effect is there. It is carried out also when nobody waits for the answer any
     /// more.</summary>
@@ -103,7 +109,7 @@ internal sealed class ServerAgent : IAsyncDisposable
         _inputs.Writer.TryComplete();
         await _stop.CancelAsync();
         await _loop;
-        await Task.WhenAll(_look, _call, _news);
+        await Task.WhenAll(_look, _call, _news, _volumesAsked);
         while (Oldest() is { } open) Take(open)?.TrySetException(new ProblemException(Problems.Unavailable("the agent is stopping; ask "
             + "again when it runs")));
         await _driver.DisposeAsync();
@@ -127,6 +133,30 @@ internal sealed class ServerAgent : IAsyncDisposable
         catch (OperationCanceledException)
         {
             // Stopping.
+        }
+    }
+
+    // Beside the loop: what a store does not answer keeps no order and no look waiting.
+    private async Task AskVolumesAsync()
+    {
+        if (_volumes is null) return;
+        try
+        {
+            while (!_stop.IsCancellationRequested)
+            {
+                _volumes = await _driver.VolumesAsync(_stop.Token);
+                await Task.Delay(_published.Phase is "running" or "away" ? s_volumes : s_volumesMoving, _stop.Token);
+            }
+        }
+        catch (OperationCanceledException)
+        {
+            // Stopping.
+        }
+        catch (Exception e)
+        {
+            string fault = $"the store is not asked any more: the agent made a mistake ({Said(e)}); start it again";
+            _volumes = [.. _driver.VolumeNames.Select(v => new ServerVolumeInfo(v, Fault: fault))];
+            _events.Add(Monotonic.Now, "server", Name, "fault", fault);
         }
     }
 
@@ -217,7 +247,7 @@ internal sealed class ServerAgent : IAsyncDisposable
                         _counts.Add(answer.Reply.Order, answer.Reply.Repeated ? "repeated" : "done");
                         _events.Add(Monotonic.Now, "server", Name, HostFsm.Word(answer.Reply.Order),
                             $"epoch {answer.Reply.Epoch}, {HostFsm.Word(answer.Reply.State)}{(answer.Reply.Repeated ? ", repeated" : "")}");
-                        Take(answer.Ticket)?.TrySetResult(answer.Reply);
+                        Take(answer.Ticket)?.TrySetResult(WithVolumes(answer.Reply));
                         break;
                     case RefuseOrder refuse:
                         _counts.Add(null, HostFsm.Word(refuse.Refusal.Kind));
@@ -230,6 +260,10 @@ internal sealed class ServerAgent : IAsyncDisposable
             Publish(before);
         }
     }
+
+    private ServerReply WithVolumes(ServerReply reply)
+        => reply.Order is ServerOrder.Stop or ServerOrder.Activate or ServerOrder.Resume or ServerOrder.Retire
+            && _driver.VolumeSteps is { Count: > 0 } steps ? reply with { Volumes = steps } : reply;
 
     // The driver has news: no input of the machine, which only judges what is seen.
     private sealed record LookWanted : HostInput;
@@ -254,7 +288,7 @@ internal sealed class ServerAgent : IAsyncDisposable
         {
             ServerOrderRequest request = call.Order.Request;
             var context = new DriverContext(Name, request.Epoch, request.Migration, request.PeerHost ?? _server.Record.PeerHost,
-                request.CopyMs);
+                request.CopyMs, StaleVolumes: request.StaleVolumes);
             Task<ServerState> task = call.Call switch
             {
                 DriverCall.Look => _driver.LookAsync(context, cancel),
@@ -314,7 +348,8 @@ internal sealed class ServerAgent : IAsyncDisposable
         try
         {
             HostRecord record = _server.Record;
-            var context = new DriverContext(Name, record.PhaseEpoch, record.Migration ?? "", record.PeerHost, MaxStopMs: record.MaxStopMs);
+            var context = new DriverContext(Name, record.PhaseEpoch, record.Migration ?? "", record.PeerHost, MaxStopMs: record.MaxStopMs,
+                SyncNotBefore: record.SyncNotBefore);
             if (withMachine) await AskMachineAsync(before, cancel);
 
             // The copy first: what has gone wrong in it may keep the server from a state that the driver can name.

@@ -58,8 +58,13 @@ public enum ServerState
 /// <param name="PeerHost">Prepare: name of the host at the other end.</param>
 /// <param name="CopyMs">Stop, stand-in only: how long the copy of the last of the server's state takes, milliseconds; 0 to 60000.</param>
 /// <param name="MaxStopMs">Prepare of a source: longest time for which nobody may run, milliseconds, 1 to 600000; null = 2000.</param>
+/// <param name="StaleVolumes">Activate: identities of volumes whose copy at this site is stale by the manager's record: its store grants
+/// none of them. Null = none is.</param>
+/// <param name="SyncNotBefore">Prepare of a source: its volumes are not put into sync mode before this time; null = as soon as that helps.
+/// </param>
 public sealed record ServerOrderRequest(
-    long Epoch, string Migration, MigrationRole? Role = null, string? PeerHost = null, int CopyMs = 0, int? MaxStopMs = null);
+    long Epoch, string Migration, MigrationRole? Role = null, string? PeerHost = null, int CopyMs = 0, int? MaxStopMs = null,
+    IReadOnlyList<Guid>? StaleVolumes = null, DateTimeOffset? SyncNotBefore = null);
 
 /// <summary>What is said about an epoch for ever (R5).</summary>
 public enum EpochVerdict
@@ -79,8 +84,10 @@ public enum EpochVerdict
 /// <param name="TookEffectAtNs">CLOCK_MONOTONIC of the host, nanoseconds: stop: seen to stand still; activate, resume: seen
 /// running.</param>
 /// <param name="Verdict">Void only.</param>
+/// <param name="Volumes">Stop, activate, resume, retire: what was done with the server's volumes in this move; null = it has none.</param>
 public sealed record ServerReply(
-    string Server, ServerOrder Order, long Epoch, ServerState State, bool Repeated, long TookEffectAtNs, EpochVerdict? Verdict = null);
+    string Server, ServerOrder Order, long Epoch, ServerState State, bool Repeated, long TookEffectAtNs, EpochVerdict? Verdict = null,
+    IReadOnlyList<VolumeStepInfo>? Volumes = null);
 
 /// <summary>How far the state of a server that is being moved has been copied.</summary>
 /// <param name="Ready">True when the rest can be copied within the predicted blackout.</param>
@@ -138,10 +145,12 @@ public sealed record CopySample(
 /// <param name="Phase">How far the host has got with it, as it is on disk, e.g. <c>stopped</c>, <c>handed-over</c>, <c>incoming</c>; null =
 /// an agent of an older version.</param>
 /// <param name="Machine">The virtual machine that it is; null = the driver knows none.</param>
+/// <param name="Volumes">Its volumes, as the site's store has them; null = it has none, or an agent of an older version.</param>
 public sealed record ServerInfo(
     string Name, string Driver, ServerState State, long Epoch, long? MayRun, long RanEpoch, long VoidEpoch, string? Migration,
         bool Undoable,
-    MirrorProgress? Mirror = null, string? Fault = null, string? Phase = null, MachineInfo? Machine = null);
+    MirrorProgress? Mirror = null, string? Fault = null, string? Phase = null, MachineInfo? Machine = null,
+    IReadOnlyList<ServerVolumeInfo>? Volumes = null);
 
 /// <summary><c>GET /v1/node</c> of a server host's agent.</summary>
 /// <param name="Name">Its name.</param>

@@ -104,4 +104,7 @@ public enum DiskReach
 /// <param name="ReadOnly">True: the guest only reads it.</param>
 /// <param name="WriteError">What happens when a write fails: stop, report, ignore, enospc; null = that is asked of no such disk.</param>
 /// <param name="ReadError">What happens when a read fails; null = that is asked of no such disk.</param>
-public sealed record MachineDisk(string Node, string File, DiskReach Reach, bool ReadOnly, string? WriteError, string? ReadError);
+/// <param name="ReconnectSeconds">How long its requests wait for an NBD server that is gone, seconds; 0 = they fail at once; null = it is
+/// not had by NBD, or an agent of an older version does not say.</param>
+public sealed record MachineDisk(
+    string Node, string File, DiskReach Reach, bool ReadOnly, string? WriteError, string? ReadError, int? ReconnectSeconds = null);

@@ -23,9 +23,11 @@ public sealed record MmsNodeInfo(string Name, string Version, string Incarnation
 /// is copied is stopped only when less is predicted.</param>
 /// <param name="KeepTrying">True: a server that changes its memory faster than it is carried is copied on and on, until it grows quieter.
 /// False: the migration is undone as soon as that is clear.</param>
+/// <param name="Window">When it may switch; null = as soon as it can.</param>
 public sealed record MigrationCall(
     string Group, string To, string? Cutover = null, HoldOptions? Hold = null, int CopyMs = 0, int? QuietMs = null, bool KeepOrder = true,
-    int? OrderBoundMs = null, int OthersHoldMs = 0, int? MaxBlackoutMs = null, bool KeepTrying = false);
+    int? OrderBoundMs = null, int OthersHoldMs = 0, int? MaxBlackoutMs = null, bool KeepTrying = false,
+    WindowCall? Window = null);
 
 /// <summary>Something that keeps a migration from being started.</summary>
 /// <param name="Reason">One word for its kind, e.g. <c>server-unknown</c>, <c>peer-unreachable</c>, <c>hold-too-small</c>,
@@ -133,9 +135,11 @@ public sealed record MigrationStatus(
 /// <param name="Timeline">Stages that have ended, in order.</param>
 /// <param name="Signals">Signals that PEs have carried out, in order.</param>
 /// <param name="Orders">Orders that hosts have carried out, in order.</param>
+/// <param name="Volumes">Its servers' volumes; null = they have none.</param>
 public sealed record MoveStatus(
     string From, string To, long Epoch, string Stage, string? Outcome, string? Failure, IReadOnlyList<ServerMoveStatus> Servers,
-    IReadOnlyList<PathStatus> Paths, IReadOnlyList<StageTime> Timeline, IReadOnlyList<SignalTime> Signals, IReadOnlyList<OrderTime> Orders);
+    IReadOnlyList<PathStatus> Paths, IReadOnlyList<StageTime> Timeline, IReadOnlyList<SignalTime> Signals, IReadOnlyList<OrderTime> Orders,
+    IReadOnlyList<VolumeMoveStatus>? Volumes = null);
 
 /// <summary>A server of a move.</summary>
 /// <param name="Name">The server.</param>

@@ -76,6 +76,9 @@ public sealed record HostRecord
     /// <summary>Longest time for which nobody may run in its migration, milliseconds, as prepare has said; null = not said.</summary>
     public int? MaxStopMs { get; init; }
 
+    /// <summary>Its volumes are not put into sync mode before this time, as prepare has said; null = as soon as that helps.</summary>
+    public DateTimeOffset? SyncNotBefore { get; init; }
+
     /// <summary>The record of a server that no order was ever given for.</summary>
     /// <param name="name">The server.</param>
     /// <param name="runs">True: this host has the right to run it, by its configuration.</param>

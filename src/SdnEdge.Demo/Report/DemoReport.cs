@@ -41,6 +41,9 @@ internal sealed record DemoReport
     /// <summary>The same machine under the same traffic, moved by a script; null = that was not tried.</summary>
     public required ScriptReport? Script { get; init; }
 
+    /// <summary>The servers' volumes, as their hosts tell what was done with them; empty = they have none.</summary>
+    public IReadOnlyList<VolumeReport> Volumes { get; init; } = [];
+
     /// <summary>The migration as its manager tells it; null = there was none to ask.</summary>
     public required MigrationReport? Migration { get; init; }
 
@@ -90,6 +93,16 @@ internal sealed record PrecopyReport(
 /// gate kept the last of it back.</summary>
 internal sealed record PrecopySample(
     double AtMs, int Pass, long RemainingBytes, long CopiedBytes, double BytesPerSecond, double DirtyBytesPerSecond, bool GateShut);
+
+/// <summary>
+/// A volume of a server that was moved. SyncAsked, InSync: when its writes began to wait for the other site, and when both were equal.
+/// DrainMs: how long the proof took that the replica has everything. SyncExposureMs: for how long the guest's writes waited for the other
+/// site because of the move; its bound is the drain, the time from stop to run and two seconds, and one that is missed is told and fails no
+/// run.
+/// </summary>
+internal sealed record VolumeReport(
+    string Server, string Volume, double? SyncAskedMs, double? InSyncMs, double? DrainMs, ulong? SealedAt, double? SealedMs,
+    double? GrantedMs, double? RestoredMs, double? SyncExposureMs, double? SyncExposureBoundMs);
 
 /// <summary>A migration: which, by whom (At and EndedAt in ISO 8601, UTC), how it ended, and what PEs and hosts were told to do.</summary>
 internal sealed record MigrationReport(

@@ -32,6 +32,7 @@ internal static class HtmlReport
         }
 
         Details(page, report);
+        VolumeReports.Append(page, report.Volumes);
         if (report.Migration is { } migration) Calls(page, migration);
         return page.Append("</main>\n</body>\n</html>\n").ToString();
     }

@@ -76,6 +76,7 @@ internal static class ReportBuilder
             Precopy = facts.Guest?.Copy is { } copy ? Precopy(copy, ms) : null,
             Script = facts.Script,
             Migration = facts.Migration is { } m ? Migration(m, ms) : null,
+            Volumes = facts.Migration is { } told ? VolumeReports.Of(told, ms) : [],
         };
         IReadOnlyList<string> failures =
         [

@@ -36,6 +36,10 @@ internal static class OrderChecks
             $"{request.MaxStopMs} is out of range; 1 to {MaxStopMs}"));
         else if (request.MaxStopMs is not null && (order != ServerOrder.Prepare || request.Role != MigrationRole.Source))
             errors.Add(new ProblemError("/maxStopMs", "belongs to prepare of a source: there its memory is copied"));
+        if (request.SyncNotBefore is not null && (order != ServerOrder.Prepare || request.Role != MigrationRole.Source))
+            errors.Add(new ProblemError("/syncNotBefore", "belongs to prepare of a source: there its volumes are put into sync mode"));
+        if (request.StaleVolumes is not null && order != ServerOrder.Activate)
+            errors.Add(new ProblemError("/staleVolumes", $"does not belong to {word}; it is what activate must not have granted"));
         return errors;
     }
 

@@ -26,8 +26,11 @@ public sealed record DriverNews(string Change, string? Detail = null, bool LookN
 /// <param name="PeerHost">The host at the other end; null = not said.</param>
 /// <param name="CopyMs">Hand-over of a stand-in: how long the copy of the last of the server's state takes, milliseconds.</param>
 /// <param name="MaxStopMs">Longest time for which nobody may run, milliseconds; null = not said.</param>
+/// <param name="StaleVolumes">Activate: volumes whose copy here is stale, by the manager's record; null = none is.</param>
+/// <param name="SyncNotBefore">Its volumes are not put into sync mode before this time; null = as soon as that helps.</param>
 public sealed record DriverContext(
-    string Server, long Epoch = 0, string Migration = "", string? PeerHost = null, int CopyMs = 0, int? MaxStopMs = null);
+    string Server, long Epoch = 0, string Migration = "", string? PeerHost = null, int CopyMs = 0, int? MaxStopMs = null,
+    IReadOnlyList<Guid>? StaleVolumes = null, DateTimeOffset? SyncNotBefore = null);
 
 /// <summary>
 /// Drives one server on this host. The agent decides who may run (<see cref="HostFsm"/>) and never makes two calls of one server at once.
@@ -103,6 +106,16 @@ public interface IServerDriver : IAsyncDisposable
 
     /// <summary>The last copy of its memory from here; null = none since the driver was made. Any thread.</summary>
     CopyInfo? Copy => null;
+
+    /// <summary>What was done with its volumes in the last move; empty = it has none. Any thread.</summary>
+    IReadOnlyList<VolumeStepInfo> VolumeSteps => [];
+
+    /// <summary>Its volumes, by name; empty = it has none.</summary>
+    IReadOnlyList<string> VolumeNames => [];
+
+    /// <summary>Its volumes as the site's store has them. Beside all other calls; each answer has its bound, and one that does not come is
+    /// a fault in it.</summary>
+    Task<IReadOnlyList<ServerVolumeInfo>> VolumesAsync(CancellationToken cancel) => Task.FromResult<IReadOnlyList<ServerVolumeInfo>>([]);
 
     /// <summary>The virtual machine that it is, or would be here; null = the driver knows none. Has no side effects; may be cancelled at
     /// any time.</summary>

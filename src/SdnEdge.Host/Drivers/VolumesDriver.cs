@@ -1,6 +1,7 @@
 using System.Threading.Channels;
 using SdnEdge.Core.Api;
 using SdnEdge.Core.Migration;
+using SdnEdge.Linux;
 
 namespace SdnEdge.Host.Drivers;
 
@@ -22,6 +23,8 @@ public sealed class VolumesDriver : IServerDriver
 {
     private readonly IServerDriver _server;
     private readonly IReadOnlyList<IServerVolume> _volumes;
+    private readonly SortedDictionary<string, VolumeStepInfo> _steps = new(StringComparer.Ordinal);
+    private readonly Lock _stepsLock = new();
     private long? _prepared;
 
     /// <summary>Drives a server and its volumes.</summary>
@@ -63,6 +66,22 @@ public sealed class VolumesDriver : IServerDriver
     public int? Process => _server.Process;
 
     /// <inheritdoc/>
+    public IReadOnlyList<string> VolumeNames => [.. _volumes.Select(v => v.Name)];
+
+    /// <inheritdoc/>
+    public IReadOnlyList<VolumeStepInfo> VolumeSteps
+    {
+        get
+        {
+            lock (_stepsLock) return [.. _steps.Values];
+        }
+    }
+
+    /// <inheritdoc/>
+    public async Task<IReadOnlyList<ServerVolumeInfo>> VolumesAsync(CancellationToken cancel)
+        => await Task.WhenAll(_volumes.Select(v => v.InfoAsync(cancel)));
+
+    /// <inheritdoc/>
     public Task<ServerState> LookAsync(DriverContext context, CancellationToken cancel) => _server.LookAsync(context, cancel);
 
     /// <inheritdoc/>
@@ -71,6 +90,7 @@ public sealed class VolumesDriver : IServerDriver
     /// <inheritdoc/>
     public async Task<ServerState> PrepareIncomingAsync(DriverContext context, CancellationToken cancel)
     {
+        BeginSteps();
         await EachAsync(v => v.PrepareAsync(context.Epoch, cancel));
         return await _server.PrepareIncomingAsync(context, cancel);
     }
@@ -85,13 +105,15 @@ public sealed class VolumesDriver : IServerDriver
         MirrorProgress at = server ?? new MirrorProgress(true, 0, 0, 0);
         if (_prepared != context.Epoch)
         {
+            BeginSteps();
             await EachAsync(v => v.PrepareAsync(context.Epoch, cancel));
             _prepared = context.Epoch;
         }
 
-        // Writes take a round trip longer from here on: not before the first pass over the memory is done.
+        // Writes take a round trip longer from here on: not before the first pass over the memory is done, nor before the window.
         if (at is { Ready: false, Pass: < 2 }) return at;
-        VolumeProgress[] volumes = await Task.WhenAll(_volumes.Select(v => v.GetInSyncAsync(cancel)));
+        if (context.SyncNotBefore is { } begins && DateTimeOffset.UtcNow < begins) return at with { Ready = false };
+        VolumeProgress[] volumes = await Task.WhenAll(_volumes.Select(v => GetInSyncAsync(v, cancel)));
         return at with
         {
             Ready = at.Ready && volumes.All(v => v.InSync),
@@ -105,9 +127,20 @@ public sealed class VolumesDriver : IServerDriver
     /// <inheritdoc/>
     public async Task<ServerState> HandOverAsync(DriverContext context, CancellationToken cancel)
     {
-        await EachAsync(v => v.DrainAsync(context.Epoch, cancel));
+        long began = Monotonic.Now;
+        await EachAsync(async v =>
+        {
+            await v.DrainAsync(context.Epoch, cancel);
+            double took = (Monotonic.Now - began) / 1e6;
+            Note(v, s => s with { DrainMs = took });
+        });
         ServerState state = await _server.HandOverAsync(context, cancel);
-        await EachAsync(v => v.SealAsync(context.Epoch, cancel));
+        await EachAsync(async v =>
+        {
+            ulong? last = await v.SealAsync(context.Epoch, cancel);
+            long at = Monotonic.Now;
+            Note(v, s => s with { SealedAt = last, SealedAtNs = at });
+        });
         return state;
     }
 
@@ -116,9 +149,14 @@ public sealed class VolumesDriver : IServerDriver
     {
         // One that is started anew has no process before; its writes wait until it is named.
         int? before = _server.Process;
-        await EachAsync(v => v.GrantAsync(context.Epoch, before, cancel));
+        await EachAsync(async v =>
+        {
+            await v.GrantAsync(context.Epoch, before, context.StaleVolumes ?? [], cancel);
+            long at = Monotonic.Now;
+            Note(v, s => s with { GrantedAtNs = at });
+        });
         ServerState state = await _server.ActivateAsync(context, cancel);
-        await NameAsync(before, context.Epoch, cancel);
+        await NameAsync(before, context, cancel);
         return state;
     }
 
@@ -128,9 +166,14 @@ public sealed class VolumesDriver : IServerDriver
         _prepared = null;
         int? before = _server.Process;
         await EachAsync(v => v.UnparkAsync(context.Epoch, cancel));
-        await EachAsync(v => v.RestoreModeAsync(cancel));
+        await EachAsync(async v =>
+        {
+            await v.RestoreModeAsync(cancel);
+            long at = Monotonic.Now;
+            Note(v, s => s with { RestoredAtNs = at });
+        });
         ServerState state = await _server.ResumeAsync(context, cancel);
-        await NameAsync(before, context.Epoch, cancel);
+        await NameAsync(before, context, cancel);
         return state;
     }
 
@@ -146,7 +189,12 @@ public sealed class VolumesDriver : IServerDriver
     public async Task<ServerState> KillAsync(DriverContext context, CancellationToken cancel)
     {
         ServerState state = await _server.KillAsync(context, cancel);
-        await EachAsync(v => v.ReleaseAsync(context.Epoch, cancel));
+        await EachAsync(async v =>
+        {
+            await v.ReleaseAsync(context.Epoch, cancel);
+            long at = Monotonic.Now;
+            Note(v, s => s with { ReleasedAtNs = at });
+        });
         return state;
     }
 
@@ -154,8 +202,34 @@ public sealed class VolumesDriver : IServerDriver
     public ValueTask DisposeAsync() => _server.DisposeAsync();
 
     // Another process than the one that the store knows: its predecessor writes nothing any more.
-    private Task NameAsync(int? before, long epoch, CancellationToken cancel)
-        => _server.Process is { } now && now != before ? EachAsync(v => v.GrantAsync(epoch, now, cancel)) : Task.CompletedTask;
+    private Task NameAsync(int? before, DriverContext context, CancellationToken cancel)
+        => _server.Process is { } now && now != before
+            ? EachAsync(v => v.GrantAsync(context.Epoch, now, context.StaleVolumes ?? [], cancel)) : Task.CompletedTask;
+
+    private async Task<VolumeProgress> GetInSyncAsync(IServerVolume volume, CancellationToken cancel)
+    {
+        long asked = Monotonic.Now;
+        VolumeProgress at = await volume.GetInSyncAsync(cancel);
+        long seen = Monotonic.Now;
+        Note(volume, s => s with
+        {
+            SyncAskedAtNs = s.SyncAskedAtNs ?? (at.WasSync ? null : asked), InSyncAtNs = at.InSync ? s.InSyncAtNs ?? seen : null,
+        });
+        return at;
+    }
+
+    private void BeginSteps()
+    {
+        lock (_stepsLock)
+        {
+            foreach (IServerVolume volume in _volumes) _steps[volume.Name] = new VolumeStepInfo(volume.Name);
+        }
+    }
+
+    private void Note(IServerVolume volume, Func<VolumeStepInfo, VolumeStepInfo> what)
+    {
+        lock (_stepsLock) _steps[volume.Name] = what(_steps.GetValueOrDefault(volume.Name) ?? new VolumeStepInfo(volume.Name));
+    }
 
     private Task EachAsync(Func<IServerVolume, Task> call) => Task.WhenAll(_volumes.Select(call));
 }

@@ -293,7 +293,8 @@ public sealed class QemuArguments
             || (device["driver"] ?? "").EndsWith("-cd", StringComparison.Ordinal);
         bool noPolicy = hasNoPolicy || reach == DiskReach.None;
         string write = Policy("werror", "enospc"), read = Policy("rerror", "report");
-        return new MachineDisk(name, file, reach, readOnly, noPolicy || readOnly ? null : write, noPolicy ? null : read);
+        return new MachineDisk(name, file, reach, readOnly, noPolicy || readOnly ? null : write, noPolicy ? null : read,
+            ReconnectOf(drive, 0));
 
         string Policy(string key, string usual) => (device[key] ?? drive[key]) is { } said and not "auto" ? said : usual;
     }
@@ -323,6 +324,25 @@ public sealed class QemuArguments
         if (below.Count == 0 && node["filename"] is { } name) below.Add(Location(name));
         return below.Count == 0 ? (driver.Length == 0 ? (DiskReach.None, "no medium") : (DiskReach.Local, driver))
             : below.OrderBy(b => b.Reach).First();
+    }
+
+    // How long the NBD node that it stands on waits for its server; null = it stands on none.
+    private int? ReconnectOf(QemuOption node, int depth)
+    {
+        if (depth > 16) return null;
+        bool byName = (node["driver"] ?? "").Length > 0 && node["driver"] is not "nbd";
+        string? file = node["file"] ?? node["filename"];
+        if (node["driver"] is "nbd" || (!byName && file is not null && file.StartsWith("nbd", StringComparison.Ordinal)))
+            return int.TryParse(node["reconnect-delay"] ?? node["file.reconnect-delay"], NumberStyles.None, CultureInfo.InvariantCulture,
+                out int seconds) ? seconds : 0;
+        foreach (string child in (string[])["file", "backing", "data-file"])
+        {
+            int? below = node.Under(child) is { } inline ? ReconnectOf(inline, depth + 1)
+                : node[child] is { } said && _blockdevs.TryGetValue(said, out QemuOption? other) ? ReconnectOf(other, depth + 1) : null;
+            if (below is not null) return below;
+        }
+
+        return null;
     }
 
     private static (DiskReach Reach, string File) Location(string file)

@@ -254,7 +254,8 @@ public sealed class MmsDaemon : IAsyncDisposable
         await _journal.DisposeAsync();
     }
 
-    private MigrationStatus Status(MigrationState migration) => StatusOf.Migration(migration, _service.WaitingOf(migration.Id));
+    private MigrationStatus Status(MigrationState migration) => StatusOf.Migration(
+        migration, _service.WaitingOf(migration.Id), _service.VolumesOf(migration.Id));
 
     // As a step has left it; one that is a row is read from the journal.
     private Task<MigrationStatus> StatusAsync(string id, ManagerState? after)
@@ -304,6 +305,7 @@ public sealed class MmsDaemon : IAsyncDisposable
         Range("/orderBoundMs", call.OrderBoundMs ?? 1000, 1);
         Range("/othersHoldMs", call.OthersHoldMs, 0);
         Range("/maxBlackoutMs", call.MaxBlackoutMs ?? 1, 1, 600_000);
+        if (call.Window is { } window && window.WhyNot() is { } wrong) errors.Add(new ProblemError("/window", wrong));
         if (errors.Count > 0) throw new ProblemException(Problems.BadRequest("the migration is not asked for rightly", errors));
 
         void Range(string pointer, int value, int least, int most = 60_000)

@@ -11,7 +11,11 @@ internal static class StatusOf
 {
     /// <summary>A migration. It is never greener than its evidence: moved and as-before are what the machine ends with when all was
     /// inspected.</summary>
-    public static MigrationStatus Migration(MigrationState migration, IReadOnlyList<Waiting> waiting)
+    /// <param name="migration">The migration.</param>
+    /// <param name="waiting">What is open.</param>
+    /// <param name="seen">Volumes as they were seen last, by server.</param>
+    public static MigrationStatus Migration(
+        MigrationState migration, IReadOnlyList<Waiting> waiting, IReadOnlyDictionary<string, IReadOnlyList<ServerVolumeInfo>> seen)
     {
         MoveState current = migration.Current;
         string state = migration.Outcome is { } outcome ? Words.Of(outcome) : migration.GoingBack || current.Failure is not null ? "undoing"
@@ -21,7 +25,7 @@ internal static class StatusOf
                 state,
             Words.Of(current.Stage), current.Epoch, migration.By, migration.At, migration.EndedAt, migration.Failure,
             [.. waiting.Select(w => new WaitingInfo(w.Command, Words.Of(w.Reason), w.Detail, w.SinceNs))], migration.Committed,
-            [.. migration.Moves.Select(Move)], GiveUp.Unproved(migration));
+            [.. migration.Moves.Select(m => Move(m, m == current ? seen : null))], GiveUp.Unproved(migration));
     }
 
     /// <summary>A migration that ended a while ago, without its moves.</summary>
@@ -43,12 +47,13 @@ internal static class StatusOf
             state.RunningOf(group.Name)?.Id);
     }
 
-    private static MoveStatus Move(MoveState move) => new(
+    private static MoveStatus Move(MoveState move, IReadOnlyDictionary<string, IReadOnlyList<ServerVolumeInfo>>? seen) => new(
         move.Plan.From, move.Plan.To, move.Epoch, Words.Of(move.Stage), move.Outcome is { } o ? Words.Of(o) : null, move.Failure,
         [.. move.Plan.Servers.Select(s => Server(move, s))], [.. move.Plan.Paths.Select(p => Path(move, p))],
         [.. move.Timeline.Select(t => new StageTime(Words.Of(t.Stage), t.StartNs, t.EndNs, t.Error))],
         [.. move.Signals.Select(s => new SignalTime(s.Pe, s.SentNs, s.AnsweredNs, s.Reply))],
-        [.. move.Orders.Select(s => new OrderTime(s.Host, s.SentNs, s.AnsweredNs, s.Reply))]);
+        [.. move.Orders.Select(s => new OrderTime(s.Host, s.SentNs, s.AnsweredNs, s.Reply))],
+        VolumesOf.Move(move, seen) is { Count: > 0 } volumes ? volumes : null);
 
     private static ServerMoveStatus Server(MoveState move, ServerMove server)
     {

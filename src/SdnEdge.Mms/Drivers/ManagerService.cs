@@ -2,6 +2,7 @@ using System.Collections.Concurrent;
 using System.Diagnostics;
 using System.Globalization;
 using System.Threading.Channels;
+using SdnEdge.Core.Api;
 using SdnEdge.Mms.Journal;
 using SdnEdge.Mms.Machines;
 using SdnEdge.Mms.Model;
@@ -140,6 +141,16 @@ public sealed class ManagerService : IAsyncDisposable
         lock (_runnersLock) return _runners.TryGetValue(migration, out MoveRunner? runner) ? runner.Waiting : [];
     }
 
+    /// <summary>The volumes of its servers as they were seen last, by server; empty where the migration does not run.</summary>
+    public IReadOnlyDictionary<string, IReadOnlyList<ServerVolumeInfo>> VolumesOf(string migration)
+    {
+        lock (_runnersLock)
+        {
+            return _runners.TryGetValue(migration, out MoveRunner? runner) ? runner.Volumes
+                : new Dictionary<string, IReadOnlyList<ServerVolumeInfo>>();
+        }
+    }
+
     /// <summary>Why a migration is not gone on with: it is not taken up yet. Null: it is.</summary>
     public string? WhyHeld(string migration) => _held.TryGetValue(migration, out Waiting? held) ? held.Detail : null;
 
@@ -273,9 +284,19 @@ public sealed class ManagerService : IAsyncDisposable
                 (migration, deadline) = (open.Id, due);
         }
 
+        // A window is of the wall clock, which may be set: it is looked at again at least every minute.
+        DateTimeOffset clock = DateTimeOffset.UtcNow, turn = DateTimeOffset.MaxValue;
+        foreach (MigrationState open in _state.Migrations.Values.Where(m => m.Outcome is null && !_held.ContainsKey(m.Id)))
+        {
+            if (MoveMachine.WindowDue(open.Current) is not { } at) continue;
+            if (at <= clock) return new Item(_ => new MoveHappened(open.Id, new WindowReached(clock)), "manager", MustSync: true);
+            if (at < turn) turn = at;
+        }
+
         long left = deadline == long.MaxValue ? long.MaxValue : deadline - Now;
         if (migration is not null && left <= 0) return Due(migration);
         TimeSpan wait = left > 60_000_000_000 ? TimeSpan.FromMinutes(1) : TimeSpan.FromMilliseconds(Math.Max(1, left / 1_000_000));
+        if (turn - clock < wait) wait = turn - clock + TimeSpan.FromMilliseconds(1);
         if (MayFlush && wait > s_idleFlush) wait = s_idleFlush;
         using var timer = CancellationTokenSource.CreateLinkedTokenSource(_stop.Token);
         timer.CancelAfter(wait);

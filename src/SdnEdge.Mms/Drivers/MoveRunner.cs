@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Diagnostics;
 using SdnEdge.Client;
 using SdnEdge.Core.Api;
@@ -32,6 +33,7 @@ internal sealed class MoveRunner : IDisposable
     private readonly Lock _lock = new();
     private readonly Dictionary<string, Queue> _queues = new(StringComparer.Ordinal);
     private readonly Dictionary<string, long> _firstSent = new(StringComparer.Ordinal);
+    private readonly ConcurrentDictionary<string, IReadOnlyList<ServerVolumeInfo>> _volumes = new(StringComparer.Ordinal);
     private readonly CancellationTokenSource _stop = new();
     private MoveState _state;
 
@@ -53,6 +55,9 @@ internal sealed class MoveRunner : IDisposable
                 ?? new Waiting(c.Key, WaitReason.InProgress, null, q.Since[c.Key])))];
         }
     }
+
+    /// <summary>The volumes of its servers as they were seen last, by server.</summary>
+    public IReadOnlyDictionary<string, IReadOnlyList<ServerVolumeInfo>> Volumes => _volumes;
 
     /// <summary>Brings the queues in line with a state that is on record: new commands are issued, watches that are no longer open
     /// end.</summary>
@@ -122,6 +127,7 @@ internal sealed class MoveRunner : IDisposable
                     WatchPath { Kind: PathWatch.Clean } clean => await CleanAsync(queue, clean, state, closed),
                     WatchPath watch => await WatchAsync(queue, watch, state, closed),
                     WatchServer watch => await WatchAsync(queue, watch, state, closed),
+                    WaitForWindow wait => await WaitAsync(queue, wait, state, closed),
                     _ => throw new UnreachableException(),
                 };
                 if (input is not null && await _post(input))
@@ -356,11 +362,47 @@ internal sealed class MoveRunner : IDisposable
 
         (string here, string there) = watch.Kind == ServerWatch.RunsAtTarget
             ? (server.TargetHost, server.SourceHost) : (server.SourceHost, server.TargetHost);
-        Task<ServerInfo> at = _parties.ServerAsync(here, server.Name, closed);
+        Task<ServerInfo> at = LookAsync(here, server.Name, closed);
         ServerInfo? other = state.GivenUp.Contains(there) ? null : await _parties.ServerAsync(there, server.Name, closed);
         if (ServerProofs.WhyNot(here, await at, there, other, watch.Epoch) is not { } why) return new Seen(watch.Key, null);
         Note(queue, watch, WaitReason.LeftOver, why);
         return null;
+    }
+
+    // The manager's loop sees the time come.
+    private async Task<MoveInput?> WaitAsync(Queue queue, WaitForWindow wait, MoveState state, CancellationToken closed)
+    {
+        MoveWindow window = state.Plan.Options.Window!;
+        string what = wait.Until == "near"
+            ? $"it is prepared from {window.Near:u} on, to switch between {window.From:u} and {window.To:u}"
+            : $"it switches between {window.From:u} and {window.To:u}";
+        while (true)
+        {
+            Note(queue, wait, WaitReason.WindowClosed, what + string.Concat(_volumes.Values.Select(VolumesOf)));
+
+            // How far the volumes are meanwhile; nobody has been asked for anything, so a host that is silent keeps nothing waiting.
+            foreach (ServerMove server in state.Plan.Servers.Where(s => s.Volumes is { Count: > 0 }))
+            {
+                try
+                {
+                    await LookAsync(server.SourceHost, server.Name, closed);
+                }
+                catch (Exception e) when (e is ApiUnreachableException or ApiProblemException)
+                {
+                    string why = $"{server.SourceHost} does not say how far it is: {e.Message}";
+                    _volumes[server.Name] = [.. server.Volumes!.Select(v => new ServerVolumeInfo(v.Name, v.Id, Fault: why))];
+                }
+            }
+
+            await Task.Delay(s_longRetry, closed);
+        }
+    }
+
+    private async Task<ServerInfo> LookAsync(string host, string server, CancellationToken cancel)
+    {
+        ServerInfo info = await _parties.ServerAsync(host, server, cancel);
+        if (info.Volumes is { } volumes) _volumes[server] = volumes;
+        return info;
     }
 
     // A point that suits all: servers that move together are all ready in the same look, for one that is ready and waits for another may
@@ -368,7 +410,7 @@ internal sealed class MoveRunner : IDisposable
     private async Task<MoveInput?> MirroredAsync(
         Queue queue, WatchServer watch, ServerMove server, MoveState state, CancellationToken closed)
     {
-        ServerInfo info = await _parties.ServerAsync(server.SourceHost, server.Name, closed);
+        ServerInfo info = await LookAsync(server.SourceHost, server.Name, closed);
 
         // It has died in the middle of the copy: nobody can wait for the rest of it.
         if (info is { State: ServerState.Absent, MayRun: not null })
@@ -377,19 +419,24 @@ internal sealed class MoveRunner : IDisposable
             return new Refused(watch.Key, "/problems/not-converging", why);
         if (info.Mirror is { Ready: false } copy)
         {
-            Note(queue, watch, WaitReason.NotConverging, copy.NotConverging ?? Course(server.Name, copy));
+            Note(queue, watch, WaitReason.NotConverging, copy.NotConverging ?? Course(server.Name, copy) + VolumesOf(info.Volumes));
             return null;
         }
 
         foreach (ServerMove other in state.Plan.Servers.Where(s => s.Name != server.Name))
         {
-            if ((await _parties.ServerAsync(other.SourceHost, other.Name, closed)).Mirror is not { Ready: false } late) continue;
-            Note(queue, watch, WaitReason.NotConverging, $"{server.Name} is ready; {Course(other.Name, late)}");
+            ServerInfo there = await LookAsync(other.SourceHost, other.Name, closed);
+            if (there.Mirror is not { Ready: false } late) continue;
+            Note(queue, watch, WaitReason.NotConverging, $"{server.Name} is ready; {Course(other.Name, late)}{VolumesOf(there.Volumes)}");
             return null;
         }
 
         return new Seen(watch.Key, null);
     }
+
+    // How far the volumes are that are not in sync.
+    private static string VolumesOf(IReadOnlyList<ServerVolumeInfo>? volumes)
+        => string.Concat((volumes ?? []).Where(v => !v.InSync).Select(v => $"; volume {v.Name}: {v.InWords()}"));
 
     private static string Course(string server, MirrorProgress copy) => copy.BytesPerSecond <= 0
         ? $"{copy.RemainingBytes / 1_000_000} MB of {server} are still to be copied"

@@ -15,7 +15,8 @@ public sealed record PlanResult(PlanInfo Info, MigrationRequest? Request, IReadO
 /// Plans the migration of a group. It asks and changes nothing, and it does not stop at the first obstacle:
 /// <list type="number">
 /// <item>the configuration: group, site, places; the journal: what runs already;</item>
-/// <item>the hosts: where each server is, and whether it can be moved; a virtual machine: whether both hosts agree on it;</item>
+/// <item>the hosts: where each server is, and whether it can be moved; a virtual machine: whether both hosts agree on it; its volumes:
+/// whether the stores of both sites have them, and how far the replica is;</item>
 /// <item>the PEs at both ends and the ingress PEs, all at once;</item>
 /// <item>for each pair of PEs the way between them, and for each prefix how it is routed;</item>
 /// <item>what the hold will keep, what is damped;</item>
@@ -64,10 +65,17 @@ public static class Planner
         var inquiry = new PlanInquiry(view, cancel);
         IReadOnlyDictionary<string, HostFacts> hosts = await inquiry.HostsAsync(group);
         IReadOnlyList<PlacedServer> placed = new ServerChecks(notes, state, group, to, hosts).Place();
-        if (state.RunningOf(group.Name) is null) new GuestChecks(notes).Check(placed);
+        if (state.RunningOf(group.Name) is null)
+        {
+            new GuestChecks(notes).Check(placed);
+            new VolumeChecks(notes, state, call.Window is not null).Check(placed);
+        }
+
         MoveDraft[] drafts = cutover == Cutover.OneByOne ? [.. placed.Select(s => MoveDraft.Of([s]))]
             : placed.Count > 0 ? [MoveDraft.Of(placed)] : [];
         MoveOptions options = OptionsOf(call, group);
+        if (call.Window is { } asked && asked.To <= view.Now)
+            notes.Add("window-over", group.Name, $"the window ended at {asked.To:u}, and it is {view.Now:u}; name one that is to come");
         WarnOf(group, options, cutover, placed, notes);
 
         // PEs. Where servers go is known also when it is not known where they are.
@@ -110,7 +118,8 @@ public static class Planner
 
             moves.Add(new MovePlan(
                 ManagerMachine.IdOf(state.NextMigration), state.GroupOf(group.Name).Epoch + 1, draft.Servers[0].From.Site.Name, to.Name,
-                [.. draft.Servers.Select(s => new ServerMove(s.Server.Name, s.From.Host.Name, s.To.Host.Name, s.Undoable))],
+                [.. draft.Servers.Select(s => new ServerMove(
+                    s.Server.Name, s.From.Host.Name, s.To.Host.Name, s.Undoable, VolumeChecks.Of(s)))],
                 made, options with { StopMs = stopMs, StopByHold = stopMs < options.StopMs,
                     MaxBlackoutMs = Math.Max(1, maxBlackoutMs - (int)Math.Ceiling(holds.OrdersMs(draft.Servers))) }, Ahead: true));
         }
@@ -169,6 +178,12 @@ public static class Planner
             Hold = call.Hold ?? group.Hold, CopyMs = call.CopyMs, QuietMs = call.QuietMs ?? usual.QuietMs, KeepOrder = call.KeepOrder,
             OrderBoundMs = call.OrderBoundMs ?? usual.OrderBoundMs, OthersHoldMs = call.OthersHoldMs,
             MaxBlackoutMs = call.MaxBlackoutMs, KeepTrying = call.KeepTrying,
+            Window = call.Window is { } window ? new MoveWindow(window.From, window.To, window.LeadMs ?? WindowCall.UsualLeadMs) : null,
+
+            // The window itself ends what does not come to its point.
+            MirrorMs = call.Window is { } open
+                ? Math.Max(usual.MirrorMs, (int)(open.To - open.From).TotalMilliseconds + (open.LeadMs ?? WindowCall.UsualLeadMs) + usual.StepMs)
+                : usual.MirrorMs,
         };
     }
 

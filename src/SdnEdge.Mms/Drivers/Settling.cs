@@ -130,7 +130,8 @@ internal sealed class Settling(
         string migration = migrations.FirstOrDefault() ?? Machines.ManagerMachine.IdOf(state.NextMigration);
         return new MovePlan(
             migration, epoch + 1, placed[0].From.Site.Name, placed[0].To.Site.Name,
-            [.. placed.Select(p => new ServerMove(p.Server.Name, p.From.Host.Name, p.To.Host.Name, p.Undoable))], made,
+            [.. placed.Select(p => new ServerMove(p.Server.Name, p.From.Host.Name, p.To.Host.Name, p.Undoable,
+                VolumeChecks.Of(p)))], made,
             new MoveOptions(Hold: group.Hold), Settle: new Settlement(atTarget, asks));
     }
 

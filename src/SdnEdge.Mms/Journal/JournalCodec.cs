@@ -16,6 +16,7 @@ public static class JournalCodec
             MoveHappened m => (m.Migration, Words.Of(m.Input)),
             MigrationRequested r => (r.Id, "migration-requested"),
             CommitRequested c => (c.Migration, "commit-requested"),
+            StaleReported => (null, "stale-reported"),
             _ => (null, "recovered"),
         };
         return new JournalEntry(at, now, actor, migration, word, JsonSerializer.Serialize(input, MmsJson.Options.For<ManagerInput>()));

@@ -146,6 +146,8 @@ public static class Replay
             + (s.Request.AfterMarkers ? ", after the flush markers)" : s.Request.AfterServers ? ", when the servers answer)" : ")"),
         SendOrder o => $"{o.Host}: {Model.Words.Of(o.Order)} {o.Server} (epoch {o.Request.Epoch})",
         WatchPath w => $"look until {w.Path} is {Model.Words.Of(w.Kind)}",
+        WaitForWindow { Until: "near" } => "wait until the window is near",
+        WaitForWindow => "wait until the window is open",
         WatchServer w => $"look until {w.Server} is {Model.Words.Of(w.Kind)} (epoch {w.Epoch})",
         _ => command.Key,
     };
@@ -156,6 +158,9 @@ public static class Replay
             $"{r.By} asks for {r.Request.Group} to go to {r.Request.To}, {Model.Words.Of(r.Request.Cutover)}, in {r.Moves.Count} "
             + (r.Moves.Count == 1 ? "move" : "moves"),
         MoveHappened m => Words(m.Input, move),
+        StaleReported { StaleFrom: { } from } r => $"{r.By}: the replica of volume {r.Name ?? $"{r.Volume}"} is stale from sequence {from} on, "
+            + $"epoch {r.Epoch}",
+        StaleReported r => $"{r.By}: the replica of volume {r.Name ?? $"{r.Volume}"} is whole again, epoch {r.Epoch}",
         CommitRequested c => $"{c.By} ends the trial: no rollback is offered any more",
         Recovered r => $"{r.By} has had the journal rebuilt: {r.Groups.Count} groups, next migration {r.NextMigration}"
             + (r.Stale is { } stale ? $"; {string.Join(", ", stale)} ran by an old journal only" : "")
@@ -179,6 +184,7 @@ public static class Replay
         StageExpired e => $"{Model.Words.Of(e.Stage)} did not end in time: {e.Detail}",
         AbortRequested a => $"{a.By} wants it undone: {a.Why}",
         GiveUpRequested g => $"{g.By} gives up {string.Join(", ", g.Parties)}: {g.Why}",
+        WindowReached w => $"it is {w.At:u}",
         TakenUp => "a manager has taken the journal up: the deadline of the open stage starts anew",
         _ => Model.Words.Of(input),
     };

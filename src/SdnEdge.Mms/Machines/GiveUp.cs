@@ -31,6 +31,8 @@ public static class GiveUp
         string[] all = [.. Names(state.Plan, source: true), .. Names(state.Plan, source: false)];
         if (parties.FirstOrDefault(p => p != state.Plan.From && p != state.Plan.To && !all.Contains(p)) is { } stranger)
             return $"'{stranger}' is no party of it; it has {string.Join(", ", all.Distinct())}, at {state.Plan.From} and {state.Plan.To}";
+        if (state.Stage == MoveStage.AwaitWindow) return "it waits for its window, and nobody was asked anything yet; abort it without "
+            + "giving anybody up";
         if (state.Stage == MoveStage.Settle) return "who may run its servers is what it asks, and only the hosts' own words say that; have "
             + "them answer, or abort it without giving anybody up";
         if (IsBeforeOrUndone(state)) return null;

@@ -48,6 +48,7 @@ public static class ManagerMachine
                 && ended is { Outcome: MigrationOutcome.Moved, Committed: false }
                 => state with { Ended = state.Ended.SetItem(ended.Id, ended with { Committed = true }) },
             Recovered recovered => Recover(state, recovered, now, at),
+            StaleReported report => VolumeMarks.Take(state, report, at),
             _ => state,
         };
     }
@@ -131,6 +132,9 @@ public static class ManagerMachine
         migration = migration with { Moves = migration.Moves.SetItem(migration.Moves.Count - 1, after), Failure = migration.Failure
             ?? after.Failure };
         state = Own(With(state, migration), migration.Request.Group, after);
+
+        // Both pivots: what the volumes' former owner had reported is over.
+        if (before.TargetOwns != after.TargetOwns) state = VolumeMarks.Granted(state, after);
         return after.Outcome is null ? state : Ended(state, migration, now, at);
     }
 
@@ -194,7 +198,10 @@ public static class ManagerMachine
             plan = plan with { Paths = paths };
         }
 
-        MoveState move = MoveMachine.Start(plan with { Migration = migration.Id, Epoch = epoch }) with { StageSinceNs = now };
+        MoveState move = MoveMachine.Start(plan with { Migration = migration.Id, Epoch = epoch }) with
+        {
+            StageSinceNs = now, StaleVolumes = VolumeMarks.Of(state, plan),
+        };
         if (!delayed) move = MoveMachine.Step(move, new Begin(), now);
         migration = migration with
         {
@@ -235,6 +242,9 @@ public static class ManagerMachine
         return plan with
         {
             From = plan.To, To = plan.From,
+
+            // What has to go back does so at any time.
+            Options = plan.Options with { Window = null },
             Servers = [.. plan.Servers.Select(s => s with { SourceHost = s.TargetHost, TargetHost = s.SourceHost })],
             Paths =
             [

@@ -56,6 +56,7 @@ public static class MoveMachine
             GiveUpRequested given when state.Stage == MoveStage.Planned && GiveUp.MayGiveUp(state, given.Parties) is null
                 => End(GiveUp.Take(state, given), MoveOutcome.GivenUp, now),
             _ when state.Stage == MoveStage.Planned => state,
+            WindowReached reached => Reach(state, reached.At, now),
             SignalDone done when Opens(state, done.Key) is SendSignal command => Complete(
                 LastWord(state, command, done.Reply, now) with
                 {
@@ -196,11 +197,50 @@ public static class MoveMachine
                 MoveStage.Inspect or MoveStage.InspectUndo when !state.GivenUp.IsEmpty => End(state, MoveOutcome.GivenUp, now),
                 MoveStage.Inspect => End(state, MoveOutcome.Moved, now),
                 MoveStage.InspectUndo => End(state, MoveOutcome.AsBefore, now),
+                MoveStage.Planned when state.Plan.Options.Window is not null => EnterOnly(state, MoveStage.AwaitWindow, now),
+
+                // R2: the source goes on with what it alone has.
+                MoveStage.Stop when !state.StaleVolumes.IsEmpty => Undo(state, WhyStale(state), null, now),
                 _ => EnterOnly(state, row.Next, now),
             };
         }
 
         return state;
+    }
+
+    // The times of a window: to prepare, to switch, and to have done so.
+    private static MoveState Reach(MoveState state, DateTimeOffset at, long now)
+    {
+        if (state is not { Failure: null, Stage: <= MoveStage.Mirror, Plan.Options.Window: { } window }) return state;
+        if (at >= window.To)
+        {
+            string open = string.Join(", ", StageTable.Of(state.Stage).Commands(state).Where(c => !state.Done.Contains(c.Key))
+                .Select(c => c.Key));
+            return Undo(state, $"its window was over at {window.To:u}, before the switch: {open} was still open", null, now);
+        }
+
+        if (at >= window.From && !state.WindowIsOpen)
+            state = state with { WindowIsOpen = true, Done = state.Done.Add(new WaitForWindow("near").Key).Add(new WaitForWindow("open").Key) };
+        else if (at >= window.Near && state.Stage == MoveStage.AwaitWindow)
+            state = state with { Done = state.Done.Add(new WaitForWindow("near").Key) };
+        else
+            return state;
+        return Advance(state, now);
+    }
+
+    private static string WhyStale(MoveState state)
+    {
+        IEnumerable<string> stale = state.Plan.Servers.SelectMany(s => s.Volumes ?? []).Where(v => state.StaleVolumes.ContainsKey(v.Id))
+            .Select(v => $"the copy of {v.Name} at {state.Plan.To} is stale from sequence {state.StaleVolumes[v.Id]} on");
+        return $"{string.Join("; ", stale)}, on record: it would be lost";
+    }
+
+    /// <summary>When <see cref="WindowReached"/> is due next, wall clock; null = never.</summary>
+    public static DateTimeOffset? WindowDue(MoveState state)
+    {
+        ArgumentNullException.ThrowIfNull(state);
+        return state is not { Outcome: null, Failure: null, Stage: > MoveStage.Planned and <= MoveStage.Mirror, Plan.Options.Window: { } window }
+            ? null : state.WindowIsOpen ? window.To : state.Stage == MoveStage.AwaitWindow ? window.Near : window.From;
     }
 
     private static MoveState EnterOnly(MoveState state, MoveStage stage, long now, string? error = null)
@@ -389,7 +429,11 @@ public static class MoveMachine
 
     // R2: the record of this step grants the source the next epoch; the one that the target was promised is burnt.
     private static MoveState Undo(MoveState state, string why, string? by, long now)
-        => Advance(EnterOnly(state with { Failure = why, AbortedBy = by, Epoch = state.Epoch + 1 }, MoveStage.ResumeSource, now, why), now);
+        => state.Stage == MoveStage.AwaitWindow
+
+            // Nobody was asked anything.
+            ? End(state with { Failure = why, AbortedBy = by }, MoveOutcome.AsBefore, now, why)
+            : Advance(EnterOnly(state with { Failure = why, AbortedBy = by, Epoch = state.Epoch + 1 }, MoveStage.ResumeSource, now, why), now);
 
     private static MoveState End(MoveState state, MoveOutcome outcome, long now, string? error = null)
         => EndStage(state, now, error) with { Stage = MoveStage.Ended, StageSinceNs = now, Outcome = outcome };

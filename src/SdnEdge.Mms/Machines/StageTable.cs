@@ -19,6 +19,7 @@ public sealed record StageRow(
 /// A move as a table: each stage with what it asks of whom, how long it may take, and what comes next. Undoing is the second part of the
 /// table; <see cref="MoveMachine"/> decides when a move goes over to it.
 /// <code>
+/// before   await-window: only where the move has a window
 /// forward  prepare-target, prepare-source, mirror, switch, stop | pivot | hand-over, activate | the servers run |
 ///          release, hold-drain, advertise, direct-path, withdraw, drain, teardown-source, last-packet, teardown-target, inspect
 /// undo     resume-source, abort-source, empty-tunnel, abort-target, give-back, inspect-undo
@@ -37,6 +38,7 @@ public static class StageTable
     private static readonly Dictionary<MoveStage, StageRow> s_rows = new StageRow[]
     {
         new(MoveStage.Planned, _ => [], MoveStage.PrepareTarget),
+        new(MoveStage.AwaitWindow, s => [new WaitForWindow("near")], MoveStage.PrepareTarget, BeforePivot: true),
         new(MoveStage.PrepareTarget,
             s => [.. Signals(s, SignalKind.Prepare, target: true), .. Orders(s, ServerOrder.Prepare, target: true)],
             MoveStage.PrepareSource, o => o.StepMs, BeforePivot: true,
@@ -44,7 +46,8 @@ public static class StageTable
         new(MoveStage.PrepareSource, PrepareSource, MoveStage.Mirror, o => o.StepMs, BeforePivot: true,
             Meanwhile: s => Ahead([.. Watches(s, PathWatch.TunnelUp), .. Mirrored(s, Offered(s))], s)),
         new(MoveStage.Mirror,
-            s => [.. Watches(s, PathWatch.TunnelUp), .. Mirrored(s, s.Plan.Servers)],
+            s => [.. Watches(s, PathWatch.TunnelUp), .. s.Plan.Options.Window is null ? [] : (MoveCommand[])[new WaitForWindow("open")],
+                .. Mirrored(s, s.Plan.Servers)],
             MoveStage.Switch, o => o.MirrorMs, BeforePivot: true),
         new(MoveStage.Switch, s => Signals(s, SignalKind.Switch, target: false), MoveStage.Stop, o => o.StepMs, BeforePivot: true),
         new(MoveStage.Stop,
@@ -102,8 +105,9 @@ public static class StageTable
     private static IEnumerable<MoveCommand> PrepareSource(MoveState s)
         => [.. Signals(s, SignalKind.Prepare, target: false), .. Orders(s, ServerOrder.Prepare, target: false)];
 
+    // The convenient point is of no use before the window is open.
     private static IEnumerable<MoveCommand> Mirrored(MoveState s, IEnumerable<ServerMove> servers)
-        => servers.Select(x => new WatchServer(ServerWatch.Mirrored, x.Name, s.Epoch));
+        => s.Plan.Options.Window is not null && !s.WindowIsOpen ? [] : servers.Select(x => new WatchServer(ServerWatch.Mirrored, x.Name, s.Epoch));
 
     // Of these the copy has begun.
     private static IEnumerable<ServerMove> Offered(MoveState s) => s.Plan.Servers.Where(
@@ -185,7 +189,13 @@ public static class StageTable
                 s.Epoch, s.Plan.Migration, order == ServerOrder.Prepare ? target ? MigrationRole.Target : MigrationRole.Source : null,
                 order == ServerOrder.Prepare ? target ? x.SourceHost : x.TargetHost : null,
                 order == ServerOrder.Stop ? s.Plan.Options.CopyMs : 0,
-                order == ServerOrder.Prepare && !target ? s.Plan.Options.MaxBlackoutMs : null)));
+                order == ServerOrder.Prepare && !target ? s.Plan.Options.MaxBlackoutMs : null,
+                order == ServerOrder.Activate ? Stale(s, x) : null,
+                order == ServerOrder.Prepare && !target && !s.WindowIsOpen ? s.Plan.Options.Window?.From : null)));
+
+    private static Guid[]? Stale(MoveState s, ServerMove server)
+        => s.StaleVolumes.IsEmpty || server.Volumes?.Select(v => v.Id).Where(s.StaleVolumes.ContainsKey).ToArray() is not { Length: > 0 } stale
+            ? null : stale;
 
     // All stood still between the last answer to stop and the first one to activate, at least for so long.
     private static int LeftToKeepBack(MoveState s, PathMove path)

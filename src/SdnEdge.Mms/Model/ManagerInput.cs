@@ -9,6 +9,7 @@ namespace SdnEdge.Mms.Model;
 [JsonDerivedType(typeof(MoveHappened), "move-happened")]
 [JsonDerivedType(typeof(CommitRequested), "commit-requested")]
 [JsonDerivedType(typeof(Recovered), "recovered")]
+[JsonDerivedType(typeof(StaleReported), "stale-reported")]
 public abstract record ManagerInput;
 
 /// <summary>A migration was asked for and planned.</summary>
@@ -24,6 +25,16 @@ public sealed record MigrationRequested(
 /// <param name="Migration">The migration.</param>
 /// <param name="Input">What.</param>
 public sealed record MoveHappened(string Migration, MoveInput Input) : ManagerInput;
+
+/// <summary>A store reports that acknowledged writes are missing at a volume's replica, or that none is any more.</summary>
+/// <param name="Volume">The volume's identity.</param>
+/// <param name="Epoch">The owner's epoch.</param>
+/// <param name="Generation">Number of the report within the epoch.</param>
+/// <param name="StaleFrom">First sequence that may be missing; null = the report of this number is over.</param>
+/// <param name="By">The store, as its certificate or user names it.</param>
+/// <param name="Name">The volume's name, for people; null = not said.</param>
+public sealed record StaleReported(Guid Volume, ulong Epoch, ulong Generation, ulong? StaleFrom, string By, string? Name = null)
+    : ManagerInput;
 
 /// <summary>The way back is given up: the trial is over.</summary>
 /// <param name="Migration">The migration.</param>

@@ -78,6 +78,16 @@ public sealed record GroupState(long Epoch, ImmutableSortedDictionary<string, Ow
     public static readonly GroupState Fresh = new(0, ImmutableSortedDictionary<string, Ownership>.Empty);
 }
 
+/// <summary>What is on record of a volume: its owner's epoch, and whether the replica is stale.</summary>
+/// <param name="Epoch">The owner's epoch, as stores count: reports of an older one are refused.</param>
+/// <param name="Generation">Highest number of a report within the epoch; 0 = there was none.</param>
+/// <param name="StaleFrom">First sequence that may be missing at the replica; null = it is not stale.</param>
+/// <param name="Since">Since when (ISO 8601, UTC); null = it is not stale.</param>
+/// <param name="By">Who reported last; null = nobody in this epoch.</param>
+/// <param name="Name">The volume's name, for people; null = not known.</param>
+public sealed record VolumeMark(
+    ulong Epoch, ulong Generation = 0, ulong? StaleFrom = null, string? Since = null, string? By = null, string? Name = null);
+
 /// <summary>All that a manager knows: the fold of its journal.</summary>
 public sealed record ManagerState
 {
@@ -115,6 +125,9 @@ public sealed record ManagerState
     /// <summary>Migrations that ended before those, by id.</summary>
     public ImmutableSortedDictionary<string, EndedMigration> Ended { get; init; }
         = ImmutableSortedDictionary.Create<string, EndedMigration>(StringComparer.Ordinal);
+
+    /// <summary>Volumes of which something is on record, by identity.</summary>
+    public ImmutableSortedDictionary<Guid, VolumeMark> Volumes { get; init; } = ImmutableSortedDictionary<Guid, VolumeMark>.Empty;
 
     /// <summary>A group; a fresh one where the journal has none.</summary>
     public GroupState GroupOf(string name) => Groups.GetValueOrDefault(name) ?? GroupState.Fresh;

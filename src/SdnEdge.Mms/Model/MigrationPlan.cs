@@ -36,17 +36,36 @@ public sealed record MigrationRequest(string Group, string To, Cutover Cutover =
 /// <param name="MaxBlackoutMs">Longest time for which nobody may run, from the source's stop to the target's start, as far as it can be
 /// predicted. In a plan: no more than the hold takes. Null: as long as it takes; plans of the first version do not say it.</param>
 /// <param name="KeepTrying">True: a copy that does not converge is not given up.</param>
+/// <param name="Window">When it may switch; null = as soon as it can.</param>
 public sealed record MoveOptions(
     HoldOptions? Hold = null, int CopyMs = 0, int QuietMs = 500, bool KeepOrder = true, int OrderBoundMs = 1000, int OthersHoldMs = 0,
     int StepMs = 15_000, int StopMs = 30_000, int MirrorMs = 3_600_000, int HoldDrainMs = 2_000, int DrainMs = 10_000,
-    bool StopByHold = false, int? MaxBlackoutMs = null, bool KeepTrying = false);
+    bool StopByHold = false, int? MaxBlackoutMs = null, bool KeepTrying = false, MoveWindow? Window = null);
+
+/// <summary>When a move may switch: its volumes follow before, its preparations begin shortly before, and when it is over nothing has been
+/// switched.</summary>
+/// <param name="From">From then on.</param>
+/// <param name="To">Until then; a switch that has begun goes on.</param>
+/// <param name="LeadMs">How long before <paramref name="From"/> the preparations begin, milliseconds.</param>
+public sealed record MoveWindow(DateTimeOffset From, DateTimeOffset To, int LeadMs)
+{
+    /// <summary>When the preparations begin.</summary>
+    public DateTimeOffset Near => From.AddMilliseconds(-LeadMs);
+}
+
+/// <summary>A volume that moves with its server.</summary>
+/// <param name="Name">Its name at both sites.</param>
+/// <param name="Id">Its identity at both sites.</param>
+public sealed record MovedVolume(string Name, Guid Id);
 
 /// <summary>A server of a move and the hosts at its two ends.</summary>
 /// <param name="Name">The server.</param>
 /// <param name="SourceHost">Host agent where it runs.</param>
 /// <param name="TargetHost">Host agent where it will run.</param>
 /// <param name="Undoable">False: once handed over it cannot run at the source again, so it is handed over after the pivot.</param>
-public sealed record ServerMove(string Name, string SourceHost, string TargetHost, bool Undoable = true);
+/// <param name="Volumes">Its volumes; null = it has none. Plans of earlier versions do not say them.</param>
+public sealed record ServerMove(
+    string Name, string SourceHost, string TargetHost, bool Undoable = true, IReadOnlyList<MovedVolume>? Volumes = null);
 
 /// <summary>One end of a path: a PE and the prefixes on its port.</summary>
 /// <param name="Pe">The PE.</param>

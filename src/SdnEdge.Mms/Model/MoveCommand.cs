@@ -36,6 +36,10 @@ public sealed record WatchPath(PathWatch Kind, string Path) : MoveCommand($"{Wor
 /// <param name="Epoch">The epoch that is to be in force; 0 = any.</param>
 public sealed record WatchServer(ServerWatch Kind, string Server, long Epoch) : MoveCommand($"{Words.Of(Kind)} {Server} {Epoch}");
 
+/// <summary>Nobody is asked anything until the time has come.</summary>
+/// <param name="Until">What comes then: <c>near</c>, the time to prepare, or <c>open</c>.</param>
+public sealed record WaitForWindow(string Until) : MoveCommand($"window {Until}");
+
 /// <summary>What is watched on a path.</summary>
 public enum PathWatch
 {

@@ -15,6 +15,7 @@ namespace SdnEdge.Mms.Model;
 [JsonDerivedType(typeof(AbortRequested), "abort-requested")]
 [JsonDerivedType(typeof(GiveUpRequested), "give-up-requested")]
 [JsonDerivedType(typeof(TakenUp), "taken-up")]
+[JsonDerivedType(typeof(WindowReached), "window-reached")]
 public abstract record MoveInput;
 
 /// <summary>Begin.</summary>
@@ -63,6 +64,10 @@ public sealed record GiveUpRequested(string By, string Why, IReadOnlyList<string
 
 /// <summary>A manager has taken the journal up: the deadline of an open stage starts anew.</summary>
 public sealed record TakenUp : MoveInput;
+
+/// <summary>A time of the move's window has come.</summary>
+/// <param name="At">The time.</param>
+public sealed record WindowReached(DateTimeOffset At) : MoveInput;
 
 /// <summary>What the two ends and the ingress PEs of a path said when a watch ended.</summary>
 /// <param name="Source">The source PE's word.</param>

@@ -6,6 +6,8 @@ public enum MoveStage
 {
     /// <summary>On record, not begun.</summary>
     Planned,
+    /// <summary>It has a window, which is not near: nobody is asked anything, its volumes follow.</summary>
+    AwaitWindow,
     /// <summary>Target PEs accept the tunnel and arm their holds; target hosts make room.</summary>
     PrepareTarget,
     /// <summary>Source PEs make the tunnel and arm the redirect; source hosts take the new epoch.</summary>
@@ -106,6 +108,8 @@ public enum WaitReason
     Refused,
     /// <summary>Something of the move is still there.</summary>
     LeftOver,
+    /// <summary>The window is not open yet.</summary>
+    WindowClosed,
     /// <summary>The journal takes no records.</summary>
     JournalDown,
     /// <summary>PEs or hosts know of later things than the journal: an old copy of it was put back.</summary>

@@ -41,6 +41,13 @@ public sealed record MoveState
     /// </summary>
     public bool StopUnconfirmed { get; init; }
 
+    /// <summary>True when the move's window has opened.</summary>
+    public bool WindowIsOpen { get; init; }
+
+    /// <summary>Volumes of the move whose copy at the target is stale, on record, and from which sequence on. Invariant: there is none when
+    /// the target is granted its epoch.</summary>
+    public ImmutableSortedDictionary<Guid, ulong> StaleVolumes { get; init; } = ImmutableSortedDictionary<Guid, ulong>.Empty;
+
     /// <summary>Keys of the commands whose effect is known to be there.</summary>
     public ImmutableSortedSet<string> Done { get; init; } = [];
 

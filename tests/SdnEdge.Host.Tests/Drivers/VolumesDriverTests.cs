@@ -82,6 +82,52 @@ public class VolumesDriverTests
         Assert.Equal(["drain 7"], lab.Log);
     }
 
+    // What the report's syncExposureMs is made of: the events in their order, by one clock.
+    [Fact]
+    public async Task What_was_done_with_each_volume_is_noted_in_the_order_in_which_it_was_done()
+    {
+        var lab = new Lab(runs: true);
+        await lab.Driver.MirrorAsync(s_move, default);
+        Assert.All(lab.Driver.VolumeSteps, v => Assert.True(v is { SyncAskedAtNs: not null, InSyncAtNs: null, DrainMs: null }));
+        lab.Volumes[0].At = lab.Volumes[1].At = new VolumeProgress(true, 0);
+        await lab.Driver.MirrorAsync(s_move, default);
+        await lab.Driver.StopAsync(s_move, default);
+        await lab.Driver.HandOverAsync(s_move, default);
+        await lab.Driver.KillAsync(s_move, default);
+        Assert.Equal(["v0", "v1"], lab.Driver.VolumeSteps.Select(v => v.Volume));
+        Assert.All(lab.Driver.VolumeSteps, v =>
+        {
+            Assert.True(v.SyncAskedAtNs <= v.InSyncAtNs && v.InSyncAtNs <= v.SealedAtNs && v.SealedAtNs <= v.ReleasedAtNs);
+            Assert.True(v is { DrainMs: >= 0, SealedAt: 4711, GrantedAtNs: null, RestoredAtNs: null });
+        });
+
+        // The next move begins with nothing; a volume that is in sync mode by its configuration was not asked for it.
+        lab.Volumes[0].At = new VolumeProgress(true, 0, WasSync: true);
+        await lab.Driver.MirrorAsync(s_move with { Epoch = 9 }, default);
+        Assert.True(lab.Driver.VolumeSteps[0] is { SyncAskedAtNs: null, InSyncAtNs: not null, SealedAt: null, ReleasedAtNs: null });
+    }
+
+    [Fact]
+    public async Task Before_the_window_is_open_no_write_waits_for_the_other_site()
+    {
+        var lab = new Lab(runs: true);
+        lab.Volumes[0].At = lab.Volumes[1].At = new VolumeProgress(true, 0);
+        DriverContext before = s_move with { SyncNotBefore = DateTimeOffset.UtcNow.AddDays(1) };
+        Assert.False((await lab.Driver.MirrorAsync(before, default))!.Ready);
+        Assert.Equal(["prepare 7"], lab.Log);
+        Assert.True((await lab.Driver.MirrorAsync(s_move with { SyncNotBefore = DateTimeOffset.UtcNow.AddDays(-1) }, default))!.Ready);
+        Assert.Equal(["prepare 7", "sync"], lab.Log);
+    }
+
+    [Fact]
+    public async Task A_target_is_told_which_volumes_its_store_must_not_grant()
+    {
+        var lab = new Lab(runs: false);
+        lab.Server.Process = 41;
+        await lab.Driver.ActivateAsync(s_move with { StaleVolumes = [Guid.NewGuid()] }, default);
+        Assert.Equal(["grant 7 to 41 but 1", "Activate"], lab.Log);
+    }
+
     // A server with two volumes; the log has what is asked of both as one line.
     private sealed class Lab
     {
@@ -134,14 +180,20 @@ public class VolumesDriverTests
 
         public Task DrainAsync(long epoch, CancellationToken cancel) => Drained is { } e ? Task.FromException(e) : Did($"drain {epoch}");
 
-        public Task SealAsync(long epoch, CancellationToken cancel) => Did($"seal {epoch}");
+        public async Task<ulong?> SealAsync(long epoch, CancellationToken cancel)
+        {
+            await Did($"seal {epoch}");
+            return 4711;
+        }
+
+        public Task<ServerVolumeInfo> InfoAsync(CancellationToken cancel) => Task.FromResult(new ServerVolumeInfo(name, LagBytes: At.LagBytes));
 
         public Task UnparkAsync(long epoch, CancellationToken cancel) => Did($"unpark {epoch}");
 
         public Task ReleaseAsync(long epoch, CancellationToken cancel) => Did($"release {epoch}");
 
-        public Task GrantAsync(long epoch, int? process, CancellationToken cancel)
-            => Did($"grant {epoch} to {(process is { } p ? $"{p}" : "nobody")}");
+        public Task GrantAsync(long epoch, int? process, IReadOnlyList<Guid> stale, CancellationToken cancel)
+            => Did($"grant {epoch} to {(process is { } p ? $"{p}" : "nobody")}{(stale.Count > 0 ? $" but {stale.Count}" : "")}");
 
         public Task CancelAsync(long epoch, CancellationToken cancel) => Did($"cancel {epoch}");
 

@@ -228,7 +228,7 @@ public sealed class ManagerServiceTests : IAsyncLifetime
     }
 
     public static TheoryData<MoveStage> ForwardStages
-        => new(Enum.GetValues<MoveStage>().Where(s => s > MoveStage.Planned && s < MoveStage.Void && s != MoveStage.HandOver));
+        => new(Enum.GetValues<MoveStage>().Where(s => s > MoveStage.AwaitWindow && s < MoveStage.Void && s != MoveStage.HandOver));
 
     public static TheoryData<MoveStage> UndoStages
         => new(Enum.GetValues<MoveStage>().Where(s => s is >= MoveStage.Void and < MoveStage.Ended and not MoveStage.Settle));

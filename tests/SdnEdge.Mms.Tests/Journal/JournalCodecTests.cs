@@ -27,6 +27,8 @@ public class JournalCodecTests
                     random.NextInt64(), ImmutableSortedDictionary<string,
                         Ownership>.Empty.Add(Word(random), new Ownership(Word(random), random.NextInt64())))),
                 random.NextInt64(), (uint)random.Next(), Word(random), random.Next(2) == 0 ? null : [Word(random)]),
+            new StaleReported(Guid.NewGuid(), (ulong)random.NextInt64(), (ulong)random.NextInt64(),
+                random.Next(2) == 0 ? null : (ulong)random.NextInt64(), Word(random), random.Next(2) == 0 ? null : Word(random)),
             .. MoveInputs(random).Select(i => new MoveHappened(Word(random), i)),
         ];
         Assert.Equal(AllKinds(typeof(ManagerInput)), inputs.Select(i => i.GetType().Name).Distinct().Order());
@@ -161,6 +163,7 @@ public class JournalCodecTests
             ImmutableSortedDictionary<string, long>.Empty.Add(Word(random), random.NextInt64()), [Word(random) + "1", Word(random) + "2"],
             random.Next(2) == 0, random.Next(2) == 0, random.Next(2) == 0, random.Next(2) == 0)),
         new Refused(Word(random), Word(random), Word(random)), new StageExpired(Any<MoveStage>(random), Word(random)),
+        new WindowReached(When(random)),
         new AbortRequested(Word(random), Word(random)), new GiveUpRequested(Word(random), Word(random), [Word(random), Word(random)]),
     ];
 
@@ -187,15 +190,19 @@ public class JournalCodecTests
         };
         var options = new MoveOptions(new HoldOptions(random.Next()), random.Next(), random.Next(), random.Next(2) == 0, random.Next(),
             random.Next(), random.Next(),
-            random.Next(), random.Next(), random.Next(), random.Next());
+            random.Next(), random.Next(), random.Next(), random.Next(), random.Next(2) == 0, random.Next(2) == 0 ? null : random.Next(),
+            random.Next(2) == 0, random.Next(2) == 0 ? null : new MoveWindow(When(random), When(random), random.Next()));
         return new MigrationRequested(
             Word(random), new MigrationRequest(Word(random), Word(random), Any<Cutover>(random), random.Next(2) == 0 ? null : options),
             [
                 new MovePlan(Word(random), random.NextInt64(), Word(random), Word(random),
-                    [new ServerMove(Word(random), Word(random), Word(random), random.Next(2) == 0)],
+                    [new ServerMove(Word(random), Word(random), Word(random), random.Next(2) == 0,
+                        random.Next(2) == 0 ? null : [new MovedVolume(Word(random), Guid.NewGuid())])],
                     [path], options, random.Next(2) == 0),
             ], Word(random));
     }
+
+    private static DateTimeOffset When(Random random) => DateTimeOffset.UnixEpoch.AddMilliseconds(random.NextInt64(4_000_000_000_000));
 
     private static T Any<T>(Random random) where T : struct, Enum
     {

@@ -8,6 +8,22 @@ internal static class Plans
 {
     public static readonly MoveOptions Quick = new(QuietMs: 1);
 
+    public static readonly MoveWindow Window = new(
+        new DateTimeOffset(2026, 12, 1, 2, 0, 0, TimeSpan.Zero), new DateTimeOffset(2026, 12, 1, 4, 0, 0, TimeSpan.Zero), 60_000);
+
+    /// <summary>The same, in <see cref="Window"/>.</summary>
+    public static MovePlan InWindow(MovePlan plan) => plan with { Options = plan.Options with { Window = Window } };
+
+    /// <summary>The identity of a volume, by its name.</summary>
+    public static Guid VolumeId(string name)
+        => new(System.Security.Cryptography.SHA256.HashData(System.Text.Encoding.UTF8.GetBytes(name))[..16]);
+
+    /// <summary>The same, and each server has a volume <c>disk-SERVER</c>.</summary>
+    public static MovePlan WithVolumes(MovePlan plan) => plan with
+    {
+        Servers = [.. plan.Servers.Select(s => s with { Volumes = [new MovedVolume("disk-" + s.Name, VolumeId("disk-" + s.Name))] })],
+    };
+
     /// <summary>A path <c>m1.1</c> from pe-a to pe-b, or <c>m1.2</c> from pe-c to pe-d, and so on.</summary>
     public static PathMove Path(int number, string migration = "m1")
     {
@@ -42,6 +58,8 @@ internal static class Plans
             o.Key,
             new ServerReply(o.Server, o.Order, o.Request.Epoch, StateAfter(o), false, 1, o.Order == ServerOrder.Void ? verdict : null), 1),
         WatchPath w => new Seen(w.Key, new PathEvidence(Quiet: w.Kind == PathWatch.Drained)),
+        WaitForWindow { Until: "near" } => new WindowReached(Window.Near),
+        WaitForWindow => new WindowReached(Window.From),
         _ => new Seen(command.Key, null),
     };
 

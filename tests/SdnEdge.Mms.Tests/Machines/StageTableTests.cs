@@ -15,35 +15,37 @@ public class StageTableTests
     // done   noted, the stage goes on or ends             undo   the source is granted the next epoch
     // void   the targets are asked for their verdict      fence  it ends here: another manager is in charge
     // taken  the deadline starts anew                     left   it goes on, or ends, without the party that was given up
+    // off    it ends, as before: nobody was asked anything
     private const string Table = """
-        stage            begin answer late wrong refuse-1 refuse-2 refuse-wrong stale expired expired-other abort taken-up give-src give-tgt
-        planned          go    -      -    -     -        -        -            -     -       -             -     taken    left     left
-        prepare-target   -     done   -    -     undo     undo     -            fence undo    -             undo  taken    undo     undo
-        prepare-source   -     done   -    -     undo     undo     -            fence undo    -             undo  taken    undo     undo
-        mirror           -     done   -    -     undo     undo     -            fence undo    -             undo  taken    undo     undo
-        switch           -     done   -    -     undo     undo     -            fence undo    -             undo  taken    undo     undo
-        stop             -     done   -    -     undo     undo     -            fence undo    -             undo  taken    undo     undo
-        hand-over        -     done   -    -     -        -        -            fence -       -             -     taken    -        -
-        activate         -     done   -    -     void     -        -            fence -       -             void  taken    left     -
-        release          -     done   -    -     -        -        -            fence -       -             -     taken    left     -
-        hold-drain       -     done   -    -     -        -        -            fence -       -             -     taken    left     -
-        advertise        -     done   -    -     -        -        -            fence -       -             -     taken    left     -
-        direct-path      -     done   -    -     -        -        -            fence -       -             -     taken    left     -
-        withdraw         -     done   -    -     -        -        -            fence -       -             -     taken    left     -
-        drain            -     done   -    -     -        -        -            fence -       -             -     taken    left     -
-        teardown-source  -     done   -    -     -        -        -            fence -       -             -     taken    left     -
-        last-packet      -     done   -    -     -        -        -            fence -       -             -     taken    left     -
-        teardown-target  -     done   -    -     -        -        -            fence -       -             -     taken    left     -
-        inspect          -     done   -    -     -        -        -            fence -       -             -     taken    left     -
-        void             -     done   -    -     -        -        -            fence -       -             -     taken    left     -
-        settle           -     done   -    -     fence    fence    -            fence -       -             fence taken    -        -
-        resume-source    -     done   -    -     -        -        -            fence -       -             -     taken    left     left
-        abort-source     -     done   -    -     -        -        -            fence -       -             -     taken    left     left
-        empty-tunnel     -     done   -    -     -        -        -            fence -       -             -     taken    left     left
-        abort-target     -     done   -    -     -        -        -            fence -       -             -     taken    left     left
-        give-back        -     done   -    -     -        -        -            fence -       -             -     taken    left     left
-        inspect-undo     -     done   -    -     -        -        -            fence -       -             -     taken    left     left
-        ended            -     -      -    -     -        -        -            -     -       -             -     -        -        -
+        stage            begin answer late wrong refuse-1 refuse-2 refuse-wrong stale expired expired-other abort taken-up give-src give-tgt window
+        planned          go    -      -    -     -        -        -            -     -       -             -     taken    left     left     -
+        await-window     -     done   -    -     off      off      -            fence off     -             off   taken    -        -        done
+        prepare-target   -     done   -    -     undo     undo     -            fence undo    -             undo  taken    undo     undo     -
+        prepare-source   -     done   -    -     undo     undo     -            fence undo    -             undo  taken    undo     undo     -
+        mirror           -     done   -    -     undo     undo     -            fence undo    -             undo  taken    undo     undo     -
+        switch           -     done   -    -     undo     undo     -            fence undo    -             undo  taken    undo     undo     -
+        stop             -     done   -    -     undo     undo     -            fence undo    -             undo  taken    undo     undo     -
+        hand-over        -     done   -    -     -        -        -            fence -       -             -     taken    -        -        -
+        activate         -     done   -    -     void     -        -            fence -       -             void  taken    left     -        -
+        release          -     done   -    -     -        -        -            fence -       -             -     taken    left     -        -
+        hold-drain       -     done   -    -     -        -        -            fence -       -             -     taken    left     -        -
+        advertise        -     done   -    -     -        -        -            fence -       -             -     taken    left     -        -
+        direct-path      -     done   -    -     -        -        -            fence -       -             -     taken    left     -        -
+        withdraw         -     done   -    -     -        -        -            fence -       -             -     taken    left     -        -
+        drain            -     done   -    -     -        -        -            fence -       -             -     taken    left     -        -
+        teardown-source  -     done   -    -     -        -        -            fence -       -             -     taken    left     -        -
+        last-packet      -     done   -    -     -        -        -            fence -       -             -     taken    left     -        -
+        teardown-target  -     done   -    -     -        -        -            fence -       -             -     taken    left     -        -
+        inspect          -     done   -    -     -        -        -            fence -       -             -     taken    left     -        -
+        void             -     done   -    -     -        -        -            fence -       -             -     taken    left     -        -
+        settle           -     done   -    -     fence    fence    -            fence -       -             fence taken    -        -        -
+        resume-source    -     done   -    -     -        -        -            fence -       -             -     taken    left     left     -
+        abort-source     -     done   -    -     -        -        -            fence -       -             -     taken    left     left     -
+        empty-tunnel     -     done   -    -     -        -        -            fence -       -             -     taken    left     left     -
+        abort-target     -     done   -    -     -        -        -            fence -       -             -     taken    left     left     -
+        give-back        -     done   -    -     -        -        -            fence -       -             -     taken    left     left     -
+        inspect-undo     -     done   -    -     -        -        -            fence -       -             -     taken    left     left     -
+        ended            -     -      -    -     -        -        -            -     -       -             -     -        -        -        -
         """;
 
     private static readonly Dictionary<MoveStage, MoveState> s_states = Reached();
@@ -96,7 +98,16 @@ public class StageTableTests
 
     [Fact]
     public void Stages_have_a_deadline_exactly_where_they_can_be_undone_without_asking()
-        => Assert.All(StageTable.Rows, r => Assert.Equal(r.BeforePivot, r.DeadlineMs is not null));
+        => Assert.All(StageTable.Rows.Where(r => r.Stage != MoveStage.AwaitWindow),
+            r => Assert.Equal(r.BeforePivot, r.DeadlineMs is not null));
+
+    // That one's end is a time of the wall clock.
+    [Fact]
+    public void Waiting_for_a_window_ends_when_it_is_near_and_has_no_other_deadline()
+    {
+        Assert.Null(StageTable.Of(MoveStage.AwaitWindow).DeadlineMs);
+        Assert.Equal(Plans.Window.Near, MoveMachine.WindowDue(s_states[MoveStage.AwaitWindow]));
+    }
 
     [Fact]
     public void The_same_input_twice_is_the_same_as_once() => Assert.All(s_states.Values.Where(s => MoveMachine.Open(s).Count > 0), s =>
@@ -128,6 +139,7 @@ public class StageTableTests
             "abort" => new AbortRequested("user ops", "why not"),
             "taken-up" => new TakenUp(),
             "give-src" => new GiveUpRequested("user ops", "it burnt down", ["host-a"]),
+            "window" => new WindowReached(Plans.Window.Near),
             "give-tgt" => new GiveUpRequested("user ops", "it burnt down", ["host-b"]),
             _ => throw new InvalidOperationException($"no such kind of input: {kind}"),
         };
@@ -135,6 +147,8 @@ public class StageTableTests
 
     private static string Class(MoveState before, MoveState after) => ReferenceEquals(before, after) ? "-"
         : after.Outcome == MoveOutcome.Fenced ? "fence"
+        : before.Stage == MoveStage.AwaitWindow && after is { Outcome: MoveOutcome.AsBefore, Failure: not null }
+            && after.Epoch == before.Epoch && before.Orders.IsEmpty && before.Signals.IsEmpty ? "off"
         : after.Failure is not null && before.Failure is null ? after.Stage == MoveStage.Void
             ? after.TargetOwns && after.Epoch == before.Epoch ? "void" : "void, but not as it should be"
             : !after.TargetOwns && after.Epoch == before.Epoch + 1 && after.Stage >= MoveStage.ResumeSource ? "undo"
@@ -156,6 +170,7 @@ public class StageTableTests
             new Story().Ask(Plans.Request(Cutover.Together, plan)).Until(MoveStage.Activate).Abort().End(),
             new Story().Ask(Plans.Request(Cutover.Together,
                 plan with { Servers = [plan.Servers[0], plan.Servers[1] with { Undoable = false }] })).End(),
+            new Story().Ask(Plans.Request(Cutover.Together, Plans.InWindow(plan))),
         ];
         states.Add(MoveStage.Settle, MoveMachine.StartSettling(
             plan with

@@ -180,7 +180,13 @@ internal static class Invariants
         if (!was.TargetOwns && now.TargetOwns) Assert.True(was.Stage is MoveStage.Stop or MoveStage.Settle);
         if (was.TargetOwns && !now.TargetOwns) Assert.True(was.Stage == MoveStage.Void && now.Epoch == was.Epoch + 1);
         if (was.Outcome is null && now.Outcome == MoveOutcome.Moved) Assert.Equal(MoveStage.Inspect, was.Stage);
-        if (was.Outcome is null && now.Outcome == MoveOutcome.AsBefore) Assert.True(was.Stage == MoveStage.InspectUndo
-            && now.Epoch > now.Plan.Epoch);
+        if (was.Outcome is null && now.Outcome == MoveOutcome.AsBefore) Assert.True(
+            (was.Stage == MoveStage.InspectUndo && now.Epoch > now.Plan.Epoch)
+            || (was.Stage == MoveStage.AwaitWindow && now.Orders.IsEmpty && now.Signals.IsEmpty));
+
+        // A stale copy is never granted: the pivot comes only while none is on record, and is the end of the reports before it.
+        if (!was.TargetOwns && now.TargetOwns) Assert.Empty(was.StaleVolumes);
+        if (now.TargetOwns) Assert.All(open.OfType<SendOrder>().Where(o => o.Order == ServerOrder.Activate),
+            o => Assert.Equal(now.StaleVolumes.Count > 0 && (o.Request.StaleVolumes?.Count ?? 0) > 0, o.Request.StaleVolumes is not null));
     }
 }

@@ -27,6 +27,20 @@ public class TranscriptTests
             return new Story().Ask(Plans.Request(Cutover.Together, plan with { Servers = [plan.Servers[0] with { Undoable = false }] }))
                 .Until(MoveStage.HandOver).Abort().End();
         },
+        ["in-a-window"] = () => InWindow("s1").Feed(new WindowReached(Plans.Window.Near.AddSeconds(-1)))
+            .Feed(new WindowReached(Plans.Window.Near)).Until(MoveStage.Mirror).Done("tunnel-up")
+            .Feed(new WindowReached(Plans.Window.From)).End(),
+        ["a-window-that-is-over"] = () => InWindow("s1").Feed(new WindowReached(Plans.Window.From)).Until(MoveStage.Mirror)
+            .Done("tunnel-up").Feed(new WindowReached(Plans.Window.To)).End(),
+        ["a-window-that-was-slept-through"] = () => InWindow("s1").Feed(new WindowReached(Plans.Window.To.AddDays(1))),
+        ["abort-in-await-window"] = () => InWindow("s1").Abort(),
+        ["a-stale-volume"] = () => new Story().Ask(Plans.Request(Cutover.Together, Plans.WithVolumes(Plans.Move(["s1"]))))
+            .Until(MoveStage.Stop).Feed(Stale(epoch: 1, generation: 1, from: 901)).Until(MoveStage.ResumeSource)
+            .Feed(Stale(epoch: 3, generation: 1, from: 901)).Feed(Stale(epoch: 3, generation: 1, from: null)).End(),
+        ["a-stale-volume-is-whole-again"] = () => new Story()
+            .Ask(Plans.Request(Cutover.Together, Plans.WithVolumes(Plans.Move(["s1"])))).Until(MoveStage.Mirror)
+            .Feed(Stale(epoch: 1, generation: 1, from: 901)).Feed(Stale(epoch: 1, generation: 1, from: null)).Until(MoveStage.Activate)
+            .Feed(Stale(epoch: 1, generation: 2, from: 950)).End(),
         ["abort-in-prepare-target"] = () => Story.Of("s1").Abort().End(),
         ["abort-in-prepare-source"] = () => Story.Of("s1").Until(MoveStage.PrepareSource).Abort().End(),
         ["abort-in-mirror"] = () => Story.Of("s1").Until(MoveStage.Mirror).Abort().End(),
@@ -119,6 +133,12 @@ public class TranscriptTests
         return new Story().Feed(
             new Recovered(groups, 1, ManagerState.FirstKey, "user ops", Settled: [new SettledMove("shop", plan)]), "user ops");
     }
+
+    private static Story InWindow(params string[] servers)
+        => new Story().Ask(Plans.Request(Cutover.Together, Plans.InWindow(Plans.Move(servers))));
+
+    private static StaleReported Stale(ulong epoch, ulong generation, ulong? from)
+        => new(Plans.VolumeId("disk-s1"), epoch, generation, from, "certificate store-a", "disk-s1");
 
     private static Story OneByOne() => new Story().Ask(Plans.Request(
         Cutover.OneByOne, Plans.Move(["s1"]), Plans.Move(["s2"], firstPath: 2), Plans.Move(["s3"], firstPath: 3)));

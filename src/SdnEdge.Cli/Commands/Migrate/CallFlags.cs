@@ -53,20 +53,43 @@ internal sealed class CallFlags
             + "the migration is undone when that is clear.",
     };
 
+    private readonly Option<string?> _window = new("--window")
+    {
+        Description = "When it may switch, FROM..TO: '2026-12-01T02:00Z..2026-12-01T04:00Z', '02:00..04:00' (this machine's clock, the next "
+            + "time that comes) or 'now..+30m'. The volumes follow before, it is prepared shortly before, and when the window is over before "
+            + "the switch all is as before.",
+        HelpName = "FROM..TO",
+    };
+    private readonly Option<int?> _lead = new("--lead")
+    {
+        Description = "With --window: how long before it the preparations begin, seconds (default 120): longer than the first copy of a "
+            + "virtual machine's memory takes.",
+        HelpName = "SECONDS",
+    };
+
     public CallFlags() => _cutover.AcceptOnlyFromAmong("together", "one-by-one");
 
     /// <summary>Adds them to a command.</summary>
     public void AddTo(Command command)
     {
         foreach (Option option in (Option[])[_group, _to, _cutover, _copy, _quiet, _noOrder, _orderBound, _othersHold, _maxBlackout,
-            _keepTrying, .. HoldFlags.All])
+            _keepTrying, _window, _lead, .. HoldFlags.All])
             command.Options.Add(option);
     }
 
     /// <summary>The call to the manager.</summary>
+    /// <exception cref="ArgumentException">The window is none; the message says why and what would be right.</exception>
     public MigrationCall Of(ParseResult parse) => new(
         parse.GetValue(_group)!, parse.GetValue(_to)!, parse.GetValue(_cutover), HoldFlags.Of(parse), parse.GetValue(_copy),
         parse.GetValue(_quiet),
         !parse.GetValue(_noOrder), parse.GetValue(_orderBound), parse.GetValue(_othersHold),
-        parse.GetValue(_maxBlackout), parse.GetValue(_keepTrying));
+        parse.GetValue(_maxBlackout), parse.GetValue(_keepTrying), Window(parse));
+
+    private WindowCall? Window(ParseResult parse)
+    {
+        int? lead = parse.GetValue(_lead);
+        if (parse.GetValue(_window) is not { } text)
+            return lead is null ? null : throw new ArgumentException("--lead belongs to --window; give both, or neither");
+        return WindowCall.Read(text, DateTimeOffset.Now) with { LeadMs = lead is { } s ? (int)Math.Clamp(s * 1000L, -1, int.MaxValue) : null };
+    }
 }

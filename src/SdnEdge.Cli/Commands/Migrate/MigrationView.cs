@@ -42,6 +42,14 @@ internal sealed class MigrationView(bool sameClock)
                 + $"{w.Reason}{(w.Detail is null ? "" : ", " + w.Detail)}";
         }
 
+        foreach (VolumeMoveStatus v in m.Moves.SelectMany(x => x.Volumes ?? []).Where(v => v.Seen is not null))
+        {
+            // The lag changes with each look; what is news is mode, link and proof.
+            ServerVolumeInfo at = v.Seen!;
+            if (_told.Add($"volume {v.Server} {v.Volume} {at.InForce} {at.Switching} {at.InSync} {at.Connected} {at.Fault}"))
+                yield return $"{"",10}     volume {v.Volume}: {at.InWords()}";
+        }
+
         if (m.Ended && _told.Add("end")) yield return End(m);
     }
 
@@ -56,6 +64,8 @@ internal sealed class MigrationView(bool sameClock)
             if ((holds.GetValueOrDefault(path.Id) ?? path.Target?.Hold) is { } hold) rows.Add(new Markup(Hold(path, hold)));
         }
 
+        foreach (VolumeMoveStatus v in m.Moves.SelectMany(x => x.Volumes ?? []).Where(v => v.Seen is not null))
+            rows.Add(new Markup($"volume {Markup.Escape(v.Volume)} of {Markup.Escape(v.Server)}  {Markup.Escape(v.Seen!.InWords())}"));
         rows.AddRange(m.Waiting.Select(w => new Markup(Waits(w))));
         if (m.Failure is { } failure) rows.Add(new Markup($"[red]went wrong[/]  {Markup.Escape(failure)}"));
         if (m.Ended) rows.Add(new Markup($"[{(m.State == "moved" ? "green" : "yellow")} bold]{Markup.Escape(End(m))}[/]"));
@@ -72,6 +82,7 @@ internal sealed class MigrationView(bool sameClock)
             foreach (ServerMoveStatus s in move.Servers)
                 Console.WriteLine($"server     {s.Name}: {s.SourceHost} to {s.TargetHost}"
                     + $"{(s is { StoppedAtNs: { } stopped, RunningAtNs: { } running } ? $", still for {Ms(running - stopped)} ms" : "")}");
+            foreach (VolumeMoveStatus v in move.Volumes ?? []) Console.WriteLine($"volume     {Line(v)}");
             foreach (PathStatus p in move.Paths)
             {
                 Console.WriteLine($"path       {p.Id}: {p.SourcePe} to {p.TargetPe}, {p.Prefixes.Count} "
@@ -133,6 +144,24 @@ internal sealed class MigrationView(bool sameClock)
             : $"{m.Hypervisor} {(m.Version.Length > 0 ? m.Version : "?")} {m.Accelerator}";
 
         static string Count(int n, string what) => n == 0 ? "" : $"{n} {what}{(n == 1 ? "" : "s")}";
+    }
+
+    /// <summary>What was done with a volume, in one line.</summary>
+    public static string Line(VolumeMoveStatus volume)
+    {
+        ArgumentNullException.ThrowIfNull(volume);
+        string[] facts =
+        [
+            volume.Seen?.InWords() ?? "",
+            volume.DrainMs is { } drain ? string.Create(CultureInfo.InvariantCulture,
+                $"the replica proved in {drain:0.0} ms that it has everything") : "",
+            volume.SealedAt is { } last ? $"sealed at sequence {last}" : "",
+            volume.GrantedAtNs is not null ? "owned by the target's store" : volume.RestoredAtNs is not null ? "its mode is as before" : "",
+            volume.SyncExposureMs is { } sync ? string.Create(CultureInfo.InvariantCulture,
+                $"its writes waited for the other site for {sync:0.0} ms") : "",
+        ];
+        string line = string.Join(", ", facts.Where(f => f.Length > 0));
+        return $"{volume.Volume} of {volume.Server}: {(line.Length > 0 ? line : "nothing was done with it yet")}";
     }
 
     /// <summary>A table of migrations.</summary>
