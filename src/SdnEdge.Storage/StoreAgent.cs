@@ -426,7 +426,8 @@ public sealed class StoreAgent : IStoreControl, IAsyncDisposable
             copy.Phase == CopyPhase.Following ? last : null, copy.CopiedBytes, 0);
         return new VolumeInfo(volume.Metadata.Name, volume.Metadata.Identity, volume.Size, record.Role, record.Seen, record.GrantedEpoch,
             record.Client?.ToString(), state.Parked, state.ParkedBytes, record.ForcedBy,
-            primary is null ? null : VolumeReplicationInfo.Of(primary, Monotonic.Now), replica, []);
+            primary is null ? null : VolumeReplicationInfo.Of(primary, Monotonic.Now), replica, [], replicated.Modes.Changes,
+            replicated.Modes.Drain);
     }
 
     private static VolumeInfo Alone(Volume volume) => new(volume.Metadata.Name, volume.Metadata.Identity, volume.Size, OwnerRole.Owner,
