@@ -66,7 +66,7 @@ internal static class Picture
         bool copied = report.Precopy is { Samples.Count: > 0 };
         double disksTop = copyTop + (copied ? (2 * (CopyHeight + LaneGap)) + 26 : 0);
         bool disk = report.Storage is not null;
-        double lanesTop = disksTop + (disk ? StoragePicture.WritesHeight + 12 : 0);
+        double lanesTop = disksTop + (disk ? StoragePicture.WritesHeight + 22 : 0);
         double height = lanesTop + (run.Forward.Count * (LaneHeight + LaneGap)) + (run.Reverse.Count * (ReverseLaneHeight + LaneGap)) + 48;
         double bottom = height - 44;
         var svg = new Svg(Width, height, "Stages of the migration and the one-way delay of every packet, by stream");
@@ -79,7 +79,7 @@ internal static class Picture
         if (disk)
         {
             storage.Rows(run, report, DirectNs(report, move), rowsTop);
-            storage.Writes(run, report, disksTop - 22);
+            storage.Writes(run, report, disksTop - 12);
         }
 
         if (copied) Copy(svg, report.Precopy!, ms => x(run.OriginNs + (long)(ms * 1e6)), copyTop);

@@ -15,6 +15,7 @@ internal static class StorageBuilder
         MoveFacts move = run.Facts.Move;
         StorageSide? source = SideAt(facts, run.Facts.Parameters.From), target = SideAt(facts, run.Facts.Parameters.To);
         ModeSpan[] spans = [.. Spans(facts)];
+        DiskWrite[] writes = [.. Writes(facts, move)];
         ModeChangeInfo? signal = Signal(source, move, run.OriginNs);
         DrainTimeInfo? drain = source?.Volume?.Drain is { } d && d.ProvedAtNs >= run.OriginNs ? d : null;
         bool read = facts.Disks.Count > 1 && facts.Disks.All(r => r.Fault is null);
@@ -25,7 +26,7 @@ internal static class StorageBuilder
             ModeChanges = [.. Within(spans, run.OriginNs, run.EndNs).Select(s => new ModeReport(Ms(s.FromNs), s.Store, Word(s.Mode),
                 Ms(s.AskedNs), s.ReachedNs is { } reached ? Ms(reached) : null, s.LagBytes))],
             WritesAcknowledged = facts.Last?.Acknowledged,
-            WritesAfterMove = move.ResumedNs is { } runs ? facts.Writes.Count(w => w.BeganNs > runs) : 0,
+            WritesAfterMove = move.ResumedNs is { } runs ? writes.Count(w => w.BeganNs > runs) : 0,
             ReadBack = facts.Last?.ReadBack,
             ReadBackWrong = facts.Last?.Bad,
             WriteErrors = facts.Last?.Errors,
@@ -35,8 +36,8 @@ internal static class StorageBuilder
                 r.SizeBytes, r.Sha256, r.Expected, r.Lost, r.Damaged, r.FirstLost, r.Fault))],
             LagBytesAtSignal = signal?.LagBytes,
             DrainMs = drain is null ? null : Math.Round((drain.ProvedAtNs - drain.AskedAtNs) / 1e6, 3),
-            SyncLatencyMs = Latency(facts, spans, ReplicationMode.Sync, signal?.InForceAtNs, move.PausedNs),
-            AsyncLatencyMs = Latency(facts, spans, ReplicationMode.Async, run.OriginNs, signal?.InForceAtNs ?? move.PausedNs),
+            SyncLatencyMs = Latency(writes, spans, ReplicationMode.Sync, signal?.InForceAtNs, move.PausedNs),
+            AsyncLatencyMs = Latency(writes, spans, ReplicationMode.Async, run.OriginNs, signal?.InForceAtNs ?? move.PausedNs),
             Reverse = run.Facts.Direction is { } turned && source is not null && target is not null
                 ? new ReverseReport(target.Store, source.Store, turned.LinkedNs is not null,
                     turned.LinkedNs is { } linked && move.ResumedNs is { } since ? Math.Round(Math.Max(linked - since, 0) / 1e6, 3) : null,
@@ -46,6 +47,10 @@ internal static class StorageBuilder
 
         double Ms(long ns) => Math.Round((ns - run.OriginNs) / 1e6, 3);
     }
+
+    /// <summary>The writes, those that were told after the server had stood still at their times.</summary>
+    public static IEnumerable<DiskWrite> Writes(StorageFacts facts, MoveFacts move) => move is { PausedNs: { } paused, ResumedNs: { } resumed }
+        ? facts.Writes.Select(w => w.Over(paused, resumed)) : facts.Writes;
 
     /// <summary>By which mode writes were answered, and from when to when, in order.</summary>
     public static IEnumerable<ModeSpan> Spans(StorageFacts facts)
@@ -67,10 +72,10 @@ internal static class StorageBuilder
         => source?.Volume?.Modes?.FirstOrDefault(m => m.Mode == ReplicationMode.Sync && m.AskedAtNs >= originNs
             && m.AskedAtNs < (move.PausedNs ?? long.MaxValue));
 
-    private static LatencyReport? Latency(StorageFacts facts, ModeSpan[] spans, ReplicationMode mode, long? fromNs, long? toNs)
+    private static LatencyReport? Latency(DiskWrite[] writes, ModeSpan[] spans, ReplicationMode mode, long? fromNs, long? toNs)
     {
         if (fromNs is not { } from || toNs is not { } to) return null;
-        double[] taken = [.. facts.Writes.Where(w => w.BeganNs >= from && w.BeganNs < to
+        double[] taken = [.. writes.Where(w => w.BeganNs >= from && w.BeganNs < to
             && spans.Any(s => s.Mode == mode && w.BeganNs >= s.FromNs && w.BeganNs < s.ToNs)).Select(w => w.LatencyNs / 1e6).Order()];
         return taken.Length == 0 ? null
             : new LatencyReport(taken.Length, At(0.5), At(0.99), Math.Round(taken[^1], 3));

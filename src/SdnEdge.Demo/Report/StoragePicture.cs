@@ -76,7 +76,7 @@ internal sealed class StoragePicture(Svg svg, Func<long, double> x, long from, l
             if (end - begin > Wide(mode)) svg.Text(begin + 5, top + 13, mode, "note");
         }
 
-        DiskWrite[] shown = [.. facts.Writes.Where(w => w.BeganNs >= from && w.BeganNs <= to)];
+        DiskWrite[] shown = [.. StorageBuilder.Writes(facts, run.Facts.Move).Where(w => w.BeganNs >= from && w.BeganNs <= to)];
         double most = Picture.NiceCeiling(shown.Select(w => w.LatencyNs / 1e6).DefaultIfEmpty(1).Max());
         foreach (double tick in new[] { 0, most / 2, most })
         {

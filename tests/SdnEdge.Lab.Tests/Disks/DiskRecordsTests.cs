@@ -73,10 +73,18 @@ public sealed class DiskRecordsTests
     {
         DiskWord word = DiskWord.Parse("77 12 11 1 2 1 5000000 11 300 40 200 50\n"u8, 9_000_000)!;
         Assert.Equal((77UL, 12L, 11L, 1L, 2L, true), (word.Boot, word.Acknowledged, word.ReadBack, word.Bad, word.Errors, word.Stopped));
-        Assert.Equal([new DiskWrite(11, 9_000_000 - 300_000, 40_000), new DiskWrite(12, 9_000_000 - 200_000, 50_000)], word.Writes);
+        Assert.Equal([new DiskWrite(11, 9_000_000 - 300_000, 40_000, 9_000_000), new DiskWrite(12, 9_000_000 - 200_000, 50_000, 9_000_000)], word.Writes);
         Assert.Empty(DiskWord.Parse("77 12 11 0 0 0 5000000 13"u8, 0)!.Writes);
         Assert.All((string[])["none\n", "", "1 2 3", "77 12 11 0 0 0 5000000 13 1", "77 12 11 0 0 0 5000000 -1"],
             text => Assert.Null(DiskWord.Parse(Encoding.ASCII.GetBytes(text), 0)));
+    }
+
+    [Fact]
+    public void A_write_before_the_guest_stood_still_that_is_told_after_it_began_as_much_earlier()
+    {
+        Assert.Equal(100, new DiskWrite(1, 500, 1, 620).Over(pausedNs: 200, resumedNs: 600).BeganNs);
+        Assert.Equal(610, new DiskWrite(1, 610, 1, 620).Over(200, 600).BeganNs);
+        Assert.Equal(150, new DiskWrite(1, 150, 1, 190).Over(200, 600).BeganNs);
     }
 
     private static byte[][] Written(long acknowledged)

@@ -21,7 +21,7 @@ public sealed class StorageReportTests
     private static readonly DiskWrite[] s_writes =
     [
         .. Enumerable.Range(0, 400).Select(i => Origin + (10L * i * Ms)).Where(t => t < Pause || t >= Resume)
-            .Select((t, i) => new DiskWrite(i + 1, t, t >= Sync && t < Pause ? (42 + (i % 3)) * Ms : 2 * Ms)),
+            .Select((t, i) => new DiskWrite(i + 1, t, t >= Sync && t < Pause ? (42 + (i % 3)) * Ms : 2 * Ms, t + (45 * Ms))),
     ];
 
     private static StorageFacts Disk() => new("vs-disk",
