@@ -8,9 +8,9 @@ usage() {
 Usage: ./build.sh COMMAND [ARGUMENTS]
 
   build                build Release with all analyzers; leaves the executable at artifacts/sdnedge
-  demo  [OPTIONS]      build, then move a virtual server from data centre A to B under traffic
-                       (--out DIR, --rate PPS, --blackout MS, --rtt MS, --no-hold, --keep; --vm qemu: a real virtual machine,
-                       with --compare the same one by a script beside it)
+  demo  [OPTIONS]      build, then move a virtual machine of QEMU with its memory and its disk from data centre A to B and back, under
+                       traffic and while it writes (--out DIR, --rate PPS, --rtt MS, --no-hold, --keep; --compare: the same machine by a
+                       script beside it; --vm stand-in: without QEMU and disk, the quick one, --blackout MS)
   test  [OPTIONS] [FILTER]
                        build everything with all analyzers, then run every test; ends with "N passed, N failed, N skipped".
                        FILTER: only the tests whose full name contains it (or an expression of `dotnet test --filter`); then only
@@ -19,7 +19,7 @@ Usage: ./build.sh COMMAND [ARGUMENTS]
                        --rerun-failed     run a failed test once more, by itself; one that then passes counts as passed and is named FLAKY
   peers                build, try every cell of the matrix with FRR, BIRD, GoBGP, ExaBGP and OpenBGPD, and rewrite docs/peers.md
   bench [NAME] [ARGS]  build, then measure beside peers; without a name it lists what there is
-  guest                put QEMU and the virtual machine of the lab into artifacts/guest; demo --vm qemu and test do so by themselves
+  guest                put QEMU and the virtual machine of the lab into artifacts/guest; demo and test do so by themselves
   lab   ARGUMENTS      build, then `sdnedge lab ARGUMENTS` (deploy | destroy | inspect | exec | graph)
   format               put the code into the house's format
 
@@ -207,6 +207,15 @@ end_standstill() {
   return "$code"
 }
 
+# Whether `demo` moves a virtual machine: unless it is told otherwise, or has a topology without one.
+moves_guest() {
+  case " $* " in
+    *" --vm stand-in "*|*" --vm=stand-in "*|*" --help "*|*" -h "*) return 1 ;;
+    *" --vm qemu "*|*" --vm=qemu "*|*-qemu.clab.yml*) return 0 ;;
+    *" -t "*|*" --topology "*|*" --topology="*) return 1 ;;
+  esac
+}
+
 make_guest() {
   export SDNEDGE_GUEST="$PWD/artifacts/guest"
   guest/fetch-qemu.sh "$SDNEDGE_GUEST" || fail "QEMU of Debian's backports could not be fetched (the reason is above)."
@@ -311,7 +320,7 @@ case "$command" in
   build)  publish ;;
   demo)   need_sdk; need_root demo; install_packages "${LAB_PACKAGES[@]}"
           case "$*" in *provider-frr*) install_packages frr bird2 ;; esac
-          case " $* " in *" --vm qemu "*|*" --vm=qemu "*|*-qemu.clab.yml*) install_packages "${GUEST_PACKAGES[@]}"; make_guest ;; esac
+          if moves_guest "$@"; then install_packages "${GUEST_PACKAGES[@]}"; make_guest; fi
           case " $* " in *" --compare "*) install_packages socat ;; esac
           publish "$UNJUDGED"; exec artifacts/sdnedge demo "$@" ;;
   lab)    need_sdk; need_root lab; install_packages "${LAB_PACKAGES[@]}"; publish "$UNJUDGED"; exec artifacts/sdnedge lab "$@" ;;

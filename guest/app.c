@@ -9,6 +9,8 @@
 //   app=dirty=PAGES,over=MIB   writes to so many pages of 4 KiB a second, of so many MiB; each page says when it was written, and
 //                              what it says is checked before it is written again
 //   app=pattern=MIB            so much memory is written once, at the start, and never again
+//   app=disk=DEVICE,every=MS   writes numbered records to a disk, see disk.c; UDP port 8 tells about them: "disk FROM" (what was written
+//                              from number FROM on), "disk stop"
 //
 // The counter goes up by one every 100 ms of the guest's own clock: it stands still while the guest does. All ports are those of IPv4 and
 // IPv6; where the kernel has no IPv6, of IPv4 alone.
@@ -24,6 +26,8 @@
 #include <sys/socket.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
+
+#include "disk.h"
 
 #define PAGE 4096
 #define WORDS (PAGE / sizeof(uint64_t))
@@ -136,7 +140,10 @@ static void answer(int fd, int with_counter, int back)
             buffers[i][length] = 0;
             pages_a_tick = strtoul(buffers[i] + 6, NULL, 10) / 10;
         }
-        if (with_counter) length = counts(buffers[i], DATAGRAM, length >= 7 && memcmp(buffers[i], "pattern", 7) == 0);
+        if (with_counter && length > 5 && length < DATAGRAM && memcmp(buffers[i], "disk ", 5) == 0) {
+            buffers[i][length] = 0;
+            length = disk_says(buffers[i] + 5, buffers[i], DATAGRAM);
+        } else if (with_counter) length = counts(buffers[i], DATAGRAM, length >= 7 && memcmp(buffers[i], "pattern", 7) == 0);
         if (back) from[i].sin6_port = htons(back);
         parts[i].iov_len = length;
     }
@@ -172,11 +179,14 @@ static void echo(int fd)
 
 int main(int argc, char **argv)
 {
-    size_t dirty = 0, over = 16, once = 0;
+    size_t dirty = 0, over = 16, once = 0, write_every = 10;
+    const char *disk = NULL;
     for (int i = 1; i < argc; i++) {
         if (strncmp(argv[i], "dirty=", 6) == 0) dirty = strtoul(argv[i] + 6, NULL, 10);
         if (strncmp(argv[i], "over=", 5) == 0) over = strtoul(argv[i] + 5, NULL, 10);
         if (strncmp(argv[i], "pattern=", 8) == 0) once = strtoul(argv[i] + 8, NULL, 10);
+        if (strncmp(argv[i], "disk=", 5) == 0) disk = argv[i] + 5;
+        if (strncmp(argv[i], "every=", 6) == 0) write_every = strtoul(argv[i] + 6, NULL, 10);
     }
 
     pages = over * 1048576 / PAGE;
@@ -197,6 +207,7 @@ int main(int argc, char **argv)
     watch(epoll, probes);
     watch(epoll, count);
     watch(epoll, tcp);
+    if (disk && disk_start(disk, write_every) < 0) fatal(disk);
     printf("app: ready\n");
     fflush(stdout);
     for (;;) {

@@ -108,7 +108,8 @@ public sealed partial class StoreAgent
         }
 
         return new VolumeInfo(volume.Metadata.Name, volume.Metadata.Identity, volume.Size, record.Role, record.Seen, record.GrantedEpoch,
-            record.Client?.ToString(), state.Parked, state.ParkedBytes, record.ForcedBy, replication, replica, Infos(replicated));
+            record.Client?.ToString(), state.Parked, state.ParkedBytes, record.ForcedBy, replication, replica, Infos(replicated),
+            replicated.Modes.Changes, replicated.Modes.Drain);
     }
 
     private static BranchInfo[] Infos(ReplicatedVolume volume) => [.. volume.Branches.List().Select(b

@@ -11,7 +11,7 @@ public sealed class DaemonFileTests
     private static readonly LabTopology s_lab = new("x", "/x.yml",
         [
             Node("pe", NodeKind.SdnEdgePe, null), Node("host", NodeKind.SdnEdgeHost, "10.254.0.1/24"),
-            Node("mms", NodeKind.SdnEdgeMms, "fd00::9/64"),
+            Node("mms", NodeKind.SdnEdgeMms, "fd00::9/64"), Node("store", NodeKind.SdnEdgeStore, null),
         ],
         []);
 
@@ -41,6 +41,14 @@ public sealed class DaemonFileTests
             Complete("host", "api: { access: [ { certificate: mms, role: admin } ] }\n"), StringComparison.Ordinal);
     }
 
+    /// <summary>What a store serves by TCP stays as it is; its socket, its state and its API are the lab's.</summary>
+    [Theory]
+    [InlineData("name: s\n", "name: s\napi: { unix: \"/lab/store.sock\" }\nstate: { folder: \"/lab/store.state\" }\nnbd: { unix: \"/lab/store.nbd\" }\n")]
+    [InlineData("nbd: { unix: /run/x, tcp: { listen: \"10.0.0.1:10809\", insecure: true } }\nstate: { folder: /x }\napi: { unix: /y }\n",
+        "nbd: { unix: \"/lab/store.nbd\", \"tcp\": { \"listen\": \"10.0.0.1:10809\", \"insecure\": \"true\" } }\n"
+        + "state: { folder: \"/lab/store.state\" }\napi: { unix: \"/lab/store.sock\" }\n")]
+    public void A_stores_socket_for_its_clients_is_the_labs_too(string text, string expected) => Assert.Equal(expected, Complete("store", text));
+
     [Fact]
     public void Variables_are_filled_in_and_others_are_left_alone()
     {
@@ -67,7 +75,7 @@ public sealed class DaemonFileTests
     {
         const string Wrong = "a: ${lab.folder}\nb: ${lab.api:pe-z} ${lab.api}\nc: ${lab.colour:pe}\n";
         string[] lines = Assert.Throws<LabException>(() => Complete("mms", Wrong)).Message.Split('\n');
-        Assert.Equal("/f.yaml:2:4: ${lab.api:pe-z}: there is no node 'pe-z' in this lab; nodes are pe, host, mms", lines[0]);
+        Assert.Equal("/f.yaml:2:4: ${lab.api:pe-z}: there is no node 'pe-z' in this lab; nodes are pe, host, mms, store", lines[0]);
         Assert.StartsWith("/f.yaml:2:20: ${lab.api} is no variable", lines[1], StringComparison.Ordinal);
         Assert.StartsWith("/f.yaml:3:4: ${lab.colour:pe} is no variable of a lab; there are", lines[2], StringComparison.Ordinal);
     }

@@ -4,6 +4,7 @@ using SdnEdge.Core.Wire;
 using SdnEdge.Lab.Running;
 using SdnEdge.Lab.Topologies;
 using SdnEdge.Mms.Config;
+using SdnEdge.Storage.Config;
 using Xunit;
 
 namespace SdnEdge.Lab.Tests;
@@ -100,6 +101,50 @@ public sealed partial class LabPlanTests
             Assert.Empty(errors.List);
         }
     }
+
+    [Fact]
+    public void The_stores_of_figure1_with_a_guest_are_valid_replicate_each_other_and_are_there_before_the_hosts_that_use_them()
+    {
+        LabTopology lab = TopologyLoader.Load(LabFiles.Figure1Qemu);
+        PlannedNode[] nodes = [.. Plan(lab).Nodes];
+        Assert.Equal([new LabStoreText("store-a", "dc-a", "vs-disk"), new LabStoreText("store-b", "dc-b", "vs-disk")],
+            Managed.Stores(lab).Select(s => new LabStoreText(s.Node, s.Site, Assert.Single(s.Volumes))));
+        StoreConfig[] stores = [.. Managed.Stores(lab).Select(s => StoreOf(s.Node))];
+        foreach ((StoreConfig one, StoreConfig other) in stores.Zip(stores.Reverse()))
+        {
+            PlannedNode node = nodes.Single(n => n.Node.Name == one.Name);
+            Assert.Equal(["sdnedge", "store", "--config", $"/state/{one.Name}.yaml"], Assert.Single(node.Processes).Argv);
+            Assert.True(LabPlan.StageOf(NodeKind.SdnEdgeStore) < LabPlan.StageOf(NodeKind.SdnEdgeHost));
+            Assert.Equal(($"/state/{one.Name}.nbd", $"/state/{one.Name}.state", $"/state/{one.Name}.sock"),
+                (one.Exports.Unix, one.StateFolder, one.Api.Unix));
+            Assert.Equal(lab.Find(one.Name)!.Management!.Value.Address, one.Api.Tcp!.Address);
+            VolumeConfig volume = Assert.Single(one.Volumes);
+            Assert.Equal(("vs-disk", other.Name, one.Name == "store-a", other.Volumes[0].Size),
+                (volume.Name, volume.Replica, volume.Owner, volume.Size));
+            Assert.Contains($"address add {one.Replication!.Listen.Address}/24 dev eth1\n", node.Script, StringComparison.Ordinal);
+            ApiTcpConfig listen = other.Replication!.Listen;
+            Assert.Equal(new StorePeer(other.Name, listen.Address, listen.Port), Assert.Single(one.Replication.Peers));
+        }
+
+        // QEMU at each site has the disk of that site's store, and its agent moves it.
+        foreach (LabHost host in Managed.Hosts(lab))
+        {
+            string text = TextOf(lab, host.Node), store = Managed.Stores(lab).Single(s => s.Site == host.Site).Node;
+            Assert.Contains($"server.path=/state/{store}.nbd,export=vs-disk", text, StringComparison.Ordinal);
+            Assert.Contains($"store: {{ api: \"/state/{store}.sock\", nbd: \"/state/{store}.nbd\" }}", text, StringComparison.Ordinal);
+        }
+
+        Assert.Equal(["vs-disk"], Assert.Single(Managed.Guests(lab)).Volumes);
+
+        StoreConfig StoreOf(string node)
+        {
+            StoreConfigResult result = StoreConfigLoader.Load(TextOf(lab, node), $"/state/{node}.yaml");
+            Assert.Empty(result.Errors);
+            return result.Config!;
+        }
+    }
+
+    private sealed record LabStoreText(string Node, string Site, string Volume);
 
     [Fact]
     public void The_management_interface_of_a_router_is_a_plain_device_with_an_address()

@@ -160,6 +160,27 @@ public sealed class LabTopologyTests
             Assert.Contains(part, e.Message, StringComparison.Ordinal);
     }
 
+    [Fact]
+    public void All_that_a_store_lacks_is_told_at_once()
+    {
+        TopologyException e = Assert.Throws<TopologyException>(() => Parse("""
+            name: x
+            topology:
+              nodes:
+                a: { kind: sdnedge-store }
+                b: { kind: sdnedge-store, startup-config: no-such-file.yaml }
+                c: { kind: sdnedge-stores }
+                w: { kind: sdnedge-wan }
+              links:
+                - endpoints: ["a:mgmt0", "w:eth1"]
+            """));
+        Assert.Equal([4, 4, 5, 6], e.Errors.Select(x => x.Line));
+        foreach (string part in (string[])["topology.nodes.a: is of kind 'sdnedge-store' and needs 'startup-config'",
+            "topology.nodes.a: has an interface mgmt0 and no address for it", "topology.nodes.b.startup-config: there is no file",
+            "sdnedge-stores"])
+            Assert.Contains(part, e.Message, StringComparison.Ordinal);
+    }
+
     [Theory]
     [InlineData("")]
     [InlineData("just a text")]

@@ -23,11 +23,11 @@ internal static class DemoCommand
             Description = "Folder for report.json and report.html.",
             DefaultValueFactory = _ => new DirectoryInfo("demo-report"),
         };
-        var vm = new Option<string>("--vm")
+        var vm = new Option<string?>("--vm")
         {
-            Description = "stand-in: the server is processes in a namespace. qemu: it is a virtual machine, whose memory moves too "
-                + "(./build.sh guest makes it).",
-            DefaultValueFactory = _ => "stand-in",
+            Description = "qemu: the server is a virtual machine, which moves with its memory and its disk, there and back (./build.sh guest "
+                + "makes it). stand-in: it is processes in a namespace, and moves once; the quick one. Default: qemu, and with --topology "
+                + "what that has.",
         };
         vm.AcceptOnlyFromAmong("stand-in", "qemu");
         var rate = new Option<long?>("--rate")
@@ -70,15 +70,17 @@ internal static class DemoCommand
         var keep = new Option<bool>("--keep") { Description = "Leaves the lab running afterwards." };
         var topology = new Option<string?>("--topology", "-t")
         {
-            Description = "Topology file. Default: topologies/figure1.clab.yml, with --vm qemu topologies/figure1-qemu.clab.yml.",
+            Description = "Topology file. Default: topologies/figure1-qemu.clab.yml, with --vm stand-in topologies/figure1.clab.yml.",
         };
         var name = new Option<string?>("--name", "-n") { Description = "Name of the lab. Default: the topology's." };
         var command = new Command("demo",
             """
-            Moves a virtual server from data centre A to data centre B under traffic and shows that nothing is lost.
+            Moves a virtual server from data centre A to data centre B, and a virtual machine back again, under traffic, and shows that
+            nothing is lost.
 
             Exit code 0 only when: no packet lost, duplicated, reordered, stale or dropped by the hold; no TCP reset; every ingress
-            on the direct path; the tunnel torn down; nothing left over; a virtual machine's counter and memory intact.
+            on the direct path; the tunnel torn down; nothing left over; a virtual machine's counter and memory intact; every record
+            that was acknowledged to it on the disks of both sites, and these equal.
             (Of ingress PEs that send no flush markers, packets may be reordered at the step to the direct path.)
             1: a condition failed. 2: the run could not be made.
             """)
@@ -89,7 +91,7 @@ internal static class DemoCommand
         {
             // Hands its task back at once: a Ctrl-C before that would end the process without waiting for what must be taken back.
             await Task.Yield();
-            bool guest = parse.GetValue(vm) == "qemu";
+            bool guest = (parse.GetValue(vm) ?? KindIn(parse.GetValue(topology))) == "qemu";
             long packets = parse.GetValue(rate) ?? (guest ? GuestRate : StandInRate);
             TimeSpan most = (guest ? GuestLimit : StandInLimit) + (parse.GetValue(compare) ? GuestLimit : TimeSpan.Zero);
             if (Topologies.Find(parse.GetValue(topology), guest) is not { } file)
@@ -106,7 +108,7 @@ internal static class DemoCommand
             if (parse.GetValue(orderBound) is < 1 or > 60_000 || parse.GetValue(quiet) is < 1 or > 60_000)
                 return Fail("--order-bound and --quiet are 1 to 60000 milliseconds");
 
-            if (parse.GetValue(compare) && !guest) return Fail("--compare moves a virtual machine a second time; it needs --vm qemu");
+            if (parse.GetValue(compare) && !guest) return Fail("--compare moves a virtual machine a second time; not with --vm stand-in");
 
             using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancel);
             limit.CancelAfter(most);
@@ -144,6 +146,19 @@ internal static class DemoCommand
             }
         });
         return command;
+    }
+
+    // A topology that cannot be read is told of when it is deployed.
+    private static string KindIn(string? topology)
+    {
+        try
+        {
+            return topology is not null && TopologyLoader.Load(topology).Nodes.Any(n => n.Kind == NodeKind.Server) ? "stand-in" : "qemu";
+        }
+        catch (TopologyException)
+        {
+            return "qemu";
+        }
     }
 
     private static int Fail(string why)

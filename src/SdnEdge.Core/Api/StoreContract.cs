@@ -149,9 +149,31 @@ public sealed record VolumeReplicaInfo(CopyPhase Phase, LogPointInfo Durable, Lo
 /// <param name="Replication">Where this store is the owner.</param>
 /// <param name="Replica">Where it is not.</param>
 /// <param name="Branches">Tails that were put aside after a split brain, for inspection.</param>
+/// <param name="Modes">The last changes of when its writes were answered here, the oldest first, since the store was started; null = it has no
+/// replica.</param>
+/// <param name="Drain">The last proof for a client that stood still; null = there was none since the store was started.</param>
 public sealed record VolumeInfo(
     string Name, Guid Id, long SizeBytes, OwnerRole Role, ulong Epoch, ulong GrantedEpoch, string? Client, int Parked, long ParkedBytes,
-    string? ForcedBy, VolumeReplicationInfo? Replication, VolumeReplicaInfo? Replica, IReadOnlyList<BranchInfo> Branches);
+    string? ForcedBy, VolumeReplicationInfo? Replication, VolumeReplicaInfo? Replica, IReadOnlyList<BranchInfo> Branches,
+    IReadOnlyList<ModeChangeInfo>? Modes = null, DrainTimeInfo? Drain = null);
+
+/// <summary>A change of when a volume's writes are answered. Times are CLOCK_MONOTONIC of the store, nanoseconds.</summary>
+/// <param name="Epoch">Epoch of the owner.</param>
+/// <param name="Mode">The mode.</param>
+/// <param name="AskedAtNs">When it was asked for; of the first of an epoch: when the store owned the volume.</param>
+/// <param name="LagBytes">Bytes that the replica lacked then.</param>
+/// <param name="InForceAtNs">Writes are answered so since then; null = not yet.</param>
+/// <param name="ReachedAtNs">When the replica had proved that it has everything before it, where the mode promises that; null = not
+/// yet.</param>
+public sealed record ModeChangeInfo(
+    ulong Epoch, ReplicationMode Mode, long AskedAtNs, long LagBytes, long? InForceAtNs = null, long? ReachedAtNs = null);
+
+/// <summary>A drain: the proof that the replica has everything, while the volume's client stood still. Times are CLOCK_MONOTONIC of the
+/// store, nanoseconds.</summary>
+/// <param name="AskedAtNs">When it was asked for.</param>
+/// <param name="ProvedAtNs">When it was proved.</param>
+/// <param name="Proof">What both sites were.</param>
+public sealed record DrainTimeInfo(long AskedAtNs, long ProvedAtNs, DrainProofInfo Proof);
 
 /// <summary>Records that only this site has, and that no owner's history goes on from: a tail of its log that was put aside.</summary>
 /// <param name="Number">Its number at this store.</param>

@@ -38,6 +38,12 @@ internal sealed record DemoReport
     /// <summary>The copy of the server's memory; null = there was none, or its host has no record of it.</summary>
     public required PrecopyReport? Precopy { get; init; }
 
+    /// <summary>The server's disk; null = it has none of a store.</summary>
+    public required StorageReport? Storage { get; init; }
+
+    /// <summary>The way back, in the same run; null = it was not made.</summary>
+    public required BackReport? Back { get; init; }
+
     /// <summary>The same machine under the same traffic, moved by a script; null = that was not tried.</summary>
     public required ScriptReport? Script { get; init; }
 

@@ -3,7 +3,8 @@ namespace SdnEdge.Demo.Report;
 /// <summary>
 /// When a run has passed: nothing lost, duplicated, stale or overflown, no reset, every ingress on the direct way, the tunnel
 /// gone and nothing left over, and the probes themselves sound; and order kept: everywhere for ingress PEs with flush markers,
-/// from the switch through the release for others. A virtual machine must be the same one, with the same memory. Pure.
+/// from the switch through the release for others. A virtual machine must be the same one, with the same memory; both sites' disks must have
+/// every record that was acknowledged, and be equal. Pure.
 /// </summary>
 internal static class ExitRule
 {
@@ -59,6 +60,30 @@ internal static class ExitRule
             fail(server.BadWords > 0, $"server: {server.BadWords} words of its memory are wrong");
         }
 
+        if (report.Storage is { } storage) Storage(storage, fail);
         return failures;
+    }
+
+    // What the disks themselves say counts; what the guest says of its writing comes beside it.
+    private static void Storage(StorageReport storage, Action<bool, string> fail)
+    {
+        foreach (DiskReport disk in storage.Disks)
+        {
+            fail(disk.Fault is not null, $"storage: the disk at {disk.Site} ({disk.Store}) was not read: {disk.Fault}");
+            fail(disk.Lost > 0, $"storage: {disk.Lost} of {disk.RecordsExpected} records that were acknowledged are not on the disk at "
+                + $"{disk.Site} ({disk.Store}); the first is number {disk.FirstLost}"
+                + (disk.Damaged > 0 ? $"; {disk.Damaged} of them are damaged" : ""));
+        }
+
+        fail(storage.Disks.Count < 2, "storage: not both sites' disks were read");
+        fail(storage.RootEqual == false, $"storage: the disks of {string.Join(" and ", storage.Disks.Select(d => d.Store))} differ");
+        fail(storage.WritesAcknowledged is null, "storage: the guest did not say what it has written");
+        fail(storage.WritesAcknowledged == 0, "storage: no write of the guest was acknowledged");
+        fail(storage.WritesAcknowledged > 0 && storage.WritesAfterMove == 0,
+            "storage: no write of the guest was acknowledged after the move");
+        fail(storage.Reverse is { Connected: false }, $"storage: {storage.Reverse?.To} does not follow {storage.Reverse?.From} after the move");
+        fail(storage.ReadBackWrong > 0, $"storage: {storage.ReadBackWrong} of {storage.ReadBack} records that the guest read back were not as "
+            + "it had written them");
+        fail(storage.WriteErrors > 0, $"storage: {storage.WriteErrors} requests of the guest failed");
     }
 }

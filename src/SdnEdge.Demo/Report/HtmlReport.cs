@@ -26,6 +26,8 @@ internal static class HtmlReport
                 .Append("</section>\n");
         if (report.Probe.Ran)
         {
+            if (report.Storage is { } storage) StorageHtml.Card(page, storage, report);
+            if (report.Back is { } back) StorageHtml.Back(page, back);
             if (report.Script is { } script) BesideScript(page, report, script);
             Streams(page, report);
             Ledger(page, report);
@@ -88,7 +90,9 @@ internal static class HtmlReport
         page.Append("<header>\n<p class=\"kicker\">SdnEdge · planned switchover · ").Append(Svg.Escape(p.Topology)).Append("</p>\n<h1>")
             .Append($"The running server <b>{Svg.Escape(p.Server)}</b> moved from <span class=\"whole\">{Svg.Escape(p.From)}</span> to "
                 + $"<span class=\"whole\">{Svg.Escape(p.To)}</span>: ")
-            .Append($"<span class=\"{(lost == 0 ? "good" : "bad")}\">{lost:N0} of {sent:N0} packets lost</span></h1>\n")
+            .Append($"<span class=\"{(lost == 0 ? "good" : "bad")}\">{lost:N0} of {sent:N0} packets lost</span>")
+            .Append(report.Storage is { } disk ? $", <span class=\"{(disk.Lost == 0 ? "good" : "bad")}\">{disk.Lost?.ToString("N0") ?? "–"} of "
+                + $"{disk.WritesAcknowledged:N0} records</span>" : "").Append("</h1>\n")
             .Append($"<p class=\"lede\"><span class=\"badge "
                 + $"{(report.Passed ? "pass" : "fail")}\">{(report.Passed ? "passed" : "failed")}</span> ")
             .Append($"{report.Ingress.Count} ingress PEs, {report.Probe.PacketsPerSecond:N0} packets/s towards the server and "
@@ -152,6 +156,7 @@ internal static class HtmlReport
             $"to switch {report.Switch.Prefixes} prefix{(report.Switch.Prefixes == 1 ? "" : "es")} (one store)");
         tile(report.Switch.SignalToFirstMs is { } first ? $"{first:0.##}" : "–", "ms", "signal to first packet in the tunnel");
         if (report.Goals is { } goals) Goals(goals);
+        if (report.Storage is { } disk) StorageHtml.Tiles(disk, tile);
         tile($"{report.Hold.PacketsHeld:N0}", "", $"packets held at the target PE (peak {report.Hold.PeakBytes / 1024.0:N0} KiB)");
         if (report.Probe.Ran) Ways();
         else

@@ -10,6 +10,7 @@ internal static class HtmlStyle
           --accent: #2563c9; --accent-soft: #2563c955; --back: #7d5bc4; --back-soft: #7d5bc455;
           --good: #14804a; --bad: #c9302c; --amber: #c77700;
           --a: #2563c912; --b: #e08a0026; --c: #14804a1c; --dark: #14181f14;
+          --a-strong: #2563c92a; --b-strong: #e08a0050; --c-strong: #14804a48; --amber-soft: #c7770099;
         }
         @media (prefers-color-scheme: dark) {
           :root {
@@ -17,6 +18,7 @@ internal static class HtmlStyle
             --accent: #6ea8ff; --accent-soft: #6ea8ff55; --back: #b79bf2; --back-soft: #b79bf255;
             --good: #4cc38a; --bad: #ff6b66; --amber: #ffb347;
             --a: #6ea8ff14; --b: #ffb34726; --c: #4cc38a1c; --dark: #ffffff12;
+            --a-strong: #6ea8ff30; --b-strong: #ffb34755; --c-strong: #4cc38a50; --amber-soft: #ffb34799;
           }
         }
         * { box-sizing: border-box; }
@@ -60,6 +62,10 @@ internal static class HtmlStyle
         .band { fill: var(--accent); stroke: var(--accent); stroke-width: .8; } .band-reverse { fill: var(--back); stroke: var(--back); stroke-width: .8; }
         .remaining { fill: var(--accent-soft); stroke: var(--accent); stroke-width: 1.2; } .gate { fill: var(--b); } .pass { stroke: var(--line); stroke-dasharray: 2 3; }
         .rate { fill: none; stroke: var(--accent); stroke-width: 1.6; } .dirty { fill: none; stroke: var(--back); stroke-width: 1.6; stroke-dasharray: 5 3; }
+        .span { stroke: var(--card); stroke-width: 1; } svg .span-name { fill: var(--ink); font-size: 11.5px; font-weight: 500; }
+        .at-source { fill: var(--accent-soft); } .at-target { fill: var(--c-strong); } .still { fill: var(--amber-soft); } .tunnelled { fill: var(--b-strong); }
+        .copying { fill: var(--accent); } .write { fill: var(--ink); opacity: .75; }
+        .mode-async { fill: var(--a-strong); } .mode-semantic { fill: var(--c-strong); } .mode-sync { fill: var(--b-strong); }
         .lost { fill: var(--bad); } .direct { stroke: var(--good); stroke-width: 1.6; stroke-dasharray: 3 2; }
         .node { fill: var(--card); stroke: var(--line); stroke-width: 1.4; } svg .fig-node { fill: var(--ink); font-size: 13px; font-weight: 500; }
         .site { fill: var(--faint); } .site-empty { fill: none; stroke: var(--line); stroke-dasharray: 4 3; }

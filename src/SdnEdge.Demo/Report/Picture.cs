@@ -4,9 +4,8 @@ using System.Text;
 namespace SdnEdge.Demo.Report;
 
 /// <summary>
-/// The loss and delay picture: the stages on top, below them the copy of a virtual machine's memory, then one lane for each stream with the
-/// one-way delay of every packet
-/// over the time it was sent (shortest to longest in each bin), lost packets in red, the three phases of Figure 1 shaded
+/// The loss and delay picture: the stages on top, below them the subsystems, the copy of a virtual machine's memory and the writes to its
+/// disk, then one lane for each stream with the one-way delay of every packet over the time it was sent (shortest to longest in each bin), lost packets in red, the three phases of Figure 1 shaded
 /// behind all of it. Pure.
 /// </summary>
 internal static class Picture
@@ -62,9 +61,12 @@ internal static class Picture
         const int header = 40;
         StageMark[] stages = [.. move.Stages.Where(s => window is null || (s.EndNs >= from && s.StartNs <= to))];
         int stagesHeight = stages.Length * StageRow;
-        double copyTop = header + stagesHeight + 40;
+        double rowsTop = header + stagesHeight + 10;
+        double copyTop = header + stagesHeight + 40 + (report.Storage is null ? 0 : StoragePicture.RowsHeight);
         bool copied = report.Precopy is { Samples.Count: > 0 };
-        double lanesTop = copyTop + (copied ? (2 * (CopyHeight + LaneGap)) + 26 : 0);
+        double disksTop = copyTop + (copied ? (2 * (CopyHeight + LaneGap)) + 26 : 0);
+        bool disk = report.Storage is not null;
+        double lanesTop = disksTop + (disk ? StoragePicture.WritesHeight + 22 : 0);
         double height = lanesTop + (run.Forward.Count * (LaneHeight + LaneGap)) + (run.Reverse.Count * (ReverseLaneHeight + LaneGap)) + 48;
         double bottom = height - 44;
         var svg = new Svg(Width, height, "Stages of the migration and the one-way delay of every packet, by stream");
@@ -72,6 +74,13 @@ internal static class Picture
         // 3. Phases, behind everything.
         Phases(svg, run, report, x, from, to, header - 14, bottom);
         Stages(svg, stages, run.OriginNs, x, header + 8);
+
+        var storage = new StoragePicture(svg, x, from, to, Left, PlotWidth);
+        if (disk)
+        {
+            storage.Rows(run, report, DirectNs(report, move), rowsTop);
+            storage.Writes(run, report, disksTop - 12);
+        }
 
         if (copied) Copy(svg, report.Precopy!, ms => x(run.OriginNs + (long)(ms * 1e6)), copyTop);
 
@@ -312,5 +321,5 @@ internal static class Picture
         return Math.Ceiling(value * 1.02 / step) * step;
     }
 
-    private static string N(double v) => v.ToString("0.#", CultureInfo.InvariantCulture);
+    internal static string N(double v) => v.ToString("0.#", CultureInfo.InvariantCulture);
 }

@@ -74,6 +74,8 @@ internal static class ReportBuilder
             Server = facts.Guest is { } guest ? Server(guest, move) : facts.Probed ? new ServerReport("stand-in") : null,
             Goals = facts.Guest is { } still ? Goals(still, run) : null,
             Precopy = facts.Guest?.Copy is { } copy ? Precopy(copy, ms) : null,
+            Storage = StorageBuilder.Build(run),
+            Back = facts.Back,
             Script = facts.Script,
             Migration = facts.Migration is { } m ? Migration(m, ms) : null,
             Volumes = facts.Migration is { } told ? VolumeReports.Of(told, ms) : [],
@@ -82,6 +84,7 @@ internal static class ReportBuilder
         [
             .. ExitRule.Judge(report, move.Succeeded ? null : move.Error ?? "the migration did not finish"),
             .. (facts.Migration?.Unproved ?? []).Select(u => "not proved: " + u),
+            .. facts.BackFailures.Select(f => "the way back: " + f),
         ];
         return report with { Passed = failures.Count == 0, Failures = failures };
     }

@@ -30,6 +30,18 @@ internal sealed record RunFacts
     /// <summary>What is known of the server as a virtual machine; null = it is a stand-in. Its streams are there and back.</summary>
     public GuestFacts? Guest { get; init; }
 
+    /// <summary>What is known of its disk; null = it has none of a store.</summary>
+    public StorageFacts? Storage { get; init; }
+
+    /// <summary>The other direction of replication after the move; null = it has no disk of a store, or was not moved.</summary>
+    public DirectionFacts? Direction { get; init; }
+
+    /// <summary>The way back, in the same run; null = it was not made.</summary>
+    public BackReport? Back { get; init; }
+
+    /// <summary>Why the way back did not pass; empty = it did, or was not made.</summary>
+    public IReadOnlyList<string> BackFailures { get; init; } = [];
+
     /// <summary>The same machine moved by a script; null = that was not tried.</summary>
     public ScriptReport? Script { get; init; }
 

@@ -15,8 +15,10 @@ namespace SdnEdge.Demo.Run;
 ///   4. have the manager move the server, as <c>sdnedge migrate run</c> does (Figure 1(b)),
 ///   5. let the probes run on (Figure 1(c)), stop them,
 ///   6. look for leftovers on both PEs,
-///   7. where that is asked for, do the same by a script in a lab of its own,
-///   8. make the report, judge.
+///   7. a virtual machine: the same once more, back to where it came from,
+///   8. a server with a disk: have it end its writing, and read the disks of both sites,
+///   9. where that is asked for, do the same by a script in a lab of its own,
+///  10. make the report, judge.
 /// Whatever happens, the lab is taken down at the end, unless it is to be kept.
 /// </summary>
 internal sealed class DemoRun(DemoOptions options, DemoView view)
@@ -25,19 +27,34 @@ internal sealed class DemoRun(DemoOptions options, DemoView view)
     private static readonly TimeSpan Before = TimeSpan.FromSeconds(2), After = TimeSpan.FromSeconds(1),
         AfterGuest = TimeSpan.FromSeconds(2);
 
+    // A link between the stores that was lost is made anew in a fraction of this.
+    private static readonly TimeSpan Turns = TimeSpan.FromSeconds(10);
+
+    private const string BackFolder = "back";
     private const long LastOfTrialNs = 500_000_000;
 
     /// <summary>Runs; the report is in the out folder when it returns.</summary>
     /// <exception cref="LabException">The lab cannot be deployed, or a client does not reach the server.</exception>
     public async Task<DemoReport> RunAsync(CancellationToken cancel)
     {
-        RunFacts facts = await DeployedAsync(cancel);
+        (RunFacts facts, RunFacts? back) = await DeployedAsync(cancel);
+        if (back is not null) facts = WithBack(facts, MigrationReports.Write(back, options.Out.CreateSubdirectory(BackFolder)));
         if (options.Compare && facts.Guest is not null)
             facts = facts with { Script = await new ScriptedMove(options, view).RunAsync(facts.ForwardPacketsPerSecond, cancel) };
         return MigrationReports.Write(facts, options.Out);
     }
 
-    private async Task<RunFacts> DeployedAsync(CancellationToken cancel)
+    private static RunFacts WithBack(RunFacts facts, DemoReport back) => facts with
+    {
+        Back = new BackReport(back.Passed, back.Ingress.Sum(s => s.Sent), back.Ingress.Sum(s => s.Lost), back.Ingress.Sum(s => s.Duplicated),
+            back.Ingress.Sum(s => s.Reordered), back.Goals?.GapMs, back.Goals?.StopToRunMs, back.Storage?.DrainMs,
+            back.Storage?.LagBytesAtSignal, $"{BackFolder}/report.html"),
+        // What the disks are is one thing, and is told once.
+        BackFailures = [.. back.Failures.Where(f => !f.StartsWith("storage: ", StringComparison.Ordinal)
+            || f.Contains("after the move", StringComparison.Ordinal))],
+    };
+
+    private async Task<(RunFacts, RunFacts?)> DeployedAsync(CancellationToken cancel)
     {
         view.Say("deploying the lab");
         RunningLab lab = await LabRunner.DeployAsync(
@@ -60,7 +77,7 @@ internal sealed class DemoRun(DemoOptions options, DemoView view)
         }
     }
 
-    private async Task<RunFacts> InLabAsync(RunningLab lab, CancellationToken cancel)
+    private async Task<(RunFacts There, RunFacts? Back)> InLabAsync(RunningLab lab, CancellationToken cancel)
     {
         // Who and where.
         var server = MovedServer.Of(lab);
@@ -86,7 +103,29 @@ internal sealed class DemoRun(DemoOptions options, DemoView view)
         DirectoryInfo logs = Directory.CreateTempSubdirectory("sdnedge-demo-");
         try
         {
-            return await MeasureAsync(lab, server, mms, group, from, to, pes, logs.FullName, cancel);
+            using StorageWatch? storage = server.Volume is null ? null : new StorageWatch(lab, server);
+            var run = new Measured(lab, server, mms, group, pes, logs.FullName, storage);
+            var rates = new ProbeRates(options.Rate, options.ReverseRate, options.TcpBytesPerSecond);
+            IReadOnlyList<RateTrial> trials = [];
+            if (server.IsGuest)
+            {
+                (long rate, trials) = await RateSearch.FindAsync(options.Rate,
+                    r => TryAsync(lab, server, rates with { PacketsPerSecond = r }, logs.FullName, cancel));
+                rates = rates with { PacketsPerSecond = rate, ReversePacketsPerSecond = rate };
+            }
+
+            RunFacts there = await MeasureAsync(run, from, to, rates, trials, cancel);
+            RunFacts? back = null;
+            if (server.IsGuest && there.Move.Succeeded)
+            {
+                view.Say($"the way back: {server.Name} moves from {to.Name} to {from.Name}");
+                back = await MeasureAsync(run, to, from, rates, trials, cancel);
+            }
+
+            if (storage is null) return (there, back);
+            view.Say($"{server.Name} ends its writing; reading its disk at both sites");
+            StorageFacts disks = await storage.EndAsync(cancel);
+            return (there with { Storage = disks }, back is null ? null : back with { Storage = disks });
         }
         finally
         {
@@ -98,21 +137,17 @@ internal sealed class DemoRun(DemoOptions options, DemoView view)
         }
     }
 
+    /// <summary>What all moves of a run have in common.</summary>
+    private sealed record Measured(
+        RunningLab Lab, MovedServer Server, MmsClient Mms, string Group, Dictionary<string, PeClient> Pes, string Logs,
+        StorageWatch? Storage);
+
     private async Task<RunFacts> MeasureAsync(
-        RunningLab lab, MovedServer server, MmsClient mms, string group, MovedSite from, MovedSite to,
-        Dictionary<string, PeClient> pes, string logs, CancellationToken cancel)
+        Measured run, MovedSite from, MovedSite to, ProbeRates rates, IReadOnlyList<RateTrial> trials, CancellationToken cancel)
     {
+        (RunningLab lab, MovedServer server, MmsClient mms, string group, Dictionary<string, PeClient> pes, string logs, _) = run;
         PeClient[] ends = [pes[from.Pe], pes[to.Pe]];
         PeSnapshot[] before = await Task.WhenAll(ends.Select(pe => PeSnapshot.TakeAsync(pe, cancel)));
-        var rates = new ProbeRates(options.Rate, options.ReverseRate, options.TcpBytesPerSecond);
-        IReadOnlyList<RateTrial> trials = [];
-        if (server.IsGuest)
-        {
-            (long rate, trials) = await RateSearch.FindAsync(options.Rate,
-                r => TryAsync(lab, server, rates with { PacketsPerSecond = r }, logs, cancel));
-            rates = rates with { PacketsPerSecond = rate, ReversePacketsPerSecond = rate };
-        }
-
         DropCount dropsBefore = await DropCount.TakeAsync(lab, pes, cancel);
         view.Say($"starting the probes: {rates.PacketsPerSecond:N0} packets/s from {lab.Ingresses.Count} clients to the server, "
             + $"{(server.IsGuest ? "which sends each back" : $"{rates.ReversePacketsPerSecond:N0} back")}, and a TCP transfer");
@@ -132,6 +167,8 @@ internal sealed class DemoRun(DemoOptions options, DemoView view)
                 $"{group} cannot be moved to {to.Name}: "
                 + $"{string.Join("; ", plan.Obstacles.Select(o => $"{o.Where}: {o.Reason}, {o.Detail}"))}.");
         using var watch = new OldLegOnce(() => new OldLegWatch(lab, from, server.Addresses));
+        using var turning = CancellationTokenSource.CreateLinkedTokenSource(cancel);
+        Task<long?> turned = run.Storage?.LinkedAsync(to.Name, turning.Token) ?? Task.FromResult<long?>(null);
         MigrationStatus move = await new MigrationProgress(mms).RunAsync(call, stage =>
         {
             view.Stage(stage);
@@ -139,6 +176,9 @@ internal sealed class DemoRun(DemoOptions options, DemoView view)
         }, cancel);
         await Task.Delay(server.IsGuest ? AfterGuest : After, cancel);
         long? staleAtLeg = watch.Stop();
+        turning.CancelAfter(Turns);
+        DirectionFacts? direction = run.Storage is null ? null
+            : new DirectionFacts(await turned, await run.Storage.LagAsync(to.Name, cancel));
 
         view.Say("stopping the probes");
         FleetResult probes = await fleet.StopAsync(cancel);
@@ -161,6 +201,7 @@ internal sealed class DemoRun(DemoOptions options, DemoView view)
             ForwardPacketsPerSecond = rates.PacketsPerSecond,
             ReversePacketsPerSecond = rates.ReversePacketsPerSecond,
             Guest = guestFacts,
+            Direction = direction,
             Forward = forward,
             Reverse = probes.Reverse,
             Tcp = probes.Tcp,

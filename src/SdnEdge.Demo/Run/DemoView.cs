@@ -59,7 +59,9 @@ internal sealed class DemoView(IAnsiConsole console)
         long lost = report.Ingress.Concat(report.Reverse).Sum(s => s.Lost);
         console.MarkupLine(report.Passed
             ? $"[green bold]passed:[/] {Markup.Escape(report.Parameters.Server)} moved from {Markup.Escape(report.Parameters.From)} to "
-                + $"{Markup.Escape(report.Parameters.To)}; {lost:N0} of {sent:N0} packets lost"
+                + $"{Markup.Escape(report.Parameters.To)}{(report.Back is null ? "" : " and back")}; {lost + (report.Back?.Lost ?? 0):N0} of "
+                + $"{sent + (report.Back?.Sent ?? 0):N0} packets lost"
+                + (report.Storage is { } s ? $", {s.Lost:N0} of {s.WritesAcknowledged:N0} records" : "")
             : $"[red bold]not passed:[/] {lost:N0} of {sent:N0} packets lost");
         console.MarkupLine($"[grey]report:[/] {Markup.Escape(Path.Combine(folder.FullName, "report.html"))}");
     }
@@ -163,6 +165,10 @@ internal sealed class DemoView(IAnsiConsole console)
             : string.Join(", ", report.Drops.Take(8).Select(d => $"{d.Node} {d.What}: {d.Packets:N0}")));
         if (report.Migration is { } m) row("migration", $"{m.Id}, epoch {m.Epoch}, by {m.By}: {m.State}");
         if (report.Server is { Kind: not "stand-in" } vm) Machine(vm);
+        if (report.Storage is { } disk) Disk(disk);
+        if (report.Back is { } back)
+            row("the way back", $"{(back.Passed ? "passed" : "NOT PASSED")}; {back.Lost:N0} of {back.Sent:N0} packets lost, {back.Reordered:N0} "
+                + $"reordered, stop to run {back.StopToRunMs?.ToString("0.0") ?? "-"} ms, gap {back.GapMs?.ToString("0.0") ?? "-"} ms");
         row("blackout", $"{report.Parameters.MeasuredBlackoutMs?.ToString("0.0") ?? "-"} ms");
         console.Write(grid);
 
@@ -181,6 +187,21 @@ internal sealed class DemoView(IAnsiConsole console)
             row("gap", Goal(goals.GapMs, goals.GapBoundMs) + " (stop to run, and a cold start); the longest that a client saw");
             row("stop to run", Goal(goals.StopToRunMs, goals.StopToRunBoundMs) + "; the goal is an idle machine's of 128 MiB");
         }
+
+        void Disk(StorageReport disk)
+        {
+            row("disk", $"{disk.WritesAcknowledged?.ToString("N0") ?? "-"} records acknowledged, {disk.Lost?.ToString("N0") ?? "not known how many"} "
+                + $"lost; the disks of both sites {Is(disk.RootEqual, "are equal")}; {disk.ReadBack?.ToString("N0") ?? "-"} read back, "
+                + $"{disk.ReadBackWrong?.ToString("N0") ?? "-"} wrong");
+            row("modes", string.Join(", ", disk.ModeChanges.Select(m => $"{m.Mode} at {m.Store} from {m.AtMs:N0} ms")));
+            row("writes", $"async {Took(disk.AsyncLatencyMs)}; sync {Took(disk.SyncLatencyMs)}; lag at the signal "
+                + $"{disk.LagBytesAtSignal?.ToString("N0") ?? "-"} bytes, drained in {disk.DrainMs?.ToString("0.0") ?? "-"} ms");
+            if (disk.Reverse is { } reverse)
+                row("direction", reverse.Connected ? $"{reverse.From} to {reverse.To}, {reverse.LinkedAfterMs?.ToString("0") ?? "-"} ms after the "
+                    + $"start; lag {reverse.LagBytes?.ToString("N0") ?? "-"} bytes" : $"{reverse.To} DOES NOT FOLLOW {reverse.From}");
+        }
+
+        static string Took(LatencyReport? l) => l is null ? "none" : $"p50 {l.P50:0.0} ms, p99 {l.P99:0.0} ms ({l.Writes:N0})";
 
         static string Is(bool? so, string what) => so switch { true => what, false => $"NOT {what}", null => "not told" };
 

@@ -9,7 +9,9 @@ namespace SdnEdge.Demo.Run;
 /// <param name="Addresses">Its addresses, IPv4 first.</param>
 /// <param name="IsGuest">True: a virtual machine. Programs cannot be run in it.</param>
 /// <param name="Sites">Where it can live.</param>
-internal sealed record MovedServer(string Name, IReadOnlyList<IpAddress> Addresses, bool IsGuest, IReadOnlyList<MovedSite> Sites)
+/// <param name="Volume">The volume that is its disk; null = it has none of a store.</param>
+internal sealed record MovedServer(
+    string Name, IReadOnlyList<IpAddress> Addresses, bool IsGuest, IReadOnlyList<MovedSite> Sites, string? Volume = null)
 {
     /// <summary>The first server of a lab: a stand-in if there is one.</summary>
     /// <exception cref="LabException">The lab has none.</exception>
@@ -24,7 +26,8 @@ internal sealed record MovedServer(string Name, IReadOnlyList<IpAddress> Address
         LabGuest guest = lab.Guests is [var first, ..] ? first : throw new LabException(
             $"topology {lab.Topology.File} has no node of kind server, and its hosts no virtual machine; the demo needs one to move.");
         return new MovedServer(guest.Name, guest.Addresses, true, [.. guest.Sites.Select(s => new MovedSite(s.Site, s.Pe, s.Host,
-            s.HostInterface ?? throw new LabException($"no link leads from {s.Pe} to {s.Host}, where guest {guest.Name} is to live.")))]);
+            s.HostInterface ?? throw new LabException($"no link leads from {s.Pe} to {s.Host}, where guest {guest.Name} is to live.")))],
+            guest.Volumes is [var volume, ..] ? volume : null);
     }
 }
 

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Globalization;
 using System.Text.Json;
+using System.Text.RegularExpressions;
 using SdnEdge.Core.Config;
 using SdnEdge.Demo.Report;
 using SdnEdge.Lab.Running;
@@ -12,11 +13,12 @@ namespace SdnEdge.Demo.Run;
 /// <summary>
 /// The same virtual machine under the same traffic, moved by a script instead of the manager (move-by-script.sh beside the topology's other
 /// files), in a lab of its own:
-///   1. deploy the lab without its guests; start QEMU at the source, and at the target expecting a migration, with the hosts' arguments,
+///   1. deploy the lab without its guests; start QEMU at the source, and at the target expecting a migration, with the hosts' arguments but
+///      those of the disk,
 ///   2. wait until the guest answers every client, start the probes,
 ///   3. run the script, wait until the guest answers every client again, stop the probes, and count.
 /// </summary>
-internal sealed class ScriptedMove(DemoOptions options, DemoView view)
+internal sealed partial class ScriptedMove(DemoOptions options, DemoView view)
 {
     private const int Port = 7811;
     private static readonly TimeSpan s_before = TimeSpan.FromSeconds(2), s_after = TimeSpan.FromSeconds(2);
@@ -107,9 +109,25 @@ internal sealed class ScriptedMove(DemoOptions options, DemoView view)
             .Where(s => (s["name"] as YamlText)?.Text == guest).Select(s => (s["qemu"] as YamlMap)?["run"]).OfType<YamlList>()
             .SelectMany(run => run.Items.OfType<YamlText>()).Select(t => t.Text) ?? []];
         if (argv.Length == 0) throw new LabException($"{file} has no QEMU arguments of {guest}.");
+        argv = [.. WithoutDisk(argv)];
         return lab.Start(host, ["setsid", "sh", "-c", "log=$1; shift; exec \"$@\" >\"$log\" 2>&1 </dev/null", "sh",
             monitor + ".log", .. argv, .. more, "-qmp", $"unix:{monitor},server=on,wait=off"]);
     }
+
+    // A script of this kind moves no disk; and a store's volume that nobody grants is written by nobody.
+    internal static IEnumerable<string> WithoutDisk(IReadOnlyList<string> argv)
+    {
+        for (int i = 0; i < argv.Count; i++)
+        {
+            bool isDisk = argv[i] == "-blockdev" || (argv[i] == "-device" && i + 1 < argv.Count
+                && argv[i + 1].StartsWith("virtio-blk", StringComparison.Ordinal));
+            if (isDisk) i++;
+            else yield return AppDisk().Replace(argv[i], "");
+        }
+    }
+
+    [GeneratedRegex(",disk=[^, ]*(,every=[0-9]+)?")]
+    private static partial Regex AppDisk();
 
     private static async Task<string> ScriptAsync(string script, string[] arguments, CancellationToken cancel)
     {

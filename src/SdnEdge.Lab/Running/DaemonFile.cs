@@ -7,9 +7,10 @@ using InterfaceAddress = SdnEdge.Lab.Topologies.InterfaceAddress;
 namespace SdnEdge.Lab.Running;
 
 /// <summary>
-/// The configuration with which a lab starts one of our daemons (PE, server host, manager), made from the node's startup-config:
+/// The configuration with which a lab starts one of our daemons (PE, server host, store, manager), made from the node's startup-config:
 /// 1 the lab's variables are filled in; 2 what belongs to this lab alone is set: where the API listens, with which certificate, that the
-/// lab's managers may use it, and where state is kept. So two labs of one file share nothing. Lines keep their numbers.
+/// lab's managers may use it, where a store's clients find its volumes (<c>NODE.nbd</c>), and where state is kept. So two labs of one file
+/// share nothing. Lines keep their numbers.
 /// Variables: <c>${lab.name}</c>, <c>${lab.folder}</c> (state, sockets, certificates), <c>${lab.node}</c> (this node's name),
 /// <c>${lab.namespace:NODE}</c>, <c>${lab.api:NODE}</c> (https on the management network, else the unix socket), <c>${lab.guest}</c> (the
 /// folder with QEMU and the lab's guest, <see cref="GuestFolder"/>). Written in quotes they leave the file YAML as it stands. Any
@@ -19,6 +20,9 @@ internal sealed partial class DaemonFile(LabTopology lab, LabNode node, string f
 {
     /// <summary>TCP port of every API on a management network.</summary>
     public const int ApiPort = 8443;
+
+    /// <summary>What a store's socket for NBD is called, behind the node's name.</summary>
+    public const string NbdSuffix = ".nbd";
 
     private const string Variables
         = "${lab.name}, ${lab.folder}, ${lab.node}, ${lab.guest}, ${lab.namespace:NODE} and ${lab.api:NODE}";
@@ -37,7 +41,8 @@ internal sealed partial class DaemonFile(LabTopology lab, LabNode node, string f
         text = WithSection(Fill(text, file), file, "api", Api);
         return node.Kind switch
         {
-            NodeKind.SdnEdgeHost or NodeKind.SdnEdgePe => WithSection(text, file, "state", _ => $"{{ folder: {Quote(Of(".state"))} }}"),
+            NodeKind.SdnEdgeHost or NodeKind.SdnEdgePe => WithState(text, file),
+            NodeKind.SdnEdgeStore => WithSection(WithState(text, file), file, "nbd", Nbd),
             NodeKind.SdnEdgeMms => WithSection(text, file, "journal", _ => Quote(Of(".db"))),
             _ => text,
         };
@@ -71,6 +76,16 @@ internal sealed partial class DaemonFile(LabTopology lab, LabNode node, string f
     }
 
     private string Of(string suffix) => Path.Combine(folder, node.Name + suffix);
+
+    private string WithState(string text, string file) => WithSection(text, file, "state", _ => $"{{ folder: {Quote(Of(".state"))} }}");
+
+    // What the file says of TCP stays.
+    private string Nbd(YamlValue? old)
+    {
+        IEnumerable<string> rest = ((old as YamlMap)?.Entries ?? []).Where(e => e.Key.Text != "unix")
+            .Select(e => $"{Quote(e.Key.Text)}: {Flow(e.Value)}");
+        return $"{{ {string.Join(", ", rest.Prepend($"unix: {Quote(Of(NbdSuffix))}"))} }}";
+    }
 
     // What the file says of the API stays, but for what the lab sets: the socket and, on a management network, TCP. Managers come first.
     private string Api(YamlValue? old)

@@ -10,8 +10,8 @@ namespace SdnEdge.Lab.Running;
 
 /// <summary>A long-running process of a node.</summary>
 /// <param name="Node">The node.</param>
-/// <param name="Name">What it is, for messages: <c>pe</c>, <c>host</c>, <c>mms</c>, <c>wan</c>, <c>echo</c>, <c>zebra</c>, <c>bgpd</c>,
-/// <c>bird</c>.</param>
+/// <param name="Name">What it is, for messages: <c>pe</c>, <c>host</c>, <c>mms</c>, <c>store</c>, <c>wan</c>, <c>echo</c>, <c>zebra</c>,
+/// <c>bgpd</c>, <c>bird</c>.</param>
 /// <param name="Argv">Program and arguments.</param>
 internal sealed record PlannedProcess(string Node, string Name, IReadOnlyList<string> Argv);
 
@@ -65,9 +65,8 @@ internal sealed partial record LabPlan(LabTopology Topology, string RootBatch, I
     }
 
     /// <summary>
-    /// When a node is started: a stage begins when the one before it is set up. An agent looks after servers that are there, the manager
-    /// asks
-    /// agents and PEs.
+    /// When a node is started: a stage begins when the one before it is set up. An agent looks after servers that are there and asks its
+    /// site's store, the manager asks agents and PEs.
     /// </summary>
     public static int StageOf(NodeKind kind) => kind switch { NodeKind.SdnEdgeHost => 1, NodeKind.SdnEdgeMms => 2, _ => 0 };
 
@@ -94,6 +93,7 @@ internal sealed partial record LabPlan(LabTopology Topology, string RootBatch, I
             case NodeKind.Bird: PlanHost(); PlanBird(); break;
             case NodeKind.SdnEdgeHost: PlanHost(); PlanDaemon("host"); break;
             case NodeKind.SdnEdgeMms: PlanHost(); PlanDaemon("mms"); break;
+            case NodeKind.SdnEdgeStore: PlanHost(); PlanDaemon("store"); break;
             default: PlanHost(); break;
         }
 

@@ -41,6 +41,11 @@ internal static class Readiness
                             && Told(host.Ready, host.Fault));
                     if (options.StartGuests) await GuestStart.OrderAsync(lab, name, Path.Combine(folder, name + ".sock"), cancel);
                     break;
+                case NodeKind.SdnEdgeStore:
+                    await UntilAsync($"{name} to be ready", async () =>
+                        await AskAsync(name, e => new StoreClient(e), (store, c) => store.NodeAsync(c)) is { } store
+                            && Told(store.Ready, store.Fault));
+                    break;
                 case NodeKind.SdnEdgeMms:
                     await UntilAsync($"{name} to be ready", async () =>
                         await AskAsync(name, e => new MmsClient(e), (mms, c) => mms.NodeAsync(c)) is { } mms && Told(mms.Ready, mms.Fault));
@@ -58,6 +63,7 @@ internal static class Readiness
         }
 
         await RoutesAsync();
+        await ReplicasAsync();
         if (options.StartGuests) await GuestsAsync();
 
         Task<T?> AskPeAsync<T>(string node, Func<PeClient, CancellationToken, Task<T>> ask) where T : class
@@ -100,6 +106,17 @@ internal static class Readiness
                         await AskPeAsync(pe, (client, c) => client.RoutesAsync(prefix: server.ToString(), cancel: c)) is { } routes
                         && routes.Any(r => r.Best && IpPrefix.TryParse(r.Prefix, out IpPrefix prefix) && prefix == server));
                 }
+            }
+        }
+
+        // The stores reach one another over the network that was waited for: each volume's owner has its replica.
+        async Task ReplicasAsync()
+        {
+            foreach (LabStore store in Managed.Stores(lab).Where(s => s.Volumes.Count > 0))
+            {
+                await UntilAsync($"{store.Node} to reach its volumes' replicas", async () =>
+                    await AskAsync(store.Node, e => new StoreClient(e), (client, c) => client.VolumesAsync(c)) is { } volumes
+                    && volumes.All(v => v.Replication?.Connected != false));
             }
         }
 

@@ -55,8 +55,11 @@ public sealed class RunningLab
     /// <summary>The namespace of a node.</summary>
     public string NamespaceOf(string node) => Topology.NamespaceOf(Known(node).Name);
 
-    /// <summary>The API socket of a node: PE, server host or manager; of a WAN node, its statistics socket.</summary>
+    /// <summary>The API socket of a node: PE, server host, store or manager; of a WAN node, its statistics socket.</summary>
     public string ApiSocket(string node) => Path.Combine(Folder, Known(node).Name + ".sock");
+
+    /// <summary>The socket of a store where its volumes are, by NBD.</summary>
+    public string NbdSocket(string store) => Path.Combine(Folder, Known(store).Name + DaemonFile.NbdSuffix);
 
     /// <summary>The API socket of the lab's manager; null when it has none.</summary>
     public string? MmsSocket => Topology.Nodes.FirstOrDefault(n => n.Kind == NodeKind.SdnEdgeMms) is { } mms ? ApiSocket(mms.Name) : null;
@@ -66,6 +69,9 @@ public sealed class RunningLab
 
     /// <summary>The lab's server hosts, and where they are.</summary>
     public IReadOnlyList<LabHost> Hosts => Managed.Hosts(Topology);
+
+    /// <summary>The lab's block stores, and where they are.</summary>
+    public IReadOnlyList<LabStore> Stores => Managed.Stores(Topology);
 
     /// <summary>The lab's virtual machines.</summary>
     public IReadOnlyList<LabGuest> Guests => Managed.Guests(Topology);

@@ -175,7 +175,7 @@ public static partial class TopologyLoader
                 if (!owners.TryAdd(management.Address, node.Name))
                     place.Error($"has the management address of node '{owners[management.Address]}'; give each its own");
             }
-            else if (linked && node.Kind is NodeKind.SdnEdgePe or NodeKind.SdnEdgeHost or NodeKind.SdnEdgeMms
+            else if (linked && node.Kind is NodeKind.SdnEdgePe or NodeKind.SdnEdgeHost or NodeKind.SdnEdgeMms or NodeKind.SdnEdgeStore
                 && !node.Labels.ContainsKey("sdnedge.management"))
             {
                 place.Error($"has an interface {Interface} and no address for it; add the label sdnedge.management, such as 10.254.0.1/24");

@@ -14,11 +14,19 @@ public sealed record LabGroup(string Name, IReadOnlyList<string> Servers);
 /// <param name="Servers">The servers that it may run.</param>
 public sealed record LabHost(string Node, string Site, IReadOnlyList<string> Servers);
 
+/// <summary>A block store, as its startup-config says.</summary>
+/// <param name="Node">The node with the store.</param>
+/// <param name="Site">The site it is at.</param>
+/// <param name="Volumes">The volumes that have a replica at another store, or are one.</param>
+public sealed record LabStore(string Node, string Site, IReadOnlyList<string> Volumes);
+
 /// <summary>A virtual machine of QEMU that the lab's manager may move, as startup-configs say.</summary>
 /// <param name="Name">The server.</param>
 /// <param name="Addresses">Its addresses: the host prefixes that move with it, IPv4 first.</param>
 /// <param name="Sites">Where it can live, in the order of the manager's file.</param>
-public sealed record LabGuest(string Name, IReadOnlyList<IpAddress> Addresses, IReadOnlyList<LabGuestSite> Sites);
+/// <param name="Volumes">Its disks that are volumes of its sites' stores.</param>
+public sealed record LabGuest(
+    string Name, IReadOnlyList<IpAddress> Addresses, IReadOnlyList<LabGuestSite> Sites, IReadOnlyList<string> Volumes);
 
 /// <summary>A place where a guest can live.</summary>
 /// <param name="Site">The site.</param>
@@ -43,6 +51,12 @@ internal static class Managed
             .Select(r => new LabHost(r.Node, Text(r.Root, "site"), [.. Items(r.Root, "servers").Select(s => Text(s, "name"))])),
     ];
 
+    public static IReadOnlyList<LabStore> Stores(LabTopology lab) =>
+    [
+        .. Roots(lab, NodeKind.SdnEdgeStore).Select(r => new LabStore(r.Node, Text(r.Root, "site"),
+            [.. Items(r.Root, "volumes").Where(v => v["replica"] is not null).Select(v => Text(v, "name"))])),
+    ];
+
     public static IReadOnlyList<LabGuest> Guests(LabTopology lab)
     {
         (string Node, YamlMap Root)[] hosts = [.. Roots(lab, NodeKind.SdnEdgeHost)], pes = [.. Roots(lab, NodeKind.SdnEdgePe)];
@@ -52,18 +66,21 @@ internal static class Managed
         {
             string name = Text(server, "name");
             var sites = new List<LabGuestSite>();
+            var volumes = new List<string>();
             foreach (YamlMap at in Items(server, "at"))
             {
                 (string Node, YamlMap Root) host = hosts.FirstOrDefault(h => Text(h.Root, "name") == Text(at, "host"));
                 YamlMap? there = host.Root is null ? null
                     : Items(host.Root, "servers").FirstOrDefault(s => Text(s, "name") == name && s["qemu"] is not null);
                 if (there is null) continue;
+                volumes.AddRange(VolumesOf(there).Except(volumes));
                 (string Node, YamlMap Root) pe = pes.FirstOrDefault(p => Text(p.Root, "name") == Text(at, "pe"));
                 sites.Add(new LabGuestSite(Text(at, "site"), host.Node, InterfaceTo(host.Node, pe, Text(at, "port")), Text(at, "pe"),
                     Text(there, "runs") == "true"));
             }
 
-            if (sites.Count > 0) guests.Add(new LabGuest(name, [.. Addresses(server).OrderBy(a => a.IsV4 ? 0 : 1)], sites));
+            if (sites.Count > 0) guests.Add(new LabGuest(name, [.. Addresses(server).OrderBy(a => a.IsV4 ? 0 : 1)], sites,
+                volumes));
         }
 
         return guests;
@@ -76,6 +93,10 @@ internal static class Managed
             return lab.LinksOf(pe.Node).Where(l => "tap-" + l.EndAt(pe.Node)!.Interface == device && l.FarEnd(pe.Node).Node == host)
                 .Select(l => l.FarEnd(pe.Node).Interface).FirstOrDefault();
         }
+
+        static IEnumerable<string> VolumesOf(YamlMap server)
+            => ((server["volumes"] as YamlList)?.Items.OfType<YamlText>().Select(t => t.Text) ?? [])
+                .Concat(server["qemu"] is YamlMap qemu ? Items(qemu, "disks").Select(d => Text(d, "volume")).Where(v => v.Length > 0) : []);
 
         static IEnumerable<IpAddress> Addresses(YamlMap server)
             => ((server["prefixes"] as YamlList)?.Items.OfType<YamlText>() ?? [])

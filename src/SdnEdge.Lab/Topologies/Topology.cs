@@ -32,6 +32,9 @@ public enum NodeKind
 
     /// <summary>The migration manager: <c>sdnedge mms</c> with the startup-config.</summary>
     SdnEdgeMms,
+
+    /// <summary>The block store of a site: <c>sdnedge store</c> with the startup-config.</summary>
+    SdnEdgeStore,
 }
 
 /// <summary>A node of the topology, with defaults and kinds merged in.</summary>

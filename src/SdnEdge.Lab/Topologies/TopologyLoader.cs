@@ -15,7 +15,7 @@ public static partial class TopologyLoader
     [
         ("sdnedge-pe", NodeKind.SdnEdgePe), ("sdnedge-wan", NodeKind.SdnEdgeWan), ("linux", NodeKind.Linux), ("server", NodeKind.Server),
         ("frr", NodeKind.Frr), ("bird", NodeKind.Bird), ("bridge", NodeKind.Bridge),
-        ("sdnedge-host", NodeKind.SdnEdgeHost), ("sdnedge-mms", NodeKind.SdnEdgeMms),
+        ("sdnedge-host", NodeKind.SdnEdgeHost), ("sdnedge-mms", NodeKind.SdnEdgeMms), ("sdnedge-store", NodeKind.SdnEdgeStore),
     ];
 
     // Containerlab's own, without effect here.
@@ -125,7 +125,7 @@ public static partial class TopologyLoader
             config = config?.Replace("__clabNodeName__", name, StringComparison.Ordinal);
             config = config is null ? null : Path.GetFullPath(Path.Combine(Path.GetDirectoryName(file) ?? "", config));
             if (config is null && kind is NodeKind.SdnEdgePe or NodeKind.Frr or NodeKind.Bird or NodeKind.SdnEdgeHost
-                or NodeKind.SdnEdgeMms)
+                or NodeKind.SdnEdgeMms or NodeKind.SdnEdgeStore)
                 place.Error($"is of kind '{word}' and needs 'startup-config': the path of its configuration");
             if (config is not null && !File.Exists(config)) body.Error("startup-config", $"there is no file {config}");
             nodes.Add(new LabNode(name, kind ?? NodeKind.Linux, config, exec, env,

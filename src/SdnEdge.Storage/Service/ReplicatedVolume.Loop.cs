@@ -151,6 +151,7 @@ internal sealed partial class ReplicatedVolume
             return;
         }
 
+        if (input is ModeAsked asked) Modes.Asked(_primary.Record.Epoch, asked.Mode, _primary.Lag.LagBytes, Monotonic.Now);
         (PrimaryState next, IReadOnlyList<PrimaryCommand> commands) = PrimaryMachine.Step(_primary, input, Monotonic.Now);
         lock (_lock) _primary = next;
         _gate.IsSlow = next.InForce == ReplicationMode.Async && next.WriteLimit < next.Last;
@@ -185,6 +186,7 @@ internal sealed partial class ReplicatedVolume
                     + "for: a later record is on its way; it is asked for again with the next link");
                 break;
             case ModeReached(var ticket, var mode, var through):
+                Modes.Reached(mode, Monotonic.Now);
                 _around.Tell("mode", $"{Word(mode)}{(through > 0 ? $", the replica has everything up to sequence {through}" : "")}");
                 if (TakeMode(ticket) is { } reached) reached.TrySetResult();
                 break;
@@ -221,6 +223,7 @@ internal sealed partial class ReplicatedVolume
         try
         {
             Volume.WithSequenceLock(newest => (last, _gate.Mode) = (newest, mode));
+            Modes.InForce(mode, Monotonic.Now);
             if (Volume.Drain(last, out int error) is { } proof)
             {
                 _reader.Ceiling = proof.Sequence;
@@ -356,6 +359,7 @@ internal sealed partial class ReplicatedVolume
         }
 
         lock (_lock) _primary = begun;
+        Modes.Owns(epoch, record.Mode, Monotonic.Now);
         _gate.Open(begun.WriteLimit, begun.BarrierLimit);
         _owning = CancellationTokenSource.CreateLinkedTokenSource(_stop.Token);
         Task before = _linking;

@@ -1,4 +1,5 @@
 using System.Threading.Channels;
+using SdnEdge.Core.Api;
 using SdnEdge.Core.Replication;
 using SdnEdge.Linux;
 using SdnEdge.Storage.Log;
@@ -127,6 +128,9 @@ internal sealed partial class ReplicatedVolume : IAsyncDisposable
         }
     }
 
+    /// <summary>The last changes of mode, and the last drain. Any thread.</summary>
+    public ModeHistory Modes { get; } = new();
+
     /// <summary>The replica's state.</summary>
     public ReplicaState Replica => _replica.State;
 
@@ -172,12 +176,15 @@ internal sealed partial class ReplicatedVolume : IAsyncDisposable
     /// <exception cref="IOException">It has not: the message says what is different.</exception>
     public async Task<DrainProof> DrainAsync(CancellationToken cancel)
     {
+        long asked = Monotonic.Now;
         (LogPoint last, ulong root) = await Task.Run(Proof, cancel).ConfigureAwait(false);
         long ticket = Interlocked.Increment(ref _tickets);
         var proved = new TaskCompletionSource<DrainProof>(TaskCreationOptions.RunContinuationsAsynchronously);
         lock (_lock) _drains.Add(ticket, proved);
         Post(new DrainAsked(ticket, last, root));
-        return await proved.Task.WaitAsync(cancel).ConfigureAwait(false);
+        DrainProof proof = await proved.Task.WaitAsync(cancel).ConfigureAwait(false);
+        Modes.Drained(new DrainTimeInfo(asked, Monotonic.Now, DrainProofInfo.Of(Volume.Metadata.Name, proof)));
+        return proof;
     }
 
     /// <summary>Serves a connection of the store that owns the volume, until it ends.</summary>

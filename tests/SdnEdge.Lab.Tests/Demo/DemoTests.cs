@@ -148,7 +148,7 @@ public sealed class DemoTests : IDisposable
     /// <summary>At a rate that an emulated machine answers beside other tests; what it does not answer at rest is not asked of
     /// it.</summary>
     [RootFact]
-    public void A_virtual_machine_moves_with_its_memory_and_nothing_is_lost()
+    public void A_virtual_machine_moves_with_its_memory_and_its_disk_there_and_back_and_nothing_is_lost()
     {
         (int code, string output, JsonNode report) = Run("--vm", "qemu", "--rate", "600", "--order-bound", "20000", "--quiet", "5000");
         Assert.True(code == 0, output);
@@ -166,6 +166,33 @@ public sealed class DemoTests : IDisposable
         Assert.True((long)report["hold"]!["packetsHeld"]! > 0);
         Assert.Equal(0, (int)report["tcp"]!["resets"]!);
         Assert.Empty(report["residue"]!.AsArray());
+        Disk(report["storage"]!, ["store-a async", "store-a sync", "store-b async"], "store-b");
+
+        // And back: the same report of its own, of the same disks.
+        JsonNode back = JsonNode.Parse(File.ReadAllText(Path.Combine(folder.FullName, "back", "report.json")))!;
+        Assert.Equal((true, "dc-b", "dc-a"),
+            ((bool)report["back"]!["passed"]!, (string)back["parameters"]!["from"]!, (string)back["parameters"]!["to"]!));
+        Assert.Equal(0, (long)report["back"]!["lost"]!);
+        Assert.True((long)report["back"]!["sent"]! > 0);
+        Disk(back["storage"]!, ["store-b async", "store-b sync", "store-a async"], "store-a");
+        Assert.Contains("records lost", File.ReadAllText(Path.Combine(folder.FullName, "report.html")), StringComparison.Ordinal);
+
+        // Each record that was acknowledged is on both disks, and these are equal; it was synchronous before it moved.
+        static void Disk(JsonNode disk, string[] modes, string owner)
+        {
+            Assert.Equal(modes, disk["modeChanges"]!.AsArray().Select(m => $"{m!["store"]} {m["mode"]}"));
+            Assert.Equal((0, true, 0, 0), ((long)disk["lost"]!, (bool)disk["rootEqual"]!, (long)disk["readBackWrong"]!,
+                (long)disk["writeErrors"]!));
+            long acknowledged = (long)disk["writesAcknowledged"]!;
+            Assert.InRange((long)disk["writesAfterMove"]!, 1, acknowledged - 1);
+            Assert.Equal(["store-a", "store-b"], disk["disks"]!.AsArray().Select(d => (string)d!["store"]!));
+            Assert.All(disk["disks"]!.AsArray(), d => Assert.Equal((Math.Min(acknowledged, (64 << 20) / 4096), 64 << 20),
+                ((long)d!["recordsExpected"]!, (long)d["sizeBytes"]!)));
+            Assert.NotNull(disk["lagBytesAtSignal"]);
+            Assert.True((double)disk["drainMs"]! > 0);
+            Assert.True((double)disk["asyncLatencyMs"]!["p50"]! > 0);
+            Assert.Equal((owner, true), ((string)disk["reverse"]!["from"]!, (bool)disk["reverse"]!["connected"]!));
+        }
     }
 
     private (int Code, string Output, JsonNode Report) Run(params string[] more)
@@ -178,7 +205,8 @@ public sealed class DemoTests : IDisposable
             UseShellExecute = false,
         };
         string[] rate = more.Contains("--rate") ? [] : ["--rate", $"{Rate}"];
-        foreach (string word in (string[])["demo", "--name", lab, "--out", folder.FullName, .. rate, .. more])
+        string[] vm = more.Contains("--vm") || more.Contains("-t") ? [] : ["--vm", "stand-in"];
+        foreach (string word in (string[])["demo", "--name", lab, "--out", folder.FullName, .. vm, .. rate, .. more])
         {
             start.ArgumentList.Add(word);
         }
