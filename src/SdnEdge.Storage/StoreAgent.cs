@@ -20,7 +20,7 @@ namespace SdnEdge.Storage;
 /// its log, and each that the configuration names and is not there yet; 3. the exports; 4. the API. A volume that cannot be opened is said
 /// so, and the others are served. Its end: requests that have come are answered, logs are made durable.
 /// </summary>
-public sealed class StoreAgent : IStoreControl, IAsyncDisposable
+public sealed partial class StoreAgent : IStoreControl, IAsyncDisposable
 {
     private readonly StoreConfig _config;
     private readonly VolumeStore _store;
@@ -62,6 +62,7 @@ public sealed class StoreAgent : IStoreControl, IAsyncDisposable
             agent._link?.Start();
             agent._server.Bind();
             agent._serving = agent._server.RunAsync(agent._stop.Token);
+            agent._retaining = Task.Run(agent.RetainAsync);
             agent._api = await ApiServer.StartAsync(StoreApi.Options(config, agent));
             return agent;
         }
@@ -119,7 +120,7 @@ public sealed class StoreAgent : IStoreControl, IAsyncDisposable
             Volume volume = Known(name);
             if (_replicated.ContainsKey(name)) throw new ProblemException(Problems.Conflict(
                 $"volume {name} is replicated by the configuration; take it out there, and start the store again, then delete it"));
-            string[] clients = [.. _server.Connections.Where(c => c.Export == name).Select(c => c.Client.ToString())];
+            string[] clients = [.. _server.Connections.Where(c => IsOf(c.Export, name)).Select(c => c.Client.ToString())];
             if (clients.Length > 0)
             {
                 throw new ProblemException(Problems.Conflict($"volume {name} is in use by {string.Join(", ", clients)}; end "
@@ -128,6 +129,7 @@ public sealed class StoreAgent : IStoreControl, IAsyncDisposable
 
             _server.Remove(name);
             _volumes.TryRemove(name, out _);
+            ExportMarks(volume);
             volume.Dispose();
             try
             {
@@ -237,6 +239,7 @@ public sealed class StoreAgent : IStoreControl, IAsyncDisposable
                 [new MetricSample(_server.Accepted)]),
             new("sdnedge_nbd_connections_refused_total", "Connections that were one too many.", MetricKind.Counter,
                 [new MetricSample(_server.Refused)]),
+            .. VolumeMetrics.Of(all.Select(v => (Info(v), v.Points, RetentionOf(v.Metadata.Name)))),
             .. StoreMetrics.Of(counters),
         ];
 
@@ -249,6 +252,7 @@ public sealed class StoreAgent : IStoreControl, IAsyncDisposable
         if (_api is not null) await _api.DisposeAsync();
         await _stop.CancelAsync();
         await _serving.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        await _retaining.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         _server.Dispose();
         if (_link is not null) await _link.DisposeAsync();
         foreach (ReplicatedVolume volume in _replicated.Values) await volume.DisposeAsync();
@@ -381,6 +385,7 @@ public sealed class StoreAgent : IStoreControl, IAsyncDisposable
         volume.Happened += e => Events.Add(Monotonic.Now, "volume", name, JsonWord(e.Kind), e.Message);
         _volumes[name] = volume;
         _server.Add(new NbdExport(name, volume) { Open = view });
+        ServeMarks(volume);
         Events.Add(Monotonic.Now, "volume", name, "served",
             $"{volume.Size} bytes, log from {volume.Log.FirstSequence} to {volume.Log.LastSequence}");
     }

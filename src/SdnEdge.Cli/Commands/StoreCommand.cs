@@ -36,6 +36,7 @@ internal static class StoreCommand
               sdnedge store import vs-disk disk.img --api SOCKET     make one of an image that is there, and use it where it is
               sdnedge store list --api SOCKET                        its volumes
               sdnedge store check vs-disk --api SOCKET               compare one with its own records, block by block
+              sdnedge store mark vs-disk --name M --api SOCKET       keep what it is now; marks, unmark, clone go on from there
               sdnedge store serve disk.img --unix disk.sock          serve an image as it is, without a store
               kill -TERM PID                                         stop; what has come is answered, logs are made durable
 
@@ -43,6 +44,7 @@ internal static class StoreCommand
             """)
         {
             config, check, List(), Show(), Make(), Import(), Delete(), Check(), StoreServeCommand.Create(),
+            StoreMarkCommands.Mark(), StoreMarkCommands.Marks(), StoreMarkCommands.Unmark(), StoreMarkCommands.Clone(),
         };
         command.SetAction(async (parse, cancel) =>
         {
@@ -222,14 +224,14 @@ internal static class StoreCommand
 
     private static Argument<string> Name() => new("volume") { Description = "The volume.", HelpName = "VOLUME" };
 
-    private static Option<string> Output()
+    internal static Option<string> Output()
     {
         var output = new Option<string>("--output", "-o") { Description = "table or json.", DefaultValueFactory = _ => "table" };
         output.AcceptOnlyFromAmong("table", "json");
         return output;
     }
 
-    private static string Size(long bytes)
+    internal static string Size(long bytes)
     {
         (string Unit, int Shift) = bytes switch
         {

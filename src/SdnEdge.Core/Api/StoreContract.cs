@@ -141,13 +141,6 @@ public sealed record VolumeInfo(
 /// <param name="Bytes">Bytes of its records.</param>
 public sealed record BranchInfo(LogPointInfo From, LogPointInfo Last, long Bytes);
 
-/// <summary>A named point in time.</summary>
-/// <param name="Name">Its name.</param>
-/// <param name="Point">The point.</param>
-/// <param name="At">When, wall clock.</param>
-/// <param name="Group">The group whose volumes have a mark of this name at one barrier; null = this volume alone.</param>
-public sealed record MarkInfo(string Name, LogPointInfo Point, DateTimeOffset At, string? Group);
-
 /// <summary>Body of <c>POST /v1/volumes</c>.</summary>
 /// <param name="Name">1 to 64 of a-z, 0-9, '.', '_' and '-', the first a letter or digit.</param>
 /// <param name="SizeBytes">A multiple of 4096, more than 0.</param>

@@ -11,14 +11,14 @@ using SdnEdge.Web;
 namespace SdnEdge.Storage.Api;
 
 /// <summary>The store's API, one line each.</summary>
-internal static class StoreApi
+internal static partial class StoreApi
 {
     /// <summary>What it serves, and where.</summary>
     public static ApiServerOptions Options(StoreConfig config, IStoreControl store) => new(
         "SdnEdge block store API", "The volumes of a site's block store.", config.Api, ApiJson.Options,
         [
             ApiJson.Options.GetTypeInfo(typeof(VolumeRequest)), ApiJson.Options.GetTypeInfo(typeof(VolumeOrderRequest)),
-            ApiJson.Options.GetTypeInfo(typeof(VolumeModeRequest)),
+            ApiJson.Options.GetTypeInfo(typeof(VolumeModeRequest)), ApiJson.Options.GetTypeInfo(typeof(MarkRequest)),
         ], (app, checks, stopping) => Map(app, store, checks, stopping))
     {
         MeterName = "SdnEdge.Store",
@@ -38,6 +38,7 @@ internal static class StoreApi
         v1.MapPost("/volumes/{name}/check", ([FromRoute] string name, CancellationToken cancel) => store.CheckAsync(name, cancel))
             .Says("Compares a volume with its own records, block by block; it is served meanwhile").WithTags("volumes")
             .Needs(ApiRole.Admin).Fails(404, 503);
+        MapMarks(v1, store);
         foreach (OwnershipOrderKind order in Enum.GetValues<OwnershipOrderKind>())
         {
             string verb = System.Text.Json.JsonNamingPolicy.KebabCaseLower.ConvertName(order.ToString());
