@@ -63,6 +63,9 @@ public enum VolumeEventKind
 
     /// <summary>A kept point was given up, or is damaged.</summary>
     PointLost,
+
+    /// <summary>A mark's point is kept.</summary>
+    PointKept,
 }
 
 /// <summary>An event of a volume.</summary>

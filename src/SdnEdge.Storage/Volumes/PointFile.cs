@@ -18,8 +18,8 @@ namespace SdnEdge.Storage.Volumes;
 /// 128 KiB  one bit for each block: it is here
 ///       .  the blocks, each at its own place
 /// </code>
-/// <para><b>A round</b> brings blocks here with one sync: their bytes, the slot that names them, and the bits of the round before; only then
-/// may the image be overwritten. A slot counts after a crash when all bytes that it names are there. The other slot has the round
+/// <para><b>A round</b> brings blocks here with one sync: their bytes, the slot that names them, and the bits of the round before; only
+/// then may the image be overwritten. A slot counts after a crash when all bytes that it names are there. The other slot has the round
 /// before, whose bits the crash may have kept from the disk. So a block is here, or its image was not touched.</para>
 /// </summary>
 internal sealed class PointFile : IDisposable
@@ -139,7 +139,8 @@ internal sealed class PointFile : IDisposable
         var at = new LogPoint(BinaryPrimitives.ReadUInt64LittleEndian(header[32..]), BinaryPrimitives.ReadUInt64LittleEndian(header[40..]),
             BinaryPrimitives.ReadUInt64LittleEndian(header[48..]));
         string group = Encoding.UTF8.GetString(header.Slice(78 + header[76], header[77]));
-        return new VolumePoint(Encoding.UTF8.GetString(header.Slice(78, header[76])), at, BinaryPrimitives.ReadUInt64LittleEndian(header[56..]),
+        return new VolumePoint(Encoding.UTF8.GetString(header.Slice(78, header[76])), at,
+            BinaryPrimitives.ReadUInt64LittleEndian(header[56..]),
             DateTimeOffset.FromUnixTimeMilliseconds(BinaryPrimitives.ReadInt64LittleEndian(header[64..])), group.Length > 0 ? group : null,
             BinaryPrimitives.ReadUInt32LittleEndian(header[72..]) == 1, 0);
     }

@@ -66,7 +66,8 @@ internal sealed class PointSet(IStoreFolder folder, IStoreFile image, Guid ident
                 string lost = string.Join(", ", files.Select(f => f.Point.Name).Append($"that of {PointFile.NameOf(number)}"));
                 foreach (PointFile older in files) older.Dispose();
                 files.Clear();
-                tell(PointFile.NameOf(number), $"{PointFile.NameOf(number)} is damaged: the kept points up to it are lost ({lost}); delete it");
+                tell(PointFile.NameOf(number),
+                    $"{PointFile.NameOf(number)} is damaged: the kept points up to it are lost ({lost}); delete it");
             }
         }
 

@@ -66,7 +66,10 @@ public sealed partial class Volume
     {
         lock (_applyLock)
         {
-            var status = _log.Read(_applied + 1, Math.Min(through, _log.DurableSequence), ref _cursor, _applyBuffer, _entries);
+            if (!MarkIsDurable()) return false;
+            ulong limit = Math.Min(through, _log.DurableSequence), before = BeforeMark;
+            if (before == _applied && limit > before) return ApplyMark(before + 1);
+            var status = _log.Read(_applied + 1, Math.Min(limit, before), ref _cursor, _applyBuffer, _entries);
             if (status == LogReadStatus.AtEnd) return false;
             if (status != LogReadStatus.Read)
             {
@@ -331,7 +334,7 @@ public sealed partial class Volume
     private void BeginRedo()
     {
         _tree.BeginRedo(all: IsCopying);
-        _redoThrough = _log.LastSequence;
+        _redoThrough = Math.Min(_log.LastSequence, BeforeMark);
         _batchThrough = _redoThrough;
         if (_applied >= _redoThrough && !IsCopying) _tree.EndRedo();
     }

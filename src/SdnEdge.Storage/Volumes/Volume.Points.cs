@@ -11,8 +11,8 @@ public sealed partial class Volume
     /// <summary>The kept points, oldest first.</summary>
     public IReadOnlyList<VolumePoint> Points => _points.Points;
 
-    /// <summary>Keeps the volume's content at a position of its log, until <see cref="DropPoint"/>: 1. the log is applied up to there; 2. the
-    /// image is made durable; 3. the point begins. It is durable on return. Writes go on meanwhile, into the log.</summary>
+    /// <summary>Keeps the volume's content at a position of its log, until <see cref="DropPoint"/>: 1. the log is applied up to there; 2.
+    /// the image is made durable; 3. the point begins. It is durable on return. Writes go on meanwhile, into the log.</summary>
     /// <param name="name">1 to 255 bytes of UTF-8; no other point of this volume has it.</param>
     /// <param name="through">A sequence that was given out: the point is there, or where the image is already, if that is later.</param>
     /// <param name="isMark">See <see cref="VolumePoint.IsMark"/>.</param>
@@ -33,7 +33,9 @@ public sealed partial class Volume
             if (error != 0) throw PointFailed(name, $"kept: {_image.Name} cannot be made durable", error);
             var at = proof.Sequence == 0 ? LogPoint.Start : new LogPoint(proof.Sequence, proof.Epoch, proof.Chain);
             error = _points.Begin(new VolumePoint(name, at, proof.Root, created, group, isMark, 0));
-            return error == 0 ? at : throw PointFailed(name, "kept: its file cannot be made", error);
+            if (error != 0) throw PointFailed(name, "kept: its file cannot be made", error);
+            PointsChanged?.Invoke();
+            return at;
         }
     }
 
@@ -67,8 +69,14 @@ public sealed partial class Volume
                     {
                     }
 
-                    if (error == 0) error = _points.Remove(file);
-                    if (error == 0) return;
+                    // A mark that recovery would find again is made again: the superblock says first that it is applied.
+                    if (error == 0 && !MarkIsDurable()) error = _imageError != 0 ? _imageError : RawFile.IoError;
+                    if (error == 0)
+                    {
+                        error = _points.Remove(file);
+                        PointsChanged?.Invoke();
+                        if (error == 0) return;
+                    }
                 }
 
                 if (error != 0) throw PointFailed(name, "dropped", error);
@@ -83,7 +91,7 @@ public sealed partial class Volume
     /// <summary>Verifies a point's content against the root that it had.</summary>
     /// <returns>Whether it is as it was; null = there is no such point.</returns>
     /// <exception cref="IOException">A disk failed.</exception>
-    public bool? CheckPoint(string name, CancellationToken cancel)
+    public bool? VerifyPoint(string name, CancellationToken cancel)
     {
         if (_points.Find(name) is not { } file) return null;
         byte[] bytes = new byte[1 << 20];
@@ -150,6 +158,7 @@ public sealed partial class Volume
     {
         _points.Forget();
         if (_points.Failed is not { } failed || _points.GiveUp() is not { } gone) return false;
+        PointsChanged?.Invoke();
         Tell(VolumeEventKind.PointLost, gone.Name, error,
             $"mark {gone.Name} is given up: {failed.FileName}: {RawFile.Describe(error)}; make room, or let fewer marks be kept");
         return true;

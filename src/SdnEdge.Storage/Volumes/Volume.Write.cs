@@ -294,19 +294,6 @@ public sealed partial class Volume
     /// <exception cref="ArgumentOutOfRangeException">The epoch is not more.</exception>
     public AppendStatus BeginEpoch(ulong epoch, out LogRecord record) => _log.AppendEpoch(epoch, out record);
 
-    /// <summary>Names this point in time.</summary>
-    /// <param name="name">1 to 255 bytes of UTF-8.</param>
-    /// <param name="record">The record that says so.</param>
-    /// <exception cref="ArgumentException">The name is too short or too long.</exception>
-    public AppendStatus Mark(string name, out LogRecord record)
-    {
-        byte[] bytes = System.Text.Encoding.UTF8.GetBytes(name ?? "");
-        if (bytes.Length is 0 or > LogRecordCodec.MaxMarkName)
-            throw new ArgumentException($"a mark's name has 1 to {LogRecordCodec.MaxMarkName} bytes, this one {bytes.Length}",
-                nameof(name));
-        return _log.Append(LogRecordKind.Mark, 0, bytes.Length, bytes, out record, out _);
-    }
-
     /// <summary>Appends the next record of the volume that this one is a copy of, unchanged.</summary>
     /// <param name="record">It must continue this volume's log.</param>
     /// <param name="payload">Its bytes; they may be used again when this returns.</param>

@@ -25,6 +25,10 @@ public sealed record VolumeOptions
     /// <summary>The most blocks of 4096 bytes that may be newer in the log than in the image: about 100 bytes of memory each.</summary>
     public int MaxPendingBlocks { get; init; } = 1 << 18;
 
+    /// <summary>The background check reads 2 MiB of the image, then pauses so long; <see cref="Timeout.InfiniteTimeSpan"/>: there is
+    /// none.</summary>
+    public TimeSpan VerifyEvery { get; init; } = TimeSpan.FromMilliseconds(250);
+
     /// <summary>When requests may be answered; null: by local durability alone.</summary>
     public IAckGate? Gate { get; init; }
 }
@@ -242,6 +246,9 @@ public sealed partial class Volume : IBlockDevice, IDisposable
                 break;
             case LogRecordKind.Zero or LogRecordKind.Trim:
                 index.Add(record.Sequence, record.Offset, record.Length, -1);
+                break;
+            case LogRecordKind.Mark:
+                index.AddMark(record.Sequence);
                 break;
             default:
                 break;

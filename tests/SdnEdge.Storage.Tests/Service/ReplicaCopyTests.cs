@@ -1,5 +1,6 @@
 using SdnEdge.Core.Api;
 using SdnEdge.Core.Replication;
+using SdnEdge.Storage.Volumes;
 using SdnEdge.Testing;
 using Xunit;
 
@@ -144,6 +145,36 @@ public sealed class ReplicaCopyTests
         await two.ApiB.ResyncAsync(TwoStores.Volume, new VolumeResyncRequest());
         await two.UntilAsync(two.ApiB, v => two.Relay.Passed > before + (4 * Mebibyte) && v.Replica is { Phase: CopyPhase.Following });
         await EqualAsync(two);
+    }
+
+    // Nobody asks: the background check reads all of it, again and again.
+    [Fact]
+    public async Task A_block_that_a_disk_has_changed_is_found_and_put_right_from_the_other_side_or_said()
+    {
+        await using TwoStores two = await TwoStores.StartWithRelayAsync(Image(6 * Mebibyte),
+            new VolumeOptions { VerifyEvery = TimeSpan.FromMilliseconds(5) });
+        await two.UntilAsync(two.ApiB, v => v.Replica is { Phase: CopyPhase.Following });
+        await Damage(two.ImageOf("store-b"), Mebibyte / 2);
+        await Patience.UntilAsync(() => two.Told().Contains($"store-b vs-disk repaired: block {Mebibyte / 2 / Block} ", StringComparison.Ordinal),
+            two.Told);
+        await Damage(two.FileOf("imported"), 3 * Mebibyte);
+        await Patience.UntilAsync(() => two.Told().Contains($"store-a vs-disk repaired: block {3 * Mebibyte / Block} ", StringComparison.Ordinal),
+            two.Told);
+        await EqualAsync(two);
+
+        // Both are bad: nothing is guessed.
+        await two.StopBAsync();
+        await Damage(two.ImageOf("store-b"), 4 * Mebibyte);
+        await Damage(two.FileOf("imported"), 4 * Mebibyte);
+        await two.StartBAsync();
+        foreach (string store in (string[])["store-a", "store-b"])
+        {
+            await Patience.UntilAsync(
+                () => two.Told().Contains($"{store} vs-disk bad-block: block {4 * Mebibyte / Block} ", StringComparison.Ordinal), two.Told);
+        }
+
+        Assert.Equal([4 * Mebibyte / Block], (await two.ApiA.CheckAsync(TwoStores.Volume)).BadBlocks);
+        Assert.Contains("sdnedge_store_bad_blocks{volume=\"vs-disk\"} 1", await two.ApiA.TextAsync("metrics"), StringComparison.Ordinal);
     }
 
     [Fact]

@@ -228,7 +228,7 @@ public sealed class VolumeFaultTests : IDisposable
             Options(null), out _)!;
         for (int i = 0; i < 5; i++) await WriteAsync();
         Assert.Equal(AppendStatus.Appended, _volume.BeginEpoch(7, out _));
-        Assert.Equal(AppendStatus.Appended, _volume.Mark("before lunch", out var mark));
+        Assert.Equal(AppendStatus.Appended, _volume.Mark(new MarkText("before lunch", null, default), out var mark));
         Assert.Equal((LogRecordKind.Mark, 7ul), (mark.Kind, mark.Epoch));
         await WriteAsync();
         await _volume.TrimAsync(512, 8192, BlockFlags.None, default);
