@@ -83,6 +83,42 @@ public sealed partial class StoreAgent
         }
     }
 
+    private readonly System.Collections.Concurrent.ConcurrentDictionary<string, (VolumeScrubber Scrubber, CancellationTokenSource Stop, Task Runs)>
+        _scrubbers = new(StringComparer.Ordinal);
+
+    private void Scrub(Volume volume, ReplicatedVolume? replicated)
+    {
+        if (Options.VerifyEvery == Timeout.InfiniteTimeSpan) return;
+        string name = volume.Metadata.Name;
+        var scrubber = new VolumeScrubber(volume, replicated, Options.VerifyEvery,
+            (change, detail) => Events.Add(Monotonic.Now, "volume", name, change, detail));
+        var stop = new CancellationTokenSource();
+        _scrubbers[name] = (scrubber, stop, Task.Run(() => scrubber.RunAsync(stop.Token)));
+    }
+
+    private void EndScrub(string name)
+    {
+        if (!_scrubbers.TryRemove(name, out (VolumeScrubber Scrubber, CancellationTokenSource Stop, Task Runs) scrub)) return;
+        scrub.Stop.Cancel();
+        scrub.Runs.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing).GetAwaiter().GetResult();
+        scrub.Stop.Dispose();
+    }
+
+    private MetricFamily[] ScrubMetrics()
+    {
+        return
+        [
+            new("sdnedge_store_verified_blocks_total", "Blocks that the background check has read.", MetricKind.Counter, Each(s => s.Read)),
+            new("sdnedge_store_repaired_blocks_total", "Blocks that were not as they were written, and were put right from the other store.",
+                MetricKind.Counter, Each(s => s.Repaired)),
+            new("sdnedge_store_bad_blocks", "Blocks that are not as they were written, and could not be put right.", MetricKind.Gauge,
+                Each(s => s.Open)),
+        ];
+
+        MetricSample[] Each(Func<VolumeScrubber, double> value) => [.. _scrubbers.OrderBy(s => s.Key, StringComparer.Ordinal)
+            .Select(s => new MetricSample(value(s.Value.Scrubber), ("volume", s.Key)))];
+    }
+
     private static VolumeInfo Info(Volume volume, ReplicatedVolume replicated)
     {
         OwnershipState state = replicated.Ownership;

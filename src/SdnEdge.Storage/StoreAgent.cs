@@ -65,6 +65,7 @@ public sealed partial class StoreAgent : IStoreControl, IAsyncDisposable
             agent._link?.Start();
             agent._server.Bind();
             agent._serving = agent._server.RunAsync(agent._stop.Token);
+            agent._retaining = Task.Run(agent.RetainAsync);
             agent._api = await ApiServer.StartAsync(StoreApi.Options(config, agent));
             return agent;
         }
@@ -122,7 +123,7 @@ public sealed partial class StoreAgent : IStoreControl, IAsyncDisposable
             Volume volume = Known(name);
             if (_replicated.ContainsKey(name)) throw new ProblemException(Problems.Conflict(
                 $"volume {name} is replicated by the configuration; take it out there, and start the store again, then delete it"));
-            string[] clients = [.. _server.Connections.Where(c => c.Export == name).Select(c => c.Client.ToString())];
+            string[] clients = [.. _server.Connections.Where(c => IsOf(c.Export, name)).Select(c => c.Client.ToString())];
             if (clients.Length > 0)
             {
                 throw new ProblemException(Problems.Conflict($"volume {name} is in use by {string.Join(", ", clients)}; end "
@@ -131,6 +132,8 @@ public sealed partial class StoreAgent : IStoreControl, IAsyncDisposable
 
             _server.Remove(name);
             _volumes.TryRemove(name, out _);
+            EndScrub(name);
+            ExportMarks(volume);
             volume.Dispose();
             try
             {
@@ -240,6 +243,8 @@ public sealed partial class StoreAgent : IStoreControl, IAsyncDisposable
                 [new MetricSample(_server.Accepted)]),
             new("sdnedge_nbd_connections_refused_total", "Connections that were one too many.", MetricKind.Counter,
                 [new MetricSample(_server.Refused)]),
+            .. VolumeMetrics.Of(all.Select(v => (Info(v), v.Points, RetentionOf(v.Metadata.Name)))),
+            .. ScrubMetrics(),
             .. StoreMetrics.Of(counters),
         ];
 
@@ -252,7 +257,9 @@ public sealed partial class StoreAgent : IStoreControl, IAsyncDisposable
         if (_api is not null) await _api.DisposeAsync();
         await _stop.CancelAsync();
         await _serving.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        await _retaining.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         _server.Dispose();
+        foreach (string name in _scrubbers.Keys) EndScrub(name);
         if (_link is not null) await _link.DisposeAsync();
         foreach (ReplicatedVolume volume in _replicated.Values) await volume.DisposeAsync();
         foreach (Volume volume in _volumes.Values) volume.Dispose();
@@ -382,9 +389,11 @@ public sealed partial class StoreAgent : IStoreControl, IAsyncDisposable
     private void Serve(Volume volume, Func<NbdClient, IBlockDevice>? view = null)
     {
         string name = volume.Metadata.Name;
+        Scrub(volume, _replicated.GetValueOrDefault(name));
         volume.Happened += e => Events.Add(Monotonic.Now, "volume", name, JsonWord(e.Kind), e.Message);
         _volumes[name] = volume;
         _server.Add(new NbdExport(name, volume) { Open = view });
+        ServeMarks(volume);
         Events.Add(Monotonic.Now, "volume", name, "served",
             $"{volume.Size} bytes, log from {volume.Log.FirstSequence} to {volume.Log.LastSequence}");
     }

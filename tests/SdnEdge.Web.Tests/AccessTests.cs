@@ -101,6 +101,10 @@ public sealed class AccessTests : IDisposable
             read    GET  /v1/volumes/{name}/branches
             admin   GET  /v1/volumes/{name}/branches/{number:int}
             admin   DELETE /v1/volumes/{name}/branches/{number:int}
+            read    GET  /v1/volumes/{name}/marks
+            migrate POST /v1/volumes/{name}/marks
+            admin   DELETE /v1/volumes/{name}/marks/{mark}
+            admin   POST /v1/volumes/{name}/marks/{mark}/check
             """,
         ["mms"] = """
             read    GET  /openapi/{documentName}.json

@@ -193,13 +193,6 @@ public sealed record VolumePromoteRequest(string? Force = null, ClientIdentity? 
 /// <param name="Force">The volume's name, where this store owns the volume: it gives that up; null = it is refused then.</param>
 public sealed record VolumeResyncRequest(string? Force = null);
 
-/// <summary>A named point in time.</summary>
-/// <param name="Name">Its name.</param>
-/// <param name="Point">The point.</param>
-/// <param name="At">When, wall clock.</param>
-/// <param name="Group">The group whose volumes have a mark of this name at one barrier; null = this volume alone.</param>
-public sealed record MarkInfo(string Name, LogPointInfo Point, DateTimeOffset At, string? Group);
-
 /// <summary>Body of <c>POST /v1/volumes</c>.</summary>
 /// <param name="Name">1 to 64 of a-z, 0-9, '.', '_' and '-', the first a letter or digit.</param>
 /// <param name="SizeBytes">A multiple of 4096, more than 0.</param>

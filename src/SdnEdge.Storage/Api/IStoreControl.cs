@@ -64,6 +64,22 @@ public interface IStoreControl
     /// <exception cref="ProblemException">There is no such volume.</exception>
     Task<VolumeCheckInfo> CheckAsync(string name, CancellationToken cancel);
 
+    /// <summary>The marks of a volume, oldest first.</summary>
+    /// <exception cref="ProblemException">There is no such volume.</exception>
+    IReadOnlyList<MarkInfo> Marks(string name);
+
+    /// <summary>Marks a volume, and others with it at one barrier; returns when their contents there are kept.</summary>
+    /// <exception cref="ProblemException">One of them cannot be marked: none is, and it says why.</exception>
+    Task<IReadOnlyList<MarkInfo>> MarkAsync(string name, MarkRequest request, CancellationToken cancel);
+
+    /// <summary>Lets a mark go.</summary>
+    /// <exception cref="ProblemException">There is none, or a client reads it.</exception>
+    Task UnmarkAsync(string name, string mark, CancellationToken cancel);
+
+    /// <summary>Compares what a mark keeps with the content root that the volume had.</summary>
+    /// <exception cref="ProblemException">There is none, or it cannot be read.</exception>
+    Task<MarkCheckInfo> CheckMarkAsync(string name, string mark, CancellationToken cancel);
+
     /// <summary>All metrics.</summary>
     IReadOnlyList<MetricFamily> Metrics();
 }

@@ -20,6 +20,7 @@ internal static partial class StoreApi
             ApiJson.Options.GetTypeInfo(typeof(VolumeRequest)), ApiJson.Options.GetTypeInfo(typeof(VolumeOrderRequest)),
             ApiJson.Options.GetTypeInfo(typeof(VolumeModeRequest)), ApiJson.Options.GetTypeInfo(typeof(VolumePromoteRequest)),
             ApiJson.Options.GetTypeInfo(typeof(VolumeResyncRequest)),
+            ApiJson.Options.GetTypeInfo(typeof(MarkRequest)),
         ], (app, checks, stopping) => Map(app, store, checks, stopping))
     {
         MeterName = "SdnEdge.Store",
@@ -39,6 +40,7 @@ internal static partial class StoreApi
         v1.MapPost("/volumes/{name}/check", ([FromRoute] string name, CancellationToken cancel) => store.CheckAsync(name, cancel))
             .Says("Compares a volume with its own records, block by block; it is served meanwhile").WithTags("volumes")
             .Needs(ApiRole.Admin).Fails(404, 503);
+        MapMarks(v1, store);
         foreach (OwnershipOrderKind order in Enum.GetValues<OwnershipOrderKind>())
         {
             string verb = System.Text.Json.JsonNamingPolicy.KebabCaseLower.ConvertName(order.ToString());

@@ -13,9 +13,10 @@ namespace SdnEdge.Storage.Config;
 /// <param name="Exports">Where clients find the volumes (NBD).</param>
 /// <param name="Replication">How volumes are replicated to and from other stores; null = none is.</param>
 /// <param name="Volumes">Volumes that are made at the start where they are not there yet.</param>
+/// <param name="Marks">How long the marks of volumes are kept that say nothing else; null = until they are deleted.</param>
 public sealed record StoreConfig(
     string Name, string Site, ApiConfig Api, string StateFolder, ExportConfig Exports, ReplicationLinkConfig? Replication,
-    IReadOnlyList<VolumeConfig> Volumes);
+    IReadOnlyList<VolumeConfig> Volumes, MarkRetention? Marks = null);
 
 /// <summary>Where clients find the volumes. At least one of the two.</summary>
 /// <param name="Unix">A unix socket, absolute path, mode 0600; null = none.</param>
@@ -50,13 +51,20 @@ public sealed record StorePeer(string Name, IpAddress Address, int Port);
 /// <param name="Replica">The store with its replica, one of the peers; null = it is not replicated.</param>
 /// <param name="Mode">When a write is answered, while no migration says otherwise.</param>
 /// <param name="Policy">What is promised of its replication, and what is done when that cannot be kept.</param>
+/// <param name="Marks">How long its marks are kept; null = as the store says.</param>
 public sealed record VolumeConfig(
-    string Name, long Size, string? Image, bool Owner, string? Replica, ReplicationMode Mode, ReplicationPolicy Policy)
+    string Name, long Size, string? Image, bool Owner, string? Replica, ReplicationMode Mode, ReplicationPolicy Policy,
+    MarkRetention? Marks = null)
 {
     /// <summary>The identity of both copies; null = one of the names of volume and stores. It is that of a volume which was made before it
     /// had a replica.</summary>
     public Guid? Identity { get; init; }
 }
+
+/// <summary>How long marks are kept; the oldest go first, and each is told.</summary>
+/// <param name="Time">Age at which one goes; 0 = at none.</param>
+/// <param name="Bytes">Most bytes that all marks of a volume keep; 0 = no bound.</param>
+public sealed record MarkRetention(TimeSpan Time, long Bytes);
 
 /// <summary>A configuration, or everything that is wrong with it.</summary>
 /// <param name="Config">The configuration; null when there is any error.</param>

@@ -8,7 +8,7 @@ namespace SdnEdge.Storage.Config;
 
 /// <summary>Reads the configuration of a block store. All errors are collected; a configuration comes out only when there is
 /// none.</summary>
-public static class StoreConfigLoader
+public static partial class StoreConfigLoader
 {
     /// <summary>NBD's port.</summary>
     public const int NbdPort = 10809;
@@ -72,8 +72,9 @@ public static class StoreConfigLoader
         ExportConfig exports = ReadExports(root);
         ReplicationLinkConfig? replication = root.Map("replication") is { } link ? ReadReplication(link) : null;
         List<VolumeConfig> volumes = ReadVolumes(root, replication, known: !root.Has("replication") || replication is not null);
+        MarkRetention? marks = ReadMarks(root);
         root.Finish();
-        return new StoreConfig(name, site, api, folder, exports, replication, volumes);
+        return new StoreConfig(name, site, api, folder, exports, replication, volumes, marks);
     }
 
     private static ExportConfig ReadExports(MapReader root)
@@ -182,8 +183,9 @@ public static class StoreConfigLoader
             ReplicationMode mode = item.Choice("mode", ReplicationMode.Async, ("async", ReplicationMode.Async),
                 ("semantic", ReplicationMode.Semantic), ("sync", ReplicationMode.Sync));
             ReplicationPolicy policy = ReadPolicy(item);
+            MarkRetention? marks = ReadMarks(item);
             item.Finish();
-            list.Add(new VolumeConfig(name, size, image, owner, replica, mode, policy) { Identity = identity });
+            list.Add(new VolumeConfig(name, size, image, owner, replica, mode, policy, marks) { Identity = identity });
         }
 
         return list;

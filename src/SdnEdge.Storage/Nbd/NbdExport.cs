@@ -41,6 +41,9 @@ public sealed record NbdExport(string Name, IBlockDevice Device)
     /// <summary>True: nobody may write, whatever the device can.</summary>
     public bool IsReadOnly { get; init; }
 
+    /// <summary>True: it is opened by its name; it is never what the empty name means.</summary>
+    public bool OnlyByName { get; init; }
+
     /// <summary>Whether a client sees the export at all. Null: everybody who could connect does.</summary>
     public Func<NbdClient, bool>? Admits { get; init; }
 

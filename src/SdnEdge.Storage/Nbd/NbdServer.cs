@@ -211,7 +211,8 @@ public sealed partial class NbdServer : IDisposable
         string? only = null;
         lock (_lock)
         {
-            if (_exports.Count == 1) only = _exports.Keys.First();
+            NbdExport[] named = [.. _exports.Values.Where(export => !export.OnlyByName).Take(2)];
+            if (named.Length == 1) only = named[0].Name;
         }
 
         return new NbdHandshakePolicy(Options.Tls is not null, tlsRequired, Options.AllowList, Options.DefaultExport ?? only,

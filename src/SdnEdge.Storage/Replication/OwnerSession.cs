@@ -41,6 +41,7 @@ public sealed class OwnerSession(
     private ulong _sent, _told;
     private long _sentBytes;
     private bool _viaGap;
+    private readonly BlockAsks _asks = new();
 
     /// <summary>What the log has let go although the replica lacks it; null = nothing.</summary>
     public IHistoryGap? Gap { get; init; }
@@ -59,6 +60,10 @@ public sealed class OwnerSession(
 
     /// <summary>Bytes of the volume that were copied, zeros too, and how many there are to be copied.</summary>
     public (long Copied, long Total) Progress { get; private set; }
+
+    /// <summary>Asks the replica for a block that has a hash.</summary>
+    /// <returns>Its bytes; null = it has another one, or the connection has ended.</returns>
+    public Task<byte[]?> AskBlockAsync(long block, ulong hash) => _asks.AskAsync(block, hash);
 
     /// <summary>Asks for the replica's proof behind the record that <paramref name="proof"/> names, before any later one is sent.</summary>
     /// <returns>False: a later record was sent already.</returns>
@@ -111,6 +116,7 @@ public sealed class OwnerSession(
             if (e is not OperationCanceledException) reason = e.Message;
         }
 
+        _asks.End();
         post(new LinkClosed(reason));
         return reason;
     }
@@ -222,6 +228,8 @@ public sealed class OwnerSession(
 
     private async Task PingAsync(CancellationToken cancel)
     {
+        while (_asks.TryTake(out (FrameKind Kind, ReadOnlyMemory<byte> Body) asked))
+            await SendAsync(asked.Kind, asked.Body, cancel).ConfigureAwait(false);
         if (!_meter.IsDue(options.PingEvery, _sentBytes) && (_told == log.Durable.Sequence || _sent != log.Last.Sequence)) return;
         _told = log.Durable.Sequence;
         await SendAsync(FrameKind.Ping, LinkMessages.WritePing(_meter.Ping(_sentBytes), _told, Answered?.Invoke() ?? _told), cancel).ConfigureAwait(false);
@@ -302,6 +310,12 @@ public sealed class OwnerSession(
                         break;
                     case FrameKind.Proof:
                         post(new ReplicaProved(LinkMessages.Proof(body.Span)));
+                        break;
+                    case FrameKind.BlockAsk:
+                        _asks.Asked(body.Span, volume.Vouched);
+                        break;
+                    case FrameKind.BlockAnswer:
+                        _asks.Answered(body.Span);
                         break;
                     case FrameKind.Refuse:
                         throw new IOException($"the replica refuses: {LinkMessages.Text(body.Span)}");

@@ -27,6 +27,7 @@ public sealed class ReplicaSession
     private bool _isDirty, _viaGap, _writing;
     private IReadOnlyList<(long Offset, long Length)> _gap = [];
     private long _total;
+    private readonly BlockAsks _asks = new();
 
     /// <summary>A replica as it is on disk.</summary>
     /// <param name="record">Its record.</param>
@@ -75,6 +76,11 @@ public sealed class ReplicaSession
     public long CopiedBytes => State.Record.Phase is CopyPhase.Copying or CopyPhase.Resyncing ? Math.Max(Volatile.Read(ref _copied),
         State.Record.CopiedBytes) : 0;
 
+    /// <summary>Asks the owner for a block that has a hash.</summary>
+    /// <returns>Its bytes; null = it has another one, or is not connected.</returns>
+    public Task<byte[]?> AskBlockAsync(long block, ulong hash)
+        => State.IsStreaming ? _asks.AskAsync(block, hash) : Task.FromResult<byte[]?>(null);
+
     /// <summary>Serves one connection of an owner until it ends.</summary>
     public async Task RunAsync(Stream stream, CancellationToken cancel)
     {
@@ -90,7 +96,9 @@ public sealed class ReplicaSession
             reading = _frames.ReadAsync(end.Token).AsTask();
             while (true)
             {
-                await Task.WhenAny(reading, sync ?? (Task)reading).ConfigureAwait(false);
+                await Task.WhenAny(reading, sync ?? (Task)reading, _asks.News).ConfigureAwait(false);
+                while (_asks.TryTake(out (FrameKind Kind, ReadOnlyMemory<byte> Body) asked))
+                    await SendAsync(asked.Kind, asked.Body, cancel).ConfigureAwait(false);
                 if (sync is { IsCompleted: true })
                 {
                     await SyncedAsync(sync, cancel).ConfigureAwait(false);
@@ -145,6 +153,7 @@ public sealed class ReplicaSession
             }
 
             // A record that a failure before it kept from being written.
+            _asks.End();
             if (_writing) (State, _) = ReplicaMachine.Step(State, new ReplicaRecordFailed("the connection ended"));
             _writing = false;
             (State, _) = ReplicaMachine.Step(State, new OwnerGone());
@@ -247,6 +256,12 @@ public sealed class ReplicaSession
             case FrameKind.ProofRequest:
                 (ulong sequence, _) = LinkMessages.Pair(kind, body.Span);
                 await StepAsync(new ProofAsked(sequence, _sink.ContentRoot), cancel).ConfigureAwait(false);
+                break;
+            case FrameKind.BlockAsk:
+                _asks.Asked(body.Span, _sink.Vouched);
+                break;
+            case FrameKind.BlockAnswer:
+                _asks.Answered(body.Span);
                 break;
             case FrameKind.Refuse:
                 throw new IOException($"the owner has ended the connection: {LinkMessages.Text(body.Span)}");

@@ -57,6 +57,9 @@ public interface ICopySource
     /// <summary>The first part at or behind an offset that does not read as zeros; null = there is none.</summary>
     (long Offset, long Length)? NextData(long from);
 
+    /// <summary>A block, when it has this hash; null = it has not.</summary>
+    byte[]? Vouched(long block, ulong hash);
+
     /// <summary>Reads bytes none of which is newer than what is durable at the return: a power cut takes nothing back that was
     /// copied.</summary>
     ValueTask ReadDurableAsync(long offset, Memory<byte> into, CancellationToken cancel);
@@ -79,6 +82,9 @@ public interface IReplicaSink
 
     /// <summary>The point of a sequence; null = it is not kept, or does not exist.</summary>
     LogPoint? PointAt(ulong sequence);
+
+    /// <summary>A block, when it has this hash; null = it has not.</summary>
+    byte[]? Vouched(long block, ulong hash);
 
     /// <summary>Appends records as they are, from the one at <paramref name="skip"/> on. Not durable yet.</summary>
     void Append(RecordBatch batch, int skip);

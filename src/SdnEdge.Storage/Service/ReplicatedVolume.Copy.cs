@@ -25,6 +25,12 @@ internal sealed partial class ReplicatedVolume
     /// <summary>Owner: the log has let go what the replica lacks, up to this sequence; null = it has not.</summary>
     public ulong? LetGoThrough => Volatile.Read(ref _gap)?.Through.Sequence;
 
+    /// <summary>Asks the other store for a block that has a hash.</summary>
+    /// <returns>Its bytes; null = it has another one, or is not connected.</returns>
+    public Task<byte[]?> AskBlockAsync(long block, ulong hash, CancellationToken cancel)
+        => Primary is null ? _replica.AskBlockAsync(block, hash).WaitAsync(cancel)
+            : (_session?.AskBlockAsync(block, hash) ?? Task.FromResult<byte[]?>(null)).WaitAsync(cancel);
+
     // The log is kept from what the replica has acknowledged on. A gap ends when the log that begins anew behind it is there.
     private void Retain(PrimaryInput input, PrimaryState now)
     {

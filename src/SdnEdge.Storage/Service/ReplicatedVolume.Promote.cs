@@ -38,10 +38,10 @@ internal sealed partial class ReplicatedVolume
                 $"epoch {epoch} was seen or granted before; {next} is the next"));
         }
 
-        return OrderAsync(OwnershipOrderKind.Grant, Math.Max(epoch, next), cancel, order => order with
+        return OrderAsync(OwnershipOrderKind.Grant, Math.Max(epoch, next), order => order with
         {
             Client = client, ForcedBy = force is null ? null : who, PromotedBy = who,
-        });
+        }, cancel);
     }
 
     /// <summary>Replica: a copy of everything is made, whatever the histories say. Owner: it gives the volume up to the other store, which
@@ -116,12 +116,12 @@ internal sealed partial class ReplicatedVolume
     {
         ulong seen = Math.Max(epoch, Ownership.Record.Seen);
         if (Ownership.Record.Role == OwnerRole.Owner)
-            await OrderAsync(OwnershipOrderKind.Seal, seen, cancel, order => order).ConfigureAwait(false);
-        await OrderAsync(OwnershipOrderKind.Release, seen, cancel, order => order with { OwnerEpoch = epoch }).ConfigureAwait(false);
+            await OrderAsync(OwnershipOrderKind.Seal, seen, order => order, cancel).ConfigureAwait(false);
+        await OrderAsync(OwnershipOrderKind.Release, seen, order => order with { OwnerEpoch = epoch }, cancel).ConfigureAwait(false);
     }
 
     private Task<OwnershipReply> OrderAsync(
-        OwnershipOrderKind kind, ulong epoch, CancellationToken cancel, Func<OwnershipOrder, OwnershipOrder> with)
+        OwnershipOrderKind kind, ulong epoch, Func<OwnershipOrder, OwnershipOrder> with, CancellationToken cancel)
     {
         long ticket = Interlocked.Increment(ref _tickets);
         var answer = new TaskCompletionSource<OwnershipReply>(TaskCreationOptions.RunContinuationsAsynchronously);

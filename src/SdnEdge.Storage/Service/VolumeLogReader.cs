@@ -157,6 +157,9 @@ internal sealed class VolumeLogReader : ILogReader, ICopySource, IDisposable
     }
 
     /// <inheritdoc/>
+    public byte[]? Vouched(long block, ulong hash) => _volume.Vouched(block, hash);
+
+    /// <inheritdoc/>
     public async ValueTask ReadDurableAsync(long offset, Memory<byte> into, CancellationToken cancel)
     {
         BlockResult result = await _volume.ReadAsync(offset, into, cancel).ConfigureAwait(false);

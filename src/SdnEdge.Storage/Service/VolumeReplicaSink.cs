@@ -65,6 +65,9 @@ internal sealed class VolumeReplicaSink(Volume volume, VolumeFiles files, Volume
     public LogPoint? PointAt(ulong sequence) => log.PointAt(sequence);
 
     /// <inheritdoc/>
+    public byte[]? Vouched(long block, ulong hash) => volume.Vouched(block, hash);
+
+    /// <inheritdoc/>
     public void Append(RecordBatch batch, int skip)
     {
         ArgumentNullException.ThrowIfNull(batch);

@@ -25,6 +25,10 @@ public sealed record VolumeOptions
     /// <summary>The most blocks of 4096 bytes that may be newer in the log than in the image: about 100 bytes of memory each.</summary>
     public int MaxPendingBlocks { get; init; } = 1 << 18;
 
+    /// <summary>The background check reads 2 MiB of the image, then pauses so long; <see cref="Timeout.InfiniteTimeSpan"/>: there is
+    /// none.</summary>
+    public TimeSpan VerifyEvery { get; init; } = TimeSpan.FromMilliseconds(250);
+
     /// <summary>When requests may be answered; null: by local durability alone.</summary>
     public IAckGate? Gate { get; init; }
 }

@@ -231,6 +231,8 @@ internal sealed class MemoryVolume(int size, Guid identity) : ILogReader, ICopyS
         lock (_lock) _image.AsSpan((int)offset, (int)length).Clear();
     }
 
+    public byte[]? Vouched(long block, ulong hash) => null;
+
     public void Resume()
     {
     }

@@ -20,7 +20,7 @@ public sealed class PointTests
     public async Task After_any_power_cut_every_kept_point_reads_as_the_volume_was_there()
     {
         int seeds = int.Parse(Environment.GetEnvironmentVariable("SDNEDGE_POINT_SEEDS") ?? "200", CultureInfo.InvariantCulture);
-        long cuts = 0, inside = 0, several = 0, kept = 0, dropped = 0, undone = 0, read = 0;
+        long cuts = 0, inside = 0, several = 0, kept = 0, marked = 0, dropped = 0, undone = 0, read = 0;
         for (int seed = 1; seed <= seeds; seed++)
         {
             var run = new Run(seed);
@@ -37,15 +37,16 @@ public sealed class PointTests
             inside += run.Inside;
             several += run.Several;
             kept += run.Kept;
+            marked += run.Marked;
             dropped += run.Dropped;
             undone += run.Undone;
             read += run.Read;
         }
 
-        Assert.True(cuts >= 2 * seeds && inside > seeds / 4 && several > seeds && kept > 2 * seeds && dropped > seeds / 2
-            && undone > seeds / 10 && read > 2 * seeds,
-            $"cuts {cuts}, inside an operation {inside}, with several points {several}, kept {kept}, dropped {dropped}, restored {undone}, "
-            + $"reads of points {read}");
+        Assert.True(cuts >= 2 * seeds && inside > seeds / 4 && several > seeds && kept > 2 * seeds && marked > 2 * seeds
+            && dropped > seeds / 2 && undone > seeds / 10 && read > 2 * seeds,
+            $"cuts {cuts}, inside an operation {inside}, with several points {several}, kept {kept}, marked {marked}, dropped {dropped}, "
+            + $"restored {undone}, reads of points {read}");
     }
 
     private sealed record Operation(int Offset, byte[] Bytes);
@@ -57,6 +58,7 @@ public sealed class PointTests
         private readonly Random _random = new(seed);
         private readonly Dictionary<ulong, Operation> _history = [];
         private readonly Dictionary<string, byte[]> _points = new(StringComparer.Ordinal);
+        private readonly SortedDictionary<ulong, string> _marks = [];
         private ulong _salt = (ulong)seed << 32, _last;
         private CrashDisk _disk = new(seed);
         private Volume _volume = null!;
@@ -70,6 +72,8 @@ public sealed class PointTests
         public long Several { get; private set; }
 
         public long Kept { get; private set; }
+
+        public long Marked { get; private set; }
 
         public long Dropped { get; private set; }
 
@@ -116,7 +120,7 @@ public sealed class PointTests
 
         private async Task Step()
         {
-            switch (_random.Next(20))
+            switch (_random.Next(22))
             {
                 case < 9:
                     await Write();
@@ -139,6 +143,9 @@ public sealed class PointTests
                     break;
                 case 17:
                     Drop();
+                    break;
+                case 18 or 19:
+                    Mark();
                     break;
                 default:
                     await ReadPoint();
@@ -204,8 +211,28 @@ public sealed class PointTests
             }
         }
 
+        // It is a record, whose point is there as soon as the log is applied so far.
+        private void Mark()
+        {
+            string name = $"m{++_names}";
+            MarkBarrier barrier = Volume.MarkAll([_volume], new MarkText(name, "g", DateTimeOffset.UnixEpoch));
+            if (barrier.Failed is not null) return;
+            _marks[_last = barrier.Records.Single().Sequence] = name;
+            Marked++;
+        }
+
+        private void Marks()
+        {
+            foreach ((ulong sequence, string name) in _marks.TakeWhile(m => m.Key <= _volume.AppliedSequence).ToList())
+            {
+                _points[name] = StateAfter(sequence);
+                _marks.Remove(sequence);
+            }
+        }
+
         private void Drop()
         {
+            Marks();
             if (_points.Count == 0) return;
             _dropping = _points.Keys.ElementAt(_random.Next(_points.Count));
             try
@@ -237,6 +264,7 @@ public sealed class PointTests
         // Every point, whole: bytes, holes and root.
         private async Task Everything()
         {
+            Marks();
             Assert.Equal(_points.Keys.Order(StringComparer.Ordinal), _volume.Points.Select(p => p.Name).Order(StringComparer.Ordinal));
             if (_points.Count > 1) Several++;
             foreach ((string name, byte[] expected) in _points)
@@ -275,6 +303,16 @@ public sealed class PointTests
             if (_dropping is { } dropping && _volume.Points.All(p => p.Name != dropping)) _points.Remove(dropping);
             (_keeping, _dropping) = (null, null);
             foreach (ulong gone in _history.Keys.Where(sequence => sequence > _last).ToList()) _history.Remove(gone);
+            foreach (ulong gone in _marks.Keys.Where(sequence => sequence > _last).ToList()) _marks.Remove(gone);
+            foreach ((ulong sequence, string name) in _marks.ToList())
+            {
+                // Made just before the power went: it stays.
+                if (_volume.Points.FirstOrDefault(p => p.Name == name) is not { } made) continue;
+                Assert.Equal((sequence, "g", true), (made.At.Sequence, made.Group, made.IsMark));
+                _points[name] = StateAfter(sequence);
+                _marks.Remove(sequence);
+            }
+
             if (_random.Next(2) == 0) Assert.NotNull(_volume.Drain(ulong.MaxValue, out _));
         }
 

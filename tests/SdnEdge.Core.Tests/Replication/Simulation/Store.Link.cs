@@ -284,19 +284,25 @@ internal sealed partial class Store
 
         bool copies = start != StreamStart.Log;
         StepPrimary(new LinkOpened(from.Sequence, from.Sequence, !copies && phase == CopyPhase.Following));
-        if (copies)
-        {
-            foreach (int block in blocks)
-            {
-                uint value = content[block];
-                session.Send(Other.Site, () => Other._image[block] = value);
-            }
-
-            session.Send(Other.Site, () => Other.StepReplica(new CopySent(durable)));
-        }
+        if (copies) Copy(session, blocks, content, durable);
 
         (_sent, _isStreaming) = (from.Sequence, true);
         Pump();
+    }
+
+    // Piece by piece, with the log between them; a link that breaks in the middle leaves the rest for the next one.
+    private void Copy(Session session, List<int> blocks, uint[] content, LogPoint end)
+    {
+        if (!session.IsOpen) return;
+        if (blocks.Count == 0)
+        {
+            session.Send(Other.Site, () => Other.StepReplica(new CopySent(end)));
+            return;
+        }
+
+        int block = blocks[0];
+        session.Send(Other.Site, () => Other._image[block] = content[block]);
+        After(world.Random.Next(30) * World.Ms, () => Copy(session, blocks[1..], content, end));
     }
 
     private void LogBegins(LogPoint at)

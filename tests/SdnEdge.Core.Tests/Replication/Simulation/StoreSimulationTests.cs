@@ -13,7 +13,7 @@ namespace SdnEdge.Core.Tests.Replication.Simulation;
 public sealed class StoreSimulationTests(ITestOutputHelper output)
 {
     // More by SDNEDGE_STORE_SEEDS.
-    private const int Seeds = 10_000, MutantSeeds = 4_000;
+    private const int Seeds = 10_000, MutantSeeds = 20_000;
     private const long Milliseconds = 4_000;
 
     public static TheoryData<Mutant> Rules() => [.. Enum.GetValues<Mutant>().Where(m => m != Mutant.None)];
