@@ -10,7 +10,7 @@
 //                              what it says is checked before it is written again
 //   app=pattern=MIB            so much memory is written once, at the start, and never again
 //   app=disk=DEVICE,every=MS   writes numbered records to a disk, see disk.c; UDP port 8 tells about them: "disk FROM" (what was written
-//                              from number FROM on), "disk stop"
+//                              from number FROM on), "disk stop", "disk go"
 //
 // The counter goes up by one every 100 ms of the guest's own clock: it stands still while the guest does. All ports are those of IPv4 and
 // IPv6; where the kernel has no IPv6, of IPv4 alone.

@@ -9,8 +9,9 @@
 // "disk FROM" is answered with
 //   BOOT ACKED READ BAD ERRORS STOPPED NOW FIRST  and for each of FIRST, FIRST + 1, ..  AGE LATENCY
 // ACKED: the last record acknowledged. READ: records read back; BAD: those that were not as written. ERRORS: requests that failed. STOPPED:
-// 1 when "disk stop" was asked and none is being written. NOW: the guest's clock, microseconds; AGE: how long ago its write began, LATENCY:
-// how long it took until it was durable, both in microseconds. Numbers before FROM are not told again; as many as fit are told.
+// 1 when "disk stop" was asked and none is being written; "disk go" has it go on. NOW: the guest's clock, microseconds; AGE: how long ago
+// its write began, LATENCY: how long it took until it was durable, both in microseconds. Numbers before FROM are not told again; as many as
+// fit are told.
 #define _GNU_SOURCE
 #include "disk.h"
 #include <errno.h>
@@ -32,6 +33,7 @@
 #define ANSWER 1400                        // fits into one frame
 #define STACK 65536
 #define RETRY_US 100000
+#define STOPPED_US 10000
 
 struct written {
     uint64_t began, latency;
@@ -78,6 +80,15 @@ static void failed(void)
     usleep(RETRY_US);
 }
 
+// Between two records: whether it is not to go on.
+static int stays_stopped(void)
+{
+    pthread_mutex_lock(&gate);
+    int stays = stopped = stop;
+    pthread_mutex_unlock(&gate);
+    return stays;
+}
+
 static void *writer(void *unused)
 {
     uint64_t *record = NULL, *there = NULL;
@@ -101,9 +112,8 @@ static void *writer(void *unused)
         pthread_mutex_lock(&gate);
         read_back++;
         bad += !same;
-        stopped = stop;
         pthread_mutex_unlock(&gate);
-        if (stopped) return NULL;
+        while (stays_stopped()) usleep(STOPPED_US);
         uint64_t until = began + every_us, now = now_us();
         if (now < until) usleep(until - now);
     }
@@ -128,12 +138,12 @@ int disk_start(const char *device, unsigned long every_ms)
 
 size_t disk_says(const char *question, char *text, size_t size)
 {
-    int ends = strncmp(question, "stop", 4) == 0;
-    uint64_t from = ends ? 0 : strtoull(question, NULL, 10), now = now_us();
+    int ends = strncmp(question, "stop", 4) == 0, goes_on = strncmp(question, "go", 2) == 0;
+    uint64_t from = strtoull(question, NULL, 10), now = now_us();
     if (disk < 0) return snprintf(text, size, "none\n");
     pthread_mutex_lock(&gate);
-    stop |= ends;
-    if (ends || from > acked) from = acked + 1;
+    stop = ends || (stop && !goes_on);
+    if (ends || goes_on || from > acked) from = acked + 1;
     else if (from + REMEMBERED <= acked + 1) from = acked + 2 - REMEMBERED;
     size_t length = snprintf(text, size, "%llu %llu %llu %llu %llu %d %llu %llu", (unsigned long long)boot, (unsigned long long)acked,
         (unsigned long long)read_back, (unsigned long long)bad, (unsigned long long)errors, stopped, (unsigned long long)now,

@@ -20,7 +20,8 @@ internal static class GuestsCommand
         Task<int>? run = args switch
         {
             ["memory", .. string[] rest] when Moves(rest, 20) is { } moves => GuestMemoryRun.RunAsync(moves),
-            ["moves", .. string[] rest] when Moves(rest, 20) is { } moves => GuestMovesRun.RunAsync(moves),
+            ["moves", "--disk", .. string[] rest] when Moves(rest, 20) is { } moves => GuestMovesRun.RunAsync(moves, hasDisk: true),
+            ["moves", .. string[] rest] when Moves(rest, 20) is { } moves => GuestMovesRun.RunAsync(moves, hasDisk: false),
             ["demo", .. string[] rest] when Moves(rest, 10) is { } moves => GuestDemoRun.RunAsync(moves),
             ["kills", .. string[] rest] when GuestKillsRun.Cases(rest) is { Length: > 0 } cases => GuestKillsRun.RunAsync(cases),
             _ => null,
@@ -28,7 +29,8 @@ internal static class GuestsCommand
         if (run is not null) return run.GetAwaiter().GetResult();
         Console.Error.WriteLine($"""
             usage: bench guests memory [--moves N]                N moves between two agents (20), memory compared page by page in each
-                   bench guests moves [--moves N]                 N moves back and forth in the lab (20), under traffic
+                   bench guests moves [--disk] [--moves N]        N moves back and forth in the lab (20), under traffic; with a disk: of both
+                                                                  sites, compared after each
                    bench guests demo [--moves N]                  the demo with a virtual machine, N times (10), beside a script
                    bench guests kills [PARTY [FAULT [STAGE]]]     every party killed, frozen, cut off, at every stage; without words, all
               PARTY: {GuestKillsRun.Parties}

@@ -29,6 +29,8 @@ internal sealed class LabDaemons : IAsyncDisposable
             .ToDictionary(n => n.Name, n => PeClient.ForUnixSocket(lab.ApiSocket(n.Name), n.Name), StringComparer.Ordinal);
         Hosts = lab.Topology.Nodes.Where(n => n.Kind == NodeKind.SdnEdgeHost)
             .ToDictionary(n => n.Name, n => new HostClient(new ApiEndpoint(n.Name, lab.ApiSocket(n.Name))), StringComparer.Ordinal);
+        Stores = lab.Stores.ToDictionary(s => s.Node, s => new StoreClient(new ApiEndpoint(s.Node, lab.ApiSocket(s.Node))),
+            StringComparer.Ordinal);
         Mms = new MmsClient(new ApiEndpoint("mms", lab.MmsSocket!));
     }
 
@@ -41,11 +43,14 @@ internal sealed class LabDaemons : IAsyncDisposable
     /// <summary>The agents of the server hosts, by node.</summary>
     public IReadOnlyDictionary<string, HostClient> Hosts { get; }
 
+    /// <summary>The block stores, by node.</summary>
+    public IReadOnlyDictionary<string, StoreClient> Stores { get; }
+
     /// <summary>The manager.</summary>
     public MmsClient Mms { get; }
 
     /// <summary>All of them.</summary>
-    public IEnumerable<ApiClient> All => [.. Pes.Values, .. Hosts.Values, Mms];
+    public IEnumerable<ApiClient> All => [.. Pes.Values, .. Hosts.Values, .. Stores.Values, Mms];
 
     /// <summary>
     /// Copies a topology file and its folder. No PE damps moves in the copy, as the server moves more often than anybody's would.
