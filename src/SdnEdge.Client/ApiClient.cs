@@ -150,6 +150,23 @@ public abstract class ApiClient : IDisposable
     protected Task<TReply> PostAsync<TBody, TReply>(string path, TBody body, CancellationToken cancel, string? idempotencyKey = null)
         => SendAsync(HttpMethod.Post, path, JsonContent.Create(body, _json.For<TBody>()), ReadAsync<TReply>, cancel, idempotencyKey);
 
+    /// <summary>Copies a resource's bytes to a stream, as they come; there is no limit of time.</summary>
+    protected async Task CopyAsync(string path, Stream into, CancellationToken cancel)
+    {
+        using var request = new HttpRequestMessage(HttpMethod.Get, path);
+        request.Headers.Accept.Clear();
+        using HttpResponseMessage response = await RawAsync(request, HttpCompletionOption.ResponseHeadersRead, cancel);
+        await CheckAsync(response, cancel);
+        try
+        {
+            await response.Content.CopyToAsync(into, cancel);
+        }
+        catch (HttpRequestException e)
+        {
+            throw new ApiUnreachableException($"{Name} has broken off: {e.Message}", e);
+        }
+    }
+
     /// <summary>Deletes a resource.</summary>
     protected Task DeleteAsync(string path, CancellationToken cancel)
         => SendAsync(HttpMethod.Delete, path, null, (_, _) => Task.FromResult(true), cancel);

@@ -57,5 +57,27 @@ public sealed class StoreClient(ApiEndpoint endpoint) : ApiClient(endpoint, ApiJ
     public Task<MarkCheckInfo> CheckMarkAsync(string name, string mark, CancellationToken cancel = default)
         => PostAsync<object?, MarkCheckInfo>($"{Of(name)}/marks/{Uri.EscapeDataString(mark)}/check", null, cancel);
 
+    /// <summary>Makes the copy at this store the owner, because that of the other site is lost.</summary>
+    public Task<VolumeInfo> PromoteAsync(string name, VolumePromoteRequest request, CancellationToken cancel = default)
+        => PostAsync<VolumePromoteRequest, VolumeInfo>(Of(name) + "/promote", request, cancel);
+
+    /// <summary>Has the copy made anew, or gives an ownership up to the other store.</summary>
+    public Task<VolumeInfo> ResyncAsync(string name, VolumeResyncRequest request, CancellationToken cancel = default)
+        => PostAsync<VolumeResyncRequest, VolumeInfo>(Of(name) + "/resync", request, cancel);
+
+    /// <summary>What was put aside of a volume.</summary>
+    public Task<IReadOnlyList<BranchInfo>> BranchesAsync(string name, CancellationToken cancel = default)
+        => GetAsync<IReadOnlyList<BranchInfo>>(Of(name) + "/branches", cancel);
+
+    /// <summary>Copies a branch's records to a stream.</summary>
+    public Task CopyBranchAsync(string name, int number, Stream into, CancellationToken cancel = default)
+        => CopyAsync(Branch(name, number), into, cancel);
+
+    /// <summary>Deletes a branch.</summary>
+    public Task DeleteBranchAsync(string name, int number, CancellationToken cancel = default) => DeleteAsync(Branch(name, number), cancel);
+
+    private static string Branch(string name, int number)
+        => $"{Of(name)}/branches/{number.ToString(System.Globalization.CultureInfo.InvariantCulture)}";
+
     private static string Of(string name) => "v1/volumes/" + Uri.EscapeDataString(name);
 }

@@ -52,10 +52,13 @@ public sealed partial class StoreAgent : IStoreControl, IAsyncDisposable
     /// <summary>Starts it. When this returns its volumes are served.</summary>
     /// <exception cref="IOException">The state folder, a socket or a certificate cannot be had; the message says why and what to
     /// do.</exception>
-    public static async Task<StoreAgent> StartAsync(StoreConfig config)
+    public static Task<StoreAgent> StartAsync(StoreConfig config) => StartAsync(config, new VolumeOptions());
+
+    /// <summary>As <see cref="StartAsync(StoreConfig)"/>, with volumes that work in another way.</summary>
+    internal static async Task<StoreAgent> StartAsync(StoreConfig config, VolumeOptions volumes)
     {
         ArgumentNullException.ThrowIfNull(config);
-        var agent = new StoreAgent(config);
+        var agent = new StoreAgent(config) { Options = volumes };
         try
         {
             agent.OpenVolumes();
@@ -260,7 +263,7 @@ public sealed partial class StoreAgent : IStoreControl, IAsyncDisposable
         _stop.Dispose();
     }
 
-    private static VolumeOptions Options { get; } = new();
+    private VolumeOptions Options { get; init; } = new();
 
     private static NbdServerOptions ServerOptions(StoreConfig config, Action<string> report)
     {
@@ -302,7 +305,8 @@ public sealed partial class StoreAgent : IStoreControl, IAsyncDisposable
             if (_faults.ContainsKey(named.Name)) continue;
             if (named.Replica is not null)
             {
-                TryReplicated(named, options => _store.Create(named.Name, named.Size, options, IdentityOf(named)));
+                TryReplicated(named, options => named.Image is { } exists ? _store.Import(named.Name, exists, options, IdentityOf(named))
+                    : _store.Create(named.Name, named.Size, options, IdentityOf(named)));
                 continue;
             }
 
@@ -333,12 +337,11 @@ public sealed partial class StoreAgent : IStoreControl, IAsyncDisposable
             string name = named.Name, peer = named.Replica!;
             if (volume.Metadata.Identity != IdentityOf(named))
             {
-                throw new IOException($"volume {name} was not made as the one that {peer} has a copy of; delete it, so that it is made "
-                    + $"anew, or take "
-                    + "replica: out");
+                throw new IOException($"volume {name} has the identity {volume.Metadata.Identity}, and its replica at {peer} would have "
+                    + $"{IdentityOf(named)}; write id: {volume.Metadata.Identity} beside replica: at both stores, or take replica: out");
             }
 
-            var files = new VolumeFiles(Path.Combine(_config.StateFolder, name));
+            var files = new VolumeFiles(Path.Combine(_config.StateFolder, name), volume.Metadata.Identity);
             var around = new VolumeSurroundings(peer, cancel => _link!.ConnectAsync(peer, name, cancel),
                 keep => _server.Disconnect(c => c.Export == name && !keep(IdentityOf(c.Client))),
                 (change, detail) => Events.Add(Monotonic.Now, "volume", name, change, detail));
@@ -357,6 +360,7 @@ public sealed partial class StoreAgent : IStoreControl, IAsyncDisposable
     // The same at both stores, without a word between them: chain and content root are keyed by it.
     private Guid IdentityOf(VolumeConfig volume)
     {
+        if (volume.Identity is { } named) return named;
         string[] stores = [.. ((string[])[_config.Name, volume.Replica!]).Order(StringComparer.Ordinal)];
         return new Guid(SHA256.HashData(System.Text.Encoding.UTF8.GetBytes($"{volume.Name}\n{stores[0]}\n{stores[1]}"))[..16]);
     }
@@ -422,16 +426,7 @@ public sealed partial class StoreAgent : IStoreControl, IAsyncDisposable
     private VolumeInfo Info(Volume volume)
     {
         if (!_replicated.TryGetValue(volume.Metadata.Name, out ReplicatedVolume? replicated)) return Alone(volume);
-        OwnershipState state = replicated.Ownership;
-        OwnershipRecord record = state.Record;
-        PrimaryState? primary = replicated.Primary;
-        ReplicaRecord copy = replicated.Replica.Record;
-        LogPointInfo last = LogPointInfo.Of(replicated.Durable);
-        VolumeReplicaInfo? replica = primary is not null ? null : new VolumeReplicaInfo(copy.Phase, last,
-            copy.Phase == CopyPhase.Following ? last : null, copy.CopiedBytes, 0);
-        return new VolumeInfo(volume.Metadata.Name, volume.Metadata.Identity, volume.Size, record.Role, record.Seen, record.GrantedEpoch,
-            record.Client?.ToString(), state.Parked, state.ParkedBytes, record.ForcedBy,
-            primary is null ? null : VolumeReplicationInfo.Of(primary, Monotonic.Now), replica, []);
+        return Info(volume, replicated);
     }
 
     private static VolumeInfo Alone(Volume volume) => new(volume.Metadata.Name, volume.Metadata.Identity, volume.Size, OwnerRole.Owner,

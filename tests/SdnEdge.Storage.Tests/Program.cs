@@ -1,5 +1,6 @@
 using System.Globalization;
 using SdnEdge.Storage.Tests.Nbd;
+using SdnEdge.Storage.Tests.Service;
 using SdnEdge.Storage.Tests.Volumes;
 
 namespace SdnEdge.Storage.Tests;
@@ -15,6 +16,9 @@ internal static class Program
                 return await NbdProcess.RunAsync(rest);
             case [KilledWriter.Mode, var root, var name, var seed]:
                 await KilledWriter.RunAsync(root, name, int.Parse(seed, CultureInfo.InvariantCulture));
+                return 0;
+            case [StoreProcess.Mode, var file]:
+                await StoreProcess.RunAsync(file);
                 return 0;
             default:
                 Console.Error.WriteLine("This is for the tests in this assembly: dotnet test.");

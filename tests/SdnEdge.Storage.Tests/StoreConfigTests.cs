@@ -78,7 +78,7 @@ public class StoreConfigTests
                 "nbd.tcp.key: has no effect at an address that is named insecure", "'1000' is not a size; write a multiple of 4096 bytes",
                 "volumes[0].mode: has no effect without replica:", "volumes[1].name: 'v' is there twice",
                 "volumes[1].replica: 'store-b' is not among replication.peers", "volumes[1].owner: is missing", "lagg",
-                "volumes[3].image: cannot be replicated yet", "volumes[3].lag.atBound: go-on needs a manager",
+                "volumes[3].lag.atBound: go-on needs a manager",
                 "volumes[3].peerGone.then: go-on needs a manager",
             ])
         {

@@ -100,6 +100,11 @@ public sealed class AccessTests : IDisposable
             migrate POST /v1/volumes/{name}/marks
             admin   DELETE /v1/volumes/{name}/marks/{mark}
             admin   POST /v1/volumes/{name}/marks/{mark}/check
+            admin   POST /v1/volumes/{name}/promote
+            admin   POST /v1/volumes/{name}/resync
+            read    GET  /v1/volumes/{name}/branches
+            admin   GET  /v1/volumes/{name}/branches/{number:int}
+            admin   DELETE /v1/volumes/{name}/branches/{number:int}
             """,
         ["mms"] = """
             read    GET  /openapi/{documentName}.json

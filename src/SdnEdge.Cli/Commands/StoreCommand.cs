@@ -37,14 +37,19 @@ internal static class StoreCommand
               sdnedge store list --api SOCKET                        its volumes
               sdnedge store check vs-disk --api SOCKET               compare one with its own records, block by block
               sdnedge store mark vs-disk --name M --api SOCKET       keep what it is now; marks, unmark, clone go on from there
+              sdnedge store show vs-disk --follow --api SOCKET       who owns it, how far its replica is, and the copy's progress
+              sdnedge store mode vs-disk sync --api SOCKET           when its writes are answered
+              sdnedge store promote vs-disk --api SOCKET             make the copy here the owner: the other site is lost
+              sdnedge store branch list vs-disk --api SOCKET         what was put aside after a split
               sdnedge store serve disk.img --unix disk.sock          serve an image as it is, without a store
               kill -TERM PID                                         stop; what has come is answered, logs are made durable
 
             Exit code: 0 stopped, 1 could not run, 2 the file is wrong.
             """)
         {
-            config, check, List(), Show(), Make(), Import(), Delete(), Check(), StoreServeCommand.Create(),
-            StoreMarkCommands.Mark(), StoreMarkCommands.Marks(), StoreMarkCommands.Unmark(), StoreMarkCommands.Clone(),
+            config, check, List(), StoreReplicaCommands.Show(), Make(), Import(), Delete(), Check(), StoreReplicaCommands.Mode(),
+            StoreReplicaCommands.Promote(), StoreReplicaCommands.Resync(), StoreReplicaCommands.Branch(), StoreMarkCommands.Mark(),
+            StoreMarkCommands.Marks(), StoreMarkCommands.Unmark(), StoreMarkCommands.Clone(), StoreServeCommand.Create(),
         };
         command.SetAction(async (parse, cancel) =>
         {
@@ -74,18 +79,6 @@ internal static class StoreCommand
             Table table = new Table().Border(TableBorder.Minimal).AddColumns("volume", "size", "identity");
             foreach (VolumeInfo v in volumes) table.AddRow(Markup.Escape(v.Name), Size(v.SizeBytes), v.Id.ToString());
             DemoView.NewConsole().Write(table);
-            return ExitOk;
-        }));
-        return command;
-    }
-
-    private static Command Show()
-    {
-        var command = new Command("show", "A store: where its volumes are found, and what is wrong, as JSON.");
-        StoreFlags.AddTo(command);
-        command.SetAction((parse, cancel) => StoreFlags.AskAsync("sdnedge store show", parse, async store =>
-        {
-            Console.WriteLine(JsonSerializer.Serialize(await store.NodeAsync(cancel), ApiJson.Indented.For<StoreNodeInfo>()));
             return ExitOk;
         }));
         return command;
@@ -222,7 +215,7 @@ internal static class StoreCommand
         return command;
     }
 
-    private static Argument<string> Name() => new("volume") { Description = "The volume.", HelpName = "VOLUME" };
+    internal static Argument<string> Name() => new("volume") { Description = "The volume.", HelpName = "VOLUME" };
 
     internal static Option<string> Output()
     {

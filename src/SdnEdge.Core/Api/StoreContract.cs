@@ -90,6 +90,19 @@ public sealed record VolumeReplicationInfo(
         long WriteBytesPerSecond,
     ulong? StaleFrom, IReadOnlyList<ReplicationAlarm> Alarms)
 {
+    /// <summary>The copy that is under way; null = none is.</summary>
+    public VolumeCopyInfo? Copy { get; init; }
+
+    /// <summary>Bytes that were sent over the link since the store was started, with headers.</summary>
+    public long SentBytes { get; init; }
+
+    /// <summary>The replica is whole: it has been copied, and follows the log.</summary>
+    public bool ReplicaWhole { get; init; }
+
+    /// <summary>The log has let go what the replica lacks, up to this sequence; what those records touched is copied when it is back. Null =
+    /// it has not.</summary>
+    public ulong? LetGoThrough { get; init; }
+
     /// <summary>Of a machine's state.</summary>
     /// <param name="state">The state.</param>
     /// <param name="now">CLOCK_MONOTONIC, nanoseconds.</param>
@@ -100,13 +113,18 @@ public sealed record VolumeReplicationInfo(
         var lag = new LagInfo(state.Lag.LagBytes, state.Lag.Age(now) / 1e9, policy.LagBytes, policy.LagTime / 1e9, policy.AtLagBound);
         ReplicationAlarm[] alarms = [.. Enum.GetValues<ReplicationAlarm>().Where(a => a != ReplicationAlarm.None
             && (state.Alarms & a) != 0)];
-        return new(state.Record.Mode, state.InForce, state.Armed?.Mode, state.Protection, state.IsInSync, state.IsConnected, lag,
+        return new(state.Record.Mode, state.InForce, state.Armed is { Mode: not ReplicationMode.Async } armed ? armed.Mode : null, state.Protection, state.IsInSync, state.IsConnected, lag,
             state.Last,
             state.LocalDurable, state.Received, state.Durable, state.RoundTrip / 1e6, state.Bandwidth, state.WriteRate,
                 state.Record.Stale?.From,
-            alarms);
+            alarms) { ReplicaWhole = state.IsReplicaWhole };
     }
 }
+
+/// <summary>A copy that the owner sends.</summary>
+/// <param name="CopiedBytes">Bytes of the volume that were sent, zeros too.</param>
+/// <param name="TotalBytes">Bytes in all.</param>
+public sealed record VolumeCopyInfo(long CopiedBytes, long TotalBytes);
 
 /// <summary>A copy that is not the owner's.</summary>
 /// <param name="Phase">What it is.</param>
@@ -135,11 +153,23 @@ public sealed record VolumeInfo(
     string Name, Guid Id, long SizeBytes, OwnerRole Role, ulong Epoch, ulong GrantedEpoch, string? Client, int Parked, long ParkedBytes,
     string? ForcedBy, VolumeReplicationInfo? Replication, VolumeReplicaInfo? Replica, IReadOnlyList<BranchInfo> Branches);
 
-/// <summary>Records that only this site has, and that no owner's history goes on from.</summary>
+/// <summary>Records that only this site has, and that no owner's history goes on from: a tail of its log that was put aside.</summary>
+/// <param name="Number">Its number at this store.</param>
 /// <param name="From">The last common point.</param>
 /// <param name="Last">Its last point.</param>
-/// <param name="Bytes">Bytes of its records.</param>
-public sealed record BranchInfo(LogPointInfo From, LogPointInfo Last, long Bytes);
+/// <param name="Records">How many records.</param>
+/// <param name="Bytes">Bytes that they wrote.</param>
+public sealed record BranchInfo(int Number, LogPointInfo From, LogPointInfo Last, long Records, long Bytes);
+
+/// <summary>Body of <c>POST /v1/volumes/{name}/promote</c>: a person makes the copy the owner, because the owner's site is lost.</summary>
+/// <param name="Force">The volume's name, where it is done although something is lost by it; null = it is refused then.</param>
+/// <param name="Client">Who may write from then on; null = nobody before a grant.</param>
+/// <param name="Epoch">The epoch, more than any that this store has seen; 0 = the next.</param>
+public sealed record VolumePromoteRequest(string? Force = null, ClientIdentity? Client = null, ulong Epoch = 0);
+
+/// <summary>Body of <c>POST /v1/volumes/{name}/resync</c>: a person has a copy made good again, or an ownership given up.</summary>
+/// <param name="Force">The volume's name, where this store owns the volume: it gives that up; null = it is refused then.</param>
+public sealed record VolumeResyncRequest(string? Force = null);
 
 /// <summary>Body of <c>POST /v1/volumes</c>.</summary>
 /// <param name="Name">1 to 64 of a-z, 0-9, '.', '_' and '-', the first a letter or digit.</param>

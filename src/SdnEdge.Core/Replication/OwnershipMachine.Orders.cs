@@ -17,10 +17,16 @@ public static partial class OwnershipMachine
                 : "the copy was never consistent: there is nothing here that an owner once had; finish the first copy, or restore another";
         }
 
+        if (!copy.IsConsistent && copy.LastConsistent is null)
+        {
+            return "the first copy is under way: there is nothing here yet that an owner once had; wait for its end, or start the server "
+                + "where the owner is";
+        }
+
         if (!copy.IsConsistent)
         {
             return $"the copy is being resynchronized and is no state that an owner once had; its last consistent point is "
-                + $"{copy.LastConsistent?.ToString() ?? "none"}: wait for the end, or force that point by name";
+                + $"{copy.LastConsistent}: wait for the end, or force that point by name";
         }
 
         if (order.IsStale) return "the copy is on record as stale: acknowledged writes are missing here; repair the owner, or force "
@@ -78,7 +84,7 @@ public static partial class OwnershipMachine
                         + "it with the epoch of the next owner", commands);
                 }
 
-                return WriteOrRepeat(state, next with { Role = OwnerRole.Released, OwnerEpoch = epoch }, commands);
+                return WriteOrRepeat(state, next with { Role = OwnerRole.Released, OwnerEpoch = order.OwnerEpoch ?? epoch }, commands);
 
             case OwnershipOrderKind.Cancel when record.Role is OwnerRole.Replica or OwnerRole.Released:
                 return WriteOrRepeat(state, next, commands);
@@ -129,7 +135,7 @@ public static partial class OwnershipMachine
         return Write(state, next with
         {
             Role = OwnerRole.Owner, Granted = With(record.Granted, order.Epoch), OwnerEpoch = order.Epoch, SealedAt = null,
-            Generation = order.Generation, Client = order.Client, ForcedBy = order.ForcedBy,
+            Generation = order.Generation, Client = order.Client, ForcedBy = order.ForcedBy, PromotedBy = order.PromotedBy,
         }, commands) with { RewindTo = copy.IsConsistent ? null : copy.LastConsistent };
     }
 

@@ -122,6 +122,18 @@ public static partial class OwnershipMachine
                 + "must release it before it follows another");
     }
 
+    /// <summary>True when this store gives its ownership up by itself, because the other one says that it is the owner under a higher
+    /// epoch: a person has promoted it, and nobody will undo that. What a manager has granted it may still void (R5): then nothing is given
+    /// up before the manager says so.</summary>
+    /// <param name="record">What is on disk.</param>
+    /// <param name="epoch">The other owner's epoch.</param>
+    /// <param name="isFinal">It was promoted by a person.</param>
+    public static bool GivesWay(OwnershipRecord record, ulong epoch, bool isFinal)
+    {
+        ArgumentNullException.ThrowIfNull(record);
+        return isFinal && record.Role is (OwnerRole.Owner or OwnerRole.Sealed) && epoch > record.GrantedEpoch;
+    }
+
     /// <summary>Takes one input.</summary>
     /// <param name="state">The state before.</param>
     /// <param name="input">What happened.</param>

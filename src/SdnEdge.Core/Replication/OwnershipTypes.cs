@@ -68,6 +68,13 @@ public sealed record OwnershipOrder(long Ticket, OwnershipOrderKind Kind, ulong 
 
     /// <summary>Grant: the manager has it on record that this copy is stale.</summary>
     public bool IsStale { get; init; }
+
+    /// <summary>Grant: the person who promotes the copy, for people; null = a manager orders it, and may undo it. What a person has promoted
+    /// stays: the owner before gives way to it when it hears of it.</summary>
+    public string? PromotedBy { get; init; }
+
+    /// <summary>Release of a store that gives way: the epoch of the owner that it gives way to, where a higher one was seen already.</summary>
+    public ulong? OwnerEpoch { get; init; }
 }
 
 /// <summary>What a store's copy is at the time of an order.</summary>
@@ -103,6 +110,9 @@ public sealed record OwnershipRecord(Guid Volume, ulong Seen, OwnerRole Role)
 
     /// <summary>The operator's words, where the grant in force was forced; null = it was not.</summary>
     public string? ForcedBy { get; init; }
+
+    /// <summary>The person who promoted the copy to the grant in force; null = a manager granted it.</summary>
+    public string? PromotedBy { get; init; }
 
     /// <summary>Epoch of this store's grant in force, or of its last one; 0 = it never was the owner.</summary>
     public ulong GrantedEpoch => Granted.IsDefaultOrEmpty ? 0 : Granted[^1];

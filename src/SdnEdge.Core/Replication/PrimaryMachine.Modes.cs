@@ -55,7 +55,7 @@ public static partial class PrimaryMachine
     private static PrimaryState Rearm(PrimaryState state, long now)
     {
         ReplicationMode wanted = state.Armed?.Mode ?? state.Record.Mode;
-        if (wanted == ReplicationMode.Async) return state;
+        if (wanted == ReplicationMode.Async) return state with { Armed = state.Armed is null ? null : Arm(state, 0, wanted, now) };
         return state with { Armed = Arm(state, state.Armed?.Ticket ?? 0, wanted, now) };
     }
 
@@ -83,6 +83,7 @@ public static partial class PrimaryMachine
         }
 
         if (now - armed.WindowSince < ConvergenceWindow) return state;
+        if (armed.Mode == ReplicationMode.Async) return state with { Armed = armed with { WindowSince = now, WindowBacklog = backlog } };
         if (backlog >= armed.WindowBacklog)
         {
             state = Raise(state, ReplicationAlarm.NotConverging,

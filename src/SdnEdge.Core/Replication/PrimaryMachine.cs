@@ -239,10 +239,18 @@ public static partial class PrimaryMachine
                     IsConnected = true, IsReplicaWhole = whole, HeardAt = now, Received = common, CaughtUpAt = state.Last,
                     Durable = whole ? Math.Min(durable, state.Last) : state.Durable, IsSyncProved = false,
                 };
-                state = whole ? state with { Lag = state.Lag.Confirm(state.Durable) } : state;
+
+                // While data are copied the lag is what the link lacks beside them: the writer goes at its speed, and does not stand still.
+                state = state with { Lag = state.Lag.Confirm(whole ? state.Durable : Math.Min(common, state.Last)) };
                 return Rearm(state, now);
             case ReplicaConsistent:
-                return state with { IsReplicaWhole = true };
+                // A copy that has become whole is proved in async mode too, once; in the others it is before they are in sync.
+                return state with
+                {
+                    IsReplicaWhole = true,
+                    Armed = state.Armed ?? (state is { Policy.ComparesRoots: true, InForce: ReplicationMode.Async, IsReplicaWhole: false }
+                        ? Arm(state, 0, ReplicationMode.Async, now) : null),
+                };
             case LinkClosed:
                 return state with
                 {
@@ -252,8 +260,8 @@ public static partial class PrimaryMachine
                 // More than was ever written is nothing that this owner's replica can have.
                 if (received > state.Last || durable > received) return state;
                 state = state with { HeardAt = now, Received = Math.Max(state.Received, received) };
-                return state.IsReplicaWhole && durable > state.Durable
-                    ? state with { Durable = durable, Lag = state.Lag.Confirm(durable) } : state;
+                if (!state.IsReplicaWhole) return state with { Lag = state.Lag.Confirm(durable) };
+                return durable > state.Durable ? state with { Durable = durable, Lag = state.Lag.Confirm(durable) } : state;
             case PeerHeard when state.IsConnected:
                 return state with { HeardAt = now };
             case LinkMeasured(var trip, var bandwidth):

@@ -105,7 +105,11 @@ public sealed record LocalSynced(ulong Through) : PrimaryInput;
 /// <param name="Common">That point's sequence.</param>
 /// <param name="Durable">What is durable at the replica.</param>
 /// <param name="IsConsistent">False: the replica is being copied; it counts from <see cref="ReplicaConsistent"/> on.</param>
-public sealed record LinkOpened(ulong Common, ulong Durable, bool IsConsistent = true) : PrimaryInput;
+public sealed record LinkOpened(ulong Common, ulong Durable, bool IsConsistent = true) : PrimaryInput
+{
+    /// <summary>Where the replica's log begins anew by this connection; null = it goes on.</summary>
+    public LogPoint? Begins { get; init; }
+}
 
 /// <summary>The replica's copy is whole from now on.</summary>
 public sealed record ReplicaConsistent : PrimaryInput;

@@ -130,8 +130,8 @@ public static class ReplicaMachine
                 break;
             case CommonFound found when state is { Following: > 0, IsStreaming: false, Beginning: null }:
                 state = Begin(state, found, commands);
-                if (state is { Beginning.Start: not StreamStart.Log, Writing: null } && state.Record == state.OnDisk)
-                    commands.Add(new BeginResync(null));
+                if (state is { Beginning: { Start: not StreamStart.Log } again, Writing: null } && state.Record == state.OnDisk)
+                    commands.Add(new BeginResync(again.Start == StreamStart.Differences ? state.Record.CopyBase : null));
                 break;
             case StreamReady when state.Beginning is { } beginning && state.Writing is null:
                 state = Ready(state, beginning, commands);
@@ -168,7 +168,7 @@ public static class ReplicaMachine
                 state = state with { OnDisk = written, Writing = null };
                 if (!wasWhole && written.Phase == CopyPhase.Following)
                 {
-                    commands.Add(new EndResync());
+                    commands.Add(new EndResync(state.Durable.Sequence));
                     if (state.IsStreaming)
                     {
                         commands.Add(new SendWhole());
@@ -185,6 +185,9 @@ public static class ReplicaMachine
                 break;
             case OwnerGone:
                 state = Quiet(state);
+                break;
+            case CopyAnew:
+                state = Quiet(state) with { Record = state.Record with { CopyAsked = true } };
                 break;
         }
 
@@ -203,6 +206,8 @@ public static class ReplicaMachine
     private static ReplicaState Begin(ReplicaState state, CommonFound found, List<ReplicaCommand> commands)
     {
         bool copying = state.Record.Phase is CopyPhase.Copying or CopyPhase.Resyncing;
+        if (state.Record.CopyAsked) return BeginEverything(state);
+        if (found is { HasGap: true, Common: { } before }) return BeginDifferences(state, before, default, commands);
 
         // A copy that was broken off goes on where it was, when its log does.
         if (copying && found.Common is { } here && here.Sequence >= state.Record.CopyBase.Sequence && here.Sequence >= found.Applied)
@@ -214,7 +219,15 @@ public static class ReplicaMachine
             return state with { Beginning = again };
         }
 
-        if (found.Common is { } common && !copying && (state.Record.Phase == CopyPhase.Following || common.Sequence == 0))
+        // One that was broken off before its log was cut.
+        if (copying && found.Common == state.Record.CopyBase
+            && state.Record is { Copies: StreamStart.Differences, CopyEnd: null, CopiedBytes: 0 })
+        {
+            return state with { Beginning = new(StreamStart.Differences, state.Record.CopyBase) };
+        }
+
+        if (found.Common is { } common && !copying
+            && (state.Record.Phase == CopyPhase.Following || common.Sequence == 0 || common == state.Received))
         {
             if (common == state.Received)
                 return Stream(Follow(state), new(StreamStart.Log, common), commands);
@@ -224,31 +237,43 @@ public static class ReplicaMachine
                 return Follow(state) with { Beginning = new(StreamStart.Log, common) };
             }
 
-            return state with
-            {
-                Beginning = new(StreamStart.Differences, common),
-                Record = state.Record with
-                {
-                    Phase = CopyPhase.Resyncing, LastConsistent = state.Durable, Copies = StreamStart.Differences, CopyBase = common,
-                    CopyEnd = null, CopiedBytes = 0,
-                },
-            };
+            return BeginDifferences(state, common, common, commands);
         }
 
+        return BeginEverything(state);
+    }
+
+    // The log goes on behind the common point, or, where the owner's does not reach back to it, behind a point that the owner names.
+    private static ReplicaState BeginDifferences(ReplicaState state, LogPoint common, LogPoint from, List<ReplicaCommand> commands)
+    {
+        commands.Add(new KeepRanges(common, state.Record.Ranges + 1, state.Record));
         return state with
         {
-            Beginning = new(StreamStart.Everything, default),
-            Record = state.Record with
-            {
-                Phase = state.Record is { Phase: CopyPhase.Following } or { LastConsistent: not null } ? CopyPhase.Resyncing
-                    : CopyPhase.Copying,
-                LastConsistent = state.Record.Phase == CopyPhase.Following ? state.Durable : state.Record.LastConsistent,
-                Copies = StreamStart.Everything, CopyBase = default, CopyEnd = null, CopiedBytes = 0,
-            },
+            Beginning = new(StreamStart.Differences, from),
+            Record = Beside(state) with { Copies = StreamStart.Differences, CopyBase = common, Ranges = state.Record.Ranges + 1 },
         };
     }
 
-    // An empty copy of a volume whose log reaches back to its first record needs no data: it follows.
+    private static ReplicaState BeginEverything(ReplicaState state) => state with
+    {
+        Beginning = new(StreamStart.Everything, default),
+        Record = Beside(state) with { Copies = StreamStart.Everything, CopyBase = default },
+    };
+
+    // What is here is overwritten from now on. A volume that nothing was ever written to is nothing to go back to.
+    private static ReplicaRecord Beside(ReplicaState state)
+    {
+        LogPoint? consistent = state.Record.Phase != CopyPhase.Following ? state.Record.LastConsistent
+            : state.Durable.Sequence > 0 ? state.Durable : null;
+        return state.Record with
+        {
+            Phase = consistent is null ? CopyPhase.Copying : CopyPhase.Resyncing, LastConsistent = consistent, CopyEnd = null,
+            CopiedBytes = 0, CopyAsked = false,
+        };
+    }
+
+    // An empty copy of a volume whose log reaches back to its first record, or that had the same contents from the beginning, needs no data:
+    // it follows.
     private static ReplicaState Follow(ReplicaState state)
         => state.Record.Phase == CopyPhase.Empty ? state with { Record = state.Record with { Phase = CopyPhase.Following } } : state;
 
@@ -256,10 +281,11 @@ public static class ReplicaMachine
     {
         if (beginning.Start != StreamStart.Everything || beginning.From != default)
         {
+            // Where the owner names the point, the log ends at the common one until then.
+            LogPoint at = beginning is { Start: StreamStart.Differences, From.Sequence: 0 } ? state.Record.CopyBase : beginning.From;
             state = state with
             {
-                Received = beginning.From, Durable = beginning.From, Ends = [], Unapplied = [],
-                ApplyLimit = Math.Min(state.ApplyLimit, beginning.From.Sequence),
+                Received = at, Durable = at, Ends = [], Unapplied = [], ApplyLimit = Math.Min(state.ApplyLimit, at.Sequence),
             };
         }
 

@@ -35,6 +35,12 @@ public sealed record ReplicaRecord(Guid Volume, CopyPhase Phase)
 
     /// <summary>Copying, resyncing: up to here, counted along the ranges to be copied, the data are durable; bytes.</summary>
     public long CopiedBytes { get; init; }
+
+    /// <summary>Number of the ranges that are fetched, where they are not the whole volume; one more each time that they are others.</summary>
+    public int Ranges { get; init; }
+
+    /// <summary>An operator has asked for a copy of everything, whatever the histories say.</summary>
+    public bool CopyAsked { get; init; }
 }
 
 /// <summary>What a stream begins with.</summary>
@@ -62,7 +68,8 @@ public sealed record OwnerConnected(OwnershipRecord Ownership, ulong Epoch, ulon
 /// <summary>The last point that both have was found.</summary>
 /// <param name="Common">It; null = there is none, or one of the two logs does not reach back to it.</param>
 /// <param name="Applied">Up to this sequence the log here was applied to the image, which cannot be taken back.</param>
-public sealed record CommonFound(LogPoint? Common, ulong Applied) : ReplicaInput;
+/// <param name="HasGap">The owner's log does not reach back to it any more; what the records in between touched is known, and fetched.</param>
+public sealed record CommonFound(LogPoint? Common, ulong Applied, bool HasGap = false) : ReplicaInput;
 
 /// <summary>The tail was put aside, or the resynchronization was begun, durably.</summary>
 public sealed record StreamReady : ReplicaInput;
@@ -104,6 +111,9 @@ public sealed record ReplicaRecordFailed(string Reason) : ReplicaInput;
 /// <summary>The owner's connection is gone, or this store is the owner now.</summary>
 public sealed record OwnerGone : ReplicaInput;
 
+/// <summary>An operator asks for a copy of everything, from the next connection on.</summary>
+public sealed record CopyAnew : ReplicaInput;
+
 /// <summary>What a replica's machine wants done.</summary>
 public abstract record ReplicaCommand;
 
@@ -127,6 +137,13 @@ public sealed record RefuseOwner(string Reason, bool IsStale = false) : ReplicaC
 /// <param name="To">The last point that stays.</param>
 public sealed record PutTailAside(LogPoint To) : ReplicaCommand;
 
+/// <summary>Make durable, under the next number, what is to be fetched: what the records here behind the common point touched, what a copy
+/// that was under way has not fetched, and what the owner's log has let go. It comes before the record that names that number.</summary>
+/// <param name="Common">The last common point.</param>
+/// <param name="Number">The number.</param>
+/// <param name="Before">What the copy was.</param>
+public sealed record KeepRanges(LogPoint Common, int Number, ReplicaRecord Before) : ReplicaCommand;
+
 /// <summary>Keep what the copy is now as the last consistent point, and begin to overwrite beside it; put the records behind the common
 /// point aside; <see cref="StreamReady"/> when that is durable.</summary>
 /// <param name="Common">The last common point; null = none.</param>
@@ -142,8 +159,9 @@ public sealed record AskStream(StreamStart Start, LogPoint From) : ReplicaComman
 /// <param name="Skip">So many at its beginning are here already.</param>
 public sealed record AppendBatch(int Skip) : ReplicaCommand;
 
-/// <summary>The last consistent point that was kept is not needed any more.</summary>
-public sealed record EndResync : ReplicaCommand;
+/// <summary>The copy is whole; the last consistent point that was kept is not needed any more.</summary>
+/// <param name="Through">With the records up to this sequence, which are durable.</param>
+public sealed record EndResync(ulong Through) : ReplicaCommand;
 
 /// <summary>Tell the owner that the copy is whole.</summary>
 public sealed record SendWhole : ReplicaCommand;

@@ -40,6 +40,26 @@ public interface IStoreControl
     /// <exception cref="ProblemException">It has not; says what is different.</exception>
     Task<DrainProofInfo> DrainAsync(string name, CancellationToken cancel);
 
+    /// <summary>A person makes the copy here the owner, because the owner's site is lost; returns when it is.</summary>
+    /// <exception cref="ProblemException">It is refused; says what would be lost and how it is forced.</exception>
+    Task<VolumeInfo> PromoteAsync(string name, VolumePromoteRequest request, string who, CancellationToken cancel);
+
+    /// <summary>A person has the copy made anew, or gives an ownership up to the other store.</summary>
+    /// <exception cref="ProblemException">It is refused; says why, and how it is forced.</exception>
+    Task<VolumeInfo> ResyncAsync(string name, VolumeResyncRequest request, CancellationToken cancel);
+
+    /// <summary>What was put aside of a volume.</summary>
+    /// <exception cref="ProblemException">There is no such volume.</exception>
+    IReadOnlyList<BranchInfo> Branches(string name);
+
+    /// <summary>A branch's records, as VolumeBranches writes them.</summary>
+    /// <exception cref="ProblemException">There is no such branch, or it is damaged.</exception>
+    Stream OpenBranch(string name, int number);
+
+    /// <summary>Deletes a branch.</summary>
+    /// <exception cref="ProblemException">There is no such branch.</exception>
+    void DeleteBranch(string name, int number);
+
     /// <summary>Compares a volume with its own records. It is served meanwhile.</summary>
     /// <exception cref="ProblemException">There is no such volume.</exception>
     Task<VolumeCheckInfo> CheckAsync(string name, CancellationToken cancel);

@@ -18,7 +18,8 @@ internal static partial class StoreApi
         "SdnEdge block store API", "The volumes of a site's block store.", config.Api, ApiJson.Options,
         [
             ApiJson.Options.GetTypeInfo(typeof(VolumeRequest)), ApiJson.Options.GetTypeInfo(typeof(VolumeOrderRequest)),
-            ApiJson.Options.GetTypeInfo(typeof(VolumeModeRequest)), ApiJson.Options.GetTypeInfo(typeof(MarkRequest)),
+            ApiJson.Options.GetTypeInfo(typeof(VolumeModeRequest)), ApiJson.Options.GetTypeInfo(typeof(VolumePromoteRequest)),
+            ApiJson.Options.GetTypeInfo(typeof(VolumeResyncRequest)), ApiJson.Options.GetTypeInfo(typeof(MarkRequest)),
         ], (app, checks, stopping) => Map(app, store, checks, stopping))
     {
         MeterName = "SdnEdge.Store",
@@ -55,6 +56,7 @@ internal static partial class StoreApi
             .Says("Owner, while its client stands still: the proof that the replica has the same history and the same "
                 + "bytes").WithTags("orders")
             .Needs(ApiRole.Migrate).Fails(404, 409, 503);
+        MapDecisions(v1, store);
         v1.MapEvents(store.Events, "this store", stopping);
         app.MapGet("/metrics",
             () => Results.Text(PrometheusText.Write([.. store.Metrics(), .. checks.Metrics(), .. ProcessMetrics.Collect()]),

@@ -54,7 +54,12 @@ public sealed record StorePeer(string Name, IpAddress Address, int Port);
 /// <param name="Marks">How long its marks are kept; null = as the store says.</param>
 public sealed record VolumeConfig(
     string Name, long Size, string? Image, bool Owner, string? Replica, ReplicationMode Mode, ReplicationPolicy Policy,
-    MarkRetention? Marks = null);
+    MarkRetention? Marks = null)
+{
+    /// <summary>The identity of both copies; null = one of the names of volume and stores. It is that of a volume which was made before it
+    /// had a replica.</summary>
+    public Guid? Identity { get; init; }
+}
 
 /// <summary>How long marks are kept; the oldest go first, and each is told.</summary>
 /// <param name="Time">Age at which one goes; 0 = at none.</param>

@@ -161,8 +161,14 @@ public static partial class StoreConfigLoader
             if (replica is { Length: > 0 } && known && !(replication?.Peers ?? []).Any(p => p.Name == replica))
                 item.Error("replica", $"'{replica}' is not among replication.peers; add it there, or name one of "
                     + $"{string.Join(", ", (replication?.Peers ?? []).Select(p => p.Name).DefaultIfEmpty("(none)"))}");
-            if (replica is not null && image is not null) item.Error("image",
-                "cannot be replicated yet: both copies are made full of zeros, and have the same history from then on; leave image: out");
+            Guid? identity = null;
+            if (item.Text("id", required: false, "f9d5ee75-3aef-4407-893f-c8ee51c9f404") is { Length: > 0 } id)
+            {
+                if (Guid.TryParse(id, out Guid read)) identity = read;
+                else item.Error("id", $"'{id}' is not an identity; write it as 'sdnedge store list' shows it");
+                if (replica is null) item.Error("id", "has no effect without replica:; take it out");
+            }
+
             if (replica is not null && !item.Has("owner"))
                 item.Error("owner", "is missing; write owner: true at the one store that the guest writes to before its first move, "
                     + "owner: false "
@@ -179,7 +185,7 @@ public static partial class StoreConfigLoader
             ReplicationPolicy policy = ReadPolicy(item);
             MarkRetention? marks = ReadMarks(item);
             item.Finish();
-            list.Add(new VolumeConfig(name, size, image, owner, replica, mode, policy, marks));
+            list.Add(new VolumeConfig(name, size, image, owner, replica, mode, policy, marks) { Identity = identity });
         }
 
         return list;

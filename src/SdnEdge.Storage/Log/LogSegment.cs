@@ -15,7 +15,8 @@ namespace SdnEdge.Storage.Log;
 /// 48  u64  chain before the first record
 /// 56  u64  epoch of the record before the first
 /// 64  i64  bytes of the file
-/// 72       zeros
+/// 72  u64  1: a log that began anew, behind another history, begins with this segment; it counts when the superblock names its salt
+/// 80       zeros
 /// </code>
 /// </summary>
 /// <param name="Identity">Whose log it is.</param>
@@ -30,6 +31,9 @@ public readonly record struct SegmentHeader(
 {
     /// <summary>Where the records begin.</summary>
     public const int Bytes = 4096;
+
+    /// <summary>A log that was begun anew begins here: what is in older segments is another history.</summary>
+    public bool BeginsAnew { get; init; }
 
     private const int Used = 128;
     private const uint Magic = 0x3147_4C53;
@@ -47,6 +51,7 @@ public readonly record struct SegmentHeader(
         BinaryPrimitives.WriteUInt64LittleEndian(into[48..], PreviousChain);
         BinaryPrimitives.WriteUInt64LittleEndian(into[56..], PreviousEpoch);
         BinaryPrimitives.WriteInt64LittleEndian(into[64..], Size);
+        into[72] = BeginsAnew ? (byte)1 : (byte)0;
         BinaryPrimitives.WriteUInt32LittleEndian(into, Crc32C.Of(into[4..Used]));
     }
 
@@ -59,7 +64,7 @@ public readonly record struct SegmentHeader(
             BinaryPrimitives.ReadUInt64LittleEndian(from[40..]),
             BinaryPrimitives.ReadUInt64LittleEndian(from[48..]),
             BinaryPrimitives.ReadUInt64LittleEndian(from[56..]),
-            BinaryPrimitives.ReadInt64LittleEndian(from[64..]));
+            BinaryPrimitives.ReadInt64LittleEndian(from[64..])) { BeginsAnew = from[72] == 1 };
         return BinaryPrimitives.ReadUInt32LittleEndian(from) == Crc32C.Of(from[4..Used])
             && BinaryPrimitives.ReadUInt32LittleEndian(from[4..]) == Magic
             && header.Ordinal > 0 && header.FirstSequence > 0;

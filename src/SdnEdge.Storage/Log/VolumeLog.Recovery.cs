@@ -7,10 +7,11 @@ public sealed partial class VolumeLog
 {
     /// <summary>What recovery may rely on beside the log itself.</summary>
     /// <param name="Sequence">Every record up to it was durable, and its effect is in the image.</param>
-    public readonly record struct Floor(ulong Sequence);
+    /// <param name="Salt">The salt of the segment with which the log was begun anew; 0: it never was.</param>
+    public readonly record struct Floor(ulong Sequence, ulong Salt = 0);
 
     /// <summary>
-    /// Opens a log that is there. 1. The segments by ordinal. 2. Record by record from the segment that has the first one not applied.
+    /// Opens a log that is there. 1. The segments by ordinal, without those of a history that was left. 2. Record by record from the segment that has the first one not applied.
     /// 3. Where the run ends <see cref="LogRecoveryTable"/> decides. 4. The tail is cut and everything that was read is made durable.
     /// </summary>
     /// <param name="folder">The volume's folder.</param>
@@ -56,7 +57,7 @@ public sealed partial class VolumeLog
     private sealed class Scan(VolumeLog log, Floor floor, Action<LogRecord, long>? visit)
     {
         private readonly List<(IStoreFile File, SegmentHeader Header)> _used = [];
-        private readonly List<IStoreFile> _files = [], _broken = [], _behind = [];
+        private readonly List<IStoreFile> _files = [], _broken = [], _behind = [], _abandoned = [];
         private readonly List<LogDamage> _damage = [];
         private readonly byte[] _window = new byte[log.BatchSize];
         private IStoreFile? _windowOf;
@@ -74,6 +75,7 @@ public sealed partial class VolumeLog
         {
             int error = ReadHeaders();
             if (error != 0) return error;
+            LeaveHistories();
 
             // The segment that has the first record not applied, and before it the history that is still there.
             int start = _used.FindLastIndex(used => used.Header.FirstSequence <= floor.Sequence + 1);
@@ -129,6 +131,21 @@ public sealed partial class VolumeLog
 
             _used.Sort(static (a, b) => a.Header.Ordinal.CompareTo(b.Header.Ordinal));
             return 0;
+        }
+
+        // The superblock says with which segment the log begins. What is older is another history; what would begin the log anew and is not
+        // named was prepared, and a crash came before the superblock.
+        private void LeaveHistories()
+        {
+            int begins = _used.FindIndex(used => used.Header.BeginsAnew && used.Header.Salt == floor.Salt);
+            for (int i = _used.Count - 1; i >= 0; i--)
+            {
+                if (i < begins) log._free.Enqueue(_used[i].File);
+                else if (_used[i].Header.BeginsAnew && _used[i].Header.Salt != floor.Salt) _abandoned.Add(_used[i].File);
+                else continue;
+                _used.RemoveAt(i);
+                if (i < begins) begins--;
+            }
         }
 
         private int ReadRecords(int start)
@@ -297,9 +314,17 @@ public sealed partial class VolumeLog
         public int Cut()
         {
             foreach (var file in _broken) log._unfilled.Enqueue(file);
-            if (_cutAt < 0) return 0;
             byte[] zeros = new byte[1 << 20];
             int error = 0;
+            foreach (var file in _abandoned)
+            {
+                if (error == 0) error = file.Write(0, zeros.AsSpan(0, SegmentHeader.Bytes));
+                if (error == 0) error = file.Sync();
+                if (error != 0) log.FailedFile = file.Name;
+                else log._free.Enqueue(file);
+            }
+
+            if (_cutAt < 0 || error != 0) return error;
             for (int i = _behind.Count - 1; i >= 0 && error == 0; i--)
             {
                 error = _behind[i].Write(0, zeros.AsSpan(0, SegmentHeader.Bytes));

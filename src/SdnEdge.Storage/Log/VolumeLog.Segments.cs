@@ -13,19 +13,24 @@ public sealed partial class VolumeLog
     /// <param name="identity">The volume's identity.</param>
     /// <param name="epoch">The epoch of the first records.</param>
     /// <param name="error">The error number when the answer is null.</param>
-    public static VolumeLog? Create(IStoreFolder folder, VolumeLogOptions options, Guid identity, ulong epoch, out int error)
+    /// <param name="at">The point that its first record comes behind; null: the volume's history begins with it.</param>
+    public static VolumeLog? Create(IStoreFolder folder, VolumeLogOptions options, Guid identity, ulong epoch, out int error,
+        Core.Replication.LogPoint? at = null)
     {
         ArgumentNullException.ThrowIfNull(folder);
         ArgumentNullException.ThrowIfNull(options);
         options.Check();
         var log = new VolumeLog(folder, options, identity)
         {
-            Epoch = epoch,
-            Chain = Core.Replication.LogRecordCodec.BeginChain(identity),
+            Epoch = at?.Epoch ?? epoch,
+            Chain = at?.Chain ?? Core.Replication.LogRecordCodec.BeginChain(identity),
+            LastSequence = at?.Sequence ?? 0,
+            DurableSequence = at?.Sequence ?? 0,
         };
         var file = log.MakeFile(out error);
         if (file is null) return null;
-        var first = new LogSegment(file, new SegmentHeader(identity, options.NewSalt(), 1, 1, log.Chain, epoch, file.Length));
+        var first = new LogSegment(file, new SegmentHeader(identity, options.NewSalt(), 1, log.LastSequence + 1, log.Chain, log.Epoch,
+            file.Length));
         byte[] header = new byte[SegmentHeader.Bytes];
         first.Header.Write(header);
         error = file.Write(0, header);

@@ -73,6 +73,8 @@ public enum AppendStatus
 /// what stands there and what stands behind decide (<see cref="LogRecoveryTable"/>): a record behind that vouches for the missing one
 /// makes it damage, which is reported and nothing is written; else the tail is cut, by zeros, before anything is appended: records of the
 /// same salt behind the end could otherwise be taken for the continuation of another history.</para>
+/// <para><b>Anew.</b> A copy whose history is not the owner's leaves it: a segment that says so is written and synced, the superblock names
+/// its salt (that is the moment), the older segments are free. A crash before the superblock leaves the log as it was.</para>
 /// <para><b>Locks.</b> <see cref="Gate"/> guards all fields; it is never held during a sync. The commit lock is taken before it.</para>
 /// </remarks>
 public sealed partial class VolumeLog : IDisposable

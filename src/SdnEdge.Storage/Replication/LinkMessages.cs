@@ -11,10 +11,12 @@ namespace SdnEdge.Storage.Replication;
 /// <param name="Size">Its size, bytes.</param>
 /// <param name="Epoch">The owner's epoch.</param>
 /// <param name="Durable">What is durable at the owner.</param>
-public sealed record LinkHello(int Version, Guid Volume, long Size, ulong Epoch, ulong Durable)
+/// <param name="Answered">Up to here it has answered writes as durable: what a site without them has lost.</param>
+/// <param name="IsFinal">A person has promoted it: the owner before gives way.</param>
+public sealed record LinkHello(int Version, Guid Volume, long Size, ulong Epoch, ulong Durable, ulong Answered = 0, bool IsFinal = false)
 {
     /// <summary>This version.</summary>
-    public const int CurrentVersion = 1;
+    public const int CurrentVersion = 2;
 }
 
 /// <summary>The replica's answer.</summary>
@@ -110,7 +112,8 @@ internal static class LinkMessages
     private const int MaxAsked = 64, MaxRanges = 1 << 20;
 
     public static ReadOnlyMemory<byte> Write(LinkHello hello) => new BodyWriter().Number(hello.Version).Bytes(hello.Volume.ToByteArray())
-        .Number(hello.Size).Number(hello.Epoch).Number(hello.Durable).Body;
+        .Number(hello.Size).Number(hello.Epoch).Number(hello.Durable).Number(hello.Answered)
+        .Byte(hello.IsFinal ? (byte)1 : (byte)0).Body;
 
     public static LinkHello Hello(ReadOnlySpan<byte> body)
     {
@@ -119,7 +122,8 @@ internal static class LinkMessages
         if (version != LinkHello.CurrentVersion)
             throw new LinkFormatException($"the other site speaks version {version} of the link, this one "
                 + $"{LinkHello.CurrentVersion}; update the older one");
-        var hello = new LinkHello((int)version, new Guid(reader.Take(16)), reader.Size(), reader.Number(), reader.Number());
+        var hello = new LinkHello((int)version, new Guid(reader.Take(16)), reader.Size(), reader.Number(), reader.Number(),
+            reader.Number(), reader.Flag());
         reader.End();
         return hello;
     }
@@ -176,16 +180,36 @@ internal static class LinkMessages
         return chains;
     }
 
-    public static ReadOnlyMemory<byte> WriteCommon(LogPoint? common)
-        => new BodyWriter().Byte(common is null ? (byte)0 : (byte)1).Point(common ?? default).Body;
+    public static ReadOnlyMemory<byte> WriteCommon(LogPoint? common, IReadOnlyList<(long Offset, long Length)>? gap)
+    {
+        BodyWriter writer = new BodyWriter().Byte(common is null ? (byte)0 : gap is null ? (byte)1 : (byte)2).Point(common ?? default);
+        foreach ((long offset, long length) in gap ?? []) writer.Number(offset).Number(length);
+        return writer.Body;
+    }
 
-    public static LogPoint? Common(ReadOnlySpan<byte> body)
+    public static (LogPoint? Common, List<(long Offset, long Length)>? Gap) Common(ReadOnlySpan<byte> body, long size)
     {
         var reader = new BodyReader(FrameKind.Common, body);
-        bool has = reader.Flag();
+        byte kind = reader.Byte();
+        if (kind > 2) throw new LinkFormatException($"a common point has the unknown kind {kind}");
         LogPoint point = reader.Point();
+        List<(long, long)>? gap = kind == 2 ? Ranges(ref reader, size, "common point") : null;
         reader.End();
-        return has ? point : null;
+        return (kind == 0 ? null : point, gap);
+    }
+
+    private static List<(long Offset, long Length)> Ranges(ref BodyReader reader, long size, string what)
+    {
+        var ranges = new List<(long, long)>();
+        while (reader.Left > 0 && ranges.Count < MaxRanges)
+        {
+            (long offset, long length) = (reader.Size(), reader.Size());
+            if (length == 0 || offset > size - length)
+                throw new LinkFormatException($"a {what} has the range {offset}+{length}; the volume has {size} bytes");
+            ranges.Add((offset, length));
+        }
+
+        return ranges;
     }
 
     public static ReadOnlyMemory<byte> Write(LinkStart start)
@@ -202,15 +226,7 @@ internal static class LinkMessages
         if (!Enum.IsDefined(start)) throw new LinkFormatException($"a start has the unknown kind {(int)start}");
         LogPoint from = reader.Point();
         long copied = reader.Size();
-        var ranges = new List<(long, long)>();
-        while (reader.Left > 0 && ranges.Count < MaxRanges)
-        {
-            (long offset, long length) = (reader.Size(), reader.Size());
-            if (length == 0 || offset > size - length) throw new LinkFormatException($"a start has the range {offset}+{length}; the "
-                + $"volume has {size} bytes");
-            ranges.Add((offset, length));
-        }
-
+        List<(long Offset, long Length)> ranges = Ranges(ref reader, size, "start");
         reader.End();
         return new(start, from, copied, ranges);
     }
@@ -226,6 +242,17 @@ internal static class LinkMessages
     }
 
     public static ReadOnlyMemory<byte> Write(ulong first, ulong second) => new BodyWriter().Number(first).Number(second).Body;
+
+    public static ReadOnlyMemory<byte> WritePing(ulong stamp, ulong durable, ulong answered)
+        => new BodyWriter().Number(stamp).Number(durable).Number(answered).Body;
+
+    public static (ulong Stamp, ulong Durable, ulong Answered) Ping(ReadOnlySpan<byte> body)
+    {
+        var reader = new BodyReader(FrameKind.Ping, body);
+        (ulong, ulong, ulong) ping = (reader.Number(), reader.Number(), reader.Number());
+        reader.End();
+        return ping;
+    }
 
     public static (ulong First, ulong Second) Pair(FrameKind kind, ReadOnlySpan<byte> body)
     {

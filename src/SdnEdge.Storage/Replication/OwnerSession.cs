@@ -29,14 +29,27 @@ public sealed record LinkOptions
 public sealed class OwnerSession(
     ILogReader log, ICopySource volume, Guid identity, Func<ulong> epoch, Action<PrimaryInput> post, LinkOptions options)
 {
-    private const int CopyPiece = 1 << 20;
+    private const int CopyPiece = 1 << 20, BatchesAPiece = 4;
 
     private readonly LinkMeter _meter = new();
     private readonly Lock _lock = new();
     private LinkFrames _frames = null!;
     private DrainProof? _proof;
-    private ulong _sent;
+    private readonly RecordBatch _batch = new();
+    private readonly ArrayBufferWriter<byte> _body = new();
+    private bool _coalesces;
+    private ulong _sent, _told;
     private long _sentBytes;
+    private bool _viaGap;
+
+    /// <summary>What the log has let go although the replica lacks it; null = nothing.</summary>
+    public IHistoryGap? Gap { get; init; }
+
+    /// <summary>Up to which sequence writes were answered as durable; null = up to where they are durable here.</summary>
+    public Func<ulong>? Answered { get; init; }
+
+    /// <summary>A person has promoted this store: the owner before gives way.</summary>
+    public bool IsFinal { get; init; }
 
     /// <summary>Bytes that were sent, with headers.</summary>
     public long SentBytes => _frames?.SentBytes ?? 0;
@@ -64,7 +77,7 @@ public sealed class OwnerSession(
     public async Task<string> RunAsync(Stream stream, CancellationToken cancel)
     {
         _frames = new LinkFrames(stream);
-        (_sent, _proof) = (0, null);
+        (_sent, _told, _proof) = (0, 0, null);
         using var end = CancellationTokenSource.CreateLinkedTokenSource(cancel);
         Task hearing = Task.CompletedTask;
         string reason;
@@ -72,7 +85,8 @@ public sealed class OwnerSession(
         {
             LinkAnswer answer = await GreetAsync(end.Token).ConfigureAwait(false);
             LogPoint? common = await FindCommonAsync(answer.Last, end.Token).ConfigureAwait(false);
-            await SendAsync(FrameKind.Common, LinkMessages.WriteCommon(common), end.Token).ConfigureAwait(false);
+            await SendAsync(FrameKind.Common, LinkMessages.WriteCommon(common, _viaGap ? Gap!.Ranges : null), end.Token)
+                .ConfigureAwait(false);
             LinkStart start = LinkMessages.Start((await ExpectAsync(FrameKind.Start, end.Token).ConfigureAwait(false)).Span, volume.Size);
             await OpenAsync(start, answer, end.Token).ConfigureAwait(false);
 
@@ -103,19 +117,31 @@ public sealed class OwnerSession(
 
     private async Task<LinkAnswer> GreetAsync(CancellationToken cancel)
     {
-        var hello = new LinkHello(LinkHello.CurrentVersion, identity, volume.Size, epoch(), log.Durable.Sequence);
+        var hello = new LinkHello(LinkHello.CurrentVersion, identity, volume.Size, epoch(), log.Durable.Sequence,
+            Answered?.Invoke() ?? log.Durable.Sequence, IsFinal);
         await SendAsync(FrameKind.Hello, LinkMessages.Write(hello), cancel).ConfigureAwait(false);
         return LinkMessages.Answer((await ExpectAsync(FrameKind.Answer, cancel).ConfigureAwait(false)).Span);
     }
 
+    // In the log; where that does not reach back to it, in what is known of what it has let go.
     private async Task<LogPoint?> FindCommonAsync(LogPoint otherLast, CancellationToken cancel)
     {
-        CommonPointSearch search = CommonPointSearch.Start(log.Oldest, log.Last, otherLast, log.PointAt);
+        LogPoint? common = await FindCommonAsync(log.Oldest, log.Last, otherLast, log.PointAt, cancel).ConfigureAwait(false);
+        if (common is not null || Gap is not { } gap) return common;
+        common = await FindCommonAsync(gap.Before, gap.LastKnown, otherLast, gap.PointAt, cancel).ConfigureAwait(false);
+        _viaGap = common is not null;
+        return common;
+    }
+
+    private async Task<LogPoint?> FindCommonAsync(
+        LogPoint oldest, LogPoint last, LogPoint otherLast, Func<ulong, LogPoint?> at, CancellationToken cancel)
+    {
+        CommonPointSearch search = CommonPointSearch.Start(oldest, last, otherLast, at);
         while (!search.IsDone)
         {
             await SendAsync(FrameKind.ChainQuery, LinkMessages.WriteQuery(search.Ask), cancel).ConfigureAwait(false);
-            search = search.Answer(LinkMessages.Chains((await ExpectAsync(FrameKind.ChainAnswer, cancel).ConfigureAwait(false)).Span),
-                log.PointAt);
+            search = search.Answer(
+                LinkMessages.Chains((await ExpectAsync(FrameKind.ChainAnswer, cancel).ConfigureAwait(false)).Span), at);
         }
 
         return search.Common;
@@ -132,67 +158,78 @@ public sealed class OwnerSession(
     private async Task OpenAsync(LinkStart start, LinkAnswer answer, CancellationToken cancel)
     {
         LogPoint from = start.From;
-        if (start.Start == StreamStart.Everything && from == default)
+        LogPoint? begins = null;
+        if (from == default && (start.Start == StreamStart.Everything || _viaGap))
         {
-            from = log.Durable;
+            from = _viaGap ? Gap!.Through : log.Durable;
+            begins = from;
             await SendAsync(FrameKind.LogBegins, LinkMessages.Write(from), cancel).ConfigureAwait(false);
         }
 
         bool isWhole = start.Start == StreamStart.Log && answer.Phase == CopyPhase.Following;
         lock (_lock) _sent = from.Sequence;
-        post(new LinkOpened(from.Sequence, Math.Min(from.Sequence, answer.Last.Sequence), isWhole));
+        post(new LinkOpened(from.Sequence, Math.Min(from.Sequence, answer.Last.Sequence), isWhole) { Begins = begins });
     }
 
     private async Task StreamAsync(LinkStart start, LinkAnswer answer, CancellationToken cancel)
     {
+        _coalesces = options.Coalesces && answer.KeepsBatchesWhole;
         if (start.Start != StreamStart.Log) await CopyAsync(start, cancel).ConfigureAwait(false);
-        bool coalesces = options.Coalesces && answer.KeepsBatchesWhole;
-        var batch = new RecordBatch();
-        var body = new ArrayBufferWriter<byte>();
-        ulong told = 0;
         while (true)
         {
-            ulong through = _proof?.Point.Sequence ?? ulong.MaxValue;
-            if (_sent < Math.Min(through, log.Last.Sequence))
+            if (!await SendRecordsAsync(cancel).ConfigureAwait(false))
             {
-                batch.Clear();
-                body.ResetWrittenCount();
-                if (!log.Read(_sent, through, options.BatchBytes,
-                    batch)) throw new IOException($"the log does not reach back to {_sent} any more");
-                if (coalesces) ElidedBytes += batch.Coalesce();
-                told = log.Durable.Sequence;
-                BatchCodec.Write(batch, told, body);
-                lock (_lock) _sent = batch.Records[^1].Sequence;
-                await SendAsync(FrameKind.Batch, body.WrittenMemory, cancel, options.Compression).ConfigureAwait(false);
-            }
-            else if (_proof is { } proof && _sent == proof.Point.Sequence)
-            {
-                lock (_lock) _proof = null;
-                await SendAsync(FrameKind.ProofRequest, LinkMessages.Write(_sent, 0), cancel).ConfigureAwait(false);
-            }
-            else
-            {
-                using var soon = CancellationTokenSource.CreateLinkedTokenSource(cancel);
-                soon.CancelAfter(options.PingEvery);
-                try
+                if (_proof is { } proof && _sent == proof.Point.Sequence)
                 {
-                    await log.WaitAsync(_sent, told, soon.Token).ConfigureAwait(false);
+                    lock (_lock) _proof = null;
+                    await SendAsync(FrameKind.ProofRequest, LinkMessages.Write(_sent, 0), cancel).ConfigureAwait(false);
                 }
-                catch (OperationCanceledException) when (!cancel.IsCancellationRequested)
+                else
                 {
-                    // Time for a ping.
+                    using var soon = CancellationTokenSource.CreateLinkedTokenSource(cancel);
+                    soon.CancelAfter(options.PingEvery);
+                    try
+                    {
+                        await log.WaitAsync(_sent, _told, soon.Token).ConfigureAwait(false);
+                    }
+                    catch (OperationCanceledException) when (!cancel.IsCancellationRequested)
+                    {
+                        // Time for a ping.
+                    }
                 }
             }
 
-            if (_meter.IsDue(options.PingEvery, _sentBytes) || (told != log.Durable.Sequence && _sent == log.Last.Sequence))
-            {
-                told = log.Durable.Sequence;
-                await SendAsync(FrameKind.Ping, LinkMessages.Write(_meter.Ping(_sentBytes), told), cancel).ConfigureAwait(false);
-            }
+            await PingAsync(cancel).ConfigureAwait(false);
         }
     }
 
-    // Range by range, in order; holes as one frame each. What the replica has durably of an earlier connection is passed over.
+    // One batch of the log; false: there is nothing to be sent.
+    private async Task<bool> SendRecordsAsync(CancellationToken cancel)
+    {
+        ulong through = _proof?.Point.Sequence ?? ulong.MaxValue;
+        if (_sent >= Math.Min(through, log.Last.Sequence)) return false;
+        _batch.Clear();
+        _body.ResetWrittenCount();
+        if (!log.Read(_sent, through, options.BatchBytes, _batch))
+            throw new IOException($"the log does not reach back to {_sent} any more");
+        if (_coalesces) ElidedBytes += _batch.Coalesce();
+        _told = log.Durable.Sequence;
+        BatchCodec.Write(_batch, _told, _body);
+        lock (_lock) _sent = _batch.Records[^1].Sequence;
+        await SendAsync(FrameKind.Batch, _body.WrittenMemory, cancel, options.Compression).ConfigureAwait(false);
+        return true;
+    }
+
+    private async Task PingAsync(CancellationToken cancel)
+    {
+        if (!_meter.IsDue(options.PingEvery, _sentBytes) && (_told == log.Durable.Sequence || _sent != log.Last.Sequence)) return;
+        _told = log.Durable.Sequence;
+        await SendAsync(FrameKind.Ping, LinkMessages.WritePing(_meter.Ping(_sentBytes), _told, Answered?.Invoke() ?? _told), cancel).ConfigureAwait(false);
+    }
+
+    // Range by range, in order; holes as one frame each. What the replica has durably of an earlier connection is passed over. Between the
+    // pieces go the records that are written meanwhile, so that the log need not be kept to the end: a piece shows all records that were sent
+    // before it, and the replica has those that are sent behind it for later than what it shows.
     private async Task CopyAsync(LinkStart start, CancellationToken cancel)
     {
         IReadOnlyList<(long Offset, long Length)> ranges = start.Start == StreamStart.Everything ? [(0, volume.Size)] : start.Ranges;
@@ -229,6 +266,12 @@ public sealed class OwnerSession(
 
                 at += step;
                 Progress = (Progress.Copied + step, total);
+                for (int i = 0; i < BatchesAPiece && await SendRecordsAsync(cancel).ConfigureAwait(false); i++)
+                {
+                    // The log goes first, and does not keep the copy from coming to its end.
+                }
+
+                await PingAsync(cancel).ConfigureAwait(false);
             }
         }
 

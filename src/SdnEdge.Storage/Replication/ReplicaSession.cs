@@ -18,10 +18,15 @@ public sealed class ReplicaSession
     private readonly Func<OwnershipRecord> _ownership;
     private readonly Func<ulong, CancellationToken, Task> _ownerSeen;
     private readonly ChainStep _chain;
+    // Copied data are made durable after so many bytes, or so many milliseconds.
+    private const long CopySyncBytes = 16 << 20, CopySyncMs = 1000;
+
     private LinkFrames _frames = null!;
     private RecordBatch? _batch;
-    private long _copied, _syncedCopy;
-    private bool _isDirty;
+    private long _copied, _syncedCopy, _copySyncAt;
+    private bool _isDirty, _viaGap, _writing;
+    private IReadOnlyList<(long Offset, long Length)> _gap = [];
+    private long _total;
 
     /// <summary>A replica as it is on disk.</summary>
     /// <param name="record">Its record.</param>
@@ -48,16 +53,40 @@ public sealed class ReplicaSession
     /// <summary>Why the last connection ended, for people; null = it was closed.</summary>
     public string? LastFault { get; private set; }
 
+    /// <summary>The highest epoch of an owner that came here and may not be followed, because this store is the owner itself; 0 =
+    /// none.</summary>
+    public ulong RefusedEpoch { get; private set; }
+
+    /// <summary>A person has promoted the owner of <see cref="RefusedEpoch"/>.</summary>
+    public bool RefusedIsFinal { get; private set; }
+
+    /// <summary>Up to which sequence the owner has last said that it has answered writes as durable; 0 = it was not heard.</summary>
+    public ulong OwnerAnswered { get; set; }
+
+    /// <summary>Bytes of the copy in all; 0 = none is under way.</summary>
+    public long CopyBytes => State.Record switch
+    {
+        { Phase: not (CopyPhase.Copying or CopyPhase.Resyncing) } => 0,
+        { Copies: StreamStart.Everything } => State.Size,
+        _ => _total,
+    };
+
+    /// <summary>Bytes of the copy that have come, durable or not.</summary>
+    public long CopiedBytes => State.Record.Phase is CopyPhase.Copying or CopyPhase.Resyncing ? Math.Max(Volatile.Read(ref _copied),
+        State.Record.CopiedBytes) : 0;
+
     /// <summary>Serves one connection of an owner until it ends.</summary>
     public async Task RunAsync(Stream stream, CancellationToken cancel)
     {
         _frames = new LinkFrames(stream);
         LastFault = null;
+        _isDirty = false;
         Task<ulong>? sync = null;
         using var end = CancellationTokenSource.CreateLinkedTokenSource(cancel);
         Task<(FrameKind, ReadOnlyMemory<byte>)?>? reading = null;
         try
         {
+            _sink.Resume();
             reading = _frames.ReadAsync(end.Token).AsTask();
             while (true)
             {
@@ -75,8 +104,9 @@ public sealed class ReplicaSession
                     {
                         // The data are durable before the end of them is known.
                         if (sync is not null) await SyncedAsync(sync, cancel).ConfigureAwait(false);
-                        (sync, _isDirty, _syncedCopy) = (null, false, _copied);
+                        (sync, _isDirty) = (null, false);
                         await SyncedAsync(_sink.SyncAsync(cancel), cancel).ConfigureAwait(false);
+                        await SyncCopyAsync(cancel).ConfigureAwait(false);
                     }
 
                     await HandleAsync(kind, body, cancel).ConfigureAwait(false);
@@ -85,7 +115,7 @@ public sealed class ReplicaSession
 
                 if (sync is null && _isDirty)
                 {
-                    (_isDirty, _syncedCopy) = (false, _copied);
+                    _isDirty = false;
                     sync = _sink.SyncAsync(cancel);
                 }
 
@@ -114,15 +144,27 @@ public sealed class ReplicaSession
                 if (sync.IsCompletedSuccessfully) (State, _) = ReplicaMachine.Step(State, new ReplicaSynced(sync.Result));
             }
 
+            // A record that a failure before it kept from being written.
+            if (_writing) (State, _) = ReplicaMachine.Step(State, new ReplicaRecordFailed("the connection ended"));
+            _writing = false;
             (State, _) = ReplicaMachine.Step(State, new OwnerGone());
         }
     }
+
+    /// <summary>A copy of everything is made with the next connection. None is served meanwhile.</summary>
+    public async Task CopyAnewAsync(CancellationToken cancel) => await StepAsync(new CopyAnew(), cancel).ConfigureAwait(false);
 
     private async Task SyncedAsync(Task<ulong> sync, CancellationToken cancel)
     {
         ulong through = await sync.ConfigureAwait(false);
         await StepAsync(new ReplicaSynced(through), cancel).ConfigureAwait(false);
-        if (_syncedCopy > 0) await StepAsync(new CopySynced(_syncedCopy), cancel).ConfigureAwait(false);
+    }
+
+    private async Task SyncCopyAsync(CancellationToken cancel)
+    {
+        await _sink.SyncCopyAsync(cancel).ConfigureAwait(false);
+        (_syncedCopy, _copySyncAt) = (_copied, Environment.TickCount64);
+        await StepAsync(new CopySynced(_copied), cancel).ConfigureAwait(false);
     }
 
     private async Task SayWhyAsync(string why)
@@ -152,8 +194,13 @@ public sealed class ReplicaSession
                         + $"{State.Size}");
                 }
 
-                if (OwnershipMachine.MayFollow(_ownership(), hello.Epoch) is null && _ownership().OwnerEpoch < hello.Epoch)
+                OwnershipRefusal? refusal = OwnershipMachine.MayFollow(_ownership(), hello.Epoch);
+                if (refusal is { Kind: OwnershipRefusalKind.WrongRole } && hello.Epoch >= RefusedEpoch)
+                    (RefusedEpoch, RefusedIsFinal) = (hello.Epoch, hello.IsFinal);
+                if (refusal is null && _ownership().OwnerEpoch < hello.Epoch)
                     await _ownerSeen(hello.Epoch, cancel).ConfigureAwait(false);
+                _viaGap = false;
+                if (refusal is null) OwnerAnswered = hello.Answered;
                 await StepAsync(new OwnerConnected(_ownership(), hello.Epoch, hello.Durable), cancel).ConfigureAwait(false);
                 break;
             case FrameKind.ChainQuery:
@@ -161,19 +208,23 @@ public sealed class ReplicaSession
                 await SendAsync(FrameKind.ChainAnswer, LinkMessages.WriteChains(chains), cancel).ConfigureAwait(false);
                 break;
             case FrameKind.Common:
-                LogPoint? common = LinkMessages.Common(body.Span);
+                (LogPoint? common, List<(long, long)>? gap) = LinkMessages.Common(body.Span, State.Size);
                 if (common is { } point && _sink.PointAt(point.Sequence) != point) common = null;
-                await StepAsync(new CommonFound(common, _sink.Applied), cancel).ConfigureAwait(false);
+                _viaGap = gap is not null && common is not null;
+                _gap = _viaGap ? gap! : [];
+                await StepAsync(new CommonFound(common, _sink.Applied, _viaGap), cancel).ConfigureAwait(false);
                 break;
             case FrameKind.LogBegins:
                 LogPoint begin = LinkMessages.Point(kind, body.Span);
-                if (!IsCopying() || State.Record.Copies != StreamStart.Everything) throw Unexpected(kind);
+                if (!IsCopying() || (State.Record.Copies != StreamStart.Everything && !_viaGap)) throw Unexpected(kind);
                 await _sink.BeginLogAsync(begin, cancel).ConfigureAwait(false);
                 State = ReplicaMachine.LogBeginsAt(State, begin);
                 await StepAsync(new OwnerDurableTo(begin.Sequence), cancel).ConfigureAwait(false);
                 break;
             case FrameKind.CopyData or FrameKind.CopyZero:
                 Copy(kind, body.Span);
+                if (_copied - _syncedCopy >= CopySyncBytes || Environment.TickCount64 - _copySyncAt >= CopySyncMs)
+                    await SyncCopyAsync(cancel).ConfigureAwait(false);
                 break;
             case FrameKind.CopyEnd:
                 LogPoint last = LinkMessages.Point(kind, body.Span);
@@ -188,7 +239,8 @@ public sealed class ReplicaSession
                 await StepAsync(new BatchArrived(batch.Records.ToArray(), ownerDurable, _chain), cancel).ConfigureAwait(false);
                 break;
             case FrameKind.Ping:
-                (ulong stamp, ulong through) = LinkMessages.Pair(kind, body.Span);
+                (ulong stamp, ulong through, ulong answered) = LinkMessages.Ping(body.Span);
+                OwnerAnswered = Math.Max(OwnerAnswered, answered);
                 await StepAsync(new OwnerDurableTo(through), cancel).ConfigureAwait(false);
                 await SendAsync(FrameKind.Pong, LinkMessages.Write(stamp, 0), cancel).ConfigureAwait(false);
                 break;
@@ -224,13 +276,13 @@ public sealed class ReplicaSession
             _sink.WriteCopy(offset, reader.Take(reader.Left));
         }
 
-        _copied += length;
-        _isDirty = true;
+        Volatile.Write(ref _copied, _copied + length);
     }
 
     private async Task StepAsync(ReplicaInput input, CancellationToken cancel)
     {
         (State, IReadOnlyList<ReplicaCommand> commands) = ReplicaMachine.Step(State, input);
+        _writing |= commands.Any(c => c is WriteReplica);
         foreach (ReplicaCommand command in commands) await CarryAsync(command, cancel).ConfigureAwait(false);
         _sink.ApplyUpTo(State.ApplyLimit);
     }
@@ -246,14 +298,16 @@ public sealed class ReplicaSession
                 }
                 catch (IOException e)
                 {
+                    _writing = false;
                     await StepAsync(new ReplicaRecordFailed(e.Message), cancel).ConfigureAwait(false);
                     break;
                 }
 
+                _writing = false;
                 await StepAsync(new ReplicaRecordSynced(), cancel).ConfigureAwait(false);
                 break;
             case AnswerOwner(var last, var phase, _, var copied):
-                _copied = copied;
+                (_copied, _syncedCopy, _copySyncAt) = (copied, copied, Environment.TickCount64);
                 await SendAsync(FrameKind.Answer, LinkMessages.Write(new LinkAnswer(last, phase, copied, _sink.KeepsBatchesWhole)), cancel)
                     .ConfigureAwait(false);
                 break;
@@ -263,22 +317,26 @@ public sealed class ReplicaSession
                 await _sink.PutTailAsideAsync(to, cancel).ConfigureAwait(false);
                 await StepAsync(new StreamReady(), cancel).ConfigureAwait(false);
                 break;
+            case KeepRanges(var from, var number, var before):
+                _sink.KeepRanges(from, number, before, _gap);
+                break;
             case BeginResync(var common):
                 await _sink.BeginResyncAsync(common, cancel).ConfigureAwait(false);
-                _copied = 0;
+                (_copied, _syncedCopy) = (0, 0);
                 await StepAsync(new StreamReady(), cancel).ConfigureAwait(false);
                 break;
-            case AskStream(var start, var from):
-                IReadOnlyList<(long, long)> ranges = start == StreamStart.Differences ? _sink.Differences : [];
-                await SendAsync(FrameKind.Start, LinkMessages.Write(new LinkStart(start, from, State.Record.CopiedBytes, ranges)), cancel)
+            case AskStream(var start, var begin):
+                IReadOnlyList<(long Offset, long Length)> ranges = start == StreamStart.Differences ? _sink.Ranges(State.Record.Ranges) : [];
+                if (start == StreamStart.Differences) _total = ranges.Sum(r => r.Length);
+                await SendAsync(FrameKind.Start, LinkMessages.Write(new LinkStart(start, begin, State.Record.CopiedBytes, ranges)), cancel)
                     .ConfigureAwait(false);
                 break;
             case AppendBatch(var skip):
                 _sink.Append(_batch!, skip);
                 _isDirty = true;
                 break;
-            case EndResync:
-                _sink.EndResync();
+            case EndResync(var through):
+                _sink.EndResync(through);
                 break;
             case SendWhole:
                 await SendAsync(FrameKind.Whole, default, cancel).ConfigureAwait(false);

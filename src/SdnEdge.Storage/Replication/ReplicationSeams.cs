@@ -28,6 +28,26 @@ public interface ILogReader
     ValueTask WaitAsync(ulong after, ulong durable, CancellationToken cancel);
 }
 
+/// <summary>What the owner's log has let go although the replica lacks it: the points of the history at its beginning, and what all of it
+/// touched. Calls come from one task at a time.</summary>
+public interface IHistoryGap
+{
+    /// <summary>The point before it.</summary>
+    LogPoint Before { get; }
+
+    /// <summary>The last point that is known of it.</summary>
+    LogPoint LastKnown { get; }
+
+    /// <summary>Its last point: the log goes on behind it.</summary>
+    LogPoint Through { get; }
+
+    /// <summary>The point of a sequence; null = it is not known.</summary>
+    LogPoint? PointAt(ulong sequence);
+
+    /// <summary>What its records touched: ranges in order, not overlapping.</summary>
+    IReadOnlyList<(long Offset, long Length)> Ranges { get; }
+}
+
 /// <summary>The owner's volume, as a copy reads it.</summary>
 public interface ICopySource
 {
@@ -63,9 +83,15 @@ public interface IReplicaSink
     /// <summary>Appends records as they are, from the one at <paramref name="skip"/> on. Not durable yet.</summary>
     void Append(RecordBatch batch, int skip);
 
-    /// <summary>Makes durable what was appended and copied before the call.</summary>
+    /// <summary>A connection begins: what was copied and not made durable comes again.</summary>
+    void Resume();
+
+    /// <summary>Makes durable what was appended before the call.</summary>
     /// <returns>The last durable sequence.</returns>
     Task<ulong> SyncAsync(CancellationToken cancel);
+
+    /// <summary>Makes durable what was copied before the call.</summary>
+    Task SyncCopyAsync(CancellationToken cancel);
 
     /// <summary>The log may be applied up to this sequence.</summary>
     void ApplyUpTo(ulong sequence);
@@ -76,13 +102,22 @@ public interface IReplicaSink
     /// <summary>Puts the records behind a point aside, durably.</summary>
     Task PutTailAsideAsync(LogPoint to, CancellationToken cancel);
 
+    /// <summary>Makes durable, under a number, what is to be fetched: what the records behind the common point touched, what a copy that was
+    /// under way has not fetched, and more.</summary>
+    /// <param name="common">The last common point.</param>
+    /// <param name="number">The number of the ranges.</param>
+    /// <param name="before">What the copy was.</param>
+    /// <param name="more">More ranges.</param>
+    void KeepRanges(LogPoint common, int number, ReplicaRecord before, IReadOnlyList<(long Offset, long Length)> more);
+
     /// <summary>Keeps the present content as the last consistent point (unless one is kept), puts the records behind the common point
     /// aside, and
     /// remembers what they touched, durably.</summary>
     Task BeginResyncAsync(LogPoint? common, CancellationToken cancel);
 
-    /// <summary>What the records that were put aside touched: ranges in order, not overlapping.</summary>
-    IReadOnlyList<(long Offset, long Length)> Differences { get; }
+    /// <summary>What is to be fetched: ranges in order, not overlapping.</summary>
+    /// <param name="number">Their number.</param>
+    IReadOnlyList<(long Offset, long Length)> Ranges(int number);
 
     /// <summary>The log begins anew behind this point, durably.</summary>
     Task BeginLogAsync(LogPoint at, CancellationToken cancel);
@@ -93,6 +128,7 @@ public interface IReplicaSink
     /// <summary>Zeros a part of the image.</summary>
     void ZeroCopy(long offset, long length);
 
-    /// <summary>The last consistent point that was kept is not needed any more.</summary>
-    void EndResync();
+    /// <summary>With the records up to a sequence, which are durable, the copy is whole. The last consistent point that was kept is not needed
+    /// any more.</summary>
+    void EndResync(ulong through);
 }

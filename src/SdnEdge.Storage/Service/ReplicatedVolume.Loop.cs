@@ -98,6 +98,9 @@ internal sealed partial class ReplicatedVolume
                         case OwnershipOrder order:
                             Take(new OwnershipOrderArrived(order, Copy()));
                             break;
+                        case VolumeGap taken:
+                            LetGo(taken);
+                            break;
                     }
                 }
 
@@ -127,13 +130,15 @@ internal sealed partial class ReplicatedVolume
         lock (log.Gate) (last, durable, end) = (log.LastSequence, log.DurableSequence, log.EndPosition);
         if (last > _primary.Last) Take(new Appended(last, end));
         if (durable > _primary.LocalDurable) Take(new LocalSynced(durable));
+        LookAtRoom();
     }
 
     private CopyFacts Copy()
     {
-        ReplicaRecord record = _replica.State.Record;
+        ReplicaRecord record = _replica.State.OnDisk;
         bool consistent = IsOwner || record.Phase == CopyPhase.Following;
-        return new CopyFacts(consistent, _reader.Durable, record.LastConsistent ?? (consistent ? _reader.Durable : null));
+        LogPoint durable = Durable;
+        return new CopyFacts(consistent, durable, record.LastConsistent ?? (consistent ? durable : null));
     }
 
     private void Take(PrimaryInput input)
@@ -150,7 +155,7 @@ internal sealed partial class ReplicatedVolume
         lock (_lock) _primary = next;
         _gate.IsSlow = next.InForce == ReplicationMode.Async && next.WriteLimit < next.Last;
         _gate.Open(next.WriteLimit, next.BarrierLimit);
-        if (input is Acked) Volume.SetReplica(Peer, next.Durable);
+        Retain(input, next);
         foreach (PrimaryCommand command in commands) Carry(command);
     }
 
@@ -263,7 +268,7 @@ internal sealed partial class ReplicatedVolume
                 Take(new OwnershipSynced());
                 break;
             case BeginEpoch(var epoch, var from):
-                if (from is not null) throw new InvalidOperationException("a copy is put back to an earlier point");
+                if (from is not null) PutBack();
                 if (Volume.Log.Epoch < epoch) _ = Volume.BeginEpoch(epoch, out _);
                 if (_primary is null || _primary.Record.Epoch != epoch) BeginOwning();
                 break;
@@ -341,6 +346,7 @@ internal sealed partial class ReplicatedVolume
         PrimaryRecord record = _files.Primary is { } kept && kept.Epoch == epoch ? kept : new PrimaryRecord(id, epoch, _mode);
         Volume.ApplyLimit = ulong.MaxValue;
         Volume.SetReplica(Peer, Volume.Replicas.TryGetValue(Peer, out ulong had) ? had : _reader.Oldest.Sequence);
+        LoadGap();
         VolumeLog log = Volume.Log;
         PrimaryState begun;
         lock (log.Gate)
@@ -365,6 +371,7 @@ internal sealed partial class ReplicatedVolume
         _owning.Dispose();
         _owning = null;
         Volume.RemoveReplica(Peer);
+        DeleteGap();
         _replica = NewSession(new ReplicaRecord(Volume.Metadata.Identity, CopyPhase.Following));
         try
         {
@@ -388,9 +395,14 @@ internal sealed partial class ReplicatedVolume
             try
             {
                 await using Stream stream = await _around.Connect(cancel).ConfigureAwait(false);
-                var session = new OwnerSession(_reader, _reader, Volume.Metadata.Identity, () => epoch, Post, _link);
+                var session = new OwnerSession(_reader, _reader, Volume.Metadata.Identity, () => epoch, Post, _link)
+                {
+                    Gap = Volatile.Read(ref _gap), IsFinal = Ownership.Record.PromotedBy is not null,
+                    Answered = () => Primary?.BarrierLimit ?? 0,
+                };
                 _session = session;
                 why = await session.RunAsync(stream, cancel).ConfigureAwait(false);
+                Interlocked.Add(ref _sentBefore, session.SentBytes);
             }
             catch (Exception e) when (e is IOException or OperationCanceledException or System.Net.Sockets.SocketException)
             {

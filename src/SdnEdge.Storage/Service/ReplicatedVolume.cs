@@ -82,9 +82,11 @@ internal sealed partial class ReplicatedVolume : IAsyncDisposable
         _reader = new VolumeLogReader(volume);
         _ownership = OwnershipMachine.Start(files.Ownership ?? (first ? OwnershipRecord.First(id) : OwnershipRecord.Follower(id)));
 
-        // Both copies are made full of zeros: the same state, from which each log begins.
-        ReplicaRecord replica = files.Replica ?? new ReplicaRecord(id, CopyPhase.Following);
+        // One that has no record yet, nor a history: whether it follows or is copied, the owner's first words will say.
+        ReplicaRecord replica = files.Replica
+            ?? new ReplicaRecord(id, IsOwner || volume.Log.LastSequence > 1 ? CopyPhase.Following : CopyPhase.Empty);
         _replica = NewSession(replica);
+        if (IsOwner && (Volume.IsCopying || replica.Phase == CopyPhase.Resyncing)) PutBack();
         if (IsOwner) BeginOwning();
         else volume.ApplyLimit = volume.AppliedSequence;
         Publish();
@@ -187,12 +189,17 @@ internal sealed partial class ReplicatedVolume : IAsyncDisposable
         {
             using var end = CancellationTokenSource.CreateLinkedTokenSource(cancel, _stop.Token, _followed.Token);
             await _replica.RunAsync(stream, end.Token).ConfigureAwait(false);
-            if (_replica.LastFault is { } why) _around.Tell("link-ended", $"{Peer} does not reach this copy any more: {why}");
+            string ended = _replica.LastFault ?? "";
+            if (ended != _ended && ended.Length > 0) _around.Tell("link-ended", $"{Peer} does not reach this copy any more: {ended}");
+            _ended = ended;
+            KeepHeard();
         }
         finally
         {
             _following.Release();
         }
+
+        await GiveWayAsync(cancel).ConfigureAwait(false);
     }
 
     /// <inheritdoc/>
@@ -204,6 +211,7 @@ internal sealed partial class ReplicatedVolume : IAsyncDisposable
         await _loop.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         await _linking.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         await _following.WaitAsync().ConfigureAwait(false);
+        await _taking.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         _gate.End();
         lock (_lock)
         {
@@ -232,8 +240,11 @@ internal sealed partial class ReplicatedVolume : IAsyncDisposable
         Guid id = Volume.Metadata.Identity;
         ulong Step(ulong previous, in LogRecord next)
             => LogRecordCodec.NextChain(next.Sequence == 1 ? LogRecordCodec.BeginChain(id) : previous, next);
-        return new ReplicaSession(record, _reader.Last, Volume.Size, new VolumeReplicaSink(Volume, _files, _reader), () => Ownership.Record,
-            OwnerSeenAsync, Step);
+        var sink = new VolumeReplicaSink(Volume, _files, _reader, () => Ownership.Record, _around.Tell);
+        return new ReplicaSession(record, _reader.Last, Volume.Size, sink, () => Ownership.Record, OwnerSeenAsync, Step)
+        {
+            OwnerAnswered = Heard(),
+        };
     }
 
     private async Task OwnerSeenAsync(ulong epoch, CancellationToken cancel)

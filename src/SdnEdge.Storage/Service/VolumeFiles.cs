@@ -19,8 +19,14 @@ internal sealed partial class VolumeRecordTypes : JsonSerializerContext;
 /// and is on disk
 /// when a call returns (<see cref="DurableFile"/>). One that cannot be read is never taken for one that is not there.
 /// </summary>
-internal sealed class VolumeFiles(string folder)
+internal sealed class VolumeFiles(string folder, Guid identity)
 {
+    /// <summary>The volume's folder.</summary>
+    public string Folder => folder;
+
+    /// <summary>What was put aside.</summary>
+    public VolumeBranches Branches { get; } = new(folder, identity);
+
     /// <summary>Who owns it; null = this store has no file of it yet.</summary>
     /// <exception cref="IOException">The file cannot be used; the message says why.</exception>
     public OwnershipRecord? Ownership => Read("ownership.json", VolumeRecordTypes.Default.OwnershipRecord);

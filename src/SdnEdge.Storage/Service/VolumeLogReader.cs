@@ -17,6 +17,7 @@ internal sealed class VolumeLogReader : ILogReader, ICopySource, IDisposable
     private ulong _ceiling = ulong.MaxValue;
     private LogCursor _cursor;
     private LogPoint _durable;
+    private int _renewals = -1;
     private TaskCompletionSource _committed = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
     public VolumeLogReader(Volume volume)
@@ -57,7 +58,9 @@ internal sealed class VolumeLogReader : ILogReader, ICopySource, IDisposable
         get
         {
             ulong sequence = _log.DurableSequence;
-            if (sequence != _durable.Sequence) _durable = PointAt(sequence) ?? _durable;
+            int renewals = _log.Renewals;
+            if (sequence != _durable.Sequence || renewals != _renewals) _durable = PointAt(sequence) ?? _durable;
+            _renewals = renewals;
             return _durable;
         }
     }
@@ -75,6 +78,21 @@ internal sealed class VolumeLogReader : ILogReader, ICopySource, IDisposable
         byte[] buffer = new byte[_log.ReadBufferSize];
         var entries = new List<LogEntry>();
         return _log.Read(sequence, sequence, ref cursor, buffer, entries) == LogReadStatus.Read ? LogPoint.Of(entries[0].Record) : null;
+    }
+
+    /// <summary>The records behind a sequence, to the end.</summary>
+    /// <exception cref="IOException">One cannot be read back.</exception>
+    public IEnumerable<LogRecord> Behind(ulong sequence)
+    {
+        var cursor = default(LogCursor);
+        byte[] buffer = new byte[_log.BatchSize];
+        var entries = new List<LogEntry>();
+        for (ulong last = _log.LastSequence, next = sequence + 1; next <= last; next = entries[^1].Record.Sequence + 1)
+        {
+            if (_log.Read(next, last, ref cursor, buffer, entries) != LogReadStatus.Read)
+                throw new IOException($"record {next} of volume {_volume.Metadata.Name} cannot be read back from its log");
+            foreach (LogEntry entry in entries) yield return entry.Record;
+        }
     }
 
     /// <inheritdoc/>

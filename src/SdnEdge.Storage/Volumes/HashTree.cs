@@ -29,6 +29,7 @@ internal sealed class HashTree(IStoreFile file, ContentTreeShape shape, int maxP
     private readonly Dictionary<long, Page> _pages = [];
     private readonly LinkedList<Page> _byUse = new();
     private SortedSet<long>[]? _redo;
+    private bool _redoAll;
 
     /// <summary>The sum over all blocks; meaningless during a redo.</summary>
     public ulong Root { get; private set; }
@@ -124,9 +125,11 @@ internal sealed class HashTree(IStoreFile file, ContentTreeShape shape, int maxP
     }
 
     /// <summary>From here on entries are set without regard to what they were.</summary>
-    public void BeginRedo()
+    /// <param name="all">Nothing above the blocks is known: all of it is summed anew at the end.</param>
+    public void BeginRedo(bool all = false)
     {
         Error = 0;
+        _redoAll = all;
         _redo = [.. Enumerable.Range(0, shape.Levels).Select(_ => new SortedSet<long>())];
         _pages.Clear();
         _byUse.Clear();
@@ -135,6 +138,12 @@ internal sealed class HashTree(IStoreFile file, ContentTreeShape shape, int maxP
     /// <summary>Every block written since the last checkpoint has been set: sums what is above them.</summary>
     public void EndRedo()
     {
+        if (_redoAll)
+        {
+            SumAll();
+            return;
+        }
+
         for (int level = 1; level < shape.Levels; level++)
         {
             foreach (long entry in _redo![level])
@@ -152,6 +161,30 @@ internal sealed class HashTree(IStoreFile file, ContentTreeShape shape, int maxP
         Root = 0;
         foreach (ulong value in Fetch(shape.Pages - 1).Entries) Root += value;
     }
+
+    // Every block is as it is set: all levels above from the pages that are no holes.
+    private void SumAll()
+    {
+        foreach (var page in _pages.Values)
+        {
+            if (page.Dirty) WriteOut(page);
+        }
+
+        _redo = null;
+        Root = 0;
+        if (shape.Levels > 1) Drop(shape.PageOf(1, 0), shape.Pages - shape.PageOf(1, 0));
+        long end = shape.Levels > 1 ? shape.PageOf(1, 0) : shape.Pages;
+        for (long number = NextPage(0, end); number < end; number = NextPage(number + 1, end))
+        {
+            ulong sum = 0;
+            foreach (ulong value in Fetch(number).Entries) sum += value;
+            if (shape.Levels > 1) SetEntry(1, number, sum);
+            else Root = sum;
+        }
+    }
+
+    private long NextPage(long from, long end)
+        => from >= end ? end : Math.Min(end, file.NextData(from * ContentTreeShape.PageSize) / ContentTreeShape.PageSize);
 
     /// <summary>Writes out what is only in memory, and makes it durable.</summary>
     /// <returns>0, or the error number.</returns>

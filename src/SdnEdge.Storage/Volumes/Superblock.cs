@@ -21,6 +21,8 @@ namespace SdnEdge.Storage.Volumes;
 /// 56  u64  epoch there
 /// 64  u32  replicas
 /// 68       for each: u8 length of its name, the name as UTF-8, u64 the sequence that it has acknowledged
+/// 4080 u64 salt of the segment with which the log was begun anew; 0: it never was
+/// 4088 u64 1: the contents are being replaced by a copy; the content root is not known, nor the sums above the hashes of the blocks
 /// </code>
 /// </summary>
 /// <param name="Number">One more each time.</param>
@@ -35,6 +37,13 @@ internal sealed record Superblock(ulong Number, ulong Applied, ulong Root, ulong
     public const int Slot = 4096, Slots = 2, MaxReplicas = 16, MaxName = 200;
 
     private const uint Magic = 0x3153_5653;
+    private const int SaltAt = 4080, CopyAt = 4088;
+
+    /// <summary>The salt of the segment with which the log was begun anew; 0: it never was.</summary>
+    public ulong LogSalt { get; init; }
+
+    /// <summary>The contents are being replaced: there is no root.</summary>
+    public bool IsCopying { get; init; }
 
     /// <summary>Writes it into the slot of its number, and makes it durable.</summary>
     public int Write(IStoreFile file, Guid identity)
@@ -57,6 +66,8 @@ internal sealed record Superblock(ulong Number, ulong Applied, ulong Root, ulong
             at += 9 + length;
         }
 
+        BinaryPrimitives.WriteUInt64LittleEndian(bytes.AsSpan(SaltAt), LogSalt);
+        bytes[CopyAt] = IsCopying ? (byte)1 : (byte)0;
         BinaryPrimitives.WriteUInt32LittleEndian(bytes, Crc32C.Of(bytes.AsSpan(4)));
         int error = file.Write((long)(Number % Slots) * Slot, bytes);
         return error != 0 ? error : file.Sync();
@@ -96,6 +107,9 @@ internal sealed record Superblock(ulong Number, ulong Applied, ulong Root, ulong
 
         return new Superblock(BinaryPrimitives.ReadUInt64LittleEndian(bytes[24..]), BinaryPrimitives.ReadUInt64LittleEndian(bytes[32..]),
             BinaryPrimitives.ReadUInt64LittleEndian(bytes[40..]), BinaryPrimitives.ReadUInt64LittleEndian(bytes[48..]),
-            BinaryPrimitives.ReadUInt64LittleEndian(bytes[56..]), replicas);
+            BinaryPrimitives.ReadUInt64LittleEndian(bytes[56..]), replicas)
+        {
+            LogSalt = BinaryPrimitives.ReadUInt64LittleEndian(bytes[SaltAt..]), IsCopying = bytes[CopyAt] == 1,
+        };
     }
 }

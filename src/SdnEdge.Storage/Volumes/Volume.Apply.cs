@@ -99,7 +99,7 @@ public sealed partial class Volume
                     _index.RemoveThrough(_applied);
                 }
 
-                if (_tree.IsRedoing && _applied >= _redoThrough) _tree.EndRedo();
+                if (_tree.IsRedoing && _applied >= _redoThrough && !IsCopying) _tree.EndRedo();
                 Unpark();
             }
 
@@ -215,7 +215,7 @@ public sealed partial class Volume
         lock (_applyLock)
         {
             // 1. Only at a state that the volume once had, with a root that is known.
-            if (_tree.IsRedoing || _applied < _batchThrough) return 0;
+            if ((_tree.IsRedoing && !IsCopying) || _applied < _batchThrough) return 0;
             Dictionary<string, ulong> replicas;
             bool changed;
             lock (_log.Gate)
@@ -225,7 +225,7 @@ public sealed partial class Volume
                 _replicasChanged = false;
             }
 
-            if (_applied != _super.Applied || changed)
+            if (_applied != _super.Applied || changed || _copied)
             {
                 // 2. Image, tree, superblock, in this order. What could not be synced may be lost: it is applied once more from the log.
                 int error = _image.Sync();
@@ -245,7 +245,10 @@ public sealed partial class Volume
                     return error;
                 }
 
-                var next = new Superblock(_super.Number + 1, _applied, _tree.Root, _appliedChain, _appliedEpoch, replicas);
+                var next = new Superblock(_super.Number + 1, _applied, _tree.Root, _appliedChain, _appliedEpoch, replicas)
+                {
+                    LogSalt = _super.LogSalt, IsCopying = _super.IsCopying,
+                };
                 error = next.Write(_superFile, _metadata.Identity);
                 if (error != 0)
                 {
@@ -255,6 +258,7 @@ public sealed partial class Volume
                 }
 
                 _super = next;
+                _copied = false;
                 _appliedSinceCheckpoint = 0;
             }
 
@@ -321,16 +325,18 @@ public sealed partial class Volume
             (_appliedChain, _appliedEpoch) = (_super.Chain, _super.Epoch);
         }
 
+        // What was copied since may be lost, too: it is copied again.
+        _copyLost |= IsCopying;
         _cursor = default;
         BeginRedo();
     }
 
     private void BeginRedo()
     {
-        _tree.BeginRedo();
+        _tree.BeginRedo(all: IsCopying);
         _redoThrough = Math.Min(_log.LastSequence, BeforeMark);
         _batchThrough = _redoThrough;
-        if (_applied >= _redoThrough) _tree.EndRedo();
+        if (_applied >= _redoThrough && !IsCopying) _tree.EndRedo();
     }
 
     /// <summary>Makes durable and applies every record up to <paramref name="through"/>, and says what the volume is there.</summary>
@@ -343,6 +349,12 @@ public sealed partial class Volume
         if (error != 0) return null;
         lock (_applyLock)
         {
+            if (IsCopying)
+            {
+                error = RawFile.InUse;
+                return null;
+            }
+
             while (_applied < through || _tree.IsRedoing)
             {
                 if (ApplyOnce(Math.Max(through, _redoThrough))) continue;

@@ -81,7 +81,7 @@ public sealed partial class Volume : IBlockDevice, IDisposable
         (_applied, _appliedChain, _appliedEpoch) = (super.Applied, super.Chain, super.Epoch);
         foreach ((string name, ulong sequence) in super.Replicas) _replicas[name] = sequence;
         _applyBuffer = new byte[log.BatchSize];
-        if (log.LastSequence > _applied) BeginRedo();
+        if (log.LastSequence > _applied || super.IsCopying) BeginRedo();
         log.SegmentReady += Unpark;
         log.Committed += OnCommitted;
         if (!options.Background) return;
@@ -150,27 +150,42 @@ public sealed partial class Volume : IBlockDevice, IDisposable
     /// <param name="error">The error number when the answer is null.</param>
     internal static Volume? Create(IStoreFolder folder, Parts parts, VolumeMetadata metadata, VolumeOptions options, out int error)
     {
-        var log = OpenParts(folder, parts, metadata, make: true, out error)
-            ? VolumeLog.Create(folder, options.Log, metadata.Identity, metadata.Epoch, out error)
-            : null;
+        if (!OpenParts(folder, parts, metadata, make: true, out error))
+        {
+            parts.Dispose();
+            return null;
+        }
+
+        // The content that the image has already: hashed once, then kept up. It is the first point of the history: two copies with other
+        // contents have none in common.
+        var tree = new HashTree(parts.Tree!, new ContentTreeShape(metadata.Size));
+        error = HashImage(parts.Image, tree, ContentRoot.KeyOf(metadata.Identity), metadata.Size);
+        if (error == 0) error = tree.Checkpoint();
+        LogPoint? at = tree.Root == 0 ? null : ImportedAs(metadata.Identity, metadata.Epoch, tree.Root);
+        var log = error == 0 ? VolumeLog.Create(folder, options.Log, metadata.Identity, metadata.Epoch, out error, at) : null;
         if (log is null)
         {
             parts.Dispose();
             return null;
         }
 
-        // The content that the image has already: hashed once, then kept up.
-        var tree = new HashTree(parts.Tree!, new ContentTreeShape(metadata.Size));
-        error = HashImage(parts.Image, tree, ContentRoot.KeyOf(metadata.Identity), metadata.Size);
-        if (error == 0) error = tree.Checkpoint();
-        var super = new Superblock(1, 0, tree.Root, log.Chain, metadata.Epoch, new Dictionary<string, ulong>(StringComparer.Ordinal));
-        if (error == 0) error = super.Write(parts.Superblock!, metadata.Identity);
+        var super = new Superblock(1, log.LastSequence, tree.Root, log.Chain, metadata.Epoch,
+            new Dictionary<string, ulong>(StringComparer.Ordinal));
+        error = super.Write(parts.Superblock!, metadata.Identity);
         if (error == 0) return new Volume(parts, metadata, options, log, new PendingIndex(options.MaxPendingBlocks), super,
             new PointSet(folder, parts.Image, metadata.Identity, metadata.Size));
         log.Dispose();
         parts.Dispose();
         return null;
     }
+
+    /// <summary>The point with which the history of a volume begins that had contents when it was made: sequence 1, as if one record had
+    /// written them all.</summary>
+    /// <param name="identity">The volume's identity.</param>
+    /// <param name="epoch">The epoch that it is made in.</param>
+    /// <param name="root">The content root of the contents.</param>
+    internal static LogPoint ImportedAs(Guid identity, ulong epoch, ulong root)
+        => new(1, epoch, LogRecordCodec.NextChain(LogRecordCodec.BeginChain(identity) ^ root, new LogRecord(1, epoch, default, 0, 0, 0, 0)));
 
     /// <summary>Opens a volume: its superblock, then its log. What the image does not have yet is read from the log meanwhile.</summary>
     /// <param name="folder">As it was made.</param>
@@ -189,7 +204,7 @@ public sealed partial class Volume : IBlockDevice, IDisposable
         if (super is not null)
         {
             var index = new PendingIndex(options.MaxPendingBlocks);
-            var log = VolumeLog.Open(folder, options.Log, metadata.Identity, new VolumeLog.Floor(super.Applied),
+            var log = VolumeLog.Open(folder, options.Log, metadata.Identity, new VolumeLog.Floor(super.Applied, super.LogSalt),
                 (record, position) => Note(index, record, position), out recovery, out error);
             if (log is not null)
             {

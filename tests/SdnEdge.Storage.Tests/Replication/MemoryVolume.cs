@@ -21,6 +21,8 @@ internal sealed class MemoryVolume(int size, Guid identity) : ILogReader, ICopyS
 
     public int Syncs { get; private set; }
 
+    public int CopySyncs { get; private set; }
+
     public int CopiedBytes { get; private set; }
 
     public List<LogPoint> PutAside { get; } = [];
@@ -59,7 +61,24 @@ internal sealed class MemoryVolume(int size, Guid identity) : ILogReader, ICopyS
         }
     }
 
-    public IReadOnlyList<(long Offset, long Length)> Differences => _differences;
+    public IReadOnlyList<(long Offset, long Length)> Ranges(int number)
+        => number == RangesNumber ? _differences : throw new IOException($"ranges {number} were asked for, {RangesNumber} are here");
+
+    public int RangesNumber { get; private set; }
+
+    public void KeepRanges(LogPoint common, int number, ReplicaRecord before, IReadOnlyList<(long Offset, long Length)> more)
+    {
+        lock (_lock)
+        {
+            (long, long)[] left = before.Phase == CopyPhase.Copying && before.Copies == StreamStart.Everything && before.CopyEnd is null
+                ? [(before.CopiedBytes, size - before.CopiedBytes)] : [];
+            (long, long)[] ranges = [.. _log.Where(r => r.Record.Sequence > common.Sequence && r.Record.Length > 0)
+                .Select(r => (r.Record.Offset, r.Record.Length)).Concat(left).Concat(more).Distinct().Order()];
+            _differences.Clear();
+            _differences.AddRange(ranges);
+            RangesNumber = number;
+        }
+    }
 
     public static ulong Chain(ulong previous, in LogRecord record)
         => (previous * 1099511628211) ^ record.Sequence ^ (record.Epoch << 20) ^ ((ulong)record.Kind << 50) ^ (ulong)record.Offset
@@ -182,11 +201,7 @@ internal sealed class MemoryVolume(int size, Guid identity) : ILogReader, ICopyS
     {
         lock (_lock)
         {
-            _differences.Clear();
             if (common is not { } point) return Task.CompletedTask;
-            _differences.AddRange(_log.Where(r => r.Record.Sequence > point.Sequence && r.Record.Length > 0).Select(r => (r.Record.Offset,
-                r.Record.Length))
-                .Distinct().Order());
             _log.Clear();
             (_base, Applied) = (point, point.Sequence);
         }
@@ -216,7 +231,17 @@ internal sealed class MemoryVolume(int size, Guid identity) : ILogReader, ICopyS
         lock (_lock) _image.AsSpan((int)offset, (int)length).Clear();
     }
 
-    public void EndResync()
+    public void Resume()
+    {
+    }
+
+    public Task SyncCopyAsync(CancellationToken cancel)
+    {
+        CopySyncs++;
+        return Task.CompletedTask;
+    }
+
+    public void EndResync(ulong through)
     {
     }
 

@@ -10,22 +10,33 @@ using ClientIdentity = SdnEdge.Core.Replication.ClientIdentity;
 namespace SdnEdge.Storage.Tests.Service;
 
 /// <summary>Two stores with one volume, which replicate it by mutual TLS. The test is the manager, and the volume's client.</summary>
-internal sealed class TwoStores : IAsyncDisposable
+internal sealed partial class TwoStores : IAsyncDisposable
 {
     public const string Volume = "vs-disk";
     public const long Size = 64 << 20;
 
     private readonly string _folder = Directory.CreateTempSubdirectory("sdnedge-stores-").FullName;
     private readonly TestAuthority _authority = new("stores");
-    private readonly StoreConfig _configA, _configB;
+    private readonly List<IAsyncDisposable> _more = [];
+    private readonly int _portA, _portB;
+    private readonly ReplicationMode _mode;
+    private readonly ReplicationPolicy? _policy;
+    private Func<StoreConfig, Task<StoreAgent>> _start = StoreAgent.StartAsync;
+    private int _portToB;
 
     private TwoStores(ReplicationMode mode, ReplicationPolicy? policy)
     {
-        int portA = TestAuthority.FreePort(), portB = TestAuthority.FreePort(portA);
-        _configA = Config("store-a", portA, "store-b", portB, owner: true, mode, policy);
-        _configB = Config("store-b", portB, "store-a", portA, owner: false, mode, policy);
+        (_portA, _mode, _policy) = (TestAuthority.FreePort(), mode, policy);
+        _portToB = _portB = TestAuthority.FreePort(_portA);
         (ApiA, ApiB) = (Client("store-a"), Client("store-b"));
     }
+
+    /// <summary>The volume's identity; null = one of the names.</summary>
+    public Guid? Identity { get; set; }
+
+    private StoreConfig ConfigA => Config("store-a", _portA, "store-b", _portToB, owner: true);
+
+    private StoreConfig ConfigB => Config("store-b", _portB, "store-a", _portA, owner: false);
 
     public StoreAgent? A { get; private set; }
 
@@ -43,9 +54,9 @@ internal sealed class TwoStores : IAsyncDisposable
         return two;
     }
 
-    public async Task StartAAsync() => A = await StoreAgent.StartAsync(_configA);
+    public async Task StartAAsync() => A = await _start(ConfigA);
 
-    public async Task StartBAsync() => B = await StoreAgent.StartAsync(_configB);
+    public async Task StartBAsync() => B = await _start(ConfigB);
 
     public async Task StopAAsync()
     {
@@ -94,14 +105,17 @@ internal sealed class TwoStores : IAsyncDisposable
         ApiB.Dispose();
         if (A is not null) await A.DisposeAsync();
         if (B is not null) await B.DisposeAsync();
+        foreach (IAsyncDisposable more in _more) await more.DisposeAsync();
         Directory.Delete(_folder, recursive: true);
         _authority.Dispose();
     }
 
+    // Contents that the owner's volume has from the beginning, where there are any.
+    private string Imported => Path.Combine(_folder, "imported");
+
     private StoreClient Client(string store) => new(new ApiEndpoint(store, Path.Combine(_folder, store + ".sock")));
 
-    private StoreConfig Config(string name, int port, string peer, int peerPort, bool owner, ReplicationMode mode,
-        ReplicationPolicy? policy)
+    private StoreConfig Config(string name, int port, string peer, int peerPort, bool owner)
     {
         (string certificate, string key) = _authority.Write(_folder, name, forServer: null);
         var loopback = IpAddress.Parse("127.0.0.1");
@@ -109,6 +123,9 @@ internal sealed class TwoStores : IAsyncDisposable
         return new StoreConfig(name, "dc", new ApiConfig(Path.Combine(_folder, name + ".sock")), Path.Combine(_folder, name),
             new ExportConfig(Path.Combine(_folder, name + ".nbd"), null),
             new ReplicationLinkConfig(tls, [new StorePeer(peer, loopback, peerPort)]),
-            [new VolumeConfig(Volume, Size, null, owner, peer, mode, policy ?? new ReplicationPolicy())]);
+            [
+                new VolumeConfig(Volume, Size, owner && File.Exists(Imported) ? Imported : null, owner, peer, _mode,
+                    _policy ?? new ReplicationPolicy()) { Identity = Identity },
+            ]);
     }
 }

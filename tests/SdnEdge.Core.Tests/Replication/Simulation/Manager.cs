@@ -24,6 +24,7 @@ internal sealed class Manager(World world)
     private ulong _highest = 1, _ownerEpoch = 1, _epoch;
     private LogPoint? _sealedAt;
     private (ulong Epoch, ulong Generation, bool IsSet) _stale;
+    private bool _byPerson;
     private bool _forced, _noLease, _guestDead, _isVoiding, _wasStale;
     private int _target;
 
@@ -176,14 +177,15 @@ internal sealed class Manager(World world)
                 Ordered(OwnerSite, OwnershipOrderKind.Grant, _epoch, (reply, refusal) =>
                 {
                     if (reply is not null) Go(Stage.Starting);
+                    else if (_byPerson) world.Tell("it is promoted again");
                     else if (refusal!.Kind != OwnershipRefusalKind.StoreFailed) Void();
                 }, o => o with
                 {
                     Client = ClientIdentity.Process(world.Guests.Count + 1, (ulong)(world.Guests.Count + 1) * 100),
                     Expected = IsPlanned && world.Mutant != Mutant.GrantWithoutPoint ? _sealedAt : null,
-                    IsStale = _wasStale, ForcedBy = _forced || world.Mutant == Mutant.PromotesResync ? "the operator" : null,
+                    PromotedBy = _byPerson ? "a person" : null, IsStale = _wasStale, ForcedBy = _forced || world.Mutant == Mutant.PromotesResync ? "the operator" : null,
                 });
-                if (TimedOut(2000) || world.Random.Next(60) == 0) Void();
+                if (!_byPerson && (TimedOut(2000) || world.Random.Next(60) == 0)) Void();
                 break;
             case Stage.Starting:
                 var guest = new Guest(world, world.Stores[OwnerSite], world.Guests.Count + 1);
@@ -195,7 +197,9 @@ internal sealed class Manager(World world)
                 Go(Stage.Releasing);
                 break;
             case Stage.Releasing:
-                if (Ordered(other, OwnershipOrderKind.Release, _ownerEpoch)) Go(Stage.Idle);
+                // Nobody tells the old owner that a person has promoted the other one: it hears of it by itself.
+                if (_byPerson) world.Count("promoted");
+                if (_byPerson || Ordered(other, OwnershipOrderKind.Release, _ownerEpoch)) Go(Stage.Idle);
                 break;
             case Stage.Fencing:
                 Fence();
@@ -209,7 +213,7 @@ internal sealed class Manager(World world)
     private void Decide()
     {
         _epoch = ++_highest;
-        (_forced, _isVoiding, _sealedAt) = (false, false, null);
+        (_forced, _isVoiding, _sealedAt, _byPerson) = (false, false, null, false);
         if (world.Random.Next(3) != 0)
         {
             IsPlanned = true;
@@ -218,6 +222,7 @@ internal sealed class Manager(World world)
         }
 
         IsPlanned = false;
+        _byPerson = world.Random.Next(3) == 0;
         _noLease = true;
         if (!world.UsesLease || world.Random.Next(2) == 0) world.Stores[OwnerSite].Crash(world.Random.Next(200, 1500) * World.Ms);
         if (!world.UsesLease)
@@ -296,7 +301,10 @@ internal sealed class Manager(World world)
     private void Undoing(int other)
     {
         if (_isVoiding && !Ordered(other, OwnershipOrderKind.Seal, _epoch)) return;
-        bool done = Ordered(OwnerSite, OwnershipOrderKind.Unpark, _epoch);
+        bool done = Ordered(OwnerSite, OwnershipOrderKind.Unpark, _epoch, (_, refusal) =>
+        {
+            if (refusal is { Kind: OwnershipRefusalKind.WrongRole }) world.Fail($"an undo is refused, and nobody owns the volume: {refusal.Detail}");
+        });
         if (done) _noLease = false;
         bool released = _isVoiding ? done && Ordered(other, OwnershipOrderKind.Release, _epoch) : Ordered(other,
             OwnershipOrderKind.Cancel, _epoch);

@@ -24,8 +24,43 @@ internal sealed partial class Store
 {
     private Session? _session;
     private CommonPointSearch? _search;
-    private bool _isStreaming;
+    private bool _isStreaming, _viaGap;
     private ulong _sent;
+    private LogPoint? _begins;
+    private LogPoint _through;
+    private IReadOnlyList<int> _gapBlocks = [];
+
+    /// <summary>What an owner's log has let go: the points of its records, and what they touched. On disk.</summary>
+    private sealed record Gap(LogPoint Before, IReadOnlyList<LogPoint> Points, IReadOnlySet<int> Blocks)
+    {
+        public LogPoint Through => Points[^1];
+
+        public LogPoint? PointAt(ulong sequence) => sequence == Before.Sequence ? Before
+            : Points.Where(p => p.Sequence == sequence).Select(p => (LogPoint?)p).FirstOrDefault();
+    }
+
+    // Before records are let go the owner remembers what they touched; sometimes it does not, and a full copy is made.
+    private void LetGo(int count)
+    {
+        if (Primary is null) return;
+        if (world.Random.Next(3) == 0)
+        {
+            _gap = null;
+            return;
+        }
+
+        _gap = new Gap(_gap?.Before ?? _base, [.. _gap?.Points ?? [], .. _log.Take(count).Select(r => LogPoint.Of(r))],
+            new HashSet<int>([.. _gap?.Blocks ?? new HashSet<int>(), .. Touched(_log.Take(count))]));
+    }
+
+    private static IEnumerable<int> Touched(IEnumerable<LogRecord> records)
+        => records.Where(r => r.Kind == LogRecordKind.Write).Select(r => (int)(r.Offset / 4096));
+
+    private void Retain(PrimaryInput input)
+    {
+        if (_gap is null || !_isStreaming) return;
+        if (input is ReplicaConsistent || (input is Acked acked && (_begins is not { } begins || acked.Durable >= begins.Sequence))) _gap = null;
+    }
 
     public void Break()
     {
@@ -46,16 +81,18 @@ internal sealed partial class Store
         var session = new Session(world);
         (_session, Other._session) = (session, session);
         ulong epoch = Ownership.Record.GrantedEpoch, durable = DurableLast.Sequence;
-        session.Send(Other.Site, () => Other.Greet(session, epoch, durable));
+        bool isFinal = Ownership.Record.PromotedBy is not null;
+        session.Send(Other.Site, () => Other.Greet(session, epoch, durable, isFinal));
     }
 
-    private void Greet(Session session, ulong epoch, ulong ownerDurable)
+    private void Greet(Session session, ulong epoch, ulong ownerDurable, bool isFinal)
     {
         OwnershipRecord record = Ownership.Record;
         if (OwnershipMachine.MayFollow(record, epoch) is not null || Replica is null)
         {
             world.Count("owners refused");
             Break();
+            if (OwnershipMachine.GivesWay(record, epoch, isFinal || world.Mutant == Mutant.GivesWayToAGrant)) GiveWay(epoch);
             return;
         }
 
@@ -65,7 +102,7 @@ internal sealed partial class Store
             StepOwnership(new OwnerSeen(epoch));
             After(5 * World.Ms, () =>
             {
-                if (session.IsOpen) Greet(session, epoch, ownerDurable);
+                if (session.IsOpen) Greet(session, epoch, ownerDurable, isFinal);
             });
             return;
         }
@@ -115,6 +152,13 @@ internal sealed partial class Store
                     StepReplica(new StreamReady());
                 });
                 break;
+            case KeepRanges(var point, var number, var before):
+                bool copying = before is { Phase: CopyPhase.Copying or CopyPhase.Resyncing, CopyEnd: null };
+                IEnumerable<int> left = !copying || world.Mutant == Mutant.CopyForgotten ? []
+                    : before.Copies == StreamStart.Everything ? Enumerable.Range(0, World.Blocks) : _ranges[before.Ranges];
+                IEnumerable<int> tail = world.Mutant == Mutant.TailNotFetched ? [] : Touched(_log.Where(r => r.Sequence > point.Sequence));
+                _ranges = new() { [before.Ranges] = _ranges.GetValueOrDefault(before.Ranges, []), [number] = [.. left.Concat(tail).Concat(_gapBlocks).Distinct()] };
+                break;
             case BeginResync(var common):
                 After(DiskDelay, () =>
                 {
@@ -123,9 +167,6 @@ internal sealed partial class Store
                     if (_kept is null && Replica.Record.LastConsistent is { } point) _kept = ContentThrough(point.Sequence);
                     if (common is { } from)
                     {
-                        _differs = [.. _log.Where(r => r.Kind == LogRecordKind.Write && r.Sequence > from.Sequence).Select(r
-                            => (int)(r.Offset / 4096))
-                            .Distinct()];
                         _image = Content();
                         _log.Clear();
                         (_base, _durable, _applied) = (from, 0, from.Sequence);
@@ -135,7 +176,8 @@ internal sealed partial class Store
                 });
                 break;
             case AskStream(var start, var from):
-                var blocks = start == StreamStart.Everything ? Enumerable.Range(0, World.Blocks).ToList() : _differs;
+                var blocks = start == StreamStart.Everything ? Enumerable.Range(0, World.Blocks).ToList()
+                    : start == StreamStart.Log ? [] : _ranges[Replica!.Record.Ranges];
                 CopyPhase phaseNow = Replica!.OnDisk.Phase;
                 session?.Send(Other.Site, () => Other.Stream(start, from, blocks, phaseNow));
                 break;
@@ -143,7 +185,7 @@ internal sealed partial class Store
                 _log.AddRange(((BatchArrived)input).Records.ToArray().Skip(skip));
                 if (world.Mutant == Mutant.ReceivedIsDurable) After(0, () => StepReplica(new ReplicaSynced(Last.Sequence)));
                 break;
-            case EndResync:
+            case EndResync(_):
                 _kept = null;
                 break;
             case SendWhole:
@@ -165,13 +207,16 @@ internal sealed partial class Store
     private void Search(LogPoint otherLast, CopyPhase phase)
     {
         if (Primary is null) return;
+        _viaGap = false;
         _search = CommonPointSearch.Start(_base, Last, otherLast, PointAt);
-        SearchOn(phase);
+        SearchOn(otherLast, phase);
     }
 
-    private void SearchOn(CopyPhase phase)
+    private void SearchOn(LogPoint otherLast, CopyPhase phase)
     {
         Session session = _session!;
+        Gap? gap = _viaGap ? _gap : null;
+        Func<ulong, LogPoint?> at = gap is null ? PointAt : gap.PointAt;
         if (!_search!.IsDone)
         {
             IReadOnlyList<ulong> ask = _search.Ask;
@@ -181,18 +226,34 @@ internal sealed partial class Store
                 session.Send(Site, () =>
                 {
                     if (Primary is null || _search is null) return;
-                    _search = _search.Answer(chains, PointAt);
-                    SearchOn(phase);
+                    _search = _search.Answer(chains, at);
+                    SearchOn(otherLast, phase);
                 });
             });
             return;
         }
 
         LogPoint? common = _search.Common;
+        if (common is null && !_viaGap && _gap is { } known)
+        {
+            _viaGap = true;
+            _search = CommonPointSearch.Start(known.Before, known.Through, otherLast, known.PointAt);
+            SearchOn(otherLast, phase);
+            return;
+        }
+
+        // What was let go meanwhile is searched for anew.
+        if (_viaGap && (gap is null || gap != _gap || common is null)) _viaGap = false;
+        bool viaGap = _viaGap;
+        if (gap is not null && !viaGap) common = null;
+        IReadOnlyList<int> blocks = viaGap && world.Mutant != Mutant.GapWithoutItsRecords ? [.. gap!.Blocks] : [];
+        LogPoint through = viaGap ? gap!.Through : default;
         session.Send(Other.Site, () =>
         {
             if (common is { } point && point.Sequence < Other._base.Sequence) common = null;
-            Other.StepReplica(new CommonFound(common, Other._applied));
+            if (viaGap) world.Count("gaps");
+            (Other._gapBlocks, _through) = (blocks, through);
+            Other.StepReplica(new CommonFound(common, Other._applied, viaGap && common is not null));
         });
     }
 
@@ -203,6 +264,9 @@ internal sealed partial class Store
         LogPoint durable = DurableLast;
 
         // What was common is not kept any more: it is searched for anew.
+        _begins = null;
+        bool behindGap = _viaGap && start == StreamStart.Differences && from == default;
+        if (behindGap) _begins = from = world.Mutant == Mutant.LogSkipsBehindGap ? durable : _through;
         if (from != default && from.Sequence < _base.Sequence)
         {
             Break();
@@ -213,10 +277,10 @@ internal sealed partial class Store
         uint[] content = ContentThrough(durable.Sequence);
         if (start == StreamStart.Everything && from == default)
         {
-            from = durable;
-            LogPoint begin = durable;
-            session.Send(Other.Site, () => Other.LogBegins(begin));
+            _begins = from = durable;
         }
+
+        if (_begins is { } begin) session.Send(Other.Site, () => Other.LogBegins(begin));
 
         bool copies = start != StreamStart.Log;
         StepPrimary(new LinkOpened(from.Sequence, from.Sequence, !copies && phase == CopyPhase.Following));

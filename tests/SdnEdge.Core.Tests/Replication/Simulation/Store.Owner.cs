@@ -7,6 +7,19 @@ internal sealed partial class Store
 {
     private readonly Dictionary<long, Action<PrimaryCommand>> _asked = [];
 
+    private const long GivingWay = -1;
+    private ulong _givesWayTo;
+
+    // The other store was promoted by a person.
+    private void GiveWay(ulong epoch)
+    {
+        world.Count("gives way");
+        _givesWayTo = epoch;
+        ulong seen = Math.Max(epoch, Ownership.Record.Seen);
+        var kind = Ownership.Record.Role == OwnerRole.Owner ? OwnershipOrderKind.Seal : OwnershipOrderKind.Release;
+        StepOwnership(new OwnershipOrderArrived(new(GivingWay, kind, seen) { OwnerEpoch = epoch }, Facts));
+    }
+
     /// <summary>An order of the manager, as it arrives.</summary>
     public void Deliver(OwnershipOrder order)
     {
@@ -35,6 +48,7 @@ internal sealed partial class Store
     public void StepPrimary(PrimaryInput input)
     {
         if (Primary is null) return;
+        Retain(input);
         (Primary, IReadOnlyList<PrimaryCommand> commands) = PrimaryMachine.Step(Primary, input, world.Now);
         foreach (PrimaryCommand command in commands) Carry(command);
         Answer();
@@ -89,6 +103,12 @@ internal sealed partial class Store
                     Follow();
                 }
 
+                break;
+            case AnswerOwnership(GivingWay, var gave):
+                // Sealed: everything that has a sequence is durable; then it follows.
+                if (gave.Kind == OwnershipOrderKind.Seal) GiveWay(_givesWayTo);
+                break;
+            case RefuseOwnership(GivingWay, _):
                 break;
             case AnswerOwnership(var ticket, var reply):
                 world.Post(Site, () => world.Manager.Answered(ticket, reply, null));

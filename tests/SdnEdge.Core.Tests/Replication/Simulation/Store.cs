@@ -18,7 +18,8 @@ internal sealed partial class Store(World world, int site)
     private uint[] _image = new uint[World.Blocks];
     private ulong _applied;
     private uint[]? _kept;
-    private List<int> _differs = [];
+    private Dictionary<int, List<int>> _ranges = [];
+    private Gap? _gap;
 
     private (ulong, ulong, bool) _checked;
     private int _life;
@@ -176,7 +177,7 @@ internal sealed partial class Store(World world, int site)
 
     private void Follow()
     {
-        Primary = null;
+        (Primary, _gap) = (null, null);
         _durable = _log.Count;
         Replica = ReplicaMachine.Start(_replicaOnDisk, World.Blocks * 4096, Last);
     }
@@ -224,6 +225,7 @@ internal sealed partial class Store(World world, int site)
         // Retention: what is applied goes. Who needs it later gets a full copy.
         if (world.Random.Next(25) != 0) return;
         int gone = (int)(limit - _base.Sequence);
+        LetGo(gone);
         _base = LogPoint.Of(_log[gone - 1]);
         _log.RemoveRange(0, gone);
         _durable -= gone;

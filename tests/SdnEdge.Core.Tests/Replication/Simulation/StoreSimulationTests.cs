@@ -42,7 +42,7 @@ public sealed class StoreSimulationTests(ITestOutputHelper output)
         // What the runs are to show has happened, often.
         foreach (string what in new[] { "moved", "undone", "failed over", "forced", "voided", "stale", "in sync again", "resyncs",
             "full copies",
-            "tails put aside", "not promoted, stale", "owners refused", "EPERM", "flips" })
+            "tails put aside", "not promoted, stale", "owners refused", "EPERM", "flips", "gaps", "promoted", "gives way" })
         {
             Assert.True(counts.GetValueOrDefault(what) > seeds / 200, $"{what}: {counts.GetValueOrDefault(what)}");
         }

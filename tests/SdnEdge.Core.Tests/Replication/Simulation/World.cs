@@ -31,6 +31,21 @@ public enum Mutant
 
     /// <summary>A tail that the owner does not have stays in the replica's log.</summary>
     KeepsTail,
+
+    /// <summary>What the owner's log has let go was touched, and is not fetched.</summary>
+    GapWithoutItsRecords,
+
+    /// <summary>Behind a gap the log goes on at the owner's last record, not at the gap's.</summary>
+    LogSkipsBehindGap,
+
+    /// <summary>What the replica's own records touched is not fetched.</summary>
+    TailNotFetched,
+
+    /// <summary>What an earlier copy had not fetched yet is not fetched.</summary>
+    CopyForgotten,
+
+    /// <summary>A store gives its ownership up to one that a manager has granted, and may still void.</summary>
+    GivesWayToAGrant,
 }
 
 /// <summary>An acknowledged write or flush.</summary>
