@@ -243,6 +243,7 @@ public sealed partial class StoreAgent : IStoreControl, IAsyncDisposable
             new("sdnedge_nbd_connections_refused_total", "Connections that were one too many.", MetricKind.Counter,
                 [new MetricSample(_server.Refused)]),
             .. VolumeMetrics.Of(all.Select(v => (Info(v), v.Points, RetentionOf(v.Metadata.Name)))),
+            .. VolumeMetrics.Waits(_replicated.OrderBy(v => v.Key, StringComparer.Ordinal).Select(v => (v.Key, v.Value.Waited))),
             .. StoreMetrics.Of(counters),
         ];
 

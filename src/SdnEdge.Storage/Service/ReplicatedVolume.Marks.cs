@@ -4,6 +4,9 @@ namespace SdnEdge.Storage.Service;
 
 internal sealed partial class ReplicatedVolume
 {
+    /// <summary>Requests that waited for the replica, and how long all of them did, nanoseconds.</summary>
+    public (long Count, long Time) Waited => _gate.Waited;
+
     /// <summary>Something is appended by the owner itself: null = it may be now, and no seal is carried out before <see cref="Leave"/>;
     /// otherwise why not.</summary>
     public string? EnterAsOwner()

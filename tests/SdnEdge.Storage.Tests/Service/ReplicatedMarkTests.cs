@@ -109,6 +109,20 @@ public sealed class ReplicatedMarkTests
         Dictionary<string, double> other = Metrics(two.B!);
         Assert.Equal((0, 1), (other[$"sdnedge_store_owner{volume}}}"], other[$"sdnedge_store_marks{volume}}}"]));
         Assert.DoesNotContain($"sdnedge_store_lag_bytes{volume}}}", other.Keys);
+
+        // 3. What a write then waits for is counted when it is answered.
+        string count = $"sdnedge_store_replica_waits_total{volume}}}", time = $"sdnedge_store_replica_wait_seconds_total{volume}}}";
+        (double waits, double waited) = (now[count], now[time]);
+        await two.StopBAsync();
+        await two.UntilAsync(two.ApiA, v => v.Replication is { Connected: false });
+        Task<uint> write = client.WriteAsync(0, Bytes(1));
+        await two.UntilAsync(two.ApiA, v => v.Replication!.Last > v.Replication.ReplicaDurable);
+        Assert.Equal(waits, Metrics(two.A!)[count]);
+        await two.StartBAsync();
+        Assert.Equal(0u, await write);
+        now = Metrics(two.A!);
+        Assert.Equal(waits + 1, now[count]);
+        Assert.True(now[time] > waited, $"{now[time]} s");
     }
 
     // As a scraper reads it: every sample has its family's HELP and TYPE before it, a name and labels that are allowed, and is there once.
