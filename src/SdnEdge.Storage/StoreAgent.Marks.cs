@@ -149,7 +149,7 @@ public sealed partial class StoreAgent
         }
     }
 
-    // No seal comes between: it waits until the volumes are left.
+    // No seal and no drain comes between: they wait until the volumes are left.
     private MarkBarrier AsOwner(Volume[] volumes, Func<MarkBarrier> mark)
     {
         var entered = new List<ReplicatedVolume>();
@@ -167,7 +167,7 @@ public sealed partial class StoreAgent
         }
         finally
         {
-            foreach (ReplicatedVolume replicated in entered) replicated.Leave();
+            foreach (ReplicatedVolume replicated in entered) replicated.LeaveAsOwner();
         }
     }
 

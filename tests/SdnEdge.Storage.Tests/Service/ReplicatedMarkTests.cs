@@ -53,7 +53,14 @@ public sealed class ReplicatedMarkTests
         Assert.Equal((second.Point, second.ContentRoot), (other.Point, other.ContentRoot));
         Assert.Equal(copy.Point, (await two.ApiB.MarksAsync(TwoStores.Volume))[0].Point);
 
-        // 4. A volume that is handed over is not marked: its last point is promised already.
+        // 4. A volume that is handed over is not marked: its last point is promised already. A guest that writes again has called it off.
+        await two.ApiA.ModeAsync(TwoStores.Volume, new VolumeModeRequest(1, ReplicationMode.Sync));
+        DrainProofInfo proof = await two.ApiA.DrainAsync(TwoStores.Volume);
+        refused = await Assert.ThrowsAsync<ApiProblemException>(() => two.ApiA.MarkAsync(TwoStores.Volume, new MarkRequest("m2")));
+        Assert.Contains("it is being handed over", refused.Problem.Detail, StringComparison.Ordinal);
+        Assert.Equal(proof.Point, (await two.ApiA.DrainAsync(TwoStores.Volume)).Point);
+        Assert.Equal(0u, await client.WriteAsync(0, Bytes(7)));
+        await two.ApiA.MarkAsync(TwoStores.Volume, new MarkRequest("m2"));
         await TwoStores.OrderAsync(two.ApiB, OwnershipOrderKind.Prepare, 2);
         await TwoStores.OrderAsync(two.ApiA, OwnershipOrderKind.Prepare, 2);
         await TwoStores.OrderAsync(two.ApiA, OwnershipOrderKind.Seal, 2);
