@@ -96,15 +96,15 @@ public sealed class AccessTests : IDisposable
             migrate POST /v1/volumes/{name}/void
             migrate POST /v1/volumes/{name}/mode
             migrate POST /v1/volumes/{name}/drain
+            read    GET  /v1/volumes/{name}/marks
+            migrate POST /v1/volumes/{name}/marks
+            admin   DELETE /v1/volumes/{name}/marks/{mark}
+            admin   POST /v1/volumes/{name}/marks/{mark}/check
             admin   POST /v1/volumes/{name}/promote
             admin   POST /v1/volumes/{name}/resync
             read    GET  /v1/volumes/{name}/branches
             admin   GET  /v1/volumes/{name}/branches/{number:int}
             admin   DELETE /v1/volumes/{name}/branches/{number:int}
-            read    GET  /v1/volumes/{name}/marks
-            migrate POST /v1/volumes/{name}/marks
-            admin   DELETE /v1/volumes/{name}/marks/{mark}
-            admin   POST /v1/volumes/{name}/marks/{mark}/check
             """,
         ["mms"] = """
             read    GET  /openapi/{documentName}.json
