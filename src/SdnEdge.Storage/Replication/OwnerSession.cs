@@ -149,7 +149,6 @@ public sealed class OwnerSession(
         bool coalesces = options.Coalesces && answer.KeepsBatchesWhole;
         var batch = new RecordBatch();
         var body = new ArrayBufferWriter<byte>();
-        ulong told = 0;
         while (true)
         {
             ulong through = _proof?.Point.Sequence ?? ulong.MaxValue;
@@ -160,8 +159,7 @@ public sealed class OwnerSession(
                 if (!log.Read(_sent, through, options.BatchBytes,
                     batch)) throw new IOException($"the log does not reach back to {_sent} any more");
                 if (coalesces) ElidedBytes += batch.Coalesce();
-                told = log.Durable.Sequence;
-                BatchCodec.Write(batch, told, body);
+                BatchCodec.Write(batch, log.Durable.Sequence, body);
                 lock (_lock) _sent = batch.Records[^1].Sequence;
                 await SendAsync(FrameKind.Batch, body.WrittenMemory, cancel, options.Compression).ConfigureAwait(false);
             }
@@ -176,7 +174,7 @@ public sealed class OwnerSession(
                 soon.CancelAfter(options.PingEvery);
                 try
                 {
-                    await log.WaitAsync(_sent, told, soon.Token).ConfigureAwait(false);
+                    await log.WaitAsync(_sent, ulong.MaxValue, soon.Token).ConfigureAwait(false);
                 }
                 catch (OperationCanceledException) when (!cancel.IsCancellationRequested)
                 {
@@ -184,10 +182,12 @@ public sealed class OwnerSession(
                 }
             }
 
-            if (_meter.IsDue(options.PingEvery, _sentBytes) || (told != log.Durable.Sequence && _sent == log.Last.Sequence))
+            // What is durable here goes with the records and the pings: nobody waits for the replica to apply, and a frame of its own for
+            // each commit would be as much traffic again as the headers.
+            if (_meter.IsDue(options.PingEvery, _sentBytes))
             {
-                told = log.Durable.Sequence;
-                await SendAsync(FrameKind.Ping, LinkMessages.Write(_meter.Ping(_sentBytes), told), cancel).ConfigureAwait(false);
+                await SendAsync(FrameKind.Ping, LinkMessages.Write(_meter.Ping(_sentBytes), log.Durable.Sequence), cancel)
+                    .ConfigureAwait(false);
             }
         }
     }

@@ -56,6 +56,8 @@ internal sealed class VolumeLogReader : ILogReader, ICopySource, IDisposable
     {
         get
         {
+            // What was committed is at hand; only behind what was there at the start the log has to be read.
+            if (_log.DurablePoint is { } point) return point;
             ulong sequence = _log.DurableSequence;
             if (sequence != _durable.Sequence) _durable = PointAt(sequence) ?? _durable;
             return _durable;
@@ -146,6 +148,9 @@ internal sealed class VolumeLogReader : ILogReader, ICopySource, IDisposable
         if (await _log.CommitAsync(_log.LastSequence).ConfigureAwait(false) is var error and not 0)
             throw new IOException($"the log of volume {_volume.Metadata.Name} cannot be made durable: {Linux.RawFile.Describe(error)}");
     }
+
+    /// <summary>Ends a wait: there is something else to send. Any thread.</summary>
+    public void Wake() => OnCommitted(0);
 
     public void Dispose() => _log.Committed -= OnCommitted;
 
