@@ -9,7 +9,8 @@ namespace SdnEdge.Benchmarks.Store;
 /// <param name="Folder">Where images and logs are.</param>
 /// <param name="Pattern">Only this one, by its number; null = all.</param>
 /// <param name="Quick">As short as it can be.</param>
-internal sealed record StoreOptions(int Seconds, int Repetitions, int Mib, string Folder, int? Pattern, bool Quick);
+/// <param name="Pair">Of the servers only the volume and the peer that it is compared with.</param>
+internal sealed record StoreOptions(int Seconds, int Repetitions, int Mib, string Folder, int? Pattern, bool Quick, bool Pair);
 
 /// <summary><c>bench store</c>: each measurement's own class says what it is.</summary>
 internal static class StoreCommand
@@ -20,6 +21,8 @@ internal static class StoreCommand
         ("log", "the log's append and commit beside a C program that does no more than write and sync", StoreLog.MeasureAsync),
         ("link", "sync and semantic mode at round trips of 5, 20 and 40 ms beside what they could be", StoreLink.MeasureAsync),
         ("switch", "modes switched under load: errors, the longest I/O, time until in sync", StoreSwitch.MeasureAsync),
+        ("sparse", "a volume of 10 TiB and one of 1 GiB: how long opening takes, and the memory it takes", StoreSparse.MeasureAsync),
+        ("hostile", "1,000,000 mutated NBD sessions: no crash, no hang, nothing kept", StoreHostile.MeasureAsync),
     ];
 
     public static int Run(string[] args)
@@ -31,7 +34,7 @@ internal static class StoreCommand
         bool good = measure is not null;
         for (int i = 1; good && i < args.Length; i++)
         {
-            if (args[i] == "--quick") continue;
+            if (args[i] is "--quick" or "--pair") continue;
             good = i + 1 < args.Length;
             if (!good) break;
             if (args[i] == "--folder")
@@ -49,10 +52,10 @@ internal static class StoreCommand
         if (!good)
         {
             Console.Error.WriteLine("usage: bench store NAME [--seconds 5] [--repetitions 5] [--mib 1024] [--pattern N] "
-                + "[--folder /var/tmp] [--quick]");
+                + "[--folder /var/tmp] [--pair] [--quick]");
             foreach ((string name, string what, _) in s_measurements) Console.Error.WriteLine($"  {name,-10} {what}");
-            Console.Error.WriteLine("  seconds of a measurement, its repetitions, size of an image, only the Nth pattern, and where images and "
-                + "logs are: on the disk that is meant");
+            Console.Error.WriteLine("  seconds of a measurement, its repetitions, size of an image, only the Nth pattern (link: the Nth "
+                + "round trip, switch: the Nth case), where images and logs are: on the disk that is meant; --pair: only the volume and nbdkit");
             return 2;
         }
 
@@ -62,7 +65,7 @@ internal static class StoreCommand
         {
             int? pattern = numbers["--pattern"] == 0 ? null : numbers["--pattern"];
             var options = new StoreOptions(numbers["--seconds"], numbers["--repetitions"], numbers["--mib"], folder, pattern,
-                args.Contains("--quick"));
+                args.Contains("--quick"), args.Contains("--pair"));
             measure!(options, root).GetAwaiter().GetResult();
             return 0;
         }

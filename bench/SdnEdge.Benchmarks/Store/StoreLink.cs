@@ -20,6 +20,7 @@ internal static class StoreLink
     public static async Task MeasureAsync(StoreOptions options, string root)
     {
         double[] trips = options.Quick ? [5, 20] : [5, 20, 40];
+        if (options.Pattern is { } only) trips = [trips[only - 1]];
         using NbdServed nbdkit = await NbdServed.StartAsync("nbdkit file", root, options.Mib);
         using StorePair pair = await StorePair.StartAsync(root, options.Mib);
         Console.WriteLine($"{options.Seconds} s each, {options.Repetitions} repetitions, {options.Mib} MiB in {options.Folder}; median (lowest "

@@ -26,7 +26,8 @@ internal static class StorePlain
         List<NbdServed> servers = [];
         try
         {
-            foreach (string kind in NbdServed.Kinds) servers.Add(await NbdServed.StartAsync(kind, root, options.Mib));
+            foreach (string kind in NbdServed.Kinds.Where(k => !options.Pair || k is "store volume" or "nbdkit file"))
+                servers.Add(await NbdServed.StartAsync(kind, root, options.Mib));
             var results = new Dictionary<(FioPattern, NbdServed), List<FioResult>>();
             Console.WriteLine($"{options.Seconds} s each, {options.Repetitions} repetitions, images of {options.Mib} MiB in "
                 + $"{options.Folder}; median (lowest to highest); ratio to {servers[^1].Kind}; {Figures.Load()}");

@@ -19,7 +19,8 @@ internal static class StoreSwitch
         using StorePair pair = await StorePair.StartAsync(root, options.Mib);
         Console.WriteLine($"{switches} switches each way, {options.Mib} MiB in {options.Folder}; {Figures.Load()}\n\n{"RTT ms",-8}{"QD",4}"
             + $"{"offered/s",11}{"way",16}{"errors",8}{"longest I/O ms: median, 99 %, most",38}{"goal ms",10}{"order ms: median, most",26}");
-        foreach ((double trip, int depth, int rate) in s_cases.Take(options.Quick ? 3 : s_cases.Length))
+        foreach ((double trip, int depth, int rate) in options.Pattern is { } one ? [s_cases[one - 1]]
+            : s_cases.Take(options.Quick ? 3 : s_cases.Length))
         {
             await pair.LinkAsync(trip);
             await pair.ModeAsync(ReplicationMode.Async);
