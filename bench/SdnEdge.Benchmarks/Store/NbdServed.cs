@@ -20,12 +20,15 @@ internal sealed class NbdServed : IDisposable
         => (Kind, Uri, _process, _store) = (kind, uri, process, store);
 
     /// <summary>What can be started; the last one is the peer that the others are compared with.</summary>
-    public static IReadOnlyList<string> Kinds { get; } = ["store serve", "store volume", "nbdkit file"];
+    public static IReadOnlyList<string> Kinds { get; } = ["store serve", "store volume", "qemu-nbd", "nbdkit file"];
 
     public string Kind { get; }
 
     /// <summary>Where clients find it.</summary>
     public string Uri { get; }
+
+    /// <summary>Its socket.</summary>
+    public string Socket => Uri[(Uri.IndexOf('=', StringComparison.Ordinal) + 1)..];
 
     /// <summary>Makes an image in a folder and serves it.</summary>
     public static async Task<NbdServed> StartAsync(string kind, string folder, int mib)
@@ -55,6 +58,7 @@ internal sealed class NbdServed : IDisposable
         {
             "store serve" => [Daemon.Executable(), "store", "serve", image, "--unix", socket],
             "store volume" => [Daemon.Executable(), "store", "--config", config],
+            "qemu-nbd" => ["qemu-nbd", "--socket", socket, "--format", "raw", "--persistent", "--shared", "8", image],
             _ => ["nbdkit", "--foreground", "--unix", socket, "file", image],
         });
         StoreClient? store = null;
@@ -79,9 +83,12 @@ internal sealed class NbdServed : IDisposable
     }
 
     /// <summary>Processor time of the server so far, seconds.</summary>
-    public double CpuSeconds()
+    public double CpuSeconds() => CpuSeconds(_process);
+
+    /// <summary>Processor time of a process so far, seconds.</summary>
+    public static double CpuSeconds(Process process)
     {
-        string text = File.ReadAllText($"/proc/{_process.Id}/stat");
+        string text = File.ReadAllText($"/proc/{process.Id}/stat");
         string[] fields = text[(text.LastIndexOf(')') + 2)..].Split(' ');
         return fields[11..13].Sum(f => long.Parse(f, CultureInfo.InvariantCulture)) / TicksPerSecond;
     }

@@ -1,136 +1,77 @@
 using System.Globalization;
-using System.Text.Json;
 
 namespace SdnEdge.Benchmarks.Store;
 
-/// <summary>
-/// <c>bench store plain</c>: fio's NBD client against one server after the other, by unix sockets, an image of 1 GiB each, full of random
-/// bytes: <c>sdnedge store serve</c> (the image as it is), a volume of <c>sdnedge store</c> (with its log) and <c>nbdkit file</c>. A
-/// repetition has every pattern at every server, and begins with another server than the one before. Between two measurements the volume's
-/// log is applied, so that its backlog disturbs nobody; that work counts as the volume's. Everything that is read is in the page cache.
-/// </summary>
+/// <summary>Options of the measurements of the block store.</summary>
+/// <param name="Seconds">Of one measurement.</param>
+/// <param name="Repetitions">Of each.</param>
+/// <param name="Mib">Size of an image.</param>
+/// <param name="Folder">Where images and logs are.</param>
+/// <param name="Pattern">Only this one, by its number; null = all.</param>
+/// <param name="Quick">As short as it can be.</param>
+/// <param name="Pair">Of the servers only the volume and the peer that it is compared with.</param>
+internal sealed record StoreOptions(int Seconds, int Repetitions, int Mib, string Folder, int? Pattern, bool Quick, bool Pair);
+
+/// <summary><c>bench store</c>: each measurement's own class says what it is.</summary>
 internal static class StoreCommand
 {
-    private static readonly Pattern[] s_patterns =
+    private static readonly (string Name, string What, Func<StoreOptions, string, Task> Measure)[] s_measurements =
     [
-        new("4 KiB random write, 1 at a time", "randwrite", "4k", 1, 0), new("4 KiB random write, 16 at a time", "randwrite", "4k", 16, 0),
-        new("4 KiB random write, 1 at a time, each flushed", "randwrite", "4k", 1, 1),
-        new("4 KiB random write, 16 at a time, every 32nd flushed", "randwrite", "4k", 16, 32),
-        new("64 KiB write in sequence, 4 at a time", "write", "64k", 4, 0), new("4 KiB random read, 16 at a time", "randread", "4k", 16, 0),
+        ("plain", "a volume with its log, an image without, qemu-nbd and nbdkit: fio by NBD, in turn", StorePlain.MeasureAsync),
+        ("log", "the log's append and commit beside a C program that does no more than write and sync", StoreLog.MeasureAsync),
+        ("link", "sync and semantic mode at round trips of 5, 20 and 40 ms beside what they could be", StoreLink.MeasureAsync),
+        ("switch", "modes switched under load: errors, the longest I/O, time until in sync", StoreSwitch.MeasureAsync),
+        ("sparse", "a volume of 10 TiB and one of 1 GiB: how long opening takes, and the memory it takes", StoreSparse.MeasureAsync),
+        ("hostile", "1,000,000 mutated NBD sessions: no crash, no hang, nothing kept", StoreHostile.MeasureAsync),
     ];
 
     public static int Run(string[] args)
     {
-        var options = new Dictionary<string, int> { ["--seconds"] = 5, ["--repetitions"] = 5, ["--mib"] = 1024 };
+        var numbers = new Dictionary<string, int> { ["--seconds"] = 5, ["--repetitions"] = 5, ["--mib"] = 1024, ["--pattern"] = 0 };
+        if (args.Contains("--quick")) (numbers["--seconds"], numbers["--repetitions"], numbers["--mib"]) = (1, 2, 256);
         string folder = "/var/tmp";
-        bool good = args is ["plain", ..];
-        for (int i = 1; good && i < args.Length; i += 2)
+        var measure = s_measurements.FirstOrDefault(m => args is [var name, ..] && name == m.Name).Measure;
+        bool good = measure is not null;
+        for (int i = 1; good && i < args.Length; i++)
         {
-            if (i + 1 < args.Length && args[i] == "--folder")
+            if (args[i] is "--quick" or "--pair") continue;
+            good = i + 1 < args.Length;
+            if (!good) break;
+            if (args[i] == "--folder")
             {
-                folder = args[i + 1];
+                folder = args[++i];
                 good = Directory.Exists(folder);
+                continue;
             }
-            else
-            {
-                int n = 0;
-                good = i + 1 < args.Length && options.ContainsKey(args[i])
-                    && int.TryParse(args[i + 1], NumberStyles.None, CultureInfo.InvariantCulture, out n) && n > 0;
-                if (good) options[args[i]] = n;
-            }
+
+            good = numbers.ContainsKey(args[i]) && int.TryParse(args[i + 1], NumberStyles.None, CultureInfo.InvariantCulture, out int n)
+                && n > 0;
+            if (good) numbers[args[i]] = int.Parse(args[++i], CultureInfo.InvariantCulture);
         }
 
         if (!good)
         {
-            Console.Error.WriteLine("usage: bench store plain [--seconds 5] [--repetitions 5] [--mib 1024] [--folder /var/tmp]");
-            Console.Error.WriteLine("  seconds of a measurement, its repetitions, size of an image, and where images and log are: on the "
-                + "disk that is meant");
+            Console.Error.WriteLine("usage: bench store NAME [--seconds 5] [--repetitions 5] [--mib 1024] [--pattern N] "
+                + "[--folder /var/tmp] [--pair] [--quick]");
+            foreach ((string name, string what, _) in s_measurements) Console.Error.WriteLine($"  {name,-10} {what}");
+            Console.Error.WriteLine("  seconds of a measurement, its repetitions, size of an image, only the Nth pattern (link: the Nth "
+                + "round trip, switch: the Nth case), where images and logs are: on the disk that is meant; --pair: only the volume and nbdkit");
             return 2;
         }
 
-        MeasureAsync(options["--seconds"], options["--repetitions"], options["--mib"], folder).GetAwaiter().GetResult();
-        return 0;
-    }
-
-    private static async Task MeasureAsync(int seconds, int repetitions, int mib, string folder)
-    {
         string root = Path.Combine(folder, $"sdnedge-bench-store-{Environment.ProcessId}");
         Directory.CreateDirectory(root);
-        List<NbdServed> servers = [];
         try
         {
-            foreach (string kind in NbdServed.Kinds) servers.Add(await NbdServed.StartAsync(kind, root, mib));
-            var results = new Dictionary<(Pattern, NbdServed), List<Result>>();
-            Console.WriteLine($"{seconds} s each, {repetitions} repetitions, images of {mib} MiB in {folder}; median (lowest to highest); "
-                + $"ratio to {servers[^1].Kind}");
-            for (int repetition = 0; repetition < repetitions; repetition++)
-            {
-                foreach (Pattern pattern in s_patterns)
-                {
-                    for (int i = 0; i < servers.Count; i++)
-                    {
-                        NbdServed server = servers[(i + repetition) % servers.Count];
-                        if (!results.TryGetValue((pattern, server), out List<Result>? list)) results[(pattern, server)] = list = [];
-                        list.Add(await OnceAsync(server, pattern, seconds, mib, repetition, root));
-                    }
-                }
-            }
-
-            foreach (Pattern pattern in s_patterns)
-            {
-                Console.WriteLine($"\n{pattern.What}\n  {"",-14}{"I/O a second",32}{"ratio",8}{"99 % within ms",16}{"CPU us an I/O",15}");
-                double peer = Median(results[(pattern, servers[^1])].Select(r => r.PerSecond));
-                foreach (NbdServed server in servers)
-                {
-                    List<Result> list = results[(pattern, server)];
-                    double middle = Median(list.Select(r => r.PerSecond));
-                    string spread = string.Create(CultureInfo.InvariantCulture,
-                        $"{middle:F0} ({list.Min(r => r.PerSecond):F0} to {list.Max(r => r.PerSecond):F0})");
-                    Console.WriteLine(string.Create(CultureInfo.InvariantCulture,
-                        $"  {server.Kind,-14}{spread,32}{middle / peer,8:F2}{Median(list.Select(r => r.SlowMs)),16:F2}"
-                        + $"{Median(list.Select(r => r.CpuMicroseconds)),15:F1}"));
-                }
-            }
+            int? pattern = numbers["--pattern"] == 0 ? null : numbers["--pattern"];
+            var options = new StoreOptions(numbers["--seconds"], numbers["--repetitions"], numbers["--mib"], folder, pattern,
+                args.Contains("--quick"), args.Contains("--pair"));
+            measure!(options, root).GetAwaiter().GetResult();
+            return 0;
         }
         finally
         {
-            foreach (NbdServed server in servers) server.Dispose();
             Directory.Delete(root, recursive: true);
         }
     }
-
-    private static async Task<Result> OnceAsync(NbdServed server, Pattern pattern, int seconds, int mib, int seed, string root)
-    {
-        string output = Path.Combine(root, "fio.json");
-        double before = server.CpuSeconds();
-        List<string> words =
-        [
-            "--name=plain", "--ioengine=nbd", $"--uri={server.Uri}", $"--rw={pattern.Direction}", $"--bs={pattern.Block}",
-            $"--iodepth={pattern.Depth}", $"--size={mib}m", "--time_based", $"--runtime={seconds}", $"--randseed={seed + 1}",
-            "--output-format=json", $"--output={output}",
-        ];
-        if (pattern.FlushEvery > 0) words.Add($"--fsync={pattern.FlushEvery}");
-        await NbdServed.ToolAsync("fio", words);
-        await server.QuietAsync();
-        double cpu = server.CpuSeconds() - before;
-        using JsonDocument document = JsonDocument.Parse(await File.ReadAllBytesAsync(output));
-        JsonElement job = document.RootElement.GetProperty("jobs")[0];
-        int error = job.GetProperty("error").GetInt32();
-        if (error != 0) throw new InvalidOperationException($"fio at {server.Kind}: error {error}");
-        JsonElement way = job.GetProperty(pattern.Direction == "randread" ? "read" : "write");
-        long count = way.GetProperty("total_ios").GetInt64();
-        if (count == 0) throw new InvalidOperationException($"fio at {server.Kind}: no I/O in {seconds} s of {pattern.What}");
-        double slow = way.GetProperty("clat_ns").GetProperty("percentile").GetProperty("99.000000").GetDouble() / 1e6;
-        return new Result(way.GetProperty("iops").GetDouble(), slow, cpu * 1e6 / count);
-    }
-
-    private static double Median(IEnumerable<double> values)
-    {
-        double[] sorted = [.. values.Order()];
-        return sorted.Length % 2 == 1 ? sorted[sorted.Length / 2] : (sorted[(sorted.Length / 2) - 1] + sorted[sorted.Length / 2]) / 2;
-    }
-
-    private sealed record Pattern(string What, string Direction, string Block, int Depth, int FlushEvery);
-
-    private sealed record Result(double PerSecond, double SlowMs, double CpuMicroseconds);
 }

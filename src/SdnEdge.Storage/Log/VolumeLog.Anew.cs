@@ -106,6 +106,7 @@ public sealed partial class VolumeLog
             _segments.Add(segment);
             LastSequence = DurableSequence = segment.Header.FirstSequence - 1;
             (Chain, Epoch) = (segment.Header.PreviousChain, segment.Header.PreviousEpoch);
+            _durablePoint = default;
             Renewals++;
             while (_waiting.Count > 0) left.Add(_waiting.Dequeue());
             within();

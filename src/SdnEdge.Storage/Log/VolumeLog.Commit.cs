@@ -1,3 +1,4 @@
+using SdnEdge.Core.Replication;
 using SdnEdge.Linux;
 
 namespace SdnEdge.Storage.Log;
@@ -10,24 +11,41 @@ public sealed partial class VolumeLog
     private readonly PriorityQueue<TaskCompletionSource<int>, ulong> _waiting = new();
     private Thread? _committer;
     private bool _commitRequested;
+    private LogPoint _durablePoint;
+
+    /// <summary>The last durable point, as of the newest commit since the log was opened; null when there was none yet.</summary>
+    internal LogPoint? DurablePoint
+    {
+        get
+        {
+            lock (Gate) return _durablePoint.Sequence == DurableSequence && DurableSequence > 0 ? _durablePoint : null;
+        }
+    }
 
     /// <summary>A commit ended: with the error number, 0 when <see cref="DurableSequence"/> has grown. Raised without the lock.</summary>
     public event Action<int>? Committed;
 
     /// <summary>Makes durable what is appended, now and on this thread.</summary>
     /// <returns>0, or the error number; the log is then ended.</returns>
-    public int Commit()
+    public int Commit() => Commit(ulong.MaxValue);
+
+    // Whoever asked for less than what another thread has made durable meanwhile needs no sync of its own.
+    private int Commit(ulong asked)
     {
         lock (_commitLock)
         {
             // 1. What is to be durable: everything appended until now.
             ulong target;
+            LogPoint point;
             int error;
             lock (Gate)
             {
                 _commitRequested = false;
                 if (Failure != 0) return Failure;
+                if (asked <= DurableSequence) return 0;
+                if (_closed) return RawFile.IoError;
                 target = LastSequence;
+                point = new LogPoint(target, Epoch, Chain);
                 if (target == DurableSequence) return 0;
                 _toSync.Clear();
                 foreach (var segment in _segments)
@@ -59,6 +77,7 @@ public sealed partial class VolumeLog
                 if (error == 0)
                 {
                     DurableSequence = target;
+                    _durablePoint = point;
                 }
                 else
                 {
@@ -100,6 +119,19 @@ public sealed partial class VolumeLog
         }
 
         return new(Commit());
+    }
+
+    /// <summary>Makes durable every record up to <paramref name="sequence"/> in this thread, unless another thread does it meanwhile.</summary>
+    /// <returns>0, or the error number of the sync that failed.</returns>
+    public int CommitHere(ulong sequence)
+    {
+        lock (Gate)
+        {
+            if (Failure != 0) return Failure;
+            if (sequence <= DurableSequence) return 0;
+        }
+
+        return Commit(sequence);
     }
 
     /// <summary>Asks for a commit without waiting for it. Without a background nothing happens.</summary>

@@ -81,6 +81,9 @@ public sealed partial class VolumeLog : IDisposable
 {
     private const string Subfolder = "log";
 
+    // From so many bytes on a write of two parts costs less than a copy.
+    private const int LeastApart = 16 << 10;
+
     private readonly IStoreFolder _folder;
     private readonly VolumeLogOptions _options;
     private readonly Guid _identity;
@@ -88,7 +91,7 @@ public sealed partial class VolumeLog : IDisposable
     private readonly Queue<IStoreFile> _ready = new(), _free = new(), _unfilled = new();
     private readonly byte[] _staging;
     private int _files;
-    private bool _preparing, _disposed;
+    private bool _preparing, _disposed, _closed;
 
     private VolumeLog(IStoreFolder folder, VolumeLogOptions options, Guid identity)
     {
@@ -160,7 +163,8 @@ public sealed partial class VolumeLog : IDisposable
     /// <param name="kind">What it says. <see cref="LogRecordKind.Epoch"/> is <see cref="AppendEpoch"/>'s.</param>
     /// <param name="offset">Bytes into the volume; 0 where the kind has no range.</param>
     /// <param name="length">Bytes of the range.</param>
-    /// <param name="payload">The bytes behind the header: <paramref name="length"/> of them for a write or a mark, none else.</param>
+    /// <param name="payload">The bytes behind the header: <paramref name="length"/> of them for a write or a mark, none else. They must not
+    /// change before this returns: their checksum would be another one's.</param>
     /// <param name="record">The record as it was written.</param>
     /// <param name="position">Where its bytes are, for <see cref="ReadPayload"/>.</param>
     public AppendStatus Append(
@@ -195,12 +199,12 @@ public sealed partial class VolumeLog : IDisposable
                 return AppendStatus.OutOfOrder;
             }
 
-            return Put(record.Kind, record.Epoch, record.Offset, record.Length, payload, out _, out position);
+            return Put(record.Kind, record.Epoch, record.Offset, record.Length, payload, out _, out position, record.Checksum);
         }
     }
 
     private AppendStatus Put(LogRecordKind kind, ulong epoch, long offset, long length, ReadOnlySpan<byte> payload,
-        out LogRecord record, out long position)
+        out LogRecord record, out long position, uint? known = null)
     {
         // 1. A record that fits into a segment, and a segment that has room for it.
         position = 0;
@@ -218,18 +222,23 @@ public sealed partial class VolumeLog : IDisposable
             segment = _segments[^1];
         }
 
-        // 2. A copy: what is checksummed is what is written, whatever happens to the caller's bytes.
-        var bytes = _staging.AsSpan(0, size);
-        payload.CopyTo(bytes[LogRecordCodec.HeaderSize..]);
-        bytes[(LogRecordCodec.HeaderSize + payload.Length)..].Clear();
-        uint checksum = payload.Length == 0 ? 0 : Crc32C.Of(bytes.Slice(LogRecordCodec.HeaderSize, payload.Length));
+        // 2. The header; a short payload is put behind it, a long one is not copied.
+        bool apart = payload.Length >= LeastApart && payload.Length % LogRecordCodec.HeaderSize == 0;
+        var bytes = _staging.AsSpan(0, apart ? LogRecordCodec.HeaderSize : size);
+        if (!apart)
+        {
+            payload.CopyTo(bytes[LogRecordCodec.HeaderSize..]);
+            bytes[(LogRecordCodec.HeaderSize + payload.Length)..].Clear();
+        }
+
+        uint checksum = payload.Length == 0 ? 0 : known ?? Crc32C.Of(payload);
         record = record with { Checksum = checksum };
         record = record with { Chain = LogRecordCodec.NextChain(Chain, record) };
         ulong notDurable = record.Sequence - 1 - DurableSequence;
         LogRecordCodec.Write(record, segment.Header.Salt, (uint)Math.Min(notDurable, uint.MaxValue), bytes);
 
         // 3. One write. If it fails nothing has changed: the next record goes to the same place.
-        int error = segment.File.Write(segment.End, bytes);
+        int error = apart ? segment.File.Write(segment.End, bytes, payload) : segment.File.Write(segment.End, bytes);
         if (error != 0)
         {
             FailedFile = segment.File.Name;
@@ -296,8 +305,12 @@ public sealed partial class VolumeLog : IDisposable
 
         StopCommitter();
         _prepared.Wait();
+
+        // Not in the middle of a commit of another thread's.
+        lock (_commitLock)
         lock (Gate)
         {
+            _closed = true;
             foreach (var segment in _segments) segment.File.Dispose();
             foreach (var file in (IEnumerable<IStoreFile>)[.. _ready, .. _free, .. _unfilled]) file.Dispose();
             EndReaders();

@@ -81,7 +81,7 @@ internal sealed partial class NbdConnection
     // A device that waits in its caller's thread would keep back the requests behind this one: another thread calls it.
     private bool TryDefer(in NbdRequest request, ReadOnlyMemory<byte> bytes, NbdBuffer? buffer)
     {
-        if (!_deviceWaits || (_pending == 0 && _end - _start < NbdRequest.Size)) return false;
+        if (!_deviceWaits || IsAlone) return false;
         NbdOperation operation = Obtain(request, buffer, 0);
         operation.Bytes = bytes;
         ThreadPool.UnsafeQueueUserWorkItem(operation, preferLocal: false);

@@ -16,6 +16,7 @@ internal sealed partial class NbdConnection
     private readonly List<BlockExtent> _extents = [];
     private NbdSession _session = null!;
     private IBlockDevice? _device;
+    private ICommittingDevice? _committing;
     private bool _deviceWaits, _ending, _orderly, _filled;
     private int _quiet;
 
@@ -25,6 +26,7 @@ internal sealed partial class NbdConnection
         NbdExport export = Export!;
         _device = export.Open is null ? export.Device : export.Open(Client);
         _deviceWaits = _device is IWaitingDevice;
+        _committing = _device as ICommittingDevice;
         _needed = NbdRequest.Size;
         while (true)
         {
@@ -117,7 +119,9 @@ internal sealed partial class NbdConnection
         ValueTask<BlockResult> task;
         try
         {
-            task = _device!.WriteAsync((long)request.Offset, bytes, fua ? BlockFlags.ForceUnitAccess : BlockFlags.None, _cancel.Token);
+            task = fua && IsAlone && _committing is { } here
+                ? here.WriteDurableHereAsync((long)request.Offset, bytes, _cancel.Token)
+                : _device!.WriteAsync((long)request.Offset, bytes, fua ? BlockFlags.ForceUnitAccess : BlockFlags.None, _cancel.Token);
         }
         catch (Exception e)
         {
@@ -184,7 +188,8 @@ internal sealed partial class NbdConnection
         ValueTask<BlockResult> task;
         try
         {
-            task = Call(request, default);
+            task = request.Command == NbdCommand.Flush && IsAlone && _committing is { } here ? here.FlushHereAsync(_cancel.Token)
+                : Call(request, default);
         }
         catch (Exception e)
         {
@@ -195,6 +200,9 @@ internal sealed partial class NbdConnection
         if (task.IsCompletedSuccessfully) Reply(request, NbdRequestRules.ErrorOf(task.Result));
         else Pend(request, task, null, 0);
     }
+
+    // Nothing else of this connection waits, for the device or in the buffer.
+    private bool IsAlone => _pending == 0 && _end - _start < NbdRequest.Size;
 
     private ValueTask<BlockResult> Call(in NbdRequest request, ReadOnlyMemory<byte> bytes)
     {

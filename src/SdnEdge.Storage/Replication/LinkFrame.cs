@@ -1,6 +1,6 @@
 using System.Buffers;
 using System.Buffers.Binary;
-using System.Numerics;
+using SdnEdge.Core.Replication;
 
 namespace SdnEdge.Storage.Replication;
 
@@ -143,25 +143,19 @@ public readonly record struct LinkFrame(FrameKind Kind, LinkCompression Compress
     }
 }
 
-/// <summary>CRC-32C (RFC 3720, section 12.1), by the processor's instruction where there is one.</summary>
+/// <summary>CRC-32C (RFC 3720, section 12.1), as the log's.</summary>
 public static class LinkChecksum
 {
     /// <summary>The checksum of some bytes.</summary>
-    public static uint Of(ReadOnlySpan<byte> bytes)
-    {
-        uint crc = uint.MaxValue;
-        for (; bytes.Length >= 8; bytes = bytes[8..]) crc = BitOperations.Crc32C(crc, BinaryPrimitives.ReadUInt64LittleEndian(bytes));
-        foreach (byte b in bytes) crc = BitOperations.Crc32C(crc, b);
-        return ~crc;
-    }
+    public static uint Of(ReadOnlySpan<byte> bytes) => Crc32C.Of(bytes);
 }
 
 /// <summary>Frames on a stream. One reads, one writes; neither is for two at a time.</summary>
 public sealed class LinkFrames(Stream stream)
 {
-    private const int FirstPiece = 256 << 10;
+    private const int FirstPiece = 256 << 10, Together = 64 << 10;
 
-    private readonly byte[] _header = new byte[LinkFrame.HeaderLength], _outHeader = new byte[LinkFrame.HeaderLength];
+    private readonly byte[] _header = new byte[LinkFrame.HeaderLength], _out = new byte[LinkFrame.HeaderLength + Together];
 
     /// <summary>Bytes sent, with headers.</summary>
     public long SentBytes { get; private set; }
@@ -178,9 +172,13 @@ public sealed class LinkFrames(Stream stream)
         // What does not become smaller goes as it is.
         if (packed is null || packed.Length >= raw.Length) (packed, compression) = (null, LinkCompression.None);
         ReadOnlyMemory<byte> body = packed ?? raw;
-        new LinkFrame(kind, compression, body.Length, raw.Length, LinkChecksum.Of(body.Span)).Write(_outHeader);
-        await stream.WriteAsync(_outHeader, cancel).ConfigureAwait(false);
-        if (body.Length > 0) await stream.WriteAsync(body, cancel).ConfigureAwait(false);
+        new LinkFrame(kind, compression, body.Length, raw.Length, LinkChecksum.Of(body.Span)).Write(_out);
+
+        // A frame that is not long goes as a whole: one call, and one record of TLS for each 16 KiB.
+        int together = body.Length <= Together ? body.Length : 0;
+        body.Span[..together].CopyTo(_out.AsSpan(LinkFrame.HeaderLength));
+        await stream.WriteAsync(_out.AsMemory(0, LinkFrame.HeaderLength + together), cancel).ConfigureAwait(false);
+        if (together < body.Length) await stream.WriteAsync(body, cancel).ConfigureAwait(false);
         SentBytes += LinkFrame.HeaderLength + body.Length;
     }
 

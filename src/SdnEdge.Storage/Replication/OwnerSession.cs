@@ -38,7 +38,7 @@ public sealed class OwnerSession(
     private readonly RecordBatch _batch = new();
     private readonly ArrayBufferWriter<byte> _body = new();
     private bool _coalesces;
-    private ulong _sent, _told;
+    private ulong _sent;
     private long _sentBytes;
     private bool _viaGap;
     private readonly BlockAsks _asks = new();
@@ -82,7 +82,7 @@ public sealed class OwnerSession(
     public async Task<string> RunAsync(Stream stream, CancellationToken cancel)
     {
         _frames = new LinkFrames(stream);
-        (_sent, _told, _proof) = (0, 0, null);
+        (_sent, _proof) = (0, null);
         using var end = CancellationTokenSource.CreateLinkedTokenSource(cancel);
         Task hearing = Task.CompletedTask;
         string reason;
@@ -196,7 +196,7 @@ public sealed class OwnerSession(
                     soon.CancelAfter(options.PingEvery);
                     try
                     {
-                        await log.WaitAsync(_sent, _told, soon.Token).ConfigureAwait(false);
+                        await log.WaitAsync(_sent, ulong.MaxValue, soon.Token).ConfigureAwait(false);
                     }
                     catch (OperationCanceledException) when (!cancel.IsCancellationRequested)
                     {
@@ -212,27 +212,38 @@ public sealed class OwnerSession(
     // One batch of the log; false: there is nothing to be sent.
     private async Task<bool> SendRecordsAsync(CancellationToken cancel)
     {
-        ulong through = _proof?.Point.Sequence ?? ulong.MaxValue;
+        ulong through;
+        lock (_lock) through = _proof?.Point.Sequence ?? ulong.MaxValue;
         if (_sent >= Math.Min(through, log.Last.Sequence)) return false;
         _batch.Clear();
         _body.ResetWrittenCount();
         if (!log.Read(_sent, through, options.BatchBytes, _batch))
             throw new IOException($"the log does not reach back to {_sent} any more");
-        if (_coalesces) ElidedBytes += _batch.Coalesce();
-        _told = log.Durable.Sequence;
-        BatchCodec.Write(_batch, _told, _body);
-        lock (_lock) _sent = _batch.Records[^1].Sequence;
+        long elided = _coalesces ? _batch.Coalesce() : 0;
+        BatchCodec.Write(_batch, log.Durable.Sequence, _body);
+        ulong last = _batch.Records[^1].Sequence;
+        lock (_lock)
+        {
+            // A proof that was asked for meanwhile is of a record before the last of these: they are read again, up to it.
+            if (_proof is { } late && late.Point.Sequence < last) return true;
+            _sent = last;
+        }
+
+        ElidedBytes += elided;
         await SendAsync(FrameKind.Batch, _body.WrittenMemory, cancel, options.Compression).ConfigureAwait(false);
         return true;
     }
 
+    // What is durable here goes with the records and the pings: nobody waits for the replica to apply, and a frame of its own for each commit
+    // would be as much traffic again as the headers.
     private async Task PingAsync(CancellationToken cancel)
     {
         while (_asks.TryTake(out (FrameKind Kind, ReadOnlyMemory<byte> Body) asked))
             await SendAsync(asked.Kind, asked.Body, cancel).ConfigureAwait(false);
-        if (!_meter.IsDue(options.PingEvery, _sentBytes) && (_told == log.Durable.Sequence || _sent != log.Last.Sequence)) return;
-        _told = log.Durable.Sequence;
-        await SendAsync(FrameKind.Ping, LinkMessages.WritePing(_meter.Ping(_sentBytes), _told, Answered?.Invoke() ?? _told), cancel).ConfigureAwait(false);
+        if (!_meter.IsDue(options.PingEvery, _sentBytes)) return;
+        ulong durable = log.Durable.Sequence;
+        await SendAsync(FrameKind.Ping, LinkMessages.WritePing(_meter.Ping(_sentBytes), durable, Answered?.Invoke() ?? durable), cancel)
+            .ConfigureAwait(false);
     }
 
     // Range by range, in order; holes as one frame each. What the replica has durably of an earlier connection is passed over. Between the

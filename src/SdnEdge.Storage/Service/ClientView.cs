@@ -8,7 +8,7 @@ namespace SdnEdge.Storage.Service;
 /// are
 /// refused when it is another site for good. Reads are answered, but while the volume is sealed.
 /// </summary>
-internal sealed class ClientView(ReplicatedVolume owner, ClientIdentity? client) : IBlockDevice
+internal sealed class ClientView(ReplicatedVolume owner, ClientIdentity? client) : ICommittingDevice
 {
     private Volume Volume => owner.Volume;
 
@@ -30,6 +30,10 @@ internal sealed class ClientView(ReplicatedVolume owner, ClientIdentity? client)
         => Admit(new Request(v => v.WriteAsync(offset, bytes, flags, cancel), bytes.Length, cancel));
 
     /// <inheritdoc/>
+    public ValueTask<BlockResult> WriteDurableHereAsync(long offset, ReadOnlyMemory<byte> bytes, CancellationToken cancel)
+        => Admit(new Request(v => v.WriteDurableHereAsync(offset, bytes, cancel), bytes.Length, cancel));
+
+    /// <inheritdoc/>
     public ValueTask<BlockResult> TrimAsync(long offset, long length, BlockFlags flags, CancellationToken cancel)
         => Admit(new Request(v => v.TrimAsync(offset, length, flags, cancel), 0, cancel));
 
@@ -45,12 +49,17 @@ internal sealed class ClientView(ReplicatedVolume owner, ClientIdentity? client)
     public BlockResult Extents(long offset, long length, int limit, List<BlockExtent> into) => Volume.Extents(offset, length, limit, into);
 
     /// <summary>Always answered: a hypervisor flushes at the end of its hand-over, when nothing is left to be made durable.</summary>
-    public ValueTask<BlockResult> FlushAsync(CancellationToken cancel)
+    public ValueTask<BlockResult> FlushAsync(CancellationToken cancel) => Flush(here: false, cancel);
+
+    /// <inheritdoc cref="FlushAsync"/>
+    public ValueTask<BlockResult> FlushHereAsync(CancellationToken cancel) => Flush(here: true, cancel);
+
+    private ValueTask<BlockResult> Flush(bool here, CancellationToken cancel)
     {
         if (!owner.Enter(client)) return SyncAsync();
         try
         {
-            return owner.Guard(Volume.FlushAsync(cancel), client);
+            return owner.Guard(here ? Volume.FlushHereAsync(cancel) : Volume.FlushAsync(cancel), client);
         }
         finally
         {

@@ -184,6 +184,7 @@ internal sealed partial class ReplicatedVolume
                 if (_session?.AskProof(proof) == false) _around.Tell("proof-late",
                     $"a proof at sequence {proof.Point.Sequence} could not be asked "
                     + "for: a later record is on its way; it is asked for again with the next link");
+                _reader.Wake();
                 break;
             case ModeReached(var ticket, var mode, var through):
                 Modes.Reached(mode, Monotonic.Now);
@@ -218,6 +219,8 @@ internal sealed partial class ReplicatedVolume
     // The switch holds from a sequence on; its proof is of the last record before it. Between the two nothing is sent.
     private void Flip(ReplicationMode mode)
     {
+        // What can be applied before is: from the switch on every answer waits for this.
+        _ = Volume.Drain(Volume.Log.LastSequence, out _);
         ulong last = 0;
         _reader.Ceiling = Volume.Log.LastSequence;
         try
@@ -301,7 +304,7 @@ internal sealed partial class ReplicatedVolume
         }
     }
 
-    // Nobody is let in any more; those inside get their sequence in no time, and it becomes durable.
+    // Nobody is let in any more; those inside get their sequence in no time or make it durable, as is done here next.
     private void StopAdmitting()
     {
         // Whoever comes in from here on sees that nobody is let in.

@@ -12,7 +12,7 @@ internal sealed class VolumeLogReader : ILogReader, ICopySource, IDisposable
     private readonly VolumeLog _log;
     private readonly List<LogEntry> _entries = [];
     private readonly List<BlockExtent> _extents = [];
-    private readonly Lock _lock = new();
+    private readonly Lock _lock = new(), _reading = new();
     private byte[] _buffer = [];
     private ulong _ceiling = ulong.MaxValue;
     private LogCursor _cursor;
@@ -47,7 +47,8 @@ internal sealed class VolumeLogReader : ILogReader, ICopySource, IDisposable
         get => Volatile.Read(ref _ceiling);
         set
         {
-            Volatile.Write(ref _ceiling, value);
+            // A read that has begun ends first: at the return nothing behind the newest record of this moment is on its way.
+            lock (_reading) Volatile.Write(ref _ceiling, value);
             OnCommitted(0);
         }
     }
@@ -57,6 +58,8 @@ internal sealed class VolumeLogReader : ILogReader, ICopySource, IDisposable
     {
         get
         {
+            // What was committed is at hand; only behind what was there at the start the log has to be read.
+            if (_log.DurablePoint is { } point) return point;
             ulong sequence = _log.DurableSequence;
             int renewals = _log.Renewals;
             if (sequence != _durable.Sequence || renewals != _renewals) _durable = PointAt(sequence) ?? _durable;
@@ -99,7 +102,9 @@ internal sealed class VolumeLogReader : ILogReader, ICopySource, IDisposable
     public bool Read(ulong after, ulong through, int maxBytes, RecordBatch into)
     {
         if (_buffer.Length == 0) _buffer = new byte[Math.Max(_log.ReadBufferSize, maxBytes)];
-        switch (_log.Read(after + 1, Math.Min(through, Ceiling), ref _cursor, _buffer, _entries))
+        LogReadStatus status;
+        lock (_reading) status = _log.Read(after + 1, Math.Min(through, Ceiling), ref _cursor, _buffer, _entries);
+        switch (status)
         {
             case LogReadStatus.Read:
                 long bytes = 0;
@@ -167,6 +172,9 @@ internal sealed class VolumeLogReader : ILogReader, ICopySource, IDisposable
         if (await _log.CommitAsync(_log.LastSequence).ConfigureAwait(false) is var error and not 0)
             throw new IOException($"the log of volume {_volume.Metadata.Name} cannot be made durable: {Linux.RawFile.Describe(error)}");
     }
+
+    /// <summary>Ends a wait: there is something else to send. Any thread.</summary>
+    public void Wake() => OnCommitted(0);
 
     public void Dispose() => _log.Committed -= OnCommitted;
 

@@ -53,6 +53,17 @@ public interface IBlockDevice
     BlockResult Extents(long offset, long length, int limit, List<BlockExtent> into);
 }
 
+/// <summary>A device that can make durable in its caller's thread, for a caller that has nothing else to do: two changes of threads less
+/// than by waiting for another one that does it for all.</summary>
+internal interface ICommittingDevice : IBlockDevice
+{
+    /// <summary>As <see cref="IBlockDevice.FlushAsync"/>.</summary>
+    ValueTask<BlockResult> FlushHereAsync(CancellationToken cancel);
+
+    /// <summary>As <see cref="IBlockDevice.WriteAsync"/> with <see cref="BlockFlags.ForceUnitAccess"/>.</summary>
+    ValueTask<BlockResult> WriteDurableHereAsync(long offset, ReadOnlyMemory<byte> bytes, CancellationToken cancel);
+}
+
 /// <summary>What a device can do beside reading; the NBD transmission flags follow from it.</summary>
 [Flags]
 public enum BlockFeatures

@@ -20,7 +20,7 @@ public sealed partial class Volume
         public Work Work;
         public long Offset, Length;
         public ReadOnlyMemory<byte> Bytes;
-        public bool Durable, BarrierDone;
+        public bool Durable, BarrierDone, Here;
         public LogRecord Last;
         public AckRule Rule;
         public TaskCompletionSource<BlockResult>? Answer;
@@ -78,6 +78,15 @@ public sealed partial class Volume
         Cancel = cancel });
 
     /// <inheritdoc/>
+    public ValueTask<BlockResult> FlushHereAsync(CancellationToken cancel) => Submit(new Request { Work = Work.Flush, Durable = true,
+        Here = true, Cancel = cancel });
+
+    /// <inheritdoc/>
+    public ValueTask<BlockResult> WriteDurableHereAsync(long offset, ReadOnlyMemory<byte> bytes, CancellationToken cancel) =>
+        Submit(new Request { Work = Work.Write, Offset = offset, Length = bytes.Length, Bytes = bytes, Durable = true, Here = true,
+            Cancel = cancel });
+
+    /// <inheritdoc/>
     public ValueTask<BlockResult> TrimAsync(long offset, long length, BlockFlags flags, CancellationToken cancel) =>
         Submit(new Request
         {
@@ -123,6 +132,12 @@ public sealed partial class Volume
         {
             TellLog();
             return new(result);
+        }
+
+        if (request.Here && (request.Rule & AckRule.LocallyDurable) != 0)
+        {
+            if (_log.CommitHere(request.Last.Sequence) != 0) return new(BlockResult.IoError);
+            request.Rule &= ~AckRule.LocallyDurable;
         }
 
         return request.Rule == AckRule.Appended ? new(BlockResult.Ok) : AnswerAsync(request.Last.Sequence, request.Rule, request.Cancel);

@@ -52,7 +52,7 @@ public sealed record VolumeOptions
 /// a prefix of its writes, and has everything that was answered as durable.</para>
 /// <para><b>Locks</b>, in this order: the apply lock (apply, checkpoint, check), the log's commit lock, the sequence lock.</para>
 /// </remarks>
-public sealed partial class Volume : IBlockDevice, IDisposable
+public sealed partial class Volume : ICommittingDevice, IDisposable
 {
     private const int Block = ContentRoot.BlockSize;
 

@@ -200,6 +200,53 @@ public sealed class LogRecoveryTests
         Assert.Equal((one.Chain, one.LastSequence), (other.Chain, other.LastSequence));
     }
 
+    [Fact]
+    public void What_a_commit_has_covered_is_not_synced_again_for_whoever_asks_for_it()
+    {
+        var disk = new CrashDisk(8);
+        var log = VolumeLog.Create(disk, Options, s_identity, 0, out _)!;
+        Append(log, 1, 600);
+        Append(log, 2, 600);
+        Assert.Equal(0, log.CommitHere(1));
+        int syncs = disk.File("log/0001").Syncs;
+        Assert.Equal((2ul, new LogPoint(2, 0, log.Chain)), (log.DurableSequence, log.DurablePoint));
+
+        // The second record is covered; the third is nobody's who asks for the second.
+        Append(log, 3, 600);
+        Assert.Equal(0, log.CommitHere(2));
+        Assert.Equal(syncs, disk.File("log/0001").Syncs);
+        Assert.Equal(0, log.CommitHere(3));
+        Assert.Equal(syncs + 1, disk.File("log/0001").Syncs);
+
+        // A log that is closed makes nothing durable any more, and says so.
+        Append(log, 4, 600);
+        log.Dispose();
+        Assert.NotEqual(0, log.CommitHere(4));
+        Assert.Equal(3ul, log.DurableSequence);
+    }
+
+    [Fact]
+    public void A_long_record_that_is_written_in_two_parts_is_whole_or_not_there_wherever_it_is_cut()
+    {
+        const int Length = 20 << 10;
+        var disk = new CrashDisk(9);
+        using var log = VolumeLog.Create(disk, Options, s_identity, 0, out _)!;
+        Append(log, 1, Length);
+        Append(log, 2, Length);
+        long size = LogRecordCodec.HeaderSize + Length, second = SegmentHeader.Bytes + size;
+        List<long> cuts = [second, second + 1, second + 63, second + 64, second + 65, second + size - 1, second + size];
+        for (long sector = (second / 512 * 512) + 512; sector < second + size; sector += 512) cuts.Add(sector);
+        foreach (long cut in cuts)
+        {
+            var copy = disk.Copy();
+            var file = copy.File("log/0001");
+            file.Rot(cut, new byte[file.Length - cut]);
+            using var again = VolumeLog.Open(copy, Options, s_identity, default, null, out var recovery, out _);
+            Assert.Equal(cut == second + size ? 2ul : 1ul, again!.LastSequence);
+            Assert.Empty(recovery.Damage);
+        }
+    }
+
     private static byte[] Payload(int filling, int length)
     {
         byte[] bytes = new byte[length];

@@ -51,6 +51,24 @@ internal sealed class NbdScript
 
     public NbdScript Disconnect() => Request(NbdCommand.Disconnect, 0, 0);
 
+    /// <summary>A session that has the export vol open, then these requests.</summary>
+    public static NbdScript Opened(bool structured, Action<NbdScript> requests)
+    {
+        var script = new NbdScript().Flags();
+        if (structured) script.Structured().SetContext("vol", "base:allocation");
+        script.Go("vol");
+        requests(script);
+        return script;
+    }
+
+    /// <summary>Bytes at random, the same for the same seed.</summary>
+    public static byte[] Bytes(int length, int seed)
+    {
+        byte[] bytes = new byte[length];
+        new Random(seed).NextBytes(bytes);
+        return bytes;
+    }
+
     public static byte[] InfoData(string name, params ReadOnlySpan<ushort> infos)
     {
         byte[] text = Encoding.UTF8.GetBytes(name);

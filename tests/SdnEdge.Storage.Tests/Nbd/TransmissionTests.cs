@@ -293,21 +293,9 @@ public sealed class TransmissionTests
     private static uint[] Words(byte[] data)
         => [.. Enumerable.Range(0, data.Length / 4).Select(i => BinaryPrimitives.ReadUInt32BigEndian(data.AsSpan(4 * i)))];
 
-    internal static byte[] Bytes(int length, int seed)
-    {
-        byte[] bytes = new byte[length];
-        new Random(seed).NextBytes(bytes);
-        return bytes;
-    }
+    internal static byte[] Bytes(int length, int seed) => NbdScript.Bytes(length, seed);
 
-    internal static NbdScript Opened(bool structured, Action<NbdScript> requests)
-    {
-        var script = new NbdScript().Flags();
-        if (structured) script.Structured().SetContext("vol", "base:allocation");
-        script.Go("vol");
-        requests(script);
-        return script;
-    }
+    internal static NbdScript Opened(bool structured, Action<NbdScript> requests) => NbdScript.Opened(structured, requests);
 
     internal static byte[] Session(NbdRig rig, bool structured, Action<NbdScript> requests, Func<int>? cuts = null)
         => rig.Serve(Opened(structured, requests).ToArray(), cuts);

@@ -107,7 +107,7 @@ public sealed class VolumeCrashTests
                     await Zeros();
                     break;
                 case 9:
-                    await Answered(_volume.FlushAsync(default), null, durable: true);
+                    await Answered(_volume.FlushHereAsync(default), null, durable: true);
                     break;
                 case 10 or 11:
                     _volume.ApplyOnce();
@@ -136,7 +136,9 @@ public sealed class VolumeCrashTests
             byte[] bytes = new byte[length];
             if (_random.Next(8) != 0) _random.NextBytes(bytes);
             bool durable = _random.Next(6) == 0;
-            await Answered(_volume.WriteAsync(offset, bytes, durable ? BlockFlags.ForceUnitAccess : BlockFlags.None, default),
+            await Answered(
+                durable && length % 3 == 0 ? _volume.WriteDurableHereAsync(offset, bytes, default)
+                    : _volume.WriteAsync(offset, bytes, durable ? BlockFlags.ForceUnitAccess : BlockFlags.None, default),
                 new Operation(LogRecordKind.Write, offset, length, bytes), durable);
         }
 
