@@ -3,8 +3,8 @@
 // repeated or damaged anything on the disk: each record that was acknowledged is there until the disk has come round to its place again.
 //
 // A record is 4096 bytes at (number % records of the disk) * 4096; 512 words of 64 bits, little-endian:
-//   0  "SDNEDGE1"     1  the boot, a random number     2  the record's number, from 1     3  the sum of all others, each times its place + 1
-//   4 ..  what follows from boot, number and place
+//   0  "SDNEDGE1"     1  the boot, a random number     2  the record's number, from 1
+//   3  the sum of all others, each times its place + 1     4 ..  what follows from boot, number and place
 //
 // "disk FROM" is answered with
 //   BOOT ACKED READ BAD ERRORS STOPPED NOW FIRST  and for each of FIRST, FIRST + 1, ..  AGE LATENCY
@@ -150,7 +150,8 @@ size_t disk_says(const char *question, char *text, size_t size)
         (unsigned long long)from);
     for (uint64_t n = from; n <= acked && length < ANSWER; n++) {
         const struct written *w = &written[n % REMEMBERED];
-        length += snprintf(text + length, size - length, " %llu %llu", (unsigned long long)(now - w->began), (unsigned long long)w->latency);
+        length += snprintf(text + length, size - length, " %llu %llu", (unsigned long long)(now - w->began),
+            (unsigned long long)w->latency);
     }
     pthread_mutex_unlock(&gate);
     return length;

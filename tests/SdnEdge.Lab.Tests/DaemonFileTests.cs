@@ -43,11 +43,13 @@ public sealed class DaemonFileTests
 
     /// <summary>What a store serves by TCP stays as it is; its socket, its state and its API are the lab's.</summary>
     [Theory]
-    [InlineData("name: s\n", "name: s\napi: { unix: \"/lab/store.sock\" }\nstate: { folder: \"/lab/store.state\" }\nnbd: { unix: \"/lab/store.nbd\" }\n")]
+    [InlineData("name: s\n", "name: s\napi: { unix: \"/lab/store.sock\" }\nstate: { folder: \"/lab/store.state\" }\n"
+        + "nbd: { unix: \"/lab/store.nbd\" }\n")]
     [InlineData("nbd: { unix: /run/x, tcp: { listen: \"10.0.0.1:10809\", insecure: true } }\nstate: { folder: /x }\napi: { unix: /y }\n",
         "nbd: { unix: \"/lab/store.nbd\", \"tcp\": { \"listen\": \"10.0.0.1:10809\", \"insecure\": \"true\" } }\n"
         + "state: { folder: \"/lab/store.state\" }\napi: { unix: \"/lab/store.sock\" }\n")]
-    public void A_stores_socket_for_its_clients_is_the_labs_too(string text, string expected) => Assert.Equal(expected, Complete("store", text));
+    public void A_stores_socket_for_its_clients_is_the_labs_too(string text, string expected)
+        => Assert.Equal(expected, Complete("store", text));
 
     [Fact]
     public void Variables_are_filled_in_and_others_are_left_alone()

@@ -1,6 +1,8 @@
 using System.Globalization;
 using SdnEdge.Client;
 using SdnEdge.Core.Api;
+using SdnEdge.Core.Replication;
+using SdnEdge.Lab.Disks;
 using SdnEdge.Lab.Running;
 using SdnEdge.Lab.Tests.Guests;
 using SdnEdge.Lab.Tests.Moves;
@@ -75,6 +77,17 @@ public sealed class GuestTests
         string said = await LabInstance.RunAsync(lab, "client-c", "sh", "-c",
             $"echo pattern | timeout 60 socat -T 30 - UDP:{GuestRig.Address}:8");
         Assert.Equal(["0", "0", $"{(64 << 20) / 8}"], said.Split(' ', '\n').Skip(1).Take(3));
+
+        // Its disk is its site's store's, which lets this one process write and has its replica at the other site.
+        using var disk = new GuestDisk(lab, "client-c", lab.Guests[0].Addresses[0]);
+        DiskWord word = disk.Stop(Patience.Time)!;
+        Assert.True(word is { Acknowledged: > 0, Bad: 0, Errors: 0 }, $"{word}");
+        using var store = new StoreClient(new ApiEndpoint("store-a", lab.ApiSocket("store-a")));
+        using var other = new StoreClient(new ApiEndpoint("store-b", lab.ApiSocket("store-b")));
+        VolumeInfo owner = await store.VolumeAsync("vs-disk");
+        Assert.True(owner is { Role: OwnerRole.Owner, Client: not null, Replication.Connected: true }, $"{owner}");
+        Assert.Equal(ReplicationMode.Async, Assert.Single(owner.Modes!).Mode);
+        Assert.Equal(OwnerRole.Replica, (await other.VolumeAsync("vs-disk")).Role);
         await lab.DestroyAsync();
         Assert.Empty(instance.Residue());
     }
@@ -87,6 +100,7 @@ public sealed class GuestTests
         Assert.Equal([GuestRig.Address, "fd00:1:1::10"], guest.Addresses.Select(a => a.ToString()));
         Assert.Equal([new LabGuestSite("dc-a", "host-a", "eth1", "pe-a", true), new LabGuestSite("dc-b", "host-b", "eth1", "pe-b", false)],
             guest.Sites);
+        Assert.Equal(["vs-disk"], guest.Volumes);
         Assert.Empty(Managed.Guests(TopologyLoader.Load(LabFiles.Figure1)));
     }
 

@@ -11,8 +11,8 @@ namespace SdnEdge.Benchmarks.Guests;
 /// <summary>
 /// A guest moves back and forth in the lab under traffic: numbered datagrams of several streams and their echoes, and one TCP connection
 /// that stays open. Each move must be clean, and what PEs, agents (the relay is in them) and manager keep in memory must not grow.
-/// With a disk: the lab of Figure 1, whose guest writes records all the while; after each move every record that was acknowledged must be on
-/// the disks of both sites, and these must have the same bytes.
+/// With a disk: the lab of Figure 1, whose guest writes records all the while; after each move every record that was acknowledged must be
+/// on the disks of both sites, and these must have the same bytes.
 /// </summary>
 internal static class GuestMovesRun
 {
@@ -32,7 +32,8 @@ internal static class GuestMovesRun
                 : "of 128 MiB (TCG) that writes to 400 pages a second, ")
             + $"{Streams * PerSecond} datagrams a second and their echoes, one TCP connection");
         Console.WriteLine($"  {"move",-7}{"to",-7}{"ended",-11}{"copy s",8}{"passes",8}{"copied MB",11}{"stop-run ms",13}{"UDP gap ms",12}"
-            + $"{"TCP gap ms",12}{"sent",8}{"lost",6}{"twice",7}{"reord.",8}{"lines",8}{(hasDisk ? $"{"records",10}{"lost",6}{"disks",8}" : "")}  verdict");
+            + $"{"TCP gap ms",12}{"sent",8}{"lost",6}{"twice",7}{"reord.",8}{"lines",8}"
+            + (hasDisk ? $"{"records",10}{"lost",6}{"disks",8}" : "") + "  verdict");
         int warm = Math.Min(Warm, moves), clean = 0;
         IReadOnlyList<ProcessMemory> before = await ProcessMemory.ReadAsync(rig.Lab, rig.Daemons.All);
         var results = new List<GuestMove>();

@@ -29,8 +29,8 @@ internal static class GuestsCommand
         if (run is not null) return run.GetAwaiter().GetResult();
         Console.Error.WriteLine($"""
             usage: bench guests memory [--moves N]                N moves between two agents (20), memory compared page by page in each
-                   bench guests moves [--disk] [--moves N]        N moves back and forth in the lab (20), under traffic; with a disk: of both
-                                                                  sites, compared after each
+                   bench guests moves [--disk] [--moves N]        N moves back and forth in the lab (20), under traffic; with
+                                                                  a disk, of both sites, compared after each
                    bench guests demo [--moves N]                  the demo with a virtual machine, N times (10), beside a script
                    bench guests kills [PARTY [FAULT [STAGE]]]     every party killed, frozen, cut off, at every stage; without words, all
               PARTY: {GuestKillsRun.Parties}

@@ -25,7 +25,8 @@ internal static class DemoCommand
         };
         var vm = new Option<string?>("--vm")
         {
-            Description = "qemu: the server is a virtual machine, which moves with its memory and its disk, there and back (./build.sh guest "
+            Description = "qemu: the server is a virtual machine, which moves with its memory and its disk, there and back (./build.sh "
+                + "guest "
                 + "makes it). stand-in: it is processes in a namespace, and moves once; the quick one. Default: qemu, and with --topology "
                 + "what that has.",
         };

@@ -149,8 +149,8 @@ public sealed record VolumeReplicaInfo(CopyPhase Phase, LogPointInfo Durable, Lo
 /// <param name="Replication">Where this store is the owner.</param>
 /// <param name="Replica">Where it is not.</param>
 /// <param name="Branches">Tails that were put aside after a split brain, for inspection.</param>
-/// <param name="Modes">The last changes of when its writes were answered here, the oldest first, since the store was started; null = it has no
-/// replica.</param>
+/// <param name="Modes">The last changes of when its writes were answered here, the oldest first, since the store was started; null = it has
+/// no replica.</param>
 /// <param name="Drain">The last proof for a client that stood still; null = there was none since the store was started.</param>
 public sealed record VolumeInfo(
     string Name, Guid Id, long SizeBytes, OwnerRole Role, ulong Epoch, ulong GrantedEpoch, string? Client, int Parked, long ParkedBytes,

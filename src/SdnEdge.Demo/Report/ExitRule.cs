@@ -3,8 +3,8 @@ namespace SdnEdge.Demo.Report;
 /// <summary>
 /// When a run has passed: nothing lost, duplicated, stale or overflown, no reset, every ingress on the direct way, the tunnel
 /// gone and nothing left over, and the probes themselves sound; and order kept: everywhere for ingress PEs with flush markers,
-/// from the switch through the release for others. A virtual machine must be the same one, with the same memory; both sites' disks must have
-/// every record that was acknowledged, and be equal. Pure.
+/// from the switch through the release for others. A virtual machine must be the same one, with the same memory; both sites' disks must
+/// have every record that was acknowledged, and be equal. Pure.
 /// </summary>
 internal static class ExitRule
 {
@@ -81,8 +81,10 @@ internal static class ExitRule
         fail(storage.WritesAcknowledged == 0, "storage: no write of the guest was acknowledged");
         fail(storage.WritesAcknowledged > 0 && storage.WritesAfterMove == 0,
             "storage: no write of the guest was acknowledged after the move");
-        fail(storage.Reverse is { Connected: false }, $"storage: {storage.Reverse?.To} does not follow {storage.Reverse?.From} after the move");
-        fail(storage.ReadBackWrong > 0, $"storage: {storage.ReadBackWrong} of {storage.ReadBack} records that the guest read back were not as "
+        fail(storage.Reverse is { Connected: false }, $"storage: {storage.Reverse?.To} does not follow {storage.Reverse?.From} after the "
+            + $"move");
+        fail(storage.ReadBackWrong > 0, $"storage: {storage.ReadBackWrong} of {storage.ReadBack} records that the guest read back were "
+            + $"not as "
             + "it had written them");
         fail(storage.WriteErrors > 0, $"storage: {storage.WriteErrors} requests of the guest failed");
     }

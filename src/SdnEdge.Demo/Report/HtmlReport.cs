@@ -91,8 +91,9 @@ internal static class HtmlReport
             .Append($"The running server <b>{Svg.Escape(p.Server)}</b> moved from <span class=\"whole\">{Svg.Escape(p.From)}</span> to "
                 + $"<span class=\"whole\">{Svg.Escape(p.To)}</span>: ")
             .Append($"<span class=\"{(lost == 0 ? "good" : "bad")}\">{lost:N0} of {sent:N0} packets lost</span>")
-            .Append(report.Storage is { } disk ? $", <span class=\"{(disk.Lost == 0 ? "good" : "bad")}\">{disk.Lost?.ToString("N0") ?? "–"} of "
-                + $"{disk.WritesAcknowledged:N0} records</span>" : "").Append("</h1>\n")
+            .Append(report.Storage is { } disk
+                ? $", <span class=\"{(disk.Lost == 0 ? "good" : "bad")}\">{disk.Lost?.ToString("N0") ?? "–"} of "
+                    + $"{disk.WritesAcknowledged:N0} records</span>" : "").Append("</h1>\n")
             .Append($"<p class=\"lede\"><span class=\"badge "
                 + $"{(report.Passed ? "pass" : "fail")}\">{(report.Passed ? "passed" : "failed")}</span> ")
             .Append($"{report.Ingress.Count} ingress PEs, {report.Probe.PacketsPerSecond:N0} packets/s towards the server and "

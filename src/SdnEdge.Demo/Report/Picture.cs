@@ -5,8 +5,8 @@ namespace SdnEdge.Demo.Report;
 
 /// <summary>
 /// The loss and delay picture: the stages on top, below them the subsystems, the copy of a virtual machine's memory and the writes to its
-/// disk, then one lane for each stream with the one-way delay of every packet over the time it was sent (shortest to longest in each bin), lost packets in red, the three phases of Figure 1 shaded
-/// behind all of it. Pure.
+/// disk, then one lane for each stream with the one-way delay of every packet over the time it was sent (shortest to longest in each bin),
+/// lost packets in red, the three phases of Figure 1 shaded behind all of it. Pure.
 /// </summary>
 internal static class Picture
 {

@@ -49,7 +49,8 @@ internal static class StorageBuilder
     }
 
     /// <summary>The writes, those that were told after the server had stood still at their times.</summary>
-    public static IEnumerable<DiskWrite> Writes(StorageFacts facts, MoveFacts move) => move is { PausedNs: { } paused, ResumedNs: { } resumed }
+    public static IEnumerable<DiskWrite> Writes(StorageFacts facts, MoveFacts move) => move is { PausedNs: { } paused,
+        ResumedNs: { } resumed }
         ? facts.Writes.Select(w => w.Over(paused, resumed)) : facts.Writes;
 
     /// <summary>By which mode writes were answered, and from when to when, in order.</summary>
@@ -58,7 +59,8 @@ internal static class StorageBuilder
         ModeSpan[] begun = [.. facts.Sides.SelectMany(s => (s.Volume?.Modes ?? []).Where(m => m.InForceAtNs is not null)
             .Select(m => new ModeSpan(s.Store, m.Mode, m.InForceAtNs!.Value, long.MaxValue, m.AskedAtNs, m.ReachedAtNs, m.LagBytes)))
             .OrderBy(m => m.FromNs)];
-        for (int i = 0; i < begun.Length; i++) yield return begun[i] with { ToNs = i + 1 < begun.Length ? begun[i + 1].FromNs : long.MaxValue };
+        for (int i = 0; i < begun.Length; i++) yield return begun[i] with { ToNs = i + 1 < begun.Length ? begun[i + 1].FromNs
+            : long.MaxValue };
     }
 
     /// <summary>The spans that touch a time.</summary>

@@ -32,10 +32,11 @@ internal static class StorageHtml
                 ? $"<td colspan=\"5\" class=\"bad\">{Svg.Escape(fault)}</td></tr>\n"
                 : $"<td>{d.SizeBytes:N0}</td><td>{d.RecordsExpected:N0}</td><td class=\"{(d.Lost == 0 ? "good" : "bad")}\">{d.Lost:N0}</td>"
                     + $"<td class=\"{(d.Damaged == 0 ? "good" : "bad")}\">{d.Damaged:N0}</td>"
-                    + $"<td title=\"{d.Sha256}\">{Svg.Escape(d.Sha256.Length > ShownOfHash ? d.Sha256[..ShownOfHash] + "…" : d.Sha256)}</td></tr>\n");
+                    + $"<td title=\"{d.Sha256}\">{d.Sha256[..Math.Min(ShownOfHash, d.Sha256.Length)]}…</td></tr>\n");
         }
 
-        page.Append("</tbody></table></div>\n<div class=\"scroll\"><table>\n<thead><tr><th>writes are answered</th><th>by</th><th>from, ms</th>"
+        page.Append("</tbody></table></div>\n<div class=\"scroll\"><table>\n<thead><tr><th>writes are answered</th><th>by</th><th>from, "
+            + "ms</th>"
             + "<th>asked for, ms</th><th>proved, ms</th><th>replica lacked then, bytes</th></tr></thead>\n<tbody>\n");
         foreach (ModeReport m in disk.ModeChanges)
         {
@@ -43,16 +44,20 @@ internal static class StorageHtml
                 + $"<td>{m.ReachedMs?.ToString("N0") ?? "–"}</td><td>{m.LagBytes:N0}</td></tr>\n");
         }
 
-        page.Append("</tbody></table></div>\n<p class=\"foot\">The server writes numbered records of 4 KiB, each with its checksum and each durable "
+        page.Append("</tbody></table></div>\n<p class=\"foot\">The server writes numbered records of 4 KiB, each with its checksum and "
+            + "each durable "
             + "(fdatasync) before the next, and reads an earlier one back after each: ")
             .Append($"{disk.ReadBack?.ToString("N0") ?? "–"} read back, {disk.ReadBackWrong?.ToString("N0") ?? "–"} wrong, "
-                + $"{disk.WriteErrors?.ToString("N0") ?? "–"} requests failed, {disk.WritesAfterMove:N0} written after the move. What is lost, and "
-                + $"whether the disks are equal, is read from both disks at the end of the run{(report.Back is null ? "" : ", after the way back")}"
+                + $"{disk.WriteErrors?.ToString("N0") ?? "–"} requests failed, {disk.WritesAfterMove:N0} written after the move. What is "
+                + $"lost, and "
+                + $"whether the disks are equal, is read from both disks at the end of the "
+                + $"run{(report.Back is null ? "" : ", after the way back")}"
                 + ". Latencies are by the server's clock, which stands still while it does.");
         if (disk.Reverse is { } r)
         {
             page.Append(Svg.Escape(r.Connected ? $" After the move {r.From} replicates to {r.To}, "
-                + $"{r.LinkedAfterMs?.ToString("0") ?? "–"} ms after the server's start there." : $" After the move {r.To} does not follow {r.From}."));
+                + $"{r.LinkedAfterMs?.ToString("0") ?? "–"} ms after the server's start there." : $" After the move {r.To} does not "
+                + $"follow {r.From}."));
         }
 
         page.Append("</p>\n</section>\n");
@@ -60,10 +65,14 @@ internal static class StorageHtml
 
     /// <summary>The way back.</summary>
     public static void Back(StringBuilder page, BackReport back)
-        => page.Append("<section class=\"card\">\n<h2>And back</h2>\n<div class=\"scroll\"><table>\n<thead><tr><th>in the same run</th><th>sent</th>"
-            + "<th>lost</th><th>duplicated</th><th>reordered</th><th>gap, ms</th><th>stop to run, ms</th><th>drained in, ms</th></tr></thead>\n"
-            + $"<tbody>\n<tr><th><a href=\"{Svg.Escape(back.Report)}\">{(back.Passed ? "passed" : "not passed")}</a></th><td>{back.Sent:N0}</td>"
-            + $"<td>{back.Lost:N0}</td><td>{back.Duplicated:N0}</td><td>{back.Reordered:N0}</td><td>{back.GapMs?.ToString("0") ?? "–"}</td>"
-            + $"<td>{back.StopToRunMs?.ToString("0") ?? "–"}</td><td>{back.DrainMs?.ToString("0.0") ?? "–"}</td></tr>\n</tbody></table></div>\n"
+        => page.Append("<section class=\"card\">\n<h2>And back</h2>\n<div class=\"scroll\"><table>\n<thead><tr><th>in the same "
+            + "run</th><th>sent</th>"
+            + "<th>lost</th><th>duplicated</th><th>reordered</th><th>gap, ms</th><th>stop to run, ms</th><th>drained in, "
+            + "ms</th></tr></thead>\n"
+            + $"<tbody>\n<tr><th><a "
+            + $"href=\"{Svg.Escape(back.Report)}\">{(back.Passed ? "passed" : "not passed")}</a></th><td>{back.Sent:N0}</td>"
+            + $"<td>{back.Lost:N0}</td><td>{back.Duplicated:N0}</td><td>{back.Reordered:N0}</td>"
+            + $"<td>{back.GapMs?.ToString("0") ?? "–"}</td><td>{back.StopToRunMs?.ToString("0") ?? "–"}</td>"
+            + $"<td>{back.DrainMs?.ToString("0.0") ?? "–"}</td></tr>\n</tbody></table></div>\n"
             + "</section>\n");
 }

@@ -66,7 +66,8 @@ internal sealed class StoragePicture(Svg svg, Func<long, double> x, long from, l
     public void Writes(RunAnalysis run, DemoReport report, double top)
     {
         if (run.Facts.Storage is not { } facts) return;
-        svg.Text(left + 4, top + 12, "latency of every write by the time it began, ms (on the mode by which it was answered)", "axis-title");
+        svg.Text(left + 4, top + 12, "latency of every write by the time it began, ms (on the mode by which it was answered)",
+            "axis-title");
         top += Title;
         foreach (ModeSpan span in StorageBuilder.Within(Modes(run), from, to))
         {

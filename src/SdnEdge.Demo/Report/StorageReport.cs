@@ -23,7 +23,8 @@ internal sealed record StorageReport
     public required long? ReadBackWrong { get; init; }
     public required long? WriteErrors { get; init; }
 
-    /// <summary>Acknowledged records that are not on a site's disk, or not as written: the worse of the two; null = one was not read.</summary>
+    /// <summary>Acknowledged records that are not on a site's disk, or not as written: the worse of the two; null = one was not
+    /// read.</summary>
     public required long? Lost { get; init; }
 
     /// <summary>Both disks have the same bytes, all of them; null = one was not read.</summary>
@@ -48,8 +49,8 @@ internal sealed record StorageReport
     public required ReverseReport? Reverse { get; init; }
 }
 
-/// <summary>Writes are answered by a mode from AtMs on; asked for at AskedMs, proved at ReachedMs. LagBytes: what the replica lacked when it
-/// was asked for.</summary>
+/// <summary>Writes are answered by a mode from AtMs on; asked for at AskedMs, proved at ReachedMs. LagBytes: what the replica lacked when
+/// it was asked for.</summary>
 internal sealed record ModeReport(double AtMs, string Store, string Mode, double AskedMs, double? ReachedMs, long LagBytes);
 
 /// <summary>What was read from a site's disk: all of its bytes, and of the guest's records those that are to be there.</summary>
@@ -64,8 +65,8 @@ internal sealed record LatencyReport(long Writes, double P50, double P99, double
 /// source's as its replica. LagBytes: what that lacked at the end.</summary>
 internal sealed record ReverseReport(string From, string To, bool Connected, double? LinkedAfterMs, long? LagBytes);
 
-/// <summary>The way back: the same server, its memory and its disk moved to where it came from, in the same run. Report: the file with all of
-/// it, beside this one.</summary>
+/// <summary>The way back: the same server, its memory and its disk moved to where it came from, in the same run. Report: the file with all
+/// of it, beside this one.</summary>
 internal sealed record BackReport(
     bool Passed, long Sent, long Lost, long Duplicated, long Reordered, double? GapMs, double? StopToRunMs, double? DrainMs,
     long? LagBytesAtSignal, string Report);

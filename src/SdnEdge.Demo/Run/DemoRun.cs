@@ -46,7 +46,8 @@ internal sealed class DemoRun(DemoOptions options, DemoView view)
 
     private static RunFacts WithBack(RunFacts facts, DemoReport back) => facts with
     {
-        Back = new BackReport(back.Passed, back.Ingress.Sum(s => s.Sent), back.Ingress.Sum(s => s.Lost), back.Ingress.Sum(s => s.Duplicated),
+        Back = new BackReport(back.Passed, back.Ingress.Sum(s => s.Sent), back.Ingress.Sum(s => s.Lost), back.Ingress.Sum(s
+            => s.Duplicated),
             back.Ingress.Sum(s => s.Reordered), back.Goals?.GapMs, back.Goals?.StopToRunMs, back.Storage?.DrainMs,
             back.Storage?.LagBytesAtSignal, $"{BackFolder}/report.html"),
         // What the disks are is one thing, and is told once.

@@ -59,7 +59,8 @@ internal sealed class DemoView(IAnsiConsole console)
         long lost = report.Ingress.Concat(report.Reverse).Sum(s => s.Lost);
         console.MarkupLine(report.Passed
             ? $"[green bold]passed:[/] {Markup.Escape(report.Parameters.Server)} moved from {Markup.Escape(report.Parameters.From)} to "
-                + $"{Markup.Escape(report.Parameters.To)}{(report.Back is null ? "" : " and back")}; {lost + (report.Back?.Lost ?? 0):N0} of "
+                + $"{Markup.Escape(report.Parameters.To)}{(report.Back is null ? "" : " and back")}; {lost + (report.Back?.Lost ?? 0):N0} "
+                + $"of "
                 + $"{sent + (report.Back?.Sent ?? 0):N0} packets lost"
                 + (report.Storage is { } s ? $", {s.Lost:N0} of {s.WritesAcknowledged:N0} records" : "")
             : $"[red bold]not passed:[/] {lost:N0} of {sent:N0} packets lost");
@@ -167,7 +168,8 @@ internal sealed class DemoView(IAnsiConsole console)
         if (report.Server is { Kind: not "stand-in" } vm) Machine(vm);
         if (report.Storage is { } disk) Disk(disk);
         if (report.Back is { } back)
-            row("the way back", $"{(back.Passed ? "passed" : "NOT PASSED")}; {back.Lost:N0} of {back.Sent:N0} packets lost, {back.Reordered:N0} "
+            row("the way back", $"{(back.Passed ? "passed" : "NOT PASSED")}; {back.Lost:N0} of {back.Sent:N0} packets lost, "
+                + $"{back.Reordered:N0} "
                 + $"reordered, stop to run {back.StopToRunMs?.ToString("0.0") ?? "-"} ms, gap {back.GapMs?.ToString("0.0") ?? "-"} ms");
         row("blackout", $"{report.Parameters.MeasuredBlackoutMs?.ToString("0.0") ?? "-"} ms");
         console.Write(grid);
@@ -190,14 +192,16 @@ internal sealed class DemoView(IAnsiConsole console)
 
         void Disk(StorageReport disk)
         {
-            row("disk", $"{disk.WritesAcknowledged?.ToString("N0") ?? "-"} records acknowledged, {disk.Lost?.ToString("N0") ?? "not known how many"} "
+            row("disk", $"{disk.WritesAcknowledged?.ToString("N0") ?? "-"} records acknowledged, "
+                + $"{disk.Lost?.ToString("N0") ?? "not known how many"} "
                 + $"lost; the disks of both sites {Is(disk.RootEqual, "are equal")}; {disk.ReadBack?.ToString("N0") ?? "-"} read back, "
                 + $"{disk.ReadBackWrong?.ToString("N0") ?? "-"} wrong");
             row("modes", string.Join(", ", disk.ModeChanges.Select(m => $"{m.Mode} at {m.Store} from {m.AtMs:N0} ms")));
             row("writes", $"async {Took(disk.AsyncLatencyMs)}; sync {Took(disk.SyncLatencyMs)}; lag at the signal "
                 + $"{disk.LagBytesAtSignal?.ToString("N0") ?? "-"} bytes, drained in {disk.DrainMs?.ToString("0.0") ?? "-"} ms");
             if (disk.Reverse is { } reverse)
-                row("direction", reverse.Connected ? $"{reverse.From} to {reverse.To}, {reverse.LinkedAfterMs?.ToString("0") ?? "-"} ms after the "
+                row("direction", reverse.Connected ? $"{reverse.From} to {reverse.To}, {reverse.LinkedAfterMs?.ToString("0") ?? "-"} ms "
+                    + $"after the "
                     + $"start; lag {reverse.LagBytes?.ToString("N0") ?? "-"} bytes" : $"{reverse.To} DOES NOT FOLLOW {reverse.From}");
         }
 

@@ -82,7 +82,8 @@ internal sealed class StorageWatch : IDisposable
                 store.Node, _lab.NbdSocket(store.Node), _volume, last?.Boot ?? 0, last?.Acknowledged ?? 0, cancel));
         }
 
-        return new StorageFacts(_volume, [.. _sides.Select((s, i) => new StorageSide(s.Store.Node, s.Store.Site, volumes[i]))], last, writes,
+        return new StorageFacts(_volume, [.. _sides.Select((s, i) => new StorageSide(s.Store.Node, s.Store.Site, volumes[i]))], last,
+            writes,
             disks);
     }
 

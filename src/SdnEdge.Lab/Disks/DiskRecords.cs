@@ -6,10 +6,11 @@ namespace SdnEdge.Lab.Disks;
 /// What is on a disk of the records of the lab's guest (guest/disk.c). A record is 4096 bytes at (number % records of the disk) * 4096, 512
 /// words of 64 bits, little-endian:
 /// <code>
-/// 0  "SDNEDGE1"     1  the boot     2  the number, from 1     3  the sum of all others, each times its place + 1     4 ..  by number and place
+/// 0  "SDNEDGE1"     1  the boot     2  the number, from 1     3  the sum of all others, each times its place + 1
+/// 4 ..  what follows from boot, number and place
 /// </code>
-/// All of one boot up to the last that was acknowledged are to be there, but for those whose place a later one has. One record after it may be
-/// there, too: written, and not acknowledged. Given in order, as it is read. Pure.
+/// All of one boot up to the last that was acknowledged are to be there, but for those whose place a later one has. One record after it may
+/// be there, too: written, and not acknowledged. Given in order, as it is read. Pure.
 /// </summary>
 /// <param name="places">Records that the disk has room for.</param>
 /// <param name="boot">The boot that wrote them.</param>

@@ -5,8 +5,8 @@ namespace SdnEdge.Lab.Disks;
 
 /// <summary>A record that the guest has written.</summary>
 /// <param name="Number">Its number.</param>
-/// <param name="BeganNs">When its write began, by this machine's clock, nanoseconds; known to half of the round trip to the guest, and where
-/// the guest stood still until it was told (<see cref="Over"/>), not counting that time.</param>
+/// <param name="BeganNs">When its write began, by this machine's clock, nanoseconds; known to half of the round trip to the guest, and
+/// where the guest stood still until it was told (<see cref="Over"/>), not counting that time.</param>
 /// <param name="LatencyNs">Until it was durable, by the guest's clock, which stands still while the guest does.</param>
 /// <param name="ToldNs">When the guest told of it.</param>
 public readonly record struct DiskWrite(long Number, long BeganNs, long LatencyNs, long ToldNs)

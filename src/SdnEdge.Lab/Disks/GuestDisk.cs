@@ -69,7 +69,8 @@ public sealed class GuestDisk : IDisposable
             int length = _socket.Receive(_buffer);
             long answered = Monotonic.Now;
 
-            // A question that had to wait, as while the guest moves, waited before the guest; the way back is half of the shortest round trip.
+            // A question that had to wait, as while the guest moves, waited before the guest; the way back is half of the shortest round
+            // trip.
             _shortest = Math.Min(_shortest, answered - asked);
             return DiskWord.Parse(_buffer.AsSpan(0, length), answered - (_shortest / 2));
         }

@@ -4,7 +4,8 @@ using Xunit;
 
 namespace SdnEdge.Lab.Tests.Disks;
 
-/// <summary>What is found on a disk of the guest's records. That they are made as the guest makes them is shown by the labs with a disk.</summary>
+/// <summary>What is found on a disk of the guest's records. That they are made as the guest makes them is shown by the labs with a
+/// disk.</summary>
 public sealed class DiskRecordsTests
 {
     private const ulong Boot = 0x1234_5678_9ABC_DEF0;
@@ -73,7 +74,8 @@ public sealed class DiskRecordsTests
     {
         DiskWord word = DiskWord.Parse("77 12 11 1 2 1 5000000 11 300 40 200 50\n"u8, 9_000_000)!;
         Assert.Equal((77UL, 12L, 11L, 1L, 2L, true), (word.Boot, word.Acknowledged, word.ReadBack, word.Bad, word.Errors, word.Stopped));
-        Assert.Equal([new DiskWrite(11, 9_000_000 - 300_000, 40_000, 9_000_000), new DiskWrite(12, 9_000_000 - 200_000, 50_000, 9_000_000)], word.Writes);
+        Assert.Equal([new DiskWrite(11, 9_000_000 - 300_000, 40_000, 9_000_000), new DiskWrite(12, 9_000_000 - 200_000, 50_000,
+            9_000_000)], word.Writes);
         Assert.Empty(DiskWord.Parse("77 12 11 0 0 0 5000000 13"u8, 0)!.Writes);
         Assert.All((string[])["none\n", "", "1 2 3", "77 12 11 0 0 0 5000000 13 1", "77 12 11 0 0 0 5000000 -1"],
             text => Assert.Null(DiskWord.Parse(Encoding.ASCII.GetBytes(text), 0)));

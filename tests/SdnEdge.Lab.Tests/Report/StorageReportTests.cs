@@ -31,7 +31,8 @@ public sealed class StorageReportTests
                     new ModeChangeInfo(1, ReplicationMode.Async, Origin - (9000 * Ms), 0, Origin - (9000 * Ms), Origin - (9000 * Ms)),
                     new ModeChangeInfo(1, ReplicationMode.Sync, Signal, 81_920, Sync, Sync + (41 * Ms)),
                 ], new DrainTimeInfo(Pause + Ms, Pause + (43 * Ms), Proof()))),
-            new StorageSide("store-b", "dc-b", Volume(OwnerRole.Owner, [new ModeChangeInfo(2, ReplicationMode.Async, Grant, 0, Grant)], null)),
+            new StorageSide("store-b", "dc-b", Volume(OwnerRole.Owner, [new ModeChangeInfo(2, ReplicationMode.Async, Grant, 0, Grant)],
+                null)),
         ],
         new DiskWord(7, s_writes.Length, s_writes.Length - 1, 0, 0, true, []), s_writes,
         [Read("store-a"), Read("store-b")]);
@@ -61,7 +62,8 @@ public sealed class StorageReportTests
         Assert.Equal((1500, 1601), (disk.ModeChanges[1].AskedMs, disk.ModeChanges[1].ReachedMs));
         Assert.Equal((81_920, 42), (disk.LagBytesAtSignal!.Value, disk.DrainMs!.Value));
         Assert.Equal((s_writes.Length, 0, true), (disk.WritesAcknowledged!.Value, disk.Lost!.Value, disk.RootEqual!.Value));
-        Assert.Equal((50, 43, 44, 44), (disk.SyncLatencyMs!.Writes, disk.SyncLatencyMs.P50, disk.SyncLatencyMs.P99, disk.SyncLatencyMs.Max));
+        Assert.Equal((50, 43, 44, 44), (disk.SyncLatencyMs!.Writes, disk.SyncLatencyMs.P50, disk.SyncLatencyMs.P99,
+            disk.SyncLatencyMs.Max));
         Assert.Equal((156, 2, 2), (disk.AsyncLatencyMs!.Writes, disk.AsyncLatencyMs.P50, disk.AsyncLatencyMs.P99));
         Assert.Equal(s_writes.Count(w => w.BeganNs > Resume), disk.WritesAfterMove);
         Assert.Equal(new ReverseReport("store-b", "store-a", true, 30, 4096), disk.Reverse);
@@ -74,7 +76,8 @@ public sealed class StorageReportTests
         StorageSide source = facts.Sides[0];
         StorageReport disk = Build(facts with
         {
-            Sides = [source with { Volume = source.Volume! with { Modes = [.. source.Volume.Modes!.Take(1)], Drain = null } }, facts.Sides[1]],
+            Sides = [source with { Volume = source.Volume! with { Modes = [.. source.Volume.Modes!.Take(1)], Drain = null } },
+                facts.Sides[1]],
         }).Storage!;
         Assert.Equal((null, null, null), (disk.LagBytesAtSignal, disk.DrainMs, disk.SyncLatencyMs));
         Assert.Equal(s_writes.Count(w => w.BeganNs < Pause), disk.AsyncLatencyMs!.Writes);
@@ -137,7 +140,8 @@ public sealed class StorageReportTests
         JsonObject with = Of(Build(Disk())), without = Of(Build(null));
         Assert.True(without.ContainsKey("storage") && without["storage"] is null);
         JsonObject disk = with["storage"]!.AsObject();
-        string[] fields = ["modeChanges", "writesAcknowledged", "lost", "lagBytesAtSignal", "drainMs", "syncLatencyMs", "rootEqual", "reverse",
+        string[] fields = ["modeChanges", "writesAcknowledged", "lost", "lagBytesAtSignal", "drainMs", "syncLatencyMs", "rootEqual",
+            "reverse",
             "disks", "readBack", "readBackWrong", "writeErrors", "writesAfterMove", "asyncLatencyMs", "volume", "sizeBytes"];
         Assert.Equal(fields.Order(), disk.Select(f => f.Key).Order());
         Assert.All(fields, f => Assert.NotNull(disk[f]));
