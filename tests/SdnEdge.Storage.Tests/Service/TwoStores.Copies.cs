@@ -24,9 +24,9 @@ internal sealed partial class TwoStores
     {
         var two = new TwoStores(ReplicationMode.Async, null);
         two.Relay = new LinkRelay(two._portB);
-        two._portToB = two.Relay.Port;
+        two.PortToB = two.Relay.Port;
         two._more.Add(two.Relay);
-        if (options is not null) two._start = config => StoreAgent.StartAsync(config, options);
+        if (options is not null) two.Start = config => StoreAgent.StartAsync(config, options);
         if (image is not null) WriteSparse(two.Imported, image);
         return two;
     }

@@ -21,20 +21,23 @@ internal sealed partial class TwoStores : IAsyncDisposable
     private readonly int _portA, _portB;
     private readonly ReplicationMode _mode;
     private readonly ReplicationPolicy? _policy;
-    private Func<StoreConfig, Task<StoreAgent>> _start = StoreAgent.StartAsync;
-    private int _portToB;
 
     private TwoStores(ReplicationMode mode, ReplicationPolicy? policy)
     {
         (_portA, _mode, _policy) = (TestAuthority.FreePort(), mode, policy);
-        _portToB = _portB = TestAuthority.FreePort(_portA);
+        PortToB = _portB = TestAuthority.FreePort(_portA);
         (ApiA, ApiB) = (Client("store-a"), Client("store-b"));
     }
 
     /// <summary>The volume's identity; null = one of the names.</summary>
     public Guid? Identity { get; set; }
 
-    private StoreConfig ConfigA => Config("store-a", _portA, "store-b", _portToB, owner: true);
+    // Where store-a connects to store-b.
+    private int PortToB { get; set; }
+
+    private Func<StoreConfig, Task<StoreAgent>> Start { get; set; } = StoreAgent.StartAsync;
+
+    private StoreConfig ConfigA => Config("store-a", _portA, "store-b", PortToB, owner: true);
 
     private StoreConfig ConfigB => Config("store-b", _portB, "store-a", _portA, owner: false);
 
@@ -54,9 +57,9 @@ internal sealed partial class TwoStores : IAsyncDisposable
         return two;
     }
 
-    public async Task StartAAsync() => A = await _start(ConfigA);
+    public async Task StartAAsync() => A = await Start(ConfigA);
 
-    public async Task StartBAsync() => B = await _start(ConfigB);
+    public async Task StartBAsync() => B = await Start(ConfigB);
 
     public async Task StopAAsync()
     {

@@ -1,0 +1,269 @@
+using SdnEdge.Core.Replication;
+using SdnEdge.Storage.Log;
+using SdnEdge.Storage.Tests.Log;
+using SdnEdge.Storage.Volumes;
+using Xunit;
+using Xunit.Abstractions;
+
+namespace SdnEdge.Storage.Tests.Volumes;
+
+/// <summary>
+/// A copy overwrites a volume, its log begins anew behind the owner's history, and the power is cut at any operation of the disk, again and
+/// again: it is what it was, or a copy that goes on or can be taken back, or the owner's. Nothing else, ever.
+/// </summary>
+public sealed class VolumeCopyCrashTests(ITestOutputHelper output)
+{
+    private const int Seeds = 1_500, Block = 4096, Blocks = 40;
+    private const string Kept = "kept";
+
+    [Fact]
+    public async Task A_copy_that_the_power_is_cut_in_goes_on_or_is_taken_back_and_ends_as_the_owners()
+    {
+        long cuts = 0, back = 0, resumed = 0;
+        for (int seed = 1; seed <= Seeds; seed++)
+        {
+            var story = new Story(seed);
+            try
+            {
+                await story.GoAsync();
+            }
+            catch (Exception e)
+            {
+                Assert.Fail($"seed {seed}, after {story.Cuts} cuts: {e}");
+            }
+
+            (cuts, back, resumed) = (cuts + story.Cuts, back + story.TakenBack, resumed + story.Resumed);
+        }
+
+        output.WriteLine($"{Seeds} seeds: {cuts} cuts, {back} copies taken back, {resumed} resumed");
+        Assert.True(cuts > Seeds && back > Seeds / 10 && resumed > Seeds / 10, $"{cuts} cuts, {back} taken back, {resumed} resumed");
+    }
+
+    private sealed class Story(int seed)
+    {
+        private static readonly Guid s_identity = new("6b1d2a53-0f6d-4a0c-9a52-1f0f4c7a1e77");
+
+        private readonly Random _random = new(seed);
+        private ulong _salt = (ulong)seed << 32;
+        private CrashDisk _disk = new(seed);
+        private Volume _volume = null!;
+        private bool _isOver;
+
+        public int Cuts { get; private set; }
+
+        public int TakenBack { get; private set; }
+
+        public int Resumed { get; private set; }
+
+        private VolumeOptions Options => new()
+        {
+            Background = false,
+            MaxPendingBlocks = 64,
+            Log = new VolumeLogOptions { SegmentSize = 64 << 10, MaxSegments = 4, Background = false, NewSalt = () => ++_salt },
+        };
+
+        private static VolumeMetadata Metadata => new() { Name = "v", Identity = s_identity, Size = Blocks * Block };
+
+        public async Task GoAsync()
+        {
+            // The owner: some contents, of which a copy is made behind record `at`, and what was written since.
+            var site = new CrashDisk(seed);
+            using var owner = Volume.Create(site, Image(site), Metadata, Options, out _)!;
+            owner.BeginEpoch(2, out _);
+            await WriteAsync(owner, 12);
+            Assert.NotNull(owner.Drain(ulong.MaxValue, out _));
+            var at = new LogPoint(owner.Log.LastSequence, owner.Log.Epoch, owner.Log.Chain);
+            byte[] copied = await ReadAsync(owner);
+            List<(LogRecord, byte[])> since = [];
+            ulong before = owner.Log.LastSequence;
+            await WriteAsync(owner, 6);
+            since.AddRange(Records(owner, before));
+            byte[] right = await ReadAsync(owner);
+
+            // The volume here, with a history of its own.
+            _volume = Volume.Create(_disk, Image(_disk), Metadata, Options, out _)!;
+            await WriteAsync(_volume, 10);
+            VolumeProof old = _volume.Drain(ulong.MaxValue, out _)!.Value;
+            Assert.Equal(0, _volume.Checkpoint());
+            byte[] was = await ReadAsync(_volume);
+
+            long synced = 0;
+            bool ended = false;
+            for (int life = 0; !_isOver && life < 40; life++)
+            {
+                if (life < 30 && _random.Next(8) != 0) _disk.CutAfter(_random.Next(200));
+                try
+                {
+                    if (!ended) ended = Copy(at, copied, since, ref synced);
+                    if (ended) _isOver = Drop();
+                }
+                catch (VolumeException) when (_disk.IsOff)
+                {
+                    // The power went.
+                }
+
+                if (!_disk.IsOff && _isOver) break;
+                Recover();
+                if (_volume.IsCopying)
+                {
+                    if (_random.Next(3) == 0)
+                    {
+                        _disk.CutAfter(_random.Next(4) == 0 ? _random.Next(60) : long.MaxValue);
+                        bool done = await TakeBackAsync(was, old);
+                        synced = 0;
+                        if (!done) continue;
+                    }
+                    else
+                    {
+                        Resumed++;
+                        _volume.ResumeCopy();
+                    }
+                }
+                else if (!ended)
+                {
+                    // It ended as the power went, or has not begun.
+                    ended = _volume.Log.Epoch == 2;
+                    if (ended) Assert.Equal(right, await ReadAsync(_volume));
+                    else await BeWhatItWasAsync(was, old);
+                    synced = 0;
+                }
+            }
+
+            Assert.True(_isOver, "the copy never came to its end");
+            Assert.Equal(right, await ReadAsync(_volume));
+            VolumeCheck check = _volume.Check(default);
+            Assert.True(check.IsGood, $"{check}");
+            Assert.Equal((owner.Log.LastSequence, owner.Log.Chain), (check.Proof.Sequence, check.Proof.Chain));
+            Assert.Equal(owner.Drain(ulong.MaxValue, out _)!.Value.Root, check.Root);
+            Assert.Empty(_volume.Points);
+        }
+
+        // As the link does it: the point, the log anew, data that are made durable now and then, the log, the end.
+        private bool Copy(LogPoint at, byte[] copied, List<(LogRecord Record, byte[] Bytes)> since, ref long synced)
+        {
+            if (!_volume.IsCopying)
+            {
+                if (_volume.Points.Any(p => p.Name == Kept)) _volume.DropPoint(Kept);
+                _volume.KeepPoint(Kept);
+                if (_volume.BeginAnew(at, copying: true) != 0) return false;
+                synced = 0;
+            }
+
+            for (long block = synced; block < Blocks; block++)
+            {
+                ReadOnlySpan<byte> bytes = copied.AsSpan((int)block * Block, Block);
+                int error = bytes.ContainsAnyExcept((byte)0) ? _volume.WriteCopy(block * Block, bytes) : _volume.ZeroCopy(block * Block, Block);
+                if (error != 0) return false;
+                if (_random.Next(6) != 0) continue;
+                if (_volume.SyncCopy() != 0) return false;
+                synced = block + 1;
+            }
+
+            if (_volume.SyncCopy() != 0) return false;
+            synced = Blocks;
+            foreach ((LogRecord record, byte[] bytes) in since.Where(r => r.Record.Sequence > _volume.Log.LastSequence))
+            {
+                while (_volume.Log.PrepareSegment())
+                {
+                }
+
+                if (_volume.AppendReplicated(record, bytes) != AppendStatus.Appended) return false;
+                if (_random.Next(3) != 0) continue;
+                if (_volume.Log.Commit() != 0) return false;
+                _volume.ApplyOnce();
+            }
+
+            return _volume.EndCopy(_volume.Log.LastSequence) == 0;
+        }
+
+        private bool Drop()
+        {
+            if (_volume.Points.Any(p => p.Name == Kept)) _volume.DropPoint(Kept);
+            return true;
+        }
+
+        private async Task<bool> TakeBackAsync(byte[] was, VolumeProof old)
+        {
+            try
+            {
+                if (_volume.GoBack(Kept) != 0) return false;
+            }
+            catch (VolumeException) when (_disk.IsOff)
+            {
+                Recover();
+                return false;
+            }
+
+            TakenBack++;
+            await BeWhatItWasAsync(was, old);
+            return true;
+        }
+
+        private async Task BeWhatItWasAsync(byte[] was, VolumeProof old)
+        {
+            Assert.False(_volume.IsCopying);
+            if (_disk.IsOff) return;
+            Assert.Equal(was, await ReadAsync(_volume));
+            VolumeCheck check = _volume.Check(default);
+            if (_disk.IsOff) return;
+            Assert.True(check.IsGood, $"{check}");
+            Assert.Equal(old, check.Proof);
+        }
+
+        private void Recover()
+        {
+            if (_disk.IsOff) Cuts++;
+            _disk = _disk.Survivor(_random.Next());
+            _volume = Volume.Open(_disk, Image(_disk), Metadata, Options, out LogRecovery? recovery, out int error)!;
+            Assert.True(_volume is not null, $"not opened: error {error}, {string.Join("; ", recovery?.Damage ?? [])}");
+            Assert.Empty(_volume.Found);
+        }
+
+        private async Task WriteAsync(Volume volume, int count)
+        {
+            for (int i = 0; i < count; i++)
+            {
+                byte[] bytes = new byte[512 * _random.Next(1, 20)];
+                if (_random.Next(5) != 0) _random.NextBytes(bytes);
+                int at = 512 * _random.Next((Blocks * Block / 512) - (bytes.Length / 512));
+                ValueTask<BlockResult> write = volume.WriteAsync(at, bytes, BlockFlags.None, default);
+                while (!write.IsCompleted)
+                {
+                    volume.Log.Commit();
+                    while (volume.ApplyOnce())
+                    {
+                    }
+
+                    volume.Checkpoint();
+                    while (volume.Log.PrepareSegment())
+                    {
+                    }
+                }
+
+                Assert.Equal(BlockResult.Ok, await write);
+            }
+        }
+
+        private static async Task<byte[]> ReadAsync(Volume volume)
+        {
+            byte[] bytes = new byte[Blocks * Block];
+            Assert.Equal(BlockResult.Ok, await volume.ReadAsync(0, bytes, default));
+            return bytes;
+        }
+
+        private static IEnumerable<(LogRecord, byte[])> Records(Volume volume, ulong behind)
+        {
+            LogCursor cursor = default;
+            byte[] buffer = new byte[volume.Log.BatchSize];
+            List<LogEntry> entries = [];
+            for (ulong next = behind + 1; next <= volume.Log.LastSequence; next = entries[^1].Record.Sequence + 1)
+            {
+                Assert.Equal(LogReadStatus.Read, volume.Log.Read(next, ulong.MaxValue, ref cursor, buffer, entries));
+                foreach (LogEntry entry in entries)
+                    yield return (entry.Record, buffer.AsSpan(entry.PayloadAt, (int)entry.Record.PayloadLength).ToArray());
+            }
+        }
+
+        private static Volume.Parts Image(CrashDisk disk) => new(disk.Open("image", Blocks * Block, out _)!);
+    }
+}
