@@ -129,7 +129,7 @@ internal static class StoreTools
     /// <summary>Runs a program to its end and returns what it printed.</summary>
     public static string Output(string program, IEnumerable<string> words)
     {
-        var start = new ProcessStartInfo(program) { RedirectStandardOutput = true, RedirectStandardError = true };
+        var start = new ProcessStartInfo(program) { UseShellExecute = false, RedirectStandardOutput = true, RedirectStandardError = true };
         foreach (string word in words) start.ArgumentList.Add(word);
         using Process process = Process.Start(start)!;
         Task<string> errors = process.StandardError.ReadToEndAsync();

@@ -61,7 +61,12 @@ internal static class StoreSparse
         async Task<double> RunAsync(bool kill)
         {
             long begin = Stopwatch.GetTimestamp();
-            var start = new ProcessStartInfo(Daemon.Executable()) { RedirectStandardOutput = true, RedirectStandardError = true };
+            var start = new ProcessStartInfo(Daemon.Executable())
+            {
+                UseShellExecute = false,
+                RedirectStandardOutput = true,
+                RedirectStandardError = true,
+            };
             foreach (string word in new[] { "store", "--config", config }) start.ArgumentList.Add(word);
             using Process process = Process.Start(start)!;
             try
@@ -82,7 +87,8 @@ internal static class StoreSparse
                     if (load.Errors > 0) throw new InvalidOperationException($"{load.Errors} writes failed");
                 }
 
-                string peak = (await File.ReadAllLinesAsync($"/proc/{process.Id}/status")).First(l => l.StartsWith("VmHWM", StringComparison.Ordinal));
+                string peak = (await File.ReadAllLinesAsync($"/proc/{process.Id}/status"))
+                    .First(l => l.StartsWith("VmHWM", StringComparison.Ordinal));
                 memory = Math.Max(memory, double.Parse(peak.Split(' ', StringSplitOptions.RemoveEmptyEntries)[1],
                     CultureInfo.InvariantCulture) / 1024);
                 StoreTools.Output("kill", [kill ? "-KILL" : "-TERM", $"{process.Id}"]);
