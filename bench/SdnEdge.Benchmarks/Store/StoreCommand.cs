@@ -21,6 +21,7 @@ internal static class StoreCommand
 
     public static int Run(string[] args)
     {
+        if (args.Length > 0 && StoreFaultsCommand.Names.Contains(args[0])) return StoreFaultsCommand.Run(args);
         var options = new Dictionary<string, int> { ["--seconds"] = 5, ["--repetitions"] = 5, ["--mib"] = 1024 };
         string folder = "/var/tmp";
         bool good = args is ["plain", ..];
@@ -45,6 +46,7 @@ internal static class StoreCommand
             Console.Error.WriteLine("usage: bench store plain [--seconds 5] [--repetitions 5] [--mib 1024] [--folder /var/tmp]");
             Console.Error.WriteLine("  seconds of a measurement, its repetitions, size of an image, and where images and log are: on the "
                 + "disk that is meant");
+            Console.Error.WriteLine(StoreFaultsCommand.Usage);
             return 2;
         }
 

@@ -13,6 +13,12 @@ namespace SdnEdge.Storage.Replication;
 /// </summary>
 public sealed class ReplicaSession
 {
+    // Received at most, before what was received earlier is durable: it has room in the log only when that may be applied.
+    private const long MaxUnsynced = 32 << 20;
+
+    // Says so often how far it is, also in the middle of a long frame: a slow link is not a silent one.
+    private static readonly TimeSpan s_beat = TimeSpan.FromMilliseconds(250);
+
     private readonly IReplicaSink _sink;
     private readonly Guid _volume;
     private readonly Func<OwnershipRecord> _ownership;
@@ -20,7 +26,7 @@ public sealed class ReplicaSession
     private readonly ChainStep _chain;
     private LinkFrames _frames = null!;
     private RecordBatch? _batch;
-    private long _copied, _syncedCopy;
+    private long _copied, _syncedCopy, _unsynced;
     private bool _isDirty;
 
     /// <summary>A replica as it is on disk.</summary>
@@ -59,10 +65,23 @@ public sealed class ReplicaSession
         try
         {
             reading = _frames.ReadAsync(end.Token).AsTask();
+            Task beat = Task.Delay(s_beat, end.Token);
+            _unsynced = 0;
             while (true)
             {
-                await Task.WhenAny(reading, sync ?? (Task)reading).ConfigureAwait(false);
-                if (sync is { IsCompleted: true })
+                await Task.WhenAny(reading, sync ?? (Task)reading, beat).ConfigureAwait(false);
+                if (beat.IsCompletedSuccessfully)
+                {
+                    if (State.IsStreaming)
+                    {
+                        await SendAsync(FrameKind.Ack, LinkMessages.Write(State.Received.Sequence, State.Durable.Sequence), cancel)
+                            .ConfigureAwait(false);
+                    }
+
+                    beat = Task.Delay(s_beat, end.Token);
+                }
+
+                if (sync is not null && (sync.IsCompleted || _unsynced > MaxUnsynced))
                 {
                     await SyncedAsync(sync, cancel).ConfigureAwait(false);
                     sync = null;
@@ -85,7 +104,7 @@ public sealed class ReplicaSession
 
                 if (sync is null && _isDirty)
                 {
-                    (_isDirty, _syncedCopy) = (false, _copied);
+                    (_isDirty, _syncedCopy, _unsynced) = (false, _copied, 0);
                     sync = _sink.SyncAsync(cancel);
                 }
 
@@ -98,7 +117,13 @@ public sealed class ReplicaSession
             LastFault = e.Message;
             await SayWhyAsync(e.Message).ConfigureAwait(false);
         }
-        catch (Exception e) when (e is IOException or OperationCanceledException)
+        catch (IOException e)
+        {
+            // A disk of this site, mostly: its owner is told. Where the connection is gone, that fails.
+            LastFault = e.Message;
+            await SayWhyAsync(e.Message).ConfigureAwait(false);
+        }
+        catch (OperationCanceledException e)
         {
             LastFault = e.Message;
         }
@@ -275,6 +300,7 @@ public sealed class ReplicaSession
                 break;
             case AppendBatch(var skip):
                 _sink.Append(_batch!, skip);
+                for (int i = skip; i < _batch!.Count; i++) _unsynced += _batch.Records[i].PayloadLength;
                 _isDirty = true;
                 break;
             case EndResync:

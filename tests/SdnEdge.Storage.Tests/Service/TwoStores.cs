@@ -19,10 +19,10 @@ internal sealed class TwoStores : IAsyncDisposable
     private readonly TestAuthority _authority = new("stores");
     private readonly StoreConfig _configA, _configB;
 
-    private TwoStores(ReplicationMode mode, ReplicationPolicy? policy)
+    private TwoStores(ReplicationMode mode, ReplicationPolicy? policy, Func<int, int>? between)
     {
         int portA = TestAuthority.FreePort(), portB = TestAuthority.FreePort(portA);
-        _configA = Config("store-a", portA, "store-b", portB, owner: true, mode, policy);
+        _configA = Config("store-a", portA, "store-b", between?.Invoke(portB) ?? portB, owner: true, mode, policy);
         _configB = Config("store-b", portB, "store-a", portA, owner: false, mode, policy);
         (ApiA, ApiB) = (Client("store-a"), Client("store-b"));
     }
@@ -35,9 +35,14 @@ internal sealed class TwoStores : IAsyncDisposable
 
     public StoreClient ApiB { get; }
 
-    public static async Task<TwoStores> StartAsync(ReplicationMode mode = ReplicationMode.Async, ReplicationPolicy? policy = null)
+    /// <summary>Starts both.</summary>
+    /// <param name="mode">The volume's mode.</param>
+    /// <param name="policy">Its policy.</param>
+    /// <param name="between">Stands between the two: gets the port of store-b, and says which one store-a connects to.</param>
+    public static async Task<TwoStores> StartAsync(ReplicationMode mode = ReplicationMode.Async, ReplicationPolicy? policy = null,
+        Func<int, int>? between = null)
     {
-        var two = new TwoStores(mode, policy);
+        var two = new TwoStores(mode, policy, between);
         await two.StartAAsync();
         await two.StartBAsync();
         return two;
