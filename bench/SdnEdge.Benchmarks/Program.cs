@@ -23,7 +23,7 @@ using SdnEdge.Benchmarks.Switchover;
     ("guests", "real guests of QEMU: memory page by page, moves under traffic, whatever breaks", GuestsCommand.Run),
     ("bfd", "64 BFD sessions while a million routes change: false downs, and how fast a stopped peer is found", BfdCommand.Run),
     ("ingress", "how soon many ingress PEs, each a process, take the direct path, and when the tunnel is gone", IngressCommand.Run),
-    ("store", "a volume with its log, an image without, and nbdkit: fio by NBD, in turn", StoreCommand.Run),
+    ("store", "plain: fio by NBD beside nbdkit; kills, powercuts, simulate: a pair of stores that fail at any point", StoreCommand.Run),
     ("micro", "BenchmarkDotNet: lookups, inserts and memory of a full table; takes BenchmarkDotNet's arguments", MicroCommand.Run),
     ("fuzz", "mutated BGP messages against the engine, judged by an independent oracle; any failure replays", FuzzCommand.Run),
     ("simulate", "seeded migrations, every party killed at times, messages lost and late; any failure replays from its seed",

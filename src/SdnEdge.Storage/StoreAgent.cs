@@ -26,6 +26,7 @@ public sealed partial class StoreAgent : IStoreControl, IAsyncDisposable
     private readonly VolumeStore _store;
     private readonly ConcurrentDictionary<string, Volume> _volumes = new(StringComparer.Ordinal);
     private readonly ConcurrentDictionary<string, ReplicatedVolume> _replicated = new(StringComparer.Ordinal);
+    private readonly HashSet<string> _making = new(StringComparer.Ordinal);
     private readonly SortedDictionary<string, string> _faults = new(StringComparer.Ordinal);
     private readonly Lock _lock = new();
     private readonly CancellationTokenSource _stop = new();
@@ -35,6 +36,7 @@ public sealed partial class StoreAgent : IStoreControl, IAsyncDisposable
     private readonly StoreLink? _link;
     private Task _serving = Task.CompletedTask;
     private ApiServer? _api;
+    private IDisposable? _folder;
 
     private StoreAgent(StoreConfig config)
     {
@@ -61,6 +63,7 @@ public sealed partial class StoreAgent : IStoreControl, IAsyncDisposable
         var agent = new StoreAgent(config) { Options = volumes };
         try
         {
+            agent._folder = agent._store.Hold();
             agent.OpenVolumes();
             agent._link?.Start();
             agent._server.Bind();
@@ -99,19 +102,25 @@ public sealed partial class StoreAgent : IStoreControl, IAsyncDisposable
         ArgumentNullException.ThrowIfNull(request);
         lock (_lock)
         {
-            if (_volumes.ContainsKey(request.Name))
-                throw new ProblemException(Problems.Conflict($"volume {request.Name} is there already"));
-            try
-            {
-                Volume volume = request.Image is { } image ? _store.Import(request.Name, image, Options, request.Id)
-                    : _store.Create(request.Name, request.SizeBytes, Options, request.Id);
-                Serve(volume);
-                return Info(volume);
-            }
-            catch (VolumeException e)
-            {
-                throw new ProblemException(Problems.Conflict(e.Message));
-            }
+            if (_volumes.ContainsKey(request.Name) || !_making.Add(request.Name))
+                throw new ProblemException(Problems.Conflict($"volume {request.Name} is there already, or is being made"));
+        }
+
+        // An image is read to its end meanwhile: nobody else waits for that.
+        try
+        {
+            Volume volume = request.Image is { } image ? _store.Import(request.Name, image, Options, request.Id)
+                : _store.Create(request.Name, request.SizeBytes, Options, request.Id);
+            Serve(volume);
+            return Info(volume);
+        }
+        catch (VolumeException e)
+        {
+            throw new ProblemException(e.IsRequest ? Problems.BadRequest(e.Message) : Problems.Conflict(e.Message));
+        }
+        finally
+        {
+            lock (_lock) _making.Remove(request.Name);
         }
     }
 
@@ -123,14 +132,15 @@ public sealed partial class StoreAgent : IStoreControl, IAsyncDisposable
             Volume volume = Known(name);
             if (_replicated.ContainsKey(name)) throw new ProblemException(Problems.Conflict(
                 $"volume {name} is replicated by the configuration; take it out there, and start the store again, then delete it"));
-            string[] clients = [.. _server.Connections.Where(c => IsOf(c.Export, name)).Select(c => c.Client.ToString())];
+            NbdConnectionInfo[] users = [.. _server.Connections.Where(c => IsOf(c.Export, name))];
+            if (users.Length == 0) users = [.. _server.RemoveUnused(name)];
+            string[] clients = [.. users.Select(c => c.Client.ToString())];
             if (clients.Length > 0)
             {
                 throw new ProblemException(Problems.Conflict($"volume {name} is in use by {string.Join(", ", clients)}; end "
                     + $"{(clients.Length == 1 ? "it" : "them")} first"));
             }
 
-            _server.Remove(name);
             _volumes.TryRemove(name, out _);
             EndScrub(name);
             ExportMarks(volume);
@@ -264,6 +274,7 @@ public sealed partial class StoreAgent : IStoreControl, IAsyncDisposable
         if (_link is not null) await _link.DisposeAsync();
         foreach (ReplicatedVolume volume in _replicated.Values) await volume.DisposeAsync();
         foreach (Volume volume in _volumes.Values) volume.Dispose();
+        _folder?.Dispose();
         _stop.Dispose();
     }
 
@@ -278,7 +289,7 @@ public sealed partial class StoreAgent : IStoreControl, IAsyncDisposable
                 tcp.Port)) { IsInsecure = tcp.Tls is null });
         return new NbdServerOptions
         {
-            Listen = listen, Tls = config.Exports.Tcp?.Tls is { } files ? new TlsFiles(files) : null, Report = report,
+            Listen = listen, Tls = config.Exports.Tcp?.Tls is { } files ? new TlsFiles(files, "nbd.tcp") : null, Report = report,
         };
     }
 

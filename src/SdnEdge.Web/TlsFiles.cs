@@ -15,15 +15,18 @@ public sealed class TlsFiles
     private const string CommonNameOid = "2.5.4.3";
 
     private readonly ApiTcpConfig _config;
+    private readonly string _place;
     private readonly Lock _lock = new();
     private Loaded _loaded;
 
     /// <summary>Reads the files.</summary>
+    /// <param name="config">Where they are.</param>
+    /// <param name="place">The place in the configuration that names them, for people.</param>
     /// <exception cref="IOException">One cannot be read, or holds no certificate or key.</exception>
-    public TlsFiles(ApiTcpConfig config)
+    public TlsFiles(ApiTcpConfig config, string place = "api.tcp")
     {
-        _config = config;
-        _loaded = Load(config);
+        (_config, _place) = (config, place);
+        _loaded = Load(config, place);
     }
 
     /// <summary>What is in force now.</summary>
@@ -36,7 +39,7 @@ public sealed class TlsFiles
                 if (_loaded.Stamp == StampOf(_config)) return _loaded;
                 try
                 {
-                    _loaded = Load(_config);
+                    _loaded = Load(_config, _place);
                 }
                 catch (IOException)
                 {
@@ -83,7 +86,7 @@ public sealed class TlsFiles
     private static (DateTime, DateTime, DateTime) StampOf(ApiTcpConfig config)
         => (File.GetLastWriteTimeUtc(config.Certificate), File.GetLastWriteTimeUtc(config.Key), File.GetLastWriteTimeUtc(config.ClientCa));
 
-    private static Loaded Load(ApiTcpConfig config)
+    private static Loaded Load(ApiTcpConfig config, string place)
     {
         (DateTime, DateTime, DateTime) stamp = StampOf(config);
         var authorities = new X509Certificate2Collection();
@@ -96,12 +99,12 @@ public sealed class TlsFiles
         catch (Exception e) when (e is CryptographicException or IOException or UnauthorizedAccessException)
         {
             throw new IOException(
-                $"api.tcp: cannot read {config.Certificate}, {config.Key} or {config.ClientCa}: {e.Message}; each must be a readable PEM "
+                $"{place}: cannot read {config.Certificate}, {config.Key} or {config.ClientCa}: {e.Message}; each must be a readable PEM "
                 + $"file", e);
         }
 
         return authorities.Count > 0 ? new Loaded(server, authorities, stamp)
-            : throw new IOException($"api.tcp.clientCa: {config.ClientCa} holds no certificate; it must hold the CA that signs the "
+            : throw new IOException($"{place}.clientCa: {config.ClientCa} holds no certificate; it must hold the CA that signs the "
             + $"clients' certificates");
     }
 

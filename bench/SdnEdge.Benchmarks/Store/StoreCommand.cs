@@ -27,6 +27,7 @@ internal static class StoreCommand
 
     public static int Run(string[] args)
     {
+        if (args.Length > 0 && StoreFaultsCommand.Names.Contains(args[0])) return StoreFaultsCommand.Run(args);
         var numbers = new Dictionary<string, int> { ["--seconds"] = 5, ["--repetitions"] = 5, ["--mib"] = 1024, ["--pattern"] = 0 };
         if (args.Contains("--quick")) (numbers["--seconds"], numbers["--repetitions"], numbers["--mib"]) = (1, 2, 256);
         string folder = "/var/tmp";
@@ -56,6 +57,7 @@ internal static class StoreCommand
             foreach ((string name, string what, _) in s_measurements) Console.Error.WriteLine($"  {name,-10} {what}");
             Console.Error.WriteLine("  seconds of a measurement, its repetitions, size of an image, only the Nth pattern (link: the Nth "
                 + "round trip, switch: the Nth case), where images and logs are: on the disk that is meant; --pair: only the volume and nbdkit");
+            Console.Error.WriteLine(StoreFaultsCommand.Usage);
             return 2;
         }
 

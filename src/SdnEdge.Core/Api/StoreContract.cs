@@ -194,7 +194,7 @@ public sealed record VolumePromoteRequest(string? Force = null, ClientIdentity? 
 public sealed record VolumeResyncRequest(string? Force = null);
 
 /// <summary>Body of <c>POST /v1/volumes</c>.</summary>
-/// <param name="Name">1 to 64 of a-z, 0-9, '.', '_' and '-', the first a letter or digit.</param>
+/// <param name="Name">1 to 63 of a-z, 0-9, '.', '_' and '-', the first a letter or digit.</param>
 /// <param name="SizeBytes">A multiple of 4096, more than 0.</param>
 /// <param name="Mode">The mode.</param>
 /// <param name="Replica">True: it follows another site's volume; <paramref name="Id"/> is that volume's.</param>

@@ -3,12 +3,17 @@ namespace SdnEdge.Core.Replication;
 // What is promised and cannot be kept: the lag's bounds, a replica that is gone, and the way back.
 public static partial class PrimaryMachine
 {
-    /// <summary>True when the replica is not there, or was silent for too long.</summary>
+    /// <summary>True when the replica is not there, was silent for too long, or is heard and has made nothing durable for so long: its
+    /// disk is full, or hangs.</summary>
     public static bool IsPeerGone(PrimaryState state, long now)
     {
         ArgumentNullException.ThrowIfNull(state);
-        return now - state.HeardAt >= state.Policy.PeerGoneAfter;
+        return now - state.HeardAt >= state.Policy.PeerGoneAfter
+            || (Lacks(state) && now - state.ProgressAt >= state.Policy.PeerGoneAfter);
     }
+
+    // While a copy is made, what it lacks says nothing.
+    private static bool Lacks(PrimaryState state) => state.IsReplicaWhole && state.Durable < state.Last;
 
     private static PrimaryState WatchRate(PrimaryState state, long now)
     {
@@ -24,8 +29,11 @@ public static partial class PrimaryMachine
         string what = !Promises(state) ? "the lag grows"
             : state.Policy.PeerGone == PeerGoneAction.Stop ? "writes wait until it is back (policy: stop)"
             : "writes go on without it as soon as the manager has that on disk (policy: go on)";
-        state = Raise(state, ReplicationAlarm.PeerGone, $"the replica was not heard for {(now - state.HeardAt) / 1_000_000} ms: {what}",
-            commands);
+        string gone = now - state.HeardAt >= state.Policy.PeerGoneAfter
+            ? $"the replica was not heard for {(now - state.HeardAt) / 1_000_000} ms"
+            : $"the replica is heard, and has made nothing durable for {(now - state.ProgressAt) / 1_000_000} ms"
+                + (state.LinkEnd.Length > 0 ? $" (its last link ended: {state.LinkEnd})" : "; look at its disk");
+        state = Raise(state, ReplicationAlarm.PeerGone, $"{gone}: {what}", commands);
         return Promises(state) && state.Policy.PeerGone == PeerGoneAction.GoOn ? LoseProtection(state, now) : state;
     }
 

@@ -83,6 +83,12 @@ public sealed record PrimaryState
     /// <summary>When the replica was last heard; before the first time, when this began.</summary>
     public long HeardAt { get; init; }
 
+    /// <summary>When more became durable at the replica, or it lacked nothing. One that is heard and gets no further cannot write.</summary>
+    public long ProgressAt { get; init; }
+
+    /// <summary>Why its last link ended, for people.</summary>
+    public string LinkEnd { get; init; } = "";
+
     /// <summary>Round trip, nanoseconds; 0 = not known.</summary>
     public long RoundTrip { get; init; }
 
@@ -172,6 +178,7 @@ public static partial class PrimaryMachine
             Protection = record.Stale is null ? Protection.Protected : Protection.Reporting,
             ReportAt = now,
             HeardAt = now,
+            ProgressAt = now,
             RateSince = now,
             RateBytes = totalBytes,
         };
@@ -206,8 +213,12 @@ public static partial class PrimaryMachine
         long at = state.IsClearing || (state.Protection == Protection.Reporting && state.OnDisk.Stale == state.Record.Stale)
             ? state.ReportAt : long.MaxValue;
         if (state.Writing is null && state.Record != state.OnDisk) at = Math.Min(at, state.SaveAt);
-        if (Promises(state) && (state.Alarms & ReplicationAlarm.PeerGone) == 0) at = Math.Min(at, state.HeardAt
-            + state.Policy.PeerGoneAfter);
+        if ((state.Alarms & ReplicationAlarm.PeerGone) == 0)
+        {
+            at = Math.Min(at, state.HeardAt + state.Policy.PeerGoneAfter);
+            if (Lacks(state)) at = Math.Min(at, state.ProgressAt + state.Policy.PeerGoneAfter);
+        }
+
         if (state.Armed is { Flipped: null }) at = Math.Min(at, state.Armed.WindowSince + ConvergenceWindow);
         if (state.Policy.LagTime > 0 && state.Lag.OldestSince is { } since)
         {
@@ -223,7 +234,11 @@ public static partial class PrimaryMachine
         switch (input)
         {
             case Appended(var last, var total) when last > state.Last:
-                return state with { Last = last, Lag = state.Lag.Append(last, total, now) };
+                return state with
+                {
+                    Last = last, Lag = state.Lag.Append(last, total, now),
+                    ProgressAt = state.Durable >= state.Last ? now : state.ProgressAt,
+                };
             case LocalSynced(var through):
                 return state with { LocalDurable = Math.Max(state.LocalDurable, Math.Min(through, state.Last)) };
             case LinkOpened(var common, var durable, var whole):
@@ -248,20 +263,21 @@ public static partial class PrimaryMachine
                 return state with
                 {
                     IsReplicaWhole = true,
+                    ProgressAt = state.IsReplicaWhole ? state.ProgressAt : now,
                     Armed = state.Armed ?? (state is { Policy.ComparesRoots: true, InForce: ReplicationMode.Async, IsReplicaWhole: false }
                         ? Arm(state, 0, ReplicationMode.Async, now) : null),
                 };
-            case LinkClosed:
+            case LinkClosed(var reason):
                 return state with
                 {
-                    IsConnected = false, IsSyncProved = false, Drain = state.Drain is { } d ? d with { IsAsked = false } : null,
+                    LinkEnd = reason, IsConnected = false, IsSyncProved = false, Drain = state.Drain is { } d ? d with { IsAsked = false } : null,
                 };
             case Acked(var received, var durable) when state.IsConnected:
                 // More than was ever written is nothing that this owner's replica can have.
                 if (received > state.Last || durable > received) return state;
                 state = state with { HeardAt = now, Received = Math.Max(state.Received, received) };
                 if (!state.IsReplicaWhole) return state with { Lag = state.Lag.Confirm(durable) };
-                return durable > state.Durable ? state with { Durable = durable, Lag = state.Lag.Confirm(durable) } : state;
+                return durable > state.Durable ? state with { Durable = durable, Lag = state.Lag.Confirm(durable), ProgressAt = now } : state;
             case PeerHeard when state.IsConnected:
                 return state with { HeardAt = now };
             case LinkMeasured(var trip, var bandwidth):

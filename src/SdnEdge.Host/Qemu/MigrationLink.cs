@@ -56,7 +56,7 @@ public sealed class MigrationLink : IMigrationNetwork, IAsyncDisposable
     public MigrationLink(MigrationLinkConfig config)
     {
         ArgumentNullException.ThrowIfNull(config);
-        (_config, _files) = (config, new TlsFiles(config.Listen));
+        (_config, _files) = (config, new TlsFiles(config.Listen, "migration"));
         var at = new IPEndPoint(Address(config.Listen.Address), config.Listen.Port);
         _listener = new Socket(at.AddressFamily, SocketType.Stream, ProtocolType.Tcp);
         try

@@ -122,6 +122,26 @@ public sealed partial class NbdServer : IDisposable
         return true;
     }
 
+    /// <summary>Takes an export away that nobody uses; a client that comes meanwhile either keeps it, or is told that there is none.</summary>
+    /// <returns>Those who use it; empty: it is gone.</returns>
+    public IReadOnlyList<NbdConnectionInfo> RemoveUnused(string name)
+    {
+        NbdExport? export;
+        lock (_lock)
+        {
+            if (!_exports.Remove(name, out export)) return [];
+        }
+
+        // Who has chosen it looks whether it is there still, behind having chosen it.
+        NbdConnectionInfo[] users = [.. Connections.Where(connection => connection.Export == name)];
+        if (users.Length > 0)
+        {
+            lock (_lock) _exports[name] = export;
+        }
+
+        return users;
+    }
+
     /// <summary>Ends connections: nothing that they still send is taken, and what waits for a device is cancelled.</summary>
     /// <returns>How many.</returns>
     public int Disconnect(Func<NbdConnectionInfo, bool> which)

@@ -18,6 +18,9 @@ public sealed record LinkOptions
 
     /// <summary>Time between two pings.</summary>
     public TimeSpan PingEvery { get; init; } = TimeSpan.FromMilliseconds(100);
+
+    /// <summary>Time between the end of a connection and the next attempt.</summary>
+    public TimeSpan RetryAfter { get; init; } = TimeSpan.FromMilliseconds(200);
 }
 
 /// <summary>

@@ -13,6 +13,12 @@ namespace SdnEdge.Storage.Replication;
 /// </summary>
 public sealed class ReplicaSession
 {
+    // Received at most, before what was received earlier is durable: it has room in the log only when that may be applied.
+    private const long MaxUnsynced = 32 << 20;
+
+    // Says so often how far it is, also in the middle of a long frame: a slow link is not a silent one.
+    private static readonly TimeSpan s_beat = TimeSpan.FromMilliseconds(250);
+
     private readonly IReplicaSink _sink;
     private readonly Guid _volume;
     private readonly Func<OwnershipRecord> _ownership;
@@ -23,7 +29,7 @@ public sealed class ReplicaSession
 
     private LinkFrames _frames = null!;
     private RecordBatch? _batch;
-    private long _copied, _syncedCopy, _copySyncAt;
+    private long _copied, _syncedCopy, _copySyncAt, _unsynced;
     private bool _isDirty, _viaGap, _writing;
     private IReadOnlyList<(long Offset, long Length)> _gap = [];
     private long _total;
@@ -94,12 +100,25 @@ public sealed class ReplicaSession
         {
             _sink.Resume();
             reading = _frames.ReadAsync(end.Token).AsTask();
+            Task beat = Task.Delay(s_beat, end.Token);
+            _unsynced = 0;
             while (true)
             {
-                await Task.WhenAny(reading, sync ?? (Task)reading, _asks.News).ConfigureAwait(false);
+                await Task.WhenAny(reading, sync ?? (Task)reading, _asks.News, beat).ConfigureAwait(false);
                 while (_asks.TryTake(out (FrameKind Kind, ReadOnlyMemory<byte> Body) asked))
                     await SendAsync(asked.Kind, asked.Body, cancel).ConfigureAwait(false);
-                if (sync is { IsCompleted: true })
+                if (beat.IsCompletedSuccessfully)
+                {
+                    if (State.IsStreaming)
+                    {
+                        await SendAsync(FrameKind.Ack, LinkMessages.Write(State.Received.Sequence, State.Durable.Sequence), cancel)
+                            .ConfigureAwait(false);
+                    }
+
+                    beat = Task.Delay(s_beat, end.Token);
+                }
+
+                if (sync is not null && (sync.IsCompleted || _unsynced > MaxUnsynced))
                 {
                     await SyncedAsync(sync, cancel).ConfigureAwait(false);
                     sync = null;
@@ -123,7 +142,7 @@ public sealed class ReplicaSession
 
                 if (sync is null && _isDirty)
                 {
-                    _isDirty = false;
+                    (_isDirty, _unsynced) = (false, 0);
                     sync = _sink.SyncAsync(cancel);
                 }
 
@@ -136,7 +155,13 @@ public sealed class ReplicaSession
             LastFault = e.Message;
             await SayWhyAsync(e.Message).ConfigureAwait(false);
         }
-        catch (Exception e) when (e is IOException or OperationCanceledException)
+        catch (IOException e)
+        {
+            // A disk of this site, mostly: its owner is told. Where the connection is gone, that fails.
+            LastFault = e.Message;
+            await SayWhyAsync(e.Message).ConfigureAwait(false);
+        }
+        catch (OperationCanceledException e)
         {
             LastFault = e.Message;
         }
@@ -348,6 +373,7 @@ public sealed class ReplicaSession
                 break;
             case AppendBatch(var skip):
                 _sink.Append(_batch!, skip);
+                for (int i = skip; i < _batch!.Count; i++) _unsynced += _batch.Records[i].PayloadLength;
                 _isDirty = true;
                 break;
             case EndResync(var through):

@@ -401,7 +401,8 @@ internal sealed partial class ReplicatedVolume
             string why;
             try
             {
-                await using Stream stream = await _around.Connect(cancel).ConfigureAwait(false);
+                Stream connected = await _around.Connect(cancel).ConfigureAwait(false);
+                await using var stream = new HeardStream(connected, Silence);
                 var session = new OwnerSession(_reader, _reader, Volume.Metadata.Identity, () => epoch, Post, _link)
                 {
                     Gap = Volatile.Read(ref _gap), IsFinal = Ownership.Record.PromotedBy is not null,
@@ -420,7 +421,7 @@ internal sealed partial class ReplicatedVolume
             if (cancel.IsCancellationRequested) return;
             if (why != said) _around.Tell("link", $"the replica at {Peer} is not reached: {why}");
             said = why;
-            await Task.Delay(s_retry, cancel).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            await Task.Delay(_link.RetryAfter, cancel).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         }
     }
 

@@ -33,8 +33,7 @@ internal sealed record VolumeSurroundings(
 internal sealed partial class ReplicatedVolume : IAsyncDisposable
 {
     // The loop looks so often at what the log has become, when nothing else happens.
-    private static readonly TimeSpan s_look = TimeSpan.FromMilliseconds(20), s_retry = TimeSpan.FromMilliseconds(200),
-        s_room = TimeSpan.FromSeconds(5);
+    private static readonly TimeSpan s_look = TimeSpan.FromMilliseconds(20), s_room = TimeSpan.FromSeconds(5);
 
     private static readonly object s_wake = new();
 
@@ -57,6 +56,7 @@ internal sealed partial class ReplicatedVolume : IAsyncDisposable
     private OwnerSession? _session;
     private CancellationTokenSource? _owning;
     private CancellationTokenSource _followed = new();
+    private CancellationTokenSource? _served;
     private ReplicaSession _replica;
     private TaskCompletionSource _changed = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private Task _loop = Task.CompletedTask, _linking = Task.CompletedTask;
@@ -143,6 +143,9 @@ internal sealed partial class ReplicatedVolume : IAsyncDisposable
         }
     }
 
+    // A connection on which nothing is heard for so long is made anew.
+    private TimeSpan Silence => TimeSpan.FromMilliseconds(_policy.PeerGoneAfter / 1e6);
+
     private bool IsOwner => _ownership.Record.Role is OwnerRole.Owner or OwnerRole.Sealed;
 
     /// <summary>Carries out an order; returns when its effect is on disk.</summary>
@@ -188,19 +191,37 @@ internal sealed partial class ReplicatedVolume : IAsyncDisposable
     /// <summary>Serves a connection of the store that owns the volume, until it ends.</summary>
     public async Task FollowAsync(Stream stream, CancellationToken cancel)
     {
-        // A second connection waits for the end of the first, which its owner has left.
-        await _following.WaitAsync(cancel).ConfigureAwait(false);
+        // Its owner has left the connection before this one: that ends, and this one begins behind it.
+        using var end = CancellationTokenSource.CreateLinkedTokenSource(cancel, _stop.Token, _followed.Token);
+        CancellationTokenSource? before;
+        lock (_lock) (before, _served) = (_served, end);
         try
         {
-            using var end = CancellationTokenSource.CreateLinkedTokenSource(cancel, _stop.Token, _followed.Token);
-            await _replica.RunAsync(stream, end.Token).ConfigureAwait(false);
-            string ended = _replica.LastFault ?? "";
+            if (before is not null) await before.CancelAsync().ConfigureAwait(false);
+        }
+        catch (ObjectDisposedException)
+        {
+            // It has ended.
+        }
+
+        await _following.WaitAsync(end.Token).ConfigureAwait(false);
+        try
+        {
+            await using var heard = new HeardStream(stream, Silence);
+            ReplicaSession session = _replica;
+            await session.RunAsync(heard, end.Token).ConfigureAwait(false);
+            string ended = session.LastFault ?? "";
             if (ended != _ended && ended.Length > 0) _around.Tell("link-ended", $"{Peer} does not reach this copy any more: {ended}");
             _ended = ended;
             KeepHeard();
+
+            // A batch may be in the log in part, when its disk failed: what is there counts, not what was taken for done.
+            if (ended.Length > 0 && session.RefusedEpoch == 0 && Volume.Log.Commit() == 0 && _replica == session)
+                _replica = NewSession(session.State.OnDisk);
         }
         finally
         {
+            lock (_lock) _served = _served == end ? null : _served;
             _following.Release();
         }
 

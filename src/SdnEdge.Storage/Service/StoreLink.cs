@@ -37,7 +37,7 @@ internal sealed class StoreLink : IAsyncDisposable
     /// <exception cref="IOException">The address cannot be had, or a file cannot be read.</exception>
     public StoreLink(ReplicationLinkConfig config, Func<string, string, Func<Stream, CancellationToken, Task>?> take)
     {
-        (_config, _take, _files) = (config, take, new TlsFiles(config.Listen));
+        (_config, _take, _files) = (config, take, new TlsFiles(config.Listen, "replication"));
         var at = new IPEndPoint(Address(config.Listen.Address), config.Listen.Port);
         _listener = new Socket(at.AddressFamily, SocketType.Stream, ProtocolType.Tcp);
         try

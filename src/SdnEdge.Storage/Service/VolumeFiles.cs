@@ -19,7 +19,7 @@ internal sealed partial class VolumeRecordTypes : JsonSerializerContext;
 /// and is on disk
 /// when a call returns (<see cref="DurableFile"/>). One that cannot be read is never taken for one that is not there.
 /// </summary>
-internal sealed class VolumeFiles(string folder, Guid identity)
+internal class VolumeFiles(string folder, Guid identity)
 {
     /// <summary>The volume's folder.</summary>
     public string Folder => folder;
@@ -49,6 +49,10 @@ internal sealed class VolumeFiles(string folder, Guid identity)
     /// <inheritdoc cref="Write(OwnershipRecord)"/>
     public void Write(ReplicaRecord record) => Write("replica.json", record, VolumeRecordTypes.Default.ReplicaRecord);
 
+    /// <summary>Puts a file in the place of the one before; the new one is on disk at the return.</summary>
+    /// <exception cref="IOException">It could not be written.</exception>
+    protected virtual void Replace(string file, byte[] bytes) => DurableFile.Replace(file, bytes);
+
     private T? Read<T>(string name, System.Text.Json.Serialization.Metadata.JsonTypeInfo<T> type) where T : class
     {
         string file = Path.Combine(folder, name);
@@ -68,7 +72,7 @@ internal sealed class VolumeFiles(string folder, Guid identity)
     {
         try
         {
-            DurableFile.Replace(Path.Combine(folder, name), JsonSerializer.SerializeToUtf8Bytes(record, type));
+            Replace(Path.Combine(folder, name), JsonSerializer.SerializeToUtf8Bytes(record, type));
         }
         catch (Exception e) when (e is UnauthorizedAccessException or LinuxException)
         {

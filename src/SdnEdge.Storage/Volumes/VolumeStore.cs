@@ -13,6 +13,9 @@ public sealed class VolumeException : IOException
     {
     }
 
+    /// <summary>What was asked for cannot be: nothing that is here stands in its way.</summary>
+    public bool IsRequest { get; init; }
+
     /// <summary>What recovery found, when the log is damaged.</summary>
     public LogRecovery? Recovery { get; init; }
 }
@@ -35,8 +38,29 @@ public sealed class VolumeStore(string root, TimeProvider time)
 {
     private const UnixFileMode Private = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute;
 
+    /// <summary>Takes the folder: one store has it at a time.</summary>
+    /// <returns>Give it back by disposing.</returns>
+    /// <exception cref="VolumeException">Another store has it, or it cannot be made.</exception>
+    public IDisposable Hold()
+    {
+        try
+        {
+            if (!Directory.Exists(root)) Directory.CreateDirectory(root, Private);
+            string file = Path.Combine(root, "lock");
+            RawFile held = File.Exists(file) ? RawFile.Open(file, writable: true) : RawFile.Create(file);
+            if (held.TryLock()) return held;
+            held.Dispose();
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or LinuxException)
+        {
+            throw new VolumeException($"state.folder: {root}: {e.Message}");
+        }
+
+        throw new VolumeException($"state.folder: another store has {root}; give each store a folder of its own, or end the other one");
+    }
+
     /// <summary>Makes a volume of zeros.</summary>
-    /// <param name="name">1 to 64 of a-z, A-Z, 0-9, '-', '_' and '.', the first a letter or digit.</param>
+    /// <param name="name">1 to 63 of a-z, A-Z, 0-9, '-', '_' and '.', the first a letter or digit.</param>
     /// <param name="size">Bytes, a multiple of 512, more than 0.</param>
     /// <param name="options">How it works; its log is laid out so for good.</param>
     /// <param name="identity">That of the volume it is to be a copy of; null: a new one.</param>
@@ -55,11 +79,11 @@ public sealed class VolumeStore(string root, TimeProvider time)
     /// <exception cref="VolumeException">It could not be made; the image is as it was.</exception>
     public Volume Import(string name, string image, VolumeOptions options, Guid? identity = null, ulong epoch = 0)
     {
-        if (!Path.IsPathFullyQualified(image)) throw new VolumeException($"image {image}: an absolute path is needed");
+        if (!Path.IsPathFullyQualified(image)) throw new VolumeException($"image {image}: an absolute path is needed") { IsRequest = true };
         using var file = OpenRaw(image);
         long size = file.Length();
         if (size == 0 || size % 512 != 0)
-            throw new VolumeException($"image {image}: {size} bytes; a multiple of 512, more than 0, is needed");
+            throw new VolumeException($"image {image}: {size} bytes; a multiple of 512, more than 0, is needed") { IsRequest = true };
         return Make(name, size, image, options, identity, epoch);
     }
 
@@ -214,11 +238,11 @@ public sealed class VolumeStore(string root, TimeProvider time)
 
     private string FolderOf(string name)
     {
-        bool good = name is { Length: > 0 and <= 64 } && char.IsAsciiLetterOrDigit(name[0])
+        bool good = name is { Length: > 0 and <= 63 } && char.IsAsciiLetterOrDigit(name[0])
             && name.All(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '_' or '.');
         return good ? Path.Combine(root, name)
             : throw new VolumeException(
-                $"volume name '{name}': 1 to 64 of a-z, A-Z, 0-9, '-', '_', '.', the first a letter or digit, is needed");
+                $"volume name '{name}': 1 to 63 of a-z, A-Z, 0-9, '-', '_', '.', the first a letter or digit, is needed");
     }
 
     private static RawFile OpenRaw(string path)
@@ -229,7 +253,7 @@ public sealed class VolumeStore(string root, TimeProvider time)
         }
         catch (LinuxException e)
         {
-            throw new VolumeException(e.Message);
+            throw new VolumeException(e.Message) { IsRequest = true };
         }
     }
 

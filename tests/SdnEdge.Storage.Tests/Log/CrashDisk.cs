@@ -14,13 +14,25 @@ internal sealed class CrashDisk(int seed) : IStoreFolder
     private readonly Lock _lock = new();
     private readonly Dictionary<string, CrashFile> _files = new(StringComparer.Ordinal);
     private readonly Random _random = new(seed);
+    private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private long _left = long.MaxValue;
 
     /// <summary>Operations that change the disk, since it was made.</summary>
     public long Operations { get; private set; }
 
     /// <summary>The power is off: nothing has an effect any more.</summary>
-    public bool IsOff { get; private set; }
+    public bool IsOff
+    {
+        get;
+        private set
+        {
+            field = value;
+            if (value) _ended.TrySetResult();
+        }
+    }
+
+    /// <summary>Completes when the power is off.</summary>
+    public Task Ended => _ended.Task;
 
     /// <summary>A file's operations that fail from now on, by the end of its name; null: none.</summary>
     public string? FailingName { get; set; }
@@ -31,8 +43,32 @@ internal sealed class CrashDisk(int seed) : IStoreFolder
     /// <summary>Only syncs fail.</summary>
     public bool FailsOnlySync { get; set; }
 
+    /// <summary>Syncs wait for it; null: for nothing.</summary>
+    public ManualResetEventSlim? Hangs { get; set; }
+
     /// <summary>The power goes off in the middle of the n-th operation from now.</summary>
     public void CutAfter(long operations) => _left = operations;
+
+    /// <summary>The power goes off now.</summary>
+    public void Off()
+    {
+        lock (_lock) IsOff = true;
+    }
+
+    /// <summary>Replaces something that is kept elsewhere, whole or not at all.</summary>
+    /// <returns>The error number; after an error it was replaced or not.</returns>
+    public int Atomically(Action replace)
+    {
+        lock (_lock)
+        {
+            if (IsOff) return IoError;
+            Operations++;
+            bool cut = _left-- <= 0;
+            if (!cut || _random.Next(2) == 0) replace();
+            if (cut) IsOff = true;
+            return cut ? IoError : 0;
+        }
+    }
 
     /// <summary>What is on the disk after the power cut.</summary>
     public CrashDisk Survivor(int nextSeed)
@@ -47,11 +83,11 @@ internal sealed class CrashDisk(int seed) : IStoreFolder
     }
 
     /// <summary>A copy of the disk as it is, everything durable.</summary>
-    public CrashDisk Copy()
+    public CrashDisk Copy(int nextSeed = 0)
     {
         lock (_lock)
         {
-            var next = new CrashDisk(0);
+            var next = new CrashDisk(nextSeed);
             foreach ((string name, var file) in _files) next._files[name] = new CrashFile(next, name, file.Snapshot());
             return next;
         }
@@ -163,6 +199,7 @@ internal sealed class CrashDisk(int seed) : IStoreFolder
 
         public int Sync()
         {
+            disk.Hangs?.Wait();
             lock (disk._lock)
             {
                 int error = Begin(sync: true);

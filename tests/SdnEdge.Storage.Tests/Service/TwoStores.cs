@@ -22,10 +22,11 @@ internal sealed partial class TwoStores : IAsyncDisposable
     private readonly ReplicationMode _mode;
     private readonly ReplicationPolicy? _policy;
 
-    private TwoStores(ReplicationMode mode, ReplicationPolicy? policy)
+    private TwoStores(ReplicationMode mode, ReplicationPolicy? policy, Func<int, int>? between)
     {
         (_portA, _mode, _policy) = (TestAuthority.FreePort(), mode, policy);
-        PortToB = _portB = TestAuthority.FreePort(_portA);
+        _portB = TestAuthority.FreePort(_portA);
+        PortToB = between?.Invoke(_portB) ?? _portB;
         (ApiA, ApiB) = (Client("store-a"), Client("store-b"));
     }
 
@@ -49,9 +50,14 @@ internal sealed partial class TwoStores : IAsyncDisposable
 
     public StoreClient ApiB { get; }
 
-    public static async Task<TwoStores> StartAsync(ReplicationMode mode = ReplicationMode.Async, ReplicationPolicy? policy = null)
+    /// <summary>Starts both.</summary>
+    /// <param name="mode">The volume's mode.</param>
+    /// <param name="policy">Its policy.</param>
+    /// <param name="between">Stands between the two: gets the port of store-b, and says which one store-a connects to.</param>
+    public static async Task<TwoStores> StartAsync(ReplicationMode mode = ReplicationMode.Async, ReplicationPolicy? policy = null,
+        Func<int, int>? between = null)
     {
-        var two = new TwoStores(mode, policy);
+        var two = new TwoStores(mode, policy, between);
         await two.StartAAsync();
         await two.StartBAsync();
         return two;

@@ -1,0 +1,203 @@
+using SdnEdge.Core.Replication;
+using SdnEdge.Storage.Service;
+using SdnEdge.Storage.Volumes;
+using SdnEdge.Testing;
+
+namespace SdnEdge.Storage.Tests.Faults;
+
+/// <summary>What a run has seen.</summary>
+internal sealed record PairCounts(long Ends, long InsideAnOperation, long Answered, long Unanswered, long LostUnanswered, long Tails)
+{
+    public static PairCounts None { get; } = new(0, 0, 0, 0, 0, 0);
+
+    public static PairCounts operator +(PairCounts a, PairCounts b) => new(a.Ends + b.Ends, a.InsideAnOperation + b.InsideAnOperation,
+        a.Answered + b.Answered, a.Unanswered + b.Unanswered, a.LostUnanswered + b.LostUnanswered, a.Tails + b.Tails);
+
+    public override string ToString() => $"{Ends} ends of a store, {InsideAnOperation} inside an operation of its disk; {Answered} requests "
+        + $"answered, {Unanswered} not, of these {LostUnanswered} gone; {Tails} times the copy had more than its owner was left with";
+}
+
+/// <summary>
+/// A volume at two stores, written by one client in all modes; a store ends at any operation of its disk, again and again, by a kill or a
+/// power cut, and comes back.
+/// <code>
+/// 1. the owner has every request that was answered (kill), that was answered as durable (power cut)
+/// 2. the copy has every request that was answered in sync mode, that was answered as durable in semantic mode
+/// 3. each of the two is the state after a prefix of the requests
+/// 4. what was not answered because the copy was away is answered when it is back
+/// 5. both then prove to be equal, and are
+/// </code>
+/// </summary>
+internal sealed class PairRun : IAsyncDisposable
+{
+    private static readonly ClientIdentity s_guest = ClientIdentity.Certificate("guest");
+
+    private readonly string _folder = Directory.CreateTempSubdirectory("sdnedge-pair-").FullName;
+    private readonly int _seed;
+    private readonly bool _power;
+    private readonly Random _random;
+    private readonly PairSite _a, _b;
+    private readonly Requests _requests;
+    private int _mustA, _mustB;
+    private ReplicationMode _mode = ReplicationMode.Async;
+    private PairCounts _counts = PairCounts.None;
+
+    private PairRun(int seed, bool power)
+    {
+        (_seed, _power, _random) = (seed, power, new Random(seed));
+        _requests = new Requests(PairSite.Size, _random);
+        _a = new PairSite("store-a", "store-b", isOwner: true, Directory.CreateDirectory(Path.Combine(_folder, "a")).FullName);
+        _b = new PairSite("store-b", "store-a", isOwner: false, Directory.CreateDirectory(Path.Combine(_folder, "b")).FullName);
+    }
+
+    /// <summary>Runs a seed; a failure says what was wrong.</summary>
+    /// <param name="seed">Everything but the threads' course comes from it.</param>
+    /// <param name="lives">How often a store ends.</param>
+    /// <param name="power">By power cuts, not by kills.</param>
+    public static async Task<PairCounts> GoAsync(int seed, int lives, bool power)
+    {
+        await using var run = new PairRun(seed, power);
+        try
+        {
+            return await run.LivesAsync(lives);
+        }
+        catch (Exception e)
+        {
+            throw new InvalidOperationException($"seed {seed}, {(power ? "power cut" : "kill")} {run._counts.Ends}: {e.Message}\n"
+                + string.Join('\n', run._a.Told.TakeLast(12).Concat(run._b.Told.TakeLast(12))), e);
+        }
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await _a.DisposeAsync();
+        await _b.DisposeAsync();
+        Directory.Delete(_folder, recursive: true);
+    }
+
+    private async Task<PairCounts> LivesAsync(int lives)
+    {
+        _a.Create(_seed);
+        _b.Create(_seed + 1);
+        StartB();
+        StartA();
+        _ = await _a.Replicated!.OrderAsync(OwnershipOrderKind.Grant, 1, s_guest, 1, null, default).WaitAsync(Patience.Time);
+        for (int life = 0; life < lives; life++)
+        {
+            if (!await LifeAsync()) break;
+        }
+
+        return _counts;
+    }
+
+    private void StartA() => _a.Start(cancel => _b.AcceptAsync(_a, cancel));
+
+    private void StartB() => _b.Start(_ => throw new IOException("a copy connects to nobody"));
+
+    private async Task<bool> LifeAsync()
+    {
+        await Patience.UntilAsync(() => _a.Replicated!.Primary is { IsConnected: true }, () => "the link is not made");
+        _mode = (ReplicationMode)_random.Next(3);
+        await _a.Replicated!.ModeAsync(_mode, default).WaitAsync(Patience.Time);
+        PairSite[] victims = _random.Next(_power ? 3 : 2) switch { 0 => [_a], 1 => [_b], _ => [_a, _b] };
+        foreach (PairSite victim in victims) victim.Disk.CutAfter(_random.Next(_random.Next(1, 500)));
+        List<Task> open = await WriteAsync(victims);
+        _counts += PairCounts.None with
+        {
+            Ends = victims.Length, InsideAnOperation = victims.Count(v => v.Disk.IsOff),
+        };
+        foreach (PairSite victim in victims) await victim.EndAsync();
+        if (victims.Contains(_a)) await Task.WhenAll(open).WaitAsync(Patience.Time);
+        _counts += PairCounts.None with { Unanswered = open.Count(t => !t.IsCompleted) };
+
+        // The copy first: what it has behind the owner's end is no more known afterwards.
+        if (victims.Contains(_b)) _b.Reopen(_power, _random.Next());
+        else await _b.QuietAsync().WaitAsync(Patience.Time);
+        if (victims.Contains(_b) || victims.Contains(_a)) _ = _requests.Verify($"the copy ({_mode})", await _b.ReadAsync(), _mustB);
+        if (victims.Contains(_a))
+        {
+            _a.Reopen(_power, _random.Next());
+            int last = _requests.Verify($"the owner ({_mode})", await _a.ReadAsync(), _mustA);
+            _counts += PairCounts.None with { LostUnanswered = _requests.Drop(last) };
+        }
+
+        bool tail = _b.Volume.Log.LastSequence > _a.Volume.Log.LastSequence;
+        if (tail && !_power) throw new InvalidOperationException("the copy has records that its owner does not have, after a kill");
+        if (victims.Contains(_b)) StartB();
+        if (victims.Contains(_a)) StartA();
+        await Task.WhenAll(open).WaitAsync(Patience.Time);
+        if (tail) _counts += PairCounts.None with { Tails = 1 };
+        return await AgreeAsync(tail);
+    }
+
+    // Both are equal, and are the state after all requests that are left. False: the copy cannot follow any more, and says so.
+    private async Task<bool> AgreeAsync(bool tail)
+    {
+        Task<DrainProof> drain = _a.Replicated!.DrainAsync(default);
+        await Patience.UntilAsync(() => drain.IsCompleted || Refused(), () => "neither proved to be equal nor refused");
+        if (!drain.IsCompleted) return false;
+        _ = await drain;
+        byte[] atA = await _a.ReadAsync(), atB = await _b.ReadAsync();
+        _ = _requests.Verify("the owner, at rest,", atA, _requests.Last);
+        if (!atA.AsSpan().SequenceEqual(atB)) throw new InvalidOperationException("both have proved to be equal, and are not");
+        if (_random.Next(8) == 0 && !(_a.Volume.Check(default).IsGood && _b.Volume.Check(default).IsGood))
+            throw new InvalidOperationException("a volume finds itself not as it was written");
+        _requests.Rest(atA);
+        return true;
+
+        bool Refused() => tail && _b.Told.Any(t => t.Contains("are not the owner's", StringComparison.Ordinal));
+    }
+
+    // Writes with some requests open at a time until a victim has ended, or enough was written. What is open still.
+    private async Task<List<Task>> WriteAsync(PairSite[] victims)
+    {
+        IBlockDevice device = new ClientView(_a.Replicated!, s_guest);
+        Task ended = Task.WhenAny(victims.Select(v => v.Disk.Ended));
+        int count = _random.Next(5, 250), depth = 1 + _random.Next(8);
+        List<Task> open = [];
+        int answered = 0;
+        for (int i = 0; i < count && !ended.IsCompleted; i++)
+        {
+            open.RemoveAll(t => t.IsCompletedSuccessfully);
+            while (open.Count >= depth && !ended.IsCompleted)
+            {
+                await Task.WhenAny([.. open, ended]);
+                open.RemoveAll(t => t.IsCompletedSuccessfully);
+            }
+
+            open.Add(IssueAsync(device, victims, () => Interlocked.Increment(ref answered)));
+            if (_random.Next(6) == 0) await Task.Delay(1);
+        }
+
+        _counts += PairCounts.None with { Answered = answered };
+        return open;
+    }
+
+    private Task IssueAsync(IBlockDevice device, PairSite[] victims, Action answered)
+    {
+        int kind = _random.Next(20);
+        if (kind == 0) return AwaitAsync(device.FlushAsync(default), _requests.Answered, durable: true);
+        Request next = _requests.Next(zeros: kind == 1);
+        bool durable = kind is 2 or 3;
+        return next.Bytes is { } bytes
+            ? AwaitAsync(device.WriteAsync(next.Offset, bytes, durable ? BlockFlags.ForceUnitAccess : BlockFlags.None, default), next.Number,
+                durable)
+            : AwaitAsync(device.WriteZeroesAsync(next.Offset, next.Length, BlockFlags.NoHole, default), next.Number, durable: false);
+
+        async Task AwaitAsync(ValueTask<BlockResult> request, int through, bool durable)
+        {
+            ReplicationMode mode = _mode;
+            BlockResult result = await request;
+            if (result != BlockResult.Ok)
+            {
+                if (!victims.Contains(_a)) throw new InvalidOperationException($"the owner runs, and answers a request with {result}");
+                return;
+            }
+
+            answered();
+            if (!_power || durable || mode == ReplicationMode.Sync) Requests.Raise(ref _mustA, through);
+            if (mode == ReplicationMode.Sync || (mode == ReplicationMode.Semantic && durable)) Requests.Raise(ref _mustB, through);
+            _requests.Answer(through);
+        }
+    }
+}
