@@ -56,6 +56,8 @@ namespace SdnEdge.Core.Api;
 [JsonSerializable(typeof(MarkInfo))]
 [JsonSerializable(typeof(IReadOnlyList<MarkInfo>))]
 [JsonSerializable(typeof(StaleReport))]
+[JsonSerializable(typeof(VolumeMarkInfo))]
+[JsonSerializable(typeof(IReadOnlyList<VolumeMarkInfo>))]
 [JsonSerializable(typeof(object))]
 [JsonSerializable(typeof(int?))]
 internal sealed partial class ApiTypes : JsonSerializerContext;

@@ -19,8 +19,11 @@ internal sealed class TwoStores : IAsyncDisposable
     private readonly TestAuthority _authority = new("stores");
     private readonly StoreConfig _configA, _configB;
 
-    private TwoStores(ReplicationMode mode, ReplicationPolicy? policy)
+    private readonly bool _hasManager;
+
+    private TwoStores(ReplicationMode mode, ReplicationPolicy? policy, bool hasManager)
     {
+        _hasManager = hasManager;
         int portA = TestAuthority.FreePort(), portB = TestAuthority.FreePort(portA);
         _configA = Config("store-a", portA, "store-b", portB, owner: true, mode, policy);
         _configB = Config("store-b", portB, "store-a", portA, owner: false, mode, policy);
@@ -35,9 +38,10 @@ internal sealed class TwoStores : IAsyncDisposable
 
     public StoreClient ApiB { get; }
 
-    public static async Task<TwoStores> StartAsync(ReplicationMode mode = ReplicationMode.Async, ReplicationPolicy? policy = null)
+    public static async Task<TwoStores> StartAsync(
+        ReplicationMode mode = ReplicationMode.Async, ReplicationPolicy? policy = null, bool hasManager = false)
     {
-        var two = new TwoStores(mode, policy);
+        var two = new TwoStores(mode, policy, hasManager);
         await two.StartAAsync();
         await two.StartBAsync();
         return two;
@@ -59,6 +63,12 @@ internal sealed class TwoStores : IAsyncDisposable
         B = null;
     }
 
+    /// <summary>Socket of the manager's API, where the stores have one.</summary>
+    public string ManagerSocket => Path.Combine(_folder, "mms.sock");
+
+    /// <summary>Its journal.</summary>
+    public string Journal => Path.Combine(_folder, "mms.db");
+
     public Task<NbdTestClient> ConnectAsync(string store) => NbdTestClient.ConnectAsync(Path.Combine(_folder, store + ".nbd"), Volume);
 
     /// <summary>Where the API of the store at a host is, and where its exports are.</summary>
@@ -68,6 +78,31 @@ internal sealed class TwoStores : IAsyncDisposable
     public string NbdOf(string host) => Path.Combine(_folder, StoreAt(host) + ".nbd");
 
     private static string StoreAt(string host) => host.Replace("host-", "store-", StringComparison.Ordinal);
+
+    /// <summary>The configuration file of store-a, for a process of its own in place of <see cref="A"/>.</summary>
+    public async Task<string> WriteConfigAsync()
+    {
+        ApiTcpConfig tls = _configA.Replication!.Listen;
+        StorePeer peer = _configA.Replication.Peers[0];
+        string file = Path.Combine(_folder, "store-a.yaml");
+        await File.WriteAllTextAsync(file, string.Create(System.Globalization.CultureInfo.InvariantCulture, $$"""
+            name: store-a
+            site: dc
+            api: { unix: {{_configA.Api.Unix}} }
+            state: { folder: {{_configA.StateFolder}} }
+            nbd: { unix: {{_configA.Exports.Unix}} }
+            replication:
+              listen: "{{tls.Address}}:{{tls.Port}}"
+              certificate: {{tls.Certificate}}
+              key: {{tls.Key}}
+              clientCa: {{tls.ClientCa}}
+              peers: [{ name: {{peer.Name}}, address: "{{peer.Address}}:{{peer.Port}}" }]
+            volumes:
+              - { name: {{Volume}}, size: {{Size}}, owner: true, replica: {{peer.Name}} }
+
+            """));
+        return file;
+    }
 
     /// <summary>Gives an order of a migration.</summary>
     public static Task<VolumeOrderReply> OrderAsync(StoreClient store, OwnershipOrderKind order, ulong epoch, ClientIdentity? client = null)
@@ -109,6 +144,9 @@ internal sealed class TwoStores : IAsyncDisposable
         return new StoreConfig(name, "dc", new ApiConfig(Path.Combine(_folder, name + ".sock")), Path.Combine(_folder, name),
             new ExportConfig(Path.Combine(_folder, name + ".nbd"), null),
             new ReplicationLinkConfig(tls, [new StorePeer(peer, loopback, peerPort)]),
-            [new VolumeConfig(Volume, Size, null, owner, peer, mode, policy ?? new ReplicationPolicy())]);
+            [new VolumeConfig(Volume, Size, null, owner, peer, mode, policy ?? new ReplicationPolicy())])
+        {
+            Manager = _hasManager ? new StoreManagerConfig("unix:" + ManagerSocket) : null,
+        };
     }
 }
