@@ -48,6 +48,17 @@ public sealed class MmsClient(ApiEndpoint endpoint) : ApiClient(endpoint, ApiJso
     public Task<MigrationStatus> RollbackAsync(string id, CancellationToken cancel = default)
         => PostAsync<AbortCall, MigrationStatus>($"v1/migrations/{Uri.EscapeDataString(id)}/rollback", new AbortCall(), cancel);
 
+    /// <summary>Volumes of which something is on record.</summary>
+    public Task<IReadOnlyList<VolumeMarkInfo>> VolumesAsync(CancellationToken cancel = default)
+        => GetAsync<IReadOnlyList<VolumeMarkInfo>>("v1/volumes", cancel);
+
+    /// <summary>A store's report; returns when it is on record.</summary>
+    public Task<VolumeMarkInfo> ReportAsync(StaleReport report, CancellationToken cancel = default)
+    {
+        ArgumentNullException.ThrowIfNull(report);
+        return PostAsync<StaleReport, VolumeMarkInfo>($"v1/volumes/{report.Volume:D}/stale", report, cancel);
+    }
+
     /// <summary>Rebuilds owners and epochs from what PEs and hosts say.</summary>
     public Task<IReadOnlyList<GroupInfo>> RecoverAsync(CancellationToken cancel = default) => RecoverAsync(new RecoverCall(), cancel);
 

@@ -34,6 +34,7 @@ public sealed partial class StoreAgent : IStoreControl, IAsyncDisposable
     private readonly string _incarnation = Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(8));
     private readonly NbdServer _server;
     private readonly StoreLink? _link;
+    private readonly StaleReporter? _reporter;
     private Task _serving = Task.CompletedTask;
     private ApiServer? _api;
     private IDisposable? _folder;
@@ -43,6 +44,7 @@ public sealed partial class StoreAgent : IStoreControl, IAsyncDisposable
         (_config, _store) = (config, new VolumeStore(config.StateFolder, TimeProvider.System));
         _server = new NbdServer(ServerOptions(config, what => Events.Add(Monotonic.Now, "nbd", config.Name, "report", what)));
         if (config.Replication is { } replication) _link = new StoreLink(replication, FollowerOf);
+        if (config.Manager is { } manager) _reporter = new StaleReporter(manager);
     }
 
     /// <summary>Its API; null where its configuration gives it none.</summary>
@@ -173,7 +175,8 @@ public sealed partial class StoreAgent : IStoreControl, IAsyncDisposable
         uint generation = other && request.Generation <= now.Generation ? now.Generation + 1 : Math.Max(request.Generation, now.Generation);
         try
         {
-            OwnershipReply reply = await volume.OrderAsync(order, request.Epoch, client, generation, request.Expected?.ToPoint(), cancel);
+            OwnershipReply reply = await volume.OrderAsync(order, request.Epoch, client, generation, request.Expected?.ToPoint(), cancel,
+                request.IsStale);
             return new VolumeOrderReply(name, reply.Kind, reply.Epoch, reply.Role, reply.Repeated,
                 reply.SealedAt is { } at ? LogPointInfo.Of(at) : null, reply.Verdict);
         }
@@ -275,6 +278,7 @@ public sealed partial class StoreAgent : IStoreControl, IAsyncDisposable
         foreach (ReplicatedVolume volume in _replicated.Values) await volume.DisposeAsync();
         foreach (Volume volume in _volumes.Values) volume.Dispose();
         _folder?.Dispose();
+        _reporter?.Dispose();
         _stop.Dispose();
     }
 
@@ -359,7 +363,10 @@ public sealed partial class StoreAgent : IStoreControl, IAsyncDisposable
             var files = new VolumeFiles(Path.Combine(_config.StateFolder, name), volume.Metadata.Identity);
             var around = new VolumeSurroundings(peer, cancel => _link!.ConnectAsync(peer, name, cancel),
                 keep => _server.Disconnect(c => c.Export == name && !keep(IdentityOf(c.Client))),
-                (change, detail) => Events.Add(Monotonic.Now, "volume", name, change, detail));
+                (change, detail) => Events.Add(Monotonic.Now, "volume", name, change, detail))
+            {
+                Report = _reporter is { } reporter ? reporter.ReportAsync : null,
+            };
             var link = new LinkOptions { Compression = _config.Replication!.Compression };
             var replicated = new ReplicatedVolume(volume, gate, files, named.Owner, named.Mode, named.Policy, link, around);
             _replicated[name] = replicated;

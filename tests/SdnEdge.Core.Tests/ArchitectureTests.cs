@@ -14,7 +14,7 @@ public sealed class ArchitectureTests
         ["SdnEdge.Web"] = ["SdnEdge.Core", "SdnEdge.Linux"],
         ["SdnEdge.Router"] = ["SdnEdge.Core", "SdnEdge.Linux", "SdnEdge.Web"],
         ["SdnEdge.Host"] = ["SdnEdge.Client", "SdnEdge.Core", "SdnEdge.Linux", "SdnEdge.Web"],
-        ["SdnEdge.Storage"] = ["SdnEdge.Core", "SdnEdge.Linux", "SdnEdge.Web"],
+        ["SdnEdge.Storage"] = ["SdnEdge.Client", "SdnEdge.Core", "SdnEdge.Linux", "SdnEdge.Web"],
         ["SdnEdge.Mms"] = ["SdnEdge.Client", "SdnEdge.Core", "SdnEdge.Web"],
         ["SdnEdge.Lab"] = ["SdnEdge.Client", "SdnEdge.Core", "SdnEdge.Linux"],
         ["SdnEdge.Demo"] = ["SdnEdge.Lab", "SdnEdge.Mms"],

@@ -28,6 +28,10 @@ internal sealed class ScriptedParties(ScriptedJournal journal) : IParties
     /// <summary>Hosts and PEs that answer nothing.</summary>
     public HashSet<string> Silent { get; } = new(StringComparer.Ordinal);
 
+    /// <summary>Volumes of servers at host-a.</summary>
+    public System.Collections.Concurrent.ConcurrentDictionary<string, IReadOnlyList<ServerVolumeInfo>> Volumes { get; }
+        = new(StringComparer.Ordinal);
+
     /// <summary>PEs that forget a path as soon as they have aborted it.</summary>
     public HashSet<string> Forgetful { get; } = new(StringComparer.Ordinal);
 
@@ -175,7 +179,10 @@ internal sealed class ScriptedParties(ScriptedJournal journal) : IParties
         lock (_lock)
         {
             MirrorProgress? copy = host == "host-a" ? _copies.GetValueOrDefault(server) : null;
-            return Task.FromResult(Of(host, server) with { Mirror = copy });
+            return Task.FromResult(Of(host, server) with
+            {
+                Mirror = copy, Volumes = host == "host-a" ? Volumes.GetValueOrDefault(server) : null,
+            });
         }
     }
 

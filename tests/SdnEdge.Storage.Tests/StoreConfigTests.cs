@@ -86,6 +86,53 @@ public class StoreConfigTests
         }
     }
 
+    [Theory]
+    [InlineData("{ api: \"https://10.254.0.100:8443/\", certificate: /c, key: /k, authority: /a }", "https://10.254.0.100:8443/", "/c")]
+    [InlineData("{ api: \"unix:/run/mms.sock\" }", "unix:/run/mms.sock", null)]
+    public void Going_on_without_a_replica_is_a_policy_where_a_manager_is_named(string manager, string api, string? certificate)
+    {
+        StoreConfigResult result = StoreConfigLoader.Load(GoOn(manager), "store-a.yaml");
+        Assert.Empty(result.Errors);
+        Assert.Equal((api, certificate), (result.Config!.Manager!.Api, result.Config.Manager.Certificate));
+        ReplicationPolicy policy = Assert.Single(result.Config.Volumes).Policy;
+        Assert.Equal((PeerGoneAction.GoOn, 2_000_000_000L, LagAction.GoOn), (policy.PeerGone, policy.PeerGoneAfter, policy.AtLagBound));
+    }
+
+    [Theory]
+    [InlineData("{}", "manager.api: is missing")]
+    [InlineData("{ api: \"http://10.254.0.100/\" }", "manager.api: 'http://10.254.0.100/' is not https")]
+    [InlineData("{ api: \"unix:mms.sock\" }", "manager.api: 'mms.sock' is not an absolute path")]
+    [InlineData("{ api: \"https://10.254.0.100:8443/\", key: /k, authority: /a }", "manager.certificate: is missing: by https")]
+    [InlineData("{ api: \"https://10.254.0.100:8443/\", certificate: c, key: /k, authority: /a }", "'c' is not an absolute path")]
+    [InlineData("{ api: \"unix:/run/mms.sock\", key: /k }", "manager.key: has no effect on a unix socket")]
+    [InlineData("{ api: \"unix:/run/mms.sock\", kee: /k }", "kee")]
+    public void A_manager_that_cannot_be_reached_so_is_said(string manager, string why)
+        => Assert.Contains(why, Assert.Single(StoreConfigLoader.Load(GoOn(manager), "store-a.yaml").Errors).ToString(),
+            StringComparison.Ordinal);
+
+    private static string GoOn(string manager) => $$"""
+        name: store-a
+        site: dc-a
+        api: { unix: /run/store-a.sock }
+        state: { folder: /var/lib/store-a }
+        nbd: { unix: /run/store-a.nbd }
+        manager: {{manager}}
+        replication:
+          listen: "10.0.0.1:7820"
+          certificate: /c
+          key: /k
+          clientCa: /a
+          peers: [{ name: store-b, address: "10.0.0.2:7820" }]
+        volumes:
+          - name: v
+            size: 8GiB
+            owner: true
+            replica: store-b
+            mode: sync
+            lag: { bytes: 1GiB, atBound: go-on }
+            peerGone: { then: go-on, afterMs: 2000 }
+        """;
+
     // A network on which everybody may read and write a disk has to be asked for by name.
     [Fact]
     public void Exports_by_TCP_need_certificates_unless_the_address_is_named_insecure()

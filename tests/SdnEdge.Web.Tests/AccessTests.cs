@@ -114,7 +114,9 @@ public sealed class AccessTests : IDisposable
             read    GET  /v1/migrations
             read    GET  /v1/migrations/{id}
             read    GET  /v1/events
+            read    GET  /v1/volumes
             read    POST /v1/plans
+            store   POST /v1/volumes/{id}/stale
             migrate POST /v1/migrations
             migrate POST /v1/migrations/{id}/abort
             migrate POST /v1/migrations/{id}/commit
@@ -126,7 +128,8 @@ public sealed class AccessTests : IDisposable
     // What api.access says. Root may do everything on the socket.
     private static readonly AccessRule[] s_access =
     [
-        new("reader", null, ApiRole.Read), new("mover", null, ApiRole.Migrate), new("chief", null, ApiRole.Admin),
+        new("reader", null, ApiRole.Read), new("store-a", null, ApiRole.Store), new("mover", null, ApiRole.Migrate),
+        new("chief", null, ApiRole.Admin),
         new("nobody", null, ApiRole.None), new(null, 65531, ApiRole.Read), new(null, 65532, ApiRole.Migrate),
         new(null, 65533, ApiRole.Admin), new(null, 65530, ApiRole.None),
     ];
@@ -183,7 +186,7 @@ public sealed class AccessTests : IDisposable
         // TCP: by certificate. One of the right CA that is not named may read; what is no certificate of the right CA gets no connection.
         (string Name, X509Certificate2? Certificate, ApiRole? Role)[] holders =
         [
-            ("reader", _right.Issue("CN=reader"), ApiRole.Read), ("mover", _right.Issue("CN=mover"), ApiRole.Migrate),
+            ("reader", _right.Issue("CN=reader"), ApiRole.Read), ("store-a", _right.Issue("CN=store-a"), ApiRole.Store), ("mover", _right.Issue("CN=mover"), ApiRole.Migrate),
             ("chief", _right.Issue("CN=chief"), ApiRole.Admin), ("nobody", _right.Issue("CN=nobody"), ApiRole.None),
             ("a name without a rule", _right.Issue("CN=somebody"), ApiRole.Read),
             ("a name in other letters", _right.Issue("CN=Chief"), ApiRole.Read),

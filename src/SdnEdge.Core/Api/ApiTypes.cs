@@ -62,6 +62,8 @@ namespace SdnEdge.Core.Api;
 [JsonSerializable(typeof(CloneInfo))]
 [JsonSerializable(typeof(IReadOnlyList<MarkInfo>))]
 [JsonSerializable(typeof(StaleReport))]
+[JsonSerializable(typeof(VolumeMarkInfo))]
+[JsonSerializable(typeof(IReadOnlyList<VolumeMarkInfo>))]
 [JsonSerializable(typeof(object))]
 [JsonSerializable(typeof(int?))]
 internal sealed partial class ApiTypes : JsonSerializerContext;

@@ -240,4 +240,16 @@ public sealed record VolumeOrderReply(
 /// <param name="Epoch">The owner's epoch; another than that on record is refused.</param>
 /// <param name="Generation">Number of the report within the epoch; a lower one than the highest seen changes nothing.</param>
 /// <param name="StaleFrom">First sequence that may be missing at the replica; null = the report of this number is over.</param>
-public sealed record StaleReport(Guid Volume, ulong Epoch, ulong Generation, ulong? StaleFrom);
+/// <param name="Name">The volume's name, for people; null = not said.</param>
+public sealed record StaleReport(Guid Volume, ulong Epoch, ulong Generation, ulong? StaleFrom, string? Name = null);
+
+/// <summary>What a manager has on record of a volume: <c>GET /v1/volumes</c> of the manager, and its answer to a store's report.</summary>
+/// <param name="Volume">The volume's identity.</param>
+/// <param name="Name">Its name; null = not known.</param>
+/// <param name="Epoch">Its owner's epoch, as stores count.</param>
+/// <param name="Generation">Highest number of a report within the epoch; 0 = there was none.</param>
+/// <param name="StaleFrom">First sequence that may be missing at the replica; null = it is not stale.</param>
+/// <param name="Since">Since when (ISO 8601, UTC); null = it is not stale.</param>
+/// <param name="By">Who reported last.</param>
+public sealed record VolumeMarkInfo(
+    Guid Volume, string? Name, ulong Epoch, ulong Generation, ulong? StaleFrom, string? Since, string? By);

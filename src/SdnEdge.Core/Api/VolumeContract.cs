@@ -63,7 +63,7 @@ public sealed record ServerVolumeInfo(
     {
         if (Fault is { } fault) return fault;
         if (Role != OwnerRole.Owner)
-            return Phase is { } phase ? $"{Word(phase)} at {Store ?? "the store"}" : $"{Word(Role ?? OwnerRole.Replica)} at {Store ?? "the store"}";
+            return $"{(Phase is { } phase ? Word(phase) : Word(Role ?? OwnerRole.Replica))} at {Store ?? "the store"}";
         if (IsReplicated == false) return "it has no replica";
         string mode = InForce is { } now ? Word(now) : "no mode";
         if (Switching is { } to && to != InForce) mode += $" to {Word(to)}";

@@ -30,7 +30,8 @@ public sealed record WindowCall(DateTimeOffset From, DateTimeOffset To, int? Lea
     public string? WhyNot()
     {
         if (To <= From) return $"it ends ({To:u}) before it begins ({From:u}); {Right}";
-        if (To - From < s_shortest) return $"it is {(To - From).TotalMilliseconds:0} ms long; give it {s_shortest.TotalSeconds:0} s at least";
+        if (To - From < s_shortest)
+            return $"it is {(To - From).TotalMilliseconds:0} ms long; give it {s_shortest.TotalSeconds:0} s at least";
         if (To - From > s_longest) return $"it is {(To - From).TotalDays:0.#} days long; give it {s_longest.TotalDays:0} days at most";
         return LeadMs is < 0 or > MostLeadMs
             ? string.Create(CultureInfo.InvariantCulture, $"leadMs {LeadMs} is out of range; 0 to {MostLeadMs}") : null;
@@ -65,7 +66,8 @@ public sealed record WindowCall(DateTimeOffset From, DateTimeOffset To, int? Lea
             var today = new DateTimeOffset(after.Date + time.ToTimeSpan(), after.Offset);
             return today >= after ? today : today.AddDays(1);
         }
-        else if (DateTimeOffset.TryParseExact(text, s_dates, CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal, out DateTimeOffset at))
+        else if (DateTimeOffset.TryParseExact(
+            text, s_dates, CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal, out DateTimeOffset at))
         {
             // Without a zone it is meant as the clock on the wall.
             bool zoned = text.EndsWith('Z') || text.LastIndexOfAny(['+', '-']) > 10;

@@ -36,6 +36,8 @@ public enum ApiRole
     None,
     /// <summary>Look.</summary>
     Read,
+    /// <summary>Look, and report to a manager what becomes of volumes: for stores.</summary>
+    Store,
     /// <summary>Start, abort and finish migrations; send a migration's signals and orders.</summary>
     Migrate,
     /// <summary>Change the daemon itself: its configuration, its sessions, its recovery.</summary>

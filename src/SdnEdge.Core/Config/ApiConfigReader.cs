@@ -32,9 +32,9 @@ public static class ApiConfigReader
         {
             string? certificate = item.Text("certificate", example: "mms");
             uint? user = (uint?)item.OptionalNumber("user", 0, uint.MaxValue);
-            ApiRole role = item.Choice("role", ApiRole.Read, ("read", ApiRole.Read), ("migrate", ApiRole.Migrate),
-                ("admin", ApiRole.Admin));
-            if (!item.Has("role")) item.Error("role", "is missing; write role: read, migrate or admin");
+            ApiRole role = item.Choice("role", ApiRole.Read, ("read", ApiRole.Read), ("store", ApiRole.Store),
+                ("migrate", ApiRole.Migrate), ("admin", ApiRole.Admin));
+            if (!item.Has("role")) item.Error("role", "is missing; write role: read, store, migrate or admin");
             if (certificate is null == user is null)
                 item.Error("certificate", "or user: exactly one of them says who it is; write certificate: NAME, or user: NUMBER");
             else if (rules.Exists(r => r.Certificate == certificate && r.User == user))
@@ -67,6 +67,27 @@ public static class ApiConfigReader
                 $"is missing: {what} without mutual TLS; write {name}: /etc/sdnedge/{file}, or {instead}");
             return text;
         }
+    }
+
+    /// <summary>Why a text is no address of a daemon's API, and what would be right; null = it is one.</summary>
+    public static string? WhyNotApi(string api)
+    {
+        ArgumentNullException.ThrowIfNull(api);
+        const string Right = "write \"https://10.254.0.1:8443/\", or unix:/run/sdnedge/pe-a.sock";
+        if (api.StartsWith("unix:", StringComparison.Ordinal))
+        {
+            string path = api["unix:".Length..];
+            int length = Encoding.UTF8.GetByteCount(path);
+            return !path.StartsWith('/') ? $"'{path}' is not an absolute path; {Right}"
+                : length > MaxSocketPath
+                    ? $"the path is {length} bytes long and the kernel takes {MaxSocketPath}; choose a shorter one" : null;
+        }
+
+        if (!Uri.TryCreate(api, UriKind.Absolute, out Uri? uri) || uri.Host.Length == 0) return $"'{api}' is no address of an API; {Right}";
+        if (uri.Scheme != Uri.UriSchemeHttps)
+            return $"'{api}' is not https; a daemon is reached by https with certificates, or on this machine by its unix socket: {Right}";
+        return uri.PathAndQuery == "/" && uri.Fragment.Length == 0 && uri.UserInfo.Length == 0
+            ? null : $"'{api}' has more than a host and a port; {Right}";
     }
 
     /// <summary>Reads ADDRESS:PORT.</summary>

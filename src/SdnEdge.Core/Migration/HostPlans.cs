@@ -216,7 +216,8 @@ internal static class HostPlans
         return
         [
             .. again ? (ReadOnlySpan<HostStep>)[] : [new Write(cancelling)], new Call(DriverCall.Cancel, ServerState.Absent),
-            new Write(cancelling with { Phase = Away, Migration = null, PeerHost = null, MaxStopMs = null, SyncNotBefore = null }), new Reply(),
+            new Write(cancelling with { Phase = Away, Migration = null, PeerHost = null, MaxStopMs = null, SyncNotBefore = null }),
+            new Reply(),
         ];
     }
 

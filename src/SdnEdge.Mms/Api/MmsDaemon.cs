@@ -224,6 +224,37 @@ public sealed class MmsDaemon : IAsyncDisposable
         return Groups();
     }
 
+    /// <summary>Volumes of which something is on record, by name.</summary>
+    public IReadOnlyList<VolumeMarkInfo> Volumes() =>
+    [
+        .. _service.State.Volumes.Select(v => StatusOf.Volume(v.Key, v.Value)).OrderBy(v => v.Name, StringComparer.Ordinal)
+            .ThenBy(v => v.Volume),
+    ];
+
+    /// <summary>Takes a store's report; returns when it is on record.</summary>
+    /// <exception cref="ProblemException">It is none, it is of an owner that is none any more, or the journal takes no
+    /// records.</exception>
+    public async Task<VolumeMarkInfo> ReportAsync(string id, StaleReport report, string by)
+    {
+        ArgumentNullException.ThrowIfNull(report);
+        var errors = new List<ProblemError>();
+        if (!Guid.TryParse(id, out Guid volume)) errors.Add(new ProblemError("{id}", $"'{id}' is no identity of a volume; send its UUID"));
+        else if (volume != report.Volume) errors.Add(new ProblemError("/volume", $"is {report.Volume}, and the path says {volume}"));
+        if (report.Epoch == 0) errors.Add(new ProblemError("/epoch", "0 is no epoch of an owner; send that of the grant, from 1"));
+        if (report.Generation == 0) errors.Add(new ProblemError("/generation", "0 is no number of a report; send one from 1"));
+        if (report.StaleFrom == 0)
+            errors.Add(new ProblemError("/staleFrom", "0 is no sequence; send the first that may be missing, from 1"));
+        if (report.Name is { Length: > 64 }) errors.Add(new ProblemError("/name", "is longer than 64 characters"));
+        if (errors.Count > 0) throw new ProblemException(Problems.BadRequest("the report is not made rightly", errors));
+        if (_service.JournalFault is { } fault) throw new ProblemException(Problems.Unavailable(fault));
+        var input = new StaleReported(volume, report.Epoch, report.Generation, report.StaleFrom, by, report.Name);
+
+        // What changes nothing is on record already: each report before it was synced before the next was looked at.
+        await _service.PostAsync(state => VolumeMarks.WhyNot(state, input) is { } why
+            ? throw new ProblemException(Problems.StaleEpoch($"volume {report.Name ?? id}: {why}")) : input, by);
+        return StatusOf.Volume(volume, _service.State.Volumes[volume]);
+    }
+
     /// <summary>Metrics.</summary>
     public IReadOnlyList<MetricFamily> Metrics()
     {
@@ -240,6 +271,8 @@ public sealed class MmsDaemon : IAsyncDisposable
             new("sdnedge_mms_journal_records", "Records in the journal.", MetricKind.Gauge, [new(_journal.Length)]),
             new("sdnedge_mms_journal_up", "1 while the journal takes records.", MetricKind.Gauge,
                 [new(_service.JournalFault is null ? 1 : 0)]),
+            new("sdnedge_mms_stale_volumes", "Volumes whose replica is stale, on record: acknowledged writes are at one site alone.",
+                MetricKind.Gauge, [new(state.Volumes.Values.Count(v => v.StaleFrom is not null))]),
             new("sdnedge_mms_journal_old", "1 while the journal is known to be an old copy: nothing moves.", MetricKind.Gauge,
                 [new(_service.OldJournal is null ? 0 : 1)]),
         ];
@@ -329,6 +362,14 @@ public sealed class MmsDaemon : IAsyncDisposable
     // On the manager's loop: short.
     private void Tell(ManagerState before, ManagerState after, ManagerInput input)
     {
+        if (input is StaleReported report)
+        {
+            Events.Add(Now, "volume", report.Name ?? $"{report.Volume}", report.StaleFrom is null ? "whole" : "stale", report.StaleFrom
+                is { } from ? $"its replica lacks acknowledged writes from sequence {from} on, epoch {report.Epoch}, by {report.By}"
+                : $"its replica has everything again, epoch {report.Epoch}, by {report.By}");
+            return;
+        }
+
         string? id = input switch
         {
             MoveHappened m => m.Migration,

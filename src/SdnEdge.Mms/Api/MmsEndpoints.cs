@@ -41,6 +41,13 @@ internal static class MmsEndpoints
                 mms.RollbackAsync(id, context.Caller().Name, cancel))
             .Says("Moves its group back to where it was: a migration of its own").WithTags("migrations")
             .Needs(ApiRole.Migrate).Fails(404, 409, 422, 503).WithName("rollback");
+        v1.MapGet("/volumes", () => mms.Volumes())
+            .Says("Volumes of which something is on record: whether the replica is stale").WithTags("volumes");
+        v1.MapPost("/volumes/{id}/stale", (HttpContext context, [FromRoute] string id, [FromBody] StaleReport report) =>
+                mms.ReportAsync(id, report, context.Caller().Name))
+            .Says("A store's report that acknowledged writes are missing at a volume's replica, or that none is any more. Answered when it "
+                + "is on record; the same report again changes nothing").WithTags("volumes")
+            .Needs(ApiRole.Store).Fails(400, 409, 503).WithName("stale");
         v1.MapPost("/recover", (HttpContext context, [FromBody] RecoverCall? call, CancellationToken cancel) =>
                 mms.RecoverAsync(call, context.Caller().Name, cancel))
             .Says("Rebuilds owners and epochs from what PEs and hosts say, after the journal was lost or an old copy was put back. What is "

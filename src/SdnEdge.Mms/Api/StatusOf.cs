@@ -33,6 +33,10 @@ internal static class StatusOf
         ended.Id, ended.Request.Group, ended.From, ended.Request.To, Words.Of(ended.Request.Cutover), Words.Of(ended.Outcome),
         Words.Of(ended.Stage), ended.Epoch, ended.By, ended.At, ended.EndedAt, ended.Failure, [], ended.Committed, [], ended.Unproved);
 
+    /// <summary>What is on record of a volume.</summary>
+    public static VolumeMarkInfo Volume(Guid id, VolumeMark mark)
+        => new(id, mark.Name, mark.Epoch, mark.Generation, mark.StaleFrom, mark.Since, mark.By);
+
     /// <summary>A group: as the journal knows it.</summary>
     public static GroupInfo Group(GroupConfig group, ManagerState state)
     {

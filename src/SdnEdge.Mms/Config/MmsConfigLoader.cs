@@ -1,4 +1,3 @@
-using System.Text;
 using SdnEdge.Core.Api;
 using SdnEdge.Core.Config;
 using SdnEdge.Core.Wire;
@@ -105,7 +104,7 @@ public static class MmsConfigLoader
         {
             string name = item.Name("name", example);
             string? api = item.Text("api", required: true, "\"https://10.254.0.1:8443/\", or unix:/run/sdnedge/pe-a.sock");
-            if (api is not null && WhyNotApi(api) is { } why) item.Error("api", why);
+            if (api is not null && ApiConfigReader.WhyNotApi(api) is { } why) item.Error("api", why);
             else if (api is not null && !addresses.TryAdd(api, name))
                 item.Error("api", $"'{api}' is {addresses[api]}'s; each daemon has an address of its own");
             item.Finish();
@@ -113,25 +112,6 @@ public static class MmsConfigLoader
         }
 
         return defined;
-    }
-
-    private static string? WhyNotApi(string api)
-    {
-        const string Right = "write \"https://10.254.0.1:8443/\", or unix:/run/sdnedge/pe-a.sock";
-        if (api.StartsWith("unix:", StringComparison.Ordinal))
-        {
-            string path = api["unix:".Length..];
-            int length = Encoding.UTF8.GetByteCount(path);
-            return !path.StartsWith('/') ? $"'{path}' is not an absolute path; {Right}"
-                : length > ApiConfigReader.MaxSocketPath
-                    ? $"the path is {length} bytes long and the kernel takes {ApiConfigReader.MaxSocketPath}; choose a shorter one" : null;
-        }
-
-        if (!Uri.TryCreate(api, UriKind.Absolute, out Uri? uri) || uri.Host.Length == 0) return $"'{api}' is no address of an API; {Right}";
-        if (uri.Scheme != Uri.UriSchemeHttps)
-            return $"'{api}' is not https; a daemon is reached by https with certificates, or on this machine by its unix socket: {Right}";
-        return uri.PathAndQuery == "/" && uri.Fragment.Length == 0 && uri.UserInfo.Length == 0
-            ? null : $"'{api}' has more than a host and a port; {Right}";
     }
 
     private static Defined<SiteConfig> ReadSites(MapReader root, Defined<DaemonConfig> hosts)

@@ -34,6 +34,7 @@ public sealed class ManagerService : IAsyncDisposable
 
     private readonly IJournal _journal;
     private readonly IParties _parties;
+    private readonly TimeProvider _time;
     private readonly Channel<Item> _items = Channel.CreateUnbounded<Item>(new UnboundedChannelOptions { SingleReader = true });
     private readonly Dictionary<string, MoveRunner> _runners = new(StringComparer.Ordinal);
     private readonly Lock _runnersLock = new();
@@ -53,8 +54,8 @@ public sealed class ManagerService : IAsyncDisposable
     private volatile string? _fault;
     private volatile string? _old;
 
-    private ManagerService(IJournal journal, IParties parties, ManagerState state, long position)
-        => (_journal, _parties, _state, _shown, _expected) = (journal, parties, state, state, position);
+    private ManagerService(IJournal journal, IParties parties, TimeProvider time, ManagerState state, long position)
+        => (_journal, _parties, _time, _state, _shown, _expected) = (journal, parties, time, state, state, position);
 
     /// <summary>Called with the state before and after each input that is on record, on the manager's loop. What it throws is not
     /// caught.</summary>
@@ -84,13 +85,19 @@ public sealed class ManagerService : IAsyncDisposable
 
     /// <summary>Takes a journal up: folds it, and goes on with what is open in it.</summary>
     /// <exception cref="JournalUnavailableException">It cannot be read.</exception>
-    public static async Task<ManagerService> StartAsync(IJournal journal, IParties parties, CancellationToken cancel = default)
+    public static Task<ManagerService> StartAsync(IJournal journal, IParties parties, CancellationToken cancel = default)
+        => StartAsync(journal, parties, TimeProvider.System, cancel);
+
+    /// <summary>The same, by another wall clock: windows open and close by it.</summary>
+    /// <exception cref="JournalUnavailableException">It cannot be read.</exception>
+    public static async Task<ManagerService> StartAsync(
+        IJournal journal, IParties parties, TimeProvider time, CancellationToken cancel = default)
     {
         ArgumentNullException.ThrowIfNull(journal);
 
         // R8: appends expect the position up to which the records were read, not the length that the journal has by now.
         (ManagerState state, long position) = await JournalCodec.FoldAsync(journal, 1000, _ => false, cancel);
-        var manager = new ManagerService(journal, parties, state, position);
+        var manager = new ManagerService(journal, parties, time, state, position);
         string[] open = [.. state.Migrations.Values.Where(m => m.Outcome is null).Select(m => m.Id)];
         foreach (string id in open) manager.Hold(id, WaitReason.InProgress, "its parties are asked whether they know of anything later");
         manager._loop = Task.Run(manager.LoopAsync, CancellationToken.None);
@@ -276,21 +283,21 @@ public sealed class ManagerService : IAsyncDisposable
     // The next input; null when none came for a while.
     private async Task<Item?> NextAsync()
     {
+        // A window is of the wall clock, which may be set: it is looked at again at least every minute.
+        DateTimeOffset clock = _time.GetUtcNow(), turn = DateTimeOffset.MaxValue;
+        foreach (MigrationState open in _state.Migrations.Values.Where(m => m.Outcome is null && !_held.ContainsKey(m.Id)))
+        {
+            if (MoveMachine.WindowDue(open.Current) is not { } at) continue;
+            if (at <= clock) return new Item(_ => new MoveHappened(open.Id, new WindowReached(clock)), "manager", MustSync: true);
+            if (at < turn) turn = at;
+        }
+
         if (_items.Reader.TryRead(out Item? ready)) return ready;
         (string? migration, long deadline) = (null, long.MaxValue);
         foreach (MigrationState open in _state.Migrations.Values)
         {
             if (!_held.ContainsKey(open.Id) && ManagerMachine.Deadline(open) is var due && due < deadline)
                 (migration, deadline) = (open.Id, due);
-        }
-
-        // A window is of the wall clock, which may be set: it is looked at again at least every minute.
-        DateTimeOffset clock = DateTimeOffset.UtcNow, turn = DateTimeOffset.MaxValue;
-        foreach (MigrationState open in _state.Migrations.Values.Where(m => m.Outcome is null && !_held.ContainsKey(m.Id)))
-        {
-            if (MoveMachine.WindowDue(open.Current) is not { } at) continue;
-            if (at <= clock) return new Item(_ => new MoveHappened(open.Id, new WindowReached(clock)), "manager", MustSync: true);
-            if (at < turn) turn = at;
         }
 
         long left = deadline == long.MaxValue ? long.MaxValue : deadline - Now;

@@ -182,7 +182,8 @@ public static class Planner
 
             // The window itself ends what does not come to its point.
             MirrorMs = call.Window is { } open
-                ? Math.Max(usual.MirrorMs, (int)(open.To - open.From).TotalMilliseconds + (open.LeadMs ?? WindowCall.UsualLeadMs) + usual.StepMs)
+                ? Math.Max(usual.MirrorMs,
+                    (int)(open.To - open.From).TotalMilliseconds + (open.LeadMs ?? WindowCall.UsualLeadMs) + usual.StepMs)
                 : usual.MirrorMs,
         };
     }

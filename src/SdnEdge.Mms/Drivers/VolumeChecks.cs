@@ -75,8 +75,8 @@ internal sealed class VolumeChecks(PlanNotes notes, ManagerState state, bool has
         if (mark is { StaleFrom: { } from })
         {
             notes.Add("volume-stale", where, $"its copy at {server.To.Site.Name} is stale from sequence {from} on, on record since "
-                + $"{mark.Since} (by {mark.By}): {server.Server.Name} would lose what was acknowledged; have the link of the stores back, and "
-                + "wait until it is whole again");
+                + $"{mark.Since} (by {mark.By}): {server.Server.Name} would lose what was acknowledged; have the link of the stores back, "
+                + "and wait until it is whole again");
         }
         else if (volume.StaleFrom is { } said)
         {
@@ -91,11 +91,11 @@ internal sealed class VolumeChecks(PlanNotes notes, ManagerState state, bool has
         (string from, string to) = (volume.Store ?? server.From.Host.Name, other.Store ?? server.To.Host.Name);
         string where = $"{volume.Name} of {server.Server.Name}";
         if (volume.SizeBytes != other.SizeBytes)
-            notes.Add("volume-size", where, $"it has {volume.SizeBytes} bytes at {from} and {other.SizeBytes} at {to}; a replica is as large "
-                + "as its volume: make the smaller one anew");
+            notes.Add("volume-size", where, $"it has {volume.SizeBytes} bytes at {from} and {other.SizeBytes} at {to}; a replica is as "
+                + "large as its volume: make the smaller one anew");
         if (volume.Id != other.Id)
-            notes.Add("volume-differs", where, $"the two are no copies of each other: {volume.Id} at {from}, {other.Id} at {to}; delete the "
-                + "one that nobody needs, and have it made as the other's replica");
+            notes.Add("volume-differs", where, $"the two are no copies of each other: {volume.Id} at {from}, {other.Id} at {to}; delete "
+                + "the one that nobody needs, and have it made as the other's replica");
         if (volume.IsReplicated == false)
             notes.Add("volume-alone", where, $"it has no replica by the configuration of {from}; write replica: {to} there");
         if (other.IsReplicated == false)
@@ -133,9 +133,9 @@ internal sealed class VolumeChecks(PlanNotes notes, ManagerState state, bool has
         bool known = volume is { BytesPerSecond: > 0, LagBytes: > 0 };
         if (known && volume.WriteBytesPerSecond >= volume.BytesPerSecond)
         {
-            notes.Add("volume-not-converging", where, $"it is written at {Mega(volume.WriteBytesPerSecond)} MB/s and the link to {to} carries "
-                + $"{Mega(volume.BytesPerSecond)} MB/s: the replica, {volume.LagBytes} bytes behind, does not catch up; wait until the guest "
-                + "does less, or widen the link");
+            notes.Add("volume-not-converging", where, $"it is written at {Mega(volume.WriteBytesPerSecond)} MB/s and the link to {to} "
+                + $"carries {Mega(volume.BytesPerSecond)} MB/s: the replica, {volume.LagBytes} bytes behind, does not catch up; wait until "
+                + "the guest does less, or widen the link");
         }
         else if (alarms.Contains(ReplicationAlarm.LagAtBound) || volume.LagSeconds >= LagSeconds)
         {

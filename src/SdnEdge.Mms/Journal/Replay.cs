@@ -158,8 +158,8 @@ public static class Replay
             $"{r.By} asks for {r.Request.Group} to go to {r.Request.To}, {Model.Words.Of(r.Request.Cutover)}, in {r.Moves.Count} "
             + (r.Moves.Count == 1 ? "move" : "moves"),
         MoveHappened m => Words(m.Input, move),
-        StaleReported { StaleFrom: { } from } r => $"{r.By}: the replica of volume {r.Name ?? $"{r.Volume}"} is stale from sequence {from} on, "
-            + $"epoch {r.Epoch}",
+        StaleReported { StaleFrom: { } from } r
+            => $"{r.By}: the replica of volume {r.Name ?? $"{r.Volume}"} is stale from sequence {from} on, epoch {r.Epoch}",
         StaleReported r => $"{r.By}: the replica of volume {r.Name ?? $"{r.Volume}"} is whole again, epoch {r.Epoch}",
         CommitRequested c => $"{c.By} ends the trial: no rollback is offered any more",
         Recovered r => $"{r.By} has had the journal rebuilt: {r.Groups.Count} groups, next migration {r.NextMigration}"

@@ -220,7 +220,10 @@ public static class MoveMachine
         }
 
         if (at >= window.From && !state.WindowIsOpen)
-            state = state with { WindowIsOpen = true, Done = state.Done.Add(new WaitForWindow("near").Key).Add(new WaitForWindow("open").Key) };
+            state = state with
+            {
+                WindowIsOpen = true, Done = state.Done.Add(new WaitForWindow("near").Key).Add(new WaitForWindow("open").Key),
+            };
         else if (at >= window.Near && state.Stage == MoveStage.AwaitWindow)
             state = state with { Done = state.Done.Add(new WaitForWindow("near").Key) };
         else
@@ -239,8 +242,10 @@ public static class MoveMachine
     public static DateTimeOffset? WindowDue(MoveState state)
     {
         ArgumentNullException.ThrowIfNull(state);
-        return state is not { Outcome: null, Failure: null, Stage: > MoveStage.Planned and <= MoveStage.Mirror, Plan.Options.Window: { } window }
-            ? null : state.WindowIsOpen ? window.To : state.Stage == MoveStage.AwaitWindow ? window.Near : window.From;
+        return state is not
+        {
+            Outcome: null, Failure: null, Stage: > MoveStage.Planned and <= MoveStage.Mirror, Plan.Options.Window: { } window,
+        } ? null : state.WindowIsOpen ? window.To : state.Stage == MoveStage.AwaitWindow ? window.Near : window.From;
     }
 
     private static MoveState EnterOnly(MoveState state, MoveStage stage, long now, string? error = null)
@@ -433,7 +438,8 @@ public static class MoveMachine
 
             // Nobody was asked anything.
             ? End(state with { Failure = why, AbortedBy = by }, MoveOutcome.AsBefore, now, why)
-            : Advance(EnterOnly(state with { Failure = why, AbortedBy = by, Epoch = state.Epoch + 1 }, MoveStage.ResumeSource, now, why), now);
+            : Advance(EnterOnly(
+                state with { Failure = why, AbortedBy = by, Epoch = state.Epoch + 1 }, MoveStage.ResumeSource, now, why), now);
 
     private static MoveState End(MoveState state, MoveOutcome outcome, long now, string? error = null)
         => EndStage(state, now, error) with { Stage = MoveStage.Ended, StageSinceNs = now, Outcome = outcome };

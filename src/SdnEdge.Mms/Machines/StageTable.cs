@@ -107,7 +107,8 @@ public static class StageTable
 
     // The convenient point is of no use before the window is open.
     private static IEnumerable<MoveCommand> Mirrored(MoveState s, IEnumerable<ServerMove> servers)
-        => s.Plan.Options.Window is not null && !s.WindowIsOpen ? [] : servers.Select(x => new WatchServer(ServerWatch.Mirrored, x.Name, s.Epoch));
+        => s.Plan.Options.Window is not null && !s.WindowIsOpen ? []
+            : servers.Select(x => new WatchServer(ServerWatch.Mirrored, x.Name, s.Epoch));
 
     // Of these the copy has begun.
     private static IEnumerable<ServerMove> Offered(MoveState s) => s.Plan.Servers.Where(
@@ -194,8 +195,8 @@ public static class StageTable
                 order == ServerOrder.Prepare && !target && !s.WindowIsOpen ? s.Plan.Options.Window?.From : null)));
 
     private static Guid[]? Stale(MoveState s, ServerMove server)
-        => s.StaleVolumes.IsEmpty || server.Volumes?.Select(v => v.Id).Where(s.StaleVolumes.ContainsKey).ToArray() is not { Length: > 0 } stale
-            ? null : stale;
+        => s.StaleVolumes.IsEmpty
+            || server.Volumes?.Select(v => v.Id).Where(s.StaleVolumes.ContainsKey).ToArray() is not { Length: > 0 } stale ? null : stale;
 
     // All stood still between the last answer to stop and the first one to activate, at least for so long.
     private static int LeftToKeepBack(MoveState s, PathMove path)

@@ -16,7 +16,19 @@ namespace SdnEdge.Storage.Config;
 /// <param name="Marks">How long the marks of volumes are kept that say nothing else; null = until they are deleted.</param>
 public sealed record StoreConfig(
     string Name, string Site, ApiConfig Api, string StateFolder, ExportConfig Exports, ReplicationLinkConfig? Replication,
-    IReadOnlyList<VolumeConfig> Volumes, MarkRetention? Marks = null);
+    IReadOnlyList<VolumeConfig> Volumes, MarkRetention? Marks = null)
+{
+    /// <summary>The manager that has it on record when a replica is stale; null = none, and then nothing is answered against the
+    /// promise.</summary>
+    public StoreManagerConfig? Manager { get; init; }
+}
+
+/// <summary>How the manager is reached.</summary>
+/// <param name="Api">Its API: <c>unix:PATH</c>, or <c>https://HOST:PORT/</c>.</param>
+/// <param name="Certificate">For https: this store's certificate, PEM; null = it is reached by its unix socket.</param>
+/// <param name="Key">Its key.</param>
+/// <param name="Authority">The CA of the manager's certificate.</param>
+public sealed record StoreManagerConfig(string Api, string? Certificate = null, string? Key = null, string? Authority = null);
 
 /// <summary>Where clients find the volumes. At least one of the two.</summary>
 /// <param name="Unix">A unix socket, absolute path, mode 0600; null = none.</param>

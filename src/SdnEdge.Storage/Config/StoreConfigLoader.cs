@@ -17,8 +17,7 @@ public static partial class StoreConfigLoader
     public const int SizeUnit = 4096;
 
     private const string Unprotected = "go-on needs a manager that has it on record that the replica is stale, before the first write "
-        + "without it is "
-        + "answered; no manager of this version keeps that: write ";
+        + "without it is answered; name it (manager: { api: ... }), or write ";
 
     // Suffixes of sizes: of 1024, as fdisk and qemu-img read them.
     private static readonly (string Suffix, long Bytes)[] s_units =
@@ -71,10 +70,12 @@ public static partial class StoreConfigLoader
 
         ExportConfig exports = ReadExports(root);
         ReplicationLinkConfig? replication = root.Map("replication") is { } link ? ReadReplication(link) : null;
-        List<VolumeConfig> volumes = ReadVolumes(root, replication, known: !root.Has("replication") || replication is not null);
+        StoreManagerConfig? manager = root.Map("manager") is { } at ? ReadManager(at) : null;
+        List<VolumeConfig> volumes = ReadVolumes(root, replication, known: !root.Has("replication") || replication is not null,
+            hasManager: root.Has("manager"));
         MarkRetention? marks = ReadMarks(root);
         root.Finish();
-        return new StoreConfig(name, site, api, folder, exports, replication, volumes, marks);
+        return new StoreConfig(name, site, api, folder, exports, replication, volumes, marks) { Manager = manager };
     }
 
     private static ExportConfig ReadExports(MapReader root)
@@ -113,6 +114,27 @@ public static partial class StoreConfigLoader
         return tls is null ? null : new ExportTcpConfig(tls.Address, tls.Port, tls);
     }
 
+    private static StoreManagerConfig ReadManager(MapReader manager)
+    {
+        string? api = manager.Text("api", required: true, "\"https://10.254.0.100:8443/\", or unix:/run/sdnedge/mms.sock");
+        if (api is not null && ApiConfigReader.WhyNotApi(api) is { } why) manager.Error("api", why);
+        bool isHttps = api?.StartsWith("https://", StringComparison.OrdinalIgnoreCase) == true;
+        string? certificate = File("certificate", "store-a.crt"), key = File("key", "store-a.key"), authority = File("authority", "ca.crt");
+        manager.Finish();
+        return new StoreManagerConfig(api ?? "", certificate, key, authority);
+
+        string? File(string name, string example)
+        {
+            string? path = AbsolutePath(manager, name, $"/etc/sdnedge/{example}", required: false);
+            if (isHttps && string.IsNullOrEmpty(path) && !manager.Has(name))
+                manager.Error(name,
+                    $"is missing: by https the manager knows a store by its certificate; write {name}: /etc/sdnedge/{example}");
+            else if (!isHttps && path is not null && api is not null)
+                manager.Error(name, "has no effect on a unix socket, where the kernel says who calls; take it out");
+            return path;
+        }
+    }
+
     private static ReplicationLinkConfig? ReadReplication(MapReader link)
     {
         var peers = new List<StorePeer>();
@@ -140,7 +162,8 @@ public static partial class StoreConfigLoader
             ? new ReplicationLinkConfig(listen, peers, bandwidth, compress) : null;
     }
 
-    private static List<VolumeConfig> ReadVolumes(MapReader root, ReplicationLinkConfig? replication, bool known)
+    private static List<VolumeConfig> ReadVolumes(
+        MapReader root, ReplicationLinkConfig? replication, bool known, bool hasManager)
     {
         var list = new List<VolumeConfig>();
         foreach (MapReader item in root.Maps("volumes"))
@@ -182,7 +205,7 @@ public static partial class StoreConfigLoader
 
             ReplicationMode mode = item.Choice("mode", ReplicationMode.Async, ("async", ReplicationMode.Async),
                 ("semantic", ReplicationMode.Semantic), ("sync", ReplicationMode.Sync));
-            ReplicationPolicy policy = ReadPolicy(item);
+            ReplicationPolicy policy = ReadPolicy(item, hasManager);
             MarkRetention? marks = ReadMarks(item);
             item.Finish();
             list.Add(new VolumeConfig(name, size, image, owner, replica, mode, policy, marks) { Identity = identity });
@@ -191,7 +214,7 @@ public static partial class StoreConfigLoader
         return list;
     }
 
-    private static ReplicationPolicy ReadPolicy(MapReader item)
+    private static ReplicationPolicy ReadPolicy(MapReader item, bool hasManager)
     {
         var policy = new ReplicationPolicy();
         if (item.Map("lag") is { } lag)
@@ -204,7 +227,7 @@ public static partial class StoreConfigLoader
                 LagBytes = bytes, LagTime = lag.Number("seconds", 1, 86_400, 0) * 1_000_000_000,
                 AtLagBound = lag.Choice("atBound", LagAction.Slow, ("slow", LagAction.Slow), ("go-on", LagAction.GoOn)),
             };
-            if (policy.AtLagBound == LagAction.GoOn) lag.Error("atBound", Unprotected + "slow");
+            if (policy.AtLagBound == LagAction.GoOn && !hasManager) lag.Error("atBound", Unprotected + "slow");
             lag.Finish();
         }
 
@@ -215,7 +238,7 @@ public static partial class StoreConfigLoader
                 PeerGone = gone.Choice("then", PeerGoneAction.Stop, ("stop", PeerGoneAction.Stop), ("go-on", PeerGoneAction.GoOn)),
                 PeerGoneAfter = gone.Number("afterMs", 100, 3_600_000, 5_000) * 1_000_000,
             };
-            if (policy.PeerGone == PeerGoneAction.GoOn) gone.Error("then", Unprotected + "stop");
+            if (policy.PeerGone == PeerGoneAction.GoOn && !hasManager) gone.Error("then", Unprotected + "stop");
             gone.Finish();
         }
 

@@ -101,6 +101,9 @@ internal sealed partial class ReplicatedVolume
                         case VolumeGap taken:
                             LetGo(taken);
                             break;
+                        case ReportAnswered answer:
+                            TakeReport(answer);
+                            break;
                     }
                 }
 
@@ -154,6 +157,9 @@ internal sealed partial class ReplicatedVolume
         if (input is ModeAsked asked) Modes.Asked(_primary.Record.Epoch, asked.Mode, _primary.Lag.LagBytes, Monotonic.Now);
         (PrimaryState next, IReadOnlyList<PrimaryCommand> commands) = PrimaryMachine.Step(_primary, input, Monotonic.Now);
         lock (_lock) _primary = next;
+
+        // A weaker mode holds at once; a stronger one is switched to under the same lock (Flip).
+        if (next.InForce < _gate.Mode) Volume.WithSequenceLock(_ => _gate.Mode = next.InForce);
         _gate.IsSlow = next.InForce == ReplicationMode.Async && next.WriteLimit < next.Last;
         _gate.Open(next.WriteLimit, next.BarrierLimit);
         Retain(input, next);
@@ -210,9 +216,14 @@ internal sealed partial class ReplicatedVolume
             case ClearAlarm(var alarm):
                 _around.Tell("alarm-over", Word(alarm));
                 break;
+            case ReportStale(var epoch, var mark):
+                Report(epoch, mark.Generation, mark.From);
+                break;
+            case ReportInSync(var epoch, var generation, _):
+                Report(epoch, generation, null);
+                break;
             default:
-                // Reports for a manager: no policy that needs one can be configured.
-                throw new InvalidOperationException($"{command.GetType().Name} needs a manager");
+                throw new InvalidOperationException($"no command {command.GetType().Name}");
         }
     }
 
@@ -343,13 +354,18 @@ internal sealed partial class ReplicatedVolume
 
     private void BeginOwning()
     {
+        // An owner that goes on under a higher epoch, of a move that was undone: what its replica lacks it lacks as before.
+        PrimaryRecord? former = _primary?.Record ?? _files.Primary;
         EndOwning();
         _followed.Cancel();
         _followed.Dispose();
         _followed = new CancellationTokenSource();
         Guid id = Volume.Metadata.Identity;
         ulong epoch = _ownership.Record.GrantedEpoch;
-        PrimaryRecord record = _files.Primary is { } kept && kept.Epoch == epoch ? kept : new PrimaryRecord(id, epoch, _mode);
+        PrimaryRecord record = _files.Primary is { } kept && kept.Epoch == epoch ? kept : new PrimaryRecord(id, epoch, _mode)
+        {
+            Stale = former?.Stale, StaleGeneration = former?.StaleGeneration ?? 0,
+        };
         Volume.ApplyLimit = ulong.MaxValue;
         Volume.SetReplica(Peer, Volume.Replicas.TryGetValue(Peer, out ulong had) ? had : _reader.Oldest.Sequence);
         LoadGap();
@@ -359,6 +375,7 @@ internal sealed partial class ReplicatedVolume
         {
             _gate.Mode = record.Mode;
             begun = PrimaryMachine.Start(record, _policy, log.LastSequence, log.EndPosition, Monotonic.Now);
+            if (record.Stale is not null && former!.Epoch != epoch) begun = begun with { OnDisk = former };
         }
 
         lock (_lock) _primary = begun;

@@ -15,7 +15,11 @@ namespace SdnEdge.Storage.Service;
 /// <param name="Tell">Tells the operator: one word, and a sentence.</param>
 internal sealed record VolumeSurroundings(
     string Peer, Func<CancellationToken, Task<Stream>> Connect, Action<Func<ClientIdentity?, bool>> Disconnect, Action<string,
-        string> Tell);
+        string> Tell)
+{
+    /// <summary>Reports to the manager; the answer is null when it has it on record, else why not. Null = there is no manager.</summary>
+    public Func<StaleReport, CancellationToken, Task<string?>>? Report { get; init; }
+}
 
 /// <summary>
 /// One volume with a replica at another store: who may write it (<see cref="OwnershipMachine"/>), when that is answered
@@ -152,12 +156,12 @@ internal sealed partial class ReplicatedVolume : IAsyncDisposable
     /// <exception cref="OwnershipRefusedException">It was refused.</exception>
     public Task<OwnershipReply> OrderAsync(OwnershipOrderKind kind, ulong epoch, ClientIdentity? client, uint generation,
         LogPoint? expected,
-        CancellationToken cancel)
+        CancellationToken cancel, bool isStale = false)
     {
         long ticket = Interlocked.Increment(ref _tickets);
         var answer = new TaskCompletionSource<OwnershipReply>(TaskCreationOptions.RunContinuationsAsynchronously);
         lock (_lock) _orders.Add(ticket, answer);
-        Post(new OwnershipOrder(ticket, kind, epoch) { Client = client, Generation = generation, Expected = expected });
+        Post(new OwnershipOrder(ticket, kind, epoch) { Client = client, Generation = generation, Expected = expected, IsStale = isStale });
         return answer.Task.WaitAsync(cancel);
     }
 

@@ -186,7 +186,8 @@ public class VolumesDriverTests
             return 4711;
         }
 
-        public Task<ServerVolumeInfo> InfoAsync(CancellationToken cancel) => Task.FromResult(new ServerVolumeInfo(name, LagBytes: At.LagBytes));
+        public Task<ServerVolumeInfo> InfoAsync(CancellationToken cancel)
+            => Task.FromResult(new ServerVolumeInfo(name, LagBytes: At.LagBytes));
 
         public Task UnparkAsync(long epoch, CancellationToken cancel) => Did($"unpark {epoch}");
 

@@ -95,6 +95,60 @@ public sealed class MmsDaemonTests : IDisposable
         Assert.Contains("start a migration of shop to site-a", problem.Detail, StringComparison.Ordinal);
     }
 
+    // Guards: the answer means that it is on disk. A store acknowledges writes that are at one site alone from then on.
+    [Fact]
+    public async Task A_report_that_a_replica_is_stale_is_answered_when_it_is_on_record_and_outlives_the_manager()
+    {
+        var disk = Guid.NewGuid();
+        var report = new StaleReport(disk, 3, 1, 901, "vs-disk");
+        using var client = new MmsClient(new ApiEndpoint("mms", Socket));
+        await using (MmsDaemon daemon = await StartAsync([]))
+        {
+            Assert.Empty(await client.VolumesAsync());
+            VolumeMarkInfo mark = await client.ReportAsync(report);
+            Assert.Equal((disk, "vs-disk", 3ul, 1ul, 901ul), (mark.Volume, mark.Name, mark.Epoch, mark.Generation, mark.StaleFrom!.Value));
+            Assert.StartsWith("user ", mark.By, StringComparison.Ordinal);
+            Assert.NotNull(mark.Since);
+            Assert.Equal(mark, await client.ReportAsync(report));
+            Assert.Contains("sdnedge_mms_stale_volumes 1", await client.TextAsync("/metrics"), StringComparison.Ordinal);
+            Assert.Contains(daemon.Events.After(0, out _), e => e is { Subject: "vs-disk", Change: "stale" });
+        }
+
+        await using (MmsDaemon daemon = await StartAsync())
+        {
+            Assert.Equal(901ul, Assert.Single(await client.VolumesAsync()).StaleFrom);
+            Problem problem = await ProblemAsync(() => client.ReportAsync(report with { Epoch = 2, Generation = 9 }));
+            Assert.Equal(("/problems/stale-epoch", 409), (problem.Type, problem.Status));
+            Assert.Contains("volume vs-disk: the report is of epoch 2, and epoch 3 of the volume is on record", problem.Detail,
+                StringComparison.Ordinal);
+            Assert.Null((await client.ReportAsync(report with { StaleFrom = null })).StaleFrom);
+            Assert.Null((await client.ReportAsync(report)).StaleFrom);
+            Assert.Contains("sdnedge_mms_stale_volumes 0", await client.TextAsync("/metrics"), StringComparison.Ordinal);
+        }
+    }
+
+    [Fact]
+    public async Task A_report_that_is_none_is_refused_with_all_that_is_wrong()
+    {
+        await using MmsDaemon daemon = await StartAsync([]);
+        using var client = new MmsClient(new ApiEndpoint("mms", Socket));
+        Problem problem = await ProblemAsync(() => client.ReportAsync(new StaleReport(Guid.NewGuid(), 0, 0, 0, new string('x', 65))));
+        Assert.Equal(400, problem.Status);
+        Assert.Equal(["/epoch", "/generation", "/staleFrom", "/name"], problem.Errors!.Select(e => e.Pointer));
+        Assert.Empty(daemon.Volumes());
+    }
+
+    [Fact]
+    public async Task A_window_that_cannot_be_one_is_refused_before_anybody_is_asked()
+    {
+        await using MmsDaemon daemon = await StartAsync([]);
+        using var client = new MmsClient(new ApiEndpoint("mms", Socket));
+        DateTimeOffset now = DateTimeOffset.UtcNow;
+        var call = new MigrationCall("shop", "site-b", Window: new WindowCall(now, now.AddHours(-1)));
+        Problem problem = await ProblemAsync(() => client.PlanAsync(call));
+        Assert.Equal((400, "/window"), (problem.Status, Assert.Single(problem.Errors!).Pointer));
+    }
+
     private string Socket => Path.Combine(_folder, "mms.sock");
 
     private static async Task<Problem> ProblemAsync(Func<Task> call) => (await Assert.ThrowsAsync<ApiProblemException>(call)).Problem;
@@ -108,6 +162,9 @@ public sealed class MmsDaemonTests : IDisposable
                 0, [.. records.Select(r => new JournalEntry(r.At, r.NowNs, r.Actor, r.Migration, r.Input, r.Body))], default);
         }
 
-        return await MmsDaemon.StartAsync(new MmsConfig { Name = "mms", Journal = file, Api = new ApiConfig(Socket) });
+        return await StartAsync();
     }
+
+    private Task<MmsDaemon> StartAsync()
+        => MmsDaemon.StartAsync(new MmsConfig { Name = "mms", Journal = Path.Combine(_folder, "mms.db"), Api = new ApiConfig(Socket) });
 }

@@ -27,7 +27,7 @@ public class HandoverSimulationTests(ITestOutputHelper output)
     [Fact]
     public void Every_run_ends_moved_or_as_before_and_no_server_ever_runs_at_two_sites()
     {
-        long started = Stopwatch.GetTimestamp(), events = 0, runs = 0;
+        long started = Stopwatch.GetTimestamp(), events = 0, runs = 0, alone = 0, whole = 0;
         var failures = new ConcurrentBag<HandoverResult>();
         var outcomes = new ConcurrentDictionary<MigrationOutcome, int>();
         Parallel.For(1, Runs + 1, (seed, loop) =>
@@ -35,19 +35,22 @@ public class HandoverSimulationTests(ITestOutputHelper output)
             HandoverResult result = HandoverSimulation.Run((ulong)seed);
             Interlocked.Add(ref events, result.Events);
             Interlocked.Increment(ref runs);
+            Interlocked.Add(ref alone, result.Unprotected);
+            Interlocked.Add(ref whole, result.WholeAgain);
             foreach (MigrationOutcome outcome in result.Outcomes) outcomes.AddOrUpdate(outcome, 1, (_, n) => n + 1);
             if (result.Wrong is null) return;
             failures.Add(result);
             if (failures.Count >= 10) loop.Stop();
         });
         output.WriteLine($"{runs} runs in {Stopwatch.GetElapsedTime(started).TotalSeconds:0.0} s, {events / runs} events a run; "
-            + string.Join(", ", outcomes.Select(o => $"{o.Value} {o.Key}")));
+            + string.Join(", ", outcomes.Select(o => $"{o.Value} {o.Key}")) + $"; {alone} times unprotected, {whole} times whole again");
         if (!failures.IsEmpty) Assert.Fail(HandoverSimulation.Explain(failures.MinBy(f => f.Seed)!));
         Assert.Equal(Runs, runs);
 
         // Both ends are common, or the runs show little.
         Assert.True(outcomes[MigrationOutcome.Moved] > Runs / 10);
         Assert.True(outcomes[MigrationOutcome.AsBefore] > Runs / 10);
+        Assert.True(alone > Runs / 10 && whole > Runs / 10, $"{alone} times unprotected, {whole} times whole again");
     }
 
     [Theory]

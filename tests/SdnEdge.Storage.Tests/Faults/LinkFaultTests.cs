@@ -165,7 +165,7 @@ public sealed class LinkFaultTests
 
     private static async Task<TwoStores> StartAsync(LinkRelay relay, ReplicationMode mode, ReplicationPolicy? policy = null)
     {
-        TwoStores two = await TwoStores.StartAsync(mode, policy ?? s_soon, relay.To);
+        TwoStores two = await TwoStores.StartAsync(mode, policy ?? s_soon, between: relay.To);
         await TwoStores.GrantAsync(two.ApiA, 1);
         await two.ApiA.ModeAsync(TwoStores.Volume, new VolumeModeRequest(1, mode));
         return two;

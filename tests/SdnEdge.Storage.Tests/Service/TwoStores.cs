@@ -21,10 +21,11 @@ internal sealed partial class TwoStores : IAsyncDisposable
     private readonly int _portA, _portB;
     private readonly ReplicationMode _mode;
     private readonly ReplicationPolicy? _policy;
+    private readonly bool _hasManager;
 
-    private TwoStores(ReplicationMode mode, ReplicationPolicy? policy, Func<int, int>? between)
+    private TwoStores(ReplicationMode mode, ReplicationPolicy? policy, Func<int, int>? between, bool hasManager)
     {
-        (_portA, _mode, _policy) = (TestAuthority.FreePort(), mode, policy);
+        (_portA, _mode, _policy, _hasManager) = (TestAuthority.FreePort(), mode, policy, hasManager);
         _portB = TestAuthority.FreePort(_portA);
         PortToB = between?.Invoke(_portB) ?? _portB;
         (ApiA, ApiB) = (Client("store-a"), Client("store-b"));
@@ -53,11 +54,12 @@ internal sealed partial class TwoStores : IAsyncDisposable
     /// <summary>Starts both.</summary>
     /// <param name="mode">The volume's mode.</param>
     /// <param name="policy">Its policy.</param>
+    /// <param name="hasManager">Whether both report to the test's manager.</param>
     /// <param name="between">Stands between the two: gets the port of store-b, and says which one store-a connects to.</param>
     public static async Task<TwoStores> StartAsync(ReplicationMode mode = ReplicationMode.Async, ReplicationPolicy? policy = null,
-        Func<int, int>? between = null)
+        bool hasManager = false, Func<int, int>? between = null)
     {
-        var two = new TwoStores(mode, policy, between);
+        var two = new TwoStores(mode, policy, between, hasManager);
         await two.StartAAsync();
         await two.StartBAsync();
         return two;
@@ -79,6 +81,12 @@ internal sealed partial class TwoStores : IAsyncDisposable
         B = null;
     }
 
+    /// <summary>Socket of the manager's API, where the stores have one.</summary>
+    public string ManagerSocket => Path.Combine(_folder, "mms.sock");
+
+    /// <summary>Its journal.</summary>
+    public string Journal => Path.Combine(_folder, "mms.db");
+
     public Task<NbdTestClient> ConnectAsync(string store) => NbdTestClient.ConnectAsync(Path.Combine(_folder, store + ".nbd"), Volume);
 
     /// <summary>Where the API of the store at a host is, and where its exports are.</summary>
@@ -88,6 +96,31 @@ internal sealed partial class TwoStores : IAsyncDisposable
     public string NbdOf(string host) => Path.Combine(_folder, StoreAt(host) + ".nbd");
 
     private static string StoreAt(string host) => host.Replace("host-", "store-", StringComparison.Ordinal);
+
+    /// <summary>The configuration file of store-a, for a process of its own in place of <see cref="A"/>.</summary>
+    public async Task<string> WriteConfigAsync()
+    {
+        ApiTcpConfig tls = _configA.Replication!.Listen;
+        StorePeer peer = _configA.Replication.Peers[0];
+        string file = Path.Combine(_folder, "store-a.yaml");
+        await File.WriteAllTextAsync(file, string.Create(System.Globalization.CultureInfo.InvariantCulture, $$"""
+            name: store-a
+            site: dc
+            api: { unix: {{_configA.Api.Unix}} }
+            state: { folder: {{_configA.StateFolder}} }
+            nbd: { unix: {{_configA.Exports.Unix}} }
+            replication:
+              listen: "{{tls.Address}}:{{tls.Port}}"
+              certificate: {{tls.Certificate}}
+              key: {{tls.Key}}
+              clientCa: {{tls.ClientCa}}
+              peers: [{ name: {{peer.Name}}, address: "{{peer.Address}}:{{peer.Port}}" }]
+            volumes:
+              - { name: {{Volume}}, size: {{Size}}, owner: true, replica: {{peer.Name}} }
+
+            """));
+        return file;
+    }
 
     /// <summary>Gives an order of a migration.</summary>
     public static Task<VolumeOrderReply> OrderAsync(StoreClient store, OwnershipOrderKind order, ulong epoch, ClientIdentity? client = null)
@@ -135,6 +168,9 @@ internal sealed partial class TwoStores : IAsyncDisposable
             [
                 new VolumeConfig(Volume, Size, owner && File.Exists(Imported) ? Imported : null, owner, peer, _mode,
                     _policy ?? new ReplicationPolicy()) { Identity = Identity },
-            ]);
+            ])
+        {
+            Manager = _hasManager ? new StoreManagerConfig("unix:" + ManagerSocket) : null,
+        };
     }
 }

@@ -55,9 +55,9 @@ internal sealed class CallFlags
 
     private readonly Option<string?> _window = new("--window")
     {
-        Description = "When it may switch, FROM..TO: '2026-12-01T02:00Z..2026-12-01T04:00Z', '02:00..04:00' (this machine's clock, the next "
-            + "time that comes) or 'now..+30m'. The volumes follow before, it is prepared shortly before, and when the window is over before "
-            + "the switch all is as before.",
+        Description = "When it may switch, FROM..TO: '2026-12-01T02:00Z..2026-12-01T04:00Z', '02:00..04:00' (this machine's clock, the "
+            + "next time that comes) or 'now..+30m'. The volumes follow before, it is prepared shortly before, and when the window is over "
+            + "before the switch all is as before.",
         HelpName = "FROM..TO",
     };
     private readonly Option<int?> _lead = new("--lead")
@@ -90,6 +90,9 @@ internal sealed class CallFlags
         int? lead = parse.GetValue(_lead);
         if (parse.GetValue(_window) is not { } text)
             return lead is null ? null : throw new ArgumentException("--lead belongs to --window; give both, or neither");
-        return WindowCall.Read(text, DateTimeOffset.Now) with { LeadMs = lead is { } s ? (int)Math.Clamp(s * 1000L, -1, int.MaxValue) : null };
+        return WindowCall.Read(text, DateTimeOffset.Now) with
+        {
+            LeadMs = lead is { } s ? (int)Math.Clamp(s * 1000L, -1, int.MaxValue) : null,
+        };
     }
 }

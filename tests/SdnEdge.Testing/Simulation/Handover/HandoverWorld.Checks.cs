@@ -27,6 +27,7 @@ internal sealed partial class HandoverWorld
     /// <summary>A guest is started or goes on: the journal must have the grant, on disk.</summary>
     public void MustBeGranted(string server, string site, long epoch)
     {
+        MustBeWhole(server, site);
         if (!_granted.Contains((server, site,
             epoch))) Fail($"{server} is to run at site {site} under epoch {epoch}, which was not granted on record");
     }

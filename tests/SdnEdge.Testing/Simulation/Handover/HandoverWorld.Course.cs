@@ -175,7 +175,8 @@ internal sealed partial class HandoverWorld
     {
         uint key = state.NextKey + ((uint)number * 8);
         IGrouping<int, string>[] byPair = [.. servers.GroupBy(s => Array.IndexOf(_servers, s) % _pairs)];
-        return new MovePlan(id, 0, from, to, [.. servers.Select(s => new ServerMove(s, "host-" + from, "host-" + to, _undoable))],
+        return new MovePlan(id, 0, from, to,
+            [.. servers.Select(s => new ServerMove(s, "host-" + from, "host-" + to, _undoable, VolumesOf(s)))],
             [
                 .. byPair.Select((pair, i) => new PathMove(
                     number == 0 ? $"{id}.{i + 1}" : $"{id}.{number + 1}{i + 1}", Vrf, End(from, pair), End(to, pair), [.. Ingress.Keys],

@@ -64,6 +64,7 @@ internal sealed partial class HandoverWorld
     public HandoverWorld(ulong seed, Mutant mutant, bool tracing)
     {
         Sim = new SimWorld(seed);
+        _volumesRandom = new Random((int)(seed * 2_654_435_761 % int.MaxValue));
         (Mutant, _tracing) = (mutant, tracing);
         (_loss, _double, _late) = Sim.Next(5) switch { 0 => (0, 0, 0), 1 => (20, 20, 20), 2 => (60, 60, 60), 3 => (0, 100, 150), _
             => (20, 150, 300) };
@@ -105,6 +106,7 @@ internal sealed partial class HandoverWorld
 
         foreach (IngressParty pe in Ingress.Values) pe.Begin();
         foreach (PeParty pe in Pes.Values) pe.Learn(Prefixes);
+        BeginVolumes();
         Journal = new JournalStore(this);
         StartManager();
         Sim.In(10 * Ms, AskForMove);

@@ -74,6 +74,19 @@ internal sealed class ManagerParty : Party
         Pump();
     });
 
+    /// <summary>A store's report; the answer, when it is on record, is true, or false where it is refused.</summary>
+    public void Report(StaleReported report, Action<bool> answer) => Guard(() =>
+    {
+        bool refused = false;
+        _items.Enqueue(new Item(
+            state =>
+            {
+                refused = VolumeMarks.WhyNot(state, report) is not null;
+                return refused ? null : report;
+            }, MustSync: true, _ => answer(!refused)));
+        Pump();
+    });
+
     protected override void OnCrash() => World.Journal.Killed(this);
 
     protected override void OnStart()
@@ -91,6 +104,7 @@ internal sealed class ManagerParty : Party
     private ManagerState Step(ManagerState before, ManagerInput input, long now)
     {
         ManagerState after = ManagerMachine.Step(before, input, now, "");
+        if (World.Mutant == Mutant.PivotThoughStale) after = Forget(after);
         if (World.Mutant is not (Mutant.MoveReusesEpoch or Mutant.UndoWithSameEpoch) || ReferenceEquals(before, after)) return after;
         foreach (MigrationState migration in after.Migrations.Values)
         {
@@ -112,6 +126,19 @@ internal sealed class ManagerParty : Party
         }
 
         return after;
+    }
+
+    // What runs does not look at what is on record of its volumes.
+    private static ManagerState Forget(ManagerState state)
+    {
+        foreach (MigrationState migration in state.Migrations.Values.Where(m => m.Outcome is null && !m.Current.StaleVolumes.IsEmpty))
+        {
+            MoveState move = migration.Current with { StaleVolumes = ImmutableSortedDictionary<Guid, ulong>.Empty };
+            state = state with { Migrations = state.Migrations.SetItem(migration.Id,
+                migration with { Moves = migration.Moves.SetItem(migration.Moves.Count - 1, move) }) };
+        }
+
+        return state;
     }
 
     private void Pump()

@@ -74,6 +74,10 @@ public enum Mutant
     TeardownWithoutRoute,
     /// <summary>After a loss of the journal the epochs go on where the old copy had them.</summary>
     RecoverReusesEpoch,
+    /// <summary>A store acknowledges what its replica lacks before that is on record.</summary>
+    AcknowledgesUnreported,
+    /// <summary>The pivot comes although a copy of a volume is on record as stale.</summary>
+    PivotThoughStale,
 }
 
 /// <summary>A check, as the tests list it.</summary>
@@ -121,5 +125,7 @@ public static class Mutants
         new(Mutant.TeardownThoughHolding, "hold-not-drained"),
         new(Mutant.TeardownWithoutRoute, "no-other-route"),
         new(Mutant.RecoverReusesEpoch, "after recover an epoch is higher than any seen"),
+        new(Mutant.AcknowledgesUnreported, "unprotected is a state on record, first"),
+        new(Mutant.PivotThoughStale, "a stale copy is granted nothing"),
     ];
 }
