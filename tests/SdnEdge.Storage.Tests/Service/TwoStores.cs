@@ -23,7 +23,7 @@ internal sealed partial class TwoStores : IAsyncDisposable
     private readonly ReplicationPolicy? _policy;
     private readonly bool _hasManager;
 
-    private TwoStores(ReplicationMode mode, ReplicationPolicy? policy, Func<int, int>? between, bool hasManager)
+    private TwoStores(ReplicationMode mode, ReplicationPolicy? policy, Func<int, int>? between = null, bool hasManager = false)
     {
         (_portA, _mode, _policy, _hasManager) = (TestAuthority.FreePort(), mode, policy, hasManager);
         _portB = TestAuthority.FreePort(_portA);
@@ -100,15 +100,15 @@ internal sealed partial class TwoStores : IAsyncDisposable
     /// <summary>The configuration file of store-a, for a process of its own in place of <see cref="A"/>.</summary>
     public async Task<string> WriteConfigAsync()
     {
-        ApiTcpConfig tls = _configA.Replication!.Listen;
-        StorePeer peer = _configA.Replication.Peers[0];
+        ApiTcpConfig tls = ConfigA.Replication!.Listen;
+        StorePeer peer = ConfigA.Replication.Peers[0];
         string file = Path.Combine(_folder, "store-a.yaml");
         await File.WriteAllTextAsync(file, string.Create(System.Globalization.CultureInfo.InvariantCulture, $$"""
             name: store-a
             site: dc
-            api: { unix: {{_configA.Api.Unix}} }
-            state: { folder: {{_configA.StateFolder}} }
-            nbd: { unix: {{_configA.Exports.Unix}} }
+            api: { unix: {{ConfigA.Api.Unix}} }
+            state: { folder: {{ConfigA.StateFolder}} }
+            nbd: { unix: {{ConfigA.Exports.Unix}} }
             replication:
               listen: "{{tls.Address}}:{{tls.Port}}"
               certificate: {{tls.Certificate}}
