@@ -13,7 +13,7 @@ public sealed class AnswerGateTests
     public async Task Flushes_with_the_same_record_all_wait_for_the_replica_in_semantic_mode()
     {
         var gate = new AnswerGate { Mode = ReplicationMode.Semantic };
-        var barrier = new LogRecord { Sequence = 5, Kind = LogRecordKind.Barrier };
+        var barrier = new LogRecord(5, 1, LogRecordKind.Barrier, 0, 0, 0, 0);
         for (int i = 0; i < 3; i++)
             Assert.Equal(AckRule.LocallyDurable | AckRule.ReplicaDurable, gate.RuleFor(barrier, durable: true));
         gate.Open(writeLimit: 5, barrierLimit: 4);
