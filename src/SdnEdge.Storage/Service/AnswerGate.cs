@@ -13,7 +13,9 @@ internal sealed class AnswerGate : IAckGate
 {
     private readonly Lock _lock = new();
     private readonly PriorityQueue<Waiter, ulong> _writes = new(), _barriers = new();
-    private readonly HashSet<ulong> _durable = [];
+
+    // Requests for durability that are behind a record and not waiting yet; flushes at the same time have the same one.
+    private readonly Dictionary<ulong, int> _durable = [];
     private ulong _writeLimit, _barrierLimit;
     private long _waits, _waited;
     private bool _ended;
@@ -46,7 +48,7 @@ internal sealed class AnswerGate : IAckGate
         if (IsSlow) rule |= AckRule.ReplicaDurable;
         if (durable && (rule & AckRule.ReplicaDurable) != 0)
         {
-            lock (_lock) _durable.Add(record.Sequence);
+            lock (_lock) _durable[record.Sequence] = _durable.GetValueOrDefault(record.Sequence) + 1;
         }
 
         return rule;
@@ -58,7 +60,8 @@ internal sealed class AnswerGate : IAckGate
         Waiter waiter;
         lock (_lock)
         {
-            bool barrier = _durable.Remove(sequence);
+            bool barrier = _durable.Remove(sequence, out int asked);
+            if (asked > 1) _durable[sequence] = asked - 1;
             if (sequence <= (barrier ? _barrierLimit : _writeLimit))
             {
                 _waits++;

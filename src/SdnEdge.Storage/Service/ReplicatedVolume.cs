@@ -128,7 +128,7 @@ internal sealed partial class ReplicatedVolume : IAsyncDisposable
     {
         get
         {
-            lock (_reader) return _reader.PointAt(Volume.Log.DurableSequence) ?? LogPoint.Start;
+            lock (_reader) return _reader.Find(Volume.Log.DurableSequence, out _) ?? LogPoint.Start;
         }
     }
 

@@ -62,7 +62,7 @@ internal sealed class VolumeLogReader : ILogReader, ICopySource, IDisposable
             if (_log.DurablePoint is { } point) return point;
             ulong sequence = _log.DurableSequence;
             int renewals = _log.Renewals;
-            if (sequence != _durable.Sequence || renewals != _renewals) _durable = PointAt(sequence) ?? _durable;
+            if (sequence != _durable.Sequence || renewals != _renewals) _durable = Find(sequence, out _) ?? _durable;
             _renewals = renewals;
             return _durable;
         }
@@ -72,15 +72,28 @@ internal sealed class VolumeLogReader : ILogReader, ICopySource, IDisposable
     public long Size => _volume.Size;
 
     /// <inheritdoc/>
+    /// <exception cref="IOException">It cannot be read back: that is no word on whether it is there.</exception>
     public LogPoint? PointAt(ulong sequence)
     {
+        LogPoint? point = Find(sequence, out LogReadStatus status);
+        return status != LogReadStatus.Damaged ? point
+            : throw new IOException($"record {sequence} of volume {_volume.Metadata.Name} cannot be read back from its log; check the "
+                + $"volume");
+    }
+
+    /// <summary>As <see cref="PointAt"/>; null also where it cannot be read back.</summary>
+    public LogPoint? Find(ulong sequence, out LogReadStatus status)
+    {
+        status = LogReadStatus.Read;
         LogPoint oldest = Oldest;
         if (sequence == oldest.Sequence) return oldest;
+        status = LogReadStatus.TooOld;
         if (sequence < oldest.Sequence) return null;
         var cursor = default(LogCursor);
         byte[] buffer = new byte[_log.ReadBufferSize];
         var entries = new List<LogEntry>();
-        return _log.Read(sequence, sequence, ref cursor, buffer, entries) == LogReadStatus.Read ? LogPoint.Of(entries[0].Record) : null;
+        status = _log.Read(sequence, sequence, ref cursor, buffer, entries);
+        return status == LogReadStatus.Read ? LogPoint.Of(entries[0].Record) : null;
     }
 
     /// <summary>The records behind a sequence, to the end.</summary>

@@ -64,7 +64,7 @@ internal sealed class PairRun : IAsyncDisposable
         catch (Exception e)
         {
             throw new InvalidOperationException($"seed {seed}, {(power ? "power cut" : "kill")} {run._counts.Ends}: {e.Message}\n"
-                + string.Join('\n', run._a.Told.TakeLast(12).Concat(run._b.Told.TakeLast(12))), e);
+                + string.Join('\n', run._a.Told.Distinct().TakeLast(12).Concat(run._b.Told.Distinct().TakeLast(12))), e);
         }
     }
 
