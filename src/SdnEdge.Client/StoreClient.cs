@@ -41,6 +41,22 @@ public sealed class StoreClient(ApiEndpoint endpoint) : ApiClient(endpoint, ApiJ
     public Task<DrainProofInfo> DrainAsync(string name, CancellationToken cancel = default)
         => PostAsync<object?, DrainProofInfo>(Of(name) + "/drain", null, cancel);
 
+    /// <summary>The marks of a volume, oldest first.</summary>
+    public Task<IReadOnlyList<MarkInfo>> MarksAsync(string name, CancellationToken cancel = default)
+        => GetAsync<IReadOnlyList<MarkInfo>>(Of(name) + "/marks", cancel);
+
+    /// <summary>Marks a volume, and others with it; returns when their contents are kept.</summary>
+    public Task<IReadOnlyList<MarkInfo>> MarkAsync(string name, MarkRequest request, CancellationToken cancel = default)
+        => PostAsync<MarkRequest, IReadOnlyList<MarkInfo>>(Of(name) + "/marks", request, cancel);
+
+    /// <summary>Lets a mark go.</summary>
+    public Task UnmarkAsync(string name, string mark, CancellationToken cancel = default)
+        => DeleteAsync($"{Of(name)}/marks/{Uri.EscapeDataString(mark)}", cancel);
+
+    /// <summary>Compares what a mark keeps with the content root that it had; takes as long as it takes to read it.</summary>
+    public Task<MarkCheckInfo> CheckMarkAsync(string name, string mark, CancellationToken cancel = default)
+        => PostAsync<object?, MarkCheckInfo>($"{Of(name)}/marks/{Uri.EscapeDataString(mark)}/check", null, cancel);
+
     /// <summary>Makes the copy at this store the owner, because that of the other site is lost.</summary>
     public Task<VolumeInfo> PromoteAsync(string name, VolumePromoteRequest request, CancellationToken cancel = default)
         => PostAsync<VolumePromoteRequest, VolumeInfo>(Of(name) + "/promote", request, cancel);
@@ -62,22 +78,6 @@ public sealed class StoreClient(ApiEndpoint endpoint) : ApiClient(endpoint, ApiJ
 
     private static string Branch(string name, int number)
         => $"{Of(name)}/branches/{number.ToString(System.Globalization.CultureInfo.InvariantCulture)}";
-
-    /// <summary>The marks of a volume, oldest first.</summary>
-    public Task<IReadOnlyList<MarkInfo>> MarksAsync(string name, CancellationToken cancel = default)
-        => GetAsync<IReadOnlyList<MarkInfo>>(Of(name) + "/marks", cancel);
-
-    /// <summary>Marks a volume, and others with it; returns when their contents are kept.</summary>
-    public Task<IReadOnlyList<MarkInfo>> MarkAsync(string name, MarkRequest request, CancellationToken cancel = default)
-        => PostAsync<MarkRequest, IReadOnlyList<MarkInfo>>(Of(name) + "/marks", request, cancel);
-
-    /// <summary>Lets a mark go.</summary>
-    public Task UnmarkAsync(string name, string mark, CancellationToken cancel = default)
-        => DeleteAsync($"{Of(name)}/marks/{Uri.EscapeDataString(mark)}", cancel);
-
-    /// <summary>Compares what a mark keeps with the content root that it had; takes as long as it takes to read it.</summary>
-    public Task<MarkCheckInfo> CheckMarkAsync(string name, string mark, CancellationToken cancel = default)
-        => PostAsync<object?, MarkCheckInfo>($"{Of(name)}/marks/{Uri.EscapeDataString(mark)}/check", null, cancel);
 
     private static string Of(string name) => "v1/volumes/" + Uri.EscapeDataString(name);
 }

@@ -56,7 +56,7 @@ public sealed partial class StoreAgent
             {
                 for (int i = 0; i < volumes.Length; i++) await Task.Run(() => TryUndo(volumes[i], records[i]), CancellationToken.None);
                 throw new ProblemException(Problems.NotKept(string.Join("; ", faults)
-                    + (volumes.Length > 1 ? "; none of the volumes keeps this mark here" : "")));
+                    + (volumes.Length > faults.Length ? "; the other volumes have let theirs go" : "")));
             }
 
             foreach (Volume volume in volumes) ExportMarks(volume);
@@ -149,7 +149,7 @@ public sealed partial class StoreAgent
         }
     }
 
-    // No seal comes between: it waits until the volumes are left.
+    // No seal and no drain comes between: they wait until the volumes are left.
     private MarkBarrier AsOwner(Volume[] volumes, Func<MarkBarrier> mark)
     {
         var entered = new List<ReplicatedVolume>();
@@ -167,7 +167,7 @@ public sealed partial class StoreAgent
         }
         finally
         {
-            foreach (ReplicatedVolume replicated in entered) replicated.Leave();
+            foreach (ReplicatedVolume replicated in entered) replicated.LeaveAsOwner();
         }
     }
 
@@ -226,7 +226,7 @@ public sealed partial class StoreAgent
             Events.Add(Monotonic.Now, "volume", volume.Metadata.Name, JsonWord(found.Kind), found.Message);
 
         // Not by the thread that tells it: it holds the volume.
-        volume.PointsChanged += () => Task.Run(() => ExportMarks(volume));
+        volume.PointsChanged += () => _ = Task.Run(() => ExportMarks(volume));
         ExportMarks(volume);
     }
 
@@ -298,7 +298,7 @@ public sealed partial class StoreAgent
 
             _retainTold.Remove(name);
         }
-        catch (Exception e) when (e is VolumeException or ObjectDisposedException)
+        catch (Exception e) when (e is IOException or ObjectDisposedException)
         {
             if (_retainTold.TryGetValue(name, out string? said) && said == e.Message) return;
             _retainTold[name] = e.Message;

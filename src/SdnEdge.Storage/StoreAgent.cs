@@ -245,6 +245,7 @@ public sealed partial class StoreAgent : IStoreControl, IAsyncDisposable
                 [new MetricSample(_server.Refused)]),
             .. VolumeMetrics.Of(all.Select(v => (Info(v), v.Points, RetentionOf(v.Metadata.Name)))),
             .. ScrubMetrics(),
+            .. VolumeMetrics.Waits(_replicated.OrderBy(v => v.Key, StringComparer.Ordinal).Select(v => (v.Key, v.Value.Waited))),
             .. StoreMetrics.Of(counters),
         ];
 

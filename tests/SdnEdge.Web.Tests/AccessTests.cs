@@ -96,15 +96,15 @@ public sealed class AccessTests : IDisposable
             migrate POST /v1/volumes/{name}/void
             migrate POST /v1/volumes/{name}/mode
             migrate POST /v1/volumes/{name}/drain
+            read    GET  /v1/volumes/{name}/marks
+            migrate POST /v1/volumes/{name}/marks
+            admin   DELETE /v1/volumes/{name}/marks/{mark}
+            admin   POST /v1/volumes/{name}/marks/{mark}/check
             admin   POST /v1/volumes/{name}/promote
             admin   POST /v1/volumes/{name}/resync
             read    GET  /v1/volumes/{name}/branches
             admin   GET  /v1/volumes/{name}/branches/{number:int}
             admin   DELETE /v1/volumes/{name}/branches/{number:int}
-            read    GET  /v1/volumes/{name}/marks
-            migrate POST /v1/volumes/{name}/marks
-            admin   DELETE /v1/volumes/{name}/marks/{mark}
-            admin   POST /v1/volumes/{name}/marks/{mark}/check
             """,
         ["mms"] = """
             read    GET  /openapi/{documentName}.json
@@ -253,7 +253,8 @@ public sealed class AccessTests : IDisposable
 
     private static string Concrete(string pattern) => pattern
         .Replace("{documentName}", "v1", StringComparison.Ordinal).Replace("{id}", "x", StringComparison.Ordinal)
-        .Replace("{name}", "x", StringComparison.Ordinal).Replace("{address}", "x", StringComparison.Ordinal);
+        .Replace("{name}", "x", StringComparison.Ordinal).Replace("{number:int}", "1", StringComparison.Ordinal)
+        .Replace("{address}", "x", StringComparison.Ordinal);
 
     // All requests by one process. An event stream has no end, but ends with 400 where its place is no number.
     private async Task<int[]> CurlAsync(int user, IReadOnlyList<(string Method, string Path)> requests)

@@ -36,11 +36,11 @@ internal static class StoreCommand
               sdnedge store import vs-disk disk.img --api SOCKET     make one of an image that is there, and use it where it is
               sdnedge store list --api SOCKET                        its volumes
               sdnedge store check vs-disk --api SOCKET               compare one with its own records, block by block
+              sdnedge store mark vs-disk --name M --api SOCKET       keep what it is now; marks, unmark, clone go on from there
               sdnedge store show vs-disk --follow --api SOCKET       who owns it, how far its replica is, and the copy's progress
               sdnedge store mode vs-disk sync --api SOCKET           when its writes are answered
               sdnedge store promote vs-disk --api SOCKET             make the copy here the owner: the other site is lost
               sdnedge store branch list vs-disk --api SOCKET         what was put aside after a split
-              sdnedge store mark vs-disk --name M --api SOCKET       keep what it is now; marks, unmark, clone go on from there
               sdnedge store serve disk.img --unix disk.sock          serve an image as it is, without a store
               kill -TERM PID                                         stop; what has come is answered, logs are made durable
 
@@ -48,8 +48,8 @@ internal static class StoreCommand
             """)
         {
             config, check, List(), StoreReplicaCommands.Show(), Make(), Import(), Delete(), Check(), StoreReplicaCommands.Mode(),
-            StoreReplicaCommands.Promote(), StoreReplicaCommands.Resync(), StoreReplicaCommands.Branch(), StoreServeCommand.Create(),
-            StoreMarkCommands.Mark(), StoreMarkCommands.Marks(), StoreMarkCommands.Unmark(), StoreMarkCommands.Clone(),
+            StoreReplicaCommands.Promote(), StoreReplicaCommands.Resync(), StoreReplicaCommands.Branch(), StoreMarkCommands.Mark(),
+            StoreMarkCommands.Marks(), StoreMarkCommands.Unmark(), StoreMarkCommands.Clone(), StoreServeCommand.Create(),
         };
         command.SetAction(async (parse, cancel) =>
         {

@@ -19,8 +19,7 @@ internal static partial class StoreApi
         [
             ApiJson.Options.GetTypeInfo(typeof(VolumeRequest)), ApiJson.Options.GetTypeInfo(typeof(VolumeOrderRequest)),
             ApiJson.Options.GetTypeInfo(typeof(VolumeModeRequest)), ApiJson.Options.GetTypeInfo(typeof(VolumePromoteRequest)),
-            ApiJson.Options.GetTypeInfo(typeof(VolumeResyncRequest)),
-            ApiJson.Options.GetTypeInfo(typeof(MarkRequest)),
+            ApiJson.Options.GetTypeInfo(typeof(VolumeResyncRequest)), ApiJson.Options.GetTypeInfo(typeof(MarkRequest)),
         ], (app, checks, stopping) => Map(app, store, checks, stopping))
     {
         MeterName = "SdnEdge.Store",

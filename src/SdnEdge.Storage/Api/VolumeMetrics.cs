@@ -63,6 +63,19 @@ internal static class VolumeMetrics
                 .Select(v => One(v, value(v.Replication!))));
     }
 
+    /// <summary>What it costs that the replica is waited for.</summary>
+    public static IEnumerable<MetricFamily> Waits(IEnumerable<(string Volume, (long Count, long Time) Waited)> volumes)
+    {
+        var all = volumes.ToList();
+        return
+        [
+            new("sdnedge_store_replica_waits_total", "Requests that were answered when the replica had them durably.", MetricKind.Counter,
+                [.. all.Select(v => new MetricSample(v.Waited.Count, ("volume", v.Volume)))]),
+            new("sdnedge_store_replica_wait_seconds_total", "How long all of them waited for it, once they were durable here.", MetricKind.Counter,
+                [.. all.Select(v => new MetricSample(v.Waited.Time / 1e9, ("volume", v.Volume)))]),
+        ];
+    }
+
     private static MetricFamily Gauge(string name, string help, IEnumerable<MetricSample> samples)
         => new(name, help, MetricKind.Gauge, [.. samples]);
 

@@ -1,4 +1,5 @@
 using SdnEdge.Core.Replication;
+using SdnEdge.Linux;
 using SdnEdge.Storage.Volumes;
 
 namespace SdnEdge.Storage.Service;
@@ -11,10 +12,21 @@ namespace SdnEdge.Storage.Service;
 internal sealed class AnswerGate : IAckGate
 {
     private readonly Lock _lock = new();
-    private readonly PriorityQueue<TaskCompletionSource<BlockResult>, ulong> _writes = new(), _barriers = new();
+    private readonly PriorityQueue<Waiter, ulong> _writes = new(), _barriers = new();
     private readonly HashSet<ulong> _durable = [];
     private ulong _writeLimit, _barrierLimit;
+    private long _waits, _waited;
     private bool _ended;
+
+    /// <summary>Requests that were answered when the replica had them, and how long all of them waited for that, once they were durable
+    /// here, nanoseconds. Any thread.</summary>
+    public (long Count, long Time) Waited
+    {
+        get
+        {
+            lock (_lock) return (_waits, _waited);
+        }
+    }
 
     /// <summary>The mode for records that are appended from now on. Set under the volume's sequence lock.</summary>
     public ReplicationMode Mode { get; set; }
@@ -43,13 +55,18 @@ internal sealed class AnswerGate : IAckGate
     /// <inheritdoc/>
     public ValueTask<BlockResult> ReplicaDurableAsync(ulong sequence, CancellationToken cancel)
     {
-        TaskCompletionSource<BlockResult> waiter;
+        Waiter waiter;
         lock (_lock)
         {
             bool barrier = _durable.Remove(sequence);
-            if (sequence <= (barrier ? _barrierLimit : _writeLimit)) return new(BlockResult.Ok);
+            if (sequence <= (barrier ? _barrierLimit : _writeLimit))
+            {
+                _waits++;
+                return new(BlockResult.Ok);
+            }
+
             if (_ended) return new(BlockResult.ShuttingDown);
-            waiter = new TaskCompletionSource<BlockResult>(TaskCreationOptions.RunContinuationsAsynchronously);
+            waiter = new Waiter(Monotonic.Now);
             (barrier ? _barriers : _writes).Enqueue(waiter, sequence);
         }
 
@@ -78,8 +95,19 @@ internal sealed class AnswerGate : IAckGate
         }
     }
 
-    private static void Answer(PriorityQueue<TaskCompletionSource<BlockResult>, ulong> waiting, ulong limit, BlockResult result)
+    private void Answer(PriorityQueue<Waiter, ulong> waiting, ulong limit, BlockResult result)
     {
-        while (waiting.TryPeek(out _, out ulong sequence) && sequence <= limit) waiting.Dequeue().TrySetResult(result);
+        while (waiting.TryPeek(out _, out ulong sequence) && sequence <= limit)
+        {
+            Waiter waiter = waiting.Dequeue();
+            _waits++;
+            _waited += Monotonic.Now - waiter.Since;
+            waiter.TrySetResult(result);
+        }
+    }
+
+    private sealed class Waiter(long since) : TaskCompletionSource<BlockResult>(TaskCreationOptions.RunContinuationsAsynchronously)
+    {
+        public long Since => since;
     }
 }

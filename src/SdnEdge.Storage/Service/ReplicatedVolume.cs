@@ -168,9 +168,7 @@ internal sealed partial class ReplicatedVolume : IAsyncDisposable
     /// <summary>The mode that holds while no migration says otherwise.</summary>
     public Task RestoreModeAsync(CancellationToken cancel) => ModeAsync(_mode, cancel);
 
-    /// <summary>Returns what both sites are when the replica has proved that it has everything. The guest stands still.</summary>
-    /// <exception cref="IOException">It has not: the message says what is different.</exception>
-    public async Task<DrainProof> DrainAsync(CancellationToken cancel)
+    private async Task<DrainProof> ProveAsync(CancellationToken cancel)
     {
         (LogPoint last, ulong root) = await Task.Run(Proof, cancel).ConfigureAwait(false);
         long ticket = Interlocked.Increment(ref _tickets);

@@ -53,7 +53,14 @@ public sealed class ReplicatedMarkTests
         Assert.Equal((second.Point, second.ContentRoot), (other.Point, other.ContentRoot));
         Assert.Equal(copy.Point, (await two.ApiB.MarksAsync(TwoStores.Volume))[0].Point);
 
-        // 4. A volume that is handed over is not marked: its last point is promised already.
+        // 4. A volume that is handed over is not marked: its last point is promised already. A guest that writes again has called it off.
+        await two.ApiA.ModeAsync(TwoStores.Volume, new VolumeModeRequest(1, ReplicationMode.Sync));
+        DrainProofInfo proof = await two.ApiA.DrainAsync(TwoStores.Volume);
+        refused = await Assert.ThrowsAsync<ApiProblemException>(() => two.ApiA.MarkAsync(TwoStores.Volume, new MarkRequest("m2")));
+        Assert.Contains("it is being handed over", refused.Problem.Detail, StringComparison.Ordinal);
+        Assert.Equal(proof.Point, (await two.ApiA.DrainAsync(TwoStores.Volume)).Point);
+        Assert.Equal(0u, await client.WriteAsync(0, Bytes(7)));
+        await two.ApiA.MarkAsync(TwoStores.Volume, new MarkRequest("m2"));
         await TwoStores.OrderAsync(two.ApiB, OwnershipOrderKind.Prepare, 2);
         await TwoStores.OrderAsync(two.ApiA, OwnershipOrderKind.Prepare, 2);
         await TwoStores.OrderAsync(two.ApiA, OwnershipOrderKind.Seal, 2);
@@ -109,6 +116,20 @@ public sealed class ReplicatedMarkTests
         Dictionary<string, double> other = Metrics(two.B!);
         Assert.Equal((0, 1), (other[$"sdnedge_store_owner{volume}}}"], other[$"sdnedge_store_marks{volume}}}"]));
         Assert.DoesNotContain($"sdnedge_store_lag_bytes{volume}}}", other.Keys);
+
+        // 3. What a write then waits for is counted when it is answered.
+        string count = $"sdnedge_store_replica_waits_total{volume}}}", time = $"sdnedge_store_replica_wait_seconds_total{volume}}}";
+        (double waits, double waited) = (now[count], now[time]);
+        await two.StopBAsync();
+        await two.UntilAsync(two.ApiA, v => v.Replication is { Connected: false });
+        Task<uint> write = client.WriteAsync(0, Bytes(1));
+        await two.UntilAsync(two.ApiA, v => v.Replication!.Last > v.Replication.ReplicaDurable);
+        Assert.Equal(waits, Metrics(two.A!)[count]);
+        await two.StartBAsync();
+        Assert.Equal(0u, await write);
+        now = Metrics(two.A!);
+        Assert.Equal(waits + 1, now[count]);
+        Assert.True(now[time] > waited, $"{now[time]} s");
     }
 
     // As a scraper reads it: every sample has its family's HELP and TYPE before it, a name and labels that are allowed, and is there once.
