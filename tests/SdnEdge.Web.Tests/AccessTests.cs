@@ -256,7 +256,8 @@ public sealed class AccessTests : IDisposable
 
     private static string Concrete(string pattern) => pattern
         .Replace("{documentName}", "v1", StringComparison.Ordinal).Replace("{id}", "x", StringComparison.Ordinal)
-        .Replace("{name}", "x", StringComparison.Ordinal).Replace("{address}", "x", StringComparison.Ordinal);
+        .Replace("{name}", "x", StringComparison.Ordinal).Replace("{number:int}", "1", StringComparison.Ordinal)
+        .Replace("{address}", "x", StringComparison.Ordinal);
 
     // All requests by one process. An event stream has no end, but ends with 400 where its place is no number.
     private async Task<int[]> CurlAsync(int user, IReadOnlyList<(string Method, string Path)> requests)

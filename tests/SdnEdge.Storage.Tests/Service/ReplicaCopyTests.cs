@@ -58,9 +58,9 @@ public sealed class ReplicaCopyTests
 
         two.Relay.Cut();
 
-        // Made durable is what is 16 MiB old; 22 pass each time.
+        // 16 MiB and what is on its way may come again; 20, then 22 pass each time.
         long first = await ResumeAsync(two, () => Task.CompletedTask, 22 * Mebibyte);
-        Assert.InRange(first, 15 * Mebibyte, 24 * Mebibyte);
+        Assert.InRange(first, 2 * Mebibyte, 24 * Mebibyte);
         long second = await ResumeAsync(two, async () =>
         {
             b.Kill();
