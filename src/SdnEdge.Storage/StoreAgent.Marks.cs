@@ -226,7 +226,7 @@ public sealed partial class StoreAgent
             Events.Add(Monotonic.Now, "volume", volume.Metadata.Name, JsonWord(found.Kind), found.Message);
 
         // Not by the thread that tells it: it holds the volume.
-        volume.PointsChanged += () => Task.Run(() => ExportMarks(volume));
+        volume.PointsChanged += () => _ = Task.Run(() => ExportMarks(volume));
         ExportMarks(volume);
     }
 
