@@ -68,7 +68,13 @@ public sealed class ApiServer : IAsyncDisposable
         var checks = new ConnectionChecks(config.Access);
         UnixFileMode everyone = config.Access.Any(r => r.User is not null)
             ? UnixFileMode.GroupRead | UnixFileMode.GroupWrite | UnixFileMode.OtherRead | UnixFileMode.OtherWrite : 0;
-        WebApplicationBuilder builder = WebApplication.CreateSlimBuilder(new WebApplicationOptions { Args = [] });
+
+        // Else the host watches every file below the working directory for an appsettings.json that changes: with a store's images there,
+        // each write to one is told to this process as well, and below / a start looks at every folder of the machine.
+        WebApplicationBuilder builder = WebApplication.CreateSlimBuilder(new WebApplicationOptions
+        {
+            Args = ["--hostBuilder:reloadConfigOnChange=false"],
+        });
         builder.Logging.ClearProviders();
         builder.Logging.SetMinimumLevel(LogLevel.Warning);
         builder.Services.ConfigureHttpJsonOptions(o =>
