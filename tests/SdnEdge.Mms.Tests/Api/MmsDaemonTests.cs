@@ -23,7 +23,7 @@ public sealed class MmsDaemonTests : IDisposable
     public async Task A_migration_whose_parties_are_silent_is_held_and_ends_only_by_an_operators_word_that_is_shown()
     {
         await using MmsDaemon daemon = await StartAsync(Story.Of("s1").Until(MoveStage.Stop).Records);
-        using var client = new MmsClient(new ApiEndpoint("mms", Socket));
+        using var client = new MmsClient(new ApiEndpoint("mms", Socket)) { RequestTimeout = Patience.Time };
         WaitingInfo waiting = null!;
         await Patience.UntilAsync(
             async () => (waiting = Assert.Single((await client.MigrationAsync("m1")).Waiting)).Reason == "peer-unreachable",
@@ -58,7 +58,7 @@ public sealed class MmsDaemonTests : IDisposable
         MigrationState first = story.Next();
         for (int i = 0; i <= ManagerState.EndedKept; i++) story.Next(undo: i == 0);
         await using MmsDaemon daemon = await StartAsync(story.Records);
-        using var client = new MmsClient(new ApiEndpoint("mms", Socket));
+        using var client = new MmsClient(new ApiEndpoint("mms", Socket)) { RequestTimeout = Patience.Time };
 
         IReadOnlyList<MigrationStatus> all = await client.MigrationsAsync();
         Assert.Equal(Enumerable.Range(1, ManagerState.EndedKept + 2).Select(i => $"m{i}"), all.Select(m => m.Id));
@@ -101,7 +101,7 @@ public sealed class MmsDaemonTests : IDisposable
     {
         var disk = Guid.NewGuid();
         var report = new StaleReport(disk, 3, 1, 901, "vs-disk");
-        using var client = new MmsClient(new ApiEndpoint("mms", Socket));
+        using var client = new MmsClient(new ApiEndpoint("mms", Socket)) { RequestTimeout = Patience.Time };
         await using (MmsDaemon daemon = await StartAsync([]))
         {
             Assert.Empty(await client.VolumesAsync());
@@ -131,7 +131,7 @@ public sealed class MmsDaemonTests : IDisposable
     public async Task A_report_that_is_none_is_refused_with_all_that_is_wrong()
     {
         await using MmsDaemon daemon = await StartAsync([]);
-        using var client = new MmsClient(new ApiEndpoint("mms", Socket));
+        using var client = new MmsClient(new ApiEndpoint("mms", Socket)) { RequestTimeout = Patience.Time };
         Problem problem = await ProblemAsync(() => client.ReportAsync(new StaleReport(Guid.NewGuid(), 0, 0, 0, new string('x', 65))));
         Assert.Equal(400, problem.Status);
         Assert.Equal(["/epoch", "/generation", "/staleFrom", "/name"], problem.Errors!.Select(e => e.Pointer));
@@ -142,7 +142,7 @@ public sealed class MmsDaemonTests : IDisposable
     public async Task A_window_that_cannot_be_one_is_refused_before_anybody_is_asked()
     {
         await using MmsDaemon daemon = await StartAsync([]);
-        using var client = new MmsClient(new ApiEndpoint("mms", Socket));
+        using var client = new MmsClient(new ApiEndpoint("mms", Socket)) { RequestTimeout = Patience.Time };
         DateTimeOffset now = DateTimeOffset.UtcNow;
         var call = new MigrationCall("shop", "site-b", Window: new WindowCall(now, now.AddHours(-1)));
         Problem problem = await ProblemAsync(() => client.PlanAsync(call));

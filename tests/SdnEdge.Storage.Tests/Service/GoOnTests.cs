@@ -27,7 +27,7 @@ public sealed class GoOnTests : IAsyncLifetime
     public async Task InitializeAsync()
     {
         _two = await TwoStores.StartAsync(ReplicationMode.Sync, s_goOn, hasManager: true);
-        _mms = new MmsClient(new ApiEndpoint("mms", _two.ManagerSocket));
+        _mms = new MmsClient(new ApiEndpoint("mms", _two.ManagerSocket)) { RequestTimeout = Patience.Time };
     }
 
     public async Task DisposeAsync()
