@@ -73,12 +73,16 @@ public sealed class VolumeCopyCrashTests(ITestOutputHelper output)
             await WriteAsync(owner, 12);
             Assert.NotNull(owner.Drain(ulong.MaxValue, out _));
             var at = new LogPoint(owner.Log.LastSequence, owner.Log.Epoch, owner.Log.Chain);
-            byte[] copied = await ReadAsync(owner);
-            List<(LogRecord, byte[])> since = [];
+            List<byte[]> copied = [await ReadAsync(owner)];
+            List<(LogRecord Record, byte[] Bytes)> since = [];
             ulong before = owner.Log.LastSequence;
             await WriteAsync(owner, 6);
             since.AddRange(Records(owner, before));
             byte[] right = await ReadAsync(owner);
+
+            // A piece of the copy shows all records that were sent before it.
+            foreach ((LogRecord record, byte[] bytes) in since) copied.Add(After(copied[^1], record, bytes));
+            Assert.Equal(right, copied[^1]);
 
             // The volume here, with a history of its own.
             _volume = Volume.Create(_disk, Image(_disk), Metadata, Options, out _)!;
@@ -139,7 +143,7 @@ public sealed class VolumeCopyCrashTests(ITestOutputHelper output)
         }
 
         // As the link does it: the point, the log anew, data that are made durable now and then, the log, the end.
-        private bool Copy(LogPoint at, byte[] copied, List<(LogRecord Record, byte[] Bytes)> since, ref long synced)
+        private bool Copy(LogPoint at, List<byte[]> copied, List<(LogRecord Record, byte[] Bytes)> since, ref long synced)
         {
             if (!_volume.IsCopying)
             {
@@ -149,9 +153,10 @@ public sealed class VolumeCopyCrashTests(ITestOutputHelper output)
                 synced = 0;
             }
 
+            byte[] shown = copied[(int)(_volume.Log.LastSequence - at.Sequence)];
             for (long block = synced; block < Blocks; block++)
             {
-                ReadOnlySpan<byte> bytes = copied.AsSpan((int)block * Block, Block);
+                ReadOnlySpan<byte> bytes = shown.AsSpan((int)block * Block, Block);
                 int error = bytes.ContainsAnyExcept((byte)0) ? _volume.WriteCopy(block * Block, bytes) : _volume.ZeroCopy(block * Block, Block);
                 if (error != 0) return false;
                 if (_random.Next(6) != 0) continue;
@@ -242,6 +247,15 @@ public sealed class VolumeCopyCrashTests(ITestOutputHelper output)
 
                 Assert.Equal(BlockResult.Ok, await write);
             }
+        }
+
+        private static byte[] After(byte[] before, in LogRecord record, byte[] bytes)
+        {
+            byte[] after = [.. before];
+            Span<byte> range = after.AsSpan((int)record.Offset, (int)record.Length);
+            if (record.Kind == LogRecordKind.Write) bytes.CopyTo(range);
+            else range.Clear();
+            return after;
         }
 
         private static async Task<byte[]> ReadAsync(Volume volume)
