@@ -25,6 +25,10 @@ public sealed record VolumeOptions
     /// <summary>The most blocks of 4096 bytes that may be newer in the log than in the image: about 100 bytes of memory each.</summary>
     public int MaxPendingBlocks { get; init; } = 1 << 18;
 
+    /// <summary>True: nothing is brought into the image that is not there before <see cref="Volume.ApplyLimit"/> is set: of a copy, what
+    /// its owner may have lost meanwhile can be cut off its log, and not out of its image.</summary>
+    public bool HoldsBack { get; init; }
+
     /// <summary>When requests may be answered; null: by local durability alone.</summary>
     public IAckGate? Gate { get; init; }
 }
@@ -76,6 +80,7 @@ public sealed partial class Volume : IBlockDevice, IDisposable
         _tree = new HashTree(_treeFile, new ContentTreeShape(metadata.Size));
         _tree.Begin(super.Root);
         (_applied, _appliedChain, _appliedEpoch) = (super.Applied, super.Chain, super.Epoch);
+        if (options.HoldsBack) _applyLimit = super.Applied;
         foreach ((string name, ulong sequence) in super.Replicas) _replicas[name] = sequence;
         _applyBuffer = new byte[log.BatchSize];
         if (log.LastSequence > _applied) BeginRedo();

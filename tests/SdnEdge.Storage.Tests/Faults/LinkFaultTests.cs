@@ -9,8 +9,8 @@ using Xunit;
 
 namespace SdnEdge.Storage.Tests.Faults;
 
-/// <summary>What lies between two stores fails, or the replica's disk: the owner's client goes on as the policy says, and what protection is
-/// left is told.</summary>
+/// <summary>What lies between two stores fails, or the replica's disk: the owner's client goes on as the policy says, and what
+/// protection is left is told.</summary>
 public sealed class LinkFaultTests
 {
     private static readonly ReplicationPolicy s_soon = new() { PeerGoneAfter = 1_000_000_000 };
@@ -147,7 +147,8 @@ public sealed class LinkFaultTests
             // An operator may choose to go on without the promise.
             await a.Replicated.ModeAsync(ReplicationMode.Async, default).WaitAsync(Patience.Time);
             Assert.Equal(BlockResult.Ok, await waits.WaitAsync(Patience.Time));
-            Assert.Equal(BlockResult.Ok, await client.WriteAsync(8192, Bytes(3), BlockFlags.None, default).AsTask().WaitAsync(Patience.Time));
+            Assert.Equal(BlockResult.Ok,
+                await client.WriteAsync(8192, Bytes(3), BlockFlags.None, default).AsTask().WaitAsync(Patience.Time));
 
             (b.Disk.Hangs, b.Disk.FailingName) = (null, null);
             disk.Set();
