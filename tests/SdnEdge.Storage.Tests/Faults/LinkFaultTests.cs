@@ -44,7 +44,7 @@ public sealed class LinkFaultTests
         relay.Cut();
         await ToldAsync(two, "alarm: peer-gone", "the lag grows");
         for (int i = 0; i < 100; i++) Assert.Equal(0u, await client.WriteAsync(i * 4096, Bytes(i), fua: i % 8 == 0));
-        Assert.True((await two.ApiA.VolumeAsync(TwoStores.Volume)).Replication!.Lag.Bytes >= 100 * 4096);
+        await two.UntilAsync(two.ApiA, v => v.Replication!.Lag.Bytes >= 100 * 4096);
         relay.Mend();
         await ToldAsync(two, "alarm-over: peer-gone");
         await EqualAsync(two);
