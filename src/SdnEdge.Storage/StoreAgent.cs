@@ -352,7 +352,7 @@ public sealed partial class StoreAgent : IStoreControl, IAsyncDisposable
         try
         {
             var gate = new AnswerGate();
-            volume = open(Options with { Gate = gate });
+            volume = open(Options with { Gate = gate, HoldsBack = true });
             string name = named.Name, peer = named.Replica!;
             if (volume.Metadata.Identity != IdentityOf(named))
             {

@@ -83,7 +83,8 @@ public sealed record PrimaryState
     /// <summary>When the replica was last heard; before the first time, when this began.</summary>
     public long HeardAt { get; init; }
 
-    /// <summary>When more became durable at the replica, or it lacked nothing. One that is heard and gets no further cannot write.</summary>
+    /// <summary>When more became durable at the replica, or it lacked nothing. One that is heard and gets no further cannot
+    /// write.</summary>
     public long ProgressAt { get; init; }
 
     /// <summary>Why its last link ended, for people.</summary>
@@ -270,7 +271,8 @@ public static partial class PrimaryMachine
             case LinkClosed(var reason):
                 return state with
                 {
-                    LinkEnd = reason, IsConnected = false, IsSyncProved = false, Drain = state.Drain is { } d ? d with { IsAsked = false } : null,
+                    LinkEnd = reason, IsConnected = false, IsSyncProved = false,
+                    Drain = state.Drain is { } d ? d with { IsAsked = false } : null,
                 };
             case Acked(var received, var durable) when state.IsConnected:
                 // More than was ever written is nothing that this owner's replica can have.

@@ -122,7 +122,8 @@ public sealed partial class NbdServer : IDisposable
         return true;
     }
 
-    /// <summary>Takes an export away that nobody uses; a client that comes meanwhile either keeps it, or is told that there is none.</summary>
+    /// <summary>Takes an export away that nobody uses; a client that comes meanwhile either keeps it, or is told that there is
+    /// none.</summary>
     /// <returns>Those who use it; empty: it is gone.</returns>
     public IReadOnlyList<NbdConnectionInfo> RemoveUnused(string name)
     {

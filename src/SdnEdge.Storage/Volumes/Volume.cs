@@ -28,6 +28,9 @@ public sealed record VolumeOptions
     /// <summary>The background check reads 2 MiB of the image, then pauses so long; <see cref="Timeout.InfiniteTimeSpan"/>: there is
     /// none.</summary>
     public TimeSpan VerifyEvery { get; init; } = TimeSpan.FromMilliseconds(250);
+    /// <summary>True: nothing is brought into the image that is not there before <see cref="Volume.ApplyLimit"/> is set: of a copy, what
+    /// its owner may have lost meanwhile can be cut off its log, and not out of its image.</summary>
+    public bool HoldsBack { get; init; }
 
     /// <summary>When requests may be answered; null: by local durability alone.</summary>
     public IAckGate? Gate { get; init; }
@@ -83,6 +86,7 @@ public sealed partial class Volume : ICommittingDevice, IDisposable
         _tree = new HashTree(_treeFile, new ContentTreeShape(metadata.Size));
         _tree.Begin(super.Root);
         (_applied, _appliedChain, _appliedEpoch) = (super.Applied, super.Chain, super.Epoch);
+        if (options.HoldsBack) _applyLimit = super.Applied;
         foreach ((string name, ulong sequence) in super.Replicas) _replicas[name] = sequence;
         _applyBuffer = new byte[log.BatchSize];
         if (log.LastSequence > _applied || super.IsCopying) BeginRedo();

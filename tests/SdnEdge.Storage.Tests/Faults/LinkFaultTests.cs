@@ -9,8 +9,8 @@ using Xunit;
 
 namespace SdnEdge.Storage.Tests.Faults;
 
-/// <summary>What lies between two stores fails, or the replica's disk: the owner's client goes on as the policy says, and what protection is
-/// left is told.</summary>
+/// <summary>What lies between two stores fails, or the replica's disk: the owner's client goes on as the policy says, and what
+/// protection is left is told.</summary>
 public sealed class LinkFaultTests
 {
     private static readonly ReplicationPolicy s_soon = new() { PeerGoneAfter = 1_000_000_000 };
@@ -44,7 +44,7 @@ public sealed class LinkFaultTests
         relay.Cut();
         await ToldAsync(two, "alarm: peer-gone", "the lag grows");
         for (int i = 0; i < 100; i++) Assert.Equal(0u, await client.WriteAsync(i * 4096, Bytes(i), fua: i % 8 == 0));
-        Assert.True((await two.ApiA.VolumeAsync(TwoStores.Volume)).Replication!.Lag.Bytes >= 100 * 4096);
+        await two.UntilAsync(two.ApiA, v => v.Replication!.Lag.Bytes >= 100 * 4096);
         relay.Mend();
         await ToldAsync(two, "alarm-over: peer-gone");
         await EqualAsync(two);
@@ -147,7 +147,8 @@ public sealed class LinkFaultTests
             // An operator may choose to go on without the promise.
             await a.Replicated.ModeAsync(ReplicationMode.Async, default).WaitAsync(Patience.Time);
             Assert.Equal(BlockResult.Ok, await waits.WaitAsync(Patience.Time));
-            Assert.Equal(BlockResult.Ok, await client.WriteAsync(8192, Bytes(3), BlockFlags.None, default).AsTask().WaitAsync(Patience.Time));
+            Assert.Equal(BlockResult.Ok,
+                await client.WriteAsync(8192, Bytes(3), BlockFlags.None, default).AsTask().WaitAsync(Patience.Time));
 
             (b.Disk.Hangs, b.Disk.FailingName) = (null, null);
             disk.Set();

@@ -6,15 +6,16 @@ using SdnEdge.Testing;
 namespace SdnEdge.Storage.Tests.Faults;
 
 /// <summary>What a run has seen.</summary>
-internal sealed record PairCounts(long Ends, long InsideAnOperation, long Answered, long Unanswered, long LostUnanswered, long Tails)
+internal sealed record PairCounts(long Ends, long InsideAnOperation, long Answered, long Unanswered, long Gone, long Tails)
 {
     public static PairCounts None { get; } = new(0, 0, 0, 0, 0, 0);
 
     public static PairCounts operator +(PairCounts a, PairCounts b) => new(a.Ends + b.Ends, a.InsideAnOperation + b.InsideAnOperation,
-        a.Answered + b.Answered, a.Unanswered + b.Unanswered, a.LostUnanswered + b.LostUnanswered, a.Tails + b.Tails);
+        a.Answered + b.Answered, a.Unanswered + b.Unanswered, a.Gone + b.Gone, a.Tails + b.Tails);
 
     public override string ToString() => $"{Ends} ends of a store, {InsideAnOperation} inside an operation of its disk; {Answered} requests "
-        + $"answered, {Unanswered} not, of these {LostUnanswered} gone; {Tails} times the copy had more than its owner was left with";
+        + $"answered, {Unanswered} open at the end; {Gone} gone that were not promised; {Tails} times the copy had "
+        + "more than its owner was left with";
 }
 
 /// <summary>
@@ -118,7 +119,7 @@ internal sealed class PairRun : IAsyncDisposable
         {
             _a.Reopen(_power, _random.Next());
             int last = _requests.Verify($"the owner ({_mode})", await _a.ReadAsync(), _mustA);
-            _counts += PairCounts.None with { LostUnanswered = _requests.Drop(last) };
+            _counts += PairCounts.None with { Gone = _requests.Drop(last) };
         }
 
         bool tail = _b.Volume.Log.LastSequence > _a.Volume.Log.LastSequence;

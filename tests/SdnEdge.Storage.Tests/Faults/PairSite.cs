@@ -41,6 +41,7 @@ internal sealed class PairSite(string name, string peer, bool isOwner, string fo
         MaxPendingBlocks = 4096,
         Log = new VolumeLogOptions { SegmentSize = 256 << 10, MaxSegments = 16 },
         Gate = _gate,
+        HoldsBack = true,
     };
 
     public void Create(int seed)
