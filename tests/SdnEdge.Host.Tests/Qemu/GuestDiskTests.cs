@@ -11,6 +11,7 @@ using Xunit;
 namespace SdnEdge.Host.Tests.Qemu;
 
 /// <summary>A real guest with a disk at the stores of two sites: memory and disk move with it, by the agents' orders alone.</summary>
+[Trait("needs", "executable")]
 public sealed class GuestDiskTests : IAsyncLifetime
 {
     private TwoStores _stores = null!;

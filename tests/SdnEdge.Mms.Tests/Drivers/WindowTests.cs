@@ -62,8 +62,8 @@ public sealed class WindowTests : IAsyncLifetime
         Assert.Equal(MoveStage.Mirror, Move.Stage);
         await AtAsync(Plans.Window.To);
         await UntilAsync(() => Outcome == MigrationOutcome.AsBefore);
-        Assert.StartsWith("its window was over at 2026-12-01 04:00:00Z, before the switch: mirrored s1 1", Move.Failure,
-            StringComparison.Ordinal);
+        Assert.StartsWith("its window was over at 2026-12-01 04:00:00Z, before the switch: ", Move.Failure, StringComparison.Ordinal);
+        Assert.Contains("mirrored s1 1", Move.Failure, StringComparison.Ordinal);
         Assert.DoesNotContain(_parties.Asked, a => a.StartsWith("stop", StringComparison.Ordinal));
         Assert.Equal(ServerState.Running, (await _parties.ServerAsync("host-a", "s1", default)).State);
     }
