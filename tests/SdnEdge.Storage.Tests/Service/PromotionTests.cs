@@ -43,7 +43,8 @@ public sealed class PromotionTests
 
         two.Relay.Mend();
         await two.RunAAsync();
-        VolumeInfo back = await two.UntilAsync(two.ApiA, v => v is { Role: OwnerRole.Released, Replica.Phase: CopyPhase.Following });
+        VolumeInfo back = await two.UntilAsync(two.ApiA, v => v is { Role: OwnerRole.Released, Replica.Phase: CopyPhase.Following }
+            && v.Replica.Durable.Epoch == 2);
         VolumeInfo owner = await two.UntilAsync(two.ApiB, v => v.Replication is { ReplicaWhole: true } r && r.ReplicaDurable == r.Last);
         Assert.InRange(owner.Replication!.SentBytes - before, 70 * Block, (long)(70 * Block * 1.05) + Overhead);
         DrainProofInfo proof = await two.ApiB.DrainAsync(TwoStores.Volume);
