@@ -235,6 +235,8 @@ public sealed class ReplicaSession
                     await _ownerSeen(hello.Epoch, cancel).ConfigureAwait(false);
                 _viaGap = false;
                 if (refusal is null) OwnerAnswered = hello.Answered;
+                // What was received on a connection before this one counts as durable for the owner from now on: so it is.
+                await StepAsync(new ReplicaSynced(await _sink.SyncAsync(cancel).ConfigureAwait(false)), cancel).ConfigureAwait(false);
                 await StepAsync(new OwnerConnected(_ownership(), hello.Epoch, hello.Durable), cancel).ConfigureAwait(false);
                 break;
             case FrameKind.ChainQuery:
