@@ -17,8 +17,11 @@ internal sealed class VolumeChecks(PlanNotes notes, ManagerState state, bool has
     // A guest waits so long for a store that is gone before it sees an error: longer than a store takes to start again.
     private const int LeastReconnectSeconds = 60;
 
-    // What a replica is behind is worth a word from so much on.
+    // A lag of this age is worth a warning, seconds.
     private const double LagSeconds = 10;
+
+    // What is younger is on its way: then the rate of the link is what was written, not what it can carry.
+    private const double BacklogSeconds = 1;
 
     /// <summary>Checks all that move. All obstacles are in the notes.</summary>
     public void Check(IReadOnlyList<PlacedServer> servers)
@@ -130,8 +133,9 @@ internal sealed class VolumeChecks(PlanNotes notes, ManagerState state, bool has
         if (alarms.Contains(ReplicationAlarm.CopiesDiffer))
             notes.Add("volume-differs", where, $"{from} and {to} say different things of the same point; run sdnedge store check "
                 + $"{volume.Name} at both, and resynchronize the one that is not good");
-        bool known = volume is { BytesPerSecond: > 0, LagBytes: > 0 };
-        if (known && volume.WriteBytesPerSecond >= volume.BytesPerSecond)
+        bool measured = volume is { BytesPerSecond: > 0, LagBytes: > 0, LagSeconds: >= BacklogSeconds };
+        long spare = volume.BytesPerSecond - volume.WriteBytesPerSecond;
+        if (measured && spare <= 0)
         {
             notes.Add("volume-not-converging", where, $"it is written at {Mega(volume.WriteBytesPerSecond)} MB/s and the link to {to} "
                 + $"carries {Mega(volume.BytesPerSecond)} MB/s: the replica, {volume.LagBytes} bytes behind, does not catch up; wait until "
@@ -139,8 +143,8 @@ internal sealed class VolumeChecks(PlanNotes notes, ManagerState state, bool has
         }
         else if (alarms.Contains(ReplicationAlarm.LagAtBound) || volume.LagSeconds >= LagSeconds)
         {
-            string left = known ? string.Create(CultureInfo.InvariantCulture,
-                $", about {volume.LagBytes / (double)(volume.BytesPerSecond - volume.WriteBytesPerSecond):0} s of the link") : "";
+            string left = measured
+                ? string.Create(CultureInfo.InvariantCulture, $", about {volume.LagBytes / (double)spare:0} s of the link") : "";
             notes.Warn(string.Create(CultureInfo.InvariantCulture,
                 $"{where}: the replica is {volume.LagBytes} bytes and {volume.LagSeconds:0} s behind{left}: the move waits for it"));
         }

@@ -150,6 +150,19 @@ public sealed class VolumePlanTests
             "volume-not-converging", "web-disk of web-1", "written at 120.0 MB/s", "carries 100.0 MB/s", "5000000 bytes behind");
     }
 
+    // While nothing waits, the link carries what is written, and its rate says nothing of what it could carry.
+    [Fact]
+    public async Task What_is_on_its_way_to_the_replica_is_no_backlog()
+    {
+        Set("host-a", v => v with
+        {
+            LagBytes = 16_896, LagSeconds = 0.04, WriteBytesPerSecond = 400_000, BytesPerSecond = 390_000,
+        });
+        PlanResult plan = await _lab.PlanAsync();
+        Assert.Empty(plan.Info.Obstacles);
+        Assert.Empty(plan.Info.Warnings);
+    }
+
     [Fact]
     public async Task A_replica_that_is_far_behind_is_worth_a_word()
     {
