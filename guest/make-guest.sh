@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes the test guest: OUT/vmlinuz (Debian's cloud kernel), OUT/initrd (busybox, the kernel's modules for virtio, app.c and disk.c), and OUT/qemu-ahead,
-# which is the QEMU of fetch-qemu.sh before ordinary programs: a guest that waits behind a compiler measures the compiler.
+# Makes the test guest: OUT/vmlinuz (Debian's cloud kernel), OUT/initrd (busybox, the kernel's modules for virtio, app.c and disk.c), and
+# OUT/qemu-ahead, which is the QEMU of fetch-qemu.sh before ordinary programs: a guest that waits behind a compiler measures the compiler.
 # Needs busybox-static, cpio, gcc. Nothing is installed.
 # Usage: make-guest.sh OUT
 set -euo pipefail
@@ -8,7 +8,8 @@ here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 out="$(mkdir -p "$1" && cd "$1" && pwd)"
 modules=(virtio_ring virtio virtio_pci_modern_dev virtio_pci_legacy_dev virtio_pci failover net_failover virtio_net virtio_blk)
 
-[ ! -e "$out/initrd" ] || [ -n "$(find "$here" -newer "$out/initrd" \( -name '*.c' -o -name '*.h' -o -name init -o -name make-guest.sh \))" ] || exit 0
+newer=(-newer "$out/initrd" \( -name '*.c' -o -name '*.h' -o -name init -o -name make-guest.sh \))
+[ ! -e "$out/initrd" ] || [ -n "$(find "$here" "${newer[@]}")" ] || exit 0
 if [ ! -e "$out/vmlinuz" ]; then
   package="$(apt-cache depends linux-image-cloud-amd64 | awk '/Depends:/ { print $2; exit }')"
   [ -n "$package" ] || { echo "make-guest.sh: apt knows no linux-image-cloud-amd64: run \`apt-get update\`" >&2; exit 1; }

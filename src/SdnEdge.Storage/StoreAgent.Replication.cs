@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using SdnEdge.Core.Api;
 using SdnEdge.Core.Replication;
 using SdnEdge.Linux;
@@ -83,8 +84,8 @@ public sealed partial class StoreAgent
         }
     }
 
-    private readonly System.Collections.Concurrent.ConcurrentDictionary<string, (VolumeScrubber Scrubber, CancellationTokenSource Stop, Task Runs)>
-        _scrubbers = new(StringComparer.Ordinal);
+    private readonly ConcurrentDictionary<string, (VolumeScrubber Scrubber, CancellationTokenSource Stop, Task Runs)> _scrubbers
+        = new(StringComparer.Ordinal);
 
     private void Scrub(Volume volume, ReplicatedVolume? replicated)
     {
@@ -109,7 +110,8 @@ public sealed partial class StoreAgent
         return
         [
             new("sdnedge_store_verified_blocks_total", "Blocks that the background check has read.", MetricKind.Counter, Each(s => s.Read)),
-            new("sdnedge_store_repaired_blocks_total", "Blocks that were not as they were written, and were put right from the other store.",
+            new("sdnedge_store_repaired_blocks_total",
+                "Blocks that were not as they were written, and were put right from the other store.",
                 MetricKind.Counter, Each(s => s.Repaired)),
             new("sdnedge_store_bad_blocks", "Blocks that are not as they were written, and could not be put right.", MetricKind.Gauge,
                 Each(s => s.Open)),

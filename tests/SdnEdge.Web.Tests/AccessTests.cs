@@ -186,7 +186,8 @@ public sealed class AccessTests : IDisposable
         // TCP: by certificate. One of the right CA that is not named may read; what is no certificate of the right CA gets no connection.
         (string Name, X509Certificate2? Certificate, ApiRole? Role)[] holders =
         [
-            ("reader", _right.Issue("CN=reader"), ApiRole.Read), ("store-a", _right.Issue("CN=store-a"), ApiRole.Store), ("mover", _right.Issue("CN=mover"), ApiRole.Migrate),
+            ("reader", _right.Issue("CN=reader"), ApiRole.Read), ("store-a", _right.Issue("CN=store-a"), ApiRole.Store),
+            ("mover", _right.Issue("CN=mover"), ApiRole.Migrate),
             ("chief", _right.Issue("CN=chief"), ApiRole.Admin), ("nobody", _right.Issue("CN=nobody"), ApiRole.None),
             ("a name without a rule", _right.Issue("CN=somebody"), ApiRole.Read),
             ("a name in other letters", _right.Issue("CN=Chief"), ApiRole.Read),

@@ -56,7 +56,8 @@ internal static class StoreCommand
                 + "[--folder /var/tmp] [--pair] [--quick]");
             foreach ((string name, string what, _) in s_measurements) Console.Error.WriteLine($"  {name,-10} {what}");
             Console.Error.WriteLine("  seconds of a measurement, its repetitions, size of an image, only the Nth pattern (link: the Nth "
-                + "round trip, switch: the Nth case), where images and logs are: on the disk that is meant; --pair: only the volume and nbdkit");
+                + "round trip, switch: the Nth case), where images and logs are: on the disk that is meant; --pair: only the "
+                + "volume and nbdkit");
             Console.Error.WriteLine(StoreFaultsCommand.Usage);
             return 2;
         }

@@ -23,7 +23,8 @@ internal static class StoreLink
         if (options.Pattern is { } only) trips = [trips[only - 1]];
         using NbdServed nbdkit = await NbdServed.StartAsync("nbdkit file", root, options.Mib);
         using StorePair pair = await StorePair.StartAsync(root, options.Mib);
-        Console.WriteLine($"{options.Seconds} s each, {options.Repetitions} repetitions, {options.Mib} MiB in {options.Folder}; median (lowest "
+        Console.WriteLine($"{options.Seconds} s each, {options.Repetitions} repetitions, {options.Mib} MiB in {options.Folder}; "
+            + "median (lowest "
             + $"to highest); CPU of both stores; {Figures.Load()}\n\n{"RTT ms",-8}{"mode",-10}{"QD",4}{"flush",7}{"writes a second",26}"
             + $"{"of what it could be",26}{"50 %, ms",10}{"99 %, ms",10}{"flush ms",10}{"link/written",14}{"CPU us a write",22}");
         foreach (double trip in trips)
@@ -44,7 +45,8 @@ internal static class StoreLink
             foreach (var (mode, depth, flushEvery) in s_cases)
             {
                 List<Result> list = results[(mode, depth, flushEvery)];
-                string flush = flushEvery == 0 ? "-" : Figures.Median(list.Select(r => r.FlushMs)).ToString("F1", CultureInfo.InvariantCulture);
+                string flush = flushEvery == 0 ? "-"
+                    : Figures.Median(list.Select(r => r.FlushMs)).ToString("F1", CultureInfo.InvariantCulture);
                 string cpu = string.Create(CultureInfo.InvariantCulture,
                     $"{Figures.Median(list.Select(r => r.OwnerCpu)):F0} + {Figures.Median(list.Select(r => r.ReplicaCpu)):F0}");
                 Console.WriteLine(string.Create(CultureInfo.InvariantCulture,
@@ -79,7 +81,8 @@ internal static class StoreLink
         using (var load = NbdLoad.Connect(pair.Socket, StorePair.Volume, size))
         {
             answered = Run(load, depth, flushEvery, options.Seconds);
-            if (load.Errors > 0) throw new InvalidOperationException($"{mode} at {trip} ms: {load.Errors} requests were answered by errors");
+            if (load.Errors > 0)
+                throw new InvalidOperationException($"{mode} at {trip} ms: {load.Errors} requests were answered by errors");
         }
 
         await pair.InStepAsync();

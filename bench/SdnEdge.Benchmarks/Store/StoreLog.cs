@@ -20,7 +20,8 @@ internal static class StoreLog
         string program = Path.Combine(root, "append");
         StoreTools.Compile("append.c", program);
         var results = new Dictionary<(int Group, bool Ours), List<Result>>();
-        Console.WriteLine($"{options.Seconds} s each, {options.Repetitions} repetitions, records of {Payload} + 64 bytes in {options.Folder}; "
+        Console.WriteLine($"{options.Seconds} s each, {options.Repetitions} repetitions, records of {Payload} + 64 bytes in "
+            + $"{options.Folder}; "
             + $"median (lowest to highest); {Figures.Load()}");
         for (int repetition = 0; repetition < options.Repetitions; repetition++)
         {

@@ -18,7 +18,8 @@ internal static class StoreSparse
 
     public static async Task MeasureAsync(StoreOptions options, string root)
     {
-        Console.WriteLine($"{options.Seconds} s of random writes in between, {options.Repetitions} repetitions, in {options.Folder}; median "
+        Console.WriteLine($"{options.Seconds} s of random writes in between, {options.Repetitions} repetitions, in "
+            + $"{options.Folder}; median "
             + $"(lowest to highest); {Figures.Load()}\n\n{"volumes",-14}{"made, ms",24}{"opened, ms",24}{"after a kill, ms",24}"
             + $"{"written",12}{"most memory, MiB",20}{"on disk, MiB",14}");
         foreach ((int count, long gibibytes) in new[] { (1, 1L), (1, 10240L), (4, 10240L) })

@@ -18,7 +18,8 @@ internal static class StoreSwitch
         int switches = options.Quick ? 10 : Math.Max(10, options.Seconds * options.Repetitions);
         using StorePair pair = await StorePair.StartAsync(root, options.Mib);
         Console.WriteLine($"{switches} switches each way, {options.Mib} MiB in {options.Folder}; {Figures.Load()}\n\n{"RTT ms",-8}{"QD",4}"
-            + $"{"offered/s",11}{"way",16}{"errors",8}{"longest I/O ms: median, 99 %, most",38}{"goal ms",10}{"order ms: median, most",26}");
+            + $"{"offered/s",11}{"way",16}{"errors",8}{"longest I/O ms: median, 99 %, most",38}{"goal ms",10}"
+            + $"{"order ms: median, most",26}");
         foreach ((double trip, int depth, int rate) in options.Pattern is { } one ? [s_cases[one - 1]]
             : s_cases.Take(options.Quick ? 3 : s_cases.Length))
         {
@@ -45,7 +46,8 @@ internal static class StoreSwitch
             List<Answered> answered = await running;
             foreach (ReplicationMode mode in new[] { ReplicationMode.Sync, ReplicationMode.Async })
             {
-                double[] longest = [.. windows.Where(w => w.Mode == mode).Select(w => answered.Where(a => a.At >= w.From && Begun(a) <= w.To)
+                double[] longest = [.. windows.Where(w => w.Mode == mode).Select(w => answered
+                    .Where(a => a.At >= w.From && Begun(a) <= w.To)
                     .Select(a => a.Ms).DefaultIfEmpty().Max()).Order()];
                 double[] orders = [.. windows.Where(w => w.Mode == mode).Select(w => w.Ms).Order()];
                 string way = mode == ReplicationMode.Sync ? "async to sync" : "sync to async";

@@ -12,8 +12,8 @@ using ClientIdentity = SdnEdge.Core.Replication.ClientIdentity;
 
 namespace SdnEdge.Cli.Commands;
 
-/// <summary>The commands of <c>sdnedge store</c> about a volume's replica: how far it is, when writes are answered, and what a person decides
-/// where a site is lost.</summary>
+/// <summary>The commands of <c>sdnedge store</c> about a volume's replica: how far it is, when writes are answered, and what a person
+/// decides where a site is lost.</summary>
 internal static class StoreReplicaCommands
 {
     private const int ExitOk = 0, ExitFailed = 1;
@@ -28,8 +28,8 @@ internal static class StoreReplicaCommands
         Option<string> output = StoreCommand.Output();
         var command = new Command("show",
             """
-            A store, as JSON: where its volumes are found, and what is wrong. Or one volume: who owns it, how far its replica is, what was put
-            aside.
+            A store, as JSON: where its volumes are found, and what is wrong. Or one volume: who owns it, how far its replica is, what was
+            put aside.
 
             Exit code: 0 it was shown (and the replica is whole, with --follow), 1 it was not.
             """)
@@ -62,9 +62,9 @@ internal static class StoreReplicaCommands
             DefaultValueFactory = _ => 3600 };
         var command = new Command("mode",
             """
-            Switches when the writes of a volume are answered, at its owner, while the guest writes: async at once, semantic what the guest asks
-            to be durable when the replica has it, sync every write when the replica has it. Returns when the mode is in force; a stronger one
-            is when the replica has proved that it is equal. It holds until the volume moves: then the configuration's does.
+            Switches when the writes of a volume are answered, at its owner, while the guest writes: async at once, semantic what the guest
+            asks to be durable when the replica has it, sync every write when the replica has it. Returns when the mode is in force; a
+            stronger one is when the replica has proved that it is equal. It holds until the volume moves: then the configuration's does.
 
             Exit code: 0 it is in force, 1 it is not (it goes on trying).
             """)
@@ -98,14 +98,16 @@ internal static class StoreReplicaCommands
         Option<string?> force = Force("although something is lost by it");
         var client = new Option<int?>("--client") { Description = "Process id of the QEMU, or other client, that may write from then on.",
             HelpName = "PID" };
-        var epoch = new Option<ulong>("--epoch") { Description = "Epoch to own it under, where a manager has a higher one. Default: the next.",
-            HelpName = "N" };
+        var epoch = new Option<ulong>("--epoch")
+        {
+            Description = "Epoch to own it under, where a manager has a higher one. Default: the next.", HelpName = "N",
+        };
         var command = new Command("promote",
             """
-            Makes the copy at this store the owner of the volume, because the site of the owner is lost. Without a manager nobody fences the old
-            owner: be sure that no server runs there. It is refused, and says what would be lost, when the owner is connected, when the copy is
-            no state that the owner once had, and when it is known to lack answered writes. When the old owner comes back it gives the volume
-            up, puts what only it has aside as a branch, and follows.
+            Makes the copy at this store the owner of the volume, because the site of the owner is lost. Without a manager nobody fences the
+            old owner: be sure that no server runs there. It is refused, and says what would be lost, when the owner is connected, when the
+            copy is no state that the owner once had, and when it is known to lack answered writes. When the old owner comes back it gives
+            the volume up, puts what only it has aside as a branch, and follows.
 
               sdnedge store promote vs-disk --api SOCKET
               sdnedge store promote vs-disk --force vs-disk --client $(pidof qemu-system-x86_64) --api SOCKET
@@ -124,7 +126,8 @@ internal static class StoreReplicaCommands
             VolumeInfo now = await store.PromoteAsync(volume,
                 new VolumePromoteRequest(parse.GetValue(force), writer, parse.GetValue(epoch)), cancel);
             Console.WriteLine($"{volume} is owned here under epoch {now.GrantedEpoch}; "
-                + (now.Client is { } who ? $"{who} may write" : "nobody may write before a grant: the host's agent gives it, or --client PID"));
+                + (now.Client is { } who ? $"{who} may write"
+                    : "nobody may write before a grant: the host's agent gives it, or --client PID"));
             return ExitOk;
         }));
         return command;
@@ -136,9 +139,9 @@ internal static class StoreReplicaCommands
         Option<string?> force = Force("where this store is the owner");
         var command = new Command("resync",
             """
-            At a replica: a copy of the whole volume is made, whatever the histories say; for a copy that does not vouch for itself. At a store
-            that owns the volume while the other one owns it under a higher epoch: it gives the volume up and follows, and what only it has goes
-            aside as a branch. 'sdnedge store show VOLUME --follow' at the owner has the progress.
+            At a replica: a copy of the whole volume is made, whatever the histories say; for a copy that does not vouch for itself. At a
+            store that owns the volume while the other one owns it under a higher epoch: it gives the volume up and follows, and what only
+            it has goes aside as a branch. 'sdnedge store show VOLUME --follow' at the owner has the progress.
 
             Exit code: 0 it was begun, 1 it was not.
             """)
@@ -160,7 +163,8 @@ internal static class StoreReplicaCommands
     public static Command Branch()
     {
         var command = new Command("branch",
-            "What was put aside of a volume: records that only this store had when it followed another owner, such as the loser's of a split.")
+            "What was put aside of a volume: records that only this store had when it followed another owner, such as the loser's of a "
+            + "split.")
         {
             BranchList(), BranchExport(), BranchDelete(),
         };
@@ -203,8 +207,8 @@ internal static class StoreReplicaCommands
         var file = new Argument<string>("file") { Description = "The image to write; it must not be there yet.", HelpName = "FILE" };
         var command = new Command("export",
             """
-            Writes what a branch has as a sparse raw image of the volume's size: the bytes that its records wrote are where they wrote them, all
-            else is a hole. What each record did is printed, in order.
+            Writes what a branch has as a sparse raw image of the volume's size: the bytes that its records wrote are where they wrote them,
+            all else is a hole. What each record did is printed, in order.
 
             Exit code: 0 it is written, 1 it is not.
             """)
@@ -336,8 +340,8 @@ internal static class StoreReplicaCommands
 
         foreach (BranchInfo branch in info.Branches)
         {
-            Console.WriteLine($"  branch {Text(branch.Number)}: {Text(branch.Records)} records behind sequence {Text(branch.From.Sequence)}, "
-                + StoreCommand.Size(branch.Bytes));
+            Console.WriteLine($"  branch {Text(branch.Number)}: {Text(branch.Records)} records behind sequence "
+                + $"{Text(branch.From.Sequence)}, " + StoreCommand.Size(branch.Bytes));
         }
     }
 

@@ -99,8 +99,8 @@ public sealed record VolumeReplicationInfo(
     /// <summary>The replica is whole: it has been copied, and follows the log.</summary>
     public bool ReplicaWhole { get; init; }
 
-    /// <summary>The log has let go what the replica lacks, up to this sequence; what those records touched is copied when it is back. Null =
-    /// it has not.</summary>
+    /// <summary>The log has let go what the replica lacks, up to this sequence; what those records touched is copied when it is back. Null
+    /// = it has not.</summary>
     public ulong? LetGoThrough { get; init; }
 
     /// <summary>Of a machine's state.</summary>
@@ -113,7 +113,8 @@ public sealed record VolumeReplicationInfo(
         var lag = new LagInfo(state.Lag.LagBytes, state.Lag.Age(now) / 1e9, policy.LagBytes, policy.LagTime / 1e9, policy.AtLagBound);
         ReplicationAlarm[] alarms = [.. Enum.GetValues<ReplicationAlarm>().Where(a => a != ReplicationAlarm.None
             && (state.Alarms & a) != 0)];
-        return new(state.Record.Mode, state.InForce, state.Armed is { Mode: not ReplicationMode.Async } armed ? armed.Mode : null, state.Protection, state.IsInSync, state.IsConnected, lag,
+        return new(state.Record.Mode, state.InForce, state.Armed is { Mode: not ReplicationMode.Async } armed ? armed.Mode : null,
+            state.Protection, state.IsInSync, state.IsConnected, lag,
             state.Last,
             state.LocalDurable, state.Received, state.Durable, state.RoundTrip / 1e6, state.Bandwidth, state.WriteRate,
                 state.Record.Stale?.From,

@@ -69,11 +69,12 @@ public sealed record OwnershipOrder(long Ticket, OwnershipOrderKind Kind, ulong 
     /// <summary>Grant: the manager has it on record that this copy is stale.</summary>
     public bool IsStale { get; init; }
 
-    /// <summary>Grant: the person who promotes the copy, for people; null = a manager orders it, and may undo it. What a person has promoted
-    /// stays: the owner before gives way to it when it hears of it.</summary>
+    /// <summary>Grant: the person who promotes the copy, for people; null = a manager orders it, and may undo it. What a person has
+    /// promoted stays: the owner before gives way to it when it hears of it.</summary>
     public string? PromotedBy { get; init; }
 
-    /// <summary>Release of a store that gives way: the epoch of the owner that it gives way to, where a higher one was seen already.</summary>
+    /// <summary>Release of a store that gives way: the epoch of the owner that it gives way to, where a higher one was seen
+    /// already.</summary>
     public ulong? OwnerEpoch { get; init; }
 }
 

@@ -279,7 +279,8 @@ public static partial class PrimaryMachine
                 if (received > state.Last || durable > received) return state;
                 state = state with { HeardAt = now, Received = Math.Max(state.Received, received) };
                 if (!state.IsReplicaWhole) return state with { Lag = state.Lag.Confirm(durable) };
-                return durable > state.Durable ? state with { Durable = durable, Lag = state.Lag.Confirm(durable), ProgressAt = now } : state;
+                return durable > state.Durable
+                    ? state with { Durable = durable, Lag = state.Lag.Confirm(durable), ProgressAt = now } : state;
             case PeerHeard when state.IsConnected:
                 return state with { HeardAt = now };
             case LinkMeasured(var trip, var bandwidth):

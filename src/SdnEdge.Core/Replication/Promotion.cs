@@ -6,7 +6,8 @@ namespace SdnEdge.Core.Replication;
 /// <param name="Role">What this store is to it.</param>
 /// <param name="Copy">What the copy is.</param>
 /// <param name="OwnerConnected">The owner is connected: it runs.</param>
-/// <param name="OwnerAnswered">Up to here the owner has said that it has answered writes as durable; 0 = it was not heard since this store was started.</param>
+/// <param name="OwnerAnswered">Up to here the owner has said that it has answered writes as durable; 0 = it was not heard since this store
+/// was started.</param>
 public sealed record PromotionFacts(string Volume, string Owner, OwnerRole Role, CopyFacts Copy, bool OwnerConnected, ulong OwnerAnswered);
 
 /// <summary>
@@ -29,8 +30,8 @@ public static class Promotion
             return $"this store owns {facts.Volume} itself; there is nothing to promote";
         if (facts.Role is OwnerRole.Sealed)
         {
-            return $"this store is sealed in the middle of a move of {facts.Volume}: the manager decides who its owner is; where there is no "
-                + "manager any more, promote it at the other store, or give it up here with resync";
+            return $"this store is sealed in the middle of a move of {facts.Volume}: the manager decides who its owner is; where there is "
+                + "no manager any more, promote it at the other store, or give it up here with resync";
         }
 
         if (!copy.IsConsistent && copy.LastConsistent is null)
@@ -46,15 +47,15 @@ public static class Promotion
         string force = $"--force {facts.Volume}";
         if (facts.OwnerConnected)
         {
-            return $"{facts.Owner} runs, owns {facts.Volume} and is connected: move the server, or stop that store first; {force} takes the "
-                + $"volume away from it: what is written there and not here yet ({Behind(facts)}) goes aside as a branch there";
+            return $"{facts.Owner} runs, owns {facts.Volume} and is connected: move the server, or stop that store first; {force} takes "
+                + $"the volume away from it: what is written there and not here yet ({Behind(facts)}) goes aside as a branch there";
         }
 
         if (!copy.IsConsistent)
         {
-            return $"{facts.Volume} is being resynchronized from {facts.Owner} and is no state that an owner once had; {force} goes back to "
-                + $"its last consistent point, sequence {copy.LastConsistent!.Value.Sequence}: everything that {facts.Owner} answered since "
-                + $"is lost here; bring {facts.Owner} back instead, if that can be done";
+            return $"{facts.Volume} is being resynchronized from {facts.Owner} and is no state that an owner once had; {force} goes back "
+                + $"to its last consistent point, sequence {copy.LastConsistent!.Value.Sequence}: everything that {facts.Owner} answered "
+                + $"since is lost here; bring {facts.Owner} back instead, if that can be done";
         }
 
         return facts.OwnerAnswered > copy.Durable.Sequence

@@ -272,8 +272,8 @@ public static class ReplicaMachine
         };
     }
 
-    // An empty copy of a volume whose log reaches back to its first record, or that had the same contents from the beginning, needs no data:
-    // it follows.
+    // An empty copy of a volume whose log reaches back to its first record, or that had the same contents from the beginning, needs no
+    // data: it follows.
     private static ReplicaState Follow(ReplicaState state)
         => state.Record.Phase == CopyPhase.Empty ? state with { Record = state.Record with { Phase = CopyPhase.Following } } : state;
 

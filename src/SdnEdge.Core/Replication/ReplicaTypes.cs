@@ -36,7 +36,8 @@ public sealed record ReplicaRecord(Guid Volume, CopyPhase Phase)
     /// <summary>Copying, resyncing: up to here, counted along the ranges to be copied, the data are durable; bytes.</summary>
     public long CopiedBytes { get; init; }
 
-    /// <summary>Number of the ranges that are fetched, where they are not the whole volume; one more each time that they are others.</summary>
+    /// <summary>Number of the ranges that are fetched, where they are not the whole volume; one more each time that they are
+    /// others.</summary>
     public int Ranges { get; init; }
 
     /// <summary>An operator has asked for a copy of everything, whatever the histories say.</summary>
@@ -68,7 +69,8 @@ public sealed record OwnerConnected(OwnershipRecord Ownership, ulong Epoch, ulon
 /// <summary>The last point that both have was found.</summary>
 /// <param name="Common">It; null = there is none, or one of the two logs does not reach back to it.</param>
 /// <param name="Applied">Up to this sequence the log here was applied to the image, which cannot be taken back.</param>
-/// <param name="HasGap">The owner's log does not reach back to it any more; what the records in between touched is known, and fetched.</param>
+/// <param name="HasGap">The owner's log does not reach back to it any more; what the records in between touched is known, and
+/// fetched.</param>
 public sealed record CommonFound(LogPoint? Common, ulong Applied, bool HasGap = false) : ReplicaInput;
 
 /// <summary>The tail was put aside, or the resynchronization was begun, durably.</summary>

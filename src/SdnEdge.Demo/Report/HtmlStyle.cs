@@ -63,7 +63,8 @@ internal static class HtmlStyle
         .remaining { fill: var(--accent-soft); stroke: var(--accent); stroke-width: 1.2; } .gate { fill: var(--b); } .pass { stroke: var(--line); stroke-dasharray: 2 3; }
         .rate { fill: none; stroke: var(--accent); stroke-width: 1.6; } .dirty { fill: none; stroke: var(--back); stroke-width: 1.6; stroke-dasharray: 5 3; }
         .span { stroke: var(--card); stroke-width: 1; } svg .span-name { fill: var(--ink); font-size: 11.5px; font-weight: 500; }
-        .at-source { fill: var(--accent-soft); } .at-target { fill: var(--c-strong); } .still { fill: var(--amber-soft); } .tunnelled { fill: var(--b-strong); }
+        .at-source { fill: var(--accent-soft); } .at-target { fill: var(--c-strong); } .still { fill: var(--amber-soft); }
+        .tunnelled { fill: var(--b-strong); }
         .copying { fill: var(--accent); } .write { fill: var(--ink); opacity: .75; }
         .mode-async { fill: var(--a-strong); } .mode-semantic { fill: var(--c-strong); } .mode-sync { fill: var(--b-strong); }
         .lost { fill: var(--bad); } .direct { stroke: var(--good); stroke-width: 1.6; stroke-dasharray: 3 2; }

@@ -16,13 +16,14 @@ internal static partial class StoreApi
         v1.MapPost("/volumes/{name}/promote",
                 (HttpContext context, [FromRoute] string name, [FromBody] VolumePromoteRequest request, CancellationToken cancel)
                     => store.PromoteAsync(name, request, context.Caller().Name, cancel))
-            .Says("A person makes the copy here the owner, because the owner's site is lost; refused where something is lost by it, unless the "
-                + "volume's name is given with it")
+            .Says("A person makes the copy here the owner, because the owner's site is lost; refused where something is lost by it, unless "
+                + "the volume's name is given with it")
             .WithTags("decisions").Needs(ApiRole.Admin).Fails(400, 404, 409, 503);
         v1.MapPost("/volumes/{name}/resync",
                 ([FromRoute] string name, [FromBody] VolumeResyncRequest request, CancellationToken cancel)
                     => store.ResyncAsync(name, request, cancel))
-            .Says("Replica: a copy of everything is made; owner: it gives the volume up to the other store, which owns it under a higher epoch")
+            .Says("Replica: a copy of everything is made; owner: it gives the volume up to the other store, which owns it under a "
+                + "higher epoch")
             .WithTags("decisions").Needs(ApiRole.Admin).Fails(400, 404, 409, 503);
         v1.MapGet("/volumes/{name}/branches", ([FromRoute] string name) => store.Branches(name))
             .Says("What was put aside: records that no owner's history goes on from").WithTags("branches").Fails(404, 503);

@@ -71,7 +71,8 @@ internal static class VolumeMetrics
         [
             new("sdnedge_store_replica_waits_total", "Requests that were answered when the replica had them durably.", MetricKind.Counter,
                 [.. all.Select(v => new MetricSample(v.Waited.Count, ("volume", v.Volume)))]),
-            new("sdnedge_store_replica_wait_seconds_total", "How long all of them waited for it, once they were durable here.", MetricKind.Counter,
+            new("sdnedge_store_replica_wait_seconds_total", "How long all of them waited for it, once they were durable here.",
+                MetricKind.Counter,
                 [.. all.Select(v => new MetricSample(v.Waited.Time / 1e9, ("volume", v.Volume)))]),
         ];
     }

@@ -56,7 +56,10 @@ public sealed partial class VolumeLog
 
         // 2. Its header, durable.
         var segment = new LogSegment(file,
-            new SegmentHeader(_identity, _options.NewSalt(), ordinal, at.Sequence + 1, at.Chain, at.Epoch, file.Length) { BeginsAnew = true });
+            new SegmentHeader(_identity, _options.NewSalt(), ordinal, at.Sequence + 1, at.Chain, at.Epoch, file.Length)
+            {
+                BeginsAnew = true,
+            });
         byte[] header = new byte[SegmentHeader.Bytes];
         segment.Header.Write(header);
         error = file.Write(0, header);
@@ -75,8 +78,8 @@ public sealed partial class VolumeLog
         lock (Gate) _free.Enqueue(segment.File);
     }
 
-    /// <summary>The log begins anew with a segment that the superblock names. Whoever waits for a record of the history before to be durable
-    /// is told that it is not.</summary>
+    /// <summary>The log begins anew with a segment that the superblock names. Whoever waits for a record of the history before to be
+    /// durable is told that it is not.</summary>
     /// <param name="segment">As it was prepared.</param>
     /// <param name="within">Done under the lock, in the moment of the change.</param>
     internal void TakeAnew(LogSegment segment, Action within)

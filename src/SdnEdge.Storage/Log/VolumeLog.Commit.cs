@@ -121,7 +121,8 @@ public sealed partial class VolumeLog
         return new(Commit());
     }
 
-    /// <summary>Makes durable every record up to <paramref name="sequence"/> in this thread, unless another thread does it meanwhile.</summary>
+    /// <summary>Makes durable every record up to <paramref name="sequence"/> in this thread, unless another thread does it
+    /// meanwhile.</summary>
     /// <returns>0, or the error number of the sync that failed.</returns>
     public int CommitHere(ulong sequence)
     {

@@ -11,7 +11,8 @@ public sealed partial class VolumeLog
     public readonly record struct Floor(ulong Sequence, ulong Salt = 0);
 
     /// <summary>
-    /// Opens a log that is there. 1. The segments by ordinal, without those of a history that was left. 2. Record by record from the segment that has the first one not applied.
+    /// Opens a log that is there. 1. The segments by ordinal, without those of a history that was left. 2. Record by record from the
+    /// segment that has the first one not applied.
     /// 3. Where the run ends <see cref="LogRecoveryTable"/> decides. 4. The tail is cut and everything that was read is made durable.
     /// </summary>
     /// <param name="folder">The volume's folder.</param>

@@ -237,8 +237,8 @@ public sealed class OwnerSession(
         return true;
     }
 
-    // What is durable here goes with the records and the pings: nobody waits for the replica to apply, and a frame of its own for each commit
-    // would be as much traffic again as the headers.
+    // What is durable here goes with the records and the pings: nobody waits for the replica to apply, and a frame of its own for each
+    // commit would be as much traffic again as the headers.
     private async Task PingAsync(CancellationToken cancel)
     {
         while (_asks.TryTake(out (FrameKind Kind, ReadOnlyMemory<byte> Body) asked))
@@ -250,8 +250,8 @@ public sealed class OwnerSession(
     }
 
     // Range by range, in order; holes as one frame each. What the replica has durably of an earlier connection is passed over. Between the
-    // pieces go the records that are written meanwhile, so that the log need not be kept to the end: a piece shows all records that were sent
-    // before it, and the replica has those that are sent behind it for later than what it shows.
+    // pieces go the records that are written meanwhile, so that the log need not be kept to the end: a piece shows all records that were
+    // sent before it, and the replica has those that are sent behind it for later than what it shows.
     private async Task CopyAsync(LinkStart start, CancellationToken cancel)
     {
         IReadOnlyList<(long Offset, long Length)> ranges = start.Start == StreamStart.Everything ? [(0, volume.Size)] : start.Ranges;

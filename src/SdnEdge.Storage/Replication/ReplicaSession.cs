@@ -368,7 +368,8 @@ public sealed class ReplicaSession
                 await StepAsync(new StreamReady(), cancel).ConfigureAwait(false);
                 break;
             case AskStream(var start, var begin):
-                IReadOnlyList<(long Offset, long Length)> ranges = start == StreamStart.Differences ? _sink.Ranges(State.Record.Ranges) : [];
+                IReadOnlyList<(long Offset, long Length)> ranges = start == StreamStart.Differences
+                    ? _sink.Ranges(State.Record.Ranges) : [];
                 if (start == StreamStart.Differences) _total = ranges.Sum(r => r.Length);
                 await SendAsync(FrameKind.Start, LinkMessages.Write(new LinkStart(start, begin, State.Record.CopiedBytes, ranges)), cancel)
                     .ConfigureAwait(false);

@@ -108,8 +108,8 @@ public interface IReplicaSink
     /// <summary>Puts the records behind a point aside, durably.</summary>
     Task PutTailAsideAsync(LogPoint to, CancellationToken cancel);
 
-    /// <summary>Makes durable, under a number, what is to be fetched: what the records behind the common point touched, what a copy that was
-    /// under way has not fetched, and more.</summary>
+    /// <summary>Makes durable, under a number, what is to be fetched: what the records behind the common point touched, what a copy that
+    /// was under way has not fetched, and more.</summary>
     /// <param name="common">The last common point.</param>
     /// <param name="number">The number of the ranges.</param>
     /// <param name="before">What the copy was.</param>
@@ -134,7 +134,7 @@ public interface IReplicaSink
     /// <summary>Zeros a part of the image.</summary>
     void ZeroCopy(long offset, long length);
 
-    /// <summary>With the records up to a sequence, which are durable, the copy is whole. The last consistent point that was kept is not needed
-    /// any more.</summary>
+    /// <summary>With the records up to a sequence, which are durable, the copy is whole. The last consistent point that was kept is not
+    /// needed any more.</summary>
     void EndResync(ulong through);
 }

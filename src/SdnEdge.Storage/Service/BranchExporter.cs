@@ -24,7 +24,8 @@ public static class BranchExporter
                 $"{record.Sequence} epoch {record.Epoch} {record.Kind.ToString().ToLowerInvariant()} {record.Offset} {record.Length}"));
             if (record.Kind is not (LogRecordKind.Write or LogRecordKind.Zero or LogRecordKind.Trim)) return;
             if (record.Offset < 0 || record.Length < 0 || record.Offset > size - record.Length)
-                throw new IOException($"record {record.Sequence} has the range {record.Offset}+{record.Length}; the volume has {size} bytes");
+                throw new IOException($"record {record.Sequence} has the range {record.Offset}+{record.Length}; the volume has "
+                    + $"{size} bytes");
             image.Position = record.Offset;
             if (record.Kind == LogRecordKind.Write) image.Write(bytes.Span);
             else

@@ -101,8 +101,8 @@ internal sealed partial class ReplicatedVolume
         Volume.SetReplica(Peer, taken.Through.Sequence);
         if (first)
         {
-            _around.Tell("log-let-go", $"the log is full of what {Peer} lacks, from record {taken.Before.Sequence + 1} on: it goes on without "
-                + "them, and what they touched is copied when that store is back");
+            _around.Tell("log-let-go", $"the log is full of what {Peer} lacks, from record {taken.Before.Sequence + 1} on: it goes on "
+                + "without them, and what they touched is copied when that store is back");
         }
     }
 

@@ -64,8 +64,8 @@ internal sealed partial class ReplicatedVolume
         if (epoch <= now.GrantedEpoch)
         {
             throw new OwnershipRefusedException(new(OwnershipRefusalKind.WrongRole,
-                $"this store owns {name} under epoch {now.GrantedEpoch}, and {Peer} has not said that it owns it under a higher one: there is "
-                + $"nothing to follow; promote it there first"));
+                $"this store owns {name} under epoch {now.GrantedEpoch}, and {Peer} has not said that it owns it under a higher one: "
+                + "there is nothing to follow; promote it there first"));
         }
 
         if (force != name)
@@ -168,7 +168,8 @@ internal sealed partial class ReplicatedVolume
         if (Volume.IsCopying)
         {
             int error = Volume.GoBack(VolumeReplicaSink.KeptPoint);
-            if (error != 0) throw new IOException($"volume {name} cannot be put back to its last consistent point: {RawFile.Describe(error)}");
+            if (error != 0)
+                throw new IOException($"volume {name} cannot be put back to its last consistent point: {RawFile.Describe(error)}");
             _around.Tell("put-back", $"it is what it was at sequence {Volume.Log.LastSequence}, before the copy that was broken off");
         }
 

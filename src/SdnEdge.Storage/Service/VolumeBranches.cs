@@ -106,7 +106,8 @@ internal sealed class VolumeBranches(string folder, Guid identity)
         }
     }
 
-    private string Those() => List() is { Count: > 0 } there ? "there are " + string.Join(", ", there.Select(b => b.Number)) : "there is none";
+    private string Those() => List() is { Count: > 0 } there ? "there are " + string.Join(", ", there.Select(b => b.Number))
+        : "there is none";
 
     private string PathOf(int number) => Path.Combine(_folder, number.ToString(CultureInfo.InvariantCulture));
 

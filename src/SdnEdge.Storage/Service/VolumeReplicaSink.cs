@@ -7,8 +7,8 @@ using SdnEdge.Storage.Volumes;
 namespace SdnEdge.Storage.Service;
 
 /// <summary>
-/// A replica's volume, as the link writes it. What is replaced goes aside first: records that the owner's history does not go on from become
-/// a branch (<see cref="VolumeBranches"/>), contents that were consistent a kept point.
+/// A replica's volume, as the link writes it. What is replaced goes aside first: records that the owner's history does not go on from
+/// become a branch (<see cref="VolumeBranches"/>), contents that were consistent a kept point.
 /// </summary>
 /// <param name="volume">The volume.</param>
 /// <param name="files">Its records.</param>
@@ -184,8 +184,8 @@ internal sealed class VolumeReplicaSink(Volume volume, VolumeFiles files, Volume
         Branch? branch = files.Branches.Put(volume.Log, from);
         if (branch is not null)
         {
-            tell("branch", $"{branch.Records} records behind {from.Sequence} ({branch.Bytes} bytes) are not the owner's: put aside as branch "
-                + $"{branch.Number}");
+            tell("branch", $"{branch.Records} records behind {from.Sequence} ({branch.Bytes} bytes) are not the owner's: put aside as "
+                + $"branch {branch.Number}");
         }
 
         return branch;

@@ -4,9 +4,9 @@ using SdnEdge.Storage.Volumes;
 namespace SdnEdge.Storage.Service;
 
 /// <summary>
-/// Reads a volume's image slowly, from its beginning to its end and again, and compares it with the hashes that were kept when it was written:
-/// a disk that has lost or changed a block is found before the block is needed. A bad one is repaired from the other site, whose block
-/// counts when it has the very hash; else it is said, once.
+/// Reads a volume's image slowly, from its beginning to its end and again, and compares it with the hashes that were kept when it was
+/// written: a disk that has lost or changed a block is found before the block is needed. A bad one is repaired from the other site, whose
+/// block counts when it has the very hash; else it is said, once.
 /// </summary>
 /// <param name="volume">The volume.</param>
 /// <param name="replicated">Its replication; null = it has no replica.</param>
@@ -59,7 +59,8 @@ internal sealed class VolumeScrubber(Volume volume, ReplicatedVolume? replicated
         byte[]? right = null;
         try
         {
-            if (replicated is not null) right = await replicated.AskBlockAsync(block, hash, cancel).WaitAsync(s_answer, cancel).ConfigureAwait(false);
+            if (replicated is not null)
+                right = await replicated.AskBlockAsync(block, hash, cancel).WaitAsync(s_answer, cancel).ConfigureAwait(false);
         }
         catch (Exception e) when (e is TimeoutException or OperationCanceledException)
         {

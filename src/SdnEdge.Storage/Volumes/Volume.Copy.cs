@@ -120,7 +120,8 @@ public sealed partial class Volume
         lock (_applyLock) _copyLost = false;
     }
 
-    /// <summary>Writes copied bytes to the image. Records of the log that touch the same bytes are applied again over them, in order.</summary>
+    /// <summary>Writes copied bytes to the image. Records of the log that touch the same bytes are applied again over them, in
+    /// order.</summary>
     /// <returns>0, or the error number.</returns>
     internal int WriteCopy(long offset, ReadOnlySpan<byte> bytes)
     {
@@ -167,7 +168,8 @@ public sealed partial class Volume
         }
     }
 
-    /// <summary>The contents were replaced: with the records up to a sequence they are a state that the owner had. They get their root.</summary>
+    /// <summary>The contents were replaced: with the records up to a sequence they are a state that the owner had. They get their
+    /// root.</summary>
     /// <returns>0, or the error number: they are still being replaced, and this may be called again.</returns>
     internal int EndCopy(ulong through)
     {

@@ -193,7 +193,8 @@ public sealed partial class Volume : ICommittingDevice, IDisposable
     /// <param name="epoch">The epoch that it is made in.</param>
     /// <param name="root">The content root of the contents.</param>
     internal static LogPoint ImportedAs(Guid identity, ulong epoch, ulong root)
-        => new(1, epoch, LogRecordCodec.NextChain(LogRecordCodec.BeginChain(identity) ^ root, new LogRecord(1, epoch, default, 0, 0, 0, 0)));
+        => new(1, epoch,
+            LogRecordCodec.NextChain(LogRecordCodec.BeginChain(identity) ^ root, new LogRecord(1, epoch, default, 0, 0, 0, 0)));
 
     /// <summary>Opens a volume: its superblock, then its log. What the image does not have yet is read from the log meanwhile.</summary>
     /// <param name="folder">As it was made.</param>

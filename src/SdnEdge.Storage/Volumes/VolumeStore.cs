@@ -30,7 +30,8 @@ public sealed class VolumeException : IOException
 /// NAME/log/0001 ...   segments (VolumeLog)
 /// NAME/image          the image, unless it is elsewhere
 /// </code>
-/// Beside them .lock, held by the store that has them. volume.json is written last: a folder without it is what a crash left of a creation, and the next creation of that name removes it.
+/// Beside them .lock, held by the store that has them. volume.json is written last: a folder without it is what a crash left of a creation,
+/// and the next creation of that name removes it.
 /// </summary>
 /// <param name="root">The folder of the folders; it is made when it is not there.</param>
 /// <param name="time">For the time of creation.</param>

@@ -43,7 +43,8 @@ public sealed class PromotionTests
     public void What_no_owner_ever_had_and_what_is_this_stores_own_cannot_be_forced()
     {
         Assert.Contains("was never whole here",
-            Promotion.Refusal(Good with { Copy = new CopyFacts(false, s_here, null) }, "vs-disk", out bool cannot), StringComparison.Ordinal);
+            Promotion.Refusal(Good with { Copy = new CopyFacts(false, s_here, null) }, "vs-disk", out bool cannot),
+            StringComparison.Ordinal);
         Assert.True(cannot);
         Assert.Contains("owns vs-disk itself", Promotion.Refusal(Good with { Role = OwnerRole.Owner }, "vs-disk", out cannot),
             StringComparison.Ordinal);

@@ -56,7 +56,8 @@ public sealed class StoreVolumeTests
         }, two.Told);
         await a.DrainAsync(1, default);
         Assert.NotNull(await a.SealAsync(1, default));
-        var refused = await Assert.ThrowsAsync<DriverException>(() => b.GrantAsync(1, Environment.ProcessId, [Guid.NewGuid(), id], default));
+        var refused = await Assert.ThrowsAsync<DriverException>(
+            () => b.GrantAsync(1, Environment.ProcessId, [Guid.NewGuid(), id], default));
         Assert.True(refused.Final);
         Assert.Contains("on record as stale", refused.Message, StringComparison.Ordinal);
         await b.GrantAsync(1, Environment.ProcessId, [Guid.NewGuid()], default);

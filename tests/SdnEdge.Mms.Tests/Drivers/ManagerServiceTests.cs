@@ -46,7 +46,8 @@ public sealed class ManagerServiceTests : IAsyncLifetime
 
         // Each command was given once, nothing failed; but for release, which is asked ahead, to be carried out when the servers answer,
         // and again when they are known to run.
-        Assert.All(_parties.Asked.CountBy(a => a), a => Assert.InRange(a.Value, 1, a.Key.StartsWith("release", StringComparison.Ordinal) ? 2 : 1));
+        Assert.All(_parties.Asked.CountBy(a => a),
+            a => Assert.InRange(a.Value, 1, a.Key.StartsWith("release", StringComparison.Ordinal) ? 2 : 1));
         Before("done activate s1", "done release m1.1");
         Before("done activate s2", "ask retire s1");
     }

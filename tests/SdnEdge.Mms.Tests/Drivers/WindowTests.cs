@@ -90,7 +90,8 @@ public sealed class WindowTests : IAsyncLifetime
         MovePlan plan = Plans.InWindow(Plans.WithVolumes(Plans.Move(["s1"])));
         await _manager.PostAsync(_ => Plans.Request(Cutover.Together, plan), "user ops");
         _parties.Silent.Add("host-a");
-        await UntilAsync(() => Waits()?.Detail?.Contains("; volume disk-s1: host-a does not say how far", StringComparison.Ordinal) == true);
+        await UntilAsync(
+            () => Waits()?.Detail?.Contains("; volume disk-s1: host-a does not say how far", StringComparison.Ordinal) == true);
         _parties.Volumes["s1"] = [new ServerVolumeInfo("disk-s1", LagBytes: 8192, LagSeconds: 0.5, Connected: true,
             Role: SdnEdge.Core.Replication.OwnerRole.Owner, InForce: SdnEdge.Core.Replication.ReplicationMode.Async)];
         _parties.Silent.Remove("host-a");

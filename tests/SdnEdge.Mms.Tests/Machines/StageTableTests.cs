@@ -17,35 +17,35 @@ public class StageTableTests
     // taken  the deadline starts anew                     left   it goes on, or ends, without the party that was given up
     // off    it ends, as before: nobody was asked anything
     private const string Table = """
-        stage            begin answer late wrong refuse-1 refuse-2 refuse-wrong stale expired expired-other abort taken-up give-src give-tgt window
-        planned          go    -      -    -     -        -        -            -     -       -             -     taken    left     left     -
-        await-window     -     done   -    -     off      off      -            fence off     -             off   taken    -        -        done
-        prepare-target   -     done   -    -     undo     undo     -            fence undo    -             undo  taken    undo     undo     -
-        prepare-source   -     done   -    -     undo     undo     -            fence undo    -             undo  taken    undo     undo     -
-        mirror           -     done   -    -     undo     undo     -            fence undo    -             undo  taken    undo     undo     -
-        switch           -     done   -    -     undo     undo     -            fence undo    -             undo  taken    undo     undo     -
-        stop             -     done   -    -     undo     undo     -            fence undo    -             undo  taken    undo     undo     -
-        hand-over        -     done   -    -     -        -        -            fence -       -             -     taken    -        -        -
-        activate         -     done   -    -     void     -        -            fence -       -             void  taken    left     -        -
-        release          -     done   -    -     -        -        -            fence -       -             -     taken    left     -        -
-        hold-drain       -     done   -    -     -        -        -            fence -       -             -     taken    left     -        -
-        advertise        -     done   -    -     -        -        -            fence -       -             -     taken    left     -        -
-        direct-path      -     done   -    -     -        -        -            fence -       -             -     taken    left     -        -
-        withdraw         -     done   -    -     -        -        -            fence -       -             -     taken    left     -        -
-        drain            -     done   -    -     -        -        -            fence -       -             -     taken    left     -        -
-        teardown-source  -     done   -    -     -        -        -            fence -       -             -     taken    left     -        -
-        last-packet      -     done   -    -     -        -        -            fence -       -             -     taken    left     -        -
-        teardown-target  -     done   -    -     -        -        -            fence -       -             -     taken    left     -        -
-        inspect          -     done   -    -     -        -        -            fence -       -             -     taken    left     -        -
-        void             -     done   -    -     -        -        -            fence -       -             -     taken    left     -        -
-        settle           -     done   -    -     fence    fence    -            fence -       -             fence taken    -        -        -
-        resume-source    -     done   -    -     -        -        -            fence -       -             -     taken    left     left     -
-        abort-source     -     done   -    -     -        -        -            fence -       -             -     taken    left     left     -
-        empty-tunnel     -     done   -    -     -        -        -            fence -       -             -     taken    left     left     -
-        abort-target     -     done   -    -     -        -        -            fence -       -             -     taken    left     left     -
-        give-back        -     done   -    -     -        -        -            fence -       -             -     taken    left     left     -
-        inspect-undo     -     done   -    -     -        -        -            fence -       -             -     taken    left     left     -
-        ended            -     -      -    -     -        -        -            -     -       -             -     -        -        -        -
+        stage           begin answer late wrong ref-1 ref-2 ref-wrong stale expired expired-other abort taken-up give-src give-tgt window
+        planned         go    -      -    -     -     -     -         -     -       -             -     taken    left     left     -
+        await-window    -     done   -    -     off   off   -         fence off     -             off   taken    -        -        done
+        prepare-target  -     done   -    -     undo  undo  -         fence undo    -             undo  taken    undo     undo     -
+        prepare-source  -     done   -    -     undo  undo  -         fence undo    -             undo  taken    undo     undo     -
+        mirror          -     done   -    -     undo  undo  -         fence undo    -             undo  taken    undo     undo     -
+        switch          -     done   -    -     undo  undo  -         fence undo    -             undo  taken    undo     undo     -
+        stop            -     done   -    -     undo  undo  -         fence undo    -             undo  taken    undo     undo     -
+        hand-over       -     done   -    -     -     -     -         fence -       -             -     taken    -        -        -
+        activate        -     done   -    -     void  -     -         fence -       -             void  taken    left     -        -
+        release         -     done   -    -     -     -     -         fence -       -             -     taken    left     -        -
+        hold-drain      -     done   -    -     -     -     -         fence -       -             -     taken    left     -        -
+        advertise       -     done   -    -     -     -     -         fence -       -             -     taken    left     -        -
+        direct-path     -     done   -    -     -     -     -         fence -       -             -     taken    left     -        -
+        withdraw        -     done   -    -     -     -     -         fence -       -             -     taken    left     -        -
+        drain           -     done   -    -     -     -     -         fence -       -             -     taken    left     -        -
+        teardown-source -     done   -    -     -     -     -         fence -       -             -     taken    left     -        -
+        last-packet     -     done   -    -     -     -     -         fence -       -             -     taken    left     -        -
+        teardown-target -     done   -    -     -     -     -         fence -       -             -     taken    left     -        -
+        inspect         -     done   -    -     -     -     -         fence -       -             -     taken    left     -        -
+        void            -     done   -    -     -     -     -         fence -       -             -     taken    left     -        -
+        settle          -     done   -    -     fence fence -         fence -       -             fence taken    -        -        -
+        resume-source   -     done   -    -     -     -     -         fence -       -             -     taken    left     left     -
+        abort-source    -     done   -    -     -     -     -         fence -       -             -     taken    left     left     -
+        empty-tunnel    -     done   -    -     -     -     -         fence -       -             -     taken    left     left     -
+        abort-target    -     done   -    -     -     -     -         fence -       -             -     taken    left     left     -
+        give-back       -     done   -    -     -     -     -         fence -       -             -     taken    left     left     -
+        inspect-undo    -     done   -    -     -     -     -         fence -       -             -     taken    left     left     -
+        ended           -     -      -    -     -     -     -         -     -       -             -     -        -        -        -
         """;
 
     private static readonly Dictionary<MoveStage, MoveState> s_states = Reached();
@@ -130,9 +130,9 @@ public class StageTableTests
                 new SignalReply("m1.1", SignalKind.Prepare, PeMigrationState.Prepared, 1, true, 1, 2), 1) is var late
                 && state.Stage is MoveStage.PrepareTarget or MoveStage.Planned ? late with { Key = "prepare m1.0 pe-b" } : late,
             "wrong" => new OrderDone("stop s9 host-a 1", new ServerReply("s9", ServerOrder.Stop, 1, ServerState.Paused, false, 1), 1),
-            "refuse-1" => new Refused(key, "/problems/wrong-state", "no"),
-            "refuse-2" => new Refused(open.Count > 0 ? open[^1].Key : key, "/problems/invalid", "no"),
-            "refuse-wrong" => new Refused("stop s9 host-a 1", "/problems/stale-epoch", "no"),
+            "ref-1" => new Refused(key, "/problems/wrong-state", "no"),
+            "ref-2" => new Refused(open.Count > 0 ? open[^1].Key : key, "/problems/invalid", "no"),
+            "ref-wrong" => new Refused("stop s9 host-a 1", "/problems/stale-epoch", "no"),
             "stale" => new Refused(key, "/problems/stale-epoch", "epoch 1 is lower than 9"),
             "expired" => new StageExpired(state.Stage, "nobody answers"),
             "expired-other" => new StageExpired(other, "nobody answers"),

@@ -13,8 +13,8 @@ internal sealed record PairCounts(long Ends, long InsideAnOperation, long Answer
     public static PairCounts operator +(PairCounts a, PairCounts b) => new(a.Ends + b.Ends, a.InsideAnOperation + b.InsideAnOperation,
         a.Answered + b.Answered, a.Unanswered + b.Unanswered, a.Gone + b.Gone, a.Tails + b.Tails);
 
-    public override string ToString() => $"{Ends} ends of a store, {InsideAnOperation} inside an operation of its disk; {Answered} requests "
-        + $"answered, {Unanswered} open at the end; {Gone} gone that were not promised; {Tails} times the copy had "
+    public override string ToString() => $"{Ends} ends of a store, {InsideAnOperation} inside an operation of its disk; {Answered} "
+        + $"requests answered, {Unanswered} open at the end; {Gone} gone that were not promised; {Tails} times the copy had "
         + "more than its owner was left with";
 }
 
@@ -171,7 +171,8 @@ internal sealed class PairRun : IAsyncDisposable
         Request next = _requests.Next(zeros: kind == 1);
         bool durable = kind is 2 or 3;
         return next.Bytes is { } bytes
-            ? AwaitAsync(device.WriteAsync(next.Offset, bytes, durable ? BlockFlags.ForceUnitAccess : BlockFlags.None, default), next.Number,
+            ? AwaitAsync(device.WriteAsync(next.Offset, bytes, durable ? BlockFlags.ForceUnitAccess : BlockFlags.None, default),
+                next.Number,
                 durable)
             : AwaitAsync(device.WriteZeroesAsync(next.Offset, next.Length, BlockFlags.NoHole, default), next.Number, durable: false);
 

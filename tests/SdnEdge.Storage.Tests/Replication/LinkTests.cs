@@ -245,7 +245,8 @@ public sealed class LinkTests : IDisposable
     {
         var stream = new MemoryStream();
         var frames = new LinkFrames(stream);
-        await frames.WriteAsync(FrameKind.Hello, LinkMessages.Write(new LinkHello(LinkHello.CurrentVersion, MemoryVolume.Id, Size, 1, a.Last.Sequence)), 0,
+        await frames.WriteAsync(FrameKind.Hello,
+            LinkMessages.Write(new LinkHello(LinkHello.CurrentVersion, MemoryVolume.Id, Size, 1, a.Last.Sequence)), 0,
             default);
         await frames.WriteAsync(FrameKind.Common, LinkMessages.WriteCommon(LogPoint.Start, null), 0, default);
         for (ulong sent = 0; sent < a.Last.Sequence;)

@@ -31,7 +31,8 @@ public sealed class PromotionTests
             await two.UntilAsync(two.ApiB, v => v.Replica is { Durable.Sequence: >= 200 });
 
             // Answered by the owner alone, durable there: lost for the copy.
-            for (int i = 0; i < 40; i++) Assert.Equal(0u, await client.WriteAsync((20 + i) * Block, ReplicaCopyTests.Bytes(1000 + i), fua: i == 39));
+            for (int i = 0; i < 40; i++)
+                Assert.Equal(0u, await client.WriteAsync((20 + i) * Block, ReplicaCopyTests.Bytes(1000 + i), fua: i == 39));
         }
 
         a.Kill();

@@ -26,7 +26,8 @@ public sealed class ReplicaCopyTests
         Assert.Equal(CopyPhase.Following, (await two.ApiB.VolumeAsync(TwoStores.Volume)).Replica!.Phase);
 
         // Proved once by both content roots, without anybody asking.
-        await Patience.UntilAsync(() => two.Told().Contains("store-a vs-disk mode: async, the replica has everything", StringComparison.Ordinal),
+        await Patience.UntilAsync(
+            () => two.Told().Contains("store-a vs-disk mode: async, the replica has everything", StringComparison.Ordinal),
             two.Told);
         using NbdTestClient client = await two.ConnectAsync("store-a");
         await TwoStores.GrantAsync(two.ApiA, 1);
@@ -97,7 +98,8 @@ public sealed class ReplicaCopyTests
         await two.UntilAsync(two.ApiA, v => v.Replication is { Connected: false });
 
         // Four times what the log has room for, in a tenth of the volume.
-        for (int i = 0; i < 4096; i++) Assert.Equal(0u, await client.WriteAsync((1024 + (i % 256)) * Block, Bytes(i)).WaitAsync(Patience.Time));
+        for (int i = 0; i < 4096; i++)
+            Assert.Equal(0u, await client.WriteAsync((1024 + (i % 256)) * Block, Bytes(i)).WaitAsync(Patience.Time));
         VolumeInfo away = await two.UntilAsync(two.ApiA, v => v.Replication is { LetGoThrough: > 512 });
         Assert.Contains("log-let-go", two.Told(), StringComparison.Ordinal);
         long before = two.Relay.Passed;
@@ -107,7 +109,8 @@ public sealed class ReplicaCopyTests
 
         // What was touched, and what the log still had.
         long log = (long)(away.Replication!.Last - away.Replication.LetGoThrough!.Value) * (Block + 64);
-        Assert.True(two.Relay.Passed - before <= ((256 * Block) + log) * 1.05 + Overhead, $"{two.Relay.Passed - before} bytes, {log} of them log");
+        Assert.True(two.Relay.Passed - before <= ((256 * Block) + log) * 1.05 + Overhead,
+            $"{two.Relay.Passed - before} bytes, {log} of them log");
         Assert.Equal(4096 - 256 + 7, BitConverter.ToInt32(await Seed(two, 1024 + 7)));
     }
 
@@ -155,10 +158,12 @@ public sealed class ReplicaCopyTests
             new VolumeOptions { VerifyEvery = TimeSpan.FromMilliseconds(5) });
         await two.UntilAsync(two.ApiB, v => v.Replica is { Phase: CopyPhase.Following });
         await Damage(two.ImageOf("store-b"), Mebibyte / 2);
-        await Patience.UntilAsync(() => two.Told().Contains($"store-b vs-disk repaired: block {Mebibyte / 2 / Block} ", StringComparison.Ordinal),
+        await Patience.UntilAsync(
+            () => two.Told().Contains($"store-b vs-disk repaired: block {Mebibyte / 2 / Block} ", StringComparison.Ordinal),
             two.Told);
         await Damage(two.FileOf("imported"), 3 * Mebibyte);
-        await Patience.UntilAsync(() => two.Told().Contains($"store-a vs-disk repaired: block {3 * Mebibyte / Block} ", StringComparison.Ordinal),
+        await Patience.UntilAsync(
+            () => two.Told().Contains($"store-a vs-disk repaired: block {3 * Mebibyte / Block} ", StringComparison.Ordinal),
             two.Told);
         await EqualAsync(two);
 

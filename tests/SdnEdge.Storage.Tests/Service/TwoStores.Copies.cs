@@ -1,4 +1,3 @@
-using SdnEdge.Core.Config;
 using SdnEdge.Core.Replication;
 using SdnEdge.Storage.Config;
 using SdnEdge.Storage.Volumes;
@@ -9,7 +8,7 @@ namespace SdnEdge.Storage.Tests.Service;
 internal sealed partial class TwoStores
 {
     /// <summary>What store-a sends to store-b goes through it.</summary>
-    public LinkRelay Relay { get; private set; } = null!;
+    public LinkRelay Relay { get; private init; } = null!;
 
     /// <summary>The file with a store's copy.</summary>
     public string ImageOf(string store) => Path.Combine(_folder, store, Volume, "image");
@@ -22,10 +21,9 @@ internal sealed partial class TwoStores
     /// <param name="options">How the volumes work.</param>
     public static TwoStores Make(byte[]? image = null, VolumeOptions? options = null)
     {
-        var two = new TwoStores(ReplicationMode.Async, null);
-        two.Relay = new LinkRelay(two._portB);
-        two.PortToB = two.Relay.Port;
-        two._more.Add(two.Relay);
+        var relay = new LinkRelay();
+        var two = new TwoStores(ReplicationMode.Async, null, relay.To) { Relay = relay };
+        two._more.Add(relay);
         if (options is not null) two.Start = config => StoreAgent.StartAsync(config, options);
         if (image is not null) WriteSparse(two.Imported, image);
         return two;
@@ -57,35 +55,9 @@ internal sealed partial class TwoStores
 
     private async Task<StoreProcess> RunAsync(StoreConfig config)
     {
-        StoreProcess process = await StoreProcess.StartAsync(WriteYaml(config));
+        StoreProcess process = await StoreProcess.StartAsync(await WriteConfigAsync(config));
         _more.Insert(0, process);
         return process;
-    }
-
-    // The sockets are where those of a store in this process would be.
-    private string WriteYaml(StoreConfig config)
-    {
-        string path = Path.Combine(_folder, config.Name + ".yaml");
-        VolumeConfig volume = config.Volumes[0];
-        ApiTcpConfig tls = config.Replication!.Listen;
-        StorePeer peer = config.Replication.Peers[0];
-        string image = volume.Image is { } exists ? $", image: {exists}" : "";
-        File.WriteAllText(path, $$"""
-            name: {{config.Name}}
-            site: {{config.Site}}
-            api: { unix: {{config.Api.Unix}} }
-            state: { folder: {{config.StateFolder}} }
-            nbd: { unix: {{config.Exports.Unix}} }
-            replication:
-              listen: "{{tls.Address}}:{{tls.Port}}"
-              certificate: {{tls.Certificate}}
-              key: {{tls.Key}}
-              clientCa: {{tls.ClientCa}}
-              peers: [{ name: {{peer.Name}}, address: "{{peer.Address}}:{{peer.Port}}" }]
-            volumes:
-              - { name: {{volume.Name}}, size: "{{volume.Size}}", owner: {{(volume.Owner ? "true" : "false")}}, replica: {{volume.Replica}}{{image}} }
-            """);
-        return path;
     }
 
     private static void WriteSparse(string path, byte[] image)

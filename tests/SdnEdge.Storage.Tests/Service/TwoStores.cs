@@ -1,3 +1,4 @@
+using System.Globalization;
 using SdnEdge.Client;
 using SdnEdge.Core.Api;
 using SdnEdge.Core.Config;
@@ -18,7 +19,8 @@ internal sealed partial class TwoStores : IAsyncDisposable
     private readonly string _folder = Directory.CreateTempSubdirectory("sdnedge-stores-").FullName;
     private readonly TestAuthority _authority = new("stores");
     private readonly List<IAsyncDisposable> _more = [];
-    private readonly int _portA, _portB;
+    // Where store-a connects to store-b: a relay's port, where there is one.
+    private readonly int _portA, _portB, _portToB;
     private readonly ReplicationMode _mode;
     private readonly ReplicationPolicy? _policy;
     private readonly bool _hasManager;
@@ -27,19 +29,16 @@ internal sealed partial class TwoStores : IAsyncDisposable
     {
         (_portA, _mode, _policy, _hasManager) = (TestAuthority.FreePort(), mode, policy, hasManager);
         _portB = TestAuthority.FreePort(_portA);
-        PortToB = between?.Invoke(_portB) ?? _portB;
+        _portToB = between?.Invoke(_portB) ?? _portB;
         (ApiA, ApiB) = (Client("store-a"), Client("store-b"));
     }
 
     /// <summary>The volume's identity; null = one of the names.</summary>
     public Guid? Identity { get; set; }
 
-    // Where store-a connects to store-b.
-    private int PortToB { get; set; }
-
     private Func<StoreConfig, Task<StoreAgent>> Start { get; set; } = StoreAgent.StartAsync;
 
-    private StoreConfig ConfigA => Config("store-a", _portA, "store-b", PortToB, owner: true);
+    private StoreConfig ConfigA => Config("store-a", _portA, "store-b", _portToB, owner: true);
 
     private StoreConfig ConfigB => Config("store-b", _portB, "store-a", _portA, owner: false);
 
@@ -98,29 +97,7 @@ internal sealed partial class TwoStores : IAsyncDisposable
     private static string StoreAt(string host) => host.Replace("host-", "store-", StringComparison.Ordinal);
 
     /// <summary>The configuration file of store-a, for a process of its own in place of <see cref="A"/>.</summary>
-    public async Task<string> WriteConfigAsync()
-    {
-        ApiTcpConfig tls = ConfigA.Replication!.Listen;
-        StorePeer peer = ConfigA.Replication.Peers[0];
-        string file = Path.Combine(_folder, "store-a.yaml");
-        await File.WriteAllTextAsync(file, string.Create(System.Globalization.CultureInfo.InvariantCulture, $$"""
-            name: store-a
-            site: dc
-            api: { unix: {{ConfigA.Api.Unix}} }
-            state: { folder: {{ConfigA.StateFolder}} }
-            nbd: { unix: {{ConfigA.Exports.Unix}} }
-            replication:
-              listen: "{{tls.Address}}:{{tls.Port}}"
-              certificate: {{tls.Certificate}}
-              key: {{tls.Key}}
-              clientCa: {{tls.ClientCa}}
-              peers: [{ name: {{peer.Name}}, address: "{{peer.Address}}:{{peer.Port}}" }]
-            volumes:
-              - { name: {{Volume}}, size: {{Size}}, owner: true, replica: {{peer.Name}} }
-
-            """));
-        return file;
-    }
+    public Task<string> WriteConfigAsync() => WriteConfigAsync(ConfigA);
 
     /// <summary>Gives an order of a migration.</summary>
     public static Task<VolumeOrderReply> OrderAsync(StoreClient store, OwnershipOrderKind order, ulong epoch, ClientIdentity? client = null)
@@ -150,6 +127,35 @@ internal sealed partial class TwoStores : IAsyncDisposable
         foreach (IAsyncDisposable more in _more) await more.DisposeAsync();
         Directory.Delete(_folder, recursive: true);
         _authority.Dispose();
+    }
+
+    // The sockets are where those of a store in this process would be.
+    private async Task<string> WriteConfigAsync(StoreConfig config)
+    {
+        VolumeConfig volume = config.Volumes[0];
+        ApiTcpConfig tls = config.Replication!.Listen;
+        StorePeer peer = config.Replication.Peers[0];
+        string file = Path.Combine(_folder, config.Name + ".yaml"), image = volume.Image is { } exists ? $"\n    image: {exists}" : "";
+        await File.WriteAllTextAsync(file, string.Create(CultureInfo.InvariantCulture, $$"""
+            name: {{config.Name}}
+            site: {{config.Site}}
+            api: { unix: {{config.Api.Unix}} }
+            state: { folder: {{config.StateFolder}} }
+            nbd: { unix: {{config.Exports.Unix}} }
+            replication:
+              listen: "{{tls.Address}}:{{tls.Port}}"
+              certificate: {{tls.Certificate}}
+              key: {{tls.Key}}
+              clientCa: {{tls.ClientCa}}
+              peers: [{ name: {{peer.Name}}, address: "{{peer.Address}}:{{peer.Port}}" }]
+            volumes:
+              - name: {{volume.Name}}
+                size: {{volume.Size}}
+                owner: {{(volume.Owner ? "true" : "false")}}
+                replica: {{volume.Replica}}{{image}}
+
+            """));
+        return file;
     }
 
     // Contents that the owner's volume has from the beginning, where there are any.

@@ -157,7 +157,8 @@ public sealed class VolumeCopyCrashTests(ITestOutputHelper output)
             for (long block = synced; block < Blocks; block++)
             {
                 ReadOnlySpan<byte> bytes = shown.AsSpan((int)block * Block, Block);
-                int error = bytes.ContainsAnyExcept((byte)0) ? _volume.WriteCopy(block * Block, bytes) : _volume.ZeroCopy(block * Block, Block);
+                int error = bytes.ContainsAnyExcept((byte)0) ? _volume.WriteCopy(block * Block, bytes)
+                    : _volume.ZeroCopy(block * Block, Block);
                 if (error != 0) return false;
                 if (_random.Next(6) != 0) continue;
                 if (_volume.SyncCopy() != 0) return false;

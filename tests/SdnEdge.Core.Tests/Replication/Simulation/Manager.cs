@@ -183,7 +183,8 @@ internal sealed class Manager(World world)
                 {
                     Client = ClientIdentity.Process(world.Guests.Count + 1, (ulong)(world.Guests.Count + 1) * 100),
                     Expected = IsPlanned && world.Mutant != Mutant.GrantWithoutPoint ? _sealedAt : null,
-                    PromotedBy = _byPerson ? "a person" : null, IsStale = _wasStale, ForcedBy = _forced || world.Mutant == Mutant.PromotesResync ? "the operator" : null,
+                    PromotedBy = _byPerson ? "a person" : null, IsStale = _wasStale,
+                    ForcedBy = _forced || world.Mutant == Mutant.PromotesResync ? "the operator" : null,
                 });
                 if (!_byPerson && (TimedOut(2000) || world.Random.Next(60) == 0)) Void();
                 break;
@@ -303,7 +304,8 @@ internal sealed class Manager(World world)
         if (_isVoiding && !Ordered(other, OwnershipOrderKind.Seal, _epoch)) return;
         bool done = Ordered(OwnerSite, OwnershipOrderKind.Unpark, _epoch, (_, refusal) =>
         {
-            if (refusal is { Kind: OwnershipRefusalKind.WrongRole }) world.Fail($"an undo is refused, and nobody owns the volume: {refusal.Detail}");
+            if (refusal is { Kind: OwnershipRefusalKind.WrongRole })
+                world.Fail($"an undo is refused, and nobody owns the volume: {refusal.Detail}");
         });
         if (done) _noLease = false;
         bool released = _isVoiding ? done && Ordered(other, OwnershipOrderKind.Release, _epoch) : Ordered(other,

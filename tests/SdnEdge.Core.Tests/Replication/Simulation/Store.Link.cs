@@ -59,7 +59,8 @@ internal sealed partial class Store
     private void Retain(PrimaryInput input)
     {
         if (_gap is null || !_isStreaming) return;
-        if (input is ReplicaConsistent || (input is Acked acked && (_begins is not { } begins || acked.Durable >= begins.Sequence))) _gap = null;
+        if (input is ReplicaConsistent || (input is Acked acked && (_begins is not { } begins || acked.Durable >= begins.Sequence)))
+            _gap = null;
     }
 
     public void Break()
@@ -157,7 +158,11 @@ internal sealed partial class Store
                 IEnumerable<int> left = !copying || world.Mutant == Mutant.CopyForgotten ? []
                     : before.Copies == StreamStart.Everything ? Enumerable.Range(0, World.Blocks) : _ranges[before.Ranges];
                 IEnumerable<int> tail = world.Mutant == Mutant.TailNotFetched ? [] : Touched(_log.Where(r => r.Sequence > point.Sequence));
-                _ranges = new() { [before.Ranges] = _ranges.GetValueOrDefault(before.Ranges, []), [number] = [.. left.Concat(tail).Concat(_gapBlocks).Distinct()] };
+                _ranges = new()
+                {
+                    [before.Ranges] = _ranges.GetValueOrDefault(before.Ranges, []),
+                    [number] = [.. left.Concat(tail).Concat(_gapBlocks).Distinct()],
+                };
                 break;
             case BeginResync(var common):
                 After(DiskDelay, () =>
