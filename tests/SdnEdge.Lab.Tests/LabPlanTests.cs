@@ -129,9 +129,13 @@ public sealed partial class LabPlanTests
         // QEMU at each site has the disk of that site's store, and its agent moves it.
         foreach (LabHost host in Managed.Hosts(lab))
         {
-            string text = TextOf(lab, host.Node), store = Managed.Stores(lab).Single(s => s.Site == host.Site).Node;
-            Assert.Contains($"server.path=/state/{store}.nbd,export=vs-disk", text, StringComparison.Ordinal);
-            Assert.Contains($"store: {{ api: \"/state/{store}.sock\", nbd: \"/state/{store}.nbd\" }}", text, StringComparison.Ordinal);
+            string store = Managed.Stores(lab).Single(s => s.Site == host.Site).Node;
+            var errors = new ConfigErrors("host.yaml");
+            var root = new MapReader(Assert.IsType<YamlMap>(YamlTree.Parse(TextOf(lab, host.Node), errors)), "", errors);
+            MapReader at = root.Map("store")!, qemu = Assert.Single(root.Maps("servers")).Map("qemu")!;
+            Assert.Equal(($"/state/{store}.sock", $"/state/{store}.nbd"), (at.Text("api"), at.Text("nbd")));
+            Assert.Contains(qemu.Texts("run"), a => a.Item.Text.Contains($"server.path=/state/{store}.nbd,export=vs-disk,",
+                StringComparison.Ordinal));
         }
 
         Assert.Equal(["vs-disk"], Assert.Single(Managed.Guests(lab)).Volumes);

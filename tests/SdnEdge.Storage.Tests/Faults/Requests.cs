@@ -79,9 +79,13 @@ internal sealed class Requests(int size, Random random)
         return found >= must ? found : throw new InvalidOperationException($"{who} has the requests up to {found}; {must} was promised");
     }
 
-    /// <summary>What came behind request <paramref name="last"/> is lost.</summary>
+    /// <summary>What came behind request <paramref name="last"/> is lost; no flush that comes later promises it. No request is open.</summary>
     /// <returns>How many.</returns>
-    public int Drop(int last) => _open.RemoveAll(r => r.Number > last);
+    public int Drop(int last)
+    {
+        _answered = Math.Min(_answered, last);
+        return _open.RemoveAll(r => r.Number > last);
+    }
 
     /// <summary>All that was asked for is there; it is the state that the next requests begin with.</summary>
     public void Rest(byte[] state)
