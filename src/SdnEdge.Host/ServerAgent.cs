@@ -355,6 +355,9 @@ internal sealed class ServerAgent : IAsyncDisposable
             // The copy first: what has gone wrong in it may keep the server from a state that the driver can name.
             _mirror = IsCopied(record) && await _driver.MirrorAsync(context, cancel) is { } at ? (record.PhaseEpoch, at) : null;
             ServerState state = await _driver.LookAsync(context, cancel);
+
+            // It has the right to run, and would but for its disk: no order is needed. An order that comes meanwhile waits for the look.
+            if (state == ServerState.Paused && _driver.WaitsForDisk && record.MayRun is not null) await _driver.RetryDiskAsync(cancel);
             seen = new ServerSeen(state, state == ServerState.Running ? null : _driver.Why);
         }
         catch (OperationCanceledException) when (cancel.IsCancellationRequested)

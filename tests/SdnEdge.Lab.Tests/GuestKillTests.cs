@@ -22,11 +22,23 @@ public sealed class GuestKillTests(ITestOutputHelper output)
         new(GuestParty.TargetQemu, GuestFault.NoMemory, "planned"),
     ];
 
+    private static readonly GuestKillCase[] s_ofStores =
+    [
+        new(GuestParty.SourceStore, GuestFault.Kill, "switch"), new(GuestParty.TargetStore, GuestFault.Kill, "stop"),
+        new(GuestParty.SourceStore, GuestFault.DiskFails, "mirror"), new(GuestParty.StoreWan, GuestFault.Cut, "hand-over"),
+    ];
+
     [RootFact]
-    public async Task Whatever_breaks_one_guest_runs_and_never_two()
+    public Task Whatever_breaks_one_guest_runs_and_never_two() => RunAsync(LabFiles.Guest, s_sample);
+
+    [RootFact]
+    public Task Whatever_breaks_of_its_disk_no_record_is_lost_and_both_sites_have_the_same_bytes()
+        => RunAsync(LabFiles.Figure1Qemu, s_ofStores);
+
+    private async Task RunAsync(string topology, GuestKillCase[] cases)
     {
-        await using GuestKillRig rig = await GuestKillRig.StartAsync(LabFiles.Guest);
-        foreach (GuestKillCase what in s_sample)
+        await using GuestKillRig rig = await GuestKillRig.StartAsync(topology);
+        foreach (GuestKillCase what in cases)
         {
             GuestKillResult result;
             try

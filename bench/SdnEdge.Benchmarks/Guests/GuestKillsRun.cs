@@ -7,7 +7,8 @@ namespace SdnEdge.Benchmarks.Guests;
 
 /// <summary>
 /// The whole matrix with a real guest: manager, agents and both QEMUs killed and frozen at each stage of a move, hosts cut off from the
-/// manager, the way between the hosts cut, half open and slow, and a target without memory.
+/// manager, the way between the hosts cut, half open and slow, and a target without memory. With a disk: the same and, first, the stores
+/// killed, frozen and cut off, and the way between them cut; at the end of each case the disks of both sites are compared.
 /// </summary>
 internal static class GuestKillsRun
 {
@@ -18,11 +19,12 @@ internal static class GuestKillsRun
     public static string Faults { get; } = string.Join(", ", Enum.GetNames<GuestFault>());
 
     /// <summary>The cases that are named; empty = there are none of that name.</summary>
-    public static GuestKillCase[] Cases(string[] args) => args.Length > 3 ? [] : [.. GuestKillCase.All.Where(c =>
+    public static GuestKillCase[] Cases(string[] args, bool hasDisk) => args.Length > 3 ? [] :
+        [.. (hasDisk ? GuestKillCase.OfStores.Concat(GuestKillCase.All) : GuestKillCase.All).Where(c =>
         (args.Length < 1 || Is(args[0], $"{c.Party}")) && (args.Length < 2 || Is(args[1], $"{c.Fault}"))
         && (args.Length < 3 || Is(args[2], c.Stage)))];
 
-    public static async Task<int> RunAsync(GuestKillCase[] cases)
+    public static async Task<int> RunAsync(GuestKillCase[] cases, bool hasDisk)
     {
         Console.WriteLine($"{cases.Length} cases");
         Console.WriteLine($"  {"case",-42}{"hit at",-17}{"ended",-11}{"ms",8}{"silent ms",11}{"pings lost",12}  verdict");
@@ -32,7 +34,7 @@ internal static class GuestKillsRun
         {
             foreach (GuestKillCase what in cases)
             {
-                rig ??= await GuestKillRig.StartAsync(LabFiles.Guest, [Daemon.Executable()]);
+                rig ??= await GuestKillRig.StartAsync(hasDisk ? LabFiles.Figure1Qemu : LabFiles.Guest, [Daemon.Executable()]);
                 string verdict;
                 try
                 {
@@ -65,7 +67,7 @@ internal static class GuestKillsRun
         }
 
         Console.WriteLine($"{cases.Length - failed} of {cases.Length} ended moved or as before with one guest running, never two, "
-            + "nothing left over");
+            + "nothing left over" + (hasDisk ? ", no record lost, both disks equal" : ""));
         return failed == 0 ? 0 : 1;
     }
 

@@ -23,7 +23,10 @@ internal static class GuestsCommand
             ["moves", "--disk", .. string[] rest] when Moves(rest, 20) is { } moves => GuestMovesRun.RunAsync(moves, hasDisk: true),
             ["moves", .. string[] rest] when Moves(rest, 20) is { } moves => GuestMovesRun.RunAsync(moves, hasDisk: false),
             ["demo", .. string[] rest] when Moves(rest, 10) is { } moves => GuestDemoRun.RunAsync(moves),
-            ["kills", .. string[] rest] when GuestKillsRun.Cases(rest) is { Length: > 0 } cases => GuestKillsRun.RunAsync(cases),
+            ["kills", "--disk", .. string[] rest] when GuestKillsRun.Cases(rest, hasDisk: true) is { Length: > 0 } cases
+                => GuestKillsRun.RunAsync(cases, hasDisk: true),
+            ["kills", .. string[] rest] when GuestKillsRun.Cases(rest, hasDisk: false) is { Length: > 0 } cases
+                => GuestKillsRun.RunAsync(cases, hasDisk: false),
             _ => null,
         };
         if (run is not null) return run.GetAwaiter().GetResult();
@@ -32,7 +35,9 @@ internal static class GuestsCommand
                    bench guests moves [--disk] [--moves N]        N moves back and forth in the lab (20), under traffic; with
                                                                   a disk, of both sites, compared after each
                    bench guests demo [--moves N]                  the demo with a virtual machine, N times (10), beside a script
-                   bench guests kills [PARTY [FAULT [STAGE]]]     every party killed, frozen, cut off, at every stage; without words, all
+                   bench guests kills [--disk] [PARTY [FAULT [STAGE]]]
+                                                                  every party killed, frozen, cut off, at every stage; without words,
+                                                                  all; with a disk, the stores and the way between them, too
               PARTY: {GuestKillsRun.Parties}
               FAULT: {GuestKillsRun.Faults}
             """);

@@ -1,5 +1,4 @@
 using System.CommandLine;
-using System.Runtime.InteropServices;
 using System.Text.Json;
 using SdnEdge.Cli.Commands.Migrate;
 using SdnEdge.Core.Api;
@@ -129,9 +128,7 @@ internal static class HostCommand
         }
 
         // Signals are taken before anything is started, so that one that comes early still stops cleanly.
-        using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancel);
-        using PosixSignalRegistration term = PosixSignalRegistration.Create(PosixSignal.SIGTERM, Stop);
-        using PosixSignalRegistration interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, Stop);
+        using var signals = new DaemonSignals(cancel);
         try
         {
             await using HostAgent agent = await HostAgent.StartAsync(config);
@@ -142,10 +139,10 @@ internal static class HostCommand
                 if (server.Fault is { } fault) Console.Error.WriteLine($"{config.Name}: server {server.Name}: {fault}");
             }
 
-            await Task.Delay(Timeout.Infinite, stop.Token);
+            await Task.Delay(Timeout.Infinite, signals.Stop);
             return ExitOk;
         }
-        catch (OperationCanceledException) when (stop.IsCancellationRequested)
+        catch (OperationCanceledException) when (signals.Stop.IsCancellationRequested)
         {
             Console.WriteLine($"{config.Name}: stopped");
             return ExitOk;
@@ -154,12 +151,6 @@ internal static class HostCommand
         {
             Console.Error.WriteLine($"{config.Name}: {e.Message}");
             return ExitFailed;
-        }
-
-        void Stop(PosixSignalContext context)
-        {
-            context.Cancel = true;
-            stop.Cancel();
         }
     }
 

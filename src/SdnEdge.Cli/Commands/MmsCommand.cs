@@ -1,5 +1,4 @@
 using System.CommandLine;
-using System.Runtime.InteropServices;
 using System.Text;
 using System.Text.Json;
 using SdnEdge.Client;
@@ -64,22 +63,19 @@ internal static class MmsCommand
         }
 
         // Signals are taken before anything is started, so that one that comes early still stops cleanly.
-        using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancel);
-        using PosixSignalRegistration term = PosixSignalRegistration.Create(PosixSignal.SIGTERM, Stop);
-        using PosixSignalRegistration interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, Stop);
-        using PosixSignalRegistration hangup = PosixSignalRegistration.Create(PosixSignal.SIGHUP, Stop);
+        using var signals = new DaemonSignals(cancel, hangUpEnds: true);
         try
         {
-            await using MmsDaemon daemon = await MmsDaemon.StartAsync(config, stop.Token);
+            await using MmsDaemon daemon = await MmsDaemon.StartAsync(config, signals.Stop);
             Console.WriteLine($"{config.Name}: ready, pid "
                 + $"{Environment.ProcessId}{(config.Api.Unix is { } socket ? $", API on {socket}" : "")}");
             _ = daemon.FoundOld.ContinueWith(
-                old => Console.Error.WriteLine($"{config.Name}: {old.Result}"), stop.Token, TaskContinuationOptions.OnlyOnRanToCompletion,
+                old => Console.Error.WriteLine($"{config.Name}: {old.Result}"), signals.Stop, TaskContinuationOptions.OnlyOnRanToCompletion,
                 TaskScheduler.Default);
-            await daemon.Ended.WaitAsync(stop.Token);
+            await daemon.Ended.WaitAsync(signals.Stop);
             return 0;
         }
-        catch (OperationCanceledException) when (stop.IsCancellationRequested)
+        catch (OperationCanceledException) when (signals.Stop.IsCancellationRequested)
         {
             Console.WriteLine($"{config.Name}: stopped");
             return 0;
@@ -89,12 +85,6 @@ internal static class MmsCommand
         {
             Console.Error.WriteLine($"{config.Name}: {e.Message}");
             return ExitFailed;
-        }
-
-        void Stop(PosixSignalContext context)
-        {
-            context.Cancel = true;
-            stop.Cancel();
         }
     }
 

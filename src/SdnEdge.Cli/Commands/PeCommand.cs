@@ -79,9 +79,7 @@ internal static class PeCommand
         }
 
         // Signals are taken before anything is started, so that one that comes early still stops cleanly.
-        using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancel);
-        using PosixSignalRegistration term = PosixSignalRegistration.Create(PosixSignal.SIGTERM, Stop);
-        using PosixSignalRegistration interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, Stop);
+        using var signals = new DaemonSignals(cancel);
         using var reload = new SemaphoreSlim(0);
         using PosixSignalRegistration hangup = PosixSignalRegistration.Create(PosixSignal.SIGHUP, context =>
         {
@@ -90,20 +88,20 @@ internal static class PeCommand
         });
         try
         {
-            if (config.Forwarding.Keeper && keeperDescriptor is null) return await KeepAsync(config, file, restarting, reload, stop.Token);
+            if (config.Forwarding.Keeper && keeperDescriptor is null) return await KeepAsync(config, file, restarting, reload, signals.Stop);
             KeeperLink? link = keeperDescriptor is { } descriptor ? KeeperLink.Connect(descriptor) : null;
             await using PeRouter pe = await StartAsync(
                 config, new PeRouterOptions { ReadConfig = () => Read(file), Restarting = restarting, Keeper = link,
-                    BfdProcess = BfdCommand.Start }, stop.Token);
+                    BfdProcess = BfdCommand.Start }, signals.Stop);
             Console.WriteLine($"{config.Name}: ready, pid "
                 + $"{Environment.ProcessId}{(config.Api.Unix is { } socket ? $", API on {socket}" : "")}");
             while (true)
             {
-                await reload.WaitAsync(stop.Token);
+                await reload.WaitAsync(signals.Stop);
                 await ReloadAsync(pe, file);
             }
         }
-        catch (OperationCanceledException) when (stop.IsCancellationRequested)
+        catch (OperationCanceledException) when (signals.Stop.IsCancellationRequested)
         {
             Console.WriteLine($"{config.Name}: stopped");
             return ExitOk;
@@ -114,12 +112,6 @@ internal static class PeCommand
                 $"{config.Name}: "
                 + $"{e.Message}{(Environment.IsPrivilegedProcess ? "" : " (a PE needs root, or CAP_NET_ADMIN, for its TAP devices)")}");
             return ExitFailed;
-        }
-
-        void Stop(PosixSignalContext context)
-        {
-            context.Cancel = true;
-            stop.Cancel();
         }
     }
 

@@ -1,6 +1,5 @@
 using System.CommandLine;
 using System.Globalization;
-using System.Runtime.InteropServices;
 using System.Text.Json;
 using SdnEdge.Cli.Commands.Migrate;
 using SdnEdge.Client;
@@ -254,9 +253,7 @@ internal static class StoreCommand
         }
 
         // Signals are taken before anything is started, so that one that comes early still stops cleanly.
-        using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancel);
-        using PosixSignalRegistration term = PosixSignalRegistration.Create(PosixSignal.SIGTERM, Stop);
-        using PosixSignalRegistration interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, Stop);
+        using var signals = new DaemonSignals(cancel);
         try
         {
             await using StoreAgent store = await StoreAgent.StartAsync(config);
@@ -264,10 +261,10 @@ internal static class StoreCommand
             Console.WriteLine($"{config.Name}: ready, pid {Environment.ProcessId}, {store.Volumes().Count} volumes at "
                 + string.Join(" and ", node.Exports));
             if (node.Fault is { } fault) Console.Error.WriteLine($"{config.Name}: {fault}");
-            await Task.Delay(Timeout.Infinite, stop.Token);
+            await Task.Delay(Timeout.Infinite, signals.Stop);
             return ExitOk;
         }
-        catch (OperationCanceledException) when (stop.IsCancellationRequested)
+        catch (OperationCanceledException) when (signals.Stop.IsCancellationRequested)
         {
             Console.WriteLine($"{config.Name}: stopped");
             return ExitOk;
@@ -276,12 +273,6 @@ internal static class StoreCommand
         {
             Console.Error.WriteLine($"{config.Name}: {e.Message}");
             return ExitFailed;
-        }
-
-        void Stop(PosixSignalContext context)
-        {
-            context.Cancel = true;
-            stop.Cancel();
         }
     }
 

@@ -1,6 +1,5 @@
 using System.CommandLine;
 using System.Net;
-using System.Runtime.InteropServices;
 using SdnEdge.Linux;
 using SdnEdge.Storage.Nbd;
 using SdnEdge.Storage.Volumes;
@@ -76,9 +75,7 @@ internal static class StoreServeCommand
 
     private static async Task<int> ServeAsync(string image, string name, bool readOnly, List<NbdListen> listen, CancellationToken cancel)
     {
-        using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancel);
-        using PosixSignalRegistration term = PosixSignalRegistration.Create(PosixSignal.SIGTERM, Stop);
-        using PosixSignalRegistration interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, Stop);
+        using var signals = new DaemonSignals(cancel);
         try
         {
             Action<string> report = Console.Error.WriteLine;
@@ -86,10 +83,10 @@ internal static class StoreServeCommand
                 Report = report });
             using var server = new NbdServer(
                 new NbdServerOptions { Listen = listen, Report = report }, new NbdExport(name, device) { IsReadOnly = readOnly });
-            await server.RunAsync(stop.Token);
+            await server.RunAsync(signals.Stop);
             return ExitOk;
         }
-        catch (OperationCanceledException) when (stop.IsCancellationRequested)
+        catch (OperationCanceledException) when (signals.Stop.IsCancellationRequested)
         {
             return ExitOk;
         }
@@ -98,12 +95,6 @@ internal static class StoreServeCommand
         {
             Console.Error.WriteLine($"sdnedge store serve: {e.Message}");
             return ExitFailed;
-        }
-
-        void Stop(PosixSignalContext context)
-        {
-            context.Cancel = true;
-            stop.Cancel();
         }
     }
 }

@@ -39,6 +39,7 @@ public sealed record DriverContext(
 /// <see cref="ActivateAsync"/> and <see cref="ResumeAsync"/> running, after <see cref="PrepareIncomingAsync"/> incoming, after
 /// <see cref="CancelAsync"/> and <see cref="KillAsync"/> absent; anything else counts as failed. A driver remembers nothing that it cannot
 /// find out again, and starts, resumes or stops nothing by itself: when the agent ends, what runs goes on and what is paused stays paused.
+/// The agent alone has a server try again whose disk had failed (<see cref="RetryDiskAsync"/>), and only one that has the right to run.
 /// A call throws <see cref="DriverException"/>, <see cref="IOException"/> or <see cref="TimeoutException"/> when it failed.
 /// </summary>
 /// <remarks>
@@ -99,6 +100,13 @@ public interface IServerDriver : IAsyncDisposable
 
     /// <summary>Why the server does not run, as far as that is known; null = it runs, or nothing is known. Any thread.</summary>
     string? Why => null;
+
+    /// <summary>True: when it was last looked at it stood still because a request of its disk had failed. Any thread.</summary>
+    bool WaitsForDisk => false;
+
+    /// <summary>Has a server that waits for its disk try again what failed there. Whether it goes on the next look will see. May be
+    /// cancelled at any time.</summary>
+    Task RetryDiskAsync(CancellationToken cancel) => Task.CompletedTask;
 
     /// <summary>The process that the server is here, and that opens its volumes; null = there is none, or the driver knows of none. Any
     /// thread.</summary>

@@ -60,6 +60,12 @@ public sealed class VolumesDriver : IServerDriver
     public string? Why => _server.Why;
 
     /// <inheritdoc/>
+    public bool WaitsForDisk => _server.WaitsForDisk;
+
+    /// <inheritdoc/>
+    public Task RetryDiskAsync(CancellationToken cancel) => _server.RetryDiskAsync(cancel);
+
+    /// <inheritdoc/>
     public CopyInfo? Copy => _server.Copy;
 
     /// <inheritdoc/>

@@ -37,6 +37,9 @@ public sealed partial class QemuDriver : IServerDriver
         s_stop = TimeSpan.FromSeconds(10), s_rest = TimeSpan.FromSeconds(10), s_continue = TimeSpan.FromSeconds(2),
         s_pause = TimeSpan.FromMilliseconds(20);
 
+    // Between two attempts of a guest whose disk has failed; and so long it has to run before its disk is said to work again.
+    private const int DiskRetryMs = 1_000, DiskWorksMs = 500;
+
     // A process that ends closes its monitors a moment before it has ended: so many pauses are waited for that.
     private const int EndingPauses = 250;
 
@@ -61,6 +64,8 @@ public sealed partial class QemuDriver : IServerDriver
         Channel.CreateBounded<DriverNews>(new BoundedChannelOptions(256) { FullMode = BoundedChannelFullMode.DropOldest });
     private volatile QmpMonitors? _qmp;
     private volatile string? _why;
+    private volatile bool _diskFails, _waitsForDisk;
+    private long _diskTriedAt;
     private volatile Outgoing? _outgoing, _lastOutgoing;
     private long? _expectedEpoch;
     private bool _disposed;
@@ -98,9 +103,16 @@ public sealed partial class QemuDriver : IServerDriver
     public async Task<ServerState> LookAsync(DriverContext context, CancellationToken cancel)
     {
         if (_process.Id is null && _config.Given is not null) _process.Adopt();
+        _waitsForDisk = false;
         if (_process.Id is null) return ServerState.Absent;
         QmpStatus status = await (await MonitorsAsync(cancel)).Main.ExecuteAsync(QmpCommands.QueryStatus, s_command, cancel);
-        if (status.Running) return ServerState.Running;
+        if (status.Running)
+        {
+            DiskWorks();
+            return ServerState.Running;
+        }
+
+        _waitsForDisk = status.Status == "io-error" && !_process.IsExpected;
         return status.Status switch
         {
             _ when _process.IsExpected => ServerState.Incoming,
@@ -151,6 +163,21 @@ public sealed partial class QemuDriver : IServerDriver
 
         _outgoing ??= _lastOutgoing = await BeginAsync(qmp, context, cancel);
         return _outgoing.Progress;
+    }
+
+    /// <inheritdoc/>
+    public bool WaitsForDisk => _waitsForDisk;
+
+    /// <inheritdoc/>
+    public async Task RetryDiskAsync(CancellationToken cancel)
+    {
+        // QEMU keeps what failed (werror=stop, rerror=stop) and asks the disk for it again.
+        if (Environment.TickCount64 - _diskTriedAt < DiskRetryMs) return;
+        QmpConnection qmp = (await MonitorsAsync(cancel)).Main;
+        QmpStatus status = await qmp.ExecuteAsync(QmpCommands.QueryStatus, s_command, cancel);
+        if (status.Status != "io-error") return;
+        (_diskFails, _diskTriedAt) = (true, Environment.TickCount64);
+        await qmp.ExecuteAsync(QmpCommands.Cont, s_command, cancel);
     }
 
     /// <inheritdoc/>
@@ -293,6 +320,14 @@ public sealed partial class QemuDriver : IServerDriver
         }
     }
 
+    // It runs. One whose disk had failed has to have run for a while: an attempt fails a moment after it began.
+    private void DiskWorks()
+    {
+        if (!_diskFails || Environment.TickCount64 - _diskTriedAt < DiskWorksMs) return;
+        (_diskFails, _why) = (false, null);
+        _news.Writer.TryWrite(new DriverNews("io-error-over", "its disk works again: what had failed was tried again, and it goes on"));
+    }
+
     private ServerState Failed(string state)
     {
         _why ??= $"QEMU has stopped it: {state}";
@@ -329,8 +364,11 @@ public sealed partial class QemuDriver : IServerDriver
                     Report("panicked", $"its kernel has panicked ({Said("action") ?? "no action"})");
                     break;
                 case "BLOCK_IO_ERROR":
-                    Report("io-error", $"its disk {Said("node-name") ?? Said("device")} has failed: {Said("operation")}, {Said("reason")} "
-                        + $"(action {Said("action")})");
+                    // Said once: it is tried again each second.
+                    string failed = $"its disk {Said("node-name") ?? Said("device")} has failed: {Said("operation")}, {Said("reason")} "
+                        + $"(action {Said("action")})";
+                    if (_diskFails) _why = failed;
+                    else Report("io-error", failed);
                     break;
                 case "WATCHDOG":
                     Report("watchdog", $"its watchdog has expired (action {Said("action")})");
@@ -339,7 +377,7 @@ public sealed partial class QemuDriver : IServerDriver
                     _news.Writer.TryWrite(new DriverNews("reset", "it restarts"));
                     break;
                 case "RESUME":
-                    _why = null;
+                    if (!_diskFails) _why = null;
                     break;
             }
         }

@@ -25,7 +25,7 @@ internal sealed class DiskCheck : IDisposable
     private readonly LabDaemons _daemons;
     private readonly string _volume;
     private readonly GuestDisk _disk;
-    private long _before;
+    private (ulong Boot, long Record) _before;
 
     /// <summary>Of the lab's only guest.</summary>
     public DiskCheck(LabDaemons daemons, string client)
@@ -42,10 +42,11 @@ internal sealed class DiskCheck : IDisposable
         if (await Task.Run(() => _disk.Stop(LabDaemons.Patience)) is not { } word)
             return new DiskFinding(null, [], ["the guest does not end its writing"]);
         var wrong = new List<string>();
-        if (word.Acknowledged <= _before) wrong.Add($"the guest has written nothing since record {_before}");
+        if (word.Boot == _before.Boot && word.Acknowledged <= _before.Record)
+            wrong.Add($"the guest has written nothing since record {_before.Record}");
         if (word.Bad > 0) wrong.Add($"{word.Bad} records that it read back were not as written");
         if (word.Errors > 0) wrong.Add($"{word.Errors} of its requests failed");
-        _before = word.Acknowledged;
+        _before = (word.Boot, word.Acknowledged);
         if (!await CaughtUpAsync(home)) wrong.Add($"the store at {home} does not own {_volume}, or its replica has not caught up");
         var disks = new List<DiskRead>();
         foreach (LabStore store in _daemons.Lab.Stores)

@@ -17,6 +17,12 @@ internal enum GuestParty
     TargetQemu,
     /// <summary>The way between the hosts.</summary>
     Wan,
+    /// <summary>The store that has the guest's disk before the move.</summary>
+    SourceStore,
+    /// <summary>The store that has it after it.</summary>
+    TargetStore,
+    /// <summary>The way between the stores.</summary>
+    StoreWan,
 }
 
 /// <summary>What happens to a party.</summary>
@@ -28,14 +34,16 @@ internal enum GuestFault
     Freeze,
     /// <summary>Nothing comes from the manager to it, and none of its answers to the manager, until that has noticed.</summary>
     CutOff,
-    /// <summary>No packet between the hosts, either way, until the migration has ended or a bound is over.</summary>
+    /// <summary>No packet between the hosts, or the stores, either way, until the migration has ended or a bound is over.</summary>
     Cut,
-    /// <summary>The same, of packets from the target host to the source host only.</summary>
+    /// <summary>The same, of packets from the target's to the source's only.</summary>
     HalfOpen,
     /// <summary>20 Mbit/s from the source host, until the migration has ended or a bound is over.</summary>
     Slow,
     /// <summary>Its QEMU gets less memory than the guest has.</summary>
     NoMemory,
+    /// <summary>What a store writes to its files fails with EFBIG, until the migration has ended or a bound is over.</summary>
+    DiskFails,
 }
 
 /// <summary>One move of a guest with one fault.</summary>
@@ -48,10 +56,11 @@ internal sealed record GuestKillCase(GuestParty Party, GuestFault Fault, string 
     public static readonly string[] Stages =
         ["prepare-target", "prepare-source", "mirror", "switch", "stop", "activate", "release", "direct-path", "teardown-source"];
 
-    /// <summary>All cases.</summary>
+    /// <summary>All cases of a guest without a disk.</summary>
     public static IEnumerable<GuestKillCase> All =>
     [
-        .. from party in Enum.GetValues<GuestParty>().Where(p => p != GuestParty.Wan)
+        .. from party in (GuestParty[])
+               [GuestParty.Manager, GuestParty.SourceHost, GuestParty.TargetHost, GuestParty.SourceQemu, GuestParty.TargetQemu]
            from fault in (GuestFault[])[GuestFault.Kill, GuestFault.Freeze]
            from stage in Stages
            select new GuestKillCase(party, fault, stage),
@@ -62,6 +71,18 @@ internal sealed record GuestKillCase(GuestParty Party, GuestFault Fault, string 
            from stage in (string[])["prepare-source", "mirror", "switch", "stop", "activate"]
            select new GuestKillCase(GuestParty.Wan, fault, stage),
         new GuestKillCase(GuestParty.TargetQemu, GuestFault.NoMemory, "planned"),
+    ];
+
+    /// <summary>What a guest with a disk has more: its stores.</summary>
+    public static IEnumerable<GuestKillCase> OfStores =>
+    [
+        .. from party in (GuestParty[])[GuestParty.SourceStore, GuestParty.TargetStore]
+           from fault in (GuestFault[])[GuestFault.Kill, GuestFault.Freeze, GuestFault.CutOff, GuestFault.DiskFails]
+           from stage in Stages.Append("hand-over")
+           select new GuestKillCase(party, fault, stage),
+        .. from fault in (GuestFault[])[GuestFault.Cut, GuestFault.HalfOpen]
+           from stage in (string[])["prepare-source", "mirror", "switch", "stop", "hand-over", "activate", "release"]
+           select new GuestKillCase(GuestParty.StoreWan, fault, stage),
     ];
 
     /// <summary>True when the guest cannot go on where it was: it was killed itself.</summary>

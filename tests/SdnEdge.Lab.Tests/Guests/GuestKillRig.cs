@@ -7,7 +7,7 @@ namespace SdnEdge.Lab.Tests.Guests;
 
 /// <summary>
 /// The lab with a real guest, which moves to and fro while one party after the other is killed, frozen or cut off. Each case ends with one
-/// running guest, with an inspection, and with what was heard of the guest at both hosts.
+/// running guest, with an inspection, with what was heard of the guest at both hosts, and with a look at its disk at both sites.
 /// </summary>
 internal sealed class GuestKillRig : IAsyncDisposable
 {
@@ -16,8 +16,13 @@ internal sealed class GuestKillRig : IAsyncDisposable
 
     private readonly GuestRig _rig;
     private readonly TapWatch _watch;
+    private readonly DiskCheck? _disk;
 
-    private GuestKillRig(GuestRig rig) => (_rig, _watch) = (rig, new TapWatch(rig.Lab, rig.Daemons.Hosts.Keys));
+    private GuestKillRig(GuestRig rig)
+    {
+        (_rig, _watch) = (rig, new TapWatch(rig.Lab, rig.Daemons.Hosts.Keys));
+        if (rig.Lab.Stores.Count > 0) _disk = new DiskCheck(rig.Daemons, GuestRig.Client);
+    }
 
     /// <summary>Deploys the lab and starts the guest.</summary>
     public static async Task<GuestKillRig> StartAsync(string topology, IReadOnlyList<string>? program = null)
@@ -65,6 +70,7 @@ internal sealed class GuestKillRig : IAsyncDisposable
             bool lost = what.KillsGuest && (what.Party == GuestParty.TargetQemu) == KillCase.AfterPivot.Contains(hit);
             if (now < ticks && !lost) wrong.Add($"the guest's clock went back from {ticks} to {now}");
             if (bad > 0) wrong.Add($"{bad} words of the guest's memory are wrong");
+            if (_disk is not null) wrong.AddRange((await _disk.LookAsync(home)).Wrong);
             return new GuestKillResult(
                 what, hit, status.State, ms, _watch.LongestSilenceMs, anew || now < ticks, unanswered, status.Failure, wrong);
         }
@@ -80,6 +86,7 @@ internal sealed class GuestKillRig : IAsyncDisposable
     /// <inheritdoc/>
     public async ValueTask DisposeAsync()
     {
+        _disk?.Dispose();
         await _watch.DisposeAsync();
         await _rig.DisposeAsync();
     }
@@ -91,7 +98,15 @@ internal sealed class GuestKillRig : IAsyncDisposable
         await foreach (EventRecord e in lab.StagesAsync(known, what.Stage))
         {
             if (!what.IsDue(e.Change)) continue;
-            string node = what.Party switch { GuestParty.Manager => "mms", GuestParty.SourceHost => source, _ => target };
+            string node = what.Party switch
+            {
+                GuestParty.Manager => "mms",
+                GuestParty.SourceHost => source,
+                GuestParty.SourceStore => StoreBeside(source),
+                GuestParty.TargetStore => StoreBeside(target),
+                _ => target,
+            };
+            (string near, string far) = what.Party == GuestParty.StoreWan ? (StoreBeside(source), StoreBeside(target)) : (source, target);
             switch (what.Fault, what.Party)
             {
                 case (GuestFault.Kill, GuestParty.SourceQemu or GuestParty.TargetQemu):
@@ -110,13 +125,25 @@ internal sealed class GuestKillRig : IAsyncDisposable
                     await lab.CutOffAsync(node, e.Subject, null);
                     break;
                 case (GuestFault.Cut, _):
-                    await WithoutAsync([(source, target), (target, source)], e.Subject);
+                    await WithoutAsync([(near, far), (far, near)], e.Subject);
                     break;
                 case (GuestFault.HalfOpen, _):
-                    await WithoutAsync([(target, source)], e.Subject);
+                    await WithoutAsync([(far, near)], e.Subject);
                     break;
                 case (GuestFault.Slow, _):
                     await SlowAsync(source, e.Subject);
+                    break;
+                case (GuestFault.DiskFails, _):
+                    await StoreFault.BeginAsync(lab.ProcessOf(node));
+                    try
+                    {
+                        await BoundAsync(e.Subject);
+                    }
+                    finally
+                    {
+                        await StoreFault.EndAsync(lab.ProcessOf(node));
+                    }
+
                     break;
                 case (GuestFault.NoMemory, _):
                     break;
@@ -163,7 +190,7 @@ internal sealed class GuestKillRig : IAsyncDisposable
         }
     }
 
-    // A route that drops: what a host sends to another one does not leave it.
+    // A route that drops: what a node sends to another one does not leave it.
     private async Task WithoutAsync((string From, string To)[] ways, string migration)
     {
         foreach ((string from, string to) in ways) await _rig.Daemons.IpAsync(from, "route", "add", "blackhole", AddressOf(to) + "/32");
@@ -197,8 +224,17 @@ internal sealed class GuestKillRig : IAsyncDisposable
         if (tc.ExitCode != 0) throw new InvalidOperationException($"tc qdisc {string.Join(' ', arguments)} at {host} failed");
     }
 
-    // The hosts' own network of topologies/guest.clab.yml.
-    private static string AddressOf(string host) => host == "host-a" ? "10.1.10.11" : "10.1.20.11";
+    // The network of hosts and stores, as the topologies have it.
+    private static string AddressOf(string node) => node switch
+    {
+        "host-a" => "10.1.10.11",
+        "host-b" => "10.1.20.11",
+        "store-a" => "10.1.10.21",
+        _ => "10.1.20.21",
+    };
+
+    private string StoreBeside(string host)
+        => _rig.Lab.Stores.Single(s => GuestRig.HostOf(s.Site) == host).Node;
 
     // The same while its migration goes on. False: it is not so, or not yet.
     private async Task<bool> StartDeadAsync(string host)

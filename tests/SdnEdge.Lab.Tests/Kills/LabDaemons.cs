@@ -138,7 +138,7 @@ internal sealed class LabDaemons : IAsyncDisposable
         }
 
         _restarted.GetValueOrDefault(node)?.Dispose();
-        string command = node == "mms" ? "mms" : Hosts.ContainsKey(node) ? "host" : "pe";
+        string command = node == "mms" ? "mms" : Hosts.ContainsKey(node) ? "host" : Stores.ContainsKey(node) ? "store" : "pe";
 
         // As the lab starts it: a session of its own, its output behind what is in its log already.
         string[] argv =
@@ -151,6 +151,7 @@ internal sealed class LabDaemons : IAsyncDisposable
         {
             "mms" => (Task)UntilAsync("the manager to take migrations", c => Mms.NodeAsync(c), n => n.Ready),
             "host" => UntilAsync($"{node} to take orders", c => Hosts[node].NodeAsync(c), n => n.Ready),
+            "store" => UntilAsync($"{node} to serve its volumes", c => Stores[node].NodeAsync(c), n => n.Ready),
             _ => UntilAsync($"{node} to forward", c => Pes[node].NodeAsync(c), n => n.Ready),
         });
     }
@@ -200,6 +201,9 @@ internal sealed class LabDaemons : IAsyncDisposable
             await ping.StandardOutput.ReadToEndAsync();
             await ping.WaitForExitAsync();
             if (ping.ExitCode == 0) return watch.Elapsed.TotalMilliseconds;
+
+            // 1: no answer; 2: no route yet. Else there is no ping.
+            if (ping.ExitCode > 2) throw new InvalidOperationException($"ping at {client} ended with {ping.ExitCode}");
         }
 
         throw new TimeoutException($"{client} got no answer from {address} in {Patience.TotalSeconds} s\n{await TellAsync()}");
@@ -235,7 +239,7 @@ internal sealed class LabDaemons : IAsyncDisposable
             lines.Add(e.Message);
         }
 
-        foreach (string node in (string[])["mms", "host-a", "host-b", "pe-a", "pe-b"])
+        foreach (string node in (string[])["mms", "host-a", "host-b", "store-a", "store-b", "pe-a", "pe-b"])
         {
             string log = Path.Combine(Lab.Folder, node + ".log");
             if (File.Exists(log)) lines.Add($"{node}.log:\n  {string.Join("\n  ", (await File.ReadAllLinesAsync(log)).TakeLast(8))}");
