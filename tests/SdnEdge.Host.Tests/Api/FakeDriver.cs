@@ -41,6 +41,15 @@ internal class FakeDriver(bool runs) : IServerDriver
     /// <summary>Looks that end as a driver's own deadline may end them.</summary>
     public int LooksThatEndByADeadline { get; set; }
 
+    /// <summary>How often it was looked at.</summary>
+    public int Looks { get; private set; }
+
+    /// <summary>True: what stands still stands still because of its disk.</summary>
+    public bool WaitsForDisk { get; set; }
+
+    /// <summary>How often the disk was tried again.</summary>
+    public int DiskRetries { get; private set; }
+
     /// <summary>The process that the server is.</summary>
     public virtual int? Process { get; set; }
 
@@ -82,6 +91,12 @@ internal class FakeDriver(bool runs) : IServerDriver
         return Machine(cancel);
     }
 
+    public Task RetryDiskAsync(CancellationToken cancel)
+    {
+        DiskRetries++;
+        return Task.CompletedTask;
+    }
+
     public ValueTask DisposeAsync()
     {
         GC.SuppressFinalize(this);
@@ -102,7 +117,12 @@ internal class FakeDriver(bool runs) : IServerDriver
             await Task.Yield();
             if (call == DriverCall.Look && LooksThatEndByADeadline-- > 0) throw new OperationCanceledException("a deadline");
             if (call == DriverCall.Look && IsNamelessUntilMirrored) throw new DriverException("it is in a state without a name");
-            if (call == DriverCall.Look) return Does;
+            if (call == DriverCall.Look)
+            {
+                Looks++;
+                return Does;
+            }
+
             lock (Calls) Calls.Add(call);
             Called(call.ToString());
             if (Gate is { } gate) await gate.Task.WaitAsync(cancel);

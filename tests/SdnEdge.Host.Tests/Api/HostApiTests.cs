@@ -82,6 +82,25 @@ public sealed class HostApiTests : IDisposable
             && await client.ServerAsync("vs") is { State: ServerState.Running, Fault: null });
     }
 
+    [Fact]
+    public async Task A_server_that_waits_for_its_disk_is_tried_again_while_it_may_run_and_not_once_it_was_stopped()
+    {
+        await using HostAgent agent = await StartAsync();
+        using HostClient client = Client();
+        FakeDriver driver = _drivers["vs"];
+        await UntilAsync(() => Task.FromResult(driver.Looks > 2));
+        await client.OrderAsync("vs", ServerOrder.Prepare, new ServerOrderRequest(1, "m-1", MigrationRole.Source, "host-b"));
+        Assert.Equal(0, driver.DiskRetries);
+        (driver.WaitsForDisk, driver.Does) = (true, ServerState.Paused);
+        await UntilAsync(() => Task.FromResult(driver.DiskRetries > 2));
+
+        // A stop takes the right away first.
+        await client.OrderAsync("vs", ServerOrder.Stop, new ServerOrderRequest(1, "m-1"));
+        (int tried, int looked) = (driver.DiskRetries, driver.Looks);
+        await UntilAsync(() => Task.FromResult(driver.Looks > looked + 2));
+        Assert.Equal(tried, driver.DiskRetries);
+    }
+
     // The manager asks again what has failed, and undoes what is in the wrong state.
     [Fact]
     public async Task A_failure_that_is_final_is_a_wrong_state()
