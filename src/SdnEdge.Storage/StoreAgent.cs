@@ -16,9 +16,8 @@ namespace SdnEdge.Storage;
 
 /// <summary>
 /// The block store of a site: its volumes, served by NBD. Its start, in order: 1. the state folder; 2. each volume that is there, brought
-/// up from
-/// its log, and each that the configuration names and is not there yet; 3. the exports; 4. the API. A volume that cannot be opened is said
-/// so, and the others are served. Its end: requests that have come are answered, logs are made durable.
+/// up from its log, and each that the configuration names and is not there yet; 3. the exports; 4. the API. A volume that cannot be opened
+/// is said so, and the others are served. Its end: requests that have come are answered, logs are made durable.
 /// </summary>
 public sealed partial class StoreAgent : IStoreControl, IAsyncDisposable
 {

@@ -12,8 +12,7 @@ public static class EventStream
     private static readonly TimeSpan s_heartbeat = TimeSpan.FromSeconds(15);
 
     /// <summary>Maps <c>/events</c>: <see cref="EventRecord"/> as data, its sequence as id. Without Last-Event-ID the stream starts with
-    /// what
-    /// happens from now on; with it (0 = from the oldest kept) it resumes.</summary>
+    /// what happens from now on; with it (0 = from the oldest kept) it resumes.</summary>
     public static RouteHandlerBuilder MapEvents(this RouteGroupBuilder routes, EventLog events, string daemon, CancellationToken stopping)
         => routes.MapGet("/events", (Delegate)((HttpContext context) => StreamAsync(context, events, daemon, stopping)))
             .Says("Server-sent events: EventRecord as data, its sequence as id; Last-Event-ID resumes").WithTags("events")

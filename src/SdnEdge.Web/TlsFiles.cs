@@ -6,8 +6,7 @@ namespace SdnEdge.Web;
 
 /// <summary>
 /// A daemon's certificate, its key and the CA of its clients, as they are on disk: renewed files are used from the next handshake on. Files
-/// that
-/// cannot be read any more leave the last good ones in force.
+/// that cannot be read any more leave the last good ones in force.
 /// </summary>
 public sealed class TlsFiles
 {

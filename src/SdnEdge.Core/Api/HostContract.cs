@@ -2,8 +2,8 @@ namespace SdnEdge.Core.Api;
 
 /// <summary>
 /// What the manager orders of a server host's agent, for one server. Each order carries the group's epoch, is idempotent, and is answered
-/// when
-/// its effect is there; the agent has what it promises on disk before it answers. R1 to R8: the rules of the hand-over, docs/design.md.
+/// when its effect is there; the agent has what it promises on disk before it answers. R1 to R8: the rules of the hand-over,
+/// docs/design.md.
 /// </summary>
 public enum ServerOrder
 {

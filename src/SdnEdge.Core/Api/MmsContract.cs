@@ -77,8 +77,7 @@ public sealed record GroupInfo(string Name, long Epoch, IReadOnlyList<GroupServe
 
 /// <summary>Body of <c>POST /v1/recover</c>.</summary>
 /// <param name="Settle">Where each server in doubt is to run: the site, by server. A server is in doubt when no host, or two, have the
-/// right
-/// to run it. Null = none is settled.</param>
+/// right to run it. Null = none is settled.</param>
 public sealed record RecoverCall(IReadOnlyDictionary<string, string>? Settle = null);
 
 /// <summary>A server of a group.</summary>

@@ -201,8 +201,7 @@ public sealed record VolumeResyncRequest(string? Force = null);
 /// <param name="Replica">True: it follows another site's volume; <paramref name="Id"/> is that volume's.</param>
 /// <param name="Id">Its identity; null = a new one.</param>
 /// <param name="Image">Absolute path of a raw image or block device that is there, whose contents it has from the beginning; its size is
-/// the
-/// volume's, and <paramref name="SizeBytes"/> is 0. Null = it is made, full of zeros.</param>
+/// the volume's, and <paramref name="SizeBytes"/> is 0. Null = it is made, full of zeros.</param>
 public sealed record VolumeRequest(
     string Name, long SizeBytes, ReplicationMode Mode = ReplicationMode.Async, bool Replica = false, Guid? Id = null, string? Image = null);
 

@@ -96,8 +96,7 @@ public sealed class Vrf : IDisposable
 
     /// <summary>
     /// Asks for what <see cref="Set(IpPrefix, uint)"/> or <see cref="Remove"/> will read first; <see cref="PrefetchNodes"/> for what they
-    /// read
-    /// then. A hint, for some <see cref="CacheLine.Ahead"/> prefixes just before they change. The writer's thread.
+    /// read then. A hint, for some <see cref="CacheLine.Ahead"/> prefixes just before they change. The writer's thread.
     /// </summary>
     public void PrefetchRoot(IpPrefix prefix)
     {

@@ -106,8 +106,7 @@ public sealed record CopyCourse
 
     /// <summary>
     /// How much may be carried before the next look, bytes; <see cref="long.MaxValue"/> = as much as goes. In a pass that is to be the
-    /// last, not
-    /// its end: a hypervisor that has sent all of a pass finishes by itself, however late the next look comes.
+    /// last, not its end: a hypervisor that has sent all of a pass finishes by itself, however late the next look comes.
     /// </summary>
     public long AllowanceBytes => Step == CopyStep.Shut ? 0
         : Last is not { } at ? (Limits.OnePass ? LeastEnd : long.MaxValue)

@@ -130,8 +130,7 @@ internal static class HostPlans
 
     // R6: the promise to run is on disk before the driver is asked. A group of which some ran and some were void is granted anew, with a
     // higher epoch and without another prepare. Nothing is promised for a server that died here before it ran while its source still has
-    // all
-    // of it: the manager then asks for a void (R5), and it goes on at the source.
+    // all of it: the manager then asks for a void (R5), and it goes on at the source.
     private static IReadOnlyList<HostStep> Activate(HostRecord r, ServerOrderRequest q, bool undoable, ServerState? seen)
     {
         if (r.VoidEpoch >= q.Epoch) return Voided(r, q);

@@ -4,9 +4,8 @@ namespace SdnEdge.Core.Replication;
 
 /// <summary>
 /// The content of a volume as one number: the sum modulo 2^64 of a keyed hash of each 4096-byte block that is not all zeros. A write
-/// changes
-/// it by one subtraction and one addition; the order of the writes does not matter; a new volume of any size has 0. Two copies of a volume
-/// with different contents have the same root by an accident of 2^-64; it is no protection against one who chooses contents.
+/// changes it by one subtraction and one addition; the order of the writes does not matter; a new volume of any size has 0. Two copies of a
+/// volume with different contents have the same root by an accident of 2^-64; it is no protection against one who chooses contents.
 /// </summary>
 public static class ContentRoot
 {

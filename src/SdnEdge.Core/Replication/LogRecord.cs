@@ -34,9 +34,8 @@ public enum LogRecordKind : byte
 /// <param name="Length">Bytes of the range; for <see cref="LogRecordKind.Mark"/> of the name; otherwise 0.</param>
 /// <param name="Checksum">CRC-32C of the bytes that follow the header; 0 where none do.</param>
 /// <param name="Chain">64 bits over the previous record's chain and all fields of this header before it: two logs with the same chain at
-/// the same
-/// sequence have the same history (XXH3 keyed by the volume's identity; against accidents, not against an attacker, whom mutual TLS keeps
-/// out).</param>
+/// the same sequence have the same history (XXH3 keyed by the volume's identity; against accidents, not against an attacker, whom mutual
+/// TLS keeps out).</param>
 public readonly record struct LogRecord(ulong Sequence, ulong Epoch, LogRecordKind Kind, long Offset, long Length, uint Checksum,
     ulong Chain)
 {

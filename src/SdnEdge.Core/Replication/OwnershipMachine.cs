@@ -90,8 +90,7 @@ public static partial class OwnershipMachine
     }
 
     /// <summary>True while a write that was admitted may be answered to its client: its grant and its lease are still in force. A write
-    /// that
-    /// got its sequence before a seal is answered after it.</summary>
+    /// that got its sequence before a seal is answered after it.</summary>
     /// <param name="state">The state.</param>
     /// <param name="client">Who asked.</param>
     /// <param name="now">This store's clock, nanoseconds.</param>

@@ -243,9 +243,8 @@ public sealed record StopAdmission : OwnershipCommand;
 public sealed record WriteOwnership(OwnershipRecord Record) : OwnershipCommand;
 
 /// <summary>The grant is in force: the log's next record is <see cref="LogRecordKind.Epoch"/> of this epoch (unless its last record is of
-/// that
-/// epoch already), then what waits of the granted client is carried out. With <paramref name="From"/> the copy is put back to that point
-/// first.</summary>
+/// that epoch already), then what waits of the granted client is carried out. With <paramref name="From"/> the copy is put back to that
+/// point first.</summary>
 /// <param name="Epoch">The epoch.</param>
 /// <param name="From">Forced: the last consistent point, where the copy is not at one; null = go on as it is.</param>
 public sealed record BeginEpoch(ulong Epoch, LogPoint? From = null) : OwnershipCommand;

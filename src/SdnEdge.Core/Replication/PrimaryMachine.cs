@@ -127,8 +127,7 @@ public sealed record PrimaryState
 
 /// <summary>
 /// A volume's owner, as its replication goes: which writes may be answered, how a mode is switched, what is done when the replica lags or
-/// is
-/// gone. A pure function; its inputs come from one queue.
+/// is gone. A pure function; its inputs come from one queue.
 /// <code>
 ///            may be answered up to       write                            flush, FUA
 ///            async                       the last record                  durable here

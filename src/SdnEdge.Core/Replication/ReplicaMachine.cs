@@ -49,8 +49,7 @@ public sealed record ReplicaState
 
 /// <summary>
 /// A volume's replica, as a pure function: it receives the owner's records in order, refuses older owners, and knows at any time whether
-/// it is
-/// a state that an owner once had.
+/// it is a state that an owner once had.
 /// <code>
 /// 1. an owner connects: refused when a newer one is known, or when this store is the owner itself
 /// 2. the last common point is found (<see cref="CommonPointSearch"/>); this site's records behind it are a branch

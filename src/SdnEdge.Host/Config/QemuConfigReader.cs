@@ -22,8 +22,7 @@ internal static class QemuConfigReader
             "arguments"];
 
     // How long QEMU keeps a disk's requests while its store is away, and waits for it at the start, seconds: a store that is started
-    // again is
-    // not seen by the guest.
+    // again is not seen by the guest.
     private const int ReconnectSeconds = 600, OpenSeconds = 10;
 
     /// <summary>Reads it; null when it is wrong, and the errors say why.</summary>

@@ -6,8 +6,7 @@ using ClientIdentity = SdnEdge.Core.Replication.ClientIdentity;
 namespace SdnEdge.Host.Drivers;
 
 /// <summary>A volume of the site's store, by the store's API. A store's epochs begin at 1, for who owns a volume when it is made, and a
-/// server's at
-/// 0, for who may run it before any order: a store gets the server's epoch and one.</summary>
+/// server's at 0, for who may run it before any order: a store gets the server's epoch and one.</summary>
 /// <param name="store">The store.</param>
 /// <param name="name">The volume.</param>
 public sealed class StoreVolume(StoreClient store, string name) : IServerVolume

@@ -7,8 +7,7 @@ namespace SdnEdge.Host.Drivers;
 
 /// <summary>
 /// A server with volumes: what its own driver does, and beside it what the site's store has to do. The order in which a volume moves with
-/// its
-/// server:
+/// its server:
 /// <code>
 /// target  prepare at the store; the server is expected, its volumes are read
 /// source  prepare at the store; near the end of the memory's copy: writes are answered when the replica has them

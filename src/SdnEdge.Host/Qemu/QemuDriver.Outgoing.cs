@@ -132,8 +132,7 @@ public sealed partial class QemuDriver
         }
 
         // QEMU has stopped the guest by itself, a moment before the gate was shut: it runs on when its migration is cancelled. The next
-        // look
-        // begins the copy anew. Not when the guest is being stopped: then the order that stops it sees what has become of it.
+        // look begins the copy anew. Not when the guest is being stopped: then the order that stops it sees what has become of it.
         private async Task ResumeAsync(string? status)
         {
             if (status is not ("pre-switchover" or "device")) return;

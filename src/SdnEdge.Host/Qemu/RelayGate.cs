@@ -3,8 +3,7 @@ namespace SdnEdge.Host.Qemu;
 /// <summary>
 /// Decides when the last pass of a migration begins. While it is shut the relay reads nothing of QEMU's stream, so QEMU, which would decide
 /// by itself, cannot finish: it waits in its pass, and the guest runs on. Near the end of a pass an allowance shuts it in time, however
-/// late
-/// the next look at the copy comes. Any thread.
+/// late the next look at the copy comes. Any thread.
 /// </summary>
 public sealed class RelayGate
 {

@@ -121,8 +121,7 @@ internal static class Readiness
         }
 
         // From every client, by every address: then all neighbours on the way are known, as a stand-in's are. A guest that boots without
-        // KVM
-        // takes as long as all the rest, and more.
+        // KVM takes as long as all the rest, and more.
         async Task GuestsAsync()
         {
             end = Monotonic.Now + (long)(options.ReadyTimeout.TotalMilliseconds * 1e6);

@@ -12,8 +12,7 @@ namespace SdnEdge.Mms.Api;
 
 /// <summary>
 /// The manager as a daemon. Started in this order: 1. the journal is opened and locked, 2. its records are folded and what is open in them
-/// is
-/// taken up, once its parties have said that they know of nothing later, 3. the API listens. Stopped in the other order.
+/// is taken up, once its parties have said that they know of nothing later, 3. the API listens. Stopped in the other order.
 /// </summary>
 public sealed class MmsDaemon : IAsyncDisposable
 {

@@ -155,8 +155,7 @@ public static class StageTable
     }
 
     // The target PE sees that the servers run before the manager can be told: it then lets go what it holds at once. Where what the
-    // servers send
-    // first is kept back, the manager has to say for how long.
+    // servers send first is kept back, the manager has to say for how long.
     private static IEnumerable<MoveCommand> AfterServers(MoveState s) => Signals(s, SignalKind.Release, target: true).Cast<SendSignal>()
         .Where(c => s.Plan.Paths.First(p => p.Id == c.Path) is { KeepBackMs: 0, Hold: not { Disabled: true } })
         .Select(c => c with { Request = c.Request with { AfterServers = true, WaitMs = WaitMs } });

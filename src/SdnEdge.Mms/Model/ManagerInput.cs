@@ -43,9 +43,8 @@ public sealed record CommitRequested(string Migration, string By) : ManagerInput
 
 /// <summary>
 /// An operator had the journal rebuilt from what PEs and hosts say, after it was lost or an old copy was put back: epochs at least as high
-/// as
-/// any that a resource has seen, and where each server runs. While a migration runs that is not <paramref name="Stale"/> its group is not
-/// touched.
+/// as any that a resource has seen, and where each server runs. While a migration runs that is not <paramref name="Stale"/> its group is
+/// not touched.
 /// </summary>
 /// <param name="Groups">The groups.</param>
 /// <param name="NextMigration">A number higher than that of any migration that a resource knows.</param>

@@ -76,8 +76,7 @@ public sealed record PathEnd(string Pe, string Loopback, IReadOnlyList<string> L
 
 /// <summary>
 /// The network's part of a move for one pair of PEs and one VRF: one tunnel, one redirect group, one hold. A move has as many as its
-/// servers
-/// have pairs and VRFs.
+/// servers have pairs and VRFs.
 /// </summary>
 /// <param name="Id">Id of the migration at the two PEs.</param>
 /// <param name="Vrf">VRF of the prefixes.</param>

@@ -20,8 +20,7 @@ public sealed record MoveState
 
     /// <summary>
     /// The epoch that commands carry now. Invariant: it is <see cref="MovePlan.Epoch"/> until the move is undone or granted anew, and never
-    /// goes
-    /// down.
+    /// goes down.
     /// </summary>
     public long Epoch { get; init; }
 

@@ -42,8 +42,7 @@ internal sealed class ServerProof(PeState state, SlowPathDriver slowPath, Migrat
     }
 
     /// <summary>Who of a migration's servers has not answered here since this was asked first; null: all have, or nobody can be asked.
-    /// They are
-    /// asked from the first call on, for as long as it is asked again at least every <see cref="Timeout"/>.</summary>
+    /// They are asked from the first call on, for as long as it is asked again at least every <see cref="Timeout"/>.</summary>
     public string? WhoIsSilent(string migration)
     {
         if (_awaited.TryGetValue(migration, out bool answered))

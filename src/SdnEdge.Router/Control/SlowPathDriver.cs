@@ -83,8 +83,7 @@ internal sealed class SlowPathDriver : ITimed
     /// <summary>
     /// Asks a neighbour; <paramref name="proved"/> is called when it has answered behind all that was sent to it before: an answer that
     /// proves that is proof for whoever began earlier, too. False: it cannot be asked. With <paramref name="every"/> any answer will do,
-    /// and it is
-    /// asked so often.
+    /// and it is asked so often.
     /// </summary>
     public bool Prove(PortEntry port, IpAddress address, Action proved, TimeSpan? every = null)
     {

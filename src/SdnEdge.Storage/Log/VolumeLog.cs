@@ -60,10 +60,9 @@ public enum AppendStatus
 ///          4096  record, record, ...  each 64 bytes of header (LogRecordCodec), its bytes, zeros up to a multiple of 64
 /// </code>
 /// <para><b>A record is valid if and only if</b> (1) its header's checksum fits and all its fields are in range, (2) its salt is that of
-/// the
-/// segment's header, (3) its sequence is one more than that of the record before, (4) its epoch is not less, (5) its chain follows from the
-/// chain before, (6) it ends inside the segment, (7) the checksum of the bytes behind the header fits. <b>The log is</b> the longest run of
-/// valid records: from the first one of the segment that has the first sequence not applied (and, where they are there, of the
+/// the segment's header, (3) its sequence is one more than that of the record before, (4) its epoch is not less, (5) its chain follows from
+/// the chain before, (6) it ends inside the segment, (7) the checksum of the bytes behind the header fits. <b>The log is</b> the longest
+/// run of valid records: from the first one of the segment that has the first sequence not applied (and, where they are there, of the
 /// segments directly before it), through the segments by ascending ordinal.</para>
 /// <para><b>Append.</b> Under the lock: sequence, chain, one write. The caller may answer a write that need not be durable: it is with the
 /// kernel, and a kill of this process does not lose it. <b>Commit.</b> One committer: it takes the newest sequence, syncs the segments that

@@ -139,8 +139,7 @@ public static class BatchCodec
     }
 
     /// <summary>Reads a batch. Sequence, epoch, chain and range are the machine's to check; here each part has its length, and each
-    /// payload its
-    /// checksum.</summary>
+    /// payload its checksum.</summary>
     /// <exception cref="LinkFormatException">It is no batch.</exception>
     public static (RecordBatch Batch, ulong OwnerDurable) Read(ReadOnlyMemory<byte> body)
     {

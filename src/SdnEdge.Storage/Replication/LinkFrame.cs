@@ -94,8 +94,7 @@ public sealed class LinkFormatException(string message) : IOException(message);
 ///  +--------+------+-------------+--------------+-------------+-------------+-------------+----------
 /// </code>
 /// Valid if and only if both checksums are right, kind and compression are known, and raw is at most <see cref="MaxBody"/>; without
-/// compression
-/// raw and body are equal.
+/// compression raw and body are equal.
 /// </summary>
 public readonly record struct LinkFrame(FrameKind Kind, LinkCompression Compression, int BodyLength, int RawLength, uint BodyChecksum)
 {

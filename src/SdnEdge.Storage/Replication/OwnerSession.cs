@@ -25,8 +25,7 @@ public sealed record LinkOptions
 
 /// <summary>
 /// The owner's side of the link, for one connection: hello, the last common point, data where the replica needs them, then the log, in
-/// order
-/// and without waiting for acknowledgements, so that any round trip is filled. What is heard becomes inputs of <see
+/// order and without waiting for acknowledgements, so that any round trip is filled. What is heard becomes inputs of <see
 /// cref="PrimaryMachine"/>.
 /// </summary>
 public sealed class OwnerSession(
@@ -355,8 +354,7 @@ public sealed class OwnerSession(
 }
 
 /// <summary>Measures a link by its pings: the smallest recent round trip, and the greatest recent rate at which what was sent before a
-/// ping had
-/// arrived when its answer came.</summary>
+/// ping had arrived when its answer came.</summary>
 internal sealed class LinkMeter
 {
     private const int Samples = 16;

@@ -18,8 +18,7 @@ public interface ILogReader
     LogPoint? PointAt(ulong sequence);
 
     /// <summary>Adds the records behind a sequence, up to <paramref name="through"/>, to a batch until it has so many bytes of payload; at
-    /// least
-    /// one where there is one.</summary>
+    /// least one where there is one.</summary>
     /// <returns>False: the log does not reach back to it any more.</returns>
     bool Read(ulong after, ulong through, int maxBytes, RecordBatch into);
 
@@ -117,8 +116,7 @@ public interface IReplicaSink
     void KeepRanges(LogPoint common, int number, ReplicaRecord before, IReadOnlyList<(long Offset, long Length)> more);
 
     /// <summary>Keeps the present content as the last consistent point (unless one is kept), puts the records behind the common point
-    /// aside, and
-    /// remembers what they touched, durably.</summary>
+    /// aside, and remembers what they touched, durably.</summary>
     Task BeginResyncAsync(LogPoint? common, CancellationToken cancel);
 
     /// <summary>What is to be fetched: ranges in order, not overlapping.</summary>

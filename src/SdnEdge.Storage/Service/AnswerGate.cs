@@ -6,8 +6,7 @@ namespace SdnEdge.Storage.Service;
 
 /// <summary>
 /// When an owner's writes are answered: <see cref="PrimaryMachine"/>'s limits, waited for. The mode is switched under the volume's
-/// sequence lock, so
-/// that it holds from one sequence on. Any thread.
+/// sequence lock, so that it holds from one sequence on. Any thread.
 /// </summary>
 internal sealed class AnswerGate : IAckGate
 {

@@ -5,8 +5,7 @@ namespace SdnEdge.Storage.Service;
 
 /// <summary>
 /// A replicated volume as one client sees it: its writes are carried out while it holds the grant, wait while who may write is open, and
-/// are
-/// refused when it is another site for good. Reads are answered, but while the volume is sealed.
+/// are refused when it is another site for good. Reads are answered, but while the volume is sealed.
 /// </summary>
 internal sealed class ClientView(ReplicatedVolume owner, ClientIdentity? client) : ICommittingDevice
 {

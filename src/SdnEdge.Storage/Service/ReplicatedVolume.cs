@@ -24,8 +24,7 @@ internal sealed record VolumeSurroundings(
 /// <summary>
 /// One volume with a replica at another store: who may write it (<see cref="OwnershipMachine"/>), when that is answered
 /// (<see cref="PrimaryMachine"/>), and whom it follows (<see cref="ReplicaSession"/>). One loop takes all inputs in order and is the only
-/// one that
-/// steps the machines and writes their records:
+/// one that steps the machines and writes their records:
 /// <code>
 /// 1. an input: an order, a word of the link, a commit of the log, time
 /// 2. what the log has become since the last one is told first

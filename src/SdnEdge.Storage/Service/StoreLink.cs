@@ -14,8 +14,7 @@ namespace SdnEdge.Storage.Service;
 
 /// <summary>
 /// The way between two stores: TCP with mutual TLS, one connection a volume, made by the store that owns it. Each end must be the
-/// configured store
-/// of its name, by its certificate's common name. The connection begins with one line, the volume's name.
+/// configured store of its name, by its certificate's common name. The connection begins with one line, the volume's name.
 /// </summary>
 internal sealed class StoreLink : IAsyncDisposable
 {

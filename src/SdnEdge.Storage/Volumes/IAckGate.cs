@@ -25,8 +25,7 @@ public interface IAckGate
     /// <summary>The rule for a record that was just appended. It is called in the order of the sequences, under the lock that gives them
     /// out:
     /// a mode that is switched under that lock (<see cref="Volume.WithSequenceLock"/>) holds from one sequence on. It must return at once
-    /// and
-    /// must not call the volume.</summary>
+    /// and must not call the volume.</summary>
     /// <param name="record">The request's last record.</param>
     /// <param name="durable">The guest asked for durability: a flush or a FUA write.</param>
     AckRule RuleFor(in LogRecord record, bool durable);

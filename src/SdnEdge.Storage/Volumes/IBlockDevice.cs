@@ -6,14 +6,12 @@ namespace SdnEdge.Storage.Volumes;
 /// </summary>
 /// <remarks>
 /// <para>The contract, asserted at the server's side of it: offset and length are inside <see cref="Size"/>, the length is not 0, and
-/// both are
-/// multiples of <see cref="MinimumBlock"/>. A call may be made from any thread while others are in progress; two that overlap take effect
-/// in either order, but each whole in itself for each 4096 bytes that are aligned.</para>
+/// both are multiples of <see cref="MinimumBlock"/>. A call may be made from any thread while others are in progress; two that overlap take
+/// effect in either order, but each whole in itself for each 4096 bytes that are aligned.</para>
 /// <para>Failures are results, not exceptions: what failed is told to the client as the NBD error of that name and to the operator by the
 /// device itself. An exception that leaves a call is a bug; the server answers EIO and reports it.</para>
 /// <para>A call that can be answered at once returns a completed task and allocates nothing. One that must wait (a synchronous write for
-/// its
-/// replica, a parked write for its grant) returns a task that completes later; the caller goes on with other requests meanwhile.</para>
+/// its replica, a parked write for its grant) returns a task that completes later; the caller goes on with other requests meanwhile.</para>
 /// </remarks>
 public interface IBlockDevice
 {
@@ -48,8 +46,7 @@ public interface IBlockDevice
     ValueTask<BlockResult> CacheAsync(long offset, long length, CancellationToken cancel);
 
     /// <summary>Which parts of a range are allocated: extents in order, without gaps, beginning at <paramref name="offset"/>. At least
-    /// one, at
-    /// most <paramref name="limit"/>; they may end before the range does, and the last one may go beyond it.</summary>
+    /// one, at most <paramref name="limit"/>; they may end before the range does, and the last one may go beyond it.</summary>
     BlockResult Extents(long offset, long length, int limit, List<BlockExtent> into);
 }
 
@@ -87,8 +84,7 @@ public enum BlockFeatures
     FastZero = 16,
 
     /// <summary>A flush covers the completed writes of every connection, and what one wrote the others read: several connections at once
-    /// are
-    /// safe (NBD_FLAG_CAN_MULTI_CONN).</summary>
+    /// are safe (NBD_FLAG_CAN_MULTI_CONN).</summary>
     MultiConnection = 32,
 
     /// <summary><see cref="IBlockDevice.CacheAsync"/> has an effect.</summary>

@@ -7,8 +7,7 @@ namespace SdnEdge.Storage.Volumes;
 
 /// <summary>
 /// What is durable of a volume beside its log: up to where the log is in the image, the content root there, and how far each replica is.
-/// Two
-/// slots of 4096 bytes are written in turn; the one with the higher number that is whole is the superblock, so a crash in the middle of
+/// Two slots of 4096 bytes are written in turn; the one with the higher number that is whole is the superblock, so a crash in the middle of
 /// writing one leaves the other.
 /// <code>
 ///  0  u32  CRC-32C of bytes 4 to 4095

@@ -26,9 +26,8 @@ public sealed partial class Volume
 
     /// <summary>
     /// Verifies the volume from its own records: 1. everything in the log goes to the image; 2. each block of the image that is not in a
-    /// hole,
-    /// and each that is said to have contents, is hashed and compared; 3. the log is read, its chain followed. Writes go on meanwhile, into
-    /// the log.
+    /// hole, and each that is said to have contents, is hashed and compared; 3. the log is read, its chain followed. Writes go on
+    /// meanwhile, into the log.
     /// </summary>
     public VolumeCheck Check(CancellationToken cancel)
     {

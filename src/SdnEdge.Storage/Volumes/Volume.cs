@@ -41,18 +41,16 @@ public sealed record VolumeOptions
 /// </summary>
 /// <remarks>
 /// <para><b>Write.</b> 1. Under the sequence lock the record is appended, with one write to the kernel, and the index notes where the
-/// newest
-/// bytes of its blocks are. 2. It is answered, like a disk with a write cache; with FUA after a barrier record is durable. A request that
-/// finds no room in log or index is parked and carried out in its turn.</para>
+/// newest bytes of its blocks are. 2. It is answered, like a disk with a write cache; with FUA after a barrier record is durable. A request
+/// that finds no room in log or index is parked and carried out in its turn.</para>
 /// <para><b>Read.</b> What the index names comes from the log, the rest from the image.</para>
 /// <para><b>Flush.</b> A barrier record, then one commit for all who wait.</para>
 /// <para><b>Apply.</b> Only records that are durable in the log go to the image, in order; a block that a later record of the same batch
 /// replaces whole is left out. The hash tree follows. <b>Checkpoint:</b> 1. sync the image, 2. sync the hash tree, 3. write the superblock:
 /// applied is durable, 4. segments that are applied and acknowledged by every replica are free.</para>
 /// <para><b>Invariant.</b> The image on the disk, with every durable record after the superblock's <i>applied</i> written over it in
-/// order, is
-/// the state after the last durable record. Nothing that is not durable in the log is ever in the image. So after any crash the volume is
-/// a prefix of its writes, and has everything that was answered as durable.</para>
+/// order, is the state after the last durable record. Nothing that is not durable in the log is ever in the image. So after any crash the
+/// volume is a prefix of its writes, and has everything that was answered as durable.</para>
 /// <para><b>Locks</b>, in this order: the apply lock (apply, checkpoint, check), the log's commit lock, the sequence lock.</para>
 /// </remarks>
 public sealed partial class Volume : ICommittingDevice, IDisposable
@@ -114,8 +112,7 @@ public sealed partial class Volume : ICommittingDevice, IDisposable
     }
 
     /// <summary>What happened that an operator has to know. It may be raised under the apply lock: the handler must neither wait nor call
-    /// the
-    /// volume.</summary>
+    /// the volume.</summary>
     public event Action<VolumeEvent>? Happened;
 
     /// <summary>What had to be told when it was opened, before anybody could hear it.</summary>
