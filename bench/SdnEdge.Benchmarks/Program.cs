@@ -33,16 +33,8 @@ using SdnEdge.Benchmarks.Switchover;
     ("bfd-witness", "sees when the machine stands still (started by bfd)", WitnessCommand.Run),
 ];
 
-if (args.Length > 0)
-{
-    foreach ((string name, _, Func<string[], int> run) in commands)
-    {
-        if (name == args[0]) return run(args[1..]);
-    }
-
-    Console.Error.WriteLine($"there is no benchmark '{args[0]}'");
-}
-
+if (Words.TryFind(commands, args, out Func<string[], int> run)) return run(args[1..]);
+if (args.Length > 0) Console.Error.WriteLine($"there is no benchmark '{args[0]}'");
 Console.Error.WriteLine("usage: bench NAME [ARGUMENTS]");
-foreach ((string name, string what, _) in commands) Console.Error.WriteLine($"  {name,-14} {what}");
+Words.List(commands);
 return 2;
