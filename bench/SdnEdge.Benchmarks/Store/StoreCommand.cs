@@ -7,8 +7,10 @@ namespace SdnEdge.Benchmarks.Store;
 /// <param name="Folder">Where images and logs are.</param>
 /// <param name="Pattern">Only this one, by its number; null = all.</param>
 /// <param name="Quick">As short as it can be.</param>
+/// <param name="RoundTripMs">Round trip of the link of <c>copy</c>, milliseconds.</param>
 /// <param name="Only">Of the servers only this one and the peer that it is compared with; null = all.</param>
-internal sealed record StoreOptions(int Seconds, int Repetitions, int Mib, string Folder, int? Pattern, bool Quick, string? Only);
+internal sealed record StoreOptions(int Seconds, int Repetitions, int Mib, string Folder, int? Pattern, bool Quick,
+    int RoundTripMs, string? Only);
 
 /// <summary><c>bench store</c>: each measurement's own class says what it is.</summary>
 internal static class StoreCommand
@@ -27,7 +29,10 @@ internal static class StoreCommand
     public static int Run(string[] args)
     {
         if (args.Length > 0 && StoreFaultsCommand.Names.Contains(args[0])) return StoreFaultsCommand.Run(args);
-        var numbers = new Dictionary<string, int> { ["--seconds"] = 5, ["--repetitions"] = 5, ["--mib"] = 1024, ["--pattern"] = 0 };
+        var numbers = new Dictionary<string, int>
+        {
+            ["--seconds"] = 5, ["--repetitions"] = 5, ["--mib"] = 1024, ["--pattern"] = 0, ["--rtt"] = 20,
+        };
         if (args.Contains("--quick")) (numbers["--seconds"], numbers["--repetitions"], numbers["--mib"]) = (1, 2, 256);
         string folder = "/var/tmp";
         bool good = Words.TryFind(s_measurements, args, out Func<StoreOptions, string, Task> measure);
@@ -41,11 +46,11 @@ internal static class StoreCommand
         if (!good)
         {
             Console.Error.WriteLine("usage: bench store NAME [--seconds 5] [--repetitions 5] [--mib 1024] [--pattern N] "
-                + "[--folder /var/tmp] [--pair|--image] [--quick]");
+                + "[--folder /var/tmp] [--pair|--image] [--rtt 20] [--quick]");
             Words.List(s_measurements);
             Console.Error.WriteLine("  seconds of a measurement, its repetitions, size of an image, only the Nth pattern (link: the Nth "
                 + "round trip, switch: the Nth case), where images and logs are: on the disk that is meant; --pair: only the "
-                + "volume and nbdkit, --image: only store serve and nbdkit");
+                + "volume and nbdkit, --image: only store serve and nbdkit; --rtt: copy's round trip, ms");
             Console.Error.WriteLine(StoreFaultsCommand.Usage);
             return 2;
         }
@@ -56,7 +61,7 @@ internal static class StoreCommand
         {
             int? pattern = numbers["--pattern"] == 0 ? null : numbers["--pattern"];
             var options = new StoreOptions(numbers["--seconds"], numbers["--repetitions"], numbers["--mib"], folder, pattern,
-                args.Contains("--quick"), args.Contains("--pair") ? NbdServed.Volume : args.Contains("--image") ? NbdServed.Image : null);
+                args.Contains("--quick"), numbers["--rtt"], args.Contains("--pair") ? NbdServed.Volume : args.Contains("--image") ? NbdServed.Image : null);
             measure(options, root).GetAwaiter().GetResult();
             return 0;
         }
