@@ -60,8 +60,9 @@ internal static class StoreCommand
         try
         {
             int? pattern = numbers["--pattern"] == 0 ? null : numbers["--pattern"];
+            string? server = args.Contains("--pair") ? NbdServed.Volume : args.Contains("--image") ? NbdServed.Image : null;
             var options = new StoreOptions(numbers["--seconds"], numbers["--repetitions"], numbers["--mib"], folder, pattern,
-                args.Contains("--quick"), numbers["--rtt"], args.Contains("--pair") ? NbdServed.Volume : args.Contains("--image") ? NbdServed.Image : null);
+                args.Contains("--quick"), numbers["--rtt"], server);
             measure(options, root).GetAwaiter().GetResult();
             return 0;
         }

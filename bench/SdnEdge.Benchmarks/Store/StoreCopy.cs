@@ -6,10 +6,10 @@ namespace SdnEdge.Benchmarks.Store;
 
 /// <summary>
 /// <c>bench store copy</c>: the first copy of a volume, and nbdcopy of the same image with four connections of 64 requests each, in turn,
-/// over a link of 20 ms round trip, or <c>--rtt</c> (bench/store/delay.c). Every second MiB of the image has random bytes, the others are holes. nbdcopy
-/// reads from one <c>nbdkit file</c> and writes to another one; it knows that the other image is empty, and flushes at the end. Both are
-/// timed from the first connection over the link until everything is durable at the other end; what came there is compared with the image.
-/// The stores' link is encrypted and the volume is served meanwhile; nbdcopy's is plain.
+/// over a link of 20 ms round trip, or <c>--rtt</c> (bench/store/delay.c). Every second MiB of the image has random bytes, the others are
+/// holes. nbdcopy reads from one <c>nbdkit file</c> and writes to another one; it knows that the other image is empty, and flushes at the
+/// end. Both are timed from the first connection over the link until everything is durable at the other end; what came there is compared
+/// with the image. The stores' link is encrypted, and they hash what they write; nbdcopy's link is plain.
 /// </summary>
 internal static class StoreCopy
 {

@@ -45,7 +45,8 @@ internal static class StoreLog
             }
         }
 
-        Console.WriteLine($"\n{"records a commit",-18}{"",-16}{"records a second",32}{"ratio",8}{"50 % within us",16}{"99 % within us",16}");
+        Console.WriteLine($"\n{"records a commit",-18}{"",-16}{"records a second",32}{"ratio",8}{"50 % within us",16}"
+            + $"{"99 % within us",16}");
         foreach (int group in s_groups)
         {
             List<Result> c = results[(group, Way.C)];

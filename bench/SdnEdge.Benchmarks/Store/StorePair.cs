@@ -125,6 +125,7 @@ internal sealed class StorePair : IDisposable
     private async Task StartStoreAsync(string name, int port, string peer, int peerPort, bool owner, int mib, string authority,
         string? image)
     {
+        string from = image is null ? "" : $", image: {image}";
         (string certificate, string key) = _authority.Write(_folder, name, forServer: null);
         string path = Path.Combine(_folder, name), config = path + ".yaml";
         await File.WriteAllTextAsync(config, $$"""
@@ -140,7 +141,7 @@ internal sealed class StorePair : IDisposable
               clientCa: {{authority}}
               peers: [{ name: {{peer}}, address: "127.0.0.1:{{peerPort}}" }]
             volumes:
-              - { name: {{Volume}}, size: {{mib}}MiB, owner: {{(owner ? "true" : "false")}}, replica: {{peer}}, mode: async{{(image is null ? "" : $", image: {image}")}} }
+              - { name: {{Volume}}, size: {{mib}}MiB, owner: {{(owner ? "true" : "false")}}, replica: {{peer}}, mode: async{{from}} }
 
             """);
         Process process = Programs.Start(Daemon.Executable(), ["store", "--config", config]);
