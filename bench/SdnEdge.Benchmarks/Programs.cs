@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Diagnostics;
 using System.Globalization;
 using SdnEdge.Testing;
@@ -10,12 +11,32 @@ internal static class Programs
     // Of proc(5): clock ticks a second of utime and stime.
     private const double TicksPerSecond = 100;
 
+    // nbdkit asks to be ended with its parent (PR_SET_PDEATHSIG, prctl(2)). The kernel takes the thread that started it for that, and a
+    // thread of the pool ends when it has been idle for a while. So all that runs on is started by one thread, which stays.
+    private static readonly BlockingCollection<Action> s_starts = Starter();
+
     /// <summary>A program whose output and errors are for its starter.</summary>
     public static ProcessStartInfo Describe(string program, IEnumerable<string> words)
         => new(program, words) { UseShellExecute = false, RedirectStandardOutput = true, RedirectStandardError = true };
 
     /// <summary>Starts a program that runs until <see cref="End"/>.</summary>
-    public static Process Start(string program, IEnumerable<string> words) => Process.Start(Describe(program, words))!;
+    public static Process Start(string program, IEnumerable<string> words)
+    {
+        ProcessStartInfo start = Describe(program, words);
+        var started = new TaskCompletionSource<Process>(TaskCreationOptions.RunContinuationsAsynchronously);
+        s_starts.Add(() =>
+        {
+            try
+            {
+                started.SetResult(Process.Start(start)!);
+            }
+            catch (Exception e)
+            {
+                started.SetException(e);
+            }
+        });
+        return started.Task.GetAwaiter().GetResult();
+    }
 
     /// <summary>Runs a program to its end and returns what it printed.</summary>
     /// <exception cref="InvalidOperationException">It failed; what it wrote is in the message.</exception>
@@ -83,6 +104,16 @@ internal static class Programs
         string wrote = process.StandardError.ReadToEnd().Trim();
         throw new InvalidOperationException($"{Path.GetFileName(process.StartInfo.FileName)} (process {process.Id}) has ended {how}"
             + (wrote.Length > 0 ? $": {wrote}" : "; it wrote nothing"));
+    }
+
+    private static BlockingCollection<Action> Starter()
+    {
+        var starts = new BlockingCollection<Action>();
+        new Thread(() =>
+        {
+            foreach (Action start in starts.GetConsumingEnumerable()) start();
+        }) { IsBackground = true, Name = "starts programs" }.Start();
+        return starts;
     }
 
     /// <summary>Compiles a C source of a folder of bench/.</summary>
