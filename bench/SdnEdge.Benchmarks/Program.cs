@@ -23,7 +23,8 @@ using SdnEdge.Benchmarks.Switchover;
     ("guests", "real guests of QEMU: memory page by page, moves under traffic, whatever breaks", GuestsCommand.Run),
     ("bfd", "64 BFD sessions while a million routes change: false downs, and how fast a stopped peer is found", BfdCommand.Run),
     ("ingress", "how soon many ingress PEs, each a process, take the direct path, and when the tunnel is gone", IngressCommand.Run),
-    ("store", "plain: fio by NBD beside nbdkit; kills, powercuts, simulate: a pair of stores that fail at any point", StoreCommand.Run),
+    ("store", "plain: fio by NBD beside nbdkit; copy: beside nbdcopy; kills, powercuts, simulate: a pair of stores that fail at any point",
+        StoreCommand.Run),
     ("micro", "BenchmarkDotNet: lookups, inserts and memory of a full table; takes BenchmarkDotNet's arguments", MicroCommand.Run),
     ("fuzz", "mutated BGP messages against the engine, judged by an independent oracle; any failure replays", FuzzCommand.Run),
     ("simulate", "seeded migrations, every party killed at times, messages lost and late; any failure replays from its seed",
@@ -33,16 +34,8 @@ using SdnEdge.Benchmarks.Switchover;
     ("bfd-witness", "sees when the machine stands still (started by bfd)", WitnessCommand.Run),
 ];
 
-if (args.Length > 0)
-{
-    foreach ((string name, _, Func<string[], int> run) in commands)
-    {
-        if (name == args[0]) return run(args[1..]);
-    }
-
-    Console.Error.WriteLine($"there is no benchmark '{args[0]}'");
-}
-
+if (Words.TryFind(commands, args, out Func<string[], int> run)) return run(args[1..]);
+if (args.Length > 0) Console.Error.WriteLine($"there is no benchmark '{args[0]}'");
 Console.Error.WriteLine("usage: bench NAME [ARGUMENTS]");
-foreach ((string name, string what, _) in commands) Console.Error.WriteLine($"  {name,-14} {what}");
+Words.List(commands);
 return 2;

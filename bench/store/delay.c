@@ -1,7 +1,8 @@
 // A link between two sites: TCP connections to 127.0.0.1:LISTEN go on to 127.0.0.1:CONNECT, and every byte arrives DELAY microseconds
 // after it came, in order, in both directions; with RATE at most so many bytes a second in each.
 //   delay LISTEN CONNECT DELAY [RATE]
-// On SIGUSR1 it writes one line: bytes carried towards CONNECT, bytes carried back.
+// On SIGUSR1 it writes one line: bytes carried towards CONNECT, bytes carried back, when the first connection came (CLOCK_MONOTONIC,
+// nanoseconds; 0 = none did).
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -33,7 +34,7 @@ struct direction {
 };
 
 static int64_t delay, rate;
-static atomic_long carried[2];
+static atomic_long carried[2], connected;
 
 static int64_t now(void)
 {
@@ -135,7 +136,7 @@ static void begin(int from, int to, atomic_long *count)
 static void *tell(void *set)
 {
     for (int which; !sigwait(set, &which);) {
-        printf("%ld %ld\n", atomic_load(&carried[0]), atomic_load(&carried[1]));
+        printf("%ld %ld %ld\n", atomic_load(&carried[0]), atomic_load(&carried[1]), atomic_load(&connected));
         fflush(stdout);
     }
     return NULL;
@@ -161,12 +162,14 @@ int main(int count, char **words)
     at.sin_port = htons((uint16_t)atoi(words[2]));
     puts("ready");
     fflush(stdout);
-    for (;;) {
+    for (int64_t came = 0;;) {
         int from = accept(listener, NULL, NULL), to = socket(AF_INET, SOCK_STREAM, 0);
+        int64_t at_accept = now();
         if (from < 0 || to < 0 || connect(to, (struct sockaddr *)&at, sizeof at)) {
             close(from), close(to);
             continue;
         }
+        if (!came) atomic_store(&connected, came = at_accept);
         setsockopt(from, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
         setsockopt(to, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
         begin(from, to, &carried[0]);

@@ -20,15 +20,9 @@ internal static class MovesCommand
         {
             ["--moves"] = 20, ["--servers"] = 10, ["--warm"] = 4, ["--bound"] = 6144,
         };
-        for (int i = 0; i < args.Length; i += 2)
+        for (int i = 0; i < args.Length; i++)
         {
-            if (i + 1 < args.Length && options.ContainsKey(args[i])
-                && int.TryParse(args[i + 1], NumberStyles.None, CultureInfo.InvariantCulture, out int value))
-            {
-                options[args[i]] = value;
-                continue;
-            }
-
+            if (Words.TakeNumber(options, args, ref i, least: 0)) continue;
             Console.Error.WriteLine($"""
                 usage: bench moves [--moves N] [--servers N] [--warm N] [--bound KB]
                   --moves N    so many moves of each group ({options["--moves"]})

@@ -59,7 +59,7 @@ internal static class NetnsCommand
         Console.CancelKeyPress += cancel;
         List<Contender> contenders = [.. Start(rig, options["--routes"], options["--only"])];
         string[] sinks = [.. contenders.Select(c => c.Output).Distinct(StringComparer.Ordinal)];
-        string generator = rig.Compile(Source("tapgen.c"));
+        string generator = rig.Compile("netns/tapgen.c");
         Process sink = rig.Start(GeneratorCore, generator, ["drop", .. sinks]);
         Rig.Expect(sink, "ready");
 
@@ -100,7 +100,7 @@ internal static class NetnsCommand
         foreach ((string name, string way, string prefix) in new[] { ("c-loop", "wait", "c"), ("c-loop-poll", "poll", "n") })
         {
             if (!Wanted(name)) continue;
-            Process loop = rig.Start(ForwarderCore, rig.Compile(Source("tapcopy.c")), prefix + "in", prefix + "out", way);
+            Process loop = rig.Start(ForwarderCore, rig.Compile("netns/tapcopy.c"), prefix + "in", prefix + "out", way);
             Rig.Expect(loop, "ready");
             foreach (string device in new[] { prefix + "in", prefix + "out" }) rig.Inside("ip", "link", "set", device, "up", "txqueuelen",
                 QueueLength);
@@ -267,18 +267,6 @@ internal static class NetnsCommand
         double[] sorted = [.. values.Order()];
         return sorted.Length == 0 ? 0 : sorted.Length % 2 == 1 ? sorted[sorted.Length / 2]
             : (sorted[(sorted.Length / 2) - 1] + sorted[sorted.Length / 2]) / 2;
-    }
-
-    private static string Source(string name)
-    {
-        for (string? folder = AppContext.BaseDirectory; folder is not null; folder = Path.GetDirectoryName(folder))
-        {
-            string candidate = Path.Combine(folder, "bench", "netns", name);
-            if (File.Exists(candidate)) return candidate;
-        }
-
-        throw new FileNotFoundException(
-            $"bench/netns/{name} is not above {AppContext.BaseDirectory}: run the benchmark from its source tree");
     }
 
     private sealed record Contender(string Name, Process Process, string Input, string Output)

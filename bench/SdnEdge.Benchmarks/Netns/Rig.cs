@@ -66,11 +66,11 @@ internal sealed class Rig : IDisposable
         kill.WaitForExit();
     }
 
-    /// <summary>Compiles a C source into the rig's folder and returns the program's path.</summary>
+    /// <summary>Compiles a C source, a path below bench/, into the rig's folder and returns the program's path.</summary>
     public string Compile(string source)
     {
         string program = Path.Combine(Folder, Path.GetFileNameWithoutExtension(source));
-        Command("gcc", ["-O2", "-o", program, source]);
+        Programs.Compile(source, program);
         return program;
     }
 
@@ -121,22 +121,11 @@ internal sealed class Rig : IDisposable
         }
     }
 
-    private string Command(string program, string[] arguments)
-    {
-        using Process process = Process.Start(Describe(program, arguments))!;
-        Task<string> error = process.StandardError.ReadToEndAsync();
-        string output = process.StandardOutput.ReadToEnd();
-        process.WaitForExit();
-        return process.ExitCode == 0
-            ? output
-            : throw new InvalidOperationException(
-                $"{program} {string.Join(' ', arguments)}: {error.Result.Trim()} (exit code {process.ExitCode})");
-    }
+    private string Command(string program, string[] arguments) => Programs.Output(Describe(program, arguments));
 
     private ProcessStartInfo Describe(string program, string[] arguments)
     {
-        var start = new ProcessStartInfo(program, arguments) { UseShellExecute = false, RedirectStandardOutput =
-            true, RedirectStandardError = true };
+        ProcessStartInfo start = Programs.Describe(program, arguments);
         foreach ((string name, string value) in Variables) start.Environment[name] = value;
         return start;
     }

@@ -10,8 +10,17 @@ namespace SdnEdge.Benchmarks.Store;
 /// <summary>An image that a process serves by NBD.</summary>
 internal sealed class NbdServed : IDisposable
 {
-    // Of proc(5): clock ticks a second of utime and stime.
-    private const double TicksPerSecond = 100;
+    /// <summary>Our server of an image as it is.</summary>
+    public const string Image = "store serve";
+
+    /// <summary>Our store, a volume with its log.</summary>
+    public const string Volume = "store volume";
+
+    /// <summary>QEMU's server.</summary>
+    public const string Qemu = "qemu-nbd";
+
+    /// <summary>What the others are compared with.</summary>
+    public const string Peer = "nbdkit file";
 
     private readonly Process _process;
     private readonly StoreClient? _store;
@@ -20,7 +29,7 @@ internal sealed class NbdServed : IDisposable
         => (Kind, Uri, _process, _store) = (kind, uri, process, store);
 
     /// <summary>What can be started; the last one is the peer that the others are compared with.</summary>
-    public static IReadOnlyList<string> Kinds { get; } = ["store serve", "store volume", "qemu-nbd", "nbdkit file"];
+    public static IReadOnlyList<string> Kinds { get; } = [Image, Volume, Qemu, Peer];
 
     public string Kind { get; }
 
@@ -48,24 +57,25 @@ internal sealed class NbdServed : IDisposable
         }
 
         string api = Path.Combine(folder, name + ".sock"), config = Path.Combine(folder, name + ".yaml");
-        if (kind == "store volume")
+        if (kind == Volume)
         {
             await File.WriteAllTextAsync(config,
                 $"name: bench\nsite: dc-a\napi: {{ unix: {api} }}\nstate: {{ folder: {folder}/state }}\nnbd: {{ unix: {socket} }}\n");
         }
 
-        Process process = Start(kind switch
+        string[] words = kind switch
         {
-            "store serve" => [Daemon.Executable(), "store", "serve", image, "--unix", socket],
-            "store volume" => [Daemon.Executable(), "store", "--config", config],
-            "qemu-nbd" => ["qemu-nbd", "--socket", socket, "--format", "raw", "--persistent", "--shared", "8", image],
+            Image => [Daemon.Executable(), "store", "serve", image, "--unix", socket],
+            Volume => [Daemon.Executable(), "store", "--config", config],
+            Qemu => ["qemu-nbd", "--socket", socket, "--format", "raw", "--persistent", "--shared", "8", image],
             _ => ["nbdkit", "--foreground", "--unix", socket, "file", image],
-        });
+        };
+        Process process = Programs.Start(words[0], words[1..]);
         StoreClient? store = null;
         try
         {
-            await ThereAsync(process, kind == "store volume" ? api : socket);
-            if (kind == "store volume")
+            await Programs.HasMadeAsync(process, kind == Volume ? api : socket);
+            if (kind == Volume)
             {
                 store = new StoreClient(new ApiEndpoint("bench", api)) { RequestTimeout = Timeout.InfiniteTimeSpan };
                 await store.CreateAsync(new VolumeRequest("v", 0, Image: image));
@@ -76,22 +86,17 @@ internal sealed class NbdServed : IDisposable
         catch
         {
             store?.Dispose();
-            process.Kill();
-            process.Dispose();
+            Programs.End(process);
             throw;
         }
     }
 
     /// <summary>Processor time of the server so far, seconds.</summary>
-    public double CpuSeconds() => CpuSeconds(_process);
+    public double CpuSeconds() => Programs.CpuSeconds(_process);
 
-    /// <summary>Processor time of a process so far, seconds.</summary>
-    public static double CpuSeconds(Process process)
-    {
-        string text = File.ReadAllText($"/proc/{process.Id}/stat");
-        string[] fields = text[(text.LastIndexOf(')') + 2)..].Split(' ');
-        return fields[11..13].Sum(f => long.Parse(f, CultureInfo.InvariantCulture)) / TicksPerSecond;
-    }
+    /// <summary>It has not ended.</summary>
+    /// <exception cref="InvalidOperationException">It has; how, and what it wrote, is in the message.</exception>
+    public void ThrowIfEnded() => Programs.ThrowIfEnded(_process);
 
     /// <summary>Completes when it has nothing left to do: a volume's log is in its image.</summary>
     public async Task QuietAsync()
@@ -108,40 +113,15 @@ internal sealed class NbdServed : IDisposable
             () => $"the log is applied up to {applied}, and has {last}");
     }
 
-    /// <summary>Runs a program to its end.</summary>
-    /// <exception cref="InvalidOperationException">It failed; what it wrote is in the message.</exception>
-    public static async Task ToolAsync(string program, IEnumerable<string> words)
-    {
-        using Process process = Start([program, .. words]);
-        Task<string> errors = process.StandardError.ReadToEndAsync(), output = process.StandardOutput.ReadToEndAsync();
-        await process.WaitForExitAsync();
-        if (process.ExitCode != 0) throw new InvalidOperationException($"{program}: exit {process.ExitCode}: {await errors}{await output}");
-    }
-
     public void Dispose()
     {
         _store?.Dispose();
-        if (!_process.HasExited) _process.Kill();
-        _process.WaitForExit();
-        _process.Dispose();
+        Programs.End(_process);
     }
 
     private static double Value(string[] lines, string name)
     {
         string line = lines.Single(l => l.StartsWith(name, StringComparison.Ordinal));
         return double.Parse(line.AsSpan(line.LastIndexOf(' ') + 1), CultureInfo.InvariantCulture);
-    }
-
-    private static Task ThereAsync(Process process, string socket) => Patience.UntilAsync(
-        () => process.HasExited
-            ? throw new InvalidOperationException($"{process.StartInfo.FileName} ended: {process.StandardError.ReadToEnd()}")
-            : File.Exists(socket),
-        () => $"{socket} is not there");
-
-    private static Process Start(IReadOnlyList<string> words)
-    {
-        var start = new ProcessStartInfo(words[0]) { UseShellExecute = false, RedirectStandardOutput = true, RedirectStandardError = true };
-        foreach (string word in words.Skip(1)) start.ArgumentList.Add(word);
-        return Process.Start(start)!;
     }
 }

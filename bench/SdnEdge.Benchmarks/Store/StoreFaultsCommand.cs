@@ -34,15 +34,9 @@ internal static class StoreFaultsCommand
         {
             ["--count"] = what == "simulate" ? 100_000 : 10_000, ["--seed"] = 1, ["--parallel"] = 8,
         };
-        for (int i = 1; i < args.Length; i += 2)
+        for (int i = 1; i < args.Length; i++)
         {
-            if (i + 1 < args.Length && options.ContainsKey(args[i])
-                && int.TryParse(args[i + 1], NumberStyles.None, CultureInfo.InvariantCulture, out int n) && n > 0)
-            {
-                options[args[i]] = n;
-                continue;
-            }
-
+            if (Words.TakeNumber(options, args, ref i)) continue;
             Console.Error.WriteLine($"bench store {what}: cannot make sense of '{args[i]}'\n{Usage}");
             return 2;
         }

@@ -21,7 +21,7 @@ internal static class StoreLink
     {
         double[] trips = options.Quick ? [5, 20] : [5, 20, 40];
         if (options.Pattern is { } only) trips = [trips[only - 1]];
-        using NbdServed nbdkit = await NbdServed.StartAsync("nbdkit file", root, options.Mib);
+        using NbdServed nbdkit = await NbdServed.StartAsync(NbdServed.Peer, root, options.Mib);
         using StorePair pair = await StorePair.StartAsync(root, options.Mib);
         Console.WriteLine($"{options.Seconds} s each, {options.Repetitions} repetitions, {options.Mib} MiB in {options.Folder}; "
             + "median (lowest "
@@ -75,7 +75,7 @@ internal static class StoreLink
         double f = flushEvery == 0 ? 0 : Figures.Median(local.Where(a => a.IsFlush).Select(a => a.Ms));
 
         // 2. The volume.
-        long before = await pair.CarriedAsync();
+        long before = (await pair.CarriedAsync()).Bytes;
         (double ownerCpu, double replicaCpu) = pair.CpuSeconds();
         List<Answered> answered;
         using (var load = NbdLoad.Connect(pair.Socket, StorePair.Volume, size))
@@ -95,7 +95,7 @@ internal static class StoreLink
             (ReplicationMode.Semantic, > 0) => flushEvery / ((flushEvery * l) + trip + f),
             _ => Count(local) / (double)Math.Min(options.Seconds, 2) / 1000,
         } * 1000;
-        double carried = (await pair.CarriedAsync() - before) / (writes.Length * 4096.0);
+        double carried = ((await pair.CarriedAsync()).Bytes - before) / (writes.Length * 4096.0);
         return new Result(perSecond, perSecond / couldBe, writes[writes.Length / 2], writes[writes.Length * 99 / 100],
             flushEvery == 0 ? 0 : Figures.Median(answered.Where(a => a.IsFlush).Select(a => a.Ms)), carried,
             (ownerAfter - ownerCpu) * 1e6 / writes.Length, (replicaAfter - replicaCpu) * 1e6 / writes.Length);

@@ -1,5 +1,4 @@
 using System.Diagnostics;
-using System.Globalization;
 using SdnEdge.Benchmarks.Bgp;
 using SdnEdge.Client;
 using SdnEdge.Core.Api;
@@ -18,12 +17,12 @@ internal sealed class StorePair : IDisposable
     private readonly TestAuthority _authority = new("bench");
     private readonly List<Process> _stores = [];
     private readonly int _portA, _portB, _portLink;
-    private Process? _link;
+    private DelayLink? _link;
 
     private StorePair(string folder)
     {
         _folder = folder;
-        _program = Path.Combine(folder, "delay");
+        _program = DelayLink.Compile(folder);
         _portA = TestAuthority.FreePort();
         _portB = TestAuthority.FreePort(_portA);
         _portLink = TestAuthority.FreePort(_portB);
@@ -37,15 +36,18 @@ internal sealed class StorePair : IDisposable
     /// <summary>The owner's exports.</summary>
     public string Socket => Path.Combine(_folder, "store-a.nbd");
 
-    public static async Task<StorePair> StartAsync(string folder, int mib)
+    /// <summary>Starts both; there is no link yet.</summary>
+    /// <param name="folder">Where everything is.</param>
+    /// <param name="mib">Size of the volume.</param>
+    /// <param name="image">What the owner makes it of, of that size; null = both make it, of zeros.</param>
+    public static async Task<StorePair> StartAsync(string folder, int mib, string? image = null)
     {
-        StoreTools.Compile("delay.c", Path.Combine(folder, "delay"));
         var pair = new StorePair(folder);
         try
         {
             string authority = pair._authority.WriteAuthority(folder);
-            await pair.StartStoreAsync("store-a", pair._portA, "store-b", pair._portLink, owner: true, mib, authority);
-            await pair.StartStoreAsync("store-b", pair._portB, "store-a", pair._portA, owner: false, mib, authority);
+            await pair.StartStoreAsync("store-a", pair._portA, "store-b", pair._portLink, owner: true, mib, authority, image);
+            await pair.StartStoreAsync("store-b", pair._portB, "store-a", pair._portA, owner: false, mib, authority, image: null);
             var us = Core.Replication.ClientIdentity.Process(Environment.ProcessId, 0);
             await pair.A.OrderAsync(Volume, OwnershipOrderKind.Grant, new VolumeOrderRequest(1, "bench", us));
             return pair;
@@ -60,14 +62,29 @@ internal sealed class StorePair : IDisposable
     /// <summary>The link is so long from now on; returns when the replica is connected and has everything.</summary>
     public async Task LinkAsync(double roundTripMs, long bytesPerSecond = 0)
     {
-        EndLink();
-        List<string> words = [$"{_portLink}", $"{_portB}", (roundTripMs * 500).ToString("F0", CultureInfo.InvariantCulture)];
-        if (bytesPerSecond > 0) words.Add($"{bytesPerSecond}");
-        _link = Start(_program, words);
-        if (await _link.StandardOutput.ReadLineAsync() != "ready")
-            throw new InvalidOperationException($"the link cannot be made: {await _link.StandardError.ReadToEndAsync()}");
+        await OpenLinkAsync(roundTripMs, bytesPerSecond);
         await InStepAsync();
     }
+
+    /// <summary>The link is so long from now on.</summary>
+    public async Task OpenLinkAsync(double roundTripMs, long bytesPerSecond = 0)
+    {
+        _link?.Dispose();
+        _link = await DelayLink.StartAsync(_program, _portLink, _portB, roundTripMs, bytesPerSecond);
+    }
+
+    /// <summary>The replica's first copy is whole and durable. It is asked for at long intervals, to take nothing from the copy.</summary>
+    /// <returns>When that was seen, a timestamp of <see cref="Stopwatch"/>.</returns>
+    public async Task<long> WholeAsync()
+    {
+        using var end = new CancellationTokenSource(TimeSpan.FromMinutes(10));
+        while ((await A.VolumeAsync(Volume, end.Token)).Replication is not { ReplicaWhole: true })
+            await Task.Delay(TimeSpan.FromMilliseconds(10), end.Token);
+        return Stopwatch.GetTimestamp();
+    }
+
+    /// <summary>The replica's image.</summary>
+    public string ReplicaImage => Directory.EnumerateFiles(Path.Combine(_folder, "store-b"), "image", SearchOption.AllDirectories).Single();
 
     /// <summary>The replica has everything that was written.</summary>
     public async Task InStepAsync()
@@ -84,39 +101,20 @@ internal sealed class StorePair : IDisposable
 
     public Task<VolumeInfo> ModeAsync(ReplicationMode mode) => A.ModeAsync(Volume, new VolumeModeRequest(1, mode));
 
-    /// <summary>Bytes that the link has carried to the replica, since it has this length.</summary>
-    public async Task<long> CarriedAsync()
-    {
-        StoreTools.Output("kill", ["-USR1", $"{_link!.Id}"]);
-        string line = await _link.StandardOutput.ReadLineAsync() ?? throw new InvalidOperationException("the link has ended");
-        return long.Parse(line.Split(' ')[0], CultureInfo.InvariantCulture);
-    }
+    /// <summary>Bytes that the link has carried to the replica since it has this length, and when the first connection came, as a
+    /// timestamp of <see cref="Stopwatch"/>.</summary>
+    public Task<(long Bytes, long ConnectedAt)> CarriedAsync() => _link!.CarriedAsync();
 
     /// <summary>Processor time of both stores so far, seconds.</summary>
-    public (double Owner, double Replica) CpuSeconds() => (NbdServed.CpuSeconds(_stores[0]), NbdServed.CpuSeconds(_stores[1]));
+    public (double Owner, double Replica) CpuSeconds() => (Programs.CpuSeconds(_stores[0]), Programs.CpuSeconds(_stores[1]));
 
     public void Dispose()
     {
         A.Dispose();
         B.Dispose();
-        EndLink();
-        foreach (Process store in _stores)
-        {
-            if (!store.HasExited) store.Kill();
-            store.WaitForExit();
-            store.Dispose();
-        }
-
+        _link?.Dispose();
+        foreach (Process store in _stores) Programs.End(store);
         _authority.Dispose();
-    }
-
-    private void EndLink()
-    {
-        if (_link is null) return;
-        if (!_link.HasExited) _link.Kill();
-        _link.WaitForExit();
-        _link.Dispose();
-        _link = null;
     }
 
     private StoreClient Client(string store) => new(new ApiEndpoint(store, Path.Combine(_folder, store + ".sock")))
@@ -124,8 +122,10 @@ internal sealed class StorePair : IDisposable
         RequestTimeout = Timeout.InfiniteTimeSpan,
     };
 
-    private async Task StartStoreAsync(string name, int port, string peer, int peerPort, bool owner, int mib, string authority)
+    private async Task StartStoreAsync(string name, int port, string peer, int peerPort, bool owner, int mib, string authority,
+        string? image)
     {
+        string from = image is null ? "" : $", image: {image}";
         (string certificate, string key) = _authority.Write(_folder, name, forServer: null);
         string path = Path.Combine(_folder, name), config = path + ".yaml";
         await File.WriteAllTextAsync(config, $$"""
@@ -141,24 +141,13 @@ internal sealed class StorePair : IDisposable
               clientCa: {{authority}}
               peers: [{ name: {{peer}}, address: "127.0.0.1:{{peerPort}}" }]
             volumes:
-              - { name: {{Volume}}, size: {{mib}}MiB, owner: {{(owner ? "true" : "false")}}, replica: {{peer}}, mode: async }
+              - { name: {{Volume}}, size: {{mib}}MiB, owner: {{(owner ? "true" : "false")}}, replica: {{peer}}, mode: async{{from}} }
 
             """);
-        Process process = Start(Daemon.Executable(), ["store", "--config", config]);
+        Process process = Programs.Start(Daemon.Executable(), ["store", "--config", config]);
         _stores.Add(process);
-        await Patience.UntilAsync(
-            () => process.HasExited
-                ? throw new InvalidOperationException($"{name} ended: {process.StandardError.ReadToEnd()}")
-                : File.Exists(path + ".sock"),
-            () => $"{path}.sock is not there");
+        await Programs.HasMadeAsync(process, path + ".sock");
         var store = owner ? A : B;
         await Patience.UntilAsync(async () => (await store.NodeAsync()).Ready, () => $"{name} is not ready");
-    }
-
-    private static Process Start(string program, IEnumerable<string> words)
-    {
-        var start = new ProcessStartInfo(program) { UseShellExecute = false, RedirectStandardOutput = true, RedirectStandardError = true };
-        foreach (string word in words) start.ArgumentList.Add(word);
-        return Process.Start(start)!;
     }
 }

@@ -18,6 +18,9 @@ internal static class StorePlain
         new("4 KiB random write, 1 at a time, every 32nd flushed", "randwrite", "4k", 1, 32),
         new("64 KiB write in sequence, 4 at a time", "write", "64k", 4), new("4 KiB random read, 16 at a time", "randread", "4k", 16),
         new("4 KiB 70 % random read, 30 % write, 8 at a time", "randrw", "4k", 8),
+        new("4 KiB random write, 8 at a time", "randwrite", "4k", 8), new("4 KiB random read, 1 at a time", "randread", "4k", 1),
+        new("4 KiB random read, 8 at a time", "randread", "4k", 8), new("64 KiB write in sequence, 1 at a time", "write", "64k", 1),
+        new("64 KiB read in sequence, 1 at a time", "read", "64k", 1),
     ];
 
     public static async Task MeasureAsync(StoreOptions options, string root)
@@ -26,7 +29,7 @@ internal static class StorePlain
         List<NbdServed> servers = [];
         try
         {
-            foreach (string kind in NbdServed.Kinds.Where(k => !options.Pair || k is "store volume" or "nbdkit file"))
+            foreach (string kind in NbdServed.Kinds.Where(k => options.Only is null || k == options.Only || k == NbdServed.Peer))
                 servers.Add(await NbdServed.StartAsync(kind, root, options.Mib));
             var results = new Dictionary<(FioPattern, NbdServed), List<FioResult>>();
             Console.WriteLine($"{options.Seconds} s each, {options.Repetitions} repetitions, images of {options.Mib} MiB in "

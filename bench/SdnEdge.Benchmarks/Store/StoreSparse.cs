@@ -3,6 +3,7 @@ using System.Globalization;
 using SdnEdge.Benchmarks.Bgp;
 using SdnEdge.Client;
 using SdnEdge.Core.Api;
+using SdnEdge.Linux;
 using SdnEdge.Testing;
 
 namespace SdnEdge.Benchmarks.Store;
@@ -56,20 +57,13 @@ internal static class StoreSparse
         long written = 0;
         double memory = 0;
         double made = await RunAsync(kill: false), opened = await RunAsync(kill: true), afterKill = await RunAsync(kill: false);
-        long disk = long.Parse(StoreTools.Output("du", ["-s", "--block-size=1", folder]).Split('\t')[0], CultureInfo.InvariantCulture);
+        long disk = long.Parse(Programs.Output("du", "-s", "--block-size=1", folder).Split('\t')[0], CultureInfo.InvariantCulture);
         return new Result(made, opened, afterKill, written, memory, disk / (double)(1 << 20));
 
         async Task<double> RunAsync(bool kill)
         {
             long begin = Stopwatch.GetTimestamp();
-            var start = new ProcessStartInfo(Daemon.Executable())
-            {
-                UseShellExecute = false,
-                RedirectStandardOutput = true,
-                RedirectStandardError = true,
-            };
-            foreach (string word in new[] { "store", "--config", config }) start.ArgumentList.Add(word);
-            using Process process = Process.Start(start)!;
+            Process process = Programs.Start(Daemon.Executable(), ["store", "--config", config]);
             try
             {
                 // Its first line says that everything is served.
@@ -88,17 +82,14 @@ internal static class StoreSparse
                     if (load.Errors > 0) throw new InvalidOperationException($"{load.Errors} writes failed");
                 }
 
-                string peak = (await File.ReadAllLinesAsync($"/proc/{process.Id}/status"))
-                    .First(l => l.StartsWith("VmHWM", StringComparison.Ordinal));
-                memory = Math.Max(memory, double.Parse(peak.Split(' ', StringSplitOptions.RemoveEmptyEntries)[1],
-                    CultureInfo.InvariantCulture) / 1024);
-                StoreTools.Output("kill", [kill ? "-KILL" : "-TERM", $"{process.Id}"]);
+                memory = Math.Max(memory, Daemon.PeakMegabytes(process) * 1e6 / (1 << 20));
+                Signals.Send(process.Id, kill ? ProcessSignal.Kill : ProcessSignal.Terminate);
                 await process.WaitForExitAsync();
                 return ms;
             }
             finally
             {
-                if (!process.HasExited) process.Kill();
+                Programs.End(process);
             }
         }
     }
