@@ -75,7 +75,8 @@ public static class Patience
         return true;
     }
 
-    private static TimeoutException Late(Func<string> tell, TimeSpan? within) => new($"not so after {(within ?? Time).TotalSeconds} s: {tell()}");
+    private static TimeoutException Late(Func<string> tell, TimeSpan? within)
+        => new($"not so after {(within ?? Time).TotalSeconds} s: {tell()}");
 
     // The longer it takes, the seldomer it is looked at: a look may be a program that is run.
     private static TimeSpan PauseAfter(TimeSpan waited) => TimeSpan.FromMilliseconds(Math.Clamp(waited.TotalMilliseconds / 8, 1, 50));
