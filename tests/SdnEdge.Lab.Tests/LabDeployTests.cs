@@ -137,14 +137,14 @@ public sealed class LabDeployTests
             // Started, it still has to enter the namespace and to become what it is.
             string a = Netns.IdOf(instance.Namespace("a"))!;
             Assert.True(await Netns.UntilAsync(() => Netns.ProcessesIn(new HashSet<string> { a }).Exists(p => p.ProcessId == guest.Id),
-                LabInstance.Patience, CancellationToken.None));
+                Patience.Long, CancellationToken.None));
 
             // A recorded number that now is another process: the start time tells.
             LabState state = lab.State;
             (state with { Processes = [.. state.Processes, new LabProcess("a", "old", bystander.Id, 1)] }).Write(lab.Folder);
             await lab.DestroyAsync();
             Assert.Empty(instance.Residue());
-            Assert.True(guest.WaitForExit(LabInstance.Patience));
+            Assert.True(guest.WaitForExit(Patience.Long));
             Assert.False(bystander.HasExited);
         }
         finally
@@ -167,7 +167,7 @@ public sealed class LabDeployTests
         };
         using Process deployer = Process.Start(start)!;
         bool begun = await Netns.UntilAsync(() => (Lives("b") && IsSetUp("a") && File.Exists(Path.Combine(instance.Folder, "w.sock")))
-            || deployer.HasExited, LabInstance.Patience, CancellationToken.None);
+            || deployer.HasExited, Patience.Long, CancellationToken.None);
         Assert.True(begun && !deployer.HasExited, "the deployer got as far as its namespaces");
         Signals.Send(deployer.Id, signal);
         await deployer.WaitForExitAsync();

@@ -50,7 +50,7 @@ public sealed partial class LabFigure1Tests
         RunningLab lab = await LabRunner.DeployAsync(LabFiles.Figure1, Options(instance), CancellationToken.None);
         LabProcess router = lab.State.Processes.Single(p => p.Node == "pe-c");
         Linux.Signals.Send(router.ProcessId, Linux.ProcessSignal.Kill);
-        Assert.True(await Netns.UntilAsync(() => !router.IsAlive, LabInstance.Patience, CancellationToken.None));
+        Assert.True(await Netns.UntilAsync(() => !router.IsAlive, Patience.Long, CancellationToken.None));
         LabReport report = (await LabInspector.InspectAsync(lab.Name, instance.StateRoot, CancellationToken.None))!;
         Assert.Equal("failed", report.Nodes.Single(n => n.Name == "pe-c").State);
         foreach (Linux.ProcessStat process in Netns.ProcessesIn(new HashSet<string> { Netns.IdOf(lab.NamespaceOf("vs"))! }))

@@ -3,15 +3,13 @@ using System.Globalization;
 using System.Text.RegularExpressions;
 using SdnEdge.Lab.Running;
 using SdnEdge.Linux;
+using SdnEdge.Testing;
 
 namespace SdnEdge.Lab.Tests;
 
 /// <summary>A lab of a test's own: its name is nobody else's, its state lies in a folder of its own, and it goes with the test.</summary>
 internal sealed partial class LabInstance : IAsyncDisposable
 {
-    /// <summary>How long a test waits for what must come: long enough for a machine on which processes stand still for seconds.</summary>
-    public static readonly TimeSpan Patience = TimeSpan.FromSeconds(120);
-
     private static int s_count;
 
     private LabInstance(string topology)
@@ -23,7 +21,7 @@ internal sealed partial class LabInstance : IAsyncDisposable
         File = Path.Combine(Root, "lab.clab.yml");
         System.IO.File.WriteAllText(File, topology.Replace("LABNAME", Name, StringComparison.Ordinal));
         StateRoot = Path.Combine(Root, "state");
-        Options = new LabOptions { StateRoot = StateRoot, ReadyTimeout = Patience };
+        Options = new LabOptions { StateRoot = StateRoot, ReadyTimeout = Patience.Long };
     }
 
     public string Name { get; }
@@ -75,7 +73,7 @@ internal sealed partial class LabInstance : IAsyncDisposable
     public static async Task<string> PingAsync(RunningLab lab, string node, int count, params string[] arguments)
     {
         using Process ping =
-            lab.Start(node, ["ping", "-D", "-c", $"{count}", "-w", $"{(int)Patience.TotalSeconds}", .. arguments], redirect: true);
+            lab.Start(node, ["ping", "-D", "-c", $"{count}", "-w", $"{(int)Patience.Long.TotalSeconds}", .. arguments], redirect: true);
         string output = await ping.StandardOutput.ReadToEndAsync();
         await ping.WaitForExitAsync();
         return output;
@@ -91,14 +89,8 @@ internal sealed partial class LabInstance : IAsyncDisposable
     /// </summary>
     public static async Task ReachAsync(RunningLab lab, string node, string address)
     {
-        string said = "";
-        for (var watch = Stopwatch.StartNew(); watch.Elapsed < Patience;)
-        {
-            said = await RunAsync(lab, node, "sh", "-c", $"ping -c 1 -W 1 {address} || true");
-            if (said.Contains(" 0% packet loss", StringComparison.Ordinal)) return;
-        }
-
-        throw new TimeoutException($"{node} got no answer from {address} in {Patience.TotalSeconds} s: {said}");
+        await Patience.ReadAsync(() => RunAsync(lab, node, "sh", "-c", $"ping -c 1 -W 1 {address} || true"),
+            said => said.Contains(" 0% packet loss", StringComparison.Ordinal), $"{node} gets an answer from {address}", Patience.Long);
     }
 
     public async ValueTask DisposeAsync()

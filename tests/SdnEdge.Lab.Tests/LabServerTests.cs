@@ -70,7 +70,7 @@ public sealed class LabServerTests
             IPEndPoint server = new(IPAddress.Parse(address), EchoServer.Port);
             using Socket udp = Namespaces.Run(lab.NamespaceOf("client"),
                 () => new Socket(server.AddressFamily, SocketType.Dgram, ProtocolType.Udp));
-            udp.ReceiveTimeout = (int)LabInstance.Patience.TotalMilliseconds;
+            udp.ReceiveTimeout = (int)Patience.Long.TotalMilliseconds;
             udp.Connect(server);
             for (int length = 0; length <= 1400; length += 700)
             {
@@ -142,7 +142,7 @@ public sealed class LabServerTests
         {
             seen.AddRange(Drain(atB));
             return seen.Exists(IsArp) && seen.Exists(IsAdvertisement);
-        }, LabInstance.Patience, CancellationToken.None));
+        }, Patience.Long, CancellationToken.None));
         Assert.DoesNotContain(Drain(atA), f => IsArp(f) || IsAdvertisement(f));
 
         // Linux checks the advertisement's checksum: it believes it for an address it asks for.
@@ -166,7 +166,7 @@ public sealed class LabServerTests
         IPEndPoint server = new(IPAddress.Parse("10.1.1.10"), EchoServer.Port);
         using Socket udp = Namespaces.Run(lab.NamespaceOf("client"),
             () => new Socket(AddressFamily.InterNetwork, SocketType.Dgram, ProtocolType.Udp));
-        udp.ReceiveTimeout = (int)LabInstance.Patience.TotalMilliseconds;
+        udp.ReceiveTimeout = (int)Patience.Long.TotalMilliseconds;
         udp.Connect(server);
         udp.Send([0]);
         Assert.Equal(1, udp.Receive(new byte[10]));
@@ -226,7 +226,7 @@ public sealed class LabServerTests
         var socket = new Socket(server.AddressFamily, SocketType.Stream, ProtocolType.Tcp)
         {
             NoDelay = true,
-            ReceiveTimeout = (int)LabInstance.Patience.TotalMilliseconds,
+            ReceiveTimeout = (int)Patience.Long.TotalMilliseconds,
         };
         socket.Connect(server);
         return socket;

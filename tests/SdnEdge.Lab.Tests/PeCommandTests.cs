@@ -138,9 +138,9 @@ public sealed class PeCommandTests
                 StringComparison.Ordinal);
             File.WriteAllText(files.Config, wanted);
             Signals.Send(pe.Id, ProcessSignal.HangUp);
-            Assert.Contains("nothing was applied", await pe.StandardError.ReadLineAsync().WaitAsync(LabInstance.Patience),
+            Assert.Contains("nothing was applied", await pe.StandardError.ReadLineAsync().WaitAsync(Patience.Long),
                 StringComparison.Ordinal);
-            Assert.Contains("ports.b.device: ", await pe.StandardError.ReadLineAsync().WaitAsync(LabInstance.Patience),
+            Assert.Contains("ports.b.device: ", await pe.StandardError.ReadLineAsync().WaitAsync(Patience.Long),
                 StringComparison.Ordinal);
 
             File.WriteAllText(files.Config, wanted.Replace("device: lo", "device: tap-b", StringComparison.Ordinal));
@@ -150,7 +150,7 @@ public sealed class PeCommandTests
             (_, string table, _) = await RunAsync(["show", "routes", "--api", files.Socket, "--prefix", "10.2.0.0/24"]);
             Assert.Contains("connected", table, StringComparison.Ordinal);
             Signals.Send(pe.Id, ProcessSignal.Terminate);
-            await pe.WaitForExitAsync().WaitAsync(LabInstance.Patience);
+            await pe.WaitForExitAsync().WaitAsync(Patience.Long);
             Assert.Equal(0, pe.ExitCode);
         }
         finally
@@ -196,7 +196,7 @@ public sealed class PeCommandTests
     }
 
     private static async Task<string> LineAsync(Process process)
-        => await process.StandardOutput.ReadLineAsync().WaitAsync(LabInstance.Patience) ?? "";
+        => await process.StandardOutput.ReadLineAsync().WaitAsync(Patience.Long) ?? "";
 
     private static async Task<(int Code, string Output, string Errors)> RunAsync(string[] words, string? program = null)
     {

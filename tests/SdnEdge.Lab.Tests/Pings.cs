@@ -35,8 +35,8 @@ internal sealed partial class Pings : IDisposable
     public async Task AnswersAsync(int more)
     {
         int goal = Volatile.Read(ref _answers) + more;
-        Assert.True(await _arrivals.UntilAsync(() => Volatile.Read(ref _answers) >= goal, LabInstance.Patience),
-            $"{_name}: no more answers in {LabInstance.Patience.TotalSeconds} s");
+        Assert.True(await _arrivals.UntilAsync(() => Volatile.Read(ref _answers) >= goal, Patience.Long),
+            $"{_name}: no more answers in {Patience.Long.TotalSeconds} s");
     }
 
     /// <summary>Ends it. Returns the numbers of the answered pings in rising order, and what ping printed.</summary>

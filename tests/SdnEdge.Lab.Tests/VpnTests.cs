@@ -1,9 +1,7 @@
 using System.Diagnostics;
-using System.Globalization;
 using SdnEdge.Client;
 using SdnEdge.Core.Api;
 using SdnEdge.Lab.Running;
-using SdnEdge.Linux;
 using SdnEdge.Mms;
 using SdnEdge.Testing;
 using Xunit;
@@ -101,16 +99,6 @@ public sealed class VpnTests
     private static async Task<string?> PortOfAsync(PeClient pe, string vrf, string prefix) =>
         (await pe.RoutesAsync(vrf, prefix)).FirstOrDefault(r => r.Best && r.Source == "bgp")?.Port;
 
-    private static async Task<T> UntilAsync<T>(Func<Task<T>> read, Func<T, bool> good)
-    {
-        long end = Monotonic.Now + (long)LabInstance.Patience.TotalNanoseconds;
-        while (true)
-        {
-            T value = await read();
-            if (good(value)) return value;
-            Assert.True(Monotonic.Now < end,
-                string.Create(CultureInfo.InvariantCulture, $"waited {LabInstance.Patience.TotalSeconds} s in vain; last seen: {value}"));
-            await Task.Delay(20);
-        }
-    }
+    private static Task<T> UntilAsync<T>(Func<Task<T>> read, Func<T, bool> right)
+        => Patience.ReadAsync(read, right, "the customers' routes are as they should be", Patience.Long);
 }

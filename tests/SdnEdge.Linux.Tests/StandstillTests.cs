@@ -135,11 +135,7 @@ public sealed class StandstillTests
         return held;
     }
 
-    private static void Until(Func<bool> condition, string what)
-    {
-        for (long end = Monotonic.Now + Patience.Nanoseconds; !condition(); Thread.Sleep(1))
-            Assert.True(Monotonic.Now < end, $"not within {Patience.Seconds} s: {what}");
-    }
+    private static void Until(Func<bool> condition, string what) => Patience.Until(condition, () => what);
 
     /// <summary>
     /// A shell with three that sleep: a child with the shell's environment, one with none, and one in a session of its own whose parent

@@ -359,8 +359,7 @@ public sealed class TapPortTests
     // The kernel may take a moment to see that nobody has the device open.
     private static void AssertGone(string device)
     {
-        long deadline = Monotonic.Now + Patience.Nanoseconds;
-        while (NetDevice.Exists(device)) Assert.True(Monotonic.Now < deadline, $"{device} is still there");
+        Patience.Until(() => !NetDevice.Exists(device), () => $"{device} is still there");
     }
 
     private static unsafe byte Before(PacketBatch batch) => batch[0].Data[-1];

@@ -2,6 +2,7 @@ using SdnEdge.Client;
 using SdnEdge.Core.Api;
 using SdnEdge.Mms.Drivers;
 using SdnEdge.Mms.Model;
+using SdnEdge.Testing;
 
 namespace SdnEdge.Mms.Tests;
 
@@ -199,14 +200,12 @@ internal sealed class ScriptedParties(ScriptedJournal journal) : IParties
     /// <summary>A server answers where it runs.</summary>
     private async Task ServersAnswerAsync(int waitMs, CancellationToken cancel)
     {
-        for (long end = Environment.TickCount64 + waitMs; ; await Task.Delay(1, cancel))
-        {
-            lock (_lock)
-            {
-                if (_servers.GroupBy(s => s.Key.Server).All(s => s.Any(p => p.Value.State == ServerState.Running))) return;
-            }
+        if (!await Patience.BecomesAsync(() => Task.FromResult(AllRun()), TimeSpan.FromMilliseconds(waitMs), cancel))
+            throw Refusal("servers-silent");
 
-            if (Environment.TickCount64 >= end) throw Refusal("servers-silent");
+        bool AllRun()
+        {
+            lock (_lock) return _servers.GroupBy(s => s.Key.Server).All(s => s.Any(p => p.Value.State == ServerState.Running));
         }
     }
 

@@ -62,7 +62,7 @@ public sealed class Freezer(FreezePlan plan, Func<IReadOnlyList<ProcessStat>> pr
         while (_frozen.Count > 0)
         {
             _frozen.RemoveAll(f => Tend(f with { Until = 0 }, now()));
-            if (_frozen.Count > 0) Thread.Sleep(1);
+            if (_frozen.Count > 0) Thread.Sleep(1);   // the kernel needs a moment to stop what is to be released
         }
     }
 

@@ -67,7 +67,7 @@ try
 
         long next = Math.Min(freezer.Step(now), now + TickNs);
         int sleepMs = (int)((next - Monotonic.Now) / 1_000_000);
-        if (sleepMs > 0) Thread.Sleep(sleepMs);
+        if (sleepMs > 0) Thread.Sleep(sleepMs);   // until the plan's next step
     }
 }
 finally

@@ -68,7 +68,7 @@ public sealed class StoreAgentTests : IDisposable
     public async Task An_imported_image_has_its_contents_is_used_where_it_is_and_stays_after_the_volume()
     {
         string image = Path.Combine(_folder, "disk.img");
-        byte[] contents = Contents(1);
+        byte[] contents = TestBytes.Bytes(Size, 1);
         await File.WriteAllBytesAsync(image, contents);
         await using StoreAgent agent = await StartAsync();
         using StoreClient client = Client();
@@ -342,13 +342,6 @@ public sealed class StoreAgentTests : IDisposable
 
     private static VolumeConfig Named(string name, long size)
         => new(name, size, null, true, null, ReplicationMode.Async, new ReplicationPolicy());
-
-    private static byte[] Contents(int seed)
-    {
-        byte[] bytes = new byte[Size];
-        new Random(seed).NextBytes(bytes);
-        return bytes;
-    }
 
     private string Api(string store = "store-a") => Path.Combine(_folder, store + ".sock");
 

@@ -5,6 +5,7 @@ using SdnEdge.Core.Api;
 using SdnEdge.Core.Wire;
 using SdnEdge.Lab.Tests.Keeper;
 using SdnEdge.Linux;
+using SdnEdge.Testing;
 
 namespace SdnEdge.Benchmarks.Restart;
 
@@ -101,7 +102,7 @@ internal static class RestartCommand
     private static async Task<(long Established, long Forwards)> EventsAsync(KeeperRig rig)
     {
         long up = 0;
-        using var patience = new CancellationTokenSource(KeeperRig.Patience);
+        using var patience = new CancellationTokenSource(Patience.Long);
         await foreach (EventRecord e in rig.Kept.EventsAsync(0, patience.Token))
         {
             if (e is { Kind: "bgp", Change: "established" } && up == 0) up = e.AtNs;

@@ -31,8 +31,7 @@ internal sealed class ServerSpace : IDisposable
         Ip("-n", Name, "link", "set", "leg-a", "master", "eth0");
         Ip("-n", Name, "link", "set", "eth0", "up");
         _process = Process.Start("ip", ["netns", "exec", Name, "sleep", "100000"]);
-        long end = Monotonic.Now + Patience.Nanoseconds;
-        while (Processes.Count == 0) Assert.True(Monotonic.Now < end, "the server's process does not start");
+        Patience.Until(() => Processes.Count > 0, () => "the server's process does not start");
     }
 
     public string Name { get; }

@@ -170,12 +170,8 @@ public sealed class HostileMonitorTests(ITestOutputHelper output)
         async Task MirrorAsync()
         {
             step = "mirror";
-            for (int i = 0; i < 50; i++)
-            {
-                if (await driver.MirrorAsync(s_move, default).WaitAsync(Patience.Time) is { Ready: true }) break;
-                await Task.Delay(20);
-            }
-
+            await Patience.UntilAsync(async () => await driver.MirrorAsync(s_move, default).WaitAsync(Patience.Time) is { Ready: true },
+                () => "its point does not come");
             if (machine.Migration != "active") wrong.Add($"{name}: mirrored, and its migration is {machine.Migration ?? "none"}");
         }
     }

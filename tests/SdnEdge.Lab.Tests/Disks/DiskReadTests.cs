@@ -32,16 +32,12 @@ public sealed class DiskReadTests : IDisposable
         })!;
         try
         {
-            DiskRead read = await ReadAsync();
-            for (var watch = Stopwatch.StartNew(); read.Fault is not null && watch.Elapsed < Patience.Time; read = await ReadAsync())
-                await Task.Delay(20);
-            Assert.Null(read.Fault);
+            DiskRead read = await Patience.ReadAsync(
+                () => DiskRead.OfAsync("store-a", socket, "", Boot, 700, CancellationToken.None), r => r.Fault is null, "the disk is read");
             Assert.Equal((image.Length, Convert.ToHexStringLower(SHA256.HashData(image))), (read.SizeBytes, read.Sha256));
             Assert.Equal((Places, 2, 1, 333), (read.Expected, read.Lost, read.Damaged, read.FirstLost));
             DiskRead none = await DiskRead.OfAsync("store-a", socket + ".none", "", Boot, 1, CancellationToken.None);
             Assert.Contains("no store answers at", none.Fault, StringComparison.Ordinal);
-
-            Task<DiskRead> ReadAsync() => DiskRead.OfAsync("store-a", socket, "", Boot, 700, CancellationToken.None);
         }
         finally
         {

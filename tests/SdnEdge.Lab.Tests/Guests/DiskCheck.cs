@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using SdnEdge.Client;
 using SdnEdge.Core.Api;
 using SdnEdge.Core.Replication;
@@ -7,6 +6,7 @@ using SdnEdge.Lab.Disks;
 using SdnEdge.Lab.Running;
 using SdnEdge.Lab.Tests.Kills;
 using SdnEdge.Lab.Topologies;
+using SdnEdge.Testing;
 
 namespace SdnEdge.Lab.Tests.Guests;
 
@@ -39,7 +39,7 @@ internal sealed class DiskCheck : IDisposable
     /// <param name="home">The site whose store is to own the volume; the other's is to follow.</param>
     public async Task<DiskFinding> LookAsync(string home)
     {
-        if (await Task.Run(() => _disk.Stop(LabDaemons.Patience)) is not { } word)
+        if (await Task.Run(() => _disk.Stop(Patience.Long)) is not { } word)
             return new DiskFinding(null, [], ["the guest does not end its writing"]);
         var wrong = new List<string>();
         if (word.Boot == _before.Boot && word.Acknowledged <= _before.Record)
@@ -62,22 +62,20 @@ internal sealed class DiskCheck : IDisposable
         }
 
         if (disks.Select(r => r.Sha256).Distinct().Count() != 1) wrong.Add("the disks differ");
-        if (await Task.Run(() => _disk.Go(LabDaemons.Patience)) is null) wrong.Add("the guest does not go on writing");
+        if (await Task.Run(() => _disk.Go(Patience.Long)) is null) wrong.Add("the guest does not go on writing");
         return new DiskFinding(word, disks, wrong);
     }
 
     /// <inheritdoc/>
     public void Dispose() => _disk.Dispose();
 
-    private async Task<bool> CaughtUpAsync(string home)
+    private Task<bool> CaughtUpAsync(string home)
     {
         string owner = _daemons.Lab.Stores.Single(s => s.Site == home).Node;
-        for (var watch = Stopwatch.StartNew(); watch.Elapsed < LabDaemons.Patience; await Task.Delay(20))
+        return Patience.BecomesAsync(async () =>
         {
             VolumeInfo at = await _daemons.AskAsync($"volume {_volume} at {owner}", c => _daemons.Stores[owner].VolumeAsync(_volume, c));
-            if (at is { Role: OwnerRole.Owner, Replication: { Connected: true } r } && r.ReplicaDurable >= r.Last) return true;
-        }
-
-        return false;
+            return at is { Role: OwnerRole.Owner, Replication: { Connected: true } r } && r.ReplicaDurable >= r.Last;
+        }, Patience.Long);
     }
 }

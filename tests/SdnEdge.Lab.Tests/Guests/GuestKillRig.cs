@@ -2,6 +2,7 @@ using System.Diagnostics;
 using SdnEdge.Core.Api;
 using SdnEdge.Lab.Tests.Kills;
 using SdnEdge.Linux;
+using SdnEdge.Testing;
 
 namespace SdnEdge.Lab.Tests.Guests;
 
@@ -95,64 +96,59 @@ internal sealed class GuestKillRig : IAsyncDisposable
     private async Task<string> StrikeAsync(GuestKillCase what, string source, string target, string[] known)
     {
         LabDaemons lab = _rig.Daemons;
-        await foreach (EventRecord e in lab.StagesAsync(known, what.Stage))
+        EventRecord e = await lab.StageAsync(known, what.Stage, due => what.IsDue(due.Change));
+        string node = what.Party switch
         {
-            if (!what.IsDue(e.Change)) continue;
-            string node = what.Party switch
-            {
-                GuestParty.Manager => "mms",
-                GuestParty.SourceHost => source,
-                GuestParty.SourceStore => StoreBeside(source),
-                GuestParty.TargetStore => StoreBeside(target),
-                _ => target,
-            };
-            (string near, string far) = what.Party == GuestParty.StoreWan ? (StoreBeside(source), StoreBeside(target)) : (source, target);
-            switch (what.Fault, what.Party)
-            {
-                case (GuestFault.Kill, GuestParty.SourceQemu or GuestParty.TargetQemu):
-                    if (Qemu() is { } process) Signals.Send(process, ProcessSignal.Kill);
-                    break;
-                case (GuestFault.Kill, _):
-                    await lab.KillAsync(node);
-                    break;
-                case (GuestFault.Freeze, GuestParty.SourceQemu or GuestParty.TargetQemu):
-                    await FreezeAsync(Qemu(), e.Subject);
-                    break;
-                case (GuestFault.Freeze, _):
-                    await FreezeAsync(lab.ProcessOf(node), e.Subject);
-                    break;
-                case (GuestFault.CutOff, _):
-                    await lab.CutOffAsync(node, e.Subject, null);
-                    break;
-                case (GuestFault.Cut, _):
-                    await WithoutAsync([(near, far), (far, near)], e.Subject);
-                    break;
-                case (GuestFault.HalfOpen, _):
-                    await WithoutAsync([(far, near)], e.Subject);
-                    break;
-                case (GuestFault.Slow, _):
-                    await SlowAsync(source, e.Subject);
-                    break;
-                case (GuestFault.DiskFails, _):
-                    await StoreFault.BeginAsync(lab.ProcessOf(node));
-                    try
-                    {
-                        await BoundAsync(e.Subject);
-                    }
-                    finally
-                    {
-                        await StoreFault.EndAsync(lab.ProcessOf(node));
-                    }
+            GuestParty.Manager => "mms",
+            GuestParty.SourceHost => source,
+            GuestParty.SourceStore => StoreBeside(source),
+            GuestParty.TargetStore => StoreBeside(target),
+            _ => target,
+        };
+        (string near, string far) = what.Party == GuestParty.StoreWan ? (StoreBeside(source), StoreBeside(target)) : (source, target);
+        switch (what.Fault, what.Party)
+        {
+            case (GuestFault.Kill, GuestParty.SourceQemu or GuestParty.TargetQemu):
+                if (Qemu() is { } process) Signals.Send(process, ProcessSignal.Kill);
+                break;
+            case (GuestFault.Kill, _):
+                await lab.KillAsync(node);
+                break;
+            case (GuestFault.Freeze, GuestParty.SourceQemu or GuestParty.TargetQemu):
+                await FreezeAsync(Qemu(), e.Subject);
+                break;
+            case (GuestFault.Freeze, _):
+                await FreezeAsync(lab.ProcessOf(node), e.Subject);
+                break;
+            case (GuestFault.CutOff, _):
+                await lab.CutOffAsync(node, e.Subject, null);
+                break;
+            case (GuestFault.Cut, _):
+                await WithoutAsync([(near, far), (far, near)], e.Subject);
+                break;
+            case (GuestFault.HalfOpen, _):
+                await WithoutAsync([(far, near)], e.Subject);
+                break;
+            case (GuestFault.Slow, _):
+                await SlowAsync(source, e.Subject);
+                break;
+            case (GuestFault.DiskFails, _):
+                await StoreFault.BeginAsync(lab.ProcessOf(node));
+                try
+                {
+                    await BoundAsync(e.Subject);
+                }
+                finally
+                {
+                    await StoreFault.EndAsync(lab.ProcessOf(node));
+                }
 
-                    break;
-                case (GuestFault.NoMemory, _):
-                    break;
-            }
-
-            return e.Change;
+                break;
+            case (GuestFault.NoMemory, _):
+                break;
         }
 
-        throw new InvalidOperationException("the events have no end of their own");
+        return e.Change;
 
         int? Qemu() => _rig.QemuAt(what.Party == GuestParty.SourceQemu ? source : target);
     }
@@ -161,18 +157,18 @@ internal sealed class GuestKillRig : IAsyncDisposable
     private async Task BoundAsync(string migration)
     {
         using var bound = new CancellationTokenSource(s_bound);
-        while (!bound.IsCancellationRequested)
+        await Patience.BecomesAsync(async () =>
         {
             try
             {
-                if ((await _rig.Daemons.Mms.MigrationAsync(migration, bound.Token)).Ended) return;
-                await Task.Delay(50, bound.Token);
+                return (await _rig.Daemons.Mms.MigrationAsync(migration, bound.Token)).Ended;
             }
             catch (Exception e) when (e is Client.ApiUnreachableException or OperationCanceledException)
             {
                 // Asked again, while there is time.
+                return bound.IsCancellationRequested;
             }
-        }
+        }, s_bound);
     }
 
     private async Task FreezeAsync(int? process, string migration)
@@ -193,35 +189,35 @@ internal sealed class GuestKillRig : IAsyncDisposable
     // A route that drops: what a node sends to another one does not leave it.
     private async Task WithoutAsync((string From, string To)[] ways, string migration)
     {
-        foreach ((string from, string to) in ways) await _rig.Daemons.IpAsync(from, "route", "add", "blackhole", AddressOf(to) + "/32");
+        await RouteAsync("add");
         try
         {
             await BoundAsync(migration);
         }
         finally
         {
-            foreach ((string from, string to) in ways) await _rig.Daemons.IpAsync(from, "route", "del", "blackhole", AddressOf(to) + "/32");
+            await RouteAsync("del");
+        }
+
+        async Task RouteAsync(string change)
+        {
+            foreach ((string from, string to) in ways)
+                await LabInstance.RunAsync(_rig.Lab, from, "ip", "route", change, "blackhole", AddressOf(to) + "/32");
         }
     }
 
     private async Task SlowAsync(string host, string migration)
     {
-        await TcAsync(host, "add", "dev", "eth2", "root", "tbf", "rate", "20mbit", "burst", "64k", "latency", "400ms");
+        await LabInstance.RunAsync(_rig.Lab, host, "tc", "qdisc", "add", "dev", "eth2", "root", "tbf", "rate", "20mbit", "burst", "64k",
+            "latency", "400ms");
         try
         {
             await BoundAsync(migration);
         }
         finally
         {
-            await TcAsync(host, "del", "dev", "eth2", "root");
+            await LabInstance.RunAsync(_rig.Lab, host, "tc", "qdisc", "del", "dev", "eth2", "root");
         }
-    }
-
-    private async Task TcAsync(string host, params string[] arguments)
-    {
-        using Process tc = _rig.Lab.Start(host, ["tc", "qdisc", .. arguments]);
-        await tc.WaitForExitAsync();
-        if (tc.ExitCode != 0) throw new InvalidOperationException($"tc qdisc {string.Join(' ', arguments)} at {host} failed");
     }
 
     // The network of hosts and stores, as the topologies have it.
@@ -241,7 +237,7 @@ internal sealed class GuestKillRig : IAsyncDisposable
     {
         ServerInfo info = await _rig.ServerAsync(host);
         if (info is not { MayRun: { } epoch, State: ServerState.Absent, Phase: "running" } || _rig.QemuAt(host) is not null) return false;
-        await _rig.Daemons.Hosts[host].OrderAsync(GuestRig.Server, ServerOrder.Start, new ServerOrderRequest(epoch, "start"));
+        await _rig.StartGuestAsync(host, epoch);
         return true;
     }
 
@@ -252,7 +248,7 @@ internal sealed class GuestKillRig : IAsyncDisposable
             c => _rig.Daemons.Hosts[host].ServerAsync(GuestRig.Server, c), s => s.State is ServerState.Running or ServerState.Absent
                 && (_rig.QemuAt(host) is not null) == (s.State == ServerState.Running));
         if (info.State == ServerState.Running) return false;
-        await _rig.Daemons.Hosts[host].OrderAsync(GuestRig.Server, ServerOrder.Start, new ServerOrderRequest(info.MayRun ?? 0, "start"));
+        await _rig.StartGuestAsync(host, info.MayRun ?? 0);
         return true;
     }
 }

@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using System.Globalization;
 using System.Net;
 using System.Net.Sockets;
@@ -11,6 +10,7 @@ using SdnEdge.Lab.Running;
 using SdnEdge.Lab.Tests.Kills;
 using SdnEdge.Lab.Tests.Moves;
 using SdnEdge.Linux;
+using SdnEdge.Testing;
 
 namespace SdnEdge.Lab.Tests.Guests;
 
@@ -49,11 +49,7 @@ internal sealed partial class GuestRig : IAsyncDisposable
 
     private static readonly Dictionary<string, string> s_hosts = new(StringComparer.Ordinal) { ["dc-a"] = "host-a", ["dc-b"] = "host-b" };
 
-    private static int s_rigs;
-
-    private readonly string _folder;
-
-    private GuestRig(LabDaemons daemons, string folder) => (Daemons, _folder) = (daemons, folder);
+    private GuestRig(LabDaemons daemons) => Daemons = daemons;
 
     /// <summary>The lab's daemons.</summary>
     public LabDaemons Daemons { get; }
@@ -66,36 +62,20 @@ internal sealed partial class GuestRig : IAsyncDisposable
     /// <param name="program">How <c>sdnedge</c> is started; null: found by itself.</param>
     public static async Task<GuestRig> StartAsync(string topology, IReadOnlyList<string>? program = null)
     {
-        string folder = Directory.CreateTempSubdirectory("sdnedge-guests-").FullName;
+        string guest = GuestFolder.Find(topology, out string? why) ?? throw new InvalidOperationException(why);
+        var rig = new GuestRig(await LabDaemons.StartAsync(topology, "gu", program, edit: (folder, name, text) => Program().Replace(text,
+            m => m.Groups[1] + Wrapper(folder, Path.GetFileNameWithoutExtension(name),
+                m.Groups[2].Value.Replace("${lab.guest}", guest, StringComparison.Ordinal)))));
         try
         {
-            string guest = GuestFolder.Find(topology, out string? why) ?? throw new InvalidOperationException(why);
-            string copy = LabDaemons.CopyUndamped(topology, folder, (name, text) => Program().Replace(text, m => m.Groups[1]
-                + Wrapper(folder, Path.GetFileNameWithoutExtension(name), m.Groups[2].Value.Replace("${lab.guest}", guest,
-                    StringComparison.Ordinal))));
-            program ??= RunningLab.Self;
-            string lab = string.Create(CultureInfo.InvariantCulture, $"gu{Environment.ProcessId}-{Interlocked.Increment(ref s_rigs)}");
-            var options = new LabOptions
-            {
-                Name = lab, StateRoot = Path.Combine(folder, "labs"), ReadyTimeout = LabDaemons.Patience, Self = program,
-            };
-            var rig = new GuestRig(new LabDaemons(await LabRunner.DeployAsync(copy, options, CancellationToken.None), program), folder);
-            try
-            {
-                await rig.Daemons.Hosts["host-a"].OrderAsync(Server, ServerOrder.Start, new ServerOrderRequest(0, "start"));
-                await rig.Daemons.AnswersAsync(Client, Address);
-                await rig.CountsAsync();
-                return rig;
-            }
-            catch
-            {
-                await rig.Daemons.DisposeAsync();
-                throw;
-            }
+            await rig.StartGuestAsync("host-a", 0);
+            await rig.Daemons.AnswersAsync(Client, Address);
+            await rig.CountsAsync();
+            return rig;
         }
         catch
         {
-            Directory.Delete(folder, recursive: true);
+            await rig.DisposeAsync();
             throw;
         }
     }
@@ -118,15 +98,20 @@ internal sealed partial class GuestRig : IAsyncDisposable
     public Task<ServerInfo> ServerAsync(string host)
         => Daemons.AskAsync($"what {host} has", c => Daemons.Hosts[host].ServerAsync(Server, c));
 
+    /// <summary>Has a host start the guest, under an epoch.</summary>
+    public Task<ServerReply> StartGuestAsync(string host, long epoch)
+        => Daemons.Hosts[host].OrderAsync(Server, ServerOrder.Start, new ServerOrderRequest(epoch, "start"));
+
     /// <summary>The process of QEMU at a host; null = none, by the agent's file.</summary>
     public int? QemuAt(string host) => new QemuProcess(RunFolder(host)).Id;
 
     /// <summary>From now on a QEMU that starts at this host gets less memory than its guest has; or as much as it wants again.</summary>
     public void LimitMemory(string host, bool limited)
     {
-        if (!File.Exists(WrapperOf(_folder, host))) throw new InvalidOperationException($"no QEMU of {host} is started with a limit");
-        if (limited) File.WriteAllText(NoMemory(_folder, host), "");
-        else File.Delete(NoMemory(_folder, host));
+        if (!File.Exists(WrapperOf(Daemons.Folder, host)))
+            throw new InvalidOperationException($"no QEMU of {host} is started with a limit");
+        if (limited) File.WriteAllText(NoMemory(Daemons.Folder, host), "");
+        else File.Delete(NoMemory(Daemons.Folder, host));
     }
 
     /// <summary>The guest's ticks, ten a second of its own clock, and the words of its memory that it found wrong.</summary>
@@ -136,7 +121,12 @@ internal sealed partial class GuestRig : IAsyncDisposable
             () => new Socket(AddressFamily.InterNetwork, SocketType.Dgram, ProtocolType.Udp));
         socket.Connect(IPAddress.Parse(Address), 8);
         byte[] buffer = new byte[128];
-        for (var watch = Stopwatch.StartNew(); watch.Elapsed < LabDaemons.Patience;)
+        (long, long)? counts = null;
+        if (!await Patience.BecomesAsync(async () => (counts = await AskAsync()) is not null, Patience.Long))
+            throw new TimeoutException($"the guest does not say its counter\n{await Daemons.TellAsync()}");
+        return counts!.Value;
+
+        async Task<(long, long)?> AskAsync()
         {
             using var wait = new CancellationTokenSource(500);
             try
@@ -149,10 +139,9 @@ internal sealed partial class GuestRig : IAsyncDisposable
             catch (Exception e) when (e is OperationCanceledException or SocketException)
             {
                 // It was lost, or nobody is there yet: asked again.
+                return null;
             }
         }
-
-        throw new TimeoutException($"the guest does not say its counter\n{await Daemons.TellAsync()}");
     }
 
     /// <summary>Moves the guest to its other site, and inspects everything at the end.</summary>
@@ -206,9 +195,8 @@ internal sealed partial class GuestRig : IAsyncDisposable
             .Select(f => $"{there} still has {f} of the guest"));
         foreach (string host in (string[])[here, there])
         {
-            string[] open = Links(host);
-            for (var watch = Stopwatch.StartNew(); open.Length > 0 && watch.Elapsed < LabDaemons.Patience; open = Links(host))
-                await Task.Delay(50);
+            string[] open = [];
+            await Patience.BecomesAsync(() => Task.FromResult((open = Links(host)).Length == 0), Patience.Long);
             wrong.AddRange(open.Select(c => $"{host} still has a connection to the other host: {c}"));
         }
 
@@ -217,19 +205,14 @@ internal sealed partial class GuestRig : IAsyncDisposable
         // The state that is wanted, or the last one seen in a long time.
         async Task<ServerInfo> AsAsync(string host, Predicate<ServerInfo> so)
         {
-            ServerInfo info = await ServerAsync(host);
-            for (var watch = Stopwatch.StartNew(); !so(info) && watch.Elapsed < TimeSpan.FromSeconds(20); info = await ServerAsync(host))
-                await Task.Delay(50);
+            ServerInfo info = null!;
+            await Patience.BecomesAsync(async () => so(info = await ServerAsync(host)));
             return info;
         }
     }
 
     /// <inheritdoc/>
-    public async ValueTask DisposeAsync()
-    {
-        await Daemons.DisposeAsync();
-        Directory.Delete(_folder, recursive: true);
-    }
+    public ValueTask DisposeAsync() => Daemons.DisposeAsync();
 
     // A machine's program: in words, or the first word of `run`.
     [GeneratedRegex("""(\n      program: |\n      run:\n        - )"?([^"\n ]+)"?""")]

@@ -88,6 +88,8 @@ internal sealed class TapWatch : IAsyncDisposable
     {
         var options = new PacketSocketOptions { Timestamps = true, ReceiveBufferBytes = 4 << 20, SendBufferBytes = 1 << 20 };
         using var socket = PacketSocket.Open(Tap, Tap, options);
+        using var epoll = new Epoll();
+        epoll.Add(socket.Fd, EpollEvents.In, 0);
         using PacketBatch came = new(), question = new();
         question.TryAdd(s_question);
         long next = Monotonic.Now;
@@ -109,7 +111,7 @@ internal sealed class TapWatch : IAsyncDisposable
                 }
             }
 
-            if (count == 0) Thread.Sleep(2);
+            if (count == 0) epoll.Wait(Math.Max(0, next - Monotonic.Now));
         }
     }
 }

@@ -1,10 +1,10 @@
-using System.Diagnostics;
 using System.Globalization;
 using System.Net;
 using System.Net.Sockets;
 using System.Text;
 using SdnEdge.Lab.Running;
 using SdnEdge.Linux;
+using SdnEdge.Testing;
 
 namespace SdnEdge.Lab.Tests.Guests;
 
@@ -21,13 +21,13 @@ internal sealed record LineCount(long Lines, double LongestGapMs, string? Failur
 internal sealed class TcpLines : IAsyncDisposable
 {
     private const int EchoPort = 7, LineBytes = 12;
-    private static readonly TimeSpan s_bound = TimeSpan.FromSeconds(60), s_pause = TimeSpan.FromMilliseconds(20);
+    private static readonly TimeSpan s_pause = TimeSpan.FromMilliseconds(20);
 
     private readonly Socket _socket;
     private readonly CancellationTokenSource _stop = new();
     private readonly Lock _lock = new();
+    private readonly Arrivals _news = new();
     private readonly Task _sending, _receiving;
-    private TaskCompletionSource _more = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private long _sent, _returned, _counted, _longestGap;
     private string? _failure;
 
@@ -43,7 +43,7 @@ internal sealed class TcpLines : IAsyncDisposable
     {
         Socket socket = Namespaces.Run(lab.NamespaceOf(client),
             () => new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp) { NoDelay = true });
-        using var end = new CancellationTokenSource(s_bound);
+        using var end = new CancellationTokenSource(Patience.Time);
         try
         {
             await socket.ConnectAsync(new IPEndPoint(IPAddress.Parse(address), EchoPort), end.Token);
@@ -61,25 +61,18 @@ internal sealed class TcpLines : IAsyncDisposable
     {
         long upTo;
         lock (_lock) upTo = _sent;
-        var watch = Stopwatch.StartNew();
-        while (true)
+        await _news.UntilAsync(IsSettled, Patience.Time);
+        lock (_lock)
         {
-            Task more;
-            lock (_lock)
-            {
-                bool late = watch.Elapsed > s_bound;
-                if (_returned >= upTo || _failure is not null || late)
-                {
-                    string? failure = _failure ?? (late && _returned < upTo ? $"{upTo - _returned} lines did not come back" : null);
-                    var count = new LineCount(_returned - _counted, _longestGap / 1e6, failure);
-                    (_counted, _longestGap) = (_returned, 0);
-                    return count;
-                }
+            string? failure = _failure ?? (_returned < upTo ? $"{upTo - _returned} lines did not come back" : null);
+            var count = new LineCount(_returned - _counted, _longestGap / 1e6, failure);
+            (_counted, _longestGap) = (_returned, 0);
+            return count;
+        }
 
-                more = _more.Task;
-            }
-
-            await Task.WhenAny(more, Task.Delay(s_bound - watch.Elapsed));
+        bool IsSettled()
+        {
+            lock (_lock) return _returned >= upTo || _failure is not null;
         }
     }
 
@@ -90,6 +83,7 @@ internal sealed class TcpLines : IAsyncDisposable
         await Task.WhenAll(_sending, _receiving);
         _socket.Dispose();
         _stop.Dispose();
+        _news.Dispose();
     }
 
     private static string Line(long number) => string.Create(CultureInfo.InvariantCulture, $"{number:D11}\n");
@@ -103,7 +97,7 @@ internal sealed class TcpLines : IAsyncDisposable
                 byte[] line = Encoding.ASCII.GetBytes(Line(number));
                 for (int sent = 0; sent < line.Length;) sent += await _socket.SendAsync(line.AsMemory(sent), _stop.Token);
                 lock (_lock) _sent = number + 1;
-                await Task.Delay(s_pause, _stop.Token);
+                await Task.Delay(s_pause, _stop.Token);   // the sender's pace
             }
         }
         catch (Exception e) when (e is SocketException or OperationCanceledException)
@@ -130,19 +124,14 @@ internal sealed class TcpLines : IAsyncDisposable
                 if (Encoding.ASCII.GetString(line) != Line(number))
                 {
                     lock (_lock) _failure ??= $"line {number} came back as '{Encoding.ASCII.GetString(line).Trim()}'";
+                    _news.Tell();
                     return;
                 }
 
                 long now = Monotonic.Now;
-                TaskCompletionSource more;
-                lock (_lock)
-                {
-                    (_returned, _longestGap) = (number + 1, Math.Max(_longestGap, now - last));
-                    (more, _more) = (_more, new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously));
-                }
-
+                lock (_lock) (_returned, _longestGap) = (number + 1, Math.Max(_longestGap, now - last));
                 last = now;
-                more.SetResult();
+                _news.Tell();
             }
         }
         catch (Exception e) when (e is SocketException or OperationCanceledException)
@@ -154,10 +143,7 @@ internal sealed class TcpLines : IAsyncDisposable
     private void Fail(Exception e)
     {
         if (_stop.IsCancellationRequested) return;
-        lock (_lock)
-        {
-            _failure ??= e.Message;
-            _more.TrySetResult();
-        }
+        lock (_lock) _failure ??= e.Message;
+        _news.Tell();
     }
 }

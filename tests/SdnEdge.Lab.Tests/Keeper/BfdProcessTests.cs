@@ -61,7 +61,7 @@ public sealed class BfdProcessTests(ITestOutputHelper output)
             && bfd.ProcessId != 0);
         await UpAsync(rig);
         List<EventRecord> events = [];
-        using var patience = new CancellationTokenSource(KeeperRig.Patience);
+        using var patience = new CancellationTokenSource(Patience.Long);
         await foreach (EventRecord e in rig.Kept.EventsAsync(0, patience.Token))
         {
             events.Add(e);
@@ -93,7 +93,7 @@ public sealed class BfdProcessTests(ITestOutputHelper output)
         await UpAsync(rig);
         int speaker = (await rig.Kept.BfdAsync()).ProcessId;
         Signals.Send(rig.Keeper.Id, ProcessSignal.Terminate);
-        await rig.Keeper.WaitForExitAsync().WaitAsync(KeeperRig.Patience);
+        await rig.Keeper.WaitForExitAsync().WaitAsync(Patience.Long);
         await rig.UntilAsync("the BFD process has ended",
             _ => Task.FromResult(ProcessStat.Read(speaker) is not { IsAlive: true }), rig.Next);
         await rig.UntilAsync("the peer knows that it was an operator",

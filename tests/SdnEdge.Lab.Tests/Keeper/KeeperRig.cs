@@ -7,6 +7,7 @@ using SdnEdge.Core.Api;
 using SdnEdge.Lab.Running;
 using SdnEdge.Linux;
 using SdnEdge.Mms;
+using SdnEdge.Testing;
 
 namespace SdnEdge.Lab.Tests.Keeper;
 
@@ -18,8 +19,6 @@ namespace SdnEdge.Lab.Tests.Keeper;
 /// </summary>
 internal sealed class KeeperRig : IAsyncDisposable
 {
-    public static readonly TimeSpan Patience = TimeSpan.FromSeconds(120);
-
     private const string HostDevice = "eth0";
     private const int PortMtu = 1400;
 
@@ -101,20 +100,21 @@ internal sealed class KeeperRig : IAsyncDisposable
     public async Task UntilAsync(string what, Func<PeClient, Task<bool>> condition, PeClient? of = null)
     {
         string last = "no answer";
-        for (var watch = Stopwatch.StartNew(); watch.Elapsed < Patience; await Task.Delay(5))
+        await Patience.UntilAsync(AskAsync, () => $"{what} ({last}).\n{Said}", Patience.Long);
+
+        async Task<bool> AskAsync()
         {
             try
             {
-                if (await condition(of ?? Kept)) return;
                 last = "not so";
+                return await condition(of ?? Kept);
             }
             catch (Exception e) when (e is ApiUnreachableException or ApiProblemException or IOException or HttpRequestException)
             {
                 last = e.Message;
+                return false;
             }
         }
-
-        throw new TimeoutException($"not in {Patience.TotalSeconds} s: {what} ({last}).\n{Said}");
     }
 
     /// <summary>Waits until pe-k forwards itself again after so many takeovers.</summary>
@@ -147,7 +147,7 @@ internal sealed class KeeperRig : IAsyncDisposable
 
         foreach (Process process in _processes)
         {
-            using var patience = new CancellationTokenSource(Patience);
+            using var patience = new CancellationTokenSource(Patience.Long);
             try
             {
                 await process.WaitForExitAsync(patience.Token);
@@ -253,7 +253,7 @@ internal sealed class KeeperRig : IAsyncDisposable
         process.ErrorDataReceived += (_, line) => Hear(line.Data);
         process.BeginOutputReadLine();
         process.BeginErrorReadLine();
-        await ready.Task.WaitAsync(Patience);
+        await ready.Task.WaitAsync(Patience.Long);
         foreach (string of in (string[])[port, "b"])
         {
             await RunAsync("ip", "-n", Space(name), "link", "add", $"br-{of}", "type", "bridge", "mcast_snooping", "0");

@@ -152,7 +152,7 @@ public sealed class KeeperTests(ITestOutputHelper output)
             Signals.Send(rig.Keeper.Id, ProcessSignal.HangUp);
             await rig.UntilAsync("the file was read again", _ => Task.FromResult(rig.Said.Contains("no change", StringComparison.Ordinal)));
             Signals.Send(rig.Keeper.Id, ProcessSignal.Terminate);
-            await rig.Keeper.WaitForExitAsync().WaitAsync(KeeperRig.Patience);
+            await rig.Keeper.WaitForExitAsync().WaitAsync(Patience.Long);
             Assert.Equal(0, rig.Keeper.ExitCode);
             Assert.False(ProcessStat.Read(pe) is { IsAlive: true }, "the PE goes on");
             string links = await KeeperRig.RunAsync("ip", "-n", space, "-br", "link");
@@ -167,7 +167,7 @@ public sealed class KeeperTests(ITestOutputHelper output)
     // By all that the peer has told, from its start until the session was up for the second time.
     private static async Task NeverWentAsync(PeClient peer, string prefix)
     {
-        using var patience = new CancellationTokenSource(KeeperRig.Patience);
+        using var patience = new CancellationTokenSource(Patience.Long);
         int sessions = 0;
         await foreach (EventRecord e in peer.EventsAsync(0, patience.Token))
         {

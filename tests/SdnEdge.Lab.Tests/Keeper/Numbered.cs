@@ -50,7 +50,7 @@ internal sealed class Numbered : IDisposable
     public async Task MoreAsync(int count)
     {
         int goal = Received + count;
-        if (!await _arrivals.UntilAsync(() => Received >= goal, KeeperRig.Patience))
+        if (!await _arrivals.UntilAsync(() => Received >= goal, Patience.Long))
             throw new TimeoutException($"{Received} of {Sent} packets arrived, and then no more");
     }
 
@@ -85,7 +85,7 @@ internal sealed class Numbered : IDisposable
             long now = Monotonic.Now;
             if (now < next)
             {
-                Thread.Sleep((int)Math.Max(1, (next - now) / 1_000_000));
+                Thread.Sleep((int)Math.Max(1, (next - now) / 1_000_000));   // the sender's pace
                 continue;
             }
 

@@ -1,5 +1,4 @@
 using System.Diagnostics;
-using System.Globalization;
 using SdnEdge.Client;
 using SdnEdge.Core.Api;
 using SdnEdge.Lab.Running;
@@ -16,17 +15,10 @@ internal sealed class KillRig : IAsyncDisposable
 {
     private const string Client = "client-c", Server = "vs", Address = "10.1.1.10";
 
-    private static int s_rigs;
-
-    private readonly string _folder;
     private readonly LabDaemons _lab;
     private readonly LegWatch _legs;
 
-    private KillRig(LabDaemons lab, string folder)
-    {
-        (_lab, _folder) = (lab, folder);
-        _legs = new LegWatch(lab.Lab, Server, lab.Hosts);
-    }
+    private KillRig(LabDaemons lab) => (_lab, _legs) = (lab, new LegWatch(lab.Lab, Server, lab.Hosts));
 
     // The first use of each kind of request takes long on a busy machine, and the first case waits for none of it.
     private async Task WarmUpAsync()
@@ -54,25 +46,15 @@ internal sealed class KillRig : IAsyncDisposable
     /// <param name="program">How <c>sdnedge</c> is started; null: found by itself.</param>
     public static async Task<KillRig> StartAsync(string topology, IReadOnlyList<string>? program = null)
     {
-        string folder = Directory.CreateTempSubdirectory("sdnedge-kills-").FullName;
+        var rig = new KillRig(await LabDaemons.StartAsync(topology, "kl", program, rttMs: 20));
         try
         {
-            string copy = LabDaemons.CopyUndamped(topology, folder);
-            program ??= RunningLab.Self;
-            string name = string.Create(CultureInfo.InvariantCulture, $"kl{Environment.ProcessId}-{Interlocked.Increment(ref s_rigs)}");
-            string states = Path.Combine(folder, "labs");
-            var options = new LabOptions
-            {
-                Name = name, StateRoot = states, RttMs = 20, ReadyTimeout = LabDaemons.Patience, Self = program,
-            };
-            RunningLab lab = await LabRunner.DeployAsync(copy, options, CancellationToken.None);
-            var rig = new KillRig(new LabDaemons(lab, program), folder);
             await rig.WarmUpAsync();
             return rig;
         }
         catch
         {
-            Directory.Delete(folder, recursive: true);
+            await rig.DisposeAsync();
             throw;
         }
     }
@@ -109,7 +91,6 @@ internal sealed class KillRig : IAsyncDisposable
     {
         await _legs.DisposeAsync();
         await _lab.DisposeAsync();
-        Directory.Delete(_folder, recursive: true);
     }
 
     private string NodeOf(Party party, string from, string to) => party switch
@@ -129,17 +110,15 @@ internal sealed class KillRig : IAsyncDisposable
     private async Task<(string Hit, bool? Aborted)> StrikeAsync(KillCase what, string node, string[] known)
     {
         Task<bool?>? abort = null;
-        await foreach (EventRecord e in _lab.StagesAsync(known, what.Stage))
+        EventRecord e = await _lab.StageAsync(known, what.Stage, stage =>
         {
-            if (abort is null && what.IsAbortDue(e.Change)) abort = AbortAsync(e.Subject);
-            if ((what.AbortAt is not null && abort is null) || !what.IsDue(e.Change)) continue;
-            if (what.AfterMs > 0) await Task.Delay(what.AfterMs);
-            if (what.Fault == Fault.Kill) await _lab.KillAsync(node);
-            else await _lab.CutOffAsync(node, e.Subject, what.Until);
-            return (e.Change, abort is null ? null : await abort);
-        }
-
-        throw new InvalidOperationException("the events have no end of their own");
+            if (abort is null && what.IsAbortDue(stage.Change)) abort = AbortAsync(stage.Subject);
+            return (what.AbortAt is null || abort is not null) && what.IsDue(stage.Change);
+        });
+        if (what.AfterMs > 0) await Task.Delay(what.AfterMs);   // the moment of the kill
+        if (what.Fault == Fault.Kill) await _lab.KillAsync(node);
+        else await _lab.CutOffAsync(node, e.Subject, what.Until);
+        return (e.Change, abort is null ? null : await abort);
     }
 
     // Whether the manager took it. Null: the answer was lost with it; how the migration ends shows what is on record.

@@ -1,9 +1,11 @@
 using System.Diagnostics;
+using System.Globalization;
 using SdnEdge.Client;
 using SdnEdge.Core.Api;
 using SdnEdge.Lab.Running;
 using SdnEdge.Lab.Topologies;
 using SdnEdge.Linux;
+using SdnEdge.Testing;
 
 namespace SdnEdge.Lab.Tests.Kills;
 
@@ -13,18 +15,14 @@ namespace SdnEdge.Lab.Tests.Kills;
 /// </summary>
 internal sealed class LabDaemons : IAsyncDisposable
 {
-    /// <summary>How long a case may take: long enough for a machine on which processes stand still for seconds.</summary>
-    public static readonly TimeSpan Patience = TimeSpan.FromSeconds(120);
+    private static int s_labs;
 
     private readonly IReadOnlyList<string> _program;
     private readonly Dictionary<string, Process> _restarted = [];
 
-    /// <summary>The daemons of a lab.</summary>
-    /// <param name="lab">The lab; destroyed with this.</param>
-    /// <param name="program">How <c>sdnedge</c> is started.</param>
-    public LabDaemons(RunningLab lab, IReadOnlyList<string> program)
+    private LabDaemons(RunningLab lab, IReadOnlyList<string> program, string folder)
     {
-        (Lab, _program) = (lab, program);
+        (Lab, _program, Folder) = (lab, program, folder);
         Pes = lab.Topology.Nodes.Where(n => n.Kind == NodeKind.SdnEdgePe)
             .ToDictionary(n => n.Name, n => PeClient.ForUnixSocket(lab.ApiSocket(n.Name), n.Name), StringComparer.Ordinal);
         Hosts = lab.Topology.Nodes.Where(n => n.Kind == NodeKind.SdnEdgeHost)
@@ -36,6 +34,9 @@ internal sealed class LabDaemons : IAsyncDisposable
 
     /// <summary>The lab.</summary>
     public RunningLab Lab { get; }
+
+    /// <summary>Where all of its files are.</summary>
+    public string Folder { get; }
 
     /// <summary>The PEs, by node.</summary>
     public IReadOnlyDictionary<string, PeClient> Pes { get; }
@@ -53,13 +54,36 @@ internal sealed class LabDaemons : IAsyncDisposable
     public IEnumerable<ApiClient> All => [.. Pes.Values, .. Hosts.Values, .. Stores.Values, Mms];
 
     /// <summary>
-    /// Copies a topology file and its folder. No PE damps moves in the copy, as the server moves more often than anybody's would.
+    /// Deploys a copy of a lab. No PE damps moves in it, as the server moves more often than anybody's would.
     /// </summary>
-    /// <param name="topology">The file.</param>
-    /// <param name="folder">Where to.</param>
-    /// <param name="edit">Changes to the files of its folder: name and text to text; null = none.</param>
-    /// <returns>The copy of the file.</returns>
-    public static string CopyUndamped(string topology, string folder, Func<string, string, string>? edit = null)
+    /// <param name="topology">The topology file; it and its folder are copied.</param>
+    /// <param name="tag">What the lab's name begins with.</param>
+    /// <param name="program">How <c>sdnedge</c> is started; null: found by itself.</param>
+    /// <param name="rttMs">The round-trip time of its WAN; null = as the topology says.</param>
+    /// <param name="edit">Changes to the files of its folder: folder of the copy, name and text to text; null = none.</param>
+    public static async Task<LabDaemons> StartAsync(string topology, string tag, IReadOnlyList<string>? program = null, int? rttMs = null,
+        Func<string, string, string, string>? edit = null)
+    {
+        string folder = Directory.CreateTempSubdirectory("sdnedge-lab-").FullName;
+        try
+        {
+            program ??= RunningLab.Self;
+            var options = new LabOptions
+            {
+                Name = string.Create(CultureInfo.InvariantCulture, $"{tag}{Environment.ProcessId}-{Interlocked.Increment(ref s_labs)}"),
+                StateRoot = Path.Combine(folder, "labs"), RttMs = rttMs, ReadyTimeout = Patience.Long, Self = program,
+            };
+            string copy = CopyUndamped(topology, folder, edit);
+            return new LabDaemons(await LabRunner.DeployAsync(copy, options, CancellationToken.None), program, folder);
+        }
+        catch
+        {
+            Directory.Delete(folder, recursive: true);
+            throw;
+        }
+    }
+
+    private static string CopyUndamped(string topology, string folder, Func<string, string, string, string>? edit)
     {
         string copy = Path.Combine(folder, Path.GetFileName(topology));
         string name = Path.GetFileName(topology)[..^".clab.yml".Length], files = Path.Combine(folder, name);
@@ -68,7 +92,7 @@ internal sealed class LabDaemons : IAsyncDisposable
         foreach (string file in Directory.GetFiles(Path.Combine(Path.GetDirectoryName(topology)!, name)))
         {
             string text = File.ReadAllText(file).Replace("\nbgp:\n", "\nbgp:\n  moveDamping: { moves: 0 }\n", StringComparison.Ordinal);
-            if (edit is not null) text = edit(Path.GetFileName(file), text);
+            if (edit is not null) text = edit(folder, Path.GetFileName(file), text);
             File.WriteAllText(Path.Combine(files, Path.GetFileName(file)), text);
         }
 
@@ -84,47 +108,30 @@ internal sealed class LabDaemons : IAsyncDisposable
         => [.. (await AskAsync("the migrations so far", c => Mms.MigrationsAsync(c))).Select(m => m.Id)];
 
     /// <summary>Asks for a migration. When the answer is lost with the manager, it may be on record or not: the list says it.</summary>
-    public async Task<string> BeginAsync(string group, string to, int copyMs, string[] known)
+    public Task<string> BeginAsync(string group, string to, int copyMs, string[] known) => AskAsync($"a migration to {to} to begin",
+        async c => (await Mms.MigrationsAsync(c)).FirstOrDefault(m => !known.Contains(m.Id))?.Id
+            ?? (await Mms.StartAsync(new MigrationCall(group, to, CopyMs: copyMs, QuietMs: 100), c)).Id);
+
+    /// <summary>
+    /// Waits for the first event, a stage or an outcome of a migration that is not <paramref name="known"/>, at which something is due.
+    /// </summary>
+    /// <exception cref="TimeoutException">The migration has not come to <paramref name="wanted"/>.</exception>
+    public async Task<EventRecord> StageAsync(string[] known, string wanted, Predicate<EventRecord> due)
     {
-        string last = "";
-        for (var watch = Stopwatch.StartNew(); watch.Elapsed < Patience; await Task.Delay(10))
+        using var patience = new CancellationTokenSource(Patience.Long);
+        try
         {
-            try
+            await foreach (EventRecord e in Mms.EventsAsync(0, patience.Token))
             {
-                if ((await Mms.MigrationsAsync()).FirstOrDefault(m => !known.Contains(m.Id)) is { } begun) return begun.Id;
-                return (await Mms.StartAsync(new MigrationCall(group, to, CopyMs: copyMs, QuietMs: 100))).Id;
-            }
-            catch (Exception e) when (e is ApiUnreachableException or ApiProblemException)
-            {
-                last = e.Message;
+                if (e.Kind == "migration" && !known.Contains(e.Subject) && due(e)) return e;
             }
         }
-
-        throw new TimeoutException($"no migration to {to} began in {Patience.TotalSeconds} s: {last}\n{await TellAsync()}");
-    }
-
-    /// <summary>What the manager says of migrations that are not <paramref name="known"/>: stages and outcomes, as they happen.</summary>
-    /// <exception cref="TimeoutException">The case has not come to its end.</exception>
-    public async IAsyncEnumerable<EventRecord> StagesAsync(string[] known, string wanted)
-    {
-        using var patience = new CancellationTokenSource(Patience);
-        await using IAsyncEnumerator<EventRecord> events = Mms.EventsAsync(0, patience.Token).GetAsyncEnumerator(CancellationToken.None);
-        while (true)
+        catch (OperationCanceledException)
         {
-            bool more;
-            try
-            {
-                more = await events.MoveNextAsync();
-            }
-            catch (OperationCanceledException)
-            {
-                more = false;
-            }
-
-            if (!more)
-                throw new TimeoutException($"the migration did not come to {wanted} in {Patience.TotalSeconds} s\n{await TellAsync()}");
-            if (events.Current.Kind == "migration" && !known.Contains(events.Current.Subject)) yield return events.Current;
+            // Told below.
         }
+
+        throw new TimeoutException($"the migration did not come to {wanted} in {Patience.Long.TotalSeconds} s\n{await TellAsync()}");
     }
 
     /// <summary>Kills a daemon by SIGKILL, and starts it again when it is dead. Returns when it is ready.</summary>
@@ -132,11 +139,7 @@ internal sealed class LabDaemons : IAsyncDisposable
     {
         int process = ProcessOf(node);
         Signals.Send(process, ProcessSignal.Kill);
-        for (var watch = Stopwatch.StartNew(); !IsGone(process); await Task.Delay(1))
-        {
-            if (watch.Elapsed > Patience) throw new TimeoutException($"{node} (process {process}) does not end");
-        }
-
+        await Patience.UntilAsync(() => IsGone(process), () => $"{node} (process {process}) does not end", Patience.Long);
         _restarted.GetValueOrDefault(node)?.Dispose();
         string command = node == "mms" ? "mms" : Hosts.ContainsKey(node) ? "host" : Stores.ContainsKey(node) ? "store" : "pe";
 
@@ -162,7 +165,7 @@ internal sealed class LabDaemons : IAsyncDisposable
     /// </summary>
     public async Task CutOffAsync(string node, string migration, string? until)
     {
-        await IpAsync(node, "link", "set", "mgmt0", "down");
+        await LinkAsync("down");
         try
         {
             await UntilAsync($"the manager to miss {node}", c => Mms.MigrationAsync(migration, c),
@@ -170,16 +173,10 @@ internal sealed class LabDaemons : IAsyncDisposable
         }
         finally
         {
-            await IpAsync(node, "link", "set", "mgmt0", "up");
+            await LinkAsync("up");
         }
-    }
 
-    /// <summary>Runs <c>ip</c> in a node.</summary>
-    public async Task IpAsync(string node, params string[] arguments)
-    {
-        using Process ip = Process.Start(new ProcessStartInfo("ip", ["-n", Lab.NamespaceOf(node), .. arguments]))!;
-        await ip.WaitForExitAsync();
-        if (ip.ExitCode != 0) throw new InvalidOperationException($"ip {string.Join(' ', arguments)} in {node} failed");
+        Task LinkAsync(string state) => LabInstance.RunAsync(Lab, node, "ip", "link", "set", "mgmt0", state);
     }
 
     /// <summary>All BGP sessions are up, and all routes are there.</summary>
@@ -195,18 +192,17 @@ internal sealed class LabDaemons : IAsyncDisposable
     /// <summary>Pings until the first answer. Returns after how many milliseconds it came.</summary>
     public async Task<double> AnswersAsync(string client, string address)
     {
-        for (var watch = Stopwatch.StartNew(); watch.Elapsed < Patience;)
+        long start = Stopwatch.GetTimestamp();
+        try
         {
-            using Process ping = Lab.Start(client, ["ping", "-q", "-c", "1", "-W", "1", address], redirect: true);
-            await ping.StandardOutput.ReadToEndAsync();
-            await ping.WaitForExitAsync();
-            if (ping.ExitCode == 0) return watch.Elapsed.TotalMilliseconds;
-
-            // 1: no answer; 2: no route yet. Else there is no ping.
-            if (ping.ExitCode > 2) throw new InvalidOperationException($"ping at {client} ended with {ping.ExitCode}");
+            await LabInstance.ReachAsync(Lab, client, address);
+        }
+        catch (TimeoutException e)
+        {
+            throw new TimeoutException($"{e.Message}\n{await TellAsync()}", e);
         }
 
-        throw new TimeoutException($"{client} got no answer from {address} in {Patience.TotalSeconds} s\n{await TellAsync()}");
+        return Stopwatch.GetElapsedTime(start).TotalMilliseconds;
     }
 
     /// <summary>What the PEs still have of a migration. Empty = nothing.</summary>
@@ -255,21 +251,24 @@ internal sealed class LabDaemons : IAsyncDisposable
     public async Task<T> UntilAsync<T>(string what, Func<CancellationToken, Task<T>> ask, Func<T, bool> condition)
     {
         string last = "no answer";
-        for (var watch = Stopwatch.StartNew(); watch.Elapsed < Patience; await Task.Delay(10))
+        T answer = default!;
+        if (await Patience.BecomesAsync(IsSoAsync, Patience.Long)) return answer;
+        throw new TimeoutException($"waited {Patience.Long.TotalSeconds} s in vain for {what}: {last}\n{await TellAsync()}");
+
+        async Task<bool> IsSoAsync()
         {
             try
             {
-                T answer = await ask(CancellationToken.None);
-                if (condition(answer)) return answer;
+                answer = await ask(CancellationToken.None);
                 last = answer is MigrationStatus status ? Summary(status) : $"{answer}";
+                return condition(answer);
             }
             catch (Exception e) when (e is ApiUnreachableException or ApiProblemException)
             {
                 last = e.Message;
+                return false;
             }
         }
-
-        throw new TimeoutException($"waited {Patience.TotalSeconds} s in vain for {what}: {last}\n{await TellAsync()}");
     }
 
     /// <inheritdoc/>
@@ -278,6 +277,7 @@ internal sealed class LabDaemons : IAsyncDisposable
         foreach (ApiClient client in All) client.Dispose();
         await Lab.DestroyAsync();
         foreach (Process process in _restarted.Values) process.Dispose();
+        Directory.Delete(Folder, recursive: true);
     }
 
     // The first thread can be a zombie while others still hold devices, locks and sockets.

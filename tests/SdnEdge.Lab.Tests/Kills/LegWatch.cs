@@ -85,7 +85,7 @@ internal sealed class LegWatch : IAsyncDisposable
             if (first || second) _darkSince = 0;
             else if (_darkSince == 0) _darkSince = now;
             else if (now - _darkSince > _darkest) Interlocked.Exchange(ref _darkest, now - _darkSince);
-            Thread.Sleep(1);
+            Thread.Sleep(1);   // the watch's pace
         }
     }
 
@@ -113,6 +113,7 @@ internal sealed class LegWatch : IAsyncDisposable
                 return;
             }
 
+            // The watch's pace.
             await Task.Delay(50, _stop.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         }
     }

@@ -1,10 +1,10 @@
-using System.Diagnostics;
 using System.Globalization;
 using System.Net;
 using SdnEdge.Client;
 using SdnEdge.Core.Api;
 using SdnEdge.Lab.Running;
 using SdnEdge.Lab.Topologies;
+using SdnEdge.Testing;
 
 namespace SdnEdge.Lab.Tests.Moves;
 
@@ -26,9 +26,6 @@ internal sealed record MoveResult(
 /// </summary>
 internal sealed class MoveRig : IAsyncDisposable
 {
-    /// <summary>How long a move may take: long enough for a machine on which processes stand still for seconds.</summary>
-    public static readonly TimeSpan Patience = TimeSpan.FromSeconds(120);
-
     private const string Client = "client-c";
 
     // Stages in which a server stands still, or may.
@@ -69,7 +66,7 @@ internal sealed class MoveRig : IAsyncDisposable
             string name = string.Create(CultureInfo.InvariantCulture, $"mv{Environment.ProcessId}-{Interlocked.Increment(ref s_rigs)}");
             var options = new LabOptions
             {
-                Name = name, StateRoot = Path.Combine(folder, "labs"), RttMs = 40, ReadyTimeout = Patience,
+                Name = name, StateRoot = Path.Combine(folder, "labs"), RttMs = 40, ReadyTimeout = Patience.Long,
                 Self = program ?? RunningLab.Self,
             };
             return new MoveRig(await LabRunner.DeployAsync(topology, options, CancellationToken.None), folder);
@@ -98,7 +95,7 @@ internal sealed class MoveRig : IAsyncDisposable
     /// <exception cref="TimeoutException">It does not end.</exception>
     public static async Task<MigrationStatus> EndedAsync(MmsClient mms, string id)
     {
-        using var end = new CancellationTokenSource(Patience * 2);
+        using var end = new CancellationTokenSource(Patience.Long * 2);
         try
         {
             await foreach (EventRecord e in mms.EventsAsync(0, end.Token))
@@ -113,7 +110,7 @@ internal sealed class MoveRig : IAsyncDisposable
 
         MigrationStatus status = await mms.MigrationAsync(id);
         return status.Ended ? status
-            : throw new TimeoutException($"migration {id} has not ended in {2 * Patience.TotalSeconds} s: {Tell(status)}");
+            : throw new TimeoutException($"migration {id} has not ended in {2 * Patience.Long.TotalSeconds} s: {Tell(status)}");
     }
 
     /// <summary>Moves a group to its other site, and inspects everything at the end.</summary>

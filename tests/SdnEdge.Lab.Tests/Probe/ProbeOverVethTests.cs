@@ -137,7 +137,7 @@ public sealed class ProbeOverVethTests : IDisposable
                 flow.Send(hello, hello.Length, 1);
                 return (seen += listener.Receive(10)) > 0;
             },
-            LabInstance.Patience), "nothing gets through between the namespaces");
+            Patience.Long), "nothing gets through between the namespaces");
 
         // Those that waited for the neighbour come after the first one.
         for (int more; (more = listener.Receive(10)) > 0;) seen += more;
@@ -148,7 +148,7 @@ public sealed class ProbeOverVethTests : IDisposable
     private static void AwaitMore(RecordLog log)
     {
         long goal = log.Count + 1000;
-        Assert.True(SpinWait.SpinUntil(() => log.Count >= goal, LabInstance.Patience), "nothing more is sent");
+        Assert.True(SpinWait.SpinUntil(() => log.Count >= goal, Patience.Long), "nothing more is sent");
     }
 
     /// <summary>The kernel's own count of UDP datagrams delivered in the receiver's namespace.</summary>

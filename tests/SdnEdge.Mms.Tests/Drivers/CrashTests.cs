@@ -246,8 +246,16 @@ public sealed class CrashTests(ITestOutputHelper output) : IDisposable
 
         manager.Changed += OnChanged;
         Look(manager.State);
-        Task first = await Task.WhenAny(over.Task, life.Died, manager.Ended, manager.FoundOld,
-            Task.Delay(patience));
+        Task? first = null;
+        try
+        {
+            first = await Task.WhenAny(over.Task, life.Died, manager.Ended, manager.FoundOld).WaitAsync(patience);
+        }
+        catch (TimeoutException)
+        {
+            // Told below.
+        }
+
         manager.Changed -= OnChanged;
         if (first == manager.Ended && manager.Ended.IsFaulted && !life.Died.IsCompleted) await manager.Ended;
         if (first == over.Task || life.Died.IsCompleted) return !life.Died.IsCompleted;

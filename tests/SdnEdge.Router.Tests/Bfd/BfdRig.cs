@@ -52,15 +52,13 @@ internal sealed class BfdRig : IDisposable
     /// <summary>Waits until something holds that is one number; fails with what the session says when it does not in time.</summary>
     public static void Await(BfdWatch watch, Func<BfdSession, bool> condition, string what, int seconds = Patience.Seconds)
     {
-        long start = Monotonic.Now;
-        while (!condition(watch.Session))
+        Patience.Until(() => condition(watch.Session), Tell, TimeSpan.FromSeconds(seconds));
+
+        string Tell()
         {
             BfdSession s = watch.Session;
-            Assert.True(Monotonic.Now - start < seconds * 1_000_000_000L,
-                $"not within {seconds} s: {what}; {s.Key} is {s.State} ({s.Diagnostic}), the peer {s.RemoteState} ({s.RemoteDiagnostic}), "
-                    + $"received {s.Received}, sent {s.Sent}, errors {watch.SendErrors}, tx {s.TransmitInterval} us, detection "
-                    + $"{s.DetectionTime} ns");
-            Thread.Sleep(1);
+            return $"{what}; {s.Key} is {s.State} ({s.Diagnostic}), the peer {s.RemoteState} ({s.RemoteDiagnostic}), "
+                + $"received {s.Received}, sent {s.Sent}, errors {watch.SendErrors}, tx {s.TransmitInterval} us, detection {s.DetectionTime} ns";
         }
     }
 

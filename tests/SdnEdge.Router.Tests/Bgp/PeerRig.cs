@@ -158,14 +158,9 @@ internal sealed class PeerRig : IDisposable
     /// <summary>Asks until the answer is right; fails with the last answer when it never is.</summary>
     public static string Await(Func<string> ask, Func<string, bool> right, string what, int seconds = Patience.Seconds)
     {
-        var clock = Stopwatch.StartNew();
-        while (true)
-        {
-            string answer = ask();
-            if (right(answer)) return answer;
-            Assert.True(clock.Elapsed.TotalSeconds < seconds, $"not within {seconds} s: {what}; last answer: {answer}");
-            Thread.Sleep(50);
-        }
+        string answer = "";
+        Patience.Until(() => right(answer = ask()), () => $"{what}; last answer: {answer}", TimeSpan.FromSeconds(seconds));
+        return answer;
     }
 
     public void Dispose()

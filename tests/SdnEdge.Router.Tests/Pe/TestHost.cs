@@ -5,33 +5,38 @@ using SdnEdge.Testing;
 namespace SdnEdge.Router.Tests.Pe;
 
 /// <summary>
-/// A host at the end of a wire: answers ARP for its address while it is live, sends and takes numbered UDP packets. ARP is answered
-/// by whoever puts the question on the wire, so that no packet is given up because this host's thread was held up.
+/// A host at the end of a wire: answers ARP for its address while it is live, sends and takes numbered UDP packets. It has no thread of
+/// its own that could be held up: what crosses the wire is answered or taken by whoever puts it there.
 /// </summary>
 internal sealed class TestHost : IDisposable
 {
     private readonly LinkedPort _wire;
     private readonly IpAddress _address;
     private readonly MacAddress _mac;
-    private readonly Thread _thread;
     private readonly List<long> _received = [];
-    private volatile bool _stop;
+    private bool _live;
 
     public TestHost(LinkedPort wire, string address, string mac, bool live = true)
     {
-        (_wire, _address, _mac, Live) = (wire, IpAddress.Parse(address), MacAddress.Parse(mac), live);
-        _wire.Tap = AnswerArp;
-        _thread = new Thread(Run) { IsBackground = true };
-        _thread.Start();
+        (_wire, _address, _mac, _live) = (wire, IpAddress.Parse(address), MacAddress.Parse(mac), live);
+        _wire.Tap = Hear;
     }
 
-    /// <summary>False: it is paused, and hears nothing.</summary>
-    public volatile bool Live;
+    /// <summary>False: it is paused, and hears nothing. What crossed the wire before has been taken.</summary>
+    public bool Live
+    {
+        get
+        {
+            lock (_received) return _live;
+        }
 
-    /// <summary>True: it goes down as soon as its wire is empty.</summary>
-    public volatile bool GoesDown;
+        set
+        {
+            lock (_received) _live = value;
+        }
+    }
 
-    /// <summary>Told after each packet that was taken; on the host's thread.</summary>
+    /// <summary>Told after each packet that was taken; on the sender's thread.</summary>
     public Action? Taken { get; set; }
 
     /// <summary>Packets that came while it was not live.</summary>
@@ -74,32 +79,19 @@ internal sealed class TestHost : IDisposable
         _wire.Send(frame);
     }
 
-    public void Dispose()
-    {
-        _wire.Tap = null;
-        _stop = true;
-        _thread.Join();
-    }
+    public void Dispose() => _wire.Tap = null;
 
-    private void Run()
+    private void Hear(SentFrame frame)
     {
-        while (!_stop)
+        switch (BinaryPrimitives.ReadUInt16BigEndian(frame.Bytes.AsSpan(12)))
         {
-            if (!_wire.TryTake(out SentFrame frame))
-            {
-                if (GoesDown) Live = false;
-                Thread.Sleep(1); // the cores are for the PEs
-                continue;
-            }
-
-            if (BinaryPrimitives.ReadUInt16BigEndian(frame.Bytes.AsSpan(12)) == 0x0800) Take(frame.Bytes.AsSpan(14));
+            case 0x0800: Take(frame.Bytes.AsSpan(14)); break;
+            case 0x0806: AnswerArp(frame.Bytes); break;
         }
     }
 
-    private void AnswerArp(SentFrame frame)
+    private void AnswerArp(ReadOnlySpan<byte> request)
     {
-        ReadOnlySpan<byte> request = frame.Bytes;
-        if (BinaryPrimitives.ReadUInt16BigEndian(request[12..]) != 0x0806) return;
         ReadOnlySpan<byte> arp = request[14..];
         if (arp[7] != 1 || IpAddress.Read(IpFamily.V4, arp[24..28]) != _address) return;
         Interlocked.Increment(ref Asked);
@@ -118,13 +110,17 @@ internal sealed class TestHost : IDisposable
     private void Take(ReadOnlySpan<byte> ip)
     {
         if (ip[9] != 17 || IpAddress.Read(IpFamily.V4, ip[16..20]) != _address) return;
-        if (!Live)
+        lock (_received)
         {
-            Interlocked.Increment(ref Missed);
-            return;
+            if (!_live)
+            {
+                Missed++;
+                return;
+            }
+
+            _received.Add(BinaryPrimitives.ReadInt64BigEndian(ip[28..]));
         }
 
-        lock (_received) _received.Add(BinaryPrimitives.ReadInt64BigEndian(ip[28..]));
         Taken?.Invoke();
     }
 }

@@ -31,13 +31,10 @@ internal sealed record PairCounts(long Ends, long InsideAnOperation, long Answer
 /// </summary>
 internal sealed class PairRun : IAsyncDisposable
 {
-    private static readonly ClientIdentity s_guest = ClientIdentity.Certificate("guest");
-
-    private readonly string _folder = Directory.CreateTempSubdirectory("sdnedge-pair-").FullName;
+    private readonly TwoSites _two = new();
     private readonly int _seed;
     private readonly bool _power;
     private readonly Random _random;
-    private readonly PairSite _a, _b;
     private readonly Requests _requests;
     private int _mustA, _mustB;
     private ReplicationMode _mode = ReplicationMode.Async;
@@ -47,9 +44,11 @@ internal sealed class PairRun : IAsyncDisposable
     {
         (_seed, _power, _random) = (seed, power, new Random(seed));
         _requests = new Requests(PairSite.Size, _random);
-        _a = new PairSite("store-a", "store-b", isOwner: true, Directory.CreateDirectory(Path.Combine(_folder, "a")).FullName);
-        _b = new PairSite("store-b", "store-a", isOwner: false, Directory.CreateDirectory(Path.Combine(_folder, "b")).FullName);
     }
+
+    private PairSite A => _two.A;
+
+    private PairSite B => _two.B;
 
     /// <summary>Runs a seed; a failure says what was wrong.</summary>
     /// <param name="seed">Everything but the threads' course comes from it.</param>
@@ -65,38 +64,25 @@ internal sealed class PairRun : IAsyncDisposable
         catch (Exception e)
         {
             throw new InvalidOperationException($"seed {seed}, {(power ? "power cut" : "kill")} {run._counts.Ends}: {e.Message}\n"
-                + string.Join('\n', run._a.Told.Distinct().TakeLast(12).Concat(run._b.Told.Distinct().TakeLast(12))), e);
+                + string.Join('\n', run.A.Told.Distinct().TakeLast(12).Concat(run.B.Told.Distinct().TakeLast(12))), e);
         }
     }
 
-    public async ValueTask DisposeAsync()
-    {
-        await _a.DisposeAsync();
-        await _b.DisposeAsync();
-        Directory.Delete(_folder, recursive: true);
-    }
+    public ValueTask DisposeAsync() => _two.DisposeAsync();
 
     private async Task<PairCounts> LivesAsync(int lives)
     {
-        _a.Create(_seed);
-        _b.Create(_seed + 1);
-        StartB();
-        StartA();
-        _ = await _a.Replicated!.OrderAsync(OwnershipOrderKind.Grant, 1, s_guest, 1, null, default).WaitAsync(Patience.Time);
+        await _two.StartAsync(_seed);
         for (int life = 0; life < lives; life++) await LifeAsync();
         return _counts;
     }
 
-    private void StartA() => _a.Start(cancel => _b.AcceptAsync(_a, cancel));
-
-    private void StartB() => _b.Start(_ => throw new IOException("a copy connects to nobody"));
-
     private async Task LifeAsync()
     {
-        await Patience.UntilAsync(() => _a.Replicated!.Primary is { IsConnected: true }, () => "the link is not made");
+        await Patience.UntilAsync(() => A.Replicated!.Primary is { IsConnected: true }, () => "the link is not made");
         _mode = (ReplicationMode)_random.Next(3);
-        await _a.Replicated!.ModeAsync(_mode, default).WaitAsync(Patience.Time);
-        PairSite[] victims = _random.Next(_power ? 3 : 2) switch { 0 => [_a], 1 => [_b], _ => [_a, _b] };
+        await A.Replicated!.ModeAsync(_mode, default).WaitAsync(Patience.Time);
+        PairSite[] victims = _random.Next(_power ? 3 : 2) switch { 0 => [A], 1 => [B], _ => [A, B] };
         foreach (PairSite victim in victims) victim.Disk.CutAfter(_random.Next(_random.Next(1, 500)));
         List<Task> open = await WriteAsync(victims);
         _counts += PairCounts.None with
@@ -104,24 +90,24 @@ internal sealed class PairRun : IAsyncDisposable
             Ends = victims.Length, InsideAnOperation = victims.Count(v => v.Disk.IsOff),
         };
         foreach (PairSite victim in victims) await victim.EndAsync();
-        if (victims.Contains(_a)) await Task.WhenAll(open).WaitAsync(Patience.Time);
+        if (victims.Contains(A)) await Task.WhenAll(open).WaitAsync(Patience.Time);
         _counts += PairCounts.None with { Unanswered = open.Count(t => !t.IsCompleted) };
 
         // The copy first: what it has behind the owner's end is no more known afterwards.
-        if (victims.Contains(_b)) _b.Reopen(_power, _random.Next());
-        else await _b.QuietAsync().WaitAsync(Patience.Time);
-        if (victims.Contains(_b) || victims.Contains(_a)) _ = _requests.Verify($"the copy ({_mode})", await _b.ReadAsync(), _mustB);
-        if (victims.Contains(_a))
+        if (victims.Contains(B)) B.Reopen(_power, _random.Next());
+        else await B.QuietAsync().WaitAsync(Patience.Time);
+        if (victims.Contains(B) || victims.Contains(A)) _ = _requests.Verify($"the copy ({_mode})", await B.ReadAsync(), _mustB);
+        if (victims.Contains(A))
         {
-            _a.Reopen(_power, _random.Next());
-            int last = _requests.Verify($"the owner ({_mode})", await _a.ReadAsync(), _mustA);
+            A.Reopen(_power, _random.Next());
+            int last = _requests.Verify($"the owner ({_mode})", await A.ReadAsync(), _mustA);
             _counts += PairCounts.None with { Gone = _requests.Drop(last) };
         }
 
-        bool tail = _b.Volume.Log.LastSequence > _a.Volume.Log.LastSequence;
+        bool tail = B.Volume.Log.LastSequence > A.Volume.Log.LastSequence;
         if (tail && !_power) throw new InvalidOperationException("the copy has records that its owner does not have, after a kill");
-        if (victims.Contains(_b)) StartB();
-        if (victims.Contains(_a)) StartA();
+        if (victims.Contains(B)) _two.StartB();
+        if (victims.Contains(A)) _two.StartA();
         await Task.WhenAll(open).WaitAsync(Patience.Time);
         if (tail) _counts += PairCounts.None with { Tails = 1 };
         await AgreeAsync();
@@ -130,11 +116,11 @@ internal sealed class PairRun : IAsyncDisposable
     // Both are equal, and are the state after all requests that are left. What the copy had more than its owner is a branch.
     private async Task AgreeAsync()
     {
-        _ = await _a.Replicated!.DrainAsync(default).WaitAsync(Patience.Time);
-        byte[] atA = await _a.ReadAsync(), atB = await _b.ReadAsync();
+        _ = await A.Replicated!.DrainAsync(default).WaitAsync(Patience.Time);
+        byte[] atA = await A.ReadAsync(), atB = await B.ReadAsync();
         _ = _requests.Verify("the owner, at rest,", atA, _requests.Last);
         if (!atA.AsSpan().SequenceEqual(atB)) throw new InvalidOperationException("both have proved to be equal, and are not");
-        if (_random.Next(8) == 0 && !(_a.Volume.Check(default).IsGood && _b.Volume.Check(default).IsGood))
+        if (_random.Next(8) == 0 && !(A.Volume.Check(default).IsGood && B.Volume.Check(default).IsGood))
             throw new InvalidOperationException("a volume finds itself not as it was written");
         _requests.Rest(atA);
     }
@@ -142,7 +128,7 @@ internal sealed class PairRun : IAsyncDisposable
     // Writes with some requests open at a time until a victim has ended, or enough was written. What is open still.
     private async Task<List<Task>> WriteAsync(PairSite[] victims)
     {
-        IBlockDevice device = new ClientView(_a.Replicated!, s_guest);
+        IBlockDevice device = _two.Client();
         Task ended = Task.WhenAny(victims.Select(v => v.Disk.Ended));
         int count = _random.Next(5, 250), depth = 1 + _random.Next(8);
         List<Task> open = [];
@@ -157,7 +143,7 @@ internal sealed class PairRun : IAsyncDisposable
             }
 
             open.Add(IssueAsync(device, victims, () => Interlocked.Increment(ref answered)));
-            if (_random.Next(6) == 0) await Task.Delay(1);
+            if (_random.Next(6) == 0) await Task.Delay(1);   // the client's pace
         }
 
         _counts += PairCounts.None with { Answered = answered };
@@ -182,7 +168,7 @@ internal sealed class PairRun : IAsyncDisposable
             BlockResult result = await request;
             if (result != BlockResult.Ok)
             {
-                if (!victims.Contains(_a)) throw new InvalidOperationException($"the owner runs, and answers a request with {result}");
+                if (!victims.Contains(A)) throw new InvalidOperationException($"the owner runs, and answers a request with {result}");
                 return;
             }
 

@@ -87,13 +87,7 @@ internal sealed class PairSite(string name, string peer, bool isOwner, string fo
     {
         if (Replicated is not { } replicated || _disk.IsOff) throw new IOException($"{name} does not run");
         string path = Path.Combine(folder, $"{Guid.NewGuid():N}.sock");
-        using var listener = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
-        listener.Bind(new UnixDomainSocketEndPoint(path));
-        listener.Listen(1);
-        var near = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
-        await near.ConnectAsync(new UnixDomainSocketEndPoint(path), cancel);
-        Socket far = await listener.AcceptAsync(cancel);
-        File.Delete(path);
+        (Socket near, Socket far) = await UnixPair.ConnectAsync(path, cancel);
         _sockets.Add(far);
         from._sockets.Add(near);
         _following = ServeAsync(replicated, far, _end.Token);

@@ -20,7 +20,7 @@ public sealed class FileDeviceTests : IDisposable
     public async Task What_is_written_is_in_the_file_and_what_is_read_is_from_it()
     {
         using FileDevice device = Open();
-        byte[] data = TransmissionTests.Bytes(100_000, 1), got = new byte[100_000];
+        byte[] data = TestBytes.Bytes(100_000, 1), got = new byte[100_000];
         Assert.Equal(Size, device.Size);
         Assert.Equal(BlockResult.Ok, await device.WriteAsync(12345, data, BlockFlags.ForceUnitAccess, default));
         Assert.Equal(BlockResult.Ok, await device.ReadAsync(12345, got, default));
@@ -42,7 +42,7 @@ public sealed class FileDeviceTests : IDisposable
             switch (random.Next(4))
             {
                 case 0:
-                    byte[] data = TransmissionTests.Bytes(length, i);
+                    byte[] data = TestBytes.Bytes(length, i);
                     result = await device.WriteAsync(offset, data, BlockFlags.None, default);
                     data.CopyTo(model, offset);
                     break;
@@ -91,7 +91,7 @@ public sealed class FileDeviceTests : IDisposable
     [Fact]
     public async Task Reads_that_must_wait_for_the_disk_do_not_hold_up_the_caller_and_are_right()
     {
-        byte[] data = TransmissionTests.Bytes(Size, 9);
+        byte[] data = TestBytes.Bytes(Size, 9);
         File.WriteAllBytes(Image, data);
         using FileDevice device = FileDevice.Open(Image, new FileDeviceOptions { Readers = 4 });
         int waited = 0;
@@ -187,7 +187,7 @@ public sealed class FileDeviceTests : IDisposable
         {
             using FileDevice device = FileDevice.Open(loop);
             Assert.Equal(Size, device.Size);
-            byte[] data = TransmissionTests.Bytes(100_000, 2), got = new byte[100_000];
+            byte[] data = TestBytes.Bytes(100_000, 2), got = new byte[100_000];
             Assert.Equal(BlockResult.Ok, await device.WriteAsync(333, data, BlockFlags.ForceUnitAccess, default));
             foreach ((int offset, int length) in new[] { (1000, 5000), (4096, 4096), (600, 20), (333, 1), (50_000, 512), (65_536, 8192) })
             {

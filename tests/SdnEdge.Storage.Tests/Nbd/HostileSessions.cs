@@ -73,7 +73,7 @@ internal sealed class HostileSessions : IDisposable
 
     private static byte[][] Sessions()
     {
-        byte[] data = NbdScript.Bytes(5000, 1);
+        byte[] data = TestBytes.Bytes(5000, 1);
         return
         [
             NbdScript.Opened(structured: false, s => s.Write(0, data).Request(NbdCommand.Read, 0, 5000)
@@ -115,7 +115,7 @@ internal sealed class HostileSessions : IDisposable
                     for (int i = 0; i < 4; i++) bytes[at + i] = word[i];
                     break;
                 case 3: bytes.RemoveRange(at, random.Next(1, Math.Min(bytes.Count - at, 40))); break;
-                case 4: bytes.InsertRange(at, NbdScript.Bytes(random.Next(1, 40), random.Next())); break;
+                case 4: bytes.InsertRange(at, TestBytes.Bytes(random.Next(1, 40), random.Next())); break;
                 case 5: bytes.InsertRange(at, bytes.GetRange(at, random.Next(1, Math.Min(bytes.Count - at, 60)))); break;
                 default: bytes.RemoveRange(at, bytes.Count - at); break;
             }

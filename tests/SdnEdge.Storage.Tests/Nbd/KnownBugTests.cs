@@ -258,7 +258,7 @@ public sealed class KnownBugTests
         using var rig = new NbdRig(new MemoryDevice(1 << 20) { Fails = (call, _) => call == "read" ? BlockResult.IoError : null });
         foreach (bool structured in new[] { false, true })
         {
-            NbdAnswers answers = new(TransmissionTests.Session(rig, structured, s => s.Write(0, TransmissionTests.Bytes(65536, 1))
+            NbdAnswers answers = new(TransmissionTests.Session(rig, structured, s => s.Write(0, TestBytes.Bytes(65536, 1))
                 .Request(NbdCommand.Read, 0, 65536).Request(NbdCommand.Flush, 0, 0)));
             TransmissionTests.Handshaken(answers, structured);
             answers.Reply();

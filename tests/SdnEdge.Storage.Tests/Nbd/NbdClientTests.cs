@@ -197,7 +197,7 @@ public sealed class NbdClientTests : IDisposable
     public void Qemu_img_compares_benches_and_converts()
     {
         string other = Path.Combine(_folder, "other");
-        File.WriteAllBytes(other, TransmissionTests.Bytes(Size, 6));
+        File.WriteAllBytes(other, TestBytes.Bytes(Size, 6));
         Assert.NotEqual(0, Run("qemu-img", "compare", "-f", "raw", "-F", "raw", other, Uri).Code);
         Tool("qemu-img", "convert", "-n", "-f", "raw", "-O", "raw", other, Uri);
         Assert.Contains("identical", Tool("qemu-img", "compare", "-f", "raw", "-F", "raw", other, Uri));
@@ -210,7 +210,7 @@ public sealed class NbdClientTests : IDisposable
     public void Nbdcopy_copies_both_ways_over_several_connections()
     {
         string other = Path.Combine(_folder, "other"), back = Path.Combine(_folder, "back");
-        byte[] bytes = TransmissionTests.Bytes(Size, 8);
+        byte[] bytes = TestBytes.Bytes(Size, 8);
         bytes.AsSpan(10 << 20, 20 << 20).Clear();
         File.WriteAllBytes(other, bytes);
         Tool("nbdcopy", "--connections=4", "--requests=64", "--flush", other, Uri);
@@ -251,7 +251,7 @@ public sealed class NbdClientTests : IDisposable
                     for (int i = 0; i < 60; i++)
                     {
                         string path = Path.Combine(inside, $"f{i}");
-                        byte[] bytes = TransmissionTests.Bytes((i * 7919 % 300_000) + 1, i);
+                        byte[] bytes = TestBytes.Bytes((i * 7919 % 300_000) + 1, i);
                         await using (var stream = new FileStream(path, FileMode.Create))
                         {
                             stream.Write(bytes);
@@ -339,7 +339,7 @@ public sealed class NbdClientTests : IDisposable
     private string[] Other()
     {
         string other = Path.Combine(_folder, "own");
-        File.WriteAllBytes(other, TransmissionTests.Bytes(1 << 20, 2));
+        File.WriteAllBytes(other, TestBytes.Bytes(1 << 20, 2));
         return [other];
     }
 

@@ -61,14 +61,6 @@ internal sealed class NbdScript
         return script;
     }
 
-    /// <summary>Bytes at random, the same for the same seed.</summary>
-    public static byte[] Bytes(int length, int seed)
-    {
-        byte[] bytes = new byte[length];
-        new Random(seed).NextBytes(bytes);
-        return bytes;
-    }
-
     public static byte[] InfoData(string name, params ReadOnlySpan<ushort> infos)
     {
         byte[] text = Encoding.UTF8.GetBytes(name);

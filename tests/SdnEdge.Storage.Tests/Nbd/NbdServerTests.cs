@@ -302,7 +302,7 @@ public sealed class NbdServerTests : IDisposable
         await Task.WhenAll(Enumerable.Range(0, 16).Select(n => Task.Run(() =>
         {
             using Socket client = Connect();
-            byte[] data = TransmissionTests.Bytes(1 << 20, n);
+            byte[] data = TestBytes.Bytes(1 << 20, n);
             var script = new NbdScript().Flags().Go("vol");
             for (int at = 0; at < 1 << 20; at += 65536) script.Write((ulong)((n << 20) + at), data.AsSpan(at, 65536));
             NbdAnswers answers = new(Exchange(client, script.Request(NbdCommand.Flush, 0, 0)
@@ -360,7 +360,7 @@ public sealed class NbdServerTests : IDisposable
         using X509Certificate2 own = authority.Issue("CN=guest");
         using SslStream? stream = ByTls(new NetworkStream(socket), own);
         Assert.NotNull(stream);
-        byte[] data = TransmissionTests.Bytes(50_000, 3);
+        byte[] data = TestBytes.Bytes(50_000, 3);
         stream.Write(new NbdScript().Go("vol").Write(0, data).ToArray());
         Assert.Equal(NbdOptionReply.Info, new NbdAnswers(Take(stream, 32)).OptionReply().Type);
         Assert.Equal(NbdOptionReply.Ack, new NbdAnswers(Take(stream, 20)).OptionReply().Type);

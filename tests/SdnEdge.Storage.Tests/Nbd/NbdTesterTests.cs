@@ -73,7 +73,7 @@ public sealed class NbdTesterTests : IDisposable
     {
         const int Block = 1024;
         using TesterClient client = Opened();
-        byte[] data = TransmissionTests.Bytes(Size, 21);
+        byte[] data = TestBytes.Bytes(Size, 21);
         int blocks = Size / Block / 4;
         for (int i = 0; i < blocks; i++)
         {
@@ -122,7 +122,7 @@ public sealed class NbdTesterTests : IDisposable
             int kind = random.Next(10);
             if (kind < 5)
             {
-                byte[] data = TransmissionTests.Bytes(count * Block, step);
+                byte[] data = TestBytes.Bytes(count * Block, step);
                 data.CopyTo(model, first * Block);
                 script.Write((ulong)(first * Block), data, random.Next(50) == 0 ? NbdCommandFlags.Fua : NbdCommandFlags.None);
             }

@@ -3,6 +3,7 @@ using SdnEdge.Storage.Nbd;
 using SdnEdge.Storage.Volumes;
 using SdnEdge.Testing;
 using Xunit;
+using static SdnEdge.Storage.Tests.TestBytes;
 
 namespace SdnEdge.Storage.Tests.Nbd;
 
@@ -292,8 +293,6 @@ public sealed class TransmissionTests
 
     private static uint[] Words(byte[] data)
         => [.. Enumerable.Range(0, data.Length / 4).Select(i => BinaryPrimitives.ReadUInt32BigEndian(data.AsSpan(4 * i)))];
-
-    internal static byte[] Bytes(int length, int seed) => NbdScript.Bytes(length, seed);
 
     internal static NbdScript Opened(bool structured, Action<NbdScript> requests) => NbdScript.Opened(structured, requests);
 

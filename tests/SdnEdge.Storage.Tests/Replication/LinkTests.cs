@@ -5,6 +5,7 @@ using SdnEdge.Core.Replication;
 using SdnEdge.Storage.Replication;
 using SdnEdge.Testing;
 using Xunit;
+using static SdnEdge.Storage.Tests.TestBytes;
 
 namespace SdnEdge.Storage.Tests.Replication;
 
@@ -219,13 +220,6 @@ public sealed class LinkTests : IDisposable
 
     private static MemoryVolume New() => new(Size, MemoryVolume.Id);
 
-    private static byte[] Bytes(int length, int seed)
-    {
-        byte[] bytes = new byte[length];
-        new Random(seed).NextBytes(bytes);
-        return bytes;
-    }
-
     private static void Fill(MemoryVolume volume, int count, int seed)
     {
         var random = new Random(seed);
@@ -381,13 +375,8 @@ public sealed class LinkTests : IDisposable
 
         private async Task<(Stream Near, Stream Far)> PairAsync()
         {
-            string path = _path();
-            using var listener = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
-            listener.Bind(new UnixDomainSocketEndPoint(path));
-            listener.Listen(1);
-            var near = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
-            await near.ConnectAsync(new UnixDomainSocketEndPoint(path));
-            return (new NetworkStream(near, true), new NetworkStream(await listener.AcceptAsync(), true));
+            (Socket near, Socket far) = await UnixPair.ConnectAsync(_path());
+            return (new NetworkStream(near, true), new NetworkStream(far, true));
         }
 
         private void Step(PrimaryInput input)

@@ -6,6 +6,7 @@ using SdnEdge.Mms.Api;
 using SdnEdge.Mms.Config;
 using SdnEdge.Testing;
 using Xunit;
+using static SdnEdge.Storage.Tests.TestBytes;
 
 namespace SdnEdge.Storage.Tests.Service;
 
@@ -187,11 +188,4 @@ public sealed class GoOnTests : IAsyncLifetime
 
     private IEnumerable<string> Told(string change)
         => _two.A is { } a ? a.Events.After(0, out _).Where(e => e.Change == change).Select(e => e.Detail ?? "") : [];
-
-    private static byte[] Bytes(int seed)
-    {
-        byte[] bytes = new byte[4096];
-        new Random(seed).NextBytes(bytes);
-        return bytes;
-    }
 }

@@ -4,8 +4,9 @@ using SdnEdge.Testing;
 
 namespace SdnEdge.Storage.Tests.Service;
 
-/// <summary>A TCP relay between an owner's store and its replica's: counts, holds back, slows down, corrupts or discards bytes, and cuts the
-/// link.</summary>
+/// <summary>
+/// A TCP relay between an owner's store and its replica's: counts, holds back, slows down, corrupts or discards bytes, and cuts the link.
+/// </summary>
 internal sealed class LinkRelay : IAsyncDisposable
 {
     private readonly TcpListener _listener = new(IPAddress.Loopback, 0);
@@ -142,6 +143,8 @@ internal sealed class LinkRelay : IAsyncDisposable
                 int n = await to.SendAsync(bytes.AsMemory(sent, room), _stop.Token);
                 if (toReplica) Interlocked.Add(ref _passed, n);
                 sent += n;
+
+                // The link's pace.
                 if (BytesPerSecond > 0) await Task.Delay(TimeSpan.FromSeconds(n / (double)BytesPerSecond), _stop.Token);
             }
         }

@@ -202,8 +202,7 @@ public sealed class ReplicaCopyTests
 
     internal static byte[] Bytes(int seed)
     {
-        byte[] bytes = new byte[Block];
-        new Random(seed).NextBytes(bytes);
+        byte[] bytes = TestBytes.Bytes(Block, seed);
         BitConverter.TryWriteBytes(bytes, seed);
         return bytes;
     }

@@ -7,6 +7,7 @@ using SdnEdge.Storage.Nbd;
 using SdnEdge.Testing;
 using SdnEdge.Web;
 using Xunit;
+using static SdnEdge.Storage.Tests.TestBytes;
 
 namespace SdnEdge.Storage.Tests.Service;
 
@@ -178,12 +179,5 @@ public sealed class ReplicatedMarkTests
             async () => (found = (await store.MarksAsync(TwoStores.Volume)).FirstOrDefault(m => m.Name == name)) is not null,
             () => $"there is no mark {name}; {two.Told()}");
         return found!;
-    }
-
-    private static byte[] Bytes(int seed)
-    {
-        byte[] bytes = new byte[4096];
-        new Random(seed).NextBytes(bytes);
-        return bytes;
     }
 }

@@ -4,6 +4,7 @@ using SdnEdge.Core.Replication;
 using SdnEdge.Testing;
 using ClientIdentity = SdnEdge.Core.Replication.ClientIdentity;
 using Xunit;
+using static SdnEdge.Storage.Tests.TestBytes;
 
 namespace SdnEdge.Storage.Tests.Service;
 
@@ -176,12 +177,5 @@ public class ReplicatedVolumeTests
         for (; !stop.IsCancellationRequested; count++)
             Assert.Equal(0u, await client.WriteAsync(TwoStores.Size - ((1 + (count % 500)) * 4096), Bytes(count), fua: count % 16 == 0));
         return count;
-    }
-
-    private static byte[] Bytes(int seed)
-    {
-        byte[] bytes = new byte[4096];
-        new Random(seed).NextBytes(bytes);
-        return bytes;
     }
 }

@@ -19,10 +19,13 @@ internal sealed partial class TwoStores
     /// <summary>Two stores that are not started yet, with a relay between them.</summary>
     /// <param name="image">Contents of the owner's volume; null = zeros.</param>
     /// <param name="options">How the volumes work.</param>
-    public static TwoStores Make(byte[]? image = null, VolumeOptions? options = null)
+    /// <param name="mode">The volume's mode.</param>
+    /// <param name="policy">Its policy.</param>
+    public static TwoStores Make(byte[]? image = null, VolumeOptions? options = null, ReplicationMode mode = ReplicationMode.Async,
+        ReplicationPolicy? policy = null)
     {
         var relay = new LinkRelay();
-        var two = new TwoStores(ReplicationMode.Async, null, relay.To) { Relay = relay };
+        var two = new TwoStores(mode, policy, relay.To) { Relay = relay };
         two._more.Add(relay);
         if (options is not null) two.Start = config => StoreAgent.StartAsync(config, options);
         if (image is not null) WriteSparse(two.Imported, image);
@@ -30,9 +33,10 @@ internal sealed partial class TwoStores
     }
 
     /// <inheritdoc cref="Make"/>
-    public static async Task<TwoStores> StartWithRelayAsync(byte[]? image = null, VolumeOptions? options = null)
+    public static async Task<TwoStores> StartWithRelayAsync(byte[]? image = null, VolumeOptions? options = null,
+        ReplicationMode mode = ReplicationMode.Async, ReplicationPolicy? policy = null)
     {
-        TwoStores two = Make(image, options);
+        TwoStores two = Make(image, options, mode, policy);
         await two.StartAAsync();
         await two.StartBAsync();
         return two;

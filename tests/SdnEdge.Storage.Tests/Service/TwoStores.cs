@@ -54,11 +54,10 @@ internal sealed partial class TwoStores : IAsyncDisposable
     /// <param name="mode">The volume's mode.</param>
     /// <param name="policy">Its policy.</param>
     /// <param name="hasManager">Whether both report to the test's manager.</param>
-    /// <param name="between">Stands between the two: gets the port of store-b, and says which one store-a connects to.</param>
     public static async Task<TwoStores> StartAsync(ReplicationMode mode = ReplicationMode.Async, ReplicationPolicy? policy = null,
-        bool hasManager = false, Func<int, int>? between = null)
+        bool hasManager = false)
     {
-        var two = new TwoStores(mode, policy, between, hasManager);
+        var two = new TwoStores(mode, policy, hasManager: hasManager);
         await two.StartAAsync();
         await two.StartBAsync();
         return two;
@@ -109,7 +108,7 @@ internal sealed partial class TwoStores : IAsyncDisposable
 
     public async Task<VolumeInfo> UntilAsync(StoreClient store, Predicate<VolumeInfo> so)
     {
-        VolumeInfo info = await store.VolumeAsync(Volume);
+        VolumeInfo info = null!;
         await Patience.UntilAsync(async () => so(info = await store.VolumeAsync(Volume)), () => $"the volume is {info}; {Told()}");
         return info;
     }

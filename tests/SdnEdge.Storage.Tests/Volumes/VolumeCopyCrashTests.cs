@@ -44,9 +44,7 @@ public sealed class VolumeCopyCrashTests(ITestOutputHelper output)
         private static readonly Guid s_identity = new("6b1d2a53-0f6d-4a0c-9a52-1f0f4c7a1e77");
 
         private readonly Random _random = new(seed);
-        private ulong _salt = (ulong)seed << 32;
-        private CrashDisk _disk = new(seed);
-        private Volume _volume = null!;
+        private readonly CrashVolume _crash = new(seed, Blocks * Block, s_identity);
         private bool _isOver;
 
         public int Cuts { get; private set; }
@@ -55,20 +53,14 @@ public sealed class VolumeCopyCrashTests(ITestOutputHelper output)
 
         public int Resumed { get; private set; }
 
-        private VolumeOptions Options => new()
-        {
-            Background = false,
-            MaxPendingBlocks = 64,
-            Log = new VolumeLogOptions { SegmentSize = 64 << 10, MaxSegments = 4, Background = false, NewSalt = () => ++_salt },
-        };
+        private CrashDisk Disk => _crash.Disk;
 
-        private static VolumeMetadata Metadata => new() { Name = "v", Identity = s_identity, Size = Blocks * Block };
+        private Volume Volume => _crash.Volume;
 
         public async Task GoAsync()
         {
             // The owner: some contents, of which a copy is made behind record `at`, and what was written since.
-            var site = new CrashDisk(seed);
-            using var owner = Volume.Create(site, Image(site), Metadata, Options, out _)!;
+            using Volume owner = new CrashVolume(seed + Seeds, Blocks * Block, s_identity).Volume;
             owner.BeginEpoch(2, out _);
             await WriteAsync(owner, 12);
             Assert.NotNull(owner.Drain(ulong.MaxValue, out _));
@@ -85,34 +77,33 @@ public sealed class VolumeCopyCrashTests(ITestOutputHelper output)
             Assert.Equal(right, copied[^1]);
 
             // The volume here, with a history of its own.
-            _volume = Volume.Create(_disk, Image(_disk), Metadata, Options, out _)!;
-            await WriteAsync(_volume, 10);
-            VolumeProof old = _volume.Drain(ulong.MaxValue, out _)!.Value;
-            Assert.Equal(0, _volume.Checkpoint());
-            byte[] was = await ReadAsync(_volume);
+            await WriteAsync(Volume, 10);
+            VolumeProof old = Volume.Drain(ulong.MaxValue, out _)!.Value;
+            Assert.Equal(0, Volume.Checkpoint());
+            byte[] was = await ReadAsync(Volume);
 
             long synced = 0;
             bool ended = false;
             for (int life = 0; !_isOver && life < 40; life++)
             {
-                if (life < 30 && _random.Next(8) != 0) _disk.CutAfter(_random.Next(200));
+                if (life < 30 && _random.Next(8) != 0) Disk.CutAfter(_random.Next(200));
                 try
                 {
                     if (!ended) ended = Copy(at, copied, since, ref synced);
                     if (ended) _isOver = Drop();
                 }
-                catch (VolumeException) when (_disk.IsOff)
+                catch (VolumeException) when (Disk.IsOff)
                 {
                     // The power went.
                 }
 
-                if (!_disk.IsOff && _isOver) break;
+                if (!Disk.IsOff && _isOver) break;
                 Recover();
-                if (_volume.IsCopying)
+                if (Volume.IsCopying)
                 {
                     if (_random.Next(3) == 0)
                     {
-                        _disk.CutAfter(_random.Next(4) == 0 ? _random.Next(60) : long.MaxValue);
+                        Disk.CutAfter(_random.Next(4) == 0 ? _random.Next(60) : long.MaxValue);
                         bool done = await TakeBackAsync(was, old);
                         synced = 0;
                         if (!done) continue;
@@ -120,71 +111,71 @@ public sealed class VolumeCopyCrashTests(ITestOutputHelper output)
                     else
                     {
                         Resumed++;
-                        _volume.ResumeCopy();
+                        Volume.ResumeCopy();
                     }
                 }
                 else if (!ended)
                 {
                     // It ended as the power went, or has not begun.
-                    ended = _volume.Log.Epoch == 2;
-                    if (ended) Assert.Equal(right, await ReadAsync(_volume));
+                    ended = Volume.Log.Epoch == 2;
+                    if (ended) Assert.Equal(right, await ReadAsync(Volume));
                     else await BeWhatItWasAsync(was, old);
                     synced = 0;
                 }
             }
 
             Assert.True(_isOver, "the copy never came to its end");
-            Assert.Equal(right, await ReadAsync(_volume));
-            VolumeCheck check = _volume.Check(default);
+            Assert.Equal(right, await ReadAsync(Volume));
+            VolumeCheck check = Volume.Check(default);
             Assert.True(check.IsGood, $"{check}");
             Assert.Equal((owner.Log.LastSequence, owner.Log.Chain), (check.Proof.Sequence, check.Proof.Chain));
             Assert.Equal(owner.Drain(ulong.MaxValue, out _)!.Value.Root, check.Root);
-            Assert.Empty(_volume.Points);
+            Assert.Empty(Volume.Points);
         }
 
         // As the link does it: the point, the log anew, data that are made durable now and then, the log, the end.
         private bool Copy(LogPoint at, List<byte[]> copied, List<(LogRecord Record, byte[] Bytes)> since, ref long synced)
         {
-            if (!_volume.IsCopying)
+            if (!Volume.IsCopying)
             {
-                if (_volume.Points.Any(p => p.Name == Kept)) _volume.DropPoint(Kept);
-                _volume.KeepPoint(Kept);
-                if (_volume.BeginAnew(at, copying: true) != 0) return false;
+                if (Volume.Points.Any(p => p.Name == Kept)) Volume.DropPoint(Kept);
+                Volume.KeepPoint(Kept);
+                if (Volume.BeginAnew(at, copying: true) != 0) return false;
                 synced = 0;
             }
 
-            byte[] shown = copied[(int)(_volume.Log.LastSequence - at.Sequence)];
+            byte[] shown = copied[(int)(Volume.Log.LastSequence - at.Sequence)];
             for (long block = synced; block < Blocks; block++)
             {
                 ReadOnlySpan<byte> bytes = shown.AsSpan((int)block * Block, Block);
-                int error = bytes.ContainsAnyExcept((byte)0) ? _volume.WriteCopy(block * Block, bytes)
-                    : _volume.ZeroCopy(block * Block, Block);
+                int error = bytes.ContainsAnyExcept((byte)0) ? Volume.WriteCopy(block * Block, bytes)
+                    : Volume.ZeroCopy(block * Block, Block);
                 if (error != 0) return false;
                 if (_random.Next(6) != 0) continue;
-                if (_volume.SyncCopy() != 0) return false;
+                if (Volume.SyncCopy() != 0) return false;
                 synced = block + 1;
             }
 
-            if (_volume.SyncCopy() != 0) return false;
+            if (Volume.SyncCopy() != 0) return false;
             synced = Blocks;
-            foreach ((LogRecord record, byte[] bytes) in since.Where(r => r.Record.Sequence > _volume.Log.LastSequence))
+            foreach ((LogRecord record, byte[] bytes) in since.Where(r => r.Record.Sequence > Volume.Log.LastSequence))
             {
-                while (_volume.Log.PrepareSegment())
+                while (Volume.Log.PrepareSegment())
                 {
                 }
 
-                if (_volume.AppendReplicated(record, bytes) != AppendStatus.Appended) return false;
+                if (Volume.AppendReplicated(record, bytes) != AppendStatus.Appended) return false;
                 if (_random.Next(3) != 0) continue;
-                if (_volume.Log.Commit() != 0) return false;
-                _volume.ApplyOnce();
+                if (Volume.Log.Commit() != 0) return false;
+                Volume.ApplyOnce();
             }
 
-            return _volume.EndCopy(_volume.Log.LastSequence) == 0;
+            return Volume.EndCopy(Volume.Log.LastSequence) == 0;
         }
 
         private bool Drop()
         {
-            if (_volume.Points.Any(p => p.Name == Kept)) _volume.DropPoint(Kept);
+            if (Volume.Points.Any(p => p.Name == Kept)) Volume.DropPoint(Kept);
             return true;
         }
 
@@ -192,9 +183,9 @@ public sealed class VolumeCopyCrashTests(ITestOutputHelper output)
         {
             try
             {
-                if (_volume.GoBack(Kept) != 0) return false;
+                if (Volume.GoBack(Kept) != 0) return false;
             }
-            catch (VolumeException) when (_disk.IsOff)
+            catch (VolumeException) when (Disk.IsOff)
             {
                 Recover();
                 return false;
@@ -207,22 +198,20 @@ public sealed class VolumeCopyCrashTests(ITestOutputHelper output)
 
         private async Task BeWhatItWasAsync(byte[] was, VolumeProof old)
         {
-            Assert.False(_volume.IsCopying);
-            if (_disk.IsOff) return;
-            Assert.Equal(was, await ReadAsync(_volume));
-            VolumeCheck check = _volume.Check(default);
-            if (_disk.IsOff) return;
+            Assert.False(Volume.IsCopying);
+            if (Disk.IsOff) return;
+            Assert.Equal(was, await ReadAsync(Volume));
+            VolumeCheck check = Volume.Check(default);
+            if (Disk.IsOff) return;
             Assert.True(check.IsGood, $"{check}");
             Assert.Equal(old, check.Proof);
         }
 
         private void Recover()
         {
-            if (_disk.IsOff) Cuts++;
-            _disk = _disk.Survivor(_random.Next());
-            _volume = Volume.Open(_disk, Image(_disk), Metadata, Options, out LogRecovery? recovery, out int error)!;
-            Assert.True(_volume is not null, $"not opened: error {error}, {string.Join("; ", recovery?.Damage ?? [])}");
-            Assert.Empty(_volume.Found);
+            if (Disk.IsOff) Cuts++;
+            _crash.Recover(_random.Next());
+            Assert.Empty(Volume.Found);
         }
 
         private async Task WriteAsync(Volume volume, int count)
@@ -233,19 +222,7 @@ public sealed class VolumeCopyCrashTests(ITestOutputHelper output)
                 if (_random.Next(5) != 0) _random.NextBytes(bytes);
                 int at = 512 * _random.Next((Blocks * Block / 512) - (bytes.Length / 512));
                 ValueTask<BlockResult> write = volume.WriteAsync(at, bytes, BlockFlags.None, default);
-                while (!write.IsCompleted)
-                {
-                    volume.Log.Commit();
-                    while (volume.ApplyOnce())
-                    {
-                    }
-
-                    volume.Checkpoint();
-                    while (volume.Log.PrepareSegment())
-                    {
-                    }
-                }
-
+                while (!write.IsCompleted) CrashVolume.Pump(volume);
                 Assert.Equal(BlockResult.Ok, await write);
             }
         }
@@ -278,7 +255,5 @@ public sealed class VolumeCopyCrashTests(ITestOutputHelper output)
                     yield return (entry.Record, buffer.AsSpan(entry.PayloadAt, (int)entry.Record.PayloadLength).ToArray());
             }
         }
-
-        private static Volume.Parts Image(CrashDisk disk) => new(disk.Open("image", Blocks * Block, out _)!);
     }
 }

@@ -292,18 +292,7 @@ public sealed class VolumeFaultTests : IDisposable
         throw new InvalidOperationException("the log is never full");
     }
 
-    private void Pump()
-    {
-        _volume.Log.Commit();
-        while (_volume.ApplyOnce())
-        {
-        }
-
-        _volume.Checkpoint();
-        while (_volume.Log.PrepareSegment())
-        {
-        }
-    }
+    private void Pump() => CrashVolume.Pump(_volume);
 
     private async Task<BlockResult> WriteAsync()
     {
