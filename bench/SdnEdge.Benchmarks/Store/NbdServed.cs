@@ -106,6 +106,7 @@ internal sealed class NbdServed : IDisposable
         await Patience.UntilAsync(
             async () =>
             {
+                ThrowIfEnded();
                 string[] lines = (await _store.TextAsync("metrics")).Split('\n');
                 (applied, last) = (Value(lines, "sdnedge_store_applied_sequence{"), Value(lines, "sdnedge_store_log_durable_sequence{"));
                 return applied >= last && last >= Value(lines, "sdnedge_store_log_last_sequence{");

@@ -79,7 +79,11 @@ internal sealed class StorePair : IDisposable
     {
         using var end = new CancellationTokenSource(TimeSpan.FromMinutes(10));
         while ((await A.VolumeAsync(Volume, end.Token)).Replication is not { ReplicaWhole: true })
+        {
+            foreach (Process store in _stores) Programs.ThrowIfEnded(store);
             await Task.Delay(TimeSpan.FromMilliseconds(10), end.Token);
+        }
+
         return Stopwatch.GetTimestamp();
     }
 
