@@ -32,28 +32,22 @@ internal sealed class NbdTestClient : IDisposable
     }
 
     /// <summary>The error of a write; 0 = done.</summary>
-    public async Task<uint> WriteAsync(long offset, byte[] bytes, bool fua = false)
-    {
-        await SendAsync(1, fua ? (ushort)1 : (ushort)0, offset, bytes.Length, bytes);
-        return await ErrorAsync();
-    }
+    public Task<uint> WriteAsync(long offset, byte[] bytes, bool fua = false)
+        => RequestAsync(1, fua ? (ushort)1 : (ushort)0, offset, bytes.Length, bytes);
 
-    public async Task<uint> FlushAsync()
-    {
-        await SendAsync(3, 0, 0, 0, []);
-        return await ErrorAsync();
-    }
+    /// <summary>The error of a flush; 0 = done.</summary>
+    public Task<uint> FlushAsync() => RequestAsync(3, 0, 0, 0, []);
 
     public async Task<byte[]> ReadAsync(long offset, int length)
     {
-        await SendAsync(0, 0, offset, length, []);
-        uint error = await ErrorAsync();
+        uint error = await RequestAsync(0, 0, offset, length, []);
         return error == 0 ? await ReceiveAsync(length) : throw new IOException($"a read was answered with error {error}");
     }
 
     public void Dispose() => _socket.Dispose();
 
-    private async Task SendAsync(ushort command, ushort flags, long offset, int length, byte[] payload)
+    // The error of its answer.
+    private async Task<uint> RequestAsync(ushort command, ushort flags, long offset, int length, byte[] payload)
     {
         byte[] request = new byte[28 + payload.Length];
         BinaryPrimitives.WriteUInt32BigEndian(request, 0x25609513);
@@ -64,9 +58,8 @@ internal sealed class NbdTestClient : IDisposable
         BinaryPrimitives.WriteInt32BigEndian(request.AsSpan(24), length);
         payload.CopyTo(request, 28);
         for (int sent = 0; sent < request.Length;) sent += await _socket.SendAsync(request.AsMemory(sent));
+        return BinaryPrimitives.ReadUInt32BigEndian((await ReceiveAsync(16)).AsSpan(4));
     }
-
-    private async Task<uint> ErrorAsync() => BinaryPrimitives.ReadUInt32BigEndian((await ReceiveAsync(16)).AsSpan(4));
 
     private async Task<byte[]> ReceiveAsync(int length)
     {

@@ -6,7 +6,9 @@ using Xunit;
 
 namespace SdnEdge.Storage.Tests.Volumes;
 
-/// <summary>A new volume with a small log on a <see cref="CrashDisk"/>. It does nothing by itself: all of its work is a test's to do.</summary>
+/// <summary>
+/// A new volume with a small log on a <see cref="CrashDisk"/>. It does nothing by itself: all of its work is a test's to do.
+/// </summary>
 internal sealed class CrashVolume
 {
     private readonly VolumeMetadata _metadata;
