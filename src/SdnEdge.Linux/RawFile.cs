@@ -202,6 +202,10 @@ public sealed unsafe class RawFile : IDisposable
     /// <summary>Asks the kernel to read a range beforehand.</summary>
     public void ReadAhead(long offset, long length) => _ = Libc.Advise(_file, offset, length, Libc.POSIX_FADV_WILLNEED);
 
+    /// <summary>Has the kernel begin to write out what was written to a range (sync_file_range(2)). It makes nothing durable, and takes
+    /// no error away from the next sync.</summary>
+    public void WriteBehind(long offset, long length) => _ = Libc.SyncRange(_file, offset, length, Libc.SYNC_FILE_RANGE_WRITE);
+
     /// <summary>An error number in words, for a message.</summary>
     public static string Describe(int error) => $"{Marshal.GetPInvokeErrorMessage(error)} (errno {error})";
 

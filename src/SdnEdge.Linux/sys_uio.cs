@@ -9,6 +9,7 @@ internal static unsafe partial class Libc
     public const int FALLOC_FL_KEEP_SIZE = 1, FALLOC_FL_PUNCH_HOLE = 2;
     public const int SEEK_END = 2, SEEK_DATA = 3, SEEK_HOLE = 4;
     public const int POSIX_FADV_WILLNEED = 3;
+    public const uint SYNC_FILE_RANGE_WRITE = 2;
 
     [LibraryImport(Library, EntryPoint = "open", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     public static partial int OpenFile(string path, int flags, uint mode);
@@ -39,4 +40,7 @@ internal static unsafe partial class Libc
 
     [LibraryImport(Library, EntryPoint = "posix_fadvise")]
     public static partial int Advise(SafeHandle fd, long offset, long length, int advice);
+
+    [LibraryImport(Library, EntryPoint = "sync_file_range")]
+    public static partial int SyncRange(SafeHandle fd, long offset, long length, uint flags);
 }

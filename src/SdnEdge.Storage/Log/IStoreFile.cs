@@ -41,6 +41,13 @@ public interface IStoreFile : IDisposable
 
     /// <summary>The range will soon be written in part: it is fetched into memory where that helps.</summary>
     void ReadAhead(long offset, long length);
+
+    /// <summary>What was written to the range begins to go to the disk, so that the next <see cref="Sync"/> waits for less. A hint: no
+    /// error is reported, and none is lost.</summary>
+    void WriteBehind(long offset, long length)
+    {
+        // Not every file can.
+    }
 }
 
 /// <summary>The folder that the files of a volume are in.</summary>
@@ -93,6 +100,8 @@ internal sealed class DiskFile : IStoreFile
     public long NextHole(long offset) => _file.NextHole(offset);
 
     public void ReadAhead(long offset, long length) => _file.ReadAhead(offset, length);
+
+    public void WriteBehind(long offset, long length) => _file.WriteBehind(offset, length);
 
     public void Dispose() => _file.Dispose();
 }

@@ -152,8 +152,10 @@ public static class LinkChecksum
 /// <summary>Frames on a stream. One reads, one writes; neither is for two at a time.</summary>
 public sealed class LinkFrames(Stream stream)
 {
-    private const int FirstPiece = 256 << 10, Together = 64 << 10;
+    // Bodies up to Kept are read into the same two buffers in turn.
+    private const int FirstPiece = 256 << 10, Kept = 2 << 20, Together = 64 << 10;
 
+    private byte[] _body = [], _bodyBefore = [];
     private readonly byte[] _header = new byte[LinkFrame.HeaderLength], _out = new byte[LinkFrame.HeaderLength + Together];
 
     /// <summary>Bytes sent, with headers.</summary>
@@ -184,7 +186,8 @@ public sealed class LinkFrames(Stream stream)
     /// <summary>Sends what was written.</summary>
     public Task FlushAsync(CancellationToken cancel) => stream.FlushAsync(cancel);
 
-    /// <summary>Reads the next frame. Memory is taken as bytes arrive, not as they are announced.</summary>
+    /// <summary>Reads the next frame. Memory is taken as bytes arrive, not as they are announced. A body may be used until the next but one
+    /// is read: one frame can be taken while the next one comes.</summary>
     /// <returns>Its kind and body; null = the other site has closed the connection between two frames.</returns>
     /// <exception cref="LinkFormatException">It is not valid.</exception>
     /// <exception cref="IOException">The connection is gone.</exception>
@@ -194,18 +197,22 @@ public sealed class LinkFrames(Stream stream)
         if (got == 0) return null;
         if (got < LinkFrame.HeaderLength) throw new LinkFormatException("the connection ended inside a frame's header");
         LinkFrame frame = LinkFrame.Read(_header);
-        byte[] body = new byte[Math.Min(frame.BodyLength, FirstPiece)];
+        (byte[] body, _bodyBefore) = (_bodyBefore, _body);
+        if (body.Length < frame.BodyLength && body.Length < FirstPiece) body = new byte[Math.Min(frame.BodyLength, FirstPiece)];
         for (int filled = 0; filled < frame.BodyLength;)
         {
             if (filled == body.Length) Array.Resize(ref body, Math.Min(frame.BodyLength, body.Length * 2));
-            int more = await stream.ReadAsync(body.AsMemory(filled), cancel).ConfigureAwait(false);
+            int room = Math.Min(body.Length, frame.BodyLength) - filled;
+            int more = await stream.ReadAsync(body.AsMemory(filled, room), cancel).ConfigureAwait(false);
             if (more == 0) throw new LinkFormatException($"the connection ended inside a {frame.Kind} frame");
             filled += more;
         }
 
-        if (LinkChecksum.Of(body) != frame.BodyChecksum)
+        _body = body.Length <= Kept ? body : [];
+        if (LinkChecksum.Of(body.AsSpan(0, frame.BodyLength)) != frame.BodyChecksum)
             throw new LinkFormatException($"a {frame.Kind} frame has a wrong checksum: bytes were changed on the way");
         ReceivedBytes += LinkFrame.HeaderLength + frame.BodyLength;
-        return (frame.Kind, frame.Compression == LinkCompression.None ? body : LinkCompressor.Unpack(body, frame));
+        return (frame.Kind, frame.Compression == LinkCompression.None ? body.AsMemory(0, frame.BodyLength)
+            : LinkCompressor.Unpack(body.AsSpan(0, frame.BodyLength), frame));
     }
 }

@@ -33,6 +33,8 @@ public sealed class OwnerSession(
 {
     private const int CopyPiece = 1 << 20, BatchesAPiece = 4;
 
+    private static readonly TimeSpan s_lastWord = TimeSpan.FromSeconds(1);
+
     private readonly LinkMeter _meter = new();
     private readonly Lock _lock = new();
     private LinkFrames _frames = null!;
@@ -105,6 +107,9 @@ public sealed class OwnerSession(
         catch (Exception e) when (e is IOException or OperationCanceledException or ObjectDisposedException)
         {
             reason = e.Message;
+
+            // A send fails when the replica has closed the connection; why it did may be unread still.
+            if (e is IOException) await Task.WhenAny(hearing, Task.Delay(s_lastWord, CancellationToken.None)).ConfigureAwait(false);
         }
 
         await end.CancelAsync().ConfigureAwait(false);

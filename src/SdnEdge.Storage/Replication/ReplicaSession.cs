@@ -24,10 +24,11 @@ public sealed class ReplicaSession
     private readonly Func<OwnershipRecord> _ownership;
     private readonly Func<ulong, CancellationToken, Task> _ownerSeen;
     private readonly ChainStep _chain;
-    // Copied data are made durable after so many bytes, or so many milliseconds.
+    // Copied data are made durable after so many bytes, or so many milliseconds, while more come.
     private const long CopySyncBytes = 16 << 20, CopySyncMs = 1000;
 
     private LinkFrames _frames = null!;
+    private Task<long>? _copySync;
     private RecordBatch? _batch;
     private long _copied, _syncedCopy, _copySyncAt, _unsynced;
     private bool _isDirty, _viaGap, _writing;
@@ -104,7 +105,7 @@ public sealed class ReplicaSession
             _unsynced = 0;
             while (true)
             {
-                await Task.WhenAny(reading, sync ?? (Task)reading, _asks.News, beat).ConfigureAwait(false);
+                await Task.WhenAny(reading, sync ?? (Task)reading, _copySync ?? (Task)reading, _asks.News, beat).ConfigureAwait(false);
                 while (_asks.TryTake(out (FrameKind Kind, ReadOnlyMemory<byte> Body) asked))
                     await SendAsync(asked.Kind, asked.Body, cancel).ConfigureAwait(false);
                 if (beat.IsCompletedSuccessfully)
@@ -124,20 +125,27 @@ public sealed class ReplicaSession
                     sync = null;
                 }
 
+                if (_copySync is { IsCompleted: true }) await CopySyncedAsync(cancel).ConfigureAwait(false);
                 if (reading.IsCompleted)
                 {
                     if (await reading.ConfigureAwait(false) is not var (kind, body)) break;
+
+                    // The next one comes, and is checked, while data are written.
+                    bool ahead = kind is FrameKind.CopyData or FrameKind.CopyZero;
+                    if (ahead) reading = Task.Run(() => _frames.ReadAsync(end.Token).AsTask(), end.Token);
                     if (kind == FrameKind.CopyEnd)
                     {
                         // The data are durable before the end of them is known.
                         if (sync is not null) await SyncedAsync(sync, cancel).ConfigureAwait(false);
                         (sync, _isDirty) = (null, false);
                         await SyncedAsync(_sink.SyncAsync(cancel), cancel).ConfigureAwait(false);
-                        await SyncCopyAsync(cancel).ConfigureAwait(false);
+                        if (_copySync is not null) await CopySyncedAsync(cancel).ConfigureAwait(false);
+                        SyncCopy(cancel);
+                        await CopySyncedAsync(cancel).ConfigureAwait(false);
                     }
 
                     await HandleAsync(kind, body, cancel).ConfigureAwait(false);
-                    reading = _frames.ReadAsync(end.Token).AsTask();
+                    if (!ahead) reading = _frames.ReadAsync(end.Token).AsTask();
                 }
 
                 if (sync is null && _isDirty)
@@ -153,13 +161,13 @@ public sealed class ReplicaSession
         {
             BadConnections++;
             LastFault = e.Message;
-            await SayWhyAsync(e.Message).ConfigureAwait(false);
+            await SayWhyAsync(e.Message, reading).ConfigureAwait(false);
         }
         catch (IOException e)
         {
             // A disk of this site, mostly: its owner is told. Where the connection is gone, that fails.
             LastFault = e.Message;
-            await SayWhyAsync(e.Message).ConfigureAwait(false);
+            await SayWhyAsync(e.Message, reading).ConfigureAwait(false);
         }
         catch (OperationCanceledException e)
         {
@@ -169,6 +177,10 @@ public sealed class ReplicaSession
         {
             await end.CancelAsync().ConfigureAwait(false);
             if (reading is not null) await ((Task)reading).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+
+            // What was copied and is about to be durable is recorded: the next connection goes on behind it.
+            if (_copySync is not null) await CopySyncedAsync(CancellationToken.None).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            _copySync = null;
 
             // What was begun to be made durable is taken into account; nobody is told.
             if (sync is not null)
@@ -194,20 +206,37 @@ public sealed class ReplicaSession
         await StepAsync(new ReplicaSynced(through), cancel).ConfigureAwait(false);
     }
 
-    private async Task SyncCopyAsync(CancellationToken cancel)
+    // What has been copied until now becomes durable.
+    private void SyncCopy(CancellationToken cancel)
     {
-        await _sink.SyncCopyAsync(cancel).ConfigureAwait(false);
-        (_syncedCopy, _copySyncAt) = (_copied, Environment.TickCount64);
-        await StepAsync(new CopySynced(_copied), cancel).ConfigureAwait(false);
+        long through = _copied;
+        _copySync = Task.Run(
+            async () =>
+            {
+                await _sink.SyncCopyAsync(cancel).ConfigureAwait(false);
+                return through;
+            }, cancel);
     }
 
-    private async Task SayWhyAsync(string why)
+    private async Task CopySyncedAsync(CancellationToken cancel)
+    {
+        long through = await _copySync!.ConfigureAwait(false);
+        _copySync = null;
+        (_syncedCopy, _copySyncAt) = (through, Environment.TickCount64);
+        await StepAsync(new CopySynced(through), cancel).ConfigureAwait(false);
+    }
+
+    // A connection that is closed with bytes unread is reset, and takes what was said last with it: what the owner had sent is read, until
+    // it has read this and closes the connection.
+    private async Task SayWhyAsync(string why, Task<(FrameKind, ReadOnlyMemory<byte>)?>? reading)
     {
         try
         {
             using var soon = new CancellationTokenSource(TimeSpan.FromSeconds(1));
             await _frames.WriteAsync(FrameKind.Refuse, LinkMessages.WriteText(why), LinkCompression.None, soon.Token).ConfigureAwait(false);
             await _frames.FlushAsync(soon.Token).ConfigureAwait(false);
+            bool open = reading is null || await reading.WaitAsync(soon.Token).ConfigureAwait(false) is not null;
+            while (open) open = await _frames.ReadAsync(soon.Token).ConfigureAwait(false) is not null;
         }
         catch (Exception e) when (e is IOException or OperationCanceledException or ObjectDisposedException)
         {
@@ -259,8 +288,8 @@ public sealed class ReplicaSession
                 break;
             case FrameKind.CopyData or FrameKind.CopyZero:
                 Copy(kind, body.Span);
-                if (_copied - _syncedCopy >= CopySyncBytes || Environment.TickCount64 - _copySyncAt >= CopySyncMs)
-                    await SyncCopyAsync(cancel).ConfigureAwait(false);
+                bool due = _copied - _syncedCopy >= CopySyncBytes || Environment.TickCount64 - _copySyncAt >= CopySyncMs;
+                if (due && _copySync is null) SyncCopy(cancel);
                 break;
             case FrameKind.CopyEnd:
                 LogPoint last = LinkMessages.Point(kind, body.Span);

@@ -135,7 +135,9 @@ public sealed partial class Volume
             ChangeStamps(offset, bytes.Length);
             error = _image.Write(offset, bytes);
             ChangeStamps(offset, bytes.Length);
-            return error != 0 ? error : HashRun(offset, bytes);
+            if (error != 0) return error;
+            _image.WriteBehind(offset, bytes.Length);
+            return HashRun(offset, bytes);
         }
     }
 

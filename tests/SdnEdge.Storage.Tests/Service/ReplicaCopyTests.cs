@@ -110,7 +110,7 @@ public sealed class ReplicaCopyTests
         // What was touched, and what the log still had.
         long log = (long)(away.Replication!.Last - away.Replication.LetGoThrough!.Value) * (Block + 64);
         Assert.True(two.Relay.Passed - before <= ((256 * Block) + log) * 1.05 + Overhead,
-            $"{two.Relay.Passed - before} bytes, {log} of them log");
+            $"{two.Relay.Passed - before} bytes, {log} of them log; {two.Told()}");
         Assert.Equal(4096 - 256 + 7, BitConverter.ToInt32(await Seed(two, 1024 + 7)));
     }
 
