@@ -288,7 +288,7 @@ internal sealed class ServerAgent : IAsyncDisposable
         {
             ServerOrderRequest request = call.Order.Request;
             var context = new DriverContext(Name, request.Epoch, request.Migration, request.PeerHost ?? _server.Record.PeerHost,
-                request.CopyMs, StaleVolumes: request.StaleVolumes);
+                request.CopyMs, _server.Record.MaxStopMs, request.StaleVolumes);
             Task<ServerState> task = call.Call switch
             {
                 DriverCall.Look => _driver.LookAsync(context, cancel),

@@ -25,12 +25,16 @@ public sealed record DriverNews(string Change, string? Detail = null, bool LookN
 /// <param name="Migration">Id of the migration; empty when it is only looked at.</param>
 /// <param name="PeerHost">The host at the other end; null = not said.</param>
 /// <param name="CopyMs">Hand-over of a stand-in: how long the copy of the last of the server's state takes, milliseconds.</param>
-/// <param name="MaxStopMs">Longest time for which nobody may run, milliseconds; null = not said.</param>
+/// <param name="MaxStopMs">Longest time for which nobody may run, milliseconds; null = not said: <see cref="UnsaidMaxStopMs"/>.</param>
 /// <param name="StaleVolumes">Activate: volumes whose copy here is stale, by the manager's record; null = none is.</param>
 /// <param name="SyncNotBefore">Its volumes are not put into sync mode before this time; null = as soon as that helps.</param>
 public sealed record DriverContext(
     string Server, long Epoch = 0, string Migration = "", string? PeerHost = null, int CopyMs = 0, int? MaxStopMs = null,
-    IReadOnlyList<Guid>? StaleVolumes = null, DateTimeOffset? SyncNotBefore = null);
+    IReadOnlyList<Guid>? StaleVolumes = null, DateTimeOffset? SyncNotBefore = null)
+{
+    /// <summary>Longest time for which nobody may run, where the order says none, milliseconds.</summary>
+    public const int UnsaidMaxStopMs = 2_000;
+}
 
 /// <summary>
 /// Drives one server on this host. The agent decides who may run (<see cref="HostFsm"/>) and never makes two calls of one server at once.

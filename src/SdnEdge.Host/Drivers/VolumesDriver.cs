@@ -132,13 +132,7 @@ public sealed class VolumesDriver : IServerDriver
     /// <inheritdoc/>
     public async Task<ServerState> HandOverAsync(DriverContext context, CancellationToken cancel)
     {
-        long began = Monotonic.Now;
-        await EachAsync(async v =>
-        {
-            await v.DrainAsync(context.Epoch, cancel);
-            double took = (Monotonic.Now - began) / 1e6;
-            Note(v, s => s with { DrainMs = took });
-        });
+        await DrainAsync(context, cancel);
         ServerState state = await _server.HandOverAsync(context, cancel);
         await EachAsync(async v =>
         {
@@ -147,6 +141,29 @@ public sealed class VolumesDriver : IServerDriver
             Note(v, s => s with { SealedAt = last, SealedAtNs = at });
         });
         return state;
+    }
+
+    // The server stands still. Where the other store hangs, or is not reached, it goes on here again soon: a drain takes a round trip.
+    private async Task DrainAsync(DriverContext context, CancellationToken cancel)
+    {
+        long began = Monotonic.Now;
+        int longest = 2 * (context.MaxStopMs ?? DriverContext.UnsaidMaxStopMs);
+        using var end = CancellationTokenSource.CreateLinkedTokenSource(cancel);
+        end.CancelAfter(longest);
+        try
+        {
+            await EachAsync(async v =>
+            {
+                await v.DrainAsync(context.Epoch, end.Token);
+                double took = (Monotonic.Now - began) / 1e6;
+                Note(v, s => s with { DrainMs = took });
+            });
+        }
+        catch (OperationCanceledException) when (!cancel.IsCancellationRequested)
+        {
+            throw new DriverException($"the volumes of {context.Server} were not drained within {longest} ms: the other store has not said that it "
+                + "has everything; the move has to be undone", final: true);
+        }
     }
 
     /// <inheritdoc/>

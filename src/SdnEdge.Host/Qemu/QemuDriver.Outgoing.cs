@@ -29,7 +29,7 @@ public sealed partial class QemuDriver
         {
             (Epoch, _qmp, _passes, _network) = (context.Epoch, qmp, passes, network);
             _log = new CopyLog(context.Migration, context.Epoch, host, Monotonic.Now);
-            _course = new CopyCourse(new CopyLimits(context.MaxStopMs ?? MaxStopMs,
+            _course = new CopyCourse(new CopyLimits(context.MaxStopMs ?? DriverContext.UnsaidMaxStopMs,
                 (network as MigrationStream)?.RoundTripMs ?? 0, driver._config.OnePass, driver._config.AutoConverge));
             _share = driver._bandwidth.Join();
             _share.Limit = Pace;

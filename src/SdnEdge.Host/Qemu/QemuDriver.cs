@@ -49,9 +49,6 @@ public sealed partial class QemuDriver : IServerDriver
     // The copy's own limit, bytes/s: what passes between two looks must be little beside a pass.
     private const long Pace = 400 << 20;
 
-    // Longest time for which nobody may run, milliseconds, where the order says none.
-    private const int MaxStopMs = 2_000;
-
     private readonly string _server;
     private readonly QemuConfig _config;
     private readonly IMigrationNetwork _network;

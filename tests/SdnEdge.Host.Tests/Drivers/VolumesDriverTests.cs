@@ -73,6 +73,23 @@ public class VolumesDriverTests
     }
 
     [Fact]
+    public async Task A_replica_that_says_nothing_costs_the_server_a_bounded_time()
+    {
+        var lab = new Lab(runs: true);
+        lab.Volumes[1].DrainHangs = true;
+        var e = await Assert.ThrowsAsync<DriverException>(() => lab.Driver.HandOverAsync(s_move with { MaxStopMs = 5 }, default));
+        Assert.True(e.Final);
+        Assert.Contains("were not drained within 10 ms", e.Message, StringComparison.Ordinal);
+        Assert.DoesNotContain("HandOver", lab.Log);
+
+        // One that is to be broken off is no failure of the replica.
+        using var broken = new CancellationTokenSource();
+        Task<ServerState> open = lab.Driver.HandOverAsync(s_move, broken.Token);
+        await broken.CancelAsync();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => open);
+    }
+
+    [Fact]
     public async Task What_the_replica_has_not_proved_is_not_handed_over()
     {
         var lab = new Lab(runs: true);
@@ -168,6 +185,8 @@ public class VolumesDriverTests
 
         public Exception? Drained { get; set; }
 
+        public bool DrainHangs { get; set; }
+
         public Task PrepareAsync(long epoch, CancellationToken cancel) => Did($"prepare {epoch}");
 
         public Task<VolumeProgress> GetInSyncAsync(CancellationToken cancel)
@@ -178,7 +197,8 @@ public class VolumesDriverTests
 
         public Task RestoreModeAsync(CancellationToken cancel) => Did("mode as before");
 
-        public Task DrainAsync(long epoch, CancellationToken cancel) => Drained is { } e ? Task.FromException(e) : Did($"drain {epoch}");
+        public Task DrainAsync(long epoch, CancellationToken cancel) => DrainHangs ? Task.Delay(Timeout.Infinite, cancel)
+            : Drained is { } e ? Task.FromException(e) : Did($"drain {epoch}");
 
         public async Task<ulong?> SealAsync(long epoch, CancellationToken cancel)
         {
