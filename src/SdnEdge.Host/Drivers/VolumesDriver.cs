@@ -127,7 +127,23 @@ public sealed class VolumesDriver : IServerDriver
     }
 
     /// <inheritdoc/>
-    public Task<ServerState> StopAsync(DriverContext context, CancellationToken cancel) => _server.StopAsync(context, cancel);
+    public async Task<ServerState> StopAsync(DriverContext context, CancellationToken cancel)
+    {
+        // A machine stops when its open requests are answered. Where the other store hangs they are not, in sync mode; without it they are, and
+        // the server goes on here soon.
+        Task<ServerState> stopping = _server.StopAsync(context, cancel);
+        using var end = CancellationTokenSource.CreateLinkedTokenSource(cancel);
+        if (await Task.WhenAny(stopping, Task.Delay(Longest(context), end.Token)) != stopping && !cancel.IsCancellationRequested)
+        {
+            await EachAsync(v => v.RestoreModeAsync(cancel));
+            await stopping;
+            throw new DriverException($"{context.Server} did not stop within {Longest(context)} ms: its disk's requests waited for the other store; "
+                + "the move has to be undone", final: true);
+        }
+
+        await end.CancelAsync();
+        return await stopping;
+    }
 
     /// <inheritdoc/>
     public async Task<ServerState> HandOverAsync(DriverContext context, CancellationToken cancel)
@@ -147,9 +163,8 @@ public sealed class VolumesDriver : IServerDriver
     private async Task DrainAsync(DriverContext context, CancellationToken cancel)
     {
         long began = Monotonic.Now;
-        int longest = 2 * (context.MaxStopMs ?? DriverContext.UnsaidMaxStopMs);
         using var end = CancellationTokenSource.CreateLinkedTokenSource(cancel);
-        end.CancelAfter(longest);
+        end.CancelAfter(Longest(context));
         try
         {
             await EachAsync(async v =>
@@ -161,7 +176,8 @@ public sealed class VolumesDriver : IServerDriver
         }
         catch (OperationCanceledException) when (!cancel.IsCancellationRequested)
         {
-            throw new DriverException($"the volumes of {context.Server} were not drained within {longest} ms: the other store has not said that it "
+            throw new DriverException(
+                $"the volumes of {context.Server} were not drained within {Longest(context)} ms: the other store has not said that it "
                 + "has everything; the move has to be undone", final: true);
         }
     }
@@ -222,6 +238,9 @@ public sealed class VolumesDriver : IServerDriver
 
     /// <inheritdoc/>
     public ValueTask DisposeAsync() => _server.DisposeAsync();
+
+    // Milliseconds for what takes a round trip. The copy of the memory was to take half of it in all.
+    private static int Longest(DriverContext context) => 2 * (context.MaxStopMs ?? DriverContext.UnsaidMaxStopMs);
 
     // Another process than the one that the store knows: its predecessor writes nothing any more.
     private Task NameAsync(int? before, DriverContext context, CancellationToken cancel)

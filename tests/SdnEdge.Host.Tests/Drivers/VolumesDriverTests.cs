@@ -80,6 +80,16 @@ public class VolumesDriverTests
         var e = await Assert.ThrowsAsync<DriverException>(() => lab.Driver.HandOverAsync(s_move with { MaxStopMs = 5 }, default));
         Assert.True(e.Final);
         Assert.Contains("were not drained within 10 ms", e.Message, StringComparison.Ordinal);
+
+        // QEMU does not stop before the disk's requests are answered.
+        lab.Log.Clear();
+        lab.Server.Gate = new TaskCompletionSource();
+        lab.Volumes[0].Restored = lab.Server.Gate.SetResult;
+        e = await Assert.ThrowsAsync<DriverException>(() => lab.Driver.StopAsync(s_move with { MaxStopMs = 5 }, default));
+        Assert.True(e.Final);
+        Assert.Contains("did not stop within 10 ms", e.Message, StringComparison.Ordinal);
+        Assert.Equal(["Stop", "mode as before"], lab.Log);
+        lab.Server.Gate = null;
         Assert.DoesNotContain("HandOver", lab.Log);
 
         // One that is to be broken off is no failure of the replica.
@@ -195,7 +205,13 @@ public class VolumesDriverTests
             return Task.FromResult(At);
         }
 
-        public Task RestoreModeAsync(CancellationToken cancel) => Did("mode as before");
+        public Action? Restored { get; set; }
+
+        public Task RestoreModeAsync(CancellationToken cancel)
+        {
+            Restored?.Invoke();
+            return Did("mode as before");
+        }
 
         public Task DrainAsync(long epoch, CancellationToken cancel) => DrainHangs ? Task.Delay(Timeout.Infinite, cancel)
             : Drained is { } e ? Task.FromException(e) : Did($"drain {epoch}");
