@@ -1,6 +1,7 @@
 using System.Threading.Channels;
 using SdnEdge.Core.Api;
 using SdnEdge.Core.Migration;
+using SdnEdge.Core.Replication;
 using SdnEdge.Host.Api;
 using SdnEdge.Host.Drivers;
 using SdnEdge.Linux;
@@ -145,7 +146,8 @@ internal sealed class ServerAgent : IAsyncDisposable
             while (!_stop.IsCancellationRequested)
             {
                 _volumes = await _driver.VolumesAsync(_stop.Token);
-                await Task.Delay(_published.Phase is "running" or "away" ? s_volumes : s_volumesMoving, _stop.Token);
+                bool settled = _published.Phase is "running" or "away" && _volumes.All(IsSettled);
+                await Task.Delay(settled ? s_volumes : s_volumesMoving, _stop.Token);
             }
         }
         catch (OperationCanceledException)
@@ -159,6 +161,10 @@ internal sealed class ServerAgent : IAsyncDisposable
             _events.Add(Monotonic.Now, "server", Name, "fault", fault);
         }
     }
+
+    // Else it is likely to change soon, as right after a move: whoever plans the next one is not told what was.
+    private static bool IsSettled(ServerVolumeInfo volume) => volume.Fault is null && (volume.IsReplicated != true
+        || (volume.Role == OwnerRole.Owner ? volume.Connected : volume.Phase == CopyPhase.Following));
 
     private async Task RunAsync()
     {
