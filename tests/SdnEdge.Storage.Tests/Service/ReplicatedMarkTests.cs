@@ -80,7 +80,9 @@ public sealed class ReplicatedMarkTests
         await using TwoStores two = await TwoStores.StartAsync();
         using NbdTestClient client = await two.ConnectAsync("store-a");
         await TwoStores.GrantAsync(two.ApiA, 1);
-        await two.UntilAsync(two.ApiA, v => v.Replication is { Connected: true });
+
+        // The grant is a record, too.
+        await two.UntilAsync(two.ApiA, v => v.Replication is { Connected: true, Lag.Bytes: 0 });
         Dictionary<string, double> now = Metrics(two.A!);
         string volume = $"{{volume=\"{TwoStores.Volume}\"";
         Assert.Equal((1, 1, 0, 0), (now[$"sdnedge_store_owner{volume}}}"], now[$"sdnedge_store_link_up{volume}}}"],
