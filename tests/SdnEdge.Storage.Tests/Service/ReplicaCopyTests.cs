@@ -1,5 +1,6 @@
 using SdnEdge.Core.Api;
 using SdnEdge.Core.Replication;
+using SdnEdge.Storage.Service;
 using SdnEdge.Storage.Volumes;
 using SdnEdge.Testing;
 using Xunit;
@@ -232,8 +233,14 @@ public sealed class ReplicaCopyTests
         two.Relay.Mend(64 << 10);
         VolumeInfo at = await two.UntilAsync(two.ApiA, v => v.Replication is { Copy: not null });
         two.Relay.HoldAfter(more);
-        if (more > 0) await two.Relay.UntilHeldAsync(() => $"{two.Relay.Passed} bytes have passed");
-        return at.Replication!.Copy!.CopiedBytes;
+        long copied = at.Replication!.Copy!.CopiedBytes;
+        if (more == 0) return copied;
+        await two.Relay.UntilHeldAsync(() => $"{two.Relay.Passed} bytes have passed");
+
+        // It is made durable, and then recorded, beside what comes.
+        var files = new VolumeFiles(Path.GetDirectoryName(two.ImageOf("store-b"))!, at.Id);
+        await Patience.UntilAsync(() => files.Replica!.CopiedBytes > copied + (3 * Mebibyte), () => $"{files.Replica} is recorded");
+        return copied;
     }
 
     // So many bytes of contents at the beginning, with a hole of a megabyte in them, and one block at the end.
