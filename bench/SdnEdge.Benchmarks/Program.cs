@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using SdnEdge.Benchmarks;
 using SdnEdge.Benchmarks.Bfd;
 using SdnEdge.Benchmarks.Bgp;
@@ -34,8 +35,18 @@ using SdnEdge.Benchmarks.Switchover;
     ("bfd-witness", "sees when the machine stands still (started by bfd)", WitnessCommand.Run),
 ];
 
+// Ended by a signal, too, it takes away what it has made: labs go when the process does.
+using PosixSignalRegistration term = PosixSignalRegistration.Create(PosixSignal.SIGTERM, End);
+using PosixSignalRegistration interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, End);
+
 if (Words.TryFind(commands, args, out Func<string[], int> run)) return run(args[1..]);
 if (args.Length > 0) Console.Error.WriteLine($"there is no benchmark '{args[0]}'");
 Console.Error.WriteLine("usage: bench NAME [ARGUMENTS]");
 Words.List(commands);
 return 2;
+
+static void End(PosixSignalContext context)
+{
+    context.Cancel = true;
+    Environment.Exit(context.Signal == PosixSignal.SIGINT ? 130 : 143);
+}

@@ -37,7 +37,8 @@ public sealed class GuestDiskFailsTests
         Assert.Empty((await disk.LookAsync("dc-a")).Wrong);
         (long now, long bad) = await rig.CountsAsync();
         Assert.True(now > ticks && bad == 0, $"the guest's clock was {ticks} and is {now}, {bad} words of its memory are wrong");
-        Assert.Equal(["io-error", "io-error-over"], (await ChangesAsync(host)).Where(c => c.StartsWith("io-error", StringComparison.Ordinal)));
+        Assert.Equal(["io-error", "io-error-over"],
+            (await ChangesAsync(host)).Where(c => c.StartsWith("io-error", StringComparison.Ordinal)));
 
         // The line of the store's requests that were answered with an error.
         async Task<string> ErrorsAsync() => (await daemons.Stores["store-a"].TextAsync("metrics")).Split('\n')

@@ -88,7 +88,8 @@ internal static class PeCommand
         });
         try
         {
-            if (config.Forwarding.Keeper && keeperDescriptor is null) return await KeepAsync(config, file, restarting, reload, signals.Stop);
+            if (config.Forwarding.Keeper && keeperDescriptor is null)
+                return await KeepAsync(config, file, restarting, reload, signals.Stop);
             KeeperLink? link = keeperDescriptor is { } descriptor ? KeeperLink.Connect(descriptor) : null;
             await using PeRouter pe = await StartAsync(
                 config, new PeRouterOptions { ReadConfig = () => Read(file), Restarting = restarting, Keeper = link,

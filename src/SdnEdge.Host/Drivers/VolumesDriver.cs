@@ -129,16 +129,16 @@ public sealed class VolumesDriver : IServerDriver
     /// <inheritdoc/>
     public async Task<ServerState> StopAsync(DriverContext context, CancellationToken cancel)
     {
-        // A machine stops when its open requests are answered. Where the other store hangs they are not, in sync mode; without it they are, and
-        // the server goes on here soon.
+        // A machine stops when its open requests are answered. Where the other store hangs they are not, in sync mode; without it they are,
+        // and the server goes on here soon.
         Task<ServerState> stopping = _server.StopAsync(context, cancel);
         using var end = CancellationTokenSource.CreateLinkedTokenSource(cancel);
         if (await Task.WhenAny(stopping, Task.Delay(Longest(context), end.Token)) != stopping && !cancel.IsCancellationRequested)
         {
             await EachAsync(v => v.RestoreModeAsync(cancel));
             await stopping;
-            throw new DriverException($"{context.Server} did not stop within {Longest(context)} ms: its disk's requests waited for the other store; "
-                + "the move has to be undone", final: true);
+            throw new DriverException($"{context.Server} did not stop within {Longest(context)} ms: its disk's requests waited for the other "
+                + "store; the move has to be undone", final: true);
         }
 
         await end.CancelAsync();

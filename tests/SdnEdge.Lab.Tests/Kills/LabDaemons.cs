@@ -23,6 +23,7 @@ internal sealed class LabDaemons : IAsyncDisposable
     private LabDaemons(RunningLab lab, IReadOnlyList<string> program, string folder)
     {
         (Lab, _program, Folder) = (lab, program, folder);
+        AppDomain.CurrentDomain.ProcessExit += OnProcessExit;
         Pes = lab.Topology.Nodes.Where(n => n.Kind == NodeKind.SdnEdgePe)
             .ToDictionary(n => n.Name, n => PeClient.ForUnixSocket(lab.ApiSocket(n.Name), n.Name), StringComparer.Ordinal);
         Hosts = lab.Topology.Nodes.Where(n => n.Kind == NodeKind.SdnEdgeHost)
@@ -274,11 +275,15 @@ internal sealed class LabDaemons : IAsyncDisposable
     /// <inheritdoc/>
     public async ValueTask DisposeAsync()
     {
+        AppDomain.CurrentDomain.ProcessExit -= OnProcessExit;
         foreach (ApiClient client in All) client.Dispose();
         await Lab.DestroyAsync();
         foreach (Process process in _restarted.Values) process.Dispose();
         Directory.Delete(Folder, recursive: true);
     }
+
+    // Nothing of it outlives whoever has made it, who may be ended in the middle.
+    private void OnProcessExit(object? sender, EventArgs e) => DisposeAsync().AsTask().GetAwaiter().GetResult();
 
     // The first thread can be a zombie while others still hold devices, locks and sockets.
     private static bool IsGone(int process)

@@ -58,7 +58,8 @@ internal sealed class BfdRig : IDisposable
         {
             BfdSession s = watch.Session;
             return $"{what}; {s.Key} is {s.State} ({s.Diagnostic}), the peer {s.RemoteState} ({s.RemoteDiagnostic}), "
-                + $"received {s.Received}, sent {s.Sent}, errors {watch.SendErrors}, tx {s.TransmitInterval} us, detection {s.DetectionTime} ns";
+                + $"received {s.Received}, sent {s.Sent}, errors {watch.SendErrors}, tx {s.TransmitInterval} us, "
+                + $"detection {s.DetectionTime} ns";
         }
     }
 

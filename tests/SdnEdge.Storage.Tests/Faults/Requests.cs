@@ -79,7 +79,8 @@ internal sealed class Requests(int size, Random random)
         return found >= must ? found : throw new InvalidOperationException($"{who} has the requests up to {found}; {must} was promised");
     }
 
-    /// <summary>What came behind request <paramref name="last"/> is lost; no flush that comes later promises it. No request is open.</summary>
+    /// <summary>What came behind request <paramref name="last"/> is lost; no flush that comes later promises it. No request is
+    /// open.</summary>
     /// <returns>How many.</returns>
     public int Drop(int last)
     {
