@@ -31,6 +31,7 @@ public sealed partial class PeRouter : IPeSteps
             _vpn.RoutesChanging(vrf, changes);   // the tunnels that new next hops name
             vrf.Publisher.Apply(changes);        // the FIB follows
             _markers.Send(now);                  // behind the last packet on each old path
+            _slowPath.Stretched.RoutesChanged(vrf, changes);   // who looks on a link for what is elsewhere is answered
             _state.Report(vrf, changes, now);
             _bgp.RoutesChanged(changes, now);    // the peers hear of it when this PE forwards so
         }

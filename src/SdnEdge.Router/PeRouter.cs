@@ -88,12 +88,13 @@ public sealed partial class PeRouter : IPeControl, IAsyncDisposable
         bool standby = options.Keeper?.IsStandby == true;
         if (standby) _state.Workers.Suspend();
         _tunnels = new TunnelKeeper(_state, _loop);
-        _slowPath = new SlowPathDriver(_state, _loop, _tunnels.OnReply);
+        _slowPath = new SlowPathDriver(_state, _loop, _tunnels.OnReply, _tunnels.OnPathMtu);
         _vpn = new VpnDriver(_state, _tunnels, _loop);
         _bgp = new BgpDriver(_state, _vpn, _loop, options.Restarting || standby, forwardingKept: standby);
         _bfd = new BfdDriver(_state, _bgp, _loop, NeedAddress, options.Keeper, options.BfdProcess);
         _markers = new MarkerDriver(_state, _loop);
-        _actions = new MigrationActions(_state, _tunnels, _slowPath.Resolve, _bgp.SetMoved, _markers, _migrationChanges, _loop);
+        _actions = new MigrationActions(_state, _tunnels, _slowPath.Resolve, _bgp.SetMoved, _markers, _slowPath.Stretched, _migrationChanges,
+            _loop);
         _store = MigrationStore.Open(config.State.Folder, config.Name);
         var serverProof = new ServerProof(_state, _slowPath, _actions, _loop);
         _migrations = new MigrationRunner(_state, _tunnels, _actions, _migrationChanges, serverProof, _store, _loop);

@@ -153,7 +153,7 @@ public sealed class MigrateCommandTests
 
     private static JsonNode Last(string lines) => JsonNode.Parse(lines.Split('\n', StringSplitOptions.RemoveEmptyEntries)[^1])!;
 
-    private static Task<(int Code, string Output, string News)> MoveAsync(
+    internal static Task<(int Code, string Output, string News)> MoveAsync(
         LabInstance instance, string to, int copyMs, string? interruptAt = null, ProcessSignal signal = ProcessSignal.Interrupt)
         => RunAsync(interruptAt, signal,
             "migrate", "run", "--lab", instance.Name, "--state-dir", instance.StateRoot, "--group", "vs", "--to", to, "--copy", $"{copyMs}",

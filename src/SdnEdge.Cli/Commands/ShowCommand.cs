@@ -276,10 +276,10 @@ internal static class ShowCommand
     }
 
     private static void Tunnels(IReadOnlyList<TunnelInfo> tunnels) => Table(
-        ["tunnel", "kind", "local", "remote", "key", "vrf", "mtu", "up", "rtt ms", "probes", "tx packets", "rx packets"],
+        ["tunnel", "kind", "local", "remote", "key", "vrf", "mtu", "path mtu", "state", "rtt ms", "probes", "tx packets", "rx packets"],
         tunnels.Select(t => new[]
         {
-            t.Name, t.Kind, t.Local, t.Remote, $"{t.Key}", t.Vrf, $"{t.Mtu}", YesNo(t.Up),
+            t.Name, t.Kind, t.Local, t.Remote, $"{t.Key}", t.Vrf, $"{t.Mtu}", $"{t.PathMtu}", t.State,
             t.RttMilliseconds?.ToString("0.000", CultureInfo.InvariantCulture) ?? "",
             $"{t.ProbesReceived}/{t.ProbesSent}", $"{t.TxPackets}", $"{t.RxPackets}",
         }));

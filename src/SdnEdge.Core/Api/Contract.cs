@@ -335,7 +335,18 @@ public sealed record NeighborInfo(string Port, string Address, string? Mac, stri
 /// <summary>A tunnel, its health and its counters.</summary>
 public sealed record TunnelInfo(
     string Name, string Kind, string Local, string Remote, uint? Key, string Vrf, int Mtu, bool Up, long TxPackets, long TxBytes,
-    long RxPackets, long RxBytes, long ProbesSent, long ProbesReceived, double? RttMilliseconds, long? LastPacketAtNs);
+    long RxPackets, long RxBytes, long ProbesSent, long ProbesReceived, double? RttMilliseconds, long? LastPacketAtNs)
+{
+    /// <summary>
+    /// <c>up</c>: probes are answered, or it is a VPN's, which is not probed; <c>down</c>: nothing goes in; <c>unanswered</c>: packets go
+    /// in, and no probe is answered: nobody knows whether they arrive.
+    /// </summary>
+    public string State { get; init; } = "";
+
+    /// <summary>Largest outer packet that the path carries, where that is less than its first link does, bytes; null: it is not known to
+    /// be.</summary>
+    public int? PathMtu { get; init; }
+}
 
 /// <summary>A BGP peer.</summary>
 public sealed record BgpPeerInfo(

@@ -43,7 +43,7 @@ internal static class BfdConfigReader
         if (node.Map("bfd") is not { } bfd) return list;
         foreach (MapReader item in bfd.Maps("sessions"))
         {
-            IpAddress address = item.Address("address", required: true, "10.1.1.20");
+            IpAddress address = item.RoutedAddress("address", required: true, "10.1.1.20");
             if (Read(item, address, soFar) is not { } session) continue;
             list.Add(session);
             places[session] = item;

@@ -79,7 +79,7 @@ internal static class BgpConfigReader
 
     private static BgpPeerConfig ReadPeer(MapReader item, uint ownAs, Dictionary<string, RoutePolicy> policies)
     {
-        IpAddress address = item.Address("address", required: true, "10.255.0.2");
+        IpAddress address = item.RoutedAddress("address", required: true, "10.255.0.2");
         uint peerAs = (uint)item.Number("as", 1, uint.MaxValue, 0, required: true);
         long holdTime = item.Number("holdTime", 0, 65535, 90);
         if (holdTime is 1 or 2) item.Error("holdTime", $"{holdTime} s is not allowed (RFC 4271 4.2); write 0 for never, or 3 and more");

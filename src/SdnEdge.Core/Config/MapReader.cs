@@ -112,8 +112,26 @@ public sealed class MapReader
         if (IpAddress.TryParse(text, out IpAddress address)) return address;
         Error(key, text.Contains('/', StringComparison.Ordinal)
             ? $"'{text}' is a prefix where an address belongs; write it without the length, as {example}"
+            : WithoutZeros(text) is { } plain ? $"'{text}' has leading zeros, which are octal to some programs; write {plain}"
             : $"'{text}' is not an IP address; write it as {example}");
         return default;
+    }
+
+    /// <summary>As <see cref="Address"/>, of a router or host that packets are forwarded to.</summary>
+    public IpAddress RoutedAddress(string key, bool required, string example)
+    {
+        IpAddress address = Address(key, required, example);
+        if (address.IsNone || Martians.WhyNot(address) is not { } why) return address;
+        Error(key, $"'{address}' {why}; write the address of a router or host, as {example}");
+        return default;
+    }
+
+    /// <summary>An IPv4 address or prefix that has leading zeros, without them; null when it is none.</summary>
+    internal static string? WithoutZeros(string text)
+    {
+        string plain = string.Join('.', text.Split('.').Select(o => o.Length > 1 && o.TrimStart('0') is var rest
+            ? (rest.Length == 0 || !char.IsAsciiDigit(rest[0]) ? $"0{rest}" : rest) : o));
+        return plain != text && IpPrefix.TryParseInterface(plain, out IpAddress address, out _) && address.IsV4 ? plain : null;
     }
 
     /// <summary>A nested mapping; null when missing.</summary>

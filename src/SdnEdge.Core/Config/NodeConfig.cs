@@ -127,8 +127,10 @@ public enum DscpMode
 {
     /// <summary>Copied out and back in.</summary>
     Uniform,
-    /// <summary>The inner value is left alone; the outer one is fixed.</summary>
+    /// <summary>The inner value is left alone; the outer one is 0.</summary>
     Pipe,
+    /// <summary>Copied out; the inner value is left alone.</summary>
+    Inherit,
 }
 
 /// <summary>What a tunnel's ingress does with ECN (RFC 6040 4.1).</summary>
@@ -156,7 +158,7 @@ public sealed record TunnelConfig(string Name, IpAddress Local, IpAddress Remote
     public int Ttl { get; init; } = 255;
 
     /// <summary>DSCP handling.</summary>
-    public DscpMode Dscp { get; init; } = DscpMode.Uniform;
+    public DscpMode Dscp { get; init; } = DscpMode.Inherit;
 
     /// <summary>ECN handling.</summary>
     public EcnMode Ecn { get; init; } = EcnMode.Normal;

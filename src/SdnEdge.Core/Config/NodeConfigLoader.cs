@@ -75,8 +75,12 @@ public static class NodeConfigLoader
         foreach ((YamlText item, string path) in node.Texts("loopbacks"))
         {
             if (!IpPrefix.TryParseInterface(item.Text, out IpAddress address, out int length) || length != address.BitLength)
-                node.Errors.Add(item, path, $"'{item.Text}' is not an address; write it as 10.255.0.1 or \"fd00:ff::1\"");
-            else if (address.IsMulticast || address.IsLinkLocal || address.Bits == 0)
+                node.Errors.Add(item, path, MapReader.WithoutZeros(item.Text) is { } plain
+                    ? $"'{item.Text}' has leading zeros, which are octal to some programs; write {plain}"
+                    : $"'{item.Text}' is not an address; write it as 10.255.0.1 or \"fd00:ff::1\"");
+            else if (Martians.WhyNot(address) is { } why && !(address.IsV4 && address.V4 >> 24 == 127)) node.Errors.Add(item, path,
+                $"'{item.Text}' {why} and cannot be a router's own; write a unicast address that other PEs can reach");
+            else if (address.IsLinkLocal || (address.IsV4 && Martians.IsLinkLocal(address.V4)))
                 node.Errors.Add(item, path, $"'{item.Text}' cannot be a router's own address; write a unicast address that other PEs can "
                     + $"reach");
             else if (list.Contains(address)) node.Errors.Add(item, path, $"'{address}' is there twice; keep one");
@@ -153,8 +157,9 @@ public static class NodeConfigLoader
         {
             if (!IpPrefix.TryParseInterface(text.Text, out IpAddress address, out int length))
             {
-                item.Errors.Add(text, path, $"'{text.Text}' is not an address with a length; write it as 10.1.1.1/24 or "
-                    + $"\"fd00:1:1::1/64\"");
+                item.Errors.Add(text, path, MapReader.WithoutZeros(text.Text) is { } plain
+                    ? $"'{text.Text}' has leading zeros, which are octal to some programs; write {plain}"
+                    : $"'{text.Text}' is not an address with a length; write it as 10.1.1.1/24 or \"fd00:1:1::1/64\"");
                 continue;
             }
 
@@ -165,9 +170,8 @@ public static class NodeConfigLoader
                 $"'{text.Text}' has no length; write {text.Text}/{(address.IsV4 ? 24 : 64)} for a subnet of that size");
             else if (length == 0) item.Errors.Add(text, path,
                 $"'{text.Text}' has length 0, which is everything; write the length of the link's subnet");
-            else if (address.IsMulticast || address.Bits == 0 || (address.IsV4 && address.V4 >> 24 == 127)
-                || address == IpAddress.FromV6(1))
-                item.Errors.Add(text, path, $"'{text.Text}' cannot be an interface address; write a unicast address");
+            else if (Martians.WhyNot(address) is { } why)
+                item.Errors.Add(text, path, $"'{text.Text}' {why} and cannot be an interface address; write a unicast address");
             else if (v4Subnet && (address.V4 & hostBits) == 0) item.Errors.Add(text, path,
                 $"'{text.Text}' is the subnet itself; write a host in it, such as {IpAddress.FromV4(address.V4 + 1)}/{length}");
             else if (v4Subnet && (address.V4 & hostBits) == hostBits) item.Errors.Add(text, path,
@@ -189,10 +193,16 @@ public static class NodeConfigLoader
             {
                 item.Error("prefix", IpPrefix.TryParseInterface(text, out IpAddress address, out int length)
                     ? $"'{text}' has host bits set; write {new IpPrefix(address, length)}"
+                    : MapReader.WithoutZeros(text) is { } plain
+                    ? $"'{text}' has leading zeros, which are octal to some programs; write {plain}"
                     : $"'{text}' is not a prefix; write it as 10.0.0.0/8 or \"2001:db8::/32\"");
             }
+            else if (good && prefix.Length >= (prefix.Address is { IsV4: true, V4: >= 0xE000_0000 } ? 4 : 8) && !item.Flag("discard", false) && Martians.WhyNot(prefix.Address) is { } why)
+            {
+                item.Error("prefix", $"'{text}' {why}: no packet to it is forwarded; leave it out, or write discard: true");
+            }
 
-            IpAddress via = item.Address("via", required: false, "172.16.0.2");
+            IpAddress via = item.RoutedAddress("via", required: false, "172.16.0.2");
             var route = new StaticRouteConfig(item.Text("vrf", example: NodeConfig.DefaultVrf) ?? NodeConfig.DefaultVrf, prefix,
                 via.IsNone ? null : via, item.Text("port", example: "core"), item.Text("tunnel"), item.Flag("discard", false));
             int ways = (item.Has("via") || item.Has("port") ? 1 : 0) + (item.Has("tunnel") ? 1 : 0) + (route.Discard ? 1 : 0);
@@ -213,7 +223,7 @@ public static class NodeConfigLoader
         foreach (MapReader item in node.Maps("tunnels"))
         {
             string name = ReadName(item, "name", "to-pe-b");
-            IpAddress remote = item.Address("remote", required: true, "10.255.0.2");
+            IpAddress remote = item.RoutedAddress("remote", required: true, "10.255.0.2");
             IpAddress local = item.Address("local", required: false, "10.255.0.1");
             if (local.IsNone) local = loopbacks.FirstOrDefault(l => l.Family == remote.Family);
             else if (!loopbacks.Contains(local)) item.Error("local",
@@ -227,7 +237,8 @@ public static class NodeConfigLoader
                 Encapsulation = item.Choice("encapsulation", TunnelEncapsulation.Gre, ("gre", TunnelEncapsulation.Gre),
                     ("gre-in-udp", TunnelEncapsulation.GreInUdp)),
                 Ttl = (int)item.Number("ttl", 1, 255, 255),
-                Dscp = item.Choice("dscp", DscpMode.Uniform, ("uniform", DscpMode.Uniform), ("pipe", DscpMode.Pipe)),
+                Dscp = item.Choice("dscp", DscpMode.Inherit, ("inherit", DscpMode.Inherit), ("uniform", DscpMode.Uniform),
+                    ("pipe", DscpMode.Pipe)),
                 Ecn = item.Choice("ecn", EcnMode.Normal, ("normal", EcnMode.Normal), ("compatibility", EcnMode.Compatibility)),
                 Mtu = (int?)item.OptionalNumber("mtu", MinMtu, MaxMtu),
                 MssClamp = item.Flag("mssClamp", false),

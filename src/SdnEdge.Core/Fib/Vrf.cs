@@ -9,7 +9,9 @@ namespace SdnEdge.Core.Fib;
 public sealed class Vrf : IDisposable
 {
     private readonly Stack<uint> _free = new();
+    private readonly HashSet<IpPrefix> _linkLocals = [];
     private volatile FibLeaf?[] _leaves = new FibLeaf?[64];
+    private volatile bool _routesLinkLocal;
     private uint _next = 1; // index 0 means "no route"
 
     /// <summary>Makes an empty VRF. <paramref name="key"/> is the GRE key that stands for it in tunnels, null for none.</summary>
@@ -34,6 +36,12 @@ public sealed class Vrf : IDisposable
 
     /// <summary>IPv6 table.</summary>
     public LpmTable6 V6 { get; }
+
+    /// <summary>
+    /// True when it has a route inside 169.254.0.0/16: somebody has given such addresses to its links or tunnels, as cloud providers do,
+    /// and they are forwarded. Otherwise they stay on their link (RFC 3927 7).
+    /// </summary>
+    public bool RoutesLinkLocal => _routesLinkLocal;
 
     /// <summary>Leaves in use.</summary>
     public int LeafCount => (int)_next - 1 - _free.Count;
@@ -77,9 +85,13 @@ public sealed class Vrf : IDisposable
     }
 
     /// <summary>Installs or changes a prefix. Returns the leaf it had, 0 when it is new.</summary>
-    public uint Set(IpPrefix prefix, uint leaf) => prefix.Family == IpFamily.V4
-        ? V4.Set(prefix.Address.V4, prefix.Length, leaf)
-        : V6.Set(prefix.Address.Bits, prefix.Length, leaf);
+    public uint Set(IpPrefix prefix, uint leaf)
+    {
+        if (IsLinkLocal(prefix)) _routesLinkLocal = _linkLocals.Add(prefix) || _routesLinkLocal;
+        return prefix.Family == IpFamily.V4
+            ? V4.Set(prefix.Address.V4, prefix.Length, leaf)
+            : V6.Set(prefix.Address.Bits, prefix.Length, leaf);
+    }
 
     /// <summary>Installs a prefix with a leaf of its own; returns the leaf's index.</summary>
     public uint Set(IpPrefix prefix, FibLeaf leaf)
@@ -90,9 +102,16 @@ public sealed class Vrf : IDisposable
     }
 
     /// <summary>Takes a prefix out. Returns the leaf it had, 0 when it was not there.</summary>
-    public uint Remove(IpPrefix prefix) => prefix.Family == IpFamily.V4
-        ? V4.Remove(prefix.Address.V4, prefix.Length)
-        : V6.Remove(prefix.Address.Bits, prefix.Length);
+    public uint Remove(IpPrefix prefix)
+    {
+        if (IsLinkLocal(prefix) && _linkLocals.Remove(prefix)) _routesLinkLocal = _linkLocals.Count > 0;
+        return prefix.Family == IpFamily.V4
+            ? V4.Remove(prefix.Address.V4, prefix.Length)
+            : V6.Remove(prefix.Address.Bits, prefix.Length);
+    }
+
+    private static bool IsLinkLocal(IpPrefix prefix)
+        => prefix.Family == IpFamily.V4 && prefix.Length >= 16 && Martians.IsLinkLocal(prefix.Address.V4);
 
     /// <summary>
     /// Asks for what <see cref="Set(IpPrefix, uint)"/> or <see cref="Remove"/> will read first; <see cref="PrefetchNodes"/> for what they

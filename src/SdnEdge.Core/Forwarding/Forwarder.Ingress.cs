@@ -189,7 +189,7 @@ public sealed unsafe partial class Forwarder
         uint source = At.Load32(ip + At.V4Source), destination = At.Load32(ip + At.V4Destination);
         if ((Special4[(int)(source >> 24)] | Special4[(int)(destination >> 24)]) != 0)
         {
-            DropReason reason = Special(source, destination);
+            DropReason reason = Special(source, destination, c.Vrf);
             if (reason != DropReason.None)
             {
                 Drop(ref c, reason);
@@ -208,14 +208,15 @@ public sealed unsafe partial class Forwarder
         else if (c.In?.KeptBackArray is not { } kept || !KeepBack(ref p, ref c, leaf, kept)) Route(ref p, ref c, leaf);
     }
 
-    // Martians (RFC 1812 5.3.7, RFC 6890): never a source or destination on a wire; link-local is never forwarded (RFC 3927 7).
-    private static DropReason Special(uint source, uint destination)
+    // Never a source or destination on a wire (RFC 1812 5.3.7, RFC 6890); link-local where the VRF has routes to such addresses only.
+    private static DropReason Special(uint source, uint destination, Vrf vrf)
     {
-        if (IsMartian(source) || source >> 28 == 0xE) return DropReason.Martian;
+        if (IsMartian(source, vrf) || source >> 28 == 0xE) return DropReason.Martian;
         if (destination >> 28 == 0xE || destination == uint.MaxValue) return DropReason.NotForwardedMulticast;
-        return IsMartian(destination) ? DropReason.Martian : DropReason.None;
+        return IsMartian(destination, vrf) ? DropReason.Martian : DropReason.None;
 
-        static bool IsMartian(uint address) => address >> 24 is 0 or 127 or >= 240 || address >> 16 == 0xA9FE;
+        static bool IsMartian(uint address, Vrf vrf)
+            => Martians.IsMartian(address) || (Martians.IsLinkLocal(address) && !vrf.RoutesLinkLocal);
     }
 
     // RFC 8200 3; p.Data is the IP header.

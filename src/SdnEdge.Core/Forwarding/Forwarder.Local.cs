@@ -17,18 +17,18 @@ public sealed unsafe partial class Forwarder
         switch (c.Protocol)
         {
             case IpProtocol.Gre:
-                if (c.Fragment) Drop(ref c, DropReason.GreInvalid); // not reassembled: the peer keeps the path MTU
-                else Decapsulate(ref p, ref c, udp: false);
+                if (!c.Fragment) Decapsulate(ref p, ref c, udp: false);
+                else if (IsOfTunnelPeer(p, c, udp: false)) PuntConsumed(ref p, ref c, PuntReason.TunnelFragment);
+                else Drop(ref c, DropReason.TunnelUnknownPeer);
                 return;
-            case IpProtocol.Udp:
-                if (c.L4 + 8 <= p.Length && At.Load16(p.Data + c.L4 + 2) == Tunnel.GreInUdpPort && !IsLaterFragment(p, c))
-                {
-                    if (c.Fragment) Drop(ref c, DropReason.GreInvalid);
-                    else Decapsulate(ref p, ref c, udp: true);
-                    return;
-                }
-
-                break;
+            case IpProtocol.Udp when c.Fragment:
+                // Only the first part says for whom it is: whatever comes in parts from a peer is put together first.
+                if (!IsOfTunnelPeer(p, c, udp: true)) break;
+                PuntConsumed(ref p, ref c, PuntReason.TunnelFragment);
+                return;
+            case IpProtocol.Udp when c.L4 + 8 <= p.Length && At.Load16(p.Data + c.L4 + 2) == Tunnel.GreInUdpPort:
+                Decapsulate(ref p, ref c, udp: true);
+                return;
             case IpProtocol.Icmp when !c.IsV6 && !c.Fragment:
                 if (DeliverIcmp(ref p, ref c, echoRequest: 8, echoReply: 0)) return;
                 break;
@@ -46,8 +46,9 @@ public sealed unsafe partial class Forwarder
         ToHost(ref p, ref c);
     }
 
-    private static bool IsLaterFragment(in Packet p, in PacketContext c)
-        => !c.IsV6 && (At.Load16(p.Data + At.V4Fragment) & At.V4OffsetMask) != 0;
+    private bool IsOfTunnelPeer(in Packet p, in PacketContext c, bool udp) => c.Depth == 0 && (c.IsV6
+        ? _tunnels.HasPeer(At.Address6(p.Data + At.V6Destination), At.Address6(p.Data + At.V6Source), udp)
+        : _tunnels.HasPeer(IpAddress.FromV4(At.Load32(p.Data + At.V4Destination)), IpAddress.FromV4(At.Load32(p.Data + At.V4Source)), udp));
 
     // Echo requests are the control loop's to answer; replies to tunnel probes too. Other ICMP belongs to the kernel's own
     // connections where there is a host port. False when it is for the host.
@@ -66,9 +67,30 @@ public sealed unsafe partial class Forwarder
             return true;
         }
 
-        if (type != echoRequest && _plane.Host is not null) return false;
+        if (type != echoRequest && _plane.Host is not null && !IsAboutTunnel(p, c)) return false;
         PuntConsumed(ref p, ref c, PuntReason.LocalIcmp);
         return true;
+    }
+
+    // An ICMP error that quotes GRE, or GRE in UDP: about a packet of a tunnel, of which the kernel knows nothing.
+    private static bool IsAboutTunnel(in Packet p, in PacketContext c)
+    {
+        byte* icmp = p.Data + c.L4;
+        byte* quoted = icmp + 8;
+        int bytes = p.Length - c.L4 - 8, header, protocol;
+        if (c.IsV6)
+        {
+            if (icmp[0] >= 128 || bytes < At.V6Header || quoted[0] >> 4 != 6) return false;
+            (header, protocol) = (At.V6Header, quoted[At.V6Next]);
+        }
+        else
+        {
+            if (icmp[0] is not (3 or 11 or 12) || bytes < At.V4Header || quoted[0] >> 4 != 4) return false;
+            (header, protocol) = ((quoted[0] & 0xF) * 4, quoted[At.V4Protocol]);
+        }
+
+        return protocol == IpProtocol.Gre
+            || (protocol == IpProtocol.Udp && header + 4 <= bytes && At.Load16(quoted + header + 2) == Tunnel.GreInUdpPort);
     }
 
     private void ToHost(ref Packet p, ref PacketContext c)

@@ -53,9 +53,10 @@ public sealed unsafe partial class Forwarder
         }
     }
 
-    private void Onwards(ref Packet p, ref PacketContext c, Adjacency? adjacency, Tunnel? tunnel)
+    private void Onwards(ref Packet p, ref PacketContext c, Adjacency? adjacency, Tunnel? tunnel, FibLeaf? leaf = null)
     {
-        if (adjacency is not null) ToNeighbor(ref p, ref c, adjacency);
+        if (leaf is not null) Route(ref p, ref c, leaf);
+        else if (adjacency is not null) ToNeighbor(ref p, ref c, adjacency);
         else if (tunnel is not null) Encapsulate(ref p, ref c, tunnel);
         else Decapsulate(ref p, ref c, udp: true);
     }
@@ -75,7 +76,7 @@ public sealed unsafe partial class Forwarder
     }
 
     // RFC 791 3.2. Each fragment carries the header; later ones only the options that say so (RFC 791 3.1).
-    private void Fragment(ref Packet p, ref PacketContext c, int mtu, Adjacency? adjacency, Tunnel? tunnel)
+    private void Fragment(ref Packet p, ref PacketContext c, int mtu, Adjacency? adjacency, Tunnel? tunnel, FibLeaf? leaf = null)
     {
         if (!Segmenter.CompleteChecksum(ref p))
         {
@@ -116,7 +117,50 @@ public sealed unsafe partial class Forwarder
             each.L4 = own;
             each.Fragment = true;
             each.Stripped = 0;
-            Onwards(ref fragment, ref each, adjacency, tunnel);
+            Onwards(ref fragment, ref each, adjacency, tunnel, leaf);
+        }
+    }
+
+    // A tunnel's outer packet that is larger than its path: the router is its source, so it may fragment it in both families.
+    private void FragmentOuter(ref Packet p, ref PacketContext c, int mtu, Tunnel tunnel, FibLeaf leaf)
+    {
+        uint identification = tunnel.NextIdentification();
+        if (c.IsV6)
+        {
+            Fragment6(ref p, ref c, mtu, identification, leaf);
+            return;
+        }
+
+        At.Store16(p.Data + 4, (ushort)identification);
+        At.Store16(p.Data + At.V4Fragment, 0);
+        At.FillChecksum(p.Data, At.V4Header);
+        Fragment(ref p, ref c, mtu, null, null, leaf);
+    }
+
+    // RFC 8200 4.5, of a packet without extension headers.
+    private void Fragment6(ref Packet p, ref PacketContext c, int mtu, uint identification, FibLeaf leaf)
+    {
+        const int header = At.V6Header, fragmentHeader = 8;
+        byte* ip = p.Data;
+        int payload = p.Length - header, room = (mtu - header - fragmentHeader) & ~7;
+        for (int sent = 0; sent < payload; sent += room)
+        {
+            bool last = payload - sent <= room;
+            int bytes = last ? payload - sent : room;
+            ref Packet fragment = ref NextFragment(header + fragmentHeader + bytes);
+            byte* to = fragment.Data;
+            Buffer.MemoryCopy(ip, to, header, header);
+            At.Store16(to + At.V6Payload, fragmentHeader + bytes);
+            to[At.V6Next] = IpProtocol.Fragment;
+            to[header] = ip[At.V6Next];
+            to[header + 1] = 0;
+            At.Store16(to + header + 2, sent | (last ? 0 : 1));
+            At.Store32(to + header + 4, identification);
+            Buffer.MemoryCopy(ip + header + sent, to + header + fragmentHeader, bytes, bytes);
+            if (sent > 0) _flow[(int)FlowField.Split]++;
+            PacketContext each = c;
+            (each.L4, each.Fragment, each.Stripped) = (header + fragmentHeader, true, 0);
+            Route(ref fragment, ref each, leaf);
         }
     }
 

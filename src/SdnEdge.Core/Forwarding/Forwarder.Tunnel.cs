@@ -20,8 +20,6 @@ public sealed unsafe partial class Forwarder
     // One redirect tunnel inside one ordinary tunnel; more is a loop.
     private const int MaxDepth = 2;
 
-    private const int GreChecksum = 0x8000, GreKey = 0x2000, GreSequence = 0x1000, GreMustBeZero = 0x4FFF;
-
     // The leaf by which a tunnel's outer packets leave, looked up once a batch.
     private Tunnel? _underlayOf;
     private FibLeaf? _underlayLeaf;
@@ -55,8 +53,10 @@ public sealed unsafe partial class Forwarder
             return;
         }
 
-        int mtu = tunnel.EffectiveMtu(MtuOf(leaf.Hop.Current, 0));
-        if (p.Length > mtu && !FitsWhole(ref p, ref c, mtu, null, tunnel)) return;
+        int link = MtuOf(leaf.Hop.Current, 0);
+        int mtu = c.Probe ? tunnel.LinkMtu(link) : tunnel.EffectiveMtu(link); // a probe is to find out about the path
+        bool inPieces = p.Length > mtu && GoesInPieces(p, c, mtu);
+        if (p.Length > mtu && !inPieces && !FitsWhole(ref p, ref c, mtu, null, tunnel)) return;
         if (p.IsSuperpacket)
         {
             Split(ref p, ref c, null, tunnel); // no device segments a packet inside plain GRE
@@ -103,8 +103,14 @@ public sealed unsafe partial class Forwarder
             In = c.In, Vrf = tunnel.Underlay, Depth = c.Depth + 1, IsV6 = options.Local.IsV6, Own = true, Quiet = true, Probe = c.Probe,
             L4 = tunnel.OuterIpBytes, Protocol = tunnel.IsUdp ? IpProtocol.Udp : IpProtocol.Gre,
         };
-        Route(ref p, ref outside, leaf);
+        if (inPieces) FragmentOuter(ref p, ref outside, mtu + tunnel.HeaderBytes, tunnel, leaf);
+        else Route(ref p, ref outside, leaf);
     }
+
+    // IPv6 takes for granted that 1280 bytes pass: no host makes smaller packets. Where a tunnel leaves less, its outer packets are
+    // fragmented (RFC 2473 7.1).
+    private static bool GoesInPieces(in Packet p, in PacketContext c, int mtu)
+        => c.IsV6 && !c.Probe && mtu < Ipv6Header.MinimumMtu && (p.IsSuperpacket ? SegmentBytes(p) : p.Length) <= Ipv6Header.MinimumMtu;
 
     private FibLeaf? UnderlayOf(Tunnel tunnel)
     {
@@ -126,7 +132,7 @@ public sealed unsafe partial class Forwarder
     // RFC 6040 4.1 (normal or compatibility mode) and RFC 2983.
     private static byte OuterTos(byte inner, TunnelOptions options)
     {
-        int dscp = options.Dscp == DscpModel.Uniform ? inner >> 2 : options.PipeDscp;
+        int dscp = options.Dscp == DscpModel.Pipe ? options.PipeDscp : inner >> 2;
         return (byte)((dscp << 2) | (options.Ecn ? inner & 3 : 0));
     }
 
@@ -221,7 +227,7 @@ public sealed unsafe partial class Forwarder
             at += 8;
         }
 
-        // 2. GRE: version 0, no reserved bits, room for its options, checksum.
+        // 2. GRE: version 0, room for its options, checksum; of the reserved bits those that must be zero (RFC 2784 2.3).
         if (at + 4 > p.Length)
         {
             Drop(ref c, DropReason.GreInvalid);
@@ -231,16 +237,16 @@ public sealed unsafe partial class Forwarder
         byte* gre = p.Data + at;
         int flags = At.Load16(gre);
         int type = At.Load16(gre + 2);
-        int header = 4 + ((flags & GreChecksum) != 0 ? 4 : 0) + ((flags & GreKey) != 0 ? 4 : 0) + ((flags & GreSequence) != 0 ? 4 : 0);
-        if ((flags & GreMustBeZero) != 0 || at + header > p.Length || ((flags & GreChecksum) != 0 && !GreChecksumHolds(ref p, at)))
+        int header = 4 + ((flags & GreView.C) != 0 ? 4 : 0) + ((flags & GreView.K) != 0 ? 4 : 0) + ((flags & GreView.S) != 0 ? 4 : 0);
+        if ((flags & GreView.MustBeZero) != 0 || at + header > p.Length || ((flags & GreView.C) != 0 && !GreChecksumHolds(ref p, at)))
         {
             Drop(ref c, DropReason.GreInvalid);
             return;
         }
 
         // 3. Only from a configured peer, with its key.
-        int option = at + 4 + ((flags & GreChecksum) != 0 ? 4 : 0);
-        bool hasKey = (flags & GreKey) != 0;
+        int option = at + 4 + ((flags & GreView.C) != 0 ? 4 : 0);
+        bool hasKey = (flags & GreView.K) != 0;
         Tunnel? tunnel = FindTunnel(p, c, hasKey, hasKey ? At.Load32(p.Data + option) : 0, udp);
         if (tunnel is null)
         {
@@ -269,7 +275,7 @@ public sealed unsafe partial class Forwarder
         c.Depth++;
         c.Vrf = tunnel.Vrf;
         c.From = tunnel;
-        c.Own = c.LocalOnly = false;
+        c.Own = c.LocalOnly = c.Quiet = false;
         c.IsV6 = type == EtherType.Ipv6;
         if (tunnel.Options.IsRedirect) c.Redirect = tunnel;
 

@@ -1,3 +1,4 @@
+using System.Buffers.Binary;
 using SdnEdge.Core.Wire;
 
 namespace SdnEdge.Core.Forwarding;
@@ -228,15 +229,31 @@ public sealed partial class SlowPath
         return default;
     }
 
-    // Believed only when it quotes a packet of the address it was sent to (RFC 5927 4), and not below what every link carries.
+    // Believed only when it quotes a packet of the address it was sent to (RFC 5927 4), one that is larger than what is said to fit, and
+    // not below what every link carries. Whether the packet was one of ours, its tunnel knows.
     private SlowPathVerdict NotePathMtu(in IpPacketView ip, IcmpView icmp, int vrf, long now, SlowPathActions actions)
     {
-        if (!IpPacketView.TryParseQuoted(icmp.Body, out IpPacketView quoted)
-            || quoted.Source != ip.Destination) return SlowPathVerdict.Malformed;
+        bool v4 = ip.Family == IpFamily.V4;
+        int mtu = Math.Max(icmp.ReportedMtu(ip.Family), v4 ? LeastMtuV4 : Ipv6Header.MinimumMtu);
+        if (!IpPacketView.TryParseQuoted(icmp.Body, out IpPacketView quoted) || quoted.Source != ip.Destination
+            || QuotedBytes(icmp.Body, v4) <= mtu) return SlowPathVerdict.Malformed;
         if (!_pathMtus.TryTake(now)) return SlowPathVerdict.RateLimited;
-        actions.PathMtu(vrf, quoted.Destination,
-            Math.Max(icmp.ReportedMtu(ip.Family), ip.Family == IpFamily.V4 ? LeastMtuV4 : Ipv6Header.MinimumMtu));
+        bool udp = quoted.Protocol == IpProtocol.Udp;
+        actions.PathMtu(vrf, quoted.Source, quoted.Destination, mtu, ip.Source, udp, udp ? null : QuotedKey(quoted.Payload));
         return SlowPathVerdict.Noted;
+    }
+
+    // What the quoted packet's own header says of its length: the quote may be cut short.
+    private static int QuotedBytes(ReadOnlySpan<byte> quote, bool v4)
+        => v4 ? BinaryPrimitives.ReadUInt16BigEndian(quote[2..]) : Ipv6Header.Size + BinaryPrimitives.ReadUInt16BigEndian(quote[4..]);
+
+    // A quote of the eight bytes that RFC 792 asks for has the key, where there is no checksum before it. Null: not there.
+    private static uint? QuotedKey(ReadOnlySpan<byte> gre)
+    {
+        if (gre.Length < GreHeader.Size) return null;
+        int flags = BinaryPrimitives.ReadUInt16BigEndian(gre);
+        int at = GreHeader.Size + ((flags & GreView.C) != 0 ? 4 : 0);
+        return (flags & GreView.K) == 0 || gre.Length < at + 4 ? null : BinaryPrimitives.ReadUInt32BigEndian(gre[at..]);
     }
 
     // RFC 1812 4.3.2.7 and 5.3.7, RFC 4443 2.4 e.6: unspecified, loopback, multicast, broadcast, class E.

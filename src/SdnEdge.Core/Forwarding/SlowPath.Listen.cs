@@ -30,29 +30,35 @@ public sealed partial class SlowPath
 
         bool forUs = on.Owns(target);
         bool isProbe = sender.V4 == 0; // somebody asks whether the address is free (RFC 5227 1.1)
+        bool proxied = !forUs && !isProbe && sender != target && AnswersFor(on, target);
         bool noted = false;
-        if (!isProbe && on.IsOnLink(sender) && !on.IsDirectedBroadcast(sender))
+        if (!isProbe && !on.IsDirectedBroadcast(sender))
         {
-            if (!_neighbors.TryGetValue((port, sender), out Neighbor? neighbor) && forUs) neighbor = Add(port, sender);
+            // One that is on no subnet of the port is known because a route says that it is on the link, and it was asked for.
+            bool mayBeNew = (forUs || proxied) && on.IsOnLink(sender);
+            if (!_neighbors.TryGetValue((port, sender), out Neighbor? neighbor) && mayBeNew) neighbor = Add(port, sender);
             if (neighbor is not null)
             {
                 // A reply to us confirms that it hears us; a request or a gratuitous ARP only says where it is.
                 Learn(neighbor, mac, confirmed: arp.Operation == ArpOperation.Reply && forUs, now, actions);
                 noted = true;
             }
-            else if (forUs && arp.Operation != ArpOperation.Request)
+            else if (mayBeNew && arp.Operation != ArpOperation.Request)
             {
                 return Tally(SlowPathVerdict.TableFull);
             }
         }
 
-        bool proxied = on.AnswersForAll && !isProbe && sender != target;
         if (arp.Operation != ArpOperation.Request || !(forUs || proxied)) return Tally(noted ? SlowPathVerdict.Noted
             : SlowPathVerdict.Ignored);
         SendArp(on, new ArpPacket(ArpOperation.Reply, on.Mac, target, mac, sender), mac, actions);
         AdvertisementsSent++;
         return Tally(SlowPathVerdict.Answered);
     }
+
+    // The answer of a proxy: for the router's own kernel always, for others in the place of a host that is not on its link.
+    private bool AnswersFor(SlowPathPort on, IpAddress target)
+        => on.AnswersForAll || (on.IsOnLink(target) && IsElsewhere?.Invoke(on.Index, target) == true);
 
     /// <summary>A neighbour discovery packet (RFC 4861 7): solicitations for us are answered, advertisements move the neighbour
     /// on.</summary>
@@ -88,7 +94,7 @@ public sealed partial class SlowPath
         if (mac is { } given && (given.IsMulticast || given.Value == 0)) return SlowPathVerdict.Malformed;
         bool ours = on.Owns(nd.Target);
         if (on.Owns(ip.Source)) return mac == on.Mac ? SlowPathVerdict.Ignored : SlowPathVerdict.AddressConflict;
-        if (!ours && (!on.AnswersForAll || isProbe || ip.Source == nd.Target)) return SlowPathVerdict.Ignored;
+        if (!ours && (isProbe || ip.Source == nd.Target || !AnswersFor(on, nd.Target))) return SlowPathVerdict.Ignored;
 
         if (isProbe)
         {
@@ -107,8 +113,9 @@ public sealed partial class SlowPath
             if (neighbor is not null) Learn(neighbor, known, confirmed: false, now, actions);
         }
 
-        Advertise(on, nd.Target, nd.Target, ip.Source, to, NeighborFlags.Router | NeighborFlags.Solicited | NeighborFlags.Override,
-            actions);
+        // In a host's place: it is no router, and what the host says itself counts more (RFC 4861 7.2.8).
+        Advertise(on, nd.Target, ours || on.AnswersForAll ? nd.Target : on.LinkLocalAddress, ip.Source, to, ours || on.AnswersForAll
+            ? NeighborFlags.Router | NeighborFlags.Solicited | NeighborFlags.Override : NeighborFlags.Solicited, actions);
         AdvertisementsSent++;
         return SlowPathVerdict.Answered;
     }

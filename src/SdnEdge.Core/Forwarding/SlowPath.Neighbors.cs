@@ -169,6 +169,22 @@ public sealed partial class SlowPath
         }
     }
 
+    /// <summary>Tells the link where a host of its subnet is reached, in its place, as <see cref="Announce(int, SlowPathActions)"/> does for
+    /// the router's own addresses.</summary>
+    /// <param name="port">The port.</param>
+    /// <param name="host">The host's address.</param>
+    /// <param name="at">Its own MAC address, when it is on the link; null: the router's, when it is not.</param>
+    /// <param name="actions">Where what is to be done is appended.</param>
+    public void Announce(int port, IpAddress host, MacAddress? at, SlowPathActions actions)
+    {
+        if (!_ports.TryGetValue(port, out SlowPathPort? on)) return;
+        MacAddress mac = at ?? on.Mac;
+        if (host.IsV4) SendArp(on, new ArpPacket(ArpOperation.Request, mac, host, default, host), MacAddress.Broadcast, actions);
+        else SendNeighbor(on, new NeighborMessage(Icmpv6Type.NeighborAdvertisement, host, mac, NeighborFlags.Override), on.LinkLocalAddress,
+            Ipv6Addresses.AllNodes, Ipv6Addresses.MulticastMac(Ipv6Addresses.AllNodes), actions);
+        AdvertisementsSent++;
+    }
+
     // One step of one neighbour whose time is up.
     private void Advance(SlowPathPort port, Neighbor neighbor, long now, SlowPathActions actions)
     {

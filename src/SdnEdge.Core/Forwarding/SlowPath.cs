@@ -199,6 +199,12 @@ public sealed partial class SlowPath
         _echoes = new TokenBucket(_options.EchoesPerSecond, _options.EchoBurst);
     }
 
+    /// <summary>
+    /// Whether a host of a port's own subnet is not on that link, by its index and the host's address: the router answers ARP and ND in its
+    /// place. Null: all are where they belong.
+    /// </summary>
+    public Func<int, IpAddress, bool>? IsElsewhere { get; init; }
+
     /// <summary>How often a verdict was given.</summary>
     public long Count(SlowPathVerdict verdict) => _verdicts[(int)verdict];
 

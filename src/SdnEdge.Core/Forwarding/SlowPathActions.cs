@@ -47,6 +47,18 @@ public readonly record struct SlowPathAction
     /// <summary>Reported path MTU, bytes of IP packet.</summary>
     public int Mtu { get; init; }
 
+    /// <summary>PathMtu: source of the packet that was too large, an address of ours.</summary>
+    public IpAddress Source { get; init; }
+
+    /// <summary>PathMtu: the router that says so.</summary>
+    public IpAddress SaidBy { get; init; }
+
+    /// <summary>PathMtu: the packet was GRE in UDP, otherwise GRE.</summary>
+    public bool IsUdp { get; init; }
+
+    /// <summary>PathMtu: the GRE key that the packet had; null = none, or not quoted.</summary>
+    public uint? Key { get; init; }
+
     internal int Offset { get; init; }
 
     internal int Length { get; init; }
@@ -94,8 +106,12 @@ public sealed class SlowPathActions
     internal void Proved(int port, IpAddress address)
         => _items.Add(new SlowPathAction { Kind = SlowPathActionKind.Proved, Port = port, Address = address });
 
-    internal void PathMtu(int vrf, IpAddress destination, int mtu)
-        => _items.Add(new SlowPathAction { Kind = SlowPathActionKind.PathMtu, Vrf = vrf, Address = destination, Mtu = mtu });
+    internal void PathMtu(int vrf, IpAddress source, IpAddress destination, int mtu, IpAddress saidBy, bool udp, uint? key)
+        => _items.Add(new SlowPathAction
+        {
+            Kind = SlowPathActionKind.PathMtu, Vrf = vrf, Source = source, Address = destination, Mtu = mtu, SaidBy = saidBy, IsUdp = udp,
+            Key = key,
+        });
 
     // Valid only until the next one is taken: the array may grow.
     private Span<byte> Take(int length)

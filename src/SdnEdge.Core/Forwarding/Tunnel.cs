@@ -19,8 +19,10 @@ public enum DscpModel
 {
     /// <summary>The outer DSCP is configured; the inner one is left as it is.</summary>
     Pipe,
-    /// <summary>The DSCP is copied outwards and back inwards.</summary>
+    /// <summary>The DSCP is copied outwards and back inwards: what the core remarks, the inner packet loses.</summary>
     Uniform,
+    /// <summary>The DSCP is copied outwards; the inner one is left as it is.</summary>
+    Inherit,
 }
 
 /// <summary>Configuration of a tunnel.</summary>
@@ -42,8 +44,8 @@ public sealed record TunnelOptions(string Name, IpAddress Local, IpAddress Remot
     /// <summary>True: the inner TTL is copied outwards, and the smaller one inwards (RFC 3443 3.1 uniform model).</summary>
     public bool TtlUniform { get; init; }
 
-    /// <summary>Uniform or pipe.</summary>
-    public DscpModel Dscp { get; init; } = DscpModel.Uniform;
+    /// <summary>Inherit, uniform or pipe.</summary>
+    public DscpModel Dscp { get; init; } = DscpModel.Inherit;
 
     /// <summary>Outer DSCP in the pipe model, 0 to 63.</summary>
     public byte PipeDscp { get; init; }
@@ -77,7 +79,7 @@ public sealed record TunnelOptions(string Name, IpAddress Local, IpAddress Remot
 
 /// <summary>
 /// A GRE tunnel to another PE: its outer header built once, its state and its counters. Immutable but for
-/// <see cref="Up"/> and the counters.
+/// <see cref="Up"/>, <see cref="PathMtu"/> and the counters.
 /// </summary>
 public sealed class Tunnel
 {
@@ -87,7 +89,9 @@ public sealed class Tunnel
     internal const int TxPacketsField = 0, TxBytesField = 1, RxPacketsField = 2, RxBytesField = 3, LastField = 4;
 
     private volatile bool _up;
+    private volatile int _pathMtu;
     private long _sequence;
+    private int _identification = Random.Shared.Next(); // not to be guessed (RFC 7739)
 
     /// <summary>Builds the tunnel's header.</summary>
     /// <param name="options">Its configuration.</param>
@@ -136,6 +140,16 @@ public sealed class Tunnel
         set => _up = value;
     }
 
+    /// <summary>
+    /// Largest outer packet that the path to the far end carries behind the first link, bytes, set by whoever found out; 0 = nothing
+    /// speaks against the first link's MTU.
+    /// </summary>
+    public int PathMtu
+    {
+        get => _pathMtu;
+        set => _pathMtu = value;
+    }
+
     /// <summary>Packets sent into it. Each segment of a superpacket counts.</summary>
     public long TxPackets => Counters.Total(TxPacketsField);
 
@@ -167,8 +181,20 @@ public sealed class Tunnel
 
     internal uint NextSequence() => (uint)Interlocked.Increment(ref _sequence) - 1;
 
-    /// <summary>Largest inner packet that fits a port of the given MTU.</summary>
+    internal uint NextIdentification() => (uint)Interlocked.Increment(ref _identification);
+
+    // For tests that compare what two of them send.
+    internal void SetIdentification(int last) => _identification = last;
+
+    /// <summary>Largest inner packet that fits a port of the given MTU and the path behind it.</summary>
     public int EffectiveMtu(int portMtu)
+    {
+        int path = _pathMtu;
+        return LinkMtu(path > 0 && path < portMtu ? path : portMtu);
+    }
+
+    /// <summary>Largest inner packet that fits a port of the given MTU, whatever the path behind it carries.</summary>
+    public int LinkMtu(int portMtu)
     {
         int fits = portMtu - HeaderBytes;
         return Options.Mtu > 0 && Options.Mtu < fits ? Options.Mtu : fits;
@@ -211,6 +237,7 @@ public sealed class Tunnel
 internal sealed class TunnelTable
 {
     private readonly Tunnel?[] _slots;
+    private readonly HashSet<(IpAddress Local, IpAddress Remote, bool Udp)> _peers = [];
 
     public TunnelTable(IReadOnlyCollection<Tunnel> tunnels)
     {
@@ -221,11 +248,15 @@ internal sealed class TunnelTable
         {
             TunnelOptions o = tunnel.Options;
             if (o.SendOnly) continue;
+            _peers.Add((o.Local, o.Remote, tunnel.IsUdp));
             int i = Hash(o.Local, o.Remote, o.Key ?? 0) & (size - 1);
             while (_slots[i] is not null) i = (i + 1) & (size - 1);
             _slots[i] = tunnel;
         }
     }
+
+    /// <summary>Whether any tunnel, of whichever key, comes from there: what a fragment without a GRE header can be asked.</summary>
+    public bool HasPeer(IpAddress local, IpAddress remote, bool udp) => _peers.Contains((local, remote, udp));
 
     public Tunnel? Find(IpAddress local, IpAddress remote, bool hasKey, uint key, bool udp)
     {

@@ -7,7 +7,7 @@ namespace SdnEdge.Core.Forwarding;
 /// <param name="Source">This PE's loopback: where the reply goes, by any way.</param>
 /// <param name="Destination">The peer's loopback, of the same family.</param>
 /// <param name="PacketBytes">
-/// Bytes of the probe's IP packet: the tunnel's MTU, so that an answer proves that full-size packets pass. At least
+/// Bytes of the largest probe's IP packet: the tunnel's MTU, so that an answer proves that full-size packets pass. At least
 /// <see cref="TunnelProbe.LeastBytes"/>.
 /// </param>
 /// <param name="Identifier">Identifier of the echo, by which replies are recognised.</param>
@@ -23,6 +23,9 @@ public sealed record TunnelProbeOptions(IpAddress Source, IpAddress Destination,
     /// <summary>A probe not answered for so long is lost. 1 s.</summary>
     public long TimeoutNs { get; init; } = 1_000_000_000;
 
+    /// <summary>A probe that only looks for a size is lost after four round trips, but not before this. 200 ms.</summary>
+    public long LeastSearchTimeoutNs { get; init; } = 200_000_000;
+
     /// <summary>Answers in a row that make a tunnel up. 1.</summary>
     public int UpAfter { get; init; } = 1;
 
@@ -36,7 +39,8 @@ public sealed record TunnelProbeOptions(IpAddress Source, IpAddress Destination,
 
 /// <summary>
 /// Watches one tunnel: sends an ICMP echo request of full size through it to the peer's loopback and looks for the reply,
-/// which may come back by any way. Keeps loss and round-trip time, and decides up and down. Pure.
+/// which may come back by any way. Keeps loss and round-trip time, and decides up and down. Where full size does not pass, smaller ones
+/// find what does (<see cref="PathMtuSearch"/>). Pure.
 /// <list type="number">
 /// <item>At or after <see cref="NextDeadline"/> the driver calls <see cref="Poll"/>; when it returns true, <see cref="Packet"/>
 /// is to be sent through the tunnel.</item>
@@ -53,10 +57,14 @@ public sealed class TunnelProbe
     private const uint Magic = 0x5DE6_9B0E;
     private const int Window = 64;
 
-    private readonly byte[] _packet;
     private readonly int _icmp;
     private readonly long[] _sentAt = new long[Window];
     private readonly Fate[] _fate = new Fate[Window];
+    private readonly int[] _size = new int[Window];
+    private readonly bool[] _searches = new bool[Window]; // it only looks for a size; its loss says nothing about up and down
+    private readonly Queue<(int Size, bool Searches)> _due = new();
+    private byte[] _packet;
+    private int _length;
     private long _nextSend = long.MinValue;
     private long _sequence, _oldest, _lastAnswered = -1;
     private int _goodInARow, _badInARow;
@@ -75,9 +83,9 @@ public sealed class TunnelProbe
             || options.DownAfter < 1)
             throw new ArgumentException("Interval, timeout and the counts for up and down of a probe must be above zero.", nameof(options));
         Options = options;
-        _packet = new byte[options.PacketBytes];
         _icmp = options.Source.IsV4 ? Ipv4Header.Size : Ipv6Header.Size;
-        for (int i = _icmp + IcmpHeader.Size + BodyBytes; i < _packet.Length; i++) _packet[i] = (byte)i;
+        _packet = Filled(options.PacketBytes);
+        Path = new PathMtuSearch(options.PacketBytes);
     }
 
     private enum Fate : byte
@@ -89,10 +97,16 @@ public sealed class TunnelProbe
     }
 
     /// <summary>How it probes.</summary>
-    public TunnelProbeOptions Options { get; }
+    public TunnelProbeOptions Options { get; private set; }
+
+    /// <summary>True when the tunnel answers, packets of whichever size.</summary>
+    public bool IsUp { get; private set; }
+
+    /// <summary>What sizes pass.</summary>
+    public PathMtuSearch Path { get; }
 
     /// <summary>True when the tunnel answers full-size packets.</summary>
-    public bool IsUp { get; private set; }
+    public bool CarriesAll => IsUp && Path.Limit == 0 && Path.Confirmed >= Path.Largest;
 
     /// <summary>When <see cref="IsUp"/> last changed, nanoseconds; 0 = never.</summary>
     public long ChangedAtNs { get; private set; }
@@ -135,27 +149,59 @@ public sealed class TunnelProbe
     }
 
     /// <summary>The probe to send after <see cref="Poll"/> returned true; valid until the next call of it.</summary>
-    public ReadOnlySpan<byte> Packet => _packet;
+    public ReadOnlySpan<byte> Packet => _packet.AsSpan(0, _length);
 
     /// <summary>When <see cref="Poll"/> wants to be called, nanoseconds; in the past = at once.</summary>
-    public long NextDeadline => Math.Min(_nextSend, _oldest < _sequence ? _sentAt[_oldest % Window] + Options.TimeoutNs : long.MaxValue);
+    public long NextDeadline
+    {
+        get
+        {
+            if (_due.Count > 0) return long.MinValue;
+            long next = _nextSend;
+            for (long sequence = _oldest; sequence < _sequence; sequence++)
+            {
+                if (_fate[sequence % Window] == Fate.Waiting) next = Math.Min(next, _sentAt[sequence % Window] + TimeoutOf(sequence));
+            }
 
-    /// <summary>Counts what is overdue and, when it is time, makes the next probe: true = send <see cref="Packet"/>.</summary>
+            return next;
+        }
+    }
+
+    /// <summary>Counts what is overdue and, when it is time, makes the next probe: true = send <see cref="Packet"/>, and call again.</summary>
     public bool Poll(long now)
     {
-        while (_oldest < _sequence && (_fate[_oldest % Window] != Fate.Waiting || now - _sentAt[_oldest % Window] >= Options.TimeoutNs))
+        for (long sequence = _oldest; sequence < _sequence; sequence++)
         {
-            Lose(_oldest++, now);
+            if (_fate[sequence % Window] == Fate.Waiting && now - _sentAt[sequence % Window] >= TimeoutOf(sequence)) Lose(sequence, now);
         }
 
-        if (now < _nextSend) return false;
+        while (_oldest < _sequence && _fate[_oldest % Window] != Fate.Waiting) _oldest++;
+        Path.Poll(now);
+        if (_due.Count == 0)
+        {
+            if (now < _nextSend) return false;
+            Plan();
+            _nextSend = now + (IsUp && _due.Count == 1 ? Options.IntervalNs : Math.Min(Options.IntervalNs, Options.DownIntervalNs));
+        }
+
+        (int size, bool searches) = _due.Dequeue();
         if (_sequence - _oldest >= Window) Lose(_oldest++, now); // a window full of unanswered ones: interval far below timeout
         int slot = (int)(_sequence % Window);
-        _sentAt[slot] = now;
-        _fate[slot] = Fate.Waiting;
-        Build(_sequence++, now);
-        _nextSend = now + (IsUp ? Options.IntervalNs : Math.Min(Options.IntervalNs, Options.DownIntervalNs));
+        (_sentAt[slot], _fate[slot], _size[slot], _searches[slot]) = (now, Fate.Waiting, size, searches);
+        Build(_sequence++, size, now);
         return true;
+    }
+
+    /// <summary>Probes with packets up to another size from now on: the first link has another MTU.</summary>
+    /// <param name="packetBytes">As in <see cref="TunnelProbeOptions.PacketBytes"/>.</param>
+    public void Resize(int packetBytes)
+    {
+        if (packetBytes == Options.PacketBytes || packetBytes is < LeastBytes or > 65535) return;
+        Options = Options with { PacketBytes = packetBytes };
+        _packet = Filled(packetBytes);
+        _length = 0;
+        _due.Clear();
+        Path.Want(packetBytes);
     }
 
     /// <summary>
@@ -165,7 +211,7 @@ public sealed class TunnelProbe
     public bool OnReply(ReadOnlySpan<byte> packet, long now)
     {
         if (!IpPacketView.TryParse(packet, out IpPacketView ip) || !ip.IsIcmp || ip.IsFragment) return false;
-        if (ip.Source != Options.Destination || ip.Destination != Options.Source || ip.Bytes.Length != _packet.Length) return false;
+        if (ip.Source != Options.Destination || ip.Destination != Options.Source) return false;
         if (!IcmpView.TryParse(ip.Payload, out IcmpView icmp) || icmp.Identifier != Options.Identifier) return false;
         if (icmp.Type != (ip.Family == IpFamily.V4 ? Icmpv4Type.EchoReply : Icmpv6Type.EchoReply)
             || icmp.Body.Length < BodyBytes) return false;
@@ -183,6 +229,8 @@ public sealed class TunnelProbe
 
         int slot = (int)(sequence % Window);
         if (BinaryPrimitives.ReadInt64BigEndian(body[16..]) != _sentAt[slot]) return false; // of an earlier run
+        if (ip.Bytes.Length != _size[slot]) return false;
+        if (_fate[slot] != Fate.Answered) Path.Answered(_size[slot], sequence, now);
         switch (_fate[slot])
         {
             case Fate.Waiting:
@@ -218,7 +266,8 @@ public sealed class TunnelProbe
         if (_fate[slot] != Fate.Waiting) return;
         _fate[slot] = Fate.Lost;
         Lost++;
-        if (sequence < _lastAnswered) return; // a later one has come back: this one was lost while the tunnel was not there yet
+        Path.Lost(_size[slot], sequence, now);
+        if (_searches[slot] || sequence < _lastAnswered) return; // a later one has come back: it was lost before the tunnel was there
         _goodInARow = 0;
         if (++_badInARow >= Options.DownAfter) Become(false, now);
     }
@@ -228,20 +277,42 @@ public sealed class TunnelProbe
         if (IsUp == up) return;
         IsUp = up;
         ChangedAtNs = now;
+        if (!up) Path.Forget();
     }
 
-    private void Build(long sequence, long now)
+    // One probe says whether the tunnel is up: the size in force, or the least one while there is none or it is in doubt. Others look for
+    // the size.
+    private void Plan()
     {
-        Span<byte> body = _packet.AsSpan(_icmp + IcmpHeader.Size);
+        int alive = Path.Confirmed == 0 || Path.InDoubt ? Path.Base : Path.Confirmed;
+        if (Path.Candidate is > 0 and int candidate && candidate != alive) _due.Enqueue((candidate, true));
+        if (Path.InDoubt) _due.Enqueue((Path.Confirmed, true));
+        _due.Enqueue((alive, false));
+    }
+
+    private long TimeoutOf(long sequence) => _searches[sequence % Window] && Received > 0
+        ? Math.Min(Options.TimeoutNs, Math.Max(Options.LeastSearchTimeoutNs, 4 * SmoothedRttNs)) : Options.TimeoutNs;
+
+    private byte[] Filled(int bytes)
+    {
+        var packet = new byte[bytes];
+        for (int i = _icmp + IcmpHeader.Size + BodyBytes; i < bytes; i++) packet[i] = (byte)i;
+        return packet;
+    }
+
+    private void Build(long sequence, int size, long now)
+    {
+        _length = size;
+        Span<byte> packet = _packet.AsSpan(0, size), body = packet[(_icmp + IcmpHeader.Size)..];
         BinaryPrimitives.WriteUInt32BigEndian(body, Magic);
         BinaryPrimitives.WriteUInt32BigEndian(body[4..], Options.Tag);
         BinaryPrimitives.WriteInt64BigEndian(body[8..], sequence);
         BinaryPrimitives.WriteInt64BigEndian(body[16..], now);
         (IpAddress source, IpAddress destination) = (Options.Source, Options.Destination);
-        IcmpHeader.Echo(source.Family, reply: false, Options.Identifier, (ushort)sequence).Emit(_packet.AsSpan(_icmp), source, destination);
-        int payload = _packet.Length - _icmp;
+        IcmpHeader.Echo(source.Family, reply: false, Options.Identifier, (ushort)sequence).Emit(packet[_icmp..], source, destination);
+        int payload = size - _icmp;
         if (source.IsV4) new Ipv4Header(source, destination, IpProtocol.Icmp, 64, Options.TrafficClass, (ushort)sequence,
-            DontFragment: true).Emit(_packet, payload);
-        else new Ipv6Header(source, destination, IpProtocol.Icmpv6, 64, Options.TrafficClass).Emit(_packet, payload);
+            DontFragment: true).Emit(packet, payload);
+        else new Ipv6Header(source, destination, IpProtocol.Icmpv6, 64, Options.TrafficClass).Emit(packet, payload);
     }
 }

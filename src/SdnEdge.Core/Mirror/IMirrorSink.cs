@@ -91,8 +91,8 @@ public interface IMirrorSink
     /// <summary>A tunnel, new.</summary>
     void Tunnel(int id, TunnelOptions options, int vrf, int underlay, bool up);
 
-    /// <summary>A tunnel is up or down.</summary>
-    void TunnelState(int id, bool up);
+    /// <summary>A tunnel is up or down; largest outer packet that its path carries, bytes, 0 = not known.</summary>
+    void TunnelState(int id, bool up, int pathMtu);
 
     /// <summary>A tunnel is gone.</summary>
     void TunnelGone(int id);

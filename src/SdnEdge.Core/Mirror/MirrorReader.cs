@@ -83,8 +83,8 @@ public ref struct MirrorReader
                 ReadTunnel(into);
                 break;
             case MirrorRecord.TunnelState:
-                (index, bool up) = (Index(), Limited(1) == 1);
-                if (!_bad) into.TunnelState(index, up);
+                (index, bool up, int pathMtu) = (Index(), Limited(1) == 1, Index());
+                if (!_bad) into.TunnelState(index, up, pathMtu);
                 break;
             case MirrorRecord.TunnelGone:
                 index = Index();
@@ -157,7 +157,7 @@ public ref struct MirrorReader
             Encapsulation = (TunnelEncapsulation)Limited(1),
             Mtu = Index(),
             Ttl = Byte(),
-            Dscp = (DscpModel)Limited(1),
+            Dscp = (DscpModel)Limited(2),
             PipeDscp = Limited(63),
         };
         byte flags = Byte();

@@ -233,9 +233,10 @@ public sealed class MirrorSource(IMirrorSink sink)
         for (int i = 0; i < there.Count; i++)
         {
             NamedTunnel told = See(there[i]);
-            if (told.Up == there[i].Up) continue;
-            told.Up = there[i].Up;
-            sink.TunnelState(told.Id, told.Up);
+            (bool up, int pathMtu) = (there[i].Up, there[i].PathMtu);
+            if (told.Up == up && told.PathMtu == pathMtu) continue;
+            (told.Up, told.PathMtu) = (up, pathMtu);
+            sink.TunnelState(told.Id, up, pathMtu);
         }
 
         if (_tunnels.Count == there.Count) return;
@@ -335,5 +336,7 @@ public sealed class MirrorSource(IMirrorSink sink)
         public int Id { get; } = id;
 
         public bool Up { get; set; } = up;
+
+        public int PathMtu { get; set; }
     }
 }

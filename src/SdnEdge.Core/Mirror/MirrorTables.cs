@@ -156,9 +156,9 @@ public sealed class MirrorTables : IMirrorSink, IDisposable
     }
 
     /// <inheritdoc/>
-    public void TunnelState(int id, bool up)
+    public void TunnelState(int id, bool up, int pathMtu)
     {
-        if (_tunnels.TryGetValue(id, out Tunnel? tunnel)) tunnel.Up = up;
+        if (_tunnels.TryGetValue(id, out Tunnel? tunnel)) (tunnel.Up, tunnel.PathMtu) = (up, pathMtu);
     }
 
     /// <inheritdoc/>

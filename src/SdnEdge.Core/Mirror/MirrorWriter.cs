@@ -127,10 +127,11 @@ public sealed class MirrorWriter(Action<byte[]> frame) : IMirrorSink
     }
 
     /// <inheritdoc/>
-    public void TunnelState(int id, bool up)
+    public void TunnelState(int id, bool up, int pathMtu)
     {
         Start(MirrorRecord.TunnelState, (uint)id);
         Byte(up ? (byte)1 : (byte)0);
+        Number((uint)pathMtu);
     }
 
     /// <inheritdoc/>

@@ -75,7 +75,7 @@ public sealed class StagedTables(Func<MirrorTables> make) : IMirrorSink, IDispos
     public void Tunnel(int id, TunnelOptions options, int vrf, int underlay, bool up) => Now?.Tunnel(id, options, vrf, underlay, up);
 
     /// <inheritdoc/>
-    public void TunnelState(int id, bool up) => Now?.TunnelState(id, up);
+    public void TunnelState(int id, bool up, int pathMtu) => Now?.TunnelState(id, up, pathMtu);
 
     /// <inheritdoc/>
     public void TunnelGone(int id) => Now?.TunnelGone(id);

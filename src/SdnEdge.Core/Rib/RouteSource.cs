@@ -21,6 +21,9 @@ public enum RouteSource : byte
     /// <summary>Configured.</summary>
     Static,
 
+    /// <summary>A host known on a port's link, of a subnet that other sites have too.</summary>
+    Neighbor,
+
     /// <summary>Learnt from a BGP peer.</summary>
     Bgp,
 }

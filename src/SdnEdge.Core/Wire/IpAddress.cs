@@ -96,13 +96,30 @@ public readonly record struct IpAddress : IComparable<IpAddress>
     public static IpAddress Parse(string text) => TryParse(text, out IpAddress address) ? address
         : throw new FormatException($"'{text}' is not an IP address; write it as 192.0.2.1 or 2001:db8::1.");
 
-    /// <summary>Parses dotted quad or RFC 4291 text, without zone; false when it is neither.</summary>
+    /// <summary>
+    /// Parses dotted quad or RFC 4291 text, without zone; false when it is neither, or has octets that are octal to some and decimal to
+    /// others (010.0.0.1), or hexadecimal.
+    /// </summary>
     public static bool TryParse(string? text, out IpAddress address)
     {
         address = default;
         if (text is null || text.Contains('%', StringComparison.Ordinal) || !IPAddress.TryParse(text, out IPAddress? ip)) return false;
         if (ip.AddressFamily == AddressFamily.InterNetwork && text.Count(c => c == '.') != 3) return false;
+        if (!HasPlainOctets(text)) return false;
         address = From(ip);
+        return true;
+    }
+
+    private static bool HasPlainOctets(ReadOnlySpan<char> text)
+    {
+        if (!text.Contains('.')) return true;
+        ReadOnlySpan<char> quad = text[(text.LastIndexOf(':') + 1)..];
+        foreach (Range range in quad.Split('.'))
+        {
+            ReadOnlySpan<char> octet = quad[range];
+            if (octet.ContainsAnyExceptInRange('0', '9') || (octet.Length > 1 && octet[0] == '0')) return false;
+        }
+
         return true;
     }
 

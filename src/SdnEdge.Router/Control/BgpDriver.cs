@@ -231,6 +231,7 @@ internal sealed class BgpDriver(PeState state, VpnDriver vpn, ControlLoop loop, 
         {
             RouteSource.Migration => true,
             RouteSource.Connected => (_config.Advertise & AdvertiseSources.Connected) != 0,
+            RouteSource.Neighbor => (_config.Advertise & AdvertiseSources.Connected) != 0 && !IsPeer(prefix),
             RouteSource.Static => (_config.Advertise & AdvertiseSources.Static) != 0 && !IsPeer(prefix),
             _ => false,
         };

@@ -17,11 +17,12 @@ namespace SdnEdge.Router.Control;
 /// <param name="resolve">Starts ARP or ND for a neighbour at once.</param>
 /// <param name="setMoved">Sets (or with null forgets) how BGP advertises a prefix that a migration brought here.</param>
 /// <param name="markers">Flush markers of this PE.</param>
+/// <param name="stretched">Told where moved prefixes go, for who looks for them on a link.</param>
 /// <param name="changes">Told when a flush marker has come or gone by, and when a gate opens.</param>
 /// <param name="loop">The loop.</param>
 internal sealed class MigrationActions(
     PeState state, TunnelKeeper tunnels, Action<Adjacency> resolve, Action<string, IpPrefix, MovedRoute?> setMoved, MarkerDriver markers,
-    MigrationChanges changes, ControlLoop loop)
+    StretchedSubnets stretched, MigrationChanges changes, ControlLoop loop)
 {
     // A move of more prefixes than this lets ARP and ND ask for the rest when packets come.
     private const int MaxResolvedAhead = 1024;
@@ -172,10 +173,14 @@ internal sealed class MigrationActions(
                 foreach (MovedPrefix moving in c.Prefixes) setMoved(c.Vrf, moving.Prefix, new MovedRoute(c.LocalPref));
                 return 0;
             case SwitchToTunnel c:
+                TellLink(_armed[c.Group]);
                 return Switch(_armed[c.Group].Group);
             case SwitchBack c:
-                return _armed.TryGetValue(c.Group, out Armed? switched) ? Timed(switched.Group.SwitchBack) : 0;
+                if (!_armed.TryGetValue(c.Group, out Armed? switched)) return 0;
+                TellLink(switched);
+                return Timed(switched.Group.SwitchBack);
             case ReleaseHold c:
+                TellLink(_armed[c.Group]);
                 return Release(_armed[c.Group], c.KeepBackMs);
             case ReturnHold c:
                 Return(c);
@@ -203,6 +208,10 @@ internal sealed class MigrationActions(
                 throw new InvalidOperationException($"unknown command {command.GetType().Name}");
         }
     }
+
+    // After the store: those beyond the first are told when their routes change.
+    private void TellLink(Armed armed)
+        => loop.Post(() => stretched.Switched(armed.Group.Vrf, armed.Prefixes.Take(MaxResolvedAhead).Select(p => p.Prefix)));
 
     private static long Timed(Action store)
     {

@@ -13,6 +13,7 @@ internal sealed class PeMetrics(PeState state, PeView view, MigrationActions act
     {
         IReadOnlyList<PortInfo> ports = view.Ports();
         IReadOnlyList<TunnelInfo> tunnels = view.Tunnels();
+        FragmentReassembler fragments = slowPath.Fragments;
         IReadOnlyList<RedirectGroupInfo> groups = actions.GroupInfos();
         IReadOnlyList<BgpPeerInfo> peers = bgp.Peers(loop.Now);
         BfdInfo paths = bfd.Info(loop.Now);
@@ -60,6 +61,13 @@ internal sealed class PeMetrics(PeState state, PeView view, MigrationActions act
                 t => [("tunnel", t.Name)]),
             Counter("sdnedge_tunnel_probes_received_total", "Probes answered.", tunnels, t => t.ProbesReceived, t => [("tunnel", t.Name)]),
             Gauge("sdnedge_tunnel_up", "1 when the tunnel is up.", tunnels, t => t.Up ? 1 : 0, t => [("tunnel", t.Name)]),
+            Gauge("sdnedge_tunnel_path_mtu_bytes", "Largest outer packet that the path carries, where that is less than its first link does.",
+                tunnels.Where(t => t.PathMtu is not null), t => t.PathMtu!.Value, t => [("tunnel", t.Name)]),
+            Counter("sdnedge_tunnel_reassembly_total", "Outer packets that came in fragments, by what became of them.",
+                new[] { ("complete", fragments.Reassembled), ("timed-out", fragments.TimedOut), ("displaced", fragments.Displaced),
+                    ("refused", fragments.Refused) }, f => f.Item2, f => [("result", f.Item1)]),
+            Gauge("sdnedge_stretched_hosts", "Hosts of a port's subnet that are elsewhere, and answered for.", [slowPath.Stretched], s => s.Away,
+                _ => []),
             Gauge("sdnedge_tunnel_round_trip_seconds", "Round-trip time of the last probe.",
                 tunnels.Where(t => t.RttMilliseconds is not null), t => t.RttMilliseconds!.Value / 1000, t => [("tunnel", t.Name)]),
             Counter("sdnedge_group_native_packets_total", "Packets of a redirect group forwarded the native way.", groups,

@@ -58,6 +58,9 @@ internal sealed class PeState : IFibNames, ITimed, IDisposable
     /// <summary>Static routes.</summary>
     public RouteOrigin Static { get; } = new(RouteSource.Static, "static");
 
+    /// <summary>Hosts on the links of subnets that other sites have too.</summary>
+    public RouteOrigin Hosts { get; } = new(RouteSource.Neighbor, "neighbor");
+
     /// <summary>Servers that a migration brought here.</summary>
     public RouteOrigin Migrated { get; } = new(RouteSource.Migration, "migration");
 
@@ -124,7 +127,7 @@ internal sealed class PeState : IFibNames, ITimed, IDisposable
     /// <summary>Adds a port with its device, which was opened before: from now on its frames are received.</summary>
     public void AddPort(PortConfig config, IFdPort device)
     {
-        _devices.Use(device, config.Mtu);
+        _devices.Use(device);
         VrfState vrf = _vrfs[config.Vrf];
         var options = new PortOptions(config.Name, config.Mac ?? OwnMac(config.Name), config.Mtu)
         {
@@ -136,6 +139,7 @@ internal sealed class PeState : IFibNames, ITimed, IDisposable
         OfferAddresses(config);
         RefreshHops();
         Events.Add(_loop.Now, "port", config.Name, "added", $"device {config.Device}, MTU {config.Mtu}");
+        Fit(config, device);
     }
 
     public void AddHostPort(HostConfig config, IFdPort device, MacAddress kernel)
@@ -177,6 +181,12 @@ internal sealed class PeState : IFibNames, ITimed, IDisposable
         _ports[old.Name] = port with { Config = next };
         OfferAddresses(next);
         Events.Add(_loop.Now, "port", next.Name, "changed");
+        Fit(next, port.Device);
+    }
+
+    private void Fit(PortConfig port, IFdPort device)
+    {
+        if (PortDevices.Fit(device, port.Mtu) is { } why) Events.Add(_loop.Now, "port", port.Name, "mtu-differs", why);
     }
 
     public void OfferStatic(StaticRouteConfig route)
@@ -200,8 +210,11 @@ internal sealed class PeState : IFibNames, ITimed, IDisposable
     {
         _suppressed.Add((vrf, prefix));
         LocRib rib = _vrfs[vrf].Rib;
-        foreach (RouteOrigin origin in (ReadOnlySpan<RouteOrigin>)[Static, Migrated, Connected]) rib.Withdraw(origin, prefix, _loop.Now);
+        foreach (RouteOrigin origin in (ReadOnlySpan<RouteOrigin>)[Static, Migrated, Connected, Hosts]) rib.Withdraw(origin, prefix, _loop.Now);
     }
+
+    /// <summary>True between <see cref="Suppress"/> and <see cref="Restore"/>.</summary>
+    public bool IsSuppressed(string vrf, IpPrefix prefix) => _suppressed.Contains((vrf, prefix));
 
     /// <summary>Lets configured routes to a prefix be used again.</summary>
     public void Restore(string vrf, IpPrefix prefix)

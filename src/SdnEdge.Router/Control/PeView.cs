@@ -123,9 +123,13 @@ internal sealed class PeView(PeState state, TunnelKeeper tunnels, SlowPathDriver
            let o = t.Tunnel.Options
            select new TunnelInfo(o.Name, o.Encapsulation == TunnelEncapsulation.Gre ? "gre" : "gre-in-udp", o.Local.ToString(),
                o.Remote.ToString(), o.Key,
-               t.Tunnel.Vrf.Name, Mtu(t.Tunnel), t.Up, t.Tunnel.TxPackets, t.Tunnel.TxBytes, t.Tunnel.RxPackets, t.Tunnel.RxBytes,
+               t.Tunnel.Vrf.Name, TunnelKeeper.MtuOf(t.Tunnel) ?? t.Tunnel.Options.Mtu, t.Up, t.Tunnel.TxPackets, t.Tunnel.TxBytes, t.Tunnel.RxPackets, t.Tunnel.RxBytes,
                t.Probe?.Sent ?? 0, t.Probe?.Received ?? 0, t.Probe is { LastRttNs: > 0 } probe ? probe.LastRttNs / 1e6 : null,
-               t.Tunnel.LastPacketAtNs),
+               t.Tunnel.LastPacketAtNs)
+           {
+               State = t.Up ? "up" : t.Tunnel.Up ? "unanswered" : "down",
+               PathMtu = t.Tunnel.PathMtu is > 0 and int path ? path : null,
+           },
     ];
 
     public IReadOnlyList<DropInfo> Drops() =>
@@ -148,9 +152,6 @@ internal sealed class PeView(PeState state, TunnelKeeper tunnels, SlowPathDriver
         return new PortInfo(port.Config.Name, kind, port.Config.Device, e.Vrf.Name, e.Mac.ToString(), e.Mtu, e.Up && !port.Device.IsGone,
             [.. e.Addresses.Select(a => $"{a.Address}/{a.PrefixLength}")], e.RxPackets, e.RxBytes, e.TxPackets, e.TxBytes, e.Drops);
     }
-
-    private static int Mtu(Tunnel tunnel)
-        => tunnel.Underlay.Lookup(tunnel.Options.Remote)?.Hop.Current.Port is { } port ? tunnel.EffectiveMtu(port.Mtu) : tunnel.Options.Mtu;
 
     private static ForwardingDecision InForce(FibLeaf leaf)
     {

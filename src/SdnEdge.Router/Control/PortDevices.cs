@@ -32,21 +32,28 @@ internal sealed class PortDevices(Func<PortConfig, IFdPort>? open, KeeperLink? k
     public static IFdPort TakeOver(IFdPort held, PortConfig config) => held is TapPort tap ? tap.Duplicate(config.Name) : held;
 
     /// <summary>The port is about to be there.</summary>
-    /// <param name="device">Its device.</param>
-    /// <param name="mtu">MTU of the port, bytes.</param>
-    public void Use(IFdPort device, int mtu)
+    public void Use(IFdPort device)
     {
-        if (device is not TapPort tap) return;
+        if (device is TapPort tap) keeper?.Keep(tap);
+    }
 
-        keeper?.Keep(tap);
+    /// <summary>
+    /// Gives a device the MTU of its port, which it may not have: it was taken over, the port's was changed, or somebody else did. Returns
+    /// why it could not, for people; null: it has it.
+    /// </summary>
+    /// <param name="device">The device.</param>
+    /// <param name="mtu">MTU of the port, bytes.</param>
+    public static string? Fit(IFdPort device, int mtu)
+    {
+        if (device is not TapPort tap) return null;
         try
         {
-            // One that was taken over may have had another.
             if (NetDevice.Mtu(tap.Device) != mtu) NetDevice.SetMtu(tap.Device, mtu);
+            return null;
         }
-        catch (LinuxException)
+        catch (LinuxException e)
         {
-            // Deleted just now; its worker tells of that.
+            return e.Message;
         }
     }
 

@@ -12,17 +12,29 @@ namespace SdnEdge.Router.Control;
 /// </summary>
 internal sealed class SlowPathDriver : ITimed
 {
-    private readonly SlowPath _slow = new();
+    private readonly SlowPath _slow;
     private readonly SlowPathActions _actions = new();
     private readonly PeState _state;
     private readonly ControlLoop _loop;
+    private readonly FragmentReassembler _fragments = new();
     private readonly ReadOnlySpanAction _probeReply;
+    private readonly Action<SlowPathAction, long> _pathMtu;
     private readonly Dictionary<(int Port, IpAddress Address), Action> _proofs = [];
 
-    public SlowPathDriver(PeState state, ControlLoop loop, ReadOnlySpanAction probeReply)
-        => (_state, _loop, _probeReply) = (state, loop, probeReply);
+    public SlowPathDriver(PeState state, ControlLoop loop, ReadOnlySpanAction probeReply, Action<SlowPathAction, long> pathMtu)
+    {
+        (_state, _loop, _probeReply, _pathMtu) = (state, loop, probeReply, pathMtu);
+        Stretched = new StretchedSubnets(state, this, loop);
+        _slow = new SlowPath { IsElsewhere = Stretched.IsElsewhere };
+    }
 
-    public long NextDeadline => _state.IsStandby ? long.MaxValue : _slow.NextDeadline;
+    /// <summary>Subnets that more than one site has.</summary>
+    public StretchedSubnets Stretched { get; }
+
+    public long NextDeadline => _state.IsStandby ? long.MaxValue : Math.Min(_slow.NextDeadline, _fragments.NextDeadline);
+
+    /// <summary>Outer packets of tunnels that came in parts.</summary>
+    public FragmentReassembler Fragments => _fragments;
 
     /// <summary>What the slow path knows about neighbours.</summary>
     public IEnumerable<NeighborSnapshot> Neighbors => _slow.Neighbors;
@@ -42,6 +54,13 @@ internal sealed class SlowPathDriver : ITimed
         if (info.Reason == PuntReason.TunnelProbeReply)
         {
             if (info.L3Offset < frame.Length) _probeReply(frame[info.L3Offset..], now);
+            return;
+        }
+
+        if (info.Reason == PuntReason.TunnelFragment)
+        {
+            if (info.L3Offset < frame.Length && _fragments.Add(frame[info.L3Offset..], now) is { } whole)
+                _state.Workers.Originate(info.Vrf, whole);
             return;
         }
 
@@ -106,6 +125,12 @@ internal sealed class SlowPathDriver : ITimed
         _slow.EndProof(port.Index, address);
     }
 
+    /// <summary>Tells the link of a port where a host of its subnet is reached: at its own MAC address, or null: at the router's.</summary>
+    public void Announce(int port, IpAddress host, MacAddress? at)
+    {
+        if (!_state.IsStandby) Do(a => _slow.Announce(port, host, at, a));
+    }
+
     /// <summary>Keeps asking for a neighbour until it is known. False when its port is not known here yet, or another forwards in our
     /// place.</summary>
     public bool Watch(Adjacency adjacency)
@@ -120,9 +145,17 @@ internal sealed class SlowPathDriver : ITimed
     public void Unwatch(Adjacency adjacency) => _slow.Unwatch(adjacency.Port.Index, adjacency.Address);
 
     /// <summary>Forgets a port that is about to go, and the neighbours on it.</summary>
-    public void Forget(PortEntry port) => Do(a => _slow.RemovePort(port.Index, a));
+    public void Forget(PortEntry port)
+    {
+        Stretched.Forget(port);
+        Do(a => _slow.RemovePort(port.Index, a));
+    }
 
-    public void Poll(long now) => Do(a => _slow.Poll(now, a));
+    public void Poll(long now)
+    {
+        _fragments.Poll(now);
+        Do(a => _slow.Poll(now, a));
+    }
 
     private void Do(Action<SlowPathActions> call)
     {
@@ -149,7 +182,7 @@ internal sealed class SlowPathDriver : ITimed
                     if (_proofs.Remove((action.Port, action.Address), out Action? proved)) _loop.Post(proved);
                     break;
                 case SlowPathActionKind.PathMtu:
-                    _state.Events.Add(now, "neighbor", action.Address.ToString(), "path-mtu", $"{action.Mtu} bytes");
+                    _pathMtu(action, now);
                     break;
             }
         }
@@ -177,6 +210,7 @@ internal sealed class SlowPathDriver : ITimed
         }
 
         _state.Mirror?.Neighbor(adjacency);
+        if ((known is null) != (action.Mac is null)) Stretched.NeighborChanged(port.Entry, action.Address, action.Mac is not null);
 
         // Reachable, stale and probe come and go with every idle spell; a person wants to know about the rest.
         bool worthTelling = action.Mac != known || (action.State == NeighborState.Failed) != (before == NeighborState.Failed);

@@ -5,8 +5,9 @@ using SdnEdge.Core.Wire;
 namespace SdnEdge.Router.Control;
 
 /// <summary>
-/// Tunnels and their probes. A migration's tunnel is down until a full-size probe has come back; a configured one starts up
-/// and follows its probe once the far end has answered one, because not every far end does.
+/// Tunnels and their probes. A migration's tunnel is down until a full-size probe has come back; a configured one takes packets from
+/// the start and follows its probe once the far end has answered one, because not every far end does. What a path carries is found by
+/// the probes, and by what routers on the way say.
 /// </summary>
 internal sealed class TunnelKeeper(PeState state, ControlLoop loop) : ITimed
 {
@@ -19,13 +20,16 @@ internal sealed class TunnelKeeper(PeState state, ControlLoop loop) : ITimed
         {
             long next = long.MaxValue;
             if (state.IsStandby) return next;
-            foreach (Kept kept in _kept.Values) next = Math.Min(next, kept.Probe?.NextDeadline ?? long.MaxValue);
+            foreach (Kept kept in _kept.Values) next = Math.Min(next, Math.Min(kept.Probe?.NextDeadline ?? long.MaxValue, kept.ToldUntil));
             return next;
         }
     }
 
     /// <summary>All tunnels with what their probes say, by name.</summary>
     public IEnumerable<(Tunnel Tunnel, TunnelProbe? Probe, bool Up)> All => _kept.Values.Select(k => (k.Tunnel, k.Probe, k.Up));
+
+    /// <summary>The largest packet that goes into a tunnel, bytes; null: there is no route to its far end, or not by a port.</summary>
+    public static int? MtuOf(Tunnel tunnel) => LinkOf(tunnel) is { } port ? tunnel.EffectiveMtu(port.Mtu) : null;
 
     /// <summary>Why a configured tunnel cannot be added beside those that are there, a migration's or a VPN's among them; null: it
     /// can.</summary>
@@ -51,8 +55,8 @@ internal sealed class TunnelKeeper(PeState state, ControlLoop loop) : ITimed
     public void Add(TunnelConfig config)
     {
         Kept kept = Add(OptionsOf(config), config.Vrf);
-        kept.Up = kept.Tunnel.Up = true;
-        ProbeWith(config.Name, MtuOf(kept.Tunnel));
+        kept.Tunnel.Up = kept.FollowsLink = true;
+        ProbeWith(config.Name, LinkMtuOf(kept.Tunnel) ?? NodeConfigLoader.MinMtu);
         state.RefreshHops();
     }
 
@@ -118,12 +122,40 @@ internal sealed class TunnelKeeper(PeState state, ControlLoop loop) : ITimed
         }
     }
 
+    /// <summary>
+    /// A router on the way says that larger packets do not fit. Believed of a packet that is one of ours: its ends, and its key where the
+    /// least quote has it. What probes are answered on is judged by them (RFC 8899 4.6); for the rest it holds 10 minutes (RFC 1191 6.3).
+    /// </summary>
+    public void OnPathMtu(SlowPathAction said, long now)
+    {
+        foreach (Kept kept in _kept.Values)
+        {
+            Tunnel tunnel = kept.Tunnel;
+            TunnelOptions o = tunnel.Options;
+            bool quotesKey = o is { Encapsulation: Core.Forwarding.TunnelEncapsulation.Gre, Checksum: false };
+            if (o.Remote != said.Address || o.Local != said.Source || said.IsUdp == quotesKey || (quotesKey && said.Key != o.Key)) continue;
+            int inside = said.Mtu - tunnel.HeaderBytes;
+            if (LinkMtuOf(tunnel) is { } link && inside >= link) continue;
+            kept.SaidBy = said.SaidBy;
+            if (kept.Probe is { IsUp: true } probe) probe.Path.Told(inside, now);
+            else (kept.Told, kept.ToldUntil) = (said.Mtu, now + PathMtuSearch.RaiseAfterNs);
+            FollowPath(kept, now);
+        }
+    }
+
     public void Poll(long now)
     {
         foreach (Kept kept in _kept.Values.ToArray())
         {
+            if (kept.ToldUntil <= now)
+            {
+                (kept.Told, kept.ToldUntil) = (0, long.MaxValue);
+                FollowPath(kept, now);
+            }
+
             if (kept.Probe is not { } probe || probe.NextDeadline > now) continue;
-            if (probe.Poll(now)) state.Workers.Probe(kept.Tunnel, probe.Packet.ToArray());
+            if (kept.FollowsLink && LinkMtuOf(kept.Tunnel) is { } link) probe.Resize(Math.Max(link, TunnelProbe.LeastBytes));
+            while (probe.Poll(now)) state.Workers.Probe(kept.Tunnel, probe.Packet.ToArray());
             Follow(kept, now);
         }
     }
@@ -133,13 +165,19 @@ internal sealed class TunnelKeeper(PeState state, ControlLoop loop) : ITimed
     {
         if (!_kept.TryGetValue(name, out Kept? kept)) return "it is gone";
         TunnelOptions options = kept.Tunnel.Options;
-        int mtu = MtuOf(kept.Tunnel), size = kept.Probe?.Options.PacketBytes ?? 0;
+        int size = kept.Probe?.Options.PacketBytes ?? 0, header = kept.Tunnel.HeaderBytes;
         if (kept.Tunnel.Underlay.Lookup(options.Remote) is null) return $"there is no route to {options.Remote}";
-        return mtu < size
-            ? $"the way to {options.Remote} leaves {mtu} bytes inside the tunnel and the servers' port has an MTU of {size}; raise the "
-                + $"core ports' MTU to {size + kept.Tunnel.HeaderBytes} or more"
-            : $"{kept.Probe?.Sent ?? 0} probes of {size} bytes to {options.Remote} (key {options.Key}) got no answer; is the target "
-                + $"prepared, with the same key?";
+        PortEntry? link = LinkOf(kept.Tunnel);
+        if (link is not null && kept.Tunnel.LinkMtu(link.Mtu) < size)
+            return $"the way to {options.Remote} leaves {kept.Tunnel.LinkMtu(link.Mtu)} bytes inside the tunnel and the servers' port has an "
+                + $"MTU of {size}; raise the core ports' MTU to {size + header} or more";
+        if (kept.Probe is { IsUp: true } probe)
+            return $"packets as large as the servers' port takes, {size} bytes, {size + header} in the tunnel, do not pass: the way to "
+                + $"{options.Remote} carries {(probe.Path.Candidate == 0 ? "" : "at least ")}{probe.Path.Confirmed + header}"
+                + $"{(kept.SaidBy.IsNone ? "" : $", as {kept.SaidBy} says")}. Port {link?.Name} of this PE has an MTU of {link?.Mtu}, so that "
+                + $"a link behind it is narrower: give every link of the way {size + header} or more";
+        return $"{kept.Probe?.Sent ?? 0} probes of {size} bytes and less to {options.Remote} (key {options.Key}) got no answer; is the target "
+            + $"prepared, with the same key?{(kept.Told > 0 ? $" {kept.SaidBy} says that the way carries {kept.Told} bytes only" : "")}";
     }
 
     private static TunnelOptions OptionsOf(TunnelConfig config) => new(config.Name, config.Local, config.Remote, config.Key)
@@ -148,7 +186,12 @@ internal sealed class TunnelKeeper(PeState state, ControlLoop loop) : ITimed
             : Core.Forwarding.TunnelEncapsulation.GreInUdp,
         Mtu = config.Mtu ?? 0,
         Ttl = (byte)config.Ttl,
-        Dscp = config.Dscp == DscpMode.Uniform ? DscpModel.Uniform : DscpModel.Pipe,
+        Dscp = config.Dscp switch
+        {
+            DscpMode.Uniform => DscpModel.Uniform,
+            DscpMode.Pipe => DscpModel.Pipe,
+            _ => DscpModel.Inherit,
+        },
         Ecn = config.Ecn == EcnMode.Normal,
         MssClamp = config.MssClamp,
         Checksum = config.Checksum,
@@ -165,23 +208,43 @@ internal sealed class TunnelKeeper(PeState state, ControlLoop loop) : ITimed
         return kept;
     }
 
-    private static int MtuOf(Tunnel tunnel)
-        => tunnel.EffectiveMtu(tunnel.Underlay.Lookup(tunnel.Options.Remote)?.Hop.Current.Port?.Mtu
-            ?? NodeConfigLoader.MinMtu + tunnel.HeaderBytes);
+    private static PortEntry? LinkOf(Tunnel tunnel) => tunnel.Underlay.Lookup(tunnel.Options.Remote)?.Hop.Current.Port;
+
+    private static int? LinkMtuOf(Tunnel tunnel) => LinkOf(tunnel) is { } port ? tunnel.LinkMtu(port.Mtu) : null;
 
     // What a redirect sends into its tunnel has no other way: a route that is native goes to a server that is gone. So once such a
     // tunnel has worked, probes that fail are told, and the packets go on: what is wrong may be the probes' way back.
     private void Follow(Kept kept, long now)
     {
-        bool up = kept.Probe!.IsUp;
-        kept.HasAnswered |= up;
+        FollowPath(kept, now);
         bool isRedirect = kept.Tunnel.Options.IsRedirect;
+        bool up = kept.Probe!.IsUp && (!isRedirect || kept.HasAnswered || kept.Probe.CarriesAll);
+        kept.HasAnswered |= up;
         if (up == kept.Up || (!up && !kept.HasAnswered && !isRedirect)) return;
         kept.Up = up;
         kept.Tunnel.Up = up || (isRedirect && kept.HasAnswered);
         state.Events.Add(now, "tunnel", kept.Tunnel.Name, up ? "up" : "down",
             up ? $"round trip {kept.Probe.LastRttNs / 1e6:0.###} ms" : "probes are not answered");
         state.Steps.TunnelHealthChanged(kept.Tunnel.Name, up);
+    }
+
+    // While nothing comes back, what was known of the path is kept.
+    private void FollowPath(Kept kept, long now)
+    {
+        Tunnel tunnel = kept.Tunnel;
+        PathMtuSearch? path = kept.Probe is { IsUp: true } probe ? probe.Path : null;
+        if (kept.Probe is not null && path is null && kept.Told == 0 && tunnel.PathMtu > 0) return;
+        int mtu = path is { Limit: > 0 and int inside } ? inside + tunnel.HeaderBytes : 0;
+        if (kept.Told > 0) mtu = mtu == 0 ? kept.Told : Math.Min(mtu, kept.Told);
+        int before = tunnel.PathMtu;
+        tunnel.PathMtu = mtu;
+
+        // A search that goes on is told at its end.
+        bool isTold = path is null || path.Candidate == 0 || (mtu > 0 && (before == 0 || mtu < before));
+        if (!isTold || mtu == kept.PathMtuTold) return;
+        kept.PathMtuTold = mtu;
+        state.Events.Add(now, "tunnel", tunnel.Name, "path-mtu", mtu == 0 ? "what the first link carries"
+            : $"{mtu} bytes, {mtu - tunnel.HeaderBytes} inside the tunnel{(kept.SaidBy.IsNone ? "" : $", as {kept.SaidBy} says")}");
     }
 
     private sealed class Kept(Tunnel tunnel)
@@ -194,5 +257,18 @@ internal sealed class TunnelKeeper(PeState state, ControlLoop loop) : ITimed
         public bool Up { get; set; }
 
         public bool HasAnswered { get; set; }
+
+        /// <summary>Probes are as large as the first link allows, whichever that is.</summary>
+        public bool FollowsLink { get; set; }
+
+        /// <summary>Bytes of outer packet that a router said to fit, while no probe is answered that could tell; 0 = none.</summary>
+        public int Told { get; set; }
+
+        public long ToldUntil { get; set; } = long.MaxValue;
+
+        /// <summary>The router that said so last.</summary>
+        public IpAddress SaidBy { get; set; }
+
+        public int PathMtuTold { get; set; }
     }
 }

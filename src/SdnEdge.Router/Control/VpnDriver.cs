@@ -177,7 +177,7 @@ internal sealed class VpnDriver(PeState state, TunnelKeeper tunnels, ControlLoop
     private void Tell(VrfState vrf, IpPrefix prefix, RouteOrigin? origin)
     {
         string name = vrf.Config.Name;
-        if (origin?.Source is RouteSource.Migration or RouteSource.Connected or RouteSource.Static)
+        if (origin?.Source is RouteSource.Migration or RouteSource.Connected or RouteSource.Static or RouteSource.Neighbor)
         {
             _told.Add((name, prefix));
             Advertise(name, prefix);

@@ -62,7 +62,7 @@ internal sealed class NeighborList : IMirrorSink
     {
     }
 
-    public void TunnelState(int id, bool up)
+    public void TunnelState(int id, bool up, int pathMtu)
     {
     }
 

@@ -17,6 +17,7 @@ public sealed class NodeConfigErrorTests
     [InlineData("not-yaml")]
     [InlineData("bfd")]
     [InlineData("vpn")]
+    [InlineData("addresses")]
     public void Every_error_is_reported_at_once_with_its_line_and_what_would_be_right(string name)
     {
         string folder = Folder();

@@ -113,7 +113,13 @@ public sealed class ConservationTests
                     new TunnelOptions("nested", ForwarderRig.Loopback4, IpAddress.Parse("10.77.0.1"), 4) { Mtu = 900 },
                 }.Select(o => Rig.Plane.AddTunnel(o, Rig.Vrf, Rig.Vrf)),
             ];
-            foreach (Tunnel tunnel in _tunnels) tunnel.Up = random.Next(5) > 0;
+            foreach (Tunnel tunnel in _tunnels)
+            {
+                tunnel.Up = random.Next(5) > 0;
+                if (random.Next(4) == 0) tunnel.PathMtu = random.Next(600, 1400);
+                tunnel.SetIdentification(7);
+            }
+
             _leaf = Rig.Route("10.1.1.10/32", ForwardingDecision.Via(Rig.PeB, ForwarderRig.PeBLoopback4), _group);
             _leaf.AttachedHop = ForwardingDecision.Connected(Rig.Site);
             Rig.Route("10.77.0.0/16", ForwardingDecision.Through(_tunnels[1]));

@@ -31,6 +31,23 @@ public sealed class LocalDeliveryTests
         Assert.Equal(1, rig.HostDevice.SentCount);
     }
 
+    // With a host port an error about a tunnel's packet went to the kernel, which knows of no tunnel.
+    [Theory]
+    [InlineData(IpProtocol.Gre, false, true)]
+    [InlineData(IpProtocol.Gre, true, true)]
+    [InlineData(IpProtocol.Tcp, false, false)]
+    [InlineData(IpProtocol.Tcp, true, false)]
+    public void Errors_about_a_tunnels_packets_go_to_the_control_loop_and_others_to_the_host(byte protocol, bool v6, bool punted)
+    {
+        using ForwarderRig rig = new(host: true);
+        (IpAddress router, IpAddress ours, IpAddress peer) = v6 ? (ForwarderRig.Client6, ForwarderRig.Loopback6, ForwarderRig.Server6)
+            : (ForwarderRig.PeALoopback4, ForwarderRig.Loopback4, ForwarderRig.PeBLoopback4);
+        byte[] sent = Frames.Ip(ours, peer, protocol, Frames.Bytes(1500));
+        rig.Receive(rig.Core, rig.FromPeA(Frames.Ip(router, ours, v6 ? IpProtocol.Icmpv6 : IpProtocol.Icmp,
+            Frames.Icmp(IcmpHeader.TooBig(v6 ? IpFamily.V6 : IpFamily.V4, 1400), router, ours, sent[..60]))));
+        Assert.Equal(punted ? (1, 0) : (0, 1), (rig.Punts.Take().Count(p => p.Info.Reason == PuntReason.LocalIcmp), rig.HostDevice.SentCount));
+    }
+
     [Fact]
     public void A_probe_that_came_through_a_tunnel_names_the_tunnel()
     {

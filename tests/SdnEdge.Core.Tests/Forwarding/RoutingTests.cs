@@ -14,6 +14,23 @@ public sealed class RoutingTests : IDisposable
 
     public void Dispose() => _rig.Dispose();
 
+    // Cloud providers number the ends of GRE tunnels so; --check took such addresses, and their packets were martians.
+    [Fact]
+    public void Link_local_addresses_of_ipv4_are_forwarded_where_the_vrf_has_a_route_to_some_and_only_there()
+    {
+        IpAddress near = IpAddress.Parse("169.254.10.1"), far = IpAddress.Parse("169.254.20.1");
+        byte[] packet = Frames.Ip(near, far, IpProtocol.Udp, Frames.Bytes(20));
+        _rig.Receive(_rig.Site, _rig.FromClient(packet));
+        Assert.Equal(1, _rig.Plane.Drops(DropReason.Martian));
+        var prefix = IpPrefix.Parse("169.254.20.0/30");
+        _rig.Vrf.Set(prefix, new FibLeaf(new IndirectNextHop(ForwardingDecision.Via(_rig.PeB))));
+        _rig.Receive(_rig.Site, _rig.FromClient(packet));
+        Assert.Single(_rig.CoreDevice.Sent());
+        _rig.Vrf.Remove(prefix);
+        _rig.Receive(_rig.Site, _rig.FromClient(packet));
+        Assert.Equal(2, _rig.Plane.Drops(DropReason.Martian));
+    }
+
     [Fact]
     public void An_ipv4_packet_leaves_with_its_ttl_decremented_its_checksum_right_and_the_next_hops_mac()
     {

@@ -33,6 +33,46 @@ public class SlowPathArpTests
         Assert.Empty(_b.Take());
     }
 
+    // A route says that it is on the link: 192.0.2.9/32, port dc. Its answers were not believed, and it stayed unreachable.
+    [Fact]
+    public void A_neighbour_outside_the_ports_subnets_is_believed_when_it_was_asked_for()
+    {
+        IpAddress outside = IpAddress.Parse("192.0.2.9");
+        Assert.Equal(SlowPathVerdict.Ignored, _b.Arp(ArpOperation.Reply, OtherMac, outside, Gateway));
+        _b.SlowPath.Resolve(Dc, outside, _b.Now, _b.Actions);
+        _b.Take();
+        Assert.Equal(SlowPathVerdict.Noted, _b.Arp(ArpOperation.Reply, OtherMac, outside, Gateway));
+        Assert.Equal((OtherMac, NeighborState.Reachable), (_b.Find(outside)!.Value.Mac, _b.StateOf(outside)));
+    }
+
+    [Fact]
+    public void For_a_host_that_is_elsewhere_the_router_answers_and_learns_who_asked()
+    {
+        IpAddress asker = IpAddress.Parse("10.1.1.20");
+        Assert.Equal(SlowPathVerdict.Ignored, _b.Arp(ArpOperation.Request, OtherMac, asker, Host));
+        _b.Elsewhere.Add(Host);
+        Assert.Equal(SlowPathVerdict.Answered, _b.Arp(ArpOperation.Request, OtherMac, asker, Host));
+        Assert.Equal(OtherMac, _b.Find(asker)!.Value.Mac);
+        byte[] frame = Assert.Single(_b.TakeFrames(Dc));
+        Assert.True(ArpView.TryParse(frame.AsSpan(14), out ArpView arp));
+        Assert.Equal(new ArpPacket(ArpOperation.Reply, DcMac, Host, OtherMac, asker), arp.Packet);
+
+        // Whoever is about to take the address, and the host itself, hears nothing.
+        Assert.Equal(SlowPathVerdict.Ignored, _b.Arp(ArpOperation.Request, OtherMac, IpAddress.Parse("0.0.0.0"), Host));
+        Assert.Equal(SlowPathVerdict.Ignored, _b.Arp(ArpOperation.Request, HostMac, Host, Host));
+        Assert.Empty(_b.TakeFrames(Dc));
+    }
+
+    [Fact]
+    public void Where_a_host_is_reached_is_announced_in_its_place()
+    {
+        _b.SlowPath.Announce(Dc, Host, null, _b.Actions);
+        _b.SlowPath.Announce(Dc, Host, HostMac, _b.Actions);
+        ArpPacket[] said = [.. _b.TakeFrames(Dc).Select(f => ArpView.TryParse(f.AsSpan(14), out ArpView arp) ? arp.Packet : default)];
+        Assert.Equal([new ArpPacket(ArpOperation.Request, DcMac, Host, default, Host),
+            new ArpPacket(ArpOperation.Request, HostMac, Host, default, Host)], said);
+    }
+
     [Fact]
     public void A_probe_is_answered_and_nobody_learnt()
     {

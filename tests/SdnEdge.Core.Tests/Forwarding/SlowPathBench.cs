@@ -22,11 +22,12 @@ internal sealed class SlowPathBench
 
     public readonly SlowPathActions Actions = new();
     public readonly SlowPath SlowPath;
+    public readonly HashSet<IpAddress> Elsewhere = [];
     public long Now = 987_654_321_987;
 
     public SlowPathBench(SlowPathOptions? options = null)
     {
-        SlowPath = new SlowPath(options);
+        SlowPath = new SlowPath(options) { IsElsewhere = (port, address) => port == Dc && Elsewhere.Contains(address) };
         SlowPath.SetPort(new SlowPathPort(CorePort, 0, CoreMac) { Addresses = [(CoreAddress, 24), (IpAddress.Parse("fd00:16::1"), 64)] },
             Actions);
         SlowPath.SetPort(new SlowPathPort(Dc, 0, DcMac) { Addresses = [(Gateway, 24), (Gateway6, 64)] }, Actions);

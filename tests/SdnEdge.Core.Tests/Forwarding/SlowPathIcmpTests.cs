@@ -261,6 +261,28 @@ public class SlowPathIcmpTests
         Assert.Equal(SlowPathVerdict.Noted, Local(error));
         (SlowPathAction action, _) = Assert.Single(_b.Take());
         Assert.Equal((SlowPathActionKind.PathMtu, IpAddress.Parse("10.255.0.2"), 1450), (action.Kind, action.Address, action.Mtu));
+        Assert.Equal((Loopback, IpAddress.Parse("172.16.0.9"), false), (action.Source, action.SaidBy, action.IsUdp));
+    }
+
+    // The eight bytes behind the IP header that every router quotes (RFC 792) have the key.
+    [Fact]
+    public void The_key_of_the_packet_is_read_from_the_least_quote()
+    {
+        IpAddress router = IpAddress.Parse("172.16.0.9"), peer = IpAddress.Parse("10.255.0.2");
+        byte[] ours = Frames.Ip(Loopback, peer, IpProtocol.Gre, Frames.Gre(new GreHeader(EtherType.Ipv4, Key: 77), Frames.Bytes(1500)));
+        Assert.Equal(SlowPathVerdict.Noted, Local(Frames.Ip(router, Loopback, IpProtocol.Icmp,
+            Frames.Icmp(IcmpHeader.TooBig(IpFamily.V4, 1400), router, Loopback, ours[..28]))));
+        Assert.Equal(77u, Assert.Single(_b.Take()).Action.Key);
+    }
+
+    [Fact]
+    public void A_packet_that_is_said_to_be_too_big_must_be_bigger_than_what_is_said_to_fit()
+    {
+        IpAddress router = IpAddress.Parse("172.16.0.9");
+        byte[] ours = Frames.Ip(Loopback, IpAddress.Parse("10.255.0.2"), IpProtocol.Gre, Frames.Bytes(1300));
+        Assert.Equal(SlowPathVerdict.Malformed, Local(Frames.Ip(router, Loopback, IpProtocol.Icmp,
+            Frames.Icmp(IcmpHeader.TooBig(IpFamily.V4, 1320), router, Loopback, ours[..60]))));
+        Assert.Empty(_b.Take());
     }
 
     [Fact]
@@ -269,7 +291,7 @@ public class SlowPathIcmpTests
         IpAddress router = IpAddress.Parse("172.16.0.9"), peer = IpAddress.Parse("10.255.0.2");
         byte[] Report(IpAddress quotedSource, int mtu) => Frames.Ip(router, Loopback, IpProtocol.Icmp,
             Frames.Icmp(IcmpHeader.TooBig(IpFamily.V4, mtu), router, Loopback,
-                Frames.Ip(quotedSource, peer, IpProtocol.Gre, Frames.Bytes(40))));
+                Frames.Ip(quotedSource, peer, IpProtocol.Gre, Frames.Bytes(1480))));
         Assert.Equal(SlowPathVerdict.Malformed, Local(Report(Host, 1400)));
         Assert.Empty(_b.Take());
         Assert.Equal(SlowPathVerdict.Noted, Local(Report(Loopback, 10)));

@@ -27,6 +27,28 @@ public class SlowPathNdTests
             NeighborFlags.Router | NeighborFlags.Solicited | NeighborFlags.Override), nd.Neighbor);
     }
 
+    // In a host's place: no router flag, and no override, so that what the host itself says counts more (RFC 4861 7.2.8).
+    [Fact]
+    public void For_a_host_that_is_elsewhere_the_router_answers_but_not_a_probe_for_its_address()
+    {
+        IpAddress asker = IpAddress.Parse("fd00:1:1::20");
+        IpAddress group = Ipv6Addresses.SolicitedNode(Host6);
+        var asks = new NeighborMessage(Icmpv6Type.NeighborSolicitation, Host6, OtherMac);
+        Assert.Equal(SlowPathVerdict.Ignored, _b.Nd(asks, asker, group, OtherMac));
+        _b.Elsewhere.Add(Host6);
+        Assert.Equal(SlowPathVerdict.Answered, _b.Nd(asks, asker, group, OtherMac));
+        byte[] frame = Assert.Single(_b.TakeFrames(Dc));
+        Assert.True(IpPacketView.TryParse(frame.AsSpan(14), out IpPacketView ip) && NdpView.TryParse(ip.Payload, out NdpView nd)
+            && nd.Target == Host6 && nd.TargetLinkLayer == DcMac && nd.Flags == NeighborFlags.Solicited && ip.Source.IsLinkLocal);
+        Assert.Equal(SlowPathVerdict.Ignored, _b.Nd(new NeighborMessage(Icmpv6Type.NeighborSolicitation, Host6, null),
+            IpAddress.Parse("::"), group, OtherMac));
+
+        _b.SlowPath.Announce(Dc, Host6, HostMac, _b.Actions);
+        frame = Assert.Single(_b.TakeFrames(Dc));
+        Assert.True(IpPacketView.TryParse(frame.AsSpan(14), out ip) && NdpView.TryParse(ip.Payload, out nd)
+            && nd.TargetLinkLayer == HostMac && nd.Flags == NeighborFlags.Override);
+    }
+
     [Fact]
     public void Duplicate_address_detection_of_our_address_is_answered_to_all_nodes()
     {

@@ -134,7 +134,6 @@ public sealed class TunnelTests : IDisposable
     [InlineData("a bad gre checksum", DropReason.GreInvalid)]
     [InlineData("no room for the key", DropReason.GreInvalid)]
     [InlineData("two bytes of gre", DropReason.GreInvalid)]
-    [InlineData("a fragment", DropReason.GreInvalid)]
     [InlineData("an ethernet payload", DropReason.GrePayload)]
     [InlineData("no inner packet", DropReason.IpTruncated)]
     [InlineData("a broken inner checksum", DropReason.IpChecksum)]
@@ -159,9 +158,6 @@ public sealed class TunnelTests : IDisposable
             "a bad gre checksum" => Patch(Wrapped(Inner(), gre with { Checksum = true }), 60, 0xEE),
             "no room for the key" => Wrapped([], gre)[..(14 + 20 + 6)],
             "two bytes of gre" => Wrapped([], gre)[..(14 + 20 + 2)],
-            "a fragment" => _rig.FromPeA(
-                Frames.Ip(new Ipv4Header(ForwarderRig.PeBLoopback4, ForwarderRig.Loopback4, IpProtocol.Gre, MoreFragments: true),
-                    Frames.Gre(gre, Inner()))),
             "an ethernet payload" => Wrapped(Inner(), gre with { Protocol = EtherType.Bridged }),
             "no inner packet" => Wrapped([], gre),
             "a broken inner checksum" => Wrapped(Patch(Inner(), 10, 0x55), gre),
@@ -232,6 +228,7 @@ public sealed class TunnelTests : IDisposable
     [Theory]
     [InlineData(DscpModel.Uniform, true, 0xB9, 0xB9)]
     [InlineData(DscpModel.Pipe, true, 0xB9, 0x21)]
+    [InlineData(DscpModel.Inherit, true, 0xB9, 0xB9)]
     [InlineData(DscpModel.Uniform, false, 0xBA, 0xB8)]
     public void Class_and_ecn_go_outwards_as_configured(DscpModel model, bool ecn, byte inner, byte outer)
     {
@@ -246,9 +243,10 @@ public sealed class TunnelTests : IDisposable
     [Theory]
     [InlineData(DscpModel.Uniform, 0xB8)]
     [InlineData(DscpModel.Pipe, 0x20)]
-    public void Class_comes_inwards_in_the_uniform_model_only(DscpModel model, byte expected)
+    [InlineData(null, 0x20)] // the default: what the core remarks is not the customer's
+    public void Class_comes_inwards_in_the_uniform_model_only(DscpModel? model, byte expected)
     {
-        AddTunnel(Options() with { Dscp = model });
+        AddTunnel(model is { } asked ? Options() with { Dscp = asked } : Options());
         byte[] inner = Frames.Ip(new Ipv4Header(ForwarderRig.Client4, ForwarderRig.Server4, IpProtocol.Udp, TrafficClass: 0x20),
             Frames.Bytes(8));
         _rig.Receive(_rig.Core,
@@ -284,6 +282,85 @@ public sealed class TunnelTests : IDisposable
         Punted punt = Assert.Single(_rig.Punts.Take());
         Assert.Equal((PuntReason.TooBig, mtu, 14), (punt.Info.Reason, punt.Info.Mtu, punt.Info.L3Offset));
         Assert.Equal(1, _rig.Plane.Drops(DropReason.TooBig));
+    }
+
+    [Fact]
+    public void What_the_path_carries_counts_when_it_is_less_than_the_first_link_but_not_for_a_probe()
+    {
+        Tunnel tunnel = AddTunnel(Options());
+        Redirect(tunnel);
+        tunnel.PathMtu = 1500;
+        _rig.Receive(_rig.Site, _rig.FromClient(Sized(1476, df: true)), _rig.FromClient(Sized(1477, df: true)));
+        Assert.Equal(1500, Assert.Single(_rig.CoreDevice.Sent()).Bytes.Length - 14);
+        Assert.Equal(1476, Assert.Single(_rig.Punts.Take()).Info.Mtu);
+
+        _rig.Forwarder.SendThroughTunnel(tunnel, Sized(1576, df: true), _rig.Now);
+        Assert.Equal(1600, Assert.Single(_rig.CoreDevice.Sent()).Bytes.Length - 14);
+    }
+
+    // IPv6 inside a tunnel that leaves less than 1280 was told "too big, 1280" for ever.
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void Ipv6_of_1280_bytes_passes_a_tunnel_that_leaves_less_in_fragments_of_the_outer_packet(bool outerV6)
+    {
+        using ForwarderRig far = new();
+        Tunnel tunnel = AddTunnel(Options(outerV6) with { Key = Key });
+        far.Plane.AddTunnel(Mirror(tunnel.Options), far.Vrf, far.Vrf);
+        far.Vrf.Set(IpPrefix.Host(tunnel.Options.Remote), new FibLeaf(new IndirectNextHop(ForwardingDecision.Local)));
+        Redirect(tunnel, v6: true);
+        tunnel.PathMtu = 1280;
+        byte[] full = Frames.Ip(ForwarderRig.Client6, ForwarderRig.Server6, IpProtocol.Udp, Frames.Bytes(1240));
+        byte[] more = Frames.Ip(ForwarderRig.Client6, ForwarderRig.Server6, IpProtocol.Udp, Frames.Bytes(1241));
+        _rig.Receive(_rig.Site, _rig.FromClient(full), _rig.FromClient(more));
+        Assert.Equal(PuntReason.TooBig, Assert.Single(_rig.Punts.Take()).Info.Reason);
+        byte[][] parts = [.. _rig.CoreDevice.Sent().Select(f => f.Bytes[14..])];
+        Assert.Equal(2, parts.Length);
+        Assert.All(parts, p => Assert.InRange(p.Length, 1, 1280));
+        Assert.Equal(0, _rig.Plane.Ledger.Imbalance);
+
+        // At the other end the control loop puts them together.
+        FragmentReassembler reassembler = new();
+        foreach (byte[] part in parts)
+        {
+            far.Receive(far.Core, ForwarderRig.Ethernet(far.Core.Mac, ForwarderRig.PeAMac, part));
+            Punted punt = Assert.Single(far.Punts.Take());
+            Assert.Equal((PuntReason.TunnelFragment, true), (punt.Info.Reason, punt.Info.IsConsumed));
+            if (reassembler.Add(punt.Frame.AsSpan(punt.Info.L3Offset), 0) is { } whole)
+                far.Forwarder.Originate(punt.Info.Vrf, whole, far.Now);
+        }
+
+        Assert.Equal(Routed(Routed(full)), Assert.Single(far.CoreDevice.Sent()).Bytes[14..]);
+        Assert.Equal(0, far.Plane.Ledger.Imbalance);
+    }
+
+    // RFC 2784 2.3: bits 1, 4 and 5 and a version other than 0 are refused, bits 6 to 12 ignored. The codec had it right, the fast path
+    // refused all.
+    [Fact]
+    public void Reserved_bits_are_judged_as_the_codec_judges_them()
+    {
+        AddTunnel(Options());
+        for (int bit = 0; bit < 16; bit++)
+        {
+            int flags = 1 << bit;
+            if ((flags & (GreView.C | GreView.K | GreView.S)) != 0) continue;
+            byte[] gre = Frames.Gre(new GreHeader(EtherType.Ipv4), Inner());
+            BinaryPrimitives.WriteUInt16BigEndian(gre, (ushort)flags);
+            _rig.Receive(_rig.Core, _rig.FromPeA(Frames.Ip(ForwarderRig.PeBLoopback4, ForwarderRig.Loopback4, IpProtocol.Gre, gre)));
+            Assert.Equal(GreView.TryParse(gre, out _), _rig.CoreDevice.Sent().Count == 1);
+            Assert.Equal(flags is >= 0x0008 and <= 0x0200, GreView.TryParse(gre, out _));
+        }
+    }
+
+    [Fact]
+    public void Parts_from_an_address_that_is_no_tunnel_peer_are_not_kept()
+    {
+        AddTunnel(Options());
+        byte[] part = Frames.Ip(new Ipv4Header(ForwarderRig.PeALoopback4, ForwarderRig.Loopback4, IpProtocol.Gre, MoreFragments: true),
+            Frames.Bytes(800));
+        _rig.Receive(_rig.Core, _rig.FromPeA(part));
+        Assert.Empty(_rig.Punts.Take());
+        Assert.Equal(1, _rig.Plane.Drops(DropReason.TunnelUnknownPeer));
     }
 
     [Fact]

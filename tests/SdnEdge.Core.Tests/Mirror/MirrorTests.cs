@@ -184,7 +184,7 @@ public sealed class MirrorTests
                 TtlUniform = flag, Ecn = !flag, MssClamp = flag, Checksum = !flag, Sequence = flag, UdpChecksum = !flag,
                 IsRedirect = flag, SendOnly = !flag,
             }, 1, 2, flag);
-            to.TunnelState(7, flag);
+            to.TunnelState(7, flag, 1436);
             to.TunnelGone(7);
             to.Group(new MirrorGroup(9, port.Name, "default", MirrorGroupAction.Attached, MirrorGroupAction.Tunnel, 7));
             to.GroupGone(9);

@@ -67,7 +67,8 @@ internal sealed class MirrorWorld : IDisposable
                     Any(_vrfs), _vrfs[0]));
                 break;
             case 4 when _tunnels.Count > 0:
-                Any(_tunnels).Up = _random.Next(2) == 0;
+                Tunnel changed = Any(_tunnels);
+                (changed.Up, changed.PathMtu) = (_random.Next(2) == 0, 1400 * _random.Next(2));
                 break;
             case 5:
                 var group = new RedirectGroup($"g{++_names}", "default", 1);
@@ -137,7 +138,7 @@ internal sealed class MirrorWorld : IDisposable
             .Select(p => $"{p!.Name} {p.Vrf.Name} {p.Mac} {p.Mtu} {p.Up} {string.Join(' ', p.Addresses)}: "
                 + string.Join(' ', p.Neighbors.Snapshot().Where(n => n.Mac is not null).OrderBy(n => n.Address)
                 .Select(n => $"{n.Address}={n.Mac}")))
-            .Concat(plane.Tunnels.Select(t => $"{t.Options} {t.Vrf.Name} {t.Underlay.Name} {t.Up}").Order(StringComparer.Ordinal))
+            .Concat(plane.Tunnels.Select(t => $"{t.Options} {t.Vrf.Name} {t.Underlay.Name} {t.Up} {t.PathMtu}").Order(StringComparer.Ordinal))
             .Append($"host {plane.Host?.Address} {plane.Host?.Mac}"));
 
     public void Dispose()
