@@ -11,7 +11,8 @@ namespace SdnEdge.Router.Control;
 /// <list type="number">
 /// <item>The PE answers ARP and ND in its place (RFC 1027, RFC 4389), and says once, unasked, that it is reached by this PE.</item>
 /// <item>It tells the other PEs of the hosts that it knows on the link by host routes, so that the answers find them.</item>
-/// <item>When the host is on the link again, the PE says so in its place with its own MAC address.</item>
+/// <item>When the host is on the link again, the PE says so in its place with its own MAC address, and tells it of the others that are
+/// not.</item>
 /// </list>
 /// Nothing of that happens on a subnet that is at one site only. (docs/decisions/0026)
 /// </summary>
@@ -144,8 +145,10 @@ internal sealed class StretchedSubnets(PeState state, SlowPathDriver slowPath, C
             return;
         }
 
-        if (!link.Away.Remove(address)) return;
-        if (port.Neighbors.Find(address)?.Mac is { } mac) slowPath.Announce(port.Index, address, mac);
+        if (link.Away.Remove(address) && port.Neighbors.Find(address)?.Mac is { } mac) slowPath.Announce(port.Index, address, mac);
+
+        // A server that has come knows its neighbours from the other site's link, and asks them there for as long as it hears from them.
+        foreach (IpAddress other in link.Away.Take(AddressesARound)) slowPath.Announce(port.Index, other, null);
         if (link.Away.Count > 0) return;
         foreach (IpAddress offered in link.Offered.ToArray()) Withdraw(port, link, offered);
     }
