@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using SdnEdge.Lab.Running;
+using SdnEdge.Lab.Topologies;
 using SdnEdge.Linux;
 using SdnEdge.Testing;
 using Xunit;
@@ -25,6 +26,26 @@ public sealed class LabDeployTests
     // A deploy that never ends: node b is not set up as long as its script runs.
     private static readonly string Endless =
         TwoHosts.Replace("10.9.0.2/24 dev eth1]", "10.9.0.2/24 dev eth1, sleep 1000]", StringComparison.Ordinal);
+
+    private const string OnePe = """
+        name: LABNAME
+        topology:
+          nodes:
+            pe: { kind: sdnedge-pe, startup-config: pe.yaml }
+            h: { kind: linux, exec: [ip address add 172.16.0.9/24 dev eth1] }
+          links: [ { endpoints: ["pe:eth1", "h:eth1"] } ]
+        """;
+
+    private const string PeConfig = """
+        name: pe
+        routerId: 10.255.0.1
+        as: 65000
+        loopbacks: [10.255.0.1]
+        host: { device: host0 }
+        ports: [ { name: core, device: tap-eth1, mtu: 1600, addresses: [172.16.0.1/24] } ]
+        static: [ { prefix: 10.255.0.9/32, via: 172.16.0.9 } ]
+        bgp: { peers: [ { address: 10.255.0.9, as: 65009, shutdown: "not before Monday" } ] }
+        """;
 
     [RootFact]
     public async Task A_lab_is_deployed_used_and_destroyed_twice_and_leaves_nothing()
@@ -64,11 +85,109 @@ public sealed class LabDeployTests
     [RootFact]
     public async Task A_deploy_that_fails_says_why_and_leaves_nothing()
     {
-        await using var instance = LabInstance.Of(TwoHosts.Replace("10.9.0.2/24", "10.9.0.2/99", StringComparison.Ordinal));
+        await using var instance = LabInstance.Of(TwoHosts.Replace("b: { kind: linux, ",
+            "b: { kind: linux, sysctls: { net.ipv4.no_such_thing: 1 }, ", StringComparison.Ordinal));
         LabException e = await Assert.ThrowsAsync<LabException>(() => instance.DeployAsync());
         Assert.Contains("node b could not be set up", e.Message, StringComparison.Ordinal);
-        Assert.Contains("10.9.0.2/99", e.Message, StringComparison.Ordinal);
+        Assert.Contains("no_such_thing", e.Message, StringComparison.Ordinal);
         Assert.Empty(instance.Residue());
+    }
+
+    // As containerlab does: the lab stands, and what failed is told.
+    [RootFact]
+    public async Task A_line_of_exec_that_fails_is_told_and_the_next_ones_are_run_all_the_same()
+    {
+        await using var instance = LabInstance.Of(TwoHosts.Replace("exec: [ip address add 10.9.0.2/24 dev eth1]", """
+            exec: [ip address add 10.9.0.2/99 dev eth1, ip address add 10.9.0.2/24 dev eth1, "false # a comment", "ip link add d0 type bridge"]
+            """, StringComparison.Ordinal));
+        var told = new List<string>();
+        RunningLab lab = await instance.DeployAsync(instance.Options with { Progress = line => { lock (told) told.Add(line); } });
+        string warning = Assert.Single(told, t => t.StartsWith("warning: exec of node b", StringComparison.Ordinal));
+        Assert.Contains("ip address add 10.9.0.2/99 dev eth1: exit code", warning, StringComparison.Ordinal);
+        Assert.Contains("false # a comment: exit code 1", warning, StringComparison.Ordinal);
+        Assert.Contains("10.9.0.2/24", await LabInstance.RunAsync(lab, "b", "ip", "address"), StringComparison.Ordinal);
+        Assert.Contains("d0", await LabInstance.RunAsync(lab, "b", "ip", "link"), StringComparison.Ordinal);
+    }
+
+    // The shell had read a buffer of its script when its input was turned elsewhere: the rest was lost in silence.
+    [RootFact]
+    public async Task A_script_of_many_kilobytes_is_run_to_its_end()
+    {
+        string routes = string.Concat(Enumerable.Range(0, 250).Select(i => $"        - ip route add 10.0.{i}.0/24 via 192.0.2.2 dev eth1\n"));
+        string lines = string.Concat(Enumerable.Range(0, 250).Select(i => $"        - echo {new string('x', 60)} {i} >/dev/null\n"));
+        await using var instance = LabInstance.Of($$"""
+            name: LABNAME
+            topology:
+              nodes:
+                a:
+                  kind: linux
+                  exec:
+                    - ip address add 192.0.2.1/24 dev eth1
+            {{routes}}{{lines}}        - ip link add last type bridge
+                b: { kind: linux }
+              links: [ { endpoints: ["a:eth1", "b:eth1"] } ]
+            """);
+        RunningLab lab = await instance.DeployAsync();
+        string there = await LabInstance.RunAsync(lab, "a", "ip", "route");
+        Assert.Equal(251, there.Split('\n', StringSplitOptions.RemoveEmptyEntries).Length);
+        Assert.Contains("last", await LabInstance.RunAsync(lab, "a", "ip", "link"), StringComparison.Ordinal);
+    }
+
+    [RootFact]
+    public async Task Groups_settings_variables_and_macs_of_containerlabs_files_have_their_effect_and_what_has_none_is_named()
+    {
+        await using var instance = LabInstance.Of("""
+            name: LABNAME
+            topology:
+              groups:
+                routers:
+                  kind: linux
+                  sysctls: { net.ipv4.ip_forward: 1 }
+                  exec: ["ip address add ${SDNEDGE_NOT_SET:=192.0.2.1}/24 dev eth1"]
+              kinds: { linux: { image: "alpine:3" } }
+              nodes:
+                r1: { group: routers, env: { A: b } }
+                h1: { kind: linux, binds: ["a:b"], exec: [ip address add 192.0.2.2/24 dev eth1] }
+              links:
+                - endpoints:
+                    - { node: r1, interface: eth1, mac: "02:00:00:00:09:01" }
+                    - { node: h1, interface: eth1 }
+            """);
+        var told = new List<string>();
+        RunningLab lab = await instance.DeployAsync(instance.Options with { Progress = line => { lock (told) told.Add(line); } });
+        string there = await LabInstance.RunAsync(lab, "r1", "ip", "address", "show", "eth1");
+        Assert.Contains("192.0.2.1/24", there, StringComparison.Ordinal);
+        Assert.Contains("02:00:00:00:09:01", there, StringComparison.Ordinal);
+        Assert.Equal("1", (await LabInstance.RunAsync(lab, "r1", "cat", "/proc/sys/net/ipv4/ip_forward")).Trim());
+        Assert.Equal("0", (await LabInstance.RunAsync(lab, "h1", "cat", "/proc/sys/net/ipv4/ip_forward")).Trim());
+        string[] warnings = [.. told.Where(t => t.StartsWith("warning:", StringComparison.Ordinal)).Order(StringComparer.Ordinal)];
+        Assert.Equal(["warning: 'binds' has no effect in a lab of namespaces (h1)",
+            "warning: 'image' has no effect in a lab of namespaces (kind linux)"], warnings);
+    }
+
+    [RootFact]
+    public async Task Errors_of_a_PEs_file_are_found_before_anything_is_made_and_name_the_users_file()
+    {
+        await using var instance = LabInstance.Of(OnePe);
+        string config = Path.Combine(instance.Root, "pe.yaml");
+        await File.WriteAllTextAsync(config, PeConfig.Replace("as: 65000", "as: none\nportz: []", StringComparison.Ordinal));
+        TopologyException e = await Assert.ThrowsAsync<TopologyException>(() => instance.DeployAsync());
+        Assert.Contains($"{config}:3:5: as:", e.Message, StringComparison.Ordinal);
+        Assert.Contains($"{config}:4:1: portz", e.Message, StringComparison.Ordinal);
+        Assert.Empty(instance.Residue());
+    }
+
+    // A peer that is shut down kept the lab from being ready, for ever; a password in the file could be read by everybody.
+    [RootFact]
+    public async Task A_peer_that_is_shut_down_is_not_waited_for_an_odd_MTU_is_told_and_the_file_is_nobody_elses()
+    {
+        await using var instance = LabInstance.Of(OnePe);
+        await File.WriteAllTextAsync(Path.Combine(instance.Root, "pe.yaml"), PeConfig);
+        var told = new List<string>();
+        await instance.DeployAsync(instance.Options with { Progress = line => { lock (told) told.Add(line); } });
+        Assert.Contains(told, t => t.Contains("port core of pe has an MTU of 1600, its link pe:eth1 one of 1500", StringComparison.Ordinal));
+        foreach (string file in Directory.GetFiles(instance.Folder, "*.yaml").Concat(Directory.GetFiles(instance.Folder, "*.setup")))
+            Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite, File.GetUnixFileMode(file));
     }
 
     [RootFact]

@@ -163,29 +163,6 @@ public sealed partial class LabPlanTests
     }
 
     [Fact]
-    public void Plain_ip_lines_go_into_the_batch_until_a_line_needs_a_shell()
-    {
-        LabTopology lab = TopologyLoader.Parse("""
-            name: x
-            topology:
-              nodes:
-                a:
-                  kind: linux
-                  exec:
-                    - ip address add 10.0.0.1/24 dev lo
-                    - ip -6 addr add fd00::1/64 dev lo nodad
-                    - ip -6 route add default via fd00::2
-                    - ip route add 10.1.0.0/16 via $(echo 10.0.0.2)
-                    - ip route add 10.2.0.0/16 via 10.0.0.2
-            """, "/nowhere/x.yml");
-        string script = Assert.Single(Plan(lab).Nodes).Script;
-        Assert.Contains("link set lo up\naddress add 10.0.0.1/24 dev lo\naddr add fd00::1/64 dev lo nodad\nroute add default via "
-            + "fd00::2\nEND\n", script, StringComparison.Ordinal);
-        Assert.EndsWith("ip route add 10.1.0.0/16 via $(echo 10.0.0.2)\nip route add 10.2.0.0/16 via 10.0.0.2\n", script,
-            StringComparison.Ordinal);
-    }
-
-    [Fact]
     public void A_graph_names_every_node_and_link_in_each_format()
     {
         LabTopology lab = TopologyLoader.Load(LabFiles.Figure1);

@@ -259,7 +259,7 @@ internal static class LabCommand
         }
         catch (TopologyException e)
         {
-            foreach (ConfigError error in e.Errors) Console.Error.WriteLine(error);
+            Console.Error.WriteLine(e.Message);
             return 2;
         }
         catch (Exception e) when (e is LabException or LinuxException or IOException)

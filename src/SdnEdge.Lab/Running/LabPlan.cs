@@ -1,6 +1,5 @@
 using System.Text;
 using System.Text.Json;
-using System.Text.RegularExpressions;
 using SdnEdge.Core.Api;
 using SdnEdge.Core.Wire;
 using SdnEdge.Lab.Topologies;
@@ -19,7 +18,8 @@ internal sealed record PlannedProcess(string Node, string Name, IReadOnlyList<st
 /// <param name="Node">The node.</param>
 /// <param name="Namespace">Its namespace.</param>
 /// <param name="Log">Its log file.</param>
-/// <param name="Script">Shell script run inside the namespace once the links are there.</param>
+/// <param name="Script">Shell script run inside the namespace once the links are there. On its error output it says which lines of
+/// <c>exec</c> failed; nothing else there but why it failed itself.</param>
 /// <param name="Files">Files written to the state folder first: path and text.</param>
 /// <param name="Processes">Processes started after the script, in order.</param>
 internal sealed record PlannedNode(
@@ -33,7 +33,7 @@ internal sealed record PlannedNode(
 /// <param name="Topology">What is deployed.</param>
 /// <param name="RootBatch">Lines for <c>ip -batch</c>, outside: namespaces, and links between them.</param>
 /// <param name="Nodes">The nodes, WAN nodes first, as others wait for them; then by <see cref="StageOf"/>.</param>
-internal sealed partial record LabPlan(LabTopology Topology, string RootBatch, IReadOnlyList<PlannedNode> Nodes)
+internal sealed record LabPlan(LabTopology Topology, string RootBatch, IReadOnlyList<PlannedNode> Nodes)
 {
     // Long enough for what a PE leaves unread while another process has its core: a second and a half at 20 kpps.
     private const int TapQueueLength = 32768;
@@ -100,9 +100,14 @@ internal sealed partial record LabPlan(LabTopology Topology, string RootBatch, I
         if (node.Management is { } management)
             ip.Append($"address add {management} dev {LabTopology.ManagementInterface}{(management.Address.IsV6 ? " nodad" : "")}\n");
 
-        AppendExec(ip, later, node.Exec);
-        string script = $"set -e\nexec >>{Quote(log)} 2>&1 </dev/null\ncd /proc/sys/net\n{sysctl}ip -batch - <<'END'\n{ip}END\ncd "
-            + $"/\n{later}";
+        foreach ((string key, string value) in node.Sysctls) sysctl.Append($"echo {Quote(value)} >{key.Replace('.', '/')}\n");
+        foreach (LabLink link in lab.LinksOf(node.Name))
+        {
+            if (link.EndAt(node.Name) is { Mac: { } mac } end) ip.Append($"link set {end.Interface} address {mac}\n");
+        }
+
+        string script = $"set -e\nexec 3>&2 >>{Quote(log)} 2>&1 </dev/null\ncd /proc/sys/net\n{sysctl}ip -batch - <<'END'\n{ip}END\ncd "
+            + $"/\n{later}{Exec(node.Exec)}";
         return new PlannedNode(node, lab.NamespaceOf(node.Name), log, script, files, processes);
 
         void Kernel(string key, string value) => sysctl.Append($"echo {value} >{key}\n");
@@ -237,24 +242,10 @@ internal sealed partial record LabPlan(LabTopology Topology, string RootBatch, I
                 Path.Combine(folder, node.Name + ".pid")]));
     }
 
-    // Plain lines of ip go into the batch as long as no other line has come: one process for all.
-    private static void AppendExec(StringBuilder ip, StringBuilder later, IReadOnlyList<string> lines)
-    {
-        bool batch = later.Length == 0;
-        foreach (string line in lines)
-        {
-            // A batch takes no options before the command; an address tells its family by itself.
-            Match plain = PlainIpLine().Match(line);
-            batch &= plain.Success;
-            if (batch) ip.Append(plain.Groups["command"].Value).Append('\n');
-            else later.Append(line).Append('\n');
-        }
-    }
-
-    [GeneratedRegex(@"^ip\s+((?<command>(link|route|neigh)\s[\w\s.:/-]+)"
-        + @"|(-[46]\s+)?(?<command>(a|addr|address)\s[\w\s.:/-]+)"
-        + @"|-[46]\s+(?<command>(r|route)\s[\w\s.:/-]*\bvia\s[\w\s.:/-]+))$", RegexOptions.ExplicitCapture)]
-    private static partial Regex PlainIpLine();
+    // Each line by itself: one that fails is told, and the next one is run all the same, as containerlab does. Not in a batch of ip, which
+    // ends at the first line that it cannot read.
+    private static string Exec(IReadOnlyList<string> lines) => lines.Count == 0 ? "" : "set +e\n"
+        + string.Concat(lines.Select(l => $"(\n{l}\n) || echo {Quote(l)}': exit code '$? >&3\n")) + "exit 0\n";
 
     private static string Quote(string text) => "'" + text.Replace("'", "'\\''", StringComparison.Ordinal) + "'";
 }

@@ -1,13 +1,15 @@
 using System.Collections.Concurrent;
 using System.Diagnostics;
 using System.Globalization;
+using SdnEdge.Core.Config;
 using SdnEdge.Lab.Topologies;
 using SdnEdge.Linux;
 
 namespace SdnEdge.Lab.Running;
 
 /// <summary>
-/// Deploys and destroys labs. Deploy: 1 read and check the topology; 2 refuse what cannot work; 3 write down what will be
+/// Deploys and destroys labs. Deploy: 1 read and check the topology and the PEs' configurations; 2 refuse what cannot work; 3 write down
+/// what will be
 /// made; 4 make certificates, and namespaces and links in one batch; 5 set up each node and start its processes, stage by stage;
 /// 6 wait until each is ready; hosts that are ready start their virtual machines, which are waited for.
 /// Whatever goes wrong after 3, and a cancelled deploy too, is undone. Destroy works from what was written down.
@@ -31,6 +33,9 @@ public static class LabRunner
         if (LabOptions.WhyNot is { } lacking) throw new LabException(lacking);
 
         string folder = options.Folder(lab.Name);
+        LabPlan plan = LabPlan.For(lab, folder, options.FindSelf());
+        IReadOnlyDictionary<string, NodeConfig> pes = StartupConfigs.Check(plan, out IReadOnlyList<string> odd);
+        foreach (string warning in lab.Warnings.Concat(odd)) options.Progress?.Invoke("warning: " + warning);
         using FileStream claim = Claim(options.StateRoot, lab.Name);
         await MakeWayAsync(lab, folder, options, cancel);
 
@@ -40,7 +45,6 @@ public static class LabRunner
         state.Write(folder);
         try
         {
-            LabPlan plan = LabPlan.For(lab, folder, options.FindSelf());
             LabCertificates.Write(lab, folder);
             options.Progress?.Invoke($"making {lab.Nodes.Count} namespaces and {lab.Links.Count} links");
             await Netns.BatchAsync(plan.RootBatch, force: false, cancel);
@@ -54,14 +58,15 @@ public static class LabRunner
                 await Parallel.ForEachAsync(stage, new ParallelOptions { MaxDegreeOfParallelism = 4, CancellationToken = cancel },
                     StartAsync);
 
-            await Readiness.WaitAsync(plan, folder, [.. started], options, cancel);
+            await Readiness.WaitAsync(plan, pes, folder, [.. started], options, cancel);
             state = state with { Ready = true };
             state.Write(folder);
             return new RunningLab(lab, folder, options.StateRoot);
 
             async ValueTask StartAsync(PlannedNode node, CancellationToken stop)
             {
-                await SetUpAsync(node, stop);
+                if (await SetUpAsync(node, folder, stop) is { Length: > 0 } failed)
+                    options.Progress?.Invoke($"warning: exec of node {node.Node.Name} failed: {failed}");
                 foreach (PlannedProcess planned in node.Processes)
                 {
                     Process process = Netns.StartDaemon(node.Namespace, planned.Argv, node.Node.Env, node.Log);
@@ -128,12 +133,24 @@ public static class LabRunner
         }
     }
 
-    private static async Task SetUpAsync(PlannedNode node, CancellationToken cancel)
+    // Returns what of exec failed; that takes no lab away. The script is a file: a shell that reads it from its input loses what is left of
+    // it in its buffer when the input is turned elsewhere. Files may have passwords: nobody else reads them.
+    private static async Task<string> SetUpAsync(PlannedNode node, string folder, CancellationToken cancel)
     {
-        foreach ((string path, string text) in node.Files) await File.WriteAllTextAsync(path, text, cancel);
-        ProcessStartInfo script = Netns.Command(node.Namespace, ["sh"], node.Node.Env);
-        (int code, string error) = await Netns.RunAsync(script, node.Script, cancel);
+        string file = Path.Combine(folder, node.Node.Name + ".setup");
+        foreach ((string path, string text) in node.Files.Append((file, node.Script)))
+        {
+            await using var to = new StreamWriter(path, new FileStreamOptions
+            {
+                Mode = FileMode.Create, Access = FileAccess.Write, UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite,
+            });
+            await to.WriteAsync(text.AsMemory(), cancel);
+        }
+
+        ProcessStartInfo script = Netns.Command(node.Namespace, ["sh", file], node.Node.Env);
+        (int code, string error) = await Netns.RunAsync(script, "", cancel);
         if (code != 0) throw new LabException($"node {node.Node.Name} could not be set up (exit code {code}). {error.Trim()}");
+        return error.Trim().Replace("\n", "; ", StringComparison.Ordinal);
     }
 
     // One deploy or destroy of a lab at a time; the kernel lets go of the claim when its holder ends, however it ends.

@@ -3,6 +3,7 @@ using System.Net;
 using System.Net.Sockets;
 using SdnEdge.Client;
 using SdnEdge.Core.Api;
+using SdnEdge.Core.Config;
 using SdnEdge.Core.Wire;
 using SdnEdge.Lab.Topologies;
 using SdnEdge.Lab.Wan;
@@ -16,7 +17,7 @@ internal static class Readiness
     private const int TailLines = 12;
 
     public static async Task WaitAsync(
-        LabPlan plan, string folder, IReadOnlyList<(PlannedNode Node, LabProcess Record, Process Process)> started, LabOptions options,
+        LabPlan plan, IReadOnlyDictionary<string, NodeConfig> configs, string folder, IReadOnlyList<(PlannedNode Node, LabProcess Record, Process Process)> started, LabOptions options,
         CancellationToken cancel)
     {
         LabTopology lab = plan.Topology;
@@ -97,9 +98,11 @@ internal static class Readiness
                 [.. lab.Nodes.Where(n => n.Server is not null).SelectMany(n => n.Server!.Addresses).Select(a => IpPrefix.Host(a.Address))];
             foreach (string pe in pes)
             {
+                // What is configured as shut down is not meant to come up.
+                HashSet<string> shut = [.. configs[pe].Bgp.Peers.Where(p => p.Shutdown is not null).Select(p => p.Address.ToString())];
                 await UntilAsync($"{pe}'s BGP sessions and their first routes", async () =>
                     await AskPeAsync(pe, (client, c) => client.BgpPeersAsync(c)) is { } peers
-                    && peers.All(p => string.Equals(p.State, "established", StringComparison.OrdinalIgnoreCase) && p.Loaded != false));
+                    && peers.All(p => shut.Contains(p.Address) || string.Equals(p.State, "established", StringComparison.OrdinalIgnoreCase) && p.Loaded != false));
                 foreach (IpPrefix server in servers)
                 {
                     await UntilAsync($"{pe} to have a route to {server}", async () =>

@@ -55,9 +55,15 @@ public static partial class TopologyLoader
         {
             var reader = new MapReader(map, at.Path, at.Errors);
             string? node = reader.Text("node", required: true, "pe-a"), name = reader.Text("interface", required: true, "eth1");
-            reader.Known("mac");
+            MacAddress? mac = null;
+            if (reader.Text("mac", example: "02:00:00:00:01:10") is { } given)
+            {
+                if (MacAddress.TryParse(given, null, out MacAddress one) && !one.IsMulticast && one.Value != 0) mac = one;
+                else reader.Error("mac", $"'{given}' is no unicast MAC address; write it as 02:00:00:00:01:10");
+            }
+
             reader.Finish();
-            return node is null || name is null ? null : new LinkEnd(node, name);
+            return node is null || name is null ? null : new LinkEnd(node, name) { Mac = mac };
         }
 
         string? text = (at.At as YamlText)?.Text;
@@ -72,7 +78,8 @@ public static partial class TopologyLoader
         LabNode? node = nodes.Find(n => n.Name == end.Node);
         if (node is null) place.Error($"there is no node '{end.Node}'; nodes are {string.Join(", ", nodes.Select(n => n.Name))}");
         else CheckInterface(place, node, end.Interface);
-        if (!taken.TryAdd(end, place.At.Line)) place.Error($"'{end}' is taken by the link in line {taken[end]}; use another interface");
+        LinkEnd bare = end with { Mac = null };
+        if (!taken.TryAdd(bare, place.At.Line)) place.Error($"'{end}' is taken by the link in line {taken[bare]}; use another interface");
         return node is not null;
     }
 

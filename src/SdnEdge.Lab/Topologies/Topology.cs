@@ -51,6 +51,9 @@ public sealed record LabNode(
     /// <summary>What a server is, from its labels; null for other kinds.</summary>
     public ServerSpec? Server { get; init; }
 
+    /// <summary>Settings of the namespace's kernel below <c>net.</c>, by name: <c>net.ipv4.ip_forward</c>.</summary>
+    public IReadOnlyDictionary<string, string> Sysctls { get; init; } = new Dictionary<string, string>();
+
     /// <summary>Seed of a WAN node's randomness (label <c>sdnedge.seed</c>, default 1).</summary>
     public ulong Seed { get; init; } = 1;
 
@@ -81,6 +84,9 @@ public readonly record struct InterfaceAddress(IpAddress Address, int Length)
 /// <param name="Interface">Interface name in that node.</param>
 public sealed record LinkEnd(string Node, string Interface)
 {
+    /// <summary>MAC address that it is given; null: the kernel's choice.</summary>
+    public MacAddress? Mac { get; init; }
+
     /// <summary>Text as <c>node:interface</c>.</summary>
     public override string ToString() => $"{Node}:{Interface}";
 }
@@ -127,6 +133,9 @@ public sealed record Impairment(
 /// <param name="Links">Links in the file's order.</param>
 public sealed record LabTopology(string Name, string File, IReadOnlyList<LabNode> Nodes, IReadOnlyList<LabLink> Links)
 {
+    /// <summary>What the file says without effect in a lab of namespaces, for people.</summary>
+    public IReadOnlyList<string> Warnings { get; init; } = [];
+
     /// <summary>
     /// What a node calls its interface to a management network, by which APIs are reached: a plain device in the node's namespace. Even at
     /// a PE it is no port of the router.
@@ -161,8 +170,16 @@ public sealed record LabTopology(string Name, string File, IReadOnlyList<LabNode
 }
 
 /// <summary>A topology file cannot be used: all that is wrong with it, at once.</summary>
-public sealed class TopologyException(IReadOnlyList<ConfigError> errors) : Exception(string.Join(Environment.NewLine, errors))
+public sealed class TopologyException : Exception
 {
-    /// <summary>The errors, by place in the file.</summary>
-    public IReadOnlyList<ConfigError> Errors { get; } = errors;
+    /// <summary>Errors in it, by place.</summary>
+    public TopologyException(IReadOnlyList<ConfigError> errors)
+        : base(string.Join(Environment.NewLine, errors)) => Errors = errors;
+
+    /// <summary>It cannot be read at all.</summary>
+    public TopologyException(string message)
+        : base(message) => Errors = [];
+
+    /// <summary>The errors, by place in the file; empty when it could not be read.</summary>
+    public IReadOnlyList<ConfigError> Errors { get; }
 }

@@ -6,8 +6,9 @@ namespace SdnEdge.Lab.Topologies;
 
 /// <summary>
 /// Reads a topology in containerlab's schema. What containerlab needs and a lab of namespaces does not (image, binds, ports, mgmt)
-/// is accepted and has no effect; what neither knows is an error, so that a slip of the pen does not pass in silence.
-/// 1 read the tree; 2 nodes, with defaults and kinds merged in; 3 links; 4 what only the whole can tell.
+/// is accepted without effect, and a warning names it; what neither knows is an error, so that a slip of the pen does not pass in silence.
+/// 0 the caller's environment is filled in; 1 read the tree; 2 nodes, with defaults, kinds and groups merged in; 3 links; 4 what only the
+/// whole can tell.
 /// </summary>
 public static partial class TopologyLoader
 {
@@ -21,8 +22,8 @@ public static partial class TopologyLoader
     // Containerlab's own, without effect here.
     private static readonly string[] s_otherKeys =
     [
-        "image", "image-pull-policy", "binds", "ports", "type", "group", "cmd", "entrypoint", "user", "license", "mgmt-ipv4", "mgmt-ipv6",
-        "network-mode", "runtime", "cpu", "cpu-set", "memory", "sysctls", "enforce-startup-config", "auto-remove", "startup-delay",
+        "image", "image-pull-policy", "binds", "ports", "type", "cmd", "entrypoint", "user", "license", "mgmt-ipv4", "mgmt-ipv6",
+        "network-mode", "runtime", "cpu", "cpu-set", "memory", "enforce-startup-config", "auto-remove", "startup-delay",
         "restart-policy", "stages", "healthcheck", "dns", "extras", "certificate", "position", "suppress-startup-config",
     ];
 
@@ -35,11 +36,13 @@ public static partial class TopologyLoader
         string text;
         try
         {
+            if (Directory.Exists(full)) throw new TopologyException($"{path} is a folder; write the topology file in it");
+            if (!File.Exists(full)) throw new TopologyException($"there is no file {path}");
             text = File.ReadAllText(full);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw new TopologyException([new ConfigError(path, 1, 1, "", $"cannot be read: {e.Message}")]);
+            throw new TopologyException($"{path} cannot be read: {e.Message}");
         }
 
         return Parse(text, full);
@@ -52,7 +55,7 @@ public static partial class TopologyLoader
     public static LabTopology Parse(string text, string file)
     {
         var errors = new ConfigErrors(file);
-        YamlValue? tree = YamlTree.Parse(text, errors);
+        YamlValue? tree = YamlTree.Parse(WithEnvironment(text, Environment.GetEnvironmentVariable), errors);
         LabTopology? lab = tree is YamlMap map ? Read(new MapReader(map, "", errors), file) : null;
         if (tree is not (null or YamlMap))
             errors.Add(tree, "", $"the file holds {tree.Kind} where a mapping belongs; start with name: figure1");
@@ -64,13 +67,18 @@ public static partial class TopologyLoader
         string? name = root.Text("name", required: true, "figure1");
         if (name is not null && !NamePattern().IsMatch(name)) root.Error("name", NoName(name));
         root.Known("prefix", "mgmt", "settings");
+        var unused = new Unused();
+        foreach (string key in (string[])["prefix", "mgmt", "settings"])
+        {
+            if (root.Has(key)) unused.Add(key, "");
+        }
+
         List<LabNode> nodes = [];
         List<LabLink> links = [];
         if (root.Map("topology") is { } topology)
         {
             var places = new Dictionary<string, Place>(StringComparer.Ordinal);
-            topology.Known("groups");
-            nodes = ReadNodes(topology, file, places);
+            nodes = ReadNodes(topology, file, places, unused);
             links = ReadLinks(topology, nodes);
             topology.Finish();
             CheckServers(nodes, links, places);
@@ -82,19 +90,36 @@ public static partial class TopologyLoader
         }
 
         root.Finish();
-        return new LabTopology(name ?? "", file, nodes, links);
+        return new LabTopology(name ?? "", file, nodes, links) { Warnings = unused.Tell() };
     }
 
-    private static List<LabNode> ReadNodes(MapReader topology, string file, Dictionary<string, Place> places)
+    /// <summary>
+    /// Fills in variables of the caller's environment, as containerlab does: <c>${NAME:=default}</c> and <c>${NAME:-default}</c> (without
+    /// the colon, an empty one counts), <c>${NAME}</c> where there is one. Everything else with a dollar is a shell's.
+    /// </summary>
+    internal static string WithEnvironment(string text, Func<string, string?> variable) => EnvironmentVariable().Replace(text, match =>
+    {
+        string? value = variable(match.Groups["name"].Value);
+        Group how = match.Groups["how"];
+        if (!how.Success) return value ?? match.Value;
+        bool isThere = how.ValueSpan[0] == ':' ? !string.IsNullOrEmpty(value) : value is not null;
+        return isThere ? value! : match.Groups["default"].Value;
+    });
+
+    private static List<LabNode> ReadNodes(MapReader topology, string file, Dictionary<string, Place> places, Unused unused)
     {
         var nodes = new List<LabNode>();
-        Layer? defaults = topology.Map("defaults") is { } all ? ReadLayer(all) : null;
+        Layer? defaults = topology.Map("defaults") is { } all ? ReadLayer(all, unused, "defaults") : null;
         var kinds = new Dictionary<string, Layer>(StringComparer.Ordinal);
         foreach ((YamlText word, MapReader body) in topology.Named("kinds"))
         {
             if (KindOf(word.Text) is null) body.Errors.Add(word, body.Path, NoSuchKind(word.Text));
-            kinds[word.Text] = ReadLayer(body);
+            kinds[word.Text] = ReadLayer(body, unused, $"kind {word.Text}");
         }
+
+        var groups = new Dictionary<string, Layer>(StringComparer.Ordinal);
+        foreach ((YamlText word, MapReader body) in topology.Named("groups"))
+            groups[word.Text] = ReadLayer(body, unused, $"group {word.Text}");
 
         if (!topology.Has("nodes")) topology.Error("nodes", "is missing; name each node and its kind: nodes: { a: { kind: linux } }");
         foreach ((YamlText key, MapReader body) in topology.Named("nodes"))
@@ -102,8 +127,12 @@ public static partial class TopologyLoader
             string name = key.Text;
             Place place = places[name] = new Place(body.Errors, key, body.Path);
             if (!NamePattern().IsMatch(name)) place.Error(NoName(name));
-            Layer own = ReadLayer(body);
-            string? word = own.Kind ?? defaults?.Kind;
+            Layer own = ReadLayer(body, unused, name);
+            Layer? group = null;
+            if ((own.Group ?? defaults?.Group) is { } inGroup && !groups.TryGetValue(inGroup, out group) && own.Group is not null
+                && groups.Count > 0)
+                body.Error("group", $"there is no group '{inGroup}'; groups are {string.Join(", ", groups.Keys)}");
+            string? word = own.Kind ?? group?.Kind ?? defaults?.Kind;
             NodeKind? kind = word is null ? null : KindOf(word);
             if (word is null) place.Error($"has no kind; write kind: and one of {Kinds}");
             else if (kind is null) body.Error("kind", NoSuchKind(word));
@@ -111,26 +140,40 @@ public static partial class TopologyLoader
             var labels = new Dictionary<string, (string Text, Place Place)>(StringComparer.Ordinal);
             var env = new Dictionary<string, string>(StringComparer.Ordinal);
             var exec = new List<string>();
+            var sysctls = new Dictionary<string, string>(StringComparer.Ordinal);
             string? config = null;
-            foreach (Layer? layer in (ReadOnlySpan<Layer?>)[defaults, word is null ? null : kinds.GetValueOrDefault(word), own])
+            foreach (Layer? layer in (ReadOnlySpan<Layer?>)[defaults, word is null ? null : kinds.GetValueOrDefault(word), group, own])
             {
                 if (layer is null) continue;
                 foreach ((string label, YamlText value, string path) in layer.Labels)
                     labels[label] = (value.Text, new Place(body.Errors, value, path));
                 foreach ((string variable, YamlText value, _) in layer.Env) env[variable] = value.Text;
+                foreach ((string setting, YamlText value, string path) in layer.Sysctls)
+                {
+                    if (SysctlPattern().IsMatch(setting)) sysctls[setting["net.".Length..]] = value.Text;
+                    else body.Errors.Add(value, path, $"'{setting}' is no setting of a network namespace; write net.ipv4.ip_forward, or the like");
+                }
+
                 exec.AddRange(layer.Exec.Select(e => e.Replace("__clabNodeName__", name, StringComparison.Ordinal)));
                 config = layer.Config ?? config;
             }
 
+            if (config?.Contains('\n', StringComparison.Ordinal) == true)
+            {
+                body.Error("startup-config", "is the configuration itself; write it to a file and name that here");
+                config = null;
+            }
+
             config = config?.Replace("__clabNodeName__", name, StringComparison.Ordinal);
             config = config is null ? null : Path.GetFullPath(Path.Combine(Path.GetDirectoryName(file) ?? "", config));
-            if (config is null && kind is NodeKind.SdnEdgePe or NodeKind.Frr or NodeKind.Bird or NodeKind.SdnEdgeHost
+            if (config is null && !body.Has("startup-config") && kind is NodeKind.SdnEdgePe or NodeKind.Frr or NodeKind.Bird or NodeKind.SdnEdgeHost
                 or NodeKind.SdnEdgeMms or NodeKind.SdnEdgeStore)
                 place.Error($"is of kind '{word}' and needs 'startup-config': the path of its configuration");
             if (config is not null && !File.Exists(config)) body.Error("startup-config", $"there is no file {config}");
             nodes.Add(new LabNode(name, kind ?? NodeKind.Linux, config, exec, env,
                 labels.ToDictionary(l => l.Key, l => l.Value.Text, StringComparer.Ordinal))
             {
+                Sysctls = sysctls,
                 Server = kind == NodeKind.Server ? ReadServer(place, labels) : null,
                 Seed = ReadSeed(labels),
                 Management = ReadManagement(kind, labels),
@@ -140,11 +183,16 @@ public static partial class TopologyLoader
         return nodes;
     }
 
-    private static Layer ReadLayer(MapReader map)
+    private static Layer ReadLayer(MapReader map, Unused unused, string of)
     {
         map.Known(s_otherKeys);
-        var layer = new Layer(map.Text("kind", example: "linux"), map.Text("startup-config", example: "pe-a.yaml"),
-            [.. map.Texts("exec").Select(e => e.Item.Text)], [.. map.Words("env")], [.. map.Words("labels")]);
+        foreach (string key in s_otherKeys)
+        {
+            if (map.Has(key)) unused.Add(key, of);
+        }
+
+        var layer = new Layer(map.Text("kind", example: "linux"), map.Text("group"), map.Text("startup-config", example: "pe-a.yaml"),
+            [.. map.Texts("exec").Select(e => e.Item.Text)], [.. map.Words("env")], [.. map.Words("labels")], [.. map.Words("sysctls")]);
         map.Finish();
         return layer;
     }
@@ -225,6 +273,12 @@ public static partial class TopologyLoader
 
     private static string NoName(string name) => $"'{name}' cannot name a namespace; use up to 40 letters, digits, '-', '_' and '.'";
 
+    [GeneratedRegex(@"\$\{(?<name>[A-Za-z_][A-Za-z0-9_]*)((?<how>:?[=-])(?<default>[^}]*))?\}", RegexOptions.ExplicitCapture)]
+    private static partial Regex EnvironmentVariable();
+
+    [GeneratedRegex(@"^net(\.[A-Za-z0-9_-]+)+$", RegexOptions.ExplicitCapture)]
+    private static partial Regex SysctlPattern();
+
     [GeneratedRegex("^[A-Za-z0-9][A-Za-z0-9_.-]{0,39}$")]
     private static partial Regex NamePattern();
 
@@ -236,6 +290,24 @@ public static partial class TopologyLoader
 
     /// <summary>What the defaults, a kind or a node says; what is said later of these wins.</summary>
     private sealed record Layer(
-        string? Kind, string? Config, IReadOnlyList<string> Exec, IReadOnlyList<(string Name, YamlText Value, string Path)> Env,
-        IReadOnlyList<(string Name, YamlText Value, string Path)> Labels);
+        string? Kind, string? Group, string? Config, IReadOnlyList<string> Exec, IReadOnlyList<(string Name, YamlText Value, string Path)> Env,
+        IReadOnlyList<(string Name, YamlText Value, string Path)> Labels, IReadOnlyList<(string Name, YamlText Value, string Path)> Sysctls);
+
+    /// <summary>Keys without effect here, and where they are.</summary>
+    private sealed class Unused
+    {
+        private readonly Dictionary<string, List<string>> _places = [];
+
+        public void Add(string key, string of)
+        {
+            if (!_places.TryGetValue(key, out List<string>? places)) _places[key] = places = [];
+            if (of.Length > 0) places.Add(of);
+        }
+
+        public IReadOnlyList<string> Tell() =>
+        [
+            .. _places.Select(p => $"'{p.Key}' has no effect in a lab of namespaces"
+                + $"{(p.Value.Count == 0 ? "" : $" ({string.Join(", ", p.Value.Take(4))}{(p.Value.Count > 4 ? ", ..." : "")})")}"),
+        ];
+    }
 }
