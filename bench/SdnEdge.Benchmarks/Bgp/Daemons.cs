@@ -44,6 +44,7 @@ internal sealed record Daemon(string Name, string Address, Func<Rig, IReadOnlyLi
         return rig.Start(null, Executable(), "pe", "--config", file);
     }
 
+    // As fast as it can be set: by default it waits for up to a second with what it has to tell.
     private static Process StartFrr(Rig rig, IReadOnlyList<(string Address, uint As)> peers)
     {
         string file = Path.Combine(rig.Folder, "bgpd.conf");
@@ -52,7 +53,8 @@ internal sealed record Daemon(string Name, string Address, Func<Rig, IReadOnlyLi
              bgp router-id {Link}
              no bgp ebgp-requires-policy
              no bgp network import-check
-            {string.Join('\n', peers.Select(p => $" neighbor {p.Address} remote-as {p.As}\n neighbor {p.Address} passive"))}
+             coalesce-time 0
+            {string.Join('\n', peers.Select(p => $" neighbor {p.Address} remote-as {p.As}\n neighbor {p.Address} passive\n neighbor {p.Address} advertisement-interval 0"))}
             """);
         GiveAddress(rig);
         rig.Outside("chown", "-R", "frr:frr", rig.Folder);
