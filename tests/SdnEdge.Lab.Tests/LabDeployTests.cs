@@ -177,6 +177,27 @@ public sealed class LabDeployTests
         Assert.Empty(instance.Residue());
     }
 
+    [RootFact]
+    public async Task A_node_that_died_is_started_again_and_one_that_runs_is_left_alone()
+    {
+        await using var instance = LabInstance.Of(OnePe);
+        await File.WriteAllTextAsync(Path.Combine(instance.Root, "pe.yaml"), PeConfig);
+        RunningLab lab = await instance.DeployAsync();
+        Assert.Empty(await LabRunner.RestartAsync(instance.Name, "pe", instance.Options, CancellationToken.None));
+        LabProcess router = lab.State.Processes.Single(p => p.Node == "pe");
+        Signals.Send(router.ProcessId, ProcessSignal.Kill);
+        await Patience.UntilAsync(() => !router.IsAlive, () => "the PE is still there");
+        Assert.Equal(["pe"], await LabRunner.RestartAsync(instance.Name, "pe", instance.Options, CancellationToken.None));
+        LabReport report = (await LabInspector.InspectAsync(instance.Name, instance.StateRoot, CancellationToken.None))!;
+        Assert.All(report.Nodes, n => Assert.Equal("up", n.State));
+        await LabInstance.ReachAsync(lab, "h", "172.16.0.1");
+        LabException e = await Assert.ThrowsAsync<LabException>(
+            () => LabRunner.RestartAsync(instance.Name, "pf", instance.Options, CancellationToken.None));
+        Assert.Contains("has no node 'pf'; nodes are pe, h", e.Message, StringComparison.Ordinal);
+        await lab.DestroyAsync();
+        Assert.Empty(instance.Residue());
+    }
+
     // A peer that is shut down kept the lab from being ready, for ever; a password in the file could be read by everybody.
     [RootFact]
     public async Task A_peer_that_is_shut_down_is_not_waited_for_an_odd_MTU_is_told_and_the_file_is_nobody_elses()

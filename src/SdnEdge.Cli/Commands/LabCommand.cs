@@ -40,7 +40,7 @@ internal static class LabCommand
           sdnedge lab destroy --name figure1                      take all of it away
         """)
     {
-        Deploy(), Destroy(), Inspect(), Exec(), Graph(), Node(),
+        Deploy(), Destroy(), Restart(), Inspect(), Exec(), Graph(), Node(),
     };
 
     private static Command Deploy()
@@ -75,6 +75,27 @@ internal static class LabCommand
                     Console.WriteLine($"  try: ip netns exec {lab.NamespaceOf(ingress.Name)} ping {server.Server!.Addresses[0].Address}");
             }
 
+            return 0;
+        }));
+        return command;
+    }
+
+    private static Command Restart()
+    {
+        var node = new Argument<string>("node") { Description = "The node, as the topology file names it." };
+        var command = new Command("restart",
+            "Starts what has ended of a node again, with its startup-config as it is now, and waits until the lab works. What runs goes on.")
+        {
+            node, Name, StateRoot,
+        };
+        command.SetAction((parse, cancel) => GuardAsync(async () =>
+        {
+            string name = parse.GetValue(node)!;
+            IReadOnlyList<string> started = await LabRunner.RestartAsync(Which(parse), name, new LabOptions
+            {
+                StateRoot = parse.GetValue(StateRoot)!, Progress = line => Console.Error.WriteLine(line),
+            }, cancel);
+            Console.WriteLine(started.Count == 0 ? $"{name} runs: nothing was to be started." : $"{name}: {string.Join(", ", started)} started.");
             return 0;
         }));
         return command;
@@ -265,6 +286,10 @@ internal static class LabCommand
         catch (Exception e) when (e is LabException or LinuxException or IOException)
         {
             return Fail(e.Message);
+        }
+        catch (UnauthorizedAccessException e)
+        {
+            return Fail($"{e.Message} A lab belongs to root; run this with sudo.");
         }
         catch (OperationCanceledException)
         {

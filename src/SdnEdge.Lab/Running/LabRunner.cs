@@ -91,6 +91,44 @@ public static class LabRunner
         }
     }
 
+    /// <summary>Starts those processes of a node again that have ended, with its startup-config as it is now. Returns their names.</summary>
+    /// <param name="name">The lab's name.</param>
+    /// <param name="node">The node.</param>
+    /// <param name="options">Where states are kept, and how long it may take.</param>
+    /// <param name="cancel">Cancels the waiting; what was started stays.</param>
+    /// <exception cref="TopologyException">A file is wrong.</exception>
+    /// <exception cref="LabException">There is no such lab or node, or it does not become ready.</exception>
+    public static async Task<IReadOnlyList<string>> RestartAsync(string name, string node, LabOptions options, CancellationToken cancel)
+    {
+        string folder = options.Folder(name);
+        if (LabState.Read(folder) is null) throw new LabException($"there is no lab {name}.");
+        using FileStream claim = Claim(options.StateRoot, name);
+        LabState state = LabState.Read(folder) ?? throw new LabException($"there is no lab {name}.");
+        LabTopology lab = TopologyLoader.Load(state.TopologyFile) with { Name = name };
+        if (state.RttMs is { } rtt) lab = lab.WithRtt(rtt);
+        if (lab.Find(node) is null)
+            throw new LabException($"lab {name} has no node '{node}'; nodes are {string.Join(", ", lab.Nodes.Select(n => n.Name))}.");
+        LabPlan plan = LabPlan.For(lab, folder, options.FindSelf());
+        IReadOnlyDictionary<string, NodeConfig> pes = StartupConfigs.Check(plan, out _);
+        PlannedNode planned = plan.Nodes.Single(n => n.Node.Name == node);
+        foreach ((string path, string text) in planned.Files) await WriteAsync(path, text, cancel);
+        var started = new List<(PlannedNode, LabProcess, Process)>();
+        foreach (PlannedProcess process in planned.Processes)
+        {
+            LabProcess? before = state.Processes.LastOrDefault(p => p.Node == node && p.Name == process.Name);
+            if (before?.IsAlive == true) continue;
+            Process again = Netns.StartDaemon(planned.Namespace, process.Argv, planned.Node.Env, planned.Log);
+            var record = new LabProcess(node, process.Name, again.Id, ProcessStat.Read(again.Id)?.StartTicks ?? 0);
+            started.Add((planned, record, again));
+            state = state with { Processes = [.. state.Processes.Where(p => p != before), record] };
+            state.Write(folder);
+        }
+
+        if (started.Count > 0)
+            await Readiness.WaitAsync(plan with { Nodes = [planned] }, pes, folder, started, options with { StartGuests = false }, cancel);
+        return [.. started.Select(s => s.Item2.Name)];
+    }
+
     /// <summary>Destroys a lab, running or half made.</summary>
     /// <param name="name">The lab's name.</param>
     /// <param name="stateRoot">Where states are kept; null = the default.</param>
@@ -133,20 +171,22 @@ public static class LabRunner
         }
     }
 
+    // Files may have passwords: nobody else reads them.
+    private static async Task WriteAsync(string path, string text, CancellationToken cancel)
+    {
+        await using var to = new StreamWriter(path, new FileStreamOptions
+        {
+            Mode = FileMode.Create, Access = FileAccess.Write, UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite,
+        });
+        await to.WriteAsync(text.AsMemory(), cancel);
+    }
+
     // Returns what of exec failed; that takes no lab away. The script is a file: a shell that reads it from its input loses what is left of
-    // it in its buffer when the input is turned elsewhere. Files may have passwords: nobody else reads them.
+    // it in its buffer when the input is turned elsewhere.
     private static async Task<string> SetUpAsync(PlannedNode node, string folder, CancellationToken cancel)
     {
         string file = Path.Combine(folder, node.Node.Name + ".setup");
-        foreach ((string path, string text) in node.Files.Append((file, node.Script)))
-        {
-            await using var to = new StreamWriter(path, new FileStreamOptions
-            {
-                Mode = FileMode.Create, Access = FileAccess.Write, UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite,
-            });
-            await to.WriteAsync(text.AsMemory(), cancel);
-        }
-
+        foreach ((string path, string text) in node.Files.Append((file, node.Script))) await WriteAsync(path, text, cancel);
         ProcessStartInfo script = Netns.Command(node.Namespace, ["sh", file], node.Node.Env);
         (int code, string error) = await Netns.RunAsync(script, "", cancel);
         if (code != 0) throw new LabException($"node {node.Node.Name} could not be set up (exit code {code}). {error.Trim()}");

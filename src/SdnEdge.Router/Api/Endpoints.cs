@@ -26,7 +26,7 @@ internal static class Endpoints
             => pe.FibAsync(Query(vrf, prefix, limit)))
             .Says("FIB: what the data plane does with each prefix").WithTags("show");
         v1.MapGet("/fib/lookup",
-            ([FromQuery] string? vrf, [FromQuery] string address) => pe.LookupAsync(vrf ?? "default", Address(address)))
+            ([FromQuery] string? vrf, [FromQuery] string? address) => pe.LookupAsync(vrf ?? "default", Address(address)))
             .Says("FIB: what the data plane does with one address now").WithTags("show");
         v1.MapGet("/neighbors", () => pe.NeighborsAsync()).Says("Neighbours learnt by ARP and ND").WithTags("show");
         v1.MapGet("/tunnels", () => pe.TunnelsAsync()).Says("Tunnels, their health and counters").WithTags("show");
@@ -121,14 +121,14 @@ internal static class Endpoints
         IpPrefix? inside = null;
         if (prefix is not null && IpPrefix.TryParse(prefix, out IpPrefix parsed)) inside = parsed;
         else if (prefix is not null) errors.Add(new ProblemError("prefix",
-            $"'{prefix}' is not a prefix; write it as 10.0.0.0/8, with no host bits set"));
+            $"'{prefix}' is not a prefix; write it as {(prefix.Contains(':', StringComparison.Ordinal) ? "2001:db8::/32" : "10.0.0.0/8")}, with no host bits set"));
         if (limit is < 1 or > RouteQuery.MaxLimit) errors.Add(new ProblemError("limit",
             $"{limit} is out of range; 1 to {RouteQuery.MaxLimit}"));
         if (errors.Count > 0) throw new ProblemException(Problems.BadRequest("the query is wrong", errors));
         return new RouteQuery(vrf, inside, limit ?? RouteQuery.DefaultLimit);
     }
 
-    private static IpAddress Address(string text) => IpAddress.TryParse(text, out IpAddress address) ? address
+    private static IpAddress Address(string? text) => IpAddress.TryParse(text, out IpAddress address) ? address
         : throw new ProblemException(Problems.BadRequest("the query is wrong",
             [new ProblemError("address", $"'{text}' is not an IP address; write it as 10.1.1.10")]));
 }
