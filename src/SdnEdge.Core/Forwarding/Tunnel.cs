@@ -91,7 +91,7 @@ public sealed class Tunnel
     private volatile bool _up;
     private volatile int _pathMtu;
     private long _sequence;
-    private int _identification = Random.Shared.Next(); // not to be guessed (RFC 7739)
+    private int _identification;
 
     /// <summary>Builds the tunnel's header.</summary>
     /// <param name="options">Its configuration.</param>
@@ -183,8 +183,9 @@ public sealed class Tunnel
 
     internal uint NextIdentification() => (uint)Interlocked.Increment(ref _identification);
 
-    // For tests that compare what two of them send.
-    internal void SetIdentification(int last) => _identification = last;
+    /// <summary>Lets the identifications of its fragments begin where nobody can guess (RFC 7739).</summary>
+    /// <param name="seed">Any number.</param>
+    public void BeginIdentificationsAt(int seed) => Volatile.Write(ref _identification, seed);
 
     /// <summary>Largest inner packet that fits a port of the given MTU and the path behind it.</summary>
     public int EffectiveMtu(int portMtu)

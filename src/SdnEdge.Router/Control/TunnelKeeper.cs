@@ -201,6 +201,7 @@ internal sealed class TunnelKeeper(PeState state, ControlLoop loop) : ITimed
     private Kept Add(TunnelOptions options, string vrf)
     {
         Tunnel tunnel = state.Plane.AddTunnel(options, state.Vrfs[vrf].Table, state.Default.Table);
+        tunnel.BeginIdentificationsAt(Random.Shared.Next());
         var kept = new Kept(tunnel);
         _kept.Add(options.Name, kept);
         state.Tunnels.Add(options.Name, tunnel);

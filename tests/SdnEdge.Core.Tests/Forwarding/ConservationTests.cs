@@ -117,7 +117,6 @@ public sealed class ConservationTests
             {
                 tunnel.Up = random.Next(5) > 0;
                 if (random.Next(4) == 0) tunnel.PathMtu = random.Next(600, 1400);
-                tunnel.SetIdentification(7);
             }
 
             _leaf = Rig.Route("10.1.1.10/32", ForwardingDecision.Via(Rig.PeB, ForwarderRig.PeBLoopback4), _group);
