@@ -66,6 +66,12 @@ public enum FrameKind : byte
 
     /// <summary>Either: the block; nothing behind its number: it has another hash.</summary>
     BlockAnswer = 20,
+
+    /// <summary>Can the volume have so many bytes? Then get ready for it.</summary>
+    SizeAsk = 21,
+
+    /// <summary>Replica: that number, and why not, as UTF-8; nothing: it can.</summary>
+    SizeAnswer = 22,
 }
 
 /// <summary>How a frame's body is compressed.</summary>

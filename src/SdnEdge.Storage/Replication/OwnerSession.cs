@@ -45,7 +45,9 @@ public sealed class OwnerSession(
     private ulong _sent;
     private long _sentBytes;
     private bool _viaGap;
-    private readonly BlockAsks _asks = new();
+    private long _copySize;
+    private volatile bool _isOpen;
+    private readonly LinkAsks _asks = new();
 
     /// <summary>What the log has let go although the replica lacks it; null = nothing.</summary>
     public IHistoryGap? Gap { get; init; }
@@ -68,6 +70,16 @@ public sealed class OwnerSession(
     /// <summary>Asks the replica for a block that has a hash.</summary>
     /// <returns>Its bytes; null = it has another one, or the connection has ended.</returns>
     public Task<byte[]?> AskBlockAsync(long block, ulong hash) => _asks.AskAsync(block, hash);
+
+    /// <summary>Asks the replica whether the volume can have so many bytes there, and has it get ready for them.</summary>
+    /// <returns>Why not, for people; null = it can.</returns>
+    /// <exception cref="IOException">There is no connection, or it has ended.</exception>
+    public Task<string?> AskSizeAsync(long size)
+    {
+        Task<string?> answer = _asks.AskSizeAsync(size);
+        if (!_isOpen) _asks.End();
+        return answer;
+    }
 
     /// <summary>Asks for the replica's proof behind the record that <paramref name="proof"/> names, before any later one is sent.</summary>
     /// <returns>False: a later record was sent already.</returns>
@@ -94,13 +106,15 @@ public sealed class OwnerSession(
         {
             LinkAnswer answer = await GreetAsync(end.Token).ConfigureAwait(false);
             LogPoint? common = await FindCommonAsync(answer.Last, end.Token).ConfigureAwait(false);
-            await SendAsync(FrameKind.Common, LinkMessages.WriteCommon(common, _viaGap ? Gap!.Ranges : null), end.Token)
+            long sizeThere = common is { } point ? volume.SizeAt(point.Sequence) ?? 0 : 0;
+            await SendAsync(FrameKind.Common, LinkMessages.WriteCommon(common, sizeThere, _viaGap ? Gap!.Ranges : null), end.Token)
                 .ConfigureAwait(false);
             LinkStart start = LinkMessages.Start((await ExpectAsync(FrameKind.Start, end.Token).ConfigureAwait(false)).Span, volume.Size);
             await OpenAsync(start, answer, end.Token).ConfigureAwait(false);
 
             // Nothing that is heard comes before the link is said to be open.
             hearing = HearAsync(end);
+            _isOpen = true;
             await StreamAsync(start, answer, end.Token).ConfigureAwait(false);
             reason = "it was closed";
         }
@@ -123,6 +137,7 @@ public sealed class OwnerSession(
             if (e is not OperationCanceledException) reason = e.Message;
         }
 
+        _isOpen = false;
         _asks.End();
         post(new LinkClosed(reason));
         return reason;
@@ -172,11 +187,16 @@ public sealed class OwnerSession(
     {
         LogPoint from = start.From;
         LogPoint? begins = null;
+
+        // What is behind the size at the log's beginning was written later, and comes with the log.
+        _copySize = answer.Size;
         if (from == default && (start.Start == StreamStart.Everything || _viaGap))
         {
             from = _viaGap ? Gap!.Through : log.Durable;
             begins = from;
-            await SendAsync(FrameKind.LogBegins, LinkMessages.Write(from), cancel).ConfigureAwait(false);
+            _copySize = volume.SizeAt(from.Sequence) ?? throw new IOException($"the size of the volume at record {from.Sequence} is not "
+                + "known any more; ask for a copy of everything with resync, at the replica");
+            await SendAsync(FrameKind.LogBegins, LinkMessages.WriteBegins(from, _copySize), cancel).ConfigureAwait(false);
         }
 
         bool isWhole = start.Start == StreamStart.Log && answer.Phase == CopyPhase.Following;
@@ -258,7 +278,8 @@ public sealed class OwnerSession(
     // sent before it, and the replica has those that are sent behind it for later than what it shows.
     private async Task CopyAsync(LinkStart start, CancellationToken cancel)
     {
-        IReadOnlyList<(long Offset, long Length)> ranges = start.Start == StreamStart.Everything ? [(0, volume.Size)] : start.Ranges;
+        IReadOnlyList<(long Offset, long Length)> ranges = start.Start == StreamStart.Everything
+            ? [(0, Math.Min(_copySize, volume.Size))] : start.Ranges;
         long skip = start.CopiedBytes, total = ranges.Sum(r => r.Length);
         Progress = (Math.Min(skip, total), total);
         byte[] piece = new byte[8 + CopyPiece];
@@ -328,6 +349,9 @@ public sealed class OwnerSession(
                         break;
                     case FrameKind.Proof:
                         post(new ReplicaProved(LinkMessages.Proof(body.Span)));
+                        break;
+                    case FrameKind.SizeAnswer:
+                        _asks.SizeAnswered(body.Span);
                         break;
                     case FrameKind.BlockAsk:
                         _asks.Asked(body.Span, volume.Vouched);

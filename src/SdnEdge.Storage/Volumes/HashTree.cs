@@ -124,11 +124,40 @@ internal sealed class HashTree(IStoreFile file, ContentTreeShape shape, int maxP
         if (error != 0) Error = error;
     }
 
+    /// <summary>The volume has another size from now on. The blocks that it had and has keep their hashes, all others are zeros; what is
+    /// above them is summed anew: at once, or at the end of a redo. After a crash before the next checkpoint only the hashes of the blocks
+    /// are known.</summary>
+    /// <param name="next">The shape of that size.</param>
+    public void Reshape(ContentTreeShape next)
+    {
+        long keep = Math.Min(shape.Entries(0), next.Entries(0)), pages = (shape.Entries(0) - 1) / ContentTreeShape.Fanout + 1;
+        foreach (var page in _pages.Values)
+        {
+            if (page.Dirty && page.Number < pages) WriteOut(page);
+        }
+
+        _pages.Clear();
+        _byUse.Clear();
+        shape = next;
+        int error = file.SetLength(shape.Pages * ContentTreeShape.PageSize);
+        if (error == 0 && file.Length > keep * 8) error = file.PunchHole(keep * 8, file.Length - (keep * 8));
+        if (error != 0) Error = error;
+        if (_redo is null) SumAll();
+        else NewRedo(all: true);
+    }
+
     /// <summary>From here on entries are set without regard to what they were.</summary>
     /// <param name="all">Nothing above the blocks is known: all of it is summed anew at the end.</param>
-    public void BeginRedo(bool all = false)
+    /// <param name="back">The shape that it had at the last checkpoint; null = the present one.</param>
+    public void BeginRedo(bool all = false, ContentTreeShape? back = null)
     {
         Error = 0;
+        shape = back ?? shape;
+        NewRedo(all);
+    }
+
+    private void NewRedo(bool all)
+    {
         _redoAll = all;
         _redo = [.. Enumerable.Range(0, shape.Levels).Select(_ => new SortedSet<long>())];
         _pages.Clear();
@@ -170,9 +199,14 @@ internal sealed class HashTree(IStoreFile file, ContentTreeShape shape, int maxP
             if (page.Dirty) WriteOut(page);
         }
 
+        // Behind the last block is nothing: not what an older shape had there either.
+        _pages.Clear();
+        _byUse.Clear();
         _redo = null;
         Root = 0;
-        if (shape.Levels > 1) Drop(shape.PageOf(1, 0), shape.Pages - shape.PageOf(1, 0));
+        long blocks = shape.Entries(0) * 8;
+        int error = file.Length > blocks ? file.PunchHole(blocks, file.Length - blocks) : 0;
+        if (error != 0) Error = error;
         long end = shape.Levels > 1 ? shape.PageOf(1, 0) : shape.Pages;
         for (long number = NextPage(0, end); number < end; number = NextPage(number + 1, end))
         {

@@ -63,12 +63,16 @@ public sealed class VolumeCopyCrashTests(ITestOutputHelper output)
             using Volume owner = new CrashVolume(seed + Seeds, Blocks * Block, s_identity).Volume;
             owner.BeginEpoch(2, out _);
             await WriteAsync(owner, 12);
+            if (_random.Next(2) == 0) await GrowAsync(owner);
             Assert.NotNull(owner.Drain(ulong.MaxValue, out _));
             var at = new LogPoint(owner.Log.LastSequence, owner.Log.Epoch, owner.Log.Chain);
             List<byte[]> copied = [await ReadAsync(owner)];
             List<(LogRecord Record, byte[] Bytes)> since = [];
             ulong before = owner.Log.LastSequence;
-            await WriteAsync(owner, 6);
+            long atSize = owner.LastSize;
+            await WriteAsync(owner, 3);
+            if (_random.Next(2) == 0) await GrowAsync(owner);
+            await WriteAsync(owner, 3);
             since.AddRange(Records(owner, before));
             byte[] right = await ReadAsync(owner);
 
@@ -77,7 +81,9 @@ public sealed class VolumeCopyCrashTests(ITestOutputHelper output)
             Assert.Equal(right, copied[^1]);
 
             // The volume here, with a history of its own.
-            await WriteAsync(Volume, 10);
+            await WriteAsync(Volume, 5);
+            if (_random.Next(2) == 0) await GrowAsync(Volume);
+            await WriteAsync(Volume, 5);
             VolumeProof old = Volume.Drain(ulong.MaxValue, out _)!.Value;
             Assert.Equal(0, Volume.Checkpoint());
             byte[] was = await ReadAsync(Volume);
@@ -89,7 +95,7 @@ public sealed class VolumeCopyCrashTests(ITestOutputHelper output)
                 if (life < 30 && _random.Next(8) != 0) Disk.CutAfter(_random.Next(200));
                 try
                 {
-                    if (!ended) ended = Copy(at, copied, since, ref synced);
+                    if (!ended) ended = Copy(at, atSize, copied, since, ref synced);
                     if (ended) _isOver = Drop();
                 }
                 catch (VolumeException) when (Disk.IsOff)
@@ -134,18 +140,20 @@ public sealed class VolumeCopyCrashTests(ITestOutputHelper output)
         }
 
         // As the link does it: the point, the log anew, data that are made durable now and then, the log, the end.
-        private bool Copy(LogPoint at, List<byte[]> copied, List<(LogRecord Record, byte[] Bytes)> since, ref long synced)
+        private bool Copy(LogPoint at, long size, List<byte[]> copied, List<(LogRecord Record, byte[] Bytes)> since, ref long synced)
         {
             if (!Volume.IsCopying)
             {
                 if (Volume.Points.Any(p => p.Name == Kept)) Volume.DropPoint(Kept);
                 Volume.KeepPoint(Kept);
-                if (Volume.BeginAnew(at, copying: true) != 0) return false;
+                Volume.PrepareSize(size);
+                if (Volume.BeginAnew(at, size) != 0) return false;
                 synced = 0;
             }
 
             byte[] shown = copied[(int)(Volume.Log.LastSequence - at.Sequence)];
-            for (long block = synced; block < Blocks; block++)
+            long blocks = size / Block;
+            for (long block = synced; block < blocks; block++)
             {
                 ReadOnlySpan<byte> bytes = shown.AsSpan((int)block * Block, Block);
                 int error = bytes.ContainsAnyExcept((byte)0) ? Volume.WriteCopy(block * Block, bytes)
@@ -157,7 +165,7 @@ public sealed class VolumeCopyCrashTests(ITestOutputHelper output)
             }
 
             if (Volume.SyncCopy() != 0) return false;
-            synced = Blocks;
+            synced = blocks;
             foreach ((LogRecord record, byte[] bytes) in since.Where(r => r.Record.Sequence > Volume.Log.LastSequence))
             {
                 while (Volume.Log.PrepareSegment())
@@ -220,15 +228,29 @@ public sealed class VolumeCopyCrashTests(ITestOutputHelper output)
             {
                 byte[] bytes = new byte[512 * _random.Next(1, 20)];
                 if (_random.Next(5) != 0) _random.NextBytes(bytes);
-                int at = 512 * _random.Next((Blocks * Block / 512) - (bytes.Length / 512));
-                ValueTask<BlockResult> write = volume.WriteAsync(at, bytes, BlockFlags.None, default);
-                while (!write.IsCompleted) CrashVolume.Pump(volume);
-                Assert.Equal(BlockResult.Ok, await write);
+                int at = 512 * _random.Next((int)(volume.LastSize / 512) - (bytes.Length / 512));
+                await DoneAsync(volume, volume.WriteAsync(at, bytes, BlockFlags.None, default));
             }
+        }
+
+        // Sometimes by so many blocks that the hashes need one more level.
+        private async Task GrowAsync(Volume volume)
+        {
+            long size = volume.LastSize + ((_random.Next(6) == 0 ? 512 : _random.Next(1, 20)) * Block);
+            volume.PrepareSize(size);
+            await DoneAsync(volume, volume.GrowAsync(size, default));
+        }
+
+        private static async Task DoneAsync(Volume volume, ValueTask<BlockResult> request)
+        {
+            Task<BlockResult> task = request.AsTask();
+            while (!task.IsCompleted) CrashVolume.Pump(volume);
+            Assert.Equal(BlockResult.Ok, await task);
         }
 
         private static byte[] After(byte[] before, in LogRecord record, byte[] bytes)
         {
+            if (record.Kind == LogRecordKind.Size) return [.. before, .. new byte[record.Length - before.Length]];
             byte[] after = [.. before];
             Span<byte> range = after.AsSpan((int)record.Offset, (int)record.Length);
             if (record.Kind == LogRecordKind.Write) bytes.CopyTo(range);
@@ -238,7 +260,7 @@ public sealed class VolumeCopyCrashTests(ITestOutputHelper output)
 
         private static async Task<byte[]> ReadAsync(Volume volume)
         {
-            byte[] bytes = new byte[Blocks * Block];
+            byte[] bytes = new byte[volume.LastSize];
             Assert.Equal(BlockResult.Ok, await volume.ReadAsync(0, bytes, default));
             return bytes;
         }
