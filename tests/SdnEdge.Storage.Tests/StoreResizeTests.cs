@@ -103,15 +103,17 @@ public sealed class StoreResizeTests : IDisposable
         {
         }
 
-        await using StoreAgent larger = await StartAsync(2 * Size);
         using StoreClient client = Client();
-        StoreNodeInfo node = await client.NodeAsync();
-        Assert.False(node.Ready);
-        Assert.Contains($"make it larger with 'sdnedge store resize vs {2 * Size}', at the store that owns it, or correct the ",
-            node.Fault, StringComparison.Ordinal);
-        await client.ResizeAsync("vs", new VolumeResizeRequest(2 * Size));
-        Assert.True((await client.NodeAsync()).Ready);
-        await larger.DisposeAsync();
+        await using (StoreAgent larger = await StartAsync(2 * Size))
+        {
+            StoreNodeInfo node = await client.NodeAsync();
+            Assert.False(node.Ready);
+            Assert.Contains($"make it larger with 'sdnedge store resize vs {2 * Size}', at the store that owns it, or correct the ",
+                node.Fault, StringComparison.Ordinal);
+            await client.ResizeAsync("vs", new VolumeResizeRequest(2 * Size));
+            Assert.True((await client.NodeAsync()).Ready);
+        }
+
         await using StoreAgent smaller = await StartAsync(Size);
         Assert.Contains($"correct the configuration to size: {2 * Size}", (await client.NodeAsync()).Fault, StringComparison.Ordinal);
     }

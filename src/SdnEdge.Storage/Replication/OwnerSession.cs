@@ -114,7 +114,6 @@ public sealed class OwnerSession(
 
             // Nothing that is heard comes before the link is said to be open.
             hearing = HearAsync(end);
-            _isOpen = true;
             await StreamAsync(start, answer, end.Token).ConfigureAwait(false);
             reason = "it was closed";
         }
@@ -201,6 +200,7 @@ public sealed class OwnerSession(
 
         bool isWhole = start.Start == StreamStart.Log && answer.Phase == CopyPhase.Following;
         lock (_lock) _sent = from.Sequence;
+        _isOpen = true;
         post(new LinkOpened(from.Sequence, Math.Min(from.Sequence, answer.Last.Sequence), isWhole) { Begins = begins });
     }
 

@@ -56,6 +56,9 @@ internal sealed class PendingIndex
     /// <summary>The first record that is here at which applying stops (a mark, another size); <see cref="ulong.MaxValue"/>: none.</summary>
     public ulong FirstStop => _stops.Count == 0 ? ulong.MaxValue : _stops[0];
 
+    /// <summary>Whether such a record is here.</summary>
+    public bool HasStop(ulong sequence) => _stops.Contains(sequence);
+
     /// <summary>Adds such a record, newer than all that is here.</summary>
     public void AddStop(ulong sequence) => _stops.Add(sequence);
 

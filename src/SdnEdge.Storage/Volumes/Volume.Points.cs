@@ -69,7 +69,9 @@ public sealed partial class Volume
                     {
                     }
 
-                    // A mark that recovery would find again is made again: the superblock says first that it is applied.
+                    // A mark that recovery would find again is made again: the superblock says first that it is applied. One that it has
+                    // found is applied first.
+                    if (error == 0 && IsAhead(file.Point)) error = ApplyThrough(file.Point.At.Sequence);
                     if (error == 0 && !StopIsDurable()) error = _imageError != 0 ? _imageError : RawFile.IoError;
                     if (error == 0)
                     {
@@ -82,6 +84,13 @@ public sealed partial class Volume
                 if (error != 0) throw PointFailed(name, "dropped", error);
             }
         }
+    }
+
+    // The point of a mark is there, and its record is not applied: a crash came between the two.
+    private bool IsAhead(VolumePoint point)
+    {
+        if (!point.IsMark || point.At.Sequence > ApplyLimit) return false;
+        lock (_log.Gate) return _index.HasStop(point.At.Sequence);
     }
 
     /// <summary>A point's content, to be read while the volume goes on. After <see cref="DropPoint"/> its reads fail.</summary>
