@@ -115,6 +115,11 @@ public sealed partial class StoreAgent
         {
             throw new ProblemException(Problems.NotKept($"{e.Message}; nothing has changed"));
         }
+        catch (IOException e)
+        {
+            throw new ProblemException(Problems.Unavailable($"{replicated!.Peer}, which has the replica, could not be asked whether it can "
+                + $"have {size} bytes for {name}: {e.Message}; nothing has changed: ask again"));
+        }
         catch (TimeoutException)
         {
             throw new ProblemException(Problems.Timeout($"{replicated!.Peer}, which has the replica, has not said within "

@@ -10,19 +10,12 @@ internal sealed partial class ReplicatedVolume
     /// <summary>Asks the replica's store whether the volume can have so many bytes there, and has it get ready for them.</summary>
     /// <returns>Null: it can, or it is not connected, and is told when it is; otherwise why not.</returns>
     /// <exception cref="TimeoutException">It has not answered.</exception>
+    /// <exception cref="IOException">The connection has ended before the answer.</exception>
     public async Task<string?> AskSizeAsync(long size, TimeSpan limit, CancellationToken cancel)
     {
         if (Primary is not { IsConnected: true } || _session is not { } session) return null;
         _reader.Wake();
-        try
-        {
-            return await session.AskSizeAsync(size).WaitAsync(limit, cancel).ConfigureAwait(false);
-        }
-        catch (IOException)
-        {
-            // It is gone meanwhile.
-            return null;
-        }
+        return await session.AskSizeAsync(size).WaitAsync(limit, cancel).ConfigureAwait(false);
     }
 
     // A hand-over that is given up without a word of it to this store is over by then.
