@@ -4,6 +4,7 @@ using SdnEdge.Core.Config;
 using SdnEdge.Core.Replication;
 using SdnEdge.Storage.Config;
 using SdnEdge.Storage.Tests.Nbd;
+using SdnEdge.Storage.Tests.Service;
 using SdnEdge.Testing;
 using Xunit;
 
@@ -116,6 +117,24 @@ public sealed class StoreResizeTests : IDisposable
 
         await using StoreAgent smaller = await StartAsync(Size);
         Assert.Contains($"correct the configuration to size: {2 * Size}", (await client.NodeAsync()).Fault, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Clients_that_are_to_connect_again_are_disconnected_when_the_volume_is_larger_and_those_of_others_are_not()
+    {
+        await using StoreAgent agent = await StartAsync();
+        using StoreClient client = Client();
+        await client.CreateAsync(new VolumeRequest("vs", Size));
+        await client.CreateAsync(new VolumeRequest("other", Size));
+        using NbdTestClient old = await NbdTestClient.ConnectAsync(Socket, "vs"), other = await NbdTestClient.ConnectAsync(Socket, "other");
+        Assert.Equal(0u, await old.WriteAsync(0, TestBytes.Bytes(4096, 1)));
+        await client.ResizeAsync("vs", new VolumeResizeRequest(2 * Size, Reconnect: true));
+        Exception? ended = await Record.ExceptionAsync(() => old.WriteAsync(4096, TestBytes.Bytes(4096, 2)).WaitAsync(Patience.Time));
+        Assert.True(ended is IOException or System.Net.Sockets.SocketException, $"{ended}");
+        Assert.Equal(0u, await other.WriteAsync(0, TestBytes.Bytes(4096, 3)));
+        using NbdTestClient again = await NbdTestClient.ConnectAsync(Socket, "vs");
+        Assert.Equal(0u, await again.WriteAsync((2 * Size) - 4096, TestBytes.Bytes(4096, 4)));
+        Assert.Equal(TestBytes.Bytes(4096, 1), await again.ReadAsync(0, 4096));
     }
 
     [RootFact]

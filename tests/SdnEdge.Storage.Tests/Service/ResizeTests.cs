@@ -198,6 +198,32 @@ public sealed class ResizeTests
         Assert.Equal($"{Larger}", NbdClientTests.Tool("nbdinfo", "--size", Mark("large")).Trim());
     }
 
+    [Fact]
+    public async Task A_replica_that_was_made_smaller_gets_the_owners_size_and_one_that_was_made_larger_is_refused()
+    {
+        await using TwoStores two = TwoStores.Make();
+        two.ReplicaSize = Size / 2;
+        await two.StartAAsync();
+        await two.StartBAsync();
+        await two.UntilAsync(two.ApiA, v => v.Replication is { ReplicaWhole: true });
+        await TwoStores.GrantAsync(two.ApiA, 1);
+        using (NbdTestClient client = await two.ConnectAsync("store-a"))
+            Assert.Equal(0u, await client.WriteAsync(Size - Block, Bytes(1)));
+        await EqualAsync(two);
+        Assert.Equal(Size, (await two.ApiB.VolumeAsync(TwoStores.Volume)).SizeBytes);
+
+        await using TwoStores other = TwoStores.Make();
+        other.ReplicaSize = 2 * Size;
+        await other.StartAAsync();
+        await other.StartBAsync();
+        await Patience.UntilAsync(() => other.Told().Contains(
+            $"the replica refuses: the owner's volume has {Size} bytes, and this one was made with {2 * Size}; delete it, and make it with "
+                + "the owner's size, or resize the owner's", StringComparison.Ordinal), other.Told);
+        await other.ApiA.ResizeAsync(TwoStores.Volume, new VolumeResizeRequest(2 * Size));
+        await other.UntilAsync(other.ApiA, v => v.Replication is { ReplicaWhole: true });
+        await EqualAsync(other);
+    }
+
     [RootFact]
     public async Task A_replica_on_a_device_that_is_too_small_says_so_before_anything_has_changed()
     {
