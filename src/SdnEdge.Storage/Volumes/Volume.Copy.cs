@@ -57,6 +57,8 @@ public sealed partial class Volume
 
     private int BeginAnew(LogPoint at, bool copying, long size, bool restored = false, bool foreign = false)
     {
+        // Before its first record every history of this volume is the same.
+        if (at.Sequence == 0) at = new LogPoint(0, _metadata.Epoch, LogRecordCodec.BeginChain(_metadata.Identity));
         int error = _log.Commit();
         if (error != 0) return error;
         lock (_applyLock)
