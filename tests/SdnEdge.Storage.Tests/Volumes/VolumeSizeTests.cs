@@ -3,6 +3,7 @@ using SdnEdge.Core.Replication;
 using SdnEdge.Storage.Log;
 using SdnEdge.Storage.Tests.Log;
 using SdnEdge.Storage.Volumes;
+using SdnEdge.Testing;
 using Xunit;
 using static SdnEdge.Storage.Tests.TestBytes;
 
@@ -135,6 +136,20 @@ public sealed class VolumeSizeTests
         Assert.Equal(2 * Size, Volume.Size);
         byte[] bytes = await ReadAsync();
         Assert.Equal(Bytes(4096, 2), bytes[Size..(Size + 4096)]);
+    }
+
+    [Fact]
+    public async Task A_size_that_is_not_durable_yet_is_told_to_nobody()
+    {
+        Volume.PrepareSize(2 * Size);
+        using var hangs = new ManualResetEventSlim();
+        _crash.Disk.Hangs = hangs;
+        Task<BlockResult> grown = Task.Run(() => Volume.GrowAsync(2 * Size, default).AsTask());
+        await Patience.UntilAsync(() => Volume.LastSize == 2 * Size, () => "the record is not there");
+        Assert.Equal((Size, false), (Volume.Size, grown.IsCompleted));
+        hangs.Set();
+        Assert.Equal(BlockResult.Ok, await grown.WaitAsync(Patience.Time));
+        Assert.Equal(2 * Size, Volume.Size);
     }
 
     [Fact]
