@@ -179,7 +179,10 @@ public sealed class ResizeTests
             Assert.Equal(Larger, image.Length);
         }
 
-        // 2. The owner there grows in its turn: what the branch had written reads as zeros.
+        // 2. The owner there grows in its turn: what the branch had written reads as zeros, and not in the mark of the branch, which a newer
+        // and smaller one keeps for it.
+        await two.ApiB.MarkAsync(TwoStores.Volume, new MarkRequest("again"));
+        await Patience.UntilAsync(async () => (await two.ApiA.MarksAsync(TwoStores.Volume)).Any(m => m.Name == "again"), two.Told);
         await two.ApiB.ResizeAsync(TwoStores.Volume, new VolumeResizeRequest(Larger + Mebibyte));
         using NbdTestClient atB = await two.ConnectAsync("store-b");
         Assert.Equal(0u, await atB.WriteAsync(Size + (9 * Block), Bytes(200), fua: true));
@@ -191,7 +194,7 @@ public sealed class ResizeTests
         Assert.Equal(new byte[Block], await atA.ReadAsync(Size + (7 * Block), Block));
         Assert.Equal(new byte[Block], await atA.ReadAsync(Larger - Block, Block));
         Assert.Equal(Bytes(200), await atA.ReadAsync(Size + (9 * Block), Block));
-        foreach (string mark in (string[])["small", "large"])
+        foreach (string mark in (string[])["small", "large", "again"])
             Assert.True((await two.ApiA.CheckMarkAsync(TwoStores.Volume, mark)).Good, $"mark {mark}");
         string Mark(string mark) => $"nbd+unix:///{TwoStores.Volume}@{mark}?socket={two.NbdOf("host-a")}";
         Assert.Equal($"{Size}", NbdClientTests.Tool("nbdinfo", "--size", Mark("small")).Trim());

@@ -138,6 +138,36 @@ public sealed class VolumeSizeTests
         Assert.Equal(Bytes(4096, 2), bytes[Size..(Size + 4096)]);
     }
 
+    // Its hashes have two levels; the power goes at each operation of the disk.
+    [Fact]
+    public async Task A_size_that_was_being_applied_as_the_power_went_can_still_be_taken_out_of_the_log()
+    {
+        const int Large = 2200 << 10;
+        int taken = 0;
+        for (int cut = 0; cut < 60; cut++)
+        {
+            var crash = new CrashVolume(cut + 1, Large, s_identity);
+            await crash.Volume.WriteAsync(0, Bytes(40 << 10, 1), BlockFlags.None, default);
+            await crash.Volume.WriteAsync(Large - 8192, Bytes(8192, 2), BlockFlags.None, default);
+            CrashVolume.Pump(crash.Volume);
+            VolumeProof before = crash.Volume.Drain(ulong.MaxValue, out _)!.Value;
+            crash.Volume.PrepareSize(2 * Large);
+            Assert.Equal(BlockResult.Ok, await crash.Volume.GrowAsync(2 * Large, default));
+            crash.Disk.CutAfter(cut);
+            crash.Volume.ApplyOnce();
+            crash.Volume.Checkpoint();
+            crash.Recover(cut + 100);
+            if (crash.Volume.TouchedSequence > before.Sequence) continue;
+            Assert.Equal(0, crash.Volume.BeginAnew(new LogPoint(before.Sequence, before.Epoch, before.Chain), copying: false));
+            VolumeCheck check = crash.Volume.Check(default);
+            Assert.True(check.IsGood, $"cut {cut}: {check}");
+            Assert.Equal((before, (long)Large), (check.Proof, crash.Volume.Size));
+            taken++;
+        }
+
+        Assert.InRange(taken, 5, 59);
+    }
+
     [Fact]
     public async Task A_size_that_is_not_durable_yet_is_told_to_nobody()
     {
