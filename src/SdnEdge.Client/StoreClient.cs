@@ -65,6 +65,10 @@ public sealed class StoreClient(ApiEndpoint endpoint) : ApiClient(endpoint, ApiJ
     public Task<VolumeInfo> ResyncAsync(string name, VolumeResyncRequest request, CancellationToken cancel = default)
         => PostAsync<VolumeResyncRequest, VolumeInfo>(Of(name) + "/resync", request, cancel);
 
+    /// <summary>Makes a volume larger, here and at its replica.</summary>
+    public Task<VolumeInfo> ResizeAsync(string name, VolumeResizeRequest request, CancellationToken cancel = default)
+        => PostAsync<VolumeResizeRequest, VolumeInfo>(Of(name) + "/resize", request, cancel);
+
     /// <summary>What was put aside of a volume.</summary>
     public Task<IReadOnlyList<BranchInfo>> BranchesAsync(string name, CancellationToken cancel = default)
         => GetAsync<IReadOnlyList<BranchInfo>>(Of(name) + "/branches", cancel);

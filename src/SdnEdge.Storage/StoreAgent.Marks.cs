@@ -158,7 +158,7 @@ public sealed partial class StoreAgent
             foreach (Volume volume in volumes)
             {
                 if (!_replicated.TryGetValue(volume.Metadata.Name, out ReplicatedVolume? replicated)) continue;
-                if (replicated.EnterAsOwner() is { } why)
+                if (replicated.EnterAsOwner("mark") is { } why)
                     throw new ProblemException(Problems.WrongState($"volume {volume.Metadata.Name} cannot be marked here: {why}"));
                 entered.Add(replicated);
             }

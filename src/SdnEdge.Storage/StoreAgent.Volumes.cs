@@ -26,9 +26,11 @@ public sealed partial class StoreAgent
             {
                 if (there.Size != named.Size && named.Image is null)
                 {
-                    Fault(named.Name, $"volume {named.Name} has {there.Size} bytes, and its configuration says {named.Size}; it is "
-                        + $"served as it "
-                        + "is: correct the configuration");
+                    Fault(named.Name, $"volume {named.Name} has {there.Size} bytes, and its configuration says {named.Size}; it is served "
+                        + "as it is: " + (named.Size > there.Size
+                            ? $"make it larger with 'sdnedge store resize {named.Name} {named.Size}', at the store that owns it, or "
+                                + "correct the configuration"
+                            : $"correct the configuration to size: {there.Size}"));
                 }
 
                 continue;

@@ -87,6 +87,7 @@ public sealed class AccessTests : IDisposable
             admin   POST /v1/volumes
             admin   DELETE /v1/volumes/{name}
             admin   POST /v1/volumes/{name}/check
+            admin   POST /v1/volumes/{name}/resize
             migrate POST /v1/volumes/{name}/prepare
             migrate POST /v1/volumes/{name}/seal
             migrate POST /v1/volumes/{name}/unpark

@@ -34,6 +34,7 @@ internal static class StoreCommand
               sdnedge store create vs-disk 8GiB --api SOCKET         make a volume
               sdnedge store import vs-disk disk.img --api SOCKET     make one of an image that is there, and use it where it is
               sdnedge store list --api SOCKET                        its volumes
+              sdnedge store resize vs-disk 16GiB --api SOCKET        make one larger, while it is served
               sdnedge store check vs-disk --api SOCKET               compare one with its own records, block by block
               sdnedge store mark vs-disk --name M --api SOCKET       keep what it is now; marks, unmark, clone go on from there
               sdnedge store show vs-disk --follow --api SOCKET       who owns it, how far its replica is, and the copy's progress
@@ -46,9 +47,10 @@ internal static class StoreCommand
             Exit code: 0 stopped, 1 could not run, 2 the file is wrong.
             """)
         {
-            config, check, List(), StoreReplicaCommands.Show(), Make(), Import(), Delete(), Check(), StoreReplicaCommands.Mode(),
-            StoreReplicaCommands.Promote(), StoreReplicaCommands.Resync(), StoreReplicaCommands.Branch(), StoreMarkCommands.Mark(),
-            StoreMarkCommands.Marks(), StoreMarkCommands.Unmark(), StoreMarkCommands.Clone(), StoreServeCommand.Create(),
+            config, check, List(), StoreReplicaCommands.Show(), Make(), Import(), StoreResizeCommand.Create(), Delete(), Check(),
+            StoreReplicaCommands.Mode(), StoreReplicaCommands.Promote(), StoreReplicaCommands.Resync(), StoreReplicaCommands.Branch(),
+            StoreMarkCommands.Mark(), StoreMarkCommands.Marks(), StoreMarkCommands.Unmark(), StoreMarkCommands.Clone(),
+            StoreServeCommand.Create(),
         };
         command.SetAction(async (parse, cancel) =>
         {

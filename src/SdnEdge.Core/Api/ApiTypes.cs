@@ -52,6 +52,7 @@ namespace SdnEdge.Core.Api;
 [JsonSerializable(typeof(VolumeModeRequest))]
 [JsonSerializable(typeof(VolumePromoteRequest))]
 [JsonSerializable(typeof(VolumeResyncRequest))]
+[JsonSerializable(typeof(VolumeResizeRequest))]
 [JsonSerializable(typeof(IReadOnlyList<BranchInfo>))]
 [JsonSerializable(typeof(VolumeOrderRequest))]
 [JsonSerializable(typeof(VolumeOrderReply))]

@@ -194,6 +194,11 @@ public sealed record VolumePromoteRequest(string? Force = null, ClientIdentity? 
 /// <param name="Force">The volume's name, where this store owns the volume: it gives that up; null = it is refused then.</param>
 public sealed record VolumeResyncRequest(string? Force = null);
 
+/// <summary>Body of <c>POST /v1/volumes/{name}/resize</c>: the volume gets larger, here and at its replica.</summary>
+/// <param name="SizeBytes">A multiple of 4096, not less than it has.</param>
+/// <param name="Reconnect">True: its clients are disconnected then, so that those that connect again see the new size.</param>
+public sealed record VolumeResizeRequest(long SizeBytes, bool Reconnect = false);
+
 /// <summary>Body of <c>POST /v1/volumes</c>.</summary>
 /// <param name="Name">1 to 63 of a-z, 0-9, '.', '_' and '-', the first a letter or digit.</param>
 /// <param name="SizeBytes">A multiple of 4096, more than 0.</param>

@@ -21,6 +21,9 @@ public enum LogRecordKind : byte
 
     /// <summary>From here on the records are of the epoch of this one's header: a grant was taken up.</summary>
     Epoch = 6,
+
+    /// <summary>The volume has so many bytes from here on, more than before; the new ones are zeros. No bytes follow.</summary>
+    Size = 7,
 }
 
 /// <summary>
@@ -31,7 +34,8 @@ public enum LogRecordKind : byte
 /// <param name="Epoch">The owner's epoch. It never falls along the history.</param>
 /// <param name="Kind">What the record says.</param>
 /// <param name="Offset">Bytes into the volume; 0 where the kind has no range.</param>
-/// <param name="Length">Bytes of the range; for <see cref="LogRecordKind.Mark"/> of the name; otherwise 0.</param>
+/// <param name="Length">Bytes of the range; for <see cref="LogRecordKind.Mark"/> of the name; for <see cref="LogRecordKind.Size"/> of the
+/// volume; otherwise 0.</param>
 /// <param name="Checksum">CRC-32C of the bytes that follow the header; 0 where none do.</param>
 /// <param name="Chain">64 bits over the previous record's chain and all fields of this header before it: two logs with the same chain at
 /// the same sequence have the same history (XXH3 keyed by the volume's identity; against accidents, not against an attacker, whom mutual

@@ -93,6 +93,7 @@ public static class LogRecordCodec
             LogRecordKind.Write => record.Length is > 0 and <= MaxPayload,
             LogRecordKind.Mark => record is { Length: > 0 and <= MaxMarkName, Offset: 0 },
             LogRecordKind.Zero or LogRecordKind.Trim => record is { Length: > 0, Checksum: 0 },
+            LogRecordKind.Size => record is { Offset: 0, Length: > 0, Checksum: 0 },
             LogRecordKind.Barrier or LogRecordKind.Epoch => record is { Offset: 0, Length: 0, Checksum: 0 },
             _ => false,
         };

@@ -11,7 +11,7 @@ public sealed record ReplicaState
     /// <summary>What is.</summary>
     public required ReplicaRecord OnDisk { get; init; }
 
-    /// <summary>Size of the volume, bytes.</summary>
+    /// <summary>Size of the volume behind the last record that was received, bytes.</summary>
     public required long Size { get; init; }
 
     /// <summary>The last record that was received.</summary>
@@ -76,7 +76,7 @@ public static class ReplicaMachine
     /// <param name="from">The point before its first record.</param>
     /// <param name="records">Its records.</param>
     /// <param name="epoch">The owner's epoch.</param>
-    /// <param name="size">Size of the volume, bytes.</param>
+    /// <param name="size">Size of the volume at that point, bytes.</param>
     /// <param name="chain">The chain's step.</param>
     public static string? WrongIn(LogPoint from, ReadOnlySpan<LogRecord> records, ulong epoch, long size, ChainStep chain)
     {
@@ -87,7 +87,7 @@ public static class ReplicaMachine
             if (record.Epoch < from.Epoch || record.Epoch > epoch)
                 return $"record {record.Sequence} is of epoch {record.Epoch}; between {from.Epoch} and {epoch} would be right";
             bool hasRange = record.Kind is LogRecordKind.Write or LogRecordKind.Zero or LogRecordKind.Trim;
-            if (record.Kind is < LogRecordKind.Write or > LogRecordKind.Epoch) return $"record {record.Sequence} has the unknown "
+            if (record.Kind is < LogRecordKind.Write or > LogRecordKind.Size) return $"record {record.Sequence} has the unknown "
                 + $"kind {(int)record.Kind}";
             if (hasRange && (record.Offset < 0 || record.Length <= 0 || record.Offset > size - record.Length))
             {
@@ -96,6 +96,13 @@ public static class ReplicaMachine
             }
 
             if (!hasRange && record.Offset != 0) return $"record {record.Sequence} ({record.Kind}) has an offset";
+            if (record.Kind == LogRecordKind.Size)
+            {
+                if (record.Length <= size)
+                    return $"record {record.Sequence} gives the volume {record.Length} bytes; it has {size}, and does not get smaller";
+                size = record.Length;
+            }
+
             ulong right = chain(from.Chain, record);
             if (record.Chain != right)
                 return $"record {record.Sequence} has the chain {record.Chain:x16}, the history here gives {right:x16}: another history";
@@ -132,8 +139,8 @@ public static class ReplicaMachine
                 if (state is { Beginning: { Start: not StreamStart.Log } again, Writing: null } && state.Record == state.OnDisk)
                     commands.Add(new BeginResync(again.Start == StreamStart.Differences ? state.Record.CopyBase : null));
                 break;
-            case StreamReady when state.Beginning is { } beginning && state.Writing is null:
-                state = Ready(state, beginning, commands);
+            case StreamReady(var size) when state.Beginning is { } beginning && state.Writing is null:
+                state = Ready(state with { Size = size }, beginning, commands);
                 break;
             case BatchArrived batch when state.IsStreaming:
                 state = Append(state, batch, commands);
@@ -300,12 +307,14 @@ public static class ReplicaMachine
     /// <summary>The log of a copy that begins anew: its data were asked for, and the log goes on behind this point.</summary>
     /// <param name="state">The state.</param>
     /// <param name="at">The point that the owner named.</param>
-    public static ReplicaState LogBeginsAt(ReplicaState state, LogPoint at)
+    /// <param name="size">Size of the volume there, bytes.</param>
+    public static ReplicaState LogBeginsAt(ReplicaState state, LogPoint at, long size)
     {
         ArgumentNullException.ThrowIfNull(state);
         return state with
         {
-            Received = at, Durable = at, Ends = [], Unapplied = [], ApplyLimit = at.Sequence, Record = state.Record with { CopyBase = at },
+            Size = size, Received = at, Durable = at, Ends = [], Unapplied = [], ApplyLimit = at.Sequence,
+            Record = state.Record with { CopyBase = at },
         };
     }
 
@@ -322,10 +331,16 @@ public static class ReplicaMachine
         }
 
         LogPoint last = LogPoint.Of(records[^1]);
+        long size = state.Size;
+        foreach (ref readonly LogRecord record in records[skip..])
+        {
+            if (record.Kind == LogRecordKind.Size) size = record.Length;
+        }
+
         commands.Add(new AppendBatch(skip));
         state = state with
         {
-            Received = last, Ends = state.Ends.Enqueue(last), Unapplied = state.Unapplied.Enqueue(last.Sequence),
+            Size = size, Received = last, Ends = state.Ends.Enqueue(last), Unapplied = state.Unapplied.Enqueue(last.Sequence),
             OwnerDurable = Math.Max(state.OwnerDurable, batch.OwnerDurable),
         };
         return Acknowledge(Applicable(state), commands);

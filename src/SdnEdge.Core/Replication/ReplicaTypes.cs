@@ -74,7 +74,8 @@ public sealed record OwnerConnected(OwnershipRecord Ownership, ulong Epoch, ulon
 public sealed record CommonFound(LogPoint? Common, ulong Applied, bool HasGap = false) : ReplicaInput;
 
 /// <summary>The tail was put aside, or the resynchronization was begun, durably.</summary>
-public sealed record StreamReady : ReplicaInput;
+/// <param name="Size">Size of the volume where its log ends now, bytes.</param>
+public sealed record StreamReady(long Size) : ReplicaInput;
 
 /// <summary>A batch has come, whole and with a right checksum.</summary>
 /// <param name="Records">Its records, ascending.</param>

@@ -60,6 +60,10 @@ public interface IStoreControl
     /// <exception cref="ProblemException">There is no such branch.</exception>
     void DeleteBranch(string name, int number);
 
+    /// <summary>Makes a volume larger, here and at its replica, while it is served; returns when that is durable.</summary>
+    /// <exception cref="ProblemException">It cannot be; says why and what would be right. Nothing has changed.</exception>
+    Task<VolumeInfo> ResizeAsync(string name, VolumeResizeRequest request, CancellationToken cancel);
+
     /// <summary>Compares a volume with its own records. It is served meanwhile.</summary>
     /// <exception cref="ProblemException">There is no such volume.</exception>
     Task<VolumeCheckInfo> CheckAsync(string name, CancellationToken cancel);

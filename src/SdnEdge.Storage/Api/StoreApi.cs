@@ -20,6 +20,7 @@ internal static partial class StoreApi
             ApiJson.Options.GetTypeInfo(typeof(VolumeRequest)), ApiJson.Options.GetTypeInfo(typeof(VolumeOrderRequest)),
             ApiJson.Options.GetTypeInfo(typeof(VolumeModeRequest)), ApiJson.Options.GetTypeInfo(typeof(VolumePromoteRequest)),
             ApiJson.Options.GetTypeInfo(typeof(VolumeResyncRequest)), ApiJson.Options.GetTypeInfo(typeof(MarkRequest)),
+            ApiJson.Options.GetTypeInfo(typeof(VolumeResizeRequest)),
         ], (app, checks, stopping) => Map(app, store, checks, stopping))
     {
         MeterName = "SdnEdge.Store",
@@ -39,6 +40,10 @@ internal static partial class StoreApi
         v1.MapPost("/volumes/{name}/check", ([FromRoute] string name, CancellationToken cancel) => store.CheckAsync(name, cancel))
             .Says("Compares a volume with its own records, block by block; it is served meanwhile").WithTags("volumes")
             .Needs(ApiRole.Admin).Fails(404, 503);
+        v1.MapPost("/volumes/{name}/resize", ([FromRoute] string name, [FromBody] VolumeResizeRequest request, CancellationToken cancel)
+                => Resize(store, name, request, cancel))
+            .Says("Owner: makes a volume larger, here and at its replica, while it is served; clients see it when they connect anew")
+            .WithTags("volumes").Needs(ApiRole.Admin).Fails(400, 404, 409, 503, 504, 507);
         MapMarks(v1, store);
         foreach (OwnershipOrderKind order in Enum.GetValues<OwnershipOrderKind>())
         {
@@ -81,6 +86,11 @@ internal static partial class StoreApi
         store.Delete(name);
         return Results.NoContent();
     }
+
+    private static Task<VolumeInfo> Resize(IStoreControl store, string name, VolumeResizeRequest request, CancellationToken cancel)
+        => request.SizeBytes > 0 && request.SizeBytes % StoreConfigLoader.SizeUnit == 0 ? store.ResizeAsync(name, request, cancel)
+            : throw new ProblemException(Problems.BadRequest("the size needs 1 thing put right", [new ProblemError("/sizeBytes",
+                $"{request.SizeBytes} is not a size; write a multiple of {StoreConfigLoader.SizeUnit}, more than 0")]));
 
     private static VolumeInfo Create(IStoreControl store, VolumeRequest request)
     {

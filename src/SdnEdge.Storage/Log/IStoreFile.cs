@@ -32,6 +32,10 @@ public interface IStoreFile : IDisposable
     /// <summary>Gives a range room on the disk.</summary>
     int Allocate(long offset, long length);
 
+    /// <summary>Gives it so many bytes, where it has fewer; the new ones are zeros that need no room. That is durable after <see
+    /// cref="Sync"/>.</summary>
+    int SetLength(long length);
+
     /// <summary>The first byte at or behind <paramref name="offset"/> that may not be a hole; <see cref="Length"/> when there is
     /// none.</summary>
     long NextData(long offset);
@@ -81,7 +85,7 @@ internal sealed class DiskFile : IStoreFile
 
     public string Name => _file.Path;
 
-    public long Length { get; }
+    public long Length { get; private set; }
 
     public int Read(long offset, Span<byte> into) => _file.Read(offset, into);
 
@@ -94,6 +98,16 @@ internal sealed class DiskFile : IStoreFile
     public int PunchHole(long offset, long length) => _file.PunchHole(offset, length);
 
     public int Allocate(long offset, long length) => _file.Allocate(offset, length);
+
+    public int SetLength(long length)
+    {
+        // A device may have been made larger meanwhile.
+        Length = Math.Max(Length, _file.Length());
+        if (Length >= length) return 0;
+        int error = _file.SetLength(length);
+        if (error == 0) Length = length;
+        return error;
+    }
 
     public long NextData(long offset) => _file.NextData(offset);
 

@@ -66,6 +66,12 @@ public enum FrameKind : byte
 
     /// <summary>Either: the block; nothing behind its number: it has another hash.</summary>
     BlockAnswer = 20,
+
+    /// <summary>Can the volume have so many bytes? Then get ready for it.</summary>
+    SizeAsk = 21,
+
+    /// <summary>Replica: that number, and why not, as UTF-8; nothing: it can.</summary>
+    SizeAnswer = 22,
 }
 
 /// <summary>How a frame's body is compressed.</summary>
@@ -128,7 +134,7 @@ public readonly record struct LinkFrame(FrameKind Kind, LinkCompression Compress
                 + "the way");
         var frame = new LinkFrame((FrameKind)from[2], (LinkCompression)from[3], BinaryPrimitives.ReadInt32LittleEndian(from[4..]),
             BinaryPrimitives.ReadInt32LittleEndian(from[8..]), BinaryPrimitives.ReadUInt32LittleEndian(from[12..]));
-        if (frame.Kind is < FrameKind.Hello or > FrameKind.BlockAnswer || frame.Compression > LinkCompression.Lz4)
+        if (frame.Kind is < FrameKind.Hello or > FrameKind.SizeAnswer || frame.Compression > LinkCompression.Lz4)
             throw new LinkFormatException($"a frame has the unknown kind {from[2]} or compression {from[3]}; the other site's "
                 + "version is newer");
         if (frame.BodyLength is < 0 or > MaxBody || frame.RawLength is < 0 or > MaxBody

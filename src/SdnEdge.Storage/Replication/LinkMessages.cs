@@ -16,7 +16,7 @@ namespace SdnEdge.Storage.Replication;
 public sealed record LinkHello(int Version, Guid Volume, long Size, ulong Epoch, ulong Durable, ulong Answered = 0, bool IsFinal = false)
 {
     /// <summary>This version.</summary>
-    public const int CurrentVersion = 2;
+    public const int CurrentVersion = 3;
 }
 
 /// <summary>The replica's answer.</summary>
@@ -24,7 +24,8 @@ public sealed record LinkHello(int Version, Guid Volume, long Size, ulong Epoch,
 /// <param name="Phase">What its copy is.</param>
 /// <param name="CopiedBytes">While it is copied: bytes that are there.</param>
 /// <param name="KeepsBatchesWhole">Bytes may be left out of a batch.</param>
-public sealed record LinkAnswer(LogPoint Last, CopyPhase Phase, long CopiedBytes, bool KeepsBatchesWhole);
+/// <param name="Size">Size of the volume at its last point, bytes.</param>
+public sealed record LinkAnswer(LogPoint Last, CopyPhase Phase, long CopiedBytes, bool KeepsBatchesWhole, long Size);
 
 /// <summary>What the stream is to begin with.</summary>
 /// <param name="Start">What.</param>
@@ -129,7 +130,7 @@ internal static class LinkMessages
     }
 
     public static ReadOnlyMemory<byte> Write(LinkAnswer answer) => new BodyWriter().Point(answer.Last).Byte((byte)answer.Phase)
-        .Number(answer.CopiedBytes).Byte(answer.KeepsBatchesWhole ? (byte)1 : (byte)0).Body;
+        .Number(answer.CopiedBytes).Byte(answer.KeepsBatchesWhole ? (byte)1 : (byte)0).Number(answer.Size).Body;
 
     public static LinkAnswer Answer(ReadOnlySpan<byte> body)
     {
@@ -137,7 +138,7 @@ internal static class LinkMessages
         LogPoint last = reader.Point();
         var phase = (CopyPhase)reader.Byte();
         if (!Enum.IsDefined(phase)) throw new LinkFormatException($"an answer has the unknown phase {(int)phase}");
-        var answer = new LinkAnswer(last, phase, reader.Size(), reader.Flag());
+        var answer = new LinkAnswer(last, phase, reader.Size(), reader.Flag(), reader.Size());
         reader.End();
         return answer;
     }
@@ -180,22 +181,25 @@ internal static class LinkMessages
         return chains;
     }
 
-    public static ReadOnlyMemory<byte> WriteCommon(LogPoint? common, IReadOnlyList<(long Offset, long Length)>? gap)
+    // The point, the volume's size there (0: not known), and what is touched behind it, where the log does not say.
+    public static ReadOnlyMemory<byte> WriteCommon(LogPoint? common, long size, IReadOnlyList<(long Offset, long Length)>? gap)
     {
-        BodyWriter writer = new BodyWriter().Byte(common is null ? (byte)0 : gap is null ? (byte)1 : (byte)2).Point(common ?? default);
+        BodyWriter writer = new BodyWriter().Byte(common is null ? (byte)0 : gap is null ? (byte)1 : (byte)2).Point(common ?? default)
+            .Number(size);
         foreach ((long offset, long length) in gap ?? []) writer.Number(offset).Number(length);
         return writer.Body;
     }
 
-    public static (LogPoint? Common, List<(long Offset, long Length)>? Gap) Common(ReadOnlySpan<byte> body, long size)
+    public static (LogPoint? Common, long Size, List<(long Offset, long Length)>? Gap) Common(ReadOnlySpan<byte> body, long size)
     {
         var reader = new BodyReader(FrameKind.Common, body);
         byte kind = reader.Byte();
         if (kind > 2) throw new LinkFormatException($"a common point has the unknown kind {kind}");
         LogPoint point = reader.Point();
+        long sizeThere = reader.Size();
         List<(long, long)>? gap = kind == 2 ? Ranges(ref reader, size, "common point") : null;
         reader.End();
-        return (kind == 0 ? null : point, gap);
+        return (kind == 0 ? null : point, sizeThere, gap);
     }
 
     private static List<(long Offset, long Length)> Ranges(ref BodyReader reader, long size, string what)
@@ -239,6 +243,26 @@ internal static class LinkMessages
         LogPoint point = reader.Point();
         reader.End();
         return point;
+    }
+
+    public static ReadOnlyMemory<byte> WriteBegins(LogPoint point, long size) => new BodyWriter().Point(point).Number(size).Body;
+
+    public static (LogPoint Point, long Size) Begins(ReadOnlySpan<byte> body)
+    {
+        var reader = new BodyReader(FrameKind.LogBegins, body);
+        (LogPoint, long) begins = (reader.Point(), reader.Size());
+        reader.End();
+        return begins;
+    }
+
+    public static ReadOnlyMemory<byte> WriteSize(long size, string? whyNot)
+        => new BodyWriter().Number(size).Bytes(whyNot is null ? default : WriteText(whyNot).Span).Body;
+
+    public static (long Size, string? WhyNot) Size(FrameKind kind, ReadOnlySpan<byte> body)
+    {
+        var reader = new BodyReader(kind, body);
+        long size = reader.Size();
+        return (size, reader.Left == 0 ? null : Text(reader.Take(reader.Left)));
     }
 
     public static ReadOnlyMemory<byte> Write(ulong first, ulong second) => new BodyWriter().Number(first).Number(second).Body;

@@ -1,5 +1,4 @@
 using System.Buffers;
-using System.Diagnostics;
 using SdnEdge.Core.Replication;
 
 namespace SdnEdge.Storage.Replication;
@@ -45,7 +44,9 @@ public sealed class OwnerSession(
     private ulong _sent;
     private long _sentBytes;
     private bool _viaGap;
-    private readonly BlockAsks _asks = new();
+    private long _copySize;
+    private volatile bool _isOpen;
+    private readonly LinkAsks _asks = new();
 
     /// <summary>What the log has let go although the replica lacks it; null = nothing.</summary>
     public IHistoryGap? Gap { get; init; }
@@ -68,6 +69,16 @@ public sealed class OwnerSession(
     /// <summary>Asks the replica for a block that has a hash.</summary>
     /// <returns>Its bytes; null = it has another one, or the connection has ended.</returns>
     public Task<byte[]?> AskBlockAsync(long block, ulong hash) => _asks.AskAsync(block, hash);
+
+    /// <summary>Asks the replica whether the volume can have so many bytes there, and has it get ready for them.</summary>
+    /// <returns>Why not, for people; null = it can.</returns>
+    /// <exception cref="IOException">There is no connection, or it has ended.</exception>
+    public Task<string?> AskSizeAsync(long size)
+    {
+        Task<string?> answer = _asks.AskSizeAsync(size);
+        if (!_isOpen) _asks.End();
+        return answer;
+    }
 
     /// <summary>Asks for the replica's proof behind the record that <paramref name="proof"/> names, before any later one is sent.</summary>
     /// <returns>False: a later record was sent already.</returns>
@@ -94,7 +105,8 @@ public sealed class OwnerSession(
         {
             LinkAnswer answer = await GreetAsync(end.Token).ConfigureAwait(false);
             LogPoint? common = await FindCommonAsync(answer.Last, end.Token).ConfigureAwait(false);
-            await SendAsync(FrameKind.Common, LinkMessages.WriteCommon(common, _viaGap ? Gap!.Ranges : null), end.Token)
+            long sizeThere = common is { } point ? volume.SizeAt(point.Sequence) ?? 0 : 0;
+            await SendAsync(FrameKind.Common, LinkMessages.WriteCommon(common, sizeThere, _viaGap ? Gap!.Ranges : null), end.Token)
                 .ConfigureAwait(false);
             LinkStart start = LinkMessages.Start((await ExpectAsync(FrameKind.Start, end.Token).ConfigureAwait(false)).Span, volume.Size);
             await OpenAsync(start, answer, end.Token).ConfigureAwait(false);
@@ -123,6 +135,7 @@ public sealed class OwnerSession(
             if (e is not OperationCanceledException) reason = e.Message;
         }
 
+        _isOpen = false;
         _asks.End();
         post(new LinkClosed(reason));
         return reason;
@@ -172,15 +185,21 @@ public sealed class OwnerSession(
     {
         LogPoint from = start.From;
         LogPoint? begins = null;
+
+        // What is behind the size at the log's beginning was written later, and comes with the log.
+        _copySize = answer.Size;
         if (from == default && (start.Start == StreamStart.Everything || _viaGap))
         {
             from = _viaGap ? Gap!.Through : log.Durable;
             begins = from;
-            await SendAsync(FrameKind.LogBegins, LinkMessages.Write(from), cancel).ConfigureAwait(false);
+            _copySize = volume.SizeAt(from.Sequence) ?? throw new IOException($"the size of the volume at record {from.Sequence} is not "
+                + "known any more; ask for a copy of everything with resync, at the replica");
+            await SendAsync(FrameKind.LogBegins, LinkMessages.WriteBegins(from, _copySize), cancel).ConfigureAwait(false);
         }
 
         bool isWhole = start.Start == StreamStart.Log && answer.Phase == CopyPhase.Following;
         lock (_lock) _sent = from.Sequence;
+        _isOpen = true;
         post(new LinkOpened(from.Sequence, Math.Min(from.Sequence, answer.Last.Sequence), isWhole) { Begins = begins });
     }
 
@@ -258,7 +277,8 @@ public sealed class OwnerSession(
     // sent before it, and the replica has those that are sent behind it for later than what it shows.
     private async Task CopyAsync(LinkStart start, CancellationToken cancel)
     {
-        IReadOnlyList<(long Offset, long Length)> ranges = start.Start == StreamStart.Everything ? [(0, volume.Size)] : start.Ranges;
+        IReadOnlyList<(long Offset, long Length)> ranges = start.Start == StreamStart.Everything
+            ? [(0, Math.Min(_copySize, volume.Size))] : start.Ranges;
         long skip = start.CopiedBytes, total = ranges.Sum(r => r.Length);
         Progress = (Math.Min(skip, total), total);
         byte[] piece = new byte[8 + CopyPiece];
@@ -329,6 +349,9 @@ public sealed class OwnerSession(
                     case FrameKind.Proof:
                         post(new ReplicaProved(LinkMessages.Proof(body.Span)));
                         break;
+                    case FrameKind.SizeAnswer:
+                        _asks.SizeAnswered(body.Span);
+                        break;
                     case FrameKind.BlockAsk:
                         _asks.Asked(body.Span, volume.Vouched);
                         break;
@@ -355,59 +378,5 @@ public sealed class OwnerSession(
         await _frames.WriteAsync(kind, body, compression, cancel).ConfigureAwait(false);
         await _frames.FlushAsync(cancel).ConfigureAwait(false);
         _sentBytes = _frames.SentBytes;
-    }
-}
-
-/// <summary>Measures a link by its pings: the smallest recent round trip, and the greatest recent rate at which what was sent before a
-/// ping had arrived when its answer came.</summary>
-internal sealed class LinkMeter
-{
-    private const int Samples = 16;
-
-    private readonly Lock _lock = new();
-    private readonly Queue<long> _trips = [], _rates = [];
-    private readonly Dictionary<ulong, (long At, long Bytes)> _open = [];
-    private long _lastPing, _lastPong, _lastBytes;
-    private ulong _stamp;
-
-    public long RoundTrip { get; private set; }
-
-    public long BytesPerSecond { get; private set; }
-
-    public bool IsDue(TimeSpan every, long sentBytes)
-    {
-        lock (_lock) return sentBytes >= 0 && _open.Count < Samples && Stopwatch.GetElapsedTime(_lastPing) >= every;
-    }
-
-    public ulong Ping(long sentBytes)
-    {
-        lock (_lock)
-        {
-            _lastPing = Stopwatch.GetTimestamp();
-            _open[++_stamp] = (_lastPing, sentBytes);
-            return _stamp;
-        }
-    }
-
-    public bool Pong(ulong stamp)
-    {
-        lock (_lock)
-        {
-            if (!_open.Remove(stamp, out (long At, long Bytes) sent)) return false;
-            long now = Stopwatch.GetTimestamp();
-            Add(_trips, (long)Stopwatch.GetElapsedTime(sent.At, now).TotalNanoseconds);
-            if (_lastPong > 0 && sent.Bytes > _lastBytes)
-                Add(_rates, (long)((sent.Bytes - _lastBytes) / Math.Max(1e-6, Stopwatch.GetElapsedTime(_lastPong, now).TotalSeconds)));
-            (_lastPong, _lastBytes) = (now, sent.Bytes);
-            RoundTrip = _trips.Min();
-            if (_rates.Count > 0) BytesPerSecond = _rates.Max();
-            return true;
-        }
-    }
-
-    private static void Add(Queue<long> to, long value)
-    {
-        to.Enqueue(value);
-        if (to.Count > Samples) to.Dequeue();
     }
 }

@@ -33,8 +33,8 @@ public sealed class ReplicaSession
     private long _copied, _syncedCopy, _copySyncAt, _unsynced;
     private bool _isDirty, _viaGap, _writing;
     private IReadOnlyList<(long Offset, long Length)> _gap = [];
-    private long _total;
-    private readonly BlockAsks _asks = new();
+    private long _total, _ownerSize;
+    private readonly LinkAsks _asks = new();
 
     /// <summary>A replica as it is on disk.</summary>
     /// <param name="record">Its record.</param>
@@ -107,7 +107,11 @@ public sealed class ReplicaSession
             {
                 await Task.WhenAny(reading, sync ?? (Task)reading, _copySync ?? (Task)reading, _asks.News, beat).ConfigureAwait(false);
                 while (_asks.TryTake(out (FrameKind Kind, ReadOnlyMemory<byte> Body) asked))
-                    await SendAsync(asked.Kind, asked.Body, cancel).ConfigureAwait(false);
+                {
+                    // One that was late for the connection before is for nobody.
+                    if (State.IsStreaming) await SendAsync(asked.Kind, asked.Body, cancel).ConfigureAwait(false);
+                }
+
                 if (beat.IsCompletedSuccessfully)
                 {
                     if (State.IsStreaming)
@@ -251,10 +255,12 @@ public sealed class ReplicaSession
         {
             case FrameKind.Hello when State.Following == 0:
                 LinkHello hello = LinkMessages.Hello(body.Span);
-                if (hello.Volume != _volume || hello.Size != State.Size)
+                if (hello.Volume != _volume)
+                    throw new LinkFormatException($"the owner has volume {hello.Volume}, this is {_volume}");
+                if (hello.Size < State.Size && State.Record.Phase == CopyPhase.Empty)
                 {
-                    throw new LinkFormatException($"the owner has volume {hello.Volume} of {hello.Size} bytes, this is {_volume} of "
-                        + $"{State.Size}");
+                    throw new LinkFormatException($"the owner's volume has {hello.Size} bytes, and this one was made with {State.Size}; "
+                        + "delete it, and make it with the owner's size, or resize the owner's");
                 }
 
                 OwnershipRefusal? refusal = OwnershipMachine.MayFollow(_ownership(), hello.Epoch);
@@ -262,7 +268,7 @@ public sealed class ReplicaSession
                     (RefusedEpoch, RefusedIsFinal) = (hello.Epoch, hello.IsFinal);
                 if (refusal is null && _ownership().OwnerEpoch < hello.Epoch)
                     await _ownerSeen(hello.Epoch, cancel).ConfigureAwait(false);
-                _viaGap = false;
+                (_viaGap, _ownerSize) = (false, hello.Size);
                 if (refusal is null) OwnerAnswered = hello.Answered;
                 // What was received on a connection before this one counts as durable for the owner from now on: so it is.
                 await StepAsync(new ReplicaSynced(await _sink.SyncAsync(cancel).ConfigureAwait(false)), cancel).ConfigureAwait(false);
@@ -273,17 +279,17 @@ public sealed class ReplicaSession
                 await SendAsync(FrameKind.ChainAnswer, LinkMessages.WriteChains(chains), cancel).ConfigureAwait(false);
                 break;
             case FrameKind.Common:
-                (LogPoint? common, List<(long, long)>? gap) = LinkMessages.Common(body.Span, State.Size);
-                if (common is { } point && _sink.PointAt(point.Sequence) != point) common = null;
+                (LogPoint? common, long sizeThere, List<(long, long)>? gap) = LinkMessages.Common(body.Span, LargestSize);
+                if (common is { } point && (_sink.PointAt(point.Sequence) != point || !HasSize(point.Sequence, sizeThere))) common = null;
                 _viaGap = gap is not null && common is not null;
                 _gap = _viaGap ? gap! : [];
                 await StepAsync(new CommonFound(common, _sink.Applied, _viaGap), cancel).ConfigureAwait(false);
                 break;
             case FrameKind.LogBegins:
-                LogPoint begin = LinkMessages.Point(kind, body.Span);
+                (LogPoint begin, long beginSize) = LinkMessages.Begins(body.Span);
                 if (!IsCopying() || (State.Record.Copies != StreamStart.Everything && !_viaGap)) throw Unexpected(kind);
-                await _sink.BeginLogAsync(begin, cancel).ConfigureAwait(false);
-                State = ReplicaMachine.LogBeginsAt(State, begin);
+                await _sink.BeginLogAsync(begin, beginSize, cancel).ConfigureAwait(false);
+                State = ReplicaMachine.LogBeginsAt(State, begin, beginSize);
                 await StepAsync(new OwnerDurableTo(begin.Sequence), cancel).ConfigureAwait(false);
                 break;
             case FrameKind.CopyData or FrameKind.CopyZero:
@@ -313,6 +319,9 @@ public sealed class ReplicaSession
                 (ulong sequence, _) = LinkMessages.Pair(kind, body.Span);
                 await StepAsync(new ProofAsked(sequence, _sink.ContentRoot), cancel).ConfigureAwait(false);
                 break;
+            case FrameKind.SizeAsk:
+                _asks.SizeAsked(body.Span, _sink.PrepareSize);
+                break;
             case FrameKind.BlockAsk:
                 _asks.Asked(body.Span, _sink.Vouched);
                 break;
@@ -328,6 +337,12 @@ public sealed class ReplicaSession
 
     private static LinkFormatException Unexpected(FrameKind kind) => new($"a {kind} frame is not expected here");
 
+    // What the owner may speak of: its volume may be larger than this one is yet.
+    private long LargestSize => Math.Max(_ownerSize, State.Size);
+
+    // A point that both have, at which their volumes have different sizes, is none: what they were made of was not the same.
+    private bool HasSize(ulong sequence, long size) => _sink.SizeAt(sequence) is { } here && (size == 0 || size == here);
+
     private bool IsCopying() => State.IsStreaming && State.Record.Phase is CopyPhase.Copying or CopyPhase.Resyncing;
 
     private void Copy(FrameKind kind, ReadOnlySpan<byte> body)
@@ -335,8 +350,8 @@ public sealed class ReplicaSession
         if (!IsCopying()) throw Unexpected(kind);
         var reader = new BodyReader(kind, body);
         long offset = reader.Size(), length = kind == FrameKind.CopyZero ? reader.Size() : reader.Left;
-        if (length <= 0 || offset > State.Size - length)
-            throw new LinkFormatException($"a {kind} frame has the range {offset}+{length}; the volume has {State.Size} bytes");
+        if (length <= 0 || offset > LargestSize - length)
+            throw new LinkFormatException($"a {kind} frame has the range {offset}+{length}; the volume has {LargestSize} bytes");
         if (kind == FrameKind.CopyZero)
         {
             reader.End();
@@ -379,14 +394,14 @@ public sealed class ReplicaSession
                 break;
             case AnswerOwner(var last, var phase, _, var copied):
                 (_copied, _syncedCopy, _copySyncAt) = (copied, copied, Environment.TickCount64);
-                await SendAsync(FrameKind.Answer, LinkMessages.Write(new LinkAnswer(last, phase, copied, _sink.KeepsBatchesWhole)), cancel)
-                    .ConfigureAwait(false);
+                var answer = new LinkAnswer(last, phase, copied, _sink.KeepsBatchesWhole, State.Size);
+                await SendAsync(FrameKind.Answer, LinkMessages.Write(answer), cancel).ConfigureAwait(false);
                 break;
             case RefuseOwner(var reason, _):
                 throw new LinkFormatException(reason);
             case PutTailAside(var to):
                 await _sink.PutTailAsideAsync(to, cancel).ConfigureAwait(false);
-                await StepAsync(new StreamReady(), cancel).ConfigureAwait(false);
+                await StepAsync(new StreamReady(_sink.LastSize), cancel).ConfigureAwait(false);
                 break;
             case KeepRanges(var from, var number, var before):
                 _sink.KeepRanges(from, number, before, _gap);
@@ -394,7 +409,7 @@ public sealed class ReplicaSession
             case BeginResync(var common):
                 await _sink.BeginResyncAsync(common, cancel).ConfigureAwait(false);
                 (_copied, _syncedCopy) = (0, 0);
-                await StepAsync(new StreamReady(), cancel).ConfigureAwait(false);
+                await StepAsync(new StreamReady(_sink.LastSize), cancel).ConfigureAwait(false);
                 break;
             case AskStream(var start, var begin):
                 IReadOnlyList<(long Offset, long Length)> ranges = start == StreamStart.Differences

@@ -53,6 +53,9 @@ public interface ICopySource
     /// <summary>Size, bytes.</summary>
     long Size { get; }
 
+    /// <summary>Its size behind a record; null = that is not known any more.</summary>
+    long? SizeAt(ulong sequence);
+
     /// <summary>The first part at or behind an offset that does not read as zeros; null = there is none.</summary>
     (long Offset, long Length)? NextData(long from);
 
@@ -76,6 +79,16 @@ public interface IReplicaSink
     /// <summary>The content root with everything received.</summary>
     ulong ContentRoot { get; }
 
+    /// <summary>Size of the volume behind the last record that was received, bytes.</summary>
+    long LastSize { get; }
+
+    /// <summary>Its size behind a record; null = that is not known any more.</summary>
+    long? SizeAt(ulong sequence);
+
+    /// <summary>Gets ready for a larger volume. Any thread.</summary>
+    /// <returns>Why it cannot have that size, for people; null = it can.</returns>
+    string? PrepareSize(long size);
+
     /// <summary>A batch is in the log as a whole after a crash, or not at all: bytes may be left out of it.</summary>
     bool KeepsBatchesWhole { get; }
 
@@ -86,6 +99,7 @@ public interface IReplicaSink
     byte[]? Vouched(long block, ulong hash);
 
     /// <summary>Appends records as they are, from the one at <paramref name="skip"/> on. Not durable yet.</summary>
+    /// <exception cref="IOException">One cannot be appended; the message says why.</exception>
     void Append(RecordBatch batch, int skip);
 
     /// <summary>A connection begins: what was copied and not made durable comes again.</summary>
@@ -123,8 +137,8 @@ public interface IReplicaSink
     /// <param name="number">Their number.</param>
     IReadOnlyList<(long Offset, long Length)> Ranges(int number);
 
-    /// <summary>The log begins anew behind this point, durably.</summary>
-    Task BeginLogAsync(LogPoint at, CancellationToken cancel);
+    /// <summary>The log begins anew behind this point, at which the volume has this size, durably.</summary>
+    Task BeginLogAsync(LogPoint at, long size, CancellationToken cancel);
 
     /// <summary>Writes copied bytes to the image.</summary>
     void WriteCopy(long offset, ReadOnlySpan<byte> bytes);

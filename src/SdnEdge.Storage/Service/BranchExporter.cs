@@ -9,7 +9,7 @@ public static class BranchExporter
     /// <summary>Writes it, and a line for each record.</summary>
     /// <param name="from">The branch's bytes.</param>
     /// <param name="image">An empty file.</param>
-    /// <param name="size">Bytes of the volume.</param>
+    /// <param name="size">Bytes of the volume; the image has more, where the branch made it larger.</param>
     /// <param name="said">What each record did, in order.</param>
     /// <exception cref="IOException">The branch is damaged, or the image cannot be written.</exception>
     public static Branch Export(Stream from, Stream image, long size, TextWriter said)
@@ -22,6 +22,7 @@ public static class BranchExporter
         {
             said.WriteLine(string.Create(CultureInfo.InvariantCulture,
                 $"{record.Sequence} epoch {record.Epoch} {record.Kind.ToString().ToLowerInvariant()} {record.Offset} {record.Length}"));
+            if (record.Kind == LogRecordKind.Size && record.Length > size) image.SetLength(size = record.Length);
             if (record.Kind is not (LogRecordKind.Write or LogRecordKind.Zero or LogRecordKind.Trim)) return;
             if (record.Offset < 0 || record.Length < 0 || record.Offset > size - record.Length)
                 throw new IOException($"record {record.Sequence} has the range {record.Offset}+{record.Length}; the volume has "

@@ -3,9 +3,21 @@ using SdnEdge.Linux;
 
 namespace SdnEdge.Storage.Service;
 
-// Marks are appended by the owner itself, whoever its client is: not from a drain to the seal behind it, whose proof they would outdate.
+// Marks, and another size, are appended by the owner itself, whoever its client is: not from a drain to the seal behind it, whose proof
+// they would outdate.
 internal sealed partial class ReplicatedVolume
 {
+    /// <summary>Asks the replica's store whether the volume can have so many bytes there, and has it get ready for them.</summary>
+    /// <returns>Null: it can, or it is not connected, and is told when it is; otherwise why not.</returns>
+    /// <exception cref="TimeoutException">It has not answered.</exception>
+    /// <exception cref="IOException">The connection has ended before the answer.</exception>
+    public async Task<string?> AskSizeAsync(long size, TimeSpan limit, CancellationToken cancel)
+    {
+        if (Primary is not { IsConnected: true } || _session is not { } session) return null;
+        _reader.Wake();
+        return await session.AskSizeAsync(size).WaitAsync(limit, cancel).ConfigureAwait(false);
+    }
+
     // A hand-over that is given up without a word of it to this store is over by then.
     private static readonly TimeSpan s_handOver = TimeSpan.FromMinutes(5);
 
@@ -36,13 +48,14 @@ internal sealed partial class ReplicatedVolume
         }
     }
 
-    /// <summary>A mark is to be appended: null = it may be now, and no seal and no drain is carried out before
+    /// <summary>A record is to be appended that no client asks for: null = it may be now, and no seal and no drain is carried out before
     /// <see cref="LeaveAsOwner"/>; otherwise why not.</summary>
-    public string? EnterAsOwner()
+    /// <param name="verb">What is to be done with the volume, in a word.</param>
+    public string? EnterAsOwner(string verb)
     {
         Interlocked.Increment(ref _inside);
         Interlocked.Increment(ref _marking);
-        string? why = WhyNotMarked();
+        string? why = WhyNotAppended(verb);
         if (why is not null) LeaveAsOwner();
         return why;
     }
@@ -54,7 +67,7 @@ internal sealed partial class ReplicatedVolume
         Leave();
     }
 
-    private string? WhyNotMarked()
+    private string? WhyNotAppended(string verb)
     {
         OwnershipState state;
         bool handsOver;
@@ -66,11 +79,12 @@ internal sealed partial class ReplicatedVolume
 
         return state switch
         {
-            { Record.Role: OwnerRole.Replica } => $"this store has its replica; mark it at {Peer}, and the mark comes here with its log",
+            { Record.Role: OwnerRole.Replica } => $"this store has its replica; {verb} it at {Peer}, and that comes here with its log",
             { IsClosed: false, Record.Role: OwnerRole.Owner } when handsOver
-                => "it is being handed over: nothing was written since it was drained; mark it afterwards, at the store that owns it then",
+                => $"it is being handed over: nothing was written since it was drained; {verb} it afterwards, at the store that owns it "
+                    + "then",
             { IsClosed: false, Record.Role: OwnerRole.Owner } => null,
-            _ => $"it is {(state.IsClosed ? "being sealed" : Word(state.Record.Role))}; mark it at the store that owns it",
+            _ => $"it is {(state.IsClosed ? "being sealed" : Word(state.Record.Role))}; {verb} it at the store that owns it",
         };
     }
 }

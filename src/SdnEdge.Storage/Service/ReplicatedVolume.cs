@@ -270,7 +270,7 @@ internal sealed partial class ReplicatedVolume : IAsyncDisposable
         ulong Step(ulong previous, in LogRecord next)
             => LogRecordCodec.NextChain(next.Sequence == 1 ? LogRecordCodec.BeginChain(id) : previous, next);
         var sink = new VolumeReplicaSink(Volume, _files, _reader, () => Ownership.Record, _around.Tell);
-        return new ReplicaSession(record, _reader.Last, Volume.Size, sink, () => Ownership.Record, OwnerSeenAsync, Step)
+        return new ReplicaSession(record, _reader.Last, Volume.LastSize, sink, () => Ownership.Record, OwnerSeenAsync, Step)
         {
             OwnerAnswered = Heard(),
         };

@@ -19,7 +19,7 @@ internal static class TouchedRanges
     /// <summary>What records touch.</summary>
     /// <param name="records">The records.</param>
     /// <param name="more">Ranges that are added.</param>
-    /// <param name="size">Bytes of the volume.</param>
+    /// <param name="size">Bytes of the volume: what is behind them is left out.</param>
     public static IReadOnlyList<(long Offset, long Length)> Of(
         IEnumerable<LogRecord> records, IEnumerable<(long Offset, long Length)> more, long size)
     {
@@ -59,6 +59,7 @@ internal static class TouchedRanges
             foreach ((long from, long to) in touched)
             {
                 (long first, long end) = (from / unit * unit, Math.Min(size, (to + unit - 1) / unit * unit));
+                if (first >= end) continue;
                 if (merged.Count > 0 && merged[^1].To >= first) merged[^1] = (merged[^1].From, Math.Max(merged[^1].To, end));
                 else merged.Add((first, end));
             }

@@ -72,6 +72,9 @@ internal sealed class VolumeLogReader : ILogReader, ICopySource, IDisposable
     public long Size => _volume.Size;
 
     /// <inheritdoc/>
+    public long? SizeAt(ulong sequence) => _volume.SizeAt(sequence);
+
+    /// <inheritdoc/>
     /// <exception cref="IOException">It cannot be read back: that is no word on whether it is there.</exception>
     public LogPoint? PointAt(ulong sequence)
     {

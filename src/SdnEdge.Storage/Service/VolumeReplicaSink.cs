@@ -37,6 +37,26 @@ internal sealed class VolumeReplicaSink(Volume volume, VolumeFiles files, Volume
     public bool KeepsBatchesWhole => false;
 
     /// <inheritdoc/>
+    public long LastSize => volume.LastSize;
+
+    /// <inheritdoc/>
+    public long? SizeAt(ulong sequence) => volume.SizeAt(sequence);
+
+    /// <inheritdoc/>
+    public string? PrepareSize(long size)
+    {
+        try
+        {
+            volume.PrepareSize(size);
+            return null;
+        }
+        catch (VolumeException e)
+        {
+            return e.Message;
+        }
+    }
+
+    /// <inheritdoc/>
     public IReadOnlyList<(long Offset, long Length)> Ranges(int number) => TouchedRanges.Load(files.Folder, number);
 
     /// <inheritdoc/>
@@ -46,10 +66,14 @@ internal sealed class VolumeReplicaSink(Volume volume, VolumeFiles files, Volume
         IEnumerable<(long, long)> left = before switch
         {
             { Phase: not (CopyPhase.Copying or CopyPhase.Resyncing) } or { CopyEnd: not null } => [],
-            { Copies: StreamStart.Everything } => [(before.CopiedBytes, volume.Size - before.CopiedBytes)],
+            { Copies: StreamStart.Everything } when before.CopiedBytes >= volume.LastSize => [],
+            { Copies: StreamStart.Everything } => [(before.CopiedBytes, volume.LastSize - before.CopiedBytes)],
             _ => TouchedRanges.Behind(TouchedRanges.Load(files.Folder, before.Ranges), before.CopiedBytes),
         };
-        IReadOnlyList<(long, long)> ranges = TouchedRanges.Of(log.Behind(common.Sequence), left.Concat(more), volume.Size);
+
+        // What is behind the volume's size there comes with the log; where that begins later, the owner's ranges say how far.
+        long size = more.Select(r => r.Offset + r.Length).Append(volume.SizeAt(common.Sequence) ?? volume.LastSize).Max();
+        IReadOnlyList<(long, long)> ranges = TouchedRanges.Of(log.Behind(common.Sequence), left.Concat(more), size);
         TouchedRanges.Save(files.Folder, number, ranges);
     }
 
@@ -149,9 +173,10 @@ internal sealed class VolumeReplicaSink(Volume volume, VolumeFiles files, Volume
     }
 
     /// <inheritdoc/>
-    public Task BeginLogAsync(LogPoint at, CancellationToken cancel)
+    public Task BeginLogAsync(LogPoint at, long size, CancellationToken cancel)
     {
-        Check(volume.BeginAnew(at, copying: true), $"begin its log anew at record {at.Sequence}");
+        volume.PrepareSize(size);
+        Check(volume.BeginAnew(at, size), $"begin its log anew at record {at.Sequence}");
         return Task.CompletedTask;
     }
 

@@ -30,6 +30,7 @@ internal sealed class HashTree(IStoreFile file, ContentTreeShape shape, int maxP
     private readonly LinkedList<Page> _byUse = new();
     private SortedSet<long>[]? _redo;
     private bool _redoAll;
+    private ContentTreeShape _shape = shape;
 
     /// <summary>The sum over all blocks; meaningless during a redo.</summary>
     public ulong Root { get; private set; }
@@ -37,7 +38,7 @@ internal sealed class HashTree(IStoreFile file, ContentTreeShape shape, int maxP
     /// <summary>The error number of a read or write that failed; 0 while none did. What was done since may be wrong: redo it.</summary>
     public int Error { get; private set; }
 
-    public ContentTreeShape Shape => shape;
+    public ContentTreeShape Shape => _shape;
 
     public bool IsRedoing => _redo is not null;
 
@@ -48,16 +49,16 @@ internal sealed class HashTree(IStoreFile file, ContentTreeShape shape, int maxP
     public void Set(long block, ulong hash) => SetEntry(0, block, hash);
 
     /// <summary>The hash of a block.</summary>
-    public ulong Get(long block) => Fetch(shape.PageOf(0, block)).Entries[block % ContentTreeShape.Fanout];
+    public ulong Get(long block) => Fetch(_shape.PageOf(0, block)).Entries[block % ContentTreeShape.Fanout];
 
     private void SetEntry(int level, long entry, ulong value)
     {
-        var page = Fetch(shape.PageOf(level, entry));
+        var page = Fetch(_shape.PageOf(level, entry));
         ref ulong at = ref page.Entries[entry % ContentTreeShape.Fanout];
         ulong delta = unchecked(value - at);
         if (_redo is not null)
         {
-            if (level + 1 < shape.Levels) _redo[level + 1].Add(entry / ContentTreeShape.Fanout);
+            if (level + 1 < _shape.Levels) _redo[level + 1].Add(entry / ContentTreeShape.Fanout);
         }
         else if (delta == 0)
         {
@@ -67,10 +68,10 @@ internal sealed class HashTree(IStoreFile file, ContentTreeShape shape, int maxP
         at = value;
         page.Dirty = true;
         if (_redo is not null) return;
-        for (int above = level + 1; above < shape.Levels; above++)
+        for (int above = level + 1; above < _shape.Levels; above++)
         {
             entry /= ContentTreeShape.Fanout;
-            page = Fetch(shape.PageOf(above, entry));
+            page = Fetch(_shape.PageOf(above, entry));
             page.Entries[entry % ContentTreeShape.Fanout] += delta;
             page.Dirty = true;
         }
@@ -82,13 +83,13 @@ internal sealed class HashTree(IStoreFile file, ContentTreeShape shape, int maxP
     public void SetZeros(long first, long count)
     {
         long from = first, to = first + count;
-        for (int level = 0; level < shape.Levels && from < to; level++)
+        for (int level = 0; level < _shape.Levels && from < to; level++)
         {
             // Whole pages inside [from, to): their sums are entries of the level above, which the next round takes away.
             const int Fanout = ContentTreeShape.Fanout;
             long inner = (from + Fanout - 1) / Fanout, outer = to / Fanout;
-            if (to == shape.Entries(level)) outer = (to + Fanout - 1) / Fanout;
-            if (level == shape.Levels - 1 || inner >= outer)
+            if (to == _shape.Entries(level)) outer = (to + Fanout - 1) / Fanout;
+            if (level == _shape.Levels - 1 || inner >= outer)
             {
                 for (long entry = from; entry < to; entry++) SetEntry(level, entry, 0);
                 return;
@@ -96,7 +97,7 @@ internal sealed class HashTree(IStoreFile file, ContentTreeShape shape, int maxP
 
             for (long entry = from; entry < inner * Fanout; entry++) SetEntry(level, entry, 0);
             for (long entry = outer * Fanout; entry < to; entry++) SetEntry(level, entry, 0);
-            Drop(shape.PageOf(level, inner * Fanout), outer - inner);
+            Drop(_shape.PageOf(level, inner * Fanout), outer - inner);
             (from, to) = (inner, outer);
         }
     }
@@ -124,13 +125,42 @@ internal sealed class HashTree(IStoreFile file, ContentTreeShape shape, int maxP
         if (error != 0) Error = error;
     }
 
+    /// <summary>The volume has another size from now on. The blocks that it had and has keep their hashes, all others are zeros; what is
+    /// above them is summed anew: at once, or at the end of a redo. After a crash before the next checkpoint only the hashes of the blocks
+    /// are known.</summary>
+    /// <param name="next">The shape of that size.</param>
+    public void Reshape(ContentTreeShape next)
+    {
+        long keep = Math.Min(_shape.Entries(0), next.Entries(0)), pages = (_shape.Entries(0) - 1) / ContentTreeShape.Fanout + 1;
+        foreach (var page in _pages.Values)
+        {
+            if (page.Dirty && page.Number < pages) WriteOut(page);
+        }
+
+        _pages.Clear();
+        _byUse.Clear();
+        _shape = next;
+        int error = file.SetLength(_shape.Pages * ContentTreeShape.PageSize);
+        if (error == 0 && file.Length > keep * 8) error = file.PunchHole(keep * 8, file.Length - (keep * 8));
+        if (error != 0) Error = error;
+        if (_redo is null) SumAll();
+        else NewRedo(all: true);
+    }
+
     /// <summary>From here on entries are set without regard to what they were.</summary>
     /// <param name="all">Nothing above the blocks is known: all of it is summed anew at the end.</param>
-    public void BeginRedo(bool all = false)
+    /// <param name="back">The shape that it had at the last checkpoint; null = the present one.</param>
+    public void BeginRedo(bool all = false, ContentTreeShape? back = null)
     {
         Error = 0;
+        _shape = back ?? _shape;
+        NewRedo(all);
+    }
+
+    private void NewRedo(bool all)
+    {
         _redoAll = all;
-        _redo = [.. Enumerable.Range(0, shape.Levels).Select(_ => new SortedSet<long>())];
+        _redo = [.. Enumerable.Range(0, _shape.Levels).Select(_ => new SortedSet<long>())];
         _pages.Clear();
         _byUse.Clear();
     }
@@ -144,22 +174,22 @@ internal sealed class HashTree(IStoreFile file, ContentTreeShape shape, int maxP
             return;
         }
 
-        for (int level = 1; level < shape.Levels; level++)
+        for (int level = 1; level < _shape.Levels; level++)
         {
             foreach (long entry in _redo![level])
             {
                 ulong sum = 0;
-                foreach (ulong value in Fetch(shape.PageOf(level - 1, entry * ContentTreeShape.Fanout)).Entries) sum += value;
-                var page = Fetch(shape.PageOf(level, entry));
+                foreach (ulong value in Fetch(_shape.PageOf(level - 1, entry * ContentTreeShape.Fanout)).Entries) sum += value;
+                var page = Fetch(_shape.PageOf(level, entry));
                 page.Entries[entry % ContentTreeShape.Fanout] = sum;
                 page.Dirty = true;
-                if (level + 1 < shape.Levels) _redo[level + 1].Add(entry / ContentTreeShape.Fanout);
+                if (level + 1 < _shape.Levels) _redo[level + 1].Add(entry / ContentTreeShape.Fanout);
             }
         }
 
         _redo = null;
         Root = 0;
-        foreach (ulong value in Fetch(shape.Pages - 1).Entries) Root += value;
+        foreach (ulong value in Fetch(_shape.Pages - 1).Entries) Root += value;
     }
 
     // Every block is as it is set: all levels above from the pages that are no holes.
@@ -170,15 +200,20 @@ internal sealed class HashTree(IStoreFile file, ContentTreeShape shape, int maxP
             if (page.Dirty) WriteOut(page);
         }
 
+        // Behind the last block is nothing: not what an older shape had there either.
+        _pages.Clear();
+        _byUse.Clear();
         _redo = null;
         Root = 0;
-        if (shape.Levels > 1) Drop(shape.PageOf(1, 0), shape.Pages - shape.PageOf(1, 0));
-        long end = shape.Levels > 1 ? shape.PageOf(1, 0) : shape.Pages;
+        long blocks = _shape.Entries(0) * 8;
+        int error = file.Length > blocks ? file.PunchHole(blocks, file.Length - blocks) : 0;
+        if (error != 0) Error = error;
+        long end = _shape.Levels > 1 ? _shape.PageOf(1, 0) : _shape.Pages;
         for (long number = NextPage(0, end); number < end; number = NextPage(number + 1, end))
         {
             ulong sum = 0;
             foreach (ulong value in Fetch(number).Entries) sum += value;
-            if (shape.Levels > 1) SetEntry(1, number, sum);
+            if (_shape.Levels > 1) SetEntry(1, number, sum);
             else Root = sum;
         }
     }
@@ -202,7 +237,7 @@ internal sealed class HashTree(IStoreFile file, ContentTreeShape shape, int maxP
     }
 
     /// <summary>Copies a page's entries, for a comparison with another copy's.</summary>
-    public void CopyPage(int level, long firstEntry, Span<ulong> into) => Fetch(shape.PageOf(level, firstEntry)).Entries.CopyTo(into);
+    public void CopyPage(int level, long firstEntry, Span<ulong> into) => Fetch(_shape.PageOf(level, firstEntry)).Entries.CopyTo(into);
 
     private Page Fetch(long number)
     {

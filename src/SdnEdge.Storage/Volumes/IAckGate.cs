@@ -65,6 +65,9 @@ public enum VolumeEventKind
 
     /// <summary>A mark's point is kept.</summary>
     PointKept,
+
+    /// <summary>The volume has become larger.</summary>
+    Grown,
 }
 
 /// <summary>An event of a volume.</summary>

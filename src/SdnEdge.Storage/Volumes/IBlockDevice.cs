@@ -15,7 +15,7 @@ namespace SdnEdge.Storage.Volumes;
 /// </remarks>
 public interface IBlockDevice
 {
-    /// <summary>Bytes. It does not change while an export of the device has connections.</summary>
+    /// <summary>Bytes. It may become more while an export of the device has connections: those keep what they were told.</summary>
     long Size { get; }
 
     /// <summary>The smallest unit of offset and length, in bytes: a power of two, 1 to 65536.</summary>

@@ -32,7 +32,7 @@ internal sealed class PendingIndex
     private readonly int _maxEntries, _maxRanges;
     private readonly List<ZeroRange> _zeros = [];
     private readonly List<long> _chain = [];
-    private readonly List<ulong> _marks = [];
+    private readonly List<ulong> _stops = [];
     private Entry[] _ring = new Entry[1 << 10];
     private Slot[] _table = new Slot[1 << 11];
     private long _first = 1, _next = 1;
@@ -53,11 +53,14 @@ internal sealed class PendingIndex
 
     public int Count => (int)(_next - _first);
 
-    /// <summary>The first mark that is here; <see cref="ulong.MaxValue"/>: none.</summary>
-    public ulong FirstMark => _marks.Count == 0 ? ulong.MaxValue : _marks[0];
+    /// <summary>The first record that is here at which applying stops (a mark, another size); <see cref="ulong.MaxValue"/>: none.</summary>
+    public ulong FirstStop => _stops.Count == 0 ? ulong.MaxValue : _stops[0];
 
-    /// <summary>Adds a mark, newer than all that is here.</summary>
-    public void AddMark(ulong sequence) => _marks.Add(sequence);
+    /// <summary>Whether such a record is here.</summary>
+    public bool HasStop(ulong sequence) => _stops.Contains(sequence);
+
+    /// <summary>Adds such a record, newer than all that is here.</summary>
+    public void AddStop(ulong sequence) => _stops.Add(sequence);
 
     /// <summary>Whether a record of that range may be added.</summary>
     public bool HasRoom(long offset, long length, bool zeros)
@@ -229,7 +232,7 @@ internal sealed class PendingIndex
         }
 
         _zeros.RemoveAll(range => range.Sequence <= sequence);
-        if (_marks.Count > 0) _marks.RemoveAll(mark => mark <= sequence);
+        if (_stops.Count > 0) _stops.RemoveAll(stop => stop <= sequence);
     }
 
     /// <summary>Has what another has; its own bound stays.</summary>
@@ -238,8 +241,8 @@ internal sealed class PendingIndex
         (_ring, _table, _first, _next) = (other._ring, other._table, other._first, other._next);
         _zeros.Clear();
         _zeros.AddRange(other._zeros);
-        _marks.Clear();
-        _marks.AddRange(other._marks);
+        _stops.Clear();
+        _stops.AddRange(other._stops);
     }
 
     // The slot of a block, or the empty one where it would be.

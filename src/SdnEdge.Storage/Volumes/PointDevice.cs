@@ -4,7 +4,7 @@ namespace SdnEdge.Storage.Volumes;
 internal sealed class PointDevice(PointSet points, PointFile file) : IWaitingDevice
 {
     /// <inheritdoc/>
-    public long Size => points.Size;
+    public long Size => file.Point.Size;
 
     /// <inheritdoc/>
     public int MinimumBlock => 1;

@@ -14,10 +14,12 @@ namespace SdnEdge.Storage.Volumes;
 ///       0  header, written once: u32 CRC-32C of bytes 4 to 4095; u32 magic "SVP1"; 16 the volume's identity; u64 number;
 ///          u64 sequence, u64 epoch, u64 chain, u64 content root of the point; i64 when, milliseconds of Unix time;
 ///          u32 1 = a mark; u8 length of the name, u8 length of the group; the name, the group as UTF-8
+///          at 4088: i64 size of the volume there; 0: that which it was made with
 ///    4096  two slots of 32 KiB, used in turn: u32 CRC-32C of what follows; u32 count; u64 round; for each block: u64 number, u64 XXH3
 /// 128 KiB  one bit for each block: it is here
 ///       .  the blocks, each at its own place
 /// </code>
+/// <para>Its length says how many blocks it has room for: its own, and those of every point before it, which reads through it.</para>
 /// <para><b>A round</b> brings blocks here with one sync: their bytes, the slot that names them, and the bits of the round before; only
 /// then may the image be overwritten. A slot counts after a crash when all bytes that it names are there. The other slot has the round
 /// before, whose bits the crash may have kept from the disk. So a block is here, or its image was not touched.</para>
@@ -32,6 +34,7 @@ internal sealed class PointFile : IDisposable
 
     private const int Block = ContentRoot.BlockSize, Header = 4096, Slot = 32 << 10, MapAt = 128 << 10;
     private const int PageBits = Block * 8, PageWords = PageBits / 64;
+    private const int PointSizeAt = 4088;
     private const uint Magic = 0x3150_5653;
 
     private readonly IStoreFile _file;
@@ -57,7 +60,7 @@ internal sealed class PointFile : IDisposable
     /// <summary>What it is.</summary>
     public VolumePoint Point { get; }
 
-    /// <summary>Blocks of the volume.</summary>
+    /// <summary>Blocks that it has room for.</summary>
     public long Blocks { get; }
 
     /// <summary>Blocks that are here.</summary>
@@ -66,7 +69,7 @@ internal sealed class PointFile : IDisposable
     /// <summary>The name of the file of a point.</summary>
     public static string NameOf(ulong number) => $"points/{number:d8}";
 
-    /// <summary>Makes the file of a point; it is durable on return.</summary>
+    /// <summary>Makes the file of a point, with room for so many bytes of the volume; it is durable on return.</summary>
     public static PointFile? Create(IStoreFolder folder, ulong number, Guid identity, VolumePoint point, long size, out int error)
     {
         long map = (((size + Block - 1) / Block) + PageBits - 1) / PageBits * Block;
@@ -86,6 +89,7 @@ internal sealed class PointFile : IDisposable
         BinaryPrimitives.WriteUInt32LittleEndian(header.AsSpan(72), point.IsMark ? 1u : 0u);
         header[76] = (byte)Encoding.UTF8.GetBytes(point.Name, header.AsSpan(78));
         header[77] = (byte)Encoding.UTF8.GetBytes(point.Group ?? "", header.AsSpan(78 + header[76]));
+        BinaryPrimitives.WriteInt64LittleEndian(header.AsSpan(PointSizeAt), point.Size);
         BinaryPrimitives.WriteUInt32LittleEndian(header, Crc32C.Of(header.AsSpan(4)));
         error = file.Write(0, header);
         if (error == 0) error = file.Sync();
@@ -99,7 +103,7 @@ internal sealed class PointFile : IDisposable
     /// <param name="folder">The volume's.</param>
     /// <param name="number">The point's.</param>
     /// <param name="identity">The volume's.</param>
-    /// <param name="size">The volume's.</param>
+    /// <param name="size">The size that the volume was made with.</param>
     /// <param name="unfinished">It never was a point: a crash came while it was made.</param>
     /// <param name="error">The error number of a disk that failed; 0 with a null answer: it is damaged.</param>
     public static PointFile? Open(IStoreFolder folder, ulong number, Guid identity, long size, out bool unfinished, out int error)
@@ -112,10 +116,12 @@ internal sealed class PointFile : IDisposable
         error = file.Read(0, header);
         if (error == 0)
         {
-            if (Parse(header, identity, number) is { } point)
+            if (Parse(header, identity, number, size) is { } point)
             {
-                var open = new PointFile(file, name, number, point, size);
-                if (open._dataAt + (open.Blocks * Block) == file.Length)
+                // A page of bits for each 32,768 blocks.
+                long pages = (file.Length - MapAt) / Block, room = pages - ((pages + PageBits) / (PageBits + 1));
+                var open = new PointFile(file, name, number, point, room * Block);
+                if (open._dataAt + (open.Blocks * Block) == file.Length && open.Blocks * Block >= point.Size)
                 {
                     error = open.Load();
                     if (error == 0) return open;
@@ -131,18 +137,19 @@ internal sealed class PointFile : IDisposable
         return null;
     }
 
-    private static VolumePoint? Parse(ReadOnlySpan<byte> header, Guid identity, ulong number)
+    private static VolumePoint? Parse(ReadOnlySpan<byte> header, Guid identity, ulong number, long size)
     {
         if (BinaryPrimitives.ReadUInt32LittleEndian(header) != Crc32C.Of(header[4..])
             || BinaryPrimitives.ReadUInt32LittleEndian(header[4..]) != Magic || new Guid(header[8..24]) != identity
             || BinaryPrimitives.ReadUInt64LittleEndian(header[24..]) != number) return null;
         var at = new LogPoint(BinaryPrimitives.ReadUInt64LittleEndian(header[32..]), BinaryPrimitives.ReadUInt64LittleEndian(header[40..]),
             BinaryPrimitives.ReadUInt64LittleEndian(header[48..]));
+        if (BinaryPrimitives.ReadInt64LittleEndian(header[PointSizeAt..]) is > 0 and var own) size = own;
         string group = Encoding.UTF8.GetString(header.Slice(78 + header[76], header[77]));
         return new VolumePoint(Encoding.UTF8.GetString(header.Slice(78, header[76])), at,
             BinaryPrimitives.ReadUInt64LittleEndian(header[56..]),
             DateTimeOffset.FromUnixTimeMilliseconds(BinaryPrimitives.ReadInt64LittleEndian(header[64..])), group.Length > 0 ? group : null,
-            BinaryPrimitives.ReadUInt32LittleEndian(header[72..]) == 1, 0);
+            BinaryPrimitives.ReadUInt32LittleEndian(header[72..]) == 1, 0, size);
     }
 
     // 1. The bits; 2. the last two rounds, whose bits may be missing.

@@ -11,7 +11,7 @@ namespace SdnEdge.Storage.Volumes;
 /// </summary>
 /// <remarks>The caller's apply lock guards every change; <c>_gate</c> lets readers see a list and its files as a whole. A reader that finds
 /// a block in no point reads the image and looks again: it was not overwritten meanwhile if it still is in no point.</remarks>
-internal sealed class PointSet(IStoreFolder folder, IStoreFile image, Guid identity, long size) : IDisposable
+internal sealed class PointSet(IStoreFolder folder, IStoreFile image, Guid identity) : IDisposable
 {
     private const int Block = ContentRoot.BlockSize;
 
@@ -30,16 +30,14 @@ internal sealed class PointSet(IStoreFolder folder, IStoreFile image, Guid ident
     /// <summary>What is here, oldest first.</summary>
     public IReadOnlyList<VolumePoint> Points => [.. Volatile.Read(ref _files).Select(f => f.Point with { Bytes = f.Count * Block })];
 
-    /// <summary>The volume's size.</summary>
-    public long Size => size;
-
     /// <summary>Finds a point by its name.</summary>
     public PointFile? Find(string name) => Array.Find(Volatile.Read(ref _files), f => f.Point.Name == name);
 
     /// <summary>Opens the points that are there.</summary>
+    /// <param name="size">The size that the volume was made with: that of points which do not say theirs.</param>
     /// <param name="tell">Is told of each that is lost, by its file.</param>
     /// <returns>0, or the error number of a disk that failed.</returns>
-    public int Open(Action<string, string> tell)
+    public int Open(long size, Action<string, string> tell)
     {
         List<PointFile> files = [];
         foreach (string name in folder.List("points"))
@@ -78,18 +76,22 @@ internal sealed class PointSet(IStoreFolder folder, IStoreFile image, Guid ident
     /// <summary>Begins a point. The image is durable, and what the point says, at this moment.</summary>
     public int Begin(VolumePoint point)
     {
-        PointFile? file = PointFile.Create(folder, _next, identity, point, size, out int error);
+        PointFile? file = PointFile.Create(folder, _next, identity, point, Math.Max(point.Size, Covered), out int error);
         if (file is null) return error;
         _next++;
         Replace([.. _files, file], []);
         return 0;
     }
 
+    // Up to here a point has content: what the image has behind it is nobody's.
+    private long Covered => _files.Length == 0 ? 0 : _files.Max(f => f.Point.Size);
+
     /// <summary>A range of the image will be overwritten. With more than a round of blocks some are kept at once.</summary>
     public int Want(long offset, long length)
     {
         PointFile newest = _files[^1];
-        for (long block = offset / Block; block <= (offset + length - 1) / Block; block++)
+        long end = Math.Min(offset + length, Covered);
+        for (long block = offset / Block; block * Block < end; block++)
         {
             if (newest.Has(block) || !_wanted.Add(block) || _wanted.Count < PointFile.MaxRound) continue;
             int error = Keep();
@@ -130,7 +132,7 @@ internal sealed class PointSet(IStoreFolder folder, IStoreFile image, Guid ident
         {
             int first = i++;
             while (i < blocks.Length && blocks[i] == blocks[i - 1] + 1) i++;
-            int error = image.Read(blocks[first] * Block, Whole(bytes[(first * Block)..(i * Block)], blocks[first]));
+            int error = image.Read(blocks[first] * Block, bytes[(first * Block)..(i * Block)]);
             if (error != 0) return error;
         }
 
@@ -149,15 +151,6 @@ internal sealed class PointSet(IStoreFolder folder, IStoreFile image, Guid ident
     {
         if (_bytes.Length == 0) _bytes = new byte[PointFile.MaxRound * Block];
         return _bytes.AsSpan(0, blocks * Block);
-    }
-
-    // The volume's last block may be short, and counts as filled up with zeros.
-    private Span<byte> Whole(Span<byte> bytes, long block)
-    {
-        long left = size - (block * Block);
-        if (left >= bytes.Length) return bytes;
-        bytes[(int)left..].Clear();
-        return bytes[..(int)left];
     }
 
     /// <summary>Gives up the oldest point, if it is an operator's: there is no room, or no disk, for what it needs.</summary>
@@ -184,7 +177,7 @@ internal sealed class PointSet(IStoreFolder folder, IStoreFile image, Guid ident
         for (from = file.Next(from, file.Blocks); from < file.Blocks && blocks.Count < PointFile.MaxRound;
             from = file.Next(from + 1, file.Blocks))
         {
-            if (!older.Has(from)) blocks.Add(from);
+            if (from < older.Blocks && !older.Has(from)) blocks.Add(from);
         }
 
         Span<byte> bytes = Buffer(blocks.Count);
@@ -272,10 +265,10 @@ internal sealed class PointSet(IStoreFolder folder, IStoreFile image, Guid ident
     }
 
     /// <summary>The first block at or behind one that differs from the image, or may do so.</summary>
-    /// <returns>The number of blocks when there is none.</returns>
+    /// <returns>The number of the point's blocks when there is none.</returns>
     public long NextKept(PointFile file, long from)
     {
-        long next = file.Blocks;
+        long next = (file.Point.Size - 1) / Block + 1;
         for (int i = Array.IndexOf(_files, file); i < _files.Length; i++) next = _files[i].Next(from, next);
         return next;
     }

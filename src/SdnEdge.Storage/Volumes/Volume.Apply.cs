@@ -66,9 +66,9 @@ public sealed partial class Volume
     {
         lock (_applyLock)
         {
-            if (!MarkIsDurable()) return false;
-            ulong limit = Math.Min(through, _log.DurableSequence), before = BeforeMark;
-            if (before == _applied && limit > before) return ApplyMark(before + 1);
+            if (!StopIsDurable()) return false;
+            ulong limit = Math.Min(through, _log.DurableSequence), before = BeforeStop;
+            if (before == _applied && limit > before) return ApplyStop(before + 1);
             var status = _log.Read(_applied + 1, Math.Min(limit, before), ref _cursor, _applyBuffer, _entries);
             if (status == LogReadStatus.AtEnd) return false;
             if (status != LogReadStatus.Read)
@@ -173,7 +173,7 @@ public sealed partial class Volume
         for (long at = offset, end = offset + run.Length; at < end;)
         {
             long block = at / Block, stop = Math.Min(end, (block + 1) * Block);
-            if (at == block * Block && (stop == at + Block || stop == Size))
+            if (at == block * Block && (stop == at + Block || stop == _appliedSize))
             {
                 _tree.Set(block, ContentRoot.HashOf(_key, block, run.Slice((int)(at - offset), (int)(stop - at))));
             }
@@ -191,7 +191,7 @@ public sealed partial class Volume
 
     private int HashBlock(long block)
     {
-        var bytes = _blockBuffer.AsSpan(0, (int)Math.Min(Block, Size - (block * Block)));
+        var bytes = _blockBuffer.AsSpan(0, (int)Math.Min(Block, _appliedSize - (block * Block)));
         int error = _image.Read(block * Block, bytes);
         if (error == 0) _tree.Set(block, ContentRoot.HashOf(_key, block, bytes));
         return error;
@@ -199,12 +199,13 @@ public sealed partial class Volume
 
     private int HashZeros(long offset, long length)
     {
-        long end = offset + length, first = (offset + Block - 1) / Block, last = end == Size ? (end + Block - 1) / Block : end / Block;
+        long end = offset + length, first = (offset + Block - 1) / Block;
+        long last = end == _appliedSize ? (end + Block - 1) / Block : end / Block;
         int error = 0;
         if (first < last) _tree.SetZeros(first, last - first);
         if (offset % Block != 0) error = HashBlock(offset / Block);
         bool other = offset % Block == 0 || end / Block != offset / Block;
-        if (error == 0 && end % Block != 0 && end != Size && other) error = HashBlock(end / Block);
+        if (error == 0 && end % Block != 0 && end != _appliedSize && other) error = HashBlock(end / Block);
         return error;
     }
 
@@ -217,9 +218,11 @@ public sealed partial class Volume
             // 1. Only at a state that the volume once had, with a root that is known.
             if ((_tree.IsRedoing && !IsCopying) || _applied < _batchThrough) return 0;
             Dictionary<string, ulong> replicas;
+            IReadOnlyList<(ulong, long)> grown;
             bool changed;
             lock (_log.Gate)
             {
+                grown = _sizes.UpTo(_applied);
                 replicas = new Dictionary<string, ulong>(_replicas, StringComparer.Ordinal);
                 changed = _replicasChanged;
                 _replicasChanged = false;
@@ -247,7 +250,7 @@ public sealed partial class Volume
 
                 var next = new Superblock(_super.Number + 1, _applied, _tree.Root, _appliedChain, _appliedEpoch, replicas)
                 {
-                    LogSalt = _super.LogSalt, IsCopying = _super.IsCopying,
+                    LogSalt = _super.LogSalt, IsCopying = _super.IsCopying, Size = SizeToKeep(_appliedSize), Grown = grown,
                 };
                 error = next.Write(_superFile, _metadata.Identity);
                 if (error != 0)
@@ -272,28 +275,6 @@ public sealed partial class Volume
             Release(replicas);
             return 0;
         }
-    }
-
-    private void Release(Dictionary<string, ulong> replicas)
-    {
-        ulong needed = _super.Applied;
-        string? slowest = null;
-        foreach ((string name, ulong sequence) in replicas)
-        {
-            if (sequence >= needed) continue;
-            (needed, slowest) = (sequence, name);
-        }
-
-        _log.Release(needed);
-        bool held = _log.IsFull && slowest is not null;
-        if (held && !_retentionTold)
-        {
-            Tell(VolumeEventKind.RetentionExceeded, slowest!, 0,
-                $"the log is full ({_log.BytesInUse} bytes) from record {needed + 1} on, which {slowest} has not acknowledged: "
-                + "writes wait until it has, or is removed");
-        }
-
-        _retentionTold = held;
     }
 
     private void Fail(VolumeEventKind kind, string subject, int error, string message)
@@ -333,8 +314,12 @@ public sealed partial class Volume
 
     private void BeginRedo()
     {
-        _tree.BeginRedo(all: IsCopying);
-        _redoThrough = Math.Min(_log.LastSequence, BeforeMark);
+        // Where another size comes next, the sums may be those of its shape already.
+        bool mayBeShaped;
+        lock (_log.Gate) mayBeShaped = _sizes.GrowsAt(_super.Applied + 1);
+        _appliedSize = _super.SizeOf(_metadata);
+        _tree.BeginRedo(IsCopying || mayBeShaped, new ContentTreeShape(_appliedSize));
+        _redoThrough = Math.Min(_log.LastSequence, BeforeStop);
         _batchThrough = _redoThrough;
         if (_applied >= _redoThrough && !IsCopying) _tree.EndRedo();
     }
@@ -363,45 +348,6 @@ public sealed partial class Volume
             }
 
             return new VolumeProof(_appliedEpoch, _applied, _appliedChain, _tree.Root);
-        }
-    }
-
-    /// <summary>Keeps records for a replica from the one after <paramref name="acknowledged"/> on; called again, it has come so far. It is
-    /// durable with the next checkpoint, and no record is let go before that.</summary>
-    /// <returns>False when there are too many replicas, or the name is too long.</returns>
-    public bool SetReplica(string name, ulong acknowledged)
-    {
-        ArgumentException.ThrowIfNullOrEmpty(name);
-        lock (_log.Gate)
-        {
-            if (!_replicas.ContainsKey(name)
-                && (_replicas.Count >= Superblock.MaxReplicas || System.Text.Encoding.UTF8.GetByteCount(name) > Superblock.MaxName))
-                return false;
-            _replicas[name] = acknowledged;
-            _replicasChanged = true;
-        }
-
-        if (_log.IsFull) Kick();
-        return true;
-    }
-
-    /// <summary>The records are kept for this replica no longer.</summary>
-    public void RemoveReplica(string name)
-    {
-        lock (_log.Gate)
-        {
-            if (_replicas.Remove(name)) _replicasChanged = true;
-        }
-
-        if (_log.IsFull) Kick();
-    }
-
-    /// <summary>The sequence that each replica has acknowledged.</summary>
-    public IReadOnlyDictionary<string, ulong> Replicas
-    {
-        get
-        {
-            lock (_log.Gate) return new Dictionary<string, ulong>(_replicas, StringComparer.Ordinal);
         }
     }
 }

@@ -45,7 +45,7 @@ public sealed partial class Volume
             {
                 cancel.ThrowIfCancellationRequested();
                 long at = first * Block;
-                int length = (int)Math.Min(bytes.Length, Size - at);
+                int length = (int)Math.Min(bytes.Length, _appliedSize - at);
                 _tree.CopyPage(0, first, leaves);
                 bool hole = _image.NextData(at) >= at + length;
                 if (hole && !leaves.AsSpan().ContainsAnyExcept(0ul))

@@ -26,10 +26,18 @@ public sealed partial class Volume
     /// The log begins anew behind a point; what it has behind that point is forgotten. 1. What is to stay is in the image, durably. 2. A
     /// segment is prepared, 3. the superblock names it: a crash before that leaves everything as it was. 4. The same in memory.
     /// </summary>
-    /// <param name="at">The point. Without <paramref name="copying"/> none of the records behind it may have touched the image.</param>
+    /// <param name="at">The point, one of this log. Without <paramref name="copying"/> none of the records behind it may have touched the
+    /// image.</param>
     /// <param name="copying">The contents are replaced from now on, until <see cref="EndCopy"/>.</param>
     /// <returns>0, or the error number of what failed: the log is as it was.</returns>
-    internal int BeginAnew(LogPoint at, bool copying) => BeginAnew(at, copying, restored: false);
+    internal int BeginAnew(LogPoint at, bool copying) => BeginAnew(at, copying, SizeAt(at.Sequence)
+        ?? throw new InvalidOperationException($"the size at record {at.Sequence} is not known any more"));
+
+    /// <summary>As <see cref="BeginAnew(LogPoint, bool)"/>, behind a point of the owner's log that this one may not have, while the
+    /// contents are replaced.</summary>
+    /// <param name="at">The point.</param>
+    /// <param name="size">The volume's size there; image and hash tree have it (<see cref="PrepareSize"/>).</param>
+    internal int BeginAnew(LogPoint at, long size) => BeginAnew(at, copying: true, size, foreign: true);
 
     /// <summary>A copy that was broken off is given up: contents and log are again what they were at a kept point.</summary>
     /// <returns>0, or the error number: it is still being copied, and this may be called again.</returns>
@@ -41,20 +49,23 @@ public sealed partial class Volume
             VolumePoint point = RestoreImage(name);
             if (_tree.IsRedoing) _tree.EndRedo();
             int error = _tree.Error != 0 ? _tree.Error : _tree.Root == point.Root ? _tree.Checkpoint() : RawFile.IoError;
-            if (error == 0) error = BeginAnew(point.At, copying: false, restored: true);
-            if (error != 0 && !_tree.IsRedoing) _tree.BeginRedo(all: true);
+            if (error == 0) error = BeginAnew(point.At, copying: false, point.Size, restored: true);
+            if (error != 0) ShapeAsKept();
             return error;
         }
     }
 
-    private int BeginAnew(LogPoint at, bool copying, bool restored)
+    private int BeginAnew(LogPoint at, bool copying, long size, bool restored = false, bool foreign = false)
     {
+        // Before its first record every history of this volume is the same.
+        if (at.Sequence == 0) at = new LogPoint(0, _metadata.Epoch, LogRecordCodec.BeginChain(_metadata.Identity));
         int error = _log.Commit();
         if (error != 0) return error;
         lock (_applyLock)
         {
-            // 1. While the contents are replaced nothing that was there need stay.
-            ulong keep = copying ? Math.Max(_batchThrough, _redoThrough) : at.Sequence;
+            // 1. While the contents are replaced nothing that was there need stay, but what the log here has up to the point: it is let go.
+            ulong touched = Math.Max(_batchThrough, _redoThrough), keep = !copying ? at.Sequence
+                : foreign ? touched : Math.Max(touched, at.Sequence);
             if (!copying && !restored && Math.Max(_applied, Math.Max(_batchThrough, _redoThrough)) > at.Sequence)
                 throw new InvalidOperationException($"records behind {at.Sequence} are in the image");
             if (!restored) error = ApplyThrough(keep);
@@ -64,10 +75,28 @@ public sealed partial class Volume
             // 2.
             if (_log.PrepareAnew(at, out error) is not { } segment) return error;
 
-            // 3.
+            // 3. While the contents are replaced the sums above the blocks are not known anyway: the hash tree has its shape before it is
+            // said.
+            long sizeBefore = _appliedSize;
+            bool begins = copying && !IsCopying;
+            if (size != _appliedSize && !begins)
+            {
+                Reshape(size);
+                error = _tree.Checkpoint();
+                if (error != 0)
+                {
+                    _log.ForgetAnew(segment);
+                    ApplyAgain();
+                    return error;
+                }
+            }
+
+            SizeHistory sizes;
+            lock (_log.Gate) sizes = _sizes.EndingAt(at.Sequence, size);
             Superblock next = _super with
             {
                 Number = _super.Number + 1, Applied = at.Sequence, Chain = at.Chain, Epoch = at.Epoch, LogSalt = segment.Header.Salt,
+                Size = SizeToKeep(size), Grown = sizes.UpTo(at.Sequence),
                 IsCopying = copying || (IsCopying && !restored), Root = copying || (IsCopying && !restored) ? 0 : _tree.Root,
             };
             error = next.Write(_superFile, _metadata.Identity);
@@ -83,11 +112,11 @@ public sealed partial class Volume
 
                 _super = back;
                 _log.ForgetAnew(segment);
+                if (_appliedSize != sizeBefore) Reshape(sizeBefore);
                 return error;
             }
 
             // 4.
-            bool begins = copying && !IsCopying;
             _super = next;
             _log.TakeAnew(segment, () =>
             {
@@ -95,10 +124,15 @@ public sealed partial class Volume
                 Volatile.Write(ref _applied, at.Sequence);
                 (_appliedChain, _appliedEpoch) = (at.Chain, at.Epoch);
                 _lastBarrier = Math.Min(_lastBarrier, at.Sequence);
+                _sizes = sizes;
+                Volatile.Write(ref _size, size);
             });
+            _preparedSize = 0;
+            _stopApplied = Math.Min(_stopApplied, at.Sequence);
             _redoThrough = _batchThrough = at.Sequence;
             _cursor = default;
             if (begins) _tree.BeginRedo();
+            if (size != _appliedSize) Reshape(size);
             if (restored) _copied = _copyLost = false;
             return 0;
         }
@@ -120,6 +154,9 @@ public sealed partial class Volume
         lock (_applyLock) _copyLost = false;
     }
 
+    // What is behind a record that makes the volume larger comes with the records behind it.
+    private long Within(long offset, long length) => Math.Min(length, _appliedSize - offset);
+
     /// <summary>Writes copied bytes to the image. Records of the log that touch the same bytes are applied again over them, in
     /// order.</summary>
     /// <returns>0, or the error number.</returns>
@@ -129,6 +166,8 @@ public sealed partial class Volume
         {
             if (!IsCopying) throw new InvalidOperationException("the contents are not being replaced");
             if (_copyLost) return RawFile.IoError;
+            if (Within(offset, bytes.Length) is not (> 0 and var length)) return 0;
+            bytes = bytes[..(int)length];
             int error = PreserveRange(offset, bytes.Length, zeros: false);
             if (error != 0) return error;
             _copied = true;
@@ -148,6 +187,8 @@ public sealed partial class Volume
         {
             if (!IsCopying) throw new InvalidOperationException("the contents are not being replaced");
             if (_copyLost) return RawFile.IoError;
+            length = Within(offset, length);
+            if (length <= 0) return 0;
             int error = PreserveRange(offset, length, zeros: true);
             if (error != 0) return error;
             _copied = true;
@@ -194,8 +235,9 @@ public sealed partial class Volume
             Superblock next = _super with
             {
                 Number = _super.Number + 1, Applied = _applied, Chain = _appliedChain, Epoch = _appliedEpoch, Root = _tree.Root,
-                IsCopying = false,
+                Size = SizeToKeep(_appliedSize), IsCopying = false,
             };
+            lock (_log.Gate) next = next with { Grown = _sizes.UpTo(_applied) };
             error = next.Write(_superFile, _metadata.Identity);
             if (error != 0) return error;
             _super = next;

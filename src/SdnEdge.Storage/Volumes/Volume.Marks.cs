@@ -21,7 +21,7 @@ internal sealed record MarkBarrier(IReadOnlyList<LogRecord> Records, Volume? Fai
 // So a mark that recovery finds in front of it, and that has no point, stands where the image is: nothing behind it was ever applied.
 public sealed partial class Volume
 {
-    private ulong _markApplied;
+    private ulong _stopApplied;
 
     /// <summary>Kept points have come or gone. By the thread that did it; the volume must not be called.</summary>
     public event Action? PointsChanged;
@@ -86,25 +86,25 @@ public sealed partial class Volume
     private AppendStatus AppendMark(byte[] bytes, out LogRecord record)
     {
         AppendStatus status = _log.Append(LogRecordKind.Mark, 0, bytes.Length, bytes, out record, out _);
-        if (status == AppendStatus.Appended) _index.AddMark(record.Sequence);
+        if (status == AppendStatus.Appended) _index.AddStop(record.Sequence);
         return status;
     }
 
-    // The last sequence before the first mark that is not applied.
-    private ulong BeforeMark
+    // The last sequence before the first record that is not applied and at which applying stops.
+    private ulong BeforeStop
     {
         get
         {
-            lock (_log.Gate) return _index.FirstMark - 1;
+            lock (_log.Gate) return _index.FirstStop - 1;
         }
     }
 
     // Under the apply lock. False: nothing more may be applied now.
-    private bool MarkIsDurable() =>
-        _applied < _markApplied || _super.Applied >= _markApplied || (Checkpoint() == 0 && _super.Applied >= _markApplied);
+    private bool StopIsDurable() =>
+        _applied < _stopApplied || _super.Applied >= _stopApplied || (Checkpoint() == 0 && _super.Applied >= _stopApplied);
 
-    // Under the apply lock: the next record is a mark.
-    private bool ApplyMark(ulong sequence)
+    // Under the apply lock: the next record is a mark, or another size.
+    private bool ApplyStop(ulong sequence)
     {
         if (_log.Read(sequence, sequence, ref _cursor, _applyBuffer, _entries) != LogReadStatus.Read)
         {
@@ -113,6 +113,25 @@ public sealed partial class Volume
         }
 
         LogRecord record = _entries[0].Record;
+        return record.Kind == LogRecordKind.Size ? ApplySize(record) : ApplyMark(record);
+    }
+
+    private void StopApplied(in LogRecord record)
+    {
+        _stopApplied = record.Sequence;
+        lock (_log.Gate)
+        {
+            Volatile.Write(ref _applied, record.Sequence);
+            _index.RemoveThrough(record.Sequence);
+        }
+
+        (_appliedChain, _appliedEpoch) = (record.Chain, record.Epoch);
+        _appliedSinceCheckpoint += LogRecordCodec.SizeOnDisk(record);
+    }
+
+    private bool ApplyMark(in LogRecord record)
+    {
+        ulong sequence = record.Sequence;
         MarkText mark = MarkText.Parse(_applyBuffer.AsSpan(_entries[0].PayloadAt, (int)record.Length));
         LogPoint at = LogPoint.Of(record);
         string? lost = null;
@@ -126,7 +145,7 @@ public sealed partial class Volume
             error = Checkpoint();
             if (error != 0) return false;
             string name = _points.Find(mark.Name) is null ? mark.Name : $"{mark.Name}~{sequence}";
-            error = _points.Begin(new VolumePoint(name, at, _tree.Root, mark.Created, mark.Group, true, 0));
+            error = _points.Begin(new VolumePoint(name, at, _tree.Root, mark.Created, mark.Group, true, 0, _appliedSize));
             if (error != 0)
                 lost = $"its file cannot be made: {RawFile.Describe(error)}; make room, then mark again";
             else
@@ -134,15 +153,7 @@ public sealed partial class Volume
                     + (name == mark.Name ? "" : $"; there is a mark {mark.Name} already"));
         }
 
-        _markApplied = sequence;
-        lock (_log.Gate)
-        {
-            Volatile.Write(ref _applied, sequence);
-            _index.RemoveThrough(sequence);
-        }
-
-        (_appliedChain, _appliedEpoch) = (record.Chain, record.Epoch);
-        _appliedSinceCheckpoint += LogRecordCodec.SizeOnDisk(record);
+        StopApplied(record);
         if (lost is null) PointsChanged?.Invoke();
         else Tell(VolumeEventKind.PointLost, mark.Name, error, $"mark {mark.Name} at sequence {sequence} is not kept: {lost}");
         return true;

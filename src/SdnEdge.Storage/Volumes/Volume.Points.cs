@@ -32,7 +32,7 @@ public sealed partial class Volume
             error = Checkpoint();
             if (error != 0) throw PointFailed(name, $"kept: {_image.Name} cannot be made durable", error);
             var at = proof.Sequence == 0 ? LogPoint.Start : new LogPoint(proof.Sequence, proof.Epoch, proof.Chain);
-            error = _points.Begin(new VolumePoint(name, at, proof.Root, created, group, isMark, 0));
+            error = _points.Begin(new VolumePoint(name, at, proof.Root, created, group, isMark, 0, _appliedSize));
             if (error != 0) throw PointFailed(name, "kept: its file cannot be made", error);
             PointsChanged?.Invoke();
             return at;
@@ -69,8 +69,10 @@ public sealed partial class Volume
                     {
                     }
 
-                    // A mark that recovery would find again is made again: the superblock says first that it is applied.
-                    if (error == 0 && !MarkIsDurable()) error = _imageError != 0 ? _imageError : RawFile.IoError;
+                    // A mark that recovery would find again is made again: the superblock says first that it is applied. One that it has
+                    // found is applied first.
+                    if (error == 0 && IsAhead(file.Point)) error = ApplyThrough(file.Point.At.Sequence);
+                    if (error == 0 && !StopIsDurable()) error = _imageError != 0 ? _imageError : RawFile.IoError;
                     if (error == 0)
                     {
                         error = _points.Remove(file);
@@ -82,6 +84,13 @@ public sealed partial class Volume
                 if (error != 0) throw PointFailed(name, "dropped", error);
             }
         }
+    }
+
+    // The point of a mark is there, and its record is not applied: a crash came between the two.
+    private bool IsAhead(VolumePoint point)
+    {
+        if (!point.IsMark || point.At.Sequence > ApplyLimit) return false;
+        lock (_log.Gate) return _index.HasStop(point.At.Sequence);
     }
 
     /// <summary>A point's content, to be read while the volume goes on. After <see cref="DropPoint"/> its reads fail.</summary>
@@ -96,17 +105,17 @@ public sealed partial class Volume
         if (_points.Find(name) is not { } file) return null;
         byte[] bytes = new byte[1 << 20];
         ulong root = 0;
-        for (long at = 0; at < Size;)
+        for (long at = 0, size = file.Point.Size; at < size;)
         {
             cancel.ThrowIfCancellationRequested();
-            if (!_points.Extent(file, at, Math.Min(Size, at + (1L << 30)), out long until, out bool hole)) return null;
+            if (!_points.Extent(file, at, Math.Min(size, at + (1L << 30)), out long until, out bool hole)) return null;
             if (hole && until / Block * Block > at)
             {
-                at = until == Size ? until : until / Block * Block;
+                at = until == size ? until : until / Block * Block;
                 continue;
             }
 
-            int length = (int)Math.Min(bytes.Length, Size - at);
+            int length = (int)Math.Min(bytes.Length, size - at);
             int error = _points.Read(file, at, bytes.AsSpan(0, length));
             if (error != 0) throw new IOException($"point {name} of volume {Metadata.Name} cannot be read: {RawFile.Describe(error)}");
             for (int i = 0; i < length; i += Block)
@@ -173,16 +182,23 @@ public sealed partial class Volume
         lock (_applyLock)
         {
             PointFile file = _points.Find(name) ?? throw new VolumeException($"volume {Metadata.Name} has no point {name}");
-            // 1. What newer points need of the image as it is; 2. the image.
+            // 1. What newer points need of the image as it is; 2. the size, with what was behind a smaller one; 3. the image.
             int error = 0;
-            for (long block = _points.NextKept(file, 0); block < file.Blocks && error == 0; block = _points.NextKept(file, block + 1))
+            long size = file.Point.Size, blocks = (size - 1) / Block + 1, had = _appliedSize;
+            for (long block = _points.NextKept(file, 0); block < blocks && error == 0; block = _points.NextKept(file, block + 1))
                 error = _points.Want(block * Block, Block);
             if (error == 0) error = _points.Keep();
+            if (error == 0 && size != had)
+            {
+                Reshape(size);
+                if (size > had) error = HashImage(_image, _tree, _key, had / Block * Block, size);
+            }
+
             byte[] bytes = new byte[Block];
-            for (long block = _points.NextKept(file, 0); block < file.Blocks && error == 0; block = _points.NextKept(file, block + 1))
+            for (long block = _points.NextKept(file, 0); block < blocks && error == 0; block = _points.NextKept(file, block + 1))
             {
                 long at = block * Block;
-                Span<byte> old = bytes.AsSpan(0, (int)Math.Min(Block, Size - at)), now = _blockBuffer.AsSpan(0, old.Length);
+                Span<byte> old = bytes.AsSpan(0, (int)Math.Min(Block, size - at)), now = _blockBuffer.AsSpan(0, old.Length);
                 error = _points.Read(file, at, old);
                 if (error == 0) error = _image.Read(at, now);
                 if (error == 0 && !old.SequenceEqual(now))
@@ -196,11 +212,11 @@ public sealed partial class Volume
             }
 
             _points.Forget();
-            if (error != 0) throw PointFailed(name, "restored", error);
-            int failed = _image.Sync();
-            if (failed == 0) failed = _tree.Checkpoint();
-            if (failed != 0) throw PointFailed(name, "restored", failed);
-            return file.Point;
+            if (error == 0) error = _image.Sync();
+            if (error == 0) error = _tree.Checkpoint();
+            if (error == 0) return file.Point;
+            if (size != had) ShapeAsKept();
+            throw PointFailed(name, "restored", error);
         }
     }
 }

@@ -31,7 +31,7 @@ public sealed partial class Volume
             if (found >= blocks) return 0;
             byte[] bytes = new byte[Fanout * Block];
             ulong[] leaves = new ulong[Fanout];
-            int length = (int)Math.Min(bytes.Length, Size - (first * Block));
+            int length = (int)Math.Min(bytes.Length, _appliedSize - (first * Block));
             _tree.CopyPage(0, first, leaves);
             error = _image.Read(first * Block, bytes.AsSpan(0, length));
             int read = 0;
@@ -49,10 +49,12 @@ public sealed partial class Volume
     /// <returns>Null: the image has another one, or cannot be read.</returns>
     internal byte[]? Vouched(long block, ulong hash)
     {
-        if (block < 0 || block * Block >= Size) return null;
-        byte[] bytes = new byte[(int)Math.Min(Block, Size - (block * Block))];
         lock (_applyLock)
+        {
+            if (block < 0 || block >= _tree.Shape.Entries(0)) return null;
+            byte[] bytes = new byte[(int)Math.Min(Block, _appliedSize - (block * Block))];
             return _image.Read(block * Block, bytes) == 0 && ContentRoot.HashOf(_key, block, bytes) == hash ? bytes : null;
+        }
     }
 
     /// <summary>Puts a block right, where it still is the one that was bad and the bytes are what was written.</summary>
@@ -63,7 +65,7 @@ public sealed partial class Volume
         if (ContentRoot.HashOf(_key, block, bytes) != hash) return false;
         lock (_applyLock)
         {
-            if (_disposed || IsCopying || _tree.IsRedoing || _tree.Get(block) != hash) return false;
+            if (_disposed || IsCopying || _tree.IsRedoing || block >= _tree.Shape.Entries(0) || _tree.Get(block) != hash) return false;
             ChangeStamps(block * Block, bytes.Length);
             error = _image.Write(block * Block, bytes);
             ChangeStamps(block * Block, bytes.Length);

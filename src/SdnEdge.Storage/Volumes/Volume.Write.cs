@@ -12,6 +12,7 @@ public sealed partial class Volume
         Zero,
         Trim,
         Flush,
+        Size,
     }
 
     // A request as it goes on from record to record; parked, it waits for room for the rest of it.
@@ -147,6 +148,7 @@ public sealed partial class Volume
     private bool TryAppend(Request request, out BlockResult? failed)
     {
         failed = null;
+        if (request is { Work: Work.Size, Length: > 0 } && !TryAppendSize(request, out failed)) return false;
         while (request.Length > 0)
         {
             bool write = request.Work == Work.Write;
@@ -221,6 +223,7 @@ public sealed partial class Volume
         {
             int error = await _log.CommitAsync(sequence).ConfigureAwait(false);
             if (error != 0) return BlockResult.IoError;
+            PublishSize();
         }
 
         return (rule & AckRule.ReplicaDurable) != 0
@@ -301,6 +304,7 @@ public sealed partial class Volume
     private void OnCommitted(int error)
     {
         if (error != 0) TellLog();
+        else PublishSize();
     }
 
     /// <summary>From here on the records are of this epoch.</summary>
@@ -313,12 +317,15 @@ public sealed partial class Volume
     /// <param name="record">It must continue this volume's log.</param>
     /// <param name="payload">Its bytes; they may be used again when this returns.</param>
     /// <returns>As the log's; <see cref="AppendStatus.NoRoom"/> also when the index is full: apply, then try again.</returns>
+    /// <exception cref="VolumeException">It makes the volume larger, and the image cannot be; nothing was appended.</exception>
     public AppendStatus AppendReplicated(in LogRecord record, ReadOnlySpan<byte> payload)
     {
+        if (record.Kind == LogRecordKind.Size) PrepareSize(record.Length);
         lock (_log.Gate)
         {
             bool range = record.Kind is LogRecordKind.Write or LogRecordKind.Zero or LogRecordKind.Trim;
-            if (range && record.Offset > Size - record.Length) return AppendStatus.OutOfOrder;
+            if (range && record.Offset > _sizes.Last - record.Length) return AppendStatus.OutOfOrder;
+            if (record.Kind == LogRecordKind.Size && record.Length <= _sizes.Last) return AppendStatus.OutOfOrder;
             if (range && !_index.HasRoom(record.Offset, record.Length, record.Kind != LogRecordKind.Write))
             {
                 Kick();
@@ -334,6 +341,7 @@ public sealed partial class Volume
 
             if (record.Kind == LogRecordKind.Barrier) _lastBarrier = record.Sequence;
             Note(_index, record, position);
+            _sizes.Note(record);
             _appendedSinceKick += record.PayloadLength;
             if (_appendedSinceKick >= _options.ApplyAtBytes) Kick();
             return AppendStatus.Appended;

@@ -51,6 +51,7 @@ public sealed record VolumeOptions
 /// <para><b>Invariant.</b> The image on the disk, with every durable record after the superblock's <i>applied</i> written over it in
 /// order, is the state after the last durable record. Nothing that is not durable in the log is ever in the image. So after any crash the
 /// volume is a prefix of its writes, and has everything that was answered as durable.</para>
+/// <para><b>Size.</b> A record of the log makes it larger (Volume.Size.cs).</para>
 /// <para><b>Locks</b>, in this order: the apply lock (apply, checkpoint, check), the log's commit lock, the sequence lock.</para>
 /// </remarks>
 public sealed partial class Volume : ICommittingDevice, IDisposable
@@ -71,9 +72,12 @@ public sealed partial class Volume : ICommittingDevice, IDisposable
     private bool _disposed;
 
     private Volume(Parts parts, VolumeMetadata metadata, VolumeOptions options, VolumeLog log, PendingIndex index, Superblock super,
-        PointSet points)
+        PointSet points, SizeHistory sizes)
     {
         _points = points;
+        _sizes = sizes;
+        _size = sizes.Last;
+        _appliedSize = super.SizeOf(metadata);
         _log = log;
         _options = options;
         _metadata = metadata;
@@ -81,7 +85,7 @@ public sealed partial class Volume : ICommittingDevice, IDisposable
         _super = super;
         (_image, _superFile, _treeFile) = (parts.Image, parts.Superblock!, parts.Tree!);
         _key = ContentRoot.KeyOf(metadata.Identity);
-        _tree = new HashTree(_treeFile, new ContentTreeShape(metadata.Size));
+        _tree = new HashTree(_treeFile, new ContentTreeShape(_appliedSize));
         _tree.Begin(super.Root);
         (_applied, _appliedChain, _appliedEpoch) = (super.Applied, super.Chain, super.Epoch);
         if (options.HoldsBack) _applyLimit = super.Applied;
@@ -120,9 +124,6 @@ public sealed partial class Volume : ICommittingDevice, IDisposable
 
     /// <summary>What it is.</summary>
     public VolumeMetadata Metadata => _metadata;
-
-    /// <inheritdoc/>
-    public long Size => _metadata.Size;
 
     /// <inheritdoc/>
     public int MinimumBlock => 512;
@@ -164,7 +165,7 @@ public sealed partial class Volume : ICommittingDevice, IDisposable
         // The content that the image has already: hashed once, then kept up. It is the first point of the history: two copies with other
         // contents have none in common.
         var tree = new HashTree(parts.Tree!, new ContentTreeShape(metadata.Size));
-        error = HashImage(parts.Image, tree, ContentRoot.KeyOf(metadata.Identity), metadata.Size);
+        error = HashImage(parts.Image, tree, ContentRoot.KeyOf(metadata.Identity), 0, metadata.Size);
         if (error == 0) error = tree.Checkpoint();
         LogPoint? at = tree.Root == 0 ? null : ImportedAs(metadata.Identity, metadata.Epoch, tree.Root);
         var log = error == 0 ? VolumeLog.Create(folder, options.Log, metadata.Identity, metadata.Epoch, out error, at) : null;
@@ -178,7 +179,7 @@ public sealed partial class Volume : ICommittingDevice, IDisposable
             new Dictionary<string, ulong>(StringComparer.Ordinal));
         error = super.Write(parts.Superblock!, metadata.Identity);
         if (error == 0) return new Volume(parts, metadata, options, log, new PendingIndex(options.MaxPendingBlocks), super,
-            new PointSet(folder, parts.Image, metadata.Identity, metadata.Size));
+            new PointSet(folder, parts.Image, metadata.Identity), new SizeHistory(metadata.Size, []));
         log.Dispose();
         parts.Dispose();
         return null;
@@ -210,14 +211,28 @@ public sealed partial class Volume : ICommittingDevice, IDisposable
         if (super is not null)
         {
             var index = new PendingIndex(options.MaxPendingBlocks);
+            var sizes = new SizeHistory(super.SizeOf(metadata), super.Grown);
             var log = VolumeLog.Open(folder, options.Log, metadata.Identity, new VolumeLog.Floor(super.Applied, super.LogSalt),
-                (record, position) => Note(index, record, position), out recovery, out error);
-            if (log is not null)
+                (record, position) =>
+                {
+                    sizes.Note(record);
+                    Note(index, record, position);
+                }, out recovery, out error);
+            if (log is not null && parts.Image.Length < sizes.Last)
             {
-                var points = new PointSet(folder, parts.Image, metadata.Identity, metadata.Size);
+                recovery = recovery with
+                {
+                    Damage = [new LogDamage(parts.Image.Name, parts.Image.Length, log.LastSequence, "@image",
+                        $"the image ends here, and the volume has {sizes.Last} bytes")],
+                };
+                log.Dispose();
+            }
+            else if (log is not null)
+            {
+                var points = new PointSet(folder, parts.Image, metadata.Identity);
                 List<VolumeEvent> lost = [];
-                error = points.Open((file, what) => lost.Add(new VolumeEvent(VolumeEventKind.PointLost, file, 0, what)));
-                if (error == 0) return new Volume(parts, metadata, options, log, index, super, points) { Found = lost };
+                error = points.Open(metadata.Size, (file, what) => lost.Add(new VolumeEvent(VolumeEventKind.PointLost, file, 0, what)));
+                if (error == 0) return new Volume(parts, metadata, options, log, index, super, points, sizes) { Found = lost };
                 log.Dispose();
             }
         }
@@ -249,18 +264,18 @@ public sealed partial class Volume : ICommittingDevice, IDisposable
             case LogRecordKind.Zero or LogRecordKind.Trim:
                 index.Add(record.Sequence, record.Offset, record.Length, -1);
                 break;
-            case LogRecordKind.Mark:
-                index.AddMark(record.Sequence);
+            case LogRecordKind.Mark or LogRecordKind.Size:
+                index.AddStop(record.Sequence);
                 break;
             default:
                 break;
         }
     }
 
-    private static int HashImage(IStoreFile image, HashTree tree, ulong key, long size)
+    private static int HashImage(IStoreFile image, HashTree tree, ulong key, long from, long size)
     {
         byte[] bytes = new byte[1 << 20];
-        for (long at = 0; ;)
+        for (long at = from; ;)
         {
             at = image.NextData(at);
             if (at >= size) return 0;

@@ -17,7 +17,7 @@ public sealed record VolumeMetadata
     /// <summary>Its identity: a copy at another site has the same, because chain and content root are keyed by it.</summary>
     public required Guid Identity { get; init; }
 
-    /// <summary>Bytes, a multiple of 512.</summary>
+    /// <summary>Bytes when it was made, a multiple of 512. What it has now is in superblock and log.</summary>
     public required long Size { get; init; }
 
     /// <summary>The image: a file in this folder, or the absolute path of a file or block device.</summary>

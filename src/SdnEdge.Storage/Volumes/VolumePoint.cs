@@ -11,4 +11,6 @@ namespace SdnEdge.Storage.Volumes;
 /// <param name="IsMark">An operator's: it is given up where its disk is full or fails. The others stop the volume's log from being applied
 /// then.</param>
 /// <param name="Bytes">What is kept of it beside the image: blocks that were overwritten since and before the next point.</param>
-public sealed record VolumePoint(string Name, LogPoint At, ulong Root, DateTimeOffset Created, string? Group, bool IsMark, long Bytes);
+/// <param name="Size">The volume's size there, bytes.</param>
+public sealed record VolumePoint(
+    string Name, LogPoint At, ulong Root, DateTimeOffset Created, string? Group, bool IsMark, long Bytes, long Size);

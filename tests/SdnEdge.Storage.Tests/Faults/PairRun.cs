@@ -6,16 +6,17 @@ using SdnEdge.Testing;
 namespace SdnEdge.Storage.Tests.Faults;
 
 /// <summary>What a run has seen.</summary>
-internal sealed record PairCounts(long Ends, long InsideAnOperation, long Answered, long Unanswered, long Gone, long Tails)
+internal sealed record PairCounts(
+    long Ends, long InsideAnOperation, long Answered, long Unanswered, long Gone, long Tails, long Grown = 0)
 {
     public static PairCounts None { get; } = new(0, 0, 0, 0, 0, 0);
 
     public static PairCounts operator +(PairCounts a, PairCounts b) => new(a.Ends + b.Ends, a.InsideAnOperation + b.InsideAnOperation,
-        a.Answered + b.Answered, a.Unanswered + b.Unanswered, a.Gone + b.Gone, a.Tails + b.Tails);
+        a.Answered + b.Answered, a.Unanswered + b.Unanswered, a.Gone + b.Gone, a.Tails + b.Tails, a.Grown + b.Grown);
 
     public override string ToString() => $"{Ends} ends of a store, {InsideAnOperation} inside an operation of its disk; {Answered} "
         + $"requests answered, {Unanswered} open at the end; {Gone} gone that were not promised; {Tails} times the copy had "
-        + "more than its owner was left with";
+        + $"more than its owner was left with; {Grown} times the volume was made larger";
 }
 
 /// <summary>
@@ -39,6 +40,7 @@ internal sealed class PairRun : IAsyncDisposable
     private int _mustA, _mustB;
     private ReplicationMode _mode = ReplicationMode.Async;
     private PairCounts _counts = PairCounts.None;
+    private long _grown;
 
     private PairRun(int seed, bool power)
     {
@@ -74,7 +76,7 @@ internal sealed class PairRun : IAsyncDisposable
     {
         await _two.StartAsync(_seed);
         for (int life = 0; life < lives; life++) await LifeAsync();
-        return _counts;
+        return _counts with { Grown = _grown };
     }
 
     private async Task LifeAsync()
@@ -152,7 +154,9 @@ internal sealed class PairRun : IAsyncDisposable
 
     private Task IssueAsync(IBlockDevice device, PairSite[] victims, Action answered)
     {
-        int kind = _random.Next(20);
+        int kind = _random.Next(60);
+        if (kind == 59 && _requests.Size < 1 << 20) return GrowAsync();
+        kind %= 20;
         if (kind == 0) return AwaitAsync(device.FlushAsync(default), _requests.Answered, durable: true);
         Request next = _requests.Next(zeros: kind == 1);
         bool durable = kind is 2 or 3;
@@ -161,6 +165,32 @@ internal sealed class PairRun : IAsyncDisposable
                 next.Number,
                 durable)
             : AwaitAsync(device.WriteZeroesAsync(next.Offset, next.Length, BlockFlags.NoHole, default), next.Number, durable: false);
+
+        // As the store does it: both get ready, then the record is one request among the others.
+        Task GrowAsync()
+        {
+            int size = _requests.Size + (_random.Next(8) == 0 ? 2 << 20 : 4096 * (1 + _random.Next(40)));
+            try
+            {
+                A.Volume.PrepareSize(size);
+            }
+            catch (VolumeException) when (A.Disk.IsOff)
+            {
+                return Task.CompletedTask;
+            }
+
+            // Nothing was written since both were proved to be equal: it might be handed over.
+            if (A.Replicated!.EnterAsOwner("resize") is not null) return Task.CompletedTask;
+            try
+            {
+                _grown++;
+                return AwaitAsync(A.Volume.GrowAsync(size, default), _requests.Grow(size).Number, durable: true);
+            }
+            finally
+            {
+                A.Replicated!.LeaveAsOwner();
+            }
+        }
 
         async Task AwaitAsync(ValueTask<BlockResult> request, int through, bool durable)
         {

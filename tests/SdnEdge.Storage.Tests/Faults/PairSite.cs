@@ -99,7 +99,7 @@ internal sealed class PairSite(string name, string peer, bool isOwner, string fo
 
     public async Task<byte[]> ReadAsync()
     {
-        byte[] bytes = new byte[Size];
+        byte[] bytes = new byte[Volume.LastSize];
         BlockResult result = await Volume.ReadAsync(0, bytes, default);
         return result == BlockResult.Ok ? bytes : throw new InvalidOperationException($"{name} cannot be read: {result}");
     }

@@ -24,6 +24,6 @@ public sealed class PairTests(ITestOutputHelper output)
         PairCounts sum = all.Aggregate((a, b) => a + b);
         output.WriteLine(sum.ToString());
         Assert.True(sum.Ends >= seeds && (power || sum.Ends == seeds * Lives) && sum.InsideAnOperation > sum.Ends / 10
-            && sum.Answered > sum.Ends * 5 && sum.Unanswered > 0, sum.ToString());
+            && sum.Answered > sum.Ends * 5 && sum.Unanswered > 0 && sum.Grown > sum.Ends / 10, sum.ToString());
     }
 }

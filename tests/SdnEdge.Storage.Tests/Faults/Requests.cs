@@ -3,7 +3,11 @@ using System.Buffers.Binary;
 namespace SdnEdge.Storage.Tests.Faults;
 
 /// <summary>A write; without bytes: zeros. <paramref name="Number"/> is its place in the order.</summary>
-internal sealed record Request(int Number, int Offset, int Length, byte[]? Bytes);
+internal sealed record Request(int Number, int Offset, int Length, byte[]? Bytes)
+{
+    /// <summary>It is no write: the volume has so many bytes from then on; 0 = it is one.</summary>
+    public int Size { get; init; }
+}
 
 /// <summary>
 /// What a client has asked a volume for, in order. Each sector that is written has the number of its request in front, so that what is
@@ -13,6 +17,7 @@ internal sealed class Requests(int size, Random random)
 {
     private readonly List<Request> _open = [];
     private byte[] _base = new byte[size];
+    private int _size = size;
     private int _baseNumber, _number, _answered;
 
     /// <summary>The last request that was not lost.</summary>
@@ -25,7 +30,7 @@ internal sealed class Requests(int size, Random random)
     public Request Next(bool zeros = false)
     {
         int unit = random.Next(3) == 0 ? 512 : 4096, length = unit * (1 + random.Next(4));
-        int offset = unit * random.Next(((size - length) / unit) + 1), number = ++_number;
+        int offset = unit * random.Next(((_size - length) / unit) + 1), number = ++_number;
         byte[]? bytes = null;
         if (!zeros)
         {
@@ -38,6 +43,18 @@ internal sealed class Requests(int size, Random random)
         _open.Add(request);
         return request;
     }
+
+    /// <summary>The volume gets larger.</summary>
+    public Request Grow(int newSize)
+    {
+        _size = newSize;
+        var request = new Request(++_number, 0, 0, null) { Size = newSize };
+        _open.Add(request);
+        return request;
+    }
+
+    /// <summary>Bytes of the volume behind the last request.</summary>
+    public int Size => _size;
 
     /// <summary>A request was answered.</summary>
     public void Answer(int number) => Raise(ref _answered, number);
@@ -64,6 +81,7 @@ internal sealed class Requests(int size, Random random)
         if (stamp <= _baseNumber && state.AsSpan().SequenceEqual(bytes)) found = _baseNumber;
         foreach (Request request in _open)
         {
+            if (request.Size > 0) Array.Resize(ref state, request.Size);
             Span<byte> place = state.AsSpan(request.Offset, request.Length);
             if (request.Bytes is { } written) written.CopyTo(place);
             else place.Clear();
@@ -85,7 +103,9 @@ internal sealed class Requests(int size, Random random)
     public int Drop(int last)
     {
         _answered = Math.Min(_answered, last);
-        return _open.RemoveAll(r => r.Number > last);
+        int gone = _open.RemoveAll(r => r.Number > last);
+        _size = _open.LastOrDefault(r => r.Size > 0)?.Size ?? _base.Length;
+        return gone;
     }
 
     /// <summary>All that was asked for is there; it is the state that the next requests begin with.</summary>

@@ -9,7 +9,7 @@ namespace SdnEdge.Storage.Tests.Log;
 /// </summary>
 internal sealed class CrashDisk(int seed) : IStoreFolder
 {
-    public const int Sector = 512, IoError = 5, NoSpace = 28;
+    public const int Sector = 512, IoError = 5, NoSpace = 28, FileTooLarge = 27;
 
     private readonly Lock _lock = new();
     private readonly Dictionary<string, CrashFile> _files = new(StringComparer.Ordinal);
@@ -39,6 +39,9 @@ internal sealed class CrashDisk(int seed) : IStoreFolder
 
     /// <summary>The error number that they fail with.</summary>
     public int FailingError { get; set; } = IoError;
+
+    /// <summary>No file gets more bytes; null: as many as it is given.</summary>
+    public long? LargestFile { get; set; }
 
     /// <summary>Only syncs fail.</summary>
     public bool FailsOnlySync { get; set; }
@@ -137,7 +140,8 @@ internal sealed class CrashDisk(int seed) : IStoreFolder
 
     internal sealed class CrashFile(CrashDisk disk, string name, byte[] bytes) : IStoreFile
     {
-        private readonly byte[] _durable = [.. bytes], _current = bytes;
+        // The length is kept as the sectors are: with the last sync, or as it was changed since.
+        private byte[] _durable = [.. bytes], _current = bytes;
         private readonly Dictionary<long, List<byte[]>> _dirty = [];
 
         public string Name => name;
@@ -158,8 +162,10 @@ internal sealed class CrashDisk(int seed) : IStoreFolder
         public CrashFile Survivor(CrashDisk onto, Random random)
         {
             byte[] left = [.. _durable];
+            if (left.Length < _current.Length && random.Next(2) == 0) Array.Resize(ref left, _current.Length);
             foreach ((long sector, var versions) in _dirty)
             {
+                if (sector * Sector >= left.Length) continue;
                 int which = random.Next(versions.Count + 1);
                 if (which < versions.Count) versions[which].CopyTo(left, sector * Sector);
             }
@@ -211,6 +217,7 @@ internal sealed class CrashDisk(int seed) : IStoreFolder
                 }
 
                 Syncs++;
+                Array.Resize(ref _durable, _current.Length);
                 foreach (long sector in _dirty.Keys) _current.AsSpan((int)(sector * Sector),
                     Sector).CopyTo(_durable.AsSpan((int)(sector * Sector)));
                 _dirty.Clear();
@@ -239,6 +246,20 @@ internal sealed class CrashDisk(int seed) : IStoreFolder
         public int PunchHole(long offset, long length) => Write(offset, new byte[Math.Min(length, _current.Length - offset)]);
 
         public int Allocate(long offset, long length) => 0;
+
+        public int SetLength(long length)
+        {
+            lock (disk._lock)
+            {
+                int error = Begin(sync: false);
+                if (error != 0) return error;
+                if (disk.LargestFile is { } most && length > most) return FileTooLarge;
+                bool cut = disk._left-- <= 0;
+                if (_current.Length < length && (!cut || disk._random.Next(2) == 0)) Array.Resize(ref _current, (int)length);
+                if (cut) disk.IsOff = true;
+                return cut ? IoError : 0;
+            }
+        }
 
         public long NextData(long offset)
         {

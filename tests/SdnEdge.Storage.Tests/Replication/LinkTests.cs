@@ -102,6 +102,37 @@ public sealed class LinkTests : IDisposable
     }
 
     [Fact]
+    public async Task A_replica_says_whether_it_can_have_a_size_beside_the_records_and_nobody_waits_for_one_that_is_gone()
+    {
+        MemoryVolume a = New(), b = New();
+        b.LargestSize = 2 * Size;
+        await using Link link = await LinkAsync(a, b);
+        await link.UntilAsync(() => link.Primary.IsConnected, "connected");
+        Assert.Null(await link.AskSizeAsync(2 * Size).WaitAsync(Patience.Time));
+        Fill(a, 20, seed: 1);
+        Assert.Equal($"{3 * Size} bytes are more than {2 * Size}", await link.AskSizeAsync(3 * Size).WaitAsync(Patience.Time));
+        await link.UntilAsync(() => link.Primary.Durable == a.Last.Sequence, "all durable");
+        await link.CutAsync();
+        await Assert.ThrowsAsync<IOException>(() => link.AskSizeAsync(2 * Size).WaitAsync(Patience.Time));
+        await link.ConnectAsync();
+        await link.UntilAsync(() => link.Primary.IsConnected, "connected again");
+        await Patience.UntilAsync(async () => await AnswerAsync() is null, () => "it does not answer");
+
+        // Said to be open a moment before it is asked.
+        async Task<string?> AnswerAsync()
+        {
+            try
+            {
+                return await link.AskSizeAsync(2 * Size).WaitAsync(Patience.Time);
+            }
+            catch (IOException e)
+            {
+                return e.Message;
+            }
+        }
+    }
+
+    [Fact]
     public async Task A_returned_site_moves_only_what_differs()
     {
         // Both had the same history; then B was granted and A wrote on alone.
@@ -242,7 +273,7 @@ public sealed class LinkTests : IDisposable
         await frames.WriteAsync(FrameKind.Hello,
             LinkMessages.Write(new LinkHello(LinkHello.CurrentVersion, MemoryVolume.Id, Size, 1, a.Last.Sequence)), 0,
             default);
-        await frames.WriteAsync(FrameKind.Common, LinkMessages.WriteCommon(LogPoint.Start, null), 0, default);
+        await frames.WriteAsync(FrameKind.Common, LinkMessages.WriteCommon(LogPoint.Start, Size, null), 0, default);
         for (ulong sent = 0; sent < a.Last.Sequence;)
         {
             var batch = new RecordBatch();
@@ -315,6 +346,8 @@ public sealed class LinkTests : IDisposable
         public ConcurrentQueue<PrimaryCommand> Commands { get; } = [];
 
         public long Sent => _session.SentBytes;
+
+        public Task<string?> AskSizeAsync(long size) => _session.AskSizeAsync(size);
 
         public (long Copied, long Total) Progress => _session.Progress;
 

@@ -45,6 +45,8 @@ internal sealed class MemoryVolume(int size, Guid identity) : ILogReader, ICopyS
 
     public long Size => size;
 
+    public long LastSize => size;
+
     public ulong ContentRoot
     {
         get
@@ -209,7 +211,13 @@ internal sealed class MemoryVolume(int size, Guid identity) : ILogReader, ICopyS
         return Task.CompletedTask;
     }
 
-    public Task BeginLogAsync(LogPoint at, CancellationToken cancel)
+    public long? SizeAt(ulong sequence) => size;
+
+    public string? PrepareSize(long larger) => larger <= LargestSize ? null : $"{larger} bytes are more than {LargestSize}";
+
+    public long LargestSize { get; set; } = long.MaxValue;
+
+    public Task BeginLogAsync(LogPoint at, long sizeThere, CancellationToken cancel)
     {
         lock (_lock)
         {

@@ -43,7 +43,7 @@ public sealed class ReplicatedMarkTests
         // 2. Only the owner marks.
         var refused = await Assert.ThrowsAsync<ApiProblemException>(
             () => two.ApiB.MarkAsync(TwoStores.Volume, new MarkRequest("m2")));
-        Assert.Equal((409, $"volume {TwoStores.Volume} cannot be marked here: this store has its replica; mark it at store-a, and the mark "
+        Assert.Equal((409, $"volume {TwoStores.Volume} cannot be marked here: this store has its replica; mark it at store-a, and that "
             + "comes here with its log"), (refused.Problem.Status, refused.Problem.Detail));
 
         // 3. The name is free here again, and not there: nothing that is kept is taken away by that.

@@ -157,6 +157,12 @@ internal sealed partial class TwoStores : IAsyncDisposable
         return file;
     }
 
+    /// <summary>Image of the replica, a file or a device that is there; null = a file that is made.</summary>
+    public string? ReplicaImage { get; set; }
+
+    /// <summary>Size by the replica's configuration; 0 = the owner's.</summary>
+    public long ReplicaSize { get; set; }
+
     // Contents that the owner's volume has from the beginning, where there are any.
     private string Imported => Path.Combine(_folder, "imported");
 
@@ -171,7 +177,7 @@ internal sealed partial class TwoStores : IAsyncDisposable
             new ExportConfig(Path.Combine(_folder, name + ".nbd"), null),
             new ReplicationLinkConfig(tls, [new StorePeer(peer, loopback, peerPort)]),
             [
-                new VolumeConfig(Volume, Size, owner && File.Exists(Imported) ? Imported : null, owner, peer, _mode,
+                new VolumeConfig(Volume, !owner && ReplicaSize > 0 ? ReplicaSize : Size, !owner ? ReplicaImage : File.Exists(Imported) ? Imported : null, owner, peer, _mode,
                     _policy ?? new ReplicationPolicy()) { Identity = Identity },
             ])
         {

@@ -17,7 +17,7 @@ public sealed class VolumeCrashTests
     [Fact]
     public async Task After_any_power_cut_a_volume_is_a_prefix_of_its_writes_with_everything_that_was_flushed()
     {
-        long cuts = 0, torn = 0, lost = 0, mid = 0, redone = 0, rolled = 0;
+        long cuts = 0, torn = 0, lost = 0, mid = 0, redone = 0, rolled = 0, grown = 0, notGrown = 0;
         int seeds = await VolumeRun.SeedsAsync("SDNEDGE_CRASH_SEEDS", 2000, async seed =>
         {
             var run = new Run(seed);
@@ -28,12 +28,16 @@ public sealed class VolumeCrashTests
             mid += run.MidOperation;
             redone += run.Redone;
             rolled += run.Rolled;
+            grown += run.Grown;
+            notGrown += run.NotGrown;
         });
 
-        // The rare ways were gone: cuts inside operations, torn tails, writes that were lost, records applied again, segments used again.
+        // The rare ways were gone: cuts inside operations, torn tails, writes that were lost, records applied again, segments used again,
+        // volumes that got larger, and did not because the power went.
         Assert.True(cuts >= 2 * seeds && mid > seeds / 4 && torn > seeds / 10 && lost > seeds / 10 && redone > seeds / 10
-            && rolled > seeds / 10,
-            $"cuts {cuts}, inside an operation {mid}, torn {torn}, lost {lost}, applied again {redone}, segments used again {rolled}");
+            && rolled > seeds / 10 && grown > seeds && notGrown > seeds / 50,
+            $"cuts {cuts}, inside an operation {mid}, torn {torn}, lost {lost}, applied again {redone}, segments used again {rolled}, "
+            + $"made larger {grown}, power cuts that kept one from it {notGrown}");
     }
 
     // Some volumes have two levels of hashes.
@@ -51,6 +55,10 @@ public sealed class VolumeCrashTests
 
         public long Rolled { get; private set; }
 
+        public long Grown { get; private set; }
+
+        public long NotGrown { get; private set; }
+
         public async Task GoAsync()
         {
             for (int life = 0; life < 3; life++)
@@ -66,7 +74,7 @@ public sealed class VolumeCrashTests
 
         private async Task Step()
         {
-            switch (Random.Next(16))
+            switch (Random.Next(17))
             {
                 case < 8:
                     await Write();
@@ -88,6 +96,14 @@ public sealed class VolumeCrashTests
                     break;
                 case 14:
                     Volume.Log.PrepareSegment();
+                    break;
+                case 15 when Random.Next(2) == 0:
+                    if (await GrowAsync())
+                    {
+                        _flushed = Last;
+                        Grown++;
+                    }
+
                     break;
                 default:
                     await Read();
@@ -123,6 +139,7 @@ public sealed class VolumeCrashTests
         private void Recover()
         {
             ulong before = Last;
+            int sizeBefore = SizeAfter(ulong.MaxValue);
             if (Reopen().CutBytes > 0) Torn++;
 
             // 1. Nothing that was answered as durable is lost, and nothing is there that was never written.
@@ -131,6 +148,10 @@ public sealed class VolumeCrashTests
             if (last < before) Lost++;
             if (last > Volume.CheckpointedSequence) Redone++;
             if (Volume.Log.FirstSequence > 1) Rolled++;
+
+            // The old size or the new one, with the history that goes with it.
+            Assert.Equal((SizeAfter(last), SizeAfter(last)), (Volume.LastSize, Volume.Size));
+            if (Size < sizeBefore) NotGrown++;
 
             // 2. What is read is the state after the last record.
             byte[] expected = StateAfter(last), bytes = new byte[Size];
@@ -142,7 +163,8 @@ public sealed class VolumeCrashTests
             // itself.
             var proof = Volume.Drain(ulong.MaxValue, out int error);
             Assert.True(proof is not null, $"not applied: error {error}");
-            Assert.True(expected.AsSpan().SequenceEqual(Disk.File("image").Snapshot()), $"the image is not the state after record {last}");
+            Assert.True(expected.AsSpan().SequenceEqual(Disk.File("image").Snapshot().AsSpan(0, Size)),
+                $"the image is not the state after record {last}");
             Assert.Equal((last, RootOf(expected)), (proof.Value.Sequence, proof.Value.Root));
             if (Random.Next(4) == 0) Assert.True(Volume.Check(default).IsGood);
 

@@ -16,11 +16,13 @@ internal abstract class VolumeRun(int seed, int size, Guid identity)
     private readonly CrashVolume _crash = new(seed, size, identity);
     private readonly Guid _identity = identity;
     private readonly Dictionary<ulong, (int Offset, byte[] Bytes)> _history = [];
+    private readonly SortedList<ulong, int> _sizes = new() { [0] = size };
 
     /// <summary>Power cuts so far.</summary>
     public long Cuts { get; private set; }
 
-    protected int Size { get; } = size;
+    /// <summary>Bytes behind the last record.</summary>
+    protected int Size => SizeAfter(Last);
 
     protected Random Random { get; } = new(seed);
 
@@ -67,7 +69,30 @@ internal abstract class VolumeRun(int seed, int size, Guid identity)
     protected void ForgetLost()
     {
         foreach (ulong gone in _history.Keys.Where(sequence => sequence > Last).ToList()) _history.Remove(gone);
+        while (_sizes.GetKeyAtIndex(_sizes.Count - 1) > Last) _sizes.RemoveAt(_sizes.Count - 1);
     }
+
+    /// <summary>Makes the volume larger: by some sectors or blocks, sometimes so far that its hashes need one more level.</summary>
+    protected async Task<bool> GrowAsync()
+    {
+        int more = Random.Next(12) == 0 && Size < 2 << 20 ? (2 << 20) + 4096 - Size / 4096 * 4096
+            : (Random.Next(4) == 0 ? 512 : 4096) * (1 + Random.Next(24));
+        int size = Size + more;
+        try
+        {
+            Volume.PrepareSize(size);
+        }
+        catch (VolumeException) when (Disk.IsOff)
+        {
+            return false;
+        }
+
+        _sizes[Last + 1] = size;
+        return await AnsweredAsync(Volume.GrowAsync(size, default), null);
+    }
+
+    /// <summary>Bytes after a record.</summary>
+    protected int SizeAfter(ulong sequence) => _sizes.Last(s => s.Key <= sequence).Value;
 
     /// <summary>Trims or zeroes some sectors; one time in so many, as many as the volume has at most.</summary>
     protected Task<bool> ZerosAsync(int oneInMayBeLong)
@@ -101,7 +126,7 @@ internal abstract class VolumeRun(int seed, int size, Guid identity)
     /// <summary>The contents after a record.</summary>
     protected byte[] StateAfter(ulong sequence)
     {
-        byte[] state = new byte[Size];
+        byte[] state = new byte[SizeAfter(sequence)];
         for (ulong i = 1; i <= sequence; i++)
         {
             if (_history.TryGetValue(i, out var done)) done.Bytes.CopyTo(state, done.Offset);

@@ -150,7 +150,7 @@ internal sealed partial class Store
                         _durable = Math.Min(_durable, _log.Count);
                     }
 
-                    StepReplica(new StreamReady());
+                    StepReplica(new StreamReady(Replica.Size));
                 });
                 break;
             case KeepRanges(var point, var number, var before):
@@ -177,7 +177,7 @@ internal sealed partial class Store
                         (_base, _durable, _applied) = (from, 0, from.Sequence);
                     }
 
-                    StepReplica(new StreamReady());
+                    StepReplica(new StreamReady(Replica.Size));
                 });
                 break;
             case AskStream(var start, var from):
@@ -315,7 +315,7 @@ internal sealed partial class Store
         if (Replica is null) return;
         _log.Clear();
         (_base, _durable, _applied) = (at, 0, at.Sequence);
-        Replica = ReplicaMachine.LogBeginsAt(Replica, at);
+        Replica = ReplicaMachine.LogBeginsAt(Replica, at, Replica.Size);
         StepReplica(new OwnerDurableTo(at.Sequence));
     }
 
