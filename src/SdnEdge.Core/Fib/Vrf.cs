@@ -10,6 +10,7 @@ public sealed class Vrf : IDisposable
 {
     private readonly Stack<uint> _free = new();
     private volatile FibLeaf?[] _leaves = new FibLeaf?[64];
+    private volatile Adjacency? _host;
     private uint _next = 1; // index 0 means "no route"
 
     /// <summary>Makes an empty VRF. <paramref name="key"/> is the GRE key that stands for it in tunnels, null for none.</summary>
@@ -34,6 +35,14 @@ public sealed class Vrf : IDisposable
 
     /// <summary>IPv6 table.</summary>
     public LpmTable6 V6 { get; }
+
+    /// <summary>The router's own kernel, where it has the VRF's local addresses; null: nobody listens at them (<see
+    /// cref="Forwarding.DataPlane.SetHost"/>).</summary>
+    public Adjacency? Host
+    {
+        get => _host;
+        internal set => _host = value;
+    }
 
     /// <summary>Leaves in use.</summary>
     public int LeafCount => (int)_next - 1 - _free.Count;

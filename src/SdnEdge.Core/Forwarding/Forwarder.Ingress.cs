@@ -195,6 +195,9 @@ public sealed unsafe partial class Forwarder
                 Drop(ref c, reason);
                 return;
             }
+
+            // Never forwarded (RFC 3927 7): to and from this router itself only.
+            c.LocalOnly = !c.Own && (source >> 16 == 0xA9FE || destination >> 16 == 0xA9FE);
         }
 
         if (c.LinkBroadcast)
@@ -204,18 +207,19 @@ public sealed unsafe partial class Forwarder
         }
 
         FibLeaf? leaf = c.Vrf.Leaf(c.Vrf.V4.Lookup(destination));
-        if (leaf is null) DropAndTell(ref p, ref c, DropReason.NoRoute, PuntReason.NoRoute);
+        if (leaf is null && c.LocalOnly) Drop(ref c, DropReason.Martian);
+        else if (leaf is null) DropAndTell(ref p, ref c, DropReason.NoRoute, PuntReason.NoRoute);
         else if (c.In?.KeptBackArray is not { } kept || !KeepBack(ref p, ref c, leaf, kept)) Route(ref p, ref c, leaf);
     }
 
-    // Martians (RFC 1812 5.3.7, RFC 6890): never a source or destination on a wire; link-local is never forwarded (RFC 3927 7).
+    // Martians (RFC 1812 5.3.7, RFC 6890): never a source or destination on a wire.
     private static DropReason Special(uint source, uint destination)
     {
         if (IsMartian(source) || source >> 28 == 0xE) return DropReason.Martian;
         if (destination >> 28 == 0xE || destination == uint.MaxValue) return DropReason.NotForwardedMulticast;
         return IsMartian(destination) ? DropReason.Martian : DropReason.None;
 
-        static bool IsMartian(uint address) => address >> 24 is 0 or 127 or >= 240 || address >> 16 == 0xA9FE;
+        static bool IsMartian(uint address) => address >> 24 is 0 or 127 or >= 240;
     }
 
     // RFC 8200 3; p.Data is the IP header.
@@ -290,6 +294,7 @@ public sealed unsafe partial class Forwarder
         if (to.IsLinkLocal)
         {
             if (c.In is { } port && port.Owns(to) && c.From is null) Deliver(ref p, ref c);
+            else if (c.In is { IsHost: true, Options.Link: { } link } && !c.LinkBroadcast) ToConnected(ref p, ref c, link);
             else Drop(ref c, DropReason.Martian);
             return false;
         }

@@ -46,6 +46,10 @@ public sealed unsafe partial class Forwarder
         ToHost(ref p, ref c);
     }
 
+    // The kernel has a link-local address on a device that stands for this link alone.
+    private static Adjacency? HostOf(in Packet p, in PacketContext c)
+        => c.IsV6 && (At.Load16(p.Data + At.V6Destination) & 0xFFC0) == 0xFE80 ? c.In?.Host : c.Vrf.Host;
+
     private static bool IsLaterFragment(in Packet p, in PacketContext c)
         => !c.IsV6 && (At.Load16(p.Data + At.V4Fragment) & At.V4OffsetMask) != 0;
 
@@ -66,7 +70,7 @@ public sealed unsafe partial class Forwarder
             return true;
         }
 
-        if (type != echoRequest && _plane.Host is not null) return false;
+        if (type != echoRequest && HostOf(p, c) is not null) return false;
         PuntConsumed(ref p, ref c, PuntReason.LocalIcmp);
         return true;
     }
@@ -74,7 +78,14 @@ public sealed unsafe partial class Forwarder
     private void ToHost(ref Packet p, ref PacketContext c)
     {
         // What the kernel sent must not go back to it: neither of the two would count the hops.
-        if (_plane.Host is { } host && !(c.In is { IsHost: true })) ToNeighbor(ref p, ref c, host);
-        else DropAndTell(ref p, ref c, DropReason.NoListener, PuntReason.NoListener);
+        if (HostOf(p, c) is { } host && !(c.In is { IsHost: true }))
+        {
+            ToNeighbor(ref p, ref c, host);
+            return;
+        }
+
+        // TCP is answered by what its header says, if that adds up.
+        if (!p.IsSuperpacket) Segmenter.CompleteChecksum(ref p);
+        DropAndTell(ref p, ref c, DropReason.NoListener, PuntReason.NoListener);
     }
 }
