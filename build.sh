@@ -326,8 +326,11 @@ case "$command" in
   lab)    need_sdk; need_root lab; install_packages "${LAB_PACKAGES[@]}"; publish "$UNJUDGED"; exec artifacts/sdnedge lab "$@" ;;
   guest)  install_packages "${GUEST_PACKAGES[@]}"; make_guest ;;
   test)   need_sdk; install_packages "${TEST_PACKAGES[@]}"; run_tests "$@" ;;
-  peers)  need_sdk; need_root peers; install_packages "${TEST_PACKAGES[@]}"; compile tests/SdnEdge.Router.Tests "$UNJUDGED"
-          SDNEDGE_UPDATE_PEERS=1 dotnet test tests/SdnEdge.Router.Tests -c Release --no-build --nologo --filter FullyQualifiedName~MatrixTests ;;
+  peers)  need_sdk; need_root peers; install_packages "${TEST_PACKAGES[@]}"
+          for project in tests/SdnEdge.Router.Tests tests/SdnEdge.Lab.Tests; do compile "$project" "$UNJUDGED"; done
+          for project in tests/SdnEdge.Router.Tests tests/SdnEdge.Lab.Tests; do
+            SDNEDGE_UPDATE_PEERS=1 dotnet test "$project" -c Release --no-build --nologo --filter FullyQualifiedName~MatrixTests
+          done ;;
   bench)  need_sdk; need_root bench; install_packages "${BENCH_PACKAGES[@]}"; compile bench/SdnEdge.Benchmarks "$UNJUDGED"; publish "$UNJUDGED"
           if [ "${1:-}" = guests ]; then install_packages "${GUEST_PACKAGES[@]}"; make_guest; fi
           exec bench/SdnEdge.Benchmarks/bin/Release/net10.0/SdnEdge.Benchmarks "$@" ;;

@@ -130,6 +130,15 @@ public sealed unsafe partial class TapPort : IFdPort
         }
     }
 
+    /// <summary>The network namespace that the device is in. While the port is open the namespace is there.</summary>
+    /// <exception cref="LinuxException">The device is gone.</exception>
+    public Microsoft.Win32.SafeHandles.SafeFileHandle OpenNamespace()
+    {
+        int fd = Libc.Ioctl(_fd, IfTun.TUNGETDEVNETNS, (nint)0);
+        return fd >= 0 ? new Microsoft.Win32.SafeHandles.SafeFileHandle(fd, ownsHandle: true)
+            : throw LinuxException.Last($"find the network namespace of TAP device {Device}");
+    }
+
     /// <summary>
     /// The port of a TAP that another process has opened and set up as <see cref="Open"/> does: its descriptor, and what
     /// <see cref="Open"/> found out. The device goes when the last process has closed it.

@@ -5,6 +5,7 @@ internal static class IfTun
 {
     public const string Device = "/dev/net/tun";
 
+    public const nuint TUNGETDEVNETNS = 0x54e3;
     public const nuint TUNSETIFF = 0x400454ca;
     public const nuint TUNSETOFFLOAD = 0x400454d0;
     public const nuint TUNSETVNETHDRSZ = 0x400454d8;

@@ -49,6 +49,9 @@ public static unsafe class Namespaces
     /// <summary>As <see cref="Run{T}"/>, without a result.</summary>
     public static void Run(string? name, Action work) => Run(name, () => { work(); return 0; });
 
+    /// <summary>As <see cref="Run{T}(string?, Func{T})"/>, inside the namespace of a handle; null: where the process is.</summary>
+    public static T Run<T>(SafeHandle? space, Func<T> work) => space is null ? work() : OnThread(() => Enter(space), work);
+
     /// <summary>
     /// Runs <paramref name="work"/> inside a new namespace without a name, which goes away with the last descriptor opened
     /// in it. Nothing outside sees it.
@@ -67,6 +70,20 @@ public static unsafe class Namespaces
         finally
         {
             Libc.Close(fd);
+        }
+    }
+
+    private static void Enter(SafeHandle space)
+    {
+        bool held = false;
+        try
+        {
+            space.DangerousAddRef(ref held);
+            if (Libc.SetNamespace((int)space.DangerousGetHandle(), Libc.CLONE_NEWNET) < 0) throw LinuxException.Last("enter a network namespace");
+        }
+        finally
+        {
+            if (held) space.DangerousRelease();
         }
     }
 

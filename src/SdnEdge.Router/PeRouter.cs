@@ -64,6 +64,7 @@ public sealed partial class PeRouter : IPeControl, IAsyncDisposable
     private readonly MigrationRunner _migrations;
     private readonly MigrationChanges _migrationChanges = new();
     private readonly MigrationStore _store;
+    private readonly HostPort _host;
     private readonly ConfigApplier _config;
     private readonly KeeperDriver _keeper;
     private readonly PeView _view;
@@ -73,8 +74,6 @@ public sealed partial class PeRouter : IPeControl, IAsyncDisposable
     private readonly string _incarnation = Guid.NewGuid().ToString("N");
     private MeterBridge? _meters;
     private ApiServer? _api;
-    private readonly HashSet<IpAddress> _hostAddresses = [];
-    private bool _hostConfigured;
     private volatile bool _ready;
 
     private PeRouter(NodeConfig config, PeRouterOptions options)
@@ -90,15 +89,16 @@ public sealed partial class PeRouter : IPeControl, IAsyncDisposable
         _tunnels = new TunnelKeeper(_state, _loop);
         _slowPath = new SlowPathDriver(_state, _loop, _tunnels.OnReply, _tunnels.OnPathMtu);
         _vpn = new VpnDriver(_state, _tunnels, _loop);
-        _bgp = new BgpDriver(_state, _vpn, _loop, options.Restarting || standby, forwardingKept: standby);
-        _bfd = new BfdDriver(_state, _bgp, _loop, NeedAddress, options.Keeper, options.BfdProcess);
+        _host = new HostPort(_state, _slowPath, _loop, options.Keeper, options.OpenHost);
+        _bgp = new BgpDriver(_state, _vpn, _host, _loop, options.Restarting || standby, forwardingKept: standby);
+        _bfd = new BfdDriver(_state, _bgp, _loop, options.Keeper, options.BfdProcess);
         _markers = new MarkerDriver(_state, _loop);
         _actions = new MigrationActions(_state, _tunnels, _slowPath.Resolve, _bgp.SetMoved, _markers, _slowPath.Stretched, _migrationChanges,
             _loop);
         _store = MigrationStore.Open(config.State.Folder, config.Name);
         var serverProof = new ServerProof(_state, _slowPath, _actions, _loop);
         _migrations = new MigrationRunner(_state, _tunnels, _actions, _migrationChanges, serverProof, _store, _loop);
-        _config = new ConfigApplier(_state, devices, _tunnels, _slowPath, _bgp, _vpn, _bfd, _loop);
+        _config = new ConfigApplier(_state, devices, _tunnels, _slowPath, _host, _bgp, _vpn, _bfd, _loop);
         _keeper = new KeeperDriver(options.Keeper, _state, _slowPath, _bgp, _loop);
         _view = new PeView(_state, _tunnels, _slowPath, _bgp, _loop);
         _metrics = new PeMetrics(_state, _view, _actions, _bgp, _bfd, _keeper, _migrations, _slowPath, _config, _loop);
@@ -108,6 +108,7 @@ public sealed partial class PeRouter : IPeControl, IAsyncDisposable
         _loop.Add(_markers);
         _loop.Add(_migrations);
         _loop.Add(serverProof);
+        _loop.Add(_host);
         _loop.Add((ITimed)_bgp);
         _loop.Add((IWorkSource)_bgp);
         _loop.Add((IWorkSource)_bfd);
@@ -132,7 +133,7 @@ public sealed partial class PeRouter : IPeControl, IAsyncDisposable
             // The loop does not run yet: this thread is the single writer.
             pe._config.ApplyAll(config);
             pe._migrations.Restore();
-            pe.StartHost(config);
+            pe._host.Start(config);
             pe._state.Workers.Start();
             pe._loop.Start();
             await pe._loop.RunAsync(() => pe._bgp.Start(config.Bgp));
@@ -250,38 +251,6 @@ public sealed partial class PeRouter : IPeControl, IAsyncDisposable
         _bgp.Dispose();
         _options.Keeper?.Dispose();
         _state.Dispose();
-        if (_hostConfigured) HostNetwork.Undo([.. _state.Config.Loopbacks, .. _hostAddresses]);
-    }
-
-    private void StartHost(NodeConfig config)
-    {
-        if (config.Host is not { } host) return;
-        HostDevice device = (_options.OpenHost ?? OpenHostTap)(config, _state.OwnMac("host"));
-        _state.AddHostPort(host, device.Device, device.Kernel);
-        _slowPath.SetPort(_state.HostPort!);
-    }
-
-    // A single hop starts from a port's address, which the kernel does not have by itself.
-    private void NeedAddress(IpAddress address)
-    {
-        if (!_hostConfigured || _state.Config.Host is not { } host || _state.Config.Loopbacks.Contains(address)
-            || _hostAddresses.Contains(address)) return;
-        HostNetwork.AddAddress(host.Device, _state.OwnMac("host"), address);
-        _hostAddresses.Add(address);
-    }
-
-    private HostDevice OpenHostTap(NodeConfig config, MacAddress gateway)
-    {
-        HostConfig host = config.Host!;
-        var options = new TapOptions { Mtu = host.Mtu };
-        bool adopted = false;
-        TapPort tap = _options.Keeper is { } keeper ? keeper.Open("host", host.Device, options, out adopted)
-            : TapPort.Open("host", host.Device, options);
-        _options.Keeper?.Keep(tap);
-        _hostConfigured = true;
-
-        // What the process before us made is in use: BGP's packets pass through it while the keeper forwards.
-        if (!adopted) HostNetwork.Configure(host.Device, host.Mtu, gateway, config.Loopbacks);
-        return new HostDevice(tap, adopted ? NetDevice.Mac(host.Device) : HostNetwork.MacOf(host.Device));
+        _host.Dispose();
     }
 }

@@ -353,6 +353,9 @@ public sealed record BgpPeerInfo(
     string Address, uint PeerAs, string State, long UptimeSeconds, int PrefixesReceived, int PrefixesSent, long MessagesIn,
     long MessagesOut, string? LastError, IReadOnlyList<string> Capabilities)
 {
+    /// <summary>VRF of the session. A peer of another VRF than the default one is named with it: <c>10.7.0.2@red</c>.</summary>
+    public string Vrf { get; init; } = "default";
+
     /// <summary>The shortest round trip of the session's last minutes, milliseconds; null: not known.</summary>
     public double? RoundTripMs { get; init; }
 

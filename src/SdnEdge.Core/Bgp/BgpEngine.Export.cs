@@ -8,7 +8,8 @@ namespace SdnEdge.Core.Bgp;
 /// The way out: what each peer is to be told.
 /// 1. Routes of our own, as <see cref="Advertise"/> names them, go to every peer. 2. A best route learnt by eBGP goes to every
 /// other peer. 3. One learnt by iBGP goes to eBGP peers only (RFC 4271 9.2). All of it as the export policy permits.
-/// The next hop is always ourselves.
+/// The next hop is ourselves: on the peer's link our address there, else the loopback. A reflected route keeps its own, and one
+/// whose next hop is a neighbour on the link of an eBGP peer keeps that towards this peer (RFC 4271 5.1.3).
 /// </summary>
 public sealed partial class BgpEngine
 {
@@ -56,6 +57,7 @@ public sealed partial class BgpEngine
             Prefetch(next);
             foreach (ref readonly RibChange change in next)
             {
+                if (change.ChangedHop is { Resolved.IsUsable: false } gone) HopGone(gone);
                 if (change.ChangedHop is not null || _own.ContainsKey(change.Prefix)) continue;
                 bool learnt = change.Origin is { Source: RouteSource.Bgp };
                 Publish(change.Prefix, learnt ? change.Attributes : null, learnt ? change.Origin : null, change.Native);
@@ -72,7 +74,7 @@ public sealed partial class BgpEngine
         foreach (BgpPeer peer in _peers.Values)
         {
             if (!peer.Dirty || peer.State != BgpState.Established) continue;
-            do peer.Dirty = !(FlushTable(peer, peer.OutV4, peer.NextHopV4) & FlushTable(peer, peer.OutV6, peer.NextHopV6) & FlushVpn(peer));
+            do peer.Dirty = !(FlushTable(peer, peer.OutV4, IpFamily.V4) & FlushTable(peer, peer.OutV6, IpFamily.V6) & FlushVpn(peer));
             while (!peer.Dirty && SendEnds(peer));
             waits |= peer.Dirty;
         }
@@ -81,8 +83,9 @@ public sealed partial class BgpEngine
     }
 
     /// <summary>True when nothing waits.</summary>
-    private bool FlushTable(BgpPeer peer, IAdjRibOut table, IpAddress nextHop)
+    private bool FlushTable(BgpPeer peer, IAdjRibOut table, IpFamily family)
     {
+        BgpNextHop nextHop = peer.NextHop(family);
         ConnectionSide side = peer.Fsm.EstablishedSide;
         while (table.Waiting > 0)
         {
@@ -161,7 +164,7 @@ public sealed partial class BgpEngine
         if ((peer.Negotiated!.Families & prefix.Family.Flag()) == 0) return;
         bool reflected = !peer.External && from is { External: false };
         bool may = attributes is not null
-            && !(v4 ? peer.NextHopV4 : peer.NextHopV6).IsNone
+            && !peer.NextHop(prefix.Family).Address.IsNone
             && !ReferenceEquals(from?.Session, peer.Origin)
             && (!reflected || from!.ReflectorClient || peer.Origin.ReflectorClient)
             && !BgpExport.IsHeldBack(attributes, peer.External)
@@ -174,10 +177,25 @@ public sealed partial class BgpEngine
     private PathAttributes? Told(BgpPeer peer, IpPrefix prefix, PathAttributes attributes, RouteOrigin? reflectedFrom, NextHop? hop)
     {
         if (peer.Export.Find(prefix, attributes) is not { } term) return null;
-        PathAttributes told = reflectedFrom is not null ? _export.Reflected(attributes, reflectedFrom.PeerRouterId, hop!.Spec.Address)
+        PathAttributes told = reflectedFrom is not null
+            ? _export.Reflected(attributes, reflectedFrom.PeerRouterId, CanTell(peer, prefix.Family, hop!.Spec.Address) ? hop.Spec.Address : default)
             : _export.For(peer.External, attributes, RoleRules.AddsOtcOnEgress(peer.Role));
+        if (hop is not null && KeepsHop(peer, prefix.Family, hop.Spec.Address)) told = _export.WithNextHop(told, hop.Spec.Address);
         return _editor.Edit(term, told, peer.External);
     }
+
+    /// <summary>RFC 4271 5.1.3: a third party's next hop, told to a peer that is on the same link; never the peer's own
+    /// address.</summary>
+    private static bool KeepsHop(BgpPeer peer, IpFamily family, IpAddress hop) => peer is { External: true, Settings: { NextHopSelf: false,
+        Link: { } link } settings }
+        && hop.Family == family && settings.Ttl is null or 1 && hop != settings.Address && !IsLinkLocal(hop) && link.Covers(hop);
+
+    /// <summary>False for a next hop that means something on one link only, or is of a family that the peer does not take for these
+    /// routes.</summary>
+    private static bool CanTell(BgpPeer peer, IpFamily family, IpAddress hop)
+        => !IsLinkLocal(hop) && (hop.Family == family || (hop.IsV6 && peer.Negotiated!.ExtendedNextHop));
+
+    private static bool IsLinkLocal(IpAddress address) => address is { IsV6: true, IsLinkLocal: true };
 }
 
 /// <summary>Changes attributes on the way out.</summary>
@@ -221,12 +239,18 @@ internal sealed class BgpExport(BgpSpeakerSettings settings, AttributeTable tabl
         return table.Intern(_builder.Build());
     }
 
-    /// <summary>Attributes of a VPN route of our own: route targets, and the tunnel it is reached by.</summary>
-    public PathAttributes OwnVpn(uint localPref, long move, IReadOnlyList<BgpCommunity> targets, GreTunnelRoute tunnel)
+    /// <summary>Attributes of a VPN route of our own: route targets, and the tunnel it is reached by. What a CE told keeps what it
+    /// carries, but for targets.</summary>
+    public PathAttributes OwnVpn(uint localPref, long move, IReadOnlyList<BgpCommunity> targets, GreTunnelRoute tunnel,
+        PathAttributes? learned)
     {
-        _builder.Clear().Origin(BgpOrigin.Igp).Path().LocalPref(localPref);
-        int used = 0;
-        Span<byte> communities = new byte[8 * (targets.Count + 1)];
+        if (learned is null) _builder.Clear().Origin(BgpOrigin.Igp).Path();
+        else _builder.Load(learned);
+        _builder.LocalPref(localPref);
+        RemoveTargets();
+        int used = _builder.Get(AttributeCode.ExtendedCommunities).Length;
+        Span<byte> communities = new byte[used + (8 * (targets.Count + 1))];
+        _builder.Get(AttributeCode.ExtendedCommunities).CopyTo(communities);
         foreach (BgpCommunity target in targets) used += target.Write(communities[used..]);
         if (move > 0) used += MobilitySequence.Community(move).Write(communities[used..]);
         _builder.Set(AttributeFlags.Optional | AttributeFlags.Transitive, AttributeCode.ExtendedCommunities, communities[..used]);
@@ -279,11 +303,48 @@ internal sealed class BgpExport(BgpSpeakerSettings settings, AttributeTable tabl
         clusters.CopyTo(Path.AsSpan(4));
         _builder.Load(ToInternal(attributes)).Set(AttributeFlags.Optional, AttributeCode.ClusterList, Path.AsSpan(0, 4 + clusters.Length));
         if (attributes.OriginatorId is null) _builder.OriginatorId(originator);
-        Span<byte> hop = stackalloc byte[16];
-        nextHop.Write(hop);
-        PathAttributes made = table.Intern(_builder.Set(AttributeFlags.Transitive, AttributeCode.NextHop, hop[..nextHop.Size]).Build());
+        if (!nextHop.IsNone) SetNextHop(nextHop);
+        PathAttributes made = table.Intern(_builder.Build());
         _reflected.Add((attributes, originator, nextHop), made);
         return made;
+    }
+
+    /// <summary>The attributes with a next hop of their own (see <see cref="PathAttributes.KeptNextHop"/>).</summary>
+    public PathAttributes WithNextHop(PathAttributes attributes, IpAddress nextHop)
+    {
+        // The number of no originator: no reflected route has it.
+        if (_reflected.TryGetValue((attributes, 0, nextHop), out PathAttributes? known)) return known;
+        if (_reflected.Count >= CacheLimit) _reflected.Clear();
+        _builder.Load(attributes);
+        SetNextHop(nextHop);
+        PathAttributes made = table.Intern(_builder.Build());
+        _reflected.Add((attributes, 0, nextHop), made);
+        return made;
+    }
+
+    private void SetNextHop(IpAddress nextHop)
+    {
+        Span<byte> hop = stackalloc byte[16];
+        nextHop.Write(hop);
+        _builder.Set(AttributeFlags.Transitive, AttributeCode.NextHop, hop[..nextHop.Size]);
+    }
+
+    // Subtype 2 of the three types that name a number (RFC 4360 4, RFC 5668 2).
+    private void RemoveTargets()
+    {
+        ReadOnlySpan<byte> value = _builder.Get(AttributeCode.ExtendedCommunities);
+        Span<byte> kept = new byte[value.Length];
+        int used = 0;
+        for (; value.Length >= 8; value = value[8..])
+        {
+            if ((value[0] & 0x3F) <= 2 && value[1] == 2) continue;
+            value[..8].CopyTo(kept[used..]);
+            used += 8;
+        }
+
+        if (used == kept.Length) return;
+        if (used == 0) _builder.Remove(AttributeCode.ExtendedCommunities);
+        else _builder.Set(AttributeFlags.Optional | AttributeFlags.Transitive, AttributeCode.ExtendedCommunities, kept[..used]);
     }
 
     private PathAttributes ToInternal(PathAttributes attributes) => attributes.LocalPref is not null
@@ -300,6 +361,7 @@ internal sealed class BgpExport(BgpSpeakerSettings settings, AttributeTable tabl
             .Remove(AttributeCode.OriginatorId).Remove(AttributeCode.ClusterList)
             .Remove(AttributeCode.TunnelEncapsulation);
         MobilitySequence.Remove(_builder);
+        if (settings.OfVrf) RemoveTargets();
         if (mark) BgpEngine.SetOnlyToCustomer(_builder, settings.As);
         return table.Intern(_builder.Build());
     }

@@ -103,7 +103,7 @@ public sealed partial class BgpEngine
 
     private void Offer(BgpPeer peer, ReadOnlySpan<byte> nlri, IpFamily family, IpAddress nextHop, PathAttributes attributes, long now)
     {
-        HopSpec hop = HopSpec.Via(nextHop);
+        HopSpec hop = nextHop is { IsV6: true, IsLinkLocal: true } ? HopSpec.Via(nextHop, peer.Settings.Link!.Port) : HopSpec.Via(nextHop);
         var reader = new NlriReader(nlri, family, HasPathIds(peer, family));
         for (int count; (count = ReadNext(ref reader, family)) > 0;)
         {

@@ -1,3 +1,5 @@
+using SdnEdge.Core.Rib;
+
 namespace SdnEdge.Core.Bgp;
 
 /// <summary>
@@ -14,6 +16,8 @@ public sealed partial class BgpEngine
     private const long Second = 1_000_000_000;
 
     private long _deferUntil = long.MaxValue;
+
+    private readonly HashSet<NextHop> _hopsGone = [];
 
     /// <summary>True from a start with <see cref="BgpSpeakerSettings.Restarting"/> until all peers have been heard: nothing is told
     /// meanwhile.</summary>
@@ -49,6 +53,34 @@ public sealed partial class BgpEngine
         peer.StaleFamilies = restart.Families;
         peer.StaleUntil = now + (restart.TimeSeconds * Second);
     }
+
+    // A stale route rests on the peer's forwarding having gone on. When its next hop is lost meanwhile, that is refuted, and the
+    // next hop's return says nothing of the peer: the route goes for good (RFC 4724 4.2 leaves it to us).
+    private void HopGone(NextHop hop)
+    {
+        foreach (BgpPeer peer in _peers.Values)
+        {
+            if (!IsAway(peer)) continue;
+            _hopsGone.Add(hop);
+            return;
+        }
+    }
+
+    private void DropUnreachableStale(long now)
+    {
+        if (_hopsGone.Count == 0) return;
+        foreach (NextHop hop in _hopsGone.ToArray())
+        {
+            foreach (BgpPeer peer in _peers.Values)
+            {
+                if (!hop.Resolved.IsUsable && IsAway(peer)) _rib.WithdrawStale(peer.Origin, hop, now);
+            }
+        }
+
+        _hopsGone.Clear();
+    }
+
+    private static bool IsAway(BgpPeer peer) => peer.StaleFamilies != BgpFamilies.None && peer.State != BgpState.Established;
 
     /// <summary>Takes the routes of a peer whose session is down for good; <paramref name="all"/>: also when none are marked.</summary>
     private void DropStale(BgpPeer peer, long now, bool all = false)

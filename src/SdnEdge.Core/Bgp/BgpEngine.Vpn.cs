@@ -66,10 +66,11 @@ public sealed partial class BgpEngine
     /// <param name="prefix">Prefix.</param>
     /// <param name="localPref">LOCAL_PREF.</param>
     /// <param name="move">Number of the move that brought it here; 0: none.</param>
-    public void AdvertiseVpn(string vrf, IpPrefix prefix, uint localPref, long move = 0)
+    /// <param name="learned">What a CE told of it; null: it is our own.</param>
+    public void AdvertiseVpn(string vrf, IpPrefix prefix, uint localPref, long move = 0, PathAttributes? learned = null)
     {
         VpnVrf known = _vrfs[vrf];
-        var route = new VpnOwnRoute(localPref, move);
+        var route = new VpnOwnRoute(localPref, move, learned);
         known.Own[prefix] = route;
         PublishOwn(known, prefix, route);
     }
@@ -208,7 +209,8 @@ public sealed partial class BgpEngine
     {
         IpAddress hop = OwnVpnHop(prefix.Family);
         return hop.IsNone || vrf.Settings.Export.Count == 0 ? null
-            : _export.OwnVpn(route.LocalPref, route.Move, vrf.Settings.Export, new GreTunnelRoute(vrf.Settings.Key, hop));
+            : _export.OwnVpn(route.LocalPref, route.Move, vrf.Settings.Export, new GreTunnelRoute(vrf.Settings.Key, hop),
+                route.Learned);
     }
 
     /// <summary>One tunnel serves both families: over IPv4 wherever there is an IPv4 loopback (RFC 4659 3.2.1).</summary>

@@ -24,7 +24,7 @@ public sealed partial class BgpEngine
     private readonly LocRib _rib;
     private readonly IBgpWire _wire;
     private readonly Random _jitter;
-    private readonly Dictionary<IpAddress, BgpPeer> _peers = [];
+    private readonly Dictionary<BgpPeerKey, BgpPeer> _peers = [];
     private readonly List<FsmAction> _actions = [];
     private readonly byte[] _message = new byte[BgpLimits.MaxMessage];
 
@@ -64,21 +64,21 @@ public sealed partial class BgpEngine
     {
         get
         {
-            long next = Math.Min(_deferUntil, MoveDamping.NextDeadline);
+            long next = _hopsGone.Count > 0 ? 0 : Math.Min(_deferUntil, MoveDamping.NextDeadline);
             foreach (BgpPeer peer in _peers.Values) next = Math.Min(next, Math.Min(peer.Fsm.NextDeadline, peer.NextTimer));
             return next;
         }
     }
 
     /// <summary>The peer with an address; null when none is configured.</summary>
-    public BgpPeer? Find(IpAddress address) => _peers.GetValueOrDefault(address);
+    public BgpPeer? Find(BgpPeerKey key) => _peers.GetValueOrDefault(key);
 
     /// <summary>Adds a peer and starts its session, unless it is configured as shut down.</summary>
     /// <exception cref="ArgumentException">A peer with this address is there already.</exception>
     public BgpPeer AddPeer(BgpPeerSettings settings, long now)
     {
         var peer = new BgpPeer(_settings, settings, Attributes, _jitter);
-        if (!_peers.TryAdd(settings.Address, peer)) throw new ArgumentException($"Peer {settings.Address} is configured already.",
+        if (!_peers.TryAdd(settings.Key, peer)) throw new ArgumentException($"Peer {settings.Key} is configured already.",
             nameof(settings));
         if (IsRestarting && _deferUntil == long.MaxValue) _deferUntil = now + (_settings.DeferralSeconds * Second);
         if (!settings.Shutdown) Step(peer, new FsmEvent(FsmEventKind.Start), now);
@@ -86,12 +86,12 @@ public sealed partial class BgpEngine
     }
 
     /// <summary>Ends a peer's session (cease: peer de-configured) and forgets the peer. False when there is none.</summary>
-    public bool RemovePeer(IpAddress address, long now)
+    public bool RemovePeer(BgpPeerKey key, long now)
     {
-        if (!_peers.TryGetValue(address, out BgpPeer? peer)) return false;
+        if (!_peers.TryGetValue(key, out BgpPeer? peer)) return false;
         Step(peer, new FsmEvent(FsmEventKind.Stop, Notification: BgpNotification.Deconfigured), now);
         DropStale(peer, now);
-        return _peers.Remove(address);
+        return _peers.Remove(key);
     }
 
     /// <summary>Ends all sessions (cease: administrative shutdown).</summary>
@@ -128,7 +128,7 @@ public sealed partial class BgpEngine
     /// Something that watches the path (BFD) says that a peer cannot be reached: its session goes down at once and its routes
     /// with it; connecting begins again after the connect retry time. Cease/10 is sent should TCP still work (RFC 9384).
     /// </summary>
-    /// <param name="address">The peer.</param>
+    /// <param name="key">The peer.</param>
     /// <param name="reason">Stands in <see cref="BgpPeer.LastError"/>, e.g. "BFD: path down".</param>
     /// <param name="now">CLOCK_MONOTONIC, nanoseconds.</param>
     /// <param name="mayBeRestart">
@@ -136,9 +136,9 @@ public sealed partial class BgpEngine
     /// is what must be expected: nothing is done then (RFC 5882 4.3.2.2).
     /// </param>
     /// <returns>False when there is no such peer.</returns>
-    public bool PathDown(IpAddress address, string reason, long now, bool mayBeRestart = false)
+    public bool PathDown(BgpPeerKey key, string reason, long now, bool mayBeRestart = false)
     {
-        if (!_peers.TryGetValue(address, out BgpPeer? peer)) return false;
+        if (!_peers.TryGetValue(key, out BgpPeer? peer)) return false;
         if (mayBeRestart && peer.StaleFamilies != BgpFamilies.None && peer.State != BgpState.Established) return true;
         Step(peer, new FsmEvent(FsmEventKind.BfdDown, Reason: reason), now);
         DropStale(peer, now);
@@ -146,7 +146,7 @@ public sealed partial class BgpEngine
     }
 
     /// <summary>Whether a connection from this address would be taken now. If not, close it and do not report it.</summary>
-    public bool Accepts(IpAddress from) => _peers.TryGetValue(from, out BgpPeer? peer) && peer.Fsm.AcceptsIncoming;
+    public bool Accepts(BgpPeerKey from) => _peers.TryGetValue(from, out BgpPeer? peer) && peer.Fsm.AcceptsIncoming;
 
     /// <summary>A TCP connection is there: the one asked for, or one from the peer (after <see cref="Accepts"/>; it replaces an earlier
     /// incoming one).</summary>
@@ -175,6 +175,7 @@ public sealed partial class BgpEngine
 
         CheckDeferral(now);
         RecoverMoves(now);
+        DropUnreachableStale(now);
     }
 
     /// <summary>Bytes came from a peer.</summary>
@@ -235,7 +236,14 @@ public sealed partial class BgpEngine
     {
         Negotiated agreed = peer.Fsm.Negotiated!;
         var context = new UpdateContext(agreed.FourOctetAs, peer.External, peer.Settings.PeerAs, agreed.Families, _settings.NextHopV4,
-            _settings.NextHopV6) { AddPathFamilies = agreed.AddPathFamilies };
+            _settings.NextHopV6)
+        {
+            AddPathFamilies = agreed.AddPathFamilies,
+            ExtendedNextHop = agreed.ExtendedNextHop,
+            RouteServer = peer.Role == BgpRole.RouteServerClient,
+            Link = peer.Settings.Link,
+            OneHop = peer.Settings.Ttl is null or 1,
+        };
         UpdateMessage update = peer.Decoder.Decode(body, context);
         if (update.Action == FaultAction.SessionReset)
         {
@@ -294,7 +302,7 @@ public sealed partial class BgpEngine
             case FsmActionKind.SendOpen:
                 var open = new OpenMessage(_settings.As, peer.Settings.HoldTimeSeconds, _settings.RouterId, peer.Settings.Families,
                     FourOctetAs: true, RouteRefresh: true) { EnhancedRefresh = true, ExtendedMessages = peer.Settings.ExtendedMessages,
-                    GracefulRestart = RestartCapability(peer), Role = peer.Role, AddPathReceiveFamilies = peer.Settings.AddPath
+                    ExtendedNextHop = peer.Settings.ExtendedNextHop, GracefulRestart = RestartCapability(peer), Role = peer.Role, AddPathReceiveFamilies = peer.Settings.AddPath
                     ? peer.Settings.Families & BgpFamilies.Both : BgpFamilies.None };
                 Send(peer, action.Side, open.Write(_message));
                 break;

@@ -121,6 +121,9 @@ public enum BgpFault : byte
     /// <summary>Next hop that is an address of our own (RFC 4271 5.1.3, 6.3).</summary>
     NextHopOurs,
 
+    /// <summary>Over eBGP with a peer on a link: a next hop that is on none of the link's subnets (RFC 4271 6.3).</summary>
+    NextHopOffLink,
+
     /// <summary>MULTI_EXIT_DISC of wrong length (RFC 7606 7.4).</summary>
     MedLength,
 

@@ -31,12 +31,15 @@ public sealed class BgpPeer
         Settings = settings;
         External = settings.PeerAs != local.As;
         Fsm = new SessionFsm(local, settings, jitter);
-        Origin = new RouteOrigin(settings.Address, settings.PeerAs, External);
+        Origin = new RouteOrigin(settings.Key, settings.PeerAs, External);
         Decoder = new UpdateDecoder(table, Faults);
         Origin.ReflectorClient = settings.ReflectorClient && !External;
         SetPolicy(settings.Import, settings.Export);
-        NextHopV4 = settings.NextHopV4 ?? local.NextHopV4;
-        NextHopV6 = settings.NextHopV6 ?? local.NextHopV6;
+        NextHopV4 = new BgpNextHop(settings.NextHopV4 ?? OnLink(IpFamily.V4) ?? Loopback(local.NextHopV4));
+        NextHopV6 = settings.NextHopV6 is { } fixedHop ? new BgpNextHop(fixedHop)
+            : OnLink(IpFamily.V6) is { } own ? new BgpNextHop(own, settings.Link!.LinkLocal)
+            : settings.Link is { LinkLocal.IsNone: false } link && settings.Address.IsV6 ? new BgpNextHop(link.LinkLocal)
+            : new BgpNextHop(Loopback(local.NextHopV6));
     }
 
     /// <summary>Configuration.</summary>
@@ -123,9 +126,15 @@ public sealed class BgpPeer
 
     internal RoutePolicy Export { get; private set; } = RoutePolicy.None;
 
-    internal IpAddress NextHopV4 { get; }
+    /// <summary>What we tell as next hop of IPv4 routes: where nothing else is agreed on, and the link has an address for it.</summary>
+    internal BgpNextHop NextHopV4 { get; }
 
-    internal IpAddress NextHopV6 { get; }
+    internal BgpNextHop NextHopV6 { get; }
+
+    /// <summary>What we tell as next hop of a family in this session. IPv4 routes have ours of IPv6 where the link has no IPv4 address and
+    /// the peer takes that (RFC 8950).</summary>
+    internal BgpNextHop NextHop(IpFamily family) => family == IpFamily.V6 ? NextHopV6
+        : Negotiated is { ExtendedNextHop: true } && OnLink(IpFamily.V4) is null ? NextHopV6 : NextHopV4;
 
     internal IAdjRibOut OutV4 { get; } = new AdjRibOut<Key4>();
 
@@ -184,6 +193,12 @@ public sealed class BgpPeer
 
     internal IAdjRibOut Out(IpFamily family) => family == IpFamily.V4 ? OutV4 : OutV6;
 
+    // Not to an eBGP peer that is one hop away: it takes no next hop off the link (RFC 4271 6.3).
+    private IpAddress Loopback(IpAddress loopback) => External && Settings is { Link: not null, Ttl: null or 1 } ? default : loopback;
+
+    private IpAddress? OnLink(IpFamily family)
+        => Settings.Link?.AddressFor(family, Settings.Local) is { IsNone: false } own ? own : null;
+
     /// <summary>Role in force; none over iBGP.</summary>
     internal BgpRole Role => External ? Settings.Role : BgpRole.None;
 
@@ -196,7 +211,7 @@ public sealed class BgpPeer
     /// <summary>As the API shows it.</summary>
     /// <param name="now">CLOCK_MONOTONIC, nanoseconds.</param>
     public BgpPeerInfo ToInfo(long now) => new(
-        Settings.Address.ToString(), Settings.PeerAs, State.ToString(),
+        Settings.Key.ToString(), Settings.PeerAs, State.ToString(),
         State == BgpState.Established ? (now - Fsm.EstablishedAt) / 1_000_000_000 : 0,
         Origin.Prefixes + VpnReceived, PrefixesSent, MessagesIn, MessagesOut, LastError, Capabilities())
     {
@@ -244,6 +259,6 @@ public sealed class BgpPeer
         return names;
     }
 
-    /// <summary>The peer's address.</summary>
-    public override string ToString() => Settings.Address.ToString();
+    /// <summary>The peer's address, and the port that a link-local one is on.</summary>
+    public override string ToString() => Settings.Key.ToString();
 }

@@ -55,6 +55,10 @@ public sealed record BgpSpeakerSettings(uint As, uint RouterId, IpAddress NextHo
     /// <summary>Cluster id as a route reflector (RFC 4456); 0: the identifier.</summary>
     public uint ClusterId { get; init; }
 
+    /// <summary>The speaker is of a VRF: route targets are the provider's, and neither told to its peers nor taken from them (RFC 4364
+    /// 4.3).</summary>
+    public bool OfVrf { get; init; }
+
     /// <summary>When moves of a prefix come too fast to be followed.</summary>
     public MoveDampingSettings MoveDamping { get; init; } = new();
 
@@ -114,10 +118,32 @@ public sealed record BgpPeerSettings(IpAddress Address, uint PeerAs)
     /// (DampPeerOscillations).</summary>
     public int IdleHoldMilliseconds { get; init; } = 1000;
 
-    /// <summary>Next hop for IPv4 routes sent to this peer; null: that of the speaker.</summary>
+    /// <summary>Our end of the session: it is connected from, and where <see cref="LocalOnly"/> says so no other is taken. None: the
+    /// transport's address of the peer's family.</summary>
+    public IpAddress Local { get; init; }
+
+    /// <summary>True: a connection of the peer to another address of ours is refused.</summary>
+    public bool LocalOnly { get; init; }
+
+    /// <summary>The link that the peer is on; null: it is reached by routes. Next hops told to it are ours on the link.</summary>
+    public BgpLink? Link { get; init; }
+
+    /// <summary>Kernel device that the session is bound to; null: routes decide.</summary>
+    public string? Device { get; init; }
+
+    /// <summary>True: the next hop told over eBGP is ourselves even where the route's own is on the peer's link (RFC 4271 5.1.3).</summary>
+    public bool NextHopSelf { get; init; }
+
+    /// <summary>IPv4 routes with IPv6 next hops are offered (RFC 8950): to a peer that is on a link and spoken to over IPv6.</summary>
+    public bool ExtendedNextHop => Link is not null && Address.IsV6 && (Families & BgpFamilies.V4) != 0;
+
+    /// <summary>What names the peer.</summary>
+    public BgpPeerKey Key => BgpPeerKey.Of(Address, Link?.Port);
+
+    /// <summary>Next hop for IPv4 routes sent to this peer; null: ours on the link, or that of the speaker.</summary>
     public IpAddress? NextHopV4 { get; init; }
 
-    /// <summary>Next hop for IPv6 routes sent to this peer; null: that of the speaker.</summary>
+    /// <summary>Next hop for IPv6 routes sent to this peer; null: ours on the link, or that of the speaker.</summary>
     public IpAddress? NextHopV6 { get; init; }
 
     /// <summary>What is accepted, and how it is changed; null: all from iBGP, nothing from eBGP (RFC 8212).</summary>
@@ -152,6 +178,9 @@ public sealed record BgpPeerSettings(IpAddress Address, uint PeerAs)
 
     /// <summary>TCP-MD5 (RFC 2385); null: none.</summary>
     public BgpPassword? Password { get; init; }
+
+    /// <summary>TCP-AO (RFC 5925), in place of TCP-MD5; null: none.</summary>
+    public BgpAoKey? Ao { get; init; }
 
     /// <summary>GTSM (RFC 5082): the peer is at most so many hops away (1: on the link), 1 to 254; packets from farther are dropped. Null:
     /// not used.</summary>

@@ -22,6 +22,7 @@ public sealed record OpenMessage(uint As, ushort HoldTimeSeconds, uint RouterId,
     private const byte CapabilityFourOctetAs = 65;
     private const byte CapabilityEnhancedRefresh = 70;
     private const byte CapabilityGracefulRestart = 64;
+    private const byte CapabilityExtendedNextHop = 5;
     private const byte CapabilityExtendedMessage = 6;
     private const byte CapabilityRole = 9;
     private const byte CapabilityAddPath = 69;
@@ -32,6 +33,9 @@ public sealed record OpenMessage(uint As, ushort HoldTimeSeconds, uint RouterId,
 
     /// <summary>RFC 7313: the sender marks where a refresh begins and ends.</summary>
     public bool EnhancedRefresh { get; init; }
+
+    /// <summary>RFC 8950: the sender takes IPv4 unicast routes with an IPv6 next hop.</summary>
+    public bool ExtendedNextHop { get; init; }
 
     /// <summary>RFC 8654: the sender takes messages of up to 65535 octets.</summary>
     public bool ExtendedMessages { get; init; }
@@ -86,7 +90,8 @@ public sealed record OpenMessage(uint As, ushort HoldTimeSeconds, uint RouterId,
             parameters = parameters[(header + size)..];
         }
 
-        if (found.As == 0) return BgpFault.OpenPeerAs;
+        // In either place: a speaker of four-octet numbers that do not fit writes AS_TRANS in the other (RFC 7607 2, RFC 6793 9).
+        if (autonomousSystem == 0 || found.As == 0) return BgpFault.OpenPeerAs;
         if (routerId == 0) return BgpFault.OpenIdentifier;
         if (holdTime is 1 or 2) return BgpFault.OpenHoldTime;
         open = new OpenMessage(
@@ -95,6 +100,7 @@ public sealed record OpenMessage(uint As, ushort HoldTimeSeconds, uint RouterId,
             CapabilityCodes = found.Codes ?? [],
             EnhancedRefresh = found.EnhancedRefresh,
             ExtendedMessages = found.ExtendedMessages,
+            ExtendedNextHop = found.ExtendedNextHop,
             GracefulRestart = found.GracefulRestart,
             Role = found.Role ?? BgpRole.None,
             RoleConflict = found.RoleConflict,
@@ -123,6 +129,7 @@ public sealed record OpenMessage(uint As, ushort HoldTimeSeconds, uint RouterId,
             at += Capability(body[at..], CapabilityFourOctetAs, value);
         }
 
+        if (ExtendedNextHop) at += Capability(body[at..], CapabilityExtendedNextHop, V4OverV6);
         if (ExtendedMessages) at += Capability(body[at..], CapabilityExtendedMessage, []);
         if (EnhancedRefresh) at += Capability(body[at..], CapabilityEnhancedRefresh, []);
         if ((AddPathReceiveFamilies | AddPathSendFamilies) != BgpFamilies.None) at += WriteAddPath(body[at..]);
@@ -145,6 +152,13 @@ public sealed record OpenMessage(uint As, ushort HoldTimeSeconds, uint RouterId,
 
         return MessageWriter.Header(into, BgpMessageType.Open, BgpLimits.HeaderSize + at);
     }
+
+    // | NLRI AFI (2) | NLRI SAFI (2) | next hop AFI (2) | (RFC 8950 4): IPv4 unicast by IPv6.
+    private static ReadOnlySpan<byte> V4OverV6 => [0, 1, 0, 1, 0, 2];
+
+    /// <summary>The capabilities of families as OPEN carries them.</summary>
+    public static byte[] CapabilitiesOf(BgpFamilies families)
+        => [.. families.List().SelectMany(f => (byte[])[CapabilityMultiprotocol, 4, 0, (byte)f.Ip(), 0, f.Safi()])];
 
     private int WriteAddPath(Span<byte> into)
     {
@@ -212,6 +226,10 @@ public sealed record OpenMessage(uint As, ushort HoldTimeSeconds, uint RouterId,
                 case CapabilityExtendedMessage when value.Length == 0:
                     found.ExtendedMessages = true;
                     break;
+                case CapabilityExtendedNextHop when value.Length % V4OverV6.Length == 0:
+                    for (; value.Length > 0; value = value[V4OverV6.Length..])
+                        found.ExtendedNextHop |= value.StartsWith(V4OverV6);
+                    break;
                 case CapabilityEnhancedRefresh when value.Length == 0:
                     found.EnhancedRefresh = true;
                     break;
@@ -226,14 +244,14 @@ public sealed record OpenMessage(uint As, ushort HoldTimeSeconds, uint RouterId,
                     // Several of them: the last one counts (RFC 4724 3).
                     found.GracefulRestart = Bgp.GracefulRestart.Read(value);
                     break;
-                case CapabilityExtendedMessage or CapabilityMultiprotocol or CapabilityFourOctetAs or CapabilityRouteRefresh
+                case CapabilityExtendedNextHop or CapabilityExtendedMessage or CapabilityMultiprotocol or CapabilityFourOctetAs or CapabilityRouteRefresh
                     or CapabilityEnhancedRefresh or CapabilityGracefulRestart or CapabilityRole or CapabilityAddPath:
                     return false;
                 default:
                     break;
             }
 
-            capabilities = capabilities[(2 + value.Length)..];
+            capabilities = capabilities[(2 + capabilities[1])..];
         }
 
         return true;
@@ -248,6 +266,7 @@ public sealed record OpenMessage(uint As, ushort HoldTimeSeconds, uint RouterId,
         public bool RouteRefresh;
         public bool EnhancedRefresh;
         public bool ExtendedMessages;
+        public bool ExtendedNextHop;
         public GracefulRestart? GracefulRestart;
         public BgpRole? Role;
         public bool RoleConflict;

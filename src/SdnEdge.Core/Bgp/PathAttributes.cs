@@ -88,7 +88,7 @@ public sealed class PathAttributes : IEquatable<PathAttributes>
                     MoveTag = Migration.MoveTag.Find(value);
                     break;
                 case AttributeCode.NextHop:
-                    ReflectedNextHop = IpAddress.Read(value.Length == 4 ? IpFamily.V4 : IpFamily.V6, value);
+                    KeptNextHop = IpAddress.Read(value.Length == 4 ? IpFamily.V4 : IpFamily.V6, value);
                     break;
                 case AttributeCode.ClusterList:
                     ClusterListLength = value.Length / 4;
@@ -130,8 +130,9 @@ public sealed class PathAttributes : IEquatable<PathAttributes>
     /// <summary>Number of the prefix's last move (<see cref="Bgp.MobilitySequence"/>); 0 when there is none.</summary>
     public long MobilitySequence { get; }
 
-    /// <summary>On the way out only: the next hop a reflected route keeps. None: ourselves.</summary>
-    internal IpAddress ReflectedNextHop { get; }
+    /// <summary>On the way out only: the next hop that a reflected route, or one of a third party on the peer's link, keeps. None:
+    /// ourselves.</summary>
+    internal IpAddress KeptNextHop { get; }
 
     /// <summary>Tables that hold the set: while there are any, an <see cref="AttributeTable"/> keeps it.</summary>
     internal int Users { get; set; }

@@ -143,6 +143,9 @@ public sealed record Negotiated(int HoldTimeSeconds, BgpFamilies Families, bool 
     /// <summary>Both take messages of up to 65535 octets (RFC 8654).</summary>
     public bool ExtendedMessages { get; init; }
 
+    /// <summary>Both take IPv4 routes with IPv6 next hops (RFC 8950).</summary>
+    public bool ExtendedNextHop { get; init; }
+
     /// <summary>What the peer says of its restarts (RFC 4724); null: nothing, or we do not help.</summary>
     public GracefulRestart? PeerRestart { get; init; }
 

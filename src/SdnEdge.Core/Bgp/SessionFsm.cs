@@ -316,7 +316,8 @@ public sealed class SessionFsm
 
         if ((open.Families & _peer.Families) == 0)
         {
-            Fail(side, new BgpNotification(2, 7), default, now, actions, BgpFault.OpenCapability);
+            // With the capabilities that are missed (RFC 5492 5).
+            Fail(side, new BgpNotification(2, 7), OpenMessage.CapabilitiesOf(_peer.Families), now, actions, BgpFault.OpenCapability);
             return;
         }
 
@@ -412,6 +413,7 @@ public sealed class SessionFsm
             open.RouterId)
         {
             EnhancedRefresh = open.EnhancedRefresh,
+            ExtendedNextHop = open.ExtendedNextHop && _peer.ExtendedNextHop,
             ExtendedMessages = open.ExtendedMessages && _peer.ExtendedMessages,
             AddPathFamilies = _peer.AddPath ? open.AddPathSendFamilies & open.Families & _peer.Families : BgpFamilies.None,
             PeerRestart = _peer.Restart == RestartMode.Off ? null : open.GracefulRestart,

@@ -16,6 +16,18 @@ public readonly record struct UpdateContext(
     /// <summary>Families whose prefixes come with path identifiers (RFC 7911).</summary>
     public BgpFamilies AddPathFamilies { get; init; }
 
+    /// <summary>IPv4 routes may have IPv6 next hops (RFC 8950).</summary>
+    public bool ExtendedNextHop { get; init; }
+
+    /// <summary>The peer is a route server: its own AS need not stand first in a path (RFC 7947 2.2.2.1).</summary>
+    public bool RouteServer { get; init; }
+
+    /// <summary>The link that the peer is on; null: it is reached by routes.</summary>
+    public BgpLink? Link { get; init; }
+
+    /// <summary>Nothing but the link is between us and the peer.</summary>
+    public bool OneHop { get; init; }
+
     internal bool HasPathIds(IpFamily family) => (AddPathFamilies & family.Flag()) != 0;
 }
 
@@ -202,7 +214,7 @@ public sealed class UpdateDecoder(AttributeTable table, BgpFaultCounters counter
         bool flags = (attribute.Flags & (AttributeFlags.Optional | AttributeFlags.Transitive)) == expected;
         if (!flags)
         {
-            // Where the routes themselves are in doubt nothing weaker than a reset is sure (RFC 7606 3 j, 5.3).
+            // Wrong flags are among what makes the routes in these two incorrect, readable or not: 3 c yields to 5.3 (RFC 7606 3 j).
             return attribute.Code switch
             {
                 AttributeCode.MpReach => BgpFault.MpReachSyntax,
@@ -223,7 +235,7 @@ public sealed class UpdateDecoder(AttributeTable table, BgpFaultCounters counter
                 return ReadMpUnreach(ref update, value, context);
             case AttributeCode.NextHop:
                 update.NextHop = IpAddress.Read(IpFamily.V4, value);
-                return CheckHop(update.NextHop, context.OurV4);
+                return CheckHop(update.NextHop, context);
             case AttributeCode.As4Path:
                 int kept = AsPath.WithoutConfederations(value, Path);
                 if (kept > 0) _builder.Set(Kept(attribute.Flags, expected), attribute.Code, Path.AsSpan(0, kept));
@@ -307,7 +319,7 @@ public sealed class UpdateDecoder(AttributeTable table, BgpFaultCounters counter
     {
         // No confederations: their segments from a peer that is in none are malformed (RFC 5065 5).
         if (!AsPath.IsWellFormed(value, asSize, confederation: false)) return BgpFault.AsPathMalformed;
-        if (!context.External) return BgpFault.None;
+        if (!context.External || context.RouteServer) return BgpFault.None;
         uint expected = asSize == 2 && context.PeerAs > ushort.MaxValue ? BgpLimits.AsTrans : context.PeerAs;
         bool begins = value.Length > 0 && value[0] == AsSegment.Sequence && AsPath.ReadAs(value[2..], 0, asSize) == expected;
         return begins ? BgpFault.None : BgpFault.AsPathFirst;
@@ -322,13 +334,16 @@ public sealed class UpdateDecoder(AttributeTable table, BgpFaultCounters counter
         if (value[2] == BgpFamiliesExtensions.MplsVpn) return ReadVpnReach(ref update, value, context);
         if (family == 0) return BgpFault.FamilyNotNegotiated;
         int size = value[3];
-        bool fits = family == IpFamily.V4 ? size == 4 : size is 16 or 32;
+        bool fits = (family == IpFamily.V4 && size == 4) || (size is 16 or 32 && (family == IpFamily.V6 || context.ExtendedNextHop));
         ReadOnlySpan<byte> nlri = value[(5 + size)..];
         if (!fits || !NlriReader.IsWellFormed(nlri, family, context.HasPathIds(family))) return BgpFault.MpReachSyntax;
         update.MpFamily = family;
         update.MpNlri = nlri;
-        update.MpNextHop = IpAddress.Read(family, value[4..]);
-        return CheckHop(update.MpNextHop, family == IpFamily.V4 ? context.OurV4 : context.OurV6);
+        update.MpNextHop = IpAddress.Read(size == 4 ? IpFamily.V4 : IpFamily.V6, value[4..]);
+
+        // A speaker that has no global address writes none, or its link-local one, in that place (RFC 2545 3 leaves it open).
+        if (size == 32 && update.MpNextHop.Bits == 0) update.MpNextHop = IpAddress.Read(IpFamily.V6, value[20..]);
+        return CheckHop(update.MpNextHop, context);
     }
 
     private static BgpFault ReadMpUnreach(ref UpdateMessage update, ReadOnlySpan<byte> value, scoped in UpdateContext context)
@@ -354,7 +369,7 @@ public sealed class UpdateDecoder(AttributeTable table, BgpFaultCounters counter
         update.VpnFamily = family.Ip();
         update.VpnNlri = nlri;
         update.VpnNextHop = hop;
-        return CheckHop(hop, hop.IsV4 ? context.OurV4 : context.OurV6);
+        return CheckHop(hop, context);
     }
 
     private static BgpFault ReadVpnUnreach(ref UpdateMessage update, ReadOnlySpan<byte> value, scoped in UpdateContext context)
@@ -412,13 +427,21 @@ public sealed class UpdateDecoder(AttributeTable table, BgpFaultCounters counter
 
     private static bool IsMultiple(ReadOnlySpan<byte> value, int of) => value.Length > 0 && value.Length % of == 0;
 
-    private static BgpFault CheckHop(IpAddress hop, IpAddress ours) =>
-        !IsHost(hop) ? BgpFault.NextHopValue : !ours.IsNone && hop == ours ? BgpFault.NextHopOurs : BgpFault.None;
+    private static BgpFault CheckHop(IpAddress hop, in UpdateContext context)
+    {
+        if (!IsHost(hop)) return BgpFault.NextHopValue;
+        IpAddress ours = hop.IsV4 ? context.OurV4 : context.OurV6;
+        if ((!ours.IsNone && hop == ours) || context.Link?.Owns(hop) == true) return BgpFault.NextHopOurs;
+
+        // Without a link nobody knows which one is meant.
+        if (hop is { IsV6: true, IsLinkLocal: true }) return context.Link is null ? BgpFault.NextHopValue : BgpFault.None;
+        return context is { External: true, OneHop: true, Link: { } link } && !link.Covers(hop) ? BgpFault.NextHopOffLink : BgpFault.None;
+    }
 
     /// <summary>Whether a fault makes one doubt what the message says. A next hop that parses but cannot be used, or a tunnel that makes no
     /// sense, does not: it costs its routes only (RFC 4271 6.3, RFC 9012 13).</summary>
     private static bool IsBroken(BgpFault fault)
-        => fault is not (BgpFault.NextHopValue or BgpFault.NextHopOurs or BgpFault.TunnelEncapsulationMalformed)
+        => fault is not (BgpFault.NextHopValue or BgpFault.NextHopOurs or BgpFault.NextHopOffLink or BgpFault.TunnelEncapsulationMalformed)
         && BgpFaults.ActionOf(fault) == FaultAction.TreatAsWithdraw;
 
     internal static bool IsHost(IpAddress address) => address.IsV4

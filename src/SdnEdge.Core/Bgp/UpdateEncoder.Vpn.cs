@@ -18,9 +18,9 @@ public sealed partial class UpdateEncoder
     {
         IpFamily family = routes[0].Prefix.Prefix.Family;
         ReadOnlySpan<byte> wire = fourOctetAs ? attributes.Wire : ToTwoOctets(attributes);
-        if (!attributes.ReflectedNextHop.IsNone)
+        if (!attributes.KeptNextHop.IsNone)
         {
-            nextHop = attributes.ReflectedNextHop;
+            nextHop = attributes.KeptNextHop;
             wire = WithoutNextHop(wire);
         }
 

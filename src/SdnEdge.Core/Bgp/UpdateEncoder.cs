@@ -4,8 +4,8 @@ using SdnEdge.Core.Wire;
 namespace SdnEdge.Core.Bgp;
 
 /// <summary>
-/// Writes UPDATE messages, each filled with as many prefixes as fit. IPv4 goes into the message's own fields, IPv6 into
-/// MP_REACH_NLRI and MP_UNREACH_NLRI, which stand first (RFC 7606 5.1). Not thread-safe.
+/// Writes UPDATE messages, each filled with as many prefixes as fit. IPv4 goes into the message's own fields, IPv6 and what has an
+/// IPv6 next hop into MP_REACH_NLRI and MP_UNREACH_NLRI, which stand first (RFC 7606 5.1). Not thread-safe.
 /// </summary>
 public sealed partial class UpdateEncoder
 {
@@ -22,29 +22,32 @@ public sealed partial class UpdateEncoder
     /// <param name="into">Room for one message: as long as it may get, 4096 bytes or up to 65535 (RFC 8654).</param>
     /// <param name="attributes">Attributes.</param>
     /// <param name="fourOctetAs">Whether the peer speaks 4-octet AS numbers.</param>
-    /// <param name="nextHop">Next hop, of the family of the prefixes.</param>
+    /// <param name="nextHop">Next hop, of the family of the prefixes; for IPv4 ones also of IPv6, where the peer takes that (RFC
+    /// 8950).</param>
     /// <param name="prefixes">Prefixes of one family; those written are taken off.</param>
     /// <returns>Bytes written; 0 when the attributes leave no room for a prefix, and then nothing can be announced with them.</returns>
-    public int Announce(Span<byte> into, PathAttributes attributes, bool fourOctetAs, IpAddress nextHop,
+    public int Announce(Span<byte> into, PathAttributes attributes, bool fourOctetAs, BgpNextHop nextHop,
         ref ReadOnlySpan<IpPrefix> prefixes)
     {
         IpFamily family = prefixes[0].Family;
         ReadOnlySpan<byte> wire = fourOctetAs ? attributes.Wire : ToTwoOctets(attributes);
-        if (!attributes.ReflectedNextHop.IsNone)
+        if (!attributes.KeptNextHop.IsNone)
         {
-            nextHop = attributes.ReflectedNextHop;
+            nextHop = attributes.KeptNextHop;
             wire = WithoutNextHop(wire);
         }
 
+        bool inMp = !nextHop.Address.IsV4;
+
         // 4 is the header of an MP_REACH_NLRI with extended length, 5 its fixed fields; NEXT_HOP takes 7.
-        int fixedSize = BgpLimits.HeaderSize + 4 + wire.Length + (family == IpFamily.V4 ? 7 : 4 + 5 + nextHop.Size);
+        int fixedSize = BgpLimits.HeaderSize + 4 + wire.Length + (inMp ? 4 + 5 + nextHop.Size : 7);
         int room = Math.Min(into.Length, BgpLimits.MaxExtended) - fixedSize;
         int nlri = Measure(prefixes, room, out int fit);
         if (fit == 0) return 0;
 
         Span<byte> at = into[(BgpLimits.HeaderSize + 4)..];
         int start = at.Length;
-        if (family == IpFamily.V6)
+        if (inMp)
         {
             int value = 5 + nextHop.Size + nlri;
             at[0] = AttributeFlags.Optional | AttributeFlags.ExtendedLength;
@@ -60,11 +63,11 @@ public sealed partial class UpdateEncoder
             at = at[WritePrefixes(at, prefixes[..fit])..];
         }
 
-        at = at[WriteWithNextHop(at, wire, family == IpFamily.V4 ? nextHop : default)..];
+        at = at[WriteWithNextHop(at, wire, inMp ? default : nextHop.Address)..];
         int size = start - at.Length;
         BinaryPrimitives.WriteUInt16BigEndian(into[BgpLimits.HeaderSize..], 0);
         BinaryPrimitives.WriteUInt16BigEndian(into[(BgpLimits.HeaderSize + 2)..], (ushort)size);
-        if (family == IpFamily.V4) size += WritePrefixes(at, prefixes[..fit]);
+        if (!inMp) size += WritePrefixes(at, prefixes[..fit]);
         prefixes = prefixes[fit..];
         return MessageWriter.Header(into, BgpMessageType.Update, BgpLimits.HeaderSize + 4 + size);
     }
@@ -155,7 +158,7 @@ public sealed partial class UpdateEncoder
         return wire.Length + 7;
     }
 
-    /// <summary>A reflected route's attributes carry its next hop; here it goes to its place by family.</summary>
+    /// <summary>A route that keeps its next hop carries it in its attributes; here it goes to its place by family.</summary>
     private ReadOnlySpan<byte> WithoutNextHop(ReadOnlySpan<byte> wire)
     {
         int at = 0;

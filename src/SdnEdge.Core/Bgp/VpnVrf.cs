@@ -72,4 +72,5 @@ internal sealed class VpnVrf(VpnVrfSettings settings, LocRib rib)
 /// <summary>A route that a VRF tells.</summary>
 /// <param name="LocalPref">LOCAL_PREF.</param>
 /// <param name="Move">Number of the move that brought it here; 0: none.</param>
-internal readonly record struct VpnOwnRoute(uint LocalPref, long Move);
+/// <param name="Learned">What a CE told of it; null: it is our own.</param>
+internal readonly record struct VpnOwnRoute(uint LocalPref, long Move, PathAttributes? Learned);

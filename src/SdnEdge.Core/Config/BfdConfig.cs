@@ -56,7 +56,14 @@ internal static class BfdConfigReader
     /// <summary>The <c>bfd:</c> of a BGP peer; null when it has none.</summary>
     public static BfdConfig? ReadOfPeer(MapReader peer, IpAddress address, NodeConfig soFar, Dictionary<object, MapReader> places)
     {
-        if (peer.Map("bfd") is not { } item || Read(item, address, soFar) is not { } session) return null;
+        if (peer.Map("bfd") is not { } item) return null;
+        if (address is { IsV6: true, IsLinkLocal: true })
+        {
+            peer.Error("bfd", $"is not spoken with link-local peers such as {address}; take it out, or write the peer's global address");
+            return null;
+        }
+
+        if (Read(item, address, soFar) is not { } session) return null;
         places[session] = item;
         return session;
     }

@@ -36,6 +36,9 @@ public sealed record BgpConfig
     /// <summary>Cluster id as a route reflector (RFC 4456); 0: the router id.</summary>
     public uint ClusterId { get; init; }
 
+    /// <summary>True: a next hop that only a default route covers counts as reachable by it.</summary>
+    public bool ResolveByDefault { get; init; }
+
     /// <summary>When moves of a prefix come too fast to be followed.</summary>
     public MoveDampingSettings MoveDamping { get; init; } = new();
 
@@ -55,6 +58,28 @@ public sealed record BgpPeerConfig(
     IpAddress Address, uint As, int HoldTimeSeconds = 90, bool Passive = false, int Port = BgpConfig.DefaultPort, bool? Import =
         null, bool? Export = null)
 {
+    /// <summary>Our end of the session: an address of a port, or a loopback. None for a link-local peer: the port's link-local
+    /// address.</summary>
+    public IpAddress Local { get; init; }
+
+    /// <summary>True: the file names our end, and the peer may connect to no other.</summary>
+    public bool LocalOnly { get; init; }
+
+    /// <summary>The port that the peer is on, when our end of the session is there too; null: it is reached by routes.</summary>
+    public string? LinkPort { get; init; }
+
+    /// <summary>eBGP: the next hop told is ourselves even where the route's own is on the peer's link (RFC 4271 5.1.3).</summary>
+    public bool NextHopSelf { get; init; }
+
+    /// <summary>VRF of the session: a CE of that VRF.</summary>
+    public string Vrf { get; init; } = NodeConfig.DefaultVrf;
+
+    /// <summary>What names the peer in its VRF.</summary>
+    public BgpPeerKey Key => BgpPeerKey.Of(Address, LinkPort);
+
+    /// <summary>What names the peer among all: <c>10.255.0.2</c>, <c>fe80::9%core</c>, <c>10.7.0.2@red</c>.</summary>
+    public string Name => Vrf == NodeConfig.DefaultVrf ? Key.ToString() : $"{Key}@{Vrf}";
+
     /// <summary>Most IPv4 prefixes taken; null: no limit.</summary>
     public BgpPrefixLimit? LimitV4 { get; init; }
 
@@ -63,6 +88,9 @@ public sealed record BgpPeerConfig(
 
     /// <summary>TCP-MD5 (RFC 2385); null: none.</summary>
     public BgpPassword? Password { get; init; }
+
+    /// <summary>TCP-AO (RFC 5925), in place of TCP-MD5; null: none.</summary>
+    public BgpAoKey? Ao { get; init; }
 
     /// <summary>GTSM (RFC 5082): the peer is at most so many hops away, 1 to 254; null: not used.</summary>
     public int? TtlSecurity { get; init; }

@@ -16,8 +16,9 @@ internal static class BgpConfigReader
         var peers = new List<BgpPeerConfig>();
         foreach (MapReader item in bgp.Maps("peers"))
         {
-            BgpPeerConfig peer = ReadPeer(item, soFar.As, policies);
-            peer = peer with { Bfd = BfdConfigReader.ReadOfPeer(item, peer.Address, soFar, places) };
+            BgpPeerConfig peer = BgpPeerPlace.Read(item, ReadPeer(item, soFar.As, policies), soFar);
+            if (peer.Vrf == NodeConfig.DefaultVrf)
+                peer = peer with { Bfd = BfdConfigReader.ReadOfPeer(item, peer.Address, soFar, places) };
             item.Finish();
             peers.Add(peer);
             places[peer] = item;
@@ -39,6 +40,7 @@ internal static class BgpConfigReader
             LocalPref = (uint)bgp.Number("localPref", 0, uint.MaxValue, 100),
             Port = (int)bgp.Number("port", 1, 65535, BgpConfig.DefaultPort),
             ClusterId = ReadClusterId(bgp),
+            ResolveByDefault = bgp.Flag("resolveByDefault", false),
             GracefulRestart = ReadRestart(bgp),
             MoveDamping = ReadDamping(bgp),
         };
@@ -79,11 +81,10 @@ internal static class BgpConfigReader
 
     private static BgpPeerConfig ReadPeer(MapReader item, uint ownAs, Dictionary<string, RoutePolicy> policies)
     {
-        IpAddress address = item.RoutedAddress("address", required: true, "10.255.0.2");
         uint peerAs = (uint)item.Number("as", 1, uint.MaxValue, 0, required: true);
         long holdTime = item.Number("holdTime", 0, 65535, 90);
         if (holdTime is 1 or 2) item.Error("holdTime", $"{holdTime} s is not allowed (RFC 4271 4.2); write 0 for never, or 3 and more");
-        var peer = new BgpPeerConfig(address, peerAs, (int)holdTime, item.Flag("passive", false),
+        var peer = new BgpPeerConfig(default, peerAs, (int)holdTime, item.Flag("passive", false),
             (int)item.Number("port", 1, 65535, BgpConfig.DefaultPort),
             ReadPolicy(item, "import", policies, out RoutePolicy? import), ReadPolicy(item, "export", policies, out RoutePolicy? export))
         {
@@ -91,21 +92,27 @@ internal static class BgpConfigReader
             ExportPolicy = export,
             AddPath = item.Flag("addPath", false),
             Vpn = item.Flag("vpn", false),
+            NextHopSelf = item.Flag("nextHopSelf", false),
             ExtendedMessages = item.Flag("extendedMessages", true),
             ReflectorClient = item.Flag("routeReflectorClient", false),
             Role = item.Choice("role", BgpRole.None, ("provider", BgpRole.Provider), ("route-server", BgpRole.RouteServer),
                 ("route-server-client", BgpRole.RouteServerClient), ("customer", BgpRole.Customer), ("peer", BgpRole.Peer)),
             StrictRole = item.Flag("strictRole", false),
-            Password = ReadPassword(item),
+            Password = ReadPassword(item, "password"),
+            Ao = ReadAo(item),
             TtlSecurity = (int?)item.OptionalNumber("ttlSecurity", 1, 254),
             Multihop = (int?)item.OptionalNumber("multihop", 2, 255),
             Shutdown = ReadShutdown(item),
         };
+        if (peer.Ao is not null && peer.Password is not null) item.Error("tcpAo",
+            "cannot stand beside password, which is for TCP-MD5; keep one of them");
         if (peer.TtlSecurity is not null && peer.Multihop is not null)
             item.Error("multihop", "cannot stand beside ttlSecurity, which sends with TTL 255; keep ttlSecurity and write the number of "
                 + "hops there");
         if (peer.Multihop is not null && peerAs == ownAs) item.Error("multihop",
             "is for eBGP; an iBGP peer may be any number of hops away, so take it out");
+        if (peer.NextHopSelf && peerAs == ownAs) item.Error("nextHopSelf",
+            "is for eBGP; over iBGP the next hop is this PE in any case, so take it out");
         if (peer.ReflectorClient && peerAs != ownAs) item.Error("routeReflectorClient",
             $"is for iBGP, and AS {peerAs} is not ours; take it out");
         if (peer.Vpn && peerAs != ownAs) item.Error("vpn",
@@ -133,15 +140,28 @@ internal static class BgpConfigReader
         }
     }
 
-    private static BgpPassword? ReadPassword(MapReader item)
+    private static BgpAoKey? ReadAo(MapReader item)
     {
-        if (!item.Has("password")) return null;
-        string? text = item.Text("password", example: "\"a shared secret\"");
+        if (item.Map("tcpAo") is not { } map) return null;
+        byte send = (byte)map.Number("id", 0, 255, 0, required: true);
+        var receive = (byte)map.Number("receiveId", 0, 255, send);
+        BgpAoAlgorithm algorithm = map.Choice("algorithm", BgpAoAlgorithm.HmacSha1,
+            ("hmac-sha-1-96", BgpAoAlgorithm.HmacSha1), ("aes-128-cmac-96", BgpAoAlgorithm.AesCmac));
+        BgpPassword? secret = ReadPassword(map, "secret");
+        if (!map.Has("secret")) map.Errors.Add(map.Node, map.At("secret"), "is missing; write secret: \"a shared secret\"");
+        map.Finish();
+        return secret is null ? null : new BgpAoKey(send, receive, algorithm, secret);
+    }
+
+    private static BgpPassword? ReadPassword(MapReader item, string key)
+    {
+        if (!item.Has(key)) return null;
+        string? text = item.Text(key, example: "\"a shared secret\"");
         int length = text is null ? 0 : Encoding.UTF8.GetByteCount(text);
         if (length is > 0 and <= BgpPassword.MaxBytes) return new BgpPassword(text!);
 
         // Never the text itself: errors are printed and logged.
-        if (text is not null) item.Error("password", $"has {length} octets; write 1 to {BgpPassword.MaxBytes}, the same as at the peer");
+        if (text is not null) item.Error(key, $"has {length} octets; write 1 to {BgpPassword.MaxBytes}, the same as at the peer");
         return null;
     }
 

@@ -19,12 +19,12 @@ public abstract record ConfigAction
         RemoveTunnel a => $"- tunnel {a.Tunnel.Name}",
         AddStatic a => $"+ static {a.Route.Vrf} {a.Route.Prefix}",
         RemoveStatic a => $"- static {a.Route.Vrf} {a.Route.Prefix}",
-        AddPeer a => $"+ bgp peer {a.Peer.Address}",
-        RemovePeer a => $"- bgp peer {a.Peer.Address}",
+        AddPeer a => $"+ bgp peer {a.Peer.Name}",
+        RemovePeer a => $"- bgp peer {a.Peer.Name}",
         AddBfd a => $"+ bfd {a.Session.Key}",
         RemoveBfd a => $"- bfd {a.Session.Key}",
         ChangeBfd a => $"~ bfd {a.Session.Key}",
-        ChangePeerPolicy a => $"~ bgp peer {a.Peer.Address} policy",
+        ChangePeerPolicy a => $"~ bgp peer {a.Peer.Name} policy",
         ChangeAdvertise => "~ bgp advertise",
         NeedsRestart a => $"! {a.Field}",
         _ => GetType().Name,
@@ -107,12 +107,12 @@ public static class ConfigDiff
         if (old.Telemetry != next.Telemetry) actions.Add(new NeedsRestart("telemetry"));
         if (old.Bgp.Port != next.Bgp.Port) actions.Add(new NeedsRestart("bgp.port"));
         if (old.Bgp.ClusterId != next.Bgp.ClusterId) actions.Add(new NeedsRestart("bgp.clusterId"));
+        if (old.Bgp.ResolveByDefault != next.Bgp.ResolveByDefault) actions.Add(new NeedsRestart("bgp.resolveByDefault"));
         if (old.Bgp.MoveDamping != next.Bgp.MoveDamping) actions.Add(new NeedsRestart("bgp.moveDamping"));
         if (old.Bgp.GracefulRestart != next.Bgp.GracefulRestart) actions.Add(new NeedsRestart("bgp.gracefulRestart"));
 
-        Changes<BgpPeerConfig,
-            IpAddress> peers = Compare(old.Bgp.Peers, next.Bgp.Peers, p => p.Address,
-            (a, b) => a with { Bfd = null } == (b with { Bfd = null }));
+        Changes<BgpPeerConfig, string> peers = Compare(old.Bgp.Peers, next.Bgp.Peers, p => p.Name,
+            (a, b) => a with { Bfd = null } == (b with { Bfd = null }) && SameLink(a, old, next));
         Changes<BfdConfig, BfdKey> bfd = Compare([.. old.BfdSessions], [.. next.BfdSessions], b => b.Key, (a, b) => a == b);
         Changes<StaticRouteConfig,
             (string Vrf, IpPrefix Prefix)> routes = Compare(old.Static, next.Static, r => (r.Vrf, r.Prefix), (a, b) => a == b);
@@ -129,7 +129,7 @@ public static class ConfigDiff
         IReadOnlyList<StaticRouteConfig> carried = [.. next.Static.Where(r => old.Static.Contains(r)
             && ((r.Port is not null && remade.Contains(r.Port)) || (r.Tunnel is not null && rewrapped.Contains(r.Tunnel))))];
         actions.AddRange(bfd.Gone.Select(b => new RemoveBfd(b)));
-        actions.AddRange(peers.Gone.Concat(peers.Changed.Where(c => !PolicyOnly(c.Old, c.New)).Select(c => c.Old)).Select(p
+        actions.AddRange(peers.Gone.Concat(peers.Changed.Where(c => !PolicyOnly(c.Old, c.New, old, next)).Select(c => c.Old)).Select(p
             => new RemovePeer(p)));
         actions.AddRange(routes.Gone.Concat(carried).Select(r => new RemoveStatic(r)));
         actions.AddRange(tunnels.Gone.Concat(tunnels.Changed.Select(c => c.Old)).Select(t => new RemoveTunnel(t)));
@@ -143,17 +143,25 @@ public static class ConfigDiff
         actions.AddRange(ports.Changed.Where(c => InPlace(c.Old, c.New)).Select(c => new ChangePort(c.Old, c.New)));
         actions.AddRange(tunnels.New.Concat(tunnels.Changed.Select(c => c.New)).Select(t => new AddTunnel(t)));
         actions.AddRange(routes.New.Concat(routes.Changed.Select(c => c.New)).Concat(carried).Select(r => new AddStatic(r)));
-        actions.AddRange(peers.New.Concat(peers.Changed.Where(c => !PolicyOnly(c.Old, c.New)).Select(c => c.New)).Select(p
+        actions.AddRange(peers.New.Concat(peers.Changed.Where(c => !PolicyOnly(c.Old, c.New, old, next)).Select(c => c.New)).Select(p
             => new AddPeer(p)));
-        actions.AddRange(peers.Changed.Where(c => PolicyOnly(c.Old, c.New)).Select(c => new ChangePeerPolicy(c.New)));
+        actions.AddRange(peers.Changed.Where(c => PolicyOnly(c.Old, c.New, old, next)).Select(c => new ChangePeerPolicy(c.New)));
         actions.AddRange(bfd.New.Select(b => new AddBfd(b)));
         actions.AddRange(bfd.Changed.Select(c => new ChangeBfd(c.New)));
         if (old.Bgp.Advertise != next.Bgp.Advertise || old.Bgp.LocalPref != next.Bgp.LocalPref) actions.Add(new ChangeAdvertise(next.Bgp));
         return actions;
     }
 
-    private static bool PolicyOnly(BgpPeerConfig a, BgpPeerConfig b) =>
-        a with { Import = b.Import, Export = b.Export, ImportPolicy = b.ImportPolicy, ExportPolicy = b.ExportPolicy, Bfd = b.Bfd } == b;
+    private static bool PolicyOnly(BgpPeerConfig a, BgpPeerConfig b, NodeConfig old, NodeConfig next) => SameLink(a, old, next)
+        && a with { Import = b.Import, Export = b.Export, ImportPolicy = b.ImportPolicy, ExportPolicy = b.ExportPolicy, Bfd = b.Bfd } == b;
+
+    // A peer on a link is told our addresses there as next hops.
+    private static bool SameLink(BgpPeerConfig peer, NodeConfig old, NodeConfig next)
+    {
+        if (peer.LinkPort is not { } name) return true;
+        PortConfig? before = old.Ports.FirstOrDefault(p => p.Name == name), after = next.Ports.FirstOrDefault(p => p.Name == name);
+        return before is not null && after is not null && before.Mac == after.Mac && before.Addresses.SequenceEqual(after.Addresses);
+    }
 
     private static bool Same(PortConfig a, PortConfig b)
         => a with { Addresses = b.Addresses } == b && a.Addresses.SequenceEqual(b.Addresses);

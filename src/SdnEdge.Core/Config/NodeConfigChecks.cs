@@ -20,7 +20,7 @@ internal static class NodeConfigChecks
         Unique(config.Vrfs, v => v.Rd, "rd", "a VRF with route distinguisher", places, errors);
         Unique(config.Tunnels, t => Named(t.Name), "name", "a tunnel", places, errors);
         Unique(config.Tunnels, t => t.Remote.IsNone ? null : new TunnelEnd(t.Remote, t.Key), "remote", "a tunnel to", places, errors);
-        Unique(config.Bgp.Peers, p => p.Address.IsNone ? null : (IpAddress?)p.Address, "address", "a peer", places, errors);
+        Unique(config.Bgp.Peers, p => p.Address.IsNone ? null : p.Name, "address", "a peer", places, errors);
         Unique(config.Static, r => new VrfPrefix(r.Vrf, r.Prefix), "prefix", "a static route for", places, errors);
         foreach (PortConfig port in config.Ports)
         {
@@ -40,6 +40,7 @@ internal static class NodeConfigChecks
 
         foreach (BgpPeerConfig peer in config.Bgp.Peers)
         {
+            Reference(places[peer], "vrf", peer.Vrf, config.Vrfs.Select(v => v.Name), "VRF", "vrfs");
             if (config.Loopbacks.Contains(peer.Address)) places[peer].Error("address",
                 $"'{peer.Address}' is this node's own loopback; write the peer's");
         }

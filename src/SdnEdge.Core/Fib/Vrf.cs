@@ -12,6 +12,7 @@ public sealed class Vrf : IDisposable
     private readonly HashSet<IpPrefix> _linkLocals = [];
     private volatile FibLeaf?[] _leaves = new FibLeaf?[64];
     private volatile bool _routesLinkLocal;
+    private volatile Adjacency? _host;
     private uint _next = 1; // index 0 means "no route"
 
     /// <summary>Makes an empty VRF. <paramref name="key"/> is the GRE key that stands for it in tunnels, null for none.</summary>
@@ -38,10 +39,18 @@ public sealed class Vrf : IDisposable
     public LpmTable6 V6 { get; }
 
     /// <summary>
-    /// True when it has a route inside 169.254.0.0/16: somebody has given such addresses to its links or tunnels, as cloud providers do,
-    /// and they are forwarded. Otherwise they stay on their link (RFC 3927 7).
+    /// True when it has a route inside 169.254.0.0/16 that is not to a link of its own: somebody numbers the ends of tunnels so, as cloud
+    /// providers do, and they are forwarded. Otherwise they stay on their link (RFC 3927 7).
     /// </summary>
     public bool RoutesLinkLocal => _routesLinkLocal;
+
+    /// <summary>The router's own kernel, where it has the VRF's local addresses; null: nobody listens at them (<see
+    /// cref="Forwarding.DataPlane.SetHost"/>).</summary>
+    public Adjacency? Host
+    {
+        get => _host;
+        internal set => _host = value;
+    }
 
     /// <summary>Leaves in use.</summary>
     public int LeafCount => (int)_next - 1 - _free.Count;
@@ -87,7 +96,8 @@ public sealed class Vrf : IDisposable
     /// <summary>Installs or changes a prefix. Returns the leaf it had, 0 when it is new.</summary>
     public uint Set(IpPrefix prefix, uint leaf)
     {
-        if (IsLinkLocal(prefix)) _routesLinkLocal = _linkLocals.Add(prefix) || _routesLinkLocal;
+        if (IsLinkLocal(prefix)) NoteLinkLocal(prefix, leads: Leaf(leaf)?.Hop.Current.Kind is not (ForwardingKind.Local
+            or ForwardingKind.Connected or null));
         return prefix.Family == IpFamily.V4
             ? V4.Set(prefix.Address.V4, prefix.Length, leaf)
             : V6.Set(prefix.Address.Bits, prefix.Length, leaf);
@@ -104,10 +114,17 @@ public sealed class Vrf : IDisposable
     /// <summary>Takes a prefix out. Returns the leaf it had, 0 when it was not there.</summary>
     public uint Remove(IpPrefix prefix)
     {
-        if (IsLinkLocal(prefix) && _linkLocals.Remove(prefix)) _routesLinkLocal = _linkLocals.Count > 0;
+        if (IsLinkLocal(prefix)) NoteLinkLocal(prefix, leads: false);
         return prefix.Family == IpFamily.V4
             ? V4.Remove(prefix.Address.V4, prefix.Length)
             : V6.Remove(prefix.Address.Bits, prefix.Length);
+    }
+
+    private void NoteLinkLocal(IpPrefix prefix, bool leads)
+    {
+        if (leads) _linkLocals.Add(prefix);
+        else _linkLocals.Remove(prefix);
+        _routesLinkLocal = _linkLocals.Count > 0;
     }
 
     private static bool IsLinkLocal(IpPrefix prefix)

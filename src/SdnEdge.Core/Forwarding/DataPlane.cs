@@ -16,7 +16,6 @@ public sealed class DataPlane
     private volatile Hold[] _holds = [];
     private volatile Tunnel[] _tunnels = [];
     private volatile TunnelTable _tunnelTable = new([]);
-    private volatile Adjacency? _host;
 
     /// <summary>Makes an empty data plane for a number of workers.</summary>
     public DataPlane(int workers)
@@ -46,13 +45,14 @@ public sealed class DataPlane
     public ushort ProbeIdentifier { get; set; } = 0x5DE6;
 
     /// <summary>
-    /// The router's own kernel as a neighbour on the host port: what is for a local address and is not for the data plane
-    /// or the control loop goes there. Null: nobody listens.
+    /// The router's own kernel is a neighbour on a host port: what is for a local address of that port's VRF (of a host port with a
+    /// <see cref="PortOptions.Link"/>: for the link-local address of that port) and is not for the data plane or the control loop goes
+    /// there. Without one nobody listens.
     /// </summary>
-    public Adjacency? Host
+    public static void SetHost(Adjacency kernel)
     {
-        get => _host;
-        set => _host = value;
+        if (kernel.Port.Options.Link is { } link) link.Host = kernel;
+        else kernel.Port.Vrf.Host = kernel;
     }
 
     internal PortEntry?[] PortArray => _ports;
@@ -107,6 +107,8 @@ public sealed class DataPlane
         PortEntry?[] next = [.. _ports];
         next[port.Index] = null;
         _ports = next;
+        if (ReferenceEquals(port.Vrf.Host?.Port, port)) port.Vrf.Host = null;
+        if (port.Options.Link is { } link && ReferenceEquals(link.Host?.Port, port)) link.Host = null;
         if (port.Options.Parent?.SubInterfaces is { } siblings) Volatile.Write(ref siblings[port.Options.Vlan], null);
     }
 

@@ -189,12 +189,15 @@ public sealed unsafe partial class Forwarder
         uint source = At.Load32(ip + At.V4Source), destination = At.Load32(ip + At.V4Destination);
         if ((Special4[(int)(source >> 24)] | Special4[(int)(destination >> 24)]) != 0)
         {
-            DropReason reason = Special(source, destination, c.Vrf);
+            DropReason reason = Special(source, destination);
             if (reason != DropReason.None)
             {
                 Drop(ref c, reason);
                 return;
             }
+
+            // Not forwarded (RFC 3927 7), to and from this router itself only, unless the VRF has routes to such addresses.
+            c.LocalOnly = !c.Own && !c.Vrf.RoutesLinkLocal && (Martians.IsLinkLocal(source) || Martians.IsLinkLocal(destination));
         }
 
         if (c.LinkBroadcast)
@@ -204,19 +207,17 @@ public sealed unsafe partial class Forwarder
         }
 
         FibLeaf? leaf = c.Vrf.Leaf(c.Vrf.V4.Lookup(destination));
-        if (leaf is null) DropAndTell(ref p, ref c, DropReason.NoRoute, PuntReason.NoRoute);
+        if (leaf is null && c.LocalOnly) Drop(ref c, DropReason.Martian);
+        else if (leaf is null) DropAndTell(ref p, ref c, DropReason.NoRoute, PuntReason.NoRoute);
         else if (c.In?.KeptBackArray is not { } kept || !KeepBack(ref p, ref c, leaf, kept)) Route(ref p, ref c, leaf);
     }
 
-    // Never a source or destination on a wire (RFC 1812 5.3.7, RFC 6890); link-local where the VRF has routes to such addresses only.
-    private static DropReason Special(uint source, uint destination, Vrf vrf)
+    // Martians (RFC 1812 5.3.7, RFC 6890): never a source or destination on a wire.
+    private static DropReason Special(uint source, uint destination)
     {
-        if (IsMartian(source, vrf) || source >> 28 == 0xE) return DropReason.Martian;
+        if (Martians.IsMartian(source) || source >> 28 == 0xE) return DropReason.Martian;
         if (destination >> 28 == 0xE || destination == uint.MaxValue) return DropReason.NotForwardedMulticast;
-        return IsMartian(destination, vrf) ? DropReason.Martian : DropReason.None;
-
-        static bool IsMartian(uint address, Vrf vrf)
-            => Martians.IsMartian(address) || (Martians.IsLinkLocal(address) && !vrf.RoutesLinkLocal);
+        return Martians.IsMartian(destination) ? DropReason.Martian : DropReason.None;
     }
 
     // RFC 8200 3; p.Data is the IP header.
@@ -291,6 +292,7 @@ public sealed unsafe partial class Forwarder
         if (to.IsLinkLocal)
         {
             if (c.In is { } port && port.Owns(to) && c.From is null) Deliver(ref p, ref c);
+            else if (c.In is { IsHost: true, Options.Link: { } link } && !c.LinkBroadcast) ToConnected(ref p, ref c, link);
             else Drop(ref c, DropReason.Martian);
             return false;
         }

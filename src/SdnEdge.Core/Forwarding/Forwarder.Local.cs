@@ -50,6 +50,10 @@ public sealed unsafe partial class Forwarder
         ? _tunnels.HasPeer(At.Address6(p.Data + At.V6Destination), At.Address6(p.Data + At.V6Source), udp)
         : _tunnels.HasPeer(IpAddress.FromV4(At.Load32(p.Data + At.V4Destination)), IpAddress.FromV4(At.Load32(p.Data + At.V4Source)), udp));
 
+    // The kernel has a link-local address on a device that stands for this link alone.
+    private static Adjacency? HostOf(in Packet p, in PacketContext c)
+        => c.IsV6 && (At.Load16(p.Data + At.V6Destination) & 0xFFC0) == 0xFE80 ? c.In?.Host : c.Vrf.Host;
+
     // Echo requests are the control loop's to answer; replies to tunnel probes too. Other ICMP belongs to the kernel's own
     // connections where there is a host port. False when it is for the host.
     private bool DeliverIcmp(ref Packet p, ref PacketContext c, byte echoRequest, byte echoReply)
@@ -67,7 +71,7 @@ public sealed unsafe partial class Forwarder
             return true;
         }
 
-        if (type != echoRequest && _plane.Host is not null && !IsAboutTunnel(p, c)) return false;
+        if (type != echoRequest && HostOf(p, c) is not null && !IsAboutTunnel(p, c)) return false;
         PuntConsumed(ref p, ref c, PuntReason.LocalIcmp);
         return true;
     }
@@ -96,7 +100,14 @@ public sealed unsafe partial class Forwarder
     private void ToHost(ref Packet p, ref PacketContext c)
     {
         // What the kernel sent must not go back to it: neither of the two would count the hops.
-        if (_plane.Host is { } host && !(c.In is { IsHost: true })) ToNeighbor(ref p, ref c, host);
-        else DropAndTell(ref p, ref c, DropReason.NoListener, PuntReason.NoListener);
+        if (HostOf(p, c) is { } host && !(c.In is { IsHost: true }))
+        {
+            ToNeighbor(ref p, ref c, host);
+            return;
+        }
+
+        // TCP is answered by what its header says, if that adds up.
+        if (!p.IsSuperpacket) Segmenter.CompleteChecksum(ref p);
+        DropAndTell(ref p, ref c, DropReason.NoListener, PuntReason.NoListener);
     }
 }

@@ -25,6 +25,10 @@ public sealed record PortOptions(string Name, MacAddress Mac, int Mtu)
     /// </summary>
     public bool IsHost { get; init; }
 
+    /// <summary>Of a host port: the one port to whose link it belongs. To and from link-local addresses the kernel is on that link. Null:
+    /// none.</summary>
+    public PortEntry? Link { get; init; }
+
     /// <summary>802.1Q VLAN identifier of a sub-interface, 1 to 4094; 0 for the port itself.</summary>
     public int Vlan { get; init; }
 
@@ -43,6 +47,7 @@ public sealed class PortEntry
     private volatile PortAddress[] _addresses;
     private volatile bool _up = true;
     private volatile int _mtu;
+    private volatile Adjacency? _host;
 
     internal PortEntry(int index, PortOptions options, IPort device, Vrf vrf, int workers)
     {
@@ -86,6 +91,14 @@ public sealed class PortEntry
     {
         get => _mtu;
         set => _mtu = value;
+    }
+
+    /// <summary>The router's own kernel, where it has this port's link-local address; null: nobody listens there (<see
+    /// cref="DataPlane.SetHost"/>).</summary>
+    public Adjacency? Host
+    {
+        get => _host;
+        internal set => _host = value;
     }
 
     /// <summary>False: nothing is sent on it (<see cref="DropReason.PortDown"/>).</summary>
@@ -151,7 +164,8 @@ public sealed class PortEntry
         return false;
     }
 
-    private static IpAddress LinkLocalOf(MacAddress mac)
+    /// <summary>The link-local address of a port with this MAC address (RFC 4291 appendix A).</summary>
+    public static IpAddress LinkLocalOf(MacAddress mac)
     {
         ulong high = (mac.Value >> 24) ^ 0x02_0000;
         ulong low = mac.Value & 0xFF_FFFF;

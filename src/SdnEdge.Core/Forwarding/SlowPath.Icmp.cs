@@ -11,7 +11,7 @@ public enum IcmpErrorKind : byte
     /// <summary>The last hop does not answer: host unreachable, address unreachable (code 3).</summary>
     HostUnreachable,
     /// <summary>For the router, but nobody listens: port or protocol unreachable; for IPv6 parameter problem where the protocol is
-    /// unknown.</summary>
+    /// unknown; for TCP a reset.</summary>
     NoListener,
     /// <summary>Larger than the next hop's MTU: fragmentation needed (RFC 1191), packet too big (RFC 4443 3.2).</summary>
     TooBig,
@@ -108,6 +108,9 @@ public sealed partial class SlowPath
             : Speaker(ip.Source, vrf, ingress);
         if (from.IsNone) return Tally(SlowPathVerdict.NoSourceAddress);
 
+        if (kind == IcmpErrorKind.NoListener && ip is { Protocol: IpProtocol.Tcp, IsFragment: false })
+            return Tally(Refuse(ip, vrf, ingress, frame, now, actions));
+
         // 3. Not too often.
         ref TokenBucket bucket = ref _unreachables;
         if (kind == IcmpErrorKind.TooBig) bucket = ref _tooBigs;
@@ -187,11 +190,16 @@ public sealed partial class SlowPath
         return offset;
     }
 
-    // Writes the IP header of an ICMP message, to be routed, or sent on the ingress link when the peer is link-local (a FIB does
-    // not know which link that is). Returns where the ICMP message goes; empty when it cannot be sent.
+    // Writes the IP header of a message of ours, to be routed, or sent on the ingress link when the peer is link-local (a FIB does
+    // not know which link that is). Returns where the message goes; empty when it cannot be sent.
     private Span<byte> IcmpPacket(
         IpAddress from, IpAddress to, byte trafficClass, int length, int vrf, SlowPathPort? ingress, ReadOnlySpan<byte> frame,
-            SlowPathActions actions)
+            SlowPathActions actions) => OwnPacket(from, to, to.IsV4 ? IpProtocol.Icmp : IpProtocol.Icmpv6, trafficClass, length, vrf, ingress,
+            frame, actions);
+
+    private Span<byte> OwnPacket(
+        IpAddress from, IpAddress to, byte protocol, byte trafficClass, int length, int vrf, SlowPathPort? ingress,
+            ReadOnlySpan<byte> frame, SlowPathActions actions)
     {
         int header = to.IsV4 ? Ipv4Header.Size : Ipv6Header.Size;
         Span<byte> packet;
@@ -205,8 +213,8 @@ public sealed partial class SlowPath
             packet = actions.Originate(vrf, header + length);
         }
 
-        if (to.IsV4) new Ipv4Header(from, to, IpProtocol.Icmp, DefaultTtl, trafficClass, _identification++).Emit(packet, length);
-        else new Ipv6Header(from, to, IpProtocol.Icmpv6, DefaultTtl, trafficClass).Emit(packet, length);
+        if (to.IsV4) new Ipv4Header(from, to, protocol, DefaultTtl, trafficClass, _identification++).Emit(packet, length);
+        else new Ipv6Header(from, to, protocol, DefaultTtl, trafficClass).Emit(packet, length);
         return packet[header..];
     }
 

@@ -13,8 +13,9 @@ namespace SdnEdge.Core.Mirror;
 /// <param name="IsHost">True for the way to the router's own kernel.</param>
 /// <param name="Up">False: nothing is sent on it.</param>
 /// <param name="Addresses">The router's addresses on it.</param>
+/// <param name="Link">Of a host port: index of the port to whose link it belongs, which has come before; null: none.</param>
 public sealed record MirrorPort(int Index, string Name, int Vrf, MacAddress Mac, int Mtu, bool IsHost, bool Up,
-    IReadOnlyList<PortAddress> Addresses);
+    IReadOnlyList<PortAddress> Addresses, int? Link = null);
 
 /// <summary>A <see cref="ForwardingDecision"/> in numbers. Holds and gates have none: they live only as long as the process that made
 /// them.</summary>

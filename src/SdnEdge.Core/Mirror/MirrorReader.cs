@@ -135,7 +135,8 @@ public ref struct MirrorReader
 
     private MirrorPort ReadPort()
     {
-        (int index, string name, int vrf, MacAddress mac, int mtu, byte flags) = (Index(), Text(), Index(), Mac(), Index(), Limited(3));
+        (int index, string name, int vrf, MacAddress mac, int mtu, byte flags) = (Index(), Text(), Index(), Mac(), Index(), Limited(7));
+        int? link = (flags & 4) != 0 ? Index() : null;
         var addresses = new List<PortAddress>();
         for (uint left = Number(); left > 0 && !_bad; left--)
         {
@@ -146,7 +147,7 @@ public ref struct MirrorReader
         }
 
         _bad |= mtu is 0 or > 65535;
-        return new MirrorPort(index, name, vrf, mac, mtu, (flags & 1) != 0, (flags & 2) != 0, addresses);
+        return new MirrorPort(index, name, vrf, mac, mtu, (flags & 1) != 0, (flags & 2) != 0, addresses, link);
     }
 
     private void ReadTunnel(IMirrorSink into)

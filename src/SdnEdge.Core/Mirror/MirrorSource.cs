@@ -21,7 +21,7 @@ public sealed class MirrorSource(IMirrorSink sink)
     private readonly Dictionary<(int Vrf, uint Leaf), (IndirectNextHop Hop, RedirectGroup? Group)> _leaves = [];
     private readonly List<int> _gone = [];
     private readonly List<Tunnel> _goneTunnels = [];
-    private Adjacency? _host;
+    private readonly HashSet<Adjacency> _hosts = [];
     private int _nextId;
 
     /// <summary>True between <see cref="Full"/> and <see cref="Stop"/>.</summary>
@@ -58,7 +58,7 @@ public sealed class MirrorSource(IMirrorSink sink)
         _ports.Clear();
         _vrfs.Clear();
         _leaves.Clear();
-        _host = null;
+        _hosts.Clear();
         _nextId = 0;
     }
 
@@ -77,10 +77,15 @@ public sealed class MirrorSource(IMirrorSink sink)
             Tell(group, told);
         }
 
-        if (plane.Host is not { } host || ReferenceEquals(host, _host)) return;
-        _host = host;
-        See(host.Port);
-        sink.Host(host.Port.Index, host.Address);
+        foreach (Vrf? vrf in plane.Vrfs) Host(vrf?.Host);
+        foreach (PortEntry? port in plane.Ports) Host(port?.Host);
+    }
+
+    private void Host(Adjacency? kernel)
+    {
+        if (kernel is null || !_hosts.Add(kernel)) return;
+        See(kernel.Port);
+        sink.Host(kernel.Port.Index, kernel.Address);
     }
 
     /// <summary>A leaf is there.</summary>
@@ -209,6 +214,7 @@ public sealed class MirrorSource(IMirrorSink sink)
         foreach (int index in _gone)
         {
             _ports.Remove(index);
+            _hosts.RemoveWhere(h => h.Port.Index == index);
             sink.PortGone(index);
         }
     }
@@ -219,12 +225,18 @@ public sealed class MirrorSource(IMirrorSink sink)
         {
             bool same = ReferenceEquals(told.Entry, port);
             if (same && ReferenceEquals(told.Addresses, port.Addresses) && told.Mtu == port.Mtu && told.Up == port.Up) return;
-            if (!same) sink.PortGone(port.Index);
+            if (!same)
+            {
+                _hosts.RemoveWhere(h => h.Port.Index == port.Index);
+                sink.PortGone(port.Index);
+            }
         }
 
         See(port.Vrf);
+        if (port.Options.Link is { } link) See(link);
         _ports[port.Index] = (port, port.Addresses, port.Mtu, port.Up);
-        sink.Port(new MirrorPort(port.Index, port.Name, port.Vrf.Index, port.Mac, port.Mtu, port.IsHost, port.Up, port.Addresses));
+        sink.Port(new MirrorPort(port.Index, port.Name, port.Vrf.Index, port.Mac, port.Mtu, port.IsHost, port.Up, port.Addresses,
+            port.Options.Link?.Index));
     }
 
     private void ScanTunnels(DataPlane plane)

@@ -97,7 +97,12 @@ public sealed class MirrorTables : IMirrorSink, IDisposable
             return;
         }
 
-        var options = new PortOptions(port.Name, port.Mac, port.Mtu) { Addresses = port.Addresses, IsHost = port.IsHost };
+        var options = new PortOptions(port.Name, port.Mac, port.Mtu)
+        {
+            Addresses = port.Addresses,
+            IsHost = port.IsHost,
+            Link = port.Link is { } link ? _ports.GetValueOrDefault(link) : null,
+        };
         PortEntry entry = Plane.AddPort(options, _device(port.Name) ?? new NoDevice(port.Name), vrf);
         entry.Up = port.Up;
         _ports[port.Index] = entry;
@@ -108,7 +113,6 @@ public sealed class MirrorTables : IMirrorSink, IDisposable
     {
         if (!_ports.Remove(index, out PortEntry? port)) return;
         foreach (Adjacency neighbor in port.Neighbors.Snapshot()) Neighbors -= neighbor.Mac is null ? 0 : 1;
-        if (ReferenceEquals(Plane.Host?.Port, port)) Plane.Host = null;
         Plane.RemovePort(port);
     }
 
@@ -129,7 +133,10 @@ public sealed class MirrorTables : IMirrorSink, IDisposable
     }
 
     /// <inheritdoc/>
-    public void Host(int port, IpAddress address) => Plane.Host = AdjacencyOf(port, address) ?? Plane.Host;
+    public void Host(int port, IpAddress address)
+    {
+        if (AdjacencyOf(port, address) is { } kernel) DataPlane.SetHost(kernel);
+    }
 
     /// <inheritdoc/>
     public void Tunnel(int id, TunnelOptions options, int vrf, int underlay, bool up)

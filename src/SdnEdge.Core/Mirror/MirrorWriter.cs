@@ -71,7 +71,8 @@ public sealed class MirrorWriter(Action<byte[]> frame) : IMirrorSink
         Number((uint)port.Vrf);
         Mac(port.Mac);
         Number((uint)port.Mtu);
-        Byte((byte)((port.IsHost ? 1 : 0) | (port.Up ? 2 : 0)));
+        Byte((byte)((port.IsHost ? 1 : 0) | (port.Up ? 2 : 0) | (port.Link is null ? 0 : 4)));
+        if (port.Link is { } link) Number((uint)link);
         Number((uint)port.Addresses.Count);
         foreach (PortAddress address in port.Addresses)
         {

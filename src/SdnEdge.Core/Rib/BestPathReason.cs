@@ -13,7 +13,7 @@ public static class BestPathReason
         if (route.WhyNot == RejectReason.UnresolvedNextHop) return $"next hop {route.Hop.Spec.Address} has no route (RFC 4271 9.1.2)";
         RouteView? over = Winner(route, all);
         if (over is not { } best) return route.WhyNot.ToString();
-        string to = best.Origin.Source == RouteSource.Bgp ? $"{best.Origin.Peer}" : best.Origin.Name;
+        string to = best.Origin.Source == RouteSource.Bgp ? $"{best.Origin.PeerKey}" : best.Origin.Name;
         PathAttributes? mine = route.Attributes, theirs = best.Attributes;
         return route.WhyNot switch
         {

@@ -12,7 +12,7 @@ internal interface IFamilyRib
 
     bool Withdraw(IpPrefix prefix, RouteOrigin origin, long now);
 
-    int WithdrawAll(RouteOrigin origin, bool staleOnly, long now);
+    int WithdrawAll(RouteOrigin origin, bool staleOnly, long now, NextHop? hop = null);
 
     int MarkStale(RouteOrigin origin);
 
@@ -75,14 +75,15 @@ internal sealed class FamilyRib<TKey>(LocRib owner) : IFamilyRib
         return true;
     }
 
-    public int WithdrawAll(RouteOrigin origin, bool staleOnly, long now)
+    public int WithdrawAll(RouteOrigin origin, bool staleOnly, long now, NextHop? hop = null)
     {
         int removed = 0;
         for (int i = 0; i < _paths.Slots; i++)
         {
             ref RoutePath<TKey> path = ref _paths[i];
             if (path.Content == 0 || !ReferenceEquals(_paths.ContentOf(i).Origin.Session, origin)
-                || (staleOnly && (path.Flags & PathFlags.Stale) == 0)) continue;
+                || (staleOnly && (path.Flags & PathFlags.Stale) == 0)
+                || (hop is not null && !ReferenceEquals(_paths.ContentOf(i).Hop, hop))) continue;
             RemoveAt(_paths.EntryOf(path.Key), i, now);
             removed++;
         }

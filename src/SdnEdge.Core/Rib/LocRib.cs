@@ -97,6 +97,14 @@ public sealed class LocRib
     /// <summary>The same for the routes of one family.</summary>
     public int WithdrawStale(RouteOrigin origin, IpFamily family, long now) => Sweep(origin, family, staleOnly: true, now);
 
+    /// <summary>Takes away the routes of an origin that are still marked stale and have this next hop. Returns how many.</summary>
+    public int WithdrawStale(RouteOrigin origin, NextHop hop, long now)
+    {
+        int removed = _v4.WithdrawAll(origin, staleOnly: true, now, hop) + _v6.WithdrawAll(origin, staleOnly: true, now, hop);
+        Hops.Drain(now);
+        return removed;
+    }
+
     /// <summary>Takes back all an origin offers of one family. Returns how many routes that were.</summary>
     public int WithdrawAll(RouteOrigin origin, IpFamily family, long now) => Sweep(origin, family, staleOnly: false, now);
 

@@ -50,14 +50,14 @@ public sealed class RouteOrigin
     }
 
     /// <summary>Makes the origin of a BGP peer.</summary>
-    /// <param name="peer">Address of the peer; the last tie-break (RFC 4271 9.1.2.2 g).</param>
+    /// <param name="peer">The peer; its address is the last tie-break (RFC 4271 9.1.2.2 g).</param>
     /// <param name="peerAs">AS of the peer.</param>
     /// <param name="external">True for eBGP.</param>
     /// <param name="preference">Administrative distance; null is 20 for eBGP and 200 for iBGP.</param>
-    public RouteOrigin(IpAddress peer, uint peerAs, bool external, byte? preference = null)
+    public RouteOrigin(Bgp.BgpPeerKey peer, uint peerAs, bool external, byte? preference = null)
         : this(RouteSource.Bgp, $"bgp {peer}", preference ?? DefaultPreference(RouteSource.Bgp, external))
     {
-        Peer = peer;
+        PeerKey = peer;
         PeerAs = peerAs;
         External = external;
     }
@@ -66,7 +66,7 @@ public sealed class RouteOrigin
     internal RouteOrigin(RouteOrigin session, uint pathId)
         : this(RouteSource.Bgp, $"{session.Name} path {pathId}", session.Preference)
     {
-        (Peer, PeerAs, External, _session) = (session.Peer, session.PeerAs, session.External, session);
+        (PeerKey, PeerAs, External, _session) = (session.PeerKey, session.PeerAs, session.External, session);
     }
 
     /// <summary>Makes the origin of a BGP peer's VPN routes with one route distinguisher: those with another one are routes of their
@@ -75,7 +75,7 @@ public sealed class RouteOrigin
         : this(RouteSource.Bgp, $"{session.Name} rd {distinguisher}", session.Preference)
     {
         // Not counted for the session: one VPN route may be in several VRFs, and is in the session's own table once.
-        (Peer, PeerAs, External, _peerRouterId) = (session.Peer, session.PeerAs, session.External, session.PeerRouterId);
+        (PeerKey, PeerAs, External, _peerRouterId) = (session.PeerKey, session.PeerAs, session.External, session.PeerRouterId);
     }
 
     /// <summary>BGP: the origin of the peer itself; of a path identifier the peer's, else this one.</summary>
@@ -90,8 +90,11 @@ public sealed class RouteOrigin
     /// <summary>Administrative distance, lower wins.</summary>
     public byte Preference { get; }
 
+    /// <summary>BGP: the peer.</summary>
+    public Bgp.BgpPeerKey PeerKey { get; }
+
     /// <summary>BGP: the peer's address.</summary>
-    public IpAddress Peer { get; }
+    public IpAddress Peer => PeerKey.Address;
 
     /// <summary>BGP: the peer's AS.</summary>
     public uint PeerAs { get; }

@@ -1,3 +1,5 @@
+using System.Buffers.Binary;
+
 namespace SdnEdge.Core.Wire;
 
 /// <summary>
@@ -36,6 +38,9 @@ public readonly ref struct IpPacketView
     /// <summary>The whole packet without link-layer padding.</summary>
     public ReadOnlySpan<byte> Bytes { get; private init; }
 
+    /// <summary>Bytes of the whole packet by its header; more than <see cref="Bytes"/> where it was cut short.</summary>
+    public int WireLength { get; private init; }
+
     /// <summary>ICMP for IPv4, ICMPv6 for IPv6.</summary>
     public bool IsIcmp => Protocol == (Family == IpFamily.V4 ? IpProtocol.Icmp : IpProtocol.Icmpv6);
 
@@ -68,7 +73,7 @@ public readonly ref struct IpPacketView
     {
         Family = IpFamily.V4, Source = v4.Source, Destination = v4.Destination, Protocol = v4.Protocol, HopLimit = v4.Ttl,
         TrafficClass = v4.TrafficClass, IsFragment = v4.IsFragment, IsLaterFragment = v4.FragmentOffset != 0,
-        Payload = v4.Payload, Bytes = v4.Bytes,
+        Payload = v4.Payload, Bytes = v4.Bytes, WireLength = BinaryPrimitives.ReadUInt16BigEndian(v4.Bytes[2..]),
     };
 
     private static bool TryOf(Ipv6View v6, out IpPacketView view)
@@ -80,6 +85,7 @@ public readonly ref struct IpPacketView
             Family = IpFamily.V6, Source = v6.Source, Destination = v6.Destination, Protocol = walk.Protocol, HopLimit = v6.HopLimit,
             TrafficClass = v6.TrafficClass, IsFragment = walk.IsFragment, IsLaterFragment = walk.FragmentOffset != 0,
             Payload = walk.Rest, Bytes = v6.Bytes,
+            WireLength = Ipv6Header.Size + BinaryPrimitives.ReadUInt16BigEndian(v6.Bytes[4..]),
         };
         return sound;
     }

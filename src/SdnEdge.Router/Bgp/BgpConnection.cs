@@ -8,7 +8,11 @@ namespace SdnEdge.Router.Bgp;
 
 /// <summary>What the network tells the control loop.</summary>
 internal readonly record struct BgpInput(BgpInputKind Kind, BgpConnection? Connection = null, Socket? Socket = null, byte[]? Buffer =
-    null, int Count = 0);
+    null, int Count = 0)
+{
+    /// <summary>Accepted: who took it.</summary>
+    public BgpListener? Listener { get; init; }
+}
 
 internal enum BgpInputKind : byte
 {
@@ -75,17 +79,17 @@ internal sealed class BgpConnection : IDisposable
     public (long Taken, long AtNs)? BlockedSince { get; set; }
 
     /// <summary>Connects and reports how that went; it never throws.</summary>
-    public async Task ConnectAsync(Func<Socket> make, System.Net.EndPoint? from, System.Net.EndPoint to)
+    public async Task ConnectAsync(Func<Socket> make, Func<System.Net.EndPoint?> from, Func<System.Net.EndPoint> to)
     {
         try
         {
             _socket = make();
             _socket.NoDelay = true;
-            if (from is not null) _socket.Bind(from);
-            await _socket.ConnectAsync(to, _cancel.Token).ConfigureAwait(false);
+            if (from() is { } end) _socket.Bind(end);
+            await _socket.ConnectAsync(to(), _cancel.Token).ConfigureAwait(false);
             Report(new BgpInput(BgpInputKind.Connected, this));
         }
-        catch (Exception e) when (e is SocketException or OperationCanceledException or ObjectDisposedException)
+        catch (Exception e) when (e is SocketException or LinuxException or OperationCanceledException or ObjectDisposedException)
         {
             _socket?.Dispose();
             Report(new BgpInput(BgpInputKind.ConnectFailed, this));

@@ -17,8 +17,11 @@ public sealed record BgpTransportOptions(IReadOnlyList<IpAddress> LocalAddresses
     /// <summary>A peer that takes no byte for so long, while some wait, is reset (RFC 9687).</summary>
     public TimeSpan SendHold { get; init; } = TimeSpan.FromSeconds(20);
 
-    /// <summary>Makes the TCP sockets; null: ordinary ones. Lets a test put them into a network namespace.</summary>
+    /// <summary>Makes the TCP sockets, those of a VRF in its namespace; null: ordinary ones.</summary>
     public Func<AddressFamily, Socket>? SocketFactory { get; init; }
+
+    /// <summary>Finds the index of a device where the sockets are.</summary>
+    public Func<string, int> DeviceIndex { get; init; } = NetDevice.Index;
 }
 
 /// <summary>
@@ -33,7 +36,7 @@ public sealed record BgpTransportOptions(IReadOnlyList<IpAddress> LocalAddresses
 /// speaker.Flush();                  // UPDATEs out
 /// </code>
 /// </summary>
-public sealed class BgpSpeaker : IBgpWire, IDisposable
+public sealed partial class BgpSpeaker : IBgpWire, IDisposable
 {
     private const int InputsAtOnce = 64;
 
@@ -44,7 +47,8 @@ public sealed class BgpSpeaker : IBgpWire, IDisposable
     private readonly Action _wake;
     private readonly Channel<BgpInput> _inputs = Channel.CreateUnbounded<BgpInput>(new UnboundedChannelOptions { SingleReader = true });
     private readonly Dictionary<(BgpPeer, ConnectionSide), BgpConnection> _connections = [];
-    private readonly List<(IpAddress Address, Socket Socket)> _listeners = [];
+    private readonly List<BgpListener> _listeners = [];
+    private readonly HashSet<BgpPeerKey> _unkeyed = []; // the kernel does not take their key: no session without
     private readonly List<BgpConnection> _scratch = [];
     private readonly CancellationTokenSource _stop = new();
     private readonly long _sendHoldNs;
@@ -70,7 +74,7 @@ public sealed class BgpSpeaker : IBgpWire, IDisposable
     public long Refused { get; private set; }
 
     /// <summary>A socket option a peer needs was refused by the kernel: its session will not come up. The text says which.</summary>
-    public event Action<IpAddress, string>? TransportFault;
+    public event Action<BgpPeerKey, string>? TransportFault;
 
     /// <summary>When <see cref="Poll"/> is due next, even if nothing wakes the loop; CLOCK_MONOTONIC nanoseconds.</summary>
     public long NextDeadline
@@ -87,48 +91,51 @@ public sealed class BgpSpeaker : IBgpWire, IDisposable
         }
     }
 
-    /// <summary>Opens the listeners. Add peers afterwards.</summary>
+    /// <summary>Opens the listeners of <see cref="BgpTransportOptions.LocalAddresses"/>. Add peers afterwards.</summary>
     /// <exception cref="SocketException">An address cannot be listened on, e.g. because another speaker has the port. Dispose of the
     /// speaker then.</exception>
     public void Start()
     {
-        foreach (IpAddress address in _options.LocalAddresses)
-        {
-            Socket listener = MakeSocket(address.Family);
-            _listeners.Add((address, listener));
-
-            // The answer to a SYN goes out before we know the peer's settings; one that uses GTSM takes nothing below 255.
-            BgpSocketOptions.SetTtl(listener, address.Family, 255);
-            listener.SetSocketOption(SocketOptionLevel.Socket, SocketOptionName.ReuseAddress, true);
-            listener.Bind(new IPEndPoint(address.ToIPAddress(), _options.Port));
-            listener.Listen(64);
-            _ = Task.Run(() => AcceptAsync(listener));
-        }
+        foreach (IpAddress address in _options.LocalAddresses) Listen(new BgpEnd(address));
     }
 
     /// <summary>Adds a peer; connecting begins at once.</summary>
     /// <exception cref="ArgumentException">The peer exists.</exception>
     public BgpPeer AddPeer(BgpPeerSettings settings, long now)
     {
-        if (settings.Password is not null && Engine.Find(settings.Address) is null) SetListenerKey(settings.Address, settings.Password);
+        if (Engine.Find(settings.Key) is null)
+        {
+            if (!settings.Local.IsNone) Try(settings.Key, "to listen at " + EndOf(settings), () => Listen(EndOf(settings)));
+            foreach (BgpListener listener in _listeners)
+            {
+                if (listener.Serves(settings)) SetKey(listener.Socket, settings, remove: false);
+            }
+        }
+
         BgpPeer peer = Engine.AddPeer(settings, now);
-        SetListenerTtl(settings.Address);
+        SetListenerTtl(settings);
         return peer;
     }
 
     /// <summary>Ends a peer's session and forgets it. False when there is none.</summary>
-    public bool RemovePeer(IpAddress address, long now)
+    public bool RemovePeer(BgpPeerKey key, long now)
     {
-        BgpPassword? password = Engine.Find(address)?.Settings.Password;
-        bool removed = Engine.RemovePeer(address, now);
+        BgpPeerSettings? settings = Engine.Find(key)?.Settings;
+        bool removed = Engine.RemovePeer(key, now);
         Kick();
-        if (password is not null) SetListenerKey(address, null);
-        SetListenerTtl(address);
+        if (settings is null) return removed;
+        foreach (BgpListener listener in _listeners)
+        {
+            if (listener.Serves(settings)) SetKey(listener.Socket, settings, remove: true);
+        }
+
+        CloseUnused();
+        SetListenerTtl(settings);
         return removed;
     }
 
     /// <summary>Says that the path to a peer is down; see <see cref="BgpEngine.PathDown"/>.</summary>
-    public bool PathDown(IpAddress peer, string reason, long now, bool mayBeRestart)
+    public bool PathDown(BgpPeerKey peer, string reason, long now, bool mayBeRestart)
     {
         bool known = Engine.PathDown(peer, reason, now, mayBeRestart);
         Kick();
@@ -177,7 +184,7 @@ public sealed class BgpSpeaker : IBgpWire, IDisposable
         if (_disposed) return;
         _disposed = true;
         _stop.Cancel();
-        foreach ((_, Socket listener) in _listeners) listener.Dispose();
+        foreach (BgpListener listener in _listeners) listener.Dispose();
         Engine.Stop(0);
         foreach (BgpConnection connection in _connections.Values) connection.Close();
         _connections.Clear();
@@ -188,13 +195,15 @@ public sealed class BgpSpeaker : IBgpWire, IDisposable
 
     void IBgpWire.Connect(BgpPeer peer)
     {
-        IpAddress to = peer.Settings.Address;
-        IpAddress from = _options.LocalAddresses.FirstOrDefault(a => a.Family == to.Family);
+        BgpEnd end = EndOf(peer.Settings);
         var connection = new BgpConnection(peer, ConnectionSide.Outgoing, _inputs.Writer, _wake);
         _connections[(peer, ConnectionSide.Outgoing)] = connection;
-        EndPoint? source = from.IsNone ? null : new IPEndPoint(from.ToIPAddress(), 0);
-        _ = connection.ConnectAsync(() => MakeSocket(peer), source, new IPEndPoint(to.ToIPAddress(), peer.Settings.Port));
+        _ = connection.ConnectAsync(() => MakeSocket(peer), () => end.Address.IsNone ? null : end.At(0, _options.DeviceIndex),
+            () => end.At(peer.Settings.Address, peer.Settings.Port, _options.DeviceIndex));
     }
+
+    private BgpEnd EndOf(BgpPeerSettings peer)
+        => BgpEnd.Of(peer, _options.LocalAddresses.FirstOrDefault(a => a.Family == peer.Address.Family));
 
     /// <summary>The shortest round trip of an established session, milliseconds; null: not known.</summary>
     public double? RoundTripMs(BgpPeer peer)
@@ -220,7 +229,7 @@ public sealed class BgpSpeaker : IBgpWire, IDisposable
     {
         if (input.Kind == BgpInputKind.Accepted)
         {
-            TakeAccepted(input.Socket!, now);
+            TakeAccepted(input.Socket!, input.Listener!, now);
             return;
         }
 
@@ -248,11 +257,12 @@ public sealed class BgpSpeaker : IBgpWire, IDisposable
         }
     }
 
-    private void TakeAccepted(Socket socket, long now)
+    private void TakeAccepted(Socket socket, BgpListener listener, long now)
     {
-        IpAddress from = socket.RemoteEndPoint is IPEndPoint end ? IpAddress.From(end.Address) : default;
+        IpAddress address = socket.RemoteEndPoint is IPEndPoint end ? IpAddress.From(end.Address) : default;
+        var from = new BgpPeerKey(address, listener.End.Zone);
         BgpPeer? peer = Engine.Find(from);
-        if (peer is null || !Engine.Accepts(from))
+        if (peer is null || _unkeyed.Contains(from) || !listener.Serves(peer.Settings) || !Engine.Accepts(from))
         {
             Refused++;
             socket.Dispose();
@@ -286,102 +296,5 @@ public sealed class BgpSpeaker : IBgpWire, IDisposable
         }
 
         foreach (BgpConnection connection in _scratch) Engine.SendHoldTimerExpired(connection.Peer, connection.Side, now);
-    }
-
-    private async Task AcceptAsync(Socket listener)
-    {
-        while (!_stop.IsCancellationRequested)
-        {
-            try
-            {
-                Socket socket = await listener.AcceptAsync(_stop.Token).ConfigureAwait(false);
-                if (!_inputs.Writer.TryWrite(new BgpInput(BgpInputKind.Accepted, Socket: socket))) socket.Dispose();
-                _wake();
-            }
-            catch (Exception e) when (e is OperationCanceledException or ObjectDisposedException)
-            {
-                return;
-            }
-            catch (SocketException)
-            {
-                // A connection that was gone before it was accepted, or no descriptors left: the listener lives on.
-                await Task.Delay(10, CancellationToken.None).ConfigureAwait(false);
-            }
-        }
-    }
-
-    private Socket MakeSocket(IpFamily family)
-    {
-        AddressFamily system = family == IpFamily.V4 ? AddressFamily.InterNetwork : AddressFamily.InterNetworkV6;
-        Socket socket = _options.SocketFactory?.Invoke(system) ?? new Socket(system, SocketType.Stream, ProtocolType.Tcp);
-
-        // The loopback may get its address after we start.
-        BgpSocketOptions.SetFreebind(socket, family);
-        return socket;
-    }
-
-    private Socket MakeSocket(BgpPeer peer)
-    {
-        Socket socket = MakeSocket(peer.Settings.Address.Family);
-        if (peer.Settings.Password is { } password) Try(peer.Settings.Address, "TCP-MD5", ()
-            => BgpSocketOptions.SetMd5Key(socket, peer.Settings.Address, password.Key));
-        Prepare(socket, peer);
-        return socket;
-    }
-
-    /// <summary>TTL and GTSM (RFC 5082), for a connection of either direction.</summary>
-    private void Prepare(Socket socket, BgpPeer peer)
-    {
-        IpAddress to = peer.Settings.Address;
-        Try(to, "the TTL of a session", () =>
-        {
-            if (peer.Settings.TtlSecurityHops is { } hops)
-            {
-                BgpSocketOptions.SetTtl(socket, to.Family, 255);
-                BgpSocketOptions.SetMinimumTtl(socket, to.Family, 256 - hops);
-            }
-            else
-            {
-                BgpSocketOptions.SetTtl(socket, to.Family, peer.Settings.Ttl ?? (peer.External ? 1 : -1));
-            }
-        });
-    }
-
-    // What comes between the answer to a SYN and our own settings of the connection is judged by the listener's: the least that
-    // any peer is allowed. Where all use GTSM, nothing from further away is taken even then.
-    private void SetListenerTtl(IpAddress changed)
-    {
-        int least = Engine.Peers.Where(p => p.Settings.Address.Family == changed.Family)
-            .Select(p => p.Settings.TtlSecurityHops is { } hops ? 256 - hops : 0).DefaultIfEmpty(0).Min();
-        foreach ((IpAddress address, Socket listener) in _listeners)
-        {
-            if (address.Family == changed.Family) Try(changed, "the least TTL of the listener", ()
-                => BgpSocketOptions.SetMinimumTtl(listener, address.Family, least));
-        }
-    }
-
-    private void SetListenerKey(IpAddress peer, BgpPassword? password)
-    {
-        foreach ((IpAddress address, Socket listener) in _listeners)
-        {
-            if (address.Family == peer.Family) Try(peer, "TCP-MD5", ()
-                => BgpSocketOptions.SetMd5Key(listener, peer, password is null ? default : password.Key));
-        }
-    }
-
-    private void Try(IpAddress peer, string what, Action set)
-    {
-        try
-        {
-            set();
-        }
-        catch (SocketException e)
-        {
-            TransportFault?.Invoke(peer, $"the kernel refuses {what}: {e.Message}");
-        }
-        catch (ObjectDisposedException)
-        {
-            // The connection is gone already; its reader says so.
-        }
     }
 }

@@ -20,7 +20,7 @@ namespace SdnEdge.Router.Control;
 /// </list>
 /// Runs on the control loop.
 /// </summary>
-internal sealed class BfdDriver(PeState state, BgpDriver bgp, ControlLoop loop, Action<IpAddress> needAddress, KeeperLink? keeper,
+internal sealed class BfdDriver(PeState state, BgpDriver bgp, ControlLoop loop, KeeperLink? keeper,
     Func<int, ProcessStartInfo>? program)
     : IWorkSource, ITimed, IDisposable
 {
@@ -156,7 +156,6 @@ internal sealed class BfdDriver(PeState state, BgpDriver bgp, ControlLoop loop, 
         // One that is changed goes on, and is told about as before.
         var session = new Session(config) { Status = _sessions.GetValueOrDefault(config.Key)?.Status };
         _sessions[config.Key] = session;
-        needAddress(config.Local);
         if (_startAt != Never) return;
         if (_link is null) Connect();
         Order(session);

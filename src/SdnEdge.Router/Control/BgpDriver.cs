@@ -3,6 +3,7 @@ using SdnEdge.Core.Bgp;
 using SdnEdge.Core.Config;
 using SdnEdge.Core.Rib;
 using SdnEdge.Core.Wire;
+using SdnEdge.Linux;
 using SdnEdge.Router.Api;
 using SdnEdge.Router.Bgp;
 using SdnEdge.Web;
@@ -17,24 +18,33 @@ namespace SdnEdge.Router.Control;
 internal readonly record struct MovedRoute(uint LocalPref, uint? Tag = null, long? Move = null);
 
 /// <summary>
-/// BGP of this PE: the speaker of the default VRF, and what of our own routes it tells. A prefix is told while its best route
+/// BGP of this PE: the speaker of the default VRF and one for each VRF with CEs, and what of our own routes they tell. A prefix is told while its best route
 /// is of a source that the configuration names, or was brought here by a migration; never the way to a peer itself, which
 /// belongs to the core. Without peers there is no speaker. Runs on the control loop.
 /// </summary>
-internal sealed class BgpDriver(PeState state, VpnDriver vpn, ControlLoop loop, bool restarting = false, bool forwardingKept = false)
+internal sealed class BgpDriver(PeState state, VpnDriver vpn, HostPort host, ControlLoop loop, bool restarting = false, bool forwardingKept = false)
     : ITimed, IWorkSource, IDisposable
 {
     private readonly Dictionary<IpPrefix, MovedRoute> _moved = [];
     private readonly Dictionary<IpPrefix, long> _moves = [];
     private readonly HashSet<IpPrefix> _told = [];
+    private readonly Dictionary<string, VrfSessions> _vrfs = [];
     private BgpSpeaker? _speaker;
     private BgpConfig _config = new();
     private int _signalled;
 
     /// <summary>True after a restart, until all peers have been heard or waited for long enough.</summary>
-    public bool IsRestarting => _speaker?.Engine.IsRestarting == true;
+    public bool IsRestarting => Speakers.Any(s => s.Engine.IsRestarting);
 
-    public long NextDeadline => _speaker?.NextDeadline ?? long.MaxValue;
+    public long NextDeadline
+    {
+        get
+        {
+            long next = _speaker?.NextDeadline ?? long.MaxValue;
+            foreach (VrfSessions vrf in _vrfs.Values) next = Math.Min(next, vrf.Speaker.NextDeadline);
+            return next;
+        }
+    }
 
     public bool HasWork => Volatile.Read(ref _signalled) != 0;
 
@@ -43,31 +53,65 @@ internal sealed class BgpDriver(PeState state, VpnDriver vpn, ControlLoop loop, 
     public void Start(BgpConfig config)
     {
         _config = config;
-        if (Open(config) is { } speaker) Use(speaker);
+        if (Open(state.Config) is { } opened) Use(opened);
         foreach (BgpPeerConfig peer in config.Peers) AddPeer(peer);
         SetExport(config);
     }
 
     /// <summary>
-    /// Opens what the first peer needs, beside what runs: a speaker that listens. It is put to <see cref="Use"/>, or disposed of
-    /// and nothing has changed. Null: nothing is needed.
+    /// Opens what the peers of a configuration need, beside what runs: the speaker of the first ones, and listeners at their ends. It is
+    /// put to <see cref="Use"/>, or disposed of and nothing has changed. Null: nothing is needed. A VRF's speaker comes with its first
+    /// peer: in a namespace of its own nobody else has the port.
     /// </summary>
     /// <exception cref="System.Net.Sockets.SocketException">An address cannot be listened on.</exception>
-    public BgpSpeaker? Open(BgpConfig config) => _speaker is null && config.Peers.Count > 0 ? Listen() : null;
-
-    /// <summary>From now on this PE speaks BGP.</summary>
-    public void Use(BgpSpeaker speaker)
+    /// <exception cref="IOException">The kernel lacks what a peer needs.</exception>
+    public Opened? Open(NodeConfig next)
     {
-        _speaker = speaker;
-        vpn.Start(speaker.Engine);
+        if (next.Bgp.Peers.Count == 0) return null;
+        if (next.Bgp.Peers.FirstOrDefault(p => p.Ao is not null) is { } authenticated && !BgpSocketOptions.HasAo)
+            throw new IOException($"peer {authenticated.Key} has tcpAo, and this kernel has no TCP-AO (RFC 5925): it takes Linux 6.7 built with "
+                + "CONFIG_TCP_AO; use such a kernel, or password (TCP-MD5) at both ends");
+        BgpPeerConfig[] peers = [.. next.Bgp.Peers.Where(p => p.Vrf == NodeConfig.DefaultVrf)];
+        if (peers.Length == 0) return null;
+        var opened = new Opened(_speaker ?? Make(NodeConfig.DefaultVrf, next), isNew: _speaker is null);
+        try
+        {
+            if (_speaker is null) opened.Speaker.Start();
+            foreach (BgpPeerConfig peer in peers)
+            {
+                if (EndOf(peer) is { } end) opened.Speaker.Listen(end);
+            }
+
+            return opened;
+        }
+        catch
+        {
+            opened.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>From now on this PE speaks BGP, or speaks it there too.</summary>
+    public void Use(Opened opened)
+    {
+        if (ReferenceEquals(_speaker, opened.Speaker)) return;
+        _speaker = opened.Speaker;
+        vpn.Start(_speaker.Engine);
     }
 
     /// <summary>Adds a peer; there is a speaker.</summary>
     public void AddPeer(BgpPeerConfig peer)
     {
-        _speaker!.AddPeer(
+        if (peer.Vrf != NodeConfig.DefaultVrf && !_vrfs.ContainsKey(peer.Vrf))
+            _vrfs.Add(peer.Vrf, new VrfSessions(Make(peer.Vrf, state.Config)));
+        SpeakerOf(peer.Vrf)!.AddPeer(
             new BgpPeerSettings(peer.Address, peer.As)
             {
+                Local = EndOf(peer)?.Address ?? default,
+                Device = EndOf(peer)?.Device,
+                LocalOnly = peer.LocalOnly,
+                Link = LinkOf(peer),
+                NextHopSelf = peer.NextHopSelf,
                 HoldTimeSeconds = (ushort)peer.HoldTimeSeconds,
                 Passive = peer.Passive,
                 Port = peer.Port,
@@ -82,6 +126,7 @@ internal sealed class BgpDriver(PeState state, VpnDriver vpn, ControlLoop loop, 
                 LimitV4 = peer.LimitV4,
                 LimitV6 = peer.LimitV6,
                 Password = peer.Password,
+                Ao = peer.Ao,
                 TtlSecurityHops = peer.TtlSecurity,
                 Ttl = peer.Multihop,
                 Shutdown = peer.Shutdown is not null,
@@ -94,27 +139,40 @@ internal sealed class BgpDriver(PeState state, VpnDriver vpn, ControlLoop loop, 
     /// <summary>A peer's policies change; its session stays.</summary>
     public void SetPolicy(BgpPeerConfig peer)
     {
-        if (_speaker?.Engine.Find(peer.Address) is not { } known) return;
-        _speaker.Engine.SetPolicy(known, peer.ImportPolicy ?? Policy(peer.Import), peer.ExportPolicy ?? Policy(peer.Export));
-        _speaker.Flush();
+        if (SpeakerOf(peer.Vrf) is not { } speaker || speaker.Engine.Find(peer.Key) is not { } known) return;
+        speaker.Engine.SetPolicy(known, peer.ImportPolicy ?? Policy(peer.Import), peer.ExportPolicy ?? Policy(peer.Export));
+        speaker.Flush();
     }
 
-    public void RemovePeer(IpAddress address)
+    public void RemovePeer(BgpPeerConfig config)
     {
+        if (SpeakerOf(config.Vrf) is not { } speaker) return;
+
         // A reload that shuts a peer down: its operator is told why before the peer is made anew.
-        string? text = state.Config.Bgp.Peers.FirstOrDefault(p => p.Address == address)?.Shutdown;
-        if (text is not null && _speaker?.Engine.Find(address) is { } peer) _speaker.Engine.Shutdown(peer, text, loop.Now);
-        if (_speaker?.RemovePeer(address, loop.Now) == true) state.Events.Add(loop.Now, "bgp", address.ToString(), "removed");
+        string? text = state.Config.Bgp.Peers.FirstOrDefault(p => p.Name == config.Name)?.Shutdown;
+        if (text is not null && speaker.Engine.Find(config.Key) is { } peer) speaker.Engine.Shutdown(peer, text, loop.Now);
+        if (speaker.RemovePeer(config.Key, loop.Now)) state.Events.Add(loop.Now, "bgp", config.Name, "removed");
+        if (config.Vrf == NodeConfig.DefaultVrf || speaker.Engine.Peers.Count > 0) return;
+
+        // Its table may go right after this. What it has still to say to the last peer it says while it is disposed of.
+        _vrfs.Remove(config.Vrf);
+        speaker.Dispose();
     }
 
     /// <summary>BFD found the path to a peer down: its session ends now, not when the hold time is over. See
     /// <see cref="Core.Bgp.BgpEngine.PathDown"/>.</summary>
-    public void PathDown(IpAddress peer, string reason, long now, bool mayBeRestart) => _speaker?.PathDown(peer, reason, now, mayBeRestart);
+    public void PathDown(BgpPeerKey peer, string reason, long now, bool mayBeRestart) => _speaker?.PathDown(peer, reason, now, mayBeRestart);
 
     /// <summary>What is told changes: sources or LOCAL_PREF.</summary>
     public void SetExport(BgpConfig config)
     {
         _config = config;
+        foreach ((string vrf, VrfSessions sessions) in _vrfs)
+        {
+            foreach (RouteView route in state.Vrfs[vrf].Rib.BestRoutes().ToArray()) Tell(sessions, route.Prefix, route.Origin);
+            sessions.Speaker.Flush();
+        }
+
         if (_speaker is null) return;
         vpn.SetLocalPref(config.LocalPref);
         foreach (RouteView route in state.Default.Rib.BestRoutes().ToArray()) Tell(route.Prefix, route.Origin);
@@ -160,6 +218,15 @@ internal sealed class BgpDriver(PeState state, VpnDriver vpn, ControlLoop loop, 
     public void RoutesChanged(ReadOnlySpan<RibChange> changes, long now)
     {
         vpn.RoutesChanged(changes, now);
+        if (_vrfs.TryGetValue(changes[0].Vrf, out VrfSessions? sessions))
+        {
+            sessions.Speaker.RibChanged(changes);
+            foreach (ref readonly RibChange change in changes)
+            {
+                if (change.ChangedHop is null) Tell(sessions, change.Prefix, change.Native is null ? null : change.Origin);
+            }
+        }
+
         if (_speaker is null || changes[0].Vrf != NodeConfig.DefaultVrf) return;
         _speaker.RibChanged(changes);
         foreach (ref readonly RibChange change in changes)
@@ -169,22 +236,29 @@ internal sealed class BgpDriver(PeState state, VpnDriver vpn, ControlLoop loop, 
     }
 
     /// <summary>At the end of a round: what is to be told goes out.</summary>
-    public void Flush() => _speaker?.Flush();
+    public void Flush()
+    {
+        _speaker?.Flush();
+        foreach (VrfSessions vrf in _vrfs.Values) vrf.Speaker.Flush();
+    }
 
-    public IReadOnlyList<BgpPeerInfo> Peers(long now) => [.. _speaker?.Engine.Peers
-        .Select(p => p.ToInfo(now) with { RoundTripMs = _speaker.RoundTripMs(p) })
-        .Select(i => i with { State = KebabWord(i.State) }) ?? []];
+    public IReadOnlyList<BgpPeerInfo> Peers(long now) =>
+        [.. Infos(_speaker, NodeConfig.DefaultVrf, now).Concat(_vrfs.SelectMany(v => Infos(v.Value.Speaker, v.Key, now)))];
 
     /// <summary>Carries out what the operator wants of a session.</summary>
     public BgpPeerReply Act(string text, BgpPeerAction action, BgpPeerRequest request)
     {
-        BgpPeer peer = IpAddress.TryParse(text, out IpAddress address) && _speaker?.Engine.Find(address) is { } known ? known
-            : throw new ProblemException(Problems.NotFound(
-                $"there is no BGP peer '{text}'; there are {string.Join(", ", state.Config.Bgp.Peers.Select(p => p.Address))}"));
+        BgpPeerConfig named = state.Config.Bgp.Peers.FirstOrDefault(p => p.Name == text)
+            ?? state.Config.Bgp.Peers.FirstOrDefault(p => p.Vrf == NodeConfig.DefaultVrf && BgpPeerKey.TryParse(text, out BgpPeerKey key)
+                && p.Key == key)
+            ?? throw new ProblemException(Problems.NotFound(
+                $"there is no BGP peer '{text}'; there are {string.Join(", ", state.Config.Bgp.Peers.Select(p => p.Name))}"));
+        BgpSpeaker speaker = SpeakerOf(named.Vrf)!;
+        BgpPeer peer = speaker.Engine.Find(named.Key)!;
         if (request.Text is { } words && System.Text.Encoding.UTF8.GetByteCount(words) is > ShutdownText.MaxBytes and int length)
             throw new ProblemException(Problems.BadRequest($"the text has {length} octets; RFC 9003 carries {ShutdownText.MaxBytes}",
                 [new ProblemError("text", "make it shorter")]));
-        BgpEngine engine = _speaker!.Engine;
+        BgpEngine engine = speaker.Engine;
         string detail;
         switch (action)
         {
@@ -210,32 +284,66 @@ internal sealed class BgpDriver(PeState state, VpnDriver vpn, ControlLoop loop, 
                 break;
         }
 
-        _speaker.Flush();
-        state.Events.Add(loop.Now, "bgp", peer.ToString(), Kebab(action), detail);
-        return new BgpPeerReply(peer.ToString(), action, Kebab(peer.State), detail);
+        speaker.Flush();
+        state.Events.Add(loop.Now, "bgp", named.Name, Kebab(action), detail);
+        return new BgpPeerReply(named.Name, action, Kebab(peer.State), detail);
     }
 
-    public void Poll(long now) => _speaker?.Poll(now);
+    public void Poll(long now)
+    {
+        _speaker?.Poll(now);
+        foreach (VrfSessions vrf in _vrfs.Values) vrf.Speaker.Poll(now);
+    }
 
     public void Drain(long now)
     {
         Volatile.Write(ref _signalled, 0);
-        _speaker?.Poll(now);
+        Poll(now);
     }
 
-    public void Dispose() => _speaker?.Dispose();
+    public void Dispose()
+    {
+        _speaker?.Dispose();
+        foreach (VrfSessions vrf in _vrfs.Values) vrf.Speaker.Dispose();
+    }
+
+    private IEnumerable<BgpSpeaker> Speakers => _vrfs.Values.Select(v => v.Speaker).Concat(_speaker is null ? [] : [_speaker]);
+
+    private BgpSpeaker? SpeakerOf(string vrf) => vrf == NodeConfig.DefaultVrf ? _speaker : _vrfs.GetValueOrDefault(vrf)?.Speaker;
+
+    private static string NameIn(string vrf, BgpPeer peer) => vrf == NodeConfig.DefaultVrf ? peer.ToString() : $"{peer}@{vrf}";
+
+    private static IEnumerable<BgpPeerInfo> Infos(BgpSpeaker? speaker, string vrf, long now) => speaker?.Engine.Peers.Select(p =>
+    {
+        BgpPeerInfo info = p.ToInfo(now);
+        return info with { Address = NameIn(vrf, p), Vrf = vrf, RoundTripMs = speaker.RoundTripMs(p), State = KebabWord(info.State) };
+    }) ?? [];
+
+    // What a CE is told of its VRF's own routes; those of other PEs and CEs the engine tells by itself.
+    private void Tell(VrfSessions sessions, IpPrefix prefix, RouteOrigin? origin)
+    {
+        if (IsTold(origin))
+        {
+            sessions.Told.Add(prefix);
+            sessions.Speaker.Advertise(prefix, _config.LocalPref);
+        }
+        else if (sessions.Told.Remove(prefix))
+        {
+            sessions.Speaker.Withdraw(prefix);
+        }
+    }
+
+    private bool IsTold(RouteOrigin? origin) => origin?.Source switch
+    {
+        RouteSource.Migration => true,
+        RouteSource.Connected or RouteSource.Neighbor => (_config.Advertise & AdvertiseSources.Connected) != 0,
+        RouteSource.Static => (_config.Advertise & AdvertiseSources.Static) != 0,
+        _ => false,
+    };
 
     private void Tell(IpPrefix prefix, RouteOrigin? origin)
     {
-        bool tell = origin?.Source switch
-        {
-            RouteSource.Migration => true,
-            RouteSource.Connected => (_config.Advertise & AdvertiseSources.Connected) != 0,
-            RouteSource.Neighbor => (_config.Advertise & AdvertiseSources.Connected) != 0 && !IsPeer(prefix),
-            RouteSource.Static => (_config.Advertise & AdvertiseSources.Static) != 0 && !IsPeer(prefix),
-            _ => false,
-        };
-        if (tell)
+        if (IsTold(origin) && !((origin!.Source is RouteSource.Static or RouteSource.Neighbor) && IsPeer(prefix)))
         {
             _told.Add(prefix);
             Advertise(prefix);
@@ -261,12 +369,22 @@ internal sealed class BgpDriver(PeState state, VpnDriver vpn, ControlLoop loop, 
     // Null leaves the default of RFC 8212.
     private static RoutePolicy? Policy(bool? all) => all is { } yes ? (yes ? RoutePolicy.All : RoutePolicy.None) : null;
 
-    private BgpSpeaker Listen()
+    // A link-local end is where the kernel has that of its port.
+    private BgpEnd? EndOf(BgpPeerConfig peer) => !peer.Local.IsNone ? new BgpEnd(peer.Local)
+        : peer.LinkPort is { } port ? host.EndOf(port) : null;
+
+    private BgpLink? LinkOf(BgpPeerConfig peer) => peer.LinkPort is { } name && state.Port(name) is { } port
+        ? new BgpLink(name, port.Addresses, port.LinkLocal) : null;
+
+    private BgpSpeaker Make(string vrf, NodeConfig node)
     {
-        NodeConfig node = state.Config;
+        // A CE cannot reach our loopbacks: they are of the default VRF.
+        bool isDefault = vrf == NodeConfig.DefaultVrf;
+        IReadOnlyList<IpAddress> loopbacks = isDefault ? node.Loopbacks : [];
         var settings = new BgpSpeakerSettings(node.As, node.RouterId.V4,
-            node.Loopbacks.FirstOrDefault(l => l.IsV4), node.Loopbacks.FirstOrDefault(l => l.IsV6), (int)node.RouterId.V4)
+            loopbacks.FirstOrDefault(l => l.IsV4), loopbacks.FirstOrDefault(l => l.IsV6), (int)node.RouterId.V4)
         {
+            OfVrf = !isDefault,
             Restarting = restarting,
             ForwardingKept = forwardingKept ? BgpFamilies.All : BgpFamilies.None,
             ClusterId = node.Bgp.ClusterId,
@@ -275,28 +393,46 @@ internal sealed class BgpDriver(PeState state, VpnDriver vpn, ControlLoop loop, 
             DeferralSeconds = node.Bgp.GracefulRestart.DeferralSeconds,
             StaleSeconds = node.Bgp.GracefulRestart.StaleTimeSeconds,
         };
-        var speaker = new BgpSpeaker(settings, state.Default.Rib, new BgpTransportOptions(node.Loopbacks, node.Bgp.Port), Wake);
+        Microsoft.Win32.SafeHandles.SafeFileHandle? space = host.SpaceOf(vrf);
+        var transport = new BgpTransportOptions(loopbacks, node.Bgp.Port)
+        {
+            SocketFactory = space is null ? null : family => Namespaces.Run(space,
+                () => new System.Net.Sockets.Socket(family, System.Net.Sockets.SocketType.Stream, System.Net.Sockets.ProtocolType.Tcp)),
+            DeviceIndex = device => Namespaces.Run(space, () => NetDevice.Index(device)),
+        };
+
+        var speaker = new BgpSpeaker(settings, state.Vrfs[vrf].Rib, transport, Wake);
         speaker.Engine.SessionChanged += (peer, reason) =>
-            state.Events.Add(loop.Now, "bgp", peer.Settings.Address.ToString(), reason is null ? "established" : "down", reason);
-        speaker.Engine.Warned += (peer, what) => state.Events.Add(loop.Now, "bgp", peer.Settings.Address.ToString(), "warning", what);
+            state.Events.Add(loop.Now, "bgp", NameIn(vrf, peer), reason is null ? "established" : "down", reason);
+        speaker.Engine.Warned += (peer, what) => state.Events.Add(loop.Now, "bgp", NameIn(vrf, peer), "warning", what);
         speaker.Engine.MoveDamped += (prefix, why)
             => state.Events.Add(loop.Now, "bgp", prefix.ToString(), why is null ? "moves followed again" : "moves damped", why);
         speaker.TransportFault += (peer, what) => state.Events.Add(loop.Now, "bgp", peer.ToString(), "warning", what);
-        try
-        {
-            speaker.Start();
-            return speaker;
-        }
-        catch
-        {
-            speaker.Dispose();
-            throw;
-        }
+        return speaker;
     }
 
     private void Wake()
     {
         Volatile.Write(ref _signalled, 1);
         loop.Wake();
+    }
+
+    /// <summary>What was opened for peers to come. Disposing of it closes what nobody uses.</summary>
+    internal sealed class Opened(BgpSpeaker speaker, bool isNew) : IDisposable
+    {
+        /// <summary>The speaker, new or the one that there was.</summary>
+        public BgpSpeaker Speaker { get; } = speaker;
+
+        public void Dispose()
+        {
+            if (isNew) Speaker.Dispose();
+            else Speaker.CloseUnused();
+        }
+    }
+
+    /// <summary>The sessions of a VRF, and which of its own routes they tell.</summary>
+    private sealed record VrfSessions(BgpSpeaker Speaker)
+    {
+        public HashSet<IpPrefix> Told { get; } = [];
     }
 }

@@ -19,7 +19,7 @@ namespace SdnEdge.Router.Control;
 /// </list>
 /// </summary>
 internal sealed class ConfigApplier(
-    PeState state, PortDevices devices, TunnelKeeper tunnels, SlowPathDriver slowPath, BgpDriver bgp, VpnDriver vpn, BfdDriver bfd,
+    PeState state, PortDevices devices, TunnelKeeper tunnels, SlowPathDriver slowPath, HostPort host, BgpDriver bgp, VpnDriver vpn, BfdDriver bfd,
     ControlLoop loop)
 {
     private const string NothingApplied = "nothing was applied; what ran goes on";
@@ -108,10 +108,11 @@ internal sealed class ConfigApplier(
 
         // 3. From here on nothing can.
         state.Config = next;
-        if (opened.Speaker is { } speaker) bgp.Use(speaker);
+        if (opened.Bgp is { } listening) bgp.Use(listening);
         opened.Commit();
         foreach (ConfigAction action in actions) stuck = Settle(() => Carry(action, opened)) ?? stuck;
         state.Publish(loop.Now);
+        host.Settle();
         stuck = Settle(state.Workers.Grace) ?? stuck;
         Tell("reloaded", string.Join("; ", actions));
         return new ReloadReply([.. actions.Select(a => a.ToString())], loop.Now);
@@ -141,13 +142,15 @@ internal sealed class ConfigApplier(
                 if (tunnels.Conflict(add.Tunnel, tunnelsGoing) is { } why) refused.Add(new ProblemError($"tunnels.{add.Tunnel.Name}", why));
             }
 
-            Try("bgp.peers", () => opened.Speaker = bgp.Open(next.Bgp));
+            Try("host", () => host.Prepare(next));
+            Try("bgp.peers", () => opened.Bgp = bgp.Open(next));
             Try("workers", state.Workers.Grace);
             return refused.Count == 0 ? opened : throw Refusal(refused);
         }
         catch
         {
             opened.Dispose();
+            host.Settle();
             throw;
         }
 
@@ -186,6 +189,7 @@ internal sealed class ConfigApplier(
     {
         state.AddPort(port, device);
         slowPath.SetPort(state.Ports[port.Name]);
+        host.Attach(port.Name);
     }
 
     private void Carry(ConfigAction action, Opened opened)
@@ -201,6 +205,7 @@ internal sealed class ConfigApplier(
                 vpn.Set(a.Vrf);
                 break;
             case RemoveVrf a:
+                host.DetachVrf(a.Vrf.Name);
                 vpn.Remove(a.Vrf.Name);
                 state.RemoveVrf(a.Vrf.Name);
                 break;
@@ -208,6 +213,7 @@ internal sealed class ConfigApplier(
                 AddPort(a.Port, opened.Devices[a.Port.Name]);
                 break;
             case RemovePort a:
+                host.Detach(a.Port.Name);
                 state.RemovePort(a.Port.Name, keepDevice: opened.IsInUse(state.Ports[a.Port.Name].Device));
                 break;
             case ChangePort a:
@@ -227,10 +233,12 @@ internal sealed class ConfigApplier(
                 state.WithdrawStatic(a.Route);
                 break;
             case AddPeer a:
+                host.AttachVrf(a.Peer.Vrf);
+                if (a.Peer.LinkPort is { } link) host.Attach(link);
                 bgp.AddPeer(a.Peer);
                 break;
             case RemovePeer a:
-                bgp.RemovePeer(a.Peer.Address);
+                bgp.RemovePeer(a.Peer);
                 break;
             case AddBfd a:
                 bfd.Add(a.Session);
@@ -260,8 +268,8 @@ internal sealed class ConfigApplier(
         /// <summary>Devices by their new port.</summary>
         public IReadOnlyDictionary<string, IFdPort> Devices => _devices;
 
-        /// <summary>The speaker of the first BGP peers; null: none is needed.</summary>
-        public Bgp.BgpSpeaker? Speaker { get; set; }
+        /// <summary>Where BGP listens from now on; null: nothing was opened.</summary>
+        public BgpDriver.Opened? Bgp { get; set; }
 
         /// <summary>True for a device that goes on with another port as it is.</summary>
         public bool IsInUse(IFdPort device) => _handedOver.Contains(device);
@@ -282,7 +290,7 @@ internal sealed class ConfigApplier(
                 if (!_handedOver.Contains(device)) devices.Abandon(device);
             }
 
-            Speaker?.Dispose();
+            Bgp?.Dispose();
         }
     }
 }

@@ -71,6 +71,12 @@ internal sealed class PeState : IFibNames, ITimed, IDisposable
     /// <summary>The host port; null when there is none.</summary>
     public PortState? HostPort { get; private set; }
 
+    /// <summary>Host ports that belong to one port's link, by that port.</summary>
+    public Dictionary<string, PortState> LinkHosts { get; } = [];
+
+    /// <summary>Host ports of VRFs other than the default one, by VRF.</summary>
+    public Dictionary<string, PortState> VrfHosts { get; } = [];
+
     public Dictionary<string, Tunnel> Tunnels { get; } = [];
 
     public Dictionary<string, RedirectGroup> Groups { get; } = [];
@@ -96,12 +102,12 @@ internal sealed class PeState : IFibNames, ITimed, IDisposable
     public RedirectGroup? Group(string name) => Groups.GetValueOrDefault(name);
 
     public PortState? PortByIndex(int index) => _ports.Values.FirstOrDefault(p => p.Entry.Index == index)
-        ?? (HostPort?.Entry.Index == index ? HostPort : null);
+        ?? (HostPort?.Entry.Index == index ? HostPort : LinkHosts.Values.Concat(VrfHosts.Values).FirstOrDefault(p => p.Entry.Index == index));
 
     public void AddVrf(VrfConfig config)
     {
         Vrf table = Plane.AddVrf(config.Name, config.Key);
-        var state = new VrfState(config, table, new LocRib(config.Name), new FibPublisher(table, this) { Mirror = Mirror });
+        var state = new VrfState(config, table, new LocRib(config.Name, Config.Bgp.ResolveByDefault), new FibPublisher(table, this) { Mirror = Mirror });
         _vrfs.Add(config.Name, state);
 
         // In every VRF, so that a probe that comes out of a tunnel finds the router.
@@ -149,8 +155,40 @@ internal sealed class PeState : IFibNames, ITimed, IDisposable
         int worker = Workers.Attach(entry.Index, device);
         Adjacency host = entry.Neighbors.GetOrAdd(Config.Loopbacks[0])!;
         host.Resolve(kernel, NeighborState.Permanent);
-        Plane.Host = host;
+        DataPlane.SetHost(host);
         HostPort = new PortState(new PortConfig("host", config.Device, config.Mtu), entry, device, worker);
+    }
+
+    /// <summary>Adds the host port of one port's link.</summary>
+    /// <param name="port">Name of that port.</param>
+    /// <param name="device">The device.</param>
+    /// <param name="kernel">MAC address of the kernel's end.</param>
+    public PortState AddLinkHost(string port, TapPort device, MacAddress kernel)
+    {
+        PortEntry link = _ports[port].Entry;
+        return LinkHosts[port] = AddKernel(device, kernel, _ports[port].Config.Mtu, link.Vrf, link.LinkLocal, link);
+    }
+
+    /// <summary>Adds the host port of a VRF.</summary>
+    /// <param name="vrf">Its name.</param>
+    /// <param name="device">The device.</param>
+    /// <param name="kernel">MAC address of the kernel's end.</param>
+    /// <param name="mtu">MTU of the device.</param>
+    public PortState AddVrfHost(string vrf, TapPort device, MacAddress kernel, int mtu)
+        => VrfHosts[vrf] = AddKernel(device, kernel, mtu, _vrfs[vrf].Table, Config.Loopbacks[0], null);
+
+    /// <summary>Takes the host port of a link away; its device stays open.</summary>
+    /// <exception cref="TimeoutException">A worker is stuck and may still use it.</exception>
+    public void RemoveLinkHost(string port)
+    {
+        if (LinkHosts.Remove(port, out PortState? host)) RemoveKernel(host);
+    }
+
+    /// <summary>Takes the host port of a VRF away; its device stays open.</summary>
+    /// <exception cref="TimeoutException">A worker is stuck and may still use it.</exception>
+    public void RemoveVrfHost(string vrf)
+    {
+        if (VrfHosts.Remove(vrf, out PortState? host)) RemoveKernel(host);
     }
 
     /// <summary>Takes a port away and closes its device, unless another port goes on with that.</summary>
@@ -296,8 +334,28 @@ internal sealed class PeState : IFibNames, ITimed, IDisposable
         Workers.Dispose();
         foreach (PortState port in _ports.Values) port.Device.Dispose();
         HostPort?.Device.Dispose();
+        foreach (PortState host in LinkHosts.Values.Concat(VrfHosts.Values)) host.Device.Dispose();
         foreach (Hold hold in Plane.Holds) hold.Dispose();
         foreach (VrfState vrf in _vrfs.Values) vrf.Table.Dispose();
+    }
+
+    private PortState AddKernel(TapPort device, MacAddress kernel, int mtu, Vrf vrf, IpAddress address, PortEntry? link)
+    {
+        var options = new PortOptions(device.Name, OwnMac(device.Name), mtu) { IsHost = true, Link = link };
+        PortEntry entry = Plane.AddPort(options, device, vrf);
+        int worker = Workers.Attach(entry.Index, device);
+        Adjacency host = entry.Neighbors.GetOrAdd(address)!;
+        host.Resolve(kernel, NeighborState.Permanent);
+        DataPlane.SetHost(host);
+        return new PortState(new PortConfig(device.Name, device.Device, mtu), entry, device, worker);
+    }
+
+    private void RemoveKernel(PortState host)
+    {
+        Workers.Detach(host.Worker, host.Entry.Index);
+        Steps.PortGoes(host.Entry);
+        Plane.RemovePort(host.Entry);
+        Workers.Grace();
     }
 
     private void OfferAddresses(PortConfig port)

@@ -17,7 +17,8 @@ internal sealed class PeView(PeState state, TunnelKeeper tunnels, SlowPathDriver
     public IReadOnlyList<PortInfo> Ports()
     {
         IEnumerable<PortState> all = state.Ports.Values.OrderBy(p => p.Entry.Index);
-        return [.. (state.HostPort is { } host ? all.Append(host) : all).Select(Port)];
+        return [.. (state.HostPort is { } host ? all.Append(host) : all).Concat(state.VrfHosts.Values)
+            .Concat(state.LinkHosts.Values).Select(Port)];
     }
 
     public IReadOnlyList<VrfInfo> Vrfs()
@@ -59,7 +60,7 @@ internal sealed class PeView(PeState state, TunnelKeeper tunnels, SlowPathDriver
         route.Hop.Spec.Kind is HopKind.Via or HopKind.Remote ? route.Hop.Spec.Address.ToString() : route.Hop.Spec.GroupName is { } group
             ? $"group {group}" : null,
         route.Hop.Resolved.Port, route.Attributes?.LocalPref ?? (route.Best ? bgp.Told(vrf.Config.Name, route.Prefix) : null),
-        route.Origin.Source == RouteSource.Bgp ? route.Origin.Peer.ToString() : null,
+        route.Origin.Source == RouteSource.Bgp ? route.Origin.PeerKey.ToString() : null,
         route.Attributes?.AsPathText(), route.WhyNot == RejectReason.None ? null : Kebab(route.WhyNot), route.InstalledAtNs)
     {
         Why = Damped(vrf, route) ?? BestPathReason.Text(route, all),

@@ -10,7 +10,8 @@ namespace SdnEdge.Router.Control;
 /// <summary>
 /// VRFs in BGP: what of their routes is told, and the tunnels that routes of other PEs go through. Runs on the control loop.
 /// <list type="number">
-/// <item>A VRF with a route distinguisher and export targets tells its connected and static routes and what a migration brought.</item>
+/// <item>A VRF with a route distinguisher and export targets tells its connected and static routes, what a migration brought, and what
+/// its CEs tell.</item>
 /// <item>Before the FIB of a VRF follows a change, the tunnels that its next hops name are made: one for each far end and key,
 /// and one by which the far end reaches us with our key.</item>
 /// <item>When a round is over, those that no next hop names any more go.</item>
@@ -20,7 +21,7 @@ internal sealed class VpnDriver(PeState state, TunnelKeeper tunnels, ControlLoop
 {
     private readonly Dictionary<string, VrfState> _vrfs = [];
     private readonly Dictionary<(string Vrf, IpPrefix Prefix), VpnMove> _moved = [];
-    private readonly HashSet<(string Vrf, IpPrefix Prefix)> _told = [];
+    private readonly Dictionary<(string Vrf, IpPrefix Prefix), PathAttributes?> _told = []; // with what a CE told of it
     private readonly Dictionary<(IpAddress Remote, uint Key), string> _made = [];
     private readonly HashSet<(IpAddress Remote, uint Key)> _wanted = [];
     private uint _localPref = 100;
@@ -41,7 +42,7 @@ internal sealed class VpnDriver(PeState state, TunnelKeeper tunnels, ControlLoop
     {
         if (_localPref == localPref) return;
         _localPref = localPref;
-        foreach ((string vrf, IpPrefix prefix) in _told) Advertise(vrf, prefix);
+        foreach ((string vrf, IpPrefix prefix) in _told.Keys) Advertise(vrf, prefix);
     }
 
     /// <summary>A VRF is there, or its distinguisher or targets have changed.</summary>
@@ -59,7 +60,7 @@ internal sealed class VpnDriver(PeState state, TunnelKeeper tunnels, ControlLoop
         _vrfs[config.Name] = vrf;
         Engine.SetVrf(new VpnVrfSettings(config.Name, rd, key) { Import = config.Import, Export = config.Export }, vrf.Rib, loop.Now);
         if (known) return;
-        foreach (RouteView route in vrf.Rib.BestRoutes().ToArray()) Tell(vrf, route.Prefix, route.Origin);
+        foreach (RouteView route in vrf.Rib.BestRoutes().ToArray()) Tell(vrf, route.Prefix, route.Origin, route.Attributes);
     }
 
     /// <summary>A VRF is about to go, or is in no VPN any more.</summary>
@@ -67,7 +68,7 @@ internal sealed class VpnDriver(PeState state, TunnelKeeper tunnels, ControlLoop
     {
         if (!_vrfs.Remove(name, out VrfState? vrf)) return;
         Engine!.RemoveVrf(name, loop.Now);
-        _told.RemoveWhere(t => t.Vrf == name);
+        foreach ((string Vrf, IpPrefix) told in _told.Keys.Where(t => t.Vrf == name).ToArray()) _told.Remove(told);
         _dirty = true;
 
         // Its table may go right after this: nothing may come out of a tunnel into it.
@@ -86,11 +87,11 @@ internal sealed class VpnDriver(PeState state, TunnelKeeper tunnels, ControlLoop
         else _moved[(vrf, prefix)] =
             new VpnMove(value.LocalPref, value.Move is { } move ? Math.Clamp(move, 0, MobilitySequence.Max)
             : _moved.GetValueOrDefault((vrf, prefix)).Move);
-        if (_told.Contains((vrf, prefix))) Advertise(vrf, prefix);
+        if (_told.ContainsKey((vrf, prefix))) Advertise(vrf, prefix);
     }
 
     /// <summary>The LOCAL_PREF with which a prefix is told; null when it is not told.</summary>
-    public uint? Told(string vrf, IpPrefix prefix) => _told.Contains((vrf, prefix)) ? LocalPrefOf(vrf, prefix) : null;
+    public uint? Told(string vrf, IpPrefix prefix) => _told.ContainsKey((vrf, prefix)) ? LocalPrefOf(vrf, prefix) : null;
 
     /// <summary>The FIB of a VRF is about to follow: what its next hops name must be there.</summary>
     public void RoutesChanging(VrfState vrf, ReadOnlySpan<RibChange> changes)
@@ -121,7 +122,8 @@ internal sealed class VpnDriver(PeState state, TunnelKeeper tunnels, ControlLoop
         {
             foreach (ref readonly RibChange change in changes)
             {
-                if (change.ChangedHop is null) Tell(vrf, change.Prefix, change.Native is null ? null : change.Origin);
+                if (change.ChangedHop is null) Tell(vrf, change.Prefix, change.Native is null ? null : change.Origin,
+                    change.Attributes);
             }
         }
     }
@@ -174,12 +176,13 @@ internal sealed class VpnDriver(PeState state, TunnelKeeper tunnels, ControlLoop
         _made.Add(wanted, name);
     }
 
-    private void Tell(VrfState vrf, IpPrefix prefix, RouteOrigin? origin)
+    private void Tell(VrfState vrf, IpPrefix prefix, RouteOrigin? origin, PathAttributes? attributes)
     {
         string name = vrf.Config.Name;
-        if (origin?.Source is RouteSource.Migration or RouteSource.Connected or RouteSource.Static or RouteSource.Neighbor)
+        bool fromCe = origin is { Source: RouteSource.Bgp, External: true };
+        if (fromCe || origin?.Source is RouteSource.Migration or RouteSource.Connected or RouteSource.Static or RouteSource.Neighbor)
         {
-            _told.Add((name, prefix));
+            _told[(name, prefix)] = fromCe ? attributes : null;
             Advertise(name, prefix);
         }
         else if (_told.Remove((name, prefix)))
@@ -189,10 +192,12 @@ internal sealed class VpnDriver(PeState state, TunnelKeeper tunnels, ControlLoop
     }
 
     private void Advertise(string vrf, IpPrefix prefix)
-        => Engine!.AdvertiseVpn(vrf, prefix, LocalPrefOf(vrf, prefix), _moved.GetValueOrDefault((vrf, prefix)).Move);
+        => Engine!.AdvertiseVpn(vrf, prefix, LocalPrefOf(vrf, prefix), _moved.GetValueOrDefault((vrf, prefix)).Move,
+            _told.GetValueOrDefault((vrf, prefix)));
 
-    private uint LocalPrefOf(string vrf, IpPrefix prefix) => _moved.TryGetValue((vrf, prefix), out VpnMove moved)
-        ? moved.LocalPref : _localPref;
+    // An import policy may have given a CE's route one of its own.
+    private uint LocalPrefOf(string vrf, IpPrefix prefix) => _moved.TryGetValue((vrf, prefix), out VpnMove moved) ? moved.LocalPref
+        : _told.GetValueOrDefault((vrf, prefix))?.LocalPref ?? _localPref;
 
     private readonly record struct VpnMove(uint LocalPref, long Move);
 }

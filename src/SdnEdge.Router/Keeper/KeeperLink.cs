@@ -142,6 +142,22 @@ public sealed class KeeperLink : IDisposable
         return TapPort.Open(name, device, options);
     }
 
+    /// <summary>Takes a device in another namespace that the keeper had; null: it had none, or it is gone. <see cref="Keep"/> is not needed
+    /// then.</summary>
+    internal TapPort? Adopt(string name)
+    {
+        if (!_adopted.Remove(name, out TapPort? port)) return null;
+        try
+        {
+            using (port.OpenNamespace()) return port;
+        }
+        catch (LinuxException)
+        {
+            Forget(port);
+            return null;
+        }
+    }
+
     /// <summary>Gives the keeper the device of a port that is in use from now on, in place of the one it had by this name.</summary>
     internal void Keep(TapPort port)
     {

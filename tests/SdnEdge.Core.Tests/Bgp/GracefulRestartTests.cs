@@ -67,6 +67,31 @@ public sealed class GracefulRestartTests
         Assert.Null(_a.BestVia(One));
     }
 
+    /// <summary>Before, they came back as best when the next hop did, while nobody had heard of the peer.</summary>
+    [Fact]
+    public void Stale_routes_whose_next_hop_is_lost_go_for_good_and_those_with_another_stay()
+    {
+        IpPrefix core = IpPrefix.Parse("10.255.0.0/16");
+        _net.Kill(_b);
+        _a.Rib.Withdraw(_a.Connected, core, _net.Now);
+        _net.Settle();
+        Assert.Equal(0, _a.Engine.NextDeadline);
+        _net.Advance(100 * SimNetwork.Millisecond);
+        _a.Rib.Offer(_a.Connected, core, HopSpec.Connected("core"), null, _net.Now);
+        _net.Settle();
+        Assert.Null(_a.Rib.Best(IpPrefix.Parse(One)));
+        Assert.Equal(SimNetwork.Address6(2), _a.BestVia(Six));
+        Assert.Equal(1, _toB.Origin.Prefixes);
+
+        // A next hop that is back before anybody has looked was never lost, and the peer's return brings all.
+        _a.Rib.Withdraw(_a.Connected, IpPrefix.Parse("fd00:ff::/64"), _net.Now);
+        _a.Rib.Offer(_a.Connected, IpPrefix.Parse("fd00:ff::/64"), HopSpec.Connected("core"), null, _net.Now);
+        _net.Advance(100 * SimNetwork.Millisecond);
+        Assert.Equal(1, _toB.Origin.Prefixes);
+        Back(kept: BgpFamilies.Both, One, Two, Six);
+        Assert.Equal(3, _toB.Origin.Prefixes);
+    }
+
     [Fact]
     public void A_family_whose_forwarding_was_not_kept_goes_as_soon_as_the_peer_is_back()
     {

@@ -208,14 +208,15 @@ internal sealed class SimSpeaker : IBgpWire
         _network = network;
         Address = address;
         Engine = new BgpEngine(settings, Rib, this);
-        var connected = new RouteOrigin(RouteSource.Connected, "connected");
-        Rib.Offer(connected, IpPrefix.Parse("10.255.0.0/16"), HopSpec.Connected("core"), null, 0);
-        Rib.Offer(connected, IpPrefix.Parse("fd00:ff::/64"), HopSpec.Connected("core"), null, 0);
+        Rib.Offer(Connected, IpPrefix.Parse("10.255.0.0/16"), HopSpec.Connected("core"), null, 0);
+        Rib.Offer(Connected, IpPrefix.Parse("fd00:ff::/64"), HopSpec.Connected("core"), null, 0);
     }
 
     public IpAddress Address { get; }
 
     public LocRib Rib { get; } = new("default");
+
+    public RouteOrigin Connected { get; } = new(RouteSource.Connected, "connected");
 
     public BgpEngine Engine { get; }
 

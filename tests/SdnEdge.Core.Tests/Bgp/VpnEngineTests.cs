@@ -47,6 +47,46 @@ public sealed class VpnEngineTests
         Assert.Equal(1, _b.Engine.VpnPrefixes);
     }
 
+    /// <summary>Before, a VRF told nothing that it had learnt by BGP.</summary>
+    [Fact]
+    public void What_a_CE_told_goes_on_with_its_path_and_the_targets_of_the_VRF_in_place_of_its_own()
+    {
+        Peers();
+        PathAttributes learned = _a.Engine.Attributes.Intern(new AttributeBuilder().Clear().Origin(BgpOrigin.Egp).Path(65009, 65010).Med(7)
+            .Set(AttributeFlags.Optional | AttributeFlags.Transitive, AttributeCode.ExtendedCommunities,
+                UpdateBytes.Hex("0002FDE8000000C8 0003FDE800000005")).Build()); // rt:65000:200, soo:65000:5
+        _a.Engine.AdvertiseVpn("red", Site, 120, learned: learned);
+        _net.Settle();
+        PathAttributes told = Assert.NotNull(_redB.Best(Site)).Attributes!;
+        Assert.Equal(("65009 65010", BgpOrigin.Egp, 7u, 120u), (told.AsPathText(), told.Origin, told.Med, told.LocalPref));
+        Assert.Equal(["soo:65000:5", "rt:65000:100"], BgpCommunity.Of(told, CommunityKind.Extended).Select(c => c.ToString()));
+        Assert.Null(_blueB.Best(Site));
+    }
+
+    /// <summary>Route targets are the provider's.</summary>
+    [Theory]
+    [InlineData(true, "soo:65000:5")]
+    [InlineData(false, "rt:65000:100 soo:65000:5")]
+    public void A_speaker_of_a_VRF_tells_no_route_targets_to_a_CE(bool ofVrf, string told)
+    {
+        SimSpeaker pe = _net.Add(5, with: s => s with { OfVrf = ofVrf }), ce = _net.Add(6, 65009), other = _net.Add(7, 65007);
+        foreach ((SimSpeaker to, uint number) in ((SimSpeaker, uint)[])[(ce, 65009), (other, 65007)])
+        {
+            pe.Peer(to, number, s => s with { Import = PrefixList.All, Export = PrefixList.All });
+            to.Peer(pe, 65000, s => s with { Import = PrefixList.All, Export = PrefixList.All });
+        }
+
+        other.Engine.Advertise(Site, 100);
+        _net.Settle();
+        RouteView route = Assert.NotNull(pe.Rib.Best(Site));
+        PathAttributes marked = pe.Engine.Attributes.Intern(new AttributeBuilder().Load(route.Attributes!)
+            .Set(AttributeFlags.Optional | AttributeFlags.Transitive, AttributeCode.ExtendedCommunities,
+                UpdateBytes.Hex("0002FDE800000064 0003FDE800000005")).Build());
+        pe.Rib.Offer(route.Origin, Site, route.Hop.Spec, marked, _net.Now);
+        _net.Settle();
+        Assert.Equal(told, string.Join(' ', BgpCommunity.Of(Assert.NotNull(ce.Rib.Best(Site)).Attributes!, CommunityKind.Extended)));
+    }
+
     [Fact]
     public void Equal_prefixes_of_two_customers_do_not_meet()
     {

@@ -41,6 +41,11 @@ public sealed class BgpConfigTests
     [InlineData("ttlSecurity: 1, multihop: 3", "7", "multihop", "keep ttlSecurity")]
     [InlineData("multihop: 1", "7", "multihop", "2 to 255")]
     [InlineData("password: \"\"", "7", "password", "1 to 80")]
+    [InlineData("tcpAo: { secret: x }", "7", "tcpAo.id", "is missing")]
+    [InlineData("tcpAo: { id: 256, secret: x }", "7", "tcpAo.id", "0 to 255")]
+    [InlineData("tcpAo: { id: 1 }", "7", "tcpAo.secret", "is missing")]
+    [InlineData("tcpAo: { id: 1, algorithm: md5, secret: x }", "7", "tcpAo.algorithm", "hmac-sha-1-96, aes-128-cmac-96")]
+    [InlineData("tcpAo: { id: 1, secret: x }, password: y", "7", "tcpAo", "keep one")]
     [InlineData("maxPrefixes: { warning: 50 }", "7", "maxPrefixes", "ipv4: NUMBER")]
     [InlineData("maxPrefixes: { ipv4: 0 }", "7", "maxPrefixes.ipv4", "1 to 100000000")]
     [InlineData("maxPrefixes: { ipv4: 10, warn: 7 }", "7", "maxPrefixes.warn", "")]
@@ -54,6 +59,21 @@ public sealed class BgpConfigTests
         Assert.Equal(line, $"{error.Line}");
         Assert.EndsWith(field, error.Field, StringComparison.Ordinal);
         Assert.Contains(says, error.Message, StringComparison.Ordinal);
+    }
+
+    /// <summary>Keys that documents promised or peers need, and the file did not take.</summary>
+    [Fact]
+    public void TCP_AO_and_next_hops_by_the_default_route_are_read()
+    {
+        BgpConfig config = Good("bgp:\n  resolveByDefault: true\n  peers:\n"
+            + "    - { address: 10.255.0.2, as: 65001, nextHopSelf: true, tcpAo: { id: 5, receiveId: 6, algorithm: aes-128-cmac-96, secret: x } }\n"
+            + "    - { address: 10.255.0.3, as: 65001, tcpAo: { id: 7, secret: y } }\n");
+        Assert.True(config.ResolveByDefault);
+        Assert.False(Good("bgp:\n  port: 179\n").ResolveByDefault);
+        Assert.True(config.Peers[0].NextHopSelf);
+        Assert.Equal(new BgpAoKey(5, 6, BgpAoAlgorithm.AesCmac, new BgpPassword("x")), config.Peers[0].Ao);
+        Assert.Equal(new BgpAoKey(7, 7, BgpAoAlgorithm.HmacSha1, new BgpPassword("y")), config.Peers[1].Ao);
+        Assert.DoesNotContain("Secret = y", config.Peers[1].ToString(), StringComparison.Ordinal);
     }
 
     [Fact]

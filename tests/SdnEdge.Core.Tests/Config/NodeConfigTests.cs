@@ -60,7 +60,8 @@ public sealed class NodeConfigTests
             Key = 42, Encapsulation = TunnelEncapsulation.GreInUdp, Ttl = 64, Dscp = DscpMode.Pipe, Ecn = EcnMode.Compatibility,
             MssClamp = true, Checksum = true, Mtu = 1400,
         }, tunnel);
-        Assert.Equal(new BgpPeerConfig(IpAddress.Parse("10.255.0.2"), 65000, 9, true), Assert.Single(config.Bgp.Peers));
+        Assert.Equal(new BgpPeerConfig(IpAddress.Parse("10.255.0.2"), 65000, 9, true) { Local = IpAddress.Parse("10.255.0.1") },
+            Assert.Single(config.Bgp.Peers));
         Assert.Equal(AdvertiseSources.Connected | AdvertiseSources.Static, config.Bgp.Advertise);
         Assert.Equal(new ApiTcpConfig(IpAddress.Parse("fd00:ff::1"), 8443, "/etc/a.crt", "/etc/a.key", "/etc/ca.crt"), config.Api.Tcp);
         Assert.Equal(4317, config.Telemetry.Otlp!.Port);

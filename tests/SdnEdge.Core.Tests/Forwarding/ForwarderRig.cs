@@ -100,7 +100,7 @@ internal sealed class ForwarderRig : IDisposable
         Route("fd00:ff::2/128", ForwardingDecision.Via(PeBv6));
         if (!host) return;
         HostPort = Plane.AddPort(new PortOptions("host0", MacAddress.Parse("02:00:00:00:fe:01"), 9000) { IsHost = true }, HostDevice, Vrf);
-        Plane.Host = Resolve(HostPort, Loopback4, HostMac);
+        DataPlane.SetHost(Resolve(HostPort, Loopback4, HostMac));
     }
 
     public DataPlane Plane { get; }

@@ -30,7 +30,7 @@ internal sealed class MirrorWorld : IDisposable
         AddPort();
         Adjacency host = _ports[0].Neighbors.GetOrAdd(IpAddress.Parse("10.255.0.1"))!;
         host.Resolve(new MacAddress(0x02_0000_0000_01), NeighborState.Permanent);
-        Plane.Host = host;
+        DataPlane.SetHost(host);
     }
 
     public DataPlane Plane { get; } = new(1);
@@ -139,7 +139,8 @@ internal sealed class MirrorWorld : IDisposable
                 + string.Join(' ', p.Neighbors.Snapshot().Where(n => n.Mac is not null).OrderBy(n => n.Address)
                 .Select(n => $"{n.Address}={n.Mac}")))
             .Concat(plane.Tunnels.Select(t => $"{t.Options} {t.Vrf.Name} {t.Underlay.Name} {t.Up} {t.PathMtu}").Order(StringComparer.Ordinal))
-            .Append($"host {plane.Host?.Address} {plane.Host?.Mac}"));
+            .Concat(plane.Vrfs.Where(v => v?.Host is not null).Select(v => $"host of {v!.Name} {v.Host!.Address} {v.Host.Mac}"))
+            .Concat(plane.Ports.Where(p => p?.Host is not null).Select(p => $"host of {p!.Name} {p.Host!.Address} {p.Host.Mac}")));
 
     public void Dispose()
     {
@@ -152,8 +153,16 @@ internal sealed class MirrorWorld : IDisposable
     private void AddPort()
     {
         string name = $"p{++_names}";
-        _ports.Add(Plane.AddPort(new PortOptions(name, new MacAddress(0x02_0000_0002_00 + (ulong)_names), 1500),
-            new MemoryPort(name), Any(_vrfs)));
+        PortEntry? link = _ports.Count > 2 && _random.Next(2) == 0 ? Any(_ports) : null;
+        PortEntry port = Plane.AddPort(
+            new PortOptions(name, new MacAddress(0x02_0000_0002_00 + (ulong)_names), 1500) { IsHost = link is not null, Link = link },
+            new MemoryPort(name), link?.Vrf ?? Any(_vrfs));
+        _ports.Add(port);
+        if (link is null) return;
+        Adjacency kernel = port.Neighbors.GetOrAdd(link.LinkLocal)!;
+        kernel.Resolve(new MacAddress(0x02_0000_0003_00 + (ulong)_names), NeighborState.Permanent);
+        DataPlane.SetHost(kernel);
+        Source.Neighbor(kernel);
     }
 
     private void AddLeaf()

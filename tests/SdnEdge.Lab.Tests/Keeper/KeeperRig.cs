@@ -30,6 +30,7 @@ internal sealed class KeeperRig : IAsyncDisposable
     private readonly List<Process> _processes = [];
     private readonly List<string> _said = [];
     private string _bfd = "";
+    private Func<int, string> _addressOf = static i => $"10.255.0.{i}";
 
     private KeeperRig()
     {
@@ -56,10 +57,12 @@ internal sealed class KeeperRig : IAsyncDisposable
     /// <param name="peersOfNext">More peers of pe-n, a line of its configuration each.</param>
     /// <param name="next">Starts something else in pe-n's place; null: pe-n.</param>
     /// <param name="bfd">The <c>bfd:</c> of the session between the two; null: none.</param>
+    /// <param name="addressOf">Address at which each speaks BGP, by number; null: the loopback.</param>
     public static async Task<KeeperRig> StartAsync(IReadOnlyList<string>? program = null, string peersOfNext = "",
-        Func<KeeperRig, Task>? next = null, string? bfd = null)
+        Func<KeeperRig, Task>? next = null, string? bfd = null, Func<int, string>? addressOf = null)
     {
         var rig = new KeeperRig { _bfd = bfd is null ? "" : $", bfd: {bfd}" };
+        if (addressOf is not null) rig._addressOf = addressOf;
         try
         {
             await rig.BuildAsync(program ?? RunningLab.Self, peersOfNext, next);
@@ -227,14 +230,14 @@ internal sealed class KeeperRig : IAsyncDisposable
             host: { device: host0 }
             ports:
               - { name: {{port}}, device: tap-{{port}}, mtu: {{PortMtu}}, addresses: [{{address}}] }
-              - { name: b, device: tap-b, addresses: [172.16.0.{{self}}/24] }
+              - { name: b, device: tap-b, addresses: [172.16.0.{{self}}/24], mac: "02:00:00:00:b0:0{{self}}" }
             static:
               - { prefix: 10.255.0.{{peer}}/32, via: 172.16.0.{{peer}} }
             bgp:
               advertise: [connected]
               gracefulRestart: { mode: full, restartTime: 120 }
               peers:
-                - { address: 10.255.0.{{peer}}, as: 65000{{_bfd}} }
+                - { address: "{{_addressOf(peer)}}", as: 65000{{_bfd}} }
             {{(peers.Length == 0 ? "" : "    " + peers)}}
             api: { unix: {{socket}} }
             state: { folder: {{Path.Combine(_folder, name + ".state")}} }

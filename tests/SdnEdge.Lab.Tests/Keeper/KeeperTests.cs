@@ -53,6 +53,32 @@ public sealed class KeeperTests(ITestOutputHelper output)
             _ => Task.FromResult(rig.Said.Contains("was ended by signal 9", StringComparison.Ordinal)));
     }
 
+    /// <summary>Before, there was no session on a link: its kernel had neither of these addresses.</summary>
+    [RootFact]
+    public Task A_session_on_a_links_address_comes_back_through_the_keeper() => ComesBackAsync(i => $"172.16.0.{i}");
+
+    [RootFact]
+    public Task A_session_between_link_local_addresses_comes_back_through_the_keeper() => ComesBackAsync(i => $"fe80::ff:fe00:b00{i}%b");
+
+    private static async Task ComesBackAsync(Func<int, string> addressOf)
+    {
+        await using KeeperRig rig = await KeeperRig.StartAsync(addressOf: addressOf);
+        for (int life = 1; life <= 2; life++)
+        {
+            KeeperRig.Kill(await rig.PeAsync());
+            int ends = life;
+            await rig.UntilAsync("the session is up again", async peer =>
+                (await peer.BgpPeersAsync())[0] is { State: "established" } up && up.GracefulEnds == ends
+                && !Assert.Single(await peer.RoutesAsync(null, "10.1.0.0/24", default)).Stale, rig.Next);
+            await rig.TakenBackAsync(life);
+        }
+
+        Assert.Equal(addressOf(2), (await rig.Kept.BgpPeersAsync())[0].Address);
+        await NeverWentAsync(rig.Next, "10.1.0.0/24");
+        await rig.UntilAsync("ha gets an answer from hb", async _ => (await KeeperRig.RunAsync("ip", "netns", "exec", rig.Space("ha"), "sh",
+            "-c", "ping -c 1 -W 1 10.2.0.10 || true")).Contains(" 0% packet loss", StringComparison.Ordinal));
+    }
+
     [RootFact]
     public async Task It_may_be_killed_again_before_it_has_taken_forwarding_back()
     {

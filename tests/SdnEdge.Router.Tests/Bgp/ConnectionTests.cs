@@ -47,8 +47,8 @@ public sealed class ConnectionTests
         listener.Start();
         var inputs = Channel.CreateUnbounded<BgpInput>();
         var connection = new BgpConnection(null!, ConnectionSide.Outgoing, inputs.Writer, static () => { });
-        await connection.ConnectAsync(() => new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp), null,
-            listener.LocalEndpoint);
+        await connection.ConnectAsync(() => new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp), () => null,
+            () => listener.LocalEndpoint);
         Assert.Equal(BgpInputKind.Connected, (await inputs.Reader.ReadAsync()).Kind);
         using Socket peer = await listener.AcceptSocketAsync();
         if (run) connection.Run();

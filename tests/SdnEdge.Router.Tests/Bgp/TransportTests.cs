@@ -1,5 +1,6 @@
 using SdnEdge.Core.Bgp;
 using SdnEdge.Core.Wire;
+using SdnEdge.Linux;
 using Xunit;
 
 namespace SdnEdge.Router.Tests.Bgp;
@@ -55,6 +56,31 @@ public sealed class TransportTests
         pair.B.Await(() => toA.State == BgpState.Established, "at the other end too");
     }
 
+    /// <summary>Before there was no TCP-AO.</summary>
+    [Fact]
+    public void With_the_same_TCP_AO_key_the_session_comes_up_and_on_a_kernel_without_it_none_does_unauthenticated()
+    {
+        var key = new BgpAoKey(1, 2, BgpAoAlgorithm.HmacSha1, new BgpPassword("secret"));
+        using var pair = new Pair(s => s with { Ao = key }, s => s with { Ao = key with { SendId = 2, ReceiveId = 1 } });
+        if (BgpSocketOptions.HasAo)
+        {
+            pair.A.Await(() => pair.ToB.State == BgpState.Established, "the session is up");
+            pair.Quiet();
+            return;
+        }
+
+        Refused(pair);
+        Assert.Contains(pair.Faults, f => f.StartsWith("the kernel refuses TCP-AO", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public void With_TCP_AO_at_one_end_only_no_connection_comes_about()
+    {
+        var key = new BgpAoKey(1, 1, BgpAoAlgorithm.AesCmac, new BgpPassword("secret"));
+        using var pair = new Pair(s => s with { Ao = key }, s => s);
+        Refused(pair);
+    }
+
     private static void Refused(Pair pair)
     {
         // Both ends have tried more than once (each attempt is given up after the connect retry time), and no OPEN came through.
@@ -92,7 +118,9 @@ public sealed class TransportTests
             host.AddPeer(with(new BgpPeerSettings(TwoSpeakersTests.Address(other), 65000) { Port = _port,
                 ConnectRetryMilliseconds = 300 }));
 
-        public void Quiet() => Assert.Empty(A.Ask(() => _faults.ToList()));
+        public IReadOnlyList<string> Faults => A.Ask(() => _faults.ToList());
+
+        public void Quiet() => Assert.Empty(Faults);
 
         public void Dispose()
         {

@@ -66,7 +66,13 @@ internal static class HostileMessages
             $"04 FDE8 0009 {Id} 07 0205 4103 00FDE8");
         yield return Wrong("5492 4", "multiprotocol capability of three bytes", BgpFault.OpenMalformed, "0200",
             $"04 FDE8 0009 {Id} 07 0205 0103 000101");
-        yield return Wrong("5492 5", "no family in common", BgpFault.OpenCapability, "0207", $"04 FDE8 0009 {Id} 08 0206 0104 00190041");
+        // The AS field of two octets was not looked at where the capability was there.
+        yield return Wrong("7607 2", "AS 0 beside a good 4-octet AS", BgpFault.OpenPeerAs, "0202",
+            $"04 0000 0009 {Id} 08 0206 4104 0000FDE8");
+
+        // The NOTIFICATION did not say which capabilities were missed.
+        yield return Wrong("5492 5", "no family in common", BgpFault.OpenCapability, "0207", $"04 FDE8 0009 {Id} 08 0206 0104 00190041",
+            "010400010001010400020001010400010080010400020080");
         yield return Wrong("9072 2", "extended form, longer than the message", BgpFault.OpenMalformed, "0200",
             $"04 FDE8 0009 {Id} FF FF0005 020001 41");
         yield return Wrong("9072 2", "extended form, parameter overruns", BgpFault.OpenMalformed, "0200",
