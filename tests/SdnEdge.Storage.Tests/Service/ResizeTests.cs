@@ -179,8 +179,8 @@ public sealed class ResizeTests
             Assert.Equal(Larger, image.Length);
         }
 
-        // 2. The owner there grows in its turn: what the branch had written reads as zeros, and not in the mark of the branch, which a newer
-        // and smaller one keeps for it.
+        // 2. The owner there grows in its turn: what the branch had written reads as zeros, and not so in the branch's mark, for which a
+        // newer and smaller one keeps it.
         await two.ApiB.MarkAsync(TwoStores.Volume, new MarkRequest("again"));
         await Patience.UntilAsync(async () => (await two.ApiA.MarksAsync(TwoStores.Volume)).Any(m => m.Name == "again"), two.Told);
         await two.ApiB.ResizeAsync(TwoStores.Volume, new VolumeResizeRequest(Larger + Mebibyte));

@@ -177,7 +177,8 @@ internal sealed partial class TwoStores : IAsyncDisposable
             new ExportConfig(Path.Combine(_folder, name + ".nbd"), null),
             new ReplicationLinkConfig(tls, [new StorePeer(peer, loopback, peerPort)]),
             [
-                new VolumeConfig(Volume, !owner && ReplicaSize > 0 ? ReplicaSize : Size, !owner ? ReplicaImage : File.Exists(Imported) ? Imported : null, owner, peer, _mode,
+                new VolumeConfig(Volume, !owner && ReplicaSize > 0 ? ReplicaSize : Size,
+                    !owner ? ReplicaImage : File.Exists(Imported) ? Imported : null, owner, peer, _mode,
                     _policy ?? new ReplicationPolicy()) { Identity = Identity },
             ])
         {
