@@ -60,6 +60,8 @@ public static class HostNetwork
     /// <exception cref="IOException">A command failed; the message has it and its answer.</exception>
     public static void SetAddresses(string device, MacAddress gateway, IReadOnlyCollection<IpAddress> addresses)
     {
+        // Else the kernel answers ARP for them on every other device of the namespace, such as the bridge that a port's TAP is in.
+        WriteSetting("/proc/sys/net/ipv4/conf/all/arp_ignore", "1");
         foreach (IpFamily family in (ReadOnlySpan<IpFamily>)[IpFamily.V4, IpFamily.V6])
         {
             HashSet<IpAddress> wanted = [.. addresses.Where(a => a.Family == family)];

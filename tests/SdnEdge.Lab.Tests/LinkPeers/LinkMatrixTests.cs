@@ -50,6 +50,11 @@ public sealed class LinkMatrixTests
                 string said = await lab.ConnectAsync("ce", address, 4444);
                 Assert.True(said.Contains("refused", StringComparison.Ordinal), $"{address}: {said}");
             }
+
+            // By the data plane: a kernel that has the address must not answer ARP for it on the bridge that the port's TAP is in.
+            PortInfo port = (await lab.Pe.PortsAsync()).Single(p => p.Name == "v4");
+            Assert.Contains($"lladdr {port.Mac} ", await lab.RunAsync("ce", "ip", "neigh", "show", "172.16.1.1"), StringComparison.Ordinal);
+            Assert.Equal("1", (await lab.RunAsync("pe", "cat", "/proc/sys/net/ipv4/conf/all/arp_ignore")).Trim());
         });
 
         string row = LinkMatrix.Row(make.Name, cells);
