@@ -79,7 +79,8 @@ public static unsafe class Namespaces
         try
         {
             space.DangerousAddRef(ref held);
-            if (Libc.SetNamespace((int)space.DangerousGetHandle(), Libc.CLONE_NEWNET) < 0) throw LinuxException.Last("enter a network namespace");
+            if (Libc.SetNamespace((int)space.DangerousGetHandle(), Libc.CLONE_NEWNET) < 0)
+                throw LinuxException.Last("enter a network namespace");
         }
         finally
         {

@@ -68,7 +68,8 @@ public static class BgpSocketOptions
     // struct tcp_ao_add: sockaddr_storage, algorithm (64), ifindex (4), current and next (4), padding (2), prefix length (1), send id (1),
     // receive id (1), length of the code (1), flags (1), key length (1), key (80). struct tcp_ao_del has no algorithm, and ends with the
     // ids and three bytes more.
-    private const int AoNameSize = 64, AoFlagsAt = AddressSize + AoNameSize + 4, AoPrefixAt = AoFlagsAt + 6, AoSize = AoPrefixAt + 6 + MaxKey;
+    private const int AoNameSize = 64, AoFlagsAt = AddressSize + AoNameSize + 4, AoPrefixAt = AoFlagsAt + 6;
+    private const int AoSize = AoPrefixAt + 6 + MaxKey;
     private const int AoDelPrefixAt = AddressSize + 10, AoDelSize = AoDelPrefixAt + 6;
     private const byte AoCodeBytes = 12;
 

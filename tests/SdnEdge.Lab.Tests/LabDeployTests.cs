@@ -98,7 +98,8 @@ public sealed class LabDeployTests
     public async Task A_line_of_exec_that_fails_is_told_and_the_next_ones_are_run_all_the_same()
     {
         await using var instance = LabInstance.Of(TwoHosts.Replace("exec: [ip address add 10.9.0.2/24 dev eth1]", """
-            exec: [ip address add 10.9.0.2/99 dev eth1, ip address add 10.9.0.2/24 dev eth1, "false # a comment", "ip link add d0 type bridge"]
+            exec: [ip address add 10.9.0.2/99 dev eth1, ip address add 10.9.0.2/24 dev eth1, "false # a comment", "sleep 600 &",
+              "ip link add d0 type bridge"]
             """, StringComparison.Ordinal));
         var told = new List<string>();
         RunningLab lab = await instance.DeployAsync(instance.Options with { Progress = line => { lock (told) told.Add(line); } });

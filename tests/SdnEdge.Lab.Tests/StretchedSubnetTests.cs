@@ -95,7 +95,8 @@ public sealed class StretchedSubnetTests
     {
         string source = Path.GetDirectoryName(LabFiles.Figure1)!, files = Path.Combine(instance.Root, "figure1");
         Directory.CreateDirectory(files);
-        foreach (string file in Directory.GetFiles(Path.Combine(source, "figure1"))) File.Copy(file, Path.Combine(files, Path.GetFileName(file)));
+        foreach (string file in Directory.GetFiles(Path.Combine(source, "figure1")))
+            File.Copy(file, Path.Combine(files, Path.GetFileName(file)));
         string topology = Path.Combine(instance.Root, "figure1.clab.yml"), before = File.ReadAllText(LabFiles.Figure1);
         string text = change(before);
         Assert.NotEqual(before, text);

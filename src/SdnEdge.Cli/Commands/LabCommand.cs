@@ -84,7 +84,8 @@ internal static class LabCommand
     {
         var node = new Argument<string>("node") { Description = "The node, as the topology file names it." };
         var command = new Command("restart",
-            "Starts what has ended of a node again, with its startup-config as it is now, and waits until the lab works. What runs goes on.")
+            "Starts what has ended of a node again, with its startup-config as it is now, and waits until the lab works. What runs "
+            + "goes on.")
         {
             node, Name, StateRoot,
         };
@@ -95,7 +96,8 @@ internal static class LabCommand
             {
                 StateRoot = parse.GetValue(StateRoot)!, Progress = line => Console.Error.WriteLine(line),
             }, cancel);
-            Console.WriteLine(started.Count == 0 ? $"{name} runs: nothing was to be started." : $"{name}: {string.Join(", ", started)} started.");
+            Console.WriteLine(started.Count == 0 ? $"{name} runs: nothing was to be started."
+                : $"{name}: {string.Join(", ", started)} started.");
             return 0;
         }));
         return command;

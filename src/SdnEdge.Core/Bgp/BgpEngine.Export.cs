@@ -178,7 +178,8 @@ public sealed partial class BgpEngine
     {
         if (peer.Export.Find(prefix, attributes) is not { } term) return null;
         PathAttributes told = reflectedFrom is not null
-            ? _export.Reflected(attributes, reflectedFrom.PeerRouterId, CanTell(peer, prefix.Family, hop!.Spec.Address) ? hop.Spec.Address : default)
+            ? _export.Reflected(attributes, reflectedFrom.PeerRouterId,
+                CanTell(peer, prefix.Family, hop!.Spec.Address) ? hop.Spec.Address : default)
             : _export.For(peer.External, attributes, RoleRules.AddsOtcOnEgress(peer.Role));
         if (hop is not null && KeepsHop(peer, prefix.Family, hop.Spec.Address)) told = _export.WithNextHop(told, hop.Spec.Address);
         return _editor.Edit(term, told, peer.External);

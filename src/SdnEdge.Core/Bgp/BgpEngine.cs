@@ -302,7 +302,8 @@ public sealed partial class BgpEngine
             case FsmActionKind.SendOpen:
                 var open = new OpenMessage(_settings.As, peer.Settings.HoldTimeSeconds, _settings.RouterId, peer.Settings.Families,
                     FourOctetAs: true, RouteRefresh: true) { EnhancedRefresh = true, ExtendedMessages = peer.Settings.ExtendedMessages,
-                    ExtendedNextHop = peer.Settings.ExtendedNextHop, GracefulRestart = RestartCapability(peer), Role = peer.Role, AddPathReceiveFamilies = peer.Settings.AddPath
+                    ExtendedNextHop = peer.Settings.ExtendedNextHop, GracefulRestart = RestartCapability(peer), Role = peer.Role,
+                    AddPathReceiveFamilies = peer.Settings.AddPath
                     ? peer.Settings.Families & BgpFamilies.Both : BgpFamilies.None };
                 Send(peer, action.Side, open.Write(_message));
                 break;

@@ -14,7 +14,8 @@ public readonly record struct BgpPeerKey(IpAddress Address, string? Zone = null)
     /// <summary>The key of a peer, as its configuration names it.</summary>
     /// <param name="address">The peer's address.</param>
     /// <param name="port">The port that it is on, whether its address needs it or not; null: none.</param>
-    public static BgpPeerKey Of(IpAddress address, string? port) => new(address, address is { IsV6: true, IsLinkLocal: true } ? port : null);
+    public static BgpPeerKey Of(IpAddress address, string? port)
+        => new(address, address is { IsV6: true, IsLinkLocal: true } ? port : null);
 
     /// <summary>Reads <c>192.0.2.1</c>, <c>2001:db8::1</c> or <c>fe80::1%core</c>.</summary>
     public static bool TryParse(string? text, out BgpPeerKey key)

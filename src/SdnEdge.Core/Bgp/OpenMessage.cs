@@ -244,7 +244,8 @@ public sealed record OpenMessage(uint As, ushort HoldTimeSeconds, uint RouterId,
                     // Several of them: the last one counts (RFC 4724 3).
                     found.GracefulRestart = Bgp.GracefulRestart.Read(value);
                     break;
-                case CapabilityExtendedNextHop or CapabilityExtendedMessage or CapabilityMultiprotocol or CapabilityFourOctetAs or CapabilityRouteRefresh
+                case CapabilityExtendedNextHop or CapabilityExtendedMessage or CapabilityMultiprotocol or CapabilityFourOctetAs
+                    or CapabilityRouteRefresh
                     or CapabilityEnhancedRefresh or CapabilityGracefulRestart or CapabilityRole or CapabilityAddPath:
                     return false;
                 default:

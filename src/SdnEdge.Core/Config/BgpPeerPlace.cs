@@ -63,16 +63,16 @@ internal static class BgpPeerPlace
         if (local is not null) return From(item, peer, local, link, ports, node);
         if (link is null && peer.Vrf != NodeConfig.DefaultVrf && node.Vrfs.Any(v => v.Name == peer.Vrf))
         {
-            item.Error("address", $"'{key.Address}' is in no subnet of a port of VRF '{peer.Vrf}'; write the address of a CE on a link there, or "
-                + $"local: PORT and multihop for one behind it");
+            item.Error("address", $"'{key.Address}' is in no subnet of a port of VRF '{peer.Vrf}'; write the address of a CE on a link there, "
+                + $"or local: PORT and multihop for one behind it");
             return peer;
         }
 
         IpAddress own = link?.Addresses.First(a => a.Subnet.Contains(key.Address)).Address
             ?? node.Loopbacks.FirstOrDefault(l => l.Family == key.Address.Family);
         if (own.IsNone && node.Loopbacks.Count > 0) item.Error("address",
-            $"'{key.Address}' is on no link of VRF {NodeConfig.DefaultVrf}, and there is no loopback of its family to speak from; add one to "
-            + $"loopbacks");
+            $"'{key.Address}' is on no link of VRF {NodeConfig.DefaultVrf}, and there is no loopback of its family to speak from; add one "
+            + $"to loopbacks");
         return peer with { Local = own, LinkPort = link?.Name };
     }
 
@@ -91,7 +91,8 @@ internal static class BgpPeerPlace
         if (zone is null) item.Error("address", $"'{peer.Address}' is link-local, so the port must be named; {write}");
         else if (node.Ports.FirstOrDefault(p => p.Name == zone) is not { } port) item.Error("address",
             $"there is no port '{zone}'; {write}{MapReader.DidYouMean(zone, names)}");
-        else if (vrf is not null && port.Vrf != vrf) item.Error("vrf", $"port '{zone}' is in VRF '{port.Vrf}', which is the peer's; take it out");
+        else if (vrf is not null && port.Vrf != vrf) item.Error("vrf",
+            $"port '{zone}' is in VRF '{port.Vrf}', which is the peer's; take it out");
         else if (local is not null && local != zone) item.Error("local",
             $"'{local}' cannot speak with a link-local peer, only the port's own link-local address can; take it out");
         else peer = peer with { Vrf = port.Vrf };
@@ -110,7 +111,8 @@ internal static class BgpPeerPlace
             List<InterfaceAddress> own = [.. port.Addresses.Where(a => a.Address.Family == family)];
             if (own.Count == 0)
             {
-                item.Error("local", $"port '{local}' has no {NodeConfigLoader.Family(peer.Address)} address; give it one, or write another");
+                item.Error("local",
+                    $"port '{local}' has no {NodeConfigLoader.Family(peer.Address)} address; give it one, or write another");
                 return peer;
             }
 
@@ -120,7 +122,8 @@ internal static class BgpPeerPlace
         {
             string[] names = [.. ports.Select(p => p.Name)];
             item.Error("local", $"'{local}' is neither an address nor a port of VRF {peer.Vrf}; write one of "
-                + $"{string.Join(", ", OwnOf(family, peer, ports, node).Select(a => a.ToString()).Concat(names))}{MapReader.DidYouMean(local, names)}");
+                + $"{string.Join(", ", OwnOf(family, peer, ports, node).Select(a => a.ToString()).Concat(names))}"
+                + MapReader.DidYouMean(local, names));
             return peer;
         }
         else if (address.Family != family)

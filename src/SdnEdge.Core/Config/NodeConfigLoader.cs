@@ -197,7 +197,8 @@ public static class NodeConfigLoader
                     ? $"'{text}' has leading zeros, which are octal to some programs; write {plain}"
                     : $"'{text}' is not a prefix; write it as 10.0.0.0/8 or \"2001:db8::/32\"");
             }
-            else if (good && prefix.Length >= (prefix.Address is { IsV4: true, V4: >= 0xE000_0000 } ? 4 : 8) && !item.Flag("discard", false) && Martians.WhyNot(prefix.Address) is { } why)
+            else if (good && prefix.Length >= (prefix.Address is { IsV4: true, V4: >= 0xE000_0000 } ? 4 : 8)
+                && !item.Flag("discard", false) && Martians.WhyNot(prefix.Address) is { } why)
             {
                 item.Error("prefix", $"'{text}' {why}: no packet to it is forwarded; leave it out, or write discard: true");
             }

@@ -48,7 +48,7 @@ public sealed class FragmentReassembler(FragmentReassemblerOptions? options = nu
     /// <summary>When <see cref="Poll"/> wants to be called, nanoseconds.</summary>
     public long NextDeadline => _inOrder.TryPeek(out var first) ? first.At + _options.TimeoutNs : long.MaxValue;
 
-    /// <summary>Takes a fragment, from its IP header on. Returns the whole packet when it is the last one missing, otherwise null.</summary>
+    /// <summary>Takes a fragment, from its IP header on. Returns the whole packet when it was the last one missing, else null.</summary>
     public byte[]? Add(ReadOnlySpan<byte> fragment, long now)
     {
         Poll(now);
@@ -174,7 +174,7 @@ public sealed class FragmentReassembler(FragmentReassemblerOptions? options = nu
             _ecnSeen |= (byte)(1 << part.Ecn);
             if (part.Offset == 0) (_header, _protocol) = (fragment[..part.Header].ToArray(), part.Protocol);
 
-            // RFC 3168 5.3: one that met congestion among those that can say so makes it the packet's; among those that cannot, none can be.
+            // RFC 3168 5.3: one that met congestion among those that can say so makes it the packet's; among others there can be none.
             return (_ecnSeen & 0b1001) != 0b1001;
         }
 

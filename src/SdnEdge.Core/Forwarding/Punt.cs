@@ -13,7 +13,7 @@ public enum PuntReason : byte
     LocalIcmp,
     /// <summary>An echo reply with <see cref="DataPlane.ProbeIdentifier"/>.</summary>
     TunnelProbeReply,
-    /// <summary>A part of an outer packet of a tunnel: put together with the others it goes on (<see cref="FragmentReassembler"/>).</summary>
+    /// <summary>A part of a tunnel's outer packet: put together with the others it goes on (<see cref="FragmentReassembler"/>).</summary>
     TunnelFragment,
     /// <summary>A <see cref="Wire.FlushMarker"/> for a prefix whose group keeps order.</summary>
     FlushMarker,

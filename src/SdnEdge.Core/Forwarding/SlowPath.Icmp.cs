@@ -194,8 +194,8 @@ public sealed partial class SlowPath
     // not know which link that is). Returns where the message goes; empty when it cannot be sent.
     private Span<byte> IcmpPacket(
         IpAddress from, IpAddress to, byte trafficClass, int length, int vrf, SlowPathPort? ingress, ReadOnlySpan<byte> frame,
-            SlowPathActions actions) => OwnPacket(from, to, to.IsV4 ? IpProtocol.Icmp : IpProtocol.Icmpv6, trafficClass, length, vrf, ingress,
-            frame, actions);
+            SlowPathActions actions)
+        => OwnPacket(from, to, to.IsV4 ? IpProtocol.Icmp : IpProtocol.Icmpv6, trafficClass, length, vrf, ingress, frame, actions);
 
     private Span<byte> OwnPacket(
         IpAddress from, IpAddress to, byte protocol, byte trafficClass, int length, int vrf, SlowPathPort? ingress,

@@ -169,8 +169,8 @@ public sealed partial class SlowPath
         }
     }
 
-    /// <summary>Tells the link where a host of its subnet is reached, in its place, as <see cref="Announce(int, SlowPathActions)"/> does for
-    /// the router's own addresses.</summary>
+    /// <summary>Tells the link where a host of its subnet is reached, in its place, as <see cref="Announce(int, SlowPathActions)"/> does
+    /// for the router's own addresses.</summary>
     /// <param name="port">The port.</param>
     /// <param name="host">The host's address.</param>
     /// <param name="at">Its own MAC address, when it is on the link; null: the router's, when it is not.</param>

@@ -18,7 +18,8 @@ public sealed partial class SlowPath
         if (!_unreachables.TryTake(now)) return SlowPathVerdict.RateLimited;
 
         bool acknowledges = (tcp.Flags & TcpFlags.Ack) != 0;
-        uint used = (uint)(length - tcp.HeaderLength) + ((tcp.Flags & TcpFlags.Syn) != 0 ? 1u : 0) + ((tcp.Flags & TcpFlags.Fin) != 0 ? 1u : 0);
+        uint used = (uint)(length - tcp.HeaderLength) + ((tcp.Flags & TcpFlags.Syn) != 0 ? 1u : 0)
+            + ((tcp.Flags & TcpFlags.Fin) != 0 ? 1u : 0);
         TcpHeader reset = acknowledges
             ? new(tcp.DestinationPort, tcp.SourcePort, tcp.Acknowledgement, 0, TcpFlags.Rst, 0)
             : new(tcp.DestinationPort, tcp.SourcePort, 0, tcp.Sequence + used, TcpFlags.Rst | TcpFlags.Ack, 0);

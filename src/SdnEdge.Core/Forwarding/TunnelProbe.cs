@@ -167,7 +167,7 @@ public sealed class TunnelProbe
         }
     }
 
-    /// <summary>Counts what is overdue and, when it is time, makes the next probe: true = send <see cref="Packet"/>, and call again.</summary>
+    /// <summary>Counts what is overdue and, when it is time, makes the next probe: true = send <see cref="Packet"/>, call again.</summary>
     public bool Poll(long now)
     {
         for (long sequence = _oldest; sequence < _sequence; sequence++)

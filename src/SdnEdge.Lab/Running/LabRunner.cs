@@ -91,7 +91,7 @@ public static class LabRunner
         }
     }
 
-    /// <summary>Starts those processes of a node again that have ended, with its startup-config as it is now. Returns their names.</summary>
+    /// <summary>Starts what has ended of a node again, with its startup-config as it is now. Returns the processes' names.</summary>
     /// <param name="name">The lab's name.</param>
     /// <param name="node">The node.</param>
     /// <param name="options">Where states are kept, and how long it may take.</param>

@@ -17,7 +17,8 @@ internal static class Readiness
     private const int TailLines = 12;
 
     public static async Task WaitAsync(
-        LabPlan plan, IReadOnlyDictionary<string, NodeConfig> configs, string folder, IReadOnlyList<(PlannedNode Node, LabProcess Record, Process Process)> started, LabOptions options,
+        LabPlan plan, IReadOnlyDictionary<string, NodeConfig> configs, string folder,
+        IReadOnlyList<(PlannedNode Node, LabProcess Record, Process Process)> started, LabOptions options,
         CancellationToken cancel)
     {
         LabTopology lab = plan.Topology;
@@ -102,7 +103,8 @@ internal static class Readiness
                 HashSet<string> shut = [.. configs[pe].Bgp.Peers.Where(p => p.Shutdown is not null).Select(p => p.Address.ToString())];
                 await UntilAsync($"{pe}'s BGP sessions and their first routes", async () =>
                     await AskPeAsync(pe, (client, c) => client.BgpPeersAsync(c)) is { } peers
-                    && peers.All(p => shut.Contains(p.Address) || string.Equals(p.State, "established", StringComparison.OrdinalIgnoreCase) && p.Loaded != false));
+                    && peers.All(p => shut.Contains(p.Address)
+                        || (string.Equals(p.State, "established", StringComparison.OrdinalIgnoreCase) && p.Loaded != false)));
                 foreach (IpPrefix server in servers)
                 {
                     await UntilAsync($"{pe} to have a route to {server}", async () =>

@@ -25,8 +25,8 @@ internal static class StartupConfigs
             {
                 LinkEnd end = link.EndAt(node.Node.Name)!;
                 if (config.Ports.FirstOrDefault(p => p.Device == "tap-" + end.Interface) is { } port && port.Mtu != link.Mtu)
-                    warnings.Add($"port {port.Name} of {end.Node} has an MTU of {port.Mtu}, its link {end} one of {link.Mtu}: what is larger "
-                        + "than the smaller of both is lost there without a word");
+                    warnings.Add($"port {port.Name} of {end.Node} has an MTU of {port.Mtu}, its link {end} one of {link.Mtu}: what is "
+                        + "larger than the smaller of both is lost there without a word");
             }
         }
 

@@ -151,7 +151,8 @@ public static partial class TopologyLoader
                 foreach ((string setting, YamlText value, string path) in layer.Sysctls)
                 {
                     if (SysctlPattern().IsMatch(setting)) sysctls[setting["net.".Length..]] = value.Text;
-                    else body.Errors.Add(value, path, $"'{setting}' is no setting of a network namespace; write net.ipv4.ip_forward, or the like");
+                    else body.Errors.Add(value, path,
+                        $"'{setting}' is no setting of a network namespace; write net.ipv4.ip_forward, or the like");
                 }
 
                 exec.AddRange(layer.Exec.Select(e => e.Replace("__clabNodeName__", name, StringComparison.Ordinal)));
@@ -166,8 +167,8 @@ public static partial class TopologyLoader
 
             config = config?.Replace("__clabNodeName__", name, StringComparison.Ordinal);
             config = config is null ? null : Path.GetFullPath(Path.Combine(Path.GetDirectoryName(file) ?? "", config));
-            if (config is null && !body.Has("startup-config") && kind is NodeKind.SdnEdgePe or NodeKind.Frr or NodeKind.Bird or NodeKind.SdnEdgeHost
-                or NodeKind.SdnEdgeMms or NodeKind.SdnEdgeStore)
+            if (config is null && !body.Has("startup-config") && kind is NodeKind.SdnEdgePe or NodeKind.Frr or NodeKind.Bird
+                or NodeKind.SdnEdgeHost or NodeKind.SdnEdgeMms or NodeKind.SdnEdgeStore)
                 place.Error($"is of kind '{word}' and needs 'startup-config': the path of its configuration");
             if (config is not null && !File.Exists(config)) body.Error("startup-config", $"there is no file {config}");
             nodes.Add(new LabNode(name, kind ?? NodeKind.Linux, config, exec, env,
@@ -290,8 +291,9 @@ public static partial class TopologyLoader
 
     /// <summary>What the defaults, a kind or a node says; what is said later of these wins.</summary>
     private sealed record Layer(
-        string? Kind, string? Group, string? Config, IReadOnlyList<string> Exec, IReadOnlyList<(string Name, YamlText Value, string Path)> Env,
-        IReadOnlyList<(string Name, YamlText Value, string Path)> Labels, IReadOnlyList<(string Name, YamlText Value, string Path)> Sysctls);
+        string? Kind, string? Group, string? Config, IReadOnlyList<string> Exec,
+        IReadOnlyList<(string Name, YamlText Value, string Path)> Env, IReadOnlyList<(string Name, YamlText Value, string Path)> Labels,
+        IReadOnlyList<(string Name, YamlText Value, string Path)> Sysctls);
 
     /// <summary>Keys without effect here, and where they are.</summary>
     private sealed class Unused

@@ -121,7 +121,8 @@ internal static class Endpoints
         IpPrefix? inside = null;
         if (prefix is not null && IpPrefix.TryParse(prefix, out IpPrefix parsed)) inside = parsed;
         else if (prefix is not null) errors.Add(new ProblemError("prefix",
-            $"'{prefix}' is not a prefix; write it as {(prefix.Contains(':', StringComparison.Ordinal) ? "2001:db8::/32" : "10.0.0.0/8")}, with no host bits set"));
+            $"'{prefix}' is not a prefix; write it as {(prefix.Contains(':', StringComparison.Ordinal) ? "2001:db8::/32" : "10.0.0.0/8")}, "
+                + "with no host bits set"));
         if (limit is < 1 or > RouteQuery.MaxLimit) errors.Add(new ProblemError("limit",
             $"{limit} is out of range; 1 to {RouteQuery.MaxLimit}"));
         if (errors.Count > 0) throw new ProblemException(Problems.BadRequest("the query is wrong", errors));

@@ -18,11 +18,13 @@ namespace SdnEdge.Router.Control;
 internal readonly record struct MovedRoute(uint LocalPref, uint? Tag = null, long? Move = null);
 
 /// <summary>
-/// BGP of this PE: the speaker of the default VRF and one for each VRF with CEs, and what of our own routes they tell. A prefix is told while its best route
+/// BGP of this PE: the speaker of the default VRF and one for each VRF with CEs, and what of our own routes they tell.
+/// A prefix is told while its best route
 /// is of a source that the configuration names, or was brought here by a migration; never the way to a peer itself, which
 /// belongs to the core. Without peers there is no speaker. Runs on the control loop.
 /// </summary>
-internal sealed class BgpDriver(PeState state, VpnDriver vpn, HostPort host, ControlLoop loop, bool restarting = false, bool forwardingKept = false)
+internal sealed partial class BgpDriver(PeState state, VpnDriver vpn, HostPort host, ControlLoop loop, bool restarting = false,
+    bool forwardingKept = false)
     : ITimed, IWorkSource, IDisposable
 {
     private readonly Dictionary<IpPrefix, MovedRoute> _moved = [];
@@ -69,8 +71,8 @@ internal sealed class BgpDriver(PeState state, VpnDriver vpn, HostPort host, Con
     {
         if (next.Bgp.Peers.Count == 0) return null;
         if (next.Bgp.Peers.FirstOrDefault(p => p.Ao is not null) is { } authenticated && !BgpSocketOptions.HasAo)
-            throw new IOException($"peer {authenticated.Key} has tcpAo, and this kernel has no TCP-AO (RFC 5925): it takes Linux 6.7 built with "
-                + "CONFIG_TCP_AO; use such a kernel, or password (TCP-MD5) at both ends");
+            throw new IOException($"peer {authenticated.Key} has tcpAo, and this kernel has no TCP-AO (RFC 5925): it takes Linux 6.7 built "
+                + "with CONFIG_TCP_AO; use such a kernel, or password (TCP-MD5) at both ends");
         BgpPeerConfig[] peers = [.. next.Bgp.Peers.Where(p => p.Vrf == NodeConfig.DefaultVrf)];
         if (peers.Length == 0) return null;
         var opened = new Opened(_speaker ?? Make(NodeConfig.DefaultVrf, next), isNew: _speaker is null);
@@ -161,7 +163,8 @@ internal sealed class BgpDriver(PeState state, VpnDriver vpn, HostPort host, Con
 
     /// <summary>BFD found the path to a peer down: its session ends now, not when the hold time is over. See
     /// <see cref="Core.Bgp.BgpEngine.PathDown"/>.</summary>
-    public void PathDown(BgpPeerKey peer, string reason, long now, bool mayBeRestart) => _speaker?.PathDown(peer, reason, now, mayBeRestart);
+    public void PathDown(BgpPeerKey peer, string reason, long now, bool mayBeRestart)
+        => _speaker?.PathDown(peer, reason, now, mayBeRestart);
 
     /// <summary>What is told changes: sources or LOCAL_PREF.</summary>
     public void SetExport(BgpConfig config)
@@ -307,32 +310,6 @@ internal sealed class BgpDriver(PeState state, VpnDriver vpn, HostPort host, Con
         foreach (VrfSessions vrf in _vrfs.Values) vrf.Speaker.Dispose();
     }
 
-    private IEnumerable<BgpSpeaker> Speakers => _vrfs.Values.Select(v => v.Speaker).Concat(_speaker is null ? [] : [_speaker]);
-
-    private BgpSpeaker? SpeakerOf(string vrf) => vrf == NodeConfig.DefaultVrf ? _speaker : _vrfs.GetValueOrDefault(vrf)?.Speaker;
-
-    private static string NameIn(string vrf, BgpPeer peer) => vrf == NodeConfig.DefaultVrf ? peer.ToString() : $"{peer}@{vrf}";
-
-    private static IEnumerable<BgpPeerInfo> Infos(BgpSpeaker? speaker, string vrf, long now) => speaker?.Engine.Peers.Select(p =>
-    {
-        BgpPeerInfo info = p.ToInfo(now);
-        return info with { Address = NameIn(vrf, p), Vrf = vrf, RoundTripMs = speaker.RoundTripMs(p), State = KebabWord(info.State) };
-    }) ?? [];
-
-    // What a CE is told of its VRF's own routes; those of other PEs and CEs the engine tells by itself.
-    private void Tell(VrfSessions sessions, IpPrefix prefix, RouteOrigin? origin)
-    {
-        if (IsTold(origin))
-        {
-            sessions.Told.Add(prefix);
-            sessions.Speaker.Advertise(prefix, _config.LocalPref);
-        }
-        else if (sessions.Told.Remove(prefix))
-        {
-            sessions.Speaker.Withdraw(prefix);
-        }
-    }
-
     private bool IsTold(RouteOrigin? origin) => origin?.Source switch
     {
         RouteSource.Migration => true,
@@ -428,11 +405,5 @@ internal sealed class BgpDriver(PeState state, VpnDriver vpn, HostPort host, Con
             if (isNew) Speaker.Dispose();
             else Speaker.CloseUnused();
         }
-    }
-
-    /// <summary>The sessions of a VRF, and which of its own routes they tell.</summary>
-    private sealed record VrfSessions(BgpSpeaker Speaker)
-    {
-        public HashSet<IpPrefix> Told { get; } = [];
     }
 }

@@ -19,7 +19,8 @@ namespace SdnEdge.Router.Control;
 /// </list>
 /// </summary>
 internal sealed class ConfigApplier(
-    PeState state, PortDevices devices, TunnelKeeper tunnels, SlowPathDriver slowPath, HostPort host, BgpDriver bgp, VpnDriver vpn, BfdDriver bfd,
+    PeState state, PortDevices devices, TunnelKeeper tunnels, SlowPathDriver slowPath, HostPort host, BgpDriver bgp, VpnDriver vpn,
+    BfdDriver bfd,
     ControlLoop loop)
 {
     private const string NothingApplied = "nothing was applied; what ran goes on";

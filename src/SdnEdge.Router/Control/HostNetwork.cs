@@ -139,7 +139,8 @@ public static class HostNetwork
     private static IpAddress AfterWord(string[] words, params string[] marks)
     {
         int at = Array.FindIndex(words, w => marks.Contains(w));
-        return at >= 0 && at + 1 < words.Length && IpAddress.TryParse(words[at + 1].Split('/')[0], out IpAddress address) ? address : default;
+        return at >= 0 && at + 1 < words.Length
+            && IpAddress.TryParse(words[at + 1].Split('/')[0], out IpAddress address) ? address : default;
     }
 
     private static void Batch(IpFamily family, IReadOnlyList<string> commands)

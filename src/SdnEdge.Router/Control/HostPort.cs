@@ -18,8 +18,8 @@ namespace SdnEdge.Router.Control;
 /// <item>A reload adds what the new configuration needs before anything is committed, and takes away the rest when sessions that ended have
 /// had time to say so.</item>
 /// <item>A port with a link-local BGP peer has a device of its own there, since every link may have the same link-local addresses.</item>
-/// <item>A VRF with BGP peers has a device with the addresses of its ports in a network namespace of its own, which has no name and goes with
-/// the device: addresses of VRFs may be the same, and nothing that a kernel says in one may leave by another.</item>
+/// <item>A VRF with BGP peers has a device with the addresses of its ports in a network namespace of its own, which has no name and goes
+/// with the device: addresses of VRFs may be the same, and nothing that a kernel says in one may leave by another.</item>
 /// </list>
 /// </summary>
 /// <param name="state">Has the ports.</param>

@@ -102,12 +102,14 @@ internal sealed class PeState : IFibNames, ITimed, IDisposable
     public RedirectGroup? Group(string name) => Groups.GetValueOrDefault(name);
 
     public PortState? PortByIndex(int index) => _ports.Values.FirstOrDefault(p => p.Entry.Index == index)
-        ?? (HostPort?.Entry.Index == index ? HostPort : LinkHosts.Values.Concat(VrfHosts.Values).FirstOrDefault(p => p.Entry.Index == index));
+        ?? (HostPort?.Entry.Index == index ? HostPort
+            : LinkHosts.Values.Concat(VrfHosts.Values).FirstOrDefault(p => p.Entry.Index == index));
 
     public void AddVrf(VrfConfig config)
     {
         Vrf table = Plane.AddVrf(config.Name, config.Key);
-        var state = new VrfState(config, table, new LocRib(config.Name, Config.Bgp.ResolveByDefault), new FibPublisher(table, this) { Mirror = Mirror });
+        var state = new VrfState(config, table, new LocRib(config.Name, Config.Bgp.ResolveByDefault),
+            new FibPublisher(table, this) { Mirror = Mirror });
         _vrfs.Add(config.Name, state);
 
         // In every VRF, so that a probe that comes out of a tunnel finds the router.
@@ -248,7 +250,8 @@ internal sealed class PeState : IFibNames, ITimed, IDisposable
     {
         _suppressed.Add((vrf, prefix));
         LocRib rib = _vrfs[vrf].Rib;
-        foreach (RouteOrigin origin in (ReadOnlySpan<RouteOrigin>)[Static, Migrated, Connected, Hosts]) rib.Withdraw(origin, prefix, _loop.Now);
+        foreach (RouteOrigin origin in (ReadOnlySpan<RouteOrigin>)[Static, Migrated, Connected, Hosts])
+            rib.Withdraw(origin, prefix, _loop.Now);
     }
 
     /// <summary>True between <see cref="Suppress"/> and <see cref="Restore"/>.</summary>

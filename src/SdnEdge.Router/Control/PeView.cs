@@ -124,7 +124,8 @@ internal sealed class PeView(PeState state, TunnelKeeper tunnels, SlowPathDriver
            let o = t.Tunnel.Options
            select new TunnelInfo(o.Name, o.Encapsulation == TunnelEncapsulation.Gre ? "gre" : "gre-in-udp", o.Local.ToString(),
                o.Remote.ToString(), o.Key,
-               t.Tunnel.Vrf.Name, TunnelKeeper.MtuOf(t.Tunnel) ?? t.Tunnel.Options.Mtu, t.Up, t.Tunnel.TxPackets, t.Tunnel.TxBytes, t.Tunnel.RxPackets, t.Tunnel.RxBytes,
+               t.Tunnel.Vrf.Name, TunnelKeeper.MtuOf(t.Tunnel) ?? t.Tunnel.Options.Mtu, t.Up,
+               t.Tunnel.TxPackets, t.Tunnel.TxBytes, t.Tunnel.RxPackets, t.Tunnel.RxBytes,
                t.Probe?.Sent ?? 0, t.Probe?.Received ?? 0, t.Probe is { LastRttNs: > 0 } probe ? probe.LastRttNs / 1e6 : null,
                t.Tunnel.LastPacketAtNs)
            {

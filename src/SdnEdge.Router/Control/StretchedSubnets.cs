@@ -6,8 +6,8 @@ using SdnEdge.Core.Wire;
 namespace SdnEdge.Router.Control;
 
 /// <summary>
-/// Subnets that more than one site has: a host route to somewhere else inside the subnet of a port says that one of its hosts is not on this
-/// link, because a migration took it away, or has not brought it yet. Its neighbours still look for it there.
+/// Subnets that more than one site has: a host route to somewhere else inside the subnet of a port says that one of its hosts is not on
+/// this link, because a migration took it away, or has not brought it yet. Its neighbours still look for it there.
 /// <list type="number">
 /// <item>The PE answers ARP and ND in its place (RFC 1027, RFC 4389), and says once, unasked, that it is reached by this PE.</item>
 /// <item>It tells the other PEs of the hosts that it knows on the link by host routes, so that the answers find them.</item>

@@ -169,15 +169,15 @@ internal sealed class TunnelKeeper(PeState state, ControlLoop loop) : ITimed
         if (kept.Tunnel.Underlay.Lookup(options.Remote) is null) return $"there is no route to {options.Remote}";
         PortEntry? link = LinkOf(kept.Tunnel);
         if (link is not null && kept.Tunnel.LinkMtu(link.Mtu) < size)
-            return $"the way to {options.Remote} leaves {kept.Tunnel.LinkMtu(link.Mtu)} bytes inside the tunnel and the servers' port has an "
-                + $"MTU of {size}; raise the core ports' MTU to {size + header} or more";
+            return $"the way to {options.Remote} leaves {kept.Tunnel.LinkMtu(link.Mtu)} bytes inside the tunnel and the servers' port has "
+                + $"an MTU of {size}; raise the core ports' MTU to {size + header} or more";
         if (kept.Probe is { IsUp: true } probe)
             return $"packets as large as the servers' port takes, {size} bytes, {size + header} in the tunnel, do not pass: the way to "
                 + $"{options.Remote} carries {(probe.Path.Candidate == 0 ? "" : "at least ")}{probe.Path.Confirmed + header}"
-                + $"{(kept.SaidBy.IsNone ? "" : $", as {kept.SaidBy} says")}. Port {link?.Name} of this PE has an MTU of {link?.Mtu}, so that "
-                + $"a link behind it is narrower: give every link of the way {size + header} or more";
-        return $"{kept.Probe?.Sent ?? 0} probes of {size} bytes and less to {options.Remote} (key {options.Key}) got no answer; is the target "
-            + $"prepared, with the same key?{(kept.Told > 0 ? $" {kept.SaidBy} says that the way carries {kept.Told} bytes only" : "")}";
+                + $"{(kept.SaidBy.IsNone ? "" : $", as {kept.SaidBy} says")}. Port {link?.Name} of this PE has an MTU of {link?.Mtu}, so "
+                + $"that a link behind it is narrower: give every link of the way {size + header} or more";
+        return $"{kept.Probe?.Sent ?? 0} probes of {size} bytes and less to {options.Remote} (key {options.Key}) got no answer; is the "
+            + $"target prepared, with the same key?{(kept.Told > 0 ? $" {kept.SaidBy} says that the way carries {kept.Told} bytes only" : "")}";
     }
 
     private static TunnelOptions OptionsOf(TunnelConfig config) => new(config.Name, config.Local, config.Remote, config.Key)

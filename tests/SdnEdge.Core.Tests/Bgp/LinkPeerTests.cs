@@ -7,8 +7,8 @@ using static SdnEdge.Core.Tests.Bgp.LinkSession;
 
 namespace SdnEdge.Core.Tests.Bgp;
 
-/// <summary>Next hops to and from a peer on a link of ours. Before, a peer was told our loopback, which it cannot reach, whatever link it was
-/// on; a link-local next hop was never usable, and IPv4 by an IPv6 next hop cost the session.</summary>
+/// <summary>Next hops to and from a peer on a link of ours. Before, a peer was told our loopback, which it cannot reach, whatever link it
+/// was on; a link-local next hop was never usable, and IPv4 by an IPv6 next hop cost the session.</summary>
 public sealed class LinkPeerTests
 {
     private static readonly IpPrefix Server4 = IpPrefix.Parse("10.1.1.0/24"), Server6 = IpPrefix.Parse("fd00:1:1::/64");

@@ -8,8 +8,8 @@ using Xunit;
 namespace SdnEdge.Core.Tests.Bgp;
 
 /// <summary>
-/// A session of an engine (AS 65000, loopbacks 10.255.0.1 and fd00:ff::1, ports core 172.16.0.1/24, fd00:16::1/64 and dc 10.1.0.1/24) with a
-/// peer that the test speaks for, byte by byte.
+/// A session of an engine (AS 65000, loopbacks 10.255.0.1 and fd00:ff::1, ports core 172.16.0.1/24, fd00:16::1/64 and dc 10.1.0.1/24) with
+/// a peer that the test speaks for, byte by byte.
 /// </summary>
 internal sealed class LinkSession : IBgpWire
 {

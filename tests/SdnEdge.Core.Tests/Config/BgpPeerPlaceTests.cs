@@ -87,8 +87,8 @@ public sealed class BgpPeerPlaceTests
     {
         NodeConfig config = Load("address: 10.1.1.9, vrf: red", "address: 10.1.1.9").Config!;
         Assert.Equal(["10.1.1.9@red", "10.1.1.9"], config.Bgp.Peers.Select(p => p.Name));
-        ConfigResult ours = NodeConfigLoader.Load(Text("address: 10.1.1.9, vrf: red").Replace("as: 65009", "as: 65000", StringComparison.Ordinal),
-            "pe.yaml");
+        ConfigResult ours = NodeConfigLoader.Load(
+            Text("address: 10.1.1.9, vrf: red").Replace("as: 65009", "as: 65000", StringComparison.Ordinal), "pe.yaml");
         Assert.Contains("CEs of another AS", Assert.Single(ours.Errors).Message, StringComparison.Ordinal);
         Assert.Equal(["- bgp peer 10.1.1.9@red"], ConfigDiff.Between(config, Load("address: 10.1.1.9").Config!).Select(a => a.ToString()));
     }

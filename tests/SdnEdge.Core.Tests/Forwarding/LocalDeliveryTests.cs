@@ -45,7 +45,8 @@ public sealed class LocalDeliveryTests
         byte[] sent = Frames.Ip(ours, peer, protocol, Frames.Bytes(1500));
         rig.Receive(rig.Core, rig.FromPeA(Frames.Ip(router, ours, v6 ? IpProtocol.Icmpv6 : IpProtocol.Icmp,
             Frames.Icmp(IcmpHeader.TooBig(v6 ? IpFamily.V6 : IpFamily.V4, 1400), router, ours, sent[..60]))));
-        Assert.Equal(punted ? (1, 0) : (0, 1), (rig.Punts.Take().Count(p => p.Info.Reason == PuntReason.LocalIcmp), rig.HostDevice.SentCount));
+        Assert.Equal(punted ? (1, 0) : (0, 1),
+            (rig.Punts.Take().Count(p => p.Info.Reason == PuntReason.LocalIcmp), rig.HostDevice.SentCount));
     }
 
     [Fact]

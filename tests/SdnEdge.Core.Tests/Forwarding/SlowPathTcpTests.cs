@@ -45,7 +45,8 @@ public sealed class SlowPathTcpTests
         byte[] damaged = Segment(Host, Gateway, new TcpHeader(4000, 179, 1, 0, TcpFlags.Syn, 0), []);
         damaged[^1] ^= 1;
         Assert.Equal(SlowPathVerdict.BadChecksum, _b.Error(IcmpErrorKind.NoListener, damaged));
-        Assert.Equal(SlowPathVerdict.Malformed, _b.Error(IcmpErrorKind.NoListener, Frames.Ip(Host, Gateway, IpProtocol.Tcp, Frames.Bytes(19))));
+        Assert.Equal(SlowPathVerdict.Malformed,
+            _b.Error(IcmpErrorKind.NoListener, Frames.Ip(Host, Gateway, IpProtocol.Tcp, Frames.Bytes(19))));
         Assert.Empty(_b.Take());
     }
 

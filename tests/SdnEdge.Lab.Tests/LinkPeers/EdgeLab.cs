@@ -9,7 +9,8 @@ namespace SdnEdge.Lab.Tests.LinkPeers;
 /// <summary>
 /// A PE and a router of another make, with a link for each kind of session, and a host behind the PE:
 /// <code>
-///   host 10.50.0.10 -- site [ pe ] v4 172.16.1.1, v6 fd00:16:2::1, local fe80::ff:fe00:a003, guarded 172.16.4.1, watched 172.16.5.1 -- [ ce ] .9
+///   host 10.50.0.10 -- site [ pe ] v4 172.16.1.1, v6 fd00:16:2::1, local fe80::ff:fe00:a003, guarded 172.16.4.1, watched 172.16.5.1
+///                                    -- [ ce ] .9 on each
 /// </code>
 /// </summary>
 internal sealed class EdgeLab : IAsyncDisposable
@@ -53,6 +54,7 @@ internal sealed class EdgeLab : IAsyncDisposable
                     - ip -6 address add fd00:99::1/128 dev lo
                     - ip address add 172.16.1.9/24 dev eth1
                     - ip -6 address add fd00:16:2::9/64 dev eth2 nodad
+                    - ip link set eth3 addrgenmode none
                     - ip -6 address flush dev eth3 scope link
                     - ip -6 address add fe80::9/64 dev eth3 nodad
                     - ip address add 172.16.4.9/24 dev eth4

@@ -42,7 +42,8 @@ internal abstract class EdgeRouter
         => [.. Regex.Matches(text, pattern, RegexOptions.Multiline).Select(m => m.Groups["hop"].Value)];
 }
 
-/// <summary>FRR.</summary>
+/// <summary>FRR. It takes its file line by line, and a session that comes up before its families are there may stay without
+/// them.</summary>
 internal sealed class FrrEdge : EdgeRouter
 {
     public override string Name { get; } = Version("FRR", "/usr/lib/frr/bgpd", "--version");
@@ -57,7 +58,9 @@ internal sealed class FrrEdge : EdgeRouter
          coalesce-time 0
          neighbor 172.16.1.1 remote-as 65000
          neighbor fd00:16:2::1 remote-as 65000
+         neighbor fd00:16:2::1 shutdown
          neighbor fe80::ff:fe00:a003 remote-as 65000
+         neighbor fe80::ff:fe00:a003 shutdown
          neighbor fe80::ff:fe00:a003 interface eth3
          neighbor fe80::ff:fe00:a003 capability extended-nexthop
          neighbor 172.16.4.1 remote-as 65000
@@ -74,6 +77,8 @@ internal sealed class FrrEdge : EdgeRouter
           neighbor fd00:16:2::1 activate
           neighbor fe80::ff:fe00:a003 activate
          exit-address-family
+         no neighbor fd00:16:2::1 shutdown
+         no neighbor fe80::ff:fe00:a003 shutdown
         """;
 
     public override async Task StartAsync(EdgeLab lab)

@@ -21,7 +21,8 @@ public sealed class LinkReloadTests
 
         // The link-local peer goes with its device, another port gets one more address; who is not concerned stays.
         string file = await lab.ConfigAsync();
-        string changed = file.Replace("    - { address: \"fe80::9%local\", as: 65009, import: all, export: all }\n", "", StringComparison.Ordinal)
+        string changed = file
+            .Replace("    - { address: \"fe80::9%local\", as: 65009, import: all, export: all }\n", "", StringComparison.Ordinal)
             .Replace("[172.16.5.1/24]", "[172.16.5.1/24, 172.16.50.1/24]", StringComparison.Ordinal)
             .Replace("[10.50.0.1/24, ", "[", StringComparison.Ordinal);
         await lab.ReloadAsync(changed);

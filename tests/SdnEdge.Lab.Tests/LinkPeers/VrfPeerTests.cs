@@ -49,13 +49,15 @@ public sealed class VrfPeerTests
         using PeClient pe1 = PeClient.For(Path.Combine(instance.Folder, "pe-1.sock"));
         using PeClient pe2 = PeClient.For(Path.Combine(instance.Folder, "pe-2.sock"));
         foreach (string peer in (string[])["10.7.0.2@red", "10.7.0.2@blue", "fe80::9%red@red"])
-            await Patience.UntilAsync(async () => (await pe1.BgpPeersAsync()).Single(p => p.Address == peer).State == "established", () => peer);
+            await Patience.UntilAsync(async () => (await pe1.BgpPeersAsync()).Single(p => p.Address == peer).State == "established",
+                () => peer);
 
         // The customer's route at the other PE, with the customer's path, in its own VRF and in no other.
         foreach ((string vrf, string prefix, string other) in ((string, string, string)[])[("red", "10.99.0.0/16", "10.98.0.0/16"),
             ("blue", "10.98.0.0/16", "10.99.0.0/16")])
         {
-            await Patience.UntilAsync(async () => (await pe2.RoutesAsync(vrf, prefix)).Any(r => r is { Best: true, Source: "bgp", AsPath: "65009" }),
+            await Patience.UntilAsync(
+                async () => (await pe2.RoutesAsync(vrf, prefix)).Any(r => r is { Best: true, Source: "bgp", AsPath: "65009" }),
                 () => $"{prefix} in {vrf} of pe-2");
             Assert.Empty(await pe2.RoutesAsync(vrf, other));
             Assert.Empty(await pe1.RoutesAsync("default", prefix));
@@ -80,7 +82,8 @@ public sealed class VrfPeerTests
 
         // A customer goes, with its session and its kernel's side; the other one's session stays.
         string file = Path.Combine(instance.Folder, "pe-1.yaml"), yaml = await File.ReadAllTextAsync(file);
-        await File.WriteAllTextAsync(file, string.Join('\n', yaml.Split('\n').Where(l => !l.Contains("vrf: blue, as", StringComparison.Ordinal))));
+        await File.WriteAllTextAsync(file, string.Join('\n', yaml.Split('\n').Where(l
+            => !l.Contains("vrf: blue, as", StringComparison.Ordinal))));
         await LabInstance.RunAsync(lab, "pe-1", "curl", "-sS", "--fail", "--unix-socket", Path.Combine(instance.Folder, "pe-1.sock"), "-X",
             "POST", "http://pe/v1/config/reload");
         Assert.Equal(["10.255.0.2", "10.7.0.2@red", "fe80::9%red@red"],
@@ -89,7 +92,8 @@ public sealed class VrfPeerTests
         Assert.Contains("a4: Received: Peer de-configured", await File.ReadAllTextAsync(Path.Combine(instance.Folder, "ce-blue.log")),
             StringComparison.Ordinal);
         Assert.Equal("established", (await pe1.BgpPeersAsync()).Single(p => p.Address == "10.7.0.2@red").State);
-        await Patience.UntilAsync(async () => (await pe2.RoutesAsync("blue", "10.98.0.0/16")).Count == 0, () => "blue's route goes at pe-2");
+        await Patience.UntilAsync(async () => (await pe2.RoutesAsync("blue", "10.98.0.0/16")).Count == 0,
+            () => "blue's route goes at pe-2");
         await lab.DestroyAsync();
         Assert.Empty(instance.Residue());
     }
