@@ -114,7 +114,8 @@ public sealed class LabDeployTests
     [RootFact]
     public async Task A_script_of_many_kilobytes_is_run_to_its_end()
     {
-        string routes = string.Concat(Enumerable.Range(0, 250).Select(i => $"        - ip route add 10.0.{i}.0/24 via 192.0.2.2 dev eth1\n"));
+        string routes = string.Concat(Enumerable.Range(0, 250)
+            .Select(i => $"        - ip route add 10.0.{i}.0/24 via 192.0.2.2 dev eth1\n"));
         string lines = string.Concat(Enumerable.Range(0, 250).Select(i => $"        - echo {new string('x', 60)} {i} >/dev/null\n"));
         await using var instance = LabInstance.Of($$"""
             name: LABNAME
@@ -207,7 +208,8 @@ public sealed class LabDeployTests
         await File.WriteAllTextAsync(Path.Combine(instance.Root, "pe.yaml"), PeConfig);
         var told = new List<string>();
         await instance.DeployAsync(instance.Options with { Progress = line => { lock (told) told.Add(line); } });
-        Assert.Contains(told, t => t.Contains("port core of pe has an MTU of 1600, its link pe:eth1 one of 1500", StringComparison.Ordinal));
+        Assert.Contains(told,
+            t => t.Contains("port core of pe has an MTU of 1600, its link pe:eth1 one of 1500", StringComparison.Ordinal));
         foreach (string file in Directory.GetFiles(instance.Folder, "*.yaml").Concat(Directory.GetFiles(instance.Folder, "*.setup")))
             Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite, File.GetUnixFileMode(file));
     }

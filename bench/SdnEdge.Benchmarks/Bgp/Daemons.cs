@@ -54,7 +54,8 @@ internal sealed record Daemon(string Name, string Address, Func<Rig, IReadOnlyLi
              no bgp ebgp-requires-policy
              no bgp network import-check
              coalesce-time 0
-            {string.Join('\n', peers.Select(p => $" neighbor {p.Address} remote-as {p.As}\n neighbor {p.Address} passive\n neighbor {p.Address} advertisement-interval 0"))}
+            {string.Join('\n', peers.SelectMany(p => new[] { $"remote-as {p.As}", "passive", "advertisement-interval 0" },
+                (p, says) => $" neighbor {p.Address} {says}"))}
             """);
         GiveAddress(rig);
         rig.Outside("chown", "-R", "frr:frr", rig.Folder);

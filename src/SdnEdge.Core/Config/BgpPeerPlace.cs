@@ -63,8 +63,8 @@ internal static class BgpPeerPlace
         if (local is not null) return From(item, peer, local, link, ports, node);
         if (link is null && peer.Vrf != NodeConfig.DefaultVrf && node.Vrfs.Any(v => v.Name == peer.Vrf))
         {
-            item.Error("address", $"'{key.Address}' is in no subnet of a port of VRF '{peer.Vrf}'; write the address of a CE on a link there, "
-                + $"or local: PORT and multihop for one behind it");
+            item.Error("address", $"'{key.Address}' is in no subnet of a port of VRF '{peer.Vrf}'; write the address of a CE on a link "
+                + "there, or local: PORT and multihop for one behind it");
             return peer;
         }
 

@@ -243,7 +243,8 @@ internal sealed record LabPlan(LabTopology Topology, string RootBatch, IReadOnly
     }
 
     // Each line by itself: one that fails is told, and the next one is run all the same, as containerlab does. Not in a batch of ip, which
-    // ends at the first line that it cannot read. What a line leaves running must not hold the script's error output, which is read to its end.
+    // ends at the first line that it cannot read. What a line leaves running must not hold the script's error output: it is read to its
+    // end.
     private static string Exec(IReadOnlyList<string> lines) => lines.Count == 0 ? "" : "set +e\n"
         + string.Concat(lines.Select(l => $"(\n{l}\n) 3>&- || echo {Quote(l)}': exit code '$? >&3\n")) + "exit 0\n";
 

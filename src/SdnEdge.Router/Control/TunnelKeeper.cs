@@ -177,7 +177,8 @@ internal sealed class TunnelKeeper(PeState state, ControlLoop loop) : ITimed
                 + $"{(kept.SaidBy.IsNone ? "" : $", as {kept.SaidBy} says")}. Port {link?.Name} of this PE has an MTU of {link?.Mtu}, so "
                 + $"that a link behind it is narrower: give every link of the way {size + header} or more";
         return $"{kept.Probe?.Sent ?? 0} probes of {size} bytes and less to {options.Remote} (key {options.Key}) got no answer; is the "
-            + $"target prepared, with the same key?{(kept.Told > 0 ? $" {kept.SaidBy} says that the way carries {kept.Told} bytes only" : "")}";
+            + "target prepared, with the same key?"
+            + (kept.Told > 0 ? $" {kept.SaidBy} says that the way carries {kept.Told} bytes only" : "");
     }
 
     private static TunnelOptions OptionsOf(TunnelConfig config) => new(config.Name, config.Local, config.Remote, config.Key)

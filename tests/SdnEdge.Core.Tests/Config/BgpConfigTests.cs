@@ -66,7 +66,8 @@ public sealed class BgpConfigTests
     public void TCP_AO_and_next_hops_by_the_default_route_are_read()
     {
         BgpConfig config = Good("bgp:\n  resolveByDefault: true\n  peers:\n"
-            + "    - { address: 10.255.0.2, as: 65001, nextHopSelf: true, tcpAo: { id: 5, receiveId: 6, algorithm: aes-128-cmac-96, secret: x } }\n"
+            + "    - { address: 10.255.0.2, as: 65001, nextHopSelf: true, "
+            + "tcpAo: { id: 5, receiveId: 6, algorithm: aes-128-cmac-96, secret: x } }\n"
             + "    - { address: 10.255.0.3, as: 65001, tcpAo: { id: 7, secret: y } }\n");
         Assert.True(config.ResolveByDefault);
         Assert.False(Good("bgp:\n  port: 179\n").ResolveByDefault);

@@ -120,7 +120,8 @@ public sealed class FragmentReassemblerTests
             }
             else
             {
-                new Ipv4Header(from, to, IpProtocol.Gre, 64, trafficClass, (ushort)id, false, more, (ushort)(at / 8)).Emit(part, body.Length);
+                new Ipv4Header(from, to, IpProtocol.Gre, 64, trafficClass, (ushort)id, false, more, (ushort)(at / 8))
+                    .Emit(part, body.Length);
             }
 
             yield return part;

@@ -138,7 +138,8 @@ internal sealed class MirrorWorld : IDisposable
             .Select(p => $"{p!.Name} {p.Vrf.Name} {p.Mac} {p.Mtu} {p.Up} {string.Join(' ', p.Addresses)}: "
                 + string.Join(' ', p.Neighbors.Snapshot().Where(n => n.Mac is not null).OrderBy(n => n.Address)
                 .Select(n => $"{n.Address}={n.Mac}")))
-            .Concat(plane.Tunnels.Select(t => $"{t.Options} {t.Vrf.Name} {t.Underlay.Name} {t.Up} {t.PathMtu}").Order(StringComparer.Ordinal))
+            .Concat(plane.Tunnels.Select(t => $"{t.Options} {t.Vrf.Name} {t.Underlay.Name} {t.Up} {t.PathMtu}")
+                .Order(StringComparer.Ordinal))
             .Concat(plane.Vrfs.Where(v => v?.Host is not null).Select(v => $"host of {v!.Name} {v.Host!.Address} {v.Host.Mac}"))
             .Concat(plane.Ports.Where(p => p?.Host is not null).Select(p => $"host of {p!.Name} {p.Host!.Address} {p.Host.Mac}")));
 

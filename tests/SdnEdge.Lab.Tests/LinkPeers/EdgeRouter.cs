@@ -151,7 +151,8 @@ internal sealed class GobgpEdge : EdgeRouter
         {Neighbor("172.16.1.1", "ipv4-unicast")}
         {Neighbor("fd00:16:2::1", "ipv6-unicast")}
         {Neighbor("fe80::ff:fe00:a003%eth3", "ipv4-unicast", "ipv6-unicast")}
-        {Neighbor("172.16.4.1", "ipv4-unicast").Replace("peer-as", $"auth-password = \"{EdgeLab.Secret}\"\n    peer-as", StringComparison.Ordinal)}
+        {Neighbor("172.16.4.1", "ipv4-unicast")
+            .Replace("peer-as", $"auth-password = \"{EdgeLab.Secret}\"\n    peer-as", StringComparison.Ordinal)}
           [neighbors.ttl-security.config]
             enabled = true
             ttl-min = 255
@@ -181,6 +182,7 @@ internal sealed class GobgpEdge : EdgeRouter
             peer-as = 65000
           [neighbors.timers.config]
             connect-retry = 1
-        {string.Join('\n', families.Select(f => $"  [[neighbors.afi-safis]]\n    [neighbors.afi-safis.config]\n      afi-safi-name = \"{f}\""))}
+        {string.Join('\n', families.Select(f => "  [[neighbors.afi-safis]]\n    [neighbors.afi-safis.config]\n"
+            + $"      afi-safi-name = \"{f}\""))}
         """;
 }
