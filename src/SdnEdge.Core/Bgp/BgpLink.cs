@@ -41,7 +41,7 @@ public sealed record BgpLink(string Port, IReadOnlyList<PortAddress> Addresses, 
     {
         foreach (PortAddress own in Addresses)
         {
-            if (own.Address.Family == address.Family && own.Subnet.Contains(address)) return true;
+            if (own.Subnet.Contains(address)) return true;
         }
 
         return false;

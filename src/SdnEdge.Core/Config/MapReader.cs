@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Text.RegularExpressions;
 using SdnEdge.Core.Wire;
 
 namespace SdnEdge.Core.Config;
@@ -8,7 +9,7 @@ namespace SdnEdge.Core.Config;
 /// for once; <see cref="Finish"/> then reports the keys nobody asked for, and keys that are there twice. A field that is
 /// wrong is reported and read as its default, so that reading goes on and finds the next error.
 /// </summary>
-public sealed class MapReader
+public sealed partial class MapReader
 {
     private readonly ConfigErrors _errors;
     private readonly YamlMap _map;
@@ -129,8 +130,7 @@ public sealed class MapReader
     /// <summary>An IPv4 address or prefix that has leading zeros, without them; null when it is none.</summary>
     internal static string? WithoutZeros(string text)
     {
-        string plain = string.Join('.', text.Split('.').Select(o => o.Length > 1 && o.TrimStart('0') is var rest
-            ? (rest.Length == 0 || !char.IsAsciiDigit(rest[0]) ? $"0{rest}" : rest) : o));
+        string plain = LeadingZeros().Replace(text, "");
         return plain != text && IpPrefix.TryParseInterface(plain, out IpAddress address, out _) && address.IsV4 ? plain : null;
     }
 
@@ -245,4 +245,7 @@ public sealed class MapReader
             _errors.Add(value, At(key), $"{value.Kind} where a list belongs; write {key}: [ ... ] or one '- ' item a line");
         }
     }
+
+    [GeneratedRegex("(?<![0-9a-fA-F])0+(?=[0-9])")]
+    private static partial Regex LeadingZeros();
 }

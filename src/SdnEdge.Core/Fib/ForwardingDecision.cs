@@ -158,4 +158,14 @@ public sealed class FibLeaf
         get => _attachedHop;
         set => _attachedHop = value;
     }
+
+    /// <summary>What happens now to a packet that did not come out of a redirect tunnel.</summary>
+    public ForwardingDecision ForOthers
+    {
+        get
+        {
+            ForwardingDecision decision = Group?.Active.ForOthers ?? Hop.Current;
+            return decision.Kind == ForwardingKind.Attached ? AttachedHop ?? Hop.Current : decision;
+        }
+    }
 }

@@ -69,9 +69,7 @@ public static class LabRunner
                     options.Progress?.Invoke($"warning: exec of node {node.Node.Name} failed: {failed}");
                 foreach (PlannedProcess planned in node.Processes)
                 {
-                    Process process = Netns.StartDaemon(node.Namespace, planned.Argv, node.Node.Env, node.Log);
-                    ProcessStat? stat = ProcessStat.Read(process.Id);
-                    var record = new LabProcess(node.Node.Name, planned.Name, process.Id, stat?.StartTicks ?? 0);
+                    (LabProcess record, Process process) = Launch(node, planned);
                     started.Enqueue((node, record, process));
                     lock (writing)
                     {
@@ -117,8 +115,7 @@ public static class LabRunner
         {
             LabProcess? before = state.Processes.LastOrDefault(p => p.Node == node && p.Name == process.Name);
             if (before?.IsAlive == true) continue;
-            Process again = Netns.StartDaemon(planned.Namespace, process.Argv, planned.Node.Env, planned.Log);
-            var record = new LabProcess(node, process.Name, again.Id, ProcessStat.Read(again.Id)?.StartTicks ?? 0);
+            (LabProcess record, Process again) = Launch(planned, process);
             started.Add((planned, record, again));
             state = state with { Processes = [.. state.Processes.Where(p => p != before), record] };
             state.Write(folder);
@@ -142,6 +139,12 @@ public static class LabRunner
         if (LabState.Read(folder) is not { } state) return false;
         await TakeDownAsync(state, folder, keepLogs);
         return true;
+    }
+
+    private static (LabProcess Record, Process Process) Launch(PlannedNode node, PlannedProcess planned)
+    {
+        Process process = Netns.StartDaemon(node.Namespace, planned.Argv, node.Node.Env, node.Log);
+        return (new LabProcess(node.Node.Name, planned.Name, process.Id, ProcessStat.Read(process.Id)?.StartTicks ?? 0), process);
     }
 
     private static async Task MakeWayAsync(LabTopology lab, string folder, LabOptions options, CancellationToken cancel)

@@ -88,7 +88,7 @@ internal sealed class PeView(PeState state, TunnelKeeper tunnels, SlowPathDriver
                 last = route.Prefix;
                 if (vrf.Publisher.LeafOf(route.Prefix) is not { } leaf) continue;
                 if (list.Count == query.Limit) return list;
-                (string action, string? hop, string? port, string? mac) = Describe(InForce(leaf), null);
+                (string action, string? hop, string? port, string? mac) = Describe(leaf.ForOthers, null);
                 list.Add(new FibInfo(vrf.Config.Name, route.Prefix.ToString(), action, hop, port, mac, leaf.Group?.Name));
             }
         }
@@ -104,7 +104,7 @@ internal sealed class PeView(PeState state, TunnelKeeper tunnels, SlowPathDriver
         bool there = address.IsV4 ? vrf.Table.V4.TryMatch(address.V4, out length, out index)
             : vrf.Table.V6.TryMatch(address.Bits, out length, out index);
         if (!there || vrf.Table.Leaf(index) is not { } leaf) return new FibInfo(vrfName, "", "no-route", null, null, null, null);
-        (string action, string? hop, string? port, string? mac) = Describe(InForce(leaf), address);
+        (string action, string? hop, string? port, string? mac) = Describe(leaf.ForOthers, address);
         return new FibInfo(vrfName, new IpPrefix(address, length).ToString(), action, hop, port, mac, leaf.Group?.Name);
     }
 
@@ -153,12 +153,6 @@ internal sealed class PeView(PeState state, TunnelKeeper tunnels, SlowPathDriver
             : port.Device.GetType().Name.Replace("Port", "", StringComparison.Ordinal).ToLowerInvariant();
         return new PortInfo(port.Config.Name, kind, port.Config.Device, e.Vrf.Name, e.Mac.ToString(), e.Mtu, e.Up && !port.Device.IsGone,
             [.. e.Addresses.Select(a => $"{a.Address}/{a.PrefixLength}")], e.RxPackets, e.RxBytes, e.TxPackets, e.TxBytes, e.Drops);
-    }
-
-    private static ForwardingDecision InForce(FibLeaf leaf)
-    {
-        ForwardingDecision decision = leaf.Group?.Active.ForOthers ?? leaf.Hop.Current;
-        return decision.Kind == ForwardingKind.Attached ? leaf.AttachedHop ?? leaf.Hop.Current : decision;
     }
 
     private static (string Action, string? Hop, string? Port, string? Mac) Describe(ForwardingDecision decision, IpAddress? destination)

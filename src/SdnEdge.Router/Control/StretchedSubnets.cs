@@ -64,7 +64,7 @@ internal sealed class StretchedSubnets(PeState state, SlowPathDriver slowPath, C
         foreach (IpAddress address in link.Offered.ToArray()) Withdraw(port, link, address);
     }
 
-    private static PortEntry? PortOf(PeState state, string vrf, IpAddress address)
+    private PortEntry? PortOf(string vrf, IpAddress address)
     {
         foreach (PortState port in state.Ports.Values)
         {
@@ -80,8 +80,7 @@ internal sealed class StretchedSubnets(PeState state, SlowPathDriver slowPath, C
         IReadOnlyList<PortAddress> addresses = port.Addresses;
         for (int i = 0; i < addresses.Count; i++)
         {
-            PortAddress own = addresses[i];
-            if (own.Address.Family == address.Family && new IpPrefix(own.Address, own.PrefixLength).Contains(address)) return true;
+            if (addresses[i].Subnet.Contains(address)) return true;
         }
 
         return false;
@@ -90,9 +89,7 @@ internal sealed class StretchedSubnets(PeState state, SlowPathDriver slowPath, C
     // Whom packets of this PE's own clients are sent to: not out of this port.
     private static bool IsElsewhere(PortEntry port, IpAddress address)
     {
-        if (port.Vrf.Lookup(address) is not { } leaf) return false;
-        ForwardingDecision decision = leaf.Group?.Active.ForOthers ?? leaf.Hop.Current;
-        if (decision.Kind == ForwardingKind.Attached) decision = leaf.AttachedHop ?? leaf.Hop.Current;
+        if (port.Vrf.Lookup(address)?.ForOthers is not { } decision) return false;
         return decision.Kind switch
         {
             ForwardingKind.Tunnel or ForwardingKind.Hold => true,
@@ -105,7 +102,7 @@ internal sealed class StretchedSubnets(PeState state, SlowPathDriver slowPath, C
     // What follows from it is done a part in each round: the routes of a large move are not kept waiting.
     private void Note(string vrf, IpAddress address)
     {
-        if (PortOf(state, vrf, address) is null) return;
+        if (PortOf(vrf, address) is null) return;
         _due.Enqueue((vrf, address));
         if (_isPosted) return;
         _isPosted = true;
@@ -116,7 +113,7 @@ internal sealed class StretchedSubnets(PeState state, SlowPathDriver slowPath, C
     {
         for (int i = 0; i < AddressesARound && _due.TryDequeue(out (string Vrf, IpAddress Address) next); i++)
         {
-            if (PortOf(state, next.Vrf, next.Address) is { } port) Look(port, next.Address);
+            if (PortOf(next.Vrf, next.Address) is { } port) Look(port, next.Address);
         }
 
         _isPosted = _due.Count > 0;
