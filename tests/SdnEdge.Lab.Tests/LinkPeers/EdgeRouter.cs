@@ -87,15 +87,30 @@ internal sealed class FrrEdge : EdgeRouter
         lab.Start("ce", "/usr/lib/frr/bfdd", "-f", "/dev/null", "-z", $"{own}/zserv.api", "-i", $"{own}/bfdd.pid", "--bfdctl",
             $"{own}/bfdd.sock", "--vty_socket", own, "-u", "frr", "-g", "frr");
         await lab.UntilAsync("bfdd is up", () => Task.FromResult(File.Exists($"{own}/bfdd.vty")));
+
+        // Whether a peer is on its link bgpd decides when the session comes up, by what zebra has told it until then, and refuses the
+        // peer's next hops for as long as the session lasts where it was too early.
+        foreach (string peer in (string[])["172.16.1.1", "fd00:16:2::1", "fe80::ff:fe00:a003", "172.16.4.1", "172.16.5.1"])
+        {
+            await lab.UntilAsync($"FRR takes {peer} for a neighbour on its link", async () =>
+            {
+                string said = await VtyshAsync(lab, $"show bgp neighbors {peer}");
+                if (!said.Contains("BGP state = Established", StringComparison.Ordinal)) return false;
+                if (said.Contains("BGP connection: shared network", StringComparison.Ordinal)) return true;
+                await VtyshAsync(lab, $"clear bgp {peer}");
+                return false;
+            });
+        }
     }
 
     public override async Task<IReadOnlyCollection<string>> NextHopsAsync(EdgeLab lab, string prefix)
     {
         string family = prefix.Contains(':', StringComparison.Ordinal) ? "ipv6" : "ipv4";
-        string text = await lab.RunAsync("ce", "vtysh", "--vty_socket", Path.Combine(lab.Folder, "ce.frr"), "-c",
-            $"show bgp {family} unicast {prefix} json");
-        return Found(text, "\"ip\":\"(?<hop>[0-9a-f.:]+)\"");
+        return Found(await VtyshAsync(lab, $"show bgp {family} unicast {prefix} json"), "\"ip\":\"(?<hop>[0-9a-f.:]+)\"");
     }
+
+    private static Task<string> VtyshAsync(EdgeLab lab, string command)
+        => lab.RunAsync("ce", "vtysh", "--vty_socket", Path.Combine(lab.Folder, "ce.frr"), "-c", command);
 }
 
 /// <summary>BIRD.</summary>
