@@ -6,10 +6,10 @@ using SdnEdge.Benchmarks.Guests;
 using SdnEdge.Benchmarks.Hostile;
 using SdnEdge.Benchmarks.Ingress;
 using SdnEdge.Benchmarks.Kills;
+using SdnEdge.Benchmarks.ManyPrefixes;
 using SdnEdge.Benchmarks.Moves;
 using SdnEdge.Benchmarks.Netns;
 using SdnEdge.Benchmarks.Restart;
-using SdnEdge.Benchmarks.Signals;
 using SdnEdge.Benchmarks.Store;
 using SdnEdge.Benchmarks.Switchover;
 

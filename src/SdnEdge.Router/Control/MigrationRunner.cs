@@ -219,10 +219,6 @@ internal sealed class MigrationRunner : ITimed
     {
         before = _forwards.Task;
         if (_state.IsStandby) return true;
-
-        // Its prefixes may be those of a group that is on its way out of the tables.
-        before = _taken.Task;
-        if (_takingAway > 0 && signal.Kind == SignalKind.Prepare) return true;
         if (!_underway.TryGetValue(signal.Id, out Underway? underway)) return false;
         before = underway.Done.Task;
         bool joins = underway is { Signal: SignalKind.Prepare, IsEnding: false } && signal.Kind is SignalKind.Prepare or SignalKind.Abort;
@@ -237,6 +233,9 @@ internal sealed class MigrationRunner : ITimed
 
         // What the API shows of a hold is the workers' word, and may be newer than what the machine has been told.
         TellDrained(now);
+
+        // Its prefixes may be those of a group that is on its way out of the tables.
+        if (kind == SignalKind.Prepare && _takingAway > 0) return (_taken.Task, null);
         if (_broken.TryGetValue(id, out string? broken) && kind is not (SignalKind.Abort or SignalKind.Teardown))
             throw new ProblemException(Problems.Conflict($"{Word(kind)} is refused: {broken}"));
         PeStep step = _fsm.Signal(signal, Facts(signal), now);

@@ -4,7 +4,7 @@ using SdnEdge.Client;
 using SdnEdge.Core.Api;
 using SdnEdge.Lab.Running;
 
-namespace SdnEdge.Benchmarks.Signals;
+namespace SdnEdge.Benchmarks.ManyPrefixes;
 
 /// <summary>
 /// What the signals of very many prefixes cost the others. Two PEs and an ingress, each a process, with BGP between them: the prefixes are

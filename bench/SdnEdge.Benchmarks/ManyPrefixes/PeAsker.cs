@@ -1,7 +1,7 @@
 using System.Diagnostics;
 using SdnEdge.Client;
 
-namespace SdnEdge.Benchmarks.Signals;
+namespace SdnEdge.Benchmarks.ManyPrefixes;
 
 /// <summary>Asks a PE's API again and again, from a thread of its own, and keeps how long each answer took.</summary>
 internal sealed class PeAsker : IDisposable
