@@ -17,8 +17,7 @@ internal static class BgpConfigReader
         foreach (MapReader item in bgp.Maps("peers"))
         {
             BgpPeerConfig peer = BgpPeerPlace.Read(item, ReadPeer(item, soFar.As, policies), soFar);
-            if (peer.Vrf == NodeConfig.DefaultVrf)
-                peer = peer with { Bfd = BfdConfigReader.ReadOfPeer(item, peer.Address, soFar, places) };
+            peer = peer with { Bfd = BfdConfigReader.ReadOfPeer(item, peer, soFar, places) };
             item.Finish();
             peers.Add(peer);
             places[peer] = item;

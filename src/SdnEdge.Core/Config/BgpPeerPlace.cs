@@ -81,7 +81,6 @@ internal static class BgpPeerPlace
     {
         if (peer.Vrf == NodeConfig.DefaultVrf) return;
         if (peer.As == node.As) item.Error("vrf", $"is for CEs of another AS, and AS {peer.As} is ours; take it out");
-        if (item.Has("bfd")) item.Error("bfd", $"is spoken in VRF {NodeConfig.DefaultVrf} only; take it out");
     }
 
     private static BgpPeerConfig OnLinkLocal(MapReader item, BgpPeerConfig peer, string? zone, string? local, string? vrf, NodeConfig node)

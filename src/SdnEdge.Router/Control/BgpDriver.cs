@@ -163,8 +163,8 @@ internal sealed partial class BgpDriver(PeState state, VpnDriver vpn, HostPort h
 
     /// <summary>BFD found the path to a peer down: its session ends now, not when the hold time is over. See
     /// <see cref="Core.Bgp.BgpEngine.PathDown"/>.</summary>
-    public void PathDown(BgpPeerKey peer, string reason, long now, bool mayBeRestart)
-        => _speaker?.PathDown(peer, reason, now, mayBeRestart);
+    public void PathDown(string vrf, BgpPeerKey peer, string reason, long now, bool mayBeRestart)
+        => SpeakerOf(vrf)?.PathDown(peer, reason, now, mayBeRestart);
 
     /// <summary>What is told changes: sources or LOCAL_PREF.</summary>
     public void SetExport(BgpConfig config)

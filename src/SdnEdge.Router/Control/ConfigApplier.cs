@@ -242,6 +242,8 @@ internal sealed class ConfigApplier(
                 bgp.RemovePeer(a.Peer);
                 break;
             case AddBfd a:
+                host.AttachVrf(a.Session.Vrf);
+                if (a.Session.Port is { } on) host.Attach(on);
                 bfd.Add(a.Session);
                 break;
             case RemoveBfd a:

@@ -139,7 +139,7 @@ internal sealed class PeMetrics(PeState state, PeView view, MigrationActions act
     private static IEnumerable<MigrationInfo> Holds(IEnumerable<MigrationInfo> all) => all.Where(m => m.Hold is not null);
 
     private static (string Name, string Value)[] BfdSession(BfdSessionInfo s)
-        => [("peer", s.Peer), ("local", s.Local), ("multihop", s.Multihop ? "true" : "false")];
+        => [("peer", s.Peer), ("local", s.Local), ("multihop", s.Multihop ? "true" : "false"), ("vrf", s.Vrf), ("port", s.Port ?? "")];
 
     private static (string Name, string Value)[] Worker(PortWorker worker) => [("worker", $"{worker.Index}")];
 

@@ -54,7 +54,9 @@ public sealed class BgpPeerPlaceTests
     [InlineData("address: \"fe80::9%customer\", vrf: default", "vrf", "in VRF 'red'")]
     [InlineData("address: 10.66.0.2, vrf: red", "address", "in no subnet of a port of VRF 'red'")]
     [InlineData("address: 10.7.0.2, vrf: rde", "vrf", "did you mean 'red'?")]
-    [InlineData("address: 10.7.0.2, vrf: red, bfd: {}", "bfd", "VRF default only")]
+    [InlineData("address: 10.7.0.2, vrf: red, bfd: { local: 10.255.0.1 }", "bfd.local", "not one of 10.7.0.1")]
+    [InlineData("address: 10.66.0.2, vrf: red, local: customer, multihop: 2, bfd: { local: 10.255.0.1 }", "bfd.local",
+        "not one of 10.1.1.1, 10.7.0.1; multihop sessions in a VRF start from an address of one of its ports")]
     [InlineData("address: 10.7.0.2, vrf: red, local: 10.255.0.1", "local", "write one of 10.1.1.1, 10.7.0.1")]
     [InlineData("address: \"fe80::9%dc\", local: core", "local", "take it out")]
     [InlineData("address: \"172.16.0.9%core\"", "address", "write 172.16.0.9")]
@@ -65,7 +67,7 @@ public sealed class BgpPeerPlaceTests
     [InlineData("address: 172.16.0.9, local: \"fd00:16::1\"", "local", "one family")]
     [InlineData("address: \"fd00:16::9\", local: dc", "local", "has no IPv6 address")]
     [InlineData("address: 172.16.0.9, local: croe", "local", "did you mean 'core'?")]
-    [InlineData("address: \"fe80::9%core\", bfd: {}", "bfd", "global address")]
+    [InlineData("address: \"fe80::9%core\", bfd: { multihop: true }", "bfd.multihop", "link-local, so one hop away")]
     public void A_wrong_place_is_told_with_what_would_be_right(string peer, string field, string says)
     {
         ConfigError error = Assert.Single(Load(peer).Errors);
