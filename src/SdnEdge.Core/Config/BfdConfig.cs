@@ -67,7 +67,7 @@ internal static class BfdConfigReader
     /// <summary>The <c>bfd:</c> of a BGP peer; null when it has none.</summary>
     public static BfdConfig? ReadOfPeer(MapReader peer, BgpPeerConfig config, NodeConfig soFar, Dictionary<object, MapReader> places)
     {
-        if (peer.Map("bfd") is not { } item) return null;
+        if (config.OnLink || peer.Map("bfd") is not { } item) return null;
         if (Read(item, new Place(config.Key, config.Vrf, config.Local), soFar) is not { } session) return null;
         places[session] = item;
         return session;
@@ -83,7 +83,12 @@ internal static class BfdConfigReader
         string text = item.Text("address", example: "10.1.1.20") ?? "";
         var key = new BgpPeerKey(default);
         if (!text.Contains('%', StringComparison.Ordinal)) key = item.RoutedAddress("address", required: true, "10.1.1.20");
-        else if (!BgpPeerKey.TryParse(text, out key)) item.Error("address", $"'{text}' is not an IP address; write it as \"fe80::9%PORT\"");
+        else if (!BgpPeerKey.TryParse(text, out key))
+        {
+            item.Error("address", $"'{text}' is not an IP address; write it as \"fe80::9%PORT\"");
+            key = default;
+        }
+
         string[] ports = [.. soFar.Ports.Select(p => p.Name).Where(n => n.Length > 0)];
         if (key.Address is { IsV6: true, IsLinkLocal: true })
         {

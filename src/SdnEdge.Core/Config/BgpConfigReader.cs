@@ -80,7 +80,12 @@ internal static class BgpConfigReader
 
     private static BgpPeerConfig ReadPeer(MapReader item, uint ownAs, Dictionary<string, RoutePolicy> policies)
     {
-        uint peerAs = (uint)item.Number("as", 1, uint.MaxValue, 0, required: true);
+        uint peerAs = (item.Has("as") ? item.Text("as") : null) switch
+        {
+            "external" => 0,
+            "internal" => ownAs,
+            _ => (uint)item.Number("as", 1, uint.MaxValue, 0, required: true),
+        };
         long holdTime = item.Number("holdTime", 0, 65535, 90);
         if (holdTime is 1 or 2) item.Error("holdTime", $"{holdTime} s is not allowed (RFC 4271 4.2); write 0 for never, or 3 and more");
         var peer = new BgpPeerConfig(default, peerAs, (int)holdTime, item.Flag("passive", false),

@@ -166,7 +166,7 @@ internal sealed class HostPort(
 
     // Ports with link-local peers.
     private static IEnumerable<PortConfig> LinksOf(NodeConfig config) => config.Ports.Where(p
-        => config.Bgp.Peers.Any(peer => peer.LinkPort == p.Name && peer.Address is { IsV6: true, IsLinkLocal: true })
+        => config.Bgp.Peers.Any(peer => peer.LinkPort == p.Name && (peer.OnLink || peer.Address is { IsV6: true, IsLinkLocal: true }))
             || config.Bfd.Any(session => session.Port == p.Name));
 
     private static IEnumerable<string> VrfsOf(NodeConfig config) => config.Bgp.Peers.Select(p => p.Vrf)
