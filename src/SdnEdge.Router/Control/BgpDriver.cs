@@ -397,11 +397,11 @@ internal sealed partial class BgpDriver(PeState state, VpnDriver vpn, HostPort h
         speaker.Engine.Warned += (peer, what) => state.Events.Add(loop.Now, "bgp", NameIn(vrf, peer), "warning", what);
         speaker.Engine.MoveDamped += (prefix, why)
             => state.Events.Add(loop.Now, "bgp", prefix.ToString(), why is null ? "moves followed again" : "moves damped", why);
+        speaker.Stranger = from => MeetStranger(vrf, from);
         speaker.TransportFault += (peer, what) => state.Events.Add(loop.Now, "bgp", peer.ToString(), "warning", what);
         return speaker;
     }
 
-        speaker.Stranger = from => MeetStranger(vrf, from);
     private void Wake()
     {
         Volatile.Write(ref _signalled, 1);

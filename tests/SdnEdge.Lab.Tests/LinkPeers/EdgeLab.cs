@@ -72,7 +72,8 @@ internal sealed class EdgeLab : IAsyncDisposable
             """);
         try
         {
-            string bare = make.Cannot.ContainsKey("by the port alone") ? "" : "    - { link: bare, as: external, import: all, export: all }\n";
+            string bare = make.Cannot.ContainsKey("by the port alone") ? ""
+                : "    - { link: bare, as: external, import: all, export: all }\n";
             await File.WriteAllTextAsync(Path.Combine(instance.Root, "pe.yaml"), """
                 name: pe
                 routerId: 10.255.0.1
