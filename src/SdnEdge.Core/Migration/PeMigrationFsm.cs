@@ -231,7 +231,7 @@ public sealed partial class PeMigrationFsm
             if (known.Owner is { } owner)
                 return Refuse(null, PeRefusalReason.Conflict,
                     $"prepare of '{id}' is refused: {moved.Prefix} belongs to migration '{owner.Migration.Id}', which is "
-                        + $"{Word(owner.Migration.State)} at its {Word(owner.Migration.Role)}; {HowToFinish(owner.Migration)}");
+                        + $"{Word(owner.Migration.State)} at its {Word(owner.Migration.Role)}; {HowToFinish(owner.Migration, facts.Api)}");
         }
 
         if (_entries.Values.FirstOrDefault(e => !e.Migration.IsOver && e.Migration.TunnelKey == signal.TunnelKey
@@ -410,10 +410,23 @@ public sealed partial class PeMigrationFsm
         return $"{Word(signal)} is refused: {here}; {needs}";
     }
 
-    private static string HowToFinish(PeMigration migration) => migration.Finished
-        ? "its hold is still giving packets back; try again when it is empty"
-        : PeTransitions.Next(migration.Role, migration.State, SignalKind.Abort) is not null ? "abort it first"
-        : $"bring it to its end first ({Or(PeTransitions.AllowedSignals(migration.Role, migration.State).Select(s => Word(s)))})";
+    // A PE does not know whether somebody leads the migration, nor, before it is told, where the server runs.
+    private static string HowToFinish(PeMigration m, string? api)
+    {
+        if (m.Finished) return "its hold is still giving packets back; try again when it is empty";
+        bool source = m.Role == MigrationRole.Source;
+        (PeMigrationState s, PeMigrationState t) = source ? (m.State, PeMigrationState.Prepared) : (PeMigrationState.Switched, m.State);
+        string forward = $"forwards, {Steps(EndByHand.Forward(s, t))}";
+        const string leave = "if it is at work, wait for its end; if nobody leads it any more, end it ";
+        if (EndByHand.OnlyForward(source ? m.State : null, source ? null : m.State))
+            return $"{leave}{forward}: the server is live at the target";
+        return $"{leave}where the server is. While it runs at the source: backwards, {Steps(EndByHand.Back(s, t))}. Once it runs at the "
+            + $"target, only {forward}";
+
+        string Steps(IEnumerable<EndStep> steps) => string.Join(", then ", steps.Select(x => x.At == m.Role
+            ? $"{EndByHand.Command(x.Signal, m.Id, api ?? "API", m.Epoch)} here"
+            : $"{Word(x.Signal)} at its {Word(x.At)} ({m.Peer})"));
+    }
 
     private static PeStep Refuse(PeMigration? migration, PeRefusalReason reason, string detail, IReadOnlyList<ProblemError>? errors = null)
         => new(migration, [], Refusal: new PeRefusal(reason, detail, errors));

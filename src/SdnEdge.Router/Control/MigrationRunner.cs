@@ -285,11 +285,19 @@ internal sealed class MigrationRunner : ITimed
         return _soon.Task;
     }
 
+    private string? Api => _state.Config.Api switch
+    {
+        { Unix: { } socket } => socket,
+        { Tcp: { } tcp } when tcp.Address.Bits != 0 => $"https://{(tcp.Address.IsV4 ? $"{tcp.Address}" : $"[{tcp.Address}]")}:{tcp.Port}/",
+        _ => null,
+    };
+
     // One that waits is taken again and again: what costs as much as it has prefixes is looked for last.
     private PeFacts Facts(PeSignal signal)
     {
         if (_fsm.Find(signal.Id) is not { } migration)
-            return signal.Kind == SignalKind.Prepare ? new PeFacts(UnknownNames: SignalNames.Unknown(signal, _state)) : PeFacts.None;
+            return signal.Kind == SignalKind.Prepare ? new PeFacts(UnknownNames: SignalNames.Unknown(signal, _state), Api: Api)
+                : PeFacts.None;
         if (PeTransitions.Next(migration.Role, migration.State, signal.Kind) is null) return PeFacts.None;
         if (signal.AfterMarkers && UnderWay(migration, signal.Kind) is { } underWay) return new PeFacts(UnderWay: underWay);
         if (signal.AfterServers && _proof.WhoIsSilent(signal.Id) is { } silent) return new PeFacts(Silent: silent);
