@@ -67,6 +67,7 @@ public sealed partial class PeRouter : IPeControl, IAsyncDisposable
     private readonly HostPort _host;
     private readonly ConfigApplier _config;
     private readonly KeeperDriver _keeper;
+    private readonly DeviceWatch _devices;
     private readonly PeView _view;
     private readonly PeMetrics _metrics;
     private readonly PeRouterOptions _options;
@@ -100,7 +101,8 @@ public sealed partial class PeRouter : IPeControl, IAsyncDisposable
         _migrations = new MigrationRunner(_state, _tunnels, _actions, _migrationChanges, serverProof, _store, _loop);
         _config = new ConfigApplier(_state, devices, _tunnels, _slowPath, _host, _bgp, _vpn, _bfd, _loop);
         _keeper = new KeeperDriver(options.Keeper, _state, _slowPath, _bgp, _loop);
-        _view = new PeView(_state, _tunnels, _slowPath, _bgp, _loop);
+        _devices = new DeviceWatch(_state, _loop);
+        _view = new PeView(_state, _tunnels, _slowPath, _bgp, _devices, _loop);
         _metrics = new PeMetrics(_state, _view, _actions, _bgp, _bfd, _keeper, _migrations, _slowPath, _config, _loop);
         _loop.Add(_state);
         _loop.Add(_slowPath);
@@ -114,6 +116,8 @@ public sealed partial class PeRouter : IPeControl, IAsyncDisposable
         _loop.Add((IWorkSource)_bfd);
         _loop.Add((ITimed)_bfd);
         _loop.Add(_keeper);
+        _loop.Add((IWorkSource)_devices);
+        _loop.Add((ITimed)_devices);
     }
 
     /// <summary>Its API; null where its configuration gives it none.</summary>
@@ -134,6 +138,7 @@ public sealed partial class PeRouter : IPeControl, IAsyncDisposable
             pe._config.ApplyAll(config);
             pe._migrations.Restore();
             pe._host.Start(config);
+            pe._devices.Start();
             pe._state.Workers.Start();
             pe._loop.Start();
             await pe._loop.RunAsync(() => pe._bgp.Start(config.Bgp));
@@ -224,7 +229,6 @@ public sealed partial class PeRouter : IPeControl, IAsyncDisposable
         if (PeSignal.TryParse(id, kind, request, out IReadOnlyList<ProblemError> errors) is not { } signal)
             throw new ProblemException(Problems.BadRequest(
                 $"{kind.ToString().ToLowerInvariant()} needs {errors.Count} thing{(errors.Count == 1 ? "" : "s")} put right", errors));
-        _ = signal.Prefixes?.Texts;
         return await _migrations.SignalAsync(signal).WaitAsync(cancel);
     }
 
@@ -247,6 +251,7 @@ public sealed partial class PeRouter : IPeControl, IAsyncDisposable
         if (_api is not null) await _api.DisposeAsync();
         _meters?.Dispose();
         _store.Dispose();
+        _devices.Dispose();
         _loop.Dispose();
         _bfd.Dispose();
         _bgp.Dispose();
