@@ -155,7 +155,8 @@ public sealed class MigrateCommandTests
     {
         await using var instance = LabInstance.Of("name: LABNAME");
         RunningLab lab = await DeployAsync(instance);
-        string[] call = ["start", "--group", "vs", "--to", "dc-b", "--copy", "3000", "--quiet", "5000", "-o", "json"];
+        string[] call = ["start", "--group", "vs", "--to", "dc-b", "--copy", "8000", "--hold-ms", "60000", "--quiet", "5000", "-o",
+            "json"];
         (int started, string first, string told) = await MigrateAsync(instance, [.. call, "--idempotency-key", "one"]);
         Assert.True(started == 0, told);
         string id = (string)JsonNode.Parse(first)!["id"]!;

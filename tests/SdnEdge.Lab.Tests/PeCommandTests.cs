@@ -166,7 +166,7 @@ public sealed class PeCommandTests
             // A PE is no manager, though it knows migrations, too.
             (int stranger, _, string no) = await RunAsync(["migrate", "list", "--api", files.Socket]);
             Assert.Equal(2, stranger);
-            Assert.Contains("is the API of 'pe-t', which is no manager", no, StringComparison.Ordinal);
+            Assert.Contains("is the API of 'pe-t', which is a PE; give that of the manager", no, StringComparison.Ordinal);
             (int empty, _, string which) = await RunAsync(["migrate", "status", "", "--api", files.Socket]);
             Assert.NotEqual(0, empty);
             Assert.Contains("'' is no id of a migration", which, StringComparison.Ordinal);

@@ -278,9 +278,11 @@ internal static class MigrateCommand
     private static async Task CheckIsManagerAsync(Manager manager, CancellationToken cancel)
     {
         if (manager.Lab is not null) return;
-        MmsNodeInfo node = await manager.Mms.NodeAsync(cancel);
-        if (node.Incarnation is null or "") throw new ArgumentException(
-            $"--api is the API of '{node.Name}', which is no manager; give that of the manager ('sdnedge mms')");
+        using JsonDocument node = JsonDocument.Parse(await manager.Mms.TextAsync("v1/node", cancel));
+        string? other = node.RootElement.TryGetProperty("routerId", out _) ? "a PE"
+            : node.RootElement.TryGetProperty("site", out _) ? "of a site: a host's agent, or a store" : null;
+        if (other is not null) throw new ArgumentException(
+            $"--api is the API of '{node.RootElement.GetProperty("name")}', which is {other}; give that of the manager ('sdnedge mms')");
     }
 
     // What a signal means changes when there is a migration to follow.
