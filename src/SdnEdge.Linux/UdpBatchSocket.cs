@@ -4,10 +4,14 @@ using SdnEdge.Core.Wire;
 namespace SdnEdge.Linux;
 
 /// <summary>An address and a UDP port.</summary>
-public readonly record struct UdpEndpoint(IpAddress Address, ushort Port)
+/// <param name="Address">The address.</param>
+/// <param name="Port">The port.</param>
+/// <param name="Device">Index of the device that a link-local IPv6 address is on; 0: none. Not told of what the kernel says.</param>
+public readonly record struct UdpEndpoint(IpAddress Address, ushort Port, int Device = 0)
 {
     /// <inheritdoc/>
-    public override string ToString() => Address.IsV6 ? $"[{Address}]:{Port}" : $"{Address}:{Port}";
+    public override string ToString()
+        => !Address.IsV6 ? $"{Address}:{Port}" : Device == 0 ? $"[{Address}]:{Port}" : $"[{Address}%{Device}]:{Port}";
 }
 
 /// <summary>A datagram in the buffers of a <see cref="UdpBatchSocket"/>; valid until its next receive.</summary>

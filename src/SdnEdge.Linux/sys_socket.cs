@@ -144,7 +144,9 @@ internal unsafe struct SocketAddress
             *(ushort*)p = (ushort)(endpoint.Address.IsV4 ? Libc.AF_INET : Libc.AF_INET6);
             BinaryPrimitives.WriteUInt16BigEndian(bytes[2..], endpoint.Port);
             endpoint.Address.Write(bytes[(endpoint.Address.IsV4 ? 4 : 8)..]);
-            return endpoint.Address.IsV4 ? 16u : MaxSize;
+            if (endpoint.Address.IsV4) return 16u;
+            *(uint*)(p + 24) = (uint)endpoint.Device; // sin6_scope_id
+            return MaxSize;
         }
     }
 

@@ -51,6 +51,8 @@ public sealed partial class PeRouter : IPeSteps
 
     void IPeSteps.NextHopUnwanted(Adjacency neighbor) => _slowPath.Unwatch(neighbor);
 
+    void IPeSteps.RouterHeard(string port, IpAddress address, long now) => _bgp.RouterHeard(port, address, now);
+
     void IPeSteps.Reconfigured(string vrf, IpPrefix prefix) => _migrations.Reconfigured(vrf, prefix);
 
     void IPeSteps.TunnelHealthChanged(string tunnel, bool up) => _migrations.OnTunnelHealth(tunnel, up);

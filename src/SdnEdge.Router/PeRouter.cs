@@ -91,7 +91,7 @@ public sealed partial class PeRouter : IPeControl, IAsyncDisposable
         _vpn = new VpnDriver(_state, _tunnels, _loop);
         _host = new HostPort(_state, _slowPath, _loop, options.Keeper, options.OpenHost);
         _bgp = new BgpDriver(_state, _vpn, _host, _loop, options.Restarting || standby, forwardingKept: standby);
-        _bfd = new BfdDriver(_state, _bgp, _loop, options.Keeper, options.BfdProcess);
+        _bfd = new BfdDriver(_state, _bgp, _host, _loop, options.Keeper, options.BfdProcess);
         _markers = new MarkerDriver(_state, _loop);
         _actions = new MigrationActions(_state, _tunnels, _slowPath.Resolve, _bgp.SetMoved, _markers, _slowPath.Stretched,
             _migrationChanges, _loop);
@@ -224,6 +224,7 @@ public sealed partial class PeRouter : IPeControl, IAsyncDisposable
         if (PeSignal.TryParse(id, kind, request, out IReadOnlyList<ProblemError> errors) is not { } signal)
             throw new ProblemException(Problems.BadRequest(
                 $"{kind.ToString().ToLowerInvariant()} needs {errors.Count} thing{(errors.Count == 1 ? "" : "s")} put right", errors));
+        _ = signal.Prefixes?.Texts;
         return await _migrations.SignalAsync(signal).WaitAsync(cancel);
     }
 

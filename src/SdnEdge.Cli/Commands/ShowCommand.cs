@@ -307,11 +307,11 @@ internal static class ShowCommand
 
     private static void Bfd(BfdInfo bfd)
     {
-        Table(["peer", "local", "hops", "state", "remote", "diagnostic", "s", "tx ms", "detect ms", "received", "sent", "errors", "ups",
-            "downs", "credit ms"],
+        Table(["peer", "local", "vrf", "port", "hops", "state", "remote", "diagnostic", "s", "tx ms", "detect ms", "received", "sent",
+            "errors", "ups", "downs", "credit ms"],
             bfd.Sessions.Select(b => new[]
             {
-                b.Peer, b.Local, b.Multihop ? "many" : "one", b.State, b.RemoteState, b.Diagnostic, $"{b.Seconds}",
+                b.Peer, b.Local, b.Vrf, b.Port ?? "", b.Multihop ? "many" : "one", b.State, b.RemoteState, b.Diagnostic, $"{b.Seconds}",
                 Milliseconds(b.TransmitIntervalMilliseconds), Milliseconds(b.DetectionMilliseconds),
                 $"{b.PacketsReceived}", $"{b.PacketsSent}", $"{b.SendErrors}", $"{b.Ups}", $"{b.Downs}", Milliseconds(b.CreditMilliseconds),
             }));

@@ -427,13 +427,15 @@ public sealed record BgpPeerRequest(string? Text = null);
 /// <param name="Detail">What that means.</param>
 public sealed record BgpPeerReply(string Peer, BgpPeerAction Action, string State, string Detail);
 
-/// <summary>A BFD session. Intervals and times as in force now; <paramref name="Seconds"/> since the state last changed.</summary>
+/// <summary>A BFD session. Intervals and times as in force now; <paramref name="Seconds"/> since the state last changed.
+/// <paramref name="Vrf"/> is the VRF of its addresses, <paramref name="Port"/> the port that the peer is on; null: it is on no link.
+/// </summary>
 public sealed record BfdSessionInfo(
     string Peer, string Local, bool Multihop, string State, string RemoteState, string Diagnostic, string RemoteDiagnostic,
         uint LocalDiscriminator,
     uint RemoteDiscriminator, double TransmitIntervalMilliseconds, double DetectionMilliseconds, int Multiplier, long Seconds,
         long PacketsReceived,
-    long PacketsSent, long SendErrors, long Ups, long Downs, double CreditMilliseconds);
+    long PacketsSent, long SendErrors, long Ups, long Downs, double CreditMilliseconds, string Vrf = "default", string? Port = null);
 
 /// <summary>Control packets discarded for a reason.</summary>
 public sealed record BfdDiscardInfo(string Reason, long Packets);

@@ -6,10 +6,29 @@ namespace SdnEdge.Core.Bfd;
 /// <param name="Peer">The other end.</param>
 /// <param name="Local">Our address.</param>
 /// <param name="Multihop">False: the peer is on a link of ours (RFC 5881); true: RFC 5883.</param>
-public readonly record struct BfdKey(IpAddress Peer, IpAddress Local, bool Multihop)
+/// <param name="Place">Where these addresses are meant.</param>
+public readonly record struct BfdKey(IpAddress Peer, IpAddress Local, bool Multihop, BfdPlace Place = default)
 {
     /// <inheritdoc/>
     public override string ToString() => $"{Peer} from {Local}{(Multihop ? ", multihop" : "")}";
+}
+
+/// <summary>
+/// Where addresses are meant: those of two VRFs, and the link-local ones of two links, may be the same. A number that is the same in
+/// the PE, in its BFD process and in the PE's successor: a 64-bit hash (FNV-1a) of the names. 0: the default VRF.
+/// </summary>
+public readonly record struct BfdPlace(ulong Number)
+{
+    /// <summary>The place of a session.</summary>
+    /// <param name="vrf">Name of the VRF; null: the default one.</param>
+    /// <param name="port">Name of the port, for a link-local address; null: the VRF is enough.</param>
+    public static BfdPlace Of(string? vrf, string? port)
+    {
+        if (vrf is null && port is null) return default;
+        ulong hash = 14695981039346656037;
+        foreach (char c in $"{vrf}\n{port}") hash = (hash ^ c) * 1099511628211;
+        return new BfdPlace(hash);
+    }
 }
 
 /// <summary>What an operator sets.</summary>

@@ -56,7 +56,7 @@ public sealed partial class BgpEngine
             return attributes;
         }
 
-        if (peer.Role != BgpRole.None && RoleRules.IsLeak(peer.Role, peer.Settings.PeerAs, attributes))
+        if (peer.Role != BgpRole.None && RoleRules.IsLeak(peer.Role, peer.As, attributes))
         {
             peer.Leaks++;
             return null;

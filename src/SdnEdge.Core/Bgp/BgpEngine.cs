@@ -235,7 +235,7 @@ public sealed partial class BgpEngine
     private void HandleUpdate(BgpPeer peer, ConnectionSide side, ReadOnlySpan<byte> body, long now)
     {
         Negotiated agreed = peer.Fsm.Negotiated!;
-        var context = new UpdateContext(agreed.FourOctetAs, peer.External, peer.Settings.PeerAs, agreed.Families, _settings.NextHopV4,
+        var context = new UpdateContext(agreed.FourOctetAs, peer.External, peer.As, agreed.Families, _settings.NextHopV4,
             _settings.NextHopV6)
         {
             AddPathFamilies = agreed.AddPathFamilies,

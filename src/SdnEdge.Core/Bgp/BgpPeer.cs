@@ -45,6 +45,9 @@ public sealed class BgpPeer
     /// <summary>Configuration.</summary>
     public BgpPeerSettings Settings { get; }
 
+    /// <summary>The peer's AS: the configured one, or as its OPEN said; 0: any but ours, and there is no session.</summary>
+    public uint As => Settings.PeerAs != 0 ? Settings.PeerAs : Negotiated?.PeerAs ?? 0;
+
     /// <summary>True for eBGP.</summary>
     public bool External { get; }
 
@@ -211,7 +214,7 @@ public sealed class BgpPeer
     /// <summary>As the API shows it.</summary>
     /// <param name="now">CLOCK_MONOTONIC, nanoseconds.</param>
     public BgpPeerInfo ToInfo(long now) => new(
-        Settings.Key.ToString(), Settings.PeerAs, State.ToString(),
+        Settings.Key.ToString(), As, State.ToString(),
         State == BgpState.Established ? (now - Fsm.EstablishedAt) / 1_000_000_000 : 0,
         Origin.Prefixes + VpnReceived, PrefixesSent, MessagesIn, MessagesOut, LastError, Capabilities())
     {

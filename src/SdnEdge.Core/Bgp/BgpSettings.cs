@@ -93,7 +93,7 @@ public sealed record BgpPrefixLimit(int Maximum, int WarnPercent = 75, int Resta
 
 /// <summary>A configured peer.</summary>
 /// <param name="Address">The peer's address.</param>
-/// <param name="PeerAs">The peer's AS; equal to ours means iBGP.</param>
+/// <param name="PeerAs">The peer's AS; equal to ours means iBGP. 0: any but ours, as its OPEN says.</param>
 public sealed record BgpPeerSettings(IpAddress Address, uint PeerAs)
 {
     /// <summary>Hold time offered, seconds: 0 (none) or 3 to 65535. Keepalives are sent at a third of what is negotiated.</summary>

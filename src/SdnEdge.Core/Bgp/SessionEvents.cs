@@ -137,6 +137,9 @@ public readonly record struct FsmAction(
 /// <param name="PeerRouterId">The peer's identifier.</param>
 public sealed record Negotiated(int HoldTimeSeconds, BgpFamilies Families, bool FourOctetAs, bool RouteRefresh, uint PeerRouterId)
 {
+    /// <summary>The peer's AS.</summary>
+    public uint PeerAs { get; init; }
+
     /// <summary>Both mark where a refresh begins and ends (RFC 7313).</summary>
     public bool EnhancedRefresh { get; init; }
 

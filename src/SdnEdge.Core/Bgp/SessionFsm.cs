@@ -301,7 +301,7 @@ public sealed class SessionFsm
 
     private void OnOpen(ConnectionSide side, OpenMessage open, long now, List<FsmAction> actions)
     {
-        if (open.As != _peer.PeerAs)
+        if (_peer.PeerAs == 0 ? open.As == _local.As : open.As != _peer.PeerAs)
         {
             Fail(side, new BgpNotification(2, 2), default, now, actions, BgpFault.OpenPeerAs);
             return;
@@ -412,6 +412,7 @@ public sealed class SessionFsm
         Negotiated = new Negotiated(connection.HoldSeconds, open.Families & _peer.Families, open.FourOctetAs, open.RouteRefresh,
             open.RouterId)
         {
+            PeerAs = open.As,
             EnhancedRefresh = open.EnhancedRefresh,
             ExtendedNextHop = open.ExtendedNextHop && _peer.ExtendedNextHop,
             ExtendedMessages = open.ExtendedMessages && _peer.ExtendedMessages,

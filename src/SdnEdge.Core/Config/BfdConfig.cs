@@ -1,18 +1,21 @@
 using SdnEdge.Core.Bfd;
+using SdnEdge.Core.Bgp;
 using SdnEdge.Core.Wire;
 
 namespace SdnEdge.Core.Config;
 
 /// <summary>A BFD session: one of its own, or that of a BGP peer.</summary>
 /// <param name="Address">The other end.</param>
-/// <param name="Local">Our address: a loopback for multihop, that of the port for a single hop.</param>
+/// <param name="Local">Our address: for multihop a loopback, in a VRF one of its ports'; that of the port for a single hop.</param>
 /// <param name="Multihop">False: the other end is on a link of ours (RFC 5881).</param>
 /// <param name="IntervalMilliseconds">Between packets, each way, 10 to 60000.</param>
 /// <param name="Multiplier">Given up after so many intervals of silence, 1 to 255.</param>
 /// <param name="Shutdown">Held AdminDown.</param>
+/// <param name="Vrf">VRF of the session.</param>
+/// <param name="Port">The port that a link-local other end is on; null: its address is enough.</param>
 public sealed record BfdConfig(
     IpAddress Address, IpAddress Local, bool Multihop, int IntervalMilliseconds = BfdConfig.DefaultInterval, int Multiplier =
-        BfdConfig.DefaultMultiplier, bool Shutdown = false)
+        BfdConfig.DefaultMultiplier, bool Shutdown = false, string Vrf = NodeConfig.DefaultVrf, string? Port = null)
 {
     /// <summary>Milliseconds between packets where nothing is said.</summary>
     public const int DefaultInterval = 50;
@@ -27,7 +30,16 @@ public sealed record BfdConfig(
     public const int DefaultMultiplier = 3;
 
     /// <summary>What tells it from other sessions.</summary>
-    public BfdKey Key => new(Address, Local, Multihop);
+    public BfdKey Key => new(Address, Local, Multihop, BfdPlace.Of(Vrf == NodeConfig.DefaultVrf ? null : Vrf, Port));
+
+    /// <summary>The other end as BGP names a peer in its VRF.</summary>
+    public BgpPeerKey Peer => new(Address, Port);
+
+    /// <summary>The other end among all: <c>10.1.1.20</c>, <c>fe80::9%core</c>, <c>10.7.0.2@red</c>.</summary>
+    public string Name => Vrf == NodeConfig.DefaultVrf ? Peer.ToString() : $"{Peer}@{Vrf}";
+
+    /// <summary>For people: both ends.</summary>
+    public string Title => $"{Name} from {Local}{(Multihop ? ", multihop" : "")}";
 
     /// <summary>Its parameters.</summary>
     public BfdParameters Parameters => BfdParameters.Every(IntervalMilliseconds, Multiplier);
@@ -43,8 +55,7 @@ internal static class BfdConfigReader
         if (node.Map("bfd") is not { } bfd) return list;
         foreach (MapReader item in bfd.Maps("sessions"))
         {
-            IpAddress address = item.RoutedAddress("address", required: true, "10.1.1.20");
-            if (Read(item, address, soFar) is not { } session) continue;
+            if (Read(item, ReadPlace(item, soFar), soFar) is not { } session) continue;
             list.Add(session);
             places[session] = item;
         }
@@ -54,52 +65,115 @@ internal static class BfdConfigReader
     }
 
     /// <summary>The <c>bfd:</c> of a BGP peer; null when it has none.</summary>
-    public static BfdConfig? ReadOfPeer(MapReader peer, IpAddress address, NodeConfig soFar, Dictionary<object, MapReader> places)
+    public static BfdConfig? ReadOfPeer(MapReader peer, BgpPeerConfig config, NodeConfig soFar, Dictionary<object, MapReader> places)
     {
-        if (peer.Map("bfd") is not { } item) return null;
-        if (address is { IsV6: true, IsLinkLocal: true })
-        {
-            peer.Error("bfd", $"is not spoken with link-local peers such as {address}; take it out, or write the peer's global address");
-            return null;
-        }
-
-        if (Read(item, address, soFar) is not { } session) return null;
+        if (config.OnLink || peer.Map("bfd") is not { } item) return null;
+        if (Read(item, new Place(config.Key, config.Vrf, config.Local), soFar) is not { } session) return null;
         places[session] = item;
         return session;
     }
 
-    private static BfdConfig? Read(MapReader item, IpAddress address, NodeConfig soFar)
+    // Where a session of its own is: as a BGP peer's, the address of a link-local one has its port.
+    private static Place ReadPlace(MapReader item, NodeConfig soFar)
     {
-        List<InterfaceAddress> links = [.. soFar.Ports.Where(p => p.Vrf == NodeConfig.DefaultVrf).SelectMany(p => p.Addresses).Where(a
-            => a.Subnet.Contains(address))];
-        bool multihop = item.Flag("multihop", links.Count == 0);
+        string? written = item.Text("vrf", example: NodeConfig.DefaultVrf);
+        if (written is not null && soFar.Vrfs.All(v => v.Name != written)) item.Error("vrf",
+            $"there is no VRF '{written}'; declare it under vrfs{MapReader.DidYouMean(written, soFar.Vrfs.Select(v => v.Name))}");
+        string vrf = written ?? NodeConfig.DefaultVrf;
+        string text = item.Text("address", example: "10.1.1.20") ?? "";
+        var key = new BgpPeerKey(default);
+        if (!text.Contains('%', StringComparison.Ordinal)) key = item.RoutedAddress("address", required: true, "10.1.1.20");
+        else if (!BgpPeerKey.TryParse(text, out key))
+        {
+            item.Error("address", $"'{text}' is not an IP address; write it as \"fe80::9%PORT\"");
+            key = default;
+        }
+
+        string[] ports = [.. soFar.Ports.Select(p => p.Name).Where(n => n.Length > 0)];
+        if (key.Address is { IsV6: true, IsLinkLocal: true })
+        {
+            if (key.Zone is null)
+            {
+                item.Error("address", $"'{key.Address}' is link-local, so the port must be named; write \"{key.Address}%"
+                    + $"{(ports.Length > 0 ? ports[0] : "PORT")}\"");
+            }
+            else if (soFar.Ports.FirstOrDefault(p => p.Name == key.Zone) is not { } port)
+            {
+                item.Error("address", $"there is no port '{key.Zone}'{MapReader.DidYouMean(key.Zone, ports)}");
+            }
+            else
+            {
+                if (written is not null && port.Vrf != written) item.Error("vrf",
+                    $"port '{key.Zone}' is in VRF '{port.Vrf}', which is the session's; take it out");
+                vrf = port.Vrf;
+            }
+        }
+        else if (key.Zone is not null)
+        {
+            item.Error("address", $"'{text}': only a link-local address names its port; write {key.Address}");
+            key = default;
+        }
+
+        return new Place(key, vrf, default);
+    }
+
+    private static BfdConfig? Read(MapReader item, Place place, NodeConfig soFar)
+    {
+        (IpAddress address, string vrf) = (place.Peer.Address, place.Vrf);
+        bool linkLocal = address is { IsV6: true, IsLinkLocal: true };
+        List<PortConfig> ports = [.. soFar.Ports.Where(p => p.Vrf == vrf)];
+        List<IpAddress> links = linkLocal
+            ? [.. ports.Where(p => p.Name == place.Peer.Zone).Select(soFar.LinkLocalOf)]
+            : [.. ports.SelectMany(p => p.Addresses).Where(a => a.Subnet.Contains(address)).Select(a => a.Address)];
+        bool multihop = item.Flag("multihop", links.Count == 0 && !linkLocal);
         IpAddress local = item.Address("local", required: false, "10.255.0.1");
-        IpAddress[] own = multihop ? [.. soFar.Loopbacks.Where(l => l.Family == address.Family)] : [.. links.Select(l => l.Address)];
+        IEnumerable<IpAddress> far = vrf == NodeConfig.DefaultVrf ? soFar.Loopbacks
+            : ports.SelectMany(p => p.Addresses).Select(a => a.Address).Where(a => !(a.IsV6 && a.IsLinkLocal));
+        IpAddress[] own = multihop ? [.. far.Where(l => l.Family == address.Family)] : [.. links];
         int interval = (int)item.Number("interval", BfdConfig.MinInterval, BfdConfig.MaxInterval, BfdConfig.DefaultInterval);
         int multiplier = (int)item.Number("multiplier", 1, 255, BfdConfig.DefaultMultiplier);
         bool shutdown = item.Flag("shutdown", false);
         item.Finish();
-        if (address.IsNone) return null;
-        if (own.Contains(address))
+
+        // Where the port or the VRF is not there, that is said already.
+        if (address.IsNone || (linkLocal && links.Count == 0)
+            || (vrf != NodeConfig.DefaultVrf && soFar.Vrfs.All(v => v.Name != vrf))) return null;
+        if (multihop && linkLocal)
+        {
+            item.Error("multihop", $"cannot be true: {address} is link-local, so one hop away (RFC 5881); take it out");
+        }
+        else if (own.Contains(address))
         {
             item.Error("address", $"'{address}' is this node's own address; write the other end's");
         }
         else if (own.Length == 0)
         {
-            item.Error("multihop", multihop
-                ? $"there is no loopback of the family of {address} to send from; add one to loopbacks"
-                : $"no port of VRF {NodeConfig.DefaultVrf} has a subnet with {address}; write multihop: true, or an address on a link");
+            item.Error("multihop", !multihop
+                ? $"no port of VRF {vrf} has a subnet with {address}; write multihop: true, or an address on a link"
+                : vrf == NodeConfig.DefaultVrf
+                    ? $"there is no loopback of the family of {address} to send from; add one to loopbacks"
+                    : $"no port of VRF {vrf} has an address of the family of {address} to send from; give one to a port");
         }
         else if (!local.IsNone && !own.Contains(local))
         {
             item.Error("local", $"'{local}' is not one of {string.Join(", ", own)}; "
-                + $"{(multihop ? "multihop sessions start from a loopback" : "a single hop starts from the port's address on the link")}");
+                + $"{(!multihop ? "a single hop starts from the port's address on the link"
+                    : vrf == NodeConfig.DefaultVrf ? "multihop sessions start from a loopback"
+                    : "multihop sessions in a VRF start from an address of one of its ports")}");
         }
         else
         {
-            return new BfdConfig(address, local.IsNone ? own[0] : local, multihop, interval, multiplier, shutdown);
+            IpAddress usual = own.Contains(place.Local) ? place.Local : own[0];
+            return new BfdConfig(address, local.IsNone ? usual : local, multihop, interval, multiplier, shutdown, vrf,
+                linkLocal ? place.Peer.Zone : null);
         }
 
         return null;
     }
+
+    /// <summary>Where a session is to be.</summary>
+    /// <param name="Peer">The other end in its VRF.</param>
+    /// <param name="Vrf">The VRF.</param>
+    /// <param name="Local">Our end of the BGP session that it is for; none: it is for none.</param>
+    private readonly record struct Place(BgpPeerKey Peer, string Vrf, IpAddress Local);
 }

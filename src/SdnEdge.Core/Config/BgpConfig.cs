@@ -48,7 +48,7 @@ public sealed record BgpConfig
 
 /// <summary>A BGP peer.</summary>
 /// <param name="Address">Peer address.</param>
-/// <param name="As">Peer AS; the same as ours = iBGP.</param>
+/// <param name="As">Peer AS; the same as ours = iBGP. 0: <c>external</c>, any but ours.</param>
 /// <param name="HoldTimeSeconds">Hold time offered, 0 or 3 to 65535 (RFC 4271 4.2).</param>
 /// <param name="Passive">True: wait for the peer to connect.</param>
 /// <param name="Port">TCP port of the peer.</param>
@@ -68,6 +68,13 @@ public sealed record BgpPeerConfig(
     /// <summary>The port that the peer is on, when our end of the session is there too; null: it is reached by routes.</summary>
     public string? LinkPort { get; init; }
 
+    /// <summary>True: the peer is whoever is the router on the link of <see cref="LinkPort"/>. <see cref="Address"/> is none until it
+    /// has been heard.</summary>
+    public bool OnLink { get; init; }
+
+    /// <summary>Seconds from one router advertisement to the next on that link, 3 to 1800.</summary>
+    public int AdvertiseSeconds { get; init; } = 10;
+
     /// <summary>eBGP: the next hop told is ourselves even where the route's own is on the peer's link (RFC 4271 5.1.3).</summary>
     public bool NextHopSelf { get; init; }
 
@@ -77,8 +84,9 @@ public sealed record BgpPeerConfig(
     /// <summary>What names the peer in its VRF.</summary>
     public BgpPeerKey Key => BgpPeerKey.Of(Address, LinkPort);
 
-    /// <summary>What names the peer among all: <c>10.255.0.2</c>, <c>fe80::9%core</c>, <c>10.7.0.2@red</c>.</summary>
-    public string Name => Vrf == NodeConfig.DefaultVrf ? Key.ToString() : $"{Key}@{Vrf}";
+    /// <summary>What names the peer among all: <c>10.255.0.2</c>, <c>fe80::9%core</c>, <c>10.7.0.2@red</c>, and <c>%core</c> for whoever is
+    /// on that link.</summary>
+    public string Name => (OnLink ? $"%{LinkPort}" : Key.ToString()) + (Vrf == NodeConfig.DefaultVrf ? "" : $"@{Vrf}");
 
     /// <summary>Most IPv4 prefixes taken; null: no limit.</summary>
     public BgpPrefixLimit? LimitV4 { get; init; }

@@ -17,8 +17,7 @@ internal static class BgpConfigReader
         foreach (MapReader item in bgp.Maps("peers"))
         {
             BgpPeerConfig peer = BgpPeerPlace.Read(item, ReadPeer(item, soFar.As, policies), soFar);
-            if (peer.Vrf == NodeConfig.DefaultVrf)
-                peer = peer with { Bfd = BfdConfigReader.ReadOfPeer(item, peer.Address, soFar, places) };
+            peer = peer with { Bfd = BfdConfigReader.ReadOfPeer(item, peer, soFar, places) };
             item.Finish();
             peers.Add(peer);
             places[peer] = item;
@@ -81,7 +80,12 @@ internal static class BgpConfigReader
 
     private static BgpPeerConfig ReadPeer(MapReader item, uint ownAs, Dictionary<string, RoutePolicy> policies)
     {
-        uint peerAs = (uint)item.Number("as", 1, uint.MaxValue, 0, required: true);
+        uint peerAs = (item.Has("as") ? item.Text("as") : null) switch
+        {
+            "external" => 0,
+            "internal" => ownAs,
+            _ => (uint)item.Number("as", 1, uint.MaxValue, 0, required: true),
+        };
         long holdTime = item.Number("holdTime", 0, 65535, 90);
         if (holdTime is 1 or 2) item.Error("holdTime", $"{holdTime} s is not allowed (RFC 4271 4.2); write 0 for never, or 3 and more");
         var peer = new BgpPeerConfig(default, peerAs, (int)holdTime, item.Flag("passive", false),

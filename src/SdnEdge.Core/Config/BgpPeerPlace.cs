@@ -6,6 +6,7 @@ namespace SdnEdge.Core.Config;
 /// <summary>
 /// Where a BGP peer is, and which address of ours speaks with it.
 /// <list type="number">
+/// <item>A peer known by its link alone (<c>link: core</c>) is whoever is the router there.</item>
 /// <item>A link-local peer names its port (<c>fe80::9%core</c>): our end is the port's link-local address.</item>
 /// <item>Said by <c>local</c>: that address, or that port's address.</item>
 /// <item>Unsaid, and the peer is in the subnet of a port: our address there.</item>
@@ -20,6 +21,8 @@ internal static class BgpPeerPlace
     public static BgpPeerConfig Read(MapReader item, BgpPeerConfig peer, NodeConfig node)
     {
         string? local = item.Text("local", example: "172.16.0.1"), vrf = item.Text("vrf", example: NodeConfig.DefaultVrf);
+        if (item.Text("link", example: "core") is { } on) return ByLink(item, peer, on, vrf, node);
+        if (item.Has("advertiseEvery")) item.Error("advertiseEvery", "is for peers known by their link alone (link: PORT); take it out");
         if (item.Text("address", required: true, Example) is not { } text) return peer;
         if (!BgpPeerKey.TryParse(text, out BgpPeerKey key))
         {
@@ -81,7 +84,32 @@ internal static class BgpPeerPlace
     {
         if (peer.Vrf == NodeConfig.DefaultVrf) return;
         if (peer.As == node.As) item.Error("vrf", $"is for CEs of another AS, and AS {peer.As} is ours; take it out");
-        if (item.Has("bfd")) item.Error("bfd", $"is spoken in VRF {NodeConfig.DefaultVrf} only; take it out");
+    }
+
+    private static BgpPeerConfig ByLink(MapReader item, BgpPeerConfig peer, string on, string? vrf, NodeConfig node)
+    {
+        string[] names = [.. node.Ports.Select(p => p.Name).Where(n => n.Length > 0)];
+        if (node.Ports.FirstOrDefault(p => p.Name == on) is not { } port)
+        {
+            item.Error("link", $"there is no port '{on}'; write one of {string.Join(", ", names)}{MapReader.DidYouMean(on, names)}");
+            return peer;
+        }
+
+        foreach (string other in (ReadOnlySpan<string>)["address", "local", "multihop", "bfd"])
+        {
+            if (item.Has(other)) item.Error(other, other switch
+            {
+                "address" => "cannot stand beside link: the peer is whoever is the router there; keep one of them",
+                "bfd" => "is not spoken with peers known by their link alone; take it out, or write address: \"fe80::9%PORT\" for link",
+                _ => "cannot stand beside link: the session is of link-local addresses, one hop; take it out",
+            });
+        }
+
+        if (vrf is not null && port.Vrf != vrf) item.Error("vrf", $"port '{on}' is in VRF '{port.Vrf}', which is the peer's; take it out");
+        peer = peer with { OnLink = true, LinkPort = on, Vrf = port.Vrf, Multihop = null,
+            AdvertiseSeconds = (int)item.Number("advertiseEvery", 3, 1800, peer.AdvertiseSeconds) };
+        CheckVrf(item, peer, node);
+        return peer;
     }
 
     private static BgpPeerConfig OnLinkLocal(MapReader item, BgpPeerConfig peer, string? zone, string? local, string? vrf, NodeConfig node)

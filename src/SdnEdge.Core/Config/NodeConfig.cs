@@ -1,4 +1,5 @@
 using SdnEdge.Core.Bgp;
+using SdnEdge.Core.Forwarding;
 using SdnEdge.Core.Wire;
 
 namespace SdnEdge.Core.Config;
@@ -47,6 +48,22 @@ public sealed record NodeConfig
 
     /// <summary>All BFD sessions: those of <see cref="Bfd"/> and of BGP peers.</summary>
     public IEnumerable<BfdConfig> BfdSessions => Bfd.Concat(Bgp.Peers.Select(p => p.Bfd).OfType<BfdConfig>());
+
+    /// <summary>The MAC address of a port whose configuration names none: the same at each start, and never that of the kernel's end of the
+    /// device.</summary>
+    public MacAddress OwnMac(string port)
+    {
+        ulong hash = 14695981039346656037;
+        foreach (char c in $"{Name}/{port}") hash = (hash ^ c) * 1099511628211;
+        return new MacAddress(0x0200_0000_0000 | (hash >> 24 & 0xFF_FFFF_FFFF));
+    }
+
+    /// <summary>The link-local address of a port.</summary>
+    public IpAddress LinkLocalOf(PortConfig port)
+    {
+        ArgumentNullException.ThrowIfNull(port);
+        return PortEntry.LinkLocalOf(port.Mac ?? OwnMac(port.Name));
+    }
 
     /// <summary>Where the control API listens.</summary>
     public ApiConfig Api { get; init; } = new();

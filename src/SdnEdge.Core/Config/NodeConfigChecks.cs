@@ -21,6 +21,7 @@ internal static class NodeConfigChecks
         Unique(config.Tunnels, t => Named(t.Name), "name", "a tunnel", places, errors);
         Unique(config.Tunnels, t => t.Remote.IsNone ? null : new TunnelEnd(t.Remote, t.Key), "remote", "a tunnel to", places, errors);
         Unique(config.Bgp.Peers, p => p.Address.IsNone ? null : p.Name, "address", "a peer", places, errors);
+        Unique(config.Bgp.Peers, p => p.OnLink ? p.LinkPort : null, "link", "a peer by link", places, errors);
         Unique(config.Static, r => new VrfPrefix(r.Vrf, r.Prefix), "prefix", "a static route for", places, errors);
         foreach (PortConfig port in config.Ports)
         {
@@ -43,6 +44,8 @@ internal static class NodeConfigChecks
             Reference(places[peer], "vrf", peer.Vrf, config.Vrfs.Select(v => v.Name), "VRF", "vrfs");
             if (config.Loopbacks.Contains(peer.Address)) places[peer].Error("address",
                 $"'{peer.Address}' is this node's own loopback; write the peer's");
+            if (peer.OnLink && config.Bgp.Peers.FirstOrDefault(p => p.Key.Zone == peer.LinkPort) is { } named) places[peer].Error("link",
+                $"'{peer.LinkPort}' has the peer {named.Key} too, which may be the same router; keep one of them");
         }
 
         Unique([.. config.BfdSessions], b => b.Key, "address", "a BFD session with", places, errors);

@@ -81,6 +81,8 @@ public sealed partial class SlowPath
         {
             Icmpv6Type.NeighborSolicitation => Solicitation(on, ip, nd, frame, l3Offset, now, actions),
             Icmpv6Type.NeighborAdvertisement => Advertisement(on, ip, nd, now, actions),
+            Icmpv6Type.RouterSolicitation => RouterSolicited(on, ip, nd, now),
+            Icmpv6Type.RouterAdvertisement => RouterAdvertised(on, ip, nd, now, actions),
             _ => SlowPathVerdict.Ignored,
         });
     }

@@ -37,7 +37,8 @@ public sealed partial class SlowPath
         get
         {
             DropOutdatedDeadlines();
-            return Math.Min(_deadlines.TryPeek(out _, out long deadline) ? deadline : long.MaxValue, NextProofAt);
+            long next = Math.Min(NextProofAt, NextAdvertisementAt);
+            return Math.Min(_deadlines.TryPeek(out _, out long deadline) ? deadline : long.MaxValue, next);
         }
     }
 
@@ -142,6 +143,7 @@ public sealed partial class SlowPath
     public void Poll(long now, SlowPathActions actions)
     {
         PollProofs(now, actions);
+        PollAdvertisers(now, actions);
         while (true)
         {
             DropOutdatedDeadlines();

@@ -29,6 +29,9 @@ public sealed record SlowPathPort(int Index, int Vrf, MacAddress Mac)
     /// </summary>
     public bool AnswersForAll { get; init; }
 
+    /// <summary>Longest time between router advertisements, ns, 3 s and more; 0: none is sent, and others' are ignored.</summary>
+    public long AdvertiseEveryNs { get; init; }
+
     /// <summary>The slow path's picture of a port of the data plane, as it is now.</summary>
     public static SlowPathPort From(PortEntry port) => new(port.Index, port.Vrf.Index, port.Mac)
     {
@@ -178,11 +181,12 @@ public enum SlowPathVerdict : byte
 /// <item><see cref="SetPort"/> says which ports there are.</item>
 /// <item>A punted packet goes to <see cref="Arp"/>, <see cref="NeighborDiscovery"/>, <see cref="LocalIcmp"/>,
 /// <see cref="Error"/> or <see cref="Resolve"/>; <see cref="Handle"/> picks the one for a <see cref="PuntInfo"/>.</item>
-/// <item><see cref="Poll"/> at or after <see cref="NextDeadline"/> sends what is due: retries, probes, failures.</item>
+/// <item><see cref="Poll"/> at or after <see cref="NextDeadline"/> sends what is due: retries, probes, failures, router
+/// advertisements.</item>
 /// </list>
 /// Not thread safe: the control loop owns it. Nothing it is given makes it throw.
-/// <para>It does not reassemble fragments sent to the router, does not send ICMP redirects or router advertisements, and
-/// ignores those of others (RFC 4861 8.2: a router never obeys a redirect).</para>
+/// <para>It does not reassemble fragments sent to the router, does not send ICMP redirects, and ignores those of others (RFC 4861
+/// 8.2: a router never obeys a redirect).</para>
 /// </summary>
 public sealed partial class SlowPath
 {
@@ -212,12 +216,14 @@ public sealed partial class SlowPath
     public void SetPort(SlowPathPort port, SlowPathActions actions)
     {
         _ports[port.Index] = port;
+        SetAdvertiser(port);
         ForgetNeighbors(port.Index, address => port.IsOnLink(address), actions);
     }
 
     /// <summary>Takes a port out, and its neighbours with it.</summary>
     public void RemovePort(int index, SlowPathActions actions)
     {
+        _advertisers.Remove(index);
         if (_ports.Remove(index)) ForgetNeighbors(index, _ => false, actions);
     }
 

@@ -18,6 +18,8 @@ public enum SlowPathActionKind : byte
     PathMtu,
     /// <summary>The neighbour has answered behind everything that had been sent to it.</summary>
     Proved,
+    /// <summary>A router has advertised itself on the port, where that is wanted.</summary>
+    RouterHeard,
 }
 
 /// <summary>One thing to do. Frame and packet bytes are got with <see cref="SlowPathActions.Bytes"/>.</summary>
@@ -26,13 +28,13 @@ public readonly record struct SlowPathAction
     /// <summary>What.</summary>
     public SlowPathActionKind Kind { get; init; }
 
-    /// <summary>Port of SendFrame, NeighborChanged and Proved.</summary>
+    /// <summary>Port of SendFrame, NeighborChanged, Proved and RouterHeard.</summary>
     public int Port { get; init; }
 
     /// <summary>VRF of Originate and PathMtu.</summary>
     public int Vrf { get; init; }
 
-    /// <summary>The neighbour, or the destination whose path MTU was reported.</summary>
+    /// <summary>The neighbour, the router, or the destination whose path MTU was reported.</summary>
     public IpAddress Address { get; init; }
 
     /// <summary>The neighbour's MAC address; null while unknown.</summary>
@@ -102,6 +104,9 @@ public sealed class SlowPathActions
     internal void NeighborChanged(int port, IpAddress address, MacAddress? mac, NeighborState state)
         => _items.Add(new SlowPathAction { Kind = SlowPathActionKind.NeighborChanged, Port = port, Address = address, Mac = mac, State =
             state });
+
+    internal void RouterHeard(int port, IpAddress address)
+        => _items.Add(new SlowPathAction { Kind = SlowPathActionKind.RouterHeard, Port = port, Address = address });
 
     internal void Proved(int port, IpAddress address)
         => _items.Add(new SlowPathAction { Kind = SlowPathActionKind.Proved, Port = port, Address = address });

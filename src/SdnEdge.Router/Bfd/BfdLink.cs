@@ -88,7 +88,21 @@ public sealed class BfdLink : IDisposable
     public int Duplicate() => _channel.Duplicate();
 
     /// <summary>Wants a session, or wants it otherwise. An answer follows.</summary>
-    public void Watch(in BfdOrder order) => _channel.Send(BfdMessage.Of(BfdMessageKind.Watch, order));
+    /// <param name="order">The session.</param>
+    /// <param name="space">Network namespace of its sockets; null: the process's own.</param>
+    public void Watch(in BfdOrder order, SafeHandle? space = null)
+    {
+        bool held = false;
+        try
+        {
+            space?.DangerousAddRef(ref held);
+            _channel.Send(BfdMessage.Of(BfdMessageKind.Watch, order), space is null ? -1 : (int)space.DangerousGetHandle());
+        }
+        finally
+        {
+            if (held) space!.DangerousRelease();
+        }
+    }
 
     /// <summary>Wants a session no more.</summary>
     public void Forget(BfdKey key) => _channel.Send(BfdMessage.Of(BfdMessageKind.Forget, key));

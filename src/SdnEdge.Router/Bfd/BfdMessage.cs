@@ -8,7 +8,8 @@ namespace SdnEdge.Router.Bfd;
 /// <summary>Messages between the PE and its BFD process: kind, version, then values as they lie in memory.</summary>
 public enum BfdMessageKind : byte
 {
-    /// <summary>PE to BFD, a <see cref="BfdOrder"/>: have this session, as told here. Answered by Status or Failed.</summary>
+    /// <summary>PE to BFD, a <see cref="BfdOrder"/>: have this session, as told here. Answered by Status or Failed. In a VRF with the
+    /// descriptor of its network namespace.</summary>
     Watch = 1,
 
     /// <summary>PE to BFD, a <see cref="BfdKey"/>: do not have it.</summary>
@@ -33,7 +34,9 @@ public enum BfdMessageKind : byte
 /// <param name="Parameters">How.</param>
 /// <param name="AdminDown">It is held down.</param>
 /// <param name="ControlPlaneIndependent">It goes on when the PE ends; the peer is told.</param>
-public readonly record struct BfdOrder(uint Number, BfdKey Key, BfdParameters Parameters, bool AdminDown, bool ControlPlaneIndependent);
+/// <param name="Device">Index of the kernel device that a link-local peer is reached by; 0: the address is enough.</param>
+public readonly record struct BfdOrder(uint Number, BfdKey Key, BfdParameters Parameters, bool AdminDown, bool ControlPlaneIndependent,
+    int Device = 0);
 
 /// <summary>
 /// Puts messages into bytes and takes them out. Both ends are the same program, but perhaps not of the same day: a PE that was

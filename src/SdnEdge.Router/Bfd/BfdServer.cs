@@ -1,3 +1,4 @@
+using Microsoft.Win32.SafeHandles;
 using SdnEdge.Core.Bfd;
 using SdnEdge.Linux;
 
@@ -46,12 +47,12 @@ public sealed class BfdServer : IDisposable
         int length;
         while (!_stop && (length = _channel.Receive(buffer, out int descriptor)) > 0)
         {
-            ProcessChannel.CloseDescriptor(descriptor);
+            using SafeFileHandle? space = descriptor < 0 ? null : new SafeFileHandle(descriptor, ownsHandle: true);
             ReadOnlySpan<byte> message = buffer.AsSpan(0, length);
             switch (BfdMessage.KindOf(message))
             {
                 case BfdMessageKind.Watch:
-                    Watch(BfdMessage.Read<BfdOrder>(message));
+                    Watch(BfdMessage.Read<BfdOrder>(message), space);
                     break;
                 case BfdMessageKind.Forget:
                     lock (_gate) _speaker.Remove(BfdMessage.Read<BfdKey>(message));
@@ -85,11 +86,14 @@ public sealed class BfdServer : IDisposable
         _changed.Dispose();
     }
 
-    private void Watch(in BfdOrder order)
+    private void Watch(in BfdOrder order, SafeFileHandle? space)
     {
         lock (_gate)
         {
-            if (_speaker.Find(order.Key) is { } watch)
+            // On a device that was made anew its sockets reach nobody.
+            BfdWatch? watch = _speaker.Find(order.Key);
+            if (watch is not null && watch.Sender.Remote.Device != order.Device) _speaker.Remove(order.Key);
+            else if (watch is not null)
             {
                 if (watch.Session.Parameters != order.Parameters) _speaker.Configure(order.Key, order.Parameters);
                 _speaker.SetAdminDown(order.Key, order.AdminDown);
@@ -99,7 +103,8 @@ public sealed class BfdServer : IDisposable
 
             try
             {
-                _speaker.Add(order.Key, order.Parameters, order.AdminDown, order.Number, order.ControlPlaneIndependent);
+                _speaker.Add(order.Key, order.Parameters, order.AdminDown, order.Number, order.ControlPlaneIndependent, space,
+                    order.Device);
                 _changed.Set();
             }
             catch (IOException e)

@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using System.Runtime.InteropServices;
 using SdnEdge.Core.Bfd;
 using SdnEdge.Core.Wire;
 using SdnEdge.Linux;
@@ -8,7 +9,7 @@ namespace SdnEdge.Router.Bfd;
 /// <summary>How a <see cref="BfdSpeaker"/> runs.</summary>
 public sealed record BfdSpeakerOptions
 {
-    /// <summary>Network namespace of the sockets; null: the process's own.</summary>
+    /// <summary>Network namespace of the sockets of sessions that bring none; null: the process's own.</summary>
     public string? Namespace { get; init; }
 
     /// <summary>Raise the thread's priority as far as the system permits.</summary>
@@ -51,10 +52,10 @@ public sealed class BfdSpeaker : IDisposable
     private readonly Random _random;
     private readonly BfdTable _table = new(); // the thread's
     private readonly List<BfdWatch> _running = []; // the thread's
-    private readonly List<Receiver> _receivers = []; // the thread's
+    private readonly List<Receiver?> _receivers = []; // the thread's, by the tag of their events
     private readonly Dictionary<BfdKey, BfdWatch> _watches = [];
     private readonly HashSet<uint> _discriminators = [];
-    private readonly HashSet<(IpAddress Local, bool Multihop)> _open = [];
+    private readonly Dictionary<(IpAddress Local, bool Multihop, BfdPlace Place), Receiver> _open = [];
     private readonly ConcurrentQueue<Action> _orders = new();
     private readonly Epoll _epoll = new();
     private readonly EventFd _signal = new();
@@ -109,12 +110,16 @@ public sealed class BfdSpeaker : IDisposable
     /// <param name="adminDown">It is held down.</param>
     /// <param name="order">Number under which it tells of itself.</param>
     /// <param name="controlPlaneIndependent">It goes on when the control plane ends; the peer is told.</param>
+    /// <param name="space">Network namespace of its sockets, used before this returns; null: that of the options.</param>
+    /// <param name="device">Index of the device that a link-local peer is on; 0: none.</param>
     /// <exception cref="ArgumentException">There is one with this key.</exception>
     /// <exception cref="LinuxException">A socket could not be had: another program has the port, or all source ports are taken.</exception>
-    public BfdWatch Add(BfdKey key, BfdParameters parameters, bool adminDown = false, uint order = 0, bool controlPlaneIndependent = false)
+    public BfdWatch Add(BfdKey key, BfdParameters parameters, bool adminDown = false, uint order = 0, bool controlPlaneIndependent = false,
+        SafeHandle? space = null, int device = 0)
     {
         if (_watches.ContainsKey(key)) throw new ArgumentException($"There is a BFD session with {key} already.", nameof(key));
-        (Receiver? receiver, UdpSender sender) = Namespaces.Run(_options.Namespace, () => (OpenReceiver(key), OpenSender(key)));
+        (Receiver? receiver, UdpSender sender) = space is null ? Namespaces.Run(_options.Namespace, () => OpenSockets(key, device))
+            : Namespaces.Run(space, () => OpenSockets(key, device));
         uint discriminator;
         do discriminator = (uint)_random.NextInt64(1, uint.MaxValue + 1L);
         while (!_discriminators.Add(discriminator));
@@ -124,12 +129,7 @@ public sealed class BfdSpeaker : IDisposable
         _watches.Add(key, watch);
         Order(() =>
         {
-            if (receiver is not null)
-            {
-                _epoll.Add(receiver.Socket.Fd, EpollEvents.In, (ulong)_receivers.Count);
-                _receivers.Add(receiver);
-            }
-
+            if (receiver is not null) Start(receiver);
             _table.Add(session);
             _running.Add(watch);
         });
@@ -139,19 +139,35 @@ public sealed class BfdSpeaker : IDisposable
         return watch;
     }
 
-    /// <summary>Forgets a session; the peer is told AdminDown once and then finds silence. False when there is none.</summary>
+    /// <summary>Forgets a session; the peer is told AdminDown once and then finds silence. False when there is none. When this returns its
+    /// sockets are closed.</summary>
     public bool Remove(BfdKey key)
     {
         if (!_watches.Remove(key, out BfdWatch? watch)) return false;
+        Receiver receiver = _open[(key.Local, key.Multihop, key.Place)];
+        bool last = --receiver.Users == 0;
+        if (last) _open.Remove((key.Local, key.Multihop, key.Place));
+        using var done = new ManualResetEventSlim();
         Order(() =>
         {
-            long now = Monotonic.Now;
-            watch.Session.SetAdminDown(true, now);
-            Send(watch, now);
-            _running.Remove(watch);
-            _table.Remove(key);
-            watch.Sender.Dispose();
+            try
+            {
+                long now = Monotonic.Now;
+                watch.Session.SetAdminDown(true, now);
+                Send(watch, now);
+                _running.Remove(watch);
+                _table.Remove(key);
+                watch.Sender.Dispose();
+                if (last) Stop(receiver);
+            }
+            finally
+            {
+                done.Set();
+            }
         });
+
+        // The next session may want the same port, or the namespace may be about to go.
+        done.Wait();
         _discriminators.Remove(watch.Session.LocalDiscriminator);
         return true;
     }
@@ -208,7 +224,7 @@ public sealed class BfdSpeaker : IDisposable
         _signal.Signal();
         if (_started) _thread.Join();
         foreach (BfdWatch watch in _watches.Values) watch.Sender.Dispose();
-        foreach (Receiver receiver in _receivers) receiver.Socket.Dispose();
+        foreach (Receiver? receiver in _receivers) receiver?.Socket.Dispose();
         _epoll.Dispose();
         _signal.Dispose();
     }
@@ -229,33 +245,62 @@ public sealed class BfdSpeaker : IDisposable
         _signal.Signal();
     }
 
-    private Receiver? OpenReceiver(BfdKey key)
+    // The receiver is null where that of another session serves this one too.
+    private (Receiver? New, UdpSender Sender) OpenSockets(BfdKey key, int device)
     {
-        if (!_open.Add((key.Local, key.Multihop))) return null;
+        UdpSender sender = OpenSender(key, device);
+        if (_open.TryGetValue((key.Local, key.Multihop, key.Place), out Receiver? there))
+        {
+            there.Users++;
+            return (null, sender);
+        }
+
         try
         {
             int port = key.Multihop ? BfdLimits.MultihopPort : BfdLimits.SingleHopPort;
             var options = new UdpBatchOptions { MaxPayloadBytes = 256, ReceiveBufferBytes = 4 << 20, SendBufferBytes = 0,
                 ReceiveTimeToLive = true, FreeBind = true };
-            return new Receiver(key.Local, key.Multihop, UdpBatchSocket.Open(new UdpEndpoint(key.Local, (ushort)port), options));
+            var receiver = new Receiver(key, UdpBatchSocket.Open(new UdpEndpoint(key.Local, (ushort)port, device), options));
+            _open.Add((key.Local, key.Multihop, key.Place), receiver);
+            return (receiver, sender);
         }
         catch
         {
-            _open.Remove((key.Local, key.Multihop));
+            sender.Dispose();
             throw;
         }
     }
 
-    // RFC 5881 4: from 49152 up, the same for the whole session, and no other session's.
-    private UdpSender OpenSender(BfdKey key)
+    private void Start(Receiver receiver)
     {
-        var remote = new UdpEndpoint(key.Peer, (ushort)(key.Multihop ? BfdLimits.MultihopPort : BfdLimits.SingleHopPort));
+        int tag = _receivers.IndexOf(null);
+        if (tag < 0)
+        {
+            tag = _receivers.Count;
+            _receivers.Add(null);
+        }
+
+        _receivers[tag] = receiver;
+        _epoll.Add(receiver.Socket.Fd, EpollEvents.In, (ulong)tag);
+    }
+
+    private void Stop(Receiver receiver)
+    {
+        _receivers[_receivers.IndexOf(receiver)] = null;
+        _epoll.Remove(receiver.Socket.Fd);
+        receiver.Socket.Dispose();
+    }
+
+    // RFC 5881 4: from 49152 up, the same for the whole session, and no other session's.
+    private UdpSender OpenSender(BfdKey key, int device)
+    {
+        var remote = new UdpEndpoint(key.Peer, (ushort)(key.Multihop ? BfdLimits.MultihopPort : BfdLimits.SingleHopPort), device);
         int first = _random.Next(Ports);
         for (int i = 0; i < Ports; i++)
         {
             ushort port = (ushort)(BfdLimits.FirstSourcePort + ((first + i) % Ports));
             if (_watches.Values.Any(w => w.Sender.Local.Port == port)) continue;
-            if (UdpSender.TryOpen(new UdpEndpoint(key.Local, port), remote) is { } sender) return sender;
+            if (UdpSender.TryOpen(new UdpEndpoint(key.Local, port, device), remote) is { } sender) return sender;
         }
 
         throw new LinuxException($"find a free UDP source port from {BfdLimits.FirstSourcePort} for {key}", 98);
@@ -302,7 +347,7 @@ public sealed class BfdSpeaker : IDisposable
         {
             ulong tag = _epoll.Tag(i);
             if (tag == ulong.MaxValue) Carry();
-            else Drain(_receivers[(int)tag]);
+            else if (_receivers[(int)tag] is { } receiver) Drain(receiver);
         }
 
         if (stall > _options.StallNs) Forgive(stall, now);
@@ -347,7 +392,7 @@ public sealed class BfdSpeaker : IDisposable
             for (int i = 0; i < datagrams.Length; i++)
             {
                 ref readonly UdpDatagram d = ref datagrams[i];
-                _table.Receive(new BfdKey(d.Source.Address, receiver.Local, receiver.Multihop), d.Payload, d.TimeToLive, now, out _);
+                _table.Receive(receiver.Of with { Peer = d.Source.Address }, d.Payload, d.TimeToLive, now, out _);
             }
 
             _kernelDrops += receiver.Socket.KernelDrops - receiver.DropsSeen;
@@ -375,13 +420,15 @@ public sealed class BfdSpeaker : IDisposable
         while (watch.Session.TryTake(now, packet)) watch.Sender.Send(packet);
     }
 
-    private sealed class Receiver(IpAddress local, bool multihop, UdpBatchSocket socket)
+    private sealed class Receiver(BfdKey of, UdpBatchSocket socket)
     {
-        public IpAddress Local { get; } = local;
-
-        public bool Multihop { get; } = multihop;
+        /// <summary>One of the sessions that it was opened for: they differ by the peer alone.</summary>
+        public BfdKey Of { get; } = of;
 
         public UdpBatchSocket Socket { get; } = socket;
+
+        /// <summary>Sessions that it serves.</summary>
+        public int Users { get; set; } = 1;
 
         public long DropsSeen { get; set; }
     }

@@ -43,12 +43,26 @@ public sealed partial class BgpSpeaker
         return true;
     }
 
+    /// <summary>Listens at an end for a peer whose address is not known yet, until <see cref="Release"/>. What the kernel refuses is told
+    /// by <see cref="TransportFault"/>.</summary>
+    public void Keep(BgpEnd end)
+    {
+        if (_kept.Add(end)) Try(new BgpPeerKey(default, end.Zone), "to listen at " + end, () => Listen(end));
+    }
+
+    /// <summary>Ends <see cref="Keep"/>; <see cref="CloseUnused"/> closes the listener.</summary>
+    public void Release(BgpEnd end)
+    {
+        _kept.Remove(end);
+        CloseUnused();
+    }
+
     /// <summary>Ends listening where no peer's session has its end any more. The transport's own addresses stay.</summary>
     public void CloseUnused()
     {
         foreach (BgpListener listener in _listeners.ToArray())
         {
-            if (_options.LocalAddresses.Contains(listener.End.Address)
+            if (_options.LocalAddresses.Contains(listener.End.Address) || _kept.Contains(listener.End)
                 || Engine.Peers.Any(p => EndOf(p.Settings) == listener.End)) continue;
             _listeners.Remove(listener);
             listener.Dispose();

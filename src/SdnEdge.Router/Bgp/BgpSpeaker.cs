@@ -48,6 +48,7 @@ public sealed partial class BgpSpeaker : IBgpWire, IDisposable
     private readonly Channel<BgpInput> _inputs = Channel.CreateUnbounded<BgpInput>(new UnboundedChannelOptions { SingleReader = true });
     private readonly Dictionary<(BgpPeer, ConnectionSide), BgpConnection> _connections = [];
     private readonly List<BgpListener> _listeners = [];
+    private readonly HashSet<BgpEnd> _kept = []; // listened at for peers to come
     private readonly HashSet<BgpPeerKey> _unkeyed = []; // the kernel does not take their key: no session without
     private readonly List<BgpConnection> _scratch = [];
     private readonly CancellationTokenSource _stop = new();
@@ -75,6 +76,12 @@ public sealed partial class BgpSpeaker : IBgpWire, IDisposable
 
     /// <summary>A socket option a peer needs was refused by the kernel: its session will not come up. The text says which.</summary>
     public event Action<BgpPeerKey, string>? TransportFault;
+
+    /// <summary>
+    /// Asked about who connects at an end with a zone and is no peer: whether it has become one by now
+    /// (<see cref="AddPeer"/>). Null: nobody does.
+    /// </summary>
+    public Func<BgpPeerKey, bool>? Stranger { get; set; }
 
     /// <summary>When <see cref="Poll"/> is due next, even if nothing wakes the loop; CLOCK_MONOTONIC nanoseconds.</summary>
     public long NextDeadline
@@ -262,6 +269,7 @@ public sealed partial class BgpSpeaker : IBgpWire, IDisposable
         IpAddress address = socket.RemoteEndPoint is IPEndPoint end ? IpAddress.From(end.Address) : default;
         var from = new BgpPeerKey(address, listener.End.Zone);
         BgpPeer? peer = Engine.Find(from);
+        if (peer is null && from.Zone is not null && Stranger?.Invoke(from) == true) peer = Engine.Find(from);
         if (peer is null || _unkeyed.Contains(from) || !listener.Serves(peer.Settings) || !Engine.Accepts(from))
         {
             Refused++;

@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using System.Diagnostics;
+using Microsoft.Win32.SafeHandles;
 using SdnEdge.Core.Api;
 using SdnEdge.Core.Bfd;
 using SdnEdge.Core.Config;
@@ -20,7 +21,7 @@ namespace SdnEdge.Router.Control;
 /// </list>
 /// Runs on the control loop.
 /// </summary>
-internal sealed class BfdDriver(PeState state, BgpDriver bgp, ControlLoop loop, KeeperLink? keeper,
+internal sealed class BfdDriver(PeState state, BgpDriver bgp, HostPort host, ControlLoop loop, KeeperLink? keeper,
     Func<int, ProcessStartInfo>? program)
     : IWorkSource, ITimed, IDisposable
 {
@@ -75,7 +76,7 @@ internal sealed class BfdDriver(PeState state, BgpDriver bgp, ControlLoop loop, 
     {
         if (!_sessions.Remove(session.Key)) return;
         _link?.Forget(session.Key);
-        state.Events.Add(loop.Now, "bfd", session.Address.ToString(), "removed", session.Key.ToString());
+        state.Events.Add(loop.Now, "bfd", session.Name, "removed", session.Title);
     }
 
     public void Change(BfdConfig session) => Add(session);
@@ -135,17 +136,20 @@ internal sealed class BfdDriver(PeState state, BgpDriver bgp, ControlLoop loop, 
         _link?.Dispose();
     }
 
-    private static BfdSessionInfo Show(Session session, long now)
+    private BfdSessionInfo Show(Session session, long now)
     {
         BfdKey key = session.Config.Key;
+        (string vrf, string? port) = (session.Config.Vrf, key.Multihop ? null : session.Config.Port
+            ?? state.Config.Ports.FirstOrDefault(p => p.Vrf == session.Config.Vrf && p.Addresses.Any(a => a.Address == key.Local))?.Name);
         if (session.Status is not { } s)
             return new BfdSessionInfo(key.Peer.ToString(), key.Local.ToString(), key.Multihop,
-                session.Failure is null ? "starting" : "failed", "", session.Failure ?? "", "", 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+                session.Failure is null ? "starting" : "failed", "", session.Failure ?? "", "", 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+                vrf, port);
         return new BfdSessionInfo(
             key.Peer.ToString(), key.Local.ToString(), key.Multihop, Word(s.State), Word(s.RemoteState), Word(s.Diagnostic),
             Word(s.RemoteDiagnostic), s.LocalDiscriminator, s.RemoteDiscriminator,
             s.TransmitInterval / 1000.0, s.DetectionTime / 1e6, s.Multiplier, Math.Max(0, now - s.ChangedAt) / 1_000_000_000, s.Received,
-            s.Sent, s.SendErrors, s.Ups, s.Downs, s.CreditGiven / 1e6);
+            s.Sent, s.SendErrors, s.Ups, s.Downs, s.CreditGiven / 1e6, vrf, port);
     }
 
     private static string Word<T>(T value)
@@ -165,8 +169,18 @@ internal sealed class BfdDriver(PeState state, BgpDriver bgp, ControlLoop loop, 
     {
         session.Order = ++_orders;
         session.Failure = null;
-        _link!.Watch(new BfdOrder(session.Order, session.Config.Key, session.Config.Parameters, session.Config.Shutdown,
-            ControlPlaneIndependent: keeper is not null));
+        BfdConfig config = session.Config;
+        SafeFileHandle? space = host.SpaceOf(config.Vrf);
+        string? device = config.Port is { } port ? host.EndOf(port)?.Device : null;
+        try
+        {
+            int index = device is null ? 0 : Namespaces.Run(space, () => NetDevice.Index(device));
+            _link!.Watch(new BfdOrder(session.Order, config.Key, config.Parameters, config.Shutdown, keeper is not null, index), space);
+        }
+        catch (LinuxException e)
+        {
+            Failed(session, e.Message);
+        }
     }
 
     private void Connect()
@@ -217,23 +231,23 @@ internal sealed class BfdDriver(PeState state, BgpDriver bgp, ControlLoop loop, 
         session.Status = status;
         session.Failure = null;
         Answered();
-        string peer = status.Key.Peer.ToString();
+        string peer = session.Config.Name;
         if (status.State == BfdState.Up) _endings = 0;
-        if (status.WentDownSince(before)) state.Events.Add(now, "bfd", peer, "down", $"{status.Key}: {Word(status.Diagnostic)}");
+        if (status.WentDownSince(before)) state.Events.Add(now, "bfd", peer, "down", $"{session.Config.Title}: {Word(status.Diagnostic)}");
         if (status.PathFailedSince(before))
-            bgp.PathDown(status.Key.Peer, $"BFD session {Word(status.State)}: {Word(status.Diagnostic)}", now,
+            bgp.PathDown(session.Config.Vrf, session.Config.Peer, $"BFD session {Word(status.State)}: {Word(status.Diagnostic)}", now,
                 mayBeRestart: !status.SurvivesControlPlane);
         if (status.State == BfdState.AdminDown && before.State != BfdState.AdminDown && !status.WentDownSince(before))
-            state.Events.Add(now, "bfd", peer, "admin-down", status.Key.ToString());
+            state.Events.Add(now, "bfd", peer, "admin-down", session.Config.Title);
         if (status.State == BfdState.Up && (before.State != BfdState.Up || status.CameUpSince(before)))
             state.Events.Add(now, "bfd", peer, "up",
-                $"{status.Key}: {session.Config.Multiplier} x {session.Config.IntervalMilliseconds} ms");
+                $"{session.Config.Title}: {session.Config.Multiplier} x {session.Config.IntervalMilliseconds} ms");
     }
 
     private void Failed(Session session, string why)
     {
         (session.Status, session.Failure) = (null, why);
-        state.Events.Add(loop.Now, "bfd", session.Config.Address.ToString(), "failed", why);
+        state.Events.Add(loop.Now, "bfd", session.Config.Name, "failed", why);
         _answered.TrySetException(new IOException(why));
         Answered();
     }

@@ -106,6 +106,12 @@ internal sealed partial class BgpDriver(PeState state, VpnDriver vpn, HostPort h
     {
         if (peer.Vrf != NodeConfig.DefaultVrf && !_vrfs.ContainsKey(peer.Vrf))
             _vrfs.Add(peer.Vrf, new VrfSessions(Make(peer.Vrf, state.Config)));
+        if (peer is { OnLink: true, Address.IsNone: true })
+        {
+            AddLink(peer);
+            return;
+        }
+
         SpeakerOf(peer.Vrf)!.AddPeer(
             new BgpPeerSettings(peer.Address, peer.As)
             {
@@ -141,7 +147,9 @@ internal sealed partial class BgpDriver(PeState state, VpnDriver vpn, HostPort h
     /// <summary>A peer's policies change; its session stays.</summary>
     public void SetPolicy(BgpPeerConfig peer)
     {
-        if (SpeakerOf(peer.Vrf) is not { } speaker || speaker.Engine.Find(peer.Key) is not { } known) return;
+        if (peer.OnLink && _links.TryGetValue(peer.LinkPort!, out LinkPeer? link))
+            (link.Config, link.Found) = (peer, link.Found is { } found ? peer with { Address = found.Address } : null);
+        if (SpeakerOf(peer.Vrf) is not { } speaker || speaker.Engine.Find(Found(peer).Key) is not { } known) return;
         speaker.Engine.SetPolicy(known, peer.ImportPolicy ?? Policy(peer.Import), peer.ExportPolicy ?? Policy(peer.Export));
         speaker.Flush();
     }
@@ -152,9 +160,13 @@ internal sealed partial class BgpDriver(PeState state, VpnDriver vpn, HostPort h
 
         // A reload that shuts a peer down: its operator is told why before the peer is made anew.
         string? text = state.Config.Bgp.Peers.FirstOrDefault(p => p.Name == config.Name)?.Shutdown;
-        if (text is not null && speaker.Engine.Find(config.Key) is { } peer) speaker.Engine.Shutdown(peer, text, loop.Now);
-        if (speaker.RemovePeer(config.Key, loop.Now)) state.Events.Add(loop.Now, "bgp", config.Name, "removed");
-        if (config.Vrf == NodeConfig.DefaultVrf || speaker.Engine.Peers.Count > 0) return;
+        BgpPeerKey key = Found(config).Key;
+        if (text is not null && speaker.Engine.Find(key) is { } peer) speaker.Engine.Shutdown(peer, text, loop.Now);
+        if (speaker.RemovePeer(key, loop.Now) | config.OnLink) state.Events.Add(loop.Now, "bgp", config.Name, "removed");
+        if (config.OnLink && _links.Remove(config.LinkPort!, out LinkPeer? link) && link.End is { } end) speaker.Release(end);
+
+        if (config.Vrf == NodeConfig.DefaultVrf || speaker.Engine.Peers.Count > 0
+            || _links.Values.Any(l => l.Config.Vrf == config.Vrf)) return;
 
         // Its table may go right after this. What it has still to say to the last peer it says while it is disposed of.
         _vrfs.Remove(config.Vrf);
@@ -163,8 +175,8 @@ internal sealed partial class BgpDriver(PeState state, VpnDriver vpn, HostPort h
 
     /// <summary>BFD found the path to a peer down: its session ends now, not when the hold time is over. See
     /// <see cref="Core.Bgp.BgpEngine.PathDown"/>.</summary>
-    public void PathDown(BgpPeerKey peer, string reason, long now, bool mayBeRestart)
-        => _speaker?.PathDown(peer, reason, now, mayBeRestart);
+    public void PathDown(string vrf, BgpPeerKey peer, string reason, long now, bool mayBeRestart)
+        => SpeakerOf(vrf)?.PathDown(peer, reason, now, mayBeRestart);
 
     /// <summary>What is told changes: sources or LOCAL_PREF.</summary>
     public void SetExport(BgpConfig config)
@@ -246,18 +258,19 @@ internal sealed partial class BgpDriver(PeState state, VpnDriver vpn, HostPort h
     }
 
     public IReadOnlyList<BgpPeerInfo> Peers(long now) =>
-        [.. Infos(_speaker, NodeConfig.DefaultVrf, now).Concat(_vrfs.SelectMany(v => Infos(v.Value.Speaker, v.Key, now)))];
+        [.. Infos(_speaker, NodeConfig.DefaultVrf, now).Concat(_vrfs.SelectMany(v => Infos(v.Value.Speaker, v.Key, now))).Concat(NotFound)];
 
     /// <summary>Carries out what the operator wants of a session.</summary>
     public BgpPeerReply Act(string text, BgpPeerAction action, BgpPeerRequest request)
     {
-        BgpPeerConfig named = state.Config.Bgp.Peers.FirstOrDefault(p => p.Name == text)
+        BgpPeerConfig named = state.Config.Bgp.Peers.FirstOrDefault(p => p.Name == text || NameOf(Found(p)) == text)
             ?? state.Config.Bgp.Peers.FirstOrDefault(p => p.Vrf == NodeConfig.DefaultVrf && BgpPeerKey.TryParse(text, out BgpPeerKey key)
                 && p.Key == key)
             ?? throw new ProblemException(Problems.NotFound(
                 $"there is no BGP peer '{text}'; there are {string.Join(", ", state.Config.Bgp.Peers.Select(p => p.Name))}"));
         BgpSpeaker speaker = SpeakerOf(named.Vrf)!;
-        BgpPeer peer = speaker.Engine.Find(named.Key)!;
+        BgpPeer peer = speaker.Engine.Find(Found(named).Key) ?? throw new ProblemException(Problems.WrongState(
+            $"no router has been heard on port {named.LinkPort}: there is no session yet"));
         if (request.Text is { } words && System.Text.Encoding.UTF8.GetByteCount(words) is > ShutdownText.MaxBytes and int length)
             throw new ProblemException(Problems.BadRequest($"the text has {length} octets; RFC 9003 carries {ShutdownText.MaxBytes}",
                 [new ProblemError("text", "make it shorter")]));
@@ -384,6 +397,7 @@ internal sealed partial class BgpDriver(PeState state, VpnDriver vpn, HostPort h
         speaker.Engine.Warned += (peer, what) => state.Events.Add(loop.Now, "bgp", NameIn(vrf, peer), "warning", what);
         speaker.Engine.MoveDamped += (prefix, why)
             => state.Events.Add(loop.Now, "bgp", prefix.ToString(), why is null ? "moves followed again" : "moves damped", why);
+        speaker.Stranger = from => MeetStranger(vrf, from);
         speaker.TransportFault += (peer, what) => state.Events.Add(loop.Now, "bgp", peer.ToString(), "warning", what);
         return speaker;
     }

@@ -193,6 +193,12 @@ internal sealed class ConfigApplier(
         host.Attach(port.Name);
     }
 
+    // Router advertisements begin, or end, with a peer that is known by its link alone.
+    private void Advertise(BgpPeerConfig peer)
+    {
+        if (peer.OnLink && state.Port(peer.LinkPort!) is not null) slowPath.SetPort(state.Ports[peer.LinkPort!]);
+    }
+
     private void Carry(ConfigAction action, Opened opened)
     {
         switch (action)
@@ -237,11 +243,15 @@ internal sealed class ConfigApplier(
                 host.AttachVrf(a.Peer.Vrf);
                 if (a.Peer.LinkPort is { } link) host.Attach(link);
                 bgp.AddPeer(a.Peer);
+                Advertise(a.Peer);
                 break;
             case RemovePeer a:
                 bgp.RemovePeer(a.Peer);
+                Advertise(a.Peer);
                 break;
             case AddBfd a:
+                host.AttachVrf(a.Session.Vrf);
+                if (a.Session.Port is { } on) host.Attach(on);
                 bfd.Add(a.Session);
                 break;
             case RemoveBfd a:

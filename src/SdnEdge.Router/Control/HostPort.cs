@@ -17,9 +17,10 @@ namespace SdnEdge.Router.Control;
 /// addresses.</item>
 /// <item>A reload adds what the new configuration needs before anything is committed, and takes away the rest when sessions that ended have
 /// had time to say so.</item>
-/// <item>A port with a link-local BGP peer has a device of its own there, since every link may have the same link-local addresses.</item>
-/// <item>A VRF with BGP peers has a device with the addresses of its ports in a network namespace of its own, which has no name and goes
-/// with the device: addresses of VRFs may be the same, and nothing that a kernel says in one may leave by another.</item>
+/// <item>A port with a link-local BGP or BFD peer has a device of its own there, since every link may have the same link-local
+/// addresses.</item>
+/// <item>A VRF with BGP or BFD peers has a device with the addresses of its ports in a network namespace of its own, which has no name and
+/// goes with the device: addresses of VRFs may be the same, and nothing that a kernel says in one may leave by another.</item>
 /// </list>
 /// </summary>
 /// <param name="state">Has the ports.</param>
@@ -165,10 +166,11 @@ internal sealed class HostPort(
 
     // Ports with link-local peers.
     private static IEnumerable<PortConfig> LinksOf(NodeConfig config) => config.Ports.Where(p
-        => config.Bgp.Peers.Any(peer => peer.LinkPort == p.Name && peer.Address is { IsV6: true, IsLinkLocal: true }));
+        => config.Bgp.Peers.Any(peer => peer.LinkPort == p.Name && (peer.OnLink || peer.Address is { IsV6: true, IsLinkLocal: true }))
+            || config.Bfd.Any(session => session.Port == p.Name));
 
-    private static IEnumerable<string> VrfsOf(NodeConfig config)
-        => config.Bgp.Peers.Select(p => p.Vrf).Where(v => v != NodeConfig.DefaultVrf).Distinct();
+    private static IEnumerable<string> VrfsOf(NodeConfig config) => config.Bgp.Peers.Select(p => p.Vrf)
+        .Concat(config.Bfd.Select(s => s.Vrf)).Where(v => v != NodeConfig.DefaultVrf).Distinct();
 
     private static string DeviceOf(HostConfig host, string port)
     {
@@ -200,7 +202,7 @@ internal sealed class HostPort(
 
     private void OpenLink(NodeConfig next, PortConfig port)
     {
-        IpAddress address = PortEntry.LinkLocalOf(port.Mac ?? state.OwnMac(port.Name));
+        IpAddress address = next.LinkLocalOf(port);
         if (_links.TryGetValue(port.Name, out Link? there) && there.Address == address && there.Vrf == port.Vrf) return;
         string device = DeviceOf(next.Host!, port.Name);
         SafeFileHandle? space = SpaceOf(port.Vrf);

@@ -32,6 +32,9 @@ internal interface IPeSteps
     /// <summary>A neighbour is a next hop no more.</summary>
     void NextHopUnwanted(Adjacency neighbor);
 
+    /// <summary>A router has advertised itself on a port where a BGP peer is known by its link alone.</summary>
+    void RouterHeard(string port, IpAddress address, long now);
+
     /// <summary>The configuration has a route anew that was out of use for a migration.</summary>
     void Reconfigured(string vrf, IpPrefix prefix);
 

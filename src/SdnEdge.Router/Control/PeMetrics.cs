@@ -67,6 +67,9 @@ internal sealed class PeMetrics(PeState state, PeView view, MigrationActions act
             Counter("sdnedge_tunnel_reassembly_total", "Outer packets that came in fragments, by what became of them.",
                 new[] { ("complete", fragments.Reassembled), ("timed-out", fragments.TimedOut), ("displaced", fragments.Displaced),
                     ("refused", fragments.Refused) }, f => f.Item2, f => [("result", f.Item1)]),
+            Counter("sdnedge_router_discovery_messages_total",
+                "Router advertisements and solicitations (RFC 4861) on ports with a BGP peer that is known by its link alone.",
+                slowPath.RouterDiscovery, d => d.Messages, d => [("kind", d.Kind)]),
             Gauge("sdnedge_stretched_hosts", "Hosts of a port's subnet that are elsewhere, and answered for.", [slowPath.Stretched],
                 s => s.Away, _ => []),
             Gauge("sdnedge_tunnel_round_trip_seconds", "Round-trip time of the last probe.",
@@ -139,7 +142,7 @@ internal sealed class PeMetrics(PeState state, PeView view, MigrationActions act
     private static IEnumerable<MigrationInfo> Holds(IEnumerable<MigrationInfo> all) => all.Where(m => m.Hold is not null);
 
     private static (string Name, string Value)[] BfdSession(BfdSessionInfo s)
-        => [("peer", s.Peer), ("local", s.Local), ("multihop", s.Multihop ? "true" : "false")];
+        => [("peer", s.Peer), ("local", s.Local), ("multihop", s.Multihop ? "true" : "false"), ("vrf", s.Vrf), ("port", s.Port ?? "")];
 
     private static (string Name, string Value)[] Worker(PortWorker worker) => [("worker", $"{worker.Index}")];
 

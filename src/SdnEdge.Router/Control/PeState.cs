@@ -382,13 +382,8 @@ internal sealed class PeState : IFibNames, ITimed, IDisposable
         }
     }
 
-    // The same at each start, and never that of the kernel's end of the device.
-    public MacAddress OwnMac(string port)
-    {
-        ulong hash = 14695981039346656037;
-        foreach (char c in $"{Config.Name}/{port}") hash = (hash ^ c) * 1099511628211;
-        return new MacAddress(0x0200_0000_0000 | (hash >> 24 & 0xFF_FFFF_FFFF));
-    }
+    /// <inheritdoc cref="NodeConfig.OwnMac"/>
+    public MacAddress OwnMac(string port) => Config.OwnMac(port);
 
     private void PortLost(int index)
     {

@@ -42,6 +42,13 @@ internal sealed class SlowPathDriver : ITimed
     /// <summary>Counters for metrics.</summary>
     public long Count(SlowPathVerdict verdict) => _slow.Count(verdict);
 
+    /// <summary>Messages of router discovery by kind, for metrics.</summary>
+    public IEnumerable<(string Kind, long Messages)> RouterDiscovery =>
+    [
+        ("advertisements-sent", _slow.RouterAdvertisementsSent), ("advertisements-received", _slow.RouterAdvertisementsReceived),
+        ("solicitations-received", _slow.RouterSolicitationsReceived),
+    ];
+
     /// <summary>A punted packet.</summary>
     public void Punted(in PuntInfo info, ReadOnlySpan<byte> frame, long now)
     {
@@ -78,6 +85,7 @@ internal sealed class SlowPathDriver : ITimed
                 Addresses = [.. entry.Addresses.Select(x => (x.Address, x.PrefixLength))],
                 LinkLocal = entry.LinkLocal,
                 AnswersForAll = entry.IsHost,
+                AdvertiseEveryNs = entry.IsHost ? 0 : AdvertiseEvery(port.Config.Name),
             },
             a));
         _slow.SetLoopbacks(entry.Vrf.Index, _state.Config.Loopbacks);
@@ -157,6 +165,10 @@ internal sealed class SlowPathDriver : ITimed
         Do(a => _slow.Poll(now, a));
     }
 
+    // Where a BGP peer is known by its link alone.
+    private long AdvertiseEvery(string port) => 1_000_000_000L
+        * (_state.Config.Bgp.Peers.FirstOrDefault(p => p.OnLink && p.LinkPort == port)?.AdvertiseSeconds ?? 0);
+
     private void Do(Action<SlowPathActions> call)
     {
         call(_actions);
@@ -180,6 +192,10 @@ internal sealed class SlowPathDriver : ITimed
                     break;
                 case SlowPathActionKind.Proved:
                     if (_proofs.Remove((action.Port, action.Address), out Action? proved)) _loop.Post(proved);
+                    break;
+                case SlowPathActionKind.RouterHeard when _state.PortByIndex(action.Port) is { } port:
+                    IpAddress router = action.Address;
+                    _loop.Post(() => _state.Steps.RouterHeard(port.Config.Name, router, _loop.Now));
                     break;
                 case SlowPathActionKind.PathMtu:
                     _pathMtu(action, now);

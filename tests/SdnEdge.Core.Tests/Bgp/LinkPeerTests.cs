@@ -29,6 +29,27 @@ public sealed class LinkPeerTests
     }
 
     [Fact]
+    public void A_peer_of_any_AS_but_ours_has_the_one_of_its_OPEN_and_its_routes_begin_with_that()
+    {
+        var session = new LinkSession(Settings("fe80::9", 0) with { Import = RoutePolicy.All });
+        Assert.Equal(0u, session.Peer.As);
+        session.Establish(o => o with { As = 65009 });
+        Assert.Equal((65009u, true), (session.Peer.As, session.Peer.External));
+        Assert.Equal(65009u, session.Peer.ToInfo(0).PeerAs);
+        session.Say("40010100 400206 0201 0000FDF1 400304 AC100009", "180A0900");
+        Assert.NotNull(session.Rib.Best(IpPrefix.Parse("10.9.0.0/24")));
+        session.Say("40010100 400206 0201 0000FDF2 400304 AC100009", "180A0901"); // 65010 in front
+        Assert.Null(session.Rib.Best(IpPrefix.Parse("10.9.1.0/24")));
+
+        // Ours is none: iBGP is another thing.
+        var ours = new LinkSession(Settings("fe80::9", 0));
+        OpenMessage open = ours.Offered() with { As = 65000, RouterId = 0x0AFF_0009 };
+        byte[] message = new byte[BgpLimits.MaxMessage];
+        ours.Hear(message.AsSpan(0, open.Write(message)));
+        Assert.StartsWith("0202", Assert.Single(ours.Notifications), StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void A_peer_that_is_reached_by_routes_is_told_the_loopback()
     {
         var session = new LinkSession(Settings("172.16.0.9", 65009) with { Link = null, Local = IpAddress.Parse("10.255.0.1") });

@@ -27,7 +27,7 @@ public sealed class SessionFsmTests
         Assert.Equal(BgpState.OpenConfirm, fsm.State);
         Assert.Equal("Up", Step(fsm, FsmEventKind.Keepalive));
         Assert.Equal(BgpState.Established, fsm.State);
-        Assert.Equal(new Negotiated(9, BgpFamilies.Both, true, true, 20), fsm.Negotiated);
+        Assert.Equal(new Negotiated(9, BgpFamilies.Both, true, true, 20) { PeerAs = PeerOpen.As }, fsm.Negotiated);
     }
 
     [Theory]

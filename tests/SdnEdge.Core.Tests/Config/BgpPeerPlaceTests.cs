@@ -54,7 +54,9 @@ public sealed class BgpPeerPlaceTests
     [InlineData("address: \"fe80::9%customer\", vrf: default", "vrf", "in VRF 'red'")]
     [InlineData("address: 10.66.0.2, vrf: red", "address", "in no subnet of a port of VRF 'red'")]
     [InlineData("address: 10.7.0.2, vrf: rde", "vrf", "did you mean 'red'?")]
-    [InlineData("address: 10.7.0.2, vrf: red, bfd: {}", "bfd", "VRF default only")]
+    [InlineData("address: 10.7.0.2, vrf: red, bfd: { local: 10.255.0.1 }", "bfd.local", "not one of 10.7.0.1")]
+    [InlineData("address: 10.66.0.2, vrf: red, local: customer, multihop: 2, bfd: { local: 10.255.0.1 }", "bfd.local",
+        "not one of 10.1.1.1, 10.7.0.1; multihop sessions in a VRF start from an address of one of its ports")]
     [InlineData("address: 10.7.0.2, vrf: red, local: 10.255.0.1", "local", "write one of 10.1.1.1, 10.7.0.1")]
     [InlineData("address: \"fe80::9%dc\", local: core", "local", "take it out")]
     [InlineData("address: \"172.16.0.9%core\"", "address", "write 172.16.0.9")]
@@ -65,7 +67,14 @@ public sealed class BgpPeerPlaceTests
     [InlineData("address: 172.16.0.9, local: \"fd00:16::1\"", "local", "one family")]
     [InlineData("address: \"fd00:16::9\", local: dc", "local", "has no IPv6 address")]
     [InlineData("address: 172.16.0.9, local: croe", "local", "did you mean 'core'?")]
-    [InlineData("address: \"fe80::9%core\", bfd: {}", "bfd", "global address")]
+    [InlineData("link: cro", "link", "there is no port 'cro'; write one of core, dc, customer")]
+    [InlineData("link: core, address: 172.16.0.9", "address", "cannot stand beside link")]
+    [InlineData("link: core, local: core", "local", "cannot stand beside link")]
+    [InlineData("link: core, multihop: 2", "multihop", "cannot stand beside link")]
+    [InlineData("link: core, bfd: {}", "bfd", "known by their link alone")]
+    [InlineData("link: customer, vrf: default", "vrf", "in VRF 'red'")]
+    [InlineData("address: 172.16.0.9, advertiseEvery: 10", "advertiseEvery", "known by their link alone")]
+    [InlineData("address: \"fe80::9%core\", bfd: { multihop: true }", "bfd.multihop", "link-local, so one hop away")]
     public void A_wrong_place_is_told_with_what_would_be_right(string peer, string field, string says)
     {
         ConfigError error = Assert.Single(Load(peer).Errors);
@@ -80,6 +89,24 @@ public sealed class BgpPeerPlaceTests
         Assert.Equal(["fe80::9%core", "fe80::9%dc"], config.Bgp.Peers.Select(p => p.Key.ToString()));
         Assert.Contains("already there", Assert.Single(Load("address: \"fe80::9%dc\"", "address: \"fe80::9%dc\"").Errors).Message,
             StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_peer_known_by_its_link_alone_has_the_name_of_the_port_and_may_be_of_any_AS_but_ours()
+    {
+        NodeConfig config = Load("link: core", "link: customer, advertiseEvery: 30").Config!;
+        Assert.Equal(["%core", "%customer@red"], config.Bgp.Peers.Select(p => p.Name));
+        Assert.All(config.Bgp.Peers, p => Assert.True(p.OnLink && p.Address.IsNone && p.Local.IsNone));
+        Assert.Equal([("core", 10), ("customer", 30)], config.Bgp.Peers.Select(p => (p.LinkPort!, p.AdvertiseSeconds)));
+        NodeConfig any = OfAs("external").Config!, own = OfAs("internal").Config!;
+        Assert.Equal((0u, 65000u), (any.Bgp.Peers[0].As, own.Bgp.Peers[0].As));
+        Assert.Equal(["- bgp peer %core", "+ bgp peer %core"], ConfigDiff.Between(any, own).Select(a => a.ToString()));
+        Assert.Equal(["link", "link", "as"],
+            new[] { Load("link: core", "link: core"), Load("link: core", "address: \"fe80::9%core\""), OfAs("exernal") }
+                .Select(r => Assert.Single(r.Errors).Field.Split('.')[^1]));
+
+        static ConfigResult OfAs(string peer)
+            => NodeConfigLoader.Load(Text("link: core").Replace("as: 65009", $"as: {peer}", StringComparison.Ordinal), "pe.yaml");
     }
 
     [Fact]

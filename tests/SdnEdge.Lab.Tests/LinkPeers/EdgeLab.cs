@@ -9,8 +9,8 @@ namespace SdnEdge.Lab.Tests.LinkPeers;
 /// <summary>
 /// A PE and a router of another make, with a link for each kind of session, and a host behind the PE:
 /// <code>
-///   host 10.50.0.10 -- site [ pe ] v4 172.16.1.1, v6 fd00:16:2::1, local fe80::ff:fe00:a003, guarded 172.16.4.1, watched 172.16.5.1
-///                                    -- [ ce ] .9 on each
+///   host 10.50.0.10 -- site [ pe ] v4 172.16.1.1, v6 fd00:16:2::1, local fe80::ff:fe00:a003, guarded 172.16.4.1, watched 172.16.5.1, bare
+///                                    -- [ ce ] .9 on each, and on bare whatever its kernel gives itself
 /// </code>
 /// </summary>
 internal sealed class EdgeLab : IAsyncDisposable
@@ -68,9 +68,12 @@ internal sealed class EdgeLab : IAsyncDisposable
                 - { endpoints: ["pe:eth4", "ce:eth4"] }
                 - { endpoints: ["pe:eth5", "ce:eth5"] }
                 - { endpoints: ["pe:eth6", "host:eth1"] }
+                - { endpoints: ["pe:eth7", "ce:eth7"] }
             """);
         try
         {
+            string bare = make.Cannot.ContainsKey("by the port alone") ? ""
+                : "    - { link: bare, as: external, import: all, export: all }\n";
             await File.WriteAllTextAsync(Path.Combine(instance.Root, "pe.yaml"), """
                 name: pe
                 routerId: 10.255.0.1
@@ -83,6 +86,7 @@ internal sealed class EdgeLab : IAsyncDisposable
                   - { name: local, device: tap-eth3, mac: "02:00:00:00:a0:03" }
                   - { name: guarded, device: tap-eth4, addresses: [172.16.4.1/24] }
                   - { name: watched, device: tap-eth5, addresses: [172.16.5.1/24] }
+                  - { name: bare, device: tap-eth7 }
                   - { name: site, device: tap-eth6, addresses: [10.50.0.1/24, "fd00:50::1/64"] }
                 bgp:
                   advertise: [connected]
@@ -92,7 +96,8 @@ internal sealed class EdgeLab : IAsyncDisposable
                     - { address: "fe80::9%local", as: 65009, import: all, export: all }
                     - { address: 172.16.4.9, as: 65009, import: all, export: all, password: swordfish, ttlSecurity: 1 }
                     - { address: 172.16.5.9, as: 65009, import: all, export: all, bfd: { interval: 500, multiplier: 60 } }
-                """);
+
+                """ + bare);
             await File.WriteAllTextAsync(Path.Combine(instance.Root, "ce.conf"), make.Configuration);
             await File.WriteAllTextAsync(instance.File,
                 (await File.ReadAllTextAsync(instance.File)).Replace("ROOT", instance.Root, StringComparison.Ordinal));

@@ -68,6 +68,7 @@ internal sealed class FrrEdge : EdgeRouter
          neighbor 172.16.4.1 ttl-security hops 1
          neighbor 172.16.5.1 remote-as 65000
          neighbor 172.16.5.1 bfd 60 500 500
+         neighbor eth7 interface remote-as external
          address-family ipv4 unicast
           network 10.99.0.0/16
           no neighbor fd00:16:2::1 activate
@@ -90,7 +91,8 @@ internal sealed class FrrEdge : EdgeRouter
 
         // Whether a peer is on its link bgpd decides when the session comes up, by what zebra has told it until then, and refuses the
         // peer's next hops for as long as the session lasts where it was too early.
-        foreach (string peer in (string[])["172.16.1.1", "fd00:16:2::1", "fe80::ff:fe00:a003", "172.16.4.1", "172.16.5.1"])
+        foreach (string peer in (string[])["172.16.1.1", "fd00:16:2::1", "fe80::ff:fe00:a003", "172.16.4.1", "172.16.5.1",
+            "eth7"])
         {
             await lab.UntilAsync($"FRR takes {peer} for a neighbour on its link", async () =>
             {
@@ -130,6 +132,7 @@ internal sealed class BirdEdge : EdgeRouter
         protocol static own4 { ipv4; route 10.99.0.0/16 unreachable; }
         protocol static own6 { ipv6; route fd00:99::/48 unreachable; }
         protocol bfd { interface "eth5" { interval 500 ms; multiplier 60; }; }
+        protocol radv { interface "eth7" { max ra interval 10; default lifetime 0; }; }
         filter own { if source = RTS_STATIC then accept; reject; }
         template bgp edge { local as 65009; connect delay time 1; }
         protocol bgp v4 from edge { neighbor 172.16.1.1 as 65000; ipv4 { import all; export filter own; }; }
@@ -142,6 +145,11 @@ internal sealed class BirdEdge : EdgeRouter
         protocol bgp guarded from edge {
           neighbor 172.16.4.1 as 65000; password "{{EdgeLab.Secret}}"; ttl security on; ipv4 { import all; export filter own; };
         }
+        protocol bgp bare from edge {
+          neighbor range fe80::/10 external; interface "eth7";
+          ipv4 { import all; export filter own; extended next hop on; };
+          ipv6 { import all; export filter own; };
+        }
         protocol bgp watched from edge { neighbor 172.16.5.1 as 65000; bfd on; ipv4 { import all; export filter own; }; }
         """;
 
@@ -153,7 +161,7 @@ internal sealed class BirdEdge : EdgeRouter
 /// <summary>GoBGP.</summary>
 internal sealed class GobgpEdge : EdgeRouter
 {
-    public GobgpEdge() => Cannot = new Dictionary<string, string> { ["BFD"] = "l1", ["forwards"] = "l2" };
+    public GobgpEdge() => Cannot = new Dictionary<string, string> { ["BFD"] = "l1", ["forwards"] = "l2", ["by the port alone"] = "l3" };
 
     public override string Name { get; } = Version("GoBGP", "gobgpd", "--version");
 

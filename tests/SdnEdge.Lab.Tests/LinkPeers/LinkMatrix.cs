@@ -8,7 +8,7 @@ internal static class LinkMatrix
 {
     /// <summary>The columns.</summary>
     public static readonly string[] Features =
-        ["IPv4", "IPv6", "link-local", "IPv4 by IPv6", "GTSM and MD5", "BFD", "forwards", "closed port"];
+        ["IPv4", "IPv6", "link-local", "IPv4 by IPv6", "by the port alone", "GTSM and MD5", "BFD", "forwards", "closed port"];
 
     private const string Mark = "over a link";
     private static readonly Lock Writing = new();

@@ -1,4 +1,5 @@
 using SdnEdge.Core.Api;
+using SdnEdge.Core.Wire;
 using SdnEdge.Testing;
 using Xunit;
 
@@ -31,6 +32,20 @@ public sealed class LinkMatrixTests
         await AskAsync("IPv6", () => RouteAsync("fd00:16:2::9", Theirs6, "fd00:16:2::9", "v6", Ours6, "fd00:16:2::1"));
         await AskAsync("link-local", () => RouteAsync("fe80::9%local", Theirs6, "fe80::9", "local", Ours6, LinkLocal));
         await AskAsync("IPv4 by IPv6", () => RouteAsync("fe80::9%local", Theirs4, "fe80::9", "local", Ours4, LinkLocal));
+        await AskAsync("by the port alone", async () =>
+        {
+            string own = (await lab.RunAsync("ce", "sh", "-c",
+                "ip -6 -o address show dev eth7 scope link | grep -o 'fe80[0-9a-f:]*'")).Trim();
+            string ours = Ipv6Addresses.LinkLocal(
+                MacAddress.Parse((await lab.Pe.PortsAsync()).Single(p => p.Name == "bare").Mac)).ToString();
+            await lab.UntilAsync($"{own}%bare is found", async () => (await lab.Pe.BgpPeersAsync()).Any(p => p.Address == $"{own}%bare"));
+            await RouteAsync($"{own}%bare", Theirs4, own, "bare", Ours4, ours);
+            Assert.Equal(65009u, (await lab.Pe.BgpPeersAsync()).Single(p => p.Address == $"{own}%bare").PeerAs);
+
+            // Its name in commands is the port's as well as the router's.
+            BgpPeerReply reply = await lab.Pe.BgpPeerAsync("%bare", BgpPeerAction.Refresh);
+            Assert.Equal("%bare", reply.Peer);
+        });
         await AskAsync("GTSM and MD5", () => RouteAsync("172.16.4.9", Theirs4, "172.16.4.9", "guarded", Ours4, "172.16.4.1"));
         await AskAsync("BFD", async () =>
         {

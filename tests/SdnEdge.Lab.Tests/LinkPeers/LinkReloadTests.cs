@@ -47,7 +47,7 @@ public sealed class LinkReloadTests
         await AddressesAsync(lab, [.. loopbacks, .. ports]);
         await lab.UntilAsync("the link-local peer is up again",
             async () => (await lab.Pe.BgpPeersAsync()).Single(p => p.Address == "fe80::9%local").State == "established");
-        Assert.Equal(5, (await lab.Pe.BgpPeersAsync()).Count);
+        Assert.Equal(6, (await lab.Pe.BgpPeersAsync()).Count);
     }
 
     private static async Task<long> UptimeOfAsync(EdgeLab lab, string peer)

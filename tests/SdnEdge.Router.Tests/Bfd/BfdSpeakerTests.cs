@@ -1,3 +1,4 @@
+using Microsoft.Win32.SafeHandles;
 using SdnEdge.Core.Bfd;
 using SdnEdge.Core.Wire;
 using SdnEdge.Linux;
@@ -63,6 +64,43 @@ public sealed class BfdSpeakerTests
         Assert.Equal((BfdState.Up, 0L), (watch.Session.State, watch.Session.Downs));
 
         void Discarded(BfdDiscard reason) => BfdRig.Await(watch, _ => rig.Ours.Discards(reason) == 1, $"{reason} is counted");
+    }
+
+    /// <summary>Before, the sockets that receive stayed open for good: a session in a namespace made anew never heard its peer.</summary>
+    [RootFact]
+    public void A_session_that_is_removed_takes_its_sockets_along_and_the_next_one_may_be_in_another_namespace()
+    {
+        using var rig = new BfdRig();
+        using var theirs = new BfdSpeaker(() => { }, new BfdSpeakerOptions { Namespace = rig.Net.Theirs });
+        theirs.Add(BfdRig.Turned(BfdRig.Multi4), BfdParameters.Every(BfdRig.IntervalMs, BfdRig.Multiplier));
+        using var ours = new BfdSpeaker(() => { }, new BfdSpeakerOptions { Namespace = rig.Net.Theirs });
+        BfdKey second = BfdRig.Multi4 with { Peer = IpAddress.Parse("10.255.0.77") };
+        ours.Add(BfdRig.Multi4, BfdParameters.Every(BfdRig.IntervalMs, BfdRig.Multiplier));
+        ours.Add(second, BfdParameters.Every(BfdRig.IntervalMs, BfdRig.Multiplier));
+        Assert.True(Taken());
+        Assert.True(ours.Remove(BfdRig.Multi4));
+        Assert.True(Taken()); // the other one receives there too
+        Assert.True(ours.Remove(second));
+        Assert.False(Taken());
+
+        using SafeFileHandle space = File.OpenHandle(Namespaces.PathOf(rig.Net.Ours));
+        BfdWatch watch = ours.Add(BfdRig.Multi4, BfdParameters.Every(BfdRig.IntervalMs, BfdRig.Multiplier), space: space);
+        BfdRig.AwaitUp(ours, watch);
+        Assert.Equal(0, ours.Faults);
+
+        bool Taken()
+        {
+            try
+            {
+                var end = new UdpEndpoint(BfdRig.Multi4.Local, BfdLimits.MultihopPort);
+                Namespaces.Run(rig.Net.Theirs, () => UdpBatchSocket.Open(end, new UdpBatchOptions { FreeBind = true }).Dispose());
+                return false;
+            }
+            catch (LinuxException)
+            {
+                return true;
+            }
+        }
     }
 
     [RootFact]
