@@ -70,7 +70,7 @@ install_packages() {
   trap - EXIT
   # What a package enables for the next boot is taken back: the user did not ask for a routing daemon on the machine.
   if [ -d /run/systemd/system ]; then
-    for unit in frr bird gobgpd exabgp openbgpd openvswitch-switch; do
+    for unit in frr bird gobgpd exabgp openbgpd openvswitch-switch prometheus; do
       case " ${missing[*]} " in *" $unit "*|*" ${unit}2 "*) systemctl disable --quiet "$unit" 2>/dev/null || true ;; esac
     done
   fi
@@ -80,7 +80,8 @@ BUILD_PACKAGES=(gcc libc6-dev libsqlite3-dev)   # the linker, and what it links
 LAB_PACKAGES=(iproute2 iputils-ping libpcap0.8 procps)
 GUEST_PACKAGES=(gcc libc6-dev qemu-system-x86 busybox-static cpio)   # the last two and the compiler make the guest
 TEST_PACKAGES=("${LAB_PACKAGES[@]}" tshark tcpdump frr bird2 gobgpd exabgp openbgpd ethtool jq curl openssl socat libvirt-daemon
-  libvirt-daemon-driver-qemu libvirt-clients libnbd-bin python3-libnbd fuse3 nbdkit fio qemu-utils e2fsprogs "${GUEST_PACKAGES[@]}")
+  libvirt-daemon-driver-qemu libvirt-clients libnbd-bin python3-libnbd fuse3 nbdkit fio qemu-utils e2fsprogs prometheus bsdutils
+  "${GUEST_PACKAGES[@]}")
 BENCH_PACKAGES=("${LAB_PACKAGES[@]}" "${BUILD_PACKAGES[@]}" openvswitch-switch ethtool util-linux frr bird2 gobgpd
   nbdkit fio qemu-utils libnbd-bin)
 

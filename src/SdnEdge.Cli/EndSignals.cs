@@ -51,8 +51,8 @@ internal sealed class EndSignals : IDisposable
         self._stop.Cancel();
         if (count == 2)
         {
-            Console.Error.WriteLine("sdnedge: it is ending, and takes back what it has begun; once more ends it at once, and leaves what "
-                + "it has begun.");
+            Console.Error.WriteLine("sdnedge: it is ending, and takes back what it has begun; once more ends it at once, and leaves "
+                + "that.");
         }
 
         return count < 3;
@@ -73,7 +73,8 @@ internal sealed class EndSignals : IDisposable
 
     /// <summary>Takes the signals, and hands each on.</summary>
     /// <param name="take">The signal, and how many have come with it. False: it does what it would do to any process.</param>
-    public static EndSignals Handed(Func<PosixSignal, int, bool> take) => new(default, (_, signal, count) => take(signal, count), keepsFileLimit: false);
+    public static EndSignals Handed(Func<PosixSignal, int, bool> take) => new(default,
+        (_, signal, count) => take(signal, count), keepsFileLimit: false);
 
     /// <summary>Marks a command that takes its signals itself.</summary>
     /// <returns>The command.</returns>

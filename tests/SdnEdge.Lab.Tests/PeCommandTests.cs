@@ -53,7 +53,10 @@ public sealed class PeCommandTests
         Assert.Contains("good", output, StringComparison.Ordinal);
         (int missing, _, string errors) = await RunAsync(["pe", "--config", files.Config + ".no"]);
         Assert.Equal(2, missing);
-        Assert.Contains("cannot be read", errors, StringComparison.Ordinal);
+        Assert.StartsWith($"{files.Config}.no: cannot be read: there is no such file\n", errors, StringComparison.Ordinal);
+        (missing, _, errors) = await RunAsync(["pe", "--config", Path.GetDirectoryName(files.Config)!]);
+        Assert.Equal(2, missing);
+        Assert.Contains("cannot be read: it is a folder; name the file in it", errors, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -147,6 +150,26 @@ public sealed class PeCommandTests
             Signals.Send(pe.Id, ProcessSignal.HangUp);
             Assert.Contains("reloaded", await LineAsync(pe), StringComparison.Ordinal);
             Assert.Contains("+ port b", await LineAsync(pe), StringComparison.Ordinal);
+
+            // Slips of the pen are told in words, with an example of their own family.
+            foreach ((string text, string told) in (IEnumerable<(string, string)>)
+                [("", "'' is not an IP address; write it as 10.1.1.10"),
+                    ("fd00::zz", "'fd00::zz' is not an IP address; write it as 2001:db8::"),
+                    ("fd00:1::10/64", "'fd00:1::10/64' is not a prefix; write it as 2001:db8::"),
+                    ("10.1.1.1/24", "write it as 10.0.0.0/8")])
+            {
+                (int wrong, _, string slip) = await RunAsync(["show", "route", text, "--api", files.Socket]);
+                Assert.Equal(1, wrong);
+                Assert.Contains(told, slip, StringComparison.Ordinal);
+            }
+
+            // A PE is no manager, though it knows migrations, too.
+            (int stranger, _, string no) = await RunAsync(["migrate", "list", "--api", files.Socket]);
+            Assert.Equal(2, stranger);
+            Assert.Contains("is the API of 'pe-t', which is a PE; give that of the manager", no, StringComparison.Ordinal);
+            (int empty, _, string which) = await RunAsync(["migrate", "status", "", "--api", files.Socket]);
+            Assert.NotEqual(0, empty);
+            Assert.Contains("'' is no id of a migration", which, StringComparison.Ordinal);
             (_, string table, _) = await RunAsync(["show", "routes", "--api", files.Socket, "--prefix", "10.2.0.0/24"]);
             Assert.Contains("connected", table, StringComparison.Ordinal);
             Signals.Send(pe.Id, ProcessSignal.Terminate);

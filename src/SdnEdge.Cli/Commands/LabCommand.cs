@@ -200,6 +200,7 @@ internal static class LabCommand
         command.SetAction((parse, cancel) => GuardAsync(async () =>
         {
             RunningLab lab = RunningLab.Attach(Which(parse), parse.GetValue(StateRoot));
+            if (!Environment.IsPrivilegedProcess) return Fail("only root can enter a node; run this with sudo.");
             if (parse.GetValue(words) is not { Length: > 0 } argv)
                 return Fail("which program? Give it after --, e.g. -- ping -c 3 10.1.1.10.");
             using Process process = lab.Start(parse.GetValue(node)!, argv);
@@ -315,7 +316,7 @@ internal static class LabCommand
         }
         catch (UnauthorizedAccessException e)
         {
-            return Fail($"{e.Message} A lab belongs to root; run this with sudo.");
+            return Fail(Environment.IsPrivilegedProcess ? e.Message : "a lab belongs to root; run this with sudo.");
         }
         catch (OperationCanceledException)
         {
