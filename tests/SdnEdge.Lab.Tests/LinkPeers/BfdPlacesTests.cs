@@ -13,6 +13,7 @@ namespace SdnEdge.Lab.Tests.LinkPeers;
 /// <code>
 ///   [ pe ] local  fe80::ff:fe00:a001 --------------- fe80::9 ce (FRR)
 ///          red    10.7.0.1, fe80::ff:fe00:a002 ----- 10.7.0.2, fe80::9 ce
+///          bare (red) ------------------------------ ce, known by its port alone
 ///          blue   10.7.0.1 ------------------------- 10.7.0.2 ce-blue (BIRD)
 /// </code>
 /// Before, the file was refused: BFD was of global addresses in the default VRF.
@@ -47,6 +48,7 @@ public sealed class BfdPlacesTests
                 - { endpoints: ["pe:eth1", "ce:eth1"] }
                 - { endpoints: ["pe:eth2", "ce:eth2"] }
                 - { endpoints: ["pe:eth3", "ce-blue:eth1"] }
+                - { endpoints: ["pe:eth4", "ce:eth3"] }
             """);
         await File.WriteAllTextAsync(Path.Combine(instance.Root, "pe.yaml"), Pe);
         await File.WriteAllTextAsync(Path.Combine(instance.Root, "ce.conf"), Frr);
@@ -77,6 +79,12 @@ public sealed class BfdPlacesTests
         Assert.Equal(("established", null), (other.State, other.LastError));
         Signals.Send(bfdd.Id, ProcessSignal.Continue);
         await UpAsync(OfFrr);
+
+        // In a VRF a peer may be known by its port alone, too: its name there is the port's, and it is found anew after a reset.
+        BgpPeerInfo bare = (await pe.BgpPeersAsync()).Single(p => p.Address.EndsWith("%bare@red", StringComparison.Ordinal));
+        Assert.Equal(("established", 65009u, "red"), (bare.State, bare.PeerAs, bare.Vrf));
+        Assert.Equal("%bare@red", (await pe.BgpPeerAsync("%bare@red", BgpPeerAction.Refresh)).Peer);
+        Assert.Equal("%bare@red", (await pe.BgpPeerAsync(bare.Address, BgpPeerAction.Refresh)).Peer);
 
         // A packet from further away is not this neighbour's (RFC 5881 5), in a VRF and on a link-local link too.
         long before = await OthersHopsAsync();
@@ -155,12 +163,14 @@ public sealed class BfdPlacesTests
           - { name: local, device: tap-eth1, mac: "02:00:00:00:a0:01" }
           - { name: red, device: tap-eth2, vrf: red, addresses: [10.7.0.1/30], mac: "02:00:00:00:a0:02" }
           - { name: blue, device: tap-eth3, vrf: blue, addresses: [10.7.0.1/30], mac: "02:00:00:00:a0:03" }
+          - { name: bare, device: tap-eth4, vrf: red }
         bgp:
           peers:
             - { address: "fe80::9%local", as: 65009, import: all, export: all, bfd: {{Timers}} }
             - { address: 10.7.0.2, vrf: red, as: 65009, import: all, export: all, bfd: {{Timers}} }
             - { address: "fe80::9%red", as: 65009, import: all, export: all, bfd: {{Timers}} }
             - { address: 10.7.0.2, vrf: blue, as: 65009, import: all, export: all, bfd: {{Timers}} }
+            - { link: bare, as: external, import: all, export: all }
         """;
 
     private const string Frr = """
@@ -175,6 +185,7 @@ public sealed class BfdPlacesTests
          neighbor fe80::ff:fe00:a002 remote-as 65000
          neighbor fe80::ff:fe00:a002 interface eth2
          neighbor fe80::ff:fe00:a002 bfd 20 500 500
+         neighbor eth3 interface remote-as external
         """;
 
     private const string Bird = """
