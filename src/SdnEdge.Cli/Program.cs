@@ -1,5 +1,7 @@
 using System.CommandLine;
+using SdnEdge.Cli;
 using SdnEdge.Cli.Commands;
+using SdnEdge.Linux;
 
 var root = new RootCommand("sdnedge: a provider-edge router that moves running servers between data centres without losing a packet.")
 {
@@ -16,7 +18,24 @@ var root = new RootCommand("sdnedge: a provider-edge router that moves running s
     DemoCommand.Create(),
 };
 
-// Ctrl-C cancels; what a command then takes back (a lab, a move) may need longer than the default of two seconds.
-// migrate takes its own: there the first Ctrl-C means something else than the second, and ending it takes nothing back.
-return await root.Parse(args)
-    .InvokeAsync(new InvocationConfiguration { ProcessTerminationTimeout = args is ["migrate", ..] ? null : TimeSpan.FromMinutes(2) });
+ParseResult parsed = root.Parse(args);
+using EndSignals? signals = EndSignals.AreTakenBy(parsed.CommandResult.Command) ? null : EndSignals.OfCommand();
+try
+{
+    // The parser's own way with signals knows two of them, and ends what still takes something back.
+    return await parsed.InvokeAsync(
+        new InvocationConfiguration { ProcessTerminationTimeout = null, EnableDefaultExceptionHandler = false },
+        signals?.Stop ?? CancellationToken.None);
+}
+catch (OperationCanceledException) when (signals is { Stop.IsCancellationRequested: true })
+{
+    Console.Error.WriteLine("sdnedge: stopped.");
+    return 1;
+}
+catch (Exception e) when (e is IOException or UnauthorizedAccessException or LinuxException)
+{
+    // Of the machine, not of ours: what a command did not say in words of its own.
+    Console.Error.WriteLine($"sdnedge {parsed.CommandResult.Command.Name}: {e.Message}"
+        + (Environment.IsPrivilegedProcess ? "" : $" (as user {Environment.UserName}; most of what it does needs root: sudo)"));
+    return 1;
+}

@@ -35,9 +35,13 @@ public sealed class ApiProblemException(string peer, Problem problem) : Exceptio
 public sealed class ApiUnreachableException : Exception
 {
     /// <summary>Makes it, with a text for people.</summary>
-    public ApiUnreachableException(string message, Exception? inner = null) : base(message, inner)
-    {
-    }
+    /// <param name="message">What went wrong.</param>
+    /// <param name="inner">What the runtime said; null = nothing.</param>
+    /// <param name="peer">The daemon, by name; null = not known.</param>
+    public ApiUnreachableException(string message, Exception? inner = null, string? peer = null) : base(message, inner) => Peer = peer;
+
+    /// <summary>The daemon that did not answer, by name; null = not known.</summary>
+    public string? Peer { get; }
 }
 
 /// <summary>Where a daemon's API is, and how a client proves who it is there.</summary>
@@ -206,7 +210,7 @@ public abstract class ApiClient : IDisposable
         }
         catch (OperationCanceledException e) when (!cancel.IsCancellationRequested)
         {
-            throw new ApiUnreachableException($"{Name} did not answer {method} /{path} within {RequestTimeout.TotalSeconds:0.#} s", e);
+            throw new ApiUnreachableException($"{Name} did not answer {method} /{path} within {RequestTimeout.TotalSeconds:0.#} s", e, Name);
         }
     }
 
@@ -219,18 +223,18 @@ public abstract class ApiClient : IDisposable
         catch (HttpRequestException e)
         {
             Exception cause = e.InnerException ?? e;
-            if (WhyRefused(cause) is { } refused) throw new ApiUnreachableException($"cannot reach {Name} at {_where}: {refused}", e);
+            if (WhyRefused(cause) is { } refused) throw new ApiUnreachableException($"cannot reach {Name} at {_where}: {refused}", e, Name);
             string hint = cause is SocketException { SocketErrorCode: SocketError.AddressNotAvailable or SocketError.ConnectionRefused }
                 or FileNotFoundException
                 || cause.Message.Contains("No such file", StringComparison.Ordinal)
                 ? "is it running, and is that its address?"
                 : cause.Message.Contains("Permission denied", StringComparison.Ordinal) ? "the socket belongs to another user"
                 : cause is IOException ? "it closed the connection" : "no connection";
-            throw new ApiUnreachableException($"cannot reach {Name} at {_where}: {cause.Message} ({hint})", e);
+            throw new ApiUnreachableException($"cannot reach {Name} at {_where}: {cause.Message} ({hint})", e, Name);
         }
         catch (IOException e)
         {
-            throw new ApiUnreachableException($"{Name} at {_where} closed the connection: {e.Message}", e);
+            throw new ApiUnreachableException($"{Name} at {_where} closed the connection: {e.Message}", e, Name);
         }
     }
 
@@ -262,7 +266,7 @@ public abstract class ApiClient : IDisposable
         int status = (int)response.StatusCode;
         if (problem is { Detail: not null, Type: not null }) throw new ApiProblemException(Name,
             problem with { Status = problem.Status == 0 ? status : problem.Status });
-        if (status >= 500) throw new ApiUnreachableException($"{Name} failed with HTTP status {status}");
+        if (status >= 500) throw new ApiUnreachableException($"{Name} failed with HTTP status {status}", null, Name);
         throw new ApiProblemException(Name, new Problem("about:blank", response.ReasonPhrase ?? "refused", status,
             $"answered with HTTP status {status} and no reason; is {_where} the API of a daemon of ours?"));
     }

@@ -224,6 +224,7 @@ public sealed partial class PeRouter : IPeControl, IAsyncDisposable
         if (PeSignal.TryParse(id, kind, request, out IReadOnlyList<ProblemError> errors) is not { } signal)
             throw new ProblemException(Problems.BadRequest(
                 $"{kind.ToString().ToLowerInvariant()} needs {errors.Count} thing{(errors.Count == 1 ? "" : "s")} put right", errors));
+        _ = signal.Prefixes?.Texts;
         return await _migrations.SignalAsync(signal).WaitAsync(cancel);
     }
 

@@ -97,7 +97,8 @@ internal static class IngressCommand
         return result.State == "moved" && path.Proof == TeardownProof.Markers;
     }
 
-    private static string? Program()
+    /// <summary>The program as published; null: it is not there.</summary>
+    public static string? Program()
     {
         for (DirectoryInfo? folder = new(AppContext.BaseDirectory); folder is not null; folder = folder.Parent)
         {

@@ -1,6 +1,5 @@
 using System.CommandLine;
 using System.Diagnostics;
-using System.Runtime.InteropServices;
 using SdnEdge.Lab.Running;
 using SdnEdge.Linux;
 using SdnEdge.Router.Bfd;
@@ -12,16 +11,13 @@ internal static class BfdCommand
 {
     private const string Name = "bfd", Descriptor = "--channel-fd";
 
-    // It ends when the PE says so, or has gone: what an operator or a service manager sends to the whole group is for the PE.
-    private static readonly PosixSignal[] NotForUs = [PosixSignal.SIGINT, PosixSignal.SIGTERM, PosixSignal.SIGHUP, PosixSignal.SIGQUIT];
-
     public static Command Create()
     {
         var descriptor = new Option<int>(Descriptor) { Description = "The way to the PE that starts this process.", Required = true };
         var command = new Command(Name, "The BFD sessions of a PE, which starts this process itself.") { descriptor };
         command.Hidden = true;
         command.SetAction(parse => Run(parse.GetValue(descriptor)));
-        return command;
+        return EndSignals.TakesItsOwn(command);
     }
 
     /// <summary>How a PE starts it.</summary>
@@ -33,7 +29,8 @@ internal static class BfdCommand
 
     private static int Run(int descriptor)
     {
-        PosixSignalRegistration[] ignored = [.. NotForUs.Select(s => PosixSignalRegistration.Create(s, context => context.Cancel = true))];
+        // It ends when the PE says so, or has gone: what an operator or a service manager sends to the whole group is for the PE.
+        using var ignored = EndSignals.Handed((_, _) => true);
         try
         {
             BfdLink.Serve(ProcessChannel.Inherited(descriptor));
@@ -43,10 +40,6 @@ internal static class BfdCommand
         {
             Console.Error.WriteLine($"sdnedge bfd: {e.Message}; a PE starts this by itself");
             return 1;
-        }
-        finally
-        {
-            foreach (PosixSignalRegistration registration in ignored) registration.Dispose();
         }
     }
 }

@@ -4,6 +4,7 @@ using SdnEdge.Demo.Run;
 using SdnEdge.Demo.Report;
 using SdnEdge.Lab.Running;
 using SdnEdge.Lab.Topologies;
+using SdnEdge.Linux;
 
 namespace SdnEdge.Cli.Commands;
 
@@ -90,8 +91,6 @@ internal static class DemoCommand
         };
         command.SetAction(async (parse, cancel) =>
         {
-            // Hands its task back at once: a Ctrl-C before that would end the process without waiting for what must be taken back.
-            await Task.Yield();
             bool guest = (parse.GetValue(vm) ?? KindIn(parse.GetValue(topology))) == "qemu";
             long packets = parse.GetValue(rate) ?? (guest ? GuestRate : StandInRate);
             TimeSpan most = (guest ? GuestLimit : StandInLimit) + (parse.GetValue(compare) ? GuestLimit : TimeSpan.Zero);
@@ -141,7 +140,8 @@ internal static class DemoCommand
                     : $"not done within {most.TotalSeconds:0} s; given up");
             }
             catch (Exception e) when (e is LabException or TopologyException or ProbeException or ApiUnreachableException
-                or ApiProblemException or InvalidOperationException)
+                or ApiProblemException or InvalidOperationException
+                or IOException or UnauthorizedAccessException or LinuxException)
             {
                 return Fail(e.Message);
             }

@@ -2,7 +2,6 @@ using System.CommandLine;
 using System.Text.Json;
 using SdnEdge.Cli.Commands.Migrate;
 using SdnEdge.Core.Api;
-using SdnEdge.Core.Config;
 using SdnEdge.Core.Migration;
 using SdnEdge.Demo.Run;
 using SdnEdge.Host;
@@ -14,8 +13,6 @@ namespace SdnEdge.Cli.Commands;
 /// <summary><c>sdnedge host</c>: the agent of one server host, in the foreground.</summary>
 internal static class HostCommand
 {
-    private const int ExitOk = 0, ExitFailed = 1, ExitBadConfig = 2;
-
     public static Command Create()
     {
         var config = new Option<string>("--config", "-c")
@@ -43,15 +40,14 @@ internal static class HostCommand
         {
             config, check, StartServer(), Show(),
         };
-        command.SetAction(async (parse, cancel) =>
+        return new Daemon<HostAgentConfig>("host", Read, c => $" at {c.Site}: {c.Servers.Count} server{(c.Servers.Count == 1 ? "" : "s")}",
+            c => c.Name, RunAsync).At(command, config, check);
+
+        static DaemonFile<HostAgentConfig> Read(string text, string file)
         {
-            // Hands its task back at once, so that a Ctrl-C is waited for.
-            await Task.Yield();
-            if (parse.GetValue(config) is { } file) return await RunAsync(file, parse.GetValue(check), cancel);
-            Console.Error.WriteLine("sdnedge host: --config FILE is missing; 'sdnedge host --help' has an example.");
-            return ExitBadConfig;
-        });
-        return command;
+            HostConfigResult read = HostConfigLoader.Load(text, file);
+            return new DaemonFile<HostAgentConfig>(read.Config, read.Errors);
+        }
     }
 
     private static Command StartServer()
@@ -110,59 +106,16 @@ internal static class HostCommand
         return command;
     }
 
-    private static async Task<int> RunAsync(string file, bool checkOnly, CancellationToken cancel)
+    private static async Task RunAsync(HostAgentConfig config, CancellationToken stop)
     {
-        HostConfigResult result = Read(file);
-        if (result.Config is not { } config)
+        await using HostAgent agent = await HostAgent.StartAsync(config);
+        string where = config.Api.Unix is { } socket ? $", API on {socket}" : "";
+        Console.WriteLine($"{config.Name}: ready, pid {Environment.ProcessId}{where}");
+        foreach (ServerInfo server in agent.Servers())
         {
-            foreach (ConfigError error in result.Errors) Console.Error.WriteLine(error);
-            Console.Error.WriteLine($"{file}: {result.Errors.Count} error{(result.Errors.Count == 1 ? "" : "s")}; nothing was started.");
-            return ExitBadConfig;
+            if (server.Fault is { } fault) Console.Error.WriteLine($"{config.Name}: server {server.Name}: {fault}");
         }
 
-        if (checkOnly)
-        {
-            string count = config.Servers.Count == 1 ? "1 server" : $"{config.Servers.Count} servers";
-            Console.WriteLine($"{file}: good. {config.Name} at {config.Site}: {count}.");
-            return ExitOk;
-        }
-
-        // Signals are taken before anything is started, so that one that comes early still stops cleanly.
-        using var signals = new DaemonSignals(cancel);
-        try
-        {
-            await using HostAgent agent = await HostAgent.StartAsync(config);
-            string where = config.Api.Unix is { } socket ? $", API on {socket}" : "";
-            Console.WriteLine($"{config.Name}: ready, pid {Environment.ProcessId}{where}");
-            foreach (Core.Api.ServerInfo server in agent.Servers())
-            {
-                if (server.Fault is { } fault) Console.Error.WriteLine($"{config.Name}: server {server.Name}: {fault}");
-            }
-
-            await Task.Delay(Timeout.Infinite, signals.Stop);
-            return ExitOk;
-        }
-        catch (OperationCanceledException) when (signals.Stop.IsCancellationRequested)
-        {
-            Console.WriteLine($"{config.Name}: stopped");
-            return ExitOk;
-        }
-        catch (Exception e) when (e is IOException or System.Net.Sockets.SocketException or UnauthorizedAccessException)
-        {
-            Console.Error.WriteLine($"{config.Name}: {e.Message}");
-            return ExitFailed;
-        }
-    }
-
-    private static HostConfigResult Read(string file)
-    {
-        try
-        {
-            return HostConfigLoader.Load(File.ReadAllText(file), file);
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            return new HostConfigResult(null, [new ConfigError(file, 1, 1, "", $"cannot be read: {e.Message}")]);
-        }
+        await Task.Delay(Timeout.Infinite, stop);
     }
 }

@@ -203,10 +203,36 @@ internal static class LabCommand
             if (parse.GetValue(words) is not { Length: > 0 } argv)
                 return Fail("which program? Give it after --, e.g. -- ping -c 3 10.1.1.10.");
             using Process process = lab.Start(parse.GetValue(node)!, argv);
-            await process.WaitForExitAsync(cancel);
+            try
+            {
+                await process.WaitForExitAsync(cancel);
+            }
+            catch (OperationCanceledException)
+            {
+                // At a terminal it has had the signal, too, and may be about to end as it should.
+                if (await EndsAsync(process, TimeSpan.FromSeconds(5))) return process.ExitCode;
+                process.Kill(entireProcessTree: true);
+                await process.WaitForExitAsync(CancellationToken.None);
+            }
+
             return process.ExitCode;
         }));
         return command;
+    }
+
+    private static async Task<bool> EndsAsync(Process process, TimeSpan within)
+    {
+        if (!process.HasExited) Signals.Send(process.Id, ProcessSignal.Terminate);
+        using var limit = new CancellationTokenSource(within);
+        try
+        {
+            await process.WaitForExitAsync(limit.Token);
+            return true;
+        }
+        catch (OperationCanceledException)
+        {
+            return false;
+        }
     }
 
     private static Command Graph()
@@ -276,8 +302,6 @@ internal static class LabCommand
     {
         try
         {
-            // Hands its task back at once: a Ctrl-C before that would end the process without waiting for what must be taken back.
-            await Task.Yield();
             return await action();
         }
         catch (TopologyException e)

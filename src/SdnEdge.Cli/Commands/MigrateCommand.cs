@@ -36,7 +36,7 @@ internal static class MigrateCommand
             commands ask it and show it. Killing one of them changes nothing: the manager goes on.
 
               sdnedge migrate plan --group vs --to dc-b            what keeps it from being moved, all of it; changes nothing
-              sdnedge migrate run --group vs --to dc-b             there; Ctrl-C has it undone
+              sdnedge migrate run --group vs --to dc-b             there; Ctrl-C has it undone, while it can be
               sdnedge migrate rollback ID                          and back
               sdnedge migrate list                                 all migrations
               sdnedge migrate watch                                the one that runs
@@ -69,6 +69,10 @@ internal static class MigrateCommand
         {
             Fail(e.Message);
             return e.Problem.Status is 409 or 422 ? NotMoved : Unusable;
+        }
+        catch (OperationCanceledException)
+        {
+            return Fail("stopped before the answer. If it was a start, the migration may run: 'sdnedge migrate list' shows it.");
         }
         catch (Exception e) when (e is ApiUnreachableException or LabException or TopologyException or LinuxException
             or ArgumentException or InvalidOperationException or IOException or UnauthorizedAccessException)
@@ -121,20 +125,19 @@ internal static class MigrateCommand
         Option<string?> key = IdempotencyKey();
         var command = new Command("run",
             "Starts a migration and follows it to its end. Ctrl-C asks the manager to undo it, and goes on watching; a second one only "
-            + "leaves. "
+            + "leaves, as TERM, QUIT and a closed terminal do: the manager goes on. "
             + "Exit code 0: moved, nothing left over; 1: refused, or all is as before; 3: fenced, or left before its end.") { key };
         call.AddTo(command);
-        return With(command, async (parse, manager, json, cancel) =>
-            await Follow.ToEndAsync(manager, (await StartAsync(manager, call.Of(parse), parse.GetValue(key), cancel)).Id, json,
-                abortable: true));
+        return Following(command, (parse, manager, cancel) => StartAsync(manager, call.Of(parse), parse.GetValue(key), cancel),
+            abortable: true);
     }
 
     private static Command Watch()
     {
         Argument<string?> id = IdOrLatest();
-        return With(new Command("watch", "Follows a migration to its end. Ctrl-C leaves, and changes nothing.") { id },
-            async (parse, manager, json, cancel)
-                => await Follow.ToEndAsync(manager, await WhichAsync(manager, parse.GetValue(id), cancel), json, abortable: false));
+        return Following(new Command("watch", "Follows a migration to its end. Ctrl-C leaves, and changes nothing.") { id },
+            async (parse, manager, cancel)
+                => await manager.Mms.MigrationAsync(await WhichAsync(manager, parse.GetValue(id), cancel), cancel), abortable: false);
     }
 
     private static Command Status()
@@ -190,19 +193,25 @@ internal static class MigrateCommand
     private static Command Resume()
     {
         Argument<string> id = Id();
-        return With(new Command("resume",
+        return Following(new Command("resume",
             "Shows what of a migration is open and why, and follows it. (The manager goes on by itself, also after a restart; nothing "
             + "needs to be told.)") { id },
-            async (parse, manager, json, cancel) =>
+            async (parse, manager, cancel) =>
             {
+                bool json = parse.GetValue(Output) == "json";
                 MigrationStatus m = await manager.Mms.MigrationAsync(parse.GetValue(id)!, cancel);
                 TextWriter to = json ? Console.Error : Console.Out;
                 to.WriteLine(m.Ended ? $"{m.Id} has ended."
                     : $"{m.Id} is at {m.Stage}, {m.State}; "
                     + $"{(m.Waiting.Count == 0 ? "nothing is waited for" : $"open: {m.Waiting.Count}")}.");
-                foreach (WaitingInfo w in m.Waiting) to.WriteLine($"  {w.Step}: {w.Reason}{(w.Detail is null ? "" : ", " + w.Detail)}");
-                return await Follow.ToEndAsync(manager, m.Id, json, abortable: false);
-            });
+                foreach (WaitingInfo w in m.Waiting)
+                {
+                    to.WriteLine($"  {w.Step}: {w.Reason}{(w.Detail is null ? "" : ", " + w.Detail)}");
+                    if (w.Remedy is not null) to.WriteLine($"    {w.Remedy}");
+                }
+
+                return m;
+            }, abortable: false);
     }
 
     private static Command Commit()
@@ -222,10 +231,9 @@ internal static class MigrateCommand
     private static Command Rollback()
     {
         Argument<string> id = Id();
-        return With(new Command("rollback",
+        return Following(new Command("rollback",
             "Moves the group of a migration back to where it was, by a migration of its own, and follows that. Ctrl-C as with run.") { id },
-            async (parse, manager, json, cancel) => await Follow.ToEndAsync(manager,
-                (await manager.Mms.RollbackAsync(parse.GetValue(id)!, cancel)).Id, json, abortable: true));
+            (parse, manager, cancel) => manager.Mms.RollbackAsync(parse.GetValue(id)!, cancel), abortable: true);
     }
 
     private static Command List() => With(new Command("list", "All migrations, oldest first."), async (_, manager, json, cancel) =>
@@ -264,6 +272,15 @@ internal static class MigrateCommand
         }));
         return command;
     }
+
+    // What a signal means changes when there is a migration to follow.
+    private static Command Following(Command command, Func<ParseResult, Manager, CancellationToken, Task<MigrationStatus>> which,
+        bool abortable) => EndSignals.TakesItsOwn(With(command, async (parse, manager, json, cancel) =>
+    {
+        MigrationStatus m;
+        using (var signals = EndSignals.OfCommand(cancel)) m = await which(parse, manager, signals.Stop);
+        return await Follow.ToEndAsync(manager, m, json, abortable);
+    }));
 
     private static async Task<MigrationStatus> StartAsync(Manager manager, MigrationCall call, string? key, CancellationToken cancel)
     {

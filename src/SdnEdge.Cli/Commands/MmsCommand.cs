@@ -3,7 +3,6 @@ using System.Text;
 using System.Text.Json;
 using SdnEdge.Client;
 using SdnEdge.Core.Api;
-using SdnEdge.Core.Config;
 using SdnEdge.Mms.Api;
 using SdnEdge.Mms.Config;
 using SdnEdge.Mms.Journal;
@@ -34,70 +33,25 @@ internal static class MmsCommand
         {
             config, check, Journal(), ReplayJournal(), Recover(),
         };
-        command.SetAction(async (parse, cancel) =>
-        {
-            // Hands its task back at once, so that a Ctrl-C is waited for.
-            await Task.Yield();
-            if (parse.GetValue(config) is { } file) return await RunAsync(file, parse.GetValue(check), cancel);
-            Console.Error.WriteLine("sdnedge mms: --config FILE is missing; 'sdnedge mms --help' has an example.");
-            return ExitBadConfig;
-        });
-        return command;
-    }
+        return new Daemon<MmsConfig>("mms", Read, c => $": {c.Pes.Count} PEs, {c.Hosts.Count} hosts, {c.Groups.Count} groups", c => c.Name,
+            RunAsync).At(command, config, check);
 
-    private static async Task<int> RunAsync(string file, bool checkOnly, CancellationToken cancel)
-    {
-        MmsConfigResult result = Read(file);
-        if (result.Config is not { } config)
+        static DaemonFile<MmsConfig> Read(string text, string file)
         {
-            foreach (ConfigError error in result.Errors) Console.Error.WriteLine(error);
-            Console.Error.WriteLine($"{file}: {result.Errors.Count} error{(result.Errors.Count == 1 ? "" : "s")}; nothing was started.");
-            return ExitBadConfig;
-        }
-
-        if (checkOnly)
-        {
-            Console.WriteLine($"{file}: good. {config.Name}: {config.Pes.Count} PEs, {config.Hosts.Count} hosts, {config.Groups.Count} "
-                + $"groups.");
-            return 0;
-        }
-
-        // Signals are taken before anything is started, so that one that comes early still stops cleanly.
-        using var signals = new DaemonSignals(cancel, hangUpEnds: true);
-        try
-        {
-            await using MmsDaemon daemon = await MmsDaemon.StartAsync(config, signals.Stop);
-            Console.WriteLine($"{config.Name}: ready, pid "
-                + $"{Environment.ProcessId}{(config.Api.Unix is { } socket ? $", API on {socket}" : "")}");
-            _ = daemon.FoundOld.ContinueWith(
-                old => Console.Error.WriteLine($"{config.Name}: {old.Result}"), signals.Stop, TaskContinuationOptions.OnlyOnRanToCompletion,
-                TaskScheduler.Default);
-            await daemon.Ended.WaitAsync(signals.Stop);
-            return 0;
-        }
-        catch (OperationCanceledException) when (signals.Stop.IsCancellationRequested)
-        {
-            Console.WriteLine($"{config.Name}: stopped");
-            return 0;
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException or System.Net.Sockets.SocketException
-            or JournalUnavailableException or JournalConflictException)
-        {
-            Console.Error.WriteLine($"{config.Name}: {e.Message}");
-            return ExitFailed;
+            MmsConfigResult read = MmsConfigLoader.Load(text, file);
+            return new DaemonFile<MmsConfig>(read.Config, read.Errors);
         }
     }
 
-    private static MmsConfigResult Read(string file)
+    private static async Task RunAsync(MmsConfig config, CancellationToken stop)
     {
-        try
-        {
-            return MmsConfigLoader.Load(File.ReadAllText(file), file);
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            return new MmsConfigResult(null, [new ConfigError(file, 1, 1, "", $"cannot be read: {e.Message}")]);
-        }
+        await using MmsDaemon daemon = await MmsDaemon.StartAsync(config, stop);
+        Console.WriteLine($"{config.Name}: ready, pid "
+            + $"{Environment.ProcessId}{(config.Api.Unix is { } socket ? $", API on {socket}" : "")}");
+        _ = daemon.FoundOld.ContinueWith(
+            old => Console.Error.WriteLine($"{config.Name}: {old.Result}"), stop, TaskContinuationOptions.OnlyOnRanToCompletion,
+            TaskScheduler.Default);
+        await daemon.Ended.WaitAsync(stop);
     }
 
     private static Command ReplayJournal()

@@ -1,7 +1,6 @@
 using SdnEdge.Web;
 using System.CommandLine;
 using System.Diagnostics;
-using System.Runtime.InteropServices;
 using SdnEdge.Core.Config;
 using SdnEdge.Linux;
 using SdnEdge.Router;
@@ -13,7 +12,7 @@ namespace SdnEdge.Cli.Commands;
 /// <summary><c>sdnedge pe</c>: one provider-edge router, in the foreground.</summary>
 internal static class PeCommand
 {
-    private const int ExitOk = 0, ExitFailed = 1, ExitBadConfig = 2;
+    private const int ExitOk = 0, ExitFailed = 1;
 
     private static readonly TimeSpan s_busyWait = TimeSpan.FromSeconds(5);
 
@@ -51,14 +50,9 @@ internal static class PeCommand
         {
             config, check, restarting, keeper,
         };
-        command.SetAction(async (parse, cancel) =>
-        {
-            // Hands its task back at once: a Ctrl-C before that would end the process without waiting for what must be taken back.
-            await Task.Yield();
-            return await RunAsync(parse.GetValue(config)!, parse.GetValue(check), parse.GetValue(restarting),
-                parse.GetValue(keeper), cancel);
-        });
-        return command;
+        command.SetAction((parse, cancel) => RunAsync(parse.GetValue(config)!, parse.GetValue(check), parse.GetValue(restarting),
+            parse.GetValue(keeper), cancel));
+        return EndSignals.TakesItsOwn(command);
     }
 
     private static async Task<int> RunAsync(string file, bool checkOnly, bool restarting, int? keeperDescriptor, CancellationToken cancel)
@@ -66,9 +60,7 @@ internal static class PeCommand
         ConfigResult result = Read(file);
         if (result.Config is not { } config)
         {
-            foreach (ConfigError error in result.Errors) Console.Error.WriteLine(error);
-            Console.Error.WriteLine($"{file}: {result.Errors.Count} error{(result.Errors.Count == 1 ? "" : "s")}; nothing was started.");
-            return ExitBadConfig;
+            return DaemonFiles.Tell(file, result.Errors);
         }
 
         if (checkOnly)
@@ -79,13 +71,8 @@ internal static class PeCommand
         }
 
         // Signals are taken before anything is started, so that one that comes early still stops cleanly.
-        using var signals = new DaemonSignals(cancel);
         using var reload = new SemaphoreSlim(0);
-        using PosixSignalRegistration hangup = PosixSignalRegistration.Create(PosixSignal.SIGHUP, context =>
-        {
-            context.Cancel = true;
-            reload.Release();
-        });
+        using var signals = EndSignals.OfDaemon(cancel, hangUp: () => reload.Release());
         try
         {
             if (config.Forwarding.Keeper && keeperDescriptor is null)
@@ -183,13 +170,11 @@ internal static class PeCommand
 
     private static ConfigResult Read(string file)
     {
-        try
+        DaemonFile<NodeConfig> read = DaemonFiles.Read(file, (text, path) =>
         {
-            return NodeConfigLoader.Load(File.ReadAllText(file), file);
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            return new ConfigResult(null, [new ConfigError(file, 1, 1, "", $"cannot be read: {e.Message}")]);
-        }
+            ConfigResult result = NodeConfigLoader.Load(text, path);
+            return new DaemonFile<NodeConfig>(result.Config, result.Errors);
+        });
+        return new ConfigResult(read.Config, read.Errors);
     }
 }

@@ -13,7 +13,8 @@ namespace SdnEdge.Cli.Commands;
 
 /// <summary>
 /// <c>sdnedge probe send|receive|tcp</c>: one probe in the namespace it is started in. Speaks lines of JSON on stdout (ready
-/// first, the result last) and listens on stdin for <c>stop</c>, to a receiver with what was sent: <c>stop 1=6000 2=6000</c>.
+/// first, the result last) and listens on stdin for <c>stop</c>, to a receiver with what was sent: <c>stop 1=6000 2=6000</c>. A signal
+/// stops it, too, and it says what it has measured until then.
 /// </summary>
 internal static class ProbeCommand
 {
@@ -93,7 +94,7 @@ internal static class ProbeCommand
         {
             targets, rate, flows, flows6, size, catchUp, Port, RunId, Duration, Capacity, Log, Output,
         };
-        command.SetAction(parse =>
+        command.SetAction((parse, cancel) => Blocking(() =>
         {
             var streams = new List<SendStream>();
             int payload = parse.GetValue(size);
@@ -107,7 +108,7 @@ internal static class ProbeCommand
                 return Send(
                     new ProbeSender(parse.GetValue(RunId), parse.GetValue(rate), payload, streams, () => Monotonic.Now,
                         NewLog(parse, streams.Count)),
-                    parse, parse.GetValue(catchUp) * Ms);
+                    parse, parse.GetValue(catchUp) * Ms, cancel);
             }
             catch (Exception e) when (e is FormatException or ArgumentOutOfRangeException or LinuxException)
             {
@@ -120,15 +121,16 @@ internal static class ProbeCommand
                     flow.Dispose();
                 }
             }
-        });
+        }));
         return command;
     }
 
-    private static int Send(ProbeSender sender, ParseResult parse, long maxCatchUpNs)
+    private static int Send(ProbeSender sender, ParseResult parse, long maxCatchUpNs, CancellationToken cancel)
     {
         double seconds = parse.GetValue(Duration);
         Ready(parse);
         Listen(seconds, _ => sender.Stop());
+        using CancellationTokenRegistration stop = cancel.Register(sender.Stop);
         SendResult result = sender.Run((long)(seconds * 1e9), maxCatchUpNs);
         SaveLog(parse, sender.Log);
         Print(parse, result, () =>
@@ -208,7 +210,7 @@ internal static class ProbeCommand
         {
             streams, quiet, bound, bin, Port, RunId, Duration, Capacity, Log, Output,
         };
-        command.SetAction(parse =>
+        command.SetAction((parse, cancel) => Blocking(() =>
         {
             try
             {
@@ -231,6 +233,7 @@ internal static class ProbeCommand
 
                     receiver.Stop();
                 });
+                using CancellationTokenRegistration stop = cancel.Register(receiver.Stop);
                 ReceiveResult result = receiver.Run((long)(seconds * 1e9), parse.GetValue(quiet) * Ms, parse.GetValue(bound) * Ms);
                 SaveLog(parse, log);
                 Print(parse, result, () => PrintReceived(result));
@@ -240,7 +243,7 @@ internal static class ProbeCommand
             {
                 return Fail("probe receive", e);
             }
-        });
+        }));
         return command;
     }
 
@@ -270,7 +273,7 @@ internal static class ProbeCommand
         {
             target, rate, Duration, Output,
         };
-        command.SetAction(async (parse, _) =>
+        command.SetAction(async (parse, cancel) =>
         {
             if (!IPEndPoint.TryParse(parse.GetValue(target)!, out IPEndPoint? endpoint) || endpoint.Port == 0)
             {
@@ -283,6 +286,7 @@ internal static class ProbeCommand
                 using var probe = new TcpProbe(endpoint, parse.GetValue(rate));
                 double seconds = parse.GetValue(Duration);
                 Listen(seconds, _ => probe.Stop());
+                using CancellationTokenRegistration stop = cancel.Register(probe.Stop);
                 TcpResult result = await probe.RunAsync(seconds > 0 ? TimeSpan.FromSeconds(seconds) : null, () => Ready(parse));
                 Print(parse, result, () => AnsiConsole.Write(new Table()
                     .AddColumns("sent", "back and right", "wrong", "resets", "longest stall ms", "retransmits")
@@ -297,6 +301,9 @@ internal static class ProbeCommand
         });
         return command;
     }
+
+    // A probe keeps its thread busy to the end. It is this one: nobody else has anything to do.
+    private static Task<int> Blocking(Func<int> probe) => Task.FromResult(probe());
 
     private static RecordLog? NewLog(ParseResult parse, int streams) =>
         parse.GetValue(Log) is null ? null : new RecordLog((long)parse.GetValue(Capacity) * streams);

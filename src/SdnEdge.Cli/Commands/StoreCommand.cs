@@ -4,7 +4,6 @@ using System.Text.Json;
 using SdnEdge.Cli.Commands.Migrate;
 using SdnEdge.Client;
 using SdnEdge.Core.Api;
-using SdnEdge.Core.Config;
 using SdnEdge.Demo.Run;
 using SdnEdge.Storage;
 using SdnEdge.Storage.Config;
@@ -15,7 +14,7 @@ namespace SdnEdge.Cli.Commands;
 /// <summary><c>sdnedge store</c>: the block store of a site, in the foreground, and what is done with its volumes.</summary>
 internal static class StoreCommand
 {
-    private const int ExitOk = 0, ExitFailed = 1, ExitBadConfig = 2, ExitBadVolume = 3;
+    private const int ExitOk = 0, ExitFailed = 1, ExitBadVolume = 3;
 
     public static Command Create()
     {
@@ -52,15 +51,14 @@ internal static class StoreCommand
             StoreMarkCommands.Mark(), StoreMarkCommands.Marks(), StoreMarkCommands.Unmark(), StoreMarkCommands.Clone(),
             StoreServeCommand.Create(),
         };
-        command.SetAction(async (parse, cancel) =>
+        return new Daemon<StoreConfig>("store", Read, c => $" at {c.Site}: {c.Volumes.Count} volume{(c.Volumes.Count == 1 ? "" : "s")} by "
+            + "name", c => c.Name, RunAsync).At(command, config, check);
+
+        static DaemonFile<StoreConfig> Read(string text, string file)
         {
-            // Hands its task back at once, so that a Ctrl-C is waited for.
-            await Task.Yield();
-            if (parse.GetValue(config) is { } file) return await RunAsync(file, parse.GetValue(check), cancel);
-            Console.Error.WriteLine("sdnedge store: --config FILE is missing; 'sdnedge store --help' has an example.");
-            return ExitBadConfig;
-        });
-        return command;
+            StoreConfigResult read = StoreConfigLoader.Load(text, file);
+            return new DaemonFile<StoreConfig>(read.Config, read.Errors);
+        }
     }
 
     private static Command List()
@@ -237,57 +235,14 @@ internal static class StoreCommand
         return string.Create(CultureInfo.InvariantCulture, $"{bytes / (double)(1L << Shift):0.##} {Unit}");
     }
 
-    private static async Task<int> RunAsync(string file, bool checkOnly, CancellationToken cancel)
+    private static async Task RunAsync(StoreConfig config, CancellationToken stop)
     {
-        StoreConfigResult result = Read(file);
-        if (result.Config is not { } config)
-        {
-            foreach (ConfigError error in result.Errors) Console.Error.WriteLine(error);
-            Console.Error.WriteLine($"{file}: {result.Errors.Count} error{(result.Errors.Count == 1 ? "" : "s")}; nothing was started.");
-            return ExitBadConfig;
-        }
-
-        if (checkOnly)
-        {
-            Console.WriteLine($"{file}: good. {config.Name} at {config.Site}: {config.Volumes.Count} "
-                + $"volume{(config.Volumes.Count == 1 ? "" : "s")} by name.");
-            return ExitOk;
-        }
-
-        // Signals are taken before anything is started, so that one that comes early still stops cleanly.
-        using var signals = new DaemonSignals(cancel);
-        try
-        {
-            await using StoreAgent store = await StoreAgent.StartAsync(config);
-            StoreNodeInfo node = store.Node();
-            Console.WriteLine($"{config.Name}: ready, pid {Environment.ProcessId}, {store.Volumes().Count} volumes at "
-                + string.Join(" and ", node.Exports));
-            if (node.Fault is { } fault) Console.Error.WriteLine($"{config.Name}: {fault}");
-            await Task.Delay(Timeout.Infinite, signals.Stop);
-            return ExitOk;
-        }
-        catch (OperationCanceledException) when (signals.Stop.IsCancellationRequested)
-        {
-            Console.WriteLine($"{config.Name}: stopped");
-            return ExitOk;
-        }
-        catch (Exception e) when (e is IOException or System.Net.Sockets.SocketException or UnauthorizedAccessException)
-        {
-            Console.Error.WriteLine($"{config.Name}: {e.Message}");
-            return ExitFailed;
-        }
-    }
-
-    private static StoreConfigResult Read(string file)
-    {
-        try
-        {
-            return StoreConfigLoader.Load(File.ReadAllText(file), file);
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            return new StoreConfigResult(null, [new ConfigError(file, 1, 1, "", $"cannot be read: {e.Message}")]);
-        }
+        await using StoreAgent store = await StoreAgent.StartAsync(config);
+        StoreNodeInfo node = store.Node();
+        Console.WriteLine($"{config.Name}: ready, pid {Environment.ProcessId}, {store.Volumes().Count} volumes at "
+            + string.Join(" and ", node.Exports));
+        if (node.Fault is { } fault) Console.Error.WriteLine($"{config.Name}: {fault}");
+        await Task.Delay(Timeout.Infinite, stop);
     }
 }
 

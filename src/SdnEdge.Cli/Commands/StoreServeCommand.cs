@@ -40,7 +40,6 @@ internal static class StoreServeCommand
         };
         command.SetAction(async (parse, cancel) =>
         {
-            await Task.Yield();
             var listen = new List<NbdListen>();
             if (parse.GetValue(unix) is { } path) listen.Add(new NbdUnixListen(Path.GetFullPath(path)));
             if (parse.GetValue(tcp) is { } address)
@@ -64,7 +63,7 @@ internal static class StoreServeCommand
                 return Wrong("nowhere to listen; write --unix SOCKET, --tcp-insecure ADDRESS:PORT or --stdin, or start it with LISTEN_FDS");
             return await ServeAsync(parse.GetValue(image)!, parse.GetValue(name)!, parse.GetValue(readOnly), listen, cancel);
         });
-        return command;
+        return EndSignals.TakesItsOwn(command);
     }
 
     private static int Wrong(string what)
@@ -75,7 +74,7 @@ internal static class StoreServeCommand
 
     private static async Task<int> ServeAsync(string image, string name, bool readOnly, List<NbdListen> listen, CancellationToken cancel)
     {
-        using var signals = new DaemonSignals(cancel);
+        using var signals = EndSignals.OfDaemon(cancel);
         try
         {
             Action<string> report = Console.Error.WriteLine;

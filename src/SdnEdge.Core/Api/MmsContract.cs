@@ -92,7 +92,8 @@ public sealed record GroupServerInfo(string Name, string? Site, long Epoch, IRea
 /// <param name="Reason">One word, e.g. <c>peer-unreachable</c>, <c>tunnel-down</c>, <c>damped</c>.</param>
 /// <param name="Detail">For people.</param>
 /// <param name="SinceNs">Since when it is open (CLOCK_MONOTONIC of the manager, nanoseconds).</param>
-public sealed record WaitingInfo(string Step, string Reason, string? Detail, long SinceNs);
+/// <param name="Remedy">What brings it to its end, for people; null = time alone.</param>
+public sealed record WaitingInfo(string Step, string Reason, string? Detail, long SinceNs, string? Remedy = null);
 
 /// <summary>A migration: <c>GET /v1/migrations/{id}</c>.</summary>
 /// <param name="Id">Its id.</param>

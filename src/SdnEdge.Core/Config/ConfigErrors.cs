@@ -2,15 +2,15 @@ namespace SdnEdge.Core.Config;
 
 /// <summary>One thing that is wrong in a configuration file.</summary>
 /// <param name="File">Name of the file as the user gave it.</param>
-/// <param name="Line">Line, from 1.</param>
+/// <param name="Line">Line, from 1; 0 = it is of no line, the file cannot be read.</param>
 /// <param name="Column">Column, from 1.</param>
 /// <param name="Field">Path of the field, e.g. <c>ports[1].mtu</c>; empty for the whole file.</param>
 /// <param name="Message">What is wrong; what would be right.</param>
 public sealed record ConfigError(string File, int Line, int Column, string Field, string Message)
 {
     /// <summary><c>file:line:col: field: message</c>, as compilers write it.</summary>
-    public override string ToString()
-        => Field.Length == 0 ? $"{File}:{Line}:{Column}: {Message}" : $"{File}:{Line}:{Column}: {Field}: {Message}";
+    public override string ToString() => Line == 0 ? $"{File}: {Message}"
+        : Field.Length == 0 ? $"{File}:{Line}:{Column}: {Message}" : $"{File}:{Line}:{Column}: {Field}: {Message}";
 }
 
 /// <summary>Collects every error of one file, in the order of the file.</summary>

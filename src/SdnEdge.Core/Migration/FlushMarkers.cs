@@ -42,21 +42,26 @@ public sealed class FlushMarkers
     /// <param name="now">CLOCK_MONOTONIC, nanoseconds.</param>
     public void Moved(uint tag, IReadOnlyList<IpPrefix> prefixes, object? way, long now)
     {
-        (uint, IpFamily) key = (tag, prefixes[0].Family);
-        if (!_moves.TryGetValue(key, out Move? move))
-        {
-            if (_moves.Count >= MaxMoves) _moves.Remove(_order.Dequeue());
-            _moves.Add(key, move = new Move());
-            _order.Enqueue(key);
-        }
-
+        Move move = MoveOf(tag, prefixes[0].Family);
         int before = move.Prefixes.Count;
         move.Prefixes.UnionWith(prefixes);
-        if (move.Prefixes.Count == before) return;
-        var marker = new FlushMarker(tag, (uint)move.Prefixes.Count, now, way is null ? FlushMarkerFlags.NoOldPath : FlushMarkerFlags.None);
-        var send = new MarkerToSend(way, prefixes[^1].Address, marker);
-        _waiting.Add((now, send));
-        foreach (long later in Copies) _waiting.Add((now + later, send));
+        if (move.Prefixes.Count == before || move.Prefixes.Count <= move.Together) return;
+        Mark(tag, move.Prefixes.Count, prefixes[^1].Address, way, now);
+    }
+
+    /// <summary>So many prefixes of a move have left their old paths by one store, and need not be named.</summary>
+    /// <param name="tag">Tag of the move.</param>
+    /// <param name="family">Their family.</param>
+    /// <param name="count">How many have by now, this path's and those of paths that were said before.</param>
+    /// <param name="to">An address of one of them.</param>
+    /// <param name="way">The old path, a thing of the driver's; null: there was none.</param>
+    /// <param name="now">CLOCK_MONOTONIC, nanoseconds.</param>
+    public void MovedTogether(uint tag, IpFamily family, int count, IpAddress to, object? way, long now)
+    {
+        Move move = MoveOf(tag, family);
+        if (count <= Math.Max(move.Together, move.Prefixes.Count)) return;
+        move.Together = count;
+        Mark(tag, count, to, way, now);
     }
 
     /// <summary>Appends the markers that are due.</summary>
@@ -71,8 +76,30 @@ public sealed class FlushMarkers
         }
     }
 
+    private Move MoveOf(uint tag, IpFamily family)
+    {
+        (uint, IpFamily) key = (tag, family);
+        if (_moves.TryGetValue(key, out Move? move)) return move;
+        if (_moves.Count >= MaxMoves) _moves.Remove(_order.Dequeue());
+        _moves.Add(key, move = new Move());
+        _order.Enqueue(key);
+        return move;
+    }
+
+    private void Mark(uint tag, int count, IpAddress to, object? way, long now)
+    {
+        var marker = new FlushMarker(tag, (uint)count, now, way is null ? FlushMarkerFlags.NoOldPath : FlushMarkerFlags.None);
+        var send = new MarkerToSend(way, to, marker);
+        _waiting.Add((now, send));
+        foreach (long later in Copies) _waiting.Add((now + later, send));
+    }
+
     private sealed class Move
     {
+        /// <summary>Prefixes that left their old paths by one store, without their names.</summary>
+        public int Together { get; set; }
+
+        /// <summary>Those that were named.</summary>
         public HashSet<IpPrefix> Prefixes { get; } = [];
     }
 }

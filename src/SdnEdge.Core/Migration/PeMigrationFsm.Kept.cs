@@ -17,7 +17,8 @@ public sealed partial class PeMigrationFsm
     {
         var migrations = new List<KeptMigration>(_entries.Count);
         var ended = new List<string>(_finished.Select(e => e.Migration.Id));
-        Dictionary<(string Vrf, IpPrefix Prefix), PrefixRecord> after = [];
+        var records = new PrefixRecord[_known.Count];
+        for (int i = 0; i < records.Length; i++) records[i] = _known[i].Record;
         foreach (Entry entry in _entries.Values)
         {
             if (entry.Underway is { IsKept: true, After: { } then } underway)
@@ -26,11 +27,12 @@ public sealed partial class PeMigrationFsm
                     then.ChangedAtNs);
                 migrations.Add(new KeptMigration(then, [.. entry.Done.Values.Where(r => r.Signal != underway.Signal), reply]));
                 if (then.IsOver) ended.Add(then.Id);
-                foreach (MovedPrefix moved in then.Prefixes)
+                if (!ChangesRecords(then)) continue;
+                for (int i = 0; i < entry.Known.Length; i++)
                 {
-                    Known known = KnownOf(then.Vrf, moved.Prefix);
-                    PrefixRecord record = RecordAfter(entry, then, moved, known);
-                    if (!ReferenceEquals(record, known.Record)) after[(then.Vrf, moved.Prefix)] = record;
+                    Known known = entry.Known[i];
+                    PrefixRecord record = RecordAfter(entry, then, then.Prefixes[i], known);
+                    if (!ReferenceEquals(record, known.Record)) records[known.Index] = record;
                 }
             }
             else if (entry.Migration.State != PeMigrationState.Idle)
@@ -39,7 +41,7 @@ public sealed partial class PeMigrationFsm
             }
         }
 
-        return new PeSnapshot(migrations, [.. _prefixes.Select(p => after.GetValueOrDefault(p.Key, p.Value.Record))], ended);
+        return new PeSnapshot(migrations, records, ended);
     }
 
     /// <summary>
@@ -52,7 +54,13 @@ public sealed partial class PeMigrationFsm
     {
         ArgumentNullException.ThrowIfNull(snapshot);
         var fsm = new PeMigrationFsm();
-        foreach (PrefixRecord record in snapshot.Prefixes) fsm._prefixes[(record.Vrf, record.Prefix)] = new Known(record);
+        foreach (PrefixRecord record in snapshot.Prefixes)
+        {
+            // Of two the later one counts.
+            if (fsm._prefixes.TryGetValue((record.Vrf, record.Prefix), out Known? twice)) twice.Record = record;
+            else fsm.Add(record);
+        }
+
         HashSet<string> ended = [.. snapshot.Ended ?? []];
         foreach ((PeMigration kept, IReadOnlyList<SignalReply> replies) in snapshot.Migrations)
         {
@@ -61,12 +69,11 @@ public sealed partial class PeMigrationFsm
                 TunnelUp = false,
                 Drained = kept.Drained || kept.State is not (PeMigrationState.Idle or PeMigrationState.Prepared),
             };
-            var entry = new Entry(migration);
+            var entry = new Entry(migration, fsm.KnownOf(migration.Vrf, migration.Prefixes));
             foreach (SignalReply reply in replies) entry.Done[reply.Signal] = reply;
             fsm._entries[migration.Id] = entry;
-            foreach (MovedPrefix moved in migration.Prefixes)
+            foreach (Known known in entry.Known)
             {
-                Known known = fsm.KnownOf(migration.Vrf, moved.Prefix);
                 if (!migration.IsOver) known.Owner = entry;
                 fsm.Raise(known, migration.Epoch, migration.Id);
                 if (!migration.Finished && known.Record.Epoch > entry.Fence.Epoch) entry.Fence = (known.Record.Epoch, known.Record.By);
@@ -74,7 +81,7 @@ public sealed partial class PeMigrationFsm
 
             // The records are as the snapshot has them, but for the end that a restart brings: a hold is empty, so what gave its
             // packets back is over. A snapshot without the order of the ends has records from before the last signal.
-            if (snapshot.Ended is null && !migration.Finished) fsm.Place(entry);
+            if (snapshot.Ended is null && !migration.Finished) Place(entry);
             if (migration.IsOver && !ended.Contains(migration.Id)) fsm.Bury(entry);
         }
 
@@ -87,7 +94,7 @@ public sealed partial class PeMigrationFsm
         fsm.Version = 0;
         toDo =
         [
-            new Restoration(null, [.. fsm.Places(fsm._prefixes.Values.Select(k => k.Record))]),
+            new Restoration(null, [.. fsm.Places(fsm._known.Select(k => k.Record))]),
             .. fsm.Migrations.Where(m => !m.IsOver).Select(m => new Restoration(m.Id, fsm.Again(m))),
         ];
         return fsm;

@@ -32,6 +32,9 @@ public sealed partial class PeMigrationFsm
 
     private readonly OrderedDictionary<string, Entry> _entries = new(StringComparer.Ordinal);
     private readonly Dictionary<(string Vrf, IpPrefix Prefix), Known> _prefixes = [];
+
+    // Each prefix once, in the order in which they were named first.
+    private readonly List<Known> _known = [];
     private readonly LinkedList<Entry> _finished = new();
 
     /// <summary>All migrations known, oldest first. One whose prepare is being carried out is idle.</summary>
@@ -225,7 +228,7 @@ public sealed partial class PeMigrationFsm
             if (known.Owner is { } owner)
                 return Refuse(null, PeRefusalReason.Conflict,
                     $"prepare of '{id}' is refused: {moved.Prefix} belongs to migration '{owner.Migration.Id}', which is "
-                        + $"{Word(owner.Migration.State)} at its {Word(owner.Migration.Role)}; {HowToFinish(owner.Migration)}");
+                        + $"{Word(owner.Migration.State)} at its {Word(owner.Migration.Role)}; {HowToFinish(owner.Migration, facts.Api)}");
         }
 
         if (_entries.Values.FirstOrDefault(e => !e.Migration.IsOver && e.Migration.TunnelKey == signal.TunnelKey
@@ -241,11 +244,10 @@ public sealed partial class PeMigrationFsm
             signal.TunnelKey!.Value, signal.Hold ?? new HoldOptions(), null, TunnelUp: false, Drained: role == MigrationRole.Source, now,
                 signal.Order, KeepBackMs: signal.KeepBackMs);
         PeMigration after = migration with { State = PeMigrationState.Prepared };
-        var entry = new Entry(migration) { Underway = new Underway(SignalKind.Prepare, after, IsKept: false) };
+        var entry = new Entry(migration, KnownOf(vrf, prefixes)) { Underway = new Underway(SignalKind.Prepare, after, IsKept: false) };
         _entries[id] = entry;
-        foreach (MovedPrefix moved in prefixes)
+        foreach (Known known in entry.Known)
         {
-            Known known = KnownOf(vrf, moved.Prefix);
             known.Owner = entry;
             Raise(known, signal.Epoch, id);
         }
@@ -274,7 +276,7 @@ public sealed partial class PeMigrationFsm
         var migration = new PeMigration(signal.Id, signal.Role ?? MigrationRole.Source, PeMigrationState.Aborted, signal.Epoch, vrf,
             signal.Prefixes ?? PrefixSet.Empty,
             default, 0, new HoldOptions(), null, TunnelUp: false, Drained: true, now);
-        var entry = new Entry(migration with { State = PeMigrationState.Idle })
+        var entry = new Entry(migration with { State = PeMigrationState.Idle }, KnownOf(vrf, migration.Prefixes))
         {
             Underway = new Underway(SignalKind.Abort, migration, IsKept: true),
         };
@@ -353,8 +355,9 @@ public sealed partial class PeMigrationFsm
         ];
     }
 
+    // The store does not wait until all prefixes are told otherwise.
     private static List<PeCommand> Switch(PeMigration m)
-        => m.LocalPref is { } pref ? [new TellWith(m.Vrf, m.Prefixes, pref), new SwitchToTunnel(m.Group)] : [new SwitchToTunnel(m.Group)];
+        => m.LocalPref is { } pref ? [new SwitchToTunnel(m.Group), new TellWith(m.Vrf, m.Prefixes, pref)] : [new SwitchToTunnel(m.Group)];
 
     private static AdvertisePrefixes Advertisement(PeMigration m)
         => new(m.Group, m.Vrf, m.Prefixes, m.LocalPref ?? DefaultLocalPref, m.Move ?? m.Epoch, m.Order is null ? null : m.Tag);
@@ -402,10 +405,23 @@ public sealed partial class PeMigrationFsm
         return $"{Word(signal)} is refused: {here}; {needs}";
     }
 
-    private static string HowToFinish(PeMigration migration) => migration.Finished
-        ? "its hold is still giving packets back; try again when it is empty"
-        : PeTransitions.Next(migration.Role, migration.State, SignalKind.Abort) is not null ? "abort it first"
-        : $"bring it to its end first ({Or(PeTransitions.AllowedSignals(migration.Role, migration.State).Select(s => Word(s)))})";
+    // A PE does not know whether somebody leads the migration, nor, before it is told, where the server runs.
+    private static string HowToFinish(PeMigration m, string? api)
+    {
+        if (m.Finished) return "its hold is still giving packets back; try again when it is empty";
+        bool source = m.Role == MigrationRole.Source;
+        (PeMigrationState s, PeMigrationState t) = source ? (m.State, PeMigrationState.Prepared) : (PeMigrationState.Switched, m.State);
+        string forward = $"forwards, {Steps(EndByHand.Forward(s, t))}";
+        const string leave = "if it is at work, wait for its end; if nobody leads it any more, end it ";
+        if (EndByHand.OnlyForward(source ? m.State : null, source ? null : m.State))
+            return $"{leave}{forward}: the server is live at the target";
+        return $"{leave}where the server is. While it runs at the source: backwards, {Steps(EndByHand.Back(s, t))}. Once it runs at the "
+            + $"target, only {forward}";
+
+        string Steps(IEnumerable<EndStep> steps) => string.Join(", then ", steps.Select(x => x.At == m.Role
+            ? $"{EndByHand.Command(x.Signal, m.Id, api ?? "API", m.Epoch)} here"
+            : $"{Word(x.Signal)} at its {Word(x.At)} ({m.Peer})"));
+    }
 
     private static PeStep Refuse(PeMigration? migration, PeRefusalReason reason, string detail, IReadOnlyList<ProblemError>? errors = null)
         => new(migration, [], Refusal: new PeRefusal(reason, detail, errors));
@@ -429,6 +445,10 @@ public sealed partial class PeMigrationFsm
         else Place(entry);
     }
 
+    // Whether a migration that gets there changes what is known of its prefixes.
+    private static bool ChangesRecords(PeMigration after) => after.State is PeMigrationState.Advertised or PeMigrationState.Withdrawn
+        || after.IsOver;
+
     // The record of a prefix once a migration of it is as given: where the servers are, or how it ended.
     private static PrefixRecord RecordAfter(Entry entry, PeMigration after, MovedPrefix moved, Known known) => after.State switch
     {
@@ -443,23 +463,19 @@ public sealed partial class PeMigrationFsm
         _ => known.Record,
     };
 
-    private void Place(Entry entry)
+    private static void Place(Entry entry)
     {
-        foreach (MovedPrefix moved in entry.Migration.Prefixes)
-        {
-            Known known = KnownOf(entry.Migration.Vrf, moved.Prefix);
-            known.Record = RecordAfter(entry, entry.Migration, moved, known);
-        }
+        if (!ChangesRecords(entry.Migration)) return;
+        for (int i = 0; i < entry.Known.Length; i++)
+            entry.Known[i].Record = RecordAfter(entry, entry.Migration, entry.Migration.Prefixes[i], entry.Known[i]);
     }
 
     // The prefixes belong to nobody now, and know how their last migration ended.
     private void Bury(Entry entry)
     {
-        PeMigration migration = entry.Migration;
-        foreach (MovedPrefix moved in migration.Prefixes)
+        Place(entry);
+        foreach (Known known in entry.Known)
         {
-            Known known = KnownOf(migration.Vrf, moved.Prefix);
-            known.Record = RecordAfter(entry, migration, moved, known);
             if (known.Owner == entry) known.Owner = null;
         }
 
@@ -480,9 +496,8 @@ public sealed partial class PeMigrationFsm
     private void Forget(Entry entry)
     {
         _entries.Remove(entry.Migration.Id);
-        foreach (MovedPrefix moved in entry.Migration.Prefixes)
+        foreach (Known known in entry.Known)
         {
-            Known known = KnownOf(entry.Migration.Vrf, moved.Prefix);
             if (known.Owner == entry) known.Owner = null;
         }
     }
@@ -492,9 +507,9 @@ public sealed partial class PeMigrationFsm
     {
         if (!entry.Migration.Finished) return entry.Fence;
         (long Epoch, string By) fence = (entry.Migration.Epoch, entry.Migration.Id);
-        foreach (MovedPrefix moved in entry.Migration.Prefixes)
+        foreach (Known known in entry.Known)
         {
-            PrefixRecord record = KnownOf(entry.Migration.Vrf, moved.Prefix).Record;
+            PrefixRecord record = known.Record;
             if (record.Epoch > fence.Epoch) fence = (record.Epoch, record.By);
         }
 
@@ -506,8 +521,7 @@ public sealed partial class PeMigrationFsm
         if (epoch <= entry.Migration.Epoch) return;
         entry.Change(m => m with { Epoch = epoch });
         if (epoch > entry.Fence.Epoch) entry.Fence = (epoch, entry.Migration.Id);
-        foreach (MovedPrefix moved in entry.Migration.Prefixes) Raise(KnownOf(entry.Migration.Vrf, moved.Prefix), epoch,
-            entry.Migration.Id);
+        foreach (Known known in entry.Known) Raise(known, epoch, entry.Migration.Id);
         Version++;
     }
 
@@ -522,8 +536,21 @@ public sealed partial class PeMigrationFsm
     private Known KnownOf(string vrf, IpPrefix prefix)
     {
         if (_prefixes.TryGetValue((vrf, prefix), out Known? known)) return known;
-        known = new Known(new PrefixRecord(vrf, prefix));
-        _prefixes.Add((vrf, prefix), known);
+        return Add(new PrefixRecord(vrf, prefix));
+    }
+
+    private Known[] KnownOf(string vrf, PrefixSet prefixes)
+    {
+        var known = new Known[prefixes.Count];
+        for (int i = 0; i < known.Length; i++) known[i] = KnownOf(vrf, prefixes[i].Prefix);
+        return known;
+    }
+
+    private Known Add(PrefixRecord record)
+    {
+        var known = new Known(record, _known.Count);
+        _known.Add(known);
+        _prefixes.Add((record.Vrf, record.Prefix), known);
         return known;
     }
 
@@ -533,17 +560,23 @@ public sealed partial class PeMigrationFsm
     /// <param name="IsKept">A snapshot has it as executed: after a restart it is, since the restart carries it out.</param>
     private sealed record Underway(SignalKind Signal, PeMigration After, bool IsKept);
 
-    private sealed class Known(PrefixRecord record)
+    private sealed class Known(PrefixRecord record, int index)
     {
+        /// <summary>Its place in the list of all.</summary>
+        public int Index { get; } = index;
+
         public PrefixRecord Record { get; set; } = record;
 
         /// <summary>The migration of which something is, or may be, in the tables; null: there is none.</summary>
         public Entry? Owner { get; set; }
     }
 
-    private sealed class Entry(PeMigration migration)
+    private sealed class Entry(PeMigration migration, Known[] known)
     {
         public PeMigration Migration { get; set; } = migration;
+
+        /// <summary>What is known of its prefixes, in their order.</summary>
+        public Known[] Known { get; } = known;
 
         public (long Epoch, string By) Fence { get; set; } = (migration.Epoch, migration.Id);
 

@@ -104,8 +104,10 @@ public sealed record PeSignal
 /// A signal that is only for after the flush markers: what may still be under way by the old path; null when nothing is.
 /// </param>
 /// <param name="Silent">A signal that is only for when the servers answer: who has not; null when all have.</param>
+/// <param name="Api">Where this PE's API is, for commands in a refusal: a socket, or an https address; null = not known.</param>
 public sealed record PeFacts(
-    IpPrefix? Unrouted = null, IReadOnlyList<ProblemError>? UnknownNames = null, string? UnderWay = null, string? Silent = null)
+    IpPrefix? Unrouted = null, IReadOnlyList<ProblemError>? UnknownNames = null, string? UnderWay = null, string? Silent = null,
+    string? Api = null)
 {
     /// <summary>All routes and names are there.</summary>
     public static PeFacts None { get; } = new();

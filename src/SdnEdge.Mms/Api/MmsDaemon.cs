@@ -132,8 +132,7 @@ public sealed class MmsDaemon : IAsyncDisposable
             {
                 // What the plan rests on must still be so when it becomes a record.
                 if (state.RunningOf(call.Group) is { } running)
-                    throw new ProblemException(Obstacles(call,
-                        [new Obstacle("busy", call.Group, $"migration {running.Id} of the group runs; wait for it, or abort it")]));
+                    throw new ProblemException(Obstacles(call, [new Obstacle("busy", call.Group, Planner.Busy(running))]));
                 return id == ManagerMachine.IdOf(state.NextMigration)
                     ? new MigrationRequested(id, plan.Request, plan.Moves, by, idempotencyKey) : null;
             }, by);
@@ -287,7 +286,8 @@ public sealed class MmsDaemon : IAsyncDisposable
     }
 
     private MigrationStatus Status(MigrationState migration) => StatusOf.Migration(
-        migration, _service.WaitingOf(migration.Id), _service.VolumesOf(migration.Id));
+        migration, _service.WaitingOf(migration.Id), _service.VolumesOf(migration.Id),
+        w => Remedies.Of(_service.State, migration, w, _view.Now));
 
     // As a step has left it; one that is a row is read from the journal.
     private Task<MigrationStatus> StatusAsync(string id, ManagerState? after)

@@ -14,8 +14,10 @@ internal static class StatusOf
     /// <param name="migration">The migration.</param>
     /// <param name="waiting">What is open.</param>
     /// <param name="seen">Volumes as they were seen last, by server.</param>
+    /// <param name="remedy">What can be done about what is open.</param>
     public static MigrationStatus Migration(
-        MigrationState migration, IReadOnlyList<Waiting> waiting, IReadOnlyDictionary<string, IReadOnlyList<ServerVolumeInfo>> seen)
+        MigrationState migration, IReadOnlyList<Waiting> waiting, IReadOnlyDictionary<string, IReadOnlyList<ServerVolumeInfo>> seen,
+        Func<Waiting, string?> remedy)
     {
         MoveState current = migration.Current;
         string state = migration.Outcome is { } outcome ? Words.Of(outcome) : migration.GoingBack || current.Failure is not null ? "undoing"
@@ -24,7 +26,7 @@ internal static class StatusOf
             migration.Id, migration.Request.Group, migration.Moves[0].Plan.From, migration.Request.To, Words.Of(migration.Request.Cutover),
                 state,
             Words.Of(current.Stage), current.Epoch, migration.By, migration.At, migration.EndedAt, migration.Failure,
-            [.. waiting.Select(w => new WaitingInfo(w.Command, Words.Of(w.Reason), w.Detail, w.SinceNs))], migration.Committed,
+            [.. waiting.Select(w => new WaitingInfo(w.Command, Words.Of(w.Reason), w.Detail, w.SinceNs, remedy(w)))], migration.Committed,
             [.. migration.Moves.Select(m => Move(m, m == current ? seen : null))], GiveUp.Unproved(migration));
     }
 

@@ -1,7 +1,7 @@
-using System.Globalization;
 using SdnEdge.Core.Api;
 using SdnEdge.Core.Config;
 using SdnEdge.Core.Wire;
+using SdnEdge.Mms.Machines;
 using SdnEdge.Mms.Model;
 
 namespace SdnEdge.Mms.Drivers;
@@ -40,22 +40,8 @@ internal sealed class DampingChecks(PlanNotes notes, ManagerState state, DateTim
     {
         DateTimeOffset[] recent =
         [
-            .. Told(prefix).Order().Skip(1).Where(at => at > now - TimeSpan.FromSeconds(limits.WithinSeconds)),
+            .. MoveHistory.Of(state, prefix).Order().Skip(1).Where(at => at > now - TimeSpan.FromSeconds(limits.WithinSeconds)),
         ];
         return recent.Length < limits.Moves ? null : recent[^limits.Moves] + TimeSpan.FromSeconds(limits.WithinSeconds) - now;
-    }
-
-    // When moves of the prefix were told to others: at the latest when the migration ended.
-    private IEnumerable<DateTimeOffset> Told(IpPrefix prefix)
-    {
-        IEnumerable<(string At, IEnumerable<string> Prefixes)> whole = state.Migrations.Values
-            .Select(m => (m.EndedAt ?? m.At, m.Moves.SelectMany(EndedMigration.AdvertisedBy)));
-        IEnumerable<(string At, IEnumerable<string> Prefixes)> rows = state.Ended.Values
-            .Select(e => (e.EndedAt, e.Advertised.AsEnumerable()));
-        return
-            from migration in whole.Concat(rows)
-            from told in migration.Prefixes
-            where IpPrefix.TryParse(told, out IpPrefix parsed) && parsed == prefix
-            select DateTimeOffset.Parse(migration.At, CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal);
     }
 }

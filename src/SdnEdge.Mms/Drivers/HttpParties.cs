@@ -20,7 +20,7 @@ public sealed class HttpParties(PartyClients clients) : IParties
     {
         ArgumentNullException.ThrowIfNull(command);
         return PartyClients.WithinAsync(
-            command.Signal == SignalKind.Prepare ? s_prepare : s_signal, command.Key,
+            command.Signal == SignalKind.Prepare ? s_prepare : s_signal, command.Pe, command.Key,
             end => clients.Pe(command.Pe).SignalAsync(command.Path, command.Signal, command.Request, end), cancel);
     }
 
@@ -29,7 +29,7 @@ public sealed class HttpParties(PartyClients clients) : IParties
     {
         ArgumentNullException.ThrowIfNull(command);
         return PartyClients.WithinAsync(
-            s_order + TimeSpan.FromMilliseconds(command.Request.CopyMs), command.Key,
+            s_order + TimeSpan.FromMilliseconds(command.Request.CopyMs), command.Host, command.Key,
             end => clients.Host(command.Host).OrderAsync(command.Server, command.Order, command.Request, end), cancel);
     }
 
@@ -38,12 +38,13 @@ public sealed class HttpParties(PartyClients clients) : IParties
     {
         ArgumentNullException.ThrowIfNull(wait);
         return PartyClients.WithinAsync(
-            s_read + wait.Longest, $"what {pe} knows of {path}", end => clients.Pe(pe).MigrationAsync(path, wait, end), cancel);
+            s_read + wait.Longest, pe, $"what {pe} knows of {path}", end => clients.Pe(pe).MigrationAsync(path, wait, end), cancel);
     }
 
     /// <inheritdoc/>
     public Task<ServerInfo> ServerAsync(string host, string server, CancellationToken cancel)
-        => PartyClients.WithinAsync(s_read, $"what {host} knows of {server}", end => clients.Host(host).ServerAsync(server, end), cancel);
+        => PartyClients.WithinAsync(
+            s_read, host, $"what {host} knows of {server}", end => clients.Host(host).ServerAsync(server, end), cancel);
 
     /// <inheritdoc/>
     /// <remarks>
@@ -59,7 +60,7 @@ public sealed class HttpParties(PartyClients clients) : IParties
         {
             if (seen.ContainsKey(moving.Prefix)) continue;
             string? why = await PartyClients.WithinAsync(
-                s_read, $"{pe}'s route to {moving.Prefix}", end => WhyNotAsync(client, path, moving.Prefix, end), cancel);
+                s_read, pe, $"{pe}'s route to {moving.Prefix}", end => WhyNotAsync(client, path, moving.Prefix, end), cancel);
             if (why is not null) return why;
             seen[moving.Prefix] = true;
         }
@@ -74,7 +75,7 @@ public sealed class HttpParties(PartyClients clients) : IParties
         // The path is at its end: what was remembered of it is, too.
         foreach ((string, string Path) key in _direct.Keys.Where(k => k.Path == path)) _direct.TryRemove(key, out _);
         PeClient client = clients.Pe(pe);
-        return await PartyClients.WithinAsync<IReadOnlyList<string>>(s_read, $"what {pe} has of {path}", async end =>
+        return await PartyClients.WithinAsync<IReadOnlyList<string>>(s_read, pe, $"what {pe} has of {path}", async end =>
         {
             Task<IReadOnlyList<TunnelInfo>> tunnels = client.TunnelsAsync(end);
             Task<IReadOnlyList<RedirectGroupInfo>> groups = client.GroupsAsync(end);
@@ -93,10 +94,18 @@ public sealed class HttpParties(PartyClients clients) : IParties
     {
         IpPrefix wanted = IpPrefix.Parse(prefix);
         IpAddress target = IpAddress.Parse(path.Target.Loopback);
-        RouteInfo? best = (await pe.RoutesAsync(path.Vrf, prefix, cancel)).FirstOrDefault(r => r.Best && r.Is(wanted));
-        if (best is null) return $"no route to {prefix}";
-        if (!Is(best.Peer, target) && !Is(best.NextHop, target))
-            return $"the best route to {prefix} is {best.Peer ?? best.NextHop ?? best.Source}'s, not {path.Target.Loopback}'s";
+        RouteInfo[] routes = [.. (await pe.RoutesAsync(path.Vrf, prefix, cancel)).Where(r => r.Is(wanted))];
+        RouteInfo? best = routes.FirstOrDefault(r => r.Best);
+        if (best is null || !IsBy(best))
+        {
+            // What it has, and why the target's is not what it uses: an operator there would ask for nothing else.
+            string has = best is null ? $"no route to {prefix}"
+                : $"the best route to {prefix} is {best.Peer ?? best.NextHop ?? best.Source}'s, not {path.Target.Loopback}'s";
+            return has + (routes.FirstOrDefault(IsBy) is { } its ? $", which is there and not used: {its.Why ?? "no reason is given"}"
+                : ", of which nothing has come") + $" ('sdnedge show route {prefix} --why' at {pe.Name})";
+        }
+
+        bool IsBy(RouteInfo route) => Is(route.Peer, target) || Is(route.NextHop, target);
 
         // Another family's next hop (RFC 8950) resolves on a port of its own choice: the RIB's word then has to do.
         if (!IpAddress.TryParse(best.NextHop, out IpAddress hop) || hop.Family != wanted.Family) return null;

@@ -70,7 +70,7 @@ public sealed class HttpPlanView(PartyClients clients) : IPlanView
         long asked = Stopwatch.GetTimestamp();
         try
         {
-            T value = await PartyClients.WithinAsync(s_limit, $"the question to {party} for its {what}", ask, cancel);
+            T value = await PartyClients.WithinAsync(s_limit, party, $"the question to {party} for its {what}", ask, cancel);
             return Make<T>(value, null, null, asked);
         }
         catch (ApiProblemException e)

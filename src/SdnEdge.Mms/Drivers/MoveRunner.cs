@@ -12,7 +12,7 @@ namespace SdnEdge.Mms.Drivers;
 /// <param name="Reason">One word.</param>
 /// <param name="Detail">For people.</param>
 /// <param name="SinceNs">Since when it is open (CLOCK_MONOTONIC, nanoseconds).</param>
-public sealed record Waiting(string Command, WaitReason Reason, string? Detail, long SinceNs);
+public sealed record Waiting(string Command, WaitReason Reason, string? Detail, long SinceNs, string? Party = null);
 
 /// <summary>
 /// Carries out the open commands of one migration. Each resource (a path at a PE, a server at a host, a watch) has a queue of its own: a
@@ -145,7 +145,7 @@ internal sealed class MoveRunner : IDisposable
             catch (ApiUnreachableException e)
             {
                 failures++;
-                Note(queue, command, WaitReason.PeerUnreachable, e.Message);
+                Note(queue, command, WaitReason.PeerUnreachable, e.Message, e.Peer ?? PartyOf(command));
             }
             catch (Exception e) when (e is not OutOfMemoryException)
             {
@@ -161,12 +161,19 @@ internal sealed class MoveRunner : IDisposable
     private static async Task PauseAsync(TimeSpan time, CancellationToken closed)
         => await Task.Delay(time, closed).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
 
-    private void Note(Queue queue, MoveCommand command, WaitReason reason, string? detail)
+    private static string? PartyOf(MoveCommand command) => command switch
+    {
+        SendSignal signal => signal.Pe,
+        SendOrder order => order.Host,
+        _ => null,
+    };
+
+    private void Note(Queue queue, MoveCommand command, WaitReason reason, string? detail, string? party = null)
     {
         lock (_lock)
         {
             if (queue.Since.TryGetValue(command.Key, out long since)) queue.Why[command.Key] =
-                new Waiting(command.Key, reason, detail, since);
+                new Waiting(command.Key, reason, detail, since, party);
         }
     }
 
@@ -184,7 +191,7 @@ internal sealed class MoveRunner : IDisposable
     {
         string detail = e.Problem.Detail + string.Concat((e.Problem.Errors ?? []).Select(x => $"; {x.Pointer} {x.Detail}"));
         WaitReason? wait = Refusals.WaitFor(e.Problem);
-        Note(queue, command, wait ?? WaitReason.Refused, $"{e.Peer}: {detail}");
+        Note(queue, command, wait ?? WaitReason.Refused, $"{e.Peer}: {detail}", e.Peer);
         return wait is null ? new Refused(command.Key, e.Problem.Type, detail) : null;
     }
 
@@ -248,7 +255,7 @@ internal sealed class MoveRunner : IDisposable
                 var seen = new PathLook(fromSource, fromTarget, fromIngress, silent, forgot, gone);
                 if (watcher.Take(seen, Now, out question) is { } evidence)
                     return new Seen(watch.Key, evidence);
-                Note(queue, watch, watcher.Reason, watcher.Detail);
+                Note(queue, watch, watcher.Reason, watcher.Detail, watcher.Silent);
 
                 MigrationInfo? Taken(ref (MigrationInfo? Known, Task<MigrationInfo?>? Look) end, string pe)
                 {

@@ -1,5 +1,6 @@
 using SdnEdge.Core.Api;
 using SdnEdge.Core.Config;
+using SdnEdge.Core.Migration;
 using SdnEdge.Core.Wire;
 using SdnEdge.Mms.Config;
 using SdnEdge.Mms.Machines;
@@ -8,7 +9,13 @@ using SdnEdge.Mms.Model;
 namespace SdnEdge.Mms.Drivers;
 
 /// <summary>Whether two PEs can hand prefixes over: ports, routes, the way between them, what else is going on there.</summary>
-internal sealed class NetworkChecks(PlanNotes notes, ManagerState state, GroupConfig group, IReadOnlyDictionary<string, PeFacts> pes)
+/// <param name="notes">Where what is wrong goes.</param>
+/// <param name="state">The fold of the journal.</param>
+/// <param name="group">The group.</param>
+/// <param name="pes">The PEs at both ends.</param>
+/// <param name="placed">Where its servers are.</param>
+internal sealed class NetworkChecks(
+    PlanNotes notes, ManagerState state, GroupConfig group, IReadOnlyDictionary<string, PeFacts> pes, IReadOnlyList<PlacedServer> placed)
 {
     // GRE with a key, RFC 2784 and 2890.
     private const int GreBytes = 8;
@@ -134,18 +141,47 @@ internal sealed class NetworkChecks(PlanNotes notes, ManagerState state, GroupCo
             if (migration.IsOver() || (_running?.Moves.Any(m => m.Plan.Paths.Any(p => p.Id == migration.Id)) ?? false)) continue;
             notes.Add("prefix-elsewhere", string.Join(", ", ours),
                 $"it is part of migration {migration.Id} at {pe}, which is not finished ({Words.Of(migration.State)}, "
-                    + $"{Words.Of(migration.Role)}){OwnerOf(migration.Id)}; "
-                + $"end that one first, or have {pe} abort it");
+                    + $"{Words.Of(migration.Role)}), {HowToEnd(pe, migration, ours)}");
         }
     }
 
-    private string OwnerOf(string path)
+    // Whoever leads it ends it. An end by hand that does not fit where the server is leads its traffic to where it is not.
+    private string HowToEnd(string pe, MigrationInfo left, IpPrefix[] prefixes)
     {
-        MigrationRequest? owner = state.Migrations.Values
-            .FirstOrDefault(m => m.Moves.Any(x => x.Plan.Paths.Any(p => p.Id == path)))?.Request
-            ?? state.Ended.Values.FirstOrDefault(e => e.HasPath(path))?.Request;
-        return owner is null ? ", and is not of this manager" : $", of group {owner.Group}";
+        MigrationState? known = state.Migrations.Values.FirstOrDefault(m => m.Moves.Any(x => x.Plan.Paths.Any(p => p.Id == left.Id)));
+        if (known is { Outcome: null })
+            return $"of group {known.Request.Group}, and at work: wait for its end ('sdnedge migrate watch {known.Id}' shows it)";
+        MigrationRequest? owner = known?.Request ?? state.Ended.Values.FirstOrDefault(e => e.HasPath(left.Id))?.Request;
+        string whose = owner is null ? "and is not of this manager: if it is at work, wait for its end. If nobody leads it any more: "
+            : $"of group {owner.Group}: nobody leads it any more. ";
+
+        string? other = pes.FirstOrDefault(p => p.Value.Loopbacks.Contains(left.Peer)).Key;
+        bool isSource = left.Role == MigrationRole.Source;
+        (string? source, string? target) = isSource ? (pe, other) : (other, pe);
+        MigrationInfo? there = other is null ? null : pes[other].Migrations?.Value?.FirstOrDefault(m => m.Id == left.Id);
+        if (other is null || pes[other].Migrations?.Value is null)
+            return $"{whose}its other end ({other ?? left.Peer}) has to be asked first: "
+                + $"'sdnedge show migrations --api API' there. {Rule}";
+        PeMigrationState? atSource = isSource ? left.State : there?.State, atTarget = isSource ? there?.State : left.State;
+        string?[] runs = [.. group.Servers.Where(s => s.Prefixes.Any(prefixes.Contains))
+            .Select(s => placed.FirstOrDefault(p => p.Server == s && p.IsSeen)?.From.Pe.Name).Distinct()];
+        bool onlyForward = EndByHand.OnlyForward(atSource, atTarget);
+        bool back = runs is [{ } from] && from == source && !onlyForward, forward = onlyForward || (runs is [{ } at] && at == target);
+        if (onlyForward && runs is [{ } still] && still == source)
+            return $"{whose}{target} was told that its servers run there, and they run behind {source}: see to that first";
+        if (!back && !forward) return $"{whose}see first where its servers run. {Rule}";
+
+        string way = back ? $"they run behind {source}, so take it back" : $"they run behind {target}, so bring it to its end";
+        IReadOnlyList<EndStep> steps = back ? EndByHand.Back(atSource, atTarget) : EndByHand.Forward(atSource, atTarget);
+        return $"{whose}{way}, each when the one before it was answered: " + string.Join(", ", steps.Select(s =>
+            EndByHand.Command(s.Signal, left.Id, ApiOf((s.At == MigrationRole.Source ? source : target)!), Math.Max(left.Epoch,
+                there?.Epoch ?? 0))));
     }
+
+    private const string Rule = "While they run at the source, 'sdnedge migrate signal abort' at the source PE, then at the target PE; once "
+        + "they run at the target, release and advertise there, then withdraw and teardown at the source PE, then teardown at the target PE";
+
+    private string ApiOf(string pe) => group.Servers.SelectMany(s => s.At).Select(p => p.Pe).First(p => p.Name == pe).Api;
 
     // 1. There is a way. 2. What the servers' port takes fits into the tunnel by that way, so that nothing is fragmented or refused.
     private void CheckWay(PathDraft path, string from, string to, Answer<FibInfo> answer)

@@ -43,7 +43,7 @@ public sealed class PartyClients : IDisposable
 
     /// <summary>Asks, and waits no longer than <paramref name="limit"/>.</summary>
     /// <exception cref="ApiUnreachableException">There was no answer in time.</exception>
-    internal static async Task<T> WithinAsync<T>(TimeSpan limit, string what, Func<CancellationToken, Task<T>> ask,
+    internal static async Task<T> WithinAsync<T>(TimeSpan limit, string party, string what, Func<CancellationToken, Task<T>> ask,
         CancellationToken cancel)
     {
         using var end = CancellationTokenSource.CreateLinkedTokenSource(cancel);
@@ -54,10 +54,10 @@ public sealed class PartyClients : IDisposable
         }
         catch (OperationCanceledException e) when (!cancel.IsCancellationRequested)
         {
-            throw new ApiUnreachableException($"{what} was not answered within {limit.TotalSeconds:0.#} s", e);
+            throw new ApiUnreachableException($"{what} was not answered within {limit.TotalSeconds:0.#} s", e, party);
         }
     }
 
     private static ApiUnreachableException Gone(string kind, string list, string name)
-        => new($"there is no {kind} '{name}' in the manager's configuration any more; put it back under {list}");
+        => new($"there is no {kind} '{name}' in the manager's configuration any more; put it back under {list}", null, name);
 }

@@ -1,4 +1,5 @@
 using SdnEdge.Core.Api;
+using SdnEdge.Core.Config;
 using SdnEdge.Mms.Config;
 using SdnEdge.Mms.Machines;
 using SdnEdge.Mms.Model;
@@ -85,7 +86,7 @@ public static class Planner
         Task<IReadOnlyDictionary<string, PeFacts>> askIngress = inquiry.IngressAsync(group.Ingress.Select(i => i.Name));
         IReadOnlyDictionary<string, PeFacts> ends = await inquiry.EndsAsync(sources.Concat(targets).Select(s => s.Place.Pe.Name));
         IReadOnlyDictionary<string, PeFacts> ingress = await askIngress;
-        var network = new NetworkChecks(notes, state, group, ends);
+        var network = new NetworkChecks(notes, state, group, ends, placed);
         foreach (var at in sources.GroupBy(s => s.Place.Pe.Name)) network.CheckEnd(at.Key, isTarget: false, at);
         foreach (var at in targets.GroupBy(s => s.Place.Pe.Name)) network.CheckEnd(at.Key, isTarget: true, at);
 
@@ -107,6 +108,7 @@ public static class Planner
             {
                 foreach ((string name, PeFacts facts) in ingress.Where(i => i.Key != path.Source && i.Key != path.Target))
                     CheckIngress(name, facts, path);
+                if (path.Vrf == NodeConfig.DefaultVrf && group.OtherIngress) WarnOfFlaps(path);
                 if (holds.Predict(path, options.Hold ?? new HoldOptions(), blackout) is { } prediction) predictions.Add(prediction);
                 stopMs = Math.Min(stopMs, holds.StopMs(path, options.Hold ?? new HoldOptions(), blackout) ?? stopMs);
                 maxBlackoutMs = Math.Min(maxBlackoutMs, holds.LongestBlackoutMs(path, options.Hold ?? new HoldOptions()) ?? maxBlackoutMs);
@@ -134,6 +136,14 @@ public static class Planner
             [.. group.Servers.Select(s => s.Name)],
             group.Servers.Sum(s => s.Prefixes.Count), notes.Warnings, MachinesOf(placed));
         return new PlanResult(info, may ? new MigrationRequest(group.Name, to.Name, cutover!.Value, options) : null, may ? moves : []);
+
+        // Routers of other makes do not say what they damp, nor what they would.
+        void WarnOfFlaps(PathDraft path)
+        {
+            foreach (string prefix in path.Prefixes.Select(p => p.Prefix).Where(
+                p => MoveHistory.Recent(state, p, view.Now) >= MoveHistory.FlapsAt).Select(p => p.ToString()))
+                notes.Warn(Remedies.Flaps(state, prefix, view.Now));
+        }
 
         void CheckIngress(string name, PeFacts facts, PathDraft path)
         {
@@ -188,11 +198,15 @@ public static class Planner
         };
     }
 
+    /// <summary>Why no other migration of the group begins now, and what to do: nothing, for the one that runs is at work.</summary>
+    internal static string Busy(MigrationState running)
+        => $"migration {running.Id} of {running.Request.Group} to {running.Request.To} runs ({Words.Of(running.Current.Stage)}), asked for "
+            + $"by {running.By}; wait for its end: 'sdnedge migrate watch {running.Id}' shows it, and what it waits for";
+
     private static void CheckRunning(MmsConfig config, ManagerState state, GroupConfig group, Cutover? cutover, PlanNotes notes)
     {
         if (state.RunningOf(group.Name) is { } running)
-            notes.Add("busy", group.Name, $"migration {running.Id} of {group.Name} to {running.Request.To} runs "
-                + $"({Words.Of(running.Current.Stage)}); wait for its end, or abort it");
+            notes.Add("busy", group.Name, Busy(running));
         MigrationState[] others = [.. state.Migrations.Values.Where(m => m.Outcome is null && m.Request.Group != group.Name)];
         if (others.Length >= config.Limits.Migrations)
         {

@@ -66,6 +66,9 @@ public sealed class PathWatcher
     /// <summary>The same for people; null: nothing was seen yet.</summary>
     public string? Detail { get; private set; }
 
+    /// <summary>The PE that it waits for because it does not answer; null: it is not that.</summary>
+    public string? Silent { get; private set; }
+
     /// <summary>What to look at first.</summary>
     public PathQuestion First => _kind switch
     {
@@ -128,11 +131,16 @@ public sealed class PathWatcher
 
     private PathEvidence? Not(WaitReason reason, string detail)
     {
-        (Reason, Detail) = (reason, detail);
+        (Reason, Detail, Silent) = (reason, detail, null);
         return null;
     }
 
-    private PathEvidence? Unread(string pe) => Not(WaitReason.PeerUnreachable, $"{pe} does not say how its part is");
+    private PathEvidence? Unread(string pe)
+    {
+        Not(WaitReason.PeerUnreachable, $"{pe} does not say how its part is");
+        Silent = pe;
+        return null;
+    }
 
     private bool Over(long now, int boundMs) => now - _startedNs >= boundMs * Ms;
 

@@ -23,15 +23,16 @@ public interface IWorkSource
 }
 
 /// <summary>
-/// The single writer of all shared tables. One thread; each round: 1. work posted by other threads, in order, 2. punted
-/// packets, 3. machines whose deadline has come, 4. the end of the round (what it has changed is published), 5. sleep until the next of any
-/// of these.
+/// The single writer of all shared tables. One thread; each round: 1. work posted by other threads, in order, 2. one part of what is
+/// done in parts, 3. punted packets, 4. machines whose deadline has come, 5. the end of the round (what it has changed is published),
+/// 6. sleep until the next of any of these.
 /// </summary>
 public sealed class ControlLoop : IDisposable
 {
     private const int WorkARound = 256;
 
     private readonly Channel<Action> _work = Channel.CreateUnbounded<Action>(new UnboundedChannelOptions { SingleReader = true });
+    private readonly Queue<Action> _parts = new();
     private readonly AutoResetEvent _wake = new(false);
     private readonly TimeProvider _time;
     private readonly Action<long>? _afterRound;
@@ -87,6 +88,12 @@ public sealed class ControlLoop : IDisposable
         return true;
     }
 
+    /// <summary>
+    /// Leaves the rest of long work for a later round: everything else comes between two parts of it. A round does one part, so of two
+    /// long works it does them in turn. Parts that are left when the loop ends are not done. On the loop's thread.
+    /// </summary>
+    public void PostPart(Action part) => _parts.Enqueue(part);
+
     /// <summary>Has the loop compute something; the task completes with its result or exception.</summary>
     public Task<T> RunAsync<T>(Func<T> work)
     {
@@ -138,6 +145,7 @@ public sealed class ControlLoop : IDisposable
         while (!_stop)
         {
             for (int i = 0; i < WorkARound && _work.Reader.TryRead(out Action? work); i++) Guard(work);
+            if (_parts.TryDequeue(out Action? part)) Guard(part);
             long now = Now;
             foreach (IWorkSource source in _sources)
             {
@@ -163,7 +171,7 @@ public sealed class ControlLoop : IDisposable
         long deadline = long.MaxValue;
         foreach (ITimed machine in _timed) deadline = Math.Min(deadline, machine.NextDeadline);
         long wait = deadline == long.MaxValue ? -1 : Math.Max(0, (deadline - Now + 999_999) / 1_000_000);
-        bool work = _stop || _work.Reader.TryPeek(out _);
+        bool work = _stop || _parts.Count > 0 || _work.Reader.TryPeek(out _);
         foreach (IWorkSource source in _sources) work |= source.HasWork;
         if (!work && wait != 0) _wake.WaitOne((int)Math.Min(wait, 60_000));
         Interlocked.Exchange(ref _sleeping, 0);

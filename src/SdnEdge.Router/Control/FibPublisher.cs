@@ -19,6 +19,16 @@ internal interface IFibNames
     RedirectGroup? Group(string name);
 }
 
+/// <summary>The next hop that some prefixes of a group have, the group aside.</summary>
+/// <param name="Decision">As it is now.</param>
+/// <param name="V4">How many IPv4 prefixes have it.</param>
+/// <param name="V6">How many IPv6 prefixes.</param>
+internal readonly record struct GroupNative(ForwardingDecision Decision, int V4, int V6)
+{
+    /// <summary>How many prefixes of a family have it.</summary>
+    public int Prefixes(IpFamily family) => family == IpFamily.V4 ? V4 : V6;
+}
+
 /// <summary>
 /// Carries the changes of a VRF's RIB into its FIB.
 /// <list type="number">
@@ -100,7 +110,7 @@ internal sealed class FibPublisher(Vrf vrf, IFibNames names)
             _grouped.Remove(change.Prefix);
             Mirror?.PrefixGone(vrf, change.Prefix);
             HasRetired = true;
-            Drop(gone);
+            Drop(gone, change.Prefix.Family);
             return;
         }
 
@@ -117,12 +127,12 @@ internal sealed class FibPublisher(Vrf vrf, IFibNames names)
 
         uint before = vrf.Set(change.Prefix, entry.Index);
         if (entry.Index == before) return;
-        entry.Prefixes++;
+        entry.Count(change.Prefix.Family, 1);
         if (group is not null) _grouped.Add(change.Prefix);
         else if (_grouped.Count > 0) _grouped.Remove(change.Prefix);
         Mirror?.Prefix(vrf, change.Prefix, entry.Index);
         HasRetired = true;
-        if (before != 0) Drop(before);
+        if (before != 0) Drop(before, change.Prefix.Family);
     }
 
     /// <summary>Computes every next hop again: a port or tunnel that it names has come or gone.</summary>
@@ -160,6 +170,10 @@ internal sealed class FibPublisher(Vrf vrf, IFibNames names)
         HasRetired = false;
     }
 
+    /// <summary>What the prefixes of a group have for a next hop, the group aside: one for each leaf.</summary>
+    public IEnumerable<GroupNative> NativesOf(RedirectGroup group) => _leaves.Values.Where(e => e.Key.Group == group)
+        .Select(e => new GroupNative(e.Key.Hop.Current, e.V4, e.V6));
+
     /// <summary>The leaf of exactly this prefix; null when the FIB does not have it.</summary>
     public FibLeaf? LeafOf(IpPrefix prefix) => vrf.Leaf(IndexOf(prefix));
 
@@ -172,9 +186,11 @@ internal sealed class FibPublisher(Vrf vrf, IFibNames names)
         return there ? index : 0;
     }
 
-    private void Drop(uint index)
+    private void Drop(uint index, IpFamily family)
     {
-        if (!_byIndex.TryGetValue(index, out Entry? entry) || --entry.Prefixes > 0) return;
+        if (!_byIndex.TryGetValue(index, out Entry? entry)) return;
+        entry.Count(family, -1);
+        if (entry.V4 + entry.V6 > 0) return;
         _leaves.Remove(entry.Key);
         _byIndex.Remove(index);
         _retired.Add(index);
@@ -224,6 +240,15 @@ internal sealed class FibPublisher(Vrf vrf, IFibNames names)
 
         public uint Index { get; } = index;
 
-        public int Prefixes { get; set; }
+        public int V4 { get; private set; }
+
+        public int V6 { get; private set; }
+
+        /// <summary>One prefix more, or one less.</summary>
+        public void Count(IpFamily family, int by)
+        {
+            if (family == IpFamily.V4) V4 += by;
+            else V6 += by;
+        }
     }
 }

@@ -31,14 +31,33 @@ internal sealed class MarkerDriver : ITimed
 
     public void Poll(long now) => SendDue(now);
 
-    /// <summary>The prefixes of a move take another path than the FIB's by a redirect group's decision; the grace period is over.</summary>
+    /// <summary>The prefixes of a move take another path than the FIB's by a redirect group's decision; the grace period is over. Costs as
+    /// much as they have different next hops.</summary>
     /// <param name="tag">Tag of the move.</param>
     /// <param name="vrf">VRF of the prefixes.</param>
+    /// <param name="group">The group, with all its prefixes in the FIB.</param>
     /// <param name="prefixes">The prefixes.</param>
-    public void MovedByGroup(uint tag, VrfState vrf, IEnumerable<IpPrefix> prefixes)
+    public void MovedByGroup(uint tag, VrfState vrf, RedirectGroup group, PrefixSet prefixes)
     {
-        foreach (IpPrefix prefix in prefixes) _leaving.Add(new Leaving(tag, vrf, prefix, vrf.Publisher.LeafOf(prefix)?.Hop.Current));
-        SendFor(_loop.Now);
+        long now = _loop.Now;
+        foreach (IpFamily family in (ReadOnlySpan<IpFamily>)[IpFamily.V4, IpFamily.V6])
+        {
+            int all = vrf.Publisher.NativesOf(group).Sum(n => n.Prefixes(family));
+            if (all == 0) continue;
+            IpAddress to = prefixes.First(p => p.Prefix.Family == family).Prefix.Address;
+            int moved = 0;
+            foreach (var way in vrf.Publisher.NativesOf(group).GroupBy(n => WayOf(n.Decision)))
+            {
+                int there = way.Sum(n => n.Prefixes(family));
+                if (there == 0) continue;
+                moved += there;
+                _markers.MovedTogether(tag, family, moved, to, way.Key, now);
+            }
+
+            Told(now, tag, all);
+        }
+
+        SendDue(now);
     }
 
     /// <summary>The FIB is about to follow these changes.</summary>
@@ -67,11 +86,13 @@ internal sealed class MarkerDriver : ITimed
     {
         foreach (var group in _leaving.GroupBy(l => (l.Tag, l.Prefix.Family, Way: WayOf(l.Old))))
             _markers.Moved(group.Key.Tag, [.. group.Select(l => l.Prefix)], group.Key.Way, now);
-        _state.Events.Add(now, "migration", $"tag {_leaving[0].Tag:x8}", "moved",
-            $"{_leaving.Count} prefixes took another path; flush markers follow");
+        Told(now, _leaving[0].Tag, _leaving.Count);
         _leaving.Clear();
         SendDue(now);
     }
+
+    private void Told(long now, uint tag, int prefixes) => _state.Events.Add(now, "migration", $"tag {tag:x8}", "moved",
+        $"{prefixes} prefixes took another path; flush markers follow");
 
     private static object? WayOf(ForwardingDecision? old) => old switch
     {

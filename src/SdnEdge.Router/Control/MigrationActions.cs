@@ -8,9 +8,16 @@ using SdnEdge.Core.Wire;
 
 namespace SdnEdge.Router.Control;
 
+/// <summary>A part of a command that was carried out: the loop may do other work before the next one.</summary>
+/// <param name="StoreNs">Nanoseconds that the command's store took, where it is one store; else 0.</param>
+/// <param name="More">True: the command has more parts, for later rounds of the loop.</param>
+internal readonly record struct CommandPart(long StoreNs = 0, bool More = false);
+
 /// <summary>
 /// What each <see cref="PeCommand"/> does to the tables. A redirect is a route source over all others: taking it away restores
-/// what they say, so nothing is remembered twice. Runs on the control loop.
+/// what they say, so nothing is remembered twice. What costs as much as there are prefixes is done in parts of
+/// <see cref="PrefixesAPart"/>, each of them published, so that the loop goes on with all else meanwhile. A store (switch, release) is
+/// whole, and in the first part. Runs on the control loop.
 /// </summary>
 /// <param name="state">The tables.</param>
 /// <param name="tunnels">Tunnels and their probes.</param>
@@ -26,6 +33,9 @@ internal sealed class MigrationActions(
 {
     // A move of more prefixes than this lets ARP and ND ask for the rest when packets come.
     private const int MaxResolvedAhead = 1024;
+
+    /// <summary>Most prefixes that one part of a command works on.</summary>
+    public const int PrefixesAPart = 1024;
 
     private const int PrefixesARound = 4096;
     private const int MaxEnded = 64;
@@ -51,20 +61,22 @@ internal sealed class MigrationActions(
     /// </summary>
     /// <param name="group">The group.</param>
     /// <param name="unasked">True: those, too, whose MAC address was never needed.</param>
-    public List<(PortEntry Port, IpAddress Address)> Neighbors(string group, bool unasked)
+    /// <param name="most">Where there are more, the answer has one more than this.</param>
+    public List<(PortEntry Port, IpAddress Address)> Neighbors(string group, bool unasked, int most)
     {
-        var list = new List<(PortEntry Port, IpAddress Address)>();
-        if (!_armed.TryGetValue(group, out Armed? armed)) return list;
+        var all = new OrderedDictionary<(PortEntry Port, IpAddress Address), bool>();
+        if (!_armed.TryGetValue(group, out Armed? armed)) return [];
         foreach (MovedPrefix moving in armed.Prefixes)
         {
             if (moving.NextHop is null && moving.Prefix.Length != moving.Prefix.Address.BitLength) continue;
             PortEntry port = state.Ports[moving.Port].Entry;
             IpAddress address = moving.NextHop ?? moving.Prefix.Address;
             if (unasked || (port.Neighbors.Find(address) is { } known && (known.Mac is not null || known.WaitingPackets > 0)))
-                list.Add((port, address));
+                all.TryAdd((port, address), true);
+            if (all.Count > most) break;
         }
 
-        return [.. list.Distinct()];
+        return [.. all.Keys];
     }
 
     /// <summary>True while prefixes of a group are still to be armed.</summary>
@@ -86,15 +98,22 @@ internal sealed class MigrationActions(
     public bool HasGates => _leaving.Count > 0 || _goingOn.Count > 0
         || _armed.Values.Any(a => a.Order is not null || a.KeptBack is not null);
 
-    /// <summary>The first prefix of a migration to which, its group aside, this PE has no route but to the port the prefix was on; null
+    /// <summary>A prefix of a migration to which, its group aside, this PE has no route but to the port the prefix was on; null
     /// when there is none.</summary>
     public IpPrefix? Unrouted(PeMigration migration)
     {
         if (!state.Vrfs.TryGetValue(migration.Vrf, out VrfState? vrf)) return null;
         LocRib rib = vrf.Rib;
-        foreach (MovedPrefix moving in migration.Prefixes)
+
+        // Asked again and again while routes come: where one was missing, not from the start.
+        Armed? armed = _armed.GetValueOrDefault(migration.Group);
+        int first = armed?.Unrouted ?? 0, count = migration.Prefixes.Count;
+        for (int i = 0; i < count; i++)
         {
+            int at = (first + i) % count;
+            MovedPrefix moving = migration.Prefixes[at];
             IpPrefix prefix = moving.Prefix;
+            if (armed is not null) armed.Unrouted = at;
             if (rib.BestCovering(prefix)?.Hop.Resolved is not { IsUsable: true } hop || hop.Kind == HopKind.Blackhole
                 || hop.Port == moving.Port) return prefix;
         }
@@ -155,57 +174,65 @@ internal sealed class MigrationActions(
         if (_armed.TryGetValue(group, out Armed? armed)) armed.Group.MarkAcknowledged();
     }
 
-    /// <summary>Carries a command out. Returns the nanoseconds its store took, where it is one store.</summary>
-    public long Carry(PeCommand command)
+    /// <summary>
+    /// Carries a command out, a part each time the next element is asked for; a small one is a single part. Between two parts the tables
+    /// are as far as the parts have come. One that is left in the middle may be begun again, or undone.
+    /// </summary>
+    public IEnumerable<CommandPart> Carry(PeCommand command)
     {
         switch (command)
         {
             case CreateTunnel c:
                 tunnels.AddForMigration(c.Tunnel, c.Vrf, c.Peer, c.Key, c.Proven);
-                return 0;
+                return Done();
             case ArmGroup c:
-                ArmTunnel(c);
-                return 0;
+                return ArmTunnel(c);
             case ArmHold c:
-                ArmHold(c);
-                return 0;
+                return ArmHold(c);
             case TellWith c:
-                foreach (MovedPrefix moving in c.Prefixes) setMoved(c.Vrf, moving.Prefix, new MovedRoute(c.LocalPref));
-                return 0;
+                return InParts(c.Prefixes, moving => setMoved(c.Vrf, moving.Prefix, new MovedRoute(c.LocalPref)));
             case SwitchToTunnel c:
                 TellLink(_armed[c.Group]);
-                return Switch(_armed[c.Group].Group);
+                return Done(Switch(_armed[c.Group].Group));
             case SwitchBack c:
-                if (!_armed.TryGetValue(c.Group, out Armed? switched)) return 0;
+                if (!_armed.TryGetValue(c.Group, out Armed? switched)) return Done();
                 TellLink(switched);
-                return Timed(switched.Group.SwitchBack);
+                return Done(Timed(switched.Group.SwitchBack));
             case ReleaseHold c:
                 TellLink(_armed[c.Group]);
-                return Release(_armed[c.Group], c.KeepBackMs);
+                return Done(Release(_armed[c.Group], c.KeepBackMs));
             case ReturnHold c:
                 Return(c);
-                return 0;
+                return Done();
             case AdvertisePrefixes c:
-                Advertise(c);
-                return 0;
+                return Advertise(c);
             case WithdrawPrefixes c:
-                Withdraw(c);
-                return 0;
+                return Withdraw(c);
             case RestorePrefixes c:
-                foreach (MovedPrefix moving in c.Prefixes) state.Restore(c.Vrf, moving.Prefix);
-                state.Publish(loop.Now);
-                return 0;
+                return InParts(c.Prefixes, moving => state.Restore(c.Vrf, moving.Prefix), () => state.Publish(loop.Now));
             case FlushTunnel c:
                 Flush(c);
-                return 0;
+                return Done();
             case RemoveGroup c:
-                Remove(c);
-                return 0;
+                return Remove(c);
             case RemoveTunnel c:
                 tunnels.Remove(c.Tunnel);
-                return 0;
+                return Done();
             default:
                 throw new InvalidOperationException($"unknown command {command.GetType().Name}");
+        }
+    }
+
+    private static IEnumerable<CommandPart> Done(long storeNs = 0) => [new CommandPart(storeNs)];
+
+    // Each prefix, then, behind each part of them, what is to follow.
+    private static IEnumerable<CommandPart> InParts(PrefixSet prefixes, Action<MovedPrefix> each, Action? behind = null)
+    {
+        for (int i = 0; i < prefixes.Count;)
+        {
+            for (int end = Math.Min(prefixes.Count, i + PrefixesAPart); i < end; i++) each(prefixes[i]);
+            behind?.Invoke();
+            yield return new CommandPart(More: i < prefixes.Count);
         }
     }
 
@@ -244,7 +271,7 @@ internal sealed class MigrationActions(
 
     private void Continue(Armed armed, string tunnel)
     {
-        // Aborted meanwhile: what was offered has been withdrawn.
+        // Aborted meanwhile: what was offered is being withdrawn.
         if (armed.IsLeaving) return;
         VrfState vrf = state.Vrfs[armed.Group.Vrf];
         HopSpec hop = HopSpec.Group(armed.Group.Name);
@@ -263,7 +290,7 @@ internal sealed class MigrationActions(
         state.Publish(now);
         if (armed.IsArming)
         {
-            loop.Post(() => Continue(armed, tunnel));
+            loop.PostPart(() => Continue(armed, tunnel));
             return;
         }
 
@@ -271,31 +298,33 @@ internal sealed class MigrationActions(
         state.Steps.FullyArmed(armed.Group.Name);
     }
 
-    private void ArmTunnel(ArmGroup c)
+    private IEnumerable<CommandPart> ArmTunnel(ArmGroup c)
     {
-        Remove(new RemoveGroup(c.Group, c.Vrf, c.Prefixes)); // of an attempt that failed half way
+        // Of an attempt that failed half way.
+        foreach (CommandPart part in Remove(new RemoveGroup(c.Group, c.Vrf, c.Prefixes))) yield return part with { More = true };
         Armed armed = Arm(c.Group, c.Vrf, c.Prefixes, c.Tunnel, null);
         armed.Group.Arm(ForwardingDecision.Through(state.Tunnels[c.Tunnel]));
-        if (c.Order is not { } order) return;
+        if (c.Order is not { } order) yield break;
 
         // Its own markers do not go by: they are the last packets of the tunnel.
         (string Ingress, IpAddress Loopback)[] others = [.. order.Options.Ingress.SelectMany(i
             => i.Loopbacks.Select(l => (i.Name, IpAddress.Parse(l)))).Where(i => !state.Config.Loopbacks.Contains(i.Item2))];
-        ILookup<IpFamily, IpPrefix> families = c.Prefixes.Select(p => p.Prefix).ToLookup(p => p.Family);
-        armed.Passing = new PassingMarkers(order.Tag, families[IpFamily.V4].Count(), families[IpFamily.V6].Count(), others);
+        int v4 = c.Prefixes.Count(p => p.Prefix.Family == IpFamily.V4);
+        armed.Passing = new PassingMarkers(order.Tag, v4, c.Prefixes.Count - v4, others);
         armed.Group.ShowsMarkers = true;
     }
 
-    private void ArmHold(ArmHold c)
+    private IEnumerable<CommandPart> ArmHold(ArmHold c)
     {
-        Remove(new RemoveGroup(c.Group, c.Vrf, c.Prefixes)); // of an attempt that failed half way
+        // Of an attempt that failed half way.
+        foreach (CommandPart part in Remove(new RemoveGroup(c.Group, c.Vrf, c.Prefixes))) yield return part with { More = true };
         Hold? hold = c.Hold.Disabled ? null : new Hold(c.Group, state.Vrfs[c.Vrf].Table, c.Hold);
         if (hold is not null) state.Plane.AddHold(hold);
         Armed armed = Arm(c.Group, c.Vrf, c.Prefixes, c.Tunnel, hold);
         if (hold is not null) armed.Group.ArmHold(hold);
         else armed.Group.Release(null);
         if (c.KeepBackMs > 0) armed.KeptBack = new KeptBackServers(state, c.Group, c.Vrf, c.Prefixes, c.KeepBackMs);
-        if (hold is null || c.Order is not { } order) return; // without a hold packets are lost anyway: there is no order to keep
+        if (hold is null || c.Order is not { } order) yield break; // without a hold packets are lost anyway: there is no order to keep
         armed.Order = new OrderedGroup(state, order, armed.Group, state.Vrfs[c.Vrf], [.. c.Prefixes.Select(p => p.Prefix)], hold, c.Hold);
     }
 
@@ -322,7 +351,7 @@ internal sealed class MigrationActions(
 
         // Clients attached here took the old path too, to the source PE and back; from now on they are delivered here.
         state.Workers.Grace();
-        markers.MovedByGroup(order.Tag, vrf, armed.Prefixes.Select(p => p.Prefix));
+        markers.MovedByGroup(order.Tag, vrf, armed.Group, armed.Prefixes);
         return took;
     }
 
@@ -352,38 +381,31 @@ internal sealed class MigrationActions(
         state.Workers.Grace();
     }
 
-    private void Advertise(AdvertisePrefixes c)
+    private IEnumerable<CommandPart> Advertise(AdvertisePrefixes c)
     {
         VrfState vrf = state.Vrfs[c.Vrf];
         if (c.Tag is not null && _armed.TryGetValue(c.Group, out Armed? armed)) armed.Advertised = c;
-        foreach (MovedPrefix moving in c.Prefixes)
+        var moved = new MovedRoute(c.LocalPref, c.Tag, c.Move);
+        return InParts(c.Prefixes, moving =>
         {
             IpPrefix prefix = moving.Prefix;
-            setMoved(c.Vrf, prefix, new MovedRoute(c.LocalPref, c.Tag, c.Move));
+            setMoved(c.Vrf, prefix, moved);
             state.Restore(c.Vrf, prefix);
             HopSpec hop = moving.NextHop is { } next ? HopSpec.Via(next, moving.Port) : HopSpec.Connected(moving.Port);
             vrf.Rib.Offer(state.Migrated, prefix, hop, null, loop.Now);
-        }
-
-        state.Publish(loop.Now);
+        }, () => state.Publish(loop.Now));
     }
 
-    private void Withdraw(WithdrawPrefixes c)
+    private IEnumerable<CommandPart> Withdraw(WithdrawPrefixes c) => InParts(c.Prefixes, moving =>
     {
-        foreach (MovedPrefix moving in c.Prefixes)
-        {
-            IpPrefix prefix = moving.Prefix;
-            state.Suppress(c.Vrf, prefix);
-            setMoved(c.Vrf, prefix, null);
-        }
-
-        state.Publish(loop.Now);
-    }
+        state.Suppress(c.Vrf, moving.Prefix);
+        setMoved(c.Vrf, moving.Prefix, null);
+    }, () => state.Publish(loop.Now));
 
     // The leaves leave the group, then nobody uses its hold. Each step may be made again: only when all are through is the group forgotten.
-    private void Remove(RemoveGroup c)
+    private IEnumerable<CommandPart> Remove(RemoveGroup c)
     {
-        if (!_armed.TryGetValue(c.Group, out Armed? armed)) return;
+        if (!_armed.TryGetValue(c.Group, out Armed? armed)) yield break;
         armed.IsLeaving = true;
         VrfState vrf = state.Vrfs[c.Vrf];
         if (armed.Order is { } order)
@@ -408,13 +430,23 @@ internal sealed class MigrationActions(
         // Nobody is to send markers for a group that is gone.
         if (armed.Advertised is { } told)
         {
-            foreach (MovedPrefix moving in told.Prefixes) setMoved(told.Vrf, moving.Prefix, new MovedRoute(told.LocalPref));
+            var untagged = new MovedRoute(told.LocalPref);
+            foreach (CommandPart part in InParts(told.Prefixes, moving => setMoved(told.Vrf, moving.Prefix, untagged)))
+                yield return part with { More = true };
             armed.Advertised = null;
         }
 
-        vrf.Rib.WithdrawAll(armed.Origin, loop.Now);
-        state.Publish(loop.Now);
-        foreach (MovedPrefix moving in c.Prefixes) vrf.Publisher.Detach(moving.Prefix);
+        // A prefix that has left the group goes by its own routes, as the group itself does by now; where it was attached nobody asks
+        // any more.
+        for (int begin = 0; begin < armed.Prefixes.Count; begin += PrefixesAPart)
+        {
+            int end = Math.Min(armed.Prefixes.Count, begin + PrefixesAPart);
+            for (int i = begin; i < end; i++) vrf.Rib.Withdraw(armed.Origin, armed.Prefixes[i].Prefix, loop.Now);
+            state.Publish(loop.Now);
+            for (int i = begin; i < end; i++) vrf.Publisher.Detach(armed.Prefixes[i].Prefix);
+            if (end < armed.Prefixes.Count) yield return new CommandPart(More: true);
+        }
+
         state.Groups.Remove(c.Group);
         if (armed.Hold is { } hold)
         {
@@ -462,6 +494,9 @@ internal sealed class MigrationActions(
         public int Offered { get; set; }
 
         public int Mtu { get; set; }
+
+        /// <summary>Where this PE had no other route when it was last looked for.</summary>
+        public int Unrouted { get; set; }
 
         public bool IsArming => Offered < Prefixes.Count;
 

@@ -17,7 +17,9 @@ namespace SdnEdge.Router.Control;
 /// <item>waits until the one before it, of the same migration, is answered, and until no keeper forwards in this PE's place;</item>
 /// <item>the machine takes it and gives commands;</item>
 /// <item>it is on disk (<see cref="MigrationStore"/>), as executed: a PE that is killed from here on carries it out when it starts;</item>
-/// <item>each command is carried out in order (<see cref="MigrationActions"/>);</item>
+/// <item>each command is carried out in order (<see cref="MigrationActions"/>), what costs as much as there are prefixes a part in each
+/// round of the loop, which goes on with all else between them; other signals of the migration wait, but that an abort ends a
+/// prepare;</item>
 /// <item>every worker has passed a batch boundary;</item>
 /// <item>a switch: each server has answered a request that was sent behind the last packet for it, or has not for
 /// <see cref="ServerProof.Timeout"/>;</item>
@@ -54,7 +56,9 @@ internal sealed class MigrationRunner : ITimed
     private readonly List<(string Id, IReadOnlyList<PeCommand> Commands)> _left = [];
     private readonly TaskCompletionSource _forwards = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private PeMigrationFsm _fsm = new();
+    private TaskCompletionSource _taken = new();
     private TaskCompletionSource? _soon;
+    private int _takingAway;
     private long _nextDrainCheck, _kept, _nextLeft, _nextSoon;
 
     public MigrationRunner(
@@ -90,7 +94,9 @@ internal sealed class MigrationRunner : ITimed
             {
                 try
                 {
-                    _actions.Carry(command);
+                    foreach (CommandPart _ in _actions.Carry(command))
+                    {
+                    }
                 }
                 catch (Exception e) when (e is KeyNotFoundException or InvalidOperationException)
                 {
@@ -115,6 +121,12 @@ internal sealed class MigrationRunner : ITimed
     /// <summary>The configuration has a route anew that was out of use for a migration.</summary>
     public void Reconfigured(string vrf, IpPrefix prefix)
     {
+        // A withdraw that is being carried out says where it is only when it is done.
+        foreach (Underway underway in _underway.Values)
+        {
+            if (underway.Signal == SignalKind.Withdraw) underway.Reconfigured.Add((vrf, prefix));
+        }
+
         _fsm.Reconfigured(vrf, prefix);
         KeepLater();
     }
@@ -191,7 +203,7 @@ internal sealed class MigrationRunner : ITimed
         {
             (string id, IReadOnlyList<PeCommand> commands) = _left[0];
             _left.RemoveAt(0);
-            TakeAway(id, commands);
+            TakeAway(id, commands, () => { });
         }
 
         if ((_draining.Count == 0 && !_actions.HasGates) || now < _nextDrainCheck) return;
@@ -221,6 +233,9 @@ internal sealed class MigrationRunner : ITimed
 
         // What the API shows of a hold is the workers' word, and may be newer than what the machine has been told.
         TellDrained(now);
+
+        // Its prefixes may be those of a group that is on its way out of the tables.
+        if (kind == SignalKind.Prepare && _takingAway > 0) return (_taken.Task, null);
         if (_broken.TryGetValue(id, out string? broken) && kind is not (SignalKind.Abort or SignalKind.Teardown))
             throw new ProblemException(Problems.Conflict($"{Word(kind)} is refused: {broken}"));
         PeStep step = _fsm.Signal(signal, Facts(signal), now);
@@ -242,8 +257,12 @@ internal sealed class MigrationRunner : ITimed
         if (step.Underway) return RepeatAsync(_underway[id].Done.Task);
 
         if (_underway.Remove(id, out Underway? prepare))
+        {
+            prepare.IsEnding = true;
             prepare.Done.SetException(new ProblemException(Problems.Conflict($"prepare of '{id}' was given up by an abort that came "
                 + "while it was carried out")));
+        }
+
         var underway = new Underway(id, kind, step);
         _underway.Add(id, underway);
         if (kind == SignalKind.Prepare) BeginPrepare(underway);
@@ -266,11 +285,19 @@ internal sealed class MigrationRunner : ITimed
         return _soon.Task;
     }
 
+    private string? Api => _state.Config.Api switch
+    {
+        { Unix: { } socket } => socket,
+        { Tcp: { } tcp } when tcp.Address.Bits != 0 => $"https://{(tcp.Address.IsV4 ? $"{tcp.Address}" : $"[{tcp.Address}]")}:{tcp.Port}/",
+        _ => null,
+    };
+
     // One that waits is taken again and again: what costs as much as it has prefixes is looked for last.
     private PeFacts Facts(PeSignal signal)
     {
         if (_fsm.Find(signal.Id) is not { } migration)
-            return signal.Kind == SignalKind.Prepare ? new PeFacts(UnknownNames: SignalNames.Unknown(signal, _state)) : PeFacts.None;
+            return signal.Kind == SignalKind.Prepare ? new PeFacts(UnknownNames: SignalNames.Unknown(signal, _state), Api: Api)
+                : PeFacts.None;
         if (PeTransitions.Next(migration.Role, migration.State, signal.Kind) is null) return PeFacts.None;
         if (signal.AfterMarkers && UnderWay(migration, signal.Kind) is { } underWay) return new PeFacts(UnderWay: underWay);
         if (signal.AfterServers && _proof.WhoIsSilent(signal.Id) is { } silent) return new PeFacts(Silent: silent);
@@ -293,15 +320,13 @@ internal sealed class MigrationRunner : ITimed
             return;
         }
 
-        try
+        Execute(id, underway.Step.Commands, null, effect =>
         {
-            Effect effect = Execute(id, underway.Step.Commands);
             Tell(effect.At, underway);
             _broken.Remove(id);
             if (kind == SignalKind.Switch) _proof.Begin(id, proved => End(underway, Done(underway, effect with { Empty = proved })));
             else End(underway, Done(underway, effect));
-        }
-        catch (Exception e)
+        }, e =>
         {
             _fsm.Result(id, new ExecutionFailed(kind), _loop.Now);
             _state.Events.Add(_loop.Now, "migration", id, "failed", $"{Word(kind)}: {e.Message}");
@@ -309,25 +334,21 @@ internal sealed class MigrationRunner : ITimed
             // The file has it as executed, and must not.
             Keep(_ => End(underway, new ProblemException(Problems.Internal($"{Word(kind)} of '{id}' was not carried out to its end, and "
                 + $"counts as not done: {e.Message}; send it again, or abort where that is still possible"))));
-        }
+        });
     }
 
     private void BeginPrepare(Underway underway)
     {
         _left.RemoveAll(l => l.Id == underway.Id);
-        try
+        Execute(underway.Id, underway.Step.Commands, underway, effect =>
         {
-            underway.Effect = Execute(underway.Id, underway.Step.Commands);
-        }
-        catch (Exception e)
-        {
-            Undo(underway, e as ProblemException ?? new ProblemException(Problems.Internal($"prepare failed and was undone: {e.Message}")));
-            return;
-        }
-
-        Tell(underway.Effect.At, underway);
-        underway.Deadline = _loop.Now + (long)(_actions.IsArming(underway.Id) ? ArmTimeout : PrepareTimeout).TotalNanoseconds;
-        TryFinish(underway.Id);
+            underway.Effect = effect;
+            Tell(effect.At, underway);
+            underway.Deadline = _loop.Now
+                + (long)(_actions.IsArming(underway.Id) ? ArmTimeout : PrepareTimeout).TotalNanoseconds;
+            TryFinish(underway.Id);
+        }, e => Undo(underway,
+            e as ProblemException ?? new ProblemException(Problems.Internal($"prepare failed and was undone: {e.Message}"))));
     }
 
     // A target answers when it is armed; a source waits for its tunnel, which is only probed from then on.
@@ -369,6 +390,8 @@ internal sealed class MigrationRunner : ITimed
             effect.StoreNs, effect.Empty);
         if (underway.Signal == SignalKind.Teardown) reply = reply with { Group = effect.Group, Order = effect.Order };
         _fsm.Result(underway.Id, new Executed(underway.Signal, reply), _loop.Now);
+        foreach ((string vrf, IpPrefix prefix) in underway.Reconfigured) _fsm.Reconfigured(vrf, prefix);
+        if (underway.Reconfigured.Count > 0) KeepLater();
         return reply;
     }
 
@@ -391,23 +414,27 @@ internal sealed class MigrationRunner : ITimed
     {
         underway.IsEnding = true;
         underway.Deadline = long.MaxValue;
-        TakeAway(underway.Id, _fsm.Result(underway.Id, new ExecutionFailed(SignalKind.Prepare), _loop.Now).Commands);
-        Keep(_ => End(underway, why));
+        TakeAway(underway.Id, _fsm.Result(underway.Id, new ExecutionFailed(SignalKind.Prepare), _loop.Now).Commands,
+            () => Keep(_ => End(underway, why)));
     }
 
     // What belongs to no migration any more goes; if not now, then later: nobody sends a signal for it again.
-    private void TakeAway(string id, IReadOnlyList<PeCommand> commands)
+    private void TakeAway(string id, IReadOnlyList<PeCommand> commands, Action then)
     {
-        try
-        {
-            Execute(id, commands);
-        }
-        catch (Exception e)
+        if (_takingAway++ == 0) _taken = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        Execute(id, commands, null, _ => over(), e =>
         {
             _state.Events.Add(_loop.Now, "migration", id, "failed",
                 $"what is left of it was not taken away, and is tried again: {e.Message}");
             _left.Add((id, commands));
             _nextLeft = _loop.Now + LeftEveryNs;
+            over();
+        });
+
+        void over()
+        {
+            if (--_takingAway == 0) _taken.SetResult();
+            then();
         }
     }
 
@@ -464,36 +491,69 @@ internal sealed class MigrationRunner : ITimed
             _draining.Remove(id);
             _changes.Note();
             _state.Events.Add(now, "migration", id, "hold-drained", hold is null ? null : $"{hold.Info.Released} packets");
-            TakeAway(id, _fsm.Result(id, new HoldDrained(), now).Commands);
+            TakeAway(id, _fsm.Result(id, new HoldDrained(), now).Commands, () => { });
             KeepLater();
         }
     }
 
-    private Effect Execute(string id, IReadOnlyList<PeCommand> commands)
+    // The first part now, and, where there are more, each in a later round of the loop; a prepare that is being undone goes no further.
+    private void Execute(string id, IReadOnlyList<PeCommand> commands, Underway? prepare, Action<Effect> done, Action<Exception> failed)
     {
-        long? storeNs = null;
-        RedirectGroupInfo? group = null;
-        OrderInfo? order = null;
-        bool drains = false;
-        foreach (PeCommand command in commands)
+        var effect = new Effect();
+        IEnumerator<CommandPart> parts = Parts().GetEnumerator();
+        Go();
+
+        void Go()
         {
-            if (command is RemoveGroup) (group, order) = (_actions.GroupInfo(id), _actions.OrderOf(id));
-            long took = _actions.Carry(command);
-            if (command is SwitchToTunnel or SwitchBack or ReleaseHold) storeNs = took;
-            drains |= command is ReleaseHold or ReturnHold;
+            try
+            {
+                while (parts.MoveNext())
+                {
+                    if (!parts.Current.More) continue;
+                    _loop.PostPart(Go);
+                    return;
+                }
+            }
+            catch (Exception e)
+            {
+                failed(e);
+                return;
+            }
+
+            if (prepare is not { IsEnding: true }) done(effect);
         }
 
-        long at = _loop.Now;
-        if (commands.Count > 0) _state.Workers.Grace();
-        _actions.MarkAcknowledged(id);
-        long acknowledged = _loop.Now;
-        if (drains)
+        IEnumerable<CommandPart> Parts()
         {
+            bool drains = false;
+            foreach (PeCommand command in commands)
+            {
+                if (command is RemoveGroup) effect = effect with { Group = _actions.GroupInfo(id), Order = _actions.OrderOf(id) };
+                foreach (CommandPart part in _actions.Carry(command))
+                {
+                    if (prepare is { IsEnding: true }) yield break;
+                    if (command is SwitchToTunnel or SwitchBack or ReleaseHold) effect = effect with { StoreNs = part.StoreNs };
+                    yield return part;
+                }
+
+                drains |= command is ReleaseHold or ReturnHold;
+                if (command is SwitchToTunnel && commands.Count > 1) Acknowledge();
+            }
+
+            if (effect.At == 0) Acknowledge();
+            else _state.Workers.Grace();
+            if (!drains) yield break;
             _draining[id] = _actions.HoldOf(id);
-            _nextDrainCheck = acknowledged;
+            _nextDrainCheck = _loop.Now;
         }
 
-        return new Effect(at, acknowledged, storeNs, Group: group, Order: order);
+        void Acknowledge()
+        {
+            long at = _loop.Now;
+            if (commands.Count > 0) _state.Workers.Grace();
+            _actions.MarkAcknowledged(id);
+            effect = effect with { At = at, AcknowledgedAt = _loop.Now };
+        }
     }
 
     /// <summary>A tunnel went up or down.</summary>
@@ -545,7 +605,7 @@ internal sealed class MigrationRunner : ITimed
     }
 
     private readonly record struct Effect(
-        long At, long AcknowledgedAt, long? StoreNs, bool? Empty = null, RedirectGroupInfo? Group = null, OrderInfo? Order = null);
+        long At, long AcknowledgedAt, long? StoreNs = null, bool? Empty = null, RedirectGroupInfo? Group = null, OrderInfo? Order = null);
 
     /// <summary>A signal between its acceptance and its answer.</summary>
     private sealed class Underway(string id, SignalKind signal, PeStep step)
@@ -565,8 +625,11 @@ internal sealed class MigrationRunner : ITimed
         /// <summary>Prepare: all parts are there, and it only has to get to disk.</summary>
         public bool IsReady { get; set; }
 
-        /// <summary>Prepare: it was undone, and that has to get to disk.</summary>
+        /// <summary>Prepare: it is being undone or aborted, or was, and that has to get to disk.</summary>
         public bool IsEnding { get; set; }
+
+        /// <summary>Withdraw: prefixes that the configuration has had anew since.</summary>
+        public List<(string Vrf, IpPrefix Prefix)> Reconfigured { get; } = [];
 
         public TaskCompletionSource<SignalReply> Done { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
     }

@@ -31,7 +31,7 @@ internal sealed class ServerProof(PeState state, SlowPathDriver slowPath, Migrat
     /// </summary>
     public void Begin(string migration, Action<bool?> tell)
     {
-        List<(PortEntry Port, IpAddress Address)> servers = actions.Neighbors(migration, unasked: false);
+        List<(PortEntry Port, IpAddress Address)> servers = actions.Neighbors(migration, unasked: false, MaxAsked);
         if (servers.Count is 0 or > MaxAsked)
         {
             tell(servers.Count == 0 ? null : false);
@@ -52,7 +52,7 @@ internal sealed class ServerProof(PeState state, SlowPathDriver slowPath, Migrat
             return null;
         }
 
-        List<(PortEntry Port, IpAddress Address)> servers = actions.Neighbors(migration, unasked: true);
+        List<(PortEntry Port, IpAddress Address)> servers = actions.Neighbors(migration, unasked: true, MaxAsked);
         if (servers.Count is 0 or > MaxAsked) return null;
         _awaited[migration] = false;
         Ask(migration, servers, proved =>

@@ -22,7 +22,7 @@ public sealed class PeStateTests
         fsm.Do(Id, SignalKind.Switch, new SignalRequest(1, LocalPref: 150), 1);
         PeCommand[] switched =
             [new CreateTunnel("mig-m1", "default", Peer, 77, Proven: true), new ArmGroup(Id, "default", Set, "mig-m1"),
-                new TellWith("default", Set, 150), new SwitchToTunnel(Id)];
+                new SwitchToTunnel(Id), new TellWith("default", Set, 150)];
         Assert.Equal<PeCommand>(switched, ToDo(fsm));
         fsm.Do(Id, SignalKind.Withdraw, new SignalRequest(1), 1);
         Assert.Equal<PeCommand>([new WithdrawPrefixes("default", Away), .. switched, new WithdrawPrefixes("default", Set)], ToDo(fsm));

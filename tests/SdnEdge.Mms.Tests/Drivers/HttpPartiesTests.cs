@@ -28,6 +28,7 @@ public sealed class HttpPartiesTests : IAsyncLifetime
         ["pe-a"], 1, 200);
 
     private string _secondVia = "10.255.0.1";
+    private string? _unused;
 
     public HttpPartiesTests()
     {
@@ -64,6 +65,7 @@ public sealed class HttpPartiesTests : IAsyncLifetime
         var e = await Assert.ThrowsAsync<ApiUnreachableException>(()
             => _parties.MigrationAsync("pe-z", "m1.1", new MigrationWait(), default));
         Assert.Contains("no PE 'pe-z'", e.Message, StringComparison.Ordinal);
+        Assert.Equal("pe-z", e.Peer);
     }
 
     [Fact]
@@ -79,9 +81,15 @@ public sealed class HttpPartiesTests : IAsyncLifetime
     public async Task Ingress_is_direct_when_all_prefixes_are_and_each_is_asked_for_until_then_only()
     {
         Assert.Contains("10.1.1.12/32", await _parties.WhyNotDirectAsync("pe-a", _path, default), StringComparison.Ordinal);
+        string why = (await _parties.WhyNotDirectAsync("pe-a", _path, default))!;
+        Assert.Contains("10.255.0.1's, not 10.255.0.2's, of which nothing has come ('sdnedge show route 10.1.1.12/32 --why' at pe-a)", why,
+            StringComparison.Ordinal);
+        _unused = "damped: moves too often";
+        why = (await _parties.WhyNotDirectAsync("pe-a", _path, default))!;
+        Assert.Contains("which is there and not used: damped: moves too often", why, StringComparison.Ordinal);
         _secondVia = "10.255.0.2";
         Assert.Null(await _parties.WhyNotDirectAsync("pe-a", _path, default));
-        Assert.Equal(["10.1.1.10/32", "10.1.1.12/32", "10.1.1.12/32"], _asked);
+        Assert.Equal(["10.1.1.10/32", "10.1.1.12/32", "10.1.1.12/32", "10.1.1.12/32", "10.1.1.12/32"], _asked);
     }
 
     [Fact]
@@ -122,7 +130,10 @@ public sealed class HttpPartiesTests : IAsyncLifetime
         {
             _asked.Enqueue(prefix);
             string via = prefix == "10.1.1.12/32" ? _secondVia : "10.255.0.2";
-            return Json<IReadOnlyList<RouteInfo>>([new RouteInfo("default", prefix, "bgp", true, via, null, 200, via, "", null, 1)]);
+            var routes = new List<RouteInfo> { new("default", prefix, "bgp", true, via, null, 200, via, "", null, 1) };
+            if (_unused is not null)
+                routes.Add(new("default", prefix, "bgp", false, "10.255.0.2", null, 200, "10.255.0.2", "", null, 1) { Why = _unused });
+            return Json<IReadOnlyList<RouteInfo>>(routes);
         });
         _pe.MapGet("/v1/fib/lookup", (string address) => Json(new FibInfo("default", address + "/32", "forward", "172.16.0.2", "core",
             null, null)));

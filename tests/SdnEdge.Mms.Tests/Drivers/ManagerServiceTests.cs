@@ -346,7 +346,7 @@ public sealed class ManagerServiceTests : IAsyncLifetime
         _parties.Silent.UnionWith(["pe-a", "host-a"]);
         _parties.Give("activate s1");
         await UntilAsync(() => State("m1").Running.Contains("s1")
-            && _manager.WaitingOf("m1").Any(w => w.Reason == WaitReason.PeerUnreachable));
+            && _manager.WaitingOf("m1").Any(w => w is { Reason: WaitReason.PeerUnreachable, Party: "pe-a" or "host-a" }));
         await _manager.PostAsync(_ => new MoveHappened("m1", new GiveUpRequested("user ops", "it burnt down", ["site-a"])), "user ops");
         await EndedAsync("m1", MigrationOutcome.GivenUp);
         Assert.Equal(new Ownership("site-b", 1), _manager.State.GroupOf("shop").Owners["s1"]);

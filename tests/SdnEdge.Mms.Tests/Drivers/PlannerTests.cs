@@ -203,7 +203,10 @@ public sealed class PlannerTests
     {
         await StartAsync("web");
         _lab.Set("host-a", "web-1", s => s with { State = ServerState.Paused });
-        await FindsAsync("busy", "web", ["m1", "dc-b", "prepare-target"]);
+        await FindsAsync("busy", "web", ["m1", "dc-b", "prepare-target", "wait for its end: 'sdnedge migrate watch m1'"]);
+
+        // The one that runs is at work: who is refused must not be told to end it.
+        Assert.DoesNotContain("abort", (await _lab.PlanAsync()).Info.Obstacles[0].Detail, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -303,6 +306,63 @@ public sealed class PlannerTests
     {
         _lab.B.Migrations.Add(PlanLab.Migration("x7.1", PeMigrationState.Prepared, 0, "10.1.1.8/29"));
         return FindsAsync("prefix-elsewhere", "10.1.1.10/32, 10.1.1.12/32", ["x7.1 at pe-b", "prepared", "not of this manager"]);
+    }
+
+    private const string A = "unix:/run/pe-a.sock --epoch 7", B = "unix:/run/pe-b.sock --epoch 7";
+
+    // The way of an end by hand is where the server runs; nothing is named that would lead its traffic elsewhere.
+    [Theory]
+    [InlineData("switched", "prepared", "host-a", $"behind pe-a|abort x7.1 --api {A}|abort x7.1 --api {B}")]
+    [InlineData("prepared", null, "host-a", $"behind pe-a|abort x7.1 --api {A}")]
+    [InlineData("switched", "prepared", "host-b",
+        $"behind pe-b|release x7.1 --api {B}|advertise x7.1 --api {B}|withdraw x7.1 --api {A}|teardown x7.1 --api {A}|teardown x7.1 "
+        + $"--api {B}")]
+    [InlineData("switched", "released", "host-b",
+        $"behind pe-b|advertise x7.1 --api {B}|withdraw x7.1 --api {A}|teardown x7.1 --api {A}|teardown x7.1 --api {B}")]
+    [InlineData("withdrawn", "torn-down", "host-b", $"behind pe-b|teardown x7.1 --api {A}")]
+    [InlineData("switched", "prepared", null, "see first where its servers run|release and advertise there, then withdraw")]
+    [InlineData("switched", "released", "host-a", "they run behind pe-a: see to that first")]
+    public async Task What_is_left_of_a_migration_is_ended_by_commands_that_fit_where_its_server_runs(
+        string source, string? target, string? runs, string words)
+    {
+        _lab.State = _lab.State with
+        {
+            Groups = _lab.State.Groups.SetItem("web", GroupState.Fresh with { Epoch = 7 }),
+        };
+        foreach (string host in new[] { "host-a", "host-b" })
+            _lab.Set(host, "web-2", s => s with { State = host == runs ? ServerState.Running : ServerState.Absent });
+        MigrationInfo left = PlanLab.Migration("x7.1", State(source), 7, "10.1.1.12/32");
+        _lab.A.Migrations.Add(left);
+        if (target is not null)
+            _lab.B.Migrations.Add(left with { Role = MigrationRole.Target, State = State(target), Peer = "10.255.0.1" });
+        string[] told = [.. (await _lab.PlanAsync(to: runs == "host-b" ? "dc-a" : "dc-b")).Info.Obstacles
+            .Where(o => o.Reason == "prefix-elsewhere").Select(o => o.Detail)];
+        Assert.Equal(source is "torn-down" || target is null or "torn-down" ? 1 : 2, told.Length);
+        foreach (string detail in told)
+        {
+            int from = 0;
+            foreach (string word in words.Split('|'))
+            {
+                int at = detail.IndexOf(word, from, StringComparison.Ordinal);
+                Assert.True(at >= 0, $"'{word}' is not in its place in: {detail}");
+                from = at + word.Length;
+            }
+
+            Assert.Equal(words.Split("x7.1").Length, detail[(detail.IndexOf('(') + 1)..].Split("x7.1").Length);
+            Assert.StartsWith("it is part of migration x7.1", detail, StringComparison.Ordinal);
+            Assert.Contains("if it is at work, wait for its end", detail, StringComparison.Ordinal);
+        }
+
+        static PeMigrationState State(string word) => Enum.GetValues<PeMigrationState>().Single(s => Words.Of(s) == word);
+    }
+
+    [Fact]
+    public async Task What_another_migration_of_this_manager_works_on_is_waited_for()
+    {
+        await StartAsync("db");
+        _lab.A.Migrations.Add(PlanLab.Migration("m1.1", PeMigrationState.Switched, 0, "10.1.1.12/32"));
+        await FindsAsync("prefix-elsewhere", "10.1.1.12/32", ["of group db, and at work", "'sdnedge migrate watch m1'"]);
+        Assert.DoesNotContain("signal", (await _lab.PlanAsync()).Info.Obstacles[0].Detail, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -501,6 +561,28 @@ public sealed class PlannerTests
         _lab.Now -= TimeSpan.FromSeconds(82);
         _lab.Pes["pe-c"].Node = _lab.Pes["pe-c"].Node with { MoveDamping = new MoveDampingInfo(0, 180) };
         Assert.Empty((await _lab.PlanAsync()).Info.Obstacles);
+    }
+
+    // Routers of other makes say nothing of what they damp: that is told before it begins.
+    [Fact]
+    public async Task Prefix_that_flaps_is_warned_of_where_clients_come_by_PEs_of_other_makes()
+    {
+        var lab = new PlanLab(PlanLab.Yaml.Replace("ingress: [pe-a, pe-c]", "ingress: [pe-a, pe-c]\n    otherIngress: true",
+            StringComparison.Ordinal));
+        PlanResult plan = await lab.PlanAsync();
+        for (int i = 1; i <= 3; i++)
+        {
+            Assert.DoesNotContain((await lab.PlanAsync()).Info.Warnings, w => w.Contains("damps", StringComparison.Ordinal));
+            lab.State = lab.State with { Migrations = lab.State.Migrations.Add($"x{i}", PlanLab.Told(plan, $"x{i}",
+                lab.Now - TimeSpan.FromSeconds(100 - i))) };
+        }
+
+        PlanInfo info = (await lab.PlanAsync()).Info;
+        Assert.Empty(info.Obstacles);
+        Assert.Contains(info.Warnings, w => w.StartsWith("10.1.1.12/32 moved 3 times within 15 minutes", StringComparison.Ordinal)
+            && w.Contains("'bgp dampening'", StringComparison.Ordinal));
+        lab.Now += TimeSpan.FromMinutes(15);
+        Assert.DoesNotContain((await lab.PlanAsync()).Info.Warnings, w => w.Contains("damps", StringComparison.Ordinal));
     }
 
     // Guards: DampingChecks' rows. What ended a while ago is moves all the same.

@@ -29,6 +29,33 @@ public sealed class ControlLoopTests
     }
 
     [Fact]
+    public async Task Between_two_parts_of_long_work_comes_everything_else()
+    {
+        var order = new List<string>();
+        var over = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        using var loop = new ControlLoop(TimeProvider.System, _ => order.Add("round"));
+        var machine = new Always(order);
+        loop.Add((ITimed)machine);
+        loop.Add((IWorkSource)machine);
+        void Long(string name, int parts)
+        {
+            order.Add($"{name}{parts}");
+            loop.Post(() => order.Add($"posted by {name}{parts}"));
+            if (parts > 1) loop.PostPart(() => Long(name, parts - 1));
+            else if (name == "a") over.SetResult();
+        }
+
+        loop.PostPart(() => Long("a", 3));
+        loop.PostPart(() => Long("b", 2));
+        loop.Start();
+        await over.Task.WaitAsync(Patience.Time);
+        string[] first = await loop.RunAsync(() => order.ToArray()).WaitAsync(Patience.Time);
+        string[] rest = ["source", "timer", "round"];
+        Assert.Equal(["a3", .. rest, "posted by a3", "b2", .. rest, "posted by b2", "a2", .. rest, "posted by a2", "b1", .. rest,
+            "posted by b1", "a1", .. rest, "posted by a1"], first.TakeWhile((_, i) => i == 0 || first[i - 1] != "posted by a1"));
+    }
+
+    [Fact]
     public async Task A_fault_is_counted_and_told_and_the_loop_goes_on()
     {
         var told = new List<Exception>();
@@ -81,6 +108,18 @@ public sealed class ControlLoopTests
         Assert.Equal(500, done);
         Assert.False(loop.Post(() => done++));
         await Assert.ThrowsAsync<ObjectDisposedException>(() => loop.RunAsync(() => 1));
+    }
+
+    /// <summary>Has something to do in each round.</summary>
+    private sealed class Always(List<string> order) : ITimed, IWorkSource
+    {
+        public long NextDeadline => 0;
+
+        public bool HasWork => true;
+
+        public void Poll(long now) => order.Add("timer");
+
+        public void Drain(long now) => order.Add("source");
     }
 
     private sealed class Machine : ITimed

@@ -3,6 +3,8 @@ using System.Runtime.InteropServices;
 using SdnEdge.Client;
 using SdnEdge.Core.Api;
 using SdnEdge.Demo.Run;
+using SdnEdge.Mms.Machines;
+using SdnEdge.Mms.Model;
 using Spectre.Console;
 
 namespace SdnEdge.Cli.Commands.Migrate;
@@ -15,21 +17,23 @@ internal static class Follow
 
     /// <summary>Follows it.</summary>
     /// <param name="manager">Its manager.</param>
-    /// <param name="id">The migration.</param>
+    /// <param name="m">The migration, as it was seen last.</param>
     /// <param name="json">True: a line of JSON for each change, news to standard error.</param>
-    /// <param name="abortable">True: Ctrl-C asks the manager to undo it, and the next one leaves. False: Ctrl-C leaves.</param>
+    /// <param name="abortable">True: Ctrl-C asks the manager to undo it, and the next one leaves. False: Ctrl-C leaves. All other signals
+    /// that end a command leave: who closes a terminal has not asked for anything.</param>
     /// <returns>The exit code.</returns>
-    public static async Task<int> ToEndAsync(Manager manager, string id, bool json, bool abortable)
+    public static async Task<int> ToEndAsync(Manager manager, MigrationStatus m, bool json, bool abortable)
     {
+        string id = m.Id;
         using var leave = new CancellationTokenSource();
         using var interrupts = new Interrupts(manager.Mms, id, abortable, leave, Console.Error.WriteLine);
         using var watch = new MigrationWatch(manager.Mms, id, !json && !Console.IsOutputRedirected ? OnTerminal : Elsewhere,
             Console.Error.WriteLine);
         var view = new MigrationView(manager.SameClock);
-        MigrationStatus? last = null;
+        MigrationStatus last = m;
         try
         {
-            if (!json && !Console.IsOutputRedirected) last = await LiveAsync(manager, watch, view, leave.Token);
+            if (!json && !Console.IsOutputRedirected) await LiveAsync(manager, watch, view, now => last = now, leave.Token);
             else
             {
                 await foreach (MigrationStatus now in watch.ChangesAsync(unchanged: false, leave.Token))
@@ -43,23 +47,33 @@ internal static class Follow
         catch (OperationCanceledException) when (leave.IsCancellationRequested)
         {
             Console.Error.WriteLine(
-                $"sdnedge migrate: left; {manager.Mms.Name} goes on with migration {id}: 'sdnedge migrate watch {id}' shows it.");
+                $"sdnedge migrate: left; {manager.Mms.Name} goes on with migration {id} ({last.Stage}): 'sdnedge migrate watch {id}' shows it"
+                + $"{Undoing(last)}.");
             return MigrateCommand.Unfinished;
         }
 
-        return MigrateCommand.CodeOf(last!);
+        return MigrateCommand.CodeOf(last);
     }
 
-    private static async Task<MigrationStatus> LiveAsync(Manager manager, MigrationWatch watch, MigrationView view,
+    // Whether it can still be undone, as far as the stage says it.
+    private static string Undoing(MigrationStatus m) => StageTable.Rows.FirstOrDefault(r => MigrateCommand.Word(r.Stage) == m.Stage) switch
+    {
+        _ when m.State != "running" => "",
+        { Stage: MoveStage.Planned } or { BeforePivot: true } => $", 'sdnedge migrate abort {m.Id}' has it undone",
+        { Stage: >= MoveStage.Release and <= MoveStage.Inspect }
+            => $". The servers run at {m.To}: it cannot be undone any more, a migration to {m.From} brings them back",
+        _ => "",
+    };
+
+    private static async Task LiveAsync(Manager manager, MigrationWatch watch, MigrationView view, Action<MigrationStatus> seen,
         CancellationToken cancel)
     {
-        MigrationStatus? last = null;
         await DemoView.NewConsole().Live(new Text("")).Overflow(VerticalOverflow.Crop).Cropping(VerticalOverflowCropping.Top)
             .StartAsync(async live =>
         {
             await foreach (MigrationStatus now in watch.ChangesAsync(unchanged: true, cancel))
             {
-                last = now;
+                seen(now);
                 var holds = new Dictionary<string, HoldInfo>(StringComparer.Ordinal);
                 foreach (PathStatus path in now.Ended ? [] : now.Moves[^1].Paths)
                 {
@@ -69,24 +83,25 @@ internal static class Follow
                 live.UpdateTarget(view.Picture(now, holds));
             }
         });
-        return last!;
     }
 
     /// <summary>Ctrl-C while a migration is followed.</summary>
     private sealed class Interrupts : IDisposable
     {
-        private readonly PosixSignalRegistration _registration;
-        private int _count;
+        private readonly EndSignals _signals;
+        private int _interrupts;
 
         public Interrupts(MmsClient mms, string id, bool abortable, CancellationTokenSource leave, Action<string> say)
-            => _registration = PosixSignalRegistration.Create(PosixSignal.SIGINT, context =>
+            => _signals = EndSignals.Handed((signal, count) =>
             {
-                context.Cancel = true;
-                if (!abortable || Interlocked.Increment(ref _count) > 1) leave.Cancel();
+                if (!abortable || signal != PosixSignal.SIGINT || Interlocked.Increment(ref _interrupts) > 1) leave.Cancel();
                 else _ = AbortAsync(mms, id, say, leave.Token);
+
+                // Should leaving itself hang.
+                return count < 4;
             });
 
-        public void Dispose() => _registration.Dispose();
+        public void Dispose() => _signals.Dispose();
 
         private static async Task AbortAsync(MmsClient mms, string id, Action<string> say, CancellationToken cancel)
         {
@@ -97,6 +112,7 @@ internal static class Follow
             }
             catch (ApiProblemException e)
             {
+                // Behind the pivot: the servers are live at the target, or may be at any time.
                 say($"{e.Message}. It goes on; watching to its end. Ctrl-C again leaves, and changes nothing.");
             }
             catch (ApiUnreachableException e)

@@ -40,6 +40,7 @@ internal sealed class MigrationView(bool sameClock)
         {
             if (_told.Add($"waiting {w.Step} {w.Reason} {w.Detail}")) yield return $"{"",10}     waits: {w.Step}: "
                 + $"{w.Reason}{(w.Detail is null ? "" : ", " + w.Detail)}";
+            if (w.Remedy is not null && _told.Add($"remedy {w.Remedy}")) yield return $"{"",10}     {w.Remedy}";
         }
 
         foreach (VolumeMoveStatus v in m.Moves.SelectMany(x => x.Volumes ?? []).Where(v => v.Seen is not null))
@@ -235,7 +236,7 @@ internal sealed class MigrationView(bool sameClock)
 
     private string Waits(WaitingInfo w)
         => $"[yellow]waits[/] {Markup.Escape(w.Step)}  [bold]{Markup.Escape(w.Reason)}[/]  {Markup.Escape(w.Detail ?? "")}  for "
-        + $"{Age("waits " + w.Step, w.SinceNs)} ms";
+        + $"{Age("waits " + w.Step, w.SinceNs)} ms{(w.Remedy is { } remedy ? $"\n      {Markup.Escape(remedy)}" : "")}";
 
     // By the manager's clock where it is ours; elsewhere for how long we have seen it.
     private string Age(string what, long sinceNs)
