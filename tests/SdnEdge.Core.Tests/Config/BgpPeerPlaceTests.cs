@@ -73,7 +73,7 @@ public sealed class BgpPeerPlaceTests
     [InlineData("link: core, address: 172.16.0.9", "address", "cannot stand beside link")]
     [InlineData("link: core, local: core", "local", "cannot stand beside link")]
     [InlineData("link: core, multihop: 2", "multihop", "cannot stand beside link")]
-    [InlineData("link: core, bfd: {}", "bfd", "known by their link alone")]
+    [InlineData("link: core, bfd: { multihop: true }", "bfd.multihop", "cannot stand beside link")]
     [InlineData("link: customer, vrf: default", "vrf", "in VRF 'red'")]
     [InlineData("address: 172.16.0.9, advertiseEvery: 10", "advertiseEvery", "known by their link alone")]
     [InlineData("address: \"fe80::9%core\", bfd: { multihop: true }", "bfd.multihop", "link-local, so one hop away")]
@@ -109,6 +109,17 @@ public sealed class BgpPeerPlaceTests
 
         static ConfigResult OfAs(string peer)
             => NodeConfigLoader.Load(Text("link: core").Replace("as: 65009", $"as: {peer}", StringComparison.Ordinal), "pe.yaml");
+    }
+
+    [Fact]
+    public void BFD_with_a_peer_known_by_its_link_alone_is_a_session_when_the_peer_is_known_and_belongs_to_it()
+    {
+        NodeConfig slow = Load("link: customer, bfd: { interval: 300 }").Config!, fast = Load("link: customer, bfd: {}").Config!;
+        BfdConfig session = Assert.NotNull(slow.Bgp.Peers[0].Bfd);
+        Assert.True(session.Address.IsNone && session.Local.IsLinkLocal);
+        Assert.Equal(("red", "customer", 300, false), (session.Vrf, session.Port, session.IntervalMilliseconds, session.Multihop));
+        Assert.Empty(slow.BfdSessions);
+        Assert.Equal(["- bgp peer %customer@red", "+ bgp peer %customer@red"], ConfigDiff.Between(slow, fast).Select(a => a.ToString()));
     }
 
     [Fact]

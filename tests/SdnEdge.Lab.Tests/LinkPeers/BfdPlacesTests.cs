@@ -56,8 +56,11 @@ public sealed class BfdPlacesTests
         RunningLab lab = await instance.DeployAsync();
         using PeClient pe = PeClient.For(Path.Combine(instance.Folder, "pe.sock"));
         Process bfdd = await StartBfddAsync(instance, lab);
-        await UpAsync([.. OfFrr, "10.7.0.2@blue"]);
-        BfdSessionInfo[] sessions = [.. (await pe.BfdAsync()).Sessions.OrderBy(s => (s.Vrf, s.Peer, s.Port))];
+        await Patience.UntilAsync(async () => (await pe.BgpPeersAsync()).Any(IsBare), Seen);
+        string bare = (await pe.BgpPeersAsync()).Single(IsBare).Address;
+        string[] ofFrr = [.. OfFrr, bare];
+        await UpAsync([.. ofFrr, "10.7.0.2@blue"]);
+        BfdSessionInfo[] sessions = [.. (await pe.BfdAsync()).Sessions.Where(s => s.Port != "bare").OrderBy(s => (s.Vrf, s.Peer, s.Port))];
         Assert.Equal(
             [
                 ("10.7.0.2", "10.7.0.1", "blue", "blue"), ("fe80::9", "fe80::ff:fe00:a001", "default", "local"),
@@ -67,24 +70,24 @@ public sealed class BfdPlacesTests
         Assert.All(sessions, s => Assert.False(s.Multihop));
         string peers = await LabInstance.RunAsync(lab, "ce", "vtysh", "--vty_socket", Path.Combine(instance.Folder, "ce.frr"), "-c",
             "show bfd peers brief");
-        Assert.Equal(3, peers.Split('\n').Count(l => l.TrimEnd().EndsWith("up", StringComparison.Ordinal)));
+        Assert.Equal(4, peers.Split('\n').Count(l => l.TrimEnd().EndsWith("up", StringComparison.Ordinal)));
         long blue = (await SessionAsync("10.7.0.2", "blue")).Downs;
 
         // FRR's BFD stands still and its BGP goes on: what ends the sessions is BFD, in the default VRF and in red. The same address in
         // blue is another router's.
         Signals.Send(bfdd.Id, ProcessSignal.Stop);
-        foreach (string name in OfFrr) await EndedAsync(name);
+        foreach (string name in ofFrr) await EndedAsync(name);
         Assert.Equal(("up", blue), ((await SessionAsync("10.7.0.2", "blue")).State, (await SessionAsync("10.7.0.2", "blue")).Downs));
         BgpPeerInfo other = (await pe.BgpPeersAsync()).Single(p => p.Address == "10.7.0.2@blue");
         Assert.Equal(("established", null), (other.State, other.LastError));
         Signals.Send(bfdd.Id, ProcessSignal.Continue);
-        await UpAsync(OfFrr);
+        await UpAsync(ofFrr);
 
-        // In a VRF a peer may be known by its port alone, too: its name there is the port's, and it is found anew after a reset.
-        BgpPeerInfo bare = (await pe.BgpPeersAsync()).Single(p => p.Address.EndsWith("%bare@red", StringComparison.Ordinal));
-        Assert.Equal(("established", 65009u, "red"), (bare.State, bare.PeerAs, bare.Vrf));
+        // One that is known by its port alone has two names.
+        BgpPeerInfo found = (await pe.BgpPeersAsync()).Single(IsBare);
+        Assert.Equal(("established", 65009u, "red"), (found.State, found.PeerAs, found.Vrf));
         Assert.Equal("%bare@red", (await pe.BgpPeerAsync("%bare@red", BgpPeerAction.Refresh)).Peer);
-        Assert.Equal("%bare@red", (await pe.BgpPeerAsync(bare.Address, BgpPeerAction.Refresh)).Peer);
+        Assert.Equal("%bare@red", (await pe.BgpPeerAsync(bare, BgpPeerAction.Refresh)).Peer);
 
         // A packet from further away is not this neighbour's (RFC 5881 5), in a VRF and on a link-local link too.
         long before = await OthersHopsAsync();
@@ -104,7 +107,13 @@ public sealed class BfdPlacesTests
         Assert.DoesNotContain((await pe.BfdAsync()).Sessions, s => s.Vrf == "blue");
         await Patience.UntilAsync(async () => (await pe.PortsAsync()).All(p => p.Name != "host@blue"), () => "blue's host port goes");
         await ReloadAsync(yaml);
-        await UpAsync([.. OfFrr, "10.7.0.2@blue"]);
+        await UpAsync([.. ofFrr, "10.7.0.2@blue"]);
+
+        // And it goes with its BFD.
+        await ReloadAsync(string.Join('\n', yaml.Split('\n').Where(l => !l.Contains("link: bare", StringComparison.Ordinal))));
+        Assert.DoesNotContain((await pe.BfdAsync()).Sessions, s => s.Port == "bare");
+        Assert.DoesNotContain(await pe.BgpPeersAsync(), IsBare);
+        Assert.Equal(4, (await pe.BfdAsync()).Sessions.Count);
         await lab.DestroyAsync();
         Assert.Empty(instance.Residue());
 
@@ -135,6 +144,9 @@ public sealed class BfdPlacesTests
         string Seen() => string.Join("; ", pe.BgpPeersAsync().GetAwaiter().GetResult().Select(p => $"{p.Address} {p.State} {p.LastError}"))
             + "; BFD: " + string.Join("; ", pe.BfdAsync().GetAwaiter().GetResult().Sessions);
     }
+
+    private static bool IsBare(BgpPeerInfo peer) => peer.Address.StartsWith("fe80::", StringComparison.Ordinal)
+        && peer.Address.EndsWith("%bare@red", StringComparison.Ordinal);
 
     private static string NameOf(BfdSessionInfo session)
         => (session.Peer.StartsWith("fe80", StringComparison.Ordinal) ? $"{session.Peer}%{session.Port}" : session.Peer)
@@ -170,7 +182,7 @@ public sealed class BfdPlacesTests
             - { address: 10.7.0.2, vrf: red, as: 65009, import: all, export: all, bfd: {{Timers}} }
             - { address: "fe80::9%red", as: 65009, import: all, export: all, bfd: {{Timers}} }
             - { address: 10.7.0.2, vrf: blue, as: 65009, import: all, export: all, bfd: {{Timers}} }
-            - { link: bare, as: external, import: all, export: all }
+            - { link: bare, as: external, import: all, export: all, bfd: {{Timers}} }
         """;
 
     private const string Frr = """
@@ -186,6 +198,7 @@ public sealed class BfdPlacesTests
          neighbor fe80::ff:fe00:a002 interface eth2
          neighbor fe80::ff:fe00:a002 bfd 20 500 500
          neighbor eth3 interface remote-as external
+         neighbor eth3 bfd 20 500 500
         """;
 
     private const string Bird = """
