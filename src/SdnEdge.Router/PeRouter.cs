@@ -67,6 +67,7 @@ public sealed partial class PeRouter : IPeControl, IAsyncDisposable
     private readonly HostPort _host;
     private readonly ConfigApplier _config;
     private readonly KeeperDriver _keeper;
+    private readonly DeviceWatch _devices;
     private readonly PeView _view;
     private readonly PeMetrics _metrics;
     private readonly PeRouterOptions _options;
@@ -92,6 +93,8 @@ public sealed partial class PeRouter : IPeControl, IAsyncDisposable
         _host = new HostPort(_state, _slowPath, _loop, options.Keeper, options.OpenHost);
         _bgp = new BgpDriver(_state, _vpn, _host, _loop, options.Restarting || standby, forwardingKept: standby);
         _bfd = new BfdDriver(_state, _bgp, _host, _loop, options.Keeper, options.BfdProcess);
+        _bgp.WatchWanted += _bfd.Add;
+        _bgp.WatchUnwanted += _bfd.Remove;
         _markers = new MarkerDriver(_state, _loop);
         _actions = new MigrationActions(_state, _tunnels, _slowPath.Resolve, _bgp.SetMoved, _markers, _slowPath.Stretched,
             _migrationChanges, _loop);
@@ -100,7 +103,8 @@ public sealed partial class PeRouter : IPeControl, IAsyncDisposable
         _migrations = new MigrationRunner(_state, _tunnels, _actions, _migrationChanges, serverProof, _store, _loop);
         _config = new ConfigApplier(_state, devices, _tunnels, _slowPath, _host, _bgp, _vpn, _bfd, _loop);
         _keeper = new KeeperDriver(options.Keeper, _state, _slowPath, _bgp, _loop);
-        _view = new PeView(_state, _tunnels, _slowPath, _bgp, _loop);
+        _devices = new DeviceWatch(_state, _loop);
+        _view = new PeView(_state, _tunnels, _slowPath, _bgp, _devices, _loop);
         _metrics = new PeMetrics(_state, _view, _actions, _bgp, _bfd, _keeper, _migrations, _slowPath, _config, _loop);
         _loop.Add(_state);
         _loop.Add(_slowPath);
@@ -114,6 +118,8 @@ public sealed partial class PeRouter : IPeControl, IAsyncDisposable
         _loop.Add((IWorkSource)_bfd);
         _loop.Add((ITimed)_bfd);
         _loop.Add(_keeper);
+        _loop.Add((IWorkSource)_devices);
+        _loop.Add((ITimed)_devices);
     }
 
     /// <summary>Its API; null where its configuration gives it none.</summary>
@@ -134,6 +140,7 @@ public sealed partial class PeRouter : IPeControl, IAsyncDisposable
             pe._config.ApplyAll(config);
             pe._migrations.Restore();
             pe._host.Start(config);
+            pe._devices.Start();
             pe._state.Workers.Start();
             pe._loop.Start();
             await pe._loop.RunAsync(() => pe._bgp.Start(config.Bgp));
@@ -224,7 +231,6 @@ public sealed partial class PeRouter : IPeControl, IAsyncDisposable
         if (PeSignal.TryParse(id, kind, request, out IReadOnlyList<ProblemError> errors) is not { } signal)
             throw new ProblemException(Problems.BadRequest(
                 $"{kind.ToString().ToLowerInvariant()} needs {errors.Count} thing{(errors.Count == 1 ? "" : "s")} put right", errors));
-        _ = signal.Prefixes?.Texts;
         return await _migrations.SignalAsync(signal).WaitAsync(cancel);
     }
 
@@ -247,6 +253,7 @@ public sealed partial class PeRouter : IPeControl, IAsyncDisposable
         if (_api is not null) await _api.DisposeAsync();
         _meters?.Dispose();
         _store.Dispose();
+        _devices.Dispose();
         _loop.Dispose();
         _bfd.Dispose();
         _bgp.Dispose();

@@ -164,7 +164,7 @@ internal static class LabCommand
 
     private static void Print(LabReport report)
     {
-        AnsiConsole.WriteLine($"lab {report.Name} ({report.TopologyFile}){(report.Ready ? "" : ", deploy not ended")}");
+        AnsiConsole.WriteLine($"lab {report.Name} ({report.TopologyFile}){(report.WhyNotReady is { } why ? $": {why}." : "")}");
         Table nodes = new Table().AddColumns("node", "kind", "state", "site", "management", "namespace", "processes");
         foreach (NodeReport node in report.Nodes)
             nodes.AddRow(new[] { node.Name, node.Kind, node.State, node.Site ?? "", node.Management ?? "", node.Namespace,

@@ -278,7 +278,8 @@ internal static class ShowCommand
         ["port", "kind", "device", "vrf", "up", "mtu", "mac", "addresses", "rx packets", "rx bytes", "tx packets", "tx bytes", "drops"],
         ports.Select(p => new[]
         {
-            p.Name, p.Kind, p.Device, p.Vrf, YesNo(p.Up), $"{p.Mtu}", p.Mac, string.Join('\n', p.Addresses),
+            p.Name, p.Kind, p.Device, p.Vrf, YesNo(p.Up),
+            p.DeviceMtu is { } device ? $"{p.Mtu} (device {device})" : $"{p.Mtu}", p.Mac, string.Join('\n', p.Addresses),
             $"{p.RxPackets}", $"{p.RxBytes}", $"{p.TxPackets}", $"{p.TxBytes}", $"{p.Drops}",
         }));
 

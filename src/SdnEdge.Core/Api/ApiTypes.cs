@@ -43,6 +43,7 @@ namespace SdnEdge.Core.Api;
 [JsonSerializable(typeof(IReadOnlyList<GroupInfo>))]
 [JsonSerializable(typeof(IReadOnlyList<MigrationStatus>))]
 [JsonSerializable(typeof(PeStateBody))]
+[JsonSerializable(typeof(IReadOnlyList<MovingPrefix>))]
 [JsonSerializable(typeof(IReadOnlyList<DampedInfo>))]
 [JsonSerializable(typeof(StoreNodeInfo))]
 [JsonSerializable(typeof(VolumeCheckInfo))]

@@ -293,7 +293,14 @@ public sealed record RedirectGroupInfo(
 /// <summary>A port and its counters.</summary>
 public sealed record PortInfo(
     string Name, string Kind, string Device, string Vrf, string Mac, int Mtu, bool Up, IReadOnlyList<string> Addresses,
-    long RxPackets, long RxBytes, long TxPackets, long TxBytes, long Drops);
+    long RxPackets, long RxBytes, long TxPackets, long TxBytes, long Drops)
+{
+    /// <summary>The MTU of the device, bytes, where it is not the port's and could not be made so; else null.</summary>
+    public int? DeviceMtu { get; init; }
+
+    /// <summary>How often somebody else has changed the MTU of the device since the PE started.</summary>
+    public long MtuChanges { get; init; }
+}
 
 /// <summary>A VRF.</summary>
 public sealed record VrfInfo(string Name, uint? Key, int RoutesV4, int RoutesV6)

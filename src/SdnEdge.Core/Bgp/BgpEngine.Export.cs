@@ -168,7 +168,8 @@ public sealed partial class BgpEngine
             && !ReferenceEquals(from?.Session, peer.Origin)
             && (!reflected || from!.ReflectorClient || peer.Origin.ReflectorClient)
             && !BgpExport.IsHeldBack(attributes, peer.External)
-            && RoleRules.MayAdvertise(peer.Role, attributes);
+            && RoleRules.MayAdvertise(peer.Role, attributes)
+            && peer.Settings.SiteOfOrigin?.IsOn(attributes) != true; // RFC 4364 7: never back to its site
         IAdjRibOut table = v4 ? peer.OutV4 : peer.OutV6;
         table.Set(prefix, may ? Told(peer, prefix, attributes!, reflected ? from : null, hop) : null);
         peer.Dirty |= table.Waiting > 0;
@@ -180,10 +181,14 @@ public sealed partial class BgpEngine
         PathAttributes told = reflectedFrom is not null
             ? _export.Reflected(attributes, reflectedFrom.PeerRouterId,
                 CanTell(peer, prefix.Family, hop!.Spec.Address) ? hop.Spec.Address : default)
-            : _export.For(peer.External, attributes, RoleRules.AddsOtcOnEgress(peer.Role));
+            : _export.For(peer.External, ForPath(peer, attributes), RoleRules.AddsOtcOnEgress(peer.Role));
         if (hop is not null && KeepsHop(peer, prefix.Family, hop.Spec.Address)) told = _export.WithNextHop(told, hop.Spec.Address);
         return _editor.Edit(term, told, peer.External);
     }
+
+    private PathAttributes ForPath(BgpPeer peer, PathAttributes attributes) => peer.External
+        && peer.Settings is { AsOverride: true } or { RemovePrivateAs: true }
+        ? _export.Rewritten(attributes, peer.As, peer.Settings.AsOverride, peer.Settings.RemovePrivateAs) : attributes;
 
     /// <summary>RFC 4271 5.1.3: a third party's next hop, told to a peer that is on the same link; never the peer's own
     /// address.</summary>
@@ -215,6 +220,7 @@ internal sealed class BgpExport(BgpSpeakerSettings settings, AttributeTable tabl
     private readonly Dictionary<PathAttributes, PathAttributes> _external = [];
     private readonly Dictionary<PathAttributes, PathAttributes> _marked = [];
     private readonly Dictionary<(PathAttributes, uint, IpAddress), PathAttributes> _reflected = [];
+    private readonly Dictionary<(PathAttributes, uint, bool, bool), PathAttributes> _rewritten = [];
     private long _cached;
 
     private byte[] Path => field ??= new byte[BgpLimits.MaxExtended + BgpLimits.MaxMessage];
@@ -285,6 +291,7 @@ internal sealed class BgpExport(BgpSpeakerSettings settings, AttributeTable tabl
             _external.Clear();
             _marked.Clear();
             _reflected.Clear();
+            _rewritten.Clear();
             _cached = 0;
         }
 
@@ -320,6 +327,20 @@ internal sealed class BgpExport(BgpSpeakerSettings settings, AttributeTable tabl
         SetNextHop(nextHop);
         PathAttributes made = table.Intern(_builder.Build());
         _reflected.Add((attributes, 0, nextHop), made);
+        return made;
+    }
+
+    /// <summary>The attributes with the path as one peer is to see it, before our AS goes in front (see
+    /// <see cref="AsPath.Rewrite"/>).</summary>
+    public PathAttributes Rewritten(PathAttributes attributes, uint peerAs, bool replace, bool withoutPrivate)
+    {
+        if (_rewritten.TryGetValue((attributes, peerAs, replace, withoutPrivate), out PathAttributes? known)) return known;
+        if (_rewritten.Count >= CacheLimit) _rewritten.Clear();
+        ReadOnlySpan<byte> path = attributes.Find(AttributeCode.AsPath);
+        int length = AsPath.Rewrite(path, peerAs, replace ? settings.As : null, withoutPrivate, Path);
+        PathAttributes made = path.SequenceEqual(Path.AsSpan(0, length)) ? attributes : table.Intern(
+            _builder.Load(attributes).Set(AttributeFlags.Transitive, AttributeCode.AsPath, Path.AsSpan(0, length)).Build());
+        _rewritten.Add((attributes, peerAs, replace, withoutPrivate), made);
         return made;
     }
 

@@ -102,12 +102,22 @@ internal static class BgpConfigReader
             Role = item.Choice("role", BgpRole.None, ("provider", BgpRole.Provider), ("route-server", BgpRole.RouteServer),
                 ("route-server-client", BgpRole.RouteServerClient), ("customer", BgpRole.Customer), ("peer", BgpRole.Peer)),
             StrictRole = item.Flag("strictRole", false),
+            AsOverride = item.Flag("asOverride", false),
+            AllowAsIn = (int)item.Number("allowAsIn", 0, 10, 0),
+            RemovePrivateAs = item.Flag("removePrivateAs", false),
+            SiteOfOrigin = ReadSite(item),
             Password = ReadPassword(item, "password"),
             Ao = ReadAo(item),
             TtlSecurity = (int?)item.OptionalNumber("ttlSecurity", 1, 254),
             Multihop = (int?)item.OptionalNumber("multihop", 2, 255),
             Shutdown = ReadShutdown(item),
         };
+        foreach ((string key, bool set) in (ReadOnlySpan<(string, bool)>)[("asOverride", peer.AsOverride),
+            ("removePrivateAs", peer.RemovePrivateAs), ("siteOfOrigin", peer.SiteOfOrigin is not null)])
+        {
+            if (set && peerAs == ownAs) item.Error(key, "is for eBGP, and the peer is of our AS; take it out");
+        }
+
         if (peer.Ao is not null && peer.Password is not null) item.Error("tcpAo",
             "cannot stand beside password, which is for TCP-MD5; keep one of them");
         if (peer.TtlSecurity is not null && peer.Multihop is not null)
@@ -142,6 +152,14 @@ internal static class BgpConfigReader
                 item.Error(key, $"'{name}' is no policy; write one of {string.Join(", ", known)}{MapReader.DidYouMean(name, known)}");
                 return null;
         }
+    }
+
+    private static BgpCommunity? ReadSite(MapReader item)
+    {
+        if (item.Text("siteOfOrigin", example: "\"65000:7\"") is not { } text) return null;
+        if (BgpCommunity.TryParse($"soo:{text}", out BgpCommunity site)) return site;
+        item.Error("siteOfOrigin", $"'{text}' is no site of origin; write it as \"65000:7\" or \"10.255.0.1:7\"");
+        return null;
     }
 
     private static BgpAoKey? ReadAo(MapReader item)

@@ -15,7 +15,6 @@ public readonly record struct MovedPrefix(IpPrefix Prefix, string Port, IpAddres
 public sealed class PrefixSet : IReadOnlyList<MovedPrefix>, IEquatable<PrefixSet>
 {
     private readonly MovedPrefix[] _list;
-    private MovingPrefix[]? _texts;
 
     /// <summary>Makes a set.</summary>
     public PrefixSet(IEnumerable<MovedPrefix> prefixes) => _list = [.. prefixes];
@@ -26,9 +25,8 @@ public sealed class PrefixSet : IReadOnlyList<MovedPrefix>, IEquatable<PrefixSet
     /// <inheritdoc/>
     public int Count => _list.Length;
 
-    /// <summary>As the API and the state file have it. Made once.</summary>
-    public IReadOnlyList<MovingPrefix> Texts
-        => _texts ??= [.. _list.Select(p => new MovingPrefix(p.Prefix.ToString(), p.Port, p.NextHop?.ToString()))];
+    /// <summary>As the API has it. Each text is made when it is read, by whoever reads it.</summary>
+    public IReadOnlyList<MovingPrefix> Texts => new TextList(_list);
 
     /// <inheritdoc/>
     public MovedPrefix this[int index] => _list[index];
@@ -36,8 +34,15 @@ public sealed class PrefixSet : IReadOnlyList<MovedPrefix>, IEquatable<PrefixSet
     /// <summary>Reads what <see cref="SignalChecks"/> has found good.</summary>
     /// <exception cref="FormatException">It is not.</exception>
     public static PrefixSet Parse(IEnumerable<MovingPrefix> texts)
-        => new(texts.Select(t =>
-            new MovedPrefix(IpPrefix.Parse(t.Prefix), t.Port ?? "", t.NextHop is { } hop ? IpAddress.Parse(hop) : null)));
+    {
+        // Of equal names one is kept: very many prefixes mostly are behind one port.
+        string port = "";
+        return new(texts.Select(t =>
+        {
+            if (t.Port != port) port = t.Port ?? "";
+            return new MovedPrefix(IpPrefix.Parse(t.Prefix), port, t.NextHop is { } hop ? IpAddress.Parse(hop) : null);
+        }));
+    }
 
     /// <inheritdoc/>
     public bool Equals(PrefixSet? other)
@@ -53,4 +58,25 @@ public sealed class PrefixSet : IReadOnlyList<MovedPrefix>, IEquatable<PrefixSet
     public IEnumerator<MovedPrefix> GetEnumerator() => ((IEnumerable<MovedPrefix>)_list).GetEnumerator();
 
     IEnumerator IEnumerable.GetEnumerator() => _list.GetEnumerator();
+
+    private sealed class TextList(MovedPrefix[] list) : IReadOnlyList<MovingPrefix>
+    {
+        public int Count => list.Length;
+
+        public MovingPrefix this[int index]
+        {
+            get
+            {
+                ref readonly MovedPrefix moved = ref list[index];
+                return new MovingPrefix(moved.Prefix.ToString(), moved.Port, moved.NextHop?.ToString());
+            }
+        }
+
+        public IEnumerator<MovingPrefix> GetEnumerator()
+        {
+            for (int i = 0; i < list.Length; i++) yield return this[i];
+        }
+
+        IEnumerator IEnumerable.GetEnumerator() => GetEnumerator();
+    }
 }

@@ -27,13 +27,7 @@ public sealed partial class PeMigrationFsm
                     then.ChangedAtNs);
                 migrations.Add(new KeptMigration(then, [.. entry.Done.Values.Where(r => r.Signal != underway.Signal), reply]));
                 if (then.IsOver) ended.Add(then.Id);
-                if (!ChangesRecords(then)) continue;
-                for (int i = 0; i < entry.Known.Length; i++)
-                {
-                    Known known = entry.Known[i];
-                    PrefixRecord record = RecordAfter(entry, then, then.Prefixes[i], known);
-                    if (!ReferenceEquals(record, known.Record)) records[known.Index] = record;
-                }
+                foreach ((Known known, PrefixRecord record) in RecordsAfter(entry, then)) records[known.Index] = record;
             }
             else if (entry.Migration.State != PeMigrationState.Idle)
             {

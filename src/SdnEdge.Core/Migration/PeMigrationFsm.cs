@@ -218,9 +218,12 @@ public sealed partial class PeMigrationFsm
             return Refuse(null, PeRefusalReason.BadRequest, $"prepare of '{id}' names what this PE does not have", unknown);
         string vrf = signal.Vrf ?? DefaultVrf;
         PrefixSet prefixes = signal.Prefixes!;
-        foreach (MovedPrefix moved in prefixes)
+        var all = new Known?[prefixes.Count];
+        for (int i = 0; i < all.Length; i++)
         {
+            MovedPrefix moved = prefixes[i];
             if (!_prefixes.TryGetValue((vrf, moved.Prefix), out Known? known)) continue;
+            all[i] = known;
             if (signal.Epoch < known.Record.Epoch)
                 return Refuse(null, PeRefusalReason.StaleEpoch,
                     $"prepare of '{id}' is refused: epoch {signal.Epoch} is older than {known.Record.Epoch}, the highest seen for "
@@ -244,7 +247,9 @@ public sealed partial class PeMigrationFsm
             signal.TunnelKey!.Value, signal.Hold ?? new HoldOptions(), null, TunnelUp: false, Drained: role == MigrationRole.Source, now,
                 signal.Order, KeepBackMs: signal.KeepBackMs);
         PeMigration after = migration with { State = PeMigrationState.Prepared };
-        var entry = new Entry(migration, KnownOf(vrf, prefixes)) { Underway = new Underway(SignalKind.Prepare, after, IsKept: false) };
+        _prefixes.EnsureCapacity(_prefixes.Count + all.Count(k => k is null));
+        for (int i = 0; i < all.Length; i++) all[i] ??= KnownOf(vrf, prefixes[i].Prefix);
+        var entry = new Entry(migration, all!) { Underway = new Underway(SignalKind.Prepare, after, IsKept: false) };
         _entries[id] = entry;
         foreach (Known known in entry.Known)
         {
@@ -450,24 +455,39 @@ public sealed partial class PeMigrationFsm
         || after.IsOver;
 
     // The record of a prefix once a migration of it is as given: where the servers are, or how it ended.
-    private static PrefixRecord RecordAfter(Entry entry, PeMigration after, MovedPrefix moved, Known known) => after.State switch
+    private static PrefixRecord RecordAfter(Entry entry, PeMigration after, Known known, PrefixPlace? here) => after.State switch
     {
-        PeMigrationState.Advertised => known.Record with
-        {
-            Place = new PrefixPlace(true, moved.Port, moved.NextHop?.ToString(), after.LocalPref ?? DefaultLocalPref,
-                after.Move ?? after.Epoch),
-        },
+        PeMigrationState.Advertised => known.Record with { Place = here },
         PeMigrationState.Withdrawn => known.Record with { Place = PrefixPlace.Away },
         _ when after.IsOver && (known.Owner is null || known.Owner == entry) && known.Record.Epoch <= after.Epoch
             => known.Record with { Last = after.Id, Ended = after.State },
         _ => known.Record,
     };
 
+    // The same, for all its prefixes; where nothing changes, none.
+    private static IEnumerable<(Known Known, PrefixRecord Record)> RecordsAfter(Entry entry, PeMigration after)
+    {
+        if (!ChangesRecords(after)) yield break;
+        PrefixPlace? here = null;
+        MovedPrefix of = default;
+        for (int i = 0; i < entry.Known.Length; i++)
+        {
+            // Prefixes beside one another mostly share a port, and then a place.
+            MovedPrefix moved = after.Prefixes[i];
+            if (after.State == PeMigrationState.Advertised && (here is null || moved.Port != of.Port || moved.NextHop != of.NextHop))
+            {
+                here = new PrefixPlace(true, moved.Port, moved.NextHop?.ToString(), after.LocalPref ?? DefaultLocalPref,
+                    after.Move ?? after.Epoch);
+                of = moved;
+            }
+
+            yield return (entry.Known[i], RecordAfter(entry, after, entry.Known[i], here));
+        }
+    }
+
     private static void Place(Entry entry)
     {
-        if (!ChangesRecords(entry.Migration)) return;
-        for (int i = 0; i < entry.Known.Length; i++)
-            entry.Known[i].Record = RecordAfter(entry, entry.Migration, entry.Migration.Prefixes[i], entry.Known[i]);
+        foreach ((Known known, PrefixRecord record) in RecordsAfter(entry, entry.Migration)) known.Record = record;
     }
 
     // The prefixes belong to nobody now, and know how their last migration ended.

@@ -23,7 +23,7 @@ public sealed record PrefixPlace(bool IsHere, string? Port = null, string? NextH
 /// <param name="Last">The last migration that ended here; null: none has.</param>
 /// <param name="Ended">How it ended: torn down or aborted.</param>
 /// <param name="Place">Where the servers are; null: as the configuration has it.</param>
-public sealed record PrefixRecord(
+public readonly record struct PrefixRecord(
     string Vrf, IpPrefix Prefix, long Epoch = 0, string By = "", string? Last = null, PeMigrationState? Ended = null,
         PrefixPlace? Place = null);
 

@@ -1,7 +1,10 @@
+using System.Buffers;
 using System.Globalization;
+using System.Runtime.InteropServices;
 using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
+using System.Text.Json.Serialization;
 using System.Text.Json.Serialization.Metadata;
 using SdnEdge.Core.Api;
 using SdnEdge.Core.Wire;
@@ -28,17 +31,61 @@ public static class PeStateFile
     /// <param name="node">Name of the PE.</param>
     public static byte[] Write(PeSnapshot snapshot, string node)
     {
+        var bytes = new ArrayBufferWriter<byte>();
+        return Write(snapshot, node, bytes).ToArray();
+    }
+
+    /// <summary>The bytes of a snapshot, in a buffer that may be used again for the next one: with very many prefixes they are some
+    /// megabytes.</summary>
+    /// <param name="snapshot">The snapshot.</param>
+    /// <param name="node">Name of the PE.</param>
+    /// <param name="into">The buffer; what it has is gone. The bytes are good until it is used again.</param>
+    public static ReadOnlySpan<byte> Write(PeSnapshot snapshot, string node, ArrayBufferWriter<byte> into)
+    {
         ArgumentNullException.ThrowIfNull(snapshot);
-        var body = new PeStateBody(node,
-            [.. snapshot.Migrations.Select(k => Text(k.Migration, k.Replies))],
-            [.. snapshot.Prefixes.GroupBy(r => r with { Prefix = default }).Select(g => new PeStatePrefixes(g.Key.Vrf, g.Key.Epoch,
-                g.Key.By, g.Key.Last, g.Key.Ended, g.Key.Place, [.. g.Select(r => r.Prefix.ToString())]))],
-            snapshot.Ended);
-        byte[] json = JsonSerializer.SerializeToUtf8Bytes(body,
-            (JsonTypeInfo<PeStateBody>)ApiJson.Options.GetTypeInfo(typeof(PeStateBody)));
-        byte[] line = Encoding.ASCII.GetBytes(string.Create(CultureInfo.InvariantCulture,
-            $"{Magic} {Version} {Convert.ToHexStringLower(SHA256.HashData(json))}\n"));
-        return [.. line, .. json];
+        ArgumentNullException.ThrowIfNull(into);
+        var body = new PeStateBody(node, [.. snapshot.Migrations.Select(k => Text(k.Migration, k.Replies))],
+            [.. SamePast(snapshot.Prefixes).Select(g => new PeStatePrefixes(g.Past.Vrf, g.Past.Epoch, g.Past.By, g.Past.Last, g.Past.Ended,
+                g.Past.Place, g.Prefixes))], snapshot.Ended);
+
+        // The line has the same length whatever its checksum, which comes last.
+        into.ResetWrittenCount();
+        into.Write(Line(new byte[SHA256.HashSizeInBytes]));
+        int line = into.WrittenCount;
+        using (var json = new Utf8JsonWriter(into)) JsonSerializer.Serialize(json, body, ApiJson.Options.For<PeStateBody>());
+        Span<byte> all = MemoryMarshal.AsMemory(into.WrittenMemory).Span;
+        Line(SHA256.HashData(all[line..])).CopyTo(all);
+        return all;
+    }
+
+    private static byte[] Line(byte[] checksum) => Encoding.ASCII.GetBytes(string.Create(CultureInfo.InvariantCulture,
+        $"{Magic} {Version} {Convert.ToHexStringLower(checksum)}\n"));
+
+    // Prefixes of which the same is known, together; those of a migration mostly follow one another.
+    private static List<(PrefixRecord Past, List<IpPrefix> Prefixes)> SamePast(IReadOnlyList<PrefixRecord> records)
+    {
+        var groups = new List<(PrefixRecord Past, List<IpPrefix> Prefixes)>();
+        var known = new Dictionary<PrefixRecord, List<IpPrefix>>();
+        PrefixRecord last = default;
+        List<IpPrefix> prefixes = [];
+        for (int i = 0; i < records.Count; i++)
+        {
+            PrefixRecord past = records[i] with { Prefix = default };
+            if (i == 0 || past != last)
+            {
+                if (!known.TryGetValue(past, out List<IpPrefix>? same))
+                {
+                    known.Add(past, same = []);
+                    groups.Add((past, same));
+                }
+
+                (last, prefixes) = (past, same);
+            }
+
+            prefixes.Add(records[i].Prefix);
+        }
+
+        return groups;
     }
 
     /// <summary>Reads a file; null when it cannot be trusted, with the reason in <paramref name="why"/>.</summary>
@@ -70,8 +117,8 @@ public static class PeStateFile
 
             return new PeSnapshot(
                 [.. body.Migrations.Select(m => new KeptMigration(Read(m), m.Replies))],
-                [.. body.Prefixes.SelectMany(g => g.Prefixes.Select(p => new PrefixRecord(g.Vrf, IpPrefix.Parse(p), g.Epoch, g.By, g.Last,
-                    g.Ended, g.Place)))],
+                [.. body.Prefixes.SelectMany(g => g.Prefixes.Select(p => new PrefixRecord(g.Vrf, p, g.Epoch, g.By, g.Last, g.Ended,
+                    g.Place)))],
                 body.Ended);
         }
         catch (Exception e) when (e is JsonException or FormatException or ArgumentNullException or NullReferenceException)
@@ -82,11 +129,11 @@ public static class PeStateFile
     }
 
     private static PeStateMigration Text(PeMigration m, IReadOnlyList<SignalReply> replies) => new(
-        m.Id, m.Role, m.State, m.Epoch, m.Vrf, m.Prefixes.Texts, m.Peer.IsNone ? null : m.Peer.ToString(), m.TunnelKey, m.Hold,
+        m.Id, m.Role, m.State, m.Epoch, m.Vrf, m.Prefixes, m.Peer.IsNone ? null : m.Peer.ToString(), m.TunnelKey, m.Hold,
             m.LocalPref, m.Drained, m.ChangedAtNs, m.Order, m.Move, replies, m.KeepBackMs);
 
     private static PeMigration Read(PeStateMigration m) => new(
-        m.Id, m.Role, m.State, m.Epoch, m.Vrf, PrefixSet.Parse(m.Prefixes), m.Peer is { } peer ? IpAddress.Parse(peer) : default,
+        m.Id, m.Role, m.State, m.Epoch, m.Vrf, m.Prefixes, m.Peer is { } peer ? IpAddress.Parse(peer) : default,
             m.TunnelKey, m.Hold, m.LocalPref,
         TunnelUp: false, m.Drained, m.ChangedAtNs, m.Order, m.Move, m.KeepBackMs);
 }
@@ -102,11 +149,60 @@ internal sealed record PeStateBody(
 
 /// <summary>A migration in the state file: see <see cref="PeMigration"/>.</summary>
 internal sealed record PeStateMigration(
-    string Id, MigrationRole Role, PeMigrationState State, long Epoch, string Vrf, IReadOnlyList<MovingPrefix> Prefixes, string? Peer,
-        uint TunnelKey, HoldOptions Hold,
+    string Id, MigrationRole Role, PeMigrationState State, long Epoch, string Vrf,
+    [property: JsonConverter(typeof(PrefixSetJson))] PrefixSet Prefixes, string? Peer, uint TunnelKey, HoldOptions Hold,
     uint? LocalPref, bool Drained, long ChangedAtNs, OrderOptions? Order, long? Move, IReadOnlyList<SignalReply> Replies,
     int KeepBackMs = 0);
 
 /// <summary>Prefixes in the state file: see <see cref="PrefixRecord"/>.</summary>
 internal sealed record PeStatePrefixes(
-    string Vrf, long Epoch, string By, string? Last, PeMigrationState? Ended, PrefixPlace? Place, IReadOnlyList<string> Prefixes);
+    string Vrf, long Epoch, string By, string? Last, PeMigrationState? Ended, PrefixPlace? Place,
+    [property: JsonConverter(typeof(PrefixListJson))] IReadOnlyList<IpPrefix> Prefixes);
+
+/// <summary>Prefixes as a list of texts; none of them is made an object of its own.</summary>
+internal sealed class PrefixListJson : JsonConverter<IReadOnlyList<IpPrefix>>
+{
+    /// <inheritdoc/>
+    public override IReadOnlyList<IpPrefix> Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options)
+    {
+        if (reader.TokenType != JsonTokenType.StartArray) throw new JsonException("a list of prefixes is wanted");
+        var prefixes = new List<IpPrefix>();
+        while (reader.Read() && reader.TokenType != JsonTokenType.EndArray) prefixes.Add(IpPrefix.Parse(reader.GetString()!));
+        return prefixes;
+    }
+
+    /// <inheritdoc/>
+    public override void Write(Utf8JsonWriter writer, IReadOnlyList<IpPrefix> value, JsonSerializerOptions options)
+    {
+        Span<char> text = stackalloc char[IpPrefix.MaxTextLength];
+        writer.WriteStartArray();
+        for (int i = 0; i < value.Count; i++) writer.WriteStringValue(text[..value[i].Format(text)]);
+        writer.WriteEndArray();
+    }
+}
+
+/// <summary>Moving prefixes as the API has them (<see cref="MovingPrefix"/>), without one of those for each.</summary>
+internal sealed class PrefixSetJson : JsonConverter<PrefixSet>
+{
+    /// <inheritdoc/>
+    public override PrefixSet Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options)
+        => PrefixSet.Parse(JsonSerializer.Deserialize(ref reader, options.For<IReadOnlyList<MovingPrefix>>())!);
+
+    /// <inheritdoc/>
+    public override void Write(Utf8JsonWriter writer, PrefixSet value, JsonSerializerOptions options)
+    {
+        Span<char> text = stackalloc char[IpPrefix.MaxTextLength];
+        writer.WriteStartArray();
+        for (int i = 0; i < value.Count; i++)
+        {
+            MovedPrefix moved = value[i];
+            writer.WriteStartObject();
+            writer.WriteString("prefix"u8, text[..moved.Prefix.Format(text)]);
+            writer.WriteString("port"u8, moved.Port);
+            if (moved.NextHop is { } hop) writer.WriteString("nextHop"u8, hop.ToString());
+            writer.WriteEndObject();
+        }
+
+        writer.WriteEndArray();
+    }
+}

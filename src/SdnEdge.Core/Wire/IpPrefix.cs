@@ -20,6 +20,9 @@ public readonly record struct IpPrefix : IComparable<IpPrefix>
     /// <summary>The network address.</summary>
     public IpAddress Address { get; }
 
+    /// <summary>Most characters of a prefix's text.</summary>
+    public const int MaxTextLength = 49;
+
     /// <summary>Number of significant bits.</summary>
     public byte Length { get; }
 
@@ -75,4 +78,17 @@ public readonly record struct IpPrefix : IComparable<IpPrefix>
 
     /// <summary>Text as <c>address/length</c>.</summary>
     public override string ToString() => string.Create(CultureInfo.InvariantCulture, $"{Address}/{Length}");
+
+    /// <summary>Writes what <see cref="ToString"/> gives, and returns how many characters it is.</summary>
+    /// <param name="into">Room for <see cref="MaxTextLength"/> characters.</param>
+    /// <exception cref="ArgumentException">There is no room.</exception>
+    public int Format(Span<char> into)
+    {
+        uint v4 = Address.V4;
+        int written;
+        bool done = Address.IsV4
+            ? into.TryWrite(CultureInfo.InvariantCulture, $"{v4 >> 24}.{(byte)(v4 >> 16)}.{(byte)(v4 >> 8)}.{(byte)v4}/{Length}", out written)
+            : into.TryWrite(CultureInfo.InvariantCulture, $"{Address}/{Length}", out written);
+        return done ? written : throw new ArgumentException($"{MaxTextLength} characters are needed", nameof(into));
+    }
 }

@@ -131,6 +131,10 @@ internal sealed partial class BgpDriver(PeState state, VpnDriver vpn, HostPort h
                 Families = peer.Vpn ? BgpFamilies.All : BgpFamilies.Both,
                 Role = peer.Role,
                 StrictRole = peer.StrictRole,
+                AsOverride = peer.AsOverride,
+                AllowAsIn = peer.AllowAsIn,
+                RemovePrivateAs = peer.RemovePrivateAs,
+                SiteOfOrigin = peer.SiteOfOrigin,
                 LimitV4 = peer.LimitV4,
                 LimitV6 = peer.LimitV6,
                 Password = peer.Password,
@@ -148,7 +152,7 @@ internal sealed partial class BgpDriver(PeState state, VpnDriver vpn, HostPort h
     public void SetPolicy(BgpPeerConfig peer)
     {
         if (peer.OnLink && _links.TryGetValue(peer.LinkPort!, out LinkPeer? link))
-            (link.Config, link.Found) = (peer, link.Found is { } found ? peer with { Address = found.Address } : null);
+            (link.Config, link.Found) = (peer, link.Found is { } found ? peer with { Address = found.Address, Bfd = found.Bfd } : null);
         if (SpeakerOf(peer.Vrf) is not { } speaker || speaker.Engine.Find(Found(peer).Key) is not { } known) return;
         speaker.Engine.SetPolicy(known, peer.ImportPolicy ?? Policy(peer.Import), peer.ExportPolicy ?? Policy(peer.Export));
         speaker.Flush();
@@ -163,7 +167,11 @@ internal sealed partial class BgpDriver(PeState state, VpnDriver vpn, HostPort h
         BgpPeerKey key = Found(config).Key;
         if (text is not null && speaker.Engine.Find(key) is { } peer) speaker.Engine.Shutdown(peer, text, loop.Now);
         if (speaker.RemovePeer(key, loop.Now) | config.OnLink) state.Events.Add(loop.Now, "bgp", config.Name, "removed");
-        if (config.OnLink && _links.Remove(config.LinkPort!, out LinkPeer? link) && link.End is { } end) speaker.Release(end);
+        if (config.OnLink && _links.Remove(config.LinkPort!, out LinkPeer? link))
+        {
+            if (link.Found?.Bfd is { } watched) WatchUnwanted?.Invoke(watched);
+            if (link.End is { } end) speaker.Release(end);
+        }
 
         if (config.Vrf == NodeConfig.DefaultVrf || speaker.Engine.Peers.Count > 0
             || _links.Values.Any(l => l.Config.Vrf == config.Vrf)) return;

@@ -1,3 +1,4 @@
+using System.Buffers;
 using SdnEdge.Core.Api;
 using SdnEdge.Core.Migration;
 using SdnEdge.Linux;
@@ -18,6 +19,7 @@ internal sealed class MigrationStore : IDisposable
     private readonly SemaphoreSlim _wanted = new(0);
     private readonly List<Action<string?>> _waiting = [];
     private readonly Thread _thread;
+    private readonly ArrayBufferWriter<byte> _buffer = new();
     private PeSnapshot? _newest;
     private bool _stop, _started;
     private volatile StateFileInfo _info;
@@ -131,7 +133,7 @@ internal sealed class MigrationStore : IDisposable
     {
         try
         {
-            DurableFile.Replace(Path, PeStateFile.Write(snapshot, _node));
+            DurableFile.Replace(Path, PeStateFile.Write(snapshot, _node, _buffer));
             _info = new StateFileInfo(Path, "good");
             return null;
         }

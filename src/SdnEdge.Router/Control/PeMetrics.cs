@@ -33,6 +33,8 @@ internal sealed class PeMetrics(PeState state, PeView view, MigrationActions act
             Counter("sdnedge_port_dropped_packets_total", "Dropped packets that had come in on a port.", ports, p => p.Drops,
                 p => [("port", p.Name)]),
             Gauge("sdnedge_port_up", "1 when the port is up.", ports, p => p.Up ? 1 : 0, p => [("port", p.Name)]),
+            Counter("sdnedge_port_mtu_changes_total", "Times that somebody else changed the MTU of a port's device.", ports,
+                p => p.MtuChanges, p => [("port", p.Name)]),
             Counter("sdnedge_dropped_packets_total", "Dropped packets by reason.",
                 Enum.GetValues<DropReason>().Where(r => r != DropReason.None),
                 r => state.Plane.Drops(r), r => [("reason", PeView.Kebab(r))]),

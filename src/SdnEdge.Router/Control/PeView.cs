@@ -10,7 +10,8 @@ using SdnEdge.Web;
 namespace SdnEdge.Router.Control;
 
 /// <summary>What the API shows of the PE, as its records. Reads only; runs on the control loop.</summary>
-internal sealed class PeView(PeState state, TunnelKeeper tunnels, SlowPathDriver slowPath, BgpDriver bgp, ControlLoop loop)
+internal sealed class PeView(PeState state, TunnelKeeper tunnels, SlowPathDriver slowPath, BgpDriver bgp, DeviceWatch devices,
+    ControlLoop loop)
 {
     private static readonly CommunityKind[] CommunityKinds = Enum.GetValues<CommunityKind>();
 
@@ -146,13 +147,17 @@ internal sealed class PeView(PeState state, TunnelKeeper tunnels, SlowPathDriver
     public static string Kebab<T>(T value)
         where T : struct, Enum => System.Text.Json.JsonNamingPolicy.KebabCaseLower.ConvertName(value.ToString());
 
-    private static PortInfo Port(PortState port)
+    private PortInfo Port(PortState port)
     {
         PortEntry e = port.Entry;
         string kind = e.IsHost ? "host" : port.Device is Linux.TapPort ? "tap"
             : port.Device.GetType().Name.Replace("Port", "", StringComparison.Ordinal).ToLowerInvariant();
         return new PortInfo(port.Config.Name, kind, port.Config.Device, e.Vrf.Name, e.Mac.ToString(), e.Mtu, e.Up && !port.Device.IsGone,
-            [.. e.Addresses.Select(a => $"{a.Address}/{a.PrefixLength}")], e.RxPackets, e.RxBytes, e.TxPackets, e.TxBytes, e.Drops);
+            [.. e.Addresses.Select(a => $"{a.Address}/{a.PrefixLength}")], e.RxPackets, e.RxBytes, e.TxPackets, e.TxBytes, e.Drops)
+        {
+            DeviceMtu = devices.DeviceMtu(port.Config.Name),
+            MtuChanges = devices.Changes(port.Config.Name),
+        };
     }
 
     private static (string Action, string? Hop, string? Port, string? Mac) Describe(ForwardingDecision decision, IpAddress? destination)

@@ -7,7 +7,8 @@ namespace SdnEdge.Router.Control;
 /// <summary>
 /// Tunnels and their probes. A migration's tunnel is down until a full-size probe has come back; a configured one takes packets from
 /// the start and follows its probe once the far end has answered one, because not every far end does. What a path carries is found by
-/// the probes, and by what routers on the way say.
+/// the probes, and by what routers on the way say. That is a property of the outer path: a tunnel that is not probed (VPN routes') takes what
+/// a probed one between the same ends finds.
 /// </summary>
 internal sealed class TunnelKeeper(PeState state, ControlLoop loop) : ITimed
 {
@@ -76,7 +77,8 @@ internal sealed class TunnelKeeper(PeState state, ControlLoop loop) : ITimed
     }
 
     /// <summary>
-    /// Adds a tunnel of VPN routes: up at once, and not probed, since its routes go when the core has no way to the far end.
+    /// Adds a tunnel of VPN routes: up at once, and not probed, since its routes go when the core has no way to the far end. What its path
+    /// carries a tunnel says that is probed and has the same ends, where there is one.
     /// </summary>
     /// <param name="name">Name.</param>
     /// <param name="vrf">VRF of what comes out.</param>
@@ -88,6 +90,7 @@ internal sealed class TunnelKeeper(PeState state, ControlLoop loop) : ITimed
         IpAddress local = state.Config.Loopbacks.First(l => l.Family == peer.Family);
         Kept kept = Add(new TunnelOptions(name, local, peer, key) { Ttl = 255, SendOnly = sendOnly }, vrf);
         kept.Up = kept.Tunnel.Up = true;
+        FollowPath(kept, loop.Now);
         state.RefreshHops();
     }
 
@@ -109,6 +112,7 @@ internal sealed class TunnelKeeper(PeState state, ControlLoop loop) : ITimed
         state.Plane.RemoveTunnel(kept.Tunnel);
         state.Workers.Grace();
         state.Events.Add(loop.Now, "tunnel", name, "removed");
+        if (kept.Probe is not null) Bequeath(kept, loop.Now);
     }
 
     /// <summary>A reply to a probe, of whichever tunnel.</summary>
@@ -134,12 +138,19 @@ internal sealed class TunnelKeeper(PeState state, ControlLoop loop) : ITimed
             TunnelOptions o = tunnel.Options;
             bool quotesKey = o is { Encapsulation: Core.Forwarding.TunnelEncapsulation.Gre, Checksum: false };
             if (o.Remote != said.Address || o.Local != said.Source || said.IsUdp == quotesKey || (quotesKey && said.Key != o.Key)) continue;
-            int inside = said.Mtu - tunnel.HeaderBytes;
-            if (LinkMtuOf(tunnel) is { } link && inside >= link) continue;
+            if (LinkMtuOf(tunnel) is { } link && said.Mtu - tunnel.HeaderBytes >= link) continue;
             kept.SaidBy = said.SaidBy;
-            if (kept.Probe is { IsUp: true } probe) probe.Path.Told(inside, now);
-            else (kept.Told, kept.ToldUntil) = (said.Mtu, now + PathMtuSearch.RaiseAfterNs);
-            FollowPath(kept, now);
+            if (ProberOf(kept) is not { Probe: { IsUp: true } probe } prober)
+            {
+                (kept.Told, kept.ToldUntil) = (said.Mtu, now + PathMtuSearch.RaiseAfterNs);
+                FollowPath(kept, now);
+                continue;
+            }
+
+            probe.Path.Told(said.Mtu - prober.Tunnel.HeaderBytes, now);
+            prober.SaidBy = said.SaidBy;
+            FollowPath(prober, now);
+            FollowBeside(prober, now);
         }
     }
 
@@ -219,6 +230,7 @@ internal sealed class TunnelKeeper(PeState state, ControlLoop loop) : ITimed
     private void Follow(Kept kept, long now)
     {
         FollowPath(kept, now);
+        FollowBeside(kept, now);
         bool isRedirect = kept.Tunnel.Options.IsRedirect;
         bool up = kept.Probe!.IsUp && (!isRedirect || kept.HasAnswered || kept.Probe.CarriesAll);
         kept.HasAnswered |= up;
@@ -230,13 +242,42 @@ internal sealed class TunnelKeeper(PeState state, ControlLoop loop) : ITimed
         state.Steps.TunnelHealthChanged(kept.Tunnel.Name, up);
     }
 
+    // The tunnel whose probes say what this one's path carries: itself, or another between the same ends; null: nobody probes.
+    private Kept? ProberOf(Kept kept) => kept.Probe is not null ? kept
+        : _kept.Values.Where(k => k.Probe is not null && SameEnds(k, kept)).MaxBy(k => k.Probe!.IsUp);
+
+    // Tunnels that are not probed themselves.
+    private void FollowBeside(Kept prober, long now)
+    {
+        foreach (Kept other in _kept.Values)
+        {
+            if (other.Probe is null && SameEnds(other, prober)) FollowPath(other, now);
+        }
+    }
+
+    // What it found holds on for a while where nobody else probes, as what a router says.
+    private void Bequeath(Kept gone, long now)
+    {
+        foreach (Kept other in _kept.Values)
+        {
+            if (other.Probe is not null || !SameEnds(other, gone)) continue;
+            if (other.Tunnel.PathMtu > 0 && ProberOf(other) is null)
+                (other.Told, other.ToldUntil) = (other.Tunnel.PathMtu, now + PathMtuSearch.RaiseAfterNs);
+            FollowPath(other, now);
+        }
+    }
+
+    private static bool SameEnds(Kept one, Kept other) => one.Tunnel.Options.Remote == other.Tunnel.Options.Remote
+        && one.Tunnel.Options.Local == other.Tunnel.Options.Local;
+
     // While nothing comes back, what was known of the path is kept.
     private void FollowPath(Kept kept, long now)
     {
         Tunnel tunnel = kept.Tunnel;
-        PathMtuSearch? path = kept.Probe is { IsUp: true } probe ? probe.Path : null;
-        if (kept.Probe is not null && path is null && kept.Told == 0 && tunnel.PathMtu > 0) return;
-        int mtu = path is { Limit: > 0 and int inside } ? inside + tunnel.HeaderBytes : 0;
+        Kept? prober = ProberOf(kept);
+        PathMtuSearch? path = prober?.Probe is { IsUp: true } probe ? probe.Path : null;
+        if (prober is not null && path is null && kept.Told == 0 && tunnel.PathMtu > 0) return;
+        int mtu = path is { Limit: > 0 and int inside } ? inside + prober!.Tunnel.HeaderBytes : 0;
         if (kept.Told > 0) mtu = mtu == 0 ? kept.Told : Math.Min(mtu, kept.Told);
         int before = tunnel.PathMtu;
         tunnel.PathMtu = mtu;

@@ -101,4 +101,29 @@ public class FlushMarkersTests
                 .Set(transitive, AttributeCode.ExtendedCommunities, MoveTag.ToCommunity(tag)).Build());
         Assert.Equal(tag, route.MoveTag);
     }
+
+    [Fact]
+    public void Prefixes_that_left_their_paths_by_one_store_are_counted_over_their_paths_and_not_again_by_their_names()
+    {
+        var markers = new FlushMarkers();
+        object other = new();
+        IpAddress to = IpAddress.Parse("10.1.1.10");
+        markers.MovedTogether(7, IpFamily.V4, 2, to, OldPath, 1000);
+        markers.MovedTogether(7, IpFamily.V4, 5, to, other, 1000);
+        markers.MovedTogether(7, IpFamily.V6, 1, IpAddress.Parse("fd00::1"), null, 1000);
+        var due = new List<MarkerToSend>();
+        markers.Due(1000, due);
+        Assert.Equal([(OldPath, 2u, false), (other, 5u, false), (null, 1u, true)],
+            due.Select(d => (d.Way, d.Marker.Moved, (d.Marker.Flags & FlushMarkerFlags.NoOldPath) != 0)));
+        due.Clear();
+        markers.Due(long.MaxValue, due);
+        Assert.Equal(6, due.Count);
+
+        // The same again (an attempt that was made anew), and one of them by its route.
+        markers.MovedTogether(7, IpFamily.V4, 5, to, other, 2000);
+        markers.Moved(7, [IpPrefix.Parse("10.1.1.10/32")], OldPath, 2000);
+        Assert.Equal(long.MaxValue, markers.NextDeadline);
+        markers.MovedTogether(7, IpFamily.V4, 6, to, other, 3000);
+        Assert.Equal(3000, markers.NextDeadline);
+    }
 }

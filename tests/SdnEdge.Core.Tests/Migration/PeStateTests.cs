@@ -104,6 +104,40 @@ public sealed class PeStateTests
     }
 
     [Fact]
+    public void A_file_has_every_prefix_with_what_is_known_of_it_also_in_a_buffer_that_had_a_larger_one()
+    {
+        IpAddress hop = IpAddress.Parse("10.1.1.7");
+        var moving = new PrefixSet([
+            new(IpPrefix.Parse("10.1.1.10/32"), "dc"), new(IpPrefix.Parse("2001:db8:0:1::/64"), "dc", IpAddress.Parse("fe80::1")),
+            new(IpPrefix.Parse("0.0.0.0/0"), "other", hop), new(IpPrefix.Parse("255.255.255.255/32"), ""),
+            new(IpPrefix.Parse("ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255/128"), "dc")]);
+        var migration = new PeMigration("m", MigrationRole.Target, PeMigrationState.Advertised, 3, "default", moving,
+            IpAddress.Parse("10.255.0.1"), 7, new HoldOptions(), 200, TunnelUp: false, Drained: true, 5);
+        var here = new PrefixPlace(true, "dc", hop.ToString(), 200, 3);
+        var records = moving.Select((p, i) => new PrefixRecord("default", p.Prefix, i % 2, "m", Place: i < 3 ? here : null)).ToArray();
+        var snapshot = new PeSnapshot([new KeptMigration(migration, [])], records, []);
+        var buffer = new System.Buffers.ArrayBufferWriter<byte>();
+        PeStateFile.Write(new PeSnapshot(snapshot.Migrations, [.. records, .. records.Select(r => r with { Vrf = "red" })], ["x"]), "pe-a",
+            buffer);
+        byte[] bytes = PeStateFile.Write(snapshot, "pe-a", buffer).ToArray();
+        Assert.Equal(PeStateFile.Write(snapshot, "pe-a"), bytes);
+        PeSnapshot read = PeStateFile.Read(bytes, "pe-a", out string why)!;
+        Assert.Equal("", why);
+        Assert.Equal(records.OrderBy(r => r.Prefix), read.Prefixes.OrderBy(r => r.Prefix));
+        Assert.Equal(migration with { Hold = Assert.Single(read.Migrations).Migration.Hold }, read.Migrations[0].Migration);
+        Assert.Equal(moving.Texts, read.Migrations[0].Migration.Prefixes.Texts);
+        Assert.Equal(new MovingPrefix("0.0.0.0/0", "other", "10.1.1.7"), moving.Texts[2]);
+
+        // As every version has written it.
+        string text = Encoding.UTF8.GetString(bytes);
+        Assert.Contains("""{"prefix":"2001:db8:0:1::/64","port":"dc","nextHop":"fe80::1"}""", text, StringComparison.Ordinal);
+        Assert.Contains("""{"prefix":"255.255.255.255/32","port":""}""", text, StringComparison.Ordinal);
+        Assert.Contains("""
+            "prefixes":["10.1.1.10/32","0.0.0.0/0"]
+            """, text, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void A_file_that_cannot_be_trusted_is_not_read_in_part()
     {
         byte[] good = PeStateFile.Write(Source(SignalKind.Prepare).Save(), "pe-a");
