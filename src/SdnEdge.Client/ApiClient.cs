@@ -99,7 +99,8 @@ public abstract class ApiClient : IDisposable
     /// <summary>The endpoint that a user's text means; the name is that of the socket's file, or the host.</summary>
     public static ApiEndpoint EndpointFor(string api, ClientIdentity? identity = null)
     {
-        ArgumentException.ThrowIfNullOrEmpty(api);
+        ArgumentNullException.ThrowIfNull(api);
+        if (api.Length == 0) throw new ArgumentException("'' is no address of an API; write a socket's path or https://HOST:PORT/");
         string name = Uri.TryCreate(api, UriKind.Absolute, out Uri? uri) && uri.Scheme == Uri.UriSchemeHttps ? uri.Host
             : Path.GetFileNameWithoutExtension(api);
         return new ApiEndpoint(name, api, identity);

@@ -316,6 +316,19 @@ public sealed class LabDeployTests
         Assert.True(await LabRunner.DestroyAsync(instance.Name, instance.StateRoot));
     }
 
+    // A name with a space in it made a namespace of its first word, and left that.
+    [RootTheory]
+    [InlineData("a b")]
+    [InlineData("../x")]
+    [InlineData("")]
+    public async Task A_lab_gets_no_name_that_no_namespace_can_have(string name)
+    {
+        await using var instance = LabInstance.Of(TwoHosts);
+        LabException e = await Assert.ThrowsAsync<LabException>(() => instance.DeployAsync(instance.Options with { Name = name }));
+        Assert.Contains($"'{name}' cannot name a namespace; use up to 40 letters", e.Message, StringComparison.Ordinal);
+        Assert.Empty(instance.Residue());
+    }
+
     // What is there is not gone because somebody else may not see it.
     [RootFact]
     public async Task Without_root_every_command_says_that_it_needs_it()

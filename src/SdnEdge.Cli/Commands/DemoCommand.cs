@@ -110,6 +110,15 @@ internal static class DemoCommand
 
             if (parse.GetValue(compare) && !guest) return Fail("--compare moves a virtual machine a second time; not with --vm stand-in");
 
+            try
+            {
+                parse.GetValue(folder)!.Create();
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+            {
+                return Fail($"--out {parse.GetValue(folder)}: no report can be written there: {e.Message}");
+            }
+
             using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancel);
             limit.CancelAfter(most);
             var view = new DemoView(DemoView.NewConsole());

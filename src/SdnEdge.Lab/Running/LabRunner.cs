@@ -29,7 +29,8 @@ public static class LabRunner
     {
         options ??= new LabOptions();
         LabTopology lab = TopologyLoader.Load(topologyFile);
-        if (options.Name is { } name) lab = lab with { Name = name };
+        if (options.Name is { } name)
+            lab = TopologyLoader.WhyNoName(name) is { } no ? throw new LabException($"--name: {no}.") : lab with { Name = name };
         if (options.RttMs is { } rtt)
             lab = rtt is >= 0 and <= 60_000 ? lab.WithRtt(rtt)
                 : throw new LabException($"a round-trip time of {rtt} ms cannot be; give 0 to 60000.");

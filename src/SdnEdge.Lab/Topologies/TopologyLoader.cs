@@ -319,6 +319,13 @@ public static partial class TopologyLoader
 
     private static string NoSuchKind(string word) => $"there is no kind '{word}'; write one of {Kinds}";
 
+    /// <summary>Null: a lab or a node may have this name. Else why not.</summary>
+    public static string? WhyNoName(string name)
+    {
+        ArgumentNullException.ThrowIfNull(name);
+        return NamePattern().IsMatch(name) ? null : NoName(name);
+    }
+
     private static string NoName(string name) => $"'{name}' cannot name a namespace; use up to 40 letters, digits, '-', '_' and '.'";
 
     [GeneratedRegex(@"\$\{(?<name>[A-Za-z_][A-Za-z0-9_]*)((?<how>:?[=-])(?<default>[^}]*))?\}", RegexOptions.ExplicitCapture)]
