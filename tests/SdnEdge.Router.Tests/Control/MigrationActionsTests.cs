@@ -217,6 +217,10 @@ public sealed class MigrationActionsTests
         {
         }
 
+        public void RouterHeard(string port, IpAddress address, long now)
+        {
+        }
+
         public void Reconfigured(string vrf, IpPrefix prefix)
         {
         }
