@@ -13,6 +13,8 @@ public enum AdvertiseSources
     Connected = 1,
     /// <summary>Static routes.</summary>
     Static = 2,
+    /// <summary>Loopbacks.</summary>
+    Loopbacks = 4,
 }
 
 /// <summary>BGP.</summary>

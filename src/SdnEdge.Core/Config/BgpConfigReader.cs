@@ -9,6 +9,13 @@ internal static class BgpConfigReader
 {
     private const int MaxLimit = 100_000_000;
 
+    private static readonly OrderedDictionary<string, AdvertiseSources> AdvertiseWords = new()
+    {
+        ["connected"] = AdvertiseSources.Connected,
+        ["static"] = AdvertiseSources.Static,
+        ["loopbacks"] = AdvertiseSources.Loopbacks,
+    };
+
     public static BgpConfig Read(MapReader node, NodeConfig soFar, Dictionary<object, MapReader> places)
     {
         if (node.Map("bgp") is not { } bgp) return new BgpConfig();
@@ -26,10 +33,9 @@ internal static class BgpConfigReader
         AdvertiseSources sources = AdvertiseSources.None;
         foreach ((YamlText item, string path) in bgp.Texts("advertise"))
         {
-            if (item.Text == "connected") sources |= AdvertiseSources.Connected;
-            else if (item.Text == "static") sources |= AdvertiseSources.Static;
-            else bgp.Errors.Add(item, path,
-                $"'{item.Text}' is not known; write connected or static{MapReader.DidYouMean(item.Text, ["connected", "static"])}");
+            if (AdvertiseWords.TryGetValue(item.Text, out AdvertiseSources source)) sources |= source;
+            else bgp.Errors.Add(item, path, $"'{item.Text}' is not known; write {string.Join(", ", AdvertiseWords.Keys)}"
+                + MapReader.DidYouMean(item.Text, AdvertiseWords.Keys));
         }
 
         var config = new BgpConfig
@@ -146,7 +152,10 @@ internal static class BgpConfigReader
             case null: return null;
             case "all": return true;
             case "none": return false;
-            case { } name when policies.TryGetValue(name, out policy): return null;
+            case { } name when policies.TryGetValue(name, out policy):
+                if (key == "import" && policy.AsksForOwn) item.Error(key, $"policy '{name}' asks for our own routes (own or leaving), and a "
+                    + "peer tells none of these; write a policy of its own for import");
+                return null;
             case { } name:
                 string[] known = ["all", "none", .. policies.Keys];
                 item.Error(key, $"'{name}' is no policy; write one of {string.Join(", ", known)}{MapReader.DidYouMean(name, known)}");
