@@ -213,7 +213,10 @@ moves_guest() {
   case " $* " in
     *" --vm stand-in "*|*" --vm=stand-in "*|*" --help "*|*" -h "*) return 1 ;;
     *" --vm qemu "*|*" --vm=qemu "*|*-qemu.clab.yml*) return 0 ;;
-    *" -t "*|*" --topology "*|*" --topology="*) return 1 ;;
+    *" -t "*|*" --topology "*|*" --topology="*)
+      local topology
+      topology=$(sed -E 's/.* (-t|--topology)[ =]([^ ]+) .*/\2/' <<< " $* ")
+      [ -e "topologies/$topology-qemu.clab.yml" ] ;;
   esac
 }
 
@@ -320,7 +323,7 @@ command="${1:-}"
 case "$command" in
   build)  publish ;;
   demo)   need_sdk; need_root demo; install_packages "${LAB_PACKAGES[@]}"
-          case "$*" in *provider-frr*) install_packages frr bird2 ;; esac
+          case "$*" in *provider-frr*|*ce-switchover*) install_packages frr bird2 ;; esac
           if moves_guest "$@"; then install_packages "${GUEST_PACKAGES[@]}"; make_guest; fi
           case " $* " in *" --compare "*) install_packages socat ;; esac
           publish "$UNJUDGED"; exec artifacts/sdnedge demo "$@" ;;
