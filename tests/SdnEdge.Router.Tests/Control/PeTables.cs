@@ -115,6 +115,10 @@ internal sealed class PeTables : IPeSteps, IDisposable
     {
     }
 
+    public void RouterHeard(string port, IpAddress address, long now)
+    {
+    }
+
     public void Reconfigured(string vrf, IpPrefix prefix)
     {
     }
