@@ -74,6 +74,31 @@ public sealed class LabInterruptedTests
         Assert.False(await LabRunner.DestroyAsync(instance.Name, instance.StateRoot));
     }
 
+    // An ip outlives the deploy that started it, and would make namespaces behind destroy's back. This one waits for its first line for
+    // ever.
+    [RootFact]
+    public async Task An_ip_that_a_killed_deploy_left_at_work_is_ended_and_nobody_elses()
+    {
+        await using var instance = LabInstance.Of(Topology);
+        string batch = Path.Combine(instance.Folder, "links.batch"), other = Path.Combine(instance.Root, "links.batch");
+        Directory.CreateDirectory(instance.Folder);
+        Assert.Equal(0, Run("mkfifo", batch, other));
+        new LabState(instance.Name, instance.File, null, Ready: false, [new LabNamespace("h1", instance.Namespace("h1"), null)], [])
+            .Write(instance.Folder);
+        using Process ours = Process.Start("ip", ["-batch", batch]), strange = Process.Start("ip", ["-batch", other]);
+        try
+        {
+            Assert.True(await LabRunner.DestroyAsync(instance.Name, instance.StateRoot));
+            Assert.True(ours.WaitForExit(Patience.Long));
+            Assert.False(strange.HasExited);
+            Assert.Empty(instance.Residue());
+        }
+        finally
+        {
+            strange.Kill();
+        }
+    }
+
     [RootFact]
     public async Task While_it_is_at_work_nobody_is_told_to_destroy_it()
     {
