@@ -70,7 +70,7 @@ install_packages() {
   trap - EXIT
   # What a package enables for the next boot is taken back: the user did not ask for a routing daemon on the machine.
   if [ -d /run/systemd/system ]; then
-    for unit in frr bird gobgpd exabgp openbgpd openvswitch-switch; do
+    for unit in frr bird gobgpd exabgp openbgpd openvswitch-switch prometheus; do
       case " ${missing[*]} " in *" $unit "*|*" ${unit}2 "*) systemctl disable --quiet "$unit" 2>/dev/null || true ;; esac
     done
   fi
@@ -80,7 +80,8 @@ BUILD_PACKAGES=(gcc libc6-dev libsqlite3-dev)   # the linker, and what it links
 LAB_PACKAGES=(iproute2 iputils-ping libpcap0.8 procps)
 GUEST_PACKAGES=(gcc libc6-dev qemu-system-x86 busybox-static cpio)   # the last two and the compiler make the guest
 TEST_PACKAGES=("${LAB_PACKAGES[@]}" tshark tcpdump frr bird2 gobgpd exabgp openbgpd ethtool jq curl openssl socat libvirt-daemon
-  libvirt-daemon-driver-qemu libvirt-clients libnbd-bin python3-libnbd fuse3 nbdkit fio qemu-utils e2fsprogs "${GUEST_PACKAGES[@]}")
+  libvirt-daemon-driver-qemu libvirt-clients libnbd-bin python3-libnbd fuse3 nbdkit fio qemu-utils e2fsprogs prometheus bsdutils
+  "${GUEST_PACKAGES[@]}")
 BENCH_PACKAGES=("${LAB_PACKAGES[@]}" "${BUILD_PACKAGES[@]}" openvswitch-switch ethtool util-linux frr bird2 gobgpd
   nbdkit fio qemu-utils libnbd-bin)
 
@@ -212,7 +213,10 @@ moves_guest() {
   case " $* " in
     *" --vm stand-in "*|*" --vm=stand-in "*|*" --help "*|*" -h "*) return 1 ;;
     *" --vm qemu "*|*" --vm=qemu "*|*-qemu.clab.yml*) return 0 ;;
-    *" -t "*|*" --topology "*|*" --topology="*) return 1 ;;
+    *" -t "*|*" --topology "*|*" --topology="*)
+      local topology
+      topology=$(sed -E 's/.* (-t|--topology)[ =]([^ ]+) .*/\2/' <<< " $* ")
+      [ -e "topologies/$topology-qemu.clab.yml" ] ;;
   esac
 }
 
@@ -319,7 +323,7 @@ command="${1:-}"
 case "$command" in
   build)  publish ;;
   demo)   need_sdk; need_root demo; install_packages "${LAB_PACKAGES[@]}"
-          case "$*" in *provider-frr*) install_packages frr bird2 ;; esac
+          case "$*" in *provider-frr*|*ce-switchover*) install_packages frr bird2 ;; esac
           if moves_guest "$@"; then install_packages "${GUEST_PACKAGES[@]}"; make_guest; fi
           case " $* " in *" --compare "*) install_packages socat ;; esac
           publish "$UNJUDGED"; exec artifacts/sdnedge demo "$@" ;;

@@ -21,7 +21,7 @@ internal sealed class EndSignals : IDisposable
     private readonly PosixSignalRegistration[] _registered;
     private int _count;
 
-    private EndSignals(CancellationToken cancel, Func<EndSignals, PosixSignal, int, bool> take, bool keepsFileLimit)
+    private EndSignals(Func<EndSignals, PosixSignal, int, bool> take, bool keepsFileLimit, CancellationToken cancel = default)
     {
         _stop = CancellationTokenSource.CreateLinkedTokenSource(cancel);
         _registered =
@@ -46,17 +46,17 @@ internal sealed class EndSignals : IDisposable
 
     /// <summary>Takes the signals of a command that ends and takes back what it has begun.</summary>
     /// <param name="cancel">Ends it, too.</param>
-    public static EndSignals OfCommand(CancellationToken cancel = default) => new(cancel, (self, _, count) =>
+    public static EndSignals OfCommand(CancellationToken cancel = default) => new((self, _, count) =>
     {
         self._stop.Cancel();
         if (count == 2)
         {
-            Console.Error.WriteLine("sdnedge: it is ending, and takes back what it has begun; once more ends it at once, and leaves what "
-                + "it has begun.");
+            Console.Error.WriteLine("sdnedge: it is ending, and takes back what it has begun; once more ends it at once, and leaves "
+                + "that.");
         }
 
         return count < 3;
-    }, keepsFileLimit: false);
+    }, keepsFileLimit: false, cancel);
 
     /// <summary>
     /// Takes the signals of a daemon, from its making on. However often they come, it ends as it should; XFSZ does not end it: a write
@@ -64,16 +64,17 @@ internal sealed class EndSignals : IDisposable
     /// </summary>
     /// <param name="cancel">Ends it, too.</param>
     /// <param name="hangUp">What HUP does instead; null = it ends the daemon, as TERM does.</param>
-    public static EndSignals OfDaemon(CancellationToken cancel, Action? hangUp = null) => new(cancel, (self, signal, _) =>
+    public static EndSignals OfDaemon(CancellationToken cancel, Action? hangUp = null) => new((self, signal, _) =>
     {
         if (signal == PosixSignal.SIGHUP && hangUp is not null) hangUp();
         else self._stop.Cancel();
         return true;
-    }, keepsFileLimit: true);
+    }, keepsFileLimit: true, cancel);
 
     /// <summary>Takes the signals, and hands each on.</summary>
     /// <param name="take">The signal, and how many have come with it. False: it does what it would do to any process.</param>
-    public static EndSignals Handed(Func<PosixSignal, int, bool> take) => new(default, (_, signal, count) => take(signal, count), keepsFileLimit: false);
+    public static EndSignals Handed(Func<PosixSignal, int, bool> take) => new((_, signal, count) => take(signal, count),
+        keepsFileLimit: false);
 
     /// <summary>Marks a command that takes its signals itself.</summary>
     /// <returns>The command.</returns>

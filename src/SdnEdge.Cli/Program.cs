@@ -19,6 +19,12 @@ var root = new RootCommand("sdnedge: a provider-edge router that moves running s
 };
 
 ParseResult parsed = root.Parse(args);
+if (UsageErrors.In(parsed) is { } wrong)
+{
+    foreach (string line in wrong) Console.Error.WriteLine(line);
+    return 2;
+}
+
 using EndSignals? signals = EndSignals.AreTakenBy(parsed.CommandResult.Command) ? null : EndSignals.OfCommand();
 try
 {

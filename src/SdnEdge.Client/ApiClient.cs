@@ -40,6 +40,9 @@ public sealed class ApiUnreachableException : Exception
     /// <param name="peer">The daemon, by name; null = not known.</param>
     public ApiUnreachableException(string message, Exception? inner = null, string? peer = null) : base(message, inner) => Peer = peer;
 
+    /// <summary>True when there was no connection: the request has not gone out, and nothing happened.</summary>
+    public bool IsUnconnected { get; init; }
+
     /// <summary>The daemon that did not answer, by name; null = not known.</summary>
     public string? Peer { get; }
 }
@@ -77,8 +80,9 @@ public abstract class ApiClient : IDisposable
         {
             _where = endpoint.Address.StartsWith("unix:", StringComparison.Ordinal) ? endpoint.Address[5..] : endpoint.Address;
             if (_where.Contains("://", StringComparison.Ordinal) || _where.Length == 0)
-                throw new ArgumentException($"{endpoint.Name}: '{endpoint.Address}' is no address of an API; write unix:PATH or "
-                    + $"https://HOST:PORT/", nameof(endpoint));
+                throw new ArgumentException(
+                    $"{(endpoint.Name.Length > 0 ? endpoint.Name + ": " : "")}'{endpoint.Address}' is no address of an API; write a "
+                    + "socket's path or https://HOST:PORT/");
             _http = Unix(_where);
         }
 
@@ -95,7 +99,8 @@ public abstract class ApiClient : IDisposable
     /// <summary>The endpoint that a user's text means; the name is that of the socket's file, or the host.</summary>
     public static ApiEndpoint EndpointFor(string api, ClientIdentity? identity = null)
     {
-        ArgumentException.ThrowIfNullOrEmpty(api);
+        ArgumentNullException.ThrowIfNull(api);
+        if (api.Length == 0) throw new ArgumentException("'' is no address of an API; write a socket's path or https://HOST:PORT/");
         string name = Uri.TryCreate(api, UriKind.Absolute, out Uri? uri) && uri.Scheme == Uri.UriSchemeHttps ? uri.Host
             : Path.GetFileNameWithoutExtension(api);
         return new ApiEndpoint(name, api, identity);
@@ -210,7 +215,8 @@ public abstract class ApiClient : IDisposable
         }
         catch (OperationCanceledException e) when (!cancel.IsCancellationRequested)
         {
-            throw new ApiUnreachableException($"{Name} did not answer {method} /{path} within {RequestTimeout.TotalSeconds:0.#} s", e, Name);
+            throw new ApiUnreachableException($"{Name} did not answer {method} /{path} within {RequestTimeout.TotalSeconds:0.#} s", e,
+                Name);
         }
     }
 
@@ -223,14 +229,23 @@ public abstract class ApiClient : IDisposable
         catch (HttpRequestException e)
         {
             Exception cause = e.InnerException ?? e;
-            if (WhyRefused(cause) is { } refused) throw new ApiUnreachableException($"cannot reach {Name} at {_where}: {refused}", e, Name);
+            bool unconnected = e.HttpRequestError is HttpRequestError.ConnectionError or HttpRequestError.SecureConnectionError
+                or HttpRequestError.NameResolutionError;
+            if (WhyRefused(cause) is { } refused) throw new ApiUnreachableException($"cannot reach {Name} at {_where}: {refused}", e, Name)
+            {
+                IsUnconnected = unconnected,
+            };
             string hint = cause is SocketException { SocketErrorCode: SocketError.AddressNotAvailable or SocketError.ConnectionRefused }
                 or FileNotFoundException
                 || cause.Message.Contains("No such file", StringComparison.Ordinal)
                 ? "is it running, and is that its address?"
-                : cause.Message.Contains("Permission denied", StringComparison.Ordinal) ? "the socket belongs to another user"
+                : cause.Message.Contains("Permission denied", StringComparison.Ordinal) ? "the socket belongs to another user: sudo, or "
+                    + "'api: { access: ... }' in the daemon's file"
                 : cause is IOException ? "it closed the connection" : "no connection";
-            throw new ApiUnreachableException($"cannot reach {Name} at {_where}: {cause.Message} ({hint})", e, Name);
+            throw new ApiUnreachableException($"cannot reach {Name} at {_where}: {cause.Message} ({hint})", e, Name)
+            {
+                IsUnconnected = unconnected,
+            };
         }
         catch (IOException e)
         {

@@ -15,11 +15,14 @@ internal static unsafe partial class Libc
 /// <summary>Signals to processes, by their Linux numbers.</summary>
 public enum ProcessSignal
 {
-    /// <summary>Asks a daemon to read its configuration again.</summary>
+    /// <summary>A terminal was closed; asks some daemons to read their configuration again.</summary>
     HangUp = 1,
 
     /// <summary>What Ctrl-C sends.</summary>
     Interrupt = 2,
+
+    /// <summary>What Ctrl-\ sends.</summary>
+    Quit = 3,
 
     /// <summary>Ends at once.</summary>
     Kill = 9,

@@ -93,8 +93,10 @@ public sealed partial class PeRouter : IPeControl, IAsyncDisposable
         _host = new HostPort(_state, _slowPath, _loop, options.Keeper, options.OpenHost);
         _bgp = new BgpDriver(_state, _vpn, _host, _loop, options.Restarting || standby, forwardingKept: standby);
         _bfd = new BfdDriver(_state, _bgp, _host, _loop, options.Keeper, options.BfdProcess);
+        _bgp.WatchWanted += _bfd.Add;
+        _bgp.WatchUnwanted += _bfd.Remove;
         _markers = new MarkerDriver(_state, _loop);
-        _actions = new MigrationActions(_state, _tunnels, _slowPath.Resolve, _bgp.SetMoved, _markers, _slowPath.Stretched,
+        _actions = new MigrationActions(_state, _tunnels, _slowPath.Resolve, _bgp.SetMoved, _bgp.SetLeaving, _markers, _slowPath.Stretched,
             _migrationChanges, _loop);
         _store = MigrationStore.Open(config.State.Folder, config.Name);
         var serverProof = new ServerProof(_state, _slowPath, _actions, _loop);

@@ -257,13 +257,123 @@ public sealed class LabDeployTests
         Assert.False(await LabRunner.DestroyAsync(instance.Name, instance.StateRoot));
     }
 
-    [RootFact]
-    public async Task Ctrl_c_during_a_deploy_leaves_nothing()
+    // Ctrl-C, a service manager, a closed terminal and Ctrl-\.
+    [RootTheory]
+    [InlineData(ProcessSignal.Interrupt)]
+    [InlineData(ProcessSignal.Terminate)]
+    [InlineData(ProcessSignal.HangUp)]
+    [InlineData(ProcessSignal.Quit)]
+    public async Task A_signal_during_a_deploy_leaves_nothing(ProcessSignal signal)
     {
         await using var instance = LabInstance.Of(Endless);
-        int exitCode = await DeployAndSignalAsync(instance, ProcessSignal.Interrupt);
-        Assert.NotEqual(0, exitCode);
+        int exitCode = await DeployAndSignalAsync(instance, signal);
+        Assert.Equal(1, exitCode);
         Assert.Empty(instance.Residue());
+    }
+
+    // Every write to a closed terminal fails: what is still to be taken away must not end by that.
+    [RootFact]
+    public async Task A_terminal_that_is_closed_during_a_deploy_leaves_nothing()
+    {
+        await using var instance = LabInstance.Of(Endless);
+        string command = string.Join(' ',
+            RunningLab.Self.Concat(["lab", "deploy", "-t", instance.File, "--state-dir", instance.StateRoot]));
+        using Process terminal = Process.Start(new ProcessStartInfo("script", ["-qec", "exec " + command, "/dev/null"])
+        {
+            RedirectStandardInput = true, RedirectStandardOutput = true, UseShellExecute = false,
+        })!;
+        Assert.True(await HasBegunAsync(instance, terminal), "the deployer got as far as its namespaces");
+        terminal.Kill();
+        await terminal.WaitForExitAsync();
+        await Patience.UntilAsync(() => Task.FromResult(instance.Residue().Count == 0),
+            () => "left over: " + string.Join(", ", instance.Residue()));
+    }
+
+    [RootFact]
+    public async Task A_second_signal_is_told_that_what_was_begun_is_being_taken_away_and_a_third_one_leaves_it()
+    {
+        // One in it ends only by what cannot be refused, a second later.
+        await using var instance = LabInstance.Of(Endless.Replace("sleep 1000]", "\"(trap '' TERM; sleep 1000) &\", sleep 1000]",
+            StringComparison.Ordinal));
+        string told = "";
+        int exitCode = await DeployAndSignalAsync(instance, ProcessSignal.Terminate, async deployer =>
+        {
+            Signals.Send(deployer.Id, ProcessSignal.HangUp);
+            told = await deployer.StandardError.ReadToEndAsync();
+        });
+        Assert.Equal(1, exitCode);
+        Assert.Contains("takes back what it has begun; once more ends it at once", told, StringComparison.Ordinal);
+        Assert.Empty(instance.Residue());
+
+        exitCode = await DeployAndSignalAsync(instance, ProcessSignal.Terminate, deployer =>
+        {
+            Signals.Send(deployer.Id, ProcessSignal.HangUp);
+            Signals.Send(deployer.Id, ProcessSignal.Interrupt);
+            return Task.CompletedTask;
+        });
+        Assert.InRange(exitCode, 129, 143);
+        Assert.NotEmpty(instance.Residue());
+        Assert.True(await LabRunner.DestroyAsync(instance.Name, instance.StateRoot));
+    }
+
+    // A name with a space in it made a namespace of its first word, and left that.
+    [RootTheory]
+    [InlineData("a b")]
+    [InlineData("../x")]
+    [InlineData("")]
+    public async Task A_lab_gets_no_name_that_no_namespace_can_have(string name)
+    {
+        await using var instance = LabInstance.Of(TwoHosts);
+        LabException e = await Assert.ThrowsAsync<LabException>(() => instance.DeployAsync(instance.Options with { Name = name }));
+        Assert.Contains($"'{name}' cannot name a namespace; use up to 40 letters", e.Message, StringComparison.Ordinal);
+        Assert.Empty(instance.Residue());
+    }
+
+    // What is there is not gone because somebody else may not see it.
+    [RootFact]
+    public async Task Without_root_every_command_says_that_it_needs_it()
+    {
+        await using var instance = LabInstance.Of(TwoHosts.Replace("a: { kind: linux", "vs: { kind: server, labels: { sdnedge.mac: "
+            + "\"02:00:00:00:01:10\", sdnedge.addresses: 10.9.0.9/24, sdnedge.site: s } }\n    s: { kind: bridge }\n    a: { kind: linux",
+            StringComparison.Ordinal).Replace("links:", "links:\n    - { endpoints: [\"vs:leg\", \"s:p1\"] }", StringComparison.Ordinal));
+        await instance.DeployAsync();
+        string program = await ForEverybodyAsync(instance);
+        string[] of = ["--name", instance.Name, "--state-dir", instance.StateRoot];
+        foreach (string[] words in (string[][])[["inspect", .. of], ["inspect", "--state-dir", instance.StateRoot], ["destroy", .. of],
+            ["restart", "a", .. of], ["exec", .. of, "--node", "a", "--", "true"], ["deploy", "-t", instance.File, "--state-dir",
+            instance.StateRoot]])
+        {
+            using Process process = Process.Start(new ProcessStartInfo("setpriv",
+                ["--reuid", "65534", "--regid", "65534", "--clear-groups", program, "lab", .. words])
+            {
+                RedirectStandardError = true, RedirectStandardOutput = true, UseShellExecute = false, WorkingDirectory = "/",
+                Environment = { ["HOME"] = "/", ["DOTNET_BUNDLE_EXTRACT_BASE_DIR"] = "/tmp" },
+            })!;
+            Task<string> output = process.StandardOutput.ReadToEndAsync();
+            string errors = await process.StandardError.ReadToEndAsync();
+            await process.WaitForExitAsync();
+            Assert.True(process.ExitCode == 1, $"{words[0]}: {process.ExitCode}: {errors}{await output}");
+            Assert.Contains("root", errors, StringComparison.Ordinal);
+            Assert.Contains("sudo", errors, StringComparison.Ordinal);
+            Assert.Single(errors.TrimEnd('\n').Split('\n'));
+        }
+    }
+
+    // The tests' executable may lie where only its owner may go.
+    private static async Task<string> ForEverybodyAsync(LabInstance instance)
+    {
+        string from = Path.GetDirectoryName(RunningLab.Self[0])!, to = Path.Combine(instance.Root, "bin");
+        Directory.CreateDirectory(to);
+        foreach (string file in Directory.GetFiles(from).Where(f => Path.GetExtension(f) is not (".dbg" or ".pdb")))
+        {
+            await using FileStream source = File.OpenRead(file), copy = File.Create(Path.Combine(to, Path.GetFileName(file)));
+            await source.CopyToAsync(copy);
+        }
+
+        string program = Path.Combine(to, Path.GetFileName(RunningLab.Self[0]));
+        File.SetUnixFileMode(program, File.GetUnixFileMode(program) | UnixFileMode.UserExecute | UnixFileMode.OtherExecute
+            | UnixFileMode.OtherRead);
+        return program;
     }
 
     [RootFact]
@@ -298,7 +408,7 @@ public sealed class LabDeployTests
 
     // Runs the command itself and sends it a signal when all it waits for is the script of a node, with processes at work in two
     // namespaces. Returns its exit code.
-    private static async Task<int> DeployAndSignalAsync(LabInstance instance, ProcessSignal signal)
+    private static async Task<int> DeployAndSignalAsync(LabInstance instance, ProcessSignal signal, Func<Process, Task>? then = null)
     {
         IReadOnlyList<string> self = RunningLab.Self;
         var start = new ProcessStartInfo(self[0],
@@ -309,12 +419,17 @@ public sealed class LabDeployTests
             UseShellExecute = false,
         };
         using Process deployer = Process.Start(start)!;
-        bool begun = await Netns.UntilAsync(() => (Lives("b") && IsSetUp("a") && File.Exists(Path.Combine(instance.Folder, "w.sock")))
-            || deployer.HasExited, Patience.Long, CancellationToken.None);
-        Assert.True(begun && !deployer.HasExited, "the deployer got as far as its namespaces");
+        Assert.True(await HasBegunAsync(instance, deployer), "the deployer got as far as its namespaces");
         Signals.Send(deployer.Id, signal);
+        if (then is not null) await then(deployer);
         await deployer.WaitForExitAsync();
         return deployer.ExitCode;
+    }
+
+    private static async Task<bool> HasBegunAsync(LabInstance instance, Process deployer)
+    {
+        return await Netns.UntilAsync(() => (Lives("b") && IsSetUp("a") && File.Exists(Path.Combine(instance.Folder, "w.sock")))
+            || deployer.HasExited, Patience.Long, CancellationToken.None) && !deployer.HasExited;
 
         // Node a has its address: nothing is being started any more.
         bool IsSetUp(string node) => Netns.IdOf(instance.Namespace(node)) is not null

@@ -1,4 +1,5 @@
 using SdnEdge.Core.Config;
+using SdnEdge.Lab.Running;
 using SdnEdge.Lab.Topologies;
 using Xunit;
 
@@ -180,6 +181,128 @@ public sealed class LabTopologyTests
             "sdnedge-stores"])
             Assert.Contains(part, e.Message, StringComparison.Ordinal);
     }
+
+    [Fact]
+    public void Nodes_and_links_may_have_what_they_share_merged_in()
+    {
+        LabTopology lab = Parse("""
+            name: x
+            topology:
+              nodes:
+                a: &host
+                  kind: linux
+                  env: &env { A: one, B: one }
+                  exec: [first]
+                b:
+                  <<: *host
+                  env: { <<: *env, B: two }
+                c: { exec: [own], <<: [*host] }
+              links:
+                - &link { endpoints: ["a:eth1", "b:eth1"], mtu: 9000 }
+                - { <<: *link, endpoints: ["b:eth2", "c:eth1"] }
+            """);
+        Assert.All(lab.Nodes, n => Assert.Equal(NodeKind.Linux, n.Kind));
+        Assert.Equal(["A=one", "B=two"], lab.Find("b")!.Env.Select(e => $"{e.Key}={e.Value}").Order());
+        Assert.Equal(["first"], lab.Find("b")!.Exec);
+        Assert.Equal(["own"], lab.Find("c")!.Exec);
+        Assert.Equal([("a:eth1", 9000), ("b:eth2", 9000)], lab.Links.Select(l => (l.A.ToString(), l.Mtu)));
+    }
+
+    [Fact]
+    public void A_configuration_may_stand_in_the_topology_for_the_kinds_that_have_one()
+    {
+        LabTopology lab = Parse("""
+            name: x
+            topology:
+              nodes:
+                pe: { kind: sdnedge-pe, startup-config: "name: pe\nas: none\n" }
+                b:
+                  kind: bird
+                  startup-config: |
+                    router id 10.9.0.2;
+                h: { kind: linux, startup-config: no-such-file }
+            """);
+        Assert.Equal("router id 10.9.0.2;\n", lab.Find("b")!.ReadConfig());
+        Assert.Equal("'startup-config' has no effect in a lab of namespaces (h)", Assert.Single(lab.Warnings));
+        LabPlan plan = LabPlan.For(lab, "/state", ["sdnedge"]);
+        PlannedNode bird = plan.Nodes.Single(n => n.Node.Name == "b");
+        Assert.Equal(("/state/b.bird.conf", "router id 10.9.0.2;\n"), Assert.Single(bird.Files));
+        Assert.Contains("/state/b.bird.conf", bird.Processes.Single().Argv);
+        TopologyException e = Assert.Throws<TopologyException>(() => StartupConfigs.Check(plan, out _));
+        Assert.Contains("/nowhere/lab.yml: startup-config of node pe:2:5: as: ", e.Message, StringComparison.Ordinal);
+        e = Assert.Throws<TopologyException>(() => Parse("""
+            name: x
+            topology: { nodes: { f: { kind: frr, startup-config: "https://example.net/frr.conf" } } }
+            """));
+        Assert.Contains("is an address on the net", Assert.Single(e.Errors).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Kinds_of_images_and_machines_are_refused_in_one_sentence_that_names_them_and_their_nodes()
+    {
+        TopologyException e = Assert.Throws<TopologyException>(() => Parse("""
+            name: x
+            topology:
+              kinds:
+                nokia_srlinux: { type: ixr-d2l, image: ghcr.io/nokia/srlinux }
+              nodes:
+                leaf1: { kind: nokia_srlinux, startup-config: leaf1.cfg }
+                leaf2: { kind: nokia_srlinux }
+                x: { kind: host }
+                client1: { kind: linux }
+              links:
+                - endpoints: ["leaf1:e1-1", "client1:eth1"]
+                - endpoints: ["leaf1:e1/2", "x:eth1"]
+            """));
+        ConfigError error = Assert.Single(e.Errors);
+        Assert.Equal((6, "topology.nodes.leaf1"), (error.Line, error.Field));
+        Assert.StartsWith("kinds 'nokia_srlinux' (leaf1, leaf2), 'host' (x) cannot be deployed: ", error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void What_containerlab_knows_and_has_no_effect_here_is_accepted_and_links_out_of_the_lab_are_refused()
+    {
+        LabTopology lab = Parse("""
+            name: x
+            debug: true
+            topology:
+              nodes: { a: { kind: linux, hostname: a, env-files: [f], cap-add: [NET_ADMIN] }, b: { kind: linux } }
+              links:
+                - { endpoints: ["a:eth1", "b:eth1"], ipv4: [10.0.0.1/24, 10.0.0.2/24] }
+                - { type: veth-stitch, endpoints: [ { node: a, interface: eth2, ipv6: "fd00::1/64" }, { node: b, interface: eth2 } ] }
+            """);
+        Assert.Equal(2, lab.Links.Count);
+        Assert.Equal(["'cap-add'", "'debug'", "'env-files'", "'hostname'", "'ipv4'", "'ipv6'"],
+            lab.Warnings.Select(w => w[..w.IndexOf(' ', StringComparison.Ordinal)]).Order(StringComparer.Ordinal));
+        TopologyException e = Assert.Throws<TopologyException>(() => Parse("""
+            name: x
+            topology:
+              nodes: { a: { kind: linux } }
+              links:
+                - endpoints: ["a:eth1", "host:a-eth1"]
+                - { type: host, endpoint: { node: a, interface: eth2 }, host-interface: x }
+            """));
+        Assert.Equal([5, 6], e.Errors.Select(x => x.Line));
+        Assert.Contains("'host:a-eth1' leads out of the lab", e.Errors[0].Message, StringComparison.Ordinal);
+        Assert.Contains("'host' is not there; a lab of namespaces has veth links only", e.Errors[1].Message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("name: x\n{{ if .big }}\ntopology: 1\n{{ end }}", 2)]
+    [InlineData("name: x\ntopology:\n  nodes: { a: { kind: \"{{ .kind }}\" } }", 3)]
+    public void A_template_is_told_as_one_and_not_as_what_is_wrong_with_it(string text, int line)
+    {
+        ConfigError error = Assert.Single(Assert.Throws<TopologyException>(() => Parse(text)).Errors);
+        Assert.Equal(line, error.Line);
+        Assert.Contains("a template of Go's", error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Braces_of_a_command_are_no_template()
+        => Assert.Equal("docker inspect -f '{{.State}}' x", Parse("""
+            name: x
+            topology: { nodes: { a: { kind: linux, exec: ["docker inspect -f '{{.State}}' x"] } } }
+            """).Nodes[0].Exec[0]);
 
     [Theory]
     [InlineData("")]

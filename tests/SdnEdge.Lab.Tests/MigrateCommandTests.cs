@@ -102,17 +102,66 @@ public sealed class MigrateCommandTests
         await Pings.NothingLostAsync(streams, account);
     }
 
+    /// <summary>The source PE is frozen when the server is live at the target: the move waits there, behind its pivot.</summary>
+    [RootFact]
+    public async Task Behind_the_pivot_ctrl_c_says_that_it_cannot_be_undone_every_other_signal_leaves_and_the_move_completes()
+    {
+        await using var instance = LabInstance.Of("name: LABNAME");
+        RunningLab lab = await DeployAsync(instance);
+        foreach ((string to, string source, ProcessSignal signal) in (IEnumerable<(string, string, ProcessSignal)>)
+            [("dc-b", "pe-a", ProcessSignal.Terminate), ("dc-a", "pe-b", ProcessSignal.HangUp), ("dc-b", "pe-a", ProcessSignal.Quit)])
+        {
+            LabProcess pe = lab.State.Processes.Single(p => p.Node == source);
+            string news = "";
+            using Process run = Start("migrate", "run", "--lab", instance.Name, "--state-dir", instance.StateRoot, "--group", "vs", "--to",
+                to, "--copy", "3000", "--hold-ms", "60000", "--quiet", "5000", "-o", "json");
+            Task<string> output = run.StandardOutput.ReadToEndAsync();
+            try
+            {
+                while (await run.StandardError.ReadLineAsync() is { } line)
+                {
+                    news += line + "\n";
+                    if (line.EndsWith("stop begins", StringComparison.Ordinal)) Signals.Send(pe.ProcessId, ProcessSignal.Stop);
+                    else if (line.EndsWith("withdraw begins", StringComparison.Ordinal)) Signals.Send(run.Id, ProcessSignal.Interrupt);
+                    else if (line.Contains("cannot be aborted", StringComparison.Ordinal)) Signals.Send(run.Id, signal);
+                }
+
+                await run.WaitForExitAsync();
+                Assert.True(run.ExitCode == 3, news);
+                Assert.Contains("it cannot be undone any more, the servers run at the target", news, StringComparison.Ordinal);
+                Assert.Contains($"The servers run at {to}: it cannot be undone any more", news, StringComparison.Ordinal);
+                Assert.Equal("running", (string)Last(await output)["state"]!);
+
+                // What it waits for, and what ends it: nobody is told to abort what is at work.
+                (int plan, string planned, _) = await MigrateAsync(instance, "plan", "--group", "vs", "--to", "dc-a");
+                Assert.True(plan == 1 && planned.Contains("'sdnedge migrate watch m", StringComparison.Ordinal), planned);
+                await Patience.UntilAsync(async () => (news = (await MigrateAsync(instance, "status")).Output.ReplaceLineEndings(" "))
+                    .Contains($"--give-up {source} --why WHY", StringComparison.Ordinal), () => news);
+            }
+            finally
+            {
+                Signals.Send(pe.ProcessId, ProcessSignal.Continue);
+            }
+
+            (int code, string end, string told) = await MigrateAsync(instance, "watch", "-o", "json");
+            Assert.True(code == 0, told);
+            Assert.Equal("moved", (string)Last(end)["state"]!);
+            Assert.Equal(to, await SiteAsync(lab));
+        }
+    }
+
     [RootFact]
     public async Task Of_two_at_once_the_second_is_refused_and_the_same_key_gets_the_same_migration()
     {
         await using var instance = LabInstance.Of("name: LABNAME");
         RunningLab lab = await DeployAsync(instance);
-        string[] call = ["start", "--group", "vs", "--to", "dc-b", "--copy", "3000", "--quiet", "5000", "-o", "json"];
+        string[] call = ["start", "--group", "vs", "--to", "dc-b", "--copy", "8000", "--hold-ms", "60000", "--quiet", "5000", "-o",
+            "json"];
         (int started, string first, string told) = await MigrateAsync(instance, [.. call, "--idempotency-key", "one"]);
         Assert.True(started == 0, told);
         string id = (string)JsonNode.Parse(first)!["id"]!;
         (int second, _, string why) = await MigrateAsync(instance, call);
-        Assert.True(second == 1 && why.Contains("busy", StringComparison.Ordinal), why);
+        Assert.True(second == 1 && why.Contains("busy", StringComparison.Ordinal) && !why.Contains("abort", StringComparison.Ordinal), why);
         (int again, string same, _) = await MigrateAsync(instance, [.. call, "--idempotency-key", "one"]);
         Assert.Equal((0, id), (again, (string)JsonNode.Parse(same)!["id"]!));
 
@@ -166,17 +215,21 @@ public sealed class MigrateCommandTests
     private static Task<(int Code, string Output, string News)> RunAsync(params string[] argv)
         => RunAsync(null, ProcessSignal.Interrupt, argv);
 
-    private static async Task<(int Code, string Output, string News)> RunAsync(string? interruptAt, ProcessSignal signal,
-        params string[] argv)
+    private static Process Start(params string[] argv)
     {
         IReadOnlyList<string> self = RunningLab.Self;
-        var start = new ProcessStartInfo(self[0], [.. self.Skip(1), .. argv])
+        return Process.Start(new ProcessStartInfo(self[0], [.. self.Skip(1), .. argv])
         {
             UseShellExecute = false,
             RedirectStandardOutput = true,
             RedirectStandardError = true,
-        };
-        using Process process = Process.Start(start)!;
+        })!;
+    }
+
+    private static async Task<(int Code, string Output, string News)> RunAsync(string? interruptAt, ProcessSignal signal,
+        params string[] argv)
+    {
+        using Process process = Start(argv);
         Task<string> output = process.StandardOutput.ReadToEndAsync();
         string news = "";
         while (await process.StandardError.ReadLineAsync() is { } line)

@@ -53,7 +53,45 @@ public sealed class PeCommandTests
         Assert.Contains("good", output, StringComparison.Ordinal);
         (int missing, _, string errors) = await RunAsync(["pe", "--config", files.Config + ".no"]);
         Assert.Equal(2, missing);
-        Assert.Contains("cannot be read", errors, StringComparison.Ordinal);
+        Assert.StartsWith($"{files.Config}.no: cannot be read: there is no such file\n", errors, StringComparison.Ordinal);
+        (missing, _, errors) = await RunAsync(["pe", "--config", Path.GetDirectoryName(files.Config)!]);
+        Assert.Equal(2, missing);
+        Assert.Contains("cannot be read: it is a folder; name the file in it", errors, StringComparison.Ordinal);
+    }
+
+    // The words of the parser are those of its types, above a page of help.
+    [Theory]
+    [InlineData("nosuch", "sdnedge: there is no 'nosuch'; there is pe, host, ")]
+    [InlineData("migrat", "sdnedge: there is no 'migrat'; did you mean 'migrate'?")]
+    [InlineData("lab deploi", "sdnedge lab: there is no 'deploi'; did you mean 'deploy'?")]
+    [InlineData("lab deploy x.yml", "sdnedge lab deploy: 'x.yml' belongs to no option; a file is named with --topo x.yml")]
+    [InlineData("lab deploy -t x.yml --rtt abc", "sdnedge lab deploy: 'abc' is no value for --rtt; it takes a number")]
+    [InlineData("lab deploy --rtz 4", "sdnedge lab deploy: there is no option '--rtz'; did you mean '--rtt'?")]
+    [InlineData("probe send --target 1=::1 --port 99999", "'99999' is no value for --port; it takes a whole number, 0 to 65535")]
+    [InlineData("probe receive --duration -5", "--duration -5: seconds from 0 on")]
+    [InlineData("demo --vm box", "sdnedge demo: Argument 'box' not recognized. Must be one of: 'stand-in' 'qemu'")]
+    [InlineData("migrate run --to dc-b", "sdnedge migrate run: Option '--group' is required")]
+    [InlineData("lab deploy -t x.yml -n a/b", "there is no file x.yml")]
+    [InlineData("store list --api=", "'' is no address of an API")]
+    public async Task A_wrong_command_line_is_told_in_words(string words, string told)
+    {
+        ArgumentNullException.ThrowIfNull(words);
+        (int code, string output, string errors) = await RunAsync(words.Split(' '));
+        Assert.InRange(code, 1, 2);
+        Assert.Contains(told, errors, StringComparison.Ordinal);
+        Assert.DoesNotContain("System.", errors, StringComparison.Ordinal);
+        Assert.InRange(errors.TrimEnd('\n').Split('\n').Length, 1, 3);
+        Assert.Equal("", output);
+    }
+
+    [Fact]
+    public async Task Help_is_there_where_a_command_is_missing_and_where_it_is_asked_for()
+    {
+        foreach (string[] words in (string[][])[["lab"], ["lab", "--help"], ["migrate", "run", "-h"], ["store", "create", "--help"]])
+        {
+            (_, string output, string errors) = await RunAsync(words);
+            Assert.Contains("Usage:", output + errors, StringComparison.Ordinal);
+        }
     }
 
     [Fact]
@@ -147,6 +185,26 @@ public sealed class PeCommandTests
             Signals.Send(pe.Id, ProcessSignal.HangUp);
             Assert.Contains("reloaded", await LineAsync(pe), StringComparison.Ordinal);
             Assert.Contains("+ port b", await LineAsync(pe), StringComparison.Ordinal);
+
+            // Slips of the pen are told in words, with an example of their own family.
+            foreach ((string text, string told) in (IEnumerable<(string, string)>)
+                [("", "'' is not an IP address; write it as 10.1.1.10"),
+                    ("fd00::zz", "'fd00::zz' is not an IP address; write it as 2001:db8::"),
+                    ("fd00:1::10/64", "'fd00:1::10/64' is not a prefix; write it as 2001:db8::"),
+                    ("10.1.1.1/24", "write it as 10.0.0.0/8")])
+            {
+                (int wrong, _, string slip) = await RunAsync(["show", "route", text, "--api", files.Socket]);
+                Assert.Equal(1, wrong);
+                Assert.Contains(told, slip, StringComparison.Ordinal);
+            }
+
+            // A PE is no manager, though it knows migrations, too.
+            (int stranger, _, string no) = await RunAsync(["migrate", "list", "--api", files.Socket]);
+            Assert.Equal(2, stranger);
+            Assert.Contains("is the API of 'pe-t', which is a PE; give that of the manager", no, StringComparison.Ordinal);
+            (int empty, _, string which) = await RunAsync(["migrate", "status", "", "--api", files.Socket]);
+            Assert.NotEqual(0, empty);
+            Assert.Contains("'' is no id of a migration", which, StringComparison.Ordinal);
             (_, string table, _) = await RunAsync(["show", "routes", "--api", files.Socket, "--prefix", "10.2.0.0/24"]);
             Assert.Contains("connected", table, StringComparison.Ordinal);
             Signals.Send(pe.Id, ProcessSignal.Terminate);

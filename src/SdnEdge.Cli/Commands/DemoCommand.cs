@@ -72,7 +72,8 @@ internal static class DemoCommand
         var keep = new Option<bool>("--keep") { Description = "Leaves the lab running afterwards." };
         var topology = new Option<string?>("--topology", "-t")
         {
-            Description = "Topology file. Default: topologies/figure1-qemu.clab.yml, with --vm stand-in topologies/figure1.clab.yml.",
+            Description = "Topology file, or the name of one of ours: figure1 (the default), ce-switchover; with a virtual machine that is "
+                + "topologies/NAME-qemu.clab.yml, with --vm stand-in topologies/NAME.clab.yml.",
         };
         var name = new Option<string?>("--name", "-n") { Description = "Name of the lab. Default: the topology's." };
         var command = new Command("demo",
@@ -91,14 +92,13 @@ internal static class DemoCommand
         };
         command.SetAction(async (parse, cancel) =>
         {
-            bool guest = (parse.GetValue(vm) ?? KindIn(parse.GetValue(topology))) == "qemu";
+            string? given = parse.GetValue(topology);
+            if (Topologies.Find(given ?? Topologies.Default, parse.GetValue(vm)) is not { } file)
+                return Fail($"there is no topology {given ?? Topologies.Default}; give --topology FILE, or the name of one in the folder "
+                    + "topologies of the working folder or one above it, e.g. --topology figure1");
+            bool guest = (parse.GetValue(vm) ?? KindIn(file)) == "qemu";
             long packets = parse.GetValue(rate) ?? (guest ? GuestRate : StandInRate);
             TimeSpan most = (guest ? GuestLimit : StandInLimit) + (parse.GetValue(compare) ? GuestLimit : TimeSpan.Zero);
-            if (Topologies.Find(parse.GetValue(topology), guest) is not { } file)
-            {
-                return Fail("no topology file; give --topology FILE, e.g. --topology topologies/figure1.clab.yml");
-            }
-
             if (packets is < 3 or > 500_000 || parse.GetValue(blackout) is < 0 or > 9_000)
             {
                 return Fail("--rate is 3 to 500000 packets per second, --blackout 0 to 9000 milliseconds (the hold keeps no packet longer "
@@ -109,6 +109,15 @@ internal static class DemoCommand
                 return Fail("--order-bound and --quiet are 1 to 60000 milliseconds");
 
             if (parse.GetValue(compare) && !guest) return Fail("--compare moves a virtual machine a second time; not with --vm stand-in");
+
+            try
+            {
+                parse.GetValue(folder)!.Create();
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+            {
+                return Fail($"--out {parse.GetValue(folder)}: no report can be written there: {e.Message}");
+            }
 
             using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancel);
             limit.CancelAfter(most);
@@ -150,11 +159,11 @@ internal static class DemoCommand
     }
 
     // A topology that cannot be read is told of when it is deployed.
-    private static string KindIn(string? topology)
+    private static string KindIn(string topology)
     {
         try
         {
-            return topology is not null && TopologyLoader.Load(topology).Nodes.Any(n => n.Kind == NodeKind.Server) ? "stand-in" : "qemu";
+            return TopologyLoader.Load(topology).Nodes.Any(n => n.Kind == NodeKind.Server) ? "stand-in" : "qemu";
         }
         catch (TopologyException)
         {
@@ -170,24 +179,28 @@ internal static class DemoCommand
 
     private static class Topologies
     {
-        private const string StandIn = "topologies/figure1.clab.yml", Guest = "topologies/figure1-qemu.clab.yml";
+        public const string Default = "figure1";
 
-        /// <summary>The file given, or the default one in the working folder or in one above the program.</summary>
-        public static string? Find(string? given, bool guest)
+        /// <summary>A topology file; or, of a name, ours in the working folder or in one above it or above the program: that with a virtual
+        /// machine before that with a stand-in, unless a kind is asked for.</summary>
+        public static string? Find(string given, string? kind)
         {
-            if (given is not null)
-            {
+            if (given.Contains('/', StringComparison.Ordinal) || given.Contains('.', StringComparison.Ordinal) || File.Exists(given))
                 return given;
-            }
-
+            string[] names = kind switch
+            {
+                "stand-in" => [given],
+                "qemu" => [$"{given}-qemu"],
+                _ => [$"{given}-qemu", given],
+            };
             foreach (string start in new[] { Directory.GetCurrentDirectory(), AppContext.BaseDirectory })
             {
                 for (DirectoryInfo? folder = new(start); folder is not null; folder = folder.Parent)
                 {
-                    string file = Path.Combine(folder.FullName, guest ? Guest : StandIn);
-                    if (File.Exists(file))
+                    foreach (string name in names)
                     {
-                        return file;
+                        string file = Path.Combine(folder.FullName, "topologies", $"{name}.clab.yml");
+                        if (File.Exists(file)) return file;
                     }
                 }
             }

@@ -164,7 +164,7 @@ internal static class LabCommand
 
     private static void Print(LabReport report)
     {
-        AnsiConsole.WriteLine($"lab {report.Name} ({report.TopologyFile}){(report.Ready ? "" : ", deploy not ended")}");
+        AnsiConsole.WriteLine($"lab {report.Name} ({report.TopologyFile}){(report.WhyNotReady is { } why ? $": {why}." : "")}");
         Table nodes = new Table().AddColumns("node", "kind", "state", "site", "management", "namespace", "processes");
         foreach (NodeReport node in report.Nodes)
             nodes.AddRow(new[] { node.Name, node.Kind, node.State, node.Site ?? "", node.Management ?? "", node.Namespace,
@@ -200,6 +200,7 @@ internal static class LabCommand
         command.SetAction((parse, cancel) => GuardAsync(async () =>
         {
             RunningLab lab = RunningLab.Attach(Which(parse), parse.GetValue(StateRoot));
+            if (!Environment.IsPrivilegedProcess) return Fail("only root can enter a node; run this with sudo.");
             if (parse.GetValue(words) is not { Length: > 0 } argv)
                 return Fail("which program? Give it after --, e.g. -- ping -c 3 10.1.1.10.");
             using Process process = lab.Start(parse.GetValue(node)!, argv);
@@ -315,7 +316,7 @@ internal static class LabCommand
         }
         catch (UnauthorizedAccessException e)
         {
-            return Fail($"{e.Message} A lab belongs to root; run this with sudo.");
+            return Fail(Environment.IsPrivilegedProcess ? e.Message : "a lab belongs to root; run this with sudo.");
         }
         catch (OperationCanceledException)
         {

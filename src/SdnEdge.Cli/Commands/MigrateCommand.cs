@@ -268,9 +268,21 @@ internal static class MigrateCommand
         command.SetAction((parse, cancel) => GuardAsync(async () =>
         {
             using Manager manager = ManagerFlags.Open(parse);
+            await CheckIsManagerAsync(manager, cancel);
             return await action(parse, manager, parse.GetValue(Output) == "json", cancel);
         }));
         return command;
+    }
+
+    // A PE has migrations of its own under the same name, and would answer as a manager that knows none.
+    private static async Task CheckIsManagerAsync(Manager manager, CancellationToken cancel)
+    {
+        if (manager.Lab is not null) return;
+        using JsonDocument node = JsonDocument.Parse(await manager.Mms.TextAsync("v1/node", cancel));
+        string? other = node.RootElement.TryGetProperty("routerId", out _) ? "a PE"
+            : node.RootElement.TryGetProperty("site", out _) ? "of a site: a host's agent, or a store" : null;
+        if (other is not null) throw new ArgumentException(
+            $"--api is the API of '{node.RootElement.GetProperty("name")}', which is {other}; give that of the manager ('sdnedge mms')");
     }
 
     // What a signal means changes when there is a migration to follow.
@@ -289,7 +301,7 @@ internal static class MigrateCommand
         {
             return await manager.Mms.StartAsync(call, key, cancel);
         }
-        catch (ApiUnreachableException e)
+        catch (ApiUnreachableException e) when (!e.IsUnconnected)
         {
             throw new ApiUnreachableException(
                 $"{e.Message}. If it was reached, the migration may run: 'sdnedge migrate list'; the same command with --idempotency-key "
@@ -315,13 +327,30 @@ internal static class MigrateCommand
         else new MigrationView(manager.SameClock).Print(m);
     }
 
-    private static Argument<string> Id() => new("id") { Description = "The migration's id." };
-
-    private static Argument<string?> IdOrLatest() => new("id")
+    private static Argument<string> Id()
     {
-        Description = "The migration's id. Default: the one that runs, else the last one.",
-        Arity = ArgumentArity.ZeroOrOne,
-    };
+        var id = new Argument<string>("id") { Description = "The migration's id." };
+        NotEmpty(id);
+        return id;
+    }
+
+    // An empty one would ask for all of them.
+    private static void NotEmpty(Argument id) => id.Validators.Add(result =>
+    {
+        if (result.Tokens is [{ Value.Length: 0 }])
+            result.AddError("'' is no id of a migration; 'sdnedge migrate list' shows them, e.g. m1.");
+    });
+
+    private static Argument<string?> IdOrLatest()
+    {
+        var id = new Argument<string?>("id")
+        {
+            Description = "The migration's id. Default: the one that runs, else the last one.",
+            Arity = ArgumentArity.ZeroOrOne,
+        };
+        NotEmpty(id);
+        return id;
+    }
 
     private static Option<string?> IdempotencyKey() => new("--idempotency-key")
     {

@@ -54,6 +54,10 @@ internal static class ProbeCommand
     public static Command Create()
     {
         Output.AcceptOnlyFromAmong("json", "table");
+        Duration.Validators.Add(result =>
+        {
+            if (result.Tokens is [{ Value: ['-', ..] } token]) result.AddError($"--duration {token.Value}: seconds from 0 on.");
+        });
         return new Command("probe", "Measures a path: numbered, timestamped packets over many flows, or a checked TCP transfer.")
         {
             CreateSend(), CreateReceive(), CreateTcp(),

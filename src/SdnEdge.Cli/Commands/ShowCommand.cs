@@ -4,6 +4,7 @@ using System.Text.Json;
 using SdnEdge.Client;
 using SdnEdge.Core.Api;
 using SdnEdge.Lab.Running;
+using SdnEdge.Lab.Topologies;
 using SdnEdge.Mms;
 using Spectre.Console;
 
@@ -246,8 +247,23 @@ internal static class ShowCommand
         if (node is not null && nodes.Contains(node)) return Path.Combine(folder, node + ".sock");
         problem = nodes.Length == 0 ? $"there is no lab {lab} with PEs; running: {(labs.Length == 0 ? "none" : string.Join(", ", labs))}."
             : $"{(node is null ? "which node? Give --node" : $"lab {lab} has no PE {node}; give --node")} with one of "
-                + $"{string.Join(", ", nodes)}.";
+                + $"{string.Join(", ", PesAmong(nodes, folder))}.";
         return null;
+    }
+
+    // Managers and hosts have files, too.
+    private static string[] PesAmong(string[] nodes, string folder)
+    {
+        try
+        {
+            return LabState.Read(folder) is not { } state ? nodes
+                : [.. TopologyLoader.Load(state.TopologyFile).Nodes.Where(n => n.Kind == NodeKind.SdnEdgePe).Select(n => n.Name)
+                    .Intersect(nodes).Order(StringComparer.Ordinal)];
+        }
+        catch (Exception e) when (e is TopologyException or IOException or UnauthorizedAccessException)
+        {
+            return nodes;
+        }
     }
 
     private static void Describe(NodeInfo n)

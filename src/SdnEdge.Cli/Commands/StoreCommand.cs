@@ -272,6 +272,12 @@ internal static class StoreFlags
             using var store = new StoreClient(ApiClient.EndpointFor(api, IdentityFlags.For(parse, api, "the store")));
             return await ask(store);
         }
+        catch (OperationCanceledException)
+        {
+            Console.Error.WriteLine($"{command}: stopped before the answer. What the store has begun it does to its end; "
+                + "'sdnedge store list' shows it.");
+            return 1;
+        }
         catch (Exception e) when (e is ApiProblemException or ApiUnreachableException or ArgumentException or IOException)
         {
             Console.Error.WriteLine($"{command}: {e.Message}");

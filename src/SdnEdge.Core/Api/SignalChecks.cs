@@ -150,7 +150,9 @@ public static class SignalChecks
 
         bool good = IpPrefix.TryParse(moving.Prefix, out IpPrefix prefix);
         if (!good) errors.Add(new ProblemError($"{pointer}/prefix",
-            $"{Quote(moving.Prefix)} is not a prefix; write it as 10.1.1.10/32, with no host bits set"));
+            $"{Quote(moving.Prefix)} is not a prefix; write it as "
+                + $"{(moving.Prefix?.Contains(':', StringComparison.Ordinal) == true ? "2001:db8::10/128" : "10.1.1.10/32")}, with no host "
+                + "bits set"));
         else if (!seen.Add(prefix)) errors.Add(new ProblemError($"{pointer}/prefix", $"'{prefix}' is there twice"));
         if (needsPort && string.IsNullOrEmpty(moving.Port)) errors.Add(new ProblemError($"{pointer}/port",
             "is missing; name the port on this PE where the server is or will be"));

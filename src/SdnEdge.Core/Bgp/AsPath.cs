@@ -79,18 +79,56 @@ public static class AsPath
         return 0;
     }
 
-    /// <summary>True when the AS is anywhere in the path: a loop (RFC 4271 9.1.2).</summary>
-    public static bool Contains(ReadOnlySpan<byte> value, uint autonomousSystem)
+    /// <summary>How often the AS is in the path: more than never is a loop (RFC 4271 9.1.2).</summary>
+    public static int Count(ReadOnlySpan<byte> value, uint autonomousSystem)
     {
+        int count = 0;
         while (TryNext(ref value, 4, out AsPathSegment segment))
         {
             for (int i = 0; i < segment.Numbers.Length / 4; i++)
             {
-                if (ReadAs(segment.Numbers, i, 4) == autonomousSystem) return true;
+                if (ReadAs(segment.Numbers, i, 4) == autonomousSystem) count++;
             }
         }
 
-        return false;
+        return count;
+    }
+
+    /// <summary>True for the numbers that are nobody's (RFC 6996): 64512 to 65534 and 4200000000 to 4294967294.</summary>
+    public static bool IsPrivate(uint autonomousSystem)
+        => autonomousSystem is (>= 64512 and <= 65534) or (>= 4_200_000_000 and <= 4_294_967_294);
+
+    /// <summary>
+    /// Writes the path as a peer is to see it: its own AS replaced, private numbers but the peer's taken out. A segment without numbers
+    /// goes. Returns the bytes written, at most as many as the path has.
+    /// </summary>
+    /// <param name="value">The path, 4-octet form.</param>
+    /// <param name="peerAs">The peer's AS.</param>
+    /// <param name="instead">What it is replaced by; null: it stays.</param>
+    /// <param name="withoutPrivate">Private numbers are taken out.</param>
+    /// <param name="into">Where it goes.</param>
+    public static int Rewrite(ReadOnlySpan<byte> value, uint peerAs, uint? instead, bool withoutPrivate, Span<byte> into)
+    {
+        int written = 0;
+        while (TryNext(ref value, 4, out AsPathSegment segment))
+        {
+            int count = 0, at = written + 2;
+            for (int i = 0; i < segment.Numbers.Length / 4; i++)
+            {
+                uint number = ReadAs(segment.Numbers, i, 4);
+                if (number == peerAs) number = instead ?? number;
+                else if (withoutPrivate && IsPrivate(number)) continue;
+                BinaryPrimitives.WriteUInt32BigEndian(into[at..], number);
+                at += 4;
+                count++;
+            }
+
+            if (count == 0) continue;
+            (into[written], into[written + 1]) = (segment.Type, (byte)count);
+            written = at;
+        }
+
+        return written;
     }
 
     /// <summary>Takes the next segment off the front; false at the end or at a malformed rest.</summary>

@@ -18,19 +18,24 @@ public sealed partial class BgpEngine
     private readonly BgpExport _export;
     private readonly UpdateEncoder _encoder = new();
     private readonly Dictionary<IpPrefix, PathAttributes> _own = [];
+    private readonly HashSet<IpPrefix> _leaving = [];
     private IpPrefix[] _taken = [];
 
     /// <summary>Prefixes advertised as our own, with their attributes.</summary>
     public IReadOnlyDictionary<IpPrefix, PathAttributes> Own => _own;
 
-    /// <summary>Advertises a prefix as our own. Repeating it with another LOCAL_PREF replaces it. Sent by the next
+    /// <summary>Advertises a prefix as our own. Repeating it with other values replaces it. Sent by the next
     /// <see cref="Flush"/>.</summary>
     /// <param name="prefix">Prefix.</param>
     /// <param name="localPref">LOCAL_PREF towards iBGP peers.</param>
     /// <param name="moveTag">Tag of the move that brought it here (<see cref="Migration.MoveTag"/>); null: none.</param>
     /// <param name="move">Number of that move, 1 to <see cref="MobilitySequence.Max"/>; 0: none.</param>
-    public void Advertise(IpPrefix prefix, uint localPref, uint? moveTag = null, long move = 0)
+    /// <param name="leaving">Its servers are about to leave for another PE: terms of policies may say so
+    /// (<see cref="PolicyTerm.Ownership"/>).</param>
+    public void Advertise(IpPrefix prefix, uint localPref, uint? moveTag = null, long move = 0, bool leaving = false)
     {
+        if (leaving) _leaving.Add(prefix);
+        else _leaving.Remove(prefix);
         if (move > 0) MoveDamping.Forget(prefix);
         PathAttributes attributes = _export.Own(localPref, moveTag, move);
         _own[prefix] = attributes;
@@ -41,6 +46,7 @@ public sealed partial class BgpEngine
     public bool Withdraw(IpPrefix prefix)
     {
         if (!_own.Remove(prefix)) return false;
+        _leaving.Remove(prefix);
         RouteView? best = _rib.Best(prefix);
         bool learnt = best is { Origin.Source: RouteSource.Bgp };
         Publish(prefix, learnt ? best!.Value.Attributes : null, learnt ? best!.Value.Origin : null, best?.Hop);
@@ -168,22 +174,31 @@ public sealed partial class BgpEngine
             && !ReferenceEquals(from?.Session, peer.Origin)
             && (!reflected || from!.ReflectorClient || peer.Origin.ReflectorClient)
             && !BgpExport.IsHeldBack(attributes, peer.External)
-            && RoleRules.MayAdvertise(peer.Role, attributes);
+            && RoleRules.MayAdvertise(peer.Role, attributes)
+            && peer.Settings.SiteOfOrigin?.IsOn(attributes) != true; // RFC 4364 7: never back to its site
         IAdjRibOut table = v4 ? peer.OutV4 : peer.OutV6;
-        table.Set(prefix, may ? Told(peer, prefix, attributes!, reflected ? from : null, hop) : null);
+        table.Set(prefix, may ? Told(peer, prefix, attributes!, from is null ? OwnershipOf(prefix) : RouteOwnership.Learned,
+            reflected ? from : null, hop) : null);
         peer.Dirty |= table.Waiting > 0;
     }
 
-    private PathAttributes? Told(BgpPeer peer, IpPrefix prefix, PathAttributes attributes, RouteOrigin? reflectedFrom, NextHop? hop)
+    private RouteOwnership OwnershipOf(IpPrefix own) => _leaving.Contains(own) ? RouteOwnership.Leaving : RouteOwnership.Own;
+
+    private PathAttributes? Told(BgpPeer peer, IpPrefix prefix, PathAttributes attributes, RouteOwnership ownership,
+        RouteOrigin? reflectedFrom, NextHop? hop)
     {
-        if (peer.Export.Find(prefix, attributes) is not { } term) return null;
+        if (peer.Export.Find(prefix, attributes, ownership) is not { } term) return null;
         PathAttributes told = reflectedFrom is not null
             ? _export.Reflected(attributes, reflectedFrom.PeerRouterId,
                 CanTell(peer, prefix.Family, hop!.Spec.Address) ? hop.Spec.Address : default)
-            : _export.For(peer.External, attributes, RoleRules.AddsOtcOnEgress(peer.Role));
+            : _export.For(peer.External, ForPath(peer, attributes), RoleRules.AddsOtcOnEgress(peer.Role));
         if (hop is not null && KeepsHop(peer, prefix.Family, hop.Spec.Address)) told = _export.WithNextHop(told, hop.Spec.Address);
         return _editor.Edit(term, told, peer.External);
     }
+
+    private PathAttributes ForPath(BgpPeer peer, PathAttributes attributes) => peer.External
+        && peer.Settings is { AsOverride: true } or { RemovePrivateAs: true }
+        ? _export.Rewritten(attributes, peer.As, peer.Settings.AsOverride, peer.Settings.RemovePrivateAs) : attributes;
 
     /// <summary>RFC 4271 5.1.3: a third party's next hop, told to a peer that is on the same link; never the peer's own
     /// address.</summary>
@@ -215,6 +230,7 @@ internal sealed class BgpExport(BgpSpeakerSettings settings, AttributeTable tabl
     private readonly Dictionary<PathAttributes, PathAttributes> _external = [];
     private readonly Dictionary<PathAttributes, PathAttributes> _marked = [];
     private readonly Dictionary<(PathAttributes, uint, IpAddress), PathAttributes> _reflected = [];
+    private readonly Dictionary<(PathAttributes, uint, bool, bool), PathAttributes> _rewritten = [];
     private long _cached;
 
     private byte[] Path => field ??= new byte[BgpLimits.MaxExtended + BgpLimits.MaxMessage];
@@ -285,6 +301,7 @@ internal sealed class BgpExport(BgpSpeakerSettings settings, AttributeTable tabl
             _external.Clear();
             _marked.Clear();
             _reflected.Clear();
+            _rewritten.Clear();
             _cached = 0;
         }
 
@@ -320,6 +337,20 @@ internal sealed class BgpExport(BgpSpeakerSettings settings, AttributeTable tabl
         SetNextHop(nextHop);
         PathAttributes made = table.Intern(_builder.Build());
         _reflected.Add((attributes, 0, nextHop), made);
+        return made;
+    }
+
+    /// <summary>The attributes with the path as one peer is to see it, before our AS goes in front (see
+    /// <see cref="AsPath.Rewrite"/>).</summary>
+    public PathAttributes Rewritten(PathAttributes attributes, uint peerAs, bool replace, bool withoutPrivate)
+    {
+        if (_rewritten.TryGetValue((attributes, peerAs, replace, withoutPrivate), out PathAttributes? known)) return known;
+        if (_rewritten.Count >= CacheLimit) _rewritten.Clear();
+        ReadOnlySpan<byte> path = attributes.Find(AttributeCode.AsPath);
+        int length = AsPath.Rewrite(path, peerAs, replace ? settings.As : null, withoutPrivate, Path);
+        PathAttributes made = path.SequenceEqual(Path.AsSpan(0, length)) ? attributes : table.Intern(
+            _builder.Load(attributes).Set(AttributeFlags.Transitive, AttributeCode.AsPath, Path.AsSpan(0, length)).Build());
+        _rewritten.Add((attributes, peerAs, replace, withoutPrivate), made);
         return made;
     }
 

@@ -63,11 +63,30 @@ public sealed partial class BgpEngine
         }
 
         bool mark = RoleRules.AddsOtcOnIngress(peer.Role) && !attributes.Has(AttributeCode.OnlyToCustomer);
-        if (!mark && attributes.MobilitySequence == 0) return attributes;
+        BgpCommunity? site = peer.Settings.SiteOfOrigin;
+        if (!mark && attributes.MobilitySequence == 0 && site is null) return attributes;
         _builder.Load(attributes);
         MobilitySequence.Remove(_builder);
-        if (mark) SetOnlyToCustomer(_builder, peer.Settings.PeerAs);
+        if (site is { } origin) SetSiteOfOrigin(_builder, origin);
+        if (mark) SetOnlyToCustomer(_builder, peer.As);
         return Attributes.Intern(_builder.Build());
+    }
+
+    // In place of any other: which site the peer is of is not the peer's to say. Subtype 3 of the three types that name a number (RFC
+    // 4360 5).
+    private static void SetSiteOfOrigin(AttributeBuilder builder, BgpCommunity site)
+    {
+        ReadOnlySpan<byte> value = builder.Get(AttributeCode.ExtendedCommunities);
+        Span<byte> kept = new byte[value.Length + site.Size];
+        int used = site.Write(kept);
+        for (; value.Length >= 8; value = value[8..])
+        {
+            if ((value[0] & 0x3F) <= 2 && value[1] == 3) continue;
+            value[..8].CopyTo(kept[used..]);
+            used += 8;
+        }
+
+        builder.Set(AttributeFlags.Optional | AttributeFlags.Transitive, AttributeCode.ExtendedCommunities, kept[..used]);
     }
 
     internal static void SetOnlyToCustomer(AttributeBuilder builder, uint autonomousSystem)
@@ -89,7 +108,7 @@ public sealed partial class BgpEngine
     /// <summary>RFC 4271 9.1.2: our AS in the path; RFC 4456 8: our identifier as originator, our cluster in the cluster list.</summary>
     private bool IsLoop(BgpPeer peer, PathAttributes attributes)
     {
-        if (AsPath.Contains(attributes.Find(AttributeCode.AsPath), _settings.As)) return true;
+        if (AsPath.Count(attributes.Find(AttributeCode.AsPath), _settings.As) > peer.Settings.AllowAsIn) return true;
         if (peer.External) return false;
         if (attributes.OriginatorId == _settings.RouterId) return true;
         ReadOnlySpan<byte> clusters = attributes.Find(AttributeCode.ClusterList);

@@ -161,6 +161,20 @@ public sealed record BgpPeerSettings(IpAddress Address, uint PeerAs)
     /// <summary>Messages of up to 65535 octets are offered, and sent where attributes need them (RFC 8654).</summary>
     public bool ExtendedMessages { get; init; } = true;
 
+    /// <summary>eBGP: the peer's AS in the paths of routes told to it is replaced by ours, so that sites of one AS take each other's
+    /// routes.</summary>
+    public bool AsOverride { get; init; }
+
+    /// <summary>Routes whose path has our AS so often are taken, 0 to 10 (RFC 4271 9.1.2: none).</summary>
+    public int AllowAsIn { get; init; }
+
+    /// <summary>eBGP: private AS numbers (RFC 6996) other than the peer's are taken out of the paths of routes told to it.</summary>
+    public bool RemovePrivateAs { get; init; }
+
+    /// <summary>eBGP: the site that the peer is of (RFC 4364 7). What it tells carries this community, and what carries it is not told to
+    /// it. Null: none.</summary>
+    public BgpCommunity? SiteOfOrigin { get; init; }
+
     /// <summary>eBGP: what we are to the peer (RFC 9234).</summary>
     public BgpRole Role { get; init; } = BgpRole.None;
 

@@ -3,6 +3,17 @@ using SdnEdge.Core.Wire;
 
 namespace SdnEdge.Core.Bgp;
 
+/// <summary>What a speaker has to do with a route that it tells.</summary>
+public enum RouteOwnership
+{
+    /// <summary>A peer told it.</summary>
+    Learned,
+    /// <summary>It is our own.</summary>
+    Own,
+    /// <summary>It is our own, and its servers are about to leave for another PE: a migration of which this one is the source.</summary>
+    Leaving,
+}
+
 /// <summary>One term of a policy: what it matches, and what becomes of a route that does.</summary>
 public sealed class PolicyTerm
 {
@@ -14,6 +25,11 @@ public sealed class PolicyTerm
 
     /// <summary>True: the route must carry all of <see cref="Communities"/>; false: one of them.</summary>
     public bool MatchAll { get; init; }
+
+    /// <summary>What it matches at least, on the way out: <see cref="RouteOwnership.Own"/>, routes of our own;
+    /// <see cref="RouteOwnership.Leaving"/>, of these only those whose servers are about to leave, so that another path can be
+    /// preferred; <see cref="RouteOwnership.Learned"/>: all.</summary>
+    public RouteOwnership Ownership { get; init; }
 
     /// <summary>False denies the route.</summary>
     public bool Permit { get; init; } = true;
@@ -37,8 +53,12 @@ public sealed class PolicyTerm
     public int Prepend { get; init; }
 
     /// <summary>Whether a route matches.</summary>
-    public bool Matches(IpPrefix prefix, PathAttributes attributes)
+    /// <param name="prefix">Its prefix.</param>
+    /// <param name="attributes">Its attributes.</param>
+    /// <param name="ownership">Whose it is.</param>
+    public bool Matches(IpPrefix prefix, PathAttributes attributes, RouteOwnership ownership = RouteOwnership.Learned)
     {
+        if (ownership < Ownership) return false;
         if (Prefixes is not null && !Prefixes.Permits(prefix)) return false;
         if (Communities.Count == 0) return true;
         foreach (BgpCommunity community in Communities)
@@ -62,6 +82,7 @@ public sealed class PolicyTerm
         yield return Permit ? "permit" : "deny";
         if (Prefixes is not null) yield return $"prefixes [{string.Join(", ", Prefixes.Rules)}]";
         if (Communities.Count > 0) yield return $"{(MatchAll ? "all" : "any")} of [{string.Join(", ", Communities)}]";
+        if (Ownership != RouteOwnership.Learned) yield return Ownership == RouteOwnership.Own ? "own" : "leaving";
         if (LocalPref is { } localPref) yield return $"local-pref {localPref}";
         if (Med is { } med) yield return $"med {med}";
         if (RemoveAll) yield return "remove all communities";
@@ -99,13 +120,19 @@ public sealed class RoutePolicy : IEquatable<RoutePolicy>
     /// <summary>Name for people.</summary>
     public string Name { get; }
 
+    /// <summary>Whether a term asks for routes of our own, which those that are taken from a peer never are.</summary>
+    public bool AsksForOwn => _terms.Any(t => t.Ownership != RouteOwnership.Learned);
+
     /// <summary>The term that permits a route; null: it is denied.</summary>
-    public PolicyTerm? Find(IpPrefix prefix, PathAttributes attributes)
+    /// <param name="prefix">Its prefix.</param>
+    /// <param name="attributes">Its attributes.</param>
+    /// <param name="ownership">Whose it is.</param>
+    public PolicyTerm? Find(IpPrefix prefix, PathAttributes attributes, RouteOwnership ownership = RouteOwnership.Learned)
     {
         if (ReferenceEquals(this, All)) return Every;
         foreach (PolicyTerm term in _terms)
         {
-            if (term.Matches(prefix, attributes)) return term.Permit ? term : null;
+            if (term.Matches(prefix, attributes, ownership)) return term.Permit ? term : null;
         }
 
         return null;

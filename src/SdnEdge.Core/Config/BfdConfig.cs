@@ -67,11 +67,32 @@ internal static class BfdConfigReader
     /// <summary>The <c>bfd:</c> of a BGP peer; null when it has none.</summary>
     public static BfdConfig? ReadOfPeer(MapReader peer, BgpPeerConfig config, NodeConfig soFar, Dictionary<object, MapReader> places)
     {
-        if (config.OnLink || peer.Map("bfd") is not { } item) return null;
+        if (peer.Map("bfd") is not { } item) return null;
+        if (config.OnLink) return ReadByLink(item, config, soFar);
         if (Read(item, new Place(config.Key, config.Vrf, config.Local), soFar) is not { } session) return null;
         places[session] = item;
         return session;
     }
+
+    // The address of the other end is added when it is known.
+    private static BfdConfig ReadByLink(MapReader item, BgpPeerConfig peer, NodeConfig soFar)
+    {
+        foreach (string other in (ReadOnlySpan<string>)["multihop", "local"])
+        {
+            if (item.Has(other)) item.Error(other,
+                "cannot stand beside link: the session is of link-local addresses, one hop; take it out");
+        }
+
+        var session = new BfdConfig(default, soFar.LinkLocalOf(soFar.Ports.First(p => p.Name == peer.LinkPort)), Multihop: false,
+            ReadInterval(item), ReadMultiplier(item), item.Flag("shutdown", false), peer.Vrf, peer.LinkPort);
+        item.Finish();
+        return session;
+    }
+
+    private static int ReadInterval(MapReader item)
+        => (int)item.Number("interval", BfdConfig.MinInterval, BfdConfig.MaxInterval, BfdConfig.DefaultInterval);
+
+    private static int ReadMultiplier(MapReader item) => (int)item.Number("multiplier", 1, 255, BfdConfig.DefaultMultiplier);
 
     // Where a session of its own is: as a BGP peer's, the address of a link-local one has its port.
     private static Place ReadPlace(MapReader item, NodeConfig soFar)
@@ -130,8 +151,7 @@ internal static class BfdConfigReader
         IEnumerable<IpAddress> far = vrf == NodeConfig.DefaultVrf ? soFar.Loopbacks
             : ports.SelectMany(p => p.Addresses).Select(a => a.Address).Where(a => !(a.IsV6 && a.IsLinkLocal));
         IpAddress[] own = multihop ? [.. far.Where(l => l.Family == address.Family)] : [.. links];
-        int interval = (int)item.Number("interval", BfdConfig.MinInterval, BfdConfig.MaxInterval, BfdConfig.DefaultInterval);
-        int multiplier = (int)item.Number("multiplier", 1, 255, BfdConfig.DefaultMultiplier);
+        int interval = ReadInterval(item), multiplier = ReadMultiplier(item);
         bool shutdown = item.Flag("shutdown", false);
         item.Finish();
 

@@ -13,6 +13,8 @@ public enum AdvertiseSources
     Connected = 1,
     /// <summary>Static routes.</summary>
     Static = 2,
+    /// <summary>Loopbacks.</summary>
+    Loopbacks = 4,
 }
 
 /// <summary>BGP.</summary>
@@ -126,6 +128,18 @@ public sealed record BgpPeerConfig(
 
     /// <summary>iBGP: routes of VRFs are exchanged with the peer, VPNv4 and VPNv6 (RFC 4364, RFC 4659).</summary>
     public bool Vpn { get; init; }
+
+    /// <summary>eBGP: the peer's AS in what it is told is replaced by ours.</summary>
+    public bool AsOverride { get; init; }
+
+    /// <summary>Routes with our AS so often in their path are taken, 0 to 10.</summary>
+    public int AllowAsIn { get; init; }
+
+    /// <summary>eBGP: private AS numbers are taken out of what the peer is told.</summary>
+    public bool RemovePrivateAs { get; init; }
+
+    /// <summary>eBGP: the site that the peer is of (RFC 4364 7); null: none.</summary>
+    public BgpCommunity? SiteOfOrigin { get; init; }
 
     /// <summary>eBGP: what we are to the peer (RFC 9234).</summary>
     public BgpRole Role { get; init; } = BgpRole.None;

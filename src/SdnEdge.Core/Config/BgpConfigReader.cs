@@ -9,6 +9,13 @@ internal static class BgpConfigReader
 {
     private const int MaxLimit = 100_000_000;
 
+    private static readonly OrderedDictionary<string, AdvertiseSources> AdvertiseWords = new()
+    {
+        ["connected"] = AdvertiseSources.Connected,
+        ["static"] = AdvertiseSources.Static,
+        ["loopbacks"] = AdvertiseSources.Loopbacks,
+    };
+
     public static BgpConfig Read(MapReader node, NodeConfig soFar, Dictionary<object, MapReader> places)
     {
         if (node.Map("bgp") is not { } bgp) return new BgpConfig();
@@ -26,10 +33,9 @@ internal static class BgpConfigReader
         AdvertiseSources sources = AdvertiseSources.None;
         foreach ((YamlText item, string path) in bgp.Texts("advertise"))
         {
-            if (item.Text == "connected") sources |= AdvertiseSources.Connected;
-            else if (item.Text == "static") sources |= AdvertiseSources.Static;
-            else bgp.Errors.Add(item, path,
-                $"'{item.Text}' is not known; write connected or static{MapReader.DidYouMean(item.Text, ["connected", "static"])}");
+            if (AdvertiseWords.TryGetValue(item.Text, out AdvertiseSources source)) sources |= source;
+            else bgp.Errors.Add(item, path, $"'{item.Text}' is not known; write {string.Join(", ", AdvertiseWords.Keys)}"
+                + MapReader.DidYouMean(item.Text, AdvertiseWords.Keys));
         }
 
         var config = new BgpConfig
@@ -102,12 +108,22 @@ internal static class BgpConfigReader
             Role = item.Choice("role", BgpRole.None, ("provider", BgpRole.Provider), ("route-server", BgpRole.RouteServer),
                 ("route-server-client", BgpRole.RouteServerClient), ("customer", BgpRole.Customer), ("peer", BgpRole.Peer)),
             StrictRole = item.Flag("strictRole", false),
+            AsOverride = item.Flag("asOverride", false),
+            AllowAsIn = (int)item.Number("allowAsIn", 0, 10, 0),
+            RemovePrivateAs = item.Flag("removePrivateAs", false),
+            SiteOfOrigin = ReadSite(item),
             Password = ReadPassword(item, "password"),
             Ao = ReadAo(item),
             TtlSecurity = (int?)item.OptionalNumber("ttlSecurity", 1, 254),
             Multihop = (int?)item.OptionalNumber("multihop", 2, 255),
             Shutdown = ReadShutdown(item),
         };
+        foreach ((string key, bool set) in (ReadOnlySpan<(string, bool)>)[("asOverride", peer.AsOverride),
+            ("removePrivateAs", peer.RemovePrivateAs), ("siteOfOrigin", peer.SiteOfOrigin is not null)])
+        {
+            if (set && peerAs == ownAs) item.Error(key, "is for eBGP, and the peer is of our AS; take it out");
+        }
+
         if (peer.Ao is not null && peer.Password is not null) item.Error("tcpAo",
             "cannot stand beside password, which is for TCP-MD5; keep one of them");
         if (peer.TtlSecurity is not null && peer.Multihop is not null)
@@ -136,12 +152,23 @@ internal static class BgpConfigReader
             case null: return null;
             case "all": return true;
             case "none": return false;
-            case { } name when policies.TryGetValue(name, out policy): return null;
+            case { } name when policies.TryGetValue(name, out policy):
+                if (key == "import" && policy.AsksForOwn) item.Error(key, $"policy '{name}' asks for our own routes (own or leaving), and a "
+                    + "peer tells none of these; write a policy of its own for import");
+                return null;
             case { } name:
                 string[] known = ["all", "none", .. policies.Keys];
                 item.Error(key, $"'{name}' is no policy; write one of {string.Join(", ", known)}{MapReader.DidYouMean(name, known)}");
                 return null;
         }
+    }
+
+    private static BgpCommunity? ReadSite(MapReader item)
+    {
+        if (item.Text("siteOfOrigin", example: "\"65000:7\"") is not { } text) return null;
+        if (BgpCommunity.TryParse($"soo:{text}", out BgpCommunity site)) return site;
+        item.Error("siteOfOrigin", $"'{text}' is no site of origin; write it as \"65000:7\" or \"10.255.0.1:7\"");
+        return null;
     }
 
     private static BgpAoKey? ReadAo(MapReader item)

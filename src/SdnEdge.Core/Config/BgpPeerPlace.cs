@@ -95,14 +95,11 @@ internal static class BgpPeerPlace
             return peer;
         }
 
-        foreach (string other in (ReadOnlySpan<string>)["address", "local", "multihop", "bfd"])
+        foreach (string other in (ReadOnlySpan<string>)["address", "local", "multihop"])
         {
-            if (item.Has(other)) item.Error(other, other switch
-            {
-                "address" => "cannot stand beside link: the peer is whoever is the router there; keep one of them",
-                "bfd" => "is not spoken with peers known by their link alone; take it out, or write address: \"fe80::9%PORT\" for link",
-                _ => "cannot stand beside link: the session is of link-local addresses, one hop; take it out",
-            });
+            if (item.Has(other)) item.Error(other, other == "address"
+                ? "cannot stand beside link: the peer is whoever is the router there; keep one of them"
+                : "cannot stand beside link: the session is of link-local addresses, one hop; take it out");
         }
 
         if (vrf is not null && port.Vrf != vrf) item.Error("vrf", $"port '{on}' is in VRF '{port.Vrf}', which is the peer's; take it out");

@@ -58,6 +58,7 @@ internal static class BgpPolicyReader
             Prefixes = Named(term, "prefixes", prefixLists, "prefix list", "prefixLists"),
             Communities = communities?.Communities ?? [],
             MatchAll = communities?.All ?? false,
+            Ownership = ReadOwnership(term),
             Permit = term.Choice("action", true, ("permit", true), ("deny", false)),
             LocalPref = (uint?)term.OptionalNumber("localPref", 0, uint.MaxValue),
             Med = (uint?)term.OptionalNumber("med", 0, uint.MaxValue),
@@ -69,6 +70,12 @@ internal static class BgpPolicyReader
         if (!read.Permit && read.Edits) term.Errors.Add(term.Node, term.Path, "denies the route and changes it; keep one of them");
         term.Finish();
         return read;
+    }
+
+    private static RouteOwnership ReadOwnership(MapReader term)
+    {
+        bool own = term.Flag("own", false);
+        return term.Flag("leaving", false) ? RouteOwnership.Leaving : own ? RouteOwnership.Own : RouteOwnership.Learned;
     }
 
     private static T? Named<T>(MapReader term, string key, Dictionary<string, T> known, string what, string where)

@@ -112,7 +112,7 @@ public static class ConfigDiff
         if (old.Bgp.GracefulRestart != next.Bgp.GracefulRestart) actions.Add(new NeedsRestart("bgp.gracefulRestart"));
 
         Changes<BgpPeerConfig, string> peers = Compare(old.Bgp.Peers, next.Bgp.Peers, p => p.Name,
-            (a, b) => a with { Bfd = null } == (b with { Bfd = null }) && SameLink(a, old, next));
+            (a, b) => WithoutBfd(a) == WithoutBfd(b) && SameLink(a, old, next));
         Changes<BfdConfig, BfdKey> bfd = Compare([.. old.BfdSessions], [.. next.BfdSessions], b => b.Key, (a, b) => a == b);
         Changes<StaticRouteConfig,
             (string Vrf, IpPrefix Prefix)> routes = Compare(old.Static, next.Static, r => (r.Vrf, r.Prefix), (a, b) => a == b);
@@ -153,7 +153,11 @@ public static class ConfigDiff
     }
 
     private static bool PolicyOnly(BgpPeerConfig a, BgpPeerConfig b, NodeConfig old, NodeConfig next) => SameLink(a, old, next)
-        && a with { Import = b.Import, Export = b.Export, ImportPolicy = b.ImportPolicy, ExportPolicy = b.ExportPolicy, Bfd = b.Bfd } == b;
+        && WithoutBfd(a) with { Import = b.Import, Export = b.Export, ImportPolicy = b.ImportPolicy, ExportPolicy = b.ExportPolicy }
+            == WithoutBfd(b);
+
+    // BFD has steps of its own, but for a peer whose address no file names.
+    private static BgpPeerConfig WithoutBfd(BgpPeerConfig peer) => peer.OnLink ? peer : peer with { Bfd = null };
 
     // A peer on a link is told our addresses there as next hops.
     private static bool SameLink(BgpPeerConfig peer, NodeConfig old, NodeConfig next)

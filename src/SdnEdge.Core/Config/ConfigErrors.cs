@@ -19,6 +19,9 @@ public sealed class ConfigErrors(string file)
 {
     private readonly List<ConfigError> _list = [];
 
+    /// <summary>Name of the file as the user gave it.</summary>
+    public string File => file;
+
     /// <summary>All errors, by place in the file.</summary>
     public IReadOnlyList<ConfigError> List => [.. _list.OrderBy(e => e.Line).ThenBy(e => e.Column)];
 

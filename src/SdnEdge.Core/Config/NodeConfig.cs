@@ -46,8 +46,8 @@ public sealed record NodeConfig
     /// <summary>BFD sessions that belong to no BGP peer.</summary>
     public IReadOnlyList<BfdConfig> Bfd { get; init; } = [];
 
-    /// <summary>All BFD sessions: those of <see cref="Bfd"/> and of BGP peers.</summary>
-    public IEnumerable<BfdConfig> BfdSessions => Bfd.Concat(Bgp.Peers.Select(p => p.Bfd).OfType<BfdConfig>());
+    /// <summary>All BFD sessions: those of <see cref="Bfd"/> and of BGP peers, but for peers whose address is not known yet.</summary>
+    public IEnumerable<BfdConfig> BfdSessions => Bfd.Concat(Bgp.Peers.Where(p => !p.OnLink).Select(p => p.Bfd).OfType<BfdConfig>());
 
     /// <summary>The MAC address of a port whose configuration names none: the same at each start, and never that of the kernel's end of the
     /// device.</summary>

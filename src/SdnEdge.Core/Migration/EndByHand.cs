@@ -51,8 +51,8 @@ public static class EndByHand
     {
         ArgumentNullException.ThrowIfNull(api);
         string who = api.StartsWith("https:", StringComparison.OrdinalIgnoreCase) ? " --cert CERT --key KEY --ca CA" : "";
-        return $"'sdnedge migrate signal {System.Text.Json.JsonNamingPolicy.KebabCaseLower.ConvertName(signal.ToString())} {id} --api {api} "
-            + $"--epoch {epoch}{who}'";
+        string word = System.Text.Json.JsonNamingPolicy.KebabCaseLower.ConvertName(signal.ToString());
+        return $"'sdnedge migrate signal {word} {id} --api {api} --epoch {epoch}{who}'";
     }
 
     private static List<EndStep> Possible(EndStep[] steps, PeMigrationState? source, PeMigrationState? target)

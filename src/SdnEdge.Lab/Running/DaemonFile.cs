@@ -33,7 +33,7 @@ internal sealed partial class DaemonFile(LabTopology lab, LabNode node, string f
 
     /// <summary>The text.</summary>
     /// <exception cref="LabException">Not YAML, or variables that are not there: each with its line.</exception>
-    public string Text() => Complete(File.ReadAllText(node.StartupConfig!), node.StartupConfig!);
+    public string Text() => Complete(node.ReadConfig(), node.ConfigName);
 
     /// <summary>Completes the text of a startup-config; <paramref name="file"/> is only named in errors.</summary>
     internal string Complete(string text, string file)
@@ -57,16 +57,16 @@ internal sealed partial class DaemonFile(LabTopology lab, LabNode node, string f
         var errors = new ConfigErrors(file);
         YamlValue? tree = YamlTree.Parse(text, errors);
         if (errors.Count > 0) throw new LabException(string.Join('\n', errors.List));
-        if (tree is not YamlMap map || map.Entries.Any(e => e.Key.Column != 1))
+        if (tree is not YamlMap map || map.Written.Any(e => e.Key.Column != 1))
             throw new LabException(
                 $"{file}:1: the lab sets '{key}' here and needs the file's keys one a line, each from the first column.");
         int at = 0;
-        while (at < map.Entries.Count && map.Entries[at].Key.Text != key) at++;
-        if (at == map.Entries.Count) return $"{text.TrimEnd()}\n{key}: {value(null)}\n".TrimStart('\n');
+        while (at < map.Written.Count && map.Written[at].Key.Text != key) at++;
+        if (at == map.Written.Count) return $"{text.TrimEnd()}\n{key}: {value(map[key])}\n".TrimStart('\n');   // a merged one is overridden
         string[] lines = text.Split('\n');
-        int first = map.Entries[at].Key.Line - 1;
-        int end = at + 1 < map.Entries.Count ? map.Entries[at + 1].Key.Line - 1 : lines.Length;
-        lines[first] = $"{key}: {value(map.Entries[at].Value)}";
+        int first = map.Written[at].Key.Line - 1;
+        int end = at + 1 < map.Written.Count ? map.Written[at + 1].Key.Line - 1 : lines.Length;
+        lines[first] = $"{key}: {value(map.Written[at].Value)}";
         for (int i = first + 1; i < end; i++)
         {
             if (!lines[i].TrimStart().StartsWith('#')) lines[i] = "";

@@ -10,13 +10,16 @@ namespace SdnEdge.Lab.Running;
 /// <param name="Ready">False while (or after) a deploy that has not ended.</param>
 /// <param name="Nodes">Its nodes.</param>
 /// <param name="Wans">Counters of its WAN nodes.</param>
-public sealed record LabReport(string Name, string TopologyFile, bool Ready, IReadOnlyList<NodeReport> Nodes, IReadOnlyList<WanStats> Wans);
+/// <param name="WhyNotReady">How far its deploy is, or that it was interrupted, and what to do; null when it is ready.</param>
+public sealed record LabReport(string Name, string TopologyFile, bool Ready, IReadOnlyList<NodeReport> Nodes, IReadOnlyList<WanStats> Wans,
+    string? WhyNotReady = null);
 
 /// <summary>One node.</summary>
 /// <param name="Name">The node.</param>
-/// <param name="Kind">Its kind, as in the topology file.</param>
+/// <param name="Kind">Its kind, as in the topology file; empty for a lab that is not ready.</param>
 /// <param name="Namespace">Its namespace.</param>
-/// <param name="State">up; gone (no namespace); failed (a process of it has ended); paused (a server).</param>
+/// <param name="State">up; made or not made (of a lab that is not ready: its namespace is there, or not yet); gone
+/// (no namespace); failed (a process of it has ended); paused (a server).</param>
 /// <param name="Site">Where a server is live.</param>
 /// <param name="Processes">The processes the lab started there, e.g. <c>pe[1234]</c>.</param>
 /// <param name="Socket">Its API or statistics socket.</param>
@@ -34,6 +37,7 @@ public static class LabInspector
     {
         string folder = Path.Combine(stateRoot ?? LabState.DefaultRoot, name);
         if (LabState.Read(folder) is not { } state) return null;
+        if (!state.Ready) return HalfMade(state, folder);
         LabTopology topology = TopologyLoader.Load(state.TopologyFile) with { Name = name };
         var nodes = new List<NodeReport>();
         var wans = new List<WanStats>();
@@ -57,4 +61,12 @@ public static class LabInspector
 
         return new LabReport(name, state.TopologyFile, state.Ready, nodes, wans);
     }
+
+    // From what was written down alone: what is in the namespaces may be anything, and the file may have changed.
+    private static LabReport HalfMade(LabState state, string folder) => new(state.Name, state.TopologyFile, false,
+    [
+        .. state.Namespaces.Select(n => new NodeReport(n.Node, "", n.Name, Namespaces.Exists(n.Name) ? "made" : "not made", null,
+            [.. state.Processes.Where(p => p.Node == n.Node).Select(p => $"{p.Name}[{p.ProcessId}]{(p.IsAlive ? "" : " ended")}")], null,
+            Path.Combine(folder, n.Node + ".log"))),
+    ], [], state.WhyNotReady);
 }

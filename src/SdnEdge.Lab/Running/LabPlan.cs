@@ -9,10 +9,11 @@ namespace SdnEdge.Lab.Running;
 
 /// <summary>A long-running process of a node.</summary>
 /// <param name="Node">The node.</param>
-/// <param name="Name">What it is, for messages: <c>pe</c>, <c>host</c>, <c>mms</c>, <c>store</c>, <c>wan</c>, <c>echo</c>, <c>zebra</c>,
-/// <c>bgpd</c>, <c>bird</c>.</param>
+/// <param name="Name">What it is, for messages: <c>pe</c>, <c>host</c>, <c>mms</c>, <c>store</c>, <c>wan</c>, <c>echo</c>, <c>zebra</c> and
+/// FRR's other daemons, <c>bird</c>.</param>
 /// <param name="Argv">Program and arguments.</param>
-internal sealed record PlannedProcess(string Node, string Name, IReadOnlyList<string> Argv);
+/// <param name="Serves">A file that is there when it serves, for which the next process of the node waits; null: nothing waits.</param>
+internal sealed record PlannedProcess(string Node, string Name, IReadOnlyList<string> Argv, string? Serves = null);
 
 /// <summary>What deploy does for one node.</summary>
 /// <param name="Node">The node.</param>
@@ -107,7 +108,7 @@ internal sealed record LabPlan(LabTopology Topology, string RootBatch, IReadOnly
         }
 
         string script = $"set -e\nexec 3>&2 >>{Quote(log)} 2>&1 </dev/null\ncd /proc/sys/net\n{sysctl}ip -batch - <<'END'\n{ip}END\ncd "
-            + $"/\n{later}{Exec(node.Exec)}";
+            + $"/\n{later}{Exec(node.Kind == NodeKind.Frr ? [.. node.Exec.Take(FrrNode.FirstVtysh(node.Exec))] : node.Exec)}";
         return new PlannedNode(node, lab.NamespaceOf(node.Name), log, script, files, processes);
 
         void Kernel(string key, string value) => sysctl.Append($"echo {value} >{key}\n");
@@ -226,20 +227,45 @@ internal sealed record LabPlan(LabTopology Topology, string RootBatch, IReadOnly
 
         void PlanFrr()
         {
-            string own = Path.Combine(folder, node.Name + ".frr");
+            string own = FrrNode.FolderOf(folder, node.Name);
+            FrrSetup frr = FrrSetup.Of(node);
+            Kernel("ipv4/ip_forward", "1");   // as in a container, and what a router is for; FRR's 'no ip forwarding' ends it
+            Kernel("ipv6/conf/all/forwarding", "1");
             later.Append($"install -d -o frr -g frrvty {Quote(own)}\n");   // the daemons are that user, whatever starts them
-            files.Add((Path.Combine(folder, node.Name + ".frr.conf"), File.ReadAllText(node.StartupConfig!)));
-            foreach (string daemon in (string[])["zebra", "bgpd"])
+            files.Add((Path.Combine(folder, node.Name + ".frr.conf"), frr.Config));
+            int first = FrrNode.FirstVtysh(node.Exec);
+            if (first < node.Exec.Count)
             {
-                processes.Add(new PlannedProcess(node.Name, daemon,
-                    ["/usr/lib/frr/" + daemon, "-f", "/dev/null", "-z", $"{own}/zserv.api",
-                     "-i", $"{own}/{daemon}.pid", "--vty_socket", own, "-A", "127.0.0.1", "--log", "stdout"]));
+                files.Add((FrrNode.LaterOf(folder, node.Name), $"exec 3>&2 >>{Quote(log)} 2>&1 </dev/null\ncd /\nvtysh() {{ command vtysh "
+                    + $"--vty_socket {Quote(own)} \"$@\"; }}\n{Exec([.. node.Exec.Skip(first)])}"));
+            }
+
+            foreach (FrrDaemon daemon in frr.Daemons)
+            {
+                // Its own sockets, which are the machine's otherwise.
+                string[] control = daemon.Name switch
+                {
+                    "bfdd" => ["--bfdctl", $"{own}/bfdd.sock"],
+                    "ldpd" => ["--ctl_socket", own],   // a folder
+                    _ => [],
+                };
+                // Without its zebra a daemon asks for it again after 10 s only.
+                processes.Add(new PlannedProcess(node.Name, daemon.Name,
+                    [$"{FrrSetup.Folder}/{daemon.Name}", "-f", "/dev/null", "-z", $"{own}/zserv.api", "-i", $"{own}/{daemon.Name}.pid",
+                     "--vty_socket", own, .. control, "--log", "stdout", .. daemon.Options],
+                    daemon.Name == "zebra" ? $"{own}/zserv.api" : null));
             }
         }
 
-        void PlanBird() => processes.Add(new PlannedProcess(node.Name, "bird",
-            ["/usr/sbin/bird", "-f", "-c", node.StartupConfig!, "-s", Path.Combine(folder, node.Name + ".ctl"), "-P",
-                Path.Combine(folder, node.Name + ".pid")]));
+        // A file is read where it is: what it includes lies beside it.
+        void PlanBird()
+        {
+            string config = node.StartupConfig ?? Path.Combine(folder, node.Name + ".bird.conf");
+            if (node.Inline is { } inline) files.Add((config, inline.Text));
+            processes.Add(new PlannedProcess(node.Name, "bird",
+                ["/usr/sbin/bird", "-f", "-c", config, "-s", Path.Combine(folder, node.Name + ".ctl"), "-P",
+                    Path.Combine(folder, node.Name + ".pid")]));
+        }
     }
 
     // Each line by itself: one that fails is told, and the next one is run all the same, as containerlab does. Not in a batch of ip, which

@@ -16,6 +16,9 @@ namespace SdnEdge.Lab.Running;
 /// </summary>
 public static class LabRunner
 {
+    // What is given to 'ip -batch'. A file: its name says to whom an ip belongs that outlives its deploy.
+    private const string BatchFile = "links.batch";
+
     /// <summary>Deploys a topology file and waits until the lab is ready.</summary>
     /// <param name="topologyFile">The file.</param>
     /// <param name="options">How; null for the defaults.</param>
@@ -26,7 +29,8 @@ public static class LabRunner
     {
         options ??= new LabOptions();
         LabTopology lab = TopologyLoader.Load(topologyFile);
-        if (options.Name is { } name) lab = lab with { Name = name };
+        if (options.Name is { } name)
+            lab = TopologyLoader.WhyNoName(name) is { } no ? throw new LabException($"--name: {no}.") : lab with { Name = name };
         if (options.RttMs is { } rtt)
             lab = rtt is >= 0 and <= 60_000 ? lab.WithRtt(rtt)
                 : throw new LabException($"a round-trip time of {rtt} ms cannot be; give 0 to 60000.");
@@ -41,13 +45,16 @@ public static class LabRunner
 
         Directory.CreateDirectory(folder);
         var state = new LabState(lab.Name, lab.File, options.RttMs, Ready: false,
-            [.. lab.Nodes.Select(n => new LabNamespace(n.Name, lab.NamespaceOf(n.Name), null))], []);
+            [.. lab.Nodes.Select(n => new LabNamespace(n.Name, lab.NamespaceOf(n.Name), null))], [],
+            new LabProcess("", "deploy", Environment.ProcessId, ProcessStat.Read(Environment.ProcessId)?.StartTicks ?? 0));
         state.Write(folder);
         try
         {
             LabCertificates.Write(lab, folder);
             options.Progress?.Invoke($"making {lab.Nodes.Count} namespaces and {lab.Links.Count} links");
-            await Netns.BatchAsync(plan.RootBatch, force: false, cancel);
+            string batch = Path.Combine(folder, BatchFile);
+            await WriteAsync(batch, plan.RootBatch, cancel);
+            await Netns.BatchFileAsync(batch, cancel);
             state = state with { Namespaces = [.. state.Namespaces.Select(n => n with { Id = Netns.IdOf(n.Name) })] };
             state.Write(folder);
 
@@ -76,6 +83,8 @@ public static class LabRunner
                         state = state with { Processes = [.. state.Processes, record] };
                         state.Write(folder);
                     }
+
+                    await ServesAsync(planned, process, options, stop);
                 }
             }
         }
@@ -102,6 +111,7 @@ public static class LabRunner
         if (LabState.Read(folder) is null) throw new LabException($"there is no lab {name}.");
         using FileStream claim = Claim(options.StateRoot, name);
         LabState state = LabState.Read(folder) ?? throw new LabException($"there is no lab {name}.");
+        if (state.WhyNotReady is { } why) throw new LabException(why + ".");
         LabTopology lab = TopologyLoader.Load(state.TopologyFile) with { Name = name };
         if (state.RttMs is { } rtt) lab = lab.WithRtt(rtt);
         if (lab.Find(node) is null)
@@ -119,6 +129,7 @@ public static class LabRunner
             started.Add((planned, record, again));
             state = state with { Processes = [.. state.Processes.Where(p => p != before), record] };
             state.Write(folder);
+            await ServesAsync(process, again, options, cancel);
         }
 
         if (started.Count > 0)
@@ -134,11 +145,18 @@ public static class LabRunner
     public static async Task<bool> DestroyAsync(string name, string? stateRoot = null, bool keepLogs = false)
     {
         string root = stateRoot ?? LabState.DefaultRoot, folder = Path.Combine(root, name);
-        if (LabState.Read(folder) is null) return false;
+        if (!Directory.Exists(folder) && !File.Exists(LockOf(root, name))) return false;
         using FileStream claim = Claim(root, name);
-        if (LabState.Read(folder) is not { } state) return false;
+        if (LabState.Read(folder) is not { } state) return LabState.DeleteBegun(folder);
         await TakeDownAsync(state, folder, keepLogs);
         return true;
+    }
+
+    // What ended instead, or takes too long, is told by whoever waits until all are ready.
+    private static async Task ServesAsync(PlannedProcess planned, Process process, LabOptions options, CancellationToken cancel)
+    {
+        if (planned.Serves is { } file)
+            await Netns.UntilAsync(() => File.Exists(file) || process.HasExited, options.ReadyTimeout, cancel);
     }
 
     private static (LabProcess Record, Process Process) Launch(PlannedNode node, PlannedProcess planned)
@@ -196,13 +214,15 @@ public static class LabRunner
         return error.Trim().Replace("\n", "; ", StringComparison.Ordinal);
     }
 
+    private static string LockOf(string root, string lab) => Path.Combine(root, lab + ".lock");
+
     // One deploy or destroy of a lab at a time; the kernel lets go of the claim when its holder ends, however it ends.
     private static FileStream Claim(string root, string lab)
     {
         Directory.CreateDirectory(root);
         try
         {
-            return new FileStream(Path.Combine(root, lab + ".lock"), FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None, 1,
+            return new FileStream(LockOf(root, lab), FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None, 1,
                 FileOptions.DeleteOnClose);
         }
         catch (IOException)
@@ -212,11 +232,15 @@ public static class LabRunner
     }
 
     /// <summary>
-    /// 1 end the processes the lab started, if they are still the same, and whatever else lives in its namespaces (a
-    /// namespace lives as long as a process in it); 2 delete the namespaces, if they are still the same; 3 delete the files.
+    /// 1 end what a killed deploy left making namespaces and entering them; then the processes the lab started, if they are still the same,
+    /// and whatever else lives in its namespaces (a namespace lives as long as a process in it);
+    /// 2 delete the namespaces, if they are still the same; 3 delete the files.
     /// </summary>
     private static async Task TakeDownAsync(LabState state, string folder, bool keepLogs)
     {
+        string[] names = [.. state.Namespaces.Select(n => n.Name)];
+        if (!state.Ready && !await Netns.EndMakersAsync(Path.Combine(folder, BatchFile), names))
+            throw new LabException($"what the deploy of lab {state.Name} started does not end; try again.");
         LabNamespace[] ours =
             [.. state.Namespaces.Where(n => Namespaces.Exists(n.Name) && (n.Id is null || Netns.IdOf(n.Name) is not { } id || id == n.Id))];
         HashSet<string> ids = [.. ours.Select(n => n.Id ?? Netns.IdOf(n.Name)).OfType<string>()];
@@ -230,19 +254,7 @@ public static class LabRunner
             throw new LabException(
                 $"these namespaces of lab {state.Name} cannot be deleted: {string.Join(", ", left.Select(n => n.Name))}.");
 
-        if (!Directory.Exists(folder)) return;
-        if (keepLogs)
-        {
-            foreach (string entry in Directory.GetFileSystemEntries(folder).Where(f => !f.EndsWith(".log", StringComparison.Ordinal)))
-            {
-                if (Directory.Exists(entry)) Directory.Delete(entry, recursive: true);
-                else File.Delete(entry);
-            }
-        }
-        else
-        {
-            Directory.Delete(folder, recursive: true);
-        }
+        LabState.Delete(folder, keepLogs);
 
         async Task KillAsync()
         {

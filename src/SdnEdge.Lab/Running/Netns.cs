@@ -52,6 +52,56 @@ internal static class Netns
         if (code != 0 && !force) throw new LabException($"ip -batch failed: {error.Trim()}");
     }
 
+    /// <summary>Runs a file of lines of <c>ip -batch</c>; an error names the line.</summary>
+    public static async Task BatchFileAsync(string file, CancellationToken cancel)
+    {
+        (int code, string error) = await RunAsync(new ProcessStartInfo("ip") { ArgumentList = { "-batch", file } }, "", cancel);
+        if (code != 0) throw new LabException($"ip -batch failed: {error.Trim()}");
+    }
+
+    /// <summary>
+    /// Ends what a deploy that was killed has left on its way: the <c>ip</c> that reads <paramref name="batchFile"/>, and any that is about
+    /// to enter one of the namespaces. What is inside already is found by its namespace. Returns false when some does not end.
+    /// </summary>
+    public static Task<bool> EndMakersAsync(string batchFile, IReadOnlyList<string> namespaces)
+    {
+        return UntilAsync(() =>
+        {
+            ProcessStat[] left = [.. Makers()];
+            foreach (ProcessStat process in left) Signals.Send(process.ProcessId, ProcessSignal.Kill);
+            return left.Length == 0;
+        }, TimeSpan.FromSeconds(30), CancellationToken.None);
+
+        IEnumerable<ProcessStat> Makers()
+        {
+            foreach (string folder in Directory.EnumerateDirectories("/proc"))
+            {
+                if (!int.TryParse(Path.GetFileName(folder.AsSpan()), NumberStyles.None, CultureInfo.InvariantCulture, out int pid)
+                    || pid == Environment.ProcessId || !IsMaker(folder) || ProcessStat.Read(pid) is not { IsAlive: true } stat) continue;
+                yield return stat;
+            }
+        }
+
+        bool IsMaker(string folder)
+        {
+            string[] words;
+            try
+            {
+                words = File.ReadAllText(folder + "/cmdline").Split('\0');
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+            {
+                return false;   // it ended while we looked
+            }
+
+            // ip -batch FILE; ip netns exec NAMESPACE ..., also behind setsid.
+            words[0] = Path.GetFileName(words[0]);
+            if (words is ["setsid", ..]) words = words[1..];
+            return words is ["ip", "-batch", { } file, ..] ? file == batchFile
+                : words is ["ip", "netns", "exec", { } ns, ..] && namespaces.Contains(ns);
+        }
+    }
+
     /// <summary>Runs a command to its end, with text on its input. Returns its exit code and what it wrote to its error output.</summary>
     public static async Task<(int Code, string Error)> RunAsync(ProcessStartInfo start, string input, CancellationToken cancel)
     {

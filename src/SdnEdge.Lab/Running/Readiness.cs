@@ -56,7 +56,9 @@ internal static class Readiness
                     await UntilAsync($"{name} to answer on port 7", () => Task.FromResult(Namespaces.Run(node.Namespace, EchoAnswers)));
                     break;
                 case NodeKind.Frr:
-                    await FrrNode.ConfigureAsync(node, folder, what => UntilAsync(what.What, what.Condition), cancel);
+                    if (await FrrNode.ConfigureAsync(node, folder, what => UntilAsync(what.What, what.Condition), cancel)
+                        is { Length: > 0 } failed)
+                        options.Progress?.Invoke($"warning: exec of node {name} failed: {failed}");
                     break;
                 case NodeKind.Bird:
                     await UntilAsync($"{name} to listen", () => Task.FromResult(File.Exists(Path.Combine(folder, name + ".ctl"))));

@@ -42,9 +42,7 @@ public sealed class RunningLab
         LabState state = LabState.Read(folder) ?? throw new LabException(LabState.All(root) is { Count: > 0 } others
             ? $"no lab {name} runs here; running: {string.Join(", ", others)}."
             : $"no lab {name} runs here; 'sdnedge lab deploy -t topologies/figure1.clab.yml' starts one.");
-        if (!state.Ready)
-            throw new LabException(
-                $"the deploy of lab {name} has not ended; wait, or take it away with 'sdnedge lab destroy --name {name}'.");
+        if (state.WhyNotReady is { } why) throw new LabException(why + ".");
         LabTopology topology = TopologyLoader.Load(state.TopologyFile) with { Name = name };
         return new RunningLab(state.RttMs is { } rtt ? topology.WithRtt(rtt) : topology, folder, root);
     }
@@ -99,7 +97,7 @@ public sealed class RunningLab
     {
         var all = new Dictionary<string, string>(Known(node).Env, StringComparer.Ordinal);
         foreach ((string key, string value) in env ?? new Dictionary<string, string>()) all[key] = value;
-        return Netns.Command(NamespaceOf(node), argv, all);
+        return Netns.Command(NamespaceOf(node), Known(node).Kind == NodeKind.Frr ? FrrNode.Command(argv, Folder, node) : argv, all);
     }
 
     /// <summary>Starts a program inside a node's namespace. It ends with the lab, if not before.</summary>

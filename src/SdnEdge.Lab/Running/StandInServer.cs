@@ -13,7 +13,8 @@ internal static class StandInServer
     /// <exception cref="LabException">Its namespace is gone.</exception>
     public static Task<string?> LocateAsync(string ns, IReadOnlyList<LabSite> sites, CancellationToken cancel)
     {
-        HashSet<string> id = [Netns.IdOf(ns) ?? throw new LabException($"namespace {ns} is gone.")];
+        HashSet<string> id = [Netns.IdOf(ns) ?? throw new LabException(Environment.IsPrivilegedProcess
+            ? $"namespace {ns} is gone." : $"only root can look into namespace {ns}; run this with sudo.")];
         return Task.Factory.StartNew(() => Namespaces.Run(ns, () =>
         {
             List<ProcessStat> processes = Netns.ProcessesIn(id);

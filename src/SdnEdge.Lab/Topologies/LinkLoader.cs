@@ -10,17 +10,29 @@ public static partial class TopologyLoader
 
     private delegate bool TryRead<T>(string text, out T value);
 
-    private static List<LabLink> ReadLinks(MapReader topology, List<LabNode> nodes)
+    // Ends of containerlab's links that lead out of the lab.
+    private static readonly string[] s_outside = ["host", "mgmt-net", "macvlan", "vxlan", "vxlan-stitch", "dummy"];
+
+    private static List<LabLink> ReadLinks(MapReader topology, List<LabNode> nodes, Unused unused)
     {
         var links = new List<LabLink>();
         var taken = new Dictionary<LinkEnd, int>();
         foreach (MapReader item in topology.Maps("links"))
         {
-            if (item.Text("type", example: "veth") is { } type && type != "veth")
+            if (item.Text("type", example: "veth") is { } type && type is not ("veth" or "veth-stitch"))
+            {
                 item.Error("type", $"'{type}' is not there; a lab of namespaces has veth links only");
+                continue;
+            }
+
+            foreach (string key in (string[])["ipv4", "ipv6"])
+            {
+                if (item.Has(key)) unused.Add(key, item.Path);
+            }
+
             int mtu = (int)item.Number("mtu", 1280, 65535, 1500);
             var labels = item.Words("labels").ToDictionary(l => l.Name, l => l.Value.Text, StringComparer.Ordinal);
-            if (ReadEnds(item) is var ((a, placeOfA), (b, placeOfB)))
+            if (ReadEnds(item, unused) is var ((a, placeOfA), (b, placeOfB)))
             {
                 bool known = CheckEnd(a, placeOfA, nodes, taken) & CheckEnd(b, placeOfB, nodes, taken);
                 (Impairment? to, Impairment? from) = known ? ReadWan(item, nodes, a, b) : default;
@@ -35,7 +47,7 @@ public static partial class TopologyLoader
     }
 
     // Brief form: endpoints: [a:eth1, b:eth1]. Extended form: a list of { node, interface }.
-    private static ((LinkEnd End, Place Place) A, (LinkEnd End, Place Place) B)? ReadEnds(MapReader link)
+    private static ((LinkEnd End, Place Place) A, (LinkEnd End, Place Place) B)? ReadEnds(MapReader link, Unused unused)
     {
         link.Known("endpoints");
         if (link.Node["endpoints"] is not YamlList { Items: [{ } first, { } second] })
@@ -45,11 +57,11 @@ public static partial class TopologyLoader
         }
 
         Place a = new(link.Errors, first, link.At("endpoints[0]")), b = new(link.Errors, second, link.At("endpoints[1]"));
-        LinkEnd? endA = ReadEnd(a), endB = ReadEnd(b);
+        LinkEnd? endA = ReadEnd(a, unused), endB = ReadEnd(b, unused);
         return endA is null || endB is null ? null : ((endA, a), (endB, b));
     }
 
-    private static LinkEnd? ReadEnd(Place at)
+    private static LinkEnd? ReadEnd(Place at, Unused unused)
     {
         if (at.At is YamlMap map)
         {
@@ -60,6 +72,11 @@ public static partial class TopologyLoader
             {
                 if (MacAddress.TryParse(given, null, out MacAddress one) && !one.IsMulticast && one.Value != 0) mac = one;
                 else reader.Error("mac", $"'{given}' is no unicast MAC address; write it as 02:00:00:00:01:10");
+            }
+
+            foreach (string key in (string[])["ipv4", "ipv6", "vars"])
+            {
+                if (reader.Has(key)) unused.Add(key, reader.Path);
             }
 
             reader.Finish();
@@ -76,7 +93,9 @@ public static partial class TopologyLoader
     private static bool CheckEnd(LinkEnd end, Place place, List<LabNode> nodes, Dictionary<LinkEnd, int> taken)
     {
         LabNode? node = nodes.Find(n => n.Name == end.Node);
-        if (node is null) place.Error($"there is no node '{end.Node}'; nodes are {string.Join(", ", nodes.Select(n => n.Name))}");
+        if (node is null && s_outside.Contains(end.Node))
+            place.Error($"'{end}' leads out of the lab; a lab of namespaces has links between its own nodes only");
+        else if (node is null) place.Error($"there is no node '{end.Node}'; nodes are {string.Join(", ", nodes.Select(n => n.Name))}");
         else CheckInterface(place, node, end.Interface);
         LinkEnd bare = end with { Mac = null };
         if (!taken.TryAdd(bare, place.At.Line)) place.Error($"'{end}' is taken by the link in line {taken[bare]}; use another interface");

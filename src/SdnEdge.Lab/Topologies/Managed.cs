@@ -105,8 +105,7 @@ internal static class Managed
     }
 
     private static IEnumerable<(string Node, YamlMap Root)> Roots(LabTopology lab, NodeKind kind)
-        => lab.Nodes.Where(n => n.Kind == kind && n.StartupConfig is not null)
-            .Select(n => (n.Name, Parse(File.ReadAllText(n.StartupConfig!))));
+        => lab.Nodes.Where(n => n.Kind == kind && n.HasConfig).Select(n => (n.Name, Parse(n.ReadConfig())));
 
     internal static YamlMap Parse(string text) => YamlTree.Parse(text, new ConfigErrors("")) as YamlMap ?? new YamlMap([], 1, 1);
 

@@ -27,9 +27,9 @@ public static partial class Sites
         foreach (LabLink leg in topology.LinksOf(server))
         {
             LinkEnd? pe = FindPe(topology, leg, server, []);
-            string? config = pe is null ? null : topology.Find(pe.Node)?.StartupConfig;
+            LabNode? router = pe is null ? null : topology.Find(pe.Node);
             sites.Add(new LabSite(NameOf(leg, server), leg.EndAt(server)!.Interface, pe?.Node, pe?.Interface,
-                pe is null || config is null ? null : PortName(File.ReadAllText(config), pe.Interface)));
+                pe is null || router?.HasConfig != true ? null : PortName(router.ReadConfig(), pe.Interface)));
         }
 
         return sites;

@@ -18,7 +18,7 @@ public enum NodeKind
     /// <summary>A virtual server: one namespace with a leg in each site, one leg live at a time.</summary>
     Server,
 
-    /// <summary>Debian's FRR: zebra and bgpd with the startup-config.</summary>
+    /// <summary>Debian's FRR with the startup-config: the daemons that it needs, or those of a file <c>daemons</c>.</summary>
     Frr,
 
     /// <summary>Debian's BIRD 2 with the startup-config.</summary>
@@ -40,7 +40,8 @@ public enum NodeKind
 /// <summary>A node of the topology, with defaults and kinds merged in.</summary>
 /// <param name="Name">Name, unique in the topology.</param>
 /// <param name="Kind">What runs there.</param>
-/// <param name="StartupConfig">Full path of the configuration; null where the kind needs none.</param>
+/// <param name="StartupConfig">Full path of the configuration; null where the kind needs none, or where it stands in the topology
+/// (<see cref="Inline"/>).</param>
 /// <param name="Exec">Commands run in the namespace once its links are there, in order: defaults, kind, node.</param>
 /// <param name="Env">Environment of everything the lab starts in this node.</param>
 /// <param name="Labels">Labels; those that begin with <c>sdnedge.</c> mean something here.</param>
@@ -50,6 +51,22 @@ public sealed record LabNode(
 {
     /// <summary>What a server is, from its labels; null for other kinds.</summary>
     public ServerSpec? Server { get; init; }
+
+    /// <summary>The configuration, where the topology file holds it; null: it is in <see cref="StartupConfig"/>, or there
+    /// is none.</summary>
+    public InlineConfig? Inline { get; init; }
+
+    /// <summary>What an FRR node is given as files of its image; null: nothing.</summary>
+    public FrrBinds? Frr { get; init; }
+
+    /// <summary>True when it has a configuration, in a file or in the topology.</summary>
+    public bool HasConfig => StartupConfig is not null || Inline is not null;
+
+    /// <summary>What messages call the configuration: its path, or its place in the topology.</summary>
+    public string ConfigName => StartupConfig ?? Inline?.Name ?? "";
+
+    /// <summary>The text of the configuration as it is now; empty where there is none.</summary>
+    public string ReadConfig() => Inline?.Text ?? (StartupConfig is null ? "" : File.ReadAllText(StartupConfig));
 
     /// <summary>Settings of the namespace's kernel below <c>net.</c>, by name: <c>net.ipv4.ip_forward</c>.</summary>
     public IReadOnlyDictionary<string, string> Sysctls { get; init; } = new Dictionary<string, string>();
@@ -63,6 +80,17 @@ public sealed record LabNode(
     /// </summary>
     public InterfaceAddress? Management { get; init; }
 }
+
+/// <summary>Files that a topology binds into an FRR image, at <c>/etc/frr</c>.</summary>
+/// <param name="Daemons">Full path of the file <c>daemons</c>, which says what runs; null = none is bound.</param>
+/// <param name="Configs">Full paths of configurations, in the order in which they are read: <c>frr.conf</c>, and those of single
+/// daemons.</param>
+public sealed record FrrBinds(string? Daemons, IReadOnlyList<string> Configs);
+
+/// <summary>A configuration that stands in the topology: a <c>startup-config</c> of several lines.</summary>
+/// <param name="Text">The text.</param>
+/// <param name="Name">What messages call it; lines are counted from its own first one.</param>
+public sealed record InlineConfig(string Text, string Name);
 
 /// <summary>What the stand-in server is.</summary>
 /// <param name="Mac">MAC address of its <c>eth0</c> (label <c>sdnedge.mac</c>).</param>

@@ -5,8 +5,8 @@ using SdnEdge.Core.Wire;
 namespace SdnEdge.Lab.Topologies;
 
 /// <summary>
-/// Reads a topology in containerlab's schema. What containerlab needs and a lab of namespaces does not (image, binds, ports, mgmt)
-/// is accepted without effect, and a warning names it; what neither knows is an error, so that a slip of the pen does not pass in silence.
+/// Reads a topology in containerlab's schema. What containerlab needs and a lab of namespaces does not (image, ports, mgmt) is accepted
+/// without effect, and a warning names it; what neither knows is an error, so that a slip of the pen does not pass in silence.
 /// 0 the caller's environment is filled in; 1 read the tree; 2 nodes, with defaults, kinds and groups merged in; 3 links; 4 what only the
 /// whole can tell.
 /// </summary>
@@ -22,9 +22,25 @@ public static partial class TopologyLoader
     // Containerlab's own, without effect here.
     private static readonly string[] s_otherKeys =
     [
-        "image", "image-pull-policy", "binds", "ports", "type", "cmd", "entrypoint", "user", "license", "mgmt-ipv4", "mgmt-ipv6",
+        "image-pull-policy", "ports", "type", "cmd", "entrypoint", "user", "license", "mgmt-ipv4", "mgmt-ipv6",
         "network-mode", "runtime", "cpu", "cpu-set", "memory", "enforce-startup-config", "auto-remove", "startup-delay",
-        "restart-policy", "stages", "healthcheck", "dns", "extras", "certificate", "position", "suppress-startup-config",
+        "restart-policy", "stages", "healthcheck", "dns", "extras", "certificate", "position", "suppress-startup-config", "aliases",
+        "cap-add", "cgroup-parent", "cgroupns-mode", "components", "config", "credentials", "devices", "env-files", "hostname",
+        "link-apply-mode", "pid-mode", "privileged", "security-opts", "shm-size", "tmpfs", "volumes",
+    ];
+
+    // Containerlab's own, which need an image, a virtual machine or this machine's own network.
+    private static readonly string[] s_foreignKinds =
+    [
+        "6wind_vsr", "arista_ceos", "arista_veos", "arrcus_arcos", "aruba_aoscx", "border0", "ceos", "checkpoint_cloudguard", "ciena_saos",
+        "cisco_asav", "cisco_c8000", "cisco_c8000v", "cisco_cat9kv", "cisco_csr1000v", "cisco_ftdv", "cisco_iol", "cisco_n9kv",
+        "cisco_sdwan", "cisco_vios", "cisco_xrd", "cisco_xrd_vrouter", "cisco_xrv", "cisco_xrv9k", "crpd", "cumulus_cvx", "cvx",
+        "dell_ftosv", "dell_sonic", "ext-container", "f5_bigip-ve", "fdio_vpp", "fortinet_fortigate", "freebsd", "generic_vm", "host",
+        "huawei_vrp", "ipinfusion_ocnos", "juniper_cjunosevolved", "juniper_crpd", "juniper_csrx", "juniper_vjunosevolved",
+        "juniper_vjunosrouter", "juniper_vjunosswitch", "juniper_vmx", "juniper_vqfx", "juniper_vsrx", "k8s-kind", "keysight_ixia-c-one",
+        "mikrotik_ros", "nokia_srlinux", "nokia_sros", "nokia_srsim", "nvidia_cumulusvx", "openbsd", "openwrt", "ostinato", "ovs-bridge",
+        "paloalto_panos", "plvision_sonic", "rare", "sonic-vm", "sonic-vs", "spirent_stc", "srl", "veesix_osvbng", "vr-sros", "vr-veos",
+        "vr-vmx", "vr-xrv", "vr-xrv9k", "vyosnetworks_vyos",
     ];
 
     /// <summary>Reads and checks a file.</summary>
@@ -56,19 +72,27 @@ public static partial class TopologyLoader
     {
         var errors = new ConfigErrors(file);
         YamlValue? tree = YamlTree.Parse(WithEnvironment(text, Environment.GetEnvironmentVariable), errors);
-        LabTopology? lab = tree is YamlMap map ? Read(new MapReader(map, "", errors), file) : null;
+        var unused = new Unused();
+        LabTopology? lab = tree is YamlMap map ? Read(new MapReader(map, "", errors), file, unused) : null;
+        if (unused.Foreign is { } foreign) throw new TopologyException([foreign]);   // nothing else would help
         if (tree is not (null or YamlMap))
             errors.Add(tree, "", $"the file holds {tree.Kind} where a mapping belongs; start with name: figure1");
+        if (errors.Count > 0 && Template().Match(text) is { Success: true } template)
+        {
+            int line = text.AsSpan(0, template.Index).Count('\n') + 1, column = template.Index - text.LastIndexOf('\n', template.Index);
+            throw new TopologyException([new ConfigError(file, line, column, "",
+                "this is a template of Go's, which a lab does not fill in; deploy the YAML that is made of it")]);
+        }
+
         return errors.Count == 0 ? lab! : throw new TopologyException(errors.List);
     }
 
-    private static LabTopology Read(MapReader root, string file)
+    private static LabTopology Read(MapReader root, string file, Unused unused)
     {
         string? name = root.Text("name", required: true, "figure1");
         if (name is not null && !NamePattern().IsMatch(name)) root.Error("name", NoName(name));
-        root.Known("prefix", "mgmt", "settings");
-        var unused = new Unused();
-        foreach (string key in (string[])["prefix", "mgmt", "settings"])
+        root.Known("prefix", "mgmt", "settings", "debug");
+        foreach (string key in (string[])["prefix", "mgmt", "settings", "debug"])
         {
             if (root.Has(key)) unused.Add(key, "");
         }
@@ -79,7 +103,7 @@ public static partial class TopologyLoader
         {
             var places = new Dictionary<string, Place>(StringComparer.Ordinal);
             nodes = ReadNodes(topology, file, places, unused);
-            links = ReadLinks(topology, nodes);
+            links = ReadLinks(topology, nodes, unused);
             topology.Finish();
             CheckServers(nodes, links, places);
             CheckManagement(nodes, links, places);
@@ -113,7 +137,7 @@ public static partial class TopologyLoader
         var kinds = new Dictionary<string, Layer>(StringComparer.Ordinal);
         foreach ((YamlText word, MapReader body) in topology.Named("kinds"))
         {
-            if (KindOf(word.Text) is null) body.Errors.Add(word, body.Path, NoSuchKind(word.Text));
+            if (KindOf(word.Text) is null && !s_foreignKinds.Contains(word.Text)) body.Errors.Add(word, body.Path, NoSuchKind(word.Text));
             kinds[word.Text] = ReadLayer(body, unused, $"kind {word.Text}");
         }
 
@@ -135,14 +159,17 @@ public static partial class TopologyLoader
             string? word = own.Kind ?? group?.Kind ?? defaults?.Kind;
             NodeKind? kind = word is null ? null : KindOf(word);
             if (word is null) place.Error($"has no kind; write kind: and one of {Kinds}");
+            else if (s_foreignKinds.Contains(word)) unused.AddForeign(place with { At = body.Node["kind"] ?? key }, word, name);
             else if (kind is null) body.Error("kind", NoSuchKind(word));
 
+            Layer?[] layers = [defaults, word is null ? null : kinds.GetValueOrDefault(word), group, own];
+            FrrBinds? frr = ReadFrrBinds(body, name, ref kind, layers, file, unused);
             var labels = new Dictionary<string, (string Text, Place Place)>(StringComparer.Ordinal);
             var env = new Dictionary<string, string>(StringComparer.Ordinal);
             var exec = new List<string>();
             var sysctls = new Dictionary<string, string>(StringComparer.Ordinal);
             string? config = null;
-            foreach (Layer? layer in (ReadOnlySpan<Layer?>)[defaults, word is null ? null : kinds.GetValueOrDefault(word), group, own])
+            foreach (Layer? layer in layers)
             {
                 if (layer is null) continue;
                 foreach ((string label, YamlText value, string path) in layer.Labels)
@@ -159,21 +186,14 @@ public static partial class TopologyLoader
                 config = layer.Config ?? config;
             }
 
-            if (config?.Contains('\n', StringComparison.Ordinal) == true)
-            {
-                body.Error("startup-config", "is the configuration itself; write it to a file and name that here");
-                config = null;
-            }
-
-            config = config?.Replace("__clabNodeName__", name, StringComparison.Ordinal);
-            config = config is null ? null : Path.GetFullPath(Path.Combine(Path.GetDirectoryName(file) ?? "", config));
-            if (config is null && !body.Has("startup-config") && kind is NodeKind.SdnEdgePe or NodeKind.Frr or NodeKind.Bird
-                or NodeKind.SdnEdgeHost or NodeKind.SdnEdgeMms or NodeKind.SdnEdgeStore)
+            (config, InlineConfig? inline) = WhereConfigIs(body, name, kind, config, file, unused);
+            if (config is null && inline is null && !body.Has("startup-config") && TakesConfig(kind) && frr is null)
                 place.Error($"is of kind '{word}' and needs 'startup-config': the path of its configuration");
-            if (config is not null && !File.Exists(config)) body.Error("startup-config", $"there is no file {config}");
             nodes.Add(new LabNode(name, kind ?? NodeKind.Linux, config, exec, env,
                 labels.ToDictionary(l => l.Key, l => l.Value.Text, StringComparer.Ordinal))
             {
+                Inline = inline,
+                Frr = frr,
                 Sysctls = sysctls,
                 Server = kind == NodeKind.Server ? ReadServer(place, labels) : null,
                 Seed = ReadSeed(labels),
@@ -182,6 +202,30 @@ public static partial class TopologyLoader
         }
 
         return nodes;
+    }
+
+    private static bool TakesConfig(NodeKind? kind) => kind is NodeKind.SdnEdgePe or NodeKind.Frr or NodeKind.Bird or NodeKind.SdnEdgeHost
+        or NodeKind.SdnEdgeMms or NodeKind.SdnEdgeStore;
+
+    // Several lines are the configuration itself, as in containerlab; one is its path.
+    private static (string? Path, InlineConfig? Inline) WhereConfigIs(
+        MapReader node, string name, NodeKind? kind, string? config, string file, Unused unused)
+    {
+        if (config is null) return default;
+        if (kind is not null && !TakesConfig(kind))
+        {
+            unused.Add("startup-config", name);
+            return default;
+        }
+
+        if (config.Contains('\n', StringComparison.Ordinal))
+            return (null, new InlineConfig(config, $"{file}: startup-config of node {name}"));
+        string path = Path.GetFullPath(Path.Combine(Path.GetDirectoryName(file) ?? "",
+            config.Replace("__clabNodeName__", name, StringComparison.Ordinal)));
+        if (config.Contains("://", StringComparison.Ordinal))
+            node.Error("startup-config", $"'{config}' is an address on the net; fetch it to a file beside the topology and name that");
+        else if (!File.Exists(path)) node.Error("startup-config", $"there is no file {path}");
+        return (path, null);
     }
 
     private static Layer ReadLayer(MapReader map, Unused unused, string of)
@@ -193,7 +237,10 @@ public static partial class TopologyLoader
         }
 
         var layer = new Layer(map.Text("kind", example: "linux"), map.Text("group"), map.Text("startup-config", example: "pe-a.yaml"),
-            [.. map.Texts("exec").Select(e => e.Item.Text)], [.. map.Words("env")], [.. map.Words("labels")], [.. map.Words("sysctls")]);
+            [.. map.Texts("exec").Select(e => e.Item.Text)], [.. map.Words("env")], [.. map.Words("labels")], [.. map.Words("sysctls")],
+            map.Text("image", example: "frrouting/frr"), [.. map.Texts("binds")]);
+        if (layer.Image is { } image && !IsFrrImage(image)) unused.Add("image", of);
+        if (layer.Binds.Any(b => FrrFileOf(b.Item.Text) is null)) unused.Add("binds", of);
         map.Finish();
         return layer;
     }
@@ -272,10 +319,21 @@ public static partial class TopologyLoader
 
     private static string NoSuchKind(string word) => $"there is no kind '{word}'; write one of {Kinds}";
 
+    /// <summary>Null: a lab or a node may have this name. Else why not.</summary>
+    public static string? WhyNoName(string name)
+    {
+        ArgumentNullException.ThrowIfNull(name);
+        return NamePattern().IsMatch(name) ? null : NoName(name);
+    }
+
     private static string NoName(string name) => $"'{name}' cannot name a namespace; use up to 40 letters, digits, '-', '_' and '.'";
 
     [GeneratedRegex(@"\$\{(?<name>[A-Za-z_][A-Za-z0-9_]*)((?<how>:?[=-])(?<default>[^}]*))?\}", RegexOptions.ExplicitCapture)]
     private static partial Regex EnvironmentVariable();
+
+    // {{ if .x }}, {{- range ... }}, {{ .x }}: what containerlab fills in from a file of variables.
+    [GeneratedRegex(@"\{\{-?\s*((if|else|end|range|with|define|template|block)\b|[.$])", RegexOptions.ExplicitCapture)]
+    private static partial Regex Template();
 
     [GeneratedRegex(@"^net(\.[A-Za-z0-9_-]+)+$", RegexOptions.ExplicitCapture)]
     private static partial Regex SysctlPattern();
@@ -293,12 +351,40 @@ public static partial class TopologyLoader
     private sealed record Layer(
         string? Kind, string? Group, string? Config, IReadOnlyList<string> Exec,
         IReadOnlyList<(string Name, YamlText Value, string Path)> Env, IReadOnlyList<(string Name, YamlText Value, string Path)> Labels,
-        IReadOnlyList<(string Name, YamlText Value, string Path)> Sysctls);
+        IReadOnlyList<(string Name, YamlText Value, string Path)> Sysctls, string? Image,
+        IReadOnlyList<(YamlText Item, string Path)> Binds);
 
     /// <summary>Keys without effect here, and where they are.</summary>
     private sealed class Unused
     {
         private readonly Dictionary<string, List<string>> _places = [];
+        private readonly List<(string Image, string Node)> _frr = [];
+
+        private readonly List<(string Kind, string Node)> _foreign = [];
+        private Place _firstForeign;
+
+        public void AddFrr(string image, string node) => _frr.Add((image, node));
+
+        public void AddForeign(Place at, string kind, string node)
+        {
+            if (_foreign.Count == 0) _firstForeign = at;
+            _foreign.Add((kind, node));
+        }
+
+        /// <summary>The kinds that a lab of namespaces has not, all of them in one sentence; null when there are none.</summary>
+        public ConfigError? Foreign
+        {
+            get
+            {
+                if (_foreign.Count == 0) return null;
+                string[] kinds = [.. _foreign.GroupBy(f => f.Kind).Select(k => $"'{k.Key}' ("
+                    + $"{string.Join(", ", k.Take(4).Select(f => f.Node))}{(k.Count() > 4 ? ", ..." : "")})")];
+                return new ConfigError(_firstForeign.Errors.File, _firstForeign.At.Line, _firstForeign.At.Column, _firstForeign.Path,
+                    $"{(kinds.Length == 1 ? "kind" : "kinds")} {string.Join(", ", kinds)} cannot be deployed: a lab of namespaces runs no "
+                    + "images and no virtual machines of containerlab's, and takes no part in this machine's own network; kinds here are "
+                    + Kinds);
+            }
+        }
 
         public void Add(string key, string of)
         {
@@ -310,6 +396,8 @@ public static partial class TopologyLoader
         [
             .. _places.Select(p => $"'{p.Key}' has no effect in a lab of namespaces"
                 + $"{(p.Value.Count == 0 ? "" : $" ({string.Join(", ", p.Value.Take(4))}{(p.Value.Count > 4 ? ", ..." : "")})")}"),
+            .. _frr.GroupBy(f => f.Image).Select(i => $"this machine's FRR runs in place of the image {i.Key} ("
+                + $"{string.Join(", ", i.Select(f => f.Node))})"),
         ];
     }
 }

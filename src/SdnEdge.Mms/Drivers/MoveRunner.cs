@@ -191,7 +191,7 @@ internal sealed class MoveRunner : IDisposable
     {
         string detail = e.Problem.Detail + string.Concat((e.Problem.Errors ?? []).Select(x => $"; {x.Pointer} {x.Detail}"));
         WaitReason? wait = Refusals.WaitFor(e.Problem);
-        Note(queue, command, wait ?? WaitReason.Refused, $"{e.Peer}: {detail}", e.Peer);
+        Note(queue, command, wait ?? WaitReason.Refused, $"{e.Peer}: {detail}", wait == WaitReason.PeerUnreachable ? e.Peer : null);
         return wait is null ? new Refused(command.Key, e.Problem.Type, detail) : null;
     }
 
@@ -255,7 +255,7 @@ internal sealed class MoveRunner : IDisposable
                 var seen = new PathLook(fromSource, fromTarget, fromIngress, silent, forgot, gone);
                 if (watcher.Take(seen, Now, out question) is { } evidence)
                     return new Seen(watch.Key, evidence);
-                Note(queue, watch, watcher.Reason, watcher.Detail, watcher.Silent);
+                Note(queue, watch, watcher.Reason, watcher.Detail, watcher.Party);
 
                 MigrationInfo? Taken(ref (MigrationInfo? Known, Task<MigrationInfo?>? Look) end, string pe)
                 {

@@ -178,8 +178,9 @@ internal sealed class NetworkChecks(
                 there?.Epoch ?? 0))));
     }
 
-    private const string Rule = "While they run at the source, 'sdnedge migrate signal abort' at the source PE, then at the target PE; once "
-        + "they run at the target, release and advertise there, then withdraw and teardown at the source PE, then teardown at the target PE";
+    private const string Rule = "While they run at the source, 'sdnedge migrate signal abort' at the source PE, then at the target PE; "
+        + "once they run at the target, release and advertise there, then withdraw and teardown at the source PE, then teardown at the "
+        + "target PE";
 
     private string ApiOf(string pe) => group.Servers.SelectMany(s => s.At).Select(p => p.Pe).First(p => p.Name == pe).Api;
 

@@ -138,8 +138,13 @@ public static class MoveMachine
         if (StageTable.Of(state.Stage).BeforePivot) return null;
         if (state.Stage == MoveStage.Planned) return "it has not begun";
         if (state.Stage is not (MoveStage.HandOver or MoveStage.Activate))
-            return "the servers run at the target; a move the other way brings them back";
-        if (state.Running.Count > 0) return $"{string.Join(", ", state.Running)} runs at the target; a move the other way brings it back";
+            return "it cannot be undone any more, the servers run at the target; a move the other way brings them back";
+        if (state.Running.Count > 0)
+        {
+            return $"it cannot be undone any more, {string.Join(", ", state.Running)} runs at the target; a move the other way brings it "
+                + "back";
+        }
+
         if (state.Verdicts.Where(v => v.Value == EpochVerdict.Ran).Select(v => v.Key).ToArray() is { Length: > 0 } promised)
         {
             return $"the target has said for ever that it runs {string.Join(", ", promised)}; when it does, a move the other way brings it "

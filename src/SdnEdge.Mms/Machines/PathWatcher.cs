@@ -66,8 +66,8 @@ public sealed class PathWatcher
     /// <summary>The same for people; null: nothing was seen yet.</summary>
     public string? Detail { get; private set; }
 
-    /// <summary>The PE that it waits for because it does not answer; null: it is not that.</summary>
-    public string? Silent { get; private set; }
+    /// <summary>The PE that it waits for because it does not answer, or has not taken the direct path; null: it is not that.</summary>
+    public string? Party { get; private set; }
 
     /// <summary>What to look at first.</summary>
     public PathQuestion First => _kind switch
@@ -131,14 +131,14 @@ public sealed class PathWatcher
 
     private PathEvidence? Not(WaitReason reason, string detail)
     {
-        (Reason, Detail, Silent) = (reason, detail, null);
+        (Reason, Detail, Party) = (reason, detail, null);
         return null;
     }
 
     private PathEvidence? Unread(string pe)
     {
         Not(WaitReason.PeerUnreachable, $"{pe} does not say how its part is");
-        Silent = pe;
+        Party = pe;
         return null;
     }
 
@@ -190,7 +190,7 @@ public sealed class PathWatcher
         foreach ((string pe, string? why) in look.Ingress)
         {
             if (why is null) Direct(pe, now);
-            else (Reason, Detail) = (WaitReason.NoDirectPath, $"{pe}: {why}");
+            else (Reason, Detail, Party) = (WaitReason.NoDirectPath, $"{pe}: {why}", pe);
         }
 
         string[] missing = [.. _path.Ingress.Where(pe => !(_seen.DirectAt?.ContainsKey(pe) ?? false))];
@@ -200,7 +200,7 @@ public sealed class PathWatcher
         string[] ask = Marked ? [.. missing.Where(_waitForRoutes.Contains)] : missing;
         next = new PathQuestion(Marked && !_path.OtherIngress, Marked, ask, ask.Length > 0 ? Poll : PollMarkers);
         if (look.Ingress.Count == 0)
-            (Reason, Detail) = (WaitReason.NoDirectPath, $"without the direct path: {string.Join(", ", missing)}");
+            (Reason, Detail, Party) = (WaitReason.NoDirectPath, $"without the direct path: {string.Join(", ", missing)}", null);
         return null;
     }
 

@@ -22,7 +22,7 @@ public static class Remedies
         return waiting switch
         {
             { Reason: WaitReason.PeerUnreachable, Party: { } party } => OfSilent(migration, party),
-            { Reason: WaitReason.NoDirectPath } => OfOldPath(state, migration.Current, now),
+            { Reason: WaitReason.NoDirectPath, Party: not null } => OfOldPath(state, migration.Current, now),
             _ => null,
         };
     }
@@ -42,8 +42,8 @@ public static class Remedies
     {
         string[] flaps = [.. move.Plan.Paths.SelectMany(p => p.Target.Prefixes).Select(p => p.Prefix).Distinct()
             .Where(p => IpPrefix.TryParse(p, out IpPrefix prefix) && MoveHistory.Recent(state, prefix, now) >= MoveHistory.FlapsAt)];
-        return flaps.Length == 0 ? null : $"{Flaps(state, flaps[0], now)} It ends when that router takes the route: wait, or clear its damping "
-            + "there";
+        return flaps.Length == 0 ? null
+            : $"{Flaps(state, flaps[0], now)} It ends when that router takes the route: wait, or clear its damping there";
     }
 
     /// <summary>That a prefix has moved so often that a router that damps may hold it back.</summary>

@@ -131,5 +131,8 @@ internal static class Endpoints
 
     private static IpAddress Address(string? text) => IpAddress.TryParse(text, out IpAddress address) ? address
         : throw new ProblemException(Problems.BadRequest("the query is wrong",
-            [new ProblemError("address", $"'{text}' is not an IP address; write it as 10.1.1.10")]));
+            [new ProblemError("address", $"'{text}' is not an IP address; write it as {Like(text, "10.1.1.10", "2001:db8::10")}")]));
+
+    // An example of the other family is no help.
+    private static string Like(string? text, string v4, string v6) => text?.Contains(':', StringComparison.Ordinal) == true ? v6 : v4;
 }

@@ -151,8 +151,8 @@ public sealed partial class BgpSpeaker : IBgpWire, IDisposable
 
     /// <summary>Advertises a prefix of our own with a LOCAL_PREF; repeating it changes the LOCAL_PREF. Goes out with the next
     /// <see cref="Flush"/>.</summary>
-    public void Advertise(IpPrefix prefix, uint localPref, uint? moveTag = null, long move = 0)
-        => Engine.Advertise(prefix, localPref, moveTag, move);
+    public void Advertise(IpPrefix prefix, uint localPref, uint? moveTag = null, long move = 0, bool leaving = false)
+        => Engine.Advertise(prefix, localPref, moveTag, move, leaving);
 
     /// <summary>Stops advertising a prefix. False when it was not advertised. Goes out with the next <see cref="Flush"/>.</summary>
     public bool Withdraw(IpPrefix prefix) => Engine.Withdraw(prefix);

@@ -20,6 +20,12 @@ internal sealed partial class BgpDriver
 
     private readonly Dictionary<string, LinkPeer> _links = []; // by port
 
+    /// <summary>BFD is wanted with a peer that was found on its link.</summary>
+    public event Action<BfdConfig>? WatchWanted;
+
+    /// <summary>It is wanted no more.</summary>
+    public event Action<BfdConfig>? WatchUnwanted;
+
     /// <summary>A router has advertised itself on a port.</summary>
     public void RouterHeard(string port, IpAddress address, long now)
     {
@@ -44,6 +50,7 @@ internal sealed partial class BgpDriver
                 long forgetAt = link.HeardAt + (IntervalsToForget * link.Config.AdvertiseSeconds * 1_000_000_000L);
                 if (now < forgetAt || speaker.Engine.Find(found.Key) is { State: BgpState.Established }) return false;
                 link.Found = null;
+                if (found.Bfd is { } watched) WatchUnwanted?.Invoke(watched);
                 speaker.RemovePeer(found.Key, now);
                 state.Events.Add(now, "bgp", NameOf(found), "removed", $"{address} is the router on port {found.LinkPort} now");
             }
@@ -54,10 +61,12 @@ internal sealed partial class BgpDriver
             }
         }
 
-        link.Found = link.Config with { Address = address };
+        link.Found = link.Config with { Address = address,
+            Bfd = link.Config.Bfd is { } session ? session with { Address = address } : null };
         link.HeardAt = now;
         state.Events.Add(now, "bgp", NameOf(link.Found), "found", $"it is the router on port {link.Config.LinkPort}");
         AddPeer(link.Found);
+        if (link.Found.Bfd is { } wanted) WatchWanted?.Invoke(wanted);
         return true;
     }
 

@@ -23,12 +23,12 @@ internal sealed partial class BgpDriver
     }) ?? [];
 
     // What a CE is told of its VRF's own routes; those of other PEs and CEs the engine tells by itself.
-    private void Tell(VrfSessions sessions, IpPrefix prefix, RouteOrigin? origin)
+    private void Tell(string vrf, VrfSessions sessions, IpPrefix prefix, RouteOrigin? origin)
     {
-        if (IsTold(origin))
+        if (origin?.Source != RouteSource.Local && IsTold(prefix, origin)) // loopbacks are of the default VRF
         {
             sessions.Told.Add(prefix);
-            sessions.Speaker.Advertise(prefix, _config.LocalPref);
+            sessions.Speaker.Advertise(prefix, _config.LocalPref, leaving: _leaving.Contains((vrf, prefix)));
         }
         else if (sessions.Told.Remove(prefix))
         {

@@ -30,6 +30,7 @@ internal sealed partial class BgpDriver(PeState state, VpnDriver vpn, HostPort h
     private readonly Dictionary<IpPrefix, MovedRoute> _moved = [];
     private readonly Dictionary<IpPrefix, long> _moves = [];
     private readonly HashSet<IpPrefix> _told = [];
+    private readonly HashSet<(string Vrf, IpPrefix Prefix)> _leaving = [];
     private readonly Dictionary<string, VrfSessions> _vrfs = [];
     private BgpSpeaker? _speaker;
     private BgpConfig _config = new();
@@ -131,6 +132,10 @@ internal sealed partial class BgpDriver(PeState state, VpnDriver vpn, HostPort h
                 Families = peer.Vpn ? BgpFamilies.All : BgpFamilies.Both,
                 Role = peer.Role,
                 StrictRole = peer.StrictRole,
+                AsOverride = peer.AsOverride,
+                AllowAsIn = peer.AllowAsIn,
+                RemovePrivateAs = peer.RemovePrivateAs,
+                SiteOfOrigin = peer.SiteOfOrigin,
                 LimitV4 = peer.LimitV4,
                 LimitV6 = peer.LimitV6,
                 Password = peer.Password,
@@ -148,7 +153,7 @@ internal sealed partial class BgpDriver(PeState state, VpnDriver vpn, HostPort h
     public void SetPolicy(BgpPeerConfig peer)
     {
         if (peer.OnLink && _links.TryGetValue(peer.LinkPort!, out LinkPeer? link))
-            (link.Config, link.Found) = (peer, link.Found is { } found ? peer with { Address = found.Address } : null);
+            (link.Config, link.Found) = (peer, link.Found is { } found ? peer with { Address = found.Address, Bfd = found.Bfd } : null);
         if (SpeakerOf(peer.Vrf) is not { } speaker || speaker.Engine.Find(Found(peer).Key) is not { } known) return;
         speaker.Engine.SetPolicy(known, peer.ImportPolicy ?? Policy(peer.Import), peer.ExportPolicy ?? Policy(peer.Export));
         speaker.Flush();
@@ -163,7 +168,11 @@ internal sealed partial class BgpDriver(PeState state, VpnDriver vpn, HostPort h
         BgpPeerKey key = Found(config).Key;
         if (text is not null && speaker.Engine.Find(key) is { } peer) speaker.Engine.Shutdown(peer, text, loop.Now);
         if (speaker.RemovePeer(key, loop.Now) | config.OnLink) state.Events.Add(loop.Now, "bgp", config.Name, "removed");
-        if (config.OnLink && _links.Remove(config.LinkPort!, out LinkPeer? link) && link.End is { } end) speaker.Release(end);
+        if (config.OnLink && _links.Remove(config.LinkPort!, out LinkPeer? link))
+        {
+            if (link.Found?.Bfd is { } watched) WatchUnwanted?.Invoke(watched);
+            if (link.End is { } end) speaker.Release(end);
+        }
 
         if (config.Vrf == NodeConfig.DefaultVrf || speaker.Engine.Peers.Count > 0
             || _links.Values.Any(l => l.Config.Vrf == config.Vrf)) return;
@@ -184,7 +193,7 @@ internal sealed partial class BgpDriver(PeState state, VpnDriver vpn, HostPort h
         _config = config;
         foreach ((string vrf, VrfSessions sessions) in _vrfs)
         {
-            foreach (RouteView route in state.Vrfs[vrf].Rib.BestRoutes().ToArray()) Tell(sessions, route.Prefix, route.Origin);
+            foreach (RouteView route in state.Vrfs[vrf].Rib.BestRoutes().ToArray()) Tell(vrf, sessions, route.Prefix, route.Origin);
             sessions.Speaker.Flush();
         }
 
@@ -217,6 +226,20 @@ internal sealed partial class BgpDriver(PeState state, VpnDriver vpn, HostPort h
         if (_told.Contains(prefix)) Advertise(prefix);
     }
 
+    /// <summary>Says whether the servers of a prefix are about to leave for another PE: policies of peers may tell it otherwise then.</summary>
+    public void SetLeaving(string vrf, IpPrefix prefix, bool leaving)
+    {
+        if (!(leaving ? _leaving.Add((vrf, prefix)) : _leaving.Remove((vrf, prefix)))) return;
+        if (vrf == NodeConfig.DefaultVrf)
+        {
+            if (_told.Contains(prefix)) Advertise(prefix);
+        }
+        else if (_vrfs.TryGetValue(vrf, out VrfSessions? sessions) && sessions.Told.Contains(prefix))
+        {
+            sessions.Speaker.Advertise(prefix, _config.LocalPref, leaving: leaving);
+        }
+    }
+
     /// <summary>The LOCAL_PREF with which a prefix is told; null when it is not told.</summary>
     public uint? Told(string vrf, IpPrefix prefix)
         => vrf != NodeConfig.DefaultVrf ? vpn.Told(vrf, prefix) : _told.Contains(prefix) ? LocalPrefOf(prefix) : null;
@@ -238,7 +261,7 @@ internal sealed partial class BgpDriver(PeState state, VpnDriver vpn, HostPort h
             sessions.Speaker.RibChanged(changes);
             foreach (ref readonly RibChange change in changes)
             {
-                if (change.ChangedHop is null) Tell(sessions, change.Prefix, change.Native is null ? null : change.Origin);
+                if (change.ChangedHop is null) Tell(changes[0].Vrf, sessions, change.Prefix, change.Native is null ? null : change.Origin);
             }
         }
 
@@ -323,17 +346,18 @@ internal sealed partial class BgpDriver(PeState state, VpnDriver vpn, HostPort h
         foreach (VrfSessions vrf in _vrfs.Values) vrf.Speaker.Dispose();
     }
 
-    private bool IsTold(RouteOrigin? origin) => origin?.Source switch
+    private bool IsTold(IpPrefix prefix, RouteOrigin? origin) => origin?.Source switch
     {
         RouteSource.Migration => true,
         RouteSource.Connected or RouteSource.Neighbor => (_config.Advertise & AdvertiseSources.Connected) != 0,
+        RouteSource.Local => (_config.Advertise & AdvertiseSources.Loopbacks) != 0 && state.Config.Loopbacks.Contains(prefix.Address),
         RouteSource.Static => (_config.Advertise & AdvertiseSources.Static) != 0,
         _ => false,
     };
 
     private void Tell(IpPrefix prefix, RouteOrigin? origin)
     {
-        if (IsTold(origin) && !((origin!.Source is RouteSource.Static or RouteSource.Neighbor) && IsPeer(prefix)))
+        if (IsTold(prefix, origin) && !((origin!.Source is RouteSource.Static or RouteSource.Neighbor) && IsPeer(prefix)))
         {
             _told.Add(prefix);
             Advertise(prefix);
@@ -350,7 +374,8 @@ internal sealed partial class BgpDriver(PeState state, VpnDriver vpn, HostPort h
     private static string KebabWord(string word) => System.Text.Json.JsonNamingPolicy.KebabCaseLower.ConvertName(word);
 
     private void Advertise(IpPrefix prefix) => _speaker!.Advertise(prefix, LocalPrefOf(prefix),
-        _moved.TryGetValue(prefix, out MovedRoute moved) ? moved.Tag : null, _moves.GetValueOrDefault(prefix));
+        _moved.TryGetValue(prefix, out MovedRoute moved) ? moved.Tag : null, _moves.GetValueOrDefault(prefix),
+        _leaving.Contains((NodeConfig.DefaultVrf, prefix)));
 
     private uint LocalPrefOf(IpPrefix prefix) => _moved.TryGetValue(prefix, out MovedRoute moved) ? moved.LocalPref : _config.LocalPref;
 

@@ -23,13 +23,14 @@ internal readonly record struct CommandPart(long StoreNs = 0, bool More = false)
 /// <param name="tunnels">Tunnels and their probes.</param>
 /// <param name="resolve">Starts ARP or ND for a neighbour at once.</param>
 /// <param name="setMoved">Sets (or with null forgets) how BGP advertises a prefix that a migration brought here.</param>
+/// <param name="setLeaving">Says whether the servers of a prefix are about to leave this PE.</param>
 /// <param name="markers">Flush markers of this PE.</param>
 /// <param name="stretched">Told where moved prefixes go, for who looks for them on a link.</param>
 /// <param name="changes">Told when a flush marker has come or gone by, and when a gate opens.</param>
 /// <param name="loop">The loop.</param>
 internal sealed class MigrationActions(
-    PeState state, TunnelKeeper tunnels, Action<Adjacency> resolve, Action<string, IpPrefix, MovedRoute?> setMoved, MarkerDriver markers,
-    StretchedSubnets stretched, MigrationChanges changes, ControlLoop loop)
+    PeState state, TunnelKeeper tunnels, Action<Adjacency> resolve, Action<string, IpPrefix, MovedRoute?> setMoved,
+    Action<string, IpPrefix, bool> setLeaving, MarkerDriver markers, StretchedSubnets stretched, MigrationChanges changes, ControlLoop loop)
 {
     // A move of more prefixes than this lets ARP and ND ask for the rest when packets come.
     private const int MaxResolvedAhead = 1024;
@@ -259,10 +260,13 @@ internal sealed class MigrationActions(
 
     // 1. the group, native; 2. the prefixes' leaves point at it, a chunk in each round of the loop, so that it goes on with all
     // else meanwhile; 3. the tunnel is probed with packets as large as the servers' ports take.
-    private Armed Arm(string name, string vrfName, PrefixSet prefixes, string tunnel, Hold? hold)
+    private Armed Arm(string name, string vrfName, PrefixSet prefixes, string tunnel, Hold? hold, bool isSource)
     {
         var group = new RedirectGroup(name, vrfName, state.Plane.Workers);
-        var armed = new Armed(group, hold, prefixes, new RouteOrigin(RouteSource.Redirect, $"migration {name}"));
+        var armed = new Armed(group, hold, prefixes, new RouteOrigin(RouteSource.Redirect, $"migration {name}"))
+        {
+            IsSource = isSource,
+        };
         _armed.Add(name, armed);
         state.Groups.Add(name, group);
         Continue(armed, tunnel);
@@ -285,6 +289,7 @@ internal sealed class MigrationActions(
             armed.Mtu = Math.Max(armed.Mtu, port.Mtu);
             vrf.Publisher.Attach(prefix, Attachment(vrf, port, moving));
             vrf.Rib.Offer(armed.Origin, prefix, hop, null, now);
+            if (armed.IsSource) setLeaving(armed.Group.Vrf, prefix, true);
         }
 
         state.Publish(now);
@@ -302,7 +307,7 @@ internal sealed class MigrationActions(
     {
         // Of an attempt that failed half way.
         foreach (CommandPart part in Remove(new RemoveGroup(c.Group, c.Vrf, c.Prefixes))) yield return part with { More = true };
-        Armed armed = Arm(c.Group, c.Vrf, c.Prefixes, c.Tunnel, null);
+        Armed armed = Arm(c.Group, c.Vrf, c.Prefixes, c.Tunnel, null, isSource: true);
         armed.Group.Arm(ForwardingDecision.Through(state.Tunnels[c.Tunnel]));
         if (c.Order is not { } order) yield break;
 
@@ -320,7 +325,7 @@ internal sealed class MigrationActions(
         foreach (CommandPart part in Remove(new RemoveGroup(c.Group, c.Vrf, c.Prefixes))) yield return part with { More = true };
         Hold? hold = c.Hold.Disabled ? null : new Hold(c.Group, state.Vrfs[c.Vrf].Table, c.Hold);
         if (hold is not null) state.Plane.AddHold(hold);
-        Armed armed = Arm(c.Group, c.Vrf, c.Prefixes, c.Tunnel, hold);
+        Armed armed = Arm(c.Group, c.Vrf, c.Prefixes, c.Tunnel, hold, isSource: false);
         if (hold is not null) armed.Group.ArmHold(hold);
         else armed.Group.Release(null);
         if (c.KeepBackMs > 0) armed.KeptBack = new KeptBackServers(state, c.Group, c.Vrf, c.Prefixes, c.KeepBackMs);
@@ -443,7 +448,12 @@ internal sealed class MigrationActions(
             int end = Math.Min(armed.Prefixes.Count, begin + PrefixesAPart);
             for (int i = begin; i < end; i++) vrf.Rib.Withdraw(armed.Origin, armed.Prefixes[i].Prefix, loop.Now);
             state.Publish(loop.Now);
-            for (int i = begin; i < end; i++) vrf.Publisher.Detach(armed.Prefixes[i].Prefix);
+            for (int i = begin; i < end; i++)
+            {
+                vrf.Publisher.Detach(armed.Prefixes[i].Prefix);
+                if (armed.IsSource) setLeaving(c.Vrf, armed.Prefixes[i].Prefix, false);
+            }
+
             if (end < armed.Prefixes.Count) yield return new CommandPart(More: true);
         }
 
@@ -478,6 +488,9 @@ internal sealed class MigrationActions(
         public PrefixSet Prefixes { get; } = prefixes;
 
         public RouteOrigin Origin { get; } = origin;
+
+        /// <summary>The servers are to leave this PE.</summary>
+        public bool IsSource { get; init; }
 
         /// <summary>How order is kept; null: it is not.</summary>
         public OrderedGroup? Order { get; set; }

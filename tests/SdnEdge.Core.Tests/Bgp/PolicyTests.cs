@@ -68,6 +68,69 @@ public sealed class PolicyTests
     }
 
     [Fact]
+    public void A_policy_may_tell_our_own_routes_and_nothing_that_a_peer_told()
+    {
+        var ours = new RoutePolicy("ours", [new PolicyTerm { Ownership = RouteOwnership.Own }]);
+        (SimSpeaker a, SimSpeaker x, _) = ToExternal(with: null, s => s with { Export = ours });
+        SimSpeaker y = _net.Add(8, 65009);
+        x.Peer(y, 65009);
+        y.Peer(x, 65009);
+        x.Engine.Advertise(IpPrefix.Parse(One), 100);
+        y.Engine.Advertise(IpPrefix.Parse(Two), 100);
+        _net.Settle();
+        Assert.NotNull(x.BestVia(Two));
+        Assert.NotNull(a.BestVia(One));
+        Assert.Null(a.BestVia(Two));
+
+        // Taken over, it is our own.
+        x.Engine.Advertise(IpPrefix.Parse(Two), 100);
+        _net.Settle();
+        Assert.NotNull(a.BestVia(Two));
+        x.Engine.Withdraw(IpPrefix.Parse(Two));
+        _net.Settle();
+        Assert.Null(a.BestVia(Two));
+    }
+
+    [Fact]
+    public void Routes_whose_servers_are_about_to_leave_are_told_otherwise_until_they_stay_after_all()
+    {
+        var export = new RoutePolicy("out",
+            [new PolicyTerm { Ownership = RouteOwnership.Leaving, Med = 200, Prepend = 1 }, new PolicyTerm { Med = 100 }]);
+        (SimSpeaker a, SimSpeaker x, _) = ToExternal(with: null, s => s with { Export = export });
+        IpPrefix one = IpPrefix.Parse(One), two = IpPrefix.Parse(Two);
+        x.Engine.Advertise(one, 100);
+        x.Engine.Advertise(two, 100);
+        _net.Settle();
+        Assert.Equal((100u, "65009"), Of(one));
+
+        x.Engine.Advertise(one, 100, leaving: true);
+        _net.Settle();
+        Assert.Equal((200u, "65009 65009"), Of(one));
+        Assert.Equal((100u, "65009"), Of(two));
+
+        // A peer that comes now hears it so, too.
+        SimSpeaker late = _net.Add(8, 65008);
+        x.Peer(late, 65008, s => s with { Export = export });
+        late.Peer(x, 65009, s => s with { Import = RoutePolicy.All });
+        _net.Settle();
+        Assert.Equal(200u, late.Rib.Best(one)!.Value.Attributes!.Med);
+
+        x.Engine.Advertise(one, 100);
+        _net.Settle();
+        Assert.Equal((100u, "65009"), Of(one));
+
+        // What was withdrawn while it left, and comes back, does not leave.
+        x.Engine.Advertise(two, 100, leaving: true);
+        x.Engine.Withdraw(two);
+        x.Engine.Advertise(two, 100);
+        _net.Settle();
+        Assert.Equal((100u, "65009"), Of(two));
+
+        (uint? Med, string Path) Of(IpPrefix prefix)
+            => a.Rib.Best(prefix)!.Value.Attributes is { } attributes ? (attributes.Med, attributes.AsPathText()) : default;
+    }
+
+    [Fact]
     public void A_new_policy_takes_effect_in_both_directions_without_a_reset()
     {
         (SimSpeaker a, SimSpeaker x, BgpPeer toX) = ToExternal();

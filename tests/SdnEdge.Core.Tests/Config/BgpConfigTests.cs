@@ -157,6 +157,7 @@ public sealed class BgpConfigTests
     [InlineData("communities: gold", "communities: silver", "there are gold")]
     [InlineData("import: from-x", "import: from-y", "did you mean 'from-x'")]
     [InlineData("action: deny", "action: deny, med: 4", "denies the route and changes it")]
+    [InlineData("{ action: deny }", "{ leaving: true, action: deny }", "asks for our own routes")]
     [InlineData("name: from-x", "name: all", "is taken")]
     [InlineData("role: customer, ", "", "insists on a role")]
     [InlineData("10.255.0.3, as: 65000", "10.255.0.3, as: 65003", "is for iBGP")]

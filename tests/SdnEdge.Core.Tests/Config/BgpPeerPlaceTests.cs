@@ -67,11 +67,13 @@ public sealed class BgpPeerPlaceTests
     [InlineData("address: 172.16.0.9, local: \"fd00:16::1\"", "local", "one family")]
     [InlineData("address: \"fd00:16::9\", local: dc", "local", "has no IPv6 address")]
     [InlineData("address: 172.16.0.9, local: croe", "local", "did you mean 'core'?")]
+    [InlineData("address: 172.16.0.9, siteOfOrigin: \"7\"", "siteOfOrigin", "write it as \"65000:7\"")]
+    [InlineData("address: 172.16.0.9, allowAsIn: 11", "allowAsIn", "from 0 to 10")]
     [InlineData("link: cro", "link", "there is no port 'cro'; write one of core, dc, customer")]
     [InlineData("link: core, address: 172.16.0.9", "address", "cannot stand beside link")]
     [InlineData("link: core, local: core", "local", "cannot stand beside link")]
     [InlineData("link: core, multihop: 2", "multihop", "cannot stand beside link")]
-    [InlineData("link: core, bfd: {}", "bfd", "known by their link alone")]
+    [InlineData("link: core, bfd: { multihop: true }", "bfd.multihop", "cannot stand beside link")]
     [InlineData("link: customer, vrf: default", "vrf", "in VRF 'red'")]
     [InlineData("address: 172.16.0.9, advertiseEvery: 10", "advertiseEvery", "known by their link alone")]
     [InlineData("address: \"fe80::9%core\", bfd: { multihop: true }", "bfd.multihop", "link-local, so one hop away")]
@@ -107,6 +109,28 @@ public sealed class BgpPeerPlaceTests
 
         static ConfigResult OfAs(string peer)
             => NodeConfigLoader.Load(Text("link: core").Replace("as: 65009", $"as: {peer}", StringComparison.Ordinal), "pe.yaml");
+    }
+
+    [Fact]
+    public void BFD_with_a_peer_known_by_its_link_alone_is_a_session_when_the_peer_is_known_and_belongs_to_it()
+    {
+        NodeConfig slow = Load("link: customer, bfd: { interval: 300 }").Config!, fast = Load("link: customer, bfd: {}").Config!;
+        BfdConfig session = Assert.NotNull(slow.Bgp.Peers[0].Bfd);
+        Assert.True(session.Address.IsNone && session.Local.IsLinkLocal);
+        Assert.Equal(("red", "customer", 300, false), (session.Vrf, session.Port, session.IntervalMilliseconds, session.Multihop));
+        Assert.Empty(slow.BfdSessions);
+        Assert.Equal(["- bgp peer %customer@red", "+ bgp peer %customer@red"], ConfigDiff.Between(slow, fast).Select(a => a.ToString()));
+    }
+
+    [Fact]
+    public void What_is_done_to_the_paths_of_a_CE_is_for_eBGP_but_for_our_own_AS_in_them()
+    {
+        const string Said = "address: 172.16.0.9, asOverride: true, allowAsIn: 2, removePrivateAs: true, siteOfOrigin: \"10.255.0.1:7\"";
+        BgpPeerConfig peer = Load(Said).Config!.Bgp.Peers[0];
+        Assert.Equal((true, 2, true, "soo:10.255.0.1:7"), (peer.AsOverride, peer.AllowAsIn, peer.RemovePrivateAs, $"{peer.SiteOfOrigin}"));
+        Assert.Equal(["asOverride", "removePrivateAs", "siteOfOrigin"],
+            NodeConfigLoader.Load(Text(Said).Replace("as: 65009", "as: 65000", StringComparison.Ordinal), "pe.yaml").Errors
+                .Select(e => e.Field.Split('.')[^1]));
     }
 
     [Fact]

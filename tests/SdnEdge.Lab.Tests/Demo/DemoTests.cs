@@ -145,6 +145,26 @@ public sealed class DemoTests : IDisposable
         Assert.Empty(report["residue"]!.AsArray());
     }
 
+    /// <summary>The provider's routers are of other makes and know nothing; they take the new place by the policy of the customer's routers:
+    /// MED at one provider, communities and a longer AS_PATH at two.</summary>
+    [RootTheory]
+    [InlineData("ce-switchover", "pe-c pe-d pe-e")]
+    [InlineData("ce-two-providers", "pe-c pe-d")]
+    public void Between_routers_of_a_customer_it_loses_nothing_and_no_provider_helps(string topology, string ingress)
+    {
+        (int code, string output, JsonNode report) = Run("--topology", topology, "--vm", "stand-in", "--quiet", "3000");
+        Assert.True(code == 0, output);
+        foreach (JsonNode? s in report["ingress"]!.AsArray().Concat(report["reverse"]!.AsArray()))
+        {
+            Assert.Equal((0, 0, 0), ((long)s!["lost"]!, (long)s["duplicated"]!, (long)s["reorderedSwitchToRelease"]!));
+            Assert.NotNull(s["directPathAfterMs"]);
+        }
+
+        Assert.Equal(ingress.Split(' '), report["ingress"]!.AsArray().Select(s => (string)s!["name"]!));
+        Assert.Equal("quiet", (string)report["tunnel"]!["proof"]!);
+        Assert.Empty(report["residue"]!.AsArray());
+    }
+
     /// <summary>At a rate that an emulated machine answers beside other tests; what it does not answer at rest is not asked of
     /// it.</summary>
     [RootFact]

@@ -13,6 +13,7 @@ namespace SdnEdge.Lab.Tests.LinkPeers;
 /// <code>
 ///   [ pe ] local  fe80::ff:fe00:a001 --------------- fe80::9 ce (FRR)
 ///          red    10.7.0.1, fe80::ff:fe00:a002 ----- 10.7.0.2, fe80::9 ce
+///          bare (red) ------------------------------ ce, known by its port alone
 ///          blue   10.7.0.1 ------------------------- 10.7.0.2 ce-blue (BIRD)
 /// </code>
 /// Before, the file was refused: BFD was of global addresses in the default VRF.
@@ -47,6 +48,7 @@ public sealed class BfdPlacesTests
                 - { endpoints: ["pe:eth1", "ce:eth1"] }
                 - { endpoints: ["pe:eth2", "ce:eth2"] }
                 - { endpoints: ["pe:eth3", "ce-blue:eth1"] }
+                - { endpoints: ["pe:eth4", "ce:eth3"] }
             """);
         await File.WriteAllTextAsync(Path.Combine(instance.Root, "pe.yaml"), Pe);
         await File.WriteAllTextAsync(Path.Combine(instance.Root, "ce.conf"), Frr);
@@ -54,8 +56,11 @@ public sealed class BfdPlacesTests
         RunningLab lab = await instance.DeployAsync();
         using PeClient pe = PeClient.For(Path.Combine(instance.Folder, "pe.sock"));
         Process bfdd = await StartBfddAsync(instance, lab);
-        await UpAsync([.. OfFrr, "10.7.0.2@blue"]);
-        BfdSessionInfo[] sessions = [.. (await pe.BfdAsync()).Sessions.OrderBy(s => (s.Vrf, s.Peer, s.Port))];
+        await Patience.UntilAsync(async () => (await pe.BgpPeersAsync()).Any(IsBare), Seen);
+        string bare = (await pe.BgpPeersAsync()).Single(IsBare).Address;
+        string[] ofFrr = [.. OfFrr, bare];
+        await UpAsync([.. ofFrr, "10.7.0.2@blue"]);
+        BfdSessionInfo[] sessions = [.. (await pe.BfdAsync()).Sessions.Where(s => s.Port != "bare").OrderBy(s => (s.Vrf, s.Peer, s.Port))];
         Assert.Equal(
             [
                 ("10.7.0.2", "10.7.0.1", "blue", "blue"), ("fe80::9", "fe80::ff:fe00:a001", "default", "local"),
@@ -65,18 +70,24 @@ public sealed class BfdPlacesTests
         Assert.All(sessions, s => Assert.False(s.Multihop));
         string peers = await LabInstance.RunAsync(lab, "ce", "vtysh", "--vty_socket", Path.Combine(instance.Folder, "ce.frr"), "-c",
             "show bfd peers brief");
-        Assert.Equal(3, peers.Split('\n').Count(l => l.TrimEnd().EndsWith("up", StringComparison.Ordinal)));
+        Assert.Equal(4, peers.Split('\n').Count(l => l.TrimEnd().EndsWith("up", StringComparison.Ordinal)));
         long blue = (await SessionAsync("10.7.0.2", "blue")).Downs;
 
         // FRR's BFD stands still and its BGP goes on: what ends the sessions is BFD, in the default VRF and in red. The same address in
         // blue is another router's.
         Signals.Send(bfdd.Id, ProcessSignal.Stop);
-        foreach (string name in OfFrr) await EndedAsync(name);
+        foreach (string name in ofFrr) await EndedAsync(name);
         Assert.Equal(("up", blue), ((await SessionAsync("10.7.0.2", "blue")).State, (await SessionAsync("10.7.0.2", "blue")).Downs));
         BgpPeerInfo other = (await pe.BgpPeersAsync()).Single(p => p.Address == "10.7.0.2@blue");
         Assert.Equal(("established", null), (other.State, other.LastError));
         Signals.Send(bfdd.Id, ProcessSignal.Continue);
-        await UpAsync(OfFrr);
+        await UpAsync(ofFrr);
+
+        // One that is known by its port alone has two names.
+        BgpPeerInfo found = (await pe.BgpPeersAsync()).Single(IsBare);
+        Assert.Equal(("established", 65009u, "red"), (found.State, found.PeerAs, found.Vrf));
+        Assert.Equal("%bare@red", (await pe.BgpPeerAsync("%bare@red", BgpPeerAction.Refresh)).Peer);
+        Assert.Equal("%bare@red", (await pe.BgpPeerAsync(bare, BgpPeerAction.Refresh)).Peer);
 
         // A packet from further away is not this neighbour's (RFC 5881 5), in a VRF and on a link-local link too.
         long before = await OthersHopsAsync();
@@ -96,7 +107,13 @@ public sealed class BfdPlacesTests
         Assert.DoesNotContain((await pe.BfdAsync()).Sessions, s => s.Vrf == "blue");
         await Patience.UntilAsync(async () => (await pe.PortsAsync()).All(p => p.Name != "host@blue"), () => "blue's host port goes");
         await ReloadAsync(yaml);
-        await UpAsync([.. OfFrr, "10.7.0.2@blue"]);
+        await UpAsync([.. ofFrr, "10.7.0.2@blue"]);
+
+        // And it goes with its BFD.
+        await ReloadAsync(string.Join('\n', yaml.Split('\n').Where(l => !l.Contains("link: bare", StringComparison.Ordinal))));
+        Assert.DoesNotContain((await pe.BfdAsync()).Sessions, s => s.Port == "bare");
+        Assert.DoesNotContain(await pe.BgpPeersAsync(), IsBare);
+        Assert.Equal(4, (await pe.BfdAsync()).Sessions.Count);
         await lab.DestroyAsync();
         Assert.Empty(instance.Residue());
 
@@ -128,6 +145,9 @@ public sealed class BfdPlacesTests
             + "; BFD: " + string.Join("; ", pe.BfdAsync().GetAwaiter().GetResult().Sessions);
     }
 
+    private static bool IsBare(BgpPeerInfo peer) => peer.Address.StartsWith("fe80::", StringComparison.Ordinal)
+        && peer.Address.EndsWith("%bare@red", StringComparison.Ordinal);
+
     private static string NameOf(BfdSessionInfo session)
         => (session.Peer.StartsWith("fe80", StringComparison.Ordinal) ? $"{session.Peer}%{session.Port}" : session.Peer)
             + (session.Vrf == "default" ? "" : $"@{session.Vrf}");
@@ -155,12 +175,14 @@ public sealed class BfdPlacesTests
           - { name: local, device: tap-eth1, mac: "02:00:00:00:a0:01" }
           - { name: red, device: tap-eth2, vrf: red, addresses: [10.7.0.1/30], mac: "02:00:00:00:a0:02" }
           - { name: blue, device: tap-eth3, vrf: blue, addresses: [10.7.0.1/30], mac: "02:00:00:00:a0:03" }
+          - { name: bare, device: tap-eth4, vrf: red }
         bgp:
           peers:
             - { address: "fe80::9%local", as: 65009, import: all, export: all, bfd: {{Timers}} }
             - { address: 10.7.0.2, vrf: red, as: 65009, import: all, export: all, bfd: {{Timers}} }
             - { address: "fe80::9%red", as: 65009, import: all, export: all, bfd: {{Timers}} }
             - { address: 10.7.0.2, vrf: blue, as: 65009, import: all, export: all, bfd: {{Timers}} }
+            - { link: bare, as: external, import: all, export: all, bfd: {{Timers}} }
         """;
 
     private const string Frr = """
@@ -175,6 +197,8 @@ public sealed class BfdPlacesTests
          neighbor fe80::ff:fe00:a002 remote-as 65000
          neighbor fe80::ff:fe00:a002 interface eth2
          neighbor fe80::ff:fe00:a002 bfd 20 500 500
+         neighbor eth3 interface remote-as external
+         neighbor eth3 bfd 20 500 500
         """;
 
     private const string Bird = """

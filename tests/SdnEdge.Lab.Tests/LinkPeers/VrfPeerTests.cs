@@ -146,6 +146,57 @@ public sealed class VrfPeerTests
         }
     }
 
+    /// <summary>Before, the CEs took each other's routes for loops, unless they allowed their own AS.</summary>
+    [RootFact]
+    public async Task Two_sites_of_one_AS_reach_each_other_by_AS_override_and_a_site_with_two_links_is_not_told_its_own_routes()
+    {
+        await using LabInstance instance = LabInstance.Of($$"""
+            name: LABNAME
+            topology:
+              nodes:
+                pe-1: { kind: sdnedge-pe, startup-config: pe-1.yaml }
+                pe-2: { kind: sdnedge-pe, startup-config: pe-2.yaml }
+            {{Ce("ce-red")}}
+            {{Ce("ce-blue")}}
+              links:
+                - { endpoints: ["pe-1:eth1", "pe-2:eth1"], mtu: 1600 }
+                - { endpoints: ["pe-1:eth2", "ce-red:eth1"] }
+                - { endpoints: ["pe-2:eth2", "ce-blue:eth1"] }
+            """);
+        foreach (int pe in (int[])[1, 2])
+        {
+            string text = Pe(pe, "10.7.0.1/30", "", "    - { address: 10.7.0.2, vrf: red, as: 65009, import: all, export: all, "
+                + "password: swordfish, ttlSecurity: 1, asOverride: true }\n");
+            await File.WriteAllTextAsync(Path.Combine(instance.Root, $"pe-{pe}.yaml"),
+                string.Join('\n', text.Split('\n').Where(l => !l.Contains("name: blue", StringComparison.Ordinal))));
+        }
+
+        await File.WriteAllTextAsync(Path.Combine(instance.Root, "ce-red.conf"), Bird("10.99.0.0/16"));
+        await File.WriteAllTextAsync(Path.Combine(instance.Root, "ce-blue.conf"), Bird("10.98.0.0/16"));
+        RunningLab lab = await instance.DeployAsync();
+        using PeClient pe2 = PeClient.For(Path.Combine(instance.Folder, "pe-2.sock"));
+        string table = await Patience.ReadAsync(() => BirdcAsync(instance, lab, "ce-blue", "show route 10.99.0.0/16 all protocol a4"),
+            t => t.Contains("10.99.0.0/16", StringComparison.Ordinal), "ce-blue has the route of the other site", Patience.Long);
+        Assert.Contains("BGP.as_path: 65000 65000", table, StringComparison.Ordinal);
+        await PingAsync(lab, "ce-red", "-I 10.99.0.1 10.98.0.1");
+
+        // Both are one site: what it told is a route of the VRF at both PEs, and not told to it.
+        foreach (int pe in (int[])[1, 2])
+        {
+            string file = Path.Combine(instance.Folder, $"pe-{pe}.yaml");
+            await File.WriteAllTextAsync(file, (await File.ReadAllTextAsync(file)).Replace("asOverride: true",
+                "asOverride: true, siteOfOrigin: \"65000:1\"", StringComparison.Ordinal));
+            await LabInstance.RunAsync(lab, $"pe-{pe}", "curl", "-sS", "--fail", "--unix-socket",
+                Path.Combine(instance.Folder, $"pe-{pe}.sock"), "-X", "POST", "http://pe/v1/config/reload");
+        }
+
+        await Patience.UntilAsync(async () => (await pe2.RoutesAsync("red", "10.99.0.0/16")).Any(r => r is { Best: true, AsPath: "65009" }
+            && r.Communities?.Contains("soo:65000:1") == true), () => "pe-2 has the route with its site");
+        table = await Patience.ReadAsync(() => BirdcAsync(instance, lab, "ce-blue", "show route protocol a4"),
+            t => t.Contains("10.7.0.0/30", StringComparison.Ordinal), "ce-blue is told what its site did not tell", Patience.Long);
+        Assert.DoesNotContain("10.99.0.0/16", table, StringComparison.Ordinal);
+    }
+
     private static Task<string> BirdcAsync(LabInstance instance, RunningLab lab, string ce, string command)
         => LabInstance.RunAsync(lab, ce, "birdc", "-s", Path.Combine(instance.Folder, $"{ce}.ctl"), command);
 

@@ -44,17 +44,18 @@ public class RemedyTests
         {
             using Story story = At(MoveStage.DirectPath);
             string prefix = story.Move.Plan.Paths[0].Target.Prefixes[0].Prefix;
-            Assert.Null(Remedies.Of(state, story.Migration, new Waiting("direct-path m1.1", WaitReason.NoDirectPath, "", 1), s_now));
+            var waits = new Waiting("direct-path m1.1", WaitReason.NoDirectPath, "", 1, "pe-i");
+            Assert.Null(Remedies.Of(state, story.Migration, waits, s_now));
             var row = new EndedMigration($"x{i}", story.Migration.Request, "me", null, "", $"{s_now.AddMinutes(-2 - i):O}",
                 MigrationOutcome.Moved, "site-a", MoveStage.Ended, i, null, false, null, [prefix]);
             state = state with { Ended = state.Ended.Add(row.Id, row) };
         }
 
         using Story late = At(MoveStage.DirectPath);
-        string remedy = Remedies.Of(state, late.Migration, new Waiting("direct-path m1.1", WaitReason.NoDirectPath, "", 1), s_now)!;
+        string remedy = Remedies.Of(state, late.Migration, new Waiting("direct-path m1.1", WaitReason.NoDirectPath, "", 1, "pe-i"), s_now)!;
         Assert.Contains("moved 3 times within 15 minutes", remedy, StringComparison.Ordinal);
         Assert.Contains("damps flapping routes", remedy, StringComparison.Ordinal);
-        Assert.Null(Remedies.Of(state, late.Migration, new Waiting("direct-path m1.1", WaitReason.NoDirectPath, "", 1),
+        Assert.Null(Remedies.Of(state, late.Migration, new Waiting("direct-path m1.1", WaitReason.NoDirectPath, "", 1, "pe-i"),
             s_now.AddMinutes(15)));
     }
 

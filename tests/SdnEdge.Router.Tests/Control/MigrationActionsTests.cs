@@ -78,6 +78,23 @@ public sealed class MigrationActionsTests
         Assert.Equal([("native", 0, false)], world.Watch(new SwitchBack("m"), () => (world.Active, 0)));
     }
 
+    [Fact]
+    public void Prefixes_leave_from_the_arming_at_the_source_until_their_group_goes()
+    {
+        using var world = new PeTables();
+        world.Do(new CreateTunnel("t", "default", PeTables.Peer, 7), new ArmGroup("m", "default", Set, "t"));
+        Assert.Equal(Set.Select(p => p.Prefix), world.Leaving);
+        world.Do(new SwitchToTunnel("m"), new SwitchBack("m"));
+        Assert.Equal(Count, world.Leaving.Count);
+        Assert.Equal([(Count - Part, 0), (Count - (2 * Part), 0)],
+            world.Watch(new RemoveGroup("m", "default", Set), () => (world.Leaving.Count, 0)).Select(s => (s.Item1, s.Item2)));
+        Assert.Empty(world.Leaving);
+
+        // Where servers come to, they do not leave.
+        world.Do(new ArmHold("m", "default", Set, "t", new HoldOptions()), Advertise);
+        Assert.Empty(world.Leaving);
+    }
+
     [Theory]
     [InlineData(0)]
     [InlineData(1)]

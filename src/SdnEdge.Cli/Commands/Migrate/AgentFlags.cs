@@ -31,6 +31,12 @@ internal static class AgentFlags
             await ask(host);
             return 0;
         }
+        catch (OperationCanceledException)
+        {
+            Console.Error.WriteLine($"{command}: stopped before the answer. What the agent has begun it does to its end; "
+                + "'sdnedge host show' shows it.");
+            return 1;
+        }
         catch (Exception e) when (e is ApiProblemException or ApiUnreachableException or ArgumentException or IOException)
         {
             Console.Error.WriteLine($"{command}: {e.Message}");

@@ -47,8 +47,8 @@ internal static class Follow
         catch (OperationCanceledException) when (leave.IsCancellationRequested)
         {
             Console.Error.WriteLine(
-                $"sdnedge migrate: left; {manager.Mms.Name} goes on with migration {id} ({last.Stage}): 'sdnedge migrate watch {id}' shows it"
-                + $"{Undoing(last)}.");
+                $"sdnedge migrate: left; {manager.Mms.Name} goes on with migration {id} ({last.Stage}): 'sdnedge migrate watch {id}' shows "
+                + $"it{Undoing(last)}.");
             return MigrateCommand.Unfinished;
         }
 

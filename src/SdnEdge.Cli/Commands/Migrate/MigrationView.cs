@@ -236,7 +236,8 @@ internal sealed class MigrationView(bool sameClock)
 
     private string Waits(WaitingInfo w)
         => $"[yellow]waits[/] {Markup.Escape(w.Step)}  [bold]{Markup.Escape(w.Reason)}[/]  {Markup.Escape(w.Detail ?? "")}  for "
-        + $"{Age("waits " + w.Step, w.SinceNs)} ms{(w.Remedy is { } remedy ? $"\n      {Markup.Escape(remedy)}" : "")}";
+        + $"{Age("waits " + w.Step, w.SinceNs)} ms"
+        + (w.Remedy is { } remedy ? $"\n      {Markup.Escape(remedy)}" : "");
 
     // By the manager's clock where it is ours; elsewhere for how long we have seen it.
     private string Age(string what, long sinceNs)

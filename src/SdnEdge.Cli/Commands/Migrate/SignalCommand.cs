@@ -16,7 +16,9 @@ internal static class SignalCommand
         var id = new Argument<string>("id") { Description = "The migration's id." };
         var api = new Option<string>("--api")
         {
-            Description = "Socket of the PE's API, e.g. /run/sdnedge/figure1/pe-a.sock.",
+            Description = "The PE's API: its unix socket, e.g. /run/sdnedge/figure1/pe-a.sock, or https://HOST:PORT/ with --cert, --key "
+                + "and --ca.",
+            HelpName = "SOCKET|URL",
             Required = true,
         };
         var epoch = new Option<long>("--epoch")
@@ -44,6 +46,7 @@ internal static class SignalCommand
             kind, id, api, epoch, role, vrf, prefix, peer, key, pref, force, MigrateCommand.Output,
         };
         foreach (Option option in HoldFlags.All) command.Options.Add(option);
+        IdentityFlags.AddTo(command);
         command.SetAction((parse, cancel) => MigrateCommand.GuardAsync(async () =>
         {
             SignalKind signal = Enum.Parse<SignalKind>(parse.GetValue(kind)!, ignoreCase: true);
@@ -56,7 +59,8 @@ internal static class SignalCommand
                 prefixes.Add(new MovingPrefix(parts[0], parts[1], parts.Length == 3 ? parts[2] : null));
             }
 
-            using PeClient pe = PeClient.For(parse.GetValue(api)!);
+            string where = parse.GetValue(api)!;
+            using var pe = new PeClient(ApiClient.EndpointFor(where, IdentityFlags.For(parse, where, "the PE")));
             SignalReply reply = await pe.SignalAsync(parse.GetValue(id)!, signal, new SignalRequest(
                 parse.GetValue(epoch), parse.GetValue(role) is { } r ? Enum.Parse<MigrationRole>(r, ignoreCase: true) : null,
                 parse.GetValue(vrf),
