@@ -25,7 +25,7 @@ using SdnEdge.Benchmarks.Switchover;
     ("guests", "real guests of QEMU: memory page by page, moves under traffic, whatever breaks", GuestsCommand.Run),
     ("bfd", "64 BFD sessions while a million routes change: false downs, and how fast a stopped peer is found", BfdCommand.Run),
     ("ingress", "how soon many ingress PEs, each a process, take the direct path, and when the tunnel is gone", IngressCommand.Run),
-    ("signals", "a migration of 100000 prefixes, signal by signal, while each PE's API is asked every few milliseconds", SignalsCommand.Run),
+    ("signals", "a move of 100000 prefixes, signal by signal, while each PE's API is asked every few milliseconds", SignalsCommand.Run),
     ("store", "plain: fio by NBD beside nbdkit; copy: beside nbdcopy; kills, powercuts, simulate: a pair of stores that fail at any point",
         StoreCommand.Run),
     ("micro", "BenchmarkDotNet: lookups, inserts and memory of a full table; takes BenchmarkDotNet's arguments", MicroCommand.Run),

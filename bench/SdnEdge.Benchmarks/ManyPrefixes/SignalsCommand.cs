@@ -75,7 +75,7 @@ internal static class SignalsCommand
         MovingPrefix[] prefixes = [.. Enumerable.Range(0, count).Select(i =>
             new MovingPrefix($"100.{64 + (i >> 16)}.{(i >> 8) & 255}.{i & 255}/32", "dc"))];
         var order = new OrderOptions([new OrderedIngress("pe3", ["10.255.0.3"])]);
-        Console.WriteLine($"{count} prefixes; each PE's API is asked {everyMs} ms after its last answer, until {After.TotalSeconds} s after "
+        Console.WriteLine($"{count} prefixes; each API is asked {everyMs} ms after its last answer, until {After.TotalSeconds} s after "
             + "the signal's\n");
         Console.WriteLine($"{"move",4} {"signal",-9} {"at",-5} {"answered ms",11}   its API ms: {"p50",6} {"p99",7} {"max",7}   "
             + $"the others' max");

@@ -87,7 +87,8 @@ public readonly record struct IpPrefix : IComparable<IpPrefix>
         uint v4 = Address.V4;
         int written;
         bool done = Address.IsV4
-            ? into.TryWrite(CultureInfo.InvariantCulture, $"{v4 >> 24}.{(byte)(v4 >> 16)}.{(byte)(v4 >> 8)}.{(byte)v4}/{Length}", out written)
+            ? into.TryWrite(CultureInfo.InvariantCulture,
+                $"{v4 >> 24}.{(byte)(v4 >> 16)}.{(byte)(v4 >> 8)}.{(byte)v4}/{Length}", out written)
             : into.TryWrite(CultureInfo.InvariantCulture, $"{Address}/{Length}", out written);
         return done ? written : throw new ArgumentException($"{MaxTextLength} characters are needed", nameof(into));
     }

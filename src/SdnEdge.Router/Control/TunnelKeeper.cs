@@ -7,8 +7,8 @@ namespace SdnEdge.Router.Control;
 /// <summary>
 /// Tunnels and their probes. A migration's tunnel is down until a full-size probe has come back; a configured one takes packets from
 /// the start and follows its probe once the far end has answered one, because not every far end does. What a path carries is found by
-/// the probes, and by what routers on the way say. That is a property of the outer path: a tunnel that is not probed (VPN routes') takes what
-/// a probed one between the same ends finds.
+/// the probes, and by what routers on the way say. That is a property of the outer path: a tunnel that is not probed (VPN routes')
+/// takes what a probed one between the same ends finds.
 /// </summary>
 internal sealed class TunnelKeeper(PeState state, ControlLoop loop) : ITimed
 {

@@ -7,7 +7,8 @@ using Xunit;
 
 namespace SdnEdge.Router.Tests.Control;
 
-/// <summary>What a path carries is a property of the outer path: tunnels that nobody probes take it from one between the same ends.</summary>
+/// <summary>What a path carries is a property of the outer path: tunnels that nobody probes take it from one between the same
+/// ends.</summary>
 public sealed class TunnelPathTests
 {
     private const int Carries = 1400;
