@@ -72,7 +72,7 @@ public sealed class PeCommandTests
     [InlineData("demo --vm box", "sdnedge demo: Argument 'box' not recognized. Must be one of: 'stand-in' 'qemu'")]
     [InlineData("migrate run --to dc-b", "sdnedge migrate run: Option '--group' is required")]
     [InlineData("lab deploy -t x.yml -n a/b", "there is no file x.yml")]
-    [InlineData("store list --api=", "'' is no address of an API")]
+    [InlineData("store list --api=", "sdnedge store list: Required argument missing for option: '--api'")]
     public async Task A_wrong_command_line_is_told_in_words(string words, string told)
     {
         ArgumentNullException.ThrowIfNull(words);
