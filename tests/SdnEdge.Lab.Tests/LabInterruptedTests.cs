@@ -95,6 +95,7 @@ public sealed class LabInterruptedTests
         }
         finally
         {
+            ours.Kill();
             strange.Kill();
         }
     }
@@ -105,13 +106,21 @@ public sealed class LabInterruptedTests
         await using var instance = LabInstance.Of(Topology);
         using var cancel = new CancellationTokenSource();
         Task<RunningLab> deploy = LabRunner.DeployAsync(instance.File, instance.Options, cancel.Token);
-        await Patience.UntilAsync(() => deploy.IsCompleted || s_points["its first process"](instance), () => "no process was started");
-        Assert.False(deploy.IsCompleted);
-        LabReport report = (await LabInspector.InspectAsync(instance.Name, instance.StateRoot, CancellationToken.None))!;
-        Assert.Equal($"the deploy of lab {instance.Name} is at work (process {Environment.ProcessId}); wait until it has ended",
-            report.WhyNotReady);
-        await cancel.CancelAsync();
-        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => deploy);
+        try
+        {
+            await Patience.UntilAsync(() => deploy.IsCompleted || s_points["its first process"](instance), () => "no process was started",
+                Patience.Long);
+            Assert.False(deploy.IsCompleted);
+            LabReport report = (await LabInspector.InspectAsync(instance.Name, instance.StateRoot, CancellationToken.None))!;
+            Assert.Equal($"the deploy of lab {instance.Name} is at work (process {Environment.ProcessId}); wait until it has ended",
+                report.WhyNotReady);
+        }
+        finally
+        {
+            await cancel.CancelAsync();
+            await Assert.ThrowsAnyAsync<OperationCanceledException>(() => deploy);
+        }
+
         Assert.Empty(instance.Residue());
     }
 
