@@ -18,6 +18,9 @@ internal static class LabFiles
     /// <summary>Figure 1 with a real virtual machine.</summary>
     public static string Figure1Qemu { get; } = Path.Combine(Root(), "topologies", "figure1-qemu.clab.yml");
 
+    /// <summary>A service without state: an instance of it at each of two sites.</summary>
+    public static string Stateless { get; } = Path.Combine(Root(), "topologies", "stateless.clab.yml");
+
     /// <summary>The folder of the repository.</summary>
     public static string Root()
     {

@@ -203,9 +203,10 @@ public sealed class MigrateCommandTests
     private static JsonNode Last(string lines) => JsonNode.Parse(lines.Split('\n', StringSplitOptions.RemoveEmptyEntries)[^1])!;
 
     internal static Task<(int Code, string Output, string News)> MoveAsync(
-        LabInstance instance, string to, int copyMs, string? interruptAt = null, ProcessSignal signal = ProcessSignal.Interrupt)
+        LabInstance instance, string to, int copyMs, string? interruptAt = null, ProcessSignal signal = ProcessSignal.Interrupt,
+        string group = "vs")
         => RunAsync(interruptAt, signal,
-            "migrate", "run", "--lab", instance.Name, "--state-dir", instance.StateRoot, "--group", "vs", "--to", to, "--copy", $"{copyMs}",
+            "migrate", "run", "--lab", instance.Name, "--state-dir", instance.StateRoot, "--group", group, "--to", to, "--copy", $"{copyMs}",
             "--hold-ms", "60000", "--quiet", "5000", "-o", "json");
 
     private static Task<(int Code, string Output, string News)> MigrateAsync(LabInstance instance, params string[] argv)

@@ -29,6 +29,9 @@ internal sealed class ScriptedParties(ScriptedJournal journal) : IParties
     /// <summary>Hosts and PEs that answer nothing.</summary>
     public HashSet<string> Silent { get; } = new(StringComparer.Ordinal);
 
+    /// <summary>PEs at which the instance of a service without state does not answer.</summary>
+    public HashSet<string> DeadInstances { get; } = new(StringComparer.Ordinal);
+
     /// <summary>Volumes of servers at host-a.</summary>
     public System.Collections.Concurrent.ConcurrentDictionary<string, IReadOnlyList<ServerVolumeInfo>> Volumes { get; }
         = new(StringComparer.Ordinal);
@@ -156,7 +159,11 @@ internal sealed class ScriptedParties(ScriptedJournal journal) : IParties
             return Task.FromResult(new MigrationInfo(
                 path, MigrationRole.Target, at.State, at.Epoch, "blue", [], "peer", "tunnel", !over, over ? null
                     : new HoldInfo("armed", 0, 0, 0, 0, 0, 0, 0, 0, 0),
-                over ? null : new RedirectGroupInfo("g", "blue", 1, "tunnel", 0, 0, 0, null)));
+                over ? null : new RedirectGroupInfo("g", "blue", 1, "tunnel", 0, 0, 0, null))
+            {
+                Silent = wait.Until != MigrationCondition.ServersAnswer || at.State != PeMigrationState.Prepared ? null
+                    : DeadInstances.Contains(pe) ? "no answer has come from 10.1.1.1 on port eth2" : "",
+            });
         }
     }
 

@@ -263,7 +263,14 @@ public enum PeMigrationState
 public sealed record MigrationInfo(
     string Id, MigrationRole Role, PeMigrationState State, long Epoch, string Vrf, IReadOnlyList<MovingPrefix> Prefixes,
     string Peer, string Tunnel, bool TunnelUp, HoldInfo? Hold, RedirectGroupInfo? Group, OrderInfo? Order = null, long Change = 0,
-    IReadOnlyList<string>? LeftOver = null);
+    IReadOnlyList<string>? LeftOver = null)
+{
+    /// <summary>
+    /// Who of the servers behind the target's ports has not answered ARP or ND there, for people; empty: all have, or none can be asked.
+    /// Null: it was not asked for (<c>until=servers-answer</c>), or this PE is not the target of a prepared migration.
+    /// </summary>
+    public string? Silent { get; init; }
+}
 
 /// <summary>What <c>GET /v1/migrations/{id}?until=...</c> waits for.</summary>
 public enum MigrationCondition
@@ -276,6 +283,8 @@ public enum MigrationCondition
     Direct,
     /// <summary>Nothing of the move is under way by the old path to this PE any more, and what was held is delivered.</summary>
     Settled,
+    /// <summary>Each server behind the target's ports that can be asked answers ARP or ND there, before anything is switched.</summary>
+    ServersAnswer,
     /// <summary>It is over, and nothing of it is left.</summary>
     Gone,
 }

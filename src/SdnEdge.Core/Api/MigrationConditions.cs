@@ -15,6 +15,7 @@ public static class MigrationConditions
             MigrationCondition.HoldEmpty => migration.State != PeMigrationState.Prepared && IsHoldEmpty(migration),
             MigrationCondition.Direct => migration.Order is { } order && Unproved(order).All(g => g.Ingress == OtherEnd(migration, order)),
             MigrationCondition.Settled => WhyNotSettled(migration) is null,
+            MigrationCondition.ServersAnswer => migration.Silent is "",
             MigrationCondition.Gone => migration.IsOver() && migration.LeftOver is [],
             _ => throw new ArgumentOutOfRangeException(nameof(condition), condition, null),
         };

@@ -136,10 +136,11 @@ public sealed record MigrationStatus(
 /// <param name="Signals">Signals that PEs have carried out, in order.</param>
 /// <param name="Orders">Orders that hosts have carried out, in order.</param>
 /// <param name="Volumes">Its servers' volumes; null = they have none.</param>
+/// <param name="Services">Services without state, of which the network alone moves; null = none.</param>
 public sealed record MoveStatus(
     string From, string To, long Epoch, string Stage, string? Outcome, string? Failure, IReadOnlyList<ServerMoveStatus> Servers,
     IReadOnlyList<PathStatus> Paths, IReadOnlyList<StageTime> Timeline, IReadOnlyList<SignalTime> Signals, IReadOnlyList<OrderTime> Orders,
-    IReadOnlyList<VolumeMoveStatus>? Volumes = null);
+    IReadOnlyList<VolumeMoveStatus>? Volumes = null, IReadOnlyList<string>? Services = null);
 
 /// <summary>A server of a move.</summary>
 /// <param name="Name">The server.</param>

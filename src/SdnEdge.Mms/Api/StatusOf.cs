@@ -59,7 +59,7 @@ internal static class StatusOf
         [.. move.Timeline.Select(t => new StageTime(Words.Of(t.Stage), t.StartNs, t.EndNs, t.Error))],
         [.. move.Signals.Select(s => new SignalTime(s.Pe, s.SentNs, s.AnsweredNs, s.Reply))],
         [.. move.Orders.Select(s => new OrderTime(s.Host, s.SentNs, s.AnsweredNs, s.Reply))],
-        VolumesOf.Move(move, seen) is { Count: > 0 } volumes ? volumes : null);
+        VolumesOf.Move(move, seen) is { Count: > 0 } volumes ? volumes : null, move.Plan.Services);
 
     private static ServerMoveStatus Server(MoveState move, ServerMove server)
     {

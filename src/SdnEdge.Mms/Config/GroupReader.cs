@@ -22,8 +22,10 @@ internal sealed class GroupReader(Defined<DaemonConfig> pes, Defined<DaemonConfi
         foreach (MapReader item in root.Maps("groups"))
         {
             string name = item.Name("name", "web");
-            var group = new GroupConfig(name, ReadServers(item, name))
+            bool stateless = item.Flag("stateless", false);
+            var group = new GroupConfig(name, ReadServers(item, name, stateless))
             {
+                Stateless = stateless,
                 Ingress = ReadIngress(item),
                 OtherIngress = item.Flag("otherIngress", false),
                 Hold = ReadHold(item),
@@ -93,7 +95,7 @@ internal sealed class GroupReader(Defined<DaemonConfig> pes, Defined<DaemonConfi
         return options;
     }
 
-    private List<ServerConfig> ReadServers(MapReader group, string groupName)
+    private List<ServerConfig> ReadServers(MapReader group, string groupName, bool stateless)
     {
         var list = new List<ServerConfig>();
         foreach (MapReader item in group.Maps("servers"))
@@ -101,7 +103,7 @@ internal sealed class GroupReader(Defined<DaemonConfig> pes, Defined<DaemonConfi
             string name = item.Name("name", "web-1");
             string vrf = item.Text("vrf", example: NodeConfig.DefaultVrf) ?? NodeConfig.DefaultVrf;
             List<IpPrefix> prefixes = ReadPrefixes(item, vrf, name);
-            var server = new ServerConfig(name, vrf, prefixes, ReadPlaces(item, prefixes));
+            var server = new ServerConfig(name, vrf, prefixes, ReadPlaces(item, prefixes, stateless));
             item.Finish();
             list.Add(server);
             if (name.Length > 0 && !_servers.TryAdd(name, (groupName, (item.Node["name"] ?? item.Node).Line)))
@@ -148,7 +150,7 @@ internal sealed class GroupReader(Defined<DaemonConfig> pes, Defined<DaemonConfi
         return list;
     }
 
-    private List<PlaceConfig> ReadPlaces(MapReader server, List<IpPrefix> prefixes)
+    private List<PlaceConfig> ReadPlaces(MapReader server, List<IpPrefix> prefixes, bool stateless)
     {
         var list = new List<PlaceConfig>();
         var sitesSeen = new HashSet<SiteConfig>();
@@ -158,7 +160,7 @@ internal sealed class GroupReader(Defined<DaemonConfig> pes, Defined<DaemonConfi
         {
             count++;
             SiteConfig? site = sites.Find(item, "site", "dc-a");
-            DaemonConfig? host = hosts.Find(item, "host", "host-a"), pe = pes.Find(item, "pe", "pe-a");
+            DaemonConfig? host = stateless ? NoHost(item) : hosts.Find(item, "host", "host-a"), pe = pes.Find(item, "pe", "pe-a");
             string port = item.Name("port", "dc");
             List<IpAddress> hops = ReadNextHops(item, prefixes);
             item.Finish();
@@ -172,16 +174,26 @@ internal sealed class GroupReader(Defined<DaemonConfig> pes, Defined<DaemonConfi
                 item.Error("host", $"host '{host.Name}' is not at site '{site.Name}'; {there}, or add it to the site's hosts");
             }
 
-            if (site is not null && host is not null && pe is not null) list.Add(new PlaceConfig(site, host, pe, port, hops));
+            if (site is not null && (host is not null || stateless) && pe is not null) list.Add(new PlaceConfig(site, host, pe, port, hops));
         }
 
         if (count < 2 && server.Node["at"] is null or YamlList)
         {
             server.Error("at", $"the server has {(count == 0 ? "no place" : "one place")} to live at; to be moved it needs two or more: "
-                + "write at: [ { site: dc-a, host: host-a, pe: pe-a, port: dc }, { site: dc-b, ... } ]");
+                + $"write at: [ {{ site: dc-a, {(stateless ? "" : "host: host-a, ")}pe: pe-a, port: dc }}, {{ site: dc-b, ... }} ]");
         }
 
         return list;
+    }
+
+    // Both instances run, whoever started them: no host has a say in it.
+    private static DaemonConfig? NoHost(MapReader place)
+    {
+        if (place.Has("host"))
+            place.Error("host", "has no place in a group with stateless: true: its instances run at all sites, and the network alone "
+                + "moves; leave it out, or leave stateless out and the host's agent moves the server");
+        place.Known("host");
+        return null;
     }
 
     // One address, or a list with one for each family.

@@ -83,13 +83,19 @@ public sealed record GroupConfig(string Name, IReadOnlyList<ServerConfig> Server
     /// <summary>Longest time for which nobody may run in a move, milliseconds, as far as it can be predicted.</summary>
     public int MaxBlackoutMs { get; init; } = 2_000;
 
+    /// <summary>
+    /// True: its servers are services without state, each with an instance that runs at every one of its places all the time. Nothing is
+    /// stopped, copied or started; the network alone moves.
+    /// </summary>
+    public bool Stateless { get; init; }
+
     /// <summary>The sites at which every server of the group has a place, in the order of the first server's places.</summary>
     public IReadOnlyList<SiteConfig> Sites =>
         Servers.Count == 0 ? [] : [.. Servers[0].At.Select(p => p.Site).Where(site => Servers.All(s => s.PlaceAt(site.Name) is not null))];
 }
 
 /// <summary>A server.</summary>
-/// <param name="Name">Its name, the same at every host; in one group only.</param>
+/// <param name="Name">Its name, the same at every host; in one group only. In a group without state: the service's.</param>
 /// <param name="Vrf">VRF of its prefixes.</param>
 /// <param name="Prefixes">Its prefixes; they overlap with no other's in the VRF.</param>
 /// <param name="At">The places where it can live, at least two, each at another site.</param>
@@ -101,12 +107,17 @@ public sealed record ServerConfig(string Name, string Vrf, IReadOnlyList<IpPrefi
 
 /// <summary>A place where a server can live.</summary>
 /// <param name="Site">The site.</param>
-/// <param name="Host">The server host, one of that site's.</param>
+/// <param name="Agent">The server host, one of that site's; null for an instance of a service without state, which no host moves.</param>
 /// <param name="Pe">The PE of the site.</param>
 /// <param name="Port">The attachment port in that PE's configuration.</param>
 /// <param name="NextHops">Server or CE addresses on that port, one of each family at most. Empty: hosts on the port's own subnet.</param>
-public sealed record PlaceConfig(SiteConfig Site, DaemonConfig Host, DaemonConfig Pe, string Port, IReadOnlyList<IpAddress> NextHops)
+public sealed record PlaceConfig(SiteConfig Site, DaemonConfig? Agent, DaemonConfig Pe, string Port, IReadOnlyList<IpAddress> NextHops)
 {
+    /// <summary>The server host.</summary>
+    /// <exception cref="InvalidOperationException">It is a place of a service without state, which has none.</exception>
+    public DaemonConfig Host => Agent
+        ?? throw new InvalidOperationException($"an instance of a service without state, behind {Pe.Name}, has no host");
+
     /// <summary>The next hop for a prefix of this family; null: a host on the port's own subnet.</summary>
     public IpAddress? NextHop(IpFamily family) => NextHops.Where(n => n.Family == family).Select(n => (IpAddress?)n).FirstOrDefault();
 }

@@ -234,8 +234,8 @@ public sealed class ManagerService : IAsyncDisposable
                 }
 
                 Hold(id, WaitReason.PeerUnreachable, $"{string.Join(", ", answer.Silent)} must say first that epoch "
-                    + $"{migration.Current.Plan.Epoch} never ran there: the journal may be an old copy, and then giving up would start the "
-                    + "servers twice");
+                    + $"{migration.Current.Plan.Epoch} never ran there: the journal may be an old copy, and then giving up would "
+                    + (migration.Current.Plan.IsStateless ? "take back what was decided" : "start the servers twice"));
                 await Task.Delay(s_journalRetry, _stop.Token);
             }
         }

@@ -166,12 +166,14 @@ internal sealed class NetworkChecks(
         string?[] runs = [.. group.Servers.Where(s => s.Prefixes.Any(prefixes.Contains))
             .Select(s => placed.FirstOrDefault(p => p.Server == s && p.IsSeen)?.From.Pe.Name).Distinct()];
         bool onlyForward = EndByHand.OnlyForward(atSource, atTarget);
-        bool back = runs is [{ } from] && from == source && !onlyForward, forward = onlyForward || (runs is [{ } at] && at == target);
-        if (onlyForward && runs is [{ } still] && still == source)
+        bool back = (group.Stateless || (runs is [{ } from] && from == source)) && !onlyForward,
+            forward = onlyForward || (runs is [{ } at] && at == target);
+        if (onlyForward && !group.Stateless && runs is [{ } still] && still == source)
             return $"{whose}{target} was told that its servers run there, and they run behind {source}: see to that first";
         if (!back && !forward) return $"{whose}see first where its servers run. {Rule}";
 
-        string way = back ? $"they run behind {source}, so take it back" : $"they run behind {target}, so bring it to its end";
+        string way = group.Stateless ? $"{List(group.Servers.Select(s => s.Name))} runs behind both, so {(back ? "take it back"
+            : "bring it to its end")}" : back ? $"they run behind {source}, so take it back" : $"they run behind {target}, so bring it to its end";
         IReadOnlyList<EndStep> steps = back ? EndByHand.Back(atSource, atTarget) : EndByHand.Forward(atSource, atTarget);
         return $"{whose}{way}, each when the one before it was answered: " + string.Join(", ", steps.Select(s =>
             EndByHand.Command(s.Signal, left.Id, ApiOf((s.At == MigrationRole.Source ? source : target)!), Math.Max(left.Epoch,

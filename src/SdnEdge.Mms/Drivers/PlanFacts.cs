@@ -73,6 +73,7 @@ internal sealed class PlanInquiry(IPlanView view, CancellationToken cancel)
 
     public async Task<IReadOnlyDictionary<string, HostFacts>> HostsAsync(GroupConfig group)
     {
+        if (group.Stateless) return new Dictionary<string, HostFacts>();
         ILookup<string, string> places = group.Servers
             .SelectMany(s => s.At, (server, place) => (Server: server.Name, Host: place.Host.Name)).ToLookup(p => p.Host, p => p.Server);
         return await AllAsync(places.Select(p => p.Key), host => HostAsync(host, [.. places[host]]));
@@ -105,6 +106,20 @@ internal sealed class PlanInquiry(IPlanView view, CancellationToken cancel)
         }
 
         return new PathFacts(await there, await back, known);
+    }
+
+    /// <summary>What the FIBs of several PEs do with prefixes, by PE, VRF and prefix.</summary>
+    public async Task<IReadOnlyDictionary<(string Pe, string Vrf, IpPrefix Prefix), Answer<FibInfo>>> ForwardsAsync(
+        IEnumerable<(string Pe, string Vrf, IpPrefix Prefix)> all)
+    {
+        var known = new Dictionary<(string Pe, string Vrf, IpPrefix Prefix), Answer<FibInfo>>();
+        foreach (var some in all.Distinct().GroupBy(a => a.Pe).SelectMany(g => g.Chunk(AtOnce)))
+        {
+            var asked = some.Select(a => (a, Answer: view.ForwardsAsync(a.Pe, a.Vrf, a.Prefix.Address.ToString(), cancel))).ToArray();
+            foreach (var one in asked) known[one.a] = await one.Answer;
+        }
+
+        return known;
     }
 
     private async Task<HostFacts> HostAsync(string host, IReadOnlyList<string> servers)

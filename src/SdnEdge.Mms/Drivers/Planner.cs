@@ -16,7 +16,7 @@ public sealed record PlanResult(PlanInfo Info, MigrationRequest? Request, IReadO
 /// Plans the migration of a group. It asks and changes nothing, and it does not stop at the first obstacle:
 /// <list type="number">
 /// <item>the configuration: group, site, places; the journal: what runs already;</item>
-/// <item>the hosts: where each server is, and whether it can be moved; a virtual machine: whether both hosts agree on it; its volumes:
+/// <item>the hosts: where each server is, and whether it can be moved (of a service without state the PEs say where it is); a virtual machine: whether both hosts agree on it; its volumes:
 /// whether the stores of both sites have them, and how far the replica is;</item>
 /// <item>the PEs at both ends and the ingress PEs, all at once;</item>
 /// <item>for each pair of PEs the way between them, and for each prefix how it is routed;</item>
@@ -65,8 +65,9 @@ public static class Planner
         // Servers and hosts.
         var inquiry = new PlanInquiry(view, cancel);
         IReadOnlyDictionary<string, HostFacts> hosts = await inquiry.HostsAsync(group);
-        IReadOnlyList<PlacedServer> placed = new ServerChecks(notes, state, group, to, hosts).Place();
-        if (state.RunningOf(group.Name) is null)
+        IReadOnlyList<PlacedServer> placed = group.Stateless ? await new ServiceChecks(notes, state, group, to, inquiry).PlaceAsync()
+            : new ServerChecks(notes, state, group, to, hosts).Place();
+        if (state.RunningOf(group.Name) is null && !group.Stateless)
         {
             new GuestChecks(notes).Check(placed);
             new VolumeChecks(notes, state, call.Window is not null).Check(placed);
@@ -120,10 +121,11 @@ public static class Planner
 
             moves.Add(new MovePlan(
                 ManagerMachine.IdOf(state.NextMigration), state.GroupOf(group.Name).Epoch + 1, draft.Servers[0].From.Site.Name, to.Name,
-                [.. draft.Servers.Select(s => new ServerMove(
+                group.Stateless ? [] : [.. draft.Servers.Select(s => new ServerMove(
                     s.Server.Name, s.From.Host.Name, s.To.Host.Name, s.Undoable, VolumeChecks.Of(s)))],
                 made, options with { StopMs = stopMs, StopByHold = stopMs < options.StopMs,
-                    MaxBlackoutMs = Math.Max(1, maxBlackoutMs - (int)Math.Ceiling(holds.OrdersMs(draft.Servers))) }, Ahead: true));
+                    MaxBlackoutMs = Math.Max(1, maxBlackoutMs - (int)Math.Ceiling(holds.OrdersMs(draft.Servers))) }, Ahead: true,
+                Services: group.Stateless ? [.. draft.Servers.Select(s => s.Server.Name)] : null));
         }
 
         if (call.MaxBlackoutMs < longest)
@@ -194,7 +196,7 @@ public static class Planner
             MirrorMs = call.Window is { } open
                 ? Math.Max(usual.MirrorMs,
                     (int)(open.To - open.From).TotalMilliseconds + (open.LeadMs ?? WindowCall.UsualLeadMs) + usual.StepMs)
-                : usual.MirrorMs,
+                : group.Stateless ? usual.StepMs : usual.MirrorMs,   // nothing is copied: the tunnel, and the instances' answers
         };
     }
 
@@ -214,7 +216,7 @@ public static class Planner
                 + $"is {config.Limits.Migrations}; wait until one has ended");
         }
 
-        int moving = others.Sum(m => m.Current.Plan.Servers.Count), more = cutover == Cutover.OneByOne ? 1 : group.Servers.Count;
+        int moving = others.Sum(m => m.Current.Plan.Names.Count()), more = cutover == Cutover.OneByOne ? 1 : group.Servers.Count;
         if (moving + more > config.Limits.Servers)
         {
             notes.Add("limit", "servers",

@@ -15,6 +15,8 @@ namespace SdnEdge.Mms.Drivers;
 /// <item>every PE and host must answer: one that is silent may know more;</item>
 /// <item>of each server that was ever moved exactly one host has the right to run it. Two, or none (a migration is half way), is for an
 /// operator to settle: the problem says what each host says, and with which command (<see cref="Settling"/>);</item>
+/// <item>a service without state has no host: its epoch is the PEs' word, and where clients are led to it they are asked when it is moved;
+/// a migration of it that is half way is ended by hand, as the plan of the next one says;</item>
 /// <item>a host that runs a server without the right to, or whose record cannot be used, is not believed;</item>
 /// <item>a journal that knows more than the hosts is not overwritten; neither is a migration that runs and of which nobody knows
 /// more.</item>
@@ -55,7 +57,7 @@ internal static class Recovery
             if (state.RunningOf(group.Name) is { } running)
             {
                 // What the journal knows of it is as new as what the parties know: it goes on.
-                if (said.Servers.Count > 0 && TakeUp.WhyOld(running, said.Servers, said.Paths) is null
+                if ((said.Servers.Count > 0 || group.Stateless) && TakeUp.WhyOld(running, said.Servers, said.Paths) is null
                     && epoch <= state.GroupOf(group.Name).Epoch)
                 {
                     errors.AddRange(group.Servers.Where(s => unused.Remove(s.Name)).Select(s => new ProblemError(s.Name,
@@ -68,7 +70,7 @@ internal static class Recovery
 
             var owners = new Dictionary<string, Ownership>(StringComparer.Ordinal);
             var doubts = new List<Doubt>();
-            foreach (ServerConfig server in group.Servers)
+            foreach (ServerConfig server in group.Stateless ? [] : group.Servers)
             {
                 if (Owner(group, server, said, state, epoch, errors, doubts) is not { } owner) continue;
                 owners[server.Name] = owner;
@@ -91,7 +93,9 @@ internal static class Recovery
             $"there is no server '{s}'; --settle takes SERVER=SITE")));
         errors.AddRange(unused.Where(s => config.Groups.SelectMany(g => g.Servers).Any(x => x.Name == s)
             && errors.All(e => e.Pointer != s && !e.Pointer.StartsWith(s + " at ", StringComparison.Ordinal))).Select(s =>
-            new ProblemError(s, "it is not in doubt: it was never moved, or its hosts did not all answer")));
+            new ProblemError(s, config.Groups.Any(g => g.Stateless && g.Servers.Any(x => x.Name == s))
+                ? "it has no state: it runs at all of its sites, and there is nothing to settle"
+                : "it is not in doubt: it was never moved, or its hosts did not all answer")));
 
         // A migration of a group that the configuration does not have any more: nobody can say whether it is still so.
         errors.AddRange(state.Migrations.Values.Where(m => m.Outcome is null && config.Group(m.Request.Group) is null).Select(m =>
@@ -132,7 +136,7 @@ internal static class Recovery
         // All at once: a silent one costs its time once.
         var pes = config.Pes.Select(pe => (pe.Name, Migrations: view.MigrationsAsync(pe.Name, cancel), Tunnels: view.TunnelsAsync(pe.Name,
             cancel))).ToArray();
-        var places = config.Groups.SelectMany(g => g.Servers).SelectMany(s => s.At, (server, place) =>
+        var places = config.Groups.Where(g => !g.Stateless).SelectMany(g => g.Servers).SelectMany(s => s.At, (server, place) =>
             (Server: server.Name, Host: place.Host.Name, Answer: view.ServerAsync(place.Host.Name, server.Name, cancel))).ToArray();
         var paths = new List<(string Pe, MigrationInfo Info)>();
         var keys = new List<uint>();

@@ -7,7 +7,7 @@ namespace SdnEdge.Mms.Drivers;
 
 /// <summary>What the parties of a migration said when a manager wants to take it up.</summary>
 /// <param name="Old">Why the journal is older than what they know; null: nobody knows of anything later.</param>
-/// <param name="Silent">Hosts whose word is needed and did not come; empty: it may be taken up, unless <paramref name="Old"/>.</param>
+/// <param name="Silent">Hosts, or PEs where there are no hosts, whose word is needed and did not come; empty: it may be taken up, unless <paramref name="Old"/>.</param>
 internal sealed record TakeUpAnswer(string? Old, IReadOnlyList<string> Silent);
 
 /// <summary>
@@ -17,7 +17,7 @@ internal sealed record TakeUpAnswer(string? Old, IReadOnlyList<string> Silent);
 /// <para>
 /// Before the pivot both ends' hosts must have answered: giving up would grant the source a new epoch, which no resource could refuse, and
 /// the target may run the old one. From the pivot on and in an undo the epochs at the resources are enough: who cannot be reached is not
-/// waited for.
+/// waited for. Of services without state the PEs' word is the only one: before the pivot theirs must have come.
 /// </para>
 /// </summary>
 internal static class TakeUp
@@ -35,21 +35,23 @@ internal static class TakeUp
         using var end = CancellationTokenSource.CreateLinkedTokenSource(cancel);
         if (!all) end.CancelAfter(s_bound);
         var servers = move.Plan.Servers.SelectMany(s => new[] { s.SourceHost, s.TargetHost }, (s, host) =>
-            (Host: host, Server: s.Name, Answer: KnownAsync(() => parties.ServerAsync(host, s.Name, end.Token), cancel))).ToArray();
+            (Host: host, Server: s.Name, Answer: AnsweredAsync(() => parties.ServerAsync(host, s.Name, end.Token), cancel))).ToArray();
         var paths = move.Plan.Paths.SelectMany(p => new[] { p.Source.Pe, p.Target.Pe }, (p, pe) =>
-            (Pe: pe, Answer: KnownAsync(() => parties.MigrationAsync(pe, p.Id, new MigrationWait(), end.Token), cancel))).ToArray();
+            (Pe: pe, Answer: AnsweredAsync(() => parties.MigrationAsync(pe, p.Id, new MigrationWait(), end.Token), cancel))).ToArray();
         var said = new Dictionary<(string Host, string Server), ServerInfo>();
         var silent = new SortedSet<string>(StringComparer.Ordinal);
         foreach (var server in servers)
         {
-            if (await server.Answer is { } info) said[(server.Host, server.Server)] = info;
+            if ((await server.Answer).Value is { } info) said[(server.Host, server.Server)] = info;
             else if (all) silent.Add(server.Host);
         }
 
         var known = new List<(string Pe, MigrationInfo Info)>();
         foreach (var path in paths)
         {
-            if (await path.Answer is { } info) known.Add((path.Pe, info));
+            (MigrationInfo? info, bool answers) = await path.Answer;
+            if (info is not null) known.Add((path.Pe, info));
+            else if (all && !answers && move.Plan.IsStateless) silent.Add(path.Pe);
         }
 
         return new TakeUpAnswer(WhyOld(migration, said, known), [.. silent]);
@@ -83,6 +85,14 @@ internal static class TakeUp
         {
             if (known.Contains(info.Id) && info.Epoch > move.Epoch)
                 return $"{pe} has seen epoch {info.Epoch} of {info.Id}, and the journal's last one is {move.Epoch}";
+
+            // No host has the grant on its disk: what only comes behind the pivot shows that there was one.
+            if (move.Plan.IsStateless && !move.TargetOwns && move.Failure is null && move.Plan.Paths.Any(p => p.Id == info.Id)
+                && info.State is PeMigrationState.Released or PeMigrationState.Advertised or PeMigrationState.Withdrawn
+                    or PeMigrationState.TornDown)
+            {
+                return $"{info.Id} is {Words.Of(info.State)} at {pe}, and by the journal it was never decided to go on to that";
+            }
         }
 
         return null;
@@ -90,18 +100,18 @@ internal static class TakeUp
 
     private static bool NeedsAll(MoveState move) => move.Stage == MoveStage.Planned || StageTable.Of(move.Stage).BeforePivot;
 
-    // Null: it says nothing, or nothing usable.
-    private static async Task<T?> KnownAsync<T>(Func<Task<T>> ask, CancellationToken cancel)
+    // No value: it says nothing, or nothing usable. That it knows nothing of it is an answer, too.
+    private static async Task<(T? Value, bool Answers)> AnsweredAsync<T>(Func<Task<T>> ask, CancellationToken cancel)
         where T : class
     {
         try
         {
-            return await ask();
+            return (await ask(), true);
         }
         catch (Exception e) when (e is ApiProblemException or ApiUnreachableException
             || (e is OperationCanceledException && !cancel.IsCancellationRequested))
         {
-            return null;
+            return (null, e is ApiProblemException { Problem.Status: 404 });
         }
     }
 }

@@ -137,7 +137,7 @@ public static class Replay
 
     private static string Words(MigrationState migration, MoveState move)
         => $"move {migration.Moves.Count} of {migration.Id}{(migration.GoingBack ? ", back" : "")}: "
-            + $"{string.Join(", ", move.Plan.Servers.Select(s => s.Name))} from {move.Plan.From} to {move.Plan.To} under epoch {move.Epoch}"
+            + $"{string.Join(", ", move.Plan.Names)} from {move.Plan.From} to {move.Plan.To} under epoch {move.Epoch}"
             + (move.Stage == MoveStage.Planned ? ", after a while" : "");
 
     private static string Words(MoveCommand command) => command switch

@@ -146,7 +146,7 @@ public static class ManagerMachine
         var owner = new Ownership(move.TargetOwns ? move.Plan.To : move.Plan.From, move.Epoch);
         GroupState known = Raise(state.GroupOf(group), move.Epoch);
         ImmutableSortedDictionary<string, Ownership> owners = known.Owners;
-        foreach (ServerMove server in move.Plan.Servers) owners = owners.SetItem(server.Name, owner);
+        foreach (string name in move.Plan.Names) owners = owners.SetItem(name, owner);
         return state with { Groups = state.Groups.SetItem(group, known with { Owners = owners }) };
     }
 

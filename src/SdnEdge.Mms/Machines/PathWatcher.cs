@@ -90,6 +90,7 @@ public sealed class PathWatcher
     public MigrationCondition? TargetUntil => _kind switch
     {
         PathWatch.TunnelUp => MigrationCondition.TunnelUp,
+        PathWatch.Answering => MigrationCondition.ServersAnswer,
         PathWatch.HoldEmpty => MigrationCondition.HoldEmpty,
         PathWatch.DirectPath => MigrationCondition.Direct,
         PathWatch.LastPacket when Marked => MigrationCondition.Settled,
@@ -115,6 +116,7 @@ public sealed class PathWatcher
         return _kind switch
         {
             PathWatch.TunnelUp => TunnelUp(),
+            PathWatch.Answering => Answering(look),
             PathWatch.Holding => Holding(look),
             PathWatch.HoldEmpty => HoldEmpty(look, now, ref next),
             PathWatch.DirectPath => DirectPath(look, now, ref next),
@@ -149,6 +151,14 @@ public sealed class PathWatcher
         if (_seen is { Source.TunnelUp: true, Target.TunnelUp: true }) return _seen;
         string down = _seen.Source is { TunnelUp: true } ? _path.Target.Pe : _path.Source.Pe;
         return Not(WaitReason.TunnelDown, $"no full-size probe has come back to {down} through tunnel mig-{_path.Id}");
+    }
+
+    // A PE of an older version is not able to say it, and says nothing else.
+    private PathEvidence? Answering(PathLook look)
+    {
+        if (look.Target is not { } target) return Unread(_path.Target.Pe);
+        return target.Is(MigrationCondition.ServersAnswer) ? _seen
+            : Not(WaitReason.InstanceSilent, $"{_path.Target.Pe}: {target.Silent ?? "it has not asked the instances there"}");
     }
 
     private PathEvidence? Holding(PathLook look)

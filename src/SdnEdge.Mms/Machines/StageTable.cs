@@ -23,6 +23,7 @@ public sealed record StageRow(
 /// forward  prepare-target, prepare-source, mirror, switch, stop | pivot | hand-over, activate | the servers run |
 ///          release, hold-drain, advertise, direct-path, withdraw, drain, teardown-source, last-packet, teardown-target, inspect
 /// undo     resume-source, abort-source, empty-tunnel, abort-target, give-back, inspect-undo
+/// no state a move without servers: mirror waits until the target's instances answer; stop, hand-over, activate ask no host anything
 /// between  void: after the pivot, while no target is known to run (R5)
 /// settle   the first stage of a move whose journal was lost; then forward from activate, or undo
 /// </code>
@@ -47,7 +48,7 @@ public static class StageTable
             Meanwhile: s => Ahead([.. Watches(s, PathWatch.TunnelUp), .. Mirrored(s, Offered(s))], s)),
         new(MoveStage.Mirror,
             s => [.. Watches(s, PathWatch.TunnelUp), .. s.Plan.Options.Window is null ? [] : (MoveCommand[])[new WaitForWindow("open")],
-                .. Mirrored(s, s.Plan.Servers)],
+                .. Mirrored(s, s.Plan.Servers), .. Answering(s)],
             MoveStage.Switch, o => o.MirrorMs, BeforePivot: true),
         new(MoveStage.Switch, s => Signals(s, SignalKind.Switch, target: false), MoveStage.Stop, o => o.StepMs, BeforePivot: true),
         new(MoveStage.Stop,
@@ -109,6 +110,10 @@ public static class StageTable
     private static IEnumerable<MoveCommand> Mirrored(MoveState s, IEnumerable<ServerMove> servers)
         => s.Plan.Options.Window is not null && !s.WindowIsOpen ? []
             : servers.Select(x => new WatchServer(ServerWatch.Mirrored, x.Name, s.Epoch));
+
+    // Right before the switch, so that nobody is led to an instance that is dead. A server is started by its host, and answers to that.
+    private static IEnumerable<MoveCommand> Answering(MoveState s)
+        => !s.Plan.IsStateless || (s.Plan.Options.Window is not null && !s.WindowIsOpen) ? [] : Watches(s, PathWatch.Answering);
 
     // Of these the copy has begun.
     private static IEnumerable<ServerMove> Offered(MoveState s) => s.Plan.Servers.Where(

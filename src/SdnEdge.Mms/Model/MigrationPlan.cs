@@ -1,3 +1,4 @@
+using System.Text.Json.Serialization;
 using SdnEdge.Core.Api;
 
 namespace SdnEdge.Mms.Model;
@@ -107,9 +108,22 @@ public sealed record PathMove(
 /// <param name="Options">Bounds.</param>
 /// <param name="Ahead">True: what a later stage asks may be asked in the stage before it. Plans of the first version do not say it.</param>
 /// <param name="Settle">An operator settles it after its journal was lost; null: it is a move from its beginning.</param>
+/// <param name="Services">
+/// Services without state whose prefixes move: an instance of each runs at both ends, so that no host is asked anything. Null: none; then
+/// there are <paramref name="Servers"/>, else there is none of these.
+/// </param>
 public sealed record MovePlan(
     string Migration, long Epoch, string From, string To, IReadOnlyList<ServerMove> Servers, IReadOnlyList<PathMove> Paths,
-        MoveOptions Options, bool Ahead = false, Settlement? Settle = null);
+        MoveOptions Options, bool Ahead = false, Settlement? Settle = null, IReadOnlyList<string>? Services = null)
+{
+    /// <summary>True when nothing is stopped and nothing started: the network alone moves.</summary>
+    [JsonIgnore]
+    public bool IsStateless => Servers.Count == 0;
+
+    /// <summary>The names of what moves: servers, or services without state.</summary>
+    [JsonIgnore]
+    public IEnumerable<string> Names => Servers.Select(s => s.Name).Concat(Services ?? []);
+}
 
 /// <summary>
 /// How a move is settled that was half way when its journal was lost. <see cref="MovePlan.Epoch"/> is one that nobody has seen, and nobody

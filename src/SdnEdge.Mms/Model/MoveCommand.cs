@@ -45,6 +45,8 @@ public enum PathWatch
 {
     /// <summary>Full-size probes come back from both ends.</summary>
     TunnelUp,
+    /// <summary>A service without state: its instances at the target answer there.</summary>
+    Answering,
     /// <summary>The target PE holds what comes: its part is armed, in the life in which it was prepared.</summary>
     Holding,
     /// <summary>The hold is empty, or its bound is over.</summary>

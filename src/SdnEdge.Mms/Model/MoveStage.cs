@@ -13,7 +13,7 @@ public enum MoveStage
     /// <summary>Source PEs make the tunnel and arm the redirect; source hosts take the new epoch.</summary>
     PrepareSource,
     /// <summary>Full-size probes come back through the tunnel from both ends; the servers' state is copied up to the convenient
-    /// point.</summary>
+    /// point. Of a service without state: its instances at the target answer.</summary>
     Mirror,
     /// <summary>Source PEs send the traffic into the tunnel and prove that nothing is left between them and the servers; target PEs hold
     /// it.</summary>
@@ -102,6 +102,8 @@ public enum WaitReason
     NoDirectPath,
     /// <summary>The source PE has no other route to what moved.</summary>
     NoOtherRoute,
+    /// <summary>An instance of a service without state does not answer at the target.</summary>
+    InstanceSilent,
     /// <summary>Packets are still held or in the tunnel.</summary>
     Draining,
     /// <summary>A party refuses, or fails to do it; it is asked again.</summary>

@@ -159,6 +159,12 @@ internal sealed class MigrationRunner : ITimed
             (MigrationInfo? info, Task? changed) = await _loop.RunAsync(() =>
             {
                 MigrationInfo? now = _fsm.Find(id) is { } migration ? Info(migration) : null;
+                if (wait.Until is MigrationCondition.ServersAnswer
+                    && now is { Role: MigrationRole.Target, State: PeMigrationState.Prepared })
+                {
+                    now = now with { Silent = _proof.WhoIsSilent(id) ?? "" };
+                }
+
                 return (now, wait.IsOver(now) || _loop.Now >= end ? null : wait.Until is null ? _changes.NextAsync() : Soon());
             });
             if (changed is null) return info;

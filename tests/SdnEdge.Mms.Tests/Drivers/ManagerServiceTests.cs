@@ -52,6 +52,20 @@ public sealed class ManagerServiceTests : IAsyncLifetime
         Before("done activate s2", "ask retire s1");
     }
 
+    [Fact]
+    public async Task A_service_without_state_whose_instance_is_dead_at_the_target_stays_where_it_is()
+    {
+        _parties.DeadInstances.Add("pe-b");
+        await AskAsync(Plans.Stateless(["sip"], options: Plans.Quick with { MirrorMs = 300 }));
+        await EndedAsync("m1", MigrationOutcome.AsBefore);
+        Assert.Contains("pe-b: no answer has come from 10.1.1.1 on port eth2", State("m1").Failure!, StringComparison.Ordinal);
+        Assert.DoesNotContain(_parties.Asked, a => a.StartsWith("switch", StringComparison.Ordinal));
+        _parties.DeadInstances.Clear();
+        await _manager.PostAsync(_ => Plans.Request(Cutover.Together, Plans.Move([], migration: "m2") with { Services = ["sip"] }), "ops");
+        await EndedAsync("m2", MigrationOutcome.Moved);
+        Assert.DoesNotContain(_parties.Asked, a => a.Contains("host-", StringComparison.Ordinal));
+    }
+
     // One that is ready and waits for another has changed too much when the other is ready.
     [Fact]
     public async Task Servers_that_move_together_are_stopped_when_all_of_them_are_ready_in_one_look()

@@ -52,6 +52,34 @@ public sealed class OldJournalTests
         await OldAsync(Story.Of("s1").Until(MoveStage.Mirror), "pe-a has seen epoch 5 of m1.1");
     }
 
+    // A service without state: no host has the grant on its disk, so what only comes behind the pivot says that there was one.
+    [Theory]
+    [InlineData(MoveStage.PrepareTarget)]
+    [InlineData(MoveStage.Mirror)]
+    [InlineData(MoveStage.Stop)]
+    public async Task A_copy_from_before_the_pivot_of_a_service_that_was_moved_moves_nothing(MoveStage stage)
+    {
+        await LiveAsync(MigrationOutcome.Moved, Plans.Stateless(["sip"]));
+        await OldAsync(Service().Until(stage), "m1.1 is torn-down at pe-a, and by the journal it was never decided to go on to that");
+    }
+
+    [Fact]
+    public async Task Before_the_pivot_of_a_service_a_silent_PE_is_waited_for()
+    {
+        Story story = Service().Until(MoveStage.Mirror);
+        await ReplayAsync(story);
+        _parties.Silent.Add("pe-b");
+        var journal = new ScriptedJournal(story.Records);
+        _parties.Journal = journal;
+        await using ManagerService manager = await ManagerService.StartAsync(journal, _parties);
+        await UntilAsync(manager, () => manager.WaitingOf("m1") is [{ Reason: WaitReason.PeerUnreachable }]);
+        Assert.Contains("pe-b must say first that epoch 1 never ran there", manager.WhyHeld("m1"));
+        _parties.Silent.Clear();
+        await UntilAsync(manager, () => manager.State.Migrations["m1"].Outcome == MigrationOutcome.Moved);
+    }
+
+    private static Story Service() => new Story().Ask(Plans.Request(Cutover.Together, Plans.Stateless(["sip"])));
+
     // Guards: TakeUp.NeedsAll. Giving up would grant the source an epoch that nobody could refuse.
     [Fact]
     public async Task Before_the_pivot_a_silent_target_host_is_waited_for_and_the_reason_is_shown()
@@ -107,12 +135,12 @@ public sealed class OldJournalTests
     }
 
     // Lives the migration m1 by a journal that is lost afterwards.
-    private async Task LiveAsync(MigrationOutcome outcome)
+    private async Task LiveAsync(MigrationOutcome outcome, MovePlan? plan = null)
     {
         var journal = new ScriptedJournal();
         _parties.Journal = journal;
         await using ManagerService manager = await ManagerService.StartAsync(journal, _parties);
-        await manager.PostAsync(_ => Plans.Request(Cutover.Together, Plans.Move(["s1"])), "user ops");
+        await manager.PostAsync(_ => Plans.Request(Cutover.Together, plan ?? Plans.Move(["s1"])), "user ops");
         await UntilAsync(manager, () => manager.State.Migrations["m1"].Outcome is not null);
         Assert.Equal(outcome, manager.State.Migrations["m1"].Outcome);
     }

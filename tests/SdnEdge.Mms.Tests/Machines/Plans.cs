@@ -39,6 +39,10 @@ internal static class Plans
         => new(migration, 0, "site-a", "site-b", [.. servers.Select(s => new ServerMove(s, "host-a", "host-b"))],
             [.. Enumerable.Range(firstPath, paths).Select(n => Path(n, migration))], options ?? Quick, Ahead: true);
 
+    /// <summary>The move of services without state: no servers, the network alone.</summary>
+    public static MovePlan Stateless(string[] services, int paths = 1, MoveOptions? options = null)
+        => Move([], paths, options) with { Services = services };
+
     /// <summary>The same, and order is kept by flush markers.</summary>
     public static MovePlan InOrder(MovePlan plan)
     {

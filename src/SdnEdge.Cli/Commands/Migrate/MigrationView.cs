@@ -83,6 +83,8 @@ internal sealed class MigrationView(bool sameClock)
             foreach (ServerMoveStatus s in move.Servers)
                 Console.WriteLine($"server     {s.Name}: {s.SourceHost} to {s.TargetHost}"
                     + $"{(s is { StoppedAtNs: { } stopped, RunningAtNs: { } running } ? $", still for {Ms(running - stopped)} ms" : "")}");
+            foreach (string s in move.Services ?? [])
+                Console.WriteLine($"service    {s}: {move.From} to {move.To}, an instance of it runs at both");
             foreach (VolumeMoveStatus v in move.Volumes ?? []) Console.WriteLine($"volume     {Line(v)}");
             foreach (PathStatus p in move.Paths)
             {
