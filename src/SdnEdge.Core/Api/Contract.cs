@@ -283,10 +283,10 @@ public enum MigrationCondition
     Direct,
     /// <summary>Nothing of the move is under way by the old path to this PE any more, and what was held is delivered.</summary>
     Settled,
-    /// <summary>Each server behind the target's ports that can be asked answers ARP or ND there, before anything is switched.</summary>
-    ServersAnswer,
     /// <summary>It is over, and nothing of it is left.</summary>
     Gone,
+    /// <summary>Each server behind the target's ports that can be asked answers ARP or ND there: it is prepared, and not released.</summary>
+    ServersAnswer,
 }
 
 /// <summary>Counters of a hold.</summary>

@@ -61,6 +61,15 @@ public class MigrationConditionTests
         Assert.False((With() with { TunnelUp = false }).Is(MigrationCondition.TunnelUp));
     }
 
+    // Not to have been asked is no answer of the servers.
+    [Fact]
+    public void Servers_answer_when_they_were_asked_and_none_is_silent()
+    {
+        Assert.False(With().Is(MigrationCondition.ServersAnswer));
+        Assert.False((With() with { Silent = "no answer has come from 10.1.1.10 on port dc" }).Is(MigrationCondition.ServersAnswer));
+        Assert.True((With() with { Silent = "" }).Is(MigrationCondition.ServersAnswer));
+    }
+
     [Fact]
     public void Who_waits_for_a_condition_waits_for_one_that_is_not_known_and_who_waits_for_a_change_does_not()
     {

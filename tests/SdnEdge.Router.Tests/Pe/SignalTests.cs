@@ -268,6 +268,29 @@ public sealed class SignalTests
         Assert.Equal("/afterServers", Assert.Single(problem.Errors!).Pointer);
     }
 
+    // A service without state runs at both sites: whether it does is asked before anything is switched, and changes nothing.
+    [Fact]
+    public async Task Who_asks_whether_the_servers_answer_is_told_who_is_silent_and_at_once_when_nobody_is()
+    {
+        const string Ask = "v1/migrations/m1?until=servers-answer&waitMs=";
+        await using TwoPes two = await StartAsync();
+        using var server = new TestHost(two.ServerAtB, "10.1.1.10", "02:00:00:00:00:10", live: false);
+        await BothAsync(two);
+        MigrationInfo silent = await GetAsync<MigrationInfo>(two.ApiB, Ask + "30");
+        Assert.Equal((PeMigrationState.Prepared, "no answer has come from 10.1.1.10 on port dc"), (silent.State, silent.Silent));
+        Assert.False(silent.Is(MigrationCondition.ServersAnswer));
+        Task<MigrationInfo> answers = GetAsync<MigrationInfo>(two.ApiB, Ask + SignalChecks.MaxWaitMs);
+        int asked = server.Asked;
+        await UntilAsync("the server has been asked", () => Task.FromResult(server.Asked > asked + 2));
+        Assert.False(answers.IsCompleted);
+        server.Live = true;
+        Assert.Equal("", (await answers).Silent);
+
+        // The source has nobody to ask, and who asks for something else is told nothing of it.
+        Assert.Null((await GetAsync<MigrationInfo>(two.ApiA, Ask + "1")).Silent);
+        Assert.Null((await GetAsync<MigrationInfo>(two.ApiB, "v1/migrations/m1")).Silent);
+    }
+
     // Whoever knows better, the manager, is not kept waiting by a release that waits.
     [Fact]
     public async Task A_release_that_waits_for_the_servers_gives_way_to_one_that_does_not()
