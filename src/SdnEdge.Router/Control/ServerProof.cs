@@ -20,8 +20,8 @@ internal sealed class ServerProof(PeState state, SlowPathDriver slowPath, Migrat
 
     private readonly List<Asking> _asking = [];
 
-    // Migrations for which a release waits: those whose servers are being asked (false), and whose servers have all answered (true).
-    private readonly Dictionary<string, bool> _awaited = [];
+    // Migrations whose servers somebody waits for: those that are being asked (null), and when those that have all answered did so.
+    private readonly Dictionary<string, long?> _awaited = [];
 
     public long NextDeadline => _asking.Count == 0 ? long.MaxValue : _asking.Min(a => a.Deadline);
 
@@ -45,23 +45,25 @@ internal sealed class ServerProof(PeState state, SlowPathDriver slowPath, Migrat
     /// They are asked from the first call on, for as long as it is asked again at least every <see cref="Timeout"/>.</summary>
     public string? WhoIsSilent(string migration)
     {
-        if (_awaited.TryGetValue(migration, out bool answered))
+        if (_awaited.TryGetValue(migration, out long? answered))
         {
-            if (!answered) return Silent(_asking.First(a => a.Every is not null && a.Migration == migration));
+            if (answered is null) return Silent(_asking.First(a => a.Every is not null && a.Migration == migration));
             _awaited.Remove(migration);
-            return null;
+
+            // Who asked went away before the answer was there: it says nothing of now.
+            if (loop.Now - answered <= (long)Timeout.TotalNanoseconds) return null;
         }
 
         List<(PortEntry Port, IpAddress Address)> servers = actions.Neighbors(migration, unasked: true, MaxAsked);
         if (servers.Count is 0 or > MaxAsked) return null;
-        _awaited[migration] = false;
+        _awaited[migration] = null;
         Ask(migration, servers, proved =>
         {
             // Nobody asks any more, or not yet again.
-            if (proved is true) _awaited[migration] = true;
+            if (proved is true) _awaited[migration] = loop.Now;
             else _awaited.Remove(migration);
         }, s_askEvery);
-        return _awaited.TryGetValue(migration, out answered) && !answered
+        return _awaited.TryGetValue(migration, out answered) && answered is null
             ? Silent(_asking.First(a => a.Every is not null && a.Migration == migration)) : null;
     }
 
