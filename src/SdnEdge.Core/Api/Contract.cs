@@ -378,6 +378,10 @@ public sealed record BgpPeerInfo(
     /// <summary>True: routes are reflected to and from it (RFC 4456).</summary>
     public bool ReflectorClient { get; init; }
 
+    /// <summary>True: the policy of what it is told has a term for our routes whose servers are about to leave (<c>leaving</c>). Null: an
+    /// older version, which does not say.</summary>
+    public bool? TellsLeaving { get; init; }
+
     /// <summary>Routes received that policy denied.</summary>
     public long Denied { get; init; }
 

@@ -219,6 +219,7 @@ public sealed class BgpPeer
         Origin.Prefixes + VpnReceived, PrefixesSent, MessagesIn, MessagesOut, LastError, Capabilities())
     {
         ReflectorClient = Settings.ReflectorClient,
+        TellsLeaving = Export.TellsLeaving,
         Denied = Denied,
         Loops = Loops,
         Leaks = Leaks,

@@ -123,6 +123,9 @@ public sealed class RoutePolicy : IEquatable<RoutePolicy>
     /// <summary>Whether a term asks for routes of our own, which those that are taken from a peer never are.</summary>
     public bool AsksForOwn => _terms.Any(t => t.Ownership != RouteOwnership.Learned);
 
+    /// <summary>Whether a term is for routes whose servers are about to leave.</summary>
+    public bool TellsLeaving => _terms.Any(t => t.Ownership == RouteOwnership.Leaving);
+
     /// <summary>The term that permits a route; null: it is denied.</summary>
     /// <param name="prefix">Its prefix.</param>
     /// <param name="attributes">Its attributes.</param>

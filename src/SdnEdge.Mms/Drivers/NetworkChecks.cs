@@ -95,6 +95,20 @@ internal sealed class NetworkChecks(
             + $"{path.Target}, or with a route reflector that is not {path.Source}");
     }
 
+    /// <summary>Whether the source tells peers of another AS in time that another path is to be preferred.</summary>
+    public void WarnOfProviders(PathDraft path)
+    {
+        PeFacts source = pes[path.Source];
+        if (path.Vrf != NodeConfig.DefaultVrf || source.Node.Value is not { } node || source.Peers?.Value is not { } peers) return;
+        string[] unaware = [.. peers
+            .Where(p => p.Vrf == path.Vrf && p.PeerAs != node.As && p is { State: "established", PrefixesSent: > 0, TellsLeaving: false })
+            .Select(p => $"{p.Address} (AS {p.PeerAs})")];
+        if (unaware.Length > 0)
+            notes.Warn($"{path.Source} tells {List(unaware)} its routes unchanged until it withdraws them: should these have the prefixes from "
+                + "it, they may keep the old path until then, and have none for a moment; give the export policy a term with leaving: true, "
+                + "which tells a higher MED, a longer AS_PATH or the provider's community");
+    }
+
     private static string List(IEnumerable<string> names) => string.Join(", ", names) is { Length: > 0 } list ? list : "none";
 
     private void CheckPort(string pe, bool isTarget, ServerConfig server, PlaceConfig place, IReadOnlyList<PortInfo> ports)

@@ -116,6 +116,7 @@ public static class Planner
                 if (ends[path.Source].Node.Value is null || ends[path.Target].Node.Value is null) continue;
                 PathFacts known = await inquiry.PathAsync(path, ends[path.Source], ends[path.Target]);
                 network.CheckPath(path, known);
+                network.WarnOfProviders(path);
                 made.Add(paths.Make(path, known));
             }
 

@@ -102,6 +102,7 @@ public sealed class PolicyTests
         x.Engine.Advertise(two, 100);
         _net.Settle();
         Assert.Equal((100u, "65009"), Of(one));
+        Assert.True(Assert.Single(x.Engine.Peers).ToInfo(0).TellsLeaving);
 
         x.Engine.Advertise(one, 100, leaving: true);
         _net.Settle();

@@ -115,7 +115,8 @@ public sealed class BgpPeerPlaceTests
     public void BFD_with_a_peer_known_by_its_link_alone_is_a_session_when_the_peer_is_known_and_belongs_to_it()
     {
         NodeConfig slow = Load("link: customer, bfd: { interval: 300 }").Config!, fast = Load("link: customer, bfd: {}").Config!;
-        BfdConfig session = Assert.NotNull(slow.Bgp.Peers[0].Bfd);
+        BfdConfig? session = slow.Bgp.Peers[0].Bfd;
+        Assert.NotNull(session);
         Assert.True(session.Address.IsNone && session.Local.IsLinkLocal);
         Assert.Equal(("red", "customer", 300, false), (session.Vrf, session.Port, session.IntervalMilliseconds, session.Multihop));
         Assert.Empty(slow.BfdSessions);

@@ -534,6 +534,27 @@ public sealed class PlannerTests
         else Assert.Contains("give pe-c a BGP session with pe-b", Only(await lab.PlanAsync(), "no-direct-path", "pe-c").Detail);
     }
 
+    /// <summary>A provider that is told nothing keeps the old path until the source withdraws it.</summary>
+    [Theory]
+    [InlineData("told as before", true)]
+    [InlineData("told who leaves", false)]
+    [InlineData("an older version", false)]
+    [InlineData("told nothing", false)]
+    [InlineData("down", false)]
+    [InlineData("our AS", false)]
+    public async Task A_provider_that_is_not_told_who_leaves_is_named(string what, bool warned)
+    {
+        var lab = new PlanLab();
+        lab.A.Peers.Add(PlanLab.Peer("172.17.1.2", state: what == "down" ? "idle" : "established", peerAs: what == "our AS" ? 65000u : 64900u)
+            with
+            {
+                PrefixesSent = what == "told nothing" ? 0 : 3,
+                TellsLeaving = what == "an older version" ? null : what == "told who leaves",
+            });
+        Assert.Equal(warned, (await lab.PlanAsync()).Info.Warnings.Any(
+            w => w.Contains("pe-a tells 172.17.1.2 (AS 64900) its routes unchanged") && w.Contains("leaving: true")));
+    }
+
     [Fact]
     public Task Prefix_whose_moves_an_ingress_does_not_follow()
     {
