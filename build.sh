@@ -19,8 +19,8 @@ Usage: ./build.sh COMMAND [ARGUMENTS]
                        --rerun-failed     run a failed test once more, by itself; one that then passes counts as passed and is named FLAKY
   peers                build, try every cell of the matrix with FRR, BIRD, GoBGP, ExaBGP and OpenBGPD, and rewrite docs/peers.md
   bench [NAME] [ARGS]  build, then measure beside peers; without a name it lists what there is
-  model [--update]     check the model of the hand-over with Spin: that it holds, and that every rule taken out of it gives a counterexample
-                       (--update: rewrite docs/model/counterexamples); docs/model/README.md
+  model [OPTIONS]      check the model of the hand-over with Spin: that it holds, and that every rule taken out of it gives a counterexample
+                       (--deep: the large searches, too; --update: rewrite docs/model/counterexamples); docs/model/README.md
   guest                put QEMU and the virtual machine of the lab into artifacts/guest; demo and test do so by themselves
   lab   ARGUMENTS      build, then `sdnedge lab ARGUMENTS` (deploy | destroy | inspect | exec | graph)
   format               put the code into the house's format

@@ -83,7 +83,8 @@ mtype = {
  * The stage table: what must have taken effect before a stage ends, what is asked meanwhile, what comes next, and whether the move
  * can be undone there without asking anybody. HandOverModelTests compares each row with StageTable.cs; this is the table that runs.
  */
-#define ROW(st, nx, before_pivot, asks, meanwhile) :: (v.stage == st) -> r_next = nx; r_undo = before_pivot; r_asks = asks; r_ahead = meanwhile
+#define ROW(st, nx, before_pivot, asks, meanwhile) \
+    :: (v.stage == st) -> r_next = nx; r_undo = before_pivot; r_asks = asks; r_ahead = meanwhile
 inline row() {
     if
     ROW(planned,         prepare_target,  false, 0, 0);
@@ -366,7 +367,8 @@ proctype Manager() {
 
     /* The deadline of stop, and its answer is not here. */
     :: d_step { up && !writes && v.stage == stop ->
-        say("manager %d undoes the move: stop was not answered in time\n", _pid); undo(); v.unconfirmed = true; enter(resume_source); row(); enter(r_next); DECIDED }
+        say("manager %d undoes the move: stop was not answered in time\n", _pid);
+        undo(); v.unconfirmed = true; enter(resume_source); row(); enter(r_next); DECIDED }
 
     /* After it: the target is asked for its word (R5), for an abort or because it refuses. */
     :: d_step { up && !writes && v.stage == activate && !v.ran && MAY_ASK_FOR_VOID ->
@@ -384,7 +386,8 @@ proctype Manager() {
 
     /* The record is on disk; or the journal has gone on without this manager. */
     :: d_step { up && writes && v.position == journal.position ->
-        say("journal (manager %d): %e, epoch %d, owner %c\n", _pid, v.stage, v.epoch, 65 + v.site); v.position = v.position + 1; copy(journal, v); writes = false; SEND;
+        say("journal (manager %d): %e, epoch %d, owner %c\n", _pid, v.stage, v.epoch, 65 + v.site);
+        v.position = v.position + 1; copy(journal, v); writes = false; SEND;
         granted[v.epoch] = v.site;
         if :: v.stage == prepare_target -> source[v.number] = v.site :: else fi;
         check() }
@@ -469,7 +472,8 @@ proctype Host(byte x, m, e) {
     /* ---- source ---- */
     :: d_step { SENT(HOST_PREPARE_S) && x == source[m] && HOST_FENCE && mayRun[x] != NONE && guest[x] == runs &&
             !(phase[x] == offered && phaseEpoch[x] == e) ->
-        say("host %c: prepare %d, as source\n", 65 + x, e); SYNCED; phase[x] = offered; phaseEpoch[x] = e; SEES_EPOCH; isTarget[x] = false; DONE(HOST_PREPARE_S);
+        say("host %c: prepare %d, as source\n", 65 + x, e);
+        SYNCED; phase[x] = offered; phaseEpoch[x] = e; SEES_EPOCH; isTarget[x] = false; DONE(HOST_PREPARE_S);
         STORE_SEES_EPOCH; check() }
 
     /* stop: R4, the right goes, on disk, before the driver is asked. */
@@ -497,20 +501,23 @@ proctype Host(byte x, m, e) {
 #ifdef STOP_BEFORE_PAUSED
     :: d_step { SENT(HOST_STOP_S) && x == source[m] && HOST_FENCE && phase[x] == stopping && phaseEpoch[x] == e && OPEN(HOST_STOP_S) &&
             guest[1 - x] == waiting ->
-        say("host %c: stop %d is answered, and the guest runs\n", 65 + x, e); ram[1 - x] = true; role[x] = sealed; DONE(HOST_STOP_S); check() }
+        say("host %c: stop %d is answered, and the guest runs\n", 65 + x, e);
+        ram[1 - x] = true; role[x] = sealed; DONE(HOST_STOP_S); check() }
 #endif
 
     /* resume: R2, it undoes only what has a lower epoch. It goes on running, or the store owns the volume again and it goes on. */
     :: d_step { SENT(HOST_RESUME_S) && x == source[m] && HOST_FENCE && voidEpoch[x] < e &&
             (phase[x] == running || phase[x] == offered || phase[x] == starting) && guest[x] == runs && e > phaseEpoch[x] ->
-        say("host %c: resume %d, it goes on running\n", 65 + x, e); SYNCED; phase[x] = running; phaseEpoch[x] = e; SEES_EPOCH; mayRun[x] = e; ranEpoch[x] = e; isTarget[x] = false;
+        say("host %c: resume %d, it goes on running\n", 65 + x, e);
+        SYNCED; phase[x] = running; phaseEpoch[x] = e; SEES_EPOCH; mayRun[x] = e; ranEpoch[x] = e; isTarget[x] = false;
         DONE(HOST_RESUME_S); check() }
     :: d_step { SENT(HOST_RESUME_S) && x == source[m] && HOST_FENCE && voidEpoch[x] < e && guest[x] != runs &&
             ((phase[x] == running || phase[x] == offered || phase[x] == starting || phase[x] == stopping || phase[x] == resuming) &&
                 e > phaseEpoch[x] || phase[x] == running && phaseEpoch[x] == e && !isTarget[x]) ||
             SENT(HOST_RESUME_S) && x == source[m] && HOST_FENCE && voidEpoch[x] < e && guest[x] == runs &&
                 phase[x] == stopping && e > phaseEpoch[x] ->
-        say("host %c: resume %d, the right to run is back\n", 65 + x, e); SYNCED; phase[x] = resuming; phaseEpoch[x] = e; SEES_EPOCH; mayRun[x] = e; ranEpoch[x] = e; isTarget[x] = false; check() }
+        say("host %c: resume %d, the right to run is back\n", 65 + x, e);
+        SYNCED; phase[x] = resuming; phaseEpoch[x] = e; SEES_EPOCH; mayRun[x] = e; ranEpoch[x] = e; isTarget[x] = false; check() }
     :: d_step { SENT(HOST_RESUME_S) && x == source[m] && HOST_FENCE && phase[x] == resuming && phaseEpoch[x] == e &&
             (role[x] == sealed || role[x] == owns) && storeOwner[x] < e && STORE_FENCE ->
         say("store %c: unpark %d\n", 65 + x, e); role[x] = owns; storeOwner[x] = e; STORE_SEES_EPOCH; check() }
@@ -526,7 +533,8 @@ proctype Host(byte x, m, e) {
             (phase[x] == stopping || phase[x] == resuming || phase[x] == retiring && phaseEpoch[x] < e) ->
         say("host %c: retire %d\n", 65 + x, e); SYNCED; phase[x] = retiring; phaseEpoch[x] = e; SEES_EPOCH; mayRun[x] = NONE; check() }
     :: d_step { SENT(HOST_RETIRE_S) && x == source[m] && HOST_FENCE && phase[x] == retiring && phaseEpoch[x] == e && STORE_FENCE ->
-        say("host %c: retire %d, the guest is killed, the store released\n", 65 + x, e); guest[x] = absent; role[x] = refuses; STORE_SEES_EPOCH; phase[x] = away; isTarget[x] = false; DONE(HOST_RETIRE_S); check() }
+        say("host %c: retire %d, the guest is killed, the store released\n", 65 + x, e);
+        guest[x] = absent; role[x] = refuses; STORE_SEES_EPOCH; phase[x] = away; isTarget[x] = false; DONE(HOST_RETIRE_S); check() }
 
     /* ---- target ---- */
     :: d_step { SENT(HOST_PREPARE_T) && x != source[m] && HOST_FENCE && voidEpoch[x] < e && mayRun[x] == NONE &&
@@ -537,7 +545,8 @@ proctype Host(byte x, m, e) {
             !(phase[x] == incoming && phaseEpoch[x] == e) &&
 #endif
             STORE_FENCE ->
-        say("host %c: prepare %d, as target; a guest waits\n", 65 + x, e); SYNCED; phase[x] = incoming; phaseEpoch[x] = e; SEES_EPOCH; isTarget[x] = true; guest[x] = waiting; ram[x] = false;
+        say("host %c: prepare %d, as target; a guest waits\n", 65 + x, e);
+        SYNCED; phase[x] = incoming; phaseEpoch[x] = e; SEES_EPOCH; isTarget[x] = true; guest[x] = waiting; ram[x] = false;
         STORE_SEES_EPOCH;
         if :: role[x] == refuses -> role[x] = follows :: else fi;
         DONE(HOST_PREPARE_T); check() }
@@ -545,13 +554,15 @@ proctype Host(byte x, m, e) {
     /* activate: R6, the promise is on disk before the driver is asked. */
     :: d_step { SENT(HOST_ACTIVATE_T) && x != source[m] && HOST_FENCE && voidEpoch[x] < e && isTarget[x] && phaseEpoch[x] == e &&
             phase[x] == incoming && guest[x] != absent ->
-        say("host %c: activate %d, will run\n", 65 + x, e); SYNC_WILL_RUN; phase[x] = starting; mayRun[x] = e; ranEpoch[x] = e; SEES_EPOCH; check() }
+        say("host %c: activate %d, will run\n", 65 + x, e);
+        SYNC_WILL_RUN; phase[x] = starting; mayRun[x] = e; ranEpoch[x] = e; SEES_EPOCH; check() }
     :: d_step { SENT(HOST_ACTIVATE_T) && x != source[m] && HOST_FENCE && voidEpoch[x] < e && isTarget[x] && phaseEpoch[x] == e &&
             (phase[x] == starting || phase[x] == running) && role[x] == follows && STORE_FENCE ->
         say("store %c: grant %d\n", 65 + x, e); exact(granted[e] == x);
         role[x] = owns; storeOwner[x] = e; STORE_SEES_EPOCH; check() }
     :: d_step { SENT(HOST_ACTIVATE_T) && x != source[m] && HOST_FENCE && voidEpoch[x] < e && isTarget[x] && phaseEpoch[x] == e &&
-            (phase[x] == starting || phase[x] == running) && role[x] == owns && (guest[x] == waiting && ram[x] || guest[x] == absent || guest[x] == paused) ->
+            (phase[x] == starting || phase[x] == running) && role[x] == owns && (guest[x] == waiting &&
+            ram[x] || guest[x] == absent || guest[x] == paused) ->
         say("host %c: activate %d, the guest runs\n", 65 + x, e);
         assert(guest[x] == waiting || deaths > 0);                      /* a cold start, and nobody had died */
         exact(granted[e] == x);
@@ -583,7 +594,8 @@ proctype Host(byte x, m, e) {
             (phase[x] == away || phase[x] == incoming || phase[x] == cancelling) && e > phaseEpoch[x] ->
         say("host %c: cancel %d\n", 65 + x, e); SYNCED; phase[x] = cancelling; phaseEpoch[x] = e; SEES_EPOCH; isTarget[x] = true; check() }
     :: d_step { SENT(HOST_CANCEL_T) && x != source[m] && HOST_FENCE && phase[x] == cancelling && phaseEpoch[x] == e && STORE_FENCE ->
-        say("host %c: cancel %d, the guest is gone\n", 65 + x, e); guest[x] = absent; ram[x] = false; STORE_SEES_EPOCH; phase[x] = away; DONE(HOST_CANCEL_T); check() }
+        say("host %c: cancel %d, the guest is gone\n", 65 + x, e);
+        guest[x] = absent; ram[x] = false; STORE_SEES_EPOCH; phase[x] = away; DONE(HOST_CANCEL_T); check() }
     od
 }
 
@@ -617,7 +629,8 @@ mtype peDisk[2];
 #endif
 #define PE_ROW(bit, from, to, needs, effect, side) \
     :: d_step { SENT(bit) && x side source[m] && PE_FENCE && IS_IN(from) && needs -> \
-        say("PE %c: epoch %d, %e -> %e\n", 65 + x, e, from, to); PE_UNSYNCED; peMove[x] = m; pe[x] = to; PE_SEES_EPOCH; effect; DONE(bit); check() } \
+        say("PE %c: epoch %d, %e -> %e\n", 65 + x, e, from, to); \
+        PE_UNSYNCED; peMove[x] = m; pe[x] = to; PE_SEES_EPOCH; effect; DONE(bit); check() } \
     PE_ACCEPTS(bit, from, needs, side)
 #define PE_SOURCE(bit, from, to, needs, effect) PE_ROW(bit, from, to, needs, effect, ==)
 #define PE_TARGET(bit, from, to, needs, effect) PE_ROW(bit, from, to, needs, effect, !=)
@@ -673,7 +686,9 @@ proctype Site(byte x) {
 #if W > 0
     /* The guest writes, and the store answers when it has it; the other store gets it some time later. A store that is not the owner
        does not answer: the write waits there. */
-    :: d_step { guest[x] == runs && role[x] == owns && written < W -> say("guest %c writes, and is answered\n", 65 + x); written++; has[x]++; acknowledged++; check() }
+    :: d_step { guest[x] == runs && role[x] == owns && written < W ->
+        say("guest %c writes, and is answered\n", 65 + x);
+        written++; has[x]++; acknowledged++; check() }
     :: d_step { role[x] == owns && (role[1 - x] == follows || role[1 - x] == refuses) && has[1 - x] < has[x] ->
         say("store %c has the write of the other one\n", 66 - x); has[1 - x]++; check() }
 #endif
@@ -688,7 +703,9 @@ proctype Site(byte x) {
 #endif
 #ifdef LAZY_DISK
     :: d_step { lazy[x] -> lazy[x] = false }
-    :: d_step { lazy[x] -> say("host %c is killed before its record was on disk\n", 65 + x); lazy[x] = false; phase[x] = diskPhase[x]; phaseEpoch[x] = diskPhaseEpoch[x]; seen[x] = diskSeen[x];
+    :: d_step { lazy[x] ->
+        say("host %c is killed before its record was on disk\n", 65 + x);
+        lazy[x] = false; phase[x] = diskPhase[x]; phaseEpoch[x] = diskPhaseEpoch[x]; seen[x] = diskSeen[x];
         mayRun[x] = diskMay[x]; ranEpoch[x] = diskRan[x]; voidEpoch[x] = diskVoid[x]; check() }
 #endif
 #ifdef SEAL_NOT_DURABLE
