@@ -19,6 +19,8 @@ Usage: ./build.sh COMMAND [ARGUMENTS]
                        --rerun-failed     run a failed test once more, by itself; one that then passes counts as passed and is named FLAKY
   peers                build, try every cell of the matrix with FRR, BIRD, GoBGP, ExaBGP and OpenBGPD, and rewrite docs/peers.md
   bench [NAME] [ARGS]  build, then measure beside peers; without a name it lists what there is
+  model [OPTIONS]      check the model of the hand-over with Spin: that it holds, and that every rule taken out of it gives a counterexample
+                       (--deep: the large searches, too; --update: rewrite docs/model/counterexamples); docs/model/README.md
   guest                put QEMU and the virtual machine of the lab into artifacts/guest; demo and test do so by themselves
   lab   ARGUMENTS      build, then `sdnedge lab ARGUMENTS` (deploy | destroy | inspect | exec | graph)
   format               put the code into the house's format
@@ -78,6 +80,7 @@ install_packages() {
 
 BUILD_PACKAGES=(gcc libc6-dev libsqlite3-dev)   # the linker, and what it links
 LAB_PACKAGES=(iproute2 iputils-ping libpcap0.8 procps)
+MODEL_PACKAGES=(spin gcc libc6-dev)
 GUEST_PACKAGES=(gcc libc6-dev qemu-system-x86 busybox-static cpio)   # the last two and the compiler make the guest
 TEST_PACKAGES=("${LAB_PACKAGES[@]}" tshark tcpdump frr bird2 gobgpd exabgp openbgpd ethtool jq curl openssl socat libvirt-daemon
   libvirt-daemon-driver-qemu libvirt-clients libnbd-bin python3-libnbd fuse3 nbdkit fio qemu-utils e2fsprogs prometheus bsdutils
@@ -329,6 +332,7 @@ case "$command" in
           publish "$UNJUDGED"; exec artifacts/sdnedge demo "$@" ;;
   lab)    need_sdk; need_root lab; install_packages "${LAB_PACKAGES[@]}"; publish "$UNJUDGED"; exec artifacts/sdnedge lab "$@" ;;
   guest)  install_packages "${GUEST_PACKAGES[@]}"; make_guest ;;
+  model)  install_packages "${MODEL_PACKAGES[@]}"; exec docs/model/check.sh "$@" ;;
   test)   need_sdk; install_packages "${TEST_PACKAGES[@]}"; run_tests "$@" ;;
   peers)  need_sdk; need_root peers; install_packages "${TEST_PACKAGES[@]}"
           for project in tests/SdnEdge.Router.Tests tests/SdnEdge.Lab.Tests; do compile "$project" "$UNJUDGED"; done

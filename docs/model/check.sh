@@ -1,0 +1,157 @@
+#!/usr/bin/env bash
+# Checks the model of the hand-over (README.md): what must hold does, and every rule that is taken out gives a counterexample.
+#   check.sh [--update] [--deep]      --update rewrites counterexamples/; --deep searches the large ones, too (half an hour)
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+MEMORY_MIB=4000      # of one search; it fails rather than taking more
+SECONDS_EACH=1800
+update=no
+deep=no
+for option in "$@"; do
+  case "$option" in
+    --update) update=yes ;;
+    --deep) deep=yes ;;
+    *) echo "check.sh: there is no option '$option'; there are --update and --deep" >&2; exit 2 ;;
+  esac
+done
+for tool in spin gcc; do
+  command -v "$tool" >/dev/null || { echo "check.sh: $tool is missing: install the Debian package $tool" >&2; exit 1; }
+done
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+failed=0
+wrong() { echo "  WRONG: $*"; failed=$((failed + 1)); }
+
+# Makes the search program in a folder of its own: FOLDER "GCC OPTIONS" DEFINITION...
+make_pan() {
+  local folder="$1" options="$2"
+  shift 2
+  mkdir "$folder"
+  cp handover.pml "$folder/"
+  # shellcheck disable=SC2086  # options are several words
+  (cd "$folder" && spin -a "$@" handover.pml >spin.txt && gcc -O2 -w -DMEMLIM=$MEMORY_MIB $options -o pan pan.c) \
+    || { cat "$folder/spin.txt"; echo "check.sh: the model cannot be compiled" >&2; exit 1; }
+}
+
+# Searches everything: NAME "PAN OPTIONS" "GCC OPTIONS" DEFINITION...
+holds() {
+  local name="$1" pan_options="$2" options="$3" out="$work/$1/out" code=0
+  shift 3
+  make_pan "$work/$name" "$options" "$@"
+  # shellcheck disable=SC2086
+  (cd "$work/$name" && timeout $SECONDS_EACH ./pan $pan_options >out 2>&1) || code=$?
+  printf '%-22s %10s states, depth %4s, %5s MiB, %6s s   %s\n' "$name" \
+    "$(sed -n 's/^ *\([0-9]*\) states, stored.*/\1/p' "$out" | head -1)" "$(sed -n 's/.*depth reached \([0-9]*\),.*/\1/p' "$out")" \
+    "$(sed -n 's/^ *\([0-9]*\)\.[0-9]*\ttotal actual memory usage.*/\1/p' "$out")" \
+    "$(sed -n 's/.*elapsed time \([0-9.e+]*\) seconds.*/\1/p' "$out" | head -1)" "$*"
+  [ "$code" -ne 124 ] || wrong "$name was not done in $SECONDS_EACH s"
+  if grep -qE 'max search depth too small|out of memory|reached -DMEMLIM|Search not completed' "$out" && ! grep -q 'errors: [1-9]' "$out"; then
+    wrong "$name: not everything was searched"
+  fi
+  grep -q 'errors: 0$' "$out" || { wrong "$name does not hold"; replay "$work/$name" "$@"; }
+  # A step that no run takes would be one that the model only seems to have.
+  if awk '/^unreached in/ { inside = 1; next } inside && /^\t\(/ { inside = 0 } inside && !/-end-/' "$out" | grep -q .; then
+    case "$options" in *-DNP*) ;; *) wrong "$name: steps that no run takes:"; grep -A20 '^unreached' "$out" | grep '\.pml:' | grep -v -- '-end-' ;; esac
+  fi
+}
+
+# The steps of a counterexample: FOLDER DEFINITION...
+replay() {
+  local folder="$1"
+  shift
+  (cd "$folder" && spin -t -T -k handover.pml.trail "$@" handover.pml 2>&1 | awk '
+    /^spin: warning/ { next }
+    /^spin: handover.pml:[0-9]+, Error: assertion violated/ {
+      split($0, at, /[:,]/)
+      for (i = 1; i <= at[3]; i++) getline line < "handover.pml"
+      sub(/.*\/\* /, "", line); sub(/ \*\/.*/, "", line); print "WRONG: " line; exit }
+    /^spin: trail ends/ { exit }
+    { print }')
+}
+
+# Without a rule there is a counterexample, the shortest one: RULE MUTANT DEFINITION...
+breaks() {
+  local rule="$1" mutant="$2" kept="counterexamples/$2.txt" folder="$work/$2"
+  shift 2
+  make_pan "$folder" "-DSAFETY -DCOLLAPSE -DBFS" -DPLAIN "-D$mutant" "$@"
+  (cd "$folder" && timeout $SECONDS_EACH ./pan >out 2>&1) || true
+  if [ ! -e "$folder/handover.pml.trail" ]; then
+    wrong "without $mutant ($rule) nothing breaks"
+    return
+  fi
+  { echo "$mutant: $rule"; echo; replay "$folder" -DPLAIN "-D$mutant" "$@"; } > "$folder/kept"
+  printf '%-22s breaks in %3d steps   %s\n' "$mutant" "$(($(wc -l < "$folder/kept") - 3))" "$rule"
+  if [ "$update" = yes ]; then
+    mkdir -p counterexamples
+    cp "$folder/kept" "$kept"
+  elif ! cmp -s "$folder/kept" "$kept"; then
+    wrong "$kept is another one: ./build.sh model --update rewrites it"
+  fi
+}
+
+# It was tried, and nothing breaks; README.md says why. Should it break one day, the words there are wrong: RULE MUTANT DEFINITION...
+is_second_line() {
+  local rule="$1" mutant="$2" folder="$work/$2"
+  shift 2
+  make_pan "$folder" "-DSAFETY -DCOLLAPSE" -DPLAIN "-D$mutant" "$@"
+  (cd "$folder" && timeout $SECONDS_EACH ./pan -m100000 >out 2>&1) || true
+  if grep -q 'errors: 0$' "$folder/out"; then
+    printf '%-22s nothing breaks         %s\n' "$mutant" "$rule"
+  else
+    wrong "without $mutant ($rule) something breaks now; README.md says that nothing does"
+    replay "$folder" -DPLAIN "-D$mutant" "$@"
+  fi
+}
+
+ALL="-DSAFETY -DCOLLAPSE"
+
+
+echo "What must hold (1 write, 1 kill of a manager, 2 managers, no guest dies, unless said otherwise):"
+holds two-managers    "-m100000" "$ALL"
+holds guests-die      "-m100000" "$ALL" -DMANAGERS=1 -DG=1
+holds nobody-aborts   "-m100000" "$ALL" -DMANAGERS=1 -DG=1 -DNO_ABORT
+holds two-moves       "-m100000" "$ALL" -DMANAGERS=1 -DMOVES=2
+holds no-cycle        "-m100000 -l" "-DNP -DCOLLAPSE" -DMANAGERS=1 -DG=1
+if [ "$deep" = yes ]; then
+  holds two-and-deaths  "-m100000" "$ALL" -DG=1
+  holds moves-and-deaths "-m100000" "$ALL" -DMANAGERS=1 -DG=1 -DMOVES=2
+  holds more-of-all     "-m100000" "$ALL" -DW=2 -DKILLS=2
+fi
+
+echo "Without a rule:"
+ONE="-DMANAGERS=1 -DKILLS=0"
+TWICE="$ONE -DMOVES=2"
+breaks "R1: a move takes a new epoch" MOVE_REUSES_EPOCH $TWICE
+breaks "R1: a host refuses what is of an older epoch" HOST_TAKES_LOWER_EPOCH $ONE
+breaks "R1: a PE refuses what is of an older epoch" PE_TAKES_LOWER_EPOCH $TWICE
+breaks "R1, R4: what stop promises is on disk before stop is answered" STOP_NOT_DURABLE $ONE
+breaks "R2: an undo carries the next epoch" UNDO_WITH_SAME_EPOCH $ONE
+breaks "R3: the undo goes to everybody who may have been asked" UNDO_ONLY_WHO_ANSWERED $ONE
+breaks "R4: stop takes the right to run" STOP_KEEPS_RIGHT $ONE
+breaks "R4: nothing is continued by a start of the agent" RESTART_RESUMES_GUEST $ONE
+breaks "R5: only the target's word is void, not its silence" SILENCE_IS_VOID $ONE
+breaks "R5: void is for ever: the host refuses what it has said to be void" VOID_IS_FORGOTTEN $ONE
+breaks "R5: void is on disk before it is answered" VOID_NOT_DURABLE $ONE
+breaks "R5: what ran is not void" VOID_THOUGH_IT_RAN $ONE
+breaks "R6: the promise to run is on disk before the guest runs" WILL_RUN_NOT_DURABLE $ONE
+breaks "R7: what the source kept is killed when the target runs, not before" RETIRE_AT_PIVOT $ONE
+breaks "R8: an append names the position that it expects" APPEND_ANYWHERE -DKILLS=0
+breaks "the pivot is on disk before anybody acts on it" COMMANDS_BEFORE_RECORD -DMANAGERS=1
+breaks "stop is answered only when paused was seen" STOP_BEFORE_PAUSED $ONE
+breaks "stop is answered only when all acknowledged writes are at the target" NO_DRAIN $ONE
+breaks "the source's store is sealed before the target's is granted" NO_SEAL $ONE
+breaks "a seal is durable" SEAL_NOT_DURABLE $ONE
+breaks "release only after the servers run" RELEASE_AT_PIVOT $ONE
+breaks "a release for when the servers answer waits for them" SERVERS_UNSEEN $ONE
+breaks "a PE's part is durable" PE_NOT_DURABLE $ONE
+breaks "a signal is done when it has been carried out" ACCEPTED_IS_DONE $ONE
+breaks "found by the model: what waits at the target is not prepared twice" PREPARE_AGAIN $ONE -DG=1
+is_second_line "R1: a store refuses what is of an older epoch" STORE_TAKES_LOWER_EPOCH $TWICE
+
+if [ "$failed" -gt 0 ]; then
+  echo "check.sh: $failed things are wrong with the model (above)" >&2
+  exit 1
+fi
+echo "all of it holds; took $SECONDS s"
