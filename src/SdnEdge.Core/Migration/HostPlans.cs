@@ -40,7 +40,7 @@ internal static class HostPlans
 
         return order.Order switch
         {
-            ServerOrder.Prepare => Prepare(r, q, seen),
+            ServerOrder.Prepare => Prepare(r, q, undoable, seen),
             ServerOrder.Stop => Stop(r, q, undoable),
             ServerOrder.HandOver => HandOver(r, q, undoable),
             ServerOrder.Activate => Activate(r, q, undoable, seen),
@@ -62,8 +62,8 @@ internal static class HostPlans
             : [new Write(seen with { VoidEpoch = q.Epoch }), new Reply(false, EpochVerdict.Void)];
     }
 
-    private static IReadOnlyList<HostStep> Prepare(HostRecord r, ServerOrderRequest q, ServerState? seen)
-        => q.Role == MigrationRole.Source ? PrepareSource(r, q, seen) : PrepareTarget(r, q, seen);
+    private static IReadOnlyList<HostStep> Prepare(HostRecord r, ServerOrderRequest q, bool undoable, ServerState? seen)
+        => q.Role == MigrationRole.Source ? PrepareSource(r, q, seen) : PrepareTarget(r, q, undoable, seen);
 
     private static IReadOnlyList<HostStep> PrepareSource(HostRecord r, ServerOrderRequest q, ServerState? seen)
     {
@@ -79,7 +79,9 @@ internal static class HostPlans
         return [new Write(Begin(r, q, Offered, MigrationRole.Source)), new Reply()];
     }
 
-    private static IReadOnlyList<HostStep> PrepareTarget(HostRecord r, ServerOrderRequest q, ServerState? seen)
+    // Under one epoch a server is expected once: a prepare that comes late, behind the hand-over, would put an empty one in the place of
+    // what came from the source and died, and activate would promise to run it (R6).
+    private static IReadOnlyList<HostStep> PrepareTarget(HostRecord r, ServerOrderRequest q, bool undoable, ServerState? seen)
     {
         if (r.VoidEpoch >= q.Epoch) return Voided(r, q);
         if (r.MayRun is not null) return Wrong(r, q, $"{May(r)}, so this host is not the target");
@@ -91,6 +93,9 @@ internal static class HostPlans
         if (seen == ServerState.Paused && r.Phase == Away) return Wrong(r, q,
             "something of it stands still here that nobody expects; retire it first");
         if (r.Phase == Incoming && r.PhaseEpoch == q.Epoch && seen is ServerState.Incoming or ServerState.Paused) return [new Reply(true)];
+        if (undoable && r.Phase == Incoming && r.PhaseEpoch == q.Epoch && seen == ServerState.Absent) return Wrong(r, q,
+            "what waited here under this epoch is gone, and it is not expected a second time under it; undo the migration, or ask for a "
+                + "void, and it goes on at the source");
         HostRecord preparing = Begin(r, q, Preparing, MigrationRole.Target);
         return [new Write(preparing), new Call(DriverCall.PrepareIncoming, ServerState.Incoming),
             new Write(preparing with { Phase = Incoming }), new Reply()];

@@ -243,6 +243,26 @@ public sealed class HostFsmTests
         Assert.Equal(["driver Activate", "answer activate"], m.Log);
     }
 
+    // Found by the model of the hand-over: a prepare that came late made an empty guest wait, and activate promised to run that.
+    [Fact]
+    public void R6_a_late_prepare_puts_nothing_in_the_place_of_what_died_at_the_target()
+    {
+        var m = new Machine(runs: false);
+        m.Done(ServerOrder.Prepare, 1, Target);
+        Assert.True(m.Done(ServerOrder.Prepare, 1, Target).Repeated);
+        m.Does = ServerState.Absent;
+        m.Log.Clear();
+        Assert.Contains("not expected a second time", m.Refused(ServerOrder.Prepare, 1, Target).Detail, StringComparison.Ordinal);
+        Assert.DoesNotContain("driver PrepareIncoming", m.Log);
+        Assert.Equal(HostRefusalKind.WrongState, m.Refused(ServerOrder.Activate, 1).Kind);
+        Assert.Equal(EpochVerdict.Void, m.Done(ServerOrder.Void, 1).Verdict);
+
+        // The next migration expects it again; so does one that was interrupted before it was there.
+        m.Done(ServerOrder.Cancel, 2);
+        m.Done(ServerOrder.Prepare, 3, Target);
+        Assert.Equal(ServerState.Incoming, m.Does);
+    }
+
     [Fact]
     public void R6_nothing_is_promised_for_a_server_that_died_at_the_target_before_it_ran()
     {
