@@ -47,13 +47,18 @@ holds() {
     "$(sed -n 's/^ *\([0-9]*\)\.[0-9]*\ttotal actual memory usage.*/\1/p' "$out")" \
     "$(sed -n 's/.*elapsed time \([0-9.e+]*\) seconds.*/\1/p' "$out" | head -1)" "$*"
   [ "$code" -ne 124 ] || wrong "$name was not done in $SECONDS_EACH s"
-  if grep -qE 'max search depth too small|out of memory|reached -DMEMLIM|Search not completed' "$out" && ! grep -q 'errors: [1-9]' "$out"; then
+  if ! grep -q 'errors: [1-9]' "$out" \
+      && grep -qE 'max search depth too small|out of memory|reached -DMEMLIM|Search not completed' "$out"; then
     wrong "$name: not everything was searched"
   fi
   grep -q 'errors: 0$' "$out" || { wrong "$name does not hold"; replay "$work/$name" "$@"; }
   # A step that no run takes would be one that the model only seems to have.
   if awk '/^unreached in/ { inside = 1; next } inside && /^\t\(/ { inside = 0 } inside && !/-end-/' "$out" | grep -q .; then
-    case "$options" in *-DNP*) ;; *) wrong "$name: steps that no run takes:"; grep -A20 '^unreached' "$out" | grep '\.pml:' | grep -v -- '-end-' ;; esac
+    # (With a claim, as for cycles, Spin does not run to the ends, and so not to what looks at them.)
+    if [[ $options != *-DNP* ]]; then
+      wrong "$name: steps that no run takes:"
+      grep -A20 '^unreached' "$out" | grep '\.pml:' | grep -v -- '-end-' || true
+    fi
   fi
 }
 

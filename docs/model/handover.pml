@@ -2,7 +2,7 @@
  * The hand-over of a server between two sites: who may run it, who may write its volume, who delivers its packets.
  * README.md in this folder says in words what this is, what is left out, and what was found.
  *
- *   spin -a handover.pml && gcc -O2 -DSAFETY -o pan pan.c && ./pan        (run.sh does all of it)
+ *   spin -a handover.pml && gcc -O2 -DSAFETY -o pan pan.c && ./pan        (check.sh does all of it)
  *
  * 1. The network is a set. What was once sent may be delivered at any time later, any number of times, in any order, or never.
  *    So `sent` only grows, and so does `done`, the answers. A manager that sleeps and repeats itself can add nothing to that.
@@ -13,7 +13,7 @@
  *    nobody can do anything any more; all parties are back then and every message that matters has got through. `Final` looks at
  *    every end: if the rules left somebody waiting for ever, it would be there.
  *
- * Mutants (-DNAME) take one rule out each; mutants.txt has them all. G = guests that may die, W = writes, KILLS = managers killed.
+ * Mutants (-DNAME) take one rule out each; check.sh has them all. G = guests that may die, W = writes, KILLS = managers killed.
  */
 #ifndef MOVES
 #define MOVES 1

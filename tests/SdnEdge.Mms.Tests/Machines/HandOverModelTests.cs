@@ -18,17 +18,19 @@ public partial class HandOverModelTests
 
     private static readonly string s_model = File.ReadAllText(Path.Combine(Root(), "docs", "model", "handover.pml"));
 
-    private static readonly MoveStage[] s_undo = [.. Enum.GetValues<MoveStage>().Where(s => s is >= MoveStage.ResumeSource
-        and <= MoveStage.InspectUndo)];
+    private static readonly MoveStage[] s_undo =
+    [
+        .. Enum.GetValues<MoveStage>().Where(s => s is >= MoveStage.ResumeSource and <= MoveStage.InspectUndo),
+    ];
 
     [Fact]
     public void Each_stage_asks_of_the_same_parties_and_leads_to_the_same_stage()
         => Assert.Equal(
-            Enum.GetValues<MoveStage>().Except(s_left).Select(s => RowOf(s, stopUnconfirmed: false)), Rows("ROW"));
+            Lines(Enum.GetValues<MoveStage>().Except(s_left).Select(s => RowOf(s, stopUnconfirmed: false))), Lines(Rows("ROW")));
 
     [Fact]
     public void So_does_each_stage_of_an_undo_after_a_stop_that_was_not_confirmed()
-        => Assert.Equal(s_undo.Select(s => RowOf(s, stopUnconfirmed: true)), Rows("ROW_UNCONFIRMED"));
+        => Assert.Equal(Lines(s_undo.Select(s => RowOf(s, stopUnconfirmed: true))), Lines(Rows("ROW_UNCONFIRMED")));
 
     [Fact]
     public void A_stop_that_was_not_confirmed_changes_no_other_stage() => Assert.All(
@@ -55,7 +57,7 @@ public partial class HandOverModelTests
                 .Select(r => $"{r.Match.Groups["from"].Value} --{WithoutRole(r.Signal, suffix).ToLowerInvariant()}--> "
                     + r.Match.Groups["to"].Value).Distinct(),
         ];
-        Assert.Equal(code.Order(StringComparer.Ordinal), model.Order(StringComparer.Ordinal));
+        Assert.Equal(Lines(code.Order(StringComparer.Ordinal)), Lines(model.Order(StringComparer.Ordinal)));
     }
 
     // A bit that two commands share, or that a mask lacks, would take one for done when the other is.
@@ -94,6 +96,8 @@ public partial class HandOverModelTests
     private static string Text(string stage, string next, string beforePivot, IEnumerable<string> asks, IEnumerable<string> ahead)
         => $"{stage} -> {next}, before the pivot: {beforePivot}, asks: {Join(asks)}; meanwhile: {Join(ahead)}";
 
+    private static string Lines(IEnumerable<string> rows) => string.Join('\n', rows);
+
     private static string Join(IEnumerable<string> words) => string.Join(' ', words.Order(StringComparer.Ordinal));
 
     private static string Word(MovePlan plan, MoveCommand command) => command switch
@@ -123,7 +127,8 @@ public partial class HandOverModelTests
         return at ?? throw new InvalidOperationException("the tests must run inside the source tree, where SdnEdge.sln is");
     }
 
-    [GeneratedRegex(@"^ +(?<macro>ROW(_UNCONFIRMED)?)\((?<stage>\w+), *(?<next>\w+), *(?<undo>\w+), *(?<asks>[\w |]+), *(?<ahead>[\w |]+)\);",
+    [GeneratedRegex(
+        @"^ +(?<macro>ROW(_UNCONFIRMED)?)\((?<stage>\w+), *(?<next>\w+), *(?<undo>\w+), *(?<asks>[\w |]+), *(?<ahead>[\w |]+)\);",
         RegexOptions.Multiline)]
     private static partial Regex StageRow();
 
