@@ -206,8 +206,8 @@ public sealed class MigrateCommandTests
         LabInstance instance, string to, int copyMs, string? interruptAt = null, ProcessSignal signal = ProcessSignal.Interrupt,
         string group = "vs")
         => RunAsync(interruptAt, signal,
-            "migrate", "run", "--lab", instance.Name, "--state-dir", instance.StateRoot, "--group", group, "--to", to, "--copy", $"{copyMs}",
-            "--hold-ms", "60000", "--quiet", "5000", "-o", "json");
+            "migrate", "run", "--lab", instance.Name, "--state-dir", instance.StateRoot, "--group", group, "--to", to, "--copy",
+            $"{copyMs}", "--hold-ms", "60000", "--quiet", "5000", "-o", "json");
 
     private static Task<(int Code, string Output, string News)> MigrateAsync(LabInstance instance, params string[] argv)
         => RunAsync(["migrate", .. argv, .. argv.Contains("--lab") ? Array.Empty<string>() : ["--lab", instance.Name], "--state-dir",

@@ -101,12 +101,13 @@ internal sealed class NetworkChecks(
         PeFacts source = pes[path.Source];
         if (path.Vrf != NodeConfig.DefaultVrf || source.Node.Value is not { } node || source.Peers?.Value is not { } peers) return;
         string[] unaware = [.. peers
-            .Where(p => p.Vrf == path.Vrf && p.PeerAs != node.As && p is { State: "established", PrefixesSent: > 0, TellsLeaving: false })
+            .Where(p => p.Vrf == path.Vrf && p.PeerAs != node.As
+                && p is { State: "established", PrefixesSent: > 0, TellsLeaving: false })
             .Select(p => $"{p.Address} (AS {p.PeerAs})")];
         if (unaware.Length > 0)
-            notes.Warn($"{path.Source} tells {List(unaware)} its routes unchanged until it withdraws them: should these have the prefixes from "
-                + "it, they may keep the old path until then, and have none for a moment; give the export policy a term with leaving: true, "
-                + "which tells a higher MED, a longer AS_PATH or the provider's community");
+            notes.Warn($"{path.Source} tells {List(unaware)} its routes unchanged until it withdraws them: these may keep the old path until "
+                + "then, and have none for a moment; give the export policy a term with leaving: true, which tells a higher MED, a longer "
+                + "AS_PATH or the provider's community");
     }
 
     private static string List(IEnumerable<string> names) => string.Join(", ", names) is { Length: > 0 } list ? list : "none";
@@ -186,8 +187,9 @@ internal sealed class NetworkChecks(
             return $"{whose}{target} was told that its servers run there, and they run behind {source}: see to that first";
         if (!back && !forward) return $"{whose}see first where its servers run. {Rule}";
 
-        string way = group.Stateless ? $"{List(group.Servers.Select(s => s.Name))} runs behind both, so {(back ? "take it back"
-            : "bring it to its end")}" : back ? $"they run behind {source}, so take it back" : $"they run behind {target}, so bring it to its end";
+        string end = back ? "take it back" : "bring it to its end";
+        string way = group.Stateless ? $"{List(group.Servers.Select(s => s.Name))} runs behind both, so {end}"
+            : $"they run behind {(back ? source : target)}, so {end}";
         IReadOnlyList<EndStep> steps = back ? EndByHand.Back(atSource, atTarget) : EndByHand.Forward(atSource, atTarget);
         return $"{whose}{way}, each when the one before it was answered: " + string.Join(", ", steps.Select(s =>
             EndByHand.Command(s.Signal, left.Id, ApiOf((s.At == MigrationRole.Source ? source : target)!), Math.Max(left.Epoch,

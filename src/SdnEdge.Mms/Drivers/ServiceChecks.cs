@@ -27,8 +27,8 @@ internal sealed class ServiceChecks(PlanNotes notes, ManagerState state, GroupCo
             if (target is null)
             {
                 notes.Add("site-unknown", service.Name,
-                    $"{service.Name} has no place at {to.Name}; it has one at {string.Join(", ", service.At.Select(p => p.Site.Name))}: add "
-                        + "one to the configuration, or choose another site");
+                    $"{service.Name} has no place at {to.Name}; it has one at {string.Join(", ", service.At.Select(p => p.Site.Name))}: "
+                        + "add one to the configuration, or choose another site");
             }
 
             PlaceConfig? from = Where(service, fibs);
@@ -105,8 +105,8 @@ internal sealed class ServiceChecks(PlanNotes notes, ManagerState state, GroupCo
         if (own.Count == 0)
         {
             notes.Add("not-routed", prefix.ToString(), "none of "
-                + $"{string.Join(", ", service.At.Select(p => $"{p.Pe.Name} (port {p.Port})"))} has a route of its own to {prefix}, so nobody "
-                + $"is led to {service.Name}; give the PE of the site where it is to begin a static route to it by its port");
+                + $"{string.Join(", ", service.At.Select(p => $"{p.Pe.Name} (port {p.Port})"))} has a route of its own to {prefix}, so "
+                + $"nobody is led to {service.Name}; give the PE of the site where it is to begin a static route to it by its port");
         }
         else
         {

@@ -102,7 +102,8 @@ public class StatelessTests
         var watcher = new PathWatcher(PathWatch.Answering, path, Plans.Quick, new PathEvidence(), 0);
         Assert.Equal((MigrationCondition.ServersAnswer, false, true),
             (watcher.TargetUntil, watcher.First.Source, watcher.First.Target));
-        var target = new MigrationInfo("m1.1", MigrationRole.Target, PeMigrationState.Prepared, 1, "blue", [], "peer", "t", true, null, null);
+        var target = new MigrationInfo("m1.1", MigrationRole.Target, PeMigrationState.Prepared, 1, "blue", [], "peer", "t", true, null,
+            null);
         Assert.Null(Take(target));
         Assert.Null(Take(target with { Silent = "no answer has come from 10.1.1.1 on port eth2" }));
         Assert.Equal((WaitReason.InstanceSilent, "pe-b: no answer has come from 10.1.1.1 on port eth2"), (watcher.Reason, watcher.Detail));
