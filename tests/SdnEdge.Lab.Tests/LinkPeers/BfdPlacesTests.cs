@@ -1,4 +1,4 @@
-using System.Diagnostics;
+using System.Globalization;
 using SdnEdge.Client;
 using SdnEdge.Core.Api;
 using SdnEdge.Lab.Running;
@@ -55,7 +55,7 @@ public sealed class BfdPlacesTests
         await File.WriteAllTextAsync(Path.Combine(instance.Root, "ce-blue.conf"), Bird);
         RunningLab lab = await instance.DeployAsync();
         using PeClient pe = PeClient.For(Path.Combine(instance.Folder, "pe.sock"));
-        Process bfdd = await StartBfddAsync(instance, lab);
+        int bfdd = int.Parse(await File.ReadAllTextAsync(Path.Combine(instance.Folder, "ce.frr", "bfdd.pid")), CultureInfo.InvariantCulture);
         await Patience.UntilAsync(async () => (await pe.BgpPeersAsync()).Any(IsBare), Seen);
         string bare = (await pe.BgpPeersAsync()).Single(IsBare).Address;
         string[] ofFrr = [.. OfFrr, bare];
@@ -75,12 +75,12 @@ public sealed class BfdPlacesTests
 
         // FRR's BFD stands still and its BGP goes on: what ends the sessions is BFD, in the default VRF and in red. The same address in
         // blue is another router's.
-        Signals.Send(bfdd.Id, ProcessSignal.Stop);
+        Signals.Send(bfdd, ProcessSignal.Stop);
         foreach (string name in ofFrr) await EndedAsync(name);
         Assert.Equal(("up", blue), ((await SessionAsync("10.7.0.2", "blue")).State, (await SessionAsync("10.7.0.2", "blue")).Downs));
         BgpPeerInfo other = (await pe.BgpPeersAsync()).Single(p => p.Address == "10.7.0.2@blue");
         Assert.Equal(("established", null), (other.State, other.LastError));
-        Signals.Send(bfdd.Id, ProcessSignal.Continue);
+        Signals.Send(bfdd, ProcessSignal.Continue);
         await UpAsync(ofFrr);
 
         // One that is known by its port alone has two names.
@@ -151,15 +151,6 @@ public sealed class BfdPlacesTests
     private static string NameOf(BfdSessionInfo session)
         => (session.Peer.StartsWith("fe80", StringComparison.Ordinal) ? $"{session.Peer}%{session.Port}" : session.Peer)
             + (session.Vrf == "default" ? "" : $"@{session.Vrf}");
-
-    private static async Task<Process> StartBfddAsync(LabInstance instance, RunningLab lab)
-    {
-        string own = Path.Combine(instance.Folder, "ce.frr");
-        Process bfdd = lab.Start("ce", ["/usr/lib/frr/bfdd", "-f", "/dev/null", "-z", $"{own}/zserv.api", "-i", $"{own}/bfdd.pid",
-            "--bfdctl", $"{own}/bfdd.sock", "--vty_socket", own, "-u", "frr", "-g", "frr"]);
-        await Patience.UntilAsync(() => Task.FromResult(File.Exists($"{own}/bfdd.vty")), () => "bfdd is up");
-        return bfdd;
-    }
 
     private const string Pe = $$"""
         name: pe
