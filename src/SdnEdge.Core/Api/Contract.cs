@@ -285,7 +285,8 @@ public enum MigrationCondition
     Settled,
     /// <summary>It is over, and nothing of it is left.</summary>
     Gone,
-    /// <summary>Each server behind the target's ports that can be asked answers ARP or ND there: it is prepared, and not released.</summary>
+    /// <summary>Each server behind the target's ports that can be asked answers ARP or ND there: it is prepared, and not
+    /// released.</summary>
     ServersAnswer,
 }
 

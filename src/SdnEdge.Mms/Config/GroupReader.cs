@@ -174,7 +174,8 @@ internal sealed class GroupReader(Defined<DaemonConfig> pes, Defined<DaemonConfi
                 item.Error("host", $"host '{host.Name}' is not at site '{site.Name}'; {there}, or add it to the site's hosts");
             }
 
-            if (site is not null && (host is not null || stateless) && pe is not null) list.Add(new PlaceConfig(site, host, pe, port, hops));
+            if (site is not null && (host is not null || stateless) && pe is not null)
+                list.Add(new PlaceConfig(site, host, pe, port, hops));
         }
 
         if (count < 2 && server.Node["at"] is null or YamlList)

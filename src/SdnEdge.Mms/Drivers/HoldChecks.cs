@@ -25,7 +25,8 @@ internal sealed class HoldChecks(PlanNotes notes, IReadOnlyDictionary<string, Ho
     /// to each of the two hosts; one more to the source where the hand-over is an order of its own.
     /// </summary>
     public double Blackout(IEnumerable<PlacedServer> servers, int copyMs)
-        => servers.Select(s => s.From.Agent is null ? 0 : (s.AtFrom?.Mirror?.PredictedBlackoutMs ?? copyMs) + OrdersMs([s])).DefaultIfEmpty(0).Max();
+        => servers.Select(s => s.From.Agent is null ? 0
+            : (s.AtFrom?.Mirror?.PredictedBlackoutMs ?? copyMs) + OrdersMs([s])).DefaultIfEmpty(0).Max();
 
     /// <summary>The part of it that the manager's orders take.</summary>
     public double OrdersMs(IEnumerable<PlacedServer> servers) => servers.Select(s =>

@@ -187,7 +187,8 @@ internal sealed class NetworkChecks(
         if (!back && !forward) return $"{whose}see first where its servers run. {Rule}";
 
         string way = group.Stateless ? $"{List(group.Servers.Select(s => s.Name))} runs behind both, so {(back ? "take it back"
-            : "bring it to its end")}" : back ? $"they run behind {source}, so take it back" : $"they run behind {target}, so bring it to its end";
+            : "bring it to its end")}"
+            : back ? $"they run behind {source}, so take it back" : $"they run behind {target}, so bring it to its end";
         IReadOnlyList<EndStep> steps = back ? EndByHand.Back(atSource, atTarget) : EndByHand.Forward(atSource, atTarget);
         return $"{whose}{way}, each when the one before it was answered: " + string.Join(", ", steps.Select(s =>
             EndByHand.Command(s.Signal, left.Id, ApiOf((s.At == MigrationRole.Source ? source : target)!), Math.Max(left.Epoch,

@@ -16,7 +16,8 @@ public sealed record PlanResult(PlanInfo Info, MigrationRequest? Request, IReadO
 /// Plans the migration of a group. It asks and changes nothing, and it does not stop at the first obstacle:
 /// <list type="number">
 /// <item>the configuration: group, site, places; the journal: what runs already;</item>
-/// <item>the hosts: where each server is, and whether it can be moved (of a service without state the PEs say where it is); a virtual machine: whether both hosts agree on it; its volumes:
+/// <item>the hosts: where each server is, and whether it can be moved (of a service without state the PEs
+/// say where it is); a virtual machine: whether both hosts agree on it; its volumes:
 /// whether the stores of both sites have them, and how far the replica is;</item>
 /// <item>the PEs at both ends and the ingress PEs, all at once;</item>
 /// <item>for each pair of PEs the way between them, and for each prefix how it is routed;</item>

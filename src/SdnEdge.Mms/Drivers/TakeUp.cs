@@ -7,7 +7,8 @@ namespace SdnEdge.Mms.Drivers;
 
 /// <summary>What the parties of a migration said when a manager wants to take it up.</summary>
 /// <param name="Old">Why the journal is older than what they know; null: nobody knows of anything later.</param>
-/// <param name="Silent">Hosts, or PEs where there are no hosts, whose word is needed and did not come; empty: it may be taken up, unless <paramref name="Old"/>.</param>
+/// <param name="Silent">Hosts, or PEs where there are no hosts, whose word is needed and did not come; empty: it may be taken up,
+/// unless <paramref name="Old"/>.</param>
 internal sealed record TakeUpAnswer(string? Old, IReadOnlyList<string> Silent);
 
 /// <summary>
