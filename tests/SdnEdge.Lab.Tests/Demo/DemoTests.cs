@@ -165,6 +165,18 @@ public sealed class DemoTests : IDisposable
         Assert.Empty(report["residue"]!.AsArray());
     }
 
+    /// <summary>The name of a topology is that of the one with a virtual machine, where there is one.</summary>
+    [RootFact]
+    public void A_virtual_machine_with_its_disk_moves_between_routers_of_a_customer_and_no_provider_helps()
+    {
+        (int code, string output, JsonNode report) = Run("--topology", "ce-switchover", "--rate", "600", "--quiet", "5000");
+        Assert.True(code == 0, output);
+        Assert.All(report["ingress"]!.AsArray(), s => Assert.Equal((0, 0), ((long)s!["lost"]!, (long)s["duplicated"]!)));
+        Assert.Equal("qemu", (string)report["server"]!["kind"]!);
+        Assert.Empty(report["residue"]!.AsArray());
+        Assert.Equal((0, true), ((long)report["storage"]!["lost"]!, (bool)report["storage"]!["rootEqual"]!));
+    }
+
     /// <summary>At a rate that an emulated machine answers beside other tests; what it does not answer at rest is not asked of
     /// it.</summary>
     [RootFact]
