@@ -153,8 +153,8 @@ internal static class BgpConfigReader
             case "all": return true;
             case "none": return false;
             case { } name when policies.TryGetValue(name, out policy):
-                if (key == "import" && policy.AsksForOwn) item.Error(key, $"policy '{name}' asks for our own routes (own or leaving), and a "
-                    + "peer tells none of these; write a policy of its own for import");
+                if (key == "import" && policy.AsksForOwn) item.Error(key, $"policy '{name}' asks for our own routes (own or leaving), and "
+                    + "a peer tells none of these; write a policy of its own for import");
                 return null;
             case { } name:
                 string[] known = ["all", "none", .. policies.Keys];

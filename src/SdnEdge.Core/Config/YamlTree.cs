@@ -272,7 +272,8 @@ public static class YamlTree
             Failed = true;
             string origin = value.Line == at.Line ? "" : $" (of line {value.Line})";
             errors.Add((int)at.Line, (int)at.Column, MergeKey,
-                $"{value.Kind}{origin} {where}where a mapping belongs; a merge takes one mapping or a list of them: <<: *base, or <<: [*base, *more]");
+                $"{value.Kind}{origin} {where}where a mapping belongs; a merge takes one mapping or a list of them: <<: *base, or "
+                + "<<: [*base, *more]");
         }
 
         private (YamlValue Value, Extent Extent) Resolve(AnchorAlias alias, int depth)

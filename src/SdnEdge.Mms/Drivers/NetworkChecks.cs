@@ -105,9 +105,9 @@ internal sealed class NetworkChecks(
                 && p is { State: "established", PrefixesSent: > 0, TellsLeaving: false })
             .Select(p => $"{p.Address} (AS {p.PeerAs})")];
         if (unaware.Length > 0)
-            notes.Warn($"{path.Source} tells {List(unaware)} its routes unchanged until it withdraws them: these may keep the old path until "
-                + "then, and have none for a moment; give the export policy a term with leaving: true, which tells a higher MED, a longer "
-                + "AS_PATH or the provider's community");
+            notes.Warn($"{path.Source} tells {List(unaware)} its routes unchanged until it withdraws them: these may keep the old path "
+                + "until then, and have none for a moment; give the export policy a term with leaving: true, which tells a higher MED, a "
+                + "longer AS_PATH or the provider's community");
     }
 
     private static string List(IEnumerable<string> names) => string.Join(", ", names) is { Length: > 0 } list ? list : "none";

@@ -226,7 +226,8 @@ internal sealed partial class BgpDriver(PeState state, VpnDriver vpn, HostPort h
         if (_told.Contains(prefix)) Advertise(prefix);
     }
 
-    /// <summary>Says whether the servers of a prefix are about to leave for another PE: policies of peers may tell it otherwise then.</summary>
+    /// <summary>Says whether the servers of a prefix are about to leave for another PE: policies of peers may tell it otherwise
+    /// then.</summary>
     public void SetLeaving(string vrf, IpPrefix prefix, bool leaving)
     {
         if (!(leaving ? _leaving.Add((vrf, prefix)) : _leaving.Remove((vrf, prefix)))) return;

@@ -145,8 +145,8 @@ public sealed class DemoTests : IDisposable
         Assert.Empty(report["residue"]!.AsArray());
     }
 
-    /// <summary>The provider's routers are of other makes and know nothing; they take the new place by the policy of the customer's routers:
-    /// MED at one provider, communities and a longer AS_PATH at two.</summary>
+    /// <summary>The provider's routers are of other makes and know nothing; they take the new place by the policy of the customer's
+    /// routers: MED at one provider, communities and a longer AS_PATH at two.</summary>
     [RootTheory]
     [InlineData("ce-switchover", "pe-c pe-d pe-e")]
     [InlineData("ce-two-providers", "pe-c pe-d")]

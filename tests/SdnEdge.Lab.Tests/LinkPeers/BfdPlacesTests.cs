@@ -55,7 +55,8 @@ public sealed class BfdPlacesTests
         await File.WriteAllTextAsync(Path.Combine(instance.Root, "ce-blue.conf"), Bird);
         RunningLab lab = await instance.DeployAsync();
         using PeClient pe = PeClient.For(Path.Combine(instance.Folder, "pe.sock"));
-        int bfdd = int.Parse(await File.ReadAllTextAsync(Path.Combine(instance.Folder, "ce.frr", "bfdd.pid")), CultureInfo.InvariantCulture);
+        int bfdd = int.Parse(await File.ReadAllTextAsync(Path.Combine(instance.Folder, "ce.frr", "bfdd.pid")),
+            CultureInfo.InvariantCulture);
         await Patience.UntilAsync(async () => (await pe.BgpPeersAsync()).Any(IsBare), Seen);
         string bare = (await pe.BgpPeersAsync()).Single(IsBare).Address;
         string[] ofFrr = [.. OfFrr, bare];

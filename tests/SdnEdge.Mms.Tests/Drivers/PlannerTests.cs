@@ -545,12 +545,12 @@ public sealed class PlannerTests
     public async Task A_provider_that_is_not_told_who_leaves_is_named(string what, bool warned)
     {
         var lab = new PlanLab();
-        lab.A.Peers.Add(PlanLab.Peer("172.17.1.2", state: what == "down" ? "idle" : "established", peerAs: what == "our AS" ? 65000u : 64900u)
-            with
-            {
-                PrefixesSent = what == "told nothing" ? 0 : 3,
-                TellsLeaving = what == "an older version" ? null : what == "told who leaves",
-            });
+        (string state, uint peerAs) = (what == "down" ? "idle" : "established", what == "our AS" ? 65000u : 64900u);
+        lab.A.Peers.Add(PlanLab.Peer("172.17.1.2", state: state, peerAs: peerAs) with
+        {
+            PrefixesSent = what == "told nothing" ? 0 : 3,
+            TellsLeaving = what == "an older version" ? null : what == "told who leaves",
+        });
         Assert.Equal(warned, (await lab.PlanAsync()).Info.Warnings.Any(
             w => w.Contains("pe-a tells 172.17.1.2 (AS 64900) its routes unchanged") && w.Contains("leaving: true")));
     }

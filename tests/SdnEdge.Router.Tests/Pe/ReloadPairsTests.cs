@@ -15,8 +15,8 @@ using IPAddress = System.Net.IPAddress;
 namespace SdnEdge.Router.Tests.Pe;
 
 /// <summary>
-/// Pairs of configurations made by chance: one with a fault, which changes nothing, and the corrected one, which is applied whole. What a PE
-/// is after a reload is what a PE is that was started with the same file.
+/// Pairs of configurations made by chance: one with a fault, which changes nothing, and the corrected one, which is applied whole. What a
+/// PE is after a reload is what a PE is that was started with the same file.
 /// </summary>
 public sealed class ReloadPairsTests
 {
