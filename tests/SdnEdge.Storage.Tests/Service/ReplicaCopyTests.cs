@@ -230,6 +230,9 @@ public sealed class ReplicaCopyTests
     {
         two.Relay.Cut();
         await meanwhile();
+
+        // Not what it says of the copy that was cut.
+        await two.UntilAsync(two.ApiA, v => v.Replication is { Connected: false, Copy: null });
         two.Relay.Mend(64 << 10);
         VolumeInfo at = await two.UntilAsync(two.ApiA, v => v.Replication is { Copy: not null });
         two.Relay.HoldAfter(more);
