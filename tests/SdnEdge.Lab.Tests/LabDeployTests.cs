@@ -410,15 +410,7 @@ public sealed class LabDeployTests
     // namespaces. Returns its exit code.
     private static async Task<int> DeployAndSignalAsync(LabInstance instance, ProcessSignal signal, Func<Process, Task>? then = null)
     {
-        IReadOnlyList<string> self = RunningLab.Self;
-        var start = new ProcessStartInfo(self[0],
-            [.. self.Skip(1), "lab", "deploy", "-t", instance.File, "--state-dir", instance.StateRoot])
-        {
-            RedirectStandardError = true,
-            RedirectStandardOutput = true,
-            UseShellExecute = false,
-        };
-        using Process deployer = Process.Start(start)!;
+        using Process deployer = instance.StartDeploy();
         Assert.True(await HasBegunAsync(instance, deployer), "the deployer got as far as its namespaces");
         Signals.Send(deployer.Id, signal);
         if (then is not null) await then(deployer);

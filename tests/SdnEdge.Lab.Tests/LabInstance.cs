@@ -41,6 +41,18 @@ internal sealed partial class LabInstance : IAsyncDisposable
     public Task<RunningLab> DeployAsync(LabOptions? options = null)
         => LabRunner.DeployAsync(File, options ?? Options, CancellationToken.None);
 
+    /// <summary>Deploys it by the command itself, in a process that may be sent a signal.</summary>
+    public Process StartDeploy()
+    {
+        IReadOnlyList<string> self = RunningLab.Self;
+        return Process.Start(new ProcessStartInfo(self[0], [.. self.Skip(1), "lab", "deploy", "-t", File, "--state-dir", StateRoot])
+        {
+            RedirectStandardError = true,
+            RedirectStandardOutput = true,
+            UseShellExecute = false,
+        })!;
+    }
+
     public string Namespace(string node) => $"clab-{Name}-{node}";
 
     /// <summary>All that is left of the lab: namespaces, state, and processes that name its folder.</summary>

@@ -162,15 +162,7 @@ public sealed class LabInterruptedTests
 
     private static async Task DeployAndKillAsync(LabInstance instance, Func<LabInstance, bool> reached)
     {
-        IReadOnlyList<string> self = RunningLab.Self;
-        var start = new ProcessStartInfo(self[0],
-            [.. self.Skip(1), "lab", "deploy", "-t", instance.File, "--state-dir", instance.StateRoot])
-        {
-            RedirectStandardError = true,
-            RedirectStandardOutput = true,
-            UseShellExecute = false,
-        };
-        using Process deployer = Process.Start(start)!;
+        using Process deployer = instance.StartDeploy();
         var said = new StringBuilder();
         deployer.ErrorDataReceived += (_, line) => said.AppendLine(line.Data);
         deployer.BeginErrorReadLine();

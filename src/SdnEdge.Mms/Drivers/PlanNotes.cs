@@ -1,4 +1,5 @@
 using SdnEdge.Core.Api;
+using SdnEdge.Mms.Config;
 
 namespace SdnEdge.Mms.Drivers;
 
@@ -22,6 +23,16 @@ internal sealed class PlanNotes
     public void Warn(string text)
     {
         if (!_warnings.Contains(text)) _warnings.Add(text);
+    }
+
+    /// <summary>The place of a server where it is to go. None there is an obstacle.</summary>
+    public PlaceConfig? TargetOf(ServerConfig server, SiteConfig to)
+    {
+        if (server.PlaceAt(to.Name) is { } place) return place;
+        Add("site-unknown", server.Name,
+            $"{server.Name} has no place at {to.Name}; it has one at {string.Join(", ", server.At.Select(p => p.Site.Name))}: add one to "
+                + "the configuration, or choose another site");
+        return null;
     }
 
     /// <summary>The value of an answer. Without one that is an obstacle, once a party: further questions have the same answer.</summary>

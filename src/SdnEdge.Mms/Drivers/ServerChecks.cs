@@ -21,14 +21,7 @@ internal sealed class ServerChecks(
         var sites = new List<(string Server, string Site)>();
         foreach (ServerConfig server in group.Servers)
         {
-            PlaceConfig? target = server.PlaceAt(to.Name);
-            if (target is null)
-            {
-                notes.Add("site-unknown", server.Name,
-                    $"{server.Name} has no place at {to.Name}; it has one at {string.Join(", ", server.At.Select(p => p.Site.Name))}: add "
-                        + "one to the configuration, or choose another site");
-            }
-
+            PlaceConfig? target = notes.TargetOf(server, to);
             PlaceConfig[] runs = [.. server.At.Where(p => Known(p, server) is { State: ServerState.Running })];
             foreach (PlaceConfig place in runs) sites.Add((server.Name, place.Site.Name));
             PlaceConfig? from = runs.Length > 0 ? runs.FirstOrDefault(p => p != target) ?? runs[0] : Expected(server, target);

@@ -23,14 +23,7 @@ internal sealed class ServiceChecks(PlanNotes notes, ManagerState state, GroupCo
         var there = new List<string>();
         foreach (ServerConfig service in group.Servers)
         {
-            PlaceConfig? target = service.PlaceAt(to.Name);
-            if (target is null)
-            {
-                notes.Add("site-unknown", service.Name,
-                    $"{service.Name} has no place at {to.Name}; it has one at {string.Join(", ", service.At.Select(p => p.Site.Name))}: "
-                        + "add one to the configuration, or choose another site");
-            }
-
+            PlaceConfig? target = notes.TargetOf(service, to);
             PlaceConfig? from = Where(service, fibs);
             if (from is null || target is null) continue;
             if (from == target)
