@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Net;
 using System.Net.Http.Headers;
 using System.Net.Http.Json;
@@ -5,7 +6,6 @@ using System.Net.ServerSentEvents;
 using System.Net.Sockets;
 using System.Runtime.CompilerServices;
 using System.Security.Authentication;
-using System.Security.Cryptography.X509Certificates;
 using System.Text;
 using System.Text.Json;
 using SdnEdge.Core.Api;
@@ -49,19 +49,27 @@ public sealed class ApiUnreachableException : Exception
 
 /// <summary>Where a daemon's API is, and how a client proves who it is there.</summary>
 /// <param name="Name">The daemon's name, for messages.</param>
-/// <param name="Address"><c>unix:PATH</c>, a path, or <c>https://HOST:PORT/</c>.</param>
+/// <param name="Address"><c>unix:PATH</c>, a path, or <c>https://HOST:PORT/</c>; several managers, of which one leads: one after the other,
+/// with commas between.</param>
 /// <param name="Identity">For HTTPS: the client's certificate and the authority of the servers'. Null on a unix socket.</param>
 public sealed record ApiEndpoint(string Name, string Address, ClientIdentity? Identity = null);
 
 /// <summary>
 /// The client of a daemon's API: HTTP over its unix socket, or HTTPS with a client certificate. Safe for several callers at once.
 /// A refusal is an <see cref="ApiProblemException"/>; anything without a proper answer is an <see cref="ApiUnreachableException"/>.
+/// <para>
+/// Where several managers are named, one that is not there or does not lead is left for the next, until <see cref="RequestTimeout"/> is
+/// over. A change is asked for once more only when it certainly has not happened.
+/// </para>
 /// </summary>
 public abstract class ApiClient : IDisposable
 {
-    private readonly HttpClient _http;
-    private readonly string _where;
+    // How long a manager has for a connection, and how long all of them are left alone that do not lead, where there are several.
+    private static readonly TimeSpan s_connect = TimeSpan.FromSeconds(1), s_pause = TimeSpan.FromMilliseconds(100);
+
+    private readonly Door[] _doors;
     private readonly JsonSerializerOptions _json;
+    private int _door;
 
     /// <summary>Makes a client. Nothing is connected before the first request.</summary>
     /// <exception cref="ArgumentException">The address is HTTPS and no identity is given, or it is no address.</exception>
@@ -69,25 +77,34 @@ public abstract class ApiClient : IDisposable
     {
         ArgumentNullException.ThrowIfNull(endpoint);
         (Name, _json) = (endpoint.Name, json);
+        string[] addresses = endpoint.Address.Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries);
+        _doors = [.. addresses.DefaultIfEmpty("").Select(a => Open(endpoint with { Address = a }, alone: addresses.Length < 2))];
+    }
+
+    private static Door Open(ApiEndpoint endpoint, bool alone)
+    {
+        string where;
+        HttpClient http;
         if (endpoint.Address.StartsWith("https://", StringComparison.OrdinalIgnoreCase))
         {
             ClientIdentity identity = endpoint.Identity ?? throw new ArgumentException(
                 $"{endpoint.Name}: {endpoint.Address} needs a client certificate, its key and the authority; give them, or use its unix "
                 + $"socket", nameof(endpoint));
-            (_where, _http) = (endpoint.Address, Https(new Uri(endpoint.Address), identity));
+            (where, http) = (endpoint.Address, Https(new Uri(endpoint.Address), identity, alone));
         }
         else
         {
-            _where = endpoint.Address.StartsWith("unix:", StringComparison.Ordinal) ? endpoint.Address[5..] : endpoint.Address;
-            if (_where.Contains("://", StringComparison.Ordinal) || _where.Length == 0)
+            where = endpoint.Address.StartsWith("unix:", StringComparison.Ordinal) ? endpoint.Address[5..] : endpoint.Address;
+            if (where.Contains("://", StringComparison.Ordinal) || where.Length == 0)
                 throw new ArgumentException(
                     $"{(endpoint.Name.Length > 0 ? endpoint.Name + ": " : "")}'{endpoint.Address}' is no address of an API; write a "
                     + "socket's path or https://HOST:PORT/");
-            _http = Unix(_where);
+            http = Unix(where);
         }
 
-        _http.DefaultRequestHeaders.Accept.Add(new MediaTypeWithQualityHeaderValue("application/json"));
-        _http.Timeout = Timeout.InfiniteTimeSpan;
+        http.DefaultRequestHeaders.Accept.Add(new MediaTypeWithQualityHeaderValue("application/json"));
+        http.Timeout = Timeout.InfiniteTimeSpan;
+        return new Door(where, http);
     }
 
     /// <summary>The daemon's name, for messages.</summary>
@@ -101,7 +118,8 @@ public abstract class ApiClient : IDisposable
     {
         ArgumentNullException.ThrowIfNull(api);
         if (api.Length == 0) throw new ArgumentException("'' is no address of an API; write a socket's path or https://HOST:PORT/");
-        string name = Uri.TryCreate(api, UriKind.Absolute, out Uri? uri) && uri.Scheme == Uri.UriSchemeHttps ? uri.Host
+        string name = api.Contains(',', StringComparison.Ordinal) ? "the manager that leads"
+            : Uri.TryCreate(api, UriKind.Absolute, out Uri? uri) && uri.Scheme == Uri.UriSchemeHttps ? uri.Host
             : Path.GetFileNameWithoutExtension(api);
         return new ApiEndpoint(name, api, identity);
     }
@@ -115,24 +133,27 @@ public abstract class ApiClient : IDisposable
     /// <param name="cancel">Ends the stream.</param>
     public async IAsyncEnumerable<EventRecord> EventsAsync(long? after = null, [EnumeratorCancellation] CancellationToken cancel = default)
     {
-        using var request = new HttpRequestMessage(HttpMethod.Get, "v1/events");
-        request.Headers.Accept.Clear();
-        request.Headers.Accept.Add(new MediaTypeWithQualityHeaderValue("text/event-stream"));
-        if (after is { } sequence) request.Headers.Add("Last-Event-ID",
-            sequence.ToString(System.Globalization.CultureInfo.InvariantCulture));
-        using HttpResponseMessage response = await RawAsync(request, HttpCompletionOption.ResponseHeadersRead, cancel);
-        await CheckAsync(response, cancel);
+        using HttpResponseMessage response = await AskAsync(Request, HttpCompletionOption.ResponseHeadersRead, cancel);
         Stream stream = await response.Content.ReadAsStreamAsync(cancel);
         await foreach (SseItem<string> item in SseParser.Create(stream).EnumerateAsync(cancel))
         {
             if (item.EventId is { Length: > 0 }) yield return JsonSerializer.Deserialize(item.Data, ApiJson.Options.For<EventRecord>())!;
+        }
+
+        HttpRequestMessage Request()
+        {
+            var request = new HttpRequestMessage(HttpMethod.Get, "v1/events");
+            request.Headers.Accept.Add(new MediaTypeWithQualityHeaderValue("text/event-stream"));
+            if (after is { } sequence)
+                request.Headers.Add("Last-Event-ID", sequence.ToString(System.Globalization.CultureInfo.InvariantCulture));
+            return request;
         }
     }
 
     /// <inheritdoc/>
     public void Dispose()
     {
-        _http.Dispose();
+        foreach (Door door in _doors) door.Http.Dispose();
         GC.SuppressFinalize(this);
     }
 
@@ -157,15 +178,12 @@ public abstract class ApiClient : IDisposable
     /// <param name="cancel">Ends it.</param>
     /// <param name="idempotencyKey">Header Idempotency-Key: the same call again with the same key is carried out once; null = none.</param>
     protected Task<TReply> PostAsync<TBody, TReply>(string path, TBody body, CancellationToken cancel, string? idempotencyKey = null)
-        => SendAsync(HttpMethod.Post, path, JsonContent.Create(body, _json.For<TBody>()), ReadAsync<TReply>, cancel, idempotencyKey);
+        => SendAsync(HttpMethod.Post, path, () => JsonContent.Create(body, _json.For<TBody>()), ReadAsync<TReply>, cancel, idempotencyKey);
 
     /// <summary>Copies a resource's bytes to a stream, as they come; there is no limit of time.</summary>
     protected async Task CopyAsync(string path, Stream into, CancellationToken cancel)
     {
-        using var request = new HttpRequestMessage(HttpMethod.Get, path);
-        request.Headers.Accept.Clear();
-        using HttpResponseMessage response = await RawAsync(request, HttpCompletionOption.ResponseHeadersRead, cancel);
-        await CheckAsync(response, cancel);
+        using HttpResponseMessage response = await AskAsync(Request, HttpCompletionOption.ResponseHeadersRead, cancel);
         try
         {
             await response.Content.CopyToAsync(into, cancel);
@@ -173,6 +191,13 @@ public abstract class ApiClient : IDisposable
         catch (HttpRequestException e)
         {
             throw new ApiUnreachableException($"{Name} has broken off: {e.Message}", e);
+        }
+
+        HttpRequestMessage Request()
+        {
+            var request = new HttpRequestMessage(HttpMethod.Get, path);
+            request.Headers.Accept.Add(new MediaTypeWithQualityHeaderValue("*/*"));
+            return request;
         }
     }
 
@@ -194,23 +219,14 @@ public abstract class ApiClient : IDisposable
     }
 
     private async Task<T> SendAsync<T>(
-        HttpMethod method, string path, HttpContent? body, Func<HttpContent, CancellationToken, Task<T>> read, CancellationToken cancel,
-        string? idempotencyKey = null)
+        HttpMethod method, string path, Func<HttpContent>? body, Func<HttpContent, CancellationToken, Task<T>> read,
+        CancellationToken cancel, string? idempotencyKey = null)
     {
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancel);
         limit.CancelAfter(RequestTimeout);
-        using var request = new HttpRequestMessage(method, path)
-        {
-            Content = body,
-            // Over TLS one connection carries all requests at once; a unix socket stays with HTTP/1.1.
-            Version = HttpVersion.Version20,
-            VersionPolicy = HttpVersionPolicy.RequestVersionOrLower,
-        };
-        if (idempotencyKey is not null) request.Headers.Add("Idempotency-Key", idempotencyKey);
         try
         {
-            using HttpResponseMessage response = await RawAsync(request, HttpCompletionOption.ResponseContentRead, limit.Token);
-            await CheckAsync(response, limit.Token);
+            using HttpResponseMessage response = await AskAsync(Request, HttpCompletionOption.ResponseContentRead, limit.Token);
             return await read(response.Content, limit.Token);
         }
         catch (OperationCanceledException e) when (!cancel.IsCancellationRequested)
@@ -218,20 +234,75 @@ public abstract class ApiClient : IDisposable
             throw new ApiUnreachableException($"{Name} did not answer {method} /{path} within {RequestTimeout.TotalSeconds:0.#} s", e,
                 Name);
         }
+
+        HttpRequestMessage Request()
+        {
+            var request = new HttpRequestMessage(method, path)
+            {
+                Content = body?.Invoke(),
+                // Over TLS one connection carries all requests at once; a unix socket stays with HTTP/1.1.
+                Version = HttpVersion.Version20,
+                VersionPolicy = HttpVersionPolicy.RequestVersionOrLower,
+            };
+            if (idempotencyKey is not null) request.Headers.Add("Idempotency-Key", idempotencyKey);
+            return request;
+        }
     }
 
-    private async Task<HttpResponseMessage> RawAsync(HttpRequestMessage request, HttpCompletionOption completion, CancellationToken cancel)
+    // An answer with success. Of several managers the next one is asked where this one certainly did nothing; all of them for as long as
+    // the request has time, since a new one leads in a moment.
+    private async Task<HttpResponseMessage> AskAsync(
+        Func<HttpRequestMessage> make, HttpCompletionOption completion, CancellationToken cancel)
+    {
+        long start = Stopwatch.GetTimestamp();
+        for (int tried = 1; ; tried++)
+        {
+            int door = Volatile.Read(ref _door);
+            using HttpRequestMessage request = make();
+            try
+            {
+                HttpResponseMessage response = await RawAsync(_doors[door], request, completion, cancel);
+                try
+                {
+                    await CheckAsync(_doors[door], response, cancel);
+                    return response;
+                }
+                catch
+                {
+                    response.Dispose();
+                    throw;
+                }
+            }
+            catch (Exception e) when (_doors.Length > 1 && Stopwatch.GetElapsedTime(start) < RequestTimeout && MayAskNext(request, e))
+            {
+                Interlocked.CompareExchange(ref _door, (door + 1) % _doors.Length, door);
+            }
+
+            if (tried % _doors.Length == 0) await Task.Delay(s_pause, cancel);
+        }
+    }
+
+    private static bool MayAskNext(HttpRequestMessage request, Exception e) => e switch
+    {
+        ApiProblemException { Problem.Type: ApiProblems.Standby } => true,
+        ApiUnreachableException unreachable => unreachable.IsUnconnected || request.Method == HttpMethod.Get,
+        _ => false,
+    };
+
+    private async Task<HttpResponseMessage> RawAsync(
+        Door door, HttpRequestMessage request, HttpCompletionOption completion, CancellationToken cancel)
     {
         try
         {
-            return await _http.SendAsync(request, completion, cancel);
+            return await door.Http.SendAsync(request, completion, cancel);
         }
         catch (HttpRequestException e)
         {
             Exception cause = e.InnerException ?? e;
             bool unconnected = e.HttpRequestError is HttpRequestError.ConnectionError or HttpRequestError.SecureConnectionError
                 or HttpRequestError.NameResolutionError;
-            if (WhyRefused(cause) is { } refused) throw new ApiUnreachableException($"cannot reach {Name} at {_where}: {refused}", e, Name)
+            if (door.WhyRefused(cause) is { } refused)
+                throw new ApiUnreachableException($"cannot reach {Name} at {door.Where}: {refused}", e, Name)
             {
                 IsUnconnected = unconnected,
             };
@@ -242,29 +313,18 @@ public abstract class ApiClient : IDisposable
                 : cause.Message.Contains("Permission denied", StringComparison.Ordinal) ? "the socket belongs to another user: sudo, or "
                     + "'api: { access: ... }' in the daemon's file"
                 : cause is IOException ? "it closed the connection" : "no connection";
-            throw new ApiUnreachableException($"cannot reach {Name} at {_where}: {cause.Message} ({hint})", e, Name)
+            throw new ApiUnreachableException($"cannot reach {Name} at {door.Where}: {cause.Message} ({hint})", e, Name)
             {
                 IsUnconnected = unconnected,
             };
         }
         catch (IOException e)
         {
-            throw new ApiUnreachableException($"{Name} at {_where} closed the connection: {e.Message}", e, Name);
+            throw new ApiUnreachableException($"{Name} at {door.Where} closed the connection: {e.Message}", e, Name);
         }
     }
 
-    // What the runtime says of these does not tell what to put right.
-    private string? WhyRefused(Exception cause) => cause switch
-    {
-        AuthenticationException => "its certificate is not one of the authority that was given, or is not for that address",
-        IOException when cause.Message.Contains("did not complete the HTTP/2 handshake", StringComparison.Ordinal)
-            => "it closed the connection before it answered anything: it may not know the authority of this certificate",
-        SocketException { SocketErrorCode: SocketError.AddressNotAvailable } when _http.BaseAddress?.Scheme == Uri.UriSchemeHttp
-            && !File.Exists(_where) => "there is no such socket; is it running, and is that its address?",
-        _ => null,
-    };
-
-    private async Task CheckAsync(HttpResponseMessage response, CancellationToken cancel)
+    private async Task CheckAsync(Door door, HttpResponseMessage response, CancellationToken cancel)
     {
         if (response.IsSuccessStatusCode) return;
         string body = await response.Content.ReadAsStringAsync(cancel);
@@ -283,7 +343,7 @@ public abstract class ApiClient : IDisposable
             problem with { Status = problem.Status == 0 ? status : problem.Status });
         if (status >= 500) throw new ApiUnreachableException($"{Name} failed with HTTP status {status}", null, Name);
         throw new ApiProblemException(Name, new Problem("about:blank", response.ReasonPhrase ?? "refused", status,
-            $"answered with HTTP status {status} and no reason; is {_where} the API of a daemon of ours?"));
+            $"answered with HTTP status {status} and no reason; is {door.Where} the API of a daemon of ours?"));
     }
 
     private static HttpClient Unix(string path)
@@ -309,33 +369,34 @@ public abstract class ApiClient : IDisposable
         return new HttpClient(handler) { BaseAddress = new Uri("http://localhost/") };
     }
 
-    // A connection is kept, and looked after, so that no order of a move has to wait for a handshake, or for one that died unseen. Each
-    // handshake uses the identity as it is then; a resumed session would go on with the one before.
-    private static HttpClient Https(Uri address, ClientIdentity identity)
+    // A connection is kept, and looked after, so that no order of a move has to wait for a handshake, or for one that died unseen.
+    private static HttpClient Https(Uri address, ClientIdentity identity, bool alone)
     {
         var handler = new SocketsHttpHandler
         {
             UseProxy = false,
+            ConnectTimeout = alone ? Timeout.InfiniteTimeSpan : s_connect,
             PooledConnectionIdleTimeout = TimeSpan.FromMinutes(10),
             KeepAlivePingPolicy = HttpKeepAlivePingPolicy.Always,
             KeepAlivePingDelay = TimeSpan.FromSeconds(5),
             KeepAlivePingTimeout = TimeSpan.FromSeconds(5),
         };
-        handler.SslOptions.AllowTlsResume = false;
-        handler.SslOptions.LocalCertificateSelectionCallback = (_, _, _, _, _) => identity.Current.Certificate;
-        if (identity.Authority is not null)
-        {
-            // Only so that nothing is looked up elsewhere: what counts is the callback's word.
-            handler.SslOptions.CertificateChainPolicy = new X509ChainPolicy
-            {
-                TrustMode = X509ChainTrustMode.CustomRootTrust,
-                RevocationMode = X509RevocationMode.NoCheck,
-                DisableCertificateDownloads = true,
-            };
-            handler.SslOptions.RemoteCertificateValidationCallback = (_, certificate, chain, errors) => identity.Current.Accepts(
-                certificate as X509Certificate2, chain, errors);
-        }
-
+        identity.ApplyTo(handler.SslOptions);
         return new HttpClient(handler) { BaseAddress = address };
+    }
+
+    // One of the daemon's addresses.
+    private sealed record Door(string Where, HttpClient Http)
+    {
+        // What the runtime says of these does not tell what to put right.
+        public string? WhyRefused(Exception cause) => cause switch
+        {
+            AuthenticationException => "its certificate is not one of the authority that was given, or is not for that address",
+            IOException when cause.Message.Contains("did not complete the HTTP/2 handshake", StringComparison.Ordinal)
+                => "it closed the connection before it answered anything: it may not know the authority of this certificate",
+            SocketException { SocketErrorCode: SocketError.AddressNotAvailable } when Http.BaseAddress?.Scheme == Uri.UriSchemeHttp
+                && !File.Exists(Where) => "there is no such socket; is it running, and is that its address?",
+            _ => null,
+        };
     }
 }

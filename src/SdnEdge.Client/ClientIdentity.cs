@@ -26,6 +26,27 @@ public sealed record ClientIdentity(X509Certificate2 Certificate, X509Certificat
         return files.Current with { _files = files };
     }
 
+    /// <summary>Has connections prove this identity, as it is at each handshake, and accept what its authority has signed only.</summary>
+    public void ApplyTo(SslClientAuthenticationOptions options)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+
+        // A resumed session would go on with the identity of before.
+        options.AllowTlsResume = false;
+        options.LocalCertificateSelectionCallback = (_, _, _, _, _) => Current.Certificate;
+        if (Authority is null) return;
+
+        // Only so that nothing is looked up elsewhere: what counts is the callback's word.
+        options.CertificateChainPolicy = new X509ChainPolicy
+        {
+            TrustMode = X509ChainTrustMode.CustomRootTrust,
+            RevocationMode = X509RevocationMode.NoCheck,
+            DisableCertificateDownloads = true,
+        };
+        options.RemoteCertificateValidationCallback = (_, certificate, chain, errors) => Current.Accepts(
+            certificate as X509Certificate2, chain, errors);
+    }
+
     /// <summary>True when the authority has signed a server's certificate, for servers, for that name, and its time has not run
     /// out.</summary>
     internal bool Accepts(X509Certificate2? server, X509Chain? sent, SslPolicyErrors errors)

@@ -13,12 +13,20 @@ public static class EventStream
 
     /// <summary>Maps <c>/events</c>: <see cref="EventRecord"/> as data, its sequence as id. Without Last-Event-ID the stream starts with
     /// what happens from now on; with it (0 = from the oldest kept) it resumes.</summary>
-    public static RouteHandlerBuilder MapEvents(this RouteGroupBuilder routes, EventLog events, string daemon, CancellationToken stopping)
-        => routes.MapGet("/events", (Delegate)((HttpContext context) => StreamAsync(context, events, daemon, stopping)))
+    /// <param name="routes">Where.</param>
+    /// <param name="events">The events.</param>
+    /// <param name="daemon">What a stream begins with, for people.</param>
+    /// <param name="stopping">Ends all streams.</param>
+    /// <param name="until">Asked when a stream begins: what ends it earlier. It may refuse by a <see cref="ProblemException"/>; null =
+    /// nothing does.</param>
+    public static RouteHandlerBuilder MapEvents(this RouteGroupBuilder routes, EventLog events, string daemon, CancellationToken stopping,
+        Func<CancellationToken>? until = null)
+        => routes.MapGet("/events", (Delegate)((HttpContext context) =>
+                StreamAsync(context, events, daemon, until?.Invoke() ?? CancellationToken.None, stopping)))
             .Says("Server-sent events: EventRecord as data, its sequence as id; Last-Event-ID resumes").WithTags("events")
             .Produces<EventRecord>(200, "text/event-stream");
 
-    private static async Task StreamAsync(HttpContext context, EventLog events, string daemon, CancellationToken stopping)
+    private static async Task StreamAsync(HttpContext context, EventLog events, string daemon, CancellationToken until, CancellationToken stopping)
     {
         long place = events.Newest;
         if (context.Request.Headers.TryGetValue("Last-Event-ID", out Microsoft.Extensions.Primitives.StringValues value)
@@ -27,7 +35,7 @@ public static class EventStream
                 $"Last-Event-ID '{value}' is not a number; send the id of the last event you have, or 0 for all that are kept"));
         context.Response.ContentType = "text/event-stream";
         context.Response.Headers.CacheControl = "no-store";
-        using var end = CancellationTokenSource.CreateLinkedTokenSource(context.RequestAborted, stopping);
+        using var end = CancellationTokenSource.CreateLinkedTokenSource(context.RequestAborted, until, stopping);
         try
         {
             await context.Response.WriteAsync($": events of {daemon}\n\n", end.Token);

@@ -49,6 +49,9 @@ public static class Problems
     /// <summary>503: the daemon is stopping or not ready.</summary>
     public static Problem Unavailable(string detail) => new("/problems/unavailable", "The daemon cannot answer now", 503, detail);
 
+    /// <summary>503: another one of several daemons has to be asked.</summary>
+    public static Problem Standby(string detail) => new(ApiProblems.Standby, "Another manager leads", 503, detail);
+
     /// <summary>For a bare HTTP status without a body of its own.</summary>
     public static Problem OfStatus(int status, string method, string path, string query = "") => status switch
     {

@@ -51,6 +51,13 @@ internal static class MmsCommand
         _ = daemon.FoundOld.ContinueWith(
             old => Console.Error.WriteLine($"{config.Name}: {old.Result}"), stop, TaskContinuationOptions.OnlyOnRanToCompletion,
             TaskScheduler.Default);
+        if (config.Etcd is { } etcd)
+        {
+            daemon.RoleChanged += role => Console.WriteLine($"{config.Name}: {role}");
+            Console.WriteLine($"{config.Name}: standby: the journal is in etcd, {etcd.Prefix}; leases of {etcd.LeaseSeconds} s");
+            daemon.Campaign();
+        }
+
         await daemon.Ended.WaitAsync(stop);
     }
 

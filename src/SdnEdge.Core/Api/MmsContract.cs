@@ -7,7 +7,13 @@ namespace SdnEdge.Core.Api;
 /// <param name="StartedAtNs">CLOCK_MONOTONIC, nanoseconds.</param>
 /// <param name="Ready">True when it takes migrations.</param>
 /// <param name="Fault">Why nothing moves; null = it does.</param>
-public sealed record MmsNodeInfo(string Name, string Version, string Incarnation, long StartedAtNs, bool Ready, string? Fault = null);
+/// <param name="Role">Of several managers: leader, or standby. Null = it is the only one.</param>
+/// <param name="Leader">Of several managers: the name of the one that leads, as far as this one knows; null = none.</param>
+/// <param name="LeaderApi">Where that one's API is; null = not known.</param>
+/// <param name="Term">While it leads: its fencing token, etcd's revision at which it began to.</param>
+public sealed record MmsNodeInfo(
+    string Name, string Version, string Incarnation, long StartedAtNs, bool Ready, string? Fault = null, string? Role = null,
+    string? Leader = null, string? LeaderApi = null, long? Term = null);
 
 /// <summary>Body of <c>POST /v1/plans</c> (a dry run) and <c>POST /v1/migrations</c>.</summary>
 /// <param name="Group">The group that moves.</param>

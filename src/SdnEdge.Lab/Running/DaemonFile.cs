@@ -13,7 +13,8 @@ namespace SdnEdge.Lab.Running;
 /// share nothing. Lines keep their numbers.
 /// Variables: <c>${lab.name}</c>, <c>${lab.folder}</c> (state, sockets, certificates), <c>${lab.node}</c> (this node's name),
 /// <c>${lab.namespace:NODE}</c>, <c>${lab.api:NODE}</c> (https on the management network, else the unix socket), <c>${lab.guest}</c> (the
-/// folder with QEMU and the lab's guest, <see cref="GuestFolder"/>). Written in quotes they leave the file YAML as it stands. Any
+/// folder with QEMU and the lab's guest, <see cref="GuestFolder"/>), <c>${lab.etcd:NODE}</c> (the client address of a node that has a
+/// member of etcd). Written in quotes they leave the file YAML as it stands. Any
 /// other <c>${...}</c> is left alone.
 /// </summary>
 internal sealed partial class DaemonFile(LabTopology lab, LabNode node, string folder)
@@ -25,7 +26,7 @@ internal sealed partial class DaemonFile(LabTopology lab, LabNode node, string f
     public const string NbdSuffix = ".nbd";
 
     private const string Variables
-        = "${lab.name}, ${lab.folder}, ${lab.node}, ${lab.guest}, ${lab.namespace:NODE} and ${lab.api:NODE}";
+        = "${lab.name}, ${lab.folder}, ${lab.node}, ${lab.guest}, ${lab.namespace:NODE}, ${lab.api:NODE} and ${lab.etcd:NODE}";
 
     /// <summary>Where a node's API is: <c>https://ADDRESS:8443/</c> when it is on a management network, else <c>unix:PATH</c>.</summary>
     public static string ApiAddress(LabNode node, string folder)
@@ -43,7 +44,7 @@ internal sealed partial class DaemonFile(LabTopology lab, LabNode node, string f
         {
             NodeKind.SdnEdgeHost or NodeKind.SdnEdgePe => WithState(text, file),
             NodeKind.SdnEdgeStore => WithSection(WithState(text, file), file, "nbd", Nbd),
-            NodeKind.SdnEdgeMms => WithSection(text, file, "journal", _ => Quote(Of(".db"))),
+            NodeKind.SdnEdgeMms => WithSection(text, file, "journal", old => old is YamlMap etcd ? Flow(etcd) : Quote(Of(".db"))),
             _ => text,
         };
     }
@@ -136,12 +137,15 @@ internal sealed partial class DaemonFile(LabTopology lab, LabNode node, string f
                 ("guest", false) => GuestFolder.Find(lab.File, out noGuest),
                 ("namespace", true) when named is not null => lab.NamespaceOf(named.Name),
                 ("api", true) when named is not null => ApiAddress(named, folder),
+                ("etcd", true) when named is { HasEtcd: true } => EtcdMember.Client(named),
                 _ => null,
             };
             if (value is not null) return value;
             int line = text.AsSpan(0, match.Index).Count('\n') + 1, column = match.Index - text.LastIndexOf('\n', match.Index);
-            errors.Add(line, column, "", of.Success && named is null && name is "namespace" or "api"
+            errors.Add(line, column, "", of.Success && named is null && name is "namespace" or "api" or "etcd"
                 ? $"{match.Value}: there is no node '{of.Value}' in this lab; nodes are {string.Join(", ", lab.Nodes.Select(n => n.Name))}"
+                : name == "etcd" && named is not null ? $"{match.Value}: node '{named.Name}' has no member of etcd; give it the label "
+                    + "sdnedge.etcd: member"
                 : name == "guest" && !of.Success ? $"{match.Value}: {noGuest}"
                 : $"{match.Value} is no variable of a lab; there are {Variables}");
             return match.Value;

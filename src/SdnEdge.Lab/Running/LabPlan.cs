@@ -93,9 +93,9 @@ internal sealed record LabPlan(LabTopology Topology, string RootBatch, IReadOnly
             case NodeKind.Frr: PlanHost(); PlanFrr(); break;
             case NodeKind.Bird: PlanHost(); PlanBird(); break;
             case NodeKind.SdnEdgeHost: PlanHost(); PlanDaemon("host"); break;
-            case NodeKind.SdnEdgeMms: PlanHost(); PlanDaemon("mms"); break;
+            case NodeKind.SdnEdgeMms: PlanHost(); PlanEtcd(); PlanDaemon("mms"); break;
             case NodeKind.SdnEdgeStore: PlanHost(); PlanDaemon("store"); break;
-            default: PlanHost(); break;
+            default: PlanHost(); PlanEtcd(); break;
         }
 
         if (node.Management is { } management)
@@ -162,6 +162,11 @@ internal sealed record LabPlan(LabTopology Topology, string RootBatch, IReadOnly
             string config = Path.Combine(folder, node.Name + ".yaml");
             files.Add((config, new DaemonFile(lab, node, folder).Text()));
             processes.Add(new PlannedProcess(node.Name, command, [.. self, command, "--config", config]));
+        }
+
+        void PlanEtcd()
+        {
+            if (node.HasEtcd) processes.Add(new PlannedProcess(node.Name, "etcd", EtcdMember.Command(lab, node, folder)));
         }
 
         void PlanWan()

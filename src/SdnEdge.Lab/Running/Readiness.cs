@@ -50,7 +50,8 @@ internal static class Readiness
                     break;
                 case NodeKind.SdnEdgeMms:
                     await UntilAsync($"{name} to be ready", async () =>
-                        await AskAsync(name, e => new MmsClient(e), (mms, c) => mms.NodeAsync(c)) is { } mms && Told(mms.Ready, mms.Fault));
+                        await AskAsync(name, e => new MmsClient(e), (mms, c) => mms.NodeAsync(c)) is { } mms
+                            && Told(mms.Ready || mms is { Role: "standby", Leader: not null }, mms.Fault));
                     break;
                 case NodeKind.Server:
                     await UntilAsync($"{name} to answer on port 7", () => Task.FromResult(Namespaces.Run(node.Namespace, EchoAnswers)));

@@ -60,7 +60,8 @@ public sealed class RunningLab
     public string NbdSocket(string store) => Path.Combine(Folder, Known(store).Name + DaemonFile.NbdSuffix);
 
     /// <summary>The API socket of the lab's manager; null when it has none.</summary>
-    public string? MmsSocket => Topology.Nodes.FirstOrDefault(n => n.Kind == NodeKind.SdnEdgeMms) is { } mms ? ApiSocket(mms.Name) : null;
+    public string? MmsSocket => Topology.Nodes.Any(n => n.Kind == NodeKind.SdnEdgeMms)
+        ? string.Join(',', Topology.Nodes.Where(n => n.Kind == NodeKind.SdnEdgeMms).Select(n => ApiSocket(n.Name))) : null;
 
     /// <summary>The groups that the lab's manager may move; empty when it has no manager.</summary>
     public IReadOnlyList<LabGroup> Groups => Managed.Groups(Topology);

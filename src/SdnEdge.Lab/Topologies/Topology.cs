@@ -79,6 +79,9 @@ public sealed record LabNode(
     /// management network. A node that has one gets a certificate for it.
     /// </summary>
     public InterfaceAddress? Management { get; init; }
+
+    /// <summary>True when a member of the lab's etcd runs there (label <c>sdnedge.etcd: member</c>), on the management network.</summary>
+    public bool HasEtcd { get; init; }
 }
 
 /// <summary>Files that a topology binds into an FRR image, at <c>/etc/frr</c>.</summary>

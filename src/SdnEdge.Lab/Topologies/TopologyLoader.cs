@@ -198,6 +198,7 @@ public static partial class TopologyLoader
                 Server = kind == NodeKind.Server ? ReadServer(place, labels) : null,
                 Seed = ReadSeed(labels),
                 Management = ReadManagement(kind, labels),
+                HasEtcd = ReadEtcd(labels),
             });
         }
 
@@ -300,6 +301,15 @@ public static partial class TopologyLoader
             return new InterfaceAddress(address, length);
         else label.Place.Error($"'{label.Text}' is no address with a length; write it as 10.254.0.1/24");
         return null;
+    }
+
+    private static bool ReadEtcd(Dictionary<string, (string Text, Place Place)> labels)
+    {
+        if (!labels.TryGetValue("sdnedge.etcd", out (string Text, Place Place) label)) return false;
+        if (label.Text != "member") label.Place.Error($"'{label.Text}' is not known; write member");
+        else if (!labels.ContainsKey("sdnedge.management"))
+            label.Place.Error("needs a management network, where the members reach each other; add the label sdnedge.management");
+        return true;
     }
 
     private static NodeKind? KindOf(string word)

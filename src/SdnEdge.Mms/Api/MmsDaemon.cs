@@ -4,6 +4,7 @@ using SdnEdge.Core.Api;
 using SdnEdge.Mms.Config;
 using SdnEdge.Mms.Drivers;
 using SdnEdge.Mms.Journal;
+using SdnEdge.Mms.Journal.Etcd;
 using SdnEdge.Mms.Machines;
 using SdnEdge.Mms.Model;
 using SdnEdge.Web;
@@ -13,25 +14,44 @@ namespace SdnEdge.Mms.Api;
 /// <summary>
 /// The manager as a daemon. Started in this order: 1. the journal is opened and locked, 2. its records are folded and what is open in them
 /// is taken up, once its parties have said that they know of nothing later, 3. the API listens. Stopped in the other order.
+/// <para>
+/// Where the journal is in etcd it is one of several managers: the API listens at once, and 1 and 2 are done whenever this one begins to
+/// lead. While another one leads it sends all callers there; while nobody does it answers what it has read.
+/// </para>
 /// </summary>
 public sealed class MmsDaemon : IAsyncDisposable
 {
     private readonly MmsConfig _config;
-    private readonly IJournal _journal;
     private readonly PartyClients _clients;
-    private readonly ManagerService _service;
     private readonly IPlanView _view;
     private readonly string _incarnation = Guid.NewGuid().ToString("N")[..12];
     private readonly long _startedAt = Now;
+    private readonly TaskCompletionSource<string> _foundOld = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly Seat? _only;
+    private readonly EtcdSeat? _several;
     private ApiServer? _api;
 
-    private MmsDaemon(MmsConfig config, IJournal journal, PartyClients clients, ManagerService service)
+    // Exactly one of the two.
+    private MmsDaemon(MmsConfig config, PartyClients clients, Seat? only, EtcdSeat? several)
     {
-        (_config, _journal, _clients, _service) = (config, journal, clients, service);
+        (_config, _clients, _only, _several) = (config, clients, only, several);
         _view = new HttpPlanView(clients);
-        service.Changed += Tell;
-        _ = TellOldAsync();
+        if (only is not null)
+        {
+            Begin(only);
+            return;
+        }
+
+        several!.Won += seat =>
+        {
+            Begin(seat);
+            TellRole("leads", $"term {seat.Term!.Revision}, {seat.Journal.Length} records");
+        };
+        several.Gone += why => TellRole("standby", why);
     }
+
+    /// <summary>Of several managers: this one begins or ceases to lead, in words.</summary>
+    public event Action<string>? RoleChanged;
 
     /// <summary>Its API; null where its configuration gives it none.</summary>
     public ApiServer? Api => _api;
@@ -41,10 +61,10 @@ public sealed class MmsDaemon : IAsyncDisposable
 
     /// <summary>Ends with a sentence for people when the journal is found to be an old copy: nothing moves until it was
     /// recovered.</summary>
-    public Task<string> FoundOld => _service.FoundOld;
+    public Task<string> FoundOld => _foundOld.Task;
 
     /// <summary>Ends when the manager can go on no more, with the reason.</summary>
-    public Task Ended => _service.Ended;
+    public Task Ended => _several?.Ended ?? _only!.Service.Ended;
 
     private static long Now => Stopwatch.GetTimestamp() * (1_000_000_000 / Stopwatch.Frequency);
 
@@ -54,14 +74,23 @@ public sealed class MmsDaemon : IAsyncDisposable
     public static async Task<MmsDaemon> StartAsync(MmsConfig config, CancellationToken cancel = default)
     {
         ArgumentNullException.ThrowIfNull(config);
-        IJournal journal = await SqliteJournal.OpenAsync(config.Journal, create: true, cancel);
-        PartyClients? clients = null;
-        ManagerService? service = null;
+        var clients = new PartyClients(config);
+        var parties = new HttpParties(clients);
+        IJournal? journal = null;
+        MmsDaemon? daemon = null;
         try
         {
-            clients = new PartyClients(config);
-            service = await ManagerService.StartAsync(journal, new HttpParties(clients), cancel);
-            var daemon = new MmsDaemon(config, journal, clients, service);
+            if (config.Etcd is not null)
+            {
+                daemon = new MmsDaemon(config, clients, null, new EtcdSeat(config, parties));
+            }
+            else
+            {
+                journal = await SqliteJournal.OpenAsync(config.Journal, create: true, cancel);
+                ManagerService service = await ManagerService.StartAsync(journal, parties, cancel);
+                daemon = new MmsDaemon(config, clients, new Seat(journal, service, null), null);
+            }
+
             daemon._api = await ApiServer.StartAsync(new ApiServerOptions(
                 "SdnEdge migration manager", "Moves groups of servers between sites: all or none.", config.Api, ApiJson.Options,
                 [ApiJson.Options.GetTypeInfo(typeof(MigrationCall)), ApiJson.Options.GetTypeInfo(typeof(AbortCall)),
@@ -72,25 +101,36 @@ public sealed class MmsDaemon : IAsyncDisposable
         }
         catch
         {
-            if (service is not null) await service.DisposeAsync();
-            clients?.Dispose();
-            await journal.DisposeAsync();
+            if (daemon is not null) await daemon.DisposeAsync();
+            else if (journal is not null) await journal.DisposeAsync();
+            clients.Dispose();
             throw;
         }
     }
 
+    /// <summary>Has one of several managers try to lead; what <see cref="RoleChanged"/> tells begins here. Without an effect where there is
+    /// only one.</summary>
+    public void Campaign() => _several?.Start();
+
     /// <summary>The manager.</summary>
-    public MmsNodeInfo Node() => new(
-        _config.Name, typeof(MmsDaemon).Assembly.GetName().Version?.ToString(3) ?? "", _incarnation, _startedAt, _service.Fault is null,
-            _service.Fault);
+    public MmsNodeInfo Node()
+    {
+        Seat? seat = Current;
+        string? fault = seat is null ? WhyNone() : seat.Service.Fault;
+        var node = new MmsNodeInfo(
+            _config.Name, typeof(MmsDaemon).Assembly.GetName().Version?.ToString(3) ?? "", _incarnation, _startedAt, fault is null, fault);
+        if (_several is null) return node;
+        return seat is { Term: { } term } ? node with { Role = "leader", Leader = _config.Name, Term = term.Revision }
+            : node with { Role = "standby", Leader = _several.View.Leader?.Name, LeaderApi = _several.View.Leader?.Api };
+    }
 
     /// <summary>Groups, by the journal.</summary>
-    public IReadOnlyList<GroupInfo> Groups() => [.. _config.Groups.Select(g => StatusOf.Group(g, _service.State))];
+    public IReadOnlyList<GroupInfo> Groups() => [.. _config.Groups.Select(g => StatusOf.Group(g, Known))];
 
     /// <summary>All migrations, oldest first. Those that ended a while ago are without their moves.</summary>
     public IReadOnlyList<MigrationStatus> Migrations()
     {
-        ManagerState state = _service.State;
+        ManagerState state = Known;
         IEnumerable<MigrationStatus> all = state.Ended.Values.Select(StatusOf.Migration).Concat(state.Migrations.Values.Select(Status));
         return [.. all.OrderBy(m => m.Id.Length).ThenBy(m => m.Id, StringComparer.Ordinal)];
     }
@@ -99,9 +139,16 @@ public sealed class MmsDaemon : IAsyncDisposable
     /// <exception cref="ProblemException">There is none of that id, or the journal cannot be read.</exception>
     public async Task<MigrationStatus> MigrationAsync(string id, CancellationToken cancel = default)
     {
+        if (Current is not { } seat)
+        {
+            ManagerState known = Known;
+            if (known.Migrations.GetValueOrDefault(id) is { } whole) return Status(whole);
+            return known.Ended.GetValueOrDefault(id) is { } ended ? StatusOf.Migration(ended) : throw Unknown(id);
+        }
+
         try
         {
-            return await _service.FindAsync(id, cancel) is { } migration ? Status(migration) : throw Unknown(id);
+            return await seat.Service.FindAsync(id, cancel) is { } migration ? Status(migration) : throw Unknown(id);
         }
         catch (JournalUnavailableException e)
         {
@@ -113,7 +160,7 @@ public sealed class MmsDaemon : IAsyncDisposable
     public async Task<PlanInfo> PlanAsync(MigrationCall call, CancellationToken cancel)
     {
         CheckCall(call);
-        return (await Planner.PlanAsync(_config, _view, _service.State, call, cancel)).Info;
+        return (await Planner.PlanAsync(_config, _view, Lead.State, call, cancel)).Info;
     }
 
     /// <summary>Starts a migration; returns when it is on record.</summary>
@@ -125,10 +172,10 @@ public sealed class MmsDaemon : IAsyncDisposable
         if (Again(idempotencyKey) is { } again) return await MigrationAsync(again, cancel);
         while (true)
         {
-            PlanResult plan = await Planner.PlanAsync(_config, _view, _service.State, call, cancel);
+            PlanResult plan = await Planner.PlanAsync(_config, _view, Lead.State, call, cancel);
             if (plan.Request is null || plan.Moves.Count == 0) throw new ProblemException(Obstacles(call, plan.Info.Obstacles));
             string id = plan.Moves[0].Migration;
-            ManagerState? after = await _service.PostAsync(state =>
+            ManagerState? after = await PostAsync(state =>
             {
                 // What the plan rests on must still be so when it becomes a record.
                 if (state.RunningOf(call.Group) is { } running)
@@ -152,7 +199,7 @@ public sealed class MmsDaemon : IAsyncDisposable
             : parties.Count == 0 ? $"aborted by {by}" : $"{by} gave up {string.Join(", ", parties)}";
         try
         {
-            ManagerState? after = await _service.PostAsync(state =>
+            ManagerState? after = await PostAsync(state =>
             {
                 string? why = WhyNot(state, id, parties);
                 if (why is not null)
@@ -177,7 +224,7 @@ public sealed class MmsDaemon : IAsyncDisposable
         CheckJournal();
         if (Find(id).Outcome != MigrationOutcome.Moved)
             throw new ProblemException(Problems.WrongState($"migration {id} has not moved its group; only one that has can be committed"));
-        return await StatusAsync(id, await _service.PostAsync(_ => new CommitRequested(id, by), by));
+        return await StatusAsync(id, await PostAsync(_ => new CommitRequested(id, by), by));
     }
 
     /// <summary>Moves the group of a migration back to where it was.</summary>
@@ -202,16 +249,16 @@ public sealed class MmsDaemon : IAsyncDisposable
     /// <exception cref="ProblemException">A migration runs, or who owns what is not known: nothing was recovered.</exception>
     public async Task<IReadOnlyList<GroupInfo>> RecoverAsync(RecoverCall? call, string by, CancellationToken cancel)
     {
-        if (_service.JournalFault is { } fault) throw new ProblemException(Problems.Unavailable(fault));
-        ManagerState asked = _service.State;
-        if (_service.OldJournal is null && asked.Migrations.Values.FirstOrDefault(m => m.Outcome is null) is { } running)
+        if (Lead.JournalFault is { } fault) throw new ProblemException(Problems.Unavailable(fault));
+        ManagerState asked = Lead.State;
+        if (Lead.OldJournal is null && asked.Migrations.Values.FirstOrDefault(m => m.Outcome is null) is { } running)
         {
             throw new ProblemException(Problems.WrongState(
                 $"migration {running.Id} runs; recover is for a journal that has none that runs, or was found to be an old copy"));
         }
 
         Recovered found = await Recovery.AskAsync(_config, _view, asked, by, call?.Settle ?? new Dictionary<string, string>(), cancel);
-        ManagerState? after = await _service.PostAsync(state =>
+        ManagerState? after = await PostAsync(state =>
         {
             // What began or moved while the parties were asked is not in what they said.
             bool same = ReferenceEquals(state.Groups, asked.Groups) && state.NextMigration == asked.NextMigration;
@@ -225,7 +272,7 @@ public sealed class MmsDaemon : IAsyncDisposable
     /// <summary>Volumes of which something is on record, by name.</summary>
     public IReadOnlyList<VolumeMarkInfo> Volumes() =>
     [
-        .. _service.State.Volumes.Select(v => StatusOf.Volume(v.Key, v.Value)).OrderBy(v => v.Name, StringComparer.Ordinal)
+        .. Known.Volumes.Select(v => StatusOf.Volume(v.Key, v.Value)).OrderBy(v => v.Name, StringComparer.Ordinal)
             .ThenBy(v => v.Volume),
     ];
 
@@ -244,19 +291,20 @@ public sealed class MmsDaemon : IAsyncDisposable
             errors.Add(new ProblemError("/staleFrom", "0 is no sequence; send the first that may be missing, from 1"));
         if (report.Name is { Length: > 64 }) errors.Add(new ProblemError("/name", "is longer than 64 characters"));
         if (errors.Count > 0) throw new ProblemException(Problems.BadRequest("the report is not made rightly", errors));
-        if (_service.JournalFault is { } fault) throw new ProblemException(Problems.Unavailable(fault));
+        if (Lead.JournalFault is { } fault) throw new ProblemException(Problems.Unavailable(fault));
         var input = new StaleReported(volume, report.Epoch, report.Generation, report.StaleFrom, by, report.Name);
 
         // What changes nothing is on record already: each report before it was synced before the next was looked at.
-        await _service.PostAsync(state => VolumeMarks.WhyNot(state, input) is { } why
+        await PostAsync(state => VolumeMarks.WhyNot(state, input) is { } why
             ? throw new ProblemException(Problems.StaleEpoch($"volume {report.Name ?? id}: {why}")) : input, by);
-        return StatusOf.Volume(volume, _service.State.Volumes[volume]);
+        return StatusOf.Volume(volume, Lead.State.Volumes[volume]);
     }
 
     /// <summary>Metrics.</summary>
     public IReadOnlyList<MetricFamily> Metrics()
     {
-        ManagerState state = _service.State;
+        Seat? seat = Current;
+        ManagerState state = seat?.Service.State ?? _several!.Followed;
         return
         [
             new("sdnedge_mms_migrations", "Migrations by state.", MetricKind.Gauge,
@@ -266,13 +314,16 @@ public sealed class MmsDaemon : IAsyncDisposable
                     state.Migrations.Values.Count(m => m.Outcome == o) + state.Ended.Values.Count(e => e.Outcome == o),
                     ("state", Words.Of(o)))),
             ]),
-            new("sdnedge_mms_journal_records", "Records in the journal.", MetricKind.Gauge, [new(_journal.Length)]),
+            new("sdnedge_mms_journal_records", "Records in the journal.", MetricKind.Gauge,
+                [new(seat?.Journal.Length ?? _several!.Position)]),
             new("sdnedge_mms_journal_up", "1 while the journal takes records.", MetricKind.Gauge,
-                [new(_service.JournalFault is null ? 1 : 0)]),
+                [new(seat is { Service.JournalFault: null } ? 1 : 0)]),
+            new("sdnedge_mms_leader", "1 while this manager leads; always, where it is the only one.", MetricKind.Gauge,
+                [new(seat is null ? 0 : 1)]),
             new("sdnedge_mms_stale_volumes", "Volumes whose replica is stale, on record: acknowledged writes are at one site alone.",
                 MetricKind.Gauge, [new(state.Volumes.Values.Count(v => v.StaleFrom is not null))]),
             new("sdnedge_mms_journal_old", "1 while the journal is known to be an old copy: nothing moves.", MetricKind.Gauge,
-                [new(_service.OldJournal is null ? 0 : 1)]),
+                [new(seat?.Service.OldJournal is null ? 0 : 1)]),
         ];
     }
 
@@ -280,14 +331,68 @@ public sealed class MmsDaemon : IAsyncDisposable
     public async ValueTask DisposeAsync()
     {
         if (_api is not null) await _api.DisposeAsync();
-        await _service.DisposeAsync();
+        if (_several is not null) await _several.DisposeAsync();
+        if (_only is not null) await _only.Service.DisposeAsync();
         _clients.Dispose();
-        await _journal.DisposeAsync();
+        if (_only is not null) await _only.Journal.DisposeAsync();
     }
 
-    private MigrationStatus Status(MigrationState migration) => StatusOf.Migration(
-        migration, _service.WaitingOf(migration.Id), _service.VolumesOf(migration.Id),
-        w => Remedies.Of(_service.State, migration, w, _view.Now));
+    /// <summary>Cancelled when this manager leads no more.</summary>
+    /// <exception cref="ProblemException">Another one leads.</exception>
+    internal CancellationToken Leading => Current is { } seat ? seat.Term?.Lost ?? CancellationToken.None
+        : _several!.View.Leader is null ? CancellationToken.None : throw new ProblemException(Problems.Standby(WhyNone()));
+
+    private Seat? Current => _only ?? _several!.Current;
+
+    // The loop of the manager that leads: this one.
+    private ManagerService Lead => Current?.Service ?? throw new ProblemException(Problems.Standby(WhyNone()));
+
+    // What can be read. While another manager leads its word is the newer one.
+    private ManagerState Known => Current?.Service.State
+        ?? (_several!.View.Leader is null ? _several.Followed : throw new ProblemException(Problems.Standby(WhyNone())));
+
+    private string WhyNone()
+    {
+        ElectionView view = _several!.View;
+        if (view.Fault is { } fault) return $"nothing moves: no manager is known to lead: {fault}";
+        return view.Leader is { } leader
+            ? $"{_config.Name} stands by; {leader.Name} leads{(leader.Api is { } api ? $": ask {api}" : "")}"
+            : "nothing moves: no manager leads; in a moment one will";
+    }
+
+    private void Begin(Seat seat)
+    {
+        seat.Service.Changed += Tell;
+        _ = TellOldAsync(seat.Service);
+    }
+
+    private void TellRole(string what, string why)
+    {
+        Events.Add(Now, "manager", _config.Name, what, why);
+        RoleChanged?.Invoke($"{what}: {why}");
+    }
+
+    private async Task<ManagerState?> PostAsync(Func<ManagerState, ManagerInput?> decide, string actor)
+    {
+        try
+        {
+            return await Lead.PostAsync(decide, actor);
+        }
+        catch (ObjectDisposedException) when (_several is not null)
+        {
+            throw new ProblemException(Problems.Unavailable($"{_config.Name} leads no more, and whether this is on record is not known; ask "
+                + "the manager that leads"));
+        }
+    }
+
+    private MigrationStatus Status(MigrationState migration)
+    {
+        ManagerService? service = Current?.Service;
+        return StatusOf.Migration(
+            migration, service?.WaitingOf(migration.Id) ?? [],
+            service?.VolumesOf(migration.Id) ?? new Dictionary<string, IReadOnlyList<ServerVolumeInfo>>(),
+            w => Remedies.Of(service?.State ?? ManagerState.Empty, migration, w, _view.Now));
+    }
 
     // As a step has left it; one that is a row is read from the journal.
     private Task<MigrationStatus> StatusAsync(string id, ManagerState? after)
@@ -296,7 +401,7 @@ public sealed class MmsDaemon : IAsyncDisposable
     // What is in memory of every migration, whole or a row.
     private (MigrationRequest Request, string From, MigrationOutcome? Outcome, bool Committed) Find(string id)
     {
-        ManagerState state = _service.State;
+        ManagerState state = Lead.State;
         if (state.Migrations.GetValueOrDefault(id) is { } m) return (m.Request, m.Moves[0].Plan.From, m.Outcome, m.Committed);
         return state.Ended.GetValueOrDefault(id) is { } e ? (e.Request, e.From, e.Outcome, e.Committed) : throw Unknown(id);
     }
@@ -315,14 +420,14 @@ public sealed class MmsDaemon : IAsyncDisposable
     private string? Again(string? idempotencyKey)
     {
         if (idempotencyKey is null) return null;
-        ManagerState state = _service.State;
+        ManagerState state = Lead.State;
         return state.Migrations.Values.FirstOrDefault(m => m.IdempotencyKey == idempotencyKey)?.Id
             ?? state.Ended.Values.FirstOrDefault(e => e.IdempotencyKey == idempotencyKey)?.Id;
     }
 
     private void CheckJournal()
     {
-        if (_service.Fault is { } fault) throw new ProblemException(Problems.Unavailable(fault));
+        if (Lead.Fault is { } fault) throw new ProblemException(Problems.Unavailable(fault));
     }
 
     private static void CheckCall(MigrationCall call)
@@ -353,7 +458,12 @@ public sealed class MmsDaemon : IAsyncDisposable
         $"{call.Group} cannot be moved to {call.To}: {obstacles.Count} obstacle{(obstacles.Count == 1 ? "" : "s")}; nothing was changed",
         [.. obstacles.Select(o => new ProblemError(o.Where, $"{o.Reason}: {o.Detail}"))]);
 
-    private async Task TellOldAsync() => Events.Add(Now, "journal", _config.Journal, "old", await _service.FoundOld);
+    private async Task TellOldAsync(ManagerService service)
+    {
+        string old = await service.FoundOld;
+        Events.Add(Now, "journal", _config.Journal, "old", old);
+        _foundOld.TrySetResult(old);
+    }
 
     private static IEnumerable<string> Settled(ManagerState before, ManagerState after)
         => after.Migrations.Keys.Where(id => !before.Migrations.ContainsKey(id));

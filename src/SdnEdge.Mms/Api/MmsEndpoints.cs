@@ -53,7 +53,7 @@ internal static class MmsEndpoints
             .Says("Rebuilds owners and epochs from what PEs and hosts say, after the journal was lost or an old copy was put back. What is "
                 + "in doubt is settled where the body says, by a migration of its own").WithTags("admin")
             .Needs(ApiRole.Admin).Fails(409, 503).WithName("recover");
-        v1.MapEvents(mms.Events, "this manager", stopping);
+        v1.MapEvents(mms.Events, "this manager", stopping, () => mms.Leading);
         app.MapGet("/metrics",
             () => Results.Text(PrometheusText.Write([.. mms.Metrics(), .. checks.Metrics(), .. ProcessMetrics.Collect()]),
                 PrometheusText.ContentType))

@@ -13,8 +13,12 @@ public sealed record MmsConfig
     /// <summary>Name of the manager.</summary>
     public required string Name { get; init; }
 
-    /// <summary>Absolute path of the journal. Default: <c>/var/lib/sdnedge/NAME.db</c>.</summary>
+    /// <summary>Absolute path of the journal. Default: <c>/var/lib/sdnedge/NAME.db</c>. With <see cref="Etcd"/> what it is called:
+    /// <c>etcd PREFIX</c>.</summary>
     public required string Journal { get; init; }
+
+    /// <summary>The etcd that has the journal, for several managers of which one leads; null: the journal is a file.</summary>
+    public EtcdConfig? Etcd { get; init; }
 
     /// <summary>Where the manager's own API listens, and who may do what there.</summary>
     public ApiConfig Api { get; init; } = new();
@@ -39,6 +43,18 @@ public sealed record MmsConfig
 
     /// <summary>The group of that name, or null.</summary>
     public GroupConfig? Group(string name) => Groups.FirstOrDefault(g => g.Name == name);
+}
+
+/// <summary>The journal of several managers.</summary>
+/// <param name="Endpoints">The members' client addresses, <c>https://HOST:PORT/</c>, or http where it is named insecure or on this
+/// machine.</param>
+/// <param name="Prefix">What all keys begin with: the same for all managers of one journal. Begins with a slash.</param>
+/// <param name="LeaseSeconds">How long a manager that is silent leads on, 1 to 60 seconds. etcd grants at least one and a half of its
+/// election time-outs.</param>
+public sealed record EtcdConfig(IReadOnlyList<string> Endpoints, string Prefix = "/sdnedge/mms", int LeaseSeconds = 2)
+{
+    /// <summary>True when a member is reached by mutual TLS, with <see cref="MmsConfig.Identity"/>.</summary>
+    public bool IsHttps => Endpoints.Any(e => e.StartsWith("https:", StringComparison.OrdinalIgnoreCase));
 }
 
 /// <summary>The manager's certificate towards PEs and hosts. Full paths: relative ones in the file are relative to its folder.</summary>

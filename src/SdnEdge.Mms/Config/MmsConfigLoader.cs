@@ -36,12 +36,15 @@ public static class MmsConfigLoader
         string name = root.Name("name", "mms");
         Defined<DaemonConfig> pes = ReadDaemons(root, "pes", "PE", "pe-a"), hosts = ReadDaemons(root, "hosts", "host", "host-a");
         Defined<SiteConfig> sites = ReadSites(root, hosts);
+        EtcdConfig? etcd = root.Node["journal"] is YamlMap ? EtcdConfigReader.Read(root.Map("journal")!) : null;
+        string? https = pes.All.Concat(hosts.All).FirstOrDefault(d => d.IsHttps)?.Name ?? (etcd is { IsHttps: true } ? "etcd" : null);
         var config = new MmsConfig
         {
             Name = name,
-            Journal = ReadJournal(root, name.Length > 0 ? name : "mms"),
+            Journal = etcd is null ? ReadJournal(root, name.Length > 0 ? name : "mms") : $"etcd {etcd.Prefix}",
+            Etcd = etcd,
             Api = ApiConfigReader.Read(root),
-            Identity = ReadIdentity(root, folder, pes.All.Concat(hosts.All).FirstOrDefault(d => d.IsHttps)),
+            Identity = ReadIdentity(root, folder, https),
             Limits = ReadLimits(root),
             Pes = pes.All,
             Hosts = hosts.All,
@@ -60,14 +63,14 @@ public static class MmsConfigLoader
         return text;
     }
 
-    private static IdentityConfig? ReadIdentity(MapReader root, string folder, DaemonConfig? https)
+    private static IdentityConfig? ReadIdentity(MapReader root, string folder, string? https)
     {
         if (root.Map("identity") is not { } identity)
         {
             if (https is not null && !root.Has("identity"))
             {
                 root.Errors.Add(root.Node, "identity",
-                    $"is missing: '{https.Name}' is reached by https, which needs the manager's certificate; "
+                    $"is missing: '{https}' is reached by https, which needs the manager's certificate; "
                     + "write identity: { certificate: mms.crt, key: mms.key, authority: ca.crt }");
             }
 

@@ -90,13 +90,20 @@ public sealed class ManagerService : IAsyncDisposable
 
     /// <summary>The same, by another wall clock: windows open and close by it.</summary>
     /// <exception cref="JournalUnavailableException">It cannot be read.</exception>
-    public static async Task<ManagerService> StartAsync(
+    public static Task<ManagerService> StartAsync(
         IJournal journal, IParties parties, TimeProvider time, CancellationToken cancel = default)
+        => StartAsync(journal, parties, time, known: null, cancel);
+
+    /// <summary>The same, where the state at a position of the journal is known: it is folded from there on.</summary>
+    /// <exception cref="JournalUnavailableException">It cannot be read.</exception>
+    internal static async Task<ManagerService> StartAsync(
+        IJournal journal, IParties parties, TimeProvider time, (ManagerState State, long Position)? known, CancellationToken cancel)
     {
         ArgumentNullException.ThrowIfNull(journal);
 
         // R8: appends expect the position up to which the records were read, not the length that the journal has by now.
-        (ManagerState state, long position) = await JournalCodec.FoldAsync(journal, 1000, _ => false, cancel);
+        (ManagerState state, long position) = await JournalCodec.FoldAsync(
+            journal, known ?? (ManagerState.Empty, 0), 1000, _ => false, cancel);
         var manager = new ManagerService(journal, parties, time, state, position);
         string[] open = [.. state.Migrations.Values.Where(m => m.Outcome is null).Select(m => m.Id)];
         foreach (string id in open) manager.Hold(id, WaitReason.InProgress, "its parties are asked whether they know of anything later");

@@ -46,13 +46,23 @@ public static class JournalCodec
     /// <param name="until">Ends it at the first state of which this is true.</param>
     /// <param name="cancel">Ends it early.</param>
     /// <exception cref="JournalUnavailableException">A record cannot be read.</exception>
-    public static async Task<(ManagerState State, long Position)> FoldAsync(
+    public static Task<(ManagerState State, long Position)> FoldAsync(
         IJournal journal, int batch, Predicate<ManagerState> until, CancellationToken cancel)
+        => FoldAsync(journal, (ManagerState.Empty, 0), batch, until, cancel);
+
+    /// <summary>The same, from a state on that the records up to a position have led to.</summary>
+    /// <param name="journal">The journal.</param>
+    /// <param name="known">That state, and that position.</param>
+    /// <param name="batch">How many records are read at a time.</param>
+    /// <param name="until">Ends it at the first state of which this is true.</param>
+    /// <param name="cancel">Ends it early.</param>
+    /// <exception cref="JournalUnavailableException">A record cannot be read.</exception>
+    public static async Task<(ManagerState State, long Position)> FoldAsync(
+        IJournal journal, (ManagerState State, long Position) known, int batch, Predicate<ManagerState> until, CancellationToken cancel)
     {
         ArgumentNullException.ThrowIfNull(journal);
         ArgumentNullException.ThrowIfNull(until);
-        ManagerState state = ManagerState.Empty;
-        long position = 0;
+        (ManagerState state, long position) = known;
         while (true)
         {
             IReadOnlyList<JournalRecord> records = await journal.ReadAsync(position, batch, cancel);
