@@ -72,7 +72,7 @@ install_packages() {
   trap - EXIT
   # What a package enables for the next boot is taken back: the user did not ask for a routing daemon on the machine.
   if [ -d /run/systemd/system ]; then
-    for unit in frr bird gobgpd exabgp openbgpd openvswitch-switch prometheus; do
+    for unit in frr bird gobgpd exabgp openbgpd openvswitch-switch prometheus etcd etcd2; do
       case " ${missing[*]} " in *" $unit "*|*" ${unit}2 "*) systemctl disable --quiet "$unit" 2>/dev/null || true ;; esac
     done
   fi
@@ -83,7 +83,7 @@ LAB_PACKAGES=(iproute2 iputils-ping libpcap0.8 procps)
 MODEL_PACKAGES=(spin gcc libc6-dev)
 GUEST_PACKAGES=(gcc libc6-dev qemu-system-x86 busybox-static cpio)   # the last two and the compiler make the guest
 TEST_PACKAGES=("${LAB_PACKAGES[@]}" tshark tcpdump frr bird2 gobgpd exabgp openbgpd ethtool jq curl openssl socat libvirt-daemon
-  libvirt-daemon-driver-qemu libvirt-clients libnbd-bin python3-libnbd fuse3 nbdkit fio qemu-utils e2fsprogs prometheus bsdutils
+  libvirt-daemon-driver-qemu libvirt-clients libnbd-bin python3-libnbd fuse3 nbdkit fio qemu-utils e2fsprogs prometheus bsdutils etcd-server
   "${GUEST_PACKAGES[@]}")
 BENCH_PACKAGES=("${LAB_PACKAGES[@]}" "${BUILD_PACKAGES[@]}" openvswitch-switch ethtool util-linux frr bird2 gobgpd
   nbdkit fio qemu-utils libnbd-bin)
@@ -326,7 +326,7 @@ command="${1:-}"
 case "$command" in
   build)  publish ;;
   demo)   need_sdk; need_root demo; install_packages "${LAB_PACKAGES[@]}"
-          case "$*" in *provider-frr*|*ce-switchover*) install_packages frr bird2 ;; esac
+          case "$*" in *provider-frr*|*ce-switchover*) install_packages frr bird2 ;; *managers*) install_packages etcd-server ;; esac
           if moves_guest "$@"; then install_packages "${GUEST_PACKAGES[@]}"; make_guest; fi
           case " $* " in *" --compare "*) install_packages socat ;; esac
           publish "$UNJUDGED"; exec artifacts/sdnedge demo "$@" ;;
@@ -340,6 +340,7 @@ case "$command" in
             SDNEDGE_UPDATE_PEERS=1 dotnet test "$project" -c Release --no-build --nologo --filter FullyQualifiedName~MatrixTests
           done ;;
   bench)  need_sdk; need_root bench; install_packages "${BENCH_PACKAGES[@]}"; compile bench/SdnEdge.Benchmarks "$UNJUDGED"; publish "$UNJUDGED"
+          case "$*" in *--managers*) install_packages etcd-server ;; esac
           if [ "${1:-}" = guests ]; then install_packages "${GUEST_PACKAGES[@]}"; make_guest; fi
           exec bench/SdnEdge.Benchmarks/bin/Release/net10.0/SdnEdge.Benchmarks "$@" ;;
   format) need_sdk; exec dotnet format SdnEdge.sln "$@" ;;

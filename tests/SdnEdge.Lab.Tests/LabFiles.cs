@@ -4,6 +4,9 @@ namespace SdnEdge.Lab.Tests;
 internal static class LabFiles
 {
     /// <summary>The Figure 1 lab.</summary>
+    /// <summary>The Figure 1 lab with three managers.</summary>
+    public static string Managers { get; } = Path.Combine(Root(), "topologies", "figure1-managers.clab.yml");
+
     public static string Figure1 { get; } = Path.Combine(Root(), "topologies", "figure1.clab.yml");
 
     /// <summary>Figure 1 in a provider network of FRR and BIRD.</summary>

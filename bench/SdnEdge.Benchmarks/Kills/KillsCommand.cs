@@ -17,26 +17,29 @@ internal static class KillsCommand
 
     public static int Run(string[] args)
     {
+        bool several = args.Contains("--managers");
+        args = [.. args.Where(a => a != "--managers")];
         Party[] parties = [.. Enum.GetValues<Party>().Where(p => args.Length == 0 || Is(args[0], p))];
         Fault[] faults = [.. Enum.GetValues<Fault>().Where(f => args.Length < 2 || Is(args[1], f))];
-        KillCase[] cases = [.. parties.SelectMany(Matrix).Where(c => faults.Contains(c.Fault))];
-        if (cases.Length > 0 && args.Length <= 2) return RunAsync(cases).GetAwaiter().GetResult();
+        KillCase[] cases = [.. parties.SelectMany(p => Matrix(p, several)).Where(c => faults.Contains(c.Fault))];
+        if (cases.Length > 0 && args.Length <= 2) return RunAsync(cases, several ? LabFiles.Managers : LabFiles.Figure1).GetAwaiter().GetResult();
         if (parties.Length == 1 && faults.Length == 1 && args.Length == 2)
         {
             Console.Error.WriteLine($"bench kills: there are no cases of {parties[0]} {faults[0]}; there are those of "
-                + string.Join(", ", Enum.GetValues<Party>().SelectMany(Matrix).Select(c => $"{c.Party} {c.Fault}").Distinct()));
+                + string.Join(", ", Enum.GetValues<Party>().SelectMany(p => Matrix(p, several)).Select(c => $"{c.Party} {c.Fault}").Distinct()));
             return 2;
         }
 
-        Console.Error.WriteLine($"usage: bench kills [PARTY [FAULT]]\n  PARTY: {string.Join(", ", Enum.GetNames<Party>())}\n  " +
-            $"FAULT: {string.Join(", ", Enum.GetNames<Fault>())}\n  without them, all");
+        Console.Error.WriteLine($"usage: bench kills [PARTY [FAULT]] [--managers]\n  PARTY: {string.Join(", ", Enum.GetNames<Party>())}\n  " +
+            $"FAULT: {string.Join(", ", Enum.GetNames<Fault>())}\n  without them, all\n  "
+            + "--managers: three managers with one journal in etcd");
         return 2;
 
         static bool Is<T>(string word, T value) where T : struct, Enum
             => string.Equals(word, value.ToString(), StringComparison.OrdinalIgnoreCase);
     }
 
-    private static IEnumerable<KillCase> Matrix(Party party)
+    private static IEnumerable<KillCase> Matrix(Party party, bool several)
     {
         int[] delays = party == Party.Manager ? s_delays : [0];
         foreach (int delay in delays)
@@ -48,12 +51,23 @@ internal static class KillsCommand
             }
         }
 
-        if (party == Party.Manager) yield break;
+        if (party == Party.Manager)
+        {
+            if (!several) yield break;
+            foreach (Fault fault in (Fault[])[Fault.Freeze, Fault.CutOff])
+            {
+                foreach (string stage in KillCase.Forward) yield return new KillCase(party, stage, Fault: fault);
+                foreach (string stage in KillCase.Undo) yield return new KillCase(party, stage, "stop", fault);
+            }
+
+            yield break;
+        }
+
         foreach (string stage in KillCase.Forward) yield return new KillCase(party, stage, Fault: Fault.CutOff);
         foreach (string stage in KillCase.Undo) yield return new KillCase(party, stage, "stop", Fault.CutOff);
     }
 
-    private static async Task<int> RunAsync(KillCase[] cases)
+    private static async Task<int> RunAsync(KillCase[] cases, string topology)
     {
         Console.WriteLine($"{cases.Length} cases");
         Console.WriteLine(
@@ -64,7 +78,7 @@ internal static class KillsCommand
         {
             foreach (KillCase what in cases)
             {
-                rig ??= await KillRig.StartAsync(LabFiles.Figure1, [Daemon.Executable()]);
+                rig ??= await KillRig.StartAsync(topology, [Daemon.Executable()]);
                 string verdict = "";
                 try
                 {

@@ -14,6 +14,9 @@ internal static class MmsCommand
 {
     private const int ExitFailed = 1, ExitBadConfig = 2, Damaged = 1, Batch = 1024;
 
+    private const string WhichJournal
+        = "The journal's file, or the manager's configuration (.yaml), whose journal may be in etcd. It may be in use: it is only read.";
+
     public static Command Create()
     {
         var config = new Option<string>("--config", "-c") { Description = "Configuration file (YAML).", HelpName = "FILE" };
@@ -21,7 +24,8 @@ internal static class MmsCommand
         var command = new Command("mms",
             """
             Runs the migration manager in the foreground: it moves groups of servers between sites, all or none. What it knows is in its
-            journal; started again after a crash it goes on where it was.
+            journal; started again after a crash it goes on where it was. Several managers share a journal in etcd: one leads, and when it
+            is gone another one does (docs/managers.md).
 
               sdnedge mms --config mms.yaml --check     what is wrong in the file, all of it at once
               sdnedge mms --config mms.yaml             run it; it says "ready" once it takes migrations
@@ -63,8 +67,7 @@ internal static class MmsCommand
 
     private static Command ReplayJournal()
     {
-        var file = new Argument<string>("journal") { Description = "The journal. It may be in use: it is only read.", HelpName =
-            "JOURNAL" };
+        var file = new Argument<string>("journal") { Description = WhichJournal, HelpName = "JOURNAL" };
         var migration = new Option<string?>("--migration", "-m") { Description = "Only this migration, e.g. m3." };
         var output = new Option<string>("--output", "-o") { Description = "text, or json: one object a line.", DefaultValueFactory = _
             => "text" };
@@ -79,8 +82,8 @@ internal static class MmsCommand
         {
             try
             {
-                await using SqliteJournal journal = await SqliteJournal.OpenReadOnlyAsync(parse.GetValue(file)!, cancel: cancel);
-                return await Replay.RunAsync(journal, Console.Out, parse.GetValue(migration), parse.GetValue(output) == "json", cancel);
+                await using JournalReader reader = await JournalReader.OpenAsync(parse.GetValue(file)!, check: true, cancel);
+                return await Replay.RunAsync(reader.Journal, Console.Out, parse.GetValue(migration), parse.GetValue(output) == "json", cancel);
             }
             catch (JournalUnavailableException e)
             {
@@ -154,7 +157,7 @@ internal static class MmsCommand
 
     private static Command Journal()
     {
-        var file = new Argument<string>("file") { Description = "The journal. It may be in use: it is only read.", HelpName = "FILE" };
+        var file = new Argument<string>("file") { Description = WhichJournal, HelpName = "FILE" };
         var output = new Option<string>("--output", "-o") { Description = "text or json.", DefaultValueFactory = _ => "text" };
         output.AcceptOnlyFromAmong("text", "json");
         var command = new Command("journal",
@@ -170,7 +173,8 @@ internal static class MmsCommand
             await using Stream stream = Console.OpenStandardOutput();
             try
             {
-                await using SqliteJournal journal = await SqliteJournal.OpenReadOnlyAsync(parse.GetValue(file)!, check: false, cancel);
+                await using JournalReader reader = await JournalReader.OpenAsync(parse.GetValue(file)!, check: false, cancel);
+                IJournal journal = reader.Journal;
                 JournalUnavailableException? damage = parse.GetValue(output) == "json"
                     ? await WriteJsonAsync(stream, journal, cancel)
                     : await WriteTextAsync(stream, journal, cancel);
@@ -187,7 +191,7 @@ internal static class MmsCommand
         return command;
     }
 
-    private static async Task<JournalUnavailableException?> WriteTextAsync(Stream stream, SqliteJournal journal, CancellationToken cancel)
+    private static async Task<JournalUnavailableException?> WriteTextAsync(Stream stream, IJournal journal, CancellationToken cancel)
     {
         await using var text = new StreamWriter(stream, new UTF8Encoding(false), leaveOpen: true);
         return await EachAsync(journal, async records =>
@@ -197,7 +201,7 @@ internal static class MmsCommand
         }, cancel);
     }
 
-    private static async Task<JournalUnavailableException?> WriteJsonAsync(Stream stream, SqliteJournal journal, CancellationToken cancel)
+    private static async Task<JournalUnavailableException?> WriteJsonAsync(Stream stream, IJournal journal, CancellationToken cancel)
     {
         await using var json = new Utf8JsonWriter(stream, new JsonWriterOptions { Indented = true });
         json.WriteStartObject();
@@ -249,7 +253,7 @@ internal static class MmsCommand
 
     /// <summary>Gives out all records up to the end, or up to the first damaged one, which it returns.</summary>
     private static async Task<JournalUnavailableException?> EachAsync(
-        SqliteJournal journal, Func<IReadOnlyList<JournalRecord>, Task> write, CancellationToken cancel)
+        IJournal journal, Func<IReadOnlyList<JournalRecord>, Task> write, CancellationToken cancel)
     {
         long after = 0;
         int most = Batch;

@@ -24,7 +24,8 @@ public sealed record StoreConfig(
 }
 
 /// <summary>How the manager is reached.</summary>
-/// <param name="Api">Its API: <c>unix:PATH</c>, or <c>https://HOST:PORT/</c>.</param>
+/// <param name="Api">Its API: <c>unix:PATH</c>, or <c>https://HOST:PORT/</c>; of several managers all of them, with commas
+/// between.</param>
 /// <param name="Certificate">For https: this store's certificate, PEM; null = it is reached by its unix socket.</param>
 /// <param name="Key">Its key.</param>
 /// <param name="Authority">The CA of the manager's certificate.</param>

@@ -116,9 +116,8 @@ public static partial class StoreConfigLoader
 
     private static StoreManagerConfig ReadManager(MapReader manager)
     {
-        string? api = manager.Text("api", required: true, "\"https://10.254.0.100:8443/\", or unix:/run/sdnedge/mms.sock");
-        if (api is not null && ApiConfigReader.WhyNotApi(api) is { } why) manager.Error("api", why);
-        bool isHttps = api?.StartsWith("https://", StringComparison.OrdinalIgnoreCase) == true;
+        string? api = ReadManagerApi(manager);
+        bool isHttps = api is not null && IsHttps(api);
         string? certificate = File("certificate", "store-a.crt"), key = File("key", "store-a.key"), authority = File("authority", "ca.crt");
         manager.Finish();
         return new StoreManagerConfig(api ?? "", certificate, key, authority);
@@ -134,6 +133,32 @@ public static partial class StoreConfigLoader
             return path;
         }
     }
+
+    // One address; of several managers, of which one leads, a list of them.
+    private static string? ReadManagerApi(MapReader manager)
+    {
+        const string Example = "\"https://10.254.0.100:8443/\", or unix:/run/sdnedge/mms.sock";
+        if (manager.Node["api"] is not YamlList)
+        {
+            string? api = manager.Text("api", required: true, Example);
+            if (api is not null && ApiConfigReader.WhyNotApi(api) is { } why) manager.Error("api", why);
+            return api;
+        }
+
+        var all = new List<string>();
+        foreach ((YamlText text, string path) in manager.Texts("api"))
+        {
+            if (ApiConfigReader.WhyNotApi(text.Text) is { } why) manager.Errors.Add(text, path, why);
+            else if (all.Count > 0 && IsHttps(text.Text) != IsHttps(all[0]))
+                manager.Errors.Add(text, path, "all managers are reached by https, or all by their unix sockets");
+            else all.Add(text.Text);
+        }
+
+        if (all.Count == 0) manager.Error("api", $"names no manager; write api: [ {Example} ]");
+        return string.Join(',', all);
+    }
+
+    private static bool IsHttps(string api) => api.StartsWith("https://", StringComparison.OrdinalIgnoreCase);
 
     private static ReplicationLinkConfig? ReadReplication(MapReader link)
     {

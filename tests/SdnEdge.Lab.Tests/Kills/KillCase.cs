@@ -22,8 +22,11 @@ internal enum Fault
 {
     /// <summary>SIGKILL; the process is started again when it is dead.</summary>
     Kill,
-    /// <summary>Its device on the management network goes down, and up again when the manager has said that it does not reach it.</summary>
+    /// <summary>Its device on the management network goes down, and up again when the manager has said that it does not reach it; of
+    /// several managers the one that leads, until another one does.</summary>
     CutOff,
+    /// <summary>Of several managers the one that leads stands still (SIGSTOP), and goes on when another one leads.</summary>
+    Freeze,
 }
 
 /// <summary>One migration with one fault.</summary>
@@ -77,7 +80,7 @@ internal sealed record KillCase(
         string after = AfterMs > 0 ? string.Create(CultureInfo.InvariantCulture, $" + {AfterMs} ms") : "";
         string aborted = AbortAt is null ? "" : $", aborted at {AbortAt}";
         string until = Until is null ? "" : $" until {Until}";
-        return $"{(Fault == Fault.Kill ? "kill" : "cut off")} {Party} at {Stage}{after}{until}{aborted}";
+        return $"{(Fault == Fault.CutOff ? "cut off" : $"{Fault}".ToLowerInvariant())} {Party} at {Stage}{after}{until}{aborted}";
     }
 }
 

@@ -59,12 +59,43 @@ internal sealed class KillRig : IAsyncDisposable
         }
     }
 
+    /// <summary>
+    /// Moves the server to its other site while etcd has no majority from a stage on: the members beside the managers that do not lead stand
+    /// still. Nothing moves; when they go on, it does.
+    /// </summary>
+    public async Task<KillResult> WithoutMajorityAsync(string stage)
+    {
+        string from = _legs.Site ?? throw new InvalidOperationException("before the case the server must be live at one site");
+        string to = _legs.Other(from);
+        var what = new KillCase(Party.Manager, stage, Fault: Fault.Freeze);
+        _legs.Begin();
+        string[] known = await _lab.MigrationsAsync();
+        var watch = Stopwatch.StartNew();
+        Task<EventRecord> due = _lab.StageAsync(known, stage, e => what.IsDue(e.Change));
+        string id = await _lab.BeginAsync("vs", to, what.CopyMs, known);
+        EventRecord hit = await due;
+        var wrong = new List<string>();
+        using var pings = new PingStream(Lab, Client, Address);
+        string held = await _lab.WithoutMajorityAsync(async () =>
+        {
+            // The server is where it was, or stands still between two sites; what runs goes on.
+            if (hit.Change is not ("stop" or "activate" or "hand-over")) await _lab.AnswersAsync(Client, Address);
+            return string.Join(" and ", _legs.Site);
+        });
+        MigrationStatus status = await _lab.UntilAsync($"migration {id} to end", c => _lab.Mms.MigrationAsync(id, c), m => m.Ended);
+        double ms = watch.Elapsed.TotalMilliseconds;
+        double answeredMs = await _lab.AnswersAsync(Client, Address);
+        (int Sent, int Lost) lost = await pings.EndAsync();
+        wrong.AddRange(await InspectAsync(what, hit.Change, null, status, from, to));
+        return new KillResult(what, $"held at {held}", hit.Change, null, status.State, ms, _legs.DarkMs, answeredMs, lost, wrong);
+    }
+
     /// <summary>Moves the server to its other site, with a fault on the way, and inspects everything at the end.</summary>
     public async Task<KillResult> RunAsync(KillCase what)
     {
         string from = _legs.Site ?? throw new InvalidOperationException("before the case the server must be live at one site");
         string to = _legs.Other(from);
-        string node = NodeOf(what.Party, from, to);
+        string node = what.Party == Party.Manager ? await _lab.LeaderAsync() : NodeOf(what.Party, from, to);
         _legs.Begin();
         using var pings = new PingStream(Lab, Client, Address);
         string[] known = await _lab.MigrationsAsync();
@@ -95,7 +126,6 @@ internal sealed class KillRig : IAsyncDisposable
 
     private string NodeOf(Party party, string from, string to) => party switch
     {
-        Party.Manager => "mms",
         Party.SourcePe => PeOf(from),
         Party.TargetPe => PeOf(to),
         Party.SourceHost => HostOf(from),
@@ -117,6 +147,7 @@ internal sealed class KillRig : IAsyncDisposable
         });
         if (what.AfterMs > 0) await Task.Delay(what.AfterMs);   // the moment of the kill
         if (what.Fault == Fault.Kill) await _lab.KillAsync(node);
+        else if (what.Party == Party.Manager) await _lab.TakeOverAsync(node, freeze: what.Fault == Fault.Freeze);
         else await _lab.CutOffAsync(node, e.Subject, what.Until);
         return (e.Change, abort is null ? null : await abort);
     }

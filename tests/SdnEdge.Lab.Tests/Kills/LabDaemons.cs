@@ -51,6 +51,10 @@ internal sealed class LabDaemons : IAsyncDisposable
     /// <summary>The manager.</summary>
     public MmsClient Mms { get; }
 
+    /// <summary>The nodes of the managers; of several one leads.</summary>
+    public IReadOnlyList<string> Managers
+        => [.. Lab.Topology.Nodes.Where(n => n.Kind == NodeKind.SdnEdgeMms).Select(n => n.Name)];
+
     /// <summary>All of them.</summary>
     public IEnumerable<ApiClient> All => [.. Pes.Values, .. Hosts.Values, .. Stores.Values, Mms];
 
@@ -87,14 +91,21 @@ internal sealed class LabDaemons : IAsyncDisposable
     private static string CopyUndamped(string topology, string folder, Func<string, string, string, string>? edit)
     {
         string copy = Path.Combine(folder, Path.GetFileName(topology));
-        string name = Path.GetFileName(topology)[..^".clab.yml".Length], files = Path.Combine(folder, name);
         File.Copy(topology, copy);
-        Directory.CreateDirectory(files);
-        foreach (string file in Directory.GetFiles(Path.Combine(Path.GetDirectoryName(topology)!, name)))
+
+        // Its own folder, and those of others of which it uses files.
+        string said = File.ReadAllText(topology);
+        foreach (string from in Directory.GetDirectories(Path.GetDirectoryName(topology)!))
         {
-            string text = File.ReadAllText(file).Replace("\nbgp:\n", "\nbgp:\n  moveDamping: { moves: 0 }\n", StringComparison.Ordinal);
-            if (edit is not null) text = edit(folder, Path.GetFileName(file), text);
-            File.WriteAllText(Path.Combine(files, Path.GetFileName(file)), text);
+            string name = Path.GetFileName(from), files = Path.Combine(folder, name);
+            if (!said.Contains($": {name}/", StringComparison.Ordinal)) continue;
+            Directory.CreateDirectory(files);
+            foreach (string file in Directory.GetFiles(from))
+            {
+                string text = File.ReadAllText(file).Replace("\nbgp:\n", "\nbgp:\n  moveDamping: { moves: 0 }\n", StringComparison.Ordinal);
+                if (edit is not null) text = edit(folder, Path.GetFileName(file), text);
+                File.WriteAllText(Path.Combine(files, Path.GetFileName(file)), text);
+            }
         }
 
         return copy;
@@ -142,7 +153,7 @@ internal sealed class LabDaemons : IAsyncDisposable
         Signals.Send(process, ProcessSignal.Kill);
         await Patience.UntilAsync(() => IsGone(process), () => $"{node} (process {process}) does not end", Patience.Long);
         _restarted.GetValueOrDefault(node)?.Dispose();
-        string command = node == "mms" ? "mms" : Hosts.ContainsKey(node) ? "host" : Stores.ContainsKey(node) ? "store" : "pe";
+        string command = Managers.Contains(node) ? "mms" : Hosts.ContainsKey(node) ? "host" : Stores.ContainsKey(node) ? "store" : "pe";
 
         // As the lab starts it: a session of its own, its output behind what is in its log already.
         string[] argv =
@@ -153,7 +164,8 @@ internal sealed class LabDaemons : IAsyncDisposable
         _restarted[node] = Lab.Start(node, argv, ahead: true);
         await (command switch
         {
-            "mms" => (Task)UntilAsync("the manager to take migrations", c => Mms.NodeAsync(c), n => n.Ready),
+            "mms" => (Task)UntilAsync($"{node} to take migrations or to stand by", c => ManagerAsync(node, c),
+                n => n.Ready || n is { Role: "standby", Leader: not null }),
             "host" => UntilAsync($"{node} to take orders", c => Hosts[node].NodeAsync(c), n => n.Ready),
             "store" => UntilAsync($"{node} to serve its volumes", c => Stores[node].NodeAsync(c), n => n.Ready),
             _ => UntilAsync($"{node} to forward", c => Pes[node].NodeAsync(c), n => n.Ready),
@@ -178,6 +190,76 @@ internal sealed class LabDaemons : IAsyncDisposable
         }
 
         Task LinkAsync(string state) => LabInstance.RunAsync(Lab, node, "ip", "link", "set", "mgmt0", state);
+    }
+
+    /// <summary>The manager that leads.</summary>
+    public async Task<string> LeaderAsync()
+    {
+        if (Managers is [string only]) return only;
+        string? leads = null;
+        await UntilAsync("a manager to lead", async c =>
+        {
+            foreach (string node in Managers)
+            {
+                if (await ManagerAsync(node, c) is { Role: "leader" }) leads = node;
+            }
+
+            return leads;
+        }, _ => leads is not null);
+        return leads!;
+    }
+
+    /// <summary>
+    /// Has a manager that leads stand still, or cuts it and its member of etcd off, until another one leads; then it goes on. Returns when
+    /// it has seen that it leads no more.
+    /// </summary>
+    public async Task TakeOverAsync(string node, bool freeze)
+    {
+        int process = ProcessOf(node);
+        long? term = (await ManagerAsync(node, CancellationToken.None)).Term;
+        if (freeze) Signals.Send(process, ProcessSignal.Stop);
+        else await LabInstance.RunAsync(Lab, node, "ip", "link", "set", "mgmt0", "down");
+        try
+        {
+            string[] others = [.. Managers.Where(m => m != node)];
+            await UntilAsync($"another manager than {node} to lead",
+                async c => await Task.WhenAll(others.Select(o => ManagerAsync(o, c))), all => all.Any(n => n.Role == "leader"));
+        }
+        finally
+        {
+            if (freeze) Signals.Send(process, ProcessSignal.Continue);
+            else await LabInstance.RunAsync(Lab, node, "ip", "link", "set", "mgmt0", "up");
+        }
+
+        // It may lead again, by a later term.
+        await UntilAsync($"{node} to stand by", c => ManagerAsync(node, c), n => n is { Role: "standby", Leader: not null } || n.Term > term);
+    }
+
+    /// <summary>
+    /// Has the members of etcd stand still that are not beside the manager that leads, until no manager leads, and while
+    /// <paramref name="meanwhile"/> looks at what goes on without them.
+    /// </summary>
+    public async Task<T> WithoutMajorityAsync<T>(Func<Task<T>> meanwhile)
+    {
+        string leader = await LeaderAsync();
+        int[] members = [.. Lab.State.Processes.Where(p => p.Name == "etcd" && p.Node != leader).Select(p => p.ProcessId)];
+        foreach (int member in members) Signals.Send(member, ProcessSignal.Stop);
+        try
+        {
+            await UntilAsync("no manager to lead", async c => await Task.WhenAll(Managers.Select(m => ManagerAsync(m, c))),
+                all => all.All(n => n is { Role: "standby", Leader: null, Fault: not null }));
+            return await meanwhile();
+        }
+        finally
+        {
+            foreach (int member in members) Signals.Send(member, ProcessSignal.Continue);
+        }
+    }
+
+    private async Task<MmsNodeInfo> ManagerAsync(string node, CancellationToken cancel)
+    {
+        using var one = new MmsClient(new ApiEndpoint(node, Lab.ApiSocket(node)));
+        return await one.NodeAsync(cancel);
     }
 
     /// <summary>All BGP sessions are up, and all routes are there.</summary>
@@ -236,7 +318,7 @@ internal sealed class LabDaemons : IAsyncDisposable
             lines.Add(e.Message);
         }
 
-        foreach (string node in (string[])["mms", "host-a", "host-b", "store-a", "store-b", "pe-a", "pe-b"])
+        foreach (string node in (string[])[.. Managers, "host-a", "host-b", "store-a", "store-b", "pe-a", "pe-b"])
         {
             string log = Path.Combine(Lab.Folder, node + ".log");
             if (File.Exists(log)) lines.Add($"{node}.log:\n  {string.Join("\n  ", (await File.ReadAllLinesAsync(log)).TakeLast(8))}");

@@ -4,6 +4,7 @@ using SdnEdge.Core.Api;
 using SdnEdge.Mms.Drivers;
 using SdnEdge.Mms.Journal;
 using SdnEdge.Mms.Model;
+using SdnEdge.Mms.Tests.Etcd;
 using SdnEdge.Mms.Tests.Machines;
 using SdnEdge.Testing;
 using Xunit;
@@ -18,7 +19,7 @@ namespace SdnEdge.Mms.Tests.Drivers;
 /// are, and parties that have carried out what had reached them. Every case must end moved or as before, never with two servers live.
 /// Real processes, killed by SIGKILL at every stage: <c>./build.sh bench kills Manager</c>.
 /// </summary>
-public sealed class CrashTests(ITestOutputHelper output) : IDisposable
+public sealed class CrashTests(EtcdServer etcd, ITestOutputHelper output) : IClassFixture<EtcdServer>, IDisposable
 {
     // Most of the time a case waits: for a sync, for the time between two looks.
     private const int AtOnce = 12;
@@ -58,6 +59,16 @@ public sealed class CrashTests(ITestOutputHelper output) : IDisposable
     [MemberData(nameof(Places))]
     public Task A_service_whose_move_is_aborted_ends_as_before_wherever_its_manager_dies(string at)
         => EverywhereAsync(Scenario.ServiceAbort, Enum.Parse<CrashAt>(at), MigrationOutcome.AsBefore);
+
+    // All of it once more with the journal in etcd. The next life leads because the lease of the one before is gone.
+    [Theory]
+    [MemberData(nameof(AllOnEtcd))]
+    public Task With_its_journal_in_etcd_it_ends_the_same_wherever_its_manager_dies(string scenario, string at)
+    {
+        Scenario what = Enum.Parse<Scenario>(scenario);
+        return EverywhereAsync(what, Enum.Parse<CrashAt>(at),
+            what is Scenario.Move or Scenario.Service ? MigrationOutcome.Moved : MigrationOutcome.AsBefore, inEtcd: true);
+    }
 
     // The checks above, against a manager that is broken: without a crash it does well, and at one of the crashes they see it.
     [Theory]
@@ -152,9 +163,20 @@ public sealed class CrashTests(ITestOutputHelper output) : IDisposable
         Assert.Contains(parties.Violations, v => v.StartsWith("s1 runs at two places", StringComparison.Ordinal));
     }
 
+    public static TheoryData<string, string> AllOnEtcd()
+    {
+        var all = new TheoryData<string, string>();
+        foreach (string scenario in Enum.GetNames<Scenario>())
+        {
+            foreach (string at in Enum.GetNames<CrashAt>()) all.Add(scenario, at);
+        }
+
+        return all;
+    }
+
     public static TheoryData<string> Places => new(Enum.GetNames<CrashAt>());
 
-    private async Task EverywhereAsync(Scenario scenario, CrashAt at, MigrationOutcome outcome)
+    private async Task EverywhereAsync(Scenario scenario, CrashAt at, MigrationOutcome outcome, bool inEtcd = false)
     {
         var died = new ConcurrentDictionary<int, string>();
         int next = -1, end = int.MaxValue;
@@ -166,7 +188,7 @@ public sealed class CrashTests(ITestOutputHelper output) : IDisposable
                 bool well = false;
                 try
                 {
-                    if (await CaseAsync(scenario, at, k, outcome) is { } what) died[k] = what;
+                    if (await CaseAsync(scenario, at, k, outcome, inEtcd: inEtcd) is { } what) died[k] = what;
                     else Volatile.Write(ref end, Math.Min(end, k));
                     well = true;
                 }
@@ -194,7 +216,7 @@ public sealed class CrashTests(ITestOutputHelper output) : IDisposable
 
     // Returns at what the first life died; null: it did not.
     private async Task<string?> CaseAsync(
-        Scenario scenario, CrashAt at, int number, MigrationOutcome outcome, Broken how = Broken.No)
+        Scenario scenario, CrashAt at, int number, MigrationOutcome outcome, Broken how = Broken.No, bool inEtcd = false)
     {
         var issued = new ConcurrentDictionary<string, int>(StringComparer.Ordinal);
         var parties = new ScriptedParties(new ScriptedJournal());
@@ -202,51 +224,37 @@ public sealed class CrashTests(ITestOutputHelper output) : IDisposable
         MovePlan plan = scenario is Scenario.Service or Scenario.ServiceAbort ? Plans.Stateless(["sip"])
             : Plans.Move(scenario == Scenario.Void ? ["s1"] : ["s1", "s2"]);
         var life = new CrashPoint(at, number);
-        string file = NextFile();
-        SqliteJournal disk = await SqliteJournal.OpenAsync(file, create: true);
+        await using ICrashDisk disk = inEtcd ? await EtcdCrashDisk.OpenAsync(etcd, $"/crash/{Guid.NewGuid():N}")
+            : await FileCrashDisk.OpenAsync(NextFile);
         string? died = null;
         int lives = 1;
-        try
+        while (true)
         {
-            while (true)
+            IParties seen = life.Parties(parties);
+            if (how == Broken.OpenCommandsForgotten) seen = new ForgetfulParties(seen, issued, lives);
+            var door = new AbortAtStop(seen, scenario is Scenario.Abort or Scenario.ServiceAbort);
+            IJournal journal = life.Journal(disk.Journal);
+            if (how == Broken.CommandsBeforeSync) journal = new LateJournal(journal);
+            ManagerService manager = await ManagerService.StartAsync(journal, door);
+            door.Manager.SetResult(manager);
+            TimeSpan patience = how == Broken.OpenCommandsForgotten && lives > 1 ? s_forBroken : Patience.Time;
+            if (await EndedAsync(manager, life, plan, $"{scenario}, {at} {number}", patience))
             {
-                IParties seen = life.Parties(parties);
-                if (how == Broken.OpenCommandsForgotten) seen = new ForgetfulParties(seen, issued, lives);
-                var door = new AbortAtStop(seen, scenario is Scenario.Abort or Scenario.ServiceAbort);
-                IJournal journal = life.Journal(disk);
-                if (how == Broken.CommandsBeforeSync) journal = new LateJournal(journal);
-                ManagerService manager = await ManagerService.StartAsync(journal, door);
-                door.Manager.SetResult(manager);
-                TimeSpan patience = how == Broken.OpenCommandsForgotten && lives > 1 ? s_forBroken : Patience.Time;
-                if (await EndedAsync(manager, life, plan, $"{scenario}, {at} {number}", patience))
-                {
-                    await CheckAsync(manager, parties, plan, outcome, $"{scenario}, {at} {number} ({died ?? "lived"})");
-                    await manager.DisposeAsync();
-                    if (journal is LateJournal late) await late.FlushAsync();
-                    IReadOnlyList<JournalRecord> records = await disk.ReadAsync(0, 10_000, default);
-                    Assert.Equal(outcome, Story.Fold(records).Migrations["m1"].Outcome);
-                    return died;
-                }
-
-                // The dead life is left as it is: it never comes through its doors again. Its files are the next one's.
-                await life.QuietAsync();
-                died ??= at is CrashAt.BeforeAppend or CrashAt.AfterAppend ? life.Appends[number] : life.Commands[number];
-                string copy = NextFile();
-                foreach (string suffix in (string[])["", "-wal"])
-                {
-                    if (File.Exists(file + suffix)) File.Copy(file + suffix, copy + suffix);
-                }
-
-                await disk.DisposeAsync();
-                disk = await SqliteJournal.OpenAsync(file = copy, create: false);
-
-                // The second life dies, too, early on: while it takes up what it found. The third one does not.
-                life = ++lives == 2 ? new CrashPoint(at, number % 3) : new CrashPoint();
+                await CheckAsync(manager, parties, plan, outcome, $"{scenario}, {at} {number} ({died ?? "lived"})");
+                await manager.DisposeAsync();
+                if (journal is LateJournal late) await late.FlushAsync();
+                IReadOnlyList<JournalRecord> records = await disk.Journal.ReadAsync(0, 10_000, default);
+                Assert.Equal(outcome, Story.Fold(records).Migrations["m1"].Outcome);
+                return died;
             }
-        }
-        finally
-        {
-            await disk.DisposeAsync();
+
+            // The dead life is left as it is: it never comes through its doors again. Its files are the next one's.
+            await life.QuietAsync();
+            died ??= at is CrashAt.BeforeAppend or CrashAt.AfterAppend ? life.Appends[number] : life.Commands[number];
+            await disk.NextLifeAsync();
+
+            // The second life dies, too, early on: while it takes up what it found. The third one does not.
+            life = ++lives == 2 ? new CrashPoint(at, number % 3) : new CrashPoint();
         }
     }
 

@@ -18,7 +18,10 @@ internal enum EtcdFault
     /// <summary>There is no such lease: it ran out.</summary>
     NoLease,
 
-    /// <summary>It refuses the request: too large, or no permission.</summary>
+    /// <summary>The request is larger than it takes.</summary>
+    TooLarge,
+
+    /// <summary>It refuses the request: no permission, say.</summary>
     Refused,
 }
 
@@ -147,6 +150,8 @@ internal sealed class EtcdClient : IDisposable
         {
             { Code: 8 } when text.Contains("space", StringComparison.Ordinal) => new(EtcdFault.Full, "etcd has no room: " + text),
             { Code: 5 } when text.Contains("lease", StringComparison.Ordinal) => new(EtcdFault.NoLease, text),
+            { Code: 3 or 8 } when text.Contains("too large", StringComparison.Ordinal) || text.Contains("larger than max", StringComparison.Ordinal)
+                => new(EtcdFault.TooLarge, $"etcd at {member.Authority} does not take a record of that size: {text}"),
             { Code: 3 or 7 or 16 } => new(EtcdFault.Refused, $"etcd at {member.Authority} refuses: {text}"),
             _ => new(EtcdFault.Silent, text),
         };

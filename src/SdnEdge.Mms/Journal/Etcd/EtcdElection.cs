@@ -85,6 +85,7 @@ internal sealed class EtcdTerm : IAsyncDisposable
     private readonly CancellationTokenSource _lost = new(), _stop = new();
     private readonly Task _keeping;
     private long _sent;
+    private int _disposed;
 
     internal EtcdTerm(EtcdClient etcd, LeaseReply lease, long revision, long sent)
     {
@@ -110,6 +111,7 @@ internal sealed class EtcdTerm : IAsyncDisposable
     /// <summary>Gives the lease back, so that another manager leads at once.</summary>
     public async ValueTask DisposeAsync()
     {
+        if (Interlocked.Exchange(ref _disposed, 1) != 0) return;
         await _stop.CancelAsync();
         await _keeping;
         await _lost.CancelAsync();

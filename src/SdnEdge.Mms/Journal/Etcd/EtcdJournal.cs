@@ -334,12 +334,16 @@ internal sealed class EtcdJournal : IJournal
         {
             JournalFault fault = e.Fault switch
             {
-                EtcdFault.Full => JournalFault.Full,
+                EtcdFault.Full or EtcdFault.TooLarge => JournalFault.Full,
                 EtcdFault.Refused => JournalFault.ReadOnly,
                 _ => JournalFault.Io,
             };
-            string right = e.Fault == EtcdFault.Full
-                ? "; make room (etcdctl compact, defrag, alarm disarm), or give it a larger --quota-backend-bytes" : "";
+            string right = e.Fault switch
+            {
+                EtcdFault.Full => "; make room (etcdctl compact, defrag, alarm disarm), or give it a larger --quota-backend-bytes",
+                EtcdFault.TooLarge => "; give it a larger --max-request-bytes",
+                _ => "",
+            };
             throw new JournalUnavailableException(fault, $"journal {prefix}: {e.Message}{right}", null, e);
         }
     }

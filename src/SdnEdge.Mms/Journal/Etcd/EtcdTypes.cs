@@ -17,7 +17,7 @@ internal sealed record RangeRequest(byte[] Key)
     public string? SortTarget { get; init; }
 }
 
-internal sealed record EtcdHeader(long Revision = 0, long MemberId = 0);
+internal sealed record EtcdHeader(long Revision = 0);
 
 /// <summary>A key with its value.</summary>
 /// <param name="Key">The key.</param>

@@ -1,0 +1,121 @@
+using System.Diagnostics;
+using System.Net;
+using System.Net.Http.Json;
+using System.Net.Sockets;
+using System.Text;
+using System.Text.Json.Nodes;
+using SdnEdge.Mms.Config;
+using SdnEdge.Mms.Journal.Etcd;
+using SdnEdge.Testing;
+using Xunit;
+
+namespace SdnEdge.Mms.Tests.Etcd;
+
+/// <summary>An etcd of one member on this machine, gone when the tests are.</summary>
+public sealed class EtcdServer : IAsyncLifetime
+{
+    private static readonly HttpClient s_http = new();
+
+    private readonly string _folder = Directory.CreateTempSubdirectory("etcd-").FullName;
+    private readonly string[] _options;
+    private Process? _process;
+
+    public EtcdServer() : this([])
+    {
+    }
+
+    internal EtcdServer(params string[] options) => _options = options;
+
+    /// <summary>Where its clients find it.</summary>
+    internal string Address { get; private set; } = "";
+
+    /// <summary>Port of <see cref="Address"/>.</summary>
+    internal int Port { get; private set; }
+
+    public async Task InitializeAsync()
+    {
+        // The two ports are free a moment before: another process may take one, and then others are tried.
+        for (int tries = 0; ; tries++)
+        {
+            (Port, int peers) = (FreePort(), FreePort());
+            Address = $"http://127.0.0.1:{Port}/";
+            string peer = $"http://127.0.0.1:{peers}";
+            _process = Process.Start(new ProcessStartInfo("etcd",
+            [
+                "--name", "m", "--data-dir", Path.Combine(_folder, $"data{tries}"), "--listen-client-urls", Address.TrimEnd('/'),
+                "--advertise-client-urls", Address.TrimEnd('/'), "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer,
+                "--initial-cluster", $"m={peer}", "--heartbeat-interval", "100", "--election-timeout", "500", "--logger", "zap",
+                "--log-outputs", Path.Combine(_folder, "log"), .. _options,
+            ])
+            {
+                RedirectStandardError = true, UseShellExecute = false,
+            })!;
+            if (await Patience.BecomesAsync(async () => _process.HasExited || await IsHealthyAsync()) && !_process.HasExited) return;
+            string said = _process.HasExited ? await _process.StandardError.ReadToEndAsync() : "it does not answer";
+            await StopAsync();
+            Assert.True(tries < 5, $"etcd does not start: {said}");
+        }
+    }
+
+    public async Task DisposeAsync()
+    {
+        await StopAsync();
+        Directory.Delete(_folder, recursive: true);
+    }
+
+    /// <summary>A client of members; without any: of this one.</summary>
+    internal EtcdClient Client(int leaseSeconds = 60, params string[] members)
+        => new(new EtcdConfig(members.Length > 0 ? members : [Address], LeaseSeconds: leaseSeconds), null);
+
+    /// <summary>Asks the gateway, past what is tested.</summary>
+    internal async Task<JsonNode> AskAsync(string path, JsonNode body)
+    {
+        using HttpResponseMessage response = await s_http.PostAsync(new Uri(Address + "v3/" + path), JsonContent.Create(body));
+        return (await response.Content.ReadFromJsonAsync<JsonNode>())!;
+    }
+
+    /// <summary>Writes a key.</summary>
+    internal Task PutAsync(string key, byte[] value)
+        => AskAsync("kv/put", new JsonObject { ["key"] = Base64(key), ["value"] = Convert.ToBase64String(value) });
+
+    /// <summary>Reads a key; null: there is none.</summary>
+    internal async Task<byte[]?> GetAsync(string key)
+    {
+        JsonNode reply = await AskAsync("kv/range", new JsonObject { ["key"] = Base64(key) });
+        return (string?)reply["kvs"]?[0]?["value"] is { } value ? Convert.FromBase64String(value) : null;
+    }
+
+    /// <summary>Deletes a key.</summary>
+    internal Task DeleteAsync(string key) => AskAsync("kv/deleterange", new JsonObject { ["key"] = Base64(key) });
+
+    private static string Base64(string text) => Convert.ToBase64String(Encoding.UTF8.GetBytes(text));
+
+    private async Task<bool> IsHealthyAsync()
+    {
+        // What is asked while it starts may never be answered.
+        using var soon = new CancellationTokenSource(TimeSpan.FromSeconds(1));
+        try
+        {
+            return (await s_http.GetStringAsync(new Uri(Address + "health"), soon.Token)).Contains("true", StringComparison.Ordinal);
+        }
+        catch (Exception e) when (e is HttpRequestException or OperationCanceledException)
+        {
+            return false;
+        }
+    }
+
+    private async Task StopAsync()
+    {
+        if (_process is null) return;
+        if (!_process.HasExited) _process.Kill();
+        await _process.WaitForExitAsync();
+        _process.Dispose();
+    }
+
+    private static int FreePort()
+    {
+        using var socket = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+        socket.Bind(new IPEndPoint(IPAddress.Loopback, 0));
+        return ((IPEndPoint)socket.LocalEndPoint!).Port;
+    }
+}
