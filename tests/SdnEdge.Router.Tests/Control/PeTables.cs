@@ -101,7 +101,7 @@ internal sealed class PeTables : IPeSteps, IDisposable
     {
     }
 
-    public void MarkerCame(ReadOnlySpan<byte> packet, Tunnel? tunnel, long now)
+    public void MarkerCame(in PuntInfo info, ReadOnlySpan<byte> packet, long now)
     {
     }
 
