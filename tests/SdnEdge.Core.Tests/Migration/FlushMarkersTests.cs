@@ -47,6 +47,20 @@ public class FlushMarkersTests
     }
 
     [Fact]
+    public void Equal_prefixes_and_tags_of_two_VRFs_are_counted_apart()
+    {
+        var markers = new FlushMarkers();
+        IpPrefix[] both = [IpPrefix.Parse("10.1.1.10/32"), IpPrefix.Parse("10.1.1.11/32")];
+        markers.Moved("red", 7, both[..1], OldPath, 1);
+        markers.Moved("blue", 7, both, OldPath, 1);
+        markers.MovedTogether("green", 7, IpFamily.V4, 5, both[0].Address, OldPath, 1);
+        markers.Moved("red", 7, both, OldPath, 1);
+        var sent = new List<MarkerToSend>();
+        markers.Due(1, sent);
+        Assert.Equal([("red", 1u), ("blue", 2u), ("green", 5u), ("red", 2u)], sent.Select(s => (s.Vrf, s.Marker.Moved)));
+    }
+
+    [Fact]
     public void Memory_is_bounded()
     {
         var markers = new FlushMarkers();
