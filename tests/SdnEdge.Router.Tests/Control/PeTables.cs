@@ -51,6 +51,8 @@ internal sealed class PeTables : IPeSteps, IDisposable
         State.Workers.Start();
     }
 
+    public ControlLoop Loop => _loop;
+
     public PeState State { get; }
 
     public MigrationActions Actions { get; }
