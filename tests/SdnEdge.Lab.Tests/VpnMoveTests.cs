@@ -144,7 +144,10 @@ public sealed class VpnMoveTests(ITestOutputHelper output) : IDisposable
         {
             Assert.Equal((server, site), (server, await lab.Lab.LocateAsync(server)));
             foreach (string at in (string[])["dc-a", "dc-b"])
-                Assert.Equal((server, at, at == site ? ServerState.Running : ServerState.Absent), (server, at, states[$"{server} at {at}"]));
+            {
+                ServerState wanted = at == site ? ServerState.Running : ServerState.Absent;
+                Assert.Equal((server, at, wanted), (server, at, states[$"{server} at {at}"]));
+            }
         }
 
         Assert.DoesNotContain(await lab.LeftOverAsync(), l => !l.Contains("tunnel vpn-", StringComparison.Ordinal));

@@ -6,8 +6,8 @@ namespace SdnEdge.Core.Migration;
 /// The address by which an ingress PE is known to flush markers and gates (docs/decisions/0033).
 /// <list type="bullet">
 /// <item>In the default VRF its loopback of the packets' family: the next hop of its routes.</item>
-/// <item>In another VRF the far end of its VPN tunnel, which carries both families. Where that is IPv4 and the packet IPv6, the IPv6 address
-/// that has it inside, of 64:ff9b:1::/96 (RFC 8215).</item>
+/// <item>In another VRF the far end of its VPN tunnel, which carries both families. Where that is IPv4 and the packet IPv6, the IPv6
+/// address that has it inside, of 64:ff9b:1::/96 (RFC 8215).</item>
 /// </list>
 /// </summary>
 public static class MarkerSender

@@ -35,7 +35,8 @@ public class SlowPathIcmpTests
         using var core = new Core.Fib.Vrf(0, "default");
         using var red = new Core.Fib.Vrf(3, "red");
         IpAddress from = IpAddress.Parse(source);
-        var tunnel = new Tunnel(new TunnelOptions("mig-m1", Loopback, IpAddress.Parse("10.255.0.9"), 5) { IsRedirect = true }, red, core, 1);
+        var options = new TunnelOptions("mig-m1", Loopback, IpAddress.Parse("10.255.0.9"), 5) { IsRedirect = true };
+        var tunnel = new Tunnel(options, red, core, 1);
         byte[] echo = Frames.Ip(from, Loopback, IpProtocol.Icmp,
             Frames.Icmp(IcmpHeader.Echo(IpFamily.V4, false, 77, 8), from, Loopback, Frames.Bytes(40)));
         var info = new PuntInfo { Reason = PuntReason.LocalIcmp, Port = CorePort, Vrf = 3, Tunnel = tunnel };

@@ -394,7 +394,7 @@ public sealed class VpnOrderTests
             }
         }
 
-        /// <summary>What came out to the server, in order; what its frames say of their sender is the proof that it is this customer's.</summary>
+        /// <summary>What came out to the server, in order. Each packet says whose it is: this customer's.</summary>
         public string[] Delivered() => [.. SiteDevice.Sent().Select(f =>
         {
             bool v6 = f.Bytes[14] >> 4 == 6;

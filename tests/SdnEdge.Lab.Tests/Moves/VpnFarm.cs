@@ -107,9 +107,10 @@ internal static class VpnFarm
                             sdnedge.site: dc-a
                     """);
                 foreach (string site in (string[])["a", "b"])
-                    links.Add($$"""
-                        { endpoints: ["{{customer}}-{{n}}:leg-{{site}}", "{{customer}}-dc-{{site}}:eth{{n + 1}}"], labels: { site: dc-{{site}} } }
-                        """);
+                {
+                    string ends = $"\"{customer}-{n}:leg-{site}\", \"{customer}-dc-{site}:eth{n + 1}\"";
+                    links.Add($$"""{ endpoints: [{{ends}}], labels: { site: dc-{{site}} } }""");
+                }
             }
 
             foreach ((string pe, int net) in ((string, int)[])[("c", 3), ("d", 4)])

@@ -159,7 +159,8 @@ public sealed class VpnMarkerTests
     private static (string Moved, long Strange) Moved(PeTables pe, string group)
     {
         OrderInfo order = pe.Actions.OrderOf(group)!;
-        return (string.Join(", ", order.Gates.Where(g => g.Moved > 0).Select(g => $"{g.Ingress} {(IpAddress.Parse(g.Loopback).IsV4 ? 4 : 6)}")),
-            order.StrangeMarkers);
+        IEnumerable<string> moved = order.Gates.Where(g => g.Moved > 0)
+            .Select(g => $"{g.Ingress} {(IpAddress.Parse(g.Loopback).IsV4 ? 4 : 6)}");
+        return (string.Join(", ", moved), order.StrangeMarkers);
     }
 }
