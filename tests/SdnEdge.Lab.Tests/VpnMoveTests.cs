@@ -16,6 +16,8 @@ public sealed class VpnMoveTests(ITestOutputHelper output) : IDisposable
     // So long a gate waits for its marker: longer than a busy machine stands still. No gate opens by that in a run that is right.
     private const int BoundMs = 60_000;
 
+    private const int ControlMoves = 20;
+
     // From a migration's begin to its window, in which a fault is made.
     private static readonly TimeSpan s_toWindow = TimeSpan.FromSeconds(10);
 
@@ -36,11 +38,17 @@ public sealed class VpnMoveTests(ITestOutputHelper output) : IDisposable
             await ArePlacedAsync(lab, 1, to);
         }
 
-        // The control: without markers what comes by the direct path, which is 20 ms shorter, overtakes.
-        MigrationStatus unordered = await MoveAsync(lab, Call("red", "dc-b") with { KeepOrder = false });
-        Assert.True(unordered.State == "moved", unordered.Failure);
-        long overtaken = await traffic.OvertakenAsync("red");
-        output.WriteLine($"without markers {overtaken} answers were overtaken");
+        // The control: without markers what comes by the direct path, which is 20 ms shorter, overtakes. Not in every move: where nothing
+        // is sent just then, nothing can.
+        long overtaken = 0;
+        for (int i = 0; i < ControlMoves && overtaken == 0; i++)
+        {
+            MigrationStatus unordered = await MoveAsync(lab, Call("red", i % 2 == 0 ? "dc-b" : "dc-a") with { KeepOrder = false });
+            Assert.True(unordered.State == "moved", unordered.Failure);
+            overtaken = await traffic.OvertakenAsync("red");
+            output.WriteLine($"without markers {overtaken} answers were overtaken");
+        }
+
         Assert.True(overtaken > 0);
         await traffic.EndAsync();
     }
