@@ -43,7 +43,7 @@ public sealed partial class PeRouter : IPeSteps
 
     void IPeSteps.Punted(in PuntInfo info, ReadOnlySpan<byte> frame, long now) => _slowPath.Punted(info, frame, now);
 
-    void IPeSteps.MarkerCame(ReadOnlySpan<byte> packet, Tunnel? tunnel, long now) => _actions.Marker(packet, tunnel, now);
+    void IPeSteps.MarkerCame(in PuntInfo info, ReadOnlySpan<byte> packet, long now) => _actions.Marker(info, packet, now);
 
     void IPeSteps.PortGoes(PortEntry port) => _slowPath.Forget(port);
 

@@ -105,6 +105,17 @@ internal sealed partial class LabInstance : IAsyncDisposable
             said => said.Contains(" 0% packet loss", StringComparison.Ordinal), $"{node} gets an answer from {address}", Patience.Long);
     }
 
+    /// <summary>Datagrams that a node's sockets have received, both families: those to a port where nobody is are not counted.</summary>
+    public static async Task<long> ReceivedAsync(RunningLab lab, string node)
+    {
+        string[] lines = (await RunAsync(lab, node, "cat", "/proc/net/snmp", "/proc/net/snmp6")).Split('\n');
+        string[][] udp = [.. lines.Where(l => l.StartsWith("Udp:", StringComparison.Ordinal)).Select(l => l.Split(' '))];
+        string six = lines.Single(l => l.StartsWith("Udp6InDatagrams", StringComparison.Ordinal)).Split((char[]?)null,
+            StringSplitOptions.RemoveEmptyEntries)[1];
+        return long.Parse(udp[1][Array.IndexOf(udp[0], "InDatagrams")], CultureInfo.InvariantCulture)
+            + long.Parse(six, CultureInfo.InvariantCulture);
+    }
+
     public async ValueTask DisposeAsync()
     {
         await LabRunner.DestroyAsync(Name, StateRoot);

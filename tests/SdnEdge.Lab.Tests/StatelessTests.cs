@@ -1,4 +1,3 @@
-using System.Globalization;
 using System.Net;
 using SdnEdge.Lab.Running;
 using SdnEdge.Lab.Tests.Moves;
@@ -49,20 +48,9 @@ public sealed class StatelessTests(ITestOutputHelper output)
     // What both instances answer is the same: whose answers they are is what each has received.
     private static async Task AnswersAsync(RunningLab lab, string here, string there)
     {
-        long before = await ReceivedAsync(lab, here), elsewhere = await ReceivedAsync(lab, there);
-        await Patience.ReadAsync(() => ReceivedAsync(lab, here), now => now >= before + 100, $"{here} answers", Patience.Long);
-        Assert.Equal(elsewhere, await ReceivedAsync(lab, there));
-    }
-
-    // Datagrams to its echo port, both families: those to a port where nobody is are not counted.
-    private static async Task<long> ReceivedAsync(RunningLab lab, string node)
-    {
-        string[] lines = (await LabInstance.RunAsync(lab, node, "cat", "/proc/net/snmp", "/proc/net/snmp6")).Split('\n');
-        string[][] udp = [.. lines.Where(l => l.StartsWith("Udp:", StringComparison.Ordinal)).Select(l => l.Split(' '))];
-        string six = lines.Single(l => l.StartsWith("Udp6InDatagrams", StringComparison.Ordinal)).Split((char[]?)null,
-            StringSplitOptions.RemoveEmptyEntries)[1];
-        return long.Parse(udp[1][Array.IndexOf(udp[0], "InDatagrams")], CultureInfo.InvariantCulture)
-            + long.Parse(six, CultureInfo.InvariantCulture);
+        long before = await LabInstance.ReceivedAsync(lab, here), elsewhere = await LabInstance.ReceivedAsync(lab, there);
+        await Patience.ReadAsync(() => LabInstance.ReceivedAsync(lab, here), now => now >= before + 100, $"{here} answers", Patience.Long);
+        Assert.Equal(elsewhere, await LabInstance.ReceivedAsync(lab, there));
     }
 
     private void Nothing(EchoCount count)

@@ -257,19 +257,25 @@ internal sealed class BgpExport(BgpSpeakerSettings settings, AttributeTable tabl
     }
 
     /// <summary>Attributes of a VPN route of our own: route targets, and the tunnel it is reached by. What a CE told keeps what it
-    /// carries, but for targets.</summary>
-    public PathAttributes OwnVpn(uint localPref, long move, IReadOnlyList<BgpCommunity> targets, GreTunnelRoute tunnel,
+    /// carries, but for targets and tags of moves.</summary>
+    public PathAttributes OwnVpn(uint localPref, uint? moveTag, long move, IReadOnlyList<BgpCommunity> targets, GreTunnelRoute tunnel,
         PathAttributes? learned)
     {
         if (learned is null) _builder.Clear().Origin(BgpOrigin.Igp).Path();
         else _builder.Load(learned);
         _builder.LocalPref(localPref);
-        RemoveTargets();
+        RemoveOurs();
         int used = _builder.Get(AttributeCode.ExtendedCommunities).Length;
-        Span<byte> communities = new byte[used + (8 * (targets.Count + 1))];
+        Span<byte> communities = new byte[used + (8 * (targets.Count + 2))];
         _builder.Get(AttributeCode.ExtendedCommunities).CopyTo(communities);
         foreach (BgpCommunity target in targets) used += target.Write(communities[used..]);
         if (move > 0) used += MobilitySequence.Community(move).Write(communities[used..]);
+        if (moveTag is { } tag)
+        {
+            Migration.MoveTag.ToCommunity(tag).CopyTo(communities[used..]);
+            used += Migration.MoveTag.CommunityBytes;
+        }
+
         _builder.Set(AttributeFlags.Optional | AttributeFlags.Transitive, AttributeCode.ExtendedCommunities, communities[..used]);
         Span<byte> value = stackalloc byte[GreTunnelRoute.MaxSize];
         _builder.Set(AttributeFlags.Optional | AttributeFlags.Transitive, AttributeCode.TunnelEncapsulation, value[..tunnel.Write(value)]);
@@ -362,14 +368,15 @@ internal sealed class BgpExport(BgpSpeakerSettings settings, AttributeTable tabl
     }
 
     // Subtype 2 of the three types that name a number (RFC 4360 4, RFC 5668 2).
-    private void RemoveTargets()
+    // Route targets, and tags of moves: between PEs only. A CE neither says which markers a PE sends nor needs to know.
+    private void RemoveOurs()
     {
         ReadOnlySpan<byte> value = _builder.Get(AttributeCode.ExtendedCommunities);
         Span<byte> kept = new byte[value.Length];
         int used = 0;
         for (; value.Length >= 8; value = value[8..])
         {
-            if ((value[0] & 0x3F) <= 2 && value[1] == 2) continue;
+            if (((value[0] & 0x3F) <= 2 && value[1] == 2) || Migration.MoveTag.Find(value[..8]) is not null) continue;
             value[..8].CopyTo(kept[used..]);
             used += 8;
         }
@@ -393,7 +400,7 @@ internal sealed class BgpExport(BgpSpeakerSettings settings, AttributeTable tabl
             .Remove(AttributeCode.OriginatorId).Remove(AttributeCode.ClusterList)
             .Remove(AttributeCode.TunnelEncapsulation);
         MobilitySequence.Remove(_builder);
-        if (settings.OfVrf) RemoveTargets();
+        if (settings.OfVrf) RemoveOurs();
         if (mark) BgpEngine.SetOnlyToCustomer(_builder, settings.As);
         return table.Intern(_builder.Build());
     }

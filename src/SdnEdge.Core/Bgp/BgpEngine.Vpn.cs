@@ -67,10 +67,12 @@ public sealed partial class BgpEngine
     /// <param name="localPref">LOCAL_PREF.</param>
     /// <param name="move">Number of the move that brought it here; 0: none.</param>
     /// <param name="learned">What a CE told of it; null: it is our own.</param>
-    public void AdvertiseVpn(string vrf, IpPrefix prefix, uint localPref, long move = 0, PathAttributes? learned = null)
+    /// <param name="moveTag">Tag of that move (<see cref="Migration.MoveTag"/>); null: none.</param>
+    public void AdvertiseVpn(string vrf, IpPrefix prefix, uint localPref, long move = 0, PathAttributes? learned = null,
+        uint? moveTag = null)
     {
         VpnVrf known = _vrfs[vrf];
-        var route = new VpnOwnRoute(localPref, move, learned);
+        var route = new VpnOwnRoute(localPref, move, learned, moveTag);
         known.Own[prefix] = route;
         PublishOwn(known, prefix, route);
     }
@@ -209,7 +211,7 @@ public sealed partial class BgpEngine
     {
         IpAddress hop = OwnVpnHop(prefix.Family);
         return hop.IsNone || vrf.Settings.Export.Count == 0 ? null
-            : _export.OwnVpn(route.LocalPref, route.Move, vrf.Settings.Export, new GreTunnelRoute(vrf.Settings.Key, hop),
+            : _export.OwnVpn(route.LocalPref, route.MoveTag, route.Move, vrf.Settings.Export, new GreTunnelRoute(vrf.Settings.Key, hop),
                 route.Learned);
     }
 

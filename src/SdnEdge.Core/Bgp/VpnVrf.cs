@@ -73,4 +73,5 @@ internal sealed class VpnVrf(VpnVrfSettings settings, LocRib rib)
 /// <param name="LocalPref">LOCAL_PREF.</param>
 /// <param name="Move">Number of the move that brought it here; 0: none.</param>
 /// <param name="Learned">What a CE told of it; null: it is our own.</param>
-internal readonly record struct VpnOwnRoute(uint LocalPref, long Move, PathAttributes? Learned);
+/// <param name="MoveTag">Tag of that move, while flush markers are wanted; null: none.</param>
+internal readonly record struct VpnOwnRoute(uint LocalPref, long Move, PathAttributes? Learned, uint? MoveTag);

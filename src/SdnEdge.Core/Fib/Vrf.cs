@@ -18,7 +18,7 @@ public sealed class Vrf : IDisposable
     /// <summary>Makes an empty VRF. <paramref name="key"/> is the GRE key that stands for it in tunnels, null for none.</summary>
     public Vrf(int index, string name, uint? key = null)
     {
-        (Index, Name, Key) = (index, name, key);
+        (Index, Name, Key, IsDefault) = (index, name, key, name == Config.NodeConfig.DefaultVrf);
         V4 = new LpmTable4();
         V6 = new LpmTable6();
     }
@@ -28,6 +28,9 @@ public sealed class Vrf : IDisposable
 
     /// <summary>Name in configuration.</summary>
     public string Name { get; }
+
+    /// <summary>True for the VRF of the core; all others are customers'.</summary>
+    public bool IsDefault { get; }
 
     /// <summary>GRE key, or null.</summary>
     public uint? Key { get; }

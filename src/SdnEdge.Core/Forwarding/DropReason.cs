@@ -59,4 +59,6 @@ public enum DropReason : byte
     NoListener,
     /// <summary>The egress port is gone or down.</summary>
     PortDown,
+    /// <summary>A flush marker inside a VRF that no PE sent, or another than the tunnel says that it came out of.</summary>
+    MarkerForged,
 }

@@ -1,4 +1,5 @@
 using SdnEdge.Core.Fib;
+using SdnEdge.Core.Migration;
 using SdnEdge.Core.Wire;
 
 namespace SdnEdge.Core.Forwarding;
@@ -9,14 +10,24 @@ public sealed unsafe partial class Forwarder
     private void Route(ref Packet p, ref PacketContext c, FibLeaf leaf)
     {
         RedirectGroup? group = leaf.Group;
-        if ((c.Redirect is not null || group?.Order is not null) && IsFlushMarker(p, c))
+        if ((c.Redirect is not null || group is not null) && IsFlushMarker(p, c))
         {
+            if (IsForged(p, c))
+            {
+                Drop(ref c, DropReason.MarkerForged);
+                return;
+            }
+
             // Out of a redirect tunnel also where order is not kept: the source sends its last ones in any case.
-            PuntConsumed(ref p, ref c, PuntReason.FlushMarker);
-            return;
+            if (c.Redirect is not null || group!.Order is not null)
+            {
+                PuntConsumed(ref p, ref c, PuntReason.FlushMarker);
+                return;
+            }
+
+            if (group.ShowsMarkers) Tell(ref p, ref c, PuntReason.FlushMarkerPassing);
         }
 
-        if (group is { ShowsMarkers: true } && IsFlushMarker(p, c)) Tell(ref p, ref c, PuntReason.FlushMarkerPassing);
         ForwardingDecision? decision = group?.Active.Choose(c.Redirect is not null, _worker, _now);
         Execute(ref p, ref c, leaf, decision ?? leaf.Hop.Current);
     }
@@ -65,15 +76,25 @@ public sealed unsafe partial class Forwarder
         }
     }
 
-    // By its shape alone: the control loop looks closer. A packet that only looks like one is lost there, which harms nobody
-    // else; its port is not one that a server uses.
+    // By its shape and its first bytes: the control loop looks closer.
     private static bool IsFlushMarker(in Packet p, in PacketContext c)
     {
         byte* ip = p.Data;
         int header = c.IsV6 ? At.V6Header : At.V4Header;
         if (p.Length != header + UdpHeader.Size + FlushMarker.BodyBytes || p.IsSuperpacket) return false;
         bool udp = c.IsV6 ? ip[At.V6Next] == IpProtocol.Udp : (ip[0] & 0xF) == 5 && ip[At.V4Protocol] == IpProtocol.Udp;
-        return udp && At.Load16(ip + header + 2) == FlushMarker.Port && At.Load16(ip + header) == FlushMarker.Port;
+        return udp && At.Load16(ip + header + 2) == FlushMarker.Port && At.Load16(ip + header) == FlushMarker.Port
+            && At.Load32(ip + header + UdpHeader.Size) == FlushMarker.Magic;
+    }
+
+    // Inside a customer's VRF anybody may have any address: what counts is where the marker came from. Out of a VPN tunnel it is that of
+    // the PE at its far end; out of a redirect tunnel the source has looked; from a port it is nobody's.
+    private static bool IsForged(in Packet p, in PacketContext c)
+    {
+        if (c.Vrf.IsDefault || c.Own || c.Redirect is not null) return false;
+        if (c.From is not { } from) return true;
+        IpAddress sender = c.IsV6 ? At.Address6(p.Data + At.V6Source) : IpAddress.FromV4(At.Load32(p.Data + At.V4Source));
+        return sender != MarkerSender.OfEndpoint(from.Options.Remote, sender.Family);
     }
 
     // A -> B -> A: what came out of a redirect tunnel must not go to the PE it came from.

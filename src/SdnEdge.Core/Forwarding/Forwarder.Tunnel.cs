@@ -63,6 +63,13 @@ public sealed unsafe partial class Forwarder
             return;
         }
 
+        // A CE's packet must not come out at another PE as this PE's marker.
+        if (c.From is null && !c.Own && !c.Vrf.IsDefault && IsFlushMarker(p, c))
+        {
+            Drop(ref c, DropReason.MarkerForged);
+            return;
+        }
+
         // 2. The inner packet is finished: TTL, whole checksum, MSS.
         if (!c.Own) DecrementTtl(ref p, ref c);
         if (options.MssClamp) ClampMss(ref p, ref c, mtu);

@@ -1,4 +1,5 @@
 using SdnEdge.Core.Fib;
+using SdnEdge.Core.Migration;
 using SdnEdge.Core.Wire;
 
 namespace SdnEdge.Core.Forwarding;
@@ -7,11 +8,11 @@ namespace SdnEdge.Core.Forwarding;
 /// Keeps what one ingress PE sends by the direct path until its last packet on the old path has come through the tunnel. A
 /// gate is a <see cref="Forwarding.Hold"/>: closed while that is armed, opening while it drains, open once it is released.
 /// </summary>
-/// <param name="ingress">Loopback by which routes to the ingress's clients name it; the router's own for clients here.</param>
+/// <param name="ingress">By which address it is known (<see cref="MarkerSender"/>); the router's own for clients here.</param>
 /// <param name="hold">What keeps the packets.</param>
 public sealed class OrderGate(IpAddress ingress, Hold hold)
 {
-    /// <summary>The ingress PE's loopback.</summary>
+    /// <summary>The address of the ingress PE.</summary>
     public IpAddress Ingress { get; } = ingress;
 
     /// <summary>What keeps the packets.</summary>
@@ -20,7 +21,7 @@ public sealed class OrderGate(IpAddress ingress, Hold hold)
 
 /// <summary>
 /// The gates of one migration at its target, and how a packet finds its own: the best route to the packet's source names the
-/// PE it came in by. Immutable but for its counter; read by workers without waiting.
+/// PE it came in by: its next hop, in a customer's VRF its tunnel. Immutable but for its counter; read by workers without waiting.
 /// </summary>
 public sealed class OrderGates
 {
@@ -31,7 +32,7 @@ public sealed class OrderGates
     /// <summary>Makes them.</summary>
     /// <param name="vrf">VRF in which sources are looked up.</param>
     /// <param name="gates">The gates; one for each loopback.</param>
-    /// <param name="own">The router's own loopbacks: gates of clients attached here.</param>
+    /// <param name="own">The router's own addresses as an ingress, one of each family: gates of clients attached here.</param>
     /// <param name="workers">Workers of the data plane.</param>
     public OrderGates(Vrf vrf, IReadOnlyList<OrderGate> gates, IReadOnlyList<IpAddress> own, int workers)
     {
@@ -59,7 +60,8 @@ public sealed class OrderGates
         IpAddress ingress = way switch
         {
             null => default,
-            { Kind: ForwardingKind.Via, RemotePe.IsNone: false } => way.RemotePe,
+            { Kind: ForwardingKind.Via, RemotePe.IsNone: false } when Vrf.IsDefault => way.RemotePe,
+            { Kind: ForwardingKind.Tunnel } when !Vrf.IsDefault => MarkerSender.OfEndpoint(way.Tunnel!.Options.Remote, source.Family),
             { Kind: ForwardingKind.Via or ForwardingKind.Connected } => source.IsV4 ? _ownV4 : _ownV6,
             _ => default,
         };

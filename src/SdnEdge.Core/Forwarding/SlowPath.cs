@@ -247,7 +247,7 @@ public sealed partial class SlowPath
         {
             PuntReason.Arp => Arp(info.Port, frame, l3, now, actions),
             PuntReason.Nd => NeighborDiscovery(info.Port, frame, l3, now, actions),
-            PuntReason.LocalIcmp => LocalIcmp(info.Port, info.Vrf, frame, l3, now, actions),
+            PuntReason.LocalIcmp => LocalIcmp(info.Port, AnswerVrfOf(info, frame), frame, l3, now, actions),
             PuntReason.TtlExpired => Error(IcmpErrorKind.TimeExceeded, info.Port, info.Vrf, frame, l3, 0, now, actions),
             PuntReason.TooBig => Error(IcmpErrorKind.TooBig, info.Port, info.Vrf, frame, l3, info.Mtu, now, actions),
             PuntReason.NoRoute => Error(IcmpErrorKind.NoRoute, info.Port, info.Vrf, frame, l3, 0, now, actions),
@@ -257,6 +257,13 @@ public sealed partial class SlowPath
             _ => Tally(SlowPathVerdict.Ignored),
         };
     }
+
+    // What the far end of a tunnel sends to this end through it, such as a probe, is answered where both ends are: among a customer's
+    // routes there is none to it.
+    private static int AnswerVrfOf(in PuntInfo info, ReadOnlySpan<byte> frame)
+        => info.Tunnel is { } tunnel && (uint)info.L3Offset <= (uint)frame.Length
+            && IpPacketView.TryParse(frame[info.L3Offset..], out IpPacketView ip)
+            && ip.Source == tunnel.Options.Remote && ip.Destination == tunnel.Options.Local ? tunnel.Underlay.Index : info.Vrf;
 
     private SlowPathVerdict Tally(SlowPathVerdict verdict)
     {

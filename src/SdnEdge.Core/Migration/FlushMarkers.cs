@@ -3,10 +3,11 @@ using SdnEdge.Core.Wire;
 namespace SdnEdge.Core.Migration;
 
 /// <summary>A marker to send now.</summary>
+/// <param name="Vrf">VRF of the prefixes.</param>
 /// <param name="Way">The old path, as given to <see cref="FlushMarkers.Moved"/>; null: along the FIB.</param>
 /// <param name="To">An address of the move.</param>
 /// <param name="Marker">What it says.</param>
-public readonly record struct MarkerToSend(object? Way, IpAddress To, FlushMarker Marker);
+public readonly record struct MarkerToSend(string Vrf, object? Way, IpAddress To, FlushMarker Marker);
 
 /// <summary>
 /// The markers of an ingress PE: which to send down which old path, and when again. Pure.
@@ -25,8 +26,8 @@ public sealed class FlushMarkers
     // Copies after the first, nanoseconds behind it.
     private static readonly long[] Copies = [5_000_000, LastCopyNs];
 
-    private readonly Dictionary<(uint Tag, IpFamily Family), Move> _moves = [];
-    private readonly Queue<(uint Tag, IpFamily Family)> _order = new();
+    private readonly Dictionary<(string Vrf, uint Tag, IpFamily Family), Move> _moves = [];
+    private readonly Queue<(string Vrf, uint Tag, IpFamily Family)> _order = new();
     private readonly List<(long At, MarkerToSend Marker)> _waiting = [];
 
     /// <summary>Markers given by <see cref="Due"/> so far, copies included.</summary>
@@ -36,32 +37,34 @@ public sealed class FlushMarkers
     public long NextDeadline => _waiting.Count == 0 ? long.MaxValue : _waiting.Min(w => w.At);
 
     /// <summary>Prefixes of a move have been taken off an old path. Each counts once, however often it is named.</summary>
+    /// <param name="vrf">VRF of the prefixes: another's are other prefixes, and its tag is another move's.</param>
     /// <param name="tag">Tag of the move.</param>
     /// <param name="prefixes">The prefixes, all of one family, not empty.</param>
     /// <param name="way">The old path, a thing of the driver's; null: there was none.</param>
     /// <param name="now">CLOCK_MONOTONIC, nanoseconds.</param>
-    public void Moved(uint tag, IReadOnlyList<IpPrefix> prefixes, object? way, long now)
+    public void Moved(string vrf, uint tag, IReadOnlyList<IpPrefix> prefixes, object? way, long now)
     {
-        Move move = MoveOf(tag, prefixes[0].Family);
+        Move move = MoveOf(vrf, tag, prefixes[0].Family);
         int before = move.Prefixes.Count;
         move.Prefixes.UnionWith(prefixes);
         if (move.Prefixes.Count == before || move.Prefixes.Count <= move.Together) return;
-        Mark(tag, move.Prefixes.Count, prefixes[^1].Address, way, now);
+        Mark(vrf, tag, move.Prefixes.Count, prefixes[^1].Address, way, now);
     }
 
     /// <summary>So many prefixes of a move have left their old paths by one store, and need not be named.</summary>
+    /// <param name="vrf">Their VRF.</param>
     /// <param name="tag">Tag of the move.</param>
     /// <param name="family">Their family.</param>
     /// <param name="count">How many have by now, this path's and those of paths that were said before.</param>
     /// <param name="to">An address of one of them.</param>
     /// <param name="way">The old path, a thing of the driver's; null: there was none.</param>
     /// <param name="now">CLOCK_MONOTONIC, nanoseconds.</param>
-    public void MovedTogether(uint tag, IpFamily family, int count, IpAddress to, object? way, long now)
+    public void MovedTogether(string vrf, uint tag, IpFamily family, int count, IpAddress to, object? way, long now)
     {
-        Move move = MoveOf(tag, family);
+        Move move = MoveOf(vrf, tag, family);
         if (count <= Math.Max(move.Together, move.Prefixes.Count)) return;
         move.Together = count;
-        Mark(tag, count, to, way, now);
+        Mark(vrf, tag, count, to, way, now);
     }
 
     /// <summary>Appends the markers that are due.</summary>
@@ -76,9 +79,9 @@ public sealed class FlushMarkers
         }
     }
 
-    private Move MoveOf(uint tag, IpFamily family)
+    private Move MoveOf(string vrf, uint tag, IpFamily family)
     {
-        (uint, IpFamily) key = (tag, family);
+        (string, uint, IpFamily) key = (vrf, tag, family);
         if (_moves.TryGetValue(key, out Move? move)) return move;
         if (_moves.Count >= MaxMoves) _moves.Remove(_order.Dequeue());
         _moves.Add(key, move = new Move());
@@ -86,10 +89,10 @@ public sealed class FlushMarkers
         return move;
     }
 
-    private void Mark(uint tag, int count, IpAddress to, object? way, long now)
+    private void Mark(string vrf, uint tag, int count, IpAddress to, object? way, long now)
     {
         var marker = new FlushMarker(tag, (uint)count, now, way is null ? FlushMarkerFlags.NoOldPath : FlushMarkerFlags.None);
-        var send = new MarkerToSend(way, to, marker);
+        var send = new MarkerToSend(vrf, way, to, marker);
         _waiting.Add((now, send));
         foreach (long later in Copies) _waiting.Add((now + later, send));
     }

@@ -27,7 +27,8 @@ public enum FlushMarkerFlags : byte
 /// |                                                               |
 /// |                          moved at                             |
 /// </code>
-/// The sender is the packet's source address: a loopback of the ingress PE.
+/// The sender is the packet's source address: a loopback of the ingress PE, or what stands for it in a VRF
+/// (<see cref="Migration.MarkerSender"/>).
 /// </summary>
 /// <param name="Tag">Tag of the move, as the route to the prefix carried it.</param>
 /// <param name="Moved">Prefixes of the move and of the packet's address family that the sender has moved to the new path so far.</param>
@@ -41,7 +42,9 @@ public readonly record struct FlushMarker(uint Tag, uint Moved, long MovedAtNs, 
     /// <summary>Bytes of the body.</summary>
     public const int BodyBytes = 24;
 
-    private const uint Magic = 0x5DE6_F1A5;
+    /// <summary>The first four bytes of the body.</summary>
+    internal const uint Magic = 0x5DE6_F1A5;
+
     private const byte Version = 1;
 
     /// <summary>The whole IP packet: TTL 255, best effort class, as the data that it follows is.</summary>

@@ -112,6 +112,9 @@ public sealed class HttpParties(PartyClients clients) : IParties
         Task<FibInfo> forwards = pe.FibLookupAsync(path.Vrf, wanted.Address.ToString(), cancel);
         Task<FibInfo> towards = pe.FibLookupAsync(path.Vrf, hop.ToString(), cancel);
         await Task.WhenAll(forwards, towards);
+
+        // In a customer's VRF the FIB names the far end of a tunnel, to which there is no route among the customer's own.
+        if (Is((await forwards).NextHop, hop)) return null;
         return (await forwards).NextHop == (await towards).NextHop && (await forwards).Port == (await towards).Port ? null
             : $"the FIB sends {prefix} to {(await forwards).NextHop}, not to {(await towards).NextHop}";
     }

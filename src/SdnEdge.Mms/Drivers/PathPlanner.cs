@@ -30,7 +30,8 @@ internal sealed class PathPlanner(
     {
         PeFacts source = ends[draft.Source], target = ends[draft.Target];
         (uint localPref, uint? sourceLocalPref) = LocalPref(draft, facts);
-        string[] others = [.. group.Ingress.Select(i => i.Name).Where(i => i != draft.Source && i != draft.Target).Distinct()];
+        string[] others = [.. group.Ingress.Select(i => i.Name).Where(i => i != draft.Source && i != draft.Target && Has(i, draft.Vrf))
+            .Distinct()];
         string[] reached = [.. others.Where(i => ingress[i].Node.Value is not null)];
         return new PathMove(
             $"{migration}.{++_number}", draft.Vrf,
@@ -39,6 +40,9 @@ internal sealed class PathPlanner(
             reached, FreeKey(source, target), localPref, sourceLocalPref, options.Hold, Order(draft, source, reached),
             group.OtherIngress || reached.Length < others.Length, KeepBackMs(source, target, reached));
     }
+
+    // A PE without the VRF lets no client of it in. Of one that does not answer nobody knows.
+    private bool Has(string pe, string vrf) => ingress[pe].Vrfs?.Value is not { } vrfs || vrfs.Any(v => v.Name == vrf);
 
     // What a server sends from its new place must not overtake what it sent from the old one: where the old PE's way to an ingress is the
     // longer one, by the difference of the two.
@@ -60,13 +64,6 @@ internal sealed class PathPlanner(
     private OrderOptions? Order(PathDraft draft, PeFacts source, string[] reached)
     {
         if (!options.KeepOrder || options.Hold is { Disabled: true }) return null;
-        if (draft.Vrf != NodeConfig.DefaultVrf)
-        {
-            notes.Warn($"order is not kept in VRF {draft.Vrf} when ingress PEs take the direct path: flush markers are sent in the "
-                + "default VRF only");
-            return null;
-        }
-
         return new OrderOptions(
             [new OrderedIngress(draft.Source, source.Loopbacks), .. reached.Select(i => new OrderedIngress(i, ingress[i].Loopbacks))],
             options.OrderBoundMs, options.OthersHoldMs);

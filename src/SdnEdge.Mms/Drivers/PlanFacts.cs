@@ -87,7 +87,8 @@ internal sealed class PlanInquiry(IPlanView view, CancellationToken cancel)
         if (node.Value is null) return new PeFacts(node, 0);
         Task<Answer<IReadOnlyList<DampedInfo>>> damped = view.DampedAsync(pe, cancel);
         Task<Answer<IReadOnlyList<BgpPeerInfo>>> peers = view.BgpPeersAsync(pe, cancel);
-        return new PeFacts(node, 0) { Damped = await damped, Peers = await peers };
+        Task<Answer<IReadOnlyList<VrfInfo>>> vrfs = view.VrfsAsync(pe, cancel);
+        return new PeFacts(node, 0) { Damped = await damped, Peers = await peers, Vrfs = await vrfs };
     });
 
     public async Task<PathFacts> PathAsync(PathDraft path, PeFacts sourceFacts, PeFacts targetFacts)

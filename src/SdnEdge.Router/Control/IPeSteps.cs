@@ -17,7 +17,7 @@ internal interface IPeSteps
     /// <param name="packet">The marker.</param>
     /// <param name="tunnel">The tunnel that it came out of; null: none.</param>
     /// <param name="now">The time.</param>
-    void MarkerCame(ReadOnlySpan<byte> packet, Tunnel? tunnel, long now);
+    void MarkerCame(in PuntInfo info, ReadOnlySpan<byte> packet, long now);
 
     /// <summary>What has changed in the RIBs goes into the FIBs, and on to the peers.</summary>
     void Publish(long now);

@@ -15,7 +15,7 @@ namespace SdnEdge.Router.Control;
 /// <item>Every worker passes a batch boundary: no packet takes the old decision any more.</item>
 /// <item>The marker goes down the old path, and its copies after it.</item>
 /// </list>
-/// Runs on the control loop.
+/// In a VRF of a customer the old path is a VPN tunnel. Runs on the control loop.
 /// </summary>
 internal sealed class MarkerDriver : ITimed
 {
@@ -51,7 +51,7 @@ internal sealed class MarkerDriver : ITimed
                 int there = way.Sum(n => n.Prefixes(family));
                 if (there == 0) continue;
                 moved += there;
-                _markers.MovedTogether(tag, family, moved, to, way.Key, now);
+                _markers.MovedTogether(vrf.Config.Name, tag, family, moved, to, way.Key, now);
             }
 
             Told(now, tag, all);
@@ -67,6 +67,9 @@ internal sealed class MarkerDriver : ITimed
         {
             // Under a redirect the route is not what packets take; whoever takes the redirect away sends the markers then.
             if (change.Attributes?.MoveTag is not { } tag || change.Redirect is not null || change.ChangedHop is not null) continue;
+
+            // A customer's router does not say which markers a PE sends.
+            if (!vrf.Table.IsDefault && change.Origin is { External: true }) continue;
             FibLeaf? leaf = vrf.Publisher.LeafOf(change.Prefix);
             if (leaf?.Group is null) _leaving.Add(new Leaving(tag, vrf, change.Prefix, leaf?.Hop.Current));
         }
@@ -84,8 +87,8 @@ internal sealed class MarkerDriver : ITimed
 
     private void SendFor(long now)
     {
-        foreach (var group in _leaving.GroupBy(l => (l.Tag, l.Prefix.Family, Way: WayOf(l.Old))))
-            _markers.Moved(group.Key.Tag, [.. group.Select(l => l.Prefix)], group.Key.Way, now);
+        foreach (var group in _leaving.GroupBy(l => (Vrf: l.Vrf.Config.Name, l.Tag, l.Prefix.Family, Way: WayOf(l.Old))))
+            _markers.Moved(group.Key.Vrf, group.Key.Tag, [.. group.Select(l => l.Prefix)], group.Key.Way, now);
         Told(now, _leaving[0].Tag, _leaving.Count);
         _leaving.Clear();
         SendDue(now);
@@ -107,8 +110,12 @@ internal sealed class MarkerDriver : ITimed
         _markers.Due(now, _due);
         foreach (MarkerToSend send in _due)
         {
-            // Markers are told apart by their sender's loopback.
-            if (_state.Config.Loopbacks.FirstOrDefault(l => l.Family == send.To.Family) is not { IsNone: false } from) continue;
+            // The VRF may have gone before the last copy.
+            if (!_state.Vrfs.TryGetValue(send.Vrf, out VrfState? vrf)) continue;
+
+            // Markers are told apart by their sender.
+            IpAddress from = MarkerSender.Of(_state.Config.Loopbacks, send.To.Family, !vrf.Table.IsDefault);
+            if (from.IsNone) continue;
             byte[] packet = send.Marker.ToPacket(from, send.To);
             switch (send.Way)
             {
@@ -119,7 +126,7 @@ internal sealed class MarkerDriver : ITimed
                     _state.Workers.Probe(old, packet);
                     break;
                 default:
-                    _state.Workers.Originate(_state.Default.Table.Index, packet);
+                    _state.Workers.Originate(vrf.Table.Index, packet);
                     break;
             }
         }

@@ -122,12 +122,14 @@ internal sealed class MigrationActions(
         return null;
     }
 
-    /// <summary>A flush marker for a group of this PE.</summary>
-    public void Marker(ReadOnlySpan<byte> packet, Tunnel? tunnel, long now)
+    /// <summary>A flush marker for a group of this PE: of its VRF, and, at the target, out of its own tunnel. Another move's says nothing
+    /// of it, whatever its tag.</summary>
+    public void Marker(in PuntInfo info, ReadOnlySpan<byte> packet, long now)
     {
         if (!FlushMarker.TryParse(packet, out FlushMarker marker, out IpAddress from, out IpAddress to)) return;
         foreach (Armed armed in _armed.Values)
         {
+            if (!state.Vrfs.TryGetValue(armed.Group.Vrf, out VrfState? vrf) || vrf.Table.Index != info.Vrf) continue;
             if (armed.Passing is { } passing && passing.Tag == marker.Tag)
             {
                 changes.Note();
@@ -138,7 +140,7 @@ internal sealed class MigrationActions(
 
             if (armed.Order is not { } order || order.Tag != marker.Tag) continue;
             changes.Note();
-            order.Marker(from, marker, tunnel is not null && tunnel.Options.IsRedirect, now);
+            order.Marker(from, marker, info.Tunnel?.Options.Name == armed.Tunnel, now);
             state.Events.Add(now, "migration", armed.Group.Name, "flush-marker", $"of {from} for {to}: {marker.Moved} prefixes moved");
             if (order.Poll(now)) changes.Note();
         }
@@ -263,7 +265,7 @@ internal sealed class MigrationActions(
     private Armed Arm(string name, string vrfName, PrefixSet prefixes, string tunnel, Hold? hold, bool isSource)
     {
         var group = new RedirectGroup(name, vrfName, state.Plane.Workers);
-        var armed = new Armed(group, hold, prefixes, new RouteOrigin(RouteSource.Redirect, $"migration {name}"))
+        var armed = new Armed(group, hold, prefixes, new RouteOrigin(RouteSource.Redirect, $"migration {name}"), tunnel)
         {
             IsSource = isSource,
         };
@@ -312,8 +314,10 @@ internal sealed class MigrationActions(
         if (c.Order is not { } order) yield break;
 
         // Its own markers do not go by: they are the last packets of the tunnel.
-        (string Ingress, IpAddress Loopback)[] others = [.. order.Options.Ingress.SelectMany(i
-            => i.Loopbacks.Select(l => (i.Name, IpAddress.Parse(l)))).Where(i => !state.Config.Loopbacks.Contains(i.Item2))];
+        bool vpn = !state.Vrfs[c.Vrf].Table.IsDefault;
+        (string Ingress, IpAddress Loopback)[] others = [.. order.Options.Ingress
+            .Select(i => (i.Name, Loopbacks: i.Loopbacks.Select(IpAddress.Parse).Where(l => !state.Config.Loopbacks.Contains(l))))
+            .SelectMany(i => OrderedGroup.Senders(i.Loopbacks, vpn).Select(l => (i.Name, l)))];
         int v4 = c.Prefixes.Count(p => p.Prefix.Family == IpFamily.V4);
         armed.Passing = new PassingMarkers(order.Tag, v4, c.Prefixes.Count - v4, others);
         armed.Group.ShowsMarkers = true;
@@ -378,7 +382,8 @@ internal sealed class MigrationActions(
         long now = loop.Now;
         foreach (IGrouping<IpFamily, IpPrefix> family in armed.Prefixes.Select(p => p.Prefix).GroupBy(p => p.Family))
         {
-            if (state.Config.Loopbacks.FirstOrDefault(l => l.Family == family.Key) is not { IsNone: false } from) continue;
+            IpAddress from = MarkerSender.Of(state.Config.Loopbacks, family.Key, !state.Vrfs[armed.Group.Vrf].Table.IsDefault);
+            if (from.IsNone) continue;
             byte[] packet = new FlushMarker(c.Tag, (uint)family.Count(), now).ToPacket(from, family.First().Address);
             for (int i = 0; i < FinalMarkers; i++) state.Workers.Probe(tunnel, packet);
         }
@@ -479,8 +484,11 @@ internal sealed class MigrationActions(
             armed.Group.TunnelPackets,
         armed.Group.StalePackets, armed.Group.FirstTunnelPacketAtNs);
 
-    private sealed class Armed(RedirectGroup group, Hold? hold, PrefixSet prefixes, RouteOrigin origin)
+    private sealed class Armed(RedirectGroup group, Hold? hold, PrefixSet prefixes, RouteOrigin origin, string tunnel)
     {
+        /// <summary>Name of the migration's tunnel.</summary>
+        public string Tunnel { get; } = tunnel;
+
         public RedirectGroup Group { get; } = group;
 
         public Hold? Hold { get; } = hold;

@@ -17,6 +17,8 @@ internal sealed class OrderedGroup : IDisposable
     private const long MaxBytesOfGate = 64L << 20;
     private const int MaxPacketsOfGate = 131_072;
 
+    private static readonly IpFamily[] s_families = [IpFamily.V4, IpFamily.V6];
+
     private readonly OrderKeeper _keeper;
     private readonly OrderGates _gates;
     private readonly PeState _state;
@@ -42,7 +44,7 @@ internal sealed class OrderedGroup : IDisposable
             HoldOverflowPolicy.DropNewest, Disabled = false };
         _gates = new OrderGates(vrf.Table,
             [.. gates.Select(g => new OrderGate(g.Loopback, new Hold($"{group.Name}/{g.Loopback}", vrf.Table, options)))],
-                state.Config.Loopbacks, state.Plane.Workers);
+            Own(vrf), state.Plane.Workers);
         foreach (OrderGate gate in _gates.All) state.Plane.AddHold(gate.Hold);
         group.Order = _gates;
     }
@@ -102,29 +104,37 @@ internal sealed class OrderedGroup : IDisposable
         long bound = _spec.Options.BoundMs * 1_000_000L;
         var gates = new List<(string Ingress, IpAddress Loopback, bool SendsMarkers, long BoundNs)>();
         var seen = new HashSet<IpAddress>();
+        bool vpn = !vrf.Table.IsDefault;
         foreach (OrderedIngress ingress in _spec.Options.Ingress)
-        {
-            foreach (string text in ingress.Loopbacks)
-            {
-                IpAddress loopback = IpAddress.Parse(text);
-                if (seen.Add(loopback)) gates.Add((ingress.Name, loopback, true, bound));
-            }
-        }
+            Add(ingress.Name, Senders(ingress.Loopbacks.Select(IpAddress.Parse), vpn), true, bound);
+        Add(_state.Config.Name, vpn ? Own(vrf) : _state.Config.Loopbacks, true, bound);
 
-        foreach (IpAddress own in _state.Config.Loopbacks)
-        {
-            if (seen.Add(own)) gates.Add((_state.Config.Name, own, true, bound));
-        }
-
-        IpAddress source = _spec.SourceLoopback;
-        if (seen.Add(source)) gates.Add(("source", source, true, bound));
+        // One that is named among the ingress PEs is known by its first loopback in a VRF.
+        bool named = vpn && _spec.Options.Ingress.Any(i => i.Loopbacks.Select(IpAddress.Parse).Contains(_spec.SourceLoopback));
+        if (!named) Add("source", Senders([_spec.SourceLoopback], vpn), true, bound);
         if (_spec.Options.OthersHoldMs == 0) return gates;
         foreach (NextHop hop in vrf.Rib.NextHops)
         {
-            if (hop.Spec.IsRecursive && seen.Add(hop.Spec.Address)) gates.Add((hop.Spec.Address.ToString(), hop.Spec.Address, false,
-                _spec.Options.OthersHoldMs * 1_000_000L));
+            if (vpn ? hop.Spec.Kind == HopKind.Remote : hop.Spec.IsRecursive)
+                Add(hop.Spec.Address.ToString(), Senders([hop.Spec.Address], vpn), false, _spec.Options.OthersHoldMs * 1_000_000L);
         }
 
         return gates;
+
+        void Add(string name, IEnumerable<IpAddress> senders, bool sendsMarkers, long boundNs)
+        {
+            foreach (IpAddress sender in senders)
+            {
+                if (seen.Add(sender)) gates.Add((name, sender, sendsMarkers, boundNs));
+            }
+        }
     }
+
+    /// <summary>The addresses by which a PE is known as an ingress (<see cref="MarkerSender"/>).</summary>
+    /// <param name="loopbacks">Its loopbacks.</param>
+    /// <param name="vpn">True: in a customer's VRF. In the default one it is known by each of them.</param>
+    internal static IEnumerable<IpAddress> Senders(IEnumerable<IpAddress> loopbacks, bool vpn) => !vpn ? loopbacks
+        : s_families.Select(f => MarkerSender.Of(loopbacks, f, vpn: true)).Where(a => !a.IsNone);
+
+    private IpAddress[] Own(VrfState vrf) => [.. Senders(_state.Config.Loopbacks, !vrf.Table.IsDefault)];
 }

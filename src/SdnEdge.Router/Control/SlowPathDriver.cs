@@ -54,7 +54,7 @@ internal sealed class SlowPathDriver : ITimed
     {
         if (info.Reason is PuntReason.FlushMarker or PuntReason.FlushMarkerPassing)
         {
-            if (info.L3Offset < frame.Length) _state.Steps.MarkerCame(frame[info.L3Offset..], info.Tunnel, now);
+            if (info.L3Offset < frame.Length) _state.Steps.MarkerCame(info, frame[info.L3Offset..], now);
             return;
         }
 

@@ -86,7 +86,7 @@ internal sealed class VpnDriver(PeState state, TunnelKeeper tunnels, ControlLoop
         if (moved is not { } value) _moved.Remove((vrf, prefix));
         else _moved[(vrf, prefix)] =
             new VpnMove(value.LocalPref, value.Move is { } move ? Math.Clamp(move, 0, MobilitySequence.Max)
-            : _moved.GetValueOrDefault((vrf, prefix)).Move);
+            : _moved.GetValueOrDefault((vrf, prefix)).Move, value.Tag);
         if (_told.ContainsKey((vrf, prefix))) Advertise(vrf, prefix);
     }
 
@@ -192,12 +192,14 @@ internal sealed class VpnDriver(PeState state, TunnelKeeper tunnels, ControlLoop
     }
 
     private void Advertise(string vrf, IpPrefix prefix)
-        => Engine!.AdvertiseVpn(vrf, prefix, LocalPrefOf(vrf, prefix), _moved.GetValueOrDefault((vrf, prefix)).Move,
-            _told.GetValueOrDefault((vrf, prefix)));
+    {
+        VpnMove moved = _moved.GetValueOrDefault((vrf, prefix));
+        Engine!.AdvertiseVpn(vrf, prefix, LocalPrefOf(vrf, prefix), moved.Move, _told.GetValueOrDefault((vrf, prefix)), moved.Tag);
+    }
 
     // An import policy may have given a CE's route one of its own.
     private uint LocalPrefOf(string vrf, IpPrefix prefix) => _moved.TryGetValue((vrf, prefix), out VpnMove moved) ? moved.LocalPref
         : _told.GetValueOrDefault((vrf, prefix))?.LocalPref ?? _localPref;
 
-    private readonly record struct VpnMove(uint LocalPref, long Move);
+    private readonly record struct VpnMove(uint LocalPref, long Move, uint? Tag);
 }

@@ -1,4 +1,5 @@
 using SdnEdge.Core.Bgp;
+using SdnEdge.Core.Migration;
 using SdnEdge.Core.Rib;
 using SdnEdge.Core.Wire;
 using Xunit;
@@ -63,11 +64,31 @@ public sealed class VpnEngineTests
         Assert.Null(_blueB.Best(Site));
     }
 
+    [Fact]
+    public void A_moves_tag_goes_to_other_PEs_while_markers_are_wanted_and_a_CE_cannot_set_one()
+    {
+        Peers();
+        _a.Engine.AdvertiseVpn("red", Site, 100, move: 3, moveTag: 0xABCD);
+        _net.Settle();
+        PathAttributes told = Assert.NotNull(_redB.Best(Site)).Attributes!;
+        Assert.Equal((0xABCDu, 3L), (told.MoveTag!.Value, told.MobilitySequence));
+        _a.Engine.AdvertiseVpn("red", Site, 100, move: 3);
+        _net.Settle();
+        Assert.Null(Assert.NotNull(_redB.Best(Site)).Attributes!.MoveTag);
+
+        PathAttributes learned = _a.Engine.Attributes.Intern(new AttributeBuilder().Clear().Origin(BgpOrigin.Igp).Path(65009)
+            .Set(AttributeFlags.Optional | AttributeFlags.Transitive, AttributeCode.ExtendedCommunities,
+                MoveTag.ToCommunity(0xABCD)).Build());
+        _a.Engine.AdvertiseVpn("red", Site, 100, learned: learned);
+        _net.Settle();
+        Assert.Null(Assert.NotNull(_redB.Best(Site)).Attributes!.MoveTag);
+    }
+
     /// <summary>Route targets are the provider's.</summary>
     [Theory]
     [InlineData(true, "soo:65000:5")]
     [InlineData(false, "rt:65000:100 soo:65000:5")]
-    public void A_speaker_of_a_VRF_tells_no_route_targets_to_a_CE(bool ofVrf, string told)
+    public void A_speaker_of_a_VRF_tells_no_route_targets_and_no_tags_of_moves_to_a_CE(bool ofVrf, string told)
     {
         SimSpeaker pe = _net.Add(5, with: s => s with { OfVrf = ofVrf }), ce = _net.Add(6, 65009), other = _net.Add(7, 65007);
         foreach ((SimSpeaker to, uint number) in ((SimSpeaker, uint)[])[(ce, 65009), (other, 65007)])
@@ -81,10 +102,13 @@ public sealed class VpnEngineTests
         RouteView route = Assert.NotNull(pe.Rib.Best(Site));
         PathAttributes marked = pe.Engine.Attributes.Intern(new AttributeBuilder().Load(route.Attributes!)
             .Set(AttributeFlags.Optional | AttributeFlags.Transitive, AttributeCode.ExtendedCommunities,
-                UpdateBytes.Hex("0002FDE800000064 0003FDE800000005")).Build());
+                UpdateBytes.Hex("0002FDE800000064 0003FDE800000005 8E01000000000007")).Build());
         pe.Rib.Offer(route.Origin, Site, route.Hop.Spec, marked, _net.Now);
         _net.Settle();
-        Assert.Equal(told, string.Join(' ', BgpCommunity.Of(Assert.NotNull(ce.Rib.Best(Site)).Attributes!, CommunityKind.Extended)));
+        PathAttributes heard = Assert.NotNull(ce.Rib.Best(Site)).Attributes!;
+        Assert.Equal(ofVrf ? null : 7u, heard.MoveTag);
+        Assert.Equal(told, string.Join(' ', BgpCommunity.Of(heard, CommunityKind.Extended)
+            .Where(c => !c.ToString().Contains("8e01", StringComparison.OrdinalIgnoreCase))));
     }
 
     [Fact]

@@ -26,6 +26,24 @@ public class SlowPathIcmpTests
         Assert.Equal(body, icmp.Body.ToArray());
     }
 
+    /// <summary>Before, the probes of a migration's tunnel into a customer's VRF found no way back.</summary>
+    [Theory]
+    [InlineData("10.255.0.9", 0)]
+    [InlineData("10.2.3.10", 3)]
+    public void A_tunnels_probe_is_answered_where_its_ends_are_and_a_customers_echo_in_its_VRF(string source, int vrf)
+    {
+        using var core = new Core.Fib.Vrf(0, "default");
+        using var red = new Core.Fib.Vrf(3, "red");
+        IpAddress from = IpAddress.Parse(source);
+        var options = new TunnelOptions("mig-m1", Loopback, IpAddress.Parse("10.255.0.9"), 5) { IsRedirect = true };
+        var tunnel = new Tunnel(options, red, core, 1);
+        byte[] echo = Frames.Ip(from, Loopback, IpProtocol.Icmp,
+            Frames.Icmp(IcmpHeader.Echo(IpFamily.V4, false, 77, 8), from, Loopback, Frames.Bytes(40)));
+        var info = new PuntInfo { Reason = PuntReason.LocalIcmp, Port = CorePort, Vrf = 3, Tunnel = tunnel };
+        Assert.Equal(SlowPathVerdict.Answered, _b.SlowPath.Handle(info, echo, _b.Now, _b.Actions));
+        Assert.Equal(vrf, Assert.Single(_b.Take()).Action.Vrf);
+    }
+
     [Fact]
     public void An_echo_from_a_link_local_address_is_answered_on_the_link_it_came_from()
     {

@@ -9,13 +9,15 @@ namespace SdnEdge.Core.Tests.Migration;
 /// <summary>The markers an ingress PE sends, and the tag that asks for them.</summary>
 public class FlushMarkersTests
 {
+    private const string Vrf = "default";
+
     private static readonly object OldPath = new();
 
     [Fact]
     public void A_marker_goes_at_once_and_two_copies_follow()
     {
         var markers = new FlushMarkers();
-        markers.Moved(7, [IpPrefix.Parse("10.1.1.10/32")], OldPath, 1000);
+        markers.Moved(Vrf, 7, [IpPrefix.Parse("10.1.1.10/32")], OldPath, 1000);
         var sent = new List<MarkerToSend>();
         var times = new List<long>();
         while (markers.NextDeadline != long.MaxValue)
@@ -26,18 +28,18 @@ public class FlushMarkersTests
 
         Assert.Equal([0, 5_000_000, 20_000_000], times);
         Assert.Equal((3L, 3), (markers.Sent, sent.Count));
-        Assert.All(sent, s => Assert.Equal(new MarkerToSend(OldPath, IpAddress.Parse("10.1.1.10"), new FlushMarker(7, 1, 1000)), s));
+        Assert.All(sent, s => Assert.Equal(new MarkerToSend(Vrf, OldPath, IpAddress.Parse("10.1.1.10"), new FlushMarker(7, 1, 1000)), s));
     }
 
     [Fact]
     public void Each_marker_says_how_many_have_moved_so_far_of_its_family_and_move()
     {
         var markers = new FlushMarkers();
-        markers.Moved(7, [IpPrefix.Parse("10.1.1.10/32"), IpPrefix.Parse("10.1.1.11/32")], OldPath, 1);
-        markers.Moved(7, [IpPrefix.Parse("10.1.1.11/32"), IpPrefix.Parse("10.1.2.0/24")], OldPath, 2);
-        markers.Moved(7, [IpPrefix.Parse("fd00::/64")], OldPath, 2);
-        markers.Moved(8, [IpPrefix.Parse("10.1.1.10/32")], null, 2);
-        markers.Moved(7, [IpPrefix.Parse("10.1.1.10/32")], OldPath, 3); // told again: nothing new
+        markers.Moved(Vrf, 7, [IpPrefix.Parse("10.1.1.10/32"), IpPrefix.Parse("10.1.1.11/32")], OldPath, 1);
+        markers.Moved(Vrf, 7, [IpPrefix.Parse("10.1.1.11/32"), IpPrefix.Parse("10.1.2.0/24")], OldPath, 2);
+        markers.Moved(Vrf, 7, [IpPrefix.Parse("fd00::/64")], OldPath, 2);
+        markers.Moved(Vrf, 8, [IpPrefix.Parse("10.1.1.10/32")], null, 2);
+        markers.Moved(Vrf, 7, [IpPrefix.Parse("10.1.1.10/32")], OldPath, 3); // told again: nothing new
         var sent = new List<MarkerToSend>();
         markers.Due(3, sent);
         Assert.Equal([(7u, 2u), (7u, 3u), (7u, 1u), (8u, 1u)], sent.Select(s => (s.Marker.Tag, s.Marker.Moved)));
@@ -45,13 +47,27 @@ public class FlushMarkersTests
     }
 
     [Fact]
+    public void Equal_prefixes_and_tags_of_two_VRFs_are_counted_apart()
+    {
+        var markers = new FlushMarkers();
+        IpPrefix[] both = [IpPrefix.Parse("10.1.1.10/32"), IpPrefix.Parse("10.1.1.11/32")];
+        markers.Moved("red", 7, both[..1], OldPath, 1);
+        markers.Moved("blue", 7, both, OldPath, 1);
+        markers.MovedTogether("green", 7, IpFamily.V4, 5, both[0].Address, OldPath, 1);
+        markers.Moved("red", 7, both, OldPath, 1);
+        var sent = new List<MarkerToSend>();
+        markers.Due(1, sent);
+        Assert.Equal([("red", 1u), ("blue", 2u), ("green", 5u), ("red", 2u)], sent.Select(s => (s.Vrf, s.Marker.Moved)));
+    }
+
+    [Fact]
     public void Memory_is_bounded()
     {
         var markers = new FlushMarkers();
         var sent = new List<MarkerToSend>();
-        for (uint tag = 1; tag <= FlushMarkers.MaxMoves + 1; tag++) markers.Moved(tag, [IpPrefix.Parse("10.1.1.10/32")], OldPath, 0);
+        for (uint tag = 1; tag <= FlushMarkers.MaxMoves + 1; tag++) markers.Moved(Vrf, tag, [IpPrefix.Parse("10.1.1.10/32")], OldPath, 0);
         markers.Due(long.MaxValue - 1, sent);
-        markers.Moved(1, [IpPrefix.Parse("10.1.1.10/32")], OldPath, 0); // forgotten, so it is new
+        markers.Moved(Vrf, 1, [IpPrefix.Parse("10.1.1.10/32")], OldPath, 0); // forgotten, so it is new
         Assert.Equal(0, markers.NextDeadline);
     }
 
@@ -108,9 +124,9 @@ public class FlushMarkersTests
         var markers = new FlushMarkers();
         object other = new();
         IpAddress to = IpAddress.Parse("10.1.1.10");
-        markers.MovedTogether(7, IpFamily.V4, 2, to, OldPath, 1000);
-        markers.MovedTogether(7, IpFamily.V4, 5, to, other, 1000);
-        markers.MovedTogether(7, IpFamily.V6, 1, IpAddress.Parse("fd00::1"), null, 1000);
+        markers.MovedTogether(Vrf, 7, IpFamily.V4, 2, to, OldPath, 1000);
+        markers.MovedTogether(Vrf, 7, IpFamily.V4, 5, to, other, 1000);
+        markers.MovedTogether(Vrf, 7, IpFamily.V6, 1, IpAddress.Parse("fd00::1"), null, 1000);
         var due = new List<MarkerToSend>();
         markers.Due(1000, due);
         Assert.Equal([(OldPath, 2u, false), (other, 5u, false), (null, 1u, true)],
@@ -120,10 +136,10 @@ public class FlushMarkersTests
         Assert.Equal(6, due.Count);
 
         // The same again (an attempt that was made anew), and one of them by its route.
-        markers.MovedTogether(7, IpFamily.V4, 5, to, other, 2000);
-        markers.Moved(7, [IpPrefix.Parse("10.1.1.10/32")], OldPath, 2000);
+        markers.MovedTogether(Vrf, 7, IpFamily.V4, 5, to, other, 2000);
+        markers.Moved(Vrf, 7, [IpPrefix.Parse("10.1.1.10/32")], OldPath, 2000);
         Assert.Equal(long.MaxValue, markers.NextDeadline);
-        markers.MovedTogether(7, IpFamily.V4, 6, to, other, 3000);
+        markers.MovedTogether(Vrf, 7, IpFamily.V4, 6, to, other, 3000);
         Assert.Equal(3000, markers.NextDeadline);
     }
 }

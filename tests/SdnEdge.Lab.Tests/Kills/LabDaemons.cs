@@ -149,9 +149,21 @@ internal sealed class LabDaemons : IAsyncDisposable
     /// <summary>Kills a daemon by SIGKILL, and starts it again when it is dead. Returns when it is ready.</summary>
     public async Task KillAsync(string node)
     {
+        await EndAsync(node);
+        await BeginAgainAsync(node);
+    }
+
+    /// <summary>Kills a daemon by SIGKILL. Returns when it is dead.</summary>
+    public async Task EndAsync(string node)
+    {
         int process = ProcessOf(node);
         Signals.Send(process, ProcessSignal.Kill);
         await Patience.UntilAsync(() => IsGone(process), () => $"{node} (process {process}) does not end", Patience.Long);
+    }
+
+    /// <summary>Starts a daemon again that is dead. Returns when it is ready.</summary>
+    public async Task BeginAgainAsync(string node)
+    {
         _restarted.GetValueOrDefault(node)?.Dispose();
         string command = Managers.Contains(node) ? "mms" : Hosts.ContainsKey(node) ? "host" : Stores.ContainsKey(node) ? "store" : "pe";
 

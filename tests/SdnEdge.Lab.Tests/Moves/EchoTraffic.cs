@@ -47,6 +47,15 @@ internal sealed class EchoTraffic : IDisposable
     public static EchoTraffic Start(RunningLab lab, string client, IEnumerable<IPAddress> addresses, TimeSpan interval)
         => new(lab.NamespaceOf(client), addresses, interval);
 
+    /// <summary>Datagrams that the client's kernel took, since the beginning.</summary>
+    public long Sent
+    {
+        get
+        {
+            lock (_lock) return _streams.Sum(s => s.Sent);
+        }
+    }
+
     /// <summary>
     /// Waits until all that was sent so far is answered, a server's last answers included; what has none after a long time is lost.
     /// Returns the counts since the last call. It sends on meanwhile.
@@ -129,6 +138,8 @@ internal sealed class EchoTraffic : IDisposable
 
         public long Next { get; private set; }
 
+        public long Sent { get; private set; }
+
         public void Open()
         {
             Socket = new Socket(address.AddressFamily, SocketType.Dgram, ProtocolType.Udp) { Blocking = false };
@@ -145,6 +156,7 @@ internal sealed class EchoTraffic : IDisposable
             {
                 Socket!.Send(datagram);
                 _waiting.Add(Next, Monotonic.Now);
+                Sent++;
             }
             catch (SocketException)
             {

@@ -103,12 +103,25 @@ public sealed partial class PlannerTests
     }
 
     [Fact]
-    public async Task Order_is_for_the_default_VRF()
+    public async Task Order_is_kept_in_a_customers_VRF_as_in_the_default_one()
     {
         PlanResult plan = await _lab.PlanAsync("db");
         Assert.Empty(plan.Info.Obstacles);
-        Assert.Null(plan.Moves[0].Paths[0].Order);
-        Assert.Contains(plan.Info.Warnings, w => w.Contains("VRF blue", StringComparison.Ordinal));
+        Assert.Empty(plan.Info.Warnings);
+        PathMove path = plan.Moves[0].Paths[0];
+        Assert.Equal(["pe-a", "pe-c"], path.Order!.Ingress.Select(i => i.Name));
+        Assert.Equal(["10.255.0.3", "fd00:ff::3"], path.Order.Ingress[1].Loopbacks);
+        Assert.Equal(["pe-c"], path.Ingress);
+    }
+
+    [Fact]
+    public async Task A_PE_without_the_VRF_is_no_ingress_of_it_and_is_not_waited_for()
+    {
+        _lab.Pes["pe-c"].Vrfs.RemoveAt(1);
+        PathMove path = (await _lab.PlanAsync("db")).Moves[0].Paths[0];
+        Assert.Equal(["pe-a"], path.Order!.Ingress.Select(i => i.Name));
+        Assert.Empty(path.Ingress);
+        Assert.False(path.OtherIngress);
     }
 
     [Fact]

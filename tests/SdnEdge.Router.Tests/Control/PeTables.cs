@@ -51,6 +51,8 @@ internal sealed class PeTables : IPeSteps, IDisposable
         State.Workers.Start();
     }
 
+    public ControlLoop Loop => _loop;
+
     public PeState State { get; }
 
     public MigrationActions Actions { get; }
@@ -101,7 +103,7 @@ internal sealed class PeTables : IPeSteps, IDisposable
     {
     }
 
-    public void MarkerCame(ReadOnlySpan<byte> packet, Tunnel? tunnel, long now)
+    public void MarkerCame(in PuntInfo info, ReadOnlySpan<byte> packet, long now)
     {
     }
 

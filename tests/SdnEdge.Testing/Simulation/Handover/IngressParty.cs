@@ -43,7 +43,7 @@ internal sealed class IngressParty(HandoverWorld world, string name, IpAddress l
         foreach (IGrouping<(uint Tag, PeParty? Way), IpPrefix> group in moved.GroupBy(m => (m.Tag, m.Way), m => m.Prefix))
         {
             World.Log(Name, $"moved {string.Join(", ", group)}: markers by {group.Key.Way?.Name ?? "the direct path"}");
-            _markers.Moved(group.Key.Tag, [.. group], group.Key.Way, Now);
+            _markers.Moved("default", group.Key.Tag, [.. group], group.Key.Way, Now);
         }
 
         SendDue();
