@@ -330,7 +330,9 @@ case "$command" in
           if moves_guest "$@"; then install_packages "${GUEST_PACKAGES[@]}"; make_guest; fi
           case " $* " in *" --compare "*) install_packages socat ;; esac
           publish "$UNJUDGED"; exec artifacts/sdnedge demo "$@" ;;
-  lab)    need_sdk; need_root lab; install_packages "${LAB_PACKAGES[@]}"; publish "$UNJUDGED"; exec artifacts/sdnedge lab "$@" ;;
+  lab)    need_sdk; need_root lab; install_packages "${LAB_PACKAGES[@]}"
+          case "$*" in *managers*) install_packages etcd-server ;; esac
+          publish "$UNJUDGED"; exec artifacts/sdnedge lab "$@" ;;
   guest)  install_packages "${GUEST_PACKAGES[@]}"; make_guest ;;
   model)  install_packages "${MODEL_PACKAGES[@]}"; exec docs/model/check.sh "$@" ;;
   test)   need_sdk; install_packages "${TEST_PACKAGES[@]}"; run_tests "$@" ;;

@@ -113,7 +113,7 @@ internal sealed class LabDaemons : IAsyncDisposable
 
     /// <summary>The process of a node's daemon.</summary>
     public int ProcessOf(string node)
-        => _restarted.TryGetValue(node, out Process? later) ? later.Id : Lab.State.Processes.Single(p => p.Node == node).ProcessId;
+        => _restarted.TryGetValue(node, out Process? later) ? later.Id : Lab.State.Processes.Single(p => p.Node == node && p.Name != "etcd").ProcessId;
 
     /// <summary>Ids of the migrations so far.</summary>
     public async Task<string[]> MigrationsAsync()
