@@ -77,7 +77,7 @@ public static class Replay
         MigrationState? was = id is null ? null : before.Migrations.GetValueOrDefault(id);
         MigrationState? now = id is null ? null : after.Migrations.GetValueOrDefault(id);
         int? number = (input as MoveHappened)?.Move;
-        string what = Words(input, was is null ? null : number is { } own && own <= was.Moves.Count ? was.MoveOf(own) : was.Current);
+        string what = Words(input, was is null ? null : number is { } own && own >= 1 && own <= was.Moves.Count ? was.MoveOf(own) : was.Current);
         if (number is not null) what = $"move {number}: {what}";
         if (ReferenceEquals(before, after)) what += " (changes nothing)";
         if (now is null) return new ReplayStep(record.Position, record.At, record.Actor, record.Migration, what, null, [], [], [], null);

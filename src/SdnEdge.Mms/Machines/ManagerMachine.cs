@@ -216,7 +216,7 @@ public static class ManagerMachine
     {
         MigrationState migration = state.Migrations[id];
         if (migration.Moves.Any(m => m.Outcome == MoveOutcome.Fenced)) return EndFenced(state, migration, now, at);
-        bool givenUp = migration.Moves.Any(m => m.Outcome == MoveOutcome.GivenUp);
+        bool givenUp = migration.Moves.Any(m => !m.GivenUp.IsEmpty);
         if (!migration.GoingBack && migration.Moves.Find(m => m.IsUndone) is { } undone)
         {
             // All or none.
