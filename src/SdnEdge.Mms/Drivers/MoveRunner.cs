@@ -460,7 +460,7 @@ internal sealed class MoveRunner : IDisposable
                 lock (_lock) (_look, _nextLook) = (_nextLook, null);
                 var servers = state.Plan.Servers.ToDictionary(
                     s => s.Name, s => this.LookAsync(s.SourceHost, s.Name, _stop.Token), StringComparer.Ordinal);
-                await Task.WhenAll(servers.Values).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+                await ((Task)Task.WhenAll(servers.Values)).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
                 return servers;
             }
         }

@@ -111,7 +111,9 @@ internal sealed class EchoTraffic : IDisposable
                 {
                     long left = next - Monotonic.Now;
                     List<Socket> ready = [.. _sockets.Values];
-                    Socket.Select(ready, null, null, (int)Math.Max(0, left / 1000));
+
+                    // In whole milliseconds, or it would not wait at all; what is late by that is caught up with.
+                    Socket.Select(ready, null, null, left <= 0 ? 0 : (int)Math.Max(1000, left / 1000));
                     lock (_lock)
                     {
                         foreach (Socket socket in ready) Receive(socket);
