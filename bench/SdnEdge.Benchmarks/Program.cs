@@ -2,6 +2,7 @@ using System.Runtime.InteropServices;
 using SdnEdge.Benchmarks;
 using SdnEdge.Benchmarks.Bfd;
 using SdnEdge.Benchmarks.Bgp;
+using SdnEdge.Benchmarks.DataCentre;
 using SdnEdge.Benchmarks.Guests;
 using SdnEdge.Benchmarks.Hostile;
 using SdnEdge.Benchmarks.Ingress;
@@ -22,6 +23,8 @@ using SdnEdge.Benchmarks.Switchover;
     ("restart", "a PE killed under traffic with a full table: what is lost, and how soon BGP and the routes are back", RestartCommand.Run),
     ("kills", "every party of a migration killed, and cut off from the manager, at every stage: how each migration ends", KillsCommand.Run),
     ("moves", "moves back and forth under traffic, of one server and of ten: what each costs and leaves, and memory", MovesCommand.Run),
+    ("datacentre", "a hundred servers with a thousand prefixes move as one, together and so many at once: time, blackouts, packets",
+        DataCentreCommand.Run),
     ("guests", "real guests of QEMU: memory page by page, moves under traffic, whatever breaks", GuestsCommand.Run),
     ("bfd", "64 BFD sessions while a million routes change: false downs, and how fast a stopped peer is found", BfdCommand.Run),
     ("ingress", "how soon many ingress PEs, each a process, take the direct path, and when the tunnel is gone", IngressCommand.Run),

@@ -20,24 +20,62 @@ public static class NamespaceProcesses
         }
     }
 
-    /// <summary>All that are alive in the namespace with this identity, but this process.</summary>
+    /// <summary>All that are alive in the namespace with this identity, but this process. They are looked for after the call has begun; who
+    /// asks while somebody else looks shares the next look with all who do: it goes through every process of the machine.</summary>
     public static IReadOnlyList<ProcessStat> In(string id)
     {
+        Look mine;
+        lock (s_door) mine = s_next ??= new Look();
         var found = new List<ProcessStat>();
-        foreach (string folder in Directory.EnumerateDirectories("/proc"))
+        foreach (int pid in mine.In(id))
         {
-            if (!int.TryParse(Path.GetFileName(folder.AsSpan()), NumberStyles.None, CultureInfo.InvariantCulture, out int pid)) continue;
-            if (pid == Environment.ProcessId) continue;
-            try
-            {
-                if (new FileInfo($"{folder}/ns/net").LinkTarget == id && ProcessStat.Read(pid) is { IsAlive: true } stat) found.Add(stat);
-            }
-            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-            {
-                // It ended while we looked.
-            }
+            if (ProcessStat.Read(pid) is { IsAlive: true } stat) found.Add(stat);
         }
 
         return found;
+    }
+
+    private static readonly Lock s_door = new(), s_looking = new();
+
+    // The look that has not begun.
+    private static Look? s_next;
+
+    private sealed class Look
+    {
+        private ILookup<string, int>? _seen;
+
+        public IEnumerable<int> In(string id)
+        {
+            lock (s_looking)
+            {
+                if (_seen is null)
+                {
+                    lock (s_door) s_next = null;
+                    _seen = All().ToLookup(p => p.Namespace, p => p.Id, StringComparer.Ordinal);
+                }
+
+                return _seen[id];
+            }
+        }
+
+        private static IEnumerable<(int Id, string Namespace)> All()
+        {
+            foreach (string folder in Directory.EnumerateDirectories("/proc"))
+            {
+                if (!int.TryParse(Path.GetFileName(folder.AsSpan()), NumberStyles.None, CultureInfo.InvariantCulture, out int pid)) continue;
+                if (pid == Environment.ProcessId) continue;
+                string? id = null;
+                try
+                {
+                    id = new FileInfo($"{folder}/ns/net").LinkTarget;
+                }
+                catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+                {
+                    // It ended while we looked.
+                }
+
+                if (id is not null) yield return (pid, id);
+            }
+        }
     }
 }

@@ -30,10 +30,11 @@ public sealed record MmsNodeInfo(
 /// <param name="KeepTrying">True: a server that changes its memory faster than it is carried is copied on and on, until it grows quieter.
 /// False: the migration is undone as soon as that is clear.</param>
 /// <param name="Window">When it may switch; null = as soon as it can.</param>
+/// <param name="AtOnce">one-by-one only: most members on the way at once, 1 to 1000; null = the group's, or 1.</param>
 public sealed record MigrationCall(
     string Group, string To, string? Cutover = null, HoldOptions? Hold = null, int CopyMs = 0, int? QuietMs = null, bool KeepOrder = true,
     int? OrderBoundMs = null, int OthersHoldMs = 0, int? MaxBlackoutMs = null, bool KeepTrying = false,
-    WindowCall? Window = null);
+    WindowCall? Window = null, int? AtOnce = null);
 
 /// <summary>Something that keeps a migration from being started.</summary>
 /// <param name="Reason">One word for its kind, e.g. <c>server-unknown</c>, <c>peer-unreachable</c>, <c>hold-too-small</c>,

@@ -242,7 +242,8 @@ public sealed class MmsDaemon : IAsyncDisposable
         MoveOptions options = request.Options ?? new MoveOptions();
         return StartAsync(new MigrationCall(
             request.Group, from, Words.Of(request.Cutover), options.Hold, options.CopyMs, options.QuietMs, options.KeepOrder,
-            options.OrderBoundMs, options.OthersHoldMs, options.MaxBlackoutMs, options.KeepTrying), by, null, cancel);
+            options.OrderBoundMs, options.OthersHoldMs, options.MaxBlackoutMs, options.KeepTrying,
+            AtOnce: request.Cutover == Cutover.OneByOne ? request.AtOnce ?? 1 : null), by, null, cancel);
     }
 
     /// <summary>Rebuilds owners and epochs from what PEs and hosts say, and begins to settle what is in doubt as was asked for.</summary>
@@ -442,6 +443,10 @@ public sealed class MmsDaemon : IAsyncDisposable
         Range("/orderBoundMs", call.OrderBoundMs ?? 1000, 1);
         Range("/othersHoldMs", call.OthersHoldMs, 0);
         Range("/maxBlackoutMs", call.MaxBlackoutMs ?? 1, 1, 600_000);
+        if (call.AtOnce is < 1 or > 1000)
+            errors.Add(new ProblemError("/atOnce", $"{call.AtOnce} is out of range; 1 to 1000 servers"));
+        else if (call.AtOnce is not null && call.Cutover != "one-by-one")
+            errors.Add(new ProblemError("/atOnce", "belongs to cutover one-by-one; together all servers are on the way at once: leave it out"));
         if (call.Window is { } window && window.WhyNot() is { } wrong) errors.Add(new ProblemError("/window", wrong));
         if (errors.Count > 0) throw new ProblemException(Problems.BadRequest("the migration is not asked for rightly", errors));
 
@@ -490,14 +495,20 @@ public sealed class MmsDaemon : IAsyncDisposable
         if (id is not null && input is CommitRequested) Events.Add(Now, "migration", id, "committed");
         if (id is null || !after.Migrations.TryGetValue(id, out MigrationState? now)) return;
         MigrationState? was = before.Migrations.GetValueOrDefault(id);
-        MoveState move = now.Current;
         long at = Now;
         if (was is null) Events.Add(at, "migration", id, "requested",
-            $"{now.Request.Group} from {move.Plan.From} to {now.Request.To}, by {now.By}");
-        if (was is null || was.Current.Stage != move.Stage || was.Moves.Count != now.Moves.Count)
-            Events.Add(at, "migration", id, Words.Of(move.Stage), move.Failure);
-        if (move.TargetOwns && !(was?.Current.TargetOwns ?? false)) Events.Add(at, "migration", id, "pivot",
-            $"{move.Plan.To} owns epoch {move.Epoch}");
+            $"{now.Request.Group} from {now.Moves[0].Plan.From} to {now.Request.To}, by {now.By}");
+        for (int number = 1; number <= now.Moves.Count; number++)
+        {
+            (MoveState? then, MoveState move) = (number <= was?.Moves.Count ? was.MoveOf(number) : null, now.MoveOf(number));
+            if (ReferenceEquals(then, move)) continue;
+            string? whose = now.NumberFor(number) is null ? null : string.Join(", ", move.Plan.Names);
+            string? why = whose is null || move.Failure is null ? whose ?? move.Failure : $"{whose}: {move.Failure}";
+            if (then?.Stage != move.Stage && (move.Outcome is null || whose is null)) Events.Add(at, "migration", id, Words.Of(move.Stage), why);
+            if (move.TargetOwns && then is not { TargetOwns: true }) Events.Add(at, "migration", id, "pivot",
+                $"{move.Plan.To} owns epoch {move.Epoch}{(whose is null ? "" : $" of {whose}")}");
+        }
+
         if (now.Outcome is { } outcome && was?.Outcome is null) Events.Add(at, "migration", id, Words.Of(outcome), now.Failure);
     }
 }

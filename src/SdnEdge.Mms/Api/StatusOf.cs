@@ -20,14 +20,14 @@ internal static class StatusOf
         Func<Waiting, string?> remedy)
     {
         MoveState current = migration.Current;
-        string state = migration.Outcome is { } outcome ? Words.Of(outcome) : migration.GoingBack || current.Failure is not null ? "undoing"
-            : "running";
+        string state = migration.Outcome is { } outcome ? Words.Of(outcome) : migration.GoingBack
+            || migration.Running.Any(n => migration.MoveOf(n).Failure is not null) || migration.Moves.Any(m => m.IsUndone) ? "undoing" : "running";
         return new MigrationStatus(
             migration.Id, migration.Request.Group, migration.Moves[0].Plan.From, migration.Request.To, Words.Of(migration.Request.Cutover),
                 state,
             Words.Of(current.Stage), current.Epoch, migration.By, migration.At, migration.EndedAt, migration.Failure,
             [.. waiting.Select(w => new WaitingInfo(w.Command, Words.Of(w.Reason), w.Detail, w.SinceNs, remedy(w)))], migration.Committed,
-            [.. migration.Moves.Select(m => Move(m, m == current ? seen : null))], GiveUp.Unproved(migration));
+            [.. migration.Moves.Select(m => Move(m, m.Outcome is null ? seen : null))], GiveUp.Unproved(migration));
     }
 
     /// <summary>A migration that ended a while ago, without its moves.</summary>

@@ -30,6 +30,7 @@ internal sealed class GroupReader(Defined<DaemonConfig> pes, Defined<DaemonConfi
                 OtherIngress = item.Flag("otherIngress", false),
                 Hold = ReadHold(item),
                 MaxBlackoutMs = (int)item.Number("maxBlackoutMs", 1, 600_000, 2_000),
+                AtOnce = (int)item.Number("atOnce", 1, 1000, 1),
             };
             item.Finish();
             groups.Add(item, name, group);

@@ -99,6 +99,9 @@ public sealed record GroupConfig(string Name, IReadOnlyList<ServerConfig> Server
     /// <summary>Longest time for which nobody may run in a move, milliseconds, as far as it can be predicted.</summary>
     public int MaxBlackoutMs { get; init; } = 2_000;
 
+    /// <summary>One by one: most of its servers on the way at once, where who asks does not say it.</summary>
+    public int AtOnce { get; init; } = 1;
+
     /// <summary>
     /// True: its servers are services without state, each with an instance that runs at every one of its places all the time. Nothing is
     /// stopped, copied or started; the network alone moves.

@@ -13,6 +13,9 @@ public sealed class HttpParties(PartyClients clients) : IParties
     private static readonly TimeSpan s_prepare = TimeSpan.FromSeconds(12), s_signal = TimeSpan.FromSeconds(6),
         s_order = TimeSpan.FromSeconds(15), s_read = TimeSpan.FromSeconds(5);
 
+    // Questions to one ingress PE at once.
+    private const int AtOnce = 16;
+
     private readonly ConcurrentDictionary<(string Pe, string Path), ConcurrentDictionary<string, bool>> _direct = [];
 
     /// <inheritdoc/>
@@ -56,13 +59,16 @@ public sealed class HttpParties(PartyClients clients) : IParties
         ArgumentNullException.ThrowIfNull(path);
         PeClient client = clients.Pe(pe);
         ConcurrentDictionary<string, bool> seen = _direct.GetOrAdd((pe, path.Id), _ => new(StringComparer.Ordinal));
-        foreach (MovingPrefix moving in path.Target.Prefixes)
+        foreach (MovingPrefix[] some in path.Target.Prefixes.Where(m => !seen.ContainsKey(m.Prefix)).Chunk(AtOnce))
         {
-            if (seen.ContainsKey(moving.Prefix)) continue;
-            string? why = await PartyClients.WithinAsync(
-                s_read, pe, $"{pe}'s route to {moving.Prefix}", end => WhyNotAsync(client, path, moving.Prefix, end), cancel);
-            if (why is not null) return why;
-            seen[moving.Prefix] = true;
+            string?[] why = await Task.WhenAll(some.Select(async moving =>
+            {
+                string? not = await PartyClients.WithinAsync(
+                    s_read, pe, $"{pe}'s route to {moving.Prefix}", end => WhyNotAsync(client, path, moving.Prefix, end), cancel);
+                if (not is null) seen[moving.Prefix] = true;
+                return not;
+            }));
+            if (why.FirstOrDefault(w => w is not null) is { } first) return first;
         }
 
         _direct.TryRemove((pe, path.Id), out _);

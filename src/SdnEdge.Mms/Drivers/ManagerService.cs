@@ -36,7 +36,7 @@ public sealed class ManagerService : IAsyncDisposable
     private readonly IParties _parties;
     private readonly TimeProvider _time;
     private readonly Channel<Item> _items = Channel.CreateUnbounded<Item>(new UnboundedChannelOptions { SingleReader = true });
-    private readonly Dictionary<string, MoveRunner> _runners = new(StringComparer.Ordinal);
+    private readonly Dictionary<(string Migration, int Move), MoveRunner> _runners = [];
     private readonly Lock _runnersLock = new();
     private readonly List<JournalEntry> _unwritten = [];
     private readonly List<Item> _unanswered = [];
@@ -152,18 +152,18 @@ public sealed class ManagerService : IAsyncDisposable
     public IReadOnlyList<Waiting> WaitingOf(string migration)
     {
         if (_held.TryGetValue(migration, out Waiting? held)) return [held];
-        lock (_runnersLock) return _runners.TryGetValue(migration, out MoveRunner? runner) ? runner.Waiting : [];
+        lock (_runnersLock) return [.. RunnersOf(migration).SelectMany(r => r.Waiting)];
     }
 
     /// <summary>The volumes of its servers as they were seen last, by server; empty where the migration does not run.</summary>
     public IReadOnlyDictionary<string, IReadOnlyList<ServerVolumeInfo>> VolumesOf(string migration)
     {
         lock (_runnersLock)
-        {
-            return _runners.TryGetValue(migration, out MoveRunner? runner) ? runner.Volumes
-                : new Dictionary<string, IReadOnlyList<ServerVolumeInfo>>();
-        }
+            return RunnersOf(migration).SelectMany(r => r.Volumes).ToDictionary(v => v.Key, v => v.Value, StringComparer.Ordinal);
     }
+
+    private IEnumerable<MoveRunner> RunnersOf(string migration)
+        => _runners.Where(r => r.Key.Migration == migration).OrderBy(r => r.Key.Move).Select(r => r.Value);
 
     /// <summary>Why a migration is not gone on with: it is not taken up yet. Null: it is.</summary>
     public string? WhyHeld(string migration) => _held.TryGetValue(migration, out Waiting? held) ? held.Detail : null;
@@ -240,8 +240,9 @@ public sealed class ManagerService : IAsyncDisposable
                     return;
                 }
 
+                string epochs = string.Join(", ", migration.Running.Select(n => migration.MoveOf(n).Plan.Epoch));
                 Hold(id, WaitReason.PeerUnreachable, $"{string.Join(", ", answer.Silent)} must say first that epoch "
-                    + $"{migration.Current.Plan.Epoch} never ran there: the journal may be an old copy, and then giving up would "
+                    + $"{epochs} never ran there: the journal may be an old copy, and then giving up would "
                     + (migration.Current.Plan.IsStateless ? "take back what was decided" : "start the servers twice"));
                 await Task.Delay(s_journalRetry, _stop.Token);
             }
@@ -282,8 +283,8 @@ public sealed class ManagerService : IAsyncDisposable
 
     // While a server stands still, what came before waits for the pivot: its record must find the journal idle.
     private bool MayFlush => _unwritten.Count > 0
-        && !_state.Migrations.Values.Any(m => m is { Outcome: null, Current.Stage: MoveStage.Stop or MoveStage.HandOver }
-            && !_held.ContainsKey(m.Id));
+        && !_state.Migrations.Values.Any(m => m.Outcome is null && !_held.ContainsKey(m.Id)
+            && m.Running.Any(n => m.MoveOf(n).Stage is MoveStage.Stop or MoveStage.HandOver));
 
     private ObjectDisposedException Stopped() => new(nameof(ManagerService), _fault ?? "the manager has stopped");
 
@@ -294,7 +295,7 @@ public sealed class ManagerService : IAsyncDisposable
         DateTimeOffset clock = _time.GetUtcNow(), turn = DateTimeOffset.MaxValue;
         foreach (MigrationState open in _state.Migrations.Values.Where(m => m.Outcome is null && !_held.ContainsKey(m.Id)))
         {
-            if (MoveMachine.WindowDue(open.Current) is not { } at) continue;
+            if (open.Running.Min(n => MoveMachine.WindowDue(open.MoveOf(n))) is not { } at) continue;
             if (at <= clock) return new Item(_ => new MoveHappened(open.Id, new WindowReached(clock)), "manager", MustSync: true);
             if (at < turn) turn = at;
         }
@@ -330,10 +331,14 @@ public sealed class ManagerService : IAsyncDisposable
 
     private Item Due(string migration) => new(state =>
     {
-        MoveState move = state.Migrations[migration].Current;
-        if (move.Stage == MoveStage.Planned) return new MoveHappened(migration, new Begin());
-        string open = string.Join("; ", WaitingOf(migration).Select(w => $"{w.Command}: {w.Detail ?? Words.Of(w.Reason)}"));
-        return new MoveHappened(migration, new StageExpired(move.Stage, open));
+        MigrationState open = state.Migrations[migration];
+        int number = ManagerMachine.Due(open).Move;
+        MoveState move = open.MoveOf(number);
+        if (move.Stage == MoveStage.Planned) return new MoveHappened(migration, new Begin(), open.NumberFor(number));
+        IReadOnlyList<Waiting> waiting;
+        lock (_runnersLock) waiting = _runners.TryGetValue((migration, number), out MoveRunner? runner) ? runner.Waiting : [];
+        string why = string.Join("; ", waiting.Select(w => $"{w.Command}: {w.Detail ?? Words.Of(w.Reason)}"));
+        return new MoveHappened(migration, new StageExpired(move.Stage, why), open.NumberFor(number));
     }, "manager", MustSync: true);
 
     private async Task TakeAsync(Item item)
@@ -425,25 +430,35 @@ public sealed class ManagerService : IAsyncDisposable
         _shown = state;
         lock (_runnersLock)
         {
-            foreach (string id in _runners.Keys.Where(r => state.Migrations.GetValueOrDefault(r) is not { Outcome: null }).ToArray())
+            foreach ((string id, int number) in _runners.Keys.Where(r => state.Migrations.GetValueOrDefault(r.Migration) is not
+                { Outcome: null } m || m.MoveOf(r.Move).Outcome is not null).ToArray())
             {
-                _runners.Remove(id, out MoveRunner? ended);
+                _runners.Remove((id, number), out MoveRunner? ended);
                 ended!.Dispose();
             }
 
             foreach (MigrationState migration in state.Migrations.Values.Where(m => m.Outcome is null && !_held.ContainsKey(m.Id)))
             {
-                if (!_runners.TryGetValue(migration.Id, out MoveRunner? runner))
-                    _runners[migration.Id] = runner = new MoveRunner(_parties, migration.Current, input => PostAsync(migration.Id, input));
-                runner.Update(migration.Current);
+                foreach (int number in migration.Running)
+                {
+                    MoveState move = migration.MoveOf(number);
+                    if (!_runners.TryGetValue((migration.Id, number), out MoveRunner? runner))
+                    {
+                        int? named = migration.NumberFor(number);
+                        _runners[(migration.Id, number)] = runner = new MoveRunner(
+                            _parties, move, input => PostAsync(migration.Id, input, named));
+                    }
+
+                    runner.Update(move);
+                }
             }
         }
     }
 
     // A result of a command. It is answered when the state has it, on record or not: nobody acts on it before it is.
-    private async Task<bool> PostAsync(string migration, MoveInput input)
+    private async Task<bool> PostAsync(string migration, MoveInput input, int? move)
     {
-        var item = new Item(_ => new MoveHappened(migration, input), "manager", MustSync: false);
+        var item = new Item(_ => new MoveHappened(migration, input, move), "manager", MustSync: false);
         if (!_items.Writer.TryWrite(item)) return false;
         return await item.Done.Task is not null;
     }

@@ -37,6 +37,9 @@ internal sealed class MoveRunner : IDisposable
     private readonly CancellationTokenSource _stop = new();
     private MoveState _state;
 
+    // Looks at all servers that wait for their copies: the one that goes on, and the one behind it, which who asks now joins.
+    private Task<Dictionary<string, Task<ServerInfo>>>? _look, _nextLook;
+
     /// <summary>Makes a runner; nothing is sent before <see cref="Update"/>.</summary>
     /// <param name="parties">Whom to speak to.</param>
     /// <param name="state">The move.</param>
@@ -417,7 +420,8 @@ internal sealed class MoveRunner : IDisposable
     private async Task<MoveInput?> MirroredAsync(
         Queue queue, WatchServer watch, ServerMove server, MoveState state, CancellationToken closed)
     {
-        ServerInfo info = await LookAsync(server.SourceHost, server.Name, closed);
+        Dictionary<string, Task<ServerInfo>> look = await LookAtAllAsync(state).WaitAsync(closed);
+        ServerInfo info = await look[server.Name];
 
         // It has died in the middle of the copy: nobody can wait for the rest of it.
         if (info is { State: ServerState.Absent, MayRun: not null })
@@ -432,13 +436,34 @@ internal sealed class MoveRunner : IDisposable
 
         foreach (ServerMove other in state.Plan.Servers.Where(s => s.Name != server.Name))
         {
-            ServerInfo there = await LookAsync(other.SourceHost, other.Name, closed);
+            ServerInfo there = await look[other.Name];
             if (there.Mirror is not { Ready: false } late) continue;
             Note(queue, watch, WaitReason.NotConverging, $"{server.Name} is ready; {Course(other.Name, late)}{VolumesOf(there.Volumes)}");
             return null;
         }
 
         return new Seen(watch.Key, null);
+    }
+
+    // One look for all who ask meanwhile: else a hundred servers, each of which is to see all others ready, would ask ten thousand times. It
+    // begins after it was asked for: an earlier one may not know yet that the copy has begun.
+    private Task<Dictionary<string, Task<ServerInfo>>> LookAtAllAsync(MoveState state)
+    {
+        lock (_lock)
+        {
+            Task before = _look ?? Task.CompletedTask;
+            return _nextLook ??= Task.Run(LookAsync);
+
+            async Task<Dictionary<string, Task<ServerInfo>>> LookAsync()
+            {
+                await before.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+                lock (_lock) (_look, _nextLook) = (_nextLook, null);
+                var servers = state.Plan.Servers.ToDictionary(
+                    s => s.Name, s => this.LookAsync(s.SourceHost, s.Name, _stop.Token), StringComparer.Ordinal);
+                await ((Task)Task.WhenAll(servers.Values)).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+                return servers;
+            }
+        }
     }
 
     // How far the volumes are that are not in sync.

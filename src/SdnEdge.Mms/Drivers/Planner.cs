@@ -48,7 +48,8 @@ public static class Planner
             + $"{List(config.Groups.Select(g => g.Name))}");
         if (to is null) notes.Add("site-unknown", call.To, $"there is no site '{call.To}'; there is "
             + $"{List((group?.Sites ?? config.Sites).Select(s => s.Name))}");
-        if (group is not null) CheckRunning(config, state, group, cutover, notes);
+        int atOnce = cutover == Cutover.OneByOne ? call.AtOnce ?? group?.AtOnce ?? 1 : 1;
+        if (group is not null) CheckRunning(config, state, group, cutover, atOnce, notes);
         if (group is not null && state.GroupOf(group.Name).Epoch is >= ManagerState.LastEpoch and var last)
         {
             notes.Add("epochs-exhausted", group.Name, $"epoch {last} was used for {group.Name}, and {ManagerState.LastEpoch} is the last "
@@ -138,7 +139,8 @@ public static class Planner
             Words.Of(cutover ?? Cutover.Together), notes.Obstacles, Math.Round(longest, 1), predictions,
             [.. group.Servers.Select(s => s.Name)],
             group.Servers.Sum(s => s.Prefixes.Count), notes.Warnings, MachinesOf(placed));
-        return new PlanResult(info, may ? new MigrationRequest(group.Name, to.Name, cutover!.Value, options) : null, may ? moves : []);
+        return new PlanResult(info, may ? new MigrationRequest(group.Name, to.Name, cutover!.Value, options,
+                atOnce > 1 ? atOnce : null) : null, may ? moves : []);
 
         // Routers of other makes do not say what they damp, nor what they would.
         void WarnOfFlaps(PathDraft path)
@@ -206,7 +208,8 @@ public static class Planner
         => $"migration {running.Id} of {running.Request.Group} to {running.Request.To} runs ({Words.Of(running.Current.Stage)}), asked for "
             + $"by {running.By}; wait for its end: 'sdnedge migrate watch {running.Id}' shows it, and what it waits for";
 
-    private static void CheckRunning(MmsConfig config, ManagerState state, GroupConfig group, Cutover? cutover, PlanNotes notes)
+    private static void CheckRunning(
+        MmsConfig config, ManagerState state, GroupConfig group, Cutover? cutover, int atOnce, PlanNotes notes)
     {
         if (state.RunningOf(group.Name) is { } running)
             notes.Add("busy", group.Name, Busy(running));
@@ -217,13 +220,29 @@ public static class Planner
                 + $"is {config.Limits.Migrations}; wait until one has ended");
         }
 
-        int moving = others.Sum(m => m.Current.Plan.Names.Count()), more = cutover == Cutover.OneByOne ? 1 : group.Servers.Count;
-        if (moving + more > config.Limits.Servers)
+        int moving = others.Sum(OnTheWay), most = group.Servers.Count, limit = config.Limits.Servers;
+        int more = cutover == Cutover.OneByOne ? Math.Min(atOnce, most) : most;
+        if (moving + more > limit)
         {
+            string fewer = (cutover, limit - moving) switch
+            {
+                (_, < 1) => "",
+                (Cutover.OneByOne, var room) => $", or have at most {room} on the way at once (atOnce: {room})",
+                (_, 1) => ", or move one-by-one",
+                (_, var room) => $", or move one-by-one, at most {room} at once (atOnce: {room})",
+            };
             notes.Add("limit", "servers",
-                $"{more} servers would move at once beside {moving} that are on their way, and limits.servers is {config.Limits.Servers}; "
-                + (moving > 0 ? "wait until those have arrived, or " : "") + "raise it" + (more > 1 ? ", or move one-by-one" : ""));
+                $"{more} servers would move at once beside {moving} that are on their way, and limits.servers is {limit}; "
+                + (moving > 0 ? "wait until those have arrived, or " : "") + $"raise it to {moving + more} or more in the manager's file{fewer}");
         }
+    }
+
+    // Where one by one is not done, as many as it may have at once: the next one begins when one has ended.
+    private static int OnTheWay(MigrationState migration)
+    {
+        MovePlan[] running = [.. migration.Running.Select(n => migration.MoveOf(n).Plan)];
+        IEnumerable<MovePlan> next = migration.ToCome.Concat(migration.ToTakeBack).Take(migration.AtOnce - running.Length);
+        return running.Concat(next).Sum(p => p.Names.Count());
     }
 
     private static void WarnOf(GroupConfig group, MoveOptions options, Cutover? cutover, IReadOnlyList<PlacedServer> placed,

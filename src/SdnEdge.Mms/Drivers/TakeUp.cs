@@ -25,26 +25,27 @@ internal static class TakeUp
 {
     private static readonly TimeSpan s_bound = TimeSpan.FromSeconds(1);
 
-    /// <summary>Asks the parties of the current move.</summary>
+    /// <summary>Asks the parties of the moves that run.</summary>
     /// <param name="migration">The migration, by the journal.</param>
     /// <param name="parties">Whom to ask.</param>
     /// <param name="cancel">Ends it.</param>
     public static async Task<TakeUpAnswer> AskAsync(MigrationState migration, IParties parties, CancellationToken cancel)
     {
-        MoveState move = migration.Current;
-        bool all = NeedsAll(move);
-        using var end = CancellationTokenSource.CreateLinkedTokenSource(cancel);
-        if (!all) end.CancelAfter(s_bound);
-        var servers = move.Plan.Servers.SelectMany(s => new[] { s.SourceHost, s.TargetHost }, (s, host) =>
-            (Host: host, Server: s.Name, Answer: AnsweredAsync(() => parties.ServerAsync(host, s.Name, end.Token), cancel))).ToArray();
-        var paths = move.Plan.Paths.SelectMany(p => new[] { p.Source.Pe, p.Target.Pe }, (p, pe) =>
-            (Pe: pe, Answer: AnsweredAsync(() => parties.MigrationAsync(pe, p.Id, new MigrationWait(), end.Token), cancel))).ToArray();
+        MoveState[] moves = [.. migration.Running.Select(migration.MoveOf)];
+        using var bound = CancellationTokenSource.CreateLinkedTokenSource(cancel);
+        bound.CancelAfter(s_bound);
+        var servers = moves.SelectMany(m => m.Plan.Servers.SelectMany(s => new[] { s.SourceHost, s.TargetHost }, (s, host) =>
+            (Host: host, Server: s.Name, Needed: NeedsAll(m),
+                Answer: AnsweredAsync(() => parties.ServerAsync(host, s.Name, Until(m)), cancel)))).ToArray();
+        var paths = moves.SelectMany(m => m.Plan.Paths.SelectMany(p => new[] { p.Source.Pe, p.Target.Pe }, (p, pe) =>
+            (Pe: pe, Needed: NeedsAll(m) && m.Plan.IsStateless,
+                Answer: AnsweredAsync(() => parties.MigrationAsync(pe, p.Id, new MigrationWait(), Until(m)), cancel)))).ToArray();
         var said = new Dictionary<(string Host, string Server), ServerInfo>();
         var silent = new SortedSet<string>(StringComparer.Ordinal);
         foreach (var server in servers)
         {
             if ((await server.Answer).Value is { } info) said[(server.Host, server.Server)] = info;
-            else if (all) silent.Add(server.Host);
+            else if (server.Needed) silent.Add(server.Host);
         }
 
         var known = new List<(string Pe, MigrationInfo Info)>();
@@ -52,10 +53,13 @@ internal static class TakeUp
         {
             (MigrationInfo? info, bool answers) = await path.Answer;
             if (info is not null) known.Add((path.Pe, info));
-            else if (all && !answers && move.Plan.IsStateless) silent.Add(path.Pe);
+            else if (path.Needed && !answers) silent.Add(path.Pe);
         }
 
         return new TakeUpAnswer(WhyOld(migration, said, known), [.. silent]);
+
+        // Who need not have answered is not waited for.
+        CancellationToken Until(MoveState move) => NeedsAll(move) ? cancel : bound.Token;
     }
 
     /// <summary>Why the journal is older than what was said; null: nobody knows of anything later.</summary>
@@ -66,29 +70,33 @@ internal static class TakeUp
         MigrationState migration, IReadOnlyDictionary<(string Host, string Server), ServerInfo> servers,
         IEnumerable<(string Pe, MigrationInfo Info)> paths)
     {
-        MoveState move = migration.Current;
         HashSet<string> ours =
             [.. migration.Moves.Select(m => m.Plan).Concat(migration.ToCome).SelectMany(p => p.Servers).Select(s => s.Name)];
+
+        MoveState[] running = [.. migration.Running.Select(migration.MoveOf)];
+
+        // An epoch is used once in a group: what happened later, to whichever move, has a higher one than any on record.
+        long last = migration.Moves.Max(m => m.Epoch);
         foreach (((string host, string server), ServerInfo info) in servers.OrderBy(s => s.Key))
         {
             if (!ours.Contains(server)) continue;
             long seen = Math.Max(Math.Max(info.Epoch, info.MayRun ?? 0), Math.Max(info.RanEpoch, info.VoidEpoch));
-            if (seen > move.Epoch) return $"{host} has seen epoch {seen} of {server}, and the journal's last one is {move.Epoch}";
+            if (seen > last) return $"{host} has seen epoch {seen} of {server}, and the journal's last one is {last}";
 
             // Without a pivot on record nobody was told to run it.
-            ServerMove? moving = move.Plan.Servers.FirstOrDefault(s => s.Name == server && s.TargetHost == host);
-            if (moving is null || move.TargetOwns || info.RanEpoch < move.Plan.Epoch) continue;
+            MoveState? move = running.FirstOrDefault(m => m.Plan.Servers.Any(s => s.Name == server && s.TargetHost == host));
+            if (move is null || move.TargetOwns || info.RanEpoch < move.Plan.Epoch) continue;
             return $"{host} has run {server} under epoch {info.RanEpoch}, and by the journal it was never granted that";
         }
 
         HashSet<string> known = [.. migration.Moves.SelectMany(m => m.Plan.Paths).Select(p => p.Id)];
         foreach ((string pe, MigrationInfo info) in paths)
         {
-            if (known.Contains(info.Id) && info.Epoch > move.Epoch)
-                return $"{pe} has seen epoch {info.Epoch} of {info.Id}, and the journal's last one is {move.Epoch}";
+            if (known.Contains(info.Id) && info.Epoch > last)
+                return $"{pe} has seen epoch {info.Epoch} of {info.Id}, and the journal's last one is {last}";
 
             // No host has the grant on its disk: what only comes behind the pivot shows that there was one.
-            if (move.Plan.IsStateless && !move.TargetOwns && move.Failure is null && move.Plan.Paths.Any(p => p.Id == info.Id)
+            if (running.Any(m => m is { Plan.IsStateless: true, TargetOwns: false, Failure: null } && m.Plan.Paths.Any(p => p.Id == info.Id))
                 && info.State is PeMigrationState.Released or PeMigrationState.Advertised or PeMigrationState.Withdrawn
                     or PeMigrationState.TornDown)
             {

@@ -16,9 +16,10 @@ namespace SdnEdge.Mms.Journal;
 /// <param name="Owner">Who owns servers from here on, and why. Empty: nothing about that changed.</param>
 /// <param name="Asks">Commands that are issued from here on.</param>
 /// <param name="Ended">How the move or the migration ended; null: it goes on.</param>
+/// <param name="Beside">Where several moves are on the way at once: what it did to other ones, a line each; null: nothing.</param>
 public sealed record ReplayStep(
     long Position, string At, string Actor, string? Migration, string What, string? Move, IReadOnlyList<string> Stages,
-    IReadOnlyList<string> Owner, IReadOnlyList<string> Asks, string? Ended);
+    IReadOnlyList<string> Owner, IReadOnlyList<string> Asks, string? Ended, IReadOnlyList<string>? Beside = null);
 
 /// <summary>
 /// Tells what a journal says, step by step: each record is folded as the manager does it, and what the machine decided is written down. The
@@ -75,22 +76,38 @@ public static class Replay
         string? id = record.Migration ?? after.Migrations.Keys.FirstOrDefault(m => !before.Migrations.ContainsKey(m));
         MigrationState? was = id is null ? null : before.Migrations.GetValueOrDefault(id);
         MigrationState? now = id is null ? null : after.Migrations.GetValueOrDefault(id);
-        string what = Words(input, was?.Current);
+        int? number = (input as MoveHappened)?.Move;
+        string what = Words(input, was is null ? null : number is { } own && own >= 1 && own <= was.Moves.Count ? was.MoveOf(own) : was.Current);
+        if (number is not null) what = $"move {number}: {what}";
         if (ReferenceEquals(before, after)) what += " (changes nothing)";
         if (now is null) return new ReplayStep(record.Position, record.At, record.Actor, record.Migration, what, null, [], [], [], null);
 
-        // The move that the input went to, as it is now; another one may have begun behind it.
-        MoveState? old = was?.Current;
-        MoveState current = now.Current;
-        MoveState? touched = was is null ? null : now.Moves[was.Moves.Count - 1];
-        bool begun = was is null || now.Moves.Count > was.Moves.Count;
-        HashSet<string> asked = [.. old is null ? [] : MoveMachine.Open(old).Select(c => c.Key)];
-        string[] asks = now.Outcome is not null ? [] : [.. MoveMachine.Open(current).Where(c => !asked.Contains(c.Key)).Select(Words)];
-        string? ended = now.Outcome is { } outcome && was?.Outcome is null ? $"{now.Id} is over: {Model.Words.Of(outcome)}"
-            : begun && touched is { Outcome: { } moved } ? $"move {was!.Moves.Count} is over: {Model.Words.Of(moved)}" : null;
+        // The moves that it changed, and those that have begun behind it. The one that the input went to is the first.
+        int[] changed = was is null ? [] : [.. Enumerable.Range(1, was.Moves.Count)
+            .Where(n => !ReferenceEquals(was.MoveOf(n), now.MoveOf(n))).OrderBy(n => n == number ? 0 : 1)];
+        int[] begun = [.. Enumerable.Range(1, now.Moves.Count).Skip(was?.Moves.Count ?? 0)];
+        HashSet<string> asked = [.. was is null ? [] : was.Running.SelectMany(n => MoveMachine.Open(was.MoveOf(n))).Select(c => c.Key)];
+        string[] asks = now.Outcome is not null ? []
+            : [.. now.Running.SelectMany(n => MoveMachine.Open(now.MoveOf(n))).Where(c => !asked.Contains(c.Key)).Select(Words)];
+        IEnumerable<string> over = changed.Where(n => was!.MoveOf(n).Outcome is null && now.MoveOf(n).Outcome is not null)
+            .Select(n => $"move {n} is over: {Model.Words.Of(now.MoveOf(n).Outcome!.Value)}");
+        bool several = now.NumberFor(1) is not null;
+        string? ended = now.Outcome is { } outcome && was?.Outcome is null
+            ? string.Join("; ", (several ? over : []).Append($"{now.Id} is over: {Model.Words.Of(outcome)}"))
+            : (begun.Length > 0 || several) && string.Join("; ", over) is { Length: > 0 } all ? all : null;
+        IReadOnlyList<string> owners = was is null ? Owners(before, after, now, null, null)
+            : [.. changed.SelectMany(n => Owners(before, after, now, was.MoveOf(n), now.MoveOf(n)))];
+        if (changed.Length == 0 && was is not null) owners = Owners(before, after, now, null, null);
+        string[] beside =
+        [
+            .. changed.Skip(1).Select(n => (n, Stages: Stages(was!.MoveOf(n), now.MoveOf(n)))).Where(m => m.Stages.Length > 0)
+                .Select(m => $"move {m.n}: {string.Join(" -> ", m.Stages)}"),
+            .. begun.Skip(1).Select(n => $"begins: {Words(now, n)}"),
+        ];
         return new ReplayStep(
-            record.Position, record.At, record.Actor, record.Migration, what, begun ? Words(now, current) : null,
-            touched is null ? [] : Stages(old!, touched), [.. Owners(before, after, now.Request.Group, old, touched)], asks, ended);
+            record.Position, record.At, record.Actor, record.Migration, what, begun.Length > 0 ? Words(now, begun[0]) : null,
+            changed.Length == 0 ? [] : Stages(was!.MoveOf(changed[0]), now.MoveOf(changed[0])), owners, asks, ended,
+            beside.Length > 0 ? beside : null);
     }
 
     /// <summary>Writes a step for people.</summary>
@@ -105,6 +122,7 @@ public static class Replay
         bool said = step.Actor == "manager" || step.What.StartsWith(step.Actor, StringComparison.Ordinal);
         output.Write($"{(said ? "" : step.Actor + ": ")}{step.What}\n");
         if (step.Stages.Count > 0) Line("stage", string.Join(" -> ", step.Stages));
+        foreach (string other in step.Beside ?? []) Line("beside", other);
         foreach (string owner in step.Owner) Line("owner", owner);
         if (step.Ended is { } ended) Line("ended", ended);
         if (step.Move is { } move) Line("begins", move);
@@ -118,25 +136,29 @@ public static class Replay
         : [.. before.Stage == MoveStage.Planned ? ["planned"] : Array.Empty<string>(),
             .. after.Timeline.Skip(before.Timeline.Count).Select(s => Model.Words.Of(s.Stage)), Model.Words.Of(after.Stage)];
 
-    private static IEnumerable<string> Owners(ManagerState before, ManagerState after, string group, MoveState? old, MoveState? now)
+    // Of a move: who owns its servers; without one, of all of the group's.
+    private static string[] Owners(ManagerState before, ManagerState after, MigrationState migration, MoveState? old, MoveState? now)
     {
-        GroupState was = before.GroupOf(group);
-        IEnumerable<IGrouping<Ownership, string>> changed = after.GroupOf(group).Owners
-            .Where(o => was.Owners.GetValueOrDefault(o.Key) != o.Value).GroupBy(o => o.Value, o => o.Key);
-        foreach (IGrouping<Ownership, string> owner in changed)
-        {
-            string why = old is null || now is null ? "as recovered"
-                : old.Stage == MoveStage.Settle ? $"settled: nobody else ran it, and epoch {old.Epoch} is void for all"
-                : now.TargetOwns && !old.TargetOwns ? "THE PIVOT"
-                : !now.TargetOwns && old.TargetOwns ? $"THE SECOND PIVOT: nobody ran epoch {old.Epoch}, nobody ever will"
-                : now.TargetOwns ? $"granted anew: epoch {old.Epoch} was said to be void for some"
-                : $"given up: epoch {old.Epoch} is burnt";
-            yield return $"{owner.Key.Site} owns {string.Join(", ", owner)} under epoch {owner.Key.Epoch}: {why}";
-        }
+        (GroupState was, GroupState known) = (before.GroupOf(migration.Request.Group), after.GroupOf(migration.Request.Group));
+        return [.. known.Owners.Where(o => was.Owners.GetValueOrDefault(o.Key) != o.Value && (now is null || now.Plan.Names.Contains(o.Key)))
+            .GroupBy(o => o.Value, o => o.Key).Select(owner => Owner(owner, old, now))];
     }
 
-    private static string Words(MigrationState migration, MoveState move)
-        => $"move {migration.Moves.Count} of {migration.Id}{(migration.GoingBack ? ", back" : "")}: "
+    private static string Owner(IGrouping<Ownership, string> owner, MoveState? old, MoveState? now)
+    {
+        string why = old is null || now is null ? "as recovered"
+            : old.Stage == MoveStage.Settle ? $"settled: nobody else ran it, and epoch {old.Epoch} is void for all"
+            : now.TargetOwns && !old.TargetOwns ? "THE PIVOT"
+            : !now.TargetOwns && old.TargetOwns ? $"THE SECOND PIVOT: nobody ran epoch {old.Epoch}, nobody ever will"
+            : now.TargetOwns ? $"granted anew: epoch {old.Epoch} was said to be void for some"
+            : $"given up: epoch {old.Epoch} is burnt";
+        return $"{owner.Key.Site} owns {string.Join(", ", owner)} under epoch {owner.Key.Epoch}: {why}";
+    }
+
+    private static string Words(MigrationState migration, int number) => Words(migration, number, migration.MoveOf(number));
+
+    private static string Words(MigrationState migration, int number, MoveState move)
+        => $"move {number} of {migration.Id}{(migration.GoingBack ? ", back" : "")}: "
             + $"{string.Join(", ", move.Plan.Names)} from {move.Plan.From} to {move.Plan.To} under epoch {move.Epoch}"
             + (move.Stage == MoveStage.Planned ? ", after a while" : "");
 
@@ -156,7 +178,7 @@ public static class Replay
     {
         MigrationRequested r =>
             $"{r.By} asks for {r.Request.Group} to go to {r.Request.To}, {Model.Words.Of(r.Request.Cutover)}, in {r.Moves.Count} "
-            + (r.Moves.Count == 1 ? "move" : "moves"),
+            + (r.Moves.Count == 1 ? "move" : "moves") + (r.Request.AtOnce is { } most ? $", at most {most} at once" : ""),
         MoveHappened m => Words(m.Input, move),
         StaleReported { StaleFrom: { } from } r
             => $"{r.By}: the replica of volume {r.Name ?? $"{r.Volume}"} is stale from sequence {from} on, epoch {r.Epoch}",

@@ -9,9 +9,12 @@ namespace SdnEdge.Mms.Machines;
 /// All migrations of a manager: state and input in, state out. The journal is the list of inputs; the state is their fold.
 /// <list type="number">
 /// <item>A migration that is asked for gets its epoch, one higher than any used for its group.</item>
-/// <item>What happens to its current move goes to <see cref="MoveMachine"/>. A pivot and an undo change who owns the servers, in the same
+/// <item>What happens to one of its moves goes to <see cref="MoveMachine"/>. A pivot and an undo change who owns the servers, in the same
 /// step.</item>
-/// <item>When a move has ended, the next one begins; when one failed, those that had moved go back, last one first.</item>
+/// <item>At most <see cref="MigrationState.AtOnce"/> moves run at once: when one has ended, the next one begins. When one is undone, so
+/// are those beside it that have not come to their pivot, and none begins any more; when no move runs, those that had moved go back, last
+/// one first.</item>
+/// <item>An epoch is used once in a group, whatever runs at once: a move begins, and is undone, under one higher than any.</item>
 /// <item>A migration that has ended is kept whole until <see cref="ManagerState.EndedKept"/> others have ended after it; from then on as
 /// a row.</item>
 /// </list>
@@ -41,7 +44,7 @@ public static class ManagerMachine
                 && MayGiveUp(migration, given.Parties) is not null => state,
             MoveHappened happened when state.Migrations.TryGetValue(happened.Migration, out MigrationState? migration)
                 && migration.Outcome is null
-                => Happened(state, migration, happened.Input, now, at),
+                => Happened(state, migration, happened, now, at),
             CommitRequested commit when state.Migrations.TryGetValue(commit.Migration, out MigrationState? migration)
                 && migration is { Outcome: MigrationOutcome.Moved, Committed: false } => With(state, migration with { Committed = true }),
             CommitRequested commit when state.Ended.TryGetValue(commit.Migration, out EndedMigration? ended)
@@ -56,14 +59,24 @@ public static class ManagerMachine
     /// <summary>The id of a migration.</summary>
     public static string IdOf(long number) => "m" + number.ToString(CultureInfo.InvariantCulture);
 
-    /// <summary>When the current move is due to begin, or to expire (CLOCK_MONOTONIC, nanoseconds); long.MaxValue = only an input brings it
-    /// on.</summary>
-    public static long Deadline(MigrationState migration)
+    /// <summary>When the first of its moves that run is due to begin, or to expire (CLOCK_MONOTONIC, nanoseconds); long.MaxValue = only an
+    /// input brings it on.</summary>
+    public static long Deadline(MigrationState migration) => Due(migration).At;
+
+    /// <summary>The move that is due first, and when; long.MaxValue = none is.</summary>
+    public static (int Move, long At) Due(MigrationState migration)
     {
         ArgumentNullException.ThrowIfNull(migration);
-        if (migration.Outcome is not null) return long.MaxValue;
-        return migration.Current.Stage == MoveStage.Planned ? migration.Current.StageSinceNs + TryAgainNs
-            : MoveMachine.Deadline(migration.Current);
+        (int Move, long At) first = (0, long.MaxValue);
+        if (migration.Outcome is not null) return first;
+        foreach (int number in migration.Running)
+        {
+            MoveState move = migration.MoveOf(number);
+            long at = move.Stage == MoveStage.Planned ? move.StageSinceNs + TryAgainNs : MoveMachine.Deadline(move);
+            if (at < first.At) first = (number, at);
+        }
+
+        return first;
     }
 
     /// <summary>Null: the migration can be aborted now. Else why not, and what would be right.</summary>
@@ -73,14 +86,20 @@ public static class ManagerMachine
         if (migration.Outcome is { } outcome) return WhyNotAbort(outcome);
 
         // Undoing a move back would only have it tried again.
-        return migration.GoingBack ? $"it is going back already: {migration.Failure}" : MoveMachine.MayAbort(migration.Current);
+        if (migration.GoingBack) return $"it is going back already: {migration.Failure}";
+
+        // One that runs at the target already goes to its end, and back when the others have been undone.
+        return migration.Running.Any(n => MoveMachine.MayAbort(migration.MoveOf(n)) is null) ? null
+            : MoveMachine.MayAbort(migration.Current);
     }
 
     /// <summary>Null: these parties of the migration can be given up now. Else why not, and what would be right.</summary>
     public static string? MayGiveUp(MigrationState migration, IReadOnlyList<string> parties)
     {
         ArgumentNullException.ThrowIfNull(migration);
-        return migration.Outcome is { } outcome ? WhyNotGiveUp(outcome) : GiveUp.MayGiveUp(migration.Current, parties);
+        if (migration.Outcome is { } outcome) return WhyNotGiveUp(outcome);
+        return migration.Running.Any(n => GiveUp.MayGiveUp(migration.MoveOf(n), parties) is null) ? null
+            : GiveUp.MayGiveUp(migration.Current, parties);
     }
 
     /// <summary>Why a migration that has ended so cannot be aborted.</summary>
@@ -102,9 +121,15 @@ public static class ManagerMachine
         {
             MigrationState? was = before.Migrations.GetValueOrDefault(id);
             if (ReferenceEquals(was, migration)) continue;
-            if (was is null || was.Outcome != migration.Outcome || was.Moves.Count != migration.Moves.Count) return true;
-            HashSet<string> open = [.. MoveMachine.Open(was.Current).Select(c => c.Key)];
-            if (MoveMachine.Open(migration.Current).Any(c => c is SendSignal or SendOrder && !open.Contains(c.Key))) return true;
+            if (was is null || was.Outcome != migration.Outcome || was.Moves.Count != migration.Moves.Count
+                || !was.Running.SequenceEqual(migration.Running)) return true;
+            foreach (int number in migration.Running)
+            {
+                (MoveState then, MoveState move) = (was.MoveOf(number), migration.MoveOf(number));
+                if (ReferenceEquals(then, move)) continue;
+                HashSet<string> open = [.. MoveMachine.Open(then).Select(c => c.Key)];
+                if (MoveMachine.Open(move).Any(c => c is SendSignal or SendOrder && !open.Contains(c.Key))) return true;
+            }
         }
 
         return false;
@@ -121,22 +146,56 @@ public static class ManagerMachine
                 ToCome = [.. requested.Moves],
         };
         uint next = requested.Moves.SelectMany(m => m.Paths).Aggregate(state.NextKey, (key, path) => GreKeys.Behind(key, path.TunnelKey));
-        state = state with { NextMigration = state.NextMigration + 1, NextKey = next };
-        return Begin(With(state, migration), migration, requested.Moves[0], back: false, delayed: false, now);
+        state = With(state with { NextMigration = state.NextMigration + 1, NextKey = next }, migration);
+        return GoOn(state, migration.Id, now, at);
     }
 
-    private static ManagerState Happened(ManagerState state, MigrationState migration, MoveInput input, long now, string at)
+    private static ManagerState Happened(ManagerState state, MigrationState migration, MoveHappened happened, long now, string at)
     {
-        MoveState before = migration.Current, after = MoveMachine.Step(before, input, now);
+        ManagerState before = state;
+        foreach (int number in WhoseInput(migration, happened)) state = StepMove(state, migration.Id, number, happened.Input, now);
+        return ReferenceEquals(state, before) ? before : GoOn(state, migration.Id, now, at);
+    }
+
+    private static int[] WhoseInput(MigrationState migration, MoveHappened happened)
+    {
+        int[] running = [.. migration.Running];
+        if (happened.Move is { } number) return running.Contains(number) ? [number] : [];
+        return happened.Input is AbortRequested or GiveUpRequested or TakenUp or WindowReached ? running : [.. running.TakeLast(1)];
+    }
+
+    private static ManagerState StepMove(ManagerState state, string id, int number, MoveInput input, long now)
+    {
+        MoveState before = state.Migrations[id].MoveOf(number);
+        return Put(state, id, number, before, MoveMachine.Step(before, input, now));
+    }
+
+    // What a move has become: it is in its migration, and who owns its servers is known.
+    private static ManagerState Put(ManagerState state, string id, int number, MoveState before, MoveState after)
+    {
         if (ReferenceEquals(after, before) || after == before) return state;
-        migration = migration with { Moves = migration.Moves.SetItem(migration.Moves.Count - 1, after), Failure = migration.Failure
-            ?? after.Failure };
+        MigrationState migration = state.Migrations[id];
+
+        // The move counts from its own epoch on; another one of the group may have used that meanwhile.
+        long used = state.GroupOf(migration.Request.Group).Epoch;
+        if (after.Epoch > before.Epoch && after.Epoch <= used) after = after with { Epoch = used + 1 };
+        migration = migration with { Moves = migration.Moves.SetItem(number - 1, after), Failure = migration.Failure ?? after.Failure };
         state = Own(With(state, migration), migration.Request.Group, after);
 
         // Both pivots: what the volumes' former owner had reported is over.
         if (before.TargetOwns != after.TargetOwns) state = VolumeMarks.Granted(state, after);
-        return after.Outcome is null ? state : Ended(state, migration, now, at);
+        return after.Outcome is null ? state : With(state, Noted(migration, after));
     }
+
+    // What a move that has ended leaves to be done.
+    private static MigrationState Noted(MigrationState migration, MoveState ended) => ended.Outcome switch
+    {
+        MoveOutcome.Moved when !migration.GoingBack => migration with { ToTakeBack = migration.ToTakeBack.Push(ended.Plan) },
+
+        // What had moved stays where it is: nothing is begun with parties that do not answer.
+        MoveOutcome.GivenUp => migration with { ToCome = [], ToTakeBack = [], Failure = migration.Failure ?? ended.GivenUpWhy },
+        _ => migration,
+    };
 
     // The pivot grants the servers to the target, an undo to the source: who owns them changes with the record that says so.
     private static ManagerState Own(ManagerState state, string group, MoveState move)
@@ -152,30 +211,70 @@ public static class ManagerMachine
 
     private static GroupState Raise(GroupState group, long epoch) => epoch > group.Epoch ? group with { Epoch = epoch } : group;
 
-    private static ManagerState Ended(ManagerState state, MigrationState migration, long now, string at)
+    // What follows from where its moves are: who gives way, what begins, how it ends.
+    private static ManagerState GoOn(ManagerState state, string id, long now, string at)
     {
-        MoveState move = migration.Current;
-        switch (move.Outcome)
+        MigrationState migration = state.Migrations[id];
+        if (migration.Moves.Any(m => m.Outcome == MoveOutcome.Fenced)) return EndFenced(state, migration, now, at);
+        bool givenUp = migration.Moves.Any(m => !m.GivenUp.IsEmpty);
+        if (!migration.GoingBack && migration.Moves.Find(m => m.IsUndone) is { } undone)
         {
-            case MoveOutcome.Fenced:
-                return Finish(state, migration, MigrationOutcome.Fenced, at);
-            case MoveOutcome.GivenUp:
-                // What had moved stays where it is: nothing is begun with parties that do not answer.
-                migration = migration with { ToCome = [], ToTakeBack = [], Failure = migration.Failure ?? move.GivenUpWhy };
-                return Finish(state, migration, MigrationOutcome.GivenUp, at);
-            case MoveOutcome.Moved when !migration.GoingBack:
-                migration = migration with { ToTakeBack = migration.ToTakeBack.Push(move.Plan) };
-                return migration.ToCome.IsEmpty ? Finish(state, migration, MigrationOutcome.Moved, at)
-                    : Begin(state, migration, migration.ToCome[0], back: false, delayed: false, now);
-            case MoveOutcome.AsBefore when migration.GoingBack:
-                // It could not be taken back now; nothing may stay in between.
-                return Begin(state, migration, move.Plan, back: true, delayed: true, now);
-            default:
-                if (migration.ToTakeBack.IsEmpty) return Finish(state, migration, MigrationOutcome.AsBefore, at);
-                MigrationState back =
-                    migration with { GoingBack = true, ToTakeBack = migration.ToTakeBack.Pop(out MovePlan moved), ToCome = [] };
-                return Begin(state, back, Reverse(moved), back: true, delayed: false, now);
+            // All or none.
+            string why = $"{string.Join(", ", undone.Plan.Names)} is undone, and the group goes as a whole: {undone.Failure}";
+            foreach (int number in migration.Running)
+            {
+                MoveState before = state.Migrations[id].MoveOf(number);
+                state = Put(state, id, number, before, MoveMachine.GiveWay(before, why, now));
+            }
+
+            migration = state.Migrations[id];
+            if (migration.Running.Any()) return state;
+            if (!givenUp) migration = migration with { GoingBack = !migration.ToTakeBack.IsEmpty, ToCome = [] };
+            if (!migration.GoingBack) return Finish(state, migration, givenUp ? MigrationOutcome.GivenUp : MigrationOutcome.AsBefore, at);
+            state = With(state, migration);
         }
+
+        if (migration.GoingBack && !givenUp) state = AgainAndBack(state, id, now);
+        while (!migration.GoingBack && !givenUp && Next(state, id) is { ToCome: [var next, ..] } ready)
+            state = Begin(state, ready, next, back: false, delayed: false, now);
+        migration = state.Migrations[id];
+        if (migration.Running.Any()) return state;
+        return Finish(
+            state, migration, givenUp ? MigrationOutcome.GivenUp : migration.GoingBack ? MigrationOutcome.AsBefore : MigrationOutcome.Moved, at);
+    }
+
+    // The migration, if one more move may run.
+    private static MigrationState? Next(ManagerState state, string id)
+        => state.Migrations[id] is var migration && migration.Running.Count() < migration.AtOnce ? migration : null;
+
+    private static ManagerState AgainAndBack(ManagerState state, string id, long now)
+    {
+        // It could not be taken back now; nothing may stay in between. Those on the way there have another target.
+        MigrationState migration = state.Migrations[id];
+        foreach (MoveState back in migration.Moves.Where(m => m.Outcome == MoveOutcome.AsBefore && m.Plan.To != migration.Request.To
+            && ReferenceEquals(migration.Moves.FindLast(x => x.Plan.Names.SequenceEqual(m.Plan.Names)), m)))
+            state = Begin(state, state.Migrations[id], back.Plan, back: true, delayed: true, now);
+        while (Next(state, id) is { ToTakeBack.IsEmpty: false } ready)
+        {
+            MigrationState rest = ready with { ToTakeBack = ready.ToTakeBack.Pop(out MovePlan moved) };
+            state = Begin(state, rest, Reverse(moved), back: true, delayed: false, now);
+        }
+
+        return state;
+    }
+
+    private static ManagerState EndFenced(ManagerState state, MigrationState migration, long now, string at)
+    {
+        string why = $"another manager is in charge of {migration.Request.Group}: {migration.Failure}";
+        foreach (int number in migration.Running)
+        {
+            migration = migration with
+            {
+                Moves = migration.Moves.SetItem(number - 1, MoveMachine.Fence(migration.MoveOf(number), why, now)),
+            };
+        }
+
+        return Finish(state, migration, MigrationOutcome.Fenced, at);
     }
 
     private static ManagerState Begin(ManagerState state, MigrationState migration, MovePlan plan, bool back, bool delayed, long now)
@@ -271,10 +370,9 @@ public static class ManagerMachine
         foreach (MigrationState migration in state.Migrations.Values.Where(m => m.Outcome is null && stale.Contains(m.Id)).ToArray())
         {
             string why = $"{recovered.By} had the journal rebuilt: it was older than what PEs and hosts know of {migration.Request.Group}";
-            MoveState fenced = MoveMachine.Fence(migration.Current, why, now);
             MigrationState ended = migration with
             {
-                Moves = migration.Moves.SetItem(migration.Moves.Count - 1, fenced), Failure = migration.Failure ?? why,
+                Moves = migration.Moves.ConvertAll(m => MoveMachine.Fence(m, why, now)), Failure = migration.Failure ?? why,
             };
             state = Finish(state, ended, MigrationOutcome.Fenced, at);
         }

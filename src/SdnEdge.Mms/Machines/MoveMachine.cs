@@ -174,6 +174,17 @@ public static class MoveMachine
         };
     }
 
+    /// <summary>Undoes a move because one beside it was undone: the group goes as a whole. The same state comes back from the pivot on: it
+    /// then goes to its end, and back from there.</summary>
+    /// <param name="state">The move.</param>
+    /// <param name="why">Why the other one was undone.</param>
+    /// <param name="now">CLOCK_MONOTONIC, nanoseconds.</param>
+    public static MoveState GiveWay(MoveState state, string why, long now)
+    {
+        ArgumentNullException.ThrowIfNull(state);
+        return state is { Outcome: null, Failure: null } && StageTable.Of(state.Stage).BeforePivot ? Undo(state, why, null, now) : state;
+    }
+
     /// <summary>Ends a move where it is: another manager is in charge of the group. Nobody is told anything.</summary>
     /// <param name="state">The move; one that has ended stays as it is.</param>
     /// <param name="why">How that is known.</param>

@@ -21,16 +21,19 @@ public static class Remedies
         if (migration.Outcome is not null) return null;
         return waiting switch
         {
-            { Reason: WaitReason.PeerUnreachable, Party: { } party } => OfSilent(migration, party),
-            { Reason: WaitReason.NoDirectPath, Party: not null } => OfOldPath(state, migration.Current, now),
+            { Reason: WaitReason.PeerUnreachable, Party: { } party } => OfSilent(migration, MoveOf(migration, waiting), party),
+            { Reason: WaitReason.NoDirectPath, Party: not null } => OfOldPath(state, MoveOf(migration, waiting), now),
             _ => null,
         };
     }
 
+    // Of several on the way the one whose command it is: a key names one command of a migration.
+    private static MoveState MoveOf(MigrationState migration, Waiting waiting) => migration.Running.Select(migration.MoveOf)
+        .FirstOrDefault(m => MoveMachine.Open(m).Any(c => c.Key == waiting.Command)) ?? migration.Current;
+
     // A stage with a deadline undoes the move by itself.
-    private static string? OfSilent(MigrationState migration, string party)
+    private static string? OfSilent(MigrationState migration, MoveState move, string party)
     {
-        MoveState move = migration.Current;
         if (move.Stage is MoveStage.Planned or MoveStage.AwaitWindow || StageTable.Of(move.Stage).DeadlineMs is not null) return null;
         string back = $"bring {party} back, and the migration goes on by itself";
         return GiveUp.MayGiveUp(move, [party]) is { } why ? $"{back}; {why}"

@@ -78,14 +78,17 @@ public static class VolumeMarks
     {
         foreach (MigrationState migration in state.Migrations.Values.Where(m => m.Outcome is null))
         {
-            MoveState move = migration.Current;
-            if (!move.Plan.Servers.Any(s => s.Volumes?.Any(v => v.Id == volume) == true)) continue;
-            MoveState now = move with { StaleVolumes = Of(state, move.Plan) };
-            state = state with
+            foreach (int number in migration.Running)
             {
-                Migrations = state.Migrations.SetItem(migration.Id,
-                    migration with { Moves = migration.Moves.SetItem(migration.Moves.Count - 1, now) }),
-            };
+                MoveState move = migration.MoveOf(number);
+                if (!move.Plan.Servers.Any(s => s.Volumes?.Any(v => v.Id == volume) == true)) continue;
+                MigrationState known = state.Migrations[migration.Id];
+                MoveState now = move with { StaleVolumes = Of(state, move.Plan) };
+                state = state with
+                {
+                    Migrations = state.Migrations.SetItem(known.Id, known with { Moves = known.Moves.SetItem(number - 1, now) }),
+                };
+            }
         }
 
         return state;

@@ -21,10 +21,12 @@ public abstract record ManagerInput;
 public sealed record MigrationRequested(
     string Id, MigrationRequest Request, IReadOnlyList<MovePlan> Moves, string By, string? IdempotencyKey = null) : ManagerInput;
 
-/// <summary>Something happened to a migration's current move.</summary>
+/// <summary>Something happened to a move of a migration, or to the migration as a whole: to all of its moves that run.</summary>
 /// <param name="Migration">The migration.</param>
 /// <param name="Input">What.</param>
-public sealed record MoveHappened(string Migration, MoveInput Input) : ManagerInput;
+/// <param name="Move">Number of the move, from 1, where several may be on the way at once. Null: the one that runs; and of what is said of
+/// the migration as a whole (an abort, a time of its window) all that run.</param>
+public sealed record MoveHappened(string Migration, MoveInput Input, int? Move = null) : ManagerInput;
 
 /// <summary>A store reports that acknowledged writes are missing at a volume's replica, or that none is any more.</summary>
 /// <param name="Volume">The volume's identity.</param>

@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using System.Text.Json.Serialization;
 
 namespace SdnEdge.Mms.Model;
 
@@ -17,7 +18,7 @@ public enum MigrationOutcome
 
 /// <summary>
 /// A migration of a group: one move (<see cref="Cutover.Together"/>), or one a member and, should one fail, one back for each that had
-/// moved.
+/// moved. Of those at most <see cref="MigrationRequest.AtOnce"/> run at once, there and back.
 /// </summary>
 public sealed record MigrationState
 {
@@ -36,7 +37,7 @@ public sealed record MigrationState
     /// <summary>When it was asked for (ISO 8601, UTC).</summary>
     public required string At { get; init; }
 
-    /// <summary>Moves that have begun, in order. The last one is the current one.</summary>
+    /// <summary>Moves that have begun, in order; a move's number is its place, from 1.</summary>
     public ImmutableList<MoveState> Moves { get; init; } = [];
 
     /// <summary>Moves that are still to come, in order. Their epochs are given when they begin.</summary>
@@ -60,8 +61,23 @@ public sealed record MigrationState
     /// <summary>True from commit on: no rollback is offered any more.</summary>
     public bool Committed { get; init; }
 
-    /// <summary>The move that runs, or ran last.</summary>
-    public MoveState Current => Moves[^1];
+    /// <summary>Numbers of the moves that run, in order.</summary>
+    [JsonIgnore]
+    public IEnumerable<int> Running => Enumerable.Range(1, Moves.Count).Where(n => MoveOf(n).Outcome is null);
+
+    /// <summary>The move that runs, of several the one that began last; none runs: the one that began last.</summary>
+    [JsonIgnore]
+    public MoveState Current => Moves.FindLast(m => m.Outcome is null) ?? Moves[^1];
+
+    /// <summary>The number by which an input names a move; null: only one is ever on the way, and needs no number.</summary>
+    public int? NumberFor(int move) => AtOnce > 1 ? move : null;
+
+    /// <summary>Most moves that run at once.</summary>
+    [JsonIgnore]
+    public int AtOnce => Request is { Cutover: Cutover.OneByOne, AtOnce: > 1 and var most } ? most : 1;
+
+    /// <summary>The move of a number.</summary>
+    public MoveState MoveOf(int number) => Moves[number - 1];
 }
 
 /// <summary>Who owns a server.</summary>

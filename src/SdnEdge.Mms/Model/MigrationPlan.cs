@@ -8,7 +8,8 @@ public enum Cutover
 {
     /// <summary>All stop, one pivot for all, all start.</summary>
     Together,
-    /// <summary>Member by member, each with a pivot of its own; should one fail, the earlier ones move back.</summary>
+    /// <summary>Member by member, each with a pivot of its own; should one fail, those on the way beside it are undone while that is still
+    /// possible, and those that have moved move back.</summary>
     OneByOne,
 }
 
@@ -17,7 +18,9 @@ public enum Cutover
 /// <param name="To">Site that it goes to.</param>
 /// <param name="Cutover">How its members change over.</param>
 /// <param name="Options">Bounds; null = defaults.</param>
-public sealed record MigrationRequest(string Group, string To, Cutover Cutover = Cutover.Together, MoveOptions? Options = null);
+/// <param name="AtOnce">One by one: most members on the way at once; null = one. Together there is one move, of all.</param>
+public sealed record MigrationRequest(
+    string Group, string To, Cutover Cutover = Cutover.Together, MoveOptions? Options = null, int? AtOnce = null);
 
 /// <summary>Bounds of a move. Times are milliseconds.</summary>
 /// <param name="Hold">Caps of the hold at the target PE; null = the group's, or the PE's defaults.</param>

@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using System.Text.Json.Serialization;
 using SdnEdge.Core.Api;
 
 namespace SdnEdge.Mms.Model;
@@ -85,6 +86,10 @@ public sealed record MoveState
 
     /// <summary>How it ended; null while it runs.</summary>
     public MoveOutcome? Outcome { get; init; }
+
+    /// <summary>True from when it is decided that it is undone; while the target is asked to void the epoch it is not decided.</summary>
+    [JsonIgnore]
+    public bool IsUndone => Failure is not null && !TargetOwns;
 
     /// <summary>What was seen of a path; empty where nothing was.</summary>
     public PathEvidence EvidenceOf(string path) => Evidence.GetValueOrDefault(path) ?? new PathEvidence();

@@ -12,8 +12,9 @@ internal sealed class ServerProof(PeState state, SlowPathDriver slowPath, Migrat
     /// <summary>How long the servers' answers are waited for.</summary>
     public static readonly TimeSpan Timeout = TimeSpan.FromSeconds(1);
 
-    // So often servers are asked that may begin to run at any moment.
-    private static readonly TimeSpan s_askEvery = TimeSpan.FromMilliseconds(4);
+    // So often servers are asked that may begin to run at any moment: all together a thousand times a second at most. Their MAC addresses are
+    // not known here, so that each question goes to everybody on the link.
+    private static readonly TimeSpan s_askEvery = TimeSpan.FromMilliseconds(4), s_askEach = TimeSpan.FromMilliseconds(1);
 
     // More servers than this are not asked.
     private const int MaxAsked = 1024;
@@ -57,12 +58,13 @@ internal sealed class ServerProof(PeState state, SlowPathDriver slowPath, Migrat
         List<(PortEntry Port, IpAddress Address)> servers = actions.Neighbors(migration, unasked: true, MaxAsked);
         if (servers.Count is 0 or > MaxAsked) return null;
         _awaited[migration] = null;
+        TimeSpan each = s_askEach * (servers.Count + _asking.Where(a => a.Every is not null).Sum(a => a.Silent.Count));
         Ask(migration, servers, proved =>
         {
             // Nobody asks any more, or not yet again.
             if (proved is true) _awaited[migration] = loop.Now;
             else _awaited.Remove(migration);
-        }, s_askEvery);
+        }, each > s_askEvery ? each : s_askEvery);
         return _awaited.TryGetValue(migration, out answered) && answered is null
             ? Silent(_asking.First(a => a.Every is not null && a.Migration == migration)) : null;
     }

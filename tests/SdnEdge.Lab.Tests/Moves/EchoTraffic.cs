@@ -18,7 +18,8 @@ internal sealed record EchoCount(long Sent, long Lost, long Duplicated, long Reo
 
 /// <summary>
 /// A client that sends a numbered datagram to the echo port of each address, evenly, all the time, and knows of each whether it was
-/// answered. One thread in the client's namespace does all of it.
+/// answered. One thread in the client's namespace does all of it, by a socket a family: an answer says itself what it is for, and may come
+/// from another address of the server than was asked.
 /// </summary>
 internal sealed class EchoTraffic : IDisposable
 {
@@ -27,13 +28,15 @@ internal sealed class EchoTraffic : IDisposable
     private readonly Lock _lock = new();
     private readonly Arrivals _answers = new();
     private readonly Stream[] _streams;
+    private readonly Dictionary<AddressFamily, Socket> _sockets = [];
+    private readonly byte[] _buffer = new byte[64];
     private readonly TimeSpan _interval;
     private readonly Task _loop;
     private volatile bool _stop;
 
     private EchoTraffic(string clientNamespace, IEnumerable<IPAddress> addresses, TimeSpan interval)
     {
-        _streams = [.. addresses.Select(a => new Stream(a))];
+        _streams = [.. addresses.Select((a, i) => new Stream(a, i))];
         _interval = interval;
         _loop = Task.Factory.StartNew(
             () => Namespaces.Run(clientNamespace, Loop), CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);
@@ -60,7 +63,10 @@ internal sealed class EchoTraffic : IDisposable
     /// Waits until all that was sent so far is answered, a server's last answers included; what has none after a long time is lost.
     /// Returns the counts since the last call. It sends on meanwhile.
     /// </summary>
-    public async Task<EchoCount> SettleAsync()
+    public async Task<EchoCount> SettleAsync() => Sum(await SettleEachAsync());
+
+    /// <summary>The same, of each address, in the order in which they were given.</summary>
+    public async Task<IReadOnlyList<EchoCount>> SettleEachAsync()
     {
         long[] upTo;
         lock (_lock) upTo = [.. _streams.Select(s => s.Next)];
@@ -71,7 +77,7 @@ internal sealed class EchoTraffic : IDisposable
             lock (_lock)
             {
                 bool all = !_streams.Where((s, i) => s.Waits(upTo[i])).Any();
-                if (all || Monotonic.Now > end) return Count(upTo);
+                if (all || Monotonic.Now > end) return [.. _streams.Select((s, i) => s.Take(upTo[i]))];
             }
 
             await Task.WhenAny(_answers.NextAsync(TimeSpan.FromMilliseconds((end - Monotonic.Now) / 1e6)), _loop);
@@ -86,33 +92,40 @@ internal sealed class EchoTraffic : IDisposable
         _answers.Dispose();
     }
 
-    private EchoCount Count(long[] upTo)
-    {
-        EchoCount[] counts = [.. _streams.Select((s, i) => s.Take(upTo[i]))];
-        return new EchoCount(
-            counts.Sum(c => c.Sent), counts.Sum(c => c.Lost), counts.Sum(c => c.Duplicated), counts.Sum(c => c.Reordered),
-            counts.Max(c => c.LongestGapMs), counts.Max(c => c.LongestTripMs));
-    }
+    /// <summary>The counts of several addresses together.</summary>
+    public static EchoCount Sum(IReadOnlyCollection<EchoCount> counts) => new(
+        counts.Sum(c => c.Sent), counts.Sum(c => c.Lost), counts.Sum(c => c.Duplicated), counts.Sum(c => c.Reordered),
+        counts.Max(c => c.LongestGapMs), counts.Max(c => c.LongestTripMs));
 
     // Each address has its turn at an even time of the interval, so that they do not come in bursts.
     private void Loop()
     {
         try
         {
-            foreach (Stream stream in _streams) stream.Open();
+            foreach (AddressFamily family in _streams.Select(s => s.To.AddressFamily).Distinct())
+            {
+                var socket = new Socket(family, SocketType.Dgram, ProtocolType.Udp) { Blocking = false };
+                _sockets.Add(family, socket);
+
+                // What a hold releases at once must find room; more than the machine's usual most (SO_RCVBUFFORCE).
+                socket.SetRawSocketOption(1, 33, BitConverter.GetBytes(32 << 20));
+            }
+
             long step = (long)_interval.TotalNanoseconds / _streams.Length, next = Monotonic.Now;
             for (int turn = 0; !_stop; turn = (turn + 1) % _streams.Length)
             {
-                lock (_lock) _streams[turn].Send();
+                lock (_lock) _streams[turn].Send(_sockets[_streams[turn].To.AddressFamily]);
                 next = Math.Max(next + step, Monotonic.Now - (long)_interval.TotalNanoseconds);
                 do
                 {
                     long left = next - Monotonic.Now;
-                    List<Socket> ready = [.. _streams.Select(s => s.Socket!)];
-                    Socket.Select(ready, null, null, (int)Math.Max(0, left / 1000));
+                    List<Socket> ready = [.. _sockets.Values];
+
+                    // In whole milliseconds, or it would not wait at all; what is late by that is caught up with.
+                    Socket.Select(ready, null, null, left <= 0 ? 0 : (int)Math.Max(1000, left / 1000));
                     lock (_lock)
                     {
-                        foreach (Stream stream in _streams.Where(s => ready.Contains(s.Socket!))) stream.Receive();
+                        foreach (Socket socket in ready) Receive(socket);
                     }
 
                     if (ready.Count > 0) _answers.Tell();
@@ -122,39 +135,53 @@ internal sealed class EchoTraffic : IDisposable
         }
         finally
         {
-            foreach (Stream stream in _streams) stream.Socket?.Dispose();
+            foreach (Socket socket in _sockets.Values) socket.Dispose();
+        }
+    }
+
+    private void Receive(Socket socket)
+    {
+        long now = Monotonic.Now;
+        while (socket.Available > 0)
+        {
+            try
+            {
+                if (socket.Receive(_buffer) < 2 * sizeof(long)) continue;
+            }
+            catch (SocketException)
+            {
+                continue;   // an ICMP error: what it was for stays without an answer
+            }
+
+            long stream = BinaryPrimitives.ReadInt64BigEndian(_buffer.AsSpan(sizeof(long)));
+            if (stream >= 0 && stream < _streams.Length) _streams[stream].Take(BinaryPrimitives.ReadInt64BigEndian(_buffer), now);
         }
     }
 
     // One address.
-    private sealed class Stream(IPAddress address)
+    private sealed class Stream(IPAddress address, int index)
     {
         private const int EchoPort = 7;
         private readonly SortedDictionary<long, long> _waiting = [];
-        private readonly byte[] _buffer = new byte[64];
+        private readonly IPEndPoint _to = new(address, EchoPort);
         private long _first, _highest = -1, _duplicated, _reordered, _lastAnswer, _longestGap, _longestTrip, _refused;
 
-        public Socket? Socket { get; private set; }
+        public IPAddress To => address;
 
         public long Next { get; private set; }
 
         public long Sent { get; private set; }
 
-        public void Open()
-        {
-            Socket = new Socket(address.AddressFamily, SocketType.Dgram, ProtocolType.Udp) { Blocking = false };
-            Socket.Connect(address, EchoPort);
-        }
-
         public bool Waits(long upTo) => _waiting.Count > 0 && _waiting.First().Key < upTo;
 
-        public void Send()
+        public void Send(Socket socket)
         {
             byte[] datagram = new byte[64];
             BinaryPrimitives.WriteInt64BigEndian(datagram, Next);
+            BinaryPrimitives.WriteInt64BigEndian(datagram.AsSpan(sizeof(long)), index);
             try
             {
-                Socket!.Send(datagram);
+                socket.SendTo(datagram, _to);
                 _waiting.Add(Next, Monotonic.Now);
                 Sent++;
             }
@@ -166,33 +193,19 @@ internal sealed class EchoTraffic : IDisposable
             Next++;
         }
 
-        public void Receive()
+        public void Take(long number, long now)
         {
-            long now = Monotonic.Now;
-            while (Socket!.Available > 0)
+            if (!_waiting.Remove(number, out long sentAt))
             {
-                try
-                {
-                    if (Socket.Receive(_buffer) < sizeof(long)) continue;
-                }
-                catch (SocketException)
-                {
-                    continue;   // an ICMP error: what it was for stays without an answer
-                }
-
-                long number = BinaryPrimitives.ReadInt64BigEndian(_buffer);
-                if (!_waiting.Remove(number, out long sentAt))
-                {
-                    _duplicated++;
-                    continue;
-                }
-
-                if (number < _highest) _reordered++;
-                _highest = Math.Max(_highest, number);
-                if (_lastAnswer != 0) _longestGap = Math.Max(_longestGap, now - _lastAnswer);
-                _lastAnswer = now;
-                _longestTrip = Math.Max(_longestTrip, now - sentAt);
+                _duplicated++;
+                return;
             }
+
+            if (number < _highest) _reordered++;
+            _highest = Math.Max(_highest, number);
+            if (_lastAnswer != 0) _longestGap = Math.Max(_longestGap, now - _lastAnswer);
+            _lastAnswer = now;
+            _longestTrip = Math.Max(_longestTrip, now - sentAt);
         }
 
         public EchoCount Take(long upTo)

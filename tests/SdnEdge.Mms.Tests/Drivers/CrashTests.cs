@@ -43,6 +43,17 @@ public sealed class CrashTests(EtcdServer etcd, ITestOutputHelper output) : ICla
     public Task A_move_that_is_aborted_ends_as_before_wherever_its_manager_dies(string at)
         => EverywhereAsync(Scenario.Abort, Enum.Parse<CrashAt>(at), MigrationOutcome.AsBefore);
 
+    // Three members, two of them on the way at once: several runners, pivots and undos between the records.
+    [Theory]
+    [MemberData(nameof(Places))]
+    public Task Two_at_once_of_three_end_moved_wherever_their_manager_dies(string at)
+        => EverywhereAsync(Scenario.AtOnce, Enum.Parse<CrashAt>(at), MigrationOutcome.Moved);
+
+    [Theory]
+    [MemberData(nameof(Places))]
+    public Task Two_at_once_that_are_aborted_end_as_before_wherever_their_manager_dies(string at)
+        => EverywhereAsync(Scenario.AtOnceAbort, Enum.Parse<CrashAt>(at), MigrationOutcome.AsBefore);
+
     // After the pivot: the target cannot start it, says so for ever, and the source is granted the next epoch (R5).
     [Theory]
     [MemberData(nameof(Places))]
@@ -67,7 +78,7 @@ public sealed class CrashTests(EtcdServer etcd, ITestOutputHelper output) : ICla
     {
         Scenario what = Enum.Parse<Scenario>(scenario);
         return EverywhereAsync(what, Enum.Parse<CrashAt>(at),
-            what is Scenario.Move or Scenario.Service ? MigrationOutcome.Moved : MigrationOutcome.AsBefore, inEtcd: true);
+            what is Scenario.Move or Scenario.Service or Scenario.AtOnce ? MigrationOutcome.Moved : MigrationOutcome.AsBefore, inEtcd: true);
     }
 
     // The checks above, against a manager that is broken: without a crash it does well, and at one of the crashes they see it.
@@ -156,7 +167,7 @@ public sealed class CrashTests(EtcdServer etcd, ITestOutputHelper output) : ICla
         if (how == Broken.No)
         {
             await Assert.ThrowsAsync<JournalConflictException>(() => old.Ended);
-            await CheckAsync(next, parties, plan, MigrationOutcome.AsBefore, "two managers");
+            await CheckAsync(next, parties, [plan], MigrationOutcome.AsBefore, "two managers");
             return;
         }
 
@@ -223,6 +234,12 @@ public sealed class CrashTests(EtcdServer etcd, ITestOutputHelper output) : ICla
         if (scenario == Scenario.Void) parties.Failures["activate s1"] = ScriptedParties.Refusal("wrong-state");
         MovePlan plan = scenario is Scenario.Service or Scenario.ServiceAbort ? Plans.Stateless(["sip"])
             : Plans.Move(scenario == Scenario.Void ? ["s1"] : ["s1", "s2"]);
+        MigrationRequested request = Plans.Request(Cutover.Together, plan);
+        if (scenario is Scenario.AtOnce or Scenario.AtOnceAbort)
+        {
+            request = Plans.Request(Cutover.OneByOne, Plans.Move(["s1"]), Plans.Move(["s2"], firstPath: 2), Plans.Move(["s3"], firstPath: 3));
+            request = request with { Request = request.Request with { AtOnce = 2 } };
+        }
         var life = new CrashPoint(at, number);
         await using ICrashDisk disk = inEtcd ? await EtcdCrashDisk.OpenAsync(etcd, $"/crash/{Guid.NewGuid():N}")
             : await FileCrashDisk.OpenAsync(NextFile);
@@ -232,15 +249,15 @@ public sealed class CrashTests(EtcdServer etcd, ITestOutputHelper output) : ICla
         {
             IParties seen = life.Parties(parties);
             if (how == Broken.OpenCommandsForgotten) seen = new ForgetfulParties(seen, issued, lives);
-            var door = new AbortAtStop(seen, scenario is Scenario.Abort or Scenario.ServiceAbort);
+            var door = new AbortAtStop(seen, scenario is Scenario.Abort or Scenario.ServiceAbort or Scenario.AtOnceAbort);
             IJournal journal = life.Journal(disk.Journal);
             if (how == Broken.CommandsBeforeSync) journal = new LateJournal(journal);
             ManagerService manager = await ManagerService.StartAsync(journal, door);
             door.Manager.SetResult(manager);
             TimeSpan patience = how == Broken.OpenCommandsForgotten && lives > 1 ? s_forBroken : Patience.Time;
-            if (await EndedAsync(manager, life, plan, $"{scenario}, {at} {number}", patience))
+            if (await EndedAsync(manager, life, request, $"{scenario}, {at} {number}", patience))
             {
-                await CheckAsync(manager, parties, plan, outcome, $"{scenario}, {at} {number} ({died ?? "lived"})");
+                await CheckAsync(manager, parties, request.Moves, outcome, $"{scenario}, {at} {number} ({died ?? "lived"})");
                 await manager.DisposeAsync();
                 if (journal is LateJournal late) await late.FlushAsync();
                 IReadOnlyList<JournalRecord> records = await disk.Journal.ReadAsync(0, 10_000, default);
@@ -259,10 +276,11 @@ public sealed class CrashTests(EtcdServer etcd, ITestOutputHelper output) : ICla
     }
 
     // Asks for the move where it is not on record, as its client does. False: the manager died.
-    private static async Task<bool> EndedAsync(ManagerService manager, CrashPoint life, MovePlan plan, string what, TimeSpan patience)
+    private static async Task<bool> EndedAsync(
+        ManagerService manager, CrashPoint life, MigrationRequested request, string what, TimeSpan patience)
     {
         if (!manager.State.Migrations.ContainsKey("m1"))
-            _ = manager.PostAsync(state => state.Migrations.IsEmpty ? Plans.Request(Cutover.Together, plan) : null, "user ops");
+            _ = manager.PostAsync(state => state.Migrations.IsEmpty ? request : null, "user ops");
         var over = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
         void Look(ManagerState state)
         {
@@ -292,25 +310,41 @@ public sealed class CrashTests(EtcdServer etcd, ITestOutputHelper output) : ICla
     }
 
     private static async Task CheckAsync(
-        ManagerService manager, ScriptedParties parties, MovePlan plan, MigrationOutcome outcome, string what)
+        ManagerService manager, ScriptedParties parties, IReadOnlyList<MovePlan> plans, MigrationOutcome outcome, string what)
     {
         MigrationState migration = manager.State.Migrations["m1"];
         Assert.True(outcome == migration.Outcome, $"{what}: {migration.Outcome}: {migration.Failure}");
         Assert.True(parties.Violations.Count == 0, $"{what}: {string.Join("; ", parties.Violations)}");
+        Assert.DoesNotContain(migration.Moves, m => m.Outcome is null);
+        foreach (MovePlan plan in plans) await CheckAsync(manager, parties, plan, outcome, what);
+    }
+
+    private static async Task CheckAsync(
+        ManagerService manager, ScriptedParties parties, MovePlan plan, MigrationOutcome outcome, string what)
+    {
+        MigrationState migration = manager.State.Migrations["m1"];
         bool moved = outcome == MigrationOutcome.Moved;
+
+        // One that had not begun has no epoch, and was asked nothing.
+        if (migration.Moves.FindLast(m => m.Plan.Names.SequenceEqual(plan.Names)) is not { } last)
+        {
+            Assert.True(outcome == MigrationOutcome.AsBefore && !manager.State.GroupOf("shop").Owners.ContainsKey(plan.Names.First()), what);
+            return;
+        }
+
         foreach (ServerMove server in plan.Servers)
         {
             ServerInfo here = await parties.ServerAsync(moved ? server.TargetHost : server.SourceHost, server.Name, default),
                 there = await parties.ServerAsync(moved ? server.SourceHost : server.TargetHost, server.Name, default);
-            Assert.True(here.State == ServerState.Running && here.MayRun == migration.Current.Epoch, $"{what}: {here}");
+            Assert.True(here.State == ServerState.Running && here.MayRun == last.Epoch, $"{what}: {here}");
             Assert.True(there is { State: ServerState.Absent, MayRun: null }, $"{what}: {there}");
-            Assert.True(new Ownership(moved ? plan.To : plan.From, migration.Current.Epoch)
+            Assert.True(new Ownership(moved ? plan.To : plan.From, last.Epoch)
                 == manager.State.GroupOf("shop").Owners[server.Name], $"{what}: the journal has another owner of {server.Name}");
         }
 
         foreach (string service in plan.Services ?? [])
         {
-            Assert.True(new Ownership(moved ? plan.To : plan.From, migration.Current.Epoch)
+            Assert.True(new Ownership(moved ? plan.To : plan.From, last.Epoch)
                 == manager.State.GroupOf("shop").Owners[service], $"{what}: the journal has {service} elsewhere");
         }
 
@@ -328,6 +362,8 @@ public sealed class CrashTests(EtcdServer etcd, ITestOutputHelper output) : ICla
         Void,
         Service,
         ServiceAbort,
+        AtOnce,
+        AtOnceAbort,
     }
 
     // Before the second server is told to stop, an operator has the move aborted. It stands outside the life's doors: an abort is no

@@ -14,6 +14,11 @@ internal sealed class CallFlags
         Description = "together: all servers stop, one pivot, all start. one-by-one: server by server.",
         DefaultValueFactory = _ => "together",
     };
+    private readonly Option<int?> _atOnce = new("--at-once")
+    {
+        Description = "With --cutover one-by-one: most servers on the way at once (default: the group's, 1). Each has a pivot of its own.",
+        HelpName = "N",
+    };
     private readonly Option<int> _copy = new("--copy")
     {
         Description = "Stand-in servers: how long the last copy of a server's state takes, milliseconds (default 0).",
@@ -72,7 +77,7 @@ internal sealed class CallFlags
     /// <summary>Adds them to a command.</summary>
     public void AddTo(Command command)
     {
-        foreach (Option option in (Option[])[_group, _to, _cutover, _copy, _quiet, _noOrder, _orderBound, _othersHold, _maxBlackout,
+        foreach (Option option in (Option[])[_group, _to, _cutover, _atOnce, _copy, _quiet, _noOrder, _orderBound, _othersHold, _maxBlackout,
             _keepTrying, _window, _lead, .. HoldFlags.All])
             command.Options.Add(option);
     }
@@ -83,7 +88,7 @@ internal sealed class CallFlags
         parse.GetValue(_group)!, parse.GetValue(_to)!, parse.GetValue(_cutover), HoldFlags.Of(parse), parse.GetValue(_copy),
         parse.GetValue(_quiet),
         !parse.GetValue(_noOrder), parse.GetValue(_orderBound), parse.GetValue(_othersHold),
-        parse.GetValue(_maxBlackout), parse.GetValue(_keepTrying), Window(parse));
+        parse.GetValue(_maxBlackout), parse.GetValue(_keepTrying), Window(parse), parse.GetValue(_atOnce));
 
     private WindowCall? Window(ParseResult parse)
     {

@@ -75,6 +75,8 @@ internal sealed partial class HandoverWorld
                     + $"{move.Epoch}{(move.TargetOwns ? " (target's)" : "")} {migration.Outcome}");
             if (was is null || was.Moves.Count != migration.Moves.Count || was.Current.Stage != move.Stage) MaybeAbort(migration.Id,
                 move.Stage);
+            if (migration.Running.Count() is var running && running > migration.AtOnce)
+                Fail($"{running} moves of {migration.Id} run at once, and {migration.AtOnce} were asked for");
             for (int i = 0; i < migration.Moves.Count; i++)
             {
                 if (migration.Moves[i].Outcome is { } ended && (was is null || i >= was.Moves.Count

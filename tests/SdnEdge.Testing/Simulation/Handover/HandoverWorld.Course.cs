@@ -165,8 +165,9 @@ internal sealed partial class HandoverWorld
             string id = ManagerMachine.IdOf(state.NextMigration);
             MovePlan[] moves = _oneByOne ? [.. _servers.Select((s, i) => Plan(id, from, to, [s], i, state))] : [Plan(id, from, to,
                 _servers, 0, state)];
-            return new MigrationRequested(id, new MigrationRequest(Group, to, _oneByOne ? Cutover.OneByOne : Cutover.Together), moves,
-                "operator");
+            return new MigrationRequested(
+                id, new MigrationRequest(Group, to, _oneByOne ? Cutover.OneByOne : Cutover.Together, AtOnce: _atOnce > 1 ? _atOnce : null),
+                moves, "operator");
         });
         Sim.In(Second, AskForMove);
     }

@@ -41,6 +41,9 @@ internal sealed partial class HandoverWorld
     private readonly bool _tracing;
     private readonly int _loss, _double, _late, _fault, _failing, _pairs, _wanted;
     private readonly bool _oneByOne, _undoable;
+
+    // One by one: so many at once.
+    private readonly int _atOnce;
     private readonly MoveOptions _options;
     private readonly string[] _servers;
     private readonly bool _ordered, _slowDrain;
@@ -106,6 +109,9 @@ internal sealed partial class HandoverWorld
 
         foreach (IngressParty pe in Ingress.Values) pe.Begin();
         foreach (PeParty pe in Pes.Values) pe.Learn(Prefixes);
+
+        // What those two mutants do to the one move on the way they cannot do to several.
+        _atOnce = mutant is Mutant.MoveReusesEpoch or Mutant.UndoWithSameEpoch ? 1 : 1 + (int)(seed / 7 % 3);
         BeginVolumes();
         Journal = new JournalStore(this);
         StartManager();

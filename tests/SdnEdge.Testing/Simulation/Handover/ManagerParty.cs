@@ -17,7 +17,7 @@ internal sealed class ManagerParty : Party
     private readonly Queue<Item> _items = new();
     private readonly List<JournalItem> _unwritten = [];
     private readonly List<Item> _unanswered = [];
-    private readonly Dictionary<string, Runner> _runners = new(StringComparer.Ordinal);
+    private readonly Dictionary<(string Migration, int Move), Runner> _runners = [];
     private readonly List<Action> _deferred = [];
     private ManagerState _state = ManagerState.Empty;
     private ManagerState _shown;
@@ -131,11 +131,17 @@ internal sealed class ManagerParty : Party
     // What runs does not look at what is on record of its volumes.
     private static ManagerState Forget(ManagerState state)
     {
-        foreach (MigrationState migration in state.Migrations.Values.Where(m => m.Outcome is null && !m.Current.StaleVolumes.IsEmpty))
+        foreach (MigrationState migration in state.Migrations.Values.Where(m => m.Outcome is null))
         {
-            MoveState move = migration.Current with { StaleVolumes = ImmutableSortedDictionary<Guid, ulong>.Empty };
-            state = state with { Migrations = state.Migrations.SetItem(migration.Id,
-                migration with { Moves = migration.Moves.SetItem(migration.Moves.Count - 1, move) }) };
+            if (!migration.Running.Any(n => !migration.MoveOf(n).StaleVolumes.IsEmpty)) continue;
+            state = state with
+            {
+                Migrations = state.Migrations.SetItem(migration.Id, migration with
+                {
+                    Moves = migration.Moves.ConvertAll(m => m.Outcome is not null || m.StaleVolumes.IsEmpty ? m
+                        : m with { StaleVolumes = ImmutableSortedDictionary<Guid, ulong>.Empty }),
+                }),
+            };
         }
 
         return state;
@@ -179,7 +185,8 @@ internal sealed class ManagerParty : Party
     }
 
     private bool MayFlush => _unwritten.Count > 0
-        && !_state.Migrations.Values.Any(m => m is { Outcome: null, Current.Stage: MoveStage.Stop or MoveStage.HandOver });
+        && !_state.Migrations.Values.Any(m => m.Outcome is null
+            && m.Running.Any(n => m.MoveOf(n).Stage is MoveStage.Stop or MoveStage.HandOver));
 
     private void Flush()
     {
@@ -218,14 +225,21 @@ internal sealed class ManagerParty : Party
         long due = long.MaxValue;
         foreach (MigrationState migration in state.Migrations.Values)
         {
-            if (migration.Outcome is not null)
+            MigrationState? was = before.Migrations.GetValueOrDefault(migration.Id);
+            for (int number = 1; number <= migration.Moves.Count; number++)
             {
-                if (_runners.Remove(migration.Id, out Runner? ended)) ended.Stop();
-                continue;
+                MoveState move = migration.MoveOf(number);
+                if (move.Outcome is not null)
+                {
+                    if (_runners.Remove((migration.Id, number), out Runner? ended)) ended.Stop();
+                    continue;
+                }
+
+                if (!_runners.TryGetValue((migration.Id, number), out Runner? runner))
+                    _runners[(migration.Id, number)] = runner = new Runner(this, migration.Id, migration.NumberFor(number));
+                runner.Update(move, number <= was?.Moves.Count ? was.MoveOf(number) : null);
             }
 
-            if (!_runners.TryGetValue(migration.Id, out Runner? runner)) _runners[migration.Id] = runner = new Runner(this, migration.Id);
-            runner.Update(migration.Current, before.Migrations.GetValueOrDefault(migration.Id)?.Current);
             due = Math.Min(due, ManagerMachine.Deadline(migration));
         }
 
@@ -239,8 +253,10 @@ internal sealed class ManagerParty : Party
         foreach (MigrationState migration in _state.Migrations.Values.Where(m => m.Outcome is null
             && ManagerMachine.Deadline(m) <= Now).ToArray())
         {
-            MoveState move = migration.Current;
-            Post(_ => new MoveHappened(migration.Id, move.Stage == MoveStage.Planned ? new Begin() : new StageExpired(move.Stage, "time")));
+            int number = ManagerMachine.Due(migration).Move;
+            MoveState move = migration.MoveOf(number);
+            Post(_ => new MoveHappened(migration.Id, move.Stage == MoveStage.Planned ? new Begin() : new StageExpired(move.Stage, "time"),
+                migration.NumberFor(number)));
         }
     });
 
@@ -259,8 +275,8 @@ internal sealed class ManagerParty : Party
         public Action? GiveUp { get; set; }
     }
 
-    // The open commands of one migration.
-    private sealed class Runner(ManagerParty manager, string migration)
+    // The open commands of one move.
+    private sealed class Runner(ManagerParty manager, string migration, int? number)
     {
         private MoveState _state = null!;
         private bool _stopped;
@@ -345,7 +361,7 @@ internal sealed class ManagerParty : Party
                 if (input is null) Again();
                 else
                 {
-                    manager._items.Enqueue(new Item(_ => new MoveHappened(migration, input), MustSync: false, changed =>
+                    manager._items.Enqueue(new Item(_ => new MoveHappened(migration, input, number), MustSync: false, changed =>
                     {
                         if (changed) Run(queue, 0);
                         else Again();
