@@ -146,7 +146,10 @@ public static class Planner
         bool may = notes.Obstacles.Count == 0;
         var info = new PlanInfo(
             group.Name, placed.Select(p => p.From.Site.Name).Distinct().ToArray() is [string site] ? site : null, to.Name,
-            Words.Of(cutover ?? Cutover.Together), notes.Obstacles, Math.Round(longest, 1), predictions,
+            Words.Of(cutover ?? Cutover.Together), notes.Obstacles, Math.Round(longest, 1),
+
+            // Of many moves by one path, which have a hold each, the fullest.
+            [.. predictions.GroupBy(p => p.Path).Select(p => p.MaxBy(x => x.PredictedPackets)!)],
             [.. group.Servers.Select(s => s.Name)],
             group.Servers.Sum(s => s.Prefixes.Count), notes.Warnings, MachinesOf(placed));
         return new PlanResult(info, may ? new MigrationRequest(group.Name, to.Name, cutover!.Value, options,
