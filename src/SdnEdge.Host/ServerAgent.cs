@@ -294,7 +294,7 @@ internal sealed class ServerAgent : IAsyncDisposable
         {
             ServerOrderRequest request = call.Order.Request;
             var context = new DriverContext(Name, request.Epoch, request.Migration, request.PeerHost ?? _server.Record.PeerHost,
-                request.CopyMs, _server.Record.MaxStopMs, request.StaleVolumes);
+                request.CopyMs, _server.Record.MaxStopMs, request.StaleVolumes, CopyBytesPerSecond: _server.Record.CopyBytesPerSecond);
             Task<ServerState> task = call.Call switch
             {
                 DriverCall.Look => _driver.LookAsync(context, cancel),
@@ -355,7 +355,7 @@ internal sealed class ServerAgent : IAsyncDisposable
         {
             HostRecord record = _server.Record;
             var context = new DriverContext(Name, record.PhaseEpoch, record.Migration ?? "", record.PeerHost, MaxStopMs: record.MaxStopMs,
-                SyncNotBefore: record.SyncNotBefore);
+                SyncNotBefore: record.SyncNotBefore, CopyBytesPerSecond: record.CopyBytesPerSecond);
             if (withMachine) await AskMachineAsync(before, cancel);
 
             // The copy first: what has gone wrong in it may keep the server from a state that the driver can name.

@@ -22,10 +22,18 @@ public static class NamespaceProcesses
 
     /// <summary>All that are alive in the namespace with this identity, but this process. They are looked for after the call has begun; who
     /// asks while somebody else looks shares the next look with all who do: it goes through every process of the machine.</summary>
-    public static IReadOnlyList<ProcessStat> In(string id)
+    /// <param name="id">The namespace's identity.</param>
+    /// <param name="age">Which processes there are may be known from a look that ended so long ago at most; what they do is read now.
+    /// Zero: as above.</param>
+    public static IReadOnlyList<ProcessStat> In(string id, TimeSpan age = default)
     {
         Look mine;
-        lock (s_door) mine = s_next ??= new Look();
+        lock (s_door)
+        {
+            bool fresh = s_last is { EndedNs: var ended } && Monotonic.Now - ended <= (long)age.TotalNanoseconds;
+            mine = age > TimeSpan.Zero && fresh ? s_last! : s_next ??= new Look();
+        }
+
         var found = new List<ProcessStat>();
         foreach (int pid in mine.In(id))
         {
@@ -37,12 +45,14 @@ public static class NamespaceProcesses
 
     private static readonly Lock s_door = new(), s_looking = new();
 
-    // The look that has not begun.
-    private static Look? s_next;
+    // The look that has not begun, and the one that ended last.
+    private static Look? s_next, s_last;
 
     private sealed class Look
     {
         private ILookup<string, int>? _seen;
+
+        public long EndedNs { get; private set; }
 
         public IEnumerable<int> In(string id)
         {
@@ -52,6 +62,7 @@ public static class NamespaceProcesses
                 {
                     lock (s_door) s_next = null;
                     _seen = All().ToLookup(p => p.Namespace, p => p.Id, StringComparer.Ordinal);
+                    lock (s_door) (EndedNs, s_last) = (Monotonic.Now, this);
                 }
 
                 return _seen[id];

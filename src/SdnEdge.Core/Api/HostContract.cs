@@ -62,9 +62,11 @@ public enum ServerState
 /// none of them. Null = none is.</param>
 /// <param name="SyncNotBefore">Prepare of a source: its volumes are not put into sync mode before this time; null = as soon as that helps.
 /// </param>
+/// <param name="CopyBytesPerSecond">Prepare of a source: what the copies of this migration that go on at this host at once may take
+/// together, bytes/s; null = as much as the host's own file allows.</param>
 public sealed record ServerOrderRequest(
     long Epoch, string Migration, MigrationRole? Role = null, string? PeerHost = null, int CopyMs = 0, int? MaxStopMs = null,
-    IReadOnlyList<Guid>? StaleVolumes = null, DateTimeOffset? SyncNotBefore = null);
+    IReadOnlyList<Guid>? StaleVolumes = null, DateTimeOffset? SyncNotBefore = null, long? CopyBytesPerSecond = null);
 
 /// <summary>What is said about an epoch for ever (R5).</summary>
 public enum EpochVerdict

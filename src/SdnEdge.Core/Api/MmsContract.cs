@@ -31,10 +31,12 @@ public sealed record MmsNodeInfo(
 /// False: the migration is undone as soon as that is clear.</param>
 /// <param name="Window">When it may switch; null = as soon as it can.</param>
 /// <param name="AtOnce">one-by-one only: most members on the way at once, 1 to 1000; null = the group's, or 1.</param>
+/// <param name="Bandwidth">What the copies of the servers' memory may take of the network, all together, Mbit/s, 1 to 1000000; null = the
+/// group's, or as much as the hosts' own files allow.</param>
 public sealed record MigrationCall(
     string Group, string To, string? Cutover = null, HoldOptions? Hold = null, int CopyMs = 0, int? QuietMs = null, bool KeepOrder = true,
     int? OrderBoundMs = null, int OthersHoldMs = 0, int? MaxBlackoutMs = null, bool KeepTrying = false,
-    WindowCall? Window = null, int? AtOnce = null);
+    WindowCall? Window = null, int? AtOnce = null, int? Bandwidth = null);
 
 /// <summary>Something that keeps a migration from being started.</summary>
 /// <param name="Reason">One word for its kind, e.g. <c>server-unknown</c>, <c>peer-unreachable</c>, <c>hold-too-small</c>,

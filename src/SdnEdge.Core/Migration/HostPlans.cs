@@ -185,7 +185,7 @@ internal static class HostPlans
         HostRecord resuming = r with
         {
             Epoch = q.Epoch, PhaseEpoch = q.Epoch, Phase = Resuming, MayRun = q.Epoch, RanEpoch = q.Epoch, Role = MigrationRole.Source,
-                Migration = null, PeerHost = null, MaxStopMs = null, SyncNotBefore = null,
+                Migration = null, PeerHost = null, MaxStopMs = null, SyncNotBefore = null, CopyBytesPerSecond = null,
         };
         HostRecord running = resuming with { Phase = Running };
         if (r.Phase is Running or Offered or Starting)
@@ -220,7 +220,7 @@ internal static class HostPlans
         return
         [
             .. again ? (ReadOnlySpan<HostStep>)[] : [new Write(cancelling)], new Call(DriverCall.Cancel, ServerState.Absent),
-            new Write(cancelling with { Phase = Away, Migration = null, PeerHost = null, MaxStopMs = null, SyncNotBefore = null }),
+            new Write(cancelling with { Phase = Away, Migration = null, PeerHost = null, MaxStopMs = null, SyncNotBefore = null, CopyBytesPerSecond = null }),
             new Reply(),
         ];
     }
@@ -240,7 +240,7 @@ internal static class HostPlans
         steps.AddRange([new Call(DriverCall.Kill, ServerState.Absent),
             new Write(retiring with
             {
-                Phase = Away, Role = MigrationRole.Source, Migration = null, PeerHost = null, MaxStopMs = null, SyncNotBefore = null,
+                Phase = Away, Role = MigrationRole.Source, Migration = null, PeerHost = null, MaxStopMs = null, SyncNotBefore = null, CopyBytesPerSecond = null,
             }), new Reply()]);
         return steps;
     }
@@ -260,7 +260,8 @@ internal static class HostPlans
 
     private static HostRecord Begin(HostRecord r, ServerOrderRequest q, HostPhase phase, MigrationRole role)
         => r with { Epoch = q.Epoch, PhaseEpoch = q.Epoch, Phase = phase, Role = role, Migration = q.Migration,
-            PeerHost = q.PeerHost ?? r.PeerHost, MaxStopMs = q.MaxStopMs, SyncNotBefore = q.SyncNotBefore };
+            PeerHost = q.PeerHost ?? r.PeerHost, MaxStopMs = q.MaxStopMs, SyncNotBefore = q.SyncNotBefore,
+            CopyBytesPerSecond = q.CopyBytesPerSecond };
 
     // R1 holds also when the look fails and the order with it.
     private static IReadOnlyList<HostStep> Look(HostRecord r, ServerOrderRequest q)

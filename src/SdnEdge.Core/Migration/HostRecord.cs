@@ -76,6 +76,10 @@ public sealed record HostRecord
     /// <summary>Longest time for which nobody may run in its migration, milliseconds, as prepare has said; null = not said.</summary>
     public int? MaxStopMs { get; init; }
 
+    /// <summary>What the copies of its migration that go on here at once may take together, bytes/s, as prepare has said; null = as much as
+    /// there is.</summary>
+    public long? CopyBytesPerSecond { get; init; }
+
     /// <summary>Its volumes are not put into sync mode before this time, as prepare has said; null = as soon as that helps.</summary>
     public DateTimeOffset? SyncNotBefore { get; init; }
 

@@ -36,6 +36,10 @@ internal static class OrderChecks
             $"{request.MaxStopMs} is out of range; 1 to {MaxStopMs}"));
         else if (request.MaxStopMs is not null && (order != ServerOrder.Prepare || request.Role != MigrationRole.Source))
             errors.Add(new ProblemError("/maxStopMs", "belongs to prepare of a source: there its memory is copied"));
+        if (request.CopyBytesPerSecond is < 1)
+            errors.Add(new ProblemError("/copyBytesPerSecond", $"{request.CopyBytesPerSecond} is out of range; 1 or more"));
+        else if (request.CopyBytesPerSecond is not null && (order != ServerOrder.Prepare || request.Role != MigrationRole.Source))
+            errors.Add(new ProblemError("/copyBytesPerSecond", "belongs to prepare of a source: there its memory is copied"));
         if (request.SyncNotBefore is not null && (order != ServerOrder.Prepare || request.Role != MigrationRole.Source))
             errors.Add(new ProblemError("/syncNotBefore", "belongs to prepare of a source: there its volumes are put into sync mode"));
         if (request.StaleVolumes is not null && order != ServerOrder.Activate)

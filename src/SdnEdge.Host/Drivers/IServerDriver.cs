@@ -28,9 +28,11 @@ public sealed record DriverNews(string Change, string? Detail = null, bool LookN
 /// <param name="MaxStopMs">Longest time for which nobody may run, milliseconds; null = not said: <see cref="UnsaidMaxStopMs"/>.</param>
 /// <param name="StaleVolumes">Activate: volumes whose copy here is stale, by the manager's record; null = none is.</param>
 /// <param name="SyncNotBefore">Its volumes are not put into sync mode before this time; null = as soon as that helps.</param>
+/// <param name="CopyBytesPerSecond">What the copies of the migration that go on at this host at once may take together, bytes/s; null = as
+/// much as there is.</param>
 public sealed record DriverContext(
     string Server, long Epoch = 0, string Migration = "", string? PeerHost = null, int CopyMs = 0, int? MaxStopMs = null,
-    IReadOnlyList<Guid>? StaleVolumes = null, DateTimeOffset? SyncNotBefore = null)
+    IReadOnlyList<Guid>? StaleVolumes = null, DateTimeOffset? SyncNotBefore = null, long? CopyBytesPerSecond = null)
 {
     /// <summary>Longest time for which nobody may run, where the order says none, milliseconds.</summary>
     public const int UnsaidMaxStopMs = 2_000;

@@ -36,6 +36,9 @@ public sealed class StandInDriver : IServerDriver
 
     private static readonly TimeSpan s_limit = TimeSpan.FromSeconds(20);
 
+    // Who only looks at a server may know its processes from so long ago: a hundred servers are looked at each second.
+    private static readonly TimeSpan s_known = TimeSpan.FromMilliseconds(500);
+
     private readonly string _server;
     private readonly StandInConfig _config;
 
@@ -52,7 +55,7 @@ public sealed class StandInDriver : IServerDriver
     public TimeSpan LookInterval => TimeSpan.FromSeconds(1);
 
     /// <inheritdoc/>
-    public Task<ServerState> LookAsync(DriverContext context, CancellationToken cancel) => Inside(See, cancel);
+    public Task<ServerState> LookAsync(DriverContext context, CancellationToken cancel) => Inside(id => See(id, s_known), cancel);
 
     /// <inheritdoc/>
     public Task<ServerState> PrepareIncomingAsync(DriverContext context, CancellationToken cancel) => Inside(id =>
@@ -139,10 +142,10 @@ public sealed class StandInDriver : IServerDriver
         return See(id);
     }
 
-    private ServerState See(string id)
+    private ServerState See(string id, TimeSpan known = default)
     {
         if (!IsIn) return Tag switch { Kept => ServerState.Paused, Expected => ServerState.Incoming, _ => ServerState.Absent };
-        IReadOnlyList<ProcessStat> processes = NamespaceProcesses.In(id);
+        IReadOnlyList<ProcessStat> processes = NamespaceProcesses.In(id, known);
         return processes.Count > 0 && processes.All(p => p.IsStopped) ? ServerState.Paused : ServerState.Running;
     }
 

@@ -4,7 +4,7 @@ namespace SdnEdge.Host.Qemu;
 
 /// <summary>
 /// What the copies of one host may take of the network. They share it evenly; a server that stands still goes first, since nobody runs
-/// until the rest of it is there. Any thread.
+/// until the rest of it is there. The copies of a migration may have a limit of their own, which they share in the same way. Any thread.
 /// </summary>
 /// <param name="bytesPerSecond">All copies together, bytes/s; 0 = no limit.</param>
 public sealed class CopyBandwidth(long bytesPerSecond = 0)
@@ -28,9 +28,11 @@ public sealed class CopyBandwidth(long bytesPerSecond = 0)
     }
 
     /// <summary>The share of one more copy.</summary>
-    public CopyShare Join()
+    /// <param name="migration">The migration that it is part of.</param>
+    /// <param name="most">What all copies of that migration may take together, bytes/s; 0 = no limit of its own.</param>
+    public CopyShare Join(string migration = "", long most = 0)
     {
-        var share = new CopyShare(this);
+        var share = new CopyShare(this, migration, most);
         lock (_lock) _shares.Add(share);
         return share;
     }
@@ -44,11 +46,20 @@ public sealed class CopyBandwidth(long bytesPerSecond = 0)
     {
         lock (_lock)
         {
-            int urgent = _shares.Count(s => s.Urgent);
-            if (urgent > 0 && !share.Urgent) return Aside;
-            int sharing = urgent > 0 ? urgent : _shares.Count(s => s == share || !s.Waits);
-            return bytesPerSecond == 0 ? 0 : Math.Max(1, bytesPerSecond / sharing);
+            long host = RateAmong(_shares, share, bytesPerSecond, Aside);
+            if (share.Most == 0) return host;
+            CopyShare[] beside = [.. _shares.Where(s => s.Migration == share.Migration)];
+            long own = RateAmong(beside, share, share.Most, Math.Max(1, Math.Min(Aside, share.Most / (16 * beside.Length))));
+            return host == 0 ? own : Math.Min(host, own);
         }
+    }
+
+    private static long RateAmong(IReadOnlyCollection<CopyShare> shares, CopyShare share, long all, long aside)
+    {
+        int urgent = shares.Count(s => s.Urgent);
+        if (urgent > 0 && !share.Urgent) return aside;
+        int sharing = urgent > 0 ? urgent : shares.Count(s => s == share || !s.Waits);
+        return all == 0 ? 0 : Math.Max(1, all / sharing);
     }
 }
 
@@ -63,7 +74,13 @@ public sealed class CopyShare : IDisposable
     private volatile bool _urgent, _waits;
     private double _dueMs;
 
-    internal CopyShare(CopyBandwidth all) => _all = all;
+    internal CopyShare(CopyBandwidth all, string migration, long most) => (_all, Migration, Most) = (all, migration, most);
+
+    /// <summary>The migration that it is part of.</summary>
+    internal string Migration { get; }
+
+    /// <summary>What all copies of the migration may take together, bytes/s; 0 = no limit of its own.</summary>
+    internal long Most { get; }
 
     /// <summary>True: its server stands still.</summary>
     public bool Urgent

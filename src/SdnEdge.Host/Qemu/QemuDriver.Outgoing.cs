@@ -31,7 +31,7 @@ public sealed partial class QemuDriver
             _log = new CopyLog(context.Migration, context.Epoch, host, Monotonic.Now);
             _course = new CopyCourse(new CopyLimits(context.MaxStopMs ?? DriverContext.UnsaidMaxStopMs,
                 (network as MigrationStream)?.RoundTripMs ?? 0, driver._config.OnePass, driver._config.AutoConverge));
-            _share = driver._bandwidth.Join();
+            _share = driver._bandwidth.Join(context.Migration, context.CopyBytesPerSecond ?? 0);
             _share.Limit = Pace;
             _gate.Allow(_course.AllowanceBytes);
             _relay = new MigrationRelay(local, network, _gate, _share);

@@ -243,7 +243,7 @@ public sealed class MmsDaemon : IAsyncDisposable
         return StartAsync(new MigrationCall(
             request.Group, from, Words.Of(request.Cutover), options.Hold, options.CopyMs, options.QuietMs, options.KeepOrder,
             options.OrderBoundMs, options.OthersHoldMs, options.MaxBlackoutMs, options.KeepTrying,
-            AtOnce: request.Cutover == Cutover.OneByOne ? request.AtOnce ?? 1 : null), by, null, cancel);
+            AtOnce: request.Cutover == Cutover.OneByOne ? request.AtOnce ?? 1 : null, Bandwidth: request.Bandwidth), by, null, cancel);
     }
 
     /// <summary>Rebuilds owners and epochs from what PEs and hosts say, and begins to settle what is in doubt as was asked for.</summary>
@@ -445,7 +445,9 @@ public sealed class MmsDaemon : IAsyncDisposable
         Range("/maxBlackoutMs", call.MaxBlackoutMs ?? 1, 1, 600_000);
         if (call.AtOnce is < 1 or > 1000)
             errors.Add(new ProblemError("/atOnce", $"{call.AtOnce} is out of range; 1 to 1000 servers"));
-        else if (call.AtOnce is not null && call.Cutover != "one-by-one")
+        if (call.Bandwidth is < 1 or > 1_000_000)
+            errors.Add(new ProblemError("/bandwidth", $"{call.Bandwidth} is out of range; 1 to 1000000 Mbit/s"));
+        if (call.AtOnce is not null && call.Cutover != "one-by-one")
             errors.Add(new ProblemError("/atOnce", "belongs to cutover one-by-one; together all servers are on the way at once: leave it out"));
         if (call.Window is { } window && window.WhyNot() is { } wrong) errors.Add(new ProblemError("/window", wrong));
         if (errors.Count > 0) throw new ProblemException(Problems.BadRequest("the migration is not asked for rightly", errors));

@@ -31,6 +31,7 @@ internal sealed class GroupReader(Defined<DaemonConfig> pes, Defined<DaemonConfi
                 Hold = ReadHold(item),
                 MaxBlackoutMs = (int)item.Number("maxBlackoutMs", 1, 600_000, 2_000),
                 AtOnce = (int)item.Number("atOnce", 1, 1000, 1),
+                Bandwidth = (int?)item.OptionalNumber("bandwidth", 1, 1_000_000),
             };
             item.Finish();
             groups.Add(item, name, group);

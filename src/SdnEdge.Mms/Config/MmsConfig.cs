@@ -102,6 +102,10 @@ public sealed record GroupConfig(string Name, IReadOnlyList<ServerConfig> Server
     /// <summary>One by one: most of its servers on the way at once, where who asks does not say it.</summary>
     public int AtOnce { get; init; } = 1;
 
+    /// <summary>What the copies of its servers' memory may take of the network, all together, Mbit/s, where who asks does not say it; null =
+    /// as much as the hosts' own files allow.</summary>
+    public int? Bandwidth { get; init; }
+
     /// <summary>
     /// True: its servers are services without state, each with an instance that runs at every one of its places all the time. Nothing is
     /// stopped, copied or started; the network alone moves.

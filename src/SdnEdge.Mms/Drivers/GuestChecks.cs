@@ -7,7 +7,7 @@ namespace SdnEdge.Mms.Drivers;
 /// Whether virtual machines can go to where they are to go, by what both hosts say of them. QEMU itself finds most of it out when the
 /// migration has begun, one thing at a time, and some of it not at all.
 /// </summary>
-internal sealed class GuestChecks(PlanNotes notes)
+internal sealed class GuestChecks(PlanNotes notes, IReadOnlyDictionary<string, long> shares)
 {
     private const string Guest = "qemu";
 
@@ -58,7 +58,8 @@ internal sealed class GuestChecks(PlanNotes notes)
 
         // One pass ends also when the guest is faster, and one that is slowed down is not faster for ever.
         if (machine.DirtyBytesPerSecond is not { } dirty || machine.OnePass || machine.AutoConverge) return;
-        if (machine.BandwidthBytesPerSecond is not { } bandwidth)
+        double? ofAll = shares.TryGetValue(host, out long most) ? most : null;
+        if ((ofAll < (machine.BandwidthBytesPerSecond ?? double.MaxValue) ? ofAll : machine.BandwidthBytesPerSecond) is not { } bandwidth)
         {
             if (dirty > 0) notes.Warn($"{server} changes {Mega(dirty)} MB of its memory a second, and {host} does not say how fast it may "
                 + "be sent (migration.bandwidth): whether the copy comes to an end is not known");
@@ -66,8 +67,9 @@ internal sealed class GuestChecks(PlanNotes notes)
         else if (dirty >= bandwidth)
         {
             notes.Add("not-converging", $"{server} at {host}", $"it changes {Mega(dirty)} MB of its memory a second, and {Mega(bandwidth)} "
-                + "MB a second may be sent: the copy does not come to an end; raise migration.bandwidth, wait until the guest does less, "
-                + "or write autoConverge: true (the guest is slowed down) or passes: one (a longer blackout)");
+                + "MB a second may be sent: the copy does not come to an end; raise "
+                + (bandwidth == ofAll ? "the migration's bandwidth" : "migration.bandwidth") + ", wait until the guest does less, or write "
+                + "autoConverge: true (the guest is slowed down) or passes: one (a longer blackout)");
         }
     }
 

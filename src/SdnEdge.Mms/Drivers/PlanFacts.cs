@@ -63,13 +63,17 @@ internal sealed record PrefixFacts(
 internal sealed record PathFacts(Answer<FibInfo> There, Answer<FibInfo> Back, IReadOnlyDictionary<IpPrefix, PrefixFacts> Prefixes);
 
 /// <summary>Asks the parties, all at once, and waits for no party longer than the view does.</summary>
-internal sealed class PlanInquiry(IPlanView view, CancellationToken cancel)
+internal sealed class PlanInquiry(IPlanView view, CancellationToken cancel) : IDisposable
 {
     // Two looks at counters this far apart tell a rate.
     private static readonly TimeSpan s_between = TimeSpan.FromMilliseconds(300);
 
     // Questions to one PE at once.
     private const int AtOnce = 16;
+
+    private readonly SemaphoreSlim _asking = new(AtOnce);
+
+    public void Dispose() => _asking.Dispose();
 
     public async Task<IReadOnlyDictionary<string, HostFacts>> HostsAsync(GroupConfig group)
     {
@@ -96,17 +100,26 @@ internal sealed class PlanInquiry(IPlanView view, CancellationToken cancel)
         (string source, string target, string vrf) = (path.Source, path.Target, path.Vrf);
         Task<Answer<FibInfo>> there = view.ForwardsAsync(source, NodeConfig.DefaultVrf, targetFacts.Loopback, cancel);
         Task<Answer<FibInfo>> back = view.ForwardsAsync(target, NodeConfig.DefaultVrf, sourceFacts.Loopback, cancel);
-        var known = new Dictionary<IpPrefix, PrefixFacts>();
-        foreach (IpPrefix[] some in path.Prefixes.Select(p => p.Prefix).Distinct().Chunk(AtOnce))
-        {
-            var asked = some.Select(p => (
-                Prefix: p, Attached: view.ForwardsAsync(source, vrf, p.Address.ToString(), cancel),
-                AtSource: view.RoutesAsync(source, vrf, p.ToString(), cancel),
-                AtTarget: view.RoutesAsync(target, vrf, p.ToString(), cancel))).ToArray();
-            foreach (var one in asked) known[one.Prefix] = new PrefixFacts(await one.Attached, await one.AtSource, await one.AtTarget);
-        }
+        IpPrefix[] prefixes = [.. path.Prefixes.Select(p => p.Prefix).Distinct()];
+        PrefixFacts[] known = await Task.WhenAll(prefixes.Select(PrefixAsync));
+        return new PathFacts(await there, await back, prefixes.Zip(known).ToDictionary(p => p.First, p => p.Second));
 
-        return new PathFacts(await there, await back, known);
+        // As many at once, of all paths together: the next one is asked when one has been answered.
+        async Task<PrefixFacts> PrefixAsync(IpPrefix prefix)
+        {
+            await _asking.WaitAsync(cancel);
+            try
+            {
+                Task<Answer<FibInfo>> attached = view.ForwardsAsync(source, vrf, prefix.Address.ToString(), cancel);
+                Task<Answer<IReadOnlyList<RouteInfo>>> atSource = view.RoutesAsync(source, vrf, prefix.ToString(), cancel);
+                Task<Answer<IReadOnlyList<RouteInfo>>> atTarget = view.RoutesAsync(target, vrf, prefix.ToString(), cancel);
+                return new PrefixFacts(await attached, await atSource, await atTarget);
+            }
+            finally
+            {
+                _asking.Release();
+            }
+        }
     }
 
     /// <summary>What the FIBs of several PEs do with prefixes, by PE, VRF and prefix.</summary>

@@ -64,21 +64,23 @@ public static class Planner
         }
 
         // Servers and hosts.
-        var inquiry = new PlanInquiry(view, cancel);
+        using var inquiry = new PlanInquiry(view, cancel);
         IReadOnlyDictionary<string, HostFacts> hosts = await inquiry.HostsAsync(group);
         IReadOnlyList<PlacedServer> placed = group.Stateless ? await new ServiceChecks(notes, state, group, to, inquiry).PlaceAsync()
             : new ServerChecks(notes, state, group, to, hosts).Place();
+        int? bandwidth = call.Bandwidth ?? group.Bandwidth;
+        IReadOnlyDictionary<string, long> shares = CopyShares.Of(notes, placed, bandwidth, cutover == Cutover.OneByOne ? atOnce : placed.Count);
         if (state.RunningOf(group.Name) is null && !group.Stateless)
         {
-            new GuestChecks(notes).Check(placed);
+            new GuestChecks(notes, shares).Check(placed);
             new VolumeChecks(notes, state, call.Window is not null).Check(placed);
         }
 
         MoveDraft[] drafts = cutover == Cutover.OneByOne ? [.. placed.Select(s => MoveDraft.Of([s]))]
             : placed.Count > 0 ? [MoveDraft.Of(placed)] : [];
         MoveOptions options = OptionsOf(call, group);
-        if (call.Window is { } asked && asked.To <= view.Now)
-            notes.Add("window-over", group.Name, $"the window ended at {asked.To:u}, and it is {view.Now:u}; name one that is to come");
+        if (call.Window is { } wanted && wanted.To <= view.Now)
+            notes.Add("window-over", group.Name, $"the window ended at {wanted.To:u}, and it is {view.Now:u}; name one that is to come");
         WarnOf(group, options, cutover, placed, notes);
 
         // PEs. Where servers go is known also when it is not known where they are.
@@ -100,6 +102,13 @@ public static class Planner
         var predictions = new List<HoldPrediction>();
         var moves = new List<MovePlan>();
         double longest = 0;
+
+        // All paths at once: a hundred, one after the other, would each wait for its round trips.
+        Dictionary<PathDraft, Task<PathFacts>> asks = drafts.SelectMany(d => d.Paths)
+            .Where(p => ends[p.Source].Node.Value is not null && ends[p.Target].Node.Value is not null)
+            .ToDictionary(p => p, p => inquiry.PathAsync(p, ends[p.Source], ends[p.Target]),
+                (IEqualityComparer<PathDraft>)ReferenceEqualityComparer.Instance);
+        await Task.WhenAll(asks.Values);
         foreach (MoveDraft draft in drafts)
         {
             double blackout = holds.Blackout(draft.Servers, call.CopyMs);
@@ -114,8 +123,8 @@ public static class Planner
                 if (holds.Predict(path, options.Hold ?? new HoldOptions(), blackout) is { } prediction) predictions.Add(prediction);
                 stopMs = Math.Min(stopMs, holds.StopMs(path, options.Hold ?? new HoldOptions(), blackout) ?? stopMs);
                 maxBlackoutMs = Math.Min(maxBlackoutMs, holds.LongestBlackoutMs(path, options.Hold ?? new HoldOptions()) ?? maxBlackoutMs);
-                if (ends[path.Source].Node.Value is null || ends[path.Target].Node.Value is null) continue;
-                PathFacts known = await inquiry.PathAsync(path, ends[path.Source], ends[path.Target]);
+                if (!asks.TryGetValue(path, out Task<PathFacts>? asked)) continue;
+                PathFacts known = await asked;
                 network.CheckPath(path, known);
                 network.WarnOfProviders(path);
                 made.Add(paths.Make(path, known));
@@ -124,7 +133,8 @@ public static class Planner
             moves.Add(new MovePlan(
                 ManagerMachine.IdOf(state.NextMigration), state.GroupOf(group.Name).Epoch + 1, draft.Servers[0].From.Site.Name, to.Name,
                 group.Stateless ? [] : [.. draft.Servers.Select(s => new ServerMove(
-                    s.Server.Name, s.From.Host.Name, s.To.Host.Name, s.Undoable, VolumeChecks.Of(s)))],
+                    s.Server.Name, s.From.Host.Name, s.To.Host.Name, s.Undoable, VolumeChecks.Of(s),
+                    CopyShares.Copies(s) && shares.TryGetValue(s.From.Host.Name, out long most) ? most : null))],
                 made, options with { StopMs = stopMs, StopByHold = stopMs < options.StopMs,
                     MaxBlackoutMs = Math.Max(1, maxBlackoutMs - (int)Math.Ceiling(holds.OrdersMs(draft.Servers))) }, Ahead: true,
                 Services: group.Stateless ? [.. draft.Servers.Select(s => s.Server.Name)] : null));
@@ -136,11 +146,14 @@ public static class Planner
         bool may = notes.Obstacles.Count == 0;
         var info = new PlanInfo(
             group.Name, placed.Select(p => p.From.Site.Name).Distinct().ToArray() is [string site] ? site : null, to.Name,
-            Words.Of(cutover ?? Cutover.Together), notes.Obstacles, Math.Round(longest, 1), predictions,
+            Words.Of(cutover ?? Cutover.Together), notes.Obstacles, Math.Round(longest, 1),
+
+            // Of many moves by one path, which have a hold each, the fullest.
+            [.. predictions.GroupBy(p => p.Path).Select(p => p.MaxBy(x => x.PredictedPackets)!)],
             [.. group.Servers.Select(s => s.Name)],
             group.Servers.Sum(s => s.Prefixes.Count), notes.Warnings, MachinesOf(placed));
         return new PlanResult(info, may ? new MigrationRequest(group.Name, to.Name, cutover!.Value, options,
-                atOnce > 1 ? atOnce : null) : null, may ? moves : []);
+                atOnce > 1 ? atOnce : null, bandwidth) : null, may ? moves : []);
 
         // Routers of other makes do not say what they damp, nor what they would.
         void WarnOfFlaps(PathDraft path)

@@ -196,7 +196,8 @@ public static class StageTable
                 order == ServerOrder.Stop ? s.Plan.Options.CopyMs : 0,
                 order == ServerOrder.Prepare && !target ? s.Plan.Options.MaxBlackoutMs : null,
                 order == ServerOrder.Activate ? Stale(s, x) : null,
-                order == ServerOrder.Prepare && !target && !s.WindowIsOpen ? s.Plan.Options.Window?.From : null)));
+                order == ServerOrder.Prepare && !target && !s.WindowIsOpen ? s.Plan.Options.Window?.From : null,
+                order == ServerOrder.Prepare && !target ? x.CopyBytesPerSecond : null)));
 
     private static Guid[]? Stale(MoveState s, ServerMove server)
         => s.StaleVolumes.IsEmpty

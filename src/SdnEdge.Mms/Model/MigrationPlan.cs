@@ -19,8 +19,9 @@ public enum Cutover
 /// <param name="Cutover">How its members change over.</param>
 /// <param name="Options">Bounds; null = defaults.</param>
 /// <param name="AtOnce">One by one: most members on the way at once; null = one. Together there is one move, of all.</param>
+/// <param name="Bandwidth">What the copies may take, all together, Mbit/s; null = no limit of its own.</param>
 public sealed record MigrationRequest(
-    string Group, string To, Cutover Cutover = Cutover.Together, MoveOptions? Options = null, int? AtOnce = null);
+    string Group, string To, Cutover Cutover = Cutover.Together, MoveOptions? Options = null, int? AtOnce = null, int? Bandwidth = null);
 
 /// <summary>Bounds of a move. Times are milliseconds.</summary>
 /// <param name="Hold">Caps of the hold at the target PE; null = the group's, or the PE's defaults.</param>
@@ -68,8 +69,11 @@ public sealed record MovedVolume(string Name, Guid Id);
 /// <param name="TargetHost">Host agent where it will run.</param>
 /// <param name="Undoable">False: once handed over it cannot run at the source again, so it is handed over after the pivot.</param>
 /// <param name="Volumes">Its volumes; null = it has none. Plans of earlier versions do not say them.</param>
+/// <param name="CopyBytesPerSecond">What the copies of its migration that go on at one host at once may take together, bytes/s; null = no
+/// limit of the migration's.</param>
 public sealed record ServerMove(
-    string Name, string SourceHost, string TargetHost, bool Undoable = true, IReadOnlyList<MovedVolume>? Volumes = null);
+    string Name, string SourceHost, string TargetHost, bool Undoable = true, IReadOnlyList<MovedVolume>? Volumes = null,
+    long? CopyBytesPerSecond = null);
 
 /// <summary>One end of a path: a PE and the prefixes on its port.</summary>
 /// <param name="Pe">The PE.</param>

@@ -153,6 +153,28 @@ public class MigrationRelayTests
         Assert.Equal(0, free.BytesPerSecond);
     }
 
+    // Guards: CopyBandwidth: a migration's own limit, whatever the host's is.
+    [Fact]
+    public void Copies_of_a_migration_share_its_limit_and_the_others_are_not_in_it()
+    {
+        var bandwidth = new CopyBandwidth(900);
+        using CopyShare a = bandwidth.Join("m1", 300), b = bandwidth.Join("m1", 300), other = bandwidth.Join("m2", 0);
+        Assert.Equal((150, 150, 300), (a.BytesPerSecond, b.BytesPerSecond, other.BytesPerSecond));
+        CopyShare c = bandwidth.Join("m1", 300);
+        Assert.Equal((100, 100, 100), (a.BytesPerSecond, b.BytesPerSecond, c.BytesPerSecond));
+        c.Waits = true;
+        Assert.Equal((150, 150), (a.BytesPerSecond, b.BytesPerSecond));
+        c.Dispose();
+
+        // One that stands still goes first, within the limit.
+        a.Urgent = true;
+        Assert.Equal(300, a.BytesPerSecond);
+        Assert.True(b.BytesPerSecond <= 300 / 16);
+
+        using CopyShare free = new CopyBandwidth().Join("m1", 300);
+        Assert.Equal(300, free.BytesPerSecond);
+    }
+
     [Fact]
     public async Task A_gate_lets_everybody_pass_when_it_opens()
     {

@@ -143,7 +143,7 @@ internal sealed class MoveRig : IAsyncDisposable
         IReadOnlyList<EchoCount> each = await traffic.SettleEachAsync();
         EchoCount echo = EchoTraffic.Sum(each);
         List<string> wrong = await InspectAsync(group, status, from, to);
-        if (echo.Lost > 0) wrong.Add($"{echo.Lost} of {echo.Sent} datagrams have no answer");
+        if (echo.Lost > 0) wrong.Add($"{echo.Lost} of {echo.Sent} datagrams have no answer; dropped so far: {await DropsAsync()}");
         if (echo.Duplicated > 0) wrong.Add($"{echo.Duplicated} answers came twice");
         StageTime[] stages = [.. status.Moves.SelectMany(m => m.Timeline)];
         double[] dark = [.. status.Moves.SelectMany(m => m.Servers)
@@ -154,6 +154,14 @@ internal sealed class MoveRig : IAsyncDisposable
             id, to, status.State, dark[^1], stages.Where(s => !s_dark.Contains(s.Stage)).Sum(s => s.EndNs - s.StartNs) / 1e6,
             (stages.Max(s => s.EndNs) - stages.Min(s => s.StartNs)) / 1e6, echo, wrong, dark, [.. each.Select(c => c.LongestGapMs).Order()],
             most, planMs);
+    }
+
+    private async Task<string> DropsAsync()
+    {
+        var all = new List<string>();
+        foreach ((string name, PeClient pe) in _pes)
+            all.AddRange((await pe.DropsAsync()).Where(d => d.Packets > 0).Select(d => $"{name} {d.Reason}: {d.Packets}"));
+        return string.Join(", ", all);
     }
 
     /// <summary>The migrations of the manager's journal, record by record, from its file.</summary>

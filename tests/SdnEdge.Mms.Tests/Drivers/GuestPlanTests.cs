@@ -1,5 +1,7 @@
 using SdnEdge.Core.Api;
 using SdnEdge.Mms.Drivers;
+using SdnEdge.Mms.Machines;
+using SdnEdge.Mms.Model;
 using Xunit;
 
 namespace SdnEdge.Mms.Tests.Drivers;
@@ -276,6 +278,25 @@ public sealed class GuestPlanTests
         PlanResult plan = await _lab.PlanAsync();
         Assert.Empty(plan.Info.Obstacles);
         Assert.Contains("12.4 MB", Assert.Single(plan.Info.Warnings), StringComparison.Ordinal);
+    }
+
+    // Guards: CopyShares, StageTable: each host is told what the migration's copies may take there.
+    [Fact]
+    public async Task The_bandwidth_of_a_migration_is_shared_out_and_told_to_the_host_that_copies()
+    {
+        Set("host-a", m => m with { DirtyBytesPerSecond = 1e6 });
+        PlanResult plan = await _lab.PlanAsync(with: c => c with { Bandwidth = 100 });
+        Assert.All(plan.Moves[0].Servers, s => Assert.Equal(12_500_000L, s.CopyBytesPerSecond));
+        Assert.Equal(100, plan.Request!.Bandwidth);
+        MoveState state = MoveMachine.Step(MoveMachine.Start(plan.Moves[0]), new Begin(), 1);
+        Assert.Equal([null, null, 12_500_000L, 12_500_000L], MoveMachine.Open(state).OfType<SendOrder>()
+            .OrderBy(o => o.Request.Role == MigrationRole.Source).ThenBy(o => o.Server, StringComparer.Ordinal)
+            .Select(o => o.Request.CopyBytesPerSecond));
+
+        // Less than it changes: the copy would not come to an end, and it is the migration's limit that is to be raised.
+        Set("host-a", m => m with { DirtyBytesPerSecond = 2e7, BandwidthBytesPerSecond = 1e9 });
+        plan = await _lab.PlanAsync(with: c => c with { Bandwidth = 100 });
+        Assert.Contains("raise the migration's bandwidth", Assert.Single(plan.Info.Obstacles).Detail, StringComparison.Ordinal);
     }
 
     [Fact]

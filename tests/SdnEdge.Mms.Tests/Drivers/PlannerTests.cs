@@ -90,6 +90,28 @@ public sealed partial class PlannerTests
         Assert.Equal(Cutover.OneByOne, plan.Request!.Cutover);
     }
 
+    // Guards: Planner's atOnce, by the call and by the group.
+    [Fact]
+    public async Task So_many_at_once_as_the_call_says_or_else_the_group()
+    {
+        var lab = new PlanLab(PlanLab.Yaml.Replace("  - name: web\n", "  - name: web\n    atOnce: 4\n", StringComparison.Ordinal));
+        Assert.Null((await lab.PlanAsync()).Request!.AtOnce);
+        Assert.Equal(4, (await lab.PlanAsync(with: c => c with { Cutover = "one-by-one" })).Request!.AtOnce);
+        Assert.Equal(2, (await lab.PlanAsync(with: c => c with { Cutover = "one-by-one", AtOnce = 2 })).Request!.AtOnce);
+
+        // One at a time is what a journal of an earlier version says with nothing.
+        Assert.Null((await lab.PlanAsync(with: c => c with { Cutover = "one-by-one", AtOnce = 1 })).Request!.AtOnce);
+    }
+
+    // Guards: CopyShares. What is accepted has an effect, or a warning says that it has none.
+    [Fact]
+    public async Task A_bandwidth_that_limits_nothing_is_told()
+    {
+        PlanResult plan = await _lab.PlanAsync(with: c => c with { Bandwidth = 500 });
+        Assert.Contains(plan.Info.Warnings, w => w.StartsWith("the bandwidth of 500 Mbit/s limits nothing here", StringComparison.Ordinal));
+        Assert.All(plan.Moves[0].Servers, s => Assert.Null(s.CopyBytesPerSecond));
+    }
+
     [Fact]
     public async Task Local_pref_is_higher_than_any_that_is_told_and_starts_anew_at_the_top_of_its_range()
     {
@@ -234,7 +256,12 @@ public sealed partial class PlannerTests
         await FindsAsync("limit", "migrations", ["m1, m9", "limits.migrations is 2"]);
 
         var small = new PlanLab(PlanLab.Yaml.Replace("servers: 5", "servers: 1", StringComparison.Ordinal));
-        Assert.Contains("limits.servers is 1", Only(await small.PlanAsync(), "limit", "servers").Detail, StringComparison.Ordinal);
+        Assert.Contains("limits.servers is 1; raise it to 2 or more in the manager's file, or move one-by-one",
+            Only(await small.PlanAsync(), "limit", "servers").Detail, StringComparison.Ordinal);
+        Assert.Contains("or have at most 1 on the way at once (atOnce: 1)", Only(await small.PlanAsync(with: c => c with
+        {
+            Cutover = "one-by-one", AtOnce = 9,
+        }), "limit", "servers").Detail, StringComparison.Ordinal);
         Assert.Empty((await small.PlanAsync(with: c => c with { Cutover = "one-by-one" })).Info.Obstacles);
     }
 

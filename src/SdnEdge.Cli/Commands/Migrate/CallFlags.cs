@@ -19,6 +19,12 @@ internal sealed class CallFlags
         Description = "With --cutover one-by-one: most servers on the way at once (default: the group's, 1). Each has a pivot of its own.",
         HelpName = "N",
     };
+    private readonly Option<int?> _bandwidth = new("--bandwidth")
+    {
+        Description = "What the copies of the servers' memory may take of the network, all together, Mbit/s (default: the group's, or as much "
+            + "as the hosts' own files allow).",
+        HelpName = "MBIT",
+    };
     private readonly Option<int> _copy = new("--copy")
     {
         Description = "Stand-in servers: how long the last copy of a server's state takes, milliseconds (default 0).",
@@ -77,7 +83,7 @@ internal sealed class CallFlags
     /// <summary>Adds them to a command.</summary>
     public void AddTo(Command command)
     {
-        foreach (Option option in (Option[])[_group, _to, _cutover, _atOnce, _copy, _quiet, _noOrder, _orderBound, _othersHold, _maxBlackout,
+        foreach (Option option in (Option[])[_group, _to, _cutover, _atOnce, _bandwidth, _copy, _quiet, _noOrder, _orderBound, _othersHold, _maxBlackout,
             _keepTrying, _window, _lead, .. HoldFlags.All])
             command.Options.Add(option);
     }
@@ -88,7 +94,8 @@ internal sealed class CallFlags
         parse.GetValue(_group)!, parse.GetValue(_to)!, parse.GetValue(_cutover), HoldFlags.Of(parse), parse.GetValue(_copy),
         parse.GetValue(_quiet),
         !parse.GetValue(_noOrder), parse.GetValue(_orderBound), parse.GetValue(_othersHold),
-        parse.GetValue(_maxBlackout), parse.GetValue(_keepTrying), Window(parse), parse.GetValue(_atOnce));
+        parse.GetValue(_maxBlackout), parse.GetValue(_keepTrying), Window(parse), parse.GetValue(_atOnce),
+        parse.GetValue(_bandwidth));
 
     private WindowCall? Window(ParseResult parse)
     {
