@@ -155,7 +155,7 @@ run_project() {
   # Signals as for a program in the foreground: a shell in the background has its children ignore Ctrl-C, which some tests send.
   env --default-signal=HUP,INT,QUIT,TERM dotnet test "$project" -c Release --no-build --nologo -v quiet ${filter:+--filter "$filter"} \
     ${STANDSTILL_MARK:+-e "$STANDSTILL_MARK"} --logger "trx;LogFileName=$result.trx" --logger "console;verbosity=minimal" \
-    --results-directory "$RESULTS" --blame-hang-timeout 5m 2>&1 \
+    --results-directory "$RESULTS" --blame-hang-timeout 10m 2>&1 \
     | { grep -vE '^(Test run for|A total of|Data collector|Results File|$)' || true; }
 }
 
