@@ -73,8 +73,8 @@ public static class NamespaceProcesses
         {
             foreach (string folder in Directory.EnumerateDirectories("/proc"))
             {
-                if (!int.TryParse(Path.GetFileName(folder.AsSpan()), NumberStyles.None, CultureInfo.InvariantCulture, out int pid)) continue;
-                if (pid == Environment.ProcessId) continue;
+                if (!int.TryParse(Path.GetFileName(folder.AsSpan()), NumberStyles.None, CultureInfo.InvariantCulture, out int pid)
+                    || pid == Environment.ProcessId) continue;
                 string? id = null;
                 try
                 {

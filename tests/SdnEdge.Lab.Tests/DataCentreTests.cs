@@ -38,8 +38,8 @@ public sealed class DataCentreTests(ITestOutputHelper output)
         {
             MoveResult move = await rig.MoveAsync(GroupLab.Group, traffic, copyMs: 20, atOnce);
             output.WriteLine(FormattableString.Invariant(
-                $"{move.Id} to {move.To}: {move.State}, {move.TotalMs:F0} ms, blackout {move.BlackoutsMs[0]:F0} to {move.BlackoutMs:F0} ms, ")
-                + $"at once {move.MostAtOnce}, {move.Echo}");
+                $"{move.Id} to {move.To}: {move.State}, {move.TotalMs:F0} ms, blackout {move.BlackoutsMs[0]:F0} to {move.BlackoutMs:F0} ms")
+                + $", at once {move.MostAtOnce}, {move.Echo}");
             Assert.Empty(move.Wrong);
             Assert.Equal((0, 0, "moved"), (move.Echo.Lost, move.Echo.Duplicated, move.State));
             Assert.True(move.Echo.Sent > 0);

@@ -41,8 +41,8 @@ internal static class DataCentreCommand
     private static async Task<int> RunAsync(Dictionary<string, int> options)
     {
         int servers = options["--servers"], prefixes = options["--prefixes"], copyMs = options["--copy"];
-        Console.WriteLine($"{servers} stand-in servers, {servers * prefixes} prefixes; {options["--rate"]} datagrams a second and their echoes; "
-            + $"{copyMs} ms of copying; RTT between PEs 40 ms, to the manager 20 ms");
+        Console.WriteLine($"{servers} stand-in servers, {servers * prefixes} prefixes; {options["--rate"]} datagrams a second and their "
+            + $"echoes; {copyMs} ms of copying; RTT between PEs 40 ms, to the manager 20 ms");
         await using MoveRig rig = await MoveRig.StartAsync(LabFiles.Figure1, servers, [Daemon.Executable()], prefixes - 2);
         using EchoTraffic traffic = await rig.TrafficAsync(GroupLab.Group, options["--rate"] / (double)(servers * prefixes));
         Console.WriteLine($"  {"how",-16}{"to",-7}{"ended",-11}{"plan ms",9}{"whole s",9}{"blackout ms: least",20}{"median",9}{"most",9}"
@@ -55,8 +55,8 @@ internal static class DataCentreCommand
             clean &= m.Wrong.Count == 0;
             Console.WriteLine(string.Create(CultureInfo.InvariantCulture,
                 $"  {NameOf(atOnce),-16}{m.To,-7}{m.State,-11}{m.PlanMs,9:F0}{m.TotalMs / 1000,9:F1}{m.BlackoutsMs[0],20:F0}"
-                + $"{Median(m.BlackoutsMs),9:F0}{m.BlackoutMs,9:F0}{Median(m.GapsMs),16:F0}{m.Echo.LongestGapMs,8:F0}{m.Echo.Sent,9}{m.Echo.Lost,6}"
-                + $"{m.Echo.Duplicated,7}{m.Echo.Reordered,11}{m.MostAtOnce,9}  ")
+                + $"{Median(m.BlackoutsMs),9:F0}{m.BlackoutMs,9:F0}{Median(m.GapsMs),16:F0}{m.Echo.LongestGapMs,8:F0}{m.Echo.Sent,9}"
+                + $"{m.Echo.Lost,6}{m.Echo.Duplicated,7}{m.Echo.Reordered,11}{m.MostAtOnce,9}  ")
                 + (m.Wrong.Count == 0 ? "clean" : string.Join("; ", m.Wrong.Take(5))));
         }
 

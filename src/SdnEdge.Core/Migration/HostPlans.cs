@@ -185,7 +185,8 @@ internal static class HostPlans
         HostRecord resuming = r with
         {
             Epoch = q.Epoch, PhaseEpoch = q.Epoch, Phase = Resuming, MayRun = q.Epoch, RanEpoch = q.Epoch, Role = MigrationRole.Source,
-                Migration = null, PeerHost = null, MaxStopMs = null, SyncNotBefore = null, CopyBytesPerSecond = null,
+                Migration = null, PeerHost = null, MaxStopMs = null, SyncNotBefore = null,
+                CopyBytesPerSecond = null,
         };
         HostRecord running = resuming with { Phase = Running };
         if (r.Phase is Running or Offered or Starting)
@@ -220,7 +221,8 @@ internal static class HostPlans
         return
         [
             .. again ? (ReadOnlySpan<HostStep>)[] : [new Write(cancelling)], new Call(DriverCall.Cancel, ServerState.Absent),
-            new Write(cancelling with { Phase = Away, Migration = null, PeerHost = null, MaxStopMs = null, SyncNotBefore = null, CopyBytesPerSecond = null }),
+            new Write(cancelling with { Phase = Away, Migration = null, PeerHost = null, MaxStopMs = null, SyncNotBefore = null,
+                CopyBytesPerSecond = null }),
             new Reply(),
         ];
     }
@@ -240,7 +242,8 @@ internal static class HostPlans
         steps.AddRange([new Call(DriverCall.Kill, ServerState.Absent),
             new Write(retiring with
             {
-                Phase = Away, Role = MigrationRole.Source, Migration = null, PeerHost = null, MaxStopMs = null, SyncNotBefore = null, CopyBytesPerSecond = null,
+                Phase = Away, Role = MigrationRole.Source, Migration = null, PeerHost = null, MaxStopMs = null, SyncNotBefore = null,
+                CopyBytesPerSecond = null,
             }), new Reply()]);
         return steps;
     }

@@ -448,7 +448,7 @@ public sealed class MmsDaemon : IAsyncDisposable
         if (call.Bandwidth is < 1 or > 1_000_000)
             errors.Add(new ProblemError("/bandwidth", $"{call.Bandwidth} is out of range; 1 to 1000000 Mbit/s"));
         if (call.AtOnce is not null && call.Cutover != "one-by-one")
-            errors.Add(new ProblemError("/atOnce", "belongs to cutover one-by-one; together all servers are on the way at once: leave it out"));
+            errors.Add(new ProblemError("/atOnce", "belongs to cutover one-by-one; together all are on the way at once: leave it out"));
         if (call.Window is { } window && window.WhyNot() is { } wrong) errors.Add(new ProblemError("/window", wrong));
         if (errors.Count > 0) throw new ProblemException(Problems.BadRequest("the migration is not asked for rightly", errors));
 
@@ -506,7 +506,8 @@ public sealed class MmsDaemon : IAsyncDisposable
             if (ReferenceEquals(then, move)) continue;
             string? whose = now.NumberFor(number) is null ? null : string.Join(", ", move.Plan.Names);
             string? why = whose is null || move.Failure is null ? whose ?? move.Failure : $"{whose}: {move.Failure}";
-            if (then?.Stage != move.Stage && (move.Outcome is null || whose is null)) Events.Add(at, "migration", id, Words.Of(move.Stage), why);
+            if (then?.Stage != move.Stage && (move.Outcome is null || whose is null))
+                Events.Add(at, "migration", id, Words.Of(move.Stage), why);
             if (move.TargetOwns && then is not { TargetOwns: true }) Events.Add(at, "migration", id, "pivot",
                 $"{move.Plan.To} owns epoch {move.Epoch}{(whose is null ? "" : $" of {whose}")}");
         }

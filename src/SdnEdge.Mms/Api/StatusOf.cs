@@ -21,7 +21,8 @@ internal static class StatusOf
     {
         MoveState current = migration.Current;
         string state = migration.Outcome is { } outcome ? Words.Of(outcome) : migration.GoingBack
-            || migration.Running.Any(n => migration.MoveOf(n).Failure is not null) || migration.Moves.Any(m => m.IsUndone) ? "undoing" : "running";
+            || migration.Running.Any(n => migration.MoveOf(n).Failure is not null) || migration.Moves.Any(m => m.IsUndone) ? "undoing"
+            : "running";
         return new MigrationStatus(
             migration.Id, migration.Request.Group, migration.Moves[0].Plan.From, migration.Request.To, Words.Of(migration.Request.Cutover),
                 state,

@@ -102,8 +102,8 @@ public sealed record GroupConfig(string Name, IReadOnlyList<ServerConfig> Server
     /// <summary>One by one: most of its servers on the way at once, where who asks does not say it.</summary>
     public int AtOnce { get; init; } = 1;
 
-    /// <summary>What the copies of its servers' memory may take of the network, all together, Mbit/s, where who asks does not say it; null =
-    /// as much as the hosts' own files allow.</summary>
+    /// <summary>What the copies of its servers' memory may take of the network, all together, Mbit/s, where who asks does not say it; null
+    /// = as much as the hosts' own files allow.</summary>
     public int? Bandwidth { get; init; }
 
     /// <summary>

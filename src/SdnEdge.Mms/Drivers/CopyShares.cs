@@ -22,8 +22,8 @@ internal static class CopyShares
         var shares = new Dictionary<string, long>(StringComparer.Ordinal);
         if (bandwidth is not { } all || placed.Count == 0) return shares;
         if (placed.Any(s => VolumeChecks.Of(s) is { Count: > 0 }))
-            notes.Warn($"the bandwidth of {all} Mbit/s is for the servers' memory: their volumes follow all the time, as their stores' links "
-                + "allow (link.bandwidth in a store's file)");
+            notes.Warn($"the bandwidth of {all} Mbit/s is for the servers' memory: their volumes follow all the time, as their stores' "
+                + "links allow (link.bandwidth in a store's file)");
         (string Host, int Weight)[] hosts = [.. placed.Where(Copies).GroupBy(s => s.From.Host.Name)
             .Select(h => (h.Key, Math.Min(Math.Max(1, atOnce), h.Count())))];
         if (hosts.Length == 0)

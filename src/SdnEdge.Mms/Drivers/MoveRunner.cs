@@ -445,8 +445,8 @@ internal sealed class MoveRunner : IDisposable
         return new Seen(watch.Key, null);
     }
 
-    // One look for all who ask meanwhile: else a hundred servers, each of which is to see all others ready, would ask ten thousand times. It
-    // begins after it was asked for: an earlier one may not know yet that the copy has begun.
+    // One look for all who ask meanwhile: else a hundred servers, each of which is to see all others ready, would ask ten thousand times.
+    // It begins after it was asked for: an earlier one may not know yet that the copy has begun.
     private Task<Dictionary<string, Task<ServerInfo>>> LookAtAllAsync(MoveState state)
     {
         lock (_lock)

@@ -69,7 +69,8 @@ public static class Planner
         IReadOnlyList<PlacedServer> placed = group.Stateless ? await new ServiceChecks(notes, state, group, to, inquiry).PlaceAsync()
             : new ServerChecks(notes, state, group, to, hosts).Place();
         int? bandwidth = call.Bandwidth ?? group.Bandwidth;
-        IReadOnlyDictionary<string, long> shares = CopyShares.Of(notes, placed, bandwidth, cutover == Cutover.OneByOne ? atOnce : placed.Count);
+        int copying = cutover == Cutover.OneByOne ? atOnce : placed.Count;
+        IReadOnlyDictionary<string, long> shares = CopyShares.Of(notes, placed, bandwidth, copying);
         if (state.RunningOf(group.Name) is null && !group.Stateless)
         {
             new GuestChecks(notes, shares).Check(placed);
@@ -246,11 +247,12 @@ public static class Planner
             };
             notes.Add("limit", "servers",
                 $"{more} servers would move at once beside {moving} that are on their way, and limits.servers is {limit}; "
-                + (moving > 0 ? "wait until those have arrived, or " : "") + $"raise it to {moving + more} or more in the manager's file{fewer}");
+                + (moving > 0 ? "wait until those have arrived, or " : "")
+                + $"raise it to {moving + more} or more in the manager's file{fewer}");
         }
     }
 
-    // Where one by one is not done, as many as it may have at once: the next one begins when one has ended.
+    // With those that begin as soon as there is room: it may have as many at once.
     private static int OnTheWay(MigrationState migration)
     {
         MovePlan[] running = [.. migration.Running.Select(n => migration.MoveOf(n).Plan)];

@@ -96,7 +96,8 @@ internal static class TakeUp
                 return $"{pe} has seen epoch {info.Epoch} of {info.Id}, and the journal's last one is {last}";
 
             // No host has the grant on its disk: what only comes behind the pivot shows that there was one.
-            if (running.Any(m => m is { Plan.IsStateless: true, TargetOwns: false, Failure: null } && m.Plan.Paths.Any(p => p.Id == info.Id))
+            if (running.Any(m => m is { Plan.IsStateless: true, TargetOwns: false, Failure: null }
+                    && m.Plan.Paths.Any(p => p.Id == info.Id))
                 && info.State is PeMigrationState.Released or PeMigrationState.Advertised or PeMigrationState.Withdrawn
                     or PeMigrationState.TornDown)
             {

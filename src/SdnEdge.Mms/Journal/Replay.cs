@@ -77,7 +77,8 @@ public static class Replay
         MigrationState? was = id is null ? null : before.Migrations.GetValueOrDefault(id);
         MigrationState? now = id is null ? null : after.Migrations.GetValueOrDefault(id);
         int? number = (input as MoveHappened)?.Move;
-        string what = Words(input, was is null ? null : number is { } own && own >= 1 && own <= was.Moves.Count ? was.MoveOf(own) : was.Current);
+        MoveState? meant = number >= 1 && number <= was?.Moves.Count ? was.MoveOf(number.Value) : was?.Current;
+        string what = Words(input, meant);
         if (number is not null) what = $"move {number}: {what}";
         if (ReferenceEquals(before, after)) what += " (changes nothing)";
         if (now is null) return new ReplayStep(record.Position, record.At, record.Actor, record.Migration, what, null, [], [], [], null);
@@ -140,7 +141,8 @@ public static class Replay
     private static string[] Owners(ManagerState before, ManagerState after, MigrationState migration, MoveState? old, MoveState? now)
     {
         (GroupState was, GroupState known) = (before.GroupOf(migration.Request.Group), after.GroupOf(migration.Request.Group));
-        return [.. known.Owners.Where(o => was.Owners.GetValueOrDefault(o.Key) != o.Value && (now is null || now.Plan.Names.Contains(o.Key)))
+        return [.. known.Owners
+            .Where(o => was.Owners.GetValueOrDefault(o.Key) != o.Value && (now is null || now.Plan.Names.Contains(o.Key)))
             .GroupBy(o => o.Value, o => o.Key).Select(owner => Owner(owner, old, now))];
     }
 

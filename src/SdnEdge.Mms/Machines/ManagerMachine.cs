@@ -239,8 +239,8 @@ public static class ManagerMachine
             state = Begin(state, ready, next, back: false, delayed: false, now);
         migration = state.Migrations[id];
         if (migration.Running.Any()) return state;
-        return Finish(
-            state, migration, givenUp ? MigrationOutcome.GivenUp : migration.GoingBack ? MigrationOutcome.AsBefore : MigrationOutcome.Moved, at);
+        MigrationOutcome moved = migration.GoingBack ? MigrationOutcome.AsBefore : MigrationOutcome.Moved;
+        return Finish(state, migration, givenUp ? MigrationOutcome.GivenUp : moved, at);
     }
 
     // The migration, if one more move may run.

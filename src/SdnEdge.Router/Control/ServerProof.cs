@@ -12,8 +12,8 @@ internal sealed class ServerProof(PeState state, SlowPathDriver slowPath, Migrat
     /// <summary>How long the servers' answers are waited for.</summary>
     public static readonly TimeSpan Timeout = TimeSpan.FromSeconds(1);
 
-    // So often servers are asked that may begin to run at any moment: all together a thousand times a second at most. Their MAC addresses are
-    // not known here, so that each question goes to everybody on the link.
+    // So often servers are asked that may begin to run at any moment: all together a thousand times a second at most. Their MAC addresses
+    // are not known here, so that each question goes to everybody on the link.
     private static readonly TimeSpan s_askEvery = TimeSpan.FromMilliseconds(4), s_askEach = TimeSpan.FromMilliseconds(1);
 
     // More servers than this are not asked.

@@ -4,9 +4,9 @@ using System.Net;
 namespace SdnEdge.Lab.Tests.Moves;
 
 /// <summary>
-/// Figure 1 with a second group beside <c>vs</c>: so many stand-in servers at the same two sites, each a namespace with processes of its own.
-/// A server has an IPv4 and an IPv6 address, each a prefix, and may have routed IPv4 prefixes behind it: /28s, all addresses of which it
-/// answers for. No PE damps moves in it, as the groups move more often than anybody's would.
+/// Figure 1 with a second group beside <c>vs</c>: so many stand-in servers at the same two sites, each a namespace with processes of its
+/// own. A server has an IPv4 and an IPv6 address, each a prefix, and may have routed IPv4 prefixes behind it: /28s, all addresses of which
+/// it answers for. No PE damps moves in it, as the groups move more often than anybody's would.
 /// </summary>
 internal static class GroupLab
 {

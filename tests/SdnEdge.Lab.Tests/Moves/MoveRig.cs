@@ -97,7 +97,8 @@ internal sealed class MoveRig : IAsyncDisposable
         IPAddress[] addresses = group == GroupLab.Group && _routed > 0
             ? [.. Enumerable.Range(1, ServersOf(group).Count).SelectMany(n => GroupLab.AddressesOf(n, _routed).Select((a, k) => (a, k)))
                 .OrderBy(a => a.k).Select(a => a.a)]
-            : [.. ServersOf(group).SelectMany(s => Lab.Topology.Find(s)!.Server!.Addresses).Select(a => IPAddress.Parse(a.Address.ToString()))];
+            : [.. ServersOf(group).SelectMany(s => Lab.Topology.Find(s)!.Server!.Addresses)
+                .Select(a => IPAddress.Parse(a.Address.ToString()))];
         foreach (IPAddress address in addresses) await LabInstance.ReachAsync(Lab, Client, address.ToString());
         EchoTraffic traffic = EchoTraffic.Start(Lab, Client, addresses, TimeSpan.FromSeconds(1.0 / perSecond));
         await traffic.SettleAsync();

@@ -21,8 +21,8 @@ internal sealed class CallFlags
     };
     private readonly Option<int?> _bandwidth = new("--bandwidth")
     {
-        Description = "What the copies of the servers' memory may take of the network, all together, Mbit/s (default: the group's, or as much "
-            + "as the hosts' own files allow).",
+        Description = "What the copies of the servers' memory may take of the network, all together, Mbit/s (default: the group's, or as "
+            + "much as the hosts' own files allow).",
         HelpName = "MBIT",
     };
     private readonly Option<int> _copy = new("--copy")
@@ -83,8 +83,8 @@ internal sealed class CallFlags
     /// <summary>Adds them to a command.</summary>
     public void AddTo(Command command)
     {
-        foreach (Option option in (Option[])[_group, _to, _cutover, _atOnce, _bandwidth, _copy, _quiet, _noOrder, _orderBound, _othersHold, _maxBlackout,
-            _keepTrying, _window, _lead, .. HoldFlags.All])
+        foreach (Option option in (Option[])[_group, _to, _cutover, _atOnce, _bandwidth, _copy, _quiet, _noOrder, _orderBound, _othersHold,
+            _maxBlackout, _keepTrying, _window, _lead, .. HoldFlags.All])
             command.Options.Add(option);
     }
 
