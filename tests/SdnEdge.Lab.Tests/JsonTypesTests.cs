@@ -29,7 +29,8 @@ public sealed class JsonTypesTests
             TypeInfoResolver = new DefaultJsonTypeInfoResolver(),
             Converters = { new JsonStringEnumConverter(JsonNamingPolicy.KebabCaseLower) },
         };
-        var open = new Queue<Type>(owner.Assembly.GetTypes().Where(t => t.BaseType == typeof(JsonSerializerContext))
+        var open = new Queue<Type>(owner.Assembly.GetTypes()
+            .Where(t => t.BaseType == typeof(JsonSerializerContext) && options.TypeInfoResolverChain.Any(r => r.GetType() == t))
             .SelectMany(t => t.GetCustomAttributesData()).Where(a => a.AttributeType == typeof(JsonSerializableAttribute))
             .Select(a => (Type)a.ConstructorArguments[0].Value!));
         var seen = new HashSet<Type>(open);
