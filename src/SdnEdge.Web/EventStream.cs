@@ -26,7 +26,8 @@ public static class EventStream
             .Says("Server-sent events: EventRecord as data, its sequence as id; Last-Event-ID resumes").WithTags("events")
             .Produces<EventRecord>(200, "text/event-stream");
 
-    private static async Task StreamAsync(HttpContext context, EventLog events, string daemon, CancellationToken until, CancellationToken stopping)
+    private static async Task StreamAsync(
+        HttpContext context, EventLog events, string daemon, CancellationToken until, CancellationToken stopping)
     {
         long place = events.Newest;
         if (context.Request.Headers.TryGetValue("Last-Event-ID", out Microsoft.Extensions.Primitives.StringValues value)

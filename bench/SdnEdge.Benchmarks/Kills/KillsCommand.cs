@@ -22,11 +22,13 @@ internal static class KillsCommand
         Party[] parties = [.. Enum.GetValues<Party>().Where(p => args.Length == 0 || Is(args[0], p))];
         Fault[] faults = [.. Enum.GetValues<Fault>().Where(f => args.Length < 2 || Is(args[1], f))];
         KillCase[] cases = [.. parties.SelectMany(p => Matrix(p, several)).Where(c => faults.Contains(c.Fault))];
-        if (cases.Length > 0 && args.Length <= 2) return RunAsync(cases, several ? LabFiles.Managers : LabFiles.Figure1).GetAwaiter().GetResult();
+        string topology = several ? LabFiles.Managers : LabFiles.Figure1;
+        if (cases.Length > 0 && args.Length <= 2) return RunAsync(cases, topology).GetAwaiter().GetResult();
         if (parties.Length == 1 && faults.Length == 1 && args.Length == 2)
         {
             Console.Error.WriteLine($"bench kills: there are no cases of {parties[0]} {faults[0]}; there are those of "
-                + string.Join(", ", Enum.GetValues<Party>().SelectMany(p => Matrix(p, several)).Select(c => $"{c.Party} {c.Fault}").Distinct()));
+                + string.Join(", ", Enum.GetValues<Party>().SelectMany(p => Matrix(p, several)).Select(c => $"{c.Party} {c.Fault}")
+                    .Distinct()));
             return 2;
         }
 

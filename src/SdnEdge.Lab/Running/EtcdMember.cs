@@ -36,5 +36,5 @@ internal static class EtcdMember
     }
 
     private static string Url(LabNode node, int port)
-        => node.Management!.Value.Address is { IsV4: true } v4 ? $"https://{v4}:{port}" : $"https://[{node.Management.Value.Address}]:{port}";
+        => node.Management!.Value.Address is var address && address.IsV4 ? $"https://{address}:{port}" : $"https://[{address}]:{port}";
 }

@@ -381,8 +381,8 @@ public sealed class MmsDaemon : IAsyncDisposable
         }
         catch (ObjectDisposedException) when (_several is not null)
         {
-            throw new ProblemException(Problems.Unavailable($"{_config.Name} leads no more, and whether this is on record is not known; ask "
-                + "the manager that leads"));
+            throw new ProblemException(Problems.Unavailable(
+                $"{_config.Name} leads no more, and whether this is on record is not known; ask the manager that leads"));
         }
     }
 

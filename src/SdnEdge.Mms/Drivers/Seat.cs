@@ -103,7 +103,8 @@ internal sealed class EtcdSeat : IAsyncDisposable
 
     private LeaderInfo Me() => new(
         _config.Name,
-        _config.Api.Tcp is { } tcp && tcp.Address.Bits != 0 ? $"https://{(tcp.Address.IsV4 ? $"{tcp.Address}" : $"[{tcp.Address}]")}:{tcp.Port}/"
+        _config.Api.Tcp is { } tcp && tcp.Address.Bits != 0
+            ? $"https://{(tcp.Address.IsV4 ? $"{tcp.Address}" : $"[{tcp.Address}]")}:{tcp.Port}/"
             : _config.Api.Unix is { } socket ? "unix:" + socket : null,
         Guid.NewGuid().ToString("N"), DateTimeOffset.UtcNow.ToString("yyyy-MM-ddTHH:mm:ssZ", CultureInfo.InvariantCulture));
 
@@ -189,7 +190,7 @@ internal sealed class EtcdSeat : IAsyncDisposable
     }
 }
 
-/// <summary>Parties of a manager that may have lost the lead: it asks nobody anything from the moment at which another one can lead.</summary>
+/// <summary>Parties of a manager that may have lost the lead: it asks nobody anything once another one can lead.</summary>
 internal sealed class LeasedParties(IParties parties, EtcdTerm term) : IParties
 {
     private IParties Valid => term.IsValid ? parties

@@ -60,8 +60,8 @@ internal sealed class KillRig : IAsyncDisposable
     }
 
     /// <summary>
-    /// Moves the server to its other site while etcd has no majority from a stage on: the members beside the managers that do not lead stand
-    /// still. Nothing moves; when they go on, it does.
+    /// Moves the server to its other site while etcd has no majority from a stage on: the members beside the managers that do not lead
+    /// stand still. Nothing moves; when they go on, it does.
     /// </summary>
     public async Task<KillResult> WithoutMajorityAsync(string stage)
     {

@@ -113,7 +113,8 @@ internal sealed class LabDaemons : IAsyncDisposable
 
     /// <summary>The process of a node's daemon.</summary>
     public int ProcessOf(string node)
-        => _restarted.TryGetValue(node, out Process? later) ? later.Id : Lab.State.Processes.Single(p => p.Node == node && p.Name != "etcd").ProcessId;
+        => _restarted.TryGetValue(node, out Process? later) ? later.Id
+            : Lab.State.Processes.Single(p => p.Node == node && p.Name != "etcd").ProcessId;
 
     /// <summary>Ids of the migrations so far.</summary>
     public async Task<string[]> MigrationsAsync()
@@ -244,7 +245,8 @@ internal sealed class LabDaemons : IAsyncDisposable
         }
 
         // It may lead again, by a later term.
-        await UntilAsync($"{node} to stand by", c => ManagerAsync(node, c), n => n is { Role: "standby", Leader: not null } || n.Term > term);
+        await UntilAsync($"{node} to stand by", c => ManagerAsync(node, c),
+            n => n is { Role: "standby", Leader: not null } || n.Term > term);
     }
 
     /// <summary>

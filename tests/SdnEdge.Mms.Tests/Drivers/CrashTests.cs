@@ -78,7 +78,8 @@ public sealed class CrashTests(EtcdServer etcd, ITestOutputHelper output) : ICla
     {
         Scenario what = Enum.Parse<Scenario>(scenario);
         return EverywhereAsync(what, Enum.Parse<CrashAt>(at),
-            what is Scenario.Move or Scenario.Service or Scenario.AtOnce ? MigrationOutcome.Moved : MigrationOutcome.AsBefore, inEtcd: true);
+            what is Scenario.Move or Scenario.Service or Scenario.AtOnce ? MigrationOutcome.Moved : MigrationOutcome.AsBefore,
+            inEtcd: true);
     }
 
     // The checks above, against a manager that is broken: without a crash it does well, and at one of the crashes they see it.

@@ -32,8 +32,8 @@ internal sealed class EtcdException(EtcdFault fault, string message, Exception? 
 }
 
 /// <summary>
-/// Speaks to the members of an etcd cluster by their JSON gateways. A member that does not answer in time is left for the next one: requests
-/// are such that it does no harm when one is done twice. Nothing is watched: what changes is asked for.
+/// Speaks to the members of an etcd cluster by their JSON gateways. A member that does not answer in time is left for the next one:
+/// requests are such that it does no harm when one is done twice. Nothing is watched: what changes is asked for.
 /// </summary>
 internal sealed class EtcdClient : IDisposable
 {
@@ -150,7 +150,8 @@ internal sealed class EtcdClient : IDisposable
         {
             { Code: 8 } when text.Contains("space", StringComparison.Ordinal) => new(EtcdFault.Full, "etcd has no room: " + text),
             { Code: 5 } when text.Contains("lease", StringComparison.Ordinal) => new(EtcdFault.NoLease, text),
-            { Code: 3 or 8 } when text.Contains("too large", StringComparison.Ordinal) || text.Contains("larger than max", StringComparison.Ordinal)
+            { Code: 3 or 8 } when text.Contains("too large", StringComparison.Ordinal)
+                || text.Contains("larger than max", StringComparison.Ordinal)
                 => new(EtcdFault.TooLarge, $"etcd at {member.Authority} does not take a record of that size: {text}"),
             { Code: 3 or 7 or 16 } => new(EtcdFault.Refused, $"etcd at {member.Authority} refuses: {text}"),
             _ => new(EtcdFault.Silent, text),

@@ -100,8 +100,8 @@ internal sealed class EtcdJournal : IJournal
         }
     }
 
-    /// <summary>True when a reader has read records of this journal: this object then reads on behind them, and the next one must follow the
-    /// last of them.</summary>
+    /// <summary>True when a reader has read records of this journal: this object then reads on behind them, and the next one must follow
+    /// the last of them.</summary>
     public bool GoesOnFrom(EtcdJournal? reader)
     {
         if (reader?._read is not { } read || reader.Id != Id || read.Position > Length) return false;
