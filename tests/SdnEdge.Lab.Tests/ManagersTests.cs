@@ -51,9 +51,10 @@ public sealed class ManagersTests(ManagersTests.OneLab lab, ITestOutputHelper ou
             await lab.RunAsync(async rig =>
             {
                 KillResult result = await rig.RunAsync(what);
-                output.WriteLine(FormattableString.Invariant(
-                    $"{what} ({result.Node}, hit at {result.Hit}): {result.State} in {result.Ms:F0} ms; live nowhere for {result.DarkMs:F0} ms"));
-                return ($"{what} ({result.Node}, hit at {result.Hit})", result.Wrong);
+                string hit = $"{what} ({result.Node}, hit at {result.Hit})";
+                output.WriteLine(
+                    FormattableString.Invariant($"{hit}: {result.State} in {result.Ms:F0} ms; live nowhere for {result.DarkMs:F0} ms"));
+                return (hit, result.Wrong);
             });
         }
     }

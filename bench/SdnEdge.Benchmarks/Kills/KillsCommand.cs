@@ -32,7 +32,8 @@ internal static class KillsCommand
             return 2;
         }
 
-        Console.Error.WriteLine($"usage: bench kills [PARTY [FAULT]] [--managers]\n  PARTY: {string.Join(", ", Enum.GetNames<Party>())}\n  " +
+        Console.Error.WriteLine("usage: bench kills [PARTY [FAULT]] [--managers]\n" +
+            $"  PARTY: {string.Join(", ", Enum.GetNames<Party>())}\n  " +
             $"FAULT: {string.Join(", ", Enum.GetNames<Fault>())}\n  without them, all\n  "
             + "--managers: three managers with one journal in etcd");
         return 2;

@@ -29,7 +29,8 @@ public sealed class EtcdManagersTests(EtcdServer server) : IClassFixture<EtcdSer
         await using MmsDaemon second = await StartAsync("mms-2");
         await BecomesAsync("mms-2", n => n is { Role: "standby", Ready: false, Leader: "mms-1" });
 
-        using var both = new MmsClient(new ApiEndpoint("mms", $"{Socket("mms-2")},unix:{Socket("mms-1")}")) { RequestTimeout = Patience.Time };
+        using var both = new MmsClient(new ApiEndpoint("mms", $"{Socket("mms-2")},unix:{Socket("mms-1")}"));
+        both.RequestTimeout = Patience.Time;
         await both.ReportAsync(new StaleReport(volume, 1, 1, 7, "disk"));
         using (var standby = new MmsClient(new ApiEndpoint("mms-2", Socket("mms-2"))))
         {

@@ -16,6 +16,9 @@ public sealed class EtcdServer : IAsyncLifetime
 {
     private static readonly HttpClient s_http = new();
 
+    // Its standard input ends when the tests do, however they end: then it does, too.
+    private const string EndsWithItsStarter = "exec 3<&0; \"$@\" & etcd=$!; (cat <&3 >/dev/null; kill -9 $etcd 2>/dev/null) & wait $etcd";
+
     private readonly string _folder = Directory.CreateTempSubdirectory("etcd-").FullName;
     private readonly string[] _options;
     private Process? _process;
@@ -40,18 +43,20 @@ public sealed class EtcdServer : IAsyncLifetime
             (Port, int peers) = (FreePort(), FreePort());
             Address = $"http://127.0.0.1:{Port}/";
             string peer = $"http://127.0.0.1:{peers}";
-            _process = Process.Start(new ProcessStartInfo("etcd",
+            _process = Process.Start(new ProcessStartInfo("sh",
             [
-                "--name", "m", "--data-dir", Path.Combine(_folder, $"data{tries}"), "--listen-client-urls", Address.TrimEnd('/'),
+                "-c", EndsWithItsStarter, "sh", "etcd", "--name", "m", "--data-dir", Path.Combine(_folder, $"data{tries}"), "--listen-client-urls", Address.TrimEnd('/'),
                 "--advertise-client-urls", Address.TrimEnd('/'), "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer,
                 "--initial-cluster", $"m={peer}", "--heartbeat-interval", "100", "--election-timeout", "500", "--logger", "zap",
                 "--log-outputs", Path.Combine(_folder, "log"), .. _options,
             ])
             {
-                RedirectStandardError = true, UseShellExecute = false,
+                RedirectStandardInput = true, RedirectStandardError = true, UseShellExecute = false,
             })!;
             if (await Patience.BecomesAsync(async () => _process.HasExited || await IsHealthyAsync()) && !_process.HasExited) return;
-            string said = _process.HasExited ? await _process.StandardError.ReadToEndAsync() : "it does not answer";
+            bool ended = _process.HasExited;
+            _process.StandardInput.Close();
+            string said = ended ? await _process.StandardError.ReadToEndAsync() : "it does not answer";
             await StopAsync();
             Assert.True(tries < 5, $"etcd does not start: {said}");
         }
@@ -107,7 +112,7 @@ public sealed class EtcdServer : IAsyncLifetime
     private async Task StopAsync()
     {
         if (_process is null) return;
-        if (!_process.HasExited) _process.Kill();
+        _process.StandardInput.Close();
         await _process.WaitForExitAsync();
         _process.Dispose();
     }
