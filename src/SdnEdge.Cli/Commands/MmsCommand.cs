@@ -83,7 +83,8 @@ internal static class MmsCommand
             try
             {
                 await using JournalReader reader = await JournalReader.OpenAsync(parse.GetValue(file)!, check: true, cancel);
-                return await Replay.RunAsync(reader.Journal, Console.Out, parse.GetValue(migration), parse.GetValue(output) == "json", cancel);
+                return await Replay.RunAsync(
+                    reader.Journal, Console.Out, parse.GetValue(migration), parse.GetValue(output) == "json", cancel);
             }
             catch (JournalUnavailableException e)
             {

@@ -45,7 +45,8 @@ public sealed class EtcdServer : IAsyncLifetime
             string peer = $"http://127.0.0.1:{peers}";
             _process = Process.Start(new ProcessStartInfo("sh",
             [
-                "-c", EndsWithItsStarter, "sh", "etcd", "--name", "m", "--data-dir", Path.Combine(_folder, $"data{tries}"), "--listen-client-urls", Address.TrimEnd('/'),
+                "-c", EndsWithItsStarter, "sh", "etcd", "--name", "m", "--data-dir", Path.Combine(_folder, $"data{tries}"),
+                "--listen-client-urls", Address.TrimEnd('/'),
                 "--advertise-client-urls", Address.TrimEnd('/'), "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer,
                 "--initial-cluster", $"m={peer}", "--heartbeat-interval", "100", "--election-timeout", "500", "--logger", "zap",
                 "--log-outputs", Path.Combine(_folder, "log"), .. _options,

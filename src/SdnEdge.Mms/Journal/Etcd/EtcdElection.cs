@@ -10,8 +10,8 @@ internal sealed record ElectionView(LeaderInfo? Leader, string? Fault);
 
 /// <summary>
 /// Chooses which manager leads: the one whose key is there. The key goes with a lease, so it is gone when its manager does not keep the
-/// lease any more, and then the next one makes its own. The lease chooses who may try; what makes it safe is the term in every append, and the
-/// epochs at PEs, hosts and stores.
+/// lease any more, and then the next one makes its own. The lease chooses who may try; what makes it safe is the term in every append, and
+/// the epochs at PEs, hosts and stores.
 /// </summary>
 internal sealed class EtcdElection(EtcdClient etcd, string prefix, int leaseSeconds)
 {
