@@ -99,11 +99,12 @@ internal sealed partial class LabInstance : IAsyncDisposable
     /// Waits until a node gets an answer from an address: all neighbours on the way there and back are known then. One try after the
     /// other, since a ping with a deadline ends at the first error that the network tells, such as a neighbour not found in 3 s.
     /// </summary>
-    public static async Task ReachAsync(RunningLab lab, string node, string address)
-    {
-        await Patience.ReadAsync(() => RunAsync(lab, node, "sh", "-c", $"ping -c 1 -W 1 {address} || true"),
-            said => said.Contains(" 0% packet loss", StringComparison.Ordinal), $"{node} gets an answer from {address}", Patience.Long);
-    }
+    public static Task ReachAsync(RunningLab lab, string node, string address)
+        => Patience.UntilAsync(() => AnswersAsync(lab, node, address), () => $"{node} gets an answer from {address}", Patience.Long);
+
+    /// <summary>Whether a node gets an answer from an address within a second.</summary>
+    public static async Task<bool> AnswersAsync(RunningLab lab, string node, string address)
+        => (await RunAsync(lab, node, "sh", "-c", $"ping -c 1 -W 1 {address} || true")).Contains(" 0% packet loss", StringComparison.Ordinal);
 
     /// <summary>Datagrams that a node's sockets have received, both families: those to a port where nobody is are not counted.</summary>
     public static async Task<long> ReceivedAsync(RunningLab lab, string node)

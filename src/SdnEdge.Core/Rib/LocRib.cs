@@ -41,8 +41,11 @@ public sealed class LocRib
     /// <summary>Number of prefixes with at least one route, IPv6.</summary>
     public int PrefixesV6 => _v6.Prefixes;
 
-    /// <summary>The next hops in use.</summary>
+    /// <summary>The next hops of all routes, also of those that are not the best.</summary>
     public IReadOnlyCollection<NextHop> NextHops => Hops.All;
+
+    /// <summary>A number that changes when a next hop comes or goes, for whoever goes through all of them.</summary>
+    public long NextHopsVersion => Hops.Version;
 
     /// <summary>Next hops left unresolved because their resolution went in circles.</summary>
     public long UnsettledNextHops => Hops.Unsettled;

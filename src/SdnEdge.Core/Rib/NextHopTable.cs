@@ -30,6 +30,9 @@ internal sealed class NextHopTable(LocRib owner)
 
     public IReadOnlyCollection<NextHop> All => _hops.Values;
 
+    /// <summary>Changes when one comes or goes.</summary>
+    public long Version { get; private set; }
+
     public NextHop Intern(HopSpec spec)
     {
         // The prefixes of an UPDATE share their next hop.
@@ -37,6 +40,7 @@ internal sealed class NextHopTable(LocRib owner)
         if (_hops.TryGetValue(spec, out NextHop? hop)) return _last = hop;
         _last = hop = new NextHop(spec);
         _hops.Add(spec, hop);
+        Version++;
         if (spec.IsRecursive) _recursive.Add(hop);
         Resolve(hop);
         return hop;
@@ -47,6 +51,7 @@ internal sealed class NextHopTable(LocRib owner)
         if (--hop.Users > 0) return;
         if (ReferenceEquals(_last, hop)) _last = null;
         _hops.Remove(hop.Spec);
+        Version++;
         _recursive.Remove(hop);
     }
 

@@ -14,7 +14,8 @@ namespace SdnEdge.Router.Control;
 /// its CEs tell.</item>
 /// <item>Before the FIB of a VRF follows a change, the tunnels that its next hops name are made: one for each far end and key,
 /// and one by which the far end reaches us with our key.</item>
-/// <item>When a round is over, those that no next hop names any more go.</item>
+/// <item>When a round is over, those that a route brought that is not the best are made, and those that no next hop names any more
+/// go.</item>
 /// </list>
 /// </summary>
 internal sealed class VpnDriver(PeState state, TunnelKeeper tunnels, ControlLoop loop)
@@ -25,6 +26,7 @@ internal sealed class VpnDriver(PeState state, TunnelKeeper tunnels, ControlLoop
     private readonly Dictionary<(IpAddress Remote, uint Key), string> _made = [];
     private readonly HashSet<(IpAddress Remote, uint Key)> _wanted = [];
     private uint _localPref = 100;
+    private long _hopsSeen;
     private bool _dirty;
 
     /// <summary>The engine; null while there are no peers.</summary>
@@ -130,12 +132,14 @@ internal sealed class VpnDriver(PeState state, TunnelKeeper tunnels, ControlLoop
 
     /// <summary>
     /// At the end of a round: tunnels that nothing goes through any more are taken away, and one that went with a VRF comes back where
-    /// others need it.
+    /// others need it. A PE whose routes are not the best is a far end, too: it may send here while nothing is sent there.
     /// </summary>
     public void Sweep()
     {
-        if (!_dirty) return;
-        _dirty = false;
+        long hops = 0;
+        foreach (VrfState vrf in _vrfs.Values) hops += vrf.Rib.NextHopsVersion;
+        if (!_dirty && hops == _hopsSeen) return;
+        (_dirty, _hopsSeen) = (false, hops);
         _wanted.Clear();
         foreach (VrfState vrf in _vrfs.Values)
         {

@@ -4,6 +4,7 @@ using SdnEdge.Core.Api;
 using SdnEdge.Lab.Running;
 using SdnEdge.Lab.Topologies;
 using SdnEdge.Linux;
+using SdnEdge.Testing;
 
 namespace SdnEdge.Lab.Tests.Kills;
 
@@ -70,17 +71,20 @@ internal sealed class KillRig : IAsyncDisposable
         var what = new KillCase(Party.Manager, stage, Fault: Fault.Freeze);
         _legs.Begin();
         string[] known = await _lab.MigrationsAsync();
+        int[] members = await _lab.MembersBesideLeaderAsync();   // known beforehand: the manager goes on meanwhile
         var watch = Stopwatch.StartNew();
         Task<EventRecord> due = _lab.StageAsync(known, stage, e => what.IsDue(e.Change));
         string id = await _lab.BeginAsync("vs", to, what.CopyMs, known);
         EventRecord hit = await due;
         var wrong = new List<string>();
         using var pings = new PingStream(Lab, Client, Address);
-        string held = await _lab.WithoutMajorityAsync(async () =>
+        string held = await _lab.WithoutMajorityAsync(members, async () =>
         {
-            // The server is where it was, or stands still between two sites; what runs goes on.
-            if (hit.Change is not ("stop" or "activate" or "hand-over")) await _lab.AnswersAsync(Client, Address);
-            return string.Join(" and ", _legs.Site);
+            // What runs goes on: the server answers, or stands still between two sites, maybe by an order that was under way.
+            await Patience.UntilAsync(
+                async () => _legs.Site is null || _legs.Stopped().Count > 0 || await LabInstance.AnswersAsync(Lab, Client, Address),
+                () => $"{Client} gets an answer from {Address}, which is live at {_legs.Site}");
+            return _legs.Stopped().Count > 0 ? "no site" : _legs.Site ?? "no site";
         });
         MigrationStatus status = await _lab.UntilAsync($"migration {id} to end", c => _lab.Mms.MigrationAsync(id, c), m => m.Ended);
         double ms = watch.Elapsed.TotalMilliseconds;

@@ -134,9 +134,20 @@ internal sealed class LabDaemons : IAsyncDisposable
         using var patience = new CancellationTokenSource(Patience.Long);
         try
         {
-            await foreach (EventRecord e in Mms.EventsAsync(0, patience.Token))
+            while (true)
             {
-                if (e.Kind == "migration" && !known.Contains(e.Subject) && due(e)) return e;
+                try
+                {
+                    await foreach (EventRecord e in Mms.EventsAsync(0, patience.Token))
+                    {
+                        if (e.Kind == "migration" && !known.Contains(e.Subject) && due(e)) return e;
+                    }
+                }
+                catch (Exception e) when (e is ApiUnreachableException or ApiProblemException or IOException)
+                {
+                    // No manager leads, or the one that did does not: the next one tells what comes from then on.
+                    await Task.Delay(100, patience.Token);
+                }
             }
         }
         catch (OperationCanceledException)
@@ -249,14 +260,18 @@ internal sealed class LabDaemons : IAsyncDisposable
             n => n is { Role: "standby", Leader: not null } || n.Term > term);
     }
 
-    /// <summary>
-    /// Has the members of etcd stand still that are not beside the manager that leads, until no manager leads, and while
-    /// <paramref name="meanwhile"/> looks at what goes on without them.
-    /// </summary>
-    public async Task<T> WithoutMajorityAsync<T>(Func<Task<T>> meanwhile)
+    /// <summary>Processes of the members of etcd that are not beside the manager that leads: without them etcd has no majority.</summary>
+    public async Task<int[]> MembersBesideLeaderAsync()
     {
         string leader = await LeaderAsync();
-        int[] members = [.. Lab.State.Processes.Where(p => p.Name == "etcd" && p.Node != leader).Select(p => p.ProcessId)];
+        return [.. Lab.State.Processes.Where(p => p.Name == "etcd" && p.Node != leader).Select(p => p.ProcessId)];
+    }
+
+    /// <summary>
+    /// Has members of etcd stand still until no manager leads, and while <paramref name="meanwhile"/> looks at what goes on without them.
+    /// </summary>
+    public async Task<T> WithoutMajorityAsync<T>(int[] members, Func<Task<T>> meanwhile)
+    {
         foreach (int member in members) Signals.Send(member, ProcessSignal.Stop);
         try
         {
@@ -319,7 +334,7 @@ internal sealed class LabDaemons : IAsyncDisposable
         return left;
     }
 
-    /// <summary>What the nodes have logged, and the last migration as the manager has it: for the message of a failed assertion.</summary>
+    /// <summary>What the PEs have dropped, what the nodes have logged, and the last migration as the manager has it: for the message of a failed assertion.</summary>
     public async Task<string> TellAsync()
     {
         var lines = new List<string>();
@@ -330,6 +345,18 @@ internal sealed class LabDaemons : IAsyncDisposable
         catch (Exception e) when (e is ApiUnreachableException or ApiProblemException)
         {
             lines.Add(e.Message);
+        }
+
+        foreach ((string name, PeClient pe) in Pes)
+        {
+            try
+            {
+                lines.Add($"{name} dropped: {string.Join(", ", (await pe.DropsAsync()).Where(d => d.Packets > 0).Select(d => $"{d.Reason} {d.Packets}"))}");
+            }
+            catch (Exception e) when (e is ApiUnreachableException or ApiProblemException)
+            {
+                lines.Add(e.Message);
+            }
         }
 
         foreach (string node in (string[])[.. Managers, "host-a", "host-b", "store-a", "store-b", "pe-a", "pe-b"])

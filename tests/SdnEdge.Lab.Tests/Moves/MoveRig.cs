@@ -137,6 +137,7 @@ internal sealed class MoveRig : IAsyncDisposable
         string from = await SiteAsync(group), to = _hosts.Keys.Single(s => s != from);
         var call = new MigrationCall(
             group, to, atOnce is null ? null : "one-by-one", CopyMs: copyMs, QuietMs: 100, AtOnce: atOnce);
+        IReadOnlyDictionary<string, long> before = await KernelDrops.ReadAsync(Lab);
         var asked = Stopwatch.StartNew();
         string id = (await _mms.StartAsync(call)).Id;
         double planMs = asked.Elapsed.TotalMilliseconds;
@@ -144,7 +145,12 @@ internal sealed class MoveRig : IAsyncDisposable
         IReadOnlyList<EchoCount> each = await traffic.SettleEachAsync();
         EchoCount echo = EchoTraffic.Sum(each);
         List<string> wrong = await InspectAsync(group, status, from, to);
-        if (echo.Lost > 0) wrong.Add($"{echo.Lost} of {echo.Sent} datagrams have no answer; dropped so far: {await DropsAsync()}");
+        if (echo.Lost > 0)
+        {
+            wrong.Add($"{echo.Lost} of {echo.Sent} datagrams have no answer; dropped so far by PEs: {await DropsAsync()}; by the kernel: "
+                + await KernelDrops.SinceAsync(Lab, before));
+        }
+
         if (echo.Duplicated > 0) wrong.Add($"{echo.Duplicated} answers came twice");
         StageTime[] stages = [.. status.Moves.SelectMany(m => m.Timeline)];
         double[] dark = [.. status.Moves.SelectMany(m => m.Servers)

@@ -89,7 +89,9 @@ public sealed class HttpPartiesTests : IAsyncLifetime
         Assert.Contains("which is there and not used: damped: moves too often", why, StringComparison.Ordinal);
         _secondVia = "10.255.0.2";
         Assert.Null(await _parties.WhyNotDirectAsync("pe-a", _path, default));
-        Assert.Equal(["10.1.1.10/32", "10.1.1.12/32", "10.1.1.12/32", "10.1.1.12/32", "10.1.1.12/32"], _asked);
+        string[] asked = [.. _asked];   // the first two at the same time
+        Assert.Equal(["10.1.1.10/32", "10.1.1.12/32"], asked.Take(2).Order());
+        Assert.Equal(["10.1.1.12/32", "10.1.1.12/32", "10.1.1.12/32"], asked.Skip(2));
     }
 
     [Fact]
