@@ -285,6 +285,14 @@ internal sealed class LabDaemons : IAsyncDisposable
         }
     }
 
+    /// <summary>Whether the packets of a moving server go to its target and wait there: switched at its source, not released.</summary>
+    public async Task<bool> IsHeldAsync()
+    {
+        MigrationInfo[] all = [.. (await Task.WhenAll(Pes.Values.Select(p => AskAsync("its migrations", c => p.MigrationsAsync(c))))).SelectMany(m => m)];
+        return all.Any(m => m.State == PeMigrationState.Switched
+            && all.Any(other => other.Id == m.Id && other.State == PeMigrationState.Prepared));
+    }
+
     private async Task<MmsNodeInfo> ManagerAsync(string node, CancellationToken cancel)
     {
         using var one = new MmsClient(new ApiEndpoint(node, Lab.ApiSocket(node)));
