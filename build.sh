@@ -159,33 +159,32 @@ run_project() {
     | { grep -vE '^(Test run for|A total of|Data collector|Results File|$)' || true; }
 }
 
-# Runs projects one after the other, and says of each what there is to say when it is through: FILTER PROJECT... What fails leaves its
-# name with .failed behind it.
+# Runs those projects that nobody else has begun, one after the other, and says of each what there is to say when it is through:
+# FILTER PROJECT... What fails leaves its name with .failed behind it.
 run_projects() {
   local filter="$1" project name
   shift
   for project in "$@"; do
     name=$(basename "$project" .csproj)
+    mkdir "$RESULTS/$name.begun" 2>/dev/null || continue
     run_project "$project" "$filter" "$name" > "$RESULTS/$name.said" || : > "$RESULTS/$name.failed"
     printf '== %s\n%s\n' "$name" "$(<"$RESULTS/$name.said")"
   done
 }
 
-# Runs projects, the lab's beside all others: FILTER PROJECT... Its tests take as long as the others together, and most of that they wait.
+# Runs projects, two at a time, those that take long first: FILTER PROJECT...
 run_in_two_lanes() {
-  local filter="$1" project lane=""
-  local -a lab=() others=()
+  local filter="$1" long project other
+  local -a all=()
   shift
-  for project in "$@"; do
-    case "$project" in */SdnEdge.Lab.Tests.csproj) lab+=("$project") ;; *) others+=("$project") ;; esac
+  for long in Lab Storage Mms Host; do
+    for project in "$@"; do [[ $project != */SdnEdge.$long.Tests.csproj ]] || all+=("$project"); done
   done
-  if [ ${#lab[@]} -gt 0 ] && [ ${#others[@]} -gt 0 ]; then
-    run_projects "$filter" "${lab[@]}" &
-    lane=$!
-    lab=()
-  fi
-  run_projects "$filter" "${lab[@]}" "${others[@]}"
-  [ -z "$lane" ] || wait "$lane"
+  all+=("$@")   # who is in it twice has been begun
+  run_projects "$filter" "${all[@]}" &
+  other=$!
+  run_projects "$filter" "${all[@]}"
+  wait "$other"
 }
 
 # What a result file says, a line a test: outcome, full name of the method, name of the test as it is shown, between tabs.
@@ -371,7 +370,7 @@ case "$command" in
             SDNEDGE_UPDATE_PEERS=1 dotnet test "$project" -c Release --no-build --nologo --filter FullyQualifiedName~MatrixTests
           done ;;
   bench)  need_sdk; need_root bench; install_packages "${BENCH_PACKAGES[@]}"; compile bench/SdnEdge.Benchmarks "$UNJUDGED"; publish "$UNJUDGED"
-          case "$*" in *--managers*) install_packages etcd-server ;; esac
+          case "$*" in *--managers*|takeover*) install_packages etcd-server curl ;; esac
           if [ "${1:-}" = guests ]; then install_packages "${GUEST_PACKAGES[@]}"; make_guest; fi
           exec bench/SdnEdge.Benchmarks/bin/Release/net10.0/SdnEdge.Benchmarks "$@" ;;
   format) need_sdk; exec dotnet format SdnEdge.sln "$@" ;;

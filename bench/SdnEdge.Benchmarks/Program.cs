@@ -7,6 +7,7 @@ using SdnEdge.Benchmarks.Guests;
 using SdnEdge.Benchmarks.Hostile;
 using SdnEdge.Benchmarks.Ingress;
 using SdnEdge.Benchmarks.Kills;
+using SdnEdge.Benchmarks.Managers;
 using SdnEdge.Benchmarks.ManyPrefixes;
 using SdnEdge.Benchmarks.Moves;
 using SdnEdge.Benchmarks.Netns;
@@ -22,6 +23,7 @@ using SdnEdge.Benchmarks.Switchover;
     ("bgp", "routes through the router beside FRR, BIRD and GoBGP: time and memory", BgpCommand.Run),
     ("restart", "a PE killed under traffic with a full table: what is lost, and how soon BGP and the routes are back", RestartCommand.Run),
     ("kills", "every party of a migration killed, and cut off from the manager, at every stage: how each migration ends", KillsCommand.Run),
+    ("takeover", "of three managers the one that leads goes away, in six ways: how soon another one leads", TakeOverCommand.Run),
     ("moves", "moves back and forth under traffic, of one server and of ten: what each costs and leaves, and memory", MovesCommand.Run),
     ("datacentre", "a hundred servers with a thousand prefixes move as one, together and so many at once: time, blackouts, packets",
         DataCentreCommand.Run),

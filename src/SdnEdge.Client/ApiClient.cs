@@ -58,14 +58,16 @@ public sealed record ApiEndpoint(string Name, string Address, ClientIdentity? Id
 /// The client of a daemon's API: HTTP over its unix socket, or HTTPS with a client certificate. Safe for several callers at once.
 /// A refusal is an <see cref="ApiProblemException"/>; anything without a proper answer is an <see cref="ApiUnreachableException"/>.
 /// <para>
-/// Where several managers are named, one that is not there or does not lead is left for the next, until <see cref="RequestTimeout"/> is
-/// over. A change is asked for once more only when it certainly has not happened.
+/// Where several managers are named, one that is not there, is silent for 2 s or does not lead is left for the next, until
+/// <see cref="RequestTimeout"/> is over. A change is asked for once more only when it certainly has not happened.
 /// </para>
 /// </summary>
 public abstract class ApiClient : IDisposable
 {
-    // How long a manager has for a connection, and how long all of them are left alone that do not lead, where there are several.
-    private static readonly TimeSpan s_connect = TimeSpan.FromSeconds(1), s_pause = TimeSpan.FromMilliseconds(100);
+    // Where there are several managers: how long one has for a connection, how long it may be silent before the next one is asked what changes
+    // nothing, and how long all of them are left alone that do not lead.
+    private static readonly TimeSpan s_connect = TimeSpan.FromSeconds(1), s_silent = TimeSpan.FromSeconds(2),
+        s_pause = TimeSpan.FromMilliseconds(100);
 
     private readonly Door[] _doors;
     private readonly JsonSerializerOptions _json;
@@ -259,9 +261,13 @@ public abstract class ApiClient : IDisposable
         {
             int door = Volatile.Read(ref _door);
             using HttpRequestMessage request = make();
+            using var patience = CancellationTokenSource.CreateLinkedTokenSource(cancel);
+
+            // One that stands still takes the connection and says nothing. Asked once more it has all the time there is.
+            if (_doors.Length > 1 && tried <= _doors.Length && request.Method == HttpMethod.Get) patience.CancelAfter(s_silent);
             try
             {
-                HttpResponseMessage response = await RawAsync(_doors[door], request, completion, cancel);
+                HttpResponseMessage response = await RawAsync(_doors[door], request, completion, patience.Token);
                 try
                 {
                     await CheckAsync(_doors[door], response, cancel);
@@ -272,6 +278,10 @@ public abstract class ApiClient : IDisposable
                     response.Dispose();
                     throw;
                 }
+            }
+            catch (OperationCanceledException) when (!cancel.IsCancellationRequested)
+            {
+                Interlocked.CompareExchange(ref _door, (door + 1) % _doors.Length, door);
             }
             catch (Exception e) when (_doors.Length > 1 && Stopwatch.GetElapsedTime(start) < RequestTimeout && MayAskNext(request, e))
             {

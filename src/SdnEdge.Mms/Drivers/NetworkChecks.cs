@@ -50,6 +50,18 @@ internal sealed class NetworkChecks(
                 + $"{SignalChecks.MaxPrefixes}: move the group one-by-one");
         CheckWay(path, path.Source, path.Target, facts.There);
         CheckWay(path, path.Target, path.Source, facts.Back);
+        foreach (var same in NotRouted(path, facts).GroupBy(f => (f.Server, f.Now)))
+        {
+            string prefixes = Few([.. same.Select(f => f.Prefix)]);
+            notes.Add("not-routed", prefixes,
+                $"{path.Source} has no route to {prefixes} by port {same.Key.Server.From.Port}, where {same.Key.Server.Server.Name} is: "
+                    + $"{same.Key.Now}; give it a static route there, or correct the configuration");
+        }
+    }
+
+    // Prefixes that the source does not forward to the port where their server is, and where they go instead.
+    private IEnumerable<(PlacedServer Server, IpPrefix Prefix, string Now)> NotRouted(PathDraft path, PathFacts facts)
+    {
         foreach ((PlacedServer server, IpPrefix prefix) in path.Prefixes)
         {
             PrefixFacts known = facts.Prefixes[prefix];
@@ -58,11 +70,8 @@ internal sealed class NetworkChecks(
             FibInfo? attached = known.Attached is { Refusal: not null } ? null : notes.Need(path.Source, known.Attached);
             if (attached is null || !server.IsSeen || pes[path.Source].Port(server.From.Port) is null
                 || attached.Port == server.From.Port) continue;
-            string now = attached.Prefix.Length == 0 ? "it has none" : $"it goes {(attached.NextHop is { } hop ? $"to {hop} " : "")}by "
-                + $"{attached.Port ?? attached.Action}";
-            notes.Add("not-routed", prefix.ToString(),
-                $"{path.Source} has no route to {prefix} by port {server.From.Port}, where {server.Server.Name} is: {now}; give it a "
-                    + "static route there, or correct the configuration");
+            yield return (server, prefix, attached.Prefix.Length == 0 ? "it has none"
+                : $"it goes {(attached.NextHop is { } hop ? $"to {hop} " : "")}by {attached.Port ?? attached.Action}");
         }
     }
 
@@ -109,6 +118,10 @@ internal sealed class NetworkChecks(
                 + "until then, and have none for a moment; give the export policy a term with leaving: true, which tells a higher MED, a "
                 + "longer AS_PATH or the provider's community");
     }
+
+    // One fault is told once, however many prefixes have it.
+    private static string Few(IReadOnlyList<IpPrefix> prefixes) => prefixes.Count <= 4 ? string.Join(", ", prefixes)
+        : $"{string.Join(", ", prefixes.Take(3))} and {prefixes.Count - 3} more";
 
     private static string List(IEnumerable<string> names) => string.Join(", ", names) is { Length: > 0 } list ? list : "none";
 

@@ -412,6 +412,14 @@ public sealed partial class PlannerTests
         return FindsAsync("not-routed", "10.1.1.12/32", ["by port dc", "to 172.16.0.3 by core"]);
     }
 
+    [Fact]
+    public Task Prefixes_of_a_server_with_the_same_fault_are_one_obstacle()
+    {
+        foreach (string address in (string[])["10.1.1.10", "fd00:1:1::10"])
+            _lab.A.Fib[address] = new FibInfo("default", "10.1.0.0/16", "forward", null, "core", null, null);
+        return FindsAsync("not-routed", "10.1.1.10/32, fd00:1:1::10/128", ["by port dc, where web-1 is: it goes by core"]);
+    }
+
     [Theory]
     [InlineData("pe-a")]
     [InlineData("pe-b")]

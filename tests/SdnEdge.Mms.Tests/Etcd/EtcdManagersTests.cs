@@ -1,3 +1,5 @@
+using System.Diagnostics;
+using System.Net.Sockets;
 using SdnEdge.Client;
 using SdnEdge.Core.Api;
 using SdnEdge.Core.Config;
@@ -53,6 +55,20 @@ public sealed class EtcdManagersTests(EtcdServer server) : IClassFixture<EtcdSer
         Assert.Contains("the replica of volume disk is stale from sequence 7 on", text.ToString(), StringComparison.Ordinal);
     }
 
+    [Fact]
+    public async Task Who_reads_does_not_wait_for_a_manager_that_stands_still()
+    {
+        // It takes connections, and answers nobody.
+        using var still = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+        still.Bind(new UnixDomainSocketEndPoint(Socket("still")));
+        still.Listen();
+        await using MmsDaemon daemon = await StartAsync("mms-1");
+        await BecomesAsync("mms-1", n => n is { Role: "leader" });
+        using var both = new MmsClient(new ApiEndpoint("mms", $"{Socket("still")},{Socket("mms-1")}")) { RequestTimeout = Patience.Time };
+        Assert.Empty(await both.VolumesAsync());
+        Assert.Equal("leader", (await both.NodeAsync()).Role);
+    }
+
     // Without etcd nobody leads: what was read is answered, what would change it is refused, and the reason is said.
     [Fact]
     public async Task Without_etcd_reading_is_answered_and_writing_is_refused_with_the_reason()
@@ -76,6 +92,65 @@ public sealed class EtcdManagersTests(EtcdServer server) : IClassFixture<EtcdSer
         relay.Let(asks: true, answers: true);
         await BecomesAsync("mms-1", n => n is { Role: "leader", Ready: true });
         await client.ReportAsync(new StaleReport(Guid.NewGuid(), 1, 1, 7, "disk"));
+    }
+
+    // The disk of etcd, not its quota: etcd ends itself, and is started again when there is room.
+    [RootFact]
+    public async Task When_etcds_disk_is_full_nothing_moves_and_what_was_on_record_is_there_again_once_there_is_room()
+    {
+        string disk = Directory.CreateDirectory(Path.Combine(_folder, "disk")).FullName, ballast = Path.Combine(disk, "ballast");
+        await RunAsync("mount", "-t", "tmpfs", "-o", "size=256m", "none", disk);
+        var full = new EtcdServer(new DirectoryInfo(disk));
+        try
+        {
+            await full.InitializeAsync();
+            await using MmsDaemon daemon = await StartAsync("mms-1", full.Address);
+            await BecomesAsync("mms-1", n => n is { Role: "leader" });
+            using var client = new MmsClient(new ApiEndpoint("mms-1", Socket("mms-1")));
+            await RunAsync("sh", "-c", $"dd if=/dev/zero of={ballast} bs=64k 2>/dev/null || true");
+
+            // It goes on in the room that it has put aside, and then no more.
+            var volume = Guid.NewGuid();
+            ulong onRecord = 0;
+            Exception? refused = null;
+            for (ulong n = 1; n < 100_000 && refused is null; n++)
+            {
+                try
+                {
+                    await client.ReportAsync(new StaleReport(volume, 1, n, n, new string('d', 60)));
+                    onRecord = n;
+                }
+                catch (Exception e) when (e is ApiUnreachableException or ApiProblemException)
+                {
+                    refused = e;
+                }
+            }
+
+            Assert.NotNull(refused);
+            Assert.NotEqual(0ul, onRecord);
+            await full.EndedAsync();
+            MmsNodeInfo node = await BecomesAsync("mms-1", n => n is { Role: "standby", Leader: null, Fault: not null });
+            Assert.False(node.Ready);
+
+            File.Delete(ballast);
+            await full.RestartAsync();
+            await BecomesAsync("mms-1", n => n is { Role: "leader", Ready: true });
+            VolumeMarkInfo mark = Assert.Single(await client.VolumesAsync());
+            Assert.InRange(mark.Generation, onRecord, onRecord + 1);   // whether what was refused last is on record is not known
+            await client.ReportAsync(new StaleReport(volume, 1, onRecord + 2, null, "disk"));
+        }
+        finally
+        {
+            await full.DisposeAsync();
+            await RunAsync("umount", disk);
+        }
+
+        static async Task RunAsync(string program, params string[] arguments)
+        {
+            using Process process = Process.Start(program, arguments);
+            await process.WaitForExitAsync();
+            Assert.Equal((program, 0), (program, process.ExitCode));
+        }
     }
 
     [Fact]

@@ -21,6 +21,8 @@ public sealed class EtcdServer : IAsyncLifetime
 
     private readonly string _folder = Directory.CreateTempSubdirectory("etcd-").FullName;
     private readonly string[] _options;
+    private readonly string? _disk;
+    private string[] _command = [];
     private Process? _process;
 
     public EtcdServer() : this([])
@@ -28,6 +30,9 @@ public sealed class EtcdServer : IAsyncLifetime
     }
 
     internal EtcdServer(params string[] options) => _options = options;
+
+    /// <summary>With its data in a folder that is there already, and stays.</summary>
+    internal EtcdServer(DirectoryInfo disk) : this([]) => _disk = disk.FullName;
 
     /// <summary>Where its clients find it.</summary>
     internal string Address { get; private set; } = "";
@@ -43,17 +48,15 @@ public sealed class EtcdServer : IAsyncLifetime
             (Port, int peers) = (FreePort(), FreePort());
             Address = $"http://127.0.0.1:{Port}/";
             string peer = $"http://127.0.0.1:{peers}";
-            _process = Process.Start(new ProcessStartInfo("sh",
+            _command =
             [
-                "-c", EndsWithItsStarter, "sh", "etcd", "--name", "m", "--data-dir", Path.Combine(_folder, $"data{tries}"),
+                "-c", EndsWithItsStarter, "sh", "etcd", "--name", "m", "--data-dir", Path.Combine(_disk ?? _folder, $"data{tries}"),
                 "--listen-client-urls", Address.TrimEnd('/'),
                 "--advertise-client-urls", Address.TrimEnd('/'), "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer,
                 "--initial-cluster", $"m={peer}", "--heartbeat-interval", "100", "--election-timeout", "500", "--logger", "zap",
                 "--log-outputs", Path.Combine(_folder, "log"), .. _options,
-            ])
-            {
-                RedirectStandardInput = true, RedirectStandardError = true, UseShellExecute = false,
-            })!;
+            ];
+            _process = Start();
             if (await Patience.BecomesAsync(async () => _process.HasExited || await IsHealthyAsync()) && !_process.HasExited) return;
             bool ended = _process.HasExited;
             _process.StandardInput.Close();
@@ -67,6 +70,18 @@ public sealed class EtcdServer : IAsyncLifetime
     {
         await StopAsync();
         Directory.Delete(_folder, recursive: true);
+    }
+
+    /// <summary>Waits until it has ended by itself.</summary>
+    internal Task EndedAsync() => _process!.WaitForExitAsync().WaitAsync(Patience.Time);
+
+    /// <summary>Starts it again, with what it has on disk; it has ended by itself, or is ended.</summary>
+    internal async Task RestartAsync()
+    {
+        await StopAsync();
+        _process = Start();
+        await Patience.UntilAsync(async () => _process.HasExited || await IsHealthyAsync(), () => "etcd does not answer again");
+        Assert.False(_process.HasExited, "etcd does not start again");
     }
 
     /// <summary>A client of members; without any: of this one.</summary>
@@ -93,6 +108,11 @@ public sealed class EtcdServer : IAsyncLifetime
 
     /// <summary>Deletes a key.</summary>
     internal Task DeleteAsync(string key) => AskAsync("kv/deleterange", new JsonObject { ["key"] = Base64(key) });
+
+    private Process Start() => Process.Start(new ProcessStartInfo("sh", _command)
+    {
+        RedirectStandardInput = true, RedirectStandardError = true, UseShellExecute = false,
+    })!;
 
     private static string Base64(string text) => Convert.ToBase64String(Encoding.UTF8.GetBytes(text));
 

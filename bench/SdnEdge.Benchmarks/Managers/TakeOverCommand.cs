@@ -1,0 +1,201 @@
+using System.Diagnostics;
+using System.Globalization;
+using System.Text.Json;
+using SdnEdge.Benchmarks.Bgp;
+using SdnEdge.Client;
+using SdnEdge.Core.Api;
+using SdnEdge.Lab.Tests;
+using SdnEdge.Lab.Tests.Kills;
+using SdnEdge.Linux;
+
+namespace SdnEdge.Benchmarks.Managers;
+
+/// <summary>
+/// Three managers as processes with one journal in an etcd of three members: the one that leads goes away in one way after the other. Measured
+/// from then on until another one says that it leads, and until that one has put something on record.
+/// </summary>
+internal static class TakeOverCommand
+{
+    private static readonly (string Name, Func<Round, Task> Hit, Func<Round, Task> Mend)[] s_faults =
+    [
+        ("asked to end (SIGTERM)", r => r.SignalAsync(ProcessSignal.Terminate), r => r.StartAsync()),
+        ("killed (SIGKILL)", r => r.SignalAsync(ProcessSignal.Kill), r => r.StartAsync()),
+        ("frozen", r => r.SignalAsync(ProcessSignal.Stop), r => r.SignalAsync(ProcessSignal.Continue)),
+        ("cut off, with its member of etcd", r => r.LinkAsync("down"), r => r.LinkAsync("up")),
+        ("frozen, and its member of etcd", r => r.WithMemberAsync(r.Leader, ProcessSignal.Stop),
+            r => r.WithMemberAsync(r.Leader, ProcessSignal.Continue)),
+        ("frozen, and etcd's leader", r => r.WithMemberAsync(r.EtcdLeader, ProcessSignal.Stop),
+            r => r.WithMemberAsync(r.EtcdLeader, ProcessSignal.Continue)),
+    ];
+
+    public static int Run(string[] args)
+    {
+        var options = new Dictionary<string, int> { ["--count"] = 10, ["--lease"] = 0 };
+        for (int i = 0; i < args.Length; i++)
+        {
+            if (Words.TakeNumber(options, args, ref i)) continue;
+            Console.Error.WriteLine($"""
+                usage: bench takeover [--count N] [--lease S]
+                  --count N  take-overs of each kind ({options["--count"]})
+                  --lease S  leases of so many seconds (1 and 2)
+                """);
+            return 2;
+        }
+
+        return RunAsync(options["--count"], options["--lease"] is > 0 and var lease ? [lease] : [1, 2]).GetAwaiter().GetResult();
+    }
+
+    private static async Task<int> RunAsync(int count, int[] leases)
+    {
+        const double Goal = 3000;
+        bool reached = true;
+        Console.WriteLine($"three managers, three members of etcd, {count} take-overs of each kind; goal {Goal:F0} ms");
+        Console.WriteLine($"  {"lease",-7}{"the one that leads is",-36}{"leads ms: least",17}{"median",9}{"most",9}{"on record ms: median",23}{"most",9}");
+        foreach (int lease in leases)
+        {
+            await using LabDaemons lab = await LabDaemons.StartAsync(LabFiles.Managers, "to", [Daemon.Executable()], edit: (_, _, text)
+                => text.Replace("leaseSeconds: 1 ", $"leaseSeconds: {lease} ", StringComparison.Ordinal));
+            using var managers = new Managers(lab);
+            foreach ((string name, Func<Round, Task> hit, Func<Round, Task> mend) in s_faults)
+            {
+                var leads = new List<double>();
+                var records = new List<double>();
+                for (int i = 0; i < count; i++)
+                {
+                    Round round = await Round.BeginAsync(lab);
+                    long start = Stopwatch.GetTimestamp();
+                    await hit(round);
+                    string next = await managers.NextAsync(round.Leader);
+                    leads.Add(Stopwatch.GetElapsedTime(start).TotalMilliseconds);
+                    await managers.PutOnRecordAsync(next);
+                    records.Add(Stopwatch.GetElapsedTime(start).TotalMilliseconds);
+                    await mend(round);
+                    await managers.AllKnowAsync();
+                }
+
+                leads.Sort();
+                records.Sort();
+                reached &= records[^1] <= Goal;
+                Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"  {$"{lease} s",-7}{name,-36}{leads[0],17:F0}{leads[count / 2],9:F0}"
+                    + $"{leads[^1],9:F0}{records[count / 2],23:F0}{records[^1],9:F0}"));
+            }
+        }
+
+        Console.WriteLine(reached ? "each within the goal" : "NOT each within the goal");
+        return reached ? 0 : 1;
+    }
+
+    /// <summary>The managers, each asked itself.</summary>
+    private sealed class Managers(LabDaemons lab) : IDisposable
+    {
+        private readonly Dictionary<string, MmsClient> _each =
+            lab.Managers.ToDictionary(m => m, m => new MmsClient(new ApiEndpoint(m, lab.Lab.ApiSocket(m))) { RequestTimeout = TimeSpan.FromMilliseconds(500) });
+        private readonly Guid _volume = Guid.NewGuid();
+        private ulong _reports;
+
+        public void Dispose()
+        {
+            foreach (MmsClient client in _each.Values) client.Dispose();
+        }
+
+        /// <summary>The first of the others that says that it leads.</summary>
+        public async Task<string> NextAsync(string before)
+        {
+            for (long start = Stopwatch.GetTimestamp(); Stopwatch.GetElapsedTime(start) < TimeSpan.FromMinutes(1);)
+            {
+                foreach (string node in lab.Managers.Where(m => m != before))
+                {
+                    if (await RoleAsync(node) is { Role: "leader" }) return node;
+                }
+
+                await Task.Delay(5);   // the pace of the question
+            }
+
+            throw new TimeoutException($"nobody leads a minute after {before}\n{await lab.TellAsync()}");
+        }
+
+        /// <summary>Has the manager put something on record: a store's report.</summary>
+        public async Task PutOnRecordAsync(string node)
+        {
+            _each[node].RequestTimeout = TimeSpan.FromSeconds(30);
+            await _each[node].ReportAsync(new StaleReport(_volume, 1, ++_reports, _reports % 2 == 1 ? 1ul : null, "disk"));
+            _each[node].RequestTimeout = TimeSpan.FromMilliseconds(500);
+        }
+
+        /// <summary>One leads, and the others know who.</summary>
+        public async Task AllKnowAsync()
+        {
+            for (long start = Stopwatch.GetTimestamp(); Stopwatch.GetElapsedTime(start) < TimeSpan.FromMinutes(1);)
+            {
+                MmsNodeInfo?[] all = await Task.WhenAll(lab.Managers.Select(RoleAsync));
+                if (all.Select(n => n?.Leader).Distinct().ToArray() is [not null] && all.Count(n => n!.Role == "leader") == 1) return;
+                await Task.Delay(20);
+            }
+
+            throw new TimeoutException($"the managers do not agree in a minute on who leads\n{await lab.TellAsync()}");
+        }
+
+        private async Task<MmsNodeInfo?> RoleAsync(string node)
+        {
+            try
+            {
+                return await _each[node].NodeAsync();
+            }
+            catch (Exception e) when (e is ApiUnreachableException or ApiProblemException)
+            {
+                return null;
+            }
+        }
+    }
+
+    /// <summary>One take-over.</summary>
+    private sealed class Round
+    {
+        private readonly LabDaemons _lab;
+
+        private Round(LabDaemons lab, string leader, string etcdLeader) => (_lab, Leader, EtcdLeader) = (lab, leader, etcdLeader);
+
+        /// <summary>The manager that leads before.</summary>
+        public string Leader { get; }
+
+        /// <summary>The node whose member leads etcd.</summary>
+        public string EtcdLeader { get; }
+
+        public static async Task<Round> BeginAsync(LabDaemons lab)
+        {
+            string leader = await lab.LeaderAsync();
+            foreach (string node in lab.Managers)
+            {
+                string address = lab.Lab.Topology.Find(node)!.Management!.Value.Address.ToString(), files = Path.Combine(lab.Lab.Folder, node);
+                using JsonDocument status = JsonDocument.Parse(await LabInstance.RunAsync(lab.Lab, node, "curl", "-s", "-S", "--cacert",
+                    Path.Combine(lab.Lab.Folder, "ca.crt"), "--cert", files + ".crt", "--key", files + ".key", "-X", "POST", "-d", "{}",
+                    $"https://{address}:2379/v3/maintenance/status"));
+                JsonElement root = status.RootElement;
+                if (root.GetProperty("leader").GetString() == root.GetProperty("header").GetProperty("member_id").GetString())
+                    return new Round(lab, leader, node);
+            }
+
+            throw new InvalidOperationException("no member of etcd says that it leads");
+        }
+
+        public Task SignalAsync(ProcessSignal signal)
+        {
+            Signals.Send(_lab.ProcessOf(Leader), signal);
+            return Task.CompletedTask;
+        }
+
+        public async Task StartAsync()
+        {
+            await _lab.EndAsync(Leader);   // one that was asked to end may be on its way
+            await _lab.BeginAgainAsync(Leader);
+        }
+
+        public Task LinkAsync(string state) => LabInstance.RunAsync(_lab.Lab, Leader, "ip", "link", "set", "mgmt0", state);
+
+        public async Task WithMemberAsync(string member, ProcessSignal signal)
+        {
+            await SignalAsync(signal);
+            Signals.Send(_lab.Lab.State.Processes.Single(p => p.Name == "etcd" && p.Node == member).ProcessId, signal);
+        }
+    }
+}
