@@ -163,19 +163,28 @@ internal static class TakeOverCommand
 
         public static async Task<Round> BeginAsync(LabDaemons lab)
         {
-            string leader = await lab.LeaderAsync();
-            foreach (string node in lab.Managers)
+            for (long start = Stopwatch.GetTimestamp(); Stopwatch.GetElapsedTime(start) < TimeSpan.FromMinutes(1);)
             {
-                string address = lab.Lab.Topology.Find(node)!.Management!.Value.Address.ToString(), files = Path.Combine(lab.Lab.Folder, node);
-                using JsonDocument status = JsonDocument.Parse(await LabInstance.RunAsync(lab.Lab, node, "curl", "-s", "-S", "--cacert",
-                    Path.Combine(lab.Lab.Folder, "ca.crt"), "--cert", files + ".crt", "--key", files + ".key", "-X", "POST", "-d", "{}",
-                    $"https://{address}:2379/v3/maintenance/status"));
-                JsonElement root = status.RootElement;
-                if (root.GetProperty("leader").GetString() == root.GetProperty("header").GetProperty("member_id").GetString())
-                    return new Round(lab, leader, node);
+                foreach (string node in lab.Managers)
+                {
+                    if (await LeadsEtcdAsync(lab, node)) return new Round(lab, await lab.LeaderAsync(), node);
+                }
+
+                await Task.Delay(100);   // they elect one
             }
 
-            throw new InvalidOperationException("no member of etcd says that it leads");
+            throw new TimeoutException("no member of etcd says in a minute that it leads");
+        }
+
+        private static async Task<bool> LeadsEtcdAsync(LabDaemons lab, string node)
+        {
+            string address = lab.Lab.Topology.Find(node)!.Management!.Value.Address.ToString(), files = Path.Combine(lab.Lab.Folder, node);
+            string said = await LabInstance.RunAsync(lab.Lab, node, "sh", "-c", $"curl -s -m 5 --cacert {lab.Lab.Folder}/ca.crt --cert {files}.crt "
+                + $"--key {files}.key -X POST -d '{{}}' https://{address}:2379/v3/maintenance/status || true");
+            if (said.Length == 0) return false;
+            using JsonDocument status = JsonDocument.Parse(said);
+            return status.RootElement.TryGetProperty("leader", out JsonElement leader)
+                && leader.GetString() == status.RootElement.GetProperty("header").GetProperty("member_id").GetString();
         }
 
         public Task SignalAsync(ProcessSignal signal)

@@ -145,7 +145,7 @@ public sealed class MirrorTests
         writer.Flush();
         var random = new Random(seed);
         int refused = 0;
-        for (int i = 0; i < 400; i++)
+        for (int i = 0; i < 100; i++)
         {
             using var tables = new StagedTables(() => new MirrorTables(1, _ => null));
             foreach (byte[] frame in frames)
