@@ -64,8 +64,8 @@ public sealed record ApiEndpoint(string Name, string Address, ClientIdentity? Id
 /// </summary>
 public abstract class ApiClient : IDisposable
 {
-    // Where there are several managers: how long one has for a connection, how long it may be silent before the next one is asked what changes
-    // nothing, and how long all of them are left alone that do not lead.
+    // Where there are several managers: how long one has for a connection, how long it may be silent before the next one is asked what
+    // changes nothing, and how long all of them are left alone that do not lead.
     private static readonly TimeSpan s_connect = TimeSpan.FromSeconds(1), s_silent = TimeSpan.FromSeconds(2),
         s_pause = TimeSpan.FromMilliseconds(100);
 

@@ -64,7 +64,8 @@ public sealed class GuestGroupTests(ITestOutputHelper output)
     // Bytes that the source host has sent by the network between the hosts.
     private static async Task<long> SentAsync(RunningLab lab)
     {
-        using JsonDocument links = JsonDocument.Parse(await LabInstance.RunAsync(lab, "host-a", "ip", "-s", "-j", "link", "show", "dev", "eth2"));
+        string said = await LabInstance.RunAsync(lab, "host-a", "ip", "-s", "-j", "link", "show", "dev", "eth2");
+        using JsonDocument links = JsonDocument.Parse(said);
         return links.RootElement[0].GetProperty("stats64").GetProperty("tx").GetProperty("bytes").GetInt64();
     }
 

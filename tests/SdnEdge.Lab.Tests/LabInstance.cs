@@ -104,7 +104,8 @@ internal sealed partial class LabInstance : IAsyncDisposable
 
     /// <summary>Whether a node gets an answer from an address within a second.</summary>
     public static async Task<bool> AnswersAsync(RunningLab lab, string node, string address)
-        => (await RunAsync(lab, node, "sh", "-c", $"ping -c 1 -W 1 {address} || true")).Contains(" 0% packet loss", StringComparison.Ordinal);
+        => (await RunAsync(lab, node, "sh", "-c", $"ping -c 1 -W 1 {address} || true"))
+            .Contains(" 0% packet loss", StringComparison.Ordinal);
 
     /// <summary>Datagrams that a node's sockets have received, both families: those to a port where nobody is are not counted.</summary>
     public static async Task<long> ReceivedAsync(RunningLab lab, string node)

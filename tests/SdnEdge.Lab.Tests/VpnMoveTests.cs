@@ -121,8 +121,9 @@ public sealed class VpnMoveTests(ITestOutputHelper output) : IDisposable
         // there the servers answer before it has heard that they have come.
         foreach (string ingress in (string[])["pe-c", "pe-d"])
         {
-            await lab.UntilAsync($"{ingress} to take packets from both sites", c => lab.Pes[ingress].TunnelsAsync(c), tunnels =>
-                VpnFarm.Customers.All(v => ((string[])["10.255.0.1", "10.255.0.2"]).All(r => tunnels.Any(t => (t.Vrf, t.Remote) == (v, r)))));
+            await lab.UntilAsync($"{ingress} to take packets from both sites", c => lab.Pes[ingress].TunnelsAsync(c),
+                tunnels => VpnFarm.Customers.All(v => ((string[])["10.255.0.1", "10.255.0.2"])
+                    .All(r => tunnels.Any(t => (t.Vrf, t.Remote) == (v, r)))));
         }
 
         return lab;

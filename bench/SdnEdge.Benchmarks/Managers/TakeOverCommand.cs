@@ -11,8 +11,8 @@ using SdnEdge.Linux;
 namespace SdnEdge.Benchmarks.Managers;
 
 /// <summary>
-/// Three managers as processes with one journal in an etcd of three members: the one that leads goes away in one way after the other. Measured
-/// from then on until another one says that it leads, and until that one has put something on record.
+/// Three managers as processes with one journal in an etcd of three members: the one that leads goes away in one way after the other.
+/// Measured from then on until another one says that it leads, and until that one has put something on record.
 /// </summary>
 internal static class TakeOverCommand
 {
@@ -50,7 +50,8 @@ internal static class TakeOverCommand
         const double Goal = 3000;
         bool reached = true;
         Console.WriteLine($"three managers, three members of etcd, {count} take-overs of each kind; goal {Goal:F0} ms");
-        Console.WriteLine($"  {"lease",-7}{"the one that leads is",-36}{"leads ms: least",17}{"median",9}{"most",9}{"on record ms: median",23}{"most",9}");
+        Console.WriteLine($"  {"lease",-7}{"the one that leads is",-36}{"leads ms: least",17}{"median",9}{"most",9}"
+            + $"{"on record ms: median",23}{"most",9}");
         foreach (int lease in leases)
         {
             await using LabDaemons lab = await LabDaemons.StartAsync(LabFiles.Managers, "to", [Daemon.Executable()], edit: (_, _, text)
@@ -76,8 +77,8 @@ internal static class TakeOverCommand
                 leads.Sort();
                 records.Sort();
                 reached &= records[^1] <= Goal;
-                Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"  {$"{lease} s",-7}{name,-36}{leads[0],17:F0}{leads[count / 2],9:F0}"
-                    + $"{leads[^1],9:F0}{records[count / 2],23:F0}{records[^1],9:F0}"));
+                Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"  {$"{lease} s",-7}{name,-36}{leads[0],17:F0}"
+                    + $"{leads[count / 2],9:F0}{leads[^1],9:F0}{records[count / 2],23:F0}{records[^1],9:F0}"));
             }
         }
 
@@ -88,8 +89,10 @@ internal static class TakeOverCommand
     /// <summary>The managers, each asked itself.</summary>
     private sealed class Managers(LabDaemons lab) : IDisposable
     {
+        private static readonly TimeSpan s_soon = TimeSpan.FromMilliseconds(500);
+
         private readonly Dictionary<string, MmsClient> _each =
-            lab.Managers.ToDictionary(m => m, m => new MmsClient(new ApiEndpoint(m, lab.Lab.ApiSocket(m))) { RequestTimeout = TimeSpan.FromMilliseconds(500) });
+            lab.Managers.ToDictionary(m => m, m => new MmsClient(new ApiEndpoint(m, lab.Lab.ApiSocket(m))) { RequestTimeout = s_soon });
         private readonly Guid _volume = Guid.NewGuid();
         private ulong _reports;
 
@@ -119,7 +122,7 @@ internal static class TakeOverCommand
         {
             _each[node].RequestTimeout = TimeSpan.FromSeconds(30);
             await _each[node].ReportAsync(new StaleReport(_volume, 1, ++_reports, _reports % 2 == 1 ? 1ul : null, "disk"));
-            _each[node].RequestTimeout = TimeSpan.FromMilliseconds(500);
+            _each[node].RequestTimeout = s_soon;
         }
 
         /// <summary>One leads, and the others know who.</summary>
@@ -178,8 +181,9 @@ internal static class TakeOverCommand
 
         private static async Task<bool> LeadsEtcdAsync(LabDaemons lab, string node)
         {
-            string address = lab.Lab.Topology.Find(node)!.Management!.Value.Address.ToString(), files = Path.Combine(lab.Lab.Folder, node);
-            string said = await LabInstance.RunAsync(lab.Lab, node, "sh", "-c", $"curl -s -m 5 --cacert {lab.Lab.Folder}/ca.crt --cert {files}.crt "
+            string folder = lab.Lab.Folder, files = Path.Combine(folder, node);
+            string address = lab.Lab.Topology.Find(node)!.Management!.Value.Address.ToString();
+            string said = await LabInstance.RunAsync(lab.Lab, node, "sh", "-c", $"curl -s -m 5 --cacert {folder}/ca.crt --cert {files}.crt "
                 + $"--key {files}.key -X POST -d '{{}}' https://{address}:2379/v3/maintenance/status || true");
             if (said.Length == 0) return false;
             using JsonDocument status = JsonDocument.Parse(said);

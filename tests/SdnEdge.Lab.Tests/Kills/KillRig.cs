@@ -80,8 +80,8 @@ internal sealed class KillRig : IAsyncDisposable
         using var pings = new PingStream(Lab, Client, Address);
         string held = await _lab.WithoutMajorityAsync(members, async () =>
         {
-            // What runs goes on: the server answers, or it is between two sites, maybe by an order that was under way: it stands still, or its
-            // packets are held already.
+            // What runs goes on: the server answers, or it is between two sites, maybe by an order that was under way: it stands still,
+            // or its packets are held already.
             await Patience.UntilAsync(
                 async () => _legs.Site is null || _legs.Stopped().Count > 0 || await LabInstance.AnswersAsync(Lab, Client, Address)
                     || await _lab.IsHeldAsync(),

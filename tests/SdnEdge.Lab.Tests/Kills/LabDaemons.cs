@@ -288,7 +288,8 @@ internal sealed class LabDaemons : IAsyncDisposable
     /// <summary>Whether the packets of a moving server go to its target and wait there: switched at its source, not released.</summary>
     public async Task<bool> IsHeldAsync()
     {
-        MigrationInfo[] all = [.. (await Task.WhenAll(Pes.Values.Select(p => AskAsync("its migrations", c => p.MigrationsAsync(c))))).SelectMany(m => m)];
+        var asked = Pes.Values.Select(p => AskAsync($"migrations of {p.Name}", c => p.MigrationsAsync(c)));
+        MigrationInfo[] all = [.. (await Task.WhenAll(asked)).SelectMany(m => m)];
         return all.Any(m => m.State == PeMigrationState.Switched
             && all.Any(other => other.Id == m.Id && other.State == PeMigrationState.Prepared));
     }
@@ -342,7 +343,10 @@ internal sealed class LabDaemons : IAsyncDisposable
         return left;
     }
 
-    /// <summary>What the PEs have dropped, what the nodes have logged, and the last migration as the manager has it: for the message of a failed assertion.</summary>
+    /// <summary>
+    /// What the PEs have dropped, what the nodes have logged, and the last migration as the manager has it: for the message of a failed
+    /// assertion.
+    /// </summary>
     public async Task<string> TellAsync()
     {
         var lines = new List<string>();
@@ -359,7 +363,8 @@ internal sealed class LabDaemons : IAsyncDisposable
         {
             try
             {
-                lines.Add($"{name} dropped: {string.Join(", ", (await pe.DropsAsync()).Where(d => d.Packets > 0).Select(d => $"{d.Reason} {d.Packets}"))}");
+                IEnumerable<DropInfo> drops = (await pe.DropsAsync()).Where(d => d.Packets > 0);
+                lines.Add($"{name} dropped: {string.Join(", ", drops.Select(d => $"{d.Reason} {d.Packets}"))}");
             }
             catch (Exception e) when (e is ApiUnreachableException or ApiProblemException)
             {

@@ -17,7 +17,11 @@ internal static class KernelDrops
     {
         var all = new Dictionary<string, long>();
         foreach (string line in await File.ReadAllLinesAsync("/proc/net/softnet_stat"))
-            Add("packets that waited for a processor", long.Parse(line.Split(' ')[1], NumberStyles.HexNumber, CultureInfo.InvariantCulture));
+        {
+            Add("packets that waited for a processor",
+                long.Parse(line.Split(' ')[1], NumberStyles.HexNumber, CultureInfo.InvariantCulture));
+        }
+
         foreach (string node in lab.Topology.Nodes.Select(n => n.Name))
         {
             using JsonDocument links = JsonDocument.Parse(await LabInstance.RunAsync(lab, node, "ip", "-s", "-j", "link"));
@@ -39,7 +43,8 @@ internal static class KernelDrops
 
             foreach (string name in s_sockets)
             {
-                if (Array.IndexOf(udp[0], name) is > 0 and var at) Add($"{node} {name}", long.Parse(udp[1][at], CultureInfo.InvariantCulture));
+                if (Array.IndexOf(udp[0], name) is > 0 and var at)
+                    Add($"{node} {name}", long.Parse(udp[1][at], CultureInfo.InvariantCulture));
             }
         }
 
@@ -53,5 +58,6 @@ internal static class KernelDrops
 
     /// <summary>What has been dropped since then, in words.</summary>
     public static async Task<string> SinceAsync(RunningLab lab, IReadOnlyDictionary<string, long> then) => string.Join(", ",
-        (await ReadAsync(lab)).Where(d => d.Value != then.GetValueOrDefault(d.Key)).Select(d => $"{d.Key}: {d.Value - then.GetValueOrDefault(d.Key)}"));
+        (await ReadAsync(lab)).Select(d => (Where: d.Key, Packets: d.Value - then.GetValueOrDefault(d.Key))).Where(d => d.Packets != 0)
+            .Select(d => $"{d.Where}: {d.Packets}"));
 }

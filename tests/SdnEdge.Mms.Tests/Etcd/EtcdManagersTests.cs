@@ -87,7 +87,8 @@ public sealed class EtcdManagersTests(EtcdServer server) : IClassFixture<EtcdSer
         Assert.Equal(ApiProblems.Standby, problem.Type);
 
         // Who listened to it now would not hear the next leader.
-        problem = (await Assert.ThrowsAsync<ApiProblemException>(async () => await client.EventsAsync(0).GetAsyncEnumerator().MoveNextAsync())).Problem;
+        problem = (await Assert.ThrowsAsync<ApiProblemException>(
+            async () => await client.EventsAsync(0).GetAsyncEnumerator().MoveNextAsync())).Problem;
         Assert.Equal(ApiProblems.Standby, problem.Type);
         relay.Let(asks: true, answers: true);
         await BecomesAsync("mms-1", n => n is { Role: "leader", Ready: true });
