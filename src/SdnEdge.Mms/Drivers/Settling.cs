@@ -122,8 +122,10 @@ internal sealed class Settling(
                     continue;
                 }
 
-                if (seen > 0) asks.Add(new SettleAsk(place.Host.Name, server.Server.Name, ServerOrder.Void, seen));
-                asks.Add(new SettleAsk(place.Host.Name, server.Server.Name, ServerOrder.Void, epoch + 1));
+                // An epoch that only PEs have seen is closed by nothing yet: an order of it may still be on its way, and be carried out
+                // between two of these.
+                for (long e = Math.Max(1, seen); e <= epoch + 1; e++)
+                    asks.Add(new SettleAsk(place.Host.Name, server.Server.Name, ServerOrder.Void, e));
             }
         }
 

@@ -443,7 +443,14 @@ public static class MoveMachine
         }
 
         MoveState granted = state with { Epoch = state.Epoch + 1, TargetOwns = settle.AtTarget };
-        if (settle.AtTarget) return EnterOnly(granted, MoveStage.Activate, now);
+        if (settle.AtTarget)
+        {
+            // What ran there already, under another epoch, is not void of this one (R5).
+            IEnumerable<KeyValuePair<string, EpochVerdict>> ran = state.Orders.Where(o => o.Reply.Verdict == EpochVerdict.Ran)
+                .Select(o => KeyValuePair.Create(o.Reply.Server, EpochVerdict.Ran));
+            return EnterOnly(granted with { Verdicts = state.Verdicts.SetItems(ran) }, MoveStage.Activate, now);
+        }
+
         string undone = $"settled at {state.Plan.From}, after the journal was lost";
         return EnterOnly(granted with { Failure = undone }, MoveStage.ResumeSource, now);
     }

@@ -225,6 +225,19 @@ public sealed class RecoveryTests
         Assert.Contains("web-2 no host may run it", missing, StringComparison.Ordinal);
     }
 
+    // An order of it may still be on its way to a host (docs/model, ONLY_HOSTS_EPOCH_IS_VOIDED).
+    [Fact]
+    public async Task What_only_PEs_have_seen_is_closed_at_the_hosts_too()
+    {
+        HalfWay();
+        _lab.A.Migrations[0] = PlanLab.Migration("m4.1", PeMigrationState.Switched, 7, "10.1.1.10/32");
+        SettledMove settled = Assert.Single((await SettleAsync(("web-1", "dc-a"))).Settled!);
+        Assert.Equal(8, settled.Move.Epoch);
+        Assert.Equal(
+            [.. from host in (string[])["host-a", "host-b"] from epoch in (long[])[5, 6, 7, 8]
+                select new SettleAsk(host, "web-1", ServerOrder.Void, epoch)], settled.Move.Settle!.Asks);
+    }
+
     [Fact]
     public async Task Of_two_rights_the_one_that_is_not_used_is_taken_away_first()
     {

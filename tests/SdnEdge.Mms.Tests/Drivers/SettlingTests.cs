@@ -44,6 +44,24 @@ public sealed class SettlingTests
         Assert.Equal((ServerState.Absent, null), await AtAsync("host-a"));
     }
 
+    // What is granted to it after that is not void of it, though it has not heard of it yet (docs/model, SETTLED_IS_VOIDED).
+    [Fact]
+    public async Task What_ran_where_it_is_settled_cannot_be_undone_any_more()
+    {
+        await StopAsync();
+        await LateAsync();
+        _parties.Keep("activate s1");
+        await using ManagerService manager = await RecoverAsync(atTarget: true);
+        await UntilAsync(manager, () => manager.State.Migrations["m2"].Current.Stage == MoveStage.Activate);
+        Assert.Contains("said for ever that it runs s1",
+            SdnEdge.Mms.Machines.ManagerMachine.MayAbort(manager.State.Migrations["m2"]), StringComparison.Ordinal);
+        _parties.Give("activate s1");
+        await UntilAsync(manager, () => manager.State.Migrations["m2"].Outcome is not null);
+        Assert.Equal(MigrationOutcome.Moved, manager.State.Migrations["m2"].Outcome);
+        Assert.Equal((ServerState.Running, 3), await AtAsync("host-b"));
+        Assert.Empty(_parties.Violations);
+    }
+
     // The lost manager had granted it: its order came after the parties were asked, and before the settlement.
     [Fact]
     public async Task A_start_that_was_on_its_way_is_found_and_nothing_is_granted()
