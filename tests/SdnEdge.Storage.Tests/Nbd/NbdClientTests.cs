@@ -285,7 +285,8 @@ public sealed class NbdClientTests : IDisposable
         }
         finally
         {
-            Tool("umount", mount);
+            // The kernel lets go of the loop device's file a moment after the device was given back.
+            await Patience.UntilAsync(() => Run("umount", mount).Code == 0, () => $"{mount} is busy");
             await fuse.WaitForExitAsync().WaitAsync(Patience.Time);
         }
 
