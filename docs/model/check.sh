@@ -207,9 +207,9 @@ breaks "recover: no epoch is lower than any that was seen" RECOVER_KEEPS_EPOCH $
 breaks "settle: the epoch behind the last one that was seen is void, too" SETTLE_ONE_VOID $OLD -DW=0
 breaks "settle: a host that says that it ran ends it" SETTLE_IGNORES_RAN $OLD -DW=0
 
-echo "As the code is, or without what is taken for granted (README.md, 'Found, and not mended'):"
 breaks "found: void of what the hosts had seen, not of what PEs had" ONLY_HOSTS_EPOCH_IS_VOIDED $OLD -DW=0
 breaks "found: what ran where it is settled can be voided" SETTLED_IS_VOIDED $OLD -DW=0
+echo "As the code is, or without what is taken for granted (README.md, 'Found, and not mended'):"
 breaks "found: it is settled at the target, and the network is back at the source" SETTLED_WITHOUT_NETWORK $OLD -DW=0
 breaks "found: before the pivot a PE that is silent is not waited for" TAKE_UP_WITHOUT_PES $OLD -DW=0
 breaks "found: nobody finishes what a host has promised to run" NOBODY_FINISHES $OLD -DW=0
