@@ -159,8 +159,8 @@ run_project() {
     | { grep -vE '^(Test run for|A total of|Data collector|Results File|$)' || true; }
 }
 
-# Runs those projects that nobody else has begun, one after the other, and says of each what there is to say when it is through:
-# FILTER PROJECT... What fails leaves its name with .failed behind it.
+# Runs the projects that the other lane has not started, one after the other, and prints the output of each when it is done:
+# FILTER PROJECT... A project that fails leaves RESULTS/NAME.failed.
 run_projects() {
   local filter="$1" project name
   shift
@@ -172,7 +172,7 @@ run_projects() {
   done
 }
 
-# Runs projects, two at a time, those that take long first: FILTER PROJECT...
+# Runs projects in two lanes, the longest first: FILTER PROJECT...
 run_in_two_lanes() {
   local filter="$1" long project other
   local -a all=()
@@ -180,7 +180,7 @@ run_in_two_lanes() {
   for long in Lab Storage Mms Host; do
     for project in "$@"; do [[ $project != */SdnEdge.$long.Tests.csproj ]] || all+=("$project"); done
   done
-  all+=("$@")   # who is in it twice has been begun
+  all+=("$@")   # the long ones a second time: they have been started by then
   run_projects "$filter" "${all[@]}" &
   other=$!
   run_projects "$filter" "${all[@]}"

@@ -64,8 +64,8 @@ public sealed record ApiEndpoint(string Name, string Address, ClientIdentity? Id
 /// </summary>
 public abstract class ApiClient : IDisposable
 {
-    // Where there are several managers: how long one has for a connection, how long it may be silent before the next one is asked what
-    // changes nothing, and how long all of them are left alone that do not lead.
+    // With several managers: the limit of a connection, how long to wait for the answer to a GET before trying the next one, and the pause
+    // after a round in which none of them leads.
     private static readonly TimeSpan s_connect = TimeSpan.FromSeconds(1), s_silent = TimeSpan.FromSeconds(2),
         s_pause = TimeSpan.FromMilliseconds(100);
 
@@ -261,13 +261,13 @@ public abstract class ApiClient : IDisposable
         {
             int door = Volatile.Read(ref _door);
             using HttpRequestMessage request = make();
-            using var patience = CancellationTokenSource.CreateLinkedTokenSource(cancel);
 
-            // One that stands still takes the connection and says nothing. Asked once more it has all the time there is.
-            if (_doors.Length > 1 && tried <= _doors.Length && request.Method == HttpMethod.Get) patience.CancelAfter(s_silent);
+            // A frozen manager accepts the connection and never answers: on the first round the next one is tried soon.
+            bool first = tried <= _doors.Length && _doors.Length > 1 && request.Method == HttpMethod.Get;
             try
             {
-                HttpResponseMessage response = await RawAsync(_doors[door], request, completion, patience.Token);
+                HttpResponseMessage response =
+                    await RawAsync(_doors[door], request, completion, first ? s_silent : Timeout.InfiniteTimeSpan, cancel);
                 try
                 {
                     await CheckAsync(_doors[door], response, cancel);
@@ -278,10 +278,6 @@ public abstract class ApiClient : IDisposable
                     response.Dispose();
                     throw;
                 }
-            }
-            catch (OperationCanceledException) when (!cancel.IsCancellationRequested)
-            {
-                Interlocked.CompareExchange(ref _door, (door + 1) % _doors.Length, door);
             }
             catch (Exception e) when (_doors.Length > 1 && Stopwatch.GetElapsedTime(start) < RequestTimeout && MayAskNext(request, e))
             {
@@ -300,11 +296,17 @@ public abstract class ApiClient : IDisposable
     };
 
     private async Task<HttpResponseMessage> RawAsync(
-        Door door, HttpRequestMessage request, HttpCompletionOption completion, CancellationToken cancel)
+        Door door, HttpRequestMessage request, HttpCompletionOption completion, TimeSpan within, CancellationToken cancel)
     {
+        using var patience = CancellationTokenSource.CreateLinkedTokenSource(cancel);
+        patience.CancelAfter(within);
         try
         {
-            return await door.Http.SendAsync(request, completion, cancel);
+            return await door.Http.SendAsync(request, completion, patience.Token);
+        }
+        catch (OperationCanceledException e) when (!cancel.IsCancellationRequested)
+        {
+            throw new ApiUnreachableException($"{Name} at {door.Where} did not answer within {within.TotalSeconds:0.#} s", e, Name);
         }
         catch (HttpRequestException e)
         {

@@ -55,7 +55,7 @@ internal sealed class LabAccount : IDisposable
         IEnumerable<string> events = lines.OrderBy(l => l.AtNs)
             .Select(l => string.Create(CultureInfo.InvariantCulture, $"  [{now - monotonic + (l.AtNs / 1e9):F3}] {l.Text}"));
         return $"""
-            drops: {string.Join(", ", drops.Select(d => $"{d.Node} {d.What} {d.Packets}"))}
+            drops: {string.Join(", ", drops)}
             events:
             {string.Join('\n', events)}
             {Readiness.LogTails(_lab.Topology, _lab.Folder)}

@@ -117,8 +117,8 @@ public sealed class VpnMoveTests(ITestOutputHelper output) : IDisposable
         LabDaemons lab = await LabDaemons.StartAsync(VpnFarm.Write(_folder, count, together), "vf",
             edit: (folder, _, text) => text.Replace("/run/sdnedge/farm", folder, StringComparison.Ordinal));
 
-        // Both sites have the servers' subnets, and an ingress takes the route of one. It takes packets from the other one all the same:
-        // there the servers answer before it has heard that they have come.
+        // Both sites advertise the servers' subnets, and an ingress uses the route of one. It must accept packets from the other site, too:
+        // a server that has moved there answers before the ingress has the new route.
         foreach (string ingress in (string[])["pe-c", "pe-d"])
         {
             await lab.UntilAsync($"{ingress} to take packets from both sites", c => lab.Pes[ingress].TunnelsAsync(c),

@@ -201,7 +201,11 @@ internal sealed record GateReport(string Ingress, string Loopback, string Opened
     double? OpenedAfterMs, long PacketsKept, long Peak);
 
 /// <summary>Packets dropped at a node, by its own count.</summary>
-internal sealed record DropReport(string Node, string What, long Packets);
+internal sealed record DropReport(string Node, string What, long Packets)
+{
+    /// <inheritdoc/>
+    public override string ToString() => $"{Node} {What} {Packets}";
+}
 
 /// <summary>What became of the packets sent in one stage, both directions.</summary>
 internal sealed record LedgerRow(string Stage, LedgerCounts Forward, LedgerCounts Reverse);

@@ -338,8 +338,8 @@ public sealed class MmsDaemon : IAsyncDisposable
         if (_only is not null) await _only.Journal.DisposeAsync();
     }
 
-    /// <summary>Cancelled when this manager leads no more. What happens to migrations is told by the one that leads alone: whoever listened
-    /// to another one would wait in vain.</summary>
+    /// <summary>Cancelled when this manager no longer leads. Only the leader publishes events of migrations; a stream from another manager
+    /// would stay silent.</summary>
     /// <exception cref="ProblemException">This one does not lead.</exception>
     internal CancellationToken Leading => Current is { } seat ? seat.Term?.Lost ?? CancellationToken.None
         : throw new ProblemException(Problems.Standby(WhyNone()));

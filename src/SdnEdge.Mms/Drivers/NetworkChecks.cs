@@ -50,18 +50,7 @@ internal sealed class NetworkChecks(
                 + $"{SignalChecks.MaxPrefixes}: move the group one-by-one");
         CheckWay(path, path.Source, path.Target, facts.There);
         CheckWay(path, path.Target, path.Source, facts.Back);
-        foreach (var same in NotRouted(path, facts).GroupBy(f => (f.Server, f.Now)))
-        {
-            string prefixes = Few([.. same.Select(f => f.Prefix)]);
-            notes.Add("not-routed", prefixes,
-                $"{path.Source} has no route to {prefixes} by port {same.Key.Server.From.Port}, where {same.Key.Server.Server.Name} is: "
-                    + $"{same.Key.Now}; give it a static route there, or correct the configuration");
-        }
-    }
-
-    // Prefixes that the source does not forward to the port where their server is, and where they go instead.
-    private IEnumerable<(PlacedServer Server, IpPrefix Prefix, string Now)> NotRouted(PathDraft path, PathFacts facts)
-    {
+        var elsewhere = new List<(PlacedServer Server, IpPrefix Prefix, string Now)>();
         foreach ((PlacedServer server, IpPrefix prefix) in path.Prefixes)
         {
             PrefixFacts known = facts.Prefixes[prefix];
@@ -70,8 +59,17 @@ internal sealed class NetworkChecks(
             FibInfo? attached = known.Attached is { Refusal: not null } ? null : notes.Need(path.Source, known.Attached);
             if (attached is null || !server.IsSeen || pes[path.Source].Port(server.From.Port) is null
                 || attached.Port == server.From.Port) continue;
-            yield return (server, prefix, attached.Prefix.Length == 0 ? "it has none"
-                : $"it goes {(attached.NextHop is { } hop ? $"to {hop} " : "")}by {attached.Port ?? attached.Action}");
+            elsewhere.Add((server, prefix, attached.Prefix.Length == 0 ? "it has none"
+                : $"it goes {(attached.NextHop is { } hop ? $"to {hop} " : "")}by {attached.Port ?? attached.Action}"));
+        }
+
+        // One obstacle for all prefixes of a server that are routed the same wrong way.
+        foreach (var same in elsewhere.GroupBy(e => (e.Server, e.Now)))
+        {
+            string prefixes = Few([.. same.Select(e => e.Prefix)]);
+            notes.Add("not-routed", prefixes,
+                $"{path.Source} has no route to {prefixes} by port {same.Key.Server.From.Port}, where {same.Key.Server.Server.Name} is: "
+                    + $"{same.Key.Now}; give it a static route there, or correct the configuration");
         }
     }
 
@@ -119,7 +117,7 @@ internal sealed class NetworkChecks(
                 + "longer AS_PATH or the provider's community");
     }
 
-    // One fault is told once, however many prefixes have it.
+    // At most four prefixes in full; a server may have a thousand.
     private static string Few(IReadOnlyList<IpPrefix> prefixes) => prefixes.Count <= 4 ? string.Join(", ", prefixes)
         : $"{string.Join(", ", prefixes.Take(3))} and {prefixes.Count - 3} more";
 

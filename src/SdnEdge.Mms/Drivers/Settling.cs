@@ -122,8 +122,8 @@ internal sealed class Settling(
                     continue;
                 }
 
-                // An epoch that only PEs have seen is closed by nothing yet: an order of it may still be on its way, and be carried out
-                // between two of these.
+                // Every epoch from the hosts' highest on: an order with one that only PEs have seen may still be in flight, and a host
+                // would carry it out between two voids.
                 for (long e = Math.Max(1, seen); e <= epoch + 1; e++)
                     asks.Add(new SettleAsk(place.Host.Name, server.Server.Name, ServerOrder.Void, e));
             }

@@ -445,7 +445,7 @@ public static class MoveMachine
         MoveState granted = state with { Epoch = state.Epoch + 1, TargetOwns = settle.AtTarget };
         if (settle.AtTarget)
         {
-            // What ran there already, under another epoch, is not void of this one (R5).
+            // A server that already ran at the target, under an earlier epoch, can never be voided (R5).
             IEnumerable<KeyValuePair<string, EpochVerdict>> ran = state.Orders.Where(o => o.Reply.Verdict == EpochVerdict.Ran)
                 .Select(o => KeyValuePair.Create(o.Reply.Server, EpochVerdict.Ran));
             return EnterOnly(granted with { Verdicts = state.Verdicts.SetItems(ran) }, MoveStage.Activate, now);

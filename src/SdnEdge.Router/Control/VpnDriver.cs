@@ -14,8 +14,8 @@ namespace SdnEdge.Router.Control;
 /// its CEs tell.</item>
 /// <item>Before the FIB of a VRF follows a change, the tunnels that its next hops name are made: one for each far end and key,
 /// and one by which the far end reaches us with our key.</item>
-/// <item>When a round is over, those that a route brought that is not the best are made, and those that no next hop names any more
-/// go.</item>
+/// <item>At the end of a round, tunnels for next hops of routes that are not the best are created, and those that no next hop names any
+/// more are removed.</item>
 /// </list>
 /// </summary>
 internal sealed class VpnDriver(PeState state, TunnelKeeper tunnels, ControlLoop loop)
@@ -131,8 +131,9 @@ internal sealed class VpnDriver(PeState state, TunnelKeeper tunnels, ControlLoop
     }
 
     /// <summary>
-    /// At the end of a round: tunnels that nothing goes through any more are taken away, and one that went with a VRF comes back where
-    /// others need it. A PE whose routes are not the best is a far end, too: it may send here while nothing is sent there.
+    /// At the end of a round: removes tunnels that no next hop names any more, and creates those that are missing: one that was removed
+    /// with a VRF while others need it, and one to a PE none of whose routes is the best. That PE may send here although we do not send
+    /// there.
     /// </summary>
     public void Sweep()
     {

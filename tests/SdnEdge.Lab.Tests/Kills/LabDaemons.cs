@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Globalization;
 using SdnEdge.Client;
 using SdnEdge.Core.Api;
+using SdnEdge.Demo.Run;
 using SdnEdge.Lab.Running;
 using SdnEdge.Lab.Topologies;
 using SdnEdge.Linux;
@@ -131,31 +132,27 @@ internal sealed class LabDaemons : IAsyncDisposable
     /// <exception cref="TimeoutException">The migration has not come to <paramref name="wanted"/>.</exception>
     public async Task<EventRecord> StageAsync(string[] known, string wanted, Predicate<EventRecord> due)
     {
+        EventRecord? found = null;
         using var patience = new CancellationTokenSource(Patience.Long);
-        try
+        return await Patience.BecomesAsync(async () => (found = await FirstAsync()) is not null, Patience.Long) ? found!
+            : throw new TimeoutException($"the migration did not come to {wanted} in {Patience.Long.TotalSeconds} s\n{await TellAsync()}");
+
+        // Null: no manager leads, or the one that did does not any more. The next leader has only what happens from then on.
+        async Task<EventRecord?> FirstAsync()
         {
-            while (true)
+            try
             {
-                try
+                await foreach (EventRecord e in Mms.EventsAsync(0, patience.Token))
                 {
-                    await foreach (EventRecord e in Mms.EventsAsync(0, patience.Token))
-                    {
-                        if (e.Kind == "migration" && !known.Contains(e.Subject) && due(e)) return e;
-                    }
-                }
-                catch (Exception e) when (e is ApiUnreachableException or ApiProblemException or IOException)
-                {
-                    // No manager leads, or the one that did does not: the next one tells what comes from then on.
-                    await Task.Delay(100, patience.Token);
+                    if (e.Kind == "migration" && !known.Contains(e.Subject) && due(e)) return e;
                 }
             }
-        }
-        catch (OperationCanceledException)
-        {
-            // Told below.
-        }
+            catch (Exception e) when (e is ApiUnreachableException or ApiProblemException or IOException or OperationCanceledException)
+            {
+            }
 
-        throw new TimeoutException($"the migration did not come to {wanted} in {Patience.Long.TotalSeconds} s\n{await TellAsync()}");
+            return null;
+        }
     }
 
     /// <summary>Kills a daemon by SIGKILL, and starts it again when it is dead. Returns when it is ready.</summary>
@@ -233,6 +230,15 @@ internal sealed class LabDaemons : IAsyncDisposable
         return leads!;
     }
 
+    /// <summary>Waits until another manager leads. Returns which.</summary>
+    public async Task<string> NextLeaderAsync(string before)
+    {
+        string[] others = [.. Managers.Where(m => m != before)];
+        MmsNodeInfo[] all = await UntilAsync($"another manager than {before} to lead",
+            async c => await Task.WhenAll(others.Select(o => ManagerAsync(o, c))), all => all.Any(n => n.Role == "leader"));
+        return all.First(n => n.Role == "leader").Name;
+    }
+
     /// <summary>
     /// Has a manager that leads stand still, or cuts it and its member of etcd off, until another one leads; then it goes on. Returns when
     /// it has seen that it leads no more.
@@ -245,9 +251,7 @@ internal sealed class LabDaemons : IAsyncDisposable
         else await LabInstance.RunAsync(Lab, node, "ip", "link", "set", "mgmt0", "down");
         try
         {
-            string[] others = [.. Managers.Where(m => m != node)];
-            await UntilAsync($"another manager than {node} to lead",
-                async c => await Task.WhenAll(others.Select(o => ManagerAsync(o, c))), all => all.Any(n => n.Role == "leader"));
+            await NextLeaderAsync(node);
         }
         finally
         {
@@ -294,7 +298,8 @@ internal sealed class LabDaemons : IAsyncDisposable
             && all.Any(other => other.Id == m.Id && other.State == PeMigrationState.Prepared));
     }
 
-    private async Task<MmsNodeInfo> ManagerAsync(string node, CancellationToken cancel)
+    /// <summary>What a manager says of itself.</summary>
+    public async Task<MmsNodeInfo> ManagerAsync(string node, CancellationToken cancel)
     {
         using var one = new MmsClient(new ApiEndpoint(node, Lab.ApiSocket(node)));
         return await one.NodeAsync(cancel);
@@ -344,7 +349,7 @@ internal sealed class LabDaemons : IAsyncDisposable
     }
 
     /// <summary>
-    /// What the PEs have dropped, what the nodes have logged, and the last migration as the manager has it: for the message of a failed
+    /// The last migration as the manager has it, where packets were dropped, and what the nodes have logged: for the message of a failed
     /// assertion.
     /// </summary>
     public async Task<string> TellAsync()
@@ -353,23 +358,12 @@ internal sealed class LabDaemons : IAsyncDisposable
         try
         {
             if ((await Mms.MigrationsAsync()) is [.., var last]) lines.Add(Summary(last));
+            DropCount drops = await DropCount.TakeAsync(Lab, Pes, CancellationToken.None);
+            lines.Add($"dropped: {string.Join(", ", drops.Since(new DropCount()))}");
         }
         catch (Exception e) when (e is ApiUnreachableException or ApiProblemException)
         {
             lines.Add(e.Message);
-        }
-
-        foreach ((string name, PeClient pe) in Pes)
-        {
-            try
-            {
-                IEnumerable<DropInfo> drops = (await pe.DropsAsync()).Where(d => d.Packets > 0);
-                lines.Add($"{name} dropped: {string.Join(", ", drops.Select(d => $"{d.Reason} {d.Packets}"))}");
-            }
-            catch (Exception e) when (e is ApiUnreachableException or ApiProblemException)
-            {
-                lines.Add(e.Message);
-            }
         }
 
         foreach (string node in (string[])[.. Managers, "host-a", "host-b", "store-a", "store-b", "pe-a", "pe-b"])

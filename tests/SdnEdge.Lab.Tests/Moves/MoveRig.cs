@@ -3,6 +3,8 @@ using System.Globalization;
 using System.Net;
 using SdnEdge.Client;
 using SdnEdge.Core.Api;
+using SdnEdge.Demo.Report;
+using SdnEdge.Demo.Run;
 using SdnEdge.Lab.Running;
 using SdnEdge.Lab.Topologies;
 using SdnEdge.Mms.Journal;
@@ -137,7 +139,7 @@ internal sealed class MoveRig : IAsyncDisposable
         string from = await SiteAsync(group), to = _hosts.Keys.Single(s => s != from);
         var call = new MigrationCall(
             group, to, atOnce is null ? null : "one-by-one", CopyMs: copyMs, QuietMs: 100, AtOnce: atOnce);
-        IReadOnlyDictionary<string, long> before = await KernelDrops.ReadAsync(Lab);
+        DropCount before = await DropCount.TakeAsync(Lab, _pes, CancellationToken.None);
         var asked = Stopwatch.StartNew();
         string id = (await _mms.StartAsync(call)).Id;
         double planMs = asked.Elapsed.TotalMilliseconds;
@@ -147,8 +149,8 @@ internal sealed class MoveRig : IAsyncDisposable
         List<string> wrong = await InspectAsync(group, status, from, to);
         if (echo.Lost > 0)
         {
-            wrong.Add($"{echo.Lost} of {echo.Sent} datagrams have no answer; dropped so far by PEs: {await DropsAsync()}; by the kernel: "
-                + await KernelDrops.SinceAsync(Lab, before));
+            IReadOnlyList<DropReport> drops = (await DropCount.TakeAsync(Lab, _pes, CancellationToken.None)).Since(before);
+            wrong.Add($"{echo.Lost} of {echo.Sent} datagrams have no answer; dropped meanwhile: {string.Join(", ", drops)}");
         }
 
         if (echo.Duplicated > 0) wrong.Add($"{echo.Duplicated} answers came twice");
@@ -161,14 +163,6 @@ internal sealed class MoveRig : IAsyncDisposable
             id, to, status.State, dark[^1], stages.Where(s => !s_dark.Contains(s.Stage)).Sum(s => s.EndNs - s.StartNs) / 1e6,
             (stages.Max(s => s.EndNs) - stages.Min(s => s.StartNs)) / 1e6, echo, wrong, dark, [.. each.Select(c => c.LongestGapMs).Order()],
             most, planMs);
-    }
-
-    private async Task<string> DropsAsync()
-    {
-        var all = new List<string>();
-        foreach ((string name, PeClient pe) in _pes)
-            all.AddRange((await pe.DropsAsync()).Where(d => d.Packets > 0).Select(d => $"{name} {d.Reason}: {d.Packets}"));
-        return string.Join(", ", all);
     }
 
     /// <summary>The migrations of the manager's journal, record by record, from its file.</summary>

@@ -56,9 +56,9 @@ public sealed class EtcdManagersTests(EtcdServer server) : IClassFixture<EtcdSer
     }
 
     [Fact]
-    public async Task Who_reads_does_not_wait_for_a_manager_that_stands_still()
+    public async Task A_read_goes_on_to_the_next_manager_when_the_first_is_frozen()
     {
-        // It takes connections, and answers nobody.
+        // It accepts connections, and never answers.
         using var still = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
         still.Bind(new UnixDomainSocketEndPoint(Socket("still")));
         still.Listen();
@@ -86,16 +86,16 @@ public sealed class EtcdManagersTests(EtcdServer server) : IClassFixture<EtcdSer
             () => client.ReportAsync(new StaleReport(Guid.NewGuid(), 1, 1, 7, "disk")))).Problem;
         Assert.Equal(ApiProblems.Standby, problem.Type);
 
-        // Who listened to it now would not hear the next leader.
+        // A stream opened now would miss the events of the next leader.
         problem = (await Assert.ThrowsAsync<ApiProblemException>(
-            async () => await client.EventsAsync(0).GetAsyncEnumerator().MoveNextAsync())).Problem;
+            () => client.EventsAsync(0).GetAsyncEnumerator().MoveNextAsync().AsTask().WaitAsync(Patience.Time))).Problem;
         Assert.Equal(ApiProblems.Standby, problem.Type);
         relay.Let(asks: true, answers: true);
         await BecomesAsync("mms-1", n => n is { Role: "leader", Ready: true });
         await client.ReportAsync(new StaleReport(Guid.NewGuid(), 1, 1, 7, "disk"));
     }
 
-    // The disk of etcd, not its quota: etcd ends itself, and is started again when there is room.
+    // The file system, not the quota: etcd exits, and is restarted when there is room.
     [RootFact]
     public async Task When_etcds_disk_is_full_nothing_moves_and_what_was_on_record_is_there_again_once_there_is_room()
     {
@@ -110,7 +110,7 @@ public sealed class EtcdManagersTests(EtcdServer server) : IClassFixture<EtcdSer
             using var client = new MmsClient(new ApiEndpoint("mms-1", Socket("mms-1")));
             await RunAsync("sh", "-c", $"dd if=/dev/zero of={ballast} bs=64k 2>/dev/null || true");
 
-            // It goes on in the room that it has put aside, and then no more.
+            // etcd goes on in the space that it has preallocated, then fails.
             var volume = Guid.NewGuid();
             ulong onRecord = 0;
             Exception? refused = null;

@@ -80,7 +80,7 @@ public partial class HandOverModelTests
     {
         MovePlan plan = Plans.Move(["s1"]) with { Epoch = 1 };
 
-        // What is settled asks each host of the server, and each of two epochs (Settling).
+        // What is settled asks each host of the server, and of each of several epochs (Settling).
         string[] hosts = [plan.Servers[0].SourceHost, plan.Servers[0].TargetHost];
         plan = plan with
         {
