@@ -1,4 +1,5 @@
 using System.Net;
+using SdnEdge.Client;
 using SdnEdge.Core.Api;
 using SdnEdge.Core.Migration;
 using SdnEdge.Lab.Tests.Kills;
@@ -17,6 +18,9 @@ public sealed class VpnMoveTests(ITestOutputHelper output) : IDisposable
     private const int BoundMs = 60_000;
 
     private const int ControlMoves = 20;
+
+    // Loopbacks of pe-a, whose routes are the better ones while all else is equal, and of pe-b.
+    private const string SiteA = "10.255.0.1", SiteB = "10.255.0.2";
 
     // From a migration's begin to its window, in which a fault is made.
     private static readonly TimeSpan s_toWindow = TimeSpan.FromSeconds(10);
@@ -51,6 +55,20 @@ public sealed class VpnMoveTests(ITestOutputHelper output) : IDisposable
 
         Assert.True(overtaken > 0);
         await traffic.EndAsync();
+    }
+
+    [RootFact]
+    public async Task An_ingress_accepts_packets_from_a_PE_whose_routes_come_last_and_are_not_the_best()
+    {
+        await using LabDaemons lab = await StartAsync(count: 1, together: false);
+        PeClient ingress = lab.Pes["pe-d"];
+        foreach (string site in (string[])[SiteA, SiteB]) await ingress.BgpPeerAsync(site, BgpPeerAction.Shutdown);
+        await lab.UntilAsync("pe-d to know neither site", c => ingress.TunnelsAsync(c), all => all.All(t => t.Remote is not (SiteA or SiteB)));
+        foreach (string site in (string[])[SiteA, SiteB])
+        {
+            await ingress.BgpPeerAsync(site, BgpPeerAction.Reset);
+            await AcceptsAsync(lab, "pe-d", site);
+        }
     }
 
     [RootFact]
@@ -117,17 +135,15 @@ public sealed class VpnMoveTests(ITestOutputHelper output) : IDisposable
         LabDaemons lab = await LabDaemons.StartAsync(VpnFarm.Write(_folder, count, together), "vf",
             edit: (folder, _, text) => text.Replace("/run/sdnedge/farm", folder, StringComparison.Ordinal));
 
-        // Both sites advertise the servers' subnets, and an ingress uses the route of one. It must accept packets from the other site, too:
-        // a server that has moved there answers before the ingress has the new route.
-        foreach (string ingress in (string[])["pe-c", "pe-d"])
-        {
-            await lab.UntilAsync($"{ingress} to take packets from both sites", c => lab.Pes[ingress].TunnelsAsync(c),
-                tunnels => VpnFarm.Customers.All(v => ((string[])["10.255.0.1", "10.255.0.2"])
-                    .All(r => tunnels.Any(t => (t.Vrf, t.Remote) == (v, r)))));
-        }
-
+        foreach (string ingress in (string[])["pe-c", "pe-d"]) await AcceptsAsync(lab, ingress, SiteA, SiteB);
         return lab;
     }
+
+    // Both sites advertise the servers' subnets, and an ingress uses the route of one. It must accept packets from the other site, too: a
+    // server that has moved there answers before the ingress has the new route.
+    private static Task AcceptsAsync(LabDaemons lab, string ingress, params string[] from) => lab.UntilAsync(
+        $"{ingress} to accept packets from {string.Join(" and ", from)}", c => lab.Pes[ingress].TunnelsAsync(c),
+        tunnels => VpnFarm.Customers.All(v => from.All(r => tunnels.Any(t => (t.Vrf, t.Remote) == (v, r)))));
 
     private static async Task<MigrationStatus> MoveAsync(LabDaemons lab, MigrationCall call)
     {

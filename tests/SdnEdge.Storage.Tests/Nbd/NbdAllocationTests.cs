@@ -4,10 +4,13 @@ using Xunit;
 
 namespace SdnEdge.Storage.Tests.Nbd;
 
-/// <summary>Zero bytes of managed memory a request, on each way; and the meter sees an allocation where there is one.</summary>
+/// <summary>No managed memory for a request, on each way; and the meter sees an allocation where there is one.</summary>
 public sealed class NbdAllocationTests : IDisposable
 {
     private const int Requests = 20_000;
+
+    // What the runtime allocates for itself when it compiles a loop anew that has run for long; it was seen to take 32, once in a process.
+    private const long Runtime = 256;
 
     private readonly string _folder = Directory.CreateTempSubdirectory("nbd-alloc").FullName;
 
@@ -23,7 +26,7 @@ public sealed class NbdAllocationTests : IDisposable
     public void A_request_costs_no_allocation(string way)
     {
         (long few, long many) = (Measure(way, 1000), Measure(way, 1000 + Requests));
-        Assert.Equal(0, many - few);
+        Assert.InRange(many - few, -Runtime, Runtime);
     }
 
     [Fact]
