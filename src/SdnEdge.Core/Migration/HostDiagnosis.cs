@@ -90,7 +90,7 @@ public static class HostDiagnosis
         {
             HostFinding.AsRecorded => null,
             HostFinding.Unfinished => $"{phase} of epoch {record.PhaseEpoch} is unfinished (seen {state}); the same order again "
-                + "finishes it",
+                + $"finishes it{(record.MayRun is null ? "" : ", and so does start")}",
             HostFinding.NotRunning => $"it may run here under epoch {record.MayRun} and is {state}; it stays so until an order: "
                 + (record.Phase == Running ? "start" : $"the migration goes on with it, or undoes it: resume with a higher epoch"),
             HostFinding.RunsWithoutRight => $"it runs here and may not ({phase} since epoch {record.PhaseEpoch}); nothing was touched: "

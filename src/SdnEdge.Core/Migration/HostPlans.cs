@@ -248,15 +248,23 @@ internal static class HostPlans
         return steps;
     }
 
-    // No right changes, and no epoch is raised: what may run here runs. Only a server that no migration has in its hands: there its own
-    // orders do it.
+    // No right changes, and no epoch is raised: what may run here runs. What was promised (R6) or undone on disk and not finished is finished
+    // as its own order would: nobody may be left to repeat that, where the journal of the managers was lost. A source that is offered is left
+    // to its migration.
     private static IReadOnlyList<HostStep> Start(HostRecord r, ServerOrderRequest q, ServerState? seen)
     {
         string? why = r.MayRun is null ? $"{May(r)}; the host that may run it starts it"
-            : r.Phase != Running ? $"here it is {Where(r)}: a migration has it in its hands, and goes on with it"
+            : r.Phase is not (Running or Starting or Resuming)
+                ? $"here it is {Where(r)}: a migration has it in its hands, and goes on with it"
             : q.Epoch != r.MayRun ? $"{May(r)}, and this start carries epoch {q.Epoch}; send {r.MayRun}"
             : null;
         if (why is not null) return [new Refuse(new HostRefusal(HostRefusalKind.WrongState, $"server {r.Name}: {why}"))];
+        if (r.Phase != Running)
+        {
+            return [new Call(r.Phase == Starting ? DriverCall.Activate : DriverCall.Resume, ServerState.Running), new Reply(),
+                new Write(r with { Phase = Running })];
+        }
+
         if (seen is null) return [new LookFirst()];
         return seen == ServerState.Running ? [new Reply(true)] : [new Call(DriverCall.Resume, ServerState.Running), new Reply()];
     }

@@ -41,8 +41,8 @@ public sealed class ManagerService : IAsyncDisposable
     private readonly List<JournalEntry> _unwritten = [];
     private readonly List<Item> _unanswered = [];
 
-    // Migrations that are not taken up yet, and why.
-    private readonly ConcurrentDictionary<string, Waiting> _held = new(StringComparer.Ordinal);
+    // Migrations that are not taken up yet.
+    private readonly ConcurrentDictionary<string, Held> _held = new(StringComparer.Ordinal);
     private readonly TaskCompletionSource<string> _foundOld = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly SemaphoreSlim _folding = new(1);
     private readonly CancellationTokenSource _stop = new();
@@ -151,7 +151,7 @@ public sealed class ManagerService : IAsyncDisposable
     /// <summary>What is open in a migration, and why it is not done.</summary>
     public IReadOnlyList<Waiting> WaitingOf(string migration)
     {
-        if (_held.TryGetValue(migration, out Waiting? held)) return [held];
+        if (_held.TryGetValue(migration, out Held? held)) return [held.Why];
         lock (_runnersLock) return [.. RunnersOf(migration).SelectMany(r => r.Waiting)];
     }
 
@@ -166,7 +166,7 @@ public sealed class ManagerService : IAsyncDisposable
         => _runners.Where(r => r.Key.Migration == migration).OrderBy(r => r.Key.Move).Select(r => r.Value);
 
     /// <summary>Why a migration is not gone on with: it is not taken up yet. Null: it is.</summary>
-    public string? WhyHeld(string migration) => _held.TryGetValue(migration, out Waiting? held) ? held.Detail : null;
+    public string? WhyHeld(string migration) => _held.TryGetValue(migration, out Held? held) ? held.Why.Detail : null;
 
     /// <inheritdoc/>
     public async ValueTask DisposeAsync()
@@ -216,7 +216,7 @@ public sealed class ManagerService : IAsyncDisposable
         }
     }
 
-    private void Hold(string migration, WaitReason reason, string why) => _held[migration] = new Waiting("take-up", reason, why, Now);
+    private void Hold(string migration, WaitReason reason, string why) => _held[migration] = Held.For(reason, why);
 
     // Asks until those have answered whose word is needed; then the migration is taken up, or the journal is known to be old.
     private async Task TakeUpAsync(string id)
@@ -232,18 +232,29 @@ public sealed class ManagerService : IAsyncDisposable
                     return;
                 }
 
-                if (answer.Silent.Count == 0)
+                string pes = string.Join(", ", answer.SilentPes);
+                if (answer.Silent.Count == 0
+                    && (pes.Length == 0 || migration.Running.Select(migration.MoveOf).Any(TakeUp.MayStandStill)))
                 {
+                    string? undo = pes.Length == 0 ? null
+                        : $"{pes} did not say whether the network has gone back already: the journal may be an old copy";
+
                     // Once nobody holds it any more: its record comes first, and then its commands.
                     await PostAsync(
-                        _ => _old is null && _held.TryRemove(id, out Waiting? _) ? new MoveHappened(id, new TakenUp()) : null, "manager");
+                        _ => _old is null && _held.TryRemove(id, out Held? _) ? new MoveHappened(id, new TakenUp(undo)) : null, "manager");
                     return;
                 }
 
                 string epochs = string.Join(", ", migration.Running.Select(n => migration.MoveOf(n).Plan.Epoch));
-                Hold(id, WaitReason.PeerUnreachable, $"{string.Join(", ", answer.Silent)} must say first that epoch "
-                    + $"{epochs} never ran there: the journal may be an old copy, and then giving up would "
-                    + (migration.Current.Plan.IsStateless ? "take back what was decided" : "start the servers twice"));
+                string why = answer.Silent.Count > 0
+                    ? $"{string.Join(", ", answer.Silent)} must say first that epoch {epochs} never ran there: the journal may be an old copy, "
+                        + $"and then giving up would {(migration.Current.Plan.IsStateless ? "take back what was decided" : "start the servers twice")}"
+                    : $"{pes} must say first that epoch {epochs} was not taken back: the journal may be an old copy, and then the servers would "
+                        + "run where no packets come; it can be aborted";
+
+                // Unless somebody has given it up meanwhile.
+                if (_held.TryGetValue(id, out Held? held))
+                    _held.TryUpdate(id, Held.For(WaitReason.PeerUnreachable, why, mayUndo: answer.Silent.Count == 0), held);
                 await Task.Delay(s_journalRetry, _stop.Token);
             }
         }
@@ -276,7 +287,7 @@ public sealed class ManagerService : IAsyncDisposable
         _old = null;
         foreach (string id in _held.Keys)
         {
-            if (_state.Migrations.GetValueOrDefault(id) is not { Outcome: null }) _held.TryRemove(id, out Waiting? _);
+            if (_state.Migrations.GetValueOrDefault(id) is not { Outcome: null }) _held.TryRemove(id, out Held? _);
             else _ = Task.Run(() => TakeUpAsync(id), CancellationToken.None);
         }
     }
@@ -373,7 +384,7 @@ public sealed class ManagerService : IAsyncDisposable
         _unwritten.Add(JournalCodec.Write(input!, now, at, item.Actor));
         _unanswered.Add(item with { Before = before, After = after, Input = input });
         _state = after;
-        if (input is MoveHappened { Input: GiveUpRequested, Migration: var given }) _held.TryRemove(given, out Waiting? _);
+        if (input is MoveHappened { Input: GiveUpRequested or AbortRequested, Migration: var ended }) _held.TryRemove(ended, out Held? _);
         if (item.MustSync || ManagerMachine.OpensCommands(before, after))
         {
             await FlushAsync();
@@ -384,11 +395,13 @@ public sealed class ManagerService : IAsyncDisposable
         item.Done.SetResult(after);
     }
 
-    // Nothing happens to a migration that is held, but that an operator gives a silent party up; and to nothing while the journal is old.
+    // Nothing happens to a migration that is held, but that an operator gives a silent party up, or undoes what may be undone whatever the
+    // silent ones know; and to nothing while the journal is old.
     private string? WhyNot(ManagerInput? input) => input switch
     {
         MoveHappened { Input: TakenUp } => null,
         MoveHappened { Input: GiveUpRequested } => _old,
+        MoveHappened { Input: AbortRequested } abort when _held.TryGetValue(abort.Migration, out Held? held) && held.MayUndo => _old,
         MoveHappened happened => WhyHeld(happened.Migration),
         MigrationRequested => _old,
         _ => null,
@@ -461,6 +474,12 @@ public sealed class ManagerService : IAsyncDisposable
         var item = new Item(_ => new MoveHappened(migration, input, move), "manager", MustSync: false);
         if (!_items.Writer.TryWrite(item)) return false;
         return await item.Done.Task is not null;
+    }
+
+    // A migration that is not taken up yet.
+    private sealed record Held(Waiting Why, bool MayUndo)
+    {
+        public static Held For(WaitReason reason, string why, bool mayUndo = false) => new(new Waiting("take-up", reason, why, Now), mayUndo);
     }
 
     private sealed record Item(Func<ManagerState, ManagerInput?> Decide, string Actor, bool MustSync)

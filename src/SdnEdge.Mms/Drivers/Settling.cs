@@ -182,14 +182,16 @@ internal sealed class Settling(
         return WhyNotOn(doubt, source, place);
     }
 
-    // Null: the network can go on to where the server is to be.
+    // Null: the network can go on to where the server is to be. Where no PE has an unfinished path it is at the source, or has come back to
+    // it; a server that cannot go back there is better off without it than nowhere.
     private string? WhyNotOn(Doubt doubt, PlaceConfig source, PlaceConfig place)
     {
         (string Pe, MigrationInfo Info)[] live = [.. Live.Where(p => Recovery.Concerns(doubt.Server, p.Info))];
+        if (live.Length == 0 && s_handed.Contains(doubt.At.First(x => x.Place == source).Info.Phase)) return null;
         foreach ((string pe, PeMigrationState wanted) in new[]
             { (source.Pe.Name, PeMigrationState.Switched), (place.Pe.Name, PeMigrationState.Prepared) })
         {
-            if (live.Length > 0 && !live.Any(p => p.Pe == pe && p.Info.State == wanted))
+            if (!live.Any(p => p.Pe == pe && p.Info.State == wanted))
                 return $"{pe} is not {Words.Of(wanted)} for it, so the network cannot go on to {place.Site.Name}";
         }
 

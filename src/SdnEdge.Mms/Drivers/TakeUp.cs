@@ -7,9 +7,9 @@ namespace SdnEdge.Mms.Drivers;
 
 /// <summary>What the parties of a migration said when a manager wants to take it up.</summary>
 /// <param name="Old">Why the journal is older than what they know; null: nobody knows of anything later.</param>
-/// <param name="Silent">Hosts, or PEs where there are no hosts, whose word is needed and did not come; empty: it may be taken up, unless
-/// <paramref name="Old"/>.</param>
-internal sealed record TakeUpAnswer(string? Old, IReadOnlyList<string> Silent);
+/// <param name="Silent">Hosts, or PEs where there are no hosts, without whose word nothing is decided, and which did not answer.</param>
+/// <param name="SilentPes">PEs without whose word no move goes on, and which did not answer.</param>
+internal sealed record TakeUpAnswer(string? Old, IReadOnlyList<string> Silent, IReadOnlyList<string> SilentPes);
 
 /// <summary>
 /// Before a manager goes on with a migration that runs by its journal, it asks whether the journal is the newest: it may be a copy that was
@@ -17,8 +17,10 @@ internal sealed record TakeUpAnswer(string? Old, IReadOnlyList<string> Silent);
 /// to the target was promised there on disk, too (R6).
 /// <para>
 /// Before the pivot both ends' hosts must have answered: giving up would grant the source a new epoch, which no resource could refuse, and
-/// the target may run the old one. From the pivot on and in an undo the epochs at the resources are enough: who cannot be reached is not
-/// waited for. Of services without state the PEs' word is the only one: before the pivot theirs must have come.
+/// the target may run the old one. The PEs must have answered before it goes on: they may have switched back already. From the switch on a
+/// silent one is not waited for, since a server may stand still: the move is undone, which is right whatever that PE knows. From the pivot
+/// on and in an undo the epochs at the resources are enough: who cannot be reached is not waited for. Of services without state the PEs'
+/// word is the only one: before the pivot it is waited for.
 /// </para>
 /// </summary>
 internal static class TakeUp
@@ -38,8 +40,8 @@ internal static class TakeUp
             (Host: host, Server: s.Name, Needed: NeedsAll(m),
                 Answer: AnsweredAsync(() => parties.ServerAsync(host, s.Name, Until(m)), cancel)))).ToArray();
         var paths = moves.SelectMany(m => m.Plan.Paths.SelectMany(p => new[] { p.Source.Pe, p.Target.Pe }, (p, pe) =>
-            (Pe: pe, Needed: NeedsAll(m) && m.Plan.IsStateless,
-                Answer: AnsweredAsync(() => parties.MigrationAsync(pe, p.Id, new MigrationWait(), Until(m)), cancel)))).ToArray();
+            (Pe: pe, Move: m,
+                Answer: AnsweredAsync(() => parties.MigrationAsync(pe, p.Id, new MigrationWait(), UntilPe(m)), cancel)))).ToArray();
         var said = new Dictionary<(string Host, string Server), ServerInfo>();
         var silent = new SortedSet<string>(StringComparer.Ordinal);
         foreach (var server in servers)
@@ -49,18 +51,23 @@ internal static class TakeUp
         }
 
         var known = new List<(string Pe, MigrationInfo Info)>();
+        var silentPes = new SortedSet<string>(StringComparer.Ordinal);
         foreach (var path in paths)
         {
             (MigrationInfo? info, bool answers) = await path.Answer;
             if (info is not null) known.Add((path.Pe, info));
-            else if (path.Needed && !answers) silent.Add(path.Pe);
+            else if (NeedsAll(path.Move) && !answers) (path.Move.Plan.IsStateless ? silent : silentPes).Add(path.Pe);
         }
 
-        return new TakeUpAnswer(WhyOld(migration, said, known), [.. silent]);
+        return new TakeUpAnswer(WhyOld(migration, said, known), [.. silent], [.. silentPes]);
 
-        // Who need not have answered is not waited for.
+        // Who need not have answered is not waited for; nor is a PE while a server may stand still.
         CancellationToken Until(MoveState move) => NeedsAll(move) ? cancel : bound.Token;
+        CancellationToken UntilPe(MoveState move) => move.Plan.IsStateless || !MayStandStill(move) ? Until(move) : bound.Token;
     }
+
+    /// <summary>True when a server of the move, which is before its pivot, may stand still, or be cut off by the switch.</summary>
+    public static bool MayStandStill(MoveState move) => move.Stage is MoveStage.Switch or MoveStage.Stop;
 
     /// <summary>Why the journal is older than what was said; null: nobody knows of anything later.</summary>
     /// <param name="migration">A migration that runs, by the journal.</param>

@@ -209,6 +209,7 @@ public static class Replay
         AbortRequested a => $"{a.By} wants it undone: {a.Why}",
         GiveUpRequested g => $"{g.By} gives up {string.Join(", ", g.Parties)}: {g.Why}",
         WindowReached w => $"it is {w.At:u}",
+        TakenUp { Undo: { } why } => $"a manager has taken the journal up, and undoes what is before its pivot: {why}",
         TakenUp => "a manager has taken the journal up: the deadline of the open stage starts anew",
         _ => Model.Words.Of(input),
     };

@@ -52,6 +52,8 @@ public static class MoveMachine
         return input switch
         {
             Begin when state.Stage == MoveStage.Planned => Advance(state, now),
+            TakenUp { Undo: { } why } when StageTable.Of(state.Stage).BeforePivot
+                => Undo(state with { StopUnconfirmed = !AllStopped(state) }, why, null, now),
             TakenUp => state with { StageSinceNs = now },
             GiveUpRequested given when state.Stage == MoveStage.Planned && GiveUp.MayGiveUp(state, given.Parties) is null
                 => End(GiveUp.Take(state, given), MoveOutcome.GivenUp, now),

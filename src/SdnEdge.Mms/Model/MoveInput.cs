@@ -63,7 +63,8 @@ public sealed record AbortRequested(string By, string Why) : MoveInput;
 public sealed record GiveUpRequested(string By, string Why, IReadOnlyList<string> Parties) : MoveInput;
 
 /// <summary>A manager has taken the journal up: the deadline of an open stage starts anew.</summary>
-public sealed record TakenUp : MoveInput;
+/// <param name="Undo">Why a move before its pivot is undone at once; null: it goes on.</param>
+public sealed record TakenUp(string? Undo = null) : MoveInput;
 
 /// <summary>A time of the move's window has come.</summary>
 /// <param name="At">The time.</param>

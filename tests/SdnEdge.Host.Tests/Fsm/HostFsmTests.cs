@@ -102,6 +102,33 @@ public sealed class HostFsmTests
         Assert.Contains("may not run here", new Machine(runs: false).Refused(ServerOrder.Start, 0).Detail, StringComparison.Ordinal);
     }
 
+    // The agent was killed, or the driver failed, between the promise and the run; and no manager knows of it any more.
+    [Theory]
+    [InlineData(MigrationRole.Target, DriverCall.Activate)]
+    [InlineData(MigrationRole.Source, DriverCall.Resume)]
+    public void Start_finishes_what_was_promised_and_not_done(MigrationRole role, DriverCall call)
+    {
+        var m = new Machine(runs: role == MigrationRole.Source);
+        ServerOrder order = role == MigrationRole.Target ? ServerOrder.Activate : ServerOrder.Resume;
+        m.Done(ServerOrder.Prepare, 1, role);
+        if (role == MigrationRole.Source) m.Done(ServerOrder.Stop, 1);
+        long epoch = role == MigrationRole.Target ? 1 : 2;
+        m.Broken = call;
+        m.Refused(order, epoch);
+        Assert.Contains("and so does start", HostDiagnosis.Of(m.Disk, m.Does, null), StringComparison.Ordinal);
+        HostPhase unfinished = m.Disk.Phase;
+        Assert.Equal(role == MigrationRole.Target ? HostPhase.Starting : HostPhase.Resuming, unfinished);
+        (m.Broken, HostRecord promised) = (null, m.Disk);
+        Assert.Contains($"send {epoch}", m.Refused(ServerOrder.Start, epoch + 1).Detail, StringComparison.Ordinal);
+        Assert.Equal(promised, m.Disk);
+        m.Log.Clear();
+        Assert.Equal(ServerState.Running, m.Done(ServerOrder.Start, epoch).State);
+        Assert.Equal([$"driver {call}", "answer start", $"disk Running {epoch}"], m.Log);
+        Assert.Equal(promised with { Phase = HostPhase.Running }, m.Disk);
+        Assert.True(m.Done(ServerOrder.Start, epoch).Repeated);
+        Assert.True(m.Done(order, epoch).Repeated);
+    }
+
     [Fact]
     public void R2_an_undo_carries_a_higher_epoch_than_what_it_undoes()
     {

@@ -102,6 +102,62 @@ public sealed class OldJournalTests
         Assert.Null(manager.Fault);
     }
 
+    // Guards: TakeUp, SilentPes. The PE may have been told to go back: then the servers would run where no packets come.
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task Before_the_switch_a_silent_PE_is_waited_for_and_the_move_can_be_aborted(bool abort)
+    {
+        Story story = Story.Of("s1").Until(MoveStage.Mirror);
+        await ReplayAsync(story);
+        _parties.Silent.Add("pe-a");
+        int asked = _parties.Log.Count;
+        var journal = new ScriptedJournal(story.Records);
+        _parties.Journal = journal;
+        await using ManagerService manager = await ManagerService.StartAsync(journal, _parties);
+        await UntilAsync(manager, () => manager.WaitingOf("m1") is [{ Reason: WaitReason.PeerUnreachable }]);
+        Assert.Contains("pe-a must say first that epoch 1 was not taken back", manager.WhyHeld("m1"));
+        Assert.Equal(asked, _parties.Log.Count);
+        Assert.Equal(story.Records.Count, journal.Records.Count);
+        if (abort)
+        {
+            await AbortAsync(manager);
+            await UntilAsync(manager, () => AtAsync("host-a").Result is { State: ServerState.Running, MayRun: 2 });
+            Assert.Null(manager.State.Migrations["m1"].Outcome);
+        }
+
+        _parties.Silent.Clear();
+        await UntilAsync(manager, () => manager.State.Migrations["m1"].Outcome is not null);
+        Assert.Equal(abort ? MigrationOutcome.AsBefore : MigrationOutcome.Moved, manager.State.Migrations["m1"].Outcome);
+    }
+
+    // The server may stand still: it goes on at the source, whether the PE has gone back already (docs/model, TAKE_UP_WITHOUT_PES) or not.
+    [Theory]
+    [InlineData(MoveStage.Switch, false)]
+    [InlineData(MoveStage.Stop, false)]
+    [InlineData(MoveStage.Stop, true)]
+    public async Task From_the_switch_on_a_silent_PE_is_not_waited_for_and_the_move_is_undone(MoveStage stage, bool isBack)
+    {
+        Story story = Story.Of("s1").Until(stage);
+        await ReplayAsync(story);
+        if (isBack) await _parties.SignalAsync(new SendSignal("pe-a", "m1.1", SignalKind.Abort, new SignalRequest(2)), default);
+        _parties.Silent.Add("pe-a");
+        var journal = new ScriptedJournal(story.Records);
+        _parties.Journal = journal;
+        await using ManagerService manager = await ManagerService.StartAsync(journal, _parties);
+        await UntilAsync(manager, () => AtAsync("host-a").Result is { State: ServerState.Running, MayRun: 2 });
+        Assert.Equal("taken-up", journal.Records[story.Records.Count].Input);
+        Assert.Contains("pe-a did not say whether the network has gone back already", manager.State.Migrations["m1"].Failure,
+            StringComparison.Ordinal);
+        Assert.DoesNotContain(_parties.Asked, k => k.StartsWith("activate", StringComparison.Ordinal));
+        _parties.Silent.Clear();
+        await UntilAsync(manager, () => manager.State.Migrations["m1"].Outcome is not null);
+        Assert.Equal(MigrationOutcome.AsBefore, manager.State.Migrations["m1"].Outcome);
+        Assert.Empty(_parties.Violations);
+    }
+
+    private Task<ServerInfo> AtAsync(string host) => _parties.ServerAsync(host, "s1", default);
+
     [Fact]
     public async Task After_the_pivot_nobody_who_is_silent_keeps_the_servers_from_starting()
     {

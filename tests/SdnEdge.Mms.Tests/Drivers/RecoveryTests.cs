@@ -188,6 +188,18 @@ public sealed class RecoveryTests
         _lab.B.Migrations.Clear();
         Assert.Contains("pe-b is not prepared for it", await OneAsync("dc-b"), StringComparison.Ordinal);
 
+        // It has gone back, or was never there: packets would go to dc-a (docs/model, SETTLED_WITHOUT_NETWORK).
+        HalfWay();
+        foreach (PlanPe pe in new[] { _lab.A, _lab.B }) pe.Migrations[0] = pe.Migrations[0] with { State = PeMigrationState.Aborted };
+        Assert.Contains("pe-a is not switched for it, so the network cannot go on to dc-b", await OneAsync("dc-b"),
+            StringComparison.Ordinal);
+        Assert.Empty(Assert.Single((await SettleAsync(("web-1", "dc-a"))).Settled!).Move.Paths);
+
+        // Nor can the server go back: it runs without the network rather than nowhere.
+        HalfWay(source: "handed-over", undoable: false);
+        foreach (PlanPe pe in new[] { _lab.A, _lab.B }) pe.Migrations.Clear();
+        Assert.Empty(Assert.Single((await SettleAsync(("web-1", "dc-b"))).Settled!).Move.Paths);
+
         // Nobody has anything of it.
         HalfWay();
         foreach (string host in new[] { "host-a", "host-b" })

@@ -151,7 +151,7 @@ public class JournalCodecTests
 
     private static MoveInput[] MoveInputs(Random random) =>
     [
-        new Begin(), new TakenUp(),
+        new Begin(), new TakenUp(), new TakenUp(Word(random)),
         new SignalDone(Word(random),
             new SignalReply(Word(random), Any<SignalKind>(random), Any<PeMigrationState>(random), random.NextInt64(), random.Next(2) == 0,
             random.NextInt64(), random.NextInt64(), random.Next(2) == 0 ? null : random.NextInt64()), random.NextInt64()),

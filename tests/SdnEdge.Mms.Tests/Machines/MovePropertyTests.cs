@@ -60,7 +60,7 @@ public class MovePropertyTests
                 0 => new AbortRequested("user ops", "because"),
                 1 => new StageExpired(story.Move.Stage, "late"),
                 2 => new StageExpired((MoveStage)which, "late"),
-                3 => new TakenUp(),
+                3 => new TakenUp(which == 1 ? "a PE is silent" : null),
                 4 => new Begin(),
                 5 => given[choice * 7 % given.Count],
                 6 => story.Asked.Count == 0 ? null : Plans.Answer(story.Asked[choice * 5 % story.Asked.Count], EpochVerdict.Ran),

@@ -17,35 +17,35 @@ public class StageTableTests
     // taken  the deadline starts anew                     left   it goes on, or ends, without the party that was given up
     // off    it ends, as before: nobody was asked anything
     private const string Table = """
-        stage           begin answer late wrong ref-1 ref-2 ref-wrong stale expired expired-other abort taken-up give-src give-tgt window
-        planned         go    -      -    -     -     -     -         -     -       -             -     taken    left     left     -
-        await-window    -     done   -    -     off   off   -         fence off     -             off   taken    -        -        done
-        prepare-target  -     done   -    -     undo  undo  -         fence undo    -             undo  taken    undo     undo     -
-        prepare-source  -     done   -    -     undo  undo  -         fence undo    -             undo  taken    undo     undo     -
-        mirror          -     done   -    -     undo  undo  -         fence undo    -             undo  taken    undo     undo     -
-        switch          -     done   -    -     undo  undo  -         fence undo    -             undo  taken    undo     undo     -
-        stop            -     done   -    -     undo  undo  -         fence undo    -             undo  taken    undo     undo     -
-        hand-over       -     done   -    -     -     -     -         fence -       -             -     taken    -        -        -
-        activate        -     done   -    -     void  -     -         fence -       -             void  taken    left     -        -
-        release         -     done   -    -     -     -     -         fence -       -             -     taken    left     -        -
-        hold-drain      -     done   -    -     -     -     -         fence -       -             -     taken    left     -        -
-        advertise       -     done   -    -     -     -     -         fence -       -             -     taken    left     -        -
-        direct-path     -     done   -    -     -     -     -         fence -       -             -     taken    left     -        -
-        withdraw        -     done   -    -     -     -     -         fence -       -             -     taken    left     -        -
-        drain           -     done   -    -     -     -     -         fence -       -             -     taken    left     -        -
-        teardown-source -     done   -    -     -     -     -         fence -       -             -     taken    left     -        -
-        last-packet     -     done   -    -     -     -     -         fence -       -             -     taken    left     -        -
-        teardown-target -     done   -    -     -     -     -         fence -       -             -     taken    left     -        -
-        inspect         -     done   -    -     -     -     -         fence -       -             -     taken    left     -        -
-        void            -     done   -    -     -     -     -         fence -       -             -     taken    left     -        -
-        settle          -     done   -    -     fence fence -         fence -       -             fence taken    -        -        -
-        resume-source   -     done   -    -     -     -     -         fence -       -             -     taken    left     left     -
-        abort-source    -     done   -    -     -     -     -         fence -       -             -     taken    left     left     -
-        empty-tunnel    -     done   -    -     -     -     -         fence -       -             -     taken    left     left     -
-        abort-target    -     done   -    -     -     -     -         fence -       -             -     taken    left     left     -
-        give-back       -     done   -    -     -     -     -         fence -       -             -     taken    left     left     -
-        inspect-undo    -     done   -    -     -     -     -         fence -       -             -     taken    left     left     -
-        ended           -     -      -    -     -     -     -         -     -       -             -     -        -        -        -
+        stage           begin answer late wrong ref-1 ref-2 ref-wrong stale expired expired-other abort taken-up take-back give-src give-tgt window
+        planned         go    -      -    -     -     -     -         -     -       -             -     taken    taken     left     left     -
+        await-window    -     done   -    -     off   off   -         fence off     -             off   taken    off       -        -        done
+        prepare-target  -     done   -    -     undo  undo  -         fence undo    -             undo  taken    undo      undo     undo     -
+        prepare-source  -     done   -    -     undo  undo  -         fence undo    -             undo  taken    undo      undo     undo     -
+        mirror          -     done   -    -     undo  undo  -         fence undo    -             undo  taken    undo      undo     undo     -
+        switch          -     done   -    -     undo  undo  -         fence undo    -             undo  taken    undo      undo     undo     -
+        stop            -     done   -    -     undo  undo  -         fence undo    -             undo  taken    undo      undo     undo     -
+        hand-over       -     done   -    -     -     -     -         fence -       -             -     taken    taken     -        -        -
+        activate        -     done   -    -     void  -     -         fence -       -             void  taken    taken     left     -        -
+        release         -     done   -    -     -     -     -         fence -       -             -     taken    taken     left     -        -
+        hold-drain      -     done   -    -     -     -     -         fence -       -             -     taken    taken     left     -        -
+        advertise       -     done   -    -     -     -     -         fence -       -             -     taken    taken     left     -        -
+        direct-path     -     done   -    -     -     -     -         fence -       -             -     taken    taken     left     -        -
+        withdraw        -     done   -    -     -     -     -         fence -       -             -     taken    taken     left     -        -
+        drain           -     done   -    -     -     -     -         fence -       -             -     taken    taken     left     -        -
+        teardown-source -     done   -    -     -     -     -         fence -       -             -     taken    taken     left     -        -
+        last-packet     -     done   -    -     -     -     -         fence -       -             -     taken    taken     left     -        -
+        teardown-target -     done   -    -     -     -     -         fence -       -             -     taken    taken     left     -        -
+        inspect         -     done   -    -     -     -     -         fence -       -             -     taken    taken     left     -        -
+        void            -     done   -    -     -     -     -         fence -       -             -     taken    taken     left     -        -
+        settle          -     done   -    -     fence fence -         fence -       -             fence taken    taken     -        -        -
+        resume-source   -     done   -    -     -     -     -         fence -       -             -     taken    taken     left     left     -
+        abort-source    -     done   -    -     -     -     -         fence -       -             -     taken    taken     left     left     -
+        empty-tunnel    -     done   -    -     -     -     -         fence -       -             -     taken    taken     left     left     -
+        abort-target    -     done   -    -     -     -     -         fence -       -             -     taken    taken     left     left     -
+        give-back       -     done   -    -     -     -     -         fence -       -             -     taken    taken     left     left     -
+        inspect-undo    -     done   -    -     -     -     -         fence -       -             -     taken    taken     left     left     -
+        ended           -     -      -    -     -     -     -         -     -       -             -     -        -         -        -        -
         """;
 
     private static readonly Dictionary<MoveStage, MoveState> s_states = Reached();
@@ -138,6 +138,7 @@ public class StageTableTests
             "expired-other" => new StageExpired(other, "nobody answers"),
             "abort" => new AbortRequested("user ops", "why not"),
             "taken-up" => new TakenUp(),
+            "take-back" => new TakenUp("pe-a is silent"),
             "give-src" => new GiveUpRequested("user ops", "it burnt down", ["host-a"]),
             "window" => new WindowReached(Plans.Window.Near),
             "give-tgt" => new GiveUpRequested("user ops", "it burnt down", ["host-b"]),

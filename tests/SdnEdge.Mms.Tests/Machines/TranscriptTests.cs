@@ -80,6 +80,7 @@ public class TranscriptTests
             => Story.Of("s1", "s2").Until(MoveStage.Activate).Done("activate s2").Refuse("activate s1", "no memory")
             .Abort().End(),
         ["fenced"] = () => Story.Of("s1").Until(MoveStage.Switch).Refuse("switch", "epoch 1 is lower than 7", "/problems/stale-epoch"),
+        ["taken-up-in-stop-without-a-PE"] = () => Story.Of("s1").Until(MoveStage.Stop).Feed(new TakenUp("pe-a is silent")).End(),
         ["taken-up-in-stop"] = () => Story.Of("s1").Until(MoveStage.Stop).Feed(new TakenUp()).End(),
         ["one-by-one-the-third-fails"] = () => OneByOne().Until(MoveStage.PrepareTarget).EndMove().EndMove()
             .Refuse("prepare m1.3 pe-b", "its table is full").EndMove().EndMove().EndMove(),
