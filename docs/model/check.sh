@@ -209,10 +209,10 @@ breaks "settle: a host that says that it ran ends it" SETTLE_IGNORES_RAN $OLD -D
 
 breaks "found: void of what the hosts had seen, not of what PEs had" ONLY_HOSTS_EPOCH_IS_VOIDED $OLD -DW=0
 breaks "found: what ran where it is settled can be voided" SETTLED_IS_VOIDED $OLD -DW=0
-echo "As the code is, or without what is taken for granted (README.md, 'Found, and not mended'):"
-breaks "found: it is settled at the target, and the network is back at the source" SETTLED_WITHOUT_NETWORK $OLD -DW=0
-breaks "found: before the pivot a PE that is silent is not waited for" TAKE_UP_WITHOUT_PES $OLD -DW=0
-breaks "found: nobody finishes what a host has promised to run" NOBODY_FINISHES $OLD -DW=0
+breaks "found: it is settled at the target only where the network can go on to it" SETTLED_WITHOUT_NETWORK $OLD -DW=0
+breaks "found: before the pivot a move does not go on without the word of a PE" TAKE_UP_WITHOUT_PES $OLD -DW=0
+breaks "found: what a host has promised to run can be finished without a migration" NOBODY_FINISHES $OLD -DW=0
+echo "Without what is taken for granted (README.md):"
 breaks "taken for granted: what was sent has arrived when a move is taken up or begun" LATE_AT_TAKE_UP $OLD -DW=0
 breaks "taken for granted: signals to PEs have arrived when recover asks" LATE_SIGNALS $OLD -DW=0
 is_second_line "R1: a store refuses what is of an older epoch" STORE_TAKES_LOWER_EPOCH $TWICE

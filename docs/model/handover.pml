@@ -582,8 +582,10 @@ inline has_arrived(rest) {
 }
 #ifdef LATE_AT_TAKE_UP
 #define ALL_HAS_ARRIVED skip
+#define ORDERS_HAVE_ARRIVED skip
 #else
 #define ALL_HAS_ARRIVED has_arrived(0)
+#define ORDERS_HAVE_ARRIVED has_arrived(PE_ALL)
 #endif
 #ifdef LATE_SIGNALS
 #define SIGNALS_HAVE_ARRIVED skip
@@ -688,11 +690,20 @@ proctype Manager() {
         oldCopy.position = 0; oldCopy.undoable = false; oldCopy.asks = 0; oldCopy.opens = 0;
         held = !NO_MOVE; forget_answers(); forget_refused() }
 
-    /* Is it the newest? Before the pivot both hosts must answer; from the pivot on, and in an undo, nobody is waited for. */
+    /* Is it the newest? Before the pivot both hosts must answer, and the PEs before it goes on; from the pivot on, and in an undo, nobody
+       is waited for. */
     :: d_step { held && !found && (HOSTS_KNOW_MORE || PES_KNOW_MORE) ->
         say("manager %d: the journal is old, nothing moves\n", _pid); found = true }
     :: d_step { held && !found && v.undoable && TAKES_UP_BEFORE ->
         say("manager %d takes the move up in %e\n", _pid, v.stage); held = false; believed = true; ALL_HAS_ARRIVED; SEND }
+    /* Without the word of a PE it is undone, and nothing else: by itself from the switch on, before that by a person. */
+    :: d_step { held && !found && v.undoable && !HOSTS_KNOW_MORE ->
+        say("manager %d takes the move up in %e without a PE, and undoes it\n", _pid, v.stage);
+        held = false; believed = true; ORDERS_HAVE_ARRIVED; undo(); enter(resume_source); DECIDED }
+    :: d_step { held && !found && v.stage == stop && !HOSTS_KNOW_MORE ->
+        say("manager %d takes the move up without a PE, and undoes it: stop was not answered\n", _pid);
+        held = false; believed = true; ORDERS_HAVE_ARRIVED;
+        undo(); v.unconfirmed = true; enter(resume_source); row(); enter(r_next); DECIDED }
     :: d_step { held && !found && !v.undoable ->
         say("manager %d takes the move up in %e, whoever is silent\n", _pid, v.stage);
         held = false; believed = (MOVES == 1); SEND }
@@ -1226,7 +1237,7 @@ proctype Site(byte x) {
         say("guest %c: a person stops it, it runs without the right to\n", 65 + x); guest[x] = paused; check() }
 #endif
 #if defined(OLD_JOURNAL) && !defined(NOBODY_FINISHES)
-    /* The journal was rebuilt, and the agent was killed between its promise to run and the run: a person has it finished. */
+    /* The journal was rebuilt, and the agent was killed between its promise to run and the run: a person has it finished (host start). */
     :: d_step { journal.stage == recovered && mayRun[x] != NONE && guest[x] != runs && (phase[x] == starting || phase[x] == resuming) ->
         say("host %c: a person has it run, as it has promised\n", 65 + x);
         role[x] = owns; storeOwner[x] = mayRun[x]; guest[x] = runs; phase[x] = running; check() }

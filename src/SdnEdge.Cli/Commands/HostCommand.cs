@@ -55,8 +55,8 @@ internal static class HostCommand
         var server = new Argument<string>("server") { Description = "The server.", HelpName = "SERVER" };
         var command = new Command("start",
             """
-            Starts a server on the host that may run it: for the first time, or after it has died. No right to run changes: a host that does
-            not have it refuses, and so does one where a migration has the server in its hands.
+            Starts a server on the host that may run it: for the first time, after it has died, or where the host has promised to run it and
+            was stopped before it did. No right to run changes: a host that does not have it refuses, and so does the source of a migration.
 
             Exit code: 0 it runs, 1 the agent refused or does not answer.
             """)

@@ -56,7 +56,8 @@ internal static class Endpoints
             + "again",
         ServerOrder.Cancel => "Target of a move that is undone: what prepare made goes; the older epoch is never run here",
         ServerOrder.Void => "Target: says from disk, for ever, whether it has run this epoch or never will",
-        ServerOrder.Start => "A server that may run here and does not: it is started, under the epoch that it has",
+        ServerOrder.Start => "A server that may run here and does not: it is started, or what was begun of that is finished, under "
+            + "the epoch that it has",
         _ => "Source, after the server runs at the target: what was kept of it goes",
     };
 }

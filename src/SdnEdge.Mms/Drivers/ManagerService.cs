@@ -252,7 +252,7 @@ public sealed class ManagerService : IAsyncDisposable
                     : $"{pes} must say first that epoch {epochs} was not taken back: the journal may be an old copy, and then the servers would "
                         + "run where no packets come; it can be aborted";
 
-                // Unless somebody has given it up meanwhile.
+                // Unless it was given up, or aborted, meanwhile.
                 if (_held.TryGetValue(id, out Held? held))
                     _held.TryUpdate(id, Held.For(WaitReason.PeerUnreachable, why, mayUndo: answer.Silent.Count == 0), held);
                 await Task.Delay(s_journalRetry, _stop.Token);

@@ -33,9 +33,14 @@ internal sealed class ManagerParty : Party
         File = world.Journal.File;
         _shown = _state;
         foreach (MigrationState open in _state.Migrations.Values.Where(m => m.Outcome is null))
-            _items.Enqueue(new Item(_ => new MoveHappened(open.Id, new TakenUp()), MustSync: true, null));
+            _items.Enqueue(new Item(_ => new MoveHappened(open.Id, new TakenUp(WhyUndo(open))), MustSync: true, null));
         World.Sim.In(1, () => Guard(Pump));
     }
+
+    // From the switch on a move without the word of a PE is undone (TakeUp). Before that it waits for it, which is not simulated.
+    private string? WhyUndo(MigrationState open)
+        => World.Pes.Values.FirstOrDefault(p => !p.Up) is { } down
+            && open.Running.Any(n => open.MoveOf(n).Stage is MoveStage.Switch or MoveStage.Stop) ? $"{down.Name} is silent" : null;
 
     /// <summary>The journal's file that it has open.</summary>
     public int File { get; }
