@@ -3,7 +3,8 @@
 //
 //   TCP and UDP port 7     echo
 //   UDP port 7001          echo of probes: each datagram goes back to port 7002 of its sender, where the probes' receiver listens
-//   UDP port 8             any datagram is answered with "COUNTER BAD\n": ticks since boot, and words of memory found wrong; the datagram
+//   UDP port 8             any datagram is answered with "COUNTER BAD FULL\n": ticks since boot, words of memory found wrong, and datagrams
+//                          that found the socket of an echo full; the datagram
 //                          "pattern" with "COUNTER BAD WRONG WORDS\n": the pattern is read, WRONG of its WORDS words are not as written;
 //                          "dirty PAGES" changes how many pages are written a second
 //   app=dirty=PAGES,over=MIB   writes to so many pages of 4 KiB a second, of so many MiB; each page says when it was written, and
@@ -17,6 +18,7 @@
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/sock_diag.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -45,6 +47,7 @@
 #define PROBES_BACK 7002
 
 static uint64_t counter, bad, written;
+static int udp, probes;
 static uint64_t *memory, *pattern;
 static size_t pages, pages_a_tick, pattern_pages;
 
@@ -110,10 +113,22 @@ static void watch(int epoll, int fd)
     if (epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &e) < 0) fatal("epoll_ctl");
 }
 
+static uint64_t full(int fd)
+{
+    uint32_t info[SK_MEMINFO_VARS] = { 0 };
+    socklen_t length = sizeof info;
+    if (getsockopt(fd, SOL_SOCKET, SO_MEMINFO, info, &length) < 0) fatal("SO_MEMINFO");
+    return info[SK_MEMINFO_DROPS];
+}
+
 static size_t counts(char *text, size_t size, int with_pattern)
 {
     uint64_t wrong = 0;
-    if (!with_pattern) return snprintf(text, size, "%llu %llu\n", (unsigned long long)counter, (unsigned long long)bad);
+    if (!with_pattern) {
+        return snprintf(text, size, "%llu %llu %llu\n", (unsigned long long)counter, (unsigned long long)bad,
+            (unsigned long long)(full(udp) + full(probes)));
+    }
+
     for (size_t i = 0; i < pattern_pages; i++) wrong += wrong_in(pattern, i, 0);
     return snprintf(text, size, "%llu %llu %llu %zu\n", (unsigned long long)counter, (unsigned long long)bad, (unsigned long long)wrong,
         pattern_pages * WORDS);
@@ -200,7 +215,9 @@ int main(int argc, char **argv)
 
     int epoll = epoll_create1(0), timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK);
     struct itimerspec every = { .it_interval = { .tv_nsec = 100000000 }, .it_value = { .tv_nsec = 100000000 } };
-    int udp = bound(SOCK_DGRAM, 7), probes = bound(SOCK_DGRAM, PROBES), count = bound(SOCK_DGRAM, 8), tcp = bound(SOCK_STREAM, 7);
+    int count = bound(SOCK_DGRAM, 8), tcp = bound(SOCK_STREAM, 7);
+    udp = bound(SOCK_DGRAM, 7);
+    probes = bound(SOCK_DGRAM, PROBES);
     if (listen(tcp, 64) < 0 || timerfd_settime(timer, 0, &every, NULL) < 0) fatal("start");
     watch(epoll, timer);
     watch(epoll, udp);

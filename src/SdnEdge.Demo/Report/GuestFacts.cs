@@ -38,6 +38,12 @@ internal sealed record GuestFacts(
         return after[^1].Ticks > before[^1].Ticks;
     }
 
+    /// <summary>Datagrams that found the socket of its echo full during the run: it did not keep up.</summary>
+    public long Full => FullOf(Samples);
+
+    /// <summary>Datagrams that found the socket of its echo full between the first and the last sample.</summary>
+    public static long FullOf(IReadOnlyList<GuestSample> samples) => samples.Count == 0 ? 0 : samples[^1].Full - samples[0].Full;
+
     /// <summary>Words of its memory that the guest found wrong; null = it never said.</summary>
     public long? BadWords => Samples.Count == 0 ? null : Samples.Max(s => s.BadWords);
 }
@@ -47,7 +53,8 @@ internal sealed record GuestFacts(
 /// <param name="AnsweredNs">When its answer was here.</param>
 /// <param name="Ticks">Its counter, ten a second of its own clock.</param>
 /// <param name="BadWords">Words of its memory that it had found wrong by then.</param>
-internal sealed record GuestSample(long AskedNs, long AnsweredNs, long Ticks, long BadWords);
+/// <param name="Full">Datagrams that by then had found the socket of its echo full.</param>
+internal sealed record GuestSample(long AskedNs, long AnsweredNs, long Ticks, long BadWords, long Full = 0);
 
 /// <summary>A rate that was tried on the virtual machine while it stayed where it was.</summary>
 /// <param name="PacketsPerSecond">Packets per second, all ingresses together, there and back.</param>

@@ -184,7 +184,9 @@ internal sealed class DemoRun(DemoOptions options, DemoView view)
         view.Say("stopping the probes");
         FleetResult probes = await fleet.StopAsync(cancel);
         GuestFacts? guestFacts = guest is null ? null : await GuestAsync(lab, server, guest.Stop(), move, trials, cancel);
-        DropCount drops = await DropCount.TakeAsync(lab, pes, cancel);
+        IReadOnlyList<DropReport> drops = (await DropCount.TakeAsync(lab, pes, cancel)).Since(dropsBefore);
+        if (guestFacts is { Full: > 0 and var full })
+            drops = [.. drops.Append(new DropReport(server.Name, "socket without room", full)).OrderByDescending(d => d.Packets)];
         var residue = new List<string>();
         for (int i = 0; i < ends.Length; i++)
         {
@@ -208,7 +210,7 @@ internal sealed class DemoRun(DemoOptions options, DemoView view)
             Tcp = probes.Tcp,
             Move = MoveFactsOf.From(move, staleAtLeg),
             Residue = residue,
-            Drops = drops.Since(dropsBefore),
+            Drops = drops,
             Invalid = probes.Invalid,
             Migration = move,
         };
@@ -217,17 +219,19 @@ internal sealed class DemoRun(DemoOptions options, DemoView view)
     private async Task<RateTrial> TryAsync(RunningLab lab, MovedServer server, ProbeRates rates, string logs, CancellationToken cancel)
     {
         view.Say($"trying {rates.PacketsPerSecond:N0} packets/s there and back while {server.Name} stays where it is");
+        using var guest = new GuestWatch(lab, lab.Ingresses[0].Name, server.Addresses[0]);
         using var fleet = new ProbeFleet(lab, server, rates, logs);
         await fleet.StartAsync(cancel);
         await Task.Delay(options.Trial, cancel);
         FleetResult result = await fleet.StopAsync(cancel);
+        long full = GuestFacts.FullOf(guest.Stop());
         if (result.Invalid.Count > 0) throw new LabException($"the probes are not sound: {string.Join("; ", result.Invalid)}.");
         StreamAnalysis[] streams = [.. result.Forward.Select(s => StreamAnalysis.Of(s.Stream, s.Sent, s.Received))];
         var trial = new RateTrial(rates.PacketsPerSecond, streams.Sum(s => (long)s.Sent), streams.Sum(s => s.Lost),
             result.Tcp?.Resets ?? 1, Math.Round(streams.Max(s => s.BehindNs(LastOfTrialNs)) / 1e6, 3));
         if (!trial.Clean)
-            view.Say($"{trial.Lost:N0} of {trial.Sent:N0} packets lost, {trial.BehindMs:N0} ms behind at the end, "
-                + $"{trial.TcpResets} connections broken: half the rate");
+            view.Say($"{trial.Lost:N0} of {trial.Sent:N0} packets lost ({full:N0} at its full sockets), {trial.BehindMs:N0} ms behind "
+                + $"at the end, {trial.TcpResets} connections broken: half the rate");
         return trial;
     }
 

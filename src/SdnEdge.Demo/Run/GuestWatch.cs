@@ -66,8 +66,8 @@ internal sealed class GuestWatch : IDisposable
         while (!_stop)
         {
             long asked = Monotonic.Now;
-            if (Ask(_socket, "?"u8, AnswerMilliseconds) is { Length: >= 2 } said)
-                _samples.Add(new GuestSample(asked, Monotonic.Now, said[0], said[1]));
+            if (Ask(_socket, "?"u8, AnswerMilliseconds) is { Length: >= 3 } said)
+                _samples.Add(new GuestSample(asked, Monotonic.Now, said[0], said[1], said[2]));
             Thread.Sleep(PauseMilliseconds);
         }
     }

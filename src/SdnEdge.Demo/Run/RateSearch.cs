@@ -4,9 +4,10 @@ using SdnEdge.Lab.Running;
 namespace SdnEdge.Demo.Run;
 
 /// <summary>
-/// Finds the rate at which a virtual machine is asked while it moves: the wanted one if it loses nothing there and keeps up while it stays
-/// where it is, else half of the highest rate of those tried, each half of the one before, at which it does. What a machine cannot answer
-/// at rest says nothing of the move.
+/// Finds the rate at which a virtual machine is asked while it moves: half of the highest rate of those tried at which it loses nothing and
+/// keeps up while it stays where it is. Twice the wanted rate is tried first, then half of the one before. To copy its memory takes as much
+/// of a machine as its traffic: what it cannot answer meanwhile waits in its sockets, is lost when they are full, and says nothing of the
+/// move.
 /// </summary>
 internal static class RateSearch
 {
@@ -19,11 +20,11 @@ internal static class RateSearch
     public static async Task<(long Rate, IReadOnlyList<RateTrial> Trials)> FindAsync(long wanted, Func<long, Task<RateTrial>> tryAsync)
     {
         var trials = new List<RateTrial>();
-        for (long rate = wanted; rate >= Least; rate /= 2)
+        for (long rate = 2 * wanted; rate >= Least; rate /= 2)
         {
             RateTrial trial = await tryAsync(rate);
             trials.Add(trial);
-            if (trial.Clean) return (rate == wanted ? rate : Math.Max(rate / 2, Least), trials);
+            if (trial.Clean) return (Math.Max(rate / 2, Least), trials);
         }
 
         throw new LabException("the virtual machine loses packets before anything is moved, also at "
