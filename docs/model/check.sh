@@ -8,6 +8,7 @@ MEMORY_MIB=4000      # of one search; it fails rather than taking more
 SECONDS_EACH=1800
 update=no
 deep=no
+model=handover.pml   # the one that is searched
 for option in "$@"; do
   case "$option" in
     --update) update=yes ;;
@@ -29,9 +30,9 @@ make_pan() {
   local folder="$1" options="$2"
   shift 2
   mkdir "$folder"
-  cp handover.pml "$folder/"
+  cp "$model" "$folder/"
   # shellcheck disable=SC2086  # options are several words
-  (cd "$folder" && spin -a "$@" handover.pml >spin.txt && gcc -O2 -w -DMEMLIM=$MEMORY_MIB $options -o pan pan.c) \
+  (cd "$folder" && spin -a "$@" "$model" >spin.txt && gcc -O2 -w -DMEMLIM=$MEMORY_MIB $options -o pan pan.c) \
     || { cat "$folder/spin.txt"; echo "check.sh: the model cannot be compiled" >&2; exit 1; }
 }
 
@@ -63,7 +64,7 @@ holds() {
 # What each step of the model says, as a pattern: DEFINITION...
 # Spin's own list of what was not reached is of no use: to it all steps of a loop are one, whichever of them was taken.
 steps() {
-  cpp -P "$@" handover.pml | grep -o 'printf("[^"]*"[^;]*' | LC_ALL=C awk -F'"' '
+  cpp -P "$@" "$model" | grep -o 'printf("[^"]*"[^;]*' | LC_ALL=C awk -F'"' '
     {
       text = $2; sub(/\\n$/, "", text); gsub(/[][().*+?{}|^$\\]/, "\\\\&", text)
       count = split($3, arguments, ",")
@@ -92,11 +93,11 @@ all_are_taken() {
 replay() {
   local folder="$1"
   shift
-  (cd "$folder" && spin -t -T -k handover.pml.trail "$@" handover.pml 2>&1 | awk '
+  (cd "$folder" && spin -t -T -k "$model.trail" "$@" "$model" 2>&1 | awk -v model="$model" '
     /^spin: warning/ { next }
-    /^spin: handover.pml:[0-9]+, Error: assertion violated/ && !over {
+    index($0, "spin: " model ":") == 1 && /:[0-9]+, Error: assertion violated/ && !over {
       split($0, at, /[:,]/)
-      for (i = 1; i <= at[3]; i++) getline line < "handover.pml"
+      for (i = 1; i <= at[3]; i++) getline line < model
       sub(/.*\/\* /, "", line); sub(/ \*\/.*/, "", line); print "WRONG: " line; over = 1 }
     /^spin: trail ends/ { over = 1 }
     !over { print }')
@@ -109,7 +110,7 @@ breaks() {
   # (A short search is done sooner than a compiler that optimizes.)
   make_pan "$folder" "-O0 -DSAFETY -DCOLLAPSE -DBFS" -DPLAIN "-D$mutant" "$@"
   (cd "$folder" && timeout $SECONDS_EACH ./pan >out 2>&1) || true
-  if [ ! -e "$folder/handover.pml.trail" ]; then
+  if [ ! -e "$folder/$model.trail" ]; then
     wrong "without $mutant ($rule) nothing breaks"
     return
   fi
@@ -156,6 +157,22 @@ if [ "$deep" = yes ]; then
   holds more-of-all     "-m100000" "$ALL" -DW=2 -DKILLS=2
 fi
 all_are_taken
+
+echo "A group, one by one (3 servers; a move is refused, or the migration aborted, 3 times):"
+model=group.pml
+GROUP="-DAT_ONCE=2"
+: >"$work/steps"; : >"$work/said"
+holds group-one-at-once "-m100000" "$ALL" -DAT_ONCE=1
+holds group-two-at-once "-m100000" "$ALL" $GROUP
+holds group-old-journal "-m100000" "$ALL" $GROUP -DFAULTS=1 -DOLD_JOURNAL
+all_are_taken
+breaks "group: what is undone takes an epoch higher than any of the group" UNDO_TAKES_OWN_NEXT $GROUP
+breaks "group: when one is undone no other one begins" STILL_BEGINS $GROUP
+breaks "group: those behind their pivot are not undone with it" PIVOTED_GIVES_WAY $GROUP
+breaks "group: those that have moved go back when no move runs" GOES_BACK_AT_ONCE $GROUP
+breaks "group: what could not be taken back is tried again" BACK_IS_TRIED_ONCE $GROUP
+breaks "group, an old copy: a target that ran the epoch knows more" GROUP_TAKEN_UP_BY_EPOCHS $GROUP -DFAULTS=1 -DOLD_JOURNAL
+model=handover.pml
 
 echo "Without a rule:"
 ONE="-DMANAGERS=1 -DKILLS=0"

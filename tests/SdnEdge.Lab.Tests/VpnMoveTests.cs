@@ -63,7 +63,8 @@ public sealed class VpnMoveTests(ITestOutputHelper output) : IDisposable
         await using LabDaemons lab = await StartAsync(count: 1, together: false);
         PeClient ingress = lab.Pes["pe-d"];
         foreach (string site in (string[])[SiteA, SiteB]) await ingress.BgpPeerAsync(site, BgpPeerAction.Shutdown);
-        await lab.UntilAsync("pe-d to know neither site", c => ingress.TunnelsAsync(c), all => all.All(t => t.Remote is not (SiteA or SiteB)));
+        await lab.UntilAsync("pe-d to know neither site", c => ingress.TunnelsAsync(c),
+            all => all.All(t => t.Remote is not (SiteA or SiteB)));
         foreach (string site in (string[])[SiteA, SiteB])
         {
             await ingress.BgpPeerAsync(site, BgpPeerAction.Reset);

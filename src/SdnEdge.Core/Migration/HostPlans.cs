@@ -248,9 +248,9 @@ internal static class HostPlans
         return steps;
     }
 
-    // No right changes, and no epoch is raised: what may run here runs. What was promised (R6) or undone on disk and not finished is finished
-    // as its own order would: nobody may be left to repeat that, where the journal of the managers was lost. A source that is offered is left
-    // to its migration.
+    // No right changes, and no epoch is raised: what may run here runs. What was promised (R6) or undone on disk, and not finished, is
+    // finished as its own order would: nobody may be left to repeat that, where the managers' journal was lost. A source that is offered is
+    // left to its migration.
     private static IReadOnlyList<HostStep> Start(HostRecord r, ServerOrderRequest q, ServerState? seen)
     {
         string? why = r.MayRun is null ? $"{May(r)}; the host that may run it starts it"

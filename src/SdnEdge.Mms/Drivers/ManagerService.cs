@@ -246,11 +246,12 @@ public sealed class ManagerService : IAsyncDisposable
                 }
 
                 string epochs = string.Join(", ", migration.Running.Select(n => migration.MoveOf(n).Plan.Epoch));
+                string badly = migration.Current.Plan.IsStateless ? "take back what was decided" : "start the servers twice";
                 string why = answer.Silent.Count > 0
-                    ? $"{string.Join(", ", answer.Silent)} must say first that epoch {epochs} never ran there: the journal may be an old copy, "
-                        + $"and then giving up would {(migration.Current.Plan.IsStateless ? "take back what was decided" : "start the servers twice")}"
-                    : $"{pes} must say first that epoch {epochs} was not taken back: the journal may be an old copy, and then the servers would "
-                        + "run where no packets come; it can be aborted";
+                    ? $"{string.Join(", ", answer.Silent)} must say first that epoch {epochs} never ran there: the journal may be an old "
+                        + $"copy, and then giving up would {badly}"
+                    : $"{pes} must say first that epoch {epochs} was not taken back: the journal may be an old copy, and then the servers "
+                        + "would run where no packets come; it can be aborted";
 
                 // Unless it was given up, or aborted, meanwhile.
                 if (_held.TryGetValue(id, out Held? held))
@@ -479,7 +480,8 @@ public sealed class ManagerService : IAsyncDisposable
     // A migration that is not taken up yet.
     private sealed record Held(Waiting Why, bool MayUndo)
     {
-        public static Held For(WaitReason reason, string why, bool mayUndo = false) => new(new Waiting("take-up", reason, why, Now), mayUndo);
+        public static Held For(WaitReason reason, string why, bool mayUndo = false)
+            => new(new Waiting("take-up", reason, why, Now), mayUndo);
     }
 
     private sealed record Item(Func<ManagerState, ManagerInput?> Decide, string Actor, bool MustSync)

@@ -164,7 +164,7 @@ public sealed class GuestReportTests
     [InlineData(9_999, 2500, 2)]
     [InlineData(2600, 1250, 3)]
     [InlineData(700, 312, 5)]
-    public async Task The_rate_is_half_of_the_highest_that_the_machine_keeps_up_with_and_at_most_the_wanted_one(long copes, long expected, int tries)
+    public async Task The_rate_is_half_of_what_the_machine_keeps_up_with_and_at_most_the_wanted_one(long copes, long expected, int tries)
     {
         (long rate, IReadOnlyList<RateTrial> trials) = await RateSearch.FindAsync(5000, r => Try(r, copes));
         Assert.Equal((expected, tries), (rate, trials.Count));

@@ -17,35 +17,35 @@ public class StageTableTests
     // taken  the deadline starts anew                     left   it goes on, or ends, without the party that was given up
     // off    it ends, as before: nobody was asked anything
     private const string Table = """
-        stage           begin answer late wrong ref-1 ref-2 ref-wrong stale expired expired-other abort taken-up take-back give-src give-tgt window
-        planned         go    -      -    -     -     -     -         -     -       -             -     taken    taken     left     left     -
-        await-window    -     done   -    -     off   off   -         fence off     -             off   taken    off       -        -        done
-        prepare-target  -     done   -    -     undo  undo  -         fence undo    -             undo  taken    undo      undo     undo     -
-        prepare-source  -     done   -    -     undo  undo  -         fence undo    -             undo  taken    undo      undo     undo     -
-        mirror          -     done   -    -     undo  undo  -         fence undo    -             undo  taken    undo      undo     undo     -
-        switch          -     done   -    -     undo  undo  -         fence undo    -             undo  taken    undo      undo     undo     -
-        stop            -     done   -    -     undo  undo  -         fence undo    -             undo  taken    undo      undo     undo     -
-        hand-over       -     done   -    -     -     -     -         fence -       -             -     taken    taken     -        -        -
-        activate        -     done   -    -     void  -     -         fence -       -             void  taken    taken     left     -        -
-        release         -     done   -    -     -     -     -         fence -       -             -     taken    taken     left     -        -
-        hold-drain      -     done   -    -     -     -     -         fence -       -             -     taken    taken     left     -        -
-        advertise       -     done   -    -     -     -     -         fence -       -             -     taken    taken     left     -        -
-        direct-path     -     done   -    -     -     -     -         fence -       -             -     taken    taken     left     -        -
-        withdraw        -     done   -    -     -     -     -         fence -       -             -     taken    taken     left     -        -
-        drain           -     done   -    -     -     -     -         fence -       -             -     taken    taken     left     -        -
-        teardown-source -     done   -    -     -     -     -         fence -       -             -     taken    taken     left     -        -
-        last-packet     -     done   -    -     -     -     -         fence -       -             -     taken    taken     left     -        -
-        teardown-target -     done   -    -     -     -     -         fence -       -             -     taken    taken     left     -        -
-        inspect         -     done   -    -     -     -     -         fence -       -             -     taken    taken     left     -        -
-        void            -     done   -    -     -     -     -         fence -       -             -     taken    taken     left     -        -
-        settle          -     done   -    -     fence fence -         fence -       -             fence taken    taken     -        -        -
-        resume-source   -     done   -    -     -     -     -         fence -       -             -     taken    taken     left     left     -
-        abort-source    -     done   -    -     -     -     -         fence -       -             -     taken    taken     left     left     -
-        empty-tunnel    -     done   -    -     -     -     -         fence -       -             -     taken    taken     left     left     -
-        abort-target    -     done   -    -     -     -     -         fence -       -             -     taken    taken     left     left     -
-        give-back       -     done   -    -     -     -     -         fence -       -             -     taken    taken     left     left     -
-        inspect-undo    -     done   -    -     -     -     -         fence -       -             -     taken    taken     left     left     -
-        ended           -     -      -    -     -     -     -         -     -       -             -     -        -         -        -        -
+        stage           begin answer late wrong ref-1 ref-2 ref-wr stale expired exp-other abort taken-up up-undo  give-src give-tgt window
+        planned         go    -      -    -     -     -     -      -     -       -         -     taken    taken    left     left     -
+        await-window    -     done   -    -     off   off   -      fence off     -         off   taken    off      -        -        done
+        prepare-target  -     done   -    -     undo  undo  -      fence undo    -         undo  taken    undo     undo     undo     -
+        prepare-source  -     done   -    -     undo  undo  -      fence undo    -         undo  taken    undo     undo     undo     -
+        mirror          -     done   -    -     undo  undo  -      fence undo    -         undo  taken    undo     undo     undo     -
+        switch          -     done   -    -     undo  undo  -      fence undo    -         undo  taken    undo     undo     undo     -
+        stop            -     done   -    -     undo  undo  -      fence undo    -         undo  taken    undo     undo     undo     -
+        hand-over       -     done   -    -     -     -     -      fence -       -         -     taken    taken    -        -        -
+        activate        -     done   -    -     void  -     -      fence -       -         void  taken    taken    left     -        -
+        release         -     done   -    -     -     -     -      fence -       -         -     taken    taken    left     -        -
+        hold-drain      -     done   -    -     -     -     -      fence -       -         -     taken    taken    left     -        -
+        advertise       -     done   -    -     -     -     -      fence -       -         -     taken    taken    left     -        -
+        direct-path     -     done   -    -     -     -     -      fence -       -         -     taken    taken    left     -        -
+        withdraw        -     done   -    -     -     -     -      fence -       -         -     taken    taken    left     -        -
+        drain           -     done   -    -     -     -     -      fence -       -         -     taken    taken    left     -        -
+        teardown-source -     done   -    -     -     -     -      fence -       -         -     taken    taken    left     -        -
+        last-packet     -     done   -    -     -     -     -      fence -       -         -     taken    taken    left     -        -
+        teardown-target -     done   -    -     -     -     -      fence -       -         -     taken    taken    left     -        -
+        inspect         -     done   -    -     -     -     -      fence -       -         -     taken    taken    left     -        -
+        void            -     done   -    -     -     -     -      fence -       -         -     taken    taken    left     -        -
+        settle          -     done   -    -     fence fence -      fence -       -         fence taken    taken    -        -        -
+        resume-source   -     done   -    -     -     -     -      fence -       -         -     taken    taken    left     left     -
+        abort-source    -     done   -    -     -     -     -      fence -       -         -     taken    taken    left     left     -
+        empty-tunnel    -     done   -    -     -     -     -      fence -       -         -     taken    taken    left     left     -
+        abort-target    -     done   -    -     -     -     -      fence -       -         -     taken    taken    left     left     -
+        give-back       -     done   -    -     -     -     -      fence -       -         -     taken    taken    left     left     -
+        inspect-undo    -     done   -    -     -     -     -      fence -       -         -     taken    taken    left     left     -
+        ended           -     -      -    -     -     -     -      -     -       -         -     -        -        -        -        -
         """;
 
     private static readonly Dictionary<MoveStage, MoveState> s_states = Reached();
@@ -132,13 +132,13 @@ public class StageTableTests
             "wrong" => new OrderDone("stop s9 host-a 1", new ServerReply("s9", ServerOrder.Stop, 1, ServerState.Paused, false, 1), 1),
             "ref-1" => new Refused(key, "/problems/wrong-state", "no"),
             "ref-2" => new Refused(open.Count > 0 ? open[^1].Key : key, "/problems/invalid", "no"),
-            "ref-wrong" => new Refused("stop s9 host-a 1", "/problems/stale-epoch", "no"),
+            "ref-wr" => new Refused("stop s9 host-a 1", "/problems/stale-epoch", "no"),
             "stale" => new Refused(key, "/problems/stale-epoch", "epoch 1 is lower than 9"),
             "expired" => new StageExpired(state.Stage, "nobody answers"),
-            "expired-other" => new StageExpired(other, "nobody answers"),
+            "exp-other" => new StageExpired(other, "nobody answers"),
             "abort" => new AbortRequested("user ops", "why not"),
             "taken-up" => new TakenUp(),
-            "take-back" => new TakenUp("pe-a is silent"),
+            "up-undo" => new TakenUp("pe-a is silent"),
             "give-src" => new GiveUpRequested("user ops", "it burnt down", ["host-a"]),
             "window" => new WindowReached(Plans.Window.Near),
             "give-tgt" => new GiveUpRequested("user ops", "it burnt down", ["host-b"]),
