@@ -285,8 +285,7 @@ public sealed class NbdClientTests : IDisposable
         }
         finally
         {
-            // The kernel lets go of the loop device's file a moment after the device was given back.
-            await Patience.UntilAsync(() => Run("umount", mount).Code == 0, () => $"{mount} is busy");
+            await UnmountAsync(mount);
             await fuse.WaitForExitAsync().WaitAsync(Patience.Time);
         }
 
@@ -348,6 +347,10 @@ public sealed class NbdClientTests : IDisposable
 
     private void Shell(string script, string before = "pass")
         => Tool("/usr/bin/nbdsh", "-c", $"{before}\nh.set_export_name('vol')\nh.connect_unix('{SocketPath}')\n{script}\nh.shutdown()");
+
+    /// <summary>Unmounts what a loop device was on: the kernel lets go of its file a moment after the device was given back.</summary>
+    internal static Task UnmountAsync(string mount)
+        => Patience.UntilAsync(() => Run("umount", mount).Code == 0, () => $"{mount} is busy");
 
     internal static string Tool(string command, params string[] arguments)
     {

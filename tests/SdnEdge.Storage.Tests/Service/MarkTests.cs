@@ -245,7 +245,7 @@ public sealed class MarkTests : IDisposable
         }
         finally
         {
-            NbdClientTests.Tool("umount", mount);
+            await NbdClientTests.UnmountAsync(mount);
             await fuse.WaitForExitAsync().WaitAsync(Patience.Time);
         }
 
