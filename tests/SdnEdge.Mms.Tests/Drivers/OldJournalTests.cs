@@ -69,9 +69,7 @@ public sealed class OldJournalTests
         Story story = Service().Until(MoveStage.Mirror);
         await ReplayAsync(story);
         _parties.Silent.Add("pe-b");
-        var journal = new ScriptedJournal(story.Records);
-        _parties.Journal = journal;
-        await using ManagerService manager = await ManagerService.StartAsync(journal, _parties);
+        await using ManagerService manager = await StartAsync(story);
         await UntilAsync(manager, () => manager.WaitingOf("m1") is [{ Reason: WaitReason.PeerUnreachable }]);
         Assert.Contains("pe-b must say first that epoch 1 never ran there", manager.WhyHeld("m1"));
         _parties.Silent.Clear();
@@ -88,15 +86,13 @@ public sealed class OldJournalTests
         await ReplayAsync(story);
         _parties.Silent.Add("host-b");
         int asked = _parties.Log.Count;
-        var journal = new ScriptedJournal(story.Records);
-        _parties.Journal = journal;
-        await using ManagerService manager = await ManagerService.StartAsync(journal, _parties);
+        await using ManagerService manager = await StartAsync(story);
         await UntilAsync(manager, () => manager.WaitingOf("m1") is [{ Reason: WaitReason.PeerUnreachable }]);
         Assert.Contains("host-b must say first that epoch 1 never ran there", manager.WhyHeld("m1"));
         MigrationHeldException e = await Assert.ThrowsAsync<MigrationHeldException>(() => AbortAsync(manager));
         Assert.Contains("host-b", e.Message);
         Assert.Equal(asked, _parties.Log.Count);
-        Assert.Equal(story.Records.Count, journal.Records.Count);
+        Assert.Equal(story.Records.Count, _parties.Journal.Records.Count);
         _parties.Silent.Clear();
         await UntilAsync(manager, () => manager.State.Migrations["m1"].Outcome == MigrationOutcome.Moved);
         Assert.Null(manager.Fault);
@@ -112,13 +108,11 @@ public sealed class OldJournalTests
         await ReplayAsync(story);
         _parties.Silent.Add("pe-a");
         int asked = _parties.Log.Count;
-        var journal = new ScriptedJournal(story.Records);
-        _parties.Journal = journal;
-        await using ManagerService manager = await ManagerService.StartAsync(journal, _parties);
+        await using ManagerService manager = await StartAsync(story);
         await UntilAsync(manager, () => manager.WaitingOf("m1") is [{ Reason: WaitReason.PeerUnreachable }]);
         Assert.Contains("pe-a must say first that epoch 1 was not taken back", manager.WhyHeld("m1"));
         Assert.Equal(asked, _parties.Log.Count);
-        Assert.Equal(story.Records.Count, journal.Records.Count);
+        Assert.Equal(story.Records.Count, _parties.Journal.Records.Count);
         if (abort)
         {
             await AbortAsync(manager);
@@ -142,11 +136,9 @@ public sealed class OldJournalTests
         await ReplayAsync(story);
         if (isBack) await _parties.SignalAsync(new SendSignal("pe-a", "m1.1", SignalKind.Abort, new SignalRequest(2)), default);
         _parties.Silent.Add("pe-a");
-        var journal = new ScriptedJournal(story.Records);
-        _parties.Journal = journal;
-        await using ManagerService manager = await ManagerService.StartAsync(journal, _parties);
+        await using ManagerService manager = await StartAsync(story);
         await UntilAsync(manager, () => AtAsync("host-a").Result is { State: ServerState.Running, MayRun: 2 });
-        Assert.Equal("taken-up", journal.Records[story.Records.Count].Input);
+        Assert.Equal("taken-up", _parties.Journal.Records[story.Records.Count].Input);
         Assert.Contains("pe-a did not say whether the network has gone back already", manager.State.Migrations["m1"].Failure,
             StringComparison.Ordinal);
         Assert.DoesNotContain(_parties.Asked, k => k.StartsWith("activate", StringComparison.Ordinal));
@@ -164,9 +156,7 @@ public sealed class OldJournalTests
         Story story = Story.Of("s1").Until(MoveStage.Activate);
         await ReplayAsync(story);
         _parties.Silent.UnionWith(["host-a", "pe-a"]);
-        var journal = new ScriptedJournal(story.Records);
-        _parties.Journal = journal;
-        await using ManagerService manager = await ManagerService.StartAsync(journal, _parties);
+        await using ManagerService manager = await StartAsync(story);
         await UntilAsync(manager, () => manager.State.Migrations["m1"].Current.Running.Contains("s1"));
         _parties.Silent.Clear();
         await UntilAsync(manager, () => manager.State.Migrations["m1"].Outcome == MigrationOutcome.Moved);
@@ -179,15 +169,13 @@ public sealed class OldJournalTests
         Story story = Story.Of("s1").Until(MoveStage.Mirror);
         await ReplayAsync(story);
         _parties.Silent.UnionWith(["host-b", "pe-b"]);
-        var journal = new ScriptedJournal(story.Records);
-        _parties.Journal = journal;
-        await using ManagerService manager = await ManagerService.StartAsync(journal, _parties);
+        await using ManagerService manager = await StartAsync(story);
         await UntilAsync(manager, () => manager.WhyHeld("m1") is not null);
         await manager.PostAsync(_ => new MoveHappened("m1", new GiveUpRequested("user ops", "it burnt down", ["site-b"])), "user ops");
         await UntilAsync(manager, () => manager.State.Migrations["m1"].Outcome is not null);
         Assert.Equal(MigrationOutcome.GivenUp, manager.State.Migrations["m1"].Outcome);
         Assert.Equal(ServerState.Running, (await _parties.ServerAsync("host-a", "s1", default)).State);
-        Assert.Contains(journal.Records, r => r.Input == "give-up-requested" && r.Actor == "user ops");
+        Assert.Contains(_parties.Journal.Records, r => r.Input == "give-up-requested" && r.Actor == "user ops");
     }
 
     // Lives the migration m1 by a journal that is lost afterwards.
@@ -199,6 +187,13 @@ public sealed class OldJournalTests
         await manager.PostAsync(_ => Plans.Request(Cutover.Together, plan ?? Plans.Move(["s1"])), "user ops");
         await UntilAsync(manager, () => manager.State.Migrations["m1"].Outcome is not null);
         Assert.Equal(outcome, manager.State.Migrations["m1"].Outcome);
+    }
+
+    // A manager with what a story has put on record.
+    private Task<ManagerService> StartAsync(Story story)
+    {
+        _parties.Journal = new ScriptedJournal(story.Records);
+        return ManagerService.StartAsync(_parties.Journal, _parties);
     }
 
     // The parties have done what the records say.
@@ -214,9 +209,7 @@ public sealed class OldJournalTests
     private async Task OldAsync(Story copy, string why)
     {
         int asked = _parties.Log.Count;
-        var journal = new ScriptedJournal(copy.Records);
-        _parties.Journal = journal;
-        await using ManagerService manager = await ManagerService.StartAsync(journal, _parties);
+        await using ManagerService manager = await StartAsync(copy);
         string said = await manager.FoundOld.WaitAsync(Patience.Time);
         Assert.Contains("nothing moves: the journal is older than what PEs and hosts know: " + why, said);
         Assert.Contains("sdnedge mms recover", said);
@@ -232,7 +225,7 @@ public sealed class OldJournalTests
         await Assert.ThrowsAsync<MigrationHeldException>(() => manager.PostAsync(
             _ => new MoveHappened("m1", new GiveUpRequested("user ops", "no", ["site-b"])), "user ops"));
         Assert.Equal(asked, _parties.Log.Count);
-        Assert.Equal(copy.Records.Count, journal.Records.Count);
+        Assert.Equal(copy.Records.Count, _parties.Journal.Records.Count);
 
         // Recovered: what ran by the copy ends as fenced, and others can begin.
         ManagerState? after = await manager.PostAsync(state => new Recovered(
