@@ -17,6 +17,9 @@ public sealed class OldJournalTests
 {
     private readonly ScriptedParties _parties = new(new ScriptedJournal());
 
+    // What was asked of the parties, and what was on record, before the manager was started.
+    private (int Asked, int Records) _before;
+
     public static TheoryData<MoveStage> BeforeThePivot => [MoveStage.PrepareTarget, MoveStage.PrepareSource, MoveStage.Mirror,
         MoveStage.Switch, MoveStage.Stop];
 
@@ -82,17 +85,10 @@ public sealed class OldJournalTests
     [Fact]
     public async Task Before_the_pivot_a_silent_target_host_is_waited_for_and_the_reason_is_shown()
     {
-        Story story = Story.Of("s1").Until(MoveStage.Mirror);
-        await ReplayAsync(story);
-        _parties.Silent.Add("host-b");
-        int asked = _parties.Log.Count;
-        await using ManagerService manager = await StartAsync(story);
-        await UntilAsync(manager, () => manager.WaitingOf("m1") is [{ Reason: WaitReason.PeerUnreachable }]);
-        Assert.Contains("host-b must say first that epoch 1 never ran there", manager.WhyHeld("m1"));
+        await using ManagerService manager = await HeldInMirrorAsync("host-b", "must say first that epoch 1 never ran there");
         MigrationHeldException e = await Assert.ThrowsAsync<MigrationHeldException>(() => AbortAsync(manager));
         Assert.Contains("host-b", e.Message);
-        Assert.Equal(asked, _parties.Log.Count);
-        Assert.Equal(story.Records.Count, _parties.Journal.Records.Count);
+        Assert.Equal(_before, (_parties.Log.Count, _parties.Journal.Records.Count));
         _parties.Silent.Clear();
         await UntilAsync(manager, () => manager.State.Migrations["m1"].Outcome == MigrationOutcome.Moved);
         Assert.Null(manager.Fault);
@@ -104,15 +100,8 @@ public sealed class OldJournalTests
     [InlineData(true)]
     public async Task Before_the_switch_a_silent_PE_is_waited_for_and_the_move_can_be_aborted(bool abort)
     {
-        Story story = Story.Of("s1").Until(MoveStage.Mirror);
-        await ReplayAsync(story);
-        _parties.Silent.Add("pe-a");
-        int asked = _parties.Log.Count;
-        await using ManagerService manager = await StartAsync(story);
-        await UntilAsync(manager, () => manager.WaitingOf("m1") is [{ Reason: WaitReason.PeerUnreachable }]);
-        Assert.Contains("pe-a must say first that epoch 1 was not taken back", manager.WhyHeld("m1"));
-        Assert.Equal(asked, _parties.Log.Count);
-        Assert.Equal(story.Records.Count, _parties.Journal.Records.Count);
+        await using ManagerService manager = await HeldInMirrorAsync("pe-a", "must say first that epoch 1 was not taken back");
+        Assert.Equal(_before, (_parties.Log.Count, _parties.Journal.Records.Count));
         if (abort)
         {
             await AbortAsync(manager);
@@ -147,8 +136,6 @@ public sealed class OldJournalTests
         Assert.Equal(MigrationOutcome.AsBefore, manager.State.Migrations["m1"].Outcome);
         Assert.Empty(_parties.Violations);
     }
-
-    private Task<ServerInfo> AtAsync(string host) => _parties.ServerAsync(host, "s1", default);
 
     [Fact]
     public async Task After_the_pivot_nobody_who_is_silent_keeps_the_servers_from_starting()
@@ -187,6 +174,21 @@ public sealed class OldJournalTests
         await manager.PostAsync(_ => Plans.Request(Cutover.Together, plan ?? Plans.Move(["s1"])), "user ops");
         await UntilAsync(manager, () => manager.State.Migrations["m1"].Outcome is not null);
         Assert.Equal(outcome, manager.State.Migrations["m1"].Outcome);
+    }
+
+    private Task<ServerInfo> AtAsync(string host) => _parties.ServerAsync(host, "s1", default);
+
+    // A manager with the records up to the copy of the memory, which waits for a party that is silent.
+    private async Task<ManagerService> HeldInMirrorAsync(string silent, string why)
+    {
+        Story story = Story.Of("s1").Until(MoveStage.Mirror);
+        await ReplayAsync(story);
+        _parties.Silent.Add(silent);
+        _before = (_parties.Log.Count, story.Records.Count);
+        ManagerService manager = await StartAsync(story);
+        await UntilAsync(manager, () => manager.WaitingOf("m1") is [{ Reason: WaitReason.PeerUnreachable }]);
+        Assert.Contains($"{silent} {why}", manager.WhyHeld("m1"));
+        return manager;
     }
 
     // A manager with what a story has put on record.
