@@ -141,10 +141,56 @@ public sealed record MovingPrefix(string Prefix, string Port, string? NextHop = 
 /// Release: only when each server behind the target's ports that can be asked (a host's prefix, or one with a next hop) answers ARP or ND
 /// there: it runs. With <paramref name="WaitMs"/> the PE asks until then, so that nobody waits for the manager.
 /// </param>
+/// <param name="Watch">
+/// Prepare at the source: an armed backup. As soon as one of these fails, the PE switches by itself, by one store, and is then flipped; when
+/// all of them are back it goes back by itself, in order, unless a switch has confirmed it meanwhile. Null = it switches when told.
+/// </param>
 public sealed record SignalRequest(
     long Epoch, MigrationRole? Role = null, string? Vrf = null, IReadOnlyList<MovingPrefix>? Prefixes = null,
     string? Peer = null, uint? TunnelKey = null, HoldOptions? Hold = null, uint? LocalPref = null, OrderOptions? Order = null,
-    bool Force = false, int WaitMs = 0, int KeepBackMs = 0, bool AfterMarkers = false, bool AfterServers = false);
+    bool Force = false, int WaitMs = 0, int KeepBackMs = 0, bool AfterMarkers = false, bool AfterServers = false,
+    IReadOnlyList<WatchedPart>? Watch = null);
+
+/// <summary>
+/// One way by which a source PE notices that its site has failed. Exactly one of <paramref name="Bfd"/>, <paramref name="Carrier"/> and
+/// <paramref name="Neighbor"/> is set. What has not been seen working since it was armed does not fail.
+/// </summary>
+/// <param name="Bfd">Peer of a BFD session that this PE has, in the prefixes' VRF or in the default VRF.</param>
+/// <param name="Carrier">Network device in the PE's namespace whose carrier counts.</param>
+/// <param name="Neighbor">A host's address on the subnet of one of the VRF's ports: it is asked for by ARP or ND all the time.</param>
+public sealed record WatchedPart(string? Bfd = null, string? Carrier = null, string? Neighbor = null);
+
+/// <summary>State of what is watched.</summary>
+public enum WatchState
+{
+    /// <summary>Not seen working yet, or taken down by an operator: it says nothing.</summary>
+    Unknown,
+    /// <summary>It works.</summary>
+    Up,
+    /// <summary>It has failed.</summary>
+    Down,
+}
+
+/// <summary>What is watched, and how it is.</summary>
+/// <param name="Part">What.</param>
+/// <param name="State">How it is.</param>
+/// <param name="SinceNs">Since when, CLOCK_MONOTONIC of the PE, nanoseconds; for BFD by its own process's clock readings.</param>
+/// <param name="Why">Why it is so, for people.</param>
+public sealed record WatchInfo(WatchedPart Part, WatchState State, long SinceNs, string Why);
+
+/// <summary>An armed backup at the source. Times are CLOCK_MONOTONIC of the PE, nanoseconds.</summary>
+/// <param name="Watch">What is watched.</param>
+/// <param name="Flips">How often it has flipped since it was armed, or since the PE was started.</param>
+/// <param name="FalseAlarms">How many of these it took back by itself.</param>
+/// <param name="Unordered">How many of those went back without the target's word that nothing was left with it: order was not kept.</param>
+/// <param name="NoticedAtNs">Last flip: when the watch failed; null: none.</param>
+/// <param name="FlippedAtNs">Last flip: when the store was made.</param>
+/// <param name="AcknowledgedAtNs">Last flip: when every worker went by it.</param>
+/// <param name="BackAtNs">Last false alarm: when all went natively again; null: none.</param>
+/// <param name="Unready">Why it would not flip now; null: it would.</param>
+public sealed record BackupInfo(
+    IReadOnlyList<WatchInfo> Watch, int Flips, int FalseAlarms, int Unordered, long? NoticedAtNs, long? FlippedAtNs, long? AcknowledgedAtNs,
+    long? BackAtNs, string? Unready);
 
 /// <summary>
 /// How the target keeps order, and the source knows that no more comes, while ingress PEs go over from the old path (by the source PE and
@@ -243,6 +289,10 @@ public enum PeMigrationState
     TornDown,
     /// <summary>Aborted, back to the state before prepare.</summary>
     Aborted,
+    /// <summary>Source, armed backup: what it watches has failed, and traffic goes into the tunnel. A switch makes it Switched.</summary>
+    Flipped,
+    /// <summary>Source, armed backup: it was a false alarm; what the target holds is on its way back. Prepared follows.</summary>
+    Returning,
 }
 
 /// <summary><c>GET /v1/migrations/{id}</c>.</summary>
@@ -270,6 +320,9 @@ public sealed record MigrationInfo(
     /// Null: it was not asked for (<c>until=servers-answer</c>), or this PE is not the target of a prepared migration.
     /// </summary>
     public string? Silent { get; init; }
+
+    /// <summary>Source: the armed backup; null: nothing is watched.</summary>
+    public BackupInfo? Backup { get; init; }
 }
 
 /// <summary>What <c>GET /v1/migrations/{id}?until=...</c> waits for.</summary>
