@@ -118,6 +118,10 @@ public static unsafe partial class NetDevice
         if (error != 0) throw new LinuxException($"take down device {device}", error);
     }
 
+    /// <summary>Whether the device is up and its other end answers (carrier).</summary>
+    public static bool HasCarrier(string device)
+        => (Control(device, Libc.SIOCGIFFLAGS, "read the flags of").Flags & (Libc.IFF_UP | Libc.IFF_RUNNING)) == (Libc.IFF_UP | Libc.IFF_RUNNING);
+
     /// <summary>Keeps the kernel's IPv6 off the device. Nothing to do where the kernel has no IPv6.</summary>
     public static void DisableIpv6(string device)
     {

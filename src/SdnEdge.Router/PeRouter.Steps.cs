@@ -1,7 +1,9 @@
+using SdnEdge.Core.Config;
 using SdnEdge.Core.Fib;
 using SdnEdge.Core.Forwarding;
 using SdnEdge.Core.Rib;
 using SdnEdge.Core.Wire;
+using SdnEdge.Router.Bfd;
 using SdnEdge.Router.Control;
 
 namespace SdnEdge.Router;
@@ -59,5 +61,27 @@ public sealed partial class PeRouter : IPeSteps
 
     void IPeSteps.FullyArmed(string group) => _migrations.OnFullyArmed(group);
 
-    void IPeSteps.TakenBack() => _migrations.Forwards();
+    void IPeSteps.ReturnEnded(string group, bool inOrder) => _migrations.OnReturnEnded(group, inOrder);
+
+    void IPeSteps.BfdHeard(BfdConfig session, in BfdStatus status, in BfdStatus before)
+    {
+        _siteWatch.BfdHeard(session, status, before);   // armed backups first: that is one store
+        if (status.PathFailedSince(before))
+        {
+            _bgp.PathDown(session.Vrf, session.Peer, $"BFD session {PeView.Kebab(status.State)}: {PeView.Kebab(status.Diagnostic)}", _loop.Now,
+                mayBeRestart: !status.SurvivesControlPlane);
+        }
+    }
+
+    void IPeSteps.BfdGone(BfdConfig session) => _siteWatch.BfdGone(session);
+
+    void IPeSteps.DevicesChanged() => _siteWatch.DevicesChanged();
+
+    void IPeSteps.WatchChanged() => _migrations.OnWatchChanged();
+
+    void IPeSteps.TakenBack()
+    {
+        _migrations.Forwards();
+        _migrations.OnWatchChanged();
+    }
 }

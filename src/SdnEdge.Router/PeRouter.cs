@@ -68,6 +68,7 @@ public sealed partial class PeRouter : IPeControl, IAsyncDisposable
     private readonly ConfigApplier _config;
     private readonly KeeperDriver _keeper;
     private readonly DeviceWatch _devices;
+    private readonly SiteWatch _siteWatch;
     private readonly PeView _view;
     private readonly PeMetrics _metrics;
     private readonly PeRouterOptions _options;
@@ -92,7 +93,7 @@ public sealed partial class PeRouter : IPeControl, IAsyncDisposable
         _vpn = new VpnDriver(_state, _tunnels, _loop);
         _host = new HostPort(_state, _slowPath, _loop, options.Keeper, options.OpenHost);
         _bgp = new BgpDriver(_state, _vpn, _host, _loop, options.Restarting || standby, forwardingKept: standby);
-        _bfd = new BfdDriver(_state, _bgp, _host, _loop, options.Keeper, options.BfdProcess);
+        _bfd = new BfdDriver(_state, _host, _loop, options.Keeper, options.BfdProcess);
         _bgp.WatchWanted += _bfd.Add;
         _bgp.WatchUnwanted += _bfd.Remove;
         _markers = new MarkerDriver(_state, _loop);
@@ -100,7 +101,8 @@ public sealed partial class PeRouter : IPeControl, IAsyncDisposable
             _migrationChanges, _loop);
         _store = MigrationStore.Open(config.State.Folder, config.Name);
         var serverProof = new ServerProof(_state, _slowPath, _actions, _loop);
-        _migrations = new MigrationRunner(_state, _tunnels, _actions, _migrationChanges, serverProof, _store, _loop);
+        _siteWatch = new SiteWatch(_state, _bfd, _slowPath, _loop);
+        _migrations = new MigrationRunner(_state, _tunnels, _actions, _migrationChanges, serverProof, _siteWatch, _store, _loop);
         _config = new ConfigApplier(_state, devices, _tunnels, _slowPath, _host, _bgp, _vpn, _bfd, _loop);
         _keeper = new KeeperDriver(options.Keeper, _state, _slowPath, _bgp, _loop);
         _devices = new DeviceWatch(_state, _loop);
@@ -110,6 +112,7 @@ public sealed partial class PeRouter : IPeControl, IAsyncDisposable
         _loop.Add(_slowPath);
         _loop.Add(_tunnels);
         _loop.Add(_markers);
+        _loop.Add(_siteWatch);
         _loop.Add(_migrations);
         _loop.Add(serverProof);
         _loop.Add(_host);

@@ -21,6 +21,9 @@ public static class SignalChecks
     /// <summary>Longest time that a target keeps back what its servers send first, milliseconds.</summary>
     public const int MaxKeepBackMs = 1_000;
 
+    /// <summary>Most parts that one migration watches.</summary>
+    public const int MaxWatched = 16;
+
     private const int MaxErrors = 100;
 
     /// <summary>Checks the id and the body of a signal.</summary>
@@ -45,6 +48,7 @@ public static class SignalChecks
             Unwanted("/peer", request.Peer is not null);
             Unwanted("/hold", request.Hold is not null);
             Unwanted("/order", request.Order is not null);
+            Unwanted("/watch", request.Watch is not null);
         }
 
         if (kind is not (SignalKind.Advertise or SignalKind.Switch)) Unwanted("/localPref", request.LocalPref is not null
@@ -81,6 +85,7 @@ public static class SignalChecks
             errors.Add(new ProblemError("/peer", $"{Quote(request.Peer)} is not the other PE's loopback address; send e.g. 10.255.0.2"));
         if (request.Order is { } order) CheckOrder(order, errors);
         CheckPrefixes(request.Prefixes, needsPort: true, errors);
+        if (request.Watch is { } watch) CheckWatch(watch, request.Role, errors);
         if (request.Hold is not { } hold) return;
         if (request.Role == MigrationRole.Source) errors.Add(new ProblemError("/hold", "is for the target only; the source holds nothing"));
         if (hold.MaxBytes is < 65536
@@ -137,6 +142,32 @@ public static class SignalChecks
                     $"'{text}' is no address"));
                 else if (!seen.Add(loopback)) errors.Add(new ProblemError($"/order/ingress/{i}/loopbacks", $"{loopback} is there twice"));
             }
+        }
+    }
+
+    private static void CheckWatch(IReadOnlyList<WatchedPart> watch, MigrationRole? role, List<ProblemError> errors)
+    {
+        if (role == MigrationRole.Target) errors.Add(new ProblemError("/watch", "is for the source only; the target does not switch"));
+        if (watch.Count is 0 or > MaxWatched)
+            errors.Add(new ProblemError("/watch", $"has {watch.Count} parts; send 1 to {MaxWatched}, or leave it out"));
+        var seen = new HashSet<WatchedPart>();
+        for (int i = 0; i < watch.Count && errors.Count < MaxErrors; i++)
+        {
+            WatchedPart part = watch[i];
+            int said = part is null ? 0 : (part.Bfd is null ? 0 : 1) + (part.Carrier is null ? 0 : 1) + (part.Neighbor is null ? 0 : 1);
+            if (said != 1)
+                errors.Add(new ProblemError($"/watch/{i}", $"says {said} things to watch; send one of bfd, carrier and neighbor"));
+            else if (!seen.Add(part!)) errors.Add(new ProblemError($"/watch/{i}", "is there twice"));
+            CheckHost(part?.Bfd, $"/watch/{i}/bfd");
+            CheckHost(part?.Neighbor, $"/watch/{i}/neighbor");
+            if (part?.Carrier is { } device && (device.Length is 0 or > 15 || device.Any(c => char.IsWhiteSpace(c) || c == '/')))
+                errors.Add(new ProblemError($"/watch/{i}/carrier", $"'{device}' is not a network device; send its name, 1 to 15 characters"));
+        }
+
+        void CheckHost(string? text, string pointer)
+        {
+            if (text is not null && (!IpAddress.TryParse(text, out IpAddress address) || address.IsMulticast || address.Bits == 0))
+                errors.Add(new ProblemError(pointer, $"'{text}' is not a host's address; send e.g. 10.1.1.10"));
         }
     }
 

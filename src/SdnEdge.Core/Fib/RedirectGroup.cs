@@ -19,7 +19,7 @@ public sealed class GroupDecision
         _counters = new PerWorkerCounters(workers, Fields);
     }
 
-    /// <summary>native, tunnel, hold, releasing or deliver.</summary>
+    /// <summary>native, tunnel, hold, returning, releasing or deliver.</summary>
     public string Name { get; }
 
     /// <summary>For packets that came out of a redirect tunnel; null = native.</summary>
@@ -162,6 +162,32 @@ public sealed class RedirectGroup
         _previous = _active;
         Volatile.Write(ref _active, native);
         _armed = null;
+    }
+
+    /// <summary>
+    /// Source: what comes from elsewhere waits in <paramref name="hold"/>; what comes out of the tunnel goes the native way, ahead of that.
+    /// When the hold has been released and is empty, all goes the native way. One store.
+    /// </summary>
+    public void WaitForReturn(Hold hold)
+    {
+        ArgumentNullException.ThrowIfNull(hold);
+        GroupDecision waiting = Make("returning", null, ForwardingDecision.Into(hold));
+        hold.WhenDrained(this, waiting, Make("native", null, null));
+        _previous = _active;
+        Volatile.Write(ref _active, waiting);
+    }
+
+    /// <summary>Target: what <paramref name="held"/> has goes back by <paramref name="back"/>; when it is empty, <paramref name="next"/> holds in
+    /// its place. One store.</summary>
+    public void GiveBack(Hold held, ForwardingDecision back, Hold next)
+    {
+        ArgumentNullException.ThrowIfNull(held);
+        ArgumentNullException.ThrowIfNull(next);
+        GroupDecision returning = Make("returning", ForwardingDecision.Into(held), null);
+        held.WhenDrained(this, returning, Make("hold", ForwardingDecision.Into(next), null));
+        _previous = _active;
+        Volatile.Write(ref _active, returning);
+        held.BeginReturn(back);
     }
 
     /// <summary>Target: from now on packets out of the redirect tunnel are held; all others go the native way. One store.</summary>

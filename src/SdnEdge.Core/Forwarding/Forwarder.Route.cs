@@ -87,6 +87,12 @@ public sealed unsafe partial class Forwarder
             && At.Load32(ip + header + UdpHeader.Size) == FlushMarker.Magic;
     }
 
+    private static bool IsBetweenEnds(in Packet marker, in PacketContext c)
+    {
+        int body = (c.IsV6 ? At.V6Header : At.V4Header) + UdpHeader.Size;
+        return ((FlushMarkerFlags)marker.Data[body + FlushMarker.FlagsOffset] & FlushMarker.BetweenEnds) != 0;
+    }
+
     // Inside a customer's VRF anybody may have any address: what counts is where the marker came from. Out of a VPN tunnel it is that of
     // the PE at its far end; out of a redirect tunnel the source has looked; from a port it is nobody's.
     private static bool IsForged(in Packet p, in PacketContext c)

@@ -143,8 +143,8 @@ public sealed unsafe partial class Forwarder
                 Drop(ref c, DropReason.HoldOverflow);
                 break;
             default:
-                // The move was given up and the source has switched back: what is still on its way here goes home.
-                if (hold.Path == DrainPath.Native) c.Redirect = null;
+                // The move was given up and the source has switched back, or it was a false alarm: what is still on its way here goes home.
+                if (hold.Path != DrainPath.Attached) c.Redirect = null;
                 Execute(ref p, ref c, leaf, ExitOf(hold, leaf));
                 break;
         }
@@ -188,8 +188,12 @@ public sealed unsafe partial class Forwarder
         else Execute(ref p, ref c, leaf, ForwardingDecision.Attached);
     }
 
-    private static ForwardingDecision ExitOf(Hold hold, FibLeaf leaf)
-        => hold.Path == DrainPath.Attached ? leaf.AttachedHop ?? leaf.Hop.Current : leaf.Hop.Current;
+    private static ForwardingDecision ExitOf(Hold hold, FibLeaf leaf) => hold.Path switch
+    {
+        DrainPath.Attached => leaf.AttachedHop ?? leaf.Hop.Current,
+        DrainPath.Back => hold.WayBack!,
+        _ => leaf.Hop.Current,
+    };
 
     private void DrainHold(Hold hold)
     {

@@ -22,6 +22,8 @@ public enum DrainPath
     Attached,
     /// <summary>To the leaf's native hop: the move was given up.</summary>
     Native,
+    /// <summary>Back through the tunnel by which they came: it was a false alarm.</summary>
+    Back,
 }
 
 /// <summary>A packet in a hold, as the drainer sees it before it takes it.</summary>
@@ -99,6 +101,9 @@ public sealed class Hold : IDisposable
 
     /// <summary>Which way packets leave once it is draining or released.</summary>
     public DrainPath Path => _path;
+
+    /// <summary>The decision by which packets leave on <see cref="DrainPath.Back"/>; null before <see cref="BeginReturn"/>.</summary>
+    public ForwardingDecision? WayBack { get; private set; }
 
     /// <summary>Counters, all taken at one moment.</summary>
     public HoldInfo Info
@@ -188,6 +193,17 @@ public sealed class Hold : IDisposable
             if (_state != HoldState.Armed) return;
             _state = HoldState.Draining;
             _arrivalsSinceTake = 0;
+        }
+    }
+
+    /// <summary>Starts to drain by a decision of its own: back through a tunnel. Once it drains that stays so.</summary>
+    public void BeginReturn(ForwardingDecision back)
+    {
+        lock (_lock)
+        {
+            if (_state != HoldState.Armed) return;
+            WayBack = back;
+            BeginRelease(DrainPath.Back);
         }
     }
 

@@ -49,6 +49,16 @@ public sealed record SwitchToTunnel(string Group) : PeCommand;
 /// <summary>Source, at abort: the group is native again. One store.</summary>
 public sealed record SwitchBack(string Group) : PeCommand;
 
+/// <summary>
+/// Source, a false alarm: what comes for the prefixes waits here, and the target is asked, behind the last packet in the tunnel, to give back
+/// what it holds. Answer with <see cref="Returned"/>.
+/// </summary>
+public sealed record GiveBack(string Group, string Tunnel, uint Tag) : PeCommand;
+
+/// <summary>Source, when nothing is held at the target any more: what waits here goes to the servers, then all does, natively, and the group
+/// is armed again.</summary>
+public sealed record ArmAgain(string Group, string Tunnel) : PeCommand;
+
 /// <summary>Target, at release: all for the prefixes goes to their attachment ports, behind what is held, in order. Answer with
 /// <see cref="HoldDrained"/>. What the servers send is kept back for <paramref name="KeepBackMs"/> more at most.</summary>
 public sealed record ReleaseHold(string Group, int KeepBackMs = 0) : PeCommand;
@@ -116,6 +126,15 @@ public sealed record Executed(SignalKind Signal, SignalReply Reply) : PeResult;
 /// <param name="Signal">The signal.</param>
 /// <param name="Begun">False: none of its commands was carried out.</param>
 public sealed record ExecutionFailed(SignalKind Signal, bool Begun = true) : PeResult;
+
+/// <summary>Source: what it watches has failed.</summary>
+public sealed record WatchFailed : PeResult;
+
+/// <summary>Source: what it watches works again, and has for a while.</summary>
+public sealed record WatchIsBack : PeResult;
+
+/// <summary>Source: the target has given back all it held, or did not say so in time.</summary>
+public sealed record Returned : PeResult;
 
 /// <summary>Why a signal was refused.</summary>
 public enum PeRefusalReason
@@ -193,10 +212,11 @@ public sealed record PeStep(
 /// <param name="Order">How order is kept when ingress PEs take the direct path.</param>
 /// <param name="Move">Target, once advertised: the number of the move in its routes.</param>
 /// <param name="KeepBackMs">Target: for how long what the servers send first is kept back; from the release on, what is left of it.</param>
+/// <param name="Watch">Source: what switches it by itself when it fails; null: nothing does.</param>
 public sealed record PeMigration(
     string Id, MigrationRole Role, PeMigrationState State, long Epoch, string Vrf, PrefixSet Prefixes,
     IpAddress Peer, uint TunnelKey, HoldOptions Hold, uint? LocalPref, bool TunnelUp, bool Drained, long ChangedAtNs,
-        OrderOptions? Order = null, long? Move = null, int KeepBackMs = 0)
+        OrderOptions? Order = null, long? Move = null, int KeepBackMs = 0, IReadOnlyList<WatchedPart>? Watch = null)
 {
     /// <summary>
     /// Tag of the move in its routes and flush markers: both ends and all repetitions find the same. Not a secret.

@@ -60,6 +60,8 @@ public sealed partial class PeMigrationFsm
         {
             PeMigration migration = kept with
             {
+                // What waited here for the end of a false alarm is gone; whether it was one is looked at anew.
+                State = kept.State == PeMigrationState.Returning ? PeMigrationState.Flipped : kept.State,
                 TunnelUp = false,
                 Drained = kept.Drained || kept.State is not (PeMigrationState.Idle or PeMigrationState.Prepared),
             };
@@ -99,7 +101,7 @@ public sealed partial class PeMigrationFsm
     private List<PeCommand> Again(PeMigration m)
     {
         bool released = m.State is PeMigrationState.Released or PeMigrationState.Advertised;
-        bool switched = m.State is PeMigrationState.Switched or PeMigrationState.Withdrawn;
+        bool switched = m.State is PeMigrationState.Switched or PeMigrationState.Withdrawn or PeMigrationState.Flipped;
         List<PeCommand> commands = Parts(m, released ? null : m.Order, released ? m.Hold with { Disabled = true } : m.Hold,
             proven: switched);
         if (switched) commands.AddRange(Switch(m));

@@ -114,9 +114,40 @@ public sealed partial class PeMigrationFsm
                 if (failed.Begun) entry.Attempted.Add(failed.Signal);
                 return new PeStep(migration, []);
 
+            // The group's decision is ready: one store. A signal that is being carried out has the say.
+            case WatchFailed when migration is { State: PeMigrationState.Prepared, Watch: not null } && WouldFlip(id) is null:
+                return Becomes(entry, PeMigrationState.Flipped, now, new SwitchToTunnel(migration.Group));
+
+            case WatchIsBack when migration.State == PeMigrationState.Flipped && entry.Underway is null:
+                return Becomes(entry, PeMigrationState.Returning, now,
+                    new GiveBack(migration.Group, migration.Tunnel, migration.Tag));
+
+            case Returned when migration.State == PeMigrationState.Returning && entry.Underway is null:
+                return Becomes(entry, PeMigrationState.Prepared, now, new ArmAgain(migration.Group, migration.Tunnel));
+
             default:
                 return new PeStep(migration, []);
         }
+    }
+
+    /// <summary>Why a migration that is armed would not switch by itself now, for people; null: it would.</summary>
+    public string? WouldFlip(string id)
+    {
+        if (!_entries.TryGetValue(id, out Entry? entry)) return "there is none";
+        PeMigration m = entry.Migration;
+        return m.Watch is null ? "nothing is watched"
+            : m.State != PeMigrationState.Prepared ? $"it is {Word(m.State)}"
+            : entry.Underway is { } underway ? $"{Word(underway.Signal)} is being carried out"
+            : entry.Attempted.Count > 0 ? $"{Word(entry.Attempted.First())} was begun and not carried out to its end"
+            : !m.TunnelUp ? $"no full-size probe has come back through tunnel {m.Tunnel} to {m.Peer}"
+            : null;
+    }
+
+    private PeStep Becomes(Entry entry, PeMigrationState state, long now, PeCommand command)
+    {
+        entry.Change(m => m with { State = state, ChangedAtNs = now });
+        Version++;
+        return new PeStep(entry.Migration, [command]);
     }
 
     /// <summary>
@@ -178,7 +209,7 @@ public sealed partial class PeMigrationFsm
                 return Refuse(migration, PeRefusalReason.ServersSilent,
                     $"release of '{migration.Id}' is refused: it is to wait for the servers, and {silent}; send it later, with waitMs, or "
                         + "without afterServers");
-            case SignalKind.Switch when !migration.TunnelUp:
+            case SignalKind.Switch when !migration.TunnelUp && migration.State != PeMigrationState.Flipped:
                 return Refuse(migration, PeRefusalReason.TunnelNotUp,
                     $"switch is refused: no full-size probe has come back through tunnel {migration.Tunnel} to {migration.Peer}; wait "
                         + $"until tunnelUp is true in GET /v1/migrations/{migration.Id}");
@@ -245,7 +276,7 @@ public sealed partial class PeMigrationFsm
         MigrationRole role = signal.Role!.Value;
         var migration = new PeMigration(id, role, PeMigrationState.Idle, signal.Epoch, vrf, prefixes, signal.Peer!.Value,
             signal.TunnelKey!.Value, signal.Hold ?? new HoldOptions(), null, TunnelUp: false, Drained: role == MigrationRole.Source, now,
-                signal.Order, KeepBackMs: signal.KeepBackMs);
+                signal.Order, KeepBackMs: signal.KeepBackMs, Watch: signal.Watch);
         PeMigration after = migration with { State = PeMigrationState.Prepared };
         _prefixes.EnsureCapacity(_prefixes.Count + all.Count(k => k is null));
         for (int i = 0; i < all.Length; i++) all[i] ??= KnownOf(vrf, prefixes[i].Prefix);
@@ -338,7 +369,8 @@ public sealed partial class PeMigrationFsm
             case SignalKind.Abort:
                 var undo = new List<PeCommand>();
                 if (entry.Attempted.Contains(SignalKind.Withdraw)) undo.AddRange(BackAsBefore(after));
-                if (before.State == PeMigrationState.Switched || entry.Attempted.Contains(SignalKind.Switch))
+                if (before.State is PeMigrationState.Switched or PeMigrationState.Flipped or PeMigrationState.Returning
+                    || entry.Attempted.Contains(SignalKind.Switch))
                     undo.AddRange([new SwitchBack(after.Group), new FlushTunnel(after.Group, after.Tunnel, after.Tag)]);
                 undo.AddRange(Remove(after));
                 return undo;

@@ -58,6 +58,9 @@ public sealed record PeSignal
     /// <summary>For how long what the servers send first is kept back, milliseconds.</summary>
     public int KeepBackMs { get; private init; }
 
+    /// <summary>Source: what switches it by itself when it fails; addresses in their one spelling. Null: nothing does.</summary>
+    public IReadOnlyList<WatchedPart>? Watch { get; private init; }
+
     /// <summary>Checks (<see cref="SignalChecks"/>) and reads a signal; null with all errors at once. Pure and without state: any
     /// thread.</summary>
     public static PeSignal? TryParse(string id, SignalKind kind, SignalRequest request, out IReadOnlyList<ProblemError> errors)
@@ -84,12 +87,19 @@ public sealed record PeSignal
             AfterMarkers = request.AfterMarkers,
             AfterServers = request.AfterServers,
             KeepBackMs = request.KeepBackMs,
+            Watch = request.Watch?.Select(OneSpelling).ToArray(),
         };
     }
 
     // 10.0.0.1 and fd00::1 can be written in more than one way.
     internal static OrderOptions OneSpelling(OrderOptions order)
         => order with { Ingress = [.. order.Ingress.Select(i => i with { Loopbacks = [.. (i.Loopbacks ?? []).Select(OneSpelling)] })] };
+
+    private static WatchedPart OneSpelling(WatchedPart part) => part with
+    {
+        Bfd = part.Bfd is { } bfd ? OneSpelling(bfd) : null,
+        Neighbor = part.Neighbor is { } neighbor ? OneSpelling(neighbor) : null,
+    };
 
     private static string OneSpelling(string address) => IpAddress.Parse(address).ToString();
 }

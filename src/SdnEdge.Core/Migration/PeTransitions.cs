@@ -8,6 +8,9 @@ namespace SdnEdge.Core.Migration;
 /// source:  Idle --prepare--> Prepared --switch--> Switched --withdraw--> Withdrawn --teardown--> TornDown
 ///                               |abort               |abort: switch back
 ///                               +----> Aborted &lt;-----+
+/// armed:   Prepared --what it watches fails--> Flipped --switch--> Switched
+///              ^                                  |what it watches is back, nobody has confirmed it
+///              +-----nothing is held any more----Returning              (abort leads from both to Aborted)
 /// target:  Idle --prepare--> Prepared --release--> Released --advertise--> Advertised --teardown--> TornDown
 ///                               |abort: what is held goes back
 ///                               +----> Aborted
@@ -23,6 +26,9 @@ public static class PeTransitions
         (MigrationRole.Source, PeMigrationState.Idle, SignalKind.Abort, PeMigrationState.Aborted),
         (MigrationRole.Source, PeMigrationState.Prepared, SignalKind.Switch, PeMigrationState.Switched),
         (MigrationRole.Source, PeMigrationState.Prepared, SignalKind.Abort, PeMigrationState.Aborted),
+        (MigrationRole.Source, PeMigrationState.Flipped, SignalKind.Switch, PeMigrationState.Switched),
+        (MigrationRole.Source, PeMigrationState.Flipped, SignalKind.Abort, PeMigrationState.Aborted),
+        (MigrationRole.Source, PeMigrationState.Returning, SignalKind.Abort, PeMigrationState.Aborted),
         (MigrationRole.Source, PeMigrationState.Switched, SignalKind.Withdraw, PeMigrationState.Withdrawn),
         (MigrationRole.Source, PeMigrationState.Switched, SignalKind.Abort, PeMigrationState.Aborted),
         (MigrationRole.Source, PeMigrationState.Withdrawn, SignalKind.Teardown, PeMigrationState.TornDown),

@@ -286,7 +286,9 @@ public sealed class MirrorSource(IMirrorSink sink)
     }
 
     // The move was given up: the hold sends by the native way, while the group's decision stays what it was.
-    private static bool GoesHome(GroupDecision active) => active.ForTunnelArrivals?.Hold?.Path == DrainPath.Native;
+    private static bool GoesHome(GroupDecision active) => active.ForTunnelArrivals?.Hold is { } hold && GoesHome(hold);
+
+    private static bool GoesHome(Hold hold) => hold.Path != DrainPath.Attached;
 
     private MirrorGroupAction ActionOf(ForwardingDecision? decision, ref int tunnel)
     {
@@ -298,8 +300,7 @@ public sealed class MirrorSource(IMirrorSink sink)
             case ForwardingKind.Attached or ForwardingKind.Ordered: return MirrorGroupAction.Attached;
 
             // A hold whose move was given up sends by the native way; every other one ends at the server.
-            case ForwardingKind.Hold: return decision.Hold!.Path == DrainPath.Native ? MirrorGroupAction.Native
-                : MirrorGroupAction.Attached;
+            case ForwardingKind.Hold: return GoesHome(decision.Hold!) ? MirrorGroupAction.Native : MirrorGroupAction.Attached;
             default: return MirrorGroupAction.Native;
         }
     }

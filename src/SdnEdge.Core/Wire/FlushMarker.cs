@@ -11,6 +11,13 @@ public enum FlushMarkerFlags : byte
 
     /// <summary>The sender had no old path: nothing of its own can still be under way. Sent by the new path.</summary>
     NoOldPath = 1,
+
+    /// <summary>From the source of an armed backup to its target, behind the last packet in the tunnel: it was a false alarm, give back what
+    /// you hold. <see cref="FlushMarker.MovedAtNs"/> tells one request from another.</summary>
+    GiveBack = 2,
+
+    /// <summary>The answer, behind the last packet that was held; with the number of the request.</summary>
+    NothingHeld = 4,
 }
 
 /// <summary>
@@ -45,6 +52,12 @@ public readonly record struct FlushMarker(uint Tag, uint Moved, long MovedAtNs, 
     /// <summary>The first four bytes of the body.</summary>
     internal const uint Magic = 0x5DE6_F1A5;
 
+    /// <summary>Where in the body its flags stand.</summary>
+    internal const int FlagsOffset = 5;
+
+    /// <summary>Flags that are between the two ends of a tunnel: nobody else's marker may have them.</summary>
+    public const FlushMarkerFlags BetweenEnds = FlushMarkerFlags.GiveBack | FlushMarkerFlags.NothingHeld;
+
     private const byte Version = 1;
 
     /// <summary>The whole IP packet: TTL 255, best effort class, as the data that it follows is.</summary>
@@ -57,7 +70,7 @@ public readonly record struct FlushMarker(uint Tag, uint Moved, long MovedAtNs, 
         Span<byte> body = packet.AsSpan(ip + UdpHeader.Size);
         BinaryPrimitives.WriteUInt32BigEndian(body, Magic);
         body[4] = Version;
-        body[5] = (byte)Flags;
+        body[FlagsOffset] = (byte)Flags;
         BinaryPrimitives.WriteUInt32BigEndian(body[8..], Tag);
         BinaryPrimitives.WriteUInt32BigEndian(body[12..], Moved);
         BinaryPrimitives.WriteInt64BigEndian(body[16..], MovedAtNs);
@@ -78,7 +91,7 @@ public readonly record struct FlushMarker(uint Tag, uint Moved, long MovedAtNs, 
         ReadOnlySpan<byte> body = udp.Payload;
         if (body.Length < BodyBytes || BinaryPrimitives.ReadUInt32BigEndian(body) != Magic || body[4] != Version) return false;
         marker = new FlushMarker(BinaryPrimitives.ReadUInt32BigEndian(body[8..]), BinaryPrimitives.ReadUInt32BigEndian(body[12..]),
-            BinaryPrimitives.ReadInt64BigEndian(body[16..]), (FlushMarkerFlags)body[5]);
+            BinaryPrimitives.ReadInt64BigEndian(body[16..]), (FlushMarkerFlags)body[FlagsOffset]);
         (from, to) = (ip.Source, ip.Destination);
         return true;
     }

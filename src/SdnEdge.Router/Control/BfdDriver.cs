@@ -12,8 +12,8 @@ using SdnEdge.Router.Keeper;
 namespace SdnEdge.Router.Control;
 
 /// <summary>
-/// BFD of this PE: orders the configured sessions from the BFD process, and hands on what it finds: a path that went down ends
-/// its peer's BGP session at once. A session that an operator took down, here or there, says nothing about the path (RFC 5882 3.2).
+/// BFD of this PE: orders the configured sessions from the BFD process, and hands on what it finds: a path that went down flips the
+/// backups that watch it, and ends its peer's BGP session, at once. A session that an operator took down, here or there, says nothing about the path (RFC 5882 3.2).
 /// <list type="number">
 /// <item>The process is started with the first session; with a keeper, the one of the PE before is gone on with.</item>
 /// <item>It tells changes at once and everything each second; what it tells of sessions ordered before is not taken for these.</item>
@@ -21,7 +21,7 @@ namespace SdnEdge.Router.Control;
 /// </list>
 /// Runs on the control loop.
 /// </summary>
-internal sealed class BfdDriver(PeState state, BgpDriver bgp, HostPort host, ControlLoop loop, KeeperLink? keeper,
+internal sealed class BfdDriver(PeState state, HostPort host, ControlLoop loop, KeeperLink? keeper,
     Func<int, ProcessStartInfo>? program)
     : IWorkSource, ITimed, IDisposable
 {
@@ -76,6 +76,7 @@ internal sealed class BfdDriver(PeState state, BgpDriver bgp, HostPort host, Con
     {
         if (!_sessions.Remove(session.Key)) return;
         _link?.Forget(session.Key);
+        state.Steps.BfdGone(session);
         state.Events.Add(loop.Now, "bfd", session.Name, "removed", session.Title);
     }
 
@@ -114,6 +115,20 @@ internal sealed class BfdDriver(PeState state, BgpDriver bgp, HostPort host, Con
         {
             Ended(e.Message);
         }
+    }
+
+    /// <summary>The session with a peer, in a VRF or else in the default VRF; null: none is configured.</summary>
+    public (BfdConfig Config, BfdStatus? Status)? Find(string vrf, IpAddress peer)
+    {
+        Session? found = null;
+        foreach (Session session in _sessions.Values)
+        {
+            if (session.Config.Address != peer) continue;
+            if (session.Config.Vrf == vrf) return (session.Config, session.Status);
+            if (session.Config.Vrf == NodeConfig.DefaultVrf) found = session;
+        }
+
+        return found is null ? null : (found.Config, found.Status);
     }
 
     /// <summary>What the API shows.</summary>
@@ -234,9 +249,7 @@ internal sealed class BfdDriver(PeState state, BgpDriver bgp, HostPort host, Con
         string peer = session.Config.Name;
         if (status.State == BfdState.Up) _endings = 0;
         if (status.WentDownSince(before)) state.Events.Add(now, "bfd", peer, "down", $"{session.Config.Title}: {Word(status.Diagnostic)}");
-        if (status.PathFailedSince(before))
-            bgp.PathDown(session.Config.Vrf, session.Config.Peer, $"BFD session {Word(status.State)}: {Word(status.Diagnostic)}", now,
-                mayBeRestart: !status.SurvivesControlPlane);
+        state.Steps.BfdHeard(session.Config, status, before);
         if (status.State == BfdState.AdminDown && before.State != BfdState.AdminDown && !status.WentDownSince(before))
             state.Events.Add(now, "bfd", peer, "admin-down", session.Config.Title);
         if (status.State == BfdState.Up && (before.State != BfdState.Up || status.CameUpSince(before)))

@@ -48,6 +48,7 @@ internal sealed class DeviceWatch(PeState state, ControlLoop loop) : IWorkSource
     public void Drain(long now)
     {
         Volatile.Write(ref _signalled, 0);
+        state.Steps.DevicesChanged();
         if (now < _earliest) _next = _earliest;
         else Look(now);
     }

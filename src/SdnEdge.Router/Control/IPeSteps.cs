@@ -1,6 +1,8 @@
+using SdnEdge.Core.Config;
 using SdnEdge.Core.Fib;
 using SdnEdge.Core.Forwarding;
 using SdnEdge.Core.Wire;
+using SdnEdge.Router.Bfd;
 
 namespace SdnEdge.Router.Control;
 
@@ -43,6 +45,23 @@ internal interface IPeSteps
 
     /// <summary>The last prefix of a group has been armed, and that took more than the first round.</summary>
     void FullyArmed(string group);
+
+    /// <summary>What was asked back from a group's target is here, or it did not say so in time.</summary>
+    /// <param name="group">The group.</param>
+    /// <param name="inOrder">True: the target has said that nothing is left with it.</param>
+    void ReturnEnded(string group, bool inOrder);
+
+    /// <summary>A BFD session was told about.</summary>
+    void BfdHeard(BfdConfig session, in BfdStatus status, in BfdStatus before);
+
+    /// <summary>A BFD session is configured no more.</summary>
+    void BfdGone(BfdConfig session);
+
+    /// <summary>Network devices have changed.</summary>
+    void DevicesChanged();
+
+    /// <summary>What armed backups watch has changed.</summary>
+    void WatchChanged();
 
     /// <summary>This process forwards, after the keeper did.</summary>
     void TakenBack();

@@ -28,7 +28,7 @@ internal readonly record struct CommandPart(long StoreNs = 0, bool More = false)
 /// <param name="stretched">Told where moved prefixes go, for who looks for them on a link.</param>
 /// <param name="changes">Told when a flush marker has come or gone by, and when a gate opens.</param>
 /// <param name="loop">The loop.</param>
-internal sealed class MigrationActions(
+internal sealed partial class MigrationActions(
     PeState state, TunnelKeeper tunnels, Action<Adjacency> resolve, Action<string, IpPrefix, MovedRoute?> setMoved,
     Action<string, IpPrefix, bool> setLeaving, MarkerDriver markers, StretchedSubnets stretched, MigrationChanges changes, ControlLoop loop)
 {
@@ -96,8 +96,8 @@ internal sealed class MigrationActions(
         && (armed.Order?.Info ?? armed.Passing?.Info(loop.Now)) is { } info ? info : _ended.FirstOrDefault(e => e.Group == group).Order;
 
     /// <summary>True while gates may have something to do.</summary>
-    public bool HasGates => _leaving.Count > 0 || _goingOn.Count > 0
-        || _armed.Values.Any(a => a.Order is not null || a.KeptBack is not null);
+    public bool HasGates => _leaving.Count > 0 || _goingOn.Count > 0 || _emptying.Count > 0
+        || _armed.Values.Any(a => a.Order is not null || a.KeptBack is not null || a.Asked is not null || a.GivenBack is { IsDone: false });
 
     /// <summary>A prefix of a migration to which, its group aside, this PE has no route but to the port the prefix was on; null
     /// when there is none.</summary>
@@ -130,6 +130,12 @@ internal sealed class MigrationActions(
         foreach (Armed armed in _armed.Values)
         {
             if (!state.Vrfs.TryGetValue(armed.Group.Vrf, out VrfState? vrf) || vrf.Table.Index != info.Vrf) continue;
+            if ((marker.Flags & FlushMarker.BetweenEnds) != 0)
+            {
+                if (info.Tunnel?.Options.Name == armed.Tunnel) BetweenEnds(armed, marker, to, now);
+                continue;
+            }
+
             if (armed.Passing is { } passing && passing.Tag == marker.Tag)
             {
                 changes.Note();
@@ -153,7 +159,10 @@ internal sealed class MigrationActions(
         {
             if (armed.Order?.Poll(now) == true) changes.Note();
             armed.KeptBack?.Poll(now);
+            PollReturn(armed, now);
         }
+
+        ForgetEmptied();
 
         _goingOn.RemoveAll(kept => kept.TryEnd());
 
@@ -201,6 +210,12 @@ internal sealed class MigrationActions(
                 if (!_armed.TryGetValue(c.Group, out Armed? switched)) return Done();
                 TellLink(switched);
                 return Done(Timed(switched.Group.SwitchBack));
+            case GiveBack c:
+                AskBack(_armed[c.Group], c);
+                return Done();
+            case ArmAgain c:
+                ArmAgain(_armed[c.Group]);
+                return Done();
             case ReleaseHold c:
                 TellLink(_armed[c.Group]);
                 return Done(Release(_armed[c.Group], c.KeepBackMs));
@@ -262,12 +277,13 @@ internal sealed class MigrationActions(
 
     // 1. the group, native; 2. the prefixes' leaves point at it, a chunk in each round of the loop, so that it goes on with all
     // else meanwhile; 3. the tunnel is probed with packets as large as the servers' ports take.
-    private Armed Arm(string name, string vrfName, PrefixSet prefixes, string tunnel, Hold? hold, bool isSource)
+    private Armed Arm(string name, string vrfName, PrefixSet prefixes, string tunnel, Hold? hold, bool isSource, HoldOptions? options = null)
     {
         var group = new RedirectGroup(name, vrfName, state.Plane.Workers);
         var armed = new Armed(group, hold, prefixes, new RouteOrigin(RouteSource.Redirect, $"migration {name}"), tunnel)
         {
             IsSource = isSource,
+            HoldOptions = options ?? new HoldOptions(),
         };
         _armed.Add(name, armed);
         state.Groups.Add(name, group);
@@ -329,7 +345,7 @@ internal sealed class MigrationActions(
         foreach (CommandPart part in Remove(new RemoveGroup(c.Group, c.Vrf, c.Prefixes))) yield return part with { More = true };
         Hold? hold = c.Hold.Disabled ? null : new Hold(c.Group, state.Vrfs[c.Vrf].Table, c.Hold);
         if (hold is not null) state.Plane.AddHold(hold);
-        Armed armed = Arm(c.Group, c.Vrf, c.Prefixes, c.Tunnel, hold, isSource: false);
+        Armed armed = Arm(c.Group, c.Vrf, c.Prefixes, c.Tunnel, hold, isSource: false, c.Hold);
         if (hold is not null) armed.Group.ArmHold(hold);
         else armed.Group.Release(null);
         if (c.KeepBackMs > 0) armed.KeptBack = new KeptBackServers(state, c.Group, c.Vrf, c.Prefixes, c.KeepBackMs);
@@ -370,6 +386,7 @@ internal sealed class MigrationActions(
         if (!_armed.TryGetValue(c.Group, out Armed? armed)) return;
         if (armed.IsReleased || armed.Hold is null) armed.Group.SwitchBack();
         armed.Hold?.BeginRelease(DrainPath.Native);
+        if (armed.GivenBack is { IsDone: false, Hold: { } givesBack }) givesBack.BeginRelease(DrainPath.Native);
         state.Workers.PollAll();
     }
 
@@ -418,6 +435,7 @@ internal sealed class MigrationActions(
         if (!_armed.TryGetValue(c.Group, out Armed? armed)) yield break;
         armed.IsLeaving = true;
         VrfState vrf = state.Vrfs[c.Vrf];
+        EndReturn(armed);
         if (armed.Order is { } order)
         {
             // Nothing goes through the gates any more; then what they still have goes out.
@@ -491,7 +509,16 @@ internal sealed class MigrationActions(
 
         public RedirectGroup Group { get; } = group;
 
-        public Hold? Hold { get; } = hold;
+        public Hold? Hold { get; set; } = hold;
+
+        /// <summary>Caps of the hold, for the next one.</summary>
+        public HoldOptions HoldOptions { get; init; } = new();
+
+        /// <summary>Source: what was asked back, and what waits here meanwhile; null: nothing is asked.</summary>
+        public AskedBack? Asked { get; set; }
+
+        /// <summary>Target: the last request to give back; null: there was none.</summary>
+        public GivenBack? GivenBack { get; set; }
 
         public PrefixSet Prefixes { get; } = prefixes;
 

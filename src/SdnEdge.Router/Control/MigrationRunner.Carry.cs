@@ -97,6 +97,7 @@ internal sealed partial class MigrationRunner
         _fsm.Result(underway.Id, new Executed(underway.Signal, reply), _loop.Now);
         foreach ((string vrf, IpPrefix prefix) in underway.Reconfigured) _fsm.Reconfigured(vrf, prefix);
         if (underway.Reconfigured.Count > 0) KeepLater();
+        Follow(underway.Id, underway.Signal);
         return reply;
     }
 
@@ -216,6 +217,8 @@ internal sealed partial class MigrationRunner
             _changes.Note();
             if (up) TryFinish(migration.Id);
         }
+
+        if (up) OnWatchChanged();
     }
 
     /// <summary>The last prefix of a group has been armed.</summary>

@@ -48,6 +48,7 @@ internal sealed partial class MigrationRunner : ITimed
     private readonly MigrationActions _actions;
     private readonly MigrationChanges _changes;
     private readonly ServerProof _proof;
+    private readonly SiteWatch _watch;
     private readonly MigrationStore _store;
     private readonly ControlLoop _loop;
     private readonly Dictionary<string, Underway> _underway = [];
@@ -62,9 +63,10 @@ internal sealed partial class MigrationRunner : ITimed
     private long _nextDrainCheck, _kept, _nextLeft, _nextSoon;
 
     public MigrationRunner(
-        PeState state, TunnelKeeper tunnels, MigrationActions actions, MigrationChanges changes, ServerProof proof, MigrationStore store,
-        ControlLoop loop)
-        => (_state, _tunnels, _actions, _changes, _proof, _store, _loop) = (state, tunnels, actions, changes, proof, store, loop);
+        PeState state, TunnelKeeper tunnels, MigrationActions actions, MigrationChanges changes, ServerProof proof, SiteWatch watch,
+        MigrationStore store, ControlLoop loop)
+        => (_state, _tunnels, _actions, _changes, _proof, _watch, _store, _loop)
+            = (state, tunnels, actions, changes, proof, watch, store, loop);
 
     public long NextDeadline
     {
@@ -74,7 +76,7 @@ internal sealed partial class MigrationRunner : ITimed
             if (_left.Count > 0) next = Math.Min(next, _nextLeft);
             if (_soon is not null) next = Math.Min(next, _nextSoon);
             foreach (Underway underway in _underway.Values) next = Math.Min(next, underway.Deadline);
-            return next;
+            return Math.Min(next, NextLookAtWatches);
         }
     }
 
@@ -110,8 +112,11 @@ internal sealed partial class MigrationRunner : ITimed
             }
 
             if (part is { Id: { } restored, Commands.Count: > 0 } && _fsm.Find(restored) is { } migration)
+            {
                 _state.Events.Add(_loop.Now, "migration", restored, "restored",
                     $"{Word(migration.Role)}, {Word(migration.State)}, epoch {migration.Epoch}");
+                BeginWatch(migration, restored: true);
+            }
         }
 
         _actions.AtOnce = false;
@@ -199,6 +204,7 @@ internal sealed partial class MigrationRunner : ITimed
             Undo(underway, new ProblemException(Problems.Timeout($"prepare was undone: {why}")));
         }
 
+        if (now >= NextLookAtWatches) OnWatchChanged();
         if (_soon is { } soon && now >= _nextSoon)
         {
             _soon = null;
@@ -389,7 +395,10 @@ internal sealed partial class MigrationRunner : ITimed
         migration.Peer.IsNone ? "" : migration.Peer.ToString(), migration.Tunnel,
         migration.TunnelUp && _state.Tunnels.ContainsKey(migration.Tunnel), _actions.HoldOf(migration.Id)?.Info,
         _actions.GroupInfo(migration.Group),
-        _actions.OrderOf(migration.Group), _changes.Number, migration.Finished ? [.. LeftOver(migration)] : null);
+        _actions.OrderOf(migration.Group), _changes.Number, migration.Finished ? [.. LeftOver(migration)] : null)
+    {
+        Backup = BackupOf(migration),
+    };
 
     // The tables' word, not the machine's.
     private IEnumerable<string> LeftOver(PeMigration migration)

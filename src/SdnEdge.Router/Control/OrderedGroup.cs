@@ -23,7 +23,7 @@ internal sealed class OrderedGroup : IDisposable
     private readonly OrderGates _gates;
     private readonly PeState _state;
     private readonly OrderSpec _spec;
-    private readonly Hold? _hold;
+    private Hold? _hold;
 
     /// <summary>Makes closed gates for a group; from now on its flush markers are taken out.</summary>
     /// <param name="state">The tables.</param>
@@ -58,6 +58,9 @@ internal sealed class OrderedGroup : IDisposable
 
     /// <summary>True while a gate is closed or still has packets.</summary>
     public bool IsBusy => _gates.All.Any(g => g.Hold.State != HoldState.Released);
+
+    /// <summary>The migration has another hold: gates open behind that.</summary>
+    public void Behind(Hold hold) => _hold = hold;
 
     /// <summary>A marker came.</summary>
     public void Marker(IpAddress from, in FlushMarker marker, bool throughTunnel, long now)

@@ -2,6 +2,7 @@ using SdnEdge.Core.Api;
 using SdnEdge.Core.Config;
 using SdnEdge.Core.Migration;
 using SdnEdge.Core.Wire;
+using SdnEdge.Linux;
 using SdnEdge.Router.Api;
 using SdnEdge.Web;
 
@@ -31,7 +32,29 @@ internal static class SignalNames
                 $"port '{name}' is in VRF '{port.Config.Vrf}', the migration in '{vrf}'"));
         }
 
+        for (int i = 0; i < (signal.Watch?.Count ?? 0); i++)
+        {
+            if (WhyNotWatched(signal.Watch![i], vrf, state) is { } why) errors.Add(new ProblemError($"/watch/{i}", why));
+        }
+
         return errors;
+    }
+
+    private static string? WhyNotWatched(WatchedPart part, string vrf, PeState state)
+    {
+        if (part.Bfd is { } peer)
+        {
+            if (state.Config.BfdSessions.Any(s => s.Address == IpAddress.Parse(peer) && s.Vrf is var v && (v == vrf || v == NodeConfig.DefaultVrf)))
+                return null;
+            return $"this PE has no BFD session with {peer} in VRF '{vrf}' or in the default VRF; add it under bfd: in its configuration";
+        }
+
+        if (part.Carrier is { } device)
+            return NetDevice.Exists(device) ? null : $"there is no network device '{device}' in this PE's namespace";
+        IpAddress host = IpAddress.Parse(part.Neighbor!);
+        if (state.Ports.Values.Any(p => p.Config.Vrf == vrf && p.Config.Addresses.Any(a => a.Address.Family == host.Family
+            && a.Subnet.Contains(host)))) return null;
+        return $"no port of VRF '{vrf}' has {host} on its subnet";
     }
 
     /// <summary>A refusal of the machine, as the API says it.</summary>

@@ -148,7 +148,7 @@ public sealed class BfdLinkTests
         };
         int kept = -1;
         using var loop = new ControlLoop(TimeProvider.System);
-        using var driver = new BfdDriver(null!, null!, new HostPort(null!, null!, loop, null, null), loop, keeper: null, end =>
+        using var driver = new BfdDriver(null!, new HostPort(null!, null!, loop, null, null), loop, keeper: null, end =>
         {
             // The end that the BFD process would have is read here.
             kept = ProcessChannel.Duplicate(end);

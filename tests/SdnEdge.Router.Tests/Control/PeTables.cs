@@ -4,6 +4,7 @@ using SdnEdge.Core.Forwarding;
 using SdnEdge.Core.Migration;
 using SdnEdge.Core.Rib;
 using SdnEdge.Core.Wire;
+using SdnEdge.Router.Bfd;
 using SdnEdge.Router.Control;
 using SdnEdge.Router.Tests.Pe;
 using SdnEdge.Testing;
@@ -130,6 +131,26 @@ internal sealed class PeTables : IPeSteps, IDisposable
     }
 
     public void FullyArmed(string group)
+    {
+    }
+
+    public void ReturnEnded(string group, bool inOrder)
+    {
+    }
+
+    public void BfdHeard(BfdConfig session, in BfdStatus status, in BfdStatus before)
+    {
+    }
+
+    public void BfdGone(BfdConfig session)
+    {
+    }
+
+    public void DevicesChanged()
+    {
+    }
+
+    public void WatchChanged()
     {
     }
 

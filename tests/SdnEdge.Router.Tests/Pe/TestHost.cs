@@ -14,7 +14,7 @@ internal sealed class TestHost : IDisposable
     private readonly IpAddress _address;
     private readonly MacAddress _mac;
     private readonly List<long> _received = [];
-    private bool _live;
+    private bool _live, _answersArp = true;
 
     public TestHost(LinkedPort wire, string address, string mac, bool live = true)
     {
@@ -34,6 +34,13 @@ internal sealed class TestHost : IDisposable
         {
             lock (_received) _live = value;
         }
+    }
+
+    /// <summary>False: it takes packets, and answers no ARP request.</summary>
+    public bool AnswersArp
+    {
+        get => Volatile.Read(ref _answersArp);
+        set => Volatile.Write(ref _answersArp, value);
     }
 
     /// <summary>Told after each packet that was taken; on the sender's thread.</summary>
@@ -95,7 +102,7 @@ internal sealed class TestHost : IDisposable
         ReadOnlySpan<byte> arp = request[14..];
         if (arp[7] != 1 || IpAddress.Read(IpFamily.V4, arp[24..28]) != _address) return;
         Interlocked.Increment(ref Asked);
-        if (!Live) return;
+        if (!Live || !AnswersArp) return;
         Span<byte> reply = stackalloc byte[42];
         request[..42].CopyTo(reply);
         arp[8..14].CopyTo(reply);

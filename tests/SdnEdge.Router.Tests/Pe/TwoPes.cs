@@ -131,6 +131,13 @@ internal sealed class TwoPes : IAsyncDisposable
         A = null!;
     }
 
+    /// <summary>pe-b ends.</summary>
+    public async Task StopBAsync()
+    {
+        await B.DisposeAsync();
+        B = null!;
+    }
+
     /// <summary>pe-a ends and starts again with the files it has; <paramref name="between"/> happens while it is not there.</summary>
     public async Task RestartAAsync(Action? between = null)
     {
