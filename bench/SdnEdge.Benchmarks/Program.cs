@@ -3,6 +3,7 @@ using SdnEdge.Benchmarks;
 using SdnEdge.Benchmarks.Bfd;
 using SdnEdge.Benchmarks.Bgp;
 using SdnEdge.Benchmarks.DataCentre;
+using SdnEdge.Benchmarks.Flip;
 using SdnEdge.Benchmarks.Guests;
 using SdnEdge.Benchmarks.Hostile;
 using SdnEdge.Benchmarks.Ingress;
@@ -20,6 +21,8 @@ using SdnEdge.Benchmarks.Switchover;
 [
     ("netns", "forwarding from TAP to TAP beside a C loop and Open vSwitch, in packets a second", NetnsCommand.Run),
     ("switchover", "what switching 1, 1 k, 100 k and 1 M prefixes costs, and what others feel of it", SwitchoverCommand.Run),
+    ("flip", "an armed backup, 1 and 100000 prefixes: how soon a silent site is noticed and its packets are at PE_b, and back again",
+        FlipCommand.Run),
     ("bgp", "routes through the router beside FRR, BIRD and GoBGP: time and memory", BgpCommand.Run),
     ("restart", "a PE killed under traffic with a full table: what is lost, and how soon BGP and the routes are back", RestartCommand.Run),
     ("kills", "every party of a migration killed, and cut off from the manager, at every stage: how each migration ends", KillsCommand.Run),

@@ -120,7 +120,10 @@ public static unsafe partial class NetDevice
 
     /// <summary>Whether the device is up and its other end answers (carrier).</summary>
     public static bool HasCarrier(string device)
-        => (Control(device, Libc.SIOCGIFFLAGS, "read the flags of").Flags & (Libc.IFF_UP | Libc.IFF_RUNNING)) == (Libc.IFF_UP | Libc.IFF_RUNNING);
+    {
+        const int Both = Libc.IFF_UP | Libc.IFF_RUNNING;
+        return (Control(device, Libc.SIOCGIFFLAGS, "read the flags of").Flags & Both) == Both;
+    }
 
     /// <summary>Keeps the kernel's IPv6 off the device. Nothing to do where the kernel has no IPv6.</summary>
     public static void DisableIpv6(string device)

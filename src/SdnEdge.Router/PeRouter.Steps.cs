@@ -68,8 +68,8 @@ public sealed partial class PeRouter : IPeSteps
         _siteWatch.BfdHeard(session, status, before);   // armed backups first: that is one store
         if (status.PathFailedSince(before))
         {
-            _bgp.PathDown(session.Vrf, session.Peer, $"BFD session {PeView.Kebab(status.State)}: {PeView.Kebab(status.Diagnostic)}", _loop.Now,
-                mayBeRestart: !status.SurvivesControlPlane);
+            _bgp.PathDown(session.Vrf, session.Peer, $"BFD session {PeView.Kebab(status.State)}: {PeView.Kebab(status.Diagnostic)}",
+                _loop.Now, mayBeRestart: !status.SurvivesControlPlane);
         }
     }
 

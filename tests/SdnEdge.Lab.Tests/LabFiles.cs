@@ -24,6 +24,9 @@ internal static class LabFiles
     /// <summary>A service without state: an instance of it at each of two sites.</summary>
     public static string Stateless { get; } = Path.Combine(Root(), "topologies", "stateless.clab.yml");
 
+    /// <summary>The router before a PE that fails.</summary>
+    public static string DeeperRouter { get; } = Path.Combine(Root(), "topologies", "deeper-router.clab.yml");
+
     /// <summary>The folder of the repository.</summary>
     public static string Root()
     {

@@ -38,6 +38,23 @@ internal sealed partial class LabInstance : IAsyncDisposable
 
     public static LabInstance Of(string topology) => new(topology);
 
+    /// <summary>One of the repository's topologies, with the configurations in the folder of its name.</summary>
+    public static LabInstance WithFiles(string topology)
+    {
+        string name = Path.GetFileName(topology).Replace(".clab.yml", "", StringComparison.Ordinal);
+        var instance = new LabInstance(System.IO.File.ReadAllText(topology).Replace($"name: {name}\n", "name: LABNAME\n",
+            StringComparison.Ordinal));
+        string folder = Path.Combine(instance.Root, name);
+        Directory.CreateDirectory(folder);
+        foreach (string file in Directory.GetFiles(Path.Combine(Path.GetDirectoryName(topology)!, name)))
+        {
+            System.IO.File.WriteAllText(Path.Combine(folder, Path.GetFileName(file)),
+                System.IO.File.ReadAllText(file).Replace($"/run/sdnedge/{name}", instance.Folder, StringComparison.Ordinal));
+        }
+
+        return instance;
+    }
+
     public Task<RunningLab> DeployAsync(LabOptions? options = null)
         => LabRunner.DeployAsync(File, options ?? Options, CancellationToken.None);
 

@@ -16,7 +16,7 @@ public sealed class StatelessTests(ITestOutputHelper output)
     [RootFact]
     public async Task The_network_moves_there_and_back_under_traffic_and_not_to_an_instance_that_is_dead()
     {
-        await using LabInstance instance = await InstanceAsync();
+        await using LabInstance instance = LabInstance.WithFiles(LabFiles.Stateless);
         RunningLab lab = await instance.DeployAsync();
         foreach (string address in s_addresses) await LabInstance.ReachAsync(lab, "client-c", address);
         using EchoTraffic traffic =
@@ -62,19 +62,4 @@ public sealed class StatelessTests(ITestOutputHelper output)
 
     private static Task<(int Code, string Output, string News)> MoveAsync(LabInstance instance, string to)
         => MigrateCommandTests.MoveAsync(instance, to, 0, group: "sip");
-
-    private static async Task<LabInstance> InstanceAsync()
-    {
-        string folder = Path.Combine(Path.GetDirectoryName(LabFiles.Stateless)!, "stateless");
-        var instance = LabInstance.Of((await File.ReadAllTextAsync(LabFiles.Stateless)).Replace("name: stateless\n", "name: LABNAME\n",
-            StringComparison.Ordinal));
-        Directory.CreateDirectory(Path.Combine(instance.Root, "stateless"));
-        foreach (string file in Directory.GetFiles(folder))
-        {
-            await File.WriteAllTextAsync(Path.Combine(instance.Root, "stateless", Path.GetFileName(file)),
-                (await File.ReadAllTextAsync(file)).Replace("/run/sdnedge/stateless", instance.Folder, StringComparison.Ordinal));
-        }
-
-        return instance;
-    }
 }

@@ -79,6 +79,8 @@ internal static class ShowCommand
                 [[k.State, $"{k.Records}", $"{k.SentBytes}", $"{k.QueuedBytes}", $"{k.Wholes}", $"{k.OutOfSyncs}", $"{k.Takeovers}",
                     $"{k.Packets}", $"{k.Dropped}", k.LastTakeoverMilliseconds.ToString("0.0", CultureInfo.InvariantCulture)]])),
             One("migrations", "Migrations this PE knows, with hold and tunnel.", (pe, _, c) => pe.MigrationsAsync(c), Migrations),
+            One("backups", "Armed backups at the source: what is watched, how it is, and how often it made the PE switch by itself.",
+                (pe, _, c) => pe.MigrationsAsync(c), Backups),
             One("order", "How order was kept, move by move: the target's gate of each ingress PE, what opened it, and what it kept; at the "
                 + "source, whose flush markers went by.", (pe, _, c) => pe.MigrationsAsync(c), Order),
             One("groups", "Redirect groups and which decision is in force.", (pe, _, c) => pe.GroupsAsync(c), Groups),
@@ -335,6 +337,25 @@ internal static class ShowCommand
             m.Peer, m.TunnelUp ? "up" : "down", m.Hold?.State ?? "", $"{m.Hold?.PacketsHeldNow}", $"{m.Hold?.Released}",
             $"{(m.Hold is { } h ? h.DroppedNewest + h.DroppedOldest + h.Expired : null)}", m.Group?.Active ?? "",
         }));
+
+    private static void Backups(IReadOnlyList<MigrationInfo> migrations) => Table(
+        ["migration", "state", "watched", "is", "why", "flips", "false alarms", "unordered", "noticed to flipped us", "would not flip"],
+        migrations.Where(m => m.Backup is not null).SelectMany(m => m.Backup!.Watch.Select((w, i) => i > 0
+            ? new[] { "", "", Words(w.Part), Word(w.State), w.Why, "", "", "", "", "" }
+            :
+            [
+                m.Id, Word(m.State), Words(w.Part), Word(w.State), w.Why, $"{m.Backup.Flips}", $"{m.Backup.FalseAlarms}",
+                $"{m.Backup.Unordered}",
+                m.Backup.FlippedAtNs - m.Backup.NoticedAtNs is { } took ? string.Create(CultureInfo.InvariantCulture, $"{took / 1e3:0}") : "",
+                m.Backup.Unready ?? "",
+            ])));
+
+    private static string Words(WatchedPart part) => part switch
+    {
+        { Bfd: { } peer } => $"BFD of {peer}",
+        { Carrier: { } device } => $"carrier of {device}",
+        _ => $"neighbour {part.Neighbor}",
+    };
 
     private static void Order(IReadOnlyList<MigrationInfo> migrations) => Table(
         ["migration", "ingress", "loopback", "moved", "opened by", "marker after move ms", "kept", "now", "at once", "dropped"],

@@ -24,7 +24,7 @@ public static class ApiJson
         Converters =
         {
             Words<SignalKind>(), Words<MigrationRole>(), Words<HoldOverflowPolicy>(), Words<PeMigrationState>(), Words<BgpPeerAction>(),
-            Words<GateOpening>(), Words<ServerOrder>(), Words<ServerState>(), Words<EpochVerdict>(), Words<TeardownProof>(),
+            Words<WatchState>(), Words<GateOpening>(), Words<ServerOrder>(), Words<ServerState>(), Words<EpochVerdict>(), Words<TeardownProof>(),
             Words<DiskReach>(), Words<ReplicationMode>(), Words<PeerGoneAction>(), Words<LagAction>(), Words<OwnerRole>(),
             Words<OwnershipOrderKind>(), Words<GrantVerdict>(), Words<Protection>(), Words<ReplicationAlarm>(), Words<CopyPhase>(),
             Words<ClientKind>(), Words<StoreProblem>(),
@@ -345,7 +345,11 @@ public enum MigrationCondition
 /// <summary>Counters of a hold.</summary>
 public sealed record HoldInfo(
     string State, long PacketsHeldTotal, long PacketsHeldNow, long BytesHeldNow, long PeakBytes, long PeakPackets,
-    long Released, long DroppedNewest, long DroppedOldest, long Expired);
+    long Released, long DroppedNewest, long DroppedOldest, long Expired)
+{
+    /// <summary>When the first packet came into it, CLOCK_MONOTONIC of the PE, nanoseconds; null: none has.</summary>
+    public long? FirstAtNs { get; init; }
+}
 
 /// <summary>A redirect group and its counters. Stale packets: forwarded the old way after the switch was acknowledged.</summary>
 public sealed record RedirectGroupInfo(

@@ -161,7 +161,8 @@ public static class SignalChecks
             CheckHost(part?.Bfd, $"/watch/{i}/bfd");
             CheckHost(part?.Neighbor, $"/watch/{i}/neighbor");
             if (part?.Carrier is { } device && (device.Length is 0 or > 15 || device.Any(c => char.IsWhiteSpace(c) || c == '/')))
-                errors.Add(new ProblemError($"/watch/{i}/carrier", $"'{device}' is not a network device; send its name, 1 to 15 characters"));
+                errors.Add(new ProblemError($"/watch/{i}/carrier",
+                    $"'{device}' is not a network device; send its name, 1 to 15 characters"));
         }
 
         void CheckHost(string? text, string pointer)

@@ -73,6 +73,9 @@ public sealed class GroupDecision
 /// </summary>
 public sealed class RedirectGroup
 {
+    // An armed backup may flip and go back for years: of decisions before these only the sums are kept.
+    private const int MaxDecisions = 32;
+
     private readonly int _workers;
     private readonly Lock _history = new();
     private readonly List<GroupDecision> _decisions = [];
@@ -81,6 +84,8 @@ public sealed class RedirectGroup
     private GroupDecision? _armed;
     private GroupDecision? _previous;
     private OrderGates? _order;
+    private long _olderNative, _olderTunnel, _olderStale;
+    private long? _olderFirst;
     private bool _showsMarkers;
 
     /// <summary>Makes a group that is native: nothing changes for its prefixes.</summary>
@@ -103,18 +108,26 @@ public sealed class RedirectGroup
     public GroupDecision Active => Volatile.Read(ref _active);
 
     /// <summary>Packets of the group forwarded the native way, so far.</summary>
-    public long NativePackets => Sum(d => (d.ForOthers is null ? d.Others : 0) + (d.ForTunnelArrivals is null ? d.TunnelArrivals : 0));
+    public long NativePackets => Sum(Native, ref _olderNative);
 
     /// <summary>Packets of the group sent into a tunnel by the group's decision, so far.</summary>
-    public long TunnelPackets => Sum(d => (d.ForOthers?.Kind == ForwardingKind.Tunnel ? d.Others : 0)
-        + (d.ForTunnelArrivals?.Kind == ForwardingKind.Tunnel ? d.TunnelArrivals : 0));
+    public long TunnelPackets => Sum(IntoTunnel, ref _olderTunnel);
+
+    /// <summary>Decisions that are kept, for tests.</summary>
+    internal int Decisions
+    {
+        get
+        {
+            lock (_history) return _decisions.Count;
+        }
+    }
 
     /// <summary>Packets forwarded by a superseded decision after its successor's grace period had ended. Must be 0.</summary>
     public long StalePackets
     {
         get
         {
-            lock (_history) return _superseded.Sum(s => s.Decision.Packets - s.PacketsAtAcknowledgement);
+            lock (_history) return _olderStale + _superseded.Sum(s => s.Decision.Packets - s.PacketsAtAcknowledgement);
         }
     }
 
@@ -123,7 +136,7 @@ public sealed class RedirectGroup
     {
         get
         {
-            lock (_history) return _decisions.Where(d => d.ForOthers?.Kind == ForwardingKind.Tunnel).Min(d => d.FirstPacketAtNs);
+            lock (_history) return _olderFirst ?? FirstIntoTunnel(_decisions);
         }
     }
 
@@ -177,8 +190,8 @@ public sealed class RedirectGroup
         Volatile.Write(ref _active, waiting);
     }
 
-    /// <summary>Target: what <paramref name="held"/> has goes back by <paramref name="back"/>; when it is empty, <paramref name="next"/> holds in
-    /// its place. One store.</summary>
+    /// <summary>Target: what <paramref name="held"/> has goes back by <paramref name="back"/>; when it is empty, <paramref name="next"/>
+    /// holds in its place. One store.</summary>
     public void GiveBack(Hold held, ForwardingDecision back, Hold next)
     {
         ArgumentNullException.ThrowIfNull(held);
@@ -251,12 +264,40 @@ public sealed class RedirectGroup
     private GroupDecision Make(string name, ForwardingDecision? forTunnelArrivals, ForwardingDecision? forOthers)
     {
         GroupDecision decision = new(name, forTunnelArrivals, forOthers, _workers);
-        lock (_history) _decisions.Add(decision);
+        lock (_history)
+        {
+            _decisions.Add(decision);
+            if (_decisions.Count > MaxDecisions) ForgetOldest();
+        }
+
         return decision;
     }
 
-    private long Sum(Func<GroupDecision, long> count)
+    // One that has not been in force for long; packets that were to take it still would not be counted.
+    private void ForgetOldest()
     {
-        lock (_history) return _decisions.Sum(count);
+        GroupDecision oldest = _decisions[0];
+        if (ReferenceEquals(oldest, _active) || ReferenceEquals(oldest, _previous)) return;
+        _decisions.RemoveAt(0);
+        _olderFirst ??= FirstIntoTunnel([oldest]);
+        _olderNative += Native(oldest);
+        _olderTunnel += IntoTunnel(oldest);
+        int at = _superseded.FindIndex(s => ReferenceEquals(s.Decision, oldest));
+        if (at < 0) return;
+        _olderStale += oldest.Packets - _superseded[at].PacketsAtAcknowledgement;
+        _superseded.RemoveAt(at);
+    }
+
+    private static long Native(GroupDecision d) => (d.ForOthers is null ? d.Others : 0) + (d.ForTunnelArrivals is null ? d.TunnelArrivals : 0);
+
+    private static long IntoTunnel(GroupDecision d) => (d.ForOthers?.Kind == ForwardingKind.Tunnel ? d.Others : 0)
+        + (d.ForTunnelArrivals?.Kind == ForwardingKind.Tunnel ? d.TunnelArrivals : 0);
+
+    private static long? FirstIntoTunnel(IEnumerable<GroupDecision> decisions)
+        => decisions.Where(d => d.ForOthers?.Kind == ForwardingKind.Tunnel).Min(d => d.FirstPacketAtNs);
+
+    private long Sum(Func<GroupDecision, long> count, ref long older)
+    {
+        lock (_history) return older + _decisions.Sum(count);
     }
 }

@@ -63,8 +63,8 @@ public sealed unsafe partial class Forwarder
             return;
         }
 
-        // A CE's packet must not come out at another PE as this PE's marker; what the two ends of a redirect tunnel say to one another comes
-        // from nobody else.
+        // A CE's packet must not come out at another PE as this PE's marker; what the two ends of a redirect tunnel say to one another
+        // comes from nobody else.
         if (!c.Own && (options.IsRedirect || (c.From is null && !c.Vrf.IsDefault)) && IsFlushMarker(p, c)
             && ((c.From is null && !c.Vrf.IsDefault) || IsBetweenEnds(p, c)))
         {

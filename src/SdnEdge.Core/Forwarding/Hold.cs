@@ -113,7 +113,7 @@ public sealed class Hold : IDisposable
             lock (_lock)
             {
                 return new HoldInfo(WordOf(_state), _heldTotal, _ring.Count, _ring.Bytes, _peakBytes, _peakPackets,
-                    _released, _droppedNewest, _droppedOldest, _expired);
+                    _released, _droppedNewest, _droppedOldest, _expired) { FirstAtNs = _heldTotal == 0 ? null : _firstNs };
             }
         }
     }

@@ -50,13 +50,13 @@ public sealed record SwitchToTunnel(string Group) : PeCommand;
 public sealed record SwitchBack(string Group) : PeCommand;
 
 /// <summary>
-/// Source, a false alarm: what comes for the prefixes waits here, and the target is asked, behind the last packet in the tunnel, to give back
-/// what it holds. Answer with <see cref="Returned"/>.
+/// Source, a false alarm: what comes for the prefixes waits here, and the target is asked, behind the last packet in the tunnel, to give
+/// back what it holds. Answer with <see cref="Returned"/>.
 /// </summary>
 public sealed record GiveBack(string Group, string Tunnel, uint Tag) : PeCommand;
 
-/// <summary>Source, when nothing is held at the target any more: what waits here goes to the servers, then all does, natively, and the group
-/// is armed again.</summary>
+/// <summary>Source, when nothing is held at the target any more: what waits here goes to the servers, then all does, natively, and the
+/// group is armed again.</summary>
 public sealed record ArmAgain(string Group, string Tunnel) : PeCommand;
 
 /// <summary>Target, at release: all for the prefixes goes to their attachment ports, behind what is held, in order. Answer with

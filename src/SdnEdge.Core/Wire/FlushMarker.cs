@@ -12,8 +12,8 @@ public enum FlushMarkerFlags : byte
     /// <summary>The sender had no old path: nothing of its own can still be under way. Sent by the new path.</summary>
     NoOldPath = 1,
 
-    /// <summary>From the source of an armed backup to its target, behind the last packet in the tunnel: it was a false alarm, give back what
-    /// you hold. <see cref="FlushMarker.MovedAtNs"/> tells one request from another.</summary>
+    /// <summary>From the source of an armed backup to its target, behind the last packet in the tunnel: it was a false alarm, give back
+    /// what you hold. <see cref="FlushMarker.MovedAtNs"/> tells one request from another.</summary>
     GiveBack = 2,
 
     /// <summary>The answer, behind the last packet that was held; with the number of the request.</summary>

@@ -13,7 +13,8 @@ namespace SdnEdge.Router.Control;
 
 /// <summary>
 /// BFD of this PE: orders the configured sessions from the BFD process, and hands on what it finds: a path that went down flips the
-/// backups that watch it, and ends its peer's BGP session, at once. A session that an operator took down, here or there, says nothing about the path (RFC 5882 3.2).
+/// backups that watch it, and ends its peer's BGP session, at once. A session that an operator took down, here or there, says nothing
+/// about the path (RFC 5882 3.2).
 /// <list type="number">
 /// <item>The process is started with the first session; with a keeper, the one of the PE before is gone on with.</item>
 /// <item>It tells changes at once and everything each second; what it tells of sessions ordered before is not taken for these.</item>

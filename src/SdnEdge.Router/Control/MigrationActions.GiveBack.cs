@@ -119,7 +119,8 @@ internal sealed partial class MigrationActions
     private void Say(Armed armed, in FlushMarker marker, IpAddress to)
     {
         IpAddress from = MarkerSender.Of(state.Config.Loopbacks, to.Family, !state.Vrfs[armed.Group.Vrf].Table.IsDefault);
-        if (!from.IsNone && state.Tunnels.TryGetValue(armed.Tunnel, out Tunnel? tunnel)) state.Workers.Probe(tunnel, marker.ToPacket(from, to));
+        if (!from.IsNone && state.Tunnels.TryGetValue(armed.Tunnel, out Tunnel? tunnel))
+            state.Workers.Probe(tunnel, marker.ToPacket(from, to));
     }
 
     private void PollReturn(Armed armed, long now)

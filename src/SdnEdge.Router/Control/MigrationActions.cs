@@ -277,7 +277,8 @@ internal sealed partial class MigrationActions(
 
     // 1. the group, native; 2. the prefixes' leaves point at it, a chunk in each round of the loop, so that it goes on with all
     // else meanwhile; 3. the tunnel is probed with packets as large as the servers' ports take.
-    private Armed Arm(string name, string vrfName, PrefixSet prefixes, string tunnel, Hold? hold, bool isSource, HoldOptions? options = null)
+    private Armed Arm(string name, string vrfName, PrefixSet prefixes, string tunnel, Hold? hold, bool isSource,
+        HoldOptions? options = null)
     {
         var group = new RedirectGroup(name, vrfName, state.Plane.Workers);
         var armed = new Armed(group, hold, prefixes, new RouteOrigin(RouteSource.Redirect, $"migration {name}"), tunnel)

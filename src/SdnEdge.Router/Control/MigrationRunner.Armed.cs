@@ -11,7 +11,8 @@ internal sealed partial class MigrationRunner
 {
     private readonly Dictionary<string, Backup> _backups = [];
 
-    /// <summary>Flips since the PE was started, and how many of them were false alarms, and of these how many went back without order.</summary>
+    /// <summary>Flips since the PE was started, how many of them were false alarms, and how many of these went back without
+    /// order.</summary>
     public (long Flips, long FalseAlarms, long Unordered) BackupCounts { get; private set; }
 
     private long NextLookAtWatches
@@ -51,7 +52,10 @@ internal sealed partial class MigrationRunner
         foreach ((string id, Backup backup) in _backups)
         {
             if (backup.Watch.IsBack(now) && _fsm.Find(id) is { State: PeMigrationState.Flipped } && CarryOut(id, new WatchIsBack()))
-                _state.Events.Add(_loop.Now, "migration", id, "gives-back", "what it watches works again, and nobody has confirmed the switch");
+            {
+                _state.Events.Add(_loop.Now, "migration", id, "asks-back",
+                    "what it watches works again, and nobody has confirmed the switch");
+            }
         }
 
         _changes.Note();
@@ -70,7 +74,8 @@ internal sealed partial class MigrationRunner
         backup.Watch.Forgive();
         _actions.MarkAcknowledged(id);
         _state.Events.Add(_loop.Now, "migration", id, "false-alarm", inOrder ? "all that was held went to the servers, in order"
-            : $"the target did not say in {MigrationActions.ReturnBoundNs / 1_000_000} ms that it holds nothing: what it held may come late, or is lost");
+            : $"the target did not say in {MigrationActions.ReturnBoundNs / 1_000_000} ms that it holds nothing: what it held may come "
+                + "late, or is lost");
         _changes.Note();
         KeepLater();
 
@@ -90,7 +95,8 @@ internal sealed partial class MigrationRunner
             backup.Flips++;
             backup.WhyNot = null;
             (backup.NoticedAtNs, backup.AcknowledgedAtNs) = (backup.Watch.FailedAtNs, acknowledged);
-            string what = string.Join("; ", backup.Watch.Info.Where(i => i.State == WatchState.Down).Select(i => $"{WordsOf(i.Part)}: {i.Why}"));
+            IEnumerable<WatchInfo> down = backup.Watch.Info.Where(i => i.State == WatchState.Down);
+            string what = string.Join("; ", down.Select(i => $"{WordsOf(i.Part)}: {i.Why}"));
             _state.Events.Add(backup.FlippedAtNs!.Value, "migration", id, "flipped", what);
         }
     }
@@ -121,7 +127,7 @@ internal sealed partial class MigrationRunner
     private void Follow(string id, SignalKind signal)
     {
         if (signal == SignalKind.Prepare && _fsm.Find(id) is { } migration) BeginWatch(migration, restored: false);
-        else if (_backups.ContainsKey(id) && _fsm.Find(id)?.State is not (PeMigrationState.Prepared or PeMigrationState.Flipped)) _watch.End(id);
+        else if (_fsm.Find(id)?.State is not (PeMigrationState.Prepared or PeMigrationState.Flipped)) _watch.End(id);
     }
 
     private void BeginWatch(PeMigration migration, bool restored)
@@ -138,9 +144,10 @@ internal sealed partial class MigrationRunner
     private BackupInfo? BackupOf(PeMigration migration)
     {
         if (!_backups.TryGetValue(migration.Id, out Backup? b)) return null;
-        string? unready = _fsm.WouldFlip(migration.Id) ?? (b.Watch.WhyBlind is { } blind ? $"nothing that it watches is seen working: {blind}" : null);
-        return new BackupInfo(b.Watch.Info, b.Flips, b.FalseAlarms, b.Unordered, b.NoticedAtNs, b.FlippedAtNs, b.AcknowledgedAtNs, b.BackAtNs,
-            unready);
+        string? unready = _fsm.WouldFlip(migration.Id)
+            ?? (b.Watch.WhyBlind is { } blind ? $"nothing that it watches is seen working: {blind}" : null);
+        return new BackupInfo(b.Watch.Info, b.Flips, b.FalseAlarms, b.Unordered, b.NoticedAtNs, b.FlippedAtNs, b.AcknowledgedAtNs,
+            b.BackAtNs, unready);
     }
 
     private static string WordsOf(WatchedPart part) => part switch

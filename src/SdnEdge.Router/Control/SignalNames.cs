@@ -44,9 +44,9 @@ internal static class SignalNames
     {
         if (part.Bfd is { } peer)
         {
-            if (state.Config.BfdSessions.Any(s => s.Address == IpAddress.Parse(peer) && s.Vrf is var v && (v == vrf || v == NodeConfig.DefaultVrf)))
-                return null;
-            return $"this PE has no BFD session with {peer} in VRF '{vrf}' or in the default VRF; add it under bfd: in its configuration";
+            if (state.Config.BfdSessions.Any(s => s.Address == IpAddress.Parse(peer)
+                && (s.Vrf == vrf || s.Vrf == NodeConfig.DefaultVrf))) return null;
+            return $"this PE has no BFD session with {peer} in VRF '{vrf}' or in the default VRF; add it under bfd: sessions: in its configuration";
         }
 
         if (part.Carrier is { } device)

@@ -10,8 +10,8 @@ using SdnEdge.Router.Bfd;
 namespace SdnEdge.Router.Control;
 
 /// <summary>
-/// Looks at what armed backups watch, and tells their <see cref="ArmedWatch"/> how it is: BFD sessions and carriers when they change, hosts by
-/// asking them every <see cref="s_askEvery"/>; one that is silent for <see cref="SilentNs"/> is down. Runs on the control loop.
+/// Looks at what armed backups watch, and tells their <see cref="ArmedWatch"/> how it is: BFD sessions and carriers when they change,
+/// hosts by asking them every <see cref="s_askEvery"/>; one that is silent for <see cref="SilentNs"/> is down. Runs on the control loop.
 /// </summary>
 internal sealed class SiteWatch(PeState state, BfdDriver bfd, SlowPathDriver slowPath, ControlLoop loop) : ITimed
 {
@@ -160,7 +160,8 @@ internal sealed class SiteWatch(PeState state, BfdDriver bfd, SlowPathDriver slo
         if (host.Port is null)
         {
             host.Port = PortOf(watched.Vrf, host.Address);
-            if (host.Port is null) return watched.Tell(WatchState.Unknown, now, $"no port of VRF '{watched.Vrf}' has {host.Address} on its subnet");
+            if (host.Port is null)
+                return watched.Tell(WatchState.Unknown, now, $"no port of VRF '{watched.Vrf}' has {host.Address} on its subnet");
             host.Proved = () => Answered(watched, host);
         }
 

@@ -1,3 +1,4 @@
+using SdnEdge.Core.Api;
 using SdnEdge.Core.Fib;
 using SdnEdge.Core.Forwarding;
 using SdnEdge.Core.Tests.Wire;
@@ -86,6 +87,62 @@ public sealed class RedirectGroupTests : IDisposable
         leaf.Group = null;
         _rig.Receive(_rig.Site, _rig.FromClient(Packet("10.77.0.1")));
         Assert.Equal([54 + 28, 54], _rig.CoreDevice.Sent().Select(f => f.Bytes.Length));
+    }
+
+    [Fact]
+    public void A_group_that_flips_and_goes_back_for_ever_counts_all_and_keeps_little()
+    {
+        for (int i = 0; i < 100; i++)
+        {
+            _group.Arm(ForwardingDecision.Through(_tunnel));
+            _group.Switch();
+            _group.MarkAcknowledged();
+            Assert.True(SendAll());
+            _group.SwitchBack();
+            _group.MarkAcknowledged();
+            Assert.False(SendAll());
+        }
+
+        Assert.Equal((100 * 256, 100 * 256, 0), (_group.NativePackets, _group.TunnelPackets, _group.StalePackets));
+        Assert.Equal(1_000_000_001, _group.FirstTunnelPacketAtNs);
+        Assert.InRange(_group.Decisions, 1, 40);
+    }
+
+    [Fact]
+    public void While_what_is_asked_back_comes_out_of_the_tunnel_what_comes_from_elsewhere_waits_behind_it()
+    {
+        _group.Arm(ForwardingDecision.Through(_tunnel));
+        _group.Switch();
+        using var hold = new Hold("m1/back", _rig.Vrf, new HoldOptions(ReleasePacketsPerSecond: 0));
+        _rig.Plane.AddHold(hold);
+        _group.WaitForReturn(hold);
+        _rig.Receive(_rig.Site, _rig.FromClient(Packet("10.1.1.9")));
+        Assert.Empty(_rig.CoreDevice.Sent());
+        Assert.Equal(1, hold.Info.PacketsHeldNow);
+        Assert.Null(_group.Active.ForTunnelArrivals);   // what comes out of the tunnel goes the native way
+        hold.BeginRelease(DrainPath.Native);
+        _rig.Forwarder.Poll(_rig.Now);
+        Assert.Equal(20 + 34, Assert.Single(_rig.CoreDevice.Sent()).Bytes.Length);
+        Assert.Equal("native", _group.Active.Name);
+    }
+
+    [Fact]
+    public void What_the_ends_of_a_redirect_tunnel_say_to_one_another_comes_from_nobody_else()
+    {
+        _group.Arm(ForwardingDecision.Through(_tunnel));
+        _group.Switch();
+        foreach (FlushMarkerFlags flags in (FlushMarkerFlags[])[FlushMarkerFlags.GiveBack, FlushMarkerFlags.NothingHeld])
+        {
+            byte[] forged = new FlushMarker(1, 0, 1, flags).ToPacket(ForwarderRig.Client4, IpAddress.Parse("10.1.1.9"));
+            _rig.Receive(_rig.Site, _rig.FromClient(forged));
+        }
+
+        Assert.Empty(_rig.CoreDevice.Sent());
+        Assert.Equal(2, _rig.Plane.Drops(DropReason.MarkerForged));
+
+        // Another's marker goes by.
+        _rig.Receive(_rig.Site, _rig.FromClient(new FlushMarker(1, 0, 1).ToPacket(ForwarderRig.Client4, IpAddress.Parse("10.1.1.9"))));
+        Assert.Single(_rig.CoreDevice.Sent());
     }
 
     // One packet to each prefix; all must take the same way. True: through the tunnel.

@@ -134,7 +134,8 @@ public sealed class PeArmedTests
                 _ => "native",
             };
             if (tables.Way != way) return false.Label($"{state}, and packets go {tables.Way}");
-            if (tables.IsThere == fsm.Find(Id)!.Finished) return false.Label($"{state}, and its parts are{(tables.IsThere ? "" : " not")} there");
+            if (tables.IsThere == fsm.Find(Id)!.Finished)
+                return false.Label($"{state}, and its parts are{(tables.IsThere ? "" : " not")} there");
             if (confirmed && step != 10 && state is PeMigrationState.Prepared or PeMigrationState.Flipped or PeMigrationState.Returning)
                 return (!confirmed).Label($"confirmed, and {state}");
             if (before == PeMigrationState.Aborted && state != PeMigrationState.Aborted) return false.Label($"aborted, and then {state}");

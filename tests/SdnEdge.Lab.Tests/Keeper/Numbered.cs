@@ -19,6 +19,7 @@ internal sealed class Numbered : IDisposable
     private readonly HashSet<long> _seen = [];
     private readonly Arrivals _arrivals = new();
     private long _sent, _lastAt, _longestGap;
+    private int _outOfOrder;
     private volatile bool _stop, _end;
 
     public Numbered(Socket from, Socket to, int perSecond)
@@ -45,6 +46,9 @@ internal sealed class Numbered : IDisposable
 
     /// <summary>The longest time between two arrivals, ms.</summary>
     public double LongestGapMs => Interlocked.Read(ref _longestGap) / 1e6;
+
+    /// <summary>Packets that came behind a later one.</summary>
+    public int OutOfOrder => Volatile.Read(ref _outOfOrder);
 
     /// <summary>Waits until so many more have arrived.</summary>
     public async Task MoreAsync(int count)
@@ -108,6 +112,7 @@ internal sealed class Numbered : IDisposable
     private void Receive()
     {
         byte[] packet = new byte[256];
+        long highest = -1;
         while (!_end)
         {
             int length;
@@ -122,7 +127,10 @@ internal sealed class Numbered : IDisposable
 
             long now = Monotonic.Now;
             if (length < 8) continue;
-            lock (_seen) _seen.Add(BinaryPrimitives.ReadInt64BigEndian(packet));
+            long number = BinaryPrimitives.ReadInt64BigEndian(packet);
+            if (number < highest) Interlocked.Increment(ref _outOfOrder);
+            highest = Math.Max(highest, number);
+            lock (_seen) _seen.Add(number);
             _arrivals.Tell();
             if (_lastAt != 0) _longestGap = Math.Max(_longestGap, now - _lastAt);
             _lastAt = now;

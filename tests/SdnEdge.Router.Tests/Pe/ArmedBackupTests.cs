@@ -5,8 +5,8 @@ using static SdnEdge.Router.Tests.Pe.TwoPes;
 namespace SdnEdge.Router.Tests.Pe;
 
 /// <summary>
-/// Armed backups over the API of two PEs in this process, under traffic: a source that switches by itself when its site fails, and goes back
-/// by itself when it was a false alarm. What is watched is the server's own ARP.
+/// Armed backups over the API of two PEs in this process, under traffic: a source that switches by itself when its site fails, and goes
+/// back by itself when it was a false alarm. What is watched is the server's own ARP.
 /// </summary>
 public sealed class ArmedBackupTests
 {
@@ -142,7 +142,8 @@ public sealed class ArmedBackupTests
         await UntilAsync("it has been asked in vain",
             async () => (await AtAsync(two.ApiA)).Backup!.Watch[0].Why == "it does not answer");
         MigrationInfo source = await AtAsync(two.ApiA);
-        Assert.Equal((PeMigrationState.Prepared, WatchState.Unknown, 0), (source.State, source.Backup!.Watch[0].State, source.Backup.Flips));
+        Assert.Equal((PeMigrationState.Prepared, WatchState.Unknown, 0),
+            (source.State, source.Backup!.Watch[0].State, source.Backup.Flips));
         Assert.Equal("nothing that it watches is seen working: it does not answer", source.Backup.Unready);
     }
 
@@ -152,8 +153,9 @@ public sealed class ArmedBackupTests
         await using TwoPes two = await StartAsync();
         Problem problem = await ProblemAsync(PostAsync(two.ApiA, SignalKind.Prepare, Prepare(MigrationRole.Source) with
         {
-            Watch = [new WatchedPart("10.1.1.300"), new WatchedPart(), new WatchedPart("10.1.1.9", "eth0"), new WatchedPart(Carrier: "no such"),
-                new WatchedPart(Neighbor: "224.0.0.1"), new WatchedPart(Carrier: "lo"), new WatchedPart(Carrier: "lo")],
+            Watch = [new WatchedPart("10.1.1.300"), new WatchedPart(), new WatchedPart("10.1.1.9", "eth0"),
+                new WatchedPart(Carrier: "no such"), new WatchedPart(Neighbor: "224.0.0.1"), new WatchedPart(Carrier: "lo"),
+                new WatchedPart(Carrier: "lo")],
         }), 400);
         Assert.Equal(
             ["/watch/0/bfd", "/watch/1", "/watch/2", "/watch/3/carrier", "/watch/4/neighbor", "/watch/6"],
@@ -163,7 +165,7 @@ public sealed class ArmedBackupTests
             Watch = [new WatchedPart("10.9.9.9"), new WatchedPart(Carrier: "nosuchdevice"), new WatchedPart(Neighbor: "10.77.0.1")],
         }), 400);
         Assert.Equal(
-            ["this PE has no BFD session with 10.9.9.9 in VRF 'default' or in the default VRF; add it under bfd: in its configuration",
+            ["this PE has no BFD session with 10.9.9.9 in VRF 'default' or in the default VRF; add it under bfd: sessions: in its configuration",
                 "there is no network device 'nosuchdevice' in this PE's namespace", "no port of VRF 'default' has 10.77.0.1 on its subnet"],
             problem.Errors!.Select(e => e.Detail));
         problem = await ProblemAsync(PostAsync(two.ApiB, SignalKind.Prepare, Prepare(MigrationRole.Target) with

@@ -1,0 +1,141 @@
+using System.Globalization;
+using System.Net;
+using System.Net.Sockets;
+using SdnEdge.Benchmarks.Ingress;
+using SdnEdge.Client;
+using SdnEdge.Core.Api;
+using SdnEdge.Lab.Running;
+using SdnEdge.Lab.Tests.Keeper;
+using SdnEdge.Linux;
+using SdnEdge.Testing;
+
+namespace SdnEdge.Benchmarks.Flip;
+
+/// <summary>
+/// An armed backup: the host that PE_a watches by BFD stands still (SIGSTOP; its link stays up), and later goes on. How long until PE_a has
+/// noticed, until its store is made, and until the first packet is at PE_b; then how soon the false alarm is taken back. All the time
+/// numbered packets go from a client to the server, which works: not one may be lost or come out of order.
+/// </summary>
+internal static class FlipCommand
+{
+    private const string Usage = "usage: bench flip [--prefixes N] [--runs N] [--rate PACKETS/S]   (default: 1 and 100000 prefixes, 20, "
+        + "1000)";
+    private const int GoalMedianMs = 175, GoalP99Ms = 250;
+
+    public static int Run(string[] args)
+    {
+        var numbers = new Dictionary<string, int> { ["--prefixes"] = 0, ["--runs"] = 20, ["--rate"] = 1000 };
+        for (int i = 0; i < args.Length; i++)
+        {
+            if (Words.TakeNumber(numbers, args, ref i)) continue;
+            Console.Error.WriteLine(Usage);
+            return 2;
+        }
+
+        string? program = IngressCommand.Program();
+        if (program is null)
+        {
+            Console.Error.WriteLine("bench flip: artifacts/bin/sdnedge is missing; run it as './build.sh bench flip'");
+            return 2;
+        }
+
+        int[] counts = numbers["--prefixes"] == 0 ? [1, 100_000] : [numbers["--prefixes"]];
+        return RunAsync(program, counts, numbers["--runs"], numbers["--rate"]).GetAwaiter().GetResult();
+    }
+
+    private static async Task<int> RunAsync(string program, int[] counts, int runs, int rate)
+    {
+        DirectoryInfo folder = Directory.CreateTempSubdirectory("sdnedge-bench-");
+        RunningLab? lab = null;
+        bool sound = true;
+        try
+        {
+            lab = await FlipLab.DeployAsync(folder.FullName, [program]);
+            using PeClient a = Client("pe-a"), b = Client("pe-b");
+            await UntilAsync(async () => (await a.BfdAsync()).Sessions is [{ State: "up" }]);
+            int epoch = 0;
+            foreach (int count in counts) sound &= await MeasureAsync(lab, a, b, count, ++epoch, runs, rate);
+            return sound ? 0 : 1;
+        }
+        finally
+        {
+            if (lab is not null) await lab.DestroyAsync();
+            folder.Delete(recursive: true);
+        }
+
+        PeClient Client(string name) => new(new ApiEndpoint(name, lab.ApiSocket(name))) { RequestTimeout = TimeSpan.FromMinutes(3) };
+    }
+
+    private static async Task<bool> MeasureAsync(RunningLab lab, PeClient a, PeClient b, int count, int epoch, int runs, int rate)
+    {
+        MovingPrefix[] prefixes = [new($"{FlipLab.Server}/32", "dc"), .. Enumerable.Range(0, count - 1).Select(i =>
+            new MovingPrefix($"100.{64 + (i >> 16)}.{(i >> 8) & 255}.{i & 255}/32", "dc"))];
+        string id = $"flip{epoch}";
+        await b.SignalAsync(id, SignalKind.Prepare, new SignalRequest(epoch, MigrationRole.Target, "default", prefixes, "10.255.0.1",
+            (uint)(100 + epoch)));
+        await a.SignalAsync(id, SignalKind.Prepare, new SignalRequest(epoch, MigrationRole.Source, "default", prefixes, "10.255.0.2",
+            (uint)(100 + epoch), Watch: [new WatchedPart(Bfd: FlipLab.Watched)]));
+        await UntilAsync(async () => await a.MigrationAsync(id) is { Backup.Unready: null });
+        int bfdd = lab.State.Processes.Single(p => p.Node == "hv" && p.Name.Contains("bfdd", StringComparison.Ordinal)).ProcessId;
+        using var traffic = new Numbered(SocketOf(lab, "c3", "10.2.3.10"), SocketOf(lab, "vs", FlipLab.Server), rate);
+        await traffic.MoreAsync(rate / 2);
+        Console.WriteLine($"{count} prefixes, {rate} packets a second, BFD at 3x50 ms\n"
+            + $"{"run",4} {"noticed ms",11} {"stored us",10} {"at PE_b ms",11} {"back ms",8} {"held",6}");
+        var noticed = new List<double>();
+        var arrived = new List<double>();
+        var backs = new List<double>();
+        for (int run = 1; run <= runs; run++)
+        {
+            int flips = (await a.MigrationAsync(id)).Backup!.Flips;
+            long failedAt = Monotonic.Now;
+            Signals.Send(bfdd, ProcessSignal.Stop);
+            await UntilAsync(async () => (await a.MigrationAsync(id)).State == PeMigrationState.Flipped);
+            await UntilAsync(async () => (await b.MigrationAsync(id)).Hold!.FirstAtNs is not null);
+            BackupInfo backup = (await a.MigrationAsync(id)).Backup!;
+            HoldInfo hold = (await b.MigrationAsync(id)).Hold!;
+            Signals.Send(bfdd, ProcessSignal.Continue);
+            await UntilAsync(async () => await a.MigrationAsync(id) is { State: PeMigrationState.Prepared, Backup: { } now }
+                && now.Flips > flips);
+            BackupInfo after = (await a.MigrationAsync(id)).Backup!;
+            long up = after.Watch[0].SinceNs;
+            noticed.Add((backup.NoticedAtNs!.Value - failedAt) / 1e6);
+            arrived.Add((hold.FirstAtNs!.Value - failedAt) / 1e6);
+            backs.Add((after.BackAtNs!.Value - up) / 1e6);
+            Console.WriteLine(string.Create(CultureInfo.InvariantCulture,
+                $"{run,4} {noticed[^1],11:F1} {(backup.FlippedAtNs!.Value - backup.NoticedAtNs.Value) / 1e3,10:F0} {arrived[^1],11:F1} "
+                + $"{backs[^1],8:F1} {hold.PacketsHeldTotal,6}"));
+            await traffic.MoreAsync(rate / 4);
+        }
+
+        long lost = await traffic.EndAsync();
+        BackupInfo end = (await a.MigrationAsync(id)).Backup!;
+        await a.SignalAsync(id, SignalKind.Abort, new SignalRequest(epoch));
+        await b.SignalAsync(id, SignalKind.Abort, new SignalRequest(epoch));
+        await UntilAsync(async () => await b.MigrationAsync(id) is { LeftOver.Count: 0 });
+        (double median, double p99) = (At(arrived, 50), At(arrived, 99));
+        Console.WriteLine(string.Create(CultureInfo.InvariantCulture,
+            $"  from the failure to the first packet at PE_b: median {median:F1} ms, p99 {p99:F1} ms, of it detection {At(noticed, 50):F1} and "
+            + $"{At(noticed, 99):F1} ms; a false alarm was back {At(backs, 50):F1} ms (median) after BFD, {backs.Max():F1} at most\n"
+            + $"  lost {lost} of {traffic.Sent} packets, {traffic.OutOfOrder} out of order, {end.Unordered} returns without the target's word\n"
+            + $"  goal: median <= {GoalMedianMs} ms: {Met(median <= GoalMedianMs)}; p99 <= {GoalP99Ms} ms: {Met(p99 <= GoalP99Ms)}; back within "
+            + $"1 s, in order, nothing lost: {Met(backs.Max() <= 1000 && lost == 0 && traffic.OutOfOrder == 0)}\n"));
+        return lost == 0 && traffic.OutOfOrder == 0;
+    }
+
+    private static string Met(bool met) => met ? "met" : "missed";
+
+    private static double At(List<double> values, int percent)
+    {
+        double[] sorted = [.. values.Order()];
+        return sorted[Math.Min(sorted.Length - 1, sorted.Length * percent / 100)];
+    }
+
+    private static Socket SocketOf(RunningLab lab, string node, string address) => Namespaces.Run(lab.NamespaceOf(node), () =>
+    {
+        var socket = new Socket(AddressFamily.InterNetwork, SocketType.Dgram, ProtocolType.Udp);
+        socket.Bind(new IPEndPoint(IPAddress.Parse(address), 5000));
+        return socket;
+    });
+
+    private static Task UntilAsync(Func<Task<bool>> condition) => Patience.UntilAsync(condition, () => "the lab does not get there");
+}
