@@ -1,8 +1,8 @@
 using System.CommandLine;
 using System.Diagnostics;
+using SdnEdge.Bfd;
 using SdnEdge.Lab.Running;
 using SdnEdge.Linux;
-using SdnEdge.Router.Bfd;
 
 namespace SdnEdge.Cli.Commands;
 

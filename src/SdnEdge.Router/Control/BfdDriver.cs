@@ -1,12 +1,12 @@
 using System.Collections.Concurrent;
 using System.Diagnostics;
 using Microsoft.Win32.SafeHandles;
+using SdnEdge.Bfd;
 using SdnEdge.Core.Api;
 using SdnEdge.Core.Bfd;
 using SdnEdge.Core.Config;
 using SdnEdge.Core.Wire;
 using SdnEdge.Linux;
-using SdnEdge.Router.Bfd;
 using SdnEdge.Router.Keeper;
 
 namespace SdnEdge.Router.Control;
