@@ -18,8 +18,8 @@ public readonly record struct BfdReport(BfdMessageKind Kind, BfdStatus Status = 
     BfdHealth Health = default, long[]? Discards = null);
 
 /// <summary>
-/// The owner's end of the way to its BFD process (<see cref="BfdServer"/>): a PE's or a host agent's. A thread reads; <c>heard</c> and <c>ended</c> are called
-/// on it. Orders are sent by one thread, which waits only if the other process has not read thousands of them.
+/// The end that a PE or a host's agent has of the way to its BFD process (<see cref="BfdServer"/>). A thread reads; <c>heard</c> and
+/// <c>ended</c> are called on it. Orders are sent by one thread, which waits only if the other process has not read thousands of them.
 /// </summary>
 public sealed class BfdLink : IDisposable
 {

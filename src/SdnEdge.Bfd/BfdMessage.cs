@@ -5,7 +5,9 @@ using SdnEdge.Core.Bfd;
 
 namespace SdnEdge.Bfd;
 
-/// <summary>Messages between a BFD process and its owner, a PE or a host's agent: kind, version, then values as they lie in memory.</summary>
+/// <summary>
+/// Messages between a BFD process and its owner, a PE or a host's agent: kind, version, then values as they lie in memory.
+/// </summary>
 public enum BfdMessageKind : byte
 {
     /// <summary>Owner to BFD, a <see cref="BfdOrder"/>: have this session, as told here. Answered by Status or Failed. In a VRF with the

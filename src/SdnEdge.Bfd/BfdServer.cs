@@ -5,9 +5,9 @@ using SdnEdge.Linux;
 namespace SdnEdge.Bfd;
 
 /// <summary>
-/// The BFD process: a <see cref="BfdSpeaker"/> that does what its owner, a PE or a host's agent, orders and tells it what becomes of it. It is a
-/// process of its own so that no collection of the owner's garbage stops it; and where a keeper forwards in a killed PE's place, BFD
-/// goes on as well: the keeper holds the PE's end of the channel for the PE's successor.
+/// The BFD process: a <see cref="BfdSpeaker"/> that does what its owner, a PE or a host's agent, orders and tells it what becomes
+/// of it. It is a process of its own so that no collection of the owner's garbage stops it; and where a keeper forwards in a
+/// killed PE's place, BFD goes on as well: the keeper holds the PE's end of the channel for the PE's successor.
 /// <list type="number">
 /// <item>One thread reads orders and carries them out.</item>
 /// <item>Another, before all ordinary ones, tells changes at once, and each second every session and how all fares. While nobody
