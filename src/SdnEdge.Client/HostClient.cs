@@ -21,6 +21,9 @@ public sealed class HostClient(ApiEndpoint endpoint) : ApiClient(endpoint, ApiJs
     public Task<CopyInfo> CopyAsync(string server, CancellationToken cancel = default)
         => GetAsync<CopyInfo>($"v1/servers/{Uri.EscapeDataString(server)}/copy", cancel);
 
+    /// <summary>BFD sessions.</summary>
+    public Task<BfdInfo> BfdAsync(CancellationToken cancel = default) => GetAsync<BfdInfo>("v1/bfd", cancel);
+
     /// <summary>Gives an order; returns when its effect is there.</summary>
     public Task<ServerReply> OrderAsync(string server, ServerOrder order, ServerOrderRequest request, CancellationToken cancel = default)
         => PostAsync<ServerOrderRequest, ServerReply>(

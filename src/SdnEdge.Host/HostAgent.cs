@@ -9,13 +9,14 @@ using SdnEdge.Host.Qemu;
 using SdnEdge.Linux;
 using SdnEdge.Web;
 using IServerDriver = SdnEdge.Host.Drivers.IServerDriver;
+using ProcessStartInfo = System.Diagnostics.ProcessStartInfo;
 
 namespace SdnEdge.Host;
 
 /// <summary>
 /// The agent of one server host: the only one that starts a server here. Its start, in order: 1. the state folder, for itself alone;
-/// 2. the link by which guests come, each server's record and driver; 3. a look at each server; 4. the API. Nothing is started or resumed
-/// by its start, and nothing stopped by its end.
+/// 2. the link by which guests come, each server's record and driver; 3. a look at each server; 4. the API; 5. BFD, which
+/// says to the PEs that it is there. No server is started or resumed by its start, and none stopped by its end.
 /// </summary>
 public sealed class HostAgent : IHostControl, IAsyncDisposable
 {
@@ -27,10 +28,14 @@ public sealed class HostAgent : IHostControl, IAsyncDisposable
     private ApiServer? _api;
     private readonly CopyBandwidth _bandwidth;
     private MigrationLink? _link;
+    private readonly HostBfd _bfd;
     private StoreClient? _volumes;
 
-    private HostAgent(HostAgentConfig config, RecordStore store)
-        => (_config, _store, _bandwidth) = (config, store, new CopyBandwidth(config.Migration?.BytesPerSecond ?? 0));
+    private HostAgent(HostAgentConfig config, RecordStore store, Func<int, ProcessStartInfo>? bfdProcess)
+    {
+        (_config, _store, _bandwidth) = (config, store, new CopyBandwidth(config.Migration?.BytesPerSecond ?? 0));
+        _bfd = new HostBfd(config, Events, bfdProcess);
+    }
 
     /// <summary>Its API; null where its configuration gives it none.</summary>
     public ApiServer? Api => _api;
@@ -41,10 +46,13 @@ public sealed class HostAgent : IHostControl, IAsyncDisposable
     /// <summary>Starts it. When this returns it takes orders.</summary>
     /// <param name="config">Its configuration.</param>
     /// <param name="drivers">Other drivers than those that the configuration names; null = those.</param>
+    /// <param name="bfdProcess">How a process is started that does the work of <see cref="Bfd.BfdLink.Serve"/> with the descriptor that it
+    /// inherits; null = a thread of this process does it.</param>
     /// <exception cref="IOException">The state folder or the API's socket cannot be had; the message says why and what to do.</exception>
-    public static async Task<HostAgent> StartAsync(HostAgentConfig config, Func<ServerConfig, IServerDriver>? drivers = null)
+    public static async Task<HostAgent> StartAsync(HostAgentConfig config, Func<ServerConfig, IServerDriver>? drivers = null,
+        Func<int, ProcessStartInfo>? bfdProcess = null)
     {
-        var agent = new HostAgent(config, RecordStore.Open(config.StateFolder));
+        var agent = new HostAgent(config, RecordStore.Open(config.StateFolder), bfdProcess);
         try
         {
             if (config.Migration is { } migration) agent._link = new MigrationLink(migration);
@@ -57,6 +65,7 @@ public sealed class HostAgent : IHostControl, IAsyncDisposable
 
             foreach (ServerAgent server in agent._servers.Values) server.Start();
             agent._api = await ApiServer.StartAsync(HostApi.Options(config, agent));
+            agent._bfd.Start();
             return agent;
         }
         catch
@@ -87,6 +96,9 @@ public sealed class HostAgent : IHostControl, IAsyncDisposable
             $"no copy of {name} to another host was made since this agent started"));
 
     /// <inheritdoc/>
+    public BfdInfo Bfd() => _bfd.Info();
+
+    /// <inheritdoc/>
     public Task<ServerReply> OrderAsync(string name, ServerOrder order, ServerOrderRequest request, CancellationToken cancel)
         => Known(name).OrderAsync(order, request, cancel);
 
@@ -115,6 +127,7 @@ public sealed class HostAgent : IHostControl, IAsyncDisposable
             new("sdnedge_host_copies_refused_total",
                 "Connections of other hosts that were refused: a stranger's certificate, or a server that nobody expects.",
                 MetricKind.Counter, [new MetricSample(_link?.Refused ?? 0)]),
+            .. BfdMetrics.Of(Bfd()),
         ];
 
         MetricSample[] Copies(Func<CopyInfo, double> value)
@@ -126,6 +139,8 @@ public sealed class HostAgent : IHostControl, IAsyncDisposable
     /// <summary>Stops the agent. What runs goes on, what is paused stays paused.</summary>
     public async ValueTask DisposeAsync()
     {
+        // First: should the rest take too long and the agent be killed, the PEs know already that this is wanted.
+        await _bfd.DisposeAsync();
         if (_api is not null) await _api.DisposeAsync();
         foreach (ServerAgent server in _servers.Values) await server.DisposeAsync();
         if (_link is not null) await _link.DisposeAsync();

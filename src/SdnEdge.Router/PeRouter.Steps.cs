@@ -3,7 +3,7 @@ using SdnEdge.Core.Fib;
 using SdnEdge.Core.Forwarding;
 using SdnEdge.Core.Rib;
 using SdnEdge.Core.Wire;
-using SdnEdge.Router.Bfd;
+using SdnEdge.Bfd;
 using SdnEdge.Router.Control;
 
 namespace SdnEdge.Router;

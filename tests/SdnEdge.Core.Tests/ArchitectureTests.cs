@@ -10,16 +10,17 @@ public sealed class ArchitectureTests
     {
         ["SdnEdge.Core"] = [],
         ["SdnEdge.Linux"] = ["SdnEdge.Core"],
+        ["SdnEdge.Bfd"] = ["SdnEdge.Core", "SdnEdge.Linux"],
         ["SdnEdge.Client"] = ["SdnEdge.Core"],
         ["SdnEdge.Web"] = ["SdnEdge.Core", "SdnEdge.Linux"],
-        ["SdnEdge.Router"] = ["SdnEdge.Core", "SdnEdge.Linux", "SdnEdge.Web"],
-        ["SdnEdge.Host"] = ["SdnEdge.Client", "SdnEdge.Core", "SdnEdge.Linux", "SdnEdge.Web"],
+        ["SdnEdge.Router"] = ["SdnEdge.Bfd", "SdnEdge.Core", "SdnEdge.Linux", "SdnEdge.Web"],
+        ["SdnEdge.Host"] = ["SdnEdge.Bfd", "SdnEdge.Client", "SdnEdge.Core", "SdnEdge.Linux", "SdnEdge.Web"],
         ["SdnEdge.Storage"] = ["SdnEdge.Client", "SdnEdge.Core", "SdnEdge.Linux", "SdnEdge.Web"],
         ["SdnEdge.Mms"] = ["SdnEdge.Client", "SdnEdge.Core", "SdnEdge.Web"],
         ["SdnEdge.Lab"] = ["SdnEdge.Client", "SdnEdge.Core", "SdnEdge.Linux"],
         ["SdnEdge.Demo"] = ["SdnEdge.Lab", "SdnEdge.Mms"],
-        ["SdnEdge.Cli"] = ["SdnEdge.Client", "SdnEdge.Core", "SdnEdge.Demo", "SdnEdge.Host", "SdnEdge.Lab", "SdnEdge.Linux", "SdnEdge.Mms",
-            "SdnEdge.Router", "SdnEdge.Storage"],
+        ["SdnEdge.Cli"] = ["SdnEdge.Bfd", "SdnEdge.Client", "SdnEdge.Core", "SdnEdge.Demo", "SdnEdge.Host", "SdnEdge.Lab", "SdnEdge.Linux",
+            "SdnEdge.Mms", "SdnEdge.Router", "SdnEdge.Storage"],
     };
 
     [Fact]

@@ -1,3 +1,5 @@
+using SdnEdge.Core.Config;
+using SdnEdge.Core.Wire;
 using SdnEdge.Host.Config;
 using SdnEdge.Testing;
 using Xunit;
@@ -45,6 +47,64 @@ public sealed class ConfigTests
             Assert.Equal((file, "vs", runs), (result.Config.Name, server.Name, server.Runs));
             Assert.Equal(2, Assert.IsType<StandInConfig>(server.Driver).Addresses.Count);
         }
+    }
+
+    [Fact]
+    public void BFD_sessions_say_both_ends_and_every_error_of_them_is_told_with_its_line()
+    {
+        HostConfigResult good = HostConfigLoader.Load(Head + """
+            servers: []
+            bfd:
+              sessions:
+                - { address: 10.1.1.1, local: 10.1.1.20 }
+                - { address: "fd00:1:1::1", local: "fd00:1:1::20", interval: 300, multiplier: 5, shutdown: true }
+            """, "h.yaml");
+        Assert.Empty(good.Errors);
+        Assert.Equal(
+            [
+                new BfdConfig(IpAddress.Parse("10.1.1.1"), IpAddress.Parse("10.1.1.20"), Multihop: false, 50, 3),
+                new BfdConfig(IpAddress.Parse("fd00:1:1::1"), IpAddress.Parse("fd00:1:1::20"), Multihop: false, 300, 5, Shutdown: true),
+            ],
+            good.Config!.Bfd!);
+        Assert.Null(HostConfigLoader.Load(Head + "servers: []", "h.yaml").Config!.Bfd);
+
+        HostConfigResult bad = HostConfigLoader.Load(Head + """
+            servers: []
+            bfd:
+              sessions:
+                - { address: 10.1.1.1 }
+                - { address: 10.1.1.0/24, local: 10.1.1.20, interval: 5, multiplier: 0 }
+                - { address: 10.1.1.20, local: 10.1.1.20 }
+                - { address: 10.1.1.1, local: "fd00:1:1::20", multihop: true }
+                - { address: "fe80::1", local: 224.0.0.5 }
+                - { address: 10.1.1.2, local: 10.1.1.20 }
+                - { address: 10.1.1.2, local: 10.1.1.20, interval: 100 }
+              session: []
+            """, "h.yaml");
+        Assert.Equal(
+            [
+                "h.yaml:8:7: bfd.sessions[0].local: is missing; write local: 10.1.1.20",
+                "h.yaml:9:18: bfd.sessions[1].address: '10.1.1.0/24' is a prefix where an address belongs; write it without the length, "
+                    + "as 10.1.1.1",
+                "h.yaml:9:59: bfd.sessions[1].interval: '5' is not a whole number from 10 to 60000; the default is 50",
+                "h.yaml:9:74: bfd.sessions[1].multiplier: '0' is not a whole number from 1 to 255; the default is 3",
+                "h.yaml:10:18: bfd.sessions[2].address: '10.1.1.20' is this node's own address; write the other end's",
+                "h.yaml:11:35: bfd.sessions[3].local: 'fd00:1:1::20' is not of the family of 10.1.1.1; write this host's address on the "
+                    + "link with it",
+                "h.yaml:11:51: bfd.sessions[3].multihop: is not a known field; known here: address, interval, local, multiplier, "
+                    + "shutdown",
+                "h.yaml:12:18: bfd.sessions[4].address: 'fe80::1' is link-local; write an address of the link that is not, as 10.1.1.1 or "
+                    + "\"fd00:1:1::1\"",
+                "h.yaml:12:36: bfd.sessions[4].local: '224.0.0.5' is a multicast address; write the address of a router or host, "
+                    + "as 10.1.1.20",
+                "h.yaml:14:18: bfd.sessions[6].address: a BFD session with '10.1.1.2 from 10.1.1.20' is already there on line 13; each "
+                    + "must be the only one",
+                "h.yaml:15:3: bfd.session: is not a known field; did you mean 'sessions'?",
+            ],
+            bad.Errors.Select(e => e.ToString()));
+        Assert.Equal(["h.yaml:6:6: bfd.sessions: is missing; write sessions: [{ address: 10.1.1.1, local: 10.1.1.20 }], the PE's port and "
+            + "this host's address on its link"],
+            HostConfigLoader.Load(Head + "servers: []\nbfd: {}", "h.yaml").Errors.Select(e => e.ToString()));
     }
 
     [Fact]

@@ -76,6 +76,7 @@ public sealed class AccessTests : IDisposable
             migrate POST /v1/servers/{name}/retire
             migrate POST /v1/servers/{name}/start
             read    GET  /v1/servers/{name}/copy
+            read    GET  /v1/bfd
             """,
         ["store"] = """
             read    GET  /openapi/{documentName}.json

@@ -1,10 +1,10 @@
 using System.Diagnostics;
 using System.Globalization;
 using SdnEdge.Benchmarks.Netns;
+using SdnEdge.Bfd;
 using SdnEdge.Core.Bfd;
 using SdnEdge.Core.Wire;
 using SdnEdge.Linux;
-using SdnEdge.Router.Bfd;
 
 namespace SdnEdge.Benchmarks.Bfd;
 

@@ -1,7 +1,7 @@
 using System.Diagnostics;
 using SdnEdge.Benchmarks.Bgp;
+using SdnEdge.Bfd;
 using SdnEdge.Core.Bfd;
-using SdnEdge.Router.Bfd;
 
 namespace SdnEdge.Benchmarks.Bfd;
 

@@ -1,7 +1,7 @@
 using System.Globalization;
+using SdnEdge.Bfd;
 using SdnEdge.Core.Bfd;
 using SdnEdge.Linux;
-using SdnEdge.Router.Bfd;
 
 namespace SdnEdge.Benchmarks.Bfd;
 

@@ -32,6 +32,7 @@ internal static class HostCommand
               sdnedge host --config host-a.yaml             run it; it says "ready" once it takes orders
               sdnedge host start vs --api /run/sdnedge/host-a.sock   start a server that may run here: the first time, or after it died
               sdnedge host show --api /run/sdnedge/host-a.sock       what its servers do
+              sdnedge show bfd --api /run/sdnedge/host-a.sock        its BFD sessions, by which PEs notice that it is dead
               kill -TERM PID                                stop; its servers go on as they are
 
             Starting the agent starts no server, and stopping it stops none: a server that was paused stays so until an order.
@@ -108,7 +109,7 @@ internal static class HostCommand
 
     private static async Task RunAsync(HostAgentConfig config, CancellationToken stop)
     {
-        await using HostAgent agent = await HostAgent.StartAsync(config);
+        await using HostAgent agent = await HostAgent.StartAsync(config, bfdProcess: BfdCommand.Start);
         string where = config.Api.Unix is { } socket ? $", API on {socket}" : "";
         Console.WriteLine($"{config.Name}: ready, pid {Environment.ProcessId}{where}");
         foreach (ServerInfo server in agent.Servers())

@@ -73,7 +73,7 @@ internal static class ShowCommand
                     v.Select(x => new[] { x.Port, x.Address, x.Mac ?? "", x.State, $"{x.AgeSeconds}" }))),
             One("tunnels", "Tunnels, their health and counters.", (pe, _, c) => pe.TunnelsAsync(c), Tunnels),
             One("bgp", "BGP peers.", (pe, _, c) => pe.BgpPeersAsync(c), Bgp),
-            One("bfd", "BFD sessions, and how their thread fares.", (pe, _, c) => pe.BfdAsync(c), Bfd),
+            One("bfd", "BFD sessions of a PE or a server host, and how their thread fares.", (pe, _, c) => pe.BfdAsync(c), Bfd),
             One("keeper", "The process that forwards while the PE is restarted after a crash.", (pe, _, c) => pe.KeeperAsync(c), k => Table(
                 ["keeper", "records", "sent bytes", "queued", "wholes", "out of sync", "takeovers", "packets", "dropped", "last ms"],
                 [[k.State, $"{k.Records}", $"{k.SentBytes}", $"{k.QueuedBytes}", $"{k.Wholes}", $"{k.OutOfSyncs}", $"{k.Takeovers}",

@@ -46,10 +46,54 @@ public sealed record BfdConfig(
 }
 
 /// <summary>Reads BFD sessions from the configuration.</summary>
-internal static class BfdConfigReader
+public static class BfdConfigReader
 {
+    /// <summary>What there may be only one of.</summary>
+    internal const string SessionWith = "a BFD session with";
+
+    /// <summary>
+    /// The sessions under <c>bfd:</c> at the root of a server host's file: of one hop, with the PE's port on the host's link. The file has
+    /// no ports, so each session says both ends.
+    /// </summary>
+    public static IReadOnlyList<BfdConfig> ReadOfHost(MapReader root)
+    {
+        if (root.Map("bfd") is not { } bfd) return [];
+        var list = new List<BfdConfig>();
+        var places = new Dictionary<object, MapReader>(ReferenceEqualityComparer.Instance);
+        foreach (MapReader item in bfd.Maps("sessions"))
+        {
+            IpAddress address = ReadEnd(item, "address", "10.1.1.1"), local = ReadEnd(item, "local", "10.1.1.20");
+            if (!address.IsNone && address == local) item.Error("address", OwnAddress(address));
+            else if (!address.IsNone && !local.IsNone && address.Family != local.Family) item.Error("local",
+                $"'{local}' is not of the family of {address}; write this host's address on the link with it");
+            var session = new BfdConfig(address, local, Multihop: false, ReadInterval(item), ReadMultiplier(item),
+                item.Flag("shutdown", false));
+            item.Finish();
+            if (address.IsNone || local.IsNone) continue;
+            list.Add(session);
+            places[session] = item;
+        }
+
+        if (!bfd.Has("sessions")) bfd.Error("sessions",
+            "is missing; write sessions: [{ address: 10.1.1.1, local: 10.1.1.20 }], the PE's port and this host's address on its link");
+        bfd.Finish();
+        NodeConfigChecks.Unique(list, s => s.Key, "address", SessionWith, places, root.Errors);
+        return list;
+    }
+
+    // A link-local address would need a device beside it.
+    private static IpAddress ReadEnd(MapReader item, string key, string example)
+    {
+        IpAddress address = item.RoutedAddress(key, required: true, example);
+        if (!address.IsV6 || !address.IsLinkLocal) return address;
+        item.Error(key, $"'{address}' is link-local; write an address of the link that is not, as {example} or \"fd00:1:1::1\"");
+        return default;
+    }
+
+    private static string OwnAddress(IpAddress address) => $"'{address}' is this node's own address; write the other end's";
+
     /// <summary>The sessions under <c>bfd:</c> at the root.</summary>
-    public static List<BfdConfig> ReadSessions(MapReader node, NodeConfig soFar, Dictionary<object, MapReader> places)
+    internal static List<BfdConfig> ReadSessions(MapReader node, NodeConfig soFar, Dictionary<object, MapReader> places)
     {
         var list = new List<BfdConfig>();
         if (node.Map("bfd") is not { } bfd) return list;
@@ -65,7 +109,7 @@ internal static class BfdConfigReader
     }
 
     /// <summary>The <c>bfd:</c> of a BGP peer; null when it has none.</summary>
-    public static BfdConfig? ReadOfPeer(MapReader peer, BgpPeerConfig config, NodeConfig soFar, Dictionary<object, MapReader> places)
+    internal static BfdConfig? ReadOfPeer(MapReader peer, BgpPeerConfig config, NodeConfig soFar, Dictionary<object, MapReader> places)
     {
         if (peer.Map("bfd") is not { } item) return null;
         if (config.OnLink) return ReadByLink(item, config, soFar);
@@ -164,7 +208,7 @@ internal static class BfdConfigReader
         }
         else if (own.Contains(address))
         {
-            item.Error("address", $"'{address}' is this node's own address; write the other end's");
+            item.Error("address", OwnAddress(address));
         }
         else if (own.Length == 0)
         {

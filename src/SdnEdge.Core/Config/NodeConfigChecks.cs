@@ -48,7 +48,7 @@ internal static class NodeConfigChecks
                 $"'{peer.LinkPort}' has the peer {named.Key} too, which may be the same router; keep one of them");
         }
 
-        Unique([.. config.BfdSessions], b => b.Key, "address", "a BFD session with", places, errors);
+        Unique([.. config.BfdSessions], b => b.Key, "address", BfdConfigReader.SessionWith, places, errors);
         if (config.Bfd.Count > 0 && config.Bgp.Peers.Count == 0 && config.Host is null)
         {
             places[Root].Error("host", "is missing: BFD is spoken through the host port; write host: { device: host0 }");
@@ -61,7 +61,7 @@ internal static class NodeConfigChecks
     }
 
     // What has no key, because it was not given or could not be read, is like nothing else.
-    private static void Unique<T>(IEnumerable<T> items, Func<T, object?> key, string field, string what, Dictionary<object,
+    internal static void Unique<T>(IEnumerable<T> items, Func<T, object?> key, string field, string what, Dictionary<object,
         MapReader> places, ConfigErrors errors)
         where T : class
     {

@@ -21,6 +21,7 @@ internal static class Endpoints
         v1.MapGet("/servers/{name}", ([FromRoute] string name) => host.Server(name)).Says("One server").WithTags("show").Fails(404);
         v1.MapGet("/servers/{name}/copy", ([FromRoute] string name) => host.Copy(name)).Says("The last copy of its memory to another host, "
             + "pass by pass").WithTags("show").Fails(404);
+        v1.MapGet("/bfd", () => host.Bfd()).Says("BFD sessions, and how their thread fares").WithTags("show");
         foreach (ServerOrder order in Enum.GetValues<ServerOrder>())
         {
             string verb = HostFsm.Word(order);

@@ -23,6 +23,9 @@ public interface IHostControl
     /// <exception cref="ProblemException">There is no such server, or nothing of it was copied since the agent's start.</exception>
     CopyInfo Copy(string name);
 
+    /// <summary>BFD sessions.</summary>
+    BfdInfo Bfd();
+
     /// <summary>Gives an order; returns when its effect is there.</summary>
     /// <exception cref="ProblemException">It was refused; says why and what would be right.</exception>
     Task<ServerReply> OrderAsync(string name, ServerOrder order, ServerOrderRequest request, CancellationToken cancel);

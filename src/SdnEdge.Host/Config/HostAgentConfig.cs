@@ -11,9 +11,10 @@ namespace SdnEdge.Host.Config;
 /// <param name="Servers">The servers that it may ever run.</param>
 /// <param name="Migration">How guests are carried to and from other hosts; null = none are.</param>
 /// <param name="Store">The block store of this site, which has the servers' volumes; null = no server has any.</param>
+/// <param name="Bfd">BFD sessions, by which PEs notice that this host or its link is dead; null = none.</param>
 public sealed record HostAgentConfig(
     string Name, string Site, ApiConfig Api, string StateFolder, IReadOnlyList<ServerConfig> Servers,
-    MigrationLinkConfig? Migration = null, SiteStoreConfig? Store = null);
+    MigrationLinkConfig? Migration = null, SiteStoreConfig? Store = null, IReadOnlyList<BfdConfig>? Bfd = null);
 
 /// <summary>The block store of a site, as its host reaches it.</summary>
 /// <param name="Api">Unix socket of its API, absolute path.</param>

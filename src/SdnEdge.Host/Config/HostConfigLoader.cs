@@ -52,8 +52,9 @@ public static class HostConfigLoader
         if (!root.Has("migration") && servers.FirstOrDefault(s => s.Driver is QemuConfig) is { } guest)
             root.Error("migration", $"is missing: {guest.Name} is a guest of QEMU, whose memory is carried to other hosts; write "
                 + "migration: { listen: \"192.0.2.1:7810\", certificate: ..., key: ..., clientCa: ..., peers: [...] }");
+        IReadOnlyList<BfdConfig> bfd = BfdConfigReader.ReadOfHost(root);
         root.Finish();
-        return new HostAgentConfig(name, site, api, folder, servers, migration, store);
+        return new HostAgentConfig(name, site, api, folder, servers, migration, store, bfd.Count > 0 ? bfd : null);
     }
 
     private static SiteStoreConfig ReadStore(MapReader map)

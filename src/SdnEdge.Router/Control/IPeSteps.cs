@@ -2,7 +2,7 @@ using SdnEdge.Core.Config;
 using SdnEdge.Core.Fib;
 using SdnEdge.Core.Forwarding;
 using SdnEdge.Core.Wire;
-using SdnEdge.Router.Bfd;
+using SdnEdge.Bfd;
 
 namespace SdnEdge.Router.Control;
 

@@ -16,7 +16,6 @@ internal sealed class PeMetrics(PeState state, PeView view, MigrationActions act
         FragmentReassembler fragments = slowPath.Fragments;
         IReadOnlyList<RedirectGroupInfo> groups = actions.GroupInfos();
         IReadOnlyList<BgpPeerInfo> peers = bgp.Peers(loop.Now);
-        BfdInfo paths = bfd.Info(loop.Now);
         KeeperInfo[] keepers = keeper.Info() is { State: not "off" } there ? [there] : [];
         IReadOnlyList<VrfInfo> vrfs = view.Vrfs();
         IReadOnlyList<MigrationInfo> moving = migrations.Infos();
@@ -109,19 +108,7 @@ internal sealed class PeMetrics(PeState state, PeView view, MigrationActions act
             Gauge("sdnedge_bgp_damped_prefixes", "Prefixes that move too often and are held at their last owner.", [bgp.Damping],
                 d => d?.HeldNow ?? 0, _ => []),
             Counter("sdnedge_bgp_dampings_total", "Times a prefix began to be damped.", [bgp.Damping], d => d?.Alarms ?? 0, _ => []),
-            Gauge("sdnedge_bfd_session_up", "1 when the BFD session is up.", paths.Sessions, s => s.State == "up" ? 1 : 0, BfdSession),
-            Counter("sdnedge_bfd_session_downs_total", "Times a BFD session left Up.", paths.Sessions, s => s.Downs, BfdSession),
-            Counter("sdnedge_bfd_received_packets_total", "BFD control packets taken.", paths.Sessions, s => s.PacketsReceived, BfdSession),
-            Counter("sdnedge_bfd_sent_packets_total", "BFD control packets sent.", paths.Sessions, s => s.PacketsSent, BfdSession),
-            Gauge("sdnedge_bfd_detection_seconds", "Silence after which a BFD session goes down.", paths.Sessions,
-                s => s.DetectionMilliseconds / 1000, BfdSession),
-            Counter("sdnedge_bfd_discarded_packets_total", "BFD control packets discarded, by reason.", paths.Discards, d => d.Packets,
-                d => [("reason", d.Reason)]),
-            Counter("sdnedge_bfd_stalls_total", "Times the BFD thread was held up.", [paths], b => b.Stalls, _ => []),
-            Counter("sdnedge_bfd_credit_seconds_total", "Time that sessions were spared because the BFD thread was held up.", [paths],
-                b => b.CreditMilliseconds / 1000, _ => []),
-            Gauge("sdnedge_bfd_thread_urgent", "1 when the BFD thread could be given a higher priority.", [paths],
-                b => b.Urgency == "ordinary" ? 0 : 1, _ => []),
+            .. BfdMetrics.Of(bfd.Info(loop.Now)),
             Gauge("sdnedge_keeper_connected", "1 while the keeper is there.", keepers, k => k.State == "gone" ? 0 : 1, _ => []),
             Gauge("sdnedge_keeper_forwarding", "1 while the keeper forwards in the PE's place.", keepers,
                 k => k.State == "forwarding" ? 1 : 0, _ => []),
@@ -148,9 +135,6 @@ internal sealed class PeMetrics(PeState state, PeView view, MigrationActions act
     }
 
     private static IEnumerable<MigrationInfo> Holds(IEnumerable<MigrationInfo> all) => all.Where(m => m.Hold is not null);
-
-    private static (string Name, string Value)[] BfdSession(BfdSessionInfo s)
-        => [("peer", s.Peer), ("local", s.Local), ("multihop", s.Multihop ? "true" : "false"), ("vrf", s.Vrf), ("port", s.Port ?? "")];
 
     private static (string Name, string Value)[] Worker(PortWorker worker) => [("worker", $"{worker.Index}")];
 

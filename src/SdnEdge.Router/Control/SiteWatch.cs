@@ -5,7 +5,7 @@ using SdnEdge.Core.Forwarding;
 using SdnEdge.Core.Migration;
 using SdnEdge.Core.Wire;
 using SdnEdge.Linux;
-using SdnEdge.Router.Bfd;
+using SdnEdge.Bfd;
 
 namespace SdnEdge.Router.Control;
 

@@ -1,9 +1,9 @@
 using System.Collections.Concurrent;
 using System.Diagnostics;
+using SdnEdge.Bfd;
 using SdnEdge.Core.Bfd;
 using SdnEdge.Core.Config;
 using SdnEdge.Linux;
-using SdnEdge.Router.Bfd;
 using SdnEdge.Router.Control;
 using SdnEdge.Router.Tests.Bgp;
 using SdnEdge.Testing;

@@ -1,9 +1,9 @@
 using System.Diagnostics;
 using System.Globalization;
+using SdnEdge.Bfd;
 using SdnEdge.Core.Bfd;
 using SdnEdge.Core.Wire;
 using SdnEdge.Linux;
-using SdnEdge.Router.Bfd;
 using SdnEdge.Router.Tests.Bgp;
 using SdnEdge.Testing;
 using Xunit;

@@ -1,8 +1,8 @@
 using Microsoft.Win32.SafeHandles;
+using SdnEdge.Bfd;
 using SdnEdge.Core.Bfd;
 using SdnEdge.Core.Wire;
 using SdnEdge.Linux;
-using SdnEdge.Router.Bfd;
 using SdnEdge.Router.Tests.Bgp;
 using SdnEdge.Testing;
 using Xunit;

@@ -1,6 +1,6 @@
 using System.Diagnostics;
+using SdnEdge.Bfd;
 using SdnEdge.Core.Bfd;
-using SdnEdge.Router.Bfd;
 using SdnEdge.Router.Tests.Bgp;
 using SdnEdge.Testing;
 using Xunit;

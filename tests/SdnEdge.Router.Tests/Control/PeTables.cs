@@ -4,7 +4,7 @@ using SdnEdge.Core.Forwarding;
 using SdnEdge.Core.Migration;
 using SdnEdge.Core.Rib;
 using SdnEdge.Core.Wire;
-using SdnEdge.Router.Bfd;
+using SdnEdge.Bfd;
 using SdnEdge.Router.Control;
 using SdnEdge.Router.Tests.Pe;
 using SdnEdge.Testing;

@@ -4,7 +4,7 @@ using SdnEdge.Core.Bfd;
 using SdnEdge.Core.Wire;
 using SdnEdge.Linux;
 
-namespace SdnEdge.Router.Bfd;
+namespace SdnEdge.Bfd;
 
 /// <summary>How a <see cref="BfdSpeaker"/> runs.</summary>
 public sealed record BfdSpeakerOptions

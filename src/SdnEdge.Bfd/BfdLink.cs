@@ -5,7 +5,7 @@ using System.Text;
 using SdnEdge.Core.Bfd;
 using SdnEdge.Linux;
 
-namespace SdnEdge.Router.Bfd;
+namespace SdnEdge.Bfd;
 
 /// <summary>What the BFD process said.</summary>
 /// <param name="Kind">Which of the others is set.</param>
@@ -18,8 +18,8 @@ public readonly record struct BfdReport(BfdMessageKind Kind, BfdStatus Status = 
     BfdHealth Health = default, long[]? Discards = null);
 
 /// <summary>
-/// The PE's end of the way to its BFD process (<see cref="BfdServer"/>). A thread reads; <c>heard</c> and <c>ended</c> are called
-/// on it. Orders are sent by one thread, which waits only if the other process has not read thousands of them.
+/// The end that a PE or a host's agent has of the way to its BFD process (<see cref="BfdServer"/>). A thread reads; <c>heard</c> and
+/// <c>ended</c> are called on it. Orders are sent by one thread, which waits only if the other process has not read thousands of them.
 /// </summary>
 public sealed class BfdLink : IDisposable
 {

@@ -1,7 +1,7 @@
 using SdnEdge.Core.Bfd;
 using SdnEdge.Linux;
 
-namespace SdnEdge.Router.Bfd;
+namespace SdnEdge.Bfd;
 
 /// <summary>
 /// A session with the socket it sends by. The session's numbers may be read from any thread; only the BFD thread changes them.

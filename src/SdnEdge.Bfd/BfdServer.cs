@@ -2,18 +2,18 @@ using Microsoft.Win32.SafeHandles;
 using SdnEdge.Core.Bfd;
 using SdnEdge.Linux;
 
-namespace SdnEdge.Router.Bfd;
+namespace SdnEdge.Bfd;
 
 /// <summary>
-/// The BFD process: a <see cref="BfdSpeaker"/> that does what a PE orders and tells it what becomes of it. It is a process of
-/// its own so that no collection of a full routing table stops it; and where a keeper forwards in a killed PE's place, BFD goes
-/// on as well: the keeper holds the PE's end of the channel for the PE's successor.
+/// The BFD process: a <see cref="BfdSpeaker"/> that does what its owner, a PE or a host's agent, orders and tells it what becomes
+/// of it. It is a process of its own so that no collection of the owner's garbage stops it; and where a keeper forwards in a
+/// killed PE's place, BFD goes on as well: the keeper holds the PE's end of the channel for the PE's successor.
 /// <list type="number">
 /// <item>One thread reads orders and carries them out.</item>
 /// <item>Another, before all ordinary ones, tells changes at once, and each second every session and how all fares. While nobody
 /// reads, it waits; then it goes on with what is so by then.</item>
 /// <item>It ends when it is told to, and tells the peers AdminDown, or without a word when nobody has the other end of the
-/// channel: forwarding has ended then, and that is what they should find.</item>
+/// channel: the owner was killed, and with it what the peers rely on, and that is what they should find.</item>
 /// </list>
 /// </summary>
 public sealed class BfdServer : IDisposable
@@ -61,7 +61,7 @@ public sealed class BfdServer : IDisposable
                     _stop = _told = true;
                     break;
                 default:
-                    // A PE of another version: it will start a process of its own when this one has gone.
+                    // An owner of another version: it will start a process of its own when this one has gone.
                     _stop = true;
                     break;
             }

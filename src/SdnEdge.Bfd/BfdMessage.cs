@@ -3,37 +3,39 @@ using System.Runtime.InteropServices;
 using System.Text;
 using SdnEdge.Core.Bfd;
 
-namespace SdnEdge.Router.Bfd;
+namespace SdnEdge.Bfd;
 
-/// <summary>Messages between the PE and its BFD process: kind, version, then values as they lie in memory.</summary>
+/// <summary>
+/// Messages between a BFD process and its owner, a PE or a host's agent: kind, version, then values as they lie in memory.
+/// </summary>
 public enum BfdMessageKind : byte
 {
-    /// <summary>PE to BFD, a <see cref="BfdOrder"/>: have this session, as told here. Answered by Status or Failed. In a VRF with the
+    /// <summary>Owner to BFD, a <see cref="BfdOrder"/>: have this session, as told here. Answered by Status or Failed. In a VRF with the
     /// descriptor of its network namespace.</summary>
     Watch = 1,
 
-    /// <summary>PE to BFD, a <see cref="BfdKey"/>: do not have it.</summary>
+    /// <summary>Owner to BFD, a <see cref="BfdKey"/>: do not have it.</summary>
     Forget,
 
-    /// <summary>PE to BFD: tell the peers AdminDown and end.</summary>
+    /// <summary>Owner to BFD: tell the peers AdminDown and end.</summary>
     Stop,
 
-    /// <summary>BFD to PE, a <see cref="BfdStatus"/>: a session has changed, or a second has passed.</summary>
+    /// <summary>BFD to owner, a <see cref="BfdStatus"/>: a session has changed, or a second has passed.</summary>
     Status,
 
-    /// <summary>BFD to PE, a <see cref="BfdOrder"/> and a text: the session cannot be had.</summary>
+    /// <summary>BFD to owner, a <see cref="BfdOrder"/> and a text: the session cannot be had.</summary>
     Failed,
 
-    /// <summary>BFD to PE, a <see cref="BfdHealth"/> and the discards by reason: each second.</summary>
+    /// <summary>BFD to owner, a <see cref="BfdHealth"/> and the discards by reason: each second.</summary>
     Health,
 }
 
-/// <summary>A session that the PE wants.</summary>
+/// <summary>A session that the owner wants.</summary>
 /// <param name="Number">Names the order: what is told of an earlier one's session is not of this one's.</param>
 /// <param name="Key">Whom it watches.</param>
 /// <param name="Parameters">How.</param>
 /// <param name="AdminDown">It is held down.</param>
-/// <param name="ControlPlaneIndependent">It goes on when the PE ends; the peer is told.</param>
+/// <param name="ControlPlaneIndependent">It goes on when the owner ends; the peer is told.</param>
 /// <param name="Device">Index of the kernel device that a link-local peer is reached by; 0: the address is enough.</param>
 public readonly record struct BfdOrder(uint Number, BfdKey Key, BfdParameters Parameters, bool AdminDown, bool ControlPlaneIndependent,
     int Device = 0);

@@ -1,7 +1,7 @@
 using SdnEdge.Core.Bfd;
 using SdnEdge.Linux;
 
-namespace SdnEdge.Router.Bfd;
+namespace SdnEdge.Bfd;
 
 /// <summary>A session at one moment, all of it of that moment. Intervals are microseconds, times nanoseconds of CLOCK_MONOTONIC.</summary>
 /// <param name="Key">Whom it watches.</param>
