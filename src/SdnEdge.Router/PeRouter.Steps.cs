@@ -24,6 +24,7 @@ public sealed partial class PeRouter : IPeSteps
         bool changed = false;
         foreach (VrfState vrf in _state.Vrfs.Values)
         {
+            vrf.Rib.Converge(now);               // behind the flip of what has failed: the best routes
             ReadOnlySpan<RibChange> changes = vrf.Rib.TakeChanges();
             if (changes.Length == 0) continue;
             changed = true;

@@ -123,6 +123,7 @@ public sealed partial class BgpEngine
     private void Offer(BgpPeer peer, ReadOnlySpan<byte> nlri, IpFamily family, IpAddress nextHop, PathAttributes attributes, long now)
     {
         HopSpec hop = nextHop is { IsV6: true, IsLinkLocal: true } ? HopSpec.Via(nextHop, peer.Settings.Link!.Port) : HopSpec.Via(nextHop);
+        NoteHop(peer, nextHop, attributes);
         var reader = new NlriReader(nlri, family, HasPathIds(peer, family));
         for (int count; (count = ReadNext(ref reader, family)) > 0;)
         {
@@ -131,6 +132,13 @@ public sealed partial class BgpEngine
                 if (Offer(peer, _nextPathIds[i], _nextPrefixes[i], hop, attributes, now) && IsOverLimit(peer, family, now)) return;
             }
         }
+    }
+
+    // Of routes that are an iBGP peer's own, not reflected by it.
+    private static void NoteHop(BgpPeer peer, IpAddress nextHop, PathAttributes attributes)
+    {
+        if (!peer.External && attributes.OriginatorId is null && nextHop.Family != peer.Settings.Address.Family
+            && !(nextHop.IsV6 && nextHop.IsLinkLocal)) peer.OtherHop = nextHop;
     }
 
     /// <summary>False when nothing came of it.</summary>

@@ -121,6 +121,9 @@ public sealed class BgpPeer
     /// <summary>Times the peer's routes were kept over the end of its session.</summary>
     public long GracefulEnds { get; internal set; }
 
+    /// <summary>Next hop of the peer's own routes where it is of another family than the peer's address; none: not seen.</summary>
+    internal IpAddress OtherHop { get; set; }
+
     internal SessionFsm Fsm { get; }
 
     internal UpdateDecoder Decoder { get; }

@@ -76,6 +76,7 @@ internal sealed class BfdDriver(PeState state, BgpDriver bgp, HostPort host, Con
     {
         if (!_sessions.Remove(session.Key)) return;
         _link?.Forget(session.Key);
+        bgp.PathUp(session.Vrf, session.Peer, "BFD session removed");
         state.Events.Add(loop.Now, "bfd", session.Name, "removed", session.Title);
     }
 
@@ -237,6 +238,8 @@ internal sealed class BfdDriver(PeState state, BgpDriver bgp, HostPort host, Con
         if (status.PathFailedSince(before))
             bgp.PathDown(session.Config.Vrf, session.Config.Peer, $"BFD session {Word(status.State)}: {Word(status.Diagnostic)}", now,
                 mayBeRestart: !status.SurvivesControlPlane);
+        if (status.State is BfdState.Up or BfdState.AdminDown) bgp.PathUp(session.Config.Vrf, session.Config.Peer,
+            $"BFD session {Word(status.State)}");
         if (status.State == BfdState.AdminDown && before.State != BfdState.AdminDown && !status.WentDownSince(before))
             state.Events.Add(now, "bfd", peer, "admin-down", session.Config.Title);
         if (status.State == BfdState.Up && (before.State != BfdState.Up || status.CameUpSince(before)))

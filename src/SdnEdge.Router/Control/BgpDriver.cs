@@ -185,7 +185,14 @@ internal sealed partial class BgpDriver(PeState state, VpnDriver vpn, HostPort h
     /// <summary>BFD found the path to a peer down: its session ends now, not when the hold time is over. See
     /// <see cref="Core.Bgp.BgpEngine.PathDown"/>.</summary>
     public void PathDown(string vrf, BgpPeerKey peer, string reason, long now, bool mayBeRestart)
-        => SpeakerOf(vrf)?.PathDown(peer, reason, now, mayBeRestart);
+    {
+        // One that is no peer is a PE whose routes a reflector tells.
+        if (SpeakerOf(vrf) is { } speaker && speaker.Engine.Find(peer) is not null) speaker.PathDown(peer, reason, now, mayBeRestart);
+        else state.SetFailed(vrf, peer, failed: true, reason);
+    }
+
+    /// <summary>BFD says nothing against the path any more: it is there again, or nobody watches it.</summary>
+    public void PathUp(string vrf, BgpPeerKey peer, string reason) => state.SetFailed(vrf, peer, failed: false, reason);
 
     /// <summary>What is told changes: sources or LOCAL_PREF.</summary>
     public void SetExport(BgpConfig config)
@@ -420,6 +427,7 @@ internal sealed partial class BgpDriver(PeState state, VpnDriver vpn, HostPort h
         var speaker = new BgpSpeaker(settings, state.Vrfs[vrf].Rib, transport, Wake);
         speaker.Engine.SessionChanged += (peer, reason) =>
             state.Events.Add(loop.Now, "bgp", NameIn(vrf, peer), reason is null ? "established" : "down", reason);
+        speaker.Engine.PeerFailed += (pe, failed, why) => state.SetFailed(vrf, pe, failed, why);
         speaker.Engine.Warned += (peer, what) => state.Events.Add(loop.Now, "bgp", NameIn(vrf, peer), "warning", what);
         speaker.Engine.MoveDamped += (prefix, why)
             => state.Events.Add(loop.Now, "bgp", prefix.ToString(), why is null ? "moves followed again" : "moves damped", why);
