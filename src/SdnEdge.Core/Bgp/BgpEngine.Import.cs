@@ -29,14 +29,7 @@ public sealed partial class BgpEngine
     {
         peer.SetPolicy(import, export);
         if (peer.State != BgpState.Established) return;
-        foreach ((IpPrefix prefix, PathAttributes attributes) in _own) Advertise(peer, prefix, attributes, from: null, hop: null);
-        foreach (RouteView route in _rib.BestRoutes())
-        {
-            if (route.Origin.Source == RouteSource.Bgp && !_own.ContainsKey(route.Prefix)) Advertise(peer, route.Prefix, route.Attributes,
-                route.Origin, route.Hop);
-        }
-
-        TellAllVpn(peer);
+        TellAll(peer);
         if (RequestRefresh(peer) == BgpFamilies.None) Warned?.Invoke(peer,
             "does not know route refresh: the new import policy holds for what it tells from now on; reset the session");
     }

@@ -58,6 +58,9 @@ public sealed record PeSignal
     /// <summary>For how long what the servers send first is kept back, milliseconds.</summary>
     public int KeepBackMs { get; private init; }
 
+    /// <summary>LOCAL_PREF of the target's backup advertisement.</summary>
+    public uint? BackupLocalPref { get; private init; }
+
     /// <summary>Checks (<see cref="SignalChecks"/>) and reads a signal; null with all errors at once. Pure and without state: any
     /// thread.</summary>
     public static PeSignal? TryParse(string id, SignalKind kind, SignalRequest request, out IReadOnlyList<ProblemError> errors)
@@ -84,6 +87,7 @@ public sealed record PeSignal
             AfterMarkers = request.AfterMarkers,
             AfterServers = request.AfterServers,
             KeepBackMs = request.KeepBackMs,
+            BackupLocalPref = request.BackupLocalPref,
         };
     }
 

@@ -30,6 +30,7 @@ internal sealed partial class BgpDriver(PeState state, VpnDriver vpn, HostPort h
     private readonly Dictionary<IpPrefix, MovedRoute> _moved = [];
     private readonly Dictionary<IpPrefix, long> _moves = [];
     private readonly HashSet<IpPrefix> _told = [];
+    private readonly Dictionary<IpPrefix, uint> _backups = [];
     private readonly HashSet<(string Vrf, IpPrefix Prefix)> _leaving = [];
     private readonly Dictionary<string, VrfSessions> _vrfs = [];
     private BgpSpeaker? _speaker;
@@ -99,6 +100,7 @@ internal sealed partial class BgpDriver(PeState state, VpnDriver vpn, HostPort h
     {
         if (ReferenceEquals(_speaker, opened.Speaker)) return;
         _speaker = opened.Speaker;
+        foreach ((IpPrefix prefix, uint localPref) in _backups) _speaker.Engine.AdvertiseBackup(prefix, localPref);
         vpn.Start(_speaker.Engine);
     }
 
@@ -231,6 +233,25 @@ internal sealed partial class BgpDriver(PeState state, VpnDriver vpn, HostPort h
         }
 
         if (_told.Contains(prefix)) Advertise(prefix);
+    }
+
+    /// <summary>Sets, or with null forgets, the LOCAL_PREF with which a prefix is told as a backup, while it is not told as this PE's
+    /// own.</summary>
+    public void SetBackup(string vrf, IpPrefix prefix, uint? localPref)
+    {
+        if (vrf != NodeConfig.DefaultVrf)
+        {
+            vpn.SetBackup(vrf, prefix, localPref);
+        }
+        else if (localPref is { } pref)
+        {
+            _backups[prefix] = pref;
+            _speaker?.Engine.AdvertiseBackup(prefix, pref);
+        }
+        else if (_backups.Remove(prefix))
+        {
+            _speaker?.Engine.WithdrawBackup(prefix);
+        }
     }
 
     /// <summary>Says whether the servers of a prefix are about to leave for another PE: policies of peers may tell it otherwise

@@ -24,13 +24,15 @@ internal readonly record struct CommandPart(long StoreNs = 0, bool More = false)
 /// <param name="resolve">Starts ARP or ND for a neighbour at once.</param>
 /// <param name="setMoved">Sets (or with null forgets) how BGP advertises a prefix that a migration brought here.</param>
 /// <param name="setLeaving">Says whether the servers of a prefix are about to leave this PE.</param>
+/// <param name="setBackup">Sets (or with null forgets) the LOCAL_PREF with which BGP advertises a prefix that this PE is a backup for.</param>
 /// <param name="markers">Flush markers of this PE.</param>
 /// <param name="stretched">Told where moved prefixes go, for who looks for them on a link.</param>
 /// <param name="changes">Told when a flush marker has come or gone by, and when a gate opens.</param>
 /// <param name="loop">The loop.</param>
 internal sealed class MigrationActions(
     PeState state, TunnelKeeper tunnels, Action<Adjacency> resolve, Action<string, IpPrefix, MovedRoute?> setMoved,
-    Action<string, IpPrefix, bool> setLeaving, MarkerDriver markers, StretchedSubnets stretched, MigrationChanges changes, ControlLoop loop)
+    Action<string, IpPrefix, bool> setLeaving, Action<string, IpPrefix, uint?> setBackup, MarkerDriver markers, StretchedSubnets stretched,
+    MigrationChanges changes, ControlLoop loop)
 {
     // A move of more prefixes than this lets ARP and ND ask for the rest when packets come.
     private const int MaxResolvedAhead = 1024;
@@ -194,6 +196,8 @@ internal sealed class MigrationActions(
                 return ArmHold(c);
             case TellWith c:
                 return InParts(c.Prefixes, moving => setMoved(c.Vrf, moving.Prefix, new MovedRoute(c.LocalPref)));
+            case AdvertiseBackup c:
+                return InParts(c.Prefixes, moving => setBackup(c.Vrf, moving.Prefix, c.LocalPref));
             case SwitchToTunnel c:
                 TellLink(_armed[c.Group]);
                 return Done(Switch(_armed[c.Group].Group));

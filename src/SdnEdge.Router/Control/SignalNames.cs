@@ -1,6 +1,7 @@
 using SdnEdge.Core.Api;
 using SdnEdge.Core.Config;
 using SdnEdge.Core.Migration;
+using SdnEdge.Core.Rib;
 using SdnEdge.Core.Wire;
 using SdnEdge.Router.Api;
 using SdnEdge.Web;
@@ -31,7 +32,22 @@ internal static class SignalNames
                 $"port '{name}' is in VRF '{port.Config.Vrf}', the migration in '{vrf}'"));
         }
 
+        if (signal.BackupLocalPref is { } backup && state.Vrfs.TryGetValue(vrf, out VrfState? there)) CheckBackup(signal, backup, there, errors);
         return errors;
+    }
+
+    // A backup that is preferred would draw the traffic while the source is well.
+    private static void CheckBackup(PeSignal signal, uint backup, VrfState vrf, List<ProblemError> errors)
+    {
+        foreach (MovedPrefix moved in signal.Prefixes!)
+        {
+            if (vrf.Rib.Best(moved.Prefix) is not { Origin.Source: RouteSource.Bgp } route) continue;
+            uint theirs = route.Attributes?.LocalPref ?? 100;
+            if (theirs > backup) continue;
+            errors.Add(new ProblemError("/backupLocalPref",
+                $"{backup} is not below {theirs}, with which {route.Origin.Peer} advertises {moved.Prefix}; send a lower one"));
+            return;
+        }
     }
 
     /// <summary>A refusal of the machine, as the API says it.</summary>
