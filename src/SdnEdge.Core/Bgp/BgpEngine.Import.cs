@@ -130,8 +130,8 @@ public sealed partial class BgpEngine
     // Of routes that are an iBGP peer's own, not reflected by it.
     private static void NoteHop(BgpPeer peer, IpAddress nextHop, PathAttributes attributes)
     {
-        if (!peer.External && attributes.OriginatorId is null && nextHop.Family != peer.Settings.Address.Family
-            && !(nextHop.IsV6 && nextHop.IsLinkLocal)) peer.OtherHop = nextHop;
+        bool own = !peer.External && attributes.OriginatorId is null && nextHop != peer.Settings.Address;
+        if (own && !nextHop.IsNone && !IsLinkLocal(nextHop) && peer.OtherHops.Count < BgpPeer.MaxOtherHops) peer.OtherHops.Add(nextHop);
     }
 
     /// <summary>False when nothing came of it.</summary>

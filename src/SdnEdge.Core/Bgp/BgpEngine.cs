@@ -332,6 +332,7 @@ public sealed partial class BgpEngine
                 peer.EndOfRibReceived = BgpFamilies.None;
                 peer.Warned = BgpFamilies.None;
                 TellFailed(peer, failed: false, "the session is up");
+                peer.OtherHops.Clear();
                 ReturnFromRestart(peer, now);
                 FillOut(peer);
                 SessionChanged?.Invoke(peer, null);
@@ -350,11 +351,11 @@ public sealed partial class BgpEngine
         }
     }
 
-    // Its loopback of the other family, too: one session may carry both.
+    // Its other addresses, too: one session may carry both families, or be from another loopback than its routes name.
     private void TellFailed(BgpPeer peer, bool failed, string why)
     {
         PeerFailed?.Invoke(peer.Settings.Key, failed, why);
-        if (!peer.OtherHop.IsNone) PeerFailed?.Invoke(peer.OtherHop, failed, why);
+        foreach (IpAddress hop in peer.OtherHops) PeerFailed?.Invoke(hop, failed, why);
     }
 
     private void Send(BgpPeer peer, ConnectionSide side, int length) => Send(peer, side, _message.AsSpan(0, length));

@@ -19,7 +19,7 @@ public sealed class GroupDecision
         _counters = new PerWorkerCounters(workers, Fields);
     }
 
-    /// <summary>native, tunnel, hold, releasing or deliver.</summary>
+    /// <summary>native, tunnel, hold, hold-all, releasing or deliver.</summary>
     public string Name { get; }
 
     /// <summary>For packets that came out of a redirect tunnel; null = native.</summary>
@@ -68,7 +68,8 @@ public sealed class GroupDecision
 /// does not depend on the number of prefixes. The control loop is the only writer, but for the step from "releasing" to
 /// "deliver", which the worker that drains the hold takes by a compare-and-swap.
 /// <para>At the source: <see cref="Arm"/>, <see cref="Switch"/>, grace period, <see cref="MarkAcknowledged"/>; back by
-/// <see cref="SwitchBack"/>. At the target: <see cref="ArmHold"/>, then <see cref="Release"/> and <see cref="Settle"/>;
+/// <see cref="SwitchBack"/>. At the target: <see cref="ArmHold"/> (a backup: <see cref="HoldAll"/> and back), then
+/// <see cref="Release"/> and <see cref="Settle"/>;
 /// when the move is given up, the hold alone is released the native way, and then <see cref="SwitchBack"/>.</para>
 /// </summary>
 public sealed class RedirectGroup
@@ -170,6 +171,16 @@ public sealed class RedirectGroup
         GroupDecision armed = Make("hold", ForwardingDecision.Into(hold), null);
         _previous = _active;
         Volatile.Write(ref _active, armed);
+    }
+
+    /// <summary>Target that is a backup, when the source PE has failed: what comes by the direct path is held, too. <see cref="ArmHold"/> is the
+    /// way back. One store.</summary>
+    public void HoldAll(Hold hold)
+    {
+        ForwardingDecision into = ForwardingDecision.Into(hold);
+        GroupDecision all = Make("hold-all", into, into);
+        _previous = _active;
+        Volatile.Write(ref _active, all);
     }
 
     /// <summary>

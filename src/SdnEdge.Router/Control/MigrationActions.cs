@@ -55,6 +55,13 @@ internal sealed class MigrationActions(
     // What gates did, of the last groups that are gone, newest first.
     private readonly LinkedList<(string Group, OrderInfo? Order)> _ended = [];
 
+    /// <summary>From now on failures of other PEs count (<see cref="PeState.PeFailed"/>).</summary>
+    public MigrationActions Watch()
+    {
+        state.PeFailed += PeFailed;
+        return this;
+    }
+
     /// <summary>True while the tables are filled before the loop runs: groups are armed at once.</summary>
     public bool AtOnce { get; set; }
 
@@ -197,6 +204,7 @@ internal sealed class MigrationActions(
             case TellWith c:
                 return InParts(c.Prefixes, moving => setMoved(c.Vrf, moving.Prefix, new MovedRoute(c.LocalPref)));
             case AdvertiseBackup c:
+                SetBackup(c);
                 return InParts(c.Prefixes, moving => setBackup(c.Vrf, moving.Prefix, c.LocalPref));
             case SwitchToTunnel c:
                 TellLink(_armed[c.Group]);
@@ -340,6 +348,38 @@ internal sealed class MigrationActions(
         if (hold is null || c.Order is not { } order) yield break; // without a hold packets are lost anyway: there is no order to keep
         armed.Order = new OrderedGroup(state, order, armed.Group, state.Vrfs[c.Vrf], [.. c.Prefixes.Select(p => p.Prefix)], hold, c.Hold);
     }
+
+    // A target that is a backup holds what comes by the direct path while the source PE has failed: it would be sent into a void.
+    private void SetBackup(AdvertiseBackup c)
+    {
+        foreach (Armed armed in _armed.Values)
+        {
+            if (armed.IsSource || armed.Group.Vrf != c.Vrf || !armed.Prefixes.Equals(c.Prefixes)) continue;
+            armed.IsBackup = c.LocalPref is not null;
+            HoldAll(armed, armed.IsBackup && state.IsFailed(Core.Config.NodeConfig.DefaultVrf, RemoteOf(armed)));
+        }
+    }
+
+    private void PeFailed(IpAddress pe, bool failed)
+    {
+        foreach (Armed armed in _armed.Values)
+        {
+            if (armed.IsBackup && RemoteOf(armed) == pe) HoldAll(armed, failed);
+        }
+    }
+
+    private void HoldAll(Armed armed, bool all)
+    {
+        if (armed.Hold is not { State: HoldState.Armed } hold || armed.Group.Active.ForTunnelArrivals?.Kind != ForwardingKind.Hold
+            || armed.Group.Active.ForOthers is not null == all) return;
+        if (all) armed.Group.HoldAll(hold);
+        else armed.Group.ArmHold(hold);
+        changes.Note();
+        state.Events.Add(loop.Now, "migration", armed.Group.Name, all ? "holds-all" : "holds-arrivals",
+            $"PE {RemoteOf(armed)} {(all ? "has failed: what comes by the direct path is held" : "is back, or this PE is no backup any more")}");
+    }
+
+    private IpAddress RemoteOf(Armed armed) => state.Tunnels.GetValueOrDefault(armed.Tunnel)?.Options.Remote ?? default;
 
     private long Release(Armed armed, int keepBackMs)
     {
@@ -503,6 +543,9 @@ internal sealed class MigrationActions(
 
         /// <summary>The servers are to leave this PE.</summary>
         public bool IsSource { get; init; }
+
+        /// <summary>Target: this PE tells the prefixes as a backup.</summary>
+        public bool IsBackup { get; set; }
 
         /// <summary>How order is kept; null: it is not.</summary>
         public OrderedGroup? Order { get; set; }

@@ -89,6 +89,9 @@ internal sealed class PeState : IFibNames, ITimed, IDisposable
     /// <summary>True while the keeper forwards: tables are filled, but no packet is received, and nobody is asked or probed.</summary>
     public bool IsStandby => Workers.IsSuspended;
 
+    /// <summary>Another PE of the core has failed (true), or has not any more; the next hops say so already.</summary>
+    public event Action<IpAddress, bool>? PeFailed;
+
     /// <summary>What other parts do at which moment.</summary>
     public IPeSteps Steps { get; }
 
@@ -306,6 +309,8 @@ internal sealed class PeState : IFibNames, ITimed, IDisposable
             state.Publisher.Flip(changed);
             hops += changed.Count;
         }
+
+        if (core) PeFailed?.Invoke(pe.Address, failed);
 
         Events.Add(_loop.Now, "route", pe.ToString(), failed ? "pe-failed" : "pe-back", $"vrf {vrf}: {hops} next hops: {why}");
     }

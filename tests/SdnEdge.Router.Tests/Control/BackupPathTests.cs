@@ -230,6 +230,41 @@ public sealed class BackupPathTests
         }
     }
 
+    [Fact]
+    public void A_pe_of_the_core_has_failed_for_customers_tunnels_too_and_for_vrfs_that_come_later()
+    {
+        using var world = new PeTables("""
+            vrfs:
+              - { name: default }
+              - { name: red, key: 7 }
+            """);
+        LocRib red = world.State.Vrfs["red"].Rib;
+        red.Reaches = _ => true;
+        var peers = new RouteOrigin[] { new(World.Pe(1), 65000, false), new(World.Pe(2), 65000, false) };
+        for (int pe = 0; pe < 2; pe++)
+        {
+            red.Offer(peers[pe], Prefix(0), HopSpec.Remote($"tunnel:vpn-{pe}", World.Pe(pe + 1), 8), null, 0);
+            world.Rib.Offer(peers[pe], Prefix(0), HopSpec.Via(World.Pe(pe + 1)), null, 0);
+        }
+
+        world.State.SetFailed("default", World.Pe(1), failed: true, "test");
+        Assert.All(world.Rib.NextHops.Concat(red.NextHops).Where(h => h.Spec.Address == World.Pe(1)), h => Assert.True(h.Failed));
+        red.Converge(1);
+        Assert.Equal(World.Pe(2), red.Best(Prefix(0))!.Value.Hop.Spec.Address);
+        world.State.AddVrf(new Core.Config.VrfConfig("blue", null));
+        world.State.Vrfs["blue"].Rib.Offer(peers[0], Prefix(0), HopSpec.Remote("tunnel:vpn-0", World.Pe(1), 8), null, 0);
+        Assert.True(Assert.Single(world.State.Vrfs["blue"].Rib.NextHops, h => h.Spec.Kind == HopKind.Remote).Failed);
+
+        // A customer's router at the same address is another one.
+        red.Offer(new RouteOrigin(World.Pe(3), 65001, true), Prefix(1), HopSpec.Via(World.Pe(1)), null, 0);
+        Assert.False(Assert.Single(red.NextHops, h => h.Spec.Kind == HopKind.Via).Failed);
+        world.State.SetFailed("red", World.Pe(1), failed: true, "test");
+        Assert.True(Assert.Single(red.NextHops, h => h.Spec.Kind == HopKind.Via).Failed);
+        world.State.SetFailed("default", World.Pe(1), failed: false, "test");
+        Assert.False(world.State.IsFailed("default", World.Pe(1)));
+        Assert.All(red.NextHops.Where(h => h.Spec.Kind == HopKind.Remote), h => Assert.False(h.Failed));
+    }
+
     private static IpPrefix Prefix(int i) => new(IpAddress.FromV4(0x0A010000u + (uint)i), 32);
 
     private sealed class World : IFibNames, IDisposable

@@ -43,7 +43,7 @@ internal sealed class PeTables : IPeSteps, IDisposable
         Tunnels = new TunnelKeeper(State, _loop);
         var slowPath = new SlowPathDriver(State, _loop, Tunnels.OnReply, Tunnels.OnPathMtu);
         Actions = new MigrationActions(State, Tunnels, slowPath.Resolve, SetMoved, SetLeaving, SetBackup,
-            new MarkerDriver(State, _loop), slowPath.Stretched, new MigrationChanges(), _loop) { AtOnce = true };
+            new MarkerDriver(State, _loop), slowPath.Stretched, new MigrationChanges(), _loop) { AtOnce = true }.Watch();
         foreach (VrfConfig vrf in config.Vrfs) State.AddVrf(vrf);
         foreach (PortConfig port in config.Ports) State.AddPort(port, devices.Open(port));
         foreach (StaticRouteConfig route in config.Static) State.OfferStatic(route);
