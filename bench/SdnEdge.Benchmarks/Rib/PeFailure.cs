@@ -37,7 +37,8 @@ public class PeFailure : IFibNames, IDisposable
         _vrf = plane.AddVrf("default");
         _core = plane.AddPort(new PortOptions("core", MacAddress.Parse("02:00:00:00:00:01"), 1500), LinkedPort.Pair("core", "x").One, _vrf);
         _publisher = new FibPublisher(_vrf, this);
-        _rib.Offer(new RouteOrigin(RouteSource.Connected, "connected"), IpPrefix.Parse("10.255.0.0/24"), HopSpec.Connected("core"), null, 0);
+        var connected = new RouteOrigin(RouteSource.Connected, "connected");
+        _rib.Offer(connected, IpPrefix.Parse("10.255.0.0/24"), HopSpec.Connected("core"), null, 0);
         var builder = new AttributeBuilder();
         var table = new AttributeTable();
         foreach ((IpAddress pe, uint localPref) in ((IpAddress, uint)[])[(One, 200), (Two, 50)])

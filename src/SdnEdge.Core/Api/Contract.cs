@@ -142,9 +142,9 @@ public sealed record MovingPrefix(string Prefix, string Port, string? NextHop = 
 /// there: it runs. With <paramref name="WaitMs"/> the PE asks until then, so that nobody waits for the manager.
 /// </param>
 /// <param name="BackupLocalPref">
-/// Prepare at the target: until it advertises the prefixes, or the migration ends, this PE tells them to its iBGP peers with this LOCAL_PREF,
-/// lower than the source's, and goes on using the source's route: ingress PEs have a second path, which they take at once when the source PE
-/// fails. Null = it does not.
+/// Prepare at the target: until it advertises the prefixes, or the migration ends, this PE tells them to its iBGP peers with this
+/// LOCAL_PREF, lower than the source's, and goes on using the source's route: ingress PEs have a second path, which they take at once when
+/// the source PE fails. Null = it does not.
 /// </param>
 /// <param name="Watch">
 /// Prepare at the source: an armed backup. As soon as one of these fails, the PE switches by itself, by one store, and is then flipped; when

@@ -56,7 +56,8 @@ public sealed partial class BgpEngine
     /// <summary>
     /// Advertises a prefix as a backup: to iBGP peers, which are told nothing of a best route that was learnt by iBGP (the field calls it
     /// "advertise best external"). The best route stays in use, and is told to other peers as before. An advertisement as our own
-    /// (<see cref="Advertise(IpPrefix, uint, uint?, long, bool)"/>) takes its place while there is one. Sent by the next <see cref="Flush"/>.
+    /// (<see cref="Advertise(IpPrefix, uint, uint?, long, bool)"/>) takes its place while there is one. Sent by the next
+    /// <see cref="Flush"/>.
     /// </summary>
     /// <param name="prefix">Prefix.</param>
     /// <param name="localPref">LOCAL_PREF, lower than the best route's.</param>

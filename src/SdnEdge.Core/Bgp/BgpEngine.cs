@@ -60,8 +60,8 @@ public sealed partial class BgpEngine
     public event Action<BgpPeer, string>? Warned;
 
     /// <summary>
-    /// A next hop of a peer's own routes has failed with the peer (true), or is back (false). Called before the peer's routes go, so that what
-    /// has a backup can take that at once. Called inside the engine's methods: do not call back.
+    /// A next hop of a peer's own routes has failed with the peer (true), or is back (false). Called before the peer's routes go, so that
+    /// what has a backup can take that at once. Called inside the engine's methods: do not call back.
     /// </summary>
     public event Action<BgpPeerKey, bool, string>? PeerFailed;
 

@@ -173,8 +173,8 @@ public sealed class RedirectGroup
         Volatile.Write(ref _active, armed);
     }
 
-    /// <summary>Target that is a backup, when the source PE has failed: what comes by the direct path is held, too. <see cref="ArmHold"/> is the
-    /// way back. One store.</summary>
+    /// <summary>Target that is a backup, when the source PE has failed: what comes by the direct path is held, too. <see cref="ArmHold"/>
+    /// is the way back. One store.</summary>
     public void HoldAll(Hold hold)
     {
         ForwardingDecision into = ForwardingDecision.Into(hold);

@@ -29,8 +29,8 @@ public sealed record ArmGroup(string Group, string Vrf, PrefixSet Prefixes, stri
 public sealed record ArmHold(
     string Group, string Vrf, PrefixSet Prefixes, string Tunnel, HoldOptions Hold, OrderSpec? Order = null, int KeepBackMs = 0) : PeCommand;
 
-/// <summary>Target, at prepare: this PE tells the prefixes to its iBGP peers with this LOCAL_PREF, and goes on using the source's routes. Null:
-/// it does not any more.</summary>
+/// <summary>Target, at prepare: this PE tells the prefixes to its iBGP peers with this LOCAL_PREF, and goes on using the source's routes.
+/// Null: it does not any more.</summary>
 public sealed record AdvertiseBackup(string Vrf, PrefixSet Prefixes, uint? LocalPref) : PeCommand;
 
 /// <summary>How order is kept: see <see cref="OrderOptions"/>.</summary>

@@ -377,7 +377,8 @@ public sealed partial class PeMigrationFsm
         => new(m.Group, m.Vrf, m.Prefixes, m.LocalPref ?? DefaultLocalPref, m.Move ?? m.Epoch, m.Order is null ? null : m.Tag);
 
     private static List<PeCommand> Remove(PeMigration migration)
-        => [.. NoBackup(migration), new RemoveGroup(migration.Group, migration.Vrf, migration.Prefixes), new RemoveTunnel(migration.Tunnel)];
+        => [.. NoBackup(migration), new RemoveGroup(migration.Group, migration.Vrf, migration.Prefixes),
+            new RemoveTunnel(migration.Tunnel)];
 
     private const string DefaultVrf = Config.NodeConfig.DefaultVrf;
 

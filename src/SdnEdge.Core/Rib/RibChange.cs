@@ -5,7 +5,8 @@ namespace SdnEdge.Core.Rib;
 
 /// <summary>
 /// A change of the FIB as data. Either one prefix has another best route (<see cref="ChangedHop"/> is null), or one next hop
-/// resolves otherwise than before (<see cref="ChangedHop"/> says which; all prefixes that use it, as their first or as their backup, follow at once).
+/// resolves otherwise than before, or has failed (<see cref="ChangedHop"/> says which; all prefixes that use it, as their first or as their
+/// backup, follow at once).
 /// Apply changes in order.
 /// </summary>
 /// <param name="Vrf">VRF of the table.</param>

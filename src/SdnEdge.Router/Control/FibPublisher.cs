@@ -140,7 +140,8 @@ internal sealed class FibPublisher(Vrf vrf, IFibNames names)
         if (before != 0) Drop(before, change.Prefix.Family);
     }
 
-    /// <summary>PEs have failed, or have not any more: one store for each pair of next hops. The changes that say the same come later.</summary>
+    /// <summary>PEs have failed, or have not any more: one store for each pair of next hops. The changes that say the same come
+    /// later.</summary>
     public void Flip(IReadOnlyList<NextHop> hops)
     {
         foreach (NextHop hop in hops)

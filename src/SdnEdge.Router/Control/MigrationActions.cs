@@ -24,7 +24,8 @@ internal readonly record struct CommandPart(long StoreNs = 0, bool More = false)
 /// <param name="resolve">Starts ARP or ND for a neighbour at once.</param>
 /// <param name="setMoved">Sets (or with null forgets) how BGP advertises a prefix that a migration brought here.</param>
 /// <param name="setLeaving">Says whether the servers of a prefix are about to leave this PE.</param>
-/// <param name="setBackup">Sets (or with null forgets) the LOCAL_PREF with which BGP advertises a prefix that this PE is a backup for.</param>
+/// <param name="setBackup">Sets (or with null forgets) the LOCAL_PREF with which BGP advertises a prefix that this PE is a backup
+/// for.</param>
 /// <param name="markers">Flush markers of this PE.</param>
 /// <param name="stretched">Told where moved prefixes go, for who looks for them on a link.</param>
 /// <param name="changes">Told when a flush marker has come or gone by, and when a gate opens.</param>
@@ -376,7 +377,8 @@ internal sealed class MigrationActions(
         else armed.Group.ArmHold(hold);
         changes.Note();
         state.Events.Add(loop.Now, "migration", armed.Group.Name, all ? "holds-all" : "holds-arrivals",
-            $"PE {RemoteOf(armed)} {(all ? "has failed: what comes by the direct path is held" : "is back, or this PE is no backup any more")}");
+            all ? $"PE {RemoteOf(armed)} has failed: what comes by the direct path is held"
+                : $"PE {RemoteOf(armed)} is back, or this PE is no backup any more");
     }
 
     private IpAddress RemoteOf(Armed armed) => state.Tunnels.GetValueOrDefault(armed.Tunnel)?.Options.Remote ?? default;

@@ -289,8 +289,8 @@ internal sealed class PeState : IFibNames, ITimed, IDisposable
     }
 
     /// <summary>
-    /// Another PE, or a CE, has failed, or has not any more: what has a backup goes by it at once, by one store for each pair of next hops and
-    /// not at the end of the round (<see cref="LocRib.SetFailed"/>). A PE of the core is the far end of customers' tunnels, too.
+    /// Another PE, or a CE, has failed, or has not any more: what has a backup goes by it at once, by one store for each pair of next hops
+    /// and not at the end of the round (<see cref="LocRib.SetFailed"/>). A PE of the core is the far end of customers' tunnels, too.
     /// </summary>
     /// <param name="vrf">The VRF in which its address is.</param>
     /// <param name="pe">Its address, as next hops have it.</param>

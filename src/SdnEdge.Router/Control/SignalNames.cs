@@ -32,7 +32,8 @@ internal static class SignalNames
                 $"port '{name}' is in VRF '{port.Config.Vrf}', the migration in '{vrf}'"));
         }
 
-        if (signal.BackupLocalPref is { } backup && state.Vrfs.TryGetValue(vrf, out VrfState? there)) CheckBackup(signal, backup, there, errors);
+        if (signal.BackupLocalPref is { } backup && state.Vrfs.TryGetValue(vrf, out VrfState? there))
+            CheckBackup(signal, backup, there, errors);
         return errors;
     }
 

@@ -6,8 +6,8 @@ using Xunit;
 namespace SdnEdge.Core.Tests.Bgp;
 
 /// <summary>
-/// An ingress PE with two ways to a prefix: PE a has the servers, PE b advertises the prefix as a backup and goes on using a's route. When is
-/// a given up, and what is decided then.
+/// An ingress PE with two ways to a prefix: PE a has the servers, PE b advertises the prefix as a backup and goes on using a's route. When
+/// is a given up, and what is decided then.
 /// </summary>
 public sealed class BackupTests
 {
@@ -230,7 +230,8 @@ public sealed class BackupTests
         void Set(SimSpeaker speaker, LocRib rib, string distinguisher, uint key)
         {
             Assert.True(BgpCommunity.TryParse("rt:65000:100", out BgpCommunity target));
-            speaker.Engine.SetVrf(new VpnVrfSettings("red", RouteDistinguisher.Parse(distinguisher), key) { Import = [target], Export = [target] }, rib, _net.Now);
+            var settings = new VpnVrfSettings("red", RouteDistinguisher.Parse(distinguisher), key) { Import = [target], Export = [target] };
+            speaker.Engine.SetVrf(settings, rib, _net.Now);
         }
     }
 

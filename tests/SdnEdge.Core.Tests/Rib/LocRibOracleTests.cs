@@ -65,13 +65,14 @@ public sealed class LocRibOracleTests
             if (random.Next(25) == 0)
             {
                 // A PE fails, or is back: no prefix changes before the RIB converges, and those with a backup go by it at once.
-                IpAddress pe = random.Next(2) == 0 && fib.Values.FirstOrDefault(e => e is { Native.Failed: false, Backup: not null }) is { } one
-                    ? one.Native!.Spec.Address : Address(random.Next(3), random.Next(4), random.Next(2));
+                Entry? one = random.Next(2) == 0 ? fib.Values.FirstOrDefault(e => e is { Native.Failed: false, Backup: not null }) : null;
+                IpAddress pe = one?.Native!.Spec.Address ?? Address(random.Next(3), random.Next(4), random.Next(2));
                 bool fails = failed.Add(pe) || !failed.Remove(pe);
                 IReadOnlyList<NextHop> marked = rib.SetFailed(HopKind.Via, pe, fails);
                 ReadOnlySpan<RibChange> changes = rib.TakeChanges();
                 Assert.Equal(marked.Count, changes.Length);
-                foreach (RibChange change in changes) Assert.Equal((pe, fails), (change.ChangedHop!.Spec.Address, change.ChangedHop.Failed));
+                foreach (RibChange change in changes)
+                    Assert.Equal((pe, fails), (change.ChangedHop!.Spec.Address, change.ChangedHop.Failed));
                 if (fails) flips += CompareFlipped(offered.Values, fib, failed, step);
                 rib.Converge(step);
                 Follow();
