@@ -1,3 +1,4 @@
+using SdnEdge.Core.Bfd;
 using SdnEdge.Core.Config;
 using SdnEdge.Core.Fib;
 using SdnEdge.Core.Forwarding;
@@ -26,6 +27,7 @@ public sealed partial class PeRouter : IPeSteps
         bool changed = false;
         foreach (VrfState vrf in _state.Vrfs.Values)
         {
+            vrf.Rib.Converge(now);               // behind the flip of what has failed: the best routes
             ReadOnlySpan<RibChange> changes = vrf.Rib.TakeChanges();
             if (changes.Length == 0) continue;
             changed = true;
@@ -71,9 +73,16 @@ public sealed partial class PeRouter : IPeSteps
             _bgp.PathDown(session.Vrf, session.Peer, $"BFD session {PeView.Kebab(status.State)}: {PeView.Kebab(status.Diagnostic)}",
                 _loop.Now, mayBeRestart: !status.SurvivesControlPlane);
         }
+
+        if (status.State is BfdState.Up or BfdState.AdminDown)
+            _bgp.PathUp(session.Vrf, session.Peer, $"BFD session {PeView.Kebab(status.State)}");
     }
 
-    void IPeSteps.BfdGone(BfdConfig session) => _siteWatch.BfdGone(session);
+    void IPeSteps.BfdGone(BfdConfig session)
+    {
+        _siteWatch.BfdGone(session);
+        _bgp.PathUp(session.Vrf, session.Peer, "BFD session removed");
+    }
 
     void IPeSteps.DevicesChanged() => _siteWatch.DevicesChanged();
 

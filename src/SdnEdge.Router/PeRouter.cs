@@ -97,8 +97,8 @@ public sealed partial class PeRouter : IPeControl, IAsyncDisposable
         _bgp.WatchWanted += _bfd.Add;
         _bgp.WatchUnwanted += _bfd.Remove;
         _markers = new MarkerDriver(_state, _loop);
-        _actions = new MigrationActions(_state, _tunnels, _slowPath.Resolve, _bgp.SetMoved, _bgp.SetLeaving, _markers, _slowPath.Stretched,
-            _migrationChanges, _loop);
+        _actions = new MigrationActions(_state, _tunnels, _slowPath.Resolve, _bgp.SetMoved, _bgp.SetLeaving, _bgp.SetBackup, _markers,
+            _slowPath.Stretched, _migrationChanges, _loop).Watch();
         _store = MigrationStore.Open(config.State.Folder, config.Name);
         var serverProof = new ServerProof(_state, _slowPath, _actions, _loop);
         _siteWatch = new SiteWatch(_state, _bfd, _slowPath, _loop);

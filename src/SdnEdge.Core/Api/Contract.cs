@@ -141,6 +141,11 @@ public sealed record MovingPrefix(string Prefix, string Port, string? NextHop = 
 /// Release: only when each server behind the target's ports that can be asked (a host's prefix, or one with a next hop) answers ARP or ND
 /// there: it runs. With <paramref name="WaitMs"/> the PE asks until then, so that nobody waits for the manager.
 /// </param>
+/// <param name="BackupLocalPref">
+/// Prepare at the target: until it advertises the prefixes, or the migration ends, this PE tells them to its iBGP peers with this
+/// LOCAL_PREF, lower than the source's, and goes on using the source's route: ingress PEs have a second path, which they take at once when
+/// the source PE fails. Null = it does not.
+/// </param>
 /// <param name="Watch">
 /// Prepare at the source: an armed backup. As soon as one of these fails, the PE switches by itself, by one store, and is then flipped; when
 /// all of them are back it goes back by itself, in order, unless a switch has confirmed it meanwhile. Null = it switches when told.
@@ -149,7 +154,7 @@ public sealed record SignalRequest(
     long Epoch, MigrationRole? Role = null, string? Vrf = null, IReadOnlyList<MovingPrefix>? Prefixes = null,
     string? Peer = null, uint? TunnelKey = null, HoldOptions? Hold = null, uint? LocalPref = null, OrderOptions? Order = null,
     bool Force = false, int WaitMs = 0, int KeepBackMs = 0, bool AfterMarkers = false, bool AfterServers = false,
-    IReadOnlyList<WatchedPart>? Watch = null);
+    IReadOnlyList<WatchedPart>? Watch = null, uint? BackupLocalPref = null);
 
 /// <summary>
 /// One way by which a source PE notices that its site has failed. Exactly one of <paramref name="Bfd"/>, <paramref name="Carrier"/> and

@@ -60,6 +60,10 @@ public static class SignalChecks
         bool keepsBack = kind == SignalKind.Release || (kind == SignalKind.Prepare && request.Role == MigrationRole.Target);
         if (request.KeepBackMs != 0 && !keepsBack)
             errors.Add(new ProblemError("/keepBackMs", "is for prepare and release at the target only"));
+        if (request.BackupLocalPref is not null && (kind != SignalKind.Prepare || request.Role != MigrationRole.Target))
+            errors.Add(new ProblemError("/backupLocalPref", "is for prepare at the target only"));
+        if (request.BackupLocalPref == 0)
+            errors.Add(new ProblemError("/backupLocalPref", "0 is out of range; send 1 or more, and less than the source advertises with"));
         if (request.AfterMarkers && kind is not (SignalKind.Withdraw or SignalKind.Teardown))
             errors.Add(new ProblemError("/afterMarkers", "is for withdraw and teardown only"));
         if (request.AfterServers && kind != SignalKind.Release) errors.Add(new ProblemError("/afterServers", "is for release only"));

@@ -7,7 +7,8 @@ namespace SdnEdge.Core.Bgp;
 /// <summary>
 /// The way out: what each peer is to be told.
 /// 1. Routes of our own, as <see cref="Advertise"/> names them, go to every peer. 2. A best route learnt by eBGP goes to every
-/// other peer. 3. One learnt by iBGP goes to eBGP peers only (RFC 4271 9.2). All of it as the export policy permits.
+/// other peer. 3. One learnt by iBGP goes to eBGP peers only (RFC 4271 9.2); iBGP peers are told instead
+/// what this PE is a backup for (<see cref="AdvertiseBackup"/>). All of it as the export policy permits.
 /// The next hop is ourselves: on the peer's link our address there, else the loopback. A reflected route keeps its own, and one
 /// whose next hop is a neighbour on the link of an eBGP peer keeps that towards this peer (RFC 4271 5.1.3).
 /// </summary>
@@ -19,6 +20,7 @@ public sealed partial class BgpEngine
     private readonly UpdateEncoder _encoder = new();
     private readonly Dictionary<IpPrefix, PathAttributes> _own = [];
     private readonly HashSet<IpPrefix> _leaving = [];
+    private readonly Dictionary<IpPrefix, PathAttributes> _backups = [];
     private IpPrefix[] _taken = [];
 
     /// <summary>Prefixes advertised as our own, with their attributes.</summary>
@@ -47,10 +49,37 @@ public sealed partial class BgpEngine
     {
         if (!_own.Remove(prefix)) return false;
         _leaving.Remove(prefix);
+        PublishLearnt(prefix);
+        return true;
+    }
+
+    /// <summary>
+    /// Advertises a prefix as a backup: to iBGP peers, which are told nothing of a best route that was learnt by iBGP (the field calls it
+    /// "advertise best external"). The best route stays in use, and is told to other peers as before. An advertisement as our own
+    /// (<see cref="Advertise(IpPrefix, uint, uint?, long, bool)"/>) takes its place while there is one. Sent by the next
+    /// <see cref="Flush"/>.
+    /// </summary>
+    /// <param name="prefix">Prefix.</param>
+    /// <param name="localPref">LOCAL_PREF, lower than the best route's.</param>
+    public void AdvertiseBackup(IpPrefix prefix, uint localPref)
+    {
+        _backups[prefix] = _export.Own(localPref, moveTag: null, move: 0);
+        if (!_own.ContainsKey(prefix)) PublishLearnt(prefix);
+    }
+
+    /// <summary>Is no backup for a prefix any longer. False when it was none. Sent by the next <see cref="Flush"/>.</summary>
+    public bool WithdrawBackup(IpPrefix prefix)
+    {
+        if (!_backups.Remove(prefix)) return false;
+        if (!_own.ContainsKey(prefix)) PublishLearnt(prefix);
+        return true;
+    }
+
+    private void PublishLearnt(IpPrefix prefix)
+    {
         RouteView? best = _rib.Best(prefix);
         bool learnt = best is { Origin.Source: RouteSource.Bgp };
         Publish(prefix, learnt ? best!.Value.Attributes : null, learnt ? best!.Value.Origin : null, best?.Hop);
-        return true;
     }
 
     /// <summary>Takes changes of the best routes (from <see cref="LocRib.TakeChanges"/>) to what peers are told.</summary>
@@ -134,6 +163,14 @@ public sealed partial class BgpEngine
     /// <summary>A session came up: everything it is to know waits, End-of-RIB behind it.</summary>
     private void FillOut(BgpPeer peer)
     {
+        TellAll(peer);
+        peer.EndOfRibDue = peer.Negotiated!.Families;
+        peer.Dirty = true;
+    }
+
+    /// <summary>All that a peer is to know.</summary>
+    private void TellAll(BgpPeer peer)
+    {
         foreach ((IpPrefix prefix, PathAttributes attributes) in _own) Advertise(peer, prefix, attributes, from: null, hop: null);
         foreach (RouteView route in _rib.BestRoutes())
         {
@@ -141,9 +178,13 @@ public sealed partial class BgpEngine
                 route.Origin, route.Hop);
         }
 
+        foreach (IpPrefix prefix in _backups.Keys)
+        {
+            if (!_own.ContainsKey(prefix) && _rib.Best(prefix) is not { Origin.Source: RouteSource.Bgp })
+                Advertise(peer, prefix, attributes: null, from: null, hop: null);
+        }
+
         TellAllVpn(peer);
-        peer.EndOfRibDue = peer.Negotiated!.Families;
-        peer.Dirty = true;
     }
 
     private void Prefetch(ReadOnlySpan<RibChange> changes)
@@ -176,6 +217,12 @@ public sealed partial class BgpEngine
             && !BgpExport.IsHeldBack(attributes, peer.External)
             && RoleRules.MayAdvertise(peer.Role, attributes)
             && peer.Settings.SiteOfOrigin?.IsOn(attributes) != true; // RFC 4364 7: never back to its site
+        if (!may && !peer.External && from?.External != true && !_own.ContainsKey(prefix) && !peer.NextHop(prefix.Family).Address.IsNone
+            && _backups.TryGetValue(prefix, out PathAttributes? backup))
+        {
+            (may, attributes, from, hop, reflected) = (true, backup, null, null, false);
+        }
+
         IAdjRibOut table = v4 ? peer.OutV4 : peer.OutV6;
         table.Set(prefix, may ? Told(peer, prefix, attributes!, from is null ? OwnershipOf(prefix) : RouteOwnership.Learned,
             reflected ? from : null, hop) : null);

@@ -29,14 +29,7 @@ public sealed partial class BgpEngine
     {
         peer.SetPolicy(import, export);
         if (peer.State != BgpState.Established) return;
-        foreach ((IpPrefix prefix, PathAttributes attributes) in _own) Advertise(peer, prefix, attributes, from: null, hop: null);
-        foreach (RouteView route in _rib.BestRoutes())
-        {
-            if (route.Origin.Source == RouteSource.Bgp && !_own.ContainsKey(route.Prefix)) Advertise(peer, route.Prefix, route.Attributes,
-                route.Origin, route.Hop);
-        }
-
-        TellAllVpn(peer);
+        TellAll(peer);
         if (RequestRefresh(peer) == BgpFamilies.None) Warned?.Invoke(peer,
             "does not know route refresh: the new import policy holds for what it tells from now on; reset the session");
     }
@@ -123,6 +116,7 @@ public sealed partial class BgpEngine
     private void Offer(BgpPeer peer, ReadOnlySpan<byte> nlri, IpFamily family, IpAddress nextHop, PathAttributes attributes, long now)
     {
         HopSpec hop = nextHop is { IsV6: true, IsLinkLocal: true } ? HopSpec.Via(nextHop, peer.Settings.Link!.Port) : HopSpec.Via(nextHop);
+        NoteHop(peer, nextHop, attributes);
         var reader = new NlriReader(nlri, family, HasPathIds(peer, family));
         for (int count; (count = ReadNext(ref reader, family)) > 0;)
         {
@@ -131,6 +125,13 @@ public sealed partial class BgpEngine
                 if (Offer(peer, _nextPathIds[i], _nextPrefixes[i], hop, attributes, now) && IsOverLimit(peer, family, now)) return;
             }
         }
+    }
+
+    // Of routes that are an iBGP peer's own, not reflected by it.
+    private static void NoteHop(BgpPeer peer, IpAddress nextHop, PathAttributes attributes)
+    {
+        bool own = !peer.External && attributes.OriginatorId is null && nextHop != peer.Settings.Address;
+        if (own && !nextHop.IsNone && !IsLinkLocal(nextHop) && peer.OtherHops.Count < BgpPeer.MaxOtherHops) peer.OtherHops.Add(nextHop);
     }
 
     /// <summary>False when nothing came of it.</summary>

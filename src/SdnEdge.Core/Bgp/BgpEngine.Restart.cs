@@ -115,6 +115,7 @@ public sealed partial class BgpEngine
         Warned?.Invoke(peer, peer.State == BgpState.Established
             ? "End-of-RIB has not come in time; routes from before the restart are withdrawn"
             : "not back within its restart time; its routes are withdrawn");
+        if (peer.State != BgpState.Established) TellFailed(peer, failed: true, "not back within its restart time");
         foreach (BgpFamilies family in peer.StaleFamilies.List()) SweepStale(peer, family, now);
     }
 

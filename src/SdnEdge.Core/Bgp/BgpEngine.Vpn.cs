@@ -148,6 +148,7 @@ public sealed partial class BgpEngine
             path.TunnelKey = tunnel.Key;
         }
 
+        if (!endpoint.IsNone) NoteHop(peer, endpoint, attributes);
         _vpn.SetHops(path, nextHop, endpoint);
         Import(path, now);
         if (path.Endpoint is null && IsImported(attributes)) peer.VpnUnusable++;

@@ -59,6 +59,12 @@ public sealed partial class BgpEngine
     /// call back.</summary>
     public event Action<BgpPeer, string>? Warned;
 
+    /// <summary>
+    /// A next hop of a peer's own routes has failed with the peer (true), or is back (false). Called before the peer's routes go, so that
+    /// what has a backup can take that at once. Called inside the engine's methods: do not call back.
+    /// </summary>
+    public event Action<BgpPeerKey, bool, string>? PeerFailed;
+
     /// <summary>When <see cref="Tick"/> is due next; <see cref="long.MaxValue"/>: never.</summary>
     public long NextDeadline
     {
@@ -91,6 +97,7 @@ public sealed partial class BgpEngine
         if (!_peers.TryGetValue(key, out BgpPeer? peer)) return false;
         Step(peer, new FsmEvent(FsmEventKind.Stop, Notification: BgpNotification.Deconfigured), now);
         DropStale(peer, now);
+        TellFailed(peer, failed: false, "the peer is configured no more");
         return _peers.Remove(key);
     }
 
@@ -140,6 +147,7 @@ public sealed partial class BgpEngine
     {
         if (!_peers.TryGetValue(key, out BgpPeer? peer)) return false;
         if (mayBeRestart && peer.StaleFamilies != BgpFamilies.None && peer.State != BgpState.Established) return true;
+        TellFailed(peer, failed: true, reason);
         Step(peer, new FsmEvent(FsmEventKind.BfdDown, Reason: reason), now);
         DropStale(peer, now);
         return true;
@@ -323,6 +331,8 @@ public sealed partial class BgpEngine
                 peer.Origin.PeerRouterId = peer.Fsm.Negotiated!.PeerRouterId;
                 peer.EndOfRibReceived = BgpFamilies.None;
                 peer.Warned = BgpFamilies.None;
+                TellFailed(peer, failed: false, "the session is up");
+                peer.OtherHops.Clear();
                 ReturnFromRestart(peer, now);
                 FillOut(peer);
                 SessionChanged?.Invoke(peer, null);
@@ -333,11 +343,19 @@ public sealed partial class BgpEngine
                 peer.OutVpn.Clear();
                 peer.EndOfRibDue = BgpFamilies.None;
                 ClearRefreshes(peer);
+                if (action is { Lost: true, Graceful: false }) TellFailed(peer, failed: true, action.Reason!);
                 if (action.Graceful) KeepStale(peer, now);
                 else DropStale(peer, now, all: true);
                 SessionChanged?.Invoke(peer, action.Reason);
                 break;
         }
+    }
+
+    // Its other addresses, too: one session may carry both families, or be from another loopback than its routes name.
+    private void TellFailed(BgpPeer peer, bool failed, string why)
+    {
+        PeerFailed?.Invoke(peer.Settings.Key, failed, why);
+        foreach (IpAddress hop in peer.OtherHops) PeerFailed?.Invoke(hop, failed, why);
     }
 
     private void Send(BgpPeer peer, ConnectionSide side, int length) => Send(peer, side, _message.AsSpan(0, length));

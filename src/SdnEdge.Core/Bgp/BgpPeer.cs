@@ -26,6 +26,9 @@ public interface IBgpWire
 /// only.</summary>
 public sealed class BgpPeer
 {
+    /// <summary>A PE has a loopback or two. One that tells its customers' addresses as next hops has any number.</summary>
+    internal const int MaxOtherHops = 8;
+
     internal BgpPeer(BgpSpeakerSettings local, BgpPeerSettings settings, AttributeTable table, Random jitter)
     {
         Settings = settings;
@@ -120,6 +123,9 @@ public sealed class BgpPeer
 
     /// <summary>Times the peer's routes were kept over the end of its session.</summary>
     public long GracefulEnds { get; internal set; }
+
+    /// <summary>Next hops of the peer's own routes other than its address, up to <see cref="MaxOtherHops"/>.</summary>
+    internal HashSet<IpAddress> OtherHops { get; } = [];
 
     internal SessionFsm Fsm { get; }
 

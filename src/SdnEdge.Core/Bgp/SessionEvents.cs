@@ -125,6 +125,10 @@ public readonly record struct FsmAction(
     /// 3).</summary>
     public bool Graceful { get; init; }
 
+    /// <summary>With Down: the peer fell silent, or TCP ended without a word. It is taken to have failed, unless its routes may
+    /// stay.</summary>
+    public bool Lost { get; init; }
+
     /// <summary>With a NOTIFICATION: what the machine itself found wrong, to be counted. None when the caller has counted it.</summary>
     public BgpFault Fault { get; init; }
 }

@@ -451,7 +451,7 @@ public sealed class SessionFsm
             else if (now >= connection.HoldAt)
             {
                 actions.Add(new FsmAction(FsmActionKind.SendNotification, side, BgpNotification.HoldTimerExpired));
-                Drop(side, "hold timer expired", close: true, After.Retry, now, actions, Ending.Soft);
+                Drop(side, "hold timer expired", close: true, After.Retry, now, actions, Ending.Soft, lost: true);
             }
             else if (now >= connection.CollisionDeadline)
             {
@@ -470,12 +470,13 @@ public sealed class SessionFsm
     {
         if (_connections[(int)side].State > BgpState.Connect) actions.Add(new FsmAction(FsmActionKind.SendNotification, side, notification,
             data) { Fault = fault });
-        Drop(side, $"sent {notification}", close: true, After.Damp, now, actions, Ending.Soft);
+        Drop(side, $"sent {notification}", close: true, After.Damp, now, actions, Ending.Soft,
+            lost: notification == BgpNotification.SendHoldTimerExpired);
     }
 
     /// <summary>Ends one connection; when it was the last one, sees to the next attempt.</summary>
     private void Drop(ConnectionSide side, string reason, bool close, After after, long now, List<FsmAction> actions, Ending ending =
-        Ending.Hard)
+        Ending.Hard, bool lost = false)
     {
         Connection connection = _connections[(int)side];
         bool established = connection.State == BgpState.Established;
@@ -491,7 +492,11 @@ public sealed class SessionFsm
         }
 
         if (reason != Collision) LastError = reason;
-        if (established) actions.Add(new FsmAction(FsmActionKind.Down, side, Reason: reason) { Graceful = graceful });
+        if (established) actions.Add(new FsmAction(FsmActionKind.Down, side, Reason: reason)
+        {
+            Graceful = graceful,
+            Lost = lost || (ending == Ending.Silent && reason != Restarted),
+        });
         if (_started && _connections[(int)Other(side)].IsConfirmed)
         {
             Establish(Other(side), now, actions);

@@ -19,7 +19,7 @@ public sealed class GroupDecision
         _counters = new PerWorkerCounters(workers, Fields);
     }
 
-    /// <summary>native, tunnel, hold, returning, releasing or deliver.</summary>
+    /// <summary>native, tunnel, hold, hold-all, returning, releasing or deliver.</summary>
     public string Name { get; }
 
     /// <summary>For packets that came out of a redirect tunnel; null = native.</summary>
@@ -68,7 +68,8 @@ public sealed class GroupDecision
 /// does not depend on the number of prefixes. The control loop is the only writer, but for the step from "releasing" to
 /// "deliver", which the worker that drains the hold takes by a compare-and-swap.
 /// <para>At the source: <see cref="Arm"/>, <see cref="Switch"/>, grace period, <see cref="MarkAcknowledged"/>; back by
-/// <see cref="SwitchBack"/>. At the target: <see cref="ArmHold"/>, then <see cref="Release"/> and <see cref="Settle"/>;
+/// <see cref="SwitchBack"/>. At the target: <see cref="ArmHold"/> (a backup: <see cref="HoldAll"/>, <see cref="LetGo"/>), then
+/// <see cref="Release"/> and <see cref="Settle"/>;
 /// when the move is given up, the hold alone is released the native way, and then <see cref="SwitchBack"/>.</para>
 /// </summary>
 public sealed class RedirectGroup
@@ -191,13 +192,14 @@ public sealed class RedirectGroup
     }
 
     /// <summary>Target: what <paramref name="held"/> has goes back by <paramref name="back"/>; when it is empty, <paramref name="next"/>
-    /// holds in its place. One store.</summary>
-    public void GiveBack(Hold held, ForwardingDecision back, Hold next)
+    /// holds in its place, with <paramref name="all"/> what comes by the direct path, too. One store.</summary>
+    public void GiveBack(Hold held, ForwardingDecision back, Hold next, bool all = false)
     {
         ArgumentNullException.ThrowIfNull(held);
         ArgumentNullException.ThrowIfNull(next);
-        GroupDecision returning = Make("returning", ForwardingDecision.Into(held), null);
-        held.WhenDrained(this, returning, Make("hold", ForwardingDecision.Into(next), null));
+        ForwardingDecision into = ForwardingDecision.Into(next);
+        GroupDecision returning = Make("returning", ForwardingDecision.Into(held), all ? into : null);
+        held.WhenDrained(this, returning, all ? Make("hold-all", into, into) : Make("hold", into, null));
         _previous = _active;
         Volatile.Write(ref _active, returning);
         held.BeginReturn(back);
@@ -209,6 +211,30 @@ public sealed class RedirectGroup
         GroupDecision armed = Make("hold", ForwardingDecision.Into(hold), null);
         _previous = _active;
         Volatile.Write(ref _active, armed);
+    }
+
+    /// <summary>Target that is a backup, when the source PE has failed: what comes by the direct path is held, too. <see cref="LetGo"/> is the
+    /// way back. One store.</summary>
+    public void HoldAll(Hold hold)
+    {
+        ForwardingDecision into = ForwardingDecision.Into(hold);
+        GroupDecision all = Make("hold-all", into, into);
+        _previous = _active;
+        Volatile.Write(ref _active, all);
+    }
+
+    /// <summary>Target that is a backup, when the source PE is back: what <paramref name="held"/> has, and what comes behind it, goes the
+    /// native way; when it is empty, <paramref name="next"/> holds what comes out of the redirect tunnel. One store.</summary>
+    public void LetGo(Hold held, Hold next)
+    {
+        ArgumentNullException.ThrowIfNull(held);
+        ArgumentNullException.ThrowIfNull(next);
+        ForwardingDecision into = ForwardingDecision.Into(held);
+        GroupDecision leaving = Make("returning", into, into);
+        held.WhenDrained(this, leaving, Make("hold", ForwardingDecision.Into(next), null));
+        _previous = _active;
+        Volatile.Write(ref _active, leaving);
+        held.BeginRelease(DrainPath.Native);
     }
 
     /// <summary>

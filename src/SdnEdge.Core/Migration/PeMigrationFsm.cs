@@ -276,7 +276,7 @@ public sealed partial class PeMigrationFsm
         MigrationRole role = signal.Role!.Value;
         var migration = new PeMigration(id, role, PeMigrationState.Idle, signal.Epoch, vrf, prefixes, signal.Peer!.Value,
             signal.TunnelKey!.Value, signal.Hold ?? new HoldOptions(), null, TunnelUp: false, Drained: role == MigrationRole.Source, now,
-                signal.Order, KeepBackMs: signal.KeepBackMs, Watch: signal.Watch);
+                signal.Order, KeepBackMs: signal.KeepBackMs, Watch: signal.Watch, BackupLocalPref: signal.BackupLocalPref);
         PeMigration after = migration with { State = PeMigrationState.Prepared };
         _prefixes.EnsureCapacity(_prefixes.Count + all.Count(k => k is null));
         for (int i = 0; i < all.Length; i++) all[i] ??= KnownOf(vrf, prefixes[i].Prefix);
@@ -361,11 +361,11 @@ public sealed partial class PeMigrationFsm
             case SignalKind.Release:
                 return [new ReleaseHold(after.Group, after.KeepBackMs)];
             case SignalKind.Advertise:
-                return [Advertisement(after)];
+                return [Advertisement(after), .. NoBackup(after)];
             case SignalKind.Teardown when after.Role == MigrationRole.Source:
                 return [new SwitchBack(after.Group), new FlushTunnel(after.Group, after.Tunnel, after.Tag), .. Remove(after)];
             case SignalKind.Abort when after.Role == MigrationRole.Target:
-                return [new ReturnHold(after.Group)];
+                return [.. NoBackup(after), new ReturnHold(after.Group)];
             case SignalKind.Abort:
                 var undo = new List<PeCommand>();
                 if (entry.Attempted.Contains(SignalKind.Withdraw)) undo.AddRange(BackAsBefore(after));
@@ -389,8 +389,17 @@ public sealed partial class PeMigrationFsm
                 ? new ArmGroup(m.Group, m.Vrf, m.Prefixes, m.Tunnel, order)
                 : new ArmHold(m.Group, m.Vrf, m.Prefixes, m.Tunnel, hold, order,
                     m.State is PeMigrationState.Idle or PeMigrationState.Prepared ? m.KeepBackMs : 0),
+            .. Backup(m),
         ];
     }
+
+    // From prepare until the advertisement that takes its place.
+    private static IEnumerable<PeCommand> Backup(PeMigration m) => m is { Role: MigrationRole.Target, BackupLocalPref: { } pref,
+        State: PeMigrationState.Idle or PeMigrationState.Prepared or PeMigrationState.Released }
+        ? [new AdvertiseBackup(m.Vrf, m.Prefixes, pref)] : [];
+
+    private static IEnumerable<PeCommand> NoBackup(PeMigration m)
+        => m.BackupLocalPref is null ? [] : [new AdvertiseBackup(m.Vrf, m.Prefixes, null)];
 
     // The store does not wait until all prefixes are told otherwise.
     private static List<PeCommand> Switch(PeMigration m)
@@ -400,7 +409,8 @@ public sealed partial class PeMigrationFsm
         => new(m.Group, m.Vrf, m.Prefixes, m.LocalPref ?? DefaultLocalPref, m.Move ?? m.Epoch, m.Order is null ? null : m.Tag);
 
     private static List<PeCommand> Remove(PeMigration migration)
-        => [new RemoveGroup(migration.Group, migration.Vrf, migration.Prefixes), new RemoveTunnel(migration.Tunnel)];
+        => [.. NoBackup(migration), new RemoveGroup(migration.Group, migration.Vrf, migration.Prefixes),
+            new RemoveTunnel(migration.Tunnel)];
 
     private const string DefaultVrf = Config.NodeConfig.DefaultVrf;
 

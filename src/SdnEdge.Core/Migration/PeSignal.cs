@@ -61,6 +61,9 @@ public sealed record PeSignal
     /// <summary>Source: what switches it by itself when it fails; addresses in their one spelling. Null: nothing does.</summary>
     public IReadOnlyList<WatchedPart>? Watch { get; private init; }
 
+    /// <summary>LOCAL_PREF of the target's backup advertisement.</summary>
+    public uint? BackupLocalPref { get; private init; }
+
     /// <summary>Checks (<see cref="SignalChecks"/>) and reads a signal; null with all errors at once. Pure and without state: any
     /// thread.</summary>
     public static PeSignal? TryParse(string id, SignalKind kind, SignalRequest request, out IReadOnlyList<ProblemError> errors)
@@ -88,6 +91,7 @@ public sealed record PeSignal
             AfterServers = request.AfterServers,
             KeepBackMs = request.KeepBackMs,
             Watch = request.Watch?.Select(OneSpelling).ToArray(),
+            BackupLocalPref = request.BackupLocalPref,
         };
     }
 

@@ -10,13 +10,17 @@ internal struct Candidate
     public PathAttributes? Attributes;
     public int Index;
     public RejectReason Lost;
+
+    /// <summary>The PE that it leads to has failed.</summary>
+    public bool Failed;
 }
 
 /// <summary>
 /// The decision process of RFC 4271 9.1.2 as elimination: each step strikes out the routes worse than the best that is
 /// left, and writes down why. Always deterministic: MED is compared inside a neighbouring AS only, and age plays no part.
-/// 1. next hop resolved  2. administrative distance  3. number of the move, inside our AS  4. LOCAL_PREF  5. AS_PATH length
-/// 6. ORIGIN  7. MED  8. eBGP before iBGP  9. identifier or ORIGINATOR_ID  10. CLUSTER_LIST length  11. peer address  12. name.
+/// 1. next hop resolved  2. its PE has not failed  3. administrative distance  4. number of the move, inside our AS  5. LOCAL_PREF
+/// 6. AS_PATH length  7. ORIGIN  8. MED  9. eBGP before iBGP  10. identifier or ORIGINATOR_ID  11. CLUSTER_LIST length  12. peer address
+/// 13. name.
 /// The step "interior cost" (9.1.2.2 e) is absent: a PE has no IGP, all next hops cost the same.
 /// </summary>
 internal static class BestPath
@@ -24,8 +28,8 @@ internal static class BestPath
     /// <summary>LOCAL_PREF of a route that carries none.</summary>
     public const uint DefaultLocalPref = 100;
 
-    private const int Steps = 11;
-    private const int MedStep = 5;
+    private const int Steps = 12;
+    private const int MedStep = 6;
 
     /// <summary>Fills in <see cref="Candidate.Lost"/> everywhere. Returns the position of the best route, or -1.</summary>
     public static int Select(Span<Candidate> routes)
@@ -96,29 +100,31 @@ internal static class BestPath
 
     private static int Compare(in Candidate a, in Candidate b, int step) => step switch
     {
-        0 => a.Origin.Preference.CompareTo(b.Origin.Preference),
-        1 => Move(b).CompareTo(Move(a)),
-        2 => LocalPref(b).CompareTo(LocalPref(a)),
-        3 => (a.Attributes?.AsPathLength ?? 0).CompareTo(b.Attributes?.AsPathLength ?? 0),
-        4 => ((byte)(a.Attributes?.Origin ?? 0)).CompareTo((byte)(b.Attributes?.Origin ?? 0)),
-        6 => b.Origin.External.CompareTo(a.Origin.External),
-        7 => RouterId(a).CompareTo(RouterId(b)),
-        8 => (a.Attributes?.ClusterListLength ?? 0).CompareTo(b.Attributes?.ClusterListLength ?? 0),
-        9 => a.Origin.Peer.CompareTo(b.Origin.Peer),
+        0 => a.Failed.CompareTo(b.Failed),
+        1 => a.Origin.Preference.CompareTo(b.Origin.Preference),
+        2 => Move(b).CompareTo(Move(a)),
+        3 => LocalPref(b).CompareTo(LocalPref(a)),
+        4 => (a.Attributes?.AsPathLength ?? 0).CompareTo(b.Attributes?.AsPathLength ?? 0),
+        5 => ((byte)(a.Attributes?.Origin ?? 0)).CompareTo((byte)(b.Attributes?.Origin ?? 0)),
+        7 => b.Origin.External.CompareTo(a.Origin.External),
+        8 => RouterId(a).CompareTo(RouterId(b)),
+        9 => (a.Attributes?.ClusterListLength ?? 0).CompareTo(b.Attributes?.ClusterListLength ?? 0),
+        10 => a.Origin.Peer.CompareTo(b.Origin.Peer),
         _ => string.CompareOrdinal(a.Origin.Name, b.Origin.Name),
     };
 
     private static RejectReason ReasonOf(int step) => step switch
     {
-        0 => RejectReason.Preference,
-        1 => RejectReason.MoveSequence,
-        2 => RejectReason.LocalPref,
-        3 => RejectReason.AsPathLength,
-        4 => RejectReason.Origin,
-        6 => RejectReason.InternalPeer,
-        7 => RejectReason.RouterId,
-        8 => RejectReason.ClusterListLength,
-        9 => RejectReason.PeerAddress,
+        0 => RejectReason.NextHopFailed,
+        1 => RejectReason.Preference,
+        2 => RejectReason.MoveSequence,
+        3 => RejectReason.LocalPref,
+        4 => RejectReason.AsPathLength,
+        5 => RejectReason.Origin,
+        7 => RejectReason.InternalPeer,
+        8 => RejectReason.RouterId,
+        9 => RejectReason.ClusterListLength,
+        10 => RejectReason.PeerAddress,
         _ => RejectReason.Name,
     };
 

@@ -173,11 +173,14 @@ internal sealed class FamilyRib<TKey>(LocRib owner) : IFamilyRib
     {
         RoutePath<TKey> gone = _paths[index];
         RouteContent said = _paths.ContentOf(index);
-        if (!_paths.Remove(entry, index)) entry = -1;
+        bool others = _paths.Remove(entry, index);
+        if (!others) entry = -1;
         if (said.Origin.Source == RouteSource.Redirect) _redirects--;
         said.Origin.Count(TKey.Family, -1);
-        if ((gone.Flags & (PathFlags.Best | PathFlags.Redirect)) != 0) Reselect(gone.Key.ToPrefix(), entry, -1, now, said.Origin,
-            removed: true);
+
+        // One that was neither may have struck out others by its MED.
+        bool used = (gone.Flags & (PathFlags.Best | PathFlags.Redirect | PathFlags.Backup)) != 0;
+        if (used || others) Reselect(gone.Key.ToPrefix(), entry, -1, now, said.Origin, removed: used);
         owner.Hops.Release(said.Hop);
     }
 
@@ -190,12 +193,16 @@ internal sealed class FamilyRib<TKey>(LocRib owner) : IFamilyRib
         bool native = Choose(entry, PathFlags.Best, redirects: false, touched, now, out int best, out RouteOrigin? before);
         int over = -1;
         bool redirect = _redirects > 0 && Choose(entry, PathFlags.Redirect, redirects: true, touched, now, out over, out _);
-        if (!native && !redirect && !removed) return;
+        bool second = ChooseBackup(entry, best, touched, out int backup);
+        if (!native && !redirect && !second && !removed) return;
 
         RouteContent chosen = best < 0 ? default : _paths.ContentOf(best);
         RouteOrigin? after = chosen.Origin;
         owner.Changed(new RibChange(
-            owner.Vrf, prefix, chosen.Hop, over < 0 ? null : _paths.ContentOf(over).Hop, after, chosen.Attributes, ChangedHop: null));
+            owner.Vrf, prefix, chosen.Hop, over < 0 ? null : _paths.ContentOf(over).Hop, after, chosen.Attributes, ChangedHop: null)
+        {
+            Backup = backup < 0 ? null : _paths.ContentOf(backup).Hop,
+        });
 
         // Next hops are resolved by routes other than BGP's: only these can change a resolution.
         before ??= goneOrigin;
@@ -240,6 +247,36 @@ internal sealed class FamilyRib<TKey>(LocRib owner) : IFamilyRib
         return true;
     }
 
+    /// <summary>
+    /// Moves the flag to the route that would be the best one had the PE of the best one failed. -1: it would still be one to that PE, or
+    /// one to another PE that has failed. True when it is another one now, or its content changed.
+    /// </summary>
+    private bool ChooseBackup(int entry, int best, int touched, out int backup)
+    {
+        int before = -1, routes = 0;
+        for (int i = _paths.Head(entry); i >= 0; i = _paths[i].Next, routes++)
+        {
+            if ((_paths[i].Flags & PathFlags.Backup) != 0) before = i;
+        }
+
+        backup = -1;
+        if (routes > 1 && best >= 0 && _paths.ContentOf(best) is { Origin.Source: RouteSource.Bgp, Hop: { CanFail: true } hop })
+        {
+            Span<Candidate> candidates = Gather(entry, redirects: false);
+            foreach (ref Candidate route in candidates) route.Failed |= route.Origin.Source == RouteSource.Bgp && SamePe(route.Hop, hop);
+            int position = BestPath.Select(candidates);
+            if (position >= 0 && !candidates[position].Failed && !SamePe(candidates[position].Hop, hop))
+                backup = candidates[position].Index;
+        }
+
+        if (backup == before && (backup < 0 || backup != touched)) return false;
+        if (before >= 0) _paths[before].Flags &= ~PathFlags.Backup;
+        if (backup >= 0) _paths[backup].Flags |= PathFlags.Backup;
+        return true;
+    }
+
+    private static bool SamePe(NextHop one, NextHop other) => one.CanFail && one.Spec.Address == other.Spec.Address;
+
     private Span<Candidate> Gather(int entry, bool redirects)
     {
         int count = 0;
@@ -248,7 +285,11 @@ internal sealed class FamilyRib<TKey>(LocRib owner) : IFamilyRib
             ref readonly RouteContent route = ref _paths.ContentOf(i);
             if (route.Origin.Source == RouteSource.Redirect != redirects) continue;
             if (count == _candidates.Length) Array.Resize(ref _candidates, count * 2);
-            _candidates[count++] = new Candidate { Origin = route.Origin, Hop = route.Hop, Attributes = route.Attributes, Index = i };
+            _candidates[count++] = new Candidate
+            {
+                Origin = route.Origin, Hop = route.Hop, Attributes = route.Attributes, Index = i,
+                Failed = route.Hop.Failed && route.Origin.Source == RouteSource.Bgp,
+            };
         }
 
         return _candidates.AsSpan(0, count);

@@ -127,6 +127,21 @@ public sealed class LocRib
         Hops.Drain(now);
     }
 
+    /// <summary>
+    /// Says that the PE at an address has failed, or has not any more. The next hops there say so at once, by one <see cref="RibChange"/>
+    /// each, whatever the number of prefixes: a prefix with a backup (<see cref="RibChange.Backup"/>) goes by that from then on. Which
+    /// routes are the best is decided again by <see cref="Converge"/>, prefix by prefix. BGP routes to a failed PE lose to all others, and
+    /// are used where there are none: a PE that was given up wrongly loses nothing. Routes that come later are judged by the mark, too.
+    /// </summary>
+    /// <param name="kind"><see cref="HopKind.Via"/>: next hops at this address; <see cref="HopKind.Remote"/>: tunnels to it.</param>
+    /// <param name="pe">The address.</param>
+    /// <param name="failed">Whether it has failed.</param>
+    /// <returns>The next hops for which this is news.</returns>
+    public IReadOnlyList<NextHop> SetFailed(HopKind kind, BgpPeerKey pe, bool failed) => Hops.SetFailed(kind, pe, failed);
+
+    /// <summary>Decides again for every prefix with a route to a PE of which <see cref="SetFailed"/> has said something new.</summary>
+    public void Converge(long now) => Hops.Converge(now);
+
     /// <summary>The best route to exactly this prefix, redirects aside; null when there is none.</summary>
     public RouteView? Best(IpPrefix prefix) => Of(prefix.Family).Best(prefix);
 

@@ -133,6 +133,9 @@ public sealed class NextHop
     /// <summary>The route that resolves it, for people; null where none is needed or found.</summary>
     public IpPrefix? ResolvedThrough { get; internal set; }
 
+    /// <summary>The PE there has failed (<see cref="LocRib.SetFailed"/>): BGP routes with this next hop are the last resort.</summary>
+    public bool Failed { get; internal set; }
+
     /// <summary>For the FIB publisher: its own object (indirect next hop) for this next hop.</summary>
     public object? Tag { get; set; }
 
@@ -162,6 +165,9 @@ public sealed class NextHop
         return hop is not null;
     }
 
+    /// <summary>True where it leads to another router, which may fail.</summary>
+    internal bool CanFail => Spec.Kind is HopKind.Via or HopKind.Remote;
+
     /// <summary>Text for people.</summary>
-    public override string ToString() => $"{Spec} ({Resolved})";
+    public override string ToString() => $"{Spec} ({Resolved}{(Failed ? ", failed" : "")})";
 }

@@ -1,3 +1,4 @@
+using SdnEdge.Core.Bgp;
 using SdnEdge.Core.Wire;
 
 namespace SdnEdge.Core.Rib;
@@ -21,6 +22,8 @@ internal sealed class NextHopTable(LocRib owner)
     private readonly Dictionary<HopSpec, NextHop> _hops = [];
     private readonly HashSet<NextHop> _recursive = [];
     private readonly Queue<NextHop> _queue = new();
+    private readonly HashSet<FailedPe> _failed = [];
+    private readonly HashSet<NextHop> _toConverge = [];
     private NextHop? _last;
     private bool _draining;
     private long _drains;
@@ -42,6 +45,7 @@ internal sealed class NextHopTable(LocRib owner)
         _hops.Add(spec, hop);
         Version++;
         if (spec.IsRecursive) _recursive.Add(hop);
+        hop.Failed = _failed.Count > 0 && IsFailed(hop);
         Resolve(hop);
         return hop;
     }
@@ -53,6 +57,34 @@ internal sealed class NextHopTable(LocRib owner)
         _hops.Remove(hop.Spec);
         Version++;
         _recursive.Remove(hop);
+        _toConverge.Remove(hop);
+    }
+
+    /// <summary>See <see cref="LocRib.SetFailed"/>.</summary>
+    public IReadOnlyList<NextHop> SetFailed(HopKind kind, BgpPeerKey pe, bool failed)
+    {
+        if (!(failed ? _failed.Add(new FailedPe(kind, pe)) : _failed.Remove(new FailedPe(kind, pe)))) return [];
+        var changed = new List<NextHop>();
+        foreach (NextHop hop in _hops.Values)
+        {
+            if (!new FailedPe(kind, pe).Is(hop.Spec) || hop.Failed == IsFailed(hop)) continue;
+            hop.Failed = !hop.Failed;
+            changed.Add(hop);
+            _toConverge.Add(hop);
+            owner.Changed(new RibChange(owner.Vrf, default, null, null, null, null, hop));
+        }
+
+        return changed;
+    }
+
+    /// <summary>See <see cref="LocRib.Converge"/>.</summary>
+    public void Converge(long now)
+    {
+        if (_toConverge.Count == 0) return;
+        NextHop[] hops = [.. _toConverge];
+        _toConverge.Clear();
+        foreach (NextHop hop in hops) owner.ReselectUsersOf(hop, now);
+        Drain(now);
     }
 
     public void CoverChanged(IpPrefix prefix)
@@ -109,6 +141,16 @@ internal sealed class NextHopTable(LocRib owner)
         _draining = false;
     }
 
+    private bool IsFailed(NextHop hop)
+    {
+        foreach (FailedPe pe in _failed)
+        {
+            if (pe.Is(hop.Spec)) return true;
+        }
+
+        return false;
+    }
+
     private void Queue(NextHop hop)
     {
         if (hop.Queued) return;
@@ -138,5 +180,11 @@ internal sealed class NextHopTable(LocRib owner)
             // A next hop that is this router itself cannot carry traffic anywhere.
             _ => default,
         };
+    }
+
+    /// <summary>A PE that has failed, and how routes lead to it.</summary>
+    private readonly record struct FailedPe(HopKind Kind, BgpPeerKey Pe)
+    {
+        public bool Is(HopSpec spec) => spec.Kind == Kind && spec.Address == Pe.Address && (Pe.Zone is null || spec.Port == Pe.Zone);
     }
 }

@@ -46,6 +46,9 @@ internal enum PathFlags : byte
 
     /// <summary>Kept from before a restart of its peer, not yet seen again.</summary>
     Stale = 4,
+
+    /// <summary>Best of the routes other than redirects, those to the PE of the best one aside.</summary>
+    Backup = 8,
 }
 
 /// <summary>

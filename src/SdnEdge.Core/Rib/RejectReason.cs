@@ -9,6 +9,9 @@ public enum RejectReason : byte
     /// <summary>Its next hop has no route (RFC 4271 9.1.2).</summary>
     UnresolvedNextHop,
 
+    /// <summary>The PE that it leads to has failed (<see cref="LocRib.SetFailed"/>), and another route leads to one that has not.</summary>
+    NextHopFailed,
+
     /// <summary>Another source has a lower administrative distance.</summary>
     Preference,
 

@@ -5,7 +5,8 @@ namespace SdnEdge.Core.Rib;
 
 /// <summary>
 /// A change of the FIB as data. Either one prefix has another best route (<see cref="ChangedHop"/> is null), or one next hop
-/// resolves otherwise than before (<see cref="ChangedHop"/> says which; all prefixes that use it follow at once).
+/// resolves otherwise than before, or has failed (<see cref="ChangedHop"/> says which; all prefixes that use it, as their first or as their
+/// backup, follow at once).
 /// Apply changes in order.
 /// </summary>
 /// <param name="Vrf">VRF of the table.</param>
@@ -16,7 +17,12 @@ namespace SdnEdge.Core.Rib;
 /// <param name="Attributes">BGP attributes of the native best route.</param>
 /// <param name="ChangedHop">The next hop whose <see cref="NextHop.Resolved"/> changed.</param>
 public readonly record struct RibChange(
-    string Vrf, IpPrefix Prefix, NextHop? Native, NextHop? Redirect, RouteOrigin? Origin, PathAttributes? Attributes, NextHop? ChangedHop);
+    string Vrf, IpPrefix Prefix, NextHop? Native, NextHop? Redirect, RouteOrigin? Origin, PathAttributes? Attributes, NextHop? ChangedHop)
+{
+    /// <summary>Where packets go when the PE of <see cref="Native"/> fails (<see cref="LocRib.SetFailed"/>): the next hop of the route that
+    /// would be the best one then. Null: the best route is not of BGP, or no other PE has the prefix.</summary>
+    public NextHop? Backup { get; init; }
+}
 
 /// <summary>One route of the RIB as seen from outside.</summary>
 /// <param name="Prefix">Prefix.</param>

@@ -30,6 +30,7 @@ internal sealed partial class BgpDriver(PeState state, VpnDriver vpn, HostPort h
     private readonly Dictionary<IpPrefix, MovedRoute> _moved = [];
     private readonly Dictionary<IpPrefix, long> _moves = [];
     private readonly HashSet<IpPrefix> _told = [];
+    private readonly Dictionary<IpPrefix, uint> _backups = [];
     private readonly HashSet<(string Vrf, IpPrefix Prefix)> _leaving = [];
     private readonly Dictionary<string, VrfSessions> _vrfs = [];
     private BgpSpeaker? _speaker;
@@ -99,6 +100,7 @@ internal sealed partial class BgpDriver(PeState state, VpnDriver vpn, HostPort h
     {
         if (ReferenceEquals(_speaker, opened.Speaker)) return;
         _speaker = opened.Speaker;
+        foreach ((IpPrefix prefix, uint localPref) in _backups) _speaker.Engine.AdvertiseBackup(prefix, localPref);
         vpn.Start(_speaker.Engine);
     }
 
@@ -185,7 +187,14 @@ internal sealed partial class BgpDriver(PeState state, VpnDriver vpn, HostPort h
     /// <summary>BFD found the path to a peer down: its session ends now, not when the hold time is over. See
     /// <see cref="Core.Bgp.BgpEngine.PathDown"/>.</summary>
     public void PathDown(string vrf, BgpPeerKey peer, string reason, long now, bool mayBeRestart)
-        => SpeakerOf(vrf)?.PathDown(peer, reason, now, mayBeRestart);
+    {
+        // One that is no peer is a PE whose routes a reflector tells.
+        if (SpeakerOf(vrf) is { } speaker && speaker.Engine.Find(peer) is not null) speaker.PathDown(peer, reason, now, mayBeRestart);
+        else state.SetFailed(vrf, peer, failed: true, reason);
+    }
+
+    /// <summary>BFD says nothing against the path any more: it is there again, or nobody watches it.</summary>
+    public void PathUp(string vrf, BgpPeerKey peer, string reason) => state.SetFailed(vrf, peer, failed: false, reason);
 
     /// <summary>What is told changes: sources or LOCAL_PREF.</summary>
     public void SetExport(BgpConfig config)
@@ -224,6 +233,25 @@ internal sealed partial class BgpDriver(PeState state, VpnDriver vpn, HostPort h
         }
 
         if (_told.Contains(prefix)) Advertise(prefix);
+    }
+
+    /// <summary>Sets, or with null forgets, the LOCAL_PREF with which a prefix is told as a backup, while it is not told as this PE's
+    /// own.</summary>
+    public void SetBackup(string vrf, IpPrefix prefix, uint? localPref)
+    {
+        if (vrf != NodeConfig.DefaultVrf)
+        {
+            vpn.SetBackup(vrf, prefix, localPref);
+        }
+        else if (localPref is { } pref)
+        {
+            _backups[prefix] = pref;
+            _speaker?.Engine.AdvertiseBackup(prefix, pref);
+        }
+        else if (_backups.Remove(prefix))
+        {
+            _speaker?.Engine.WithdrawBackup(prefix);
+        }
     }
 
     /// <summary>Says whether the servers of a prefix are about to leave for another PE: policies of peers may tell it otherwise
@@ -420,6 +448,7 @@ internal sealed partial class BgpDriver(PeState state, VpnDriver vpn, HostPort h
         var speaker = new BgpSpeaker(settings, state.Vrfs[vrf].Rib, transport, Wake);
         speaker.Engine.SessionChanged += (peer, reason) =>
             state.Events.Add(loop.Now, "bgp", NameIn(vrf, peer), reason is null ? "established" : "down", reason);
+        speaker.Engine.PeerFailed += (pe, failed, why) => state.SetFailed(vrf, pe, failed, why);
         speaker.Engine.Warned += (peer, what) => state.Events.Add(loop.Now, "bgp", NameIn(vrf, peer), "warning", what);
         speaker.Engine.MoveDamped += (prefix, why)
             => state.Events.Add(loop.Now, "bgp", prefix.ToString(), why is null ? "moves followed again" : "moves damped", why);

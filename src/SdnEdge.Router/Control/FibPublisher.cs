@@ -33,7 +33,9 @@ internal readonly record struct GroupNative(ForwardingDecision Decision, int V4,
 /// Carries the changes of a VRF's RIB into its FIB.
 /// <list type="number">
 /// <item>A next hop that resolves otherwise: one store into its slot; every prefix that uses it follows.</item>
-/// <item>A prefix with another best route: its leaf is looked up by (next hop, group, attached hop) or made, and the prefix is
+/// <item>Prefixes with a backup have a slot for the pair, which does what the first next hop does, or, while that has failed or is
+/// unresolved, what the backup does: one store for each pair.</item>
+/// <item>A prefix with another best route: its leaf is looked up by (next hop or pair, group, attached hop) or made, and the prefix is
 /// set to it. Prefixes with the same three share a leaf.</item>
 /// <item>What no prefix names any more is kept until <see cref="Reclaim"/>, after a grace period.</item>
 /// </list>
@@ -47,6 +49,7 @@ internal sealed class FibPublisher(Vrf vrf, IFibNames names)
 
     private readonly Dictionary<LeafKey, Entry> _leaves = [];
     private readonly Dictionary<uint, Entry> _byIndex = [];
+    private readonly Dictionary<(NextHop First, NextHop Backup), Pair> _pairs = [];
     private readonly Dictionary<IpPrefix, ForwardingDecision> _attached = [];
     private readonly Dictionary<PortEntry, ForwardingDecision> _connected = [];
     private readonly List<uint> _retired = [];
@@ -114,12 +117,14 @@ internal sealed class FibPublisher(Vrf vrf, IFibNames names)
             return;
         }
 
-        var key = new LeafKey(change.Native is { } native ? SlotOf(native) : NoHop, group,
-            group is null ? null : _attached.GetValueOrDefault(change.Prefix));
+        Pair? pair = change is { Native: { } first, Backup: { } backup } ? PairOf(first, backup) : null;
+        IndirectNextHop hops = pair?.Hop ?? (change.Native is { } native ? SlotOf(native).Hop : NoHop);
+        var key = new LeafKey(hops, group, group is null ? null : _attached.GetValueOrDefault(change.Prefix));
         if (!_leaves.TryGetValue(key, out Entry? entry))
         {
             var leaf = new FibLeaf(key.Hop, group) { AttachedHop = key.Attached };
-            entry = new Entry(key, vrf.AddLeaf(leaf));
+            entry = new Entry(key, vrf.AddLeaf(leaf), pair);
+            if (pair is not null) pair.Leaves++;
             _leaves.Add(key, entry);
             _byIndex.Add(entry.Index, entry);
             Mirror?.Leaf(vrf, entry.Index, leaf);
@@ -134,6 +139,19 @@ internal sealed class FibPublisher(Vrf vrf, IFibNames names)
         HasRetired = true;
         if (before != 0) Drop(before, change.Prefix.Family);
     }
+
+    /// <summary>PEs have failed, or have not any more: one store for each pair of next hops. The changes that say the same come
+    /// later.</summary>
+    public void Flip(IReadOnlyList<NextHop> hops)
+    {
+        foreach (NextHop hop in hops)
+        {
+            if (hop.Tag is Slot slot) Update(slot.Pairs);
+        }
+    }
+
+    /// <summary>Pairs of a next hop and its backup that leaves name now.</summary>
+    public int Pairs => _pairs.Count;
 
     /// <summary>Computes every next hop again: a port or tunnel that it names has come or gone.</summary>
     public void RefreshHops(IEnumerable<NextHop> hops)
@@ -194,22 +212,63 @@ internal sealed class FibPublisher(Vrf vrf, IFibNames names)
         _leaves.Remove(entry.Key);
         _byIndex.Remove(index);
         _retired.Add(index);
+        if (entry.Pair is not { } pair || --pair.Leaves > 0) return;
+        _pairs.Remove((pair.First, pair.Backup));
+        SlotOf(pair.First).Pairs.Remove(pair);
+        SlotOf(pair.Backup).Pairs.Remove(pair);
     }
 
     private void Refresh(NextHop hop)
     {
-        if (hop.Tag is not IndirectNextHop slot) return;
-        slot.Current = Decide(hop);
-        Mirror?.HopChanged(slot);
+        if (hop.Tag is not Slot slot) return;
+        ForwardingDecision next = Decide(hop);
+        if (!Same(next, slot.Hop.Current))
+        {
+            slot.Hop.Current = next;
+            Mirror?.HopChanged(slot.Hop);
+        }
+
+        Update(slot.Pairs);
     }
 
-    private IndirectNextHop SlotOf(NextHop hop)
+    private void Update(List<Pair> pairs)
     {
-        if (hop.Tag is IndirectNextHop slot) return slot;
-        slot = new IndirectNextHop(Decide(hop));
-        hop.Tag = slot;
+        foreach (Pair pair in pairs)
+        {
+            ForwardingDecision next = InForce(pair.First, pair.Backup);
+            if (ReferenceEquals(next, pair.Hop.Current)) continue;
+            pair.Hop.Current = next;
+            Mirror?.HopChanged(pair.Hop);
+        }
+    }
+
+    private Slot SlotOf(NextHop hop)
+    {
+        if (hop.Tag is Slot slot) return slot;
+        hop.Tag = slot = new Slot(Decide(hop));
         return slot;
     }
+
+    private Pair PairOf(NextHop first, NextHop backup)
+    {
+        if (_pairs.TryGetValue((first, backup), out Pair? pair)) return pair;
+        pair = new Pair(first, backup, InForce(first, backup));
+        _pairs.Add((first, backup), pair);
+        SlotOf(first).Pairs.Add(pair);
+        SlotOf(backup).Pairs.Add(pair);
+        return pair;
+    }
+
+    // The very decision of one of the two, so that whoever compares decisions sees no other path where there is none.
+    private ForwardingDecision InForce(NextHop first, NextHop backup)
+    {
+        bool other = !first.Resolved.IsUsable || (first.Failed && !backup.Failed);
+        return SlotOf(other && backup.Resolved.IsUsable ? backup : first).Hop.Current;
+    }
+
+    private static bool Same(ForwardingDecision one, ForwardingDecision other) => one.Kind == other.Kind && one.Reason == other.Reason
+        && ReferenceEquals(one.Port, other.Port) && ReferenceEquals(one.Adjacency, other.Adjacency)
+        && ReferenceEquals(one.Tunnel, other.Tunnel) && one.RemotePe == other.RemotePe;
 
     private ForwardingDecision Decide(NextHop hop)
     {
@@ -234,9 +293,33 @@ internal sealed class FibPublisher(Vrf vrf, IFibNames names)
 
     private readonly record struct LeafKey(IndirectNextHop Hop, RedirectGroup? Group, ForwardingDecision? Attached);
 
-    private sealed class Entry(LeafKey key, uint index)
+    /// <summary>What the FIB has for a next hop: what it does, and the pairs that it is in.</summary>
+    private sealed class Slot(ForwardingDecision decision)
+    {
+        public IndirectNextHop Hop { get; } = new(decision);
+
+        public List<Pair> Pairs { get; } = [];
+    }
+
+    /// <summary>A next hop with its backup, for all prefixes that have these two.</summary>
+    private sealed class Pair(NextHop first, NextHop backup, ForwardingDecision decision)
+    {
+        public NextHop First { get; } = first;
+
+        public NextHop Backup { get; } = backup;
+
+        public IndirectNextHop Hop { get; } = new(decision);
+
+        /// <summary>Leaves that name it.</summary>
+        public int Leaves { get; set; }
+    }
+
+    private sealed class Entry(LeafKey key, uint index, Pair? pair)
     {
         public LeafKey Key { get; } = key;
+
+        /// <summary>The pair of next hops; null: there is one.</summary>
+        public Pair? Pair { get; } = pair;
 
         public uint Index { get; } = index;
 

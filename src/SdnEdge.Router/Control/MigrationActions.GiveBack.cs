@@ -102,15 +102,35 @@ internal sealed partial class MigrationActions
             return;
         }
 
-        var next = new Hold(armed.Group.Name, held.Vrf, armed.HoldOptions);
-        state.Plane.AddHold(next);
+        Hold next = NextHold(armed, held);
         long before = held.Info.PacketsHeldNow;
         armed.GivenBack = new GivenBack(held, marker.MovedAtNs, marker.Tag, to);
-        armed.Group.GiveBack(held, ForwardingDecision.Through(tunnel), next);
+        armed.Group.GiveBack(held, ForwardingDecision.Through(tunnel), next, armed.HoldsAll);
+        Use(armed, next);
+        state.Events.Add(now, "migration", armed.Group.Name, "gives-back", $"{before} packets: it was a false alarm");
+    }
+
+    // Target, the source PE is back: what came by the direct path goes on to it.
+    private void LetGo(Armed armed, Hold held)
+    {
+        Hold next = NextHold(armed, held);
+        armed.Group.LetGo(held, next);
+        Use(armed, next);
+        _emptying.Add(held);
+    }
+
+    private Hold NextHold(Armed armed, Hold held)
+    {
+        var next = new Hold(armed.Group.Name, held.Vrf, armed.HoldOptions);
+        state.Plane.AddHold(next);
+        return next;
+    }
+
+    private void Use(Armed armed, Hold next)
+    {
         armed.Hold = next;
         armed.Order?.Behind(next);
         state.Workers.PollAll();
-        state.Events.Add(now, "migration", armed.Group.Name, "gives-back", $"{before} packets: it was a false alarm");
     }
 
     private void Answer(Armed armed, GivenBack back)

@@ -24,13 +24,16 @@ internal readonly record struct CommandPart(long StoreNs = 0, bool More = false)
 /// <param name="resolve">Starts ARP or ND for a neighbour at once.</param>
 /// <param name="setMoved">Sets (or with null forgets) how BGP advertises a prefix that a migration brought here.</param>
 /// <param name="setLeaving">Says whether the servers of a prefix are about to leave this PE.</param>
+/// <param name="setBackup">Sets (or with null forgets) the LOCAL_PREF with which BGP advertises a prefix that this PE is a backup
+/// for.</param>
 /// <param name="markers">Flush markers of this PE.</param>
 /// <param name="stretched">Told where moved prefixes go, for who looks for them on a link.</param>
 /// <param name="changes">Told when a flush marker has come or gone by, and when a gate opens.</param>
 /// <param name="loop">The loop.</param>
 internal sealed partial class MigrationActions(
     PeState state, TunnelKeeper tunnels, Action<Adjacency> resolve, Action<string, IpPrefix, MovedRoute?> setMoved,
-    Action<string, IpPrefix, bool> setLeaving, MarkerDriver markers, StretchedSubnets stretched, MigrationChanges changes, ControlLoop loop)
+    Action<string, IpPrefix, bool> setLeaving, Action<string, IpPrefix, uint?> setBackup, MarkerDriver markers, StretchedSubnets stretched,
+    MigrationChanges changes, ControlLoop loop)
 {
     // A move of more prefixes than this lets ARP and ND ask for the rest when packets come.
     private const int MaxResolvedAhead = 1024;
@@ -52,6 +55,13 @@ internal sealed partial class MigrationActions(
 
     // What gates did, of the last groups that are gone, newest first.
     private readonly LinkedList<(string Group, OrderInfo? Order)> _ended = [];
+
+    /// <summary>From now on failures of other PEs count (<see cref="PeState.PeFailed"/>).</summary>
+    public MigrationActions Watch()
+    {
+        state.PeFailed += PeFailed;
+        return this;
+    }
 
     /// <summary>True while the tables are filled before the loop runs: groups are armed at once.</summary>
     public bool AtOnce { get; set; }
@@ -203,6 +213,9 @@ internal sealed partial class MigrationActions(
                 return ArmHold(c);
             case TellWith c:
                 return InParts(c.Prefixes, moving => setMoved(c.Vrf, moving.Prefix, new MovedRoute(c.LocalPref)));
+            case AdvertiseBackup c:
+                SetBackup(c);
+                return InParts(c.Prefixes, moving => setBackup(c.Vrf, moving.Prefix, c.LocalPref));
             case SwitchToTunnel c:
                 TellLink(_armed[c.Group]);
                 return Done(Switch(_armed[c.Group].Group));
@@ -353,6 +366,39 @@ internal sealed partial class MigrationActions(
         if (hold is null || c.Order is not { } order) yield break; // without a hold packets are lost anyway: there is no order to keep
         armed.Order = new OrderedGroup(state, order, armed.Group, state.Vrfs[c.Vrf], [.. c.Prefixes.Select(p => p.Prefix)], hold, c.Hold);
     }
+
+    // A target that is a backup holds what comes by the direct path while the source PE has failed: it would be sent into a void.
+    private void SetBackup(AdvertiseBackup c)
+    {
+        foreach (Armed armed in _armed.Values)
+        {
+            if (armed.IsSource || armed.Group.Vrf != c.Vrf || !armed.Prefixes.Equals(c.Prefixes)) continue;
+            armed.IsBackup = c.LocalPref is not null;
+            HoldAll(armed, armed.IsBackup && state.IsFailed(Core.Config.NodeConfig.DefaultVrf, RemoteOf(armed)));
+        }
+    }
+
+    private void PeFailed(IpAddress pe, bool failed)
+    {
+        foreach (Armed armed in _armed.Values)
+        {
+            if (armed.IsBackup && RemoteOf(armed) == pe) HoldAll(armed, failed);
+        }
+    }
+
+    private void HoldAll(Armed armed, bool all)
+    {
+        if (armed.Hold is not { State: HoldState.Armed } hold || armed.IsReleased || armed.IsLeaving || armed.HoldsAll == all) return;
+        armed.HoldsAll = all;
+        if (all) armed.Group.HoldAll(hold);
+        else LetGo(armed, hold);
+        changes.Note();
+        state.Events.Add(loop.Now, "migration", armed.Group.Name, all ? "holds-all" : "holds-arrivals",
+            all ? $"PE {RemoteOf(armed)} has failed: what comes by the direct path is held"
+                : $"PE {RemoteOf(armed)} is back, or this PE is no backup any more");
+    }
+
+    private IpAddress RemoteOf(Armed armed) => state.Tunnels.GetValueOrDefault(armed.Tunnel)?.Options.Remote ?? default;
 
     private long Release(Armed armed, int keepBackMs)
     {
@@ -528,6 +574,9 @@ internal sealed partial class MigrationActions(
         /// <summary>The servers are to leave this PE.</summary>
         public bool IsSource { get; init; }
 
+        /// <summary>Target: this PE tells the prefixes as a backup.</summary>
+        public bool IsBackup { get; set; }
+
         /// <summary>How order is kept; null: it is not.</summary>
         public OrderedGroup? Order { get; set; }
 
@@ -548,6 +597,9 @@ internal sealed partial class MigrationActions(
         public int Unrouted { get; set; }
 
         public bool IsArming => Offered < Prefixes.Count;
+
+        /// <summary>Target: what comes by the direct path is held, too.</summary>
+        public bool HoldsAll { get; set; }
 
         /// <summary>Target: a release was begun.</summary>
         public bool IsReleased { get; set; }

@@ -385,6 +385,7 @@ internal sealed partial class MigrationRunner : ITimed
         ArmGroup c => c.Vrf,
         ArmHold c => c.Vrf,
         TellWith c => c.Vrf,
+        AdvertiseBackup c => c.Vrf,
         AdvertisePrefixes c => c.Vrf,
         WithdrawPrefixes c => c.Vrf,
         _ => "",

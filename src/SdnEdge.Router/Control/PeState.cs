@@ -1,3 +1,4 @@
+using SdnEdge.Core.Bgp;
 using SdnEdge.Core.Config;
 using SdnEdge.Core.Fib;
 using SdnEdge.Core.Forwarding;
@@ -30,6 +31,7 @@ internal sealed class PeState : IFibNames, ITimed, IDisposable
     private readonly Dictionary<string, PortState> _ports = [];
     private readonly HashSet<(string Vrf, IpPrefix Prefix)> _suppressed = [];
     private readonly HashSet<Adjacency> _nextHops = [], _watched = [];
+    private readonly HashSet<(string Vrf, BgpPeerKey Pe)> _failedPes = [];
     private long _lastReclaim;
     private bool _graceFailed;
 
@@ -87,6 +89,9 @@ internal sealed class PeState : IFibNames, ITimed, IDisposable
     /// <summary>True while the keeper forwards: tables are filled, but no packet is received, and nobody is asked or probed.</summary>
     public bool IsStandby => Workers.IsSuspended;
 
+    /// <summary>Another PE of the core has failed (true), or has not any more; the next hops say so already.</summary>
+    public event Action<IpAddress, bool>? PeFailed;
+
     /// <summary>What other parts do at which moment.</summary>
     public IPeSteps Steps { get; }
 
@@ -111,6 +116,11 @@ internal sealed class PeState : IFibNames, ITimed, IDisposable
         var state = new VrfState(config, table, new LocRib(config.Name, Config.Bgp.ResolveByDefault),
             new FibPublisher(table, this) { Mirror = Mirror });
         _vrfs.Add(config.Name, state);
+
+        foreach ((string failedIn, BgpPeerKey pe) in _failedPes)
+        {
+            if (failedIn == NodeConfig.DefaultVrf) state.Rib.SetFailed(HopKind.Remote, pe, failed: true);
+        }
 
         // In every VRF, so that a probe that comes out of a tunnel finds the router.
         foreach (IpAddress loopback in Config.Loopbacks)
@@ -278,6 +288,36 @@ internal sealed class PeState : IFibNames, ITimed, IDisposable
         foreach (VrfState vrf in _vrfs.Values) vrf.Publisher.RefreshHops(vrf.Rib.NextHops);
     }
 
+    /// <summary>
+    /// Another PE, or a CE, has failed, or has not any more: what has a backup goes by it at once, by one store for each pair of next hops
+    /// and not at the end of the round (<see cref="LocRib.SetFailed"/>). A PE of the core is the far end of customers' tunnels, too.
+    /// </summary>
+    /// <param name="vrf">The VRF in which its address is.</param>
+    /// <param name="pe">Its address, as next hops have it.</param>
+    /// <param name="failed">Whether it has failed.</param>
+    /// <param name="why">For people.</param>
+    public void SetFailed(string vrf, BgpPeerKey pe, bool failed, string why)
+    {
+        if (!(failed ? _failedPes.Add((vrf, pe)) : _failedPes.Remove((vrf, pe)))) return;
+        bool core = vrf == NodeConfig.DefaultVrf;
+        int hops = 0;
+        foreach (VrfState state in _vrfs.Values)
+        {
+            bool here = state.Config.Name == vrf;
+            if (!here && !core) continue;
+            IReadOnlyList<NextHop> changed = state.Rib.SetFailed(here ? HopKind.Via : HopKind.Remote, pe, failed);
+            state.Publisher.Flip(changed);
+            hops += changed.Count;
+        }
+
+        if (core) PeFailed?.Invoke(pe.Address, failed);
+
+        Events.Add(_loop.Now, "route", pe.ToString(), failed ? "pe-failed" : "pe-back", $"vrf {vrf}: {hops} next hops: {why}");
+    }
+
+    /// <summary>True while a PE is marked as failed.</summary>
+    public bool IsFailed(string vrf, BgpPeerKey pe) => _failedPes.Contains((vrf, pe));
+
     /// <summary>Carries what has changed in the RIBs into the FIBs, now and not at the end of the round.</summary>
     public void Publish(long now) => Steps.Publish(now);
 
@@ -400,7 +440,7 @@ internal sealed class PeState : IFibNames, ITimed, IDisposable
         {
             if (change.ChangedHop is { } hop)
             {
-                Events.Add(now, "route", hop.Spec.ToString(), "next-hop", hop.Resolved.ToString());
+                Events.Add(now, "route", hop.Spec.ToString(), "next-hop", $"{hop.Resolved}{(hop.Failed ? ", failed" : "")}");
                 continue;
             }
 

@@ -1,6 +1,7 @@
 using SdnEdge.Core.Api;
 using SdnEdge.Core.Config;
 using SdnEdge.Core.Migration;
+using SdnEdge.Core.Rib;
 using SdnEdge.Core.Wire;
 using SdnEdge.Linux;
 using SdnEdge.Router.Api;
@@ -37,6 +38,8 @@ internal static class SignalNames
             if (WhyNotWatched(signal.Watch![i], vrf, state) is { } why) errors.Add(new ProblemError($"/watch/{i}", why));
         }
 
+        if (signal.BackupLocalPref is { } backup && state.Vrfs.TryGetValue(vrf, out VrfState? there))
+            CheckBackup(signal, backup, there, errors);
         return errors;
     }
 
@@ -46,7 +49,8 @@ internal static class SignalNames
         {
             if (state.Config.BfdSessions.Any(s => s.Address == IpAddress.Parse(peer)
                 && (s.Vrf == vrf || s.Vrf == NodeConfig.DefaultVrf))) return null;
-            return $"this PE has no BFD session with {peer} in VRF '{vrf}' or in the default VRF; add it under bfd: sessions: in its configuration";
+            return $"this PE has no BFD session with {peer} in VRF '{vrf}' or in the default VRF; add it under bfd: sessions: in its "
+                + "configuration";
         }
 
         if (part.Carrier is { } device)
@@ -55,6 +59,20 @@ internal static class SignalNames
         if (state.Ports.Values.Any(p => p.Config.Vrf == vrf && p.Config.Addresses.Any(a => a.Address.Family == host.Family
             && a.Subnet.Contains(host)))) return null;
         return $"no port of VRF '{vrf}' has {host} on its subnet";
+    }
+
+    // A backup that is preferred would draw the traffic while the source is well.
+    private static void CheckBackup(PeSignal signal, uint backup, VrfState vrf, List<ProblemError> errors)
+    {
+        foreach (MovedPrefix moved in signal.Prefixes!)
+        {
+            if (vrf.Rib.Best(moved.Prefix) is not { Origin.Source: RouteSource.Bgp } route) continue;
+            uint theirs = route.Attributes?.LocalPref ?? 100;
+            if (theirs > backup) continue;
+            errors.Add(new ProblemError("/backupLocalPref",
+                $"{backup} is not below {theirs}, with which {route.Origin.Peer} advertises {moved.Prefix}; send a lower one"));
+            return;
+        }
     }
 
     /// <summary>A refusal of the machine, as the API says it.</summary>

@@ -23,6 +23,7 @@ internal sealed class VpnDriver(PeState state, TunnelKeeper tunnels, ControlLoop
     private readonly Dictionary<string, VrfState> _vrfs = [];
     private readonly Dictionary<(string Vrf, IpPrefix Prefix), VpnMove> _moved = [];
     private readonly Dictionary<(string Vrf, IpPrefix Prefix), PathAttributes?> _told = []; // with what a CE told of it
+    private readonly Dictionary<(string Vrf, IpPrefix Prefix), uint> _backups = [];
     private readonly Dictionary<(IpAddress Remote, uint Key), string> _made = [];
     private readonly HashSet<(IpAddress Remote, uint Key)> _wanted = [];
     private uint _localPref = 100;
@@ -63,6 +64,10 @@ internal sealed class VpnDriver(PeState state, TunnelKeeper tunnels, ControlLoop
         Engine.SetVrf(new VpnVrfSettings(config.Name, rd, key) { Import = config.Import, Export = config.Export }, vrf.Rib, loop.Now);
         if (known) return;
         foreach (RouteView route in vrf.Rib.BestRoutes().ToArray()) Tell(vrf, route.Prefix, route.Origin, route.Attributes);
+        foreach ((string Vrf, IpPrefix Prefix) backup in _backups.Keys)
+        {
+            if (backup.Vrf == config.Name) TellBackup(backup.Vrf, backup.Prefix);
+        }
     }
 
     /// <summary>A VRF is about to go, or is in no VPN any more.</summary>
@@ -90,6 +95,15 @@ internal sealed class VpnDriver(PeState state, TunnelKeeper tunnels, ControlLoop
             new VpnMove(value.LocalPref, value.Move is { } move ? Math.Clamp(move, 0, MobilitySequence.Max)
             : _moved.GetValueOrDefault((vrf, prefix)).Move, value.Tag);
         if (_told.ContainsKey((vrf, prefix))) Advertise(vrf, prefix);
+    }
+
+    /// <summary>Sets, or with null forgets, the LOCAL_PREF with which a prefix is told as a backup, while it is not told as this PE's
+    /// own.</summary>
+    public void SetBackup(string vrf, IpPrefix prefix, uint? localPref)
+    {
+        if (localPref is { } pref) _backups[(vrf, prefix)] = pref;
+        else if (!_backups.Remove((vrf, prefix))) return;
+        TellBackup(vrf, prefix);
     }
 
     /// <summary>The LOCAL_PREF with which a prefix is told; null when it is not told.</summary>
@@ -193,7 +207,15 @@ internal sealed class VpnDriver(PeState state, TunnelKeeper tunnels, ControlLoop
         else if (_told.Remove((name, prefix)))
         {
             Engine!.WithdrawVpn(name, prefix);
+            TellBackup(name, prefix);
         }
+    }
+
+    private void TellBackup(string vrf, IpPrefix prefix)
+    {
+        if (Engine is null || !_vrfs.ContainsKey(vrf) || _told.ContainsKey((vrf, prefix))) return;
+        if (_backups.TryGetValue((vrf, prefix), out uint localPref)) Engine.AdvertiseVpn(vrf, prefix, localPref);
+        else Engine.WithdrawVpn(vrf, prefix);
     }
 
     private void Advertise(string vrf, IpPrefix prefix)

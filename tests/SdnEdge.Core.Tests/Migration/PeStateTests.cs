@@ -53,6 +53,48 @@ public sealed class PeStateTests
     }
 
     [Fact]
+    public void A_targets_backup_advertisement_is_there_until_another_takes_its_place_and_comes_back_with_a_restart()
+    {
+        var fsm = new PeMigrationFsm();
+        SignalRequest prepare = new(5, MigrationRole.Target, "default", [new MovingPrefix("10.1.1.10/32", "dc")], "10.255.0.1", 77)
+        {
+            BackupLocalPref = 50,
+        };
+        PrefixSet prefixes = PrefixSet.Parse(prepare.Prefixes!);
+        AdvertiseBackup there = new("default", prefixes, 50), gone = there with { LocalPref = null };
+        Assert.Equal(there, fsm.Do("b", SignalKind.Prepare, prepare, 1).Commands[^1]);
+        Assert.Contains(there, ToDo(fsm));
+        Assert.Equal(PeRefusalReason.Conflict, fsm.Do("b", SignalKind.Prepare, prepare with { BackupLocalPref = 51 }, 2).Refusal!.Reason);
+        fsm = Again(fsm, out _);
+
+        // Given up: it is told no more before the hold gives its packets back.
+        PeMigrationFsm other = Again(fsm, out _);
+        Assert.Equal<PeCommand>([gone, new ReturnHold("b")], other.Do("b", SignalKind.Abort, new SignalRequest(5), 3).Commands);
+        Assert.DoesNotContain(there, ToDo(other));
+
+        // Or the servers come: first the advertisement, then the backup goes.
+        fsm.Do("b", SignalKind.Release, new SignalRequest(5), 4);
+        fsm.Result("b", new HoldDrained(), 5);
+        Assert.Contains(there, ToDo(fsm));
+        IReadOnlyList<PeCommand> advertised = fsm.Do("b", SignalKind.Advertise, new SignalRequest(5, LocalPref: 300), 6).Commands;
+        Assert.Equal<PeCommand>([new AdvertisePrefixes("b", "default", prefixes, 300, 5), gone], advertised);
+        Assert.DoesNotContain(there, ToDo(fsm));
+        Assert.True(fsm.Do("b", SignalKind.Prepare, prepare, 7).Repeated);
+    }
+
+    [Theory]
+    [InlineData(SignalKind.Prepare, MigrationRole.Target, 50u, 0)]
+    [InlineData(SignalKind.Prepare, MigrationRole.Target, 0u, 1)]
+    [InlineData(SignalKind.Prepare, MigrationRole.Source, 50u, 1)]
+    [InlineData(SignalKind.Release, null, 50u, 1)]
+    public void A_backup_is_for_prepare_at_the_target(SignalKind kind, MigrationRole? role, uint localPref, int errors)
+    {
+        SignalRequest request = kind == SignalKind.Prepare
+            ? new SignalRequest(5, role, "default", [new MovingPrefix("10.1.1.10/32", "dc")], "10.255.0.1", 77) : new SignalRequest(5);
+        Assert.Equal(errors, SignalChecks.Check("b", kind, request with { BackupLocalPref = localPref }).Count);
+    }
+
+    [Fact]
     public void A_signal_is_in_a_snapshot_as_soon_as_it_is_accepted_and_not_any_more_when_it_has_failed()
     {
         PeMigrationFsm fsm = Source(SignalKind.Prepare);

@@ -8,6 +8,8 @@ namespace SdnEdge.Core.Tests.Rib;
 /// <summary>The RIB beside a slow, obvious one: the FIB built from its changes must be what the oracle works out from nothing.</summary>
 public sealed class LocRibOracleTests
 {
+    private sealed record Entry(NextHop? Native, NextHop? Redirect, NextHop? Backup);
+
     private sealed record Offered(RouteOrigin Origin, IpPrefix Prefix, HopSpec Hop, PathAttributes? Attributes);
 
     [Theory]
@@ -28,7 +30,9 @@ public sealed class LocRibOracleTests
         RouteOrigin[] peers = [.. Enumerable.Range(1, 5).Select(i =>
             new RouteOrigin(IpAddress.FromV4((uint)i), (uint)(65000 + (i % 3)), external: i % 2 == 0) { PeerRouterId = (uint)(9 - i) })];
         var offered = new Dictionary<(RouteOrigin, IpPrefix), Offered>();
-        var fib = new Dictionary<IpPrefix, (NextHop? Native, NextHop? Redirect)>();
+        var fib = new Dictionary<IpPrefix, Entry>();
+        var failed = new HashSet<IpAddress>();
+        int flips = 0;
 
         for (int step = 0; step < 4000; step++)
         {
@@ -57,36 +61,98 @@ public sealed class LocRibOracleTests
                 rib.Offer(origin, prefix, hop, attributes, step);
             }
 
-            foreach (RibChange change in rib.TakeChanges())
+            Follow();
+            if (random.Next(25) == 0)
             {
-                if (change.ChangedHop is null) fib[change.Prefix] = (change.Native, change.Redirect);
+                // A PE fails, or is back: no prefix changes before the RIB converges, and those with a backup go by it at once.
+                Entry? one = random.Next(2) == 0 ? fib.Values.FirstOrDefault(e => e is { Native.Failed: false, Backup: not null }) : null;
+                IpAddress pe = one?.Native!.Spec.Address ?? Address(random.Next(3), random.Next(4), random.Next(2));
+                bool fails = failed.Add(pe) || !failed.Remove(pe);
+                IReadOnlyList<NextHop> marked = rib.SetFailed(HopKind.Via, pe, fails);
+                ReadOnlySpan<RibChange> changes = rib.TakeChanges();
+                Assert.Equal(marked.Count, changes.Length);
+                foreach (RibChange change in changes)
+                    Assert.Equal((pe, fails), (change.ChangedHop!.Spec.Address, change.ChangedHop.Failed));
+                if (fails) flips += CompareFlipped(offered.Values, fib, failed, step);
+                rib.Converge(step);
+                Follow();
+                Compare(offered.Values, fib, rib, failed, step);
             }
 
-            if (step % 7 == 0) Compare(offered.Values, fib, rib, step);
+            if (step % 7 == 0) Compare(offered.Values, fib, rib, failed, step);
         }
+
+        Assert.True(flips > 15, $"{flips} prefixes went by their backup");
+        Assert.Empty(rib.SetFailed(HopKind.Via, Address(9, 9, 9), failed: true));
 
         Assert.Equal(0, rib.UnsettledNextHops);
         foreach (Offered route in offered.Values.ToList()) rib.Withdraw(route.Origin, route.Prefix, 9999);
         Assert.Equal(0, rib.PrefixesV4);
         Assert.Empty(rib.NextHops);
+
+        void Follow()
+        {
+            foreach (RibChange change in rib.TakeChanges())
+            {
+                if (change.ChangedHop is null) fib[change.Prefix] = new Entry(change.Native, change.Redirect, change.Backup);
+            }
+        }
     }
 
-    private static void Compare(IEnumerable<Offered> offered, Dictionary<IpPrefix, (NextHop? Native, NextHop? Redirect)> fib,
-        LocRib rib, int step)
+    // What packets do between the mark and the convergence. Returns how many prefixes go by their backup.
+    private static int CompareFlipped(IEnumerable<Offered> offered, Dictionary<IpPrefix, Entry> fib, HashSet<IpAddress> failed, int step)
+    {
+        List<Offered> all = [.. offered];
+        Dictionary<HopSpec, ResolvedHop> resolved = ResolveAll(all);
+        int flipped = 0;
+        foreach ((IpPrefix prefix, Entry entry) in fib)
+        {
+            Offered? best = Best(all.Where(o => o.Prefix == prefix && o.Origin.Source != RouteSource.Redirect), resolved, failed);
+            bool other = entry is { Native.Failed: true, Backup.Failed: false };
+            flipped += other ? 1 : 0;
+            NextHop? inForce = other ? entry.Backup : entry.Native;
+
+            // Where all have failed nothing is right, and the choice among them waits for the convergence.
+            if (best is { Origin.Source: RouteSource.Bgp } && failed.Contains(best.Hop.Address))
+            {
+                Assert.True(inForce!.Failed);
+                continue;
+            }
+
+            Assert.True(best?.Hop == inForce?.Spec, $"step {step}: {prefix} goes by {inForce}, the oracle says {best}");
+        }
+
+        return flipped;
+    }
+
+    private static void Compare(IEnumerable<Offered> offered, Dictionary<IpPrefix, Entry> fib, LocRib rib, HashSet<IpAddress> failed,
+        int step)
     {
         List<Offered> all = [.. offered];
         Dictionary<HopSpec, ResolvedHop> resolved = ResolveAll(all);
         foreach (IpPrefix prefix in fib.Keys.Union(all.Select(o => o.Prefix)))
         {
-            Offered? best = Best(all.Where(o => o.Prefix == prefix && o.Origin.Source != RouteSource.Redirect), resolved);
+            List<Offered> natives = [.. all.Where(o => o.Prefix == prefix && o.Origin.Source != RouteSource.Redirect)];
+            Offered? best = Best(natives, resolved, failed);
             Offered? over = all.FirstOrDefault(o => o.Prefix == prefix && o.Origin.Source == RouteSource.Redirect);
-            (NextHop? native, NextHop? redirect) = fib.GetValueOrDefault(prefix);
+            (NextHop? native, NextHop? redirect, NextHop? backup) = fib.GetValueOrDefault(prefix) ?? new Entry(null, null, null);
+            Assert.True(BackupOf(best, natives, resolved, failed) == backup?.Spec, $"step {step}: the backup of {prefix} is {backup}");
             Assert.True(best?.Hop == native?.Spec, $"step {step}: {prefix} is {native}, the oracle says {best}");
             Assert.Equal(over?.Hop, redirect?.Spec);
             Assert.Equal(best?.Origin, rib.Best(prefix)?.Origin);
             if (best is not null) Assert.Equal(resolved[best.Hop], native!.Resolved);
             foreach (RouteView route in rib.Explain(prefix)) Assert.Equal(route.Best, route.WhyNot == RejectReason.None);
         }
+    }
+
+    // Where the prefix would go if the PE of its best route failed; null when that is no other PE that is there.
+    private static HopSpec? BackupOf(Offered? best, List<Offered> natives, Dictionary<HopSpec, ResolvedHop> resolved,
+        HashSet<IpAddress> failed)
+    {
+        if (best is not { Origin.Source: RouteSource.Bgp }) return null;
+        Offered next = Best(natives, resolved, [.. failed, best.Hop.Address])!;
+        return next.Hop.Address == best.Hop.Address || (next.Origin.Source == RouteSource.Bgp && failed.Contains(next.Hop.Address))
+            ? null : next.Hop;
     }
 
     private static Dictionary<HopSpec, ResolvedHop> ResolveAll(List<Offered> all)
@@ -119,9 +185,10 @@ public sealed class LocRibOracleTests
         return hop.Kind == HopKind.Connected ? new ResolvedHop(HopKind.Via, hop.Port, address) : hop;
     }
 
-    private static Offered? Best(IEnumerable<Offered> routes, Dictionary<HopSpec, ResolvedHop> resolved)
+    private static Offered? Best(IEnumerable<Offered> routes, Dictionary<HopSpec, ResolvedHop> resolved, HashSet<IpAddress> failed)
     {
         List<Offered> left = [.. routes.Where(r => resolved[r.Hop].IsUsable)];
+        Keep(r => r.Origin.Source == RouteSource.Bgp && failed.Contains(r.Hop.Address) ? 1 : 0);
         Keep(r => r.Origin.Preference);
         Keep(r => -(long)(r.Attributes?.LocalPref ?? 100));
         Keep(r => r.Attributes?.AsPathLength ?? 0);

@@ -46,6 +46,21 @@ public sealed class LocRibTests
         Assert.Equal("10.1.1.8/29", _rib.BestCovering(_server)!.Value.Prefix.ToString());
     }
 
+    /// <summary>Before, the route of the next AS stayed the best one: who was struck out by its MED was not looked at again.</summary>
+    [Fact]
+    public void A_route_that_goes_may_have_struck_out_the_best_one_by_its_MED()
+    {
+        OfferCore();
+        (uint Id, uint NeighborAs, uint Med)[] routes = [(1, 65001, 10), (9, 65001, 0), (5, 65002, 0)];
+        RouteOrigin[] peers = [.. routes.Select(r => new RouteOrigin(IpAddress.FromV4(r.Id), 65000, external: false) { PeerRouterId = r.Id })];
+        for (int i = 0; i < routes.Length; i++)
+            _rib.Offer(peers[i], _server, HopSpec.Via(_peerA.Peer), External(routes[i].NeighborAs, routes[i].Med), 1);
+
+        Assert.Same(peers[2], _rib.Best(_server)!.Value.Origin);
+        _rib.Withdraw(peers[1], _server, 2);
+        Assert.Same(peers[0], _rib.Best(_server)!.Value.Origin);
+    }
+
     [Fact]
     public void The_higher_local_preference_wins_and_the_loser_knows_why()
     {

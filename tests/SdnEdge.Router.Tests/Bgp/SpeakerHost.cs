@@ -3,6 +3,7 @@ using SdnEdge.Core.Bgp;
 using SdnEdge.Core.Rib;
 using SdnEdge.Core.Wire;
 using SdnEdge.Router.Bgp;
+using SdnEdge.Router.Control;
 using SdnEdge.Testing;
 using Xunit;
 
@@ -33,6 +34,9 @@ internal sealed class SpeakerHost : IDisposable
     public LocRib Rib { get; } = new("default");
 
     public BgpSpeaker Speaker { get; }
+
+    /// <summary>The loop's; follows the RIB where there is one.</summary>
+    public FibPublisher? Fib { get; set; }
 
     public RouteOrigin Static { get; } = new(RouteSource.Static, "static");
 
@@ -142,7 +146,10 @@ internal sealed class SpeakerHost : IDisposable
                 if (peer.LastError is { } why && _ends.FindLast(e => e.Peer == peer).Why != why) _ends.Add((peer, why));
             }
 
-            Speaker.RibChanged(Rib.TakeChanges());
+            Rib.Converge(start);
+            ReadOnlySpan<RibChange> changes = Rib.TakeChanges();
+            Fib?.Apply(changes);
+            Speaker.RibChanged(changes);
             Speaker.Flush();
             LongestTurnNs = Math.Max(LongestTurnNs, Now - start);
             _waits.RemoveAll(w => w.IsOver());

@@ -71,6 +71,49 @@ public sealed class TwoSpeakersTests
         Assert.Equal(0, c.Ask(() => c.Speaker.Engine.Peers.Sum(p => p.PrefixesSent)));
     }
 
+    /// <summary>What an ingress forwards by, at the moment of the failure and behind it: three PEs, real sessions.</summary>
+    [Theory]
+    [InlineData(1)]
+    [InlineData(10_000)]
+    public void An_ingress_sends_every_prefix_to_the_backup_before_the_first_route_of_a_failed_pe_is_gone(int prefixes)
+    {
+        int port = FreePort();
+        using SpeakerHost a = Make(1, port);
+        using SpeakerHost b = Make(2, port);
+        using SpeakerHost c = Make(3, port);
+        using var ingress = new IngressFib(c);
+        Join(a, 2, port);
+        Join(a, 3, port);
+        Join(b, 1, port);
+        BgpPeer toC = Join(b, 3, port);
+        BgpPeer toA = Join(c, 1, port);
+        Join(c, 2, port);
+        IpPrefix[] servers = [.. Enumerable.Range(0, prefixes).Select(i => new IpPrefix(IpAddress.FromV4(0x64400000u + (uint)i), 32))];
+        a.Do(() => Array.ForEach(servers, p => a.Speaker.Advertise(p, 200)));
+        b.Do(() => Array.ForEach(servers, p => b.Speaker.Engine.AdvertiseBackup(p, 50)));
+        c.Await(() => servers.All(p => c.Rib.Explain(p).Count == 2), "c has both ways to each prefix");
+        c.Await(() => servers.All(p => ingress.Goes(p) == Loopback4(1)), "c forwards to a");
+
+        (int flipped, int kept) seen = default;
+        c.Do(() =>
+        {
+            c.Speaker.Engine.PeerFailed += (pe, failed, _) =>
+            {
+                ingress.Fail(pe, failed);
+                if (failed) seen = (servers.Count(p => ingress.Goes(p) == Loopback4(2)), toA.Origin.Prefixes);
+            };
+            c.Speaker.PathDown(Address(1), "BFD", SpeakerHost.Now, mayBeRestart: false);
+        });
+        Assert.Equal((prefixes, prefixes), seen);
+        c.Await(() => servers.All(p => c.Rib.Best(p)?.Hop.Spec.Address == Loopback4(2)), "BGP has converged");
+        Assert.True(c.Ask(() => servers.All(p => ingress.Goes(p) == Loopback4(2))));
+
+        // It was a false alarm, and a's session comes back: as before.
+        c.Await(() => servers.All(p => ingress.Goes(p) == Loopback4(1)), "c forwards to a again");
+        Assert.True(c.Ask(() => c.Rib.NextHops.All(h => !h.Failed)));
+        Assert.Equal(prefixes, toC.PrefixesSent);
+    }
+
     [Fact]
     public void A_session_that_ends_takes_its_routes_along_and_comes_back_by_itself()
     {

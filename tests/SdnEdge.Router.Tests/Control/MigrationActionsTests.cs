@@ -137,4 +137,54 @@ public sealed class MigrationActionsTests
             Assert.Null(world.Actions.Unrouted(migration));
         }
     }
+
+    [Fact]
+    public void A_backup_holds_what_comes_by_the_direct_path_while_the_source_pe_has_failed()
+    {
+        using var world = new PeTables();
+        PrefixSet set = new([Set[0], Set[1]]);
+        var backup = new AdvertiseBackup("default", set, 50);
+        world.Do(new CreateTunnel("t", "default", PeTables.Peer, 7), new ArmHold("m", "default", set, "t", new HoldOptions()), backup);
+        Assert.Equal((2, "hold"), (world.Backups.Count(b => b.Value == 50), world.Active));
+
+        // Another PE's failure says nothing of it; and back again.
+        world.State.SetFailed("default", IpAddress.Parse("10.255.0.3"), failed: true, "test");
+        Assert.Equal("hold", world.Active);
+        FibLeaf leaf = world.State.Default.Publisher.LeafOf(set[0].Prefix)!;
+        world.State.SetFailed("default", PeTables.Peer, failed: true, "test");
+        Assert.Equal(("hold-all", ForwardingKind.Hold), (world.Active, leaf.ForOthers.Kind));
+        Assert.Same(leaf, world.State.Default.Publisher.LeafOf(set[0].Prefix));
+        world.State.SetFailed("default", PeTables.Peer, failed: false, "test");
+        Assert.Contains(world.Active, (string[])["returning", "hold"]);   // what was held leaves first, by the native way
+
+        // Failed again before that is through: it holds all again.
+        world.State.SetFailed("default", PeTables.Peer, failed: true, "test");
+        Assert.Equal(("hold-all", ForwardingKind.Hold), (world.Active, leaf.ForOthers.Kind));
+        world.State.SetFailed("default", PeTables.Peer, failed: false, "test");
+
+        // Activated while it has failed: all goes to the servers, whatever becomes of the PE then.
+        world.State.SetFailed("default", PeTables.Peer, failed: true, "test");
+        world.Do(new ReleaseHold("m"));
+        string released = world.Active;
+        Assert.Contains(released, (string[])["releasing", "deliver"]);
+        world.State.SetFailed("default", PeTables.Peer, failed: false, "test");
+        Assert.Contains(world.Active, (string[])["releasing", "deliver"]);
+        world.Do(new AdvertisePrefixes("m", "default", set, 200, 1), backup with { LocalPref = null });
+        Assert.Empty(world.Backups);
+    }
+
+    [Fact]
+    public void A_target_that_is_no_backup_holds_what_comes_out_of_its_tunnel_only()
+    {
+        using var world = new PeTables();
+        PrefixSet set = new([Set[0]]);
+        world.Do(new CreateTunnel("t", "default", PeTables.Peer, 7), new ArmHold("m", "default", set, "t", new HoldOptions()));
+        world.State.SetFailed("default", PeTables.Peer, failed: true, "test");
+        Assert.Equal("hold", world.Active);
+        var backup = new AdvertiseBackup("default", set, 50);
+        world.Do(backup);
+        Assert.Equal("hold-all", world.Active);
+        world.Do(backup with { LocalPref = null });
+        Assert.Contains(world.Active, (string[])["returning", "hold"]);
+    }
 }

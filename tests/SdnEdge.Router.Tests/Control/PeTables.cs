@@ -43,8 +43,8 @@ internal sealed class PeTables : IPeSteps, IDisposable
         State = new PeState(config, _loop, new EventLog(), devices, this);
         Tunnels = new TunnelKeeper(State, _loop);
         var slowPath = new SlowPathDriver(State, _loop, Tunnels.OnReply, Tunnels.OnPathMtu);
-        Actions = new MigrationActions(State, Tunnels, slowPath.Resolve, SetMoved, SetLeaving, new MarkerDriver(State, _loop),
-            slowPath.Stretched, new MigrationChanges(), _loop) { AtOnce = true };
+        Actions = new MigrationActions(State, Tunnels, slowPath.Resolve, SetMoved, SetLeaving, SetBackup,
+            new MarkerDriver(State, _loop), slowPath.Stretched, new MigrationChanges(), _loop) { AtOnce = true }.Watch();
         foreach (VrfConfig vrf in config.Vrfs) State.AddVrf(vrf);
         foreach (PortConfig port in config.Ports) State.AddPort(port, devices.Open(port));
         foreach (StaticRouteConfig route in config.Static) State.OfferStatic(route);
@@ -70,6 +70,9 @@ internal sealed class PeTables : IPeSteps, IDisposable
 
     /// <summary>Prefixes whose servers are about to leave.</summary>
     public HashSet<IpPrefix> Leaving { get; } = [];
+
+    /// <summary>LOCAL_PREF of the prefixes that this PE is a backup for.</summary>
+    public Dictionary<IpPrefix, uint> Backups { get; } = [];
 
     public string Active => Actions.GroupInfo("m")!.Active;
 
@@ -165,6 +168,12 @@ internal sealed class PeTables : IPeSteps, IDisposable
     }
 
     private void SetLeaving(string vrf, IpPrefix prefix, bool leaving) => _ = leaving ? Leaving.Add(prefix) : Leaving.Remove(prefix);
+
+    private void SetBackup(string vrf, IpPrefix prefix, uint? localPref)
+    {
+        if (localPref is { } pref) Backups[prefix] = pref;
+        else Backups.Remove(prefix);
+    }
 
     private void SetMoved(string vrf, IpPrefix prefix, MovedRoute? moved)
     {
