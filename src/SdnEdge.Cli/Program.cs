@@ -12,6 +12,7 @@ var root = new RootCommand("sdnedge: a provider-edge router that moves running s
     ShowCommand.Create(),
     BgpCommand.Create(),
     MigrateCommand.Create(),
+    GroupCommand.Create(),
     MmsCommand.Create(),
     ProbeCommand.Create(),
     LabCommand.Create(),

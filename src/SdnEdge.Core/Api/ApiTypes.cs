@@ -40,6 +40,8 @@ namespace SdnEdge.Core.Api;
 [JsonSerializable(typeof(AbortCall))]
 [JsonSerializable(typeof(RecoverCall))]
 [JsonSerializable(typeof(PlanInfo))]
+[JsonSerializable(typeof(ProtectCall))]
+[JsonSerializable(typeof(ProtectionInfo))]
 [JsonSerializable(typeof(IReadOnlyList<GroupInfo>))]
 [JsonSerializable(typeof(IReadOnlyList<MigrationStatus>))]
 [JsonSerializable(typeof(PeStateBody))]

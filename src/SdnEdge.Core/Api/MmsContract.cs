@@ -82,7 +82,9 @@ public sealed record PlannedMachine(string Server, string FromHost, MachineInfo?
 /// <param name="Epoch">Highest epoch used for it; 0 = it was never moved.</param>
 /// <param name="Servers">Its servers.</param>
 /// <param name="Migration">The migration that runs; null = none.</param>
-public sealed record GroupInfo(string Name, long Epoch, IReadOnlyList<GroupServerInfo> Servers, string? Migration);
+/// <param name="Protection">Its protection against the failure of its site; null = it has none.</param>
+public sealed record GroupInfo(
+    string Name, long Epoch, IReadOnlyList<GroupServerInfo> Servers, string? Migration, ProtectionInfo? Protection = null);
 
 /// <summary>Body of <c>POST /v1/recover</c>.</summary>
 /// <param name="Settle">Where each server in doubt is to run: the site, by server. A server is in doubt when no host, or two, have the

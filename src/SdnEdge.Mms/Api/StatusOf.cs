@@ -54,6 +54,39 @@ internal static class StatusOf
             state.RunningOf(group.Name)?.Id);
     }
 
+    /// <summary>The protection of a group. It is armed only where nothing speaks against it.</summary>
+    /// <param name="protection">The protection.</param>
+    /// <param name="state">The fold of the journal.</param>
+    /// <param name="seen">What its PEs say against it, or what is waited for.</param>
+    /// <param name="backup">The source PE's word of a path.</param>
+    public static ProtectionInfo Protection(
+        ProtectionState protection, ManagerState state, IReadOnlyList<string> seen, Func<string, BackupInfo?> backup)
+    {
+        IEnumerable<string> stale = protection.Plan.Servers.SelectMany(s => s.Volumes ?? [])
+            .Where(v => state.Volumes.GetValueOrDefault(v.Id) is { StaleFrom: not null })
+            .Select(v => $"the copy of {v.Name} at {protection.Plan.To} is stale from sequence {state.Volumes[v.Id].StaleFrom} on: what was "
+                + "acknowledged since is not there");
+        string[] off = protection.Why is { } why ? [why]
+            : protection is { Stage: ProtectionStage.Off, Migration: { } migration }
+                ? [$"migration {migration} of it runs; it is protected again when that has ended"] : [];
+        string[] reasons = [.. off, .. seen, .. stale];
+        string word = protection.Stage switch
+        {
+            ProtectionStage.Off => "unprotected",
+            ProtectionStage.Disarm => "disarming",
+            ProtectionStage.ArmTarget or ProtectionStage.ArmSource => "arming",
+            _ => !protection.FlippedSince.IsEmpty ? "flipped" : reasons.Length > 0 ? "unprotected" : "armed",
+        };
+        return new ProtectionInfo(
+            protection.Request.Group, word, Words.Of(protection.Request.Policy), protection.Request.Automatic, protection.Plan.From,
+            protection.Plan.To, protection.Epoch, reasons,
+            [
+                .. protection.Plan.Paths.Select(p => new ProtectionPathInfo(
+                    p.Id, p.Source.Pe, p.Target.Pe, protection.FlippedSince.ContainsKey(p.Id), backup(p.Id))),
+            ],
+            protection.Request.Watch, protection.By, protection.At, protection.Migration);
+    }
+
     private static MoveStatus Move(MoveState move, IReadOnlyDictionary<string, IReadOnlyList<ServerVolumeInfo>>? seen) => new(
         move.Plan.From, move.Plan.To, move.Epoch, Words.Of(move.Stage), move.Outcome is { } o ? Words.Of(o) : null, move.Failure,
         [.. move.Plan.Servers.Select(s => Server(move, s))], [.. move.Plan.Paths.Select(p => Path(move, p))],

@@ -37,6 +37,7 @@ public sealed class ManagerService : IAsyncDisposable
     private readonly TimeProvider _time;
     private readonly Channel<Item> _items = Channel.CreateUnbounded<Item>(new UnboundedChannelOptions { SingleReader = true });
     private readonly Dictionary<(string Migration, int Move), MoveRunner> _runners = [];
+    private readonly Dictionary<string, ProtectionRunner> _protectors = new(StringComparer.Ordinal);
     private readonly Lock _runnersLock = new();
     private readonly List<JournalEntry> _unwritten = [];
     private readonly List<Item> _unanswered = [];
@@ -107,7 +108,10 @@ public sealed class ManagerService : IAsyncDisposable
         var manager = new ManagerService(journal, parties, time, state, position);
         string[] open = [.. state.Migrations.Values.Where(m => m.Outcome is null).Select(m => m.Id)];
         foreach (string id in open) manager.Hold(id, WaitReason.InProgress, "its parties are asked whether they know of anything later");
+        manager.Show(state);
         manager._loop = Task.Run(manager.LoopAsync, CancellationToken.None);
+        foreach ((string group, ProtectionState armed) in state.Protections)
+            _ = manager.PostAsync(group, armed.Epoch, new ProtectionTakenUp());
         foreach (string id in open) _ = Task.Run(() => manager.TakeUpAsync(id), CancellationToken.None);
         return manager;
     }
@@ -162,6 +166,18 @@ public sealed class ManagerService : IAsyncDisposable
             return RunnersOf(migration).SelectMany(r => r.Volumes).ToDictionary(v => v.Key, v => v.Value, StringComparer.Ordinal);
     }
 
+    /// <summary>Why the protection of a group does not protect now, or what is waited for, as its PEs were seen last.</summary>
+    public IReadOnlyList<string> ReasonsOf(string group)
+    {
+        lock (_runnersLock) return _protectors.TryGetValue(group, out ProtectionRunner? runner) ? runner.Reasons : [];
+    }
+
+    /// <summary>What the source PE of a path of a protected group said last; null: nothing.</summary>
+    public BackupInfo? BackupOf(string group, string path)
+    {
+        lock (_runnersLock) return _protectors.GetValueOrDefault(group)?.BackupOf(path);
+    }
+
     private IEnumerable<MoveRunner> RunnersOf(string migration)
         => _runners.Where(r => r.Key.Migration == migration).OrderBy(r => r.Key.Move).Select(r => r.Value);
 
@@ -178,6 +194,7 @@ public sealed class ManagerService : IAsyncDisposable
         lock (_runnersLock)
         {
             foreach (MoveRunner runner in _runners.Values) runner.Dispose();
+            foreach (ProtectionRunner runner in _protectors.Values) runner.Dispose();
         }
 
         _folding.Dispose();
@@ -204,6 +221,7 @@ public sealed class ManagerService : IAsyncDisposable
             lock (_runnersLock)
             {
                 foreach (MoveRunner runner in _runners.Values) runner.Dispose();
+                foreach (ProtectionRunner runner in _protectors.Values) runner.Dispose();
             }
 
             throw;
@@ -277,6 +295,8 @@ public sealed class ManagerService : IAsyncDisposable
                 Hold(open.Id, WaitReason.JournalOld, _old);
             foreach (MoveRunner runner in _runners.Values) runner.Dispose();
             _runners.Clear();
+            foreach (ProtectionRunner runner in _protectors.Values) runner.Dispose();
+            _protectors.Clear();
         }
 
         _foundOld.TrySetResult(_old);
@@ -404,7 +424,7 @@ public sealed class ManagerService : IAsyncDisposable
         MoveHappened { Input: GiveUpRequested } => _old,
         MoveHappened { Input: AbortRequested } abort when _held.TryGetValue(abort.Migration, out Held? held) && held.MayUndo => _old,
         MoveHappened happened => WhyHeld(happened.Migration),
-        MigrationRequested => _old,
+        MigrationRequested or ProtectionRequested => _old,
         _ => null,
     };
 
@@ -466,7 +486,32 @@ public sealed class ManagerService : IAsyncDisposable
                     runner.Update(move);
                 }
             }
+
+            if (_old is null) ShowProtections(state);
         }
+    }
+
+    private void ShowProtections(ManagerState state)
+    {
+        foreach (string gone in _protectors.Keys.Where(g => !state.Protections.ContainsKey(g)).ToArray())
+        {
+            _protectors.Remove(gone, out ProtectionRunner? ended);
+            ended!.Dispose();
+        }
+
+        foreach ((string group, ProtectionState protection) in state.Protections)
+        {
+            if (!_protectors.TryGetValue(group, out ProtectionRunner? runner))
+                _protectors[group] = runner = new ProtectionRunner(_parties, (epoch, input) => PostAsync(group, epoch, input));
+            runner.Update(protection);
+        }
+    }
+
+    // Answered when it is on record, or changed nothing.
+    private async Task PostAsync(string group, long epoch, ProtectionInput input)
+    {
+        var item = new Item(_ => new ProtectionHappened(group, epoch, input), "manager", MustSync: false);
+        if (_items.Writer.TryWrite(item)) await ((Task)item.Done.Task).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
     }
 
     // A result of a command. It is answered when the state has it, on record or not: nobody acts on it before it is.

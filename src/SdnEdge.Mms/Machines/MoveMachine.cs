@@ -51,7 +51,10 @@ public static class MoveMachine
         if (state.Outcome is not null) return state;
         return input switch
         {
-            Begin when state.Stage == MoveStage.Planned => Advance(state, now),
+            Begin when state.Stage == MoveStage.Planned => state.AwaitsDisarm ? state : Advance(state, now),
+            AbortRequested abort when state is { Stage: MoveStage.Planned, AwaitsDisarm: true }
+                => End(state with { Failure = abort.Why.Length > 0 ? abort.Why : "aborted", AbortedBy = abort.By }, MoveOutcome.AsBefore,
+                    now),
             TakenUp { Undo: { } why } when StageTable.Of(state.Stage).BeforePivot
                 => Undo(state with { StopUnconfirmed = !AllStopped(state) }, why, null, now),
             TakenUp => state with { StageSinceNs = now },
@@ -138,7 +141,7 @@ public static class MoveMachine
         if (state.Stage == MoveStage.Settle) return null;
         if (state.Failure is not null) return $"it is being undone already: {state.Failure}";
         if (StageTable.Of(state.Stage).BeforePivot) return null;
-        if (state.Stage == MoveStage.Planned) return "it has not begun";
+        if (state.Stage == MoveStage.Planned) return state.AwaitsDisarm ? null : "it has not begun";
         if (state.Stage is not (MoveStage.HandOver or MoveStage.Activate))
             return "it cannot be undone any more, the servers run at the target; a move the other way brings them back";
         if (state.Running.Count > 0)
@@ -195,6 +198,13 @@ public static class MoveMachine
     {
         ArgumentNullException.ThrowIfNull(state);
         return state.Outcome is not null ? state : End(state with { Failure = state.Failure ?? why }, MoveOutcome.Fenced, now, why);
+    }
+
+    /// <summary>The group's protection is disarmed: a move that has waited for that begins.</summary>
+    public static MoveState Disarmed(MoveState state, long now)
+    {
+        ArgumentNullException.ThrowIfNull(state);
+        return state.AwaitsDisarm ? Step(state with { AwaitsDisarm = false }, new Begin(), now) : state;
     }
 
     private static MoveCommand? Opens(MoveState state, string key) => Open(state).FirstOrDefault(c => c.Key == key);

@@ -41,6 +41,10 @@ public sealed record MoveState
     /// </summary>
     public bool StopUnconfirmed { get; init; }
 
+    /// <summary>True while a move that is planned waits until the group's protection is disarmed: the PEs have one path of a prefix.
+    /// </summary>
+    public bool AwaitsDisarm { get; init; }
+
     /// <summary>True when the move's window has opened.</summary>
     public bool WindowIsOpen { get; init; }
 

@@ -222,7 +222,7 @@ internal static class Invariants
         if (was.Outcome is null && now.Outcome == MoveOutcome.Moved) Assert.Equal(MoveStage.Inspect, was.Stage);
         if (was.Outcome is null && now.Outcome == MoveOutcome.AsBefore) Assert.True(
             (was.Stage == MoveStage.InspectUndo && now.Epoch > now.Plan.Epoch)
-            || (was.Stage == MoveStage.AwaitWindow && now.Orders.IsEmpty && now.Signals.IsEmpty));
+            || ((was.Stage == MoveStage.AwaitWindow || was.AwaitsDisarm) && now.Orders.IsEmpty && now.Signals.IsEmpty));
 
         // A stale copy is never granted: the pivot comes only while none is on record, and is the end of the reports before it.
         if (!was.TargetOwns && now.TargetOwns) Assert.Empty(was.StaleVolumes);
