@@ -13,6 +13,7 @@ var root = new RootCommand("sdnedge: a provider-edge router that moves running s
     BgpCommand.Create(),
     MigrateCommand.Create(),
     GroupCommand.Create(),
+    FailoverCommand.Create(),
     MmsCommand.Create(),
     ProbeCommand.Create(),
     LabCommand.Create(),

@@ -24,6 +24,10 @@ public sealed class MmsClient(ApiEndpoint endpoint) : ApiClient(endpoint, ApiJso
     public Task UnprotectAsync(string group, CancellationToken cancel = default)
         => DeleteAsync($"v1/groups/{Uri.EscapeDataString(group)}/protection", cancel);
 
+    /// <summary>Has a protected group come up at its other site; returns when that is on record. A dry run changes nothing.</summary>
+    public Task<FailoverInfo> FailoverAsync(string group, FailoverCall call, CancellationToken cancel = default)
+        => PostAsync<FailoverCall, FailoverInfo>($"v1/groups/{Uri.EscapeDataString(group)}/failover", call, cancel);
+
     /// <summary>A dry run: every obstacle at once. Nothing is changed anywhere.</summary>
     public Task<PlanInfo> PlanAsync(MigrationCall call, CancellationToken cancel = default)
         => PostAsync<MigrationCall, PlanInfo>("v1/plans", call, cancel);

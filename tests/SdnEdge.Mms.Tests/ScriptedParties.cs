@@ -163,11 +163,18 @@ internal sealed class ScriptedParties(ScriptedJournal journal) : IParties
                 case ServerOrder.Stop:
                     after = before with { State = ServerState.Paused, MayRun = null };
                     break;
+                case ServerOrder.Fence:
+                    if (before.RanEpoch >= epoch) throw Refusal("wrong-state");
+                    verdict = EpochVerdict.Void;
+                    after = before with { State = ServerState.Absent, MayRun = null, VoidEpoch = epoch };
+                    break;
                 case ServerOrder.Activate:
                     if (before.VoidEpoch >= epoch) throw Refusal("wrong-state");
+                    if (before is { State: ServerState.Absent, MayRun: null } && !command.Request.Cold) throw Refusal("wrong-state");
                     after = before with { State = ServerState.Running, MayRun = epoch, RanEpoch = epoch };
                     break;
                 case ServerOrder.Resume:
+                    if (before is { State: ServerState.Absent, MayRun: null } && !command.Request.Cold) throw Refusal("wrong-state");
                     after = before with { State = ServerState.Running, MayRun = epoch };
                     break;
                 case ServerOrder.Void:

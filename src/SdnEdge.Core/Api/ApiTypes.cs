@@ -42,6 +42,8 @@ namespace SdnEdge.Core.Api;
 [JsonSerializable(typeof(PlanInfo))]
 [JsonSerializable(typeof(ProtectCall))]
 [JsonSerializable(typeof(ProtectionInfo))]
+[JsonSerializable(typeof(FailoverCall))]
+[JsonSerializable(typeof(FailoverInfo))]
 [JsonSerializable(typeof(IReadOnlyList<GroupInfo>))]
 [JsonSerializable(typeof(IReadOnlyList<MigrationStatus>))]
 [JsonSerializable(typeof(PeStateBody))]

@@ -42,3 +42,23 @@ public sealed record ProtectionInfo(
 /// <param name="Flipped">True: it has switched by itself.</param>
 /// <param name="Backup">The source PE's word, as it was seen last; null = it was not seen.</param>
 public sealed record ProtectionPathInfo(string Id, string SourcePe, string TargetPe, bool Flipped, BackupInfo? Backup);
+
+/// <summary>Body of <c>POST /v1/groups/{name}/failover</c>.</summary>
+/// <param name="To">The site where the group is to come up: the one at which it is protected.</param>
+/// <param name="DryRun">True: it is only said what would be in the way, and what would be lost.</param>
+/// <param name="AcceptLoss">Volumes, by name, from whose stale copies its servers are started all the same. Null = none.</param>
+/// <param name="Why">Why, for the journal and the report; null = not said.</param>
+public sealed record FailoverCall(string To, bool DryRun = false, IReadOnlyList<string>? AcceptLoss = null, string? Why = null);
+
+/// <summary>Answer to <c>POST /v1/groups/{name}/failover</c>.</summary>
+/// <param name="Group">The group.</param>
+/// <param name="From">The site that has failed.</param>
+/// <param name="To">The site where it is to come up.</param>
+/// <param name="Fence">What has to be so before anything is started there, for people.</param>
+/// <param name="Obstacles">What keeps it from being started; empty = nothing.</param>
+/// <param name="Loss">What is lost, as far as it is on record, a line each.</param>
+/// <param name="Warnings">What is worth knowing, a line each.</param>
+/// <param name="Migration">The migration that does it; null = a dry run, or there are obstacles.</param>
+public sealed record FailoverInfo(
+    string Group, string From, string To, IReadOnlyList<string> Fence, IReadOnlyList<Obstacle> Obstacles, IReadOnlyList<string> Loss,
+    IReadOnlyList<string> Warnings, MigrationStatus? Migration = null);

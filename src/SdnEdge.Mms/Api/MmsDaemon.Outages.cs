@@ -60,6 +60,39 @@ public sealed partial class MmsDaemon
         await PostAsync(_ => new UnprotectRequested(group, by), by);
     }
 
+    /// <summary>Has a protected group come up at its other site; returns when that is on record. A dry run changes nothing.</summary>
+    /// <exception cref="ProblemException">There are obstacles: all of them, and what would be lost, are in it.</exception>
+    public async Task<FailoverInfo> FailoverAsync(string group, FailoverCall call, string by, CancellationToken cancel)
+    {
+        ArgumentNullException.ThrowIfNull(call);
+        if (!call.DryRun) CheckJournal();
+        FindGroup(group);
+        if (string.IsNullOrEmpty(call.To))
+        {
+            throw new ProblemException(Problems.BadRequest("the fail-over is not asked for rightly",
+                [new ProblemError("/to", "is missing; name the site where the group is to come up")]));
+        }
+
+        while (true)
+        {
+            (FailoverInfo plan, Failover? failover) = await FailoverPlan.MakeAsync(_view, Lead.State, group, call, cancel);
+            if (call.DryRun) return plan;
+            if (failover is null)
+            {
+                throw new ProblemException(new Problem(
+                    "/problems/obstacles", "The group cannot fail over", 422,
+                    $"{group} cannot come up at {call.To}: {plan.Obstacles.Count} obstacle{(plan.Obstacles.Count == 1 ? "" : "s")}; nothing "
+                        + "was changed", [.. plan.Obstacles.Select(o => new ProblemError(o.Where, $"{o.Reason}: {o.Detail}"))]));
+            }
+
+            string id = ManagerMachine.IdOf(Lead.State.NextMigration);
+            ManagerState? after = await PostAsync(state => ManagerMachine.MayFailOver(state, group, call.To) is { } why
+                ? throw new ProblemException(Problems.Conflict($"{group} cannot come up at {call.To} now: {why}"))
+                : id == ManagerMachine.IdOf(state.NextMigration) ? new FailoverRequested(id, group, call.To, failover, by) : null, by);
+            if (after is not null) return plan with { Migration = Status(after.Migrations[id]) };
+        }
+    }
+
     private GroupConfig FindGroup(string name) => _config.Group(name)
         ?? throw new ProblemException(Problems.NotFound($"there is no group '{name}'; sdnedge group list (GET /v1/groups) shows them"));
 

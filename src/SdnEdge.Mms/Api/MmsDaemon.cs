@@ -94,7 +94,7 @@ public sealed partial class MmsDaemon : IAsyncDisposable
             daemon._api = await ApiServer.StartAsync(new ApiServerOptions(
                 "SdnEdge migration manager", "Moves groups of servers between sites: all or none.", config.Api, ApiJson.Options,
                 [ApiJson.Options.GetTypeInfo(typeof(MigrationCall)), ApiJson.Options.GetTypeInfo(typeof(AbortCall)),
-                    ApiJson.Options.GetTypeInfo(typeof(ProtectCall)),
+                    ApiJson.Options.GetTypeInfo(typeof(ProtectCall)), ApiJson.Options.GetTypeInfo(typeof(FailoverCall)),
                     ApiJson.Options.GetTypeInfo(typeof(HoldOptions))],
                 (app, checks, stopping) => MmsEndpoints.Map(app, daemon, checks, stopping))
             { MeterName = "SdnEdge.Mms" });
@@ -494,6 +494,7 @@ public sealed partial class MmsDaemon : IAsyncDisposable
         {
             MoveHappened m => m.Migration,
             MigrationRequested r => r.Id,
+            FailoverRequested r => r.Id,
             Recovered { Settled: not null } => Settled(before, after).FirstOrDefault(),
             CommitRequested c => c.Migration,
             _ => null,

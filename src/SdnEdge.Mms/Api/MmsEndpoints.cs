@@ -31,6 +31,12 @@ internal static class MmsEndpoints
             })
             .Says("Takes the protection of a group away. Answered when it is on record; it is gone when its PEs have answered")
             .WithTags("outages").Needs(ApiRole.Migrate).Produces(204).Fails(404, 503).WithName("unprotect");
+        v1.MapPost("/groups/{name}/failover",
+            (HttpContext context, [FromRoute] string name, [FromBody] FailoverCall call, CancellationToken cancel) =>
+                mms.FailoverAsync(name, call, context.Caller().Name, cancel))
+            .Says("Has a protected group come up at its other site: when the hosts of its own have said that its servers are dead there. "
+                + "With dryRun only what is in the way and what is lost. Answered when it is on record").WithTags("outages")
+            .Needs(ApiRole.Migrate).Fails(400, 404, 409, 422, 503).WithName("failover");
         v1.MapPost("/plans", ([FromBody] MigrationCall call, CancellationToken cancel) => mms.PlanAsync(call, cancel))
             .Says("A dry run: every obstacle at once, predicted blackout and hold. Nothing is changed anywhere").WithTags(
                 "migrations").Fails(400);

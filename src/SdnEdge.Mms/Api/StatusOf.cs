@@ -22,6 +22,7 @@ internal static class StatusOf
         MoveState current = migration.Current;
         string state = migration.Outcome is { } outcome ? Words.Of(outcome) : migration.GoingBack
             || migration.Running.Any(n => migration.MoveOf(n).Failure is not null) || migration.Moves.Any(m => m.IsUndone) ? "undoing"
+            : current.Stage == MoveStage.Fence ? "suspected"
             : "running";
         return new MigrationStatus(
             migration.Id, migration.Request.Group, migration.Moves[0].Plan.From, migration.Request.To, Words.Of(migration.Request.Cutover),
@@ -69,7 +70,10 @@ internal static class StatusOf
         string[] off = protection.Why is { } why ? [why]
             : protection is { Stage: ProtectionStage.Off, Migration: { } migration }
                 ? [$"migration {migration} of it runs; it is protected again when that has ended"] : [];
-        string[] reasons = [.. off, .. seen, .. stale];
+        string[] flip = protection is { FlippedSince.IsEmpty: false, Request.Automatic: false }
+            ? [$"{protection.Plan.From} has failed by what its PE watches; 'sdnedge failover start {protection.Request.Group} --to "
+                + $"{protection.Plan.To}' has it come up there"] : [];
+        string[] reasons = [.. off, .. flip, .. seen, .. stale];
         string word = protection.Stage switch
         {
             ProtectionStage.Off => "unprotected",

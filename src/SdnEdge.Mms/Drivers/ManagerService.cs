@@ -109,9 +109,11 @@ public sealed class ManagerService : IAsyncDisposable
         string[] open = [.. state.Migrations.Values.Where(m => m.Outcome is null).Select(m => m.Id)];
         foreach (string id in open) manager.Hold(id, WaitReason.InProgress, "its parties are asked whether they know of anything later");
         manager.Show(state);
-        manager._loop = Task.Run(manager.LoopAsync, CancellationToken.None);
+
+        // Before anything is due: times of flips are of the life in which they were seen.
         foreach ((string group, ProtectionState armed) in state.Protections)
             _ = manager.PostAsync(group, armed.Epoch, new ProtectionTakenUp());
+        manager._loop = Task.Run(manager.LoopAsync, CancellationToken.None);
         foreach (string id in open) _ = Task.Run(() => manager.TakeUpAsync(id), CancellationToken.None);
         return manager;
     }
@@ -342,6 +344,13 @@ public sealed class ManagerService : IAsyncDisposable
 
         long left = deadline == long.MaxValue ? long.MaxValue : deadline - Now;
         if (migration is not null && left <= 0) return Due(migration);
+        foreach (string group in _old is null ? _state.Protections.Keys : [])
+        {
+            long at = ManagerMachine.AutomaticAt(_state, group);
+            if (at <= Now) return FailOver(group);
+            if (at != long.MaxValue) left = Math.Min(left, at - Now);
+        }
+
         TimeSpan wait = left > 60_000_000_000 ? TimeSpan.FromMinutes(1) : TimeSpan.FromMilliseconds(Math.Max(1, left / 1_000_000));
         if (turn - clock < wait) wait = turn - clock + TimeSpan.FromMilliseconds(1);
         if (MayFlush && wait > s_idleFlush) wait = s_idleFlush;
@@ -360,6 +369,12 @@ public sealed class ManagerService : IAsyncDisposable
             throw new OperationCanceledException(_stop.Token);
         }
     }
+
+    private static Item FailOver(string group) => new(state => ManagerMachine.AutomaticAt(state, group) > Now ? null
+        : new FailoverRequested(
+            ManagerMachine.IdOf(state.NextMigration), group, state.Protections[group].Plan.To,
+            new Failover(FenceKind.Kill, $"{state.Protections[group].Plan.From} has failed by what its PE watches, for "
+                + $"{ManagerMachine.FlipLastsNs / 1_000_000_000} s"), "manager"), "manager", MustSync: true);
 
     private Item Due(string migration) => new(state =>
     {
@@ -424,7 +439,7 @@ public sealed class ManagerService : IAsyncDisposable
         MoveHappened { Input: GiveUpRequested } => _old,
         MoveHappened { Input: AbortRequested } abort when _held.TryGetValue(abort.Migration, out Held? held) && held.MayUndo => _old,
         MoveHappened happened => WhyHeld(happened.Migration),
-        MigrationRequested or ProtectionRequested => _old,
+        MigrationRequested or ProtectionRequested or FailoverRequested => _old,
         _ => null,
     };
 

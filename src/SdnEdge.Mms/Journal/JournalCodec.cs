@@ -20,6 +20,7 @@ public static class JournalCodec
             ProtectionRequested => (null, "protection-requested"),
             ProtectionHappened => (null, "protection-happened"),
             UnprotectRequested => (null, "unprotect-requested"),
+            FailoverRequested r => (r.Id, "failover-requested"),
             _ => (null, "recovered"),
         };
         return new JournalEntry(at, now, actor, migration, word, JsonSerializer.Serialize(input, MmsJson.Options.For<ManagerInput>()));

@@ -150,6 +150,7 @@ public static class Replay
     {
         string why = old is null || now is null ? "as recovered"
             : old.Stage == MoveStage.Settle ? $"settled: nobody else ran it, and epoch {old.Epoch} is void for all"
+            : now.TargetOwns && old.Stage == MoveStage.Fence ? $"THE PIVOT: nothing of it runs at {now.Plan.From}, nor ever will under epoch {now.Epoch}"
             : now.TargetOwns && !old.TargetOwns ? "THE PIVOT"
             : !now.TargetOwns && old.TargetOwns ? $"THE SECOND PIVOT: nobody ran epoch {old.Epoch}, nobody ever will"
             : now.TargetOwns ? $"granted anew: epoch {old.Epoch} was said to be void for some"
@@ -187,6 +188,7 @@ public static class Replay
         StaleReported r => $"{r.By}: the replica of volume {r.Name ?? $"{r.Volume}"} is whole again, epoch {r.Epoch}",
         ProtectionRequested p => $"{p.By} has {p.Request.Group} protected: it is to come up at {p.Plan.To} when {p.Plan.From} fails",
         ProtectionHappened p => $"protection of {p.Group}, epoch {p.Epoch}: {Words(p.Input)}",
+        FailoverRequested f => $"{f.By} has {f.Group} come up at {f.To}: {f.Failover.Why}",
         UnprotectRequested p => $"{p.By} has {p.Group} protected no more",
         CommitRequested c => $"{c.By} ends the trial: no rollback is offered any more",
         Recovered r => $"{r.By} has had the journal rebuilt: {r.Groups.Count} groups, next migration {r.NextMigration}"

@@ -22,6 +22,69 @@ public static partial class ManagerMachine
         return state.GroupOf(group).Epoch >= ManagerState.LastEpoch ? "its epochs are used up" : null;
     }
 
+    /// <summary>Null: the group can come up at the site now, as far as the journal knows. Else why not, and what would be right.</summary>
+    /// <param name="state">The fold of the journal.</param>
+    /// <param name="group">The group.</param>
+    /// <param name="to">The site.</param>
+    public static string? MayFailOver(ManagerState state, string group, string to)
+    {
+        ArgumentNullException.ThrowIfNull(state);
+        if (state.RunningOf(group) is { } running)
+        {
+            return running.Current.Plan.Failover is null
+                ? $"migration {running.Id} of it runs ({Words.Of(running.Current.Stage)}); abort it, or wait for its end"
+                : $"fail-over {running.Id} of it runs already ({Words.Of(running.Current.Stage)})";
+        }
+
+        if (!state.Protections.TryGetValue(group, out ProtectionState? known))
+            return $"it is not protected, so no PE is prepared for it; 'sdnedge group protect {group} --to {to}' does that while its site works";
+        if (known.Plan.To != to) return $"it is protected at {known.Plan.To}, not at {to}";
+        return known.Stage switch
+        {
+            ProtectionStage.Armed or ProtectionStage.ArmSource => state.GroupOf(group).Epoch >= ManagerState.LastEpoch
+                ? "its epochs are used up" : null,
+            ProtectionStage.ArmTarget => $"the PEs of {to} have not been prepared for it yet",
+            ProtectionStage.Disarm => "its protection is being taken away",
+            _ => $"nothing is armed for it: {known.Why ?? "its protection is off"}",
+        };
+    }
+
+    /// <summary>How long a flip lasts before the manager begins the fail-over by itself, nanoseconds: one that is over sooner was a false
+    /// alarm.</summary>
+    public const long FlipLastsNs = 5_000_000_000;
+
+    /// <summary>When the manager begins the fail-over of a group by itself (CLOCK_MONOTONIC, nanoseconds); long.MaxValue = it does not. A
+    /// copy that is stale is never started from without an operator.</summary>
+    public static long AutomaticAt(ManagerState state, string group)
+    {
+        ArgumentNullException.ThrowIfNull(state);
+        return state.Protections.GetValueOrDefault(group) is { Stage: ProtectionStage.Armed, Request.Automatic: true } known
+            && !known.FlippedSince.IsEmpty && VolumeMarks.Of(state, known.Plan).IsEmpty && MayFailOver(state, group, known.Plan.To) is null
+            ? known.FlippedSince.Values.Min() + FlipLastsNs : long.MaxValue;
+    }
+
+    private static ManagerState FailOver(ManagerState state, FailoverRequested requested, long now, string at)
+    {
+        string group = requested.Group;
+        if (requested.Id != IdOf(state.NextMigration) || MayFailOver(state, group, requested.To) is not null) return state;
+        ProtectionState armed = state.Protections[group];
+        MovePlan plan = armed.Plan with
+        {
+            Migration = requested.Id, Epoch = state.GroupOf(group).Epoch + 1, Failover = requested.Failover,
+        };
+        MoveState move = MoveMachine.StartFailover(plan, now) with { StaleVolumes = VolumeMarks.Of(state, plan) };
+        var migration = new MigrationState
+        {
+            Id = requested.Id, By = requested.By, At = at, Moves = [move],
+            Request = new MigrationRequest(group, requested.To, Cutover.Together, plan.Options),
+        };
+        state = With(With(state with { NextMigration = state.NextMigration + 1 }, migration), armed with
+        {
+            Stage = ProtectionStage.Off, Migration = requested.Id, FlippedSince = armed.FlippedSince.Clear(),
+        });
+        return Own(state, group, move);
+    }
+
     private static ManagerState Protect(ManagerState state, ProtectionRequested requested, string at)
     {
         string group = requested.Request.Group;

@@ -55,6 +55,7 @@ public static partial class ManagerMachine
             ProtectionRequested requested => Protect(state, requested, at),
             ProtectionHappened happened => Happened(state, happened, now, at),
             UnprotectRequested unprotect => Unprotect(state, unprotect),
+            FailoverRequested failover => FailOver(state, failover, now, at),
             _ => state,
         };
     }

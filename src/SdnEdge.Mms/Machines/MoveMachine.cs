@@ -44,6 +44,19 @@ public static class MoveMachine
         return Start(plan) with { Stage = MoveStage.Settle, StageSinceNs = now, SourcesAsked = true, SwitchAsked = true };
     }
 
+    /// <summary>
+    /// A fail-over (<see cref="MovePlan.Failover"/>): its paths are armed, and the source PE may have switched, so everybody may have been
+    /// asked anything (R3). It begins with the fence.
+    /// </summary>
+    /// <param name="plan">The move, with the paths as they are armed.</param>
+    /// <param name="now">CLOCK_MONOTONIC, nanoseconds.</param>
+    public static MoveState StartFailover(MovePlan plan, long now)
+    {
+        ArgumentNullException.ThrowIfNull(plan);
+        if (plan.Failover is null) throw new ArgumentException("the plan is no fail-over", nameof(plan));
+        return Start(plan) with { Stage = MoveStage.Fence, StageSinceNs = now, SourcesAsked = true, SwitchAsked = true };
+    }
+
     /// <summary>Takes an input. The same state comes back when it changes nothing: such an input is not journalled.</summary>
     public static MoveState Step(MoveState state, MoveInput input, long now)
     {
@@ -156,7 +169,8 @@ public static class MoveMachine
                 + "back";
         }
 
-        return state.Plan.Servers.Where(s => !s.Undoable).Select(s => s.Name).ToArray() is { Length: > 0 } handed
+        return state.Plan.Failover is null
+            && state.Plan.Servers.Where(s => !s.Undoable).Select(s => s.Name).ToArray() is { Length: > 0 } handed
             ? $"the hand-over of {string.Join(", ", handed)} cannot be undone; wait until it runs, then move it back" : null;
     }
 
@@ -174,6 +188,8 @@ public static class MoveMachine
             // The pivot rests on this: a guest that was not seen to stand still may write behind it.
             ServerOrder.Stop when reply.State is ServerState.Running or ServerState.Unknown => instead,
             ServerOrder.Activate or ServerOrder.Resume when reply.State != ServerState.Running => instead,
+            // The pivot of a fail-over rests on this.
+            ServerOrder.Fence when reply is not { State: ServerState.Absent, Verdict: EpochVerdict.Void } => instead,
             ServerOrder.Void when reply.Verdict is null => $"{command.Host} answers void without a verdict",
             _ => null,
         };
@@ -229,6 +245,8 @@ public static class MoveMachine
 
                 // R2: the source goes on with what it alone has.
                 MoveStage.Stop when !state.StaleVolumes.IsEmpty => Undo(state, WhyStale(state), null, now),
+                MoveStage.Fence when state.StaleVolumes.Keys.Any(v => !state.Accepts(v)) => Undo(state, WhyStale(state), null, now),
+                MoveStage.Fence => EnterOnly(state with { TargetOwns = true }, row.Next, now),
                 _ => EnterOnly(state, row.Next, now),
             };
         }
@@ -293,8 +311,8 @@ public static class MoveMachine
         : state with { Timeline = state.Timeline.Add(new StageRecord(state.Stage, state.StageSinceNs, now, error)) };
 
     // A server that was not seen to stand still may run: what comes for it is worth more there than in a hold that is full.
-    private static bool AllStopped(MoveState state) => state.Stage != MoveStage.Stop
-        || StageTable.Of(MoveStage.Stop).Commands(state).OfType<SendOrder>().All(o => state.Done.Contains(o.Key));
+    private static bool AllStopped(MoveState state) => state.Stage is not (MoveStage.Stop or MoveStage.Fence)
+        || StageTable.Of(state.Stage).Commands(state).OfType<SendOrder>().All(o => state.Done.Contains(o.Key));
 
     private static string WhyExpired(MoveState state, StageExpired expired)
     {
@@ -402,6 +420,8 @@ public static class MoveMachine
             return End(state with { Failure = $"nothing was settled: {why}", AbortedBy = abort.By }, MoveOutcome.Fenced, now, why);
         }
 
+        // A fence that was not answered: whoever cut the source off has its host not answering, too.
+        if (state.Stage == MoveStage.Fence) return Undo(state with { StopUnconfirmed = !AllStopped(state) }, why, abort.By, now);
         return StageTable.Of(state.Stage).BeforePivot ? Undo(state, why, abort.By, now) : AskToVoid(state, why, abort.By, now);
     }
 

@@ -13,6 +13,7 @@ namespace SdnEdge.Mms.Model;
 [JsonDerivedType(typeof(ProtectionRequested), "protection-requested")]
 [JsonDerivedType(typeof(ProtectionHappened), "protection-happened")]
 [JsonDerivedType(typeof(UnprotectRequested), "unprotect-requested")]
+[JsonDerivedType(typeof(FailoverRequested), "failover-requested")]
 public abstract record ManagerInput;
 
 /// <summary>A migration was asked for and planned.</summary>
@@ -57,6 +58,14 @@ public sealed record ProtectionHappened(string Group, long Epoch, ProtectionInpu
 /// <param name="Group">The group.</param>
 /// <param name="By">Who asked.</param>
 public sealed record UnprotectRequested(string Group, string By) : ManagerInput;
+
+/// <summary>A protected group is to come up at its other site. Its paths are those that are armed.</summary>
+/// <param name="Id">Id of the migration: <see cref="ManagerState.NextMigration"/> as it was.</param>
+/// <param name="Group">The group.</param>
+/// <param name="To">The site.</param>
+/// <param name="Failover">What it rests on.</param>
+/// <param name="By">Who asked.</param>
+public sealed record FailoverRequested(string Id, string Group, string To, Failover Failover, string By) : ManagerInput;
 
 /// <summary>The way back is given up: the trial is over.</summary>
 /// <param name="Migration">The migration.</param>

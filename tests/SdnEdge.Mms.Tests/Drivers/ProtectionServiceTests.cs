@@ -113,6 +113,57 @@ public sealed class ProtectionServiceTests : IAsyncLifetime
         await UntilAsync(() => Shop is { Stage: ProtectionStage.Armed, FlippedSince.Count: 1 });
     }
 
+    [Fact]
+    public async Task A_flip_that_lasts_begins_the_fail_over_by_itself_where_that_was_asked_for()
+    {
+        await ProtectAsync(automatic: true);
+        await StageAsync(ProtectionStage.Armed);
+        _parties.Flip("pe-a", "protect-shop-1.1");
+        await UntilAsync(() => Of("m1") is { Outcome: MigrationOutcome.Moved });
+        Assert.Equal(("manager", "site-b"), (Of("m1")!.By, Of("m1")!.Request.To));
+        Assert.Equal(ServerState.Running, (await _parties.ServerAsync("host-b", "s1", default)).State);
+        Assert.Equal(ServerState.Absent, (await _parties.ServerAsync("host-a", "s1", default)).State);
+        string[] done = [.. _parties.Log.Select(l => l.What)];
+        Assert.True(Array.IndexOf(done, "done fence s1 host-a 2") < Array.IndexOf(done, "ask activate s1 host-b 2"));
+        await UntilAsync(() => Shop is { Stage: ProtectionStage.Armed, Plan.From: "site-b" });
+    }
+
+    // Guards: what is asked of host-b before host-a has spoken. A manager that is killed meanwhile changes nothing.
+    [Fact]
+    public async Task Without_the_source_hosts_word_nothing_is_started_and_with_it_the_next_manager_goes_on()
+    {
+        await ProtectAsync();
+        await StageAsync(ProtectionStage.Armed);
+        _parties.Flip("pe-a", "protect-shop-1.1");
+        _parties.Silent.Add("host-a");
+        await _manager.PostAsync(_ => new FailoverRequested("m1", "shop", "site-b", new Failover(FenceKind.Kill, "test"), "ops"), "ops");
+        await UntilAsync(() => _manager.WaitingOf("m1").Any(w => w is { Reason: WaitReason.PeerUnreachable, Party: "host-a" }));
+        Assert.DoesNotContain(_parties.Asked, a => a.StartsWith("activate", StringComparison.Ordinal));
+        await RestartAsync();
+        await UntilAsync(() => _manager.WhyHeld("m1") is { } why && why.Contains("host-a", StringComparison.Ordinal));
+        _parties.Silent.Clear();
+        await UntilAsync(() => Of("m1") is { Outcome: MigrationOutcome.Moved });
+        Assert.Equal(1, _parties.Log.Count(l => l.What == "done activate s1 host-b 2"));
+    }
+
+    [Fact]
+    public async Task Called_off_while_it_is_only_suspected_the_server_is_started_where_it_was()
+    {
+        await ProtectAsync();
+        await StageAsync(ProtectionStage.Armed);
+        _parties.Keep("fence s1");
+        await _manager.PostAsync(_ => new FailoverRequested("m1", "shop", "site-b", new Failover(FenceKind.Kill, "test"), "ops"), "ops");
+        await UntilAsync(() => _parties.Asked.Contains("fence s1 host-a 2"));
+        await _manager.PostAsync(_ => new MoveHappened("m1", new AbortRequested("ops", "no")), "ops");
+        await UntilAsync(() => Of("m1") is { Outcome: MigrationOutcome.AsBefore });
+        _parties.Give("fence s1");
+        Assert.Equal(ServerState.Running, (await _parties.ServerAsync("host-a", "s1", default)).State);
+        Assert.DoesNotContain(_parties.Asked, a => a.StartsWith("activate", StringComparison.Ordinal));
+        await UntilAsync(() => Shop is { Stage: ProtectionStage.Armed, Plan.From: "site-a" });
+    }
+
+    private MigrationState? Of(string id) => _manager.State.Migrations.GetValueOrDefault(id);
+
     private ProtectionState? Shop => _manager.State.Protections.GetValueOrDefault("shop");
 
     private async Task RestartAsync()

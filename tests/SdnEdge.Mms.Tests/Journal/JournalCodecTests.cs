@@ -34,6 +34,8 @@ public class JournalCodecTests
                     [new SiteWatch(Word(random), new WatchedPart(Bfd: Word(random)))]),
                 Plans.Move([Word(random)]), Word(random)),
             new UnprotectRequested(Word(random), Word(random)),
+            new FailoverRequested(Word(random), Word(random), Word(random),
+                new Failover(FenceKind.Kill, Word(random), random.Next(2) == 0 ? null : [Guid.NewGuid()]), Word(random)),
             .. ProtectionInputs(random).Select(i => new ProtectionHappened(Word(random), random.NextInt64(), i)),
             .. MoveInputs(random).Select(i => new MoveHappened(Word(random), i)),
         ];
