@@ -12,6 +12,8 @@ var root = new RootCommand("sdnedge: a provider-edge router that moves running s
     ShowCommand.Create(),
     BgpCommand.Create(),
     MigrateCommand.Create(),
+    GroupCommand.Create(),
+    FailoverCommand.Create(),
     MmsCommand.Create(),
     ProbeCommand.Create(),
     LabCommand.Create(),

@@ -12,6 +12,22 @@ public sealed class MmsClient(ApiEndpoint endpoint) : ApiClient(endpoint, ApiJso
     public Task<IReadOnlyList<GroupInfo>> GroupsAsync(CancellationToken cancel = default)
         => GetAsync<IReadOnlyList<GroupInfo>>("v1/groups", cancel);
 
+    /// <summary>The protection of a group.</summary>
+    public Task<ProtectionInfo> ProtectionAsync(string group, CancellationToken cancel = default)
+        => GetAsync<ProtectionInfo>($"v1/groups/{Uri.EscapeDataString(group)}/protection", cancel);
+
+    /// <summary>Protects a group against the failure of its site; returns when that is on record.</summary>
+    public Task<ProtectionInfo> ProtectAsync(string group, ProtectCall call, CancellationToken cancel = default)
+        => PostAsync<ProtectCall, ProtectionInfo>($"v1/groups/{Uri.EscapeDataString(group)}/protection", call, cancel);
+
+    /// <summary>Takes the protection of a group away; returns when that is on record.</summary>
+    public Task UnprotectAsync(string group, CancellationToken cancel = default)
+        => DeleteAsync($"v1/groups/{Uri.EscapeDataString(group)}/protection", cancel);
+
+    /// <summary>Has a protected group come up at its other site; returns when that is on record. A dry run changes nothing.</summary>
+    public Task<FailoverInfo> FailoverAsync(string group, FailoverCall call, CancellationToken cancel = default)
+        => PostAsync<FailoverCall, FailoverInfo>($"v1/groups/{Uri.EscapeDataString(group)}/failover", call, cancel);
+
     /// <summary>A dry run: every obstacle at once. Nothing is changed anywhere.</summary>
     public Task<PlanInfo> PlanAsync(MigrationCall call, CancellationToken cancel = default)
         => PostAsync<MigrationCall, PlanInfo>("v1/plans", call, cancel);

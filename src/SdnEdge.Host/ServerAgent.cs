@@ -305,6 +305,7 @@ internal sealed class ServerAgent : IAsyncDisposable
                 DriverCall.Resume => _driver.ResumeAsync(context, cancel),
                 DriverCall.Cancel => _driver.CancelAsync(context, cancel),
                 DriverCall.Kill => _driver.KillAsync(context, cancel),
+                DriverCall.Fence => _driver.FenceAsync(context, cancel),
                 _ => throw new InvalidOperationException($"no driver call {call.Call}"),
             };
             result = new DriverDone(await task);

@@ -18,6 +18,7 @@ internal sealed class ScriptedParties(ScriptedJournal journal) : IParties
     private readonly List<string> _log = [];
     private readonly Dictionary<(string Pe, string Path), (PeMigrationState State, long Epoch)> _paths = [];
     private readonly Dictionary<(string Host, string Server), ServerInfo> _servers = [];
+    private readonly HashSet<(string Pe, string Path)> _watching = [];
     private readonly Dictionary<string, TaskCompletionSource> _kept = new(StringComparer.Ordinal);
 
     /// <summary>The journal of the manager that is asked of now: the log says how many appends it had acknowledged.</summary>
@@ -69,6 +70,36 @@ internal sealed class ScriptedParties(ScriptedJournal journal) : IParties
         }
     }
 
+    /// <summary>What a source PE watches fails, or works again: it switches by itself.</summary>
+    public void Flip(string pe, string path, bool flipped = true)
+    {
+        lock (_lock)
+        {
+            if (!_watching.Contains((pe, path))) throw new InvalidOperationException($"{pe} watches nothing for {path}");
+            _paths[(pe, path)] = (flipped ? PeMigrationState.Flipped : PeMigrationState.Prepared, _paths[(pe, path)].Epoch);
+        }
+    }
+
+    /// <summary>Paths of which a PE has something.</summary>
+    public IReadOnlyList<string> PathsAt(string pe)
+    {
+        lock (_lock)
+        {
+            return [.. _paths.Where(p => p.Key.Pe == pe && p.Value.State is not (PeMigrationState.Aborted or PeMigrationState.TornDown))
+                .Select(p => p.Key.Path)];
+        }
+    }
+
+    /// <summary>A PE has lost its memory of a path.</summary>
+    public void Forget(string pe, string path)
+    {
+        lock (_lock)
+        {
+            _paths.Remove((pe, path));
+            _watching.Remove((pe, path));
+        }
+    }
+
     /// <summary>The server that may run at a host has died there.</summary>
     public void Die(string host, string server)
     {
@@ -98,6 +129,16 @@ internal sealed class ScriptedParties(ScriptedJournal journal) : IParties
                 SignalKind.Teardown => PeMigrationState.TornDown,
                 _ => PeMigrationState.Aborted,
             };
+            if (state == PeMigrationState.Prepared && _paths.Any(p => p.Key.Pe == command.Pe && p.Key.Path != command.Path
+                    && p.Value.State is not (PeMigrationState.Aborted or PeMigrationState.TornDown)
+                    && (command.Path.StartsWith("protect-", StringComparison.Ordinal) || p.Key.Path.StartsWith("protect-",
+                        StringComparison.Ordinal))))
+            {
+                Violations.Add($"{command.Pe} is asked for {command.Path} and has another path of its prefixes");
+            }
+
+            if (command.Request.Watch is not null) _watching.Add(key);
+            if (state == PeMigrationState.Prepared && before == PeMigrationState.Flipped) state = before;
             _paths[key] = (state, command.Request.Epoch);
             if (state == PeMigrationState.Aborted && Forgetful.Contains(command.Pe)) _paths.Remove(key);
             Note("done " + command.Key);
@@ -122,11 +163,18 @@ internal sealed class ScriptedParties(ScriptedJournal journal) : IParties
                 case ServerOrder.Stop:
                     after = before with { State = ServerState.Paused, MayRun = null };
                     break;
+                case ServerOrder.Fence:
+                    if (before.RanEpoch >= epoch) throw Refusal("wrong-state");
+                    verdict = EpochVerdict.Void;
+                    after = before with { State = ServerState.Absent, MayRun = null, VoidEpoch = epoch };
+                    break;
                 case ServerOrder.Activate:
                     if (before.VoidEpoch >= epoch) throw Refusal("wrong-state");
+                    if (before is { State: ServerState.Absent, MayRun: null } && !command.Request.Cold) throw Refusal("wrong-state");
                     after = before with { State = ServerState.Running, MayRun = epoch, RanEpoch = epoch };
                     break;
                 case ServerOrder.Resume:
+                    if (before is { State: ServerState.Absent, MayRun: null } && !command.Request.Cold) throw Refusal("wrong-state");
                     after = before with { State = ServerState.Running, MayRun = epoch };
                     break;
                 case ServerOrder.Void:
@@ -161,6 +209,10 @@ internal sealed class ScriptedParties(ScriptedJournal journal) : IParties
                     : new HoldInfo("armed", 0, 0, 0, 0, 0, 0, 0, 0, 0),
                 over ? null : new RedirectGroupInfo("g", "blue", 1, "tunnel", 0, 0, 0, null))
             {
+                Change = (long)at.State,
+                Backup = !_watching.Contains((pe, path)) ? null : new BackupInfo(
+                    [new WatchInfo(new WatchedPart(Neighbor: "10.1.1.1"), WatchState.Up, 1, "it answers")], 0, 0, 0, null, null, null, null,
+                    null),
                 Silent = wait.Until != MigrationCondition.ServersAnswer || at.State != PeMigrationState.Prepared ? null
                     : DeadInstances.Contains(pe) ? "no answer has come from 10.1.1.1 on port eth2" : "",
             });

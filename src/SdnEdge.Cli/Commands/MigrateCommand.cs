@@ -261,7 +261,8 @@ internal static class MigrateCommand
             });
     }
 
-    private static Command With(Command command, Func<ParseResult, Manager, bool, CancellationToken, Task<int>> action)
+    /// <summary>A command that asks the manager.</summary>
+    public static Command With(Command command, Func<ParseResult, Manager, bool, CancellationToken, Task<int>> action)
     {
         ManagerFlags.AddTo(command);
         command.Options.Add(Output);

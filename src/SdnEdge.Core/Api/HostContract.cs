@@ -33,6 +33,11 @@ public enum ServerOrder
     /// before its first move), and changes no right.
     /// </summary>
     Start,
+    /// <summary>
+    /// Source, of a fail-over: the right to run goes and the epoch is void here, on disk; then the server is killed. Answered when it was
+    /// seen to be gone, with the verdict void: nothing of it runs here, and nothing will under this epoch. It is taken in any state.
+    /// </summary>
+    Fence,
 }
 
 /// <summary>What a server is doing on this host.</summary>
@@ -64,9 +69,11 @@ public enum ServerState
 /// </param>
 /// <param name="CopyBytesPerSecond">Prepare of a source: what the copies of this migration that go on at this host at once may take
 /// together, bytes/s; null = as much as the host's own file allows.</param>
+/// <param name="Cold">Of a fail-over. Activate: nothing comes from the source; it is started from its volumes, and need not have been
+/// prepared. Resume: it was fenced, and is started anew.</param>
 public sealed record ServerOrderRequest(
     long Epoch, string Migration, MigrationRole? Role = null, string? PeerHost = null, int CopyMs = 0, int? MaxStopMs = null,
-    IReadOnlyList<Guid>? StaleVolumes = null, DateTimeOffset? SyncNotBefore = null, long? CopyBytesPerSecond = null);
+    IReadOnlyList<Guid>? StaleVolumes = null, DateTimeOffset? SyncNotBefore = null, long? CopyBytesPerSecond = null, bool Cold = false);
 
 /// <summary>What is said about an epoch for ever (R5).</summary>
 public enum EpochVerdict
@@ -85,7 +92,7 @@ public enum EpochVerdict
 /// <param name="Repeated">True when it had been carried out before and nothing was done now.</param>
 /// <param name="TookEffectAtNs">CLOCK_MONOTONIC of the host, nanoseconds: stop: seen to stand still; activate, resume: seen
 /// running.</param>
-/// <param name="Verdict">Void only.</param>
+/// <param name="Verdict">Void and fence only.</param>
 /// <param name="Volumes">Stop, activate, resume, retire: what was done with the server's volumes in this move; null = it has none.</param>
 public sealed record ServerReply(
     string Server, ServerOrder Order, long Epoch, ServerState State, bool Repeated, long TookEffectAtNs, EpochVerdict? Verdict = null,

@@ -82,7 +82,9 @@ public sealed record PlannedMachine(string Server, string FromHost, MachineInfo?
 /// <param name="Epoch">Highest epoch used for it; 0 = it was never moved.</param>
 /// <param name="Servers">Its servers.</param>
 /// <param name="Migration">The migration that runs; null = none.</param>
-public sealed record GroupInfo(string Name, long Epoch, IReadOnlyList<GroupServerInfo> Servers, string? Migration);
+/// <param name="Protection">Its protection against the failure of its site; null = it has none.</param>
+public sealed record GroupInfo(
+    string Name, long Epoch, IReadOnlyList<GroupServerInfo> Servers, string? Migration, ProtectionInfo? Protection = null);
 
 /// <summary>Body of <c>POST /v1/recover</c>.</summary>
 /// <param name="Settle">Where each server in doubt is to run: the site, by server. A server is in doubt when no host, or two, have the
@@ -110,8 +112,9 @@ public sealed record WaitingInfo(string Step, string Reason, string? Detail, lon
 /// <param name="From">The site it leaves.</param>
 /// <param name="To">The site it goes to.</param>
 /// <param name="Cutover">together or one-by-one.</param>
-/// <param name="State">running, undoing, moved, as-before, fenced, given-up. moved: the servers were seen running, the epoch is in force,
-/// nothing is left over.</param>
+/// <param name="State">running, suspected, undoing, moved, as-before, fenced, given-up. moved: the servers were seen running, the epoch is in force,
+/// nothing is left over. suspected: a fail-over whose source hosts have not all said that its servers are dead there; nothing is started
+/// before they have.</param>
 /// <param name="Stage">Where the current move is.</param>
 /// <param name="Epoch">Epoch in force.</param>
 /// <param name="By">Who asked for it.</param>

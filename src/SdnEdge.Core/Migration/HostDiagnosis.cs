@@ -35,7 +35,8 @@ public enum HostFinding
 /// Away                                   without right     left over    left over    as recorded  cannot say
 /// Preparing, Cancelling                  without right     unfinished   unfinished   unfinished   cannot say
 /// Incoming                               without right     as recorded  as recorded  gone         cannot say
-/// Retiring                               without right     unfinished   unfinished   unfinished   cannot say
+/// Retiring, Fencing                      without right     unfinished   unfinished   unfinished   cannot say
+/// Fenced                                 without right     left over    left over    as recorded  cannot say
 /// </code>
 /// Stopping and running: the agent ended between the record and the stop, or the stop failed. An incoming server that is complete may be
 /// seen paused.
@@ -52,11 +53,11 @@ public static class HostDiagnosis
         ([Stopping, Stopped, HandingOver, HandedOver], [ServerState.Incoming, ServerState.Absent], HostFinding.Gone),
         ([Stopped, HandedOver], [ServerState.Paused], HostFinding.AsRecorded),
         ([HandingOver], [ServerState.Paused], HostFinding.Unfinished),
-        ([Stopped, HandingOver, HandedOver, Away, Preparing, Cancelling, Incoming, Retiring], [ServerState.Running],
+        ([Stopped, HandingOver, HandedOver, Away, Preparing, Cancelling, Incoming, Retiring, Fencing, Fenced], [ServerState.Running],
             HostFinding.RunsWithoutRight),
-        ([Away], [ServerState.Absent], HostFinding.AsRecorded),
-        ([Away], [ServerState.Paused, ServerState.Incoming], HostFinding.LeftOver),
-        ([Preparing, Cancelling, Retiring], [ServerState.Paused, ServerState.Incoming, ServerState.Absent], HostFinding.Unfinished),
+        ([Away, Fenced], [ServerState.Absent], HostFinding.AsRecorded),
+        ([Away, Fenced], [ServerState.Paused, ServerState.Incoming], HostFinding.LeftOver),
+        ([Preparing, Cancelling, Retiring, Fencing], [ServerState.Paused, ServerState.Incoming, ServerState.Absent], HostFinding.Unfinished),
         ([Incoming], [ServerState.Paused, ServerState.Incoming], HostFinding.AsRecorded),
         ([Incoming], [ServerState.Absent], HostFinding.Gone),
     ];
@@ -74,7 +75,7 @@ public static class HostDiagnosis
         Running or Offered => ServerState.Running,
         Stopped or HandingOver or HandedOver => ServerState.Paused,
         Incoming => ServerState.Incoming,
-        Away => ServerState.Absent,
+        Away or Fenced => ServerState.Absent,
         _ => ServerState.Unknown,
     };
 

@@ -22,6 +22,8 @@ public enum DriverCall
     Cancel,
     /// <summary>Source: remove what was kept of it.</summary>
     Kill,
+    /// <summary>Source of a fail-over: kill it, whatever it does.</summary>
+    Fence,
 }
 
 /// <summary>An order as it came in.</summary>
@@ -309,7 +311,7 @@ public static class HostFsm
                     if (call.What is DriverCall.Activate or DriverCall.Resume && server.Record.MayRun != current.Request.Epoch)
                         throw new InvalidOperationException($"server {server.Record.Name} would run without the right of epoch "
                             + $"{current.Request.Epoch}");
-                    if (call.What is DriverCall.Stop or DriverCall.HandOver or DriverCall.Kill && server.Record.MayRun is not null)
+                    if (call.What is DriverCall.Stop or DriverCall.HandOver or DriverCall.Kill or DriverCall.Fence && server.Record.MayRun is not null)
                         throw new InvalidOperationException($"server {server.Record.Name} would be stopped with its right to run on disk");
                     commands.Add(new CallDriver(call.What, current));
                     return server with { Open = true };

@@ -12,6 +12,8 @@ namespace SdnEdge.Core.Migration;
 /// target   Away --prepare--> Preparing > Incoming --activate--> Starting > Running
 ///            ^                    |          |
 ///            +--- Cancelling &lt;----+- cancel e+2
+/// fail-over, source   any phase --fence--> Fencing > Fenced --retire--> Retiring > Away, or --cold resume e+2--> Resuming > Running
+/// fail-over, target   Away --cold activate--> Starting > Running
 /// </code>
 /// "&gt;" is the driver's confirmation. Orders after prepare must carry the epoch that was prepared; the undo carries a higher one (R2),
 /// and so does activate when the target was granted a new one after a void of some servers only (R5).
@@ -48,6 +50,7 @@ internal static class HostPlans
             ServerOrder.Cancel => Cancel(r, q),
             ServerOrder.Retire => Retire(r, q, seen),
             ServerOrder.Start => Start(r, q, seen),
+            ServerOrder.Fence => Fence(r, q),
             _ => throw new ArgumentOutOfRangeException(nameof(order), order.Order, "an unknown order"),
         };
     }
@@ -139,6 +142,7 @@ internal static class HostPlans
     private static IReadOnlyList<HostStep> Activate(HostRecord r, ServerOrderRequest q, bool undoable, ServerState? seen)
     {
         if (r.VoidEpoch >= q.Epoch) return Voided(r, q);
+        if (q.Cold && r.Phase == Away) return ActivateCold(r, q, seen);
         bool anew = q.Epoch > r.PhaseEpoch && r.Migration == q.Migration && r.Migration is not null
             && (r.Phase == Incoming ? r.VoidEpoch >= r.PhaseEpoch : r.RanEpoch == r.PhaseEpoch);
         if (!(r.Role == MigrationRole.Target && (r.PhaseEpoch == q.Epoch || anew) && r.Phase is Incoming or Starting or Running))
@@ -169,6 +173,39 @@ internal static class HostPlans
         return steps;
     }
 
+    // A start from its volumes: nobody hands anything over, so nothing was prepared. The promise is as that of any other start (R6).
+    private static IReadOnlyList<HostStep> ActivateCold(HostRecord r, ServerOrderRequest q, ServerState? seen)
+    {
+        if (seen is null) return Look(r, q);
+        if (seen != ServerState.Absent) return Wrong(r, q,
+            $"something of it is here and was seen {HostFsm.Word(seen.Value)}, where nothing should be; retire it first");
+        HostRecord starting = Begin(r, q, Starting, MigrationRole.Target) with { RanEpoch = q.Epoch, MayRun = q.Epoch };
+        return [new Write(starting), new Call(DriverCall.Activate, ServerState.Running), new Reply(),
+            new Write(starting with { Phase = Running })];
+    }
+
+    // R4, R5: the right goes and the epoch is void, on disk, before the driver is asked. It is killed again with each repetition.
+    private static IReadOnlyList<HostStep> Fence(HostRecord r, ServerOrderRequest q)
+    {
+        if (q.Epoch <= r.RanEpoch)
+            return Wrong(r, q, $"this host has promised to run epoch {r.RanEpoch}; fence it with a higher one");
+
+        // It comes late, behind the retire: what it is about is done.
+        if (r.Phase == Away && r.PhaseEpoch == q.Epoch && r.VoidEpoch >= q.Epoch)
+            return [new Call(DriverCall.Fence, ServerState.Absent), new Reply(true, EpochVerdict.Void)];
+        bool again = r.PhaseEpoch == q.Epoch && (r.Phase is Fencing or Fenced), done = again && r.Phase == Fenced;
+        HostRecord fencing = r with
+        {
+            Epoch = q.Epoch, PhaseEpoch = q.Epoch, Phase = Fencing, MayRun = null, VoidEpoch = Math.Max(r.VoidEpoch, q.Epoch),
+            Role = MigrationRole.Source, Migration = q.Migration,
+        };
+        return
+        [
+            .. again ? (ReadOnlySpan<HostStep>)[] : [new Write(fencing)], new Call(DriverCall.Fence, ServerState.Absent),
+            .. done ? (ReadOnlySpan<HostStep>)[] : [new Write(fencing with { Phase = Fenced })], new Reply(done, EpochVerdict.Void),
+        ];
+    }
+
     // R2: an undo carries a higher epoch than what it undoes. R3: it may come to a host that was never asked anything.
     private static IReadOnlyList<HostStep> Resume(HostRecord r, ServerOrderRequest q, ServerState? seen)
     {
@@ -177,7 +214,8 @@ internal static class HostPlans
         if (r.Phase is HandingOver or HandedOver)
             return Wrong(r, q, $"its state has been handed over in epoch {r.PhaseEpoch}, which cannot be undone; activate it at the "
                 + "target");
-        if (r.Phase is not (Running or Offered or Starting or Stopping or Stopped or Resuming))
+        bool fenced = q.Cold && (r.Phase is Fencing or Fenced);
+        if (!fenced && r.Phase is not (Running or Offered or Starting or Stopping or Stopped or Resuming))
             return Wrong(r, q, $"here it is {Where(r)}, so there is nothing to resume; resume goes to the source, the target is cancelled");
         if (!again && q.Epoch <= r.PhaseEpoch)
             return Wrong(r, q, $"resume undoes epoch {r.PhaseEpoch} and must carry a higher one (R2); grant the source a new epoch and "

@@ -34,6 +34,10 @@ public enum HostPhase
     Cancelling,
     /// <summary>Source: what was kept is being removed.</summary>
     Retiring,
+    /// <summary>Source of a fail-over: the right to run is gone and the epoch void; not seen to be dead yet.</summary>
+    Fencing,
+    /// <summary>Source of a fail-over: seen to be dead.</summary>
+    Fenced,
 }
 
 /// <summary>

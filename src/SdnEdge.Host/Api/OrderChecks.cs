@@ -44,6 +44,8 @@ internal static class OrderChecks
             errors.Add(new ProblemError("/syncNotBefore", "belongs to prepare of a source: there its volumes are put into sync mode"));
         if (request.StaleVolumes is not null && order != ServerOrder.Activate)
             errors.Add(new ProblemError("/staleVolumes", $"does not belong to {word}; it is what activate must not have granted"));
+        if (request.Cold && order is not (ServerOrder.Activate or ServerOrder.Resume))
+            errors.Add(new ProblemError("/cold", $"does not belong to {word}; it is how a server of a fail-over is started"));
         return errors;
     }
 

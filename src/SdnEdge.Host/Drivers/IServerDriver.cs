@@ -98,6 +98,9 @@ public interface IServerDriver : IAsyncDisposable
     /// <summary>Source: removes what was kept of the server, or what runs here without a right.</summary>
     Task<ServerState> KillAsync(DriverContext context, CancellationToken cancel);
 
+    /// <summary>Source of a fail-over: kills the server, whatever it does.</summary>
+    Task<ServerState> FenceAsync(DriverContext context, CancellationToken cancel) => KillAsync(context, cancel);
+
     /// <summary>How far the server's state is copied; null = nothing is copied before the stop. May be cancelled at any time.</summary>
     Task<MirrorProgress?> MirrorAsync(DriverContext context, CancellationToken cancel);
 

@@ -237,6 +237,32 @@ public sealed class VolumesDriver : IServerDriver
     }
 
     /// <inheritdoc/>
+    /// <remarks>That the server is dead is what is asked for: nobody writes its volumes then. What the replica still lacks is brought
+    /// there if the store can do it soon; if not, it is lost, as far as nobody waits for it.</remarks>
+    public async Task<ServerState> FenceAsync(DriverContext context, CancellationToken cancel)
+    {
+        ServerState state = await _server.FenceAsync(context, cancel);
+        using var end = CancellationTokenSource.CreateLinkedTokenSource(cancel);
+        end.CancelAfter(Longest(context));
+        await EachAsync(async v =>
+        {
+            try
+            {
+                await v.DrainAsync(context.Epoch, end.Token);
+                ulong? last = await v.SealAsync(context.Epoch, end.Token);
+                long at = Monotonic.Now;
+                Note(v, s => s with { SealedAt = last, SealedAtNs = at });
+            }
+            catch (Exception e) when (e is DriverException or IOException or TimeoutException
+                || (e is OperationCanceledException && !cancel.IsCancellationRequested))
+            {
+                // Its store, or the way to the other one, is part of what has failed.
+            }
+        });
+        return state;
+    }
+
+    /// <inheritdoc/>
     public ValueTask DisposeAsync() => _server.DisposeAsync();
 
     // Milliseconds for what takes a round trip. The copy of the memory was to take half of it in all.

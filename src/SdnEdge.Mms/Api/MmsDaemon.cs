@@ -19,7 +19,7 @@ namespace SdnEdge.Mms.Api;
 /// lead. While another one leads it sends all callers there; while nobody does it answers what it has read.
 /// </para>
 /// </summary>
-public sealed class MmsDaemon : IAsyncDisposable
+public sealed partial class MmsDaemon : IAsyncDisposable
 {
     private readonly MmsConfig _config;
     private readonly PartyClients _clients;
@@ -94,6 +94,7 @@ public sealed class MmsDaemon : IAsyncDisposable
             daemon._api = await ApiServer.StartAsync(new ApiServerOptions(
                 "SdnEdge migration manager", "Moves groups of servers between sites: all or none.", config.Api, ApiJson.Options,
                 [ApiJson.Options.GetTypeInfo(typeof(MigrationCall)), ApiJson.Options.GetTypeInfo(typeof(AbortCall)),
+                    ApiJson.Options.GetTypeInfo(typeof(ProtectCall)), ApiJson.Options.GetTypeInfo(typeof(FailoverCall)),
                     ApiJson.Options.GetTypeInfo(typeof(HoldOptions))],
                 (app, checks, stopping) => MmsEndpoints.Map(app, daemon, checks, stopping))
             { MeterName = "SdnEdge.Mms" });
@@ -125,7 +126,8 @@ public sealed class MmsDaemon : IAsyncDisposable
     }
 
     /// <summary>Groups, by the journal.</summary>
-    public IReadOnlyList<GroupInfo> Groups() => [.. _config.Groups.Select(g => StatusOf.Group(g, Known))];
+    public IReadOnlyList<GroupInfo> Groups()
+        => [.. _config.Groups.Select(g => StatusOf.Group(g, Known) with { Protection = ProtectionOf(Known, g.Name) })];
 
     /// <summary>All migrations, oldest first. Those that ended a while ago are without their moves.</summary>
     public IReadOnlyList<MigrationStatus> Migrations()
@@ -487,10 +489,12 @@ public sealed class MmsDaemon : IAsyncDisposable
             return;
         }
 
+        TellProtections(before, after);
         string? id = input switch
         {
             MoveHappened m => m.Migration,
             MigrationRequested r => r.Id,
+            FailoverRequested r => r.Id,
             Recovered { Settled: not null } => Settled(before, after).FirstOrDefault(),
             CommitRequested c => c.Migration,
             _ => null,

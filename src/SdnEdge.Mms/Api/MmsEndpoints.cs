@@ -16,6 +16,27 @@ internal static class MmsEndpoints
         RouteGroupBuilder v1 = app.MapGroup("/v1");
         v1.MapGet("/node", () => mms.Node()).Says("The manager").WithTags("show");
         v1.MapGet("/groups", () => mms.Groups()).Says("Groups, and where their servers may run by the journal").WithTags("show");
+        v1.MapGet("/groups/{name}/protection", ([FromRoute] string name) => mms.Protection(name))
+            .Says("The protection of a group against the failure of its site").WithTags("outages").Fails(404);
+        v1.MapPost("/groups/{name}/protection",
+            async (HttpContext context, [FromRoute] string name, [FromBody] ProtectCall call, CancellationToken cancel) =>
+                Results.Accepted(null, await mms.ProtectAsync(name, call, context.Caller().Name, cancel)))
+            .Says("Protects a group: the PE of its site switches by itself when the site fails. Answered when it is on record; GET shows "
+                + "when it is armed").WithTags("outages")
+            .Needs(ApiRole.Migrate).Produces<ProtectionInfo>(202).Fails(400, 404, 409, 422, 503).WithName("protect");
+        v1.MapDelete("/groups/{name}/protection", async (HttpContext context, [FromRoute] string name) =>
+            {
+                await mms.UnprotectAsync(name, context.Caller().Name);
+                return Results.NoContent();
+            })
+            .Says("Takes the protection of a group away. Answered when it is on record; it is gone when its PEs have answered")
+            .WithTags("outages").Needs(ApiRole.Migrate).Produces(204).Fails(404, 503).WithName("unprotect");
+        v1.MapPost("/groups/{name}/failover",
+            (HttpContext context, [FromRoute] string name, [FromBody] FailoverCall call, CancellationToken cancel) =>
+                mms.FailoverAsync(name, call, context.Caller().Name, cancel))
+            .Says("Has a protected group come up at its other site: when the hosts of its own have said that its servers are dead there. "
+                + "With dryRun only what is in the way and what is lost. Answered when it is on record").WithTags("outages")
+            .Needs(ApiRole.Migrate).Fails(400, 404, 409, 422, 503).WithName("failover");
         v1.MapPost("/plans", ([FromBody] MigrationCall call, CancellationToken cancel) => mms.PlanAsync(call, cancel))
             .Says("A dry run: every obstacle at once, predicted blackout and hold. Nothing is changed anywhere").WithTags(
                 "migrations").Fails(400);

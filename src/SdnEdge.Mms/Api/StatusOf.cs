@@ -22,6 +22,7 @@ internal static class StatusOf
         MoveState current = migration.Current;
         string state = migration.Outcome is { } outcome ? Words.Of(outcome) : migration.GoingBack
             || migration.Running.Any(n => migration.MoveOf(n).Failure is not null) || migration.Moves.Any(m => m.IsUndone) ? "undoing"
+            : current.Stage == MoveStage.Fence ? "suspected"
             : "running";
         return new MigrationStatus(
             migration.Id, migration.Request.Group, migration.Moves[0].Plan.From, migration.Request.To, Words.Of(migration.Request.Cutover),
@@ -52,6 +53,42 @@ internal static class StatusOf
                     : new GroupServerInfo(s.Name, null, 0, [.. s.At.Select(p => p.Site.Name)])),
             ],
             state.RunningOf(group.Name)?.Id);
+    }
+
+    /// <summary>The protection of a group. It is armed only where nothing speaks against it.</summary>
+    /// <param name="protection">The protection.</param>
+    /// <param name="state">The fold of the journal.</param>
+    /// <param name="seen">What its PEs say against it, or what is waited for.</param>
+    /// <param name="backup">The source PE's word of a path.</param>
+    public static ProtectionInfo Protection(
+        ProtectionState protection, ManagerState state, IReadOnlyList<string> seen, Func<string, BackupInfo?> backup)
+    {
+        IEnumerable<string> stale = protection.Plan.Servers.SelectMany(s => s.Volumes ?? [])
+            .Where(v => state.Volumes.GetValueOrDefault(v.Id) is { StaleFrom: not null })
+            .Select(v => $"the copy of {v.Name} at {protection.Plan.To} is stale from sequence {state.Volumes[v.Id].StaleFrom} on: what was "
+                + "acknowledged since is not there");
+        string[] off = protection.Why is { } why ? [why]
+            : protection is { Stage: ProtectionStage.Off, Migration: { } migration }
+                ? [$"migration {migration} of it runs; it is protected again when that has ended"] : [];
+        string[] flip = protection is { FlippedSince.IsEmpty: false, Request.Automatic: false }
+            ? [$"{protection.Plan.From} has failed by what its PE watches; 'sdnedge failover start {protection.Request.Group} --to "
+                + $"{protection.Plan.To}' has it come up there"] : [];
+        string[] reasons = [.. off, .. flip, .. seen, .. stale];
+        string word = protection.Stage switch
+        {
+            ProtectionStage.Off => "unprotected",
+            ProtectionStage.Disarm => "disarming",
+            ProtectionStage.ArmTarget or ProtectionStage.ArmSource => "arming",
+            _ => !protection.FlippedSince.IsEmpty ? "flipped" : reasons.Length > 0 ? "unprotected" : "armed",
+        };
+        return new ProtectionInfo(
+            protection.Request.Group, word, Words.Of(protection.Request.Policy), protection.Request.Automatic, protection.Plan.From,
+            protection.Plan.To, protection.Epoch, reasons,
+            [
+                .. protection.Plan.Paths.Select(p => new ProtectionPathInfo(
+                    p.Id, p.Source.Pe, p.Target.Pe, protection.FlippedSince.ContainsKey(p.Id), backup(p.Id))),
+            ],
+            protection.Request.Watch, protection.By, protection.At, protection.Migration);
     }
 
     private static MoveStatus Move(MoveState move, IReadOnlyDictionary<string, IReadOnlyList<ServerVolumeInfo>>? seen) => new(

@@ -1,6 +1,7 @@
 using SdnEdge.Core.Api;
 using SdnEdge.Core.Config;
 using SdnEdge.Core.Wire;
+using SdnEdge.Mms.Model;
 
 namespace SdnEdge.Mms.Config;
 
@@ -32,6 +33,7 @@ internal sealed class GroupReader(Defined<DaemonConfig> pes, Defined<DaemonConfi
                 MaxBlackoutMs = (int)item.Number("maxBlackoutMs", 1, 600_000, 2_000),
                 AtOnce = (int)item.Number("atOnce", 1, 1000, 1),
                 Bandwidth = (int?)item.OptionalNumber("bandwidth", 1, 1_000_000),
+                Protect = ReadProtect(item),
             };
             item.Finish();
             groups.Add(item, name, group);
@@ -95,6 +97,26 @@ internal sealed class GroupReader(Defined<DaemonConfig> pes, Defined<DaemonConfi
             hold.Flag("disabled", usual.Disabled));
         hold.Finish();
         return options;
+    }
+
+    private ProtectConfig? ReadProtect(MapReader group)
+    {
+        if (group.Map("protect") is not { } protect) return null;
+        ProtectionPolicy policy = protect.Choice("policy", ProtectionPolicy.Cold, ("cold", ProtectionPolicy.Cold));
+        bool automatic = protect.Flag("automatic", false);
+        var watch = new List<SiteWatch>();
+        foreach (MapReader item in protect.Maps("watch"))
+        {
+            SiteConfig? site = sites.Find(item, "site", "dc-a");
+            var part = new WatchedPart(
+                item.Text("bfd", example: "10.1.1.1"), item.Text("carrier", example: "eth1"), item.Text("neighbor", example: "10.1.1.10"));
+            item.Finish();
+            if (WatchChecks.WhyNot(part) is { } wrong) item.Error("watch", wrong);
+            else if (site is not null) watch.Add(new SiteWatch(site.Name, part));
+        }
+
+        protect.Finish();
+        return new ProtectConfig(policy, automatic, watch);
     }
 
     private List<ServerConfig> ReadServers(MapReader group, string groupName, bool stateless)

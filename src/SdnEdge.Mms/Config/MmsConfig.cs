@@ -1,6 +1,7 @@
 using SdnEdge.Core.Api;
 using SdnEdge.Core.Config;
 using SdnEdge.Core.Wire;
+using SdnEdge.Mms.Model;
 
 namespace SdnEdge.Mms.Config;
 
@@ -106,6 +107,9 @@ public sealed record GroupConfig(string Name, IReadOnlyList<ServerConfig> Server
     /// = as much as the hosts' own files allow.</summary>
     public int? Bandwidth { get; init; }
 
+    /// <summary>How it is protected when nobody says otherwise; null: whoever protects it says it.</summary>
+    public ProtectConfig? Protect { get; init; }
+
     /// <summary>
     /// True: its servers are services without state, each with an instance that runs at every one of its places all the time. Nothing is
     /// stopped, copied or started; the network alone moves.
@@ -116,6 +120,12 @@ public sealed record GroupConfig(string Name, IReadOnlyList<ServerConfig> Server
     public IReadOnlyList<SiteConfig> Sites =>
         Servers.Count == 0 ? [] : [.. Servers[0].At.Select(p => p.Site).Where(site => Servers.All(s => s.PlaceAt(site.Name) is not null))];
 }
+
+/// <summary>How a group is protected against the failure of its site.</summary>
+/// <param name="Policy">How it comes up at the other site.</param>
+/// <param name="Automatic">True: the manager begins the fail-over by itself.</param>
+/// <param name="Watch">What is watched, by site.</param>
+public sealed record ProtectConfig(ProtectionPolicy Policy, bool Automatic, IReadOnlyList<SiteWatch> Watch);
 
 /// <summary>A server.</summary>
 /// <param name="Name">Its name, the same at every host; in one group only. In a group without state: the service's.</param>

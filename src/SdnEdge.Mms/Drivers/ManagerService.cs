@@ -37,6 +37,7 @@ public sealed class ManagerService : IAsyncDisposable
     private readonly TimeProvider _time;
     private readonly Channel<Item> _items = Channel.CreateUnbounded<Item>(new UnboundedChannelOptions { SingleReader = true });
     private readonly Dictionary<(string Migration, int Move), MoveRunner> _runners = [];
+    private readonly Dictionary<string, ProtectionRunner> _protectors = new(StringComparer.Ordinal);
     private readonly Lock _runnersLock = new();
     private readonly List<JournalEntry> _unwritten = [];
     private readonly List<Item> _unanswered = [];
@@ -107,6 +108,11 @@ public sealed class ManagerService : IAsyncDisposable
         var manager = new ManagerService(journal, parties, time, state, position);
         string[] open = [.. state.Migrations.Values.Where(m => m.Outcome is null).Select(m => m.Id)];
         foreach (string id in open) manager.Hold(id, WaitReason.InProgress, "its parties are asked whether they know of anything later");
+        manager.Show(state);
+
+        // Before anything is due: times of flips are of the life in which they were seen.
+        foreach ((string group, ProtectionState armed) in state.Protections)
+            _ = manager.PostAsync(group, armed.Epoch, new ProtectionTakenUp());
         manager._loop = Task.Run(manager.LoopAsync, CancellationToken.None);
         foreach (string id in open) _ = Task.Run(() => manager.TakeUpAsync(id), CancellationToken.None);
         return manager;
@@ -162,6 +168,18 @@ public sealed class ManagerService : IAsyncDisposable
             return RunnersOf(migration).SelectMany(r => r.Volumes).ToDictionary(v => v.Key, v => v.Value, StringComparer.Ordinal);
     }
 
+    /// <summary>Why the protection of a group does not protect now, or what is waited for, as its PEs were seen last.</summary>
+    public IReadOnlyList<string> ReasonsOf(string group)
+    {
+        lock (_runnersLock) return _protectors.TryGetValue(group, out ProtectionRunner? runner) ? runner.Reasons : [];
+    }
+
+    /// <summary>What the source PE of a path of a protected group said last; null: nothing.</summary>
+    public BackupInfo? BackupOf(string group, string path)
+    {
+        lock (_runnersLock) return _protectors.GetValueOrDefault(group)?.BackupOf(path);
+    }
+
     private IEnumerable<MoveRunner> RunnersOf(string migration)
         => _runners.Where(r => r.Key.Migration == migration).OrderBy(r => r.Key.Move).Select(r => r.Value);
 
@@ -178,6 +196,7 @@ public sealed class ManagerService : IAsyncDisposable
         lock (_runnersLock)
         {
             foreach (MoveRunner runner in _runners.Values) runner.Dispose();
+            foreach (ProtectionRunner runner in _protectors.Values) runner.Dispose();
         }
 
         _folding.Dispose();
@@ -204,6 +223,7 @@ public sealed class ManagerService : IAsyncDisposable
             lock (_runnersLock)
             {
                 foreach (MoveRunner runner in _runners.Values) runner.Dispose();
+                foreach (ProtectionRunner runner in _protectors.Values) runner.Dispose();
             }
 
             throw;
@@ -277,6 +297,8 @@ public sealed class ManagerService : IAsyncDisposable
                 Hold(open.Id, WaitReason.JournalOld, _old);
             foreach (MoveRunner runner in _runners.Values) runner.Dispose();
             _runners.Clear();
+            foreach (ProtectionRunner runner in _protectors.Values) runner.Dispose();
+            _protectors.Clear();
         }
 
         _foundOld.TrySetResult(_old);
@@ -322,6 +344,13 @@ public sealed class ManagerService : IAsyncDisposable
 
         long left = deadline == long.MaxValue ? long.MaxValue : deadline - Now;
         if (migration is not null && left <= 0) return Due(migration);
+        foreach (string group in _old is null ? _state.Protections.Keys : [])
+        {
+            long at = ManagerMachine.AutomaticAt(_state, group);
+            if (at <= Now) return FailOver(group);
+            if (at != long.MaxValue) left = Math.Min(left, at - Now);
+        }
+
         TimeSpan wait = left > 60_000_000_000 ? TimeSpan.FromMinutes(1) : TimeSpan.FromMilliseconds(Math.Max(1, left / 1_000_000));
         if (turn - clock < wait) wait = turn - clock + TimeSpan.FromMilliseconds(1);
         if (MayFlush && wait > s_idleFlush) wait = s_idleFlush;
@@ -340,6 +369,12 @@ public sealed class ManagerService : IAsyncDisposable
             throw new OperationCanceledException(_stop.Token);
         }
     }
+
+    private static Item FailOver(string group) => new(state => ManagerMachine.AutomaticAt(state, group) > Now ? null
+        : new FailoverRequested(
+            ManagerMachine.IdOf(state.NextMigration), group, state.Protections[group].Plan.To,
+            new Failover(FenceKind.Kill, $"{state.Protections[group].Plan.From} has failed by what its PE watches, for "
+                + $"{ManagerMachine.FlipLastsNs / 1_000_000_000} s"), "manager"), "manager", MustSync: true);
 
     private Item Due(string migration) => new(state =>
     {
@@ -404,7 +439,7 @@ public sealed class ManagerService : IAsyncDisposable
         MoveHappened { Input: GiveUpRequested } => _old,
         MoveHappened { Input: AbortRequested } abort when _held.TryGetValue(abort.Migration, out Held? held) && held.MayUndo => _old,
         MoveHappened happened => WhyHeld(happened.Migration),
-        MigrationRequested => _old,
+        MigrationRequested or ProtectionRequested or FailoverRequested => _old,
         _ => null,
     };
 
@@ -466,7 +501,32 @@ public sealed class ManagerService : IAsyncDisposable
                     runner.Update(move);
                 }
             }
+
+            if (_old is null) ShowProtections(state);
         }
+    }
+
+    private void ShowProtections(ManagerState state)
+    {
+        foreach (string gone in _protectors.Keys.Where(g => !state.Protections.ContainsKey(g)).ToArray())
+        {
+            _protectors.Remove(gone, out ProtectionRunner? ended);
+            ended!.Dispose();
+        }
+
+        foreach ((string group, ProtectionState protection) in state.Protections)
+        {
+            if (!_protectors.TryGetValue(group, out ProtectionRunner? runner))
+                _protectors[group] = runner = new ProtectionRunner(_parties, (epoch, input) => PostAsync(group, epoch, input));
+            runner.Update(protection);
+        }
+    }
+
+    // Answered when it is on record, or changed nothing.
+    private async Task PostAsync(string group, long epoch, ProtectionInput input)
+    {
+        var item = new Item(_ => new ProtectionHappened(group, epoch, input), "manager", MustSync: false);
+        if (_items.Writer.TryWrite(item)) await ((Task)item.Done.Task).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
     }
 
     // A result of a command. It is answered when the state has it, on record or not: nobody acts on it before it is.

@@ -164,6 +164,8 @@ internal sealed class NetworkChecks(
                         + $"{known} for {group.Name}; run sdnedge mms recover");
             }
 
+            // What is armed for the group itself is disarmed before it moves.
+            if (state.Protections.GetValueOrDefault(group.Name)?.Plan.Paths.Any(p => p.Id == migration.Id) ?? false) continue;
             if (migration.IsOver() || (_running?.Moves.Any(m => m.Plan.Paths.Any(p => p.Id == migration.Id)) ?? false)) continue;
             notes.Add("prefix-elsewhere", string.Join(", ", ours),
                 $"it is part of migration {migration.Id} at {pe}, which is not finished ({Words.Of(migration.State)}, "

@@ -10,7 +10,11 @@ namespace SdnEdge.Mms.Drivers;
 /// <param name="Info">What it would do and everything that keeps it from being started.</param>
 /// <param name="Request">What the journal will say was asked for; null when there is an obstacle.</param>
 /// <param name="Moves">The moves, in order; none when there is an obstacle.</param>
-public sealed record PlanResult(PlanInfo Info, MigrationRequest? Request, IReadOnlyList<MovePlan> Moves);
+public sealed record PlanResult(PlanInfo Info, MigrationRequest? Request, IReadOnlyList<MovePlan> Moves)
+{
+    /// <summary>The moves, also where there are obstacles: as far as they could be made.</summary>
+    public IReadOnlyList<MovePlan> Drafted { get; init; } = [];
+}
 
 /// <summary>
 /// Plans the migration of a group. It asks and changes nothing, and it does not stop at the first obstacle:
@@ -154,7 +158,7 @@ public static class Planner
             [.. group.Servers.Select(s => s.Name)],
             group.Servers.Sum(s => s.Prefixes.Count), notes.Warnings, MachinesOf(placed));
         return new PlanResult(info, may ? new MigrationRequest(group.Name, to.Name, cutover!.Value, options,
-                atOnce > 1 ? atOnce : null, bandwidth) : null, may ? moves : []);
+                atOnce > 1 ? atOnce : null, bandwidth) : null, may ? moves : []) { Drafted = moves };
 
         // Routers of other makes do not say what they damp, nor what they would.
         void WarnOfFlaps(PathDraft path)

@@ -17,6 +17,10 @@ public static class JournalCodec
             MigrationRequested r => (r.Id, "migration-requested"),
             CommitRequested c => (c.Migration, "commit-requested"),
             StaleReported => (null, "stale-reported"),
+            ProtectionRequested => (null, "protection-requested"),
+            ProtectionHappened => (null, "protection-happened"),
+            UnprotectRequested => (null, "unprotect-requested"),
+            FailoverRequested r => (r.Id, "failover-requested"),
             _ => (null, "recovered"),
         };
         return new JournalEntry(at, now, actor, migration, word, JsonSerializer.Serialize(input, MmsJson.Options.For<ManagerInput>()));

@@ -150,6 +150,7 @@ public static class Replay
     {
         string why = old is null || now is null ? "as recovered"
             : old.Stage == MoveStage.Settle ? $"settled: nobody else ran it, and epoch {old.Epoch} is void for all"
+            : now.TargetOwns && old.Stage == MoveStage.Fence ? $"THE PIVOT: nothing of it runs at {now.Plan.From}, nor ever will under epoch {now.Epoch}"
             : now.TargetOwns && !old.TargetOwns ? "THE PIVOT"
             : !now.TargetOwns && old.TargetOwns ? $"THE SECOND PIVOT: nobody ran epoch {old.Epoch}, nobody ever will"
             : now.TargetOwns ? $"granted anew: epoch {old.Epoch} was said to be void for some"
@@ -185,12 +186,26 @@ public static class Replay
         StaleReported { StaleFrom: { } from } r
             => $"{r.By}: the replica of volume {r.Name ?? $"{r.Volume}"} is stale from sequence {from} on, epoch {r.Epoch}",
         StaleReported r => $"{r.By}: the replica of volume {r.Name ?? $"{r.Volume}"} is whole again, epoch {r.Epoch}",
+        ProtectionRequested p => $"{p.By} has {p.Request.Group} protected: it is to come up at {p.Plan.To} when {p.Plan.From} fails",
+        ProtectionHappened p => $"protection of {p.Group}, epoch {p.Epoch}: {Words(p.Input)}",
+        FailoverRequested f => $"{f.By} has {f.Group} come up at {f.To}: {f.Failover.Why}",
+        UnprotectRequested p => $"{p.By} has {p.Group} protected no more",
         CommitRequested c => $"{c.By} ends the trial: no rollback is offered any more",
         Recovered r => $"{r.By} has had the journal rebuilt: {r.Groups.Count} groups, next migration {r.NextMigration}"
             + (r.Stale is { } stale ? $"; {string.Join(", ", stale)} ran by an old journal only" : "")
             + string.Concat((r.Settled ?? []).Select(s => $"; {string.Join(", ", s.Move.Servers.Select(x => x.Name))} of {s.Group} to be "
                 + $"settled at {(s.Move.Settle is { AtTarget: true } ? s.Move.To : s.Move.From)}")),
         _ => input.GetType().Name,
+    };
+
+    private static string Words(ProtectionInput input) => input switch
+    {
+        PartDone d => $"{d.Key} is done",
+        PartLost l => $"{l.Pe} does not have {l.Path} any more",
+        FlipSeen { Flipped: true } f => $"the source PE of {f.Path} has switched by itself",
+        FlipSeen f => $"the source PE of {f.Path} has taken that back",
+        ProtectionFenced f => $"another manager is in charge: {f.Why}",
+        _ => "a manager has taken the journal up, and arms it again",
     };
 
     private static string Words(MoveInput input, MoveState? move) => input switch

@@ -19,7 +19,7 @@ namespace SdnEdge.Mms.Machines;
 /// a row.</item>
 /// </list>
 /// </summary>
-public static class ManagerMachine
+public static partial class ManagerMachine
 {
     /// <summary>How much higher the target's LOCAL_PREF is than any that is told.</summary>
     public const uint LocalPrefStep = 100;
@@ -52,6 +52,10 @@ public static class ManagerMachine
                 => state with { Ended = state.Ended.SetItem(ended.Id, ended with { Committed = true }) },
             Recovered recovered => Recover(state, recovered, now, at),
             StaleReported report => VolumeMarks.Take(state, report, at),
+            ProtectionRequested requested => Protect(state, requested, at),
+            ProtectionHappened happened => Happened(state, happened, now, at),
+            UnprotectRequested unprotect => Unprotect(state, unprotect),
+            FailoverRequested failover => FailOver(state, failover, now, at),
             _ => state,
         };
     }
@@ -72,7 +76,8 @@ public static class ManagerMachine
         foreach (int number in migration.Running)
         {
             MoveState move = migration.MoveOf(number);
-            long at = move.Stage == MoveStage.Planned ? move.StageSinceNs + TryAgainNs : MoveMachine.Deadline(move);
+            long at = move.AwaitsDisarm ? long.MaxValue
+                : move.Stage == MoveStage.Planned ? move.StageSinceNs + TryAgainNs : MoveMachine.Deadline(move);
             if (at < first.At) first = (number, at);
         }
 
@@ -117,6 +122,7 @@ public static class ManagerMachine
     {
         ArgumentNullException.ThrowIfNull(before);
         ArgumentNullException.ThrowIfNull(after);
+        if (!ReferenceEquals(before.Protections, after.Protections)) return true;
         foreach ((string id, MigrationState migration) in after.Migrations)
         {
             MigrationState? was = before.Migrations.GetValueOrDefault(id);
@@ -147,6 +153,7 @@ public static class ManagerMachine
         };
         uint next = requested.Moves.SelectMany(m => m.Paths).Aggregate(state.NextKey, (key, path) => GreKeys.Behind(key, path.TunnelKey));
         state = With(state with { NextMigration = state.NextMigration + 1, NextKey = next }, migration);
+        state = DisarmFor(state, migration);
         return GoOn(state, migration.Id, now, at);
     }
 
@@ -299,7 +306,7 @@ public static class ManagerMachine
 
         MoveState move = MoveMachine.Start(plan with { Migration = migration.Id, Epoch = epoch }) with
         {
-            StageSinceNs = now, StaleVolumes = VolumeMarks.Of(state, plan),
+            StageSinceNs = now, StaleVolumes = VolumeMarks.Of(state, plan), AwaitsDisarm = IsDisarming(state, migration.Request.Group),
         };
         if (!delayed) move = MoveMachine.Step(move, new Begin(), now);
         migration = migration with
@@ -311,7 +318,7 @@ public static class ManagerMachine
 
     private static ManagerState Finish(ManagerState state, MigrationState migration, MigrationOutcome outcome, string at)
     {
-        state = With(state, migration with { Outcome = outcome, EndedAt = at });
+        state = ProtectAgain(With(state, migration with { Outcome = outcome, EndedAt = at }), migration, outcome);
         ImmutableList<string> whole = state.EndedWhole.Add(migration.Id);
         if (whole.Count <= ManagerState.EndedKept) return state with { EndedWhole = whole };
         MigrationState oldest = state.Migrations[whole[0]];
@@ -388,6 +395,16 @@ public static class ManagerMachine
             Groups = groups, NextMigration = Math.Max(state.NextMigration, recovered.NextMigration),
                 NextKey = GreKeys.Later(state.NextKey, recovered.NextKey),
         };
+        foreach (ProtectionState armed in state.Protections.Values.Where(p => recovered.Groups.ContainsKey(p.Request.Group)))
+        {
+            state = With(state, armed with
+            {
+                Stage = ProtectionStage.Off, FlippedSince = armed.FlippedSince.Clear(), Migration = null,
+                Why = $"{recovered.By} had the journal rebuilt, and what its PEs have armed is not known: take away what they have of it, "
+                    + "then protect it again",
+            });
+        }
+
         return settled.Aggregate(state, (s, move) => Settle(s, move, recovered.By, now, at));
     }
 

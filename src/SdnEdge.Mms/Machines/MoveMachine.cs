@@ -44,6 +44,19 @@ public static class MoveMachine
         return Start(plan) with { Stage = MoveStage.Settle, StageSinceNs = now, SourcesAsked = true, SwitchAsked = true };
     }
 
+    /// <summary>
+    /// A fail-over (<see cref="MovePlan.Failover"/>): its paths are armed, and the source PE may have switched, so everybody may have been
+    /// asked anything (R3). It begins with the fence.
+    /// </summary>
+    /// <param name="plan">The move, with the paths as they are armed.</param>
+    /// <param name="now">CLOCK_MONOTONIC, nanoseconds.</param>
+    public static MoveState StartFailover(MovePlan plan, long now)
+    {
+        ArgumentNullException.ThrowIfNull(plan);
+        if (plan.Failover is null) throw new ArgumentException("the plan is no fail-over", nameof(plan));
+        return Start(plan) with { Stage = MoveStage.Fence, StageSinceNs = now, SourcesAsked = true, SwitchAsked = true };
+    }
+
     /// <summary>Takes an input. The same state comes back when it changes nothing: such an input is not journalled.</summary>
     public static MoveState Step(MoveState state, MoveInput input, long now)
     {
@@ -51,7 +64,10 @@ public static class MoveMachine
         if (state.Outcome is not null) return state;
         return input switch
         {
-            Begin when state.Stage == MoveStage.Planned => Advance(state, now),
+            Begin when state.Stage == MoveStage.Planned => state.AwaitsDisarm ? state : Advance(state, now),
+            AbortRequested abort when state is { Stage: MoveStage.Planned, AwaitsDisarm: true }
+                => End(state with { Failure = abort.Why.Length > 0 ? abort.Why : "aborted", AbortedBy = abort.By }, MoveOutcome.AsBefore,
+                    now),
             TakenUp { Undo: { } why } when StageTable.Of(state.Stage).BeforePivot
                 => Undo(state with { StopUnconfirmed = !AllStopped(state) }, why, null, now),
             TakenUp => state with { StageSinceNs = now },
@@ -138,7 +154,7 @@ public static class MoveMachine
         if (state.Stage == MoveStage.Settle) return null;
         if (state.Failure is not null) return $"it is being undone already: {state.Failure}";
         if (StageTable.Of(state.Stage).BeforePivot) return null;
-        if (state.Stage == MoveStage.Planned) return "it has not begun";
+        if (state.Stage == MoveStage.Planned) return state.AwaitsDisarm ? null : "it has not begun";
         if (state.Stage is not (MoveStage.HandOver or MoveStage.Activate))
             return "it cannot be undone any more, the servers run at the target; a move the other way brings them back";
         if (state.Running.Count > 0)
@@ -153,7 +169,8 @@ public static class MoveMachine
                 + "back";
         }
 
-        return state.Plan.Servers.Where(s => !s.Undoable).Select(s => s.Name).ToArray() is { Length: > 0 } handed
+        return state.Plan.Failover is null
+            && state.Plan.Servers.Where(s => !s.Undoable).Select(s => s.Name).ToArray() is { Length: > 0 } handed
             ? $"the hand-over of {string.Join(", ", handed)} cannot be undone; wait until it runs, then move it back" : null;
     }
 
@@ -171,6 +188,8 @@ public static class MoveMachine
             // The pivot rests on this: a guest that was not seen to stand still may write behind it.
             ServerOrder.Stop when reply.State is ServerState.Running or ServerState.Unknown => instead,
             ServerOrder.Activate or ServerOrder.Resume when reply.State != ServerState.Running => instead,
+            // The pivot of a fail-over rests on this.
+            ServerOrder.Fence when reply is not { State: ServerState.Absent, Verdict: EpochVerdict.Void } => instead,
             ServerOrder.Void when reply.Verdict is null => $"{command.Host} answers void without a verdict",
             _ => null,
         };
@@ -197,6 +216,13 @@ public static class MoveMachine
         return state.Outcome is not null ? state : End(state with { Failure = state.Failure ?? why }, MoveOutcome.Fenced, now, why);
     }
 
+    /// <summary>The group's protection is disarmed: a move that has waited for that begins.</summary>
+    public static MoveState Disarmed(MoveState state, long now)
+    {
+        ArgumentNullException.ThrowIfNull(state);
+        return state.AwaitsDisarm ? Step(state with { AwaitsDisarm = false }, new Begin(), now) : state;
+    }
+
     private static MoveCommand? Opens(MoveState state, string key) => Open(state).FirstOrDefault(c => c.Key == key);
 
     private static MoveState Complete(MoveState state, string key, long now) => Advance(state with { Done = state.Done.Add(key) }, now);
@@ -219,6 +245,8 @@ public static class MoveMachine
 
                 // R2: the source goes on with what it alone has.
                 MoveStage.Stop when !state.StaleVolumes.IsEmpty => Undo(state, WhyStale(state), null, now),
+                MoveStage.Fence when state.StaleVolumes.Keys.Any(v => !state.Accepts(v)) => Undo(state, WhyStale(state), null, now),
+                MoveStage.Fence => EnterOnly(state with { TargetOwns = true }, row.Next, now),
                 _ => EnterOnly(state, row.Next, now),
             };
         }
@@ -283,8 +311,8 @@ public static class MoveMachine
         : state with { Timeline = state.Timeline.Add(new StageRecord(state.Stage, state.StageSinceNs, now, error)) };
 
     // A server that was not seen to stand still may run: what comes for it is worth more there than in a hold that is full.
-    private static bool AllStopped(MoveState state) => state.Stage != MoveStage.Stop
-        || StageTable.Of(MoveStage.Stop).Commands(state).OfType<SendOrder>().All(o => state.Done.Contains(o.Key));
+    private static bool AllStopped(MoveState state) => state.Stage is not (MoveStage.Stop or MoveStage.Fence)
+        || StageTable.Of(state.Stage).Commands(state).OfType<SendOrder>().All(o => state.Done.Contains(o.Key));
 
     private static string WhyExpired(MoveState state, StageExpired expired)
     {
@@ -392,6 +420,8 @@ public static class MoveMachine
             return End(state with { Failure = $"nothing was settled: {why}", AbortedBy = abort.By }, MoveOutcome.Fenced, now, why);
         }
 
+        // A fence that was not answered: whoever cut the source off has its host not answering, too.
+        if (state.Stage == MoveStage.Fence) return Undo(state with { StopUnconfirmed = !AllStopped(state) }, why, abort.By, now);
         return StageTable.Of(state.Stage).BeforePivot ? Undo(state, why, abort.By, now) : AskToVoid(state, why, abort.By, now);
     }
 

@@ -25,6 +25,8 @@ public sealed record StageRow(
 /// undo     resume-source, abort-source, empty-tunnel, abort-target, give-back, inspect-undo
 /// no state a move without servers: mirror waits until the target's instances answer; stop, hand-over, activate ask no host anything
 /// between  void: after the pivot, while no target is known to run (R5)
+/// failover fence, the first stage, instead of all before the pivot | pivot | activate, and so on; the source PE's switch is confirmed
+///          beside that, for it may be dead
 /// settle   the first stage of a move whose journal was lost; then forward from activate, or undo
 /// </code>
 /// </summary>
@@ -56,15 +58,16 @@ public static class StageTable
             MoveStage.HandOver, o => o.StopMs, BeforePivot: true),
         new(MoveStage.HandOver, s => Orders(s, ServerOrder.HandOver, target: false, x => !x.Undoable), MoveStage.Activate),
         new(MoveStage.Activate, s => Orders(s, ServerOrder.Activate, target: true), MoveStage.Release,
-            Meanwhile: s => Ahead(AfterServers(s), s)),
+            Meanwhile: s => [.. Ahead(AfterServers(s), s), .. Confirm(s)]),
         new(MoveStage.Release, s => Signals(s, SignalKind.Release, target: true), MoveStage.HoldDrain,
             Meanwhile: s => [.. Ahead([.. HoldEmpty(s), .. Ordered([.. Advertise(s), .. DirectPath(s)], s)], s), .. AfterMarkers(s),
-                .. Retire(s)]),
+                .. Retire(s), .. Confirm(s)]),
         new(MoveStage.HoldDrain, HoldEmpty, MoveStage.Advertise,
-            Meanwhile: s => [.. Ahead(Ordered([.. Advertise(s), .. DirectPath(s)], s), s), .. AfterMarkers(s), .. Retire(s)]),
+            Meanwhile: s => [.. Ahead(Ordered([.. Advertise(s), .. DirectPath(s)], s), s), .. AfterMarkers(s), .. Retire(s),
+                .. Confirm(s)]),
         new(MoveStage.Advertise, Advertise, MoveStage.DirectPath,
-            Meanwhile: s => [.. Ahead(Ordered(DirectPath(s), s), s), .. AfterMarkers(s), .. Retire(s)]),
-        new(MoveStage.DirectPath, DirectPath, MoveStage.Withdraw, Meanwhile: s => [.. AfterMarkers(s), .. Retire(s)]),
+            Meanwhile: s => [.. Ahead(Ordered(DirectPath(s), s), s), .. AfterMarkers(s), .. Retire(s), .. Confirm(s)]),
+        new(MoveStage.DirectPath, s => [.. DirectPath(s), .. Confirm(s)], MoveStage.Withdraw, Meanwhile: s => [.. AfterMarkers(s), .. Retire(s)]),
         new(MoveStage.Withdraw, s => Signals(s, SignalKind.Withdraw, target: false), MoveStage.Drain,
             Meanwhile: s => [.. Ahead(Drained(s).Any() ? [] : TeardownSource(s), s), .. AfterMarkers(s), .. Retire(s)]),
         new(MoveStage.Drain, Drained, MoveStage.TeardownSource, Meanwhile: s => [.. AfterMarkers(s), .. Retire(s)]),
@@ -81,6 +84,7 @@ public static class StageTable
             s => s.Plan.Settle is not { } settle ? [] : settle.Asks.Select(a => new SendOrder(
                 a.Host, a.Server, a.Order, new ServerOrderRequest(a.Epoch, s.Plan.Migration))),
             MoveStage.ResumeSource),
+        new(MoveStage.Fence, s => Orders(s, ServerOrder.Fence, target: false), MoveStage.Activate, BeforePivot: true),
         new(MoveStage.ResumeSource, s => s.StopUnconfirmed ? [] : Resume(s), MoveStage.AbortSource, Meanwhile: Cancel),
         new(MoveStage.AbortSource, s => s.SourcesAsked ? Signals(s, SignalKind.Abort, target: false) : [], MoveStage.EmptyTunnel,
             Meanwhile: Undone),
@@ -176,6 +180,10 @@ public static class StageTable
     private static IEnumerable<MoveCommand> Ordered(IEnumerable<MoveCommand> commands, MoveState s)
         => s.Plan.Paths.All(p => p.Order is not null) ? commands : [];
 
+    // Of a fail-over: from then on the source PE does not go back by itself.
+    private static IEnumerable<MoveCommand> Confirm(MoveState s)
+        => s.Plan.Failover is null ? [] : Signals(s, SignalKind.Switch, target: false);
+
     private static IEnumerable<MoveCommand> Retire(MoveState s) => Orders(s, ServerOrder.Retire, target: false);
 
     private static IEnumerable<MoveCommand> Resume(MoveState s) => s.SourcesAsked ? Orders(s, ServerOrder.Resume, target: false) : [];
@@ -197,11 +205,12 @@ public static class StageTable
                 order == ServerOrder.Prepare && !target ? s.Plan.Options.MaxBlackoutMs : null,
                 order == ServerOrder.Activate ? Stale(s, x) : null,
                 order == ServerOrder.Prepare && !target && !s.WindowIsOpen ? s.Plan.Options.Window?.From : null,
-                order == ServerOrder.Prepare && !target ? x.CopyBytesPerSecond : null)));
+                order == ServerOrder.Prepare && !target ? x.CopyBytesPerSecond : null,
+                s.Plan.Failover is not null && order is (ServerOrder.Activate or ServerOrder.Resume))));
 
     private static Guid[]? Stale(MoveState s, ServerMove server)
         => s.StaleVolumes.IsEmpty
-            || server.Volumes?.Select(v => v.Id).Where(s.StaleVolumes.ContainsKey).ToArray() is not { Length: > 0 } stale ? null : stale;
+            || server.Volumes?.Select(v => v.Id).Where(v => s.StaleVolumes.ContainsKey(v) && !s.Accepts(v)).ToArray() is not { Length: > 0 } stale ? null : stale;
 
     // All stood still between the last answer to stop and the first one to activate, at least for so long.
     private static int LeftToKeepBack(MoveState s, PathMove path)

@@ -10,6 +10,10 @@ namespace SdnEdge.Mms.Model;
 [JsonDerivedType(typeof(CommitRequested), "commit-requested")]
 [JsonDerivedType(typeof(Recovered), "recovered")]
 [JsonDerivedType(typeof(StaleReported), "stale-reported")]
+[JsonDerivedType(typeof(ProtectionRequested), "protection-requested")]
+[JsonDerivedType(typeof(ProtectionHappened), "protection-happened")]
+[JsonDerivedType(typeof(UnprotectRequested), "unprotect-requested")]
+[JsonDerivedType(typeof(FailoverRequested), "failover-requested")]
 public abstract record ManagerInput;
 
 /// <summary>A migration was asked for and planned.</summary>
@@ -37,6 +41,31 @@ public sealed record MoveHappened(string Migration, MoveInput Input, int? Move =
 /// <param name="Name">The volume's name, for people; null = not said.</param>
 public sealed record StaleReported(Guid Volume, ulong Epoch, ulong Generation, ulong? StaleFrom, string By, string? Name = null)
     : ManagerInput;
+
+/// <summary>A group is to be protected against the failure of its site.</summary>
+/// <param name="Request">How.</param>
+/// <param name="Plan">From where to where it would go. Epoch and ids of its paths are given by the machine.</param>
+/// <param name="By">Who asked.</param>
+public sealed record ProtectionRequested(ProtectionRequest Request, MovePlan Plan, string By) : ManagerInput;
+
+/// <summary>Something happened to the protection of a group.</summary>
+/// <param name="Group">The group.</param>
+/// <param name="Epoch">The epoch that its commands carried; of another one it is late, and changes nothing.</param>
+/// <param name="Input">What.</param>
+public sealed record ProtectionHappened(string Group, long Epoch, ProtectionInput Input) : ManagerInput;
+
+/// <summary>A group is to be protected no more.</summary>
+/// <param name="Group">The group.</param>
+/// <param name="By">Who asked.</param>
+public sealed record UnprotectRequested(string Group, string By) : ManagerInput;
+
+/// <summary>A protected group is to come up at its other site. Its paths are those that are armed.</summary>
+/// <param name="Id">Id of the migration: <see cref="ManagerState.NextMigration"/> as it was.</param>
+/// <param name="Group">The group.</param>
+/// <param name="To">The site.</param>
+/// <param name="Failover">What it rests on.</param>
+/// <param name="By">Who asked.</param>
+public sealed record FailoverRequested(string Id, string Group, string To, Failover Failover, string By) : ManagerInput;
 
 /// <summary>The way back is given up: the trial is over.</summary>
 /// <param name="Migration">The migration.</param>

@@ -145,12 +145,17 @@ public sealed record ManagerState
     /// <summary>Volumes of which something is on record, by identity.</summary>
     public ImmutableSortedDictionary<Guid, VolumeMark> Volumes { get; init; } = ImmutableSortedDictionary<Guid, VolumeMark>.Empty;
 
+    /// <summary>Protections of groups, by group.</summary>
+    public ImmutableSortedDictionary<string, ProtectionState> Protections { get; init; }
+        = ImmutableSortedDictionary.Create<string, ProtectionState>(StringComparer.Ordinal);
+
     /// <summary>A group; a fresh one where the journal has none.</summary>
     public GroupState GroupOf(string name) => Groups.GetValueOrDefault(name) ?? GroupState.Fresh;
 
-    /// <summary>GRE keys of the migrations that run: of their moves so far, and of those to come.</summary>
+    /// <summary>GRE keys of the migrations that run, of their moves so far and of those to come, and of protected groups.</summary>
     public IReadOnlySet<uint> KeysInUse() => Migrations.Values.Where(m => m.Outcome is null)
-        .SelectMany(m => m.Moves.Select(x => x.Plan).Concat(m.ToCome)).SelectMany(p => p.Paths).Select(p => p.TunnelKey).ToHashSet();
+        .SelectMany(m => m.Moves.Select(x => x.Plan).Concat(m.ToCome)).Concat(Protections.Values.Select(p => p.Plan))
+        .SelectMany(p => p.Paths).Select(p => p.TunnelKey).ToHashSet();
 
     /// <summary>The migration of a group that runs; null: none does.</summary>
     public MigrationState? RunningOf(string group) => Migrations.Values.FirstOrDefault(m => m.Request.Group == group && m.Outcome is null);

@@ -119,9 +119,11 @@ public sealed record PathMove(
 /// Services without state whose prefixes move: an instance of each runs at both ends, so that no host is asked anything. Null: none; then
 /// there are <paramref name="Servers"/>, else there is none of these.
 /// </param>
+/// <param name="Failover">The source has failed: it is fenced instead of asked to hand over. Null: it is a move.</param>
 public sealed record MovePlan(
     string Migration, long Epoch, string From, string To, IReadOnlyList<ServerMove> Servers, IReadOnlyList<PathMove> Paths,
-        MoveOptions Options, bool Ahead = false, Settlement? Settle = null, IReadOnlyList<string>? Services = null)
+        MoveOptions Options, bool Ahead = false, Settlement? Settle = null, IReadOnlyList<string>? Services = null,
+        Failover? Failover = null)
 {
     /// <summary>True when nothing is stopped and nothing started: the network alone moves.</summary>
     [JsonIgnore]
@@ -131,6 +133,20 @@ public sealed record MovePlan(
     [JsonIgnore]
     public IEnumerable<string> Names => Servers.Select(s => s.Name).Concat(Services ?? []);
 }
+
+/// <summary>By what it is known that nothing of a group runs at the site that has failed.</summary>
+public enum FenceKind
+{
+    /// <summary>The agents of its hosts say, from disk, that its servers are dead there and that they run none under the epoch.</summary>
+    Kill,
+}
+
+/// <summary>What a fail-over rests on.</summary>
+/// <param name="Fence">By what the source is known to run nothing. There is one kind; others (a door, a lease) would be further ones.</param>
+/// <param name="Why">Why it was begun.</param>
+/// <param name="AcceptLoss">Volumes whose copy at the target is stale, and that are started from all the same: an operator has named them.
+/// Null: none.</param>
+public sealed record Failover(FenceKind Fence, string Why, IReadOnlyList<Guid>? AcceptLoss = null);
 
 /// <summary>
 /// How a move is settled that was half way when its journal was lost. <see cref="MovePlan.Epoch"/> is one that nobody has seen, and nobody

@@ -23,6 +23,8 @@ public static class MmsJson
         options.Converters.Add(new JsonStringEnumConverter<Cutover>(JsonNamingPolicy.KebabCaseLower));
         options.Converters.Add(new JsonStringEnumConverter<MoveOutcome>(JsonNamingPolicy.KebabCaseLower));
         options.Converters.Add(new JsonStringEnumConverter<MigrationOutcome>(JsonNamingPolicy.KebabCaseLower));
+        options.Converters.Add(new JsonStringEnumConverter<FenceKind>(JsonNamingPolicy.KebabCaseLower));
+        options.Converters.Add(new JsonStringEnumConverter<ProtectionPolicy>(JsonNamingPolicy.KebabCaseLower));
         return options;
     }
 }

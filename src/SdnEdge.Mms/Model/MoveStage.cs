@@ -51,6 +51,11 @@ public enum MoveStage
     /// never ran it, and that they never will unless they are granted a higher epoch (R5).
     /// </summary>
     Settle,
+    /// <summary>
+    /// The first stage of a fail-over: the source's hosts say that its servers are dead there, for ever as to this epoch. Its end is the
+    /// pivot. Without their word nothing is activated.
+    /// </summary>
+    Fence,
     /// <summary>Undo: the source owns the next epoch, on record; the servers run there again.</summary>
     ResumeSource,
     /// <summary>Undo: source PEs switch back.</summary>

@@ -41,11 +41,15 @@ public sealed record MoveState
     /// </summary>
     public bool StopUnconfirmed { get; init; }
 
+    /// <summary>True while a move that is planned waits until the group's protection is disarmed: the PEs have one path of a prefix.
+    /// </summary>
+    public bool AwaitsDisarm { get; init; }
+
     /// <summary>True when the move's window has opened.</summary>
     public bool WindowIsOpen { get; init; }
 
     /// <summary>Volumes of the move whose copy at the target is stale, on record, and from which sequence on. Invariant: there is none when
-    /// the target is granted its epoch.</summary>
+    /// the target is granted its epoch, but what an operator has named for a fail-over.</summary>
     public ImmutableSortedDictionary<Guid, ulong> StaleVolumes { get; init; } = ImmutableSortedDictionary<Guid, ulong>.Empty;
 
     /// <summary>Keys of the commands whose effect is known to be there.</summary>
@@ -90,6 +94,9 @@ public sealed record MoveState
     /// <summary>True from when it is decided that it is undone; while the target is asked to void the epoch it is not decided.</summary>
     [JsonIgnore]
     public bool IsUndone => Failure is not null && !TargetOwns;
+
+    /// <summary>True when a volume is started from although its copy is stale: an operator has named it.</summary>
+    public bool Accepts(Guid volume) => Plan.Failover?.AcceptLoss?.Contains(volume) ?? false;
 
     /// <summary>What was seen of a path; empty where nothing was.</summary>
     public PathEvidence EvidenceOf(string path) => Evidence.GetValueOrDefault(path) ?? new PathEvidence();

@@ -72,6 +72,20 @@ public class VolumesDriverTests
         Assert.Equal(["Cancel", "cancel 8"], target.Log);
     }
 
+    // It is dead, whatever its store still does: what the replica lacks is brought there where that goes quickly.
+    [Fact]
+    public async Task A_fence_kills_the_server_first_and_waits_for_no_store()
+    {
+        var lab = new Lab(runs: true);
+        Assert.Equal(ServerState.Absent, await lab.Driver.FenceAsync(s_move, default));
+        Assert.Equal(["Kill", "drain 7", "seal 7"], lab.Log);
+        lab.Log.Clear();
+        lab.Volumes[0].Drained = new DriverException("its store does not answer");
+        lab.Volumes[1].DrainHangs = true;
+        Assert.Equal(ServerState.Absent, await lab.Driver.FenceAsync(s_move with { MaxStopMs = 5 }, default));
+        Assert.DoesNotContain("seal 7", lab.Log);
+    }
+
     [Fact]
     public async Task A_replica_that_says_nothing_costs_the_server_a_bounded_time()
     {

@@ -42,6 +42,59 @@ public sealed class HostFsmTests
     }
 
     [Fact]
+    public void A_fail_over_reads_like_this_at_both_ends()
+    {
+        var source = new Machine(runs: true);
+        Assert.Equal((EpochVerdict.Void, ServerState.Absent, false), Of(source.Done(ServerOrder.Fence, 1)));
+        Assert.Equal(["disk Fencing 1", "driver Fence", "disk Fenced 1", "answer fence"], source.Log);   // R4, R5: the right goes first
+        Assert.Equal((null, 1), (source.Disk.MayRun, source.Disk.VoidEpoch));
+        Assert.Equal((EpochVerdict.Void, ServerState.Absent, true), Of(source.Done(ServerOrder.Fence, 1)));
+        Assert.Equal("driver Fence", source.Log[^2]);                                                      // whatever came back meanwhile
+        Assert.Equal(EpochVerdict.Void, source.Done(ServerOrder.Void, 1).Verdict);
+        source.Done(ServerOrder.Retire, 1);
+        Assert.Equal(HostPhase.Away, source.Disk.Phase);
+
+        var target = new Machine(runs: false);
+        Assert.Contains("prepare it", target.Refused(ServerOrder.Activate, 1).Detail, StringComparison.Ordinal);
+        Assert.Equal(ServerState.Running, target.Cold(ServerOrder.Activate, 1).State);
+        Assert.Equal(["disk Starting 1", "driver Activate", "answer activate", "disk Running 1"], target.Log[^4..]);   // R6
+        Assert.True(target.Cold(ServerOrder.Activate, 1).Repeated);
+        Assert.Equal(EpochVerdict.Ran, target.Done(ServerOrder.Void, 1).Verdict);
+
+        static (EpochVerdict?, ServerState, bool) Of(ServerReply reply) => (reply.Verdict, reply.State, reply.Repeated);
+    }
+
+    // Whatever it was in the middle of: a fence is the end of it. Called off, it is started anew under the higher epoch, and not before.
+    [Fact]
+    public void A_fence_is_taken_in_any_phase_and_only_a_cold_resume_of_a_higher_epoch_runs_it_again()
+    {
+        foreach (ServerOrder[] before in (ServerOrder[][])[[], [ServerOrder.Prepare], [ServerOrder.Prepare, ServerOrder.Stop]])
+        {
+            var m = new Machine(runs: true);
+            foreach (ServerOrder order in before) m.Done(order, 1, order == ServerOrder.Prepare ? Source : null);
+            m.Broken = DriverCall.Fence;
+            Assert.Equal(HostRefusalKind.DriverFailed, m.Refused(ServerOrder.Fence, 2).Kind);
+            Assert.Equal((HostPhase.Fencing, null), (m.Disk.Phase, m.Disk.MayRun));
+            m.Broken = null;
+            m.Restart();
+            m.Done(ServerOrder.Fence, 2);
+            Assert.Equal(HostRefusalKind.StaleEpoch, m.Refused(ServerOrder.Resume, 1).Kind);
+            Assert.NotEqual(HostRefusalKind.StaleEpoch, m.Refused(ServerOrder.Resume, 3).Kind);
+            Assert.Null(m.Look());
+            Assert.Equal(ServerState.Running, m.Cold(ServerOrder.Resume, 4).State);
+            Assert.Equal((4, 4, 2), (m.Disk.MayRun, m.Disk.RanEpoch, m.Disk.VoidEpoch));
+            Assert.Equal(HostRefusalKind.WrongState, m.Refused(ServerOrder.Fence, 4).Kind);
+        }
+
+        var target = new Machine(runs: false) { Does = ServerState.Paused };
+        Assert.Contains("where nothing should be", ((HostRefusal)target.Order(ServerOrder.Activate, 1, cold: true)).Detail,
+            StringComparison.Ordinal);
+        target.Does = ServerState.Absent;
+        target.Done(ServerOrder.Void, 2);
+        Assert.Equal(HostRefusalKind.VoidEpoch, ((HostRefusal)target.Order(ServerOrder.Activate, 2, cold: true)).Kind);
+    }
+
+    [Fact]
     public void A_hand_over_that_cannot_be_undone_is_an_order_of_its_own_and_forbids_resume()
     {
         var m = new Machine(runs: true, undoable: false);

@@ -46,12 +46,17 @@ internal sealed class Machine
     }
 
     /// <summary>The answer or the refusal of an order.</summary>
-    public object Order(ServerOrder order, long epoch, MigrationRole? role = null, string migration = "m")
+    public object Order(ServerOrder order, long epoch, MigrationRole? role = null, string migration = "m", bool cold = false)
     {
         long ticket = ++_ticket;
-        Feed(new OrderArrived(new HostOrder(ticket, order, new ServerOrderRequest(epoch, migration, role))));
+        Feed(new OrderArrived(new HostOrder(ticket, order, new ServerOrderRequest(epoch, migration, role, Cold: cold))));
         return _results[ticket];
     }
+
+    /// <summary>The same, of a fail-over.</summary>
+    public ServerReply Cold(ServerOrder order, long epoch)
+        => Order(order, epoch, cold: true) as ServerReply
+            ?? throw new InvalidOperationException($"cold {order} of {epoch} was refused: {_results[_ticket]}");
 
     public ServerReply Done(ServerOrder order, long epoch, MigrationRole? role = null, string migration = "m")
         => Order(order, epoch, role, migration) as ServerReply
@@ -105,7 +110,7 @@ internal sealed class Machine
         DriverCall.PrepareIncoming => ServerState.Incoming,
         DriverCall.Stop or DriverCall.HandOver => ServerState.Paused,
         DriverCall.Activate or DriverCall.Resume => ServerState.Running,
-        DriverCall.Cancel or DriverCall.Kill => ServerState.Absent,
+        DriverCall.Cancel or DriverCall.Kill or DriverCall.Fence => ServerState.Absent,
         _ => before,
     };
 }

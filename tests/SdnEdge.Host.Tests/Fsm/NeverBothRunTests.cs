@@ -28,7 +28,8 @@ public sealed class NeverBothRunTests
         }
 
         foreach (string what in (string[])["moved", "undone", "void", "ran", "crash before a write", "crash after a write",
-            "crash before a call", "crash after a call", "stale", "driver failed"])
+            "crash before a call", "crash after a call", "stale", "driver failed", "failed over",
+            "fence undone"])
             Assert.True(seen.GetValueOrDefault(what) > 0, $"never happened: {what} ({string.Join(", ", seen)})");
     }
 
@@ -36,16 +37,17 @@ public sealed class NeverBothRunTests
     {
         private readonly Random _random = new(seed);
         private readonly Node[] _nodes = [new Node(true), new Node(false)];
-        private readonly List<(int Node, ServerOrder Order, long Epoch, MigrationRole? Role)> _wire = [];
+        private readonly List<(int Node, ServerOrder Order, long Epoch, MigrationRole? Role, bool Cold)> _wire = [];
         private readonly List<string> _log = [];
         private int _owner;
         private long _epoch;   // the last one that is on the manager's record
         private Stage _stage = Stage.Idle;
         private long _move;
+        private bool _cold;    // the move is a fail-over
 
         private enum Stage
         {
-            Idle, Preparing, Stopping, Pivoted, Undoing, Voiding, Retiring,
+            Idle, Preparing, Stopping, Fencing, Pivoted, Undoing, Voiding, Retiring,
         }
 
         public SortedDictionary<string, int> Happened { get; } = new(StringComparer.Ordinal);
@@ -63,8 +65,8 @@ public sealed class NeverBothRunTests
                         break;
                     case < 8 when _wire.Count > 0:
                         // A message of any age, which may come again.
-                        (int node, ServerOrder order, long epoch, MigrationRole? role) = _wire[_random.Next(_wire.Count)];
-                        Deliver(node, order, epoch, role, true);
+                        (int node, ServerOrder order, long epoch, MigrationRole? role, bool cold) = _wire[_random.Next(_wire.Count)];
+                        Deliver(node, order, epoch, role, true, cold);
                         break;
                     default:
                         if (_random.Next(4) == 0) Crash(_nodes[_random.Next(2)]);
@@ -89,7 +91,12 @@ public sealed class NeverBothRunTests
                 case Stage.Idle when !calm:
                     _move = _epoch + 1;   // e+1: burnt when it is given up, the owner's when it is pivoted
                     _epoch = _move;
-                    _stage = Stage.Preparing;
+                    _cold = _random.Next(3) == 0;
+                    _stage = _cold ? Stage.Fencing : Stage.Preparing;
+                    break;
+                case Stage.Fencing:
+                    if (giveUp || calm) Undo();
+                    else if (Ask(_owner, ServerOrder.Fence, _move) is ServerReply { Verdict: EpochVerdict.Void }) _stage = Stage.Pivoted;
                     break;
                 case Stage.Preparing:
                     if (giveUp || calm) Undo();
@@ -104,7 +111,7 @@ public sealed class NeverBothRunTests
                     if (giveUp) _stage = Stage.Voiding;
                     else if (Ask(Other, ServerOrder.Activate, _move, calm: calm) is ServerReply)
                     {
-                        Note("moved");
+                        Note(_cold ? "failed over" : "moved");
                         _owner = Other;
                         _stage = Stage.Retiring;
                     }
@@ -128,7 +135,7 @@ public sealed class NeverBothRunTests
                     if (Ask(Other, ServerOrder.Cancel, _epoch, calm: calm) is ServerReply
                         && Ask(_owner, ServerOrder.Resume, _epoch, calm: calm) is ServerReply)
                     {
-                        Note("undone");
+                        Note(_cold ? "fence undone" : "undone");
                         _stage = Stage.Idle;
                     }
 
@@ -148,18 +155,19 @@ public sealed class NeverBothRunTests
 
         private object? Ask(int node, ServerOrder order, long epoch, MigrationRole? role = null, bool calm = false)
         {
-            _wire.Add((node, order, epoch, role));
+            bool cold = _cold && order is (ServerOrder.Activate or ServerOrder.Resume);
+            _wire.Add((node, order, epoch, role, cold));
             if (!calm && _random.Next(5) == 0) return null;   // lost, or late
-            object? answer = Deliver(node, order, epoch, role, !calm);
+            object? answer = Deliver(node, order, epoch, role, !calm, cold);
             return !calm && _random.Next(5) == 0 ? null : answer;
         }
 
-        private object? Deliver(int to, ServerOrder order, long epoch, MigrationRole? role, bool faults)
+        private object? Deliver(int to, ServerOrder order, long epoch, MigrationRole? role, bool faults, bool cold = false)
         {
             Node node = _nodes[to];
             object? result = null;
             _log.Add($"host {to}: {order} {epoch} {role}");
-            var inputs = new Queue<HostInput>([new OrderArrived(new HostOrder(1, order, new ServerOrderRequest(epoch, "m", role)))]);
+            var inputs = new Queue<HostInput>([new OrderArrived(new HostOrder(1, order, new ServerOrderRequest(epoch, "m", role, Cold: cold)))]);
             while (inputs.TryDequeue(out HostInput? input))
             {
                 (node.Server, IReadOnlyList<HostCommand> commands) = HostFsm.Step(node.Server, input, 0);

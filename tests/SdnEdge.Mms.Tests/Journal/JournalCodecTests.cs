@@ -29,8 +29,18 @@ public class JournalCodecTests
                 random.NextInt64(), (uint)random.Next(), Word(random), random.Next(2) == 0 ? null : [Word(random)]),
             new StaleReported(Guid.NewGuid(), (ulong)random.NextInt64(), (ulong)random.NextInt64(),
                 random.Next(2) == 0 ? null : (ulong)random.NextInt64(), Word(random), random.Next(2) == 0 ? null : Word(random)),
+            new ProtectionRequested(
+                new ProtectionRequest(Word(random), ProtectionPolicy.Cold, random.Next(2) == 0,
+                    [new SiteWatch(Word(random), new WatchedPart(Bfd: Word(random)))]),
+                Plans.Move([Word(random)]), Word(random)),
+            new UnprotectRequested(Word(random), Word(random)),
+            new FailoverRequested(Word(random), Word(random), Word(random),
+                new Failover(FenceKind.Kill, Word(random), random.Next(2) == 0 ? null : [Guid.NewGuid()]), Word(random)),
+            .. ProtectionInputs(random).Select(i => new ProtectionHappened(Word(random), random.NextInt64(), i)),
             .. MoveInputs(random).Select(i => new MoveHappened(Word(random), i)),
         ];
+        Assert.Equal(AllKinds(typeof(ProtectionInput)),
+            inputs.OfType<ProtectionHappened>().Select(i => i.Input.GetType().Name).Distinct().Order());
         Assert.Equal(AllKinds(typeof(ManagerInput)), inputs.Select(i => i.GetType().Name).Distinct().Order());
         Assert.Equal(AllKinds(typeof(MoveInput)), inputs.OfType<MoveHappened>().Select(i => i.Input.GetType().Name).Distinct().Order());
         foreach (ManagerInput input in inputs)
@@ -41,6 +51,12 @@ public class JournalCodecTests
             Assert.Equal(entry, JournalCodec.Write(read, 5, "2026-01-01T00:00:00.000Z", "user ops"));
         }
     }
+
+    private static ProtectionInput[] ProtectionInputs(Random random) =>
+    [
+        new PartDone(Word(random)), new PartLost(Word(random), Word(random)), new FlipSeen(Word(random), random.Next(2) == 0),
+        new ProtectionFenced(Word(random)), new ProtectionTakenUp(),
+    ];
 
     // The word in the record's column is the one in its body: replay filters by it, and people read it.
     [Fact]

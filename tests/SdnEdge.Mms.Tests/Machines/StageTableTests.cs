@@ -39,6 +39,7 @@ public class StageTableTests
         inspect         -     done   -    -     -     -     -      fence -       -         -     taken    taken    left     -        -
         void            -     done   -    -     -     -     -      fence -       -         -     taken    taken    left     -        -
         settle          -     done   -    -     fence fence -      fence -       -         fence taken    taken    -        -        -
+        fence           -     done   -    -     undo  undo  -      fence undo    -         undo  taken    undo     -        -        -
         resume-source   -     done   -    -     -     -     -      fence -       -         -     taken    taken    left     left     -
         abort-source    -     done   -    -     -     -     -      fence -       -         -     taken    taken    left     left     -
         empty-tunnel    -     done   -    -     -     -     -      fence -       -         -     taken    taken    left     left     -
@@ -93,12 +94,13 @@ public class StageTableTests
     {
         Assert.Equal(Enum.GetValues<MoveStage>(), StageTable.Rows.Select(r => r.Stage));
         Assert.All(StageTable.Rows.Where(r => r.Stage != MoveStage.Ended),
-            r => Assert.True(r.Next > r.Stage, $"{r.Stage} leads back to {r.Next}"));
+            r => Assert.True(r.Next > r.Stage || r is { Stage: MoveStage.Fence, Next: MoveStage.Activate },
+                $"{r.Stage} leads back to {r.Next}"));
     }
 
     [Fact]
     public void Stages_have_a_deadline_exactly_where_they_can_be_undone_without_asking()
-        => Assert.All(StageTable.Rows.Where(r => r.Stage != MoveStage.AwaitWindow),
+        => Assert.All(StageTable.Rows.Where(r => r.Stage is not (MoveStage.AwaitWindow or MoveStage.Fence)),
             r => Assert.Equal(r.BeforePivot, r.DeadlineMs is not null));
 
     // That one's end is a time of the wall clock.
@@ -108,6 +110,10 @@ public class StageTableTests
         Assert.Null(StageTable.Of(MoveStage.AwaitWindow).DeadlineMs);
         Assert.Equal(Plans.Window.Near, MoveMachine.WindowDue(s_states[MoveStage.AwaitWindow]));
     }
+
+    // No time makes a server dead.
+    [Fact]
+    public void A_fence_has_no_deadline() => Assert.Null(StageTable.Of(MoveStage.Fence).DeadlineMs);
 
     [Fact]
     public void The_same_input_twice_is_the_same_as_once() => Assert.All(s_states.Values.Where(s => MoveMachine.Open(s).Count > 0), s =>
@@ -180,6 +186,7 @@ public class StageTableTests
                     .SelectMany(h => new long[] { 5, 6 }.Select(e => new SettleAsk(h, s.Name, ServerOrder.Void, e))))]),
             },
             1));
+        states.Add(MoveStage.Fence, MoveMachine.StartFailover(plan with { Epoch = 6, Failover = new Failover(FenceKind.Kill, "gone") }, 1));
         foreach (MoveState state in stories.SelectMany(s => s.States)) states.TryAdd(state.Stage, state);
         return states;
     }

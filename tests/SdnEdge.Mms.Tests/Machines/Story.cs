@@ -40,6 +40,22 @@ internal sealed class Story : IDisposable
 
     public static Story Of(params string[] servers) => new Story().Ask(Plans.Request(Cutover.Together, Plans.Move(servers)));
 
+    /// <summary>The fail-over of a group that was protected.</summary>
+    public static Story FailOver(MovePlan plan) => new Story().Armed(plan).Feed(
+        new FailoverRequested("m1", "shop", "site-b", new Failover(FenceKind.Kill, "host-a is gone"), "user ops"), "user ops");
+
+    /// <summary>The group is protected.</summary>
+    public Story Armed(MovePlan plan)
+    {
+        Feed(new ProtectionRequested(
+            new ProtectionRequest("shop", ProtectionPolicy.Cold, false,
+                [new("site-a", new WatchedPart(Neighbor: "10.1.1.1")), new("site-b", new WatchedPart(Neighbor: "10.1.1.2"))]),
+            plan with { Ahead = false }, "user ops"), "user ops");
+        while (ProtectionMachine.Open(State.Protections["shop"]) is [var next, ..])
+            Feed(new ProtectionHappened("shop", State.Protections["shop"].Epoch, new PartDone(next.Key)));
+        return this;
+    }
+
     public Story Ask(MigrationRequested request) => Feed(request, "user ops");
 
     public Story Feed(MoveInput input, string actor = "manager") => Feed(new MoveHappened("m1", input), actor);
@@ -193,7 +209,7 @@ internal static class Invariants
             Assert.True(now.Epoch > now.Plan.Epoch);
 
             // R5: if the target was ever granted it, all of its hosts have said that they never ran it and never will.
-            if (now.Timeline.Any(t => t.Stage == MoveStage.Stop && t.Error is null))
+            if (now.Timeline.Any(t => t.Stage is MoveStage.Stop or MoveStage.Fence && t.Error is null))
                 Assert.All(now.Plan.Servers, s => Assert.Equal(EpochVerdict.Void, now.Verdicts[s.Name]));
         }
 
@@ -217,15 +233,26 @@ internal static class Invariants
         Assert.Equal(was.Timeline, now.Timeline.Take(was.Timeline.Count));
 
         // Ownership moves with the pivot and with the second one, never otherwise.
-        if (!was.TargetOwns && now.TargetOwns) Assert.True(was.Stage is MoveStage.Stop or MoveStage.Settle);
+        if (!was.TargetOwns && now.TargetOwns) Assert.True(was.Stage is MoveStage.Stop or MoveStage.Settle or MoveStage.Fence);
         if (was.TargetOwns && !now.TargetOwns) Assert.True(was.Stage == MoveStage.Void && now.Epoch > was.Epoch);
         if (was.Outcome is null && now.Outcome == MoveOutcome.Moved) Assert.Equal(MoveStage.Inspect, was.Stage);
         if (was.Outcome is null && now.Outcome == MoveOutcome.AsBefore) Assert.True(
             (was.Stage == MoveStage.InspectUndo && now.Epoch > now.Plan.Epoch)
-            || (was.Stage == MoveStage.AwaitWindow && now.Orders.IsEmpty && now.Signals.IsEmpty));
+            || ((was.Stage == MoveStage.AwaitWindow || was.AwaitsDisarm) && now.Orders.IsEmpty && now.Signals.IsEmpty));
 
         // A stale copy is never granted: the pivot comes only while none is on record, and is the end of the reports before it.
-        if (!was.TargetOwns && now.TargetOwns) Assert.Empty(was.StaleVolumes);
+        if (!was.TargetOwns && now.TargetOwns) Assert.All(was.StaleVolumes.Keys, v => Assert.True(was.Accepts(v)));
+
+        // A fail-over: the target is granted its epoch when all the source's hosts have said that nothing of it runs there, and never will.
+        if (!was.TargetOwns && now.TargetOwns && now.Plan.Failover is not null)
+        {
+            Assert.All(now.Plan.Servers, s => Assert.Contains(now.Orders,
+                o => o.Host == s.SourceHost && o.Reply is { Order: ServerOrder.Fence, Verdict: EpochVerdict.Void } && o.Reply.Server == s.Name));
+        }
+
+        // Nothing is started cold but in a fail-over.
+        Assert.All(open.OfType<SendOrder>(), o => Assert.Equal(
+            now.Plan.Failover is not null && (o.Order is ServerOrder.Activate or ServerOrder.Resume), o.Request.Cold));
         if (now.TargetOwns) Assert.All(open.OfType<SendOrder>().Where(o => o.Order == ServerOrder.Activate),
             o => Assert.Equal(now.StaleVolumes.Count > 0 && (o.Request.StaleVolumes?.Count ?? 0) > 0, o.Request.StaleVolumes is not null));
     }

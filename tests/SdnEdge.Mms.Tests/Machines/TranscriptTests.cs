@@ -33,6 +33,8 @@ public class TranscriptTests
         ["a-window-that-is-over"] = () => InWindow("s1").Feed(new WindowReached(Plans.Window.From)).Until(MoveStage.Mirror)
             .Done("tunnel-up").Feed(new WindowReached(Plans.Window.To)).End(),
         ["a-window-that-was-slept-through"] = () => InWindow("s1").Feed(new WindowReached(Plans.Window.To.AddDays(1))),
+        ["a-fail-over"] = () => Story.FailOver(Plans.Move(["s1", "s2"])).End(),
+        ["abort-in-fence"] = () => Story.FailOver(Plans.Move(["s1", "s2"])).Done("fence s1").Abort("it is back").End(),
         ["abort-in-await-window"] = () => InWindow("s1").Abort(),
         ["a-stale-volume"] = () => new Story().Ask(Plans.Request(Cutover.Together, Plans.WithVolumes(Plans.Move(["s1"]))))
             .Until(MoveStage.Stop).Feed(Stale(epoch: 1, generation: 1, from: 901)).Until(MoveStage.ResumeSource)

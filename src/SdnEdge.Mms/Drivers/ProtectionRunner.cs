@@ -1,0 +1,196 @@
+using System.Collections.Concurrent;
+using SdnEdge.Client;
+using SdnEdge.Core.Api;
+using SdnEdge.Mms.Machines;
+using SdnEdge.Mms.Model;
+
+namespace SdnEdge.Mms.Drivers;
+
+/// <summary>
+/// Carries out what is open in the protection of one group, and looks at its PEs all the time while it is armed. That they are as they
+/// should be is no record; that one has switched is.
+/// </summary>
+/// <param name="parties">Whom to speak to.</param>
+/// <param name="post">Takes an input, with the epoch that it is of.</param>
+internal sealed class ProtectionRunner(IParties parties, Func<long, ProtectionInput, Task> post) : IDisposable
+{
+    private static readonly TimeSpan s_retry = TimeSpan.FromSeconds(1), s_between = TimeSpan.FromMilliseconds(200);
+
+    // A PE answers when something has changed there, and after so long at the latest: one that is gone is noticed.
+    private static readonly TimeSpan s_look = TimeSpan.FromSeconds(2);
+
+    private readonly ConcurrentDictionary<string, string> _reasons = new(StringComparer.Ordinal);
+    private readonly ConcurrentDictionary<string, BackupInfo> _backups = new(StringComparer.Ordinal);
+    private readonly Lock _lock = new();
+    private CancellationTokenSource _end = new();
+    private ProtectionState? _state;
+    private bool _disposed;
+
+    /// <summary>Why it does not protect now, or what is waited for, a line each.</summary>
+    public IReadOnlyList<string> Reasons => [.. _reasons.OrderBy(r => r.Key, StringComparer.Ordinal).Select(r => r.Value).Distinct()];
+
+    /// <summary>The source PE's word of a path, as it was seen last; null = it was not seen.</summary>
+    public BackupInfo? BackupOf(string path) => _backups.GetValueOrDefault(path);
+
+    /// <summary>Brings it in line with a state that is on record.</summary>
+    public void Update(ProtectionState state)
+    {
+        lock (_lock)
+        {
+            ProtectionState? before = _state;
+            _state = state;
+            bool same = before?.Epoch == state.Epoch && before.Stage == state.Stage;
+
+            // What is disarmed one after the other is sent one after the other; armed again, everything is asked again.
+            if (_disposed || (same && ProtectionMachine.Open(before!).Count >= ProtectionMachine.Open(state).Count
+                && ProtectionMachine.Open(state).All(c => ProtectionMachine.Open(before!).Any(b => b.Key == c.Key)))) return;
+            _ = _end.CancelAsync();
+            _end = new CancellationTokenSource();
+            CancellationToken end = _end.Token;
+            _reasons.Clear();
+            foreach (SendSignal command in ProtectionMachine.Open(state)) _ = Task.Run(() => SendAsync(state, command, end), end);
+            if (state.Stage != ProtectionStage.Armed) return;
+            foreach (PathMove path in state.Plan.Paths)
+            {
+                _ = Task.Run(() => WatchAsync(state, path, isSource: true, end), end);
+                _ = Task.Run(() => WatchAsync(state, path, isSource: false, end), end);
+            }
+        }
+    }
+
+    /// <summary>Stops: what is under way is not waited for.</summary>
+    public void Dispose()
+    {
+        lock (_lock)
+        {
+            if (_disposed) return;
+            _disposed = true;
+            _end.Cancel();
+            _end.Dispose();
+        }
+    }
+
+    private async Task SendAsync(ProtectionState state, SendSignal command, CancellationToken end)
+    {
+        while (!end.IsCancellationRequested)
+        {
+            try
+            {
+                if (!await IsThereAsync(state, command, end)) await parties.SignalAsync(command, end);
+                _reasons.TryRemove(command.Key, out _);
+                await post(state.Epoch, new PartDone(command.Key));
+                return;
+            }
+            catch (ApiProblemException e) when (e.Problem.Type == "/problems/stale-epoch")
+            {
+                // To be disarmed, that is enough: whoever is in charge has told it something later.
+                await post(state.Epoch, command.Signal == SignalKind.Abort ? new PartDone(command.Key)
+                    : new ProtectionFenced($"{command.Pe}: {e.Problem.Detail}"));
+                return;
+            }
+            catch (ApiProblemException e)
+            {
+                _reasons[command.Key] = $"{command.Pe} refuses {Words.Of(command.Signal)}: {e.Problem.Detail}"
+                    + string.Concat((e.Problem.Errors ?? []).Select(x => $"; {x.Pointer} {x.Detail}"));
+            }
+            catch (ApiUnreachableException e)
+            {
+                _reasons[command.Key] = $"{command.Pe} does not answer: {e.Message}";
+            }
+            catch (OperationCanceledException)
+            {
+                return;
+            }
+
+            await Task.Delay(s_retry, end).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        }
+    }
+
+    // A source that has switched meanwhile is as it was told to be; it is not told again.
+    private async Task<bool> IsThereAsync(ProtectionState state, SendSignal command, CancellationToken end)
+    {
+        if (command.Signal != SignalKind.Prepare) return false;
+        try
+        {
+            MigrationInfo known = await parties.MigrationAsync(command.Pe, command.Path, new MigrationWait(), end);
+            return known.Epoch == state.Epoch && (command.Request.Watch is null ? known.State == PeMigrationState.Prepared
+                : known.Backup is not null
+                    && known.State is PeMigrationState.Prepared or PeMigrationState.Flipped or PeMigrationState.Returning);
+        }
+        catch (ApiProblemException e) when (e.Problem.Status == 404)
+        {
+            return false;
+        }
+    }
+
+    private async Task WatchAsync(ProtectionState state, PathMove path, bool isSource, CancellationToken end)
+    {
+        string pe = isSource ? path.Source.Pe : path.Target.Pe, key = $"{path.Id} {pe}";
+        MigrationInfo? known = null;
+        while (!end.IsCancellationRequested)
+        {
+            TimeSpan pause = s_retry;
+            try
+            {
+                MigrationWait wait = known is null ? new() : new(s_look, known.Change);
+                MigrationInfo seen = await parties.MigrationAsync(pe, path.Id, wait, end);
+                pause = seen.Change == known?.Change ? s_between : TimeSpan.Zero;
+                known = seen;
+                Note(key, isSource ? WhyNotAtSource(pe, seen) : WhyNotAtTarget(pe, seen));
+                if (isSource) await TakeAsync(state, path, seen);
+            }
+            catch (ApiProblemException e) when (e.Problem.Status == 404)
+            {
+                await post(state.Epoch, new PartLost(path.Id, pe));
+            }
+            catch (Exception e) when (e is ApiProblemException or ApiUnreachableException)
+            {
+                known = null;
+                Note(key, $"{pe} does not answer: {e.Message}");
+            }
+            catch (OperationCanceledException)
+            {
+                return;
+            }
+
+            if (pause > TimeSpan.Zero) await Task.Delay(pause, end).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        }
+    }
+
+    private void Note(string key, string? why)
+    {
+        if (why is null) _reasons.TryRemove(key, out _);
+        else _reasons[key] = why;
+    }
+
+    private async Task TakeAsync(ProtectionState state, PathMove path, MigrationInfo seen)
+    {
+        if (seen.Backup is { } backup) _backups[path.Id] = backup;
+        bool flipped = seen.State == PeMigrationState.Flipped, was;
+        lock (_lock) was = _state!.Epoch == state.Epoch && _state.FlippedSince.ContainsKey(path.Id);
+        if (flipped != was) await post(state.Epoch, new FlipSeen(path.Id, flipped));
+    }
+
+    private static string? WhyNotAtSource(string pe, MigrationInfo seen) => seen switch
+    {
+        { State: PeMigrationState.Flipped } => null,
+        { State: PeMigrationState.Returning } => $"{pe} is going back from a false alarm",
+        { State: not PeMigrationState.Prepared } => $"{pe} does not watch any more: its part is {Words.Of(seen.State)}",
+        { Backup: null } => $"{pe} watches nothing; use a PE that can",
+        { Backup.Unready: { } why } => $"{pe} would not switch: {why}",
+        { TunnelUp: false } => $"the tunnel of {seen.Id} is down at {pe}",
+        _ => seen.Backup.Watch.FirstOrDefault(w => w.State == WatchState.Unknown) is { } unknown
+            ? $"{pe} has not seen {Of(unknown.Part)} working yet: {unknown.Why}" : null,
+    };
+
+    private static string? WhyNotAtTarget(string pe, MigrationInfo seen) => seen switch
+    {
+        { State: not PeMigrationState.Prepared } => $"{pe} does not hold: its part is {Words.Of(seen.State)}",
+        { TunnelUp: false } => $"the tunnel of {seen.Id} is down at {pe}",
+        _ => null,
+    };
+
+    /// <summary>What is watched, for people.</summary>
+    public static string Of(WatchedPart part) => part.Bfd is { } bfd ? $"bfd {bfd}"
+        : part.Carrier is { } carrier ? $"carrier {carrier}" : $"neighbor {part.Neighbor}";
+}
