@@ -67,7 +67,7 @@ public sealed partial class PeRouter : IPeSteps
 
     void IPeSteps.BfdHeard(BfdConfig session, in BfdStatus status, in BfdStatus before)
     {
-        _siteWatch.BfdHeard(session, status, before);   // armed backups first: that is one store
+        _watches.BfdHeard(session, status, before);   // armed backups first: that is one store
         if (status.PathFailedSince(before))
         {
             _bgp.PathDown(session.Vrf, session.Peer, $"BFD session {PeView.Kebab(status.State)}: {PeView.Kebab(status.Diagnostic)}",
@@ -80,11 +80,11 @@ public sealed partial class PeRouter : IPeSteps
 
     void IPeSteps.BfdGone(BfdConfig session)
     {
-        _siteWatch.BfdGone(session);
+        _watches.BfdGone(session);
         _bgp.PathUp(session.Vrf, session.Peer, "BFD session removed");
     }
 
-    void IPeSteps.DevicesChanged() => _siteWatch.DevicesChanged();
+    void IPeSteps.DevicesChanged() => _watches.DevicesChanged();
 
     void IPeSteps.WatchChanged() => _migrations.OnWatchChanged();
 

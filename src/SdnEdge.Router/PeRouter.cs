@@ -68,7 +68,7 @@ public sealed partial class PeRouter : IPeControl, IAsyncDisposable
     private readonly ConfigApplier _config;
     private readonly KeeperDriver _keeper;
     private readonly DeviceWatch _devices;
-    private readonly SiteWatch _siteWatch;
+    private readonly WatchDriver _watches;
     private readonly PeView _view;
     private readonly PeMetrics _metrics;
     private readonly PeRouterOptions _options;
@@ -101,8 +101,8 @@ public sealed partial class PeRouter : IPeControl, IAsyncDisposable
             _slowPath.Stretched, _migrationChanges, _loop).Watch();
         _store = MigrationStore.Open(config.State.Folder, config.Name);
         var serverProof = new ServerProof(_state, _slowPath, _actions, _loop);
-        _siteWatch = new SiteWatch(_state, _bfd, _slowPath, _loop);
-        _migrations = new MigrationRunner(_state, _tunnels, _actions, _migrationChanges, serverProof, _siteWatch, _store, _loop);
+        _watches = new WatchDriver(_state, _bfd, _slowPath, _loop);
+        _migrations = new MigrationRunner(_state, _tunnels, _actions, _migrationChanges, serverProof, _watches, _store, _loop);
         _config = new ConfigApplier(_state, devices, _tunnels, _slowPath, _host, _bgp, _vpn, _bfd, _loop);
         _keeper = new KeeperDriver(options.Keeper, _state, _slowPath, _bgp, _loop);
         _devices = new DeviceWatch(_state, _loop);
@@ -112,7 +112,7 @@ public sealed partial class PeRouter : IPeControl, IAsyncDisposable
         _loop.Add(_slowPath);
         _loop.Add(_tunnels);
         _loop.Add(_markers);
-        _loop.Add(_siteWatch);
+        _loop.Add(_watches);
         _loop.Add(_migrations);
         _loop.Add(serverProof);
         _loop.Add(_host);

@@ -71,7 +71,8 @@ internal static class GroupCommand
             {
                 string name = parse.GetValue(group)!;
                 await manager.Mms.UnprotectAsync(name, cancel);
-                if (!json) Console.WriteLine($"{name} is protected no more when its PEs have answered; 'sdnedge group status {name}' shows it.");
+                if (!json)
+                    Console.WriteLine($"{name} is protected no more when its PEs have answered; 'sdnedge group status {name}' shows it.");
                 return 0;
             });
     }

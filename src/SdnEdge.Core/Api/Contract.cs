@@ -24,7 +24,8 @@ public static class ApiJson
         Converters =
         {
             Words<SignalKind>(), Words<MigrationRole>(), Words<HoldOverflowPolicy>(), Words<PeMigrationState>(), Words<BgpPeerAction>(),
-            Words<WatchState>(), Words<GateOpening>(), Words<ServerOrder>(), Words<ServerState>(), Words<EpochVerdict>(), Words<TeardownProof>(),
+            Words<WatchState>(),
+            Words<GateOpening>(), Words<ServerOrder>(), Words<ServerState>(), Words<EpochVerdict>(), Words<TeardownProof>(),
             Words<DiskReach>(), Words<ReplicationMode>(), Words<PeerGoneAction>(), Words<LagAction>(), Words<OwnerRole>(),
             Words<OwnershipOrderKind>(), Words<GrantVerdict>(), Words<Protection>(), Words<ReplicationAlarm>(), Words<CopyPhase>(),
             Words<ClientKind>(), Words<StoreProblem>(),

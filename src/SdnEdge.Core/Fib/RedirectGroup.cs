@@ -213,8 +213,8 @@ public sealed class RedirectGroup
         Volatile.Write(ref _active, armed);
     }
 
-    /// <summary>Target that is a backup, when the source PE has failed: what comes by the direct path is held, too. <see cref="LetGo"/> is the
-    /// way back. One store.</summary>
+    /// <summary>Target that is a backup, when the source PE has failed: what comes by the direct path is held, too. <see cref="LetGo"/> is
+    /// the way back. One store.</summary>
     public void HoldAll(Hold hold)
     {
         ForwardingDecision into = ForwardingDecision.Into(hold);
@@ -314,7 +314,8 @@ public sealed class RedirectGroup
         _superseded.RemoveAt(at);
     }
 
-    private static long Native(GroupDecision d) => (d.ForOthers is null ? d.Others : 0) + (d.ForTunnelArrivals is null ? d.TunnelArrivals : 0);
+    private static long Native(GroupDecision d) => (d.ForOthers is null ? d.Others : 0)
+        + (d.ForTunnelArrivals is null ? d.TunnelArrivals : 0);
 
     private static long IntoTunnel(GroupDecision d) => (d.ForOthers?.Kind == ForwardingKind.Tunnel ? d.Others : 0)
         + (d.ForTunnelArrivals?.Kind == ForwardingKind.Tunnel ? d.TunnelArrivals : 0);

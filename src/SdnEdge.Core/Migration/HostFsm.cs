@@ -311,7 +311,8 @@ public static class HostFsm
                     if (call.What is DriverCall.Activate or DriverCall.Resume && server.Record.MayRun != current.Request.Epoch)
                         throw new InvalidOperationException($"server {server.Record.Name} would run without the right of epoch "
                             + $"{current.Request.Epoch}");
-                    if (call.What is DriverCall.Stop or DriverCall.HandOver or DriverCall.Kill or DriverCall.Fence && server.Record.MayRun is not null)
+                    if (call.What is DriverCall.Stop or DriverCall.HandOver or DriverCall.Kill or DriverCall.Fence
+                        && server.Record.MayRun is not null)
                         throw new InvalidOperationException($"server {server.Record.Name} would be stopped with its right to run on disk");
                     commands.Add(new CallDriver(call.What, current));
                     return server with { Open = true };

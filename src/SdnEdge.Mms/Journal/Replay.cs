@@ -150,7 +150,8 @@ public static class Replay
     {
         string why = old is null || now is null ? "as recovered"
             : old.Stage == MoveStage.Settle ? $"settled: nobody else ran it, and epoch {old.Epoch} is void for all"
-            : now.TargetOwns && old.Stage == MoveStage.Fence ? $"THE PIVOT: nothing of it runs at {now.Plan.From}, nor ever will under epoch {now.Epoch}"
+            : now.TargetOwns && old.Stage == MoveStage.Fence
+                ? $"THE PIVOT: nothing of it runs at {now.Plan.From}, nor ever will under epoch {now.Epoch}"
             : now.TargetOwns && !old.TargetOwns ? "THE PIVOT"
             : !now.TargetOwns && old.TargetOwns ? $"THE SECOND PIVOT: nobody ran epoch {old.Epoch}, nobody ever will"
             : now.TargetOwns ? $"granted anew: epoch {old.Epoch} was said to be void for some"

@@ -37,7 +37,8 @@ public static partial class ManagerMachine
         }
 
         if (!state.Protections.TryGetValue(group, out ProtectionState? known))
-            return $"it is not protected, so no PE is prepared for it; 'sdnedge group protect {group} --to {to}' does that while its site works";
+            return $"it is not protected, so no PE is prepared for it; 'sdnedge group protect {group} --to {to}' does that while its site "
+                + "works";
         if (known.Plan.To != to) return $"it is protected at {known.Plan.To}, not at {to}";
         return known.Stage switch
         {

@@ -67,7 +67,8 @@ public static class StageTable
                 .. Confirm(s)]),
         new(MoveStage.Advertise, Advertise, MoveStage.DirectPath,
             Meanwhile: s => [.. Ahead(Ordered(DirectPath(s), s), s), .. AfterMarkers(s), .. Retire(s), .. Confirm(s)]),
-        new(MoveStage.DirectPath, s => [.. DirectPath(s), .. Confirm(s)], MoveStage.Withdraw, Meanwhile: s => [.. AfterMarkers(s), .. Retire(s)]),
+        new(MoveStage.DirectPath, s => [.. DirectPath(s), .. Confirm(s)], MoveStage.Withdraw,
+            Meanwhile: s => [.. AfterMarkers(s), .. Retire(s)]),
         new(MoveStage.Withdraw, s => Signals(s, SignalKind.Withdraw, target: false), MoveStage.Drain,
             Meanwhile: s => [.. Ahead(Drained(s).Any() ? [] : TeardownSource(s), s), .. AfterMarkers(s), .. Retire(s)]),
         new(MoveStage.Drain, Drained, MoveStage.TeardownSource, Meanwhile: s => [.. AfterMarkers(s), .. Retire(s)]),
@@ -209,8 +210,11 @@ public static class StageTable
                 s.Plan.Failover is not null && order is (ServerOrder.Activate or ServerOrder.Resume))));
 
     private static Guid[]? Stale(MoveState s, ServerMove server)
-        => s.StaleVolumes.IsEmpty
-            || server.Volumes?.Select(v => v.Id).Where(v => s.StaleVolumes.ContainsKey(v) && !s.Accepts(v)).ToArray() is not { Length: > 0 } stale ? null : stale;
+    {
+        if (s.StaleVolumes.IsEmpty || server.Volumes is not { } volumes) return null;
+        Guid[] stale = [.. volumes.Select(v => v.Id).Where(v => s.StaleVolumes.ContainsKey(v) && !s.Accepts(v))];
+        return stale.Length > 0 ? stale : null;
+    }
 
     // All stood still between the last answer to stop and the first one to activate, at least for so long.
     private static int LeftToKeepBack(MoveState s, PathMove path)

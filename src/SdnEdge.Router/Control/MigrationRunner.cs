@@ -48,7 +48,7 @@ internal sealed partial class MigrationRunner : ITimed
     private readonly MigrationActions _actions;
     private readonly MigrationChanges _changes;
     private readonly ServerProof _proof;
-    private readonly SiteWatch _watch;
+    private readonly WatchDriver _watch;
     private readonly MigrationStore _store;
     private readonly ControlLoop _loop;
     private readonly Dictionary<string, Underway> _underway = [];
@@ -63,7 +63,7 @@ internal sealed partial class MigrationRunner : ITimed
     private long _nextDrainCheck, _kept, _nextLeft, _nextSoon;
 
     public MigrationRunner(
-        PeState state, TunnelKeeper tunnels, MigrationActions actions, MigrationChanges changes, ServerProof proof, SiteWatch watch,
+        PeState state, TunnelKeeper tunnels, MigrationActions actions, MigrationChanges changes, ServerProof proof, WatchDriver watch,
         MigrationStore store, ControlLoop loop)
         => (_state, _tunnels, _actions, _changes, _proof, _watch, _store, _loop)
             = (state, tunnels, actions, changes, proof, watch, store, loop);

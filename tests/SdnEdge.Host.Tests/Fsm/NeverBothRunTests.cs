@@ -167,7 +167,8 @@ public sealed class NeverBothRunTests
             Node node = _nodes[to];
             object? result = null;
             _log.Add($"host {to}: {order} {epoch} {role}");
-            var inputs = new Queue<HostInput>([new OrderArrived(new HostOrder(1, order, new ServerOrderRequest(epoch, "m", role, Cold: cold)))]);
+            var request = new ServerOrderRequest(epoch, "m", role, Cold: cold);
+            var inputs = new Queue<HostInput>([new OrderArrived(new HostOrder(1, order, request))]);
             while (inputs.TryDequeue(out HostInput? input))
             {
                 (node.Server, IReadOnlyList<HostCommand> commands) = HostFsm.Step(node.Server, input, 0);

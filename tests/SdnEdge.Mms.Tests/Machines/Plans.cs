@@ -60,7 +60,8 @@ internal static class Plans
         SendSignal s => new SignalDone(s.Key, new SignalReply(s.Path, s.Signal, StateAfter(s.Signal), s.Request.Epoch, false, 1, 2), 1),
         SendOrder o => new OrderDone(
             o.Key,
-            new ServerReply(o.Server, o.Order, o.Request.Epoch, StateAfter(o), false, 1, o.Order == ServerOrder.Void ? verdict : o.Order == ServerOrder.Fence ? EpochVerdict.Void : null), 1),
+            new ServerReply(o.Server, o.Order, o.Request.Epoch, StateAfter(o), false, 1,
+                o.Order == ServerOrder.Void ? verdict : o.Order == ServerOrder.Fence ? EpochVerdict.Void : null), 1),
         WatchPath w => new Seen(w.Key, new PathEvidence(Quiet: w.Kind == PathWatch.Drained)),
         WaitForWindow { Until: "near" } => new WindowReached(Window.Near),
         WaitForWindow => new WindowReached(Window.From),

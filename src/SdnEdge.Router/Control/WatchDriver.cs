@@ -13,7 +13,7 @@ namespace SdnEdge.Router.Control;
 /// Looks at what armed backups watch, and tells their <see cref="ArmedWatch"/> how it is: BFD sessions and carriers when they change,
 /// hosts by asking them every <see cref="s_askEvery"/>; one that is silent for <see cref="SilentNs"/> is down. Runs on the control loop.
 /// </summary>
-internal sealed class SiteWatch(PeState state, BfdDriver bfd, SlowPathDriver slowPath, ControlLoop loop) : ITimed
+internal sealed class WatchDriver(PeState state, BfdDriver bfd, SlowPathDriver slowPath, ControlLoop loop) : ITimed
 {
     /// <summary>A host that has not answered for so long is down, nanoseconds: three questions.</summary>
     public const long SilentNs = 150_000_000;
