@@ -108,10 +108,11 @@ internal static class GroupCommand
 
     private static void Print(GroupInfo group)
     {
-        string where = string.Join(", ", group.Servers.Select(s => s.Site ?? "as its hosts know").Distinct());
+        string where = string.Join(", ", group.Servers.Select(s => s.Site is { } site ? $"at {site}" : "where its hosts say").Distinct());
         string protection = group.Protection is { } p ? $"{p.State}, {p.Policy} to {p.To}" : "not protected";
         string migration = group.Migration is { } m ? $", migration {m} runs" : "";
-        Console.WriteLine($"{group.Name}: {group.Servers.Count} servers at {where}; {protection}{migration}");
+        string servers = group.Servers.Count == 1 ? "1 server" : $"{group.Servers.Count} servers";
+        Console.WriteLine($"{group.Name}: {servers} {where}; {protection}{migration}");
     }
 
     private static void Show(ProtectionInfo p, bool json)
