@@ -42,9 +42,9 @@ public sealed class DeeperRouterTests(ITestOutputHelper output)
 
         // From then on nothing is lost: not while the ingress PEs do not know, not when they do, not when the tunnel goes.
         EchoTraffic[] all = [.. s_clients.Select(c => EchoTraffic.Start(lab, c, [IPAddress.Parse(Server)], TimeSpan.FromMilliseconds(10)))];
-        foreach (EchoTraffic traffic in all) await NothingAsync(traffic);
         await Patience.ReadAsync(() => LabInstance.ReceivedAsync(lab, "instance-b"), now => now >= atB + 100, "instance-b answers both",
             Patience.Long);
+        foreach (EchoTraffic traffic in all) await NothingAsync(traffic);
         await p.SignalAsync(Id, SignalKind.Switch, new SignalRequest(1));
         await b.SignalAsync(Id, SignalKind.Release, new SignalRequest(1));
         await b.SignalAsync(Id, SignalKind.Advertise, new SignalRequest(1, LocalPref: 200));
