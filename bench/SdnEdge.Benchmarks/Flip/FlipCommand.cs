@@ -86,16 +86,15 @@ internal static class FlipCommand
         var backs = new List<double>();
         for (int run = 1; run <= runs; run++)
         {
-            int flips = (await a.MigrationAsync(id)).Backup!.Flips;
+            // A migration of 100000 prefixes is megabytes: while time counts, only the groups are looked at.
+            long before = (await GroupAsync(a)).TunnelPackets;
             long failedAt = Monotonic.Now;
             Signals.Send(bfdd, ProcessSignal.Stop);
-            await UntilAsync(async () => (await a.MigrationAsync(id)).State == PeMigrationState.Flipped);
-            await UntilAsync(async () => (await b.MigrationAsync(id)).Hold!.FirstAtNs is not null);
+            await UntilAsync(async () => (await GroupAsync(a)).TunnelPackets >= before + (rate / 10));
             BackupInfo backup = (await a.MigrationAsync(id)).Backup!;
             HoldInfo hold = (await b.MigrationAsync(id)).Hold!;
             Signals.Send(bfdd, ProcessSignal.Continue);
-            await UntilAsync(async () => await a.MigrationAsync(id) is { State: PeMigrationState.Prepared, Backup: { } now }
-                && now.Flips > flips);
+            await UntilAsync(async () => (await GroupAsync(a)).Active == "native");
             BackupInfo after = (await a.MigrationAsync(id)).Backup!;
             long up = after.Watch[0].SinceNs;
             noticed.Add((backup.NoticedAtNs!.Value - failedAt) / 1e6);
@@ -130,9 +129,14 @@ internal static class FlipCommand
         return sorted[Math.Min(sorted.Length - 1, sorted.Length * percent / 100)];
     }
 
+    private static async Task<RedirectGroupInfo> GroupAsync(PeClient pe) => (await pe.GroupsAsync()).Single();
+
     private static Socket SocketOf(RunningLab lab, string node, string address) => Namespaces.Run(lab.NamespaceOf(node), () =>
     {
+        // What was held comes at once: a receiver that is held up itself must not lose it in its own queue.
+        const int SolSocket = 1, ReceiveBufferForce = 33, Bytes = 32 << 20;
         var socket = new Socket(AddressFamily.InterNetwork, SocketType.Dgram, ProtocolType.Udp);
+        socket.SetRawSocketOption(SolSocket, ReceiveBufferForce, BitConverter.GetBytes(Bytes));
         socket.Bind(new IPEndPoint(IPAddress.Parse(address), 5000));
         return socket;
     });
