@@ -20,9 +20,10 @@ internal sealed partial class MigrationRunner
         get
         {
             long next = long.MaxValue;
+            if (_state.IsStandby) return next;
             foreach ((string id, Backup backup) in _backups)
             {
-                if (_fsm.Find(id)?.State == PeMigrationState.Flipped) next = Math.Min(next, Math.Max(0, backup.Watch.BackAtNs));
+                if (MayGoBack(id)) next = Math.Min(next, Math.Max(0, backup.Watch.BackAtNs));
             }
 
             return next;
@@ -51,7 +52,7 @@ internal sealed partial class MigrationRunner
         if (flipped is not null) AfterFlips(flipped);
         foreach ((string id, Backup backup) in _backups)
         {
-            if (backup.Watch.IsBack(now) && _fsm.Find(id) is { State: PeMigrationState.Flipped } && CarryOut(id, new WatchIsBack()))
+            if (backup.Watch.IsBack(now) && MayGoBack(id) && CarryOut(id, new WatchIsBack()))
             {
                 _state.Events.Add(_loop.Now, "migration", id, "asks-back",
                     "what it watches works again, and nobody has confirmed the switch");
@@ -82,6 +83,9 @@ internal sealed partial class MigrationRunner
         // It may have failed again meanwhile.
         OnWatchChanged();
     }
+
+    private bool MayGoBack(string id) => !_broken.ContainsKey(id) && !_underway.ContainsKey(id)
+        && _fsm.Find(id)?.State == PeMigrationState.Flipped;
 
     private void AfterFlips(List<(string Id, Backup Backup)> flipped)
     {

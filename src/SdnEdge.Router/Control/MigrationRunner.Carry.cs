@@ -104,15 +104,23 @@ internal sealed partial class MigrationRunner
     private void End(Underway underway, SignalReply reply)
     {
         _changes.Note();
-        if (_underway.GetValueOrDefault(underway.Id) == underway) _underway.Remove(underway.Id);
+        Leave(underway);
         underway.Done.TrySetResult(reply);
     }
 
     private void End(Underway underway, ProblemException why)
     {
         _changes.Note();
-        if (_underway.GetValueOrDefault(underway.Id) == underway) _underway.Remove(underway.Id);
+        Leave(underway);
         underway.Done.TrySetException(why);
+    }
+
+    private void Leave(Underway underway)
+    {
+        if (_underway.GetValueOrDefault(underway.Id) == underway) _underway.Remove(underway.Id);
+
+        // What it watches may have failed meanwhile, or be back.
+        if (_backups.ContainsKey(underway.Id)) _loop.Post(OnWatchChanged);
     }
 
     // Prepare could not be finished: everything it made goes again.

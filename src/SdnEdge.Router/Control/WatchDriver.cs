@@ -11,7 +11,8 @@ namespace SdnEdge.Router.Control;
 
 /// <summary>
 /// Looks at what armed backups watch, and tells their <see cref="ArmedWatch"/> how it is: BFD sessions and carriers when they change,
-/// hosts by asking them every <see cref="s_askEvery"/>; one that is silent for <see cref="SilentNs"/> is down. Runs on the control loop.
+/// hosts by asking them every <see cref="s_askEvery"/>; one that is silent for <see cref="SilentNs"/> is down, the time not counted for
+/// which this process itself stood still. Runs on the control loop.
 /// </summary>
 internal sealed class WatchDriver(PeState state, BfdDriver bfd, SlowPathDriver slowPath, ControlLoop loop) : ITimed
 {
@@ -156,6 +157,9 @@ internal sealed class WatchDriver(PeState state, BfdDriver bfd, SlowPathDriver s
     // Asked until it answers; when it has, asked again a while later.
     private bool Ask(Watched watched, Host host, long now)
     {
+        // This process was held up, and its questions and their answers with it: the host is given that time.
+        long late = now - host.NextNs;
+        if (host.IsAsked && late > s_askEvery.TotalNanoseconds) host.AskedNs += late;
         host.NextNs = now + (long)s_askEvery.TotalNanoseconds;
         if (host.Port is null)
         {

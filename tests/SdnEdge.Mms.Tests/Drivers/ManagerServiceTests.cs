@@ -246,7 +246,8 @@ public sealed class ManagerServiceTests : IAsyncLifetime
         => new(Enum.GetValues<MoveStage>().Where(s => s > MoveStage.AwaitWindow && s < MoveStage.Void && s != MoveStage.HandOver));
 
     public static TheoryData<MoveStage> UndoStages
-        => new(Enum.GetValues<MoveStage>().Where(s => s is >= MoveStage.Void and < MoveStage.Ended and not MoveStage.Settle));
+        => new(Enum.GetValues<MoveStage>().Where(s => s is >= MoveStage.Void and < MoveStage.Ended
+            and not (MoveStage.Settle or MoveStage.Fence)));
 
     // Guards: StartAsync: what is open in the fold is issued again. Each record is where a manager may have ended; what was not durable is
     // gone.

@@ -17,7 +17,8 @@ public class GiveUpTests
         get
         {
             var data = new TheoryData<MoveStage, string>();
-            MoveStage[] others = [MoveStage.Planned, MoveStage.AwaitWindow, MoveStage.HandOver, MoveStage.Settle, MoveStage.Ended];
+            MoveStage[] others =
+                [MoveStage.Planned, MoveStage.AwaitWindow, MoveStage.HandOver, MoveStage.Settle, MoveStage.Fence, MoveStage.Ended];
             foreach (MoveStage stage in Enum.GetValues<MoveStage>().Except(others))
             {
                 foreach (string party in s_parties) data.Add(stage, party);
