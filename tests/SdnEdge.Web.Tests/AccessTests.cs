@@ -75,6 +75,7 @@ public sealed class AccessTests : IDisposable
             migrate POST /v1/servers/{name}/void
             migrate POST /v1/servers/{name}/retire
             migrate POST /v1/servers/{name}/start
+            migrate POST /v1/servers/{name}/fence
             read    GET  /v1/servers/{name}/copy
             read    GET  /v1/bfd
             """,
@@ -119,6 +120,10 @@ public sealed class AccessTests : IDisposable
             read    GET  /v1/volumes
             read    POST /v1/plans
             store   POST /v1/volumes/{id}/stale
+            read    GET  /v1/groups/{name}/protection
+            migrate POST /v1/groups/{name}/protection
+            migrate DELETE /v1/groups/{name}/protection
+            migrate POST /v1/groups/{name}/failover
             migrate POST /v1/migrations
             migrate POST /v1/migrations/{id}/abort
             migrate POST /v1/migrations/{id}/commit
