@@ -7,7 +7,8 @@ using Xunit;
 
 namespace SdnEdge.Lab.Tests;
 
-/// <summary>A group with a real guest and its volume is protected, and comes up at the other site (topologies/figure1-qemu.clab.yml).</summary>
+/// <summary>A group with a real guest and its volume is protected, and comes up at the other site
+/// (topologies/figure1-qemu.clab.yml).</summary>
 [Trait("needs", "executable")]
 public sealed class OutageTests
 {

@@ -113,11 +113,11 @@ internal static class FlipCommand
         await UntilAsync(async () => await b.MigrationAsync(id) is { LeftOver.Count: 0 });
         (double median, double p99) = (At(arrived, 50), At(arrived, 99));
         Console.WriteLine(string.Create(CultureInfo.InvariantCulture,
-            $"  from the failure to the first packet at PE_b: median {median:F1} ms, p99 {p99:F1} ms, of it detection {At(noticed, 50):F1} and "
-            + $"{At(noticed, 99):F1} ms; a false alarm was back {At(backs, 50):F1} ms (median) after BFD, {backs.Max():F1} at most\n"
-            + $"  lost {lost} of {traffic.Sent} packets, {traffic.OutOfOrder} out of order, {end.Unordered} returns without the target's word\n"
-            + $"  goal: median <= {GoalMedianMs} ms: {Met(median <= GoalMedianMs)}; p99 <= {GoalP99Ms} ms: {Met(p99 <= GoalP99Ms)}; back within "
-            + $"1 s, in order, nothing lost: {Met(backs.Max() <= 1000 && lost == 0 && traffic.OutOfOrder == 0)}\n"));
+            $"  from the failure to the first packet at PE_b: median {median:F1} ms, p99 {p99:F1} ms, of it detection {At(noticed, 50):F1} "
+            + $"and {At(noticed, 99):F1} ms; a false alarm was back {At(backs, 50):F1} ms (median) after BFD, {backs.Max():F1} at most\n"
+            + $"  lost {lost} of {traffic.Sent} packets, {traffic.OutOfOrder} out of order, {end.Unordered} returns without the target's "
+            + $"word\n  goal: median <= {GoalMedianMs} ms: {Met(median <= GoalMedianMs)}; p99 <= {GoalP99Ms} ms: {Met(p99 <= GoalP99Ms)}; back "
+            + $"within 1 s, in order, nothing lost: {Met(backs.Max() <= 1000 && lost == 0 && traffic.OutOfOrder == 0)}\n"));
         return lost == 0 && traffic.OutOfOrder == 0;
     }
 

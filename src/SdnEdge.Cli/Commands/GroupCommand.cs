@@ -50,7 +50,8 @@ internal static class GroupCommand
                 + "several times. Without it: as the configuration says.",
             HelpName = "SITE:KIND=WHAT", AllowMultipleArgumentsPerToken = true,
         };
-        return MigrateCommand.With(new Command("protect", "Protects a group. Returns when that is on record; status shows when it is armed.")
+        return MigrateCommand.With(new Command("protect",
+            "Protects a group. Returns when that is on record; status shows when it is armed.")
             { group, to, policy, automatic, watch },
             async (parse, manager, json, cancel) =>
             {

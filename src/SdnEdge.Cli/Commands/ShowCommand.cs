@@ -346,7 +346,8 @@ internal static class ShowCommand
             [
                 m.Id, Word(m.State), Words(w.Part), Word(w.State), w.Why, $"{m.Backup.Flips}", $"{m.Backup.FalseAlarms}",
                 $"{m.Backup.Unordered}",
-                m.Backup.FlippedAtNs - m.Backup.NoticedAtNs is { } took ? string.Create(CultureInfo.InvariantCulture, $"{took / 1e3:0}") : "",
+                m.Backup.FlippedAtNs - m.Backup.NoticedAtNs is { } took
+                    ? string.Create(CultureInfo.InvariantCulture, $"{took / 1e3:0}") : "",
                 m.Backup.Unready ?? "",
             ])));
 

@@ -148,8 +148,8 @@ public sealed record MovingPrefix(string Prefix, string Port, string? NextHop = 
 /// the source PE fails. Null = it does not.
 /// </param>
 /// <param name="Watch">
-/// Prepare at the source: an armed backup. As soon as one of these fails, the PE switches by itself, by one store, and is then flipped; when
-/// all of them are back it goes back by itself, in order, unless a switch has confirmed it meanwhile. Null = it switches when told.
+/// Prepare at the source: an armed backup. As soon as one of these fails, the PE switches by itself, by one store, and is then flipped;
+/// when all of them are back it goes back by itself, in order, unless a switch has confirmed it meanwhile. Null = it switches when told.
 /// </param>
 public sealed record SignalRequest(
     long Epoch, MigrationRole? Role = null, string? Vrf = null, IReadOnlyList<MovingPrefix>? Prefixes = null,

@@ -113,8 +113,8 @@ public sealed record WaitingInfo(string Step, string Reason, string? Detail, lon
 /// <param name="To">The site it goes to.</param>
 /// <param name="Cutover">together or one-by-one.</param>
 /// <param name="State">running, suspected, undoing, moved, as-before, fenced, given-up. moved: the servers were seen running, the epoch is
-/// in force, nothing is left over. suspected: a fail-over whose source hosts have not all said that its servers are dead there; nothing is started
-/// before they have.</param>
+/// in force, nothing is left over. suspected: a fail-over whose source hosts have not all said that its servers are dead there; nothing is
+/// started before they have.</param>
 /// <param name="Stage">Where the current move is.</param>
 /// <param name="Epoch">Epoch in force.</param>
 /// <param name="By">Who asked for it.</param>

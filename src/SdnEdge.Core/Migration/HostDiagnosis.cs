@@ -57,7 +57,8 @@ public static class HostDiagnosis
             HostFinding.RunsWithoutRight),
         ([Away, Fenced], [ServerState.Absent], HostFinding.AsRecorded),
         ([Away, Fenced], [ServerState.Paused, ServerState.Incoming], HostFinding.LeftOver),
-        ([Preparing, Cancelling, Retiring, Fencing], [ServerState.Paused, ServerState.Incoming, ServerState.Absent], HostFinding.Unfinished),
+        ([Preparing, Cancelling, Retiring, Fencing], [ServerState.Paused, ServerState.Incoming, ServerState.Absent],
+            HostFinding.Unfinished),
         ([Incoming], [ServerState.Paused, ServerState.Incoming], HostFinding.AsRecorded),
         ([Incoming], [ServerState.Absent], HostFinding.Gone),
     ];

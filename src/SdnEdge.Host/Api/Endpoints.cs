@@ -59,8 +59,8 @@ internal static class Endpoints
         ServerOrder.Void => "Target: says from disk, for ever, whether it has run this epoch or never will",
         ServerOrder.Start => "A server that may run here and does not: it is started, or what was begun of that is finished, under "
             + "the epoch that it has",
-        ServerOrder.Fence => "Source of a fail-over: the right to run goes and the epoch is void, on disk; then the server is killed, whatever "
-            + "it does",
+        ServerOrder.Fence => "Source of a fail-over: the right to run goes and the epoch is void, on disk; then the server is killed, "
+            + "whatever it does",
         _ => "Source, after the server runs at the target: what was kept of it goes",
     };
 }

@@ -81,8 +81,8 @@ public sealed partial class MmsDaemon
             {
                 throw new ProblemException(new Problem(
                     "/problems/obstacles", "The group cannot fail over", 422,
-                    $"{group} cannot come up at {call.To}: {plan.Obstacles.Count} obstacle{(plan.Obstacles.Count == 1 ? "" : "s")}; nothing "
-                        + "was changed", [.. plan.Obstacles.Select(o => new ProblemError(o.Where, $"{o.Reason}: {o.Detail}"))]));
+                    $"{group} cannot come up at {call.To}: {plan.Obstacles.Count} obstacle{(plan.Obstacles.Count == 1 ? "" : "s")}; "
+                        + "nothing was changed", [.. plan.Obstacles.Select(o => new ProblemError(o.Where, $"{o.Reason}: {o.Detail}"))]));
             }
 
             string id = ManagerMachine.IdOf(Lead.State.NextMigration);
@@ -113,7 +113,8 @@ public sealed partial class MmsDaemon
         }
 
         if (group.Stateless)
-            errors.Add(new ProblemError("/policy", $"{group.Name} has stateless: true, and cold starts servers; it cannot be protected yet"));
+            errors.Add(new ProblemError("/policy",
+                $"{group.Name} has stateless: true, and cold starts servers; it cannot be protected yet"));
         if (errors.Count > 0) throw new ProblemException(Problems.BadRequest("the protection is not asked for rightly", errors));
         return new ProtectionRequest(group.Name, policy, call.Automatic ?? group.Protect?.Automatic ?? false, watch);
     }

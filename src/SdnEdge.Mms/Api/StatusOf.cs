@@ -65,8 +65,8 @@ internal static class StatusOf
     {
         IEnumerable<string> stale = protection.Plan.Servers.SelectMany(s => s.Volumes ?? [])
             .Where(v => state.Volumes.GetValueOrDefault(v.Id) is { StaleFrom: not null })
-            .Select(v => $"the copy of {v.Name} at {protection.Plan.To} is stale from sequence {state.Volumes[v.Id].StaleFrom} on: what was "
-                + "acknowledged since is not there");
+            .Select(v => $"the copy of {v.Name} at {protection.Plan.To} is stale from sequence {state.Volumes[v.Id].StaleFrom} on: what "
+                + "was acknowledged since is not there");
         string[] off = protection.Why is { } why ? [why]
             : protection is { Stage: ProtectionStage.Off, Migration: { } migration }
                 ? [$"migration {migration} of it runs; it is protected again when that has ended"] : [];

@@ -71,8 +71,8 @@ public static class FailoverPlan
     {
         if (notes.Need(server.TargetHost, answer) is not { } there) return;
         if (there.State != ServerState.Absent || there.MayRun is not null)
-            notes.Add("server-fault", $"{server.Name} at {server.TargetHost}", $"it is {Words.Of(there.State)} there, where nothing of it should "
-                + "be; see what it is left from, and retire it there");
+            notes.Add("server-fault", $"{server.Name} at {server.TargetHost}", $"it is {Words.Of(there.State)} there, where nothing of it "
+                + "should be; see what it is left from, and retire it there");
         foreach (ServerVolumeInfo volume in there.Volumes ?? [])
         {
             if (volume.Fault is { } fault) notes.Add("volume-fault", $"{volume.Name} at {server.TargetHost}", fault);

@@ -29,8 +29,8 @@ public static class ProtectionPlan
         List<Obstacle> obstacles = [.. plan.Info.Obstacles.Where(o => !s_ofToday.Contains(o.Reason))];
         if (plan.Info.From is { } from && ProtectionMachine.WatchOf(request, from).Count == 0)
         {
-            obstacles.Add(new Obstacle("watch-missing", from, $"nothing is named by which the PE of {from} would notice that it has failed; "
-                + $"name it: --watch {from}:neighbor=ADDRESS, bfd=PEER or carrier=DEVICE, or protect: watch: of the group in the manager's "
+            obstacles.Add(new Obstacle("watch-missing", from, $"nothing is named by which the PE of {from} would notice that it has "
+                + $"failed; name it: --watch {from}:neighbor=ADDRESS, bfd=PEER or carrier=DEVICE, or protect: watch: of the group in the manager's "
                 + "configuration"));
         }
 

@@ -35,8 +35,8 @@ public static class GiveUp
             + "giving anybody up";
         if (state.Stage == MoveStage.Settle) return "who may run its servers is what it asks, and only the hosts' own words say that; have "
             + "them answer, or abort it without giving anybody up";
-        if (state.Stage == MoveStage.Fence) return $"whether its servers are dead at {state.Plan.From} is what it asks, and only the hosts' "
-            + "own words say that; have them answer, or abort it, and then give up who does not answer to that";
+        if (state.Stage == MoveStage.Fence) return $"whether its servers are dead at {state.Plan.From} is what it asks, and only the "
+            + "hosts' own words say that; have them answer, or abort it, and then give up who does not answer to that";
         if (IsBeforeOrUndone(state)) return null;
         string[] targets = [.. Expand(state.Plan, parties).Intersect(Names(state.Plan, source: false))];
         if (targets.Length == 0 && state.Stage != MoveStage.HandOver) return null;

@@ -37,8 +37,8 @@ public static class Remedies
         if (move.Stage is MoveStage.Planned or MoveStage.AwaitWindow || StageTable.Of(move.Stage).DeadlineMs is not null) return null;
         if (move.Stage == MoveStage.Fence)
         {
-            return $"nothing is started at {move.Plan.To} before {party} has said, from its disk, that the servers are dead there: have its "
-                + $"agent answer (started again it is enough), or call it off: 'sdnedge failover abort {migration.Id}'";
+            return $"nothing is started at {move.Plan.To} before {party} has said, from its disk, that the servers are dead there: have "
+                + $"its agent answer (started again it is enough), or call it off: 'sdnedge failover abort {migration.Id}'";
         }
 
         string back = $"bring {party} back, and the migration goes on by itself";

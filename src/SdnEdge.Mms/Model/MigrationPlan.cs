@@ -142,7 +142,8 @@ public enum FenceKind
 }
 
 /// <summary>What a fail-over rests on.</summary>
-/// <param name="Fence">By what the source is known to run nothing. There is one kind; others (a door, a lease) would be further ones.</param>
+/// <param name="Fence">By what the source is known to run nothing. There is one kind; others (a door, a lease) would be further
+/// ones.</param>
 /// <param name="Why">Why it was begun.</param>
 /// <param name="AcceptLoss">Volumes whose copy at the target is stale, and that are started from all the same: an operator has named them.
 /// Null: none.</param>

@@ -110,6 +110,39 @@ internal sealed partial class MigrationActions
         state.Events.Add(now, "migration", armed.Group.Name, "gives-back", $"{before} packets: it was a false alarm");
     }
 
+    // A target that is a backup holds what comes by the direct path while the source PE has failed: it would be sent into a void.
+    private void SetBackup(AdvertiseBackup c)
+    {
+        foreach (Armed armed in _armed.Values)
+        {
+            if (armed.IsSource || armed.Group.Vrf != c.Vrf || !armed.Prefixes.Equals(c.Prefixes)) continue;
+            armed.IsBackup = c.LocalPref is not null;
+            HoldAll(armed, armed.IsBackup && state.IsFailed(Core.Config.NodeConfig.DefaultVrf, RemoteOf(armed)));
+        }
+    }
+
+    private void PeFailed(IpAddress pe, bool failed)
+    {
+        foreach (Armed armed in _armed.Values)
+        {
+            if (armed.IsBackup && RemoteOf(armed) == pe) HoldAll(armed, failed);
+        }
+    }
+
+    private void HoldAll(Armed armed, bool all)
+    {
+        if (armed.Hold is not { State: HoldState.Armed } hold || armed.IsReleased || armed.IsLeaving || armed.HoldsAll == all) return;
+        armed.HoldsAll = all;
+        if (all) armed.Group.HoldAll(hold);
+        else LetGo(armed, hold);
+        changes.Note();
+        state.Events.Add(loop.Now, "migration", armed.Group.Name, all ? "holds-all" : "holds-arrivals",
+            all ? $"PE {RemoteOf(armed)} has failed: what comes by the direct path is held"
+                : $"PE {RemoteOf(armed)} is back, or this PE is no backup any more");
+    }
+
+    private IpAddress RemoteOf(Armed armed) => state.Tunnels.GetValueOrDefault(armed.Tunnel)?.Options.Remote ?? default;
+
     // Target, the source PE is back: what came by the direct path goes on to it.
     private void LetGo(Armed armed, Hold held)
     {

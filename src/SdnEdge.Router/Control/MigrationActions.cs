@@ -367,39 +367,6 @@ internal sealed partial class MigrationActions(
         armed.Order = new OrderedGroup(state, order, armed.Group, state.Vrfs[c.Vrf], [.. c.Prefixes.Select(p => p.Prefix)], hold, c.Hold);
     }
 
-    // A target that is a backup holds what comes by the direct path while the source PE has failed: it would be sent into a void.
-    private void SetBackup(AdvertiseBackup c)
-    {
-        foreach (Armed armed in _armed.Values)
-        {
-            if (armed.IsSource || armed.Group.Vrf != c.Vrf || !armed.Prefixes.Equals(c.Prefixes)) continue;
-            armed.IsBackup = c.LocalPref is not null;
-            HoldAll(armed, armed.IsBackup && state.IsFailed(Core.Config.NodeConfig.DefaultVrf, RemoteOf(armed)));
-        }
-    }
-
-    private void PeFailed(IpAddress pe, bool failed)
-    {
-        foreach (Armed armed in _armed.Values)
-        {
-            if (armed.IsBackup && RemoteOf(armed) == pe) HoldAll(armed, failed);
-        }
-    }
-
-    private void HoldAll(Armed armed, bool all)
-    {
-        if (armed.Hold is not { State: HoldState.Armed } hold || armed.IsReleased || armed.IsLeaving || armed.HoldsAll == all) return;
-        armed.HoldsAll = all;
-        if (all) armed.Group.HoldAll(hold);
-        else LetGo(armed, hold);
-        changes.Note();
-        state.Events.Add(loop.Now, "migration", armed.Group.Name, all ? "holds-all" : "holds-arrivals",
-            all ? $"PE {RemoteOf(armed)} has failed: what comes by the direct path is held"
-                : $"PE {RemoteOf(armed)} is back, or this PE is no backup any more");
-    }
-
-    private IpAddress RemoteOf(Armed armed) => state.Tunnels.GetValueOrDefault(armed.Tunnel)?.Options.Remote ?? default;
-
     private long Release(Armed armed, int keepBackMs)
     {
         armed.KeptBack?.LetGoAfter(keepBackMs, loop.Now);
@@ -548,63 +515,4 @@ internal sealed partial class MigrationActions(
         armed.Group.Name, armed.Group.Vrf, armed.Prefixes.Count, armed.Group.Active.Name, armed.Group.NativePackets,
             armed.Group.TunnelPackets,
         armed.Group.StalePackets, armed.Group.FirstTunnelPacketAtNs);
-
-    private sealed class Armed(RedirectGroup group, Hold? hold, PrefixSet prefixes, RouteOrigin origin, string tunnel)
-    {
-        /// <summary>Name of the migration's tunnel.</summary>
-        public string Tunnel { get; } = tunnel;
-
-        public RedirectGroup Group { get; } = group;
-
-        public Hold? Hold { get; set; } = hold;
-
-        /// <summary>Caps of the hold, for the next one.</summary>
-        public HoldOptions HoldOptions { get; init; } = new();
-
-        /// <summary>Source: what was asked back, and what waits here meanwhile; null: nothing is asked.</summary>
-        public AskedBack? Asked { get; set; }
-
-        /// <summary>Target: the last request to give back; null: there was none.</summary>
-        public GivenBack? GivenBack { get; set; }
-
-        public PrefixSet Prefixes { get; } = prefixes;
-
-        public RouteOrigin Origin { get; } = origin;
-
-        /// <summary>The servers are to leave this PE.</summary>
-        public bool IsSource { get; init; }
-
-        /// <summary>Target: this PE tells the prefixes as a backup.</summary>
-        public bool IsBackup { get; set; }
-
-        /// <summary>How order is kept; null: it is not.</summary>
-        public OrderedGroup? Order { get; set; }
-
-        /// <summary>What the servers send at first, kept back; null: nothing is.</summary>
-        public KeptBackServers? KeptBack { get; set; }
-
-        /// <summary>Source: flush markers that went by; null: nobody asked for them.</summary>
-        public PassingMarkers? Passing { get; set; }
-
-        /// <summary>The advertisement that asked for flush markers; null: none did.</summary>
-        public AdvertisePrefixes? Advertised { get; set; }
-
-        public int Offered { get; set; }
-
-        public int Mtu { get; set; }
-
-        /// <summary>Where this PE had no other route when it was last looked for.</summary>
-        public int Unrouted { get; set; }
-
-        public bool IsArming => Offered < Prefixes.Count;
-
-        /// <summary>Target: what comes by the direct path is held, too.</summary>
-        public bool HoldsAll { get; set; }
-
-        /// <summary>Target: a release was begun.</summary>
-        public bool IsReleased { get; set; }
-
-        /// <summary>It is being removed.</summary>
-        public bool IsLeaving { get; set; }
-    }
 }

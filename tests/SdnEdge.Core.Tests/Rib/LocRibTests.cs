@@ -52,7 +52,8 @@ public sealed class LocRibTests
     {
         OfferCore();
         (uint Id, uint NeighborAs, uint Med)[] routes = [(1, 65001, 10), (9, 65001, 0), (5, 65002, 0)];
-        RouteOrigin[] peers = [.. routes.Select(r => new RouteOrigin(IpAddress.FromV4(r.Id), 65000, external: false) { PeerRouterId = r.Id })];
+        RouteOrigin[] peers = [.. routes.Select(r =>
+            new RouteOrigin(IpAddress.FromV4(r.Id), 65000, external: false) { PeerRouterId = r.Id })];
         for (int i = 0; i < routes.Length; i++)
             _rib.Offer(peers[i], _server, HopSpec.Via(_peerA.Peer), External(routes[i].NeighborAs, routes[i].Med), 1);
 

@@ -116,7 +116,8 @@ public sealed class FailoverTests : IDisposable
         Guid disk = Plans.VolumeId("disk-s1");
         Armed(Plans.WithVolumes(Plans.Move(["s1"])));
         _story.Feed(new StaleReported(disk, 1, 1, 77, "store-a"));
-        _story.Feed(new FailoverRequested("m1", "shop", "site-b", new Failover(FenceKind.Kill, "test", accepted ? [disk] : null), "user ops"));
+        var failover = new Failover(FenceKind.Kill, "test", accepted ? [disk] : null);
+        _story.Feed(new FailoverRequested("m1", "shop", "site-b", failover, "user ops"));
         _story.Done("fence s1");
         Assert.Equal(accepted, _story.Move.TargetOwns);
         if (accepted)

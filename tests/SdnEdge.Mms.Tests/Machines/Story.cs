@@ -247,7 +247,8 @@ internal static class Invariants
         if (!was.TargetOwns && now.TargetOwns && now.Plan.Failover is not null)
         {
             Assert.All(now.Plan.Servers, s => Assert.Contains(now.Orders,
-                o => o.Host == s.SourceHost && o.Reply is { Order: ServerOrder.Fence, Verdict: EpochVerdict.Void } && o.Reply.Server == s.Name));
+                o => o.Host == s.SourceHost && o.Reply.Server == s.Name
+                    && o.Reply is { Order: ServerOrder.Fence, Verdict: EpochVerdict.Void }));
         }
 
         // Nothing is started cold but in a fail-over.

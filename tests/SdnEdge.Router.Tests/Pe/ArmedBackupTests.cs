@@ -167,7 +167,8 @@ public sealed class ArmedBackupTests
             Watch = [new WatchedPart("10.9.9.9"), new WatchedPart(Carrier: "nosuchdevice"), new WatchedPart(Neighbor: "10.77.0.1")],
         }), 400);
         Assert.Equal(
-            ["this PE has no BFD session with 10.9.9.9 in VRF 'default' or in the default VRF; add it under bfd: sessions: in its configuration",
+            ["this PE has no BFD session with 10.9.9.9 in VRF 'default' or in the default VRF; add it under bfd: sessions: in its "
+                + "configuration",
                 "there is no network device 'nosuchdevice' in this PE's namespace", "no port of VRF 'default' has 10.77.0.1 on its subnet"],
             problem.Errors!.Select(e => e.Detail));
         problem = await ProblemAsync(PostAsync(two.ApiB, SignalKind.Prepare, Prepare(MigrationRole.Target) with
