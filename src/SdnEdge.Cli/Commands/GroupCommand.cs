@@ -132,10 +132,7 @@ internal static class GroupCommand
             Console.WriteLine($"  {path.Id}: {path.SourcePe} > {path.TargetPe}{(path.Flipped ? ", flipped" : "")}"
                 + (path.Backup is { } b ? $", {b.Flips} flips, {b.FalseAlarms} false alarms" : ""));
             foreach (WatchInfo watch in path.Backup?.Watch ?? [])
-                Console.WriteLine($"    {Of(watch.Part)}: {MigrateCommand.Word(watch.State)}, {watch.Why}");
+                Console.WriteLine($"    {watch.Part}: {MigrateCommand.Word(watch.State)}, {watch.Why}");
         }
     }
-
-    private static string Of(WatchedPart part) => part.Bfd is { } bfd ? $"bfd {bfd}"
-        : part.Carrier is { } carrier ? $"carrier {carrier}" : $"neighbor {part.Neighbor}";
 }

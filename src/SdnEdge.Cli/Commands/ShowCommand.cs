@@ -341,22 +341,15 @@ internal static class ShowCommand
     private static void Backups(IReadOnlyList<MigrationInfo> migrations) => Table(
         ["migration", "state", "watched", "is", "why", "flips", "false alarms", "unordered", "noticed to flipped us", "would not flip"],
         migrations.Where(m => m.Backup is not null).SelectMany(m => m.Backup!.Watch.Select((w, i) => i > 0
-            ? new[] { "", "", Words(w.Part), Word(w.State), w.Why, "", "", "", "", "" }
+            ? new[] { "", "", $"{w.Part}", Word(w.State), w.Why, "", "", "", "", "" }
             :
             [
-                m.Id, Word(m.State), Words(w.Part), Word(w.State), w.Why, $"{m.Backup.Flips}", $"{m.Backup.FalseAlarms}",
+                m.Id, Word(m.State), $"{w.Part}", Word(w.State), w.Why, $"{m.Backup.Flips}", $"{m.Backup.FalseAlarms}",
                 $"{m.Backup.Unordered}",
                 m.Backup.FlippedAtNs - m.Backup.NoticedAtNs is { } took
                     ? string.Create(CultureInfo.InvariantCulture, $"{took / 1e3:0}") : "",
                 m.Backup.Unready ?? "",
             ])));
-
-    private static string Words(WatchedPart part) => part switch
-    {
-        { Bfd: { } peer } => $"BFD of {peer}",
-        { Carrier: { } device } => $"carrier of {device}",
-        _ => $"neighbour {part.Neighbor}",
-    };
 
     private static void Order(IReadOnlyList<MigrationInfo> migrations) => Table(
         ["migration", "ingress", "loopback", "moved", "opened by", "marker after move ms", "kept", "now", "at once", "dropped"],

@@ -164,7 +164,16 @@ public sealed record SignalRequest(
 /// <param name="Bfd">Peer of a BFD session that this PE has, in the prefixes' VRF or in the default VRF.</param>
 /// <param name="Carrier">Network device in the PE's namespace whose carrier counts.</param>
 /// <param name="Neighbor">A host's address on the subnet of one of the VRF's ports: it is asked for by ARP or ND all the time.</param>
-public sealed record WatchedPart(string? Bfd = null, string? Carrier = null, string? Neighbor = null);
+public sealed record WatchedPart(string? Bfd = null, string? Carrier = null, string? Neighbor = null)
+{
+    /// <summary>For people.</summary>
+    public override string ToString() => this switch
+    {
+        { Bfd: { } peer } => $"BFD of {peer}",
+        { Carrier: { } device } => $"carrier of {device}",
+        _ => $"neighbour {Neighbor}",
+    };
+}
 
 /// <summary>State of what is watched.</summary>
 public enum WatchState

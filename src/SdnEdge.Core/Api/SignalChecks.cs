@@ -157,23 +157,29 @@ public static class SignalChecks
         var seen = new HashSet<WatchedPart>();
         for (int i = 0; i < watch.Count && errors.Count < MaxErrors; i++)
         {
-            WatchedPart part = watch[i];
-            int said = part is null ? 0 : (part.Bfd is null ? 0 : 1) + (part.Carrier is null ? 0 : 1) + (part.Neighbor is null ? 0 : 1);
-            if (said != 1)
-                errors.Add(new ProblemError($"/watch/{i}", $"says {said} things to watch; send one of bfd, carrier and neighbor"));
-            else if (!seen.Add(part!)) errors.Add(new ProblemError($"/watch/{i}", "is there twice"));
-            CheckHost(part?.Bfd, $"/watch/{i}/bfd");
-            CheckHost(part?.Neighbor, $"/watch/{i}/neighbor");
-            if (part?.Carrier is { } device && (device.Length is 0 or > 15 || device.Any(c => char.IsWhiteSpace(c) || c == '/')))
-                errors.Add(new ProblemError($"/watch/{i}/carrier",
-                    $"'{device}' is not a network device; send its name, 1 to 15 characters"));
+            if (WhyNotWatched(watch[i]) is { } wrong) errors.Add(new ProblemError($"/watch/{i}{wrong.Field}", wrong.Why));
+            else if (!seen.Add(watch[i])) errors.Add(new ProblemError($"/watch/{i}", "is there twice"));
+        }
+    }
+
+    /// <summary>What is wrong with a part that is to be watched, and in which field of it (as <c>/bfd</c>; empty = the whole); null: it can
+    /// be.</summary>
+    public static (string Field, string Why)? WhyNotWatched(WatchedPart? part)
+    {
+        string?[] said = [part?.Bfd, part?.Carrier, part?.Neighbor];
+        if (said.Count(s => s is not null) != 1)
+            return ("", "exactly one of bfd (the peer of a session), carrier (a network device) and neighbor (a host's address) is watched"
+                + $", not {said.Count(s => s is not null)}");
+        if (part!.Carrier is { } device)
+        {
+            return device.Length is 0 or > 15 || device.Any(c => char.IsWhiteSpace(c) || c == '/')
+                ? ("/carrier", $"'{device}' is not the name of a network device; write 1 to 15 characters, such as eth1") : null;
         }
 
-        void CheckHost(string? text, string pointer)
-        {
-            if (text is not null && (!IpAddress.TryParse(text, out IpAddress address) || address.IsMulticast || address.Bits == 0))
-                errors.Add(new ProblemError(pointer, $"'{text}' is not a host's address; send e.g. 10.1.1.10"));
-        }
+        string host = (part.Bfd ?? part.Neighbor)!;
+        if (IpAddress.TryParse(host, out IpAddress address) && !address.IsMulticast && address.Bits != 0) return null;
+        return part.Bfd is not null ? ("/bfd", $"'{host}' is not an IP address of a BFD peer; write it as 10.1.1.10")
+            : ("/neighbor", $"'{host}' is not an IP address of a host; write it as 10.1.1.10");
     }
 
     private static void CheckPrefix(MovingPrefix moving, string pointer, bool needsPort, HashSet<IpPrefix> seen, List<ProblemError> errors)

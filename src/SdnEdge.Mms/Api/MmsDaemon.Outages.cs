@@ -107,7 +107,8 @@ public sealed partial class MmsDaemon
         IReadOnlyList<SiteWatch> watch = call.Watch ?? group.Protect?.Watch ?? [];
         for (int i = 0; i < watch.Count; i++)
         {
-            if (WatchChecks.WhyNot(watch[i].Part) is { } wrong) errors.Add(new ProblemError($"/watch/{i}", wrong));
+            if (SignalChecks.WhyNotWatched(watch[i].Part) is { } wrong)
+                errors.Add(new ProblemError($"/watch/{i}/part{wrong.Field}", wrong.Why));
             if (_config.Sites.All(s => s.Name != watch[i].Site))
                 errors.Add(new ProblemError($"/watch/{i}/site", $"there is no site '{watch[i].Site}'"));
         }

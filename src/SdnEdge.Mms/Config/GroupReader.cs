@@ -111,7 +111,7 @@ internal sealed class GroupReader(Defined<DaemonConfig> pes, Defined<DaemonConfi
             var part = new WatchedPart(
                 item.Text("bfd", example: "10.1.1.1"), item.Text("carrier", example: "eth1"), item.Text("neighbor", example: "10.1.1.10"));
             item.Finish();
-            if (WatchChecks.WhyNot(part) is { } wrong) item.Error("watch", wrong);
+            if (SignalChecks.WhyNotWatched(part) is { } wrong) item.Error("watch", wrong.Why);
             else if (site is not null) watch.Add(new SiteWatch(site.Name, part));
         }
 

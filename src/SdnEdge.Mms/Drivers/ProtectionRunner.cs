@@ -180,7 +180,7 @@ internal sealed class ProtectionRunner(IParties parties, Func<long, ProtectionIn
         { Backup.Unready: { } why } => $"{pe} would not switch: {why}",
         { TunnelUp: false } => $"the tunnel of {seen.Id} is down at {pe}",
         _ => seen.Backup.Watch.FirstOrDefault(w => w.State == WatchState.Unknown) is { } unknown
-            ? $"{pe} has not seen {Of(unknown.Part)} working yet: {unknown.Why}" : null,
+            ? $"{pe} has not seen {unknown.Part} working yet: {unknown.Why}" : null,
     };
 
     private static string? WhyNotAtTarget(string pe, MigrationInfo seen) => seen switch
@@ -189,8 +189,4 @@ internal sealed class ProtectionRunner(IParties parties, Func<long, ProtectionIn
         { TunnelUp: false } => $"the tunnel of {seen.Id} is down at {pe}",
         _ => null,
     };
-
-    /// <summary>What is watched, for people.</summary>
-    public static string Of(WatchedPart part) => part.Bfd is { } bfd ? $"bfd {bfd}"
-        : part.Carrier is { } carrier ? $"carrier {carrier}" : $"neighbor {part.Neighbor}";
 }

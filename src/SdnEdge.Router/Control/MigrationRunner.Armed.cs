@@ -100,7 +100,7 @@ internal sealed partial class MigrationRunner
             backup.WhyNot = null;
             (backup.NoticedAtNs, backup.AcknowledgedAtNs) = (backup.Watch.FailedAtNs, acknowledged);
             IEnumerable<WatchInfo> down = backup.Watch.Info.Where(i => i.State == WatchState.Down);
-            string what = string.Join("; ", down.Select(i => $"{WordsOf(i.Part)}: {i.Why}"));
+            string what = string.Join("; ", down.Select(i => $"{i.Part}: {i.Why}"));
             _state.Events.Add(backup.FlippedAtNs!.Value, "migration", id, "flipped", what);
         }
     }
@@ -153,13 +153,6 @@ internal sealed partial class MigrationRunner
         return new BackupInfo(b.Watch.Info, b.Flips, b.FalseAlarms, b.Unordered, b.NoticedAtNs, b.FlippedAtNs, b.AcknowledgedAtNs,
             b.BackAtNs, unready);
     }
-
-    private static string WordsOf(WatchedPart part) => part switch
-    {
-        { Bfd: { } peer } => $"BFD of {peer}",
-        { Carrier: { } device } => $"carrier of {device}",
-        _ => $"neighbour {part.Neighbor}",
-    };
 
     /// <summary>What an armed backup has noticed and done since it was armed, or since the PE was started.</summary>
     private sealed class Backup(ArmedWatch watch)

@@ -68,5 +68,17 @@ public sealed class ArmedWatchTests
         Assert.Equal(20 + Steady, watch.BackAtNs);
     }
 
+    [Fact]
+    public void What_cannot_be_watched_is_told_with_its_field_whatever_comes()
+    {
+        (WatchedPart? Part, string? Field)[] all =
+        [
+            (null, ""), (new WatchedPart(), ""), (new WatchedPart("10.1.1.1", "eth1"), ""), (new WatchedPart("10.1.1.300"), "/bfd"),
+            (new WatchedPart(Neighbor: "224.0.0.1"), "/neighbor"), (new WatchedPart(Carrier: "a/b"), "/carrier"),
+            (new WatchedPart("fd00::1"), null), (new WatchedPart(Carrier: "eth1"), null), (new WatchedPart(Neighbor: "10.1.1.1"), null),
+        ];
+        Assert.Equal(all.Select(a => a.Field), all.Select(a => SignalChecks.WhyNotWatched(a.Part)?.Field));
+    }
+
     private static ArmedWatch Two() => new([new WatchedPart("10.1.1.10"), new WatchedPart(Carrier: "eth1")]);
 }
