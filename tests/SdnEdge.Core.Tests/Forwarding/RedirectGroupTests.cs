@@ -126,6 +126,32 @@ public sealed class RedirectGroupTests : IDisposable
         Assert.Equal("native", _group.Active.Name);
     }
 
+    /// <summary>At the target: what is held leaves by the way that is said, and then the next hold is in force.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void What_a_target_holds_goes_the_native_way_when_the_source_is_back_and_through_the_tunnel_when_it_is_asked_back(bool asked)
+    {
+        using var held = new Hold("m1", _rig.Vrf, new HoldOptions(ReleasePacketsPerSecond: 0));
+        using var next = new Hold("m1", _rig.Vrf, new HoldOptions());
+        _rig.Plane.AddHold(held);
+        _rig.Plane.AddHold(next);
+        _group.HoldAll(held);
+        _rig.Receive(_rig.Site, _rig.FromClient(Packet("10.1.1.9")));
+        Assert.Equal(1, held.Info.PacketsHeldNow);
+        if (asked) _group.GiveBack(held, ForwardingDecision.Through(_tunnel), next);
+        else _group.LetGo(held, next);
+        Assert.Equal("returning", _group.Active.Name);
+        _rig.Forwarder.Poll(_rig.Now);
+        Assert.Equal(asked ? 54 + 28 : 54, Assert.Single(_rig.CoreDevice.Sent()).Bytes.Length);
+        Assert.Equal("hold", _group.Active.Name);
+
+        // What comes by the direct path is not held any more.
+        _rig.Receive(_rig.Site, _rig.FromClient(Packet("10.1.1.9")));
+        Assert.Equal(54, Assert.Single(_rig.CoreDevice.Sent()).Bytes.Length);
+        Assert.Equal(0, next.Info.PacketsHeldTotal);
+    }
+
     [Fact]
     public void What_the_ends_of_a_redirect_tunnel_say_to_one_another_comes_from_nobody_else()
     {
