@@ -8,6 +8,8 @@ namespace SdnEdge.Router.Tests.Peers;
 /// <summary>
 /// ExaBGP: it speaks BGP and tells a program of ours, as JSON, each message it decodes; it keeps no Loc-RIB and selects nothing.
 /// Its table here is what those messages say: the last announcement of each neighbour that nothing has taken back.
+/// It does not connect by itself: where its own connection fails in the moment in which it accepts ours, ExaBGP 4.2.21 forgets
+/// the accepted one without closing it, and the session waits for the OPEN hold timer of 4 minutes (RFC 4271, 8.2.2).
 /// </summary>
 internal sealed class ExabgpPeer(PeerRig rig, PeerOptions options) : PeerDaemon(rig, options)
 {
@@ -131,6 +133,7 @@ internal sealed class ExabgpPeer(PeerRig rig, PeerOptions options) : PeerDaemon(
               local-as 65000;
               peer-as {{(i == 5 ? OtherAs : 65000)}};
               hold-time 30;
+              passive true;
               adj-rib-in true;
               adj-rib-out true;
               {{(i == 1 && Options.Md5 is { } secret ? $"md5-password \"{secret}\";" : string.Empty)}}
