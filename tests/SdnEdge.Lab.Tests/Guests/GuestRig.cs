@@ -237,11 +237,14 @@ internal sealed partial class GuestRig : IAsyncDisposable
     private ProcessStat[] Qemus(string host)
         => [.. NamespaceProcesses.In(NamespaceProcesses.IdOf(Lab.NamespaceOf(host))!).Where(p => IsQemu(p.ProcessId))];
 
+    // One without a machine is asked by the agent what QEMU can do (QemuProbe), and runs no guest.
     private static bool IsQemu(int process)
     {
         try
         {
-            return File.ReadAllText($"/proc/{process}/cmdline").Split('\0')[0].Contains("qemu-system", StringComparison.Ordinal);
+            string command = File.ReadAllText($"/proc/{process}/cmdline");
+            return command.Split('\0')[0].Contains("qemu-system", StringComparison.Ordinal)
+                && !command.Contains("\0-machine\0none\0", StringComparison.Ordinal);
         }
         catch (IOException)
         {
