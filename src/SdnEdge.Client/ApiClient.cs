@@ -182,6 +182,10 @@ public abstract class ApiClient : IDisposable
     protected Task<TReply> PostAsync<TBody, TReply>(string path, TBody body, CancellationToken cancel, string? idempotencyKey = null)
         => SendAsync(HttpMethod.Post, path, () => JsonContent.Create(body, _json.For<TBody>()), ReadAsync<TReply>, cancel, idempotencyKey);
 
+    /// <summary>Puts a resource; returns the answer.</summary>
+    protected Task<TReply> PutAsync<TBody, TReply>(string path, TBody body, CancellationToken cancel)
+        => SendAsync(HttpMethod.Put, path, () => JsonContent.Create(body, _json.For<TBody>()), ReadAsync<TReply>, cancel);
+
     /// <summary>Copies a resource's bytes to a stream, as they come; there is no limit of time.</summary>
     protected async Task CopyAsync(string path, Stream into, CancellationToken cancel)
     {

@@ -28,4 +28,8 @@ public sealed class HostClient(ApiEndpoint endpoint) : ApiClient(endpoint, ApiJs
     public Task<ServerReply> OrderAsync(string server, ServerOrder order, ServerOrderRequest request, CancellationToken cancel = default)
         => PostAsync<ServerOrderRequest, ServerReply>(
             $"v1/servers/{Uri.EscapeDataString(server)}/{JsonNamingPolicy.KebabCaseLower.ConvertName(order.ToString())}", request, cancel);
+
+    /// <summary>Binds a server to a lease of the witness, or to none any more; returns when the first one was granted.</summary>
+    public Task<ServerInfo> LeaseAsync(string server, ServerLeaseCall call, CancellationToken cancel = default)
+        => PutAsync<ServerLeaseCall, ServerInfo>($"v1/servers/{Uri.EscapeDataString(server)}/lease", call, cancel);
 }

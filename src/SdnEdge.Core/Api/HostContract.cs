@@ -155,11 +155,12 @@ public sealed record CopySample(
 /// an agent of an older version.</param>
 /// <param name="Machine">The virtual machine that it is; null = the driver knows none.</param>
 /// <param name="Volumes">Its volumes, as the site's store has them; null = it has none, or an agent of an older version.</param>
+/// <param name="Lease">The lease under which alone it may run here; null = it needs none.</param>
 public sealed record ServerInfo(
     string Name, string Driver, ServerState State, long Epoch, long? MayRun, long RanEpoch, long VoidEpoch, string? Migration,
         bool Undoable,
     MirrorProgress? Mirror = null, string? Fault = null, string? Phase = null, MachineInfo? Machine = null,
-    IReadOnlyList<ServerVolumeInfo>? Volumes = null);
+    IReadOnlyList<ServerVolumeInfo>? Volumes = null, ServerLeaseInfo? Lease = null);
 
 /// <summary><c>GET /v1/node</c> of a server host's agent.</summary>
 /// <param name="Name">Its name.</param>
